@@ -1,0 +1,37 @@
+// Package version says which release a program is, and which node image
+// belongs to it.
+package version
+
+// imageRepository is where released node images are published.
+const imageRepository = "ghcr.io/rotate-certs/rotate-certs-node"
+
+var (
+	// Version is the release, with a leading v. The value here is the release
+	// that the source tree works towards, and the one place where it is
+	// written down: the Makefile reads this line. The linker replaces it when
+	// a git tag or VERSION says otherwise, so it must stay a plain string
+	// literal.
+	Version = "v0.1.0"
+
+	// GitCommit is the commit a development build was made from, with
+	// "-dirty" where the tree held more. It is empty in released archives and
+	// images: these depend on nothing but the sources and the version, so
+	// that anyone can rebuild them bit by bit, and their version is a git tag.
+	GitCommit = ""
+)
+
+// NodeImage is the image that node pods run unless --image says otherwise. An
+// image archive built for this version carries exactly this name, so a node
+// that has it loaded pulls nothing.
+func NodeImage() string {
+	return imageRepository + ":" + Version
+}
+
+// String is the version as people read it: the release, then the commit where
+// one is known.
+func String() string {
+	if GitCommit == "" {
+		return Version
+	}
+	return Version + " (" + GitCommit + ")"
+}
