@@ -1,0 +1,116 @@
+package certs
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Service is a component of Kubernetes whose certificates are rotated together.
+// A certificate belongs to the service that holds its private key.
+type Service string
+
+// The services, by the names that Rancher's and kubeadm's users know.
+const (
+	Etcd                  Service = "etcd"
+	Kubelet               Service = "kubelet"
+	KubeAPIServer         Service = "kube-apiserver"
+	KubeProxy             Service = "kube-proxy"
+	KubeScheduler         Service = "kube-scheduler"
+	KubeControllerManager Service = "kube-controller-manager"
+	// Admin stands for the kubeconfigs of people; nothing runs on it.
+	Admin Service = "admin"
+)
+
+// Services returns every service, in the order in which they are listed to people.
+func Services() []Service {
+	return []Service{Etcd, Kubelet, KubeAPIServer, KubeProxy, KubeScheduler, KubeControllerManager, Admin}
+}
+
+// UnknownServiceError names a service that does not exist, and the nearest one that does.
+type UnknownServiceError struct {
+	Name    string
+	Nearest Service // empty where nothing comes near
+}
+
+func (e *UnknownServiceError) Error() string {
+	names := make([]string, 0, len(Services()))
+	for _, s := range Services() {
+		names = append(names, string(s))
+	}
+	hint := ""
+	if e.Nearest != "" {
+		hint = fmt.Sprintf(", did you mean %q?", e.Nearest)
+	}
+	return fmt.Sprintf("unknown service %q%s\nservices: %s", e.Name, hint, strings.Join(names, ", "))
+}
+
+// ParseServices reads service names; duplicates are dropped and the result has
+// the order of [Services]. An unknown name is an [*UnknownServiceError].
+func ParseServices(names []string) ([]Service, error) {
+	var found []Service
+	for _, name := range names {
+		s := Service(strings.ToLower(strings.TrimSpace(name)))
+		if !slices.Contains(Services(), s) {
+			return nil, &UnknownServiceError{Name: name, Nearest: nearest(string(s))}
+		}
+		found = append(found, s)
+	}
+	return SortServices(found), nil
+}
+
+// SortServices returns the services once each, in the order of [Services].
+func SortServices(in []Service) []Service {
+	var out []Service
+	for _, s := range Services() {
+		if slices.Contains(in, s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// nearest returns the service that a person most likely meant, or "".
+func nearest(name string) Service {
+	if name == "" {
+		return ""
+	}
+	best, bestDistance := Service(""), 1<<30
+	for _, s := range Services() {
+		for _, candidate := range []string{string(s), strings.TrimPrefix(string(s), "kube-")} {
+			if d := editDistance(name, candidate); d < bestDistance {
+				best, bestDistance = s, d
+			}
+		}
+	}
+	if bestDistance > max(2, len(name)/3) {
+		return ""
+	}
+	return best
+}
+
+// editDistance counts insertions, deletions, substitutions and swaps of neighbours
+// (optimal string alignment), so that "ectd" is one slip away from "etcd".
+func editDistance(a, b string) int {
+	d := make([][]int, len(a)+1)
+	for i := range d {
+		d[i] = make([]int, len(b)+1)
+		d[i][0] = i
+	}
+	for j := range d[0] {
+		d[0][j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			d[i][j] = min(d[i-1][j]+1, d[i][j-1]+1, d[i-1][j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				d[i][j] = min(d[i][j], d[i-2][j-2]+1)
+			}
+		}
+	}
+	return d[len(a)][len(b)]
+}

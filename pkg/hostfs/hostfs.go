@@ -1,0 +1,129 @@
+// Package hostfs reads a host's files under a prefix: "/" on the host itself, the
+// mount point of the host's root in a node pod. Symlinks are resolved as the host
+// would, so an absolute link never escapes the prefix.
+package hostfs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	securejoin "github.com/cyphar/filepath-securejoin"
+	"golang.org/x/sys/unix"
+)
+
+// MaxFile bounds what is read of one file: no certificate, kubeconfig, manifest or
+// unit comes near it, and a hostile file cannot exhaust memory.
+const MaxFile = 4 << 20
+
+// ErrNotRegular means that a path leads to a directory, FIFO, device or socket.
+var ErrNotRegular = errors.New("not a regular file")
+
+// ErrTooLarge means that a file exceeds [MaxFile].
+var ErrTooLarge = fmt.Errorf("larger than %d bytes", MaxFile)
+
+// Root is where the host's root directory is mounted.
+type Root string
+
+// Local returns the path by which this process reaches a host path, all symlinks
+// resolved. The last component need not exist.
+func (r Root) Local(hostPath string) (string, error) {
+	p, err := securejoin.SecureJoin(r.dir(), hostPath)
+	if err != nil {
+		return "", fmt.Errorf("resolve %q: %w", hostPath, err)
+	}
+	return p, nil
+}
+
+// LocalNoFollow is Local, but leaves a symlink in the last component unresolved.
+func (r Root) LocalNoFollow(hostPath string) (string, error) {
+	dir, err := r.Local(filepath.Dir(filepath.Clean(hostPath)))
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, filepath.Base(hostPath)), nil
+}
+
+// Host is the inverse of Local: the host's name of a path of this process.
+func (r Root) Host(local string) string {
+	rel, err := filepath.Rel(r.dir(), local)
+	if err != nil {
+		return local
+	}
+	return filepath.Join("/", rel)
+}
+
+// ReadFile reads a regular file of at most [MaxFile] bytes. It never blocks on a
+// FIFO. Errors wrap fs.ErrNotExist, [ErrNotRegular], [ErrTooLarge] or the system's.
+func (r Root) ReadFile(hostPath string) ([]byte, error) {
+	p, err := r.Local(hostPath)
+	if err != nil {
+		return nil, err
+	}
+	// Non-blocking, so that opening a FIFO returns; without a controlling terminal.
+	f, err := os.OpenFile(p, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	if err != nil {
+		return nil, fmt.Errorf("read %q: %w", hostPath, bare(err))
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("read %q: %w", hostPath, bare(err))
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("read %q: %w", hostPath, ErrNotRegular)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("read %q: %w", hostPath, bare(err))
+	}
+	if len(data) > MaxFile {
+		return nil, fmt.Errorf("read %q: %w", hostPath, ErrTooLarge)
+	}
+	return data, nil
+}
+
+// ReadDir lists a directory's entries, sorted by name.
+func (r Root) ReadDir(hostPath string) ([]fs.DirEntry, error) {
+	p, err := r.Local(hostPath)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(p)
+	if err != nil {
+		return nil, fmt.Errorf("list %q: %w", hostPath, bare(err))
+	}
+	return entries, nil
+}
+
+// Stat follows symlinks.
+func (r Root) Stat(hostPath string) (fs.FileInfo, error) {
+	p, err := r.Local(hostPath)
+	if err != nil {
+		return nil, err
+	}
+	info, err := os.Stat(p)
+	if err != nil {
+		return nil, fmt.Errorf("stat %q: %w", hostPath, bare(err))
+	}
+	return info, nil
+}
+
+// bare drops the mount prefix that *fs.PathError would show to people.
+func bare(err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}
+
+func (r Root) dir() string {
+	if r == "" {
+		return "/"
+	}
+	return string(r)
+}

@@ -1,0 +1,38 @@
+package inventory
+
+// Health is what one control-plane node sees of the cluster's quorum and API
+// servers: facts, which package policy judges.
+type Health struct {
+	Node string `json:"node"`
+	Etcd *Etcd  `json:"etcd,omitempty"` // nil: this node knows no etcd
+	// APIServer is the answer of this node's own API server on /readyz.
+	APIServer *Probe `json:"apiServer,omitempty"`
+}
+
+// Probe is the outcome of one health check.
+type Probe struct {
+	Address string `json:"address"`
+	Healthy bool   `json:"healthy"`
+	Message string `json:"message,omitempty"` // the component's own words where it is not
+}
+
+// Etcd is the cluster as one member tells it.
+type Etcd struct {
+	Members  []Member `json:"members"`
+	LeaderID uint64   `json:"leaderID"`         // 0: no leader
+	LocalID  uint64   `json:"localID"`          // the member of this node; 0: external etcd
+	Alarms   []string `json:"alarms,omitempty"` // "NOSPACE on cp1"
+	Error    string   `json:"error,omitempty"`  // the cluster could not be asked at all
+}
+
+// Member is one etcd member.
+type Member struct {
+	ID         uint64   `json:"id"`
+	Name       string   `json:"name"` // empty: never started
+	ClientURLs []string `json:"clientURLs,omitempty"`
+	Learner    bool     `json:"learner,omitempty"`
+	Healthy    bool     `json:"healthy"` // answered Status, without errors, and knows the leader
+	Error      string   `json:"error,omitempty"`
+	RaftIndex  uint64   `json:"raftIndex,omitempty"`
+	DBSize     int64    `json:"dbSizeBytes,omitempty"`
+}

@@ -1,0 +1,233 @@
+// Package inventory holds what was found on a node, as values: components, the
+// certificates they use, the authorities behind them, and what could not be
+// inspected. It is what travels from a node to whoever plans, as JSON, and has
+// nothing secret in it: no keys, no tokens, no raw file bytes.
+//
+// All paths are the host's, never those of a container or of a node pod's mounts.
+package inventory
+
+import (
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+)
+
+// Node is the inventory of one node at one moment.
+type Node struct {
+	Name           string         `json:"name"` // as the API knows the node
+	Time           time.Time      `json:"time"` // the node's clock
+	ProgramVersion string         `json:"programVersion"`
+	Components     []Component    `json:"components,omitempty"`
+	Certificates   []Certificate  `json:"certificates,omitempty"`
+	Authorities    []Authority    `json:"authorities,omitempty"`
+	NotInspected   []NotInspected `json:"notInspected,omitempty"`
+	Rotations      []Rotation     `json:"rotations,omitempty"` // newest first, from this node's journals
+	Token          int64          `json:"token"`               // highest fencing token this node ever accepted
+	CRISocket      string         `json:"criSocket,omitempty"` // path of the container runtime's socket
+	DBusSocket     string         `json:"dbusSocket,omitempty"`
+	KubeletConf    string         `json:"kubeletConf,omitempty"` // the kubelet's kubeconfig: the node's own identity
+}
+
+// RuntimeKind says who starts and restarts a component.
+type RuntimeKind string
+
+// The kinds of runtimes that this version can restart.
+const (
+	StaticPod RuntimeKind = "StaticPod" // the kubelet, from a manifest
+	Systemd   RuntimeKind = "Systemd"   // a unit
+	DaemonSet RuntimeKind = "DaemonSet" // an ordinary pod: kubeadm's kube-proxy
+	None      RuntimeKind = "None"      // found, but started by something unknown
+)
+
+// Component is a running, or at least configured, service on the node.
+type Component struct {
+	Service       certs.Service `json:"service"`
+	Runtime       RuntimeKind   `json:"runtime"`
+	Manifest      string        `json:"manifest,omitempty"`      // StaticPod: path of the manifest
+	ContainerName string        `json:"containerName,omitempty"` // StaticPod, DaemonSet
+	PodName       string        `json:"podName,omitempty"`       // StaticPod: name in the manifest, without the node's suffix
+	PodNamespace  string        `json:"podNamespace,omitempty"`
+	Unit          string        `json:"unit,omitempty"` // Systemd: "kubelet.service"
+	PID           int           `json:"pid,omitempty"`  // 0: not running
+	StartedAt     *time.Time    `json:"startedAt,omitempty"`
+	// Args is the component's command line without its first word, environment
+	// expanded; values of flags that could be secrets are not kept.
+	Args []string `json:"args,omitempty"`
+	// Health is a URL on this node that answers 200 when the component is healthy,
+	// e.g. "https://127.0.0.1:6443/readyz"; empty where there is none.
+	Health string `json:"health,omitempty"`
+	// ClientURLs are etcd's client endpoints on this node, or, for the API server,
+	// the etcd endpoints that it uses.
+	ClientURLs []string `json:"clientURLs,omitempty"`
+	// APIServer is where the API server of this node listens ("10.0.0.11:6443").
+	APIServer string `json:"apiServer,omitempty"`
+	// Note says what a person should know, e.g. that kubeadm's kube-proxy
+	// authenticates with a ServiceAccount token and has no certificate.
+	Note string `json:"note,omitempty"`
+}
+
+// StoreKind says how a certificate and its key lie on disk.
+type StoreKind string
+
+// The kinds of stores.
+const (
+	Pair       StoreKind = "Pair"       // two PEM files
+	Combined   StoreKind = "Combined"   // one PEM file with both, behind a symlink: the kubelet's *-current.pem
+	Kubeconfig StoreKind = "Kubeconfig" // embedded in a kubeconfig, base64
+)
+
+// Store is where a certificate and its key lie.
+type Store struct {
+	Kind StoreKind `json:"kind"`
+	Cert string    `json:"cert"`           // path of the certificate, the symlink or the kubeconfig
+	Key  string    `json:"key,omitempty"`  // Pair: path of the key
+	User string    `json:"user,omitempty"` // Kubeconfig: name of the user entry
+}
+
+// IssuerKind says who can issue a certificate's successor.
+type IssuerKind string
+
+// The kinds of issuers.
+const (
+	LocalCA       IssuerKind = "LocalCA"       // the CA's key lies on this node
+	KubernetesCSR IssuerKind = "KubernetesCSR" // certificates.k8s.io, through the node's own identity
+	Throwaway     IssuerKind = "Throwaway"     // a CA made for this one leaf, its key thrown away: kubelet.crt
+	NoIssuer      IssuerKind = "None"          // nobody within reach; Certificate.Reason says why
+)
+
+// Issuer is how a certificate's successor is issued.
+type Issuer struct {
+	Kind   IssuerKind `json:"kind"`
+	CACert string     `json:"caCert,omitempty"` // LocalCA: path of the CA's certificate
+	CAKey  string     `json:"caKey,omitempty"`  // LocalCA: path of the CA's key
+	Signer string     `json:"signer,omitempty"` // KubernetesCSR: signerName
+}
+
+// Authority names a CA: its certificate's facts and where it lies on this node.
+type Authority struct {
+	certs.Facts
+	Name   string       `json:"name"` // the subject's common name, e.g. "etcd-ca"
+	Paths  []string     `json:"paths"`
+	KeyOn  string       `json:"keyPath,omitempty"` // path of its key; empty: not on this node
+	Status certs.Status `json:"status"`
+	Reason string       `json:"reason,omitempty"`
+}
+
+// Served is a TLS endpoint on this node that must show a certificate.
+type Served struct {
+	Address    string `json:"address"`              // host:port, reachable from this node
+	ServerName string `json:"serverName,omitempty"` // SNI, where the endpoint serves several certificates
+	// FingerprintSHA256 is what the endpoint shows; empty when no handshake succeeded.
+	FingerprintSHA256 string     `json:"fingerprintSHA256,omitempty"`
+	NotAfter          *time.Time `json:"notAfter,omitempty"`
+	Error             string     `json:"error,omitempty"`
+}
+
+// ClientKind says against what a client certificate can be proven.
+type ClientKind string
+
+// The kinds of proof for client certificates.
+const (
+	// ToAPIServer: a SelfSubjectReview names the certificate's user and, from
+	// Kubernetes 1.32 on, its fingerprint (credential-id).
+	ToAPIServer ClientKind = "APIServer"
+	// ToAPIServerAsProxy: the same, as front proxy with the request headers.
+	ToAPIServerAsProxy ClientKind = "FrontProxy"
+	// ToEtcd: an authenticated request to /health or /version.
+	ToEtcd ClientKind = "Etcd"
+	// ToKubelet: an authenticated request to /healthz on port 10250.
+	ToKubelet ClientKind = "Kubelet"
+)
+
+// Client is a server to which a client certificate authenticates.
+type Client struct {
+	Kind    ClientKind `json:"kind"`
+	Address string     `json:"address"`          // host:port, reachable from this node
+	CAFile  string     `json:"caFile,omitempty"` // trust bundle for the server's certificate; kubeconfigs bring their own
+}
+
+// Certificate is one certificate with its key on this node.
+type Certificate struct {
+	certs.Facts
+	Service certs.Service `json:"service"` // the owner; the first of UsedBy
+	// UsedBy are the services on this node whose processes load this pair and must
+	// be restarted to let go of it. Usually just the owner.
+	UsedBy []certs.Service `json:"usedBy,omitempty"`
+	Name   string          `json:"name"` // kubeadm's name for this role: "apiserver", "etcd-peer", "admin.conf"
+	Store  Store           `json:"store"`
+	Issuer Issuer          `json:"issuerRef"`
+	Served []Served        `json:"served,omitempty"`
+	Client *Client         `json:"client,omitempty"`
+	// SelfManaged says that the component renews this certificate by itself too.
+	SelfManaged bool         `json:"selfManaged,omitempty"`
+	Status      certs.Status `json:"status"`
+	Reason      string       `json:"reason,omitempty"` // why the status is not OK, or why no issuer can be had
+}
+
+// ID names a certificate within its node: service, role and place.
+func (c Certificate) ID() string {
+	id := string(c.Service) + "/" + c.Name + "@" + c.Store.Cert
+	if c.Store.User != "" {
+		id += "#" + c.Store.User
+	}
+	return id
+}
+
+// NotInspected is something that is, or should be, there and could not be looked at.
+type NotInspected struct {
+	Service certs.Service `json:"service,omitempty"`
+	Path    string        `json:"path,omitempty"`
+	Reason  string        `json:"reason"`
+}
+
+// Component returns the component of a service, or nil.
+func (n *Node) Component(s certs.Service) *Component {
+	for i := range n.Components {
+		if n.Components[i].Service == s {
+			return &n.Components[i]
+		}
+	}
+	return nil
+}
+
+// ControlPlane says whether the node runs an API server or an etcd member, and so
+// must be taken one at a time.
+func (n *Node) ControlPlane() bool {
+	for _, s := range []certs.Service{certs.KubeAPIServer, certs.Etcd, certs.KubeControllerManager, certs.KubeScheduler} {
+		if n.Component(s) != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// Rotation is what a node's journal knows of one rotation.
+type Rotation struct {
+	ID        string          `json:"id"`
+	Token     int64           `json:"token"`
+	Scope     string          `json:"scope"` // canonical form of what was asked for, see plan.Scope
+	StartTime time.Time       `json:"startTime"`
+	State     RotationState   `json:"state"`
+	Services  []certs.Service `json:"services,omitempty"` // this node's part
+	Renewed   []Renewal       `json:"renewed,omitempty"`  // what was renewed and proven here
+}
+
+// Renewal is a certificate before and after.
+type Renewal struct {
+	ID  string      `json:"id"` // Certificate.ID
+	Old certs.Facts `json:"old"`
+	New certs.Facts `json:"new"`
+}
+
+// RotationState is how far a node's part of a rotation is.
+type RotationState string
+
+// The states of a rotation on a node.
+const (
+	Staged     RotationState = "Staged"     // signed, nothing visible changed
+	Committing RotationState = "Committing" // files or components are between old and new
+	Committed  RotationState = "Committed"  // new and proven
+	RolledBack RotationState = "RolledBack" // old again, and proven
+	Broken     RotationState = "Broken"     // neither could be proven: a person must look
+	Finished   RotationState = "Finished"   // the whole rotation, on all nodes, came to its end
+)

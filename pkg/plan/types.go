@@ -1,0 +1,124 @@
+// Package plan turns what was asked for and what is on the nodes into a value:
+// waves of steps. A dry run prints it, the engine runs it; nothing here does I/O.
+package plan
+
+import (
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+)
+
+// RestartPolicy says when a component whose certificate was replaced is restarted.
+type RestartPolicy string
+
+// The restart policies.
+const (
+	RestartAlways   RestartPolicy = "always"    // every service in scope, whether or not it would notice by itself
+	RestartIfNeeded RestartPolicy = "if-needed" // only what does not re-read its files
+	RestartNever    RestartPolicy = "never"     // files only; what still serves the old one is reported
+)
+
+// Request is what was asked for.
+type Request struct {
+	Services []certs.Service // in the order of certs.Services; never empty
+	Nodes    []string        // empty: every node
+	Restart  RestartPolicy
+	Validity time.Duration // 0: the certificate authority's default, see Build
+	// MaxUnavailable is a number ("3") or a percentage ("10%") of the workers that
+	// may be worked on at a time; rounded down, at least 1.
+	MaxUnavailable string
+}
+
+// Plan is an ordered list of waves. Steps of one wave may run at the same time;
+// a wave starts only when the one before it is proven.
+type Plan struct {
+	Waves []Wave `json:"waves"`
+	// NotInspected are nodes and things that the plan leaves out, and why.
+	NotInspected []Exclusion `json:"notInspected,omitempty"`
+}
+
+// Exclusion is something on a node that no step touches, and why.
+type Exclusion struct {
+	Node string `json:"node"`
+	inventory.NotInspected
+}
+
+// Wave is a set of steps that may run at the same time.
+type Wave struct {
+	ControlPlane bool   `json:"controlPlane"` // one step; gated on quorum and health
+	Steps        []Step `json:"steps"`
+}
+
+// Step is one node's part.
+type Step struct {
+	Node         string    `json:"node"`
+	ControlPlane bool      `json:"controlPlane"`
+	Etcd         bool      `json:"etcd"` // runs an etcd member
+	Services     []Service `json:"services"`
+	// Targets are the certificates to renew. Empty: only restarts, or nothing.
+	Targets []Target `json:"targets,omitempty"`
+	// Restarts are the services to restart, in the order of certs.Services.
+	Restarts []certs.Service `json:"restarts,omitempty"`
+	// Directories are the host directories that must be writable for this step.
+	Directories []string `json:"directories,omitempty"`
+	// CRISocket and DBusSocket are host paths, set only where a restart needs them.
+	CRISocket  string `json:"criSocket,omitempty"`
+	DBusSocket string `json:"dbusSocket,omitempty"`
+}
+
+// Service is what a step means for one service of the scope.
+type Service struct {
+	Service certs.Service `json:"service"`
+	// NoCertificate is set where the service has none on this node; Note says why.
+	NoCertificate bool   `json:"noCertificate,omitempty"`
+	Note          string `json:"note,omitempty"`
+}
+
+// Target is one certificate to renew.
+type Target struct {
+	ID             string        `json:"id"` // inventory.Certificate.ID
+	Service        certs.Service `json:"service"`
+	Name           string        `json:"name"`
+	Path           string        `json:"path"`
+	Issuer         string        `json:"issuer"`         // inventory.IssuerKind
+	OldFingerprint string        `json:"oldFingerprint"` // the node refuses when the file changed since
+	OldNotAfter    time.Time     `json:"oldNotAfter"`
+}
+
+// OrderKind is a verb that a node understands.
+type OrderKind string
+
+// The orders. A node carries them out one after the other, in this order.
+const (
+	OrderStage   OrderKind = "Stage"   // make keys, have them signed, check; change nothing visible
+	OrderIssued  OrderKind = "Issued"  // here is a certificate that an administrator had signed, see Order.Issued
+	OrderCommit  OrderKind = "Commit"  // swap, restart, prove; roll back on failure
+	OrderFinish  OrderKind = "Finish"  // the rotation has succeeded everywhere: tidy up and end
+	OrderAbandon OrderKind = "Abandon" // it will go on later: leave the journal as it is and end
+)
+
+// Order is what is delivered to a node. It holds nothing secret.
+type Order struct {
+	Kind     OrderKind `json:"kind"`
+	Rotation string    `json:"rotation"` // id
+	Token    int64     `json:"token"`    // fencing token; older than the node's: refused
+	// Scope is the canonical form of the request, by which an unfinished rotation
+	// is recognised.
+	Scope           string        `json:"scope,omitempty"`
+	StartTime       time.Time     `json:"startTime,omitzero"` // of the rotation
+	Step            *Step         `json:"step,omitempty"`     // Stage
+	Restart         RestartPolicy `json:"restart,omitempty"`  // Stage
+	ValiditySeconds int64         `json:"validitySeconds,omitempty"`
+	Issued          *Issued       `json:"issued,omitempty"` // Issued
+	// TimeoutSeconds bounds how long a component may take to become healthy.
+	TimeoutSeconds int64 `json:"timeoutSeconds,omitempty"`
+}
+
+// Issued is a certificate for a CSR that the node asked for with a
+// journal.CSRNeeded record.
+type Issued struct {
+	TargetID string `json:"targetID"`
+	PEM      string `json:"pem"`             // certificates only, leaf first
+	Error    string `json:"error,omitempty"` // why there is none
+}
