@@ -82,6 +82,9 @@ type Store struct {
 	Cert string    `json:"cert"`           // path of the certificate, the symlink or the kubeconfig
 	Key  string    `json:"key,omitempty"`  // Pair: path of the key
 	User string    `json:"user,omitempty"` // Kubeconfig: name of the user entry
+	// Directories are the real directories (all symlinks resolved) in which files
+	// must be replaced; a node pod mounts exactly these writable.
+	Directories []string `json:"directories,omitempty"`
 }
 
 // IssuerKind says who can issue a certificate's successor.

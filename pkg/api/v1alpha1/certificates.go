@@ -1,0 +1,50 @@
+package v1alpha1
+
+import (
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+)
+
+// CertificateList is the result of `kubectl rotate-certs check`.
+type CertificateList struct {
+	APIVersion   string         `json:"apiVersion"`
+	Kind         string         `json:"kind"`
+	Items        []Certificate  `json:"items"`
+	Authorities  []Authority    `json:"authorities"`
+	NotInspected []NotInspected `json:"notInspected"`
+}
+
+// Certificate is one certificate on one node.
+type Certificate struct {
+	Node    string        `json:"node"`
+	Service certs.Service `json:"service"`
+	Name    string        `json:"name"`
+	Path    string        `json:"path"`
+	certs.Facts
+	Served *Served      `json:"served,omitempty"` // absent: nothing serves it, or it is a client certificate
+	Status certs.Status `json:"status"`
+	Reason string       `json:"reason,omitempty"`
+}
+
+// Served is what a live endpoint shows.
+type Served struct {
+	Address           string `json:"address"`
+	FingerprintSHA256 string `json:"fingerprintSHA256"`
+}
+
+// Authority is a certificate authority as found on one or more nodes.
+type Authority struct {
+	certs.Facts
+	Name   string       `json:"name"`
+	Nodes  []string     `json:"nodes"`
+	KeyOn  []string     `json:"keyOn"` // nodes that hold its key
+	Status certs.Status `json:"status"`
+	Reason string       `json:"reason,omitempty"`
+}
+
+// NotInspected is something that could not be looked at.
+type NotInspected struct {
+	Node    string        `json:"node"`
+	Service certs.Service `json:"service,omitempty"`
+	Path    string        `json:"path,omitempty"`
+	Reason  string        `json:"reason"`
+}

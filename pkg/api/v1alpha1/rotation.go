@@ -1,0 +1,71 @@
+package v1alpha1
+
+import (
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+)
+
+// Result is how a rotation, or a node's part of it, ended.
+type Result string
+
+// The results.
+const (
+	Succeeded     Result = "Succeeded"
+	RolledBack    Result = "RolledBack" // as before, and proven so
+	Failed        Result = "Failed"
+	NoCertificate Result = "NoCertificate" // the service has none on this node
+	Skipped       Result = "Skipped"       // already renewed by this rotation, or never reached
+)
+
+// RotationReport is the result of a rotation.
+type RotationReport struct {
+	APIVersion string         `json:"apiVersion"`
+	Kind       string         `json:"kind"`
+	ID         string         `json:"id"`
+	StartTime  time.Time      `json:"startTime"`
+	EndTime    time.Time      `json:"endTime"`
+	Result     Result         `json:"result"`
+	Message    string         `json:"message,omitempty"` // why it did not succeed
+	Items      []RotationItem `json:"items"`
+	Collateral []Collateral   `json:"collateral"`
+	// Notes are what a person should know afterwards: what an old certificate still
+	// opens, what could not be proven, which copies of a kubeconfig are now old.
+	Notes        []string       `json:"notes,omitempty"`
+	NotInspected []NotInspected `json:"notInspected,omitempty"`
+}
+
+// RotationItem is one service on one node.
+type RotationItem struct {
+	Node               string               `json:"node"`
+	Service            certs.Service        `json:"service"`
+	Result             Result               `json:"result"`
+	Reason             string               `json:"reason,omitempty"`
+	Restarted          bool                 `json:"restarted"`
+	UnavailableSeconds float64              `json:"unavailableSeconds"`
+	Evidence           []string             `json:"evidence,omitempty"`
+	Certificates       []RotatedCertificate `json:"certificates,omitempty"`
+}
+
+// RotatedCertificate is a certificate before and after.
+type RotatedCertificate struct {
+	Name string          `json:"name"`
+	Path string          `json:"path"`
+	Old  CertificateRef  `json:"old"`
+	New  *CertificateRef `json:"new,omitempty"` // absent: not renewed
+}
+
+// CertificateRef identifies one certificate.
+type CertificateRef struct {
+	SerialNumber      string    `json:"serialNumber"`
+	FingerprintSHA256 string    `json:"fingerprintSHA256"`
+	NotAfter          time.Time `json:"notAfter"`
+}
+
+// Collateral is a restart that this rotation caused without asking for it: a
+// controller that lost its lease while its API server was away.
+type Collateral struct {
+	Node    string        `json:"node"`
+	Service certs.Service `json:"service"`
+	Reason  string        `json:"reason"`
+}

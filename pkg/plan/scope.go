@@ -1,0 +1,95 @@
+package plan
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+)
+
+// ResumeWithin is how old an unfinished rotation may be for the same command to
+// continue it instead of starting a new one.
+const ResumeWithin = 24 * time.Hour
+
+// Scope is the canonical form of what was asked for. Two requests with the same
+// scope are the same rotation: the second continues the first where it is unfinished.
+func (r Request) Scope() string {
+	services := make([]string, 0, len(r.Services))
+	for _, s := range r.Services {
+		services = append(services, string(s))
+	}
+	slices.Sort(services)
+	nodes := slices.Clone(r.Nodes)
+	slices.Sort(nodes)
+	scope := "services=" + strings.Join(slices.Compact(services), ",")
+	if len(nodes) > 0 {
+		scope += ";nodes=" + strings.Join(slices.Compact(nodes), ",")
+	}
+	return scope
+}
+
+// Unfinished is a rotation that did not come to its end.
+type Unfinished struct {
+	ID        string
+	StartTime time.Time
+	// Renewed maps a node to the certificates (by Certificate.ID) that this rotation
+	// has already renewed and proven there.
+	Renewed map[string]map[string]inventory.Renewal
+	// Committed are the nodes whose part is done.
+	Committed map[string]bool
+}
+
+// FindUnfinished returns the newest rotation of the scope that began within
+// [ResumeWithin] and that no node knows as finished; nil where there is none.
+//
+// The end of a rotation is told to every node, but only after all of them are
+// proven: one node that knows of it is enough.
+func FindUnfinished(nodes []inventory.Node, scope string, now time.Time) *Unfinished {
+	var found *Unfinished
+	finished := map[string]bool{}
+	for _, n := range nodes {
+		for _, r := range n.Rotations {
+			if r.State == inventory.Finished {
+				finished[r.ID] = true
+			}
+		}
+	}
+	for _, n := range nodes {
+		for _, r := range n.Rotations {
+			if r.Scope != scope || finished[r.ID] || now.Sub(r.StartTime) > ResumeWithin {
+				continue
+			}
+			if found == nil || r.StartTime.After(found.StartTime) {
+				found = &Unfinished{ID: r.ID, StartTime: r.StartTime}
+			}
+		}
+	}
+	if found == nil {
+		return nil
+	}
+	found.Renewed = map[string]map[string]inventory.Renewal{}
+	found.Committed = map[string]bool{}
+	for _, n := range nodes {
+		for _, r := range n.Rotations {
+			if r.ID != found.ID || r.State != inventory.Committed {
+				continue
+			}
+			found.Committed[n.Name] = true
+			found.Renewed[n.Name] = map[string]inventory.Renewal{}
+			for _, renewal := range r.Renewed {
+				found.Renewed[n.Name][renewal.ID] = renewal
+			}
+		}
+	}
+	return found
+}
+
+// HighestToken is the highest fencing token that any of the nodes knows.
+func HighestToken(nodes []inventory.Node) int64 {
+	var highest int64
+	for _, n := range nodes {
+		highest = max(highest, n.Token)
+	}
+	return highest
+}
