@@ -61,7 +61,7 @@ func writeNodeImage(ctx context.Context, source source, output string, programs 
 	if err != nil {
 		return fmt.Errorf("compute digest of node image: %w", err)
 	}
-	fmt.Printf("%s  %s  %s\n", output, name, digest)
+	fmt.Printf("%s  %s  %s\n", filepath.Base(output), name, digest)
 	return nil
 }
 

@@ -1,0 +1,104 @@
+# kubectl rotate-certs. "make help" lists what there is; "make demo" shows it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+
+# The version: a git tag on this commit, else what the sources work towards.
+VERSION ?= $(or $(shell git describe --tags --exact-match --match 'v*' 2>/dev/null),$(shell sed -n 's/.*Version = "\(.*\)"/\1/p' pkg/version/version.go))
+COMMIT  := $(shell git describe --always --dirty --match '' 2>/dev/null)
+
+CONTROL_PLANES ?= 3
+WORKERS        ?= 1
+
+STAMP    := github.com/rotate-certs/rotate-certs/pkg/version
+GO_BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X $(STAMP).Version=$(VERSION) -X $(STAMP).GitCommit=$(COMMIT)'
+RELEASE  := go -C test/tools/release run .
+LAB      := bin/lab
+IMAGE    := dist/rotate-certs-node.tar
+
+# What the node image holds; the first is its entrypoint.
+IMAGE_PROGRAMS := rotate-certs-node
+PROGRAMS       := kubectl-rotate_certs kubectl_complete-rotate_certs rotate-certs-node
+
+# The Go modules that are checked; those below test/lab/build are programs of others.
+MODULES := . test/lab test/tools/release
+
+##@ Try it
+.PHONY: demo
+demo: build image $(LAB) ## Install, build, boot a cluster, rotate etcd's certificates (root, Debian)
+	@test/demo $(CONTROL_PLANES) $(WORKERS)
+
+.PHONY: lab-up
+lab-up: $(LAB) ## Boot a real cluster: CONTROL_PLANES=3 WORKERS=1 (root, Debian)
+	@$(LAB) up --control-planes $(CONTROL_PLANES) --workers $(WORKERS)
+
+.PHONY: lab-down
+lab-down: $(LAB) ## Remove that cluster without a trace
+	@$(LAB) down
+
+##@ Build
+.PHONY: build
+build: ## Build the programs into bin/
+	@mkdir -p bin
+	@$(GO_BUILD) -o bin/ $(PROGRAMS:%=./cmd/%)
+	@echo "$(VERSION): $(PROGRAMS:%=bin/%)"
+
+.PHONY: image
+image: ## Write the node image for linux/amd64 and linux/arm64 to dist/ (no Docker)
+	@$(RELEASE) image -version $(VERSION) -o $(IMAGE) $(IMAGE_PROGRAMS)
+
+.PHONY: dist
+dist: ## Write the plugin's archives to dist/, and krew-manifest.yaml with their sums
+	@$(RELEASE) dist -version $(VERSION) -o dist -manifest krew-manifest.yaml
+
+##@ Check
+.PHONY: test
+test: fmt vet lint unit packaging ## Everything: the checks below, then e2e on a cluster that it boots
+	@test/tools/e2e $(LAB) $(CONTROL_PLANES) $(WORKERS)
+
+.PHONY: fmt
+fmt: ## Fail where gofmt would change something
+	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "run gofmt -w on:" $$unformatted; exit 1; }
+	@echo "gofmt: ok"
+
+.PHONY: vet
+vet: ## go vet, on every module
+	@for module in $(MODULES); do go -C $$module vet -tags e2e ./...; done
+	@echo "vet: ok"
+
+.PHONY: lint
+lint: ## golangci-lint, on every module
+	@tools=$$(test/tools/build golangci-lint); for module in $(MODULES); do \
+		(cd $$module && "$$tools/golangci-lint" run --config $(CURDIR)/.golangci.yml); done
+
+.PHONY: unit
+unit: ## Unit and plugin tests with the race detector, on every module but packaging
+	@test/tools/need gcc
+	@go test -race ./...
+	@go -C test/lab test -race ./...
+
+.PHONY: packaging
+packaging: ## Make what is published and install it as users do, with krew
+	@go -C test/tools/release test -count=1 -timeout 30m ./...
+
+.PHONY: e2e
+e2e: build image lab-up ## End-to-end tests on the cluster of lab-up, which stays (root, Debian)
+	@$(LAB) load $(IMAGE)
+	@go test -tags e2e -count=1 -timeout 45m ./test/e2e/...
+
+##@ Other
+.PHONY: clean
+clean: ## Remove bin/ and dist/
+	@rm -rf bin dist
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^##@ /{print "\n" substr($$0, 5)} /^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+# Go knows best whether it must build again.
+.PHONY: $(LAB)
+$(LAB):
+	@mkdir -p bin
+	@go -C test/lab build -o $(CURDIR)/$(LAB) .
