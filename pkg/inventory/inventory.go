@@ -227,6 +227,8 @@ type RotationState string
 
 // The states of a rotation on a node.
 const (
+	Staging    RotationState = "Staging"    // begun, nothing visible changed
+	Failed     RotationState = "Failed"     // could not be staged, nothing visible changed
 	Staged     RotationState = "Staged"     // signed, nothing visible changed
 	Committing RotationState = "Committing" // files or components are between old and new
 	Committed  RotationState = "Committed"  // new and proven

@@ -51,6 +51,7 @@ type Record struct {
 	Rotation string              `json:"rotation"`
 	Node     string              `json:"node"`
 	Token    int64               `json:"token"`
+	Order    int64               `json:"order,omitempty"` // number in the node's inbox of the order that this belongs to
 	Kind     Kind                `json:"kind"`
 	Message  string              `json:"message,omitempty"`
 	Hint     string              `json:"hint,omitempty"`  // what to do next

@@ -111,6 +111,9 @@ type Order struct {
 	Restart         RestartPolicy `json:"restart,omitempty"`  // Stage
 	ValiditySeconds int64         `json:"validitySeconds,omitempty"`
 	Issued          *Issued       `json:"issued,omitempty"` // Issued
+	// DestroyOldKeys (Stage) is for compromised keys: once the new certificates are
+	// proven, the backups' private keys are destroyed. There is no way back then.
+	DestroyOldKeys bool `json:"destroyOldKeys,omitempty"`
 	// TimeoutSeconds bounds how long a component may take to become healthy.
 	TimeoutSeconds int64 `json:"timeoutSeconds,omitempty"`
 }

@@ -1,0 +1,106 @@
+package statedir
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Holder names the process that works on a node.
+type Holder struct {
+	Rotation string    `json:"rotation"`
+	PID      int       `json:"pid"` // within its own container
+	Since    time.Time `json:"since"`
+}
+
+// LockedError means that another process works on this node.
+type LockedError struct{ Holder Holder }
+
+func (e *LockedError) Error() string {
+	return fmt.Sprintf("rotation %q has been at work on this node since %s\nwait for its end, or delete its pod",
+		e.Holder.Rotation, e.Holder.Since.Format(time.RFC3339))
+}
+
+// Lock makes this process the only one that works on the node, until release is
+// called or the process ends. It waits for another holder while ctx lasts, then
+// fails with a [*LockedError].
+//
+// The lock is an open-file-description lock: it works between containers, dies
+// with its process, and can be looked at without being taken.
+func (d *Dir) Lock(ctx context.Context, holder Holder) (release func(), err error) {
+	f, err := os.OpenFile(d.lock(), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open lock of %q: %w", HostPath, err)
+	}
+	for {
+		err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EACCES) {
+			_ = f.Close()
+			return nil, fmt.Errorf("lock %q: %w", HostPath, err)
+		}
+		select {
+		case <-ctx.Done():
+			other := readHolder(f)
+			_ = f.Close()
+			return nil, &LockedError{Holder: other}
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	// Only for people: who holds the lock is known to the kernel.
+	data, err := json.Marshal(holder)
+	if err == nil {
+		err = f.Truncate(0)
+	}
+	if err == nil {
+		_, err = f.WriteAt(data, 0)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("lock %q: %w", HostPath, err)
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+func (d *Dir) lock() string { return filepath.Join(d.path, "lock") }
+
+// locked says whether some process works on the node, and for which rotation.
+func (d *Dir) locked() (Holder, bool, error) {
+	f, err := os.Open(d.lock())
+	if errors.Is(err, os.ErrNotExist) {
+		return Holder{}, false, nil
+	}
+	if err != nil {
+		return Holder{}, false, err
+	}
+	defer func() { _ = f.Close() }()
+	query := unix.Flock_t{Type: unix.F_WRLCK}
+	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &query); err != nil {
+		return Holder{}, false, err
+	}
+	if query.Type == unix.F_UNLCK {
+		return Holder{}, false, nil
+	}
+	return readHolder(f), true, nil
+}
+
+func readHolder(f *os.File) Holder {
+	var h Holder
+	data := make([]byte, 4096)
+	n, err := f.ReadAt(data, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return h
+	}
+	// A holder that is just writing its name stays unnamed.
+	_ = json.Unmarshal(data[:n], &h)
+	return h
+}

@@ -1,0 +1,73 @@
+package statedir
+
+import (
+	"context"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// pollEvery is how often a directory is looked at where no notification comes, as
+// on some file systems or when the kernel's limit of watches is reached.
+const pollEvery = 500 * time.Millisecond
+
+// watcher tells when to look at a directory again.
+type watcher struct {
+	notify *fsnotify.Watcher // nil: polling alone
+}
+
+// watch begins to watch directories. It never fails: what cannot be watched is polled.
+func watch(dirs ...string) *watcher {
+	n, err := fsnotify.NewWatcher()
+	if err != nil {
+		return &watcher{}
+	}
+	for _, dir := range dirs {
+		if err := n.Add(dir); err != nil {
+			_ = n.Close()
+			return &watcher{}
+		}
+	}
+	return &watcher{notify: n}
+}
+
+// wait returns when something may have changed, or with the context's error.
+func (w *watcher) wait(ctx context.Context) error {
+	timer := time.NewTimer(pollEvery)
+	defer timer.Stop()
+	var events <-chan fsnotify.Event
+	var problems <-chan error
+	if w.notify != nil {
+		events, problems = w.notify.Events, w.notify.Errors
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-events:
+	case <-problems: // an overflow: look again
+	case <-timer.C:
+	}
+	return nil
+}
+
+func (w *watcher) close() {
+	if w.notify != nil {
+		_ = w.notify.Close()
+	}
+}
+
+// WaitOrders returns the orders after a number as soon as there are some, or the
+// context's error.
+func (r *Rotation) WaitOrders(ctx context.Context, after int64) ([]Order, error) {
+	w := watch(r.orders())
+	defer w.close()
+	for {
+		orders, err := r.Orders(after)
+		if err != nil || len(orders) > 0 {
+			return orders, err
+		}
+		if err := w.wait(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
