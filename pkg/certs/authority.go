@@ -1,0 +1,114 @@
+package certs
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"fmt"
+	"math/big"
+	"time"
+)
+
+// CanSign says why a certificate could not sign others now, or returns nil.
+func CanSign(ca *x509.Certificate, now time.Time) error {
+	switch {
+	case now.Before(ca.NotBefore):
+		return fmt.Errorf("certificate authority %q is not valid before %s\ncheck this node's clock, which says %s",
+			ca.Subject, ca.NotBefore.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+	case !now.Before(ca.NotAfter):
+		return fmt.Errorf("certificate authority %q expired %s\nits leaf certificates cannot be renewed before the authority itself is replaced",
+			ca.Subject, ca.NotAfter.UTC().Format(time.RFC3339))
+	case ca.Version >= 3 && !ca.BasicConstraintsValid, ca.BasicConstraintsValid && !ca.IsCA:
+		return fmt.Errorf("certificate %q is not a certificate authority\nits basic constraints do not say CA:TRUE, so nothing accepts what it signs", ca.Subject)
+	case ca.KeyUsage != 0 && ca.KeyUsage&x509.KeyUsageCertSign == 0:
+		return fmt.Errorf("certificate authority %q may not sign certificates\nits key usage lacks \"cert sign\", so nothing accepts what it signs", ca.Subject)
+	}
+	return nil
+}
+
+// IsIssuedBy says whether ca's key signed the certificate in ca's name. It asks
+// neither for dates nor for usages: who the issuer is, and whether it may still
+// issue ([CanSign]), are two questions. A self-signed certificate is issued by itself.
+func IsIssuedBy(c, ca *x509.Certificate) bool {
+	if c == nil || ca == nil || !bytes.Equal(c.RawIssuer, ca.RawSubject) {
+		return false
+	}
+	// A hostile file must not keep the processor busy for minutes.
+	if k, ok := ca.PublicKey.(*rsa.PublicKey); ok && k.N.BitLen() > 2*maxRSABits {
+		return false
+	}
+	return ca.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature) == nil
+}
+
+// Sign makes the certificate that a template of [Successor] describes, for pub, in
+// the name of ca. The serial number is new: 128 random bits. The CA's key decides
+// the signature algorithm. Whether the CA may sign is [CanSign]'s question.
+func Sign(template *x509.Certificate, pub crypto.PublicKey, ca *x509.Certificate, caKey crypto.Signer) (*x509.Certificate, error) {
+	switch {
+	case caKey == nil:
+		return nil, fmt.Errorf("sign certificate %q: certificate authority %q has no key", template.Subject, ca.Subject)
+	case !samePublicKey(caKey.Public(), ca.PublicKey):
+		return nil, fmt.Errorf("sign certificate %q: the key is not that of certificate authority %q", template.Subject, ca.Subject)
+	}
+	t := *template
+	serial, err := newSerial()
+	if err != nil {
+		return nil, err
+	}
+	t.SerialNumber = serial
+	if len(t.SubjectKeyId) > 0 {
+		if t.SubjectKeyId, err = subjectKeyID(pub); err != nil {
+			return nil, err
+		}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, &t, ca, pub, caKey)
+	if err != nil {
+		return nil, fmt.Errorf("sign certificate %q: %w", template.Subject, err)
+	}
+	c, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, fmt.Errorf("sign certificate %q: %w", template.Subject, err)
+	}
+	return c, nil
+}
+
+// signSelf is [Sign] for a certificate that is its own issuer.
+func signSelf(template *x509.Certificate, key crypto.Signer) (*x509.Certificate, error) {
+	issuer := *template
+	issuer.PublicKey = key.Public()
+	return Sign(template, key.Public(), &issuer, key)
+}
+
+// newSerial returns 128 random bits with the highest set: never zero, always of the
+// same length, well within the 20 octets of RFC 5280.
+func newSerial() (*big.Int, error) {
+	buf := make([]byte, 16)
+	if _, err := rand.Read(buf); err != nil {
+		return nil, fmt.Errorf("generate serial number: %w", err)
+	}
+	buf[0] |= 0x80
+	return new(big.Int).SetBytes(buf), nil
+}
+
+// subjectKeyID is RFC 7093's method 1, the leftmost 160 bits of the SHA-256 of the
+// key's bit string, as crypto/x509 gives CA certificates.
+func subjectKeyID(pub crypto.PublicKey) ([]byte, error) {
+	der, err := x509.MarshalPKIXPublicKey(pub)
+	if err != nil {
+		return nil, fmt.Errorf("encode public key: %w", err)
+	}
+	var info struct {
+		Algorithm pkix.AlgorithmIdentifier
+		PublicKey asn1.BitString
+	}
+	if _, err := asn1.Unmarshal(der, &info); err != nil {
+		return nil, fmt.Errorf("encode public key: %w", err)
+	}
+	sum := sha256.Sum256(info.PublicKey.Bytes)
+	return sum[:20], nil
+}

@@ -1,0 +1,172 @@
+package certs
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"encoding/hex"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+)
+
+// Difference is an attribute in which a successor is not like its predecessor.
+type Difference struct {
+	Attribute string `json:"attribute"`
+	Old       string `json:"old"`
+	New       string `json:"new"`
+	// Loss says that something which somebody may rely on is gone: a name, a usage,
+	// strength. What was only added, or another issuer's name, is no loss.
+	Loss bool `json:"loss,omitempty"`
+}
+
+func (d Difference) String() string {
+	return fmt.Sprintf("%s: %q → %q", d.Attribute, d.Old, d.New)
+}
+
+// Losses returns the differences that are losses.
+func Losses(in []Difference) []Difference {
+	var out []Difference
+	for _, d := range in {
+		if d.Loss {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// Diff compares all that a renewal must leave as it was: subject (its encoding
+// too), names, usages, CA or not, other extensions and what is critical, the key's
+// algorithm and size, the issuer's name. Serial numbers, dates, the key itself and
+// its identifiers always differ and are not compared.
+func Diff(old, successor *x509.Certificate) []Difference {
+	var out []Difference
+	add := func(attribute, o, n string, loss bool) {
+		if o != n {
+			out = append(out, Difference{attribute, o, n, loss})
+		}
+	}
+	addSet := func(attribute string, o, n []string) {
+		lost := slices.ContainsFunc(o, func(s string) bool { return !slices.Contains(n, s) })
+		slices.Sort(o)
+		slices.Sort(n)
+		add(attribute, strings.Join(o, ", "), strings.Join(n, ", "), lost)
+	}
+
+	if !bytes.Equal(old.RawSubject, successor.RawSubject) {
+		o, n := old.Subject.String(), successor.Subject.String()
+		if o == n { // another string type or order, which some peers compare too
+			o, n = o+" (DER "+hex.EncodeToString(old.RawSubject)+")", n+" (DER "+hex.EncodeToString(successor.RawSubject)+")"
+		}
+		add("subject", o, n, true)
+	}
+	addSet("names", generalNames(old), generalNames(successor))
+	addSet("usages", usages(old), usages(successor))
+	add("certificate authority", yesNo(isCA(old)), yesNo(isCA(successor)), true)
+	addSet("extensions", otherExtensions(old), otherExtensions(successor))
+	o, n := criticality(old, successor)
+	add("critical extensions", o, n, false)
+	add("key", KeyAlgorithm(old.PublicKey), KeyAlgorithm(successor.PublicKey), weaker(old, successor))
+	add("issuer", old.Issuer.String(), successor.Issuer.String(), false)
+	return out
+}
+
+func isCA(c *x509.Certificate) bool { return c.BasicConstraintsValid && c.IsCA }
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+// weaker says whether the new key is of another algorithm or of fewer bits.
+func weaker(old, successor *x509.Certificate) bool {
+	return old.PublicKeyAlgorithm != successor.PublicKeyAlgorithm || keyBits(successor) < keyBits(old)
+}
+
+func keyBits(c *x509.Certificate) int {
+	switch k := c.PublicKey.(type) {
+	case *rsa.PublicKey:
+		return k.N.BitLen()
+	case *ecdsa.PublicKey:
+		return k.Params().BitSize
+	default: // Ed25519 has one size
+		return 0
+	}
+}
+
+// otherExtensions are those that no other attribute of Diff speaks of, with their
+// values: the same policy or distribution point must still be there.
+func otherExtensions(c *x509.Certificate) []string {
+	var out []string
+	for _, e := range c.Extensions {
+		known := slices.ContainsFunc([]asn1.ObjectIdentifier{oidSubjectAltName, oidKeyUsage, oidExtKeyUsage, oidBasic}, e.Id.Equal)
+		if !known && !ownExtension(e.Id) {
+			out = append(out, e.Id.String()+"="+hex.EncodeToString(e.Value))
+		}
+	}
+	return out
+}
+
+// criticality names the extensions that both have and only one calls critical.
+func criticality(old, successor *x509.Certificate) (o, n string) {
+	var inOld, inNew []string
+	for _, e := range old.Extensions {
+		i := slices.IndexFunc(successor.Extensions, func(other pkix.Extension) bool { return e.Id.Equal(other.Id) })
+		switch {
+		case i < 0 || ownExtension(e.Id) || e.Critical == successor.Extensions[i].Critical:
+		case e.Critical:
+			inOld = append(inOld, e.Id.String())
+		default:
+			inNew = append(inNew, e.Id.String())
+		}
+	}
+	return strings.Join(inOld, ", "), strings.Join(inNew, ", ")
+}
+
+// generalNames lists the subject alternative names, those included that crypto/x509
+// does not parse (directory names, user principal names).
+func generalNames(c *x509.Certificate) []string {
+	var out []string
+	for _, e := range c.Extensions {
+		if !e.Id.Equal(oidSubjectAltName) {
+			continue
+		}
+		var names []asn1.RawValue
+		if _, err := asn1.Unmarshal(e.Value, &names); err != nil {
+			return append(out, "undecodable:"+hex.EncodeToString(e.Value))
+		}
+		for _, name := range names {
+			out = append(out, generalName(name))
+		}
+	}
+	return out
+}
+
+// The tags of RFC 5280's GeneralName that have a customary notation.
+const (
+	tagEmail = 1
+	tagDNS   = 2
+	tagURI   = 6
+	tagIP    = 7
+)
+
+func generalName(name asn1.RawValue) string {
+	switch {
+	case name.Class != asn1.ClassContextSpecific:
+	case name.Tag == tagEmail:
+		return "email:" + string(name.Bytes)
+	case name.Tag == tagDNS:
+		return "DNS:" + string(name.Bytes)
+	case name.Tag == tagURI:
+		return "URI:" + string(name.Bytes)
+	case name.Tag == tagIP && (len(name.Bytes) == net.IPv4len || len(name.Bytes) == net.IPv6len):
+		return "IP:" + net.IP(name.Bytes).String()
+	}
+	return "other:" + hex.EncodeToString(name.FullBytes)
+}

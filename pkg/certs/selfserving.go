@@ -1,0 +1,73 @@
+package certs
+
+import (
+	"crypto"
+	"crypto/x509"
+	"errors"
+)
+
+// SelfServing returns the successor of a certificate whose CA was made for it alone
+// and whose key was thrown away at once, as the kubelet makes kubelet.crt: the new
+// leaf for key k, followed by a new CA where oldChain carried one. Names, usages
+// and the CA's kind of key stay. A certificate that signed itself is followed by
+// one that signs itself with k. r.CA is not looked at.
+func SelfServing(oldChain []*x509.Certificate, k Key, r Renewal) ([]*x509.Certificate, error) {
+	if len(oldChain) == 0 || k.Signer == nil {
+		return nil, errors.New("renew self-made certificate: no certificate or no key")
+	}
+	r.CA = nil
+	old := oldChain[0]
+	template, err := Successor(old, r)
+	if err != nil {
+		return nil, err
+	}
+	if IsIssuedBy(old, old) {
+		leaf, err := signSelf(template, k.Signer)
+		if err != nil {
+			return nil, err
+		}
+		return []*x509.Certificate{leaf}, nil
+	}
+	ca, caKey, err := throwawayCA(oldChain, k, r)
+	if err != nil {
+		return nil, err
+	}
+	leaf, err := Sign(template, k.Signer.Public(), ca, caKey)
+	if err != nil {
+		return nil, err
+	}
+	if len(oldChain) == 1 {
+		return []*x509.Certificate{leaf}, nil
+	}
+	return []*x509.Certificate{leaf, ca}, nil
+}
+
+// throwawayCA makes the CA of a self-made leaf anew. Where the old one is not at
+// hand, it is made up from the name that the leaf has for it.
+func throwawayCA(oldChain []*x509.Certificate, leafKey Key, r Renewal) (*x509.Certificate, crypto.Signer, error) {
+	like, keyLike := &x509.Certificate{
+		RawSubject: oldChain[0].RawIssuer,
+		Subject:    oldChain[0].Issuer,
+		KeyUsage:   x509.KeyUsageKeyEncipherment | x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+	}, leafKey.Signer.Public()
+	for _, c := range oldChain[1:] {
+		if IsIssuedBy(oldChain[0], c) && IsIssuedBy(c, c) {
+			like, keyLike = c, c.PublicKey
+			break
+		}
+	}
+	template, err := Successor(like, r)
+	if err != nil {
+		return nil, nil, err
+	}
+	template.BasicConstraintsValid, template.IsCA = true, true
+	key, err := NewKeyLike(keyLike, "")
+	if err != nil {
+		return nil, nil, err
+	}
+	ca, err := signSelf(template, key.Signer)
+	if err != nil {
+		return nil, nil, err
+	}
+	return ca, key.Signer, nil
+}

@@ -1,0 +1,107 @@
+package certs
+
+import (
+	"crypto/x509"
+	"encoding/asn1"
+	"fmt"
+	"slices"
+	"time"
+)
+
+const (
+	// DefaultLifetime is for how long a successor is valid unless asked otherwise.
+	DefaultLifetime = 365 * 24 * time.Hour
+	// Backdate is how far NotBefore lies in the past, so that a peer whose clock is
+	// a little behind accepts the certificate.
+	Backdate = 5 * time.Minute
+)
+
+var (
+	oidSubjectKeyID   = asn1.ObjectIdentifier{2, 5, 29, 14}
+	oidKeyUsage       = asn1.ObjectIdentifier{2, 5, 29, 15}
+	oidSubjectAltName = asn1.ObjectIdentifier{2, 5, 29, 17}
+	oidBasic          = asn1.ObjectIdentifier{2, 5, 29, 19}
+	oidAuthorityKeyID = asn1.ObjectIdentifier{2, 5, 29, 35}
+	oidExtKeyUsage    = asn1.ObjectIdentifier{2, 5, 29, 37}
+	// Signed certificate timestamps and the poison of a precertificate (RFC 6962).
+	oidTimestamps = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 11129, 2, 4, 2}
+	oidPoison     = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 11129, 2, 4, 3}
+)
+
+// ownExtension says whether an extension speaks of one certificate alone, so that
+// a successor has its own or none.
+func ownExtension(oid asn1.ObjectIdentifier) bool {
+	return slices.ContainsFunc([]asn1.ObjectIdentifier{oidSubjectKeyID, oidAuthorityKeyID, oidTimestamps, oidPoison}, oid.Equal)
+}
+
+// Renewal is what is decided about a successor that its predecessor does not say.
+type Renewal struct {
+	Now      time.Time
+	Validity time.Duration // 0: [DefaultLifetime]
+	// CA will sign the successor and bounds its dates. Nil where the signer is made
+	// together with it, see [SelfServing].
+	CA *x509.Certificate
+}
+
+// Successor returns the template of a certificate that is the same as old but for
+// serial number, dates and key. Subject and extensions (names, usages, anything
+// unknown; their order and criticality too) are taken over byte by byte through
+// RawSubject and ExtraExtensions, which win over the parsed fields that are set
+// for readers. The identifiers of keys and certificate-transparency timestamps
+// belong to one certificate and are not taken over; where old has a subject key
+// identifier, [Sign] gives the successor its own.
+//
+// It starts five minutes before r.Now but not before its CA, and ends when asked
+// but not after its CA. A CA that cannot sign at r.Now is an error that says why.
+func Successor(old *x509.Certificate, r Renewal) (*x509.Certificate, error) {
+	notBefore, notAfter, err := r.dates()
+	if err != nil {
+		return nil, fmt.Errorf("renew certificate %q: %w", old.Subject, err)
+	}
+	t := &x509.Certificate{
+		RawSubject:         old.RawSubject,
+		Subject:            old.Subject,
+		SubjectKeyId:       old.SubjectKeyId,
+		NotBefore:          notBefore,
+		NotAfter:           notAfter,
+		KeyUsage:           old.KeyUsage,
+		ExtKeyUsage:        old.ExtKeyUsage,
+		UnknownExtKeyUsage: old.UnknownExtKeyUsage,
+		DNSNames:           old.DNSNames,
+		IPAddresses:        old.IPAddresses,
+		EmailAddresses:     old.EmailAddresses,
+		URIs:               old.URIs,
+	}
+	for _, e := range old.Extensions {
+		if !ownExtension(e.Id) {
+			t.ExtraExtensions = append(t.ExtraExtensions, e)
+		}
+	}
+	return t, nil
+}
+
+func (r Renewal) dates() (notBefore, notAfter time.Time, err error) {
+	validity := r.Validity
+	if validity == 0 {
+		validity = DefaultLifetime
+	}
+	if validity < 0 {
+		return notBefore, notAfter, fmt.Errorf("validity %s is negative", validity)
+	}
+	// Certificates count whole seconds.
+	notBefore = r.Now.UTC().Add(-Backdate).Truncate(time.Second)
+	notAfter = r.Now.UTC().Add(validity).Truncate(time.Second)
+	if r.CA == nil {
+		return notBefore, notAfter, nil
+	}
+	if err := CanSign(r.CA, r.Now); err != nil {
+		return notBefore, notAfter, err
+	}
+	if notBefore.Before(r.CA.NotBefore) {
+		notBefore = r.CA.NotBefore.UTC()
+	}
+	if notAfter.After(r.CA.NotAfter) {
+		notAfter = r.CA.NotAfter.UTC()
+	}
+	return notBefore, notAfter, nil
+}

@@ -1,0 +1,90 @@
+package issue
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"slices"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/hostfs"
+)
+
+// LocalCA signs with the key of a CA that lies on this node.
+type LocalCA struct {
+	Root   hostfs.Root
+	CACert string // host path; may hold several CAs, of which the key picks one
+	CAKey  string // host path
+}
+
+var _ Issuer = LocalCA{}
+
+// Issue signs a successor. It refuses a CA that did not issue the old certificate,
+// may not sign, is outside its dates, or whose key is another's.
+func (l LocalCA) Issue(_ context.Context, r Request) ([]*x509.Certificate, error) {
+	if err := r.validate(); err != nil {
+		return nil, err
+	}
+	ca, caKey, err := l.load()
+	if err != nil {
+		return nil, err
+	}
+	if !certs.IsIssuedBy(r.Old[0], ca) {
+		return nil, fmt.Errorf("issue certificate %q: certificate authority %q in %q did not issue the old one", r.Old[0].Subject, ca.Subject, l.CACert)
+	}
+	template, err := certs.Successor(r.Old[0], certs.Renewal{Now: r.Now, Validity: r.Validity, CA: ca})
+	if err != nil {
+		return nil, err
+	}
+	leaf, err := certs.Sign(template, r.Key.Signer.Public(), ca, caKey.Signer)
+	if err != nil {
+		return nil, err
+	}
+	chain := append([]*x509.Certificate{leaf}, companions(r, leaf, ca)...)
+	if err := Check(r, chain, ca); err != nil {
+		return nil, err
+	}
+	return chain, nil
+}
+
+// load reads the CA, of several the one whose key it is.
+func (l LocalCA) load() (*x509.Certificate, certs.Key, error) {
+	certPEM, err := l.Root.ReadFile(l.CACert)
+	if err != nil {
+		return nil, certs.Key{}, fmt.Errorf("load certificate authority: %w", err)
+	}
+	cas, err := certs.ParsePEM(certPEM)
+	if err != nil {
+		return nil, certs.Key{}, fmt.Errorf("load certificate authority %q: %w", l.CACert, err)
+	}
+	keyPEM, err := l.Root.ReadFile(l.CAKey)
+	if err != nil {
+		return nil, certs.Key{}, fmt.Errorf("load key of certificate authority %q: %w", cas[0].Subject, err)
+	}
+	key, err := certs.ParseKeyPEM(keyPEM)
+	if err != nil {
+		return nil, certs.Key{}, fmt.Errorf("load key of certificate authority %q from %q: %w", cas[0].Subject, l.CAKey, err)
+	}
+	i := slices.IndexFunc(cas, key.Fits)
+	if i < 0 {
+		return nil, certs.Key{}, fmt.Errorf("load certificate authority: the key in %q does not fit the certificate in %q", l.CAKey, l.CACert)
+	}
+	return cas[i], key, nil
+}
+
+// companions are the certificates to stand after the new leaf: those of the old
+// file while they still lead from the leaf to its CA. Where one of them has run
+// out, the CA itself takes their place, so that peers which know only the root
+// are served a chain as before.
+func companions(r Request, leaf, ca *x509.Certificate) []*x509.Certificate {
+	old := r.Old[1:]
+	if len(old) == 0 {
+		return nil
+	}
+	issues := func(c *x509.Certificate) bool { return certs.IsIssuedBy(leaf, c) }
+	outdated := func(c *x509.Certificate) bool { return r.Now.Before(c.NotBefore) || !r.Now.Before(c.NotAfter) }
+	if slices.ContainsFunc(old, issues) && !slices.ContainsFunc(old, outdated) {
+		return old
+	}
+	return []*x509.Certificate{ca}
+}
