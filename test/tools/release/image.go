@@ -50,7 +50,7 @@ func writeNodeImage(ctx context.Context, source source, output string, programs 
 			return fmt.Errorf("assemble node image for %s: %w", target, err)
 		}
 		index = mutate.AppendManifests(index, mutate.IndexAddendum{
-			Add:        image,
+			Add:        plainImage{image},
 			Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: target.os, Architecture: target.arch}},
 		})
 	}
@@ -64,6 +64,13 @@ func writeNodeImage(ctx context.Context, source source, output string, programs 
 	fmt.Printf("%s  %s  %s\n", filepath.Base(output), name, digest)
 	return nil
 }
+
+// plainImage is an image that an index lists as such. The library would label
+// it with its config's media type as if it were some other artifact.
+type plainImage struct{ v1.Image }
+
+// ArtifactType implements what the library asks of a described object.
+func (plainImage) ArtifactType() (string, error) { return "", nil }
 
 // nodeImage is the image for one platform: a root directory that holds the
 // programs and the licence, and nothing else.

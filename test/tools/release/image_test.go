@@ -96,6 +96,9 @@ func TestOCIArchive(t *testing.T) {
 	var platforms []string
 	for _, manifest := range index.Manifests {
 		platforms = append(platforms, manifest.Platform.String())
+		if manifest.ArtifactType != "" {
+			t.Errorf("%s is listed as an artifact of type %s, not as an image", manifest.Platform, manifest.ArtifactType)
+		}
 		if files["blobs/sha256/"+manifest.Digest.Hex] == nil {
 			t.Errorf("manifest for %s is missing", manifest.Platform)
 		}
@@ -132,7 +135,7 @@ func testArchive(t *testing.T) []byte {
 	var index v1.ImageIndex = empty.Index
 	for _, target := range nodePlatforms {
 		index = mutate.AppendManifests(index, mutate.IndexAddendum{
-			Add:        testImage(t, target),
+			Add:        plainImage{testImage(t, target)},
 			Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: target.os, Architecture: target.arch}},
 		})
 	}
