@@ -93,3 +93,14 @@ func HighestToken(nodes []inventory.Node) int64 {
 	}
 	return highest
 }
+
+// Done says whether a node's part had been committed before. Nil-safe.
+func (u *Unfinished) Done(node string) bool { return u != nil && u.Committed[node] }
+
+// RenewedOn returns what this rotation has renewed on a node before. Nil-safe.
+func (u *Unfinished) RenewedOn(node string) map[string]inventory.Renewal {
+	if u == nil {
+		return nil
+	}
+	return u.Renewed[node]
+}

@@ -1,0 +1,188 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/journal"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"golang.org/x/sync/errgroup"
+)
+
+// stage has the keys and certificates of some steps made and signed, at the same
+// time. Nothing visible changes, so it may be left at any moment.
+func (r *run) stage(ctx context.Context, steps []plan.Step) error {
+	began := r.Now()
+	certificates := 0
+	g, staging := errgroup.WithContext(ctx)
+	for _, s := range steps {
+		certificates += len(s.Targets)
+		r.say(Progress{Node: s.Node, Phase: PhaseStaging, Text: fmt.Sprintf("signing %d certificates", len(s.Targets))})
+		g.Go(func() error { return r.stageNode(staging, r.workers[s.Node]) })
+	}
+	if err := g.Wait(); err != nil {
+		if stop := interrupted(ctx); stop != nil {
+			return r.interrupted(stop)
+		}
+		return err
+	}
+	for _, s := range steps {
+		r.say(Progress{Node: s.Node, Phase: PhaseStaged, Text: "staged"})
+	}
+	r.say(Progress{Phase: PhaseStaged, Done: true, Took: r.Now().Sub(began),
+		Text: fmt.Sprintf("%s: %d certificates signed, nothing changed yet", join(names(steps)), certificates)})
+	return nil
+}
+
+func (r *run) stageNode(ctx context.Context, w *worker) error {
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	// CSRs are looked after while the journal is followed: an approval may take longer
+	// than the node takes to ask for the next one.
+	signing, signed := errgroup.WithContext(ctx)
+	order := r.order(plan.OrderStage, w)
+	order.Step = &w.step
+	answer, err := w.carryOut(signed, order, func(rec journal.Record) error {
+		switch rec.Kind {
+		case journal.CSRPosted:
+			signing.Go(func() error { return r.cluster.Signers.Approve(signed, w.step.Node, *rec.CSR) })
+		case journal.CSRNeeded:
+			signing.Go(func() error { return r.issue(signed, w, *rec.CSR) })
+		}
+		return nil
+	})
+	// Where a signature failed, that is the cause of everything else.
+	if signErr := signing.Wait(); signErr != nil {
+		err = signErr
+	}
+	switch {
+	case err != nil:
+		return r.failed(w.step.Node, v1alpha1.Failed, w.step.Node+": its certificates could not be made; nothing was changed there", err.Error(), "")
+	case answer.Kind != journal.Staged:
+		return r.failed(w.step.Node, v1alpha1.Failed, w.step.Node+": its certificates could not be made; nothing was changed there", answer.Message, answer.Hint)
+	}
+	return nil
+}
+
+// issue has a request signed in the administrator's name and hands the certificate, or
+// why there is none, to the node.
+func (r *run) issue(ctx context.Context, w *worker, csr journal.CSR) error {
+	order := r.order(plan.OrderIssued, w)
+	order.Issued = &plan.Issued{TargetID: csr.TargetID}
+	pem, err := r.cluster.Signers.Issue(ctx, w.step.Node, csr)
+	if err != nil {
+		order.Issued.Error = err.Error()
+	}
+	order.Issued.PEM = string(pem)
+	return w.session.Order(ctx, order)
+}
+
+// commit swaps, restarts and proves on one node. It does not end with ctx: a node that
+// began is followed until it is all new or all old.
+func (r *run) commit(ctx context.Context, node string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTimeout)
+	defer cancel()
+	w, began := r.workers[node], r.Now()
+	r.say(Progress{Node: node, Phase: PhaseWorking, Text: "swapping files"})
+	answer, err := w.carryOut(ctx, r.order(plan.OrderCommit, w), func(rec journal.Record) error {
+		r.sayRecord(rec)
+		return nil
+	})
+	switch {
+	case err != nil:
+		return r.failed(node, v1alpha1.Failed, node+": it is not known how its part ended", err.Error(),
+			"run the same command again: it looks at the node, undoes what is half done, and continues")
+	case answer.Kind == journal.RolledBack:
+		return r.failed(node, v1alpha1.RolledBack, node+": "+w.cause(), answer.Message, answer.Hint)
+	case answer.Kind == journal.Broken:
+		return r.failed(node, v1alpha1.Failed, node+": "+w.cause(), answer.Message, answer.Hint)
+	case answer.Kind != journal.Committed:
+		return r.failed(node, v1alpha1.Failed, node+": nothing was changed there", answer.Message, answer.Hint)
+	}
+	r.ended(node, v1alpha1.Succeeded, "")
+	return r.proveFromOutside(ctx, w, began)
+}
+
+// proveFromOutside looks at the node with the cluster's eyes, before the next is touched.
+func (r *run) proveFromOutside(ctx context.Context, w *worker, began time.Time) error {
+	node := w.step.Node
+	if restarts(w.step, certs.Kubelet) {
+		r.say(Progress{Node: node, Phase: PhaseWorking, Text: "waiting for the kubelet to report to the API server"})
+		ready, cancel := context.WithTimeout(ctx, r.Timeout+time.Minute)
+		defer cancel()
+		restarted := began
+		for _, rec := range w.of(journal.Restarted) {
+			if rec.Service == certs.Kubelet {
+				restarted = rec.Time
+			}
+		}
+		if err := r.cluster.Observer.Ready(ready, node, restarted); err != nil {
+			return r.stopped(node+": proven on the node, but it did not become Ready", err)
+		}
+	}
+	if w.step.ControlPlane {
+		if err := r.gate(ctx, "", r.Timeout); err != nil {
+			return r.stopped(node+": proven on the node, but the cluster did not become healthy again", err)
+		}
+	}
+	r.say(Progress{Node: node, Phase: PhaseProven, Done: true, Took: r.Now().Sub(began), Text: r.summary(ctx, w)})
+	return nil
+}
+
+// finish records on a node of the last wave that the whole rotation has succeeded, so
+// that it is not taken for an unfinished one.
+func (r *run) finish(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	if len(r.workers) == 0 && r.Unfinished != nil {
+		// Everything had been done by the run that was cut off.
+		if err := r.openOneDone(ctx); err != nil {
+			r.note("the end of rotation %s could not be recorded (%v); the same command within a day finds nothing left to do", r.ID, err)
+			return nil
+		}
+	}
+	var g errgroup.Group
+	for _, w := range r.workers {
+		g.Go(func() error {
+			_, err := w.carryOut(ctx, r.order(plan.OrderFinish, w), func(journal.Record) error { return nil })
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		r.note("the end of the rotation could not be recorded everywhere: %v", err)
+	}
+	r.workers = map[string]*worker{}
+	return nil
+}
+
+func (r *run) openOneDone(ctx context.Context) error {
+	for _, s := range r.Plan.Steps() {
+		if r.Unfinished.Committed[s.Node] {
+			return r.open(ctx, []plan.Step{s})
+		}
+	}
+	return nil
+}
+
+// release lets the processes at hand end without the rotation being finished. That
+// it may fail is no harm: removing the pods ends them too.
+func (r *run) release(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	var g errgroup.Group
+	for _, w := range r.workers {
+		g.Go(func() error { return w.session.Order(ctx, r.order(plan.OrderAbandon, w)) })
+	}
+	_ = g.Wait() // see above
+	r.workers = map[string]*worker{}
+}
+
+func (r *run) order(kind plan.OrderKind, w *worker) plan.Order {
+	return plan.Order{
+		Kind: kind, Rotation: r.ID, Token: w.token, Scope: r.Request.Scope(), StartTime: r.Start, Restart: r.Request.Restart,
+		ValiditySeconds: int64(r.Request.Validity / time.Second), TimeoutSeconds: int64(r.Timeout / time.Second),
+	}
+}

@@ -1,0 +1,39 @@
+package fleet
+
+import (
+	"errors"
+	"strings"
+)
+
+var (
+	// ErrStopped means that the rotation stopped: the failing node is as it was
+	// before, nodes done earlier keep their proven new certificates.
+	ErrStopped = errors.New("rotation stopped")
+	// ErrNeedsPerson means that a node is neither provably old nor provably new.
+	ErrNeedsPerson = errors.New("a person must look")
+	// ErrInterrupted means that the caller asked to stop.
+	ErrInterrupted = errors.New("interrupted")
+)
+
+// StopError tells a person why a rotation stopped and how things stand now.
+type StopError struct {
+	What  string   // "cp3: etcd did not become healthy within 60s on its new certificate"
+	State []string // how each node stands
+	Why   string   // the component's or the cluster's own words; may be empty
+	Next  string   // what to do
+	kind  error    // one of the sentinels
+}
+
+func (e *StopError) Error() string {
+	lines := append([]string{e.What}, e.State...)
+	if e.Why != "" {
+		lines = append(lines, "why: "+e.Why)
+	}
+	if e.Next != "" {
+		lines = append(lines, "next: "+e.Next)
+	}
+	return strings.Join(lines, "\n  ")
+}
+
+// Unwrap returns [ErrStopped], [ErrNeedsPerson] or [ErrInterrupted].
+func (e *StopError) Unwrap() error { return e.kind }

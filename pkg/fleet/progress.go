@@ -1,0 +1,89 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/journal"
+	"github.com/rotate-certs/rotate-certs/pkg/policy"
+)
+
+// sayRecord shows what a node is doing right now.
+func (r *run) sayRecord(rec journal.Record) {
+	p := Progress{Node: rec.Node, Phase: PhaseWorking}
+	switch rec.Kind {
+	case journal.Swapped:
+		p.Text = "files swapped"
+	case journal.Restarting:
+		p.Text = fmt.Sprintf("restarting %s", rec.Service)
+	case journal.Restarted:
+		p.Text = fmt.Sprintf("%s is healthy again", rec.Service)
+	case journal.Proven:
+		p.Text = "proven: " + rec.Evidence.Detail
+	case journal.RollingBack:
+		p.Phase, p.Done, p.Text = PhaseUndoing, true, rec.Message+"; putting the old certificates back"
+	case journal.RolledBack:
+		p.Phase, p.Done, p.Text = PhaseUndone, true, "old certificates are back and proven"
+	case journal.Broken, journal.Failed, journal.Refused:
+		p.Phase, p.Done, p.Text = PhaseFailed, true, rec.Message
+	default:
+		return
+	}
+	r.say(p)
+}
+
+// summary is the one line that remains of a node: what was done and what was seen.
+func (r *run) summary(ctx context.Context, w *worker) string {
+	parts := []string{"swapped"}
+	if restarted := w.of(journal.Restarted); len(restarted) > 0 {
+		var services []string
+		for _, rec := range restarted {
+			services = append(services, string(rec.Service))
+		}
+		parts = append(parts, "restarted "+strings.Join(services, ", "))
+	}
+	if w.step.Etcd {
+		if h, err := w.session.Health(ctx); err == nil {
+			if m := policy.Members(h); m != "" {
+				parts = append(parts, m)
+			}
+		}
+	}
+	if served := servedPorts(w.of(journal.Proven), r.scanned(w.step.Node)); served != "" {
+		parts = append(parts, served)
+	}
+	return strings.Join(parts, " · ")
+}
+
+// servedPorts is "2379 and 2380 serve the new certificate".
+func servedPorts(proofs []journal.Record, n *inventory.Node) string {
+	var ports []string
+	for _, rec := range proofs {
+		if rec.Evidence.Method != journal.Handshake || n == nil {
+			continue
+		}
+		for _, c := range n.Certificates {
+			if c.ID() != rec.Evidence.TargetID {
+				continue
+			}
+			for _, s := range c.Served {
+				if _, port, err := net.SplitHostPort(s.Address); err == nil && !slices.Contains(ports, port) {
+					ports = append(ports, port)
+				}
+			}
+		}
+	}
+	switch len(ports) {
+	case 0:
+		return ""
+	case 1:
+		return ports[0] + " serves the new certificate"
+	default:
+		slices.Sort(ports)
+		return strings.Join(ports[:len(ports)-1], ", ") + " and " + ports[len(ports)-1] + " serve the new certificates"
+	}
+}

@@ -1,0 +1,184 @@
+package fleet
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"sync"
+	"time"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+// stepTimeout bounds one order on one node. It is long: the kubelet's back-off alone
+// can be 300 s, once for the restart and once more for a rollback; and the API server
+// that we talk through may be away for part of it.
+const stepTimeout = 20 * time.Minute
+
+// defaultTimeout is how long a component may take to become healthy.
+const defaultTimeout = time.Minute
+
+// NewID returns a new rotation's id: six hex digits, as short as a person can say it.
+func NewID() string {
+	var b [3]byte
+	_, _ = rand.Read(b[:]) // never fails, see crypto/rand
+	return hex.EncodeToString(b[:])
+}
+
+// run is one rotation at work.
+type run struct {
+	Options
+	cluster  Cluster
+	lock     Lock
+	workers  map[string]*worker // by node, those whose process still runs
+	seen     map[string]*worker // by node, all that were ever opened
+	outcomes map[string]outcome // by node, those begun
+	restarts map[string]map[string]Restart
+	notes    []string
+	sync.Mutex
+}
+
+// outcome is how a node's part ended.
+type outcome struct {
+	result  v1alpha1.Result
+	message string
+}
+
+func newRun(c Cluster, o Options) *run {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Timeout == 0 {
+		o.Timeout = defaultTimeout
+	}
+	if o.Start.IsZero() {
+		o.Start = o.Now()
+	}
+	return &run{Options: o, cluster: c, workers: map[string]*worker{}, seen: map[string]*worker{}, outcomes: map[string]outcome{}}
+}
+
+// run is the flow of a rotation. Nothing visible changes before every control-plane
+// node is staged.
+func (r *run) run(ctx context.Context) (*v1alpha1.RotationReport, error) {
+	err := r.locked(ctx, func() error {
+		if err := r.removeOrphans(ctx); err != nil {
+			return err
+		}
+		busy := r.busy()
+		if len(busy) == 0 {
+			return r.finish(ctx)
+		}
+		if err := r.cluster.Nodes.DryRun(ctx, r.ID, busy); err != nil {
+			return r.stopped("the API server refuses the node pods; nothing was changed", err)
+		}
+		r.restarts = r.observeRestarts(ctx, busy)
+		if err := r.controlPlane(ctx); err != nil {
+			return err
+		}
+		if err := r.workerWaves(ctx); err != nil {
+			return err
+		}
+		return r.finish(ctx)
+	})
+	return r.reportOf(context.WithoutCancel(ctx), err), err
+}
+
+// locked runs f while it holds the cluster's lock, and leaves no pod behind.
+func (r *run) locked(ctx context.Context, f func() error) error {
+	lock, err := r.cluster.Locker.Acquire(ctx, r.ID, plan.HighestToken(r.Scanned))
+	if err != nil {
+		return err
+	}
+	r.lock = lock
+	defer func() {
+		// Also after an interrupt: a lock or a privileged pod must not outlive us.
+		background, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
+		defer cancel()
+		r.release(background)
+		if _, closeErr := r.cluster.Nodes.Close(background, r.ID); closeErr != nil {
+			r.note("pods of this rotation could not be removed (%v); the next run removes them", closeErr)
+		}
+		if releaseErr := lock.Release(background); releaseErr != nil {
+			r.note("the lock could not be released (%v); it runs out by itself within a minute", releaseErr)
+		}
+	}()
+	return f()
+}
+
+// removeOrphans ends the pods that a killed run left behind. They finish or undo what
+// they were at, so the nodes are looked at again and the plan is made anew.
+func (r *run) removeOrphans(ctx context.Context) error {
+	n, err := r.cluster.Nodes.Close(ctx, "")
+	if err != nil {
+		return r.stopped("pods of an earlier run could not be removed; nothing was changed", err)
+	}
+	if n == 0 {
+		return nil
+	}
+	r.say(Progress{Phase: PhaseStarting, Done: true, Text: fmt.Sprintf("removed %d pods of an earlier run, looking at the nodes again", n)})
+	names := make([]string, 0, len(r.Scanned))
+	for _, s := range r.Scanned {
+		names = append(names, s.Name)
+	}
+	scanned, missing, err := r.cluster.Scanner.Scan(ctx, names)
+	if err != nil {
+		return r.stopped("the nodes could not be looked at again; nothing was changed", err)
+	}
+	if len(missing) > 0 {
+		return r.stopped(fmt.Sprintf("node %q could not be looked at again; nothing was changed", missing[0].Node), fmt.Errorf("%s", missing[0].Reason))
+	}
+	unfinished := r.Unfinished
+	if found := plan.FindUnfinished(scanned, r.Request.Scope(), r.Now()); found != nil && found.ID == r.ID {
+		unfinished = found
+	}
+	p, err := plan.Build(scanned, r.Request, unfinished)
+	if err != nil {
+		return r.stopped("the plan could not be made anew; nothing was changed", err)
+	}
+	p.NotInspected = append(p.NotInspected, missing...)
+	r.Scanned, r.Plan, r.Unfinished = scanned, p, unfinished
+	return nil
+}
+
+// busy returns the steps that have something to do.
+func (r *run) busy() []plan.Step {
+	var out []plan.Step
+	for _, s := range r.Plan.Steps() {
+		if !s.Idle() {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func (r *run) scanned(node string) *inventory.Node {
+	for i := range r.Scanned {
+		if r.Scanned[i].Name == node {
+			return &r.Scanned[i]
+		}
+	}
+	return nil
+}
+
+func (r *run) say(p Progress) {
+	r.Lock()
+	defer r.Unlock()
+	if r.Progress != nil {
+		r.Progress(p)
+	}
+}
+
+func (r *run) note(format string, args ...any) {
+	r.Lock()
+	defer r.Unlock()
+	r.notes = append(r.notes, fmt.Sprintf(format, args...))
+}
+
+func (r *run) ended(node string, result v1alpha1.Result, message string) {
+	r.Lock()
+	defer r.Unlock()
+	r.outcomes[node] = outcome{result: result, message: message}
+}

@@ -1,0 +1,194 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/policy"
+	"golang.org/x/sync/errgroup"
+)
+
+// settle is how long an unhealthy cluster is given before it is refused at the start:
+// one answer that came at a bad moment is no reason to send a person away.
+const settle = 5 * time.Second
+
+// controlPlane stages every control-plane node, then commits one after the other,
+// the etcd leader last, each only when the cluster is healthy without it.
+func (r *run) controlPlane(ctx context.Context) error {
+	var steps []plan.Step
+	for _, w := range r.Plan.Waves {
+		if w.ControlPlane {
+			steps = append(steps, w.Steps...)
+		}
+	}
+	steps = slices.DeleteFunc(steps, plan.Step.Idle)
+	if len(steps) == 0 {
+		return nil
+	}
+	if err := r.open(ctx, steps); err != nil {
+		return err
+	}
+	if err := r.gate(ctx, "", settle); err != nil {
+		return r.stopped("the cluster is not healthy enough to start; nothing was changed", err)
+	}
+	if err := r.stage(ctx, steps); err != nil {
+		return err
+	}
+	remaining := names(steps)
+	for len(remaining) > 0 {
+		if err := interrupted(ctx); err != nil {
+			return r.interrupted(err)
+		}
+		node := policy.Next(remaining, r.healths(ctx))
+		if err := r.clear(ctx, node); err != nil {
+			return err
+		}
+		if err := r.commit(ctx, node); err != nil {
+			return err
+		}
+		remaining = slices.DeleteFunc(remaining, func(n string) bool { return n == node })
+	}
+	return nil
+}
+
+// clear waits until the next control-plane node may be touched: the lock is still
+// ours and the cluster is healthy, also without it.
+func (r *run) clear(ctx context.Context, node string) error {
+	confirm, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	if err := r.lock.Confirm(confirm); err != nil {
+		return r.stopped("the lock is no longer held; "+node+" was not touched", err)
+	}
+	if err := r.gate(ctx, node, r.Timeout); err != nil {
+		return r.stopped("the cluster is not healthy enough to touch "+node, err)
+	}
+	return nil
+}
+
+// workerWaves stages and commits the workers, wave by wave; the first failure stops.
+func (r *run) workerWaves(ctx context.Context) error {
+	for _, w := range r.Plan.Waves {
+		steps := slices.DeleteFunc(slices.Clone(w.Steps), plan.Step.Idle)
+		if w.ControlPlane || len(steps) == 0 {
+			continue
+		}
+		if err := interrupted(ctx); err != nil {
+			return r.interrupted(err)
+		}
+		// The wave before is done: its processes need not wait for the end of a fleet.
+		r.release(ctx)
+		if err := r.lock.Confirm(ctx); err != nil {
+			return r.stopped("the lock is no longer held; "+strings.Join(names(steps), ", ")+" not touched", err)
+		}
+		if err := r.open(ctx, steps); err != nil {
+			return err
+		}
+		if err := r.stage(ctx, steps); err != nil {
+			return err
+		}
+		var g errgroup.Group // not WithContext: one failure must not cut the others short
+		for _, s := range steps {
+			g.Go(func() error { return r.commit(ctx, s.Node) })
+		}
+		if err := g.Wait(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// open starts the pods of some steps at the same time.
+func (r *run) open(ctx context.Context, steps []plan.Step) error {
+	g, opening := errgroup.WithContext(ctx)
+	for _, s := range steps {
+		g.Go(func() error {
+			r.say(Progress{Node: s.Node, Phase: PhaseStarting, Text: "starting the node's pod"})
+			session, err := r.cluster.Nodes.Open(opening, r.ID, s)
+			if err != nil {
+				return r.stopped(s.Node+": its pod did not start; nothing was changed there", err)
+			}
+			r.Lock()
+			r.workers[s.Node] = &worker{step: s, session: session, token: r.lock.Token()}
+			r.seen[s.Node] = r.workers[s.Node]
+			r.Unlock()
+			return nil
+		})
+	}
+	err := g.Wait()
+	if stop := interrupted(ctx); err != nil && stop != nil {
+		return r.interrupted(stop)
+	}
+	return err
+}
+
+// healths asks every opened control-plane node at the same time.
+func (r *run) healths(ctx context.Context) []inventory.Health {
+	var g errgroup.Group
+	var asked []*worker
+	r.Lock()
+	for _, w := range r.workers {
+		if w.step.ControlPlane {
+			asked = append(asked, w)
+		}
+	}
+	r.Unlock()
+	slices.SortFunc(asked, func(a, b *worker) int { return strings.Compare(a.step.Node, b.step.Node) })
+	out := make([]inventory.Health, len(asked))
+	for i, w := range asked {
+		g.Go(func() error {
+			asking, cancel := context.WithTimeout(ctx, 10*time.Second)
+			defer cancel()
+			h, err := w.session.Health(asking)
+			if err != nil {
+				h = inventory.Health{APIServer: &inventory.Probe{Message: "the node could not be asked: " + err.Error()}}
+			}
+			h.Node = w.step.Node
+			out[i] = h
+			return nil
+		})
+	}
+	_ = g.Wait() // the functions return no errors
+	return out
+}
+
+// gate waits up to the given time for a cluster that may be touched.
+func (r *run) gate(ctx context.Context, next string, within time.Duration) error {
+	deadline := time.Now().Add(within)
+	for {
+		problems := policy.Gate(r.healths(ctx), next)
+		if len(problems) == 0 {
+			return nil
+		}
+		if time.Now().After(deadline) || ctx.Err() != nil {
+			return fmt.Errorf("%s", strings.Join(problems, "; "))
+		}
+		r.say(Progress{Node: next, Phase: PhaseWaiting, Text: problems[0]})
+		select {
+		case <-ctx.Done():
+		case <-time.After(reconnectEvery):
+		}
+	}
+}
+
+func names(steps []plan.Step) []string {
+	out := make([]string, 0, len(steps))
+	for _, s := range steps {
+		out = append(out, s.Node)
+	}
+	return out
+}
+
+func restarts(s plan.Step, service certs.Service) bool { return slices.Contains(s.Restarts, service) }
+
+func (r *run) result(node string) v1alpha1.Result {
+	r.Lock()
+	defer r.Unlock()
+	return r.outcomes[node].result
+}
