@@ -35,7 +35,7 @@ func (r *run) controlPlane(ctx context.Context) error {
 	if err := r.open(ctx, steps); err != nil {
 		return err
 	}
-	if err := r.gate(ctx, "", settle); err != nil {
+	if err := r.gate(ctx, "", min(settle, r.Timeout)); err != nil {
 		return r.stopped("the cluster is not healthy enough to start; nothing was changed", err)
 	}
 	if err := r.stage(ctx, steps); err != nil {

@@ -1,0 +1,292 @@
+package fleet_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/journal"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+// cluster is a cluster of simulated nodes: it stands in for what cannot be had in a
+// unit test, the answers of node programs, and records what was asked of them.
+type cluster struct {
+	sync.Mutex
+	nodes   map[string]*node
+	leader  string
+	held    error // what Acquire returns
+	token   int64
+	orphans int
+	lost    bool // the lock
+	log     []string
+	atOnce  int // nodes committing right now
+	maxSeen int
+}
+
+type node struct {
+	*cluster
+	inventory inventory.Node
+	records   []journal.Record
+	breaks    int          // connections of Follow that break after one record each
+	commit    journal.Kind // how a commit ends; "" = Committed
+	stage     journal.Kind
+	sick      string // API server message
+	csr       *journal.Record
+	issued    chan plan.Order
+	took      time.Duration
+}
+
+func newCluster(controlPlanes, workers int) *cluster {
+	c := &cluster{nodes: map[string]*node{}}
+	for i := 1; i <= controlPlanes; i++ {
+		c.add(fmt.Sprintf("cp%d", i), certs.Etcd, certs.KubeAPIServer, certs.Kubelet)
+	}
+	for i := 1; i <= workers; i++ {
+		c.add(fmt.Sprintf("w%d", i), certs.Kubelet)
+	}
+	return c
+}
+
+func (c *cluster) add(name string, services ...certs.Service) {
+	n := inventory.Node{Name: name, CRISocket: "/run/containerd/containerd.sock", DBusSocket: "/run/dbus/system_bus_socket"}
+	for _, s := range services {
+		runtime := inventory.StaticPod
+		if s == certs.Kubelet {
+			runtime = inventory.Systemd
+		}
+		n.Components = append(n.Components, inventory.Component{Service: s, Runtime: runtime})
+		n.Certificates = append(n.Certificates, inventory.Certificate{
+			Service: s, UsedBy: []certs.Service{s}, Name: string(s), Status: certs.OK,
+			Facts:  certs.Facts{FingerprintSHA256: "old-" + name + "-" + string(s), NotAfter: time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)},
+			Store:  inventory.Store{Kind: inventory.Pair, Cert: "/pki/" + string(s) + ".crt", Key: "/pki/" + string(s) + ".key"},
+			Issuer: inventory.Issuer{Kind: inventory.LocalCA},
+		})
+	}
+	c.nodes[name] = &node{cluster: c, inventory: n, issued: make(chan plan.Order, 1)}
+}
+
+func (c *cluster) inventories() []inventory.Node {
+	var out []inventory.Node
+	for _, n := range c.nodes {
+		out = append(out, n.inventory)
+	}
+	return out
+}
+
+func (c *cluster) note(format string, args ...any) {
+	c.Lock()
+	defer c.Unlock()
+	c.log = append(c.log, fmt.Sprintf(format, args...))
+}
+
+func (c *cluster) did(entry string) bool { return c.index(entry) >= 0 }
+
+func (c *cluster) index(entry string) int {
+	c.Lock()
+	defer c.Unlock()
+	for i, l := range c.log {
+		if l == entry {
+			return i
+		}
+	}
+	return -1
+}
+
+func (c *cluster) asCluster() fleet.Cluster {
+	return fleet.Cluster{Nodes: c, Locker: c, Signers: c, Observer: c, Scanner: c}
+}
+
+// Scan implements fleet.Scanner.
+func (c *cluster) Scan(context.Context, []string) ([]inventory.Node, []plan.Exclusion, error) {
+	c.note("scan")
+	return c.inventories(), nil, nil
+}
+
+// DryRun implements fleet.Nodes.
+func (c *cluster) DryRun(context.Context, string, []plan.Step) error {
+	c.note("dry-run")
+	return nil
+}
+
+// Open implements fleet.Nodes.
+func (c *cluster) Open(_ context.Context, _ string, s plan.Step) (fleet.Session, error) {
+	c.note("open %s", s.Node)
+	return c.nodes[s.Node], nil
+}
+
+// Close implements fleet.Nodes.
+func (c *cluster) Close(_ context.Context, rotation string) (int, error) {
+	c.note("close %q", rotation)
+	if rotation == "" {
+		return c.orphans, nil
+	}
+	return 0, nil
+}
+
+// Acquire implements fleet.Locker.
+func (c *cluster) Acquire(_ context.Context, _ string, minToken int64) (fleet.Lock, error) {
+	if c.held != nil {
+		return nil, c.held
+	}
+	c.token = minToken + 1
+	return c, nil
+}
+
+// Token implements fleet.Lock.
+func (c *cluster) Token() int64 { return c.token }
+
+// Confirm implements fleet.Lock.
+func (c *cluster) Confirm(context.Context) error {
+	if c.lost {
+		return errors.New("held by somebody else")
+	}
+	return nil
+}
+
+// Release implements fleet.Lock.
+func (c *cluster) Release(context.Context) error {
+	c.note("release")
+	return nil
+}
+
+// Approve implements fleet.Signers.
+func (c *cluster) Approve(_ context.Context, node string, csr journal.CSR) error {
+	c.note("approve %s for %s", csr.Name, node)
+	return nil
+}
+
+// Issue implements fleet.Signers.
+func (c *cluster) Issue(_ context.Context, node string, _ journal.CSR) ([]byte, error) {
+	c.note("issue for %s", node)
+	return []byte("PEM"), nil
+}
+
+// Restarts implements fleet.Observer.
+func (c *cluster) Restarts(context.Context, string) (map[string]fleet.Restart, error) {
+	return map[string]fleet.Restart{}, nil
+}
+
+// Ready implements fleet.Observer.
+func (c *cluster) Ready(_ context.Context, node string, _ time.Time) error {
+	c.note("ready %s", node)
+	return nil
+}
+
+func (n *node) record(kind journal.Kind, token int64, change func(*journal.Record)) {
+	n.Lock()
+	defer n.Unlock()
+	r := journal.Record{Seq: int64(len(n.records) + 1), Node: n.inventory.Name, Token: token, Kind: kind, Message: "message of " + string(kind)}
+	if change != nil {
+		change(&r)
+	}
+	n.records = append(n.records, r)
+}
+
+// Order implements fleet.Session: the simulated node carries it out at once.
+func (n *node) Order(_ context.Context, o plan.Order) error {
+	name := n.inventory.Name
+	n.note("%s %s", o.Kind, name)
+	switch o.Kind {
+	case plan.OrderStage:
+		n.record(journal.Staging, o.Token, nil)
+		if n.csr != nil {
+			n.record(n.csr.Kind, o.Token, func(r *journal.Record) { r.CSR = n.csr.CSR })
+			if n.csr.Kind == journal.CSRNeeded {
+				return nil // goes on when the certificate comes
+			}
+		}
+		n.record(or(n.stage, journal.Staged), o.Token, nil)
+	case plan.OrderIssued:
+		n.record(journal.Staged, o.Token, nil)
+	case plan.OrderCommit:
+		n.commitNow(o)
+	case plan.OrderFinish:
+		n.record(journal.Finished, o.Token, nil)
+	case plan.OrderAbandon:
+		n.record(journal.Abandoned, o.Token, nil)
+	}
+	return nil
+}
+
+func (n *node) commitNow(o plan.Order) {
+	n.Lock()
+	n.atOnce++
+	n.maxSeen = max(n.maxSeen, n.atOnce)
+	n.Unlock()
+	n.record(journal.Committing, o.Token, nil)
+	end := or(n.commit, journal.Committed)
+	if end == journal.RolledBack || end == journal.Broken {
+		n.record(journal.RollingBack, o.Token, func(r *journal.Record) { r.Message = "etcd did not become healthy" })
+	} else {
+		n.record(journal.Restarted, o.Token, func(r *journal.Record) { r.Service, r.UnavailableSeconds = certs.Etcd, 1.5 })
+	}
+	n.record(end, o.Token, func(r *journal.Record) {
+		for _, c := range n.inventory.Certificates {
+			fresh := c.Facts
+			fresh.FingerprintSHA256 = "new-" + fresh.FingerprintSHA256
+			r.Renewals = append(r.Renewals, inventory.Renewal{ID: c.ID(), Old: c.Facts, New: fresh})
+		}
+	})
+	n.Lock()
+	n.atOnce--
+	n.Unlock()
+}
+
+// Follow implements fleet.Session.
+func (n *node) Follow(_ context.Context, after int64, fn func(journal.Record) error) error {
+	n.Lock()
+	records := append([]journal.Record(nil), n.records...)
+	breaking := n.breaks > 0
+	if breaking {
+		n.breaks--
+	}
+	n.Unlock()
+	for _, r := range records {
+		if r.Seq <= after {
+			continue
+		}
+		if err := fn(r); err != nil {
+			return err
+		}
+		if breaking {
+			return errors.New("connection reset by peer")
+		}
+	}
+	return errors.New("nothing more yet")
+}
+
+// Health implements fleet.Session.
+func (n *node) Health(context.Context) (inventory.Health, error) {
+	n.Lock()
+	defer n.Unlock()
+	h := inventory.Health{Node: n.inventory.Name, APIServer: &inventory.Probe{Healthy: n.sick == "", Message: n.sick}}
+	e := &inventory.Etcd{LeaderID: 1} // none of the nodes, unless the test names one
+	for name := range n.nodes {
+		if n.nodes[name].inventory.Component(certs.Etcd) == nil {
+			continue
+		}
+		id := uint64(name[len(name)-1])
+		e.Members = append(e.Members, inventory.Member{ID: id, Name: name, Healthy: true})
+		if name == n.inventory.Name {
+			e.LocalID = id
+		}
+	}
+	if n.leader != "" {
+		e.LeaderID = uint64(n.leader[len(n.leader)-1])
+	}
+	h.Etcd = e
+	return h, nil
+}
+
+func or(kind, otherwise journal.Kind) journal.Kind {
+	if kind == "" {
+		return otherwise
+	}
+	return kind
+}
