@@ -1,0 +1,246 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+// Node is what the API knows of a node, as far as a rotation cares.
+type Node struct {
+	Name          string
+	Ready         bool
+	NotReadySince time.Time // zero: unknown, or ready
+	NotReadyWhy   string    // the Ready condition's reason
+	OS            string    // "linux"
+	Arch          string    // "amd64"
+	Addresses     []corev1.NodeAddress
+	Unschedulable bool
+	Virtual       bool   // a virtual kubelet: there is no machine
+	Managed       string // whose control plane this node belongs to ("EKS"); empty: unknown or none
+	ControlPlane  bool   // by its label; what really runs there only a scan tells
+}
+
+// InternalIPs returns the node's internal addresses.
+func (n Node) InternalIPs() []string {
+	var out []string
+	for _, a := range n.Addresses {
+		if a.Type == corev1.NodeInternalIP {
+			out = append(out, a.Address)
+		}
+	}
+	return out
+}
+
+// Excluded says whether no pod of ours can work on the node, and why.
+func (n Node) Excluded(now time.Time) (reason string, excluded bool) {
+	switch {
+	case n.Virtual:
+		return "a virtual node: there is no machine behind it", true
+	case n.OS != "" && n.OS != "linux", n.Arch != "" && !slices.Contains([]string{"amd64", "arm64"}, n.Arch):
+		return fmt.Sprintf("%s/%s has no node program", n.OS, n.Arch), true
+	case !n.Ready && n.NotReadySince.IsZero():
+		return "NotReady", true
+	case !n.Ready:
+		return "NotReady for " + age(now.Sub(n.NotReadySince)), true
+	}
+	return "", false
+}
+
+// Partition splits nodes into the names of those that can be worked on and the
+// exclusions of the others.
+func Partition(nodes []Node, now time.Time) (names []string, excluded []plan.Exclusion) {
+	for _, n := range nodes {
+		if reason, out := n.Excluded(now); out {
+			excluded = append(excluded, plan.Exclusion{Node: n.Name, NotInspected: inventory.NotInspected{Reason: reason}})
+			continue
+		}
+		names = append(names, n.Name)
+	}
+	return names, excluded
+}
+
+// ManagedControlPlane names the provider that runs the control plane elsewhere
+// ("EKS"), or returns "". Where a scan finds no API server on any node, this says why.
+func ManagedControlPlane(nodes []Node) string {
+	for _, n := range nodes {
+		if n.Managed != "" && !n.ControlPlane {
+			return n.Managed
+		}
+	}
+	return ""
+}
+
+// ListNodes returns every node of the cluster, sorted by name.
+func ListNodes(ctx context.Context, client kubernetes.Interface) ([]Node, error) {
+	var out []Node
+	options := metav1.ListOptions{Limit: 500}
+	for {
+		page, err := client.CoreV1().Nodes().List(ctx, options)
+		if err != nil {
+			return nil, fmt.Errorf("list nodes: %w", err)
+		}
+		for i := range page.Items {
+			out = append(out, describeNode(&page.Items[i]))
+		}
+		if page.Continue == "" {
+			break
+		}
+		options.Continue = page.Continue
+	}
+	slices.SortFunc(out, func(a, b Node) int { return strings.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+// UnknownNodeError names a node that does not exist, and the nearest one that does.
+type UnknownNodeError struct {
+	Name    string
+	Nearest string // empty where nothing comes near
+	Known   []string
+}
+
+func (e *UnknownNodeError) Error() string {
+	hint := ""
+	if e.Nearest != "" {
+		hint = fmt.Sprintf(", did you mean %q?", e.Nearest)
+	}
+	const shown = 10
+	known := strings.Join(e.Known[:min(shown, len(e.Known))], ", ")
+	if more := len(e.Known) - shown; more > 0 {
+		known += fmt.Sprintf(" and %d more (kubectl get nodes)", more)
+	}
+	return fmt.Sprintf("unknown node %q%s\nnodes: %s", e.Name, hint, known)
+}
+
+// SelectNodes returns the nodes of these names, all of them where names is empty.
+// A name that does not exist is an [*UnknownNodeError].
+func SelectNodes(all []Node, names []string) ([]Node, error) {
+	if len(names) == 0 {
+		return all, nil
+	}
+	var out []Node
+	for _, n := range all {
+		if slices.Contains(names, n.Name) {
+			out = append(out, n)
+		}
+	}
+	for _, name := range names {
+		if !slices.ContainsFunc(all, func(n Node) bool { return n.Name == name }) {
+			return nil, unknownNode(name, all)
+		}
+	}
+	return out, nil
+}
+
+func unknownNode(name string, all []Node) error {
+	e := &UnknownNodeError{Name: name}
+	best := 1 << 30
+	for _, n := range all {
+		e.Known = append(e.Known, n.Name)
+		d := editDistance(name, n.Name)
+		// People leave out the domain: cp1 for cp1.example.com.
+		if strings.HasPrefix(n.Name, name+".") {
+			d = 0
+		}
+		if d < best {
+			best, e.Nearest = d, n.Name
+		}
+	}
+	if best > max(2, len(name)/3) {
+		e.Nearest = ""
+	}
+	return e
+}
+
+// managedBy maps a label that only a provider's own worker nodes carry to its name.
+var managedBy = map[string]string{
+	"eks.amazonaws.com/nodegroup":    "EKS",
+	"alpha.eksctl.io/nodegroup-name": "EKS",
+	"cloud.google.com/gke-nodepool":  "GKE",
+	"kubernetes.azure.com/cluster":   "AKS",
+	"doks.digitalocean.com/node-id":  "DOKS",
+	"k8s.scaleway.com/managed":       "Kapsule",
+	"lke.linode.com/pool-id":         "LKE",
+}
+
+func describeNode(n *corev1.Node) Node {
+	out := Node{
+		Name:          n.Name,
+		OS:            n.Status.NodeInfo.OperatingSystem,
+		Arch:          n.Status.NodeInfo.Architecture,
+		Addresses:     n.Status.Addresses,
+		Unschedulable: n.Spec.Unschedulable,
+	}
+	// A node that never reported has its labels at least.
+	if out.OS == "" {
+		out.OS = n.Labels[corev1.LabelOSStable]
+	}
+	if out.Arch == "" {
+		out.Arch = n.Labels[corev1.LabelArchStable]
+	}
+	out.Virtual = n.Labels["type"] == "virtual-kubelet" ||
+		strings.HasPrefix(n.Spec.ProviderID, "virtual-kubelet://") ||
+		slices.ContainsFunc(n.Spec.Taints, func(t corev1.Taint) bool { return t.Key == "virtual-kubelet.io/provider" })
+	for label, provider := range managedBy {
+		if _, ok := n.Labels[label]; ok {
+			out.Managed = provider
+		}
+	}
+	for _, label := range []string{"node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master"} {
+		if _, ok := n.Labels[label]; ok {
+			out.ControlPlane = true
+		}
+	}
+	for _, c := range n.Status.Conditions {
+		if c.Type != corev1.NodeReady {
+			continue
+		}
+		out.Ready = c.Status == corev1.ConditionTrue
+		if !out.Ready {
+			out.NotReadySince, out.NotReadyWhy = c.LastTransitionTime.Time, c.Reason
+		}
+	}
+	return out
+}
+
+// age is a duration as kubectl prints ages, to one unit: 45s, 14m, 3h, 2d.
+func age(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", max(0, int(d.Seconds())))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", int(d.Hours()))
+	}
+	return fmt.Sprintf("%dd", int(d.Hours()/24))
+}
+
+// editDistance counts insertions, deletions and substitutions.
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		diagonal := row[0]
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			diagonal, row[j] = row[j], min(row[j]+1, row[j-1]+1, diagonal+cost)
+		}
+	}
+	return row[len(b)]
+}

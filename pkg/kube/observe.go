@@ -1,0 +1,132 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+// object is any API object.
+type object interface {
+	runtime.Object
+	metav1.Object
+}
+
+// source is where objects of one type, all or selected ones, come from.
+type source[T object] struct {
+	list  func(context.Context, metav1.ListOptions) (items []T, resourceVersion string, err error)
+	watch func(context.Context, metav1.ListOptions) (watch.Interface, error)
+}
+
+// watchWindow is how long one watch lasts before everything is listed again. A
+// connection whose other end vanished without a word looks like a watch with no
+// news, so this bounds how late news can be.
+const watchWindow = 10 * time.Second
+
+// observe calls see with the state of every object of the source, and again with
+// every change, until see returns true (then the result is nil) or ctx ends (its
+// error, with the last failure to ask, if any). An object that is gone is seen once
+// more with gone set. Failures of the API are waited out, save those that would not
+// pass: no permission to list.
+func observe[T object](ctx context.Context, s source[T], see func(o T, gone bool) (done bool)) error {
+	known := map[string]T{}
+	pause := backoff{}
+	for {
+		done, err := observeOnce(ctx, s, known, see)
+		if done {
+			return nil
+		}
+		if apierrors.IsForbidden(err) && len(known) == 0 && pause.tries > 6 {
+			return err
+		}
+		if err == nil {
+			pause = backoff{}
+		}
+		if waited := pause.wait(ctx); waited != nil {
+			if err != nil && ctx.Err() != nil {
+				return fmt.Errorf("%w (the API's last answer: %w)", waited, err)
+			}
+			return waited
+		}
+	}
+}
+
+func observeOnce[T object](ctx context.Context, s source[T], known map[string]T, see func(T, bool) bool) (done bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, watchWindow)
+	defer cancel()
+	items, version, err := s.list(ctx, metav1.ListOptions{})
+	if err != nil {
+		return false, err
+	}
+	listed := map[string]bool{}
+	for _, o := range items {
+		listed[o.GetName()] = true
+		known[o.GetName()] = o
+		if see(o, false) {
+			return true, nil
+		}
+	}
+	for name, o := range known {
+		if !listed[name] {
+			delete(known, name)
+			if see(o, true) {
+				return true, nil
+			}
+		}
+	}
+	w, err := s.watch(ctx, metav1.ListOptions{ResourceVersion: version})
+	if err != nil {
+		return false, err
+	}
+	defer w.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false, nil
+		case event, open := <-w.ResultChan():
+			if !open {
+				return false, nil
+			}
+			o, ok := event.Object.(T)
+			if !ok {
+				return false, apierrors.FromObject(event.Object)
+			}
+			gone := event.Type == watch.Deleted
+			if gone {
+				delete(known, o.GetName())
+			} else {
+				known[o.GetName()] = o
+			}
+			if see(o, gone) {
+				return true, nil
+			}
+		}
+	}
+}
+
+// backoff is the pause between tries: 100 ms, doubled up to 2 s.
+type backoff struct{ tries int }
+
+// wait pauses; the error is ctx's.
+func (b *backoff) wait(ctx context.Context) error {
+	d := min(2*time.Second, 100*time.Millisecond<<min(b.tries, 5))
+	b.tries++
+	return sleep(ctx, d)
+}
+
+// sleep waits for a duration or the end of ctx, whose error it returns.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}

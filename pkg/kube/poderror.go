@@ -1,0 +1,70 @@
+package kube
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+// PodError says why a pod of ours does not work on a node.
+type PodError struct {
+	Node    string
+	Pod     string // namespace/name
+	Reason  string // one word, where there is one: "ImagePullBackOff", "Forbidden"
+	Message string // the words of who refused: registry, admission plugin, kubelet
+	Hint    string // what to do next
+	Err     error  // may be nil
+}
+
+func (e *PodError) Error() string {
+	what := e.Message
+	if e.Reason != "" && !strings.HasPrefix(what, e.Reason) {
+		what = strings.TrimSuffix(e.Reason+": "+what, ": ")
+	}
+	text := fmt.Sprintf("%s: pod %q: %s", e.Node, e.Pod, what)
+	if e.Hint != "" {
+		text += "\n" + e.Hint
+	}
+	return text
+}
+
+func (e *PodError) Unwrap() error { return e.Err }
+
+const (
+	hintImage = "can the node pull this image? --image names another, --image-pull-secret gives credentials; " +
+		"without a registry load the archive on the node: ctr -n k8s.io images import rotate-certs-node.tar"
+	hintPodSecurity = "node pods mount the host's files: let them run in a namespace labelled " +
+		"pod-security.kubernetes.io/enforce=privileged, and name it with --namespace"
+	hintWebhook = "let the policy admit pods labelled app.kubernetes.io/name=rotate-certs, or run them elsewhere with --namespace"
+	hintRBAC    = "ask an administrator for the permissions of docs/permissions.md"
+	hintKubelet = "is the kubelet of this node running? systemctl status kubelet"
+)
+
+// refused explains why the API server did not take a pod.
+func refused(node, pod, namespace string, err error) *PodError {
+	e := &PodError{Node: node, Pod: pod, Message: err.Error(), Err: err}
+	var status apierrors.APIStatus
+	if errors.As(err, &status) {
+		e.Reason = string(status.Status().Reason)
+		e.Message = status.Status().Message
+	}
+	text := e.Message
+	switch {
+	case strings.Contains(text, "violates PodSecurity"):
+		e.Reason, e.Hint = "PodSecurity", hintPodSecurity
+	case strings.Contains(text, "admission webhook"), strings.Contains(text, "ValidatingAdmissionPolicy"),
+		strings.Contains(text, "failed calling webhook"):
+		e.Reason, e.Hint = "Admission", hintWebhook
+	case apierrors.IsNotFound(err) && strings.Contains(text, "namespaces"):
+		e.Hint = fmt.Sprintf("create the namespace (kubectl create namespace %s) or name another with --namespace", namespace)
+	case strings.Contains(text, "exceeded quota"):
+		e.Reason, e.Hint = "Quota", "raise the namespace's ResourceQuota, or name another namespace with --namespace"
+	case strings.Contains(text, "error looking up service account"):
+		e.Hint = fmt.Sprintf("namespace %q has no ServiceAccount \"default\" yet: is the controller manager running?", namespace)
+	case strings.Contains(text, "cannot create resource"):
+		e.Reason, e.Hint = "Forbidden", hintRBAC
+	}
+	return e
+}

@@ -1,0 +1,281 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes"
+)
+
+const (
+	// startTimeout is how long a pod may show no progress towards running.
+	startTimeout = 30 * time.Second
+	// pullTimeout is how long it may take where the image is being pulled.
+	pullTimeout = 5 * time.Minute
+)
+
+// podWatch keeps the latest state of a group of pods, with one watch for all.
+type podWatch struct {
+	client    kubernetes.Interface
+	namespace string
+	cancel    context.CancelFunc
+	ended     chan struct{}
+
+	mu      sync.Mutex
+	pods    map[string]*corev1.Pod // nil: seen, and gone since
+	changed chan struct{}          // closed and replaced at every change
+	err     error
+}
+
+// watchPods starts watching the pods that a label selector selects. Stop it.
+func watchPods(ctx context.Context, client kubernetes.Interface, namespace, selector string) *podWatch {
+	ctx, cancel := context.WithCancel(ctx)
+	w := &podWatch{client: client, namespace: namespace, cancel: cancel, ended: make(chan struct{}),
+		pods: map[string]*corev1.Pod{}, changed: make(chan struct{})}
+	go func() {
+		defer close(w.ended)
+		err := observe(ctx, podSource(client, namespace, selector), func(p *corev1.Pod, gone bool) bool {
+			w.set(p.Name, p, gone)
+			return false
+		})
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.err = err
+		w.signal()
+	}()
+	return w
+}
+
+func (w *podWatch) stop() {
+	w.cancel()
+	<-w.ended
+}
+
+func (w *podWatch) set(name string, p *corev1.Pod, gone bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if gone {
+		p = nil
+	}
+	w.pods[name] = p
+	w.signal()
+}
+
+func (w *podWatch) signal() {
+	close(w.changed)
+	w.changed = make(chan struct{})
+}
+
+func (w *podWatch) get(name string) (p *corev1.Pod, seen bool, changed <-chan struct{}, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p, seen = w.pods[name]
+	return p, seen, w.changed, w.err
+}
+
+// until waits until good says so of the pod's state and returns that state. A pod
+// that cannot start, that is deleted, or that makes no progress for startTimeout is a
+// [*PodError] that says why.
+func (w *podWatch) until(ctx context.Context, pod *corev1.Pod, good func(*corev1.Pod) bool) (*corev1.Pod, error) {
+	node, name := pod.Spec.NodeName, pod.Name
+	fail := func(e *PodError) error {
+		e.Node, e.Pod = node, w.namespace+"/"+name
+		return e
+	}
+	began := time.Now()
+	deadline := time.NewTimer(startTimeout)
+	defer deadline.Stop()
+	var trouble *PodError
+	waited := false // it ran when its time to start was over
+	for {
+		p, seen, changed, err := w.get(name)
+		switch {
+		case p != nil && p.UID != pod.UID:
+			// The remains of one that had the same name.
+		case p != nil:
+			t, final := startTrouble(p, trouble)
+			if final {
+				return nil, fail(t)
+			}
+			if good(p) {
+				return p, nil
+			}
+			if t != nil {
+				trouble = t
+			}
+		case seen:
+			return nil, fail(&PodError{Reason: "Deleted", Message: "somebody deleted it"})
+		}
+		if err != nil {
+			return nil, fmt.Errorf("watch pod %q: %w", w.namespace+"/"+name, err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("wait for pod %q: %w", w.namespace+"/"+name, ctx.Err())
+		case <-changed:
+		case <-deadline.C:
+			if running(p) && !waited {
+				waited = true
+				deadline.Reset(scanDeadline)
+				continue
+			}
+			if waited {
+				return nil, fail(&PodError{Reason: "Stuck", Hint: hintKubelet,
+					Message: fmt.Sprintf("it runs, but came to no end within %s", scanDeadline)})
+			}
+			if trouble == nil {
+				var pulling bool
+				trouble, pulling = w.explain(ctx, pod, p)
+				if pulling && time.Since(began) < pullTimeout {
+					trouble = nil
+					deadline.Reset(startTimeout)
+					continue
+				}
+			}
+			return nil, fail(trouble)
+		}
+	}
+}
+
+// explain says why a pod without any visible trouble does not start, from its events.
+func (w *podWatch) explain(ctx context.Context, pod, state *corev1.Pod) (e *PodError, pulling bool) {
+	if state == nil || state.Status.StartTime == nil {
+		return &PodError{Reason: "KubeletSilent", Hint: hintKubelet,
+			Message: fmt.Sprintf("the node's kubelet has not picked it up within %s", startTimeout)}, false
+	}
+	e = &PodError{Reason: "NotStarted", Message: fmt.Sprintf("it did not start within %s", startTimeout),
+		Hint: fmt.Sprintf("kubectl -n %s get events --field-selector involvedObject.kind=Pod", w.namespace)}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	events, err := w.client.CoreV1().Events(w.namespace).List(ctx, metav1.ListOptions{
+		FieldSelector: "involvedObject.name=" + pod.Name,
+	})
+	if err != nil {
+		return e, false // reading events is a courtesy, and may not be permitted
+	}
+	for _, event := range events.Items {
+		if event.InvolvedObject.UID != pod.UID {
+			continue
+		}
+		switch {
+		case event.Reason == "Pulling":
+			pulling = true
+		case event.Reason == "Pulled":
+			pulling = false
+		case event.Type == corev1.EventTypeWarning:
+			e.Reason, e.Message, pulling = event.Reason, event.Message, false
+		}
+	}
+	return e, pulling
+}
+
+func podSource(client kubernetes.Interface, namespace, selector string) source[*corev1.Pod] {
+	return source[*corev1.Pod]{
+		list: func(ctx context.Context, o metav1.ListOptions) ([]*corev1.Pod, string, error) {
+			o.LabelSelector = selector
+			list, err := client.CoreV1().Pods(namespace).List(ctx, o)
+			if err != nil {
+				return nil, "", fmt.Errorf("list pods in namespace %q: %w", namespace, err)
+			}
+			return pointers(list.Items), list.ResourceVersion, nil
+		},
+		watch: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			o.LabelSelector = selector
+			return client.CoreV1().Pods(namespace).Watch(ctx, o)
+		},
+	}
+}
+
+func pointers[T any](in []T) []*T {
+	out := make([]*T, len(in))
+	for i := range in {
+		out[i] = &in[i]
+	}
+	return out
+}
+
+func running(p *corev1.Pod) bool {
+	for _, c := range statuses(p) {
+		if c.State.Running != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// ended says whether the pod's process has come to its end for good.
+func ended(p *corev1.Pod) bool {
+	return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
+}
+
+func statuses(p *corev1.Pod) []corev1.ContainerStatus {
+	if p == nil {
+		return nil
+	}
+	return p.Status.ContainerStatuses
+}
+
+// startTrouble judges why a pod has not started: nil where nothing speaks against it;
+// final where it will not start without somebody doing something. before is the last
+// trouble seen: the registry's own words come with the first failure only, and the
+// back-off that follows just repeats that there was one.
+func startTrouble(p *corev1.Pod, before *PodError) (e *PodError, final bool) {
+	for _, c := range statuses(p) {
+		if w := c.State.Waiting; w != nil {
+			return waitingTrouble(p, c, before)
+		}
+		if t := c.State.Terminated; t != nil && (t.Reason == "StartError" || t.Reason == "ContainerCannotRun") {
+			return &PodError{Reason: t.Reason, Message: t.Message}, true
+		}
+	}
+	if p.Status.Phase == corev1.PodFailed && p.Status.Reason != "" {
+		e := &PodError{Reason: p.Status.Reason, Message: p.Status.Message}
+		if strings.HasPrefix(e.Reason, "OutOf") {
+			e.Hint = "the node is full: kubectl describe node shows what it holds"
+		}
+		return e, true
+	}
+	return nil, false
+}
+
+func waitingTrouble(p *corev1.Pod, c corev1.ContainerStatus, before *PodError) (*PodError, bool) {
+	w := c.State.Waiting
+	e := &PodError{Reason: w.Reason, Message: w.Message}
+	switch w.Reason {
+	case "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "ImageInspectError",
+		"RegistryUnavailable", "SignatureValidationFailed":
+		if before != nil && before.Reason == "ErrImagePull" {
+			e.Message = before.Message
+		} else {
+			e.Message = fmt.Sprintf("image %q: %s", p.Spec.Containers[0].Image, w.Message)
+		}
+		e.Hint = hintImage
+		return e, w.Reason != "ErrImagePull" // which is tried once more at once
+	case "CreateContainerConfigError", "CreateContainerError", "RunContainerError":
+		return e, false // may be a hiccup of the runtime; the kubelet tries again
+	case "CrashLoopBackOff":
+		if t := c.LastTerminationState.Terminated; t != nil {
+			e.Message = fmt.Sprintf("the node program ended with code %d: %s", t.ExitCode, lastLine(t.Message))
+		}
+		return e, true
+	}
+	return nil, false
+}
+
+// lastLine is the last line of a program's words that says something.
+func lastLine(s string) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	return strings.TrimSpace(lines[len(lines)-1])
+}
+
+// interrupted says whether an error only means that the caller's ctx ended.
+func interrupted(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
