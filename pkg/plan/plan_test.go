@@ -1,0 +1,200 @@
+package plan_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+var now = time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC)
+
+func pair(s certs.Service, name, dir string, usedBy ...certs.Service) inventory.Certificate {
+	return inventory.Certificate{
+		Service: s, UsedBy: append([]certs.Service{s}, usedBy...), Name: name, Status: certs.OK,
+		Facts:  certs.Facts{FingerprintSHA256: "old-" + name},
+		Store:  inventory.Store{Kind: inventory.Pair, Cert: dir + "/" + name + ".crt", Key: dir + "/" + name + ".key"},
+		Issuer: inventory.Issuer{Kind: inventory.LocalCA},
+	}
+}
+
+func controlPlane(name string) inventory.Node {
+	return inventory.Node{
+		Name: name, CRISocket: "/run/cri.sock", DBusSocket: "/run/dbus.sock",
+		Components: []inventory.Component{
+			{Service: certs.Etcd, Runtime: inventory.StaticPod},
+			{Service: certs.KubeAPIServer, Runtime: inventory.StaticPod},
+			{Service: certs.Kubelet, Runtime: inventory.Systemd},
+			{Service: certs.KubeProxy, Runtime: inventory.DaemonSet, Note: "uses a ServiceAccount token"},
+		},
+		Certificates: []inventory.Certificate{
+			pair(certs.Etcd, "etcd-server", "/pki/etcd"), pair(certs.Etcd, "etcd-peer", "/pki/etcd"),
+			pair(certs.KubeAPIServer, "apiserver", "/pki"),
+			pair(certs.Kubelet, "kubelet-client", "/kubelet"),
+		},
+	}
+}
+
+func worker(name string) inventory.Node {
+	return inventory.Node{
+		Name: name, CRISocket: "/run/cri.sock", DBusSocket: "/run/dbus.sock",
+		Components:   []inventory.Component{{Service: certs.Kubelet, Runtime: inventory.Systemd}},
+		Certificates: []inventory.Certificate{pair(certs.Kubelet, "kubelet-client", "/kubelet")},
+	}
+}
+
+func request(services ...certs.Service) plan.Request {
+	return plan.Request{Services: services, Restart: plan.RestartAlways}
+}
+
+func build(t *testing.T, req plan.Request, nodes ...inventory.Node) plan.Plan {
+	t.Helper()
+	p, err := plan.Build(nodes, req, nil)
+	require.NoError(t, err)
+	return p
+}
+
+func TestControlPlanesOneAWaveThenWorkers(t *testing.T) {
+	p := build(t, request(certs.Kubelet), worker("w2"), controlPlane("cp2"), worker("w1"), controlPlane("cp1"))
+	var waves []string
+	for _, w := range p.Waves {
+		entry := fmt.Sprint(w.ControlPlane)
+		for _, s := range w.Steps {
+			entry += " " + s.Node
+		}
+		waves = append(waves, entry)
+	}
+	assert.Equal(t, []string{"true cp1", "true cp2", "false w1", "false w2"}, waves)
+}
+
+func TestMaxUnavailable(t *testing.T) {
+	var workers []inventory.Node
+	for i := range 25 {
+		workers = append(workers, worker(fmt.Sprintf("w%02d", i)))
+	}
+	for given, first := range map[string]int{"": 2, "10%": 2, "1": 1, "7": 7, "100%": 25, "3%": 1, "400": 25} {
+		t.Run(given, func(t *testing.T) {
+			req := request(certs.Kubelet)
+			req.MaxUnavailable = given
+			assert.Len(t, build(t, req, workers...).Waves[0].Steps, first)
+		})
+	}
+	for _, bad := range []string{"0", "-1", "x", "101%", "%", "1.5"} {
+		t.Run(bad, func(t *testing.T) {
+			require.ErrorContains(t, plan.ValidateMaxUnavailable(bad), "want a number of workers")
+		})
+	}
+}
+
+func TestStepNamesExactlyWhatItNeeds(t *testing.T) {
+	s := build(t, request(certs.Etcd), controlPlane("cp1")).Steps()[0]
+	assert.Equal(t, []certs.Service{certs.Etcd}, s.Restarts)
+	assert.Len(t, s.Targets, 2)
+	assert.Equal(t, []string{"/pki/etcd"}, s.Directories)
+	assert.Equal(t, "/run/cri.sock", s.CRISocket)
+	assert.Empty(t, s.DBusSocket, "no unit is restarted, so no D-Bus")
+	assert.True(t, s.Etcd)
+}
+
+func TestKubeProxyWithoutCertificateIsSaidAndLeftAlone(t *testing.T) {
+	s := build(t, request(certs.KubeProxy), controlPlane("cp1")).Steps()[0]
+	assert.True(t, s.Idle())
+	assert.Equal(t, []plan.Service{{Service: certs.KubeProxy, NoCertificate: true, Note: "uses a ServiceAccount token"}}, s.Services)
+}
+
+func TestSharedPairRestartsBothUsers(t *testing.T) {
+	n := controlPlane("cp1")
+	n.Certificates = []inventory.Certificate{pair(certs.Etcd, "kubernetes", "/pki", certs.KubeAPIServer)}
+	for _, s := range []certs.Service{certs.Etcd, certs.KubeAPIServer} {
+		step := build(t, request(s), n).Steps()[0]
+		assert.Len(t, step.Targets, 1)
+		assert.Equal(t, []certs.Service{certs.Etcd, certs.KubeAPIServer}, step.Restarts)
+	}
+}
+
+func TestRestartPolicies(t *testing.T) {
+	all := request(certs.Etcd, certs.Kubelet, certs.KubeAPIServer)
+	for policy, want := range map[plan.RestartPolicy][]certs.Service{
+		plan.RestartAlways:   {certs.Etcd, certs.Kubelet, certs.KubeAPIServer},
+		plan.RestartIfNeeded: {certs.Kubelet},
+		plan.RestartNever:    nil,
+	} {
+		t.Run(string(policy), func(t *testing.T) {
+			all.Restart = policy
+			assert.Equal(t, want, build(t, all, controlPlane("cp1")).Steps()[0].Restarts)
+		})
+	}
+}
+
+func TestWhatCannotBeRenewedIsRefusedAsAWhole(t *testing.T) {
+	n := controlPlane("cp1")
+	n.Certificates[0].Issuer = inventory.Issuer{Kind: inventory.NoIssuer}
+	n.Certificates[0].Reason = "no key of CA etcd-ca on this node"
+	n.Certificates[1].Status, n.Certificates[1].Reason = certs.Invalid, "the key does not fit the certificate"
+	_, err := plan.Build([]inventory.Node{n}, request(certs.Etcd, certs.KubeAPIServer), nil)
+	require.ErrorContains(t, err, `cp1: etcd-server "/pki/etcd/etcd-server.crt": no key of CA etcd-ca on this node`)
+	require.ErrorContains(t, err, "the key does not fit the certificate")
+}
+
+func TestUnreadableCertificateIsAFindingAndTheOthersGoOn(t *testing.T) {
+	n := controlPlane("cp1")
+	n.Certificates[0].FingerprintSHA256, n.Certificates[0].Reason = "", "no PEM block"
+	p := build(t, request(certs.Etcd), n)
+	require.Len(t, p.NotInspected, 1)
+	assert.Equal(t, "not renewed: no PEM block", p.NotInspected[0].Reason)
+	assert.Len(t, p.Steps()[0].Targets, 1)
+}
+
+func TestNothingInScope(t *testing.T) {
+	_, err := plan.Build([]inventory.Node{worker("w1")}, request(certs.Etcd), nil)
+	require.ErrorIs(t, err, plan.ErrNothing)
+}
+
+func TestFindUnfinished(t *testing.T) {
+	rotation := func(id, scope string, age time.Duration, state inventory.RotationState) inventory.Rotation {
+		return inventory.Rotation{ID: id, Scope: scope, StartTime: now.Add(-age), State: state}
+	}
+	on := func(rotations ...[]inventory.Rotation) []inventory.Node {
+		var nodes []inventory.Node
+		for i, r := range rotations {
+			nodes = append(nodes, inventory.Node{Name: fmt.Sprintf("n%d", i), Rotations: r})
+		}
+		return nodes
+	}
+	type rs = []inventory.Rotation
+	for _, tt := range []struct {
+		name  string
+		nodes []inventory.Node
+		want  string
+	}{
+		{"none", on(nil, nil), ""},
+		{"half done", on(rs{rotation("a", "s", time.Hour, inventory.Committed)}, nil), "a"},
+		{"rolled back on one node", on(rs{rotation("a", "s", time.Hour, inventory.RolledBack)}), "a"},
+		{"finished, as one node remembers", on(rs{rotation("a", "s", time.Hour, inventory.Committed)}, rs{rotation("a", "s", time.Hour, inventory.Finished)}), ""},
+		{"other scope", on(rs{rotation("a", "t", time.Hour, inventory.Committed)}), ""},
+		{"a day old", on(rs{rotation("a", "s", 25*time.Hour, inventory.Committed)}), ""},
+		{"the newest", on(rs{rotation("a", "s", 2*time.Hour, inventory.Committed), rotation("b", "s", time.Hour, inventory.Staged)}), "b"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			found := plan.FindUnfinished(tt.nodes, "s", now)
+			if tt.want == "" {
+				assert.Nil(t, found)
+				return
+			}
+			require.NotNil(t, found)
+			assert.Equal(t, tt.want, found.ID)
+		})
+	}
+}
+
+func TestScopeDoesNotDependOnOrder(t *testing.T) {
+	a := plan.Request{Services: []certs.Service{certs.Etcd, certs.Kubelet}, Nodes: []string{"b", "a"}}
+	b := plan.Request{Services: []certs.Service{certs.Kubelet, certs.Etcd}, Nodes: []string{"a", "b"}}
+	assert.Equal(t, a.Scope(), b.Scope())
+	assert.NotEqual(t, a.Scope(), plan.Request{Services: a.Services}.Scope())
+}
