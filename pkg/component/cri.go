@@ -1,0 +1,149 @@
+package component
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+)
+
+// The labels that the kubelet gives to its containers
+// (k8s.io/kubelet/pkg/types, of which these are all that is needed).
+const (
+	labelPodName       = "io.kubernetes.pod.name"
+	labelPodNamespace  = "io.kubernetes.pod.namespace"
+	labelContainerName = "io.kubernetes.container.name"
+)
+
+// noKill is a grace that is never used up: the runtime would send SIGKILL after it,
+// but the call's own deadline ends it before.
+const noKill = 24 * time.Hour
+
+type criClient struct {
+	conn *grpc.ClientConn
+	cri.RuntimeServiceClient
+}
+
+func (r *Runtime) dialCRI() (*criClient, error) {
+	if r.cri != nil {
+		return r.cri, nil
+	}
+	if r.CRISocket == "" {
+		return nil, errors.New("the container runtime's socket is not known\nset containerRuntimeEndpoint in the kubelet's configuration")
+	}
+	socket, err := r.Root.Local(r.CRISocket)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := grpc.NewClient("unix://"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return nil, fmt.Errorf("connect to container runtime %q: %w", r.CRISocket, err)
+	}
+	r.cri = &criClient{conn: conn, RuntimeServiceClient: cri.NewRuntimeServiceClient(conn)}
+	return r.cri, nil
+}
+
+// containers returns a component's containers, newest first, in whatever state.
+func (r *Runtime) containers(ctx context.Context, c inventory.Component) ([]*cri.Container, error) {
+	client, err := r.dialCRI()
+	if err != nil {
+		return nil, err
+	}
+	labels := map[string]string{labelContainerName: c.ContainerName}
+	if c.PodNamespace != "" {
+		labels[labelPodNamespace] = c.PodNamespace
+	}
+	list, err := client.ListContainers(ctx, &cri.ListContainersRequest{Filter: &cri.ContainerFilter{LabelSelector: labels}})
+	if err != nil {
+		return nil, fmt.Errorf("list containers of %s: %w", c.Service, err)
+	}
+	var out []*cri.Container
+	for _, container := range list.Containers {
+		if r.ofPod(container.Labels[labelPodName], c) {
+			out = append(out, container)
+		}
+	}
+	slices.SortFunc(out, func(a, b *cri.Container) int { return int(b.CreatedAt - a.CreatedAt) })
+	return out, nil
+}
+
+// ofPod says whether a pod, by its name at the runtime, is the component's. The
+// kubelet names a static pod as its manifest does, with the node's name after it.
+func (r *Runtime) ofPod(name string, c inventory.Component) bool {
+	return c.PodName == "" || name == c.PodName || name == c.PodName+"-"+r.Node
+}
+
+func (r *Runtime) currentContainer(ctx context.Context, c inventory.Component) (Instance, error) {
+	list, err := r.containers(ctx, c)
+	if err != nil || len(list) == 0 {
+		return Instance{}, err
+	}
+	status, err := r.status(ctx, list[0].Id)
+	if err != nil {
+		return Instance{}, err
+	}
+	i := Instance{
+		ID:        list[0].Id,
+		Running:   status.State == cri.ContainerState_CONTAINER_RUNNING,
+		StartedAt: time.Unix(0, status.StartedAt),
+		logPath:   status.LogPath,
+	}
+	b := backOff{now: r.now(), started: time.Unix(0, status.CreatedAt), attempt: list[0].GetMetadata().GetAttempt()}
+	if len(list) > 1 {
+		// It may have been removed since; the prediction is coarser then.
+		if before, err := r.status(ctx, list[1].Id); err == nil && before.FinishedAt > 0 {
+			b.previousEnded = time.Unix(0, before.FinishedAt)
+		}
+	}
+	i.BackOff = b.predict()
+	return i, nil
+}
+
+func (r *Runtime) status(ctx context.Context, id string) (*cri.ContainerStatus, error) {
+	client, err := r.dialCRI()
+	if err != nil {
+		return nil, err
+	}
+	answer, err := client.ContainerStatus(ctx, &cri.ContainerStatusRequest{ContainerId: id})
+	if err != nil {
+		return nil, fmt.Errorf("ask for the status of container %.12s: %w", id, err)
+	}
+	if answer.Status == nil {
+		return nil, fmt.Errorf("ask for the status of container %.12s: empty answer", id)
+	}
+	return answer.Status, nil
+}
+
+// stopContainer ends a container; grace 0: it is never killed, and the call fails
+// when ctx ends before it has exited.
+func (r *Runtime) stopContainer(ctx context.Context, c inventory.Component, i Instance, grace time.Duration) error {
+	if !i.Running {
+		return nil
+	}
+	client, err := r.dialCRI()
+	if err != nil {
+		return err
+	}
+	timeout := noKill
+	if grace > 0 {
+		timeout = grace
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, grace+stopMargin)
+		defer cancel()
+	}
+	_, err = client.StopContainer(ctx, &cri.StopContainerRequest{ContainerId: i.ID, Timeout: int64(timeout.Seconds())})
+	if err != nil {
+		return fmt.Errorf("stop container %.12s of %s: %w", i.ID, c.Service, err)
+	}
+	return nil
+}
+
+// stopMargin is how long the runtime may take beyond the grace to kill and clean up.
+const stopMargin = 30 * time.Second

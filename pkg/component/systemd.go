@@ -1,0 +1,130 @@
+package component
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	systemd "github.com/coreos/go-systemd/v22/dbus"
+	"github.com/godbus/dbus/v5"
+	"golang.org/x/sys/unix"
+
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+)
+
+// dialSystemd connects to the host's system bus; the caller closes the connection.
+func (r *Runtime) dialSystemd(ctx context.Context) (*systemd.Conn, error) {
+	if r.DBusSocket == "" {
+		return nil, errors.New("the D-Bus socket of systemd is not known")
+	}
+	socket, err := r.Root.Local(r.DBusSocket)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := systemd.NewConnection(func() (*dbus.Conn, error) {
+		bus, err := dbus.Dial("unix:path="+socket, dbus.WithContext(ctx))
+		if err != nil {
+			return nil, err
+		}
+		err = bus.Auth([]dbus.Auth{dbus.AuthExternal(strconv.Itoa(os.Getuid()))})
+		if err == nil {
+			err = bus.Hello()
+		}
+		if err != nil {
+			_ = bus.Close()
+			return nil, err
+		}
+		return bus, nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("connect to systemd through %q: %w", r.DBusSocket, err)
+	}
+	return conn, nil
+}
+
+func (r *Runtime) currentUnit(ctx context.Context, unit string) (Instance, error) {
+	conn, err := r.dialSystemd(ctx)
+	if err != nil {
+		return Instance{}, err
+	}
+	defer conn.Close()
+	return readUnit(ctx, conn, unit)
+}
+
+// readUnit reads a service unit's state. The invocation id tells one start from the
+// next; it is there since systemd 232.
+func readUnit(ctx context.Context, conn *systemd.Conn, unit string) (Instance, error) {
+	general, err := conn.GetUnitPropertiesContext(ctx, unit)
+	if err != nil {
+		return Instance{}, fmt.Errorf("read state of unit %q: %w", unit, err)
+	}
+	service, err := conn.GetUnitTypePropertiesContext(ctx, unit, "Service")
+	if err != nil {
+		return Instance{}, fmt.Errorf("read state of unit %q: %w", unit, err)
+	}
+	var i Instance
+	if id, ok := general["InvocationID"].([]byte); ok {
+		i.ID = hex.EncodeToString(id)
+	}
+	i.pid, _ = service["MainPID"].(uint32)
+	i.Running = general["ActiveState"] == "active" && i.pid != 0
+	if started, ok := service["ExecMainStartTimestamp"].(uint64); ok {
+		i.StartedAt = time.UnixMicro(int64(started)) //nolint:gosec // microseconds since 1970 fit for ages
+	}
+	// An automatic restart waits for RestartUSec.
+	if wait, ok := service["RestartUSec"].(uint64); ok && wait < uint64(time.Hour/time.Microsecond) {
+		i.BackOff = time.Duration(wait) * time.Microsecond
+	}
+	i.detail = fmt.Sprintf("unit %s is %v (%v), result %v, exit status %v",
+		unit, general["ActiveState"], general["SubState"], service["Result"], service["ExecMainStatus"])
+	return i, nil
+}
+
+// restartUnit queues a restart and returns when the old instance is gone. With a
+// grace, what has not exited by then is killed, as the unit's own limit may be long.
+//
+// The queueing call is not relied upon: when the unit is the kubelet, the answer may
+// never come. What counts is that another instance takes the old one's place.
+func (r *Runtime) restartUnit(ctx context.Context, c inventory.Component, old Instance, grace time.Duration) error {
+	conn, err := r.dialSystemd(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	queued := make(chan error, 1)
+	go func() {
+		_, err := conn.RestartUnitContext(ctx, c.Unit, "replace", nil)
+		queued <- err
+	}()
+	var kill <-chan time.Time
+	if grace > 0 && old.pid != 0 {
+		timer := time.NewTimer(grace)
+		defer timer.Stop()
+		kill = timer.C
+	}
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		now, err := readUnit(ctx, conn, c.Unit)
+		if err == nil && (now.pid != old.pid || old.pid == 0) && now.ID != old.ID {
+			return nil
+		}
+		select {
+		case err := <-queued:
+			if err != nil && !errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+				return fmt.Errorf("restart unit %q: %w", c.Unit, err)
+			}
+			queued = nil
+		case <-kill:
+			kill = nil
+			conn.KillUnitContext(ctx, c.Unit, int32(unix.SIGKILL))
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("restart unit %q: the old process %d did not end: %w", c.Unit, old.pid, ctx.Err())
+		}
+	}
+}
