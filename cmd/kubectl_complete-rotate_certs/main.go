@@ -5,6 +5,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -14,7 +15,7 @@ import (
 )
 
 func main() {
-	plugin := exec.Command(pluginPath(), append([]string{"__complete"}, os.Args[1:]...)...)
+	plugin := exec.CommandContext(context.Background(), pluginPath(), append([]string{"__complete"}, os.Args[1:]...)...)
 	plugin.Stdout, plugin.Stderr = os.Stdout, os.Stderr
 	err := plugin.Run()
 	var exit *exec.ExitError
@@ -35,8 +36,8 @@ func pluginPath() string {
 		name += ".exe"
 	}
 	if self, err := os.Executable(); err == nil {
-		if real, err := filepath.EvalSymlinks(self); err == nil {
-			self = real
+		if target, err := filepath.EvalSymlinks(self); err == nil {
+			self = target
 		}
 		sibling := filepath.Join(filepath.Dir(self), name)
 		if _, err := os.Stat(sibling); err == nil {
