@@ -9,6 +9,9 @@ MAKEFLAGS += --no-print-directory
 VERSION ?= $(or $(shell git describe --tags --exact-match --match 'v*' 2>/dev/null),$(shell sed -n 's/.*Version = "\(.*\)"/\1/p' pkg/version/version.go))
 COMMIT  := $(shell git describe --always --dirty --match '' 2>/dev/null)
 
+# Go refuses to build in a checkout that git distrusts unless it may ignore git.
+export GOFLAGS := $(strip $(GOFLAGS) -buildvcs=false)
+
 CONTROL_PLANES ?= 3
 WORKERS        ?= 1
 
@@ -101,4 +104,4 @@ help: ## List the targets
 .PHONY: $(LAB)
 $(LAB):
 	@mkdir -p bin
-	@go -C test/lab build -o $(CURDIR)/$(LAB) .
+	@go -C test/lab build -o $(CURDIR)/$(LAB) ./cmd/lab
