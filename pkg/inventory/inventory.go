@@ -100,10 +100,13 @@ const (
 
 // Issuer is how a certificate's successor is issued.
 type Issuer struct {
-	Kind   IssuerKind `json:"kind"`
-	CACert string     `json:"caCert,omitempty"` // LocalCA: path of the CA's certificate
-	CAKey  string     `json:"caKey,omitempty"`  // LocalCA: path of the CA's key
-	Signer string     `json:"signer,omitempty"` // KubernetesCSR: signerName
+	Kind IssuerKind `json:"kind"`
+	// CACert and CAKey are paths of the CA's certificate and key. With KubernetesCSR
+	// they are set where that CA happens to lie here too, for when the API is away or
+	// the node's identity is not to be trusted.
+	CACert string `json:"caCert,omitempty"`
+	CAKey  string `json:"caKey,omitempty"`
+	Signer string `json:"signer,omitempty"` // KubernetesCSR: signerName
 }
 
 // Authority names a CA: its certificate's facts and where it lies on this node.
@@ -145,8 +148,12 @@ const (
 // Client is a server to which a client certificate authenticates.
 type Client struct {
 	Kind    ClientKind `json:"kind"`
-	Address string     `json:"address"`          // host:port, reachable from this node
-	CAFile  string     `json:"caFile,omitempty"` // trust bundle for the server's certificate; kubeconfigs bring their own
+	Address string     `json:"address"` // host:port, reachable from this node
+	// ServerName is whom to expect where that is not the address's host.
+	ServerName string `json:"serverName,omitempty"`
+	// CAFile is the trust bundle for the server's certificate: PEM, or a kubeconfig
+	// that embeds it. Empty: the client itself does not verify the server either.
+	CAFile string `json:"caFile,omitempty"`
 }
 
 // Certificate is one certificate with its key on this node.

@@ -1,0 +1,62 @@
+package layout
+
+import (
+	"net"
+	"net/url"
+
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+)
+
+const loopback = "127.0.0.1"
+
+// local is the address at which something bound to bind can be reached on the node
+// itself: the loopback where it listens everywhere.
+func local(bind string) string {
+	if ip := net.ParseIP(bind); bind == "" || ip != nil && ip.IsUnspecified() {
+		return loopback
+	}
+	return bind
+}
+
+func join(host, port string) string { return net.JoinHostPort(host, port) }
+
+// httpsEndpoints are the TLS endpoints among URLs that a component listens on, as
+// addresses that lead there from the node.
+func httpsEndpoints(urls []string) []inventory.Served {
+	var out []inventory.Served
+	for _, u := range localURLs(urls) {
+		if parsed, err := url.Parse(u); err == nil && parsed.Scheme == "https" {
+			out = append(out, inventory.Served{Address: parsed.Host})
+		}
+	}
+	return out
+}
+
+// localURLs rewrites URLs to listen on into URLs to ask, without repetition. What
+// is no URL with host and port is left out.
+func localURLs(urls []string) []string {
+	var out []string
+	seen := map[string]bool{}
+	for _, raw := range urls {
+		u, err := url.Parse(raw)
+		if err != nil || u.Hostname() == "" || u.Port() == "" || u.Scheme != "http" && u.Scheme != "https" {
+			continue
+		}
+		ask := u.Scheme + "://" + join(local(u.Hostname()), u.Port())
+		if !seen[ask] {
+			seen[ask] = true
+			out = append(out, ask)
+		}
+	}
+	return out
+}
+
+// isLoopback says whether a host:port is on this node without doubt.
+func isLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

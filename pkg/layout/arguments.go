@@ -1,0 +1,82 @@
+package layout
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// arguments is a component's command line without its name. It understands what
+// the flag packages of Kubernetes and etcd do: one or two dashes, "--flag=value"
+// and "--flag value", underscores for dashes, and that the last one counts.
+type arguments []string
+
+// value is the last value of a flag, or "".
+func (a arguments) value(name string) string {
+	v, _ := a.lookup(name)
+	return v
+}
+
+// lookup is value, and says whether the flag is there at all.
+func (a arguments) lookup(name string) (string, bool) {
+	all := a.values(name)
+	if len(all) == 0 {
+		return "", false
+	}
+	return all[len(all)-1], true
+}
+
+// values are all values of a flag that may be repeated.
+func (a arguments) values(name string) []string {
+	var out []string
+	for i, arg := range a {
+		flag, value, joined, ok := splitFlag(arg)
+		if !ok || flag != name {
+			continue
+		}
+		if !joined && i+1 < len(a) && !strings.HasPrefix(a[i+1], "-") {
+			value = a[i+1]
+		}
+		out = append(out, value)
+	}
+	return out
+}
+
+// boolean reads a boolean flag, which never takes the next word as its value.
+func (a arguments) boolean(name string) (value, set bool) {
+	for _, arg := range a {
+		flag, text, joined, ok := splitFlag(arg)
+		if !ok || flag != name {
+			continue
+		}
+		set, value = true, !joined
+		if joined {
+			value, _ = strconv.ParseBool(text)
+		}
+	}
+	return value, set
+}
+
+// list splits the last value of a flag at its commas.
+func (a arguments) list(name string) []string { return splitList(a.value(name)) }
+
+// splitFlag takes "--name=value" apart; the name has its underscores made dashes.
+func splitFlag(arg string) (name, value string, joined, ok bool) {
+	if len(arg) < 2 || arg[0] != '-' {
+		return "", "", false, false
+	}
+	body := strings.TrimPrefix(arg[1:], "-")
+	name, value, joined = strings.Cut(body, "=")
+	if name == "" {
+		return "", "", false, false
+	}
+	return strings.ReplaceAll(name, "_", "-"), value, joined, true
+}
+
+func splitList(s string) []string {
+	parts := strings.FieldsFunc(s, func(r rune) bool { return r == ',' })
+	for i := range parts {
+		parts[i] = strings.TrimSpace(parts[i])
+	}
+	return slices.DeleteFunc(parts, func(p string) bool { return p == "" })
+}

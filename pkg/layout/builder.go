@@ -1,0 +1,160 @@
+package layout
+
+import (
+	"path"
+	"slices"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+)
+
+// role is one use of a certificate by a component.
+type role struct {
+	name   string
+	served []inventory.Served
+	client *inventory.Client
+	// selfManaged: the component renews it by itself too.
+	selfManaged bool
+	issuer      inventory.Issuer // where the role alone decides
+	reason      string
+}
+
+// addPair records a certificate that lies in two PEM files, or in one that holds
+// both, as host paths.
+func (d *discovery) addPair(s certs.Service, cert, key string, r role) {
+	store := inventory.Store{Kind: inventory.Pair, Cert: cert, Key: key}
+	if cert == key {
+		store = inventory.Store{Kind: inventory.Combined, Cert: cert}
+	}
+	d.add(s, store, r)
+}
+
+// addNamedPair is addPair for the values of two flags of a component.
+func (d *discovery) addNamedPair(p *program, certName, keyName string, r role) {
+	if certName == "" {
+		return
+	}
+	cert, ok := d.host(p, certName)
+	if !ok {
+		return
+	}
+	if keyName == "" {
+		d.notInspected(p.service, cert, "the component names this certificate without a key")
+		return
+	}
+	if key, ok := d.host(p, keyName); ok {
+		d.addPair(p.service, cert, key, r)
+	}
+}
+
+// add records a certificate, or one more use of a certificate that is known.
+func (d *discovery) add(s certs.Service, store inventory.Store, r role) {
+	place := d.place(store)
+	if i, known := d.seen[place]; known {
+		c := &d.out.Node.Certificates[i]
+		if !slices.Contains(c.UsedBy, s) {
+			c.UsedBy = append(c.UsedBy, s)
+		}
+		c.Served = append(c.Served, r.served...)
+		if c.Client == nil {
+			c.Client = r.client
+		}
+		return
+	}
+	d.seen[place] = len(d.out.Node.Certificates)
+	d.out.Node.Certificates = append(d.out.Node.Certificates, inventory.Certificate{
+		Service: s, UsedBy: []certs.Service{s}, Name: r.name, Store: store, Issuer: r.issuer,
+		Served: r.served, Client: r.client, SelfManaged: r.selfManaged, Reason: r.reason,
+	})
+}
+
+// place names a store by where its files really are, so that two names of one pair
+// are one certificate.
+func (d *discovery) place(s inventory.Store) string {
+	real := func(p string) string {
+		if p == "" {
+			return ""
+		}
+		local, err := d.root.Local(p)
+		if err != nil {
+			return p
+		}
+		return local
+	}
+	return real(s.Cert) + "\x00" + real(s.Key) + "\x00" + s.User
+}
+
+// known says whether a component names a file as its certificate or key.
+func (d *discovery) known(hostPath string) bool {
+	return slices.ContainsFunc(d.out.Node.Certificates, func(c inventory.Certificate) bool {
+		return c.Store.Cert == hostPath || c.Store.Key == hostPath
+	})
+}
+
+// addAuthority records a file of CA certificates that a component names.
+func (d *discovery) addAuthority(p *program, certName, keyName string) {
+	cert, ok := d.host(p, certName)
+	if !ok {
+		return
+	}
+	key := ""
+	if keyName != "" {
+		key, _ = d.host(p, keyName)
+	}
+	d.addAuthorityFile(p.service, cert, key)
+}
+
+func (d *discovery) addAuthorityFile(s certs.Service, cert, key string) {
+	for i := range d.out.Authorities {
+		a := &d.out.Authorities[i]
+		if a.Path != cert {
+			continue
+		}
+		if !slices.Contains(a.Services, s) {
+			a.Services = append(a.Services, s)
+		}
+		if a.Key == "" {
+			a.Key = key
+		}
+		return
+	}
+	d.out.Authorities = append(d.out.Authorities, AuthorityFile{Path: cert, Key: key, Services: []certs.Service{s}})
+}
+
+// systemTrust are directories of the whole system's CAs, which are not the cluster's.
+var systemTrust = []string{"/etc/ssl/certs", "/etc/pki/tls", "/etc/pki/ca-trust", "/usr/share", "/usr/local/share"}
+
+// addDirectories collects the directories in which named certificates lie, without
+// the kubelet's own: it keeps its former certificates there.
+func (d *discovery) addDirectories() {
+	note := func(dir string, s certs.Service) {
+		if slices.ContainsFunc(systemTrust, func(t string) bool { return under(dir, t) }) ||
+			d.kubelet != nil && dir == d.kubelet.certDir {
+			return
+		}
+		for i := range d.out.Directories {
+			if known := &d.out.Directories[i]; known.Path == dir {
+				if !slices.Contains(known.Services, s) {
+					known.Services = append(known.Services, s)
+				}
+				return
+			}
+		}
+		d.out.Directories = append(d.out.Directories, Directory{Path: dir, Services: []certs.Service{s}})
+	}
+	for _, c := range d.out.Node.Certificates {
+		if c.Store.Kind == inventory.Kubeconfig {
+			continue
+		}
+		for _, s := range c.UsedBy {
+			note(path.Dir(c.Store.Cert), s)
+		}
+	}
+	// Also where only the authorities lie: the etcd clients' directory of a node
+	// whose etcd is elsewhere, a worker's PKI directory.
+	for _, a := range d.out.Authorities {
+		for _, s := range a.Services {
+			note(path.Dir(a.Path), s)
+		}
+	}
+}

@@ -1,0 +1,72 @@
+package layout
+
+import (
+	"regexp"
+	"strings"
+)
+
+// placement is who started a process, as its control groups tell.
+type placement struct {
+	unit      string // "kubelet.service"; empty in a container or outside of any unit
+	container bool
+	podUID    string // of the pod, with dashes; a static pod's is 32 hex digits without
+}
+
+// static says that the pod came from a manifest on this node: the kubelet gives
+// such pods a hash for a UID, where the API server gives a UUID.
+func (p placement) static() bool {
+	return p.podUID != "" && !strings.Contains(p.podUID, "-")
+}
+
+// podPattern matches the control group of a pod, as the cgroupfs driver
+// ("pod0123…") and the systemd driver ("kubepods-burstable-pod0123_….slice") name it.
+var podPattern = regexp.MustCompile(
+	`(?:^|-)pod([0-9a-f]{32}|[0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12})(?:\.slice)?(?::.*)?$`)
+
+// containerPattern matches the control group of a container: a bare id, or a
+// scope or slice part named by its runtime.
+var containerPattern = regexp.MustCompile(
+	`^(?:[0-9a-f]{64}|(?:cri-containerd|crio|docker|libpod|containerd)-[0-9a-f]{64}(?:\.scope)?)$|:(?:cri-containerd|crio|docker):`)
+
+// cgroupPaths reads the content of a /proc/PID/cgroup: hierarchy → path. It serves
+// cgroup v1, v2 and both at once.
+func cgroupPaths(data []byte) map[string]string {
+	out := map[string]string{}
+	for line := range strings.SplitSeq(string(data), "\n") {
+		parts := strings.SplitN(line, ":", 3)
+		if len(parts) == 3 {
+			out[parts[1]] = parts[2]
+		}
+	}
+	return out
+}
+
+// place judges where a process runs. init are the groups of the node's process 1:
+// a node that is itself a container (nspawn, kind) lies below some prefix, which
+// says nothing about its processes. A reader in a control-group namespace of its
+// own sees that prefix as "/../..".
+func place(paths, init map[string]string) placement {
+	var p placement
+	for hierarchy, path := range paths {
+		prefix := strings.TrimSuffix(init[hierarchy], "/init.scope")
+		if rest, ok := strings.CutPrefix(path, prefix); ok && (rest == "" || rest[0] == '/') {
+			path = rest
+		}
+		for element := range strings.SplitSeq(path, "/") {
+			if m := podPattern.FindStringSubmatch(element); m != nil {
+				p.container, p.podUID = true, strings.ReplaceAll(m[1], "_", "-")
+			}
+			if containerPattern.MatchString(element) {
+				p.container = true
+			}
+			// The last of nested units is the process's own.
+			if strings.HasSuffix(element, ".service") && (hierarchy == "" || hierarchy == "name=systemd" || p.unit == "") {
+				p.unit = element
+			}
+		}
+	}
+	if p.container {
+		p.unit = ""
+	}
+	return p
+}

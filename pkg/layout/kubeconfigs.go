@@ -1,0 +1,149 @@
+package layout
+
+import (
+	"bytes"
+	"maps"
+	"path"
+	"slices"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+)
+
+// kubeconfigUser reads a kubeconfig that a component names and returns the user it
+// authenticates as, with the API server as a place of proof. What cannot be read is
+// recorded, and nil returned.
+func (d *discovery) kubeconfigUser(p *program, conf string) (*KubeconfigUser, *inventory.Client) {
+	host, ok := d.host(p, conf)
+	if !ok {
+		return nil, nil
+	}
+	d.configs[d.place(inventory.Store{Cert: host})] = host
+	data, err := d.root.ReadFile(host)
+	if err != nil {
+		d.notInspected(p.service, host, err.Error())
+		return nil, nil
+	}
+	k, err := ParseKubeconfig(data)
+	if err != nil {
+		d.notInspected(p.service, host, err.Error())
+		return nil, nil
+	}
+	user := k.Current()
+	if user == nil {
+		d.notInspected(p.service, host, "the kubeconfig's current context names no user of it")
+		return nil, nil
+	}
+	return user, d.apiClient(p, conf, host, user)
+}
+
+// apiClient is where a kubeconfig's user can be proven. A file of CAs that it names
+// becomes a known authority.
+func (d *discovery) apiClient(p *program, conf, host string, user *KubeconfigUser) *inventory.Client {
+	address := user.Cluster.HostPort()
+	if address == "" {
+		return nil
+	}
+	c := &inventory.Client{Kind: inventory.ToAPIServer, Address: address, ServerName: user.Cluster.TLSServerName, CAFile: host}
+	if user.Cluster.CAFile != "" {
+		if ca, ok := d.host(p, within(conf, user.Cluster.CAFile)); ok {
+			c.CAFile = ca
+			d.addAuthorityFile(p.service, ca, "")
+		}
+	}
+	return c
+}
+
+// addUser records a kubeconfig user's certificate, wherever the kubeconfig has it;
+// false when it has none.
+func (d *discovery) addUser(p *program, conf string, user *KubeconfigUser, r role) bool {
+	switch {
+	case user.EmbeddedCert:
+		// Embedded data wins over files of the same name.
+		host, ok := d.host(p, conf)
+		if !ok {
+			return true
+		}
+		if !user.EmbeddedKey {
+			d.notInspected(p.service, host, "the kubeconfig holds a client certificate but not its key")
+			return true
+		}
+		d.add(p.service, inventory.Store{Kind: inventory.Kubeconfig, Cert: host, User: user.Name}, r)
+	case user.CertFile != "":
+		key := ""
+		if user.KeyFile != "" {
+			key = within(conf, user.KeyFile)
+		}
+		d.addNamedPair(p, within(conf, user.CertFile), key, r)
+	default:
+		return false
+	}
+	return true
+}
+
+// addKubeconfig records the client certificate of a kubeconfig that a component is
+// given. It returns how else the component authenticates where there is none.
+func (d *discovery) addKubeconfig(p *program, conf string) (without string) {
+	if conf == "" {
+		return ""
+	}
+	user, client := d.kubeconfigUser(p, conf)
+	if user == nil {
+		return ""
+	}
+	if d.addUser(p, conf, user, role{name: path.Base(conf), client: client}) {
+		return ""
+	}
+	return user.certificateKind()
+}
+
+// adminMax bounds how many files of a directory are looked at as kubeconfigs.
+const adminMax = 128
+
+// addAdmins finds the kubeconfigs of people: those with a client certificate that
+// lie where components have theirs, and that no component uses.
+func (d *discovery) addAdmins() {
+	dirs := map[string]bool{}
+	for _, conf := range d.configs {
+		dirs[path.Dir(conf)] = true
+	}
+	for _, dir := range slices.Sorted(maps.Keys(dirs)) {
+		entries, err := d.root.ReadDir(dir)
+		if err != nil {
+			continue
+		}
+		if len(entries) > adminMax {
+			entries = entries[:adminMax]
+		}
+		for _, e := range entries {
+			if !e.IsDir() {
+				d.addAdmin(path.Join(dir, e.Name()))
+			}
+		}
+	}
+}
+
+func (d *discovery) addAdmin(file string) {
+	if _, used := d.configs[d.place(inventory.Store{Cert: file})]; used {
+		return
+	}
+	data, err := d.root.ReadFile(file)
+	if err != nil || !looksLikeKubeconfig(data) {
+		return
+	}
+	k, err := ParseKubeconfig(data)
+	if err != nil {
+		d.notInspected(certs.Admin, file, err.Error())
+		return
+	}
+	nobody := &program{service: certs.Admin}
+	for i := range k.Users {
+		u := &k.Users[i]
+		d.addUser(nobody, file, u, role{name: path.Base(file), client: d.apiClient(nobody, file, file, u)})
+	}
+}
+
+// looksLikeKubeconfig keeps the parser away from whatever else lies there.
+func looksLikeKubeconfig(data []byte) bool {
+	return bytes.Contains(data, []byte("clusters")) && bytes.Contains(data, []byte("client-certificate"))
+}

@@ -1,0 +1,169 @@
+package layout
+
+import (
+	"bytes"
+	"cmp"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rotate-certs/rotate-certs/pkg/hostfs"
+)
+
+// Command lines are read in two steps: enough to recognise a component, and then
+// the whole of the few that are one, bounded.
+const (
+	cmdlineHead = 4 << 10
+	cmdlineMax  = 1 << 20
+)
+
+// clockTicks is USER_HZ, in which /proc counts time on every Linux architecture
+// that Kubernetes runs on.
+const clockTicks = 100
+
+// process is a running component.
+type process struct {
+	recognised
+	pid     int
+	argv    []string
+	place   placement
+	started *time.Time
+}
+
+// processes lists the components that run, in the order of their ids, and the
+// programs of package-wide interest that hold many at once (see bundled).
+//
+// One read per process of the node is what this costs, so it goes to the kernel
+// directly: files of /proc/PID are no symlinks and cannot lead out of the root.
+func processes(root hostfs.Root) (found []process, bundles []string) {
+	proc, err := root.Local("/proc")
+	if err != nil {
+		return nil, nil
+	}
+	var init map[string]string
+	var boot time.Time
+	buf := make([]byte, cmdlineHead)
+	for _, pid := range processIDs(proc) {
+		dir := filepath.Join(proc, strconv.Itoa(pid))
+		head := readInto(filepath.Join(dir, "cmdline"), buf)
+		argv := parseCmdline(head)
+		if len(argv) == 0 {
+			continue
+		}
+		if name := base(argv[0]); bundled[name] != "" {
+			bundles = append(bundles, name)
+			continue
+		}
+		if _, ok := recognise(argv); !ok {
+			continue
+		}
+		if len(head) == len(buf) {
+			argv = parseCmdline(readInto(filepath.Join(dir, "cmdline"), make([]byte, cmdlineMax)))
+		}
+		r, ok := recognise(argv)
+		if !ok {
+			continue
+		}
+		if init == nil {
+			init = cgroupPaths(readInto(filepath.Join(proc, "1", "cgroup"), make([]byte, cmdlineHead)))
+			boot = bootTime(proc)
+		}
+		p := process{recognised: r, pid: pid, argv: argv}
+		p.place = place(cgroupPaths(readInto(filepath.Join(dir, "cgroup"), make([]byte, cmdlineHead))), init)
+		p.started = startTime(readInto(filepath.Join(dir, "stat"), make([]byte, cmdlineHead)), boot)
+		found = append(found, p)
+	}
+	slices.Sort(bundles)
+	return found, slices.Compact(bundles)
+}
+
+// processIDs lists the numeric entries of /proc.
+func processIDs(proc string) []int {
+	d, err := os.Open(proc)
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = d.Close() }()
+	names, _ := d.Readdirnames(-1) // what could be listed is better than nothing
+	var ids []int
+	for _, n := range names {
+		if id, err := strconv.Atoi(n); err == nil && id > 0 {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, cmp.Compare)
+	return ids
+}
+
+// parseCmdline splits the content of a /proc/PID/cmdline at its zero bytes.
+func parseCmdline(data []byte) []string {
+	text := strings.TrimRight(string(data), "\x00")
+	if text == "" {
+		return nil
+	}
+	return strings.Split(text, "\x00")
+}
+
+// startTime is field 22 of a /proc/PID/stat, in ticks since boot. The second field
+// is the program's name in parentheses and may itself hold blanks and parentheses.
+func startTime(stat []byte, boot time.Time) *time.Time {
+	_, rest, ok := bytes.Cut(stat, []byte(")"))
+	for ok {
+		var more []byte
+		if _, more, ok = bytes.Cut(rest, []byte(")")); ok {
+			rest = more
+		}
+	}
+	fields := strings.Fields(string(rest))
+	if boot.IsZero() || len(fields) < 20 {
+		return nil
+	}
+	ticks, err := strconv.ParseInt(fields[19], 10, 64)
+	if err != nil || ticks < 0 {
+		return nil
+	}
+	t := boot.Add(time.Duration(ticks/clockTicks)*time.Second + time.Duration(ticks%clockTicks)*time.Second/clockTicks).UTC()
+	return &t
+}
+
+// bootTime is the btime line of /proc/stat.
+func bootTime(proc string) time.Time {
+	data := readInto(filepath.Join(proc, "stat"), make([]byte, cmdlineMax))
+	_, rest, ok := bytes.Cut(data, []byte("\nbtime "))
+	if !ok {
+		return time.Time{}
+	}
+	line, _, _ := bytes.Cut(rest, []byte("\n"))
+	seconds, err := strconv.ParseInt(string(line), 10, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	return time.Unix(seconds, 0)
+}
+
+// readInto fills buf from a file as far as it goes; nothing on any error, since a
+// process may end between two looks at it.
+func readInto(path string, buf []byte) []byte {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = unix.Close(fd) }()
+	n := 0
+	for n < len(buf) {
+		m, err := unix.Read(fd, buf[n:])
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || m <= 0 {
+			break
+		}
+		n += m
+	}
+	return buf[:n]
+}

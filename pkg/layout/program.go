@@ -1,0 +1,161 @@
+package layout
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+)
+
+// program is a component as it is, or would be, started.
+type program struct {
+	service   certs.Service
+	args      arguments
+	env       map[string]string // what the manifest or unit sets
+	files     resolver
+	component inventory.Component
+	// isolated: it has a network of its own, so the node's addresses do not lead to it.
+	isolated bool
+	place    placement
+}
+
+// others finds the components that no static pod on this node is: those that run
+// under systemd or otherwise, then those that a unit would start.
+func (d *discovery) others(running []process, known []*program) []*program {
+	var found []*program
+	has := func(s certs.Service) bool {
+		return slices.ContainsFunc(append(slices.Clone(known), found...), func(p *program) bool { return p.service == s })
+	}
+	// The component itself is better than a wrapper around it.
+	slices.SortStableFunc(running, func(a, b process) int {
+		switch {
+		case a.direct == b.direct:
+			return 0
+		case a.direct:
+			return -1
+		}
+		return 1
+	})
+	for _, p := range running {
+		// A pod that is no static pod belongs to somebody's workload: a tenant's
+		// control plane, an application's etcd. Only kube-proxy is the node's own.
+		if has(p.service) || p.place.podUID != "" && p.service != certs.KubeProxy {
+			continue
+		}
+		found = append(found, d.fromProcess(p))
+	}
+	var missing []certs.Service
+	for _, s := range certs.Services() {
+		if s != certs.Admin && s != certs.Kubelet && !has(s) {
+			missing = append(missing, s)
+		}
+	}
+	for _, u := range stoppedUnits(d.root, missing) {
+		if !has(u.service) {
+			found = append(found, fromUnit(u))
+		}
+	}
+	return found
+}
+
+// findKubelet returns the kubelet, running or not; none on a node without one.
+func (d *discovery) findKubelet(running []process) []*program {
+	best := -1
+	for i, p := range running {
+		if p.service == certs.Kubelet && p.place.podUID == "" && (best < 0 || p.direct && !running[best].direct) {
+			best = i
+		}
+	}
+	if best >= 0 {
+		return []*program{d.fromProcess(running[best])}
+	}
+	if units := stoppedUnits(d.root, []certs.Service{certs.Kubelet}); len(units) > 0 {
+		return []*program{fromUnit(units[0])}
+	}
+	return nil
+}
+
+// fromProcess describes a component by its running process.
+func (d *discovery) fromProcess(p process) *program {
+	out := &program{service: p.service, args: p.args, place: p.place}
+	out.component = inventory.Component{
+		Service: p.service, Runtime: inventory.None, PID: p.pid, StartedAt: p.started, Args: redact(p.args),
+	}
+	switch {
+	case p.place.podUID != "":
+		out.component.Runtime = inventory.DaemonSet
+		out.files.inContainer = true
+		out.component.PodNamespace, out.component.PodName = d.podOf(p.place.podUID)
+	case p.place.container:
+		out.files = d.containerResolver(p.pid)
+		out.component.Note = "runs in a container that neither the kubelet nor systemd started; restart it by its own means"
+	case p.place.unit != "":
+		out.component.Runtime, out.component.Unit = inventory.Systemd, p.place.unit
+		out.addUnit(d, p.place.unit)
+	default:
+		out.component.Note = "was started by hand: no unit and no manifest restarts it"
+	}
+	return out
+}
+
+// addUnit takes from a running component's unit what its command line does not show.
+func (p *program) addUnit(d *discovery, name string) {
+	if u, ok := loadUnit(d.root, name); ok {
+		p.env, p.files.workDir = u.env, u.workDir
+	}
+	if !strings.Contains(name, strings.TrimPrefix(string(p.service), "kube-")) {
+		p.component.Note = fmt.Sprintf("is started by %s, whose restart restarts everything that it runs", name)
+	}
+}
+
+// fromUnit describes a component that does not run by the unit that would start it.
+func fromUnit(u stoppedUnit) *program {
+	return &program{
+		service: u.service, args: u.args, env: u.unit.env, files: resolver{workDir: u.unit.workDir},
+		component: inventory.Component{
+			Service: u.service, Runtime: inventory.Systemd, Unit: u.unit.name, Args: redact(u.args), Note: "does not run",
+		},
+	}
+}
+
+// podOf finds a pod's namespace and name by its UID, from the kubelet's log
+// directory; empty where it is not there.
+func (d *discovery) podOf(uid string) (namespace, name string) {
+	entries, err := d.root.ReadDir("/var/log/pods")
+	if err != nil {
+		return "", ""
+	}
+	for _, e := range entries {
+		if rest, ok := strings.CutSuffix(e.Name(), "_"+uid); ok {
+			namespace, name, _ = strings.Cut(rest, "_")
+			return namespace, name
+		}
+	}
+	return "", ""
+}
+
+// host resolves a path that a component names. Where the host has no such path it
+// records that, and returns false.
+func (d *discovery) host(p *program, name string) (string, bool) {
+	if name == "" {
+		return "", false
+	}
+	h, err := p.files.host(name)
+	if err != nil {
+		d.notInspected(p.service, name, err.Error())
+		return "", false
+	}
+	return h, true
+}
+
+// within resolves a path that stands in a file of the component: relative to that
+// file, as the component sees it.
+func within(file, name string) string {
+	if name == "" || path.IsAbs(name) {
+		return name
+	}
+	return path.Join(path.Dir(file), name)
+}

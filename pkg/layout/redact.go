@@ -1,0 +1,68 @@
+package layout
+
+import (
+	"net/url"
+	"strings"
+)
+
+// redacted stands for a value that could be a secret.
+const redacted = "(redacted)"
+
+// redact returns a command line that may be shown: values of flags that could be
+// secrets, and passwords inside URLs, are replaced. Paths of files that hold
+// secrets stay, since a path is not one.
+func redact(args arguments) []string {
+	out := make([]string, 0, len(args))
+	hideNext := false
+	for _, arg := range args {
+		name, value, joined, isFlag := splitFlag(arg)
+		switch {
+		case hideNext && !isFlag:
+			out = append(out, redacted)
+		case isFlag && joined && secretFlag(name):
+			out = append(out, arg[:len(arg)-len(value)]+redacted)
+		case isFlag && joined:
+			out = append(out, arg[:len(arg)-len(value)]+withoutPasswords(value))
+		default:
+			out = append(out, withoutPasswords(arg))
+		}
+		hideNext = isFlag && !joined && secretFlag(name)
+	}
+	return out
+}
+
+// secretFlag says whether a flag's value could be a secret itself, rather than
+// the path of one or a number.
+func secretFlag(name string) bool {
+	name = strings.ToLower(name)
+	for _, harmless := range []string{"file", "dir", "path", "ttl", "url", "expiration"} {
+		if strings.HasSuffix(name, harmless) {
+			return false
+		}
+	}
+	for _, word := range []string{"token", "password", "passwd", "secret", "credential", "apikey", "api-key"} {
+		if strings.Contains(name, word) {
+			return true
+		}
+	}
+	return false
+}
+
+// withoutPasswords drops the user part of URLs in a comma-separated value.
+func withoutPasswords(value string) string {
+	if !strings.Contains(value, "://") || !strings.Contains(value, "@") {
+		return value
+	}
+	parts := strings.Split(value, ",")
+	for i, part := range parts {
+		u, err := url.Parse(part)
+		switch {
+		case err != nil:
+			parts[i] = redacted
+		case u.User != nil:
+			u.User = url.User("redacted")
+			parts[i] = u.String()
+		}
+	}
+	return strings.Join(parts, ",")
+}

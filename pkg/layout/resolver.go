@@ -1,0 +1,52 @@
+package layout
+
+import (
+	"fmt"
+	"path"
+	"strings"
+)
+
+// mount is a host path as a container sees it.
+type mount struct {
+	container string
+	host      string // empty: not from the host, e.g. an emptyDir or a Secret
+	readOnly  bool
+}
+
+// resolver turns the paths that a component uses into the host's.
+type resolver struct {
+	// inContainer says that paths without a mount lie in the image. Without it the
+	// component sees the host's files as they are.
+	inContainer bool
+	mounts      []mount
+	workDir     string // for relative paths; empty: unknown, taken as "/"
+}
+
+// host returns the host's name of a path. The error says why the host has none.
+func (r resolver) host(p string) (string, error) {
+	if !path.IsAbs(p) {
+		p = path.Join("/", r.workDir, p)
+	}
+	p = path.Clean(p)
+	if !r.inContainer {
+		return p, nil
+	}
+	best := mount{}
+	for _, m := range r.mounts {
+		if under(p, m.container) && len(m.container) > len(best.container) {
+			best = m
+		}
+	}
+	switch {
+	case best.container == "":
+		return "", fmt.Errorf("%q lies in the container's image, not on the host", p)
+	case best.host == "":
+		return "", fmt.Errorf("%q lies in a volume that is not a directory of the host", p)
+	}
+	return path.Join(best.host, strings.TrimPrefix(p, best.container)), nil
+}
+
+// under says whether p is dir or lies below it. Both are clean.
+func under(p, dir string) bool {
+	return p == dir || dir == "/" || strings.HasPrefix(p, dir+"/")
+}

@@ -1,0 +1,59 @@
+package layout
+
+import (
+	"io/fs"
+	"strings"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+)
+
+// criSockets are tried where the kubelet does not say which runtime it uses.
+var criSockets = []string{
+	"/run/containerd/containerd.sock", "/run/crio/crio.sock", "/run/cri-dockerd.sock",
+}
+
+// dbusSockets are where systemd listens.
+var dbusSockets = []string{"/run/dbus/system_bus_socket", "/var/run/dbus/system_bus_socket"}
+
+// addSockets finds the sockets through which components are restarted.
+func (d *discovery) addSockets() {
+	if d.kubelet != nil {
+		d.out.Node.CRISocket = d.kubelet.criSocket
+	}
+	if d.out.Node.CRISocket == "" && d.kubelet != nil {
+		d.out.Node.CRISocket = d.firstSocket(criSockets)
+	}
+	d.out.Node.DBusSocket = d.firstSocket(dbusSockets)
+}
+
+func (d *discovery) firstSocket(paths []string) string {
+	for _, p := range paths {
+		if info, err := d.root.Stat(p); err == nil && info.Mode()&fs.ModeSocket != 0 {
+			return p
+		}
+	}
+	return ""
+}
+
+// nodeName is the node's name in the API: as given, as the kubelet is told, or the
+// host's.
+func (d *discovery) nodeName(given string) string {
+	if given != "" {
+		return given
+	}
+	for _, c := range d.out.Node.Components {
+		if c.Service == certs.Kubelet {
+			if name := arguments(c.Args).value("hostname-override"); name != "" {
+				return strings.ToLower(name)
+			}
+		}
+	}
+	for _, file := range []string{"/proc/sys/kernel/hostname", "/etc/hostname"} {
+		if data, err := d.root.ReadFile(file); err == nil {
+			if name := strings.ToLower(strings.TrimSpace(string(data))); name != "" {
+				return name
+			}
+		}
+	}
+	return ""
+}

@@ -1,0 +1,125 @@
+package layout
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+)
+
+// staticPods reads the manifests in the kubelet's directory (or its one file) and
+// returns the components among them, with the processes that run them.
+func (d *discovery) staticPods(manifests string, running []process) []*program {
+	var out []*program
+	for _, file := range d.manifestFiles(manifests) {
+		data, err := d.root.ReadFile(file)
+		if err != nil {
+			d.notInspected("", file, err.Error())
+			continue
+		}
+		p, err := parseManifest(data)
+		if err != nil {
+			d.notInspected(serviceOfFile(file), file, err.Error())
+			continue
+		}
+		for i := range p.Spec.Containers {
+			found, ok := fromContainer(p, &p.Spec.Containers[i], running)
+			if !ok {
+				continue
+			}
+			if slices.ContainsFunc(out, func(o *program) bool { return o.service == found.service }) {
+				d.notInspected(found.service, file, "a second manifest for this component")
+				continue
+			}
+			found.component.Manifest = file
+			out = append(out, found)
+		}
+	}
+	return out
+}
+
+// manifestFiles lists what the kubelet would read: files without a leading dot.
+func (d *discovery) manifestFiles(manifests string) []string {
+	if manifests == "" {
+		return nil
+	}
+	info, err := d.root.Stat(manifests)
+	switch {
+	case err != nil:
+		return nil // a worker need not have the directory
+	case !info.IsDir():
+		return []string{manifests}
+	}
+	entries, err := d.root.ReadDir(manifests)
+	if err != nil {
+		d.notInspected("", manifests, err.Error())
+		return nil
+	}
+	var out []string
+	for _, e := range entries {
+		if !e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
+			out = append(out, path.Join(manifests, e.Name()))
+		}
+	}
+	return out
+}
+
+// serviceOfFile guesses which component's manifest a broken file was, so that it is
+// listed under it.
+func serviceOfFile(file string) certs.Service {
+	name, _, _ := strings.Cut(path.Base(file), ".")
+	s, ok := serviceNamed(name)
+	if !ok {
+		return ""
+	}
+	return s
+}
+
+// fromContainer describes a component by its container in a static pod.
+func fromContainer(p *pod, c *container, running []process) (*program, bool) {
+	env := c.environment()
+	r, ok := c.recognise(env)
+	if !ok {
+		return nil, false
+	}
+	out := &program{
+		service: r.service, args: r.args, env: env, files: p.resolver(c, env), isolated: !p.Spec.HostNetwork,
+		component: inventory.Component{
+			Service: r.service, Runtime: inventory.StaticPod,
+			ContainerName: c.Name, PodName: p.Metadata.Name, PodNamespace: p.Metadata.Namespace,
+		},
+	}
+	if proc, ok := runningAs(r, running); ok {
+		out.component.PID, out.component.StartedAt = proc.pid, proc.started
+		// The manifest leads, since it is what a restart will use. Only values that the
+		// API server provides ($(POD_IP) from a fieldRef) are taken from the process.
+		if slices.ContainsFunc(r.args, func(a string) bool { return strings.Contains(a, "$(") }) {
+			out.args = proc.args
+		}
+	} else {
+		out.component.Note = "does not run"
+	}
+	out.component.Args = redact(out.args)
+	if out.isolated {
+		out.component.Note = "has a network of its own, so what it serves cannot be asked from the node"
+	}
+	return out, true
+}
+
+// runningAs finds a static pod's process: the same arguments first, else the same
+// component in some static pod.
+func runningAs(r recognised, running []process) (process, bool) {
+	for _, p := range running {
+		if p.service == r.service && p.place.container && slices.Equal(p.args, r.args) {
+			return p, true
+		}
+	}
+	for _, p := range running {
+		if p.service == r.service && p.place.static() {
+			return p, true
+		}
+	}
+	return process{}, false
+}
