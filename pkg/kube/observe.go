@@ -65,15 +65,15 @@ func observeOnce[T object](ctx context.Context, s source[T], known map[string]T,
 	}
 	listed := map[string]bool{}
 	for _, o := range items {
-		listed[o.GetName()] = true
-		known[o.GetName()] = o
+		listed[key(o)] = true
+		known[key(o)] = o
 		if see(o, false) {
 			return true, nil
 		}
 	}
-	for name, o := range known {
-		if !listed[name] {
-			delete(known, name)
+	for k, o := range known {
+		if !listed[k] {
+			delete(known, k)
 			if see(o, true) {
 				return true, nil
 			}
@@ -98,15 +98,20 @@ func observeOnce[T object](ctx context.Context, s source[T], known map[string]T,
 			}
 			gone := event.Type == watch.Deleted
 			if gone {
-				delete(known, o.GetName())
+				delete(known, key(o))
 			} else {
-				known[o.GetName()] = o
+				known[key(o)] = o
 			}
 			if see(o, gone) {
 				return true, nil
 			}
 		}
 	}
+}
+
+// key tells an object from a later one of the same name.
+func key(o metav1.Object) string {
+	return o.GetNamespace() + "/" + o.GetName() + "/" + string(o.GetUID())
 }
 
 // backoff is the pause between tries: 100 ms, doubled up to 2 s.

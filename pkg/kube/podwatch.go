@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 )
@@ -29,8 +30,8 @@ type podWatch struct {
 	ended     chan struct{}
 
 	mu      sync.Mutex
-	pods    map[string]*corev1.Pod // nil: seen, and gone since
-	changed chan struct{}          // closed and replaced at every change
+	pods    map[types.UID]*corev1.Pod // nil: seen, and gone since
+	changed chan struct{}             // closed and replaced at every change
 	err     error
 }
 
@@ -38,11 +39,11 @@ type podWatch struct {
 func watchPods(ctx context.Context, client kubernetes.Interface, namespace, selector string) *podWatch {
 	ctx, cancel := context.WithCancel(ctx)
 	w := &podWatch{client: client, namespace: namespace, cancel: cancel, ended: make(chan struct{}),
-		pods: map[string]*corev1.Pod{}, changed: make(chan struct{})}
+		pods: map[types.UID]*corev1.Pod{}, changed: make(chan struct{})}
 	go func() {
 		defer close(w.ended)
 		err := observe(ctx, podSource(client, namespace, selector), func(p *corev1.Pod, gone bool) bool {
-			w.set(p.Name, p, gone)
+			w.set(p, gone)
 			return false
 		})
 		w.mu.Lock()
@@ -58,13 +59,22 @@ func (w *podWatch) stop() {
 	<-w.ended
 }
 
-func (w *podWatch) set(name string, p *corev1.Pod, gone bool) {
+func (w *podWatch) alive() bool {
+	select {
+	case <-w.ended:
+		return false
+	default:
+		return true
+	}
+}
+
+func (w *podWatch) set(p *corev1.Pod, gone bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.pods[p.UID] = p
 	if gone {
-		p = nil
+		w.pods[p.UID] = nil
 	}
-	w.pods[name] = p
 	w.signal()
 }
 
@@ -73,14 +83,14 @@ func (w *podWatch) signal() {
 	w.changed = make(chan struct{})
 }
 
-func (w *podWatch) get(name string) (p *corev1.Pod, seen bool, changed <-chan struct{}, err error) {
+func (w *podWatch) get(uid types.UID) (p *corev1.Pod, seen bool, changed <-chan struct{}, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	p, seen = w.pods[name]
+	p, seen = w.pods[uid]
 	return p, seen, w.changed, w.err
 }
 
-// until waits until good says so of the pod's state and returns that state. A pod
+// until waits until good says so of a created pod and returns its state then. A pod
 // that cannot start, that is deleted, or that makes no progress for startTimeout is a
 // [*PodError] that says why.
 func (w *podWatch) until(ctx context.Context, pod *corev1.Pod, good func(*corev1.Pod) bool) (*corev1.Pod, error) {
@@ -95,10 +105,8 @@ func (w *podWatch) until(ctx context.Context, pod *corev1.Pod, good func(*corev1
 	var trouble *PodError
 	waited := false // it ran when its time to start was over
 	for {
-		p, seen, changed, err := w.get(name)
+		p, seen, changed, err := w.get(pod.UID)
 		switch {
-		case p != nil && p.UID != pod.UID:
-			// The remains of one that had the same name.
 		case p != nil:
 			t, final := startTrouble(p, trouble)
 			if final {

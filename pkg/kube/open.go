@@ -1,0 +1,241 @@
+package kube
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/rotate-certs/rotate-certs/pkg/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+var _ fleet.Nodes = (*Nodes)(nil)
+
+// annotationSpec tells pods of the same name and rotation, but for another step, apart.
+const annotationSpec = "rotate-certs.io/spec"
+
+// Nodes opens sessions with nodes, each through a pod pinned to its node.
+type Nodes struct {
+	Client kubernetes.Interface
+	Config *rest.Config
+	Pods   PodOptions
+
+	run     runner // nil: exec
+	mu      sync.Mutex
+	watches map[string]*podWatch // by rotation
+}
+
+// DryRun lets the API server judge the pod of every step, and changes nothing. All
+// refusals are reported, the same one once.
+func (n *Nodes) DryRun(ctx context.Context, rotation string, steps []plan.Step) error {
+	var refusals []error
+	var told []string
+	for _, step := range steps {
+		pod := n.pod(step, rotation)
+		_, err := n.Client.CoreV1().Pods(pod.Namespace).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		if err == nil || apierrors.IsAlreadyExists(err) {
+			continue
+		}
+		e := refused(step.Node, pod.Namespace+"/"+pod.Name, pod.Namespace, err)
+		// The pods of a thousand nodes are refused for one and the same reason.
+		words := strings.ReplaceAll(e.Message, pod.Name, "")
+		if slices.Contains(told, words) {
+			continue
+		}
+		told = append(told, words)
+		refusals = append(refusals, e)
+	}
+	return errors.Join(refusals...)
+}
+
+// Open creates the pod of a step and waits until it runs. Where a pod of this
+// rotation works on the node already, left by a plugin that was killed, it is taken
+// over if it was made for the same step, and otherwise ended and replaced.
+// A pod that cannot start is a [*PodError].
+func (n *Nodes) Open(ctx context.Context, rotation string, step plan.Step) (fleet.Session, error) {
+	pod := n.pod(step, rotation)
+	watching := n.watch(rotation)
+	created, err := n.createOrAdopt(ctx, pod)
+	if err != nil {
+		return nil, err
+	}
+	state, err := watching.until(ctx, created, func(p *corev1.Pod) bool { return running(p) || ended(p) })
+	if err != nil {
+		return nil, err
+	}
+	session := &Session{client: n.Client, run: n.runner(), pod: state, rotation: rotation}
+	if ended(state) {
+		return nil, session.over(state)
+	}
+	return session, nil
+}
+
+func (n *Nodes) pod(step plan.Step, rotation string) *corev1.Pod {
+	pod := RotatePod(step, rotation, n.Pods)
+	spec, err := json.Marshal(pod.Spec)
+	if err != nil {
+		panic(err) // a struct of the API's own types
+	}
+	pod.Annotations = map[string]string{annotationSpec: hash(string(spec))}
+	return pod
+}
+
+func (n *Nodes) createOrAdopt(ctx context.Context, pod *corev1.Pod) (*corev1.Pod, error) {
+	for {
+		created, err := createPod(ctx, n.Client, pod)
+		if err == nil || !apierrors.IsAlreadyExists(err) {
+			return created, err
+		}
+		there, err := n.Client.CoreV1().Pods(pod.Namespace).Get(ctx, pod.Name, metav1.GetOptions{})
+		switch {
+		case apierrors.IsNotFound(err):
+			continue
+		case err != nil:
+			return nil, fmt.Errorf("look at pod %q: %w", pod.Namespace+"/"+pod.Name, err)
+		}
+		same := there.Annotations[annotationSpec] == pod.Annotations[annotationSpec]
+		if same && there.DeletionTimestamp == nil && !ended(there) {
+			return there, nil
+		}
+		if err := n.end(ctx, []corev1.Pod{*there}); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// Close removes the pods of a rotation, or of every rotation where it is "", and
+// waits until they are gone: deleted while it works, a pod first finishes or undoes
+// that. It returns how many there were.
+func (n *Nodes) Close(ctx context.Context, rotation string) (int, error) {
+	pods, err := n.list(ctx, rotation)
+	if err != nil {
+		return 0, err
+	}
+	if err := n.end(ctx, pods); err != nil {
+		return len(pods), err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for id, w := range n.watches {
+		if rotation == "" || id == rotation {
+			w.stop()
+			delete(n.watches, id)
+		}
+	}
+	return len(pods), nil
+}
+
+// list returns the pods of a rotation; of every rotation, and of scans that nobody
+// waits for any more, where it is "". The orphans of a run with another --namespace
+// are found where the caller may list pods everywhere.
+func (n *Nodes) list(ctx context.Context, rotation string) ([]corev1.Pod, error) {
+	selector := LabelName + "=" + appName
+	if rotation != "" {
+		selector += "," + LabelRotation + "=" + rotation
+	}
+	options := metav1.ListOptions{LabelSelector: selector}
+	namespaces := []string{n.Pods.namespace()}
+	if rotation == "" {
+		namespaces = []string{metav1.NamespaceAll, n.Pods.namespace()}
+	}
+	for i, namespace := range namespaces {
+		found, err := n.listOnce(ctx, namespace, options)
+		if apierrors.IsForbidden(err) && i+1 < len(namespaces) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list node pods: %w", err)
+		}
+		return slices.DeleteFunc(found, inUse), nil
+	}
+	return nil, nil
+}
+
+func (n *Nodes) listOnce(ctx context.Context, namespace string, options metav1.ListOptions) ([]corev1.Pod, error) {
+	for pause := (backoff{}); ; {
+		list, err := n.Client.CoreV1().Pods(namespace).List(ctx, options)
+		if err == nil {
+			return list.Items, nil
+		}
+		if !transient(err) || pause.wait(ctx) != nil {
+			return nil, err
+		}
+	}
+}
+
+// inUse says that a pod belongs to a scan that may still be waited for: anyone may
+// check at any time, with no lock.
+func inUse(p corev1.Pod) bool {
+	return p.Labels[LabelComponent] != componentRotation && time.Since(p.CreationTimestamp.Time) < pullTimeout+scanDeadline
+}
+
+// end deletes pods with the grace that each has, and waits until they are gone.
+func (n *Nodes) end(ctx context.Context, pods []corev1.Pod) error {
+	for _, p := range pods {
+		pause := backoff{}
+		for {
+			uid := p.UID
+			err := n.Client.CoreV1().Pods(p.Namespace).Delete(ctx, p.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
+			if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+				break
+			}
+			if !transient(err) || pause.wait(ctx) != nil {
+				return fmt.Errorf("delete pod %q: %w", p.Namespace+"/"+p.Name, err)
+			}
+		}
+	}
+	for _, p := range pods {
+		if err := n.gone(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (n *Nodes) gone(ctx context.Context, p corev1.Pod) error {
+	for pause := (backoff{}); ; {
+		there, err := n.Client.CoreV1().Pods(p.Namespace).Get(ctx, p.Name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) || (err == nil && there.UID != p.UID) {
+			return nil
+		}
+		if waited := pause.wait(ctx); waited != nil {
+			return &PodError{Node: p.Spec.NodeName, Pod: p.Namespace + "/" + p.Name, Reason: "Terminating", Err: waited,
+				Message: "it was told to end and still works",
+				Hint:    fmt.Sprintf("it finishes or undoes what it does, for %s at most; is the node's kubelet running?", rotationGrace)}
+		}
+	}
+}
+
+// watch returns the one watch over a rotation's pods. It outlives the call that
+// started it, and ends with Close.
+func (n *Nodes) watch(rotation string) *podWatch {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if w := n.watches[rotation]; w != nil && w.alive() {
+		return w
+	}
+	if n.watches == nil {
+		n.watches = map[string]*podWatch{}
+	}
+	w := watchPods(context.Background(), n.Client, n.Pods.namespace(), LabelName+"="+appName+","+LabelRotation+"="+rotation)
+	n.watches[rotation] = w
+	return w
+}
+
+func (n *Nodes) runner() runner {
+	if n.run != nil {
+		return n.run
+	}
+	return execRunner(n.Client, n.Config)
+}
