@@ -1,0 +1,70 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/rotate-certs/rotate-certs/test/lab/internal/lab"
+)
+
+func start(args []string) error {
+	return power("start", args, func(l *lab.Lab, node string, _ bool) error { return l.Start(node) })
+}
+
+func stop(args []string) error {
+	return power("stop", args, (*lab.Lab).Stop)
+}
+
+func reboot(args []string) error {
+	return power("reboot", args, (*lab.Lab).Reboot)
+}
+
+// power is what switching a node on and off have in common.
+func power(command string, args []string, change func(l *lab.Lab, node string, kill bool) error) error {
+	flags, name := newFlags(command)
+	kill := false
+	if command != "start" {
+		flags.BoolVar(&kill, "kill", false, "cut the power instead of shutting down")
+	}
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() != 1 {
+		return fmt.Errorf("%s: one node is needed; flags come before it", command)
+	}
+	return changing(*name, func(l *lab.Lab) error { return change(l, flags.Arg(0), kill) })
+}
+
+func load(args []string) error {
+	flags, name := newFlags("load")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() != 1 {
+		return fmt.Errorf("load: one archive is needed")
+	}
+	return changing(*name, func(l *lab.Lab) error {
+		names, err := l.Load(flags.Arg(0))
+		for _, name := range names {
+			fmt.Println(name)
+		}
+		return err
+	})
+}
+
+// changing calls do with a lab that no other run changes meanwhile.
+func changing(name string, do func(*lab.Lab) error) error {
+	if _, err := lab.Open(name); err != nil {
+		return err // without making a lock for a lab that does not exist
+	}
+	unlock, err := lab.Lock(name, os.Stderr)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	l, err := lab.Open(name)
+	if err != nil {
+		return err
+	}
+	return do(l)
+}

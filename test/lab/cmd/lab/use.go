@@ -1,0 +1,70 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/rotate-certs/rotate-certs/test/lab/internal/lab"
+	"github.com/rotate-certs/rotate-certs/test/lab/internal/parts"
+)
+
+func run(args []string) error {
+	flags, name := newFlags("run")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	argv := afterDashes(flags.Args())
+	if len(argv) == 0 {
+		return errors.New("run: a command is missing\nhint: lab run -- kubectl get nodes")
+	}
+	l, err := lab.Open(*name)
+	if err != nil {
+		return err
+	}
+	return l.Become(argv)
+}
+
+func execute(args []string) error {
+	flags, name := newFlags("exec")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	argv := flags.Args()
+	if len(argv) < 2 || len(afterDashes(argv[1:])) == 0 {
+		return errors.New("exec: a node and a command are needed\nhint: lab exec cp1 -- systemctl status kubelet")
+	}
+	l, err := lab.Open(*name)
+	if err != nil {
+		return err
+	}
+	return l.BecomeOn(argv[0], afterDashes(argv[1:]))
+}
+
+func status(args []string) error {
+	flags, name := newFlags("status")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	l, err := lab.Open(*name)
+	if err != nil {
+		return err
+	}
+	encoder := json.NewEncoder(os.Stdout)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(l.Status(parts.Testbox))
+}
+
+func kubeconfig(args []string) error {
+	flags, name := newFlags("kubeconfig")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	l, err := lab.Open(*name)
+	if err != nil {
+		return err
+	}
+	fmt.Println(l.Kubeconfig())
+	return nil
+}

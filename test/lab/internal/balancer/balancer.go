@@ -1,0 +1,152 @@
+// Package balancer is a TCP load balancer as operators put before API servers:
+// it forwards connections without looking into them, asks every backend for
+// its health, and connects a client to another backend when one refuses. It
+// does what haproxy does with mode tcp, balance roundrobin, option redispatch,
+// option httpchk GET /readyz and check-ssl verify none: an open connection
+// stays with its backend until one side closes it.
+package balancer
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	dialTimeout   = 2 * time.Second
+	checkInterval = 100 * time.Millisecond
+	checkTimeout  = 1 * time.Second
+)
+
+// Backend is a server that connections are forwarded to.
+type Backend struct {
+	Name    string
+	Address string
+	up      atomic.Bool
+}
+
+// Balancer forwards connections to backends.
+type Balancer struct {
+	Backends []*Backend
+	Log      *log.Logger
+	next     atomic.Uint64
+}
+
+// Serve accepts connections until the listener is closed.
+func (b *Balancer) Serve(listener net.Listener) error {
+	var open sync.WaitGroup
+	defer open.Wait()
+	for {
+		client, err := listener.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			b.Log.Printf("accept: %v", err)
+			time.Sleep(10 * time.Millisecond) // out of descriptors, say
+			continue
+		}
+		open.Go(func() { b.forward(client.(*net.TCPConn)) })
+	}
+}
+
+// Check asks all backends for their health until ctx ends.
+func (b *Balancer) Check(ctx context.Context) {
+	var running sync.WaitGroup
+	for _, backend := range b.Backends {
+		running.Go(func() { b.watch(ctx, backend) })
+	}
+	running.Wait()
+}
+
+// candidates lists the backends in the order to try them: those that are up,
+// beginning with the next one in turn, then the others. A check may be wrong,
+// and a client of which nothing was tried would be refused for nothing.
+func (b *Balancer) candidates() []*Backend {
+	n := uint64(len(b.Backends))
+	if n == 0 {
+		return nil
+	}
+	start := b.next.Add(1)
+	var up, down []*Backend
+	for i := range n {
+		backend := b.Backends[(start+i)%n]
+		if backend.up.Load() {
+			up = append(up, backend)
+		} else {
+			down = append(down, backend)
+		}
+	}
+	return append(up, down...)
+}
+
+// connect opens a connection to the first backend that accepts one.
+func (b *Balancer) connect() (*net.TCPConn, *Backend) {
+	for _, backend := range b.candidates() {
+		conn, err := net.DialTimeout("tcp", backend.Address, dialTimeout)
+		if err == nil {
+			return conn.(*net.TCPConn), backend
+		}
+		b.set(backend, false, err.Error())
+	}
+	return nil, nil
+}
+
+func (b *Balancer) forward(client *net.TCPConn) {
+	defer client.Close()
+	server, backend := b.connect()
+	if server == nil {
+		b.Log.Printf("no backend for %s", client.RemoteAddr())
+		return
+	}
+	defer server.Close()
+	done := make(chan error, 1)
+	go func() { done <- pipe(server, client) }()
+	fromServer := pipe(client, server)
+	fromClient := <-done
+	for _, err := range []error{fromServer, fromClient} {
+		if err != nil {
+			b.Log.Printf("%s to %s: %v", client.RemoteAddr(), backend.Name, err)
+		}
+	}
+}
+
+// pipe copies one direction of a connection and passes on its end: an orderly
+// end as such, and a broken connection as a broken one.
+func pipe(to, from *net.TCPConn) error {
+	_, err := io.Copy(to, from)
+	if err != nil {
+		_ = to.SetLinger(0)
+		_ = from.SetLinger(0)
+		_ = to.Close()
+		_ = from.Close()
+		if errors.Is(err, net.ErrClosed) {
+			return nil // the other direction has reported it
+		}
+		return err
+	}
+	return ignoreClosed(to.CloseWrite())
+}
+
+func ignoreClosed(err error) error {
+	var operation *net.OpError
+	if errors.As(err, &operation) {
+		return nil // closed by the other side meanwhile
+	}
+	return err
+}
+
+func (b *Balancer) set(backend *Backend, up bool, reason string) {
+	if backend.up.Swap(up) != up {
+		state := "down"
+		if up {
+			state = "up"
+		}
+		b.Log.Printf("%s is %s: %s", backend.Name, state, reason)
+	}
+}

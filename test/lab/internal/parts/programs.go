@@ -1,0 +1,127 @@
+package parts
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+)
+
+const kubernetesModule = "k8s.io/kubernetes"
+
+// KubernetesVersion is the version of Kubernetes that the source pins.
+func (c Cache) KubernetesVersion() (string, error) {
+	data, err := os.ReadFile(filepath.Join(c.Source, "build/kubernetes/go.mod"))
+	if err != nil {
+		return "", fmt.Errorf("find the version of Kubernetes: %w", err)
+	}
+	return requiredVersion(string(data), kubernetesModule)
+}
+
+// requiredVersion returns the version that a go.mod requires of module.
+func requiredVersion(mod, module string) (string, error) {
+	pattern := regexp.MustCompile(`(?m)^(?:require)?\s+` + regexp.QuoteMeta(module) + ` (v\S+)`)
+	match := pattern.FindStringSubmatch(mod)
+	if match == nil {
+		return "", fmt.Errorf("no version of %q in go.mod", module)
+	}
+	return match[1], nil
+}
+
+// kubernetes builds the binary with all of Kubernetes, under all its names.
+// They are hard links and not symbolic ones, so that /proc/PID/exe of a kubelet
+// says kubelet, as anywhere else.
+func (c Cache) kubernetes() (string, error) {
+	version, err := c.KubernetesVersion()
+	if err != nil {
+		return "", err
+	}
+	major, minor, _ := strings.Cut(strings.TrimPrefix(version, "v"), ".")
+	minor, _, _ = strings.Cut(minor, ".")
+	// kubeadm refuses to work when it does not know its own version.
+	var flags strings.Builder
+	for _, setting := range []string{
+		"gitVersion=" + version, "gitMajor=" + major, "gitMinor=" + minor,
+		"gitCommit=" + strings.Repeat("0", 40), "gitTreeState=clean",
+	} {
+		flags.WriteString(" -X k8s.io/component-base/version." + setting)
+	}
+	build := goBuild{module: "build/kubernetes", ldflags: flags.String(), packages: []string{"."}}
+	return c.program("kubernetes", build, func(bin string) error {
+		for _, name := range []string{"kubelet", "kubeadm", "kubectl"} {
+			if err := os.Link(filepath.Join(bin, "kubernetes"), filepath.Join(bin, name)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (c Cache) containerd() (string, error) {
+	const commands = "github.com/containerd/containerd/v2/cmd/"
+	return c.program("containerd", goBuild{
+		module: "build/containerd",
+		tags:   "no_btrfs no_devmapper no_zfs",
+		packages: []string{
+			commands + "containerd", commands + "containerd-shim-runc-v2", commands + "ctr",
+		},
+	}, nil)
+}
+
+func (c Cache) etcd() (string, error) {
+	return c.program("etcd", goBuild{module: "build/etcd", packages: []string{"."}}, nil)
+}
+
+func (c Cache) coredns() (string, error) {
+	return c.program("coredns", goBuild{module: "build/coredns", packages: []string{"."}}, nil)
+}
+
+// tools builds the lab's own programs that run in containers.
+func (c Cache) tools() (string, error) {
+	return c.program("tools", goBuild{module: "tools", packages: []string{"./pause", "./testbox"}}, nil)
+}
+
+// goBuild says how a program is built.
+type goBuild struct {
+	module   string // directory below the source
+	packages []string
+	tags     string
+	ldflags  string
+}
+
+// program makes a part with the built programs in usr/bin; finish, which may
+// be nil, gets that directory.
+func (c Cache) program(name string, build goBuild, finish func(bin string) error) (string, error) {
+	source := filepath.Join(c.Source, build.module)
+	inputs, err := sources(source)
+	if err != nil {
+		return "", fmt.Errorf("build %s: %w", name, err)
+	}
+	version, err := exec.Command("go", "env", "GOVERSION").Output()
+	if err != nil {
+		return "", fmt.Errorf("build %s: ask for the version of Go: %w", name, err)
+	}
+	// "1" counts the changes of what this function itself does.
+	key := keyOf("1", string(version), build.tags, inputs)
+	return c.part(name, key, func(dir string) error {
+		bin := filepath.Join(dir, "usr/bin")
+		if err := os.MkdirAll(bin, 0o755); err != nil {
+			return err
+		}
+		args := []string{"build", "-trimpath", "-tags=" + build.tags, "-ldflags=-s -w" + build.ldflags, "-o", bin + "/"}
+		cmd := exec.Command("go", append(args, build.packages...)...)
+		cmd.Dir = source
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOOS=linux", "GOARCH="+runtime.GOARCH)
+		cmd.Stdout, cmd.Stderr = c.Log, c.Log
+		if err := cmd.Run(); err != nil {
+			return fmt.Errorf("go build: %w", err)
+		}
+		if finish != nil {
+			return finish(bin)
+		}
+		return nil
+	})
+}
