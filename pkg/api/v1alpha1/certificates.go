@@ -1,6 +1,8 @@
 package v1alpha1
 
 import (
+	"time"
+
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
@@ -20,15 +22,22 @@ type Certificate struct {
 	Name    string        `json:"name"`
 	Path    string        `json:"path"`
 	certs.Facts
+	// SANs and Usages are always there, empty where the certificate has none; they
+	// take the place of those in Facts.
+	SANs   []string     `json:"sans"`
+	Usages []string     `json:"usages"`
 	Served *Served      `json:"served,omitempty"` // absent: nothing serves it, or it is a client certificate
 	Status certs.Status `json:"status"`
 	Reason string       `json:"reason,omitempty"`
 }
 
-// Served is what a live endpoint shows.
+// Served is what a live endpoint shows. Where a certificate has several endpoints it
+// is one that shows another certificate, else one that shows this one.
 type Served struct {
-	Address           string `json:"address"`
-	FingerprintSHA256 string `json:"fingerprintSHA256"`
+	Address           string     `json:"address"`
+	FingerprintSHA256 string     `json:"fingerprintSHA256"` // empty: it did not answer, see Error
+	NotAfter          *time.Time `json:"notAfter,omitempty"`
+	Error             string     `json:"error,omitempty"`
 }
 
 // Authority is a certificate authority as found on one or more nodes.

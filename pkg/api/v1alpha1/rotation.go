@@ -53,6 +53,8 @@ type RotatedCertificate struct {
 	Path string          `json:"path"`
 	Old  CertificateRef  `json:"old"`
 	New  *CertificateRef `json:"new,omitempty"` // absent: not renewed
+	// Evidence is what was seen of the new one, "Method: detail".
+	Evidence []string `json:"evidence,omitempty"`
 }
 
 // CertificateRef identifies one certificate.

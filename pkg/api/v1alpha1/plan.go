@@ -1,0 +1,54 @@
+package v1alpha1
+
+import (
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+)
+
+// RotationPlan is what `kubectl rotate-certs --dry-run=client` prints: what a rotation
+// would do, in which order, and what that means.
+type RotationPlan struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	// Continues is the id of the unfinished rotation that would be continued; absent:
+	// a new one.
+	Continues       string          `json:"continues,omitempty"`
+	Services        []certs.Service `json:"services"`
+	Restart         string          `json:"restart"`
+	ValiditySeconds int64           `json:"validitySeconds,omitempty"`
+	Steps           []PlanStep      `json:"steps"`
+	// Effects say in sentences what restarts and what that means to others.
+	Effects      []string       `json:"effects"`
+	NotInspected []NotInspected `json:"notInspected"`
+}
+
+// PlanStep is one node's part of a plan.
+type PlanStep struct {
+	Node string `json:"node"`
+	// Wave counts from 1; the steps of one wave may run at the same time. Among the
+	// control-plane nodes the etcd leader is found at run time and taken last.
+	Wave         int                  `json:"wave"`
+	ControlPlane bool                 `json:"controlPlane"`
+	Services     []PlanService        `json:"services"`
+	Certificates []PlannedCertificate `json:"certificates"`
+	Restarts     []certs.Service      `json:"restarts"`
+}
+
+// PlanService is one service of a step.
+type PlanService struct {
+	Service certs.Service `json:"service"`
+	// NoCertificate is set where the service has none on this node; Reason says why.
+	NoCertificate bool   `json:"noCertificate,omitempty"`
+	Reason        string `json:"reason,omitempty"`
+}
+
+// PlannedCertificate is a certificate that would be renewed.
+type PlannedCertificate struct {
+	Service           certs.Service `json:"service"`
+	Name              string        `json:"name"`
+	Path              string        `json:"path"`
+	Issuer            string        `json:"issuer"` // LocalCA, KubernetesCSR or Throwaway
+	FingerprintSHA256 string        `json:"fingerprintSHA256"`
+	NotAfter          time.Time     `json:"notAfter"`
+}
