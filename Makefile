@@ -87,9 +87,10 @@ packaging: ## Make what is published and install it as users do, with krew
 	@go -C test/tools/release test -count=1 -timeout 30m ./...
 
 .PHONY: e2e
-e2e: build image lab-up ## End-to-end tests on the cluster of lab-up, which stays (root, Debian)
+e2e: build image lab-up ## End-to-end tests on the cluster of lab-up, which stays; RUN=regexp
 	@$(LAB) load $(IMAGE)
-	@go test -tags e2e -count=1 -timeout 45m ./test/e2e/...
+	@go test -c -tags e2e -o bin/e2e.test ./test/e2e
+	@cd test/e2e && ../../$(LAB) run -- ../../bin/e2e.test -test.v -test.timeout 45m $(if $(RUN),-test.run '$(RUN)')
 
 ##@ Other
 .PHONY: clean

@@ -1,0 +1,202 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// lab is the cluster under test.
+type lab struct {
+	name   string
+	bin    string // directory of the built programs
+	nodes  []machine
+	client kubernetes.Interface
+}
+
+// machine is one node.
+type machine struct {
+	Name string `json:"name"`
+	Role string `json:"role"`
+	IP   string `json:"ip"`
+}
+
+// the is the cluster that all tests share, set by TestMain.
+var the *lab
+
+func TestMain(m *testing.M) {
+	l, err := openLab()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "error: these tests run in a lab, see \"make e2e\":", err)
+		os.Exit(1)
+	}
+	the = l
+	os.Exit(m.Run())
+}
+
+func openLab() (*lab, error) {
+	l := &lab{name: os.Getenv("LAB_NAME")}
+	if l.name == "" {
+		l.name = "default"
+	}
+	bin, err := filepath.Abs("../../bin")
+	if err != nil {
+		return nil, err
+	}
+	l.bin = bin
+	out, err := exec.Command(filepath.Join(bin, "lab"), "status", "--name", l.name).Output()
+	if err != nil {
+		return nil, fmt.Errorf("lab status: %w", err)
+	}
+	var status struct {
+		Nodes []machine `json:"nodes"`
+	}
+	if err := json.Unmarshal(out, &status); err != nil {
+		return nil, fmt.Errorf("lab status: %w", err)
+	}
+	l.nodes = status.Nodes
+	config, err := clientcmd.BuildConfigFromFlags("", os.Getenv("KUBECONFIG"))
+	if err != nil {
+		return nil, err
+	}
+	config.QPS, config.Burst = 100, 200
+	l.client, err = kubernetes.NewForConfig(config)
+	return l, err
+}
+
+func (l *lab) controlPlanes() []machine {
+	var out []machine
+	for _, n := range l.nodes {
+		if n.Role == "control-plane" {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+func (l *lab) node(t *testing.T, name string) machine {
+	t.Helper()
+	for _, n := range l.nodes {
+		if n.Name == name {
+			return n
+		}
+	}
+	require.Failf(t, "no such node", "%q in lab %q", name, l.name)
+	return machine{}
+}
+
+// on runs a shell command on a node and returns its standard output.
+func (l *lab) on(t *testing.T, node, script string) []byte {
+	t.Helper()
+	out, err := l.try(t.Context(), node, script)
+	require.NoError(t, err, "on %s: %s", node, script)
+	return out
+}
+
+func (l *lab) try(ctx context.Context, node, script string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(l.bin, "lab"), "exec", "--name", l.name, node, "--", "/bin/sh", "-c", script)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return out, fmt.Errorf("%w: %s", err, stderr.String())
+	}
+	return out, nil
+}
+
+// outcome is what a command left behind.
+type outcome struct {
+	exit           int
+	stdout, stderr string
+	took           time.Duration
+}
+
+func (o outcome) String() string {
+	return fmt.Sprintf("exit %d after %s\n--- stdout\n%s\n--- stderr\n%s", o.exit, o.took.Round(time.Millisecond), o.stdout, o.stderr)
+}
+
+// kubectl runs the real kubectl, which finds the plugin on its PATH.
+func (l *lab) kubectl(t *testing.T, args ...string) outcome {
+	t.Helper()
+	cmd := l.command(t.Context(), args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	began := time.Now()
+	err := cmd.Run()
+	return outcome{exit: exitCode(t, err), stdout: stdout.String(), stderr: stderr.String(), took: time.Since(began)}
+}
+
+func (l *lab) command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "kubectl", args...)
+	cmd.Env = append(os.Environ(), "PATH="+l.bin+":"+os.Getenv("PATH"))
+	return cmd
+}
+
+func exitCode(t *testing.T, err error) int {
+	t.Helper()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode()
+	}
+	require.NoError(t, err)
+	return 0
+}
+
+// rotate runs the plugin and expects success; the result is its report.
+func (l *lab) rotate(t *testing.T, args ...string) report {
+	t.Helper()
+	o := l.kubectl(t, append([]string{"rotate-certs", "-o", "json"}, args...)...)
+	require.Zero(t, o.exit, "%s", o)
+	t.Logf("rotate %s: %s", strings.Join(args, " "), o.took.Round(time.Millisecond))
+	return parseReport(t, o)
+}
+
+func parseReport(t *testing.T, o outcome) report {
+	t.Helper()
+	var r report
+	require.NoError(t, json.Unmarshal([]byte(o.stdout), &r), "standard output holds the report and nothing else: %s", o)
+	require.Equal(t, "rotate-certs.io/v1alpha1", r.APIVersion)
+	require.Equal(t, "RotationReport", r.Kind)
+	return r
+}
+
+// report is the documented form of a rotation's result, written down once more so
+// that a field renamed by mistake is noticed.
+type report struct {
+	APIVersion, Kind, ID, Result string
+	Items                        []struct {
+		Node, Service, Result string
+		Restarted             bool
+		UnavailableSeconds    float64
+		Evidence              []string
+		Certificates          []struct {
+			Name, Path string
+			Old        struct{ SerialNumber, FingerprintSHA256 string }
+			New        *struct{ SerialNumber, FingerprintSHA256 string }
+		}
+	}
+	Collateral []struct{ Node, Service, Reason string }
+}
+
+// results maps "node/service" to its result.
+func (r report) results() map[string]string {
+	out := map[string]string{}
+	for _, i := range r.Items {
+		out[i.Node+"/"+i.Service] = i.Result
+	}
+	return out
+}

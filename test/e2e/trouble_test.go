@@ -1,0 +1,217 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+)
+
+// TestComponentThatCannotStartIsRolledBack spoils every new certificate of etcd on the
+// second node, as a configuration manager gone wrong would: what the tool puts there,
+// etcd cannot load.
+func TestComponentThatCannotStartIsRolledBack(t *testing.T) {
+	victims := the.controlPlanes()
+	if len(victims) < 2 {
+		victims = append(victims, victims[0])
+	}
+	victim := victims[1].Name
+	path := the.pki(t) + "/etcd/server.crt"
+	before := the.snapshots(t)
+	the.on(t, victim, "touch /run/spoil")
+	stop := func() { _, _ = the.try(context.WithoutCancel(t.Context()), victim, "rm -f /run/spoil") }
+	t.Cleanup(stop)
+	spoiling := make(chan error, 1)
+	go func() {
+		_, err := the.try(t.Context(), victim, `old=$(sha256sum < `+path+`)
+			while [ -e /run/spoil ]; do
+				[ "$(sha256sum < `+path+`)" = "$old" ] || echo spoiled > `+path+`
+				sleep 0.02
+			done`)
+		spoiling <- err
+	}()
+
+	o := the.kubectl(t, "rotate-certs", "--service", "etcd", "-o", "json", "--timeout", "20s")
+	stop()
+	require.NoError(t, <-spoiling)
+	t.Logf("%s", o)
+	assert.Equal(t, 1, o.exit)
+	report := parseReport(t, o)
+	assert.Equal(t, "RolledBack", report.Result)
+	results := report.results()
+	assert.Equal(t, "RolledBack", results[victim+"/etcd"])
+
+	for _, n := range the.controlPlanes() {
+		after := the.snapshot(t, n.Name)
+		switch {
+		case n.Name == victim:
+			assert.Empty(t, changed(before[victim], after), "the old set is back, byte for byte")
+			leaf := after.identity(t, path, the.pki(t)+"/etcd/server.key").leaf
+			assert.Equal(t, fingerprint(leaf), fingerprint(served(t, n.IP+":2379")), "the old certificate is served again")
+		case results[n.Name+"/etcd"] == "Skipped":
+			assert.Empty(t, changed(before[n.Name], after), "later nodes are untouched")
+		default:
+			assert.Equal(t, "Succeeded", results[n.Name+"/etcd"])
+		}
+	}
+	the.assertClusterIsWhole(t)
+
+	// The same command, once the cause is gone, continues and renews nothing twice.
+	again := the.rotate(t, "--service", "etcd")
+	assert.Equal(t, report.ID, again.ID, "the same rotation continues")
+	for _, n := range the.controlPlanes() {
+		if results[n.Name+"/etcd"] == "Succeeded" {
+			assert.Equal(t, "Skipped", again.results()[n.Name+"/etcd"])
+		}
+	}
+	the.assertClusterIsWhole(t)
+}
+
+// started is a plugin that runs in the background.
+type started struct {
+	outcome chan outcome
+	kill    func(os.Signal)
+	stderr  *lockedBuffer
+}
+
+func (l *lab) start(t *testing.T, args ...string) started {
+	t.Helper()
+	cmd := l.command(t.Context(), args...)
+	// A group of its own: the signal must reach the plugin, which kubectl replaced
+	// itself by, and nothing else.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	var stdout bytes.Buffer
+	stderr := &lockedBuffer{}
+	cmd.Stdout, cmd.Stderr = &stdout, stderr
+	began := time.Now()
+	require.NoError(t, cmd.Start())
+	s := started{outcome: make(chan outcome, 1), stderr: stderr, kill: func(sig os.Signal) { _ = cmd.Process.Signal(sig) }}
+	go func() {
+		err := cmd.Wait()
+		code := 0
+		if err != nil {
+			code = cmd.ProcessState.ExitCode()
+		}
+		s.outcome <- outcome{exit: code, stdout: stdout.String(), stderr: stderr.String(), took: time.Since(began)}
+	}()
+	return s
+}
+
+// waitFor waits until the node's own record says so.
+func (l *lab) waitForRecord(t *testing.T, kind string, nodes ...string) string {
+	t.Helper()
+	found := ""
+	require.NoError(t, wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		for _, n := range nodes {
+			out, _ := l.try(ctx, n, `cat $(ls -dt /var/lib/rotate-certs/rotations/*/ | head -1)journal.jsonl 2>/dev/null`)
+			if strings.Contains(string(out), `"kind":"`+kind+`"`) && !strings.Contains(string(out), `"kind":"Committed"`) {
+				found = n
+				return true, nil
+			}
+		}
+		return false, nil
+	}))
+	return found
+}
+
+func TestSecondRotationIsTurnedAway(t *testing.T) {
+	first := the.start(t, "rotate-certs", "--service", "kube-scheduler", "-o", "json")
+	the.waitForLock(t)
+	second := the.kubectl(t, "rotate-certs", "--service", "kube-controller-manager", "-o", "json")
+	assert.Equal(t, 3, second.exit, "%s", second)
+	assert.Contains(t, second.stderr, "kube-system/rotate-certs")
+	assert.Contains(t, second.stderr, "held by")
+	done := <-first.outcome
+	assert.Zero(t, done.exit, "%s", done)
+}
+
+func (l *lab) waitForLock(t *testing.T) {
+	t.Helper()
+	require.NoError(t, wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		lease, err := l.client.CoordinationV1().Leases("kube-system").Get(ctx, "rotate-certs", metav1.GetOptions{})
+		return err == nil && lease.Spec.HolderIdentity != nil && *lease.Spec.HolderIdentity != "", nil
+	}))
+}
+
+// TestKilledPlugin kills the plugin while a node is between old and new.
+func TestKilledPluginIsContinuedByTheSameCommand(t *testing.T) {
+	before := the.snapshots(t)
+	var names []string
+	for _, n := range the.controlPlanes() {
+		names = append(names, n.Name)
+	}
+	run := the.start(t, "rotate-certs", "--service", "etcd", "-o", "json")
+	the.waitForRecord(t, "Committing", names...)
+	run.kill(syscall.SIGKILL)
+	<-run.outcome
+
+	began := time.Now()
+	report := the.rotate(t, "--service", "etcd")
+	t.Logf("the second run took %s", time.Since(began).Round(time.Second))
+	assert.Equal(t, "Succeeded", report.Result)
+	skipped := 0
+	for _, n := range the.controlPlanes() {
+		after := the.snapshot(t, n.Name)
+		for _, s := range the.certificates(t, "etcd", n, after) {
+			the.assertStoredAnew(t, n, s, before[n.Name], after)
+		}
+		if report.results()[n.Name+"/etcd"] == "Skipped" {
+			skipped++
+		}
+	}
+	t.Logf("%d nodes were done by the first run and skipped by the second", skipped)
+	the.assertClusterIsWhole(t)
+
+	// Nothing is left to continue: the next one is a new rotation.
+	assert.NotEqual(t, report.ID, the.rotate(t, "--service", "etcd").ID)
+}
+
+func TestInterruptFinishesTheNodeAtWorkAndStops(t *testing.T) {
+	var names []string
+	for _, n := range the.controlPlanes() {
+		names = append(names, n.Name)
+	}
+	run := the.start(t, "rotate-certs", "--service", "kube-apiserver", "-o", "json")
+	at := the.waitForRecord(t, "Committing", names...)
+	run.kill(syscall.SIGINT)
+	o := <-run.outcome
+	assert.Equal(t, 130, o.exit, "%s", o)
+	report := parseReport(t, o)
+	assert.Equal(t, "Succeeded", report.results()[at+"/kube-apiserver"], "the node at work was finished")
+	if len(names) > 1 {
+		assert.Contains(t, report.results(), names[len(names)-1]+"/kube-apiserver")
+		skipped := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return report.results()[n+"/kube-apiserver"] != "Skipped" })
+		assert.NotEmpty(t, skipped, "later nodes were not touched")
+	}
+	the.assertClusterIsWhole(t)
+	again := the.rotate(t, "--service", "kube-apiserver")
+	assert.Equal(t, report.ID, again.ID)
+	the.assertClusterIsWhole(t)
+}
+
+func TestDryRunsChangeNothing(t *testing.T) {
+	before, ran := the.snapshots(t), the.running(t)
+	for _, mode := range []string{"client", "server"} {
+		o := the.kubectl(t, "rotate-certs", "--all", "--dry-run="+mode, "-o", "json")
+		require.Zero(t, o.exit, "%s", o)
+		var plan struct{ Kind string }
+		require.NoError(t, json.Unmarshal([]byte(o.stdout), &plan))
+		assert.Equal(t, "RotationPlan", plan.Kind)
+	}
+	for _, n := range the.nodes {
+		assert.Empty(t, changed(before[n.Name], the.snapshot(t, n.Name)))
+	}
+	assert.Empty(t, ran.restarted(the.running(t)))
+}
