@@ -62,9 +62,8 @@ func (d *discovery) addAPIServer(p *program) {
 	})
 	d.addNamedPair(p, p.args.value("proxy-client-cert-file"), p.args.value("proxy-client-key-file"), role{
 		name: "front-proxy-client",
-		client: &inventory.Client{
-			Kind: inventory.ToAPIServerAsProxy, Address: address, CAFile: d.servingCA(p),
-		},
+		// Which CA signed the server's own certificate, package scan finds out.
+		client: &inventory.Client{Kind: inventory.ToAPIServerAsProxy, Address: address},
 	})
 	// Webhooks' kubeconfigs may hold client certificates for other servers.
 	for _, flag := range []string{"authentication-token-webhook-config-file", "authorization-webhook-config-file", "audit-webhook-config-file"} {
@@ -124,14 +123,4 @@ func (d *discovery) kubeletOf(p *program) *inventory.Client {
 		}
 	}
 	return c
-}
-
-// servingCA is the CA file that most likely signed the API server's own
-// certificate: by custom the one that signs client certificates.
-func (d *discovery) servingCA(p *program) string {
-	ca, err := p.files.host(p.args.value("client-ca-file"))
-	if p.args.value("client-ca-file") == "" || err != nil {
-		return ""
-	}
-	return ca
 }

@@ -35,6 +35,7 @@ type KubeconfigCluster struct {
 	TLSServerName string
 	CAFile        string // certificate-authority, as written
 	CAData        []byte // certificate-authority-data, decoded: PEM
+	Insecure      bool   // insecure-skip-tls-verify
 }
 
 // HostPort is the server's address; the default ports are filled in.
@@ -50,6 +51,7 @@ type rawKubeconfig struct {
 			TLSServerName string `json:"tls-server-name"`
 			CAFile        string `json:"certificate-authority"`
 			CAData        []byte `json:"certificate-authority-data"`
+			Insecure      bool   `json:"insecure-skip-tls-verify"`
 		} `json:"cluster"`
 	} `json:"clusters"`
 	Users []struct {
@@ -120,7 +122,7 @@ func (raw *rawKubeconfig) clusterOf(user string) KubeconfigCluster {
 	}
 	for _, c := range raw.Clusters {
 		if c.Name == name || len(raw.Clusters) == 1 {
-			return KubeconfigCluster{c.Cluster.Server, c.Cluster.TLSServerName, c.Cluster.CAFile, c.Cluster.CAData}
+			return KubeconfigCluster{c.Cluster.Server, c.Cluster.TLSServerName, c.Cluster.CAFile, c.Cluster.CAData, c.Cluster.Insecure}
 		}
 	}
 	return KubeconfigCluster{}

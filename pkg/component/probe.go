@@ -1,0 +1,158 @@
+package component
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+)
+
+// probeTimeout bounds every single probe. What it asks is on the same node or a hop
+// away; who does not answer in this time is not well.
+const probeTimeout = 3 * time.Second
+
+// maxAnswer bounds what is read of an answer.
+const maxAnswer = 64 << 10
+
+// Handshake returns the leaf certificate that a TLS endpoint (host:port) shows now.
+// serverName is sent as SNI; empty: none. The certificate is not verified: the
+// caller compares it with one that it knows. A server that then turns us away for
+// want of a client certificate has shown its own already.
+func Handshake(ctx context.Context, addr, serverName string) (*x509.Certificate, error) {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("handshake with %s: %w", addr, plain(err))
+	}
+	defer func() { _ = conn.Close() }()
+	var leaf *x509.Certificate
+	client := tls.Client(conn, &tls.Config{
+		ServerName:         serverName,
+		InsecureSkipVerify: true, //nolint:gosec // what is shown is the question, see above
+		// Classic curves only: the certificate is the same, and a scan of a node makes
+		// a dozen handshakes.
+		CurvePreferences: []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521},
+		// Called before the handshake can fail on our side of it, and thus with a
+		// server, too, that demands a client certificate.
+		VerifyPeerCertificate: func(raw [][]byte, _ [][]*x509.Certificate) error {
+			if len(raw) == 0 {
+				return errors.New("the server showed no certificate")
+			}
+			var err error
+			leaf, err = x509.ParseCertificate(raw[0])
+			return err
+		},
+	})
+	err = client.HandshakeContext(ctx)
+	switch {
+	case leaf != nil:
+		return leaf, nil
+	case err == nil:
+		err = errors.New("the server showed no certificate")
+	}
+	return nil, fmt.Errorf("handshake with %s: %w", addr, plain(err))
+}
+
+// HealthCheck asks a component's health endpoint: healthy is status 200. For an
+// https URL, conf says how to connect; nil connects without verification and
+// without a client certificate, which is enough for endpoints on this node.
+func HealthCheck(ctx context.Context, url string, conf *tls.Config) inventory.Probe {
+	p := inventory.Probe{Address: url}
+	if conf == nil {
+		conf = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // an endpoint of this node, nothing is sent
+	}
+	status, body, err := ask(ctx, conf, http.MethodGet, url, nil, nil)
+	switch {
+	case err != nil:
+		p.Message = err.Error()
+	case status != http.StatusOK:
+		p.Message = fmt.Sprintf("status %d: %s", status, firstLines(body))
+	default:
+		p.Healthy = true
+	}
+	return p
+}
+
+// ask makes one HTTP request on a connection of its own and returns the status and
+// the beginning of the body.
+func ask(ctx context.Context, conf *tls.Config, method, url string, header http.Header, body io.Reader) (int, string, error) {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, url, body)
+	if err != nil {
+		return 0, "", fmt.Errorf("ask %s: %w", url, err)
+	}
+	for k, v := range header {
+		req.Header[k] = v
+	}
+	transport := &http.Transport{TLSClientConfig: conf, DisableKeepAlives: true} // no proxy: never for a node's own
+	defer transport.CloseIdleConnections()
+	client := &http.Client{
+		Transport: transport,
+		// A redirect would take the client certificate to who knows where.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, "", fmt.Errorf("ask %s: %w", url, plain(err))
+	}
+	defer func() { _ = resp.Body.Close() }()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return 0, "", fmt.Errorf("read the answer of %s: %w", url, plain(err))
+	}
+	return resp.StatusCode, string(data), nil
+}
+
+// errAlert means that the server ended the handshake with a TLS alert.
+var errAlert = errors.New("the server ended the handshake")
+
+// plain puts an error of the network into few words, without repeating addresses
+// that the caller names anyway. Errors of contexts stay recognisable.
+func plain(err error) error {
+	var op *net.OpError
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("no answer in time: %w", context.DeadlineExceeded)
+	case errors.Is(err, context.Canceled):
+		return context.Canceled
+	case errors.As(err, &op) && op.Op == "remote error" && op.Err != nil:
+		return fmt.Errorf("%w: %w", errAlert, op.Err)
+	case errors.As(err, &op) && op.Err != nil:
+		var system interface{ Unwrap() error }
+		if errors.As(op.Err, &system) && system.Unwrap() != nil {
+			return system.Unwrap()
+		}
+		return op.Err
+	}
+	return err
+}
+
+// firstLines is what of an answer is worth showing: the failed checks of a verbose
+// health answer, else its beginning.
+func firstLines(body string) string {
+	const most = 300
+	var failed []string
+	for line := range strings.SplitSeq(body, "\n") {
+		if strings.HasPrefix(line, "[-]") {
+			failed = append(failed, line)
+		}
+	}
+	text := strings.TrimSpace(body)
+	if len(failed) > 0 {
+		text = strings.Join(failed, "; ")
+	}
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return text
+}

@@ -1,0 +1,111 @@
+package scan
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+)
+
+// judge sets the status: the gravest finding wins, and what cannot be read at all
+// was judged before. A reason that discovery left stays in front.
+func (e *entry) judge(known *authorities, servesOther string, now time.Time, within time.Duration) {
+	if len(e.chain) == 0 {
+		return
+	}
+	status, why := e.Validity(now, within)
+	switch {
+	case e.keyErr != nil:
+		status, why = certs.Invalid, e.keyErr.Error()
+	case status == certs.Expired || status == certs.NotYetValid:
+		// Whatever else there is, this is what to act upon.
+	default:
+		if problem := e.chainProblem(known, now); problem != "" {
+			status, why = certs.Invalid, problem
+		} else if servesOther != "" {
+			status, why = certs.NotServed, servesOther
+		}
+	}
+	e.Status, e.Reason = status, remark(e.Reason, why)
+}
+
+// chainProblem says why the certificate's chain does not verify; empty where it
+// does, and where its CA is simply not known on this node.
+func (e *entry) chainProblem(known *authorities, now time.Time) string {
+	if ca := known.issuerOf(e); ca != nil {
+		switch {
+		case !now.Before(ca.cert.NotAfter):
+			return fmt.Sprintf("its CA %q expired %s", ca.name(), ca.cert.NotAfter.UTC().Format(time.RFC3339))
+		case now.Before(ca.cert.NotBefore):
+			return fmt.Sprintf("its CA %q is valid only from %s; check this node's clock", ca.name(), ca.cert.NotBefore.UTC().Format(time.RFC3339))
+		}
+		return ""
+	}
+	if ca := known.namesake(e); ca != nil && !e.madeItself() {
+		return fmt.Sprintf("the CA %q in %s did not sign it, though it has its issuer's name", ca.name(), ca.paths[0])
+	}
+	return ""
+}
+
+// madeItself says that the file brings its own issuer, as the kubelet's kubelet.crt
+// does: signed by itself, or by a CA that follows it.
+func (e *entry) madeItself() bool {
+	for _, c := range e.chain {
+		if certs.IsIssuedBy(e.leaf(), c) && certs.IsIssuedBy(c, c) {
+			return true
+		}
+	}
+	return false
+}
+
+// findIssuer decides who can issue the successor, and says why nobody can.
+func (e *entry) findIssuer(known *authorities) {
+	if len(e.chain) == 0 {
+		if e.Issuer.Kind == "" {
+			e.Issuer.Kind = inventory.NoIssuer
+		}
+		return
+	}
+	ca := known.issuerOf(e)
+	local := inventory.Issuer{}
+	if ca != nil && ca.key != "" {
+		local = inventory.Issuer{Kind: inventory.LocalCA, CACert: ca.keyCert, CAKey: ca.key}
+	}
+	signer := e.csrSigner()
+	switch {
+	case e.Issuer.Kind == inventory.Throwaway && e.madeItself():
+	case signer != "" && (e.Issuer.Kind == inventory.KubernetesCSR || local.Kind == ""):
+		e.Issuer = inventory.Issuer{Kind: inventory.KubernetesCSR, Signer: signer, CACert: local.CACert, CAKey: local.CAKey}
+	case local.Kind != "":
+		e.Issuer = local
+	case e.madeItself() && e.Service == certs.Kubelet && e.Client == nil:
+		e.Issuer = inventory.Issuer{Kind: inventory.Throwaway}
+	default:
+		e.Issuer = inventory.Issuer{Kind: inventory.NoIssuer}
+		e.Reason = remark(e.Reason, e.noIssuer(ca))
+	}
+}
+
+// noIssuer explains why nothing on this node can renew the certificate.
+func (e *entry) noIssuer(ca *authority) string {
+	switch {
+	case ca != nil:
+		return fmt.Sprintf("cannot be renewed from this node: the key of its CA %q (%s) is not here", ca.name(), ca.paths[0])
+	case e.madeItself():
+		return "cannot be renewed: it signed itself, and what made it is not known"
+	default:
+		return fmt.Sprintf("cannot be renewed from this node: its CA %q is not here", e.leaf().Issuer.CommonName)
+	}
+}
+
+// remark puts two remarks into one.
+func remark(a, b string) string {
+	switch {
+	case a == "":
+		return b
+	case b == "":
+		return a
+	}
+	return a + "; " + b
+}

@@ -1,0 +1,155 @@
+package scan
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/hostfs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/layout"
+	"github.com/rotate-certs/rotate-certs/pkg/store"
+)
+
+// maxFiles bounds how many files of a directory are looked at.
+const maxFiles = 256
+
+// unnamed is what lies in directories of certificates without any component naming it.
+type unnamed struct {
+	authorities []*authority
+	leaves      []leafFile
+}
+
+// leafFile is a leaf certificate with its key beside it.
+type leafFile struct {
+	store   inventory.Store
+	content store.Content
+	dir     layout.Directory
+}
+
+// readDirectories looks at the certificates next to those that components name.
+// Files that are no certificates are nobody's business, and passed over.
+func readDirectories(root hostfs.Root, found *layout.Layout) unnamed {
+	var out unnamed
+	// By where files really are: a link and what it leads to are one.
+	named := map[string]bool{}
+	name := func(file string) {
+		if local, err := root.Local(file); err == nil {
+			named[local] = true
+		}
+	}
+	for _, c := range found.Node.Certificates {
+		name(c.Store.Cert)
+		name(c.Store.Key)
+	}
+	for _, a := range found.Authorities {
+		name(a.Path)
+	}
+	for _, dir := range found.Directories {
+		entries, err := root.ReadDir(dir.Path)
+		if err != nil {
+			continue // what is named in it is reported as missing
+		}
+		if len(entries) > maxFiles {
+			entries = entries[:maxFiles]
+		}
+		for _, e := range entries {
+			file := path.Join(dir.Path, e.Name())
+			if e.IsDir() || !certificateName(e.Name()) {
+				continue
+			}
+			if local, err := root.Local(file); err != nil || named[local] {
+				continue
+			}
+			out.look(root, file, dir)
+		}
+	}
+	return out
+}
+
+func (u *unnamed) look(root hostfs.Root, file string, dir layout.Directory) {
+	data, err := root.ReadFile(file)
+	if err != nil {
+		return
+	}
+	chain, err := certs.ParsePEM(data)
+	if err != nil {
+		return
+	}
+	if chain[0].IsCA {
+		for _, c := range chain {
+			u.authorities = append(u.authorities, &authority{cert: c, paths: []string{file}, services: dir.Services})
+		}
+		return
+	}
+	for _, key := range likelyKeys(file) {
+		s := inventory.Store{Kind: inventory.Pair, Cert: file, Key: key}
+		if key == file {
+			s = inventory.Store{Kind: inventory.Combined, Cert: file}
+		}
+		if content, err := store.Read(root, s); err == nil && content.KeyErr == nil {
+			u.leaves = append(u.leaves, leafFile{s, content, dir})
+			return
+		}
+	}
+}
+
+// certificateName says whether a file's name is one that certificates have.
+func certificateName(name string) bool {
+	if strings.HasPrefix(name, ".") || strings.HasSuffix(name, "key.pem") {
+		return false
+	}
+	return slices.Contains([]string{".crt", ".pem", ".cert", ".cer"}, path.Ext(name))
+}
+
+// adopt decides whose the unnamed leaves are. Client certificates of an etcd CA in
+// etcd's own directory are etcd's: kubeadm's healthcheck-client, which only a probe
+// names. Others are listed as what nobody looks after.
+func adopt(node *inventory.Node, found *layout.Layout, leaves []leafFile, known *authorities) []entry {
+	var out []entry
+	for _, l := range leaves {
+		if !etcds(l, known) {
+			node.NotInspected = append(node.NotInspected, inventory.NotInspected{
+				Path: l.store.Cert, Reason: "no component names it"})
+			continue
+		}
+		c := inventory.Certificate{
+			Facts: certs.Describe(l.content.Leaf()), Service: certs.Etcd, UsedBy: []certs.Service{certs.Etcd},
+			Name: etcdName(l.store.Cert), Store: l.store, Client: found.EtcdClient(),
+		}
+		out = append(out, entry{Certificate: c, chain: l.content.Chain})
+	}
+	return out
+}
+
+// etcds says whether an unnamed leaf is etcd's own: a client certificate, where
+// etcd has its certificates, and signed by a CA that only etcd's side uses (or, where
+// one CA serves all, in a directory that is etcd's alone).
+func etcds(l leafFile, known *authorities) bool {
+	if !slices.Contains(l.dir.Services, certs.Etcd) || !clientCertificate(l.content.Leaf()) {
+		return false
+	}
+	for _, a := range known.all {
+		if !slices.Contains(a.services, certs.Etcd) || !certs.IsIssuedBy(l.content.Leaf(), a.cert) {
+			continue
+		}
+		return etcdSide(a.services) || slices.Equal(l.dir.Services, []certs.Service{certs.Etcd})
+	}
+	return false
+}
+
+// etcdSide says whether services are etcd and its one client: the API server names
+// etcd's CA too.
+func etcdSide(services []certs.Service) bool {
+	return !slices.ContainsFunc(services, func(s certs.Service) bool { return s != certs.Etcd && s != certs.KubeAPIServer })
+}
+
+// etcdName names a certificate of etcd's as kubeadm does: etcd-healthcheck-client.
+func etcdName(file string) string {
+	name := strings.TrimSuffix(path.Base(file), path.Ext(file))
+	if !strings.HasPrefix(name, "etcd-") {
+		name = "etcd-" + name
+	}
+	return name
+}

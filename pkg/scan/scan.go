@@ -1,0 +1,127 @@
+// Package scan takes a node's inventory: it reads the certificates that package
+// layout finds, judges them, finds out who signed them and where that CA's key is,
+// and asks the node's TLS endpoints what they really serve.
+//
+// A scan changes nothing, starts no program and never fails as a whole: what is
+// wrong with one certificate is its status, what could not be looked at is listed.
+package scan
+
+import (
+	"context"
+	"crypto/x509"
+	"strings"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/component"
+	"github.com/rotate-certs/rotate-certs/pkg/hostfs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/layout"
+	"github.com/rotate-certs/rotate-certs/pkg/store"
+	"github.com/rotate-certs/rotate-certs/pkg/version"
+)
+
+// Options are what a scan needs from outside of the node's files.
+type Options struct {
+	// NodeName is the node's name in the API; empty: found out, see layout.Options.
+	NodeName string
+	// Now is the clock; nil: the real one.
+	Now func() time.Time
+	// Within is how near its end a certificate counts as expiring; 0: the default.
+	Within time.Duration
+	// History returns what the node's journals know: rotations, newest first, and the
+	// highest fencing token. Nil: nothing. An error is listed as not inspected.
+	History func() ([]inventory.Rotation, int64, error)
+	// Handshake asks a TLS endpoint for its certificate; nil: component.Handshake.
+	Handshake func(ctx context.Context, addr, serverName string) (*x509.Certificate, error)
+}
+
+// entry is a certificate under judgement.
+type entry struct {
+	inventory.Certificate
+	chain  []*x509.Certificate // leaf first; empty: could not be read
+	keyErr error
+}
+
+func (e *entry) leaf() *x509.Certificate { return e.chain[0] }
+
+// Scan takes the inventory of the node whose root directory is root.
+func Scan(ctx context.Context, root hostfs.Root, opts Options) inventory.Node {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Handshake == nil {
+		opts.Handshake = component.Handshake
+	}
+	now := opts.Now()
+	found := layout.Discover(root, layout.Options{NodeName: opts.NodeName})
+	node := &found.Node
+	node.Time, node.ProgramVersion = now.UTC(), version.Version
+
+	entries := read(root, node.Certificates)
+	known := loadAuthorities(root, &found)
+	loose := readDirectories(root, &found)
+	known.add(loose.authorities...)
+	entries = append(entries, adopt(node, &found, loose.leaves, known)...)
+
+	shown := askAll(ctx, entries, opts.Handshake)
+	known.find(entries)
+	for i := range entries {
+		entries[i].judge(known, shown[i], now, opts.Within)
+	}
+	known.keys(root)
+	proxyTrust(entries, known)
+	for i := range entries {
+		entries[i].findIssuer(known)
+	}
+	node.Certificates = node.Certificates[:0]
+	for i := range entries {
+		node.Certificates = append(node.Certificates, entries[i].Certificate)
+	}
+	node.Authorities = known.list(entries, now, opts.Within)
+	if opts.NodeName == "" {
+		nameFromKubelet(node)
+	}
+	if opts.History != nil {
+		var err error
+		if node.Rotations, node.Token, err = opts.History(); err != nil {
+			node.NotInspected = append(node.NotInspected, inventory.NotInspected{Reason: "read this node's journals: " + err.Error()})
+		}
+	}
+	return *node
+}
+
+// read loads what lies in the stores that discovery found.
+func read(root hostfs.Root, found []inventory.Certificate) []entry {
+	out := make([]entry, len(found))
+	for i, c := range found {
+		out[i].Certificate = c
+		content, err := store.Read(root, c.Store)
+		if err != nil {
+			out[i].Status, out[i].Reason = certs.Invalid, err.Error()
+			continue
+		}
+		out[i].Facts = certs.Describe(content.Leaf())
+		out[i].chain, out[i].keyErr = content.Chain, content.KeyErr
+	}
+	return out
+}
+
+// nodeUser is what the API server calls a kubelet, before its node's name.
+const nodeUser = "CN=system:node:"
+
+// nameFromKubelet takes the node's name from the kubelet's own certificate: the API
+// knows the node by it, whatever the host is called.
+func nameFromKubelet(node *inventory.Node) {
+	for _, c := range node.Certificates {
+		if c.Service != certs.Kubelet || c.Client == nil {
+			continue
+		}
+		for part := range strings.SplitSeq(c.Subject, ",") {
+			if name, ok := strings.CutPrefix(part, nodeUser); ok && name != "" {
+				node.Name = name
+				return
+			}
+		}
+	}
+}
