@@ -92,6 +92,15 @@ e2e: build image lab-up ## End-to-end tests on the cluster of lab-up, which stay
 	@go test -c -tags e2e -o bin/e2e.test ./test/e2e
 	@cd test/e2e && ../../$(LAB) run -- ../../bin/e2e.test -test.v -test.timeout 45m $(if $(RUN),-test.run '$(RUN)')
 
+ODD := --name odd --control-planes 1 --workers 1 --load-balancer=false --node-prefix odd. --config test/e2e/odd.yaml
+.PHONY: e2e-odd
+e2e-odd: build image $(LAB) ## Those that hold on any cluster, on one with other directories, keys, ports and names
+	@$(LAB) up $(ODD)
+	@$(LAB) load --name odd $(IMAGE)
+	@go test -c -tags e2e -o bin/e2e.test ./test/e2e
+	@cd test/e2e && LAB_NAME=odd ../../$(LAB) run --name odd -- ../../bin/e2e.test -test.v -test.timeout 20m \
+		-test.run '$(or $(RUN),^(TestCheck|TestRotate|TestKubeProxy|TestNewClient))'
+
 ##@ Other
 .PHONY: clean
 clean: ## Remove bin/ and dist/

@@ -5,6 +5,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +17,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	certificatesv1 "k8s.io/api/certificates/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 )
@@ -75,7 +80,46 @@ func openLab() (*lab, error) {
 	}
 	config.QPS, config.Burst = 100, 200
 	l.client, err = kubernetes.NewForConfig(config)
-	return l, err
+	if err != nil {
+		return nil, err
+	}
+	return l, l.approveServingRequests()
+}
+
+// approveServingRequests does what the administrator of a cluster with
+// serverTLSBootstrap does once for every new node: nothing else approves these.
+func (l *lab) approveServingRequests() error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	csrs := l.client.CertificatesV1().CertificateSigningRequests()
+	list, err := csrs.List(ctx, metav1.ListOptions{FieldSelector: "spec.signerName=" + certificatesv1.KubeletServingSignerName})
+	if err != nil {
+		return err
+	}
+	for i := range list.Items {
+		csr := &list.Items[i]
+		if len(csr.Status.Conditions) > 0 {
+			continue
+		}
+		csr.Status.Conditions = append(csr.Status.Conditions, certificatesv1.CertificateSigningRequestCondition{
+			Type: certificatesv1.CertificateApproved, Status: corev1.ConditionTrue, Reason: "NewNode"})
+		if _, err := csrs.UpdateApproval(ctx, csr.Name, csr, metav1.UpdateOptions{}); err != nil {
+			return err
+		}
+	}
+	for _, n := range l.nodes {
+		err := wait.PollUntilContextCancel(ctx, 200*time.Millisecond, true, func(ctx context.Context) (bool, error) {
+			conn, err := (&tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}}).DialContext(ctx, "tcp", n.IP+":10250") //nolint:gosec // whether it serves at all
+			if err != nil {
+				return false, nil
+			}
+			return true, conn.Close()
+		})
+		if err != nil {
+			return fmt.Errorf("the kubelet of %q serves no certificate: %w", n.Name, err)
+		}
+	}
+	return nil
 }
 
 func (l *lab) controlPlanes() []machine {
