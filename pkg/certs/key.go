@@ -32,10 +32,8 @@ const redacted = "key(redacted)"
 // Key is a private key and the way in which it was encoded. However it is printed,
 // logged or marshalled, nothing of the key shows.
 type Key struct {
-	// Signer holds *rsa.PrivateKey, *ecdsa.PrivateKey or *ed25519.PrivateKey; nil in
-	// the zero value. It is always a pointer, because package fmt shows an address
-	// for a pointer where it cannot call a method (a Key in an unexported field),
-	// but would show the bytes of an ed25519.PrivateKey.
+	// Signer is a *rsa.PrivateKey, a *ecdsa.PrivateKey or, around an Ed25519 key, a
+	// type of this package; nil in the zero value.
 	Signer crypto.Signer
 	// BlockType is the PEM label: [PKCS1], [SEC1] or [PKCS8].
 	BlockType string
@@ -58,6 +56,17 @@ func (Key) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 // LogValue shows nothing of the key.
 func (Key) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// edSigner keeps an Ed25519 key, a plain slice of bytes, behind two pointers. Where
+// package fmt cannot call Key's methods, as for a Key in an unexported field, it
+// follows at most one and shows an address for the next.
+type edSigner struct{ key *ed25519.PrivateKey }
+
+func (s *edSigner) Public() crypto.PublicKey { return s.key.Public() }
+
+func (s *edSigner) Sign(random io.Reader, message []byte, opts crypto.SignerOpts) ([]byte, error) {
+	return s.key.Sign(random, message, opts)
+}
 
 // ParseKeyPEM returns the first private key of a PEM text; other blocks, such as
 // certificates and EC parameters, are skipped. Keys are RSA, ECDSA or Ed25519 in
@@ -97,7 +106,7 @@ func parseKeyDER(der []byte) (crypto.Signer, error) {
 		case *ecdsa.PrivateKey:
 			return k, nil
 		case ed25519.PrivateKey:
-			return &k, nil
+			return &edSigner{&k}, nil
 		}
 		return nil, fmt.Errorf("private key algorithm %T is not supported", k)
 	}
@@ -143,8 +152,8 @@ func (k Key) PEM() ([]byte, error) {
 }
 
 func marshalPKCS8(signer crypto.Signer) ([]byte, error) {
-	if k, ok := signer.(*ed25519.PrivateKey); ok {
-		return x509.MarshalPKCS8PrivateKey(*k)
+	if k, ok := signer.(*edSigner); ok {
+		return x509.MarshalPKCS8PrivateKey(*k.key)
 	}
 	return x509.MarshalPKCS8PrivateKey(signer)
 }
@@ -168,7 +177,7 @@ func NewKeyLike(pub crypto.PublicKey, blockType string) (Key, error) {
 	case ed25519.PublicKey:
 		var k ed25519.PrivateKey
 		_, k, err = ed25519.GenerateKey(rand.Reader)
-		signer = &k
+		signer = &edSigner{&k}
 	default:
 		return Key{}, fmt.Errorf("generate private key: unsupported algorithm %T", pub)
 	}

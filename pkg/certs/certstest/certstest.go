@@ -55,8 +55,8 @@ type CA struct {
 	above []*x509.Certificate
 }
 
-// spec is what options change.
-type spec struct {
+// Spec is what options change; only options know what is in it.
+type Spec struct {
 	template *x509.Certificate
 	key      certs.Key
 	keyLike  crypto.PublicKey
@@ -64,11 +64,11 @@ type spec struct {
 }
 
 // Option changes a certificate that is about to be built.
-type Option func(*spec)
+type Option func(*Spec)
 
 // Template changes the template freely.
 func Template(change func(*x509.Certificate)) Option {
-	return func(s *spec) { change(s.template) }
+	return func(s *Spec) { change(s.template) }
 }
 
 // Name sets the subject: common name and organizations.
@@ -118,12 +118,12 @@ var (
 // WithKey chooses the kind of key and its PEM label; the default is ECDSA P-256,
 // because it is fast, in SEC 1.
 func WithKey(like crypto.PublicKey, blockType string) Option {
-	return func(s *spec) { s.keyLike, s.block = like, blockType }
+	return func(s *Spec) { s.keyLike, s.block = like, blockType }
 }
 
 // OfKey uses a key that exists.
 func OfKey(key certs.Key) Option {
-	return func(s *spec) { s.key = key }
+	return func(s *Spec) { s.key = key }
 }
 
 // NewCA makes a root, valid from two days ago for ten years.
@@ -147,7 +147,7 @@ func (ca CA) Intermediate(t testing.TB, commonName string, options ...Option) CA
 // tomorrow a year later. The intermediates follow it, the root does not.
 func (ca CA) Leaf(t testing.TB, options ...Option) Pair {
 	t.Helper()
-	s := &spec{keyLike: ECDSAP256, template: &x509.Certificate{
+	s := &Spec{keyLike: ECDSAP256, template: &x509.Certificate{
 		Subject:               pkix.Name{CommonName: "leaf"},
 		NotBefore:             Now.Add(-24 * time.Hour),
 		NotAfter:              Now.Add(366 * 24 * time.Hour),
@@ -174,8 +174,8 @@ func Throwaway(t testing.TB, node string, options ...Option) Pair {
 	return Pair{Chain: []*x509.Certificate{leaf.Leaf(), ca.Cert}, Key: leaf.Key}
 }
 
-func newCASpec(commonName string) *spec {
-	return &spec{keyLike: ECDSAP256, template: &x509.Certificate{
+func newCASpec(commonName string) *Spec {
+	return &Spec{keyLike: ECDSAP256, template: &x509.Certificate{
 		Subject:               pkix.Name{CommonName: commonName},
 		NotBefore:             Now.Add(-48 * time.Hour),
 		NotAfter:              Now.Add(10 * 365 * 24 * time.Hour),
@@ -186,7 +186,7 @@ func newCASpec(commonName string) *spec {
 }
 
 // apply lets the options change the template and returns the key to use.
-func (s *spec) apply(t testing.TB, options []Option) certs.Key {
+func (s *Spec) apply(t testing.TB, options []Option) certs.Key {
 	t.Helper()
 	for _, o := range options {
 		o(s)

@@ -1,0 +1,110 @@
+package certs_test
+
+import (
+	"crypto/x509"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
+)
+
+func TestParsePEM(t *testing.T) {
+	ca := certstest.NewCA(t, "root").Intermediate(t, "intermediate")
+	p := ca.Leaf(t)
+	leaf, intermediate := p.Chain[0], p.Chain[1]
+
+	for _, test := range []struct {
+		name string
+		text string
+		want []*x509.Certificate
+		err  string
+	}{
+		{"one certificate", string(certs.EncodePEM(leaf)), []*x509.Certificate{leaf}, ""},
+		{"a chain in its order", string(p.CertPEM()), []*x509.Certificate{leaf, intermediate}, ""},
+		{"a key between", string(certs.EncodePEM(leaf)) + string(p.KeyPEM(t)) + string(certs.EncodePEM(intermediate)), []*x509.Certificate{leaf, intermediate}, ""},
+		{"text of openssl x509 -text around", "Certificate:\n  Data:\n" + string(certs.EncodePEM(leaf)) + "# end", []*x509.Certificate{leaf}, ""},
+		{"Windows line ends", "\r\n" + windows(certs.EncodePEM(leaf)), []*x509.Certificate{leaf}, ""},
+		{"empty", "", nil, "no CERTIFICATE block"},
+		{"DER", string(leaf.Raw), nil, "no CERTIFICATE block"},
+		{"only a key", string(p.KeyPEM(t)), nil, "no CERTIFICATE block"},
+		{"a request", string(encode("CERTIFICATE REQUEST", leaf.Raw)), nil, "no CERTIFICATE block"},
+		{"a hole in the chain", string(certs.EncodePEM(leaf)) + string(encode("CERTIFICATE", leaf.Raw[:40])), nil, "parse certificate 2"},
+		{"trailing bytes in a block", string(encode("CERTIFICATE", append(leaf.Raw[:len(leaf.Raw):len(leaf.Raw)], 0))), nil, "parse certificate 1"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := certs.ParsePEM([]byte(test.text))
+			if test.err != "" {
+				require.ErrorContains(t, err, test.err)
+				assert.Nil(t, got)
+				return
+			}
+			require.NoError(t, err)
+			require.Len(t, got, len(test.want))
+			for i := range got {
+				assert.True(t, got[i].Equal(test.want[i]), "certificate %d", i)
+			}
+		})
+	}
+}
+
+func windows(text []byte) string {
+	var out []byte
+	for _, b := range text {
+		if b == '\n' {
+			out = append(out, '\r')
+		}
+		out = append(out, b)
+	}
+	return string(out)
+}
+
+func FuzzParsePEM(f *testing.F) {
+	p := certstest.NewCA(f, "root").Intermediate(f, "intermediate").Leaf(f)
+	f.Add(p.CertPEM())
+	f.Add(append(p.CertPEM(), p.KeyPEM(f)...))
+	f.Add([]byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		chain, err := certs.ParsePEM(data)
+		if err != nil {
+			return
+		}
+		again, err := certs.ParsePEM(certs.EncodePEM(chain...))
+		require.NoError(t, err)
+		require.Len(t, again, len(chain))
+		for _, c := range chain {
+			// What can be parsed can be described, compared and renewed, or refused.
+			certs.Describe(c)
+			assert.Empty(t, certs.Diff(c, c))
+			_, _ = certs.Successor(c, certs.Renewal{Now: certstest.Now, CA: c})
+			certs.IsIssuedBy(c, chain[0])
+		}
+	})
+}
+
+func FuzzParseKeyPEM(f *testing.F) {
+	for _, like := range []any{certstest.ECDSAP256, certstest.Ed25519, certstest.RSA2048} {
+		for _, block := range []string{certs.PKCS8, ""} {
+			key, err := certs.NewKeyLike(like, block)
+			require.NoError(f, err)
+			text, err := key.PEM()
+			require.NoError(f, err)
+			f.Add(text)
+		}
+	}
+	f.Add([]byte("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END RSA PRIVATE KEY-----\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		key, err := certs.ParseKeyPEM(data)
+		if err != nil {
+			require.Nil(t, key.Signer)
+			return
+		}
+		text, err := key.PEM()
+		require.NoError(t, err, "what was parsed can be written")
+		again, err := certs.ParseKeyPEM(text)
+		require.NoError(t, err)
+		require.Equal(t, key.BlockType, again.BlockType)
+	})
+}
