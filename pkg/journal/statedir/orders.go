@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/store"
 )
 
 // Order is an order in the inbox.
@@ -57,7 +58,7 @@ func (r *Rotation) PutOrder(o plan.Order) (int64, error) {
 		}
 	}
 	name := fmt.Sprintf("%06d-%s.json", number, o.Kind)
-	if err := writeFile(filepath.Join(r.orders(), name), data); err != nil {
+	if err := store.WriteFile(filepath.Join(r.orders(), name), data, 0o600); err != nil {
 		return 0, fmt.Errorf("put order into the inbox: %w", err)
 	}
 	return number, nil

@@ -41,7 +41,7 @@ func Open(root hostfs.Root) (*Dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := mkdirAll(filepath.Join(d.path, "rotations")); err != nil {
+	if err := MkdirAll(filepath.Join(d.path, "rotations")); err != nil {
 		return nil, fmt.Errorf("create %q: %w", HostPath, err)
 	}
 	return d, nil
@@ -75,7 +75,7 @@ func (d *Dir) Rotation(id string) (*Rotation, error) {
 		return nil, err
 	}
 	for _, dir := range []string{r.path, r.orders(), r.Staged(), r.Backup()} {
-		if err := mkdirAll(dir); err != nil {
+		if err := MkdirAll(dir); err != nil {
 			return nil, fmt.Errorf("create rotation %q: %w", id, err)
 		}
 	}
@@ -98,8 +98,8 @@ func (r *Rotation) Backup() string { return filepath.Join(r.path, "backup") }
 func (r *Rotation) orders() string  { return filepath.Join(r.path, "orders") }
 func (r *Rotation) journal() string { return filepath.Join(r.path, "journal.jsonl") }
 
-// mkdirAll makes a directory and its parents durably; what is new is for root only.
-func mkdirAll(dir string) error {
+// MkdirAll makes a directory and its parents durably; what is new is for root only.
+func MkdirAll(dir string) error {
 	info, err := os.Stat(dir)
 	if err == nil {
 		if !info.IsDir() {
@@ -108,7 +108,7 @@ func mkdirAll(dir string) error {
 		return nil
 	}
 	if parent := filepath.Dir(dir); parent != dir {
-		if err := mkdirAll(parent); err != nil {
+		if err := MkdirAll(parent); err != nil {
 			return err
 		}
 	}
@@ -126,27 +126,4 @@ func syncDir(dir string) error {
 	}
 	defer func() { _ = f.Close() }()
 	return f.Sync()
-}
-
-// writeFile replaces a file as a whole, durably.
-func writeFile(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(f.Name()) }() // nothing to remove once it is renamed
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/rotate-certs/rotate-certs/pkg/store"
 )
 
 // Fence is the newest order-giver that a node has listened to. An order with a
@@ -59,7 +61,7 @@ func (d *Dir) Pass(token int64, rotation string) error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(d.token(), append(data, '\n')); err != nil {
+	if err := store.WriteFile(d.token(), append(data, '\n'), 0o600); err != nil {
 		return fmt.Errorf("write fencing token: %w", err)
 	}
 	return nil

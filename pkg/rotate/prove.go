@@ -1,0 +1,218 @@
+package rotate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/component"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/journal"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/store"
+)
+
+const (
+	// proveEvery is how often an endpoint is looked at until it shows what it must.
+	proveEvery = 100 * time.Millisecond
+	// reloadTimeout is how long a component may take to notice new files; those that
+	// do at all take seconds.
+	reloadTimeout = 15 * time.Second
+	// unsureTimeout is how long to wait for a proof that cannot be counted on.
+	unsureTimeout = 5 * time.Second
+)
+
+// prove shows that certificates are in use, and records by what. The first that
+// fails is a *failure.
+func (c *committing) prove(ctx context.Context, items []int) error {
+	g, first := errgroup.WithContext(ctx)
+	for _, n := range items {
+		g.Go(func() (err error) {
+			defer recoverAs(&err)
+			return c.proveItem(first, c.t.Items[n])
+		})
+	}
+	return g.Wait()
+}
+
+// restartStale restarts what was expected to notice its new files by itself and still
+// serves the old ones after a while.
+func (c *committing) restartStale(ctx context.Context) error {
+	var mu sync.Mutex
+	var stale []certs.Service
+	var all sync.WaitGroup
+	for _, i := range c.t.Items {
+		if c.t.restartsFor(i) || len(c.t.components(i.Certificate.Service)) == 0 {
+			continue
+		}
+		for _, served := range i.Certificate.Served {
+			all.Go(func() {
+				if c.awaitServed(ctx, served, reloadTimeout, i.New.FingerprintSHA256) != nil {
+					mu.Lock()
+					defer mu.Unlock()
+					stale = append(stale, i.Certificate.Service)
+				}
+			})
+		}
+	}
+	all.Wait()
+	stale = certs.SortServices(stale)
+	c.t.Restarts = certs.SortServices(append(stale, c.t.Restarts...))
+	return c.restart(ctx, stale)
+}
+
+func (c *committing) proveItem(ctx context.Context, i item) error {
+	proven := false
+	for _, served := range i.Certificate.Served {
+		evidence, err := c.proveServed(ctx, i, served)
+		if err != nil {
+			return err
+		}
+		if err := c.proven(i, evidence); err != nil {
+			return err
+		}
+		proven = true
+	}
+	if i.Certificate.Client != nil {
+		evidence, err := c.proveClient(ctx, i)
+		if err != nil {
+			return err
+		}
+		if evidence != nil {
+			if err := c.proven(i, *evidence); err != nil {
+				return err
+			}
+			proven = true
+		}
+	}
+	if !proven || (!c.t.restartsFor(i) && len(i.Certificate.Served) == 0) {
+		return c.proven(i, c.indirect(i))
+	}
+	return nil
+}
+
+func (c *committing) proven(i item, e journal.Evidence) error {
+	e.TargetID, e.Service = i.Certificate.ID(), i.Certificate.Service
+	return c.log.write(journal.Record{Kind: journal.Proven, Service: e.Service, Evidence: &e})
+}
+
+// proveServed waits until an endpoint shows the new certificate.
+func (c *committing) proveServed(ctx context.Context, i item, served inventory.Served) (journal.Evidence, error) {
+	want := i.New.FingerprintSHA256
+	evidence := journal.Evidence{Method: journal.Handshake, Detail: fmt.Sprintf("%s serves %.12s", served.Address, want)}
+	timeout := c.t.Timeout
+	if !c.t.restartsFor(i) {
+		timeout = reloadTimeout
+	}
+	err := c.awaitServed(ctx, served, timeout, want)
+	if err == nil {
+		return evidence, nil
+	}
+	if c.t.Restart == plan.RestartNever {
+		return journal.Evidence{Method: journal.FileOnly,
+			Detail: fmt.Sprintf("%s: %v; restart %s to change that", served.Address, err, i.Certificate.Service)}, nil
+	}
+	if errors.Is(context.Cause(ctx), context.Canceled) {
+		return evidence, err // another proof has failed
+	}
+	what := fmt.Sprintf("%s does not show the new certificate of %s", served.Address, i.Certificate.Name)
+	for _, target := range c.t.components(i.Certificate.Service) {
+		return evidence, c.unwell(ctx, target, what, err)
+	}
+	return evidence, &failure{service: i.Certificate.Service, what: what, cause: err}
+}
+
+// awaitServed waits until an endpoint shows one of the certificates.
+func (c *committing) awaitServed(ctx context.Context, served inventory.Served, timeout time.Duration, want ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	tick := time.NewTicker(proveEvery)
+	defer tick.Stop()
+	for {
+		leaf, err := c.Prober.Handshake(ctx, served.Address, served.ServerName)
+		if err == nil {
+			shown := certs.Fingerprint(leaf)
+			if slices.Contains(want, shown) {
+				return nil
+			}
+			err = fmt.Errorf("after %s it shows certificate %.12s, valid until %s", timeout, shown, leaf.NotAfter.UTC().Format(time.RFC3339))
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-tick.C:
+		}
+	}
+}
+
+// proveClient shows that the server accepts the new client certificate. Where it could
+// not be asked before the commit either, it is no failure that it cannot be now: then
+// the evidence is nil.
+func (c *committing) proveClient(ctx context.Context, i item) (*journal.Evidence, error) {
+	content, err := store.Read(c.Root, i.Certificate.Store)
+	if err == nil && content.KeyErr != nil {
+		err = content.KeyErr
+	}
+	if err != nil {
+		return nil, &failure{service: i.Certificate.Service, what: i.Certificate.Name + " cannot be read back", cause: err}
+	}
+	timeout := unsureTimeout
+	if i.Accepted {
+		timeout = c.t.Timeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	tick := time.NewTicker(proveEvery)
+	defer tick.Stop()
+	rejected := 0
+	for {
+		evidence, err := c.Prober.Client(ctx, i.Certificate, store.Material{Chain: content.Chain, Key: content.Key})
+		if err == nil {
+			return &evidence, nil
+		}
+		if errors.Is(err, component.ErrRejected) {
+			// A server that has just started may not have read its own files yet.
+			if rejected++; rejected > 20 && i.Accepted {
+				return nil, notAccepted(i, err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			if i.Accepted {
+				return nil, notAccepted(i, err)
+			}
+			return nil, nil
+		case <-tick.C:
+		}
+	}
+}
+
+func notAccepted(i item, err error) error {
+	return &failure{service: i.Certificate.Service, cause: err,
+		what: fmt.Sprintf("%s does not accept the new certificate of %s", i.Certificate.Client.Address, i.Certificate.Name)}
+}
+
+// indirect is the best there is for a certificate that no live endpoint shows.
+func (c *committing) indirect(i item) journal.Evidence {
+	note := ""
+	if i.Note != "" {
+		note = " (its server could not be asked: " + i.Note + ")"
+	}
+	reload := plan.HotReload(i.Certificate)
+	switch {
+	case c.t.restartsFor(i):
+		return journal.Evidence{Method: journal.Health, Detail: fmt.Sprintf("%s is healthy after a restart that followed the swap%s", i.Certificate.Service, note)}
+	case i.Certificate.Service == certs.Admin || len(c.t.components(i.Certificate.Service)) == 0:
+		return journal.Evidence{Method: journal.FileOnly, Detail: "on disk, chain verified; nothing runs on it" + note}
+	case reload != "":
+		return journal.Evidence{Method: journal.HotReload, Detail: reload + "; open connections keep the old certificate" + note}
+	default:
+		return journal.Evidence{Method: journal.FileOnly, Detail: fmt.Sprintf("on disk, chain verified; %s uses the old one until it is restarted%s", i.Certificate.Service, note)}
+	}
+}

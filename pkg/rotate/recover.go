@@ -1,0 +1,72 @@
+package rotate
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"github.com/rotate-certs/rotate-certs/pkg/journal"
+	"github.com/rotate-certs/rotate-certs/pkg/journal/statedir"
+)
+
+// recoverAll undoes every commit that a process began and did not complete, of
+// whichever rotation. Nothing else may be done on a node before.
+func (s *session) recoverAll(ctx context.Context) error {
+	rotations, err := s.dir.Rotations()
+	if err != nil {
+		return err
+	}
+	for _, r := range rotations {
+		records, err := r.Records()
+		if err != nil {
+			return err
+		}
+		if interrupted := incomplete(records); interrupted != nil {
+			// The undoing must not be interrupted in its turn.
+			if err := s.recoverOne(context.WithoutCancel(ctx), r, *interrupted, records); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// incomplete returns the Committing record that has no answer; nil: there is none.
+func incomplete(records []journal.Record) *journal.Record {
+	var open *journal.Record
+	for n := range records {
+		switch {
+		case records[n].Kind == journal.Committing:
+			open = &records[n]
+		case records[n].Kind.Ends():
+			open = nil
+		}
+	}
+	return open
+}
+
+func (s *session) recoverOne(ctx context.Context, r *statedir.Rotation, began journal.Record, records []journal.Record) error {
+	writer, err := r.Writer(s.Node, s.Engine.Now)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = writer.Close() }()
+	// In the name of the order that was interrupted, and as its answer.
+	l := &log{writer: writer, out: s.Records, token: began.Token, order: began.Order}
+	t, err := loadTransaction(backupDir(r, began.Order))
+	if err != nil {
+		rec := journal.Record{Kind: journal.Broken, Message: "the process ended in the middle of a commit, and what it did cannot be read: " + err.Error()}
+		if errors.Is(err, os.ErrNotExist) {
+			rec.Hint = "look at the certificates of this node: kubectl rotate-certs check"
+		}
+		return l.write(rec)
+	}
+	older := &session{Engine: s.Engine, dir: s.dir, rotation: r, writer: writer}
+	c := &committing{session: older, t: t, log: l}
+	for _, rec := range records {
+		if rec.Kind == journal.Restarting && rec.Order == began.Order && rec.Seq > began.Seq {
+			c.restarted = append(c.restarted, rec.Service)
+		}
+	}
+	return c.undo(ctx, &failure{what: "the process on this node ended in the middle of a commit"})
+}

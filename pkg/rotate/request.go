@@ -1,0 +1,182 @@
+package rotate
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/issue"
+	"github.com/rotate-certs/rotate-certs/pkg/journal"
+	"github.com/rotate-certs/rotate-certs/pkg/journal/statedir"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/store"
+)
+
+const (
+	// askEvery is how often a pending request is looked at.
+	askEvery = 500 * time.Millisecond
+	// signatureTimeout is how long a request may wait. A controller manager that was
+	// restarted keeps its lease for half a minute; an administrator may take longer.
+	signatureTimeout = 10 * time.Minute
+	// minExpiration is what the certificates API accepts at the least.
+	minExpiration = 600
+)
+
+// request has a certificate issued through the certificates API: in the node's own
+// name where it can ask, else by an administrator who reads the journal. The key is
+// kept until then, so that a restart of this process does not void the request.
+func (s *session) request(ctx context.Context, c inventory.Certificate, old store.Content, o statedir.Order, l *log) (store.Material, error) {
+	pending := filepath.Join(s.rotation.Staged(), "pending-"+nameOf(c.ID()))
+	key, before, err := pendingKey(pending, old)
+	if err != nil {
+		return store.Material{}, err
+	}
+	csr, err := newCSR(c, old, key, o)
+	if err != nil {
+		return store.Material{}, err
+	}
+	name, needed, err := s.requested(c.ID(), o.Number, before)
+	if err != nil {
+		return store.Material{}, err
+	}
+	if name == "" && !needed {
+		if name, err = s.post(ctx, csr, l); err != nil {
+			return store.Material{}, err
+		}
+	}
+	chain, err := s.await(ctx, c.ID(), name, o)
+	if err != nil {
+		return store.Material{}, err
+	}
+	r := issue.Request{Old: old.Chain, Key: key, Now: s.now()}
+	if err := issue.Check(r, chain, nil); err != nil {
+		return store.Material{}, err
+	}
+	return store.Material{Chain: chain, Key: key}, os.Remove(pending)
+}
+
+// post asks in the node's own name and returns the request's name; where that
+// identity cannot ask, an administrator is called for and the name is empty.
+func (s *session) post(ctx context.Context, csr journal.CSR, l *log) (name string, err error) {
+	cause := errors.New("the node has no identity to ask with")
+	if s.Requests != nil {
+		posted := csr
+		if posted.Name, cause = s.Requests.Post(ctx, csr); cause == nil {
+			posted.PEM = ""
+			return posted.Name, l.write(journal.Record{Kind: journal.CSRPosted, CSR: &posted})
+		}
+	}
+	if ctx.Err() != nil {
+		return "", ctx.Err()
+	}
+	if s.Alone {
+		return "", fmt.Errorf("the cluster could not be asked for a certificate: %w", cause)
+	}
+	return "", l.write(journal.Record{Kind: journal.CSRNeeded, CSR: &csr, Message: cause.Error()})
+}
+
+// await returns the issued chain: from the API, or from an administrator's order.
+func (s *session) await(ctx context.Context, id, name string, o statedir.Order) ([]*x509.Certificate, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, signatureTimeout,
+		fmt.Errorf("no certificate was issued within %s\napprove the request (kubectl get csr), or see why the signer does not sign", signatureTimeout))
+	defer cancel()
+	tick := time.NewTicker(askEvery)
+	defer tick.Stop()
+	for {
+		orders, err := s.rotation.Orders(o.Number)
+		if err != nil {
+			return nil, err
+		}
+		for _, next := range orders {
+			switch {
+			case next.Token < o.Token: // fenced
+			case next.Kind != plan.OrderIssued:
+				return nil, fmt.Errorf("order %q came before a certificate was issued", next.Kind)
+			case next.Issued == nil || next.Issued.TargetID != id:
+			case next.Issued.Error != "":
+				return nil, fmt.Errorf("have a certificate issued: %s", next.Issued.Error)
+			default:
+				return certs.ParsePEM([]byte(next.Issued.PEM))
+			}
+		}
+		if name != "" {
+			pem, denied, err := s.Requests.Get(ctx, name)
+			switch {
+			case err != nil: // the API server may be restarting
+			case denied != "":
+				return nil, fmt.Errorf("certificate signing request %q was refused: %s", name, denied)
+			case len(pem) > 0:
+				return certs.ParsePEM(pem)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
+}
+
+// requested says whether an earlier process has asked for this already.
+func (s *session) requested(id string, order int64, before bool) (name string, needed bool, err error) {
+	if !before {
+		return "", false, nil
+	}
+	records, err := s.rotation.Records()
+	for _, rec := range records {
+		if rec.Order != order || rec.CSR == nil || rec.CSR.TargetID != id {
+			continue
+		}
+		name, needed = rec.CSR.Name, rec.Kind == journal.CSRNeeded
+	}
+	return name, needed, err
+}
+
+// pendingKey returns the key that waits for its certificate; a new one at first.
+func pendingKey(path string, old store.Content) (key certs.Key, before bool, err error) {
+	data, err := os.ReadFile(path)
+	if err == nil {
+		key, err = certs.ParseKeyPEM(data)
+		return key, true, err
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return key, false, err
+	}
+	key, err = certs.NewKeyLike(old.Leaf().PublicKey, old.Key.BlockType)
+	if err != nil {
+		return key, false, err
+	}
+	data, err = key.PEM()
+	if err != nil {
+		return key, false, err
+	}
+	return key, false, store.WriteFile(path, data, 0o600)
+}
+
+func newCSR(c inventory.Certificate, old store.Content, key certs.Key, o statedir.Order) (journal.CSR, error) {
+	pem, err := certs.NewCSR(old.Leaf(), key)
+	if err != nil {
+		return journal.CSR{}, err
+	}
+	csr := journal.CSR{TargetID: c.ID(), Signer: c.Issuer.Signer, PEM: string(pem), Usages: c.Usages}
+	if o.ValiditySeconds > 0 {
+		seconds := min(max(o.ValiditySeconds, minExpiration), math.MaxInt32)
+		csr.ExpirationSeconds = int32(seconds)
+	}
+	return csr, nil
+}
+
+// nameOf is a file's name for anything.
+func nameOf(id string) string {
+	sum := sha256.Sum256([]byte(id))
+	return hex.EncodeToString(sum[:8])
+}

@@ -1,0 +1,227 @@
+package rotate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/journal"
+	"github.com/rotate-certs/rotate-certs/pkg/journal/statedir"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+// lockWait is how long to wait for another process on this node, which may just be
+// finishing or undoing what it was at.
+const lockWait = 2 * time.Minute
+
+// session is a process's work on one rotation.
+type session struct {
+	*Engine
+	dir      *statedir.Dir
+	rotation *statedir.Rotation
+	writer   *statedir.Writer
+	done     int64 // the highest order that has its answer
+	token    int64 // of the last order
+}
+
+// Run carries out a rotation's orders until one of them ends it, none comes for the
+// idle time, or ctx ends (SIGTERM): then the order at work is finished or undone. It
+// first undoes what an earlier process left incomplete, of whichever rotation.
+//
+// Orders that fail are answered in the journal and are no error; an error means that
+// the process could not do its work at all.
+func (e *Engine) Run(ctx context.Context, id string) error {
+	s, release, err := e.open(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := s.refuseStale(); err != nil {
+		return err
+	}
+	for {
+		order, err := s.next(ctx)
+		switch {
+		case errors.Is(err, context.DeadlineExceeded):
+			return s.abandon(fmt.Sprintf("no order came for %s", s.idle()))
+		case ctx.Err() != nil:
+			return s.abandon("the process was asked to end")
+		case err != nil:
+			return err
+		}
+		ended, err := s.handle(ctx, order)
+		if err != nil || ended {
+			return err
+		}
+	}
+}
+
+// open takes the node's lock, undoes what is incomplete and opens the journal.
+func (e *Engine) open(ctx context.Context, id string) (*session, func(), error) {
+	dir, err := statedir.Open(e.Root)
+	if err != nil {
+		return nil, nil, err
+	}
+	waiting, cancel := context.WithTimeout(ctx, lockWait)
+	defer cancel()
+	unlock, err := dir.Lock(waiting, statedir.Holder{Rotation: id, PID: os.Getpid(), Since: e.now().UTC()})
+	if err != nil {
+		return nil, nil, err
+	}
+	s := &session{Engine: e, dir: dir}
+	if err := s.openLocked(ctx, id); err != nil {
+		unlock()
+		return nil, nil, err
+	}
+	return s, func() { _ = s.writer.Close(); unlock() }, nil
+}
+
+func (s *session) openLocked(ctx context.Context, id string) error {
+	if err := s.recoverAll(ctx); err != nil {
+		return err
+	}
+	rotation, err := s.dir.Rotation(id)
+	if err != nil {
+		return err
+	}
+	records, err := rotation.Records()
+	if err != nil {
+		return err
+	}
+	for _, rec := range records {
+		s.token = max(s.token, rec.Token)
+		if rec.Kind.Ends() {
+			s.done = max(s.done, rec.Order)
+		}
+	}
+	s.rotation = rotation
+	s.writer, err = rotation.Writer(s.Node, s.Engine.Now)
+	return err
+}
+
+// next returns the next order that has no answer yet.
+func (s *session) next(ctx context.Context) (statedir.Order, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.idle())
+	defer cancel()
+	wait := s.waitOrders
+	if wait == nil {
+		wait = func(ctx context.Context, r *statedir.Rotation, after int64) ([]statedir.Order, error) {
+			return r.WaitOrders(ctx, after)
+		}
+	}
+	for after := s.done; ; {
+		orders, err := wait(ctx, s.rotation, after)
+		if err != nil {
+			return statedir.Order{}, err
+		}
+		for _, o := range orders {
+			// A certificate is taken by the staging that waits for it.
+			if o.Kind != plan.OrderIssued {
+				return o, nil
+			}
+			after = o.Number
+		}
+	}
+}
+
+// handle carries out one order; ended says that it was the last. Its error stops the
+// process.
+func (s *session) handle(ctx context.Context, o statedir.Order) (ended bool, err error) {
+	if ctx.Err() != nil {
+		return true, s.abandon("the process was asked to end")
+	}
+	l := s.log(o.Token, o.Number)
+	if err := s.dir.Pass(o.Token, s.rotation.ID); err != nil {
+		var fenced *statedir.FencedError
+		if !errors.As(err, &fenced) {
+			return false, err
+		}
+		s.done = o.Number
+		return false, l.write(journal.Record{Kind: journal.Refused, Message: fenced.Error(),
+			Hint: "another rotation has taken over this cluster: see kubectl rotate-certs history"})
+	}
+	s.token = o.Token
+	switch o.Kind {
+	case plan.OrderStage:
+		err = s.stage(ctx, o, l)
+		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			return true, s.abandon("the process was asked to end while it was staging")
+		}
+	case plan.OrderCommit:
+		// A commit that has begun goes on to its end, whatever that is.
+		err = s.commit(context.WithoutCancel(ctx), o, l)
+	case plan.OrderFinish:
+		return true, s.finish(l)
+	case plan.OrderAbandon:
+		return true, s.abandon("it will go on later")
+	default:
+		err = l.write(journal.Record{Kind: journal.Refused, Message: fmt.Sprintf("unknown order %q", o.Kind),
+			Hint: "the node program is older than the plugin: use the image of the plugin's own version"})
+	}
+	s.done = o.Number
+	return false, err
+}
+
+// refuseStale answers commits that were ordered of a process which ended before it
+// began them: whether the cluster can still bear it must be asked anew.
+func (s *session) refuseStale() error {
+	orders, err := s.rotation.Orders(s.done)
+	if err != nil {
+		return err
+	}
+	for _, o := range orders {
+		if o.Kind != plan.OrderCommit {
+			continue
+		}
+		err := s.log(o.Token, o.Number).write(journal.Record{Kind: journal.Refused,
+			Message: "the process on this node ended before it began the commit; nothing was changed",
+			Hint:    "run the same command again"})
+		if err != nil {
+			return err
+		}
+		s.done = o.Number
+	}
+	return nil
+}
+
+// finish ends a rotation that has succeeded everywhere.
+func (s *session) finish(l *log) error {
+	if err := l.write(journal.Record{Kind: journal.Finished}); err != nil {
+		return err
+	}
+	if err := s.discardStaged(); err != nil {
+		return err
+	}
+	return s.dir.Prune(s.rotation.ID)
+}
+
+// abandon ends the process, not the rotation. New keys that are not in use are not
+// left lying about; orders that were not begun are void.
+func (s *session) abandon(why string) error {
+	if err := s.discardStaged(); err != nil {
+		return err
+	}
+	last := s.done
+	orders, err := s.rotation.Orders(s.done)
+	if err != nil {
+		return err
+	}
+	for _, o := range orders {
+		last = o.Number
+		s.token = max(s.token, o.Token)
+	}
+	return s.log(s.token, last).write(journal.Record{Kind: journal.Abandoned, Message: why})
+}
+
+func (s *session) log(token, order int64) *log {
+	return &log{writer: s.writer, out: s.Records, token: token, order: order}
+}
+
+func (s *session) idle() time.Duration {
+	if s.Idle > 0 {
+		return s.Idle
+	}
+	return DefaultIdle
+}

@@ -1,0 +1,147 @@
+package rotate
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/journal"
+	"github.com/rotate-certs/rotate-certs/pkg/store"
+)
+
+// patience is how long a back-off may be before the kubelet is restarted to end it.
+const patience = 10 * time.Second
+
+// undo makes everything old again, proves that, and answers with RolledBack; or with
+// Broken, where it cannot be proven. It goes on as far as it can, whatever fails: also
+// where nothing can be recorded any more, which is its only error.
+func (c *committing) undo(ctx context.Context, f *failure) error {
+	c.undoing, c.log.lenient = true, true
+	_ = c.log.write(journal.Record{Kind: journal.RollingBack, Service: f.service, Message: f.what})
+	problems := c.putBack()
+	if len(problems) == 0 {
+		problems = append(problems, c.restartOld(ctx)...)
+	}
+	rec := journal.Record{Kind: journal.RolledBack, Service: f.service, Message: f.reason()}
+	if len(problems) > 0 {
+		rec.Kind, rec.Hint = journal.Broken, c.hintBackup()
+		rec.Message = fmt.Sprintf("%s; putting the old certificates back failed as well: %s", f.Error(), strings.Join(problems, "; "))
+	}
+	_ = c.log.write(rec)
+	if c.log.failed != nil {
+		return c.log.failed
+	}
+	// What failed once is not committed again.
+	return c.discardStaged()
+}
+
+// putBack restores every file. All are tried, whatever fails.
+func (c *committing) putBack() (problems []string) {
+	dir := backupDir(c.rotation, c.t.Order)
+	for n, i := range c.t.Items {
+		var err error
+		func() {
+			defer recoverAs(&err)
+			err = store.Restore(c.Root, i.Certificate.Store, itemDir(dir, n))
+		}()
+		if err != nil {
+			problems = append(problems, err.Error())
+		}
+	}
+	return problems
+}
+
+// restartOld restarts what may have read new files, and proves that the old ones are
+// in use.
+func (c *committing) restartOld(ctx context.Context) (problems []string) {
+	var err error
+	func() {
+		defer recoverAs(&err)
+		affected := c.affected(ctx)
+		if err = c.restart(ctx, affected); err == nil {
+			err = c.proveOld(ctx, affected)
+		}
+	}()
+	if err != nil {
+		problems = append(problems, err.Error())
+	}
+	return problems
+}
+
+// affected returns the services that may have read new files: those that we began to
+// restart, and those that have started by themselves since.
+func (c *committing) affected(ctx context.Context) []certs.Service {
+	out := slices.Clone(c.restarted)
+	for _, s := range c.services() {
+		for _, target := range c.t.components(s) {
+			i, err := c.Restarter.Current(ctx, target)
+			if err != nil && !slices.Contains(c.t.Restarts, s) {
+				continue // it was never ours to restart, and perhaps not within reach
+			}
+			if err != nil || !i.Running || i.StartedAt.After(c.t.Began) {
+				out = append(out, s)
+			}
+		}
+	}
+	return certs.SortServices(out)
+}
+
+// services are all whose certificates were replaced.
+func (c *committing) services() []certs.Service {
+	var out []certs.Service
+	for _, i := range c.t.Items {
+		out = append(out, i.Certificate.Service)
+		out = append(out, i.Certificate.UsedBy...)
+	}
+	return certs.SortServices(out)
+}
+
+// cutBackOff restarts the kubelet where it would otherwise let us wait: a component
+// that crash-looped on its new certificate is started again after ever longer pauses,
+// which the kubelet keeps in memory. It is a help and not needed: where it fails, we
+// wait.
+func (c *committing) cutBackOff(ctx context.Context, begun []*restarting) {
+	var waiting []string
+	for _, r := range begun {
+		isPod := r.component.Runtime == inventory.StaticPod || r.component.Runtime == inventory.DaemonSet
+		if isPod && r.old.BackOff > patience {
+			waiting = append(waiting, fmt.Sprintf("%s (in up to %s)", r.component.Service, r.old.BackOff))
+		}
+	}
+	if len(waiting) == 0 {
+		return
+	}
+	for _, kubelet := range c.t.components(certs.Kubelet) {
+		if kubelet.Runtime != inventory.Systemd {
+			continue
+		}
+		why := "so that it starts without its back-off: " + strings.Join(waiting, ", ")
+		if r, _ := c.stop(ctx, kubelet, why); r != nil {
+			_ = c.awaitAll(ctx, []*restarting{r})
+		}
+	}
+}
+
+// proveOld shows that the endpoints serve what they served before.
+func (c *committing) proveOld(ctx context.Context, affected []certs.Service) error {
+	for _, i := range c.t.Items {
+		for _, served := range i.Certificate.Served {
+			if served.FingerprintSHA256 == "" {
+				continue // it did not answer before either
+			}
+			want := []string{i.Certificate.FingerprintSHA256}
+			if !slices.Contains(affected, i.Certificate.Service) {
+				// Not restarted since, so it may still serve what it had loaded then.
+				want = append(want, served.FingerprintSHA256)
+			}
+			if err := c.awaitServed(ctx, served, c.t.Timeout, want...); err != nil {
+				return fmt.Errorf("%s does not show the old certificate of %s: %w", served.Address, i.Certificate.Name, err)
+			}
+		}
+	}
+	return nil
+}
