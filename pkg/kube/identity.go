@@ -1,0 +1,64 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+)
+
+// Identity is as whom the API server knows us.
+type Identity struct {
+	User   string
+	Groups []string
+	// FingerprintSHA256 is of the client certificate that authenticated us; empty
+	// where it was none, or where the API server is older than 1.32.
+	FingerprintSHA256 string
+}
+
+// credentialID is the key under which the API server tells what authenticated a user.
+const credentialID = "authentication.kubernetes.io/credential-id"
+
+// WhoAmI asks the API server who we are.
+func WhoAmI(ctx context.Context, client kubernetes.Interface) (Identity, error) {
+	review, err := client.AuthenticationV1().SelfSubjectReviews().Create(ctx, &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
+	if err != nil {
+		return Identity{}, fmt.Errorf("ask the API server who we are: %w", err)
+	}
+	user := review.Status.UserInfo
+	out := Identity{User: user.Username, Groups: user.Groups}
+	for _, id := range user.Extra[credentialID] {
+		if fingerprint, ok := strings.CutPrefix(id, "X509SHA256="); ok {
+			out.FingerprintSHA256 = strings.ToLower(fingerprint)
+		}
+	}
+	return out, nil
+}
+
+// OwnCertificate describes the client certificate with which a configuration
+// authenticates; nil where it uses something else: a token, an exec plugin.
+func OwnCertificate(config *rest.Config) (*certs.Facts, error) {
+	data := config.CertData
+	if len(data) == 0 {
+		if config.CertFile == "" {
+			return nil, nil
+		}
+		var err error
+		if data, err = os.ReadFile(config.CertFile); err != nil {
+			return nil, fmt.Errorf("read our own client certificate: %w", err)
+		}
+	}
+	chain, err := certs.ParsePEM(data)
+	if err != nil {
+		return nil, fmt.Errorf("read our own client certificate: %w", err)
+	}
+	facts := certs.Describe(chain[0])
+	return &facts, nil
+}

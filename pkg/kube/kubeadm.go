@@ -1,0 +1,38 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"sigs.k8s.io/yaml"
+)
+
+// CertificateValidity is the lifetime that the cluster's kubeadm configuration gives
+// to certificates (certificateValidityPeriod, since kubeadm.k8s.io/v1beta4). It is 0
+// where there is no such configuration, it says nothing of it, or it may not be read:
+// the default applies then.
+func CertificateValidity(ctx context.Context, client kubernetes.Interface) (time.Duration, error) {
+	const name = "kubeadm-config"
+	object, err := client.CoreV1().ConfigMaps(metav1.NamespaceSystem).Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read configmap %q: %w", metav1.NamespaceSystem+"/"+name, err)
+	}
+	var config struct {
+		CertificateValidityPeriod *metav1.Duration `json:"certificateValidityPeriod"`
+	}
+	if err := yaml.Unmarshal([]byte(object.Data["ClusterConfiguration"]), &config); err != nil {
+		return 0, fmt.Errorf("read ClusterConfiguration in configmap %q: %w\n--validity sets the lifetime without it",
+			metav1.NamespaceSystem+"/"+name, err)
+	}
+	if config.CertificateValidityPeriod == nil || config.CertificateValidityPeriod.Duration <= 0 {
+		return 0, nil
+	}
+	return config.CertificateValidityPeriod.Duration, nil
+}
