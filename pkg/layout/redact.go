@@ -17,9 +17,9 @@ func redact(args arguments) []string {
 	for _, arg := range args {
 		name, value, joined, isFlag := splitFlag(arg)
 		switch {
-		case hideNext && !isFlag:
+		case hideNext && !isFlag && !harmless(arg):
 			out = append(out, redacted)
-		case isFlag && joined && secretFlag(name):
+		case isFlag && joined && secretFlag(name) && !harmless(value):
 			out = append(out, arg[:len(arg)-len(value)]+redacted)
 		case isFlag && joined:
 			out = append(out, arg[:len(arg)-len(value)]+withoutPasswords(value))
@@ -35,8 +35,8 @@ func redact(args arguments) []string {
 // the path of one or a number.
 func secretFlag(name string) bool {
 	name = strings.ToLower(name)
-	for _, harmless := range []string{"file", "dir", "path", "ttl", "url", "expiration"} {
-		if strings.HasSuffix(name, harmless) {
+	for _, ending := range []string{"file", "dir", "path", "ttl", "url", "expiration"} {
+		if strings.HasSuffix(name, ending) {
 			return false
 		}
 	}
@@ -47,6 +47,10 @@ func secretFlag(name string) bool {
 	}
 	return false
 }
+
+// harmless says that a value is a switch or empty, e.g. of
+// --enable-bootstrap-token-auth.
+func harmless(value string) bool { return value == "" || value == "true" || value == "false" }
 
 // withoutPasswords drops the user part of URLs in a comma-separated value.
 func withoutPasswords(value string) string {

@@ -9,6 +9,7 @@ package scan
 import (
 	"context"
 	"crypto/x509"
+	"slices"
 	"strings"
 	"time"
 
@@ -78,6 +79,9 @@ func Scan(ctx context.Context, root hostfs.Root, opts Options) inventory.Node {
 	for i := range entries {
 		node.Certificates = append(node.Certificates, entries[i].Certificate)
 	}
+	slices.SortStableFunc(node.Certificates, func(a, b inventory.Certificate) int {
+		return slices.Index(certs.Services(), a.Service) - slices.Index(certs.Services(), b.Service)
+	})
 	node.Authorities = known.list(entries, now, opts.Within)
 	if opts.NodeName == "" {
 		nameFromKubelet(node)
