@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
@@ -13,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/big"
+	"net"
 	"strings"
 	"testing"
 
@@ -223,6 +225,26 @@ func expectNoCanary(t *testing.T, canaries []string, where, text string) {
 	t.Helper()
 	if findCanary(canaries, text) != "" {
 		t.Errorf("%s shows the key", where)
+	}
+}
+
+// TestKeysServeTLS proves that every kind works where it is used: in a TLS handshake.
+func TestKeysServeTLS(t *testing.T) {
+	ca := certstest.NewCA(t, "ca")
+	for _, like := range []crypto.PublicKey{certstest.RSA2048, certstest.ECDSAP256, certstest.Ed25519} {
+		p := ca.Leaf(t, certstest.WithKey(like, ""), certstest.SANs("example.com"))
+		t.Run(certs.KeyAlgorithm(p.Leaf().PublicKey), func(t *testing.T) {
+			client, server := net.Pipe()
+			done := make(chan error, 1)
+			go func() {
+				done <- tls.Server(server, &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{{
+					Certificate: [][]byte{p.Leaf().Raw}, PrivateKey: p.Key.Signer,
+				}}}).HandshakeContext(t.Context())
+			}()
+			conn := tls.Client(client, &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: pool(ca.Cert), ServerName: "example.com"})
+			require.NoError(t, conn.HandshakeContext(t.Context()))
+			require.NoError(t, <-done)
+		})
 	}
 }
 

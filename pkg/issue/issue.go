@@ -28,8 +28,8 @@ type Issuer interface {
 	Issue(ctx context.Context, r Request) ([]*x509.Certificate, error)
 }
 
-// validate refuses a request that no issuer can fulfil.
-func (r Request) validate() error {
+// validate refuses a request that no issuer can fulfil, or that nobody waits for.
+func (r Request) validate(ctx context.Context) error {
 	switch {
 	case len(r.Old) == 0:
 		return errors.New("issue certificate: there is none to renew")
@@ -38,7 +38,7 @@ func (r Request) validate() error {
 	case r.Now.IsZero():
 		return fmt.Errorf("issue certificate %q: time is not set", r.Old[0].Subject)
 	}
-	return nil
+	return ctx.Err()
 }
 
 // Check refuses a chain that is not a faithful and usable successor: its leaf is

@@ -21,8 +21,8 @@ var _ Issuer = LocalCA{}
 
 // Issue signs a successor. It refuses a CA that did not issue the old certificate,
 // may not sign, is outside its dates, or whose key is another's.
-func (l LocalCA) Issue(_ context.Context, r Request) ([]*x509.Certificate, error) {
-	if err := r.validate(); err != nil {
+func (l LocalCA) Issue(ctx context.Context, r Request) ([]*x509.Certificate, error) {
+	if err := r.validate(ctx); err != nil {
 		return nil, err
 	}
 	ca, caKey, err := l.load()

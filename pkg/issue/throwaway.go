@@ -15,8 +15,8 @@ type Throwaway struct{}
 var _ Issuer = Throwaway{}
 
 // Issue makes CA and certificate.
-func (Throwaway) Issue(_ context.Context, r Request) ([]*x509.Certificate, error) {
-	if err := r.validate(); err != nil {
+func (Throwaway) Issue(ctx context.Context, r Request) ([]*x509.Certificate, error) {
+	if err := r.validate(ctx); err != nil {
 		return nil, err
 	}
 	chain, err := certs.SelfServing(r.Old, r.Key, certs.Renewal{Now: r.Now, Validity: r.Validity})
