@@ -11,7 +11,7 @@ import (
 
 // recoverAll undoes every commit that a process began and did not complete, of
 // whichever rotation. Nothing else may be done on a node before.
-func (s *session) recoverAll(ctx context.Context) error {
+func (s *session) recoverAll(ctx context.Context, current string) error {
 	rotations, err := s.dir.Rotations()
 	if err != nil {
 		return err
@@ -23,7 +23,7 @@ func (s *session) recoverAll(ctx context.Context) error {
 		}
 		if interrupted := incomplete(records); interrupted != nil {
 			// The undoing must not be interrupted in its turn.
-			if err := s.recoverOne(context.WithoutCancel(ctx), r, *interrupted, records); err != nil {
+			if err := s.recoverOne(context.WithoutCancel(ctx), r, current, *interrupted, records); err != nil {
 				return err
 			}
 		}
@@ -45,14 +45,17 @@ func incomplete(records []journal.Record) *journal.Record {
 	return open
 }
 
-func (s *session) recoverOne(ctx context.Context, r *statedir.Rotation, began journal.Record, records []journal.Record) error {
+func (s *session) recoverOne(ctx context.Context, r *statedir.Rotation, current string, began journal.Record, records []journal.Record) error {
 	writer, err := r.Writer(s.Node, s.Engine.Now)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = writer.Close() }()
 	// In the name of the order that was interrupted, and as its answer.
-	l := &log{writer: writer, out: s.Records, token: began.Token, order: began.Order}
+	l := &log{writer: writer, token: began.Token, order: began.Order}
+	if r.ID == current {
+		l.out = s.Records // who reads them expects no other rotation's
+	}
 	t, err := loadTransaction(backupDir(r, began.Order))
 	if err != nil {
 		rec := journal.Record{Kind: journal.Broken, Message: "the process ended in the middle of a commit, and what it did cannot be read: " + err.Error()}

@@ -27,6 +27,8 @@ const (
 	// signatureTimeout is how long a request may wait. A controller manager that was
 	// restarted keeps its lease for half a minute; an administrator may take longer.
 	signatureTimeout = 10 * time.Minute
+	// servingSigner signs the kubelets' serving certificates.
+	servingSigner = "kubernetes.io/kubelet-serving"
 	// minExpiration is what the certificates API accepts at the least.
 	minExpiration = 600
 )
@@ -167,12 +169,25 @@ func newCSR(c inventory.Certificate, old store.Content, key certs.Key, o statedi
 	if err != nil {
 		return journal.CSR{}, err
 	}
-	csr := journal.CSR{TargetID: c.ID(), Signer: c.Issuer.Signer, PEM: string(pem), Usages: c.Usages}
+	csr := journal.CSR{TargetID: c.ID(), Signer: c.Issuer.Signer, PEM: string(pem), Usages: usagesFor(c.Issuer.Signer, old.Leaf())}
 	if o.ValiditySeconds > 0 {
 		seconds := min(max(o.ValiditySeconds, minExpiration), math.MaxInt32)
 		csr.ExpirationSeconds = int32(seconds)
 	}
 	return csr, nil
+}
+
+// usagesFor are the usages that the kubelet itself asks of a signer, in the names of the
+// certificates API. "key encipherment" is for RSA keys; it is kept where it was.
+func usagesFor(signer string, old *x509.Certificate) []string {
+	out := []string{"digital signature"}
+	if old.KeyUsage&x509.KeyUsageKeyEncipherment != 0 {
+		out = append(out, "key encipherment")
+	}
+	if signer == servingSigner {
+		return append(out, "server auth")
+	}
+	return append(out, "client auth")
 }
 
 // nameOf is a file's name for anything.

@@ -79,7 +79,7 @@ func (e *Engine) open(ctx context.Context, id string) (*session, func(), error) 
 }
 
 func (s *session) openLocked(ctx context.Context, id string) error {
-	if err := s.recoverAll(ctx); err != nil {
+	if err := s.recoverAll(ctx, id); err != nil {
 		return err
 	}
 	rotation, err := s.dir.Rotation(id)

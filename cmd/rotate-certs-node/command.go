@@ -1,0 +1,81 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rotate-certs/rotate-certs/pkg/component"
+	"github.com/rotate-certs/rotate-certs/pkg/version"
+)
+
+func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
+	p := &program{stdout: stdout, stderr: stderr}
+	root := &cobra.Command{
+		Use:   "rotate-certs-node",
+		Short: "Scan and renew the certificates of one Kubernetes node",
+		Long: `Scan and renew the certificates of one Kubernetes node.
+
+"kubectl rotate-certs" runs this program on every node in a short-lived pod. It can
+also be used by hand, as root on a node, also when the cluster is down:
+
+  rotate-certs-node scan
+  rotate-certs-node rotate --service etcd,kube-apiserver
+
+Exit codes: 0 done and proven; 1 failed, the node is as it was before; 2 a person
+must look.`,
+		SilenceErrors: true, SilenceUsage: true,
+	}
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	flags := root.PersistentFlags()
+	flags.StringVar(&p.root, "root", "/", "where the node's root directory is mounted")
+	flags.StringVar(&p.nodeName, "node-name", "", "the node's name in the API (default: the kubelet's --hostname-override, else the host name)")
+	root.AddCommand(p.scanCommand(), p.runCommand(), p.orderCommand(), p.followCommand(), p.healthCommand(), p.rotateCommand(), p.versionCommand())
+	return root
+}
+
+func (p *program) scanCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "scan",
+		Short: "Print the node's inventory as one line of JSON; changes nothing",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return p.print(p.scan(cmd.Context()))
+		},
+	}
+}
+
+func (p *program) healthCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "health",
+		Short: "Print how etcd and this node's API server are, as one line of JSON",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return p.print(component.Health(cmd.Context(), p.hostRoot(), p.discover()))
+		},
+	}
+}
+
+func (p *program) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintln(p.stdout, version.String())
+			return err
+		},
+	}
+}
+
+// print writes one line of JSON.
+func (p *program) print(v any) error {
+	if err := json.NewEncoder(p.stdout).Encode(v); err != nil {
+		return fmt.Errorf("print: %w", err)
+	}
+	return nil
+}

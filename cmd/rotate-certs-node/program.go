@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"io"
+	"sync"
+
+	"github.com/rotate-certs/rotate-certs/pkg/component"
+	"github.com/rotate-certs/rotate-certs/pkg/hostfs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/journal/statedir"
+	"github.com/rotate-certs/rotate-certs/pkg/kube/nodecsr"
+	"github.com/rotate-certs/rotate-certs/pkg/layout"
+	"github.com/rotate-certs/rotate-certs/pkg/rotate"
+	"github.com/rotate-certs/rotate-certs/pkg/scan"
+)
+
+// program is what the commands share.
+type program struct {
+	root, nodeName string
+	stdout, stderr io.Writer
+}
+
+func (p *program) hostRoot() hostfs.Root { return hostfs.Root(p.root) }
+
+func (p *program) scan(ctx context.Context) inventory.Node {
+	root := p.hostRoot()
+	return scan.Scan(ctx, root, scan.Options{
+		NodeName: p.nodeName,
+		History:  func() ([]inventory.Rotation, int64, error) { return statedir.History(root) },
+	})
+}
+
+// discover is scan without a look at certificates and endpoints: enough to know whom
+// to ask, and cheap enough to be asked again and again.
+func (p *program) discover() inventory.Node {
+	return layout.Discover(p.hostRoot(), layout.Options{NodeName: p.nodeName}).Node
+}
+
+// engine is the real one; the caller closes it.
+func (p *program) engine() (*rotate.Engine, func()) {
+	root := p.hostRoot()
+	found := p.discover()
+	runtime := &component.Runtime{Root: root, Node: found.Name, CRISocket: found.CRISocket, DBusSocket: found.DBusSocket}
+	e := &rotate.Engine{
+		Root: root, Node: found.Name,
+		Scan:      func(ctx context.Context) (inventory.Node, error) { return p.scan(ctx), ctx.Err() },
+		Restarter: runtime, Prober: rotate.Live{Root: root}, LastWords: runtime.LastWords,
+		Records: &lockedWriter{w: p.stdout},
+	}
+	if found.KubeletConf != "" {
+		e.Requests = &nodecsr.Requests{Root: root, Kubeconfig: found.KubeletConf, Node: found.Name}
+	}
+	return e, runtime.Close
+}
+
+// lockedWriter keeps lines whole.
+type lockedWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *lockedWriter) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(b)
+}

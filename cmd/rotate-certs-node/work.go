@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/hostfs"
+	"github.com/rotate-certs/rotate-certs/pkg/journal"
+	"github.com/rotate-certs/rotate-certs/pkg/journal/statedir"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+func (p *program) runCommand() *cobra.Command {
+	var rotation string
+	cmd := &cobra.Command{
+		Use:   "run --rotation ID",
+		Short: "Carry out the orders of a rotation until it ends; the main process of a node pod",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			engine, closeEngine := p.engine()
+			defer closeEngine()
+			return engine.Run(cmd.Context(), rotation)
+		},
+	}
+	addRotation(cmd, &rotation)
+	return cmd
+}
+
+func (p *program) orderCommand() *cobra.Command {
+	var rotation string
+	cmd := &cobra.Command{
+		Use:   "order --rotation ID",
+		Short: "Read one order as JSON on standard input and put it into the inbox of a rotation",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			data, err := io.ReadAll(io.LimitReader(cmd.InOrStdin(), hostfs.MaxFile+1))
+			if err != nil {
+				return fmt.Errorf("read order: %w", err)
+			}
+			if len(data) > hostfs.MaxFile {
+				return fmt.Errorf("read order: %w", hostfs.ErrTooLarge)
+			}
+			var o plan.Order
+			if err := json.Unmarshal(data, &o); err != nil {
+				return fmt.Errorf("read order: %w", err)
+			}
+			r, err := openRotation(p.hostRoot(), rotation)
+			if err != nil {
+				return err
+			}
+			if _, err := r.PutOrder(o); err != nil {
+				return err
+			}
+			return p.print(map[string]bool{"accepted": true})
+		},
+	}
+	addRotation(cmd, &rotation)
+	return cmd
+}
+
+func openRotation(root hostfs.Root, id string) (*statedir.Rotation, error) {
+	dir, err := statedir.Open(root)
+	if err != nil {
+		return nil, err
+	}
+	return dir.Rotation(id)
+}
+
+// signOfLife is how often follow prints an empty line, so that who reads it through a
+// connection can tell silence from a broken connection.
+const signOfLife = 2 * time.Second
+
+func (p *program) followCommand() *cobra.Command {
+	var rotation string
+	var after int64
+	cmd := &cobra.Command{
+		Use:   "follow --rotation ID",
+		Short: "Print a rotation's records as lines of JSON, until its process has ended",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			out := &lines{w: p.stdout}
+			ctx, cancel := context.WithCancel(cmd.Context())
+			defer cancel()
+			go out.beat(ctx)
+			err := statedir.Follow(ctx, p.hostRoot(), rotation, after, func(rec journal.Record) error {
+				line, err := json.Marshal(rec)
+				if err != nil {
+					return err
+				}
+				return out.write(line)
+			})
+			if cmd.Context().Err() != nil && errors.Is(err, context.Canceled) {
+				return nil // asked to end
+			}
+			return err
+		},
+	}
+	addRotation(cmd, &rotation)
+	cmd.Flags().Int64Var(&after, "after", 0, "print only records after this sequence number")
+	return cmd
+}
+
+// lines writes whole lines from two goroutines.
+type lines struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *lines) write(line []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, err := l.w.Write(append(line, '\n'))
+	return err
+}
+
+func (l *lines) beat(ctx context.Context) {
+	tick := time.NewTicker(signOfLife)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if l.write(nil) != nil {
+				return
+			}
+		}
+	}
+}
+
+func (p *program) rotateCommand() *cobra.Command {
+	var services []string
+	var all bool
+	var req plan.Request
+	var restart string
+	cmd := &cobra.Command{
+		Use:   "rotate --service NAME[,NAME…] | --all",
+		Short: "Renew certificates of this node alone, by hand",
+		Long: `Renew certificates of this node alone, by hand, as root on the node.
+
+The same way forth and back as through "kubectl rotate-certs", but nobody looks at the
+other nodes: see to it that etcd keeps its quorum without this one.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var err error
+			if all {
+				req.Services = certs.Services()
+			} else if req.Services, err = certs.ParseServices(services); err != nil {
+				return err
+			}
+			if len(req.Services) == 0 {
+				return errors.New("say which services: --service NAME, or --all")
+			}
+			switch req.Restart = plan.RestartPolicy(restart); req.Restart {
+			case plan.RestartAlways, plan.RestartIfNeeded, plan.RestartNever:
+			default:
+				return fmt.Errorf("--restart %q: want always, if-needed or never", restart)
+			}
+			engine, closeEngine := p.engine()
+			defer closeEngine()
+			engine.Alone = true
+			err = engine.ByHand(cmd.Context(), req)
+			if errors.Is(err, plan.ErrNothing) {
+				fmt.Fprintln(p.stderr, "nothing to do: these services have no certificate on this node")
+				return nil
+			}
+			return err
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringSliceVar(&services, "service", nil, "services whose certificates to renew")
+	flags.BoolVar(&all, "all", false, "all services")
+	flags.DurationVar(&req.Validity, "validity", 0, "for how long the new certificates are valid (default 8760h, never past their CA)")
+	flags.StringVar(&restart, "restart", string(plan.RestartAlways), "always, if-needed, or never")
+	cmd.MarkFlagsMutuallyExclusive("service", "all")
+	return cmd
+}
+
+func addRotation(cmd *cobra.Command, id *string) {
+	cmd.Flags().StringVar(id, "rotation", "", "the rotation's id")
+	// Fails only for a flag that does not exist.
+	_ = cmd.MarkFlagRequired("rotation")
+}

@@ -1,0 +1,117 @@
+package rotate
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/journal"
+	"github.com/rotate-certs/rotate-certs/pkg/journal/statedir"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+var (
+	// ErrAsBefore means that a rotation by hand failed and the node is as it was.
+	ErrAsBefore = errors.New("the node is as it was before")
+	// ErrNeedsPerson means that the node is neither provably old nor provably new.
+	ErrNeedsPerson = errors.New("a person must look at this node")
+)
+
+// ByHand rotates this node alone, as a person on the node asks for: plan, stage,
+// commit, with the same journal and the same way back. There is no lock over other
+// nodes and no gate on the cluster's health; that is on the person. Nothing to do is
+// an error, [plan.ErrNothing]. A failure wraps [ErrAsBefore] or [ErrNeedsPerson].
+func (e *Engine) ByHand(ctx context.Context, req plan.Request) error {
+	s, release, err := e.open(ctx, newID())
+	if err != nil {
+		return err
+	}
+	defer release()
+	node, err := e.Scan(ctx)
+	if err != nil {
+		return err
+	}
+	step, err := stepOf(node, req)
+	if err != nil {
+		return err
+	}
+	fence, err := s.dir.Fence()
+	if err != nil {
+		return err
+	}
+	order := plan.Order{
+		Rotation: s.rotation.ID, Token: max(fence.Token, node.Token) + 1, Scope: req.Scope(), StartTime: e.now().UTC(),
+		Restart: req.Restart, ValiditySeconds: int64(req.Validity.Seconds()),
+	}
+	stage := order
+	stage.Kind, stage.Step = plan.OrderStage, step
+	commit := order
+	commit.Kind = plan.OrderCommit
+	for _, o := range []plan.Order{stage, commit} {
+		answer, err := s.carryOut(ctx, o)
+		if err != nil {
+			return err
+		}
+		if err := asError(answer); err != nil {
+			return errors.Join(err, s.abandon("it failed"))
+		}
+	}
+	order.Kind = plan.OrderFinish
+	_, err = s.carryOut(ctx, order)
+	return err
+}
+
+// stepOf plans this node alone.
+func stepOf(node inventory.Node, req plan.Request) (*plan.Step, error) {
+	p, err := plan.Build([]inventory.Node{node}, req, nil)
+	if err != nil {
+		return nil, err
+	}
+	for _, step := range p.Steps() {
+		if !step.Idle() {
+			return &step, nil
+		}
+	}
+	return nil, plan.ErrNothing
+}
+
+// carryOut gives an order to ourselves, through the inbox like any other, and returns
+// its answer.
+func (s *session) carryOut(ctx context.Context, o plan.Order) (journal.Record, error) {
+	number, err := s.rotation.PutOrder(o)
+	if err != nil {
+		return journal.Record{}, err
+	}
+	if _, err := s.handle(ctx, statedir.Order{Number: number, Order: o}); err != nil {
+		return journal.Record{}, err
+	}
+	records, err := s.rotation.Records()
+	if err != nil {
+		return journal.Record{}, err
+	}
+	return records[len(records)-1], nil
+}
+
+func asError(answer journal.Record) error {
+	said := answer.Message
+	if answer.Hint != "" {
+		said += "\n" + answer.Hint
+	}
+	switch answer.Kind {
+	case journal.Staged, journal.Committed, journal.Finished:
+		return nil
+	case journal.Broken:
+		return fmt.Errorf("%w: %s", ErrNeedsPerson, said)
+	default:
+		return fmt.Errorf("%w: %s", ErrAsBefore, said)
+	}
+}
+
+func newID() string {
+	var b [3]byte
+	_, _ = rand.Read(b[:]) // never fails, see crypto/rand
+	return hex.EncodeToString(b[:])
+}
