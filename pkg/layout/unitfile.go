@@ -2,6 +2,7 @@ package layout
 
 import (
 	"maps"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -64,12 +65,12 @@ func loadUnit(root hostfs.Root, name string) (*unit, bool) {
 	for _, file := range []string{name, template} {
 		for _, dir := range unitDirs {
 			p := path.Join(dir, file)
-			if _, err := root.Stat(p); err != nil {
-				continue
+			if masked(root, p) {
+				return nil, false
 			}
 			data, err := root.ReadFile(p)
 			if err != nil {
-				return nil, false // a link to /dev/null: masked
+				continue
 			}
 			u.path, u.preset = p, dir != unitDirs[0] && dir != unitDirs[1]
 			lines = parseUnit(string(data))
@@ -89,6 +90,17 @@ func loadUnit(root hostfs.Root, name string) (*unit, bool) {
 	}
 	u.apply(root, lines, instance)
 	return u, true
+}
+
+// masked says whether a unit file is a link to /dev/null. The link itself is looked
+// at: a node pod need not see the host's devices.
+func masked(root hostfs.Root, file string) bool {
+	local, err := root.LocalNoFollow(file)
+	if err != nil {
+		return false
+	}
+	target, err := os.Readlink(local)
+	return err == nil && target == "/dev/null"
 }
 
 // apply evaluates the assignments in order; an empty value resets a list.
