@@ -55,7 +55,8 @@ func restore(root hostfs.Root, s inventory.Store, dir string) error {
 }
 
 func (f savedFile) putBack(root hostfs.Root, data []byte) error {
-	local, err := root.Local(f.Path)
+	// The path is the real file's: a symlink there now has come since.
+	local, err := root.LocalNoFollow(f.Path)
 	if err != nil {
 		return err
 	}
