@@ -49,6 +49,9 @@ func (c Cluster) Init(m Member) (string, error) {
 func (c Cluster) Join(m Member) (string, error) {
 	doc := document{
 		"nodeRegistration": c.registration(m),
+		// The kubelets are told to find it in the directory of all
+		// certificates, but joining ignores that.
+		"caCertPath": path.Join(c.certificatesDir(), "ca.crt"),
 		"discovery": document{"bootstrapToken": document{
 			"token":             c.Token,
 			"apiServerEndpoint": c.Endpoint,
@@ -103,6 +106,13 @@ func (c Cluster) HasDNS() bool {
 	dns, _ := c.Overrides["ClusterConfiguration"]["dns"].(document)
 	disabled, _ := dns["disabled"].(bool)
 	return !disabled
+}
+
+func (c Cluster) certificatesDir() string {
+	if dir, ok := c.Overrides["ClusterConfiguration"]["certificatesDir"].(string); ok {
+		return dir
+	}
+	return "/etc/kubernetes/pki"
 }
 
 func (c Cluster) init(m Member) document {

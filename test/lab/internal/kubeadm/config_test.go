@@ -96,7 +96,7 @@ nodeRegistration: {name: ignored, kubeletExtraArgs: [{name: v, value: "4"}]}
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"bindPort: 7443", "name: v", "name: cp2", "advertiseAddress: 10.10.0.12"} {
+	for _, want := range []string{"bindPort: 7443", "name: v", "name: cp2", "advertiseAddress: 10.10.0.12", "caCertPath: /opt/k8s/pki/ca.crt"} {
 		if !strings.Contains(join, want) {
 			t.Errorf("no %q in\n%s", want, join)
 		}

@@ -42,7 +42,7 @@ func Down(name string) error {
 	if err := os.RemoveAll(dirOf(name)); err != nil {
 		return fmt.Errorf("remove lab %q: %w", name, err)
 	}
-	return nil
+	return restoreLimits()
 }
 
 // Exists tells whether anything of a lab is there, whole or in parts.

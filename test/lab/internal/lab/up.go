@@ -130,6 +130,9 @@ func (l *Lab) boot(config kubeadm.Cluster, built parts.Parts) error {
 	if err := l.save(); err != nil {
 		return err
 	}
+	if err := raiseLimits(); err != nil {
+		return err
+	}
 	if err := os.Symlink(built.Kubectl(), l.path("bin", "kubectl")); err != nil {
 		return err
 	}
@@ -168,6 +171,9 @@ func (l *Lab) boot(config kubeadm.Cluster, built parts.Parts) error {
 	}
 	l.step("waiting until everything is ready")
 	if err := l.awaitReady(config); err != nil {
+		return err
+	}
+	if err := l.forgetRedirection(config); err != nil {
 		return err
 	}
 	l.Ready = true
@@ -220,6 +226,18 @@ func (l *Lab) redirectManifests(config kubeadm.Cluster, n *Node) error {
 		return err
 	}
 	return os.Symlink(target, link)
+}
+
+// forgetRedirection removes the link that redirectManifests made, so that the
+// usual directory cannot be mistaken for the one in use.
+func (l *Lab) forgetRedirection(config kubeadm.Cluster) error {
+	if config.StaticPodPath() == kubeadm.ManifestDir {
+		return nil
+	}
+	return l.eachNode(func(n *Node) error {
+		_, err := l.onNode(n, nil, "rm", "-f", kubeadm.ManifestDir)
+		return err
+	})
 }
 
 // eachNode calls do for all nodes at once.
