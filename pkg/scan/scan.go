@@ -9,6 +9,7 @@ package scan
 import (
 	"context"
 	"crypto/x509"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -59,7 +60,7 @@ func Scan(ctx context.Context, root hostfs.Root, opts Options) inventory.Node {
 	node := &found.Node
 	node.Time, node.ProgramVersion = now.UTC(), version.Version
 
-	entries := read(root, node.Certificates)
+	entries := withoutStrays(node, read(root, node.Certificates))
 	known := loadAuthorities(root, &found)
 	loose := readDirectories(root, &found)
 	known.add(loose.authorities...)
@@ -109,6 +110,30 @@ func read(root hostfs.Root, found []inventory.Certificate) []entry {
 		out[i].chain, out[i].keyErr = content.Chain, content.KeyErr
 	}
 	return out
+}
+
+// componentUsers are whom the API server takes components for.
+var componentUsers = []string{"system:kube-scheduler", "system:kube-controller-manager", "system:kube-proxy", "system:node:"}
+
+// withoutStrays drops what looks like a person's kubeconfig by its place, but is a
+// component's by its user: nothing here uses it, and it must not be renewed as if
+// nothing had to be restarted.
+func withoutStrays(node *inventory.Node, entries []entry) []entry {
+	return slices.DeleteFunc(entries, func(e entry) bool {
+		if e.Service != certs.Admin || len(e.chain) == 0 {
+			return false
+		}
+		user := e.leaf().Subject.CommonName
+		for _, name := range componentUsers {
+			if !strings.HasPrefix(user, name) {
+				continue
+			}
+			node.NotInspected = append(node.NotInspected, inventory.NotInspected{
+				Path: e.Store.Cert, Reason: fmt.Sprintf("holds a certificate of %q, but no component found on this node uses it", user)})
+			return true
+		}
+		return false
+	})
 }
 
 // nodeUser is what the API server calls a kubelet, before its node's name.
