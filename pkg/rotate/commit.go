@@ -119,6 +119,7 @@ type committing struct {
 	t       *transaction
 	log     *log
 	undoing bool
+	outages []*outage
 	// restarted are the services that were, or were begun to be, restarted.
 	restarted []certs.Service
 }
@@ -126,6 +127,7 @@ type committing struct {
 // apply makes everything new and proves it. A panic is an error, to be undone.
 func (c *committing) apply(ctx context.Context, materials []store.Material) (err error) {
 	defer recoverAs(&err)
+	defer c.closeOutages()
 	for n, i := range c.t.Items {
 		if err := store.Swap(c.Root, i.Certificate.Store, materials[n]); err != nil {
 			return &failure{service: i.Certificate.Service, what: i.Certificate.Name + " could not be replaced", cause: err}

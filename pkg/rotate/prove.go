@@ -91,7 +91,9 @@ func (c *committing) proveItem(ctx context.Context, i item) error {
 			proven = true
 		}
 	}
-	if !proven || (!c.t.restartsFor(i) && len(i.Certificate.Served) == 0) {
+	// A server that accepts it says nothing about whether a running client uses it yet.
+	inUse := c.t.restartsFor(i) || len(i.Certificate.Served) > 0 || len(c.t.components(i.Certificate.Service)) == 0
+	if !proven || !inUse {
 		return c.proven(i, c.indirect(i))
 	}
 	return nil

@@ -60,7 +60,6 @@ func (c *committing) restart(ctx context.Context, services []certs.Service) erro
 					begun = append(begun, r)
 				}
 				if err != nil {
-					closeAll(begun)
 					return err
 				}
 			}
@@ -100,7 +99,6 @@ func (c *committing) stop(ctx context.Context, target inventory.Component, why s
 
 // awaitAll waits for all of them at the same time, each with its own deadline.
 func (c *committing) awaitAll(ctx context.Context, begun []*restarting) error {
-	defer closeAll(begun)
 	g, first := errgroup.WithContext(ctx)
 	for _, r := range begun {
 		g.Go(func() (err error) {
@@ -138,6 +136,7 @@ func (c *committing) await(ctx, first context.Context, r *restarting) error {
 	if err != nil {
 		return c.unwell(ctx, r.component, fmt.Sprintf("%s did not stay up", service), err)
 	}
+	r.outage.close()
 	err = c.log.write(journal.Record{Kind: journal.Restarted, Service: service, UnavailableSeconds: r.outage.seconds()})
 	if err != nil {
 		return err
@@ -152,10 +151,12 @@ func (c *committing) unwell(ctx context.Context, target inventory.Component, wha
 	return &failure{service: target.Service, what: what, cause: cause, why: strings.Join(words, " | ")}
 }
 
-func closeAll(all []*restarting) {
-	for _, r := range all {
-		r.outage.close()
+// closeOutages ends every measurement; also those that a panic left running.
+func (c *committing) closeOutages() {
+	for _, o := range c.outages {
+		o.close()
 	}
+	c.outages = nil
 }
 
 // outage measures for how long a health endpoint does not answer well.
@@ -179,6 +180,7 @@ func (c *committing) watchOutage(ctx context.Context, target inventory.Component
 	// Measured beyond the stop's own deadline.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	o := &outage{cancel: cancel, changed: make(chan struct{}, 1)}
+	c.outages = append(c.outages, o)
 	if target.Health == "" {
 		return o
 	}
@@ -243,7 +245,7 @@ func (o *outage) waitHealthy(ctx context.Context) error {
 func (o *outage) seconds() float64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.total.Round(time.Millisecond).Seconds()
+	return float64(o.total.Milliseconds()) / 1000
 }
 
 func (o *outage) close() {

@@ -61,6 +61,7 @@ func (c *committing) restartOld(ctx context.Context) (problems []string) {
 	var err error
 	func() {
 		defer recoverAs(&err)
+		defer c.closeOutages()
 		affected := c.affected(ctx)
 		if err = c.restart(ctx, affected); err == nil {
 			err = c.proveOld(ctx, affected)

@@ -1,0 +1,306 @@
+package rotate
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/component"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/journal"
+	"github.com/rotate-certs/rotate-certs/pkg/journal/statedir"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+var (
+	commitOrder = plan.Order{Kind: plan.OrderCommit}
+	finish      = plan.Order{Kind: plan.OrderFinish}
+	abandon     = plan.Order{Kind: plan.OrderAbandon}
+)
+
+// rotateAll stages, commits and finishes, and returns what was recorded.
+func rotateAll(n *fakeNode, policy plan.RestartPolicy, services ...certs.Service) *records {
+	n.t.Helper()
+	e, r := n.engine()
+	n.stage(policy, services...)
+	r.orderAfter(n, journal.Staged, commitOrder)
+	r.orderAfter(n, journal.Committed, finish)
+	for _, bad := range []journal.Kind{journal.RolledBack, journal.Broken, journal.Failed, journal.Refused} {
+		r.orderAfter(n, bad, abandon)
+	}
+	if err := run(n.t, n.t.Context(), e); err != nil {
+		n.t.Fatal(err)
+	}
+	return r
+}
+
+func TestEverythingIsRenewedAndProven(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFakeNode(t)
+		r := rotateAll(n, plan.RestartAlways)
+		n.isAll(true)
+		n.noSecrets()
+		if got := r.last().Kind; got != journal.Finished {
+			t.Fatalf("ends with %s: %s", got, r.last().Message)
+		}
+		want := []certs.Service{certs.KubeAPIServer, certs.Etcd, certs.KubeControllerManager, certs.KubeScheduler, certs.Kubelet}
+		if !slices.Equal(n.started, want) {
+			t.Errorf("restarted in the order %v, want %v", n.started, want)
+		}
+		committed := r.of(journal.Committed)[0]
+		if len(committed.Renewals) != len(owners) {
+			t.Errorf("%d renewals reported, want %d", len(committed.Renewals), len(owners))
+		}
+		for _, renewal := range committed.Renewals {
+			if renewal.Old.FingerprintSHA256 == renewal.New.FingerprintSHA256 || renewal.Old.SerialNumber == renewal.New.SerialNumber {
+				t.Errorf("%s: old and new are the same", renewal.ID)
+			}
+		}
+		for name, method := range map[string]journal.Method{
+			"apiserver@": journal.Handshake, "etcd-peer@": journal.Handshake, "kubelet-server@": journal.Handshake,
+			"scheduler.conf@": journal.Authenticated, "front-proxy-client@": journal.Authenticated,
+		} {
+			if !r.proven(name, method) {
+				t.Errorf("%s is not proven by %s", name, method)
+			}
+		}
+		// What the kubelet must start again is proven before the kubelet is touched.
+		if r.index(journal.Restarting, certs.Kubelet) < r.indexProven("apiserver@") {
+			t.Error("the kubelet was restarted before the API server was proven")
+		}
+		for _, rec := range r.of(journal.Restarted) {
+			if rec.UnavailableSeconds < 0.3 || rec.UnavailableSeconds > 1 {
+				t.Errorf("%s was unavailable for %v s, want about 0.5", rec.Service, rec.UnavailableSeconds)
+			}
+		}
+		n.stagedIsEmpty()
+		n.backupIsPrivate()
+	})
+}
+
+func TestOnlyTheServiceInScopeIsTouched(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFakeNode(t)
+		before := n.snapshot()
+		rotateAll(n, plan.RestartAlways, certs.KubeScheduler)
+		n.isAll(true, certs.KubeScheduler)
+		n.isAll(false, certs.Etcd, certs.KubeAPIServer, certs.KubeControllerManager, certs.Kubelet, certs.Admin)
+		if !slices.Equal(n.started, []certs.Service{certs.KubeScheduler}) {
+			t.Errorf("restarted %v", n.started)
+		}
+		for path, was := range n.snapshot() {
+			if path != "/etc/kubernetes/scheduler.conf" && before[path] != was {
+				t.Errorf("%s was changed", path)
+			}
+		}
+	})
+}
+
+func TestWhatFailsItsProofIsUndone(t *testing.T) {
+	const service = certs.KubeControllerManager
+	for _, test := range []struct {
+		name        string
+		prepare     func(n *fakeNode)
+		what, words string
+	}{
+		{"the component cannot start", func(n *fakeNode) { n.breaks[service] = true },
+			"kube-controller-manager did not start again within 1m0s", "panic: bad certificate in kube-controller-manager"},
+		{"it starts and is not healthy", func(n *fakeNode) {
+			n.onStop = func(s certs.Service) { n.unhealthy[s] = s == service && len(n.started) < 6 }
+		}, "kube-controller-manager did not become healthy within 1m0s", "status 500"},
+		{"it still serves the old certificate", func(n *fakeNode) { n.keepsOld[certs.KubeAPIServer] = true },
+			"127.0.0.1:6443 does not show the new certificate of apiserver", "valid until"},
+		{"its new client certificate is not accepted", func(n *fakeNode) {
+			n.onStop = func(certs.Service) { // while staging it still was
+				n.rejects = func(c inventory.Certificate, leaf *x509.Certificate) error {
+					if c.Name == "controller-manager.conf" {
+						return fmt.Errorf("401: %w", component.ErrRejected)
+					}
+					return nil
+				}
+			}
+		}, "server-of-controller-manager.conf does not accept the new certificate", "401"},
+		{"a program error", func(n *fakeNode) {
+			n.onStop = func(s certs.Service) {
+				if s == service {
+					n.onStop = nil
+					panic("index out of range")
+				}
+			}
+		}, "the commit failed", "program error in"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newFakeNode(t)
+				before := n.snapshot()
+				test.prepare(n)
+				r := rotateAll(n, plan.RestartAlways)
+				n.isAll(false)
+				n.sameAs(before)
+				n.noSecrets()
+				n.stagedIsEmpty()
+				rolledBack := r.of(journal.RolledBack)
+				if len(rolledBack) != 1 {
+					t.Fatalf("records: %s\n%+v", r.kinds(), r.last())
+				}
+				if got := r.of(journal.RollingBack)[0].Message; !strings.Contains(got, test.what) {
+					t.Errorf("undone because %q, want %q", got, test.what)
+				}
+				if got := rolledBack[0].Message; !strings.Contains(got, test.words) {
+					t.Errorf("cause %q, want %q in it", got, test.words)
+				}
+			})
+		})
+	}
+}
+
+func TestWhatCannotBeProvenOldEitherNeedsAPerson(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFakeNode(t)
+		n.stuck[certs.Etcd] = true
+		r := rotateAll(n, plan.RestartAlways, certs.Etcd)
+		broken := r.of(journal.Broken)
+		if len(broken) != 1 {
+			t.Fatalf("records: %s", r.kinds())
+		}
+		if !strings.Contains(broken[0].Message, "etcd") || !strings.Contains(broken[0].Hint, "/var/lib/rotate-certs/rotations/7f3c2a/backup/2") {
+			t.Errorf("message %q\nhint %q", broken[0].Message, broken[0].Hint)
+		}
+		for _, name := range []string{"etcd-server", "etcd-peer"} {
+			if certs.Fingerprint(n.onDisk(name)) != n.original[name] {
+				t.Errorf("%s was not put back", name)
+			}
+		}
+	})
+}
+
+func TestRestartPolicies(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		policy  plan.RestartPolicy
+		reloads bool
+		started []certs.Service
+		method  journal.Method // of the API server's serving pair
+		kubelet journal.Method // of the API server's client pair to kubelets
+	}{
+		{"if needed, and it reloads", plan.RestartIfNeeded, true, nil, journal.Handshake, journal.HotReload},
+		{"if needed, and it does not reload", plan.RestartIfNeeded, false, []certs.Service{certs.KubeAPIServer}, journal.Handshake, journal.Authenticated},
+		{"never, and it reloads", plan.RestartNever, true, nil, journal.Handshake, journal.HotReload},
+		{"never, and it does not reload", plan.RestartNever, false, nil, journal.FileOnly, journal.HotReload},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newFakeNode(t)
+				n.reloads = test.reloads
+				r := rotateAll(n, test.policy, certs.KubeAPIServer)
+				if r.last().Kind != journal.Finished {
+					t.Fatalf("records: %s", r.kinds())
+				}
+				if !slices.Equal(n.started, test.started) {
+					t.Errorf("restarted %v, want %v", n.started, test.started)
+				}
+				if !r.proven("apiserver@", test.method) {
+					t.Errorf("apiserver is not proven by %s: %+v", test.method, r.of(journal.Proven))
+				}
+				if !r.proven("apiserver-kubelet-client@", test.kubelet) {
+					t.Errorf("apiserver-kubelet-client is not proven by %s", test.kubelet)
+				}
+			})
+		})
+	}
+}
+
+func TestCompromisedKeysAreDestroyedAfterProof(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFakeNode(t)
+		e, r := n.engine()
+		n.order(plan.Order{Kind: plan.OrderStage, Step: n.step(plan.RestartAlways, certs.Etcd), Restart: plan.RestartAlways, DestroyOldKeys: true})
+		r.orderAfter(n, journal.Staged, commitOrder)
+		r.orderAfter(n, journal.Committed, finish)
+		if err := run(t, t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+		n.isAll(true, certs.Etcd)
+		if _, err := os.Stat(n.state("backup/2")); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the backup of compromised keys is still there: %v", err)
+		}
+	})
+}
+
+func TestAnExpiredClusterCanBeRotated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFakeNode(t)
+		n.rejects = func(c inventory.Certificate, leaf *x509.Certificate) error {
+			if n.all[certs.KubeAPIServer].id == 1 { // until it runs on its new certificate
+				return errors.New("connection refused")
+			}
+			return nil
+		}
+		n.unhealthy[certs.KubeAPIServer] = true
+		n.onStop = func(s certs.Service) {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			n.unhealthy[s] = false
+		}
+		r := rotateAll(n, plan.RestartAlways)
+		if r.last().Kind != journal.Finished {
+			t.Fatalf("records: %s: %s", r.kinds(), r.last().Message)
+		}
+		n.isAll(true)
+	})
+}
+
+func TestARecordThatCannotBeWrittenStopsEverythingAndIsUndone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFakeNode(t)
+		before := n.snapshot()
+		e, r := n.engine()
+		s, release, err := e.open(t.Context(), rotationID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.hook = func(rec journal.Record) {
+			if rec.Kind == journal.Restarting {
+				_ = s.writer.Close() // as good as a full disk
+			}
+		}
+		n.stage(plan.RestartAlways)
+		n.order(commitOrder)
+		orders, err := s.rotation.Orders(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.handle(t.Context(), orders[0]); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.handle(t.Context(), orders[1]); err == nil {
+			t.Fatal("the process goes on although it cannot record what it does")
+		}
+		release()
+		n.isAll(false)
+		n.sameAs(before)
+		// The next process says so.
+		e, r = n.engine()
+		n.order(abandon)
+		if err := run(t, context.Background(), e); err != nil {
+			t.Fatal(err)
+		}
+		if len(r.of(journal.RolledBack)) != 1 {
+			t.Errorf("records of the next process: %s", r.kinds())
+		}
+		n.sameAs(before)
+	})
+}
+
+func (n *fakeNode) state(path string) string {
+	return filepath.Join(string(n.tree.Root), statedir.HostPath, "rotations", rotationID, path)
+}
