@@ -1,0 +1,164 @@
+package plugin
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/kube"
+)
+
+// checkOptions are the flags of check, and what Complete makes of them.
+type checkOptions struct {
+	*app
+	*connectionFlags
+
+	within   durationFlag
+	services []string
+	nodes    []string
+	output   string
+
+	wanted []certs.Service
+	format format
+	conn   connection
+}
+
+func (a *app) checkCommand(flags *connectionFlags) *cobra.Command {
+	o := &checkOptions{app: a, connectionFlags: flags}
+	cmd := &cobra.Command{
+		Use:   checkName,
+		Short: "Show every certificate of every node, and what needs attention",
+		Long: `Show every certificate of every node: when it ends, its CA, whether what is served is
+what is on disk. Looks through short-lived pods that only read; nothing is changed.
+
+Exit codes: 0 all is well; 1 something needs attention, or could not be inspected;
+2 nothing could be looked at.`,
+		Example: `  # What ends within three months?
+  kubectl rotate-certs check --within 90d
+
+  # One service on one node, with SANs, serials and paths
+  kubectl rotate-certs check --service kube-apiserver --node cp1 -o wide`,
+		Args:              noArguments,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.Complete(cmd); err != nil {
+				return err
+			}
+			if err := o.Validate(); err != nil {
+				return err
+			}
+			return o.Run(cmd.Context())
+		},
+	}
+	plain(cmd)
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.Var(&o.within, "within", "How near its end a certificate needs attention, such as 90d (default: 30d, or a fifth of a shorter life)")
+	f.StringSliceVar(&o.services, "service", nil, "Only these services")
+	f.StringSliceVar(&o.nodes, "node", nil, "Only these nodes")
+	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(formats, ", "))
+	o.addPodFlags(f)
+	complete(cmd, "service", completeServices)
+	complete(cmd, "node", a.completeNodes(flags))
+	complete(cmd, "output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+// noArguments refuses words after a command that takes flags only.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return fmt.Errorf("unexpected argument %q\nsee: %s --help", args[0], cmd.CommandPath())
+}
+
+// Complete parses the words into typed values.
+func (o *checkOptions) Complete(*cobra.Command) error {
+	var err error
+	if o.wanted, err = certs.ParseServices(o.services); err != nil {
+		return err
+	}
+	o.nodes = trimmed(o.nodes)
+	if o.format, err = parseFormat(o.output); err != nil {
+		return err
+	}
+	o.conn, err = o.connection()
+	return err
+}
+
+// Validate has nothing left to refuse: the flags' own parsers have.
+func (o *checkOptions) Validate() error { return nil }
+
+// Run scans the nodes and prints what was found.
+func (o *checkOptions) Run(ctx context.Context) error {
+	c, err := o.dial(o.conn)
+	if err != nil {
+		return err
+	}
+	if err := c.api.Permitted(ctx, kube.UseCheck); err != nil {
+		return err
+	}
+	all, err := c.api.Nodes(ctx)
+	if err != nil {
+		return err
+	}
+	chosen, err := selectNodes(all, o.nodes, o.now())
+	if err != nil {
+		return err
+	}
+	nodes, missing, err := c.Scanner.Scan(ctx, chosen.names)
+	if err != nil {
+		return err
+	}
+	missing = append(chosen.excluded, missing...)
+	now := o.now()
+	list := certificateList(nodes, missing, listOptions{
+		services: o.wanted, within: time.Duration(o.within), now: now, whole: len(o.nodes) == 0, managed: chosen.managed,
+	})
+	var text bytes.Buffer
+	if err := printList(&text, o.format, list, now); err != nil {
+		return err
+	}
+	shown := text.String()
+	if o.terminal.colour && o.format == formatTable {
+		shown = paint(shown)
+	}
+	fmt.Fprint(o.Out, shown)
+	if err := noneScanned(nodes, missing); err != nil {
+		return err
+	}
+	note(o.ErrOut, hints(list, now)...)
+	note(o.ErrOut, clocks(nodes, now)...)
+	note(o.ErrOut, c.who.nearItsEnd(nodes, now, time.Duration(o.within)))
+	note(o.ErrOut, verdict(list, o.connectionFlags.command(), o.nodes, now))
+	if needsAttention(list) {
+		return errAttention
+	}
+	return nil
+}
+
+// maxSkew is how far a node's clock may be from ours without a word: a scan takes its
+// time, and certificates begin some minutes in the past.
+const maxSkew = 5 * time.Minute
+
+// clocks tells of nodes whose clock is far from this machine's: dates are judged by
+// the node's clock there, and by ours here.
+func clocks(nodes []inventory.Node, now time.Time) []string {
+	var out []string
+	for _, n := range nodes {
+		if skew := n.Time.Sub(now); !n.Time.IsZero() && skew.Abs() > maxSkew {
+			direction := "ahead of"
+			if skew < 0 {
+				direction = "behind"
+			}
+			out = append(out, fmt.Sprintf("%s: its clock is %s %s this machine's; certificates are judged by it there.", n.Name, remainder(skew.Abs()), direction))
+		}
+	}
+	return out
+}

@@ -1,0 +1,155 @@
+package plugin
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+)
+
+// maxHints bounds what is told in sentences; the table and -o json have everything.
+const maxHints = 12
+
+// hints says in sentences what the table cannot: what is wrong, and where a rotation
+// would not help.
+func hints(list v1alpha1.CertificateList, now time.Time) []string {
+	var out []string
+	for _, c := range list.Items {
+		if h := certificateHint(c, now); h != "" {
+			out = append(out, clean(h))
+		}
+	}
+	for _, a := range list.Authorities {
+		if a.Status != certs.OK {
+			out = append(out, clean(authorityHint(a, now)))
+		}
+	}
+	if more := len(out) - maxHints; more > 0 {
+		out = append(out[:maxHints], fmt.Sprintf("and %d more: -o wide has every reason.", more))
+	}
+	return out
+}
+
+func certificateHint(c v1alpha1.Certificate, now time.Time) string {
+	switch {
+	case c.Status == certs.NotServed && c.Served != nil && c.Served.NotAfter != nil:
+		return fmt.Sprintf("%s: %s still serves a certificate that %s, on %s; %s on disk %s. It has to be restarted.",
+			c.Node, c.Service, ends(*c.Served.NotAfter, now), c.Served.Address, c.Name, ends(c.NotAfter, now))
+	case c.Status == certs.NotServed:
+		return fmt.Sprintf("%s: %s does not serve %s, which is on disk: %s. It has to be restarted.", c.Node, c.Service, c.Name, c.Reason)
+	case c.Status == certs.Invalid:
+		return fmt.Sprintf("%s: %s %s: %s. No rotation starts before this is mended.", c.Node, c.Name, c.Path, strings.TrimSuffix(c.Reason, "."))
+	case c.Status == certs.NotYetValid:
+		return fmt.Sprintf("%s: %s is %s.", c.Node, c.Name, c.Reason)
+	case c.Served != nil && c.Served.FingerprintSHA256 == "":
+		return fmt.Sprintf("%s: %s does not answer on %s: %s", c.Node, c.Service, c.Served.Address, c.Served.Error)
+	case c.Status == certs.OK && c.Reason != "":
+		return fmt.Sprintf("%s: %s %s: %s", c.Node, c.Name, c.Path, c.Reason)
+	}
+	return ""
+}
+
+func authorityHint(a v1alpha1.Authority, now time.Time) string {
+	if a.Status == certs.Invalid {
+		return fmt.Sprintf("CA %s on %s: %s", a.Name, some(a.Nodes), a.Reason)
+	}
+	return fmt.Sprintf("CA %s %s. No certificate of it outlasts it, and a rotation keeps the CA: replace it by hand, "+
+		"https://kubernetes.io/docs/tasks/tls/manual-rotation-of-ca-certificates/", a.Name, ends(a.NotAfter, now))
+}
+
+// needsAttention says whether anything in the list is not as it should be.
+func needsAttention(list v1alpha1.CertificateList) bool {
+	return len(list.NotInspected) > 0 ||
+		slices.ContainsFunc(list.Items, func(c v1alpha1.Certificate) bool { return c.Status != certs.OK }) ||
+		slices.ContainsFunc(list.Authorities, func(a v1alpha1.Authority) bool { return a.Status != certs.OK })
+}
+
+// verdict is the last line of a check: how things stand, and what to do next. command
+// is how the plugin is called, with the connection flags that were given; nodes are
+// those that were asked for by name.
+func verdict(list v1alpha1.CertificateList, command string, nodes []string, now time.Time) string {
+	bad, services := 0, []certs.Service{}
+	for _, c := range list.Items {
+		if c.Status == certs.OK {
+			continue
+		}
+		bad++
+		if c.Status == certs.Expiring || c.Status == certs.Expired || c.Status == certs.NotServed {
+			services = append(services, c.Service)
+		}
+	}
+	rest := ""
+	if n := len(list.NotInspected); n > 0 {
+		rest = fmt.Sprintf(" %s not inspected: see above.", wasWere(n, "thing"))
+	}
+	if n := badAuthorities(list); n > 0 {
+		rest += fmt.Sprintf(" %s attention: see above.", needNeeds(n, "CA"))
+	}
+	switch {
+	case len(list.Items) == 0:
+		return "No certificate was found." + rest
+	case bad == 0:
+		return fmt.Sprintf("%s. The next one ends %s.%s", allWell(len(list.Items)), soonest(list.Items, now), rest)
+	case len(services) == 0:
+		return fmt.Sprintf("%d of %s.%s", bad, ofAll(bad, len(list.Items)), rest)
+	}
+	next := command + " --service " + joinServices(certs.SortServices(services), ",")
+	if len(nodes) > 0 {
+		next += " --node " + strings.Join(nodes, ",")
+	}
+	return fmt.Sprintf("%d of %s.%s Next: %s", bad, ofAll(bad, len(list.Items)), rest, next)
+}
+
+func badAuthorities(list v1alpha1.CertificateList) int {
+	n := 0
+	for _, a := range list.Authorities {
+		if a.Status != certs.OK {
+			n++
+		}
+	}
+	return n
+}
+
+func allWell(n int) string {
+	if n == 1 {
+		return "The certificate is well"
+	}
+	return fmt.Sprintf("All %d certificates are well", n)
+}
+
+func wasWere(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun + " was"
+	}
+	return fmt.Sprintf("%d %ss were", n, noun)
+}
+
+func needNeeds(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun + " needs"
+	}
+	return fmt.Sprintf("%d %ss need", n, noun)
+}
+
+// ofAll is "41 certificates need attention": the verb goes with the bad ones.
+func ofAll(bad, all int) string {
+	verb := "need"
+	if bad == 1 {
+		verb = "needs"
+	}
+	return fmt.Sprintf("%s %s attention", count(all, "certificate"), verb)
+}
+
+// soonest is the nearest end among the certificates.
+func soonest(items []v1alpha1.Certificate, now time.Time) string {
+	first := items[0]
+	for _, c := range items {
+		if c.NotAfter.Before(first.NotAfter) {
+			first = c
+		}
+	}
+	return fmt.Sprintf("in %s (%s on %s, %s)", remainder(first.NotAfter.Sub(now)), first.Name, first.Node, moment(first.NotAfter))
+}

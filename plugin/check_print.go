@@ -1,0 +1,136 @@
+package plugin
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+)
+
+var checkColumns = []column{
+	{name: "Node"}, {name: "Service"}, {name: "Certificate"}, {name: "Expires"}, {name: "Residual"},
+	{name: "CA"}, {name: "Served"}, {name: "Status"},
+	{"Reason", true}, {"Key", true}, {"SANs", true}, {"Serial", true}, {"SHA256", true}, {"Path", true},
+}
+
+var authorityColumns = []column{
+	{name: "Certificate authority"}, {name: "Expires"}, {name: "Residual"}, {name: "Key on"}, {name: "Status"},
+	{"Serial", true}, {"SHA256", true},
+}
+
+// printList prints a list of certificates in any format.
+func printList(w io.Writer, f format, list v1alpha1.CertificateList, now time.Time) error {
+	switch f {
+	case formatJSON, formatYAML:
+		return printDocument(w, f, list)
+	case formatName:
+		for _, c := range list.Items {
+			fmt.Fprintf(w, "%s/%s/%s\n", c.Node, c.Service, c.Name)
+		}
+		return nil
+	}
+	if len(list.Items) > 0 {
+		if err := printTable(w, f, checkColumns, checkRows(list.Items, now)); err != nil {
+			return err
+		}
+	}
+	if len(list.Authorities) > 0 {
+		fmt.Fprintln(w)
+		if err := printTable(w, f, authorityColumns, authorityRows(list.Authorities, now)); err != nil {
+			return err
+		}
+	}
+	printNotInspected(w, list.NotInspected)
+	return nil
+}
+
+func checkRows(items []v1alpha1.Certificate, now time.Time) [][]string {
+	rows := make([][]string, 0, len(items))
+	for _, c := range items {
+		rows = append(rows, []string{
+			c.Node, string(c.Service), c.Name, moment(c.NotAfter), residual(c.NotAfter, now),
+			commonName(c.Issuer), servedWord(c), statusWord(c.Status),
+			c.Reason, c.KeyAlgorithm, strings.Join(c.SANs, ","), c.SerialNumber, c.FingerprintSHA256, c.Path,
+		})
+	}
+	return rows
+}
+
+func authorityRows(authorities []v1alpha1.Authority, now time.Time) [][]string {
+	rows := make([][]string, 0, len(authorities))
+	for _, a := range authorities {
+		keyOn := some(a.KeyOn)
+		if keyOn == "" {
+			keyOn = "none of these nodes"
+		}
+		rows = append(rows, []string{
+			a.Name, moment(a.NotAfter), residual(a.NotAfter, now), keyOn, statusWord(a.Status),
+			a.SerialNumber, a.FingerprintSHA256,
+		})
+	}
+	return rows
+}
+
+// printNotInspected is the section that keeps a report honest.
+func printNotInspected(w io.Writer, items []v1alpha1.NotInspected) {
+	if len(items) == 0 {
+		return
+	}
+	width := 0
+	for _, x := range items {
+		width = max(width, len(whose(x)))
+	}
+	fmt.Fprintln(w, "\nNot inspected")
+	for _, x := range items {
+		what := clean(x.Reason)
+		if x.Path != "" {
+			what = clean(x.Path) + ": " + what
+		}
+		if x.Service != "" && x.Node != "" {
+			what = string(x.Service) + ": " + what
+		}
+		fmt.Fprintf(w, "  %-*s  %s\n", width, whose(x), what)
+	}
+}
+
+func whose(x v1alpha1.NotInspected) string {
+	if x.Node == "" {
+		return string(x.Service)
+	}
+	return x.Node
+}
+
+func residual(t, now time.Time) string {
+	if t.IsZero() {
+		return nothing
+	}
+	return remainder(t.Sub(now))
+}
+
+// servedWord says whether what is served is what is on disk.
+func servedWord(c v1alpha1.Certificate) string {
+	switch {
+	case c.Served == nil:
+		return nothing
+	case c.Served.FingerprintSHA256 == "":
+		return "no answer"
+	case c.Served.FingerprintSHA256 == c.FingerprintSHA256:
+		return "yes"
+	default:
+		return "no"
+	}
+}
+
+func statusWord(s certs.Status) string {
+	switch s {
+	case certs.NotServed:
+		return "NOT SERVED"
+	case certs.NotYetValid:
+		return "NOT YET VALID"
+	default:
+		return strings.ToUpper(string(s))
+	}
+}

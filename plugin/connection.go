@@ -1,0 +1,94 @@
+package plugin
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/client-go/rest"
+
+	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/version"
+
+	// Clusters that authenticate people through their cloud's own tools.
+	_ "k8s.io/client-go/plugin/pkg/client/auth"
+)
+
+// defaultNamespace is where node pods run, whatever the context says: they are the
+// cluster's business, and this namespace is usually allowed to run privileged pods.
+const defaultNamespace = kube.DefaultNamespace
+
+// connection is how to reach the cluster and how node pods are made.
+type connection struct {
+	config     *rest.Config
+	identity   *identity // nil: no client certificate
+	namespace  string
+	image      string
+	pullSecret string
+}
+
+// connectionFlags are all of kubectl's flags for reaching a cluster, and ours for the
+// pods on its nodes.
+type connectionFlags struct {
+	*genericclioptions.ConfigFlags
+	set        *pflag.FlagSet
+	image      string
+	pullSecret string
+}
+
+func newConnectionFlags() *connectionFlags {
+	namespace := defaultNamespace
+	f := &connectionFlags{ConfigFlags: genericclioptions.NewConfigFlags(true), set: pflag.NewFlagSet("connection", pflag.ContinueOnError)}
+	f.Namespace = &namespace
+	f.ConfigFlags = f.WithWrapConfigFn(func(c *rest.Config) *rest.Config {
+		// A rotation talks to every node at once; kubectl's own limits are for one person typing.
+		c.QPS, c.Burst = 100, 200
+		c.UserAgent = "kubectl-rotate-certs/" + version.Version + " " + rest.DefaultKubernetesUserAgent()
+		return c
+	}).WithWarningPrinter(genericclioptions.IOStreams{})
+	f.AddFlags(f.set)
+	f.set.Lookup("namespace").Usage = "Where node pods run; the context's namespace is not used"
+	return f
+}
+
+// addPodFlags adds what concerns node pods to a command's own flags.
+func (f *connectionFlags) addPodFlags(set *pflag.FlagSet) {
+	set.StringVar(&f.image, "image", version.NodeImage(), "Image of the pods that work on nodes")
+	set.StringVar(&f.pullSecret, "image-pull-secret", "", "Secret in the namespace to pull the image with")
+}
+
+// connection resolves the flags; nothing is asked of the cluster yet.
+func (f *connectionFlags) connection() (connection, error) {
+	config, err := f.ToRESTConfig()
+	if err != nil {
+		return connection{}, fmt.Errorf("read the kubeconfig: %w", err)
+	}
+	where := "your kubeconfig"
+	if file := f.ToRawKubeConfigLoader().ConfigAccess().GetDefaultFilename(); file != "" {
+		where = file
+	}
+	return connection{
+		config: config, identity: clientIdentity(config, where),
+		namespace: *f.Namespace, image: f.image, pullSecret: f.pullSecret,
+	}, nil
+}
+
+// repeatable are the flags to repeat in a command that is proposed. None may hold a
+// credential.
+var repeatable = []string{"kubeconfig", "context", "cluster", "user", "server", "namespace"}
+
+// command is how to call the plugin for the same cluster again.
+func (f *connectionFlags) command() string {
+	parts := []string{displayName}
+	for _, name := range repeatable {
+		if flag := f.set.Lookup(name); flag != nil && flag.Changed {
+			parts = append(parts, "--"+name+" "+flag.Value.String())
+		}
+	}
+	return strings.Join(parts, " ")
+}
+
+// completionTimeout bounds how long a press of the tab key may wait for the API.
+const completionTimeout = 3 * time.Second

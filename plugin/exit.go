@@ -1,0 +1,44 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+
+	"github.com/rotate-certs/rotate-certs/pkg/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/kube"
+)
+
+// The exit codes, as README documents them.
+const (
+	exitStopped     = 1   // rotate: stopped, or bad input; check: something needs attention
+	exitNeedsPerson = 2   // rotate: a node is neither provably old nor new; check: nothing could be looked at
+	exitHeld        = 3   // another rotation holds the lock
+	exitInterrupted = 130 // as shells say it of Ctrl-C
+)
+
+// errAttention makes check exit with 1; everything has been said already.
+var errAttention = errors.New("certificates need attention")
+
+// errDeclined means that the person said no.
+var errDeclined = errors.New("nothing was changed")
+
+// exitCode maps an error of a command to the program's exit code.
+func exitCode(command string, err error, interrupted bool) int {
+	var held *kube.HeldError
+	switch {
+	case errors.Is(err, fleet.ErrNeedsPerson):
+		return exitNeedsPerson
+	case errors.As(err, &held):
+		return exitHeld
+	case errors.Is(err, fleet.ErrStopped):
+		return exitStopped
+	case errors.Is(err, errAttention):
+		return exitStopped
+	case errors.Is(err, fleet.ErrInterrupted), errors.Is(err, errDeclined), interrupted && errors.Is(err, context.Canceled):
+		return exitInterrupted
+	case command == checkName:
+		return exitNeedsPerson
+	default:
+		return exitStopped
+	}
+}

@@ -1,0 +1,236 @@
+package plugin
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+
+	"github.com/rotate-certs/rotate-certs/pkg/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/journal"
+	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+// fake is a cluster whose node programs are simulated: what was asked of it is in log,
+// and each field makes something go wrong.
+type fake struct {
+	sync.Mutex
+	nodes    []kube.Node
+	scanned  []inventory.Node
+	missing  []plan.Exclusion
+	denied   error
+	down     error // of every question
+	refused  error // by admission
+	held     error
+	ends     map[string]journal.Kind // how a node's commit ends
+	onCommit func(node string)
+	who      *identity
+	rotation context.Context // of the engine, once it runs
+	log      []string
+}
+
+func newFake(nodes ...inventory.Node) *fake {
+	f := &fake{scanned: nodes, ends: map[string]journal.Kind{}}
+	for _, n := range nodes {
+		f.nodes = append(f.nodes, kube.Node{Name: n.Name, Ready: true, OS: "linux", Arch: "amd64", ControlPlane: n.ControlPlane()})
+	}
+	return f
+}
+
+func (f *fake) note(format string, args ...any) {
+	f.Lock()
+	defer f.Unlock()
+	f.log = append(f.log, fmt.Sprintf(format, args...))
+}
+
+func (f *fake) did(part string) bool {
+	f.Lock()
+	defer f.Unlock()
+	return slices.ContainsFunc(f.log, func(l string) bool { return strings.Contains(l, part) })
+}
+
+// run is one call of the program against the fake.
+func (f *fake) run(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	return f.interrupted(t, nil, strings.NewReader(""), args...)
+}
+
+func (f *fake) interrupted(t *testing.T, signals <-chan os.Signal, in io.Reader, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	t.Setenv("KUBECONFIG", "testdata/kubeconfig")
+	var out, errOut lockedBuffer
+	a := &app{IOStreams: genericiooptions.IOStreams{In: in, Out: &out, ErrOut: &errOut}, now: func() time.Time { return noon }}
+	a.terminal.in = true
+	a.dial = func(connection) (*cluster, error) {
+		return &cluster{Cluster: fleet.Cluster{Nodes: f, Locker: f, Signers: f, Observer: f, Scanner: f}, api: f, who: f.who}, nil
+	}
+	code = a.main(args, signals)
+	return code, out.String(), errOut.String()
+}
+
+// lockedBuffer may be written by a rotation that was left to itself.
+type lockedBuffer struct {
+	sync.Mutex
+	bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.Lock()
+	defer b.Unlock()
+	return b.Buffer.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.Lock()
+	defer b.Unlock()
+	return b.Buffer.String()
+}
+
+func (f *fake) Nodes(context.Context) ([]kube.Node, error) { return f.nodes, f.down }
+
+func (f *fake) Permitted(_ context.Context, use kube.Use) error {
+	f.note("permissions for %s", use)
+	return f.denied
+}
+
+func (f *fake) DefaultValidity(context.Context) (time.Duration, error) { return 90 * day, nil }
+
+func (f *fake) Scan(_ context.Context, nodes []string) ([]inventory.Node, []plan.Exclusion, error) {
+	f.note("scan %s", strings.Join(nodes, ","))
+	var out []inventory.Node
+	for _, n := range f.scanned {
+		if slices.Contains(nodes, n.Name) && !slices.ContainsFunc(f.missing, func(x plan.Exclusion) bool { return x.Node == n.Name }) {
+			out = append(out, n)
+		}
+	}
+	return out, f.missing, nil
+}
+
+func (f *fake) DryRun(ctx context.Context, _ string, steps []plan.Step) error {
+	f.rotation = ctx
+	f.note("dry run of %d pods", len(steps))
+	return f.refused
+}
+
+func (f *fake) Open(_ context.Context, rotation string, step plan.Step) (fleet.Session, error) {
+	f.note("open %s for %s", step.Node, rotation)
+	return &fakeSession{fake: f, node: step.Node, step: step, news: make(chan struct{}, 100)}, nil
+}
+
+func (f *fake) Close(context.Context, string) (int, error) { return 0, nil }
+
+func (f *fake) Acquire(context.Context, string, int64) (fleet.Lock, error) {
+	f.note("lock")
+	return f, f.held
+}
+
+func (f *fake) Token() int64                  { return 1 }
+func (f *fake) Confirm(context.Context) error { return nil }
+func (f *fake) Release(context.Context) error { return nil }
+
+func (f *fake) Approve(context.Context, string, journal.CSR) error { return nil }
+func (f *fake) Issue(context.Context, string, journal.CSR) ([]byte, error) {
+	return nil, errors.New("nothing in these tests needs an administrator's signature")
+}
+
+func (f *fake) Restarts(context.Context, string) (map[string]fleet.Restart, error) { return nil, nil }
+func (f *fake) Ready(context.Context, string, time.Time) error                     { return nil }
+
+// fakeSession is a node program that carries out every order at once.
+type fakeSession struct {
+	*fake
+	node    string
+	step    plan.Step
+	records []journal.Record
+	news    chan struct{}
+}
+
+func (s *fakeSession) write(kind journal.Kind, change func(*journal.Record)) {
+	s.Lock()
+	defer s.Unlock()
+	r := journal.Record{Seq: int64(len(s.records) + 1), Time: noon, Node: s.node, Token: 1, Kind: kind}
+	if change != nil {
+		change(&r)
+	}
+	s.records = append(s.records, r)
+	s.news <- struct{}{}
+}
+
+func (s *fakeSession) Order(_ context.Context, o plan.Order) error {
+	s.note("%s %s for %s", o.Kind, s.node, time.Duration(o.ValiditySeconds)*time.Second)
+	switch o.Kind {
+	case plan.OrderStage:
+		s.write(journal.Staged, nil)
+	case plan.OrderCommit:
+		s.write(journal.Committing, nil)
+		if s.onCommit != nil {
+			s.onCommit(s.node)
+		}
+		s.commit()
+	case plan.OrderFinish:
+		s.write(journal.Finished, nil)
+	case plan.OrderAbandon:
+		s.write(journal.Abandoned, nil)
+	case plan.OrderIssued:
+	}
+	return nil
+}
+
+func (s *fakeSession) commit() {
+	if end := s.ends[s.node]; end != "" {
+		s.write(journal.RollingBack, func(r *journal.Record) { r.Message = "etcd did not become healthy within 60s on its new certificate" })
+		s.write(end, func(r *journal.Record) { r.Message = `"tls: private key does not match public key"` })
+		return
+	}
+	for _, service := range s.step.Restarts {
+		s.write(journal.Restarted, func(r *journal.Record) { r.Service, r.UnavailableSeconds = service, 3.2 })
+	}
+	for _, t := range s.step.Targets {
+		s.write(journal.Proven, func(r *journal.Record) {
+			r.Evidence = &journal.Evidence{TargetID: t.ID, Service: t.Service, Method: journal.Handshake, Detail: "10.0.0.1 serves it"}
+		})
+	}
+	s.write(journal.Committed, func(r *journal.Record) {
+		for _, t := range s.step.Targets {
+			old := facts(t.Name, "ca", 0)
+			old.NotAfter = t.OldNotAfter
+			r.Renewals = append(r.Renewals, inventory.Renewal{ID: t.ID, Old: old, New: facts(t.Name, "ca", 90*day)})
+		}
+	})
+}
+
+func (s *fakeSession) Follow(ctx context.Context, after int64, fn func(journal.Record) error) error {
+	for {
+		s.Lock()
+		records := slices.Clone(s.records)
+		s.Unlock()
+		for _, r := range records {
+			if r.Seq > after {
+				if err := fn(r); err != nil {
+					return err
+				}
+				after = r.Seq
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.news:
+		}
+	}
+}
+
+func (s *fakeSession) Health(context.Context) (inventory.Health, error) {
+	return inventory.Health{Node: s.node, APIServer: &inventory.Probe{Healthy: true}}, nil
+}

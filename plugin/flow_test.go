@@ -1,0 +1,276 @@
+package plugin
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/journal"
+	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+func healthy() *fake {
+	return newFake(controlPlane("cp1"), controlPlane("cp2"), controlPlane("cp3"), worker("w1"))
+}
+
+func TestRotateTellsItsStoryOnStandardErrorAndItsResultOnStandardOutput(t *testing.T) {
+	f := healthy()
+	code, stdout, stderr := f.run(t, "--service", "etcd,kube-proxy")
+	require.Equal(t, 0, code, stderr)
+
+	golden(t, "rotate-stdout.txt", stdout)
+	assert.NotContains(t, stdout, "etcd restarts on", "the plan is progress, not result")
+	plan := strings.Index(stderr, "new: etcd, kube-proxy. The CA stays")
+	assert.Greater(t, plan, 0)
+	assert.Less(t, plan, strings.Index(stderr, "cp1     swapped"), "the plan is shown before anything is done")
+	assert.True(t, strings.HasSuffix(stderr, ": 3 certificates renewed and proven. Next: kubectl rotate-certs check\n"), stderr)
+	assert.NotContains(t, stderr+stdout, "\x1b", "off a terminal nothing is coloured or redrawn")
+	assert.True(t, f.did("Stage cp1 for 2160h"), "the cluster's kubeadm configuration gives the lifetime: %v", f.log)
+}
+
+func TestRotateAsJSONHasNothingElseOnStandardOutput(t *testing.T) {
+	for _, ends := range []map[string]journal.Kind{{}, {"cp2": journal.RolledBack}} {
+		f := healthy()
+		f.ends = ends
+		_, stdout, stderr := f.run(t, "--service", "etcd", "-o", "json")
+		var report v1alpha1.RotationReport
+		require.NoError(t, json.Unmarshal([]byte(stdout), &report), stdout)
+		assert.Equal(t, v1alpha1.RotationReportKind, report.Kind)
+		assert.NotContains(t, stdout, "null")
+		assert.Contains(t, stderr, "swapped")
+		assert.Contains(t, strings.Join(report.Notes, "\n"), "Kubernetes cannot revoke them")
+	}
+}
+
+func TestExitCodesOfRotate(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(*fake)
+		args   string
+		code   int
+		says   string
+		begun  bool // a node was worked on
+	}{
+		"proven":                   {func(*fake) {}, "--all", 0, "renewed and proven", true},
+		"rolled back":              {func(f *fake) { f.ends["cp2"] = journal.RolledBack }, "--service etcd", 1, "cp2 runs on its old certificates again", true},
+		"in doubt":                 {func(f *fake) { f.ends["cp2"] = journal.Broken }, "--service etcd", 2, "cp2 is in doubt", true},
+		"held":                     {func(f *fake) { f.held = &kube.HeldError{Holder: "jane@laptop"} }, "--service etcd", 3, "another rotation holds the lock: jane@laptop", false},
+		"admission refuses":        {func(f *fake) { f.refused = errors.New("pod security") }, "--service etcd", 1, "nothing was changed", false},
+		"no permission":            {func(f *fake) { f.denied = errors.New("missing permissions for rotate:\n  create pods") }, "--service etcd", 1, "create pods", false},
+		"API away":                 {func(f *fake) { f.down = errors.New("list nodes: gone") }, "--service etcd", 1, "error: list nodes: gone", false},
+		"unknown node":             {func(*fake) {}, "--service etcd --node cp11", 1, `unknown node "cp11", did you mean "cp1"?`, false},
+		"node away, named":         {func(f *fake) { f.nodes[1].Ready = false }, "--service etcd --node cp1,cp2", 1, "cannot work on a node that was named, so nothing was changed:\n  cp2: NotReady", false},
+		"node's pod failed, named": {failing("cp2"), "--service etcd --node cp2", 1, "cp2: ImagePullBackOff", false},
+		"service nowhere":          {func(f *fake) { f.nodes, f.scanned = f.nodes[3:], f.scanned[3:] }, "--service etcd", 1, "no node in scope runs any of these services\nlooked at: w1", false},
+		"no CA key":                {noIssuer, "--service etcd", 1, "no CA key on this node", false},
+		"declined":                 {func(*fake) {}, "--service etcd --interactive", 130, "nothing was changed", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := healthy()
+			tt.change(f)
+			code, _, stderr := f.run(t, strings.Fields(tt.args)...)
+			assert.Equal(t, tt.code, code, stderr)
+			assert.Contains(t, stderr, tt.says)
+			assert.Equal(t, tt.begun, f.did("Commit"), "%v", f.log)
+		})
+	}
+}
+
+func failing(node string) func(*fake) {
+	return func(f *fake) {
+		f.missing = []plan.Exclusion{{Node: node, NotInspected: inventory.NotInspected{Reason: "ImagePullBackOff: not found"}}}
+	}
+}
+
+func noIssuer(f *fake) {
+	c := &f.scanned[0].Certificates[0]
+	c.Issuer, c.Reason = inventory.Issuer{Kind: inventory.NoIssuer}, "no CA key on this node"
+}
+
+func TestNodesThatAreAwayAreListedAndTheOthersGoOn(t *testing.T) {
+	f := healthy()
+	f.nodes[3].Ready = false
+	code, stdout, _ := f.run(t, "--service", "kubelet")
+	assert.Equal(t, 0, code)
+	assert.Contains(t, stdout, "Not inspected\n  w1  NotReady\n")
+	assert.False(t, f.did("open w1"))
+	assert.True(t, f.did("Commit cp1"))
+}
+
+func TestANodeWithNothingToRenewIsNoFailure(t *testing.T) {
+	f := healthy()
+	code, stdout, stderr := f.run(t, "--service", "kube-proxy")
+	assert.Equal(t, 0, code)
+	assert.Equal(t, "kube-proxy has no certificate to renew: kubeadm's kube-proxy authenticates with a ServiceAccount token (cp1, cp2, cp3, w1).\n", stdout)
+	assert.Contains(t, stderr, "Nothing was left to renew, and nothing was changed.")
+	assert.False(t, f.did("open"), "%v", f.log)
+}
+
+func TestOnlyTheNamedNodesAreWorkedOnButTheControlPlaneIsLookedAt(t *testing.T) {
+	f := healthy()
+	code, _, stderr := f.run(t, "--service", "kubelet", "--node", "w1")
+	require.Equal(t, 0, code, stderr)
+	assert.True(t, f.did("scan cp1,cp2,cp3,w1"), "the highest fencing token may be on any of them: %v", f.log)
+	assert.True(t, f.did("Commit w1"))
+	assert.False(t, f.did("open cp"))
+}
+
+func TestDryRunChangesNothing(t *testing.T) {
+	f := healthy()
+	code, stdout, stderr := f.run(t, "--service", "etcd", "--dry-run=client", "-o", "json")
+	require.Equal(t, 0, code, stderr)
+	var document v1alpha1.RotationPlan
+	require.NoError(t, json.Unmarshal([]byte(stdout), &document))
+	assert.Equal(t, v1alpha1.RotationPlanKind, document.Kind)
+	assert.Len(t, document.Steps, 3)
+	assert.Equal(t, int64(90*24*3600), document.ValiditySeconds)
+	assert.Contains(t, stderr, "Nothing was changed.")
+	assert.False(t, f.did("dry run of"), "client asks nobody")
+
+	code, stdout, stderr = f.run(t, "--service", "etcd", "--dry-run=server")
+	assert.Equal(t, 0, code)
+	assert.Contains(t, stdout, "etcd restarts on cp1, cp2, cp3")
+	assert.Contains(t, stderr, "The API server admits 3 node pods.")
+	f.refused = errors.New(`pods "x" is forbidden: violates PodSecurity`)
+	code, _, stderr = f.run(t, "--service", "etcd", "--dry-run=server")
+	assert.Equal(t, 1, code)
+	assert.Contains(t, stderr, "violates PodSecurity")
+	assert.False(t, f.did("lock") || f.did("open"), "%v", f.log)
+}
+
+func TestTheSameCommandContinuesAndSaysSo(t *testing.T) {
+	f := healthy()
+	for i := range f.scanned[:2] {
+		n := &f.scanned[i]
+		c := n.Certificates[0]
+		rotation := inventory.Rotation{ID: "abc123", Token: 7, Scope: "services=etcd", StartTime: noon.Add(-time.Hour), State: inventory.RolledBack}
+		if i == 0 {
+			rotation.State = inventory.Committed
+			rotation.Renewed = []inventory.Renewal{{ID: c.ID(), Old: facts("old", "ca", day), New: c.Facts}}
+		}
+		n.Rotations = []inventory.Rotation{rotation}
+	}
+	code, _, stderr := f.run(t, "--service", "etcd")
+	require.Equal(t, 0, code, stderr)
+	assert.Contains(t, stderr, "Rotation abc123, continued from 2026-11-24 11:00 UTC (cp1 done before): etcd")
+	assert.False(t, f.did("Commit cp1"), "renewed by this rotation already")
+	assert.True(t, f.did("open cp2 for abc123"))
+
+	code, _, stderr = f.run(t, "--service", "etcd,kubelet")
+	require.Equal(t, 0, code)
+	assert.Contains(t, stderr, ", new: etcd, kubelet", "another scope is another rotation")
+}
+
+func TestInteractiveAsksFirst(t *testing.T) {
+	f := healthy()
+	code, _, stderr := f.interrupted(t, nil, strings.NewReader("y\n"), "--service", "etcd", "--interactive")
+	assert.Equal(t, 0, code, stderr)
+	assert.Less(t, strings.Index(stderr, "etcd restarts on"), strings.Index(stderr, "Go on? [y/N]"), "who is asked has seen what for")
+}
+
+func TestCtrlCFinishesTheNodeAtWorkAndStops(t *testing.T) {
+	f := healthy()
+	signals := make(chan os.Signal)
+	f.onCommit = func(node string) {
+		if node == "cp1" {
+			signals <- os.Interrupt
+			<-f.rotation.Done() // the engine knows before the node goes on
+		}
+	}
+	code, stdout, stderr := f.interrupted(t, signals, strings.NewReader(""), "--service", "etcd")
+	assert.Equal(t, 130, code, stderr)
+	assert.Contains(t, stderr, "finishing or undoing cp1, then stopping; press Ctrl-C again to leave it to the node")
+	assert.Contains(t, stderr, "error: interrupted\n  cp1 keeps the new, proven certificates\n  cp2 cp3 were not touched")
+	assert.Contains(t, stdout, "not reached", "there is a report all the same")
+	assert.True(t, f.did("Commit cp1"))
+	assert.False(t, f.did("Commit cp2"))
+}
+
+func TestCtrlCTwiceLeavesAtOnce(t *testing.T) {
+	f := healthy()
+	signals, left := make(chan os.Signal), make(chan struct{})
+	t.Cleanup(func() { close(left) })
+	f.onCommit = func(string) {
+		signals <- os.Interrupt
+		signals <- os.Interrupt
+		<-left // the node is still at it when the program has gone
+	}
+	code, _, stderr := f.interrupted(t, signals, strings.NewReader(""), "--service", "etcd")
+	assert.Equal(t, 130, code)
+	assert.Contains(t, stderr, "left cp1 alone: the pod there finishes or undoes its part by itself.\nnext: kubectl rotate-certs --service etcd\n")
+}
+
+func TestExitCodesOfCheck(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(*fake)
+		args   string
+		code   int
+		says   string
+	}{
+		"well":           {func(*fake) {}, "check", 0, "All 16 certificates are well. The next one ends in 300d"},
+		"near its end":   {func(*fake) {}, "check --within 310d", 1, "12 of 16 certificates need attention. Next: kubectl rotate-certs --service etcd,kube-apiserver,admin"},
+		"a node is away": {func(f *fake) { f.nodes[3].Ready = false }, "check", 1, "1 thing was not inspected"},
+		"nothing seen": {func(f *fake) {
+			for i := range f.nodes {
+				f.nodes[i].Ready = false
+			}
+		}, "check", 2, "error: no node could be looked at:\n  cp1, cp2, cp3, w1: NotReady"},
+		"no permission": {func(f *fake) { f.denied = errors.New("missing permissions") }, "check", 2, "error: missing permissions"},
+		"unknown node":  {func(*fake) {}, "check --node w2", 2, `unknown node "w2", did you mean "w1"?`},
+		"bad flag":      {func(*fake) {}, "check --within soon", 2, `duration "soon"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := healthy()
+			tt.change(f)
+			code, _, stderr := f.run(t, strings.Fields(tt.args)...)
+			assert.Equal(t, tt.code, code, stderr)
+			assert.Contains(t, stderr, tt.says)
+		})
+	}
+}
+
+func TestCheckRepeatsHowTheClusterWasReached(t *testing.T) {
+	_, _, stderr := healthy().run(t, "check", "--within", "310d", "--context", "night-shift", "--token", "canary", "--service", "etcd")
+	assert.Contains(t, stderr, "Next: kubectl rotate-certs --context night-shift --service etcd\n")
+	assert.NotContains(t, stderr, "canary", "a credential is never repeated")
+}
+
+func TestCheckAsJSONHasNothingElseOnStandardOutput(t *testing.T) {
+	f := healthy()
+	f.who = &identity{Facts: facts("jane", "kubernetes", day), kubeconfig: "jane.conf"}
+	f.scanned[3].Time = noon.Add(-2 * time.Hour)
+	code, stdout, stderr := f.run(t, "check", "-o", "json", "--node", "w1")
+	assert.Equal(t, 0, code, stderr)
+	var list v1alpha1.CertificateList
+	require.NoError(t, json.Unmarshal([]byte(stdout), &list))
+	require.Len(t, list.Items, 1)
+	assert.Equal(t, certs.OK, list.Items[0].Status)
+	assert.Contains(t, stderr, "w1: its clock is 2h behind this machine's")
+	assert.Contains(t, stderr, "jane.conf: your own client certificate (jane) ends in 24h")
+}
+
+func TestEveryLineOfHelpComesFromTheCommand(t *testing.T) {
+	code, stdout, stderr := healthy().run(t, "check", "--help")
+	assert.Equal(t, 0, code)
+	assert.Empty(t, stderr)
+	assert.Contains(t, stdout, "kubectl rotate-certs check [flags]")
+	assert.Contains(t, stdout, `(default "kube-system")`, "node pods do not run in the context's namespace")
+}
+
+func TestCompletionKnowsNodesAndWhatWasGiven(t *testing.T) {
+	_, stdout, _ := healthy().run(t, "__complete", "--service", "etcd", "--node", "cp1,c")
+	assert.Equal(t, "cp1,cp2\ncp1,cp3\n:6\n", stdout)
+	_, stdout, _ = healthy().run(t, "__complete", "--service", "etcd,kube-c")
+	assert.Equal(t, "etcd,kube-controller-manager\n:6\n", stdout)
+	_, stdout, _ = healthy().run(t, "__complete", "check", "--context", "n")
+	assert.Equal(t, "night-shift\nnowhere\n:4\n", stdout)
+}

@@ -1,0 +1,90 @@
+package plugin
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+// identity is the client certificate that the person who runs this presents.
+type identity struct {
+	certs.Facts
+	kubeconfig string // for people: the file, or "your kubeconfig"
+}
+
+// clientIdentity is the client certificate of a connection; nil where it uses none (a
+// token, an exec plugin), or where it cannot be read: connecting will say so.
+func clientIdentity(config *rest.Config, kubeconfig string) *identity {
+	facts, err := kube.OwnCertificate(config)
+	if err != nil || facts == nil {
+		return nil
+	}
+	return &identity{Facts: *facts, kubeconfig: kubeconfig}
+}
+
+// origin finds the kubeconfig on a node of which the identity is a copy.
+func (i *identity) origin(nodes []inventory.Node) (node string, found *inventory.Certificate) {
+	for n := range nodes {
+		for c := range nodes[n].Certificates {
+			if nodes[n].Certificates[c].FingerprintSHA256 == i.FingerprintSHA256 {
+				return nodes[n].Name, &nodes[n].Certificates[c]
+			}
+		}
+	}
+	return "", nil
+}
+
+// nearItsEnd says that the person will soon be locked out, and how to prevent it;
+// empty where there is nothing to say.
+func (i *identity) nearItsEnd(nodes []inventory.Node, now time.Time, within time.Duration) string {
+	if i == nil {
+		return ""
+	}
+	if status, _ := i.Validity(now, within); status == certs.OK {
+		return ""
+	}
+	how := "ask for a new one where it came from"
+	if node, c := i.origin(nodes); c != nil {
+		how = fmt.Sprintf("it is that of %s on %s: rotate admin, then copy the file from there", c.Store.Cert, node)
+	} else if node, path := adminConf(nodes); node != "" {
+		how = fmt.Sprintf("%s on %s holds an administrator's, which --service admin renews", path, node)
+	}
+	return fmt.Sprintf("%s: your own client certificate (%s) %s; %s.", i.kubeconfig, clean(commonName(i.Subject)), ends(i.NotAfter, now), how)
+}
+
+// beingRenewed says that the plan renews the certificate of which the person holds a
+// copy: it keeps working, but it is an old one then.
+func (i *identity) beingRenewed(p plan.Plan) string {
+	if i == nil {
+		return ""
+	}
+	for _, s := range p.Steps() {
+		for _, t := range s.Targets {
+			if t.OldFingerprint == i.FingerprintSHA256 {
+				return fmt.Sprintf("%s holds the certificate of %s on %s, which is being renewed: it goes on working until %s; copy the new file from there.",
+					i.kubeconfig, t.Path, s.Node, moment(i.NotAfter))
+			}
+		}
+	}
+	return ""
+}
+
+// adminConf is the first kubeconfig of an administrator on any node, best that of
+// admin itself.
+func adminConf(nodes []inventory.Node) (node, path string) {
+	for _, n := range nodes {
+		for _, c := range n.Certificates {
+			if c.Service == certs.Admin && (path == "" || strings.HasSuffix(c.Store.Cert, "/admin.conf") && !strings.HasSuffix(path, "/admin.conf")) {
+				node, path = n.Name, c.Store.Cert
+			}
+		}
+	}
+	return node, path
+}

@@ -1,0 +1,180 @@
+package plugin
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+// listOptions say how a list of certificates is made of what was scanned.
+type listOptions struct {
+	services []certs.Service // empty: all
+	within   time.Duration   // 0: the default, see certs.Facts.Validity
+	now      time.Time
+	// whole says that every node was asked for. Only then a missing control plane
+	// means that it is not on any node.
+	whole   bool
+	managed string // who runs the control plane ("EKS"), where the nodes tell
+}
+
+func (o listOptions) wants(s certs.Service) bool {
+	return len(o.services) == 0 || slices.Contains(o.services, s)
+}
+
+// certificateList makes the document of `check`: by node, then service, then as they
+// were found. A status that a node gave stays, save OK and Expiring, which depend on
+// how near is near.
+func certificateList(nodes []inventory.Node, missing []plan.Exclusion, o listOptions) v1alpha1.CertificateList {
+	list := v1alpha1.CertificateList{
+		APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.CertificateListKind,
+		Items: []v1alpha1.Certificate{}, Authorities: []v1alpha1.Authority{}, NotInspected: []v1alpha1.NotInspected{},
+	}
+	nodes = slices.Clone(nodes)
+	slices.SortFunc(nodes, func(a, b inventory.Node) int { return strings.Compare(a.Name, b.Name) })
+	issuers := map[string]bool{}
+	for _, n := range nodes {
+		for _, c := range n.Certificates {
+			if !o.wants(c.Service) && !slices.ContainsFunc(c.UsedBy, o.wants) {
+				continue
+			}
+			list.Items = append(list.Items, certificate(n.Name, c, o))
+			issuers[c.Facts.Issuer] = true
+		}
+		for _, x := range n.NotInspected {
+			missing = append(missing, plan.Exclusion{Node: n.Name, NotInspected: x})
+		}
+	}
+	slices.SortStableFunc(list.Items, func(a, b v1alpha1.Certificate) int {
+		return cmp.Or(strings.Compare(a.Node, b.Node), place(a.Service)-place(b.Service))
+	})
+	for _, a := range authorities(nodes, o) {
+		if len(o.services) == 0 || issuers[a.Subject] {
+			list.Authorities = append(list.Authorities, a)
+		}
+	}
+	list.NotInspected = notInspected(nodes, missing, o)
+	return list
+}
+
+func certificate(node string, c inventory.Certificate, o listOptions) v1alpha1.Certificate {
+	out := v1alpha1.Certificate{
+		Node: node, Service: c.Service, Name: c.Name, Path: c.Store.Cert, Facts: c.Facts,
+		SANs: append([]string{}, c.SANs...), Usages: append([]string{}, c.Usages...),
+		Served: served(c), Status: c.Status, Reason: c.Reason,
+	}
+	out.Status, out.Reason = judge(c.Facts, c.Status, c.Reason, o)
+	return out
+}
+
+// judge looks at the dates again, with the caller's idea of near.
+func judge(f certs.Facts, status certs.Status, reason string, o listOptions) (certs.Status, string) {
+	switch status {
+	case certs.OK, certs.Expiring, "":
+		fresh, why := f.Validity(o.now, o.within)
+		if why == "" {
+			why = reason
+			if status == certs.Expiring {
+				why = "" // the node's reason was that it ends soon
+			}
+		}
+		return fresh, why
+	default:
+		return status, reason
+	}
+}
+
+// served picks what matters most of a certificate's endpoints.
+func served(c inventory.Certificate) *v1alpha1.Served {
+	var best *inventory.Served
+	rank := func(s *inventory.Served) int {
+		switch {
+		case s.FingerprintSHA256 == "":
+			return 1
+		case s.FingerprintSHA256 == c.FingerprintSHA256:
+			return 2
+		default:
+			return 3
+		}
+	}
+	for i := range c.Served {
+		if best == nil || rank(&c.Served[i]) > rank(best) {
+			best = &c.Served[i]
+		}
+	}
+	if best == nil {
+		return nil
+	}
+	return &v1alpha1.Served{Address: best.Address, FingerprintSHA256: best.FingerprintSHA256, NotAfter: best.NotAfter, Error: best.Error}
+}
+
+// authorities lists each CA once, by its fingerprint, with the nodes that know it and
+// those that hold its key.
+func authorities(nodes []inventory.Node, o listOptions) []v1alpha1.Authority {
+	var out []v1alpha1.Authority
+	index := map[string]int{}
+	for _, n := range nodes {
+		for _, a := range n.Authorities {
+			key := a.FingerprintSHA256
+			if key == "" { // unreadable: each is a finding of its own
+				key = n.Name + strings.Join(a.Paths, ",")
+			}
+			i, known := index[key]
+			if !known {
+				i = len(out)
+				index[key] = i
+				entry := v1alpha1.Authority{Facts: a.Facts, Name: a.Name, Nodes: []string{}, KeyOn: []string{}}
+				entry.Status, entry.Reason = judge(a.Facts, a.Status, a.Reason, o)
+				out = append(out, entry)
+			}
+			if !slices.Contains(out[i].Nodes, n.Name) {
+				out[i].Nodes = append(out[i].Nodes, n.Name)
+			}
+			if a.KeyOn != "" && !slices.Contains(out[i].KeyOn, n.Name) {
+				out[i].KeyOn = append(out[i].KeyOn, n.Name)
+			}
+		}
+	}
+	return out
+}
+
+func notInspected(nodes []inventory.Node, missing []plan.Exclusion, o listOptions) []v1alpha1.NotInspected {
+	out := []v1alpha1.NotInspected{}
+	for _, x := range missing {
+		if x.Service == "" || o.wants(x.Service) {
+			out = append(out, v1alpha1.NotInspected{Node: x.Node, Service: x.Service, Path: x.Path, Reason: x.Reason})
+		}
+	}
+	slices.SortStableFunc(out, func(a, b v1alpha1.NotInspected) int { return strings.Compare(a.Node, b.Node) })
+	if reason := noAPIServer(nodes, missing, o); reason != "" {
+		out = append(out, v1alpha1.NotInspected{Service: certs.KubeAPIServer, Reason: reason})
+	}
+	return out
+}
+
+// noAPIServer says why no API server was seen, or nothing where one was, or where it
+// may run on a node that could not be looked at.
+func noAPIServer(nodes []inventory.Node, missing []plan.Exclusion, o listOptions) string {
+	if !o.whole || !o.wants(certs.KubeAPIServer) || len(nodes) == 0 {
+		return ""
+	}
+	if slices.ContainsFunc(nodes, func(n inventory.Node) bool { return n.Component(certs.KubeAPIServer) != nil }) {
+		return ""
+	}
+	if o.managed != "" {
+		return fmt.Sprintf("the control plane is %s's, which looks after its certificates", o.managed)
+	}
+	if len(missing) > 0 {
+		return ""
+	}
+	return "no node of this cluster runs an API server: its control plane is managed elsewhere, and so are its certificates"
+}
+
+// place is a service's position in lists.
+func place(s certs.Service) int { return slices.Index(certs.Services(), s) }

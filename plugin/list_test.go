@@ -1,0 +1,179 @@
+package plugin
+
+import (
+	"bytes"
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+// troubled is a cluster in which everything that check can tell of is to be seen.
+func troubled() ([]inventory.Node, []plan.Exclusion) {
+	cp1, cp2, w1 := controlPlane("cp1"), controlPlane("cp2"), worker("w1")
+	soon := leaf(certs.Etcd, "etcd-peer", "etcd-ca", 7*day)
+	cp1.Certificates[0] = serving(soon, "10.0.0.1:2380", soon.FingerprintSHA256, 7*day)
+	cp2.Certificates[1] = serving(leaf(certs.KubeAPIServer, "apiserver", "kubernetes", 364*day), "10.0.0.2:6443", "0123", 6*day)
+	cp2.Certificates[4] = inventory.Certificate{
+		Service: certs.Admin, Name: "admin.conf", Status: certs.Invalid, Reason: "no certificate in it: user kubernetes-admin has a token",
+		Store: inventory.Store{Kind: inventory.Kubeconfig, Cert: "/etc/kubernetes/admin.conf"},
+	}
+	w1.Certificates = append(w1.Certificates, inventory.Certificate{
+		Service: certs.Kubelet, Name: "kubelet-serving", Facts: facts("w1", "w1-ca@1795", -3*day), Status: certs.Expired,
+		Served: []inventory.Served{{Address: "10.0.0.9:10250", Error: "connection refused"}},
+		Store:  inventory.Store{Kind: inventory.Pair, Cert: "/var/lib/kubelet/pki/kubelet.crt"},
+	})
+	w1.NotInspected = []inventory.NotInspected{{Service: certs.KubeProxy, Path: "/etc/kube-proxy.conf", Reason: "permission denied"}}
+	return []inventory.Node{w1, cp2, cp1}, []plan.Exclusion{
+		{Node: "w7", NotInspected: inventory.NotInspected{Reason: "NotReady for 14m"}},
+		{Node: "win1", NotInspected: inventory.NotInspected{Reason: "windows/amd64 has no node program"}},
+	}
+}
+
+func listOf(o listOptions) v1alpha1.CertificateList {
+	nodes, missing := troubled()
+	o.now, o.whole = noon, true
+	return certificateList(nodes, missing, o)
+}
+
+func TestCheckShowsWhatASleepyPersonNeeds(t *testing.T) {
+	list := listOf(listOptions{})
+	for f, file := range map[format]string{formatTable: "check.txt", formatWide: "check-wide.txt", formatYAML: "check.yaml", formatName: "check-name.txt"} {
+		var out bytes.Buffer
+		require.NoError(t, printList(&out, f, list, noon))
+		if f == formatTable {
+			for _, h := range append(hints(list, noon), verdict(list, displayName, nil, noon)) {
+				out.WriteString(h + "\n")
+			}
+		}
+		golden(t, file, out.String())
+	}
+}
+
+func TestEmptyListsAreNeverNull(t *testing.T) {
+	text, err := json.Marshal(certificateList(nil, nil, listOptions{now: noon}))
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"apiVersion":"rotate-certs.io/v1alpha1","kind":"CertificateList","items":[],"authorities":[],"notInspected":[]}`, string(text))
+
+	text, err = json.Marshal(certificateList([]inventory.Node{{Name: "w1", Certificates: []inventory.Certificate{{Service: certs.Kubelet}}, Authorities: []inventory.Authority{{}}}}, nil, listOptions{now: noon}))
+	require.NoError(t, err)
+	assert.NotContains(t, string(text), "null")
+	assert.Contains(t, string(text), `"sans":[],"usages":[]`)
+}
+
+func TestStatusFollowsWithinUnlessTheNodeKnowsBetter(t *testing.T) {
+	for name, tt := range map[string]struct {
+		node   certs.Status
+		left   time.Duration
+		within time.Duration
+		want   certs.Status
+	}{
+		"far":                               {certs.OK, 100 * day, 0, certs.OK},
+		"near by default":                   {certs.OK, 29 * day, 0, certs.Expiring},
+		"near for a careful person":         {certs.OK, 100 * day, 120 * day, certs.Expiring},
+		"near for the node, not for us":     {certs.Expiring, 29 * day, 7 * day, certs.OK},
+		"ended since the scan":              {certs.OK, -time.Second, 0, certs.Expired},
+		"invalid stays":                     {certs.Invalid, 100 * day, 0, certs.Invalid},
+		"not served stays":                  {certs.NotServed, 3 * day, 0, certs.NotServed},
+		"expired by the node's clock stays": {certs.Expired, time.Hour, time.Minute, certs.Expired},
+		"not yet valid stays":               {certs.NotYetValid, 100 * day, 0, certs.NotYetValid},
+	} {
+		status, reason := judge(facts("a", "b", tt.left), tt.node, "", listOptions{now: noon, within: tt.within})
+		assert.Equal(t, tt.want, status, name)
+		if status == certs.OK {
+			assert.Empty(t, reason, name)
+		}
+	}
+}
+
+func TestOneBadEndpointOutweighsGoodOnes(t *testing.T) {
+	c := leaf(certs.Etcd, "etcd-server", "etcd-ca", 300*day)
+	good := inventory.Served{Address: "127.0.0.1:2379", FingerprintSHA256: c.FingerprintSHA256}
+	bad, silent := inventory.Served{Address: "10.0.0.1:2379", FingerprintSHA256: "ff"}, inventory.Served{Address: "[::1]:2379", Error: "refused"}
+	for name, tt := range map[string]struct {
+		served []inventory.Served
+		word   string
+	}{
+		"nothing serves it":  {nil, nothing},
+		"all good":           {[]inventory.Served{good}, "yes"},
+		"one is silent":      {[]inventory.Served{silent, good}, "yes"},
+		"none answers":       {[]inventory.Served{silent}, "no answer"},
+		"one is of yore":     {[]inventory.Served{good, bad, silent}, "no"},
+		"order is no matter": {[]inventory.Served{bad, good}, "no"},
+	} {
+		c.Served = tt.served
+		assert.Equal(t, tt.word, servedWord(certificate("cp1", c, listOptions{now: noon})), name)
+	}
+}
+
+func TestServicesNarrowTheListAndItsAuthorities(t *testing.T) {
+	list := listOf(listOptions{services: []certs.Service{certs.Etcd}})
+	require.Len(t, list.Items, 2)
+	require.Len(t, list.Authorities, 1)
+	assert.Equal(t, "etcd-ca", list.Authorities[0].Name)
+	for _, x := range list.NotInspected {
+		assert.NotEqual(t, certs.KubeProxy, x.Service, "another service's trouble is not shown")
+	}
+	assert.Len(t, list.NotInspected, 2, "but nodes that are away are: they may run it")
+}
+
+func TestAControlPlaneThatIsNowhereIsSaid(t *testing.T) {
+	nodes := []inventory.Node{worker("w1")}
+	reasons := func(o listOptions, missing ...plan.Exclusion) (out []string) {
+		o.now = noon
+		for _, x := range certificateList(nodes, missing, o).NotInspected {
+			out = append(out, x.Reason)
+		}
+		return out
+	}
+	assert.Equal(t, []string{"the control plane is EKS's, which looks after its certificates"}, reasons(listOptions{whole: true, managed: "EKS"}))
+	assert.Contains(t, reasons(listOptions{whole: true})[0], "managed elsewhere")
+	assert.Empty(t, reasons(listOptions{}), "not when only some nodes were asked for")
+	assert.Empty(t, reasons(listOptions{whole: true, services: []certs.Service{certs.Kubelet}}), "not when only kubelets were asked for")
+	assert.Equal(t, []string{"NotReady"}, reasons(listOptions{whole: true}, plan.Exclusion{Node: "cp1", NotInspected: inventory.NotInspected{Reason: "NotReady"}}),
+		"it may be on the node that is away")
+}
+
+func TestVerdictSaysWhatToDoNext(t *testing.T) {
+	well := v1alpha1.CertificateList{Items: []v1alpha1.Certificate{
+		{Node: "cp1", Name: "apiserver", Status: certs.OK, Facts: facts("a", "b", 300*day)}, {Node: "w1", Name: "kubelet-client", Status: certs.OK, Facts: facts("a", "b", 200*day)}}}
+	assert.Equal(t, "All 2 certificates are well. The next one ends in 200d (kubelet-client on w1, 2027-06-12 12:00 UTC).", verdict(well, displayName, nil, noon))
+	assert.False(t, needsAttention(well))
+
+	away := well
+	away.NotInspected = []v1alpha1.NotInspected{{Node: "w7", Reason: "NotReady"}}
+	assert.Contains(t, verdict(away, displayName, nil, noon), "1 thing was not inspected: see above.")
+	assert.True(t, needsAttention(away), "what nobody could look at is not well")
+
+	assert.Equal(t, "4 of 12 certificates need attention. 3 things were not inspected: see above. "+
+		"Next: kubectl rotate-certs --context lab --service etcd,kubelet,kube-apiserver --node cp1,w1",
+		verdict(listOf(listOptions{}), displayName+" --context lab", []string{"cp1", "w1"}, noon), "admin cannot be rotated, so it is not proposed")
+
+	old := well
+	old.Authorities = []v1alpha1.Authority{{Name: "kubernetes", Status: certs.Expiring, Facts: facts("kubernetes", "kubernetes", 20*day)}}
+	assert.Contains(t, verdict(old, displayName, nil, noon), "1 CA needs attention")
+	assert.True(t, needsAttention(old))
+	assert.Contains(t, hints(old, noon)[0], "CA kubernetes ends in 20d")
+}
+
+func TestOnAFleetHintsStayReadable(t *testing.T) {
+	list := v1alpha1.CertificateList{}
+	for range 40 {
+		list.Items = append(list.Items, v1alpha1.Certificate{Node: "w", Status: certs.Invalid, Reason: "no key"})
+	}
+	got := hints(list, noon)
+	require.Len(t, got, maxHints+1)
+	assert.Equal(t, "and 28 more: -o wide has every reason.", got[maxHints])
+}
+
+func TestStatusesAreColouredOnlyAtTheEndOfALine(t *testing.T) {
+	in := "NODE   STATUS\nEXPIRED-node   OK\nw1   EXPIRED\nw2   NOT SERVED\n"
+	assert.Equal(t, "NODE   STATUS\nEXPIRED-node   OK\nw1   \x1b[31mEXPIRED\x1b[0m\nw2   \x1b[33mNOT SERVED\x1b[0m\n", paint(in))
+}

@@ -1,0 +1,98 @@
+package plugin
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+// selection is which nodes are looked at, and which are not and why.
+type selection struct {
+	names    []string
+	excluded []plan.Exclusion
+	managed  string // who runs the control plane elsewhere ("EKS"); empty: nobody known
+}
+
+// selectNodes chooses among the cluster's nodes: those of the given names, or all.
+// A name that does not exist is an error.
+func selectNodes(all []kube.Node, names []string, now time.Time) (selection, error) {
+	chosen, err := kube.SelectNodes(all, names)
+	if err != nil {
+		return selection{}, err
+	}
+	var s selection
+	s.names, s.excluded = kube.Partition(chosen, now)
+	if len(names) == 0 {
+		s.managed = kube.ManagedControlPlane(all)
+	}
+	return s, nil
+}
+
+// withControlPlane adds the control-plane nodes that can be looked at: a rotation of
+// some nodes still has to know the highest fencing token and how many members etcd has.
+func (s selection) withControlPlane(all []kube.Node, now time.Time) []string {
+	names := slices.Clone(s.names)
+	for _, n := range all {
+		if _, out := n.Excluded(now); n.ControlPlane && !out && !slices.Contains(names, n.Name) {
+			names = append(names, n.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// refuseAway refuses a rotation of nodes that were asked for by name and that cannot be
+// worked on. Others that are away are only listed.
+func refuseAway(names []string, missing []plan.Exclusion) error {
+	var away []string
+	for _, x := range missing {
+		if slices.Contains(names, x.Node) && x.Service == "" && x.Path == "" {
+			away = append(away, fmt.Sprintf("%s: %s", x.Node, x.Reason))
+		}
+	}
+	if len(away) == 0 {
+		return nil
+	}
+	return fmt.Errorf("cannot work on %s, so nothing was changed:\n  %s\nrun again when it can be reached, or without it",
+		namedNodes(len(away)), strings.Join(away, "\n  "))
+}
+
+func namedNodes(n int) string {
+	if n == 1 {
+		return "a node that was named"
+	}
+	return fmt.Sprintf("%d nodes that were named", n)
+}
+
+// errNoNode means that not one node could be looked at.
+var errNoNode = errors.New("no node could be looked at")
+
+// noneScanned explains why nothing is known; nil where something is.
+func noneScanned(nodes []inventory.Node, missing []plan.Exclusion) error {
+	if len(nodes) > 0 {
+		return nil
+	}
+	if len(missing) == 0 {
+		return fmt.Errorf("%w: the cluster has none", errNoNode)
+	}
+	// One cause usually keeps all of them away: say it once, in full.
+	var reasons []string
+	byReason := map[string][]string{}
+	for _, x := range missing {
+		if byReason[x.Reason] == nil {
+			reasons = append(reasons, x.Reason)
+		}
+		byReason[x.Reason] = append(byReason[x.Reason], x.Node)
+	}
+	lines := make([]string, 0, len(reasons))
+	for _, r := range reasons {
+		lines = append(lines, "  "+some(byReason[r])+": "+r)
+	}
+	return fmt.Errorf("%w:\n%s", errNoNode, strings.Join(lines, "\n"))
+}

@@ -1,0 +1,154 @@
+package plugin
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+var planColumns = []column{{name: "Order"}, {name: "Node"}, {name: "Renews"}, {name: "Restarts"}}
+
+var planWideColumns = []column{
+	{name: "Order"}, {name: "Node"}, {name: "Service"}, {name: "Certificate"}, {name: "Expires"}, {name: "Issuer"},
+	{name: "SHA256"}, {name: "Path"},
+}
+
+// printPlan prints a plan in any format.
+func printPlan(w io.Writer, f format, p v1alpha1.RotationPlan) error {
+	switch f {
+	case formatJSON, formatYAML:
+		return printDocument(w, f, p)
+	case formatName:
+		for _, s := range p.Steps {
+			for _, c := range s.Certificates {
+				fmt.Fprintf(w, "%s/%s/%s\n", s.Node, c.Service, c.Name)
+			}
+		}
+		return nil
+	}
+	columns, rows := planColumns, planRows(p)
+	if f == formatWide {
+		columns, rows = planWideColumns, planWideRows(p)
+	}
+	if len(rows) > 0 {
+		if err := printTable(w, f, columns, rows); err != nil {
+			return err
+		}
+	}
+	for _, line := range withoutCertificate(planItems(p)) {
+		fmt.Fprintln(w, line)
+	}
+	for _, e := range p.Effects {
+		fmt.Fprintln(w, clean(e))
+	}
+	printNotInspected(w, p.NotInspected)
+	return nil
+}
+
+func planRows(p v1alpha1.RotationPlan) [][]string {
+	var rows [][]string
+	for _, s := range p.Steps {
+		renews := make([]string, 0, len(s.Certificates))
+		for _, c := range s.Certificates {
+			renews = append(renews, c.Name)
+		}
+		switch {
+		case len(renews) > 0:
+		case !renewable(s):
+			continue // told in a sentence
+		default:
+			renews = append(renews, "(done before)")
+		}
+		rows = append(rows, []string{fmt.Sprint(s.Wave), s.Node, strings.Join(renews, ", "), joinServices(s.Restarts, ", ")})
+	}
+	return rows
+}
+
+func planWideRows(p v1alpha1.RotationPlan) [][]string {
+	var rows [][]string
+	for _, s := range p.Steps {
+		for _, c := range s.Certificates {
+			rows = append(rows, []string{fmt.Sprint(s.Wave), s.Node, string(c.Service), c.Name, moment(c.NotAfter), c.Issuer, c.FingerprintSHA256, c.Path})
+		}
+	}
+	return rows
+}
+
+// renewable says that a step has a service with a certificate.
+func renewable(s v1alpha1.PlanStep) bool {
+	return slices.ContainsFunc(s.Services, func(s v1alpha1.PlanService) bool { return !s.NoCertificate })
+}
+
+// bare is a service without a certificate on a node.
+type bare struct {
+	node    string
+	service certs.Service
+	reason  string
+}
+
+func planItems(p v1alpha1.RotationPlan) []bare {
+	var out []bare
+	for _, s := range p.Steps {
+		for _, service := range s.Services {
+			if service.NoCertificate {
+				out = append(out, bare{s.Node, service.Service, service.Reason})
+			}
+		}
+	}
+	return out
+}
+
+// withoutCertificate says, in one line for all nodes of the same case, which services
+// have nothing to renew.
+func withoutCertificate(items []bare) []string {
+	var order []string
+	nodes := map[string][]string{}
+	for _, b := range items {
+		reason := strings.TrimSuffix(clean(b.reason), ".")
+		if reason == "" {
+			reason = "it has none on the node"
+		}
+		key := fmt.Sprintf("%s has no certificate to renew: %s", b.service, reason)
+		if nodes[key] == nil {
+			order = append(order, key)
+		}
+		nodes[key] = append(nodes[key], b.node)
+	}
+	out := make([]string, 0, len(order))
+	for _, key := range order {
+		out = append(out, fmt.Sprintf("%s (%s).", key, some(nodes[key])))
+	}
+	return out
+}
+
+// planTitle says what is about to happen and whether it is new.
+func planTitle(id string, req plan.Request, unfinished *plan.Unfinished, now time.Time) string {
+	what := joinServices(req.Services, ", ")
+	if len(req.Services) == len(certs.Services()) {
+		what = "all services"
+	}
+	where := ""
+	if len(req.Nodes) > 0 {
+		where = " on " + some(req.Nodes)
+	}
+	if unfinished == nil {
+		return fmt.Sprintf("Rotation %s, new: %s%s. The CA stays. Workloads are not touched.", id, what, where)
+	}
+	done := make([]string, 0, len(unfinished.Committed))
+	for n := range unfinished.Committed {
+		done = append(done, n)
+	}
+	slices.Sort(done)
+	before := "no node is done yet"
+	if len(done) > 0 {
+		before = some(done) + " done before"
+	}
+	return fmt.Sprintf("Rotation %s, continued from %s (%s): %s%s. The CA stays. Workloads are not touched.",
+		unfinished.ID, moment(unfinished.StartTime), before, what, where)
+}

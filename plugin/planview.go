@@ -1,0 +1,51 @@
+package plugin
+
+import (
+	"time"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+// rotationPlan makes the document that a dry run prints. nodes are all that were
+// scanned, also those out of scope: what a restart means depends on the others.
+func rotationPlan(p plan.Plan, nodes []inventory.Node, req plan.Request, unfinished *plan.Unfinished, now time.Time) v1alpha1.RotationPlan {
+	out := v1alpha1.RotationPlan{
+		APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.RotationPlanKind,
+		Services: req.Services, Restart: string(req.Restart), ValiditySeconds: int64(req.Validity / time.Second),
+		Steps: []v1alpha1.PlanStep{}, NotInspected: []v1alpha1.NotInspected{},
+		Effects: effects(p, nodes, req.Restart, now),
+	}
+	if unfinished != nil {
+		out.Continues = unfinished.ID
+	}
+	for i, w := range p.Waves {
+		for _, s := range w.Steps {
+			out.Steps = append(out.Steps, planStep(s, i+1))
+		}
+	}
+	for _, x := range p.NotInspected {
+		out.NotInspected = append(out.NotInspected, v1alpha1.NotInspected{Node: x.Node, Service: x.Service, Path: x.Path, Reason: x.Reason})
+	}
+	return out
+}
+
+func planStep(s plan.Step, wave int) v1alpha1.PlanStep {
+	out := v1alpha1.PlanStep{
+		Node: s.Node, Wave: wave, ControlPlane: s.ControlPlane,
+		Services: []v1alpha1.PlanService{}, Certificates: []v1alpha1.PlannedCertificate{},
+		Restarts: append([]certs.Service{}, s.Restarts...),
+	}
+	for _, service := range s.Services {
+		out.Services = append(out.Services, v1alpha1.PlanService{
+			Service: service.Service, NoCertificate: service.NoCertificate, Reason: service.Note})
+	}
+	for _, t := range s.Targets {
+		out.Certificates = append(out.Certificates, v1alpha1.PlannedCertificate{
+			Service: t.Service, Name: t.Name, Path: t.Path, Issuer: t.Issuer,
+			FingerprintSHA256: t.OldFingerprint, NotAfter: t.OldNotAfter})
+	}
+	return out
+}

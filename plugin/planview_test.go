@@ -1,0 +1,86 @@
+package plugin
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+func planOf(t *testing.T, nodes []inventory.Node, req plan.Request) plan.Plan {
+	t.Helper()
+	p, err := plan.Build(nodes, req, nil)
+	require.NoError(t, err)
+	return p
+}
+
+func TestPlanSaysItsBlastRadius(t *testing.T) {
+	three := []inventory.Node{controlPlane("cp1"), controlPlane("cp2"), controlPlane("cp3"), worker("w1"), worker("w2")}
+	for file, tt := range map[string]struct {
+		nodes []inventory.Node
+		req   plan.Request
+		f     format
+	}{
+		"plan-etcd.txt":       {three, plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways}, formatTable},
+		"plan-all.txt":        {three, plan.Request{Services: certs.Services(), Restart: plan.RestartAlways, MaxUnavailable: "1"}, formatTable},
+		"plan-all-wide.txt":   {three[:1], plan.Request{Services: certs.Services(), Restart: plan.RestartAlways}, formatWide},
+		"plan-single.txt":     {three[:1], plan.Request{Services: certs.Services(), Restart: plan.RestartAlways}, formatTable},
+		"plan-if-needed.txt":  {three, plan.Request{Services: certs.Services(), Restart: plan.RestartIfNeeded}, formatTable},
+		"plan-never.txt":      {three, plan.Request{Services: []certs.Service{certs.Kubelet}, Nodes: []string{"w1"}, Restart: plan.RestartNever}, formatTable},
+		"plan-kube-proxy.txt": {three, plan.Request{Services: []certs.Service{certs.KubeProxy}, Restart: plan.RestartAlways}, formatTable},
+		"plan.yaml":           {three[:1], plan.Request{Services: []certs.Service{certs.Etcd, certs.KubeProxy}, Restart: plan.RestartAlways}, formatYAML},
+	} {
+		t.Run(file, func(t *testing.T) {
+			p := planOf(t, tt.nodes, tt.req)
+			p.NotInspected = append(p.NotInspected, plan.Exclusion{Node: "w7", NotInspected: inventory.NotInspected{Reason: "NotReady for 14m"}})
+			var out bytes.Buffer
+			if tt.f != formatYAML {
+				out.WriteString(planTitle("7f3c2a", tt.req, nil, noon) + "\n")
+			}
+			require.NoError(t, printPlan(&out, tt.f, rotationPlan(p, tt.nodes, tt.req, nil, noon)))
+			golden(t, file, out.String())
+		})
+	}
+}
+
+func TestTitleSaysWhetherTheRotationIsNew(t *testing.T) {
+	req := plan.Request{Services: []certs.Service{certs.Etcd}}
+	assert.Equal(t, "Rotation 7f3c2a, new: etcd. The CA stays. Workloads are not touched.", planTitle("7f3c2a", req, nil, noon))
+
+	req.Nodes = []string{"cp1", "cp2"}
+	u := &plan.Unfinished{ID: "abc123", StartTime: noon.Add(-20 * time.Minute), Committed: map[string]bool{"cp2": true}}
+	assert.Equal(t, "Rotation abc123, continued from 2026-11-24 11:40 UTC (cp2 done before): etcd on cp1, cp2. The CA stays. Workloads are not touched.",
+		planTitle("7f3c2a", req, u, noon))
+}
+
+func TestWhatHasEndedIsNotSaidToBeValid(t *testing.T) {
+	n := worker("w1")
+	n.Certificates[0] = kubelet("w1", -2*day)
+	p := planOf(t, []inventory.Node{n}, plan.Request{Services: []certs.Service{certs.Kubelet}, Restart: plan.RestartAlways})
+	assert.NotContains(t, strings.Join(effects(p, []inventory.Node{n}, plan.RestartAlways, noon), "\n"), "stays valid")
+}
+
+func TestOwnKubeconfigIsToldOf(t *testing.T) {
+	cp1 := controlPlane("cp1")
+	nodes := []inventory.Node{cp1}
+	me := &identity{Facts: cp1.Certificates[4].Facts, kubeconfig: "/home/me/.kube/config"}
+	p := planOf(t, nodes, plan.Request{Services: []certs.Service{certs.Admin}, Restart: plan.RestartAlways})
+	assert.Equal(t, "/home/me/.kube/config holds the certificate of /etc/kubernetes/admin.conf on cp1, which is being renewed: "+
+		"it goes on working until 2027-09-20 12:00 UTC; copy the new file from there.", me.beingRenewed(p))
+	assert.Empty(t, me.nearItsEnd(nodes, noon, 0), "300 days are enough")
+	assert.Contains(t, me.nearItsEnd(nodes, noon, 301*day), "it is that of /etc/kubernetes/admin.conf on cp1")
+
+	other := &identity{Facts: facts("jane", "kubernetes", 3*day), kubeconfig: "jane.conf"}
+	assert.Empty(t, other.beingRenewed(p))
+	assert.Equal(t, "jane.conf: your own client certificate (jane) ends in 3d; /etc/kubernetes/admin.conf on cp1 holds an administrator's, which --service admin renews.",
+		other.nearItsEnd(nodes, noon, 0))
+	var token *identity
+	assert.Empty(t, token.beingRenewed(p)+token.nearItsEnd(nodes, noon, 0), "a token has no certificate to speak of")
+}

@@ -1,0 +1,186 @@
+package plugin
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/fleet"
+)
+
+// progress shows a rotation as it goes on. Off a terminal it only appends lines: what
+// is worth keeping, and when something begins that may take long. On a terminal it
+// also keeps one line for each node at work, with the time that its current action
+// has taken so far, below the lines that stay.
+type progress struct {
+	sync.Mutex
+	out   io.Writer
+	now   func() time.Time
+	width func() int // columns of the terminal; nil: not a terminal
+	pad   int        // the longest node name
+	busy  map[string]*activity
+	begun map[string]fleet.Phase // off a terminal: what was announced of each node
+	drawn int                    // live lines on the screen
+}
+
+// activity is what a node is doing right now.
+type activity struct {
+	text  string
+	phase fleet.Phase
+	since time.Time
+}
+
+func newProgress(out io.Writer, now func() time.Time, width func() int, nodes []string) *progress {
+	p := &progress{out: out, now: now, width: width, pad: len(fleet.PhaseStaged), busy: map[string]*activity{}, begun: map[string]fleet.Phase{}}
+	for _, n := range nodes {
+		p.pad = max(p.pad, len(n))
+	}
+	return p
+}
+
+// on takes in one thing that happened.
+func (p *progress) on(ev fleet.Progress) {
+	p.Lock()
+	defer p.Unlock()
+	ev.Text = clean(ev.Text)
+	p.follow(ev)
+	switch {
+	case ev.Done:
+		p.keep(ev)
+	case p.width == nil && p.announce(ev):
+		p.keep(ev)
+	}
+	p.draw()
+}
+
+// follow keeps track of who is at work.
+func (p *progress) follow(ev fleet.Progress) {
+	switch {
+	case ev.Node == "" && (ev.Done || ev.Text == ""):
+		delete(p.busy, "")
+	case ev.Phase == fleet.PhaseStaged, ev.Phase == fleet.PhaseProven, ev.Phase == fleet.PhaseUndone, ev.Phase == fleet.PhaseFailed:
+		delete(p.busy, ev.Node)
+	default:
+		a := p.busy[ev.Node]
+		if a == nil || a.text != ev.Text {
+			p.busy[ev.Node] = &activity{text: ev.Text, phase: ev.Phase, since: p.now()}
+		}
+	}
+}
+
+// announce says whether a line that will not stay is worth one off a terminal: the
+// first of a phase in which a person may have to wait.
+func (p *progress) announce(ev fleet.Progress) bool {
+	before := p.begun[ev.Node]
+	p.begun[ev.Node] = ev.Phase
+	if before == ev.Phase {
+		return false
+	}
+	return ev.Phase == fleet.PhaseWorking || ev.Phase == fleet.PhaseWaiting || ev.Phase == fleet.PhaseUndoing
+}
+
+// keep writes a line that stays.
+func (p *progress) keep(ev fleet.Progress) {
+	p.erase()
+	name := ev.Node
+	if name == "" {
+		name = string(ev.Phase)
+	}
+	line := fmt.Sprintf("%-*s  %s", p.pad, name, ev.Text)
+	if ev.Took > 0 {
+		line += "   " + took(ev.Took)
+	}
+	fmt.Fprintln(p.out, line)
+}
+
+// say writes a line of the program's own among the others.
+func (p *progress) say(line string) {
+	p.Lock()
+	defer p.Unlock()
+	p.erase()
+	fmt.Fprintln(p.out, line)
+	p.draw()
+}
+
+// atWork names the nodes whose files or components are between old and new.
+func (p *progress) atWork() []string {
+	p.Lock()
+	defer p.Unlock()
+	var out []string
+	for n, a := range p.busy {
+		if n != "" && (a.phase == fleet.PhaseWorking || a.phase == fleet.PhaseUndoing) {
+			out = append(out, n)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// redraw refreshes the elapsed times.
+func (p *progress) redraw() {
+	p.Lock()
+	defer p.Unlock()
+	p.draw()
+}
+
+// end removes the live lines; what follows is somebody else's.
+func (p *progress) end() {
+	p.Lock()
+	defer p.Unlock()
+	p.erase()
+	p.busy = map[string]*activity{}
+}
+
+// maxLive bounds the live lines, so that they never fill a screen.
+const maxLive = 12
+
+// erase takes the live lines off the screen.
+func (p *progress) erase() {
+	if p.drawn > 0 {
+		fmt.Fprintf(p.out, "\x1b[%dA\r\x1b[J", p.drawn)
+		p.drawn = 0
+	}
+}
+
+// draw writes the live lines anew, each cut to the terminal's width: a line that wraps
+// could not be taken back.
+func (p *progress) draw() {
+	if p.width == nil {
+		return
+	}
+	p.erase()
+	names := make([]string, 0, len(p.busy))
+	for n := range p.busy {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	var lines []string
+	for i, n := range names {
+		if i == maxLive-1 && len(names) > maxLive {
+			lines = append(lines, fmt.Sprintf("%-*s  and %d more nodes", p.pad, "", len(names)-i))
+			break
+		}
+		a := p.busy[n]
+		line := fmt.Sprintf("%-*s  %s", p.pad, n, a.text)
+		if elapsed := p.now().Sub(a.since); elapsed >= time.Second {
+			line += "  " + elapsed.Truncate(time.Second).String()
+		}
+		lines = append(lines, cut(line, p.width()-1))
+	}
+	if len(lines) > 0 {
+		fmt.Fprintln(p.out, strings.Join(lines, "\n"))
+		p.drawn = len(lines)
+	}
+}
+
+// cut shortens a line to a number of columns.
+func cut(line string, width int) string {
+	runes := []rune(line)
+	if width < 1 || len(runes) <= width {
+		return line
+	}
+	return string(runes[:width-1]) + "…"
+}

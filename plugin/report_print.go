@@ -1,0 +1,147 @@
+package plugin
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+)
+
+var reportColumns = []column{
+	{name: "Node"}, {name: "Service"}, {name: "Certificate"}, {name: "Old expiry"}, {name: "New expiry"},
+	{name: "Restarted"}, {name: "Result"}, {name: "Proven by"},
+	{"Serial", true}, {"SHA256", true}, {"Path", true},
+}
+
+// printReport prints what a rotation did, in any format.
+func printReport(w io.Writer, f format, r *v1alpha1.RotationReport) error {
+	switch f {
+	case formatJSON, formatYAML:
+		return printDocument(w, f, r)
+	case formatName:
+		for _, item := range r.Items {
+			for _, c := range item.Certificates {
+				if c.New != nil {
+					fmt.Fprintf(w, "%s/%s/%s\n", item.Node, item.Service, c.Name)
+				}
+			}
+		}
+		return nil
+	}
+	if rows := reportRows(r, f); len(rows) > 0 {
+		if err := printTable(w, f, reportColumns, rows); err != nil {
+			return err
+		}
+	}
+	var without []bare
+	for _, item := range r.Items {
+		if item.Result == v1alpha1.NoCertificate {
+			without = append(without, bare{item.Node, item.Service, item.Reason})
+		}
+	}
+	for _, line := range withoutCertificate(without) {
+		fmt.Fprintln(w, line)
+	}
+	for _, c := range r.Collateral {
+		fmt.Fprintf(w, "%s: %s %s\n", c.Node, c.Service, clean(c.Reason))
+	}
+	for _, n := range r.Notes {
+		fmt.Fprintln(w, clean(n))
+	}
+	printNotInspected(w, r.NotInspected)
+	return nil
+}
+
+func reportRows(r *v1alpha1.RotationReport, f format) [][]string {
+	var rows [][]string
+	for _, item := range r.Items {
+		for i, c := range item.Certificates {
+			row := []string{
+				item.Node, string(item.Service), c.Name, moment(c.Old.NotAfter), nothing,
+				restarted(item), resultWord(item), nothing, c.Old.SerialNumber, c.Old.FingerprintSHA256, c.Path,
+			}
+			if c.New != nil {
+				row[4], row[8], row[9] = moment(c.New.NotAfter), c.New.SerialNumber, c.New.FingerprintSHA256
+				row[7] = provenBy(item, i, f)
+			}
+			rows = append(rows, row)
+		}
+		if len(item.Certificates) == 0 && item.Result != v1alpha1.NoCertificate {
+			rows = append(rows, []string{item.Node, string(item.Service), nothing, nothing, nothing,
+				restarted(item), resultWord(item), provenBy(item, -1, f), "", "", ""})
+		}
+	}
+	return rows
+}
+
+// restarted says whether the component was, and for how long it did not answer.
+func restarted(item v1alpha1.RotationItem) string {
+	switch {
+	case !item.Restarted:
+		return "no"
+	case item.UnavailableSeconds > 0:
+		return "yes, " + took(time.Duration(item.UnavailableSeconds*float64(time.Second))) + " away"
+	default:
+		return "yes"
+	}
+}
+
+// resultWord is a result as people read it, with why where it is no success.
+func resultWord(item v1alpha1.RotationItem) string {
+	switch item.Result {
+	case v1alpha1.Succeeded:
+		return "renewed"
+	case v1alpha1.RolledBack:
+		return "ROLLED BACK"
+	case v1alpha1.Failed:
+		return "FAILED"
+	case v1alpha1.Skipped:
+		if item.Reason != "" {
+			return item.Reason
+		}
+		return "skipped"
+	default:
+		return string(item.Result)
+	}
+}
+
+// provenBy is the proof of the item's i-th certificate; -1, or one that names none of
+// its own, means the item's. Only the wide form has every detail.
+func provenBy(item v1alpha1.RotationItem, i int, f format) string {
+	evidence := item.Evidence
+	if i >= 0 && len(item.Certificates[i].Evidence) > 0 {
+		evidence = item.Certificates[i].Evidence
+	}
+	if f == formatWide {
+		return strings.Join(evidence, "; ")
+	}
+	var methods []string
+	seen := map[string]bool{}
+	for _, e := range evidence {
+		method, _, _ := strings.Cut(e, ":")
+		if !seen[method] {
+			seen[method] = true
+			methods = append(methods, method)
+		}
+	}
+	return strings.Join(methods, ", ")
+}
+
+// stillValid says until when the old certificates of a report open doors; empty where
+// nothing was renewed or all had ended.
+func stillValid(r *v1alpha1.RotationReport, now time.Time) string {
+	var last time.Time
+	for _, item := range r.Items {
+		for _, c := range item.Certificates {
+			if c.New != nil && c.Old.NotAfter.After(last) {
+				last = c.Old.NotAfter
+			}
+		}
+	}
+	if !last.After(now) {
+		return ""
+	}
+	return fmt.Sprintf("Copies of the old certificates stay valid, the last until %s: Kubernetes cannot revoke them.", date(last))
+}

@@ -1,0 +1,137 @@
+package plugin
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+)
+
+const (
+	// displayName is how people call the program; kubectl finds it by its file's name.
+	displayName = "kubectl rotate-certs"
+	fileName    = "kubectl-rotate_certs"
+	checkName   = "check"
+)
+
+// rootCommand builds the tree of commands. The root itself is the rotation.
+func (a *app) rootCommand() *cobra.Command {
+	flags := newConnectionFlags()
+	o := &rotateOptions{app: a, connectionFlags: flags}
+	cmd := &cobra.Command{
+		Use:   fileName,
+		Short: "Renew the certificates of Kubernetes' own components, and prove it",
+		Long: `Renew the certificates of Kubernetes' own components on a self-managed cluster, and
+restart these components so that they use them: one service, several, or all. The CA
+stays. One control-plane node at a time, each proven before the next; what fails its
+proof is rolled back, and the rotation stops there.
+
+Services: ` + joinServices(certs.Services(), ", ") + `.
+What is on the nodes is shown by "` + displayName + ` check".
+
+Exit codes: 0 done and proven; 1 stopped, the failing node is as it was; 2 a person
+must look; 3 another rotation holds the lock; 130 interrupted.`,
+		Example: `  # What is there, and what ends soon?
+  kubectl rotate-certs check
+
+  # What would happen?
+  kubectl rotate-certs --service etcd --dry-run=client
+
+  # Renew etcd's certificates, then everything on two nodes
+  kubectl rotate-certs --service etcd
+  kubectl rotate-certs --all --node cp1,cp2`,
+		Args:              rootArguments,
+		Annotations:       map[string]string{cobra.CommandDisplayNameAnnotation: displayName},
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.Complete(cmd); err != nil {
+				return err
+			}
+			if err := o.Validate(); err != nil {
+				return err
+			}
+			return o.Run(cmd.Context())
+		},
+	}
+	plain(cmd)
+	cmd.SetIn(a.In)
+	cmd.SetOut(a.Out)
+	cmd.SetErr(a.ErrOut)
+	cmd.CompletionOptions.DisableDefaultCmd = true
+	cmd.SetUsageFunc(func(c *cobra.Command) error { return usage(c, flags.set) })
+	cmd.SetHelpFunc(func(c *cobra.Command, _ []string) {
+		fmt.Fprintln(c.OutOrStdout(), strings.TrimSpace(c.Long))
+		_ = usage(c, flags.set) // it writes to a buffer or a terminal
+	})
+	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return fmt.Errorf("%w\nsee: %s --help", err, c.CommandPath())
+	})
+	cmd.PersistentFlags().AddFlagSet(flags.set)
+	o.addFlags(cmd)
+	cmd.AddCommand(a.checkCommand(flags), a.versionCommand(), a.completionCommand())
+	a.completeConnection(cmd, flags)
+	return cmd
+}
+
+// rootArguments refuses words, since services are named by a flag, and says what was
+// probably meant.
+func rootArguments(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if services, err := certs.ParseServices(strings.Split(args[0], ",")); err == nil {
+		return fmt.Errorf("unknown command %q\nto rotate it: %s --service %s", args[0], displayName, joinServices(services, ","))
+	}
+	names := []string{}
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	hint := ""
+	cmd.SuggestionsMinimumDistance = 2
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = fmt.Sprintf(", did you mean %q?", near[0])
+	} else {
+		var unknown *certs.UnknownServiceError
+		if _, err := certs.ParseServices(args[:1]); errors.As(err, &unknown) && unknown.Nearest != "" {
+			hint = fmt.Sprintf(", did you mean --service %s?", unknown.Nearest)
+		}
+	}
+	return fmt.Errorf("unknown command %q%s\ncommands: %s", args[0], hint, strings.Join(names, ", "))
+}
+
+// usage lists a command's own flags first; kubectl's, which are many and known, last.
+func usage(c *cobra.Command, connection *pflag.FlagSet) error {
+	w := c.OutOrStdout()
+	if c.Example != "" {
+		fmt.Fprintf(w, "\nExamples:\n%s\n", c.Example)
+	}
+	use := c.CommandPath()
+	if _, arguments, has := strings.Cut(c.Use, " "); has {
+		use += " " + arguments
+	}
+	fmt.Fprintf(w, "\nUsage:\n  %s [flags]\n", use)
+	if c.HasAvailableSubCommands() {
+		fmt.Fprintf(w, "\nCommands:\n")
+		for _, sub := range c.Commands() {
+			if sub.IsAvailableCommand() {
+				fmt.Fprintf(w, "  %-12s %s\n", sub.Name(), sub.Short)
+			}
+		}
+	}
+	own := pflag.NewFlagSet("own", pflag.ContinueOnError)
+	own.SortFlags = false // the order in which they were declared: what matters first
+	c.LocalFlags().VisitAll(func(f *pflag.Flag) {
+		if connection.Lookup(f.Name) == nil {
+			own.AddFlag(f)
+		}
+	})
+	fmt.Fprintf(w, "\nFlags:\n%s", own.FlagUsages())
+	fmt.Fprintf(w, "\nReaching the cluster, as in kubectl:\n%s", connection.FlagUsages())
+	return nil
+}

@@ -1,0 +1,133 @@
+package plugin
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+// dryRun says how far a rotation goes.
+type dryRun string
+
+const (
+	dryRunNone   dryRun = "none"
+	dryRunClient dryRun = "client" // looks at the nodes and prints the plan
+	dryRunServer dryRun = "server" // also has the API server judge every node pod
+)
+
+var dryRuns = []string{string(dryRunNone), string(dryRunClient), string(dryRunServer)}
+
+var restartPolicies = []string{string(plan.RestartAlways), string(plan.RestartIfNeeded), string(plan.RestartNever)}
+
+// minValidity is the shortest lifetime that may be asked for: the CSR API takes no
+// less, and a certificate has to outlive its own rotation.
+const minValidity = 10 * time.Minute
+
+// rotateOptions are the flags of a rotation, and what Complete makes of them.
+type rotateOptions struct {
+	*app
+	*connectionFlags
+
+	services    []string
+	all         bool
+	nodes       []string
+	dryRun      string
+	restart     string
+	unavailable string
+	validity    durationFlag
+	timeout     durationFlag
+	interactive bool
+	output      string
+
+	request plan.Request
+	format  format
+	conn    connection
+}
+
+func (o *rotateOptions) addFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringSliceVar(&o.services, "service", nil, "Services to rotate, separated by commas")
+	f.BoolVar(&o.all, "all", false, "Rotate every service")
+	f.StringSliceVar(&o.nodes, "node", nil, "Only on these nodes; without it, on every node")
+	f.StringVar(&o.dryRun, "dry-run", string(dryRunNone), `"client" looks at the nodes and prints the plan; "server" also has every node pod judged by the API server`)
+	f.Lookup("dry-run").NoOptDefVal = string(dryRunClient)
+	f.StringVar(&o.restart, "restart", string(plan.RestartAlways), `When to restart components: "always", "if-needed" (what does not read its files again) or "never"`)
+	f.StringVar(&o.unavailable, "max-unavailable", plan.DefaultMaxUnavailable, "How many workers may be worked on at a time, a number or a percentage")
+	f.Var(&o.validity, "validity", "Lifetime of the new certificates, such as 90d (default: as the cluster's kubeadm configuration says, else 365d)")
+	o.timeout = durationFlag(time.Minute)
+	f.Var(&o.timeout, "timeout", "How long a component may take to become healthy")
+	f.BoolVar(&o.interactive, "interactive", false, "Ask before anything is changed")
+	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(formats, ", "))
+	o.addPodFlags(f)
+	complete(cmd, "service", completeServices)
+	complete(cmd, "node", o.completeNodes(o.connectionFlags))
+	complete(cmd, "dry-run", cobra.FixedCompletions(dryRuns, cobra.ShellCompDirectiveNoFileComp))
+	complete(cmd, "restart", cobra.FixedCompletions(restartPolicies, cobra.ShellCompDirectiveNoFileComp))
+	complete(cmd, "output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// Complete parses the words into typed values.
+func (o *rotateOptions) Complete(*cobra.Command) error {
+	var err error
+	o.request = plan.Request{
+		Nodes: trimmed(o.nodes), Restart: plan.RestartPolicy(o.restart),
+		Validity: time.Duration(o.validity), MaxUnavailable: o.unavailable,
+	}
+	if o.all {
+		o.request.Services = certs.Services()
+	} else if o.request.Services, err = certs.ParseServices(o.services); err != nil {
+		return err
+	}
+	if o.format, err = parseFormat(o.output); err != nil {
+		return err
+	}
+	o.conn, err = o.connection()
+	return err
+}
+
+// Validate refuses what can be refused without asking the cluster.
+func (o *rotateOptions) Validate() error {
+	switch {
+	case o.all && len(o.services) > 0:
+		return errors.New("--all and --service exclude each other\ngive one of them")
+	case len(o.request.Services) == 0:
+		return fmt.Errorf("say what to rotate: --service NAME[,NAME…] or --all\nservices: %s\nlook first: %s check",
+			joinServices(certs.Services(), ", "), displayName)
+	case !oneOf(dryRuns, o.dryRun):
+		return fmt.Errorf("unknown --dry-run %q\nwant one of: %s", o.dryRun, strings.Join(dryRuns, ", "))
+	case !oneOf(restartPolicies, o.restart):
+		return fmt.Errorf("unknown --restart %q\nwant one of: %s", o.restart, strings.Join(restartPolicies, ", "))
+	case o.request.Validity != 0 && o.request.Validity < minValidity:
+		return fmt.Errorf("--validity %s is too short: at least %s, or the certificate ends before its rotation", spell(o.request.Validity), spell(minValidity))
+	case o.interactive && !o.terminal.in:
+		return errors.New("--interactive needs a terminal to ask on\nleave it out, or look with --dry-run=client first")
+	}
+	return plan.ValidateMaxUnavailable(o.unavailable)
+}
+
+func oneOf(allowed []string, value string) bool {
+	for _, a := range allowed {
+		if a == value {
+			return true
+		}
+	}
+	return false
+}
+
+// trimmed drops blanks and repetitions from a list that was given by commas.
+func trimmed(in []string) []string {
+	var out []string
+	for _, s := range in {
+		if s = strings.TrimSpace(s); s != "" && !oneOf(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}

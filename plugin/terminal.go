@@ -1,0 +1,65 @@
+package plugin
+
+import (
+	"io"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+
+	"golang.org/x/term"
+)
+
+// terminal is what is known of where the output goes.
+type terminal struct {
+	in     bool       // standard input is a person
+	colour bool       // standard output may be coloured
+	width  func() int // columns of standard error, when it can be animated; else nil
+}
+
+// findTerminal looks at the streams and at NO_COLOR and TERM.
+func findTerminal(in io.Reader, out, errOut io.Writer, getenv func(string) string) terminal {
+	// The old Windows console shows escape sequences as text; Windows Terminal says
+	// that it is there.
+	escapes := getenv("TERM") != "dumb" && (runtime.GOOS != "windows" || getenv("WT_SESSION") != "")
+	t := terminal{in: isTerminal(in), colour: escapes && getenv("NO_COLOR") == "" && isTerminal(out)}
+	if f, ok := errOut.(*os.File); ok && escapes && isTerminal(errOut) {
+		t.width = func() int {
+			columns, _, err := term.GetSize(int(f.Fd()))
+			if err != nil || columns <= 0 {
+				return 80
+			}
+			return columns
+		}
+	}
+	return t
+}
+
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// colours of the words that stand at the end of a line of `check`.
+var colours = map[string]string{
+	"EXPIRED": "31", "INVALID": "31", "NOT YET VALID": "31", "EXPIRING": "33", "NOT SERVED": "33",
+}
+
+// paint colours the status at the end of each line of a table.
+func paint(table string) string {
+	lines := strings.Split(table, "\n")
+	words := make([]string, 0, len(colours))
+	for w := range colours {
+		words = append(words, w)
+	}
+	slices.Sort(words)
+	for i, l := range lines {
+		for _, w := range words {
+			if strings.HasSuffix(l, "  "+w) {
+				lines[i] = strings.TrimSuffix(l, w) + "\x1b[" + colours[w] + "m" + w + "\x1b[0m"
+				break
+			}
+		}
+	}
+	return strings.Join(lines, "\n")
+}

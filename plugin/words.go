@@ -1,0 +1,135 @@
+package plugin
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+)
+
+// nothing fills a cell that has no value.
+const nothing = "–"
+
+// moment is a time as every line shows it: absolute, UTC, to the minute.
+func moment(t time.Time) string {
+	if t.IsZero() {
+		return nothing
+	}
+	return t.UTC().Format("2006-01-02 15:04 UTC")
+}
+
+func date(t time.Time) string { return t.UTC().Format("2006-01-02") }
+
+// remainder is how long something still lasts, to one unit: 9y, 364d, 31h, 12m;
+// "-3d" where it ended three days ago.
+func remainder(d time.Duration) string {
+	if d < 0 {
+		return "-" + remainder(-d)
+	}
+	switch {
+	case d >= 2*365*day:
+		return fmt.Sprintf("%dy", d/(365*day))
+	case d >= 2*day:
+		return fmt.Sprintf("%dd", d/day)
+	case d >= 2*time.Hour:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	case d >= 2*time.Minute:
+		return fmt.Sprintf("%dm", d/time.Minute)
+	default:
+		return fmt.Sprintf("%ds", d/time.Second)
+	}
+}
+
+// ends says when something ends or ended, for a sentence.
+func ends(t, now time.Time) string {
+	if d := t.Sub(now); d >= 0 {
+		return "ends in " + remainder(d)
+	}
+	return "ended " + remainder(now.Sub(t)) + " ago"
+}
+
+// took is a duration of work: 0.9s, 12s, 3m20s.
+func took(d time.Duration) string {
+	if d < 10*time.Second {
+		return fmt.Sprintf("%.1fs", d.Seconds())
+	}
+	return d.Round(time.Second).String()
+}
+
+// count is "1 certificate" or "3 certificates".
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// some lists at most six names: a line must stay readable on a fleet.
+func some(names []string) string {
+	const shown = 6
+	if more := len(names) - shown; more > 1 {
+		return strings.Join(names[:shown], ", ") + fmt.Sprintf(" and %d more", more)
+	}
+	return strings.Join(names, ", ")
+}
+
+func joinServices(services []certs.Service, separator string) string {
+	names := make([]string, 0, len(services))
+	for _, s := range services {
+		names = append(names, string(s))
+	}
+	return strings.Join(names, separator)
+}
+
+// commonName is the CN of a distinguished name in RFC 2253 form, or all of it where
+// it has none.
+func commonName(dn string) string {
+	start := 0
+	if !strings.HasPrefix(dn, "CN=") {
+		for i := 1; i < len(dn); i++ {
+			if strings.HasPrefix(dn[i:], "CN=") && (dn[i-1] == ',' || dn[i-1] == '+') {
+				start = i
+				break
+			}
+		}
+		if start == 0 {
+			return dn
+		}
+	}
+	var cn strings.Builder
+	for i := start + len("CN="); i < len(dn); i++ {
+		switch dn[i] {
+		case ',', '+':
+			return cn.String()
+		case '\\':
+			if i++; i < len(dn) {
+				cn.WriteByte(dn[i])
+			}
+		default:
+			cn.WriteByte(dn[i])
+		}
+	}
+	return cn.String()
+}
+
+// clean makes one harmless line of words that came from a node or a server: no
+// control characters, which could rewrite what the terminal shows.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+// cleanLines is clean for a text that may have several lines.
+func cleanLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, l := range lines {
+		lines[i] = clean(l)
+	}
+	return strings.Join(lines, "\n")
+}

@@ -1,0 +1,31 @@
+package plugin
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+)
+
+func TestRemainderHasOneUnitThatFits(t *testing.T) {
+	for want, in := range map[string]time.Duration{
+		"9y": 3600 * day, "364d": 365*day - time.Hour, "7d": 7*day + 23*time.Hour, "31h": 31 * time.Hour,
+		"90m": 90 * time.Minute, "59s": 59 * time.Second, "-3d": -3*day - time.Hour, "0s": 0,
+	} {
+		assert.Equal(t, want, remainder(in))
+	}
+}
+
+func TestCommonNameOfADistinguishedName(t *testing.T) {
+	for in, want := range map[string]string{
+		"CN=kubernetes": "kubernetes", "CN=system:node:w1,O=system:nodes": "system:node:w1",
+		"O=Acme+CN=root\\, the first": "root, the first", "OU=CN=x": "OU=CN=x", "SERIALNUMBER=1,CN=b,C=DE": "b", "": "",
+	} {
+		assert.Equal(t, want, commonName(in), in)
+	}
+}
+
+func TestWordsOfNodesCannotRewriteTheTerminal(t *testing.T) {
+	assert.Equal(t, " [2Jgone  fine ", clean("\x1b[2Jgone\r\nfine\a"))
+	assert.Equal(t, "one\ntwo ", cleanLines("one\ntwo\x1b"))
+}
