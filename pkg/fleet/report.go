@@ -76,7 +76,7 @@ func (r *run) item(s plan.Step, service plan.Service) v1alpha1.RotationItem {
 		entry := v1alpha1.RotatedCertificate{Name: c.Name, Path: c.Store.Cert, Old: ref(c.Facts)}
 		if renewal, ok := fresh[c.ID()]; ok {
 			renewed := ref(renewal.New)
-			entry.Old, entry.New = ref(renewal.Old), &renewed
+			entry.Old, entry.New, entry.Evidence = ref(renewal.Old), &renewed, w.evidence(c.ID())
 		}
 		item.Certificates = append(item.Certificates, entry)
 	}
@@ -98,6 +98,21 @@ func (r *run) addWork(item *v1alpha1.RotationItem, w *worker, fresh map[string]i
 			}
 		}
 	}
+}
+
+// evidence is what was seen of one certificate. A nil worker has seen nothing: an
+// earlier run of the rotation has, and the node's journal keeps it.
+func (w *worker) evidence(target string) []string {
+	if w == nil {
+		return nil
+	}
+	var out []string
+	for _, rec := range w.of(journal.Proven) {
+		if rec.Evidence.TargetID == target {
+			out = append(out, string(rec.Evidence.Method)+": "+rec.Evidence.Detail)
+		}
+	}
+	return out
 }
 
 func (r *run) certificates(node string, s certs.Service) []inventory.Certificate {
