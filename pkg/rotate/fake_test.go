@@ -70,7 +70,7 @@ var owners = map[string]certs.Service{
 func newFakeNode(t *testing.T) *fakeNode {
 	n := &fakeNode{t: t, tree: certstest.Kubeadm(t, "cp1"), start: time.Now(), all: map[certs.Service]*fakeComponent{},
 		breaks: map[certs.Service]bool{}, stuck: map[certs.Service]bool{}, keepsOld: map[certs.Service]bool{},
-		unhealthy: map[certs.Service]bool{}, original: n0(), rejects: func(inventory.Certificate, *x509.Certificate) error { return nil }}
+		unhealthy: map[certs.Service]bool{}, original: map[string]string{}, rejects: func(inventory.Certificate, *x509.Certificate) error { return nil }}
 	for name := range owners {
 		n.original[name] = certs.Fingerprint(n.onDisk(name))
 	}
@@ -81,20 +81,24 @@ func newFakeNode(t *testing.T) *fakeNode {
 	return n
 }
 
-func n0() map[string]string { return map[string]string{} }
-
 // now is certstest's moment plus what the test's clock has passed.
 func (n *fakeNode) now() time.Time { return certstest.Now.Add(time.Since(n.start)) }
 
+// onDisk is what a component would load, which insists on a key that fits.
 func (n *fakeNode) onDisk(name string) *x509.Certificate {
+	content := n.read(name)
+	if content.KeyErr != nil {
+		n.t.Errorf("read %s: %v", name, content.KeyErr)
+	}
+	return content.Leaf()
+}
+
+func (n *fakeNode) read(name string) store.Content {
 	content, err := store.Read(n.tree.Root, n.tree.Stores[name])
 	if err != nil {
 		n.t.Fatalf("read %s: %v", name, err)
 	}
-	if content.KeyErr != nil {
-		n.t.Fatalf("read %s: %v", name, content.KeyErr)
-	}
-	return content.Leaf()
+	return content
 }
 
 // launch starts a component: it reads its files, or dies of them.
@@ -128,7 +132,7 @@ func (n *fakeNode) scan(context.Context) (inventory.Node, error) {
 		node.Components = append(node.Components, c)
 	}
 	for name, s := range owners {
-		c := inventory.Certificate{Facts: certs.Describe(n.onDisk(name)), Service: s, UsedBy: []certs.Service{s}, Name: name,
+		c := inventory.Certificate{Facts: certs.Describe(n.read(name).Leaf()), Service: s, UsedBy: []certs.Service{s}, Name: name,
 			Store: n.tree.Stores[name], Issuer: issuerFor(name), Status: certs.OK}
 		for _, a := range serves[name] {
 			c.Served = append(c.Served, inventory.Served{Address: a, FingerprintSHA256: certs.Fingerprint(n.all[s].loaded[name])})

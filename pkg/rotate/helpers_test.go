@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"encoding/pem"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -73,7 +74,11 @@ func (r *records) last() journal.Record {
 func (n *fakeNode) engine() (*Engine, *records) {
 	r := &records{}
 	return &Engine{
-		Root: n.tree.Root, Node: "cp1", Scan: n.scan, Restarter: n, Prober: n, Records: r, Now: n.now,
+		Root: n.tree.Root, Node: "cp1", Scan: n.scan, Restarter: n, Prober: n, Records: r,
+		Now: func() time.Time {
+			n.alive() // asked before every record: the dead write none
+			return n.now()
+		},
 		LastWords: func(_ context.Context, c inventory.Component) []string {
 			return []string{"panic: bad certificate in " + string(c.Service)}
 		},
@@ -326,4 +331,13 @@ func (n *fakeNode) backupIsPrivate() {
 			n.t.Errorf("%s: mode %v, %v; want 0700", path, info, err)
 		}
 	}
+}
+
+func pemBytes(t *testing.T, text string) []byte {
+	t.Helper()
+	block, _ := pem.Decode([]byte(text))
+	if block == nil {
+		t.Fatal("no PEM block")
+	}
+	return block.Bytes
 }
