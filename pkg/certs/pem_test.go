@@ -2,6 +2,7 @@ package certs_test
 
 import (
 	"crypto/x509"
+	"encoding/pem"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -61,29 +62,40 @@ func windows(text []byte) string {
 	return string(out)
 }
 
+// FuzzParsePEM takes its input as PEM and, because chance alone writes no valid
+// base64, as the DER of a certificate too.
 func FuzzParsePEM(f *testing.F) {
-	p := certstest.NewCA(f, "root").Intermediate(f, "intermediate").Leaf(f)
+	p := certstest.NewCA(f, "root").Intermediate(f, "intermediate").Leaf(f, certstest.SANs("a.example", "10.0.0.1", "spiffe://x/y", "a@b"))
 	f.Add(p.CertPEM())
 	f.Add(append(p.CertPEM(), p.KeyPEM(f)...))
 	f.Add([]byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"))
+	for _, c := range p.Chain {
+		f.Add(c.Raw)
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		chain, err := certs.ParsePEM(data)
-		if err != nil {
-			return
-		}
-		again, err := certs.ParsePEM(certs.EncodePEM(chain...))
-		require.NoError(t, err)
-		require.Len(t, again, len(chain))
-		for _, c := range chain {
-			// What can be parsed can be described, compared and renewed, or refused.
-			certs.Describe(c)
-			assert.Empty(t, certs.Diff(c, c))
-			_, _ = certs.Successor(c, certs.Renewal{Now: certstest.Now, CA: c})
-			certs.IsIssuedBy(c, chain[0])
+		for _, text := range [][]byte{data, encode("CERTIFICATE", data)} {
+			chain, err := certs.ParsePEM(text)
+			if err != nil {
+				require.Nil(t, chain)
+				continue
+			}
+			again, err := certs.ParsePEM(certs.EncodePEM(chain...))
+			require.NoError(t, err)
+			require.Len(t, again, len(chain))
+			for _, c := range chain {
+				// What can be parsed can be described, compared and renewed, or refused.
+				certs.Describe(c)
+				assert.Empty(t, certs.Diff(c, c))
+				_, _ = certs.Successor(c, certs.Renewal{Now: certstest.Now, CA: p.Chain[1]})
+				_ = certs.CanSign(c, certstest.Now)
+				certs.IsIssuedBy(c, p.Chain[1])
+				certs.IsIssuedBy(p.Leaf(), c)
+			}
 		}
 	})
 }
 
+// FuzzParseKeyPEM takes its input as PEM and as the DER of each kind of key.
 func FuzzParseKeyPEM(f *testing.F) {
 	for _, like := range []any{certstest.ECDSAP256, certstest.Ed25519, certstest.RSA2048} {
 		for _, block := range []string{certs.PKCS8, ""} {
@@ -92,19 +104,23 @@ func FuzzParseKeyPEM(f *testing.F) {
 			text, err := key.PEM()
 			require.NoError(f, err)
 			f.Add(text)
+			der, _ := pem.Decode(text)
+			f.Add(der.Bytes)
 		}
 	}
 	f.Add([]byte("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END RSA PRIVATE KEY-----\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		key, err := certs.ParseKeyPEM(data)
-		if err != nil {
-			require.Nil(t, key.Signer)
-			return
+		for _, text := range [][]byte{data, encode(certs.PKCS1, data), encode(certs.SEC1, data), encode(certs.PKCS8, data)} {
+			key, err := certs.ParseKeyPEM(text)
+			if err != nil {
+				require.Nil(t, key.Signer)
+				continue
+			}
+			written, err := key.PEM()
+			require.NoError(t, err, "what was parsed can be written")
+			again, err := certs.ParseKeyPEM(written)
+			require.NoError(t, err)
+			require.Equal(t, key.BlockType, again.BlockType)
 		}
-		text, err := key.PEM()
-		require.NoError(t, err, "what was parsed can be written")
-		again, err := certs.ParseKeyPEM(text)
-		require.NoError(t, err)
-		require.Equal(t, key.BlockType, again.BlockType)
 	})
 }
