@@ -20,7 +20,9 @@ import (
 const (
 	dialTimeout   = 2 * time.Second
 	checkInterval = 100 * time.Millisecond
-	checkTimeout  = 1 * time.Second
+	// An API server on a busy machine may be slow without being away. One
+	// that is away refuses, which is noticed at once.
+	checkTimeout = 3 * time.Second
 )
 
 // Backend is a server that connections are forwarded to.
@@ -86,59 +88,44 @@ func (b *Balancer) candidates() []*Backend {
 }
 
 // connect opens a connection to the first backend that accepts one.
-func (b *Balancer) connect() (*net.TCPConn, *Backend) {
+func (b *Balancer) connect() *net.TCPConn {
 	for _, backend := range b.candidates() {
 		conn, err := net.DialTimeout("tcp", backend.Address, dialTimeout)
 		if err == nil {
-			return conn.(*net.TCPConn), backend
+			return conn.(*net.TCPConn)
 		}
 		b.set(backend, false, err.Error())
 	}
-	return nil, nil
+	return nil
 }
 
 func (b *Balancer) forward(client *net.TCPConn) {
 	defer client.Close()
-	server, backend := b.connect()
+	server := b.connect()
 	if server == nil {
 		b.Log.Printf("no backend for %s", client.RemoteAddr())
 		return
 	}
 	defer server.Close()
-	done := make(chan error, 1)
-	go func() { done <- pipe(server, client) }()
-	fromServer := pipe(client, server)
-	fromClient := <-done
-	for _, err := range []error{fromServer, fromClient} {
-		if err != nil {
-			b.Log.Printf("%s to %s: %v", client.RemoteAddr(), backend.Name, err)
-		}
-	}
+	var running sync.WaitGroup
+	running.Go(func() { pipe(server, client) })
+	pipe(client, server)
+	running.Wait()
 }
 
 // pipe copies one direction of a connection and passes on its end: an orderly
-// end as such, and a broken connection as a broken one.
-func pipe(to, from *net.TCPConn) error {
-	_, err := io.Copy(to, from)
-	if err != nil {
+// end as such, and a broken connection as a broken one. Which side broke is
+// not logged: clients do it all the time, by closing before they have read
+// everything.
+func pipe(to, from *net.TCPConn) {
+	if _, err := io.Copy(to, from); err != nil {
 		_ = to.SetLinger(0)
 		_ = from.SetLinger(0)
 		_ = to.Close()
 		_ = from.Close()
-		if errors.Is(err, net.ErrClosed) {
-			return nil // the other direction has reported it
-		}
-		return err
+		return
 	}
-	return ignoreClosed(to.CloseWrite())
-}
-
-func ignoreClosed(err error) error {
-	var operation *net.OpError
-	if errors.As(err, &operation) {
-		return nil // closed by the other side meanwhile
-	}
-	return err
+	_ = to.CloseWrite()
 }
 
 func (b *Balancer) set(backend *Backend, up bool, reason string) {

@@ -113,7 +113,7 @@ func (l *Lab) Node(name string) (*Node, error) {
 // does not.
 func (l *Lab) running() (missing string, ok bool) {
 	for _, n := range l.Nodes {
-		if !n.Stopped && !n.Leader.Alive() {
+		if !n.Stopped && !(n.Leader.Alive() && n.Supervisor.Alive()) {
 			return "node " + n.Name, false
 		}
 	}
