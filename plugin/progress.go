@@ -46,6 +46,9 @@ func (p *progress) on(ev fleet.Progress) {
 	p.Lock()
 	defer p.Unlock()
 	ev.Text = clean(ev.Text)
+	if ev.Phase == fleet.PhaseWaiting {
+		ev.Text = "waiting: " + ev.Text
+	}
 	p.follow(ev)
 	switch {
 	case ev.Done:
@@ -160,7 +163,7 @@ func (p *progress) draw() {
 	var lines []string
 	for i, n := range names {
 		if i == maxLive-1 && len(names) > maxLive {
-			lines = append(lines, fmt.Sprintf("%-*s  and %d more nodes", p.pad, "", len(names)-i))
+			lines = append(lines, cut(fmt.Sprintf("%-*s  and %d more nodes", p.pad, "", len(names)-i), p.width()-1))
 			break
 		}
 		a := p.busy[n]
