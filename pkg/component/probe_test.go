@@ -1,0 +1,130 @@
+package component
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
+)
+
+// keyPair is a certificate as crypto/tls takes it.
+func keyPair(p certstest.Pair) tls.Certificate {
+	out := tls.Certificate{PrivateKey: p.Key.Signer, Leaf: p.Leaf()}
+	for _, c := range p.Chain {
+		out.Certificate = append(out.Certificate, c.Raw)
+	}
+	return out
+}
+
+// serve starts a TLS server with a certificate for 127.0.0.1 and returns its address.
+func serve(t *testing.T, ca certstest.CA, conf *tls.Config, handler http.HandlerFunc) (addr string, serving *x509.Certificate) {
+	t.Helper()
+	pair := ca.Leaf(t, certstest.Name("server"), certstest.SANs("127.0.0.1"))
+	conf.Certificates = append(conf.Certificates, keyPair(pair))
+	s := httptest.NewUnstartedServer(handler)
+	s.TLS = conf
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // refused handshakes are part of the tests
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	return s.Listener.Addr().String(), pair.Leaf()
+}
+
+func pool(ca certstest.CA) *x509.CertPool {
+	p := x509.NewCertPool()
+	p.AddCert(ca.Cert)
+	return p
+}
+
+func TestHandshakeShowsWhatIsServed(t *testing.T) {
+	ca := certstest.NewCA(t, "ca")
+	for name, conf := range map[string]*tls.Config{
+		"TLS 1.3":                                {},
+		"TLS 1.2":                                {MaxVersion: tls.VersionTLS12},
+		"client certificate demanded, TLS 1.3":   {ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool(ca)},
+		"client certificate demanded, TLS 1.2":   {ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool(ca), MaxVersion: tls.VersionTLS12},
+		"only curves that few clients put first": {CurvePreferences: []tls.CurveID{tls.CurveP521}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			addr, want := serve(t, ca, conf, nil)
+			got, err := Handshake(t.Context(), addr, "")
+			if err != nil || !got.Equal(want) {
+				t.Errorf("Handshake = %v, %v", got, err)
+			}
+		})
+	}
+}
+
+func TestHandshakeAsksForAName(t *testing.T) {
+	ca := certstest.NewCA(t, "ca")
+	other := ca.Leaf(t, certstest.SANs("api.example.com"))
+	addr, fallback := serve(t, ca, &tls.Config{}, nil)
+	named, _ := serve(t, ca, &tls.Config{Certificates: []tls.Certificate{keyPair(other)}}, nil)
+	if got, err := Handshake(t.Context(), named, "api.example.com"); err != nil || !got.Equal(other.Leaf()) {
+		t.Errorf("by name: %v, %v", got, err)
+	}
+	if got, err := Handshake(t.Context(), addr, "unknown.example.com"); err != nil || !got.Equal(fallback) {
+		t.Errorf("by an unknown name: %v, %v", got, err)
+	}
+}
+
+func TestHandshakeWithWhoDoesNotAnswer(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = silent.Close() }()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := Handshake(ctx, silent.Addr().String(), ""); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "no answer in time") {
+		t.Errorf("a silent server: %v", err)
+	}
+
+	addr := silent.Addr().String()
+	_ = silent.Close()
+	if _, err := Handshake(t.Context(), addr, ""); err == nil || !strings.Contains(err.Error(), "connection refused") {
+		t.Errorf("nobody there: %v", err)
+	}
+
+	plainText := httptest.NewServer(http.NotFoundHandler())
+	defer plainText.Close()
+	if _, err := Handshake(t.Context(), plainText.Listener.Addr().String(), ""); err == nil {
+		t.Error("a server without TLS: no error")
+	}
+}
+
+func TestHealthCheck(t *testing.T) {
+	ca := certstest.NewCA(t, "ca")
+	addr, _ := serve(t, ca, &tls.Config{}, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/readyz":
+			_, _ = w.Write([]byte("ok"))
+		case "/moved":
+			http.Redirect(w, r, "/readyz", http.StatusFound)
+		default:
+			w.WriteHeader(http.StatusInternalServerError)
+			_, _ = w.Write([]byte("[+]ping ok\n[-]etcd failed: reason withheld\n" + strings.Repeat("x", 1<<20)))
+		}
+	})
+	if p := HealthCheck(t.Context(), "https://"+addr+"/readyz", nil); !p.Healthy || p.Message != "" {
+		t.Errorf("healthy: %+v", p)
+	}
+	if p := HealthCheck(t.Context(), "https://"+addr+"/broken", nil); p.Healthy || p.Message != "status 500: [-]etcd failed: reason withheld" {
+		t.Errorf("broken: %+v", p)
+	}
+	if p := HealthCheck(t.Context(), "https://"+addr+"/moved", nil); p.Healthy {
+		t.Errorf("a redirect passed for health: %+v", p)
+	}
+	if p := HealthCheck(t.Context(), "https://"+addr+"/readyz", &tls.Config{RootCAs: pool(certstest.NewCA(t, "other"))}); p.Healthy {
+		t.Errorf("a server of another CA passed: %+v", p)
+	}
+}
