@@ -44,9 +44,9 @@ func load(args []string) error {
 		return fmt.Errorf("load: one archive is needed")
 	}
 	return changing(*name, func(l *lab.Lab) error {
-		names, err := l.Load(flags.Arg(0))
-		for _, name := range names {
-			fmt.Println(name)
+		nodes, err := l.Load(flags.Arg(0))
+		if err == nil {
+			fmt.Printf("loaded %s into %d nodes\n", flags.Arg(0), nodes)
 		}
 		return err
 	})

@@ -1,0 +1,78 @@
+package lab
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestSpecValidate(t *testing.T) {
+	good := Spec{Name: "default", ControlPlanes: 3, Workers: 1}
+	tests := map[string]struct {
+		change func(*Spec)
+		want   string // "" means valid
+	}{
+		"as usual":           {func(*Spec) {}, ""},
+		"no workers":         {func(s *Spec) { s.Workers = 0 }, ""},
+		"no control plane":   {func(s *Spec) { s.ControlPlanes = 0 }, "0 control planes"},
+		"too many":           {func(s *Spec) { s.Workers = 151 }, "151 workers"},
+		"a path as the name": {func(s *Spec) { s.Name = "../etc" }, `"../etc"`},
+		"an empty name":      {func(s *Spec) { s.Name = "" }, `""`},
+		"a dotted prefix":    {func(s *Spec) { s.NodePrefix = "a.b-" }, ""},
+		"an upper-case one":  {func(s *Spec) { s.NodePrefix = "A" }, `"A"`},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			spec := good
+			test.change(&spec)
+			err := spec.Validate()
+			if test.want == "" && err != nil {
+				t.Errorf("got %v, want no error", err)
+			}
+			if test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+				t.Errorf("got %v, want an error with %s", err, test.want)
+			}
+		})
+	}
+}
+
+func TestDifferenceNamesWhatDiffers(t *testing.T) {
+	running := Spec{Name: "x", ControlPlanes: 3, Workers: 1, LoadBalancer: true}
+	if got := running.difference(running); got != "" {
+		t.Errorf("the same spec differs by %q", got)
+	}
+	asked := running
+	asked.ControlPlanes, asked.Config = 1, "kind: x"
+	if got, want := asked.difference(running), "controlPlanes 1 instead of 3, another kubeadm configuration"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestPlanNamesAndAddressesAreUnique(t *testing.T) {
+	spec := Spec{ControlPlanes: maxControlPlanes, Workers: maxWorkers, NodePrefix: "a-"}
+	seen := map[string]bool{gateway: true}
+	nodes := spec.plan()
+	for _, n := range nodes {
+		if seen[n.IP] || seen[n.Name] {
+			t.Errorf("%s or %s is there twice", n.IP, n.Name)
+		}
+		seen[n.IP], seen[n.Name] = true, true
+	}
+	if first, last := nodes[0].Name, nodes[len(nodes)-1].Name; first != "a-cp1" || last != "a-w150" {
+		t.Errorf("nodes from %s to %s, want a-cp1 to a-w150", first, last)
+	}
+}
+
+func TestMountsBelow(t *testing.T) {
+	const mountinfo = `22 1 254:0 / / rw - ext4 /dev/vda rw
+30 22 0:30 / /var/lib/rotate-certs-lab/a/nodes/cp1/root rw - overlay overlay rw
+31 30 0:31 / /var/lib/rotate-certs-lab/a/nodes/cp1/root/proc rw - proc proc rw
+32 22 0:32 / /var/lib/rotate-certs-lab/ab/nodes/cp1/root rw - overlay overlay rw
+33 22 0:33 / /var/lib/rotate-certs-lab/a rw - tmpfs tmpfs rw
+`
+	got := mountsBelow(strings.NewReader(mountinfo), "/var/lib/rotate-certs-lab/a")
+	want := []string{"/var/lib/rotate-certs-lab/a/nodes/cp1/root", "/var/lib/rotate-certs-lab/a/nodes/cp1/root/proc"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
