@@ -1,0 +1,266 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"math"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
+	ktesting "k8s.io/client-go/testing"
+)
+
+func readLease(t *testing.T, c *fake.Clientset) *coordinationv1.Lease {
+	t.Helper()
+	lease, err := c.CoordinationV1().Leases("kube-system").Get(t.Context(), "rotate-certs", metav1.GetOptions{})
+	require.NoError(t, err)
+	return lease
+}
+
+func changeLease(t *testing.T, c *fake.Clientset, change func(*coordinationv1.LeaseSpec)) {
+	t.Helper()
+	lease := readLease(t, c)
+	change(&lease.Spec)
+	_, err := c.CoordinationV1().Leases("kube-system").Update(t.Context(), lease, metav1.UpdateOptions{})
+	require.NoError(t, err)
+}
+
+func acquire(t *testing.T, l *Locker, rotation string, minToken int64) *Lock {
+	t.Helper()
+	lock, err := l.Acquire(t.Context(), rotation, minToken)
+	require.NoError(t, err)
+	k := lock.(*Lock)
+	t.Cleanup(func() { k.stop(); <-k.ended })
+	return k
+}
+
+func TestLockIsExclusive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		alice := acquire(t, &Locker{Client: c, Holder: "alice@a"}, "7f3c2a", 0)
+		assert.Equal(t, int64(1), alice.Token())
+
+		_, err := (&Locker{Client: c, Holder: "bob@b"}).Acquire(t.Context(), "111111", 0)
+		var held *HeldError
+		require.ErrorAs(t, err, &held)
+		assert.Equal(t, "alice@a (rotation 7f3c2a)", held.Holder)
+		assert.Equal(t, time.Minute, held.Until.Sub(held.Since))
+
+		require.NoError(t, alice.Release(t.Context()))
+		bob := acquire(t, &Locker{Client: c, Holder: "bob@b"}, "111111", 0)
+		assert.Equal(t, int64(2), bob.Token(), "a later lock has a higher token")
+	})
+}
+
+func TestTokenIsHigherThanAnybodyKnows(t *testing.T) {
+	for name, tc := range map[string]struct {
+		transitions *int32
+		minToken    int64
+		want        int64
+		fails       bool
+	}{
+		"first of all":               {nil, 0, 1, false},
+		"the lease knows more":       {new(int32(7)), 3, 8, false},
+		"a node's journal does":      {new(int32(7)), 41, 42, false},
+		"the lease was deleted":      {nil, 41, 42, false},
+		"a journal that lies":        {nil, math.MaxInt64, 0, true},
+		"no room in the lease":       {new(int32(math.MaxInt32)), 0, 0, true},
+		"a negative number is no id": {new(int32(-5)), -9, 1, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var objects []runtime.Object
+				if tc.transitions != nil {
+					objects = append(objects, &coordinationv1.Lease{
+						ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "rotate-certs", ResourceVersion: "1"},
+						Spec:       coordinationv1.LeaseSpec{LeaseTransitions: tc.transitions},
+					})
+				}
+				c := newCluster(t, objects...)
+				lock, err := (&Locker{Client: c, Holder: "alice@a"}).Acquire(t.Context(), "1", tc.minToken)
+				if tc.fails {
+					require.ErrorContains(t, err, "tampered")
+					return
+				}
+				require.NoError(t, err)
+				assert.Equal(t, tc.want, lock.Token())
+				assert.Equal(t, tc.want, int64(*readLease(t, c).Spec.LeaseTransitions))
+				require.NoError(t, lock.Release(t.Context()))
+			})
+		})
+	}
+}
+
+func TestLockIsRenewed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		acquire(t, &Locker{Client: c, Holder: "alice@a"}, "1", 0)
+		time.Sleep(10 * time.Minute) //nolint:forbidigo // the bubble's clock
+		assert.Less(t, time.Since(readLease(t, c).Spec.RenewTime.Time), renewEvery+time.Second)
+	})
+}
+
+// A dead holder: the process is of another machine, so nothing but time can tell.
+func abandoned(t *testing.T, c *fake.Clientset) {
+	t.Helper()
+	lock := acquire(t, &Locker{Client: c, Holder: "alice@a"}, "1", 0)
+	lock.stop()
+	<-lock.ended
+}
+
+func TestDeadHolderIsReplacedOnlyAfterWatching(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		abandoned(t, c)
+		time.Sleep(leaseDuration + time.Second) //nolint:forbidigo // the bubble's clock
+		began, told := time.Now(), false
+		bob := acquire(t, &Locker{Client: c, Holder: "bob@b", Waiting: func(*HeldError, time.Duration) { told = true }}, "2", 0)
+		assert.Equal(t, int64(2), bob.Token())
+		assert.GreaterOrEqual(t, time.Since(began), deadAfter)
+		assert.Less(t, time.Since(began), leaseDuration)
+		assert.True(t, told)
+	})
+}
+
+func TestLivingHolderWithASlowClockKeepsTheLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		slow := &Locker{Client: c, Holder: "alice@a", Now: func() time.Time { return time.Now().Add(-time.Hour) }}
+		alice := acquire(t, slow, "1", 0)
+		_, err := (&Locker{Client: c, Holder: "bob@b"}).Acquire(t.Context(), "2", 0)
+		var held *HeldError
+		require.ErrorAs(t, err, &held, "it renews, whatever its clock says")
+		require.NoError(t, alice.Confirm(t.Context()))
+	})
+}
+
+func TestALookThatFailsProvesNoDeath(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		slow := &Locker{Client: c, Holder: "alice@a", Now: func() time.Time { return time.Now().Add(-time.Hour) }}
+		acquire(t, slow, "1", 0)
+		gets := 0
+		c.PrependReactor("get", "leases", func(ktesting.Action) (bool, runtime.Object, error) {
+			// After the newcomer's first look nobody sees anything for longer than a
+			// dead holder is watched.
+			gets++
+			return gets > 1 && gets < 40, nil, apierrors.NewServiceUnavailable("restarting")
+		})
+		_, err := (&Locker{Client: c, Holder: "bob@b"}).Acquire(t.Context(), "2", 0)
+		var held *HeldError
+		assert.ErrorAs(t, err, &held)
+	})
+}
+
+func TestConfirmAfterTheApiWasAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		lock := acquire(t, &Locker{Client: c, Holder: "alice@a"}, "1", 0)
+		var away atomic.Bool
+		away.Store(true)
+		c.PrependReactor("*", "leases", func(ktesting.Action) (bool, runtime.Object, error) {
+			return away.Load(), nil, errors.New("connection refused")
+		})
+		time.Sleep(3 * time.Minute) //nolint:forbidigo // the bubble's clock
+		assert.ErrorContains(t, lock.Err(), "connection refused", "a failed renewal is remembered and stops nothing")
+
+		short, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		err := lock.Confirm(short)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorContains(t, err, "connection refused")
+		require.NotErrorIs(t, err, ErrLockLost)
+
+		time.AfterFunc(10*time.Second, func() { away.Store(false) })
+		require.NoError(t, lock.Confirm(t.Context()), "run out, but nobody took it: still ours")
+		require.NoError(t, lock.Err())
+	})
+}
+
+func TestLostLock(t *testing.T) {
+	for name, tc := range map[string]struct {
+		lose func(t *testing.T, c *fake.Clientset)
+		want string
+	}{
+		"taken over by another": {func(t *testing.T, c *fake.Clientset) {
+			changeLease(t, c, func(s *coordinationv1.LeaseSpec) {
+				s.HolderIdentity, s.LeaseTransitions = new("bob@b (rotation 2)"), new(int32(2))
+			})
+		}, "bob@b (rotation 2) holds it"},
+		"taken over by the same person for the same rotation": {func(t *testing.T, c *fake.Clientset) {
+			changeLease(t, c, func(s *coordinationv1.LeaseSpec) { s.LeaseTransitions = new(int32(2)) })
+		}, "alice@a (rotation 1) holds it"},
+		"deleted": {func(t *testing.T, c *fake.Clientset) {
+			require.NoError(t, c.CoordinationV1().Leases("kube-system").Delete(t.Context(), "rotate-certs", metav1.DeleteOptions{}))
+		}, "somebody deleted lease"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(t)
+				lock := acquire(t, &Locker{Client: c, Holder: "alice@a"}, "1", 0)
+				tc.lose(t, c)
+				err := lock.Confirm(t.Context())
+				require.ErrorIs(t, err, ErrLockLost)
+				require.ErrorContains(t, err, tc.want)
+				require.NoError(t, lock.Release(t.Context()), "not ours to give back")
+				if name != "deleted" {
+					assert.NotEmpty(t, *readLease(t, c).Spec.HolderIdentity, "the new holder's lock was released")
+				}
+			})
+		})
+	}
+}
+
+func TestOfTwoWhoTakeAtOnceOneWins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		raced := false
+		c.PrependReactor("create", "leases", func(ktesting.Action) (bool, runtime.Object, error) {
+			if raced {
+				return false, nil, nil
+			}
+			raced = true
+			// Between our look and our write somebody else creates it.
+			now := metav1.NowMicro()
+			require.NoError(t, c.Tracker().Add(&coordinationv1.Lease{
+				ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "rotate-certs", ResourceVersion: "1"},
+				Spec: coordinationv1.LeaseSpec{HolderIdentity: new("bob@b (rotation 2)"), LeaseTransitions: new(int32(1)),
+					AcquireTime: &now, RenewTime: &now, LeaseDurationSeconds: new(int32(60))},
+			}))
+			return false, nil, nil
+		})
+		_, err := (&Locker{Client: c, Holder: "alice@a"}).Acquire(t.Context(), "1", 0)
+		var held *HeldError
+		require.ErrorAs(t, err, &held)
+		assert.Equal(t, "bob@b (rotation 2)", held.Holder)
+	})
+}
+
+func TestAnswerToTakingGotLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		lose := true
+		c.PrependReactor("create", "leases", func(a ktesting.Action) (bool, runtime.Object, error) {
+			if !lose {
+				return false, nil, nil
+			}
+			lose = false
+			lease := a.(ktesting.CreateAction).GetObject().DeepCopyObject().(*coordinationv1.Lease)
+			lease.ResourceVersion = "1"
+			require.NoError(t, c.Tracker().Add(lease))
+			return true, nil, errors.New("connection reset by peer")
+		})
+		lock := acquire(t, &Locker{Client: c, Holder: "alice@a"}, "1", 0)
+		assert.Equal(t, int64(1), lock.Token())
+		require.NoError(t, lock.Confirm(t.Context()))
+	})
+}
