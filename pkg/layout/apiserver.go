@@ -48,10 +48,11 @@ func (d *discovery) addAPIServer(p *program) {
 	if !p.isolated {
 		serving.served = []inventory.Served{{Address: address}}
 	}
-	if p.args.value("tls-cert-file") == "" {
-		p.component.Note = join2(p.component.Note, "serves a certificate that it makes itself at its first start")
+	if p.args.value("tls-cert-file") != "" {
+		d.addNamedPair(p, p.args.value("tls-cert-file"), p.args.value("tls-private-key-file"), serving)
+	} else {
+		d.addSelfMade(p, serving)
 	}
-	d.addNamedPair(p, p.args.value("tls-cert-file"), p.args.value("tls-private-key-file"), serving)
 	d.addSNI(p, address)
 
 	d.addNamedPair(p, p.args.value("etcd-certfile"), p.args.value("etcd-keyfile"), role{
@@ -73,6 +74,25 @@ func (d *discovery) addAPIServer(p *program) {
 			}
 		}
 	}
+}
+
+// addSelfMade records the serving pair that an API server without --tls-cert-file
+// makes at its first start, where it keeps it on the host.
+func (d *discovery) addSelfMade(p *program, r role) {
+	dir := p.args.value("cert-dir")
+	if dir == "" {
+		dir = "/var/run/kubernetes"
+	}
+	cert, err := p.files.host(path.Join(dir, "apiserver.crt"))
+	if err == nil {
+		_, err = d.root.Stat(cert)
+	}
+	if err != nil {
+		p.component.Note = join2(p.component.Note, "serves a certificate that it makes itself at each start")
+		return
+	}
+	r.issuer = inventory.Issuer{Kind: inventory.Throwaway}
+	d.addPair(p.service, cert, strings.TrimSuffix(cert, ".crt")+".key", r)
 }
 
 // addSNI records the pairs that are served for other names:

@@ -38,12 +38,16 @@ func (d *discovery) addController(p *program) {
 			main = c.ClientConnection.Kubeconfig // the configuration wins over the flag
 		}
 	}
-	for _, conf := range []string{main, p.args.value("authentication-kubeconfig"), p.args.value("authorization-kubeconfig")} {
-		if without := d.addKubeconfig(p, conf); without != "" && conf == main {
-			p.component.Note = join2(p.component.Note, "authenticates with "+without+", so it has no client certificate")
+	names := controllerNames[p.service]
+	if without := d.addKubeconfig(p, main, names.kubeconfig); without != "" {
+		p.component.Note = join2(p.component.Note, "authenticates with "+without+", so it has no client certificate")
+	}
+	for _, flag := range []string{"authentication-kubeconfig", "authorization-kubeconfig"} {
+		if conf := p.args.value(flag); conf != main {
+			d.addKubeconfig(p, conf, path.Base(conf))
 		}
 	}
-	serving := role{name: servingName[p.service]}
+	serving := role{name: names.serving}
 	if !p.isolated && port != "0" {
 		serving.served = []inventory.Served{{Address: address}}
 	}
@@ -59,8 +63,10 @@ func (d *discovery) addController(p *program) {
 	}
 }
 
-var servingName = map[certs.Service]string{
-	certs.KubeControllerManager: "controller-manager-server", certs.KubeScheduler: "scheduler-server",
+// controllerNames are what their certificates are called, as kubeadm calls them.
+var controllerNames = map[certs.Service]struct{ kubeconfig, serving string }{
+	certs.KubeControllerManager: {"controller-manager.conf", "controller-manager-server"},
+	certs.KubeScheduler:         {"scheduler.conf", "scheduler-server"},
 }
 
 // readClientConnection reads a component's configuration file; what cannot be read
@@ -83,6 +89,9 @@ func (d *discovery) readClientConnection(p *program, conf string) (clientConnect
 	return c, true
 }
 
+// proxyName is what kube-proxy's client certificate is called.
+const proxyName = "kube-proxy.conf"
+
 // addKubeProxy records kube-proxy's kubeconfig. Where it is a DaemonSet, as
 // kubeadm's, its files lie in the volumes that the kubelet made for its pod.
 func (d *discovery) addKubeProxy(p *program) {
@@ -100,7 +109,7 @@ func (d *discovery) addKubeProxy(p *program) {
 			p.component.Health = healthURL(c.HealthzBindAddress, health)
 		}
 	}
-	if without := d.addKubeconfig(p, conf); without != "" {
+	if without := d.addKubeconfig(p, conf, proxyName); without != "" {
 		p.component.Note = join2(p.component.Note, "authenticates with "+without+", so it has no certificate")
 	}
 }

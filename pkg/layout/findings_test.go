@@ -165,3 +165,39 @@ func TestNothingSecretIsKept(t *testing.T) {
 		}
 	}
 }
+
+// TestStaticPodWithoutManifest: what runs must not vanish from the inventory because
+// the kubelet's configuration cannot be read.
+func TestStaticPodWithoutManifest(t *testing.T) {
+	n := layouttest.New(t)
+	n.Kubeadm("/etc/kubernetes/pki")
+	kubeadmFiles(n)
+	n.Write("/var/lib/kubelet/config.yaml", "{")
+	l := Discover(n.Root, Options{})
+	if got := reason(l, "/var/lib/kubelet/config.yaml"); !strings.Contains(got, "parse kubelet configuration") {
+		t.Errorf("the configuration: %q", got)
+	}
+	unseen := map[certs.Service]bool{}
+	for _, x := range l.Node.NotInspected {
+		unseen[x.Service] = true
+	}
+	for _, s := range []certs.Service{certs.Etcd, certs.KubeAPIServer, certs.KubeControllerManager, certs.KubeScheduler} {
+		if !unseen[s] {
+			t.Errorf("%s runs, but is neither found nor listed as not inspected", s)
+		}
+	}
+}
+
+func TestSelfMadeAPIServerCertificate(t *testing.T) {
+	n := layouttest.New(t)
+	n.Process(70, layouttest.Unit("kube-apiserver.service"), "kube-apiserver", "--cert-dir=/srv/api")
+	if l := Discover(n.Root, Options{}); len(l.Node.Certificates) != 0 || l.Node.Component(certs.KubeAPIServer).Note == "" {
+		t.Errorf("in memory: %+v", l.Node)
+	}
+	n.Write("/srv/api/apiserver.crt", "")
+	l := Discover(n.Root, Options{})
+	expect(t, l, "kube-apiserver apiserver Pair /srv/api/apiserver.crt /srv/api/apiserver.key")
+	if got := find(t, l, "apiserver").Issuer.Kind; got != inventory.Throwaway {
+		t.Errorf("issuer %q", got)
+	}
+}

@@ -82,8 +82,9 @@ func (d *discovery) addUser(p *program, conf string, user *KubeconfigUser, r rol
 }
 
 // addKubeconfig records the client certificate of a kubeconfig that a component is
-// given. It returns how else the component authenticates where there is none.
-func (d *discovery) addKubeconfig(p *program, conf string) (without string) {
+// given, under a name. It returns how else the component authenticates where there
+// is none.
+func (d *discovery) addKubeconfig(p *program, conf, name string) (without string) {
 	if conf == "" {
 		return ""
 	}
@@ -91,7 +92,7 @@ func (d *discovery) addKubeconfig(p *program, conf string) (without string) {
 	if user == nil {
 		return ""
 	}
-	if d.addUser(p, conf, user, role{name: path.Base(conf), client: client}) {
+	if d.addUser(p, conf, user, role{name: name, client: client}) {
 		return ""
 	}
 	return user.certificateKind()

@@ -51,7 +51,7 @@ func (d *discovery) addKubeProxyPod(p *program) {
 	default:
 		d.configs[d.place(inventory.Store{Cert: host})] = host
 		p.files = resolver{} // found under its own name on the host
-		d.addUser(p, host, user, role{name: path.Base(host), client: d.apiClient(p, host, host, user)})
+		d.addUser(p, host, user, role{name: proxyName, client: d.apiClient(p, host, host, user)})
 	}
 }
 

@@ -43,6 +43,9 @@ func (d *discovery) others(running []process, known []*program) []*program {
 		// A pod that is no static pod belongs to somebody's workload: a tenant's
 		// control plane, an application's etcd. Only kube-proxy is the node's own.
 		if has(p.service) || p.place.podUID != "" && p.service != certs.KubeProxy {
+			if p.place.static() && !has(p.service) {
+				d.notInspected(p.service, "", "runs as a static pod whose manifest was not found")
+			}
 			continue
 		}
 		found = append(found, d.fromProcess(p))

@@ -47,8 +47,8 @@ func TestDiscoverTheHardWay(t *testing.T) {
 		"etcd+kube-apiserver etcd-server Pair /etc/etcd/kubernetes.pem /etc/etcd/kubernetes-key.pem",
 		"kubelet kubelet-client Pair /var/lib/kubelet/worker.pem /var/lib/kubelet/worker-key.pem",
 		"kube-apiserver apiserver-sni Pair /srv/pub.pem /srv/pub.key",
-		"kube-proxy kubeconfig Kubeconfig /var/lib/kube-proxy/kubeconfig #system:kube-proxy",
-		"kube-scheduler kube-scheduler.kubeconfig Kubeconfig /var/lib/kubernetes/kube-scheduler.kubeconfig #system:kube-scheduler",
+		"kube-proxy kube-proxy.conf Kubeconfig /var/lib/kube-proxy/kubeconfig #system:kube-proxy",
+		"kube-scheduler scheduler.conf Kubeconfig /var/lib/kubernetes/kube-scheduler.kubeconfig #system:kube-scheduler",
 		"admin admin.kubeconfig Kubeconfig /var/lib/kubernetes/admin.kubeconfig #admin",
 	)
 	shared := find(t, l, "etcd-server")
@@ -66,7 +66,7 @@ func TestDiscoverTheHardWay(t *testing.T) {
 	}
 }
 
-// TestDiscoverTheHardWayDown is the same kind of cluster with nothing running.
+// TestDiscoverStoppedUnits is such a cluster with nothing running.
 func TestDiscoverStoppedUnits(t *testing.T) {
 	n := layouttest.New(t)
 	n.Write("/etc/systemd/system/etcd.service", "[Service]\nEnvironmentFile=-/etc/etcd.env\nExecStart=/usr/local/bin/etcd\n")
@@ -138,7 +138,7 @@ peer-transport-security: {cert-file: `+data+`/server/tls/etcd/peer-server-client
 		"etcd etcd-peer Pair "+data+"/server/tls/etcd/peer-server-client.crt "+data+"/server/tls/etcd/peer-server-client.key",
 		"kubelet kubelet-client Pair "+data+"/agent/client-kubelet.crt "+data+"/agent/client-kubelet.key",
 		"kubelet kubelet-server Pair "+data+"/agent/serving-kubelet.crt "+data+"/agent/serving-kubelet.key",
-		"kube-controller-manager controller.kubeconfig Pair "+data+"/server/tls/client-controller.crt "+data+"/server/tls/client-controller.key",
+		"kube-controller-manager controller-manager.conf Pair "+data+"/server/tls/client-controller.crt "+data+"/server/tls/client-controller.key",
 		"kube-controller-manager controller-manager-server Pair "+data+"/server/tls/kcm/kcm.crt "+data+"/server/tls/kcm/kcm.key",
 		"admin admin.kubeconfig Pair "+data+"/server/tls/client-admin.crt "+data+"/server/tls/client-admin.key",
 	)

@@ -2,6 +2,7 @@ package scan
 
 import (
 	"fmt"
+	"regexp"
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
@@ -59,6 +60,10 @@ func (e *entry) madeItself() bool {
 	return false
 }
 
+// selfMadeName is how components call the CA of a certificate that they make
+// themselves: "node1-ca@1700000000".
+var selfMadeName = regexp.MustCompile(`-ca@[0-9]+$`)
+
 // findIssuer decides who can issue the successor, and says why nobody can.
 func (e *entry) findIssuer(known *authorities) {
 	if len(e.chain) == 0 {
@@ -74,13 +79,11 @@ func (e *entry) findIssuer(known *authorities) {
 	}
 	signer := e.csrSigner()
 	switch {
-	case e.Issuer.Kind == inventory.Throwaway && e.madeItself():
+	case e.Issuer.Kind == inventory.Throwaway && (e.madeItself() || ca == nil && selfMadeName.MatchString(e.leaf().Issuer.CommonName)):
 	case signer != "" && (e.Issuer.Kind == inventory.KubernetesCSR || local.Kind == ""):
 		e.Issuer = inventory.Issuer{Kind: inventory.KubernetesCSR, Signer: signer, CACert: local.CACert, CAKey: local.CAKey}
 	case local.Kind != "":
 		e.Issuer = local
-	case e.madeItself() && e.Service == certs.Kubelet && e.Client == nil:
-		e.Issuer = inventory.Issuer{Kind: inventory.Throwaway}
 	default:
 		e.Issuer = inventory.Issuer{Kind: inventory.NoIssuer}
 		e.Reason = remark(e.Reason, e.noIssuer(ca))
