@@ -147,14 +147,14 @@ func TestALookThatFailsProvesNoDeath(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		slow := &Locker{Client: c, Holder: "alice@a", Now: func() time.Time { return time.Now().Add(-time.Hour) }}
-		acquire(t, slow, "1", 0)
 		gets := 0
 		c.PrependReactor("get", "leases", func(ktesting.Action) (bool, runtime.Object, error) {
 			// After the newcomer's first look nobody sees anything for longer than a
 			// dead holder is watched.
 			gets++
-			return gets > 1 && gets < 40, nil, apierrors.NewServiceUnavailable("restarting")
+			return gets > 2 && gets < 41, nil, apierrors.NewServiceUnavailable("restarting")
 		})
+		acquire(t, slow, "1", 0)
 		_, err := (&Locker{Client: c, Holder: "bob@b"}).Acquire(t.Context(), "2", 0)
 		var held *HeldError
 		assert.ErrorAs(t, err, &held)
@@ -164,12 +164,12 @@ func TestALookThatFailsProvesNoDeath(t *testing.T) {
 func TestConfirmAfterTheApiWasAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
-		lock := acquire(t, &Locker{Client: c, Holder: "alice@a"}, "1", 0)
 		var away atomic.Bool
-		away.Store(true)
 		c.PrependReactor("*", "leases", func(ktesting.Action) (bool, runtime.Object, error) {
 			return away.Load(), nil, errors.New("connection refused")
 		})
+		lock := acquire(t, &Locker{Client: c, Holder: "alice@a"}, "1", 0)
+		away.Store(true)
 		time.Sleep(3 * time.Minute) //nolint:forbidigo // the bubble's clock
 		assert.ErrorContains(t, lock.Err(), "connection refused", "a failed renewal is remembered and stops nothing")
 
