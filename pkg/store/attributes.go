@@ -80,7 +80,8 @@ func takeSnapshot(local string) (snapshot, error) {
 	if err != nil {
 		return snapshot{}, err
 	}
-	return snapshot{data, attributes{uint32(st.Mode) & permissions, int(st.Uid), int(st.Gid), xattrs}}, nil
+	mode := uint32(st.Mode) & permissions //nolint:unconvert // 16 bits on other systems than Linux
+	return snapshot{data, attributes{mode, int(st.Uid), int(st.Gid), xattrs}}, nil
 }
 
 // give sets attributes on a file that this process has just made.
