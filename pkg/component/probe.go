@@ -41,22 +41,20 @@ func Handshake(ctx context.Context, addr, serverName string) (*x509.Certificate,
 		// Classic curves only: the certificate is the same, and a scan of a node makes
 		// a dozen handshakes.
 		CurvePreferences: []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521},
-		// Called before the handshake can fail on our side of it, and thus with a
-		// server, too, that demands a client certificate.
-		VerifyPeerCertificate: func(raw [][]byte, _ [][]*x509.Certificate) error {
-			if len(raw) == 0 {
-				return errors.New("the server showed no certificate")
+		// Called before our side of the handshake can fail for want of a client
+		// certificate, so that a server that demands one has shown its own by then.
+		VerifyConnection: func(state tls.ConnectionState) error {
+			if len(state.PeerCertificates) > 0 {
+				leaf = state.PeerCertificates[0]
 			}
-			var err error
-			leaf, err = x509.ParseCertificate(raw[0])
-			return err
+			return nil
 		},
 	})
 	err = client.HandshakeContext(ctx)
-	switch {
-	case leaf != nil:
+	if leaf != nil {
 		return leaf, nil
-	case err == nil:
+	}
+	if err == nil {
 		err = errors.New("the server showed no certificate")
 	}
 	return nil, fmt.Errorf("handshake with %s: %w", addr, plain(err))

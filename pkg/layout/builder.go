@@ -71,7 +71,7 @@ func (d *discovery) add(s certs.Service, store inventory.Store, r role) {
 // place names a store by where its files really are, so that two names of one pair
 // are one certificate.
 func (d *discovery) place(s inventory.Store) string {
-	real := func(p string) string {
+	resolved := func(p string) string {
 		if p == "" {
 			return ""
 		}
@@ -81,14 +81,7 @@ func (d *discovery) place(s inventory.Store) string {
 		}
 		return local
 	}
-	return real(s.Cert) + "\x00" + real(s.Key) + "\x00" + s.User
-}
-
-// known says whether a component names a file as its certificate or key.
-func (d *discovery) known(hostPath string) bool {
-	return slices.ContainsFunc(d.out.Node.Certificates, func(c inventory.Certificate) bool {
-		return c.Store.Cert == hostPath || c.Store.Key == hostPath
-	})
+	return resolved(s.Cert) + "\x00" + resolved(s.Key) + "\x00" + s.User
 }
 
 // addAuthority records a file of CA certificates that a component names.

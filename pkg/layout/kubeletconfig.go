@@ -63,7 +63,6 @@ type kubeletSettings struct {
 	address        string
 	health         string // URL, or empty
 	clientCA       string
-	dropIns        bool
 }
 
 const (

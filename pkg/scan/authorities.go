@@ -35,7 +35,6 @@ func (a *authority) name() string {
 type authorities struct {
 	all     []*authority
 	issuers map[*entry]*authority
-	failed  []inventory.NotInspected
 }
 
 // loadAuthorities reads the CA files that components name.
