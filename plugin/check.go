@@ -117,6 +117,10 @@ func (o *checkOptions) Run(ctx context.Context) error {
 		return err
 	}
 	missing = append(chosen.excluded, missing...)
+	unknown := noneScanned(nodes, missing)
+	if unknown != nil && (o.format == formatTable || o.format == formatWide) {
+		return unknown // the error says all that a table could
+	}
 	now := o.now()
 	list := certificateList(nodes, missing, listOptions{
 		services: o.wanted, within: time.Duration(o.within), now: now, whole: len(o.nodes) == 0, managed: chosen.managed,
@@ -130,8 +134,8 @@ func (o *checkOptions) Run(ctx context.Context) error {
 		shown = paint(shown)
 	}
 	fmt.Fprint(o.Out, shown)
-	if err := noneScanned(nodes, missing); err != nil {
-		return err
+	if unknown != nil {
+		return unknown
 	}
 	note(o.ErrOut, hints(list, now)...)
 	note(o.ErrOut, clocks(nodes, now)...)

@@ -110,7 +110,7 @@ func TestANodeWithNothingToRenewIsNoFailure(t *testing.T) {
 	f := healthy()
 	code, stdout, stderr := f.run(t, "--service", "kube-proxy")
 	assert.Equal(t, 0, code)
-	assert.Equal(t, "kube-proxy has no certificate to renew: kubeadm's kube-proxy authenticates with a ServiceAccount token (cp1, cp2, cp3, w1).\n", stdout)
+	assert.Equal(t, "kube-proxy on cp1, cp2, cp3, w1: nothing to renew; authenticates with a ServiceAccount token, so it has no certificate.\n", stdout)
 	assert.Contains(t, stderr, "Nothing was left to renew, and nothing was changed.")
 	assert.False(t, f.did("open"), "%v", f.log)
 }

@@ -3,6 +3,7 @@ package plugin
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -73,6 +74,10 @@ func namedNodes(n int) string {
 // errNoNode means that not one node could be looked at.
 var errNoNode = errors.New("no node could be looked at")
 
+// numbers are what differs between two tellings of one cause: pod names, addresses,
+// times.
+var numbers = regexp.MustCompile(`[0-9a-z]*[0-9][0-9a-z]*`)
+
 // noneScanned explains why nothing is known; nil where something is.
 func noneScanned(nodes []inventory.Node, missing []plan.Exclusion) error {
 	if len(nodes) > 0 {
@@ -81,18 +86,25 @@ func noneScanned(nodes []inventory.Node, missing []plan.Exclusion) error {
 	if len(missing) == 0 {
 		return fmt.Errorf("%w: the cluster has none", errNoNode)
 	}
-	// One cause usually keeps all of them away: say it once, in full.
-	var reasons []string
-	byReason := map[string][]string{}
-	for _, x := range missing {
-		if byReason[x.Reason] == nil {
-			reasons = append(reasons, x.Reason)
-		}
-		byReason[x.Reason] = append(byReason[x.Reason], x.Node)
+	// One cause usually keeps all of them away: say it once, in full, as the first
+	// node tells it.
+	type cause struct {
+		reason string
+		nodes  []string
 	}
-	lines := make([]string, 0, len(reasons))
-	for _, r := range reasons {
-		lines = append(lines, "  "+some(byReason[r])+": "+r)
+	var causes []*cause
+	byKey := map[string]*cause{}
+	for _, x := range missing {
+		key := numbers.ReplaceAllString(strings.ReplaceAll(x.Reason, x.Node, ""), "#")
+		if byKey[key] == nil {
+			byKey[key] = &cause{reason: x.Reason}
+			causes = append(causes, byKey[key])
+		}
+		byKey[key].nodes = append(byKey[key].nodes, x.Node)
+	}
+	lines := make([]string, 0, len(causes))
+	for _, c := range causes {
+		lines = append(lines, "  "+some(c.nodes)+": "+c.reason)
 	}
 	return fmt.Errorf("%w:\n%s", errNoNode, strings.Join(lines, "\n"))
 }

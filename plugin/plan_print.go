@@ -105,24 +105,27 @@ func planItems(p v1alpha1.RotationPlan) []bare {
 }
 
 // withoutCertificate says, in one line for all nodes of the same case, which services
-// have nothing to renew.
+// have nothing to renew, and why.
 func withoutCertificate(items []bare) []string {
-	var order []string
-	nodes := map[string][]string{}
+	type group struct {
+		service certs.Service
+		reason  string
+	}
+	var order []group
+	nodes := map[group][]string{}
 	for _, b := range items {
-		reason := strings.TrimSuffix(clean(b.reason), ".")
-		if reason == "" {
-			reason = "it has none on the node"
+		g := group{b.service, strings.TrimSuffix(clean(b.reason), ".")}
+		if g.reason == "" {
+			g.reason = "it has no certificate there"
 		}
-		key := fmt.Sprintf("%s has no certificate to renew: %s", b.service, reason)
-		if nodes[key] == nil {
-			order = append(order, key)
+		if nodes[g] == nil {
+			order = append(order, g)
 		}
-		nodes[key] = append(nodes[key], b.node)
+		nodes[g] = append(nodes[g], b.node)
 	}
 	out := make([]string, 0, len(order))
-	for _, key := range order {
-		out = append(out, fmt.Sprintf("%s (%s).", key, some(nodes[key])))
+	for _, g := range order {
+		out = append(out, fmt.Sprintf("%s on %s: nothing to renew; %s.", g.service, some(nodes[g]), g.reason))
 	}
 	return out
 }

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"slices"
@@ -23,7 +24,8 @@ type progress struct {
 	pad   int        // the longest node name
 	busy  map[string]*activity
 	begun map[string]fleet.Phase // off a terminal: what was announced of each node
-	drawn int                    // live lines on the screen
+	drawn []string               // the live lines on the screen
+	buf   bytes.Buffer           // what goes out next, in one write: no flicker on a slow line
 }
 
 // activity is what a node is doing right now.
@@ -45,8 +47,9 @@ func newProgress(out io.Writer, now func() time.Time, width func() int, nodes []
 func (p *progress) on(ev fleet.Progress) {
 	p.Lock()
 	defer p.Unlock()
+	defer p.flush()
 	ev.Text = clean(ev.Text)
-	if ev.Phase == fleet.PhaseWaiting {
+	if ev.Phase == fleet.PhaseWaiting && ev.Node != "" { // else it stands in the node's place
 		ev.Text = "waiting: " + ev.Text
 	}
 	p.follow(ev)
@@ -96,15 +99,16 @@ func (p *progress) keep(ev fleet.Progress) {
 	if ev.Took > 0 {
 		line += "   " + took(ev.Took)
 	}
-	fmt.Fprintln(p.out, line)
+	fmt.Fprintln(&p.buf, line)
 }
 
 // say writes a line of the program's own among the others.
 func (p *progress) say(line string) {
 	p.Lock()
 	defer p.Unlock()
+	defer p.flush()
 	p.erase()
-	fmt.Fprintln(p.out, line)
+	fmt.Fprintln(&p.buf, line)
 	p.draw()
 }
 
@@ -126,6 +130,7 @@ func (p *progress) atWork() []string {
 func (p *progress) redraw() {
 	p.Lock()
 	defer p.Unlock()
+	defer p.flush()
 	p.draw()
 }
 
@@ -133,6 +138,7 @@ func (p *progress) redraw() {
 func (p *progress) end() {
 	p.Lock()
 	defer p.Unlock()
+	defer p.flush()
 	p.erase()
 	p.busy = map[string]*activity{}
 }
@@ -142,19 +148,26 @@ const maxLive = 12
 
 // erase takes the live lines off the screen.
 func (p *progress) erase() {
-	if p.drawn > 0 {
-		fmt.Fprintf(p.out, "\x1b[%dA\r\x1b[J", p.drawn)
-		p.drawn = 0
+	if len(p.drawn) > 0 {
+		fmt.Fprintf(&p.buf, "\x1b[%dA\r\x1b[J", len(p.drawn))
+		p.drawn = nil
 	}
 }
 
-// draw writes the live lines anew, each cut to the terminal's width: a line that wraps
-// could not be taken back.
+// flush sends what was written.
+func (p *progress) flush() {
+	if p.buf.Len() > 0 {
+		_, _ = p.buf.WriteTo(p.out) // nobody could be told of a failure
+		p.buf.Reset()
+	}
+}
+
+// draw writes the live lines anew where they have changed, each cut to the terminal's
+// width: a line that wraps could not be taken back.
 func (p *progress) draw() {
 	if p.width == nil {
 		return
 	}
-	p.erase()
 	names := make([]string, 0, len(p.busy))
 	for n := range p.busy {
 		names = append(names, n)
@@ -173,9 +186,13 @@ func (p *progress) draw() {
 		}
 		lines = append(lines, cut(line, p.width()-1))
 	}
+	if slices.Equal(lines, p.drawn) {
+		return
+	}
+	p.erase()
 	if len(lines) > 0 {
-		fmt.Fprintln(p.out, strings.Join(lines, "\n"))
-		p.drawn = len(lines)
+		fmt.Fprintln(&p.buf, strings.Join(lines, "\n"))
+		p.drawn = lines
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/journal"
 )
 
 var reportColumns = []column{
@@ -117,16 +118,28 @@ func provenBy(item v1alpha1.RotationItem, i int, f format) string {
 	if f == formatWide {
 		return strings.Join(evidence, "; ")
 	}
-	var methods []string
-	seen := map[string]bool{}
+	var out []string
 	for _, e := range evidence {
 		method, _, _ := strings.Cut(e, ":")
-		if !seen[method] {
-			seen[method] = true
-			methods = append(methods, method)
+		words, known := proofs[journal.Method(method)]
+		if !known {
+			words = method
+		}
+		if !oneOf(out, words) {
+			out = append(out, words)
 		}
 	}
-	return strings.Join(methods, ", ")
+	return strings.Join(out, ", ")
+}
+
+// proofs says in few words what each method of proof has seen.
+var proofs = map[journal.Method]string{
+	journal.Handshake:         "it is served",
+	journal.SelfSubjectReview: "the API server names it",
+	journal.Authenticated:     "a server accepts it",
+	journal.Health:            "healthy after the restart",
+	journal.HotReload:         "read again without a restart",
+	journal.FileOnly:          "on disk; nothing runs on it",
 }
 
 // stillValid says until when the old certificates of a report open doors; empty where
