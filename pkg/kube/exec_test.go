@@ -1,0 +1,161 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	utilexec "k8s.io/client-go/util/exec"
+)
+
+func TestLineWriter(t *testing.T) {
+	for name, tc := range map[string]struct {
+		input string
+		want  []string
+		fails string
+	}{
+		"lines":                       {"one\ntwo\n", []string{"one", "two"}, ""},
+		"heartbeats":                  {"\n\none\n\n\r\n two \n", []string{"one", "two"}, ""},
+		"a last line without its end": {"one\ntwo", []string{"one", "two"}, ""},
+		"a line without an end":       {"one\n" + strings.Repeat("x", maxLine+1), []string{"one"}, "a line is longer than"},
+		"long, but not too long":      {strings.Repeat("x", maxLine-1) + "\n", []string{strings.Repeat("x", maxLine-1)}, ""},
+		"nothing":                     {"", nil, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for cut, reader := range map[string]io.Reader{
+				"whole":    strings.NewReader(tc.input),
+				"by bytes": iotest.OneByteReader(strings.NewReader(tc.input)),
+			} {
+				if cut == "by bytes" && len(tc.input) > 1000 {
+					continue
+				}
+				var got []string
+				err := copyLines(&lineWriter{fn: func(line []byte) error { got = append(got, string(line)); return nil }}, reader)
+				if tc.fails != "" {
+					require.ErrorContains(t, err, tc.fails)
+				} else {
+					require.NoError(t, err)
+				}
+				assert.Equal(t, tc.want, got, cut)
+			}
+		})
+	}
+}
+
+func TestTailKeepsTheEnd(t *testing.T) {
+	var kept tail
+	for i := range 10_000 {
+		_, err := fmt.Fprintf(&kept, "line %d\n", i)
+		require.NoError(t, err)
+	}
+	assert.LessOrEqual(t, len(kept.kept), maxStderr)
+	assert.Equal(t, "line 9999", lastLine(string(kept.kept)))
+}
+
+func TestStream(t *testing.T) {
+	nobody := errors.New("nobody wants this")
+	for name, tc := range map[string]struct {
+		run     runner
+		refuse  bool // of the first line
+		want    []string
+		check   func(t *testing.T, err error)
+		atLeast time.Duration
+		atMost  time.Duration
+	}{
+		"ends by itself": {
+			run: func(_ context.Context, c command) error {
+				_, err := io.WriteString(c.stdout, "one\n")
+				return err
+			},
+			want:  []string{"one"},
+			check: func(t *testing.T, err error) { require.NoError(t, err) },
+		},
+		"falls silent": {
+			run: func(ctx context.Context, c command) error {
+				_, _ = io.WriteString(c.stdout, "one\n")
+				<-ctx.Done() // as a connection whose other end is gone
+				return ctx.Err()
+			},
+			want:    []string{"one"},
+			check:   func(t *testing.T, err error) { require.ErrorIs(t, err, errSilent) },
+			atLeast: silence, atMost: silence + time.Second,
+		},
+		"heartbeats keep it alive": {
+			run: func(ctx context.Context, c command) error {
+				for range 60 {
+					_, _ = io.WriteString(c.stdout, "\n")
+					if err := sleep(ctx, 2*time.Second); err != nil {
+						return err
+					}
+				}
+				return nil
+			},
+			check:   func(t *testing.T, err error) { require.NoError(t, err) },
+			atLeast: 2 * time.Minute,
+		},
+		"the command fails": {
+			run: func(_ context.Context, c command) error {
+				_, _ = io.WriteString(c.stderr, "some words\nerror: token 3 is older than 5\n")
+				return utilexec.CodeExitError{Err: errors.New("command terminated with exit code 1"), Code: 1}
+			},
+			check: func(t *testing.T, err error) {
+				var failed *CommandError
+				require.ErrorAs(t, err, &failed)
+				assert.Equal(t, 1, failed.Code)
+				assert.Equal(t, "error: token 3 is older than 5", failed.Said)
+			},
+		},
+		"the command is killed": {
+			run: func(context.Context, command) error {
+				return utilexec.CodeExitError{Err: errors.New("command terminated with exit code 137"), Code: 137}
+			},
+			check: func(t *testing.T, err error) {
+				require.Error(t, err)
+				var failed *CommandError
+				assert.NotErrorAs(t, err, &failed, "that is a broken connection: tried again")
+			},
+		},
+		"the receiver has had enough": {
+			run: func(ctx context.Context, c command) error {
+				_, err := io.WriteString(c.stdout, "one\n")
+				if err == nil {
+					return errors.New("the writer took it")
+				}
+				<-ctx.Done() // the executor itself would go on for ever
+				return ctx.Err()
+			},
+			refuse: true,
+			want:   []string{"one"},
+			check:  func(t *testing.T, err error) { assert.Equal(t, nobody, err) },
+			atMost: time.Second,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				var got []string
+				err := stream(t.Context(), tc.run, command{}, func(line []byte) error {
+					got = append(got, string(line))
+					if tc.refuse {
+						return nobody
+					}
+					return nil
+				})
+				tc.check(t, err)
+				assert.Equal(t, tc.want, got)
+				assert.GreaterOrEqual(t, time.Since(began), tc.atLeast)
+				if tc.atMost > 0 {
+					assert.LessOrEqual(t, time.Since(began), tc.atMost)
+				}
+			})
+		})
+	}
+}
