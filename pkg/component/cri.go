@@ -92,6 +92,7 @@ func (r *Runtime) currentContainer(ctx context.Context, c inventory.Component) (
 	i := Instance{
 		ID:        list[0].Id,
 		Running:   status.State == cri.ContainerState_CONTAINER_RUNNING,
+		Exited:    status.State == cri.ContainerState_CONTAINER_EXITED,
 		StartedAt: time.Unix(0, status.StartedAt),
 		logPath:   status.LogPath,
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	lastWordLines  = 5
+	lastWordLines  = 3
 	lastWordBytes  = 16 << 10
 	lastWordLength = 400 // of one line
 )
@@ -62,6 +62,9 @@ func logTail(root hostfs.Root, path string) []string {
 	}
 	// A secret may span lines, so it is masked before lines are dropped.
 	lines = strings.Split(Mask(strings.Join(lines, "\n")), "\n")
+	if errors := complaints(lines); len(errors) > 0 {
+		lines = errors
+	}
 	lines = lines[max(0, len(lines)-lastWordLines):]
 	for n, line := range lines {
 		if len(line) > lastWordLength {
@@ -69,6 +72,20 @@ func logTail(root hostfs.Root, path string) []string {
 		}
 	}
 	return lines
+}
+
+// complaint tells lines that say what is wrong: errors and fatal ones of klog, of zap
+// (etcd), and panics.
+var complaint = regexp.MustCompile(`^[EF]\d{4} |"level":"(?:error|fatal|panic|dpanic)"|^panic:|^Error:|^error:`)
+
+func complaints(lines []string) []string {
+	var out []string
+	for _, line := range lines {
+		if complaint.MatchString(line) {
+			out = append(out, line)
+		}
+	}
+	return out
 }
 
 // criMessage drops what the runtime puts before a line: time, stream, tag.

@@ -35,6 +35,7 @@ type Instance struct {
 	// ID is the container's id, or systemd's invocation id; empty: never started.
 	ID        string
 	Running   bool
+	Exited    bool // it ran and ended by itself or by a signal; neither: it is just starting
 	StartedAt time.Time
 	// BackOff is for how long the supervisor is expected to wait before it starts
 	// the next instance, should this one end now.
@@ -75,14 +76,15 @@ func (r *Runtime) Stop(ctx context.Context, c inventory.Component, i Instance) e
 	}
 }
 
-// Await waits for a running instance other than old.
+// Await waits for an instance that did not run as old: another one, or old itself where
+// that had not started yet.
 func (r *Runtime) Await(ctx context.Context, c inventory.Component, old Instance) (Instance, error) {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	var last error
 	for {
 		now, err := r.Current(ctx, c)
-		if err == nil && now.Running && now.ID != old.ID {
+		if err == nil && now.Running && (now.ID != old.ID || !old.Running) {
 			return now, nil
 		}
 		if err != nil && ctx.Err() == nil {

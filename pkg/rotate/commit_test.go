@@ -113,10 +113,10 @@ func TestWhatFailsItsProofIsUndone(t *testing.T) {
 		what, words string
 	}{
 		{"the component cannot start", func(n *fakeNode) { n.breaks[service] = true },
-			"kube-controller-manager did not start again within 1m0s", "panic: bad certificate in kube-controller-manager"},
+			"kube-controller-manager did not start again", "it exited 2 times; its last words: panic: bad certificate in kube-controller-manager"},
 		{"it starts and is not healthy", func(n *fakeNode) {
 			n.onStop = func(s certs.Service) { n.unhealthy[s] = s == service && len(n.started) < 6 }
-		}, "kube-controller-manager did not become healthy within 1m0s", "status 500"},
+		}, "kube-controller-manager did not become healthy within 60s", "status 500"},
 		{"it still serves the old certificate", func(n *fakeNode) { n.keepsOld[certs.KubeAPIServer] = true },
 			"127.0.0.1:6443 does not show the new certificate of apiserver", "valid until"},
 		{"its new client certificate is not accepted", func(n *fakeNode) {

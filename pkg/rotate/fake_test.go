@@ -185,7 +185,7 @@ func (n *fakeNode) Current(_ context.Context, c inventory.Component) (component.
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	f := n.all[c.Service]
-	return component.Instance{ID: fmt.Sprint(c.Service, f.id), Running: f.running, StartedAt: f.began}, nil
+	return component.Instance{ID: fmt.Sprint(c.Service, f.id), Running: f.running, Exited: !f.running, StartedAt: f.began}, nil
 }
 
 // Stop implements Restarter; the supervisor starts the next instance half a second later.

@@ -53,7 +53,7 @@ func (c *committing) restartStale(ctx context.Context) error {
 		}
 		for _, served := range i.Certificate.Served {
 			all.Go(func() {
-				if c.awaitServed(ctx, served, reloadTimeout, i.New.FingerprintSHA256) != nil {
+				if c.proveReload(ctx, i, served) != nil {
 					mu.Lock()
 					defer mu.Unlock()
 					stale = append(stale, i.Certificate.Service)
@@ -65,6 +65,11 @@ func (c *committing) restartStale(ctx context.Context) error {
 	stale = certs.SortServices(stale)
 	c.t.Restarts = certs.SortServices(append(stale, c.t.Restarts...))
 	return c.restart(ctx, stale)
+}
+
+func (c *committing) proveReload(ctx context.Context, i item, served inventory.Served) (err error) {
+	defer recoverAs(&err)
+	return c.awaitServed(ctx, served, reloadTimeout, i.New.FingerprintSHA256)
 }
 
 func (c *committing) proveItem(ctx context.Context, i item) error {

@@ -2,6 +2,7 @@ package rotate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -114,16 +115,18 @@ func (c *committing) await(ctx, first context.Context, r *restarting) error {
 	timeout := c.t.Timeout + r.old.BackOff
 	waiting, cancel := context.WithTimeout(first, timeout)
 	defer cancel()
+	waiting, stop := c.untilCrash(waiting, r)
+	defer stop()
 	service := r.component.Service
 	fresh, err := c.Restarter.Await(waiting, r.component, r.old)
 	if err != nil {
-		return c.unwell(ctx, r.component, fmt.Sprintf("%s did not start again within %s", service, timeout), err)
+		return c.gaveUp(ctx, waiting, r.component, fmt.Sprintf("%s did not start again", service), timeout, err)
 	}
 	detail := "running"
 	wasWell := !slices.Contains(c.t.Unhealthy, r.component.Health)
 	if r.component.Health != "" && (wasWell || !c.undoing) {
 		if err := r.outage.waitHealthy(waiting); err != nil {
-			return c.unwell(ctx, r.component, fmt.Sprintf("%s did not become healthy within %s", service, timeout), err)
+			return c.gaveUp(ctx, waiting, r.component, fmt.Sprintf("%s did not become healthy", service), timeout, err)
 		}
 		detail = r.component.Health + " answers 200"
 	}
@@ -131,7 +134,7 @@ func (c *committing) await(ctx, first context.Context, r *restarting) error {
 	// started again shows good health in between.
 	now, err := c.Restarter.Current(waiting, r.component)
 	if err == nil && (now.ID != fresh.ID || !now.Running) {
-		err = fmt.Errorf("it exited again")
+		err = errors.New("it exited again")
 	}
 	if err != nil {
 		return c.unwell(ctx, r.component, fmt.Sprintf("%s did not stay up", service), err)
@@ -143,6 +146,15 @@ func (c *committing) await(ctx, first context.Context, r *restarting) error {
 	}
 	return c.log.write(journal.Record{Kind: journal.Proven,
 		Evidence: &journal.Evidence{Service: service, Method: journal.Health, Detail: detail}})
+}
+
+// gaveUp is the failure of a wait: at its deadline, or before, because of a crash.
+func (c *committing) gaveUp(ctx, waiting context.Context, target inventory.Component, what string, timeout time.Duration, err error) error {
+	var crash *crashError
+	if errors.As(context.Cause(waiting), &crash) {
+		return c.unwell(ctx, target, what, crash)
+	}
+	return c.unwell(ctx, target, fmt.Sprintf("%s within %.0fs", what, timeout.Seconds()), err)
 }
 
 // unwell is a failure of a component, with its own last words.
@@ -185,6 +197,9 @@ func (c *committing) watchOutage(ctx context.Context, target inventory.Component
 		return o
 	}
 	o.stopped.Go(func() {
+		// A panic ends the measurement, and with that the wait for good health fails.
+		var ignored error
+		defer recoverAs(&ignored)
 		tick := time.NewTicker(healthEvery)
 		defer tick.Stop()
 		for ctx.Err() == nil {
@@ -236,7 +251,7 @@ func (o *outage) waitHealthy(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s: %s", last.Address, last.Message)
+			return errors.New(last.Message)
 		case <-o.changed:
 		}
 	}

@@ -15,7 +15,7 @@ import (
 
 // graceOfStart is how long Follow waits for a process that is not there: it may
 // just be starting, or starting again.
-const graceOfStart = 3 * time.Second
+var graceOfStart = 3 * time.Second
 
 // Follow calls emit with every record after a sequence number, as they are written,
 // until no process works on this rotation any more and everything was emitted. It

@@ -1,0 +1,102 @@
+package statedir
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/hostfs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/journal"
+)
+
+func TestHistory(t *testing.T) {
+	root := hostfs.Root(t.TempDir())
+	if history, token, err := History(root); history != nil || token != 0 || err != nil {
+		t.Errorf("a node without any: %v, %d, %v", history, token, err)
+	}
+	if _, err := os.Stat(filepath.Join(string(root), HostPath)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("looking has made the directory: %v", err)
+	}
+	d, err := Open(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, rotation(t, d, "old"), 1, day, journal.Staging, journal.Staged, journal.Committing, journal.Committed, journal.Finished)
+	write(t, rotation(t, d, "new"), 2, day.Add(time.Hour), journal.Staging, journal.Staged, journal.Committing)
+	if err := d.Pass(9, "fenced"); err != nil {
+		t.Fatal(err)
+	}
+	history, token, err := History(root)
+	if err != nil || token != 9 || len(history) != 2 || history[0].ID != "new" {
+		t.Fatalf("%+v, %d, %v", history, token, err)
+	}
+	if history[0].State != inventory.Committing || history[1].State != inventory.Finished {
+		t.Errorf("states %s and %s", history[0].State, history[1].State)
+	}
+}
+
+func TestStates(t *testing.T) {
+	for _, test := range []struct {
+		kinds []journal.Kind
+		want  inventory.RotationState
+	}{
+		{[]journal.Kind{journal.Staging}, inventory.Staging},
+		{[]journal.Kind{journal.Staging, journal.Failed}, inventory.Failed},
+		{[]journal.Kind{journal.Staging, journal.Staged, journal.Abandoned}, inventory.Staged},
+		{[]journal.Kind{journal.Staging, journal.Staged, journal.Committing, journal.RollingBack, journal.RolledBack}, inventory.RolledBack},
+		{[]journal.Kind{journal.Staging, journal.Staged, journal.Committing, journal.Broken, journal.Abandoned}, inventory.Broken},
+		{[]journal.Kind{journal.Staging, journal.Staged, journal.Committing, journal.Committed, journal.Staging, journal.Failed}, inventory.Committed},
+	} {
+		var records []journal.Record
+		for _, k := range test.kinds {
+			records = append(records, journal.Record{Kind: k, Renewals: renewals(k)})
+		}
+		got := Summarize("a", records)
+		if got.State != test.want {
+			t.Errorf("%v: %s, want %s", test.kinds, got.State, test.want)
+		}
+		if committed := slices.Contains(test.kinds, journal.Committed); (len(got.Renewed) == 1) != committed {
+			t.Errorf("%v: renewed %v", test.kinds, got.Renewed)
+		}
+	}
+}
+
+func renewals(k journal.Kind) []inventory.Renewal {
+	if k != journal.Committed && k != journal.Staged {
+		return nil
+	}
+	return []inventory.Renewal{{ID: "etcd/etcd-server@/x", New: certs.Facts{SerialNumber: "1"}}}
+}
+
+func TestTheLastThreeAreKept(t *testing.T) {
+	_, d := open(t)
+	ended := []journal.Kind{journal.Staging, journal.Committing, journal.Committed, journal.Finished}
+	for n := range 6 {
+		write(t, rotation(t, d, fmt.Sprintf("r%d", n)), 1, day.Add(time.Duration(n)*time.Hour), ended...)
+	}
+	write(t, rotation(t, d, "broken"), 1, day.Add(-time.Hour), journal.Staging, journal.Committing, journal.Broken)
+	if err := os.Mkdir(filepath.Join(d.path, "rotations", ".gone-x"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Prune("r0"); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(filepath.Join(d.path, "rotations"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var left []string
+	for _, e := range entries {
+		left = append(left, e.Name())
+	}
+	// The one at work, the broken one, and the newest of the others.
+	if want := []string{"broken", "r0", "r5"}; !slices.Equal(left, want) {
+		t.Errorf("left %v, want %v", left, want)
+	}
+}
