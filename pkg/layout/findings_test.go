@@ -201,3 +201,19 @@ func TestSelfMadeAPIServerCertificate(t *testing.T) {
 		t.Errorf("issuer %q", got)
 	}
 }
+
+// TestKubeProxyBetweenTwoStarts: a scan at a bad moment must not forget it.
+func TestKubeProxyBetweenTwoStarts(t *testing.T) {
+	n := layouttest.New(t)
+	n.KubeadmWorker()
+	kubeadmFiles(n)
+	if err := os.RemoveAll(n.Local("/proc/500")); err != nil {
+		t.Fatal(err)
+	}
+	l := Discover(n.Root, Options{})
+	expectInspected(t, l)
+	c := l.Node.Component(certs.KubeProxy)
+	if c == nil || c.Runtime != inventory.DaemonSet || c.PID != 0 || !strings.Contains(c.Note, "ServiceAccount token") || c.PodName != "kube-proxy-abcde" {
+		t.Errorf("kube-proxy: %+v", c)
+	}
+}

@@ -55,6 +55,32 @@ func (d *discovery) addKubeProxyPod(p *program) {
 	}
 }
 
+// restingKubeProxy finds a kube-proxy pod of this node that does not run just now,
+// e.g. between two starts, by the directory that the kubelet made for its container.
+// Its command line is unknown then; kubeadm's is assumed.
+func (d *discovery) restingKubeProxy() *program {
+	pods, err := d.root.ReadDir(podVolumes)
+	if err != nil {
+		return nil
+	}
+	for _, pod := range pods {
+		if _, err := d.root.Stat(path.Join(podVolumes, pod.Name(), "containers", string(certs.KubeProxy))); err != nil {
+			continue
+		}
+		p := &program{
+			service: certs.KubeProxy, args: arguments{"--config=/var/lib/kube-proxy/config.conf"},
+			files: resolver{inContainer: true}, place: placement{container: true, podUID: pod.Name()},
+			component: inventory.Component{Service: certs.KubeProxy, Runtime: inventory.DaemonSet},
+		}
+		if p.place.static() {
+			continue
+		}
+		p.component.PodNamespace, p.component.PodName = d.podOf(pod.Name())
+		return p
+	}
+	return nil
+}
+
 // podFile reads a file of a pod: from the volumes that the kubelet made for it, or
 // from the same path on the host, which is how host directories are usually mounted.
 func (d *discovery) podFile(uid, name string) (data []byte, host string, ok bool) {

@@ -50,6 +50,11 @@ func (d *discovery) others(running []process, known []*program) []*program {
 		}
 		found = append(found, d.fromProcess(p))
 	}
+	if !has(certs.KubeProxy) {
+		if p := d.restingKubeProxy(); p != nil {
+			found = append(found, p)
+		}
+	}
 	var missing []certs.Service
 	for _, s := range certs.Services() {
 		if s != certs.Admin && s != certs.Kubelet && !has(s) {

@@ -49,6 +49,7 @@ ExecStart=/usr/bin/kubelet $KUBELET_KUBECONFIG_ARGS $KUBELET_CONFIG_ARGS $KUBELE
 		"--config=/var/lib/kubelet/config.yaml")
 	n.Process(500, Pod(ProxyUID), "/usr/local/bin/kube-proxy", "--config=/var/lib/kube-proxy/config.conf", "--hostname-override=node-1")
 	n.Write("/var/log/pods/kube-system_kube-proxy-abcde_"+ProxyUID+"/kube-proxy/0.log", "")
+	n.Write("/var/lib/kubelet/pods/"+ProxyUID+"/containers/kube-proxy/a1b2c3d4", "")
 	volume := "/var/lib/kubelet/pods/" + ProxyUID + "/volumes/kubernetes.io~configmap/kube-proxy/"
 	n.Write(volume+"config.conf", "kind: KubeProxyConfiguration\nclientConnection: {kubeconfig: /var/lib/kube-proxy/kubeconfig.conf}\n")
 	n.Write(volume+"kubeconfig.conf", `kind: Config
