@@ -33,6 +33,8 @@ func TestRules(t *testing.T) {
 		{"outwards", Module + "/pkg/certs", Module + "/pkg/rotate", "pkg/certs imports pkg/rotate: imports point from the outside in"},
 		{"a program uses a front end", Module + "/cmd/x", Module + "/plugin", ""},
 		{"nothing uses tests", Module + "/plugin", Module + "/test/x", "plugin imports test/x: imports point from the outside in"},
+		{"nothing uses a package for tests", Module + "/pkg/scan", Module + "/pkg/certs/certstest", "pkg/scan imports pkg/certs/certstest: imports point from the outside in"},
+		{"a package for tests uses anything", Module + "/pkg/certs/certstest", "os", ""},
 		{"tests use anything", Module + "/test/x", "github.com/nats-io/nats.go", ""},
 		{"the domain parses", Module + "/pkg/certs", "crypto/x509", ""},
 		{"the domain reads no file", Module + "/pkg/certs", "os", "pkg/certs imports os: it decides and does no I/O"},
