@@ -32,8 +32,14 @@ func (l *Lab) Become(argv []string) error {
 	if err := unix.Mount(l.path("hosts"), "/etc/hosts", "", unix.MS_BIND, ""); err != nil {
 		return fmt.Errorf("enter lab %q: %w", l.Spec.Name, err)
 	}
-	os.Setenv("KUBECONFIG", l.Kubeconfig())
-	os.Setenv("PATH", l.path("bin")+":"+os.Getenv("PATH"))
+	for name, value := range map[string]string{
+		"KUBECONFIG": l.Kubeconfig(),
+		"PATH":       l.path("bin") + ":" + os.Getenv("PATH"),
+	} {
+		if err := os.Setenv(name, value); err != nil {
+			return fmt.Errorf("enter lab %q: %w", l.Spec.Name, err)
+		}
+	}
 	path, err := exec.LookPath(argv[0])
 	if err != nil {
 		return fmt.Errorf("run %q: %w", argv[0], err)

@@ -25,7 +25,7 @@ func (l *Lab) configOf(config kubeadm.Cluster, n *Node) (string, error) {
 // formCluster makes the booted nodes a cluster. Control planes join one after
 // the other, because etcd takes in one member at a time; the workers join
 // meanwhile.
-func (l *Lab) formCluster(config kubeadm.Cluster) error {
+func (l *Lab) formCluster() error {
 	first := &l.Nodes[0]
 	l.step("kubeadm init on %s", first.Name)
 	if err := l.kubeadm(first, "init", "--upload-certs"); err != nil {

@@ -43,7 +43,6 @@ type Lab struct {
 	APIPort      int        `json:"apiPort"`
 	KubectlPath  string     `json:"kubectl"`
 	Created      time.Time  `json:"created"`
-	staticPods   string
 	progress     io.Writer
 	startOfClock time.Time
 }

@@ -162,7 +162,7 @@ func (l *Lab) boot(config kubeadm.Cluster, built parts.Parts) error {
 	if err := l.save(); err != nil {
 		return err
 	}
-	if err := l.formCluster(config); err != nil {
+	if err := l.formCluster(); err != nil {
 		return err
 	}
 	l.step("connecting the pods of all nodes")

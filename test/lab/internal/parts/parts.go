@@ -95,9 +95,9 @@ func (c Cache) lock() (unlock func(), err error) {
 	return func() { dir.Close() }, nil
 }
 
-// part returns the directory of a part, calling make to fill it when it is not
-// there yet. It appears under its name only when it is complete.
-func (c Cache) part(name, key string, make func(dir string) error) (string, error) {
+// part returns the directory of a part, and has it filled when it is not there
+// yet. It appears under its name only when it is complete.
+func (c Cache) part(name, key string, fill func(dir string) error) (string, error) {
 	dir := filepath.Join(c.Dir, name+"-"+key)
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
@@ -111,7 +111,7 @@ func (c Cache) part(name, key string, make func(dir string) error) (string, erro
 	if err := os.MkdirAll(unfinished, 0o755); err != nil {
 		return "", fmt.Errorf("make %s: %w", name, err)
 	}
-	if err := make(unfinished); err != nil {
+	if err := fill(unfinished); err != nil {
 		return "", fmt.Errorf("make %s: %w", name, err)
 	}
 	if err := os.Rename(unfinished, dir); err != nil {

@@ -165,7 +165,7 @@ func read(t *testing.T, file string) map[string][]byte {
 	contents := map[string][]byte{}
 	for archive := tar.NewReader(in); ; {
 		header, err := archive.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return contents
 		}
 		if err != nil {

@@ -21,7 +21,7 @@ func (c Cache) store(p Parts) (string, error) {
 		if err != nil {
 			return err
 		}
-		defer os.RemoveAll(scratch)
+		defer func() { _ = os.RemoveAll(scratch) }()
 		return c.importImages(p, dir, scratch)
 	})
 }
