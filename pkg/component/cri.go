@@ -32,6 +32,8 @@ type criClient struct {
 }
 
 func (r *Runtime) dialCRI() (*criClient, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.cri != nil {
 		return r.cri, nil
 	}

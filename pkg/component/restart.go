@@ -3,6 +3,7 @@ package component
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
@@ -19,7 +20,8 @@ const shortGrace = 3 * time.Second
 const pollEvery = 50 * time.Millisecond
 
 // Runtime stops components and sees their supervisors start them again: the kubelet
-// for pods, systemd for units. Connections are made when they are first needed.
+// for pods, systemd for units. Connections are made when they are first needed. It may
+// be used by several goroutines.
 type Runtime struct {
 	Root       hostfs.Root
 	Node       string // the node's name, which ends a static pod's name
@@ -27,6 +29,7 @@ type Runtime struct {
 	DBusSocket string // host path
 	Now        func() time.Time
 
+	mu  sync.Mutex
 	cri *criClient
 }
 
@@ -103,6 +106,8 @@ func (r *Runtime) Await(ctx context.Context, c inventory.Component, old Instance
 
 // Close ends the connections.
 func (r *Runtime) Close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.cri != nil {
 		_ = r.cri.conn.Close()
 		r.cri = nil
