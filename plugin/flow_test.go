@@ -32,7 +32,7 @@ func TestRotateTellsItsStoryOnStandardErrorAndItsResultOnStandardOutput(t *testi
 	assert.NotContains(t, stdout, "etcd restarts on", "the plan is progress, not result")
 	plan := strings.Index(stderr, "new: etcd, kube-proxy. The CA stays")
 	assert.Greater(t, plan, 0)
-	assert.Less(t, plan, strings.Index(stderr, "cp1     swapped"), "the plan is shown before anything is done")
+	assert.Less(t, plan, strings.Index(stderr, "cp1       swapped"), "the plan is shown before anything is done")
 	assert.True(t, strings.HasSuffix(stderr, ": 3 certificates renewed and proven. Next: kubectl rotate-certs check\n"), stderr)
 	assert.NotContains(t, stderr+stdout, "\x1b", "off a terminal nothing is coloured or redrawn")
 	assert.True(t, f.did("Stage cp1 for 2160h"), "the cluster's kubeadm configuration gives the lifetime: %v", f.log)

@@ -21,7 +21,7 @@ type progress struct {
 	out   io.Writer
 	now   func() time.Time
 	width func() int // columns of the terminal; nil: not a terminal
-	pad   int        // the longest node name
+	pad   int        // the longest name in the first column
 	busy  map[string]*activity
 	begun map[string]fleet.Phase // off a terminal: what was announced of each node
 	drawn []string               // the live lines on the screen
@@ -36,7 +36,7 @@ type activity struct {
 }
 
 func newProgress(out io.Writer, now func() time.Time, width func() int, nodes []string) *progress {
-	p := &progress{out: out, now: now, width: width, pad: len(fleet.PhaseStaged), busy: map[string]*activity{}, begun: map[string]fleet.Phase{}}
+	p := &progress{out: out, now: now, width: width, pad: len(fleet.PhaseStarting), busy: map[string]*activity{}, begun: map[string]fleet.Phase{}}
 	for _, n := range nodes {
 		p.pad = max(p.pad, len(n))
 	}

@@ -81,7 +81,7 @@ func TestOnATerminalLiveLinesEndAsThoseThatStay(t *testing.T) {
 	}
 	now = now.Add(5 * time.Second)
 	p.redraw()
-	assert.Equal(t, []string{"cp1     signing 3 certificates  5s", "cp2     starting the node's pod  5s", ""}, screen(t, out.String()))
+	assert.Equal(t, []string{"cp1       signing 3 certificates  5s", "cp2       starting the node's pod  5s", ""}, screen(t, out.String()))
 	assert.Empty(t, p.atWork(), "nothing has changed on any node yet")
 
 	for _, ev := range story[3:8] {
@@ -90,7 +90,7 @@ func TestOnATerminalLiveLinesEndAsThoseThatStay(t *testing.T) {
 	assert.Equal(t, []string{"cp1"}, p.atWork())
 	p.say("finishing or undoing cp1")
 	assert.Equal(t, []string{
-		"staged  cp1 cp2: 6 certificates signed, nothing changed yet   0.9s", "finishing or undoing cp1", "cp1     restarting etcd", ""}, screen(t, out.String()))
+		"staged    cp1 cp2: 6 certificates signed, nothing changed yet   0.9s", "finishing or undoing cp1", "cp1       restarting etcd", ""}, screen(t, out.String()))
 
 	for _, ev := range story[8:] {
 		p.on(ev)
@@ -98,9 +98,9 @@ func TestOnATerminalLiveLinesEndAsThoseThatStay(t *testing.T) {
 	p.end()
 	got := screen(t, out.String())
 	assert.Equal(t, []string{
-		"cp1     swapped · restarted etcd   3.4s",
-		"cp2     etcd said [2J no; putting the old certificates back",
-		"cp2     old certificates are back and proven", ""}, got[2:], "a node cannot write to the terminal, and no live line is left")
+		"cp1       swapped · restarted etcd   3.4s",
+		"cp2       etcd said [2J no; putting the old certificates back",
+		"cp2       old certificates are back and proven", ""}, got[2:], "a node cannot write to the terminal, and no live line is left")
 }
 
 func TestLiveLinesFitAnyTerminal(t *testing.T) {
