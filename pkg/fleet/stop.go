@@ -39,7 +39,12 @@ func (r *run) failed(node string, result v1alpha1.Result, what, why, hint string
 }
 
 func (r *run) interrupted(err error) error {
-	return &StopError{What: "interrupted", State: r.state(""), Why: err.Error(), Next: r.again(), kind: ErrInterrupted}
+	stop := &StopError{What: "interrupted", State: r.state(""), Why: err.Error(), kind: ErrInterrupted,
+		Next: "run the same command again: it continues this rotation (" + r.ID + ") for a day"}
+	if errors.Is(err, ErrInterrupted) {
+		stop.Why = "" // somebody pressed Ctrl-C, and knows it
+	}
+	return stop
 }
 
 func interrupted(ctx context.Context) error {
