@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/layout/layouttest"
 )
@@ -181,5 +182,38 @@ func TestDiscoverTellsWhereToProve(t *testing.T) {
 	want := []string{"127.0.0.1:2379", "10.0.0.11:2379", "10.0.0.11:2380", "127.0.0.1:6443", "127.0.0.1:10250"}
 	if !slices.Equal(addresses, want) {
 		t.Errorf("served at %q, want %q", addresses, want)
+	}
+}
+
+func TestNodeName(t *testing.T) {
+	ca := certstest.NewCA(t, "ca")
+	client := ca.Leaf(t, certstest.Name("system:node:cp1.example", "system:nodes"))
+	kubelet := func(n *layouttest.Node, flags ...string) {
+		n.Process(9, layouttest.Unit("kubelet.service"), append([]string{"kubelet", "--kubeconfig=/k.conf"}, flags...)...)
+	}
+	for _, tt := range []struct {
+		name, given, want string
+		build             func(n *layouttest.Node)
+	}{
+		{"as given", "given", "given", func(n *layouttest.Node) { kubelet(n, "--hostname-override=x") }},
+		{"from an embedded certificate", "", "cp1.example", func(n *layouttest.Node) {
+			kubelet(n, "--hostname-override=x")
+			n.Write("/k.conf", string(certstest.Kubeconfig(t, ca, "u", client)))
+		}},
+		{"from a certificate's file", "", "cp1.example", func(n *layouttest.Node) {
+			kubelet(n)
+			n.Write("/k.conf", pointing("c.pem", "c.key"))
+			n.Write("/c.pem", string(client.CertPEM()))
+		}},
+		{"from the kubelet's flag", "", "over", func(n *layouttest.Node) { kubelet(n, "--hostname-override=Over") }},
+		{"from the host", "", "node-1", func(*layouttest.Node) {}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			n := layouttest.New(t)
+			tt.build(n)
+			if got := Discover(n.Root, Options{NodeName: tt.given}).Node.Name; got != tt.want {
+				t.Errorf("name %q, want %q", got, tt.want)
+			}
+		})
 	}
 }

@@ -21,6 +21,7 @@ type KubeconfigFile struct {
 type KubeconfigUser struct {
 	Name         string
 	EmbeddedCert bool   // client-certificate-data
+	certData     string // the same, base64; no secret
 	CertFile     string // client-certificate, as written
 	KeyFile      string // client-key, as written
 	EmbeddedKey  bool   // client-key-data
@@ -96,7 +97,7 @@ func ParseKubeconfig(data []byte) (*KubeconfigFile, error) {
 	for _, u := range raw.Users {
 		user := KubeconfigUser{
 			Name:         u.Name,
-			EmbeddedCert: u.User.CertData != "", CertFile: u.User.CertFile,
+			EmbeddedCert: u.User.CertData != "", certData: u.User.CertData, CertFile: u.User.CertFile,
 			EmbeddedKey: u.User.KeyData != "", KeyFile: u.User.KeyFile,
 		}
 		switch {

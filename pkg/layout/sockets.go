@@ -1,11 +1,6 @@
 package layout
 
-import (
-	"io/fs"
-	"strings"
-
-	"github.com/rotate-certs/rotate-certs/pkg/certs"
-)
+import "io/fs"
 
 // criSockets are tried where the kubelet does not say which runtime it uses.
 var criSockets = []string{
@@ -30,29 +25,6 @@ func (d *discovery) firstSocket(paths []string) string {
 	for _, p := range paths {
 		if info, err := d.root.Stat(p); err == nil && info.Mode()&fs.ModeSocket != 0 {
 			return p
-		}
-	}
-	return ""
-}
-
-// nodeName is the node's name in the API: as given, as the kubelet is told, or the
-// host's.
-func (d *discovery) nodeName(given string) string {
-	if given != "" {
-		return given
-	}
-	for _, c := range d.out.Node.Components {
-		if c.Service == certs.Kubelet {
-			if name := arguments(c.Args).value("hostname-override"); name != "" {
-				return strings.ToLower(name)
-			}
-		}
-	}
-	for _, file := range []string{"/proc/sys/kernel/hostname", "/etc/hostname"} {
-		if data, err := d.root.ReadFile(file); err == nil {
-			if name := strings.ToLower(strings.TrimSpace(string(data))); name != "" {
-				return name
-			}
 		}
 	}
 	return ""

@@ -84,9 +84,6 @@ func Scan(ctx context.Context, root hostfs.Root, opts Options) inventory.Node {
 		return slices.Index(certs.Services(), a.Service) - slices.Index(certs.Services(), b.Service)
 	})
 	node.Authorities = known.list(entries, now, opts.Within)
-	if opts.NodeName == "" {
-		nameFromKubelet(node)
-	}
 	if opts.History != nil {
 		var err error
 		if node.Rotations, node.Token, err = opts.History(); err != nil {
@@ -134,23 +131,4 @@ func withoutStrays(node *inventory.Node, entries []entry) []entry {
 		}
 		return false
 	})
-}
-
-// nodeUser is what the API server calls a kubelet, before its node's name.
-const nodeUser = "CN=system:node:"
-
-// nameFromKubelet takes the node's name from the kubelet's own certificate: the API
-// knows the node by it, whatever the host is called.
-func nameFromKubelet(node *inventory.Node) {
-	for _, c := range node.Certificates {
-		if c.Service != certs.Kubelet || c.Client == nil {
-			continue
-		}
-		for part := range strings.SplitSeq(c.Subject, ",") {
-			if name, ok := strings.CutPrefix(part, nodeUser); ok && name != "" {
-				node.Name = name
-				return
-			}
-		}
-	}
 }
