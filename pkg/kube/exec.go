@@ -9,12 +9,14 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/remotecommand"
 	utilexec "k8s.io/client-go/util/exec"
+	"k8s.io/klog/v2"
 	"k8s.io/streaming/pkg/httpstream"
 )
 
@@ -70,6 +72,9 @@ func execRunner(client kubernetes.Interface, config *rest.Config) runner {
 		if err != nil {
 			return fmt.Errorf("prepare exec: %w", err)
 		}
+		// A connection that breaks is nothing to tell the user of, who would read it in
+		// the middle of the progress.
+		ctx = klog.NewContext(ctx, logr.Discard())
 		return executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdin: c.stdin, Stdout: c.stdout, Stderr: c.stderr})
 	}
 }

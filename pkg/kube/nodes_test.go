@@ -107,4 +107,3 @@ func TestAge(t *testing.T) {
 		assert.Equal(t, want, age(d))
 	}
 }
-

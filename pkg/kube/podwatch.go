@@ -146,6 +146,10 @@ func (w *podWatch) until(ctx context.Context, pod *corev1.Pod, good func(*corev1
 					deadline.Reset(startTimeout)
 					continue
 				}
+				if pulling {
+					trouble = &PodError{Reason: "Pulling", Hint: hintImage,
+						Message: fmt.Sprintf("image %q is still being pulled after %s", pod.Spec.Containers[0].Image, pullTimeout)}
+				}
 			}
 			return nil, fail(trouble)
 		}
@@ -240,7 +244,8 @@ func startTrouble(p *corev1.Pod, before *PodError) (e *PodError, final bool) {
 			return waitingTrouble(p, c, before)
 		}
 		if t := c.State.Terminated; t != nil && (t.Reason == "StartError" || t.Reason == "ContainerCannotRun") {
-			return &PodError{Reason: t.Reason, Message: t.Message}, true
+			return &PodError{Reason: t.Reason, Message: t.Message,
+				Hint: fmt.Sprintf("is %q a node image of this version?", p.Spec.Containers[0].Image)}, true
 		}
 	}
 	if p.Status.Phase == corev1.PodFailed && p.Status.Reason != "" {

@@ -55,7 +55,7 @@ func TestStartTrouble(t *testing.T) {
 		},
 		"an image without our program": {
 			status: terminated(corev1.PodFailed, "StartError", 128), final: true,
-			want: &PodError{Reason: "StartError", Message: "words"},
+			want: &PodError{Reason: "StartError", Message: "words", Hint: `is "registry.test/node:1" a node image of this version?`},
 		},
 		"a full node": {
 			status: corev1.PodStatus{Phase: corev1.PodFailed, Reason: "OutOfpods", Message: "too many pods"}, final: true,
@@ -137,7 +137,7 @@ func TestUntil(t *testing.T) {
 		"a pull without an end is": {func(t *testing.T, c *fake.Clientset, p *corev1.Pod, set func(corev1.PodStatus)) {
 			set(waiting("ContainerCreating", ""))
 			require.NoError(t, c.Tracker().Add(event(p, "e1", "Normal", "Pulling", "Pulling image")))
-		}, "NotStarted", "did not start within 30s", pullTimeout + startTimeout},
+		}, "Pulling", "is still being pulled after 5m0s", pullTimeout + startTimeout},
 		"it runs and does not end": {func(_ *testing.T, _ *fake.Clientset, _ *corev1.Pod, set func(corev1.PodStatus)) {
 			set(corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: []corev1.ContainerStatus{{
 				State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}})

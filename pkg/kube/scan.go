@@ -99,11 +99,35 @@ func (s *Scanner) scanNode(ctx context.Context, watching *podWatch, node, id str
 	if err != nil {
 		return nil, err
 	}
-	done, err := watching.until(ctx, created, ended)
+	state, err := watching.until(ctx, created, func(p *corev1.Pod) bool { return running(p) || ended(p) })
 	if err != nil {
 		return nil, err
 	}
-	return s.read(ctx, done)
+	if !ended(state) {
+		// A scan takes a moment, and the kubelet more than a second to report its end.
+		if found := s.readAlong(ctx, state); found != nil {
+			return found, nil
+		}
+		if state, err = watching.until(ctx, created, ended); err != nil {
+			return nil, err
+		}
+	}
+	return s.read(ctx, state)
+}
+
+// readAlong reads the inventory while the pod runs; nil where that does not work out.
+func (s *Scanner) readAlong(ctx context.Context, pod *corev1.Pod) *inventory.Node {
+	ctx, cancel := context.WithTimeout(ctx, scanDeadline)
+	defer cancel()
+	log, err := s.log(ctx, pod, true)
+	if err != nil {
+		return nil
+	}
+	found, err := parseInventory(log, pod.Spec.NodeName)
+	if err != nil {
+		return nil
+	}
+	return found
 }
 
 // read takes the inventory from the log of a pod that has ended.
@@ -113,7 +137,7 @@ func (s *Scanner) read(ctx context.Context, pod *corev1.Pod) (*inventory.Node, e
 	pause := backoff{}
 	for {
 		var err error
-		log, err = s.log(ctx, pod)
+		log, err = s.log(ctx, pod, false)
 		if err == nil && (pod.Status.Phase == corev1.PodFailed || bytes.IndexByte(log, '\n') >= 0) {
 			break
 		}
@@ -139,10 +163,11 @@ func (s *Scanner) read(ctx context.Context, pod *corev1.Pod) (*inventory.Node, e
 	return nil, &PodError{Node: pod.Spec.NodeName, Pod: name, Message: err.Error(), Err: err}
 }
 
-func (s *Scanner) log(ctx context.Context, pod *corev1.Pod) ([]byte, error) {
+// log reads a pod's log, with follow until the pod's end.
+func (s *Scanner) log(ctx context.Context, pod *corev1.Pod, follow bool) ([]byte, error) {
 	limit := int64(maxInventory) + 1
 	stream, err := s.Client.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{
-		Container: containerName, LimitBytes: &limit,
+		Container: containerName, LimitBytes: &limit, Follow: follow,
 	}).Stream(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read log: %w", err)
