@@ -17,11 +17,16 @@ const (
 // crashError means that a component exits instead of becoming healthy.
 type crashError struct{ times int }
 
-func (e *crashError) Error() string { return fmt.Sprintf("it exited %d times", e.times) }
+func (e *crashError) Error() string {
+	if e.times == 1 {
+		return "it exited"
+	}
+	return fmt.Sprintf("it exited %d times", e.times)
+}
 
 // untilCrash returns a context that ends, with a *crashError as its cause, when the
-// instances after r.old exit one after the other: waiting for the whole deadline would
-// only make the outage longer. While undoing, nobody is given up.
+// instances after r.old exit one after the other, or one exits and the next is long in
+// coming: waiting for the whole deadline would only make the outage longer. While undoing, nobody is given up.
 func (c *committing) untilCrash(ctx context.Context, r *restarting) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := func() { cancel(nil) }
@@ -36,10 +41,11 @@ func (c *committing) untilCrash(ctx context.Context, r *restarting) (context.Con
 		defer tick.Stop()
 		for {
 			i, err := c.Restarter.Current(ctx, r.component)
-			if err == nil && i.Exited && i.ID != r.old.ID {
+			crashed := err == nil && i.Exited && i.ID != r.old.ID
+			if crashed {
 				exited[i.ID] = true
 			}
-			if len(exited) >= crashes {
+			if len(exited) >= crashes || (crashed && i.BackOff > patience) {
 				cancel(&crashError{len(exited)})
 				return
 			}

@@ -96,6 +96,9 @@ func (s *session) openLocked(ctx context.Context, id string) error {
 			s.done = max(s.done, rec.Order)
 		}
 	}
+	if err := s.dir.Prune(id); err != nil {
+		return err
+	}
 	s.rotation = rotation
 	s.writer, err = rotation.Writer(s.Node, s.Engine.Now)
 	return err

@@ -37,7 +37,9 @@ func History(root hostfs.Root) ([]inventory.Rotation, int64, error) {
 		}
 		summary := Summarize(r.ID, records)
 		token = max(token, summary.Token)
-		out = append(out, summary)
+		if summary.State != "" { // else nothing was ever begun
+			out = append(out, summary)
+		}
 	}
 	slices.SortStableFunc(out, func(a, b inventory.Rotation) int { return b.StartTime.Compare(a.StartTime) })
 	return out, token, errors.Join(problems...)
