@@ -1,0 +1,207 @@
+package kube
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes/fake"
+	ktesting "k8s.io/client-go/testing"
+
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+)
+
+// kubelets plays the nodes: what becomes of a pod, and what its log says. client-go's
+// fake does not tell whose log is asked for, so a test has one log for all.
+type kubelets struct {
+	status corev1.PodStatus
+	log    string
+	logErr error
+	refuse func(p *corev1.Pod) error
+}
+
+func (k *kubelets) run(t *testing.T, c *fake.Clientset) {
+	t.Helper()
+	c.PrependReactor("create", "pods", func(a ktesting.Action) (bool, runtime.Object, error) {
+		create, ok := a.(ktesting.CreateAction)
+		if !ok || a.GetSubresource() != "" {
+			return false, nil, nil
+		}
+		p := create.GetObject().(*corev1.Pod)
+		if k.refuse != nil {
+			if err := k.refuse(p); err != nil {
+				return true, nil, err
+			}
+		}
+		p.Status = k.status
+		return false, nil, nil
+	})
+	c.PrependReactor("get", "pods", func(a ktesting.Action) (bool, runtime.Object, error) {
+		if a.GetSubresource() != "log" {
+			return false, nil, nil
+		}
+		return true, &runtime.Unknown{Raw: []byte(k.log)}, k.logErr
+	})
+}
+
+func inventoryOf(t *testing.T, node string) string {
+	t.Helper()
+	line, err := json.Marshal(inventory.Node{Name: node, ProgramVersion: "v0.1.0", Token: 7})
+	require.NoError(t, err)
+	return string(line) + "\n"
+}
+
+func podsLeft(t *testing.T, c *fake.Clientset) []string {
+	t.Helper()
+	list, err := c.CoreV1().Pods("").List(context.WithoutCancel(t.Context()), metav1.ListOptions{})
+	require.NoError(t, err)
+	var names []string
+	for _, p := range list.Items {
+		names = append(names, p.Name)
+	}
+	return names
+}
+
+func TestScan(t *testing.T) {
+	succeeded := terminated(corev1.PodSucceeded, "Completed", 0)
+	running := corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: []corev1.ContainerStatus{{
+		State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}}
+	forbidden := func(message string) func(*corev1.Pod) error {
+		return func(p *corev1.Pod) error {
+			return apierrors.NewForbidden(corev1.Resource("pods"), p.Name, errors.New(message))
+		}
+	}
+	for name, tc := range map[string]struct {
+		kubelets kubelets
+		want     []string // of the exclusion's reason; none: an inventory
+	}{
+		"a node":                            {kubelets{status: succeeded, log: inventoryOf(t, "w1")}, nil},
+		"while it still runs":               {kubelets{status: running, log: inventoryOf(t, "w1")}, nil},
+		"with words on standard error":      {kubelets{status: succeeded, log: "reading /etc\n" + inventoryOf(t, "w1") + "done\n"}, nil},
+		"an inventory of another node":      {kubelets{status: succeeded, log: inventoryOf(t, "cp1")}, []string{`claims to be of node "cp1"`}},
+		"two inventories":                   {kubelets{status: succeeded, log: inventoryOf(t, "w1") + inventoryOf(t, "w1")}, []string{"two inventories"}},
+		"no inventory":                      {kubelets{status: succeeded, log: "hello\n"}, []string{"no inventory"}},
+		"half an inventory":                 {kubelets{status: succeeded, log: inventoryOf(t, "w1")[:20] + "\n"}, []string{"cannot be read"}},
+		"an endless one":                    {kubelets{status: succeeded, log: "{" + strings.Repeat(" ", maxInventory)}, []string{"larger than"}},
+		"a scan that failed, in its words":  {kubelets{status: terminated(corev1.PodFailed, "Error", 1), log: "a\nerror: no kubelet here\n"}, []string{"error: no kubelet here (exit code 1)"}},
+		"a kubelet that gives no logs":      {kubelets{status: succeeded, logErr: errors.New("dial tcp 10.0.0.9:10250: i/o timeout")}, []string{"i/o timeout", "can the API server reach this node's kubelet?"}},
+		"an image that cannot be pulled":    {kubelets{status: waiting("ImagePullBackOff", "not found")}, []string{"ImagePullBackOff", "--image names another"}},
+		"a full node":                       {kubelets{status: corev1.PodStatus{Phase: corev1.PodFailed, Reason: "OutOfpods", Message: "x"}}, []string{"OutOfpods", "the node is full"}},
+		"a namespace that admits no such":   {kubelets{refuse: forbidden(`violates PodSecurity "baseline:latest": hostPath volumes`)}, []string{"hostPath volumes", "pod-security.kubernetes.io/enforce=privileged"}},
+		"a policy engine that refuses":      {kubelets{refuse: forbidden(`admission webhook "validate.kyverno.svc-fail" denied the request: no hostPath`)}, []string{"kyverno", "let the policy admit"}},
+		"no permission":                     {kubelets{refuse: forbidden(`User "eve" cannot create resource "pods" in API group "" in the namespace "x"`)}, []string{"cannot create", "ask an administrator"}},
+		"an API server that is never there": {kubelets{refuse: func(*corev1.Pod) error { return errors.New("connection refused") }}, []string{"connection refused"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(t)
+				tc.kubelets.run(t, c)
+				began := time.Now()
+				found, excluded, err := (&Scanner{Client: c, Pods: options}).Scan(t.Context(), []string{"w1"})
+				require.NoError(t, err, "one node's failure is data")
+				assert.LessOrEqual(t, time.Since(began), startTimeout+5*time.Second)
+				assert.Empty(t, podsLeft(t, c))
+				if tc.want == nil {
+					require.Len(t, found, 1)
+					assert.Empty(t, excluded)
+					assert.Equal(t, int64(7), found[0].Token)
+					return
+				}
+				assert.Empty(t, found)
+				require.Len(t, excluded, 1)
+				assert.Equal(t, "w1", excluded[0].Node)
+				for _, words := range tc.want {
+					assert.Contains(t, excluded[0].Reason, words)
+				}
+				assert.NotContains(t, excluded[0].Reason, "\n")
+			})
+		})
+	}
+}
+
+func TestScanOneBadNodeDoesNotAbort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		k := kubelets{status: terminated(corev1.PodSucceeded, "Completed", 0), log: inventoryOf(t, "w2"), refuse: func(p *corev1.Pod) error {
+			if p.Spec.NodeName != "w2" {
+				return apierrors.NewForbidden(corev1.Resource("pods"), p.Name, errors.New("no"))
+			}
+			return nil
+		}}
+		k.run(t, c)
+		found, excluded, err := (&Scanner{Client: c}).Scan(t.Context(), []string{"w1", "w2", "w3"})
+		require.NoError(t, err)
+		require.Len(t, found, 1)
+		assert.Equal(t, "w2", found[0].Name)
+		require.Len(t, excluded, 2)
+		assert.Equal(t, "w1", excluded[0].Node)
+		assert.Equal(t, "w3", excluded[1].Node)
+	})
+}
+
+func TestScanIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		var mu sync.Mutex
+		now, most := 0, 0
+		c.PrependReactor("create", "pods", func(ktesting.Action) (bool, runtime.Object, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			now++
+			most = max(most, now)
+			return false, nil, nil
+		})
+		c.PrependReactor("delete", "pods", func(ktesting.Action) (bool, runtime.Object, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			now--
+			return false, nil, nil
+		})
+		_, excluded, err := (&Scanner{Client: c, Parallel: 3}).Scan(t.Context(), []string{"a", "b", "c", "d", "e", "f", "g"})
+		require.NoError(t, err)
+		assert.Len(t, excluded, 7, "no kubelet answers here")
+		assert.Equal(t, 3, most)
+		assert.Zero(t, now)
+	})
+}
+
+func TestInterruptedScanLeavesNoPods(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(5*time.Second, cancel)
+		_, _, err := (&Scanner{Client: c}).Scan(ctx, []string{"a", "b"})
+		require.ErrorIs(t, err, context.Canceled)
+		assert.Empty(t, podsLeft(t, c))
+	})
+}
+
+func TestTransient(t *testing.T) {
+	pods := schema.GroupResource{Resource: "pods"}
+	for want, errs := range map[bool][]error{
+		true: {
+			errors.New("connection refused"), apierrors.NewServiceUnavailable("x"), apierrors.NewTooManyRequests("x", 1),
+			apierrors.NewServerTimeout(pods, "get", 1), apierrors.NewTimeoutError("x", 1), apierrors.NewInternalError(errors.New("etcdserver: leader changed")),
+		},
+		false: {
+			context.Canceled, context.DeadlineExceeded, apierrors.NewNotFound(pods, "x"), apierrors.NewForbidden(pods, "x", nil),
+			apierrors.NewBadRequest("x"), apierrors.NewInternalError(errors.New(`failed calling webhook "x": connection refused`)),
+		},
+	} {
+		for _, err := range errs {
+			assert.Equal(t, want, transient(err), "%v", err)
+		}
+	}
+}
