@@ -87,11 +87,7 @@ func (s *runtimeService) StopContainer(ctx context.Context, r *cri.StopContainer
 // newRuntime serves s on a socket below a root of its own.
 func newRuntime(t *testing.T, s *runtimeService) *Runtime {
 	t.Helper()
-	root, err := os.MkdirTemp("", "cri") // short: a socket's path may have 108 bytes
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(root) })
+	root := t.TempDir()
 	if err := os.Mkdir(filepath.Join(root, "run"), 0o755); err != nil {
 		t.Fatal(err)
 	}

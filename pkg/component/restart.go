@@ -62,7 +62,8 @@ func (r *Runtime) Current(ctx context.Context, c inventory.Component) (Instance,
 }
 
 // Stop ends an instance; its supervisor starts the next one by itself. It returns
-// when the instance is gone. etcd gets SIGTERM and all the time that ctx leaves, and
+// when the instance is gone. Where none runs, the kubelet is about to start one, and
+// systemd is told to, since it may have given up. etcd gets SIGTERM and all the time that ctx leaves, and
 // is never killed; every other component is killed after a short grace.
 func (r *Runtime) Stop(ctx context.Context, c inventory.Component, i Instance) error {
 	grace := shortGrace

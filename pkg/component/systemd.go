@@ -96,6 +96,12 @@ func (r *Runtime) restartUnit(ctx context.Context, c inventory.Component, old In
 		return err
 	}
 	defer conn.Close()
+	if !old.Running {
+		// A unit that failed too often is not started again before that is forgotten.
+		if err := conn.ResetFailedUnitContext(ctx, c.Unit); err != nil && ctx.Err() != nil {
+			return fmt.Errorf("restart unit %q: %w", c.Unit, err)
+		}
+	}
 	queued := make(chan error, 1)
 	go func() {
 		_, err := conn.RestartUnitContext(ctx, c.Unit, "replace", nil)
@@ -122,7 +128,9 @@ func (r *Runtime) restartUnit(ctx context.Context, c inventory.Component, old In
 			queued = nil
 		case <-kill:
 			kill = nil
-			conn.KillUnitContext(ctx, c.Unit, int32(unix.SIGKILL))
+			if err := conn.KillUnitWithTarget(ctx, c.Unit, systemd.All, int32(unix.SIGKILL)); err != nil && ctx.Err() == nil {
+				return fmt.Errorf("kill unit %q after %s: %w", c.Unit, grace, err)
+			}
 		case <-tick.C:
 		case <-ctx.Done():
 			return fmt.Errorf("restart unit %q: the old process %d did not end: %w", c.Unit, old.pid, ctx.Err())

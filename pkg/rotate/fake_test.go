@@ -197,6 +197,10 @@ func (n *fakeNode) Stop(_ context.Context, c inventory.Component, i component.In
 		n.mu.Unlock()
 		return errors.New("that instance is gone")
 	}
+	if !f.running {
+		n.mu.Unlock()
+		return nil // its supervisor is at it already
+	}
 	f.running = false
 	n.started = append(n.started, c.Service)
 	hook := n.onStop

@@ -89,9 +89,6 @@ func (c *committing) stop(ctx context.Context, target inventory.Component, why s
 		return nil, &failure{service: target.Service, what: fmt.Sprintf("%s could not be restarted", target.Service), cause: err}
 	}
 	r := &restarting{component: target, old: old, outage: c.watchOutage(ctx, target)}
-	if !old.Running {
-		return r, nil // its supervisor is about to start it anyway
-	}
 	if err := c.Restarter.Stop(ctx, target, old); err != nil {
 		return r, &failure{service: target.Service, what: fmt.Sprintf("%s could not be stopped", target.Service), cause: err}
 	}

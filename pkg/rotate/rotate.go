@@ -28,7 +28,8 @@ import (
 type Restarter interface {
 	// Current returns the newest instance of a component, running or not.
 	Current(ctx context.Context, c inventory.Component) (component.Instance, error)
-	// Stop ends an instance; it returns when that is gone.
+	// Stop ends an instance; it returns when that is gone. Where it does not run, Stop
+	// sees to it that a next one is started.
 	Stop(ctx context.Context, c inventory.Component, i component.Instance) error
 	// Await waits until an instance runs that did not run as old.
 	Await(ctx context.Context, c inventory.Component, old component.Instance) (component.Instance, error)

@@ -44,7 +44,7 @@ func (w *watcher) wait(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-events:
-	case <-problems: // an overflow: look again
+	case _, _ = <-problems: // an overflow: look again
 	case <-timer.C:
 	}
 	return nil

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/version"
+)
+
+// run runs the program on a node's tree and returns what it prints.
+func run(t *testing.T, root, stdin string, args ...string) (string, error) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd := newCommand(strings.NewReader(stdin), &stdout, &stderr)
+	cmd.SetArgs(append(args, "--root="+root, "--node-name=cp1"))
+	err := cmd.ExecuteContext(t.Context())
+	if err != nil && stdout.Len() > 0 {
+		t.Errorf("%v failed, and printed %q", args, stdout.String())
+	}
+	return stdout.String(), err
+}
+
+func TestScanPrintsOneLineWithoutSecrets(t *testing.T) {
+	tree := certstest.Kubeadm(t, "cp1")
+	out, err := run(t, string(tree.Root), "", "scan")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Count(out, "\n") != 1 || strings.Contains(out, "PRIVATE") {
+		t.Errorf("printed %q", out)
+	}
+	var node inventory.Node
+	if err := json.Unmarshal([]byte(out), &node); err != nil || node.Name != "cp1" || node.ProgramVersion != version.Version {
+		t.Errorf("node %+v, %v", node, err)
+	}
+}
+
+func TestAnOrderIsAccepted(t *testing.T) {
+	root := t.TempDir()
+	for range 2 { // repeated after a lost answer
+		out, err := run(t, root, `{"kind":"Commit","rotation":"7f3c2a","token":1}`, "order", "--rotation=7f3c2a")
+		if err != nil || out != "{\"accepted\":true}\n" {
+			t.Errorf("printed %q, %v", out, err)
+		}
+	}
+}
+
+func TestBadInput(t *testing.T) {
+	root := t.TempDir()
+	for _, test := range []struct {
+		stdin string
+		args  []string
+		words string
+	}{
+		{"", []string{"order", "--rotation=7f3c2a"}, "read order"},
+		{"{]", []string{"order", "--rotation=7f3c2a"}, "read order"},
+		{`{"kind":"Commit","rotation":"other"}`, []string{"order", "--rotation=7f3c2a"}, `in the inbox of rotation "7f3c2a"`},
+		{`{"kind":"Commit","rotation":"../x"}`, []string{"order", "--rotation=../x"}, "want lower-case letters"},
+		{strings.Repeat(" ", 5<<20), []string{"order", "--rotation=7f3c2a"}, "larger than"},
+		{"", []string{"order"}, "rotation"},
+		{"", []string{"run", "--rotation=../x"}, "want lower-case letters"},
+		{"", []string{"follow", "--rotation=../x"}, "want lower-case letters"},
+		{"", []string{"rotate"}, "say which services"},
+		{"", []string{"rotate", "--service=ectd"}, `did you mean "etcd"?`},
+		{"", []string{"rotate", "--service=etcd", "--all"}, "all"},
+		{"", []string{"rotate", "--all", "--restart=perhaps"}, "always, if-needed or never"},
+		{"", []string{"dance"}, "unknown command"},
+	} {
+		_, err := run(t, root, test.stdin, test.args...)
+		if err == nil || !strings.Contains(err.Error(), test.words) {
+			t.Errorf("%v: error %v, want %q", test.args, err, test.words)
+		}
+	}
+}
+
+func TestAnUnknownServiceIsToldApart(t *testing.T) {
+	_, err := run(t, t.TempDir(), "", "rotate", "--service=nginx")
+	var unknown *certs.UnknownServiceError
+	if !errors.As(err, &unknown) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestRotateWithNothingToDo(t *testing.T) {
+	out, err := run(t, t.TempDir(), "", "rotate", "--service=kube-proxy")
+	if err != nil || out != "" {
+		t.Errorf("printed %q, %v", out, err)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	out, err := run(t, t.TempDir(), "", "version")
+	if err != nil || strings.TrimSpace(out) != version.String() {
+		t.Errorf("printed %q, %v", out, err)
+	}
+}
