@@ -1,0 +1,125 @@
+package kube
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
+	ktesting "k8s.io/client-go/testing"
+	"sigs.k8s.io/yaml"
+)
+
+// authorizing answers access reviews.
+func authorizing(t *testing.T, allowed func(authorizationv1.ResourceAttributes) (bool, error)) *fake.Clientset {
+	t.Helper()
+	c := newCluster(t)
+	c.PrependReactor("create", "selfsubjectaccessreviews", func(a ktesting.Action) (bool, runtime.Object, error) {
+		review := a.(ktesting.CreateAction).GetObject().(*authorizationv1.SelfSubjectAccessReview).DeepCopy()
+		var err error
+		review.Status.Allowed, err = allowed(*review.Spec.ResourceAttributes)
+		return true, review, err
+	})
+	return c
+}
+
+func TestCheckPermissions(t *testing.T) {
+	everything := func(authorizationv1.ResourceAttributes) (bool, error) { return true, nil }
+	for _, use := range []Use{UseCheck, UseRotate} {
+		require.NoError(t, CheckPermissions(t.Context(), authorizing(t, everything), use, "maintenance"))
+	}
+
+	t.Run("all that is missing is named at once", func(t *testing.T) {
+		c := authorizing(t, func(a authorizationv1.ResourceAttributes) (bool, error) {
+			return a.Subresource != "exec" && a.Resource != "signers" && a.Verb != "delete", nil
+		})
+		err := CheckPermissions(t.Context(), c, UseRotate, "maintenance")
+		var missing *MissingPermissionsError
+		require.ErrorAs(t, err, &missing)
+		assert.Equal(t, []string{
+			"delete pods in namespace maintenance (run a pod on each node)",
+			"create pods/exec in namespace maintenance (deliver orders to a node pod)",
+			"delete certificatesigningrequests (have kubelet certificates signed)",
+			`approve signers "kubernetes.io/kube-apiserver-client-kubelet" (approve kubelet client certificates)`,
+			`approve signers "kubernetes.io/kubelet-serving" (approve kubelet serving certificates)`,
+		}, missing.Missing)
+	})
+	t.Run("what check does not need is not asked of it", func(t *testing.T) {
+		c := authorizing(t, func(a authorizationv1.ResourceAttributes) (bool, error) {
+			return a.Subresource != "exec" && a.Resource != "leases" && a.Group != "certificates.k8s.io", nil
+		})
+		require.NoError(t, CheckPermissions(t.Context(), c, UseCheck, "maintenance"))
+	})
+	t.Run("what is merely useful may be missing", func(t *testing.T) {
+		c := authorizing(t, func(a authorizationv1.ResourceAttributes) (bool, error) {
+			return a.Resource != "events" && a.Resource != "configmaps", nil
+		})
+		require.NoError(t, CheckPermissions(t.Context(), c, UseRotate, "maintenance"))
+	})
+	t.Run("an API that does not answer is no lack of permissions", func(t *testing.T) {
+		c := authorizing(t, func(authorizationv1.ResourceAttributes) (bool, error) { return false, errors.New("connection refused") })
+		err := CheckPermissions(t.Context(), c, UseCheck, "maintenance")
+		require.ErrorContains(t, err, "connection refused")
+		var missing *MissingPermissionsError
+		assert.NotErrorAs(t, err, &missing)
+	})
+}
+
+// Whoever has the roles passes the check: both come from one list, and this shows it.
+func TestRolesGrantWhatIsChecked(t *testing.T) {
+	for _, use := range []Use{UseCheck, UseRotate} {
+		roles := Roles(use, "maintenance")
+		c := authorizing(t, func(a authorizationv1.ResourceAttributes) (bool, error) { return granted(roles, a), nil })
+		require.NoError(t, CheckPermissions(t.Context(), c, use, "maintenance"))
+	}
+	c := authorizing(t, func(a authorizationv1.ResourceAttributes) (bool, error) {
+		return granted(Roles(UseCheck, "maintenance"), a), nil
+	})
+	require.Error(t, CheckPermissions(t.Context(), c, UseRotate, "maintenance"), "looking is less than rotating")
+
+	out, err := yaml.Marshal(Roles(UseCheck, "maintenance")[0])
+	require.NoError(t, err)
+	assert.Contains(t, string(out), "kind: ClusterRole")
+}
+
+func granted(roles []runtime.Object, a authorizationv1.ResourceAttributes) bool {
+	resource := a.Resource
+	if a.Subresource != "" {
+		resource += "/" + a.Subresource
+	}
+	has := func(rules []rbacv1.PolicyRule) bool {
+		for _, r := range rules {
+			if contains(r.APIGroups, a.Group) && contains(r.Resources, resource) && contains(r.Verbs, a.Verb) &&
+				(len(r.ResourceNames) == 0 || contains(r.ResourceNames, a.Name)) {
+				return true
+			}
+		}
+		return false
+	}
+	for _, role := range roles {
+		switch role := role.(type) {
+		case *rbacv1.ClusterRole:
+			if has(role.Rules) {
+				return true
+			}
+		case *rbacv1.Role:
+			if role.Namespace == a.Namespace && has(role.Rules) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func contains(in []string, s string) bool {
+	for _, x := range in {
+		if x == s {
+			return true
+		}
+	}
+	return false
+}
