@@ -70,7 +70,8 @@ func TestExitCodesOfRotate(t *testing.T) {
 		"unknown node":             {func(*fake) {}, "--service etcd --node cp11", 1, `unknown node "cp11", did you mean "cp1"?`, false},
 		"node away, named":         {func(f *fake) { f.nodes[1].Ready = false }, "--service etcd --node cp1,cp2", 1, "cannot work on a node that was named, so nothing was changed:\n  cp2: NotReady", false},
 		"node's pod failed, named": {failing("cp2"), "--service etcd --node cp2", 1, "cp2: ImagePullBackOff", false},
-		"service nowhere":          {func(f *fake) { f.nodes, f.scanned = f.nodes[3:], f.scanned[3:] }, "--service etcd", 1, "no node in scope runs any of these services\nlooked at: w1", false},
+		"service nowhere":          {func(f *fake) { f.nodes, f.scanned = f.nodes[3:], f.scanned[3:] }, "--service etcd", 1, "no node in scope runs any of these services\nsee what is where: kubectl rotate-certs check", false},
+		"service elsewhere":        {func(*fake) {}, "--service etcd --node w1", 1, "runs any of these services\netcd runs on cp1, cp2, cp3\n", false},
 		"no CA key":                {noIssuer, "--service etcd", 1, "no CA key on this node", false},
 		"declined":                 {func(*fake) {}, "--service etcd --interactive", 130, "nothing was changed", false},
 	} {

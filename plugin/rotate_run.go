@@ -10,6 +10,7 @@ import (
 	"time"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/kube"
@@ -92,24 +93,36 @@ func (o *rotateOptions) prepare(ctx context.Context, c *cluster) (prepared, erro
 	return p, nil
 }
 
-// explainNothing says where the services might be, when no node in scope has them.
+// explainNothing says where the services are, when no node in scope has them.
 func (o *rotateOptions) explainNothing(err error, nodes []inventory.Node, missing []plan.Exclusion) error {
 	if !errors.Is(err, plan.ErrNothing) {
 		return err
 	}
-	looked := make([]string, 0, len(nodes))
-	for _, n := range nodes {
-		looked = append(looked, n.Name)
-	}
-	text := "looked at: " + some(looked)
-	if len(missing) > 0 {
-		away := make([]string, 0, len(missing))
-		for _, x := range missing {
-			away = append(away, x.Node)
+	var hint []string
+	for _, s := range o.request.Services {
+		if on := runningOn(nodes, s); len(on) > 0 {
+			hint = append(hint, fmt.Sprintf("%s runs on %s", s, some(on)))
 		}
-		text += "; not inspected: " + some(away)
 	}
-	return fmt.Errorf("%w\n%s\nsee what is where: %s check", err, text, o.connectionFlags.command())
+	if len(missing) > 0 {
+		out := make([]string, 0, len(missing))
+		for _, x := range missing {
+			out = append(out, x.Node)
+		}
+		hint = append(hint, "not inspected: "+some(out))
+	}
+	hint = append(hint, fmt.Sprintf("see what is where: %s check", o.connectionFlags.command()))
+	return fmt.Errorf("%w\n%s", err, strings.Join(hint, "\n"))
+}
+
+func runningOn(nodes []inventory.Node, s certs.Service) []string {
+	var out []string
+	for i := range nodes {
+		if nodes[i].Component(s) != nil {
+			out = append(out, nodes[i].Name)
+		}
+	}
+	return out
 }
 
 // runDry prints the plan, after the API server has judged it where that was asked for.
