@@ -1,13 +1,11 @@
 package rotate
 
 import (
-	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -17,7 +15,6 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/component"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/journal"
-	"github.com/rotate-certs/rotate-certs/pkg/journal/statedir"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
@@ -257,50 +254,4 @@ func TestAnExpiredClusterCanBeRotated(t *testing.T) {
 		}
 		n.isAll(true)
 	})
-}
-
-func TestARecordThatCannotBeWrittenStopsEverythingAndIsUndone(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := newFakeNode(t)
-		before := n.snapshot()
-		e, r := n.engine()
-		s, release, err := e.open(t.Context(), rotationID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.hook = func(rec journal.Record) {
-			if rec.Kind == journal.Restarting {
-				_ = s.writer.Close() // as good as a full disk
-			}
-		}
-		n.stage(plan.RestartAlways)
-		n.order(commitOrder)
-		orders, err := s.rotation.Orders(0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := s.handle(t.Context(), orders[0]); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := s.handle(t.Context(), orders[1]); err == nil {
-			t.Fatal("the process goes on although it cannot record what it does")
-		}
-		release()
-		n.isAll(false)
-		n.sameAs(before)
-		// The next process says so.
-		e, r = n.engine()
-		n.order(abandon)
-		if err := run(t, context.Background(), e); err != nil {
-			t.Fatal(err)
-		}
-		if len(r.of(journal.RolledBack)) != 1 {
-			t.Errorf("records of the next process: %s", r.kinds())
-		}
-		n.sameAs(before)
-	})
-}
-
-func (n *fakeNode) state(path string) string {
-	return filepath.Join(string(n.tree.Root), statedir.HostPath, "rotations", rotationID, path)
 }

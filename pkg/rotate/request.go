@@ -33,10 +33,15 @@ const (
 	minExpiration = 600
 )
 
+// errSignHere means that the node cannot ask for itself, and need not.
+var errSignHere = errors.New("the authority's key is on this node")
+
 // request has a certificate issued through the certificates API: in the node's own
-// name where it can ask, else by an administrator who reads the journal. The key is
-// kept until then, so that a restart of this process does not void the request.
-func (s *session) request(ctx context.Context, c inventory.Certificate, old store.Content, o statedir.Order, l *log) (store.Material, error) {
+// name where it can ask; else with the authority's key where that is on this node, as
+// on a control plane whose API server is down; else by an administrator who reads the
+// journal. The key is kept until then, so that a restart of this process does not void
+// the request.
+func (s *session) request(ctx context.Context, node inventory.Node, c inventory.Certificate, old store.Content, o statedir.Order, l *log) (store.Material, error) {
 	pending := filepath.Join(s.rotation.Staged(), "pending-"+nameOf(c.ID()))
 	key, before, err := pendingKey(pending, old)
 	if err != nil {
@@ -51,24 +56,41 @@ func (s *session) request(ctx context.Context, c inventory.Certificate, old stor
 		return store.Material{}, err
 	}
 	if name == "" && !needed {
-		if name, err = s.post(ctx, csr, l); err != nil {
-			return store.Material{}, err
-		}
+		name, err = s.post(ctx, csr, localAuthority(node, c) != nil, l)
 	}
-	chain, err := s.await(ctx, c.ID(), name, o)
+	r := issue.Request{Old: old.Chain, Key: key, Validity: time.Duration(o.ValiditySeconds) * time.Second, Now: s.now()}
+	var chain []*x509.Certificate
+	switch {
+	case errors.Is(err, errSignHere):
+		chain, err = s.issuer(*localAuthority(node, c)).Issue(ctx, r)
+	case err == nil:
+		chain, err = s.await(ctx, c.ID(), name, o)
+		r.Now = s.now() // it may have taken a while
+	}
 	if err != nil {
 		return store.Material{}, err
 	}
-	r := issue.Request{Old: old.Chain, Key: key, Now: s.now()}
 	if err := issue.Check(r, chain, nil); err != nil {
 		return store.Material{}, err
 	}
 	return store.Material{Chain: chain, Key: key}, os.Remove(pending)
 }
 
-// post asks in the node's own name and returns the request's name; where that
-// identity cannot ask, an administrator is called for and the name is empty.
-func (s *session) post(ctx context.Context, csr journal.CSR, l *log) (name string, err error) {
+// localAuthority is the authority that issued a certificate, where its key is on this
+// node; nil: it is not.
+func localAuthority(node inventory.Node, c inventory.Certificate) *inventory.Issuer {
+	for _, a := range node.Authorities {
+		if a.KeyOn != "" && len(a.Paths) > 0 && a.Subject == c.Facts.Issuer {
+			return &inventory.Issuer{Kind: inventory.LocalCA, CACert: a.Paths[0], CAKey: a.KeyOn}
+		}
+	}
+	return nil
+}
+
+// post asks in the node's own name and returns the request's name. Where that identity
+// cannot ask it fails with errSignHere if that can be done; else an administrator is
+// called for, and the name is empty.
+func (s *session) post(ctx context.Context, csr journal.CSR, here bool, l *log) (name string, err error) {
 	cause := errors.New("the node has no identity to ask with")
 	if s.Requests != nil {
 		posted := csr
@@ -79,6 +101,9 @@ func (s *session) post(ctx context.Context, csr journal.CSR, l *log) (name strin
 	}
 	if ctx.Err() != nil {
 		return "", ctx.Err()
+	}
+	if here {
+		return "", errSignHere
 	}
 	if s.Alone {
 		return "", fmt.Errorf("the cluster could not be asked for a certificate: %w", cause)

@@ -1,0 +1,246 @@
+package rotate
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/journal"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+// api is a cluster that signs a kubelet's requests, once it is approved.
+type api struct {
+	mu       sync.Mutex
+	n        *fakeNode
+	refuse   error // to Post
+	denied   string
+	approved bool
+	posted   []journal.CSR
+}
+
+func (a *api) Post(_ context.Context, csr journal.CSR) (string, error) {
+	a.n.alive()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.refuse != nil {
+		return "", a.refuse
+	}
+	a.posted = append(a.posted, csr)
+	return "csr-1", nil
+}
+
+func (a *api) Get(context.Context, string) ([]byte, string, error) {
+	a.n.alive()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.denied != "" || !a.approved {
+		return nil, a.denied, nil
+	}
+	return []byte(a.n.sign(a.posted[0].PEM)), "", nil
+}
+
+// sign is what a signer does with a request.
+func (n *fakeNode) sign(csrPEM string) string {
+	n.t.Helper()
+	csr, err := x509.ParseCertificateRequest(pemBytes(n.t, csrPEM))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	template, err := certs.Successor(n.onDisk("kubelet-client"), certs.Renewal{Now: n.now(), CA: n.tree.CA.Cert})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	leaf, err := certs.Sign(template, csr.PublicKey, n.tree.CA.Cert, n.tree.CA.Key.Signer)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return string(certs.EncodePEM(leaf))
+}
+
+// throughAPI makes the cluster the issuer of the kubelet's client certificate.
+func (n *fakeNode) throughAPI(e *Engine, a *api) {
+	e.Requests = a
+	scan := e.Scan
+	e.Scan = func(ctx context.Context) (inventory.Node, error) {
+		node, err := scan(ctx)
+		for i := range node.Certificates {
+			if c := &node.Certificates[i]; c.Name == "kubelet-client" {
+				c.Issuer = inventory.Issuer{Kind: inventory.KubernetesCSR, Signer: "kubernetes.io/kube-apiserver-client-kubelet"}
+			}
+		}
+		return node, err
+	}
+}
+
+func TestKubeletAsksInItsOwnName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFakeNode(t)
+		e, r := n.engine()
+		a := &api{n: n}
+		n.throughAPI(e, a)
+		n.stage(plan.RestartAlways, certs.Kubelet)
+		r.orderAfter(n, journal.Staged, commitOrder)
+		r.orderAfter(n, journal.Committed, finish)
+		hook := r.hook
+		r.hook = func(rec journal.Record) {
+			if rec.Kind == journal.CSRPosted {
+				if rec.CSR.Name != "csr-1" || rec.CSR.Signer != "kubernetes.io/kube-apiserver-client-kubelet" {
+					t.Errorf("posted %+v", rec.CSR)
+				}
+				time.AfterFunc(40*time.Second, func() { a.mu.Lock(); a.approved = true; a.mu.Unlock() })
+			}
+			hook(rec)
+		}
+		if err := run(t, t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+		n.isAll(true, certs.Kubelet)
+		if r.last().Kind != journal.Finished {
+			t.Errorf("records: %s", r.kinds())
+		}
+		want := "[digital signature key encipherment client auth]"
+		if got := fmt.Sprint(a.posted[0].Usages); got != want {
+			t.Errorf("asked for usages %s, want %s", got, want)
+		}
+	})
+}
+
+func TestWhereTheAuthoritysKeyIsNobodyNeedBeAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFakeNode(t)
+		e, r := n.engine()
+		n.throughAPI(e, &api{n: n, refuse: errors.New("connection refused")})
+		scan := e.Scan
+		e.Scan = func(ctx context.Context) (inventory.Node, error) {
+			node, err := scan(ctx)
+			node.Authorities = []inventory.Authority{
+				{Facts: certs.Describe(n.tree.EtcdCA.Cert), Paths: []string{certstest.PKIDir + "/etcd/ca.crt"}, KeyOn: certstest.PKIDir + "/etcd/ca.key"},
+				{Facts: certs.Describe(n.tree.CA.Cert), Paths: []string{certstest.PKIDir + "/ca.crt"}, KeyOn: certstest.PKIDir + "/ca.key"},
+			}
+			return node, err
+		}
+		n.stage(plan.RestartAlways, certs.Kubelet)
+		r.orderAfter(n, journal.Staged, commitOrder)
+		r.orderAfter(n, journal.Committed, finish)
+		if err := run(t, t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+		if len(r.of(journal.CSRNeeded)) > 0 || r.last().Kind != journal.Finished {
+			t.Errorf("records: %s", r.kinds())
+		}
+		n.isAll(true, certs.Kubelet)
+	})
+}
+
+func TestAnAdministratorIsAskedAlsoAcrossARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFakeNode(t)
+		e, r := n.engine()
+		a := &api{n: n, refuse: errors.New("401 Unauthorized")}
+		n.throughAPI(e, a)
+		n.stage(plan.RestartAlways, certs.Kubelet)
+		n.killAt(r, 2)
+		if err := run(t, t.Context(), e); !errors.Is(err, errKilled) {
+			t.Fatal(err)
+		}
+		needed := r.of(journal.CSRNeeded)
+		if len(needed) != 1 || !strings.Contains(needed[0].Message, "401") {
+			t.Fatalf("records: %s %+v", r.kinds(), needed)
+		}
+		n.dead = false
+		e, r = n.engine()
+		n.throughAPI(e, a)
+		r.orderAfter(n, journal.Staged, commitOrder)
+		r.orderAfter(n, journal.Committed, finish)
+		go func() {
+			time.Sleep(3 * time.Minute) // an administrator takes his time
+			n.order(plan.Order{Kind: plan.OrderIssued, Issued: &plan.Issued{TargetID: needed[0].CSR.TargetID, PEM: n.sign(needed[0].CSR.PEM)}})
+		}()
+		if err := run(t, t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+		if got := r.kinds(); !strings.HasPrefix(got, "Staged Committing") || !strings.HasSuffix(got, "Finished") {
+			t.Errorf("records after the restart: %s", got)
+		}
+		n.isAll(true, certs.Kubelet)
+		n.noSecrets()
+	})
+}
+
+func TestARequestThatIsNotGranted(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		api   *api
+		order *plan.Order
+		words string
+	}{
+		{"denied", &api{denied: "denied by admin: unknown node"}, nil, "unknown node"},
+		{"never signed", &api{}, nil, "no certificate was issued within 10m0s"},
+		{"the administrator may not", &api{refuse: errors.New("403")},
+			&plan.Order{Kind: plan.OrderIssued, Issued: &plan.Issued{Error: "approve: forbidden"}}, "approve: forbidden"},
+		{"abandoned", &api{}, &abandon, `order "Abandon" came before`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newFakeNode(t)
+				before := n.snapshot()
+				e, r := n.engine()
+				e.Idle = time.Second
+				a := test.api
+				a.n = n
+				n.throughAPI(e, a)
+				n.stage(plan.RestartAlways, certs.Kubelet)
+				r.hook = func(rec journal.Record) {
+					if rec.CSR != nil && test.order != nil {
+						o := *test.order
+						if o.Issued != nil {
+							o.Issued.TargetID = rec.CSR.TargetID
+						}
+						n.order(o)
+					}
+				}
+				if err := run(t, t.Context(), e); err != nil {
+					t.Fatal(err)
+				}
+				failed := r.of(journal.Failed)
+				if len(failed) != 1 || !strings.Contains(failed[0].Message, test.words) {
+					t.Errorf("records: %s %+v, want %q", r.kinds(), failed, test.words)
+				}
+				n.sameAs(before)
+				n.stagedIsEmpty()
+			})
+		})
+	}
+}
+
+func TestTerminatedWhileStagingItIsTakenUpAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFakeNode(t)
+		e, r := n.engine()
+		n.throughAPI(e, &api{n: n})
+		ctx, sigterm := context.WithCancel(t.Context())
+		r.hook = func(rec journal.Record) {
+			if rec.Kind == journal.CSRPosted {
+				sigterm()
+			}
+		}
+		n.stage(plan.RestartAlways, certs.Kubelet)
+		if err := run(t, ctx, e); err != nil {
+			t.Fatal(err)
+		}
+		if got := r.kinds(); got != "Staging CSRPosted Abandoned" {
+			t.Errorf("records: %s", got)
+		}
+		n.stagedIsEmpty()
+	})
+}
