@@ -128,19 +128,19 @@ func TestDryRun(t *testing.T) {
 
 func TestClose(t *testing.T) {
 	pods := func() []runtime.Object {
-		make := func(p *corev1.Pod, namespace string, age time.Duration) *corev1.Pod {
+		aged := func(p *corev1.Pod, namespace string, age time.Duration) *corev1.Pod {
 			p.Namespace, p.CreationTimestamp = namespace, metav1.NewTime(time.Now().Add(-age))
 			p.Name += "-" + namespace
 			return p
 		}
-		stranger := make(ScanPod("w1", "s", options), "kube-system", time.Hour)
+		stranger := aged(ScanPod("w1", "s", options), "kube-system", time.Hour)
 		stranger.Name, stranger.Labels = "somebody-elses", map[string]string{LabelName: "other"}
 		return []runtime.Object{
-			make(RotatePod(step("w1"), "mine", options), "maintenance", time.Minute),
-			make(RotatePod(step("w1"), "orphan", options), "maintenance", time.Minute),
-			make(RotatePod(step("w2"), "orphan", options), "elsewhere", time.Minute),
-			make(ScanPod("w1", "running", options), "maintenance", time.Second),
-			make(ScanPod("w1", "forgotten", options), "maintenance", time.Hour),
+			aged(RotatePod(step("w1"), "mine", options), "maintenance", time.Minute),
+			aged(RotatePod(step("w1"), "orphan", options), "maintenance", time.Minute),
+			aged(RotatePod(step("w2"), "orphan", options), "elsewhere", time.Minute),
+			aged(ScanPod("w1", "running", options), "maintenance", time.Second),
+			aged(ScanPod("w1", "forgotten", options), "maintenance", time.Hour),
 			stranger,
 		}
 	}
