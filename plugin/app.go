@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -73,6 +74,10 @@ func (a *app) run(ctx context.Context, args []string) int {
 	ran, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
+	}
+	var stopped *fleet.StopError
+	if ctx.Err() != nil && !errors.As(err, &stopped) {
+		err = errors.New("interrupted before anything was changed") // not how each request was cut off
 	}
 	if text := explain(err); text != "" {
 		fmt.Fprintln(a.ErrOut, "error: "+cleanLines(text))

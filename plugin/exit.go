@@ -1,7 +1,6 @@
 package plugin
 
 import (
-	"context"
 	"errors"
 
 	"github.com/rotate-certs/rotate-certs/pkg/fleet"
@@ -34,7 +33,7 @@ func exitCode(command string, err error, interrupted bool) int {
 		return exitStopped
 	case errors.Is(err, errAttention):
 		return exitStopped
-	case errors.Is(err, fleet.ErrInterrupted), errors.Is(err, errDeclined), interrupted && errors.Is(err, context.Canceled):
+	case interrupted, errors.Is(err, fleet.ErrInterrupted), errors.Is(err, errDeclined):
 		return exitInterrupted
 	case command == checkName:
 		return exitNeedsPerson

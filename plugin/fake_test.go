@@ -35,6 +35,7 @@ type fake struct {
 	held     error
 	ends     map[string]journal.Kind // how a node's commit ends
 	onCommit func(node string)
+	onScan   func() // and then the scan lasts until it is cut off
 	who      *identity
 	rotation context.Context // of the engine, once it runs
 	log      []string
@@ -106,8 +107,13 @@ func (f *fake) Permitted(_ context.Context, use kube.Use) error {
 
 func (f *fake) DefaultValidity(context.Context) (time.Duration, error) { return 90 * day, nil }
 
-func (f *fake) Scan(_ context.Context, nodes []string) ([]inventory.Node, []plan.Exclusion, error) {
+func (f *fake) Scan(ctx context.Context, nodes []string) ([]inventory.Node, []plan.Exclusion, error) {
 	f.note("scan %s", strings.Join(nodes, ","))
+	if f.onScan != nil {
+		f.onScan()
+		<-ctx.Done()
+		return nil, nil, fmt.Errorf("scan: %w", ctx.Err())
+	}
 	var out []inventory.Node
 	for _, n := range f.scanned {
 		if slices.Contains(nodes, n.Name) && !slices.ContainsFunc(f.missing, func(x plan.Exclusion) bool { return x.Node == n.Name }) {

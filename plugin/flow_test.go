@@ -196,6 +196,18 @@ func TestCtrlCFinishesTheNodeAtWorkAndStops(t *testing.T) {
 	assert.False(t, f.did("Commit cp2"))
 }
 
+func TestCtrlCWhileLookingChangesNothing(t *testing.T) {
+	for _, args := range []string{"check", "--service etcd"} {
+		f := healthy()
+		signals := make(chan os.Signal)
+		f.onScan = func() { signals <- os.Interrupt }
+		code, stdout, stderr := f.interrupted(t, signals, strings.NewReader(""), strings.Fields(args)...)
+		assert.Equal(t, 130, code, stderr)
+		assert.Empty(t, stdout)
+		assert.True(t, strings.HasSuffix(stderr, "stopping; press Ctrl-C again to leave at once\nerror: interrupted before anything was changed\n"), stderr)
+	}
+}
+
 func TestCtrlCTwiceLeavesAtOnce(t *testing.T) {
 	f := healthy()
 	signals, left := make(chan os.Signal), make(chan struct{})

@@ -5,7 +5,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"time"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
@@ -131,7 +130,7 @@ func withoutCertificate(items []bare) []string {
 }
 
 // planTitle says what is about to happen and whether it is new.
-func planTitle(id string, req plan.Request, unfinished *plan.Unfinished, now time.Time) string {
+func planTitle(id string, req plan.Request, unfinished *plan.Unfinished) string {
 	what := joinServices(req.Services, ", ")
 	if len(req.Services) == len(certs.Services()) {
 		what = "all services"

@@ -42,7 +42,7 @@ func TestPlanSaysItsBlastRadius(t *testing.T) {
 			p.NotInspected = append(p.NotInspected, plan.Exclusion{Node: "w7", NotInspected: inventory.NotInspected{Reason: "NotReady for 14m"}})
 			var out bytes.Buffer
 			if tt.f != formatYAML {
-				out.WriteString(planTitle("7f3c2a", tt.req, nil, noon) + "\n")
+				out.WriteString(planTitle("7f3c2a", tt.req, nil) + "\n")
 			}
 			require.NoError(t, printPlan(&out, tt.f, rotationPlan(p, tt.nodes, tt.req, nil, noon)))
 			golden(t, file, out.String())
@@ -52,12 +52,12 @@ func TestPlanSaysItsBlastRadius(t *testing.T) {
 
 func TestTitleSaysWhetherTheRotationIsNew(t *testing.T) {
 	req := plan.Request{Services: []certs.Service{certs.Etcd}}
-	assert.Equal(t, "Rotation 7f3c2a, new: etcd. The CA stays. Workloads are not touched.", planTitle("7f3c2a", req, nil, noon))
+	assert.Equal(t, "Rotation 7f3c2a, new: etcd. The CA stays. Workloads are not touched.", planTitle("7f3c2a", req, nil))
 
 	req.Nodes = []string{"cp1", "cp2"}
 	u := &plan.Unfinished{ID: "abc123", StartTime: noon.Add(-20 * time.Minute), Committed: map[string]bool{"cp2": true}}
 	assert.Equal(t, "Rotation abc123, continued from 2026-11-24 11:40 UTC (cp2 done before): etcd on cp1, cp2. The CA stays. Workloads are not touched.",
-		planTitle("7f3c2a", req, u, noon))
+		planTitle("7f3c2a", req, u))
 }
 
 func TestWhatHasEndedIsNotSaidToBeValid(t *testing.T) {

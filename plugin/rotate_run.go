@@ -136,7 +136,7 @@ func (o *rotateOptions) runDry(ctx context.Context, c *cluster, p prepared, docu
 		judged = fmt.Sprintf(" The API server admits %s.", count(len(busy), "node pod"))
 	}
 	if o.format == formatTable || o.format == formatWide {
-		fmt.Fprintln(o.Out, planTitle("(dry run)", o.request, p.unfinished, o.now()))
+		fmt.Fprintln(o.Out, planTitle("(dry run)", o.request, p.unfinished))
 	}
 	if err := printPlan(o.Out, o.format, document); err != nil {
 		return err
@@ -147,7 +147,7 @@ func (o *rotateOptions) runDry(ctx context.Context, c *cluster, p prepared, docu
 
 // announce says what is about to happen, on standard error.
 func (o *rotateOptions) announce(p prepared, document v1alpha1.RotationPlan, who *identity) error {
-	note(o.ErrOut, planTitle(p.id, o.request, p.unfinished, o.now()))
+	note(o.ErrOut, planTitle(p.id, o.request, p.unfinished))
 	if err := printPlan(o.ErrOut, formatTable, document); err != nil {
 		return err
 	}
