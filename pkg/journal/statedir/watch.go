@@ -44,7 +44,7 @@ func (w *watcher) wait(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-events:
-	case _, _ = <-problems: // an overflow: look again
+	case <-problems: //nolint:errcheck // an overflow: looking again is the answer to it
 	case <-timer.C:
 	}
 	return nil
