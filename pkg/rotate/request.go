@@ -24,6 +24,8 @@ import (
 const (
 	// askEvery is how often a pending request is looked at.
 	askEvery = 500 * time.Millisecond
+	// askTimeout is how long to try to ask where it is not the only way.
+	askTimeout = 5 * time.Second
 	// signatureTimeout is how long a request may wait. A controller manager that was
 	// restarted keeps its lease for half a minute; an administrator may take longer.
 	signatureTimeout = 10 * time.Minute
@@ -93,8 +95,13 @@ func localAuthority(node inventory.Node, c inventory.Certificate) *inventory.Iss
 func (s *session) post(ctx context.Context, csr journal.CSR, here bool, l *log) (name string, err error) {
 	cause := errors.New("the node has no identity to ask with")
 	if s.Requests != nil {
+		asking, cancel := ctx, context.CancelFunc(func() {})
+		if here {
+			asking, cancel = context.WithTimeout(ctx, askTimeout)
+		}
+		defer cancel()
 		posted := csr
-		if posted.Name, cause = s.Requests.Post(ctx, csr); cause == nil {
+		if posted.Name, cause = s.Requests.Post(asking, csr); cause == nil {
 			posted.PEM = ""
 			return posted.Name, l.write(journal.Record{Kind: journal.CSRPosted, CSR: &posted})
 		}
