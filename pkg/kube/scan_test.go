@@ -17,7 +17,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/fake"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	ktesting "k8s.io/client-go/testing"
 
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
@@ -182,10 +184,31 @@ func TestInterruptedScanLeavesNoPods(t *testing.T) {
 		c := newCluster(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(5*time.Second, cancel)
-		_, _, err := (&Scanner{Client: c}).Scan(ctx, []string{"a", "b"})
+		_, _, err := (&Scanner{Client: strict{c}}).Scan(ctx, []string{"a", "b"})
 		require.ErrorIs(t, err, context.Canceled)
 		assert.Empty(t, podsLeft(t, c))
 	})
+}
+
+// strict is a cluster that, unlike client-go's fake, deletes nothing for a caller
+// whose ctx has ended.
+type strict struct{ kubernetes.Interface }
+
+func (s strict) CoreV1() typedcorev1.CoreV1Interface { return strictCore{s.Interface.CoreV1()} }
+
+type strictCore struct{ typedcorev1.CoreV1Interface }
+
+func (s strictCore) Pods(namespace string) typedcorev1.PodInterface {
+	return strictPods{s.CoreV1Interface.Pods(namespace)}
+}
+
+type strictPods struct{ typedcorev1.PodInterface }
+
+func (s strictPods) Delete(ctx context.Context, name string, o metav1.DeleteOptions) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return s.PodInterface.Delete(ctx, name, o)
 }
 
 func TestTransient(t *testing.T) {
