@@ -136,6 +136,11 @@ func (c *committing) apply(ctx context.Context, materials []store.Material) (err
 	if err := c.log.write(journal.Record{Kind: journal.Swapped}); err != nil {
 		return err
 	}
+	for n := range c.t.Items {
+		if err := c.readBack(n); err != nil {
+			return err // before anything is restarted
+		}
+	}
 	first, last := split(c.t.Restarts)
 	if err := c.restart(ctx, first); err != nil {
 		return err

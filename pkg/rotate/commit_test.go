@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
 	"github.com/rotate-certs/rotate-certs/pkg/component"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/journal"
@@ -126,6 +127,14 @@ func TestWhatFailsItsProofIsUndone(t *testing.T) {
 				}
 			}
 		}, "server-of-controller-manager.conf does not accept the new certificate", "401"},
+		{"something else overwrites it", func(n *fakeNode) {
+			n.onStop = func(s certs.Service) {
+				if s == service {
+					n.onStop = nil
+					n.tree.WritePair(n.t, certstest.PKIDir+"/apiserver", n.tree.CA.Leaf(n.t, certstest.Name("kube-apiserver")))
+				}
+			}
+		}, "apiserver was changed by something else", "it is certificate"},
 		{"a program error", func(n *fakeNode) {
 			n.onStop = func(s certs.Service) {
 				if s == service {

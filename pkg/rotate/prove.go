@@ -29,16 +29,45 @@ const (
 )
 
 // prove shows that certificates are in use, and records by what. The first that
-// fails is a *failure.
+// fails is a *failure. What endpoints serve comes first: a component that serves
+// nothing accepts no clients either, and the former is what to tell.
 func (c *committing) prove(ctx context.Context, items []int) error {
-	g, first := errgroup.WithContext(ctx)
 	for _, n := range items {
-		g.Go(func() (err error) {
-			defer recoverAs(&err)
-			return c.proveItem(first, c.t.Items[n])
-		})
+		if err := c.readBack(n); err != nil {
+			return err
+		}
 	}
-	return g.Wait()
+	for _, proof := range []func(context.Context, item) error{c.proveServing, c.proveUse} {
+		g, first := errgroup.WithContext(ctx)
+		for _, n := range items {
+			g.Go(func() (err error) {
+				defer recoverAs(&err)
+				return proof(first, c.t.Items[n])
+			})
+		}
+		if err := g.Wait(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readBack makes sure that what is on disk is what was put there. A configuration
+// manager that puts its own files back would otherwise be found out by an outage.
+func (c *committing) readBack(n int) error {
+	i := c.t.Items[n]
+	content, err := store.Read(c.Root, i.Certificate.Store)
+	switch {
+	case err != nil:
+	case content.KeyErr != nil:
+		err = content.KeyErr
+	case certs.Fingerprint(content.Leaf()) != i.New.FingerprintSHA256:
+		err = fmt.Errorf("it is certificate %.12s", certs.Fingerprint(content.Leaf()))
+	default:
+		return nil
+	}
+	return &failure{service: i.Certificate.Service, cause: err,
+		what: fmt.Sprintf("%s was changed by something else while it was put into use", i.Certificate.Name)}
 }
 
 // restartStale restarts what was expected to notice its new files by itself and still
@@ -72,8 +101,8 @@ func (c *committing) proveReload(ctx context.Context, i item, served inventory.S
 	return c.awaitServed(ctx, served, reloadTimeout, i.New.FingerprintSHA256)
 }
 
-func (c *committing) proveItem(ctx context.Context, i item) error {
-	proven := false
+// proveServing proves by what endpoints show.
+func (c *committing) proveServing(ctx context.Context, i item) error {
 	for _, served := range i.Certificate.Served {
 		evidence, err := c.proveServed(ctx, i, served)
 		if err != nil {
@@ -82,8 +111,13 @@ func (c *committing) proveItem(ctx context.Context, i item) error {
 		if err := c.proven(i, evidence); err != nil {
 			return err
 		}
-		proven = true
 	}
+	return nil
+}
+
+// proveUse proves by what servers accept, and by less where there is nothing better.
+func (c *committing) proveUse(ctx context.Context, i item) error {
+	proven := len(i.Certificate.Served) > 0
 	if i.Certificate.Client != nil {
 		evidence, err := c.proveClient(ctx, i)
 		if err != nil {
@@ -201,8 +235,11 @@ func (c *committing) proveClient(ctx context.Context, i item) (*journal.Evidence
 }
 
 func notAccepted(i item, err error) error {
-	return &failure{service: i.Certificate.Service, cause: err,
-		what: fmt.Sprintf("%s does not accept the new certificate of %s", i.Certificate.Client.Address, i.Certificate.Name)}
+	what := fmt.Sprintf("%s does not accept the new certificate of %s", i.Certificate.Client.Address, i.Certificate.Name)
+	if !errors.Is(err, component.ErrRejected) {
+		what = fmt.Sprintf("%s cannot be asked any more whether it accepts the new certificate of %s", i.Certificate.Client.Address, i.Certificate.Name)
+	}
+	return &failure{service: i.Certificate.Service, cause: err, what: what}
 }
 
 // indirect is the best there is for a certificate that no live endpoint shows.
