@@ -113,10 +113,12 @@ func (r *run) proveFromOutside(ctx context.Context, w *worker, began time.Time) 
 		r.say(Progress{Node: node, Phase: PhaseWorking, Text: "waiting for the kubelet to report to the API server"})
 		ready, cancel := context.WithTimeout(ctx, r.Timeout+time.Minute)
 		defer cancel()
+		// A kubelet renews its lease as soon as it starts, so the moment of that is
+		// what to compare with: one a second later would wait for the next renewal.
 		restarted := began
 		for _, rec := range w.of(journal.Restarted) {
-			if rec.Service == certs.Kubelet {
-				restarted = rec.Time
+			if rec.Service == certs.Kubelet && rec.StartedAt != nil {
+				restarted = *rec.StartedAt
 			}
 		}
 		if err := r.cluster.Observer.Ready(ready, node, restarted); err != nil {

@@ -65,6 +65,8 @@ type Record struct {
 	// UnavailableSeconds is for how long the component did not answer its health
 	// check (Restarted).
 	UnavailableSeconds float64 `json:"unavailableSeconds,omitempty"`
+	// StartedAt is when the new instance started, by the node's clock (Restarted).
+	StartedAt *time.Time `json:"startedAt,omitempty"`
 }
 
 // CSR is a certificate signing request that somebody else must act upon.

@@ -137,7 +137,9 @@ func (c *committing) await(ctx, first context.Context, r *restarting) error {
 		return c.unwell(ctx, r.component, fmt.Sprintf("%s did not stay up", service), err)
 	}
 	r.outage.close()
-	err = c.log.write(journal.Record{Kind: journal.Restarted, Service: service, UnavailableSeconds: r.outage.seconds()})
+	started := fresh.StartedAt.UTC()
+	err = c.log.write(journal.Record{Kind: journal.Restarted, Service: service,
+		UnavailableSeconds: r.outage.seconds(), StartedAt: &started})
 	if err != nil {
 		return err
 	}
