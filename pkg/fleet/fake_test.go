@@ -39,7 +39,6 @@ type node struct {
 	sick      string // API server message
 	csr       *journal.Record
 	issued    chan plan.Order
-	took      time.Duration
 }
 
 func newCluster(controlPlanes, workers int) *cluster {

@@ -132,17 +132,6 @@ func (l *lab) controlPlanes() []machine {
 	return out
 }
 
-func (l *lab) node(t *testing.T, name string) machine {
-	t.Helper()
-	for _, n := range l.nodes {
-		if n.Name == name {
-			return n
-		}
-	}
-	require.Failf(t, "no such node", "%q in lab %q", name, l.name)
-	return machine{}
-}
-
 // on runs a shell command on a node and returns its standard output.
 func (l *lab) on(t *testing.T, node, script string) []byte {
 	t.Helper()
