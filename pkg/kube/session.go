@@ -76,7 +76,9 @@ func (s *Session) Follow(ctx context.Context, after int64, fn func(journal.Recor
 	var mine *recordError
 	switch {
 	case err == nil:
-		return nil
+		// The stream also ends without an error when the kubelet is stopped in an
+		// orderly way. Only the pod tells whether its process has ended.
+		err = errCutOff
 	case errors.As(err, &mine):
 		return mine.err
 	case ctx.Err() != nil:
@@ -98,6 +100,10 @@ func (s *Session) Follow(ctx context.Context, after int64, fn func(journal.Recor
 	}
 	return fmt.Errorf("follow %s: %w", s.pod.Spec.NodeName, s.named(err, "follow"))
 }
+
+// errCutOff means that a stream ended as if all were said, but nothing was, or more is
+// to come: what a kubelet does to the connections that it has open when it stops.
+var errCutOff = errors.New("the connection was closed")
 
 // recordError marks an error of who receives the records.
 type recordError struct{ err error }
@@ -189,6 +195,9 @@ func (s *Session) callOnce(ctx context.Context, stdin []byte, verb string, args 
 		out = bytes.Clone(line)
 		return nil
 	})
+	if err == nil && len(out) == 0 {
+		return nil, errCutOff // every verb answers with a line
+	}
 	return out, err
 }
 

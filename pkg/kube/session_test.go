@@ -99,7 +99,7 @@ func TestOrderThatCannotBeDelivered(t *testing.T) {
 	}{
 		"refused by the node":          {run: exits(1, "error: token 3 is older than 5\n"), want: `cp1: "order" failed with code 1: error: token 3 is older than 5`, after: time.Second},
 		"an answer that is none":       {run: says("hello\n"), want: `unexpected answer "hello"`, after: time.Second},
-		"no answer":                    {run: says(""), want: `unexpected answer ""`, after: time.Second},
+		"cut off, until ctx ends":      {run: says(""), want: "the connection was closed", after: time.Minute},
 		"not accepted":                 {run: says(`{"accepted":false}` + "\n"), want: "unexpected answer", after: time.Second},
 		"never reached, until ctx end": {run: fails(errBroken), want: "abnormal closure", after: time.Minute},
 		"the pod was deleted": {run: fails(errBroken), want: "somebody deleted it", after: time.Second, pod: func(t *testing.T, c *fake.Clientset, p *corev1.Pod) {
@@ -189,10 +189,11 @@ func TestFollow(t *testing.T) {
 		want  []int64
 		fails string
 	}{
-		"to the end":               {run: says(records(t, "cp1", 1, 2, 3)), want: []int64{1, 2, 3}},
-		"from the middle":          {run: says(records(t, "cp1", 1, 2, 3)), after: 2, want: []int64{3}},
-		"once each":                {run: says(records(t, "cp1", 1, 1, 2, 1, 3)), want: []int64{1, 2, 3}},
-		"a connection that breaks": {run: func(ctx context.Context, c command) error { _ = says(records(t, "cp1", 1))(ctx, c); return errBroken }, want: []int64{1}, fails: "abnormal closure"},
+		"to the end":      {run: says(records(t, "cp1", 1, 2, 3)), pod: finish(corev1.PodSucceeded, ""), want: []int64{1, 2, 3}},
+		"from the middle": {run: says(records(t, "cp1", 1, 2, 3)), pod: finish(corev1.PodSucceeded, ""), after: 2, want: []int64{3}},
+		"once each":       {run: says(records(t, "cp1", 1, 1, 2, 1, 3)), pod: finish(corev1.PodSucceeded, ""), want: []int64{1, 2, 3}},
+		"a stream that ends in good order while the process works on": {run: says(records(t, "cp1", 1, 2)), want: []int64{1, 2}, fails: "the connection was closed"},
+		"a connection that breaks":                                    {run: func(ctx context.Context, c command) error { _ = says(records(t, "cp1", 1))(ctx, c); return errBroken }, want: []int64{1}, fails: "abnormal closure"},
 		"a connection that falls silent": {run: func(ctx context.Context, c command) error {
 			_ = says(records(t, "cp1", 1))(ctx, c)
 			return hangs(ctx, c)
