@@ -18,6 +18,10 @@ var planWideColumns = []column{
 	{name: "SHA256"}, {name: "Path"},
 }
 
+// fewCertificates is how many are named in one row; more would break every terminal's
+// lines, and -o wide lists them all.
+const fewCertificates = 4
+
 // printPlan prints a plan in any format.
 func printPlan(w io.Writer, f format, p v1alpha1.RotationPlan) error {
 	switch f {
@@ -64,7 +68,11 @@ func planRows(p v1alpha1.RotationPlan) [][]string {
 		default:
 			renews = append(renews, "(done before)")
 		}
-		rows = append(rows, []string{fmt.Sprint(s.Wave), s.Node, strings.Join(renews, ", "), joinServices(s.Restarts, ", ")})
+		what := strings.Join(renews, ", ")
+		if len(renews) > fewCertificates {
+			what = fmt.Sprintf("%d certificates", len(renews))
+		}
+		rows = append(rows, []string{fmt.Sprint(s.Wave), s.Node, what, joinServices(s.Restarts, ", ")})
 	}
 	return rows
 }
