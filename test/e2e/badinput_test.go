@@ -4,15 +4,11 @@ package e2e
 
 import (
 	"context"
-	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	authv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -23,7 +19,7 @@ func TestBadInputChangesNothing(t *testing.T) {
 	cp := the.controlPlanes()[0].Name
 	pki := the.pki(t)
 	restricted := the.restrictedNamespace(t)
-	viewer := the.viewerKubeconfig(t)
+	viewer := the.accountKubeconfig(t, "no-rights")
 	for _, tt := range []struct {
 		name    string
 		args    []string
@@ -96,23 +92,4 @@ func (l *lab) restrictedNamespace(t *testing.T) string {
 		assert.NoError(t, namespaces.Delete(context.WithoutCancel(t.Context()), name, metav1.DeleteOptions{}))
 	})
 	return name
-}
-
-// viewerKubeconfig is that of a ServiceAccount without any rights.
-func (l *lab) viewerKubeconfig(t *testing.T) string {
-	t.Helper()
-	accounts := l.client.CoreV1().ServiceAccounts("default")
-	token, err := accounts.CreateToken(t.Context(), "default", &authv1.TokenRequest{}, metav1.CreateOptions{})
-	require.NoError(t, err)
-	config := l.kubectl(t, "config", "view", "--raw", "--minify", "-o", "jsonpath={.clusters[0].cluster.server} {.clusters[0].cluster.certificate-authority-data}")
-	require.Zero(t, config.exit, "%s", config)
-	var server, ca string
-	_, err = fmt.Sscan(config.stdout, &server, &ca)
-	require.NoError(t, err)
-	path := filepath.Join(t.TempDir(), "kubeconfig")
-	text := fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"x",
-"clusters":[{"name":"x","cluster":{"server":%q,"certificate-authority-data":%q}}],
-"users":[{"name":"x","user":{"token":%q}}],"contexts":[{"name":"x","context":{"cluster":"x","user":"x"}}]}`, server, ca, token.Status.Token)
-	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
-	return path
 }
