@@ -33,6 +33,7 @@ type run struct {
 	Options
 	cluster  Cluster
 	lock     Lock
+	scope    string             // of the request; every order carries it
 	workers  map[string]*worker // by node, those whose process still runs
 	seen     map[string]*worker // by node, all that were ever opened
 	outcomes map[string]outcome // by node, those begun
@@ -57,7 +58,7 @@ func newRun(c Cluster, o Options) *run {
 	if o.Start.IsZero() {
 		o.Start = o.Now()
 	}
-	return &run{Options: o, cluster: c, workers: map[string]*worker{}, seen: map[string]*worker{}, outcomes: map[string]outcome{}}
+	return &run{Options: o, cluster: c, scope: o.Request.Scope(), workers: map[string]*worker{}, seen: map[string]*worker{}, outcomes: map[string]outcome{}}
 }
 
 // run is the flow of a rotation. Nothing visible changes before every control-plane
