@@ -34,7 +34,7 @@ must look.`,
 	flags := root.PersistentFlags()
 	flags.StringVar(&p.root, "root", "/", "where the node's root directory is mounted")
 	flags.StringVar(&p.nodeName, "node-name", "", "the node's name in the API (default: the kubelet's --hostname-override, else the host name)")
-	root.AddCommand(p.scanCommand(), p.runCommand(), p.orderCommand(), p.followCommand(), p.healthCommand(), p.rotateCommand(), p.versionCommand())
+	root.AddCommand(p.scanCommand(), p.runCommand(), p.orderCommand(), p.followCommand(), p.journalCommand(), p.healthCommand(), p.rotateCommand(), p.versionCommand())
 	return root
 }
 

@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/journal"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 )
 
@@ -66,6 +69,7 @@ func TestBadInput(t *testing.T) {
 		{"", []string{"order"}, "rotation"},
 		{"", []string{"run", "--rotation=../x"}, "want lower-case letters"},
 		{"", []string{"follow", "--rotation=../x"}, "want lower-case letters"},
+		{"", []string{"journal", "--rotation=../x"}, "want lower-case letters"},
 		{"", []string{"rotate"}, "say which services"},
 		{"", []string{"rotate", "--service=ectd"}, `did you mean "etcd"?`},
 		{"", []string{"rotate", "--service=etcd", "--all"}, "all"},
@@ -90,6 +94,27 @@ func TestAnUnknownServiceIsToldApart(t *testing.T) {
 func TestRotateWithNothingToDo(t *testing.T) {
 	out, err := run(t, t.TempDir(), "", "rotate", "--service=kube-proxy")
 	if err != nil || out != "" {
+		t.Errorf("printed %q, %v", out, err)
+	}
+}
+
+func TestJournalPrintsOneLine(t *testing.T) {
+	root := t.TempDir()
+	out, err := run(t, root, "", "journal", "--rotation=7f3c2a")
+	if err != nil || out != `{"node":"cp1","rotation":"7f3c2a","records":null}`+"\n" {
+		t.Errorf("of a node that had no part: %q, %v", out, err)
+	}
+	dir := filepath.Join(root, "var/lib/rotate-certs/rotations/7f3c2a")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	line := `{"seq":1,"rotation":"7f3c2a","node":"cp1","kind":"Staging"}` + "\n"
+	if err := os.WriteFile(filepath.Join(dir, "journal.jsonl"), []byte(line+"{torn"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err = run(t, root, "", "journal", "--rotation=7f3c2a")
+	var log journal.Log
+	if err != nil || strings.Count(out, "\n") != 1 || json.Unmarshal([]byte(out), &log) != nil || len(log.Records) != 1 {
 		t.Errorf("printed %q, %v", out, err)
 	}
 }

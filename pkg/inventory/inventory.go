@@ -217,6 +217,7 @@ type Rotation struct {
 	Token     int64           `json:"token"`
 	Scope     string          `json:"scope"` // canonical form of what was asked for, see plan.Scope
 	StartTime time.Time       `json:"startTime"`
+	LastTime  time.Time       `json:"lastTime,omitzero"` // of the newest record, by this node's clock
 	State     RotationState   `json:"state"`
 	Services  []certs.Service `json:"services,omitempty"` // this node's part
 	Renewed   []Renewal       `json:"renewed,omitempty"`  // what was renewed and proven here

@@ -100,3 +100,10 @@ type Evidence struct {
 	Method   Method        `json:"method"`
 	Detail   string        `json:"detail"` // "127.0.0.1:2379 serves 3f9a…", "system:kube-scheduler"
 }
+
+// Log is what one node knows of one rotation: its whole journal.
+type Log struct {
+	Node     string   `json:"node"`
+	Rotation string   `json:"rotation"`
+	Records  []Record `json:"records"` // none: this node had no part in it
+}

@@ -223,6 +223,19 @@ func nextToken(lease *coordinationv1.Lease, minToken int64) (int64, error) {
 	return highest + 1, nil
 }
 
+// Holder says who holds the cluster's lock, also where it has run out by now; nil:
+// nobody does.
+func Holder(ctx context.Context, client kubernetes.Interface) (*HeldError, error) {
+	lease, err := client.CoordinationV1().Leases(LeaseNamespace).Get(ctx, LeaseName, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read lease %q: %w", LeaseNamespace+"/"+LeaseName, err)
+	}
+	return holding(lease), nil
+}
+
 // holding says who holds the Lease; nil: nobody.
 func holding(lease *coordinationv1.Lease) *HeldError {
 	if lease == nil || lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity == "" {

@@ -46,16 +46,25 @@ func acquire(t *testing.T, l *Locker, rotation string, minToken int64) *Lock {
 func TestLockIsExclusive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
+		nobody, err := Holder(t.Context(), c)
+		require.NoError(t, err)
+		assert.Nil(t, nobody, "there is no Lease yet")
 		alice := acquire(t, &Locker{Client: c, Holder: "alice@a"}, "7f3c2a", 0)
 		assert.Equal(t, int64(1), alice.Token())
 
-		_, err := (&Locker{Client: c, Holder: "bob@b"}).Acquire(t.Context(), "111111", 0)
+		_, err = (&Locker{Client: c, Holder: "bob@b"}).Acquire(t.Context(), "111111", 0)
 		var held *HeldError
 		require.ErrorAs(t, err, &held)
 		assert.Equal(t, "alice@a (rotation 7f3c2a)", held.Holder)
 		assert.Equal(t, time.Minute, held.Until.Sub(held.Since))
+		seen, err := Holder(t.Context(), c)
+		require.NoError(t, err)
+		assert.Equal(t, held, seen, "who only looks sees the same")
 
 		require.NoError(t, alice.Release(t.Context()))
+		seen, err = Holder(t.Context(), c)
+		require.NoError(t, err)
+		assert.Nil(t, seen)
 		bob := acquire(t, &Locker{Client: c, Holder: "bob@b"}, "111111", 0)
 		assert.Equal(t, int64(2), bob.Token(), "a later lock has a higher token")
 	})

@@ -82,6 +82,13 @@ func ScanPod(node, scan string, o PodOptions) *corev1.Pod {
 	return pod
 }
 
+// JournalPod is a [ScanPod] that reads what a node's journal holds of one rotation.
+func JournalPod(node, scan, rotation string, o PodOptions) *corev1.Pod {
+	pod := ScanPod(node, scan, o)
+	pod.Spec.Containers[0].Args = []string{"journal", "--root=" + hostRoot, "--node-name=" + node, "--rotation=" + rotation}
+	return pod
+}
+
 // RotatePod is the pod that carries out a step on its node. Of the host it can write
 // the step's directories and the state directory, and nothing else.
 //

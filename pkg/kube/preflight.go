@@ -19,6 +19,7 @@ type Use string
 const (
 	UseCheck  Use = "check"
 	UseRotate Use = "rotate"
+	UseStatus Use = "status" // check, and a look at the lock
 )
 
 // permission is one kind of access, and why it is needed.
@@ -43,6 +44,10 @@ func permissions(use Use, namespace string) []permission {
 	}
 	if use == UseCheck {
 		return common
+	}
+	if use == UseStatus {
+		return append(common, permission{group: "coordination.k8s.io", resource: "leases", name: LeaseName, namespace: LeaseNamespace,
+			verbs: []string{"get"}, why: "see who holds the lock"})
 	}
 	return append(common, []permission{
 		{resource: "pods", subresource: "exec", namespace: namespace, verbs: []string{"create"}, why: "deliver orders to a node pod"},

@@ -29,7 +29,7 @@ func authorizing(t *testing.T, allowed func(authorizationv1.ResourceAttributes) 
 
 func TestCheckPermissions(t *testing.T) {
 	everything := func(authorizationv1.ResourceAttributes) (bool, error) { return true, nil }
-	for _, use := range []Use{UseCheck, UseRotate} {
+	for _, use := range []Use{UseCheck, UseStatus, UseRotate} {
 		require.NoError(t, CheckPermissions(t.Context(), authorizing(t, everything), use, "maintenance"))
 	}
 
@@ -71,7 +71,7 @@ func TestCheckPermissions(t *testing.T) {
 
 // Whoever has the roles passes the check: both come from one list, and this shows it.
 func TestRolesGrantWhatIsChecked(t *testing.T) {
-	for _, use := range []Use{UseCheck, UseRotate} {
+	for _, use := range []Use{UseCheck, UseStatus, UseRotate} {
 		roles := Roles(use, "maintenance")
 		c := authorizing(t, func(a authorizationv1.ResourceAttributes) (bool, error) { return granted(roles, a), nil })
 		require.NoError(t, CheckPermissions(t.Context(), c, use, "maintenance"))

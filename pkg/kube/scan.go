@@ -9,9 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
-	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -20,6 +18,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/journal"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
@@ -42,183 +41,80 @@ type Scanner struct {
 // not be looked at is an exclusion that says why; an error means that ctx ended or
 // that nothing could be asked at all. The pods are removed in any case.
 func (s *Scanner) Scan(ctx context.Context, nodes []string) ([]inventory.Node, []plan.Exclusion, error) {
-	if len(nodes) == 0 {
-		return nil, nil, nil
-	}
-	id, err := newScanID()
-	if err != nil {
-		return nil, nil, err
-	}
-	watching := watchPods(ctx, s.Client, s.Pods.namespace(), LabelName+"="+appName+","+LabelRotation+"="+id)
-	defer watching.stop()
-
-	found := make([]*inventory.Node, len(nodes))
-	failed := make([]error, len(nodes))
-	parallel := s.Parallel
-	if parallel <= 0 {
-		parallel = 16
-	}
-	slots := make(chan struct{}, parallel)
-	var all sync.WaitGroup
-	for i, node := range nodes {
-		all.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			found[i], failed[i] = s.scanNode(ctx, watching, node, id)
-		})
-	}
-	all.Wait()
-	if err := ctx.Err(); err != nil {
-		return nil, nil, fmt.Errorf("scan nodes: %w", err)
-	}
-	var inventories []inventory.Node
-	var excluded []plan.Exclusion
-	for i, node := range nodes {
-		if failed[i] != nil {
-			excluded = append(excluded, plan.Exclusion{Node: node, NotInspected: inventory.NotInspected{Reason: reason(failed[i], node)}})
-			continue
-		}
-		inventories = append(inventories, *found[i])
-	}
-	return inventories, excluded, nil
+	return look[inventory.Node]{
+		Scanner: s, parse: parseInventory,
+		pod: func(node, id string) *corev1.Pod { return ScanPod(node, id, s.Pods) },
+	}.at(ctx, nodes)
 }
 
-// reason is an error as the reason of an exclusion, which names the node itself.
-func reason(err error, node string) string {
-	return strings.ReplaceAll(strings.TrimPrefix(err.Error(), node+": "), "\n", "; ")
+// Journals returns what the journals of the named nodes hold of one rotation, in the
+// way of Scan; a node that had no part in it has no records.
+func (s *Scanner) Journals(ctx context.Context, nodes []string, rotation string) ([]journal.Log, []plan.Exclusion, error) {
+	return look[journal.Log]{
+		Scanner: s,
+		parse:   func(output []byte, node string) (*journal.Log, error) { return parseLog(output, node, rotation) },
+		pod:     func(node, id string) *corev1.Pod { return JournalPod(node, id, rotation, s.Pods) },
+	}.at(ctx, nodes)
 }
 
-func (s *Scanner) scanNode(ctx context.Context, watching *podWatch, node, id string) (*inventory.Node, error) {
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	pod := ScanPod(node, id, s.Pods)
-	// Even a failed creation may have created it: the answer can get lost.
-	defer s.remove(ctx, pod)
-	created, err := createPod(ctx, s.Client, pod)
-	if err != nil {
-		return nil, err
-	}
-	state, err := watching.until(ctx, created, func(p *corev1.Pod) bool { return running(p) || ended(p) })
-	if err != nil {
-		return nil, err
-	}
-	if !ended(state) {
-		// A scan takes a moment, and the kubelet more than a second to report its end.
-		if found := s.readAlong(ctx, state); found != nil {
-			return found, nil
-		}
-		if state, err = watching.until(ctx, created, ended); err != nil {
-			return nil, err
-		}
-	}
-	return s.read(ctx, state)
-}
-
-// readAlong reads the inventory while the pod runs; nil where that does not work out.
-func (s *Scanner) readAlong(ctx context.Context, pod *corev1.Pod) *inventory.Node {
-	ctx, cancel := context.WithTimeout(ctx, scanDeadline)
-	defer cancel()
-	log, err := s.log(ctx, pod, true)
-	if err != nil {
-		return nil
-	}
-	found, err := parseInventory(log, pod.Spec.NodeName)
-	if err != nil {
-		return nil
-	}
-	return found
-}
-
-// read takes the inventory from the log of a pod that has ended.
-func (s *Scanner) read(ctx context.Context, pod *corev1.Pod) (*inventory.Node, error) {
-	name := pod.Namespace + "/" + pod.Name
-	var log []byte
-	pause := backoff{}
-	for {
-		var err error
-		log, err = s.log(ctx, pod, false)
-		if err == nil && (pod.Status.Phase == corev1.PodFailed || bytes.IndexByte(log, '\n') >= 0) {
-			break
-		}
-		// The log of a container that ended a moment ago may not be complete yet.
-		if pause.tries >= 4 && err == nil {
-			break
-		}
-		if pause.tries >= 4 {
-			return nil, &PodError{Node: pod.Spec.NodeName, Pod: name, Reason: "NoLog", Message: err.Error(), Err: err,
-				Hint: "can the API server reach this node's kubelet? kubectl logs needs the same"}
-		}
-		if err := pause.wait(ctx); err != nil {
-			return nil, err
-		}
-	}
-	node, err := parseInventory(log, pod.Spec.NodeName)
-	if err == nil {
-		return node, nil
-	}
-	if pod.Status.Phase == corev1.PodFailed {
-		err = fmt.Errorf("the scan failed: %s", failure(pod, log))
-	}
-	return nil, &PodError{Node: pod.Spec.NodeName, Pod: name, Message: err.Error(), Err: err}
-}
-
-// log reads a pod's log, with follow until the pod's end.
-func (s *Scanner) log(ctx context.Context, pod *corev1.Pod, follow bool) ([]byte, error) {
-	limit := int64(maxInventory) + 1
-	stream, err := s.Client.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{
-		Container: containerName, LimitBytes: &limit, Follow: follow,
-	}).Stream(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("read log: %w", err)
-	}
-	defer func() { _ = stream.Close() }()
-	log, err := io.ReadAll(io.LimitReader(stream, limit))
-	if err != nil {
-		return nil, fmt.Errorf("read log: %w", err)
-	}
-	return log, nil
-}
-
-// parseInventory finds the one line of JSON in a scan's output. What it says must be
-// about the node that was asked: one node must not speak for another.
-func parseInventory(log []byte, node string) (*inventory.Node, error) {
-	if len(log) > maxInventory {
-		return nil, fmt.Errorf("its inventory is larger than %d bytes", maxInventory)
-	}
-	var found *inventory.Node
-	lines := bufio.NewScanner(bytes.NewReader(log))
-	lines.Buffer(nil, maxInventory+1)
-	for lines.Scan() {
-		if !bytes.HasPrefix(lines.Bytes(), []byte("{")) {
-			continue // what the program said on standard error
-		}
-		var n inventory.Node
-		if err := json.Unmarshal(lines.Bytes(), &n); err != nil {
-			return nil, fmt.Errorf("its inventory cannot be read: %w", err)
-		}
-		if found != nil {
-			return nil, errors.New("it printed two inventories")
-		}
-		found = &n
-	}
+// parseInventory reads a scan's output. What it says must be about the node that was
+// asked: one node must not speak for another.
+func parseInventory(output []byte, node string) (*inventory.Node, error) {
+	found, err := oneDocument[inventory.Node](output, "inventory")
 	switch {
-	case found == nil:
-		return nil, errors.New("it printed no inventory")
+	case err != nil:
+		return nil, err
 	case found.Name != node:
 		return nil, fmt.Errorf("its inventory claims to be of node %q", found.Name)
 	}
 	return found, nil
 }
 
-// failure is how a node program ended, in its own words.
-func failure(pod *corev1.Pod, log []byte) string {
-	for _, c := range statuses(pod) {
-		if t := c.State.Terminated; t != nil {
-			return fmt.Sprintf("%s (exit code %d)", lastLine(string(log)), t.ExitCode)
+// parseLog reads a journal pod's output, which must be about that node and rotation,
+// in every line.
+func parseLog(output []byte, node, rotation string) (*journal.Log, error) {
+	found, err := oneDocument[journal.Log](output, "journal")
+	switch {
+	case err != nil:
+		return nil, err
+	case found.Node != node:
+		return nil, fmt.Errorf("its journal claims to be of node %q", found.Node)
+	case found.Rotation != rotation:
+		return nil, fmt.Errorf("its journal claims to be of rotation %q", found.Rotation)
+	}
+	for _, rec := range found.Records {
+		if rec.Node != node || rec.Rotation != rotation {
+			return nil, fmt.Errorf("record %d of its journal claims to be of node %q and rotation %q", rec.Seq, rec.Node, rec.Rotation)
 		}
 	}
-	return strings.TrimSuffix(pod.Status.Reason+": "+pod.Status.Message, ": ")
+	return found, nil
+}
+
+// oneDocument finds the one line of JSON in a node program's output.
+func oneDocument[T any](output []byte, what string) (*T, error) {
+	if len(output) > maxInventory {
+		return nil, fmt.Errorf("its %s is larger than %d bytes", what, maxInventory)
+	}
+	var found *T
+	lines := bufio.NewScanner(bytes.NewReader(output))
+	lines.Buffer(nil, maxInventory+1)
+	for lines.Scan() {
+		if !bytes.HasPrefix(lines.Bytes(), []byte("{")) {
+			continue // what the program said on standard error
+		}
+		var document T
+		if err := json.Unmarshal(lines.Bytes(), &document); err != nil {
+			return nil, fmt.Errorf("its %s cannot be read: %w", what, err)
+		}
+		if found != nil {
+			return nil, fmt.Errorf("it printed more than one %s", what)
+		}
+		found = &document
+	}
+	if found == nil {
+		return nil, fmt.Errorf("it printed no %s", what)
+	}
+	return found, nil
 }
 
 // createPod creates a pod, waiting out an API server that is away for a moment. A

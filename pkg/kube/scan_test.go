@@ -23,6 +23,7 @@ import (
 	ktesting "k8s.io/client-go/testing"
 
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/journal"
 )
 
 // kubelets plays the nodes: what becomes of a pod, and what its log says. client-go's
@@ -93,7 +94,7 @@ func TestScan(t *testing.T) {
 		"while it still runs":               {kubelets{status: running, log: inventoryOf(t, "w1")}, nil},
 		"with words on standard error":      {kubelets{status: succeeded, log: "reading /etc\n" + inventoryOf(t, "w1") + "done\n"}, nil},
 		"an inventory of another node":      {kubelets{status: succeeded, log: inventoryOf(t, "cp1")}, []string{`claims to be of node "cp1"`}},
-		"two inventories":                   {kubelets{status: succeeded, log: inventoryOf(t, "w1") + inventoryOf(t, "w1")}, []string{"two inventories"}},
+		"two inventories":                   {kubelets{status: succeeded, log: inventoryOf(t, "w1") + inventoryOf(t, "w1")}, []string{"more than one inventory"}},
 		"no inventory":                      {kubelets{status: succeeded, log: "hello\n"}, []string{"no inventory"}},
 		"half an inventory":                 {kubelets{status: succeeded, log: inventoryOf(t, "w1")[:20] + "\n"}, []string{"cannot be read"}},
 		"an endless one":                    {kubelets{status: succeeded, log: "{" + strings.Repeat(" ", maxInventory)}, []string{"larger than"}},
@@ -131,6 +132,57 @@ func TestScan(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestJournals has a node tell of one rotation, and of what it was not asked for.
+func TestJournals(t *testing.T) {
+	line := func(node, rotation string, records ...journal.Record) string {
+		out, err := json.Marshal(journal.Log{Node: node, Rotation: rotation, Records: records})
+		require.NoError(t, err)
+		return string(out) + "\n"
+	}
+	for name, tc := range map[string]struct {
+		log  string
+		want string // of the exclusion's reason; empty: a journal
+	}{
+		"its journal":                {line("w1", "7f3c2a", journal.Record{Seq: 1, Node: "w1", Rotation: "7f3c2a"}), ""},
+		"of another node":            {line("cp1", "7f3c2a"), `claims to be of node "cp1"`},
+		"of another rotation":        {line("w1", "aaaaaa"), `claims to be of rotation "aaaaaa"`},
+		"with a record of another":   {line("w1", "7f3c2a", journal.Record{Seq: 4, Node: "cp1", Rotation: "7f3c2a"}), `record 4 of its journal claims to be of node "cp1"`},
+		"with a record of elsewhere": {line("w1", "7f3c2a", journal.Record{Seq: 4, Node: "w1", Rotation: "b"}), `and rotation "b"`},
+		"an inventory":               {inventoryOf(t, "w1"), `claims to be of node ""`},
+		"nonsense":                   {"{]\n", "its journal cannot be read"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(t)
+				(&kubelets{status: terminated(corev1.PodSucceeded, "Completed", 0), log: tc.log}).run(t, c)
+				var args []string
+				c.PrependReactor("create", "pods", func(a ktesting.Action) (bool, runtime.Object, error) {
+					args = a.(ktesting.CreateAction).GetObject().(*corev1.Pod).Spec.Containers[0].Args
+					return false, nil, nil
+				})
+				found, excluded, err := (&Scanner{Client: c, Pods: options}).Journals(t.Context(), []string{"w1"}, "7f3c2a")
+				require.NoError(t, err)
+				assert.Equal(t, []string{"journal", "--root=/host", "--node-name=w1", "--rotation=7f3c2a"}, args)
+				assert.Empty(t, podsLeft(t, c))
+				if tc.want == "" {
+					require.Len(t, found, 1)
+					assert.Len(t, found[0].Records, 1)
+					return
+				}
+				require.Len(t, excluded, 1)
+				assert.Contains(t, excluded[0].Reason, tc.want)
+			})
+		})
+	}
+}
+
+// TestJournalPodIsAScanPod: reading a journal needs no more than a scan does.
+func TestJournalPodIsAScanPod(t *testing.T) {
+	scan, read := ScanPod("w1", "x", options), JournalPod("w1", "x", "7f3c2a", options)
+	scan.Spec.Containers[0].Args = read.Spec.Containers[0].Args
+	assert.Equal(t, scan, read)
 }
 
 func TestScanOneBadNodeDoesNotAbort(t *testing.T) {

@@ -35,7 +35,7 @@ func History(root hostfs.Root) ([]inventory.Rotation, int64, error) {
 		if len(records) == 0 {
 			continue
 		}
-		summary := Summarize(r.ID, records)
+		summary := journal.Summarize(r.ID, records)
 		token = max(token, summary.Token)
 		if summary.State != "" { // else nothing was ever begun
 			out = append(out, summary)
@@ -63,51 +63,16 @@ func (d *Dir) Rotations() ([]*Rotation, error) {
 	return out, nil
 }
 
-// stateOf maps records to the state that they leave a rotation in.
-var stateOf = map[journal.Kind]inventory.RotationState{
-	journal.Staged:     inventory.Staged,
-	journal.Committing: inventory.Committing,
-	journal.Committed:  inventory.Committed,
-	journal.RolledBack: inventory.RolledBack,
-	journal.Broken:     inventory.Broken,
-	journal.Finished:   inventory.Finished,
-}
-
-// Summarize says how far a rotation is, from its records.
-func Summarize(id string, records []journal.Record) inventory.Rotation {
-	r := inventory.Rotation{ID: id}
-	for _, rec := range records {
-		r.Token = max(r.Token, rec.Token)
-		if r.StartTime.IsZero() {
-			r.StartTime = rec.Time
-		}
-		switch rec.Kind {
-		case journal.Staging:
-			r.Scope = rec.Scope
-			r.Services = rec.Services
-			if rec.Start != nil {
-				r.StartTime = *rec.Start
-			}
-			// What was committed before stays committed while more is staged.
-			if r.State != inventory.Committed {
-				r.State = inventory.Staging
-			}
-		case journal.Staged:
-			if r.State != inventory.Committed {
-				r.State = inventory.Staged
-			}
-			continue
-		case journal.Failed:
-			if r.State == inventory.Staging {
-				r.State = inventory.Failed
-			}
-		case journal.Committed:
-			r.Renewed = append(r.Renewed, rec.Renewals...)
-		default:
-		}
-		if state, changes := stateOf[rec.Kind]; changes {
-			r.State = state
-		}
+// Records returns what this node's journal holds of one rotation; nothing where the
+// node had no part in it. It changes nothing.
+func Records(root hostfs.Root, id string) ([]journal.Record, error) {
+	d, err := at(root)
+	if err != nil {
+		return nil, err
 	}
-	return r
+	r, err := d.rotation(id)
+	if err != nil {
+		return nil, err
+	}
+	return r.Records()
 }

@@ -57,7 +57,7 @@ func TestStates(t *testing.T) {
 		for _, k := range test.kinds {
 			records = append(records, journal.Record{Kind: k, Renewals: renewals(k)})
 		}
-		got := Summarize("a", records)
+		got := journal.Summarize("a", records)
 		if got.State != test.want {
 			t.Errorf("%v: %s, want %s", test.kinds, got.State, test.want)
 		}

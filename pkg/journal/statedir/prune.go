@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/journal"
 )
 
 // Prune forgets all but the last [Kept] rotations, their backups included. It never
@@ -33,7 +34,7 @@ func (d *Dir) Prune(keep string) error {
 			kept++ // damaged: evidence
 			continue
 		}
-		state := Summarize(r.ID, records).State
+		state := journal.Summarize(r.ID, records).State
 		if r.ID == keep || state == inventory.Committing || state == inventory.Broken {
 			kept++
 			continue

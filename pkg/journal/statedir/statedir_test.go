@@ -190,6 +190,6 @@ func FuzzJournal(f *testing.F) {
 		if err == nil && (size > int64(len(data)) || (size > 0 && data[size-1] != '\n')) {
 			t.Errorf("%d records in %d of %d bytes", len(records), size, len(data))
 		}
-		Summarize("a", records)
+		journal.Summarize("a", records)
 	})
 }

@@ -1,0 +1,172 @@
+package kube
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+// look is one way to look at nodes through pods that only read and print one document.
+type look[T any] struct {
+	*Scanner
+	pod   func(node, id string) *corev1.Pod
+	parse func(output []byte, node string) (*T, error)
+}
+
+// at looks at the named nodes, at the same time.
+func (s look[T]) at(ctx context.Context, nodes []string) ([]T, []plan.Exclusion, error) {
+	if len(nodes) == 0 {
+		return nil, nil, nil
+	}
+	id, err := newScanID()
+	if err != nil {
+		return nil, nil, err
+	}
+	watching := watchPods(ctx, s.Client, s.Pods.namespace(), LabelName+"="+appName+","+LabelRotation+"="+id)
+	defer watching.stop()
+
+	found := make([]*T, len(nodes))
+	failed := make([]error, len(nodes))
+	parallel := s.Parallel
+	if parallel <= 0 {
+		parallel = 16
+	}
+	slots := make(chan struct{}, parallel)
+	var all sync.WaitGroup
+	for i, node := range nodes {
+		all.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			found[i], failed[i] = s.node(ctx, watching, node, id)
+		})
+	}
+	all.Wait()
+	if err := ctx.Err(); err != nil {
+		return nil, nil, fmt.Errorf("scan nodes: %w", err)
+	}
+	var out []T
+	var excluded []plan.Exclusion
+	for i, node := range nodes {
+		if failed[i] != nil {
+			excluded = append(excluded, plan.Exclusion{Node: node, NotInspected: inventory.NotInspected{Reason: reason(failed[i], node)}})
+			continue
+		}
+		out = append(out, *found[i])
+	}
+	return out, excluded, nil
+}
+
+// reason is an error as the reason of an exclusion, which names the node itself.
+func reason(err error, node string) string {
+	return strings.ReplaceAll(strings.TrimPrefix(err.Error(), node+": "), "\n", "; ")
+}
+
+func (s look[T]) node(ctx context.Context, watching *podWatch, node, id string) (*T, error) {
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	pod := s.pod(node, id)
+	// Even a failed creation may have created it: the answer can get lost.
+	defer s.remove(ctx, pod)
+	created, err := createPod(ctx, s.Client, pod)
+	if err != nil {
+		return nil, err
+	}
+	state, err := watching.until(ctx, created, func(p *corev1.Pod) bool { return running(p) || ended(p) })
+	if err != nil {
+		return nil, err
+	}
+	if !ended(state) {
+		// A scan takes a moment, and the kubelet more than a second to report its end.
+		if found := s.readAlong(ctx, state); found != nil {
+			return found, nil
+		}
+		if state, err = watching.until(ctx, created, ended); err != nil {
+			return nil, err
+		}
+	}
+	return s.read(ctx, state)
+}
+
+// readAlong reads the output while the pod runs; nil where that does not work out.
+func (s look[T]) readAlong(ctx context.Context, pod *corev1.Pod) *T {
+	ctx, cancel := context.WithTimeout(ctx, scanDeadline)
+	defer cancel()
+	log, err := s.log(ctx, pod, true)
+	if err != nil {
+		return nil
+	}
+	found, err := s.parse(log, pod.Spec.NodeName)
+	if err != nil {
+		return nil
+	}
+	return found
+}
+
+// read takes the output from the log of a pod that has ended.
+func (s look[T]) read(ctx context.Context, pod *corev1.Pod) (*T, error) {
+	name := pod.Namespace + "/" + pod.Name
+	var log []byte
+	pause := backoff{}
+	for {
+		var err error
+		log, err = s.log(ctx, pod, false)
+		if err == nil && (pod.Status.Phase == corev1.PodFailed || bytes.IndexByte(log, '\n') >= 0) {
+			break
+		}
+		// The log of a container that ended a moment ago may not be complete yet.
+		if pause.tries >= 4 && err == nil {
+			break
+		}
+		if pause.tries >= 4 {
+			return nil, &PodError{Node: pod.Spec.NodeName, Pod: name, Reason: "NoLog", Message: err.Error(), Err: err,
+				Hint: "can the API server reach this node's kubelet? kubectl logs needs the same"}
+		}
+		if err := pause.wait(ctx); err != nil {
+			return nil, err
+		}
+	}
+	document, err := s.parse(log, pod.Spec.NodeName)
+	if err == nil {
+		return document, nil
+	}
+	if pod.Status.Phase == corev1.PodFailed {
+		err = fmt.Errorf("the scan failed: %s", failure(pod, log))
+	}
+	return nil, &PodError{Node: pod.Spec.NodeName, Pod: name, Message: err.Error(), Err: err}
+}
+
+// log reads a pod's log, with follow until the pod's end.
+func (s *Scanner) log(ctx context.Context, pod *corev1.Pod, follow bool) ([]byte, error) {
+	limit := int64(maxInventory) + 1
+	stream, err := s.Client.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{
+		Container: containerName, LimitBytes: &limit, Follow: follow,
+	}).Stream(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read log: %w", err)
+	}
+	defer func() { _ = stream.Close() }()
+	log, err := io.ReadAll(io.LimitReader(stream, limit))
+	if err != nil {
+		return nil, fmt.Errorf("read log: %w", err)
+	}
+	return log, nil
+}
+
+// failure is how a node program ended, in its own words.
+func failure(pod *corev1.Pod, log []byte) string {
+	for _, c := range statuses(pod) {
+		if t := c.State.Terminated; t != nil {
+			return fmt.Sprintf("%s (exit code %d)", lastLine(string(log)), t.ExitCode)
+		}
+	}
+	return strings.TrimSuffix(pod.Status.Reason+": "+pod.Status.Message, ": ")
+}

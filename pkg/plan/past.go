@@ -1,0 +1,136 @@
+package plan
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+)
+
+// Standing is how a rotation stands, by all that its nodes know.
+type Standing string
+
+// The standings.
+const (
+	Done        Standing = "Succeeded"   // some node knows that it came to its end
+	Halfway     Standing = "Unfinished"  // it neither ended nor failed anywhere
+	Undone      Standing = "RolledBack"  // a node failed and runs on its old certificates again
+	Unstaged    Standing = "Failed"      // a node's certificates could not be made; nothing visible changed there
+	NeedsPerson Standing = "NeedsPerson" // a node is neither provably old nor new
+)
+
+// Past is a rotation as all scanned nodes together remember it.
+type Past struct {
+	ID       string
+	Services []certs.Service
+	Only     []string // the nodes that it was restricted to; empty: all
+	Start    time.Time
+	Last     time.Time // of the newest record
+	Standing Standing
+	Nodes    []PastNode // by name
+	// Continued says that the same command continues it, see Words.
+	Continued bool
+}
+
+// PastNode is one node's part.
+type PastNode struct {
+	Node    string
+	State   inventory.RotationState
+	Renewed []inventory.Renewal
+}
+
+// Remembered puts together what the nodes' journals know, newest first.
+func Remembered(nodes []inventory.Node, now time.Time) []Past {
+	var out []Past
+	scopes := map[string]string{}
+	for _, n := range nodes {
+		for _, r := range n.Rotations {
+			i := slices.IndexFunc(out, func(p Past) bool { return p.ID == r.ID })
+			if i < 0 {
+				i = len(out)
+				out = append(out, Past{ID: r.ID, Start: r.StartTime})
+				scopes[r.ID] = r.Scope
+			}
+			p := &out[i]
+			if r.StartTime.Before(p.Start) {
+				p.Start = r.StartTime
+			}
+			if r.LastTime.After(p.Last) {
+				p.Last = r.LastTime
+			}
+			p.Nodes = append(p.Nodes, PastNode{Node: n.Name, State: r.State, Renewed: r.Renewed})
+		}
+	}
+	for i := range out {
+		p := &out[i]
+		slices.SortFunc(p.Nodes, func(a, b PastNode) int { return strings.Compare(a.Node, b.Node) })
+		p.Services, p.Only = parseScope(scopes[p.ID])
+		p.Standing = standing(p.Nodes)
+		unfinished := FindUnfinished(nodes, scopes[p.ID], now)
+		p.Continued = len(p.Services) > 0 && unfinished != nil && unfinished.ID == p.ID
+	}
+	slices.SortStableFunc(out, func(a, b Past) int { return b.Start.Compare(a.Start) })
+	return out
+}
+
+// standing is the gravest of the nodes' states; the end of a rotation is recorded
+// only after every node was proven, so one node that knows of it is enough.
+func standing(nodes []PastNode) Standing {
+	for _, s := range []struct {
+		state inventory.RotationState
+		means Standing
+	}{
+		{inventory.Broken, NeedsPerson},
+		{inventory.Finished, Done},
+		{inventory.RolledBack, Undone},
+		{inventory.Failed, Unstaged},
+	} {
+		if slices.ContainsFunc(nodes, func(n PastNode) bool { return n.State == s.state }) {
+			return s.means
+		}
+	}
+	return Halfway
+}
+
+// nodeName is what Kubernetes allows for one. A scope comes from a node's journal and
+// becomes part of a command that a person may paste.
+var nodeName = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`)
+
+// parseScope is Request.Scope backwards; nothing where it is none of ours.
+func parseScope(scope string) (services []certs.Service, nodes []string) {
+	list, only, restricted := strings.Cut(scope, ";nodes=")
+	names, ours := strings.CutPrefix(list, "services=")
+	services, err := certs.ParseServices(strings.Split(names, ","))
+	if !ours || err != nil {
+		return nil, nil
+	}
+	if restricted {
+		nodes = strings.Split(only, ",")
+	}
+	if slices.ContainsFunc(nodes, func(n string) bool { return !nodeName.MatchString(n) }) {
+		return nil, nil
+	}
+	return services, nodes
+}
+
+// Words are the arguments that ask for the same scope again.
+func (p Past) Words() string {
+	if len(p.Services) == 0 {
+		return ""
+	}
+	words := "--all"
+	if len(p.Services) < len(certs.Services()) {
+		names := make([]string, 0, len(p.Services))
+		for _, s := range p.Services {
+			names = append(names, string(s))
+		}
+		words = "--service " + strings.Join(names, ",")
+	}
+	if len(p.Only) > 0 {
+		words += " --node " + strings.Join(p.Only, ",")
+	}
+	return words
+}
