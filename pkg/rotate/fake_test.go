@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -40,6 +41,7 @@ type fakeNode struct {
 	onStop    func(s certs.Service)
 	original  map[string]string // certificate's name to fingerprint, before any rotation
 	unhealthy map[certs.Service]bool
+	backOff   time.Duration // of static pods
 }
 
 type fakeComponent struct {
@@ -185,7 +187,11 @@ func (n *fakeNode) Current(_ context.Context, c inventory.Component) (component.
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	f := n.all[c.Service]
-	return component.Instance{ID: fmt.Sprint(c.Service, f.id), Running: f.running, Exited: !f.running, StartedAt: f.began}, nil
+	i := component.Instance{ID: fmt.Sprint(c.Service, f.id), Running: f.running, Exited: !f.running, StartedAt: f.began}
+	if c.Runtime == inventory.StaticPod {
+		i.BackOff = n.backOff
+	}
+	return i, nil
 }
 
 // Stop implements Restarter; the supervisor starts the next instance half a second later.
@@ -269,7 +275,10 @@ func (n *fakeNode) Health(_ context.Context, _ inventory.Node, url string) inven
 	n.alive()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	s := certs.Service(url[len("fake://"):])
+	s := certs.KubeAPIServer // as the kubelet asks it
+	if own, ok := strings.CutPrefix(url, "fake://"); ok {
+		s = certs.Service(own)
+	}
 	p := inventory.Probe{Address: url, Healthy: n.all[s].running && !n.unhealthy[s]}
 	if !p.Healthy {
 		p.Message = "status 500: not well"

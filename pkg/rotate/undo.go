@@ -13,8 +13,15 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/store"
 )
 
-// patience is how long a back-off may be before the kubelet is restarted to end it.
-const patience = 10 * time.Second
+const (
+	// patience is how long a back-off may be before the kubelet is restarted to end it.
+	patience = 10 * time.Second
+	// coldStart is for how long a kubelet that finds no API server when it starts
+	// leaves even its static pods alone. Measured with v1.37: it waits a minute for
+	// its Node object. Where the only API server is down, restarting the kubelet so
+	// makes things worse, unless the back-off is longer still.
+	coldStart = time.Minute
+)
 
 // undo makes everything old again, proves that, and answers with RolledBack; or with
 // Broken, where it cannot be proven. It goes on as far as it can, whatever fails: also
@@ -23,10 +30,13 @@ func (c *committing) undo(ctx context.Context, f *failure) error {
 	c.undoing, c.log.lenient = true, true
 	_ = c.log.write(journal.Record{Kind: journal.RollingBack, Service: f.service, Message: f.what})
 	problems := c.putBack()
-	if len(problems) == 0 {
+	if len(problems) == 0 && !c.boot {
 		problems = append(problems, c.restartOld(ctx)...)
 	}
 	rec := journal.Record{Kind: journal.RolledBack, Service: f.service, Message: f.reason()}
+	if c.boot {
+		rec.Message = "the old certificates were put back before the components started, which start on them; not proven yet"
+	}
 	if len(problems) > 0 {
 		rec.Kind, rec.Hint = journal.Broken, c.hintBackup()
 		rec.Message = fmt.Sprintf("%s; putting the old certificates back failed as well: %s", f.Error(), strings.Join(problems, "; "))
@@ -36,7 +46,7 @@ func (c *committing) undo(ctx context.Context, f *failure) error {
 		return c.log.failed
 	}
 	// What failed once is not committed again.
-	return c.discardStaged()
+	return c.tidy()
 }
 
 // putBack restores every file. All are tried, whatever fails.
@@ -106,10 +116,14 @@ func (c *committing) services() []certs.Service {
 // which the kubelet keeps in memory. It is a help and not needed: where it fails, we
 // wait.
 func (c *committing) cutBackOff(ctx context.Context, begun []*restarting) {
+	bearable := patience
+	if !c.kubeletFindsAPI(ctx) {
+		bearable += coldStart
+	}
 	var waiting []string
 	for _, r := range begun {
 		isPod := r.component.Runtime == inventory.StaticPod || r.component.Runtime == inventory.DaemonSet
-		if isPod && r.old.BackOff > patience {
+		if isPod && r.old.BackOff > bearable {
 			waiting = append(waiting, fmt.Sprintf("%s (in up to %s)", r.component.Service, r.old.BackOff))
 		}
 	}
@@ -125,6 +139,17 @@ func (c *committing) cutBackOff(ctx context.Context, begun []*restarting) {
 			_ = c.awaitAll(ctx, []*restarting{r})
 		}
 	}
+}
+
+// kubeletFindsAPI says whether the API server of the kubelet's kubeconfig is ready.
+func (c *committing) kubeletFindsAPI(ctx context.Context) bool {
+	for _, cert := range c.t.Node.Certificates {
+		if cert.Service == certs.Kubelet && cert.Client != nil &&
+			c.Prober.Health(ctx, c.t.Node, "https://"+cert.Client.Address+"/readyz").Healthy {
+			return true
+		}
+	}
+	return false
 }
 
 // proveOld shows that the endpoints serve what they served before.
