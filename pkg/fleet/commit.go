@@ -20,7 +20,6 @@ func (r *run) stage(ctx context.Context, steps []plan.Step) error {
 	g, staging := errgroup.WithContext(ctx)
 	for _, s := range steps {
 		certificates += len(s.Targets)
-		r.say(Progress{Node: s.Node, Phase: PhaseStaging, Text: fmt.Sprintf("signing %d certificates", len(s.Targets))})
 		g.Go(func() error { return r.stageNode(staging, r.workers[s.Node]) })
 	}
 	if err := g.Wait(); err != nil {
@@ -38,6 +37,20 @@ func (r *run) stage(ctx context.Context, steps []plan.Step) error {
 }
 
 func (r *run) stageNode(ctx context.Context, w *worker) error {
+	answer, err := r.sign(ctx, w)
+	switch {
+	case err != nil:
+		return r.failed(w.step.Node, v1alpha1.Failed, w.step.Node+": its certificates could not be made; nothing was changed there", err.Error(), "")
+	case answer.Kind != journal.Staged:
+		return r.failed(w.step.Node, v1alpha1.Failed, w.step.Node+": its certificates could not be made; nothing was changed there", answer.Message, answer.Hint)
+	}
+	return nil
+}
+
+// sign has a node make its new keys, and their certificates signed; the result is the
+// node's answer.
+func (r *run) sign(ctx context.Context, w *worker) (journal.Record, error) {
+	r.say(Progress{Node: w.step.Node, Phase: PhaseStaging, Text: fmt.Sprintf("signing %d certificates", len(w.step.Targets))})
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	// CSRs are looked after while the journal is followed: an approval may take longer
@@ -58,13 +71,7 @@ func (r *run) stageNode(ctx context.Context, w *worker) error {
 	if signErr := signing.Wait(); signErr != nil {
 		err = signErr
 	}
-	switch {
-	case err != nil:
-		return r.failed(w.step.Node, v1alpha1.Failed, w.step.Node+": its certificates could not be made; nothing was changed there", err.Error(), "")
-	case answer.Kind != journal.Staged:
-		return r.failed(w.step.Node, v1alpha1.Failed, w.step.Node+": its certificates could not be made; nothing was changed there", answer.Message, answer.Hint)
-	}
-	return nil
+	return answer, err
 }
 
 // issue has a request signed in the administrator's name and hands the certificate, or

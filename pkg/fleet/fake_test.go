@@ -36,7 +36,8 @@ type node struct {
 	breaks    int          // connections of Follow that break after one record each
 	commit    journal.Kind // how a commit ends; "" = Committed
 	stage     journal.Kind
-	sick      string // API server message
+	stageOnce journal.Kind // how the first staging ends
+	sick      string       // API server message
 	csr       *journal.Record
 	issued    chan plan.Order
 }
@@ -200,7 +201,9 @@ func (n *node) Order(_ context.Context, o plan.Order) error {
 				return nil // goes on when the certificate comes
 			}
 		}
-		n.record(or(n.stage, journal.Staged), o.Token, nil)
+		ends := or(n.stageOnce, or(n.stage, journal.Staged))
+		n.stageOnce = ""
+		n.record(ends, o.Token, nil)
 	case plan.OrderIssued:
 		n.record(journal.Staged, o.Token, nil)
 	case plan.OrderCommit:

@@ -36,9 +36,12 @@ type run struct {
 	scope    string             // of the request; every order carries it
 	workers  map[string]*worker // by node, those whose process still runs
 	seen     map[string]*worker // by node, all that were ever opened
+	ahead    map[string]*ahead  // by node, those that are staged before their turn
 	outcomes map[string]outcome // by node, those begun
 	restarts map[string]map[string]Restart
 	notes    []string
+	// leaveAhead ends the staging ahead; nil: it has not begun.
+	leaveAhead context.CancelFunc
 	sync.Mutex
 }
 
@@ -58,7 +61,8 @@ func newRun(c Cluster, o Options) *run {
 	if o.Start.IsZero() {
 		o.Start = o.Now()
 	}
-	return &run{Options: o, cluster: c, scope: o.Request.Scope(), workers: map[string]*worker{}, seen: map[string]*worker{}, outcomes: map[string]outcome{}}
+	return &run{Options: o, cluster: c, scope: o.Request.Scope(),
+		workers: map[string]*worker{}, seen: map[string]*worker{}, ahead: map[string]*ahead{}, outcomes: map[string]outcome{}}
 }
 
 // run is the flow of a rotation. Nothing visible changes before every control-plane
@@ -98,6 +102,7 @@ func (r *run) locked(ctx context.Context, f func() error) error {
 		// Also after an interrupt: a lock or a privileged pod must not outlive us.
 		background, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
 		defer cancel()
+		r.dropAhead()
 		r.release(background)
 		if _, closeErr := r.cluster.Nodes.Close(background, r.ID); closeErr != nil {
 			r.note("pods of this rotation could not be removed (%v); the next run removes them", closeErr)

@@ -38,9 +38,11 @@ func (r *run) controlPlane(ctx context.Context) error {
 	if err := r.gate(ctx, "", min(settle, r.Timeout)); err != nil {
 		return r.stopped("the cluster is not healthy enough to start; nothing was changed", err)
 	}
+	r.stageAhead(ctx)
 	if err := r.stage(ctx, steps); err != nil {
 		return err
 	}
+	r.awaitAhead(ctx)
 	remaining := names(steps)
 	for len(remaining) > 0 {
 		if err := interrupted(ctx); err != nil {
@@ -87,11 +89,13 @@ func (r *run) workerWaves(ctx context.Context) error {
 		if err := r.lock.Confirm(ctx); err != nil {
 			return r.stopped("the lock is no longer held; "+strings.Join(names(steps), ", ")+" not touched", err)
 		}
-		if err := r.open(ctx, steps); err != nil {
-			return err
-		}
-		if err := r.stage(ctx, steps); err != nil {
-			return err
+		if others := r.takeAhead(steps); len(others) > 0 {
+			if err := r.open(ctx, others); err != nil {
+				return err
+			}
+			if err := r.stage(ctx, others); err != nil {
+				return err
+			}
 		}
 		var g errgroup.Group // not WithContext: one failure must not cut the others short
 		for _, s := range steps {
@@ -109,15 +113,11 @@ func (r *run) open(ctx context.Context, steps []plan.Step) error {
 	g, opening := errgroup.WithContext(ctx)
 	for _, s := range steps {
 		g.Go(func() error {
-			r.say(Progress{Node: s.Node, Phase: PhaseStarting, Text: "starting the node's pod"})
-			session, err := r.cluster.Nodes.Open(opening, r.ID, s)
+			w, err := r.start(opening, s)
 			if err != nil {
-				return r.stopped(s.Node+": its pod did not start; nothing was changed there", err)
+				return err
 			}
-			r.Lock()
-			r.workers[s.Node] = &worker{step: s, session: session, token: r.lock.Token()}
-			r.seen[s.Node] = r.workers[s.Node]
-			r.Unlock()
+			r.hold(w)
 			return nil
 		})
 	}
