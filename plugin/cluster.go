@@ -10,15 +10,18 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/rotate-certs/rotate-certs/pkg/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/journal"
 	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
 // cluster is everything that the commands need of a cluster. It is put together in one
 // place, app.connect, so that tests can put another in its place.
 type cluster struct {
 	fleet.Cluster
-	api api
-	who *identity // the person's own client certificate; nil: none
+	api      api
+	journals journals
+	who      *identity // the person's own client certificate; nil: none
 }
 
 // api is what the commands ask of the API server themselves.
@@ -30,6 +33,14 @@ type api interface {
 	// DefaultValidity is the lifetime that the cluster's kubeadm configuration gives
 	// to certificates; 0 where there is none.
 	DefaultValidity(ctx context.Context) (time.Duration, error)
+	// Holder says who holds the cluster's lock; nil: nobody.
+	Holder(ctx context.Context) (*kube.HeldError, error)
+}
+
+// journals reads what nodes remember of one rotation. What could not be read is
+// returned as exclusions.
+type journals interface {
+	Journals(ctx context.Context, nodes []string, rotation string) ([]journal.Log, []plan.Exclusion, error)
 }
 
 // connect puts a real cluster together; nothing is asked of it yet.
@@ -45,16 +56,18 @@ func (a *app) connect(c connection) (*cluster, error) {
 	locker := &kube.Locker{Client: client, Holder: whoAndWhere(), Waiting: func(held *kube.HeldError, atMost time.Duration) {
 		a.say(fmt.Sprintf("the lock of %s has run out; watching for up to %s whether it is still alive", held.Holder, took(atMost)))
 	}}
+	scanner := &kube.Scanner{Client: client, Pods: pods}
 	return &cluster{
 		Cluster: fleet.Cluster{
 			Nodes:    &kube.Nodes{Client: client, Config: c.config, Pods: pods},
 			Locker:   locker,
 			Signers:  &kube.Signers{Client: client},
 			Observer: &kube.Observer{Client: client},
-			Scanner:  &kube.Scanner{Client: client, Pods: pods},
+			Scanner:  scanner,
 		},
-		api: &apiServer{client: client, namespace: c.namespace},
-		who: c.identity,
+		api:      &apiServer{client: client, namespace: c.namespace},
+		journals: scanner,
+		who:      c.identity,
 	}, nil
 }
 
@@ -86,4 +99,8 @@ func (s *apiServer) Permitted(ctx context.Context, use kube.Use) error {
 
 func (s *apiServer) DefaultValidity(ctx context.Context) (time.Duration, error) {
 	return kube.CertificateValidity(ctx, s.client)
+}
+
+func (s *apiServer) Holder(ctx context.Context) (*kube.HeldError, error) {
+	return kube.Holder(ctx, s.client)
 }

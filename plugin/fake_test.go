@@ -33,6 +33,8 @@ type fake struct {
 	down     error // of every question
 	refused  error // by admission
 	held     error
+	holder   *kube.HeldError         // of the lock, for who only looks
+	logs     map[string]journal.Log  // by node
 	ends     map[string]journal.Kind // how a node's commit ends
 	onCommit func(node string)
 	onScan   func() // and then the scan lasts until it is cut off
@@ -74,7 +76,7 @@ func (f *fake) interrupted(t *testing.T, signals <-chan os.Signal, in io.Reader,
 	a := &app{IOStreams: genericiooptions.IOStreams{In: in, Out: &out, ErrOut: &errOut}, now: func() time.Time { return noon }}
 	a.terminal.in = true
 	a.dial = func(connection) (*cluster, error) {
-		return &cluster{Cluster: fleet.Cluster{Nodes: f, Locker: f, Signers: f, Observer: f, Scanner: f}, api: f, who: f.who}, nil
+		return &cluster{Cluster: fleet.Cluster{Nodes: f, Locker: f, Signers: f, Observer: f, Scanner: f}, api: f, journals: f, who: f.who}, nil
 	}
 	code = a.main(args, signals)
 	return code, out.String(), errOut.String()
@@ -106,6 +108,21 @@ func (f *fake) Permitted(_ context.Context, use kube.Use) error {
 }
 
 func (f *fake) DefaultValidity(context.Context) (time.Duration, error) { return 90 * day, nil }
+
+func (f *fake) Holder(context.Context) (*kube.HeldError, error) { return f.holder, f.down }
+
+func (f *fake) Journals(_ context.Context, nodes []string, rotation string) ([]journal.Log, []plan.Exclusion, error) {
+	f.note("journals of %s on %s", rotation, strings.Join(nodes, ","))
+	var out []journal.Log
+	for _, n := range nodes {
+		if log, ok := f.logs[n]; ok && log.Rotation == rotation {
+			out = append(out, log)
+			continue
+		}
+		out = append(out, journal.Log{Node: n, Rotation: rotation})
+	}
+	return out, f.missing, nil
+}
 
 func (f *fake) Scan(ctx context.Context, nodes []string) ([]inventory.Node, []plan.Exclusion, error) {
 	f.note("scan %s", strings.Join(nodes, ","))

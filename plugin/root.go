@@ -16,6 +16,7 @@ const (
 	displayName = "kubectl rotate-certs"
 	fileName    = "kubectl-rotate_certs"
 	checkName   = "check"
+	historyName = "history"
 )
 
 // rootCommand builds the tree of commands. The root itself is the rotation.
@@ -72,7 +73,7 @@ must look; 3 another rotation holds the lock; 130 interrupted.`,
 	})
 	cmd.PersistentFlags().AddFlagSet(flags.set)
 	o.addFlags(cmd)
-	cmd.AddCommand(a.checkCommand(flags), a.versionCommand(), a.completionCommand())
+	cmd.AddCommand(a.checkCommand(flags), a.statusCommand(flags), a.historyCommand(flags), a.versionCommand(), a.completionCommand())
 	a.completeConnection(cmd, flags)
 	return cmd
 }

@@ -179,6 +179,7 @@ func (o *rotateOptions) rotate(ctx context.Context, c *cluster, p prepared) erro
 	report, err := fleet.Rotate(ctx, c.Cluster, fleet.Options{
 		ID: p.id, Start: startOf(p.unfinished, began), Request: o.request, Plan: p.plan, Scanned: p.nodes,
 		Unfinished: p.unfinished, Timeout: time.Duration(o.timeout), Progress: show.on, Now: o.now,
+		Command: o.connectionFlags.command(),
 	})
 	stopTicking()
 	show.end()

@@ -20,7 +20,8 @@ type StopError struct {
 	What  string   // "cp3: etcd did not become healthy within 60s on its new certificate"
 	State []string // how each node stands
 	Why   string   // the component's or the cluster's own words; may be empty
-	Next  string   // what to do
+	Look  string   // the command that tells more; may be empty
+	Next  string   // what to do then
 	kind  error    // one of the sentinels
 }
 
@@ -29,8 +30,12 @@ func (e *StopError) Error() string {
 	if e.Why != "" {
 		lines = append(lines, "why: "+e.Why)
 	}
+	next := "next: "
+	if e.Look != "" {
+		lines, next = append(lines, next+e.Look), "then: "
+	}
 	if e.Next != "" {
-		lines = append(lines, "next: "+e.Next)
+		lines = append(lines, next+e.Next)
 	}
 	return strings.Join(lines, "\n  ")
 }

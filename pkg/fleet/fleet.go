@@ -128,6 +128,9 @@ type Options struct {
 	Unfinished *plan.Unfinished
 	// Timeout bounds how long a component may take to become healthy; 0: one minute.
 	Timeout time.Duration
+	// Command is how a person calls this program for this cluster, for hints; empty:
+	// "kubectl rotate-certs".
+	Command string
 	// Progress is called from several goroutines, one call at a time; may be nil.
 	Progress func(Progress)
 	Now      func() time.Time // nil: time.Now
@@ -140,6 +143,9 @@ type Options struct {
 // otherwise wraps one of [ErrStopped], [ErrNeedsPerson], [ErrInterrupted], or is what
 // the Locker returned (nothing was changed).
 func Rotate(ctx context.Context, c Cluster, o Options) (*v1alpha1.RotationReport, error) {
+	if o.Command == "" {
+		o.Command = "kubectl rotate-certs"
+	}
 	r := newRun(c, o)
 	return r.run(ctx)
 }

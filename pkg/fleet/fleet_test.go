@@ -84,11 +84,12 @@ func TestFirstFailureStops(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			c := newCluster(3, 1)
 			c.nodes["cp2"].commit = tt.ends
-			report, err := rotate(t.Context(), t, c, nil)
+			report, err := rotate(t.Context(), t, c, func(o *fleet.Options) { o.Command = "kubectl rotate-certs --context x" })
 			require.ErrorIs(t, err, tt.kind)
 			assert.Contains(t, err.Error(), "cp2: etcd did not become healthy")
 			assert.Contains(t, err.Error(), "cp1 keeps the new, proven certificates")
 			assert.Contains(t, err.Error(), "cp3 w1 were not touched")
+			assert.Contains(t, err.Error(), "next: kubectl rotate-certs --context x history 7f3c2a --node cp2\n  then: mend the cause", "what happened comes before what to do")
 			assert.False(t, c.did("Commit cp3"))
 			assert.False(t, c.did("Commit w1"))
 			assert.False(t, c.did("Finish cp1"), "an unfinished rotation must be found as such")

@@ -35,7 +35,7 @@ func (r *run) failed(node string, result v1alpha1.Result, what, why, hint string
 	if next == "" {
 		next = r.again()
 	}
-	return &StopError{What: what, State: append([]string{own}, r.state(node)...), Why: why, Next: next, kind: kind}
+	return &StopError{What: what, State: append([]string{own}, r.state(node)...), Why: why, Look: r.look(node), Next: next, kind: kind}
 }
 
 func (r *run) interrupted(err error) error {
@@ -52,6 +52,15 @@ func interrupted(ctx context.Context) error {
 		return nil
 	}
 	return context.Cause(ctx)
+}
+
+// look is the command that shows what a node recorded; nothing where it was never
+// reached and so has nothing to show.
+func (r *run) look(node string) string {
+	if w := r.seen[node]; w == nil || w.last == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s history %s --node %s", r.Command, r.ID, node)
 }
 
 func (r *run) again() string {

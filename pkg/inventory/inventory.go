@@ -190,6 +190,9 @@ type NotInspected struct {
 	Reason  string        `json:"reason"`
 }
 
+// UnreadJournals begins the reason where a node's journals could not all be read.
+const UnreadJournals = "read this node's journals: "
+
 // Component returns the component of a service, or nil.
 func (n *Node) Component(s certs.Service) *Component {
 	for i := range n.Components {

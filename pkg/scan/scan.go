@@ -87,7 +87,7 @@ func Scan(ctx context.Context, root hostfs.Root, opts Options) inventory.Node {
 	if opts.History != nil {
 		var err error
 		if node.Rotations, node.Token, err = opts.History(); err != nil {
-			node.NotInspected = append(node.NotInspected, inventory.NotInspected{Reason: "read this node's journals: " + err.Error()})
+			node.NotInspected = append(node.NotInspected, inventory.NotInspected{Reason: inventory.UnreadJournals + err.Error()})
 		}
 	}
 	return *node

@@ -1,5 +1,5 @@
-// Package v1alpha1 holds the documents that others may rely on: what `check` and a
-// rotation print with -o json and -o yaml. Fields are only ever added.
+// Package v1alpha1 holds the documents that others may rely on: what `check`, a
+// rotation, `history` and `status` print with -o json and -o yaml. Fields are only ever added.
 package v1alpha1
 
 // APIVersion of every document in this package.
@@ -10,4 +10,7 @@ const (
 	CertificateListKind = "CertificateList"
 	RotationReportKind  = "RotationReport"
 	RotationPlanKind    = "RotationPlan"
+	RotationListKind    = "RotationList"
+	RotationHistoryKind = "RotationHistory"
+	RotationStatusKind  = "RotationStatus"
 )

@@ -1,0 +1,85 @@
+package v1alpha1
+
+import (
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+)
+
+// RotationList is what `kubectl rotate-certs history` prints: the rotations that the
+// nodes remember, newest first.
+type RotationList struct {
+	APIVersion   string         `json:"apiVersion"`
+	Kind         string         `json:"kind"`
+	Items        []PastRotation `json:"items"`
+	NotInspected []NotInspected `json:"notInspected"`
+}
+
+// RotationHistory is what `kubectl rotate-certs history ID` prints: one rotation, and
+// every record of it in the order of its nodes' clocks.
+type RotationHistory struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	PastRotation
+	Records      []RotationRecord `json:"records"`
+	NotInspected []NotInspected   `json:"notInspected"`
+}
+
+// RotationStatus is what `kubectl rotate-certs status` prints.
+type RotationStatus struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	// Running says who holds the cluster's lock; absent: no rotation is at work.
+	Running *RunningRotation `json:"running,omitempty"`
+	// Last is the newest rotation that the nodes remember; absent: there never was one.
+	Last *PastRotation `json:"last,omitempty"`
+	// Unfinished are all that the same command would continue.
+	Unfinished   []PastRotation `json:"unfinished"`
+	NotInspected []NotInspected `json:"notInspected"`
+}
+
+// RunningRotation is a held lock.
+type RunningRotation struct {
+	Holder string    `json:"holder"`
+	Since  time.Time `json:"since"`
+	// RunsOut is until when the lock is held unless it is renewed. In the past: the
+	// holder is dead or cannot reach the API.
+	RunsOut time.Time `json:"runsOut"`
+}
+
+// PastRotation is a rotation as the nodes' journals know it.
+type PastRotation struct {
+	ID        string          `json:"id"`
+	Services  []certs.Service `json:"services"`
+	OnlyNodes []string        `json:"onlyNodes,omitempty"` // absent: it was for every node
+	StartTime time.Time       `json:"startTime"`
+	LastTime  time.Time       `json:"lastTime"` // of its newest record
+	// Result is Succeeded, RolledBack, Failed, NeedsPerson, or Unfinished where it
+	// neither ended nor failed.
+	Result string `json:"result"`
+	// Continue is the command that goes on with it; absent: a new one would start.
+	Continue string             `json:"continue,omitempty"`
+	Nodes    []PastRotationNode `json:"nodes"`
+}
+
+// PastRotationNode is one node's part.
+type PastRotationNode struct {
+	Node string `json:"node"`
+	// State is Staging, Staged, Failed, Committing, Committed, RolledBack, Broken or Finished.
+	State   string `json:"state"`
+	Renewed int    `json:"renewed"` // certificates, proven
+}
+
+// RotationRecord is one line of a node's journal.
+type RotationRecord struct {
+	Node               string               `json:"node"`
+	Time               time.Time            `json:"time"` // by the node's clock
+	Kind               string               `json:"kind"`
+	Service            certs.Service        `json:"service,omitempty"`
+	Services           []certs.Service      `json:"services,omitempty"`
+	Message            string               `json:"message,omitempty"`
+	Hint               string               `json:"hint,omitempty"`
+	Evidence           string               `json:"evidence,omitempty"` // "Method: detail"
+	UnavailableSeconds float64              `json:"unavailableSeconds,omitempty"`
+	Certificates       []RotatedCertificate `json:"certificates,omitempty"`
+}

@@ -1,0 +1,145 @@
+package plugin
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/journal"
+	"github.com/rotate-certs/rotate-certs/pkg/kube"
+)
+
+func (a *app) historyCommand(flags *connectionFlags) *cobra.Command {
+	o := &looker{app: a, connectionFlags: flags}
+	cmd := &cobra.Command{
+		Use:   historyName + " [ID]",
+		Short: "Show the rotations that the nodes remember, or every record of one",
+		Long: `Show the rotations that the nodes remember, newest first; or, with its id, what one did
+on which node, when, why it failed, and what proved it. Reads the nodes' journals
+through short-lived pods that only read.`,
+		Example: `  # What ran?
+  kubectl rotate-certs history
+
+  # What happened on one node?
+  kubectl rotate-certs history 7f3c2a --node cp3`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return noArguments(cmd, args[1:])
+			}
+			return nil
+		},
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.complete(); err != nil {
+				return err
+			}
+			if len(args) == 0 {
+				return o.runList(cmd.Context())
+			}
+			if !rotationID.MatchString(args[0]) {
+				return fmt.Errorf("rotation %q: an id is letters, digits and dashes\nsee which there are: %s %s", args[0], displayName, historyName)
+			}
+			return o.runOne(cmd.Context(), args[0])
+		},
+	}
+	plain(cmd)
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringSliceVar(&o.nodes, "node", nil, "Only these nodes")
+	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(formats, ", "))
+	o.addPodFlags(f)
+	complete(cmd, "node", a.completeNodes(flags))
+	complete(cmd, "output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+// rotationID is what nodes take for one; it becomes a pod's argument.
+var rotationID = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+
+// runList shows all rotations.
+func (o *looker) runList(ctx context.Context) error {
+	c, chosen, err := o.open(ctx, kube.UseCheck)
+	if err != nil {
+		return err
+	}
+	past, missing, err := o.remembered(ctx, c, chosen)
+	if err != nil {
+		return err
+	}
+	list := v1alpha1.RotationList{APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.RotationListKind, Items: past, NotInspected: missing}
+	if err := printRotations(o.Out, o.format, list); err != nil {
+		return err
+	}
+	if len(past) > 0 {
+		note(o.ErrOut, fmt.Sprintf("Every record of one: %s %s %s", o.connectionFlags.command(), historyName, clean(past[0].ID)))
+	}
+	return nil
+}
+
+// runOne shows one rotation.
+func (o *looker) runOne(ctx context.Context, id string) error {
+	c, chosen, err := o.open(ctx, kube.UseCheck)
+	if err != nil {
+		return err
+	}
+	logs, missing, err := c.journals.Journals(ctx, chosen.names, id)
+	if err != nil {
+		return err
+	}
+	missing = append(chosen.excluded, missing...)
+	logs = slices.DeleteFunc(logs, func(l journal.Log) bool { return len(l.Records) == 0 })
+	if len(logs) == 0 {
+		unread := ""
+		if len(missing) > 0 {
+			unread = fmt.Sprintf("\n%s could not be asked, %s first: %s", count(len(missing), "node"), missing[0].Node, missing[0].Reason)
+		}
+		return fmt.Errorf("no node that was asked remembers rotation %q%s\nsee which there are: %s %s", id, unread, o.connectionFlags.command(), historyName)
+	}
+	var nodes []inventory.Node
+	out := v1alpha1.RotationHistory{
+		APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.RotationHistoryKind, Records: []v1alpha1.RotationRecord{}, NotInspected: exclusions(missing),
+	}
+	for _, l := range logs {
+		nodes = append(nodes, inventory.Node{Name: l.Node, Rotations: []inventory.Rotation{journal.Summarize(id, l.Records)}})
+		for _, rec := range l.Records {
+			out.Records = append(out.Records, rotationRecord(rec))
+		}
+	}
+	slices.SortStableFunc(out.Records, func(a, b v1alpha1.RotationRecord) int {
+		return cmp.Or(a.Time.Compare(b.Time), strings.Compare(a.Node, b.Node))
+	})
+	out.PastRotation = o.past(nodes)[0]
+	if len(o.nodes) > 0 && (o.format == formatTable || o.format == formatWide) {
+		fmt.Fprintf(o.Out, "As far as %s knows. ", some(o.nodes))
+	}
+	return printHistory(o.Out, o.format, out, o.connectionFlags.command(), o.now())
+}
+
+func rotationRecord(rec journal.Record) v1alpha1.RotationRecord {
+	out := v1alpha1.RotationRecord{
+		Node: rec.Node, Time: rec.Time.UTC(), Kind: string(rec.Kind), Service: rec.Service, Services: rec.Services,
+		Message: rec.Message, Hint: rec.Hint, UnavailableSeconds: rec.UnavailableSeconds,
+	}
+	if e := rec.Evidence; e != nil {
+		out.Service, out.Evidence = e.Service, string(e.Method)+": "+e.Detail
+	}
+	for _, r := range rec.Renewals {
+		renewed := certificateRef(r.New)
+		name, path, _ := strings.Cut(r.ID, "@")
+		_, name, _ = strings.Cut(name, "/")
+		out.Certificates = append(out.Certificates, v1alpha1.RotatedCertificate{Name: name, Path: path, Old: certificateRef(r.Old), New: &renewed})
+	}
+	return out
+}
+
+func certificateRef(f certs.Facts) v1alpha1.CertificateRef {
+	return v1alpha1.CertificateRef{SerialNumber: f.SerialNumber, FingerprintSHA256: f.FingerprintSHA256, NotAfter: f.NotAfter}
+}

@@ -1,0 +1,123 @@
+package plugin
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/journal"
+)
+
+var rotationColumns = []column{
+	{name: "Rotation"}, {name: "Started"}, {name: "Took"}, {name: "Services"}, {name: "Nodes"}, {name: "Renewed"}, {name: "Result"},
+	{"Continue", true},
+}
+
+// printRotations prints a list of rotations in any format.
+func printRotations(w io.Writer, f format, list v1alpha1.RotationList) error {
+	switch f {
+	case formatJSON, formatYAML:
+		return printDocument(w, f, list)
+	case formatName:
+		for _, p := range list.Items {
+			fmt.Fprintln(w, clean(p.ID))
+		}
+		return nil
+	}
+	rows := make([][]string, 0, len(list.Items))
+	for _, p := range list.Items {
+		names, renewed := []string{}, 0
+		for _, n := range p.Nodes {
+			names, renewed = append(names, n.Node), renewed+n.Renewed
+		}
+		rows = append(rows, []string{p.ID, second(p.StartTime), lasted(p), scopeWords(p), some(names), count(renewed, "certificate"), standingWord(p.Result), p.Continue})
+	}
+	if len(rows) == 0 {
+		fmt.Fprintln(w, "No node that was looked at remembers a rotation.")
+	} else if err := printTable(w, f, rotationColumns, rows); err != nil {
+		return err
+	}
+	printNotInspected(w, list.NotInspected)
+	return nil
+}
+
+var recordColumns = []column{
+	{name: "Node"}, {name: "Time"}, {name: "What"}, {name: "Service"}, {name: "Details"},
+}
+
+// printHistory prints one rotation in any format; by name, what was renewed.
+func printHistory(w io.Writer, f format, h v1alpha1.RotationHistory, command string, now time.Time) error {
+	switch f {
+	case formatJSON, formatYAML:
+		return printDocument(w, f, h)
+	case formatName:
+		for _, r := range h.Records {
+			if r.Kind == string(journal.Committed) {
+				for _, c := range r.Certificates {
+					fmt.Fprintln(w, clean(r.Node+"/"+c.Name))
+				}
+			}
+		}
+		return nil
+	}
+	fmt.Fprintln(w, clean(fmt.Sprintf("Rotation %s: %s, from %s: %s, after %s", h.ID, scopeWords(h.PastRotation), second(h.StartTime), standingWord(h.Result), lasted(h.PastRotation))))
+	rows := make([][]string, 0, len(h.Records))
+	for _, r := range h.Records {
+		rows = append(rows, []string{r.Node, r.Time.Format("15:04:05.000"), recordWord(journal.Kind(r.Kind)), string(r.Service), details(r, f)})
+	}
+	if err := printTable(w, f, recordColumns, rows); err != nil {
+		return err
+	}
+	for _, line := range nodesInWords(h.Nodes) {
+		fmt.Fprintln(w, clean(line))
+	}
+	for _, line := range mendFirst(h.PastRotation, command, now) {
+		if line != "why: "+command+" "+historyName+" "+h.ID { // the person looks at it
+			fmt.Fprintln(w, clean(line))
+		}
+	}
+	printNotInspected(w, h.NotInspected)
+	return nil
+}
+
+// recordWords says in few words what a record tells.
+var recordWords = map[journal.Kind]string{
+	journal.Staging: "began", journal.CSRPosted: "asked to be signed", journal.CSRNeeded: "asked an administrator to sign",
+	journal.Staged: "signed, nothing changed", journal.Committing: "about to change files", journal.Swapped: "files are new",
+	journal.Restarting: "restarting", journal.Restarted: "runs again", journal.Proven: "proven", journal.Committed: "ALL NEW AND PROVEN",
+	journal.Failed: "FAILED, nothing changed", journal.RollingBack: "ROLLING BACK", journal.RolledBack: "OLD AGAIN, PROVEN",
+	journal.Broken: "IN DOUBT", journal.Refused: "REFUSED", journal.Finished: "rotation finished", journal.Abandoned: "process ended",
+}
+
+func recordWord(k journal.Kind) string {
+	if words, known := recordWords[k]; known {
+		return words
+	}
+	return string(k)
+}
+
+// details is what a record adds to its word; fingerprints only in the wide form.
+func details(r v1alpha1.RotationRecord, f format) string {
+	var parts []string
+	if len(r.Services) > 0 {
+		parts = append(parts, joinServices(r.Services, ", "))
+	}
+	for _, c := range r.Certificates {
+		words := fmt.Sprintf("%s: %s → %s", c.Name, date(c.Old.NotAfter), date(c.New.NotAfter))
+		if f == formatWide {
+			words = fmt.Sprintf("%s (%s → %s)", words, c.Old.FingerprintSHA256, c.New.FingerprintSHA256)
+		}
+		parts = append(parts, words)
+	}
+	if r.UnavailableSeconds > 0 {
+		parts = append(parts, took(time.Duration(r.UnavailableSeconds*float64(time.Second)))+" away")
+	}
+	for _, words := range []string{r.Evidence, r.Message, r.Hint} {
+		if words != "" {
+			parts = append(parts, words)
+		}
+	}
+	return strings.Join(parts, "; ")
+}

@@ -1,0 +1,194 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+// looker is what the commands that only look back share: flags, and what Complete
+// makes of them.
+type looker struct {
+	*app
+	*connectionFlags
+
+	nodes  []string
+	output string
+
+	format format
+	conn   connection
+}
+
+func (o *looker) complete() error {
+	var err error
+	o.nodes = trimmed(o.nodes)
+	if o.format, err = parseFormat(o.output); err != nil {
+		return err
+	}
+	o.conn, err = o.connection()
+	return err
+}
+
+// open connects and chooses the nodes.
+func (o *looker) open(ctx context.Context, use kube.Use) (*cluster, selection, error) {
+	c, err := o.dial(o.conn)
+	if err != nil {
+		return nil, selection{}, err
+	}
+	if err := c.api.Permitted(ctx, use); err != nil {
+		return nil, selection{}, err
+	}
+	all, err := c.api.Nodes(ctx)
+	if err != nil {
+		return nil, selection{}, err
+	}
+	chosen, err := selectNodes(all, o.nodes, o.now())
+	return c, chosen, err
+}
+
+// remembered scans the nodes and returns what they remember, newest first.
+func (o *looker) remembered(ctx context.Context, c *cluster, chosen selection) ([]v1alpha1.PastRotation, []v1alpha1.NotInspected, error) {
+	nodes, missing, err := c.Scanner.Scan(ctx, chosen.names)
+	if err != nil {
+		return nil, nil, err
+	}
+	missing = append(chosen.excluded, missing...)
+	if err := noneScanned(nodes, missing); err != nil {
+		return nil, nil, err
+	}
+	for _, n := range nodes {
+		for _, x := range n.NotInspected {
+			if strings.HasPrefix(x.Reason, inventory.UnreadJournals) {
+				missing = append(missing, plan.Exclusion{Node: n.Name, NotInspected: x})
+			}
+		}
+	}
+	return o.past(nodes), exclusions(missing), nil
+}
+
+func (o *looker) past(nodes []inventory.Node) []v1alpha1.PastRotation {
+	out := []v1alpha1.PastRotation{}
+	for _, p := range plan.Remembered(nodes, o.now()) {
+		// Another node may know that it came to its end.
+		p.Continued = p.Continued && len(o.nodes) == 0
+		out = append(out, pastRotation(p, o.connectionFlags.command()))
+	}
+	return out
+}
+
+func pastRotation(p plan.Past, command string) v1alpha1.PastRotation {
+	out := v1alpha1.PastRotation{
+		ID: p.ID, Services: append([]certs.Service{}, p.Services...), OnlyNodes: p.Only,
+		StartTime: p.Start.UTC(), LastTime: p.Last.UTC(), Result: string(p.Standing), Nodes: []v1alpha1.PastRotationNode{},
+	}
+	if p.Continued {
+		out.Continue = command + " " + p.Words()
+	}
+	for _, n := range p.Nodes {
+		out.Nodes = append(out.Nodes, v1alpha1.PastRotationNode{Node: n.Node, State: string(n.State), Renewed: len(n.Renewed)})
+	}
+	return out
+}
+
+func exclusions(missing []plan.Exclusion) []v1alpha1.NotInspected {
+	out := []v1alpha1.NotInspected{}
+	for _, x := range missing {
+		out = append(out, v1alpha1.NotInspected{Node: x.Node, Service: x.Service, Path: x.Path, Reason: x.Reason})
+	}
+	return out
+}
+
+// scopeWords is what a rotation was for.
+func scopeWords(p v1alpha1.PastRotation) string {
+	words := joinServices(p.Services, ", ")
+	switch len(p.Services) {
+	case 0:
+		words = "unknown services"
+	case len(certs.Services()):
+		words = "all services"
+	}
+	if len(p.OnlyNodes) > 0 {
+		words += " on " + some(p.OnlyNodes)
+	}
+	return words
+}
+
+// standings are the results as people read them.
+var standings = map[plan.Standing]string{
+	plan.Done: "succeeded", plan.Halfway: "UNFINISHED", plan.Undone: "ROLLED BACK",
+	plan.Unstaged: "FAILED, nothing changed", plan.NeedsPerson: "NEEDS A PERSON",
+}
+
+func standingWord(result string) string {
+	if words, known := standings[plan.Standing(result)]; known {
+		return words
+	}
+	return result
+}
+
+// states are the nodes' states as people read them.
+var states = map[inventory.RotationState]string{
+	inventory.Staging: "was being signed, nothing changed", inventory.Staged: "signed, nothing changed",
+	inventory.Failed: "could not be signed, nothing changed", inventory.Committing: "BETWEEN OLD AND NEW",
+	inventory.Committed: "new and proven", inventory.RolledBack: "old again, proven",
+	inventory.Broken: "IN DOUBT", inventory.Finished: "new and proven",
+}
+
+// nodesInWords groups the nodes of one state, in the order of the first of each.
+func nodesInWords(nodes []v1alpha1.PastRotationNode) []string {
+	var order []string
+	of := map[string][]string{}
+	for _, n := range nodes {
+		words, known := states[inventory.RotationState(n.State)]
+		if !known {
+			words = n.State
+		}
+		if of[words] == nil {
+			order = append(order, words)
+		}
+		of[words] = append(of[words], n.Node)
+	}
+	out := make([]string, 0, len(order))
+	for _, words := range order {
+		out = append(out, some(of[words])+": "+words)
+	}
+	return out
+}
+
+// lasted is how long a rotation was at work; nothing where no record tells.
+func lasted(p v1alpha1.PastRotation) string {
+	if d := p.LastTime.Sub(p.StartTime); !p.LastTime.IsZero() && d >= 0 {
+		return took(d)
+	}
+	return nothing
+}
+
+// mendFirst says how to go on with a rotation; empty where it is done.
+func mendFirst(p v1alpha1.PastRotation, command string, now time.Time) []string {
+	look := fmt.Sprintf("%s %s %s", command, historyName, p.ID)
+	switch plan.Standing(p.Result) {
+	case plan.Done:
+		return nil
+	case plan.NeedsPerson:
+		return []string{"next: " + look}
+	case plan.Undone, plan.Unstaged:
+		if p.Continue != "" {
+			return []string{"why: " + look, "next: mend the cause, then: " + p.Continue}
+		}
+	case plan.Halfway:
+		if p.Continue != "" {
+			return []string{fmt.Sprintf("next: %s   (continues it, until %s)", p.Continue, moment(p.StartTime.Add(plan.ResumeWithin)))}
+		}
+	}
+	if now.Sub(p.StartTime) > plan.ResumeWithin {
+		return []string{"It is more than a day old: nothing continues it, the same command starts a new one."}
+	}
+	return []string{"why: " + strings.TrimSpace(look)}
+}

@@ -1,0 +1,126 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+func (a *app) statusCommand(flags *connectionFlags) *cobra.Command {
+	o := &looker{app: a, connectionFlags: flags}
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Say whether a rotation is at work, was cut off, or how the last one ended",
+		Long: `Say whether a rotation is at work (who holds the cluster's lock, since when), which one
+is unfinished and the command that continues it, or how the last one ended. Looks at
+the lock, and through short-lived pods that only read at the nodes' journals.`,
+		Args:              noArguments,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.complete(); err != nil {
+				return err
+			}
+			return o.runStatus(cmd.Context())
+		},
+	}
+	plain(cmd)
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(formats, ", "))
+	o.addPodFlags(f)
+	complete(cmd, "output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func (o *looker) runStatus(ctx context.Context) error {
+	c, chosen, err := o.open(ctx, kube.UseStatus)
+	if err != nil {
+		return err
+	}
+	// The lock first: a rotation that ends while the nodes are looked at is then seen
+	// at work, and not as one that was cut off.
+	held, err := c.api.Holder(ctx)
+	if err != nil {
+		return err
+	}
+	past, missing, err := o.remembered(ctx, c, chosen)
+	if err != nil {
+		return err
+	}
+	status := v1alpha1.RotationStatus{
+		APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.RotationStatusKind,
+		Unfinished: []v1alpha1.PastRotation{}, NotInspected: missing,
+	}
+	if held != nil {
+		status.Running = &v1alpha1.RunningRotation{Holder: held.Holder, Since: held.Since.UTC(), RunsOut: held.Until.UTC()}
+	}
+	if len(past) > 0 {
+		status.Last = &past[0]
+	}
+	for _, p := range past {
+		if p.Continue != "" || p.Result == string(plan.NeedsPerson) {
+			status.Unfinished = append(status.Unfinished, p)
+		}
+	}
+	return printStatus(o.Out, o.format, status, o.connectionFlags.command(), o.now())
+}
+
+// printStatus prints a status in any format; by name, the rotations that are unfinished.
+func printStatus(w io.Writer, f format, s v1alpha1.RotationStatus, command string, now time.Time) error {
+	switch f {
+	case formatJSON, formatYAML:
+		return printDocument(w, f, s)
+	case formatName:
+		for _, p := range s.Unfinished {
+			fmt.Fprintln(w, clean(p.ID))
+		}
+		return nil
+	}
+	for _, line := range statusLines(s, command, now) {
+		fmt.Fprintln(w, clean(line))
+	}
+	printNotInspected(w, s.NotInspected)
+	return nil
+}
+
+func statusLines(s v1alpha1.RotationStatus, command string, now time.Time) []string {
+	if r := s.Running; r != nil && now.Before(r.RunsOut) {
+		return []string{
+			fmt.Sprintf("At work: %s, since %s (%s).", r.Holder, second(r.Since), remainder(now.Sub(r.Since))),
+			"Its nodes' records so far: " + command + " " + historyName,
+		}
+	}
+	var lines []string
+	if r := s.Running; r != nil {
+		lines = append(lines, fmt.Sprintf("No rotation is at work: the lock of %s ran out at %s without being given back. It was cut off, or cannot reach the API.",
+			r.Holder, second(r.RunsOut)))
+	} else {
+		lines = append(lines, "No rotation is at work.")
+	}
+	if s.Last == nil {
+		return append(lines, "No node that was looked at remembers one.")
+	}
+	shown := s.Unfinished
+	if len(shown) == 0 {
+		shown = []v1alpha1.PastRotation{*s.Last}
+	}
+	for _, p := range shown {
+		lines = append(lines, fmt.Sprintf("%s, %s, from %s: %s, after %s", p.ID, scopeWords(p), second(p.StartTime), standingWord(p.Result), lasted(p)))
+		for _, words := range nodesInWords(p.Nodes) {
+			lines = append(lines, "  "+words)
+		}
+		lines = append(lines, mendFirst(p, command, now)...)
+	}
+	return lines
+}
+
+// second is a time to the second, for what is only minutes old.
+func second(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
