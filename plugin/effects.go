@@ -44,6 +44,11 @@ func effects(p plan.Plan, nodes []inventory.Node, policy plan.RestartPolicy, now
 	return out
 }
 
+// forceMeans is what --force is about, before it is known what it will override.
+const forceMeans = "--force: goes on in spite of what is wrong at the start with etcd (members that are not healthy, never started, learners or far behind, " +
+	"alarms, a database that is full, no quorum without the next node) or the API servers; each finding is named when it is overridden. " +
+	"A quorum that is lost makes the API unavailable. It overrides no lock, no lost attribute, no invalid certificate or CA, and nothing that breaks on the way."
+
 // restartMeans says what others notice when one instance of a service restarts.
 func restartMeans(s certs.Service, nodes []inventory.Node) string {
 	instances := 0

@@ -29,6 +29,7 @@ type fake struct {
 	nodes    []kube.Node
 	scanned  []inventory.Node
 	missing  []plan.Exclusion
+	sick     string // node whose API server is not ready
 	denied   error
 	down     error // of every question
 	refused  error // by admission
@@ -255,5 +256,8 @@ func (s *fakeSession) Follow(ctx context.Context, after int64, fn func(journal.R
 }
 
 func (s *fakeSession) Health(context.Context) (inventory.Health, error) {
+	if s.node == s.sick {
+		return inventory.Health{Node: s.node, APIServer: &inventory.Probe{Message: "connection refused"}}, nil
+	}
 	return inventory.Health{Node: s.node, APIServer: &inventory.Probe{Healthy: true}}, nil
 }

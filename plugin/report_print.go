@@ -45,6 +45,9 @@ func printReport(w io.Writer, f format, r *v1alpha1.RotationReport) error {
 	for _, line := range withoutCertificate(without) {
 		fmt.Fprintln(w, line)
 	}
+	for _, o := range r.Overridden {
+		fmt.Fprintln(w, "Overridden by --force: "+clean(o))
+	}
 	for _, c := range r.Collateral {
 		fmt.Fprintf(w, "%s: %s %s\n", c.Node, c.Service, clean(c.Reason))
 	}

@@ -43,6 +43,7 @@ type rotateOptions struct {
 	validity    durationFlag
 	timeout     durationFlag
 	interactive bool
+	force       bool
 	output      string
 
 	request plan.Request
@@ -64,6 +65,7 @@ func (o *rotateOptions) addFlags(cmd *cobra.Command) {
 	o.timeout = durationFlag(time.Minute)
 	f.Var(&o.timeout, "timeout", "How long a component may take to become healthy")
 	f.BoolVar(&o.interactive, "interactive", false, "Ask before anything is changed")
+	f.BoolVar(&o.force, "force", false, "Go on in spite of a sick cluster; the plan, the progress and the report say of what")
 	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(formats, ", "))
 	o.addPodFlags(f)
 	complete(cmd, "service", completeServices)

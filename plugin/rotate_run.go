@@ -36,6 +36,9 @@ func (o *rotateOptions) Run(ctx context.Context) error {
 		return err
 	}
 	document := rotationPlan(p.plan, p.nodes, o.request, p.unfinished, o.now())
+	if o.force {
+		document.Force, document.Effects = true, append([]string{forceMeans}, document.Effects...)
+	}
 	if dryRun(o.dryRun) != dryRunNone {
 		return o.runDry(ctx, c, p, document)
 	}
@@ -179,7 +182,7 @@ func (o *rotateOptions) rotate(ctx context.Context, c *cluster, p prepared) erro
 	report, err := fleet.Rotate(ctx, c.Cluster, fleet.Options{
 		ID: p.id, Start: startOf(p.unfinished, began), Request: o.request, Plan: p.plan, Scanned: p.nodes,
 		Unfinished: p.unfinished, Timeout: time.Duration(o.timeout), Progress: show.on, Now: o.now,
-		Command: o.connectionFlags.command(),
+		Command: o.connectionFlags.command(), Force: o.force,
 	})
 	stopTicking()
 	show.end()

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -61,6 +62,7 @@ func Etcd(ctx context.Context, root hostfs.Root, node inventory.Node) *inventory
 		}
 	}
 	out.Alarms = etcdAlarms(ctx, client, out.Members)
+	ownQuota(out, node)
 	return out
 }
 
@@ -170,7 +172,7 @@ func askMember(ctx context.Context, client *clientv3.Client, m *etcdserverpb.Mem
 			last = fmt.Errorf("ask %s: %w", hostOf(u), err)
 			continue
 		}
-		out.RaftIndex, out.DBSize = status.RaftIndex, status.DbSize
+		out.RaftIndex, out.DBSize, out.DBQuota = status.RaftIndex, status.DbSize, status.DbSizeQuota
 		switch {
 		case len(status.Errors) > 0:
 			out.Error = strings.Join(status.Errors, "; ")
@@ -190,6 +192,40 @@ func hostOf(clientURL string) string {
 		return u.Host
 	}
 	return clientURL
+}
+
+// defaultQuota is etcd's own, for a member that is not told otherwise.
+const defaultQuota = 2 << 30
+
+// ownQuota fills in the quota of this node's member from its command line, where it
+// did not tell itself. Those of others are not known here.
+func ownQuota(e *inventory.Etcd, node inventory.Node) {
+	c := node.Component(certs.Etcd)
+	if c == nil {
+		return
+	}
+	quota := int64(defaultQuota)
+	for i, arg := range c.Args {
+		name, value, joined := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+		if name != "quota-backend-bytes" {
+			continue
+		}
+		if !joined && i+1 < len(c.Args) {
+			value = c.Args[i+1]
+		}
+		n, err := strconv.ParseInt(value, 10, 64)
+		switch {
+		case err != nil || n < 0:
+			return // etcd would not start so, or has no quota
+		case n > 0:
+			quota = n
+		}
+	}
+	for i := range e.Members {
+		if m := &e.Members[i]; m.ID == e.LocalID && m.DBQuota == 0 {
+			m.DBQuota = quota
+		}
+	}
 }
 
 // etcdAlarms names alarms and the members that raised them.

@@ -133,7 +133,7 @@ func (r *run) proveFromOutside(ctx context.Context, w *worker, began time.Time) 
 		}
 	}
 	if w.step.ControlPlane {
-		if err := r.gate(ctx, "", r.Timeout); err != nil {
+		if err := r.gate(ctx, "", r.Timeout, r.forcedSince); err != nil {
 			return r.stopped(node+": proven on the node, but the cluster did not become healthy again", err)
 		}
 	}

@@ -40,6 +40,7 @@ type node struct {
 	sick      string       // API server message
 	csr       *journal.Record
 	issued    chan plan.Order
+	onCommit  func() // what else happens meanwhile
 }
 
 func newCluster(controlPlanes, workers int) *cluster {
@@ -222,6 +223,11 @@ func (n *node) commitNow(o plan.Order) {
 	n.maxSeen = max(n.maxSeen, n.atOnce)
 	n.Unlock()
 	n.record(journal.Committing, o.Token, nil)
+	if n.onCommit != nil {
+		n.Lock()
+		n.onCommit()
+		n.Unlock()
+	}
 	end := or(n.commit, journal.Committed)
 	if end == journal.RolledBack || end == journal.Broken {
 		n.record(journal.RollingBack, o.Token, func(r *journal.Record) { r.Message = "etcd did not become healthy" })

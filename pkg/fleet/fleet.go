@@ -115,6 +115,7 @@ const (
 	PhaseUndoing  Phase = "undoing" // rolling back
 	PhaseUndone   Phase = "undone"
 	PhaseFailed   Phase = "failed"
+	PhaseForced   Phase = "forced" // on in spite of a finding
 )
 
 // Options are what a rotation needs besides its plan.
@@ -128,6 +129,10 @@ type Options struct {
 	Unfinished *plan.Unfinished
 	// Timeout bounds how long a component may take to become healthy; 0: one minute.
 	Timeout time.Duration
+	// Force goes on in spite of what the gate finds before anything is touched. It
+	// overrides nothing else: no lock, no lost attribute, no invalid certificate or CA,
+	// and nothing that broke after the start.
+	Force bool
 	// Command is how a person calls this program for this cluster, for hints; empty:
 	// "kubectl rotate-certs".
 	Command string

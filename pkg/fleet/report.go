@@ -36,6 +36,9 @@ func (r *run) reportOf(ctx context.Context, err error) *v1alpha1.RotationReport 
 	}
 	report.Collateral = append(report.Collateral, r.collateral(ctx)...)
 	report.Notes = r.notes
+	for _, f := range r.overridden {
+		report.Overridden = append(report.Overridden, f.Text)
+	}
 	report.EndTime = r.Now().UTC()
 	return report
 }

@@ -11,6 +11,7 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/policy"
 )
 
 // stepTimeout bounds one order on one node. It is long: the kubelet's back-off alone
@@ -40,6 +41,8 @@ type run struct {
 	outcomes map[string]outcome // by node, those begun
 	restarts map[string]map[string]Restart
 	notes    []string
+	// overridden is what the gate found and --force went on in spite of.
+	overridden []policy.Finding
 	// leaveAhead ends the staging ahead; nil: it has not begun.
 	leaveAhead context.CancelFunc
 	sync.Mutex

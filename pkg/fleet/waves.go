@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -35,8 +34,8 @@ func (r *run) controlPlane(ctx context.Context) error {
 	if err := r.open(ctx, steps); err != nil {
 		return err
 	}
-	if err := r.gate(ctx, "", min(settle, r.Timeout)); err != nil {
-		return r.stopped("the cluster is not healthy enough to start; nothing was changed", err)
+	if err := r.gate(ctx, "", min(settle, r.Timeout), r.forced); err != nil {
+		return r.refused("the cluster is not healthy enough to start; nothing was changed", err)
 	}
 	r.stageAhead(ctx)
 	if err := r.stage(ctx, steps); err != nil {
@@ -68,8 +67,8 @@ func (r *run) clear(ctx context.Context, node string) error {
 	if err := r.lock.Confirm(confirm); err != nil {
 		return r.stopped("the lock is no longer held; "+node+" was not touched", err)
 	}
-	if err := r.gate(ctx, node, r.Timeout); err != nil {
-		return r.stopped("the cluster is not healthy enough to touch "+node, err)
+	if err := r.gate(ctx, node, r.Timeout, r.forcedSince); err != nil {
+		return r.refused("the cluster is not healthy enough to touch "+node, err)
 	}
 	return nil
 }
@@ -156,25 +155,6 @@ func (r *run) healths(ctx context.Context) []inventory.Health {
 	}
 	_ = g.Wait() // the functions return no errors
 	return out
-}
-
-// gate waits up to the given time for a cluster that may be touched.
-func (r *run) gate(ctx context.Context, next string, within time.Duration) error {
-	deadline := time.Now().Add(within)
-	for {
-		problems := policy.Gate(r.healths(ctx), next)
-		if len(problems) == 0 {
-			return nil
-		}
-		if time.Now().After(deadline) || ctx.Err() != nil {
-			return fmt.Errorf("%s", strings.Join(problems, "; "))
-		}
-		r.say(Progress{Node: next, Phase: PhaseWaiting, Text: problems[0]})
-		select {
-		case <-ctx.Done():
-		case <-time.After(reconnectEvery):
-		}
-	}
 }
 
 func names(steps []plan.Step) []string {

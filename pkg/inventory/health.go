@@ -35,4 +35,5 @@ type Member struct {
 	Error      string   `json:"error,omitempty"`
 	RaftIndex  uint64   `json:"raftIndex,omitempty"`
 	DBSize     int64    `json:"dbSizeBytes,omitempty"`
+	DBQuota    int64    `json:"dbQuotaBytes,omitempty"` // 0: not known (etcd before 3.6 does not tell)
 }

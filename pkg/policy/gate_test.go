@@ -49,6 +49,16 @@ func TestGate(t *testing.T) {
 		{"next would cost the quorum", 3, "cp1", func(h []inventory.Health) {
 			h[0].Etcd.Members[2].Healthy = false
 		}, "etcd would lose its quorum without cp1: 2 of 3 members are healthy"},
+		{"a member that lags", 3, "", func(h []inventory.Health) { lagging(h, policy.MaxRaftLag+1) },
+			`etcd member "cp3" is 1001 entries behind its leader (1000 are fine)`},
+		{"a busy cluster", 3, "", func(h []inventory.Health) { lagging(h, policy.MaxRaftLag) }, ""},
+		{"a database all but full", 3, "", func(h []inventory.Health) { full(h, 1946) },
+			`the database of etcd member "cp2" is 95% of its quota of 2048 MiB: at 100% it refuses every write; compact and defragment it`},
+		{"a database that fills up", 3, "", func(h []inventory.Health) { full(h, 1700) }, ""},
+		{"a quota that is not known", 3, "", func(h []inventory.Health) { full(h, 9000); h[0].Etcd.Members[1].DBQuota = 0 }, ""},
+		{"external etcd", 3, "cp1", external, ""},
+		{"a sick member of external etcd", 3, "cp1", func(h []inventory.Health) { external(h); h[0].Etcd.Members[1].Healthy = false },
+			`etcd member "cp2" is not healthy: `},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h := healthy(tt.members)
@@ -60,9 +70,64 @@ func TestGate(t *testing.T) {
 				assert.Empty(t, problems)
 				return
 			}
-			assert.Contains(t, problems, tt.want)
+			texts := []string{}
+			for _, p := range problems {
+				texts = append(texts, p.String())
+			}
+			assert.Contains(t, texts, tt.want)
 		})
 	}
+}
+
+func lagging(h []inventory.Health, entries uint64) {
+	for i := range h[0].Etcd.Members {
+		h[0].Etcd.Members[i].RaftIndex = 50000
+	}
+	h[0].Etcd.Members[2].RaftIndex -= entries
+}
+
+func full(h []inventory.Health, mebibytes int64) {
+	h[0].Etcd.Members[1].DBSize, h[0].Etcd.Members[1].DBQuota = mebibytes<<20, 2048<<20
+}
+
+// external has no member on any of the nodes: nodes of a control plane whose API
+// servers use an etcd elsewhere.
+func external(h []inventory.Health) {
+	for i := range h {
+		h[i].Etcd.LocalID = 0
+	}
+}
+
+// TestKeysOutliveNumbers: a finding that was overridden must be known again when its
+// words have changed; one about the next node is none about the cluster.
+func TestKeysOutliveNumbers(t *testing.T) {
+	before, after := healthy(3), healthy(3)
+	lagging(before, 2000)
+	lagging(after, 3000)
+	a, b := policy.Gate(before, ""), policy.Gate(after, "")
+	assert.Len(t, a, 1)
+	assert.Equal(t, a[0].Key, b[0].Key)
+	assert.NotEqual(t, a[0].Text, b[0].Text)
+	assert.False(t, a[0].AboutNext())
+
+	after[0].Etcd.Members[2].Healthy = false
+	about := 0
+	for _, f := range policy.Gate(after, "cp1") {
+		if f.AboutNext() {
+			about++
+		}
+	}
+	assert.Equal(t, 1, about, "the quorum without cp1")
+}
+
+func TestWarnings(t *testing.T) {
+	h := healthy(3)
+	assert.Empty(t, policy.Warnings(h))
+	full(h, 1700)
+	full(h[1:], 1700) // another node says the same
+	assert.Equal(t, []string{`the database of etcd member "cp2" is 83% of its quota of 2048 MiB; from 95% on no rotation starts`}, policy.Warnings(h))
+	full(h, 2000)
+	assert.Len(t, policy.Warnings(h[:1]), 0, "the gate says it")
 }
 
 func TestNextTakesTheLeaderLast(t *testing.T) {

@@ -17,6 +17,7 @@ type RotationPlan struct {
 	Services        []certs.Service `json:"services"`
 	Restart         string          `json:"restart"`
 	ValiditySeconds int64           `json:"validitySeconds,omitempty"`
+	Force           bool            `json:"force,omitempty"` // what that overrides is in Effects
 	Steps           []PlanStep      `json:"steps"`
 	// Effects say in sentences what restarts and what that means to others.
 	Effects      []string       `json:"effects"`

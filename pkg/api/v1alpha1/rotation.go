@@ -29,6 +29,8 @@ type RotationReport struct {
 	Message    string         `json:"message,omitempty"` // why it did not succeed
 	Items      []RotationItem `json:"items"`
 	Collateral []Collateral   `json:"collateral"`
+	// Overridden is what --force went on in spite of, in words.
+	Overridden []string `json:"overridden,omitempty"`
 	// Notes are what a person should know afterwards: what an old certificate still
 	// opens, what could not be proven, which copies of a kubeconfig are now old.
 	Notes        []string       `json:"notes,omitempty"`

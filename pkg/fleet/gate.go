@@ -1,0 +1,92 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/policy"
+)
+
+// gate waits up to the given time for a cluster that may be touched. What forced
+// returns true for does not count.
+func (r *run) gate(ctx context.Context, next string, within time.Duration, forced func(policy.Finding) bool) error {
+	deadline := time.Now().Add(within)
+	for {
+		healths := r.healths(ctx)
+		r.warn(policy.Warnings(healths))
+		found := policy.Gate(healths, next)
+		// What is overridden is not waited for, and told only once nothing else is wrong.
+		open := slices.DeleteFunc(slices.Clone(found), forced)
+		if len(open) == 0 {
+			for _, f := range found {
+				r.override(f)
+			}
+			return nil
+		}
+		if time.Now().After(deadline) || ctx.Err() != nil {
+			texts := make([]string, 0, len(open))
+			for _, f := range open {
+				texts = append(texts, f.Text)
+			}
+			return errors.New(strings.Join(texts, "; "))
+		}
+		r.say(Progress{Node: next, Phase: PhaseWaiting, Text: open[0].Text})
+		select {
+		case <-ctx.Done():
+		case <-time.After(reconnectEvery):
+		}
+	}
+}
+
+// forced is the gate before the start: with Force, whatever it finds is overridden.
+func (r *run) forced(policy.Finding) bool { return r.Force }
+
+// forcedSince is the gate from then on. Only what was wrong before this rotation
+// touched anything stays overridden, and that a member which was down already costs
+// the quorum: damage that comes up on the way may be ours, and stops it.
+func (r *run) forcedSince(f policy.Finding) bool {
+	return r.Force && (f.AboutNext() || r.known(f))
+}
+
+func (r *run) known(f policy.Finding) bool {
+	r.Lock()
+	defer r.Unlock()
+	return slices.ContainsFunc(r.overridden, func(o policy.Finding) bool { return o.Key == f.Key })
+}
+
+// override says, once, what --force goes on in spite of.
+func (r *run) override(f policy.Finding) {
+	if r.known(f) {
+		return
+	}
+	r.Lock()
+	r.overridden = append(r.overridden, f)
+	r.Unlock()
+	r.say(Progress{Phase: PhaseForced, Done: true, Text: "overridden by --force: " + f.Text})
+}
+
+// warn says what will stop a rotation before long, once each.
+func (r *run) warn(texts []string) {
+	for _, text := range texts {
+		r.Lock()
+		told := slices.Contains(r.notes, text)
+		r.Unlock()
+		if !told {
+			r.note("%s", text)
+			r.say(Progress{Phase: PhaseWaiting, Done: true, Text: "warning: " + text})
+		}
+	}
+}
+
+// refused is the gate's no.
+func (r *run) refused(what string, why error) error {
+	err := r.stopped(what, why)
+	var stop *StopError
+	if errors.As(err, &stop) && !r.Force {
+		stop.Next += "\n  or, knowing what it risks, add --force: it overrides these findings and nothing else"
+	}
+	return err
+}
