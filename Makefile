@@ -98,6 +98,10 @@ e2e-odd: build image $(LAB) ## The same on a cluster unlike it: directories, key
 	@test/tools/e2e odd --control-planes 1 --workers 1 --load-balancer=false --node-prefix odd. \
 		--config test/e2e/odd.yaml
 
+.PHONY: bench
+bench: build image $(LAB) ## Measure beside kubeadm's documented procedure, print tables, fail on a missed aim (root, Debian)
+	@test/tools/bench $(CONTROL_PLANES) $(WORKERS)
+
 ##@ Other
 .PHONY: clean
 clean: ## Remove bin/ and dist/

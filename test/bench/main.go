@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(1)
+	}
+}
+
+// errMissed means that everything was measured, and is not as it should be.
+var errMissed = errors.New("not every aim was met; a busy machine is told by the load above")
+
+func run(ctx context.Context) error {
+	name := flag.String("lab", "bench", "the lab to measure, in whose network namespace this runs")
+	bin := flag.String("bin", "bin", "the directory of the built programs")
+	only := flag.String("only", "", "measure only one of: documented, always, if-needed, programs")
+	flag.Parse()
+	l, err := openLab(ctx, *name, *bin)
+	if err != nil {
+		return err
+	}
+	var results []*measurement
+	for _, p := range procedures {
+		if *only != "" && *only != p.name {
+			continue
+		}
+		// With a single control plane, its API server is away whenever it restarts: only
+		// the way that restarts nothing of it is held to anything.
+		if len(l.controlPlanes()) == 1 && p.name != ifNeeded && *only == "" {
+			continue
+		}
+		m, err := l.measure(ctx, p)
+		if err != nil {
+			return fmt.Errorf("measure %q: %w", p.name, err)
+		}
+		results = append(results, m)
+	}
+	fmt.Printf("\n%s\n\n", l)
+	printMeasurements(os.Stdout, results)
+	aims := judge(l, results)
+	if *only == "" && len(l.controlPlanes()) > 1 || *only == "programs" {
+		programs, err := l.measurePrograms(ctx, os.Stdout)
+		if err != nil {
+			return err
+		}
+		aims = append(aims, programs...)
+	}
+	if !printAims(os.Stdout, aims) {
+		return errMissed
+	}
+	return nil
+}
