@@ -23,6 +23,7 @@ also be used by hand, as root on a node, also when the cluster is down:
 
   rotate-certs-node scan
   rotate-certs-node rotate --service etcd,kube-apiserver
+  rotate-certs-node recover
 
 Exit codes: 0 done and proven; 1 failed, the node is as it was before; 2 a person
 must look.`,
@@ -34,7 +35,7 @@ must look.`,
 	flags := root.PersistentFlags()
 	flags.StringVar(&p.root, "root", "/", "where the node's root directory is mounted")
 	flags.StringVar(&p.nodeName, "node-name", "", "the node's name in the API (default: the kubelet's --hostname-override, else the host name)")
-	root.AddCommand(p.scanCommand(), p.runCommand(), p.orderCommand(), p.followCommand(), p.journalCommand(), p.healthCommand(), p.rotateCommand(), p.versionCommand())
+	root.AddCommand(p.scanCommand(), p.runCommand(), p.orderCommand(), p.followCommand(), p.journalCommand(), p.healthCommand(), p.rotateCommand(), p.recoverCommand(), p.versionCommand())
 	return root
 }
 

@@ -46,13 +46,16 @@ func (p *program) engine() (*rotate.Engine, func()) {
 		Root: root, Node: found.Name,
 		Scan:      func(ctx context.Context) (inventory.Node, error) { return p.scan(ctx), ctx.Err() },
 		Restarter: runtime, Prober: rotate.Live{Root: root}, LastWords: runtime.LastWords,
-		Records: &lockedWriter{w: p.stdout},
+		Records: &lockedWriter{w: p.stdout}, Program: ownProgram,
 	}
 	if found.KubeletConf != "" {
 		e.Requests = &nodecsr.Requests{Root: root, Kubeconfig: found.KubeletConf, Node: found.Name}
 	}
 	return e, runtime.Close
 }
+
+// ownProgram is this very program, wherever it lies and whatever became of its file.
+const ownProgram = "/proc/self/exe"
 
 // lockedWriter keeps lines whole.
 type lockedWriter struct {

@@ -113,6 +113,7 @@ func buildStep(n *inventory.Node, req Request, unfinished *Unfinished) (Step, []
 	}
 	step.Restarts = certs.SortServices(restarts)
 	step.setSockets(n)
+	step.setUnitDirectory(n)
 	return step, findings, problems
 }
 
@@ -179,6 +180,16 @@ func (s *Step) setSockets(n *inventory.Node) {
 			s.DBusSocket = n.DBusSocket
 		case inventory.None:
 		}
+	}
+}
+
+// setUnitDirectory asks for the place of the recovery unit, where something is
+// replaced and systemd starts something.
+func (s *Step) setUnitDirectory(n *inventory.Node) {
+	bySystemd := func(c inventory.Component) bool { return c.Runtime == inventory.Systemd }
+	if len(s.Targets) > 0 && slices.ContainsFunc(n.Components, bySystemd) {
+		s.Directories = append(s.Directories, UnitDirectory)
+		slices.Sort(s.Directories)
 	}
 }
 

@@ -95,7 +95,7 @@ func TestStepNamesExactlyWhatItNeeds(t *testing.T) {
 	s := build(t, request(certs.Etcd), controlPlane("cp1")).Steps()[0]
 	assert.Equal(t, []certs.Service{certs.Etcd}, s.Restarts)
 	assert.Len(t, s.Targets, 2)
-	assert.Equal(t, []string{"/pki/etcd"}, s.Directories)
+	assert.Equal(t, []string{plan.UnitDirectory, "/pki/etcd"}, s.Directories, "the kubelet is a unit, so there is a recovery unit")
 	assert.Equal(t, "/run/cri.sock", s.CRISocket)
 	assert.Empty(t, s.DBusSocket, "no unit is restarted, so no D-Bus")
 	assert.True(t, s.Etcd)

@@ -86,6 +86,10 @@ type Target struct {
 	OldNotAfter    time.Time     `json:"oldNotAfter"`
 }
 
+// UnitDirectory is where a node's own systemd units lie. A step may write to it where
+// something runs under systemd: a commit has a recovery unit for the next boot.
+const UnitDirectory = "/etc/systemd/system"
+
 // OrderKind is a verb that a node understands.
 type OrderKind string
 

@@ -33,7 +33,11 @@ func (s *session) commit(ctx context.Context, o statedir.Order, l *log) error {
 	if err := s.backUp(t, backup); err != nil {
 		return l.write(journal.Record{Kind: journal.Failed, Message: err.Error()})
 	}
-	if err := l.write(journal.Record{Kind: journal.Committing}); err != nil {
+	unguarded, err := s.guard(t)
+	if err != nil {
+		return l.write(journal.Record{Kind: journal.Failed, Message: err.Error()})
+	}
+	if err := l.write(journal.Record{Kind: journal.Committing, Message: unguarded}); err != nil {
 		return err
 	}
 	c := &committing{session: s, t: t, log: l}
@@ -53,6 +57,14 @@ func (s *session) commit(ctx context.Context, o statedir.Order, l *log) error {
 		if err := store.DestroyBackup(backup); err != nil {
 			return err
 		}
+	}
+	return s.tidy()
+}
+
+// tidy removes what a commit needed, once it has its answer.
+func (s *session) tidy() error {
+	if err := s.unguard(); err != nil {
+		return err
 	}
 	return s.discardStaged()
 }
@@ -119,6 +131,7 @@ type committing struct {
 	t       *transaction
 	log     *log
 	undoing bool
+	boot    bool // nothing runs yet: only files can be put back
 	outages []*outage
 	// restarted are the services that were, or were begun to be, restarted.
 	restarted []certs.Service

@@ -23,6 +23,7 @@ type log struct {
 	// more. The first error is kept.
 	lenient bool
 	failed  error
+	last    journal.Record
 }
 
 // journalError is a failure to record. Nothing may be done that is not recorded, so
@@ -47,6 +48,7 @@ func (l *log) write(rec journal.Record) error {
 			l.failed = err
 		}
 	}
+	l.last = rec
 	if l.out != nil {
 		// Nobody reads it any more when this fails; the journal has it.
 		if line, err := json.Marshal(rec); err == nil {

@@ -26,6 +26,8 @@ const (
 	reloadTimeout = 15 * time.Second
 	// unsureTimeout is how long to wait for a proof that cannot be counted on.
 	unsureTimeout = 5 * time.Second
+	// silentTimeout is for where nobody answered before and nothing is restarted.
+	silentTimeout = 500 * time.Millisecond
 )
 
 // prove shows that certificates are in use, and records by what. The first that
@@ -151,6 +153,9 @@ func (c *committing) proveServed(ctx context.Context, i item, served inventory.S
 	if !c.t.restartsFor(i) {
 		timeout = reloadTimeout
 	}
+	if c.t.Restart == plan.RestartNever && served.FingerprintSHA256 == "" {
+		timeout = silentTimeout
+	}
 	err := c.awaitServed(ctx, served, timeout, want)
 	if err == nil {
 		return evidence, nil
@@ -204,8 +209,11 @@ func (c *committing) proveClient(ctx context.Context, i item) (*journal.Evidence
 		return nil, &failure{service: i.Certificate.Service, what: i.Certificate.Name + " cannot be read back", cause: err}
 	}
 	timeout := unsureTimeout
-	if i.Accepted {
+	switch {
+	case i.Accepted:
 		timeout = c.t.Timeout
+	case c.t.Restart == plan.RestartNever:
+		timeout = silentTimeout
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

@@ -4,10 +4,46 @@ import (
 	"context"
 	"errors"
 	"os"
+	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/journal"
 	"github.com/rotate-certs/rotate-certs/pkg/journal/statedir"
 )
+
+// Recover undoes what an interrupted process left on this node, and says what of it;
+// nothing where there is nothing. boot says that no component runs yet: then files
+// are put back and nothing is restarted or waited for. It needs no API server. A commit
+// that is at work is left alone, and is a [*statedir.LockedError]. That the old
+// certificates could not be put back is an error that wraps [ErrNeedsPerson].
+func (e *Engine) Recover(ctx context.Context, boot bool) ([]journal.Record, error) {
+	if _, err := e.Root.Stat(statedir.HostPath); errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	dir, err := statedir.Open(e.Root)
+	if err != nil {
+		return nil, err
+	}
+	waiting, cancel := context.WithTimeout(ctx, lockLook)
+	defer cancel()
+	unlock, err := dir.Lock(waiting, statedir.Holder{Rotation: "recovery", PID: os.Getpid(), Since: e.now().UTC()})
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	s := &session{Engine: e, dir: dir, boot: boot}
+	if err := s.recoverAll(ctx, ""); err != nil {
+		return s.undone, err
+	}
+	for _, rec := range s.undone {
+		if err := asError(rec); errors.Is(err, ErrNeedsPerson) {
+			return s.undone, err
+		}
+	}
+	return s.undone, s.unguard()
+}
+
+// lockLook is how long Recover waits for another process: it only looks.
+const lockLook = time.Second
 
 // recoverAll undoes every commit that a process began and did not complete, of
 // whichever rotation. Nothing else may be done on a node before.
@@ -53,6 +89,7 @@ func (s *session) recoverOne(ctx context.Context, r *statedir.Rotation, current 
 	defer func() { _ = writer.Close() }()
 	// In the name of the order that was interrupted, and as its answer.
 	l := &log{writer: writer, token: began.Token, order: began.Order}
+	defer func() { s.undone = append(s.undone, l.last) }()
 	if r.ID == current {
 		l.out = s.Records // who reads them expects no other rotation's
 	}
@@ -65,7 +102,7 @@ func (s *session) recoverOne(ctx context.Context, r *statedir.Rotation, current 
 		return l.write(rec)
 	}
 	older := &session{Engine: s.Engine, dir: s.dir, rotation: r, writer: writer}
-	c := &committing{session: older, t: t, log: l}
+	c := &committing{session: older, t: t, log: l, boot: s.boot}
 	for _, rec := range records {
 		if rec.Kind == journal.Restarting && rec.Order == began.Order && rec.Seq > began.Seq {
 			c.restarted = append(c.restarted, rec.Service)

@@ -76,6 +76,9 @@ type Engine struct {
 	Idle time.Duration
 	// Alone says that no administrator can be asked for a signature.
 	Alone bool
+	// Program is this program's file, of which the node keeps a copy while it commits,
+	// see [RecoveryUnit]; empty: it gets none.
+	Program string
 
 	// waitOrders is replaced where a test has its own clock.
 	waitOrders func(ctx context.Context, r *statedir.Rotation, after int64) ([]statedir.Order, error)

@@ -24,6 +24,9 @@ type session struct {
 	writer   *statedir.Writer
 	done     int64 // the highest order that has its answer
 	token    int64 // of the last order
+	boot     bool  // nothing runs on this node yet
+	// undone are the answers to what was left incomplete.
+	undone []journal.Record
 }
 
 // Run carries out a rotation's orders until one of them ends it, none comes for the
@@ -80,6 +83,9 @@ func (e *Engine) open(ctx context.Context, id string) (*session, func(), error) 
 
 func (s *session) openLocked(ctx context.Context, id string) error {
 	if err := s.recoverAll(ctx, id); err != nil {
+		return err
+	}
+	if err := s.unguard(); err != nil {
 		return err
 	}
 	rotation, err := s.dir.Rotation(id)

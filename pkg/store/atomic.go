@@ -32,6 +32,30 @@ func WriteFile(path string, data []byte, mode fs.FileMode) error {
 	return nil
 }
 
+// RemoveFile removes a file that [WriteFile] wrote, and what an interrupted WriteFile
+// left of it, durably. One that is not there is no error, also where nothing can be
+// written.
+func RemoveFile(path string) error {
+	removed := false
+	for _, p := range []string{path, tempName(path)} {
+		// Looked for first: a read-only file system refuses to remove what is not there.
+		if _, err := os.Lstat(p); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err := removeIfThere(p); err != nil {
+			return fmt.Errorf("remove %q: %w", path, err)
+		}
+		removed = true
+	}
+	if !removed {
+		return nil
+	}
+	if err := syncDir(filepath.Dir(path)); err != nil {
+		return fmt.Errorf("remove %q: %w", path, err)
+	}
+	return nil
+}
+
 // stageFile prepares a file's successor completely, attributes and fsync included.
 // Nothing remains of it when that fails.
 func stageFile(local string, data []byte, a attributes) (err error) {

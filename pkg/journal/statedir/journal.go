@@ -46,7 +46,7 @@ func (r *Rotation) Writer(node string, now func() time.Time) (*Writer, error) {
 		err = f.Sync()
 	}
 	if err == nil {
-		err = syncDir(filepath.Dir(r.journal()))
+		err = SyncDir(filepath.Dir(r.journal()))
 	}
 	if err != nil {
 		_ = f.Close()

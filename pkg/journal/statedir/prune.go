@@ -78,5 +78,5 @@ func forget(path string) error {
 	if err := os.RemoveAll(gone); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return SyncDir(filepath.Dir(path))
 }

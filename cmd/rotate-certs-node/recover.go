@@ -1,0 +1,46 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rotate-certs/rotate-certs/pkg/journal/statedir"
+)
+
+func (p *program) recoverCommand() *cobra.Command {
+	var boot bool
+	cmd := &cobra.Command{
+		Use:   "recover",
+		Short: "Put the old certificates back where a rotation was interrupted; else change nothing",
+		Long: `Put the old certificates back where a rotation was interrupted, restart what may
+have read new ones, and prove that the old ones are in use. Needs no API server. Where
+nothing was interrupted, or a rotation is just at work, it changes nothing.
+
+With --boot it only puts files back, as nothing runs yet that could have read others:
+so it is run by a systemd unit that a rotation leaves until it is done.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			engine, closeEngine := p.engine()
+			defer closeEngine()
+			undone, err := engine.Recover(cmd.Context(), boot)
+			var locked *statedir.LockedError
+			if errors.As(err, &locked) {
+				fmt.Fprintln(p.stderr, "nothing done:", locked)
+				return nil
+			}
+			for _, rec := range undone {
+				if err := p.print(rec); err != nil {
+					return err
+				}
+			}
+			if err == nil && len(undone) == 0 {
+				fmt.Fprintln(p.stderr, "nothing to do: no rotation was interrupted on this node")
+			}
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&boot, "boot", false, "put files back only: nothing runs on this node yet")
+	return cmd
+}

@@ -1,0 +1,189 @@
+//go:build linux
+
+package crash
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/journal/statedir"
+)
+
+// everyPoint says that all crash points are tried, not a fixed sample.
+var everyPoint = os.Getenv("CRASH_POINTS") == "all"
+
+// sampled is how many points of each campaign the sample has.
+const sampled = 6
+
+// killed is the exit code of a process that SIGKILL ended.
+const killed = 128 + 9
+
+// TestKilledAtEverySystemCall kills the node program just before each system call by
+// which it changes something on the node, recovers in a new process, and looks.
+func TestKilledAtEverySystemCall(t *testing.T) {
+	programs := build(t)
+	for _, s := range scenes {
+		t.Run(s.name, func(t *testing.T) {
+			f := newFixture(t, s, programs.node)
+			states := programs.campaign(t, f, f.rotate)
+			if states[inventory.RolledBack] == 0 || states[inventory.Committed]+states[inventory.Finished] == 0 {
+				t.Errorf("it ended old and new in turn: %v; the campaign is not what it seems", states)
+			}
+		})
+		t.Run(s.name+", again while recovering", func(t *testing.T) {
+			f := newFixture(t, s, programs.node)
+			programs.interrupt(t, f)
+			states := programs.campaign(t, f, f.recover)
+			if len(states) != 1 || states[inventory.RolledBack] == 0 {
+				t.Errorf("a recovery that was cut short ended as %v", states)
+			}
+		})
+	}
+}
+
+// programs are the real ones.
+type programs struct{ node, killat string }
+
+func build(t *testing.T) programs {
+	t.Helper()
+	dir := t.TempDir()
+	cmd := exec.Command("go", "build", "-o", dir, "./cmd/rotate-certs-node", "./test/crash/killat")
+	cmd.Dir = "../.."
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return programs{filepath.Join(dir, "rotate-certs-node"), filepath.Join(dir, "killat")}
+}
+
+// run runs a command on a node and kills it before its at-th call; 0: never. It
+// returns the exit code and the calls that were reached.
+func (p programs) run(root string, at int, argv []string) (int, []string, error) {
+	log := root + ".calls"
+	args := append([]string{"-under", root, "-at", strconv.Itoa(at), "-log", log, "--"}, argv...)
+	cmd := exec.Command(p.killat, args...)
+	out, err := cmd.CombinedOutput()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		return 0, nil, err
+	}
+	code := cmd.ProcessState.ExitCode()
+	if code != 0 && code != killed {
+		return code, nil, fmt.Errorf("exit code %d: %s", code, out)
+	}
+	calls, err := os.ReadFile(log)
+	return code, strings.Split(strings.TrimSpace(string(calls)), "\n"), err
+}
+
+// campaign tries the crash points of a command and counts how the node ended.
+func (p programs) campaign(t *testing.T, f *fixture, command func(root string) []string) map[inventory.RotationState]int {
+	t.Helper()
+	dir := t.TempDir()
+	whole := filepath.Join(dir, "whole")
+	check(t, f.copyTo(whole))
+	_, calls, err := p.run(whole, 0, command(whole))
+	check(t, err)
+	points := choose(calls)
+	states := map[inventory.RotationState]int{}
+	var mu sync.Mutex
+	var workers sync.WaitGroup
+	next := make(chan int)
+	for range 2 {
+		workers.Go(func() {
+			for at := range next {
+				root := filepath.Join(dir, strconv.Itoa(at))
+				state, call, problems := p.try(t, f, root, at, command)
+				mu.Lock()
+				states[state]++
+				for _, problem := range problems {
+					t.Errorf("killed before call %d, %q: %s", at, call, problem)
+				}
+				mu.Unlock()
+				_ = os.RemoveAll(root)
+			}
+		})
+	}
+	for _, at := range points {
+		next <- at
+	}
+	close(next)
+	workers.Wait()
+	t.Logf("%d of %d crash points; the node ended as %v", len(points), len(calls), states)
+	return states
+}
+
+// choose returns the numbers of the calls before which to kill: all, or a sample in
+// which every step by which the node's own files change comes first.
+func choose(calls []string) []int {
+	var visible, all []int
+	for n, call := range calls {
+		all = append(all, n+1)
+		if !strings.Contains(call, " "+statedir.HostPath) && strings.HasPrefix(call, "renameat ") {
+			visible = append(visible, n+1, n+2)
+		}
+	}
+	if everyPoint {
+		return all
+	}
+	points := visible
+	for i := range sampled {
+		points = append(points, 1+i*len(calls)/sampled)
+	}
+	points = append(points, len(calls))
+	slices.Sort(points)
+	points = slices.Compact(points)
+	return slices.DeleteFunc(points, func(at int) bool { return at > len(calls) })
+}
+
+// try kills a command at one point, recovers, and looks at what is there.
+func (p programs) try(t *testing.T, f *fixture, root string, at int, command func(string) []string) (state inventory.RotationState, call string, problems []string) {
+	t.Helper()
+	if err := f.copyTo(root); err != nil {
+		return "", "", []string{err.Error()}
+	}
+	code, calls, err := p.run(root, at, command(root))
+	if err != nil {
+		return "", "", []string{err.Error()}
+	}
+	call = calls[len(calls)-1]
+	if code != killed {
+		return "", call, []string{"it was not killed"}
+	}
+	argv := f.recover(root)
+	if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
+		problems = append(problems, fmt.Sprintf("recovery: %v: %s", err, out))
+	}
+	state, found := f.verify(t, root)
+	return state, call, append(problems, found...)
+}
+
+// interrupt makes the scene's node one whose commit was cut short when all its files
+// were new, so that there is much to undo.
+func (p programs) interrupt(t *testing.T, f *fixture) {
+	t.Helper()
+	dir := t.TempDir()
+	whole := filepath.Join(dir, "whole")
+	check(t, f.copyTo(whole))
+	_, calls, err := p.run(whole, 0, f.rotate(whole))
+	check(t, err)
+	at := 0
+	for n, call := range calls {
+		if strings.HasPrefix(call, "renameat /") && !strings.Contains(call, statedir.HostPath) && !strings.Contains(call, "/systemd/") {
+			at = n + 2 // after the last one
+		}
+	}
+	root := filepath.Join(dir, "interrupted")
+	check(t, f.copyTo(root))
+	if code, _, err := p.run(root, at, f.rotate(root)); err != nil || code != killed {
+		t.Fatalf("exit code %d, %v: it was to be killed before call %d", code, err, at)
+	}
+	f.template = root
+}
