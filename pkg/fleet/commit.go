@@ -116,28 +116,41 @@ func (r *run) commit(ctx context.Context, node string) error {
 // proveFromOutside looks at the node with the cluster's eyes, before the next is touched.
 func (r *run) proveFromOutside(ctx context.Context, w *worker, began time.Time) error {
 	node := w.step.Node
+	var looking errgroup.Group // what fails first is told, but nothing is left half looked at
 	if restarts(w.step, certs.Kubelet) {
 		r.say(Progress{Node: node, Phase: PhaseWorking, Text: "waiting for the kubelet to report to the API server"})
-		ready, cancel := context.WithTimeout(ctx, r.Timeout+time.Minute)
-		defer cancel()
-		// A kubelet renews its lease as soon as it starts, so the moment of that is
-		// what to compare with: one a second later would wait for the next renewal.
-		restarted := began
-		for _, rec := range w.of(journal.Restarted) {
-			if rec.Service == certs.Kubelet && rec.StartedAt != nil {
-				restarted = *rec.StartedAt
-			}
-		}
-		if err := r.cluster.Observer.Ready(ready, node, restarted); err != nil {
-			return r.stopped(node+": proven on the node, but it did not become Ready", err)
-		}
+		looking.Go(func() error { return r.awaitKubelet(ctx, w, began) })
 	}
 	if w.step.ControlPlane {
-		if err := r.gate(ctx, "", r.Timeout, r.forcedSince); err != nil {
-			return r.stopped(node+": proven on the node, but the cluster did not become healthy again", err)
+		looking.Go(func() error {
+			if _, err := r.gate(ctx, nil, r.Timeout, r.forcedSince); err != nil {
+				return r.stopped(node+": proven on the node, but the cluster did not become healthy again", err)
+			}
+			return nil
+		})
+	}
+	if err := looking.Wait(); err != nil {
+		return err
+	}
+	r.say(Progress{Node: node, Phase: PhaseProven, Done: true, Took: r.Now().Sub(began), Text: r.summary(w)})
+	return nil
+}
+
+// awaitKubelet waits until a node's restarted kubelet has reported to the API server.
+func (r *run) awaitKubelet(ctx context.Context, w *worker, began time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, r.Timeout+time.Minute)
+	defer cancel()
+	// A kubelet renews its lease as soon as it starts, so the moment of that is
+	// what to compare with: one a second later would wait for the next renewal.
+	restarted := began
+	for _, rec := range w.of(journal.Restarted) {
+		if rec.Service == certs.Kubelet && rec.StartedAt != nil {
+			restarted = *rec.StartedAt
 		}
 	}
-	r.say(Progress{Node: node, Phase: PhaseProven, Done: true, Took: r.Now().Sub(began), Text: r.summary(ctx, w)})
+	if err := r.cluster.Observer.Ready(ctx, w.step.Node, restarted); err != nil {
+		return r.stopped(w.step.Node+": proven on the node, but it did not become Ready", err)
+	}
 	return nil
 }
 

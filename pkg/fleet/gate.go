@@ -10,12 +10,16 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/policy"
 )
 
-// gate waits up to the given time for a cluster that may be touched. What forced
-// returns true for does not count.
-func (r *run) gate(ctx context.Context, next string, within time.Duration, forced func(policy.Finding) bool) error {
+// gate waits up to the given time for a cluster that may be touched, also without the
+// node that it picks among some to be taken next; with none it judges the cluster as
+// it is. What forced returns true for does not count.
+func (r *run) gate(ctx context.Context, among []string, within time.Duration, forced func(policy.Finding) bool) (next string, err error) {
 	deadline := time.Now().Add(within)
 	for {
 		healths := r.healths(ctx)
+		if len(among) > 0 {
+			next = policy.Next(among, healths)
+		}
 		r.warn(policy.Warnings(healths))
 		found := policy.Gate(healths, next)
 		// What is overridden is not waited for, and told only once nothing else is wrong.
@@ -24,14 +28,15 @@ func (r *run) gate(ctx context.Context, next string, within time.Duration, force
 			for _, f := range found {
 				r.override(f)
 			}
-			return nil
+			r.health = healths
+			return next, nil
 		}
 		if time.Now().After(deadline) || ctx.Err() != nil {
 			texts := make([]string, 0, len(open))
 			for _, f := range open {
 				texts = append(texts, f.Text)
 			}
-			return errors.New(strings.Join(texts, "; "))
+			return next, errors.New(strings.Join(texts, "; "))
 		}
 		r.say(Progress{Node: next, Phase: PhaseWaiting, Text: open[0].Text})
 		select {

@@ -1,7 +1,6 @@
 package fleet
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"slices"
@@ -37,7 +36,7 @@ func (r *run) sayRecord(rec journal.Record) {
 }
 
 // summary is the one line that remains of a node: what was done and what was seen.
-func (r *run) summary(ctx context.Context, w *worker) string {
+func (r *run) summary(w *worker) string {
 	parts := []string{"swapped"}
 	if restarted := w.of(journal.Restarted); len(restarted) > 0 {
 		var services []string
@@ -46,11 +45,9 @@ func (r *run) summary(ctx context.Context, w *worker) string {
 		}
 		parts = append(parts, "restarted "+strings.Join(services, ", "))
 	}
-	if w.step.Etcd {
-		if h, err := w.session.Health(ctx); err == nil {
-			if m := policy.Members(h); m != "" {
-				parts = append(parts, m)
-			}
+	for _, h := range r.health {
+		if m := policy.Members(h); w.step.Etcd && h.Node == w.step.Node && m != "" {
+			parts = append(parts, m)
 		}
 	}
 	if served := servedPorts(w.of(journal.Proven), r.scanned(w.step.Node)); served != "" {

@@ -43,6 +43,8 @@ type run struct {
 	notes    []string
 	// overridden is what the gate found and --force went on in spite of.
 	overridden []policy.Finding
+	// health is what the last gate that opened saw.
+	health []inventory.Health
 	// leaveAhead ends the staging ahead; nil: it has not begun.
 	leaveAhead context.CancelFunc
 	sync.Mutex

@@ -10,7 +10,6 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
-	"github.com/rotate-certs/rotate-certs/pkg/policy"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -34,7 +33,7 @@ func (r *run) controlPlane(ctx context.Context) error {
 	if err := r.open(ctx, steps); err != nil {
 		return err
 	}
-	if err := r.gate(ctx, "", min(settle, r.Timeout), r.forced); err != nil {
+	if _, err := r.gate(ctx, nil, min(settle, r.Timeout), r.forced); err != nil {
 		return r.refused("the cluster is not healthy enough to start; nothing was changed", err)
 	}
 	r.stageAhead(ctx)
@@ -47,8 +46,8 @@ func (r *run) controlPlane(ctx context.Context) error {
 		if err := interrupted(ctx); err != nil {
 			return r.interrupted(err)
 		}
-		node := policy.Next(remaining, r.healths(ctx))
-		if err := r.clear(ctx, node); err != nil {
+		node, err := r.clear(ctx, remaining)
+		if err != nil {
 			return err
 		}
 		if err := r.commit(ctx, node); err != nil {
@@ -59,18 +58,19 @@ func (r *run) controlPlane(ctx context.Context) error {
 	return nil
 }
 
-// clear waits until the next control-plane node may be touched: the lock is still
-// ours and the cluster is healthy, also without it.
-func (r *run) clear(ctx context.Context, node string) error {
+// clear waits until the next control-plane node may be touched, and says which that
+// is: the lock is still ours and the cluster is healthy, also without it.
+func (r *run) clear(ctx context.Context, remaining []string) (node string, err error) {
 	confirm, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	if err := r.lock.Confirm(confirm); err != nil {
-		return r.stopped("the lock is no longer held; "+node+" was not touched", err)
+		return "", r.stopped("the lock is no longer held; "+strings.Join(remaining, ", ")+" not touched", err)
 	}
-	if err := r.gate(ctx, node, r.Timeout, r.forcedSince); err != nil {
-		return r.refused("the cluster is not healthy enough to touch "+node, err)
+	node, err = r.gate(ctx, remaining, r.Timeout, r.forcedSince)
+	if err != nil {
+		return "", r.refused("the cluster is not healthy enough to touch "+node, err)
 	}
-	return nil
+	return node, nil
 }
 
 // workerWaves stages and commits the workers, wave by wave; the first failure stops.
