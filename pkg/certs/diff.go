@@ -22,10 +22,16 @@ type Difference struct {
 	// Loss says that something which somebody may rely on is gone: a name, a usage,
 	// strength. What was only added, or another issuer's name, is no loss.
 	Loss bool `json:"loss,omitempty"`
+	// Lost are the members that a set (names, usages, extensions) has lost.
+	Lost []string `json:"lost,omitempty"`
 }
 
 func (d Difference) String() string {
-	return fmt.Sprintf("%s: %q → %q", d.Attribute, d.Old, d.New)
+	text := fmt.Sprintf("%s: %q → %q", d.Attribute, d.Old, d.New)
+	if len(d.Lost) > 0 {
+		text += " (lost " + strings.Join(d.Lost, ", ") + ")"
+	}
+	return text
 }
 
 // Losses returns the differences that are losses.
@@ -47,14 +53,18 @@ func Diff(old, successor *x509.Certificate) []Difference {
 	var out []Difference
 	add := func(attribute, o, n string, loss bool) {
 		if o != n {
-			out = append(out, Difference{attribute, o, n, loss})
+			out = append(out, Difference{Attribute: attribute, Old: o, New: n, Loss: loss})
 		}
 	}
 	addSet := func(attribute string, o, n []string) {
-		lost := slices.ContainsFunc(o, func(s string) bool { return !slices.Contains(n, s) })
 		slices.Sort(o)
 		slices.Sort(n)
-		add(attribute, strings.Join(o, ", "), strings.Join(n, ", "), lost)
+		lost := slices.DeleteFunc(slices.Clone(o), func(s string) bool { return slices.Contains(n, s) })
+		before := len(out)
+		add(attribute, strings.Join(o, ", "), strings.Join(n, ", "), len(lost) > 0)
+		if len(out) > before && len(lost) > 0 {
+			out[before].Lost = lost
+		}
 	}
 
 	if !bytes.Equal(old.RawSubject, successor.RawSubject) {

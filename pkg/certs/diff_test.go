@@ -32,6 +32,7 @@ func TestDiff(t *testing.T) {
 		{"nothing but key, serial number and dates", []certstest.Option{certstest.Valid(now, now.AddDate(3, 0, 0))}, "", "", "", false},
 		{"names in another order", []certstest.Option{sans("b", "a", "10.0.0.1")}, "", "", "", false},
 		{"a name is gone", []certstest.Option{sans("a", "10.0.0.1")}, "names", "DNS:a, DNS:b, IP:10.0.0.1", "DNS:a, IP:10.0.0.1", true},
+		{"two names are gone", []certstest.Option{sans("a")}, "names", "DNS:a, DNS:b, IP:10.0.0.1", "DNS:a", true},
 		{"a name is more", []certstest.Option{sans("a", "b", "c", "10.0.0.1")}, "names", "DNS:a, DNS:b, IP:10.0.0.1", "DNS:a, DNS:b, DNS:c, IP:10.0.0.1", false},
 		{"another common name", []certstest.Option{certstest.Name("other", "o")}, "subject", "CN=etcd,O=o", "CN=other,O=o", true},
 		{"an organization is gone", []certstest.Option{certstest.Name("etcd")}, "subject", "CN=etcd,O=o", "CN=etcd", true},
@@ -55,10 +56,19 @@ func TestDiff(t *testing.T) {
 				assert.Empty(t, got)
 				return
 			}
-			assert.Equal(t, []certs.Difference{{Attribute: test.attribute, Old: test.old, New: test.new, Loss: test.loss}}, got)
+			require.Len(t, got, 1)
+			assert.Equal(t, certs.Difference{Attribute: test.attribute, Old: test.old, New: test.new, Loss: test.loss, Lost: got[0].Lost}, got[0])
+			for _, lost := range got[0].Lost {
+				assert.Contains(t, test.old, lost)
+				assert.NotContains(t, test.new, lost)
+			}
 			assert.Equal(t, test.loss, len(certs.Losses(got)) == 1)
 		})
 	}
+	t.Run("what is gone is named", func(t *testing.T) {
+		got := certs.Diff(old, ca.Leaf(t, append(usual[:len(usual):len(usual)], sans("a"))...).Leaf())
+		assert.Equal(t, `names: "DNS:a, DNS:b, IP:10.0.0.1" → "DNS:a" (lost DNS:b, IP:10.0.0.1)`, got[0].String())
+	})
 	t.Run("a smaller key", func(t *testing.T) {
 		large := ca.Leaf(t, append(usual[:len(usual):len(usual)], certstest.WithKey(certstest.ECDSAP384, ""))...).Leaf()
 		assert.Equal(t, []certs.Difference{{Attribute: "key", Old: "ECDSA-P-384", New: "ECDSA-P-256", Loss: true}}, certs.Diff(large, old))

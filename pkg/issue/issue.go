@@ -41,6 +41,27 @@ func (r Request) validate(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// LossError is a certificate that an issuer gave and that lacks what the one to be
+// renewed has. It is never put in place, with no option.
+type LossError struct {
+	Subject string // of the old certificate
+	Issuer  string
+	Lost    []certs.Difference
+}
+
+func (e *LossError) Error() string {
+	lines := make([]string, len(e.Lost))
+	for i, d := range e.Lost {
+		lines[i] = d.String()
+	}
+	return fmt.Sprintf("check new certificate %q, signed by %q: it lacks what the old one had: %s", e.Subject, e.Issuer, strings.Join(lines, "; "))
+}
+
+// Hint says what to do about it.
+func (e *LossError) Hint() string {
+	return "see to it that " + e.Issuer + " signs what it is asked for; nothing renews a certificate into a lesser one"
+}
+
 // Check refuses a chain that is not a faithful and usable successor: its leaf is
 // for the request's key, has lost nothing that the old one had, is valid now, and
 // verifies up to ca with the chain's other certificates. Without ca (nil), as where
@@ -58,11 +79,7 @@ func Check(r Request, chain []*x509.Certificate, ca *x509.Certificate) error {
 		return fmt.Errorf("check new certificate %q: its key is the old one", leaf.Subject)
 	}
 	if lost := certs.Losses(certs.Diff(r.Old[0], leaf)); len(lost) > 0 {
-		lines := make([]string, len(lost))
-		for i, d := range lost {
-			lines[i] = d.String()
-		}
-		return fmt.Errorf("check new certificate %q: it lacks what the old one had: %s", leaf.Subject, strings.Join(lines, "; "))
+		return &LossError{Subject: r.Old[0].Subject.String(), Issuer: leaf.Issuer.String(), Lost: lost}
 	}
 	if status, reason := certs.Describe(leaf).Validity(r.Now, 1); status != certs.OK && status != certs.Expiring {
 		return fmt.Errorf("check new certificate %q: %s", leaf.Subject, reason)

@@ -3,6 +3,7 @@ package rotate
 import (
 	"context"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"errors"
 	"fmt"
 	"strings"
@@ -25,6 +26,7 @@ type api struct {
 	refuse   error // to Post
 	denied   string
 	approved bool
+	takes    func(*x509.Certificate) // what the signer leaves out of what was asked for
 	posted   []journal.CSR
 }
 
@@ -46,11 +48,11 @@ func (a *api) Get(context.Context, string) ([]byte, string, error) {
 	if a.denied != "" || !a.approved {
 		return nil, a.denied, nil
 	}
-	return []byte(a.n.sign(a.posted[0].PEM)), "", nil
+	return []byte(a.n.sign(a.posted[0].PEM, a.takes)), "", nil
 }
 
 // sign is what a signer does with a request.
-func (n *fakeNode) sign(csrPEM string) string {
+func (n *fakeNode) sign(csrPEM string, takes func(*x509.Certificate)) string {
 	n.t.Helper()
 	csr, err := x509.ParseCertificateRequest(pemBytes(n.t, csrPEM))
 	if err != nil {
@@ -59,6 +61,9 @@ func (n *fakeNode) sign(csrPEM string) string {
 	template, err := certs.Successor(n.onDisk("kubelet-client"), certs.Renewal{Now: n.now(), CA: n.tree.CA.Cert})
 	if err != nil {
 		n.t.Fatal(err)
+	}
+	if takes != nil {
+		takes(template)
 	}
 	leaf, err := certs.Sign(template, csr.PublicKey, n.tree.CA.Cert, n.tree.CA.Key.Signer)
 	if err != nil {
@@ -164,7 +169,7 @@ func TestAnAdministratorIsAskedAlsoAcrossARestart(t *testing.T) {
 		r.orderAfter(n, journal.Committed, finish)
 		go func() {
 			time.Sleep(3 * time.Minute) // an administrator takes his time
-			n.order(plan.Order{Kind: plan.OrderIssued, Issued: &plan.Issued{TargetID: needed[0].CSR.TargetID, PEM: n.sign(needed[0].CSR.PEM)}})
+			n.order(plan.Order{Kind: plan.OrderIssued, Issued: &plan.Issued{TargetID: needed[0].CSR.TargetID, PEM: n.sign(needed[0].CSR.PEM, nil)}})
 		}()
 		if err := run(t, t.Context(), e); err != nil {
 			t.Fatal(err)
@@ -215,6 +220,42 @@ func TestARequestThatIsNotGranted(t *testing.T) {
 				failed := r.of(journal.Failed)
 				if len(failed) != 1 || !strings.Contains(failed[0].Message, test.words) {
 					t.Errorf("records: %s %+v, want %q", r.kinds(), failed, test.words)
+				}
+				n.sameAs(before)
+				n.stagedIsEmpty()
+			})
+		})
+	}
+}
+
+// TestASignerThatTakesAwayIsRefused has the certificates API grant less than was asked
+// for: another usage, or fewer names. What is missing is shown, old and new.
+func TestASignerThatTakesAwayIsRefused(t *testing.T) {
+	for name, test := range map[string]struct {
+		takes func(*x509.Certificate)
+		says  string
+	}{
+		"a usage": {func(c *x509.Certificate) {
+			c.ExtraExtensions, c.ExtKeyUsage = nil, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+		},
+			`usages: "client auth, digital signature, key encipherment" → "digital signature, key encipherment, server auth" (lost client auth)`},
+		"its group": {func(c *x509.Certificate) { c.RawSubject, c.Subject = nil, pkix.Name{CommonName: c.Subject.CommonName} },
+			`subject: "CN=system:node:cp1,O=system:nodes" → "CN=system:node:cp1"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newFakeNode(t)
+				before := n.snapshot()
+				e, r := n.engine()
+				e.Idle = time.Second
+				n.throughAPI(e, &api{n: n, approved: true, takes: test.takes})
+				n.stage(plan.RestartAlways, certs.Kubelet)
+				if err := run(t, t.Context(), e); err != nil {
+					t.Fatal(err)
+				}
+				failed := r.of(journal.Failed)
+				if len(failed) != 1 || !strings.Contains(failed[0].Message, test.says) || !strings.Contains(failed[0].Hint, "signs what it is asked for") {
+					t.Errorf("records: %s %+v, want %q", r.kinds(), failed, test.says)
 				}
 				n.sameAs(before)
 				n.stagedIsEmpty()

@@ -54,6 +54,10 @@ func (s *session) stage(ctx context.Context, o statedir.Order, l *log) error {
 	if errors.As(err, &refused) {
 		rec.Kind, rec.Hint = journal.Refused, refused.hint
 	}
+	var loss *issue.LossError
+	if errors.As(err, &loss) {
+		rec.Hint = loss.Hint()
+	}
 	return l.write(rec)
 }
 

@@ -47,7 +47,7 @@ func TestWhatCannotBeStagedChangesNothing(t *testing.T) {
 		}, journal.Failed, "no private key"},
 		{"an issuer that loses names", func(n *fakeNode, e *Engine) {
 			e.issuerOf = func(inventory.Issuer) issue.Issuer { return forgetful{n.tree.EtcdCA} }
-		}, journal.Failed, "lacks what the old one had"},
+		}, journal.Failed, `lacks what the old one had: names: "DNS:cp1`},
 		{"the server does not accept it, but the old one", func(n *fakeNode, _ *Engine) {
 			n.rejects = func(c inventory.Certificate, leaf *x509.Certificate) error {
 				if certs.Fingerprint(leaf) != n.original[c.Name] {
