@@ -189,17 +189,20 @@ func (r *run) openOneDone(ctx context.Context) error {
 	return nil
 }
 
-// release lets the processes at hand end without the rotation being finished. That
-// it may fail is no harm: removing the pods ends them too.
-func (r *run) release(ctx context.Context) {
+// release lets the processes at hand end without the rotation being finished, and
+// returns a function that waits until they were told. That it may fail is no harm:
+// removing the pods ends them too.
+func (r *run) release(ctx context.Context) (wait func()) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	var g errgroup.Group
+	var telling errgroup.Group
 	for _, w := range r.workers {
-		g.Go(func() error { return w.session.Order(ctx, r.order(plan.OrderAbandon, w)) })
+		telling.Go(func() error { return w.session.Order(ctx, r.order(plan.OrderAbandon, w)) })
 	}
-	_ = g.Wait() // see above
 	r.workers = map[string]*worker{}
+	return func() {
+		_ = telling.Wait() // see above
+		cancel()
+	}
 }
 
 func (r *run) order(kind plan.OrderKind, w *worker) plan.Order {

@@ -108,7 +108,7 @@ func (r *run) locked(ctx context.Context, f func() error) error {
 		background, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
 		defer cancel()
 		r.dropAhead()
-		r.release(background)
+		r.release(background)()
 		if _, closeErr := r.cluster.Nodes.Close(background, r.ID); closeErr != nil {
 			r.note("pods of this rotation could not be removed (%v); the next run removes them", closeErr)
 		}

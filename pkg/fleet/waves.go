@@ -80,31 +80,36 @@ func (r *run) workerWaves(ctx context.Context) error {
 		if w.ControlPlane || len(steps) == 0 {
 			continue
 		}
-		if err := interrupted(ctx); err != nil {
-			return r.interrupted(err)
-		}
-		// The wave before is done: its processes need not wait for the end of a fleet.
-		r.release(ctx)
-		if err := r.lock.Confirm(ctx); err != nil {
-			return r.stopped("the lock is no longer held; "+strings.Join(names(steps), ", ")+" not touched", err)
-		}
-		if others := r.takeAhead(steps); len(others) > 0 {
-			if err := r.open(ctx, others); err != nil {
-				return err
-			}
-			if err := r.stage(ctx, others); err != nil {
-				return err
-			}
-		}
-		var g errgroup.Group // not WithContext: one failure must not cut the others short
-		for _, s := range steps {
-			g.Go(func() error { return r.commit(ctx, s.Node) })
-		}
-		if err := g.Wait(); err != nil {
+		if err := r.wave(ctx, steps); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// wave stages and commits some workers at the same time.
+func (r *run) wave(ctx context.Context, steps []plan.Step) error {
+	if err := interrupted(ctx); err != nil {
+		return r.interrupted(err)
+	}
+	// The wave before is done: its processes need not wait for the end of a fleet.
+	defer r.release(ctx)()
+	if err := r.lock.Confirm(ctx); err != nil {
+		return r.stopped("the lock is no longer held; "+strings.Join(names(steps), ", ")+" not touched", err)
+	}
+	if others := r.takeAhead(steps); len(others) > 0 {
+		if err := r.open(ctx, others); err != nil {
+			return err
+		}
+		if err := r.stage(ctx, others); err != nil {
+			return err
+		}
+	}
+	var g errgroup.Group // not WithContext: one failure must not cut the others short
+	for _, s := range steps {
+		g.Go(func() error { return r.commit(ctx, s.Node) })
+	}
+	return g.Wait()
 }
 
 // open starts the pods of some steps at the same time.
