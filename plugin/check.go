@@ -35,7 +35,8 @@ func (a *app) checkCommand(flags *connectionFlags) *cobra.Command {
 		Use:   checkName,
 		Short: "Show every certificate of every node, and what needs attention",
 		Long: `Show every certificate of every node: when it ends, its CA, whether what is served is
-what is on disk. Looks through short-lived pods that only read; nothing is changed.
+what is on disk; and what has drifted: file modes and owners against the CIS benchmark, names
+that do not fit the node any more (neither changes the exit code). Looks through short-lived pods that only read; nothing is changed.
 
 Exit codes: 0 all is well; 1 something needs attention, or could not be inspected;
 2 nothing could be looked at.`,
@@ -123,7 +124,7 @@ func (o *checkOptions) Run(ctx context.Context) error {
 	}
 	now := o.now()
 	list := certificateList(nodes, missing, listOptions{
-		services: o.wanted, within: time.Duration(o.within), now: now, whole: len(o.nodes) == 0, managed: chosen.managed,
+		services: o.wanted, within: time.Duration(o.within), now: now, whole: len(o.nodes) == 0, managed: chosen.managed, members: all,
 	})
 	var text bytes.Buffer
 	if err := printList(&text, o.format, list, now); err != nil {

@@ -44,7 +44,27 @@ func printList(w io.Writer, f format, list v1alpha1.CertificateList, now time.Ti
 		}
 	}
 	printNotInspected(w, list.NotInspected)
+	printFindings(w, f, list.Findings)
 	return nil
+}
+
+// printFindings tells what has drifted; on a fleet only the wide form has all of it.
+func printFindings(w io.Writer, f format, found []v1alpha1.Finding) {
+	if len(found) == 0 {
+		return
+	}
+	width := 0
+	for _, x := range found {
+		width = max(width, len(x.Node))
+	}
+	fmt.Fprintln(w, "\nDrift, which no rotation changes")
+	for i, x := range found {
+		if i == maxHints && f != formatWide {
+			fmt.Fprintf(w, "  and %d more: -o wide has them all\n", len(found)-maxHints)
+			return
+		}
+		fmt.Fprintf(w, "  %-*s  %s: %s\n", width, x.Node, clean(x.Path), clean(x.Message))
+	}
 }
 
 func checkRows(items []v1alpha1.Certificate, now time.Time) [][]string {

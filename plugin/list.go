@@ -10,7 +10,9 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/policy"
 )
 
 // listOptions say how a list of certificates is made of what was scanned.
@@ -21,7 +23,8 @@ type listOptions struct {
 	// whole says that every node was asked for. Only then a missing control plane
 	// means that it is not on any node.
 	whole   bool
-	managed string // who runs the control plane ("EKS"), where the nodes tell
+	members []kube.Node // the nodes as the API knows them, for their addresses
+	managed string      // who runs the control plane ("EKS"), where the nodes tell
 }
 
 func (o listOptions) wants(s certs.Service) bool {
@@ -35,6 +38,7 @@ func certificateList(nodes []inventory.Node, missing []plan.Exclusion, o listOpt
 	list := v1alpha1.CertificateList{
 		APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.CertificateListKind,
 		Items: []v1alpha1.Certificate{}, Authorities: []v1alpha1.Authority{}, NotInspected: []v1alpha1.NotInspected{},
+		Findings: []v1alpha1.Finding{},
 	}
 	nodes = slices.Clone(nodes)
 	slices.SortFunc(nodes, func(a, b inventory.Node) int { return strings.Compare(a.Name, b.Name) })
@@ -47,6 +51,7 @@ func certificateList(nodes []inventory.Node, missing []plan.Exclusion, o listOpt
 			list.Items = append(list.Items, certificate(n.Name, c, o))
 			issuers[c.Facts.Issuer] = true
 		}
+		list.Findings = append(list.Findings, findings(n, o)...)
 		for _, x := range n.NotInspected {
 			missing = append(missing, plan.Exclusion{Node: n.Name, NotInspected: x})
 		}
@@ -61,6 +66,24 @@ func certificateList(nodes []inventory.Node, missing []plan.Exclusion, o listOpt
 	}
 	list.NotInspected = notInspected(nodes, missing, o)
 	return list
+}
+
+// findings are what the scan found on the node, and what only the API's view of the
+// node shows.
+func findings(n inventory.Node, o listOptions) []v1alpha1.Finding {
+	found := n.Findings
+	for _, m := range o.members {
+		if m.Name == n.Name {
+			found = append(slices.Clone(found), policy.Misnamed(n, m.InternalIPs(), m.Hostnames())...)
+		}
+	}
+	var out []v1alpha1.Finding
+	for _, f := range found {
+		if f.Service == "" || o.wants(f.Service) {
+			out = append(out, v1alpha1.Finding{Node: n.Name, Kind: string(f.Kind), Service: f.Service, Path: f.Path, Message: f.Text})
+		}
+	}
+	return out
 }
 
 func certificate(node string, c inventory.Certificate, o listOptions) v1alpha1.Certificate {

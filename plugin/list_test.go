@@ -8,10 +8,12 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
@@ -30,6 +32,7 @@ func troubled() ([]inventory.Node, []plan.Exclusion) {
 		Served: []inventory.Served{{Address: "10.0.0.9:10250", Error: "connection refused"}},
 		Store:  inventory.Store{Kind: inventory.Pair, Cert: "/var/lib/kubelet/pki/kubelet.crt"},
 	})
+	cp1.Findings = []inventory.Finding{{Kind: inventory.FileMode, Service: certs.Etcd, Path: "/etc/kubernetes/pki/etcd/peer.key", Text: "mode 0644, CIS 1.1.21 wants at most 0600"}}
 	w1.NotInspected = []inventory.NotInspected{{Service: certs.KubeProxy, Path: "/etc/kube-proxy.conf", Reason: "permission denied"}}
 	return []inventory.Node{w1, cp2, cp1}, []plan.Exclusion{
 		{Node: "w7", NotInspected: inventory.NotInspected{Reason: "NotReady for 14m"}},
@@ -64,7 +67,7 @@ func TestCheckShowsWhatASleepyPersonNeeds(t *testing.T) {
 func TestEmptyListsAreNeverNull(t *testing.T) {
 	text, err := json.Marshal(certificateList(nil, nil, listOptions{now: noon}))
 	require.NoError(t, err)
-	assert.JSONEq(t, `{"apiVersion":"rotate-certs.io/v1alpha1","kind":"CertificateList","items":[],"authorities":[],"notInspected":[]}`, string(text))
+	assert.JSONEq(t, `{"apiVersion":"rotate-certs.io/v1alpha1","kind":"CertificateList","items":[],"authorities":[],"notInspected":[],"findings":[]}`, string(text))
 
 	text, err = json.Marshal(certificateList([]inventory.Node{{Name: "w1", Certificates: []inventory.Certificate{{Service: certs.Kubelet}}, Authorities: []inventory.Authority{{}}}}, nil, listOptions{now: noon}))
 	require.NoError(t, err)
@@ -115,6 +118,30 @@ func TestOneBadEndpointOutweighsGoodOnes(t *testing.T) {
 		c.Served = tt.served
 		assert.Equal(t, tt.word, servedWord(certificate("cp1", c, listOptions{now: noon})), name)
 	}
+}
+
+func TestFindingsAreShownAndChangeNoVerdict(t *testing.T) {
+	cp1 := controlPlane("cp1")
+	cp1.Certificates[1].SANs = []string{"cp1", "10.0.0.1"}
+	cp1.Certificates[1].Usages = []string{"server auth"}
+	for range 14 {
+		cp1.Findings = append(cp1.Findings, inventory.Finding{Kind: inventory.FileOwner, Path: "/x", Text: "owned by 1:1"})
+	}
+	moved := kube.Node{Name: "cp1", Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "10.0.0.2"}}}
+	list := certificateList([]inventory.Node{cp1}, nil, listOptions{now: noon, members: []kube.Node{moved}})
+	require.Len(t, list.Findings, 15)
+	assert.Equal(t, "Names", list.Findings[14].Kind)
+	assert.Contains(t, list.Findings[14].Message, "apiserver does not have the node's address 10.0.0.2")
+	assert.False(t, needsAttention(list))
+	assert.Len(t, certificateList([]inventory.Node{cp1}, nil, listOptions{now: noon, members: []kube.Node{moved}, services: []certs.Service{certs.Etcd}}).Findings, 14,
+		"another service's drift is not shown, a CA's is")
+
+	var out bytes.Buffer
+	require.NoError(t, printList(&out, formatTable, list, noon))
+	assert.Contains(t, out.String(), "and 3 more: -o wide has them all")
+	out.Reset()
+	require.NoError(t, printList(&out, formatWide, list, noon))
+	assert.Contains(t, out.String(), "the node's address 10.0.0.2")
 }
 
 func TestServicesNarrowTheListAndItsAuthorities(t *testing.T) {

@@ -21,6 +21,7 @@ type Node struct {
 	Certificates   []Certificate  `json:"certificates,omitempty"`
 	Authorities    []Authority    `json:"authorities,omitempty"`
 	NotInspected   []NotInspected `json:"notInspected,omitempty"`
+	Findings       []Finding      `json:"findings,omitempty"`
 	Rotations      []Rotation     `json:"rotations,omitempty"` // newest first, from this node's journals
 	Token          int64          `json:"token"`               // highest fencing token this node ever accepted
 	CRISocket      string         `json:"criSocket,omitempty"` // path of the container runtime's socket
@@ -188,6 +189,25 @@ type NotInspected struct {
 	Service certs.Service `json:"service,omitempty"`
 	Path    string        `json:"path,omitempty"`
 	Reason  string        `json:"reason"`
+}
+
+// FindingKind says what a finding is about.
+type FindingKind string
+
+// The kinds of findings.
+const (
+	FileMode  FindingKind = "FileMode"  // more may read or write a file than the CIS benchmark allows
+	FileOwner FindingKind = "FileOwner" // somebody else than root owns it
+	Names     FindingKind = "Names"     // a serving certificate does not name its node any more
+)
+
+// Finding is something that has drifted from how it should be, and that no rotation
+// changes. It does not make a certificate less valid, so it is no status.
+type Finding struct {
+	Kind    FindingKind   `json:"kind"`
+	Service certs.Service `json:"service,omitempty"` // empty: a CA's file
+	Path    string        `json:"path"`
+	Text    string        `json:"text"`
 }
 
 // UnreadJournals begins the reason where a node's journals could not all be read.

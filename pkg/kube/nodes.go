@@ -41,6 +41,17 @@ func (n Node) InternalIPs() []string {
 	return out
 }
 
+// Hostnames returns the names by which the API says the node can be reached.
+func (n Node) Hostnames() []string {
+	var out []string
+	for _, a := range n.Addresses {
+		if a.Type == corev1.NodeHostName || a.Type == corev1.NodeInternalDNS {
+			out = append(out, a.Address)
+		}
+	}
+	return out
+}
+
 // Excluded says whether no pod of ours can work on the node, and why.
 func (n Node) Excluded(now time.Time) (reason string, excluded bool) {
 	switch {

@@ -84,6 +84,7 @@ func Scan(ctx context.Context, root hostfs.Root, opts Options) inventory.Node {
 		return slices.Index(certs.Services(), a.Service) - slices.Index(certs.Services(), b.Service)
 	})
 	node.Authorities = known.list(entries, now, opts.Within)
+	node.Findings = drift(root, node, entries)
 	if opts.History != nil {
 		var err error
 		if node.Rotations, node.Token, err = opts.History(); err != nil {

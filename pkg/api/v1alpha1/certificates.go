@@ -13,6 +13,18 @@ type CertificateList struct {
 	Items        []Certificate  `json:"items"`
 	Authorities  []Authority    `json:"authorities"`
 	NotInspected []NotInspected `json:"notInspected"`
+	Findings     []Finding      `json:"findings"`
+}
+
+// Finding is something that has drifted and that no rotation changes: a file's mode or
+// owner against the CIS benchmark, a serving certificate that does not name its node
+// any more. It changes neither a certificate's status nor the exit code.
+type Finding struct {
+	Node    string        `json:"node"`
+	Kind    string        `json:"kind"` // FileMode, FileOwner or Names
+	Service certs.Service `json:"service,omitempty"`
+	Path    string        `json:"path"`
+	Message string        `json:"message"`
 }
 
 // Certificate is one certificate on one node.
