@@ -56,7 +56,7 @@ func (a *app) connect(c connection) (*cluster, error) {
 	locker := &kube.Locker{Client: client, Holder: whoAndWhere(), Waiting: func(held *kube.HeldError, atMost time.Duration) {
 		a.say(fmt.Sprintf("the lock of %s has run out; watching for up to %s whether it is still alive", held.Holder, took(atMost)))
 	}}
-	scanner := &kube.Scanner{Client: client, Pods: pods}
+	scanner := &kube.Scanner{Client: client, Config: c.config, Pods: pods}
 	return &cluster{
 		Cluster: fleet.Cluster{
 			Nodes:    &kube.Nodes{Client: client, Config: c.config, Pods: pods},

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes"
 
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
@@ -100,7 +101,7 @@ func (s look[T]) node(ctx context.Context, watching *podWatch, node, id string) 
 func (s look[T]) readAlong(ctx context.Context, pod *corev1.Pod) *T {
 	ctx, cancel := context.WithTimeout(ctx, scanDeadline)
 	defer cancel()
-	log, err := s.log(ctx, pod, true)
+	log, err := s.log(ctx, s.Client, pod, true)
 	if err != nil {
 		return nil
 	}
@@ -115,10 +116,11 @@ func (s look[T]) readAlong(ctx context.Context, pod *corev1.Pod) *T {
 func (s look[T]) read(ctx context.Context, pod *corev1.Pod) (*T, error) {
 	name := pod.Namespace + "/" + pod.Name
 	var log []byte
+	client := s.Client
 	pause := backoff{}
 	for {
 		var err error
-		log, err = s.log(ctx, pod, false)
+		log, err = s.log(ctx, client, pod, false)
 		if err == nil && (pod.Status.Phase == corev1.PodFailed || bytes.IndexByte(log, '\n') >= 0) {
 			break
 		}
@@ -127,8 +129,10 @@ func (s look[T]) read(ctx context.Context, pod *corev1.Pod) (*T, error) {
 			break
 		}
 		if pause.tries >= 4 {
-			return nil, &PodError{Node: pod.Spec.NodeName, Pod: name, Reason: "NoLog", Message: err.Error(), Err: err,
-				Hint: "can the API server reach this node's kubelet? kubectl logs needs the same"}
+			return nil, &PodError{Node: pod.Spec.NodeName, Pod: name, Reason: "NoLog", Message: err.Error(), Err: err, Hint: hintLog(err)}
+		}
+		if err != nil {
+			client = elsewhere(s.Client, s.Config)
 		}
 		if err := pause.wait(ctx); err != nil {
 			return nil, err
@@ -145,9 +149,9 @@ func (s look[T]) read(ctx context.Context, pod *corev1.Pod) (*T, error) {
 }
 
 // log reads a pod's log, with follow until the pod's end.
-func (s *Scanner) log(ctx context.Context, pod *corev1.Pod, follow bool) ([]byte, error) {
+func (s *Scanner) log(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod, follow bool) ([]byte, error) {
 	limit := int64(maxInventory) + 1
-	stream, err := s.Client.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{
+	stream, err := client.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{
 		Container: containerName, LimitBytes: &limit, Follow: follow,
 	}).Stream(ctx)
 	if err != nil {

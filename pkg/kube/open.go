@@ -74,7 +74,7 @@ func (n *Nodes) Open(ctx context.Context, rotation string, step plan.Step) (flee
 	if err != nil {
 		return nil, err
 	}
-	session := &Session{client: n.Client, run: n.runner(), pod: state, rotation: rotation}
+	session := &Session{client: n.Client, config: n.Config, run: n.runner(), pod: state, rotation: rotation}
 	if ended(state) {
 		return nil, session.over(state)
 	}

@@ -39,6 +39,9 @@ const (
 		"pod-security.kubernetes.io/enforce=privileged, and name it with --namespace"
 	hintWebhook = "let the policy admit pods labelled app.kubernetes.io/name=rotate-certs, or run them elsewhere with --namespace"
 	hintRBAC    = "ask an administrator for the permissions of docs/permissions.md"
+	hintReach   = "can the API server reach this node's kubelet? kubectl logs needs the same"
+	hintRefuses = "the kubelet does not accept the client certificate of the API server, for which kubectl logs fails too: " +
+		"has apiserver-kubelet-client expired? as root on a control-plane node: rotate-certs-node rotate --service kube-apiserver"
 	hintKubelet = "is the kubelet of this node running? systemctl status kubelet"
 )
 
@@ -67,4 +70,13 @@ func refused(node, pod, namespace string, err error) *PodError {
 		e.Reason, e.Hint = "Forbidden", hintRBAC
 	}
 	return e
+}
+
+// hintLog says what to look at when a log cannot be read. We are known to the API
+// server, or there would be no pod: it is the kubelet that does not know who asks.
+func hintLog(err error) string {
+	if apierrors.IsUnauthorized(err) {
+		return hintRefuses
+	}
+	return hintReach
 }

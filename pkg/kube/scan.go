@@ -16,6 +16,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/journal"
@@ -33,6 +34,7 @@ const (
 // Scanner looks at nodes through short-lived pods that only read.
 type Scanner struct {
 	Client   kubernetes.Interface
+	Config   *rest.Config // to reach another API server; nil: Client is all there is
 	Pods     PodOptions
 	Parallel int // nodes at a time; 0: 16
 }

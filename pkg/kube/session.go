@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 
 	"github.com/rotate-certs/rotate-certs/pkg/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
@@ -25,6 +26,7 @@ var _ fleet.Session = (*Session)(nil)
 // whenever an API server or the node's kubelet restarts; the pod's process works on.
 type Session struct {
 	client   kubernetes.Interface
+	config   *rest.Config // may be nil
 	run      runner
 	pod      *corev1.Pod
 	rotation string
@@ -133,7 +135,7 @@ func (s *Session) deliver(line []byte, after *int64, fn func(journal.Record) err
 func (s *Session) replay(ctx context.Context, deliver func(line []byte) error) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	log, err := s.client.CoreV1().Pods(s.pod.Namespace).GetLogs(s.pod.Name, &corev1.PodLogOptions{Container: containerName}).Stream(ctx)
+	log, err := elsewhere(s.client, s.config).CoreV1().Pods(s.pod.Namespace).GetLogs(s.pod.Name, &corev1.PodLogOptions{Container: containerName}).Stream(ctx)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,31 @@
+package kube
+
+import (
+	"net"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+)
+
+// elsewhere returns a client with connections of its own, so that what is asked
+// through it may reach another API server than what was asked before: behind a load
+// balancer, all requests of a client share one connection, and go where that leads.
+// Only some API servers may be able to reach a kubelet, such as those whose client
+// certificate has not expired. Without a configuration it is the client at hand.
+func elsewhere(client kubernetes.Interface, config *rest.Config) kubernetes.Interface {
+	if config == nil {
+		return client
+	}
+	own := rest.CopyConfig(config)
+	// Transports are shared among all configurations without a dialer, and among none
+	// with one.
+	if own.Dial == nil {
+		own.Dial = (&net.Dialer{Timeout: callTimeout, KeepAlive: 30 * time.Second}).DialContext
+	}
+	fresh, err := kubernetes.NewForConfig(own)
+	if err != nil {
+		return client
+	}
+	return fresh
+}
