@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net"
+	"reflect"
 	"slices"
 	"strings"
 )
@@ -69,10 +70,10 @@ func Diff(old, successor *x509.Certificate) []Difference {
 
 	if !bytes.Equal(old.RawSubject, successor.RawSubject) {
 		o, n := old.Subject.String(), successor.Subject.String()
-		if o == n { // another string type or order, which some peers compare too
+		if o == n { // another string type or order
 			o, n = o+" (DER "+hex.EncodeToString(old.RawSubject)+")", n+" (DER "+hex.EncodeToString(successor.RawSubject)+")"
 		}
-		add("subject", o, n, true)
+		add("subject", o, n, !sameSubject(old.RawSubject, successor.RawSubject))
 	}
 	addSet("names", generalNames(old), generalNames(successor))
 	addSet("usages", usages(old), usages(successor))
@@ -83,6 +84,17 @@ func Diff(old, successor *x509.Certificate) []Difference {
 	add("key", KeyAlgorithm(old.PublicKey), KeyAlgorithm(successor.PublicKey), weaker(old, successor))
 	add("issuer", old.Issuer.String(), successor.Issuer.String(), false)
 	return out
+}
+
+// sameSubject says whether two subjects have the same attributes in the same order,
+// whatever string types their values have. Those compare as equal (RFC 5280, 7.1), and
+// a remote signer writes them as it likes: Kubernetes' own always as Go does, so that a
+// kubelet's certificate that OpenSSL made could never be renewed otherwise.
+func sameSubject(a, b []byte) bool {
+	var x, y pkix.RDNSequence
+	restX, errX := asn1.Unmarshal(a, &x)
+	restY, errY := asn1.Unmarshal(b, &y)
+	return errX == nil && errY == nil && len(restX)+len(restY) == 0 && reflect.DeepEqual(x, y)
 }
 
 func isCA(c *x509.Certificate) bool { return c.BasicConstraintsValid && c.IsCA }
