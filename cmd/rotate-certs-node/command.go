@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -45,6 +46,8 @@ func (p *program) scanCommand() *cobra.Command {
 		Short: "Print the node's inventory as one line of JSON; changes nothing",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			// It lives for some 20 ms: at the usual pace, collecting garbage takes a sixth.
+			debug.SetGCPercent(400)
 			return p.print(p.scan(cmd.Context()))
 		},
 	}

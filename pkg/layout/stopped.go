@@ -4,6 +4,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/hostfs"
@@ -23,7 +24,7 @@ func stoppedUnits(root hostfs.Root, services []certs.Service) []stoppedUnit {
 	}
 	var out []stoppedUnit
 	seen := map[string]bool{}
-	enabled := enabledUnits(root)
+	enabled := sync.OnceValue(func() map[string]bool { return enabledUnits(root) }) // reads dozens of directories
 	for i, dir := range unitDirs {
 		entries, err := root.ReadDir(dir)
 		if err != nil {
@@ -41,11 +42,12 @@ func stoppedUnits(root hostfs.Root, services []certs.Service) []stoppedUnit {
 				continue
 			}
 			u, ok := loadUnit(root, name)
-			if !ok || u.preset && !enabled[name] {
+			if !ok {
 				continue
 			}
 			for _, argv := range u.commands() {
-				if r, ok := recognise(argv); ok && slices.Contains(services, r.service) {
+				r, ok := recognise(argv)
+				if ok && slices.Contains(services, r.service) && (!u.preset || enabled()[name]) {
 					out = append(out, stoppedUnit{r, u})
 				}
 			}
