@@ -103,7 +103,7 @@ type experience struct {
 	failed   int
 	slowest  time.Duration
 	gap      time.Duration // the longest between two successes
-	down     time.Duration // in all, each from the first failed question to the next good answer
+	down     time.Duration // in all, each from the first failed question to the next that did not fail
 	failures []string
 }
 
@@ -126,7 +126,7 @@ func (a *asker) experience() experience {
 		default:
 			good = append(good, one.answered)
 			if !downSince.IsZero() {
-				e.down += one.answered.Sub(downSince)
+				e.down += one.asked.Sub(downSince)
 				downSince = time.Time{}
 			}
 		}

@@ -73,7 +73,7 @@ func printMeasurements(w io.Writer, ms []*measurement) {
 
 const explanation = `
 Each client reads an object 20 times a second, without retries; with no failure the gap is 0.05 s.
-"Unavailable" adds up from each first failed question to the next good answer.
+"Unavailable" adds up the times in which who asked got no good answer.
 The kubelets were restarted before each measurement, outside of the measured time, so that none
 holds back a container that had restarted in the ten minutes before; their back-off has no cap.
 Plugin: user and system time and peak resident memory of its process. Node program: CPU time of
