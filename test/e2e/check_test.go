@@ -72,16 +72,3 @@ func TestCheckChangesNothing(t *testing.T) {
 	}
 	assert.Empty(t, ran.restarted(the.running(t)))
 }
-
-func TestNoPrivateKeyInAnyOutput(t *testing.T) {
-	before := the.snapshots(t)
-	for _, o := range []outcome{
-		the.kubectl(t, "rotate-certs", "check", "-o", "yaml", "-v=9"),
-		the.kubectl(t, "rotate-certs", "check", "-o", "wide"),
-		the.kubectl(t, "rotate-certs", "--service", "kube-scheduler,admin", "-o", "json", "-v=9"),
-	} {
-		for _, secrets := range []map[string]tree{before, the.snapshots(t)} {
-			assertHoldsNoKey(t, o.stdout+o.stderr, secrets)
-		}
-	}
-}
