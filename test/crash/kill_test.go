@@ -16,6 +16,7 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/journal/statedir"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
 // everyPoint says that all crash points are tried, not a fixed sample.
@@ -67,7 +68,7 @@ func build(t *testing.T) programs {
 
 // run runs a command on a node and kills it before its at-th call; 0: never. It
 // returns the exit code and the calls that were reached.
-func (p programs) run(root string, at int, argv []string) (int, []string, error) {
+func (p programs) run(root string, at int, argv []string) (int, []call, error) {
 	log := root + ".calls"
 	args := append([]string{"-under", root, "-at", strconv.Itoa(at), "-log", log, "--"}, argv...)
 	cmd := exec.Command(p.killat, args...)
@@ -79,8 +80,8 @@ func (p programs) run(root string, at int, argv []string) (int, []string, error)
 	if code != 0 && code != killed {
 		return code, nil, fmt.Errorf("exit code %d: %s", code, out)
 	}
-	calls, err := os.ReadFile(log)
-	return code, strings.Split(strings.TrimSpace(string(calls)), "\n"), err
+	calls, err := readCalls(log)
+	return code, calls, err
 }
 
 // campaign tries the crash points of a command and counts how the node ended.
@@ -100,11 +101,11 @@ func (p programs) campaign(t *testing.T, f *fixture, command func(root string) [
 		workers.Go(func() {
 			for at := range next {
 				root := filepath.Join(dir, strconv.Itoa(at))
-				state, call, problems := p.try(t, f, root, at, command)
+				state, last, problems := p.try(t, f, root, at, command)
 				mu.Lock()
 				states[state]++
 				for _, problem := range problems {
-					t.Errorf("killed before call %d, %q: %s", at, call, problem)
+					t.Errorf("killed before call %d, %s %q: %s", at, last.Name, last.Path, problem)
 				}
 				mu.Unlock()
 				_ = os.RemoveAll(root)
@@ -122,11 +123,11 @@ func (p programs) campaign(t *testing.T, f *fixture, command func(root string) [
 
 // choose returns the numbers of the calls before which to kill: all, or a sample in
 // which every step by which the node's own files change comes first.
-func choose(calls []string) []int {
+func choose(calls []call) []int {
 	var visible, all []int
 	for n, call := range calls {
 		all = append(all, n+1)
-		if !strings.Contains(call, " "+statedir.HostPath) && strings.HasPrefix(call, "renameat ") {
+		if call.Name == "renameat" && !strings.HasPrefix(call.Path, statedir.HostPath) {
 			visible = append(visible, n+1, n+2)
 		}
 	}
@@ -144,25 +145,25 @@ func choose(calls []string) []int {
 }
 
 // try kills a command at one point, recovers, and looks at what is there.
-func (p programs) try(t *testing.T, f *fixture, root string, at int, command func(string) []string) (state inventory.RotationState, call string, problems []string) {
+func (p programs) try(t *testing.T, f *fixture, root string, at int, command func(string) []string) (state inventory.RotationState, last call, problems []string) {
 	t.Helper()
 	if err := f.copyTo(root); err != nil {
-		return "", "", []string{err.Error()}
+		return "", last, []string{err.Error()}
 	}
 	code, calls, err := p.run(root, at, command(root))
 	if err != nil {
-		return "", "", []string{err.Error()}
+		return "", last, []string{err.Error()}
 	}
-	call = calls[len(calls)-1]
+	last = calls[len(calls)-1]
 	if code != killed {
-		return "", call, []string{"it was not killed"}
+		return "", last, []string{"it was not killed"}
 	}
 	argv := f.recover(root)
 	if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
 		problems = append(problems, fmt.Sprintf("recovery: %v: %s", err, out))
 	}
 	state, found := f.verify(t, root)
-	return state, call, append(problems, found...)
+	return state, last, append(problems, found...)
 }
 
 // interrupt makes the scene's node one whose commit was cut short when all its files
@@ -176,7 +177,7 @@ func (p programs) interrupt(t *testing.T, f *fixture) {
 	check(t, err)
 	at := 0
 	for n, call := range calls {
-		if strings.HasPrefix(call, "renameat /") && !strings.Contains(call, statedir.HostPath) && !strings.Contains(call, "/systemd/") {
+		if call.Name == "renameat" && !strings.HasPrefix(call.Path, statedir.HostPath) && !strings.HasPrefix(call.Path, plan.UnitDirectory) {
 			at = n + 2 // after the last one
 		}
 	}

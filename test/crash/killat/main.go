@@ -7,18 +7,18 @@
 //
 //	killat -under DIR [-at N] [-log FILE] -- PROGRAM ARGUMENT…
 //
-// Without -at nothing is killed. The log has a line for every call that counts; when
-// the program was killed, the last one was not carried out. The exit code is the
+// Without -at nothing is killed. The log has a line of JSON for every call that counts;
+// when the program was killed, the last one was not carried out. The exit code is the
 // program's, or 137.
 package main
 
 import (
 	"bufio"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
@@ -62,13 +62,15 @@ func run(under string, at int, log string, argv []string) (code int, err error) 
 	}
 	pid := cmd.Process.Pid
 	count := 0
+	encoder := json.NewEncoder(lines)
 	return trace(pid, func(tid int) {
-		call, path := enters(tid)
-		if call == "" || !strings.HasPrefix(path, under+"/") {
+		c, ok := enters(tid)
+		if !ok || !strings.HasPrefix(c.Path, under+"/") {
 			return
 		}
 		count++
-		_, _ = fmt.Fprintln(lines, call, strings.TrimPrefix(path, under))
+		c.Path, c.To = strings.TrimPrefix(c.Path, under), strings.TrimPrefix(c.To, under)
+		_ = encoder.Encode(c)
 		if count == at {
 			_ = unix.Kill(pid, unix.SIGKILL)
 		}
@@ -117,59 +119,4 @@ func trace(pid int, visit func(tid int)) (code int, err error) {
 			return 128 + int(status.Signal()), nil
 		}
 	}
-}
-
-// argument says which argument of a call is its path; those of fds are descriptors.
-var (
-	paths = map[uint64]struct {
-		name     string
-		argument int
-	}{
-		unix.SYS_OPENAT: {"openat", 1}, unix.SYS_RENAMEAT: {"renameat", 1}, unix.SYS_RENAMEAT2: {"renameat2", 1},
-		unix.SYS_UNLINKAT: {"unlinkat", 1}, unix.SYS_MKDIRAT: {"mkdirat", 1}, unix.SYS_SYMLINKAT: {"symlinkat", 2},
-		unix.SYS_LINKAT: {"linkat", 3}, unix.SYS_FCHMODAT: {"fchmodat", 1}, unix.SYS_FCHOWNAT: {"fchownat", 1},
-		unix.SYS_SETXATTR: {"setxattr", 0}, unix.SYS_LSETXATTR: {"lsetxattr", 0}, unix.SYS_TRUNCATE: {"truncate", 0},
-	}
-	fds = map[uint64]string{
-		unix.SYS_WRITE: "write", unix.SYS_PWRITE64: "pwrite64", unix.SYS_FSYNC: "fsync", unix.SYS_FDATASYNC: "fdatasync",
-		unix.SYS_FCHMOD: "fchmod", unix.SYS_FCHOWN: "fchown", unix.SYS_FTRUNCATE: "ftruncate", unix.SYS_FSETXATTR: "fsetxattr",
-	}
-)
-
-// enters returns a call that could change something and the path that it is about;
-// nothing for any other call, and when a call returns.
-func enters(tid int) (call, path string) {
-	nr, args, entry := syscallInfo(tid)
-	if !entry {
-		return "", ""
-	}
-	if name, ok := fds[nr]; ok {
-		path, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", tid, args[0]))
-		if err != nil {
-			return "", ""
-		}
-		return name, path
-	}
-	p, ok := paths[nr]
-	if !ok || nr == unix.SYS_OPENAT && args[2]&(unix.O_WRONLY|unix.O_RDWR|unix.O_CREAT) == 0 {
-		return "", ""
-	}
-	return p.name, filepath.Clean(readString(tid, uintptr(args[p.argument])))
-}
-
-func readString(tid int, address uintptr) string {
-	var out []byte
-	word := make([]byte, 8)
-	for len(out) < unix.PathMax {
-		if _, err := unix.PtracePeekData(tid, address+uintptr(len(out)), word); err != nil {
-			break
-		}
-		for _, b := range word {
-			if b == 0 {
-				return string(out)
-			}
-			out = append(out, b)
-		}
-	}
-	return string(out)
 }
