@@ -78,6 +78,7 @@ func Scan(ctx context.Context, root hostfs.Root, opts Options) inventory.Node {
 	}
 	node.Certificates = node.Certificates[:0]
 	for i := range entries {
+		entries[i].Store.Directories = store.Directories(root, entries[i].Store)
 		node.Certificates = append(node.Certificates, entries[i].Certificate)
 	}
 	slices.SortStableFunc(node.Certificates, func(a, b inventory.Certificate) int {

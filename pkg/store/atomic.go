@@ -129,6 +129,11 @@ func syncDir(dir string) error {
 }
 
 func removeIfThere(path string) error {
+	// Looked for first: a read-only file system refuses to remove what is not there,
+	// and what was never changed needs no writing to be put back.
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return bare(err)
 	}
