@@ -78,7 +78,7 @@ func TestTheLastThreeAreKept(t *testing.T) {
 	_, d := open(t)
 	ended := []journal.Kind{journal.Staging, journal.Committing, journal.Committed, journal.Finished}
 	for n := range 6 {
-		write(t, rotation(t, d, fmt.Sprintf("r%d", n)), 1, day.Add(time.Duration(n)*time.Hour), ended...)
+		write(t, rotation(t, d, fmt.Sprintf("r%d", n)), 1, day.AddDate(0, 0, 2*n), ended...)
 	}
 	write(t, rotation(t, d, "broken"), 1, day.Add(-time.Hour), journal.Staging, journal.Committing, journal.Broken)
 	if err := os.Mkdir(filepath.Join(d.path, "rotations", ".gone-x"), 0o700); err != nil {
@@ -98,5 +98,45 @@ func TestTheLastThreeAreKept(t *testing.T) {
 	// The one at work, the broken one, and the newest of the others.
 	if want := []string{"broken", "r0", "r5"}; !slices.Equal(left, want) {
 		t.Errorf("left %v, want %v", left, want)
+	}
+}
+
+// The plugin asks all nodes which rotations are unfinished, and only those of the last
+// wave know that one is not.
+func TestWhatMayBeContinuedIsRemembered(t *testing.T) {
+	_, d := open(t)
+	ended := []journal.Kind{journal.Staging, journal.Committing, journal.Committed, journal.Finished}
+	for n := range 6 {
+		r := rotation(t, d, fmt.Sprintf("r%d", n))
+		write(t, r, 1, day.Add(time.Duration(n)*time.Hour), ended...)
+		if err := os.WriteFile(filepath.Join(r.Backup(), "key"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.Prune("r5"); err != nil {
+		t.Fatal(err)
+	}
+	rotations, err := d.Rotations()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var finished, backedUp []string
+	for _, r := range rotations {
+		records, err := r.Records()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if journal.Summarize(r.ID, records).State == inventory.Finished {
+			finished = append(finished, r.ID)
+		}
+		if _, err := os.Stat(filepath.Join(r.Backup(), "key")); err == nil {
+			backedUp = append(backedUp, r.ID)
+		}
+	}
+	if want := []string{"r0", "r1", "r2", "r3", "r4", "r5"}; !slices.Equal(finished, want) {
+		t.Errorf("known as finished: %v, want %v", finished, want)
+	}
+	if want := []string{"r3", "r4", "r5"}; !slices.Equal(backedUp, want) {
+		t.Errorf("with backups: %v, want %v", backedUp, want)
 	}
 }

@@ -9,11 +9,14 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/journal"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
 // Prune forgets all but the last [Kept] rotations, their backups included. It never
 // forgets one that is in the middle of its work, nor one that a person must look at,
-// nor the one named.
+// nor the one named. Of one that could still be continued it forgets all but the
+// journal: this node may be the only one that knows that it has finished, and others
+// would take it for one that was cut off.
 func (d *Dir) Prune(keep string) error {
 	if err := d.sweep(); err != nil {
 		return fmt.Errorf("forget old rotations: %w", err)
@@ -23,9 +26,10 @@ func (d *Dir) Prune(keep string) error {
 		return err
 	}
 	type candidate struct {
-		path string
+		*Rotation
 		last time.Time
 	}
+	var newest time.Time // now, as far as the journals know
 	var candidates []candidate
 	kept := 0
 	for _, r := range rotations {
@@ -35,23 +39,49 @@ func (d *Dir) Prune(keep string) error {
 			continue
 		}
 		state := journal.Summarize(r.ID, records).State
+		newest = later(newest, lastOf(records))
 		if r.ID == keep || state == inventory.Committing || state == inventory.Broken {
 			kept++
 			continue
 		}
-		c := candidate{path: r.path}
-		if len(records) > 0 {
-			c.last = records[len(records)-1].Time
-		}
-		candidates = append(candidates, c)
+		candidates = append(candidates, candidate{r, lastOf(records)})
 	}
 	slices.SortFunc(candidates, func(a, b candidate) int { return b.last.Compare(a.last) })
 	for i := max(0, Kept-kept); i < len(candidates); i++ {
-		if err := forget(candidates[i].path); err != nil {
-			return fmt.Errorf("forget rotation %q: %w", filepath.Base(candidates[i].path), err)
+		c := candidates[i]
+		err := c.forgetFiles()
+		if err == nil && newest.Sub(c.last) > plan.ResumeWithin {
+			err = forget(c.path)
+		}
+		if err != nil {
+			return fmt.Errorf("forget rotation %q: %w", c.ID, err)
 		}
 	}
 	return nil
+}
+
+func lastOf(records []journal.Record) time.Time {
+	if len(records) == 0 {
+		return time.Time{}
+	}
+	return records[len(records)-1].Time
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// forgetFiles removes old keys, and new ones that are not in use.
+func (r *Rotation) forgetFiles() error {
+	for _, dir := range []string{r.Backup(), r.Staged()} {
+		if err := os.RemoveAll(dir); err != nil {
+			return err
+		}
+	}
+	return SyncDir(r.path)
 }
 
 // sweep removes what a crash in [forget] left behind.
