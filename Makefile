@@ -18,6 +18,10 @@ export RUN KEEP_LAB
 CONTROL_PLANES ?= 3
 WORKERS        ?= 1
 
+# For soak: how many power cuts, at moments that the seed decides.
+CUTS ?= 20
+SEED ?= $(shell echo $$RANDOM)
+
 STAMP    := github.com/rotate-certs/rotate-certs/pkg/version
 GO_BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X $(STAMP).Version=$(VERSION) -X $(STAMP).GitCommit=$(COMMIT)'
 RELEASE  := go -C test/tools/release run .
@@ -101,6 +105,12 @@ e2e-odd: build image $(LAB) ## The same on a cluster unlike it: directories, key
 .PHONY: bench
 bench: build image $(LAB) ## Measure beside kubeadm's documented procedure, print tables, fail on a missed aim (root, Debian)
 	@test/tools/bench $(CONTROL_PLANES) $(WORKERS)
+
+.PHONY: soak
+soak: build image $(LAB) ## Long campaigns: every crash point, every state of the disk, power cuts of a node (root, Debian); SEED=n
+	@test/tools/need gcc
+	@CRASH_POINTS=all go test -count=1 -v -timeout 3h ./test/crash
+	@test/tools/powercut $(CUTS) $(SEED)
 
 ##@ Other
 .PHONY: clean
