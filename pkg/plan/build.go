@@ -86,9 +86,15 @@ func buildStep(n *inventory.Node, req Request, unfinished *Unfinished) (Step, []
 	for _, s := range req.Services {
 		owned := certificatesOf(n, s)
 		component := n.Component(s)
+		unread := uninspected(n, s)
+		findings = append(findings, unread...)
 		if len(owned) == 0 {
 			if component != nil {
-				step.Services = append(step.Services, Service{Service: s, NoCertificate: true, Note: component.Note})
+				note := component.Note
+				if len(unread) > 0 {
+					note = "what it uses could not be inspected: " + unread[0].Reason
+				}
+				step.Services = append(step.Services, Service{Service: s, NoCertificate: true, Note: note})
 			}
 			continue
 		}
@@ -115,6 +121,18 @@ func buildStep(n *inventory.Node, req Request, unfinished *Unfinished) (Step, []
 	step.setSockets(n)
 	step.setUnitDirectory(n)
 	return step, findings, problems
+}
+
+// uninspected returns what a service uses on a node and discovery could not look at,
+// such as a kubeconfig that is missing.
+func uninspected(n *inventory.Node, s certs.Service) []Exclusion {
+	var out []Exclusion
+	for _, x := range n.NotInspected {
+		if x.Service == s && x.Path != "" {
+			out = append(out, Exclusion{Node: n.Name, NotInspected: x})
+		}
+	}
+	return out
 }
 
 // certificatesOf returns what a service's rotation renews: every pair that its

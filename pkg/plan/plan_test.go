@@ -198,3 +198,14 @@ func TestScopeDoesNotDependOnOrder(t *testing.T) {
 	assert.Equal(t, a.Scope(), b.Scope())
 	assert.NotEqual(t, a.Scope(), plan.Request{Services: a.Services}.Scope())
 }
+
+func TestMissingKubeconfigIsAFinding(t *testing.T) {
+	n := worker("w1")
+	n.Components = append(n.Components, inventory.Component{Service: certs.KubeScheduler, Runtime: inventory.StaticPod})
+	n.NotInspected = []inventory.NotInspected{{Service: certs.KubeScheduler, Path: "/etc/kubernetes/scheduler.conf", Reason: "no such file"}}
+	p := build(t, request(certs.Kubelet, certs.KubeScheduler), n)
+	require.Len(t, p.NotInspected, 1, "it is told")
+	assert.Equal(t, "w1", p.NotInspected[0].Node)
+	assert.Equal(t, "what it uses could not be inspected: no such file", p.Steps()[0].Services[1].Note, "and not that it has no certificate")
+	assert.Len(t, p.Steps()[0].Targets, 1, "the others go on")
+}
