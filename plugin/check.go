@@ -80,12 +80,14 @@ func noArguments(cmd *cobra.Command, args []string) error {
 }
 
 // Complete parses the words into typed values.
-func (o *checkOptions) Complete(*cobra.Command) error {
+func (o *checkOptions) Complete(cmd *cobra.Command) error {
 	var err error
+	if o.nodes, err = nodesAsked(cmd, o.nodes); err != nil {
+		return err
+	}
 	if o.wanted, err = certs.ParseServices(o.services); err != nil {
 		return err
 	}
-	o.nodes = trimmed(o.nodes)
 	if o.format, err = parseFormat(o.output); err != nil {
 		return err
 	}

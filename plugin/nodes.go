@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
@@ -107,4 +109,14 @@ func noneScanned(nodes []inventory.Node, missing []plan.Exclusion) error {
 		lines = append(lines, "  "+some(c.nodes)+": "+c.reason)
 	}
 	return fmt.Errorf("%w:\n%s", errNoNode, strings.Join(lines, "\n"))
+}
+
+// nodesAsked are the nodes that --node names. Given, it must name one: an empty
+// variable in a script must not mean every node.
+func nodesAsked(cmd *cobra.Command, given []string) ([]string, error) {
+	nodes := trimmed(given)
+	if len(nodes) == 0 && cmd.Flags().Changed("node") {
+		return nil, errors.New("--node names no node\nleave it out to mean every node")
+	}
+	return nodes, nil
 }

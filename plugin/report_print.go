@@ -142,7 +142,7 @@ var proofs = map[journal.Method]string{
 	journal.Authenticated:     "a server accepts it",
 	journal.Health:            "healthy after the restart",
 	journal.HotReload:         "read again without a restart",
-	journal.FileOnly:          "on disk; nothing runs on it",
+	journal.FileOnly:          "on disk only",
 }
 
 // stillValid says until when the old certificates of a report open doors; empty where

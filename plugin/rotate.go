@@ -76,10 +76,13 @@ func (o *rotateOptions) addFlags(cmd *cobra.Command) {
 }
 
 // Complete parses the words into typed values.
-func (o *rotateOptions) Complete(*cobra.Command) error {
-	var err error
+func (o *rotateOptions) Complete(cmd *cobra.Command) error {
+	nodes, err := nodesAsked(cmd, o.nodes)
+	if err != nil {
+		return err
+	}
 	o.request = plan.Request{
-		Nodes: trimmed(o.nodes), Restart: plan.RestartPolicy(o.restart),
+		Nodes: nodes, Restart: plan.RestartPolicy(o.restart),
 		Validity: time.Duration(o.validity), MaxUnavailable: o.unavailable,
 	}
 	if o.all {
