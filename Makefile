@@ -33,7 +33,12 @@ IMAGE_PROGRAMS := rotate-certs-node
 PROGRAMS       := kubectl-rotate_certs kubectl_complete-rotate_certs rotate-certs-node
 
 # The Go modules that are checked; those below test/lab/build are programs of others.
-MODULES := . test/lab test/tools/release
+MODULES := . test/corpus test/lab test/tools/release
+
+# For fuzz: how long each target runs, and those of which packages. pkg/kube's take minutes
+# to build for fuzzing, so only soak runs them; its seeds are among the unit tests.
+FUZZTIME      ?= 2s
+FUZZ_PACKAGES ?= ./pkg/certs ./pkg/journal/statedir ./pkg/layout ./pkg/store
 
 ##@ Try it
 .PHONY: demo
@@ -65,7 +70,7 @@ dist: ## Write the plugin's archives to dist/, and krew-manifest.yaml with their
 
 ##@ Check
 .PHONY: test
-test: fmt vet lint unit packaging ## Everything: the checks below, then e2e and e2e-odd as root on Linux
+test: fmt vet lint unit fuzz packaging ## Everything: the checks below, then e2e and e2e-odd as root on Linux
 	@if test/tools/e2e possible; then $(MAKE) e2e e2e-odd; fi
 
 .PHONY: fmt
@@ -88,6 +93,11 @@ unit: ## Unit and plugin tests with the race detector, on every module but packa
 	@test/tools/need gcc
 	@go test -race ./...
 	@go -C test/lab test -race ./...
+	@go -C test/corpus test ./...
+
+.PHONY: fuzz
+fuzz: ## Fuzz what parses a node's files, a moment each: FUZZTIME=2s
+	@test/tools/fuzz $(FUZZTIME) $(FUZZ_PACKAGES)
 
 .PHONY: packaging
 packaging: ## Make what is published and install it as users do, with krew
@@ -108,6 +118,7 @@ bench: build image $(LAB) ## Measure beside kubeadm's documented procedure, prin
 
 .PHONY: soak
 soak: build image $(LAB) ## Long campaigns: every crash point, every state of the disk, power cuts of a node (root, Debian); SEED=n
+	@test/tools/fuzz 1m
 	@test/tools/need gcc
 	@CRASH_POINTS=all go test -count=1 -v -timeout 3h ./test/crash
 	@test/tools/powercut $(CUTS) $(SEED)

@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -101,5 +102,21 @@ func FuzzKubeconfig(f *testing.F) {
 		if u := k.Current(); u != nil {
 			_ = u.Cluster.HostPort()
 		}
+	})
+}
+
+func FuzzMountinfo(f *testing.F) {
+	f.Add("36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue\n")
+	f.Add("1 2 0:1 /a\\040b /c\\0401 - - -\n36 35\n")
+	f.Add("a b c \\ \\9 \\777 - x")
+	f.Add("0::/kubepods.slice/../../x\n1:name=systemd:/system.slice/etcd.service\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, m := range parseMountinfo(text) {
+			if !path.IsAbs(m.root) || path.Clean(m.root) != m.root || !path.IsAbs(m.target) || path.Clean(m.target) != m.target {
+				t.Errorf("%+v: a path that is not absolute, or leads upwards", m)
+			}
+		}
+		paths := cgroupPaths([]byte(text))
+		place(paths, paths)
 	})
 }
