@@ -18,9 +18,16 @@ import (
 const (
 	// startTimeout is how long a pod may show no progress towards running.
 	startTimeout = 30 * time.Second
+	// silentTimeout is how long a kubelet may leave a pod alone that is bound to its
+	// node. A kubelet whose API servers went away several times in a row, as they do in
+	// a rotation, waits for up to a minute before it watches again [measured].
+	silentTimeout = 90 * time.Second
 	// pullTimeout is how long it may take where the image is being pulled.
 	pullTimeout = 5 * time.Minute
 )
+
+// reasonSilent is a PodError's reason.
+const reasonSilent = "KubeletSilent"
 
 // podWatch keeps the latest state of a group of pods, with one watch for all.
 type podWatch struct {
@@ -91,7 +98,8 @@ func (w *podWatch) get(uid types.UID) (p *corev1.Pod, seen bool, changed <-chan 
 }
 
 // until waits until good says so of a created pod and returns its state then. A pod
-// that cannot start, that is deleted, or that makes no progress for startTimeout is a
+// that cannot start, that is deleted, or that makes no progress for startTimeout
+// (silentTimeout, where its kubelet has not noticed it) is a
 // [*PodError] that says why.
 func (w *podWatch) until(ctx context.Context, pod *corev1.Pod, good func(*corev1.Pod) bool) (*corev1.Pod, error) {
 	node, name := pod.Spec.NodeName, pod.Name
@@ -141,6 +149,11 @@ func (w *podWatch) until(ctx context.Context, pod *corev1.Pod, good func(*corev1
 			if trouble == nil {
 				var pulling bool
 				trouble, pulling = w.explain(ctx, pod, p)
+				if trouble.Reason == reasonSilent && time.Since(began) < silentTimeout {
+					trouble = nil
+					deadline.Reset(startTimeout)
+					continue
+				}
 				if pulling && time.Since(began) < pullTimeout {
 					trouble = nil
 					deadline.Reset(startTimeout)
@@ -154,38 +167,6 @@ func (w *podWatch) until(ctx context.Context, pod *corev1.Pod, good func(*corev1
 			return nil, fail(trouble)
 		}
 	}
-}
-
-// explain says why a pod without any visible trouble does not start, from its events.
-func (w *podWatch) explain(ctx context.Context, pod, state *corev1.Pod) (e *PodError, pulling bool) {
-	if state == nil || state.Status.StartTime == nil {
-		return &PodError{Reason: "KubeletSilent", Hint: hintKubelet,
-			Message: fmt.Sprintf("the node's kubelet has not picked it up within %s", startTimeout)}, false
-	}
-	e = &PodError{Reason: "NotStarted", Message: fmt.Sprintf("it did not start within %s", startTimeout),
-		Hint: fmt.Sprintf("kubectl -n %s get events --field-selector involvedObject.kind=Pod", w.namespace)}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	events, err := w.client.CoreV1().Events(w.namespace).List(ctx, metav1.ListOptions{
-		FieldSelector: "involvedObject.name=" + pod.Name,
-	})
-	if err != nil {
-		return e, false // reading events is a courtesy, and may not be permitted
-	}
-	for _, event := range events.Items {
-		if event.InvolvedObject.UID != pod.UID {
-			continue
-		}
-		switch {
-		case event.Reason == "Pulling":
-			pulling = true
-		case event.Reason == "Pulled":
-			pulling = false
-		case event.Type == corev1.EventTypeWarning:
-			e.Reason, e.Message, pulling = event.Reason, event.Message, false
-		}
-	}
-	return e, pulling
 }
 
 func podSource(client kubernetes.Interface, namespace, selector string) source[*corev1.Pod] {

@@ -120,7 +120,7 @@ func TestUntil(t *testing.T) {
 			time.AfterFunc(5*time.Second, func() { set(waiting("ImagePullBackOff", "Back-off")) })
 		}, "ImagePullBackOff", "not found", 6 * time.Second},
 		"a kubelet that is away": {func(*testing.T, *fake.Clientset, *corev1.Pod, func(corev1.PodStatus)) {},
-			"KubeletSilent", "has not picked it up within 30s", startTimeout},
+			"KubeletSilent", "has not picked it up within 1m30s", silentTimeout},
 		"a volume that cannot be mounted": {func(t *testing.T, c *fake.Clientset, p *corev1.Pod, set func(corev1.PodStatus)) {
 			set(waiting("ContainerCreating", ""))
 			require.NoError(t, c.Tracker().Add(event(p, "e1", "Warning", "FailedMount", "hostPath type check failed")))

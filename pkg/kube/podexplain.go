@@ -1,0 +1,42 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// explain says why a pod without any visible trouble does not start, from its events.
+func (w *podWatch) explain(ctx context.Context, pod, state *corev1.Pod) (e *PodError, pulling bool) {
+	if state == nil || state.Status.StartTime == nil {
+		return &PodError{Reason: reasonSilent, Hint: hintKubelet,
+			Message: fmt.Sprintf("the node's kubelet has not picked it up within %s", silentTimeout)}, false
+	}
+	e = &PodError{Reason: "NotStarted", Message: fmt.Sprintf("it did not start within %s", startTimeout),
+		Hint: fmt.Sprintf("kubectl -n %s get events --field-selector involvedObject.kind=Pod", w.namespace)}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	events, err := w.client.CoreV1().Events(w.namespace).List(ctx, metav1.ListOptions{
+		FieldSelector: "involvedObject.name=" + pod.Name,
+	})
+	if err != nil {
+		return e, false // reading events is a courtesy, and may not be permitted
+	}
+	for _, event := range events.Items {
+		if event.InvolvedObject.UID != pod.UID {
+			continue
+		}
+		switch {
+		case event.Reason == "Pulling":
+			pulling = true
+		case event.Reason == "Pulled":
+			pulling = false
+		case event.Type == corev1.EventTypeWarning:
+			e.Reason, e.Message, pulling = event.Reason, event.Message, false
+		}
+	}
+	return e, pulling
+}
