@@ -35,6 +35,7 @@ func effects(p plan.Plan, nodes []inventory.Node, policy plan.RestartPolicy, now
 	if hot := keptRunning(p, policy); len(hot) > 0 {
 		out = append(out, "Not restarted, since they read their files again: "+strings.Join(hot, ", ")+". Open connections keep the old certificate.")
 	}
+	out = append(out, consumers(p, nodes)...)
 	if kept := kubeconfigs(p); kept != "" {
 		out = append(out, kept)
 	}

@@ -187,6 +187,9 @@ func (o *rotateOptions) rotate(ctx context.Context, c *cluster, p prepared) erro
 	stopTicking()
 	show.end()
 	o.showing(nil)
+	if err == nil {
+		report.Notes = append(report.Notes, consumers(p.plan, p.nodes)...)
+	}
 	if old := stillValid(report, o.now()); old != "" {
 		report.Notes = append(report.Notes, old)
 	}
