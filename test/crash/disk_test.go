@@ -173,7 +173,7 @@ func (d *disk) images() (out []image) {
 	dirs := slices.Sorted(maps.Keys(d.pending))
 	for _, torn := range []func(*inode) content{
 		func(i *inode) content { return i.saved },
-		func(i *inode) content { c := i.volatile; c.data = c.data[:len(c.data)/2]; return c },
+		tear,
 		func(i *inode) content { return i.volatile },
 	} {
 		out = append(out, d.image(nil, "", 0, torn), d.image(dirs, "", 0, torn))
@@ -184,6 +184,16 @@ func (d *disk) images() (out []image) {
 		}
 	}
 	return out
+}
+
+// tear keeps what is safe of a file that grew, and half of the rest.
+func tear(i *inode) content {
+	c, safe := i.volatile, 0
+	if strings.HasPrefix(c.data, i.saved.data) {
+		safe = len(i.saved.data)
+	}
+	c.data = c.data[:safe+(len(c.data)-safe)/2]
+	return c
 }
 
 // image applies all changes to the names of some directories and the first n to those
