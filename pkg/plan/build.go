@@ -49,8 +49,10 @@ func Build(nodes []inventory.Node, req Request, unfinished *Unfinished) (Plan, e
 		}
 	}
 	if len(problems) > 0 {
-		return Plan{}, fmt.Errorf("%d certificates in scope cannot be renewed, so nothing was changed:\n  %s",
-			len(problems), strings.Join(problems, "\n  "))
+		for _, f := range p.NotInspected {
+			problems = append(problems, f.String())
+		}
+		return Plan{}, cannotRenew(problems)
 	}
 	for chunk := range slices.Chunk(workers, size) {
 		p.Waves = append(p.Waves, Wave{Steps: chunk})
@@ -58,7 +60,33 @@ func Build(nodes []inventory.Node, req Request, unfinished *Unfinished) (Plan, e
 	if len(p.Waves) == 0 {
 		return Plan{}, ErrNothing
 	}
+	if unfinished == nil && len(p.NotInspected) > 0 && !p.renews() {
+		return Plan{}, unreadable(p.NotInspected)
+	}
 	return p, nil
+}
+
+// renews says whether any step has a certificate to renew.
+func (p Plan) renews() bool {
+	return slices.ContainsFunc(p.Steps(), func(s Step) bool { return len(s.Targets) > 0 })
+}
+
+// cannotRenew refuses a scope, with everything in it that stands in the way.
+func cannotRenew(problems []string) error {
+	what := "a certificate"
+	if len(problems) > 1 {
+		what = fmt.Sprintf("%d certificates", len(problems))
+	}
+	return fmt.Errorf("%s in scope cannot be renewed, so nothing was changed:\n  %s", what, strings.Join(problems, "\n  "))
+}
+
+// unreadable refuses a scope of which nothing can be read: success would be a lie.
+func unreadable(findings []Exclusion) error {
+	lines := make([]string, 0, len(findings))
+	for _, f := range findings {
+		lines = append(lines, f.String())
+	}
+	return cannotRenew(lines)
 }
 
 // Steps returns all steps in order.

@@ -150,6 +150,15 @@ func TestUnreadableCertificateIsAFindingAndTheOthersGoOn(t *testing.T) {
 	assert.Len(t, p.Steps()[0].Targets, 1)
 }
 
+func TestScopeOfWhichNothingCanBeReadIsRefused(t *testing.T) {
+	n := controlPlane("cp1")
+	n.Certificates = n.Certificates[2:3] // the API server's
+	n.Certificates[0].FingerprintSHA256, n.Certificates[0].Reason = "", "no PEM block"
+	_, err := plan.Build([]inventory.Node{n}, request(certs.KubeAPIServer), nil)
+	require.ErrorContains(t, err, `a certificate in scope cannot be renewed, so nothing was changed:
+  cp1: "/pki/apiserver.crt": not renewed: no PEM block`)
+}
+
 func TestNothingInScope(t *testing.T) {
 	_, err := plan.Build([]inventory.Node{worker("w1")}, request(certs.Etcd), nil)
 	require.ErrorIs(t, err, plan.ErrNothing)

@@ -3,6 +3,7 @@
 package plan
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
@@ -42,6 +43,15 @@ type Plan struct {
 type Exclusion struct {
 	Node string `json:"node"`
 	inventory.NotInspected
+}
+
+// String is the exclusion as a person reads it.
+func (x Exclusion) String() string {
+	what := x.Node + ": "
+	if x.Path != "" {
+		what += fmt.Sprintf("%q: ", x.Path)
+	}
+	return what + x.Reason
 }
 
 // Wave is a set of steps that may run at the same time.
