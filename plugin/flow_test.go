@@ -61,6 +61,7 @@ func TestExitCodesOfRotate(t *testing.T) {
 		begun  bool // a node was worked on
 	}{
 		"proven":                   {func(*fake) {}, "--all", 0, "renewed and proven", true},
+		"on disk only":             {func(*fake) {}, "--service etcd --restart never", 0, "renewed on disk, nothing restarted. Until they are, these may use what they had loaded: etcd.", true},
 		"rolled back":              {func(f *fake) { f.ends["cp2"] = journal.RolledBack }, "--service etcd", 1, "cp2 runs on its old certificates again", true},
 		"in doubt":                 {func(f *fake) { f.ends["cp2"] = journal.Broken }, "--service etcd", 2, "cp2 is in doubt", true},
 		"held":                     {func(f *fake) { f.held = &kube.HeldError{Holder: "jane@laptop"} }, "--service etcd", 3, "another rotation holds the lock: jane@laptop", false},

@@ -201,14 +201,15 @@ func (o *rotateOptions) rotate(ctx context.Context, c *cluster, p prepared) erro
 		return printErr
 	}
 	if err == nil {
-		note(o.ErrOut, fmt.Sprintf("%s. Next: %s check", outcome(report, o.now().Sub(began)), o.connectionFlags.command()))
+		note(o.ErrOut, fmt.Sprintf("%s. Next: %s check", outcome(report, o.now().Sub(began), o.request.Restart), o.connectionFlags.command()))
 	}
 	return err
 }
 
 // outcome sums a rotation up that went well.
-func outcome(report *v1alpha1.RotationReport, elapsed time.Duration) string {
+func outcome(report *v1alpha1.RotationReport, elapsed time.Duration, policy plan.RestartPolicy) string {
 	renewed := 0
+	var running []certs.Service // with what they had loaded before
 	for _, item := range report.Items {
 		if item.Result != v1alpha1.Succeeded {
 			continue
@@ -218,9 +219,16 @@ func outcome(report *v1alpha1.RotationReport, elapsed time.Duration) string {
 				renewed++
 			}
 		}
+		if !item.Restarted && item.Service != certs.Admin && len(item.Certificates) > 0 {
+			running = append(running, item.Service)
+		}
 	}
 	if renewed == 0 {
 		return "Nothing was left to renew, and nothing was changed"
+	}
+	if policy == plan.RestartNever && len(running) > 0 {
+		return fmt.Sprintf("Done in %s: %s renewed on disk, nothing restarted. Until they are, these may use what they had loaded: %s",
+			took(elapsed), count(renewed, "certificate"), joinServices(certs.SortServices(running), ", "))
 	}
 	return fmt.Sprintf("Done in %s: %s renewed and proven", took(elapsed), count(renewed, "certificate"))
 }
