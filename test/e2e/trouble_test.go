@@ -174,8 +174,13 @@ func TestKilledPluginIsContinuedByTheSameCommand(t *testing.T) {
 	t.Logf("%d nodes were done by the first run and skipped by the second", skipped)
 	the.assertClusterIsWhole(t)
 
-	// Nothing is left to continue: the next one is a new rotation.
-	assert.NotEqual(t, report.ID, the.rotate(t, "--service", "etcd").ID)
+	// Nothing is left to continue: the next one would be a new rotation.
+	o := the.kubectl(t, "rotate-certs", "--service", "etcd", "--dry-run=client", "-o", "json")
+	require.Zero(t, o.exit, "%s", o)
+	var next struct{ Kind, Continues string }
+	require.NoError(t, json.Unmarshal([]byte(o.stdout), &next))
+	assert.Equal(t, "RotationPlan", next.Kind)
+	assert.Empty(t, next.Continues)
 }
 
 func TestInterruptFinishesTheNodeAtWorkAndStops(t *testing.T) {
