@@ -22,8 +22,11 @@ var nodePackages = []string{
 // tree makes the Debian system that every node starts from.
 func (c Cache) tree() (string, error) {
 	return c.part("tree", keyOf("1", suite, strings.Join(nodePackages, ",")), func(dir string) error {
-		cmd := exec.Command("debootstrap", "--variant=minbase", "--include="+strings.Join(nodePackages, ","),
-			suite, dir, debianMirror())
+		args := []string{"--variant=minbase", "--include=" + strings.Join(nodePackages, ","), suite, dir}
+		if mirror := debianMirror(); mirror != "" {
+			args = append(args, mirror)
+		}
+		cmd := exec.Command("debootstrap", args...)
 		cmd.Stdout, cmd.Stderr = c.Log, c.Log
 		if err := cmd.Run(); err != nil {
 			return fmt.Errorf("debootstrap: %w\nhint: its log is %s", err, filepath.Join(dir, "debootstrap/debootstrap.log"))
@@ -41,7 +44,7 @@ func (c Cache) tree() (string, error) {
 }
 
 // debianMirror is the archive that the host's own apt uses, which can surely
-// be reached.
+// be reached; empty leaves the choice to debootstrap.
 func debianMirror() string {
 	files, _ := filepath.Glob("/etc/apt/sources.list.d/*")
 	for _, file := range append([]string{"/etc/apt/sources.list"}, files...) {
@@ -50,7 +53,7 @@ func debianMirror() string {
 			return mirror
 		}
 	}
-	return "http://deb.debian.org/debian"
+	return ""
 }
 
 // mirrorIn finds the first archive with Debian's packages in a sources file of
