@@ -78,7 +78,7 @@ func nearest(name string) Service {
 	best, bestDistance := Service(""), 1<<30
 	for _, s := range Services() {
 		for _, candidate := range []string{string(s), strings.TrimPrefix(string(s), "kube-")} {
-			if d := editDistance(name, candidate); d < bestDistance {
+			if d := EditDistance(name, candidate); d < bestDistance {
 				best, bestDistance = s, d
 			}
 		}
@@ -89,9 +89,10 @@ func nearest(name string) Service {
 	return best
 }
 
-// editDistance counts insertions, deletions, substitutions and swaps of neighbours
-// (optimal string alignment), so that "ectd" is one slip away from "etcd".
-func editDistance(a, b string) int {
+// EditDistance counts insertions, deletions, substitutions and swaps of neighbours
+// (optimal string alignment), so that "ectd" is one slip away from "etcd". Names that
+// people mistype are compared by it.
+func EditDistance(a, b string) int {
 	d := make([][]int, len(a)+1)
 	for i := range d {
 		d[i] = make([]int, len(b)+1)
