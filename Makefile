@@ -68,6 +68,10 @@ image: ## Write the node image for linux/amd64 and linux/arm64 to dist/ (no Dock
 dist: ## Write the plugin's archives to dist/, and krew-manifest.yaml with their sums
 	@$(RELEASE) dist -version $(VERSION) -o dist -manifest krew-manifest.yaml
 
+.PHONY: generate
+generate: ## Write what follows from the API types: CustomResourceDefinitions, deep copies
+	@"$$(test/tools/build controller-gen)/controller-gen" object crd paths=./pkg/api/v1alpha1 output:crd:dir=pkg/api/v1alpha1/crds
+
 ##@ Check
 .PHONY: test
 test: fmt vet lint unit fuzz packaging ## Everything: the checks below, then e2e and e2e-odd as root on Linux

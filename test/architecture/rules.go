@@ -18,14 +18,17 @@ var rings = [][]string{
 	{"pkg/certs", "pkg/version"}, // the domain
 	{"pkg/inventory"},            // what is there
 	{"pkg/policy", "pkg/plan"},   // pure decisions
+	{"pkg/policyfile"},           // the policy of the watcher, as people write it
 	{"pkg/hostfs", "pkg/api"},    // files of a host, API types
 	{"pkg/layout", "pkg/store", "pkg/issue", "pkg/journal", "pkg/component"}, // reading and changing one node
 	{"pkg/scan", "pkg/rotate"}, // the engine on a node
 	{"pkg/fleet"},              // the engine over all nodes
 	{"pkg/kube"},               // Kubernetes adapters
-	{"plugin", "watcher"},      // front ends
-	{"cmd"},                    // programs
-	{"test"},                   // whatever tests need
+	{"watcher/bus", "watcher/agent", "watcher/metrics"}, // what the watcher is made of
+	{"watcher/controller"},
+	{"plugin", "watcher"}, // front ends
+	{"cmd"},               // programs
+	{"test"},              // whatever tests need
 }
 
 // pure are the packages that decide and do no I/O: they import the standard
@@ -42,6 +45,8 @@ var confined = []struct {
 }{
 	{"github.com/spf13/cobra", []string{"plugin", "cmd"}},
 	{"github.com/nats-io", []string{"watcher/bus"}},
+	{"github.com/cloudevents", []string{"watcher/bus"}},
+	{"github.com/prometheus/client_golang", []string{"watcher"}},
 	{"k8s.io/client-go", []string{"pkg/kube", "plugin", "watcher"}},
 	{"k8s.io/cli-runtime", []string{"pkg/kube", "plugin", "cmd"}},
 	{"sigs.k8s.io/controller-runtime", []string{"pkg/kube", "watcher"}},

@@ -1,5 +1,10 @@
-// Package v1alpha1 holds the documents that others may rely on: what `check`, a
-// rotation, `history` and `status` print with -o json and -o yaml. Fields are only ever added.
+// Package v1alpha1 holds what others may rely on: the documents that `check`, a rotation,
+// `history` and `status` print with -o json and -o yaml, and the objects through which
+// the watcher and its agents work (CustomResourceDefinitions in crds/, which "make
+// generate" writes). Fields are only ever added.
+//
+// +groupName=rotate-certs.io
+// +versionName=v1alpha1
 package v1alpha1
 
 // APIVersion of every document in this package.

@@ -1,0 +1,185 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+)
+
+// CertificateRotation asks for one rotation and tells how it went. The watcher makes
+// them by itself; anyone who may create one can do so with kubectl or Git. One that has
+// come to its end stays as it is: to rotate again, create another.
+//
+// +kubebuilder:object:generate=true
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:scope=Cluster,shortName=cr;certrot,categories=rotate-certs
+// +kubebuilder:printcolumn:name="Services",type=string,JSONPath=`.spec.services`
+// +kubebuilder:printcolumn:name="Nodes",type=string,JSONPath=`.spec.nodes`
+// +kubebuilder:printcolumn:name="Why",type=string,JSONPath=`.spec.trigger.reason`
+// +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.status.state`
+// +kubebuilder:printcolumn:name="Rotation",type=string,JSONPath=`.status.rotationID`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.message`,priority=1
+type CertificateRotation struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec CertificateRotationSpec `json:"spec"`
+	// +optional
+	Status CertificateRotationStatus `json:"status,omitempty"`
+}
+
+// CertificateRotationSpec is what to rotate; it cannot be changed afterwards.
+//
+// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a rotation cannot be changed; create another"
+// +kubebuilder:object:generate=true
+type CertificateRotationSpec struct {
+	// Services to rotate, as in "kubectl rotate-certs --service".
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=7
+	// +kubebuilder:validation:items:Enum=etcd;kubelet;kube-apiserver;kube-proxy;kube-scheduler;kube-controller-manager;admin
+	// +listType=set
+	Services []certs.Service `json:"services"`
+	// Nodes to rotate on; without it, every node.
+	// +kubebuilder:validation:MaxItems=10000
+	// +listType=set
+	// +optional
+	Nodes []string `json:"nodes,omitempty"`
+	// Restart says which components restart: always, if-needed (what does not read its
+	// files again) or never.
+	// +kubebuilder:validation:Enum=always;if-needed;never
+	// +kubebuilder:default=always
+	// +optional
+	Restart string `json:"restart,omitempty"`
+	// Validity of the new certificates, such as "2160h"; without it, as the cluster's
+	// kubeadm configuration says, else 365 days.
+	// +optional
+	Validity *metav1.Duration `json:"validity,omitempty"`
+	// MaxUnavailable is how many workers may be worked on at a time, "3" or "10%".
+	// +kubebuilder:validation:Pattern=`^[1-9][0-9]*%?$`
+	// +optional
+	MaxUnavailable string `json:"maxUnavailable,omitempty"`
+	// Timeout is how long a component may take to become healthy; one minute without it.
+	// +optional
+	Timeout *metav1.Duration `json:"timeout,omitempty"`
+	// Compromised says that the old keys are not trusted any more: the new certificates
+	// are signed with the CA's key and not through a node's own identity, and the old
+	// keys are destroyed once the new ones are proven.
+	// +optional
+	Compromised bool `json:"compromised,omitempty"`
+	// Trigger says why the watcher made this one. Absent: somebody else did.
+	// +optional
+	Trigger *RotationTrigger `json:"trigger,omitempty"`
+}
+
+// The reasons of a trigger.
+const (
+	TriggerExpiring    = "Expiring"
+	TriggerCompromised = "Compromised"
+)
+
+// RotationTrigger is why the watcher started a rotation.
+//
+// +kubebuilder:object:generate=true
+type RotationTrigger struct {
+	// Reason is Expiring or Compromised.
+	// +kubebuilder:validation:Enum=Expiring;Compromised
+	Reason string `json:"reason"`
+	// Fingerprints are those (SHA-256, hex) of the certificates that are to go. Where none
+	// of them is on a node any more, there is nothing left to do.
+	// +kubebuilder:validation:MaxItems=20000
+	// +listType=set
+	// +optional
+	Fingerprints []string `json:"fingerprints,omitempty"`
+	// Attempt counts from 1.
+	// +kubebuilder:validation:Minimum=1
+	Attempt int32 `json:"attempt"`
+	// EventID is the event's that asked for it.
+	// +optional
+	EventID string `json:"eventID,omitempty"`
+	// Marks are the CompromisedCertificates behind it.
+	// +listType=set
+	// +optional
+	Marks []string `json:"marks,omitempty"`
+}
+
+// RotationState is how far a CertificateRotation is, in a word.
+type RotationState string
+
+// The states. A rotation that is Interrupted goes on by itself.
+const (
+	StatePending     RotationState = "Pending"     // accepted, not begun: another one runs
+	StateRunning     RotationState = "Running"     // nodes are worked on
+	StateInterrupted RotationState = "Interrupted" // its watcher ended; the next one goes on
+	StateSucceeded   RotationState = "Succeeded"   // done and proven, or nothing was left to do
+	StateRolledBack  RotationState = "RolledBack"  // stopped; the failing node is as it was
+	StateFailed      RotationState = "Failed"      // stopped before anything was changed on the failing node
+	StateNeedsPerson RotationState = "NeedsPerson" // a node is neither provably old nor new
+)
+
+// The condition types of a CertificateRotation. Succeeded is Unknown until the end;
+// Failed is its opposite, so that either can be waited for.
+const (
+	ConditionRunning   = "Running"
+	ConditionSucceeded = "Succeeded"
+	ConditionFailed    = "Failed"
+)
+
+// CertificateRotationStatus is how it goes.
+//
+// +kubebuilder:object:generate=true
+type CertificateRotationStatus struct {
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// +optional
+	State RotationState `json:"state,omitempty"`
+	// RotationID is what "kubectl rotate-certs history" knows it by.
+	// +optional
+	RotationID string `json:"rotationID,omitempty"`
+	// +optional
+	StartTime *metav1.Time `json:"startTime,omitempty"`
+	// +optional
+	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
+	// Message says in a sentence how it stands, and why.
+	// +optional
+	Message string `json:"message,omitempty"`
+	// +listType=map
+	// +listMapKey=type
+	// +optional
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// Nodes is how each node stands.
+	// +listType=map
+	// +listMapKey=node
+	// +optional
+	Nodes []RotationNodeStatus `json:"nodes,omitempty"`
+	// Notes are what a person should know afterwards: what an old certificate still opens
+	// and until when, what could not be proven.
+	// +listType=atomic
+	// +optional
+	Notes []string `json:"notes,omitempty"`
+}
+
+// RotationNodeStatus is one node's part.
+//
+// +kubebuilder:object:generate=true
+type RotationNodeStatus struct {
+	Node string `json:"node"`
+	// Phase is what the node is in: waiting, starting, staging, staged, working, proven,
+	// undoing, undone, failed or skipped.
+	Phase string `json:"phase"`
+	// +optional
+	Message string `json:"message,omitempty"`
+	// +optional
+	LastTransitionTime metav1.Time `json:"lastTransitionTime,omitempty"`
+}
+
+// CertificateRotationList is a list of rotations.
+//
+// +kubebuilder:object:generate=true
+// +kubebuilder:object:root=true
+type CertificateRotationList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []CertificateRotation `json:"items"`
+}

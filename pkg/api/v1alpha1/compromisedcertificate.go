@@ -1,0 +1,109 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+)
+
+// CompromisedCertificate states that the private keys of a service's certificates are in
+// wrong hands, or may be: a fact that no certificate shows. The watcher rotates them at
+// once. RBAC says who may state it, the audit log who did.
+//
+// +kubebuilder:object:generate=true
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:scope=Cluster,shortName=cc,categories=rotate-certs
+// +kubebuilder:printcolumn:name="Service",type=string,JSONPath=`.spec.service`
+// +kubebuilder:printcolumn:name="Nodes",type=string,JSONPath=`.spec.nodes`
+// +kubebuilder:printcolumn:name="Replaced",type=string,JSONPath=`.status.conditions[?(@.type=="Replaced")].status`
+// +kubebuilder:printcolumn:name="Rotation",type=string,JSONPath=`.status.rotation`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.spec.reason`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type CompromisedCertificate struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec CompromisedCertificateSpec `json:"spec"`
+	// +optional
+	Status CompromisedCertificateStatus `json:"status,omitempty"`
+}
+
+// CompromisedCertificateSpec says what is compromised; it cannot be changed afterwards.
+//
+// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a mark cannot be changed; remove it and make another"
+// +kubebuilder:object:generate=true
+type CompromisedCertificateSpec struct {
+	// Service that holds the keys.
+	// +kubebuilder:validation:Enum=etcd;kubelet;kube-apiserver;kube-proxy;kube-scheduler;kube-controller-manager;admin
+	Service certs.Service `json:"service"`
+	// Nodes on which they lie; without it, every node.
+	// +kubebuilder:validation:MaxItems=10000
+	// +listType=set
+	// +optional
+	Nodes []string `json:"nodes,omitempty"`
+	// Fingerprint (SHA-256, hex) of the one certificate that is meant; without it, all of
+	// the service.
+	// +kubebuilder:validation:Pattern=`^[0-9a-f]{64}$`
+	// +optional
+	Fingerprint string `json:"fingerprint,omitempty"`
+	// Reason in a person's words. It appears in events and messages.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	Reason string `json:"reason"`
+}
+
+// The condition types of a CompromisedCertificate.
+const (
+	// ConditionAccepted is True once status.certificates says what the mark means, and
+	// False where it means nothing.
+	ConditionAccepted = "Accepted"
+	// ConditionReplaced is True once none of status.certificates is on a node any more.
+	ConditionReplaced = "Replaced"
+)
+
+// CompromisedCertificateStatus is what was found to be compromised, and what became of it.
+//
+// +kubebuilder:object:generate=true
+type CompromisedCertificateStatus struct {
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// Certificates are what the mark meant when it was seen first: what is issued later is
+	// not compromised by it.
+	// +listType=atomic
+	// +optional
+	Certificates []CompromisedRef `json:"certificates,omitempty"`
+	// Rotation is the newest CertificateRotation that this mark has caused.
+	// +optional
+	Rotation string `json:"rotation,omitempty"`
+	// Residual says what the old certificates still open, until when, and what stops it:
+	// Kubernetes cannot revoke them.
+	// +listType=atomic
+	// +optional
+	Residual []string `json:"residual,omitempty"`
+	// +listType=map
+	// +listMapKey=type
+	// +optional
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// CompromisedRef is one compromised certificate.
+//
+// +kubebuilder:object:generate=true
+type CompromisedRef struct {
+	Node              string        `json:"node"`
+	Service           certs.Service `json:"service"`
+	Name              string        `json:"name"`
+	FingerprintSHA256 string        `json:"fingerprintSHA256"`
+	NotAfter          metav1.Time   `json:"notAfter"`
+}
+
+// CompromisedCertificateList is a list of marks.
+//
+// +kubebuilder:object:generate=true
+// +kubebuilder:object:root=true
+type CompromisedCertificateList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []CompromisedCertificate `json:"items"`
+}

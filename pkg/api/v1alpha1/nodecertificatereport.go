@@ -1,0 +1,129 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+)
+
+// NodeCertificateReport is what the agent on a node sees of that node's certificates. It
+// has the node's name and is owned by the node. It is written by nobody but that node's
+// agent, so it is a hint: whoever acts on it looks at the node again. It holds nothing
+// secret.
+//
+// +kubebuilder:object:generate=true
+// +kubebuilder:object:root=true
+// +kubebuilder:resource:scope=Cluster,shortName=ncr,categories=rotate-certs
+// +kubebuilder:printcolumn:name="Earliest expiry",type=string,JSONPath=`.summary.earliestExpiry`
+// +kubebuilder:printcolumn:name="Certificate",type=string,JSONPath=`.summary.earliestCertificate`
+// +kubebuilder:printcolumn:name="Certificates",type=integer,JSONPath=`.summary.certificates`
+// +kubebuilder:printcolumn:name="Problems",type=integer,JSONPath=`.summary.problems`
+// +kubebuilder:printcolumn:name="Seen",type=string,JSONPath=`.summary.observedAt`,priority=1
+type NodeCertificateReport struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Summary ReportSummary `json:"summary"`
+	// Certificates are those with a private key on the node.
+	// +kubebuilder:validation:MaxItems=500
+	// +listType=atomic
+	// +optional
+	Certificates []ReportedCertificate `json:"certificates,omitempty"`
+	// +kubebuilder:validation:MaxItems=100
+	// +listType=atomic
+	// +optional
+	Authorities []ReportedAuthority `json:"authorities,omitempty"`
+	// NotInspected is what could not be looked at.
+	// +kubebuilder:validation:MaxItems=500
+	// +listType=atomic
+	// +optional
+	NotInspected []ReportedGap `json:"notInspected,omitempty"`
+}
+
+// ReportSummary is what a person looks for first. Its times are texts (RFC 3339, UTC):
+// kubectl prints dates of the future as "<invalid>".
+//
+// +kubebuilder:object:generate=true
+type ReportSummary struct {
+	// EarliestExpiry is when the first certificate ends. Empty where there is none.
+	// +optional
+	EarliestExpiry string `json:"earliestExpiry,omitempty"`
+	// EarliestCertificate is which, "service/name".
+	// +optional
+	EarliestCertificate string `json:"earliestCertificate,omitempty"`
+	Certificates        int32  `json:"certificates"`
+	// Problems counts what is invalid, not served, or could not be looked at. What a
+	// clock alone changes (expiring, expired) is not counted: reports change only when
+	// the node does.
+	Problems   int32  `json:"problems"`
+	ObservedAt string `json:"observedAt"`
+	// ProgramVersion is the agent's.
+	// +optional
+	ProgramVersion string `json:"programVersion,omitempty"`
+}
+
+// ReportedCertificate is one certificate on the node.
+//
+// +kubebuilder:object:generate=true
+type ReportedCertificate struct {
+	Service certs.Service `json:"service"`
+	// Name is its role as kubeadm names it: "apiserver", "etcd-peer", "admin.conf".
+	Name string `json:"name"`
+	// +kubebuilder:validation:MaxLength=4096
+	Path string `json:"path"`
+	// User is the entry in a kubeconfig.
+	// +optional
+	User              string      `json:"user,omitempty"`
+	Subject           string      `json:"subject"`
+	Issuer            string      `json:"issuer"`
+	SerialNumber      string      `json:"serialNumber"`      // lower-case hex
+	FingerprintSHA256 string      `json:"fingerprintSHA256"` // lower-case hex; empty: it cannot be parsed
+	NotBefore         metav1.Time `json:"notBefore"`
+	NotAfter          metav1.Time `json:"notAfter"`
+	// +optional
+	SANs []string `json:"sans,omitempty"`
+	// SelfManaged says that its component renews it by itself too.
+	// +optional
+	SelfManaged bool `json:"selfManaged,omitempty"`
+	// Reason says what is wrong with it whatever the time: it does not fit its key, an
+	// endpoint serves another one. Empty: nothing.
+	// +optional
+	Reason string `json:"reason,omitempty"`
+}
+
+// ReportedAuthority is the certificate of a certificate authority on the node.
+//
+// +kubebuilder:object:generate=true
+type ReportedAuthority struct {
+	Name              string      `json:"name"` // its common name
+	Path              string      `json:"path"`
+	Subject           string      `json:"subject"`
+	SerialNumber      string      `json:"serialNumber"`
+	FingerprintSHA256 string      `json:"fingerprintSHA256"`
+	NotBefore         metav1.Time `json:"notBefore"`
+	NotAfter          metav1.Time `json:"notAfter"`
+	// HasKey says that its private key lies on this node.
+	// +optional
+	HasKey bool `json:"hasKey,omitempty"`
+}
+
+// ReportedGap is something that could not be looked at.
+//
+// +kubebuilder:object:generate=true
+type ReportedGap struct {
+	// +optional
+	Service certs.Service `json:"service,omitempty"`
+	// +optional
+	Path   string `json:"path,omitempty"`
+	Reason string `json:"reason"`
+}
+
+// NodeCertificateReportList is a list of reports.
+//
+// +kubebuilder:object:generate=true
+// +kubebuilder:object:root=true
+type NodeCertificateReportList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []NodeCertificateReport `json:"items"`
+}
