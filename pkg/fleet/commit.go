@@ -209,5 +209,6 @@ func (r *run) order(kind plan.OrderKind, w *worker) plan.Order {
 	return plan.Order{
 		Kind: kind, Rotation: r.ID, Token: w.token, Scope: r.scope, StartTime: r.Start, Restart: r.Request.Restart,
 		ValiditySeconds: int64(r.Request.Validity / time.Second), TimeoutSeconds: int64(r.Timeout / time.Second),
+		Compromised: r.Request.Compromised,
 	}
 }

@@ -27,10 +27,12 @@ type Past struct {
 	ID       string
 	Services []certs.Service
 	Only     []string // the nodes that it was restricted to; empty: all
-	Start    time.Time
-	Last     time.Time // of the newest record
-	Standing Standing
-	Nodes    []PastNode // by name
+	// Compromised says that it distrusts the old keys.
+	Compromised bool
+	Start       time.Time
+	Last        time.Time // of the newest record
+	Standing    Standing
+	Nodes       []PastNode // by name
 	// Continued says that the same command continues it, see Words.
 	Continued bool
 }
@@ -67,7 +69,7 @@ func Remembered(nodes []inventory.Node, now time.Time) []Past {
 	for i := range out {
 		p := &out[i]
 		slices.SortFunc(p.Nodes, func(a, b PastNode) int { return strings.Compare(a.Node, b.Node) })
-		p.Services, p.Only = parseScope(scopes[p.ID])
+		p.Services, p.Only, p.Compromised = parseScope(scopes[p.ID])
 		p.Standing = standing(p.Nodes)
 		unfinished := FindUnfinished(nodes, scopes[p.ID], now)
 		p.Continued = len(p.Services) > 0 && unfinished != nil && unfinished.ID == p.ID
@@ -100,20 +102,21 @@ func standing(nodes []PastNode) Standing {
 var nodeName = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`)
 
 // parseScope is Request.Scope backwards; nothing where it is none of ours.
-func parseScope(scope string) (services []certs.Service, nodes []string) {
+func parseScope(scope string) (services []certs.Service, nodes []string, compromised bool) {
 	list, only, restricted := strings.Cut(scope, ";nodes=")
+	list, compromised = strings.CutSuffix(list, distrusts)
 	names, ours := strings.CutPrefix(list, "services=")
 	services, err := certs.ParseServices(strings.Split(names, ","))
 	if !ours || err != nil {
-		return nil, nil
+		return nil, nil, false
 	}
 	if restricted {
 		nodes = strings.Split(only, ",")
 	}
 	if slices.ContainsFunc(nodes, func(n string) bool { return !nodeName.MatchString(n) }) {
-		return nil, nil
+		return nil, nil, false
 	}
-	return services, nodes
+	return services, nodes, compromised
 }
 
 // Words are the arguments that ask for the same scope again.
@@ -131,6 +134,9 @@ func (p Past) Words() string {
 	}
 	if len(p.Only) > 0 {
 		words += " --node " + strings.Join(p.Only, ",")
+	}
+	if p.Compromised {
+		words += " --compromised"
 	}
 	return words
 }

@@ -59,6 +59,7 @@ func TestWords(t *testing.T) {
 	for scope, want := range map[string]string{
 		Request{Services: certs.Services()}.Scope():                                                          "--all",
 		Request{Services: []certs.Service{certs.Kubelet, certs.Etcd}, Nodes: []string{"w.2", "cp1"}}.Scope(): "--service etcd,kubelet --node cp1,w.2",
+		Request{Services: []certs.Service{certs.Etcd}, Nodes: []string{"cp1"}, Compromised: true}.Scope():    "--service etcd --node cp1 --compromised",
 		"":                               "",
 		"services=":                      "",
 		"services=etcd;reboot":           "",
@@ -69,7 +70,7 @@ func TestWords(t *testing.T) {
 		"services=etcd;nodes=a;nodes=b;": "",
 	} {
 		got := Past{}
-		got.Services, got.Only = parseScope(scope)
+		got.Services, got.Only, got.Compromised = parseScope(scope)
 		assert.Equal(t, want, got.Words(), "%q", scope)
 	}
 }

@@ -23,11 +23,18 @@ func (r Request) Scope() string {
 	nodes := slices.Clone(r.Nodes)
 	slices.Sort(nodes)
 	scope := "services=" + strings.Join(slices.Compact(services), ",")
+	if r.Compromised {
+		// Not to be continued by, or to continue, a rotation that trusts the old keys.
+		scope += distrusts
+	}
 	if len(nodes) > 0 {
 		scope += ";nodes=" + strings.Join(slices.Compact(nodes), ",")
 	}
 	return scope
 }
+
+// distrusts is what the scope of a rotation of compromised keys says.
+const distrusts = ";compromised"
 
 // Unfinished is a rotation that did not come to its end.
 type Unfinished struct {

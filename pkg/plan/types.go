@@ -29,6 +29,10 @@ type Request struct {
 	// MaxUnavailable is a number ("3") or a percentage ("10%") of the workers that
 	// may be worked on at a time; rounded down, at least 1.
 	MaxUnavailable string
+	// Compromised says that the old keys may be in wrong hands: the new certificates are
+	// signed with the CA's key and not through a node's own identity, and the old keys
+	// are destroyed once the new ones are proven.
+	Compromised bool
 }
 
 // Plan is an ordered list of waves. Steps of one wave may run at the same time;
@@ -125,9 +129,10 @@ type Order struct {
 	Restart         RestartPolicy `json:"restart,omitempty"`  // Stage
 	ValiditySeconds int64         `json:"validitySeconds,omitempty"`
 	Issued          *Issued       `json:"issued,omitempty"` // Issued
-	// DestroyOldKeys (Stage) is for compromised keys: once the new certificates are
-	// proven, the backups' private keys are destroyed. There is no way back then.
-	DestroyOldKeys bool `json:"destroyOldKeys,omitempty"`
+	// Compromised (Stage) distrusts the old keys: nothing is asked for in the name of the
+	// node's own identity, and once the new certificates are proven the old private keys
+	// are destroyed. There is no way back then.
+	Compromised bool `json:"compromised,omitempty"`
 	// TimeoutSeconds bounds how long a component may take to become healthy.
 	TimeoutSeconds int64 `json:"timeoutSeconds,omitempty"`
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
@@ -229,17 +230,61 @@ func TestCompromisedKeysAreDestroyedAfterProof(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
 		e, r := n.engine()
-		n.order(plan.Order{Kind: plan.OrderStage, Step: n.step(plan.RestartAlways, certs.Etcd), Restart: plan.RestartAlways, DestroyOldKeys: true})
+		n.distrust(certs.Etcd, certs.Kubelet)
 		r.orderAfter(n, journal.Staged, commitOrder)
 		r.orderAfter(n, journal.Committed, finish)
 		if err := run(t, t.Context(), e); err != nil {
 			t.Fatal(err)
 		}
-		n.isAll(true, certs.Etcd)
-		if _, err := os.Stat(n.state("backup/2")); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("the backup of compromised keys is still there: %v", err)
-		}
+		n.isAll(true, certs.Etcd, certs.Kubelet)
+		n.noOldKeys()
 	})
+}
+
+// A process that ends right after the proof has destroyed nothing yet; the next one does.
+func TestCompromisedKeysAreDestroyedAlsoAcrossACrash(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFakeNode(t)
+		e, r := n.engine()
+		n.distrust(certs.Etcd, certs.Kubelet)
+		r.orderAfter(n, journal.Staged, commitOrder)
+		hook := r.hook
+		r.hook = func(rec journal.Record) {
+			hook(rec)
+			if rec.Kind == journal.Committed {
+				n.kill()
+			}
+		}
+		if err := run(t, t.Context(), e); !errors.Is(err, errKilled) {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(n.state("backup/2")); err != nil {
+			t.Fatalf("killed too late to prove anything: %v", err)
+		}
+		n.dead = false
+		e, _ = n.engine()
+		e.Idle = time.Second
+		if err := e.Run(t.Context(), "0ther"); err != nil {
+			t.Fatal(err)
+		}
+		n.noOldKeys()
+	})
+}
+
+// distrust orders a rotation of compromised keys.
+func (n *fakeNode) distrust(services ...certs.Service) {
+	n.order(plan.Order{Kind: plan.OrderStage, Step: n.step(plan.RestartAlways, services...), Restart: plan.RestartAlways, Compromised: true})
+}
+
+// noOldKeys fails where an old key is still on the node.
+func (n *fakeNode) noOldKeys() {
+	n.t.Helper()
+	if _, err := os.Stat(n.state("backup/2")); !errors.Is(err, fs.ErrNotExist) {
+		n.t.Errorf("the backup of compromised keys is still there: %v", err)
+	}
+	if _, err := os.Stat(n.tree.Local(n.tree.KubeletCurrent)); !errors.Is(err, fs.ErrNotExist) {
+		n.t.Errorf("the kubelet's old key is still there: %v", err)
+	}
 }
 
 func TestAnExpiredClusterCanBeRotated(t *testing.T) {

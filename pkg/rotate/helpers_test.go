@@ -169,12 +169,17 @@ func (n *fakeNode) killAt(r *records, count int) {
 		now := len(r.all) >= count
 		r.mu.Unlock()
 		if now {
-			n.mu.Lock()
-			n.dead = true
-			n.mu.Unlock()
-			runtime.Goexit()
+			n.kill()
 		}
 	}
+}
+
+// kill ends the process whose goroutine calls this.
+func (n *fakeNode) kill() {
+	n.mu.Lock()
+	n.dead = true
+	n.mu.Unlock()
+	runtime.Goexit()
 }
 
 // proven says whether there is evidence of a kind for the certificate in whose ID a

@@ -63,6 +63,28 @@ func (s *session) recoverAll(ctx context.Context, current string) error {
 				return err
 			}
 		}
+		if err := s.destroyLeft(r, records); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// destroyLeft destroys the compromised keys of a commit that was proven, and whose
+// process ended before it had done so.
+func (s *session) destroyLeft(r *statedir.Rotation, records []journal.Record) error {
+	for _, rec := range records {
+		if rec.Kind != journal.Committed {
+			continue
+		}
+		backup := backupDir(r, rec.Order)
+		t, err := loadTransaction(backup)
+		if err != nil || !t.DestroyOldKeys {
+			continue // gone, which is how it should be; or kept on purpose
+		}
+		if err := s.destroyOldKeys(t, backup); err != nil {
+			return err
+		}
 	}
 	return nil
 }

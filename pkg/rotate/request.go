@@ -58,7 +58,7 @@ func (s *session) request(ctx context.Context, node inventory.Node, c inventory.
 		return store.Material{}, err
 	}
 	if name == "" && !needed {
-		name, err = s.post(ctx, csr, localAuthority(node, c) != nil, l)
+		name, err = s.ask(ctx, csr, localAuthority(node, c) != nil, o.Compromised, l)
 	}
 	r := issue.Request{Old: old.Chain, Key: key, Validity: time.Duration(o.ValiditySeconds) * time.Second, Now: s.now()}
 	var chain []*x509.Certificate
@@ -89,6 +89,14 @@ func localAuthority(node inventory.Node, c inventory.Certificate) *inventory.Iss
 	return nil
 }
 
+// ask asks for a signature in the node's own name, unless that name is distrusted.
+func (s *session) ask(ctx context.Context, csr journal.CSR, here, distrusted bool, l *log) (name string, err error) {
+	if distrusted {
+		return s.askElsewhere(csr, here, errors.New("the node's own identity is not trusted any more"), l)
+	}
+	return s.post(ctx, csr, here, l)
+}
+
 // post asks in the node's own name and returns the request's name. Where that identity
 // cannot ask it fails with errSignHere if that can be done; else an administrator is
 // called for, and the name is empty.
@@ -109,6 +117,12 @@ func (s *session) post(ctx context.Context, csr journal.CSR, here bool, l *log) 
 	if ctx.Err() != nil {
 		return "", ctx.Err()
 	}
+	return s.askElsewhere(csr, here, cause, l)
+}
+
+// askElsewhere has the request signed without the node's own identity: with the
+// authority's key where that is here, else by an administrator.
+func (s *session) askElsewhere(csr journal.CSR, here bool, cause error, l *log) (name string, err error) {
 	if here {
 		return "", errSignHere
 	}

@@ -147,6 +147,34 @@ func TestWhereTheAuthoritysKeyIsNobodyNeedBeAsked(t *testing.T) {
 	})
 }
 
+// TestACompromisedIdentityIsNotUsed: whoever stole it could ask as well.
+func TestACompromisedIdentityIsNotUsed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFakeNode(t)
+		e, r := n.engine()
+		a := &api{n: n}
+		n.throughAPI(e, a)
+		n.distrust(certs.Kubelet)
+		r.orderAfter(n, journal.Staged, commitOrder)
+		r.orderAfter(n, journal.Committed, finish)
+		hook := r.hook
+		r.hook = func(rec journal.Record) {
+			if rec.Kind == journal.CSRNeeded {
+				n.order(plan.Order{Kind: plan.OrderIssued, Issued: &plan.Issued{TargetID: rec.CSR.TargetID, PEM: n.sign(rec.CSR.PEM, nil)}})
+			}
+			hook(rec)
+		}
+		if err := run(t, t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+		if len(a.posted) > 0 || len(r.of(journal.CSRNeeded)) != 1 || r.last().Kind != journal.Finished {
+			t.Errorf("posted %d, records: %s", len(a.posted), r.kinds())
+		}
+		n.isAll(true, certs.Kubelet)
+		n.noOldKeys()
+	})
+}
+
 func TestAnAdministratorIsAskedAlsoAcrossARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)

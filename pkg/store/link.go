@@ -16,6 +16,7 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/hostfs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
 const (
@@ -170,4 +171,46 @@ func (l *currentLink) clean(root hostfs.Root) error {
 		}
 	}
 	return removeIfThere(tempName(l.local))
+}
+
+// DestroySuperseded overwrites and removes the files that hold earlier keys of a
+// Combined store and lie beside the one in use, as a kubelet leaves them behind. See
+// [DestroyBackup] for what overwriting is worth. Other stores have none.
+func DestroySuperseded(root hostfs.Root, s inventory.Store) error {
+	if s.Kind != inventory.Combined {
+		return nil
+	}
+	link, err := findLink(root, s.Cert)
+	if err != nil || link == nil {
+		return err
+	}
+	names, err := link.datedFiles(root)
+	if err != nil {
+		return err
+	}
+	dir := filepath.Dir(link.target)
+	for _, name := range names {
+		host := filepath.Join(dir, name)
+		if host == link.target {
+			continue
+		}
+		local, err := root.LocalNoFollow(host)
+		if err != nil {
+			return err
+		}
+		if info, err := os.Lstat(local); err != nil || !info.Mode().IsRegular() {
+			continue // not a file of the kubelet's
+		}
+		if err := overwrite(local); err != nil {
+			return fmt.Errorf("destroy %q: %w", host, err)
+		}
+		if err := os.Remove(local); err != nil {
+			return fmt.Errorf("destroy %q: %w", host, bare(err))
+		}
+	}
+	local, err := root.Local(dir)
+	if err != nil {
+		return err
+	}
+	return syncDir(local)
 }
