@@ -12,6 +12,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/prepare"
 )
 
 // checkOptions are the flags of check, and what Complete makes of them.
@@ -111,22 +112,22 @@ func (o *checkOptions) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	chosen, err := selectNodes(all, o.nodes, o.now())
+	chosen, err := prepare.Choose(all, o.nodes, o.now())
 	if err != nil {
 		return err
 	}
-	nodes, missing, err := c.Scanner.Scan(ctx, chosen.names)
+	nodes, missing, err := c.Scanner.Scan(ctx, chosen.Names)
 	if err != nil {
 		return err
 	}
-	missing = append(chosen.excluded, missing...)
-	unknown := noneScanned(nodes, missing)
+	missing = append(chosen.Excluded, missing...)
+	unknown := prepare.NoneScanned(nodes, missing)
 	if unknown != nil && (o.format == formatTable || o.format == formatWide) {
 		return unknown // the error says all that a table could
 	}
 	now := o.now()
 	list := certificateList(nodes, missing, listOptions{
-		services: o.wanted, within: time.Duration(o.within), now: now, whole: len(o.nodes) == 0, managed: chosen.managed, members: all,
+		services: o.wanted, within: time.Duration(o.within), now: now, whole: len(o.nodes) == 0, managed: chosen.Managed, members: all,
 	})
 	var text bytes.Buffer
 	if err := printList(&text, o.format, list, now); err != nil {

@@ -193,6 +193,9 @@ func (s *fakeSession) write(kind journal.Kind, change func(*journal.Record)) {
 
 func (s *fakeSession) Order(_ context.Context, o plan.Order) error {
 	s.note("%s %s for %s", o.Kind, s.node, time.Duration(o.ValiditySeconds)*time.Second)
+	if o.Compromised {
+		s.note("%s %s compromised", o.Kind, s.node)
+	}
 	switch o.Kind {
 	case plan.OrderStage:
 		s.write(journal.Staged, nil)

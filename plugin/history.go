@@ -90,11 +90,11 @@ func (o *looker) runOne(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	logs, missing, err := c.journals.Journals(ctx, chosen.names, id)
+	logs, missing, err := c.journals.Journals(ctx, chosen.Names, id)
 	if err != nil {
 		return err
 	}
-	missing = append(chosen.excluded, missing...)
+	missing = append(chosen.Excluded, missing...)
 	logs = slices.DeleteFunc(logs, func(l journal.Log) bool { return len(l.Records) == 0 })
 	if len(logs) == 0 {
 		unread := ""

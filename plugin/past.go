@@ -11,6 +11,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/prepare"
 )
 
 // looker is what the commands that only look back share: flags, and what Complete
@@ -37,30 +38,30 @@ func (o *looker) complete() error {
 }
 
 // open connects and chooses the nodes.
-func (o *looker) open(ctx context.Context, use kube.Use) (*cluster, selection, error) {
+func (o *looker) open(ctx context.Context, use kube.Use) (*cluster, prepare.Selection, error) {
 	c, err := o.dial(o.conn)
 	if err != nil {
-		return nil, selection{}, err
+		return nil, prepare.Selection{}, err
 	}
 	if err := c.api.Permitted(ctx, use); err != nil {
-		return nil, selection{}, err
+		return nil, prepare.Selection{}, err
 	}
 	all, err := c.api.Nodes(ctx)
 	if err != nil {
-		return nil, selection{}, err
+		return nil, prepare.Selection{}, err
 	}
-	chosen, err := selectNodes(all, o.nodes, o.now())
+	chosen, err := prepare.Choose(all, o.nodes, o.now())
 	return c, chosen, err
 }
 
 // remembered scans the nodes and returns what they remember, newest first.
-func (o *looker) remembered(ctx context.Context, c *cluster, chosen selection) ([]v1alpha1.PastRotation, []v1alpha1.NotInspected, error) {
-	nodes, missing, err := c.Scanner.Scan(ctx, chosen.names)
+func (o *looker) remembered(ctx context.Context, c *cluster, chosen prepare.Selection) ([]v1alpha1.PastRotation, []v1alpha1.NotInspected, error) {
+	nodes, missing, err := c.Scanner.Scan(ctx, chosen.Names)
 	if err != nil {
 		return nil, nil, err
 	}
-	missing = append(chosen.excluded, missing...)
-	if err := noneScanned(nodes, missing); err != nil {
+	missing = append(chosen.Excluded, missing...)
+	if err := prepare.NoneScanned(nodes, missing); err != nil {
 		return nil, nil, err
 	}
 	for _, n := range nodes {

@@ -44,6 +44,7 @@ type rotateOptions struct {
 	timeout     durationFlag
 	interactive bool
 	force       bool
+	compromised bool
 	output      string
 
 	request plan.Request
@@ -66,6 +67,7 @@ func (o *rotateOptions) addFlags(cmd *cobra.Command) {
 	f.Var(&o.timeout, "timeout", "How long a component may take to become healthy")
 	f.BoolVar(&o.interactive, "interactive", false, "Ask before anything is changed")
 	f.BoolVar(&o.force, "force", false, "Go on in spite of a sick cluster; the plan, the progress and the report say of what")
+	f.BoolVar(&o.compromised, "compromised", false, "The old keys may be in wrong hands: sign with the CA's key, not through a node's identity, and destroy the old keys after the proof")
 	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(formats, ", "))
 	o.addPodFlags(f)
 	complete(cmd, "service", completeServices)
@@ -83,7 +85,7 @@ func (o *rotateOptions) Complete(cmd *cobra.Command) error {
 	}
 	o.request = plan.Request{
 		Nodes: nodes, Restart: plan.RestartPolicy(o.restart),
-		Validity: time.Duration(o.validity), MaxUnavailable: o.unavailable,
+		Validity: time.Duration(o.validity), MaxUnavailable: o.unavailable, Compromised: o.compromised,
 	}
 	if o.all {
 		o.request.Services = certs.Services()
@@ -111,6 +113,8 @@ func (o *rotateOptions) Validate() error {
 		return fmt.Errorf("unknown --restart %q\nwant one of: %s", o.restart, strings.Join(restartPolicies, ", "))
 	case o.request.Validity != 0 && o.request.Validity < minValidity:
 		return fmt.Errorf("--validity %s is too short: at least %s, or the certificate ends before its rotation", spell(o.request.Validity), spell(minValidity))
+	case o.compromised && o.request.Restart == plan.RestartNever:
+		return errors.New("--compromised needs restarts: what keeps running keeps the old key\nleave --restart out, or give --restart=if-needed")
 	case o.interactive && !o.terminal.in:
 		return errors.New("--interactive needs a terminal to ask on\nleave it out, or look with --dry-run=client first")
 	}
@@ -135,4 +139,14 @@ func trimmed(in []string) []string {
 		}
 	}
 	return out
+}
+
+// nodesAsked are the nodes that --node names. Given, it must name one: an empty
+// variable in a script must not mean every node.
+func nodesAsked(cmd *cobra.Command, given []string) ([]string, error) {
+	nodes := trimmed(given)
+	if len(nodes) == 0 && cmd.Flags().Changed("node") {
+		return nil, errors.New("--node names no node\nleave it out to mean every node")
+	}
+	return nodes, nil
 }

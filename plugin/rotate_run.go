@@ -12,18 +12,10 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/fleet"
-	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/prepare"
 )
-
-// prepared is a rotation that is ready to start.
-type prepared struct {
-	nodes      []inventory.Node // all that were scanned
-	plan       plan.Plan
-	unfinished *plan.Unfinished
-	id         string
-}
 
 // Run looks at the cluster, says what will happen, and does it.
 func (o *rotateOptions) Run(ctx context.Context) error {
@@ -35,9 +27,12 @@ func (o *rotateOptions) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	document := rotationPlan(p.plan, p.nodes, o.request, p.unfinished, o.now())
+	document := rotationPlan(p.Plan, p.Nodes, o.request, p.Unfinished, o.now())
 	if o.force {
 		document.Force, document.Effects = true, append([]string{forceMeans}, document.Effects...)
+	}
+	if o.compromised {
+		document.Effects = append([]string{compromisedMeans}, document.Effects...)
 	}
 	if dryRun(o.dryRun) != dryRunNone {
 		return o.runDry(ctx, c, p, document)
@@ -52,109 +47,45 @@ func (o *rotateOptions) Run(ctx context.Context) error {
 }
 
 // prepare asks everything that a plan needs, and changes nothing.
-func (o *rotateOptions) prepare(ctx context.Context, c *cluster) (prepared, error) {
-	if err := c.api.Permitted(ctx, kube.UseRotate); err != nil {
-		return prepared{}, err
+func (o *rotateOptions) prepare(ctx context.Context, c *cluster) (prepare.Rotation, error) {
+	r, err := prepare.For(ctx, c.api, c.Scanner, o.request, prepare.Options{
+		Now:     o.now(),
+		Looking: func(nodes int) { note(o.ErrOut, fmt.Sprintf("Looking at %s …", count(nodes, "node"))) },
+		Look:    o.connectionFlags.command() + " check",
+	})
+	if err == nil {
+		o.request = r.Request
 	}
-	all, err := c.api.Nodes(ctx)
-	if err != nil {
-		return prepared{}, err
-	}
-	chosen, err := selectNodes(all, o.request.Nodes, o.now())
-	if err != nil {
-		return prepared{}, err
-	}
-	if err := refuseAway(o.request.Nodes, chosen.excluded); err != nil {
-		return prepared{}, err
-	}
-	names := chosen.withControlPlane(all, o.now())
-	note(o.ErrOut, fmt.Sprintf("Looking at %s …", count(len(names), "node")))
-	nodes, missing, err := c.Scanner.Scan(ctx, names)
-	if err != nil {
-		return prepared{}, err
-	}
-	if err := refuseAway(o.request.Nodes, missing); err != nil {
-		return prepared{}, err
-	}
-	missing = append(chosen.excluded, missing...)
-	if err := noneScanned(nodes, missing); err != nil {
-		return prepared{}, err
-	}
-	if o.request.Validity == 0 {
-		if o.request.Validity, err = c.api.DefaultValidity(ctx); err != nil {
-			return prepared{}, err
-		}
-	}
-	p := prepared{nodes: nodes, unfinished: plan.FindUnfinished(nodes, o.request.Scope(), o.now())}
-	if p.plan, err = plan.Build(nodes, o.request, p.unfinished); err != nil {
-		return prepared{}, o.explainNothing(err, nodes, missing)
-	}
-	p.plan.NotInspected = append(p.plan.NotInspected, missing...)
-	if p.id = fleet.NewID(); p.unfinished != nil {
-		p.id = p.unfinished.ID
-	}
-	return p, nil
-}
-
-// explainNothing says where the services are, when no node in scope has them.
-func (o *rotateOptions) explainNothing(err error, nodes []inventory.Node, missing []plan.Exclusion) error {
-	if !errors.Is(err, plan.ErrNothing) {
-		return err
-	}
-	var hint []string
-	for _, s := range o.request.Services {
-		if on := runningOn(nodes, s); len(on) > 0 {
-			hint = append(hint, fmt.Sprintf("%s runs on %s", s, some(on)))
-		}
-	}
-	if len(missing) > 0 {
-		out := make([]string, 0, len(missing))
-		for _, x := range missing {
-			out = append(out, x.Node)
-		}
-		hint = append(hint, "not inspected: "+some(out))
-	}
-	hint = append(hint, fmt.Sprintf("see what is where: %s check", o.connectionFlags.command()))
-	return fmt.Errorf("%w\n%s", err, strings.Join(hint, "\n"))
-}
-
-func runningOn(nodes []inventory.Node, s certs.Service) []string {
-	var out []string
-	for i := range nodes {
-		if nodes[i].Component(s) != nil {
-			out = append(out, nodes[i].Name)
-		}
-	}
-	return out
+	return r, err
 }
 
 // runDry prints the plan, after the API server has judged it where that was asked for.
-func (o *rotateOptions) runDry(ctx context.Context, c *cluster, p prepared, document v1alpha1.RotationPlan) error {
+func (o *rotateOptions) runDry(ctx context.Context, c *cluster, p prepare.Rotation, document v1alpha1.RotationPlan) error {
 	judged := ""
 	if dryRun(o.dryRun) == dryRunServer {
-		busy := slices.DeleteFunc(p.plan.Steps(), plan.Step.Idle)
-		if err := c.Nodes.DryRun(ctx, p.id, busy); err != nil {
+		busy := slices.DeleteFunc(p.Plan.Steps(), plan.Step.Idle)
+		if err := c.Nodes.DryRun(ctx, p.ID, busy); err != nil {
 			return err
 		}
 		judged = fmt.Sprintf(" The API server admits %s.", count(len(busy), "node pod"))
 	}
 	if o.format == formatTable || o.format == formatWide {
-		fmt.Fprintln(o.Out, planTitle("(dry run)", o.request, p.unfinished))
+		fmt.Fprintln(o.Out, planTitle("(dry run)", o.request, p.Unfinished))
 	}
 	if err := printPlan(o.Out, o.format, document); err != nil {
 		return err
 	}
-	note(o.ErrOut, c.who.beingRenewed(p.plan), "Nothing was changed."+judged+" To do it, run the same without --dry-run.")
+	note(o.ErrOut, c.who.beingRenewed(p.Plan), "Nothing was changed."+judged+" To do it, run the same without --dry-run.")
 	return nil
 }
 
 // announce says what is about to happen, on standard error.
-func (o *rotateOptions) announce(p prepared, document v1alpha1.RotationPlan, who *identity) error {
-	note(o.ErrOut, planTitle(p.id, o.request, p.unfinished))
+func (o *rotateOptions) announce(p prepare.Rotation, document v1alpha1.RotationPlan, who *identity) error {
+	note(o.ErrOut, planTitle(p.ID, o.request, p.Unfinished))
 	if err := printPlan(o.ErrOut, formatTable, document); err != nil {
 		return err
 	}
-	note(o.ErrOut, who.beingRenewed(p.plan))
+	note(o.ErrOut, who.beingRenewed(p.Plan))
 	return nil
 }
 
@@ -170,9 +101,9 @@ func (o *rotateOptions) confirmed() bool {
 }
 
 // rotate runs the engine and prints its report.
-func (o *rotateOptions) rotate(ctx context.Context, c *cluster, p prepared) error {
-	names := make([]string, 0, len(p.nodes))
-	for _, s := range p.plan.Steps() {
+func (o *rotateOptions) rotate(ctx context.Context, c *cluster, p prepare.Rotation) error {
+	names := make([]string, 0, len(p.Nodes))
+	for _, s := range p.Plan.Steps() {
 		names = append(names, s.Node)
 	}
 	began := o.now()
@@ -180,15 +111,15 @@ func (o *rotateOptions) rotate(ctx context.Context, c *cluster, p prepared) erro
 	o.showing(show)
 	stopTicking := o.tick(show)
 	report, err := fleet.Rotate(ctx, c.Cluster, fleet.Options{
-		ID: p.id, Start: startOf(p.unfinished, began), Request: o.request, Plan: p.plan, Scanned: p.nodes,
-		Unfinished: p.unfinished, Timeout: time.Duration(o.timeout), Progress: show.on, Now: o.now,
+		ID: p.ID, Start: p.Started(began), Request: o.request, Plan: p.Plan, Scanned: p.Nodes,
+		Unfinished: p.Unfinished, Timeout: time.Duration(o.timeout), Progress: show.on, Now: o.now,
 		Command: o.connectionFlags.command(), Force: o.force,
 	})
 	stopTicking()
 	show.end()
 	o.showing(nil)
 	if err == nil {
-		report.Notes = append(report.Notes, consumers(p.plan, p.nodes)...)
+		report.Notes = append(report.Notes, consumers(p.Plan, p.Nodes)...)
 	}
 	if old := stillValid(report, o.now()); old != "" {
 		report.Notes = append(report.Notes, old)
@@ -231,13 +162,6 @@ func outcome(report *v1alpha1.RotationReport, elapsed time.Duration, policy plan
 			took(elapsed), count(renewed, "certificate"), joinServices(certs.SortServices(running), ", "))
 	}
 	return fmt.Sprintf("Done in %s: %s renewed and proven", took(elapsed), count(renewed, "certificate"))
-}
-
-func startOf(unfinished *plan.Unfinished, now time.Time) time.Time {
-	if unfinished != nil {
-		return unfinished.StartTime
-	}
-	return now
 }
 
 // tick keeps the elapsed times on a terminal current, until the returned function is

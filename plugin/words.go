@@ -7,6 +7,7 @@ import (
 	"unicode"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/prepare"
 )
 
 // nothing fills a cell that has no value.
@@ -66,14 +67,8 @@ func count(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// some lists at most six names: a line must stay readable on a fleet.
-func some(names []string) string {
-	const shown = 6
-	if more := len(names) - shown; more > 1 {
-		return strings.Join(names[:shown], ", ") + fmt.Sprintf(" and %d more", more)
-	}
-	return strings.Join(names, ", ")
-}
+// some lists at most six names.
+func some(names []string) string { return prepare.Some(names) }
 
 func joinServices(services []certs.Service, separator string) string {
 	names := make([]string, 0, len(services))

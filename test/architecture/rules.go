@@ -24,6 +24,7 @@ var rings = [][]string{
 	{"pkg/scan", "pkg/rotate"}, // the engine on a node
 	{"pkg/fleet"},              // the engine over all nodes
 	{"pkg/kube"},               // Kubernetes adapters
+	{"pkg/prepare"},            // how every rotation begins
 	{"watcher/bus", "watcher/agent", "watcher/metrics"}, // what the watcher is made of
 	{"watcher/controller"},
 	{"plugin", "watcher"}, // front ends

@@ -1,7 +1,8 @@
-package plugin
+package prepare
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -11,22 +12,24 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
+var noon = time.Date(2026, time.May, 4, 12, 0, 0, 0, time.UTC)
+
 func away(node, reason string) plan.Exclusion {
 	return plan.Exclusion{Node: node, NotInspected: inventory.NotInspected{Reason: reason}}
 }
 
 func TestOneCauseIsSaidOnce(t *testing.T) {
-	err := noneScanned(nil, []plan.Exclusion{
+	err := NoneScanned(nil, []plan.Exclusion{
 		away("cp1", `pod "kube-system/scan-cp1-9d864a53": cannot pull: 10.0.0.1:5431 refused`),
 		away("cp2", `pod "kube-system/scan-cp2-91a8893a": cannot pull: 10.0.0.2:612 refused`),
 		away("win1", "windows/amd64 has no node program"),
 	})
-	require.ErrorIs(t, err, errNoNode)
+	require.ErrorIs(t, err, ErrNoNode)
 	assert.EqualError(t, err, "no node could be looked at:\n"+
 		`  cp1, cp2: pod "kube-system/scan-cp1-9d864a53": cannot pull: 10.0.0.1:5431 refused`+"\n"+
 		"  win1: windows/amd64 has no node program")
-	require.EqualError(t, noneScanned(nil, nil), "no node could be looked at: the cluster has none")
-	require.NoError(t, noneScanned([]inventory.Node{{}}, []plan.Exclusion{away("w1", "NotReady")}))
+	require.EqualError(t, NoneScanned(nil, nil), "no node could be looked at: the cluster has none")
+	require.NoError(t, NoneScanned([]inventory.Node{{}}, []plan.Exclusion{away("w1", "NotReady")}))
 }
 
 func TestSelectionListsWhoIsAwayAndKnowsTheControlPlane(t *testing.T) {
@@ -34,18 +37,18 @@ func TestSelectionListsWhoIsAwayAndKnowsTheControlPlane(t *testing.T) {
 		{Name: "cp1", Ready: true, OS: "linux", Arch: "arm64", ControlPlane: true}, {Name: "cp2", ControlPlane: true, OS: "linux", Arch: "amd64"},
 		{Name: "w1", Ready: true, OS: "linux", Arch: "amd64", Managed: "EKS"}, {Name: "win1", Ready: true, OS: "windows", Arch: "amd64"},
 	}
-	s, err := selectNodes(all, nil, noon)
+	s, err := Choose(all, nil, noon)
 	require.NoError(t, err)
-	assert.Equal(t, []string{"cp1", "w1"}, s.names)
-	assert.Equal(t, []plan.Exclusion{away("cp2", "NotReady"), away("win1", "windows/amd64 has no node program")}, s.excluded)
-	assert.Equal(t, "EKS", s.managed)
+	assert.Equal(t, []string{"cp1", "w1"}, s.Names)
+	assert.Equal(t, []plan.Exclusion{away("cp2", "NotReady"), away("win1", "windows/amd64 has no node program")}, s.Excluded)
+	assert.Equal(t, "EKS", s.Managed)
 
-	s, err = selectNodes(all, []string{"w1"}, noon)
+	s, err = Choose(all, []string{"w1"}, noon)
 	require.NoError(t, err)
 	assert.Equal(t, []string{"cp1", "w1"}, s.withControlPlane(all, noon), "cp2 is away, so it is not asked")
-	assert.Empty(t, s.excluded, "who was not asked for is not listed")
+	assert.Empty(t, s.Excluded, "who was not asked for is not listed")
 
-	_, err = selectNodes(all, []string{"w2"}, noon)
+	_, err = Choose(all, []string{"w2"}, noon)
 	var unknown *kube.UnknownNodeError
 	require.ErrorAs(t, err, &unknown)
 }

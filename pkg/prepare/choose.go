@@ -1,4 +1,4 @@
-package plugin
+package prepare
 
 import (
 	"errors"
@@ -8,39 +8,37 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
-
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// selection is which nodes are looked at, and which are not and why.
-type selection struct {
-	names    []string
-	excluded []plan.Exclusion
-	managed  string // who runs the control plane elsewhere ("EKS"); empty: nobody known
+// Selection is which nodes are looked at, and which are not and why.
+type Selection struct {
+	Names    []string
+	Excluded []plan.Exclusion
+	Managed  string // who runs the control plane elsewhere ("EKS"); empty: nobody known
 }
 
-// selectNodes chooses among the cluster's nodes: those of the given names, or all.
+// Choose chooses among the cluster's nodes: those of the given names, or all.
 // A name that does not exist is an error.
-func selectNodes(all []kube.Node, names []string, now time.Time) (selection, error) {
+func Choose(all []kube.Node, names []string, now time.Time) (Selection, error) {
 	chosen, err := kube.SelectNodes(all, names)
 	if err != nil {
-		return selection{}, err
+		return Selection{}, err
 	}
-	var s selection
-	s.names, s.excluded = kube.Partition(chosen, now)
+	var s Selection
+	s.Names, s.Excluded = kube.Partition(chosen, now)
 	if len(names) == 0 {
-		s.managed = kube.ManagedControlPlane(all)
+		s.Managed = kube.ManagedControlPlane(all)
 	}
 	return s, nil
 }
 
 // withControlPlane adds the control-plane nodes that can be looked at: a rotation of
 // some nodes still has to know the highest fencing token and how many members etcd has.
-func (s selection) withControlPlane(all []kube.Node, now time.Time) []string {
-	names := slices.Clone(s.names)
+func (s Selection) withControlPlane(all []kube.Node, now time.Time) []string {
+	names := slices.Clone(s.Names)
 	for _, n := range all {
 		if _, out := n.Excluded(now); n.ControlPlane && !out && !slices.Contains(names, n.Name) {
 			names = append(names, n.Name)
@@ -73,20 +71,20 @@ func namedNodes(n int) string {
 	return fmt.Sprintf("%d nodes that were named", n)
 }
 
-// errNoNode means that not one node could be looked at.
-var errNoNode = errors.New("no node could be looked at")
+// ErrNoNode means that not one node could be looked at.
+var ErrNoNode = errors.New("no node could be looked at")
 
 // numbers are what differs between two tellings of one cause: pod names, addresses,
 // times.
 var numbers = regexp.MustCompile(`[0-9a-z]*[0-9][0-9a-z]*`)
 
-// noneScanned explains why nothing is known; nil where something is.
-func noneScanned(nodes []inventory.Node, missing []plan.Exclusion) error {
+// NoneScanned explains why nothing is known; nil where something is.
+func NoneScanned(nodes []inventory.Node, missing []plan.Exclusion) error {
 	if len(nodes) > 0 {
 		return nil
 	}
 	if len(missing) == 0 {
-		return fmt.Errorf("%w: the cluster has none", errNoNode)
+		return fmt.Errorf("%w: the cluster has none", ErrNoNode)
 	}
 	// One cause usually keeps all of them away: say it once, in full, as the first
 	// node tells it.
@@ -106,17 +104,16 @@ func noneScanned(nodes []inventory.Node, missing []plan.Exclusion) error {
 	}
 	lines := make([]string, 0, len(causes))
 	for _, c := range causes {
-		lines = append(lines, "  "+some(c.nodes)+": "+c.reason)
+		lines = append(lines, "  "+Some(c.nodes)+": "+c.reason)
 	}
-	return fmt.Errorf("%w:\n%s", errNoNode, strings.Join(lines, "\n"))
+	return fmt.Errorf("%w:\n%s", ErrNoNode, strings.Join(lines, "\n"))
 }
 
-// nodesAsked are the nodes that --node names. Given, it must name one: an empty
-// variable in a script must not mean every node.
-func nodesAsked(cmd *cobra.Command, given []string) ([]string, error) {
-	nodes := trimmed(given)
-	if len(nodes) == 0 && cmd.Flags().Changed("node") {
-		return nil, errors.New("--node names no node\nleave it out to mean every node")
+// Some lists at most six names: a line must stay readable on a fleet.
+func Some(names []string) string {
+	const shown = 6
+	if more := len(names) - shown; more > 1 {
+		return strings.Join(names[:shown], ", ") + fmt.Sprintf(" and %d more", more)
 	}
-	return nodes, nil
+	return strings.Join(names, ", ")
 }

@@ -1,0 +1,63 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/rotate-certs/rotate-certs/pkg/fleet"
+)
+
+// APIServer is what is asked of the API server before nodes are looked at.
+type APIServer struct {
+	Client    kubernetes.Interface
+	Namespace string // where node pods run
+}
+
+// Nodes lists all nodes.
+func (s *APIServer) Nodes(ctx context.Context) ([]Node, error) { return ListNodes(ctx, s.Client) }
+
+// Permitted returns an error that names every permission that is missing.
+func (s *APIServer) Permitted(ctx context.Context, use Use) error {
+	return CheckPermissions(ctx, s.Client, use, s.Namespace)
+}
+
+// DefaultValidity is [CertificateValidity].
+func (s *APIServer) DefaultValidity(ctx context.Context) (time.Duration, error) {
+	return CertificateValidity(ctx, s.Client)
+}
+
+// Holder says who holds the cluster's lock; nil: nobody.
+func (s *APIServer) Holder(ctx context.Context) (*HeldError, error) { return Holder(ctx, s.Client) }
+
+// Cluster is a real cluster.
+type Cluster struct {
+	fleet.Cluster
+	API     *APIServer
+	Scanner *Scanner
+}
+
+// Connect puts a cluster together; nothing is asked of it yet. holder names this
+// process for whoever finds the lock held. waiting, which may be nil, is told when the
+// lock of somebody else has run out and is watched.
+func Connect(config *rest.Config, pods PodOptions, holder string, waiting func(*HeldError, time.Duration)) (*Cluster, error) {
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("use the kubeconfig: %w", err)
+	}
+	scanner := &Scanner{Client: client, Config: config, Pods: pods}
+	return &Cluster{
+		Cluster: fleet.Cluster{
+			Nodes:    &Nodes{Client: client, Config: config, Pods: pods},
+			Locker:   &Locker{Client: client, Holder: holder, Waiting: waiting},
+			Signers:  &Signers{Client: client},
+			Observer: &Observer{Client: client},
+			Scanner:  scanner,
+		},
+		API:     &APIServer{Client: client, Namespace: pods.namespace()},
+		Scanner: scanner,
+	}, nil
+}
