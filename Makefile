@@ -29,8 +29,8 @@ LAB      := bin/lab
 IMAGE    := dist/rotate-certs-node.tar
 
 # What the node image holds; the first is its entrypoint.
-IMAGE_PROGRAMS := rotate-certs-node
-PROGRAMS       := kubectl-rotate_certs kubectl_complete-rotate_certs rotate-certs-node
+IMAGE_PROGRAMS := rotate-certs-node rotate-certs-watcher
+PROGRAMS       := kubectl-rotate_certs kubectl_complete-rotate_certs rotate-certs-node rotate-certs-watcher
 
 # The Go modules that are checked; those below test/lab/build are programs of others.
 MODULES := . test/corpus test/lab test/tools/release

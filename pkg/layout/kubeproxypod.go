@@ -28,6 +28,10 @@ func (d *discovery) addKubeProxyPod(p *program) {
 	}
 	data, host, ok := d.podFile(p.place.podUID, conf)
 	if conf == "" || !ok {
+		if d.opts.PodsHidden {
+			p.component.Note = "runs as a pod, whose kubeconfig is not shown here"
+			return
+		}
 		d.notInspected(certs.KubeProxy, conf, "kube-proxy runs as a pod whose kubeconfig is not to be found on this node")
 		return
 	}

@@ -13,6 +13,9 @@ type Options struct {
 	// NodeName is the node's name in the API; empty: what the kubelet's flags or the
 	// host's name say.
 	NodeName string
+	// PodsHidden says that the volumes of pods are kept from whoever looks on purpose:
+	// not to find a file there means nothing.
+	PodsHidden bool
 }
 
 // Layout is what was found. Node lacks all that takes a look into a certificate or
@@ -44,6 +47,7 @@ type Directory struct {
 // discovery is the state of one Discover.
 type discovery struct {
 	root      hostfs.Root
+	opts      Options
 	out       Layout
 	seen      map[string]int // resolved place of a pair → index in out.Node.Certificates
 	kubelet   *kubeletSettings
@@ -55,7 +59,7 @@ type discovery struct {
 // Discover finds the components of a node and where their certificates lie. It
 // always returns what it could find.
 func Discover(root hostfs.Root, opts Options) Layout {
-	d := &discovery{root: root, seen: map[string]int{}, configs: map[string]string{}}
+	d := &discovery{root: root, opts: opts, seen: map[string]int{}, configs: map[string]string{}}
 	running, bundles := processes(root)
 	for _, b := range bundles {
 		d.notInspected("", "", bundled[b])

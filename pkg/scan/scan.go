@@ -27,6 +27,8 @@ import (
 type Options struct {
 	// NodeName is the node's name in the API; empty: found out, see layout.Options.
 	NodeName string
+	// PodsHidden: see layout.Options.
+	PodsHidden bool
 	// Now is the clock; nil: the real one.
 	Now func() time.Time
 	// Within is how near its end a certificate counts as expiring; 0: the default.
@@ -56,7 +58,7 @@ func Scan(ctx context.Context, root hostfs.Root, opts Options) inventory.Node {
 		opts.Handshake = component.Handshake
 	}
 	now := opts.Now()
-	found := layout.Discover(root, layout.Options{NodeName: opts.NodeName})
+	found := layout.Discover(root, layout.Options{NodeName: opts.NodeName, PodsHidden: opts.PodsHidden})
 	node := &found.Node
 	node.Time, node.ProgramVersion = now.UTC(), version.Version
 

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/rotate-certs/rotate-certs/pkg/hostfs"
+	"github.com/rotate-certs/rotate-certs/watcher/agent"
+)
+
+// agentMemory is what the agent's heap should stay below; GOMEMLIMIT says otherwise.
+const agentMemory = 48 << 20
+
+// agentFlags are what "agent" is told.
+type agentFlags struct {
+	root, nodeName, kubeconfig, httpAddress, logFormat, logLevel string
+
+	interval   time.Duration
+	podsHidden bool
+}
+
+func agentCommand(stderr io.Writer) *cobra.Command {
+	var f agentFlags
+	cmd := &cobra.Command{
+		Use:   "agent",
+		Short: "Look at this node's certificates when they change, and write its NodeCertificateReport",
+		Long: `Look at this node's certificates when they change, and write its NodeCertificateReport.
+
+It runs in a pod of the DaemonSet rotate-certs-agent, or as root on a node, and changes
+nothing there.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			log, err := newLogger(stderr, f.logFormat, f.logLevel)
+			if err != nil {
+				return err
+			}
+			config, err := clusterConfig(f.kubeconfig)
+			if err != nil {
+				return err
+			}
+			reports, err := agent.NewAPI(config)
+			if err != nil {
+				return err
+			}
+			if os.Getenv("GOMEMLIMIT") == "" {
+				debug.SetMemoryLimit(agentMemory)
+			}
+			options := agent.Options{
+				Root: hostfs.Root(f.root), NodeName: f.nodeName, PodsHidden: f.podsHidden,
+				Interval: f.interval, Reports: reports, Log: log,
+			}
+			if f.httpAddress != "" {
+				options.Looked = serveLiveness(f.httpAddress, f.interval, log)
+			}
+			return agent.Run(cmd.Context(), options)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.root, "root", "/", "where the node's root directory is mounted")
+	flags.StringVar(&f.nodeName, "node-name", "", "the node's name in the API (default: the kubelet's --hostname-override, else the host name)")
+	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "how to reach the API server (default: the ServiceAccount of the pod)")
+	flags.DurationVar(&f.interval, "interval", agent.DefaultInterval, "time between two looks when no file changes")
+	flags.BoolVar(&f.podsHidden, "pods-hidden", false, "the volumes of pods are kept from the agent: not to find a file there is no problem")
+	flags.StringVar(&f.httpAddress, "http-address", "", `where to serve /livez, e.g. "127.0.0.1:10290" (default: nowhere)`)
+	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
+	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	return cmd
+}
+
+// newLogger writes to a terminal, or to what collects logs.
+func newLogger(w io.Writer, format, level string) (*slog.Logger, error) {
+	var least slog.Level
+	if err := least.UnmarshalText([]byte(level)); err != nil {
+		return nil, fmt.Errorf("--log-level %q: want debug, info, warn or error", level)
+	}
+	options := &slog.HandlerOptions{Level: least}
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, options)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, options)), nil
+	}
+	return nil, fmt.Errorf("--log-format %q: want text or json", format)
+}
+
+// clusterConfig is that of a kubeconfig, or of the pod that this runs in.
+func clusterConfig(kubeconfig string) (*rest.Config, error) {
+	if kubeconfig == "" {
+		config, err := rest.InClusterConfig()
+		if err != nil {
+			return nil, fmt.Errorf("find the API server: %w\nhint: outside of a pod, say --kubeconfig FILE", err)
+		}
+		return config, nil
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("read kubeconfig %q: %w", kubeconfig, err)
+	}
+	return config, nil
+}
+
+// serveLiveness says on /livez whether the node was looked at lately. It returns whom
+// to tell of each look.
+func serveLiveness(address string, interval time.Duration, log *slog.Logger) func(time.Time) {
+	var last atomic.Int64
+	last.Store(time.Now().UnixNano())
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
+		if age := time.Since(time.Unix(0, last.Load())); age > 3*interval {
+			http.Error(w, fmt.Sprintf("the node was looked at %s ago", age.Round(time.Second)), http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = io.WriteString(w, "ok\n")
+	})
+	server := &http.Server{Addr: address, Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	go func() {
+		if err := server.ListenAndServe(); err != nil {
+			log.Error("cannot serve /livez", "address", address, "error", err)
+		}
+	}()
+	return func(at time.Time) { last.Store(at.UnixNano()) }
+}

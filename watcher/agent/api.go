@@ -1,0 +1,126 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+
+	"github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/version"
+)
+
+// Manager is the agent's name as an owner of fields.
+const Manager = "rotate-certs-agent"
+
+// What the API server knows of a token that is bound to a pod, from Kubernetes 1.32 on.
+const (
+	nodeNameClaim = "authentication.kubernetes.io/node-name"
+	nodeUIDClaim  = "authentication.kubernetes.io/node-uid"
+)
+
+// API writes reports with server-side apply: one request creates, updates and settles
+// conflicts, and takes no right to read anything.
+//
+// The node that owns a report is known from the agent's own token, whose claims the API
+// server tells everyone about himself. So the agent needs no right on nodes either.
+type API struct {
+	client rest.Interface
+	asked  bool
+	node   string // whose token this is; empty: not said
+	uid    types.UID
+}
+
+// NewAPI returns a writer for the API server of a configuration.
+func NewAPI(config *rest.Config) (*API, error) {
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return nil, fmt.Errorf("prepare to write reports: %w", err)
+	}
+	c := rest.CopyConfig(config)
+	c.APIPath = "/apis"
+	c.GroupVersion = &v1alpha1.GroupVersion
+	c.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	c.UserAgent = Manager + "/" + version.Version
+	c.Timeout = writeLimit
+	client, err := rest.RESTClientFor(c)
+	if err != nil {
+		return nil, fmt.Errorf("prepare to write reports: %w", err)
+	}
+	return &API{client: client}, nil
+}
+
+// Write implements [Reports].
+func (a *API) Write(ctx context.Context, report *v1alpha1.NodeCertificateReport) error {
+	if err := a.ask(ctx); err != nil {
+		return err
+	}
+	if a.node != "" && a.node != report.Name {
+		return fmt.Errorf("write report of node %q: this agent's token is of node %q\nhint: --node-name must be the node's name in the API", report.Name, a.node)
+	}
+	owned := *report
+	if a.uid != "" {
+		owned.OwnerReferences = []metav1.OwnerReference{Owner(a.node, a.uid)}
+	}
+	body, err := json.Marshal(&owned)
+	if err != nil {
+		return fmt.Errorf("write report of node %q: %w", report.Name, err)
+	}
+	err = a.client.Patch(types.ApplyPatchType).Resource("nodecertificatereports").Name(report.Name).
+		Param("fieldManager", Manager).Param("force", "true").Body(body).Do(ctx).Error()
+	if err != nil && a.node == "" && apierrors.IsForbidden(err) {
+		return fmt.Errorf("write report of node %q: %w\nhint: the API server does not say whose token this is; it does from Kubernetes 1.32 on, see docs/security.md", report.Name, err)
+	}
+	if err != nil {
+		return fmt.Errorf("write report of node %q: %w", report.Name, err)
+	}
+	return nil
+}
+
+// Owner is the reference by which a report goes when its node does.
+func Owner(node string, uid types.UID) metav1.OwnerReference {
+	return metav1.OwnerReference{APIVersion: "v1", Kind: "Node", Name: node, UID: uid}
+}
+
+// ask finds out once whose token this is. Where the API server cannot be asked that,
+// reports have no owner.
+func (a *API) ask(ctx context.Context) error {
+	if a.asked {
+		return nil
+	}
+	question, err := json.Marshal(&authenticationv1.SelfSubjectReview{
+		TypeMeta: metav1.TypeMeta{APIVersion: "authentication.k8s.io/v1", Kind: "SelfSubjectReview"}})
+	if err != nil {
+		return fmt.Errorf("ask whose token this is: %w", err)
+	}
+	data, err := a.client.Post().AbsPath("/apis/authentication.k8s.io/v1/selfsubjectreviews").Body(question).Do(ctx).Raw()
+	switch {
+	case apierrors.IsNotFound(err) || apierrors.IsForbidden(err):
+		a.asked = true
+		return nil
+	case err != nil:
+		return fmt.Errorf("ask whose token this is: %w", err)
+	}
+	var answer authenticationv1.SelfSubjectReview
+	if err := json.Unmarshal(data, &answer); err != nil {
+		return fmt.Errorf("ask whose token this is: %w", err)
+	}
+	first := func(name string) string {
+		if v := answer.Status.UserInfo.Extra[name]; len(v) > 0 {
+			return v[0]
+		}
+		return ""
+	}
+	a.node, a.uid, a.asked = first(nodeNameClaim), types.UID(first(nodeUIDClaim)), true
+	if a.node == "" {
+		a.uid = ""
+	}
+	return nil
+}

@@ -1,0 +1,89 @@
+package agent
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+)
+
+const (
+	firstPause = 500 * time.Millisecond
+	longPause  = time.Minute
+	// writeLimit bounds one try.
+	writeLimit = 15 * time.Second
+)
+
+// mailbox holds the newest report that has not been written. A node whose API server
+// is away goes on looking, and only the newest report matters.
+type mailbox struct {
+	wake chan struct{}
+
+	mu     sync.Mutex
+	newest *v1alpha1.NodeCertificateReport
+}
+
+func newMailbox() *mailbox { return &mailbox{wake: make(chan struct{}, 1)} }
+
+func (m *mailbox) put(report *v1alpha1.NodeCertificateReport) {
+	m.mu.Lock()
+	m.newest = report
+	m.mu.Unlock()
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (m *mailbox) peek() *v1alpha1.NodeCertificateReport {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.newest
+}
+
+// done forgets a report that was written, unless a newer one has come.
+func (m *mailbox) done(report *v1alpha1.NodeCertificateReport) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.newest == report {
+		m.newest = nil
+	}
+}
+
+// deliver writes what is put, until ctx ends.
+func (m *mailbox) deliver(ctx context.Context, to Reports, log *slog.Logger) {
+	pause := firstPause
+	for {
+		report := m.peek()
+		if report == nil {
+			select {
+			case <-ctx.Done():
+				return
+			case <-m.wake:
+			}
+			continue
+		}
+		try, cancel := context.WithTimeout(ctx, writeLimit)
+		err := to.Write(try, report)
+		cancel()
+		if err == nil {
+			log.Info("report written", "node", report.Name, "certificates", report.Summary.Certificates, "problems", report.Summary.Problems)
+			m.done(report)
+			pause = firstPause
+			continue
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		log.Warn("report not written, trying again", "node", report.Name, "error", err, "in", pause)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause/2 + rand.N(pause)): //nolint:gosec // spreads nodes, hides nothing
+		}
+		pause = min(2*pause, longPause)
+	}
+}

@@ -1,0 +1,203 @@
+package agent
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+)
+
+// The most that a report holds: etcd takes objects of 1.5 MB, and what lies on a node
+// may be anybody's.
+const (
+	maxCertificates = 500
+	maxAuthorities  = 100
+	maxGaps         = 500
+	maxNames        = 50
+	maxText         = 512
+	maxPath         = 4096
+)
+
+// labels are on every report, as on all objects of this project.
+var labels = map[string]string{
+	"app.kubernetes.io/name":       "rotate-certs",
+	"app.kubernetes.io/component":  "agent",
+	"app.kubernetes.io/managed-by": "rotate-certs",
+}
+
+// Report is what an inventory says, as a report. hidden tells which paths are kept from
+// the agent; nil: none. It depends on nothing but the node: what only the clock changes
+// is left to the reader, so that a report is new only when the node is.
+func Report(node inventory.Node, hidden func(hostPath string) bool) *v1alpha1.NodeCertificateReport {
+	r := &v1alpha1.NodeCertificateReport{
+		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "NodeCertificateReport"},
+		ObjectMeta: metav1.ObjectMeta{Name: node.Name, Labels: labels},
+	}
+	r.Summary.ObservedAt = node.Time.UTC().Format(time.RFC3339)
+	r.Summary.ProgramVersion = text(node.ProgramVersion)
+
+	for _, c := range node.Certificates {
+		r.Certificates = append(r.Certificates, certificate(c, node.Time, hidden))
+		if c.Status == certs.Invalid || c.Status == certs.NotServed {
+			r.Summary.Problems++
+		}
+	}
+	for _, a := range node.Authorities {
+		r.Authorities = append(r.Authorities, authority(a))
+	}
+	for _, n := range node.NotInspected {
+		r.NotInspected = append(r.NotInspected, v1alpha1.ReportedGap{
+			Service: n.Service, Path: path(n.Path), Reason: text(explain(n.Reason, n.Path, hidden))})
+	}
+	arrange(r)
+	r.Summary.Problems += int32(len(r.NotInspected)) //nolint:gosec // bounded by what a node can hold
+	r.Summary.Certificates = int32(len(r.Certificates))
+	earliest(r)
+	shorten(r)
+	return r
+}
+
+func certificate(c inventory.Certificate, at time.Time, hidden func(string) bool) v1alpha1.ReportedCertificate {
+	out := v1alpha1.ReportedCertificate{
+		Service: c.Service, Name: text(c.Name), Path: path(c.Store.Cert), User: text(c.Store.User),
+		Subject: text(c.Subject), Issuer: text(c.Facts.Issuer), SerialNumber: text(c.SerialNumber),
+		FingerprintSHA256: c.FingerprintSHA256, NotBefore: metav1.NewTime(c.NotBefore), NotAfter: metav1.NewTime(c.NotAfter),
+		SelfManaged: c.SelfManaged, Reason: c.Reason,
+	}
+	for _, name := range c.SANs {
+		if len(out.SANs) == maxNames {
+			break
+		}
+		out.SANs = append(out.SANs, text(name))
+	}
+	if c.FingerprintSHA256 == "" {
+		out.Reason = explain(c.Reason, c.Store.Cert, hidden)
+	} else if _, why := c.Validity(at, 0); why != "" {
+		out.Reason = without(c.Reason, why)
+	}
+	out.Reason = text(out.Reason)
+	return out
+}
+
+func authority(a inventory.Authority) v1alpha1.ReportedAuthority {
+	out := v1alpha1.ReportedAuthority{
+		Name: text(a.Name), Subject: text(a.Subject), SerialNumber: text(a.SerialNumber), FingerprintSHA256: a.FingerprintSHA256,
+		NotBefore: metav1.NewTime(a.NotBefore), NotAfter: metav1.NewTime(a.NotAfter), HasKey: a.KeyOn != "",
+	}
+	if len(a.Paths) > 0 {
+		out.Path = path(a.Paths[0])
+	}
+	return out
+}
+
+// without takes one of the remarks that a scan joins by "; " out of a reason.
+func without(reason, remark string) string {
+	remarks := strings.Split(reason, "; ")
+	gone := strings.Split(remark, "; ")
+	for i := range remarks {
+		if i+len(gone) <= len(remarks) && slices.Equal(remarks[i:i+len(gone)], gone) {
+			return strings.Join(slices.Delete(remarks, i, i+len(gone)), "; ")
+		}
+	}
+	return reason
+}
+
+// explain adds what to do where a file is missing only for the agent.
+func explain(reason, file string, hidden func(string) bool) string {
+	if file == "" || hidden == nil || !hidden(file) {
+		return reason
+	}
+	return fmt.Sprintf("%s; the agent is not shown %s: mount it in the DaemonSet", reason, topDirectory(file))
+}
+
+// topDirectory is the first directory of an absolute path: "/opt" of "/opt/k8s/pki".
+func topDirectory(p string) string {
+	first, _, _ := strings.Cut(strings.TrimPrefix(p, "/"), "/")
+	return "/" + first
+}
+
+// arrange sorts, since the order in which things are found is chance.
+func arrange(r *v1alpha1.NodeCertificateReport) {
+	rank := func(s certs.Service) int { return slices.Index(certs.Services(), s) }
+	slices.SortStableFunc(r.Certificates, func(a, b v1alpha1.ReportedCertificate) int {
+		return cmp.Or(cmp.Compare(rank(a.Service), rank(b.Service)), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Path, b.Path), cmp.Compare(a.User, b.User))
+	})
+	slices.SortStableFunc(r.Authorities, func(a, b v1alpha1.ReportedAuthority) int {
+		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.FingerprintSHA256, b.FingerprintSHA256))
+	})
+	slices.SortStableFunc(r.NotInspected, func(a, b v1alpha1.ReportedGap) int {
+		return cmp.Or(cmp.Compare(rank(a.Service), rank(b.Service)), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Reason, b.Reason))
+	})
+	r.NotInspected = slices.Compact(r.NotInspected)
+}
+
+// earliest fills in which certificate ends first.
+func earliest(r *v1alpha1.NodeCertificateReport) {
+	var first *v1alpha1.ReportedCertificate
+	for i := range r.Certificates {
+		c := &r.Certificates[i]
+		if c.FingerprintSHA256 != "" && (first == nil || c.NotAfter.Before(&first.NotAfter)) {
+			first = c
+		}
+	}
+	if first != nil {
+		r.Summary.EarliestExpiry = first.NotAfter.UTC().Format(time.RFC3339)
+		r.Summary.EarliestCertificate = string(first.Service) + "/" + first.Name
+	}
+}
+
+// shorten keeps the lists within what the API takes, and says so. Of too many
+// certificates those stay that end first.
+func shorten(r *v1alpha1.NodeCertificateReport) {
+	var left []string
+	if more := len(r.Certificates) - maxCertificates; more > 0 {
+		slices.SortStableFunc(r.Certificates, func(a, b v1alpha1.ReportedCertificate) int { return a.NotAfter.Compare(b.NotAfter.Time) })
+		r.Certificates = r.Certificates[:maxCertificates]
+		left = append(left, fmt.Sprintf("%d more certificates", more))
+	}
+	if more := len(r.Authorities) - maxAuthorities; more > 0 {
+		r.Authorities = r.Authorities[:maxAuthorities]
+		left = append(left, fmt.Sprintf("%d more certificate authorities", more))
+	}
+	if room := maxGaps - len(left) - 1; len(r.NotInspected) > room {
+		left = append(left, fmt.Sprintf("%d more that could not be looked at", len(r.NotInspected)-room))
+		r.NotInspected = r.NotInspected[:room]
+	}
+	for _, what := range left {
+		r.NotInspected = append(r.NotInspected, v1alpha1.ReportedGap{Reason: "too many to report: " + what})
+	}
+}
+
+// text bounds what a node's files can put into the API.
+func text(s string) string { return cut(s, maxText) }
+
+func path(s string) string { return cut(s, maxPath) }
+
+func cut(s string, most int) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most-len("…")], "") + "…"
+}
+
+// content is all of a report that makes it a new one: not when it was made.
+type content string
+
+func contentOf(r *v1alpha1.NodeCertificateReport) content {
+	bare := *r
+	bare.Summary.ObservedAt = ""
+	data, err := json.Marshal(&bare)
+	if err != nil {
+		return content(r.Summary.ObservedAt) // cannot happen; rather write too often
+	}
+	return content(data)
+}
