@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/rotate-certs/rotate-certs/pkg/hostfs"
 	"github.com/rotate-certs/rotate-certs/watcher/agent"
@@ -44,11 +42,7 @@ nothing there.`,
 			if err != nil {
 				return err
 			}
-			config, err := clusterConfig(f.kubeconfig)
-			if err != nil {
-				return err
-			}
-			reports, err := agent.NewAPI(config)
+			reports, err := agent.Connect(f.kubeconfig)
 			if err != nil {
 				return err
 			}
@@ -91,22 +85,6 @@ func newLogger(w io.Writer, format, level string) (*slog.Logger, error) {
 		return slog.New(slog.NewJSONHandler(w, options)), nil
 	}
 	return nil, fmt.Errorf("--log-format %q: want text or json", format)
-}
-
-// clusterConfig is that of a kubeconfig, or of the pod that this runs in.
-func clusterConfig(kubeconfig string) (*rest.Config, error) {
-	if kubeconfig == "" {
-		config, err := rest.InClusterConfig()
-		if err != nil {
-			return nil, fmt.Errorf("find the API server: %w\nhint: outside of a pod, say --kubeconfig FILE", err)
-		}
-		return config, nil
-	}
-	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
-	if err != nil {
-		return nil, fmt.Errorf("read kubeconfig %q: %w", kubeconfig, err)
-	}
-	return config, nil
 }
 
 // serveLiveness says on /livez whether the node was looked at lately. It returns whom

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
@@ -36,6 +37,23 @@ type API struct {
 	asked  bool
 	node   string // whose token this is; empty: not said
 	uid    types.UID
+}
+
+// Connect is NewAPI with a kubeconfig, or with the ServiceAccount of the pod where that
+// is empty.
+func Connect(kubeconfig string) (*API, error) {
+	if kubeconfig == "" {
+		config, err := rest.InClusterConfig()
+		if err != nil {
+			return nil, fmt.Errorf("find the API server: %w\nhint: outside of a pod, say --kubeconfig FILE", err)
+		}
+		return NewAPI(config)
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("read kubeconfig %q: %w", kubeconfig, err)
+	}
+	return NewAPI(config)
 }
 
 // NewAPI returns a writer for the API server of a configuration.

@@ -73,13 +73,16 @@ type ReportedCertificate struct {
 	Path string `json:"path"`
 	// User is the entry in a kubeconfig.
 	// +optional
-	User              string      `json:"user,omitempty"`
-	Subject           string      `json:"subject"`
-	Issuer            string      `json:"issuer"`
-	SerialNumber      string      `json:"serialNumber"`      // lower-case hex
-	FingerprintSHA256 string      `json:"fingerprintSHA256"` // lower-case hex; empty: it cannot be parsed
-	NotBefore         metav1.Time `json:"notBefore"`
-	NotAfter          metav1.Time `json:"notAfter"`
+	User              string `json:"user,omitempty"`
+	Subject           string `json:"subject"`
+	Issuer            string `json:"issuer"`
+	SerialNumber      string `json:"serialNumber"`      // lower-case hex
+	FingerprintSHA256 string `json:"fingerprintSHA256"` // lower-case hex; empty: it cannot be parsed
+	// The dates are missing where it cannot be parsed.
+	// +optional
+	NotBefore metav1.Time `json:"notBefore,omitzero"`
+	// +optional
+	NotAfter metav1.Time `json:"notAfter,omitzero"`
 	// +optional
 	SANs []string `json:"sans,omitempty"`
 	// SelfManaged says that its component renews it by itself too.
