@@ -1,0 +1,287 @@
+package renewal
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+// Reason is why something that is due does not start.
+type Reason string
+
+// The reasons.
+const (
+	ReasonRunning         Reason = "Running"         // one rotation at a time, and there is one
+	ReasonQueued          Reason = "Queued"          // it does not fit into the one that starts now
+	ReasonWindow          Reason = "Window"          // no maintenance window is open
+	ReasonFreeze          Reason = "Freeze"          // the policy stops everything
+	ReasonLimit           Reason = "Limit"           // enough rotations for this day
+	ReasonBackOff         Reason = "BackOff"         // it failed, and is tried again later
+	ReasonStopped         Reason = "Stopped"         // it failed too often: a person must look
+	ReasonNotifyOnly      Reason = "NotifyOnly"      // its rule acts on nothing
+	ReasonCANearEnd       Reason = "CANearEnd"       // a successor would end with its CA, too soon
+	ReasonNoGain          Reason = "NoGain"          // a successor would be due again before the old one ends
+	ReasonNodeAway        Reason = "NodeAway"        // no pod of ours can work there now
+	ReasonNotControlPlane Reason = "NotControlPlane" // a worker reports a certificate of the control plane
+)
+
+// Input is everything that a decision depends on.
+type Input struct {
+	Now    time.Time
+	Policy *Policy
+	// Assessments of the nodes that have Items. Others may be among them.
+	Assessments []Assessment
+	// Node returns a node of the cluster; false: there is none of that name any more. It
+	// is asked about nodes with due certificates and about those that marks name.
+	Node    func(name string) (Node, bool)
+	Marks   []Mark
+	History []Past
+	// Requested are renewals that were asked for before and whose objects do not exist
+	// yet. While they are still due they are asked for again as they were: what becomes
+	// due in between waits, so that no two objects are made for one certificate.
+	Requested []Rotation
+}
+
+// Decision is what to do now.
+type Decision struct {
+	// Start are rotations to ask for: at most one renewal, and what replaces compromised
+	// keys. They are returned until History knows them.
+	Start []Rotation
+	// Waiting is what is due, or compromised, and does not start.
+	Waiting []Waiting
+	Next    time.Time // when the clock alone changes the decision; zero: never
+}
+
+// Rotation is one rotation to ask for.
+type Rotation struct {
+	Name           string
+	Compromised    bool
+	Services       []certs.Service
+	Nodes          []string
+	Restart        plan.RestartPolicy
+	Validity       time.Duration // 0: as the cluster has it
+	MaxUnavailable string
+	Fingerprints   []string // of Certificates, sorted, once each
+	Certificates   []Ref    // what is due; what shares their services and nodes comes along
+	Marks          []string // names
+	Attempt        int
+	// Overrides says that it starts outside its window, because an end is near.
+	Overrides bool
+}
+
+// Waiting is a group of certificates that wait for the same.
+type Waiting struct {
+	Reason       Reason
+	Text         string    // a sentence for people
+	Until        time.Time // zero: not by time alone
+	Compromised  bool
+	Certificates []Ref
+}
+
+// Decide says what starts now. Compromised keys come first and wait for nothing but their
+// own failures, unless the policy holds them back. A renewal starts when nothing else
+// runs: everything that is due and allowed, in one rotation as far as the rules agree.
+func Decide(in Input) Decision {
+	d := decider{Input: in, record: newRecord(in.History), nodes: map[string]*Node{}, waiting: map[string]*Waiting{}}
+	start := d.compromises()
+	start = append(start, d.renewals(len(start) > 0)...)
+	out := Decision{Start: start, Next: d.next}
+	for _, w := range d.waiting {
+		sortRefs(w.Certificates)
+		out.Waiting = append(out.Waiting, *w)
+	}
+	slices.SortFunc(out.Waiting, func(a, b Waiting) int {
+		return cmp.Or(strings.Compare(string(a.Reason), string(b.Reason)), a.Until.Compare(b.Until), strings.Compare(a.Text, b.Text))
+	})
+	return out
+}
+
+type decider struct {
+	Input
+	record  record
+	nodes   map[string]*Node // that Input.Node returned; nil: there is none
+	waiting map[string]*Waiting
+	next    time.Time
+}
+
+func (d *decider) node(name string) *Node {
+	if n, asked := d.nodes[name]; asked {
+		return n
+	}
+	d.nodes[name] = nil
+	if n, ok := d.Node(name); ok {
+		d.nodes[name] = &n
+	}
+	return d.nodes[name]
+}
+
+func (d *decider) wait(ref Ref, compromised bool, why Reason, text string, until time.Time) {
+	if until.After(d.Now) {
+		d.next = earlier(d.next, until)
+	}
+	key := fmt.Sprint(why, text, until.Unix(), compromised)
+	w := d.waiting[key]
+	if w == nil {
+		w = &Waiting{Reason: why, Text: text, Until: until, Compromised: compromised}
+		d.waiting[key] = w
+	}
+	w.Certificates = append(w.Certificates, ref)
+}
+
+// renewals starts at most one rotation of what is due.
+func (d *decider) renewals(compromised bool) []Rotation {
+	var due, soon []Item
+	for _, a := range d.Assessments {
+		for _, item := range a.Items {
+			switch {
+			case !d.eligible(item):
+			case item.Soon:
+				soon = append(soon, item)
+			default:
+				due = append(due, item)
+			}
+		}
+	}
+	if len(due) == 0 {
+		return nil
+	}
+	if text := d.busy(compromised); text != "" {
+		for _, item := range due {
+			d.wait(item.Ref, false, ReasonRunning, text, time.Time{})
+		}
+		return nil
+	}
+	if r, ok := d.again(due, soon); ok {
+		return []Rotation{r}
+	}
+	limit := d.Policy.Limits.RotationsPerDay
+	if full, until := today(d.History, d.Now, limit); full {
+		for _, item := range due {
+			d.wait(item.Ref, false, ReasonLimit, fmt.Sprintf("%d rotations have started within a day", limit), until)
+		}
+		return nil
+	}
+	rotation, left := d.gather(due, soon)
+	for _, item := range left {
+		d.wait(item.Ref, false, ReasonQueued, "it comes after the rotation that starts now", time.Time{})
+	}
+	return []Rotation{rotation}
+}
+
+// eligible says whether nothing but the rotations of others holds an item back, and notes
+// what does.
+func (d *decider) eligible(item Item) bool {
+	why, text, until := d.held(item)
+	if why == "" {
+		return true
+	}
+	if !item.Soon {
+		d.wait(item.Ref, false, why, text, until)
+	}
+	return false
+}
+
+func (d *decider) held(item Item) (Reason, string, time.Time) {
+	if item.Held != "" {
+		return item.Held, item.HeldText, item.Until
+	}
+	if why, text, until := d.failed(item.Ref, item.rule.threshold(&item.cert), false); why != "" {
+		return why, text, until
+	}
+	at, why := d.Policy.start(item.rule, &item.cert, d.Now)
+	switch {
+	case !at.IsZero() && !at.After(d.Now):
+		return "", "", time.Time{}
+	case why == ReasonFreeze:
+		return why, d.Policy.Freeze.text(), at
+	case at.IsZero():
+		return why, "no window of rule " + quoted(item.rule.Name) + " ever opens", at
+	}
+	return why, "the windows of rule " + quoted(item.rule.Name) + " are closed", at
+}
+
+func (f Freeze) text() string {
+	text := "renewals are frozen"
+	if f.Reason != "" {
+		text += ": " + f.Reason
+	}
+	return text
+}
+
+// failed says whether earlier failures hold a certificate back.
+func (d *decider) failed(ref Ref, threshold time.Duration, compromised bool) (Reason, string, time.Time) {
+	t, retry := d.record.trouble(ref, compromised), d.Policy.Retry
+	switch {
+	case t.failures == 0:
+		return "", "", time.Time{}
+	case t.needsPerson:
+		return ReasonStopped, "rotation " + quoted(t.name) + " needs a person; delete it once its nodes are in order", time.Time{}
+	case retry.StopAfter > 0 && t.failures >= retry.StopAfter:
+		return ReasonStopped, fmt.Sprintf("%d rotations have failed, %s last; delete them to have it tried again", t.failures, quoted(t.name)), time.Time{}
+	}
+	if compromised {
+		retry.Initial = min(retry.Initial, compromisedPause)
+	}
+	if until := t.last.Add(retry.pause(t.failures, threshold)); until.After(d.Now) {
+		return ReasonBackOff, fmt.Sprintf("rotation %s has failed or left it in place", quoted(t.name)), until
+	}
+	return "", "", time.Time{}
+}
+
+// busy says what else runs.
+func (d *decider) busy(compromised bool) string {
+	if compromised {
+		return "what is compromised comes first"
+	}
+	for i := range d.History {
+		if d.History[i].State == Active {
+			return "rotation " + quoted(d.History[i].Name) + " is not at its end"
+		}
+	}
+	return ""
+}
+
+// again returns a rotation that was asked for before, if all of it may still start.
+func (d *decider) again(due, soon []Item) (Rotation, bool) {
+	allowed := map[key]bool{}
+	for _, item := range due {
+		allowed[item.key()] = true
+	}
+	isDue := func(r Ref) bool { return allowed[r.key()] }
+	for _, r := range d.Requested {
+		if r.Compromised || slices.ContainsFunc(d.History, func(p Past) bool { return p.Name == r.Name }) || !slices.ContainsFunc(r.Certificates, isDue) {
+			continue
+		}
+		asked := map[key]bool{}
+		for _, ref := range r.Certificates {
+			asked[ref.key()] = true
+		}
+		for _, item := range soon {
+			allowed[item.key()] = true
+		}
+		if slices.ContainsFunc(r.Certificates, func(ref Ref) bool { return !allowed[ref.key()] }) {
+			continue
+		}
+		for _, item := range due {
+			if !asked[item.key()] {
+				d.wait(item.Ref, false, ReasonQueued, "it comes after the rotation that was asked for", time.Time{})
+			}
+		}
+		return r, true
+	}
+	return Rotation{}, false
+}
+
+func sortRefs(refs []Ref) {
+	slices.SortFunc(refs, func(a, b Ref) int {
+		return cmp.Or(strings.Compare(a.Node, b.Node), strings.Compare(string(a.Service), string(b.Service)),
+			strings.Compare(a.Name, b.Name), strings.Compare(a.Fingerprint, b.Fingerprint))
+	})
+}
+
+func quoted(s string) string { return fmt.Sprintf("%q", s) }

@@ -1,0 +1,195 @@
+package renewal
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+// set is a set of services.
+type set uint16
+
+func bit(s certs.Service) set {
+	return 1 << (slices.Index(certs.Services(), s) + 1) // 1: a service that does not exist
+}
+
+func (s set) services() []certs.Service {
+	var out []certs.Service
+	for _, service := range certs.Services() {
+		if s&bit(service) != 0 {
+			out = append(out, service)
+		}
+	}
+	return out
+}
+
+// share is what of one node can go into one rotation.
+type share struct {
+	node         string
+	controlPlane bool
+	apart        bool
+	restart      plan.RestartPolicy
+	validity     time.Duration
+	services     set // to rotate
+	forbidden    set // must not be rotated there now
+	due          bool
+	earliest     time.Time
+	items        []Item
+}
+
+// gather makes one rotation of as much as goes together: a rotation is services × nodes
+// with one way to restart and one validity, and must touch nothing that the policy holds
+// back. It begins with what ends first and returns what is due and left.
+func (d *decider) gather(due, soon []Item) (Rotation, []Item) {
+	shares := d.shares(append(slices.Clone(due), soon...), false)
+	chosen := d.compatible(shares, d.Policy.Limits.NodesPerRotation)
+	rotation := d.rotation(chosen, false)
+	taken := map[key]bool{}
+	for _, r := range rotation.Certificates {
+		taken[r.key()] = true
+	}
+	var left []Item
+	for _, item := range due {
+		if !taken[item.key()] {
+			left = append(left, item)
+		}
+	}
+	return rotation, left
+}
+
+// shares sorts items by node and by how they are rotated: what is due in front, and of
+// that what ends first.
+func (d *decider) shares(items []Item, compromised bool) []*share {
+	type kind struct {
+		node     string
+		restart  plan.RestartPolicy
+		validity time.Duration
+	}
+	index := map[kind]*share{}
+	var out []*share
+	for _, item := range items {
+		k := kind{item.Node, restart(item.rule, compromised), item.rule.Validity}
+		s := index[k]
+		if s == nil {
+			s = &share{node: item.Node, controlPlane: item.ControlPlane, restart: k.restart, validity: k.validity, earliest: item.NotAfter}
+			index[k] = s
+			out = append(out, s)
+		}
+		s.services |= bit(item.Service)
+		s.due = s.due || !item.Soon
+		s.apart = s.apart || d.record.trouble(item.Ref, compromised).apart
+		s.earliest = earlier(s.earliest, item.NotAfter)
+		s.items = append(s.items, item)
+	}
+	for _, s := range out {
+		s.forbidden = d.forbidden(s, compromised)
+	}
+	slices.SortFunc(out, func(a, b *share) int {
+		if a.due != b.due {
+			return map[bool]int{true: -1, false: 1}[a.due]
+		}
+		return cmp.Or(a.earliest.Compare(b.earliest), strings.Compare(a.node, b.node), strings.Compare(string(a.restart), string(b.restart)),
+			cmp.Compare(a.validity, b.validity))
+	})
+	return out
+}
+
+func restart(r *Rule, compromised bool) plan.RestartPolicy {
+	if compromised {
+		return r.Compromise
+	}
+	return r.Renewal
+}
+
+// forbidden are the services of a node that must not come along.
+func (d *decider) forbidden(s *share, compromised bool) set {
+	n := d.node(s.node)
+	if n == nil {
+		return 0
+	}
+	var out set
+	for i := range n.Certificates {
+		c := &n.Certificates[i]
+		if s.services&bit(c.Service) != 0 {
+			continue // something of it is to be rotated, and so all of it
+		}
+		r := d.Policy.RuleFor(n, c)
+		why, _ := standing(n, c, r)
+		if why == "" {
+			why, _, _ = d.failed(refOf(n, c), r.threshold(c), compromised)
+		}
+		if at, held := d.Policy.start(r, c, d.Now); why == "" && !compromised && (at.IsZero() || at.After(d.Now)) {
+			why = held
+		}
+		if why != "" || r.Validity != s.validity || restart(r, compromised) != s.restart {
+			out |= bit(c.Service)
+		}
+	}
+	return out
+}
+
+// compatible chooses the first share and all that can go with it, up to so many nodes.
+func (d *decider) compatible(shares []*share, limit int) []*share {
+	first := shares[0]
+	if limit <= 0 || limit > MaxNodes {
+		limit = MaxNodes
+	}
+	services, forbidden, fingerprints := first.services, first.forbidden, len(first.items)
+	chosen := []*share{first}
+	for _, s := range shares[1:] {
+		switch {
+		case len(chosen) == limit:
+			return chosen
+		case s.restart != first.restart, s.validity != first.validity:
+		case (services|s.services)&(forbidden|s.forbidden) != 0:
+		case fingerprints+len(s.items) > MaxFingerprints:
+		case (first.apart || s.apart) && s.controlPlane != first.controlPlane:
+		default:
+			services, forbidden, fingerprints = services|s.services, forbidden|s.forbidden, fingerprints+len(s.items)
+			chosen = append(chosen, s)
+		}
+	}
+	return chosen
+}
+
+// rotation makes a request of what was chosen.
+func (d *decider) rotation(chosen []*share, compromised bool) Rotation {
+	r := Rotation{
+		Compromised: compromised, Restart: chosen[0].restart, Validity: chosen[0].validity,
+		MaxUnavailable: d.Policy.Limits.MaxUnavailable,
+	}
+	var services set
+	for _, s := range chosen {
+		services |= s.services
+		r.Nodes = append(r.Nodes, s.node)
+		for _, item := range s.items {
+			r.Certificates = append(r.Certificates, item.Ref)
+			r.Fingerprints = append(r.Fingerprints, item.Fingerprint)
+			r.Attempt = max(r.Attempt, d.record.attempts(item.Fingerprint))
+			r.Overrides = r.Overrides || !compromised && (!openNow(item.rule.Windows, d.Now) || d.Policy.Freeze.holds(d.Now))
+		}
+	}
+	r.Services = services.services()
+	slices.Sort(r.Nodes)
+	r.Nodes = slices.Compact(r.Nodes)
+	slices.Sort(r.Fingerprints)
+	r.Fingerprints = slices.Compact(r.Fingerprints)
+	sortRefs(r.Certificates)
+	r.Attempt++
+	r.Name = name(r)
+	return r
+}
+
+// name is the same for the same work: a request that is made twice is one object.
+func name(r Rotation) string {
+	request := plan.Request{Services: r.Services, Nodes: r.Nodes, Compromised: r.Compromised}
+	sum := sha256.Sum256([]byte(fmt.Sprintf("%s\n%s\n%d", request.Scope(), strings.Join(r.Fingerprints, ","), r.Attempt)))
+	return "auto-" + hex.EncodeToString(sum[:8])
+}

@@ -1,0 +1,138 @@
+package renewal
+
+import (
+	"slices"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+)
+
+// State is how a rotation stands, as far as a decision cares.
+type State string
+
+// The states.
+const (
+	Active      State = "Active" // asked for, pending, running or interrupted: it goes on
+	Succeeded   State = "Succeeded"
+	Failed      State = "Failed"      // stopped; what it touched last is as it was
+	NeedsPerson State = "NeedsPerson" // a node is neither provably old nor new
+)
+
+// Past is a rotation that there is or was, whoever asked for it.
+type Past struct {
+	Name         string
+	Services     []certs.Service
+	Nodes        []string // empty: every node
+	Fingerprints []string // of what was to go
+	Created      time.Time
+	Completed    time.Time // zero: not yet
+	State        State
+	Attempt      int
+	Automatic    bool // the watcher asked for it
+	Compromised  bool // it trusts no old key
+	// FailedNodes are those that it failed on, where that is known. What is on other
+	// nodes is not blamed, and goes again at once.
+	FailedNodes []string
+}
+
+func (p *Past) ended() time.Time {
+	if p.Completed.IsZero() {
+		return p.Created
+	}
+	return p.Completed
+}
+
+// record is what was tried before, by fingerprint.
+type record struct {
+	pasts map[string][]*Past
+}
+
+func newRecord(history []Past) record {
+	r := record{pasts: map[string][]*Past{}}
+	for i := range history {
+		for _, f := range history[i].Fingerprints {
+			r.pasts[f] = append(r.pasts[f], &history[i])
+		}
+	}
+	return r
+}
+
+// attempts counts the rotations that were to replace a certificate, came to their end,
+// and left it in place, whatever they say of themselves.
+func (r record) attempts(fingerprint string) int {
+	count := 0
+	for _, p := range r.pasts[fingerprint] {
+		if p.State != Active {
+			count++
+		}
+	}
+	return count
+}
+
+// trouble is what was tried for one certificate in vain.
+type trouble struct {
+	failures    int
+	last        time.Time // the end of the last one
+	name        string    // of the last one
+	needsPerson bool
+	apart       bool // nothing tells which node failed: control plane and workers go apart
+}
+
+// trouble sums up the failures that a certificate is blamed for. One that is still there
+// although its rotation succeeded is blamed as well: else it would be rotated for ever.
+func (r record) trouble(ref Ref, compromised bool) trouble {
+	var t trouble
+	for _, p := range r.pasts[ref.Fingerprint] {
+		if p.State == Active || compromised && !p.Compromised {
+			continue
+		}
+		if len(p.FailedNodes) > 0 && !slices.Contains(p.FailedNodes, ref.Node) {
+			continue
+		}
+		t.failures++
+		t.apart = t.apart || len(p.FailedNodes) == 0
+		t.needsPerson = t.needsPerson || p.State == NeedsPerson
+		if end := p.ended(); !end.Before(t.last) {
+			t.last, t.name = end, p.Name
+		}
+	}
+	return t
+}
+
+// leastPause is how long there is between two attempts at the least.
+const leastPause = 30 * time.Second
+
+// pause is how long after its last failure something is tried again. It shrinks with what
+// it is for: a certificate that lives for an hour cannot wait for one.
+func (r Retry) pause(failures int, threshold time.Duration) time.Duration {
+	d := r.Initial
+	for range min(failures, 62) - 1 {
+		if d *= 2; d >= r.Max || d <= 0 {
+			d = r.Max
+			break
+		}
+	}
+	if threshold > 0 {
+		d = min(d, threshold/8)
+	}
+	return max(d, leastPause)
+}
+
+// today counts the renewals that started by themselves within the day before now, and
+// says when the oldest that is too many leaves that day.
+func today(history []Past, now time.Time, limit int) (full bool, until time.Time) {
+	if limit == 0 {
+		return false, time.Time{}
+	}
+	var created []time.Time
+	for i := range history {
+		if p := &history[i]; p.Automatic && !p.Compromised && now.Sub(p.Created) < day {
+			created = append(created, p.Created)
+		}
+	}
+	if len(created) < limit {
+		return false, time.Time{}
+	}
+	slices.SortFunc(created, time.Time.Compare)
+	return true, created[len(created)-limit].Add(day)
+}

@@ -1,0 +1,96 @@
+package renewal
+
+import (
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+)
+
+// Node is what is known of one node.
+type Node struct {
+	Name   string
+	Labels map[string]string // of the Node object
+	// ControlPlane comes from the Node object, never from a report: a worker's report
+	// must not start a rotation of the control plane.
+	ControlPlane bool
+	// Away says why no pod of ours can work on the node now ("NotReady for 14m").
+	Away string
+	// Unseen says that the node exists and that nothing is known of its certificates, as
+	// before its agent's first report.
+	Unseen       bool
+	Certificates []Certificate
+	Authorities  []Authority
+}
+
+// Certificate is one certificate with its key on a node.
+type Certificate struct {
+	Service     certs.Service
+	Name        string // its role: "apiserver", "etcd-peer", "admin.conf"
+	Path        string
+	User        string // the entry in a kubeconfig
+	Subject     string
+	Issuer      string // distinguished name
+	Fingerprint string // SHA-256, hex; empty: it cannot be parsed
+	NotBefore   time.Time
+	NotAfter    time.Time
+	SelfManaged bool // its component renews it by itself too
+}
+
+func (c *Certificate) life() time.Duration { return c.NotAfter.Sub(c.NotBefore) }
+
+// Authority is the certificate of a CA on a node.
+type Authority struct {
+	Name        string // its common name
+	Subject     string
+	Path        string
+	Fingerprint string
+	NotBefore   time.Time
+	NotAfter    time.Time
+	HasKey      bool
+}
+
+// Ref names one certificate, and tells it from those that come after it in its place.
+type Ref struct {
+	Node        string
+	Service     certs.Service
+	Name        string
+	Fingerprint string
+	NotAfter    time.Time
+}
+
+// key is what two refs to one certificate have in common; times may differ in how they
+// are written.
+type key struct {
+	node        string
+	service     certs.Service
+	name        string
+	fingerprint string
+}
+
+func (r Ref) key() key { return key{r.Node, r.Service, r.Name, r.Fingerprint} }
+
+func refOf(n *Node, c *Certificate) Ref {
+	return Ref{Node: n.Name, Service: c.Service, Name: c.Name, Fingerprint: c.Fingerprint, NotAfter: c.NotAfter}
+}
+
+// ofControlPlane says whether a service's keys open the control plane: they are counted
+// only on nodes that the API knows as its members.
+func ofControlPlane(s certs.Service) bool {
+	return s != certs.Kubelet && s != certs.KubeProxy
+}
+
+// issuer returns the CA that would sign a certificate's successor, where it is known:
+// among several of the same name the one with a key, else the one that ends last.
+func (n *Node) issuer(c *Certificate) *Authority {
+	var best *Authority
+	for i := range n.Authorities {
+		a := &n.Authorities[i]
+		if a.Subject != c.Issuer || a.Fingerprint == "" {
+			continue
+		}
+		if best == nil || a.HasKey && !best.HasKey || a.HasKey == best.HasKey && a.NotAfter.After(best.NotAfter) {
+			best = a
+		}
+	}
+	return best
+}

@@ -1,0 +1,95 @@
+package renewal
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+)
+
+// leastGain is what a renewal must add to a certificate's life: this, or a hundredth of
+// a shorter life.
+const leastGain = time.Hour
+
+// worth judges whether a renewal now is worth its restart. It is not where the successor
+// would be due again before the old certificate has ended: then its CA is about to end,
+// or its lifetime is too short for its threshold. until is when that changes by the clock
+// alone; zero: never.
+func (p *Policy) worth(now time.Time, n *Node, c *Certificate, r *Rule) (why Reason, text string, until time.Time) {
+	validity := p.validity(c, r)
+	end, ca := now.Add(validity), n.issuer(c)
+	why = ReasonNoGain
+	text = fmt.Sprintf("a successor that is valid for %s would be due again before this one ends", spell(validity))
+	if ca != nil && ca.NotAfter.Before(end) {
+		end, why = ca.NotAfter, ReasonCANearEnd
+		text = fmt.Sprintf("its CA %q ends %s, and a successor with it: renew the CA", ca.Name, ca.NotAfter.UTC().Format(time.RFC3339))
+	}
+	old := later(c.NotAfter, now)
+	gain := min(leastGain, c.life()/100)
+	if due := end.Add(-p.again(r, c, end.Sub(now))); !due.Before(old) && end.Sub(old) >= gain {
+		return "", "", time.Time{}
+	}
+	return why, text, p.worthFrom(now, c, r, end, why)
+}
+
+// worthFrom is when a renewal that is not worth it becomes so.
+func (p *Policy) worthFrom(now time.Time, c *Certificate, r *Rule, end time.Time, why Reason) time.Time {
+	if why == ReasonNoGain {
+		// The successor's end moves with the clock: as long after now as ever.
+		life := end.Sub(now)
+		at := c.NotAfter.Add(p.again(r, c, life)).Add(-life)
+		if life <= 0 || !at.After(now) {
+			return time.Time{}
+		}
+		return at
+	}
+	// The end stands still, and the nearer it comes the shorter the successor's life and
+	// threshold: it is due at the old end when that threshold is what is gained.
+	gained := end.Sub(c.NotAfter)
+	fraction := r.Threshold.Fraction
+	if c.SelfManaged {
+		fraction = r.SelfManaged.Fraction
+	}
+	if gained < min(leastGain, c.life()/100) || fraction <= 0 {
+		return time.Time{}
+	}
+	if at := end.Add(-time.Duration(float64(gained) / fraction)).Add(time.Second); at.After(now) {
+		return at
+	}
+	return time.Time{}
+}
+
+// again is how long before its end a successor with that life will be due.
+func (p *Policy) again(r *Rule, c *Certificate, life time.Duration) time.Duration {
+	if c.SelfManaged {
+		return r.SelfManaged.Of(life)
+	}
+	return r.Threshold.Of(life)
+}
+
+// validity is for how long a successor would be valid, its CA allowing. A signer of the
+// certificates API decides for itself: as before, as far as anyone can tell.
+func (p *Policy) validity(c *Certificate, r *Rule) time.Duration {
+	switch {
+	case c.SelfManaged:
+		return c.life()
+	case r.Validity != 0:
+		return r.Validity
+	case p.Lifetime != 0:
+		return p.Lifetime
+	}
+	return certs.DefaultLifetime
+}
+
+// spell writes a duration as people say it of certificates: 365d, 36h, 10m.
+func spell(d time.Duration) string {
+	switch {
+	case d >= day && d%day == 0:
+		return fmt.Sprintf("%dd", d/day)
+	case d >= time.Hour && d%time.Hour == 0:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	case d >= time.Minute && d%time.Minute == 0:
+		return fmt.Sprintf("%dm", d/time.Minute)
+	}
+	return d.String()
+}
