@@ -82,7 +82,7 @@ func Assess(now time.Time, p *Policy, n *Node) Assessment {
 		wake(near)
 		if !now.Before(near) {
 			a.Notices = append(a.Notices, Notice{
-				Kind: AuthorityExpiring, Node: n.Name, Name: ca.Name, Path: ca.Path, Subject: ca.Subject,
+				Kind: AuthorityExpiring, Node: n.Name, Name: ca.Name, Path: ca.Path, Subject: ca.Subject, Serial: ca.Serial,
 				Fingerprint: ca.Fingerprint, NotBefore: ca.NotBefore, NotAfter: ca.NotAfter,
 			})
 		}
@@ -92,7 +92,7 @@ func Assess(now time.Time, p *Policy, n *Node) Assessment {
 
 func certificateNotice(kind NoticeKind, n *Node, c *Certificate, r *Rule) Notice {
 	return Notice{
-		Kind: kind, Node: n.Name, Service: c.Service, Name: c.Name, Path: c.Path, User: c.User, Subject: c.Subject, Issuer: c.Issuer,
+		Kind: kind, Node: n.Name, Service: c.Service, Name: c.Name, Path: c.Path, User: c.User, Subject: c.Subject, Issuer: c.Issuer, Serial: c.Serial,
 		Fingerprint: c.Fingerprint, NotBefore: c.NotBefore, NotAfter: c.NotAfter, Rule: r.Name,
 	}
 }

@@ -30,6 +30,7 @@ type Certificate struct {
 	User        string // the entry in a kubeconfig
 	Subject     string
 	Issuer      string // distinguished name
+	Serial      string // lower-case hex
 	Fingerprint string // SHA-256, hex; empty: it cannot be parsed
 	NotBefore   time.Time
 	NotAfter    time.Time
@@ -43,6 +44,7 @@ type Authority struct {
 	Name        string // its common name
 	Subject     string
 	Path        string
+	Serial      string
 	Fingerprint string
 	NotBefore   time.Time
 	NotAfter    time.Time

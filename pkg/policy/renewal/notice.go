@@ -27,6 +27,7 @@ type Notice struct {
 	User        string
 	Subject     string
 	Issuer      string
+	Serial      string
 	Fingerprint string
 	NotBefore   time.Time
 	NotAfter    time.Time
