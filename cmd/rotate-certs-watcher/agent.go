@@ -46,6 +46,9 @@ nothing there.`,
 			if err != nil {
 				return err
 			}
+			if err := agent.Confine(); err != nil {
+				log.Warn("the agent keeps rights that it does not need", "error", err)
+			}
 			if os.Getenv("GOMEMLIMIT") == "" {
 				debug.SetMemoryLimit(agentMemory)
 			}

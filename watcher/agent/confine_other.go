@@ -1,0 +1,8 @@
+//go:build !linux
+
+package agent
+
+import "errors"
+
+// Confine is for Linux, where agents run.
+func Confine() error { return errors.New("confine process: only possible on Linux") }
