@@ -1,0 +1,267 @@
+package renewal_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
+)
+
+// due is a certificate's life left when it is due by default, and over is when it is not.
+const (
+	due  = 30 * day
+	over = 60 * day
+)
+
+func etcd(left time.Duration) renewal.Certificate { return leaf(certs.Etcd, "etcd-server", left) }
+func api(left time.Duration) renewal.Certificate  { return leaf(certs.KubeAPIServer, "apiserver", left) }
+func serving(left time.Duration) renewal.Certificate {
+	return leaf(certs.Kubelet, "kubelet-server", left)
+}
+
+func client(left time.Duration) renewal.Certificate {
+	c := leaf(certs.Kubelet, "kubelet-client", left)
+	c.SelfManaged = true
+	return c
+}
+
+func TestDecide(t *testing.T) {
+	type nodes []renewal.Node
+	window := func(p *renewal.Policy) { p.Default.Windows = []renewal.Window{nightly()} }
+	for _, tt := range []struct {
+		name   string
+		nodes  nodes
+		policy func(*renewal.Policy)
+		want   []string
+	}{
+		{"nothing is due", nodes{controlPlane("cp1", etcd(over), api(over))}, nil, nil},
+		{"a day before it is due", nodes{controlPlane("cp1", etcd(due+day))}, nil, nil},
+		{"on the day it is due", nodes{controlPlane("cp1", etcd(due))}, nil, []string{"start [etcd] on [cp1]"}},
+		{"expired long ago", nodes{controlPlane("cp1", etcd(-due))}, nil, []string{"start [etcd] on [cp1]"}},
+		{"a life of ten minutes", nodes{controlPlane("cp1", living(certs.Etcd, "etcd-server", 10*time.Minute, 3*time.Minute))}, nil, nil},
+		{"a life of ten minutes, a fifth of it left", nodes{controlPlane("cp1", living(certs.Etcd, "etcd-server", 10*time.Minute, 2*time.Minute))}, nil,
+			[]string{"start [etcd] on [cp1]"}},
+
+		{"everything due is one rotation", nodes{controlPlane("cp1", etcd(due), api(due)), controlPlane("cp2", etcd(due), api(due)), worker("w1", serving(due))}, nil,
+			[]string{"start [etcd kubelet kube-apiserver] on [cp1 cp2 w1]"}},
+		{"what is due within days comes along", nodes{controlPlane("cp1", etcd(due)), controlPlane("cp2", etcd(due+2*day)), controlPlane("cp3", etcd(due+4*day))}, nil,
+			[]string{"start [etcd] on [cp1 cp2]"}},
+		{"but nothing starts for it alone", nodes{controlPlane("cp2", etcd(due+2*day))}, nil, nil},
+
+		{"a kubelet's client certificate is left to the kubelet", nodes{worker("w1", client(due))}, nil, nil},
+		{"until it has had its chance", nodes{worker("w1", client(7*day))}, nil, []string{"start [kubelet] on [w1]"}},
+		{"also where it lives for an hour", nodes{worker("w1", func() renewal.Certificate {
+			c := living(certs.Kubelet, "kubelet-client", time.Hour, 6*time.Minute)
+			c.SelfManaged = true
+			return c
+		}())}, nil, nil},
+
+		{"a worker that reports a certificate of etcd", nodes{worker("w1", etcd(due))}, nil, []string{"NotControlPlane: w1/etcd-server"}},
+		{"does not lend it to others either", nodes{worker("w1", etcd(over), serving(due)), controlPlane("cp1", etcd(due))}, nil,
+			[]string{"start [etcd] on [cp1]", "Queued: w1/kubelet-server"}},
+		{"a node that is away", nodes{func() renewal.Node { n := worker("w1", serving(due)); n.Away = "NotReady"; return n }(), worker("w2", serving(due))}, nil,
+			[]string{"start [kubelet] on [w2]", "NodeAway: w1/kubelet-server"}},
+
+		{"notify only", nodes{controlPlane("cp1", etcd(due))}, func(p *renewal.Policy) { *p = p.NotifyOnly() }, []string{"NotifyOnly: cp1/etcd-server"}},
+		{"notify only for a service", nodes{controlPlane("cp1", etcd(due), api(due))}, func(p *renewal.Policy) {
+			r := p.Default
+			r.Match, r.Mode = renewal.Match{Services: []certs.Service{certs.Etcd}}, renewal.NotifyOnly
+			p.Rules = append(p.Rules, r)
+		}, []string{"start [kube-apiserver] on [cp1]", "NotifyOnly: cp1/etcd-server"}},
+		{"notify only for a CA", nodes{controlPlane("cp1", etcd(due), api(due))}, func(p *renewal.Policy) {
+			r := p.Default
+			r.Match, r.Mode = renewal.Match{Issuers: []string{"etcd-ca"}}, renewal.NotifyOnly
+			p.Rules = append(p.Rules, r)
+		}, []string{"start [kube-apiserver] on [cp1]", "NotifyOnly: cp1/etcd-server"}},
+		{"notify only for some nodes, which others do not draw in", nodes{labelled(controlPlane("cp1", etcd(due), api(over)), "keep"), controlPlane("cp2", etcd(over), api(due))}, func(p *renewal.Policy) {
+			r := p.Default
+			r.Match = renewal.Match{Services: []certs.Service{certs.KubeAPIServer}, Nodes: func(l map[string]string) bool { return l["keep"] != "" }}
+			r.Mode = renewal.NotifyOnly
+			p.Rules = append(p.Rules, r)
+		}, []string{"start [etcd] on [cp1]", "Queued: cp2/apiserver"}},
+		{"else they come along", nodes{controlPlane("cp1", etcd(due), api(over)), controlPlane("cp2", etcd(over), api(due))}, nil,
+			[]string{"start [etcd kube-apiserver] on [cp1 cp2]"}},
+		{"another validity is another rotation", nodes{controlPlane("cp1", etcd(due), api(due))}, func(p *renewal.Policy) {
+			r := p.Default
+			r.Match, r.Validity = renewal.Match{Services: []certs.Service{certs.Etcd}}, 90*day
+			p.Rules = append(p.Rules, r)
+		}, []string{"start [kube-apiserver] on [cp1]", "Queued: cp1/etcd-server"}},
+
+		{"outside its window", nodes{controlPlane("cp1", etcd(due))}, window, []string{"Window: cp1/etcd-server until +14h0m0s"}},
+		{"a window does not wait for the end", nodes{controlPlane("cp1", etcd(7*day))}, window, []string{"start [etcd] on [cp1], overriding"}},
+		{"what is only due waits for it meanwhile", nodes{controlPlane("cp1", etcd(7*day)), controlPlane("cp2", etcd(due))}, window,
+			[]string{"start [etcd] on [cp1], overriding", "Window: cp2/etcd-server until +14h0m0s"}},
+		{"without override it waits to the end", nodes{controlPlane("cp1", etcd(time.Hour))}, func(p *renewal.Policy) { window(p); p.Default.Override = renewal.Near{} },
+			[]string{"Window: cp1/etcd-server until +14h0m0s"}},
+
+		{"frozen", nodes{controlPlane("cp1", etcd(due))}, func(p *renewal.Policy) { p.Freeze.On = true }, []string{"Freeze: cp1/etcd-server"}},
+		{"frozen to the end", nodes{controlPlane("cp1", etcd(time.Hour))}, func(p *renewal.Policy) { p.Freeze.On = true }, []string{"Freeze: cp1/etcd-server"}},
+		{"frozen for a while", nodes{controlPlane("cp1", etcd(due))}, func(p *renewal.Policy) { p.Freeze = renewal.Freeze{On: true, Until: noon.Add(day)} },
+			[]string{"Freeze: cp1/etcd-server until +24h0m0s"}},
+		{"frozen for a while, then a window", nodes{controlPlane("cp1", etcd(due))}, func(p *renewal.Policy) {
+			window(p)
+			p.Freeze = renewal.Freeze{On: true, Until: noon.Add(day)}
+		}, []string{"Freeze: cp1/etcd-server until +38h0m0s"}},
+		{"frozen before", nodes{controlPlane("cp1", etcd(due))}, func(p *renewal.Policy) { p.Freeze = renewal.Freeze{On: true, Until: noon} }, []string{"start [etcd] on [cp1]"}},
+		{"a freeze that yields to an end", nodes{controlPlane("cp1", etcd(7*day))}, func(p *renewal.Policy) { p.Freeze = renewal.Freeze{On: true, Override: true} },
+			[]string{"start [etcd] on [cp1], overriding"}},
+		{"and tells when it will", nodes{controlPlane("cp1", etcd(8*day))}, func(p *renewal.Policy) { p.Freeze = renewal.Freeze{On: true, Override: true} },
+			[]string{"Freeze: cp1/etcd-server until +24h0m0s"}},
+
+		{"more nodes than one rotation may have: what ends first", nodes{worker("w1", serving(due)), worker("w2", serving(20*day)), worker("w3", serving(10*day))},
+			func(p *renewal.Policy) { p.Limits.NodesPerRotation = 2 }, []string{"start [kubelet] on [w2 w3]", "Queued: w1/kubelet-server"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := renewal.Default()
+			if tt.policy != nil {
+				tt.policy(&p)
+			}
+			if tt.want == nil {
+				tt.want = []string{}
+			}
+			assert.Equal(t, tt.want, told(decide(noon, p, tt.nodes)))
+		})
+	}
+}
+
+// TestAuthorityNearItsEnd: nothing starts whose result would be due again before the old
+// certificate has ended.
+func TestAuthorityNearItsEnd(t *testing.T) {
+	for _, tt := range []struct {
+		name         string
+		left, caLeft time.Duration
+		want         []string
+	}{
+		{"both end together", due, due, []string{"CANearEnd: cp1/etcd-server"}},
+		{"the CA ends a day later: not before the successor lasts", due, due + day, []string{"CANearEnd: cp1/etcd-server until +624h0m1s"}},
+		{"and then once", 4 * day, 5 * day, []string{"start [etcd] on [cp1]"}},
+		{"the CA ends much later", due, 90 * day, []string{"start [etcd] on [cp1]"}},
+		{"the CA has ended", due, -day, []string{"CANearEnd: cp1/etcd-server"}},
+		{"expired, and the CA has days left: better than an outage", -day, 3 * day, []string{"start [etcd] on [cp1]"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			n := controlPlane("cp1", etcd(tt.left))
+			n.Authorities = []renewal.Authority{authority("etcd-ca", tt.caLeft)}
+			assert.Equal(t, tt.want, told(decide(noon, renewal.Default(), []renewal.Node{n})))
+		})
+	}
+	t.Run("a validity that is shorter than what is left", func(t *testing.T) {
+		p := renewal.Default()
+		p.Default.Validity = 10 * day
+		assert.Equal(t, []string{"NoGain: cp1/etcd-server until +528h0m0s"}, told(decide(noon, p, []renewal.Node{controlPlane("cp1", etcd(due))})))
+	})
+}
+
+// TestHistory: what was tried before decides what is tried again, and when.
+func TestHistory(t *testing.T) {
+	n := []renewal.Node{controlPlane("cp1", etcd(due)), worker("w1", serving(due))}
+	fingerprints := []string{n[0].Certificates[0].Fingerprint, n[1].Certificates[0].Fingerprint}
+	past := func(state renewal.State, ago time.Duration, failedOn ...string) renewal.Past {
+		return renewal.Past{
+			Name: "auto-1", State: state, Automatic: true, Fingerprints: fingerprints, FailedNodes: failedOn,
+			Created: noon.Add(-ago), Completed: noon.Add(-ago),
+		}
+	}
+	many := func(count int, state renewal.State, ago time.Duration) (out []renewal.Past) {
+		for range count {
+			out = append(out, past(state, ago))
+		}
+		return out
+	}
+	other := func(ago time.Duration) renewal.Past {
+		return renewal.Past{State: renewal.Succeeded, Automatic: true, Created: noon.Add(-ago), Completed: noon.Add(-ago), Fingerprints: []string{"gone"}}
+	}
+	for _, tt := range []struct {
+		name    string
+		history []renewal.Past
+		want    []string
+	}{
+		{"one is running", []renewal.Past{past(renewal.Active, time.Minute)}, []string{"Running: cp1/etcd-server w1/kubelet-server"}},
+		{"somebody else's is running", []renewal.Past{{Name: "mine", State: renewal.Active}}, []string{"Running: cp1/etcd-server w1/kubelet-server"}},
+		{"it has just failed", []renewal.Past{past(renewal.Failed, time.Minute)}, []string{"BackOff: cp1/etcd-server w1/kubelet-server until +59m0s"}},
+		{"an hour ago: control plane and workers apart", []renewal.Past{past(renewal.Failed, time.Hour)},
+			[]string{"start [etcd] on [cp1], attempt 2", "Queued: w1/kubelet-server"}},
+		{"twice, an hour ago", many(2, renewal.Failed, time.Hour), []string{"BackOff: cp1/etcd-server w1/kubelet-server until +1h0m0s"}},
+		{"three times: a person must look", many(3, renewal.Failed, 100*day), []string{"Stopped: cp1/etcd-server w1/kubelet-server"}},
+		{"on the worker: the other goes at once", []renewal.Past{past(renewal.Failed, time.Minute, "w1")},
+			[]string{"start [etcd] on [cp1], attempt 2", "BackOff: w1/kubelet-server until +59m0s"}},
+		{"neither old nor new", []renewal.Past{past(renewal.NeedsPerson, 100*day, "cp1")},
+			[]string{"start [kubelet] on [w1], attempt 2", "Stopped: cp1/etcd-server"}},
+		{"it says that it succeeded, and the node does not show it yet", []renewal.Past{past(renewal.Succeeded, time.Minute)},
+			[]string{"BackOff: cp1/etcd-server w1/kubelet-server until +59m0s"}},
+		{"it succeeded three times, and the old ones are there: not for ever", many(3, renewal.Succeeded, 2*day), []string{"Stopped: cp1/etcd-server w1/kubelet-server"}},
+		{"six within a day", []renewal.Past{other(5 * time.Hour), other(4 * time.Hour), other(20 * time.Hour), other(time.Hour), other(2 * time.Hour), other(3 * time.Hour)},
+			[]string{"Limit: cp1/etcd-server w1/kubelet-server until +4h0m0s"}},
+		{"six within more than a day", []renewal.Past{other(5 * time.Hour), other(4 * time.Hour), other(day), other(time.Hour), other(2 * time.Hour), other(3 * time.Hour)},
+			[]string{"start [etcd kubelet] on [cp1 w1]"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := decide(noon, renewal.Default(), n, func(in *renewal.Input) { in.History = tt.history })
+			assert.Equal(t, tt.want, told(got))
+		})
+	}
+}
+
+// TestPauseFitsTheLife: an hour's pause is too long for what lives for an hour.
+func TestPauseFitsTheLife(t *testing.T) {
+	n := []renewal.Node{controlPlane("cp1", living(certs.Etcd, "etcd-server", time.Hour, 10*time.Minute))}
+	got := decide(noon, renewal.Default(), n, func(in *renewal.Input) {
+		in.History = []renewal.Past{{Name: "auto-1", State: renewal.Failed, Completed: noon, Fingerprints: []string{n[0].Certificates[0].Fingerprint}}}
+	})
+	assert.Equal(t, []string{"BackOff: cp1/etcd-server until +1m30s"}, told(got))
+	assert.Equal(t, noon.Add(90*time.Second), got.Next)
+}
+
+// TestRequest: what a rotation is asked for with, and that it is the same the second time.
+func TestRequest(t *testing.T) {
+	n := []renewal.Node{controlPlane("cp1", etcd(due), api(over)), controlPlane("cp2", etcd(due+day))}
+	got := decide(noon, renewal.Default(), n)
+	require.Len(t, got.Start, 1)
+	r := got.Start[0]
+	assert.Regexp(t, "^auto-[0-9a-f]{16}$", r.Name)
+	assert.Equal(t, plan.RestartIfNeeded, r.Restart)
+	assert.Equal(t, "10%", r.MaxUnavailable)
+	assert.Len(t, r.Fingerprints, 2)
+	assert.Equal(t, 1, r.Attempt)
+
+	n[0].Certificates[1] = renewal.Certificate{} // what is not its business does not change its name
+	assert.Equal(t, r.Name, decide(noon.Add(time.Minute), renewal.Default(), n).Start[0].Name)
+
+	more := append(n, worker("w1", serving(due)))
+	assert.NotEqual(t, r.Name, decide(noon, renewal.Default(), more).Start[0].Name)
+	again := decide(noon, renewal.Default(), more, func(in *renewal.Input) { in.Requested = got.Start })
+	assert.Equal(t, r.Name, again.Start[0].Name, "what was asked for is asked for again, until there is an object")
+	assert.Equal(t, []string{"start [etcd] on [cp1 cp2]", "Queued: w1/kubelet-server"}, told(again))
+
+	frozen := renewal.Default()
+	frozen.Freeze.On = true
+	assert.Empty(t, decide(noon, frozen, more, func(in *renewal.Input) { in.Requested = got.Start }).Start, "unless the policy has changed its mind")
+}
+
+func TestNotices(t *testing.T) {
+	p := renewal.Default()
+	n := controlPlane("cp1", etcd(due), api(-day), serving(over), client(due))
+	n.Authorities = []renewal.Authority{authority("etcd-ca", 300*day), authority("kubernetes", 400*day)}
+	kinds := map[string]renewal.NoticeKind{}
+	a := renewal.Assess(noon, &p, &n)
+	for _, notice := range a.Notices {
+		kinds[notice.Name] = notice.Kind
+	}
+	assert.Equal(t, map[string]renewal.NoticeKind{
+		"etcd-server": renewal.CertificateExpiring, "apiserver": renewal.CertificateExpired, "etcd-ca": renewal.AuthorityExpiring,
+	}, kinds)
+	assert.Equal(t, noon.Add(30*day-77*day/10), a.Next, "nothing of it changes before kubelet-client may come along, 7.7 days before its end")
+
+	ids := map[string]bool{}
+	m := controlPlane("cp2", etcd(due))
+	m.Authorities = n.Authorities
+	for _, notice := range append(a.Notices, renewal.Assess(noon.Add(time.Hour), &p, &m).Notices...) {
+		ids[notice.ID()] = true
+	}
+	assert.Len(t, ids, 4, "a CA is told of once for all nodes")
+}
