@@ -1,11 +1,9 @@
 package plugin
 
 import (
-	"fmt"
-	"math"
-	"strconv"
-	"strings"
 	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
 const day = 24 * time.Hour
@@ -26,53 +24,13 @@ func (f *durationFlag) Set(s string) error {
 
 // String returns the value as it would be given.
 func (f *durationFlag) String() string {
-	switch d := time.Duration(*f); {
-	case d == 0:
+	if *f == 0 {
 		return ""
-	case d%day == 0:
-		return fmt.Sprintf("%dd", d/day)
-	default:
-		return spell(d)
 	}
+	return certs.FormatDuration(time.Duration(*f))
 }
 
 // Type names the value in the usage text.
 func (f *durationFlag) Type() string { return "duration" }
 
-// spell writes a duration without the zeros that Go puts at its end: 1m, not 1m0s.
-func spell(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
-}
-
-func parseDuration(s string) (time.Duration, error) {
-	wrong := fmt.Errorf("duration %q: want a number with a unit, such as 90d, 12h, 1d12h or 30m", s)
-	rest, total := strings.TrimSpace(s), time.Duration(0)
-	if before, after, found := strings.Cut(rest, "d"); found {
-		days, err := strconv.ParseFloat(before, 64)
-		switch {
-		case err != nil || math.IsNaN(days) || days < 0:
-			return 0, wrong
-		case days > float64(math.MaxInt64/2)/float64(day):
-			return 0, fmt.Errorf("duration %q is too long", s)
-		}
-		total, rest = time.Duration(days*float64(day)), after
-	}
-	if rest != "" {
-		d, err := time.ParseDuration(rest)
-		if err != nil || d < 0 || d > math.MaxInt64/2 {
-			return 0, wrong
-		}
-		total += d
-	}
-	if total <= 0 {
-		return 0, wrong
-	}
-	return total, nil
-}
+func parseDuration(s string) (time.Duration, error) { return certs.ParseDuration(s) }

@@ -112,7 +112,7 @@ func (o *rotateOptions) Validate() error {
 	case !oneOf(restartPolicies, o.restart):
 		return fmt.Errorf("unknown --restart %q\nwant one of: %s", o.restart, strings.Join(restartPolicies, ", "))
 	case o.request.Validity != 0 && o.request.Validity < minValidity:
-		return fmt.Errorf("--validity %s is too short: at least %s, or the certificate ends before its rotation", spell(o.request.Validity), spell(minValidity))
+		return fmt.Errorf("--validity %s is too short: at least %s, or the certificate ends before its rotation", certs.FormatDuration(o.request.Validity), certs.FormatDuration(minValidity))
 	case o.compromised && o.request.Restart == plan.RestartNever:
 		return errors.New("--compromised needs restarts: what keeps running keeps the old key\nleave --restart out, or give --restart=if-needed")
 	case o.interactive && !o.terminal.in:

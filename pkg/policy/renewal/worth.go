@@ -19,7 +19,7 @@ func (p *Policy) worth(now time.Time, n *Node, c *Certificate, r *Rule) (why Rea
 	validity := p.validity(c, r)
 	end, ca := now.Add(validity), n.issuer(c)
 	why = ReasonNoGain
-	text = fmt.Sprintf("a successor that is valid for %s would be due again before this one ends", spell(validity))
+	text = fmt.Sprintf("a successor that is valid for %s would be due again before this one ends", certs.FormatDuration(validity))
 	if ca != nil && ca.NotAfter.Before(end) {
 		end, why = ca.NotAfter, ReasonCANearEnd
 		text = fmt.Sprintf("its CA %q ends %s, and a successor with it: renew the CA", ca.Name, ca.NotAfter.UTC().Format(time.RFC3339))
@@ -79,17 +79,4 @@ func (p *Policy) validity(c *Certificate, r *Rule) time.Duration {
 		return p.Lifetime
 	}
 	return certs.DefaultLifetime
-}
-
-// spell writes a duration as people say it of certificates: 365d, 36h, 10m.
-func spell(d time.Duration) string {
-	switch {
-	case d >= day && d%day == 0:
-		return fmt.Sprintf("%dd", d/day)
-	case d >= time.Hour && d%time.Hour == 0:
-		return fmt.Sprintf("%dh", d/time.Hour)
-	case d >= time.Minute && d%time.Minute == 0:
-		return fmt.Sprintf("%dm", d/time.Minute)
-	}
-	return d.String()
 }

@@ -1,0 +1,55 @@
+package certs
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const day = 24 * time.Hour
+
+// ParseDuration reads what people say of certificates, "90d" or "1d12h", besides Go's own
+// durations. Zero and negative ones are refused.
+func ParseDuration(s string) (time.Duration, error) {
+	wrong := fmt.Errorf("duration %q: want a number with a unit, such as 90d, 12h, 1d12h or 30m", s)
+	rest, total := strings.TrimSpace(s), time.Duration(0)
+	if before, after, found := strings.Cut(rest, "d"); found {
+		days, err := strconv.ParseFloat(before, 64)
+		switch {
+		case err != nil || math.IsNaN(days) || days < 0:
+			return 0, wrong
+		case days > float64(math.MaxInt64/2)/float64(day):
+			return 0, fmt.Errorf("duration %q is too long", s)
+		}
+		total, rest = time.Duration(days*float64(day)), after
+	}
+	if rest != "" {
+		d, err := time.ParseDuration(rest)
+		if err != nil || d < 0 || d > math.MaxInt64/2 {
+			return 0, wrong
+		}
+		total += d
+	}
+	if total <= 0 {
+		return 0, wrong
+	}
+	return total, nil
+}
+
+// FormatDuration writes a duration as [ParseDuration] reads it and without the zeros that
+// Go puts at its end: 30d, 12h, 1m.
+func FormatDuration(d time.Duration) string {
+	if d >= day && d%day == 0 {
+		return fmt.Sprintf("%dd", d/day)
+	}
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
