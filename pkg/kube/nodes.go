@@ -102,7 +102,7 @@ func ListNodes(ctx context.Context, client kubernetes.Interface) ([]Node, error)
 			return nil, fmt.Errorf("list nodes: %w", err)
 		}
 		for i := range page.Items {
-			out = append(out, describeNode(&page.Items[i]))
+			out = append(out, DescribeNode(&page.Items[i]))
 		}
 		if page.Continue == "" {
 			break
@@ -184,7 +184,8 @@ var managedBy = map[string]string{
 	"lke.linode.com/pool-id":         "LKE",
 }
 
-func describeNode(n *corev1.Node) Node {
+// DescribeNode says what a Node object tells of its node.
+func DescribeNode(n *corev1.Node) Node {
 	out := Node{
 		Name:          n.Name,
 		OS:            n.Status.NodeInfo.OperatingSystem,

@@ -51,7 +51,7 @@ func (o *Observer) missing(ctx context.Context, node string, after time.Time) er
 	if err != nil {
 		return fmt.Errorf("read node: %w", err)
 	}
-	if d := describeNode(n); !d.Ready {
+	if d := DescribeNode(n); !d.Ready {
 		return fmt.Errorf("it is NotReady: %s", d.NotReadyWhy)
 	}
 	return nil

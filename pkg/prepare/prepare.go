@@ -43,6 +43,9 @@ type Options struct {
 	Looking func(nodes int) // called once before nodes are looked at; may be nil
 	// Look is the command that shows what is where, for hints.
 	Look string
+	// LeaveAway lists nodes that were asked for by name and are away, as those of a
+	// rotation of every node are; without it they are an error.
+	LeaveAway bool
 }
 
 // For prepares what was asked for. Nodes that cannot be looked at are listed in the
@@ -61,7 +64,11 @@ func For(ctx context.Context, api API, scanner fleet.Scanner, req plan.Request, 
 	if err != nil {
 		return Rotation{}, err
 	}
-	if err := refuseAway(req.Nodes, chosen.Excluded); err != nil {
+	named := req.Nodes
+	if o.LeaveAway {
+		named = nil
+	}
+	if err := refuseAway(named, chosen.Excluded); err != nil {
 		return Rotation{}, err
 	}
 	names := chosen.withControlPlane(all, o.Now)
@@ -72,7 +79,7 @@ func For(ctx context.Context, api API, scanner fleet.Scanner, req plan.Request, 
 	if err != nil {
 		return Rotation{}, err
 	}
-	if err := refuseAway(req.Nodes, missing); err != nil {
+	if err := refuseAway(named, missing); err != nil {
 		return Rotation{}, err
 	}
 	missing = append(chosen.Excluded, missing...)

@@ -73,6 +73,11 @@ type CompromisedCertificateStatus struct {
 	// +listType=atomic
 	// +optional
 	Certificates []CompromisedRef `json:"certificates,omitempty"`
+	// PendingNodes had not reported yet when the mark was seen first; what they turn out to
+	// have is added then.
+	// +listType=set
+	// +optional
+	PendingNodes []string `json:"pendingNodes,omitempty"`
 	// Rotation is the newest CertificateRotation that this mark has caused.
 	// +optional
 	Rotation string `json:"rotation,omitempty"`

@@ -240,6 +240,11 @@ func (in *CompromisedCertificateStatus) DeepCopyInto(out *CompromisedCertificate
 			(*in)[i].DeepCopyInto(&(*out)[i])
 		}
 	}
+	if in.PendingNodes != nil {
+		in, out := &in.PendingNodes, &out.PendingNodes
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	if in.Residual != nil {
 		in, out := &in.Residual, &out.Residual
 		*out = make([]string, len(*in))

@@ -1,0 +1,288 @@
+package controller
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
+	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
+)
+
+// Decider judges the picture whenever it, the policy, a mark or a rotation changes, and
+// whenever the clock alone changes the answer. It tells what is near its end, and asks for
+// the rotations that are due through the bus; objects are made by whoever hears that.
+type Decider struct {
+	Client   client.Client
+	Picture  *Picture
+	Events   Teller
+	Recorder events.EventRecorder
+	Log      *slog.Logger
+	Now      func() time.Time
+	// Complete waits until the picture has everything that there is: what a mark means must
+	// not be decided on half of it. Nil: it has.
+	Complete func(ctx context.Context) bool
+
+	policy atomic.Pointer[renewal.Policy]
+	wake   chan struct{}
+
+	// What only the loop touches.
+	assessed  map[string]renewal.Assessment // of nodes that have something to tell or a time to wake at
+	judged    *renewal.Policy               // the policy that they were made with
+	told      map[string]bool               // ids of notices
+	asked     map[string]time.Time          // by rotation's name, when it was last asked for
+	requested []renewal.Rotation
+
+	mu      sync.Mutex
+	waiting []renewal.Waiting
+}
+
+const (
+	// settle lets changes that come together be judged together.
+	settle = 25 * time.Millisecond
+	// askAgain is how often a rotation is asked for until its object exists.
+	askAgain = time.Minute
+	// longest is the longest time between two judgements: clocks are set, sometimes.
+	longest = time.Hour
+)
+
+// NewDecider completes a decider.
+func NewDecider(d *Decider, p *renewal.Policy) *Decider {
+	d.wake = make(chan struct{}, 1)
+	d.told, d.asked = map[string]bool{}, map[string]time.Time{}
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	d.policy.Store(p)
+	return d
+}
+
+// Policy is the policy in force.
+func (d *Decider) Policy() *renewal.Policy { return d.policy.Load() }
+
+// Use puts another policy in force.
+func (d *Decider) Use(p *renewal.Policy) {
+	d.policy.Store(p)
+	d.Kick()
+}
+
+// Kick has everything judged again soon. It never blocks.
+func (d *Decider) Kick() {
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Waiting is what is due and does not start, as of the last decision.
+func (d *Decider) Waiting() []renewal.Waiting {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.waiting
+}
+
+// NeedLeaderElection keeps a second watcher from asking for the same.
+func (d *Decider) NeedLeaderElection() bool { return true }
+
+// Start judges until ctx ends.
+func (d *Decider) Start(ctx context.Context) error {
+	if d.Complete != nil && !d.Complete(ctx) {
+		return nil
+	}
+	// A new leader knows the whole picture and has judged none of it.
+	d.judged = nil
+	for {
+		next, err := d.judge(ctx)
+		wait := longest
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			d.Log.Error("decide", "error", err)
+			wait = retryAfter
+		case !next.IsZero():
+			wait = min(max(next.Sub(d.Now()), settle), longest)
+		}
+		if !d.sleep(ctx, wait) {
+			return nil
+		}
+	}
+}
+
+// sleep waits for a change or for the time; it says whether to go on.
+func (d *Decider) sleep(ctx context.Context, wait time.Duration) bool {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	case <-d.wake:
+	}
+	timer.Reset(settle)
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+	}
+	select { // what came meanwhile is judged now
+	case <-d.wake:
+	default:
+	}
+	return true
+}
+
+// judge brings everything up to date, and returns when to look again.
+func (d *Decider) judge(ctx context.Context) (time.Time, error) {
+	now := d.Now()
+	next := d.assess(now)
+	history, err := d.history(ctx)
+	if err != nil {
+		return next, err
+	}
+	marks, err := d.marks(ctx)
+	if err != nil {
+		return next, err
+	}
+	decision := renewal.Decide(renewal.Input{
+		Now: now, Policy: d.judged, Assessments: d.due(), Node: d.node, Marks: marks, History: history, Requested: d.requested,
+	})
+	d.mu.Lock()
+	d.waiting = decision.Waiting
+	d.mu.Unlock()
+	if at := d.ask(now, decision.Start); !at.IsZero() {
+		next = sooner(next, at)
+	}
+	return sooner(next, decision.Next), nil
+}
+
+// assess judges the nodes that have changed or whose time has come, all of them under a
+// new policy; it returns when the clock changes one next.
+func (d *Decider) assess(now time.Time) time.Time {
+	changed, renewed := d.Picture.Changed()
+	for _, r := range renewed {
+		d.Events.Tell(r)
+	}
+	if p := d.policy.Load(); p != d.judged {
+		d.judged, d.assessed = p, map[string]renewal.Assessment{}
+		for _, name := range d.Picture.Names() {
+			changed[name] = d.Picture.Lookup(name)
+		}
+	}
+	for name, a := range d.assessed {
+		if _, anyway := changed[name]; !anyway && !a.Next.IsZero() && !a.Next.After(now) {
+			changed[name] = d.Picture.Lookup(name)
+		}
+	}
+	for name, n := range changed {
+		delete(d.assessed, name)
+		if n == nil {
+			continue
+		}
+		a := renewal.Assess(now, d.judged, n)
+		d.assessed[name] = a
+		d.tell(a.Notices)
+	}
+	var next time.Time
+	for _, a := range d.assessed {
+		next = sooner(next, a.Next)
+	}
+	return next
+}
+
+func (d *Decider) due() []renewal.Assessment {
+	var out []renewal.Assessment
+	for _, a := range d.assessed {
+		if len(a.Items) > 0 {
+			out = append(out, a)
+		}
+	}
+	slices.SortFunc(out, func(a, b renewal.Assessment) int { return cmp.Compare(a.Node, b.Node) })
+	return out
+}
+
+func (d *Decider) node(name string) (renewal.Node, bool) {
+	n := d.Picture.Lookup(name)
+	if n == nil {
+		return renewal.Node{}, false
+	}
+	return *n, true
+}
+
+// tell publishes what has not been told before. Told again by a successor, it has the
+// same id.
+func (d *Decider) tell(notices []renewal.Notice) {
+	for _, n := range notices {
+		if d.told[n.ID()] {
+			continue
+		}
+		d.told[n.ID()] = true
+		data, reason, text := noticeData(n)
+		d.Events.Tell(data)
+		if n.Kind != renewal.AuthorityExpiring || n.Node != "" {
+			noteNode(d.Recorder, n.Node, warning, reason, text)
+		}
+	}
+}
+
+// ask publishes the rotations that are due, each again every minute until its object is
+// there; it returns when to ask next.
+func (d *Decider) ask(now time.Time, start []renewal.Rotation) time.Time {
+	var next time.Time
+	d.requested = start
+	current := map[string]time.Time{}
+	for _, r := range start {
+		last, before := d.asked[r.Name]
+		if !before || now.Sub(last) >= askAgain || now.Before(last) {
+			d.Log.Info("asking for a rotation", "rotation", r.Name, "services", r.Services, "nodes", r.Nodes, "compromised", r.Compromised)
+			d.Events.Tell(requestOf(r))
+			last = now
+		}
+		current[r.Name] = last
+		next = sooner(next, last.Add(askAgain))
+	}
+	d.asked = current
+	return next
+}
+
+// history is what was rotated before, as the objects tell.
+func (d *Decider) history(ctx context.Context) ([]renewal.Past, error) {
+	var list v1alpha1.CertificateRotationList
+	if err := d.Client.List(ctx, &list); err != nil {
+		return nil, err
+	}
+	out := make([]renewal.Past, 0, len(list.Items))
+	for i := range list.Items {
+		out = append(out, pastOf(&list.Items[i]))
+	}
+	return out, nil
+}
+
+// Hear makes the CertificateRotation that an event asks for. It is made once however
+// often the event comes.
+func (d *Decider) Hear(ctx context.Context, r event.RotationRequested, eventID string) error {
+	object := objectOf(r, eventID)
+	err := d.Client.Create(ctx, object)
+	if apierrors.IsAlreadyExists(err) {
+		return nil
+	}
+	return err
+}
+
+// sooner is the earlier of two times; zero means never.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,45 @@
+package controller
+
+import (
+	"context"
+	"time"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/prepare"
+)
+
+// Engine is what carries a rotation out: the plugin's own.
+type Engine interface {
+	// Prepare looks at the nodes and plans; nothing is changed. See [prepare.For].
+	Prepare(ctx context.Context, req plan.Request) (prepare.Rotation, error)
+	// Rotate is [fleet.Rotate].
+	Rotate(ctx context.Context, o fleet.Options) (*v1alpha1.RotationReport, error)
+}
+
+// NewEngine is the engine of a real cluster. now may be nil.
+func NewEngine(c *kube.Cluster, now func() time.Time) Engine {
+	if now == nil {
+		now = time.Now
+	}
+	return &engine{cluster: c, now: now}
+}
+
+type engine struct {
+	cluster *kube.Cluster
+	now     func() time.Time
+}
+
+// look is the command that a person runs to see what is where.
+const look = "kubectl rotate-certs check"
+
+func (e *engine) Prepare(ctx context.Context, req plan.Request) (prepare.Rotation, error) {
+	// A worker that went away since the decision must not keep the others from theirs.
+	return prepare.For(ctx, e.cluster.API, e.cluster.Scanner, req, prepare.Options{Now: e.now(), Look: look, LeaveAway: true})
+}
+
+func (e *engine) Rotate(ctx context.Context, o fleet.Options) (*v1alpha1.RotationReport, error) {
+	return fleet.Rotate(ctx, e.cluster.Cluster, o)
+}

@@ -1,0 +1,58 @@
+package controller
+
+import (
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
+)
+
+// The types of Kubernetes Events.
+const (
+	normal  = corev1.EventTypeNormal
+	warning = corev1.EventTypeWarning
+)
+
+// maxNote is what a Kubernetes Event's note may hold.
+const maxNote = 1024
+
+// note writes a Kubernetes Event about an object, for those who use "kubectl describe".
+// Without a recorder it does nothing.
+func note(to events.EventRecorder, about runtime.Object, kind, reason, action, message string) {
+	if to == nil {
+		return
+	}
+	if len(message) > maxNote {
+		message = strings.ToValidUTF8(message[:maxNote-3], "") + "…"
+	}
+	to.Eventf(about, nil, kind, reason, action, "%s", message)
+}
+
+// noteNode writes one about a node. Events of nodes have its name in place of a uid, as
+// the kubelet's have.
+func noteNode(to events.EventRecorder, node, kind, reason, message string) {
+	about := &corev1.Node{}
+	about.Name, about.UID = node, types.UID(node)
+	about.APIVersion, about.Kind = "v1", "Node"
+	note(to, about, kind, reason, "Rotate", message)
+}
+
+func rotationOf(c *v1alpha1.CertificateRotation) event.Rotation {
+	return event.Rotation{Name: c.Name, RotationID: c.Status.RotationID}
+}
+
+func keyOf(c client.Object) client.ObjectKey { return client.ObjectKeyFromObject(c) }
+
+func ignoreNotFound(err error) error {
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}

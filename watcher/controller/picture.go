@@ -1,0 +1,221 @@
+package controller
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+	"unique"
+
+	corev1 "k8s.io/api/core/v1"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
+	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
+)
+
+// Picture is what is known of every node: its Node object and its agent's report, as the
+// decisions want it. Whoever changes it is told which nodes are to be judged anew.
+type Picture struct {
+	mu    sync.Mutex
+	nodes map[string]*seen
+	dirty map[string]bool
+	// renewed are certificates that took another's place since they were last asked for.
+	renewed []event.CertificateRenewed
+}
+
+// seen is one node.
+type seen struct {
+	node     renewal.Node
+	exists   bool // there is a Node object
+	reported bool // there is a report
+	observed time.Time
+}
+
+// NewPicture returns an empty picture.
+func NewPicture() *Picture {
+	return &Picture{nodes: map[string]*seen{}, dirty: map[string]bool{}}
+}
+
+func (p *Picture) of(name string) *seen {
+	s := p.nodes[name]
+	if s == nil {
+		s = &seen{node: renewal.Node{Name: name, Unseen: true}}
+		p.nodes[name] = s
+	}
+	return s
+}
+
+// forget drops what has neither object nor report.
+func (p *Picture) forget(name string) {
+	if s := p.nodes[name]; s != nil && !s.exists && !s.reported {
+		delete(p.nodes, name)
+	}
+}
+
+// Node takes in a Node object; nil: it was deleted. It says whether anything that
+// decisions look at has changed.
+func (p *Picture) Node(name string, n *corev1.Node, now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.of(name)
+	before := s.node
+	existed := s.exists
+	s.exists, s.node.Labels, s.node.ControlPlane, s.node.Away = n != nil, nil, false, ""
+	if n != nil {
+		described := kube.DescribeNode(n)
+		// Not Excluded's text: it grows older by the minute, and nothing else has changed.
+		if _, out := described.Excluded(now); out {
+			s.node.Away = away(described)
+		}
+		s.node.Labels, s.node.ControlPlane = n.Labels, described.ControlPlane
+	}
+	changed := existed != s.exists || before.Away != s.node.Away || before.ControlPlane != s.node.ControlPlane || !maps.Equal(before.Labels, s.node.Labels)
+	if changed {
+		p.dirty[name] = true
+	}
+	p.forget(name)
+	return changed
+}
+
+func away(n kube.Node) string {
+	switch {
+	case n.Virtual:
+		return "it is virtual"
+	case !n.Ready:
+		return "NotReady"
+	}
+	return "it is " + n.OS + "/" + n.Arch
+}
+
+// Report takes in a node's report; nil: it was deleted.
+func (p *Picture) Report(name string, r *v1alpha1.NodeCertificateReport) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.of(name)
+	p.dirty[name] = true
+	if r == nil {
+		s.reported, s.node.Unseen, s.node.Certificates, s.node.Authorities = false, true, nil, nil
+		p.forget(name)
+		return
+	}
+	certificates := make([]renewal.Certificate, 0, len(r.Certificates))
+	for i := range r.Certificates {
+		certificates = append(certificates, certificateOf(&r.Certificates[i]))
+	}
+	if s.reported {
+		p.renewed = append(p.renewed, renewals(name, s.node.Certificates, r.Certificates)...)
+	}
+	s.node.Certificates, s.node.Authorities = certificates, nil
+	for i := range r.Authorities {
+		a := &r.Authorities[i]
+		s.node.Authorities = append(s.node.Authorities, renewal.Authority{
+			Name: a.Name, Subject: a.Subject, Path: a.Path, Serial: a.SerialNumber, Fingerprint: a.FingerprintSHA256,
+			NotBefore: a.NotBefore.Time, NotAfter: a.NotAfter.Time, HasKey: a.HasKey,
+		})
+	}
+	s.reported, s.node.Unseen = true, false
+	s.observed, _ = time.Parse(time.RFC3339, r.Summary.ObservedAt)
+}
+
+func certificateOf(c *v1alpha1.ReportedCertificate) renewal.Certificate {
+	return renewal.Certificate{
+		Service: c.Service, Name: c.Name, Path: c.Path, User: c.User, Subject: c.Subject, Issuer: c.Issuer,
+		Serial: c.SerialNumber, Fingerprint: c.FingerprintSHA256, NotBefore: c.NotBefore.Time, NotAfter: c.NotAfter.Time, SelfManaged: c.SelfManaged,
+	}
+}
+
+// renewals are the certificates that lie where others lay before.
+func renewals(node string, old []renewal.Certificate, now []v1alpha1.ReportedCertificate) []event.CertificateRenewed {
+	var out []event.CertificateRenewed
+	for i := range now {
+		n := &now[i]
+		at := slices.IndexFunc(old, func(o renewal.Certificate) bool {
+			return o.Service == n.Service && o.Name == n.Name && o.Path == n.Path && o.User == n.User
+		})
+		if at < 0 || n.FingerprintSHA256 == "" || old[at].Fingerprint == "" || old[at].Fingerprint == n.FingerprintSHA256 {
+			continue
+		}
+		ended := old[at].NotAfter
+		out = append(out, event.CertificateRenewed{
+			Certificate:          eventCertificate(node, n),
+			OldFingerprintSHA256: old[at].Fingerprint, OldNotAfter: &ended,
+		})
+	}
+	return out
+}
+
+func eventCertificate(node string, c *v1alpha1.ReportedCertificate) event.Certificate {
+	return event.Certificate{
+		Node: node, Service: c.Service, Name: c.Name, Path: c.Path, Subject: c.Subject, Issuer: c.Issuer,
+		SerialNumber: c.SerialNumber, FingerprintSHA256: c.FingerprintSHA256, NotAfter: c.NotAfter.Time,
+	}
+}
+
+// Changed returns the nodes that have changed since the last call, those that are gone
+// with nil, and what was renewed meanwhile.
+func (p *Picture) Changed() (map[string]*renewal.Node, []event.CertificateRenewed) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := make(map[string]*renewal.Node, len(p.dirty))
+	for name := range p.dirty {
+		out[name] = p.copyOf(name)
+	}
+	clear(p.dirty)
+	renewed := p.renewed
+	p.renewed = nil
+	return out, renewed
+}
+
+// Lookup returns a node as it is now; nil: nothing is known of it.
+func (p *Picture) Lookup(name string) *renewal.Node {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.copyOf(name)
+}
+
+// copyOf copies a node. Its slices are never written to, only replaced.
+func (p *Picture) copyOf(name string) *renewal.Node {
+	s := p.nodes[name]
+	if s == nil {
+		return nil
+	}
+	n := s.node
+	return &n
+}
+
+// Names are the nodes that anything is known of, sorted.
+func (p *Picture) Names() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Sorted(maps.Keys(p.nodes))
+}
+
+// Compact is the informers' transform: it drops what nobody here looks at, and keeps one
+// copy of texts that thousands of nodes have in common.
+func Compact(object any) (any, error) {
+	switch o := object.(type) {
+	case *v1alpha1.NodeCertificateReport:
+		o.ManagedFields, o.Annotations, o.Labels = nil, nil, nil
+		for i := range o.Certificates {
+			c := &o.Certificates[i]
+			c.SANs = nil
+			c.Name, c.Path, c.User, c.Subject, c.Issuer, c.Reason = one(c.Name), one(c.Path), one(c.User), one(c.Subject), one(c.Issuer), one(c.Reason)
+		}
+		for i := range o.Authorities {
+			a := &o.Authorities[i]
+			a.Name, a.Path, a.Subject, a.SerialNumber, a.FingerprintSHA256 = one(a.Name), one(a.Path), one(a.Subject), one(a.SerialNumber), one(a.FingerprintSHA256)
+		}
+	case *corev1.Node:
+		o.ManagedFields, o.Annotations = nil, nil
+		o.Spec = corev1.NodeSpec{ProviderID: o.Spec.ProviderID, Taints: o.Spec.Taints}
+		o.Status = corev1.NodeStatus{
+			NodeInfo:   corev1.NodeSystemInfo{OperatingSystem: one(o.Status.NodeInfo.OperatingSystem), Architecture: one(o.Status.NodeInfo.Architecture)},
+			Conditions: slices.DeleteFunc(o.Status.Conditions, func(c corev1.NodeCondition) bool { return c.Type != corev1.NodeReady }),
+		}
+	}
+	return object, nil
+}
+
+func one(s string) string { return unique.Make(s).Value() }

@@ -1,0 +1,169 @@
+package controller
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"k8s.io/client-go/util/retry"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/fleet"
+	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
+)
+
+// writeEvery bounds how often progress is written to the API: a thousand nodes pass
+// through six phases each.
+const writeEvery = time.Second
+
+// writeTimeout bounds one try to write progress. The API server may be the very thing
+// that restarts; the rotation does not wait for it.
+const writeTimeout = 5 * time.Second
+
+// progress keeps the status of a rotation that runs, behind its back.
+type progress struct {
+	runner *Runner
+	mu     sync.Mutex
+	object *v1alpha1.CertificateRotation
+	dirty  bool
+	cancel context.CancelFunc
+	ended  chan struct{}
+}
+
+func newProgress(ctx context.Context, r *Runner, c *v1alpha1.CertificateRotation) *progress {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	p := &progress{runner: r, object: c, cancel: cancel, ended: make(chan struct{})}
+	go p.write(ctx)
+	return p
+}
+
+// on is told by the engine, from several goroutines, one at a time.
+func (p *progress) on(line fleet.Progress) {
+	p.mu.Lock()
+	told(&p.object.Status, line, p.runner.Now())
+	p.dirty = true
+	p.mu.Unlock()
+	p.runner.Log.Info(line.Text, "rotation", p.object.Name, "node", line.Node, "phase", line.Phase)
+	if line.Phase == fleet.PhaseProven && line.Done && line.Node != "" {
+		p.runner.nodeProven(p.object, line)
+	}
+}
+
+func (p *progress) write(ctx context.Context) {
+	defer close(p.ended)
+	tick := time.NewTicker(writeEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		p.mu.Lock()
+		if !p.dirty {
+			p.mu.Unlock()
+			continue
+		}
+		p.dirty = false
+		snapshot := p.object.DeepCopy()
+		p.mu.Unlock()
+		trying, cancel := context.WithTimeout(ctx, writeTimeout)
+		err := p.runner.Client.Status().Update(trying, snapshot)
+		cancel()
+		p.mu.Lock()
+		if err == nil {
+			p.object.ResourceVersion = snapshot.ResourceVersion
+		} else {
+			p.dirty = true // the next tick tries again
+		}
+		p.mu.Unlock()
+	}
+}
+
+// stop ends the writing; the object is the caller's again.
+func (p *progress) stop() {
+	p.cancel()
+	<-p.ended
+}
+
+// write writes a status that must not be lost. It tries until ctx ends, and for a moment
+// after that: a rotation that was interrupted has to say so. What is lost all the same
+// is found again in the nodes' journals.
+func (r *Runner) write(ctx context.Context, c *v1alpha1.CertificateRotation) {
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	defer cancel()
+	for {
+		err := r.overwrite(ctx, c)
+		if err != nil && ctx.Err() != nil {
+			err = r.overwrite(last, c)
+			if err == nil || last.Err() != nil {
+				return
+			}
+		}
+		if err == nil {
+			return
+		}
+		r.Log.Warn("write status, trying again", "rotation", c.Name, "error", err)
+		timer := time.NewTimer(writeEvery)
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// overwrite writes the status over whatever is there: nobody else writes it. An object
+// that was deleted has no status to keep.
+func (r *Runner) overwrite(ctx context.Context, c *v1alpha1.CertificateRotation) error {
+	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		trying, cancel := context.WithTimeout(ctx, writeTimeout)
+		defer cancel()
+		var latest v1alpha1.CertificateRotation
+		if err := r.Reader.Get(trying, keyOf(c), &latest); err != nil {
+			return err
+		}
+		latest.Status = c.Status
+		return r.Client.Status().Update(trying, &latest)
+	})
+	return ignoreNotFound(err)
+}
+
+func (r *Runner) started(c *v1alpha1.CertificateRotation) {
+	reason := ""
+	if c.Spec.Trigger != nil {
+		reason = c.Spec.Trigger.Reason
+	}
+	r.Events.Tell(event.RotationStarted{Rotation: rotationOf(c), Services: c.Spec.Services, Nodes: c.Spec.Nodes, Reason: reason})
+	note(r.Recorder, c, normal, "Started", "Rotate", "rotation "+c.Status.RotationID+" has begun")
+}
+
+func (r *Runner) nodeProven(c *v1alpha1.CertificateRotation, line fleet.Progress) {
+	r.Events.Tell(event.RotationNodeProven{Rotation: rotationOf(c), Node: line.Node, Message: line.Text})
+	note(r.Recorder, c, normal, "NodeProven", "Rotate", line.Node+": "+line.Text)
+	noteNode(r.Recorder, line.Node, normal, "CertificatesRotated", line.Text)
+}
+
+// ended tells of a rotation's end, and of every certificate that it renewed.
+func (r *Runner) ended(c *v1alpha1.CertificateRotation, report *v1alpha1.RotationReport) {
+	outcome := event.Outcome{Rotation: rotationOf(c), Result: string(c.Status.State), Message: c.Status.Message}
+	for _, n := range c.Status.Nodes {
+		if n.Phase == string(fleet.PhaseFailed) || n.Phase == string(fleet.PhaseUndone) {
+			outcome.Node = n.Node
+		}
+	}
+	kind := warning
+	switch c.Status.State {
+	case v1alpha1.StateSucceeded:
+		kind = normal
+		r.Events.Tell(event.RotationSucceeded{Outcome: outcome})
+	case v1alpha1.StateRolledBack:
+		r.Events.Tell(event.RotationRolledBack{Outcome: outcome})
+	default:
+		r.Events.Tell(event.RotationFailed{Outcome: outcome})
+	}
+	note(r.Recorder, c, kind, string(c.Status.State), "Rotate", c.Status.Message)
+	if kind == warning && outcome.Node != "" {
+		noteNode(r.Recorder, outcome.Node, warning, "CertificateRotation"+string(c.Status.State), c.Status.Message)
+	}
+}

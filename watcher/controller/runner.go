@@ -1,0 +1,317 @@
+package controller
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
+	"github.com/rotate-certs/rotate-certs/pkg/prepare"
+	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
+)
+
+// Teller publishes events. It does not block: what it cannot publish now it keeps, and
+// what it loses is told again by whoever derives it from the objects.
+type Teller interface {
+	Tell(data event.Data)
+}
+
+// Runner runs CertificateRotations, one at a time, oldest first; what is compromised
+// goes first, and what was begun before that.
+type Runner struct {
+	Client   client.Client
+	Reader   client.Reader // past the cache
+	Engine   Engine
+	Events   Teller
+	Recorder events.EventRecorder
+	Log      *slog.Logger
+	Now      func() time.Time
+	// Finished is called with the result and the duration of each rotation; may be nil.
+	Finished func(v1alpha1.RotationState, time.Duration)
+	// NotifyOnly runs none: the watcher has no right to.
+	NotifyOnly bool
+
+	wake chan struct{}
+}
+
+// retryAfter is how long to wait where another rotation holds the cluster's lock, or the
+// cluster could not be looked at.
+const retryAfter = 10 * time.Second
+
+// giveUpAfter is for how long the cluster may fail to be looked at before a rotation
+// fails: an API server that restarts is away for much less.
+const giveUpAfter = 5 * time.Minute
+
+// Kick makes the runner look for work now. It never blocks.
+func (r *Runner) Kick() {
+	select {
+	case r.woken() <- struct{}{}:
+	default:
+	}
+}
+
+// NewRunner completes a runner.
+func NewRunner(r Runner) *Runner {
+	r.wake = make(chan struct{}, 1)
+	if r.Now == nil {
+		r.Now = time.Now
+	}
+	return &r
+}
+
+func (r *Runner) woken() chan struct{} { return r.wake }
+
+// Start runs until ctx ends. A rotation at work then ends in an orderly way: its node
+// finishes or undoes its part.
+func (r *Runner) Start(ctx context.Context) error {
+	for {
+		again := r.next(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		timer := time.NewTimer(again)
+		select {
+		case <-ctx.Done():
+		case <-r.wake:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// NeedLeaderElection keeps a second watcher from running the same.
+func (r *Runner) NeedLeaderElection() bool { return true }
+
+// next runs what is to be run, and returns after how long to look again unasked.
+func (r *Runner) next(ctx context.Context) time.Duration {
+	const idle = time.Minute
+	var list v1alpha1.CertificateRotationList
+	if err := r.Client.List(ctx, &list); err != nil {
+		r.Log.Error("list rotations", "error", err)
+		return retryAfter
+	}
+	open := slices.DeleteFunc(list.Items, func(c v1alpha1.CertificateRotation) bool { return Ended(&c) || c.DeletionTimestamp != nil })
+	if len(open) == 0 {
+		return idle
+	}
+	slices.SortStableFunc(open, byUrgency)
+	for i := range open[1:] {
+		r.accept(ctx, &open[i+1], fmt.Sprintf("waiting for rotation %q", open[0].Name))
+	}
+	if r.NotifyOnly {
+		r.accept(ctx, &open[0], "this watcher only notifies; run it by hand: kubectl rotate-certs "+words(open[0].Spec))
+		return idle
+	}
+	return r.run(ctx, open[0].DeepCopy())
+}
+
+// byUrgency puts what was begun first, then what is compromised, then the older one.
+func byUrgency(a, b v1alpha1.CertificateRotation) int {
+	rank := func(c v1alpha1.CertificateRotation) int {
+		switch {
+		case c.Status.State == v1alpha1.StateRunning, c.Status.State == v1alpha1.StateInterrupted:
+			return 0
+		case c.Spec.Compromised:
+			return 1
+		}
+		return 2
+	}
+	return cmp.Or(cmp.Compare(rank(a), rank(b)), a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
+}
+
+// accept tells that a rotation was seen and waits.
+func (r *Runner) accept(ctx context.Context, c *v1alpha1.CertificateRotation, why string) {
+	if c.Status.State == v1alpha1.StatePending && c.Status.Message == why {
+		return
+	}
+	if c.Status.State != "" && c.Status.State != v1alpha1.StatePending {
+		return
+	}
+	c = c.DeepCopy()
+	become(c, v1alpha1.StatePending, why, r.Now())
+	if err := r.Client.Status().Update(ctx, c); err != nil {
+		r.Log.Warn("write status of a rotation that waits", "rotation", c.Name, "error", err)
+	}
+}
+
+// run carries one rotation out, as far as it can be. It returns after how long to look
+// again.
+func (r *Runner) run(ctx context.Context, c *v1alpha1.CertificateRotation) time.Duration {
+	began := r.Now()
+	log := r.Log.With("rotation", c.Name)
+	log.Info("looking at the nodes")
+	ready, err := r.prepare(ctx, c)
+	switch {
+	case ctx.Err() != nil:
+		return 0
+	case errors.Is(err, plan.ErrNothing):
+		r.end(ctx, c, v1alpha1.StateFailed, err.Error(), nil, began)
+		return 0
+	case err != nil:
+		log.Error("could not be prepared", "error", err)
+		if since := waitingSince(c); !since.IsZero() && r.Now().Sub(since) > giveUpAfter {
+			r.end(ctx, c, v1alpha1.StateFailed, err.Error(), nil, began)
+			return 0
+		}
+		r.accept(ctx, c, "could not look at the cluster: "+err.Error())
+		return retryAfter
+	}
+	if why := done(c, ready.Nodes); why != "" {
+		r.end(ctx, c, v1alpha1.StateSucceeded, why, nil, began)
+		return 0
+	}
+	return r.rotate(ctx, c, ready, began)
+}
+
+// prepare makes the plan; the id of one that was begun before is kept.
+func (r *Runner) prepare(ctx context.Context, c *v1alpha1.CertificateRotation) (prepare.Rotation, error) {
+	ready, err := r.Engine.Prepare(ctx, request(c.Spec))
+	if err == nil && ready.Unfinished == nil && c.Status.RotationID != "" {
+		ready.ID = c.Status.RotationID // it was begun, but no node knew of it yet
+	}
+	return ready, err
+}
+
+func (r *Runner) rotate(ctx context.Context, c *v1alpha1.CertificateRotation, ready prepare.Rotation, began time.Time) time.Duration {
+	// Written before anything is done, so that whoever comes after a crash knows the id.
+	c.Status.RotationID = ready.ID
+	become(c, v1alpha1.StateRunning, "at work", r.Now())
+	if err := r.Client.Status().Update(ctx, c); err != nil {
+		r.Log.Warn("write status before the start", "rotation", c.Name, "error", err)
+		return retryAfter
+	}
+	r.started(c)
+	progress := newProgress(ctx, r, c)
+	options := fleet.Options{
+		ID: ready.ID, Start: ready.Started(r.Now()), Request: ready.Request, Plan: ready.Plan, Scanned: ready.Nodes,
+		Unfinished: ready.Unfinished, Progress: progress.on, Now: r.Now,
+	}
+	if c.Spec.Timeout != nil {
+		options.Timeout = c.Spec.Timeout.Duration
+	}
+	report, err := r.Engine.Rotate(ctx, options)
+	progress.stop()
+	var held *kube.HeldError
+	if errors.As(err, &held) {
+		become(c, v1alpha1.StatePending, held.Error(), r.Now())
+		r.write(ctx, c)
+		return retryAfter
+	}
+	message := "done and proven"
+	if err != nil {
+		message = err.Error()
+	}
+	if report != nil {
+		report.Notes = append(report.Notes, residual(c, ready.Nodes, report)...)
+	}
+	r.end(ctx, c, stateOf(report, err), message, report, began)
+	return 0
+}
+
+// done says why nothing is left to do for a rotation; empty: something is. It is what
+// keeps one that was carried out from being carried out again, where its end could not
+// be written down.
+func done(c *v1alpha1.CertificateRotation, nodes []inventory.Node) string {
+	for _, past := range plan.Remembered(nodes, time.Time{}) {
+		if past.ID == c.Status.RotationID && past.Standing == plan.Done {
+			return "done and proven, as the nodes' journals say"
+		}
+	}
+	if c.Spec.Trigger == nil || len(c.Spec.Trigger.Fingerprints) == 0 {
+		return ""
+	}
+	for _, n := range nodes {
+		for _, certificate := range n.Certificates {
+			if slices.Contains(c.Spec.Trigger.Fingerprints, certificate.FingerprintSHA256) {
+				return ""
+			}
+		}
+	}
+	return "nothing is left to do: none of the certificates that it was about is on a node any more"
+}
+
+// end writes a rotation's end down, and tells.
+func (r *Runner) end(ctx context.Context, c *v1alpha1.CertificateRotation, state v1alpha1.RotationState, message string, report *v1alpha1.RotationReport, began time.Time) {
+	if report != nil {
+		c.Status.Notes = report.Notes
+	}
+	become(c, state, message, r.Now())
+	r.write(ctx, c)
+	if state == v1alpha1.StateInterrupted {
+		return
+	}
+	r.ended(c, report)
+	if r.Finished != nil {
+		r.Finished(state, r.Now().Sub(began))
+	}
+}
+
+// residual says what the replaced certificates of compromised keys still open.
+func residual(c *v1alpha1.CertificateRotation, nodes []inventory.Node, report *v1alpha1.RotationReport) []string {
+	if !c.Spec.Compromised {
+		return nil
+	}
+	replaced := map[string]bool{}
+	for _, item := range report.Items {
+		for _, renewed := range item.Certificates {
+			if renewed.New != nil {
+				replaced[renewed.Old.FingerprintSHA256] = true
+			}
+		}
+	}
+	var old []renewal.Compromised
+	for _, n := range nodes {
+		for _, found := range n.Certificates {
+			if replaced[found.FingerprintSHA256] {
+				old = append(old, renewal.Compromised{Node: n.Name, Certificate: renewal.Certificate{
+					Service: found.Service, Name: found.Name, Path: found.Store.Cert, User: found.Store.User, Subject: found.Subject,
+					Issuer: found.Facts.Issuer, Fingerprint: found.FingerprintSHA256, NotBefore: found.NotBefore, NotAfter: found.NotAfter, SelfManaged: found.SelfManaged,
+				}})
+			}
+		}
+	}
+	return renewal.Residual(old)
+}
+
+// request is what the engine is asked for.
+func request(spec v1alpha1.CertificateRotationSpec) plan.Request {
+	req := plan.Request{
+		Services: certs.SortServices(spec.Services), Nodes: spec.Nodes, Restart: plan.RestartPolicy(spec.Restart),
+		MaxUnavailable: cmp.Or(spec.MaxUnavailable, plan.DefaultMaxUnavailable), Compromised: spec.Compromised,
+	}
+	if req.Restart == "" {
+		req.Restart = plan.RestartAlways
+	}
+	if spec.Validity != nil {
+		req.Validity = spec.Validity.Duration
+	}
+	return req
+}
+
+// words are the plugin's arguments for the same rotation.
+func words(spec v1alpha1.CertificateRotationSpec) string {
+	return plan.Past{Services: certs.SortServices(spec.Services), Only: spec.Nodes, Compromised: spec.Compromised}.Words()
+}
+
+// waitingSince is since when a rotation could not be begun.
+func waitingSince(c *v1alpha1.CertificateRotation) time.Time {
+	for _, condition := range c.Status.Conditions {
+		if condition.Type == v1alpha1.ConditionRunning && condition.Reason == string(v1alpha1.StatePending) {
+			return condition.LastTransitionTime.Time
+		}
+	}
+	return time.Time{}
+}
