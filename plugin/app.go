@@ -25,6 +25,7 @@ type app struct {
 	terminal terminal
 	dial     func(connection) (*cluster, error)
 	now      func() time.Time
+	hurry    bool // tests do not wait between two looks
 
 	mu       sync.Mutex
 	progress *progress // of the rotation at work, if one is

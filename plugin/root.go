@@ -73,7 +73,8 @@ must look; 3 another rotation holds the lock; 130 interrupted.`,
 	})
 	cmd.PersistentFlags().AddFlagSet(flags.set)
 	o.addFlags(cmd)
-	cmd.AddCommand(a.checkCommand(flags), a.statusCommand(flags), a.historyCommand(flags), a.versionCommand(), a.completionCommand())
+	cmd.AddCommand(a.checkCommand(flags), a.statusCommand(flags), a.historyCommand(flags), a.versionCommand(), a.completionCommand(),
+		a.installCommand(flags), a.uninstallCommand(flags), a.eventsCommand(flags), a.markCommand(flags), a.unmarkCommand(flags))
 	a.completeConnection(cmd, flags)
 	return cmd
 }
@@ -121,18 +122,24 @@ func usage(c *cobra.Command, connection *pflag.FlagSet) error {
 		fmt.Fprintf(w, "\nCommands:\n")
 		for _, sub := range c.Commands() {
 			if sub.IsAvailableCommand() {
-				fmt.Fprintf(w, "  %-12s %s\n", sub.Name(), sub.Short)
+				fmt.Fprintf(w, "  %-17s %s\n", sub.Name(), sub.Short)
 			}
 		}
 	}
 	own := pflag.NewFlagSet("own", pflag.ContinueOnError)
 	own.SortFlags = false // the order in which they were declared: what matters first
 	c.LocalFlags().VisitAll(func(f *pflag.Flag) {
-		if connection.Lookup(f.Name) == nil {
+		if connection.Lookup(f.Name) != f { // a command may have its own flag of that name
 			own.AddFlag(f)
 		}
 	})
 	fmt.Fprintf(w, "\nFlags:\n%s", own.FlagUsages())
-	fmt.Fprintf(w, "\nReaching the cluster, as in kubectl:\n%s", connection.FlagUsages())
+	shared := pflag.NewFlagSet("shared", pflag.ContinueOnError)
+	connection.VisitAll(func(f *pflag.Flag) {
+		if own.Lookup(f.Name) == nil {
+			shared.AddFlag(f)
+		}
+	})
+	fmt.Fprintf(w, "\nReaching the cluster, as in kubectl:\n%s", shared.FlagUsages())
 	return nil
 }

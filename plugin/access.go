@@ -1,0 +1,71 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/rotate-certs/rotate-certs/pkg/kube"
+)
+
+// access is one thing that a command needs to be allowed.
+type access struct {
+	verb, group, resource, namespace string
+	why                              string
+}
+
+func (a access) String() string {
+	what := a.verb + " " + a.resource
+	if a.group != "" {
+		what += "." + a.group
+	}
+	if a.namespace != "" {
+		what += " in namespace " + a.namespace
+	}
+	return fmt.Sprintf("%s (%s)", what, a.why)
+}
+
+// permitted asks whether we may do all of it. What is missing is named all at once.
+func (o *objects) permitted(ctx context.Context, use kube.Use, wanted []access) error {
+	// Who may do everything is asked one question instead of a hundred.
+	if all, err := o.allowed(ctx, access{verb: "*", group: "*", resource: "*"}); err != nil || all {
+		return err
+	}
+	answers := make([]bool, len(wanted))
+	failures := make([]error, len(wanted))
+	var questions sync.WaitGroup
+	for n, a := range wanted {
+		questions.Go(func() { answers[n], failures[n] = o.allowed(ctx, a) })
+	}
+	questions.Wait()
+	missing := &kube.MissingPermissionsError{Use: use}
+	for n, a := range wanted {
+		if failures[n] != nil {
+			return failures[n]
+		}
+		if !answers[n] {
+			missing.Missing = append(missing.Missing, a.String())
+		}
+	}
+	if len(missing.Missing) == 0 {
+		return nil
+	}
+	missing.Missing = slices.Compact(missing.Missing)
+	return missing
+}
+
+func (o *objects) allowed(ctx context.Context, a access) (bool, error) {
+	review, err := o.client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
+		Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{
+			Namespace: a.namespace, Verb: a.verb, Group: a.group, Resource: a.resource,
+		}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return false, fmt.Errorf("check permissions: %w", err)
+	}
+	return review.Status.Allowed, nil
+}

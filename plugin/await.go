@@ -1,0 +1,65 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/apimachinery/pkg/util/validation"
+)
+
+// lookEvery is the pause between two looks at what is waited for.
+const lookEvery = time.Second
+
+// pause waits, shorter in tests; false when ctx ended.
+func (a *app) pause(ctx context.Context, d time.Duration) bool {
+	if a.hurry {
+		d = time.Millisecond
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// await looks again and again until something holds or the timeout is over. A
+// connection that breaks meanwhile is made again: API servers restart.
+func (a *app) await(ctx context.Context, timeout time.Duration, what string, holds func(context.Context) (bool, error)) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errTooLong)
+	defer cancel()
+	var last error
+	for {
+		ok, err := holds(ctx)
+		switch {
+		case ok:
+			return nil
+		case err != nil && !passing(err) && ctx.Err() == nil:
+			return err
+		}
+		if err != nil && ctx.Err() == nil {
+			last = err
+		}
+		if ctx.Err() != nil || !a.pause(ctx, lookEvery) {
+			if last != nil {
+				return fmt.Errorf("wait until %s: %w (%w)", what, context.Cause(ctx), last)
+			}
+			return fmt.Errorf("wait until %s: %w", what, context.Cause(ctx))
+		}
+	}
+}
+
+// passing tells whether an error is one of a connection, or of a server that is about
+// to restart.
+func passing(err error) bool {
+	return utilnet.IsConnectionRefused(err) || utilnet.IsConnectionReset(err) || utilnet.IsProbableEOF(err) || utilnet.IsTimeout(err) ||
+		apierrors.IsServerTimeout(err) || apierrors.IsServiceUnavailable(err) || apierrors.IsTooManyRequests(err) || apierrors.IsInternalError(err)
+}
+
+// validName tells whether an object may have that name.
+func validName(s string) bool { return len(validation.IsDNS1123Subdomain(s)) == 0 }

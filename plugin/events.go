@@ -1,0 +1,101 @@
+package plugin
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+)
+
+// eventsOptions are the flags of `events`, and what Complete makes of them.
+type eventsOptions struct {
+	*app
+	installFlags
+
+	since  string
+	follow bool
+	url    string
+	output string
+
+	format format
+	from   time.Time // zero: all that are kept
+	direct *url.URL  // of a watcher that runs beside the cluster
+	conn   connection
+}
+
+var eventFormats = []string{string(formatJSON), string(formatWide), string(formatName)}
+
+func (a *app) eventsCommand(flags *connectionFlags) *cobra.Command {
+	o := &eventsOptions{app: a, installFlags: installFlags{connectionFlags: flags}}
+	cmd := &cobra.Command{
+		Use:   "events",
+		Short: "Show what the watcher saw and did",
+		Long: `Show the events of the watcher, oldest first: certificates that near their end, that are
+marked as compromised or were renewed, and each rotation from its request to its proof.
+They are read through the API server; no NATS client is needed. -o json prints them as
+CloudEvents, one a line.`,
+		Example: `  kubectl rotate-certs events --since 2h
+  kubectl rotate-certs events --since 1m --follow`,
+		Args:              noArguments,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.Complete(); err != nil {
+				return err
+			}
+			return o.Run(cmd.Context())
+		},
+	}
+	plain(cmd)
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVar(&o.since, "since", "", "Only from then on: 2h, 7d or 2030-05-17T09:30:00Z; without it, all that are kept")
+	f.BoolVarP(&o.follow, "follow", "f", false, "Go on until interrupted, over restarts of API server and watcher")
+	f.StringVar(&o.url, "url", "", "Ask this watcher, which runs beside the cluster: http://127.0.0.1:8080")
+	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(eventFormats, ", "))
+	o.addNamespace(f, "", "Namespace of the watcher (default: wherever it is)")
+	complete(cmd, "output", cobra.FixedCompletions(eventFormats, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+// Complete turns flags into values.
+func (o *eventsOptions) Complete() error {
+	if o.format = format(o.output); o.output != "" && !oneOf(eventFormats, o.output) {
+		return fmt.Errorf("unknown output format %q\nformats: %s", o.output, strings.Join(eventFormats, ", "))
+	}
+	var err error
+	if o.from, err = parseSince(o.since, o.now()); err != nil {
+		return err
+	}
+	if o.url != "" {
+		if o.where != "" {
+			return errors.New("--url and --namespace exclude each other: one is beside the cluster, the other in it")
+		}
+		o.direct, err = url.Parse(o.url)
+		if err != nil || o.direct.Host == "" || !oneOf([]string{"http", "https"}, o.direct.Scheme) {
+			return fmt.Errorf("--url %q: want http://HOST:PORT, as rotate-certs-watcher --http-address has it", o.url)
+		}
+		return nil
+	}
+	o.conn, err = o.connection()
+	return err
+}
+
+// parseSince reads how far to go back.
+func parseSince(s string, now time.Time) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	if t, err := time.Parse(time.RFC3339, s); err == nil {
+		return t, nil
+	}
+	d, err := certs.ParseDuration(s)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("--since %q: want how long ago, such as 2h or 7d, or a time such as 2030-05-17T09:30:00Z", s)
+	}
+	return now.Add(-d), nil
+}

@@ -1,0 +1,242 @@
+package plugin
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+const (
+	// longestEvent bounds a line: an event that names thousands of certificates.
+	longestEvent = 8 << 20
+	// overlap is how much is asked for again after a connection broke: an event is
+	// stored a moment after the time that it bears.
+	overlap = 2 * time.Minute
+	// silence is how long a followed connection may say nothing, not even an empty line,
+	// until it is taken for broken.
+	silence = 2 * time.Minute
+)
+
+// Run reads and prints events.
+func (o *eventsOptions) Run(ctx context.Context) error {
+	open, err := o.opener(ctx)
+	if err != nil {
+		return err
+	}
+	p := &eventPrinter{out: o.Out, format: o.format, seen: newSeen()}
+	since, lost := o.from, false
+	for {
+		err := o.read(ctx, open, since, p)
+		var printing *printError
+		switch {
+		case ctx.Err() != nil:
+			return nil // Ctrl-C is how following ends
+		case errors.As(err, &printing):
+			return printing.err
+		case !o.follow || (err != nil && !p.began && !passing(err) && !unavailable(err)):
+			if err == nil && p.printed == 0 {
+				note(o.ErrOut, "No events.")
+			}
+			return err
+		case err != nil && !passing(err) && !unavailable(err) && statusCode(err) != 0:
+			return err // forbidden, removed: waiting would not help
+		}
+		if !lost || p.news {
+			note(o.ErrOut, "The connection broke; making it again …")
+		}
+		lost, p.news = true, false
+		if !p.last.IsZero() {
+			since = p.last.Add(-overlap)
+		}
+		if !o.pause(ctx, lookEvery) {
+			return nil
+		}
+	}
+}
+
+// opener is how the events are asked for.
+type opener func(ctx context.Context, query url.Values) (io.ReadCloser, error)
+
+func (o *eventsOptions) opener(ctx context.Context) (opener, error) {
+	if o.direct != nil {
+		return o.openDirect, nil
+	}
+	api, err := openObjects(o.conn)
+	if err != nil {
+		return nil, err
+	}
+	namespace := o.where
+	if namespace == "" {
+		found, err := api.find(ctx, "")
+		switch {
+		case err != nil && !apierrors.IsForbidden(err):
+			return nil, err
+		case err == nil && (found == nil || found.watcher == nil):
+			return nil, fmt.Errorf("the watcher is not installed in this cluster\ninstall it: %s install; one that runs beside the cluster: --url http://HOST:PORT",
+				o.connectionFlags.command())
+		case err == nil:
+			namespace = found.namespace
+		default:
+			namespace = o.namespace() // who may only read events need not be able to look around
+		}
+	}
+	// The connection lasts as long as it is followed.
+	return func(ctx context.Context, query url.Values) (io.ReadCloser, error) {
+		request := api.proxied(namespace, "events")
+		for name := range query {
+			request = request.Param(name, query.Get(name))
+		}
+		body, err := request.Stream(ctx)
+		return body, explainProxy(err, namespace)
+	}, nil
+}
+
+// explainProxy says what an answer of the API server means for the watcher's events.
+func explainProxy(err error, namespace string) error {
+	switch {
+	case err == nil:
+		return nil
+	case apierrors.IsForbidden(err):
+		return fmt.Errorf("read events: %w\nask an administrator to bind the Role rotate-certs:view in namespace %s to you", err, namespace)
+	case apierrors.IsNotFound(err):
+		return fmt.Errorf("the watcher is not installed in namespace %q: %w\n--namespace names another", namespace, err)
+	case unavailable(err):
+		return fmt.Errorf("the watcher does not answer: %w\nis it ready? kubectl -n %s get pods", err, namespace)
+	}
+	return fmt.Errorf("read events: %w", err)
+}
+
+func (o *eventsOptions) openDirect(ctx context.Context, query url.Values) (io.ReadCloser, error) {
+	u := o.direct.JoinPath("events")
+	u.RawQuery = query.Encode()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, fmt.Errorf("ask for events: %w", err)
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("the watcher at %s does not answer: %w\nis it running, with --http-address?", o.direct.Redacted(), err)
+	}
+	if answer.StatusCode != http.StatusOK {
+		defer answer.Body.Close()
+		said, _ := io.ReadAll(io.LimitReader(answer.Body, 1024)) // its words, as far as they came
+		return nil, fmt.Errorf("the watcher at %s refuses: %w", o.direct.Redacted(),
+			apierrors.NewGenericServerResponse(answer.StatusCode, "get", resourceEvents, "", strings.TrimSpace(string(said)), 0, true))
+	}
+	return answer.Body, nil
+}
+
+// read reads one connection to its end. Ended by the server while it is followed, it is
+// an error only where something else went wrong.
+func (o *eventsOptions) read(ctx context.Context, open opener, since time.Time, p *eventPrinter) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	query := url.Values{}
+	if !since.IsZero() {
+		query.Set("since", since.UTC().Format(time.RFC3339Nano))
+	}
+	if o.follow {
+		query.Set("follow", "true")
+	}
+	body, err := open(ctx, query)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	p.began = true
+	quiet := time.AfterFunc(silence, cancel)
+	defer quiet.Stop()
+	lines := bufio.NewScanner(body)
+	lines.Buffer(nil, longestEvent)
+	for lines.Scan() {
+		quiet.Reset(silence)
+		if err := p.line(lines.Bytes()); err != nil {
+			return err
+		}
+	}
+	if err := lines.Err(); err != nil && !o.follow {
+		return fmt.Errorf("read events: %w\nthese were not all", err)
+	}
+	return nil
+}
+
+// eventPrinter prints each event once.
+type eventPrinter struct {
+	out     io.Writer
+	format  format
+	seen    *seen
+	last    time.Time // of the newest event
+	began   bool      // a connection was made
+	news    bool      // since the last break
+	printed int
+}
+
+// printError is an error of where the output goes.
+type printError struct{ err error }
+
+func (e *printError) Error() string { return e.err.Error() }
+
+func (p *eventPrinter) line(raw []byte) error {
+	if len(strings.TrimSpace(string(raw))) == 0 {
+		return nil // keeps the connection open
+	}
+	var e cloudEvent
+	if err := json.Unmarshal(raw, &e); err != nil || e.ID == "" {
+		return fmt.Errorf("read events: this is no event: %q", clean(string(raw[:min(len(raw), 120)])))
+	}
+	if e.Time.After(p.last) {
+		p.last = e.Time
+	}
+	if !p.seen.add(e.ID) {
+		return nil
+	}
+	p.news = true
+	p.printed++
+	var err error
+	switch p.format {
+	case formatJSON:
+		_, err = fmt.Fprintf(p.out, "%s\n", raw)
+	case formatName:
+		_, err = fmt.Fprintf(p.out, "%s\n", clean(e.ID))
+	default:
+		_, err = fmt.Fprintln(p.out, clean(e.inWords(p.format == formatWide)))
+	}
+	if err != nil {
+		return &printError{err}
+	}
+	return nil
+}
+
+// seen remembers the ids of the newest events, so that none is printed twice when a
+// connection is made again.
+type seen struct {
+	ids   map[string]bool
+	order []string
+}
+
+// remembered is how many ids are kept; far more than come within [overlap].
+const remembered = 50_000
+
+func newSeen() *seen { return &seen{ids: map[string]bool{}} }
+
+// add says whether the id is new.
+func (s *seen) add(id string) bool {
+	if s.ids[id] {
+		return false
+	}
+	s.ids[id] = true
+	if s.order = append(s.order, id); len(s.order) > remembered {
+		delete(s.ids, s.order[0])
+		s.order = s.order[1:]
+	}
+	return true
+}

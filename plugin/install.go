@@ -1,0 +1,186 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rotate-certs/rotate-certs/pkg/version"
+	"github.com/rotate-certs/rotate-certs/plugin/manifests"
+)
+
+// installOptions are the flags of `install`, and what Complete makes of them.
+type installOptions struct {
+	*app
+	installFlags
+
+	natsURLs       []string
+	natsSecret     string
+	notifyOnly     bool
+	withoutWatcher bool
+	policyFile     string
+	storageClass   string
+	dryRun         string
+	output         string
+	timeout        durationFlag
+
+	format format
+	policy string
+	conn   connection
+}
+
+var installFormats = []string{string(formatJSON), string(formatYAML), string(formatName)}
+
+func (a *app) installCommand(flags *connectionFlags) *cobra.Command {
+	o := &installOptions{app: a, installFlags: installFlags{connectionFlags: flags}, timeout: durationFlag(5 * time.Minute)}
+	cmd := &cobra.Command{
+		Use:   "install",
+		Short: "Install the watcher, which renews certificates by itself",
+		Long: `Install the watcher and its agents in the cluster, or bring them up to this version.
+An agent on every node reads its certificates and reports them; the watcher publishes
+what it sees as events, and rotates by itself what nears its end or is marked as
+compromised, under the rules of its policy file.
+
+Run it again to change something: it applies what it is told, and leaves the policy
+file alone unless --policy names one. With --dry-run=client no cluster is asked:
+
+  ` + displayName + ` install --dry-run=client -o yaml > rotate-certs.yaml`,
+		Example: `  # The watcher with an embedded NATS
+  kubectl rotate-certs install
+
+  # It may look and tell, but start nothing
+  kubectl rotate-certs install --notify-only
+
+  # With a NATS of your own; the Secret holds ca.crt, reporter.creds, rotator.creds
+  kubectl rotate-certs install --nats-url tls://nats.example.org:4222 --nats-secret rotate-certs-nats`,
+		Args:              noArguments,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.Complete(cmd); err != nil {
+				return err
+			}
+			if err := o.Validate(); err != nil {
+				return err
+			}
+			return o.Run(cmd.Context())
+		},
+	}
+	plain(cmd)
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.BoolVar(&o.notifyOnly, "notify-only", false, "Publish events, rotate nothing; the right to do so is not given")
+	f.StringVar(&o.policyFile, "policy", "", "Policy file to install; without it one that is there stays")
+	f.StringSliceVar(&o.natsURLs, "nats-url", nil, "NATS servers to use; without it the watcher brings its own")
+	f.StringVar(&o.natsSecret, "nats-secret", "", "Secret with "+natsKeys()+" for them")
+	f.StringVar(&o.storageClass, "storage-class", "", "StorageClass for the embedded NATS; \"none\" keeps it in the pod (default: the cluster's)")
+	f.BoolVar(&o.withoutWatcher, "without-watcher", false, "Agents, definitions and roles only: the watcher runs elsewhere")
+	o.addNamespace(f, manifests.DefaultNamespace, "Namespace of the installation, in which node pods run too")
+	o.addPodFlags(f)
+	f.StringVar(&o.dryRun, "dry-run", string(dryRunNone), `"client" asks no cluster and prints the objects; "server" has the API server judge them; nothing is kept`)
+	f.Lookup("dry-run").NoOptDefVal = string(dryRunClient)
+	f.VarP(&o.timeout, "timeout", "", "How long to wait until all is ready")
+	f.StringVarP(&o.output, "output", "o", "", "Print the objects: "+strings.Join(installFormats, ", "))
+	complete(cmd, "dry-run", cobra.FixedCompletions(dryRuns, cobra.ShellCompDirectiveNoFileComp))
+	complete(cmd, "output", cobra.FixedCompletions(installFormats, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func natsKeys() string {
+	var keys []string
+	for _, f := range manifests.NATSFiles() {
+		keys = append(keys, f.Key)
+	}
+	return strings.Join(keys, ", ")
+}
+
+// Complete turns flags into values. Only with --dry-run=client no kubeconfig is needed.
+func (o *installOptions) Complete(*cobra.Command) error {
+	o.natsURLs = trimmed(o.natsURLs)
+	o.format = format(o.output)
+	if !oneOf(dryRuns, o.dryRun) {
+		return fmt.Errorf("unknown --dry-run %q\nwant one of: %s", o.dryRun, strings.Join(dryRuns, ", "))
+	}
+	if o.policyFile != "" {
+		text, err := os.ReadFile(o.policyFile)
+		if err != nil {
+			return fmt.Errorf("read the policy file: %w", err)
+		}
+		o.policy = string(text)
+	}
+	if dryRun(o.dryRun) == dryRunClient {
+		return nil
+	}
+	var err error
+	o.conn, err = o.connection()
+	return err
+}
+
+// imageReference is as strict as the admission policy that repeats the image needs it.
+var imageReference = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._:/@-]*$`)
+
+// Validate refuses what cannot work.
+func (o *installOptions) Validate() error {
+	if o.output != "" && !oneOf(installFormats, o.output) {
+		return fmt.Errorf("unknown output format %q\nformats: %s", o.output, strings.Join(installFormats, ", "))
+	}
+	for _, name := range []struct{ flag, value string }{
+		{"namespace", o.namespace()}, {"nats-secret", o.natsSecret}, {"storage-class", o.storageClass}, {"image-pull-secret", o.pullSecret},
+	} {
+		if name.value != "" && !validName(name.value) {
+			return fmt.Errorf("--%s %q is no name of an object", name.flag, name.value)
+		}
+	}
+	if strings.HasPrefix(o.namespace(), "kube-") {
+		return fmt.Errorf("--namespace %s is the cluster's own: uninstalling could not tell what is ours\nleave it out, or name one for this alone", o.namespace())
+	}
+	if !imageReference.MatchString(o.image) {
+		return fmt.Errorf("--image %q is no image reference", o.image)
+	}
+	return o.validateWatcher()
+}
+
+func (o *installOptions) validateWatcher() error {
+	if o.withoutWatcher && (o.notifyOnly || len(o.natsURLs) > 0 || o.policyFile != "" || o.storageClass != "") {
+		return errors.New("--without-watcher installs no watcher: its flags are given to rotate-certs-watcher, where that runs")
+	}
+	if len(o.natsURLs) > 0 && o.storageClass != "" {
+		return errors.New("--storage-class is for the embedded NATS: leave it out with --nats-url")
+	}
+	if len(o.natsURLs) == 0 && o.natsSecret != "" {
+		return errors.New("--nats-secret is for a NATS of your own: give --nats-url too")
+	}
+	for _, s := range o.natsURLs {
+		u, err := url.Parse(s)
+		if err != nil || u.Host == "" || !oneOf([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
+			return fmt.Errorf("--nats-url: want nats://HOST:PORT or tls://HOST:PORT, one or several")
+		}
+		if u.User != nil {
+			return fmt.Errorf("--nats-url %s holds a password, which everyone could read in the Deployment\nput credentials into a Secret and name it with --nats-secret", u.Redacted())
+		}
+	}
+	return checkPolicy(o.policyFile, o.policy)
+}
+
+// options are what the manifests are made with, as far as the flags say.
+func (o *installOptions) options() manifests.Options {
+	return manifests.Options{
+		Namespace: o.namespace(), Image: o.image, ImagePullSecret: o.pullSecret, Version: version.Version,
+		NotifyOnly: o.notifyOnly, WithoutWatcher: o.withoutWatcher,
+		NATSURLs: o.natsURLs, NATSSecret: o.natsSecret, Policy: o.policy,
+	}
+}
+
+// Run installs, or shows what would be.
+func (o *installOptions) Run(ctx context.Context) error {
+	if dryRun(o.dryRun) == dryRunClient {
+		return o.runClient()
+	}
+	return o.runInstall(ctx)
+}

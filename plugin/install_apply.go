@@ -1,0 +1,174 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/plugin/manifests"
+)
+
+// fieldManager owns the fields that install applies.
+const fieldManager = "kubectl-rotate-certs"
+
+// apply applies all objects, stage by stage, and returns them as the API server has them.
+func (i *installer) apply(ctx context.Context, objects []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
+	var applied []*unstructured.Unstructured
+	for len(objects) > 0 {
+		kind, known := manifests.KindOf(objects[0])
+		if !known {
+			return nil, fmt.Errorf("install %s: a kind that nothing removes again", objectName(objects[0]))
+		}
+		end := slices.IndexFunc(objects, func(u *unstructured.Unstructured) bool {
+			other, _ := manifests.KindOf(u)
+			return other.Stage != kind.Stage
+		})
+		if end < 0 {
+			end = len(objects)
+		}
+		done, err := i.applyStage(ctx, kind.Stage, objects[:end])
+		if err != nil {
+			return nil, err
+		}
+		applied, objects = append(applied, done...), objects[end:]
+	}
+	return applied, nil
+}
+
+func (i *installer) applyStage(ctx context.Context, stage manifests.Stage, objects []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
+	began := i.now()
+	counts := map[string]int{}
+	var applied []*unstructured.Unstructured
+	for _, object := range objects {
+		kind, _ := manifests.KindOf(object)
+		if i.dry && i.newNamespace && kind.Namespaced && object.GetNamespace() == i.namespace() {
+			counts["not judged before the namespace exists"]++
+			continue
+		}
+		result, did, err := i.api.apply(ctx, kind, object, i.dry)
+		if err != nil {
+			return nil, err
+		}
+		counts[did]++
+		applied = append(applied, result)
+	}
+	words := []string{}
+	for _, did := range []string{"created", "changed", "unchanged", "not judged before the namespace exists"} {
+		if n := counts[did]; n > 0 {
+			words = append(words, fmt.Sprintf("%d %s", n, did))
+		}
+	}
+	if stage == manifests.StageDefinitions && !i.dry {
+		if err := i.established(ctx, objects); err != nil {
+			return nil, err
+		}
+		words = append(words, "established")
+	}
+	i.tell(string(stage), strings.Join(words, ", "), began)
+	return applied, nil
+}
+
+// apply applies one object and says what that did. Fields that others have changed are
+// set right on our own objects only; one that is not ours is left alone.
+func (o *objects) apply(ctx context.Context, kind manifests.Kind, object *unstructured.Unstructured, dry bool) (result *unstructured.Unstructured, did string, err error) {
+	resource := o.resource(kind.GroupVersionResource, object.GetNamespace())
+	before, err := resource.Get(ctx, object.GetName(), metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		before = nil
+	case err != nil:
+		return nil, "", fmt.Errorf("look at %s: %w", objectName(object), err)
+	case !ours(before):
+		return nil, "", fmt.Errorf("%s exists and is not of rotate-certs: it lacks the label %s=%s\nremove or rename it, or label it to have it replaced",
+			objectName(object), kube.LabelManagedBy, manifests.ManagedBy)
+	}
+	options := metav1.ApplyOptions{FieldManager: fieldManager, Force: true}
+	if dry {
+		options.DryRun = []string{metav1.DryRunAll}
+	}
+	result, err = resource.Apply(ctx, object.GetName(), object, options)
+	switch {
+	case err != nil && strings.Contains(err.Error(), "attempting to grant RBAC permissions not currently held"):
+		return nil, "", fmt.Errorf("apply %s: %w\nwhoever installs gives these rights away, so must have them: ask a cluster administrator to run this", objectName(object), err)
+	case err != nil:
+		return nil, "", fmt.Errorf("apply %s: %w", objectName(object), err)
+	case before == nil:
+		return result, "created", nil
+	case before.GetResourceVersion() == result.GetResourceVersion():
+		return result, "unchanged", nil
+	default:
+		return result, "changed", nil
+	}
+}
+
+func ours(object *unstructured.Unstructured) bool {
+	return object.GetLabels()[kube.LabelManagedBy] == manifests.ManagedBy
+}
+
+// established waits until the API server serves the kinds that were defined.
+func (i *installer) established(ctx context.Context, definitions []*unstructured.Unstructured) error {
+	return i.until(ctx, "the API server serves the new kinds", func(ctx context.Context) (bool, error) {
+		for _, d := range definitions {
+			kind, _ := manifests.KindOf(d)
+			now, err := i.api.resource(kind.GroupVersionResource, "").Get(ctx, d.GetName(), metav1.GetOptions{})
+			if err != nil {
+				return false, fmt.Errorf("look at %s: %w", objectName(d), err)
+			}
+			if conditionStatus(now, "NamesAccepted") == string(metav1.ConditionFalse) {
+				return false, fmt.Errorf("%s: its names are taken by another definition\nsee: kubectl describe %s", objectName(d), objectName(d))
+			}
+			if conditionStatus(now, "Established") != string(metav1.ConditionTrue) {
+				return false, nil
+			}
+		}
+		return true, nil
+	})
+}
+
+func conditionStatus(object *unstructured.Unstructured, kind string) string {
+	conditions, _, _ := unstructured.NestedSlice(object.Object, "status", "conditions") // another shape: none
+	for _, c := range conditions {
+		if m, ok := c.(map[string]any); ok && m["type"] == kind {
+			status, _ := m["status"].(string)
+			return status
+		}
+	}
+	return ""
+}
+
+// keptByPrune are kinds whose objects hold what a person wrote or what the watcher keeps.
+var keptByPrune = []string{"CustomResourceDefinition", "Namespace", "ConfigMap", "PersistentVolumeClaim"}
+
+// prune removes what an earlier installation had and this one has not: rights above all.
+func (i *installer) prune(ctx context.Context, objects []*unstructured.Unstructured) error {
+	wanted := map[string]bool{}
+	for _, object := range objects {
+		wanted[objectName(object)+" "+object.GetNamespace()] = true
+	}
+	var removed []string
+	for _, kind := range slices.Backward(manifests.Kinds()) {
+		if slices.Contains(keptByPrune, kind.Kind) {
+			continue
+		}
+		err := i.api.each(ctx, kind.GroupVersionResource, "", manifests.Selector, func(u *unstructured.Unstructured) error {
+			if wanted[objectName(u)+" "+u.GetNamespace()] || len(u.GetOwnerReferences()) > 0 {
+				return nil
+			}
+			removed = append(removed, objectName(u))
+			return i.api.remove(ctx, kind.GroupVersionResource, u)
+		})
+		if err != nil {
+			return fmt.Errorf("remove what is not needed any more: %w", err)
+		}
+	}
+	if len(removed) > 0 {
+		i.tell("removed", "not needed any more: "+some(removed), i.now())
+	}
+	return nil
+}

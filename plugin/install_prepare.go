@@ -1,0 +1,227 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utilversion "k8s.io/apimachinery/pkg/util/version"
+
+	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/plugin/manifests"
+)
+
+const (
+	// noStorage as --storage-class keeps the embedded NATS's store in its pod.
+	noStorage = "none"
+	// podSecurity is the label that says what pods a namespace admits.
+	podSecurity  = "pod-security.kubernetes.io/enforce"
+	defaultClass = "storageclass.kubernetes.io/is-default-class"
+)
+
+// prepare asks everything that has to be known before something is changed, and
+// returns the objects to apply.
+func (i *installer) prepare(ctx context.Context) ([]*unstructured.Unstructured, error) {
+	if err := i.checkVersion(); err != nil {
+		return nil, err
+	}
+	if err := i.checkElsewhere(ctx); err != nil {
+		return nil, err
+	}
+	options := i.options()
+	var err error
+	if options.StorageClass, err = i.chooseStorage(ctx); err != nil {
+		return nil, err
+	}
+	if options.NATSFiles, err = i.secretFiles(ctx); err != nil {
+		return nil, err
+	}
+	objects, err := manifests.Render(options)
+	if err != nil {
+		return nil, err
+	}
+	if objects, err = i.respectNamespace(ctx, objects); err != nil {
+		return nil, err
+	}
+	if objects, err = i.respectPolicy(ctx, objects); err != nil {
+		return nil, err
+	}
+	return objects, i.api.permitted(ctx, "install", installAccess(objects))
+}
+
+// installAccess is what applying objects asks for.
+func installAccess(objects []*unstructured.Unstructured) []access {
+	var out []access
+	for _, object := range objects {
+		kind, _ := manifests.KindOf(object)
+		for _, verb := range []string{"get", "list", "create", "patch", "delete"} {
+			a := access{verb: verb, group: kind.Group, resource: kind.Resource, namespace: object.GetNamespace(), why: "install " + kind.Kind + "s"}
+			if !slices.Contains(out, a) {
+				out = append(out, a)
+			}
+		}
+	}
+	return out
+}
+
+// checkVersion refuses a Kubernetes that lacks what confines us.
+func (i *installer) checkVersion() error {
+	info, err := i.api.client.Discovery().ServerVersion()
+	if err != nil {
+		return fmt.Errorf("ask for the version of Kubernetes: %w", err)
+	}
+	i.kubernetes = info.GitVersion
+	v, err := utilversion.ParseGeneric(info.GitVersion)
+	if err != nil {
+		return fmt.Errorf("read the version of Kubernetes %q: %w", info.GitVersion, err)
+	}
+	if v.LessThan(utilversion.MustParseGeneric("1.30")) {
+		return fmt.Errorf("Kubernetes %s is too old to install on: ValidatingAdmissionPolicy, which confines what is installed, came with 1.30\n"+ //nolint:staticcheck // a name
+			"the other commands work without: %s check", info.GitVersion, i.connectionFlags.command())
+	}
+	if v.LessThan(utilversion.MustParseGeneric("1.32")) {
+		i.warnings = append(i.warnings, fmt.Sprintf("Kubernetes %s does not say in a token from which node it comes (1.32 does), so agents may not write reports: "+
+			"see docs/permissions.md.", info.GitVersion))
+	}
+	return nil
+}
+
+// checkElsewhere refuses a second installation: its cluster-wide objects are the same.
+func (i *installer) checkElsewhere(ctx context.Context) error {
+	found, err := i.api.find(ctx, "")
+	if err != nil {
+		return err
+	}
+	if found == nil || found.namespace == i.namespace() {
+		return nil
+	}
+	return fmt.Errorf("rotate-certs is installed in namespace %q already, and a cluster has one installation\nto change it: add --namespace %s; to move it: %s uninstall --namespace %s",
+		found.namespace, found.namespace, i.connectionFlags.command(), found.namespace)
+}
+
+// chooseStorage decides where the embedded NATS keeps its events, and says so in
+// i.storage.
+func (i *installer) chooseStorage(ctx context.Context) (string, error) {
+	switch {
+	case i.withoutWatcher:
+		return "", nil
+	case len(i.natsURLs) > 0:
+		i.storage = "events go to the NATS of --nats-url"
+		return "", nil
+	case i.storageClass == noStorage:
+		i.storage = "events are kept in the pod (emptyDir), as asked, and end with it"
+		return "", nil
+	}
+	claim, err := i.api.client.CoreV1().PersistentVolumeClaims(i.namespace()).Get(ctx, manifests.Watcher, metav1.GetOptions{})
+	if err == nil && claim.Spec.StorageClassName != nil {
+		i.storage = fmt.Sprintf("events stay in PersistentVolumeClaim %s (StorageClass %s)", claim.Name, *claim.Spec.StorageClassName)
+		return *claim.Spec.StorageClassName, nil
+	}
+	if err != nil && !apierrors.IsNotFound(err) {
+		return "", fmt.Errorf("look at PersistentVolumeClaim %q: %w", manifests.Watcher, err)
+	}
+	list, err := i.api.client.StorageV1().StorageClasses().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return "", fmt.Errorf("list StorageClasses: %w", err)
+	}
+	return i.pickClass(list.Items)
+}
+
+func (i *installer) pickClass(classes []storagev1.StorageClass) (string, error) {
+	var names []string
+	chosen := ""
+	for _, c := range classes {
+		names = append(names, c.Name)
+		if c.Annotations[defaultClass] == "true" && i.storageClass == "" {
+			chosen = c.Name
+		}
+	}
+	switch {
+	case i.storageClass != "" && !slices.Contains(names, i.storageClass):
+		return "", fmt.Errorf("unknown StorageClass %q\nclasses: %s", i.storageClass, strings.Join(append(names, noStorage), ", "))
+	case i.storageClass != "":
+		chosen = i.storageClass
+	case chosen == "" && len(names) > 0:
+		i.storage = fmt.Sprintf("events are kept in the pod (emptyDir) and end with it: no StorageClass is the default; --storage-class chooses one of %s", some(names))
+		return "", nil
+	case chosen == "":
+		i.storage = "events are kept in the pod (emptyDir) and end with it: the cluster has no StorageClass. No trigger is lost with them: certificates and marks are asked again"
+		return "", nil
+	}
+	i.storage = fmt.Sprintf("events are kept in PersistentVolumeClaim %s (StorageClass %s)", manifests.Watcher, chosen)
+	return chosen, nil
+}
+
+// secretFiles are the files that the Secret for NATS has.
+func (i *installer) secretFiles(ctx context.Context) ([]manifests.NATSFile, error) {
+	if i.natsSecret == "" {
+		return nil, nil
+	}
+	secret, err := i.api.client.CoreV1().Secrets(i.namespace()).Get(ctx, i.natsSecret, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("look at the Secret for NATS: %w\ncreate it first: kubectl -n %s create secret generic %s --from-file=ca.crt=… --from-file=reporter.creds=… --from-file=rotator.creds=…",
+			err, i.namespace(), i.natsSecret)
+	}
+	var files []manifests.NATSFile
+	for _, f := range manifests.NATSFiles() {
+		if _, has := secret.Data[f.Key]; has {
+			files = append(files, f)
+		}
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("Secret %q has none of %s", i.natsSecret, natsKeys()) //nolint:staticcheck // a kind's name
+	}
+	return files, nil
+}
+
+// respectNamespace leaves a namespace alone that somebody else made.
+func (i *installer) respectNamespace(ctx context.Context, objects []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
+	there, err := i.api.client.CoreV1().Namespaces().Get(ctx, i.namespace(), metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		i.newNamespace = true
+		return objects, nil
+	case err != nil:
+		return nil, fmt.Errorf("look at namespace %q: %w", i.namespace(), err)
+	case there.DeletionTimestamp != nil:
+		return nil, fmt.Errorf("namespace %q is being deleted\ntry again when it is gone", i.namespace())
+	case there.Labels[kube.LabelManagedBy] == manifests.ManagedBy:
+		return objects, nil
+	}
+	if level := there.Labels[podSecurity]; level != "" && level != "privileged" {
+		return nil, fmt.Errorf("namespace %q enforces the Pod Security Standard %q, which forbids pods that mount the host's files\n"+
+			"choose another with --namespace, or: kubectl label --overwrite namespace %s %s=privileged", i.namespace(), level, i.namespace(), podSecurity)
+	}
+	i.warnings = append(i.warnings, fmt.Sprintf("Namespace %s was there before: it is left as it is, and uninstalling will keep it.", i.namespace()))
+	return without(objects, "Namespace"), nil
+}
+
+// respectPolicy leaves the policy file alone that is there.
+func (i *installer) respectPolicy(ctx context.Context, objects []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
+	if i.policy != "" || i.withoutWatcher {
+		return objects, nil
+	}
+	var there *corev1.ConfigMap
+	there, err := i.api.client.CoreV1().ConfigMaps(i.namespace()).Get(ctx, manifests.PolicyConfigMap, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return objects, nil
+	case err != nil:
+		return nil, fmt.Errorf("look at ConfigMap %q: %w", manifests.PolicyConfigMap, err)
+	}
+	if there.Data[manifests.PolicyKey] == "" {
+		return nil, fmt.Errorf("ConfigMap %q has no %s\ngive one with --policy FILE", manifests.PolicyConfigMap, manifests.PolicyKey) //nolint:staticcheck // a kind's name
+	}
+	i.warnings = append(i.warnings, "The policy file is left as it is; --policy FILE replaces it.")
+	return without(objects, "ConfigMap"), nil
+}
+
+func without(objects []*unstructured.Unstructured, kind string) []*unstructured.Unstructured {
+	return slices.DeleteFunc(objects, func(u *unstructured.Unstructured) bool { return u.GetKind() == kind })
+}

@@ -1,0 +1,177 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/plugin/manifests"
+)
+
+// looksUntilHopeless is how often in a row a pod must be found in a state that does not
+// mend by itself before waiting for it ends.
+const looksUntilHopeless = 10
+
+// errTooLong ends a wait.
+var errTooLong = errors.New("it took too long")
+
+// ready waits until the agents and the watcher work, and says what keeps them.
+func (i *installer) ready(ctx context.Context) error {
+	if i.storage != "" {
+		i.tell("storage", i.storage, time.Time{})
+	}
+	w := &waiting{installer: i, told: map[string]string{}}
+	for _, part := range []struct {
+		name, component string
+		look            func(context.Context) (done bool, words string, err error)
+	}{
+		{"agents", "agent", w.agents},
+		{"watcher", "watcher", w.watcher},
+	} {
+		if part.component == "watcher" && i.withoutWatcher {
+			continue
+		}
+		began, words := i.now(), ""
+		err := i.until(ctx, "the "+part.name+" are ready", func(ctx context.Context) (done bool, err error) {
+			if done, words, err = part.look(ctx); done || err != nil {
+				return done, err
+			}
+			return false, w.troubles(ctx, part.component)
+		})
+		if err != nil {
+			return fmt.Errorf("everything is installed, but not all of it works: %s: %s\n%w\nnext: mend that and run the same again, or look: kubectl -n %s get pods",
+				part.name, words, err, i.namespace())
+		}
+		i.tell(part.name, words, began)
+	}
+	return nil
+}
+
+// until waits as long as --timeout allows.
+func (i *installer) until(ctx context.Context, what string, holds func(context.Context) (bool, error)) error {
+	return i.await(ctx, time.Duration(i.timeout), what, holds)
+}
+
+// waiting is what is known while pods start.
+type waiting struct {
+	*installer
+	told     map[string]string // by pod: the trouble that was told of it
+	hopeless int               // looks in a row that found nothing but trouble that stays
+}
+
+func (w *waiting) agents(ctx context.Context) (bool, string, error) {
+	set, err := w.api.client.AppsV1().DaemonSets(w.namespace()).Get(ctx, manifests.Agent, metav1.GetOptions{})
+	if err != nil {
+		return false, "", fmt.Errorf("look at the agents: %w", err)
+	}
+	nodes, err := kube.ListNodes(ctx, w.api.client)
+	if err != nil {
+		return false, "", err
+	}
+	var away []string
+	for _, n := range nodes {
+		if !n.Ready {
+			away = append(away, n.Name)
+		}
+	}
+	words := agentWords(set)
+	if len(away) > 0 {
+		words += "; not waited for: " + some(away) + " (NotReady)"
+	}
+	return agentsReady(set, len(away)), words, nil
+}
+
+func agentWords(set *appsv1.DaemonSet) string {
+	return fmt.Sprintf("%d/%d ready", set.Status.NumberReady, set.Status.DesiredNumberScheduled)
+}
+
+// agentsReady tells whether all agents work but those on nodes that are away.
+func agentsReady(set *appsv1.DaemonSet, away int) bool {
+	s := set.Status
+	enough := s.DesiredNumberScheduled - int32(away) //nolint:gosec // a number of nodes
+	return s.ObservedGeneration >= set.Generation && s.DesiredNumberScheduled > 0 && s.UpdatedNumberScheduled >= enough && s.NumberReady >= enough
+}
+
+func (w *waiting) watcher(ctx context.Context) (bool, string, error) {
+	d, err := w.api.client.AppsV1().Deployments(w.namespace()).Get(ctx, manifests.Watcher, metav1.GetOptions{})
+	if err != nil {
+		return false, "", fmt.Errorf("look at the watcher: %w", err)
+	}
+	return watcherReady(d), watcherWords(d), nil
+}
+
+func watcherWords(d *appsv1.Deployment) string {
+	nats := "embedded NATS"
+	if !hasArgument(d, "--store="+storeDirectory) {
+		nats = "external NATS"
+	}
+	return fmt.Sprintf("%d/%d ready, %s", d.Status.ReadyReplicas, wantedReplicas(d), nats)
+}
+
+// storeDirectory is where the embedded NATS keeps its stream.
+const storeDirectory = "/var/lib/rotate-certs-watcher"
+
+func wantedReplicas(d *appsv1.Deployment) int32 {
+	if d.Spec.Replicas == nil {
+		return 1
+	}
+	return *d.Spec.Replicas
+}
+
+func watcherReady(d *appsv1.Deployment) bool {
+	s, want := d.Status, wantedReplicas(d)
+	return s.ObservedGeneration >= d.Generation && s.UpdatedReplicas == want && s.ReadyReplicas == want && s.Replicas == want
+}
+
+// troubles tells once what keeps each pod from working, and gives up where nothing but
+// a person can help.
+func (w *waiting) troubles(ctx context.Context, component string) error {
+	pods, err := w.api.client.CoreV1().Pods(w.namespace()).List(ctx, metav1.ListOptions{
+		LabelSelector: manifests.Selector + "," + kube.LabelComponent + "=" + component, Limit: page,
+	})
+	if err != nil {
+		return fmt.Errorf("list pods: %w", err)
+	}
+	var final []string
+	waitingFor := 0
+	for n := range pods.Items {
+		p := &pods.Items[n]
+		if p.DeletionTimestamp != nil || podReady(p) {
+			continue
+		}
+		waitingFor++
+		trouble, stays := kube.PodTrouble(p)
+		if trouble == nil {
+			continue
+		}
+		if stays {
+			final = append(final, trouble.Error())
+		}
+		if w.told[p.Name] != trouble.Reason {
+			w.told[p.Name] = trouble.Reason
+			w.tell(component, trouble.Error(), time.Time{})
+		}
+	}
+	if w.hopeless++; len(final) == 0 || len(final) < waitingFor {
+		w.hopeless = 0
+	}
+	if w.hopeless >= looksUntilHopeless {
+		slices.Sort(final)
+		return errors.New(strings.Join(final[:min(len(final), 3)], "\n"))
+	}
+	return nil
+}
+
+func podReady(p *corev1.Pod) bool {
+	return slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
+}

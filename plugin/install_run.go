@@ -1,0 +1,149 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/rotate-certs/rotate-certs/pkg/version"
+	"github.com/rotate-certs/rotate-certs/plugin/manifests"
+)
+
+// runClient prints what would be installed, and asks nobody.
+func (o *installOptions) runClient() error {
+	options := o.options()
+	if options.NATSSecret != "" {
+		options.NATSFiles = manifests.NATSFiles() // which it holds cannot be known
+	}
+	if o.storageClass != noStorage {
+		options.StorageClass = o.storageClass
+	}
+	objects, err := manifests.Render(options)
+	if err != nil {
+		return err
+	}
+	if err := printObjects(o.Out, o.format, objects); err != nil {
+		return err
+	}
+	store := ""
+	if !o.withoutWatcher && len(o.natsURLs) == 0 && o.storageClass == "" {
+		store = "No cluster was asked, so the embedded NATS gets no volume; --storage-class gives it one."
+	}
+	files := ""
+	if o.natsSecret != "" {
+		files = fmt.Sprintf("Secret %q has to hold %s; remove the flags of the watcher for those that it lacks.", o.natsSecret, natsKeys())
+	}
+	note(o.ErrOut, store, files, "Nothing was changed. To install it: kubectl apply --server-side -f FILE, or the same command without --dry-run.")
+	return nil
+}
+
+// printObjects prints objects as kubectl apply takes them; without a format, their names.
+func printObjects(w io.Writer, f format, objects []*unstructured.Unstructured) error {
+	switch f {
+	case formatJSON:
+		items := make([]any, 0, len(objects))
+		for _, object := range objects {
+			items = append(items, object.Object)
+		}
+		return printDocument(w, f, map[string]any{"apiVersion": "v1", "kind": "List", "items": items})
+	case formatYAML:
+		for i, object := range objects {
+			if i > 0 {
+				fmt.Fprintln(w, "---")
+			}
+			if err := printDocument(w, f, object.Object); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for _, object := range objects {
+		fmt.Fprintln(w, objectName(object))
+	}
+	return nil
+}
+
+// objectName is how kubectl names an object: "deployment.apps/rotate-certs-watcher".
+func objectName(object *unstructured.Unstructured) string {
+	gvk := object.GroupVersionKind()
+	kind := strings.ToLower(gvk.Kind)
+	if gvk.Group != "" {
+		kind += "." + gvk.Group
+	}
+	return kind + "/" + object.GetName()
+}
+
+// runInstall applies everything in order and waits until it is at work.
+func (o *installOptions) runInstall(ctx context.Context) error {
+	began := o.now()
+	api, err := openObjects(o.conn)
+	if err != nil {
+		return err
+	}
+	i := &installer{installOptions: o, api: api, dry: dryRun(o.dryRun) == dryRunServer}
+	objects, err := i.prepare(ctx)
+	if err != nil {
+		return err
+	}
+	note(o.ErrOut, fmt.Sprintf("Installing rotate-certs %s in namespace %s (Kubernetes %s)%s.",
+		version.Version, o.namespace(), i.kubernetes, map[bool]string{true: ", dry run", false: ""}[i.dry]))
+	note(o.ErrOut, i.warnings...)
+	applied, err := i.apply(ctx, objects)
+	if err != nil {
+		return err
+	}
+	if o.format != formatTable {
+		if err := printObjects(o.Out, o.format, applied); err != nil {
+			return err
+		}
+	}
+	if i.dry {
+		note(o.ErrOut, "Nothing was changed. To do it, run the same without --dry-run.")
+		return nil
+	}
+	if err := i.prune(ctx, objects); err != nil {
+		return err
+	}
+	if err := i.ready(ctx); err != nil {
+		return err
+	}
+	note(o.ErrOut, fmt.Sprintf("Done in %s. %s", took(o.now().Sub(began)), i.means()), "Next: "+o.again("status"))
+	return nil
+}
+
+// means says what happens from now on.
+func (i *installer) means() string {
+	switch {
+	case i.withoutWatcher:
+		return "The agents report; now run the watcher: rotate-certs-watcher --kubeconfig FILE --namespace " + i.namespace()
+	case i.notifyOnly:
+		return "The watcher tells what nears its end; it may start nothing."
+	default:
+		return fmt.Sprintf("What nears its end is renewed by itself from now on, under the policy in ConfigMap %s/%s.", i.namespace(), manifests.PolicyConfigMap)
+	}
+}
+
+// installer is one run of `install` against a cluster.
+type installer struct {
+	*installOptions
+	api *objects
+	dry bool
+
+	kubernetes   string // its version
+	warnings     []string
+	storage      string // how the watcher keeps its events, in words
+	newNamespace bool   // it does not exist, so a dry run cannot judge what is in it
+}
+
+// tell says how far a stage is.
+func (a *app) tell(stage, words string, began time.Time) {
+	line := fmt.Sprintf("%-12s %s", stage, words)
+	if !began.IsZero() {
+		line += "   " + took(a.now().Sub(began))
+	}
+	note(a.ErrOut, clean(line))
+}

@@ -1,0 +1,191 @@
+// Package manifests holds the objects of an installation of the watcher and its agents,
+// as templates, and renders them. It asks no cluster.
+package manifests
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"text/template"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+
+	"github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1/crds"
+	"github.com/rotate-certs/rotate-certs/pkg/kube"
+)
+
+// The names of what is installed.
+const (
+	DefaultNamespace = "rotate-certs"
+	Watcher          = "rotate-certs-watcher" // Deployment, Service, ServiceAccount, PersistentVolumeClaim, Lease, roles
+	Agent            = "rotate-certs-agent"   // DaemonSet, ServiceAccount, roles
+	PolicyConfigMap  = "rotate-certs-policy"
+	PolicyKey        = "policy.yaml"
+	ServicePort      = "http" // of the Service: metrics, health, events
+)
+
+// Name and ManagedBy are the values of the labels that all objects bear.
+const (
+	Name      = "rotate-certs"
+	ManagedBy = "rotate-certs"
+)
+
+// Selector selects every labelled object of an installation, and the node pods.
+const Selector = kube.LabelName + "=" + Name + "," + kube.LabelManagedBy + "=" + ManagedBy
+
+// NATSFile is a file of the Secret for an external NATS, and the flag that names it.
+type NATSFile struct{ Key, Flag string }
+
+// NATSFiles are all that such a Secret may hold.
+func NATSFiles() []NATSFile {
+	return []NATSFile{
+		{"ca.crt", "nats-ca"}, {"tls.crt", "nats-cert"}, {"tls.key", "nats-key"},
+		{"reporter.creds", "nats-creds"}, {"rotator.creds", "nats-rotator-creds"},
+	}
+}
+
+// Options are what the templates fill in.
+type Options struct {
+	Namespace       string
+	Image           string
+	ImagePullSecret string
+	Version         string
+	NotifyOnly      bool     // nothing may rotate: no right to create pods or requests for certificates
+	WithoutWatcher  bool     // agents, definitions and roles only
+	NATSURLs        []string // external NATS; none: embedded
+	NATSSecret      string
+	NATSFiles       []NATSFile // those that the Secret holds
+	StorageClass    string     // of the embedded NATS; empty: the store ends with its pod
+	Policy          string     // the policy file; empty: the default one
+}
+
+// VersionLabel is the version as a label's value.
+func (o Options) VersionLabel() string { return kube.LabelValue(o.Version) }
+
+//go:embed *.yaml
+var files embed.FS
+
+// Render returns all objects in the order in which they have to be created.
+func Render(o Options) ([]*unstructured.Unstructured, error) {
+	objects, err := definitions()
+	if err != nil {
+		return nil, err
+	}
+	names, err := fs.Glob(files, "*.yaml")
+	if err != nil {
+		return nil, fmt.Errorf("list manifests: %w", err)
+	}
+	for _, name := range names {
+		if o.WithoutWatcher && strings.HasPrefix(name, "watcher") {
+			continue
+		}
+		found, err := renderFile(name, o)
+		if err != nil {
+			return nil, err
+		}
+		objects = append(objects, found...)
+	}
+	if !o.WithoutWatcher {
+		if !o.NotifyOnly {
+			rights, err := rotateRights(o.Namespace)
+			if err != nil {
+				return nil, err
+			}
+			objects = append(objects, rights...)
+		}
+		objects = append(objects, policyObject(o))
+	}
+	for _, object := range objects {
+		label(object, o)
+	}
+	slices.SortStableFunc(objects, func(a, b *unstructured.Unstructured) int { return Place(a) - Place(b) })
+	return objects, nil
+}
+
+func renderFile(name string, o Options) ([]*unstructured.Unstructured, error) {
+	text, err := files.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("read manifest %q: %w", name, err)
+	}
+	parsed, err := template.New(name).Option("missingkey=error").Parse(string(text))
+	if err != nil {
+		return nil, fmt.Errorf("read manifest: %w", err)
+	}
+	var out bytes.Buffer
+	if err := parsed.Execute(&out, o); err != nil {
+		return nil, fmt.Errorf("fill in manifest: %w", err)
+	}
+	return decode(name, out.String())
+}
+
+func decode(name, documents string) ([]*unstructured.Unstructured, error) {
+	var objects []*unstructured.Unstructured
+	for document := range strings.SplitSeq("\n"+documents, "\n---") {
+		object := map[string]any{}
+		if err := yaml.UnmarshalStrict([]byte(document), &object); err != nil {
+			return nil, fmt.Errorf("parse manifest %q: %w", name, err)
+		}
+		if len(object) > 0 {
+			objects = append(objects, &unstructured.Unstructured{Object: object})
+		}
+	}
+	return objects, nil
+}
+
+// definitions are the CustomResourceDefinitions of package v1alpha1.
+func definitions() ([]*unstructured.Unstructured, error) {
+	names, err := fs.Glob(crds.FS, "*.yaml")
+	if err != nil {
+		return nil, fmt.Errorf("list definitions: %w", err)
+	}
+	var objects []*unstructured.Unstructured
+	for _, name := range names {
+		text, err := crds.FS.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("read definition %q: %w", name, err)
+		}
+		found, err := decode(name, string(text))
+		if err != nil {
+			return nil, err
+		}
+		objects = append(objects, found...)
+	}
+	return objects, nil
+}
+
+// policyObject holds the policy file. Where there is one already it is a person's.
+func policyObject(o Options) *unstructured.Unstructured {
+	text := o.Policy
+	if text == "" {
+		text = DefaultPolicy
+	}
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "ConfigMap",
+		"metadata": map[string]any{"name": PolicyConfigMap, "namespace": o.Namespace},
+		"data":     map[string]any{PolicyKey: text},
+	}}
+}
+
+// label marks an object as ours, so that uninstalling finds it.
+func label(object *unstructured.Unstructured, o Options) {
+	labels := object.GetLabels()
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	labels[kube.LabelName] = Name
+	labels[kube.LabelManagedBy] = ManagedBy
+	labels[kube.LabelVersion] = o.VersionLabel()
+	if labels[kube.LabelComponent] == "" {
+		switch {
+		case strings.HasPrefix(object.GetName(), Watcher), object.GetName() == PolicyConfigMap:
+			labels[kube.LabelComponent] = "watcher"
+		case strings.HasPrefix(object.GetName(), Agent):
+			labels[kube.LabelComponent] = "agent"
+		}
+	}
+	object.SetLabels(labels)
+}

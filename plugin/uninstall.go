@@ -1,0 +1,151 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/plugin/manifests"
+)
+
+// uninstallOptions are the flags of `uninstall`.
+type uninstallOptions struct {
+	*app
+	installFlags
+
+	dryRun     string
+	keepPolicy bool
+	force      bool
+	timeout    durationFlag
+
+	conn connection
+}
+
+var uninstallDryRuns = []string{string(dryRunNone), string(dryRunClient), string(dryRunServer)}
+
+func (a *app) uninstallCommand(flags *connectionFlags) *cobra.Command {
+	o := &uninstallOptions{app: a, installFlags: installFlags{connectionFlags: flags}, timeout: durationFlag(7 * time.Minute)}
+	cmd := &cobra.Command{
+		Use:   "uninstall",
+		Short: "Remove everything that install made, and what came of it",
+		Long: `Remove everything that "` + displayName + ` install" made: watcher, agents, rights,
+admission policies, the definitions with all reports, marks and rotations, node pods,
+the lock, and the namespace if install made it and nothing of others is in it. Waits
+until all of it is gone, and looks through every kind that the API server has.
+
+Certificates stay as they are, and so do the journals on the nodes.`,
+		Args:              noArguments,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.Complete(); err != nil {
+				return err
+			}
+			return o.Run(cmd.Context())
+		},
+	}
+	plain(cmd)
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVar(&o.dryRun, "dry-run", string(dryRunNone), "\"client\" lists what would be removed, \"server\" has the API server judge it")
+	f.Lookup("dry-run").NoOptDefVal = string(dryRunClient)
+	f.BoolVar(&o.keepPolicy, "keep-policy", false, "Keep the policy file, and the namespace with it")
+	f.BoolVar(&o.force, "force", false, "Also while a rotation is at work: its nodes finish or undo what they are at")
+	o.addNamespace(f, "", "Namespace of the installation (default: wherever it is)")
+	f.VarP(&o.timeout, "timeout", "", "How long to wait until all is gone")
+	complete(cmd, "dry-run", cobra.FixedCompletions(uninstallDryRuns, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+// Complete turns flags into values.
+func (o *uninstallOptions) Complete() error {
+	if !oneOf(uninstallDryRuns, o.dryRun) {
+		return fmt.Errorf("unknown --dry-run %q\nwant one of: %s", o.dryRun, strings.Join(uninstallDryRuns, ", "))
+	}
+	var err error
+	o.conn, err = o.connection()
+	return err
+}
+
+// Run removes everything, in an order in which nothing makes it anew.
+func (o *uninstallOptions) Run(ctx context.Context) error {
+	began := o.now()
+	api, err := openObjects(o.conn)
+	if err != nil {
+		return err
+	}
+	if err := o.located(ctx, api); err != nil {
+		return err
+	}
+	if err := api.permitted(ctx, "uninstall", uninstallAccess()); err != nil {
+		return err
+	}
+	if err := o.refuseRunning(ctx, api); err != nil {
+		return err
+	}
+	r := &removal{uninstallOptions: o, api: api}
+	if err := r.find(ctx); err != nil {
+		return err
+	}
+	if r.empty() {
+		note(o.ErrOut, "Nothing of rotate-certs is installed in this cluster.")
+		return nil
+	}
+	if dryRun(o.dryRun) != dryRunNone {
+		return r.show(ctx)
+	}
+	if err := r.remove(ctx); err != nil {
+		return fmt.Errorf("%w\nsome of it may be left; run the same again: %s", err, o.again("uninstall"))
+	}
+	kept := ""
+	if len(r.kept) > 0 {
+		kept = "Kept: " + strings.Join(r.kept, "; ")
+	}
+	note(o.ErrOut, kept, fmt.Sprintf("Done in %s: %s removed, and no object of rotate-certs is left. Certificates are as they were; from now on they are yours to renew.",
+		took(o.now().Sub(began)), count(r.removed, "object")))
+	return nil
+}
+
+func (o *uninstallOptions) located(ctx context.Context, api *objects) error {
+	found, err := api.find(ctx, o.where)
+	if err != nil {
+		return err
+	}
+	if found == nil || o.where != "" {
+		return nil
+	}
+	if found.namespace != manifests.DefaultNamespace {
+		o.where = found.namespace
+	}
+	return nil
+}
+
+// refuseRunning refuses to take the ground from under a rotation.
+func (o *uninstallOptions) refuseRunning(ctx context.Context, api *objects) error {
+	if o.force {
+		return nil
+	}
+	who, err := api.running(ctx, o.now())
+	if err != nil || who == "" {
+		return err
+	}
+	return fmt.Errorf("a rotation is at work: %s\nwait for it (%s), or add --force: its nodes then finish or undo what they are at, and it stops there",
+		who, o.connectionFlags.command()+" status")
+}
+
+// uninstallAccess is what removing asks for.
+func uninstallAccess() []access {
+	out := []access{
+		{verb: "list", resource: "pods", why: "find node pods"}, {verb: "delete", resource: "pods", why: "end node pods"},
+		{verb: "delete", group: "coordination.k8s.io", resource: "leases", namespace: kube.LeaseNamespace, why: "remove the lock"},
+	}
+	for _, k := range manifests.Kinds() {
+		for _, verb := range []string{"list", "delete"} {
+			out = append(out, access{verb: verb, group: k.Group, resource: k.Resource, why: "remove " + k.Kind + "s"})
+		}
+	}
+	return out
+}

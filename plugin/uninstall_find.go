@@ -1,0 +1,214 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/discovery"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/plugin/manifests"
+)
+
+// thing is an object, and where it is asked for.
+type thing struct {
+	resource schema.GroupVersionResource
+	object   *unstructured.Unstructured
+}
+
+func (t thing) String() string {
+	name := objectName(t.object)
+	if ns := t.object.GetNamespace(); ns != "" {
+		name += " in namespace " + ns
+	}
+	return name
+}
+
+// removal is one run of `uninstall` against a cluster.
+type removal struct {
+	*uninstallOptions
+	api *objects
+
+	kinds   []resourceKind // all that the API server has
+	things  []thing        // what is ours, by label
+	custom  []thing        // the objects of our definitions
+	lock    bool
+	kept    []string // what is left on purpose, in words
+	removed int
+}
+
+// resourceKind is a kind of resource that can be listed.
+type resourceKind struct {
+	schema.GroupVersionResource
+	namespaced bool
+}
+
+func (r *removal) empty() bool { return len(r.things) == 0 && len(r.custom) == 0 && !r.lock }
+
+// find looks for everything that is ours, through every kind that the API server has.
+func (r *removal) find(ctx context.Context) error {
+	var err error
+	if r.kinds, err = r.api.discover(); err != nil {
+		return err
+	}
+	if r.things, err = r.labelled(ctx); err != nil {
+		return err
+	}
+	if r.custom, err = r.listCustom(ctx); err != nil {
+		return err
+	}
+	_, err = r.api.client.CoordinationV1().Leases(kube.LeaseNamespace).Get(ctx, kube.LeaseName, metav1.GetOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("look at the lock: %w", err)
+	}
+	r.lock = err == nil
+	if r.keepPolicy {
+		r.keep()
+	}
+	return r.spareNamespaces(ctx)
+}
+
+// listCustom lists the objects of our definitions, without their content: there may be
+// a report for each of thousands of nodes.
+func (r *removal) listCustom(ctx context.Context) ([]thing, error) {
+	var custom []thing
+	for _, resource := range []schema.GroupVersionResource{reportsResource, rotationsResource, marksResource} {
+		err := r.api.each(ctx, resource, "", "", func(u *unstructured.Unstructured) error {
+			for _, field := range []string{"spec", "status", "certificates", "authorities"} {
+				delete(u.Object, field)
+			}
+			custom = append(custom, thing{resource, u})
+			return nil
+		})
+		if err != nil && !noSuchKind(err) {
+			return nil, err
+		}
+	}
+	return custom, nil
+}
+
+// discover lists the kinds of resources that can be listed and deleted. An aggregated
+// API that is down hides nothing of ours.
+func (o *objects) discover() ([]resourceKind, error) {
+	lists, err := o.client.Discovery().ServerPreferredResources()
+	var partly *discovery.ErrGroupDiscoveryFailed
+	if err != nil && !errors.As(err, &partly) {
+		return nil, fmt.Errorf("ask which kinds the API server has: %w", err)
+	}
+	var kinds []resourceKind
+	for _, list := range lists {
+		gv, err := schema.ParseGroupVersion(list.GroupVersion)
+		if err != nil {
+			return nil, fmt.Errorf("read the group %q: %w", list.GroupVersion, err)
+		}
+		for _, r := range list.APIResources {
+			if gv.Group == "events.k8s.io" || r.Name == "events" || !slices.Contains(r.Verbs, "list") || !slices.Contains(r.Verbs, "delete") {
+				continue
+			}
+			kinds = append(kinds, resourceKind{gv.WithResource(r.Name), r.Namespaced})
+		}
+	}
+	return kinds, nil
+}
+
+// labelled are all objects that bear our labels. Those that have an owner go with it.
+func (r *removal) labelled(ctx context.Context) ([]thing, error) {
+	var things []thing
+	for _, kind := range r.kinds {
+		if kind.Group == v1alpha1.GroupVersion.Group {
+			continue
+		}
+		err := r.api.each(ctx, kind.GroupVersionResource, "", manifests.Selector, func(u *unstructured.Unstructured) error {
+			things = append(things, thing{kind.GroupVersionResource, u})
+			return nil
+		})
+		// What may not be listed and what is gone meanwhile cannot be judged; the kinds
+		// that an installation has are checked before.
+		if err != nil && !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err) && !apierrors.IsMethodNotSupported(err) {
+			return nil, err
+		}
+	}
+	return things, nil
+}
+
+// keep leaves the policy file, and so its namespace.
+func (r *removal) keep() {
+	var kept []thing
+	r.things = slices.DeleteFunc(r.things, func(t thing) bool {
+		if t.object.GetKind() == "ConfigMap" && t.object.GetName() == manifests.PolicyConfigMap {
+			kept = append(kept, t)
+			r.kept = append(r.kept, t.String())
+			return true
+		}
+		return false
+	})
+	if len(kept) > 0 {
+		r.things = slices.DeleteFunc(r.things, func(t thing) bool {
+			return t.object.GetKind() == "Namespace" && t.object.GetName() == kept[0].object.GetNamespace()
+		})
+	}
+}
+
+// spareNamespaces keeps a namespace in which others have put something since.
+func (r *removal) spareNamespaces(ctx context.Context) error {
+	var err error
+	r.things = slices.DeleteFunc(r.things, func(t thing) bool {
+		if t.object.GetKind() != "Namespace" || err != nil {
+			return false
+		}
+		var foreign []string
+		if foreign, err = r.foreign(ctx, t.object.GetName()); err != nil || len(foreign) == 0 {
+			return false
+		}
+		r.kept = append(r.kept, fmt.Sprintf("namespace %s, since others put something there: %s. If nobody needs it: kubectl delete namespace %s",
+			t.object.GetName(), some(foreign), t.object.GetName()))
+		return true
+	})
+	return err
+}
+
+// foreign are the objects in a namespace that neither we nor Kubernetes itself made.
+func (r *removal) foreign(ctx context.Context, namespace string) ([]string, error) {
+	var found []string
+	for _, kind := range r.kinds {
+		if !kind.namespaced || kind.Group == "metrics.k8s.io" {
+			continue
+		}
+		err := r.api.each(ctx, kind.GroupVersionResource, namespace, "", func(u *unstructured.Unstructured) error {
+			if !ours(u) && len(u.GetOwnerReferences()) == 0 && !madeByKubernetes(u) {
+				found = append(found, objectName(u))
+			}
+			return nil
+		})
+		if err != nil && !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err) && !apierrors.IsMethodNotSupported(err) {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// madeByKubernetes tells what every namespace has, what follows from our own objects
+// and what the watcher leaves.
+func madeByKubernetes(u *unstructured.Unstructured) bool {
+	switch u.GetKind() {
+	case "ConfigMap":
+		return u.GetName() == "kube-root-ca.crt"
+	case "ServiceAccount":
+		return u.GetName() == "default"
+	case "Lease", "Endpoints":
+		return strings.HasPrefix(u.GetName(), manifests.Name)
+	case "Secret":
+		kind, _, _ := unstructured.NestedString(u.Object, "type") // absent: none of Kubernetes'
+		return kind == string(corev1.SecretTypeServiceAccountToken)
+	}
+	return false
+}

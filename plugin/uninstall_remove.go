@@ -1,0 +1,229 @@
+package plugin
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/plugin/manifests"
+)
+
+// show lists what would be removed.
+func (r *removal) show(ctx context.Context) error {
+	judged := ""
+	for _, t := range r.ordered() {
+		if dryRun(r.dryRun) == dryRunServer && len(t.object.GetOwnerReferences()) == 0 {
+			judged = " The API server admits it."
+			err := r.api.resource(t.resource, t.object.GetNamespace()).Delete(ctx, t.object.GetName(), metav1.DeleteOptions{DryRun: []string{metav1.DryRunAll}})
+			if err != nil && !apierrors.IsNotFound(err) {
+				return fmt.Errorf("delete %s: %w", t, err)
+			}
+		}
+		fmt.Fprintln(r.Out, clean(t.String()))
+	}
+	if r.lock {
+		fmt.Fprintf(r.Out, "lease.coordination.k8s.io/%s in namespace %s\n", kube.LeaseName, kube.LeaseNamespace)
+	}
+	for _, line := range r.customWords() {
+		fmt.Fprintln(r.Out, line)
+	}
+	kept := ""
+	if len(r.kept) > 0 {
+		kept = "To be kept: " + strings.Join(r.kept, "; ")
+	}
+	note(r.ErrOut, kept, "Nothing was changed."+judged+" To do it, run the same without --dry-run.")
+	return nil
+}
+
+// customWords counts the objects that go with their definitions.
+func (r *removal) customWords() []string {
+	counts := map[string]int{}
+	for _, t := range r.custom {
+		counts[t.resource.GroupResource().String()]++
+	}
+	var out []string
+	for resource, n := range counts {
+		out = append(out, fmt.Sprintf("%d %s", n, resource))
+	}
+	slices.Sort(out)
+	return out
+}
+
+// ordered are the labelled objects in the order in which they go: what works first, then
+// node pods, then rights, then what confined them; definitions and the namespace last.
+func (r *removal) ordered() []thing {
+	things := slices.Clone(r.things)
+	slices.SortStableFunc(things, func(a, b thing) int { return removalTurn(a.object) - removalTurn(b.object) })
+	return things
+}
+
+func removalTurn(u *unstructured.Unstructured) int {
+	kind, known := manifests.KindOf(u)
+	switch {
+	case u.GetKind() == "Namespace":
+		return 6
+	case !known:
+		return 2 // node pods
+	}
+	return map[manifests.Stage]int{
+		manifests.StageWorkloads: 1, manifests.StageSettings: 2, manifests.StageRights: 3,
+		manifests.StageAdmission: 4, manifests.StageDefinitions: 5,
+	}[kind.Stage]
+}
+
+// remove removes everything and waits until it is gone.
+func (r *removal) remove(ctx context.Context) error {
+	turn, began := 0, r.now()
+	var names []string
+	told := func() {
+		if len(names) > 0 {
+			r.tell("removed", some(names), began)
+		}
+		names, began = nil, r.now()
+	}
+	for _, t := range r.ordered() {
+		if next := removalTurn(t.object); next != turn {
+			told()
+			if turn = next; turn >= 3 {
+				// Rights stay until no watcher and no node pod is left that needs them.
+				if err := r.gone(ctx, turn); err != nil {
+					return err
+				}
+			}
+			if turn == 5 {
+				if err := r.removeCustom(ctx); err != nil {
+					return err
+				}
+			}
+		}
+		if len(t.object.GetOwnerReferences()) > 0 {
+			continue // it goes with its owner
+		}
+		if err := r.api.remove(ctx, t.resource, t.object); err != nil {
+			return err
+		}
+		r.removed++
+		names = append(names, objectName(t.object))
+	}
+	told()
+	if err := r.removeLock(ctx); err != nil {
+		return err
+	}
+	return r.gone(ctx, 7)
+}
+
+// remove deletes the very object that was seen, and what it owns with it.
+func (o *objects) remove(ctx context.Context, resource schema.GroupVersionResource, u *unstructured.Unstructured) error {
+	policy, uid := metav1.DeletePropagationBackground, u.GetUID()
+	err := o.resource(resource, u.GetNamespace()).Delete(ctx, u.GetName(), metav1.DeleteOptions{
+		PropagationPolicy: &policy, Preconditions: &metav1.Preconditions{UID: &uid},
+	})
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		return fmt.Errorf("delete %s: %w", objectName(u), err)
+	}
+	return nil
+}
+
+// removeCustom removes the finalizers that the watcher is not there any more to remove:
+// a definition goes only after all of its objects.
+func (r *removal) removeCustom(ctx context.Context) error {
+	began := r.now()
+	var err error
+	if r.custom, err = r.listCustom(ctx); err != nil {
+		return err
+	}
+	for _, t := range r.custom {
+		left := slices.DeleteFunc(slices.Clone(t.object.GetFinalizers()), func(f string) bool {
+			return strings.HasPrefix(f, v1alpha1.GroupVersion.Group+"/")
+		})
+		if len(left) == len(t.object.GetFinalizers()) {
+			continue
+		}
+		patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"finalizers": left, "uid": t.object.GetUID()}})
+		if err != nil {
+			return fmt.Errorf("encode a patch: %w", err)
+		}
+		_, err = r.api.resource(t.resource, "").Patch(ctx, t.object.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
+		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+			return fmt.Errorf("let go of %s: %w", t, err)
+		}
+	}
+	r.removed += len(r.custom)
+	if words := r.customWords(); len(words) > 0 {
+		r.tell("removing", strings.Join(words, ", "), began)
+	}
+	return nil
+}
+
+// removeLock deletes the cluster's lock, unless somebody has taken it meanwhile.
+func (r *removal) removeLock(ctx context.Context) error {
+	leases := r.api.client.CoordinationV1().Leases(kube.LeaseNamespace)
+	lease, err := leases.Get(ctx, kube.LeaseName, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look at the lock: %w", err)
+	}
+	if held, err := kube.Holder(ctx, r.api.client); err == nil && held != nil && r.now().Before(held.Until) && !r.force {
+		r.kept = append(r.kept, fmt.Sprintf("the lock, which %s has taken meanwhile", held.Holder))
+		return nil
+	}
+	version := lease.ResourceVersion
+	err = leases.Delete(ctx, kube.LeaseName, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{ResourceVersion: &version}})
+	switch {
+	case apierrors.IsConflict(err):
+		r.kept = append(r.kept, "the lock, which somebody has taken meanwhile")
+		return nil
+	case err != nil && !apierrors.IsNotFound(err):
+		return fmt.Errorf("delete the lock: %w", err)
+	}
+	r.removed++
+	r.tell("removed", "lease.coordination.k8s.io/"+kube.LeaseName, time.Time{})
+	return nil
+}
+
+// gone waits until nothing of the turns before is left.
+func (r *removal) gone(ctx context.Context, before int) error {
+	var left []string
+	told := ""
+	err := r.await(ctx, time.Duration(r.timeout), "all of it is gone", func(ctx context.Context) (bool, error) {
+		things, err := r.labelled(ctx)
+		if err != nil {
+			return false, err
+		}
+		left = nil
+		for _, t := range things {
+			if removalTurn(t.object) < before && !r.stays(t) {
+				left = append(left, t.String())
+			}
+		}
+		if now := some(left); now != told && len(left) > 0 {
+			told = now
+			r.tell("waiting", "for "+now, time.Time{})
+		}
+		return len(left) == 0, nil
+	})
+	if err != nil && len(left) > 0 {
+		return fmt.Errorf("%w\nstill there: %s", err, some(left))
+	}
+	return err
+}
+
+// stays tells whether an object was left on purpose.
+func (r *removal) stays(t thing) bool {
+	return slices.ContainsFunc(r.kept, func(words string) bool {
+		return words == t.String() || (t.object.GetKind() == "Namespace" && strings.HasPrefix(words, "namespace "+t.object.GetName()+","))
+	}) || (r.keepPolicy && t.object.GetKind() == "Namespace")
+}
