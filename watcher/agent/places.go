@@ -49,8 +49,8 @@ func places(root hostfs.Root, node inventory.Node) []string {
 				note(filepath.Join(dir, c.Unit+".d", "any"))
 			}
 		}
-		if c.Runtime == inventory.StaticPod {
-			continue // its paths are the container's; the manifest's certificates are named above
+		if c.Runtime == inventory.StaticPod || c.Runtime == inventory.DaemonSet {
+			continue // its paths are the container's; what they are on the host is named above
 		}
 		for _, arg := range c.Args {
 			_, value, _ := strings.Cut(arg, "=")

@@ -24,6 +24,7 @@ const (
 	maxNames        = 50
 	maxText         = 512
 	maxPath         = 4096
+	maxReport       = 1 << 20
 )
 
 // labels are on every report, as on all objects of this project.
@@ -167,9 +168,16 @@ func shorten(r *v1alpha1.NodeCertificateReport) {
 		r.Authorities = r.Authorities[:maxAuthorities]
 		left = append(left, fmt.Sprintf("%d more certificate authorities", more))
 	}
-	if room := maxGaps - len(left) - 1; len(r.NotInspected) > room {
+	if room := maxGaps - len(left) - 2; len(r.NotInspected) > room {
 		left = append(left, fmt.Sprintf("%d more that could not be looked at", len(r.NotInspected)-room))
 		r.NotInspected = r.NotInspected[:room]
+	}
+	if data, err := json.Marshal(r); err == nil && len(data) > maxReport-maxGaps {
+		// Names take the most room, and are needed the least: who acts looks again.
+		for i := range r.Certificates {
+			r.Certificates[i].SANs = nil
+		}
+		left = append(left, "the names in certificates")
 	}
 	for _, what := range left {
 		r.NotInspected = append(r.NotInspected, v1alpha1.ReportedGap{Reason: "too many to report: " + what})

@@ -1,0 +1,119 @@
+package agent
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+)
+
+var noon = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+
+// ending is a certificate that lives for a year and ends after so many days.
+func ending(s certs.Service, name string, days int) inventory.Certificate {
+	end := noon.AddDate(0, 0, days)
+	c := inventory.Certificate{Service: s, Name: name, Status: certs.OK, Store: inventory.Store{Kind: inventory.Pair, Cert: "/pki/" + name + ".crt", Key: "/pki/" + name + ".key"}}
+	c.Facts = certs.Facts{Subject: "CN=" + name, Issuer: "CN=ca", SerialNumber: "1f", FingerprintSHA256: strings.Repeat("ab", 32), NotBefore: end.AddDate(-1, 0, 0), NotAfter: end}
+	return c
+}
+
+func TestReport(t *testing.T) {
+	broken := inventory.Certificate{Service: certs.Etcd, Name: "etcd-peer", Status: certs.Invalid, Reason: "no certificate in it", Store: inventory.Store{Cert: "/pki/peer.crt"}}
+	misfit := ending(certs.Etcd, "etcd-server", 100)
+	misfit.Status, misfit.Reason = certs.Invalid, "the key does not fit"
+	old := ending(certs.KubeAPIServer, "apiserver", 90)
+	old.Status, old.Reason = certs.NotServed, "127.0.0.1:6443 serves another certificate, which ends 2026-06-11T12:00:00Z"
+	admin := ending(certs.Admin, "admin.conf", 300)
+	admin.Store = inventory.Store{Kind: inventory.Kubeconfig, Cert: "/etc/kubernetes/admin.conf", User: "me"}
+
+	r := Report(inventory.Node{
+		Name: "cp1", Time: noon, ProgramVersion: "v1",
+		Certificates: []inventory.Certificate{admin, old, misfit, broken},
+		Authorities: []inventory.Authority{{Facts: certs.Facts{Subject: "CN=ca", FingerprintSHA256: "cc", NotBefore: noon, NotAfter: noon.AddDate(9, 0, 0)},
+			Name: "ca", Paths: []string{"/pki/ca.crt", "/pki/copy.crt"}, KeyOn: "/pki/ca.key"}},
+		NotInspected: []inventory.NotInspected{{Service: certs.Kubelet, Path: "/x", Reason: "gone"}, {Service: certs.Kubelet, Path: "/x", Reason: "gone"}},
+	}, nil)
+
+	assert.Equal(t, "cp1", r.Name)
+	assert.Equal(t, v1alpha1.ReportSummary{EarliestExpiry: "2026-08-30T12:00:00Z", EarliestCertificate: "kube-apiserver/apiserver",
+		Certificates: 4, Problems: 4, ObservedAt: "2026-06-01T12:00:00Z", ProgramVersion: "v1"}, r.Summary)
+	var names []string
+	for _, c := range r.Certificates {
+		names = append(names, fmt.Sprintf("%s|%s|%s|%s|%s", c.Service, c.Name, c.Path, c.User, c.Reason))
+	}
+	assert.Equal(t, []string{
+		"etcd|etcd-peer|/pki/peer.crt||no certificate in it",
+		"etcd|etcd-server|/pki/etcd-server.crt||the key does not fit",
+		"kube-apiserver|apiserver|/pki/apiserver.crt||" + old.Reason,
+		"admin|admin.conf|/etc/kubernetes/admin.conf|me|",
+	}, names)
+	assert.Equal(t, "/pki/ca.crt", r.Authorities[0].Path)
+	assert.True(t, r.Authorities[0].HasKey)
+	assert.Len(t, r.NotInspected, 1, "the same twice")
+
+	data, err := json.Marshal(r)
+	require.NoError(t, err)
+	assert.NotContains(t, string(data), "null", "the API server refuses null dates")
+	assert.NotContains(t, string(data), "/pki/ca.key", "where a CA's key lies is nobody's business")
+}
+
+func TestReportDoesNotChangeWithTheClockAlone(t *testing.T) {
+	at := func(now time.Time) content {
+		c := ending(certs.Etcd, "etcd-server", 300)
+		var why string
+		c.Status, why = c.Validity(now, 0)
+		c.Reason = "holds a copy; and more"
+		if why != "" {
+			c.Reason += "; " + why
+		}
+		c.Reason += "; cannot be renewed from this node"
+		return contentOf(Report(inventory.Node{Name: "n", Time: now, Certificates: []inventory.Certificate{c}}, nil))
+	}
+	want := at(noon)
+	assert.Contains(t, string(want), "holds a copy; and more; cannot be renewed from this node")
+	for _, days := range []int{1, 270, 299, 300, 400, -100} {
+		assert.Equal(t, want, at(noon.AddDate(0, 0, days)), "after %d days", days)
+	}
+}
+
+func TestReportStaysWithinWhatTheAPITakes(t *testing.T) {
+	node := inventory.Node{Name: "n", Time: noon}
+	for i := range 700 {
+		c := ending(certs.Etcd, fmt.Sprintf("c%d", i), 1000-i)
+		c.Subject = "CN=" + strings.Repeat("\xff€", 1000)
+		for range 200 {
+			c.SANs = append(c.SANs, strings.Repeat("x", 300))
+		}
+		node.Certificates = append(node.Certificates, c)
+		node.NotInspected = append(node.NotInspected, inventory.NotInspected{Path: fmt.Sprintf("/%d", i), Reason: strings.Repeat("r", 5000)})
+		node.Authorities = append(node.Authorities, inventory.Authority{Name: fmt.Sprint(i)})
+	}
+	r := Report(node, nil)
+	assert.Len(t, r.Certificates, maxCertificates)
+	assert.Equal(t, "c699", r.Certificates[0].Name, "those that end first stay")
+	assert.Len(t, r.Authorities, maxAuthorities)
+	assert.LessOrEqual(t, len(r.NotInspected), maxGaps)
+	assert.Equal(t, int32(700), r.Summary.Certificates)
+	assert.Contains(t, r.NotInspected[len(r.NotInspected)-1].Reason, "too many to report")
+	data, err := json.Marshal(r)
+	require.NoError(t, err)
+	assert.Less(t, len(data), maxReport)
+}
+
+func TestReportSaysWhatTheAgentIsNotShown(t *testing.T) {
+	hidden := func(p string) bool { return strings.HasPrefix(p, "/data/") }
+	c := inventory.Certificate{Service: certs.Etcd, Name: "etcd-peer", Status: certs.Invalid, Reason: `read "/data/pki/peer.crt": no such file or directory`, Store: inventory.Store{Cert: "/data/pki/peer.crt"}}
+	r := Report(inventory.Node{Name: "n", Certificates: []inventory.Certificate{c}, NotInspected: []inventory.NotInspected{{Path: "/etc/x", Reason: "gone"}, {Path: "/data/ca.crt", Reason: "gone"}}}, hidden)
+	const hint = "; the agent is not shown /data: mount it in the DaemonSet"
+	assert.Equal(t, c.Reason+hint, r.Certificates[0].Reason)
+	assert.Equal(t, "gone"+hint, r.NotInspected[0].Reason)
+	assert.Equal(t, "gone", r.NotInspected[1].Reason)
+}
