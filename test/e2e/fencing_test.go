@@ -72,7 +72,9 @@ func (l *lab) install(t *testing.T, node, program, path string) {
 	f, err := os.Open(filepath.Join(l.bin, program))
 	require.NoError(t, err)
 	defer f.Close()
-	cmd := exec.CommandContext(t.Context(), filepath.Join(l.bin, "lab"), "exec", "--name", l.name, node, "--", "/bin/sh", "-c", "cat > "+path+" && chmod 700 "+path)
+	ctx, cancel := context.WithTimeoutCause(t.Context(), limit, errHangs)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, filepath.Join(l.bin, "lab"), "exec", "--name", l.name, node, "--", "/bin/sh", "-c", "cat > "+path+" && chmod 700 "+path)
 	cmd.Stdin = f
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)

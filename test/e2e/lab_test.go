@@ -78,7 +78,7 @@ func openLab() (*lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	config.QPS, config.Burst = 100, 200
+	config.QPS, config.Burst, config.Timeout = 100, 200, limit
 	l.client, err = kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, err
@@ -140,16 +140,36 @@ func (l *lab) on(t *testing.T, node, script string) []byte {
 	return out
 }
 
+// limit is how long one command may take. Whatever hangs fails its own test, with what
+// it said until then, and not the whole run.
+const limit = 5 * time.Minute
+
 func (l *lab) try(ctx context.Context, node, script string) ([]byte, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, errHangs)
+	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(l.bin, "lab"), "exec", "--name", l.name, node, "--", "/bin/sh", "-c", script)
+	cmd.WaitDelay = waitDelay
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return out, fmt.Errorf("%w: %s", err, stderr.String())
+		return out, errors.Join(fmt.Errorf("%w: %s", err, stderr.String()), hung(ctx))
 	}
 	return out, nil
 }
+
+var errHangs = fmt.Errorf("it came to no end within %s", limit)
+
+// hung is the error of a command that was ended at its limit.
+func hung(ctx context.Context) error {
+	if cause := context.Cause(ctx); errors.Is(cause, errHangs) {
+		return cause
+	}
+	return nil
+}
+
+// waitDelay is how long the streams of a command that was ended may stay open.
+const waitDelay = 5 * time.Second
 
 // outcome is what a command left behind.
 type outcome struct {
@@ -165,17 +185,23 @@ func (o outcome) String() string {
 // kubectl runs the real kubectl, which finds the plugin on its PATH.
 func (l *lab) kubectl(t *testing.T, args ...string) outcome {
 	t.Helper()
-	cmd := l.command(t.Context(), args...)
+	ctx, cancel := context.WithTimeoutCause(t.Context(), limit, errHangs)
+	defer cancel()
+	cmd := l.command(ctx, args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	began := time.Now()
 	err := cmd.Run()
-	return outcome{exit: exitCode(t, err), stdout: stdout.String(), stderr: stderr.String(), took: time.Since(began)}
+	o := outcome{stdout: stdout.String(), stderr: stderr.String(), took: time.Since(began)}
+	require.NoError(t, hung(ctx), "kubectl %s: %s", strings.Join(args, " "), o)
+	o.exit = exitCode(t, err)
+	return o
 }
 
 func (l *lab) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "kubectl", args...)
 	cmd.Env = append(os.Environ(), "PATH="+l.bin+":"+os.Getenv("PATH"))
+	cmd.WaitDelay = waitDelay
 	return cmd
 }
 

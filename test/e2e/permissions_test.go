@@ -60,6 +60,8 @@ func (l *lab) bindings(roles, account string) string {
 func (l *lab) apply(t *testing.T, objects string) {
 	t.Helper()
 	kubectl := func(ctx context.Context, verb ...string) {
+		ctx, cancel := context.WithTimeoutCause(ctx, limit, errHangs)
+		defer cancel()
 		cmd := exec.CommandContext(ctx, "kubectl", append(verb, "-f", "-")...)
 		cmd.Stdin = bytes.NewBufferString(objects)
 		out, err := cmd.CombinedOutput()

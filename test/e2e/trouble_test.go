@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -19,9 +20,9 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// TestComponentThatCannotStartIsRolledBack spoils every new certificate of etcd on the
-// second node, as a configuration manager gone wrong would: what the tool puts there,
-// etcd cannot load.
+// TestComponentThatCannotStartIsRolledBack spoils etcd's new certificate on the second
+// node while etcd restarts, as a configuration manager gone wrong would: what the tool
+// put there, etcd cannot load.
 func TestComponentThatCannotStartIsRolledBack(t *testing.T) {
 	victims := the.controlPlanes()
 	if len(victims) < 2 {
@@ -30,22 +31,10 @@ func TestComponentThatCannotStartIsRolledBack(t *testing.T) {
 	victim := victims[1].Name
 	path := the.pki(t) + "/etcd/server.crt"
 	before := the.snapshots(t)
-	the.on(t, victim, "touch /run/spoil")
-	stop := func() { _, _ = the.try(context.WithoutCancel(t.Context()), victim, "rm -f /run/spoil") }
-	t.Cleanup(stop)
-	spoiling := make(chan error, 1)
-	go func() {
-		_, err := the.try(t.Context(), victim, `old=$(sha256sum < `+path+`)
-			while [ -e /run/spoil ]; do
-				[ "$(sha256sum < `+path+`)" = "$old" ] || echo spoiled > `+path+`
-				sleep 0.02
-			done`)
-		spoiling <- err
-	}()
+	spoiled := the.spoilOnce(t, victim, path)
 
 	o := the.kubectl(t, "rotate-certs", "--service", "etcd", "-o", "json", "--timeout", "20s")
-	stop()
-	require.NoError(t, <-spoiling)
+	require.NoError(t, spoiled(), "the file was spoiled: %s", o)
 	t.Logf("%s", o)
 	assert.Equal(t, 1, o.exit)
 	report := parseReport(t, o)
@@ -79,6 +68,35 @@ func TestComponentThatCannotStartIsRolledBack(t *testing.T) {
 	the.assertClusterIsWhole(t)
 }
 
+// spoilOnce waits until the node restarts something on new certificates, spoils the file
+// that then lies at the path, if it is not the one from before, and ends. It writes
+// through the descriptor that it looked through: a file that is put back meanwhile is
+// another one, and cannot be hit. The returned function gives up waiting for that
+// moment, and says what came of it.
+func (l *lab) spoilOnce(t *testing.T, node, path string) func() error {
+	t.Helper()
+	old := strings.TrimSpace(string(l.on(t, node, "touch /run/spoil; sha256sum < "+path)))
+	const restarts = `cat /var/lib/rotate-certs/rotations/*/journal.jsonl 2>/dev/null | grep -c '"kind":"Restarting"'`
+	before := strings.TrimSpace(string(l.on(t, node, restarts+"; true")))
+	spoiled := make(chan error, 1)
+	go func() {
+		_, err := l.try(t.Context(), node, `while [ "$(`+restarts+`)" -le `+before+` ]; do
+				[ -e /run/spoil ] || { echo "nothing was restarted" >&2; exit 1; }
+				sleep 0.02
+			done
+			exec 3< `+path+`
+			[ "$(sha256sum < /proc/self/fd/3)" != "`+old+`" ] || { echo "the old file is back already" >&2; exit 1; }
+			echo spoiled > /proc/self/fd/3`)
+		spoiled <- err
+	}()
+	giveUp := func() { _, _ = l.try(context.WithoutCancel(t.Context()), node, "rm -f /run/spoil") }
+	t.Cleanup(giveUp)
+	return func() error {
+		giveUp()
+		return <-spoiled
+	}
+}
+
 // started is a plugin that runs in the background.
 type started struct {
 	outcome chan outcome
@@ -88,7 +106,8 @@ type started struct {
 
 func (l *lab) start(t *testing.T, args ...string) started {
 	t.Helper()
-	cmd := l.command(t.Context(), args...)
+	ctx, cancel := context.WithTimeoutCause(t.Context(), limit, errHangs)
+	cmd := l.command(ctx, args...)
 	// A group of its own: the signal must reach the plugin, which kubectl replaced
 	// itself by, and nothing else.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -99,10 +118,14 @@ func (l *lab) start(t *testing.T, args ...string) started {
 	require.NoError(t, cmd.Start())
 	s := started{outcome: make(chan outcome, 1), stderr: stderr, kill: func(sig os.Signal) { _ = cmd.Process.Signal(sig) }}
 	go func() {
+		defer cancel()
 		err := cmd.Wait()
 		code := 0
 		if err != nil {
 			code = cmd.ProcessState.ExitCode()
+		}
+		if err := hung(ctx); err != nil {
+			_, _ = fmt.Fprintln(stderr, err)
 		}
 		s.outcome <- outcome{exit: code, stdout: stdout.String(), stderr: stderr.String(), took: time.Since(began)}
 	}()
