@@ -1,0 +1,158 @@
+package bus
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
+	"github.com/rotate-certs/rotate-certs/watcher/bus/event/eventtest"
+)
+
+func TestPublishedEventsAreReplayedInOrder(t *testing.T) {
+	b := openReady(t, testConfig(t))
+	want := eventtest.All()
+	for _, data := range want {
+		require.NoError(t, b.Publish(data))
+		flushed(t, b) // the two roles have an outbox each
+	}
+	require.Equal(t, want, told(t, b))
+
+	_, js := raw(t, b)
+	stream, err := js.Stream(t.Context(), EventStream("prod"))
+	require.NoError(t, err)
+	for i := range want {
+		msg, err := stream.GetMsg(t.Context(), uint64(i+1))
+		require.NoError(t, err)
+		e, err := event.Parse(msg.Data)
+		require.NoError(t, err)
+		require.Equal(t, "application/cloudevents+json", msg.Header.Get("Content-Type"))
+		require.Equal(t, e.ID, msg.Header.Get("Nats-Msg-Id"))
+		require.Equal(t, Subject(e), msg.Subject)
+	}
+}
+
+func TestSameEventIsToldOnceEvenAfterARestart(t *testing.T) {
+	c := testConfig(t)
+	b := openReady(t, c)
+	expiring := event.CertificateExpiring{Certificate: eventtest.Certificate}
+	for range 3 {
+		require.NoError(t, b.Publish(expiring))
+		flushed(t, b)
+	}
+	require.EqualValues(t, 1, b.Stats().Published)
+	require.EqualValues(t, 2, b.Stats().Duplicates)
+	require.NoError(t, b.Publish(request("auto-1")))
+	flushed(t, b)
+	acked := make(chan string)
+	stop := background(t, b.Requests, func(_ context.Context, e event.Event) error {
+		acked <- e.Subject
+		return nil
+	})
+	require.Equal(t, "auto-1", receive(t, acked))
+	require.Eventually(t, func() bool { return b.Stats().Handled == 1 }, soon, tick)
+	stop()
+	b.Close()
+
+	again := openReady(t, c)
+	require.NoError(t, again.Publish(expiring))
+	require.NoError(t, again.Publish(request("auto-1")))
+	flushed(t, again)
+	require.EqualValues(t, 0, again.Stats().Published, "acknowledged or not, it is known")
+	require.EqualValues(t, 2, again.Stats().Duplicates)
+	require.Len(t, told(t, again), 2)
+}
+
+// TestKilledServerHasWhatItAcknowledged copies the store of a server that runs, as a
+// SIGKILL would leave it.
+func TestKilledServerHasWhatItAcknowledged(t *testing.T) {
+	c := testConfig(t)
+	b := openReady(t, c)
+	for _, data := range eventtest.All() {
+		require.NoError(t, b.Publish(data))
+		flushed(t, b)
+	}
+	copied := c
+	copied.StoreDir = t.TempDir()
+	require.NoError(t, os.CopyFS(copied.StoreDir, os.DirFS(c.StoreDir)))
+
+	after := openReady(t, copied)
+	require.Equal(t, eventtest.All(), told(t, after))
+	require.NoError(t, after.Publish(eventtest.All()[0]))
+	flushed(t, after)
+	require.EqualValues(t, 1, after.Stats().Duplicates)
+	require.Zero(t, after.Stats().SetAside)
+}
+
+func TestStreamsKeepWhatTheyAcknowledge(t *testing.T) {
+	c := testConfig(t)
+	b := openReady(t, c)
+	_, js := raw(t, b)
+	for _, want := range streams("prod") {
+		s, err := js.Stream(t.Context(), want.Name)
+		require.NoError(t, err)
+		have := s.CachedInfo().Config
+		require.Equal(t, jetstream.LimitsPolicy, have.Retention)
+		require.Equal(t, jetstream.FileStorage, have.Storage)
+		require.Equal(t, jetstream.DefaultPersistMode, have.PersistMode)
+		require.Equal(t, 90*24*time.Hour, have.MaxAge)
+		require.Positive(t, have.MaxBytes)
+	}
+	options, err := b.embedded.options()
+	require.NoError(t, err)
+	require.True(t, options.SyncAlways)
+	require.True(t, options.DontListen)
+	info, err := os.Stat(filepath.Join(c.StoreDir, storeName))
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o700), info.Mode().Perm())
+}
+
+func TestPublishRefusesWhatItsSchemaDoes(t *testing.T) {
+	b := openReady(t, testConfig(t))
+	require.ErrorContains(t, b.Publish(event.CertificateExpiring{}), `publish certificate.expiring of "/"`)
+	require.EqualValues(t, 1, b.Stats().Refused)
+	require.Zero(t, b.Stats().Waiting)
+}
+
+func TestOpenRefuses(t *testing.T) {
+	listen := &Listen{Address: "127.0.0.1:0"}
+	for _, tc := range []struct {
+		name string
+		c    Config
+		want string
+	}{
+		{"no name", Config{StoreDir: "x"}, "the cluster has no name"},
+		{"no place", Config{Cluster: "c"}, "--nats-url or --store"},
+		{"a listener elsewhere", Config{Cluster: "c", URLs: []string{"nats://x"}, Listen: listen}, "only the embedded NATS server can listen"},
+		{"a listener for everybody", Config{Cluster: "c", StoreDir: "x", Listen: listen}, "needs a certificate, its key and a file of users"},
+		{"half a pair", Config{Cluster: "c", URLs: []string{"nats://x"}, TLS: TLS{Cert: "x"}}, "come together"},
+		{"no such credentials", Config{Cluster: "c", URLs: []string{"nats://127.0.0.1:1"}, Credentials: "/nowhere"}, "/nowhere"},
+		{"no such CA", Config{Cluster: "c", URLs: []string{"nats://127.0.0.1:1"}, TLS: TLS{CA: "/nowhere"}}, "/nowhere"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, err := Open(t.Context(), tc.c)
+			require.ErrorContains(t, err, tc.want)
+		})
+	}
+}
+
+func TestTokensAreReversible(t *testing.T) {
+	require.Equal(t, "cp1_2eexample_2eorg", Token("cp1.example.org"))
+	require.Equal(t, "_", Token(""))
+	seen := map[string]string{}
+	for _, name := range []string{"", "_", "a", "A", "a.b", "a_2eb", "a b", "*", ">", "a>b", "é", "a/b", `a\b`, "a\tb"} {
+		token := Token(name)
+		require.Regexp(t, `^[A-Za-z0-9_-]+$`, token)
+		require.NotContains(t, seen, token)
+		seen[token] = name
+	}
+	odd := eventtest.Certificate
+	odd.Node = "a.*"
+	require.Equal(t, "rotate-certs.v1.my_20cluster.certificate.expired.a_2e_2a", Subject(event.New("my cluster", at, event.CertificateExpired{Certificate: odd})))
+	require.Equal(t, "rotate-certs.v1.prod.rotation.requested._", Subject(event.New("prod", at, request("auto-1"))))
+}

@@ -1,0 +1,210 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/time/rate"
+
+	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
+)
+
+var (
+	// ErrRetryLater is a handler's way to say that the world is not ready (the API server is
+	// away). The message stays in hand and the handler is asked again, for as long as it
+	// takes; those behind it wait.
+	ErrRetryLater = errors.New("retry later")
+	// ErrPoison is a handler's way to say that no repetition helps. The message becomes a
+	// dead letter.
+	ErrPoison = errors.New("poison")
+)
+
+// Handler acts on one event. It may be handed the same one again: what it does must be done
+// once however often it is asked. Nil: done, never again. [ErrRetryLater] and [ErrPoison] are
+// above. Any other error puts the message back for a while; after its last delivery it is a
+// dead letter.
+type Handler func(ctx context.Context, e event.Event) error
+
+// Requests hands every rotation.requested to a handler, one at a time, until the context or
+// the bus ends. Only one process at a time should call it: the leader.
+func (b *Bus) Requests(ctx context.Context, handle Handler) error {
+	return b.consume(ctx, ConsumerRotator, event.TypeRotationRequested, handle)
+}
+
+// Marks does the same with every certificate.compromised, the watcher's own among them:
+// [event.Event.MarkName] is the object to create, and where one of that name exists with
+// that content, there is nothing to do. No more than a few a minute are handed out once a
+// hundred have come at a time: whoever may mark may restart a control plane.
+func (b *Bus) Marks(ctx context.Context, handle Handler) error {
+	limit := rate.NewLimiter(rate.Every(b.config.tuning.marksEvery), b.config.tuning.marksBurst)
+	return b.consume(ctx, ConsumerMarks, event.TypeCertificateCompromised, func(ctx context.Context, e event.Event) error {
+		if err := limit.Wait(ctx); err != nil {
+			return fmt.Errorf("%w: %w", ErrRetryLater, err)
+		}
+		return handle(ctx, e)
+	})
+}
+
+func (b *Bus) consume(ctx context.Context, name string, expect event.Type, handle Handler) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(b.ctx, cancel)()
+	c := &consumption{bus: b, name: name, expect: expect, handle: handle}
+	for b.WaitReady(ctx) == nil {
+		err := c.run(ctx)
+		if missing(err) {
+			b.ready.lookAgain()
+		}
+		if ctx.Err() == nil {
+			b.config.Log.Debug("consumer interrupted", "consumer", name, "error", err)
+			pause(ctx, 100*time.Millisecond)
+		}
+	}
+	return ctx.Err()
+}
+
+type consumption struct {
+	bus    *Bus
+	name   string
+	expect event.Type
+	handle Handler
+}
+
+// run fetches message after message. It asks for the next one only when it is free to
+// handle it: what waits in a buffer here would run out of AckWait.
+func (c *consumption) run(ctx context.Context) error {
+	consumer, err := c.bus.rotator.js.Consumer(ctx, EventStream(c.bus.config.Cluster), c.name)
+	if err != nil {
+		return err
+	}
+	for ctx.Err() == nil {
+		request, cancel := context.WithTimeout(ctx, 20*time.Second)
+		batch, err := consumer.Fetch(1, jetstream.FetchContext(request), jetstream.FetchHeartbeat(2*time.Second))
+		if err == nil {
+			for msg := range batch.Messages() {
+				c.take(ctx, msg)
+			}
+			err = batch.Error()
+		}
+		cancel()
+		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// take handles one message and says how it ended.
+func (c *consumption) take(ctx context.Context, msg jetstream.Msg) {
+	e, err := c.admit(msg)
+	log := c.bus.config.Log.With("consumer", c.name, "subject", msg.Subject(), "id", e.ID)
+	if err == nil {
+		stop := c.keep(msg)
+		err = c.call(ctx, e)
+		stop()
+	}
+	switch {
+	case err == nil:
+		confirm, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.bus.config.tuning.request)
+		defer cancel()
+		if err := msg.DoubleAck(confirm); err != nil {
+			log.Warn("event is done but NATS does not confirm it; it will come again", "error", err)
+		}
+		c.bus.counters.handled.Add(1)
+	case errors.Is(err, ErrPoison):
+		c.bus.counters.poison.Add(1)
+		log.Error("event given up", "error", err)
+		c.settle(log.Warn, msg.TermWithReason(reason(err)))
+	case ctx.Err() != nil: // we are leaving: whoever comes next has it at once
+		c.settle(log.Warn, msg.Nak())
+	default:
+		c.bus.counters.retried.Add(1)
+		delay := c.delay(msg)
+		log.Warn("event not handled, trying again", "after", delay, "error", err)
+		c.settle(log.Warn, msg.NakWithDelay(delay))
+	}
+}
+
+func (c *consumption) settle(warn func(string, ...any), err error) {
+	if err != nil {
+		warn("NATS was not told how an event ended; it will come again", "error", err)
+	}
+}
+
+// admit reads a message. Its subject is what NATS let its sender publish, so what it says
+// must not claim more.
+func (c *consumption) admit(msg jetstream.Msg) (event.Event, error) {
+	e, err := event.Parse(msg.Data())
+	switch {
+	case err != nil:
+		return event.Event{}, fmt.Errorf("%w: %w", ErrPoison, err)
+	case e.Cluster != c.bus.config.Cluster:
+		return e, fmt.Errorf("%w: it is about cluster %q", ErrPoison, e.Cluster)
+	case e.Type != c.expect:
+		return e, fmt.Errorf("%w: a %s on the subject of %s", ErrPoison, e.Type, c.expect)
+	}
+	return e, nil
+}
+
+// keep says every third of AckWait that the message is still being handled.
+func (c *consumption) keep(msg jetstream.Msg) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() {
+		for pause(ctx, c.bus.config.tuning.ackWait/3) {
+			c.settle(c.bus.config.Log.Debug, msg.InProgress())
+		}
+	})
+	return func() { cancel(); done.Wait() }
+}
+
+// call asks the handler until it wants no more time.
+func (c *consumption) call(ctx context.Context, e event.Event) error {
+	wait := c.bus.config.tuning.hold
+	for {
+		err := c.guarded(ctx, e)
+		if !errors.Is(err, ErrRetryLater) {
+			return err
+		}
+		c.bus.config.Log.Debug("event is to be tried later", "consumer", c.name, "id", e.ID, "error", err)
+		if !pause(ctx, wait) {
+			return err
+		}
+		wait = min(2*wait, 30*time.Second)
+	}
+}
+
+// guarded turns a panic into a failed delivery.
+func (c *consumption) guarded(ctx context.Context, e event.Event) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic in the handler of %s: %v", e.Type, p)
+			c.bus.config.Log.Error("panic", "error", err, "stack", string(debug.Stack()))
+		}
+	}()
+	return c.handle(ctx, e)
+}
+
+func (c *consumption) delay(msg jetstream.Msg) time.Duration {
+	retry := c.bus.config.tuning.retry
+	meta, err := msg.Metadata()
+	if err != nil || meta.NumDelivered < 1 {
+		return retry[0]
+	}
+	return retry[min(int(meta.NumDelivered)-1, len(retry)-1)] //nolint:gosec // a count of deliveries
+}
+
+// reason is an error as an advisory carries it: one line, not too long.
+func reason(err error) string {
+	line := strings.Join(strings.Fields(strings.TrimPrefix(err.Error(), ErrPoison.Error()+": ")), " ")
+	if len(line) > 400 {
+		line = strings.ToValidUTF8(line[:400], "") + "…"
+	}
+	return line
+}

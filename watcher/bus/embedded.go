@@ -1,0 +1,307 @@
+package bus
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	storeName    = "nats"         // below StoreDir, which may be a mount and cannot be renamed
+	asideInfix   = ".set-aside-"  // what a damaged store is called, with the time
+	internalUser = "rotate-certs" // this process, where others are users too
+	// maxPayload lets one request name every certificate of a large cluster.
+	maxPayload = 8 << 20
+)
+
+// embedded is the NATS server in this process. It takes the place of a server that cannot go
+// on: the next connection is made to whatever runs then.
+type embedded struct {
+	dir      string // the store
+	config   *Config
+	password string // of internalUser, where the server has users
+	log      *slog.Logger
+
+	mu     sync.Mutex
+	server *server.Server
+	ended  bool
+}
+
+// startEmbedded starts the server on the store that is there. One that cannot be used is
+// set aside, and a new one begins: nothing is lost with it but the story, since objects
+// carry the state and what is due is told again.
+func startEmbedded(c *Config) (*embedded, error) {
+	e := &embedded{dir: filepath.Join(c.StoreDir, storeName), config: c, log: c.Log.With("nats", "embedded")}
+	if c.Listen != nil {
+		e.password = rand.Text()
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	err := e.start()
+	if damage, ok := errors.AsType[*damageError](err); ok {
+		err = e.replace(damage)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("start embedded NATS server with store %q: %w\nhint: give --store a directory that can be written, on a disk with room", e.dir, err)
+	}
+	return e, nil
+}
+
+// damageError says that the store cannot be used as it is.
+type damageError struct{ why string }
+
+func (e *damageError) Error() string { return e.why }
+
+// InProcessConn connects to the server that runs now.
+func (e *embedded) InProcessConn() (net.Conn, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.server == nil {
+		return nil, errors.New("the embedded NATS server does not run")
+	}
+	return e.server.InProcessConn()
+}
+
+// start runs a server on the store; e.mu is held.
+func (e *embedded) start() error {
+	if err := e.makeStore(); err != nil {
+		return err
+	}
+	options, err := e.options()
+	if err != nil {
+		return err
+	}
+	s, err := server.NewServer(options)
+	if err != nil {
+		return err
+	}
+	logger := &serverLog{log: e.log}
+	s.SetLoggerV2(logger, false, false, false)
+	started := make(chan error, 1)
+	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				started <- &damageError{fmt.Sprintf("the server panics on it: %v", p)}
+			}
+		}()
+		s.Start()
+		started <- nil
+	}()
+	select {
+	case err = <-started:
+	case <-time.After(2 * time.Minute):
+		err = errors.New("not started within two minutes")
+	}
+	if err == nil && !s.JetStreamEnabled() {
+		err = &damageError{logger.fatal()}
+	}
+	if err == nil && !s.ReadyForConnections(10*time.Second) {
+		err = errors.New("not ready for connections: " + logger.fatal())
+	}
+	if err == nil {
+		err = e.recovered(s)
+	}
+	if err != nil {
+		s.Shutdown()
+		s.WaitForShutdown()
+		return err
+	}
+	e.server = s
+	return nil
+}
+
+func (e *embedded) makeStore() error {
+	if info, err := os.Lstat(e.dir); err == nil && !info.IsDir() {
+		return &damageError{"it is no directory"}
+	}
+	if err := os.MkdirAll(e.dir, 0o700); err != nil {
+		return err
+	}
+	return os.Chmod(e.dir, 0o700)
+}
+
+func (e *embedded) options() (*server.Options, error) {
+	o := &server.Options{
+		ServerName: "rotate-certs-watcher", DontListen: true, NoSigs: true, NoSystemAccount: false,
+		DisableJetStreamBanner: true, MaxPayload: maxPayload,
+		JetStream: true, StoreDir: e.dir, SyncAlways: true,
+		JetStreamMaxMemory: 16 << 20, JetStreamMaxStore: 2 * (eventMaxBytes + deadMaxBytes),
+	}
+	if e.config.Listen == nil {
+		return o, nil
+	}
+	return o, e.listen(o)
+}
+
+// recovered checks that every stream on disk is one that the server has: it leaves out,
+// with no more than a warning, what it cannot read.
+func (e *embedded) recovered(s *server.Server) error {
+	found, err := s.Jsz(&server.JSzOptions{Accounts: true, Streams: true})
+	if err != nil {
+		return err
+	}
+	var known []string
+	for _, account := range found.AccountDetails {
+		for _, stream := range account.Streams {
+			known = append(known, stream.Name)
+		}
+	}
+	dirs, err := filepath.Glob(filepath.Join(e.dir, "jetstream", "*", "streams", "*"))
+	if err != nil {
+		return err
+	}
+	for _, dir := range dirs {
+		if name := filepath.Base(dir); !slices.Contains(known, name) {
+			return &damageError{fmt.Sprintf("its stream %q cannot be read", name)}
+		}
+	}
+	return nil
+}
+
+// replace sets the store aside and starts on a new one; e.mu is held.
+func (e *embedded) replace(damage error) error {
+	if e.server != nil {
+		e.server.Shutdown()
+		e.server.WaitForShutdown()
+		e.server = nil
+	}
+	old, _ := filepath.Glob(e.dir + asideInfix + "*") // the pattern is well-formed
+	for _, dir := range old {
+		if err := os.RemoveAll(dir); err != nil {
+			return err
+		}
+	}
+	aside := e.dir + asideInfix + e.config.Now().UTC().Format("20060102T150405Z")
+	err := os.Rename(e.dir, aside)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	e.log.Error("the store of the embedded NATS server cannot be used; a new one begins. Nothing is lost but the events that it told: rotations that are due are asked for again",
+		"store", e.dir, "why", damage, "setAside", aside)
+	return e.start()
+}
+
+// gone says that the store is not where it was. A server does not notice that by itself:
+// it writes on into files that no name leads to.
+func (e *embedded) gone(stream string) error {
+	metas, err := filepath.Glob(filepath.Join(e.dir, "jetstream", "*", "streams", stream, "meta.inf"))
+	if err == nil && len(metas) == 0 {
+		return &damageError{fmt.Sprintf("its stream %q is not on the disk any more", stream)}
+	}
+	return nil
+}
+
+func (e *embedded) shutdown() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.ended = true
+	if e.server != nil {
+		e.server.Shutdown()
+		e.server.WaitForShutdown()
+		e.server = nil
+	}
+}
+
+// watchStore replaces a store that vanishes while it is used.
+func (b *Bus) watchStore() {
+	for pause(b.ctx, b.config.tuning.watch) {
+		if b.ready.err() != nil {
+			continue // the streams need not be there yet
+		}
+		if err := b.embedded.gone(EventStream(b.config.Cluster)); err != nil {
+			b.renewStore(err)
+		}
+	}
+}
+
+// storeFailed hears of failed publishes: an embedded server that refuses to write several
+// times in a row gets a new store.
+func (b *Bus) storeFailed(err error, times int) {
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	if b.embedded != nil && ok && api.Code == 503 && times%10 == 3 && b.ready.err() == nil {
+		b.renewStore(&damageError{"it cannot be written: " + strings.Join(strings.Fields(api.Error()), " ")})
+	}
+}
+
+func (b *Bus) renewStore(why error) {
+	e := b.embedded
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.ended {
+		return
+	}
+	b.counters.setAside.Add(1)
+	b.ready.set(why)
+	if err := e.replace(why); err != nil {
+		e.log.Error("the embedded NATS server does not start again, trying on", "error", err)
+		b.tasks.Go(b.restartServer)
+		return
+	}
+	b.ready.lookAgain()
+}
+
+// restartServer tries until there is a server again.
+func (b *Bus) restartServer() {
+	e := b.embedded
+	for pause(b.ctx, b.config.tuning.watch) {
+		e.mu.Lock()
+		done := e.ended || e.server != nil
+		if !done {
+			err := e.start()
+			if damage, ok := errors.AsType[*damageError](err); ok {
+				err = e.replace(damage)
+			}
+			done = err == nil
+		}
+		e.mu.Unlock()
+		if done {
+			b.ready.lookAgain()
+			return
+		}
+	}
+}
+
+// serverLog gives the server's own words to slog; what it calls fatal ends nothing here.
+type serverLog struct {
+	log  *slog.Logger
+	mu   sync.Mutex
+	last string
+}
+
+func (l *serverLog) say(level slog.Level, format string, v []any) {
+	text := strings.TrimSpace(fmt.Sprintf(format, v...))
+	if level >= slog.LevelWarn {
+		l.mu.Lock()
+		l.last = text
+		l.mu.Unlock()
+	}
+	l.log.Log(context.Background(), level, text)
+}
+
+func (l *serverLog) fatal() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.last == "" {
+		return "the server does not say why"
+	}
+	return l.last
+}
+
+func (l *serverLog) Noticef(format string, v ...any) { l.say(slog.LevelDebug, format, v) }
+func (l *serverLog) Warnf(format string, v ...any)   { l.say(slog.LevelWarn, format, v) }
+func (l *serverLog) Errorf(format string, v ...any)  { l.say(slog.LevelError, format, v) }
+func (l *serverLog) Fatalf(format string, v ...any)  { l.say(slog.LevelError, format, v) }
+func (l *serverLog) Debugf(format string, v ...any)  { l.say(slog.LevelDebug, format, v) }
+func (l *serverLog) Tracef(format string, v ...any)  { l.say(slog.LevelDebug, format, v) }

@@ -1,0 +1,160 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
+)
+
+// Handler serves
+//
+//	GET /events?since=2h|RFC3339&follow=true   the events, one a line, oldest first
+//	GET /events/dead-letters?since=…           what was given up, the same way
+//
+// Without since it gives all that are kept. Following, an empty line now and then keeps the
+// connection open.
+func (b *Bus) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /events", b.serveEvents)
+	mux.HandleFunc("GET /events/dead-letters", b.serveDeadLetters)
+	return mux
+}
+
+func (b *Bus) serveEvents(w http.ResponseWriter, r *http.Request) {
+	since, err := parseSince(r.URL.Query().Get("since"), b.config.Now())
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	follow, err := parseFollow(r.URL.Query().Get("follow"))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	if b.followers.Add(1) > int64(b.config.tuning.followers) {
+		b.followers.Add(-1)
+		w.Header().Set("Retry-After", "10")
+		http.Error(w, fmt.Sprintf("already %d readers of events\nhint: end one, or try again later", b.config.tuning.followers), http.StatusTooManyRequests)
+		return
+	}
+	defer b.followers.Add(-1)
+	if err := b.Ready(); err != nil {
+		http.Error(w, "events cannot be read now: "+err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	out := newLines(w)
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	if follow {
+		var beating sync.WaitGroup
+		defer beating.Wait()
+		defer cancel()
+		out.flush()
+		beating.Go(func() {
+			for pause(ctx, b.config.tuning.keepAlive) {
+				if out.line(nil) != nil {
+					cancel()
+				}
+			}
+		})
+	}
+	err = b.Replay(ctx, since, follow, func(e event.Event) error {
+		raw, err := e.MarshalJSON()
+		if err != nil {
+			return err
+		}
+		return out.line(raw)
+	})
+	if err != nil && r.Context().Err() == nil && b.ctx.Err() == nil {
+		b.config.Log.Warn("events cut off", "error", err)
+		panic(http.ErrAbortHandler) // the reader must not take what it has for all there is
+	}
+}
+
+func (b *Bus) serveDeadLetters(w http.ResponseWriter, r *http.Request) {
+	since, err := parseSince(r.URL.Query().Get("since"), b.config.Now())
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	letters, err := b.DeadLetters(r.Context(), since)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	out := newLines(w)
+	for _, d := range letters {
+		raw, err := json.Marshal(d)
+		if err != nil || out.line(raw) != nil {
+			return
+		}
+	}
+}
+
+// lines writes JSON, a value a line.
+type lines struct {
+	mu sync.Mutex
+	w  io.Writer
+	c  *http.ResponseController
+}
+
+func newLines(w http.ResponseWriter) *lines {
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	return &lines{w: w, c: http.NewResponseController(w)}
+}
+
+// line writes and flushes. A reader that takes nothing for half a minute is given up.
+func (l *lines) line(raw []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.c.SetWriteDeadline(time.Now().Add(30 * time.Second)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	if _, err := l.w.Write(append(raw, '\n')); err != nil {
+		return err
+	}
+	return l.c.Flush()
+}
+
+func (l *lines) flush() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_ = l.c.Flush() // the next line says so too
+}
+
+// parseSince reads a duration before now, or a time.
+func parseSince(text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
+		return now.Add(-d), nil
+	}
+	// An unescaped "+" of a time zone arrives as a space.
+	if t, err := time.Parse(time.RFC3339, strings.ReplaceAll(text, " ", "+")); err == nil {
+		return t, nil
+	}
+	return time.Time{}, fmt.Errorf("since=%q is neither a duration nor a time\nhint: since=2h, since=90m or since=2030-05-17T09:30:00Z", text)
+}
+
+func parseFollow(text string) (bool, error) {
+	if text == "" {
+		return false, nil
+	}
+	follow, err := strconv.ParseBool(text)
+	if err != nil {
+		return false, fmt.Errorf("follow=%q is neither true nor false\nhint: follow=true", text)
+	}
+	return follow, nil
+}

@@ -1,0 +1,126 @@
+package bus
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
+)
+
+// Everything that has a name in NATS has it from here; docs/events.md lists it. Each
+// cluster has its own streams, so that many can share one NATS account without seeing,
+// filling or deduplicating each other's.
+const (
+	// subjectRoot begins every subject: "rotate-certs.v1.CLUSTER.certificate.expiring.NODE".
+	subjectRoot = "rotate-certs.v1"
+	// noNode is the last token of what is not about a single node.
+	noNode = "_"
+
+	eventStreamPrefix = "rotate-certs-events-"
+	deadStreamPrefix  = "rotate-certs-dead-"
+
+	// ConsumerRotator is the durable consumer of rotation.requested.
+	ConsumerRotator = "rotator"
+	// ConsumerMarks is the durable consumer of certificate.compromised.
+	ConsumerMarks = "marks"
+
+	// inboxPrefix and the role's name begin the subjects of its replies, so that no user
+	// can listen to another's.
+	inboxPrefix = "_INBOX_"
+
+	advisoryRoot = "$JS.EVENT.ADVISORY.CONSUMER."
+)
+
+// The limits of the streams and consumers.
+const (
+	eventMaxAge   = 90 * 24 * time.Hour
+	eventMaxBytes = 256 << 20
+	deadMaxBytes  = 16 << 20
+	// dedupeWindow is for how long the same event is told only once. What is still true
+	// after it, such as a certificate that nobody renews, is told again.
+	dedupeWindow = 7 * 24 * time.Hour
+	// ackWait is how long a message may be silent in a handler's hands.
+	ackWait = time.Minute
+	// maxRequests and maxMarks are how often a message is handed out before it is a dead
+	// letter. A request is told again by the decider. A mark is told once, by a person:
+	// it gets more tries.
+	maxRequests = 5
+	maxMarks    = 20
+)
+
+// Token encodes a name as one token of a subject, stream or consumer name: letters,
+// digits and "-" stay, every other byte becomes "_" and two hexadecimal digits. So
+// "cp1.example.org" is "cp1_2eexample_2eorg", and no two names become the same.
+func Token(name string) string {
+	var b strings.Builder
+	for _, c := range []byte(name) {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-':
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, "_%02x", c)
+		}
+	}
+	if b.Len() == 0 {
+		return noNode
+	}
+	return b.String()
+}
+
+// Subject is where an event is published.
+func Subject(e event.Event) string {
+	return subjectOf(e.Cluster, e.Type, Token(e.Node))
+}
+
+func subjectOf(cluster string, t event.Type, last string) string {
+	return subjectRoot + "." + Token(cluster) + "." + string(t) + "." + last
+}
+
+// EventStream is the name of the stream with a cluster's events.
+func EventStream(cluster string) string { return eventStreamPrefix + Token(cluster) }
+
+// DeadLetterStream is the name of the stream with the advisories about its dead letters.
+func DeadLetterStream(cluster string) string { return deadStreamPrefix + Token(cluster) }
+
+func advisorySubjects(cluster string) []string {
+	stream := EventStream(cluster)
+	return []string{
+		advisoryRoot + "MAX_DELIVERIES." + stream + ".>",
+		advisoryRoot + "MSG_TERMINATED." + stream + ".>",
+	}
+}
+
+// streams are the declared streams of a cluster: events, dead letters. Limits, because a
+// stream of that retention remembers the ids of what was acknowledged over a restart; file
+// storage with the default persistence, because the other one acknowledges before it writes.
+func streams(cluster string) []jetstream.StreamConfig {
+	common := jetstream.StreamConfig{
+		Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage, Discard: jetstream.DiscardOld,
+		MaxAge: eventMaxAge, MaxMsgs: -1, MaxMsgsPerSubject: -1, MaxConsumers: -1, Replicas: 1, AllowDirect: true,
+	}
+	events, dead := common, common
+	events.Name, events.Description = EventStream(cluster), "certificates and their rotations"
+	events.Subjects = []string{subjectRoot + "." + Token(cluster) + ".>"}
+	events.MaxBytes, events.Duplicates = eventMaxBytes, dedupeWindow
+	dead.Name, dead.Description = DeadLetterStream(cluster), "events that could not be handled"
+	dead.Subjects, dead.MaxBytes = advisorySubjects(cluster), deadMaxBytes
+	return []jetstream.StreamConfig{events, dead}
+}
+
+// consumers are the declared consumers of a cluster's events. They have no BackOff, which
+// would replace AckWait: what failed is put back with a delay of its own.
+func consumers(cluster string, wait time.Duration) []jetstream.ConsumerConfig {
+	common := jetstream.ConsumerConfig{
+		DeliverPolicy: jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckExplicitPolicy,
+		ReplayPolicy: jetstream.ReplayInstantPolicy, AckWait: wait,
+	}
+	rotator, marks := common, common
+	rotator.Durable, rotator.MaxDeliver = ConsumerRotator, maxRequests
+	rotator.FilterSubject = subjectOf(cluster, event.TypeRotationRequested, "*")
+	marks.Durable, marks.MaxDeliver = ConsumerMarks, maxMarks
+	marks.FilterSubject = subjectOf(cluster, event.TypeCertificateCompromised, "*")
+	return []jetstream.ConsumerConfig{rotator, marks}
+}

@@ -1,0 +1,75 @@
+package bus
+
+import (
+	"slices"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
+)
+
+// The roles of users. docs/events.md has them as the configuration of a server.
+const (
+	roleReporter = "reporter" // tells what is seen, asks for rotations
+	roleRotator  = "rotator"  // hears requests and marks, tells how rotations go
+	roleMarker   = "marker"   // may mark as compromised
+	roleViewer   = "viewer"   // reads
+)
+
+func roles() []string { return []string{roleReporter, roleRotator, roleMarker, roleViewer} }
+
+// permissions are what a role needs, and nothing else. A viewer cannot create consumers:
+// whoever can might change those of the rotator, or have messages delivered to subjects
+// that it may not publish to. It reads messages one by one, or as they come.
+func permissions(role, cluster string) *server.Permissions {
+	events, dead := EventStream(cluster), DeadLetterStream(cluster)
+	told := func(what string) string { return subjectRoot + "." + Token(cluster) + "." + what }
+	api := func(call, stream string) string { return "$JS.API." + call + "." + stream }
+	var publish []string
+	subscribe := []string{inboxPrefix + role + ".>"}
+	switch role {
+	case roleReporter:
+		publish = []string{
+			told("certificate.>"), told("ca.>"), told(string(event.TypeRotationRequested) + ".*"),
+			api("STREAM.INFO", events),
+		}
+	case roleRotator:
+		for _, t := range event.Types() {
+			if publisher(t) == roleRotator {
+				publish = append(publish, told(string(t)+".*"))
+			}
+		}
+		for _, stream := range []string{events, dead} {
+			publish = append(publish,
+				api("STREAM.INFO", stream), api("STREAM.CREATE", stream), api("STREAM.MSG.GET", stream), api("DIRECT.GET", stream),
+				api("CONSUMER.CREATE", stream)+".>", api("CONSUMER.INFO", stream)+".*",
+				api("CONSUMER.MSG.NEXT", stream)+".*", api("CONSUMER.DELETE", stream)+".*")
+		}
+		for _, consumer := range []string{ConsumerRotator, ConsumerMarks} {
+			publish = append(publish, "$JS.ACK."+events+"."+consumer+".>", "$JS.ACK.*.*."+events+"."+consumer+".>")
+		}
+	case roleMarker:
+		publish = []string{told(string(event.TypeCertificateCompromised) + ".*")}
+	case roleViewer:
+		for _, stream := range []string{events, dead} {
+			publish = append(publish,
+				api("STREAM.INFO", stream), api("STREAM.MSG.GET", stream), api("DIRECT.GET", stream), api("DIRECT.GET", stream)+".>")
+		}
+		subscribe = append(subscribe, told(">"))
+	}
+	return &server.Permissions{
+		Publish:   &server.SubjectPermission{Allow: publish},
+		Subscribe: &server.SubjectPermission{Allow: subscribe},
+	}
+}
+
+// publisher is the role that tells events of a type.
+func publisher(t event.Type) string {
+	if slices.Contains([]event.Type{
+		event.TypeRotationStarted, event.TypeRotationNodeProven,
+		event.TypeRotationSucceeded, event.TypeRotationRolledBack, event.TypeRotationFailed,
+	}, t) {
+		return roleRotator
+	}
+	return roleReporter
+}

@@ -1,0 +1,223 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// readiness tells whether streams and consumers are there.
+type readiness struct {
+	mu     sync.Mutex
+	why    error
+	notify chan struct{}
+	again  chan struct{}
+}
+
+func newReadiness() *readiness {
+	return &readiness{why: errors.New("streams not looked at yet"), notify: make(chan struct{}), again: make(chan struct{}, 1)}
+}
+
+func (r *readiness) err() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.why
+}
+
+func (r *readiness) changed() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.notify
+}
+
+func (r *readiness) set(why error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.why = why
+	close(r.notify)
+	r.notify = make(chan struct{})
+}
+
+// lookAgain is for those who find that what should be there is not.
+func (r *readiness) lookAgain() {
+	select {
+	case r.again <- struct{}{}:
+	default:
+	}
+}
+
+// prepare makes or checks streams and consumers, again whenever somebody misses them.
+func (b *Bus) prepare() {
+	wait := 250 * time.Millisecond
+	for b.ctx.Err() == nil {
+		up, down := b.rotator.state()
+		err := down
+		if down == nil {
+			err = b.declare(b.ctx)
+		}
+		if old := b.ready.err(); err != nil && down == nil && (old == nil || old.Error() != err.Error()) {
+			b.config.Log.Error("streams of NATS are not as they must be, trying again", "error", err)
+		}
+		b.ready.set(err)
+		switch {
+		case down != nil:
+			pause(b.ctx, time.Minute, up)
+		case err != nil:
+			pause(b.ctx, wait, up)
+			wait = min(2*wait, 30*time.Second)
+		default:
+			wait = 250 * time.Millisecond
+			select {
+			case <-b.ready.again:
+			case <-b.ctx.Done():
+			}
+		}
+	}
+}
+
+func (b *Bus) declare(ctx context.Context) error {
+	for _, want := range streams(b.config.Cluster) {
+		if err := b.declareStream(ctx, want); err != nil {
+			return err
+		}
+	}
+	for _, want := range consumers(b.config.Cluster, b.config.tuning.ackWait) {
+		if err := b.declareConsumer(ctx, want); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *Bus) declareStream(ctx context.Context, want jetstream.StreamConfig) error {
+	got, err := b.rotator.js.Stream(ctx, want.Name)
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		request, cause := b.rotator.deniable(ctx, called("STREAM.CREATE", want.Name))
+		_, err = b.rotator.js.CreateStream(request, want)
+		if err = cause(err); err != nil {
+			return fmt.Errorf("create stream %q: %w\nhint: let the rotator create it, or do it once yourself: %s", want.Name, err, streamCommand(want))
+		}
+		b.config.Log.Info("stream created", "stream", want.Name)
+		return nil
+	case err != nil:
+		return fmt.Errorf("look at stream %q: %w", want.Name, err)
+	}
+	have := got.CachedInfo().Config
+	differs := streamDiffers(want, have)
+	if len(differs) == 0 {
+		return nil
+	}
+	if b.embedded != nil { // it is ours, and an earlier release made it
+		if _, err = b.rotator.js.UpdateStream(ctx, want); err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("stream %q is not as it must be: %s\nhint: change it with \"nats stream edit\", or remove it and create it so: %s",
+		want.Name, strings.Join(differs, ", "), streamCommand(want))
+}
+
+// streamDiffers compares what correctness needs. How much is kept, for how long and on how
+// many servers is the operator's to choose.
+func streamDiffers(want, have jetstream.StreamConfig) []string {
+	var out []string
+	differ := func(is bool, what string, needs, has any) {
+		if is {
+			out = append(out, fmt.Sprintf("%s is %v, not %v", what, has, needs))
+		}
+	}
+	differ(!slices.Equal(slices.Sorted(slices.Values(want.Subjects)), slices.Sorted(slices.Values(have.Subjects))), "subjects", want.Subjects, have.Subjects)
+	differ(have.Retention != want.Retention, "retention", want.Retention, have.Retention)
+	differ(have.Storage != want.Storage, "storage", want.Storage, have.Storage)
+	differ(have.Discard != want.Discard, "discard", want.Discard, have.Discard)
+	differ(have.PersistMode == jetstream.AsyncPersistMode, "persist mode", want.PersistMode, have.PersistMode)
+	differ(have.NoAck, "no-ack", false, have.NoAck)
+	differ(have.Sealed, "sealed", false, have.Sealed)
+	differ(have.Mirror != nil || have.SubjectTransform != nil, "mirror or subject transform", "none", "set")
+	if want.Duplicates > 0 {
+		differ(have.Duplicates != want.Duplicates, "duplicate window", want.Duplicates, have.Duplicates)
+	}
+	return out
+}
+
+func (b *Bus) declareConsumer(ctx context.Context, want jetstream.ConsumerConfig) error {
+	stream := EventStream(b.config.Cluster)
+	got, err := b.rotator.js.Consumer(ctx, stream, want.Durable)
+	switch {
+	case errors.Is(err, jetstream.ErrConsumerNotFound):
+		request, cause := b.rotator.deniable(ctx, called("CONSUMER.CREATE", stream))
+		_, err = b.rotator.js.CreateConsumer(request, stream, want)
+		if err = cause(err); err != nil {
+			return fmt.Errorf("create consumer %q of stream %q: %w\nhint: let the rotator create it, or do it once yourself: %s",
+				want.Durable, stream, err, consumerCommand(stream, want))
+		}
+		return nil
+	case err != nil:
+		return fmt.Errorf("look at consumer %q of stream %q: %w", want.Durable, stream, err)
+	}
+	have := got.CachedInfo().Config
+	if differs := consumerDiffers(want, have); len(differs) > 0 {
+		if b.embedded != nil {
+			if _, err = b.rotator.js.UpdateConsumer(ctx, stream, want); err == nil {
+				return nil
+			}
+		}
+		return fmt.Errorf("consumer %q of stream %q is not as it must be: %s\nhint: remove it and create it so: %s",
+			want.Durable, stream, strings.Join(differs, ", "), consumerCommand(stream, want))
+	}
+	return nil
+}
+
+func consumerDiffers(want, have jetstream.ConsumerConfig) []string {
+	var out []string
+	differ := func(is bool, what string, needs, has any) {
+		if is {
+			out = append(out, fmt.Sprintf("%s is %v, not %v", what, has, needs))
+		}
+	}
+	differ(have.FilterSubject != want.FilterSubject, "filter", want.FilterSubject, have.FilterSubject)
+	differ(have.AckPolicy != want.AckPolicy, "ack policy", want.AckPolicy, have.AckPolicy)
+	differ(have.AckWait != want.AckWait, "ack wait", want.AckWait, have.AckWait)
+	differ(have.MaxDeliver != want.MaxDeliver, "max deliver", want.MaxDeliver, have.MaxDeliver)
+	differ(len(have.BackOff) > 0, "backoff", "none", have.BackOff)
+	differ(have.DeliverSubject != "", "deliver subject", "none", have.DeliverSubject)
+	return out
+}
+
+// called matches the subject of a call to JetStream's API.
+func called(call, stream string) func(string) bool {
+	exact := "$JS.API." + call + "." + stream
+	return func(subject string) bool { return subject == exact || strings.HasPrefix(subject, exact+".") }
+}
+
+// missing tells whether an error means that a stream or consumer is not there any more.
+func missing(err error) bool {
+	return errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrConsumerNotFound) ||
+		errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, jetstream.ErrNoStreamResponse) ||
+		errors.Is(err, nats.ErrNoResponders)
+}
+
+// streamCommand is how to make a stream by hand.
+func streamCommand(c jetstream.StreamConfig) string {
+	command := fmt.Sprintf("nats stream add %s --subjects '%s' --storage file --retention limits --discard old --max-age %s --max-bytes %d --allow-direct --replicas 3 --defaults",
+		c.Name, strings.Join(c.Subjects, ","), days(c.MaxAge), c.MaxBytes)
+	if c.Duplicates > 0 {
+		command += " --dupe-window " + days(c.Duplicates)
+	}
+	return command
+}
+
+// consumerCommand is how to make a consumer by hand.
+func consumerCommand(stream string, c jetstream.ConsumerConfig) string {
+	return fmt.Sprintf("nats consumer add %s %s --pull --deliver all --ack explicit --filter '%s' --wait %s --max-deliver %d --defaults",
+		stream, c.Durable, c.FilterSubject, c.AckWait, c.MaxDeliver)
+}
+
+func days(d time.Duration) string { return fmt.Sprintf("%dd", d/(24*time.Hour)) }
