@@ -15,17 +15,20 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/klog/v2"
 
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/fleet"
 )
 
 // app is one call of the program: its streams, its clock and the way to a cluster.
-// Tests replace dial and now.
+// Tests replace dial, survey and now.
 type app struct {
 	genericiooptions.IOStreams
 	terminal terminal
 	dial     func(connection) (*cluster, error)
 	now      func() time.Time
 	hurry    bool // tests do not wait between two looks
+	// survey looks at the watcher, for status; nil where nothing is installed.
+	survey func(context.Context, connection) *v1alpha1.WatcherStatus
 
 	mu       sync.Mutex
 	progress *progress // of the rotation at work, if one is
@@ -42,7 +45,7 @@ func Main(args []string, streams genericiooptions.IOStreams, signals <-chan os.S
 		terminal:  findTerminal(streams.In, streams.Out, streams.ErrOut, os.Getenv),
 		now:       time.Now,
 	}
-	a.dial = a.connect
+	a.dial, a.survey = a.connect, a.surveyWatcher
 	return a.main(args, signals)
 }
 

@@ -109,11 +109,15 @@ func (w *waiting) watcher(ctx context.Context) (bool, string, error) {
 }
 
 func watcherWords(d *appsv1.Deployment) string {
-	nats := "embedded NATS"
-	if !hasArgument(d, "--store="+storeDirectory) {
-		nats = "external NATS"
+	return fmt.Sprintf("%d/%d ready, %s NATS", d.Status.ReadyReplicas, wantedReplicas(d), natsOf(d))
+}
+
+// natsOf tells whether the watcher brings its own NATS.
+func natsOf(d *appsv1.Deployment) string {
+	if hasArgument(d, "--store="+storeDirectory) {
+		return "embedded"
 	}
-	return fmt.Sprintf("%d/%d ready, %s", d.Status.ReadyReplicas, wantedReplicas(d), nats)
+	return "external"
 }
 
 // storeDirectory is where the embedded NATS keeps its stream.

@@ -20,8 +20,9 @@ func (a *app) statusCommand(flags *connectionFlags) *cobra.Command {
 		Use:   "status",
 		Short: "Say whether a rotation is at work, was cut off, or how the last one ended",
 		Long: `Say whether a rotation is at work (who holds the cluster's lock, since when), which one
-is unfinished and the command that continues it, or how the last one ended. Looks at
-the lock, and through short-lived pods that only read at the nodes' journals.`,
+is unfinished and the command that continues it, or how the last one ended. Where the
+watcher is installed: whether it and its agents are well, and what waits and why. Looks
+at the lock, and through short-lived pods that only read at the nodes' journals.`,
 		Args:              noArguments,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -41,6 +42,7 @@ the lock, and through short-lived pods that only read at the nodes' journals.`,
 }
 
 func (o *looker) runStatus(ctx context.Context) error {
+	installed := o.surveying(ctx)
 	c, chosen, err := o.open(ctx, kube.UseStatus)
 	if err != nil {
 		return err
@@ -58,6 +60,7 @@ func (o *looker) runStatus(ctx context.Context) error {
 	status := v1alpha1.RotationStatus{
 		APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.RotationStatusKind,
 		Unfinished: []v1alpha1.PastRotation{}, NotInspected: missing,
+		Installed: <-installed,
 	}
 	if held != nil {
 		status.Running = &v1alpha1.RunningRotation{Holder: held.Holder, Since: held.Since.UTC(), RunsOut: held.Until.UTC()}
@@ -87,6 +90,7 @@ func printStatus(w io.Writer, f format, s v1alpha1.RotationStatus, command strin
 	for _, line := range statusLines(s, command, now) {
 		fmt.Fprintln(w, clean(line))
 	}
+	printInstalled(w, s.Installed, command, now)
 	printNotInspected(w, s.NotInspected)
 	return nil
 }

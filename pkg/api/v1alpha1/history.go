@@ -36,6 +36,8 @@ type RotationStatus struct {
 	// Unfinished are all that the same command would continue.
 	Unfinished   []PastRotation `json:"unfinished"`
 	NotInspected []NotInspected `json:"notInspected"`
+	// Installed is what is known of the watcher; absent: none is installed.
+	Installed *WatcherStatus `json:"installed,omitempty"`
 }
 
 // RunningRotation is a held lock.

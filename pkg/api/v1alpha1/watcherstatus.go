@@ -1,0 +1,59 @@
+package v1alpha1
+
+import "github.com/rotate-certs/rotate-certs/pkg/certs"
+
+// WatcherStatus is what `status` tells of an installation.
+type WatcherStatus struct {
+	Namespace string `json:"namespace"`
+	// Watcher is absent where only agents are installed.
+	Watcher *WatcherHealth `json:"watcher,omitempty"`
+	Agents  *ReadyCount    `json:"agents,omitempty"`
+	// WithoutReport are nodes of which nothing is known, or nothing new.
+	WithoutReport []NodeWithoutReport `json:"withoutReport"`
+	// Marks are those whose certificates have not been replaced yet.
+	Marks []OpenMark `json:"marks"`
+	// Rotations are those at work, those that wait, and those that failed.
+	Rotations []OpenRotation `json:"rotations"`
+	// NotSeen says what of this could not be asked for.
+	NotSeen []string `json:"notSeen,omitempty"`
+}
+
+// WatcherHealth is how the watcher is.
+type WatcherHealth struct {
+	ReadyCount
+	NotifyOnly bool   `json:"notifyOnly,omitempty"`
+	NATS       string `json:"nats"`             // embedded or external
+	Leader     string `json:"leader,omitempty"` // the pod that acts, of several
+	Problem    string `json:"problem,omitempty"`
+}
+
+// ReadyCount is how many of how many are ready.
+type ReadyCount struct {
+	Ready  int32 `json:"ready"`
+	Wanted int32 `json:"wanted"`
+}
+
+// NodeWithoutReport is a node, and why nothing is known of it.
+type NodeWithoutReport struct {
+	Node   string `json:"node"`
+	Reason string `json:"reason"`
+}
+
+// OpenMark is a CompromisedCertificate whose certificates are still in use.
+type OpenMark struct {
+	Name     string        `json:"name"`
+	Service  certs.Service `json:"service"`
+	Nodes    []string      `json:"nodes,omitempty"`
+	Reason   string        `json:"reason"`
+	Rotation string        `json:"rotation,omitempty"`
+	Message  string        `json:"message,omitempty"` // what it waits for
+}
+
+// OpenRotation is a CertificateRotation that is not done, or failed.
+type OpenRotation struct {
+	Name     string          `json:"name"`
+	Services []certs.Service `json:"services"`
+	Nodes    []string        `json:"nodes,omitempty"`
+	State    RotationState   `json:"state"`
+	Message  string          `json:"message,omitempty"`
+}

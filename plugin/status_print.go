@@ -1,0 +1,117 @@
+package plugin
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+)
+
+// printInstalled prints how the watcher is and what waits; nothing where none is installed.
+func printInstalled(w io.Writer, s *v1alpha1.WatcherStatus, command string, _ time.Time) {
+	if s == nil {
+		return
+	}
+	for _, line := range installedLines(s, command) {
+		fmt.Fprintln(w, clean(line))
+	}
+}
+
+func installedLines(s *v1alpha1.WatcherStatus, command string) []string {
+	var lines []string
+	if h := s.Watcher; h != nil {
+		lines = append(lines, watcherLine(h, s.Namespace))
+		for line := range strings.SplitSeq(h.Problem, "\n") {
+			if line != "" {
+				lines = append(lines, "  "+line)
+			}
+		}
+	} else if s.Namespace != "" {
+		lines = append(lines, "No watcher is installed in the cluster, only its agents.")
+	}
+	if a := s.Agents; a != nil {
+		lines = append(lines, fmt.Sprintf("Agents: %d/%d ready.", a.Ready, a.Wanted))
+	}
+	const shown = 10
+	for i, n := range s.WithoutReport {
+		if i == shown {
+			lines = append(lines, fmt.Sprintf("  and %d more nodes", len(s.WithoutReport)-shown))
+			break
+		}
+		lines = append(lines, fmt.Sprintf("  %s: %s", n.Node, n.Reason))
+	}
+	for _, m := range s.Marks {
+		lines = append(lines, markLines(m)...)
+	}
+	failed := false
+	for _, r := range s.Rotations {
+		lines = append(lines, fmt.Sprintf("CertificateRotation %s, %s: %s", r.Name, scope(joinServices(r.Services, ", "), r.Nodes), stateWord(r.State)))
+		if r.Message != "" {
+			lines = append(lines, "  "+r.Message)
+		}
+		failed = failed || r.State == v1alpha1.StateFailed || r.State == v1alpha1.StateRolledBack || r.State == v1alpha1.StateNeedsPerson
+	}
+	if failed {
+		lines = append(lines, "When the cause is mended, remove what failed, so that it is tried again: kubectl delete certificaterotation NAME")
+	}
+	for _, what := range s.NotSeen {
+		lines = append(lines, "Not seen: "+what)
+	}
+	if s.Watcher != nil && s.Watcher.Ready > 0 {
+		lines = append(lines, "What it saw and did: "+command+" events --since 1d")
+	}
+	return lines
+}
+
+func watcherLine(h *v1alpha1.WatcherHealth, namespace string) string {
+	text := fmt.Sprintf("Watcher: %d/%d ready, %s NATS", h.Ready, h.Wanted, h.NATS)
+	if h.NotifyOnly {
+		text += ", notifies only"
+	}
+	if h.Leader != "" {
+		text += ", leader " + h.Leader
+	}
+	return text + fmt.Sprintf(" (namespace %s).", namespace)
+}
+
+func markLines(m v1alpha1.OpenMark) []string {
+	line := fmt.Sprintf("Marked as compromised: %s, %s: %s", m.Name, scope(string(m.Service), m.Nodes), m.Reason)
+	waits := "  waits for the watcher"
+	switch {
+	case m.Message != "":
+		waits = "  " + m.Message
+	case m.Rotation != "":
+		waits = "  CertificateRotation " + m.Rotation + " replaces it"
+	}
+	return []string{line, waits}
+}
+
+func scope(services string, nodes []string) string {
+	if len(nodes) == 0 {
+		return services
+	}
+	return services + " on " + some(nodes)
+}
+
+// stateWord is a state as people read it: loud where somebody should look.
+func stateWord(s v1alpha1.RotationState) string {
+	switch s {
+	case v1alpha1.StatePending:
+		return "waits"
+	case v1alpha1.StateRunning:
+		return "at work"
+	case v1alpha1.StateInterrupted:
+		return "interrupted; it goes on by itself"
+	case v1alpha1.StateRolledBack:
+		return "ROLLED BACK"
+	case v1alpha1.StateFailed:
+		return "FAILED, nothing changed"
+	case v1alpha1.StateNeedsPerson:
+		return "NEEDS A PERSON"
+	case v1alpha1.StateSucceeded:
+		return "succeeded"
+	}
+	return string(s)
+}

@@ -1,0 +1,204 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/plugin/manifests"
+)
+
+const (
+	// surveyTimeout bounds how long status asks about the watcher.
+	surveyTimeout = 15 * time.Second
+	// freshFor is how old a report may be: the agents write one every hour though nothing
+	// has changed, and may miss two.
+	freshFor = 3 * time.Hour
+)
+
+// surveying looks at the watcher while the nodes are looked at.
+func (o *looker) surveying(ctx context.Context) <-chan *v1alpha1.WatcherStatus {
+	out := make(chan *v1alpha1.WatcherStatus, 1)
+	if o.survey == nil {
+		out <- nil
+		return out
+	}
+	go func() { out <- o.survey(ctx, o.conn) }()
+	return out
+}
+
+// surveyWatcher tells how the watcher and its agents are, and what waits; nil where
+// nothing is installed. What cannot be asked for is listed, and never stops the rest.
+func (a *app) surveyWatcher(ctx context.Context, c connection) *v1alpha1.WatcherStatus {
+	ctx, cancel := context.WithTimeout(ctx, surveyTimeout)
+	defer cancel()
+	api, err := openObjects(c)
+	if err != nil {
+		return nil // the rest of status cannot work either, and says why
+	}
+	found, err := api.find(ctx, "")
+	if found == nil && (err == nil || !apierrors.IsForbidden(err)) {
+		return nil
+	}
+	s := &survey{objects: api, now: a.now(), status: &v1alpha1.WatcherStatus{
+		WithoutReport: []v1alpha1.NodeWithoutReport{}, Marks: []v1alpha1.OpenMark{}, Rotations: []v1alpha1.OpenRotation{},
+	}}
+	if found != nil {
+		s.installation(ctx, found)
+	} else {
+		s.notSeen("whether the watcher is installed", err)
+	}
+	s.notSeen("reports", s.reports(ctx))
+	s.notSeen("marks", s.marks(ctx))
+	s.notSeen("rotations", s.rotations(ctx))
+	if found == nil && len(s.status.NotSeen) > 3 {
+		return nil // this person may see none of it: then it is not worth a word
+	}
+	return s.status
+}
+
+// survey is one look at an installation.
+type survey struct {
+	*objects
+	now    time.Time
+	status *v1alpha1.WatcherStatus
+}
+
+func (s *survey) notSeen(what string, err error) {
+	switch {
+	case err == nil:
+	case noSuchKind(err):
+		s.status.NotSeen = append(s.status.NotSeen, what+": the API server does not know them; run install again")
+	default:
+		s.status.NotSeen = append(s.status.NotSeen, what+": "+err.Error())
+	}
+}
+
+func (s *survey) installation(ctx context.Context, found *installation) {
+	s.status.Namespace = found.namespace
+	if d := found.agents; d != nil {
+		s.status.Agents = &v1alpha1.ReadyCount{Ready: d.Status.NumberReady, Wanted: d.Status.DesiredNumberScheduled}
+	}
+	d := found.watcher
+	if d == nil {
+		return
+	}
+	health := &v1alpha1.WatcherHealth{
+		ReadyCount: v1alpha1.ReadyCount{Ready: d.Status.ReadyReplicas, Wanted: wantedReplicas(d)},
+		NotifyOnly: found.notifyOnly(), NATS: natsOf(d),
+	}
+	s.status.Watcher = health
+	lease, err := s.client.CoordinationV1().Leases(found.namespace).Get(ctx, manifests.Watcher, metav1.GetOptions{})
+	if err == nil && lease.Spec.HolderIdentity != nil && *lease.Spec.HolderIdentity != "" {
+		// "pod_uuid", as controller-runtime writes it.
+		health.Leader, _, _ = strings.Cut(*lease.Spec.HolderIdentity, "_")
+	}
+	if health.Ready < health.Wanted {
+		health.Problem = s.problem(ctx, found.namespace)
+	}
+}
+
+// problem says why a watcher is not ready, in the words of its pod or its own.
+func (s *survey) problem(ctx context.Context, namespace string) string {
+	pods, err := s.client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{
+		LabelSelector: manifests.Selector + "," + kube.LabelComponent + "=watcher", Limit: page,
+	})
+	if err != nil {
+		return ""
+	}
+	for i := range pods.Items {
+		p := &pods.Items[i]
+		if podReady(p) || p.DeletionTimestamp != nil {
+			continue
+		}
+		if trouble, _ := kube.PodTrouble(p); trouble != nil {
+			return trouble.Error()
+		}
+		said, err := s.client.CoreV1().RESTClient().Get().Namespace(namespace).Resource("pods").
+			Name(p.Name + ":8080").SubResource("proxy").Suffix("readyz").DoRaw(ctx)
+		if text := strings.TrimSpace(string(said)); err != nil && text != "" && len(text) < 1000 {
+			return text
+		}
+		return fmt.Sprintf("it is not ready\nsee: kubectl -n %s logs %s", namespace, p.Name)
+	}
+	return ""
+}
+
+// reports finds nodes without a fresh one. The API server is asked for tables: their
+// columns say all, and of thousands of nodes the reports would be much.
+func (s *survey) reports(ctx context.Context) error {
+	nodes, err := kube.ListNodes(ctx, s.client)
+	if err != nil {
+		return err
+	}
+	seen := map[string]time.Time{}
+	if err := s.tables(ctx, func(name, observed string) {
+		at, _ := time.Parse(time.RFC3339, observed) // not readable: not fresh
+		seen[name] = at
+	}); err != nil {
+		return err
+	}
+	for _, n := range nodes {
+		at, has := seen[n.Name]
+		reason := ""
+		switch {
+		case n.OS != "" && n.OS != "linux":
+			continue // no agent runs there
+		case !has && !n.Ready:
+			reason = "NotReady, and never reported"
+		case !has:
+			reason = "never reported"
+		case s.now.Sub(at) > freshFor:
+			reason = fmt.Sprintf("last reported at %s (%s ago)", moment(at), remainder(s.now.Sub(at)))
+		default:
+			continue
+		}
+		s.status.WithoutReport = append(s.status.WithoutReport, v1alpha1.NodeWithoutReport{Node: n.Name, Reason: reason})
+	}
+	return nil
+}
+
+func (s *survey) marks(ctx context.Context) error {
+	return eachOf(ctx, s.objects, marksResource, func(m *v1alpha1.CompromisedCertificate) {
+		if conditionOf(m.Status.Conditions, v1alpha1.ConditionReplaced) == metav1.ConditionTrue {
+			return
+		}
+		s.status.Marks = append(s.status.Marks, v1alpha1.OpenMark{
+			Name: m.Name, Service: m.Spec.Service, Nodes: m.Spec.Nodes, Reason: m.Spec.Reason, Rotation: m.Status.Rotation,
+			Message: openMessage(m.Status.Conditions),
+		})
+	})
+}
+
+// openMessage is what a mark's conditions say of what it waits for.
+func openMessage(conditions []metav1.Condition) string {
+	for _, kind := range []string{v1alpha1.ConditionReplaced, v1alpha1.ConditionAccepted} {
+		for _, c := range conditions {
+			if c.Type == kind && c.Message != "" {
+				return c.Message
+			}
+		}
+	}
+	return ""
+}
+
+func (s *survey) rotations(ctx context.Context) error {
+	return eachOf(ctx, s.objects, rotationsResource, func(r *v1alpha1.CertificateRotation) {
+		if r.Status.State == v1alpha1.StateSucceeded {
+			return
+		}
+		state := r.Status.State
+		if state == "" {
+			state = v1alpha1.StatePending
+		}
+		s.status.Rotations = append(s.status.Rotations, v1alpha1.OpenRotation{
+			Name: r.Name, Services: r.Spec.Services, Nodes: r.Spec.Nodes, State: state, Message: r.Status.Message,
+		})
+	})
+}
