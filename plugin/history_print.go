@@ -86,7 +86,7 @@ func printHistory(w io.Writer, f format, h v1alpha1.RotationHistory, command str
 var recordWords = map[journal.Kind]string{
 	journal.Staging: "began", journal.CSRPosted: "asked to be signed", journal.CSRNeeded: "asked an administrator to sign",
 	journal.Staged: "signed, nothing changed", journal.Committing: "about to change files", journal.Swapped: "files are new",
-	journal.Restarting: "restarting", journal.Restarted: "runs again", journal.Proven: "proven", journal.Committed: "ALL NEW AND PROVEN",
+	journal.Restarting: "restarting", journal.Waiting: "waiting", journal.Restarted: "runs again", journal.Proven: "proven", journal.Committed: "ALL NEW AND PROVEN",
 	journal.Failed: "FAILED, nothing changed", journal.RollingBack: "ROLLING BACK", journal.RolledBack: "OLD AGAIN, PROVEN",
 	journal.Broken: "IN DOUBT", journal.Refused: "REFUSED", journal.Finished: "rotation finished", journal.Abandoned: "process ended",
 }

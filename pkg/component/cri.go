@@ -105,8 +105,25 @@ func (r *Runtime) currentContainer(ctx context.Context, c inventory.Component) (
 			b.previousEnded = time.Unix(0, before.FinishedAt)
 		}
 	}
+	b.previousEnded = r.remember(list[0].Id, b.previousEnded)
 	i.BackOff = b.predict()
 	return i, nil
+}
+
+// remember keeps when the container before this one ended, for when it is asked again:
+// the kubelet removes that one as soon as this one has ended too, and then the number of
+// its attempts alone, which counts every restart that there ever was, says little.
+func (r *Runtime) remember(id string, previousEnded time.Time) time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if previousEnded.IsZero() {
+		return r.previousEnded[id]
+	}
+	if r.previousEnded == nil {
+		r.previousEnded = map[string]time.Time{}
+	}
+	r.previousEnded[id] = previousEnded
+	return previousEnded
 }
 
 func (r *Runtime) status(ctx context.Context, id string) (*cri.ContainerStatus, error) {

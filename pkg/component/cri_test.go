@@ -27,6 +27,7 @@ type runtimeService struct {
 	mu         sync.Mutex
 	containers []*cri.Container
 	stops      []*cri.StopContainerRequest
+	finished   map[string]int64
 	hang       bool // StopContainer does not return before its caller gives up
 }
 
@@ -59,7 +60,7 @@ func (s *runtimeService) ContainerStatus(_ context.Context, r *cri.ContainerStat
 	for _, c := range s.containers {
 		if c.Id == r.ContainerId {
 			return &cri.ContainerStatusResponse{Status: &cri.ContainerStatus{Id: c.Id, State: c.State, CreatedAt: c.CreatedAt,
-				StartedAt: c.CreatedAt, LogPath: "/var/log/pods/" + c.Id + ".log"}}, nil
+				StartedAt: c.CreatedAt, FinishedAt: s.finished[c.Id], LogPath: "/var/log/pods/" + c.Id + ".log"}}, nil
 		}
 	}
 	return nil, errors.New("no such container")
@@ -117,6 +118,28 @@ func TestAStaticPodIsFoundAmongItsLikes(t *testing.T) {
 	i, err := newRuntime(t, s).Current(t.Context(), etcdPod)
 	if err != nil || i.ID != "ours" || !i.Running || i.Exited {
 		t.Errorf("found %+v, %v", i, err)
+	}
+}
+
+// The kubelet removes the container before one that exits. What it told is not forgotten:
+// the number of attempts alone, large as it is, would mean a pause of minutes.
+func TestAPauseIsPredictedByWhatWasSeenBefore(t *testing.T) {
+	now := time.Now()
+	s := &runtimeService{finished: map[string]int64{"before": now.Add(-12 * time.Second).UnixNano()}}
+	s.add("before", "etcd-cp1", "kube-system", "etcd", now.Add(-20*time.Second).UnixNano(), cri.ContainerState_CONTAINER_EXITED)
+	s.add("newest", "etcd-cp1", "kube-system", "etcd", now.Add(-11*time.Second).UnixNano(), cri.ContainerState_CONTAINER_RUNNING)
+	s.containers[1].Metadata.Attempt = 9
+	r := newRuntime(t, s)
+	for _, kept := range []bool{true, false} {
+		if !kept {
+			s.mu.Lock()
+			s.containers = s.containers[1:]
+			s.mu.Unlock()
+		}
+		i, err := r.Current(t.Context(), etcdPod)
+		if err != nil || i.BackOff != 10*time.Second {
+			t.Errorf("the one before is there: %v; a pause of %s, %v, want 10s", kept, i.BackOff, err)
+		}
 	}
 }
 

@@ -31,6 +31,8 @@ type Runtime struct {
 
 	mu  sync.Mutex
 	cri *criClient
+	// previousEnded is by container when the one before it ended, as far as it was seen.
+	previousEnded map[string]time.Time
 }
 
 // Instance is one run of a component, told apart from the one before and after it.

@@ -22,6 +22,7 @@ const (
 	Committing Kind = "Committing" // from here on files may be new
 	Swapped    Kind = "Swapped"    // every file is new
 	Restarting Kind = "Restarting" // Service is being stopped
+	Waiting    Kind = "Waiting"    // Service is started again only after its supervisor's pause; Message
 	Restarted  Kind = "Restarted"  // Service runs again and is healthy; UnavailableSeconds
 	Proven     Kind = "Proven"     // Evidence
 	Committed  Kind = "Committed"  // all new, all proven; Renewals
@@ -58,10 +59,13 @@ type Record struct {
 	Scope    string              `json:"scope,omitempty"` // Staging
 	Start    *time.Time          `json:"rotationStart,omitempty"`
 	Services []certs.Service     `json:"services,omitempty"`
-	Service  certs.Service       `json:"service,omitempty"` // Restarting, Restarted, RollingBack
+	Service  certs.Service       `json:"service,omitempty"` // Restarting, Waiting, Restarted, RollingBack
 	Renewals []inventory.Renewal `json:"renewals,omitempty"`
 	CSR      *CSR                `json:"csr,omitempty"`
 	Evidence *Evidence           `json:"evidence,omitempty"`
+	// WithinSeconds is how long it may take until the next record of this order, where
+	// that is known (Restarting, Waiting).
+	WithinSeconds float64 `json:"withinSeconds,omitempty"`
 	// UnavailableSeconds is for how long the component did not answer its health
 	// check (Restarted).
 	UnavailableSeconds float64 `json:"unavailableSeconds,omitempty"`

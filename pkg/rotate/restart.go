@@ -78,7 +78,9 @@ func (c *committing) restart(ctx context.Context, services []certs.Service) erro
 // stop ends a component's instance. From its record on, the component may have read
 // new files.
 func (c *committing) stop(ctx context.Context, target inventory.Component, why string) (*restarting, error) {
-	if err := c.log.write(journal.Record{Kind: journal.Restarting, Service: target.Service, Message: why}); err != nil {
+	err := c.log.write(journal.Record{Kind: journal.Restarting, Service: target.Service, Message: why,
+		WithinSeconds: (stopTimeout + c.t.Timeout).Seconds()})
+	if err != nil {
 		return nil, err
 	}
 	c.restarted = append(c.restarted, target.Service)
@@ -110,6 +112,9 @@ func (c *committing) awaitAll(ctx context.Context, begun []*restarting) error {
 // await waits for a component's next instance and for its health, until first ends.
 func (c *committing) await(ctx, first context.Context, r *restarting) error {
 	timeout := c.t.Timeout + r.old.BackOff
+	if err := c.sayWhy(r, timeout); err != nil {
+		return err
+	}
 	waiting, cancel := context.WithTimeout(first, timeout)
 	defer cancel()
 	waiting, stop := c.untilCrash(waiting, r)
@@ -145,6 +150,18 @@ func (c *committing) await(ctx, first context.Context, r *restarting) error {
 	}
 	return c.log.write(journal.Record{Kind: journal.Proven,
 		Evidence: &journal.Evidence{Service: service, Method: journal.Health, Detail: detail}})
+}
+
+// shortPause is a supervisor's pause that nobody needs an explanation for.
+const shortPause = 2 * time.Second
+
+// sayWhy says what is waited for, where that may take long by no fault of the component.
+func (c *committing) sayWhy(r *restarting, timeout time.Duration) error {
+	if r.old.BackOff < shortPause {
+		return nil
+	}
+	return c.log.write(journal.Record{Kind: journal.Waiting, Service: r.component.Service, WithinSeconds: timeout.Seconds(),
+		Message: fmt.Sprintf("%s may be started again only after a pause of up to %.0fs, since it had restarted a short while ago", r.component.Service, r.old.BackOff.Seconds())})
 }
 
 // gaveUp is the failure of a wait: at its deadline, or before, because of a crash.

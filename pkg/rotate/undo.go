@@ -33,6 +33,7 @@ func (c *committing) undo(ctx context.Context, f *failure) error {
 	if len(problems) == 0 && !c.boot {
 		problems = append(problems, c.restartOld(ctx)...)
 	}
+	problems = append(problems, c.changedSince()...)
 	rec := journal.Record{Kind: journal.RolledBack, Service: f.service, Message: f.reason()}
 	if c.boot {
 		rec.Message = "the old certificates were put back before the components started, which start on them; not proven yet"
@@ -78,7 +79,23 @@ func (c *committing) restartOld(ctx context.Context) (problems []string) {
 		}
 	}()
 	if err != nil {
-		problems = append(problems, err.Error())
+		f := asFailure(err)
+		problems = append(problems, strings.TrimSuffix(f.what+": "+f.reason(), ": "))
+	}
+	return problems
+}
+
+// changedSince says which files are not what was put back: something else writes to
+// them, and no restart helps against that.
+func (c *committing) changedSince() (problems []string) {
+	for _, i := range c.t.Items {
+		content, err := store.Read(c.Root, i.Certificate.Store)
+		if err == nil && certs.Fingerprint(content.Leaf()) != i.Certificate.FingerprintSHA256 {
+			err = fmt.Errorf("it is certificate %.12s", certs.Fingerprint(content.Leaf()))
+		}
+		if err != nil {
+			problems = append(problems, fmt.Sprintf("%s is not what was put back, something else changes it: %v", i.Certificate.Name, err))
+		}
 	}
 	return problems
 }
@@ -121,9 +138,11 @@ func (c *committing) cutBackOff(ctx context.Context, begun []*restarting) {
 		bearable += coldStart
 	}
 	var waiting []string
+	var long []*restarting
 	for _, r := range begun {
 		isPod := r.component.Runtime == inventory.StaticPod || r.component.Runtime == inventory.DaemonSet
 		if isPod && r.old.BackOff > bearable {
+			long = append(long, r)
 			waiting = append(waiting, fmt.Sprintf("%s (in up to %s)", r.component.Service, r.old.BackOff))
 		}
 	}
@@ -135,8 +154,10 @@ func (c *committing) cutBackOff(ctx context.Context, begun []*restarting) {
 			continue
 		}
 		why := "so that it starts without its back-off: " + strings.Join(waiting, ", ")
-		if r, _ := c.stop(ctx, kubelet, why); r != nil {
-			_ = c.awaitAll(ctx, []*restarting{r})
+		if r, _ := c.stop(ctx, kubelet, why); r != nil && c.awaitAll(ctx, []*restarting{r}) == nil {
+			for _, l := range long {
+				l.old.BackOff = bearable // the kubelet has forgotten the pause
+			}
 		}
 	}
 }
