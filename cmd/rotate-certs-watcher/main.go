@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rotate-certs/rotate-certs/pkg/version"
+	"github.com/rotate-certs/rotate-certs/watcher"
 )
 
 func main() {
@@ -26,11 +27,24 @@ func main() {
 }
 
 func newCommand(stdout, stderr io.Writer) *cobra.Command {
+	var f watchFlags
 	root := &cobra.Command{
-		Use:           "rotate-certs-watcher",
-		Short:         "Watch the certificates of a Kubernetes cluster",
+		Use:   "rotate-certs-watcher",
+		Short: "See to it that no certificate of a Kubernetes cluster expires",
+		Long: `See to it that no certificate of a Kubernetes cluster expires: watch what the agents
+report, publish it as events, and rotate what is due or compromised, under a policy.
+
+It runs in the cluster ("kubectl rotate-certs install") or beside it, with --kubeconfig.`,
+		Args:          cobra.NoArgs,
 		SilenceErrors: true, SilenceUsage: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := f.complete(stderr); err != nil {
+				return err
+			}
+			return watcher.Run(cmd.Context(), f.Options)
+		},
 	}
+	f.addTo(root)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.AddCommand(agentCommand(stderr), &cobra.Command{

@@ -192,6 +192,19 @@ func (p *Picture) Names() []string {
 	return slices.Sorted(maps.Keys(p.nodes))
 }
 
+// Unreported counts the nodes of which nothing is known.
+func (p *Picture) Unreported() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	missing := 0
+	for _, s := range p.nodes {
+		if s.exists && !s.reported {
+			missing++
+		}
+	}
+	return missing
+}
+
 // Compact is the informers' transform: it drops what nobody here looks at, and keeps one
 // copy of texts that thousands of nodes have in common.
 func Compact(object any) (any, error) {

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/rotate-certs/rotate-certs/pkg/version"
+	"github.com/rotate-certs/rotate-certs/watcher"
+	"github.com/rotate-certs/rotate-certs/watcher/bus"
+)
+
+// watchFlags are what the watcher is told.
+type watchFlags struct {
+	watcher.Options
+	kubeconfig, pullSecret, logFormat, logLevel string
+	listen                                      bus.Listen
+}
+
+// addTo declares the flags.
+func (f *watchFlags) addTo(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "how to reach the cluster (default: the ServiceAccount of the pod)")
+	flags.StringVar(&f.Policy, "policy", "", "policy file, read again when it changes (default: a policy that is safe for every cluster)")
+	flags.BoolVar(&f.NotifyOnly, "notify-only", false, "tell, and rotate nothing")
+	flags.StringVar(&f.Cluster, "cluster", "", "the cluster's name in events (default: the uid of its namespace kube-system)")
+	flags.StringVar(&f.Pods.Namespace, "namespace", "rotate-certs", "where node pods run, and the Lease by which watchers elect their leader is")
+	flags.StringVar(&f.Pods.Image, "image", version.NodeImage(), "image of the pods that work on nodes")
+	flags.StringVar(&f.pullSecret, "image-pull-secret", "", "Secret in the namespace to pull the image with")
+	flags.BoolVar(&f.LeaderElection, "leader-elect", true, "let one watcher of several do the work")
+	flags.StringVar(&f.HTTPAddress, "http-address", ":8080", `where to serve /metrics, /livez, /readyz and /events ("": nowhere)`)
+	flags.StringVar(&f.Bus.StoreDir, "store", "/var/lib/rotate-certs-watcher", "where the embedded NATS server keeps its events")
+	flags.StringSliceVar(&f.Bus.URLs, "nats-url", nil, "NATS servers, separated by commas (default: one that is embedded)")
+	flags.StringVar(&f.Bus.TLS.CA, "nats-ca", "", "CA of the NATS servers (PEM)")
+	flags.StringVar(&f.Bus.TLS.Cert, "nats-cert", "", "client certificate for NATS (PEM), read again at every connect")
+	flags.StringVar(&f.Bus.TLS.Key, "nats-key", "", "its key (PEM)")
+	flags.StringVar(&f.Bus.Credentials, "nats-creds", "", "credentials or NKey seed file of the user who reports")
+	flags.StringVar(&f.Bus.RotatorCredentials, "nats-rotator-creds", "", "the same of the user who rotates (default: the one who reports)")
+	flags.StringVar(&f.listen.Address, "nats-listen", "", `open the embedded server to others at this address, e.g. ":4222" (default: to nobody)`)
+	flags.StringVar(&f.listen.TLS.Cert, "nats-listen-cert", "", "the listener's certificate (PEM)")
+	flags.StringVar(&f.listen.TLS.Key, "nats-listen-key", "", "its key (PEM)")
+	flags.StringVar(&f.listen.TLS.CA, "nats-listen-ca", "", "clients of the listener must show a certificate by this CA (PEM)")
+	flags.StringVar(&f.listen.Users, "nats-listen-users", "", "file with the listener's users: a role and an NKey, or a role, a name and a password, a line")
+	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
+	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+}
+
+// complete turns the flags into what the watcher takes.
+func (f *watchFlags) complete(stderr io.Writer) error {
+	var err error
+	if f.Log, err = newLogger(stderr, f.logFormat, f.logLevel); err != nil {
+		return err
+	}
+	if f.Config, err = clusterConfig(f.kubeconfig); err != nil {
+		return err
+	}
+	if f.pullSecret != "" {
+		f.Pods.ImagePullSecrets = []string{f.pullSecret}
+	}
+	if f.listen.Address != "" {
+		f.Bus.Listen = &f.listen
+	}
+	if len(f.Bus.URLs) > 0 {
+		f.Bus.StoreDir = ""
+	}
+	return nil
+}
+
+// clusterConfig finds the cluster. Ten thousand nodes are listed in pages, and a rotation
+// talks to many at once: client-go's own limits are for less.
+func clusterConfig(kubeconfig string) (*rest.Config, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("find the cluster: %w\noutside of a pod, say --kubeconfig FILE", err)
+	}
+	config.QPS, config.Burst = 100, 200
+	config.UserAgent = "rotate-certs-watcher/" + version.Version
+	return config, nil
+}
+

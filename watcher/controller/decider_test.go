@@ -1,0 +1,223 @@
+package controller
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
+	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
+)
+
+const (
+	oldPrint = "0000000000000000000000000000000000000000000000000000000000000001"
+	newPrint = "0000000000000000000000000000000000000000000000000000000000000002"
+)
+
+// decider of a world whose policy is the default one.
+func (w *world) decider() *Decider {
+	policy := renewal.Default()
+	d := NewDecider(&Decider{Client: w.client, Picture: w.picture, Events: w.story, Log: slog.New(slog.DiscardHandler), Now: w.clock.now}, &policy)
+	d.judged = nil
+	return d
+}
+
+// node is in the picture, Ready, of the control plane or not.
+func (w *world) node(name string, controlPlane bool) {
+	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}, Status: corev1.NodeStatus{
+		NodeInfo: corev1.NodeSystemInfo{OperatingSystem: "linux", Architecture: "amd64"}, Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}}}
+	if controlPlane {
+		n.Labels = map[string]string{"node-role.kubernetes.io/control-plane": ""}
+	}
+	w.picture.Node(name, n, w.clock.now())
+}
+
+// report says that a node has an etcd certificate that ends after a time.
+func (w *world) report(node, fingerprint string, ends time.Duration) {
+	at := w.clock.now()
+	w.picture.Report(node, &v1alpha1.NodeCertificateReport{Certificates: []v1alpha1.ReportedCertificate{{
+		Service: certs.Etcd, Name: "etcd-server", Path: "/etc/kubernetes/pki/etcd/server.crt", Subject: "CN=cp1", Issuer: "CN=etcd-ca", SerialNumber: "1a",
+		FingerprintSHA256: fingerprint, NotBefore: metav1.NewTime(at.Add(ends - 365*day)), NotAfter: metav1.NewTime(at.Add(ends)),
+	}}})
+}
+
+func (w *world) judge(d *Decider) time.Time {
+	w.t.Helper()
+	next, err := d.judge(w.t.Context())
+	require.NoError(w.t, err)
+	return next
+}
+
+// requests are the rotations that were asked for; the story begins anew.
+func (s *story) requests() []event.RotationRequested {
+	s.Lock()
+	defer s.Unlock()
+	var out []event.RotationRequested
+	for _, d := range s.told {
+		if r, ok := d.(event.RotationRequested); ok {
+			out = append(out, r)
+		}
+	}
+	s.told = nil
+	return out
+}
+
+// TestFromReportToRotation: what is near its end is told once, and its rotation is asked
+// for until its object exists, under the same name.
+func TestFromReportToRotation(t *testing.T) {
+	w := newWorld(t)
+	d := w.decider()
+	w.node("cp1", true)
+	w.report("cp1", oldPrint, 300*day)
+	w.judge(d)
+	assert.Empty(t, w.story.types(), "a certificate with most of its life before it")
+
+	w.report("cp1", oldPrint, 10*day)
+	w.judge(d)
+	assert.Equal(t, []string{"certificate.expiring", "rotation.requested"}, w.story.types())
+	next := w.judge(d)
+	assert.Empty(t, w.story.types(), "not asked again at once")
+	assert.False(t, next.After(noon.Add(askAgain)))
+
+	w.clock.pass(askAgain)
+	w.judge(d)
+	requests := w.story.requests()
+	require.Len(t, requests, 1, "the object is still not there")
+	assert.Equal(t, []string{oldPrint}, requests[0].Fingerprints)
+
+	require.NoError(t, d.Hear(t.Context(), requests[0], "event-1"))
+	require.NoError(t, d.Hear(t.Context(), requests[0], "event-1"), "a repeated event makes nothing")
+	c := w.rotation(requests[0].Name)
+	assert.Equal(t, v1alpha1.TriggerExpiring, c.Spec.Trigger.Reason)
+	assert.Equal(t, "if-needed", c.Spec.Restart)
+	assert.Equal(t, "event-1", c.Spec.Trigger.EventID)
+	w.clock.pass(askAgain)
+	w.judge(d)
+	assert.Empty(t, w.story.types(), "it exists, so it is not asked for")
+
+	w.report("cp1", newPrint, 365*day)
+	w.judge(d)
+	assert.Equal(t, []string{"certificate.renewed"}, w.story.types())
+}
+
+// TestTheClockAlone wakes it: nothing changes, and a certificate comes near its end.
+func TestTheClockAlone(t *testing.T) {
+	w := newWorld(t)
+	d := w.decider()
+	w.node("cp1", true)
+	w.report("cp1", oldPrint, 40*day)
+	for range 20 {
+		next := w.judge(d)
+		if told := w.story.types(); len(told) > 0 {
+			assert.Equal(t, []string{"certificate.expiring", "rotation.requested"}, told)
+			assert.Equal(t, noon.Add(10*day), w.clock.now(), "30 days before the end")
+			return
+		}
+		require.True(t, next.After(w.clock.now()))
+		w.clock.pass(next.Sub(w.clock.now()))
+	}
+	t.Fatal("it never came")
+}
+
+func TestAWorkersReportStartsNothingOnTheControlPlane(t *testing.T) {
+	w := newWorld(t)
+	d := w.decider()
+	w.node("w1", false)
+	w.report("w1", oldPrint, day)
+	w.judge(d)
+	assert.Equal(t, []string{"certificate.expiring"}, w.story.types())
+	require.Len(t, d.Waiting(), 1)
+	assert.Equal(t, renewal.ReasonNotControlPlane, d.Waiting()[0].Reason)
+}
+
+// TestAMark is resolved before anything is done about it, starts a rotation at once, and
+// is replaced when nothing of it is left.
+func TestAMark(t *testing.T) {
+	w := newWorld(t, &v1alpha1.CompromisedCertificate{ObjectMeta: metav1.ObjectMeta{Name: "stolen"},
+		Spec: v1alpha1.CompromisedCertificateSpec{Service: certs.Etcd, Reason: "laptop lost"}})
+	d := w.decider()
+	w.node("cp1", true)
+	w.node("cp2", true) // its agent has not reported yet
+	w.report("cp1", oldPrint, 300*day)
+	w.judge(d)
+	assert.Equal(t, []string{"certificate.compromised", "rotation.requested"}, w.story.types())
+	mark := w.mark("stolen")
+	require.Len(t, mark.Status.Certificates, 1)
+	assert.Equal(t, oldPrint, mark.Status.Certificates[0].FingerprintSHA256)
+	assert.Equal(t, []string{"cp2"}, mark.Status.PendingNodes)
+	assert.Equal(t, metav1.ConditionFalse, replaced(mark))
+	assert.NotEmpty(t, mark.Status.Residual)
+
+	w.clock.pass(askAgain)
+	w.judge(d)
+	request := w.story.requests()[0]
+	assert.True(t, request.Compromised)
+	assert.Equal(t, "always", request.Restart)
+	assert.Equal(t, []string{"stolen"}, request.Marks)
+	require.NoError(t, d.Hear(t.Context(), request, "event-1"))
+
+	w.report("cp2", "0000000000000000000000000000000000000000000000000000000000000003", 300*day)
+	w.judge(d)
+	mark = w.mark("stolen")
+	require.Len(t, mark.Status.Certificates, 2, "what cp2 turned out to have")
+	assert.Empty(t, mark.Status.PendingNodes)
+	assert.Equal(t, request.Name, mark.Status.Rotation)
+
+	w.report("cp1", newPrint, 365*day)
+	w.report("cp2", "0000000000000000000000000000000000000000000000000000000000000004", 365*day)
+	w.judge(d)
+	mark = w.mark("stolen")
+	assert.Equal(t, metav1.ConditionTrue, replaced(mark))
+	assert.Len(t, mark.Status.Certificates, 2, "what was issued since is not compromised")
+}
+
+func (w *world) mark(name string) *v1alpha1.CompromisedCertificate {
+	w.t.Helper()
+	var c v1alpha1.CompromisedCertificate
+	require.NoError(w.t, w.client.Get(w.t.Context(), client.ObjectKey{Name: name}, &c))
+	return &c
+}
+
+func replaced(c *v1alpha1.CompromisedCertificate) metav1.ConditionStatus {
+	return meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionReplaced).Status
+}
+
+// TestAMarkByEvent becomes an object, once; what the watcher itself told does not.
+func TestAMarkByEvent(t *testing.T) {
+	w := newWorld(t)
+	d := w.decider()
+	e := event.New("prod", noon, event.CertificateCompromised{Service: certs.Etcd, Reason: "laptop lost"})
+	require.NoError(t, d.HearMark(t.Context(), e))
+	require.NoError(t, d.HearMark(t.Context(), e))
+	assert.Equal(t, "laptop lost", w.mark(e.MarkName()).Spec.Reason)
+	own := event.New("prod", noon, event.CertificateCompromised{Service: certs.Etcd, Reason: "laptop lost", Mark: "stolen"})
+	require.NoError(t, d.HearMark(t.Context(), own))
+	var list v1alpha1.CompromisedCertificateList
+	require.NoError(t, w.client.List(t.Context(), &list))
+	assert.Len(t, list.Items, 1)
+}
+
+func TestTheStoryOfOneDecisionIsToldOnceByASuccessorToo(t *testing.T) {
+	w := newWorld(t)
+	w.node("cp1", true)
+	w.report("cp1", oldPrint, 10*day)
+	w.judge(w.decider())
+	first := append([]event.Data(nil), w.story.told...)
+	w.story.types()
+	w.node("cp1", true)
+	w.report("cp1", oldPrint, 10*day)
+	w.judge(w.decider())
+	for i, data := range w.story.told {
+		assert.Equal(t, event.New("prod", noon, first[i]).ID, event.New("prod", noon, data).ID, "NATS drops it as a duplicate")
+	}
+	assert.Len(t, w.story.told, len(first))
+}

@@ -1,0 +1,92 @@
+package controller
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
+)
+
+// done says why nothing is left to do for a rotation; empty: something is. It is what
+// keeps one that was carried out from being carried out again, where its end could not
+// be written down.
+func done(c *v1alpha1.CertificateRotation, nodes []inventory.Node) string {
+	for _, past := range plan.Remembered(nodes, time.Time{}) {
+		if past.ID == c.Status.RotationID && past.Standing == plan.Done {
+			return "done and proven, as the nodes' journals say"
+		}
+	}
+	if c.Spec.Trigger == nil || len(c.Spec.Trigger.Fingerprints) == 0 {
+		return ""
+	}
+	for _, n := range nodes {
+		for _, certificate := range n.Certificates {
+			if slices.Contains(c.Spec.Trigger.Fingerprints, certificate.FingerprintSHA256) {
+				return ""
+			}
+		}
+	}
+	return "nothing is left to do: none of the certificates that it was about is on a node any more"
+}
+
+// residual says what the replaced certificates of compromised keys still open.
+func residual(c *v1alpha1.CertificateRotation, nodes []inventory.Node, report *v1alpha1.RotationReport) []string {
+	if !c.Spec.Compromised {
+		return nil
+	}
+	replaced := map[string]bool{}
+	for _, item := range report.Items {
+		for _, renewed := range item.Certificates {
+			if renewed.New != nil {
+				replaced[renewed.Old.FingerprintSHA256] = true
+			}
+		}
+	}
+	var old []renewal.Compromised
+	for _, n := range nodes {
+		for _, found := range n.Certificates {
+			if replaced[found.FingerprintSHA256] {
+				old = append(old, renewal.Compromised{Node: n.Name, Certificate: renewal.Certificate{
+					Service: found.Service, Name: found.Name, Path: found.Store.Cert, User: found.Store.User, Subject: found.Subject,
+					Issuer: found.Facts.Issuer, Fingerprint: found.FingerprintSHA256, NotBefore: found.NotBefore, NotAfter: found.NotAfter, SelfManaged: found.SelfManaged,
+				}})
+			}
+		}
+	}
+	return renewal.Residual(old)
+}
+
+// request is what the engine is asked for.
+func request(spec v1alpha1.CertificateRotationSpec) plan.Request {
+	req := plan.Request{
+		Services: certs.SortServices(spec.Services), Nodes: spec.Nodes, Restart: plan.RestartPolicy(spec.Restart),
+		MaxUnavailable: cmp.Or(spec.MaxUnavailable, plan.DefaultMaxUnavailable), Compromised: spec.Compromised,
+	}
+	if req.Restart == "" {
+		req.Restart = plan.RestartAlways
+	}
+	if spec.Validity != nil {
+		req.Validity = spec.Validity.Duration
+	}
+	return req
+}
+
+// words are the plugin's arguments for the same rotation.
+func words(spec v1alpha1.CertificateRotationSpec) string {
+	return plan.Past{Services: certs.SortServices(spec.Services), Only: spec.Nodes, Compromised: spec.Compromised}.Words()
+}
+
+// waitingSince is since when a rotation could not be begun.
+func waitingSince(c *v1alpha1.CertificateRotation) time.Time {
+	for _, condition := range c.Status.Conditions {
+		if condition.Type == v1alpha1.ConditionRunning && condition.Reason == string(v1alpha1.StatePending) {
+			return condition.LastTransitionTime.Time
+		}
+	}
+	return time.Time{}
+}

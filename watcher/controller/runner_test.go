@@ -1,0 +1,179 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+func status(c *v1alpha1.CertificateRotation, kind string) metav1.ConditionStatus {
+	if condition := meta.FindStatusCondition(c.Status.Conditions, kind); condition != nil {
+		return condition.Status
+	}
+	return ""
+}
+
+func TestARotationThatGoesWell(t *testing.T) {
+	w := newWorld(t, asked("auto-1"))
+	r := w.runner()
+	r.next(t.Context())
+
+	c := w.rotation("auto-1")
+	assert.Equal(t, v1alpha1.StateSucceeded, c.Status.State)
+	assert.Equal(t, "1d1d1d", c.Status.RotationID)
+	assert.Equal(t, int64(1), c.Status.ObservedGeneration)
+	assert.Equal(t, metav1.ConditionTrue, status(c, v1alpha1.ConditionSucceeded))
+	assert.Equal(t, metav1.ConditionFalse, status(c, v1alpha1.ConditionFailed))
+	assert.Equal(t, metav1.ConditionFalse, status(c, v1alpha1.ConditionRunning))
+	assert.NotNil(t, c.Status.StartTime)
+	assert.NotNil(t, c.Status.CompletionTime)
+	require.Len(t, c.Status.Nodes, 1)
+	assert.Equal(t, "proven", c.Status.Nodes[0].Phase)
+	assert.Equal(t, []string{"a note"}, c.Status.Notes)
+	assert.Equal(t, []string{"rotation.started", "rotation.nodeproven", "rotation.succeeded"}, w.story.types())
+	require.Len(t, w.engine.prepared, 1)
+	assert.Equal(t, plan.Request{Services: []certs.Service{certs.Etcd}, Nodes: []string{"cp1"}, Restart: plan.RestartIfNeeded, MaxUnavailable: "10%"}, w.engine.prepared[0])
+
+	r.next(t.Context())
+	assert.Len(t, w.engine.rotated, 1, "what has ended never runs again")
+}
+
+func TestHowItEnds(t *testing.T) {
+	for name, tt := range map[string]struct {
+		err    error
+		result v1alpha1.Result
+		want   v1alpha1.RotationState
+		told   string
+	}{
+		"rolled back":    {fleet.ErrStopped, v1alpha1.RolledBack, v1alpha1.StateRolledBack, "rotation.rolledback"},
+		"stopped":        {fleet.ErrStopped, v1alpha1.Failed, v1alpha1.StateFailed, "rotation.failed"},
+		"needs a person": {fleet.ErrNeedsPerson, v1alpha1.Failed, v1alpha1.StateNeedsPerson, "rotation.failed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, asked("auto-1"))
+			w.engine.rotate = func(_ context.Context, o fleet.Options) (*v1alpha1.RotationReport, error) {
+				o.Progress(fleet.Progress{Node: "cp1", Phase: fleet.PhaseUndone, Text: "back"})
+				return &v1alpha1.RotationReport{Result: tt.result}, tt.err
+			}
+			w.runner().next(t.Context())
+			c := w.rotation("auto-1")
+			assert.Equal(t, tt.want, c.Status.State)
+			assert.Equal(t, metav1.ConditionTrue, status(c, v1alpha1.ConditionFailed))
+			assert.Equal(t, metav1.ConditionFalse, status(c, v1alpha1.ConditionSucceeded))
+			assert.Contains(t, w.story.types(), tt.told)
+			assert.Equal(t, []string{"cp1"}, pastOf(c).FailedNodes)
+		})
+	}
+}
+
+// TestInterruptedItGoesOn: the watcher ended in an orderly way; its successor continues
+// the same rotation.
+func TestInterruptedItGoesOn(t *testing.T) {
+	w := newWorld(t, asked("auto-1"))
+	w.engine.rotate = func(ctx context.Context, _ fleet.Options) (*v1alpha1.RotationReport, error) {
+		return &v1alpha1.RotationReport{Result: v1alpha1.Failed}, fleet.ErrInterrupted
+	}
+	w.runner().next(t.Context())
+	c := w.rotation("auto-1")
+	assert.Equal(t, v1alpha1.StateInterrupted, c.Status.State)
+	assert.Equal(t, metav1.ConditionUnknown, status(c, v1alpha1.ConditionSucceeded), "it is not at its end")
+	assert.Equal(t, []string{"rotation.started"}, w.story.types())
+
+	w.engine.rotate = nil
+	w.engine.unfinished = &plan.Unfinished{ID: "1d1d1d"}
+	w.runner().next(t.Context())
+	assert.Equal(t, v1alpha1.StateSucceeded, w.rotation("auto-1").Status.State)
+	assert.Equal(t, "1d1d1d", w.engine.rotated[1].ID)
+}
+
+// TestKilledItIsNotDoneTwice, wherever the watcher was when it was killed.
+func TestKilledItIsNotDoneTwice(t *testing.T) {
+	running := func() *v1alpha1.CertificateRotation {
+		c := asked("auto-1")
+		c.Status.State, c.Status.RotationID = v1alpha1.StateRunning, "aaaaaa"
+		return c
+	}
+	t.Run("before any node knew", func(t *testing.T) {
+		w := newWorld(t, running())
+		w.runner().next(t.Context())
+		require.Len(t, w.engine.rotated, 1)
+		assert.Equal(t, "aaaaaa", w.engine.rotated[0].ID, "under the id that was written down")
+	})
+	t.Run("after the end, before it was written down", func(t *testing.T) {
+		c := running()
+		c.Spec.Trigger = nil // somebody asked by hand: no fingerprints tell
+		w := newWorld(t, c)
+		w.engine.nodes = []inventory.Node{{Name: "cp1", Rotations: []inventory.Rotation{{ID: "aaaaaa", Scope: "services=etcd", State: inventory.Finished}}}}
+		w.runner().next(t.Context())
+		assert.Empty(t, w.engine.rotated)
+		assert.Equal(t, v1alpha1.StateSucceeded, w.rotation("auto-1").Status.State)
+		assert.Equal(t, []string{"rotation.succeeded"}, w.story.types())
+	})
+	t.Run("somebody has renewed them meanwhile", func(t *testing.T) {
+		w := newWorld(t, asked("auto-1"))
+		w.engine.nodes = []inventory.Node{{Name: "cp1", Certificates: []inventory.Certificate{{Facts: certs.Facts{FingerprintSHA256: "another"}}}}}
+		w.runner().next(t.Context())
+		assert.Empty(t, w.engine.rotated)
+		assert.Contains(t, w.rotation("auto-1").Status.Message, "nothing is left to do")
+	})
+}
+
+func TestItWaitsForTheLockAndForTheCluster(t *testing.T) {
+	w := newWorld(t, asked("auto-1"))
+	w.engine.rotate = func(context.Context, fleet.Options) (*v1alpha1.RotationReport, error) {
+		return &v1alpha1.RotationReport{}, &kube.HeldError{Holder: "root@laptop"}
+	}
+	r := w.runner()
+	assert.Equal(t, retryAfter, r.next(t.Context()))
+	c := w.rotation("auto-1")
+	assert.Equal(t, v1alpha1.StatePending, c.Status.State)
+	assert.Contains(t, c.Status.Message, "root@laptop")
+
+	w.engine.rotate, w.engine.prepareErr = nil, errors.New("connection refused")
+	assert.Equal(t, retryAfter, r.next(t.Context()))
+	assert.Equal(t, v1alpha1.StatePending, w.rotation("auto-1").Status.State)
+	w.clock.pass(giveUpAfter + time.Minute)
+	r.next(t.Context())
+	c = w.rotation("auto-1")
+	assert.Equal(t, v1alpha1.StateFailed, c.Status.State)
+	assert.Contains(t, c.Status.Message, "connection refused")
+}
+
+func TestOneAtATimeTheUrgentFirst(t *testing.T) {
+	older, urgent := asked("auto-older"), asked("auto-urgent")
+	urgent.CreationTimestamp = metav1.NewTime(noon.Add(time.Minute))
+	urgent.Spec.Compromised, urgent.Spec.Trigger.Reason = true, v1alpha1.TriggerCompromised
+	w := newWorld(t, older, urgent)
+	r := w.runner()
+	r.next(t.Context())
+	assert.Equal(t, v1alpha1.StateSucceeded, w.rotation("auto-urgent").Status.State)
+	c := w.rotation("auto-older")
+	assert.Equal(t, v1alpha1.StatePending, c.Status.State)
+	assert.Equal(t, `waiting for rotation "auto-urgent"`, c.Status.Message)
+	assert.True(t, w.engine.prepared[0].Compromised)
+	assert.NotEmpty(t, w.rotation("auto-urgent").Status.Notes[1:], "what the old certificate still opens is said")
+	r.next(t.Context())
+	assert.Equal(t, v1alpha1.StateSucceeded, w.rotation("auto-older").Status.State)
+}
+
+func TestNotifyOnlyRunsNothingAndSaysHow(t *testing.T) {
+	w := newWorld(t, asked("by-hand"))
+	r := w.runner()
+	r.NotifyOnly = true
+	r.next(t.Context())
+	assert.Empty(t, w.engine.prepared)
+	assert.Contains(t, w.rotation("by-hand").Status.Message, "kubectl rotate-certs --service etcd --node cp1")
+}

@@ -1,0 +1,80 @@
+package watcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/rotate-certs/rotate-certs/watcher/bus"
+	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
+)
+
+// handler passes on what an informer sees: objects as they are, nil for those deleted.
+func handler(on func(name string, object client.Object)) toolscache.ResourceEventHandler {
+	pass := func(o any) {
+		if object, ok := o.(client.Object); ok {
+			on(object.GetName(), object)
+		}
+	}
+	return toolscache.ResourceEventHandlerFuncs{
+		AddFunc:    pass,
+		UpdateFunc: func(_, o any) { pass(o) },
+		DeleteFunc: func(o any) {
+			if last, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
+				o = last.Obj
+			}
+			if object, ok := o.(client.Object); ok {
+				on(object.GetName(), nil)
+			}
+		},
+	}
+}
+
+// teller publishes events; what cannot be published is logged, and told again by those
+// who derive it from the objects.
+type teller struct {
+	bus   *bus.Bus
+	log   *slog.Logger
+	count func(kind string)
+}
+
+func (t teller) Tell(data event.Data) {
+	if err := t.bus.Publish(data); err != nil {
+		t.log.Error("publish event", "type", data.Type(), "error", err)
+		return
+	}
+	t.count(data.Type().Wire())
+}
+
+// onRequest makes the object that a rotation.requested asks for.
+func (w *watcher) onRequest(ctx context.Context, e event.Event) error {
+	r, ok := e.Data.(event.RotationRequested)
+	if !ok {
+		return fmt.Errorf("%w: not a request", bus.ErrPoison)
+	}
+	return forBus(w.decider.Hear(ctx, r, e.ID))
+}
+
+// onMark makes the object that a certificate.compromised stands for.
+func (w *watcher) onMark(ctx context.Context, e event.Event) error {
+	return forBus(w.decider.HearMark(ctx, e))
+}
+
+// forBus says what an error of the API server means for the message behind it: one that
+// will never be taken, one that some right is missing for, or come back later.
+func forBus(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
+		return fmt.Errorf("%w: %w", bus.ErrPoison, err)
+	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err), errors.Is(err, context.Canceled):
+		return err
+	}
+	return fmt.Errorf("%w: %w", bus.ErrRetryLater, err)
+}

@@ -1,0 +1,120 @@
+package watcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net"
+	"net/http"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/watcher/metrics"
+)
+
+// listTimeout bounds how long a scrape waits for the cache.
+const listTimeout = 5 * time.Second
+
+// server serves metrics, health and events.
+func (w *watcher) server() leaderless {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", w.metrics.Handler(ctrlmetrics.Registry))
+	mux.Handle("/events", w.bus.Handler())
+	mux.Handle("/events/", w.bus.Handler())
+	mux.HandleFunc("GET /livez", func(to http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(to, "ok\n") })
+	mux.HandleFunc("GET /readyz", func(to http.ResponseWriter, r *http.Request) {
+		if err := w.ready(r.Context()); err != nil {
+			http.Error(to, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = io.WriteString(to, "ok\n")
+	})
+	return func(ctx context.Context) error {
+		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", w.HTTPAddress)
+		if err != nil {
+			return fmt.Errorf("serve metrics, health and events: %w", err)
+		}
+		w.Log.Info("serving metrics, health and events", "address", listener.Addr().String())
+		server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
+		go func() {
+			<-ctx.Done()
+			_ = server.Close() // followers of events would keep an orderly end waiting for ever
+		}()
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve metrics, health and events: %w", err)
+		}
+		return nil
+	}
+}
+
+// leaderless runs on every watcher.
+type leaderless func(context.Context) error
+
+// Start runs it.
+func (l leaderless) Start(ctx context.Context) error { return l(ctx) }
+
+// NeedLeaderElection says so.
+func (leaderless) NeedLeaderElection() bool { return false }
+
+// ready says what keeps the watcher from its work.
+func (w *watcher) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if !w.complete(ctx) {
+		return errors.New("the cluster's objects are not all read yet")
+	}
+	if err := w.bus.Ready(); err != nil {
+		return fmt.Errorf("events: %w", err)
+	}
+	return w.policy.problem()
+}
+
+// snapshot is what metrics are read off.
+func (w *watcher) snapshot() metrics.Snapshot {
+	ctx, cancel := context.WithTimeout(context.Background(), listTimeout)
+	defer cancel()
+	s := metrics.Snapshot{AgentsMissing: w.picture.Unreported(), Waiting: map[string]int{}}
+	var reports v1alpha1.NodeCertificateReportList
+	// The cache's own objects: there may be two hundred thousand certificates in them.
+	if w.cache.List(ctx, &reports, client.UnsafeDisableDeepCopy) == nil {
+		s.Reports = each(reports.Items)
+	}
+	var marks v1alpha1.CompromisedCertificateList
+	if w.cache.List(ctx, &marks, client.UnsafeDisableDeepCopy) == nil {
+		for i := range marks.Items {
+			if !replaced(&marks.Items[i]) {
+				s.OpenMarks++
+			}
+		}
+	}
+	for _, waiting := range w.decider.Waiting() {
+		s.Waiting[string(waiting.Reason)]++
+	}
+	stats := w.bus.Stats()
+	s.EventsPending, s.DeadLetters = stats.Waiting, int(stats.DeadLetters) //nolint:gosec // far fewer
+	return s
+}
+
+func each(items []v1alpha1.NodeCertificateReport) iter.Seq[*v1alpha1.NodeCertificateReport] {
+	return func(yield func(*v1alpha1.NodeCertificateReport) bool) {
+		for i := range items {
+			if !yield(&items[i]) {
+				return
+			}
+		}
+	}
+}
+
+func replaced(c *v1alpha1.CompromisedCertificate) bool {
+	for _, condition := range c.Status.Conditions {
+		if condition.Type == v1alpha1.ConditionReplaced {
+			return condition.Status == "True"
+		}
+	}
+	return false
+}
