@@ -104,11 +104,11 @@ func (e *embedded) start() error {
 	case <-time.After(2 * time.Minute):
 		err = errors.New("not started within two minutes")
 	}
-	if err == nil && !s.JetStreamEnabled() {
-		err = &damageError{logger.fatal()}
+	if err == nil {
+		err = logger.fatal()
 	}
 	if err == nil && !s.ReadyForConnections(10*time.Second) {
-		err = errors.New("not ready for connections: " + logger.fatal())
+		err = errors.New("not ready for connections")
 	}
 	if err == nil {
 		err = e.recovered(s)
@@ -277,31 +277,37 @@ func (b *Bus) restartServer() {
 type serverLog struct {
 	log  *slog.Logger
 	mu   sync.Mutex
-	last string
+	died string
 }
 
-func (l *serverLog) say(level slog.Level, format string, v []any) {
+func (l *serverLog) say(level slog.Level, format string, v []any) string {
 	text := strings.TrimSpace(fmt.Sprintf(format, v...))
-	if level >= slog.LevelWarn {
-		l.mu.Lock()
-		l.last = text
-		l.mu.Unlock()
-	}
 	l.log.Log(context.Background(), level, text)
+	return text
 }
 
-func (l *serverLog) fatal() string {
+// fatal is what the server died of. JetStream that does not start means its store.
+func (l *serverLog) fatal() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.last == "" {
-		return "the server does not say why"
+	switch why, jetStream := strings.CutPrefix(l.died, "Can't start JetStream: "); {
+	case jetStream:
+		return &damageError{why}
+	case l.died != "":
+		return errors.New(why)
 	}
-	return l.last
+	return nil
+}
+
+func (l *serverLog) Fatalf(format string, v ...any) {
+	text := l.say(slog.LevelError, format, v)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.died = text
 }
 
 func (l *serverLog) Noticef(format string, v ...any) { l.say(slog.LevelDebug, format, v) }
 func (l *serverLog) Warnf(format string, v ...any)   { l.say(slog.LevelWarn, format, v) }
 func (l *serverLog) Errorf(format string, v ...any)  { l.say(slog.LevelError, format, v) }
-func (l *serverLog) Fatalf(format string, v ...any)  { l.say(slog.LevelError, format, v) }
 func (l *serverLog) Debugf(format string, v ...any)  { l.say(slog.LevelDebug, format, v) }
 func (l *serverLog) Tracef(format string, v ...any)  { l.say(slog.LevelDebug, format, v) }

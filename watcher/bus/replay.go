@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -30,41 +29,92 @@ func (b *Bus) Replay(ctx context.Context, since time.Time, follow bool, fn func(
 	return failed
 }
 
-// read gives a stream's messages through an ordered consumer, which starts itself again
-// when it misses one.
+// read gives a stream's messages; with follow it outlives connections and servers.
 func (b *Bus) read(ctx context.Context, stream string, since time.Time, follow bool, fn func(jetstream.Msg) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(b.ctx, cancel)()
-	config := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy, InactiveThreshold: time.Minute}
-	if !since.IsZero() {
-		config.DeliverPolicy, config.OptStartTime = jetstream.DeliverByStartTimePolicy, &since
+	r := &reading{bus: b, stream: stream, since: since, follow: follow, fn: fn}
+	for {
+		err := r.run(ctx)
+		if r.refused != nil || err == nil {
+			return r.refused
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if !follow {
+			return err
+		}
+		if missing(err) {
+			b.ready.lookAgain()
+		}
+		pause(ctx, 100*time.Millisecond)
+		if err := b.WaitReady(ctx); err != nil {
+			return err
+		}
 	}
-	consumer, err := b.rotator.js.OrderedConsumer(ctx, stream, config)
+}
+
+// reading is where one reader of a stream is.
+type reading struct {
+	bus     *Bus
+	stream  string
+	since   time.Time
+	follow  bool
+	fn      func(jetstream.Msg) error
+	last    uint64 // the sequence of the last message that fn had
+	refused error  // what fn said
+}
+
+// run reads until something ends it, and goes on where the last run ended.
+func (r *reading) run(ctx context.Context) error {
+	js := r.bus.rotator.js
+	config := jetstream.OrderedConsumerConfig{
+		DeliverPolicy: jetstream.DeliverAllPolicy, InactiveThreshold: time.Minute, MaxResetAttempts: 1,
+	}
+	if r.last > 0 {
+		s, err := js.Stream(ctx, r.stream)
+		if err != nil {
+			return err
+		}
+		if s.CachedInfo().State.LastSeq < r.last {
+			r.last = 0 // another stream has taken its place
+		}
+	}
+	switch {
+	case r.last > 0:
+		config.DeliverPolicy, config.OptStartSeq = jetstream.DeliverByStartSequencePolicy, r.last+1
+	case !r.since.IsZero():
+		config.DeliverPolicy, config.OptStartTime = jetstream.DeliverByStartTimePolicy, &r.since
+	}
+	consumer, err := js.OrderedConsumer(ctx, r.stream, config)
 	if err != nil {
 		return err
 	}
-	if !follow && consumer.CachedInfo().NumPending == 0 {
+	if !r.follow && consumer.CachedInfo().NumPending == 0 {
 		return nil
 	}
 	messages, err := consumer.Messages()
 	if err != nil {
 		return err
 	}
+	defer context.AfterFunc(ctx, messages.Stop)()
 	defer messages.Stop()
 	for {
 		msg, err := messages.Next(jetstream.NextContext(ctx))
 		if err != nil {
-			return errors.Join(ctx.Err(), err)
+			return err
 		}
 		meta, err := msg.Metadata()
 		if err != nil {
 			return err
 		}
-		if err := fn(msg); err != nil {
-			return err
+		if r.refused = r.fn(msg); r.refused != nil {
+			return r.refused
 		}
-		if !follow && meta.NumPending == 0 {
+		r.last = meta.Sequence.Stream
+		if !r.follow && meta.NumPending == 0 {
 			return nil
 		}
 	}

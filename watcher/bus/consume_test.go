@@ -1,0 +1,205 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
+)
+
+func TestRequestsArriveWhole(t *testing.T) {
+	b := openReady(t, testConfig(t))
+	want := request("auto-1")
+	want.Nodes, want.Fingerprints, want.Marks = []string{"cp1.example.org"}, []string{fmt.Sprintf("%064x", 1)}, []string{"m"}
+	want.Compromised, want.Reason, want.Restart, want.MaxUnavailable = true, event.ReasonCompromised, "always", "10%"
+	require.NoError(t, b.Publish(want))
+	got := make(chan event.Event, 1)
+	background(t, b.Requests, func(_ context.Context, e event.Event) error { got <- e; return nil })
+	require.Equal(t, want, receive(t, got).Data)
+}
+
+// TestMessageOfADeadHandlerComesAgain: a process that ends without a word.
+func TestMessageOfADeadHandlerComesAgain(t *testing.T) {
+	b := openReady(t, testConfig(t))
+	require.NoError(t, b.Publish(request("auto-1")))
+	flushed(t, b)
+	consumer, err := b.rotator.js.Consumer(t.Context(), EventStream("prod"), ConsumerRotator)
+	require.NoError(t, err)
+	msg, err := consumer.Next()
+	require.NoError(t, err)
+	require.NotEmpty(t, msg.Data())
+
+	got := make(chan event.Event, 1)
+	background(t, b.Requests, func(_ context.Context, e event.Event) error { got <- e; return nil })
+	require.Equal(t, "auto-1", receive(t, got).Subject)
+}
+
+func TestLeavingHandlerGivesItsMessageBack(t *testing.T) {
+	b := openReady(t, testConfig(t, func(c *Config) { c.tuning.ackWait = time.Hour }))
+	require.NoError(t, b.Publish(request("auto-1")))
+	entered := make(chan struct{})
+	stop := background(t, b.Requests, func(ctx context.Context, _ event.Event) error {
+		close(entered)
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	receive(t, entered)
+	stop()
+	got := make(chan event.Event, 1)
+	background(t, b.Requests, func(_ context.Context, e event.Event) error { got <- e; return nil })
+	require.Equal(t, "auto-1", receive(t, got).Subject, "long before AckWait")
+}
+
+func TestFailingHandlerIsAskedAgainAndThenItIsADeadLetter(t *testing.T) {
+	b := openReady(t, testConfig(t))
+	require.NoError(t, b.Publish(request("auto-1")))
+	require.NoError(t, b.Publish(request("auto-2")))
+	var failed atomic.Int32
+	done := make(chan string, 1)
+	background(t, b.Requests, func(_ context.Context, e event.Event) error {
+		if e.Subject == "auto-1" {
+			if failed.Add(1) == 2 {
+				panic("a handler's mistake")
+			}
+			return errors.New("not today")
+		}
+		done <- e.Subject
+		return nil
+	})
+	require.Equal(t, "auto-2", receive(t, done), "what follows is not held up")
+	require.Eventually(t, func() bool { return b.Stats().DeadLetters == 1 }, soon, tick)
+	require.EqualValues(t, maxRequests, failed.Load())
+
+	letters, err := b.DeadLetters(t.Context(), time.Time{})
+	require.NoError(t, err)
+	require.Len(t, letters, 1)
+	require.Equal(t, "not handled in 5 deliveries", letters[0].Reason)
+	require.Equal(t, ConsumerRotator, letters[0].Consumer)
+	require.Contains(t, letters[0].Message, `"name":"auto-1"`)
+}
+
+func TestHandlerThatWaitsForTheWorldUsesNoDelivery(t *testing.T) {
+	b := openReady(t, testConfig(t))
+	require.NoError(t, b.Publish(mark("stolen")))
+	var asked atomic.Int32
+	done := make(chan struct{})
+	background(t, b.Marks, func(context.Context, event.Event) error {
+		if asked.Add(1) < 8 {
+			return fmt.Errorf("API server: %w", ErrRetryLater)
+		}
+		close(done)
+		return nil
+	})
+	receive(t, done)
+	require.Eventually(t, func() bool { return b.Stats().Handled == 1 }, soon, tick)
+	require.Zero(t, b.Stats().Retried)
+}
+
+func TestSlowHandlerKeepsItsMessage(t *testing.T) {
+	b := openReady(t, testConfig(t, func(c *Config) { c.tuning.ackWait = 90 * time.Millisecond }))
+	require.NoError(t, b.Publish(request("slow")))
+	var calls atomic.Int32
+	background(t, b.Requests, func(ctx context.Context, _ event.Event) error {
+		calls.Add(1)
+		pause(ctx, 6*90*time.Millisecond)
+		return nil
+	})
+	require.Eventually(t, func() bool { return b.Stats().Handled == 1 }, soon, tick)
+	consumer, err := b.rotator.js.Consumer(t.Context(), EventStream("prod"), ConsumerRotator)
+	require.NoError(t, err)
+	info := consumer.CachedInfo()
+	require.EqualValues(t, 1, calls.Load())
+	require.EqualValues(t, 1, info.Delivered.Consumer, "handed out once")
+	require.Zero(t, info.NumAckPending)
+}
+
+func TestPoisonIsADeadLetterAtOnce(t *testing.T) {
+	b := openReady(t, testConfig(t))
+	nc, _ := raw(t, b)
+	encode := func(cluster string, d event.Data) []byte {
+		out, err := event.New(cluster, at, d).MarshalJSON()
+		require.NoError(t, err)
+		return out
+	}
+	subject := "rotate-certs.v1.prod.rotation.requested._"
+	for _, body := range [][]byte{
+		[]byte("{"),
+		encode("other", request("auto-1")),
+		encode("prod", mark("on the wrong subject")),
+		[]byte(`{"specversion":"1.0","id":"1","source":"/clusters/prod","type":"io.rotate-certs.rotation.requested.v9","data":{}}`),
+		[]byte(`{"specversion":"1.0","id":"1","source":"/clusters/prod","type":"io.rotate-certs.rotation.requested.v1","data":{"name":"x"}}`),
+	} {
+		msg := nats.NewMsg(subject)
+		msg.Data = body
+		require.NoError(t, nc.PublishMsg(msg))
+	}
+	require.NoError(t, nc.Flush())
+	require.NoError(t, b.Publish(request("refused-by-handler")))
+	require.NoError(t, b.Publish(request("good")))
+	good := make(chan string, 1)
+	background(t, b.Requests, func(_ context.Context, e event.Event) error {
+		if e.Subject != "good" {
+			return fmt.Errorf("node %q does not exist: %w", "x", ErrPoison)
+		}
+		good <- e.Subject
+		return nil
+	})
+	receive(t, good)
+	require.Eventually(t, func() bool { return b.Stats().DeadLetters == 6 }, soon, tick)
+	require.EqualValues(t, 6, b.Stats().Poison)
+
+	letters, err := b.DeadLetters(t.Context(), time.Time{})
+	require.NoError(t, err)
+	var reasons []string
+	for _, d := range letters {
+		reasons = append(reasons, d.Reason)
+		require.Equal(t, subject, d.Subject)
+	}
+	require.Len(t, reasons, 6)
+	require.Equal(t, "{", letters[0].Message)
+	require.Contains(t, reasons[0], "not a CloudEvent in JSON")
+	require.Contains(t, reasons[1], `it is about cluster "other"`)
+	require.Contains(t, reasons[2], "a certificate.compromised on the subject of rotation.requested")
+	require.Contains(t, reasons[3], "unknown type or version")
+	require.Contains(t, reasons[4], "missing properties 'services', 'reason', 'attempt'")
+	require.Contains(t, reasons[5], `node "x" does not exist`)
+	require.Len(t, told(t, b), 3, "a replay leaves out what is no event of this cluster")
+}
+
+func TestDeadLettersAreCountedOverARestart(t *testing.T) {
+	c := testConfig(t)
+	b := openReady(t, c)
+	require.NoError(t, b.Publish(request("auto-1")))
+	background(t, b.Requests, func(context.Context, event.Event) error { return ErrPoison })
+	require.Eventually(t, func() bool { return b.Stats().DeadLetters == 1 }, soon, tick)
+	b.Close()
+	again := openReady(t, c)
+	require.Eventually(t, func() bool { return again.Stats().DeadLetters == 1 }, soon, tick)
+	require.Zero(t, again.Stats().Poison)
+}
+
+func TestMarksAreLimited(t *testing.T) {
+	b := openReady(t, testConfig(t, func(c *Config) { c.tuning.marksBurst, c.tuning.marksEvery = 3, time.Hour }))
+	for _, service := range certs.Services() {
+		require.NoError(t, b.Publish(event.CertificateCompromised{Service: service, Reason: "a flood"}))
+	}
+	var handled atomic.Int32
+	third := make(chan struct{})
+	background(t, b.Marks, func(context.Context, event.Event) error {
+		if handled.Add(1) == 3 {
+			close(third)
+		}
+		return nil
+	})
+	receive(t, third)
+	require.Eventually(t, func() bool { return b.Stats().Handled == 3 }, soon, tick)
+	require.Never(t, func() bool { return handled.Load() > 3 }, 150*time.Millisecond, tick)
+}

@@ -1,0 +1,101 @@
+package bus
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rotate-certs/rotate-certs/watcher/bus/event/eventtest"
+)
+
+func TestDamagedStoreIsSetAside(t *testing.T) {
+	streamDir := func(store string) string {
+		return filepath.Join(store, "jetstream", "$G", "streams", EventStream("prod"))
+	}
+	for _, tc := range []struct {
+		name   string
+		damage func(t *testing.T, store string)
+	}{
+		{"it is a file", func(t *testing.T, store string) {
+			require.NoError(t, os.RemoveAll(store))
+			require.NoError(t, os.WriteFile(store, []byte("x"), 0o600))
+		}},
+		{"what is below it is a file", func(t *testing.T, store string) {
+			require.NoError(t, os.RemoveAll(filepath.Join(store, "jetstream")))
+			require.NoError(t, os.WriteFile(filepath.Join(store, "jetstream"), []byte("x"), 0o600))
+		}},
+		{"the stream's description is garbage", func(t *testing.T, store string) {
+			require.NoError(t, os.WriteFile(filepath.Join(streamDir(store), "meta.inf"), []byte("garbage"), 0o600))
+		}},
+		{"the stream's description is gone", func(t *testing.T, store string) {
+			require.NoError(t, os.Remove(filepath.Join(streamDir(store), "meta.inf")))
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := testConfig(t)
+			b := openReady(t, c)
+			require.NoError(t, b.Publish(request("auto-1")))
+			flushed(t, b)
+			b.Close()
+			tc.damage(t, filepath.Join(c.StoreDir, storeName))
+
+			again := openReady(t, c)
+			require.Empty(t, told(t, again))
+			require.NoError(t, again.Publish(request("auto-1")))
+			flushed(t, again)
+			require.Len(t, told(t, again), 1)
+			aside, err := filepath.Glob(filepath.Join(c.StoreDir, storeName+asideInfix+"*"))
+			require.NoError(t, err)
+			require.Len(t, aside, 1)
+		})
+	}
+}
+
+// TestTornMessagesDoNotStopTheServer: what a power cut leaves of the last block.
+func TestTornMessagesDoNotStopTheServer(t *testing.T) {
+	c := testConfig(t)
+	b := openReady(t, c)
+	for _, data := range eventtest.All() {
+		require.NoError(t, b.Publish(data))
+		flushed(t, b)
+	}
+	b.Close()
+	blocks, err := filepath.Glob(filepath.Join(c.StoreDir, storeName, "jetstream", "$G", "streams", EventStream("prod"), "msgs", "*.blk"))
+	require.NoError(t, err)
+	require.NotEmpty(t, blocks)
+	last := blocks[len(blocks)-1]
+	info, err := os.Stat(last)
+	require.NoError(t, err)
+	require.NoError(t, os.Truncate(last, info.Size()-7))
+
+	again := openReady(t, c)
+	n := len(eventtest.All()) - 1
+	require.Equal(t, eventtest.All()[:n], told(t, again))
+	require.NoError(t, again.Publish(eventtest.All()[n]))
+	flushed(t, again)
+	require.Equal(t, eventtest.All(), told(t, again))
+}
+
+func TestStoreThatVanishesIsReplacedInUse(t *testing.T) {
+	c := testConfig(t)
+	b := openReady(t, c)
+	require.NoError(t, b.Publish(request("auto-1")))
+	flushed(t, b)
+	require.NoError(t, os.RemoveAll(filepath.Join(c.StoreDir, storeName)))
+	require.Eventually(t, func() bool { return b.Stats().SetAside == 1 && b.Ready() == nil }, soon, tick)
+
+	require.NoError(t, b.Publish(request("auto-1")))
+	flushed(t, b)
+	require.Len(t, told(t, b), 1)
+	require.DirExists(t, filepath.Join(c.StoreDir, storeName))
+}
+
+func TestStoreThatCannotBeMadeIsAnError(t *testing.T) {
+	c := testConfig(t)
+	c.StoreDir = filepath.Join(writeFile(t, t.TempDir(), "file", nil), "below")
+	_, err := Open(t.Context(), c)
+	require.ErrorContains(t, err, "start embedded NATS server with store")
+	require.ErrorContains(t, err, "hint: give --store")
+}
