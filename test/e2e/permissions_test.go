@@ -82,15 +82,21 @@ func (l *lab) accountKubeconfig(t *testing.T, account string) string {
 	})
 	token, err := accounts.CreateToken(t.Context(), account, &authv1.TokenRequest{}, metav1.CreateOptions{})
 	require.NoError(t, err)
+	return l.tokenKubeconfig(t, token.Status.Token)
+}
+
+// tokenKubeconfig is that of whoever holds a token.
+func (l *lab) tokenKubeconfig(t *testing.T, token string) string {
+	t.Helper()
 	config := l.kubectl(t, "config", "view", "--raw", "--minify", "-o", "jsonpath={.clusters[0].cluster.server} {.clusters[0].cluster.certificate-authority-data}")
 	require.Zero(t, config.exit, "%s", config)
 	var server, ca string
-	_, err = fmt.Sscan(config.stdout, &server, &ca)
+	_, err := fmt.Sscan(config.stdout, &server, &ca)
 	require.NoError(t, err)
 	path := filepath.Join(t.TempDir(), "kubeconfig")
 	text := fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"x",
 "clusters":[{"name":"x","cluster":{"server":%q,"certificate-authority-data":%q}}],
-"users":[{"name":"x","user":{"token":%q}}],"contexts":[{"name":"x","context":{"cluster":"x","user":"x"}}]}`, server, ca, token.Status.Token)
+"users":[{"name":"x","user":{"token":%q}}],"contexts":[{"name":"x","context":{"cluster":"x","user":"x"}}]}`, server, ca, token)
 	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
 	return path
 }

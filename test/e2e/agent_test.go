@@ -1,0 +1,154 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	authv1 "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/version"
+	"github.com/rotate-certs/rotate-certs/plugin/manifests"
+)
+
+// agents starts the agents, and nothing that acts on what they report.
+func (l *lab) agents(t *testing.T) {
+	t.Helper()
+	objects, err := manifests.Render(manifests.Options{Namespace: manifests.DefaultNamespace, Image: version.NodeImage(), Version: version.Version, WithoutWatcher: true})
+	require.NoError(t, err)
+	var documents bytes.Buffer
+	for _, o := range objects {
+		text, err := json.Marshal(o)
+		require.NoError(t, err)
+		fmt.Fprintf(&documents, "---\n%s\n", text)
+	}
+	l.apply(t, documents.String())
+	var reports map[string]v1alpha1.NodeCertificateReport
+	require.Eventually(t, func() bool { reports = l.reports(t); return len(reports) == len(l.nodes) }, time.Minute, 200*time.Millisecond,
+		"a report of every node")
+}
+
+// reports are those that there are, by node.
+func (l *lab) reports(t *testing.T) map[string]v1alpha1.NodeCertificateReport {
+	t.Helper()
+	o := l.kubectl(t, "get", "nodecertificatereports", "-o", "json")
+	require.Zero(t, o.exit, "%s", o)
+	var list v1alpha1.NodeCertificateReportList
+	require.NoError(t, json.Unmarshal([]byte(o.stdout), &list))
+	out := map[string]v1alpha1.NodeCertificateReport{}
+	for _, r := range list.Items {
+		out[r.Name] = r
+	}
+	return out
+}
+
+func TestAgents(t *testing.T) {
+	the.agents(t)
+	t.Run("report what check sees", agentsReportWhatCheckSees)
+	t.Run("see a replaced file at once", anAgentSeesAReplacedFileAtOnce)
+	t.Run("reach no socket of their node", anAgentReachesNoSocketOfItsNode)
+	t.Run("write their own report only", anAgentsTokenWritesItsOwnReportOnly)
+}
+
+func agentsReportWhatCheckSees(t *testing.T) {
+	certificates, _ := the.check(t)
+	want, got := map[string]string{}, map[string]string{}
+	for _, c := range certificates.Items {
+		want[c.Node+" "+c.Service+"/"+c.Name] = c.FingerprintSHA256
+	}
+	for node, r := range the.reports(t) {
+		for _, c := range r.Certificates {
+			got[node+" "+string(c.Service)+"/"+c.Name] = c.FingerprintSHA256
+		}
+		require.Len(t, r.OwnerReferences, 1, "of %s", node)
+		assert.Equal(t, node, r.OwnerReferences[0].Name)
+		assert.Zero(t, r.Summary.Problems, "%s: %+v", node, r.NotInspected)
+	}
+	assert.Equal(t, slices.Sorted(maps.Keys(want)), slices.Sorted(maps.Keys(got)))
+	assert.Equal(t, want, got)
+}
+
+func anAgentSeesAReplacedFileAtOnce(t *testing.T) {
+	node := the.controlPlanes()[0].Name
+	fingerprint := func() string {
+		for _, c := range the.reports(t)[node].Certificates {
+			if c.Name == "apiserver-etcd-client" {
+				return c.FingerprintSHA256
+			}
+		}
+		return ""
+	}
+	before := fingerprint()
+	require.NotEmpty(t, before)
+	the.on(t, node, "kubeadm certs renew apiserver-etcd-client")
+	began := time.Now()
+	require.Eventually(t, func() bool { return fingerprint() != before }, 10*time.Second, 20*time.Millisecond)
+	t.Logf("reported %s after kubeadm had ended", time.Since(began).Round(time.Millisecond))
+}
+
+// An agent runs all the time, as uid 0: the sockets that would make it root on its node
+// must be out of its reach.
+func anAgentReachesNoSocketOfItsNode(t *testing.T) {
+	for _, n := range the.nodes {
+		out := string(the.on(t, n.Name, `
+			p=$(pgrep -f 'rotate-certs-watcher agent' | head -1)
+			[ -n "$p" ] && [ -S /run/containerd/containerd.sock ] || exit 1
+			echo "filters $(sed -n 's/^Seccomp_filters:[[:space:]]*//p' /proc/$p/status)"
+			echo "capabilities $(sed -n 's/^CapEff:[[:space:]]*//p' /proc/$p/status)"
+			find /proc/$p/root/ -path "/proc/$p/root/host/proc" -prune -o -path "/proc/$p/root/proc" -prune -o -type s -print 2>/dev/null || :`))
+		for _, socket := range []string{"containerd", "dbus", "systemd", "crio", "docker", "plugins", "pod-resources", "device-plugins"} {
+			assert.NotContains(t, out, socket, "on %s", n.Name)
+		}
+		assert.Contains(t, out, "capabilities 0000000000000004\n", "DAC_READ_SEARCH alone")
+		// Beside the container runtime's there is the agent's own, which takes Unix
+		// sockets away altogether, also those that are not on this list.
+		var filters int
+		_, err := fmt.Sscanf(out, "filters %d", &filters)
+		require.NoError(t, err, out)
+		assert.GreaterOrEqual(t, filters, 2, "on %s", n.Name)
+	}
+}
+
+func anAgentsTokenWritesItsOwnReportOnly(t *testing.T) {
+	if len(the.nodes) < 2 {
+		t.Skip("one node has no other one's report to write")
+	}
+	pods, err := the.client.CoreV1().Pods(manifests.DefaultNamespace).List(t.Context(), metav1.ListOptions{LabelSelector: "app.kubernetes.io/component=agent"})
+	require.NoError(t, err)
+	require.NotEmpty(t, pods.Items)
+	pod := pods.Items[0]
+	other := the.nodes[slices.IndexFunc(the.nodes, func(m machine) bool { return m.Name != pod.Spec.NodeName })].Name
+	token := func(bound *authv1.BoundObjectReference) string {
+		t.Helper()
+		answer, err := the.client.CoreV1().ServiceAccounts(manifests.DefaultNamespace).CreateToken(t.Context(), manifests.Agent,
+			&authv1.TokenRequest{Spec: authv1.TokenRequestSpec{BoundObjectRef: bound}}, metav1.CreateOptions{})
+		require.NoError(t, err)
+		return answer.Status.Token
+	}
+	own := token(&authv1.BoundObjectReference{Kind: "Pod", APIVersion: "v1", Name: pod.Name, UID: pod.UID})
+	write := func(token, node string) string {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), "kubectl", "--kubeconfig", the.tokenKubeconfig(t, token), "apply", "--server-side", "--force-conflicts", "-f", "-")
+		cmd.Stdin = strings.NewReader(fmt.Sprintf(`{"apiVersion":"rotate-certs.io/v1alpha1","kind":"NodeCertificateReport","metadata":{"name":%q},
+			"summary":{"certificates":0,"problems":0,"observedAt":"2026-01-01T00:00:00Z"}}`, node))
+		out, _ := cmd.CombinedOutput()
+		return string(out)
+	}
+	assert.Contains(t, write(own, pod.Spec.NodeName), "serverside-applied")
+	assert.Contains(t, write(own, other), "writes the report of that node only")
+	assert.Contains(t, write(own, "another-name"), "writes the report of that node only")
+	assert.Contains(t, write(token(nil), pod.Spec.NodeName), "not bound to a pod on a node")
+	assert.Contains(t, write(token(nil), other), "not bound to a pod on a node")
+}
