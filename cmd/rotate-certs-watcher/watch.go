@@ -1,12 +1,9 @@
 package main
 
 import (
-	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 	"github.com/rotate-certs/rotate-certs/watcher"
@@ -55,7 +52,7 @@ func (f *watchFlags) complete(stderr io.Writer) error {
 	if f.Log, err = newLogger(stderr, f.logFormat, f.logLevel); err != nil {
 		return err
 	}
-	if f.Config, err = clusterConfig(f.kubeconfig); err != nil {
+	if f.Config, err = watcher.Connect(f.kubeconfig); err != nil {
 		return err
 	}
 	if f.pullSecret != "" {
@@ -69,16 +66,3 @@ func (f *watchFlags) complete(stderr io.Writer) error {
 	}
 	return nil
 }
-
-// clusterConfig finds the cluster. Ten thousand nodes are listed in pages, and a rotation
-// talks to many at once: client-go's own limits are for less.
-func clusterConfig(kubeconfig string) (*rest.Config, error) {
-	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
-	if err != nil {
-		return nil, fmt.Errorf("find the cluster: %w\noutside of a pod, say --kubeconfig FILE", err)
-	}
-	config.QPS, config.Burst = 100, 200
-	config.UserAgent = "rotate-certs-watcher/" + version.Version
-	return config, nil
-}
-
