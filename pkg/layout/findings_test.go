@@ -217,3 +217,27 @@ func TestKubeProxyBetweenTwoStarts(t *testing.T) {
 		t.Errorf("kube-proxy: %+v", c)
 	}
 }
+
+// TestPodsHidden: who is not shown the volumes of pods takes their absence for nothing.
+func TestPodsHidden(t *testing.T) {
+	for hidden, want := range map[bool]string{false: "is not to be found", true: ""} {
+		n := layouttest.New(t)
+		n.Kubeadm("/etc/kubernetes/pki")
+		if err := os.RemoveAll(n.Local("/var/lib/kubelet/pods")); err != nil {
+			t.Fatal(err)
+		}
+		l := Discover(n.Root, Options{PodsHidden: hidden})
+		got := ""
+		for _, x := range l.Node.NotInspected {
+			if x.Service == certs.KubeProxy {
+				got = x.Reason
+			}
+		}
+		if !strings.Contains(got, want) || want == "" && got != "" {
+			t.Errorf("hidden %v: %q, want %q", hidden, got, want)
+		}
+		if l.Node.Component(certs.KubeProxy) == nil {
+			t.Errorf("hidden %v: kube-proxy was not found", hidden)
+		}
+	}
+}
