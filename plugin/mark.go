@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -185,7 +186,7 @@ func (o *markOptions) create(ctx context.Context, api *objects, mark *v1alpha1.C
 	}
 	made, err := api.resource(marksResource, "").Create(ctx, object, options)
 	if err != nil {
-		return nil, fmt.Errorf("mark as compromised: %w", err)
+		return nil, o.explainCreate(err)
 	}
 	return made, nil
 }
@@ -217,4 +218,11 @@ func (o *markOptions) byHand() string {
 		text += " --node " + strings.Join(o.spec.Nodes, ",")
 	}
 	return text + " --compromised"
+}
+
+func (o *markOptions) explainCreate(err error) error {
+	if apierrors.IsForbidden(err) {
+		return fmt.Errorf("mark as compromised: %w\nask an administrator to bind the ClusterRole rotate-certs:mark to you, or for: %s", err, o.byHand())
+	}
+	return fmt.Errorf("mark as compromised: %w", err)
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1/crds"
 	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/policyfile"
 )
 
 // The names of what is installed.
@@ -161,7 +162,7 @@ func definitions() ([]*unstructured.Unstructured, error) {
 func policyObject(o Options) *unstructured.Unstructured {
 	text := o.Policy
 	if text == "" {
-		text = DefaultPolicy
+		text = policyfile.DefaultText
 	}
 	return &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "v1", "kind": "ConfigMap",

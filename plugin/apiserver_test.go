@@ -1,0 +1,394 @@
+package plugin
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+)
+
+// apiServerFake is an API server in memory: it stores what it is given, answers lists
+// with label selectors and page limits, defines kinds by their definitions, and makes
+// workloads ready. Requests that tests care about are in log.
+type apiServerFake struct {
+	*httptest.Server
+	sync.Mutex
+	version   string
+	objects   map[string]map[string]any // by path
+	revision  int
+	log       []string
+	forbidden []string                                     // "verb resource"; "*": all that is not listed in allowed
+	unready   bool                                         // workloads stay as they are
+	events    func(w http.ResponseWriter, r *http.Request) // of the watcher
+	onDelete  func(path string)
+}
+
+func newAPIServer(t *testing.T) *apiServerFake {
+	t.Helper()
+	s := &apiServerFake{version: "v1.37.2", objects: map[string]map[string]any{}}
+	s.Server = httptest.NewServer(s)
+	t.Cleanup(s.Close)
+	for _, ns := range []string{"default", "kube-system"} {
+		s.put("/api/v1/namespaces/"+ns, map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": ns}})
+	}
+	for _, n := range []string{"cp1", "w1"} {
+		s.put("/api/v1/nodes/"+n, map[string]any{"apiVersion": "v1", "kind": "Node", "metadata": map[string]any{"name": n},
+			"status": map[string]any{"conditions": []any{map[string]any{"type": "Ready", "status": "True"}}, "nodeInfo": map[string]any{"operatingSystem": "linux", "architecture": "amd64"}}})
+	}
+	return s
+}
+
+// run is one call of the program against it.
+func (s *apiServerFake) run(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	t.Setenv("KUBECONFIG", "testdata/kubeconfig")
+	var out, errOut lockedBuffer
+	a := &app{IOStreams: genericiooptions.IOStreams{In: strings.NewReader(""), Out: &out, ErrOut: &errOut}, now: func() time.Time { return noon }, hurry: true}
+	a.dial, a.survey = a.connect, a.surveyWatcher
+	code = a.main(append(args, "--server", s.URL), nil)
+	return code, out.String(), errOut.String()
+}
+
+type resourceFake struct {
+	group, version, name, kind string
+	namespaced                 bool
+}
+
+var resourceFakes = []resourceFake{
+	{"", "v1", "namespaces", "Namespace", false}, {"", "v1", "nodes", "Node", false}, {"", "v1", "pods", "Pod", true},
+	{"", "v1", "serviceaccounts", "ServiceAccount", true}, {"", "v1", "configmaps", "ConfigMap", true}, {"", "v1", "secrets", "Secret", true},
+	{"", "v1", "services", "Service", true}, {"", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", true},
+	{"apps", "v1", "deployments", "Deployment", true}, {"apps", "v1", "daemonsets", "DaemonSet", true},
+	{"policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", true},
+	{"rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", false}, {"rbac.authorization.k8s.io", "v1", "clusterrolebindings", "ClusterRoleBinding", false},
+	{"rbac.authorization.k8s.io", "v1", "roles", "Role", true}, {"rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding", true},
+	{"admissionregistration.k8s.io", "v1", "validatingadmissionpolicies", "ValidatingAdmissionPolicy", false},
+	{"admissionregistration.k8s.io", "v1", "validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding", false},
+	{"apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", false},
+	{"coordination.k8s.io", "v1", "leases", "Lease", true}, {"storage.k8s.io", "v1", "storageclasses", "StorageClass", false},
+}
+
+// served are the kinds that exist now.
+func (s *apiServerFake) served() []resourceFake {
+	out := slices.Clone(resourceFakes)
+	for _, d := range []resourceFake{
+		{"rotate-certs.io", "v1alpha1", "nodecertificatereports", "NodeCertificateReport", false},
+		{"rotate-certs.io", "v1alpha1", "certificaterotations", "CertificateRotation", false},
+		{"rotate-certs.io", "v1alpha1", "compromisedcertificates", "CompromisedCertificate", false},
+	} {
+		if s.objects["/apis/apiextensions.k8s.io/v1/customresourcedefinitions/"+d.name+".rotate-certs.io"] != nil {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+func (r resourceFake) base() string {
+	if r.group == "" {
+		return "/api/" + r.version
+	}
+	return "/apis/" + r.group + "/" + r.version
+}
+
+// place is what a path asks for: of which kind, where, which one, and what of it.
+func (s *apiServerFake) place(path string) (r resourceFake, namespace, name, sub string, ok bool) {
+	for _, r := range s.served() {
+		rest, found := strings.CutPrefix(path, r.base()+"/")
+		if !found {
+			continue
+		}
+		parts := strings.Split(rest, "/")
+		namespace := ""
+		if len(parts) > 2 && parts[0] == "namespaces" && r.namespaced {
+			namespace, parts = parts[1], parts[2:]
+		}
+		if parts[0] != r.name || (r.name == "namespaces" && len(parts) > 2) {
+			continue
+		}
+		parts = append(parts, "", "")
+		return r, namespace, parts[1], parts[2], true
+	}
+	return resourceFake{}, "", "", "", false
+}
+
+func (s *apiServerFake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.Contains(r.URL.Path, "/proxy/") && s.events != nil {
+		s.events(w, r)
+		return
+	}
+	s.Lock()
+	defer s.Unlock()
+	body, _ := io.ReadAll(r.Body) // nothing or an object
+	object := map[string]any{}
+	if strings.Contains(r.Header.Get("Content-Type"), "protobuf") {
+		typed, _, err := clientgoscheme.Codecs.UniversalDeserializer().Decode(body, nil, nil)
+		if err == nil {
+			body, _ = json.Marshal(typed) // of the API's own types
+		}
+	}
+	_ = json.Unmarshal(body, &object) // nothing where there is none
+	switch {
+	case r.URL.Path == "/version":
+		answer(w, 200, map[string]any{"gitVersion": s.version})
+	case r.URL.Path == "/api" || r.URL.Path == "/apis" || s.discovery(w, r.URL.Path):
+		if r.URL.Path == "/api" {
+			answer(w, 200, map[string]any{"kind": "APIVersions", "versions": []string{"v1"}})
+		} else if r.URL.Path == "/apis" {
+			s.groups(w)
+		}
+	case strings.HasSuffix(r.URL.Path, "/selfsubjectaccessreviews"):
+		s.review(w, object)
+	default:
+		s.serve(w, r, object)
+	}
+}
+
+func (s *apiServerFake) groups(w http.ResponseWriter) {
+	var groups []any
+	var seen []string
+	for _, r := range s.served() {
+		if r.group == "" || slices.Contains(seen, r.group) {
+			continue
+		}
+		seen = append(seen, r.group)
+		version := map[string]any{"groupVersion": r.group + "/" + r.version, "version": r.version}
+		groups = append(groups, map[string]any{"name": r.group, "versions": []any{version}, "preferredVersion": version})
+	}
+	answer(w, 200, map[string]any{"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
+}
+
+func (s *apiServerFake) discovery(w http.ResponseWriter, path string) bool {
+	var resources []any
+	version := ""
+	for _, r := range s.served() {
+		if r.base() == path {
+			version = strings.TrimPrefix(r.group+"/"+r.version, "/")
+			resources = append(resources, map[string]any{"name": r.name, "kind": r.kind, "namespaced": r.namespaced, "verbs": []string{"list", "delete"}})
+		}
+	}
+	if version != "" {
+		answer(w, 200, map[string]any{"kind": "APIResourceList", "groupVersion": version, "resources": resources})
+	}
+	return version != ""
+}
+
+func (s *apiServerFake) review(w http.ResponseWriter, object map[string]any) {
+	asked := object["spec"].(map[string]any)["resourceAttributes"].(map[string]any)
+	question := fmt.Sprintf("%v %v", asked["verb"], asked["resource"])
+	allowed := len(s.forbidden) == 0 || (question != "* *" && !slices.Contains(s.forbidden, question))
+	object["status"] = map[string]any{"allowed": allowed}
+	answer(w, 201, object)
+}
+
+func (s *apiServerFake) serve(w http.ResponseWriter, r *http.Request, object map[string]any) {
+	kind, namespace, name, sub, ok := s.place(r.URL.Path)
+	verb := map[string]string{"GET": "get", "POST": "create", "PATCH": "patch", "DELETE": "delete"}[r.Method]
+	if verb == "get" && name == "" {
+		verb = "list"
+	}
+	dry := r.URL.Query().Get("dryRun") != "" || object["dryRun"] != nil // a deletion says it in its body
+	if !dry && verb != "get" && verb != "list" {
+		s.log = append(s.log, verb+" "+r.URL.Path)
+	}
+	switch {
+	case !ok:
+		fail(w, 404, "NotFound", "the server could not find the requested resource", "")
+	case slices.Contains(s.forbidden, verb+" "+kind.name):
+		fail(w, 403, "Forbidden", fmt.Sprintf("%s is forbidden: User \"jane\" cannot %s resource", kind.name, verb), name)
+	case sub == "proxy":
+		fail(w, 503, "ServiceUnavailable", "no endpoints available for service", name)
+	case verb == "list":
+		s.list(w, r, kind, namespace)
+	case verb == "create":
+		s.create(w, r.URL.Path, object, dry)
+	case verb == "patch":
+		s.patch(w, r, kind, object, dry)
+	case s.objects[r.URL.Path] == nil:
+		fail(w, 404, "NotFound", fmt.Sprintf("%s %q not found", kind.name, name), name)
+	case verb == "delete":
+		if !dry {
+			s.remove(r.URL.Path)
+		}
+		answer(w, 200, map[string]any{"kind": "Status", "apiVersion": "v1", "status": "Success"})
+	default:
+		answer(w, 200, s.objects[r.URL.Path])
+	}
+}
+
+func (s *apiServerFake) create(w http.ResponseWriter, path string, object map[string]any, dry bool) {
+	metadata := object["metadata"].(map[string]any)
+	if prefix, _ := metadata["generateName"].(string); prefix != "" {
+		metadata["name"] = prefix + "x7k2p"
+	}
+	if !dry {
+		s.put(path+"/"+metadata["name"].(string), object)
+	}
+	answer(w, 201, object)
+}
+
+// patch applies; only what another kind of patch is used for here, finalizers, is merged.
+func (s *apiServerFake) patch(w http.ResponseWriter, r *http.Request, kind resourceFake, object map[string]any, dry bool) {
+	before := s.objects[r.URL.Path]
+	if strings.Contains(r.Header.Get("Content-Type"), "merge-patch") {
+		before["metadata"].(map[string]any)["finalizers"] = object["metadata"].(map[string]any)["finalizers"]
+		answer(w, 200, before)
+		return
+	}
+	same := before != nil && strings.Contains(flat(before["spec"]), flat(object["spec"])) && flat(before["data"]) == flat(object["data"])
+	switch {
+	case same:
+		answer(w, 200, before)
+	case dry:
+		answer(w, 200, object)
+	default:
+		s.become(kind, object)
+		s.put(r.URL.Path, object)
+		answer(w, 200, object)
+	}
+}
+
+// become does what controllers do.
+func (s *apiServerFake) become(kind resourceFake, object map[string]any) {
+	switch kind.kind {
+	case "CustomResourceDefinition":
+		object["status"] = map[string]any{"conditions": []any{map[string]any{"type": "Established", "status": "True"}}}
+	case "DaemonSet":
+		object["status"] = map[string]any{"desiredNumberScheduled": 2, "updatedNumberScheduled": 2, "numberReady": 2}
+	case "Deployment":
+		n := object["spec"].(map[string]any)["replicas"]
+		object["status"] = map[string]any{"replicas": n, "updatedReplicas": n, "readyReplicas": n}
+	}
+	if s.unready && (kind.kind == "DaemonSet" || kind.kind == "Deployment") {
+		object["status"] = map[string]any{"desiredNumberScheduled": 2, "updatedNumberScheduled": 2, "numberReady": 1}
+	}
+}
+
+func (s *apiServerFake) list(w http.ResponseWriter, r *http.Request, kind resourceFake, namespace string) {
+	prefix := kind.base() + "/" + kind.name + "/"
+	var paths []string
+	for path, object := range s.objects {
+		k, ns, _, _, _ := s.place(path)
+		if k == kind && (namespace == "" || ns == namespace) && selected(object, r.URL.Query().Get("labelSelector")) {
+			paths = append(paths, path)
+		}
+	}
+	slices.Sort(paths)
+	if strings.Contains(r.Header.Get("Accept"), "as=Table") {
+		var rows []any
+		for _, p := range paths {
+			summary, _ := s.objects[p]["summary"].(map[string]any)
+			rows = append(rows, map[string]any{"cells": []any{strings.TrimPrefix(p, prefix), summary["observedAt"]}})
+		}
+		answer(w, 200, map[string]any{"kind": "Table", "columnDefinitions": []any{map[string]any{"name": "Name"}, map[string]any{"name": "Seen"}}, "rows": rows})
+		return
+	}
+	items := []any{}
+	for _, p := range paths {
+		items = append(items, s.objects[p])
+	}
+	version := strings.TrimPrefix(kind.group+"/"+kind.version, "/")
+	answer(w, 200, map[string]any{"kind": kind.kind + "List", "apiVersion": version, "metadata": map[string]any{}, "items": items})
+}
+
+func selected(object map[string]any, selector string) bool {
+	labels, _ := object["metadata"].(map[string]any)["labels"].(map[string]any)
+	for term := range strings.SplitSeq(selector, ",") {
+		key, value, has := strings.Cut(term, "=")
+		if has && labels[key] != value {
+			return false
+		}
+	}
+	return true
+}
+
+// put stores an object; a path ends with its name.
+func (s *apiServerFake) put(path string, object map[string]any) {
+	s.revision++
+	metadata := object["metadata"].(map[string]any)
+	metadata["resourceVersion"], metadata["uid"] = fmt.Sprint(s.revision), fmt.Sprintf("uid-%d", s.revision)
+	s.objects[path] = object
+}
+
+// remove deletes, and what is within with it.
+func (s *apiServerFake) remove(path string) {
+	delete(s.objects, path)
+	if name, is := strings.CutPrefix(path, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/"); is {
+		plural, group, _ := strings.Cut(name, ".")
+		for p := range s.objects {
+			if strings.HasPrefix(p, "/apis/"+group+"/v1alpha1/"+plural+"/") {
+				delete(s.objects, p)
+			}
+		}
+	}
+	if ns, is := strings.CutPrefix(path, "/api/v1/namespaces/"); is && !strings.Contains(ns, "/") {
+		for p := range s.objects {
+			if strings.Contains(p, "/namespaces/"+ns+"/") {
+				delete(s.objects, p)
+			}
+		}
+	}
+	if s.onDelete != nil {
+		s.onDelete(path)
+	}
+}
+
+// paths are those of all objects that contain a part.
+func (s *apiServerFake) paths(part string) []string {
+	s.Lock()
+	defer s.Unlock()
+	var out []string
+	for p := range s.objects {
+		if strings.Contains(p, part) {
+			out = append(out, p)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// add stores an object that is written as JSON.
+func (s *apiServerFake) add(t *testing.T, path, text string) {
+	t.Helper()
+	object := map[string]any{}
+	require.NoError(t, json.Unmarshal([]byte(text), &object), text)
+	s.Lock()
+	defer s.Unlock()
+	kind, namespace, name, _, ok := s.place(path)
+	require.True(t, ok, path)
+	object["kind"], object["apiVersion"] = kind.kind, strings.TrimPrefix(kind.group+"/"+kind.version, "/")
+	if object["metadata"] == nil {
+		object["metadata"] = map[string]any{}
+	}
+	metadata := object["metadata"].(map[string]any)
+	metadata["name"] = name
+	if namespace != "" {
+		metadata["namespace"] = namespace
+	}
+	s.put(path, object)
+}
+
+func flat(v any) string {
+	text, _ := json.Marshal(v) // of what came from JSON
+	return string(text)
+}
+
+func answer(w http.ResponseWriter, code int, object any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(object) // the reader may be gone
+}
+
+func fail(w http.ResponseWriter, code int, reason, message, name string) {
+	answer(w, code, map[string]any{"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "message": message, "code": code,
+		"details": map[string]any{"name": name}})
+}

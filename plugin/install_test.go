@@ -1,0 +1,209 @@
+package plugin
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"sigs.k8s.io/yaml"
+
+	"github.com/rotate-certs/rotate-certs/pkg/version"
+	"github.com/rotate-certs/rotate-certs/plugin/manifests"
+)
+
+func TestInstallSaysWhatItDoes(t *testing.T) {
+	s := newAPIServer(t)
+	code, stdout, stderr := s.run(t, "install")
+	require.Equal(t, 0, code, stderr)
+	assert.Empty(t, stdout)
+	golden(t, "install.txt", strings.NewReplacer(version.Version, "VERSION", s.URL, "URL").Replace(stderr))
+
+	t.Run("and again, nothing changes", func(t *testing.T) {
+		s.log = nil
+		code, _, stderr := s.run(t, "install")
+		require.Equal(t, 0, code, stderr)
+		assert.Contains(t, stderr, "The policy file is left as it is; --policy FILE replaces it.\n")
+		assert.NotContains(t, stderr, "created")
+		assert.NotContains(t, stderr, " changed")
+	})
+	t.Run("notify only, and the rights are taken away", func(t *testing.T) {
+		code, _, stderr := s.run(t, "install", "--notify-only")
+		require.Equal(t, 0, code, stderr)
+		assert.Contains(t, stderr, "not needed any more")
+		assert.Empty(t, s.paths(":rotate"))
+		assert.Empty(t, s.paths("validatingadmissionpolicies/rotate-certs-watcher"))
+		assert.NotEmpty(t, s.paths("configmaps/rotate-certs-policy"), "what a person may have written stays")
+	})
+}
+
+func TestInstallAppliesInAnOrderInWhichItWorks(t *testing.T) {
+	s := newAPIServer(t)
+	code, _, stderr := s.run(t, "install")
+	require.Equal(t, 0, code, stderr)
+	at := func(part string) int {
+		for i, line := range s.log {
+			if strings.Contains(line, part) {
+				return i
+			}
+		}
+		t.Fatalf("never applied: %s", part)
+		return 0
+	}
+	order := []string{"/customresourcedefinitions/", "/namespaces/rotate-certs", "/validatingadmissionpolicies/", "/clusterroles/", "/configmaps/", "/deployments/"}
+	for i := range order[1:] {
+		assert.Less(t, at(order[i]), at(order[i+1]), order[i+1])
+	}
+}
+
+func TestInstallChoosesTheStorage(t *testing.T) {
+	class := func(name, annotations string) func(*testing.T, *apiServerFake) {
+		return func(t *testing.T, s *apiServerFake) {
+			s.add(t, "/apis/storage.k8s.io/v1/storageclasses/"+name, `{"metadata":{"annotations":{`+annotations+`}}}`)
+		}
+	}
+	standard := class("fast", `"storageclass.kubernetes.io/is-default-class":"true"`)
+	for name, tt := range map[string]struct {
+		prepare func(*testing.T, *apiServerFake)
+		args    string
+		says    string
+		claim   bool
+		code    int
+	}{
+		"no class":            {func(*testing.T, *apiServerFake) {}, "", "emptyDir) and end with it: the cluster has no StorageClass", false, 0},
+		"a default class":     {standard, "", "PersistentVolumeClaim rotate-certs-watcher (StorageClass fast)", true, 0},
+		"no default class":    {class("slow", ""), "", "no StorageClass is the default; --storage-class chooses one of slow", false, 0},
+		"a class by its name": {class("slow", ""), "--storage-class slow", "(StorageClass slow)", true, 0},
+		"an unknown class":    {class("slow", ""), "--storage-class fast", "unknown StorageClass \"fast\"\nclasses: slow, none", false, 1},
+		"none, as asked":      {standard, "--storage-class none", "as asked", false, 0},
+		"external":            {standard, "--nats-url tls://nats.test:4222", "events go to the NATS of --nats-url", false, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newAPIServer(t)
+			tt.prepare(t, s)
+			code, _, stderr := s.run(t, append([]string{"install"}, strings.Fields(tt.args)...)...)
+			assert.Equal(t, tt.code, code)
+			assert.Contains(t, stderr, tt.says)
+			assert.Equal(t, tt.claim, len(s.paths("/persistentvolumeclaims/")) == 1)
+		})
+	}
+}
+
+func TestInstallRefusesBeforeAnythingChanges(t *testing.T) {
+	for name, tt := range map[string]struct {
+		prepare func(*testing.T, *apiServerFake)
+		args    string
+		says    string
+	}{
+		"an old Kubernetes": {func(_ *testing.T, s *apiServerFake) { s.version = "v1.29.8" }, "", "error: Kubernetes v1.29.8 is too old"},
+		"no permission": {func(_ *testing.T, s *apiServerFake) {
+			s.forbidden = []string{"create deployments", "patch deployments"}
+		}, "",
+			"error: missing permissions for install:\n  create deployments.apps in namespace rotate-certs (install Deployments)\n  patch deployments.apps"},
+		"a namespace that forbids it": {func(t *testing.T, s *apiServerFake) {
+			s.add(t, "/api/v1/namespaces/rotate-certs", `{"metadata":{"labels":{"pod-security.kubernetes.io/enforce":"baseline"}}}`)
+		}, "", `namespace "rotate-certs" enforces the Pod Security Standard "baseline"`},
+		"installed elsewhere": {func(t *testing.T, s *apiServerFake) {
+			s.add(t, "/apis/apps/v1/namespaces/other/deployments/rotate-certs-watcher", labelled)
+		}, "", `installed in namespace "other" already`},
+		"a Secret that is missing": {func(*testing.T, *apiServerFake) {}, "--nats-url tls://n.test --nats-secret creds", "kubectl -n rotate-certs create secret generic creds"},
+		"a Secret with nothing of it": {func(t *testing.T, s *apiServerFake) {
+			s.add(t, "/api/v1/namespaces/rotate-certs/secrets/creds", `{"data":{"password":"eA=="}}`)
+		}, "--nats-url tls://n.test --nats-secret creds", `Secret "creds" has none of ca.crt`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newAPIServer(t)
+			tt.prepare(t, s)
+			code, stdout, stderr := s.run(t, append([]string{"install"}, strings.Fields(tt.args)...)...)
+			assert.Equal(t, 1, code)
+			assert.Empty(t, stdout)
+			assert.Contains(t, stderr, tt.says)
+			assert.Empty(t, s.log, "nothing may be changed")
+		})
+	}
+}
+
+// labelled is an object of an installation.
+const labelled = `{"metadata":{"labels":{"app.kubernetes.io/name":"rotate-certs","app.kubernetes.io/managed-by":"rotate-certs"}}}`
+
+func TestInstallLeavesAloneWhatIsNotOurs(t *testing.T) {
+	s := newAPIServer(t)
+	s.add(t, "/apis/rbac.authorization.k8s.io/v1/clusterroles/rotate-certs:view", `{}`)
+	code, _, stderr := s.run(t, "install")
+	assert.Equal(t, 1, code)
+	assert.Contains(t, stderr, "clusterrole.rbac.authorization.k8s.io/rotate-certs:view exists and is not of rotate-certs")
+
+	s = newAPIServer(t)
+	s.add(t, "/api/v1/namespaces/rotate-certs", `{}`)
+	code, _, stderr = s.run(t, "install")
+	assert.Equal(t, 0, code, stderr)
+	assert.Contains(t, stderr, "Namespace rotate-certs was there before: it is left as it is, and uninstalling will keep it.")
+	assert.NotContains(t, strings.Join(s.log, "\n"), "patch /api/v1/namespaces/rotate-certs\n")
+}
+
+func TestInstallOnAKubernetesWithoutNodeClaims(t *testing.T) {
+	s := newAPIServer(t)
+	s.version = "v1.31.2+k3s1"
+	code, _, stderr := s.run(t, "install")
+	assert.Equal(t, 0, code, stderr)
+	assert.Contains(t, stderr, "so agents may not write reports")
+}
+
+func TestInstallSaysWhyAPodDoesNotStart(t *testing.T) {
+	s := newAPIServer(t)
+	s.unready = true
+	s.add(t, "/api/v1/namespaces/rotate-certs/pods/rotate-certs-agent-x7k2p", `{"metadata":{"labels":{"app.kubernetes.io/name":"rotate-certs",
+		"app.kubernetes.io/managed-by":"rotate-certs","app.kubernetes.io/component":"agent"}},"spec":{"nodeName":"w1","containers":[{"name":"agent","image":"registry.test/x:1"}]},
+		"status":{"containerStatuses":[{"name":"agent","state":{"waiting":{"reason":"ImagePullBackOff","message":"no such image"}}}]}}`)
+	code, _, stderr := s.run(t, "install")
+	assert.Equal(t, 1, code)
+	assert.Equal(t, 1, strings.Count(stderr, "agent        w1: pod"), "each trouble is told once: %s", stderr)
+	assert.Contains(t, stderr, "error: everything is installed, but not all of it works: agents: 1/2 ready\nw1: pod \"rotate-certs/rotate-certs-agent-x7k2p\": ImagePullBackOff")
+	assert.Contains(t, stderr, "ctr -n k8s.io images import", "and what to do")
+}
+
+func TestInstallForGitAsksNoCluster(t *testing.T) {
+	s := newAPIServer(t)
+	s.Close()
+	code, stdout, stderr := s.run(t, "install", "--dry-run=client", "-o", "yaml", "--nats-url", "tls://nats.test:4222", "--nats-secret", "creds")
+	require.Equal(t, 0, code, stderr)
+	documents := strings.Split(stdout, "\n---\n")
+	assert.Greater(t, len(documents), 25)
+	for _, d := range documents {
+		object := map[string]any{}
+		require.NoError(t, yaml.UnmarshalStrict([]byte(d), &object), d)
+		assert.NotEmpty(t, object["kind"])
+	}
+	assert.NotContains(t, stdout, "creationTimestamp: null")
+	assert.Contains(t, stderr, "Nothing was changed.")
+
+	_, stdout, _ = s.run(t, "install", "--dry-run=client", "--without-watcher")
+	assert.Contains(t, stdout, "daemonset.apps/rotate-certs-agent\n")
+	assert.NotContains(t, stdout, "watcher")
+}
+
+func TestInstallJudgedByTheServerChangesNothing(t *testing.T) {
+	s := newAPIServer(t)
+	code, stdout, stderr := s.run(t, "install", "--dry-run=server", "-o", "name")
+	require.Equal(t, 0, code, stderr)
+	assert.Contains(t, stderr, "not judged before the namespace exists")
+	assert.Contains(t, stdout, "customresourcedefinition.apiextensions.k8s.io/certificaterotations.rotate-certs.io\n")
+	assert.Empty(t, s.log)
+}
+
+func TestInstallWithAPolicyFile(t *testing.T) {
+	s := newAPIServer(t)
+	file := filepath.Join(t.TempDir(), "policy.yaml")
+	require.NoError(t, os.WriteFile(file, []byte("apiVersion: rotate-certs.io/v1alpha1\nkind: RotationPolicy\nlimits: {rotationsPerDay: 2}\n"), 0o600))
+	code, _, stderr := s.run(t, "install", "--policy", file)
+	require.Equal(t, 0, code, stderr)
+	assert.Contains(t, flat(s.objects["/api/v1/namespaces/rotate-certs/configmaps/"+manifests.PolicyConfigMap]), "rotationsPerDay: 2")
+
+	require.NoError(t, os.WriteFile(file, []byte("apiVersion: rotate-certs.io/v1alpha1\nkind: RotationPolicy\nlimit: {}\n"), 0o600))
+	code, _, stderr = s.run(t, "install", "--policy", file)
+	assert.Equal(t, 1, code)
+	assert.Contains(t, stderr, "policy.yaml")
+	assert.Contains(t, stderr, "limit")
+}

@@ -1,0 +1,113 @@
+package plugin
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// installed is an API server on which everything is, and something of each kind that
+// comes of it.
+func installed(t *testing.T) *apiServerFake {
+	t.Helper()
+	s := newAPIServer(t)
+	code, _, stderr := s.run(t, "install")
+	require.Equal(t, 0, code, stderr)
+	s.add(t, "/api/v1/namespaces/rotate-certs/configmaps/kube-root-ca.crt", `{}`)
+	s.add(t, "/api/v1/namespaces/rotate-certs/serviceaccounts/default", `{}`)
+	s.add(t, "/api/v1/namespaces/rotate-certs/pods/rotate-certs-rotation-cp1-c0ad428f", labelled)
+	s.add(t, "/apis/coordination.k8s.io/v1/namespaces/rotate-certs/leases/rotate-certs-watcher", `{"spec":{"holderIdentity":"rotate-certs-watcher-abc_1-2"}}`)
+	s.add(t, "/apis/rotate-certs.io/v1alpha1/nodecertificatereports/cp1", cp1Report)
+	s.add(t, "/apis/rotate-certs.io/v1alpha1/certificaterotations/auto-1", `{"metadata":{"finalizers":["rotate-certs.io/rotation"]},"spec":{"services":["etcd"]},"status":{"state":"Succeeded"}}`)
+	s.log = nil
+	return s
+}
+
+const lockPath = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/rotate-certs"
+
+func TestUninstallLeavesNothing(t *testing.T) {
+	s := installed(t)
+	s.add(t, lockPath, `{}`)
+	code, _, stderr := s.run(t, "uninstall")
+	require.Equal(t, 0, code, stderr)
+	assert.Empty(t, s.paths("rotate-certs"))
+	assert.Contains(t, stderr, "and no object of rotate-certs is left")
+	assert.Len(t, s.paths("/nodes/"), 2, "others stay")
+
+	at := func(part string) int {
+		for i, line := range s.log {
+			if strings.Contains(line, part) {
+				return i
+			}
+		}
+		t.Fatalf("never removed: %s", part)
+		return 0
+	}
+	order := []string{"delete /apis/apps/v1/namespaces/rotate-certs/deployments", "/clusterroles/", "/validatingadmissionpolicies/",
+		"patch /apis/rotate-certs.io/v1alpha1/certificaterotations/auto-1", "/customresourcedefinitions/", "delete /api/v1/namespaces/rotate-certs"}
+	for i := range order[1:] {
+		last := at(order[i+1])
+		if i == len(order)-2 {
+			last = len(s.log)
+		}
+		assert.Less(t, at(order[i]), last, order[i+1])
+	}
+
+	code, _, stderr = s.run(t, "uninstall")
+	assert.Equal(t, 0, code)
+	assert.Equal(t, "Nothing of rotate-certs is installed in this cluster.\n", stderr)
+}
+
+func TestUninstallKeepsWhatOthersPutThere(t *testing.T) {
+	s := installed(t)
+	s.add(t, "/api/v1/namespaces/rotate-certs/secrets/rotate-certs-nats", `{}`)
+	code, _, stderr := s.run(t, "uninstall")
+	require.Equal(t, 0, code, stderr)
+	assert.Contains(t, stderr, "Kept: namespace rotate-certs, since others put something there: secret/rotate-certs-nats. If nobody needs it: kubectl delete namespace rotate-certs\n")
+	assert.NotEmpty(t, s.paths("/namespaces/rotate-certs/secrets/"))
+	assert.Empty(t, s.paths("/deployments/"))
+}
+
+func TestUninstallKeepsThePolicy(t *testing.T) {
+	s := installed(t)
+	code, _, stderr := s.run(t, "uninstall", "--keep-policy")
+	require.Equal(t, 0, code, stderr)
+	assert.NotEmpty(t, s.paths("/configmaps/rotate-certs-policy"))
+	assert.Empty(t, s.paths("/customresourcedefinitions/"))
+}
+
+func TestUninstallWhileARotationIsAtWork(t *testing.T) {
+	held := `{"spec":{"holderIdentity":"jane@laptop (rotation 7f3c2a)","renewTime":"` + noon.Add(-5*time.Second).UTC().Format("2006-01-02T15:04:05.000000Z") + `","leaseDurationSeconds":60,"acquireTime":"2026-11-24T11:00:00.000000Z"}}`
+	for name, prepare := range map[string]func(*apiServerFake){
+		"jane@laptop": func(s *apiServerFake) { s.add(t, lockPath, held) },
+		"CertificateRotation auto-two": func(s *apiServerFake) {
+			s.add(t, "/apis/rotate-certs.io/v1alpha1/certificaterotations/auto-two", `{"status":{"state":"Running"}}`)
+		},
+	} {
+		s := installed(t)
+		prepare(s)
+		code, _, stderr := s.run(t, "uninstall")
+		assert.Equal(t, 1, code)
+		assert.Contains(t, stderr, "error: a rotation is at work: "+name)
+		assert.Empty(t, s.log)
+		code, _, stderr = s.run(t, "uninstall", "--force")
+		assert.Equal(t, 0, code, stderr)
+		assert.Empty(t, s.paths("/deployments/"))
+	}
+}
+
+func TestUninstallDryRun(t *testing.T) {
+	for _, how := range []string{"client", "server"} {
+		s := installed(t)
+		code, stdout, stderr := s.run(t, "uninstall", "--dry-run="+how)
+		require.Equal(t, 0, code, stderr)
+		assert.Contains(t, stdout, "deployment.apps/rotate-certs-watcher in namespace rotate-certs\n")
+		assert.Contains(t, stdout, "1 nodecertificatereports.rotate-certs.io\n")
+		assert.Contains(t, stdout, "pod/rotate-certs-rotation-cp1-c0ad428f in namespace rotate-certs\n")
+		assert.Contains(t, stderr, "Nothing was changed.")
+		assert.Empty(t, s.log)
+	}
+}
