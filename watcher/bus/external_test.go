@@ -1,0 +1,214 @@
+package bus
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
+)
+
+// site is where an external server lives: its configuration is the document's, with the
+// lines edited that a person edits.
+type site struct {
+	t      *testing.T
+	dir    string
+	ca     certstest.CA
+	config string
+	port   int
+	seeds  map[string]string // files, by role
+	server *server.Server
+}
+
+// newSite edits the document's configuration; replace changes more of it.
+func newSite(t *testing.T, replace ...string) *site {
+	t.Helper()
+	text, err := os.ReadFile(document)
+	require.NoError(t, err)
+	block := regexp.MustCompile("(?s)<!-- config -->\n```\n(.*?)```\n<!-- end -->").FindStringSubmatch(string(text))
+	require.NotNil(t, block)
+	s := &site{t: t, dir: t.TempDir(), ca: certstest.NewCA(t, "nats"), port: -1, seeds: map[string]string{}}
+	pair := s.ca.Leaf(t, certstest.Name("nats"), certstest.SANs("127.0.0.1"))
+	values := map[string]string{
+		"CERT":  writeFile(t, s.dir, "tls.crt", pair.CertPEM()),
+		"KEY":   writeFile(t, s.dir, "tls.key", pair.KeyPEM(t)),
+		"STORE": filepath.Join(s.dir, "store"),
+	}
+	writeFile(t, s.dir, "ca.crt", s.ca.Pair().CertPEM())
+	for _, role := range roles() {
+		user, err := nkeys.CreateUser()
+		require.NoError(t, err)
+		seed, err := user.Seed()
+		require.NoError(t, err)
+		values[strings.ToUpper(role)], err = user.PublicKey()
+		require.NoError(t, err)
+		s.seeds[role] = writeFile(t, s.dir, role+".nk", seed)
+	}
+	s.config = strings.NewReplacer(append(replace, "/etc/nats/ca.crt", filepath.Join(s.dir, "ca.crt"))...).Replace(block[1])
+	for name, value := range values {
+		line := regexp.MustCompile(`(?m)^` + name + `: ".*"$`)
+		require.Regexp(t, line, s.config)
+		s.config = line.ReplaceAllLiteralString(s.config, fmt.Sprintf("%s: %q", name, value))
+	}
+	return s
+}
+
+// start runs a server of the site, on the port of the last one.
+func (s *site) start(change ...func(*server.Options)) {
+	s.t.Helper()
+	line := regexp.MustCompile(`(?m)^LISTEN: ".*"$`)
+	config := line.ReplaceAllLiteralString(s.config, fmt.Sprintf(`LISTEN: "127.0.0.1:%d"`, s.port))
+	options, err := server.ProcessConfigFile(writeFile(s.t, s.dir, "nats.conf", []byte(config)))
+	require.NoError(s.t, err)
+	options.NoSigs, options.NoLog = true, true
+	for _, f := range change {
+		f(options)
+	}
+	require.True(s.t, options.SyncAlways)
+	s.server, err = server.NewServer(options)
+	require.NoError(s.t, err)
+	running := s.server
+	go running.Start()
+	s.t.Cleanup(func() { running.Shutdown(); running.WaitForShutdown() })
+	require.True(s.t, running.ReadyForConnections(soon))
+	port := regexp.MustCompile(`:(\d+)$`).FindStringSubmatch(running.Addr().String())
+	_, err = fmt.Sscan(port[1], &s.port)
+	require.NoError(s.t, err)
+}
+
+func (s *site) stop() {
+	s.server.Shutdown()
+	s.server.WaitForShutdown()
+}
+
+func (s *site) busConfig() Config {
+	return testConfig(s.t, func(c *Config) {
+		c.StoreDir, c.URLs = "", []string{fmt.Sprintf("tls://127.0.0.1:%d", s.port)}
+		c.TLS.CA = filepath.Join(s.dir, "ca.crt")
+		c.Credentials, c.RotatorCredentials = s.seeds[roleReporter], s.seeds[roleRotator]
+	})
+}
+
+// dial connects as a user, past the bus.
+func (s *site) dial(role string) *nats.Conn {
+	s.t.Helper()
+	user, err := nats.NkeyOptionFromSeed(s.seeds[role])
+	require.NoError(s.t, err)
+	nc, err := nats.Connect(fmt.Sprintf("tls://127.0.0.1:%d", s.port), user,
+		nats.RootCAs(filepath.Join(s.dir, "ca.crt")), nats.CustomInboxPrefix(inboxPrefix+role),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	require.NoError(s.t, err)
+	s.t.Cleanup(nc.Close)
+	return nc
+}
+
+func TestOutboxWaitsForNATSInOrder(t *testing.T) {
+	s := newSite(t)
+	s.start()
+	s.stop() // its port is known now
+	b := openTest(t, s.busConfig())
+	require.ErrorContains(t, b.Ready(), "NATS as reporter")
+	for i := range 20 {
+		require.NoError(t, b.Publish(request(fmt.Sprintf("auto-%d", i))))
+		require.NoError(t, b.Publish(request(fmt.Sprintf("auto-%d", i))), "what waits need not wait twice")
+	}
+	require.Equal(t, 20, b.Stats().Waiting)
+	require.False(t, b.Stats().Connected)
+
+	s.start()
+	waitReady(t, b)
+	flushed(t, b)
+	got := told(t, b)
+	require.Len(t, got, 20)
+	for i, data := range got {
+		require.Equal(t, request(fmt.Sprintf("auto-%d", i)), data)
+	}
+
+	s.stop()
+	require.Eventually(t, func() bool { return b.Ready() != nil }, soon, tick)
+	require.NoError(t, b.Publish(request("later")))
+	s.start()
+	waitReady(t, b)
+	flushed(t, b)
+	require.Len(t, told(t, b), 21)
+}
+
+func TestOutboxIsBounded(t *testing.T) {
+	c := testConfig(t, func(c *Config) {
+		c.URLs, c.StoreDir, c.tuning.outbox = []string{"nats://127.0.0.1:1"}, "", 2
+	})
+	b := openTest(t, c)
+	require.NoError(t, b.Publish(request("a")))
+	require.NoError(t, b.Publish(request("b")))
+	require.ErrorIs(t, b.Publish(request("c")), ErrOutboxFull)
+	require.EqualValues(t, 1, b.Stats().Overflowed)
+}
+
+func TestRenewedClientCertificateIsUsedAtTheNextConnect(t *testing.T) {
+	s := newSite(t, "# ca_file", "ca_file", "# verify", "verify")
+	shown := make(chan string, 100)
+	s.start(func(o *server.Options) {
+		o.TLSConfig.VerifyConnection = func(state tls.ConnectionState) error {
+			shown <- state.PeerCertificates[0].Subject.CommonName
+			return nil
+		}
+	})
+	c := s.busConfig()
+	client := func(name string) {
+		pair := s.ca.Leaf(t, certstest.Name(name), certstest.Usages(x509.ExtKeyUsageClientAuth))
+		c.TLS.Cert = writeFile(t, s.dir, "client.crt", pair.CertPEM())
+		c.TLS.Key = writeFile(t, s.dir, "client.key", pair.KeyPEM(t))
+	}
+	client("first")
+	b := openReady(t, c)
+	require.Equal(t, "first", receive(t, shown))
+	require.Equal(t, "first", receive(t, shown))
+
+	client("second")
+	require.NoError(t, b.reporter.nc.ForceReconnect())
+	require.Equal(t, "second", receive(t, shown))
+	waitReady(t, b)
+}
+
+func TestMissingStreamThatMayNotBeCreatedIsExplained(t *testing.T) {
+	full := newSite(t)
+	limited := *full
+	limited.config = regexp.MustCompile(`(?m)^.*STREAM\.CREATE.*\n`).ReplaceAllString(full.config, "")
+	require.NotEqual(t, full.config, limited.config)
+	limited.start()
+	b := openTest(t, limited.busConfig())
+	require.Eventually(t, func() bool { return b.Ready() != nil && strings.Contains(b.Ready().Error(), "create stream") }, soon, tick)
+	require.ErrorContains(t, b.Ready(), `user "rotator" may not publish to "$JS.API.STREAM.CREATE.rotate-certs-events-prod"`)
+	require.ErrorContains(t, b.Ready(), "nats stream add rotate-certs-events-prod --subjects 'rotate-certs.v1.prod.>'")
+	b.Close()
+	limited.stop()
+
+	full.start() // somebody who may creates them
+	openReady(t, full.busConfig()).Close()
+	full.stop()
+	limited.start()
+	openReady(t, limited.busConfig())
+}
+
+func TestStreamThatIsNotAsItMustBeIsExplained(t *testing.T) {
+	s := newSite(t)
+	s.start()
+	want := streams("prod")[0]
+	want.Duplicates = time.Minute
+	nc := s.dial(roleRotator)
+	createStream(t, nc, want)
+	b := openTest(t, s.busConfig())
+	require.Eventually(t, func() bool { return b.Ready() != nil && strings.Contains(b.Ready().Error(), "not as it must be") }, soon, tick)
+	require.ErrorContains(t, b.Ready(), "duplicate window is 1m0s, not 168h0m0s")
+}

@@ -1,0 +1,207 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
+	"github.com/rotate-certs/rotate-certs/watcher/bus/event/eventtest"
+)
+
+func createStream(t *testing.T, nc *nats.Conn, c jetstream.StreamConfig) {
+	t.Helper()
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+	_, err = js.CreateStream(t.Context(), c)
+	require.NoError(t, err)
+}
+
+// TestDocumentedUsersCanDoTheirWork: each on a real server with the document's configuration.
+func TestDocumentedUsersCanDoTheirWork(t *testing.T) {
+	s := newSite(t)
+	s.start()
+	b := openReady(t, s.busConfig())
+	for _, data := range eventtest.All() { // reporter and rotator
+		require.NoError(t, b.Publish(data))
+		flushed(t, b)
+	}
+	require.Zero(t, b.Stats().Refused)
+	require.Equal(t, eventtest.All(), told(t, b))
+
+	requests, marks := make(chan string, 10), make(chan string, 10)
+	background(t, b.Requests, func(_ context.Context, e event.Event) error { requests <- e.Subject; return nil })
+	background(t, b.Marks, func(_ context.Context, e event.Event) error { marks <- e.ID; return nil })
+	receive(t, requests)
+	receive(t, marks)
+
+	viewer := s.dial(roleViewer)
+	live, err := viewer.SubscribeSync("rotate-certs.v1.prod.>")
+	require.NoError(t, err)
+	require.NoError(t, viewer.Flush())
+	marker, err := jetstream.New(s.dial(roleMarker))
+	require.NoError(t, err)
+	e := event.New("prod", at, mark("stolen laptop"))
+	body, err := e.MarshalJSON()
+	require.NoError(t, err)
+	_, err = marker.Publish(t.Context(), Subject(e), body, jetstream.WithMsgID(e.ID))
+	require.NoError(t, err)
+	require.Equal(t, e.ID, receive(t, marks))
+
+	seen, err := live.NextMsg(soon)
+	require.NoError(t, err)
+	require.JSONEq(t, string(body), string(seen.Data))
+	js, err := jetstream.New(viewer)
+	require.NoError(t, err)
+	stream, err := js.Stream(t.Context(), EventStream("prod"))
+	require.NoError(t, err)
+	kept, err := stream.GetLastMsgForSubject(t.Context(), Subject(e))
+	require.NoError(t, err)
+	require.JSONEq(t, string(body), string(kept.Data))
+
+	require.Eventually(t, func() bool { return b.Stats().Handled == 3 }, soon, tick, "the rotator may acknowledge")
+	poison, err := marker.Publish(t.Context(), Subject(e), []byte("{"))
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return b.Stats().DeadLetters == 1 }, soon, tick)
+	letters, err := b.DeadLetters(t.Context(), time.Time{})
+	require.NoError(t, err)
+	require.Equal(t, poison.Sequence, letters[0].Sequence)
+	require.Equal(t, "{", letters[0].Message)
+}
+
+// TestDocumentedUsersCanDoNothingElse tries everything as everybody.
+func TestDocumentedUsersCanDoNothingElse(t *testing.T) {
+	s := newSite(t)
+	s.start()
+	openReady(t, s.busConfig()).Close() // streams and consumers are there
+	events, dead := EventStream("prod"), DeadLetterStream("prod")
+	reporter, rotator, marker, viewer := roleReporter, roleRotator, roleMarker, roleViewer
+	try := map[string][]string{ // who may
+		"rotate-certs.v1.prod.certificate.compromised._":                    {reporter, marker},
+		"rotate-certs.v1.prod.unknown.type._":                               {},
+		"rotate-certs.v1.other.rotation.requested._":                        {},
+		"rotate-certs.v1.other.certificate.compromised._":                   {},
+		"_INBOX_rotator.x":                                                  {},
+		"_INBOX_reporter.x":                                                 {},
+		"$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED." + events + ".rotator": {},
+		"$JS.API.STREAM.NAMES":                                              {},
+		"$JS.API.STREAM.CREATE.other":                                       {},
+		"$JS.API.STREAM.CREATE." + events:                                   {rotator},
+		"$JS.API.STREAM.MSG.GET." + events:                                  {rotator, viewer},
+		"$JS.API.STREAM.INFO." + events:                                     {reporter, rotator, viewer},
+		"$JS.API.CONSUMER.DURABLE.CREATE." + events + ".rotator":            {},
+		"$JS.API.CONSUMER.CREATE." + events:                                 {},
+		"$JS.API.CONSUMER.CREATE." + events + ".x.rotate-certs.v1.prod.>":   {rotator},
+		"$JS.API.CONSUMER.CREATE." + dead + ".x.>":                          {rotator},
+		"$JS.API.CONSUMER.MSG.NEXT." + events + ".rotator":                  {rotator},
+		"$JS.API.CONSUMER.MSG.NEXT." + events + ".marks":                    {rotator},
+		"$JS.ACK." + events + ".rotator.1.1.1.1.0":                          {rotator},
+		"$JS.ACK." + events + ".marks.1.1.1.1.0":                            {rotator},
+		"$JS.ACK.hub.ACCOUNT." + events + ".marks.1.1.1.1.0":                {rotator},
+		"$JS.API.CONSUMER.PAUSE." + events + ".rotator":                     {},
+	}
+	for _, call := range []string{"UPDATE", "DELETE", "PURGE", "SNAPSHOT", "RESTORE", "MSG.DELETE"} {
+		for _, stream := range []string{events, dead} {
+			try["$JS.API.STREAM."+call+"."+stream] = []string{}
+		}
+	}
+	for _, kind := range event.Types() {
+		subject := fmt.Sprintf("rotate-certs.v1.prod.%s._", kind)
+		if _, there := try[subject]; !there {
+			try[subject] = []string{publisher(kind)}
+		}
+	}
+	for _, role := range roles() {
+		t.Run(role, func(t *testing.T) {
+			nc := s.dial(role)
+			for subject, may := range try {
+				require.NoError(t, nc.Publish(subject, []byte(`"nothing"`)))
+				require.NoError(t, nc.Flush())
+				err := nc.LastError()
+				refused := err != nil && strings.Contains(err.Error(), `Publish to "`+subject+`"`)
+				require.Equal(t, !slices.Contains(may, role), refused, "%s publishes to %s: %v", role, subject, err)
+			}
+			for _, subject := range []string{">", "_INBOX.>", "_INBOX_rotator.>", "_INBOX_reporter.>", "_INBOX_marker.>", "$JS.>", "rotate-certs.v1.prod.>", "rotate-certs.>"} {
+				_, err := nc.SubscribeSync(subject)
+				require.NoError(t, err)
+				require.NoError(t, nc.Flush())
+				err = nc.LastError()
+				refused := err != nil && strings.Contains(err.Error(), `Subscription to "`+subject+`"`)
+				may := subject == inboxPrefix+role+".>" || role == viewer && subject == "rotate-certs.v1.prod.>"
+				require.Equal(t, !may, refused, "%s subscribes to %s: %v", role, subject, err)
+			}
+		})
+	}
+}
+
+// TestRefusedEventDoesNotHoldUpOthers: the watcher with the credentials of a marker.
+func TestRefusedEventDoesNotHoldUpOthers(t *testing.T) {
+	s := newSite(t)
+	s.start()
+	c := s.busConfig()
+	openReady(t, c).Close()
+	c.Credentials = s.seeds[roleMarker]
+	b := openReady(t, c)
+	require.NoError(t, b.Publish(request("auto-1")))
+	flushed(t, b)
+	require.EqualValues(t, 1, b.Stats().Refused)
+	require.Empty(t, told(t, b), "who may not ask for a rotation starts none")
+}
+
+func TestListenerHasTheSameUsers(t *testing.T) {
+	s := newSite(t)
+	users := "# those who may\nmarker   ann  secret-of-ann\n\nviewer bob secret-of-bob\n"
+	c := testConfig(t, func(c *Config) {
+		c.Listen = &Listen{Address: "127.0.0.1:0", Users: writeFile(t, s.dir, "users", []byte(users))}
+		c.Listen.TLS.Cert, c.Listen.TLS.Key = s.dir+"/tls.crt", s.dir+"/tls.key"
+	})
+	b := openReady(t, c)
+	got := make(chan event.Event, 1)
+	background(t, b.Marks, func(_ context.Context, e event.Event) error { got <- e; return nil })
+	dial := func(options ...nats.Option) (*nats.Conn, error) {
+		return nats.Connect("tls://"+b.embedded.server.Addr().String(), append(options, nats.RootCAs(s.dir+"/ca.crt"))...)
+	}
+	for _, options := range [][]nats.Option{{}, {nats.UserInfo("ann", "guess")}, {nats.UserInfo(internalUser, "")}} {
+		_, err := dial(options...)
+		require.ErrorIs(t, err, nats.ErrAuthorization)
+	}
+	_, err := nats.Connect("nats://"+b.embedded.server.Addr().String(), nats.UserInfo("ann", "secret-of-ann"))
+	require.Error(t, err, "without TLS nothing")
+
+	e := event.New("prod", at, mark("stolen"))
+	body, err := e.MarshalJSON()
+	require.NoError(t, err)
+	bob, err := dial(nats.UserInfo("bob", "secret-of-bob"))
+	require.NoError(t, err)
+	defer bob.Close()
+	require.NoError(t, bob.Publish(Subject(e), body))
+	require.NoError(t, bob.Flush())
+	require.ErrorIs(t, bob.LastError(), nats.ErrPermissionViolation)
+	ann, err := dial(nats.UserInfo("ann", "secret-of-ann"))
+	require.NoError(t, err)
+	defer ann.Close()
+	require.NoError(t, ann.Publish(Subject(e), body))
+	require.Equal(t, e.ID, receive(t, got).ID)
+}
+
+func TestUsersAreRefusedByLine(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                             "it has no user",
+		"boss ann secret":              `line 1: unknown role "boss"`,
+		"# x\nviewer ann":              `line 2: neither "ROLE NKEY"`,
+		"viewer rotate-certs secret":   `line 1: neither "ROLE NKEY"`,
+		"viewer a secret\nmarker a b":  `line 2: user "a" is there twice`,
+		"viewer ann secret and more x": `line 1: neither`,
+	} {
+		_, _, err := parseUsers(text, "prod")
+		require.ErrorContains(t, err, want)
+		require.NotContains(t, err.Error(), "secret")
+	}
+}
