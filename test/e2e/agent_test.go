@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -17,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 	authv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
@@ -35,9 +37,14 @@ func (l *lab) agents(t *testing.T) {
 		fmt.Fprintf(&documents, "---\n%s\n", text)
 	}
 	l.apply(t, documents.String())
-	var reports map[string]v1alpha1.NodeCertificateReport
-	require.Eventually(t, func() bool { reports = l.reports(t); return len(reports) == len(l.nodes) }, time.Minute, 200*time.Millisecond,
-		"a report of every node")
+	within(t, time.Minute, "a report of every node", func() bool { return len(l.reports(t)) == len(l.nodes) })
+}
+
+// within asks until something is so.
+func within(t *testing.T, limit time.Duration, what string, so func() bool) {
+	t.Helper()
+	require.NoError(t, wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, limit, true,
+		func(context.Context) (bool, error) { return so(), nil }), what)
 }
 
 // reports are those that there are, by node.
@@ -92,9 +99,9 @@ func anAgentSeesAReplacedFileAtOnce(t *testing.T) {
 	}
 	before := fingerprint()
 	require.NotEmpty(t, before)
-	the.on(t, node, "kubeadm certs renew apiserver-etcd-client")
+	the.on(t, node, "kubeadm certs renew apiserver-etcd-client --cert-dir "+the.pki(t))
 	began := time.Now()
-	require.Eventually(t, func() bool { return fingerprint() != before }, 10*time.Second, 20*time.Millisecond)
+	within(t, 10*time.Second, "another fingerprint", func() bool { return fingerprint() != before })
 	t.Logf("reported %s after kubeadm had ended", time.Since(began).Round(time.Millisecond))
 }
 
