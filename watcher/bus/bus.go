@@ -20,6 +20,7 @@ type Bus struct {
 	outboxes map[string]*outbox // by role
 
 	ready    *readiness
+	store    life
 	counters counters
 
 	followers atomic.Int64
@@ -37,6 +38,7 @@ func Open(ctx context.Context, config Config) (*Bus, error) {
 	}
 	b := &Bus{config: config, ready: newReadiness()}
 	b.ctx, b.stop = context.WithCancel(context.WithoutCancel(ctx))
+	b.store.begin(b.ctx)
 	if err := b.open(); err != nil {
 		b.Close()
 		return nil, err

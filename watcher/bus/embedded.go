@@ -1,7 +1,6 @@
 package bus
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -10,12 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 const (
@@ -213,101 +210,3 @@ func (e *embedded) shutdown() {
 		e.server = nil
 	}
 }
-
-// watchStore replaces a store that vanishes while it is used.
-func (b *Bus) watchStore() {
-	for pause(b.ctx, b.config.tuning.watch) {
-		if b.ready.err() != nil {
-			continue // the streams need not be there yet
-		}
-		if err := b.embedded.gone(EventStream(b.config.Cluster)); err != nil {
-			b.renewStore(err)
-		}
-	}
-}
-
-// storeFailed hears of failed publishes: an embedded server that refuses to write several
-// times in a row gets a new store.
-func (b *Bus) storeFailed(err error, times int) {
-	api, ok := errors.AsType[*jetstream.APIError](err)
-	if b.embedded != nil && ok && api.Code == 503 && times%10 == 3 && b.ready.err() == nil {
-		b.renewStore(&damageError{"it cannot be written: " + strings.Join(strings.Fields(api.Error()), " ")})
-	}
-}
-
-func (b *Bus) renewStore(why error) {
-	e := b.embedded
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.ended {
-		return
-	}
-	b.counters.setAside.Add(1)
-	b.ready.set(why)
-	if err := e.replace(why); err != nil {
-		e.log.Error("the embedded NATS server does not start again, trying on", "error", err)
-		b.tasks.Go(b.restartServer)
-		return
-	}
-	b.ready.lookAgain()
-}
-
-// restartServer tries until there is a server again.
-func (b *Bus) restartServer() {
-	e := b.embedded
-	for pause(b.ctx, b.config.tuning.watch) {
-		e.mu.Lock()
-		done := e.ended || e.server != nil
-		if !done {
-			err := e.start()
-			if damage, ok := errors.AsType[*damageError](err); ok {
-				err = e.replace(damage)
-			}
-			done = err == nil
-		}
-		e.mu.Unlock()
-		if done {
-			b.ready.lookAgain()
-			return
-		}
-	}
-}
-
-// serverLog gives the server's own words to slog; what it calls fatal ends nothing here.
-type serverLog struct {
-	log  *slog.Logger
-	mu   sync.Mutex
-	died string
-}
-
-func (l *serverLog) say(level slog.Level, format string, v []any) string {
-	text := strings.TrimSpace(fmt.Sprintf(format, v...))
-	l.log.Log(context.Background(), level, text)
-	return text
-}
-
-// fatal is what the server died of. JetStream that does not start means its store.
-func (l *serverLog) fatal() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	switch why, jetStream := strings.CutPrefix(l.died, "Can't start JetStream: "); {
-	case jetStream:
-		return &damageError{why}
-	case l.died != "":
-		return errors.New(why)
-	}
-	return nil
-}
-
-func (l *serverLog) Fatalf(format string, v ...any) {
-	text := l.say(slog.LevelError, format, v)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.died = text
-}
-
-func (l *serverLog) Noticef(format string, v ...any) { l.say(slog.LevelDebug, format, v) }
-func (l *serverLog) Warnf(format string, v ...any)   { l.say(slog.LevelWarn, format, v) }
-func (l *serverLog) Errorf(format string, v ...any)  { l.say(slog.LevelError, format, v) }
-func (l *serverLog) Debugf(format string, v ...any)  { l.say(slog.LevelDebug, format, v) }
-func (l *serverLog) Tracef(format string, v ...any)  { l.say(slog.LevelDebug, format, v) }

@@ -166,7 +166,8 @@ func TestListenerHasTheSameUsers(t *testing.T) {
 	got := make(chan event.Event, 1)
 	background(t, b.Marks, func(_ context.Context, e event.Event) error { got <- e; return nil })
 	dial := func(options ...nats.Option) (*nats.Conn, error) {
-		return nats.Connect("tls://"+b.embedded.server.Addr().String(), append(options, nats.RootCAs(s.dir+"/ca.crt"))...)
+		return nats.Connect("tls://"+b.embedded.server.Addr().String(), append(options, nats.RootCAs(s.dir+"/ca.crt"),
+			nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))...)
 	}
 	for _, options := range [][]nats.Option{{}, {nats.UserInfo("ann", "guess")}, {nats.UserInfo(internalUser, "")}} {
 		_, err := dial(options...)

@@ -63,24 +63,23 @@ type reading struct {
 	since   time.Time
 	follow  bool
 	fn      func(jetstream.Msg) error
-	last    uint64 // the sequence of the last message that fn had
-	refused error  // what fn said
+	last    uint64    // the sequence of the last message that fn had
+	created time.Time // the stream's: another one counts from the beginning
+	refused error     // what fn said
 }
 
 // run reads until something ends it, and goes on where the last run ended.
 func (r *reading) run(ctx context.Context) error {
-	js := r.bus.rotator.js
+	js, store := r.bus.rotator.js, r.bus.store.context()
+	s, err := js.Stream(ctx, r.stream)
+	if err != nil {
+		return err
+	}
+	if created := s.CachedInfo().Created; !created.Equal(r.created) {
+		r.created, r.last = created, 0
+	}
 	config := jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverAllPolicy, InactiveThreshold: time.Minute, MaxResetAttempts: 1,
-	}
-	if r.last > 0 {
-		s, err := js.Stream(ctx, r.stream)
-		if err != nil {
-			return err
-		}
-		if s.CachedInfo().State.LastSeq < r.last {
-			r.last = 0 // another stream has taken its place
-		}
 	}
 	switch {
 	case r.last > 0:
@@ -100,6 +99,7 @@ func (r *reading) run(ctx context.Context) error {
 		return err
 	}
 	defer context.AfterFunc(ctx, messages.Stop)()
+	defer context.AfterFunc(store, messages.Stop)()
 	defer messages.Stop()
 	for {
 		msg, err := messages.Next(jetstream.NextContext(ctx))

@@ -1,0 +1,198 @@
+package bus
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"regexp"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
+	"github.com/rotate-certs/rotate-certs/watcher/bus/event/eventtest"
+)
+
+// serve serves a bus's events and gives a client's GET.
+func serve(t *testing.T, b *Bus) func(ctx context.Context, pathAndQuery string) *http.Response {
+	t.Helper()
+	s := httptest.NewServer(b.Handler())
+	t.Cleanup(s.Close)
+	return func(ctx context.Context, pathAndQuery string) *http.Response {
+		t.Helper()
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+pathAndQuery, nil)
+		require.NoError(t, err)
+		response, err := http.DefaultClient.Do(r)
+		require.NoError(t, err)
+		t.Cleanup(func() { response.Body.Close() })
+		return response
+	}
+}
+
+func body(t *testing.T, r *http.Response) string {
+	t.Helper()
+	out, err := io.ReadAll(r.Body)
+	require.NoError(t, err)
+	return string(out)
+}
+
+func TestEventsAreServedALineEach(t *testing.T) {
+	b := openReady(t, testConfig(t))
+	get := serve(t, b)
+	empty := get(t.Context(), "/events")
+	require.Equal(t, http.StatusOK, empty.StatusCode)
+	require.Equal(t, "application/x-ndjson", empty.Header.Get("Content-Type"))
+	require.Empty(t, body(t, empty))
+
+	for _, data := range eventtest.All() {
+		require.NoError(t, b.Publish(data))
+		flushed(t, b)
+	}
+	response := get(t.Context(), "/events?since=1h&follow=false")
+	var got []event.Data
+	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
+		var e event.Event
+		require.NoError(t, json.Unmarshal(lines.Bytes(), &e))
+		got = append(got, e.Data)
+	}
+	require.Equal(t, eventtest.All(), got)
+
+	future := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
+	require.Empty(t, body(t, get(t.Context(), "/events?since="+future)))
+	past := time.Now().Add(-time.Hour).Format("2006-01-02T15:04:05") + "+00:00" // "+" not escaped
+	require.NotEmpty(t, body(t, get(t.Context(), "/events?since="+past)))
+}
+
+func TestFollowersHearAtOnceAndEndWithTheirClient(t *testing.T) {
+	b := openReady(t, testConfig(t))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	response := serve(t, b)(ctx, "/events?follow=true")
+	lines := make(chan string)
+	go func() {
+		defer close(lines)
+		for s := bufio.NewScanner(response.Body); s.Scan(); {
+			lines <- s.Text()
+		}
+	}()
+	for _, name := range []string{"auto-1", "auto-2"} {
+		require.NoError(t, b.Publish(request(name)))
+		require.Contains(t, receive(t, lines), `"subject":"`+name+`"`)
+	}
+	require.Equal(t, 1, b.Stats().Followers)
+	cancel()
+	require.Eventually(t, func() bool { return b.Stats().Followers == 0 }, soon, tick)
+}
+
+func TestFollowerOutlivesTheServerAndItsStore(t *testing.T) {
+	c := testConfig(t)
+	b := openReady(t, c)
+	got := make(chan string, 10)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- b.Replay(ctx, time.Time{}, true, func(e event.Event) error { got <- e.Subject; return nil })
+	}()
+	require.NoError(t, b.Publish(request("before")))
+	require.Equal(t, "before", receive(t, got))
+	require.NoError(t, os.RemoveAll(c.StoreDir+"/"+storeName))
+	require.Eventually(t, func() bool { return b.Stats().SetAside == 1 && b.Ready() == nil }, soon, tick)
+	require.NoError(t, b.Publish(request("after")))
+	require.Equal(t, "after", receive(t, got))
+	cancel()
+	require.ErrorIs(t, receive(t, ended), context.Canceled)
+}
+
+func TestReplayEndsWithItsReader(t *testing.T) {
+	b := openReady(t, testConfig(t))
+	require.NoError(t, b.Publish(request("auto-1")))
+	enough := errors.New("enough")
+	err := b.Replay(t.Context(), time.Time{}, true, func(event.Event) error { return enough })
+	require.Equal(t, enough, err)
+}
+
+func TestClosingEndsFollowers(t *testing.T) {
+	b := openReady(t, testConfig(t))
+	ended := make(chan error, 1)
+	go func() {
+		ended <- b.Replay(context.Background(), time.Time{}, true, func(event.Event) error { return nil })
+	}()
+	b.Close()
+	require.Error(t, receive(t, ended))
+}
+
+func TestQuietFollowersAreKeptAlive(t *testing.T) {
+	b := openReady(t, testConfig(t, func(c *Config) { c.tuning.keepAlive = time.Millisecond }))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	first := make([]byte, 1)
+	_, err := serve(t, b)(ctx, "/events?follow=true").Body.Read(first)
+	require.NoError(t, err)
+	require.Equal(t, "\n", string(first))
+}
+
+func TestEventsRefuses(t *testing.T) {
+	b := openReady(t, testConfig(t, func(c *Config) { c.tuning.followers = 1 }))
+	get := serve(t, b)
+	for query, want := range map[string]string{
+		"since=yesterday":                        `since="yesterday" is neither a duration nor a time` + "\nhint: since=2h",
+		"since=-2h":                              "is neither a duration nor a time",
+		"follow=perhaps":                         `follow="perhaps" is neither true nor false` + "\nhint: follow=true",
+		"since=" + url.QueryEscape("2030-05-17"): "is neither a duration nor a time",
+	} {
+		response := get(t.Context(), "/events?"+query)
+		require.Equal(t, http.StatusBadRequest, response.StatusCode, query)
+		require.Contains(t, body(t, response), want)
+	}
+	require.Equal(t, http.StatusBadRequest, get(t.Context(), "/events/dead-letters?since=x").StatusCode)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	get(ctx, "/events?follow=1")
+	response := get(t.Context(), "/events")
+	require.Equal(t, http.StatusTooManyRequests, response.StatusCode)
+	require.NotEmpty(t, response.Header.Get("Retry-After"))
+	require.Contains(t, body(t, response), "already 1 readers of events")
+
+	recorder := httptest.NewRecorder()
+	b.Handler().ServeHTTP(recorder, httptest.NewRequest(http.MethodPost, "/events", nil))
+	require.Equal(t, http.StatusMethodNotAllowed, recorder.Code)
+}
+
+func TestEventsOfANATSThatIsAway(t *testing.T) {
+	b := openTest(t, testConfig(t, func(c *Config) { c.URLs, c.StoreDir = []string{"nats://127.0.0.1:1"}, "" }))
+	recorder := httptest.NewRecorder()
+	b.Handler().ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/events", nil))
+	require.Equal(t, http.StatusServiceUnavailable, recorder.Code)
+	require.Contains(t, recorder.Body.String(), "events cannot be read now: NATS as reporter")
+}
+
+func TestDeadLettersAreServed(t *testing.T) {
+	b := openReady(t, testConfig(t))
+	require.NoError(t, b.Publish(request("auto-1")))
+	background(t, b.Requests, func(context.Context, event.Event) error { return ErrPoison })
+	require.Eventually(t, func() bool { return b.Stats().DeadLetters == 1 }, soon, tick)
+	var d DeadLetter
+	require.NoError(t, json.Unmarshal([]byte(body(t, serve(t, b)(t.Context(), "/events/dead-letters?since=1h"))), &d))
+	require.Equal(t, ConsumerRotator, d.Consumer)
+	require.Contains(t, d.Message, "auto-1")
+}
+
+// TestDocumentedUsersFileIsOne reads the example that the document gives.
+func TestDocumentedUsersFileIsOne(t *testing.T) {
+	text, err := os.ReadFile(document)
+	require.NoError(t, err)
+	block := regexp.MustCompile("(?s)```\n(# ROLE .*?)```").FindStringSubmatch(string(text))
+	require.NotNil(t, block)
+	users, keys, err := parseUsers(block[1], "prod")
+	require.NoError(t, err)
+	require.Len(t, users, 1)
+	require.Len(t, keys, 1)
+}
