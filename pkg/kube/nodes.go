@@ -24,6 +24,7 @@ type Node struct {
 	NotReadyWhy   string    // the Ready condition's reason
 	OS            string    // "linux"
 	Arch          string    // "amd64"
+	Labels        map[string]string
 	Addresses     []corev1.NodeAddress
 	Unschedulable bool
 	Virtual       bool   // a virtual kubelet: there is no machine
@@ -192,6 +193,7 @@ func DescribeNode(n *corev1.Node) Node {
 		Arch:          n.Status.NodeInfo.Architecture,
 		Addresses:     n.Status.Addresses,
 		Unschedulable: n.Spec.Unschedulable,
+		Labels:        n.Labels,
 	}
 	// A node that never reported has its labels at least.
 	if out.OS == "" {

@@ -25,12 +25,15 @@ func (w Window) Open(now time.Time) (bool, time.Time) {
 }
 
 // Coming returns the next times at which the window opens, beginning with the one that
-// is open now.
+// is open now, as the window's zone has them.
 func (w Window) Coming(now time.Time, n int) []time.Time {
 	var out []time.Time
 	for t := now.Add(-w.Duration); len(out) < n; {
 		if t = w.Schedule.Next(t); t.IsZero() {
 			break
+		}
+		if w.Zone != nil {
+			t = t.In(w.Zone)
 		}
 		out = append(out, t)
 	}

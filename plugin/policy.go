@@ -1,0 +1,230 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
+	"github.com/rotate-certs/rotate-certs/pkg/policyfile"
+	"github.com/rotate-certs/rotate-certs/pkg/prepare"
+)
+
+func (a *app) policyCommand(flags *connectionFlags) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "policy",
+		Short: "Say what a policy file of the watcher means",
+		Args:  noArguments,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.Long = cmd.Short + "."
+	plain(cmd)
+	cmd.AddCommand(a.policyCheckCommand(flags))
+	return cmd
+}
+
+// policyCheckOptions are the flags of policy check, and what Complete makes of them.
+type policyCheckOptions struct {
+	*app
+	*connectionFlags
+
+	offline bool
+	at      string
+	output  string
+
+	file   *policyfile.File
+	policy renewal.Policy
+	when   time.Time
+	format format
+	conn   connection
+}
+
+func (a *app) policyCheckCommand(flags *connectionFlags) *cobra.Command {
+	o := &policyCheckOptions{app: a, connectionFlags: flags}
+	cmd := &cobra.Command{
+		Use:   checkName + " FILE",
+		Short: "Say what a policy file means, and what would rotate when under it",
+		Long: `Say in words what a policy file of the watcher means, when its windows open next, and for
+every certificate of the cluster when it would be rotated by itself. Looks through
+short-lived pods that only read; nothing is changed, and no watcher need be installed.
+
+Exit codes: 0 everything is rotated in time; 1 something ends before it is rotated, or is
+due and is not rotated by itself; 2 the file is wrong, or nothing could be looked at.`,
+		Example: `  # What does it mean for this cluster?
+  kubectl rotate-certs policy check policy.yaml
+
+  # What does the file say? No cluster is asked
+  kubectl rotate-certs policy check policy.yaml --offline
+
+  # And the one in force
+  kubectl get configmap -n rotate-certs rotate-certs-policy -o jsonpath='{.data.policy\.yaml}' | kubectl rotate-certs policy check -`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return fmt.Errorf("name one policy file, or - for standard input\nsee: %s policy check --help", displayName)
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.Complete(args[0]); err != nil {
+				return err
+			}
+			return o.Run(cmd.Context())
+		},
+	}
+	plain(cmd)
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.BoolVar(&o.offline, "offline", false, "Only say what the file means; no cluster is asked")
+	f.StringVar(&o.at, "now", "", "Judge as if it were this time, such as 2027-03-01T00:00:00Z")
+	f.StringVarP(&o.output, "output", "o", "", "Output format: json, yaml, wide")
+	o.addPodFlags(f)
+	complete(cmd, "output", cobra.FixedCompletions([]string{string(formatJSON), string(formatYAML), string(formatWide)}, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+// Complete reads the file and parses the words into typed values.
+func (o *policyCheckOptions) Complete(name string) error {
+	var err error
+	if o.format, err = parseFormat(o.output); err != nil || o.format == formatName {
+		return fmt.Errorf("unknown output format %q\nformats: json, yaml, wide", o.output)
+	}
+	o.when = o.now()
+	if o.at != "" {
+		if o.when, err = time.Parse(time.RFC3339, o.at); err != nil {
+			return fmt.Errorf("--now %q: want a time with its zone, such as 2027-03-01T00:00:00Z", o.at)
+		}
+	}
+	text, err := readPolicy(name, o.In)
+	if err != nil {
+		return err
+	}
+	if o.file, err = policyfile.Parse(text); err == nil {
+		o.policy, err = o.file.Policy()
+	}
+	if err != nil {
+		return fmt.Errorf("policy file %q: %w", name, err)
+	}
+	if o.offline {
+		return nil
+	}
+	o.conn, err = o.connection()
+	return err
+}
+
+// maxPolicy is more than any policy needs; a larger file is something else.
+const maxPolicy = 1 << 20
+
+func readPolicy(name string, in io.Reader) ([]byte, error) {
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, fmt.Errorf("read policy file: %w", err)
+		}
+		defer func() { _ = f.Close() }()
+		in = f
+	}
+	text, err := io.ReadAll(io.LimitReader(in, maxPolicy+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("read policy file %q: %w", name, err)
+	case len(text) > maxPolicy:
+		return nil, fmt.Errorf("read policy file %q: it is larger than 1 MiB, so it is no policy", name)
+	}
+	return text, nil
+}
+
+// Run says what the file means, and what it does to the cluster.
+func (o *policyCheckOptions) Run(ctx context.Context) error {
+	report := explainPolicy(o.file, &o.policy, o.when)
+	if !o.offline {
+		if err := o.foresee(ctx, &report); err != nil {
+			return err
+		}
+	}
+	if err := printPolicy(o.Out, o.format, report); err != nil {
+		return err
+	}
+	if o.offline {
+		return nil
+	}
+	note(o.ErrOut, policyVerdict(report)...)
+	if slices.ContainsFunc(report.Items, func(p v1alpha1.PolicyProspect) bool { return p.TooLate }) {
+		return errAttention
+	}
+	return nil
+}
+
+// foresee scans the cluster and adds what would happen to it.
+func (o *policyCheckOptions) foresee(ctx context.Context, report *v1alpha1.PolicyReport) error {
+	c, err := o.dial(o.conn)
+	if err != nil {
+		return err
+	}
+	if err := c.api.Permitted(ctx, kube.UseCheck); err != nil {
+		return err
+	}
+	all, err := c.api.Nodes(ctx)
+	if err != nil {
+		return err
+	}
+	chosen, err := prepare.Choose(all, nil, o.now())
+	if err != nil {
+		return err
+	}
+	nodes, missing, err := c.Scanner.Scan(ctx, chosen.Names)
+	if err != nil {
+		return err
+	}
+	missing = append(chosen.Excluded, missing...)
+	if err := prepare.NoneScanned(nodes, missing); err != nil {
+		return err
+	}
+	// Where the cluster does not say how long its certificates live, they live as long as
+	// by default; that is no reason to say nothing.
+	o.policy.Lifetime, _ = c.api.DefaultValidity(ctx)
+	for i := range nodes {
+		n := renewalNode(&nodes[i], all)
+		for _, p := range renewal.Outlook(o.when, &o.policy, &n) {
+			report.Items = append(report.Items, prospect(p, o.when))
+		}
+		for _, x := range nodes[i].NotInspected {
+			missing = append(missing, plan.Exclusion{Node: nodes[i].Name, NotInspected: x})
+		}
+	}
+	sortProspects(report.Items)
+	report.NotInspected = notInspected(nodes, missing, listOptions{whole: true, managed: chosen.Managed})
+	return nil
+}
+
+// renewalNode is what a scan and the API know of a node, as the decisions want it.
+func renewalNode(n *inventory.Node, all []kube.Node) renewal.Node {
+	out := renewal.Node{Name: n.Name}
+	for _, known := range all {
+		if known.Name == n.Name {
+			out.Labels, out.ControlPlane = known.Labels, known.ControlPlane
+		}
+	}
+	for _, c := range n.Certificates {
+		out.Certificates = append(out.Certificates, renewal.Certificate{
+			Service: c.Service, Name: c.Name, Path: c.Store.Cert, User: c.Store.User, Subject: c.Subject, Issuer: c.Facts.Issuer,
+			Serial: c.SerialNumber, Fingerprint: c.FingerprintSHA256, NotBefore: c.NotBefore, NotAfter: c.NotAfter, SelfManaged: c.SelfManaged,
+		})
+	}
+	for _, a := range n.Authorities {
+		out.Authorities = append(out.Authorities, renewal.Authority{
+			Name: a.Name, Subject: a.Subject, Path: strings.Join(a.Paths, ", "), Serial: a.SerialNumber, Fingerprint: a.FingerprintSHA256,
+			NotBefore: a.NotBefore, NotAfter: a.NotAfter, HasKey: a.KeyOn != "",
+		})
+	}
+	return out
+}

@@ -1,0 +1,151 @@
+package plugin
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
+)
+
+var policyColumns = []column{
+	{name: "Node"}, {name: "Service"}, {name: "Certificate"}, {name: "Expires"}, {name: "Rule"}, {name: "Due"}, {name: "Rotates"},
+	{"SHA256", true}, {"Path", true},
+}
+
+// printPolicy prints a policy's meaning in any format.
+func printPolicy(w io.Writer, f format, r v1alpha1.PolicyReport) error {
+	if f == formatJSON || f == formatYAML {
+		return printDocument(w, f, r)
+	}
+	if len(r.Rules) > 1 {
+		fmt.Fprintln(w, "The first rule that fits a certificate counts.")
+	}
+	for _, rule := range r.Rules {
+		fmt.Fprintln(w, clean(rule.Name))
+		printStatements(w, rule.Statements)
+		for _, window := range rule.Windows {
+			printWindow(w, window)
+		}
+	}
+	fmt.Fprintln(w, "whatever the rule")
+	printStatements(w, r.General)
+	if len(r.Items) > 0 {
+		rows := make([][]string, 0, len(r.Items))
+		for _, p := range r.Items {
+			rows = append(rows, []string{p.Node, string(p.Service), p.Name, moment(p.NotAfter), p.Rule, dueWord(p, r), rotatesWord(p, r), p.FingerprintSHA256, p.Path})
+		}
+		fmt.Fprintln(w)
+		if err := printTable(w, f, policyColumns, rows); err != nil {
+			return err
+		}
+	}
+	printNotInspected(w, r.NotInspected)
+	return nil
+}
+
+func printStatements(w io.Writer, statements []v1alpha1.PolicyStatement) {
+	for _, s := range statements {
+		fmt.Fprintf(w, "  %-11s  %s\n", s.About, clean(s.Text))
+	}
+}
+
+// printWindow tells a window's times twice: as everything here, and as its people live.
+func printWindow(w io.Writer, window v1alpha1.PolicyWindow) {
+	state := "opens"
+	if window.Open {
+		state = "open since"
+	}
+	times := make([]string, 0, len(window.Next))
+	for i, t := range window.Next {
+		text := moment(t)
+		if local := t.Format("15:04 MST"); window.TimeZone != "UTC" {
+			text += " (" + local + ")"
+		}
+		if i == 1 && window.Open {
+			text = "again " + text
+		}
+		times = append(times, text)
+	}
+	fmt.Fprintf(w, "  %-11s  %q for %s, %s: %s %s\n", "window", clean(window.Schedule), window.Duration, window.TimeZone, state, strings.Join(times, ", "))
+}
+
+func dueWord(p v1alpha1.PolicyProspect, r v1alpha1.PolicyReport) string {
+	if !p.Due.After(r.Time) {
+		return "now"
+	}
+	return date(p.Due)
+}
+
+func rotatesWord(p v1alpha1.PolicyProspect, r v1alpha1.PolicyReport) string {
+	text := "never"
+	switch {
+	case p.Starts == nil:
+	case !p.Starts.After(r.Time):
+		text = "now"
+	default:
+		text = moment(*p.Starts)
+	}
+	if p.TooLate {
+		text += ", TOO LATE"
+	}
+	switch renewal.Reason(p.Reason) {
+	case "":
+		return text
+	case renewal.ReasonWindow:
+		return text + " (window)"
+	case renewal.ReasonFreeze:
+		return text + " (freeze)"
+	case renewal.ReasonNotifyOnly:
+		return text + " (only tells)"
+	case renewal.ReasonCANearEnd:
+		return text + " (its CA ends)"
+	case renewal.ReasonNoGain:
+		return text + " (validity too short)"
+	case renewal.ReasonNotControlPlane:
+		return text + " (not a control-plane node)"
+	}
+	return text + " (" + p.Reason + ")"
+}
+
+// policyVerdict says what to do about what is too late, or what comes first.
+func policyVerdict(r v1alpha1.PolicyReport) []string {
+	var out []string
+	seen := map[string]bool{}
+	late, first := 0, (*v1alpha1.PolicyProspect)(nil)
+	for i := range r.Items {
+		p := &r.Items[i]
+		if p.Starts != nil && !p.TooLate && first == nil {
+			first = p
+		}
+		if !p.TooLate {
+			continue
+		}
+		late++
+		why := p.Message
+		if why == "" {
+			why = map[string]string{
+				string(renewal.ReasonWindow): "it ends before its next window",
+				string(renewal.ReasonFreeze): "it ends before the freeze does",
+			}[p.Reason]
+		}
+		if why == "" {
+			why = "it has ended, or ends too soon"
+		}
+		if line := fmt.Sprintf("%s of %s: %s", p.Name, p.Node, why); len(out) < maxHints && !seen[line] {
+			seen[line] = true
+			out = append(out, line)
+		}
+	}
+	switch {
+	case late > 0:
+		return append(out, fmt.Sprintf("%d of %s would not be rotated in time by this policy. By hand: %s --service NAME --node NODE",
+			late, count(len(r.Items), "certificate"), displayName))
+	case first == nil:
+		return []string{"nothing rotates by itself under this policy, and nothing is due."}
+	case !first.Starts.After(r.Time):
+		return []string{fmt.Sprintf("all of %s would be rotated in time; the first now.", count(len(r.Items), "certificate"))}
+	}
+	return []string{fmt.Sprintf("all of %s would be rotated in time; the first in %s.", count(len(r.Items), "certificate"), remainder(first.Starts.Sub(r.Time)))}
+}

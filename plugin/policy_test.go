@@ -1,0 +1,129 @@
+package plugin
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/policyfile"
+)
+
+const policyHeader = "apiVersion: rotate-certs.io/v1alpha1\nkind: RotationPolicy\n"
+
+// inWindows is a policy with most of what there is.
+const inWindows = policyHeader + `
+defaults:
+  windows:
+  - {schedule: "0 2 * * 6", duration: 4h, timeZone: Europe/Berlin}
+  - {schedule: "0 11 * * *", duration: 2h}
+rules:
+- name: etcd by hand
+  match: {services: [etcd], issuers: [etcd-ca]}
+  mode: notify-only
+- name: test workers
+  match: {nodeSelector: {matchLabels: {env: test}}}
+  validity: 90d
+  windows: []
+  restart: {renewal: always}
+freeze: {enabled: true, until: 2026-12-01T00:00:00Z, reason: release week}
+`
+
+func policyAt(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "policy.yaml")
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	return path
+}
+
+func TestPolicyCheckOffline(t *testing.T) {
+	f := newFake()
+	code, stdout, stderr := f.run(t, "policy", "check", "--offline", policyAt(t, inWindows))
+	assert.Zero(t, code, stderr)
+	golden(t, "policy-offline.txt", stdout)
+	assert.Empty(t, f.log, "no cluster is asked")
+	assert.Empty(t, stderr)
+
+	code, stdout, _ = f.run(t, "policy", "check", "--offline", policyAt(t, policyfile.DefaultText))
+	assert.Zero(t, code)
+	golden(t, "policy-default.txt", stdout)
+}
+
+// sixNodes have something for every answer that a policy can give.
+func sixNodes() *fake {
+	cp1, cp2, w1, w2 := controlPlane("cp1"), controlPlane("cp2"), worker("w1"), worker("w2")
+	cp1.Certificates[0] = leaf(certs.Etcd, "etcd-peer", "etcd-ca", 20*day)
+	cp2.Certificates[1] = leaf(certs.KubeAPIServer, "apiserver", "kubernetes", 20*day)
+	w1.Certificates[0] = kubelet("w1", 3*day)
+	f := newFake(cp1, cp2, w1, w2)
+	f.nodes[3].Labels = map[string]string{"env": "test"}
+	return f
+}
+
+func TestPolicyCheck(t *testing.T) {
+	f := sixNodes()
+	code, stdout, stderr := f.run(t, "policy", "check", policyAt(t, inWindows))
+	assert.Equal(t, 1, code, "the kubelet's ends during the freeze, and etcd's is due and nobody's")
+	golden(t, "policy.txt", stdout+"--\n"+stderr)
+	assert.True(t, f.did("permissions for check"))
+	assert.True(t, f.did("scan cp1,cp2,w1,w2"))
+
+	_, stdout, _ = f.run(t, "policy", "check", "-o", "yaml", policyAt(t, policyHeader))
+	golden(t, "policy.yaml", stdout)
+}
+
+func TestPolicyCheckExitCodes(t *testing.T) {
+	due := worker("w1")
+	due.Certificates[0] = kubelet("w1", 20*day)
+	ending := worker("w1")
+	ending.Certificates[0] = kubelet("w1", 20*day)
+	ending.Authorities[0] = authority("kubernetes", 20*day, "")
+	for _, tt := range []struct {
+		name, policy string
+		cluster      *fake
+		args         []string
+		code         int
+		says         string
+	}{
+		{"in time", policyHeader, newFake(worker("w1")), nil, 0, "all of 1 certificate would be rotated in time; the first in 310d."},
+		{"now", policyHeader, newFake(due), nil, 0, "the first now."},
+		{"at another time", policyHeader, newFake(worker("w1")), []string{"--now", noon.Add(320 * day).Format(time.RFC3339)}, 0, "the first now."},
+		{"notify only, nothing due", policyHeader + "defaults: {mode: notify-only}\n", newFake(worker("w1")), nil, 0, "nothing rotates by itself under this policy, and nothing is due."},
+		{"notify only, and due", policyHeader + "defaults: {mode: notify-only}\n", newFake(due), nil, 1, `kubelet-client of w1: rule "defaults" only notifies`},
+		{"before its window", policyHeader + "defaults: {windows: [{schedule: \"0 0 1 3 *\", duration: 1h}], override: {never: true}}\n", newFake(due), nil, 1,
+			"kubelet-client of w1: it ends before its next window"},
+		{"its CA ends", policyHeader, newFake(ending), nil, 1, `kubelet-client of w1: its CA "kubernetes" ends 2026-12-14T12:00:00Z, and a successor with it: renew the CA`},
+		{"a wrong file", "kind: x\n", newFake(due), nil, 2, "policy: 2 errors"},
+		{"a wrong time", policyHeader, newFake(due), []string{"--now", "tomorrow"}, 2, `--now "tomorrow": want a time with its zone`},
+		{"nothing could be looked at", policyHeader, func() *fake {
+			f := newFake(due)
+			f.missing = append(f.missing, exclusion("w1", "NotReady"))
+			return f
+		}(), nil, 2, "NotReady"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			args := append([]string{"policy", "check", policyAt(t, tt.policy)}, tt.args...)
+			code, stdout, stderr := tt.cluster.run(t, args...)
+			assert.Equal(t, tt.code, code, stdout)
+			assert.Contains(t, stderr, tt.says)
+		})
+	}
+}
+
+func TestPolicyFromStandardInput(t *testing.T) {
+	code, stdout, stderr := newFake().interrupted(t, nil, strings.NewReader(policyHeader), "policy", "check", "--offline", "-")
+	assert.Zero(t, code, stderr)
+	assert.Contains(t, stdout, "every certificate")
+}
+
+func exclusion(node, reason string) plan.Exclusion {
+	x := plan.Exclusion{Node: node}
+	x.Reason = reason
+	return x
+}
