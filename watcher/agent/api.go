@@ -21,7 +21,8 @@ import (
 // Manager is the agent's name as an owner of fields.
 const Manager = "rotate-certs-agent"
 
-// What the API server knows of a token that is bound to a pod, from Kubernetes 1.32 on.
+// What the API server knows of a token that is bound to a pod: by default from
+// Kubernetes 1.30 on, always from 1.32 on.
 const (
 	nodeNameClaim = "authentication.kubernetes.io/node-name"
 	nodeUIDClaim  = "authentication.kubernetes.io/node-uid"
@@ -94,7 +95,7 @@ func (a *API) Write(ctx context.Context, report *v1alpha1.NodeCertificateReport)
 	err = a.client.Patch(types.ApplyPatchType).Resource("nodecertificatereports").Name(report.Name).
 		Param("fieldManager", Manager).Param("force", "true").Body(body).Do(ctx).Error()
 	if err != nil && a.node == "" && apierrors.IsForbidden(err) {
-		return fmt.Errorf("write report of node %q: %w\nhint: the API server does not say whose token this is; it does from Kubernetes 1.32 on, see docs/security.md", report.Name, err)
+		return fmt.Errorf("write report of node %q: %w\nhint: the API server does not say whose token this is; it always does from Kubernetes 1.32 on, see docs/security.md", report.Name, err)
 	}
 	if err != nil {
 		return fmt.Errorf("write report of node %q: %w", report.Name, err)
