@@ -40,7 +40,9 @@ func TestDocumentedExample(t *testing.T) {
 // TestDocumentedDefaults: the table says what the code does.
 func TestDocumentedDefaults(t *testing.T) {
 	p := renewal.Default()
-	near := func(n renewal.Near) string { return fmt.Sprintf("%s or %g%%", certs.FormatDuration(n.Duration), n.Fraction*100) }
+	near := func(n renewal.Near) string {
+		return fmt.Sprintf("%s or %g%%", certs.FormatDuration(n.Duration), n.Fraction*100)
+	}
 	windows := "any time"
 	if len(p.Default.Windows) > 0 {
 		windows = "some"

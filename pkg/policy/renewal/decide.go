@@ -217,7 +217,7 @@ func (f Freeze) text() string {
 func (d *decider) failed(ref Ref, threshold time.Duration, compromised bool) (Reason, string, time.Time) {
 	t, retry := d.record.trouble(ref, compromised), d.Policy.Retry
 	switch {
-	case t.failures == 0:
+	case t.name == "" && t.last.IsZero():
 		return "", "", time.Time{}
 	case t.needsPerson:
 		return ReasonStopped, "rotation " + quoted(t.name) + " needs a person; delete it once its nodes are in order", time.Time{}

@@ -34,7 +34,8 @@ func (s set) services() []certs.Service {
 type share struct {
 	node         string
 	controlPlane bool
-	apart        bool
+	blamed       bool // it has failed before, and goes apart from what has not
+	apart        bool // it is not known on which node it failed
 	restart      plan.RestartPolicy
 	validity     time.Duration
 	services     set // to rotate
@@ -64,8 +65,8 @@ func (d *decider) gather(due, soon []Item) (Rotation, []Item) {
 	return rotation, left
 }
 
-// shares sorts items by node and by how they are rotated: what is due in front, and of
-// that what ends first.
+// shares sorts items by node and by how they are rotated: what is due in front, then what
+// has not failed before, then what ends first.
 func (d *decider) shares(items []Item, compromised bool) []*share {
 	type kind struct {
 		node     string
@@ -84,7 +85,8 @@ func (d *decider) shares(items []Item, compromised bool) []*share {
 		}
 		s.services |= bit(item.Service)
 		s.due = s.due || !item.Soon
-		s.apart = s.apart || d.record.trouble(item.Ref, compromised).apart
+		before := d.record.trouble(item.Ref, compromised)
+		s.blamed, s.apart = s.blamed || before.failures > 0, s.apart || before.apart
 		s.earliest = earlier(s.earliest, item.NotAfter)
 		s.items = append(s.items, item)
 	}
@@ -92,13 +94,21 @@ func (d *decider) shares(items []Item, compromised bool) []*share {
 		s.forbidden = d.forbidden(s, compromised)
 	}
 	slices.SortFunc(out, func(a, b *share) int {
-		if a.due != b.due {
-			return map[bool]int{true: -1, false: 1}[a.due]
-		}
-		return cmp.Or(a.earliest.Compare(b.earliest), strings.Compare(a.node, b.node), strings.Compare(string(a.restart), string(b.restart)),
+		return cmp.Or(first(a.due, b.due), first(!a.blamed, !b.blamed), a.earliest.Compare(b.earliest), strings.Compare(a.node, b.node), strings.Compare(string(a.restart), string(b.restart)),
 			cmp.Compare(a.validity, b.validity))
 	})
 	return out
+}
+
+// first orders what something is true of before what it is not.
+func first(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return -1
+	}
+	return 1
 }
 
 func restart(r *Rule, compromised bool) plan.RestartPolicy {
@@ -137,20 +147,21 @@ func (d *decider) forbidden(s *share, compromised bool) set {
 
 // compatible chooses the first share and all that can go with it, up to so many nodes.
 func (d *decider) compatible(shares []*share, limit int) []*share {
-	first := shares[0]
+	head := shares[0]
 	if limit <= 0 || limit > MaxNodes {
 		limit = MaxNodes
 	}
-	services, forbidden, fingerprints := first.services, first.forbidden, len(first.items)
-	chosen := []*share{first}
+	services, forbidden, fingerprints := head.services, head.forbidden, len(head.items)
+	chosen := []*share{head}
 	for _, s := range shares[1:] {
 		switch {
 		case len(chosen) == limit:
 			return chosen
-		case s.restart != first.restart, s.validity != first.validity:
+		case s.restart != head.restart, s.validity != head.validity:
 		case (services|s.services)&(forbidden|s.forbidden) != 0:
 		case fingerprints+len(s.items) > MaxFingerprints:
-		case (first.apart || s.apart) && s.controlPlane != first.controlPlane:
+		case s.blamed != head.blamed:
+		case (head.apart || s.apart) && s.controlPlane != head.controlPlane:
 		default:
 			services, forbidden, fingerprints = services|s.services, forbidden|s.forbidden, fingerprints+len(s.items)
 			chosen = append(chosen, s)

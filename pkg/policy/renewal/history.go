@@ -31,7 +31,7 @@ type Past struct {
 	Automatic    bool // the watcher asked for it
 	Compromised  bool // it trusts no old key
 	// FailedNodes are those that it failed on, where that is known. What is on other
-	// nodes is not blamed, and goes again at once.
+	// nodes is not blamed.
 	FailedNodes []string
 }
 
@@ -71,14 +71,14 @@ func (r record) attempts(fingerprint string) int {
 
 // trouble is what was tried for one certificate in vain.
 type trouble struct {
-	failures    int
-	last        time.Time // the end of the last one
-	name        string    // of the last one
+	failures    int       // that it is blamed for
+	last        time.Time // the end of the last attempt, whoever is to blame
+	name        string    // of that one
 	needsPerson bool
 	apart       bool // nothing tells which node failed: control plane and workers go apart
 }
 
-// trouble sums up the failures that a certificate is blamed for. One that is still there
+// trouble sums up the attempts that left a certificate in place. One that is still there
 // although its rotation succeeded is blamed as well: else it would be rotated for ever.
 func (r record) trouble(ref Ref, compromised bool) trouble {
 	var t trouble
@@ -86,15 +86,15 @@ func (r record) trouble(ref Ref, compromised bool) trouble {
 		if p.State == Active || compromised && !p.Compromised {
 			continue
 		}
+		if end := p.ended(); !end.Before(t.last) {
+			t.last, t.name = end, p.Name
+		}
 		if len(p.FailedNodes) > 0 && !slices.Contains(p.FailedNodes, ref.Node) {
 			continue
 		}
 		t.failures++
 		t.apart = t.apart || len(p.FailedNodes) == 0
 		t.needsPerson = t.needsPerson || p.State == NeedsPerson
-		if end := p.ended(); !end.Before(t.last) {
-			t.last, t.name = end, p.Name
-		}
 	}
 	return t
 }
@@ -102,11 +102,13 @@ func (r record) trouble(ref Ref, compromised bool) trouble {
 // leastPause is how long there is between two attempts at the least.
 const leastPause = 30 * time.Second
 
-// pause is how long after its last failure something is tried again. It shrinks with what
-// it is for: a certificate that lives for an hour cannot wait for one.
+// pause is how long after the last attempt something is tried again: what is not to blame
+// for a failure waits as after a first one, since what failed on one node may fail on the
+// next. It shrinks with what it is for: a certificate that lives for an hour cannot wait
+// for one.
 func (r Retry) pause(failures int, threshold time.Duration) time.Duration {
 	d := r.Initial
-	for range min(failures, 62) - 1 {
+	for range min(max(failures, 1), 62) - 1 {
 		if d *= 2; d >= r.Max || d <= 0 {
 			d = r.Max
 			break
