@@ -48,6 +48,7 @@ func (a *app) connect(c connection) (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	real.TellOfWaits(func(node, what string) { a.say(node + ": " + what) })
 	return &cluster{Cluster: real.Cluster, api: real.API, journals: real.Scanner, who: c.identity}, nil
 }
 

@@ -124,7 +124,7 @@ func (r *run) start(ctx context.Context, s plan.Step) (*worker, error) {
 	if err != nil {
 		return nil, r.stopped(s.Node+": its pod did not start; nothing was changed there", err)
 	}
-	return &worker{step: s, session: session, token: r.lock.Token()}, nil
+	return &worker{step: s, session: session, token: r.lock.Token(), timeout: r.Timeout}, nil
 }
 
 // hold makes a worker the one at hand for its node. What an earlier session with the

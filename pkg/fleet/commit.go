@@ -66,7 +66,7 @@ func (r *run) sign(ctx context.Context, w *worker) (journal.Record, error) {
 			signing.Go(func() error { return r.issue(signed, w, *rec.CSR) })
 		}
 		return nil
-	})
+	}, r.lostSight(w))
 	// Where a signature failed, that is the cause of everything else.
 	if signErr := signing.Wait(); signErr != nil {
 		err = signErr
@@ -97,11 +97,13 @@ func (r *run) commit(ctx context.Context, node string) error {
 	answer, err := w.carryOut(ctx, r.order(plan.OrderCommit, w), func(rec journal.Record) error {
 		r.sayRecord(rec)
 		return nil
-	})
+	}, r.lostSight(w))
+	if err != nil {
+		if answer, err = r.lookAgain(ctx, w, err); err != nil {
+			return r.inDoubt(node, err)
+		}
+	}
 	switch {
-	case err != nil:
-		return r.failed(node, v1alpha1.Failed, node+": it is not known how its part ended", err.Error(),
-			"run the same command again: it looks at the node, undoes what is half done, and continues")
 	case answer.Kind == journal.RolledBack:
 		return r.failed(node, v1alpha1.RolledBack, node+": "+w.cause(), answer.Message, answer.Hint)
 	case answer.Kind == journal.Broken:
@@ -169,7 +171,7 @@ func (r *run) finish(ctx context.Context) error {
 	var g errgroup.Group
 	for _, w := range r.workers {
 		g.Go(func() error {
-			_, err := w.carryOut(ctx, r.order(plan.OrderFinish, w), func(journal.Record) error { return nil })
+			_, err := w.carryOut(ctx, r.order(plan.OrderFinish, w), func(journal.Record) error { return nil }, nil)
 			return err
 		})
 	}

@@ -31,16 +31,20 @@ type cluster struct {
 
 type node struct {
 	*cluster
-	inventory inventory.Node
-	records   []journal.Record
-	breaks    int          // connections of Follow that break after one record each
-	commit    journal.Kind // how a commit ends; "" = Committed
-	stage     journal.Kind
-	stageOnce journal.Kind // how the first staging ends
-	sick      string       // API server message
-	csr       *journal.Record
-	issued    chan plan.Order
-	onCommit  func() // what else happens meanwhile
+	inventory  inventory.Node
+	records    []journal.Record
+	breaks     int          // connections of Follow that break after one record each
+	commit     journal.Kind // how a commit ends; "" = Committed
+	stage      journal.Kind
+	stageOnce  journal.Kind // how the first staging ends
+	sick       string       // API server message
+	csr        *journal.Record
+	issued     chan plan.Order
+	onCommit   func()          // what else happens meanwhile
+	vanishes   bool            // the process ends in the middle of a commit
+	deaf, gone bool            // no order to commit reaches it; it has vanished
+	away       bool            // it cannot be looked at any more
+	lost       *journal.Record // its commit's last record; nothing connects from then on
 }
 
 func newCluster(controlPlanes, workers int) *cluster {
@@ -104,8 +108,13 @@ func (c *cluster) asCluster() fleet.Cluster {
 }
 
 // Scan implements fleet.Scanner.
-func (c *cluster) Scan(context.Context, []string) ([]inventory.Node, []plan.Exclusion, error) {
+func (c *cluster) Scan(_ context.Context, nodes []string) ([]inventory.Node, []plan.Exclusion, error) {
 	c.note("scan")
+	for _, name := range nodes {
+		if c.nodes[name].away {
+			return nil, []plan.Exclusion{{Node: name, NotInspected: inventory.NotInspected{Reason: "NotReady"}}}, nil
+		}
+	}
 	return c.inventories(), nil, nil
 }
 
@@ -222,11 +231,21 @@ func (n *node) commitNow(o plan.Order) {
 	n.atOnce++
 	n.maxSeen = max(n.maxSeen, n.atOnce)
 	n.Unlock()
-	n.record(journal.Committing, o.Token, nil)
+	if !n.deaf {
+		n.record(journal.Committing, o.Token, nil)
+	}
 	if n.onCommit != nil {
 		n.Lock()
 		n.onCommit()
 		n.Unlock()
+	}
+	if n.lost != nil {
+		n.record(n.lost.Kind, o.Token, func(r *journal.Record) { r.WithinSeconds = n.lost.WithinSeconds })
+		return
+	}
+	if n.vanishes {
+		n.gone = true
+		return
 	}
 	end := or(n.commit, journal.Committed)
 	if end == journal.RolledBack || end == journal.Broken {
@@ -250,6 +269,11 @@ func (n *node) commitNow(o plan.Order) {
 func (n *node) Follow(_ context.Context, after int64, fn func(journal.Record) error) error {
 	n.Lock()
 	records := append([]journal.Record(nil), n.records...)
+	if n.lost != nil && len(records) > 0 && records[len(records)-1].Kind == n.lost.Kind && after >= int64(len(records)) {
+		n.Unlock()
+		return errors.New("dial tcp: i/o timeout")
+	}
+	vanished := n.gone
 	breaking := n.breaks > 0
 	if breaking {
 		n.breaks--
@@ -265,6 +289,9 @@ func (n *node) Follow(_ context.Context, after int64, fn func(journal.Record) er
 		if breaking {
 			return errors.New("connection reset by peer")
 		}
+	}
+	if vanished {
+		return nil
 	}
 	return errors.New("nothing more yet")
 }

@@ -37,7 +37,9 @@ type Nodes interface {
 	DryRun(ctx context.Context, rotation string, steps []plan.Step) error
 	Open(ctx context.Context, rotation string, step plan.Step) (Session, error)
 	// Close removes the pods of a rotation and waits until they are gone; with
-	// rotation "" those of every rotation. It returns how many there were.
+	// rotation "" those of every rotation. It returns how many there were. It does not
+	// wait for a node that reports nothing any more: where that is one of the control
+	// plane, it is an error.
 	Close(ctx context.Context, rotation string) (int, error)
 }
 
@@ -116,6 +118,7 @@ const (
 	PhaseUndone   Phase = "undone"
 	PhaseFailed   Phase = "failed"
 	PhaseForced   Phase = "forced" // on in spite of a finding
+	PhaseEnding   Phase = "ending" // nothing more is done on any node
 )
 
 // Options are what a rotation needs besides its plan.

@@ -4,14 +4,28 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/journal"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// reconnectEvery is the pause between attempts to reach a node whose connection broke.
-const reconnectEvery = 250 * time.Millisecond
+const (
+	// reconnectEvery is the pause between attempts to reach a node whose connection broke.
+	reconnectEvery = 250 * time.Millisecond
+	// deliverTimeout is how long to try to deliver an order.
+	deliverTimeout = 2 * time.Minute
+	// quiet is how long a node may take from one record to the next, besides the time
+	// that a component may take to become healthy: it makes keys, backs up, writes.
+	quiet = 2 * time.Minute
+	// quietSigning is the same where somebody else must sign: as long as the node waits.
+	quietSigning = 11 * time.Minute
+	// quietMargin is added where the node says itself how long it may take.
+	quietMargin = 30 * time.Second
+	// outOfReach is how long a connection may be gone before a person is told.
+	outOfReach = 15 * time.Second
+)
 
 // worker is one node at work: its step, the session into its pod, and what its
 // journal has told so far.
@@ -19,20 +33,57 @@ type worker struct {
 	step    plan.Step
 	session Session
 	token   int64
-	last    int64 // highest Seq seen
+	timeout time.Duration // for a component to become healthy
+	last    int64         // highest Seq seen
 	records []journal.Record
 }
 
 // errAnswered ends a Follow once the order has its answer.
 var errAnswered = errors.New("answered")
 
+// patience is how long the record after this one may take.
+func (w *worker) patience(r journal.Record) time.Duration {
+	switch {
+	case r.WithinSeconds > 0 && r.WithinSeconds < stepTimeout.Seconds():
+		return time.Duration(r.WithinSeconds*float64(time.Second)) + quietMargin
+	case r.Kind == journal.CSRPosted, r.Kind == journal.CSRNeeded:
+		return quietSigning
+	}
+	return w.timeout + quiet
+}
+
+// quietError means that a node has told nothing for longer than it may take.
+type quietError struct {
+	since time.Duration
+	last  journal.Record
+}
+
+func (e *quietError) Error() string {
+	what := "its order was delivered"
+	if e.last.Kind != "" {
+		what = strings.TrimSpace(fmt.Sprintf("it told of %s %s", e.last.Kind, e.last.Service))
+	}
+	return fmt.Sprintf("nothing was heard of it for %s, since %s", e.since, what)
+}
+
 // carryOut delivers an order and follows the node's journal until it is answered,
 // through any number of broken connections. Each record of this lock's token is given
-// to see, in order; an error of see ends the wait. ctx bounds the whole.
-func (w *worker) carryOut(ctx context.Context, o plan.Order, see func(journal.Record) error) (journal.Record, error) {
-	if err := w.session.Order(ctx, o); err != nil {
+// to see, in order; an error of see ends the wait. lost is told when the node has been
+// out of reach for a while, and for how long it is waited for; it may be nil. The wait
+// ends with ctx, or when nothing was heard for longer than the node may take.
+func (w *worker) carryOut(ctx context.Context, o plan.Order, see func(journal.Record) error, lost func(why error, atMost time.Duration)) (journal.Record, error) {
+	delivering, delivered := context.WithTimeout(ctx, deliverTimeout)
+	defer delivered()
+	if err := w.session.Order(delivering, o); err != nil {
 		return journal.Record{}, fmt.Errorf("deliver order %q to node %q: %w", o.Kind, w.step.Node, err)
 	}
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	within := w.patience(journal.Record{})
+	until := time.Now().Add(within)
+	var heard journal.Record
+	silence := time.AfterFunc(within, func() { giveUp(&quietError{since: within, last: heard}) })
+	defer silence.Stop()
 	var answer journal.Record
 	observe := func(r journal.Record) error {
 		if r.Seq <= w.last {
@@ -45,6 +96,11 @@ func (w *worker) carryOut(ctx context.Context, o plan.Order, see func(journal.Re
 			return nil
 		}
 		w.records = append(w.records, r)
+		if silence.Stop() { // else it has just been given up
+			heard, within = r, w.patience(r)
+			until = time.Now().Add(within)
+			silence.Reset(within)
+		}
 		if err := see(r); err != nil {
 			return &seeError{err}
 		}
@@ -54,7 +110,10 @@ func (w *worker) carryOut(ctx context.Context, o plan.Order, see func(journal.Re
 		}
 		return nil
 	}
+	var broke time.Time // since when nothing connects
+	told := false
 	for {
+		before, began := w.last, time.Now()
 		err := w.session.Follow(ctx, w.last, observe)
 		var refused *seeError
 		switch {
@@ -65,9 +124,18 @@ func (w *worker) carryOut(ctx context.Context, o plan.Order, see func(journal.Re
 		case err == nil:
 			return journal.Record{}, fmt.Errorf("node %q: its process ended without an answer to order %q", w.step.Node, o.Kind)
 		}
+		switch {
+		case w.last > before, time.Since(began) > 2*outOfReach:
+			broke, told = time.Time{}, false
+		case broke.IsZero():
+			broke = time.Now()
+		case !told && lost != nil && time.Since(broke) > outOfReach:
+			told = true
+			lost(err, time.Until(until))
+		}
 		select {
 		case <-ctx.Done():
-			return journal.Record{}, fmt.Errorf("follow node %q: %w (last connection: %w)", w.step.Node, ctx.Err(), err)
+			return journal.Record{}, fmt.Errorf("follow node %q: %w (last connection: %w)", w.step.Node, context.Cause(ctx), err)
 		case <-time.After(reconnectEvery):
 		}
 	}

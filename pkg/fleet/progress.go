@@ -23,6 +23,8 @@ func (r *run) sayRecord(rec journal.Record) {
 		p.Text = fmt.Sprintf("%s is healthy again", rec.Service)
 	case journal.Proven:
 		p.Text = "proven: " + rec.Evidence.Detail
+	case journal.Waiting:
+		p.Done, p.Text = true, rec.Message
 	case journal.RollingBack:
 		p.Phase, p.Done, p.Text = PhaseUndoing, true, rec.Message+"; putting the old certificates back"
 	case journal.RolledBack:

@@ -19,6 +19,14 @@ import (
 // that we talk through may be away for part of it.
 const stepTimeout = 20 * time.Minute
 
+const (
+	// closeTimeout and closeFailed are how long node pods may take to go in the end.
+	closeTimeout = time.Minute
+	closeFailed  = 10 * time.Second
+	// releaseTimeout bounds giving the lock back; it runs out by itself.
+	releaseTimeout = 15 * time.Second
+)
+
 // defaultTimeout is how long a component may take to become healthy.
 const defaultTimeout = time.Minute
 
@@ -105,18 +113,36 @@ func (r *run) locked(ctx context.Context, f func() error) error {
 	r.lock = lock
 	defer func() {
 		// Also after an interrupt: a lock or a privileged pod must not outlive us.
-		background, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
-		defer cancel()
+		background := context.WithoutCancel(ctx)
 		r.dropAhead()
 		r.release(background)()
-		if _, closeErr := r.cluster.Nodes.Close(background, r.ID); closeErr != nil {
-			r.note("pods of this rotation could not be removed (%v); the next run removes them", closeErr)
+		r.say(Progress{Phase: PhaseEnding, Text: "removing the node pods"})
+		closing, closed := context.WithTimeout(background, r.closePatience())
+		defer closed()
+		if _, closeErr := r.cluster.Nodes.Close(closing, r.ID); closeErr != nil {
+			r.note("pods of this rotation were told to end, and could not be seen to (%v); the next run looks after them", closeErr)
 		}
-		if releaseErr := lock.Release(background); releaseErr != nil {
+		releasing, released := context.WithTimeout(background, releaseTimeout)
+		defer released()
+		if releaseErr := lock.Release(releasing); releaseErr != nil {
 			r.note("the lock could not be released (%v); it runs out by itself within a minute", releaseErr)
 		}
 	}()
 	return f()
+}
+
+// closePatience is how long the node pods may take to go: longer than it takes a kubelet
+// that reports; shorter where a node has failed, for its kubelet may have no API server
+// to report to, and there is something to tell.
+func (r *run) closePatience() time.Duration {
+	r.Lock()
+	defer r.Unlock()
+	for _, o := range r.outcomes {
+		if o.result == v1alpha1.Failed {
+			return closeFailed
+		}
+	}
+	return closeTimeout
 }
 
 // removeOrphans ends the pods that a killed run left behind. They finish or undo what

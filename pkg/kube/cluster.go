@@ -38,6 +38,8 @@ type Cluster struct {
 	fleet.Cluster
 	API     *APIServer
 	Scanner *Scanner
+
+	nodes *Nodes
 }
 
 // Connect puts a cluster together; nothing is asked of it yet. holder names this
@@ -49,9 +51,10 @@ func Connect(config *rest.Config, pods PodOptions, holder string, waiting func(*
 		return nil, fmt.Errorf("use the kubeconfig: %w", err)
 	}
 	scanner := &Scanner{Client: client, Config: config, Pods: pods}
+	nodes := &Nodes{Client: client, Config: config, Pods: pods}
 	return &Cluster{
 		Cluster: fleet.Cluster{
-			Nodes:    &Nodes{Client: client, Config: config, Pods: pods},
+			Nodes:    nodes,
 			Locker:   &Locker{Client: client, Holder: holder, Waiting: waiting},
 			Signers:  &Signers{Client: client},
 			Observer: &Observer{Client: client},
@@ -59,5 +62,9 @@ func Connect(config *rest.Config, pods PodOptions, holder string, waiting func(*
 		},
 		API:     &APIServer{Client: client, Namespace: pods.namespace()},
 		Scanner: scanner,
+		nodes:   nodes,
 	}, nil
 }
+
+// TellOfWaits has f told when the end of a pod of an earlier run is long in coming.
+func (c *Cluster) TellOfWaits(f func(node, what string)) { c.nodes.Waiting = f }

@@ -30,6 +30,8 @@ type Nodes struct {
 	Client kubernetes.Interface
 	Config *rest.Config
 	Pods   PodOptions
+	// Waiting is told of a pod whose end is long in coming; may be nil.
+	Waiting func(node, what string)
 
 	run     runner // nil: exec
 	mu      sync.Mutex
@@ -203,18 +205,58 @@ func (n *Nodes) end(ctx context.Context, pods []corev1.Pod) error {
 	return nil
 }
 
+const (
+	// goneTimeout bounds the wait for a pod's end: its kubelet kills it after its grace.
+	goneTimeout = rotationGrace + 30*time.Second
+	// sayGone is how long that may take before it is told.
+	sayGone = 3 * time.Second
+)
+
+// gone waits until a deleted pod is gone. What a node does that reports nothing cannot
+// be waited for. On a worker it harms nobody else; but as long as a process may be at
+// work on a node of the control plane, no other may be touched.
 func (n *Nodes) gone(ctx context.Context, p corev1.Pod) error {
+	ctx, cancel := context.WithTimeout(ctx, goneTimeout)
+	defer cancel()
+	began, told := time.Now(), n.Waiting == nil
 	for pause := (backoff{}); ; {
 		there, err := n.Client.CoreV1().Pods(p.Namespace).Get(ctx, p.Name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) || (err == nil && there.UID != p.UID) {
 			return nil
 		}
+		node := n.silent(ctx, p.Spec.NodeName)
+		switch {
+		case node == nil:
+		case !node.ControlPlane:
+			return nil
+		default:
+			return &PodError{Node: p.Spec.NodeName, Pod: p.Namespace + "/" + p.Name, Reason: "Unknown",
+				Message: "the node reports nothing, so it cannot be seen whether the process there still works",
+				Hint: fmt.Sprintf("see to it that its kubelet and its API server run (on %s: journalctl -u kubelet, and the logs below /var/log/pods), or, "+
+					"if the machine is off for good, take it out of the cluster: kubectl delete node %s", p.Spec.NodeName, p.Spec.NodeName)}
+		}
+		if !told && time.Since(began) > sayGone {
+			told = true
+			n.Waiting(p.Spec.NodeName, fmt.Sprintf("the process of an earlier order finishes or undoes what it does; waiting for its end, %s at most", rotationGrace))
+		}
 		if waited := pause.wait(ctx); waited != nil {
 			return &PodError{Node: p.Spec.NodeName, Pod: p.Namespace + "/" + p.Name, Reason: "Terminating", Err: waited,
-				Message: "it was told to end and still works",
-				Hint:    fmt.Sprintf("it finishes or undoes what it does, for %s at most; is the node's kubelet running?", rotationGrace)}
+				Message: "it was told to end, and its end was not reported",
+				Hint:    fmt.Sprintf("it finishes or undoes what it does, for %s at most; is the node's kubelet running, and its API server?", rotationGrace)}
 		}
 	}
+}
+
+// silent returns a node that reports nothing any more; nil: it does, or it cannot be told.
+func (n *Nodes) silent(ctx context.Context, name string) *Node {
+	found, err := n.Client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return nil
+	}
+	if node := DescribeNode(found); !node.Ready {
+		return &node
+	}
+	return nil
 }
 
 // watch returns the one watch over a rotation's pods. It outlives the call that

@@ -188,9 +188,50 @@ func TestCloseWaitsUntilThePodsAreGone(t *testing.T) {
 			return true, nil, nil
 		})
 		began := time.Now()
+		var told []string
+		n.Waiting = func(node, what string) { told = append(told, node+": "+what) }
 		count, err := n.Close(t.Context(), "7f3c2a")
 		require.NoError(t, err)
 		assert.Equal(t, 1, count)
 		assert.GreaterOrEqual(t, time.Since(began), 40*time.Second)
+		assert.Equal(t, []string{"cp1: the process of an earlier order finishes or undoes what it does; waiting for its end, 5m0s at most"}, told)
 	})
+}
+
+// A node that reports nothing reports no end either, so that is not waited for. A
+// control-plane node whose process may still work keeps everything else from beginning.
+func TestWhatANodeDoesThatReportsNothingIsNotWaitedFor(t *testing.T) {
+	for name, tc := range map[string]struct {
+		labels map[string]string
+		ready  corev1.ConditionStatus
+		says   string
+		atMost time.Duration
+	}{
+		"a worker that is away":               {nil, corev1.ConditionUnknown, "", time.Second},
+		"a control-plane node that is away":   {map[string]string{"node-role.kubernetes.io/control-plane": ""}, corev1.ConditionUnknown, "the node reports nothing", time.Second},
+		"a node that reports, but no end":     {nil, corev1.ConditionTrue, "its end was not reported", goneTimeout + time.Second},
+		"a control-plane node that does both": {map[string]string{"node-role.kubernetes.io/control-plane": ""}, corev1.ConditionTrue, "its end was not reported", goneTimeout + time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n, c := openNodes(t, runningStatus)
+				_, err := n.Open(t.Context(), "7f3c2a", step("cp1"))
+				require.NoError(t, err)
+				require.NoError(t, c.Tracker().Add(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "cp1", Labels: tc.labels},
+					Status: corev1.NodeStatus{Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: tc.ready}}}}))
+				c.PrependReactor("delete", "pods", func(ktesting.Action) (bool, runtime.Object, error) { return true, nil, nil })
+				began := time.Now()
+				_, err = n.Close(t.Context(), "")
+				assert.LessOrEqual(t, time.Since(began), tc.atMost)
+				if tc.says == "" {
+					require.NoError(t, err)
+				} else {
+					require.ErrorContains(t, err, tc.says)
+				}
+				if w := n.watches["7f3c2a"]; w != nil {
+					w.stop()
+				}
+			})
+		})
+	}
 }
