@@ -10,7 +10,6 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
-	"os"
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
@@ -136,7 +135,7 @@ func (a *agent) look(ctx context.Context, when *schedule) {
 		return // what was cut short is no truth
 	}
 	now := time.Now()
-	report := Report(node, a.hidden)
+	report := Report(node, func(file string) string { return hidden(a.Root, file) })
 	found := contentOf(report)
 	changed := found != a.last
 	if changed || now.Sub(a.seen) >= Heartbeat {
@@ -149,14 +148,4 @@ func (a *agent) look(ctx context.Context, when *schedule) {
 		when.event(now)
 	}
 	a.Looked(now)
-}
-
-// hidden says whether a host path lies in a top directory that the agent is not shown.
-func (a *agent) hidden(hostPath string) bool {
-	top, err := a.Root.LocalNoFollow(topDirectory(hostPath))
-	if err != nil {
-		return false
-	}
-	_, err = os.Lstat(top)
-	return errors.Is(err, os.ErrNotExist)
 }

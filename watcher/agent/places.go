@@ -24,7 +24,8 @@ func places(root hostfs.Root, node inventory.Node) []string {
 	found := map[string]bool{}
 	note := func(file string) {
 		if filepath.IsAbs(file) && !elsewhere(file) {
-			for _, dir := range onTheWay(root, file) {
+			dirs, _ := onTheWay(root, file)
+			for _, dir := range dirs {
 				found[dir] = true
 			}
 		}
@@ -76,9 +77,8 @@ func elsewhere(file string) bool {
 }
 
 // onTheWay lists the directories that hold a file, or a symlink that leads to it, all
-// without symlinks themselves.
-func onTheWay(root hostfs.Root, file string) []string {
-	var dirs []string
+// without symlinks themselves. Where the way ends early, missing is what is not there.
+func onTheWay(root hostfs.Root, file string) (dirs []string, missing string) {
 	at, rest, links := "/", parts(file), 0
 	for len(rest) > 0 {
 		next := filepath.Join(at, rest[0])
@@ -87,26 +87,38 @@ func onTheWay(root hostfs.Root, file string) []string {
 		info, err := os.Lstat(local)
 		switch {
 		case err != nil: // not there, or not to be seen
-			return append(dirs, at)
+			return append(dirs, at), next
 		case info.Mode()&os.ModeSymlink != 0:
 			dirs = append(dirs, at)
 			target, err := os.Readlink(local)
 			if links++; err != nil || links > maxLinks {
-				return dirs
+				return dirs, ""
 			}
 			rest = append(parts(target), rest...)
 			if filepath.IsAbs(target) {
 				at = "/"
 			}
 			continue
-		case len(rest) == 0:
-			return append(dirs, at)
-		case !info.IsDir():
-			return append(dirs, at)
+		case len(rest) == 0 || !info.IsDir():
+			return append(dirs, at), ""
 		}
 		at = next
 	}
-	return append(dirs, at)
+	return append(dirs, at), ""
+}
+
+// hidden is the host's directory, of those that a host has, which would have to be
+// mounted below root for a file to be seen; empty where all is there that leads to it.
+func hidden(root hostfs.Root, file string) string {
+	if root == "/" || !filepath.IsAbs(file) {
+		return ""
+	}
+	_, missing := onTheWay(root, file)
+	// Of /var parts are mounted.
+	if missing == "" || filepath.Dir(missing) != "/" && filepath.Dir(missing) != "/var" {
+		return ""
+	}
+	return missing
 }
 
 func parts(p string) []string {

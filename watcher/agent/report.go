@@ -34,10 +34,10 @@ var labels = map[string]string{
 	"app.kubernetes.io/managed-by": "rotate-certs",
 }
 
-// Report is what an inventory says, as a report. hidden tells which paths are kept from
-// the agent; nil: none. It depends on nothing but the node: what only the clock changes
+// Report is what an inventory says, as a report. hidden tells which directory the agent
+// would have to be shown to see a file; nil: it sees all. It depends on nothing but the node: what only the clock changes
 // is left to the reader, so that a report is new only when the node is.
-func Report(node inventory.Node, hidden func(hostPath string) bool) *v1alpha1.NodeCertificateReport {
+func Report(node inventory.Node, hidden func(hostPath string) string) *v1alpha1.NodeCertificateReport {
 	r := &v1alpha1.NodeCertificateReport{
 		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "NodeCertificateReport"},
 		ObjectMeta: metav1.ObjectMeta{Name: node.Name, Labels: labels},
@@ -60,13 +60,13 @@ func Report(node inventory.Node, hidden func(hostPath string) bool) *v1alpha1.No
 	}
 	arrange(r)
 	r.Summary.Problems += int32(len(r.NotInspected)) //nolint:gosec // bounded by what a node can hold
-	r.Summary.Certificates = int32(len(r.Certificates))
+	r.Summary.Certificates = int32(len(r.Certificates)) //nolint:gosec // likewise
 	earliest(r)
 	shorten(r)
 	return r
 }
 
-func certificate(c inventory.Certificate, at time.Time, hidden func(string) bool) v1alpha1.ReportedCertificate {
+func certificate(c inventory.Certificate, at time.Time, hidden func(string) string) v1alpha1.ReportedCertificate {
 	out := v1alpha1.ReportedCertificate{
 		Service: c.Service, Name: text(c.Name), Path: path(c.Store.Cert), User: text(c.Store.User),
 		Subject: text(c.Subject), Issuer: text(c.Facts.Issuer), SerialNumber: text(c.SerialNumber),
@@ -112,17 +112,14 @@ func without(reason, remark string) string {
 }
 
 // explain adds what to do where a file is missing only for the agent.
-func explain(reason, file string, hidden func(string) bool) string {
-	if file == "" || hidden == nil || !hidden(file) {
+func explain(reason, file string, hidden func(string) string) string {
+	if file == "" || hidden == nil {
 		return reason
 	}
-	return fmt.Sprintf("%s; the agent is not shown %s: mount it in the DaemonSet", reason, topDirectory(file))
-}
-
-// topDirectory is the first directory of an absolute path: "/opt" of "/opt/k8s/pki".
-func topDirectory(p string) string {
-	first, _, _ := strings.Cut(strings.TrimPrefix(p, "/"), "/")
-	return "/" + first
+	if dir := hidden(file); dir != "" {
+		return fmt.Sprintf("%s; the agent is not shown %s: mount it in the DaemonSet", reason, dir)
+	}
+	return reason
 }
 
 // arrange sorts, since the order in which things are found is chance.

@@ -13,6 +13,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/layout/layouttest"
 )
 
 var noon = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
@@ -109,11 +110,15 @@ func TestReportStaysWithinWhatTheAPITakes(t *testing.T) {
 }
 
 func TestReportSaysWhatTheAgentIsNotShown(t *testing.T) {
-	hidden := func(p string) bool { return strings.HasPrefix(p, "/data/") }
-	c := inventory.Certificate{Service: certs.Etcd, Name: "etcd-peer", Status: certs.Invalid, Reason: `read "/data/pki/peer.crt": no such file or directory`, Store: inventory.Store{Cert: "/data/pki/peer.crt"}}
+	n := layouttest.New(t)
+	n.Write("/var/lib/x", "")
+	n.Link("/etc/kubernetes/pki", "/data/pki")
+	hidden := func(file string) string { return hidden(n.Root, file) }
+	c := inventory.Certificate{Service: certs.Etcd, Name: "etcd-peer", Status: certs.Invalid, Reason: `read "/etc/kubernetes/pki/peer.crt": no such file or directory`, Store: inventory.Store{Cert: "/etc/kubernetes/pki/peer.crt"}}
 	r := Report(inventory.Node{Name: "n", Certificates: []inventory.Certificate{c}, NotInspected: []inventory.NotInspected{{Path: "/etc/x", Reason: "gone"}, {Path: "/data/ca.crt", Reason: "gone"}}}, hidden)
 	const hint = "; the agent is not shown /data: mount it in the DaemonSet"
 	assert.Equal(t, c.Reason+hint, r.Certificates[0].Reason)
 	assert.Equal(t, "gone"+hint, r.NotInspected[0].Reason)
 	assert.Equal(t, "gone", r.NotInspected[1].Reason)
+	assert.Equal(t, "/var/snap", hidden("/var/snap/x"))
 }
