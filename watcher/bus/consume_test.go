@@ -104,12 +104,12 @@ func TestHandlerThatWaitsForTheWorldUsesNoDelivery(t *testing.T) {
 }
 
 func TestSlowHandlerKeepsItsMessage(t *testing.T) {
-	b := openReady(t, testConfig(t, func(c *Config) { c.tuning.ackWait = 90 * time.Millisecond }))
+	b := openReady(t, testConfig(t, func(c *Config) { c.tuning.ackWait = 250 * time.Millisecond }))
 	require.NoError(t, b.Publish(request("slow")))
 	var calls atomic.Int32
 	background(t, b.Requests, func(ctx context.Context, _ event.Event) error {
 		calls.Add(1)
-		pause(ctx, 6*90*time.Millisecond)
+		pause(ctx, 3*250*time.Millisecond)
 		return nil
 	})
 	require.Eventually(t, func() bool { return b.Stats().Handled == 1 }, soon, tick)

@@ -1,10 +1,12 @@
 package bus
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event/eventtest"
@@ -98,4 +100,21 @@ func TestStoreThatCannotBeMadeIsAnError(t *testing.T) {
 	_, err := Open(t.Context(), c)
 	require.ErrorContains(t, err, "start embedded NATS server with store")
 	require.ErrorContains(t, err, "hint: give --store")
+}
+
+// TestStoreThatRefusesWritesIsReplaced: what the server answers then is all that is seen of
+// a disk that fails.
+func TestStoreThatRefusesWritesIsReplaced(t *testing.T) {
+	b := openReady(t, testConfig(t))
+	refusal := fmt.Errorf("nats: %w", &jetstream.APIError{Code: 503, ErrorCode: 10077, Description: "no space left on device"})
+	for times := range 3 {
+		b.storeFailed(refusal, times)
+	}
+	require.Zero(t, b.Stats().SetAside, "once or twice is nothing")
+	b.storeFailed(refusal, 3)
+	require.EqualValues(t, 1, b.Stats().SetAside)
+	waitReady(t, b)
+	require.NoError(t, b.Publish(request("auto-1")))
+	flushed(t, b)
+	require.Len(t, told(t, b), 1)
 }

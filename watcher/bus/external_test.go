@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
+	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
 // site is where an external server lives: its configuration is the document's, with the
@@ -211,4 +213,37 @@ func TestStreamThatIsNotAsItMustBeIsExplained(t *testing.T) {
 	b := openTest(t, s.busConfig())
 	require.Eventually(t, func() bool { return b.Ready() != nil && strings.Contains(b.Ready().Error(), "not as it must be") }, soon, tick)
 	require.ErrorContains(t, b.Ready(), "duplicate window is 1m0s, not 168h0m0s")
+}
+
+// TestRequestOfALargeCluster names every certificate of it, which is more than a server
+// accepts by default.
+func TestRequestOfALargeCluster(t *testing.T) {
+	large := request("auto-large")
+	for i := range 10_000 {
+		large.Nodes = append(large.Nodes, fmt.Sprintf("worker-%d.rack-%d.example.org", i, i%100))
+		large.Fingerprints = append(large.Fingerprints, fmt.Sprintf("%064x", 2*i), fmt.Sprintf("%064x", 2*i+1))
+	}
+	s := newSite(t)
+	s.start()
+	for name, c := range map[string]Config{"embedded": testConfig(t), "documented": s.busConfig()} {
+		t.Run(name, func(t *testing.T) {
+			b := openReady(t, c)
+			require.NoError(t, b.Publish(large))
+			flushed(t, b)
+			require.EqualValues(t, 1, b.Stats().Published)
+			got := make(chan event.Event, 1)
+			background(t, b.Requests, func(_ context.Context, e event.Event) error { got <- e; return nil })
+			require.Equal(t, large, receive(t, got).Data)
+		})
+	}
+	t.Run("default", func(t *testing.T) {
+		small := newSite(t, "max_payload: 8MB", "max_payload: 1MB")
+		small.start()
+		b := openReady(t, small.busConfig())
+		require.NoError(t, b.Publish(large))
+		require.NoError(t, b.Publish(request("small")))
+		flushed(t, b)
+		require.EqualValues(t, 1, b.Stats().Refused)
+		require.EqualValues(t, 1, b.Stats().Published, "what follows is not held up")
+	})
 }

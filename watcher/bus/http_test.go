@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,44 +21,54 @@ import (
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event/eventtest"
 )
 
-// serve serves a bus's events and gives a client's GET.
-func serve(t *testing.T, b *Bus) func(ctx context.Context, pathAndQuery string) *http.Response {
+// answer is a response that has come to its end.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// serve serves a bus's events and gives two clients: one reads all, one reads as it comes.
+func serve(t *testing.T, b *Bus) (get func(string) answer, follow func(context.Context, string) io.Reader) {
 	t.Helper()
 	s := httptest.NewServer(b.Handler())
 	t.Cleanup(s.Close)
-	return func(ctx context.Context, pathAndQuery string) *http.Response {
+	get = func(pathAndQuery string) answer {
+		t.Helper()
+		response, err := http.Get(s.URL + pathAndQuery)
+		require.NoError(t, err)
+		defer response.Body.Close()
+		text, err := io.ReadAll(response.Body)
+		require.NoError(t, err)
+		return answer{response.StatusCode, response.Header, string(text)}
+	}
+	follow = func(ctx context.Context, pathAndQuery string) io.Reader {
 		t.Helper()
 		r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+pathAndQuery, nil)
 		require.NoError(t, err)
 		response, err := http.DefaultClient.Do(r)
 		require.NoError(t, err)
 		t.Cleanup(func() { response.Body.Close() })
-		return response
+		return response.Body
 	}
-}
-
-func body(t *testing.T, r *http.Response) string {
-	t.Helper()
-	out, err := io.ReadAll(r.Body)
-	require.NoError(t, err)
-	return string(out)
+	return get, follow
 }
 
 func TestEventsAreServedALineEach(t *testing.T) {
 	b := openReady(t, testConfig(t))
-	get := serve(t, b)
-	empty := get(t.Context(), "/events")
-	require.Equal(t, http.StatusOK, empty.StatusCode)
-	require.Equal(t, "application/x-ndjson", empty.Header.Get("Content-Type"))
-	require.Empty(t, body(t, empty))
+	get, _ := serve(t, b)
+	empty := get("/events")
+	require.Equal(t, http.StatusOK, empty.status)
+	require.Equal(t, "application/x-ndjson", empty.header.Get("Content-Type"))
+	require.Empty(t, empty.body)
 
 	for _, data := range eventtest.All() {
 		require.NoError(t, b.Publish(data))
 		flushed(t, b)
 	}
-	response := get(t.Context(), "/events?since=1h&follow=false")
+	response := get("/events?since=1h&follow=false")
 	var got []event.Data
-	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
+	for lines := bufio.NewScanner(strings.NewReader(response.body)); lines.Scan(); {
 		var e event.Event
 		require.NoError(t, json.Unmarshal(lines.Bytes(), &e))
 		got = append(got, e.Data)
@@ -65,20 +76,21 @@ func TestEventsAreServedALineEach(t *testing.T) {
 	require.Equal(t, eventtest.All(), got)
 
 	future := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
-	require.Empty(t, body(t, get(t.Context(), "/events?since="+future)))
+	require.Empty(t, get("/events?since="+future).body)
 	past := time.Now().Add(-time.Hour).Format("2006-01-02T15:04:05") + "+00:00" // "+" not escaped
-	require.NotEmpty(t, body(t, get(t.Context(), "/events?since="+past)))
+	require.NotEmpty(t, get("/events?since="+past).body)
 }
 
 func TestFollowersHearAtOnceAndEndWithTheirClient(t *testing.T) {
 	b := openReady(t, testConfig(t))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	response := serve(t, b)(ctx, "/events?follow=true")
+	_, follow := serve(t, b)
+	stream := follow(ctx, "/events?follow=true")
 	lines := make(chan string)
 	go func() {
 		defer close(lines)
-		for s := bufio.NewScanner(response.Body); s.Scan(); {
+		for s := bufio.NewScanner(stream); s.Scan(); {
 			lines <- s.Text()
 		}
 	}()
@@ -133,33 +145,34 @@ func TestQuietFollowersAreKeptAlive(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	first := make([]byte, 1)
-	_, err := serve(t, b)(ctx, "/events?follow=true").Body.Read(first)
+	_, follow := serve(t, b)
+	_, err := follow(ctx, "/events?follow=true").Read(first)
 	require.NoError(t, err)
 	require.Equal(t, "\n", string(first))
 }
 
 func TestEventsRefuses(t *testing.T) {
 	b := openReady(t, testConfig(t, func(c *Config) { c.tuning.followers = 1 }))
-	get := serve(t, b)
+	get, follow := serve(t, b)
 	for query, want := range map[string]string{
 		"since=yesterday":                        `since="yesterday" is neither a duration nor a time` + "\nhint: since=2h",
 		"since=-2h":                              "is neither a duration nor a time",
 		"follow=perhaps":                         `follow="perhaps" is neither true nor false` + "\nhint: follow=true",
 		"since=" + url.QueryEscape("2030-05-17"): "is neither a duration nor a time",
 	} {
-		response := get(t.Context(), "/events?"+query)
-		require.Equal(t, http.StatusBadRequest, response.StatusCode, query)
-		require.Contains(t, body(t, response), want)
+		response := get("/events?" + query)
+		require.Equal(t, http.StatusBadRequest, response.status, query)
+		require.Contains(t, response.body, want)
 	}
-	require.Equal(t, http.StatusBadRequest, get(t.Context(), "/events/dead-letters?since=x").StatusCode)
+	require.Equal(t, http.StatusBadRequest, get("/events/dead-letters?since=x").status)
 
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	get(ctx, "/events?follow=1")
-	response := get(t.Context(), "/events")
-	require.Equal(t, http.StatusTooManyRequests, response.StatusCode)
-	require.NotEmpty(t, response.Header.Get("Retry-After"))
-	require.Contains(t, body(t, response), "already 1 readers of events")
+	follow(ctx, "/events?follow=1")
+	response := get("/events")
+	require.Equal(t, http.StatusTooManyRequests, response.status)
+	require.NotEmpty(t, response.header.Get("Retry-After"))
+	require.Contains(t, response.body, "already 1 readers of events")
 
 	recorder := httptest.NewRecorder()
 	b.Handler().ServeHTTP(recorder, httptest.NewRequest(http.MethodPost, "/events", nil))
@@ -179,8 +192,9 @@ func TestDeadLettersAreServed(t *testing.T) {
 	require.NoError(t, b.Publish(request("auto-1")))
 	background(t, b.Requests, func(context.Context, event.Event) error { return ErrPoison })
 	require.Eventually(t, func() bool { return b.Stats().DeadLetters == 1 }, soon, tick)
+	get, _ := serve(t, b)
 	var d DeadLetter
-	require.NoError(t, json.Unmarshal([]byte(body(t, serve(t, b)(t.Context(), "/events/dead-letters?since=1h"))), &d))
+	require.NoError(t, json.Unmarshal([]byte(get("/events/dead-letters?since=1h").body), &d))
 	require.Equal(t, ConsumerRotator, d.Consumer)
 	require.Contains(t, d.Message, "auto-1")
 }

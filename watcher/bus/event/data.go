@@ -30,28 +30,28 @@ func (c Certificate) identity(time.Time) []string {
 	return []string{c.Node, string(c.Service), c.Name, c.Path, c.FingerprintSHA256}
 }
 
-// CertificateExpiring: a certificate has come within the policy's threshold of its end.
+// CertificateExpiring says: a certificate has come within the policy's threshold of its end.
 type CertificateExpiring struct {
 	Certificate
 	Reason  string `json:"reason,omitempty" schema:"text" doc:"What becomes of it, in a word: the decision's reason."`
 	Message string `json:"message,omitempty" schema:"text" doc:"The same in a sentence."`
 }
 
-// CertificateExpired: a certificate is past its end.
+// CertificateExpired says: a certificate is past its end.
 type CertificateExpired struct {
 	Certificate
 	Reason  string `json:"reason,omitempty" schema:"text" doc:"What becomes of it, in a word: the decision's reason."`
 	Message string `json:"message,omitempty" schema:"text" doc:"The same in a sentence."`
 }
 
-// CertificateRenewed: another certificate lies where one lay before. Whoever renewed it.
+// CertificateRenewed says: another certificate lies where one lay before. Whoever renewed it.
 type CertificateRenewed struct {
 	Certificate
 	OldFingerprintSHA256 string     `json:"oldFingerprintSHA256" schema:"fingerprint" doc:"SHA-256 of the one that it replaced."`
 	OldNotAfter          *time.Time `json:"oldNotAfter,omitempty" schema:"time" doc:"When that one ends."`
 }
 
-// CertificateCompromised: the keys of a service are in wrong hands, or may be. Those who
+// CertificateCompromised says: the keys of a service are in wrong hands, or may be. Those who
 // may publish it start a rotation by it.
 type CertificateCompromised struct {
 	Service     certs.Service `json:"service" schema:"service" doc:"The service that holds the keys."`
@@ -61,7 +61,7 @@ type CertificateCompromised struct {
 	Mark        string        `json:"mark,omitempty" schema:"name" doc:"The CompromisedCertificate that this event is about. The watcher sets it; leave it away."`
 }
 
-// CAExpiring: a certificate authority nears its end, which no renewal of what it signed
+// CAExpiring says: a certificate authority nears its end, which no renewal of what it signed
 // can mend.
 type CAExpiring struct {
 	Name              string    `json:"name" schema:"text" doc:"Its common name."`
@@ -80,7 +80,7 @@ const (
 	ReasonCompromised = "Compromised"
 )
 
-// RotationRequested: a rotation is due. It has all that the CertificateRotation of that
+// RotationRequested says: a rotation is due. It has all that the CertificateRotation of that
 // name is made of.
 type RotationRequested struct {
 	Name            string          `json:"name" schema:"objectname" doc:"The CertificateRotation's name: the same scope, old certificates and attempt give the same."`
@@ -107,7 +107,7 @@ func (r Rotation) place() string               { return "" }
 func (r Rotation) subject() string             { return r.Name }
 func (r Rotation) identity(time.Time) []string { return []string{r.Name, r.RotationID} }
 
-// RotationStarted: a rotation has begun.
+// RotationStarted says: a rotation has begun.
 type RotationStarted struct {
 	Rotation
 	Services []certs.Service `json:"services" schema:"services" doc:"What it rotates."`
@@ -116,7 +116,7 @@ type RotationStarted struct {
 	Message  string          `json:"message,omitempty" schema:"text" doc:"The same in a sentence."`
 }
 
-// RotationNodeProven: a node serves its new certificates, and its components are healthy.
+// RotationNodeProven says: a node serves its new certificates, and its components are healthy.
 type RotationNodeProven struct {
 	Rotation
 	Node    string `json:"node" schema:"name" doc:"The node."`
@@ -140,29 +140,48 @@ type Outcome struct {
 	Message string `json:"message,omitempty" schema:"text" doc:"How things stand, in a sentence."`
 }
 
-// RotationSucceeded: done and proven on every node, or nothing was left to do.
+// RotationSucceeded says: done and proven on every node, or nothing was left to do.
 type RotationSucceeded struct{ Outcome }
 
-// RotationRolledBack: stopped; the node that failed is as it was before.
+// RotationRolledBack says: stopped; the node that failed is as it was before.
 type RotationRolledBack struct{ Outcome }
 
-// RotationFailed: stopped before anything was changed on the node that failed, or, with
+// RotationFailed says: stopped before anything was changed on the node that failed, or, with
 // the result NeedsPerson, a node is neither provably old nor new.
 type RotationFailed struct{ Outcome }
 
-// The types of data.
+// Type is [TypeCertificateExpiring].
+func (CertificateExpiring) Type() Type { return TypeCertificateExpiring }
 
-func (CertificateExpiring) Type() Type    { return TypeCertificateExpiring }
-func (CertificateExpired) Type() Type     { return TypeCertificateExpired }
-func (CertificateRenewed) Type() Type     { return TypeCertificateRenewed }
+// Type is [TypeCertificateExpired].
+func (CertificateExpired) Type() Type { return TypeCertificateExpired }
+
+// Type is [TypeCertificateRenewed].
+func (CertificateRenewed) Type() Type { return TypeCertificateRenewed }
+
+// Type is [TypeCertificateCompromised].
 func (CertificateCompromised) Type() Type { return TypeCertificateCompromised }
-func (CAExpiring) Type() Type             { return TypeCAExpiring }
-func (RotationRequested) Type() Type      { return TypeRotationRequested }
-func (RotationStarted) Type() Type        { return TypeRotationStarted }
-func (RotationNodeProven) Type() Type     { return TypeRotationNodeProven }
-func (RotationSucceeded) Type() Type      { return TypeRotationSucceeded }
-func (RotationRolledBack) Type() Type     { return TypeRotationRolledBack }
-func (RotationFailed) Type() Type         { return TypeRotationFailed }
+
+// Type is [TypeCAExpiring].
+func (CAExpiring) Type() Type { return TypeCAExpiring }
+
+// Type is [TypeRotationRequested].
+func (RotationRequested) Type() Type { return TypeRotationRequested }
+
+// Type is [TypeRotationStarted].
+func (RotationStarted) Type() Type { return TypeRotationStarted }
+
+// Type is [TypeRotationNodeProven].
+func (RotationNodeProven) Type() Type { return TypeRotationNodeProven }
+
+// Type is [TypeRotationSucceeded].
+func (RotationSucceeded) Type() Type { return TypeRotationSucceeded }
+
+// Type is [TypeRotationRolledBack].
+func (RotationRolledBack) Type() Type { return TypeRotationRolledBack }
+
+// Type is [TypeRotationFailed].
+func (RotationFailed) Type() Type { return TypeRotationFailed }
 
 func (c CertificateCompromised) place() string {
 	if len(c.Nodes) == 1 {
