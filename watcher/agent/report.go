@@ -59,7 +59,7 @@ func Report(node inventory.Node, hidden func(hostPath string) string) *v1alpha1.
 			Service: n.Service, Path: path(n.Path), Reason: text(explain(n.Reason, n.Path, hidden))})
 	}
 	arrange(r)
-	r.Summary.Problems += int32(len(r.NotInspected)) //nolint:gosec // bounded by what a node can hold
+	r.Summary.Problems += int32(len(r.NotInspected))    //nolint:gosec // bounded by what a node can hold
 	r.Summary.Certificates = int32(len(r.Certificates)) //nolint:gosec // likewise
 	earliest(r)
 	shorten(r)
