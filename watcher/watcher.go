@@ -22,6 +22,7 @@ import (
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -52,9 +53,6 @@ type Options struct {
 	Engine controller.Engine
 }
 
-// leaseName is the Lease by which watchers elect their leader.
-const leaseName = "rotate-certs-watcher"
-
 // orderlyEnd is how long the node at work may take to finish or undo its part when the
 // watcher is told to end. It must fit into the pod's grace.
 const orderlyEnd = 4 * time.Minute
@@ -67,6 +65,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	logr := logr.FromSlogHandler(o.Log.Handler())
 	klog.SetLogger(logr)
+	ctrllog.SetLogger(logr)
 	mgr, err := newManager(o, logr)
 	if err != nil {
 		return err
@@ -110,12 +109,17 @@ func newManager(o Options, log logr.Logger) (manager.Manager, error) {
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		return nil, err
 	}
+	election, err := newElection(o)
+	if err != nil {
+		return nil, err
+	}
 	end, shared := orderlyEnd, true
 	mgr, err := manager.New(o.Config, manager.Options{
 		Scheme: scheme, Logger: log,
 		Metrics: metricsserver.Options{BindAddress: "0"}, HealthProbeBindAddress: "0",
-		LeaderElection: o.LeaderElection, LeaderElectionID: leaseName, LeaderElectionNamespace: o.Pods.Namespace,
-		LeaderElectionReleaseOnCancel: true, GracefulShutdownTimeout: &end,
+		LeaderElection: o.LeaderElection, LeaderElectionResourceLockInterface: election.lock, LeaderElectionReleaseOnCancel: true,
+		LeaseDuration: &election.lease, RenewDeadline: &election.renew, RetryPeriod: &election.retry,
+		GracefulShutdownTimeout: &end,
 		// What is read here is copied before it is changed, and there may be ten thousand reports.
 		Cache: cache.Options{DefaultTransform: controller.Compact, DefaultUnsafeDisableDeepCopy: &shared},
 	})

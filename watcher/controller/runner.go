@@ -112,7 +112,17 @@ func (r *Runner) next(ctx context.Context) time.Duration {
 		r.accept(ctx, &open[0], "this watcher only notifies; run it by hand: kubectl rotate-certs "+words(open[0].Spec))
 		return idle
 	}
-	return r.run(ctx, open[0].DeepCopy())
+	// The cache may lag behind what this very runner wrote: one that has ended must not
+	// run again because of that.
+	var latest v1alpha1.CertificateRotation
+	if err := r.Reader.Get(ctx, keyOf(&open[0]), &latest); err != nil || Ended(&latest) {
+		if ignoreNotFound(err) != nil {
+			r.Log.Error("read rotation", "rotation", open[0].Name, "error", err)
+			return retryAfter
+		}
+		return settle
+	}
+	return r.run(ctx, &latest)
 }
 
 // byUrgency puts what was begun first, then what is compromised, then the older one.
