@@ -12,7 +12,7 @@ import (
 
 const (
 	firstPause = 500 * time.Millisecond
-	longPause  = time.Minute
+	longPause  = 30 * time.Second
 	// writeLimit bounds one try.
 	writeLimit = 15 * time.Second
 )
@@ -78,11 +78,13 @@ func (m *mailbox) deliver(ctx context.Context, to Reports, log *slog.Logger) {
 		if ctx.Err() != nil {
 			return
 		}
-		log.Warn("report not written, trying again", "node", report.Name, "error", err, "in", pause)
+		wait := pause/2 + rand.N(pause) //nolint:gosec // spreads nodes, hides nothing
+		log.Warn("report not written, trying again", "node", report.Name, "error", err, "in", wait.Round(time.Millisecond).String())
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(pause/2 + rand.N(pause)): //nolint:gosec // spreads nodes, hides nothing
+		case <-m.wake: // what has just changed here may be why the API server is back
+		case <-time.After(wait):
 		}
 		pause = min(2*pause, longPause)
 	}
