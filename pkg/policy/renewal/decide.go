@@ -41,9 +41,9 @@ type Input struct {
 	Node    func(name string) (Node, bool)
 	Marks   []Mark
 	History []Past
-	// Requested are renewals that were asked for before and whose objects do not exist
-	// yet. While they are still due they are asked for again as they were: what becomes
-	// due in between waits, so that no two objects are made for one certificate.
+	// Requested are rotations that were asked for before and whose objects do not exist
+	// yet. While all of it is still due, or compromised, each is asked for again as it was,
+	// so that no two objects are made for one certificate.
 	Requested []Rotation
 }
 

@@ -1,6 +1,7 @@
 package renewal_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -267,4 +268,54 @@ func TestNotices(t *testing.T) {
 		ids[notice.ID()] = true
 	}
 	assert.Len(t, ids, 4, "a CA is told of once for all nodes")
+}
+
+// TestTheClockAlone: each moment at which something is told or becomes due is named.
+func TestTheClockAlone(t *testing.T) {
+	p := renewal.Default()
+	n := controlPlane("cp1", etcd(over))
+	n.Authorities = []renewal.Authority{authority("etcd-ca", 370*day)}
+	var moments []time.Duration
+	for now := noon; ; {
+		a := renewal.Assess(now, &p, &n)
+		if a.Next.IsZero() {
+			break
+		}
+		now = a.Next
+		moments = append(moments, now.Sub(noon))
+	}
+	assert.Equal(t, []time.Duration{
+		5 * day,                   // the CA is to be told of
+		over - 33*day,             // may come along
+		over - due,                // due, and told of
+		over, 370*day - time.Hour, // expired; and a renewal is worth nothing any more
+	}, moments)
+}
+
+// BenchmarkAssess judges a node with 20 certificates, of which none is due.
+func BenchmarkAssess(b *testing.B) {
+	p := renewal.Default()
+	var in []renewal.Certificate
+	for range 20 {
+		in = append(in, serving(over))
+	}
+	n := worker("w1", in...)
+	for b.Loop() {
+		renewal.Assess(noon, &p, &n)
+	}
+}
+
+// BenchmarkDecide decides about 10,000 nodes that are due on the same day.
+func BenchmarkDecide(b *testing.B) {
+	p := renewal.Default()
+	nodes := map[string]renewal.Node{}
+	in := renewal.Input{Now: noon, Policy: &p, Node: func(name string) (renewal.Node, bool) { n, ok := nodes[name]; return n, ok }}
+	for i := range 10000 {
+		n := worker(fmt.Sprintf("w%05d", i), serving(due), client(over))
+		nodes[n.Name] = n
+		in.Assessments = append(in.Assessments, renewal.Assess(noon, &p, &n))
+	}
+	for b.Loop() {
+		renewal.Decide(in)
+	}
 }

@@ -89,7 +89,7 @@ func (d *decider) compromises() []Rotation {
 			}
 		}
 	}
-	var out []Rotation
+	out, items := d.askedBefore(items)
 	for shares := d.shares(items, true); len(shares) > 0; {
 		chosen := d.compatible(shares, MaxNodes)
 		r := d.rotation(chosen, true)
@@ -102,6 +102,31 @@ func (d *decider) compromises() []Rotation {
 		shares = slices.DeleteFunc(shares, func(s *share) bool { return slices.Contains(chosen, s) })
 	}
 	return out
+}
+
+// askedBefore returns what was asked for and is still to be replaced, as it was asked for,
+// and the items that it leaves.
+func (d *decider) askedBefore(items []Item) (out []Rotation, left []Item) {
+	open := map[key]bool{}
+	for _, item := range items {
+		open[item.key()] = true
+	}
+	for _, r := range d.Requested {
+		if !r.Compromised || slices.ContainsFunc(d.History, func(p Past) bool { return p.Name == r.Name }) ||
+			slices.ContainsFunc(r.Certificates, func(ref Ref) bool { return !open[ref.key()] }) {
+			continue
+		}
+		for _, ref := range r.Certificates {
+			open[ref.key()] = false
+		}
+		out = append(out, r)
+	}
+	for _, item := range items {
+		if open[item.key()] {
+			left = append(left, item)
+		}
+	}
+	return out, left
 }
 
 // compromised says whether a compromised certificate is replaced now, and notes why not.

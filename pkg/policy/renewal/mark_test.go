@@ -84,6 +84,15 @@ func TestCompromised(t *testing.T) {
 		assert.Equal(t, plan.RestartAlways, got.Start[0].Restart)
 		assert.Equal(t, []string{"m1"}, got.Start[0].Marks)
 	})
+	t.Run("what was asked for is asked for again, and what is marked meanwhile beside it", func(t *testing.T) {
+		asked := decide(noon, renewal.Default(), nodes, func(in *renewal.Input) { in.Marks = []renewal.Mark{all} }).Start
+		both := []renewal.Mark{all, resolved("m2", certs.Etcd)}
+		got := decide(noon, renewal.Default(), nodes, func(in *renewal.Input) { in.Marks, in.Requested = both, asked })
+		assert.Equal(t, []string{"replace [kube-apiserver] on [cp1 cp2]", "replace [etcd] on [cp1 cp2]"}, told(got))
+		assert.Equal(t, asked[0], got.Start[0])
+		got = decide(noon, renewal.Default(), nodes, func(in *renewal.Input) { in.Requested = asked })
+		assert.Empty(t, got.Start, "unless the mark is taken back")
+	})
 	t.Run("before what is due", func(t *testing.T) {
 		late := append([]renewal.Node{worker("w9", serving(due))}, nodes...)
 		got := decide(noon, renewal.Default(), late, func(in *renewal.Input) { in.Marks = []renewal.Mark{all} })

@@ -7,9 +7,9 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
-// leastGain is what a renewal must add to a certificate's life: this, or a hundredth of
-// a shorter life.
-const leastGain = time.Hour
+// leastGain is what a renewal must add to a certificate's life: an hour, or a hundredth
+// of a short life.
+func (c *Certificate) leastGain() time.Duration { return min(time.Hour, c.life()/100) }
 
 // worth judges whether a renewal now is worth its restart. It is not where the successor
 // would be due again before the old certificate has ended: then its CA is about to end,
@@ -25,8 +25,7 @@ func (p *Policy) worth(now time.Time, n *Node, c *Certificate, r *Rule) (why Rea
 		text = fmt.Sprintf("its CA %q ends %s, and a successor with it: renew the CA", ca.Name, ca.NotAfter.UTC().Format(time.RFC3339))
 	}
 	old := later(c.NotAfter, now)
-	gain := min(leastGain, c.life()/100)
-	if due := end.Add(-p.again(r, c, end.Sub(now))); !due.Before(old) && end.Sub(old) >= gain {
+	if due := end.Add(-p.again(r, c, end.Sub(now))); !due.Before(old) && end.Sub(old) >= c.leastGain() {
 		return "", "", time.Time{}
 	}
 	return why, text, p.worthFrom(now, c, r, end, why)
@@ -50,7 +49,7 @@ func (p *Policy) worthFrom(now time.Time, c *Certificate, r *Rule, end time.Time
 	if c.SelfManaged {
 		fraction = r.SelfManaged.Fraction
 	}
-	if gained < min(leastGain, c.life()/100) || fraction <= 0 {
+	if gained < c.leastGain() || fraction <= 0 {
 		return time.Time{}
 	}
 	if at := end.Add(-time.Duration(float64(gained) / fraction)).Add(time.Second); at.After(now) {
