@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -42,12 +43,12 @@ func (o *eventsOptions) Run(ctx context.Context) error {
 			return nil // Ctrl-C is how following ends
 		case errors.As(err, &printing):
 			return printing.err
-		case !o.follow || (err != nil && !p.began && !passing(err) && !unavailable(err)):
+		case !o.follow || (err != nil && !p.began):
 			if err == nil && p.printed == 0 {
 				note(o.ErrOut, "No events.")
 			}
 			return err
-		case err != nil && !passing(err) && !unavailable(err) && statusCode(err) != 0:
+		case err != nil && !passing(err) && !unavailable(err) && (statusCode(err) != 0 || errors.As(err, new(*notAnEventError))):
 			return err // forbidden, removed: waiting would not help
 		}
 		if !lost || p.news {
@@ -124,7 +125,12 @@ func (o *eventsOptions) openDirect(ctx context.Context, query url.Values) (io.Re
 	}
 	answer, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return nil, fmt.Errorf("the watcher at %s does not answer: %w\nis it running, with --http-address?", o.direct.Redacted(), err)
+		var request *url.Error
+		if errors.As(err, &request) {
+			err = request.Err
+		}
+		// Not wrapped: it is not the API server that does not answer.
+		return nil, fmt.Errorf("the watcher at %s does not answer: %v\nis it running, with --http-address?", o.direct.Redacted(), err) //nolint:errorlint // see above
 	}
 	if answer.StatusCode != http.StatusOK {
 		defer answer.Body.Close()
@@ -157,6 +163,7 @@ func (o *eventsOptions) read(ctx context.Context, open opener, since time.Time, 
 	defer quiet.Stop()
 	lines := bufio.NewScanner(body)
 	lines.Buffer(nil, longestEvent)
+	lines.Split(wholeLines)
 	for lines.Scan() {
 		quiet.Reset(silence)
 		if err := p.line(lines.Bytes()); err != nil {
@@ -167,6 +174,17 @@ func (o *eventsOptions) read(ctx context.Context, open opener, since time.Time, 
 		return fmt.Errorf("read events: %w\nthese were not all", err)
 	}
 	return nil
+}
+
+// wholeLines leaves out what follows the last line's end: a connection broke there.
+func wholeLines(data []byte, atEOF bool) (advance int, token []byte, err error) {
+	if i := bytes.IndexByte(data, '\n'); i >= 0 {
+		return i + 1, data[:i], nil
+	}
+	if atEOF && len(data) > 0 {
+		return 0, nil, io.ErrUnexpectedEOF
+	}
+	return 0, nil, nil
 }
 
 // eventPrinter prints each event once.
@@ -185,13 +203,20 @@ type printError struct{ err error }
 
 func (e *printError) Error() string { return e.err.Error() }
 
+// notAnEventError is an answer that no watcher gives.
+type notAnEventError struct{ said string }
+
+func (e *notAnEventError) Error() string {
+	return fmt.Sprintf("read events: this is no event: %q", e.said)
+}
+
 func (p *eventPrinter) line(raw []byte) error {
 	if len(strings.TrimSpace(string(raw))) == 0 {
 		return nil // keeps the connection open
 	}
 	var e cloudEvent
 	if err := json.Unmarshal(raw, &e); err != nil || e.ID == "" {
-		return fmt.Errorf("read events: this is no event: %q", clean(string(raw[:min(len(raw), 120)])))
+		return &notAnEventError{said: clean(string(raw[:min(len(raw), 120)]))}
 	}
 	if e.Time.After(p.last) {
 		p.last = e.Time

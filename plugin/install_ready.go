@@ -28,7 +28,7 @@ func (i *installer) ready(ctx context.Context) error {
 	if i.storage != "" {
 		i.tell("storage", i.storage, time.Time{})
 	}
-	w := &waiting{installer: i, told: map[string]string{}}
+	w := &waiting{installer: i, told: map[string]bool{}}
 	for _, part := range []struct {
 		name, component string
 		look            func(context.Context) (done bool, words string, err error)
@@ -63,8 +63,8 @@ func (i *installer) until(ctx context.Context, what string, holds func(context.C
 // waiting is what is known while pods start.
 type waiting struct {
 	*installer
-	told     map[string]string // by pod: the trouble that was told of it
-	hopeless int               // looks in a row that found nothing but trouble that stays
+	told     map[string]bool // troubles that were told
+	hopeless int             // looks in a row that found nothing but trouble that stays
 }
 
 func (w *waiting) agents(ctx context.Context) (bool, string, error) {
@@ -144,7 +144,7 @@ func (w *waiting) troubles(ctx context.Context, component string) error {
 	if err != nil {
 		return fmt.Errorf("list pods: %w", err)
 	}
-	var final []string
+	var stuck []kube.PodError
 	waitingFor := 0
 	for n := range pods.Items {
 		p := &pods.Items[n]
@@ -156,22 +156,53 @@ func (w *waiting) troubles(ctx context.Context, component string) error {
 		if trouble == nil {
 			continue
 		}
-		if stays {
-			final = append(final, trouble.Error())
+		if stays || isPull(trouble.Reason) {
+			stuck = append(stuck, *trouble)
 		}
-		if w.told[p.Name] != trouble.Reason {
-			w.told[p.Name] = trouble.Reason
-			w.tell(component, trouble.Error(), time.Time{})
+		if key := component + " " + sameTrouble(trouble.Reason); !w.told[key] {
+			w.told[key] = true // of all pods once: the others say the same
+			w.tell(component, fmt.Sprintf("%s: %s: %s", trouble.Node, trouble.Reason, strings.TrimPrefix(trouble.Message, trouble.Reason+": ")), time.Time{})
 		}
 	}
-	if w.hopeless++; len(final) == 0 || len(final) < waitingFor {
+	if w.hopeless++; len(stuck) == 0 || len(stuck) < waitingFor {
 		w.hopeless = 0
 	}
 	if w.hopeless >= looksUntilHopeless {
-		slices.Sort(final)
-		return errors.New(strings.Join(final[:min(len(final), 3)], "\n"))
+		return errors.New(strings.Join(together(stuck), "\n"))
 	}
 	return nil
+}
+
+// isPull tells whether an image cannot be pulled; the kubelet changes between the two.
+func isPull(reason string) bool { return reason == "ErrImagePull" || reason == "ImagePullBackOff" }
+
+func sameTrouble(reason string) string {
+	if isPull(reason) {
+		return "pull"
+	}
+	return reason
+}
+
+// together says what keeps pods from working, each cause once with its nodes.
+func together(stuck []kube.PodError) []string {
+	var order []string
+	nodes, said := map[string][]string{}, map[string]kube.PodError{}
+	for _, e := range stuck {
+		key := sameTrouble(e.Reason)
+		if nodes[key] == nil {
+			order = append(order, key)
+			said[key] = e
+		}
+		nodes[key] = append(nodes[key], e.Node)
+	}
+	var lines []string
+	for _, key := range order {
+		e := said[key]
+		slices.Sort(nodes[key])
+		e.Node = some(nodes[key])
+		lines = append(lines, e.Error())
+	}
+	return lines
 }
 
 func podReady(p *corev1.Pod) bool {

@@ -159,7 +159,7 @@ func TestInstallSaysWhyAPodDoesNotStart(t *testing.T) {
 		"status":{"containerStatuses":[{"name":"agent","state":{"waiting":{"reason":"ImagePullBackOff","message":"no such image"}}}]}}`)
 	code, _, stderr := s.run(t, "install")
 	assert.Equal(t, 1, code)
-	assert.Equal(t, 1, strings.Count(stderr, "agent        w1: pod"), "each trouble is told once: %s", stderr)
+	assert.Equal(t, 1, strings.Count(stderr, "agent        w1: ImagePullBackOff: image"), "each trouble is told once: %s", stderr)
 	assert.Contains(t, stderr, "error: everything is installed, but not all of it works: agents: 1/2 ready\nw1: pod \"rotate-certs/rotate-certs-agent-x7k2p\": ImagePullBackOff")
 	assert.Contains(t, stderr, "ctr -n k8s.io images import", "and what to do")
 }
