@@ -42,9 +42,9 @@ func (a *app) connect(c connection) (*cluster, error) {
 	if c.pullSecret != "" {
 		pods.ImagePullSecrets = []string{c.pullSecret}
 	}
-	real, err := kube.Connect(c.config, pods, whoAndWhere(), func(held *kube.HeldError, atMost time.Duration) {
+	real, err := kube.Connect(c.config, pods, kube.Locker{Holder: whoAndWhere(), Waiting: func(held *kube.HeldError, atMost time.Duration) {
 		a.say(fmt.Sprintf("the lock of %s has run out; watching for up to %s whether it is still alive", held.Holder, took(atMost)))
-	})
+	}})
 	if err != nil {
 		return nil, err
 	}

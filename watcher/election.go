@@ -48,8 +48,20 @@ func identity() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("name this watcher: %w", err)
 	}
-	if os.Getenv("KUBERNETES_SERVICE_HOST") != "" {
+	if inPod() {
 		return host, nil
 	}
 	return host + "_" + string(uuid.NewUUID()), nil
+}
+
+func inPod() bool { return os.Getenv("KUBERNETES_SERVICE_HOST") != "" }
+
+// instance names the leader in this pod to the cluster's lock: what a container that was
+// killed has held, its successor takes over at once.
+func instance() string {
+	host, err := os.Hostname()
+	if err != nil || !inPod() {
+		return ""
+	}
+	return "rotate-certs-watcher/" + host
 }

@@ -151,7 +151,7 @@ func (w *watcher) assemble(ctx context.Context, mgr manager.Manager) error {
 	recorder := mgr.GetEventRecorder("rotate-certs-watcher")
 	w.metrics = metrics.New(w.snapshot, nil)
 	teller := teller{bus: w.bus, log: w.Log, count: w.metrics.EventPublished}
-	cluster, err := kube.Connect(mgr.GetConfig(), w.Pods, "rotate-certs-watcher", nil)
+	cluster, err := kube.Connect(mgr.GetConfig(), w.Pods, kube.Locker{Holder: "rotate-certs-watcher", Instance: instance()})
 	if err != nil {
 		return err
 	}

@@ -42,20 +42,20 @@ type Cluster struct {
 	nodes *Nodes
 }
 
-// Connect puts a cluster together; nothing is asked of it yet. holder names this
-// process for whoever finds the lock held. waiting, which may be nil, is told when the
-// lock of somebody else has run out and is watched.
-func Connect(config *rest.Config, pods PodOptions, holder string, waiting func(*HeldError, time.Duration)) (*Cluster, error) {
+// Connect puts a cluster together; nothing is asked of it yet. locker says who takes the
+// lock; its Client is filled in.
+func Connect(config *rest.Config, pods PodOptions, locker Locker) (*Cluster, error) {
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("use the kubeconfig: %w", err)
 	}
+	locker.Client = client
 	scanner := &Scanner{Client: client, Config: config, Pods: pods}
 	nodes := &Nodes{Client: client, Config: config, Pods: pods}
 	return &Cluster{
 		Cluster: fleet.Cluster{
 			Nodes:    nodes,
-			Locker:   &Locker{Client: client, Holder: holder, Waiting: waiting},
+			Locker:   &locker,
 			Signers:  &Signers{Client: client},
 			Observer: &Observer{Client: client},
 			Scanner:  scanner,

@@ -14,6 +14,9 @@ import (
 // Only some API servers may be able to reach a kubelet, such as those whose client
 // certificate has not expired. Without a configuration it is the client at hand.
 func elsewhere(client kubernetes.Interface, config *rest.Config) kubernetes.Interface {
+	if own, ok := client.(*reconnecting); ok && config == nil {
+		config = own.config
+	}
 	if config == nil {
 		return client
 	}
@@ -28,4 +31,10 @@ func elsewhere(client kubernetes.Interface, config *rest.Config) kubernetes.Inte
 		return client
 	}
 	return fresh
+}
+
+// reconnecting is a client that knows how to connect anew.
+type reconnecting struct {
+	kubernetes.Interface
+	config *rest.Config
 }

@@ -30,8 +30,10 @@ const (
 	// before it is taken over: a living holder renews twice in that time.
 	deadAfter = 2*renewEvery + 5*time.Second
 
-	// annotationProcess identifies the holding process on its own machine.
-	annotationProcess = "rotate-certs.io/process"
+	// annotationProcess identifies the holding process on its own machine,
+	// annotationInstance that of which there is only one.
+	annotationProcess  = "rotate-certs.io/process"
+	annotationInstance = "rotate-certs.io/instance"
 )
 
 var (
@@ -67,7 +69,8 @@ func utc(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") 
 //   - Run out by our clock: watched for 25 s. A living holder renews every ten seconds
 //     whatever its clock says. Unchanged for so long, it is taken over.
 //   - Held by a process of this machine that no longer exists: taken over at once, so
-//     that after a crash the same command goes on without waiting.
+//     that after a crash the same command goes on without waiting. So is what the
+//     predecessor of this very instance held, see Locker.Instance.
 //
 // A holder that lives but cannot reach the API may lose the lock so. Then the fencing
 // token keeps it from harm: nodes refuse orders with a token older than the newest
@@ -75,6 +78,10 @@ func utc(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") 
 type Locker struct {
 	Client kubernetes.Interface
 	Holder string // "user@host"
+	// Instance names something of which there is never more than one process at a time,
+	// such as the elected leader in one pod: whoever held the lock under the same name is
+	// dead. Empty: nothing is known of that kind.
+	Instance string
 	// Waiting is told when Acquire watches a Lease that has run out; may be nil.
 	Waiting func(held *HeldError, atMost time.Duration)
 	Now     func() time.Time // nil: time.Now
@@ -137,7 +144,8 @@ func (l *Locker) Acquire(ctx context.Context, rotation string, minToken int64) (
 // free returns nil once the Lease may be taken, and a [*HeldError] while it is held.
 func (l *Locker) free(ctx context.Context, lease *coordinationv1.Lease) error {
 	held := holding(lease)
-	if held == nil || deadProcess(lease.Annotations[annotationProcess]) {
+	if held == nil || deadProcess(lease.Annotations[annotationProcess]) ||
+		(l.Instance != "" && lease.Annotations[annotationInstance] == l.Instance) {
 		return nil
 	}
 	if l.now().Before(held.Until) {
@@ -178,6 +186,9 @@ func (l *Locker) taken(before *coordinationv1.Lease, holder string, token int64)
 		lease = before.DeepCopy()
 	}
 	lease.Annotations = map[string]string{annotationProcess: thisProcess()}
+	if l.Instance != "" {
+		lease.Annotations[annotationInstance] = l.Instance
+	}
 	lease.Spec = coordinationv1.LeaseSpec{
 		HolderIdentity: &holder, LeaseDurationSeconds: &duration, AcquireTime: &now, RenewTime: &now, LeaseTransitions: &transitions,
 	}

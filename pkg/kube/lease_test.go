@@ -140,6 +140,26 @@ func TestDeadHolderIsReplacedOnlyAfterWatching(t *testing.T) {
 	})
 }
 
+// TestASuccessorOfItsOwnKindNeedNotWait: of that instance there is never more than one,
+// so whoever held the lock under its name is dead. Anyone else waits.
+func TestASuccessorOfItsOwnKindNeedNotWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		first := acquire(t, &Locker{Client: c, Holder: "watcher", Instance: "watcher/pod-1"}, "1", 0)
+		first.stop()
+		<-first.ended
+		var held *HeldError
+		for _, other := range []string{"", "watcher/pod-2"} {
+			_, err := (&Locker{Client: c, Holder: "watcher", Instance: other}).Acquire(t.Context(), "1", 0)
+			require.ErrorAs(t, err, &held, "%q", other)
+		}
+		began := time.Now()
+		next := acquire(t, &Locker{Client: c, Holder: "watcher", Instance: "watcher/pod-1"}, "1", 0)
+		assert.Equal(t, int64(2), next.Token(), "what the first still orders is refused")
+		assert.Less(t, time.Since(began), time.Second)
+	})
+}
+
 func TestLivingHolderWithASlowClockKeepsTheLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)

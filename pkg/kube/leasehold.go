@@ -85,6 +85,7 @@ func (k *Lock) Release(ctx context.Context) error {
 		if err == nil || lost(err) {
 			return nil
 		}
+		k.remember(err)
 		if waited := pause.wait(ctx); waited != nil {
 			return fmt.Errorf("release the lock: %w (the API's last answer: %w)", waited, err)
 		}
@@ -105,8 +106,9 @@ func (k *Lock) renew(ctx context.Context) error {
 func (k *Lock) update(ctx context.Context, change func(*coordinationv1.LeaseSpec)) error {
 	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
 	defer cancel()
+	leases := k.leases()
 	for {
-		lease, err := k.locker.leases().Get(ctx, LeaseName, metav1.GetOptions{})
+		lease, err := leases.Get(ctx, LeaseName, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			return fmt.Errorf("%w: somebody deleted lease %q", ErrLockLost, LeaseNamespace+"/"+LeaseName)
 		}
@@ -117,7 +119,7 @@ func (k *Lock) update(ctx context.Context, change func(*coordinationv1.LeaseSpec
 			return err
 		}
 		change(&lease.Spec)
-		_, err = k.locker.leases().Update(ctx, lease, metav1.UpdateOptions{})
+		_, err = leases.Update(ctx, lease, metav1.UpdateOptions{})
 		if apierrors.IsConflict(err) && ctx.Err() == nil {
 			continue
 		}
@@ -126,6 +128,15 @@ func (k *Lock) update(ctx context.Context, change func(*coordinationv1.LeaseSpec
 		}
 		return nil
 	}
+}
+
+// leases is how to get at the Lease: after a failure by a new connection, for the old one
+// may lead to an API server that takes requests and answers none, having lost its etcd.
+func (k *Lock) leases() leaseClient {
+	if k.Err() == nil {
+		return k.locker.leases()
+	}
+	return elsewhere(k.locker.Client, nil).CoordinationV1().Leases(LeaseNamespace)
 }
 
 // ours checks holder and token: the same person may run the same rotation twice, but
