@@ -2,6 +2,7 @@ package component
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"os"
 	"regexp"
@@ -67,6 +68,8 @@ func logTail(root hostfs.Root, path string) []string {
 	}
 	lines = lines[max(0, len(lines)-lastWordLines):]
 	for n, line := range lines {
+		line = inWords(line)
+		lines[n] = line
 		if len(line) > lastWordLength {
 			lines[n] = line[:lastWordLength] + "…"
 		}
@@ -77,6 +80,19 @@ func logTail(root hostfs.Root, path string) []string {
 // complaint tells lines that say what is wrong: errors and fatal ones of klog, of zap
 // (etcd), and panics.
 var complaint = regexp.MustCompile(`^[EF]\d{4} |"level":"(?:error|fatal|panic|dpanic)"|^panic:|^Error:|^error:`)
+
+// inWords makes zap's JSON (etcd) readable: what happened, and why. Where and when it
+// was written says nothing to who reads it here.
+func inWords(line string) string {
+	var entry struct{ Msg, Error string }
+	if json.Unmarshal([]byte(line), &entry) != nil || entry.Msg == "" {
+		return line
+	}
+	if entry.Error != "" {
+		return entry.Msg + ": " + entry.Error
+	}
+	return entry.Msg
+}
 
 func complaints(lines []string) []string {
 	var out []string

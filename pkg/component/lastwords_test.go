@@ -35,7 +35,8 @@ func TestLastWordsAreWhatTheComponentComplainedOf(t *testing.T) {
 	}{
 		{"klog", []string{"I1124 06:46:34.03 1 server.go:151] Version: v1.37.2", `E1124 06:46:34.03 1 run.go:72] "command failed" err="tls: no PEM"`, "I1124 bye"},
 			[]string{`E1124 06:46:34.03 1 run.go:72] "command failed" err="tls: no PEM"`}},
-		{"etcd", []string{`{"level":"info","msg":"starting"}`, `{"level":"fatal","msg":"discovery failed"}`}, []string{`{"level":"fatal","msg":"discovery failed"}`}},
+		{"etcd", []string{`{"level":"info","msg":"starting"}`, `{"level":"error","msg":"no server","error":"no PEM","stacktrace":"a\nb"}`, `{"level":"fatal","msg":"discovery failed"}`},
+			[]string{"no server: no PEM", "discovery failed"}},
 		{"no complaint", []string{"1", "2", "3", "4"}, []string{"2", "3", "4"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

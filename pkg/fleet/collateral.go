@@ -17,7 +17,7 @@ import (
 // observeRestarts remembers how often the control plane's containers have restarted.
 // It is a courtesy of the report: what cannot be asked is a note, no failure.
 func (r *run) observeRestarts(ctx context.Context, steps []plan.Step) map[string]map[string]Restart {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, r.courtesy())
 	defer cancel()
 	out := map[string]map[string]Restart{}
 	var g errgroup.Group
@@ -39,6 +39,15 @@ func (r *run) observeRestarts(ctx context.Context, steps []plan.Step) map[string
 	}
 	_ = g.Wait() // the functions return no errors
 	return out
+}
+
+// courtesy is how long to ask for what a report can do without: shortly, where a node is
+// in trouble and a person must hear of that.
+func (r *run) courtesy() time.Duration {
+	if r.anyFailed() {
+		return 2 * time.Second
+	}
+	return 10 * time.Second
 }
 
 // collateral lists the containers that restarted on nodes that we worked on, and that

@@ -24,7 +24,7 @@ const (
 	closeTimeout = time.Minute
 	closeFailed  = 10 * time.Second
 	// releaseTimeout bounds giving the lock back; it runs out by itself.
-	releaseTimeout = 15 * time.Second
+	releaseTimeout = 10 * time.Second
 )
 
 // defaultTimeout is how long a component may take to become healthy.
@@ -135,14 +135,22 @@ func (r *run) locked(ctx context.Context, f func() error) error {
 // that reports; shorter where a node has failed, for its kubelet may have no API server
 // to report to, and there is something to tell.
 func (r *run) closePatience() time.Duration {
+	if r.anyFailed() {
+		return closeFailed
+	}
+	return closeTimeout
+}
+
+// anyFailed says whether a node is neither renewed nor as it was.
+func (r *run) anyFailed() bool {
 	r.Lock()
 	defer r.Unlock()
 	for _, o := range r.outcomes {
 		if o.result == v1alpha1.Failed {
-			return closeFailed
+			return true
 		}
 	}
-	return closeTimeout
+	return false
 }
 
 // removeOrphans ends the pods that a killed run left behind. They finish or undo what

@@ -110,7 +110,7 @@ func (n *Nodes) createOrAdopt(ctx context.Context, pod *corev1.Pod) (*corev1.Pod
 		if same && there.DeletionTimestamp == nil && !ended(there) {
 			return there, nil
 		}
-		if err := n.end(ctx, []corev1.Pod{*there}); err != nil {
+		if err := n.end(ctx, n.Client, []corev1.Pod{*there}); err != nil {
 			return nil, err
 		}
 	}
@@ -120,11 +120,13 @@ func (n *Nodes) createOrAdopt(ctx context.Context, pod *corev1.Pod) (*corev1.Pod
 // waits until they are gone: deleted while it works, a pod first finishes or undoes
 // that. It returns how many there were.
 func (n *Nodes) Close(ctx context.Context, rotation string) (int, error) {
-	pods, err := n.list(ctx, rotation)
+	// In the end the connection at hand may lead to an API server that is sick by now.
+	client := elsewhere(n.Client, n.Config)
+	pods, err := n.list(ctx, client, rotation)
 	if err != nil {
 		return 0, err
 	}
-	if err := n.end(ctx, pods); err != nil {
+	if err := n.end(ctx, client, pods); err != nil {
 		return len(pods), err
 	}
 	n.mu.Lock()
@@ -141,7 +143,7 @@ func (n *Nodes) Close(ctx context.Context, rotation string) (int, error) {
 // list returns the pods of a rotation; of every rotation, and of scans that nobody
 // waits for any more, where it is "". The orphans of a run with another --namespace
 // are found where the caller may list pods everywhere.
-func (n *Nodes) list(ctx context.Context, rotation string) ([]corev1.Pod, error) {
+func (n *Nodes) list(ctx context.Context, client kubernetes.Interface, rotation string) ([]corev1.Pod, error) {
 	selector := LabelName + "=" + appName
 	if rotation != "" {
 		selector += "," + LabelRotation + "=" + rotation
@@ -152,7 +154,7 @@ func (n *Nodes) list(ctx context.Context, rotation string) ([]corev1.Pod, error)
 		namespaces = []string{metav1.NamespaceAll, n.Pods.namespace()}
 	}
 	for i, namespace := range namespaces {
-		found, err := n.listOnce(ctx, namespace, options)
+		found, err := listOnce(ctx, client, namespace, options)
 		if apierrors.IsForbidden(err) && i+1 < len(namespaces) {
 			continue
 		}
@@ -164,9 +166,9 @@ func (n *Nodes) list(ctx context.Context, rotation string) ([]corev1.Pod, error)
 	return nil, nil
 }
 
-func (n *Nodes) listOnce(ctx context.Context, namespace string, options metav1.ListOptions) ([]corev1.Pod, error) {
+func listOnce(ctx context.Context, client kubernetes.Interface, namespace string, options metav1.ListOptions) ([]corev1.Pod, error) {
 	for pause := (backoff{}); ; {
-		list, err := n.Client.CoreV1().Pods(namespace).List(ctx, options)
+		list, err := client.CoreV1().Pods(namespace).List(ctx, options)
 		if err == nil {
 			return list.Items, nil
 		}
@@ -183,12 +185,12 @@ func inUse(p corev1.Pod) bool {
 }
 
 // end deletes pods with the grace that each has, and waits until they are gone.
-func (n *Nodes) end(ctx context.Context, pods []corev1.Pod) error {
+func (n *Nodes) end(ctx context.Context, client kubernetes.Interface, pods []corev1.Pod) error {
 	for _, p := range pods {
 		pause := backoff{}
 		for {
 			uid := p.UID
-			err := n.Client.CoreV1().Pods(p.Namespace).Delete(ctx, p.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
+			err := client.CoreV1().Pods(p.Namespace).Delete(ctx, p.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
 			if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 				break
 			}
@@ -198,7 +200,7 @@ func (n *Nodes) end(ctx context.Context, pods []corev1.Pod) error {
 		}
 	}
 	for _, p := range pods {
-		if err := n.gone(ctx, p); err != nil {
+		if err := n.gone(ctx, client, p); err != nil {
 			return err
 		}
 	}
@@ -215,16 +217,16 @@ const (
 // gone waits until a deleted pod is gone. What a node does that reports nothing cannot
 // be waited for. On a worker it harms nobody else; but as long as a process may be at
 // work on a node of the control plane, no other may be touched.
-func (n *Nodes) gone(ctx context.Context, p corev1.Pod) error {
+func (n *Nodes) gone(ctx context.Context, client kubernetes.Interface, p corev1.Pod) error {
 	ctx, cancel := context.WithTimeout(ctx, goneTimeout)
 	defer cancel()
 	began, told := time.Now(), n.Waiting == nil
 	for pause := (backoff{}); ; {
-		there, err := n.Client.CoreV1().Pods(p.Namespace).Get(ctx, p.Name, metav1.GetOptions{})
+		there, err := client.CoreV1().Pods(p.Namespace).Get(ctx, p.Name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) || (err == nil && there.UID != p.UID) {
 			return nil
 		}
-		node := n.silent(ctx, p.Spec.NodeName)
+		node := silent(ctx, client, p.Spec.NodeName)
 		switch {
 		case node == nil:
 		case !node.ControlPlane:
@@ -248,8 +250,8 @@ func (n *Nodes) gone(ctx context.Context, p corev1.Pod) error {
 }
 
 // silent returns a node that reports nothing any more; nil: it does, or it cannot be told.
-func (n *Nodes) silent(ctx context.Context, name string) *Node {
-	found, err := n.Client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
+func silent(ctx context.Context, client kubernetes.Interface, name string) *Node {
+	found, err := client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return nil
 	}
