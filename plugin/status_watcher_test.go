@@ -1,0 +1,73 @@
+package plugin
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/watcher/agent"
+)
+
+// surveyed is what status tells of an installation, as a document and in words.
+func surveyed(t *testing.T, s *apiServerFake) (*v1alpha1.WatcherStatus, string) {
+	t.Helper()
+	t.Setenv("KUBECONFIG", "testdata/kubeconfig")
+	flags := newConnectionFlags()
+	*flags.APIServer = s.URL
+	conn, err := flags.connection()
+	require.NoError(t, err)
+	a := &app{now: func() time.Time { return noon }}
+	status := a.surveyWatcher(t.Context(), conn)
+	var out strings.Builder
+	printInstalled(&out, status, displayName, noon)
+	return status, out.String()
+}
+
+func TestStatusTellsHowTheWatcherIs(t *testing.T) {
+	s := installed(t)
+	s.add(t, "/apis/rotate-certs.io/v1alpha1/nodecertificatereports/w1", `{"summary":{"observedAt":"2026-11-24T07:00:00Z"}}`)
+	s.add(t, "/apis/rotate-certs.io/v1alpha1/compromisedcertificates/etcd-1", `{"spec":{"service":"etcd","nodes":["cp1"],"reason":"disk sold"},"status":{"conditions":[{"type":"Replaced","status":"False","message":"waits for auto-1"}]}}`)
+	s.add(t, "/apis/rotate-certs.io/v1alpha1/compromisedcertificates/etcd-2", `{"spec":{"service":"etcd","reason":"x"},"status":{"conditions":[{"type":"Replaced","status":"True"}]}}`)
+	s.add(t, "/apis/rotate-certs.io/v1alpha1/certificaterotations/auto-2", `{"spec":{"services":["etcd"],"nodes":["cp1"]},"status":{"state":"RolledBack","message":"etcd did not become healthy"}}`)
+	s.add(t, "/apis/rotate-certs.io/v1alpha1/certificaterotations/by-hand", `{"spec":{"services":["kubelet"]}}`)
+	status, words := surveyed(t, s)
+	golden(t, "status-watcher.txt", words)
+	assert.Len(t, status.Rotations, 2, "what succeeded is not open")
+	assert.Len(t, status.Marks, 1)
+
+	raw, err := json.Marshal(v1alpha1.RotationStatus{Installed: status})
+	require.NoError(t, err)
+	assert.Contains(t, string(raw), `"installed":{"namespace":"rotate-certs","watcher":{"ready":1,"wanted":1,"nats":"embedded","leader":"rotate-certs-watcher-abc"}`)
+}
+
+func TestStatusWithoutAnInstallation(t *testing.T) {
+	status, words := surveyed(t, newAPIServer(t))
+	assert.Nil(t, status)
+	assert.Empty(t, words)
+}
+
+func TestStatusWhereTheDefinitionsAreGone(t *testing.T) {
+	s := installed(t)
+	for _, p := range s.paths("/customresourcedefinitions/") {
+		s.remove(p)
+	}
+	_, words := surveyed(t, s)
+	assert.Contains(t, words, "Watcher: 1/1 ready")
+	assert.Contains(t, words, "Not seen: reports: the API server does not know them; run install again\n")
+}
+
+func TestStatusOfSomebodyWhoMaySeeNothing(t *testing.T) {
+	s := installed(t)
+	s.forbidden = []string{"list deployments", "list nodes", "list nodecertificatereports", "list compromisedcertificates", "list certificaterotations"}
+	status, _ := surveyed(t, s)
+	assert.Nil(t, status)
+}
+
+func TestAReportIsFreshForAsLongAsTheAgentsSay(t *testing.T) {
+	assert.Equal(t, agent.FreshFor, freshFor)
+}
