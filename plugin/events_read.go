@@ -22,6 +22,8 @@ const (
 	// overlap is how much is asked for again after a connection broke: an event is
 	// stored a moment after the time that it bears.
 	overlap = 2 * time.Minute
+	// believedAfter is how many refusals in a row end following.
+	believedAfter = 60
 	// silence is how long a followed connection may say nothing, not even an empty line,
 	// until it is taken for broken.
 	silence = 2 * time.Minute
@@ -34,7 +36,7 @@ func (o *eventsOptions) Run(ctx context.Context) error {
 		return err
 	}
 	p := &eventPrinter{out: o.Out, format: o.format, seen: newSeen()}
-	since, lost := o.from, false
+	since, lost, refusals := o.from, false, 0
 	for {
 		err := o.read(ctx, open, since, p)
 		var printing *printError
@@ -48,8 +50,16 @@ func (o *eventsOptions) Run(ctx context.Context) error {
 				note(o.ErrOut, "No events.")
 			}
 			return err
-		case err != nil && !passing(err) && !unavailable(err) && (statusCode(err) != 0 || errors.As(err, new(*notAnEventError))):
-			return err // forbidden, removed: waiting would not help
+		case errors.As(err, new(*notAnEventError)):
+			return err
+		case err != nil && !passing(err) && !unavailable(err) && statusCode(err) != 0:
+			// An API server that has just started forbids everything until it has read the
+			// roles; and so it may mean it.
+			if refusals++; refusals >= believedAfter {
+				return err
+			}
+		default:
+			refusals = 0
 		}
 		if !lost || p.news {
 			note(o.ErrOut, "The connection broke; making it again …")

@@ -146,7 +146,7 @@ func (s *survey) reports(ctx context.Context) error {
 	}
 	for _, n := range nodes {
 		at, has := seen[n.Name]
-		reason := ""
+		var reason string
 		switch {
 		case n.OS != "" && n.OS != "linux":
 			continue // no agent runs there
