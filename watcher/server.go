@@ -14,6 +14,7 @@ import (
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/watcher/agent"
 	"github.com/rotate-certs/rotate-certs/watcher/metrics"
 )
 
@@ -78,7 +79,7 @@ func (w *watcher) ready(ctx context.Context) error {
 func (w *watcher) snapshot() metrics.Snapshot {
 	ctx, cancel := context.WithTimeout(context.Background(), listTimeout)
 	defer cancel()
-	s := metrics.Snapshot{AgentsMissing: w.picture.Unreported(), Waiting: map[string]int{}}
+	s := metrics.Snapshot{AgentsMissing: w.picture.Unreported(time.Now().Add(-agent.FreshFor)), Waiting: map[string]int{}}
 	var reports v1alpha1.NodeCertificateReportList
 	// The cache's own objects: there may be two hundred thousand certificates in them.
 	if w.cache.List(ctx, &reports, client.UnsafeDisableDeepCopy) == nil {

@@ -225,8 +225,9 @@ func (w *watcher) listen(ctx context.Context) error {
 	}{
 		{&v1alpha1.NodeCertificateReport{}, func(name string, o client.Object) {
 			report, _ := o.(*v1alpha1.NodeCertificateReport)
-			w.picture.Report(name, report)
-			w.decider.Kick()
+			if w.picture.Report(name, report) {
+				w.decider.Kick()
+			}
 		}},
 		{&corev1.Node{}, func(name string, o client.Object) {
 			node, _ := o.(*corev1.Node)

@@ -91,7 +91,8 @@ func (l *lab) assertClusterIsWhole(t *testing.T) {
 		}
 	}
 	l.assertKubeletsAnswer(t)
-	pods, err := l.client.CoreV1().Pods("").List(t.Context(), metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=rotate-certs"})
+	pods, err := l.client.CoreV1().Pods("").List(t.Context(), metav1.ListOptions{
+		LabelSelector: "app.kubernetes.io/name=rotate-certs,app.kubernetes.io/component in (scan,rotation)"})
 	require.NoError(t, err)
 	assert.Empty(t, pods.Items, "node pods are removed")
 }

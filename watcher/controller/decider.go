@@ -270,13 +270,30 @@ func (d *Decider) history(ctx context.Context) ([]renewal.Past, error) {
 
 // Hear makes the CertificateRotation that an event asks for. It is made once however
 // often the event comes.
+//
+// Nor is one made beside another of its kind that is about some of the same certificates
+// and has not ended, as after a restart that forgot what had been asked for: what that one
+// leaves is asked for again.
 func (d *Decider) Hear(ctx context.Context, r event.RotationRequested, eventID string) error {
 	object := objectOf(r, eventID)
-	err := d.Client.Create(ctx, object)
-	if apierrors.IsAlreadyExists(err) {
-		return nil
+	history, err := d.history(ctx)
+	if err != nil {
+		return err
 	}
-	return err
+	for _, past := range history {
+		if past.Automatic && past.State == renewal.Active && past.Compromised == r.Compromised && past.Name != r.Name && share(past.Fingerprints, r.Fingerprints) {
+			d.Log.Info("not made, another is about the same certificates", "rotation", r.Name, "other", past.Name)
+			return nil
+		}
+	}
+	if err := d.Client.Create(ctx, object); !apierrors.IsAlreadyExists(err) {
+		return err
+	}
+	return nil
+}
+
+func share(a, b []string) bool {
+	return slices.ContainsFunc(a, func(s string) bool { return slices.Contains(b, s) })
 }
 
 // sooner is the earlier of two times; zero means never.

@@ -10,13 +10,14 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
+	"github.com/rotate-certs/rotate-certs/pkg/prepare"
 )
 
 // done says why nothing is left to do for a rotation; empty: something is. It is what
 // keeps one that was carried out from being carried out again, where its end could not
 // be written down.
-func done(c *v1alpha1.CertificateRotation, nodes []inventory.Node) string {
-	for _, past := range plan.Remembered(nodes, time.Time{}) {
+func done(c *v1alpha1.CertificateRotation, ready prepare.Rotation) string {
+	for _, past := range plan.Remembered(ready.Nodes, time.Time{}) {
 		if past.ID == c.Status.RotationID && past.Standing == plan.Done {
 			return "done and proven, as the nodes' journals say"
 		}
@@ -24,7 +25,10 @@ func done(c *v1alpha1.CertificateRotation, nodes []inventory.Node) string {
 	if c.Spec.Trigger == nil || len(c.Spec.Trigger.Fingerprints) == 0 {
 		return ""
 	}
-	for _, n := range nodes {
+	if ready.Unfinished != nil && ready.Unfinished.ID == c.Status.RotationID {
+		return "" // to be finished: its nodes have to know that it came to its end
+	}
+	for _, n := range ready.Nodes {
 		for _, certificate := range n.Certificates {
 			if slices.Contains(c.Spec.Trigger.Fingerprints, certificate.FingerprintSHA256) {
 				return ""

@@ -89,34 +89,44 @@ func away(n kube.Node) string {
 	return "it is " + n.OS + "/" + n.Arch
 }
 
-// Report takes in a node's report; nil: it was deleted.
-func (p *Picture) Report(name string, r *v1alpha1.NodeCertificateReport) {
+// Report takes in a node's report; nil: it was deleted. It says whether anything that
+// decisions look at has changed.
+func (p *Picture) Report(name string, r *v1alpha1.NodeCertificateReport) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.of(name)
-	p.dirty[name] = true
 	if r == nil {
+		p.dirty[name] = true
 		s.reported, s.node.Unseen, s.node.Certificates, s.node.Authorities = false, true, nil, nil
 		p.forget(name)
-		return
+		return true
 	}
+	s.observed, _ = time.Parse(time.RFC3339, r.Summary.ObservedAt)
 	certificates := make([]renewal.Certificate, 0, len(r.Certificates))
 	for i := range r.Certificates {
 		certificates = append(certificates, certificateOf(&r.Certificates[i]))
 	}
+	authorities := make([]renewal.Authority, 0, len(r.Authorities))
+	for i := range r.Authorities {
+		authorities = append(authorities, authorityOf(&r.Authorities[i]))
+	}
+	if s.reported && slices.Equal(s.node.Certificates, certificates) && slices.Equal(s.node.Authorities, authorities) {
+		return false // a sign of life, every hour
+	}
+	p.dirty[name] = true
 	if s.reported {
 		p.renewed = append(p.renewed, renewals(name, s.node.Certificates, r.Certificates)...)
 	}
-	s.node.Certificates, s.node.Authorities = certificates, nil
-	for i := range r.Authorities {
-		a := &r.Authorities[i]
-		s.node.Authorities = append(s.node.Authorities, renewal.Authority{
-			Name: a.Name, Subject: a.Subject, Path: a.Path, Serial: a.SerialNumber, Fingerprint: a.FingerprintSHA256,
-			NotBefore: a.NotBefore.Time, NotAfter: a.NotAfter.Time, HasKey: a.HasKey,
-		})
-	}
+	s.node.Certificates, s.node.Authorities = certificates, authorities
 	s.reported, s.node.Unseen = true, false
-	s.observed, _ = time.Parse(time.RFC3339, r.Summary.ObservedAt)
+	return true
+}
+
+func authorityOf(a *v1alpha1.ReportedAuthority) renewal.Authority {
+	return renewal.Authority{
+		Name: a.Name, Subject: a.Subject, Path: a.Path, Serial: a.SerialNumber, Fingerprint: a.FingerprintSHA256,
+		NotBefore: a.NotBefore.Time, NotAfter: a.NotAfter.Time, HasKey: a.HasKey,
+	}
 }
 
 func certificateOf(c *v1alpha1.ReportedCertificate) renewal.Certificate {
@@ -192,13 +202,13 @@ func (p *Picture) Names() []string {
 	return slices.Sorted(maps.Keys(p.nodes))
 }
 
-// Unreported counts the nodes of which nothing is known.
-func (p *Picture) Unreported() int {
+// Unreported counts the nodes whose agent has not reported since a moment.
+func (p *Picture) Unreported(since time.Time) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	missing := 0
 	for _, s := range p.nodes {
-		if s.exists && !s.reported {
+		if s.exists && (!s.reported || s.observed.Before(since)) {
 			missing++
 		}
 	}

@@ -176,7 +176,7 @@ func (r *Runner) run(ctx context.Context, c *v1alpha1.CertificateRotation) time.
 		r.accept(ctx, c, "could not look at the cluster: "+err.Error())
 		return retryAfter
 	}
-	if why := done(c, ready.Nodes); why != "" {
+	if why := done(c, ready); why != "" {
 		r.end(ctx, c, v1alpha1.StateSucceeded, why, nil, began)
 		return 0
 	}

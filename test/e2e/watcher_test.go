@@ -1,0 +1,309 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+)
+
+// TestWatcher is the cluster that is left alone: one installation, and what it is for.
+func TestWatcher(t *testing.T) {
+	the.installWatcher(t)
+	t.Run("renews what nears its end", whatNearsItsEndRenewsItself)
+	t.Run("replaces what is compromised", whatIsCompromisedIsReplaced)
+	t.Run("survives being killed", aKilledWatcherLosesNothing)
+	t.Run("rotates what somebody asks for with kubectl", anyonePermittedMayAsk)
+	t.Run("leaves nothing behind", uninstalledItLeavesNothing)
+}
+
+// TestNotifyOnly tells, and has no right to do more.
+func TestNotifyOnly(t *testing.T) {
+	the.installWatcher(t, "--notify-only")
+	before := len(the.rotations(t))
+	node := the.controlPlanes()[0]
+	serial := the.nearItsEnd(t, node)
+	within(t, time.Minute, "the event", func() bool { return slices.Contains(the.story(t, node.Name), "certificate.expiring") })
+	assert.Equal(t, serial, served(t, node.IP+":2379").SerialNumber, "it is not renewed")
+	assert.Len(t, the.rotations(t), before)
+	assert.Contains(t, the.metrics(t), `rotate_certs_rotations_waiting{reason="NotifyOnly"}`)
+	account := "--as=system:serviceaccount:rotate-certs:rotate-certs-watcher"
+	assert.NotZero(t, the.kubectl(t, "auth", "can-i", "create", "pods", "-n", "rotate-certs", account).exit, "it could not if it wanted to")
+
+	// With the right to, the same certificate is renewed: nothing about it was forgotten.
+	the.installed(t)
+	the.waitUntilRenewed(t, node, serial)
+}
+
+// installWatcher installs, and sees to it that nothing stays.
+func (l *lab) installWatcher(t *testing.T, args ...string) {
+	t.Helper()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), limit)
+		defer cancel()
+		out, err := l.command(ctx, "rotate-certs", "uninstall").CombinedOutput()
+		assert.NoError(t, err, "%s", out)
+	})
+	l.installed(t, args...)
+	within(t, time.Minute, "a report of every node", func() bool { return len(l.reports(t)) == len(l.nodes) })
+}
+
+func (l *lab) installed(t *testing.T, args ...string) {
+	t.Helper()
+	o := l.kubectl(t, append([]string{"rotate-certs", "install"}, args...)...)
+	require.Zero(t, o.exit, "%s", o)
+	t.Logf("installed in %s", o.took.Round(time.Millisecond))
+}
+
+// nearItsEnd puts an etcd server certificate in place that ends in half an hour, and is
+// the old one otherwise. It returns its serial number.
+func (l *lab) nearItsEnd(t *testing.T, n machine) *big.Int {
+	t.Helper()
+	dir := l.pki(t) + "/etcd/"
+	files := l.snapshot(t, n.Name)
+	old, ca := files.identity(t, dir+"server.crt", dir+"server.key"), files.identity(t, dir+"ca.crt", dir+"ca.key")
+	template := *old.leaf
+	template.SerialNumber, _ = rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
+	template.NotAfter = time.Now().Add(30 * time.Minute)
+	template.NotBefore = template.NotAfter.Add(-365 * 24 * time.Hour)
+	template.SignatureAlgorithm = x509.UnknownSignatureAlgorithm
+	der, err := x509.CreateCertificate(rand.Reader, &template, ca.leaf, old.key.Public(), ca.key)
+	require.NoError(t, err)
+	text := base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	path := dir + "server.crt"
+	l.on(t, n.Name, fmt.Sprintf("cp -p %[1]s %[1]s.new && echo %[2]s | base64 -d > %[1]s.new && mv %[1]s.new %[1]s", path, text))
+	return template.SerialNumber
+}
+
+// waitUntilRenewed waits for another certificate on etcd's port, which lives as long as
+// the cluster's do.
+func (l *lab) waitUntilRenewed(t *testing.T, n machine, old *big.Int) {
+	t.Helper()
+	within(t, 4*time.Minute, "another certificate on "+n.Name, func() bool { return served(t, n.IP+":2379").SerialNumber.Cmp(old) != 0 })
+	leaf := served(t, n.IP+":2379")
+	assert.Greater(t, time.Until(leaf.NotAfter), 24*time.Hour, "it lives as long as others do")
+	within(t, 2*time.Minute, "the end of every rotation", func() bool {
+		return !slices.ContainsFunc(l.rotations(t), func(c v1alpha1.CertificateRotation) bool { return c.Status.CompletionTime == nil })
+	})
+}
+
+// rotations are the objects; none while the API server is away.
+func (l *lab) rotations(t *testing.T) []v1alpha1.CertificateRotation {
+	t.Helper()
+	o := l.kubectl(t, "get", "certificaterotations", "-o", "json")
+	var list v1alpha1.CertificateRotationList
+	if o.exit == 0 {
+		require.NoError(t, json.Unmarshal([]byte(o.stdout), &list))
+	}
+	return list.Items
+}
+
+// story are the types of the events about a node or the whole cluster, oldest first.
+func (l *lab) story(t *testing.T, node string) []string {
+	t.Helper()
+	var out []string
+	for line := range strings.Lines(l.kubectl(t, "rotate-certs", "events", "-o", "json").stdout) {
+		var e struct {
+			Type, Source string
+			Data         struct{ Node string }
+		}
+		require.NoError(t, json.Unmarshal([]byte(line), &e), line)
+		if e.Data.Node == "" || e.Data.Node == node {
+			out = append(out, strings.TrimSuffix(strings.TrimPrefix(e.Type, "io.rotate-certs."), ".v1"))
+		}
+	}
+	return out
+}
+
+// metrics are the watcher's, through the API server.
+func (l *lab) metrics(t *testing.T) string {
+	t.Helper()
+	o := l.kubectl(t, "get", "--raw", "/api/v1/namespaces/rotate-certs/services/rotate-certs-watcher:http/proxy/metrics")
+	require.Zero(t, o.exit, "%s", o)
+	return o.stdout
+}
+
+func whatNearsItsEndRenewsItself(t *testing.T) {
+	node := the.controlPlanes()[0]
+	serial := the.nearItsEnd(t, node)
+	began := time.Now()
+	the.waitUntilRenewed(t, node, serial)
+	t.Logf("renewed %s after it was put in place", time.Since(began).Round(time.Millisecond))
+
+	rotations := the.rotations(t)
+	require.Len(t, rotations, 1, "one rotation, and no more")
+	assert.Equal(t, v1alpha1.StateSucceeded, rotations[0].Status.State)
+	assert.Equal(t, []string{node.Name}, rotations[0].Spec.Nodes)
+	assert.Zero(t, the.kubectl(t, "wait", "--for=condition=Succeeded", "certificaterotation/"+rotations[0].Name, "--timeout=5s").exit)
+	explained := the.kubectl(t, "explain", "certificaterotation.spec.compromised")
+	assert.Contains(t, explained.stdout, "not trusted any more")
+
+	// The story is told in order. The reports of renewed certificates come by another way.
+	within(t, 30*time.Second, "the whole story", func() bool { return slices.Contains(the.story(t, node.Name), "certificate.renewed") })
+	story := slices.DeleteFunc(the.story(t, node.Name), func(s string) bool { return s == "certificate.renewed" })
+	assert.Equal(t, []string{"certificate.expiring", "rotation.requested", "rotation.started", "rotation.nodeproven", "rotation.succeeded"}, story)
+
+	_, o := the.check(t)
+	assert.Zero(t, o.exit, "check is clean: %s", o)
+	metrics := the.metrics(t)
+	assert.Contains(t, metrics, `rotate_certs_rotations_total{result="Succeeded"} 1`)
+	assert.NotContains(t, metrics, "rotate_certs_rotations_waiting{", "nothing is due any more")
+	assert.Contains(t, metrics, `x509_cert_not_after{node="`+node.Name+`",service="etcd",name="etcd-server"`)
+	events := the.kubectl(t, "get", "events", "-A", "--field-selector", "involvedObject.kind=CertificateRotation", "-o", "name")
+	assert.NotEmpty(t, events.stdout, "Kubernetes Events tell of it too")
+	the.assertClusterIsWhole(t)
+}
+
+func whatIsCompromisedIsReplaced(t *testing.T) {
+	before, known := the.snapshots(t), len(the.rotations(t))
+	config, err := clientcmd.BuildConfigFromFlags("", the.kubeconfig(t))
+	require.NoError(t, err)
+	ctx, stop := context.WithCancel(t.Context())
+	asking := &asker{}
+	var running sync.WaitGroup
+	running.Go(func() { asking.ask(ctx, config.Host+"/version") })
+
+	o := the.kubectl(t, "rotate-certs", "mark-compromised", "--service", "kube-apiserver", "--reason", "a backup was stolen", "-o", "name")
+	require.Zero(t, o.exit, "%s", o)
+	mark := strings.TrimSpace(o.stdout)
+	done := the.kubectl(t, "wait", "--for=condition=Replaced", mark, "--timeout=4m")
+	require.Zero(t, done.exit, "%s", done)
+	within(t, 2*time.Minute, "the rotation's end", func() bool {
+		rotations := the.rotations(t)
+		return len(rotations) == known+1 && !slices.ContainsFunc(rotations, func(c v1alpha1.CertificateRotation) bool { return c.Status.CompletionTime == nil })
+	})
+
+	stop()
+	running.Wait()
+	t.Logf("meanwhile, by the load balancer: %s", asking)
+	if len(the.controlPlanes()) > 1 {
+		assert.LessOrEqual(t, len(asking.failures), 2*len(the.controlPlanes()), "the API answers throughout")
+	}
+	pki := the.pki(t)
+	for _, n := range the.controlPlanes() {
+		after := the.snapshot(t, n.Name)
+		for _, name := range []string{"apiserver", "apiserver-kubelet-client", "apiserver-etcd-client", "front-proxy-client"} {
+			assertRenewed(t, n.Name+" "+name, before[n.Name].identity(t, pki+"/"+name+".crt", pki+"/"+name+".key"), after.identity(t, pki+"/"+name+".crt", pki+"/"+name+".key"))
+		}
+		leaf := after.identity(t, pki+"/apiserver.crt", pki+"/apiserver.key").leaf
+		assert.Equal(t, fingerprint(leaf), fingerprint(served(t, n.IP+":"+apiPort(t, the))))
+	}
+	newest := the.rotations(t)[known]
+	assert.NotEmpty(t, newest.Status.Notes, "what the old keys still open is said")
+	keys := the.on(t, the.controlPlanes()[0].Name, "ls /var/lib/rotate-certs/rotations/"+newest.Status.RotationID+"/backup 2>/dev/null | wc -l")
+	assert.Equal(t, "0", strings.TrimSpace(string(keys)), "the compromised keys are destroyed")
+	require.Zero(t, the.kubectl(t, "rotate-certs", "unmark", "--all").exit)
+	the.assertClusterIsWhole(t)
+}
+
+// killWatcher ends the watcher's process as a power cut would.
+func (l *lab) killWatcher(t *testing.T) {
+	t.Helper()
+	killed := 0
+	for _, n := range l.nodes {
+		out := l.on(t, n.Name, `for p in /proc/[0-9]*; do
+			[ "$(cat $p/comm 2>/dev/null)" = rotate-certs-wa ] || continue
+			tr '\0' ' ' < $p/cmdline | grep -q ' agent ' && continue
+			kill -9 ${p#/proc/} && echo killed
+		done; true`)
+		killed += strings.Count(string(out), "killed")
+	}
+	require.Equal(t, 1, killed, "there is one watcher")
+}
+
+// aKilledWatcherLosesNothing: whatever it was at, the rotation that is due is carried out
+// once. The moments are: it has just been put in place, it is asked for, it runs, a node
+// is at work.
+func aKilledWatcherLosesNothing(t *testing.T) {
+	nodes := the.controlPlanes()
+	for i, moment := range []struct {
+		name string
+		come func(known int) bool
+	}{
+		{"before it is seen", func(int) bool { return true }},
+		{"once it is asked for", func(known int) bool { return len(the.rotations(t)) > known }},
+		{"once it runs", func(known int) bool {
+			r := the.rotations(t)
+			return len(r) > known && r[len(r)-1].Status.State == v1alpha1.StateRunning
+		}},
+		{"while the node is at work", func(known int) bool {
+			r := the.rotations(t)
+			return len(r) > known && slices.ContainsFunc(r[len(r)-1].Status.Nodes, func(n v1alpha1.RotationNodeStatus) bool { return n.Phase == "working" })
+		}},
+	} {
+		t.Run(moment.name, func(t *testing.T) {
+			node := nodes[i%len(nodes)]
+			known, began := len(the.rotations(t)), time.Now()
+			serial := the.nearItsEnd(t, node)
+			within(t, 2*time.Minute, "the moment", func() bool { return moment.come(known) || served(t, node.IP+":2379").SerialNumber.Cmp(serial) != 0 })
+			the.killWatcher(t)
+			killed := time.Now()
+			the.waitUntilRenewed(t, node, serial)
+			t.Logf("renewed %s after the kill", time.Since(killed).Round(time.Millisecond))
+			rotations := the.rotations(t)
+			require.Len(t, rotations, known+1, "one object")
+			assert.Equal(t, v1alpha1.StateSucceeded, rotations[known].Status.State, rotations[known].Status.Message)
+			assert.Equal(t, 1, the.commits(t, node.Name, began), "the node was worked on once")
+		})
+	}
+}
+
+// commits are how often a node has proven new certificates since a moment, as its own
+// journals tell.
+func (l *lab) commits(t *testing.T, node string, since time.Time) int {
+	t.Helper()
+	n := 0
+	for line := range strings.Lines(string(l.on(t, node, "cat /var/lib/rotate-certs/rotations/*/journal.jsonl"))) {
+		var rec struct {
+			Kind string
+			Time time.Time
+		}
+		require.NoError(t, json.Unmarshal([]byte(line), &rec), line)
+		if rec.Kind == "Committed" && rec.Time.After(since) {
+			n++
+		}
+	}
+	return n
+}
+
+// anyonePermittedMayAsk, with an object of his own.
+func anyonePermittedMayAsk(t *testing.T) {
+	node := the.nodes[len(the.nodes)-1]
+	the.apply(t, `{apiVersion: rotate-certs.io/v1alpha1, kind: CertificateRotation, metadata: {name: by-hand}, spec: {services: [kubelet], nodes: [`+node.Name+`]}}`)
+	o := the.kubectl(t, "wait", "--for=condition=Succeeded", "certificaterotation/by-hand", "--timeout=3m")
+	require.Zero(t, o.exit, "%s", o)
+	change := the.kubectl(t, "patch", "certificaterotation", "by-hand", "--type=merge", "-p", `{"spec":{"restart":"never"}}`)
+	assert.NotZero(t, change.exit)
+	assert.Contains(t, change.stderr, "a rotation cannot be changed; create another")
+}
+
+func uninstalledItLeavesNothing(t *testing.T) {
+	o := the.kubectl(t, "rotate-certs", "uninstall")
+	require.Zero(t, o.exit, "%s", o)
+	kinds := the.kubectl(t, "api-resources", "--verbs=list", "-o", "name")
+	require.Zero(t, kinds.exit)
+	for kind := range strings.Lines(kinds.stdout) {
+		kind = strings.TrimSpace(kind)
+		left := the.kubectl(t, "get", kind, "-A", "-l", "app.kubernetes.io/name=rotate-certs", "-o", "name", "--ignore-not-found")
+		assert.Empty(t, left.stdout, kind)
+	}
+	assert.NotContains(t, kinds.stdout, "rotate-certs.io")
+	assert.NotZero(t, the.kubectl(t, "get", "namespace", "rotate-certs").exit)
+}
