@@ -49,7 +49,7 @@ func Connect(config *rest.Config, pods PodOptions, locker Locker) (*Cluster, err
 	if err != nil {
 		return nil, fmt.Errorf("use the kubeconfig: %w", err)
 	}
-	locker.Client = client
+	locker.Client = &reconnecting{client, config}
 	scanner := &Scanner{Client: client, Config: config, Pods: pods}
 	nodes := &Nodes{Client: client, Config: config, Pods: pods}
 	return &Cluster{
@@ -66,5 +66,5 @@ func Connect(config *rest.Config, pods PodOptions, locker Locker) (*Cluster, err
 	}, nil
 }
 
-// TellOfWaits has f told when the end of a pod of an earlier run is long in coming.
-func (c *Cluster) TellOfWaits(f func(node, what string)) { c.nodes.Waiting = f }
+// TellOfWaits has f told when a node is long in starting a pod or in ending one.
+func (c *Cluster) TellOfWaits(f func(node, what string)) { c.nodes.Waiting, c.Scanner.Waiting = f, f }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
@@ -21,6 +22,9 @@ type look[T any] struct {
 	pod   func(node, id string) *corev1.Pod
 	parse func(output []byte, node string) (*T, error)
 }
+
+// sayStart is how long a pod may take to start before it is told.
+const sayStart = 10 * time.Second
 
 // at looks at the named nodes, at the same time.
 func (s look[T]) at(ctx context.Context, nodes []string) ([]T, []plan.Exclusion, error) {
@@ -81,7 +85,13 @@ func (s look[T]) node(ctx context.Context, watching *podWatch, node, id string) 
 	if err != nil {
 		return nil, err
 	}
+	tell := time.AfterFunc(sayStart, func() {
+		if s.Waiting != nil {
+			s.Waiting(node, fmt.Sprintf("its kubelet has not started the pod that looks at it; waiting up to %s", silentTimeout))
+		}
+	})
 	state, err := watching.until(ctx, created, func(p *corev1.Pod) bool { return running(p) || ended(p) })
+	tell.Stop()
 	if err != nil {
 		return nil, err
 	}

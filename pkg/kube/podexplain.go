@@ -10,10 +10,10 @@ import (
 )
 
 // explain says why a pod without any visible trouble does not start, from its events.
-func (w *podWatch) explain(ctx context.Context, pod, state *corev1.Pod) (e *PodError, pulling bool) {
+func (w *podWatch) explain(ctx context.Context, pod, state *corev1.Pod, waited time.Duration) (e *PodError, pulling bool) {
 	if state == nil || state.Status.StartTime == nil {
 		return &PodError{Reason: reasonSilent, Hint: hintKubelet,
-			Message: fmt.Sprintf("the node's kubelet has not picked it up within %s", silentTimeout)}, false
+			Message: fmt.Sprintf("the node's kubelet has not picked it up within %s", waited.Round(time.Second))}, false
 	}
 	e = &PodError{Reason: "NotStarted", Message: fmt.Sprintf("it did not start within %s", startTimeout),
 		Hint: fmt.Sprintf("kubectl -n %s get events --field-selector involvedObject.kind=Pod", w.namespace)}

@@ -148,8 +148,8 @@ func (w *podWatch) until(ctx context.Context, pod *corev1.Pod, good func(*corev1
 			}
 			if trouble == nil {
 				var pulling bool
-				trouble, pulling = w.explain(ctx, pod, p)
-				if trouble.Reason == reasonSilent && time.Since(began) < silentTimeout {
+				trouble, pulling = w.explain(ctx, pod, p, time.Since(began))
+				if trouble.Reason == reasonSilent && time.Since(began) < silentTimeout && silent(ctx, w.client, node) == nil {
 					trouble = nil
 					deadline.Reset(startTimeout)
 					continue

@@ -121,6 +121,10 @@ func TestUntil(t *testing.T) {
 		}, "ImagePullBackOff", "not found", 6 * time.Second},
 		"a kubelet that is away": {func(*testing.T, *fake.Clientset, *corev1.Pod, func(corev1.PodStatus)) {},
 			"KubeletSilent", "has not picked it up within 1m30s", silentTimeout},
+		"a node that reports nothing": {func(t *testing.T, c *fake.Clientset, _ *corev1.Pod, _ func(corev1.PodStatus)) {
+			require.NoError(t, c.Tracker().Add(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "w1"},
+				Status: corev1.NodeStatus{Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionUnknown}}}}))
+		}, "KubeletSilent", "has not picked it up within 30s", startTimeout},
 		"a volume that cannot be mounted": {func(t *testing.T, c *fake.Clientset, p *corev1.Pod, set func(corev1.PodStatus)) {
 			set(waiting("ContainerCreating", ""))
 			require.NoError(t, c.Tracker().Add(event(p, "e1", "Warning", "FailedMount", "hostPath type check failed")))

@@ -37,6 +37,8 @@ type Scanner struct {
 	Config   *rest.Config // to reach another API server; nil: Client is all there is
 	Pods     PodOptions
 	Parallel int // nodes at a time; 0: 16
+	// Waiting is told of a node whose pod is long in starting; may be nil.
+	Waiting func(node, what string)
 }
 
 // Scan returns the inventories of the named nodes, in that order. A node that could
