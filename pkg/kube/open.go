@@ -144,7 +144,8 @@ func (n *Nodes) Close(ctx context.Context, rotation string) (int, error) {
 // waits for any more, where it is "". The orphans of a run with another --namespace
 // are found where the caller may list pods everywhere.
 func (n *Nodes) list(ctx context.Context, client kubernetes.Interface, rotation string) ([]corev1.Pod, error) {
-	selector := LabelName + "=" + appName
+	// Not the watcher and its agents, which bear the same name and live on.
+	selector := fmt.Sprintf("%s=%s,%s in (%s,%s)", LabelName, appName, LabelComponent, componentScan, componentRotation)
 	if rotation != "" {
 		selector += "," + LabelRotation + "=" + rotation
 	}

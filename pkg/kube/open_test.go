@@ -135,7 +135,11 @@ func TestClose(t *testing.T) {
 		}
 		stranger := aged(ScanPod("w1", "s", options), "kube-system", time.Hour)
 		stranger.Name, stranger.Labels = "somebody-elses", map[string]string{LabelName: "other"}
+		// The watcher's own pod would not survive its own rotation.
+		watcher := aged(ScanPod("w1", "s", options), "maintenance", time.Hour)
+		watcher.Name, watcher.Labels = "rotate-certs-watcher-x7k2p", map[string]string{LabelName: appName, LabelManagedBy: appName, LabelComponent: "watcher"}
 		return []runtime.Object{
+			watcher,
 			aged(RotatePod(step("w1"), "mine", options), "maintenance", time.Minute),
 			aged(RotatePod(step("w1"), "orphan", options), "maintenance", time.Minute),
 			aged(RotatePod(step("w2"), "orphan", options), "elsewhere", time.Minute),
@@ -150,10 +154,10 @@ func TestClose(t *testing.T) {
 		want     int
 		left     int
 	}{
-		"of one rotation":                       {"mine", false, 1, 5},
-		"of every rotation, everywhere":         {"", false, 4, 2},
-		"of every rotation, in this namespace":  {"", true, 3, 3},
-		"of a rotation that has none any more ": {"finished", false, 0, 6},
+		"of one rotation":                       {"mine", false, 1, 6},
+		"of every rotation, everywhere":         {"", false, 4, 3},
+		"of every rotation, in this namespace":  {"", true, 3, 4},
+		"of a rotation that has none any more ": {"finished", false, 0, 7},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
