@@ -100,8 +100,12 @@ func (d *Decider) Start(ctx context.Context) error {
 	}
 	// A new leader knows the whole picture and has judged none of it.
 	d.judged = nil
+	told := sync.OnceFunc(func() { d.Log.Info("all nodes are judged", "nodes", len(d.assessed)) })
 	for {
 		next, err := d.judge(ctx)
+		if err == nil {
+			told()
+		}
 		wait := longest
 		switch {
 		case ctx.Err() != nil:

@@ -110,15 +110,18 @@ func (p *Picture) Report(name string, r *v1alpha1.NodeCertificateReport) bool {
 	for i := range r.Authorities {
 		authorities = append(authorities, authorityOf(&r.Authorities[i]))
 	}
-	if s.reported && slices.Equal(s.node.Certificates, certificates) && slices.Equal(s.node.Authorities, authorities) {
+	before, known := s.node, s.reported
+	// Taken over even where they are the same: the texts are those of the new report, and
+	// the old one's can go.
+	s.node.Certificates, s.node.Authorities = certificates, authorities
+	s.reported, s.node.Unseen = true, false
+	if known && slices.Equal(before.Certificates, certificates) && slices.Equal(before.Authorities, authorities) {
 		return false // a sign of life, every hour
 	}
 	p.dirty[name] = true
-	if s.reported {
-		p.renewed = append(p.renewed, renewals(name, s.node.Certificates, r.Certificates)...)
+	if known {
+		p.renewed = append(p.renewed, renewals(name, before.Certificates, r.Certificates)...)
 	}
-	s.node.Certificates, s.node.Authorities = certificates, authorities
-	s.reported, s.node.Unseen = true, false
 	return true
 }
 
