@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -38,14 +39,27 @@ type Nodes struct {
 	watches map[string]*podWatch // by rotation
 }
 
+// dryRunsAtOnce is how many pods are judged at the same time.
+const dryRunsAtOnce = 8
+
 // DryRun lets the API server judge the pod of every step, and changes nothing. All
 // refusals are reported, the same one once.
 func (n *Nodes) DryRun(ctx context.Context, rotation string, steps []plan.Step) error {
+	answers := make([]error, len(steps))
+	var all errgroup.Group
+	all.SetLimit(dryRunsAtOnce)
+	for i, step := range steps {
+		all.Go(func() error {
+			pod := n.pod(step, rotation)
+			_, answers[i] = n.Client.CoreV1().Pods(pod.Namespace).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+			return nil
+		})
+	}
+	_ = all.Wait() // the functions return no errors
 	var refusals []error
 	var told []string
-	for _, step := range steps {
-		pod := n.pod(step, rotation)
-		_, err := n.Client.CoreV1().Pods(pod.Namespace).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	for i, step := range steps {
+		pod, err := n.pod(step, rotation), answers[i]
 		if err == nil || apierrors.IsAlreadyExists(err) {
 			continue
 		}

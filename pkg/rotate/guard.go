@@ -57,8 +57,10 @@ func (s *session) guard(t *transaction) (unguarded string, err error) {
 	return "", nil
 }
 
-// putGuard writes the program first and the link last: a unit that is enabled works.
-func (s *session) putGuard(t *transaction) error {
+// keepProgram puts the copy of this program in place that the recovery unit runs, unless
+// it is there. It is some 30 MB to be written durably, so that is done while staging, too,
+// when nothing waits for it.
+func (s *session) keepProgram() error {
 	program, err := os.ReadFile(s.Program)
 	if err != nil {
 		return err
@@ -76,7 +78,16 @@ func (s *session) putGuard(t *transaction) error {
 		}
 	}
 	s.labelProgram(local)
-	if local, err = s.Root.LocalNoFollow(unitFile); err != nil {
+	return nil
+}
+
+// putGuard writes the program first and the link last: a unit that is enabled works.
+func (s *session) putGuard(t *transaction) error {
+	if err := s.keepProgram(); err != nil {
+		return err
+	}
+	local, err := s.Root.LocalNoFollow(unitFile)
+	if err != nil {
 		return err
 	}
 	if err := store.WriteFile(local, recoveryUnit(t), 0o644); err != nil {
@@ -107,6 +118,13 @@ func (s *session) labelProgram(local string) {
 	label := make([]byte, 256)
 	if n, err := unix.Lgetxattr(model, selinuxLabel, label); err == nil {
 		_ = unix.Lsetxattr(local, selinuxLabel, label[:n], 0)
+	}
+}
+
+// keepProgramEarly is a help: what fails here is tried again, and told, by the commit.
+func (s *session) keepProgramEarly() {
+	if info, err := s.Root.Stat(systemdRuns); s.Program != "" && err == nil && info.IsDir() {
+		_ = s.keepProgram()
 	}
 }
 

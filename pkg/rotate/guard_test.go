@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -63,7 +64,8 @@ func TestTheRecoveryUnitIsThereWhileItIsNeeded(t *testing.T) {
 							t.Errorf("at %s only %q is there", rec.Kind, there)
 						}
 					case journal.Staged:
-						if there := n.guards(); len(there) != 0 {
+						// The program is written ahead; the unit that runs it is not.
+						if there := n.guards(); !slices.Equal(there, []string{keptProgram}) {
 							t.Errorf("%q is there before anything is replaced", there)
 						}
 					}
@@ -84,6 +86,23 @@ func TestTheRecoveryUnitIsThereWhileItIsNeeded(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What was only staged leaves nothing of it behind.
+func TestNoProgramIsKeptOfWhatIsNotCommitted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, program := guarded(t)
+		e, r := n.engine()
+		e.Program = program
+		n.stage(plan.RestartAlways, certs.Etcd)
+		r.orderAfter(n, journal.Staged, plan.Order{Kind: plan.OrderAbandon})
+		if err := run(t, t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+		if there := n.guards(); len(there) != 0 {
+			t.Errorf("%q was left behind", there)
+		}
+	})
 }
 
 func TestTheRecoveryUnitStartsBeforeEverythingOfTheNode(t *testing.T) {

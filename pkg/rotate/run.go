@@ -209,7 +209,7 @@ func (s *session) finish(l *log) error {
 // abandon ends the process, not the rotation. New keys that are not in use are not
 // left lying about; orders that were not begun are void.
 func (s *session) abandon(why string) error {
-	if err := s.discardStaged(); err != nil {
+	if err := s.tidy(); err != nil {
 		return err
 	}
 	last := s.done

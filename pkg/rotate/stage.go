@@ -103,6 +103,11 @@ func (s *session) prepare(ctx context.Context, o statedir.Order, l *log) (t *tra
 		t.Timeout = DefaultTimeout
 	}
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		defer recoverAs(&err)
+		s.keepProgramEarly()
+		return nil
+	})
 	working := make(chan struct{}, runtime.GOMAXPROCS(0)) // making keys is work, waiting for signatures is not
 	for n, c := range found {
 		g.Go(func() (err error) {
