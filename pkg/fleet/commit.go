@@ -192,13 +192,17 @@ func (r *run) openOneDone(ctx context.Context) error {
 }
 
 // release lets the processes at hand end without the rotation being finished, and
-// returns a function that waits until they were told. That it may fail is no harm:
+// returns a function that waits until they have: a pod whose process has come to its end
+// need not be given time to. That it may fail is no harm:
 // removing the pods ends them too.
 func (r *run) release(ctx context.Context) (wait func()) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	var telling errgroup.Group
 	for _, w := range r.workers {
-		telling.Go(func() error { return w.session.Order(ctx, r.order(plan.OrderAbandon, w)) })
+		telling.Go(func() error {
+			_, err := w.carryOut(ctx, r.order(plan.OrderAbandon, w), func(journal.Record) error { return nil }, nil)
+			return err
+		})
 	}
 	r.workers = map[string]*worker{}
 	return func() {

@@ -13,7 +13,7 @@ import (
 
 const (
 	// reconnectEvery is the pause between attempts to reach a node whose connection broke.
-	reconnectEvery = 250 * time.Millisecond
+	reconnectEvery = 100 * time.Millisecond
 	// deliverTimeout is how long to try to deliver an order.
 	deliverTimeout = 2 * time.Minute
 	// quiet is how long a node may take from one record to the next, besides the time

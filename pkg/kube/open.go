@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
@@ -37,6 +38,7 @@ type Nodes struct {
 	run     runner // nil: exec
 	mu      sync.Mutex
 	watches map[string]*podWatch // by rotation
+	over    map[types.UID]bool   // pods whose process has come to its end
 }
 
 // dryRunsAtOnce is how many pods are judged at the same time.
@@ -90,7 +92,7 @@ func (n *Nodes) Open(ctx context.Context, rotation string, step plan.Step) (flee
 	if err != nil {
 		return nil, err
 	}
-	session := &Session{client: n.Client, config: n.Config, run: n.runner(), pod: state, rotation: rotation}
+	session := &Session{client: n.Client, config: n.Config, run: n.runner(), pod: state, rotation: rotation, isOver: func() { n.isOver(state.UID) }}
 	if ended(state) {
 		return nil, session.over(state)
 	}
@@ -199,13 +201,34 @@ func inUse(p corev1.Pod) bool {
 	return p.Labels[LabelComponent] != componentRotation && time.Since(p.CreationTimestamp.Time) < pullTimeout+scanDeadline
 }
 
+func (n *Nodes) isOver(uid types.UID) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.over == nil {
+		n.over = map[types.UID]bool{}
+	}
+	n.over[uid] = true
+}
+
+// grace is what a pod is given to end: none where its process has said its last word, so
+// that nobody waits until its kubelet has reported that; else what the pod has (nil).
+func (n *Nodes) grace(uid types.UID) *int64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.over[uid] {
+		return new(int64)
+	}
+	return nil
+}
+
 // end deletes pods with the grace that each has, and waits until they are gone.
 func (n *Nodes) end(ctx context.Context, client kubernetes.Interface, pods []corev1.Pod) error {
 	for _, p := range pods {
 		pause := backoff{}
 		for {
 			uid := p.UID
-			err := client.CoreV1().Pods(p.Namespace).Delete(ctx, p.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
+			err := client.CoreV1().Pods(p.Namespace).Delete(ctx, p.Name, metav1.DeleteOptions{
+				Preconditions: &metav1.Preconditions{UID: &uid}, GracePeriodSeconds: n.grace(uid)})
 			if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 				break
 			}

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"encoding/json"
 	"errors"
 	"testing"
 	"testing/synctest"
@@ -15,6 +16,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	ktesting "k8s.io/client-go/testing"
 
+	"github.com/rotate-certs/rotate-certs/pkg/journal"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
@@ -200,6 +202,43 @@ func TestCloseWaitsUntilThePodsAreGone(t *testing.T) {
 		assert.GreaterOrEqual(t, time.Since(began), 40*time.Second)
 		assert.Equal(t, []string{"cp1: the process of an earlier order finishes or undoes what it does; waiting for its end, 5m0s at most"}, told)
 	})
+}
+
+// A process that has said its last word needs no time to end, and any other all of it.
+func TestOnlyAProcessAtWorkIsGivenTimeToEnd(t *testing.T) {
+	for name, tc := range map[string]struct {
+		said  journal.Kind
+		token int64
+		told  int64 // the token of the order to end
+		want  *int64
+	}{
+		"it has committed":               {journal.Committed, 5, 5, nil},
+		"it has finished":                {journal.Finished, 5, 5, new(int64)},
+		"it has left off":                {journal.Abandoned, 5, 5, new(int64)},
+		"the one before it has left off": {journal.Abandoned, 4, 5, nil},
+		"nobody told it to end":          {journal.Abandoned, 5, 0, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n, c := openNodes(t, runningStatus)
+				session, err := n.Open(t.Context(), "7f3c2a", step("cp1"))
+				require.NoError(t, err)
+				line, err := json.Marshal(journal.Record{Seq: 1, Node: "cp1", Rotation: "7f3c2a", Kind: tc.said, Token: tc.token})
+				require.NoError(t, err)
+				session.(*Session).ending = tc.told
+				after := int64(0)
+				require.NoError(t, session.(*Session).deliver(line, &after, func(journal.Record) error { return nil }))
+				var grace *int64
+				c.PrependReactor("delete", "pods", func(a ktesting.Action) (bool, runtime.Object, error) {
+					grace = a.(ktesting.DeleteAction).GetDeleteOptions().GracePeriodSeconds
+					return false, nil, nil
+				})
+				_, err = n.Close(t.Context(), "7f3c2a")
+				require.NoError(t, err)
+				assert.Equal(t, tc.want, grace)
+			})
+		})
+	}
 }
 
 // A node that reports nothing reports no end either, so that is not waited for. A

@@ -30,6 +30,9 @@ type Session struct {
 	run      runner
 	pod      *corev1.Pod
 	rotation string
+	isOver   func() // told when the process has done all that it will do; may be nil
+
+	ending int64 // the token of the order to end that was delivered; 0: none was
 }
 
 // Order delivers an order. It tries again until ctx ends or the node has refused it;
@@ -49,6 +52,9 @@ func (s *Session) Order(ctx context.Context, o plan.Order) error {
 	}
 	if err := json.Unmarshal(out, &answer); err != nil || !answer.Accepted {
 		return fmt.Errorf("deliver order %q: %s: unexpected answer %q", o.Kind, s.pod.Spec.NodeName, clip(out))
+	}
+	if o.Kind == plan.OrderFinish || o.Kind == plan.OrderAbandon {
+		s.ending = o.Token
 	}
 	return nil
 }
@@ -125,6 +131,10 @@ func (s *Session) deliver(line []byte, after *int64, fn func(journal.Record) err
 		return nil
 	}
 	*after = r.Seq
+	// Of an earlier process on this node the same may be told.
+	if s.isOver != nil && s.ending != 0 && r.Token == s.ending && (r.Kind == journal.Finished || r.Kind == journal.Abandoned) {
+		s.isOver()
+	}
 	if err := fn(r); err != nil {
 		return &recordError{err}
 	}
