@@ -113,7 +113,7 @@ e2e: build image $(LAB) ## End-to-end tests on a real cluster; RUN=TestName for 
 
 # The tests whose outcome may depend on a cluster's shape; the others would only
 # repeat themselves there.
-ANY_SHAPE := TestRotate|TestCheck|TestKubeProxy|TestNewClient|TestComponent|TestKilled|TestAgents
+ANY_SHAPE := TestRotate|TestCheck|TestKubeProxy|TestNewClient|TestComponent|TestKilled|TestAgents|TestNotifyOnly
 .PHONY: e2e-odd
 e2e-odd: build image $(LAB) ## Those about certificates, on a cluster of other directories, keys and names
 	@RUN='$(or $(RUN),$(ANY_SHAPE))' test/tools/e2e odd --control-planes 1 --workers 1 --load-balancer=false --node-prefix odd. \

@@ -42,14 +42,14 @@ func (a *app) connect(c connection) (*cluster, error) {
 	if c.pullSecret != "" {
 		pods.ImagePullSecrets = []string{c.pullSecret}
 	}
-	real, err := kube.Connect(c.config, pods, kube.Locker{Holder: whoAndWhere(), Waiting: func(held *kube.HeldError, atMost time.Duration) {
+	made, err := kube.Connect(c.config, pods, kube.Locker{Holder: whoAndWhere(), Waiting: func(held *kube.HeldError, atMost time.Duration) {
 		a.say(fmt.Sprintf("the lock of %s has run out; watching for up to %s whether it is still alive", held.Holder, took(atMost)))
 	}})
 	if err != nil {
 		return nil, err
 	}
-	real.TellOfWaits(func(node, what string) { a.say(node + ": " + what) })
-	return &cluster{Cluster: real.Cluster, api: real.API, journals: real.Scanner, who: c.identity}, nil
+	made.TellOfWaits(func(node, what string) { a.say(node + ": " + what) })
+	return &cluster{Cluster: made.Cluster, api: made.API, journals: made.Scanner, who: c.identity}, nil
 }
 
 // whoAndWhere names this person for the next one who finds the lock held.
