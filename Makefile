@@ -38,7 +38,7 @@ MODULES := . test/corpus test/lab test/tools/release
 # For fuzz: how long each target runs, and those of which packages. pkg/kube's take minutes
 # to build for fuzzing, so only soak runs them; its seeds are among the unit tests.
 FUZZTIME      ?= 2s
-FUZZ_PACKAGES ?= ./pkg/certs ./pkg/journal/statedir ./pkg/layout ./pkg/store
+FUZZ_PACKAGES ?= ./pkg/certs ./pkg/journal/statedir ./pkg/layout ./pkg/policyfile ./pkg/store
 
 ##@ Try it
 .PHONY: demo
