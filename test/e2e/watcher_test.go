@@ -104,7 +104,7 @@ func (l *lab) waitUntilRenewed(t *testing.T, n machine, old *big.Int) {
 	})
 }
 
-// rotations are the objects; none while the API server is away.
+// rotations are the objects, oldest first; none while the API server is away.
 func (l *lab) rotations(t *testing.T) []v1alpha1.CertificateRotation {
 	t.Helper()
 	o := l.kubectl(t, "get", "certificaterotations", "-o", "json")
@@ -112,32 +112,66 @@ func (l *lab) rotations(t *testing.T) []v1alpha1.CertificateRotation {
 	if o.exit == 0 {
 		require.NoError(t, json.Unmarshal([]byte(o.stdout), &list))
 	}
+	slices.SortStableFunc(list.Items, func(a, b v1alpha1.CertificateRotation) int {
+		return a.CreationTimestamp.Compare(b.CreationTimestamp.Time)
+	})
 	return list.Items
+}
+
+// told is one event, as its readers see it.
+type told struct {
+	kind, node string
+	rotation   string // the name of the object, where it is about one
+}
+
+// events are all that were told, oldest first; none while nobody can be asked.
+func (l *lab) events(t *testing.T) []told {
+	t.Helper()
+	var out []told
+	for line := range strings.Lines(l.kubectl(t, "rotate-certs", "events", "-o", "json").stdout) {
+		var e struct {
+			Type string
+			Data struct{ Node, Name string }
+		}
+		require.NoError(t, json.Unmarshal([]byte(line), &e), line)
+		one := told{kind: strings.TrimSuffix(strings.TrimPrefix(e.Type, "io.rotate-certs."), ".v1"), node: e.Data.Node}
+		if strings.HasPrefix(one.kind, "rotation.") {
+			one.rotation = e.Data.Name
+		}
+		out = append(out, one)
+	}
+	return out
 }
 
 // story are the types of the events about a node or the whole cluster, oldest first.
 func (l *lab) story(t *testing.T, node string) []string {
 	t.Helper()
 	var out []string
-	for line := range strings.Lines(l.kubectl(t, "rotate-certs", "events", "-o", "json").stdout) {
-		var e struct {
-			Type, Source string
-			Data         struct{ Node string }
-		}
-		require.NoError(t, json.Unmarshal([]byte(line), &e), line)
-		if e.Data.Node == "" || e.Data.Node == node {
-			out = append(out, strings.TrimSuffix(strings.TrimPrefix(e.Type, "io.rotate-certs."), ".v1"))
+	for _, e := range l.events(t) {
+		if e.node == "" || e.node == node {
+			out = append(out, e.kind)
 		}
 	}
 	return out
 }
 
-// metrics are the watcher's, through the API server.
+// metrics are those of the watcher that leads, through the API server.
 func (l *lab) metrics(t *testing.T) string {
 	t.Helper()
-	o := l.kubectl(t, "get", "--raw", "/api/v1/namespaces/rotate-certs/services/rotate-certs-watcher:http/proxy/metrics")
+	o := l.kubectl(t, "get", "--raw", "/api/v1/namespaces/rotate-certs/pods/"+l.leader(t)+":8080/proxy/metrics")
 	require.Zero(t, o.exit, "%s", o)
 	return o.stdout
+}
+
+// leader is the pod of the watcher that does the work.
+func (l *lab) leader(t *testing.T) string {
+	t.Helper()
+	var name string
+	within(t, 2*time.Minute, "a leader", func() bool {
+		name = l.kubectl(t, "get", "lease", "rotate-certs-watcher", "-n", "rotate-certs", "-o", "jsonpath={.spec.holderIdentity}").stdout
+		return name != ""
+	})
+	return name
 }
 
 func whatNearsItsEndRenewsItself(t *testing.T) {
@@ -211,76 +245,6 @@ func whatIsCompromisedIsReplaced(t *testing.T) {
 	assert.Equal(t, "0", strings.TrimSpace(string(keys)), "the compromised keys are destroyed")
 	require.Zero(t, the.kubectl(t, "rotate-certs", "unmark", "--all").exit)
 	the.assertClusterIsWhole(t)
-}
-
-// killWatcher ends the watcher's process as a power cut would.
-func (l *lab) killWatcher(t *testing.T) {
-	t.Helper()
-	killed := 0
-	for _, n := range l.nodes {
-		out := l.on(t, n.Name, `for p in /proc/[0-9]*; do
-			[ "$(cat $p/comm 2>/dev/null)" = rotate-certs-wa ] || continue
-			tr '\0' ' ' < $p/cmdline | grep -q ' agent ' && continue
-			kill -9 ${p#/proc/} && echo killed
-		done; true`)
-		killed += strings.Count(string(out), "killed")
-	}
-	require.Equal(t, 1, killed, "there is one watcher")
-}
-
-// aKilledWatcherLosesNothing: whatever it was at, the rotation that is due is carried out
-// once. The moments are: it has just been put in place, it is asked for, it runs, a node
-// is at work.
-func aKilledWatcherLosesNothing(t *testing.T) {
-	nodes := the.controlPlanes()
-	for i, moment := range []struct {
-		name string
-		come func(known int) bool
-	}{
-		{"before it is seen", func(int) bool { return true }},
-		{"once it is asked for", func(known int) bool { return len(the.rotations(t)) > known }},
-		{"once it runs", func(known int) bool {
-			r := the.rotations(t)
-			return len(r) > known && r[len(r)-1].Status.State == v1alpha1.StateRunning
-		}},
-		{"while the node is at work", func(known int) bool {
-			r := the.rotations(t)
-			return len(r) > known && slices.ContainsFunc(r[len(r)-1].Status.Nodes, func(n v1alpha1.RotationNodeStatus) bool { return n.Phase == "working" })
-		}},
-	} {
-		t.Run(moment.name, func(t *testing.T) {
-			node := nodes[i%len(nodes)]
-			known, began := len(the.rotations(t)), time.Now()
-			serial := the.nearItsEnd(t, node)
-			within(t, 2*time.Minute, "the moment", func() bool { return moment.come(known) || served(t, node.IP+":2379").SerialNumber.Cmp(serial) != 0 })
-			the.killWatcher(t)
-			killed := time.Now()
-			the.waitUntilRenewed(t, node, serial)
-			t.Logf("renewed %s after the kill", time.Since(killed).Round(time.Millisecond))
-			rotations := the.rotations(t)
-			require.Len(t, rotations, known+1, "one object")
-			assert.Equal(t, v1alpha1.StateSucceeded, rotations[known].Status.State, rotations[known].Status.Message)
-			assert.Equal(t, 1, the.commits(t, node.Name, began), "the node was worked on once")
-		})
-	}
-}
-
-// commits are how often a node has proven new certificates since a moment, as its own
-// journals tell.
-func (l *lab) commits(t *testing.T, node string, since time.Time) int {
-	t.Helper()
-	n := 0
-	for line := range strings.Lines(string(l.on(t, node, "cat /var/lib/rotate-certs/rotations/*/journal.jsonl"))) {
-		var rec struct {
-			Kind string
-			Time time.Time
-		}
-		require.NoError(t, json.Unmarshal([]byte(line), &rec), line)
-		if rec.Kind == "Committed" && rec.Time.After(since) {
-			n++
-		}
-	}
-	return n
 }
 
 // anyonePermittedMayAsk, with an object of his own.
