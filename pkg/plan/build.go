@@ -14,13 +14,38 @@ import (
 // ErrNothing means that no node in scope runs any of the services.
 var ErrNothing = errors.New("nothing to do: no node in scope runs any of these services")
 
+// RefusedError says that certificates in scope cannot be renewed, so that nothing was begun.
+type RefusedError struct {
+	Problems []Problem
+	more     []string // what else was found
+}
+
+// Problem is what stands in the way on one node.
+type Problem struct {
+	Node string
+	Text string
+}
+
+func (e *RefusedError) Error() string {
+	lines := make([]string, 0, len(e.Problems)+len(e.more))
+	for _, p := range e.Problems {
+		lines = append(lines, p.Node+": "+p.Text)
+	}
+	lines = append(lines, e.more...)
+	what := "a certificate"
+	if len(lines) > 1 {
+		what = fmt.Sprintf("%d certificates", len(lines))
+	}
+	return fmt.Sprintf("%s in scope cannot be renewed, so nothing was changed:\n  %s", what, strings.Join(lines, "\n  "))
+}
+
 // Build makes the plan. Control-plane nodes come first, one a wave, in the order of
 // their names (the etcd leader is found at run time and taken last); workers follow
 // in waves of at most req.MaxUnavailable. What an unfinished rotation already renewed
 // is left out.
 //
 // A certificate that cannot be renewed (no issuer within reach, a key that does not
-// fit) is an error that lists all of them: half a scope is not what was asked for.
+// fit) is a [*RefusedError] that lists all of them: half a scope is not what was asked for.
 // One that cannot even be parsed is a finding in Plan.NotInspected; the others go on.
 func Build(nodes []inventory.Node, req Request, unfinished *Unfinished) (Plan, error) {
 	size, err := waveSize(req.MaxUnavailable, countWorkers(nodes, req))
@@ -29,7 +54,7 @@ func Build(nodes []inventory.Node, req Request, unfinished *Unfinished) (Plan, e
 	}
 	var p Plan
 	var workers []Step
-	var problems []string
+	var problems []Problem
 	nodes = slices.Clone(nodes)
 	slices.SortFunc(nodes, func(a, b inventory.Node) int { return strings.Compare(a.Name, b.Name) })
 	for i := range nodes {
@@ -49,10 +74,11 @@ func Build(nodes []inventory.Node, req Request, unfinished *Unfinished) (Plan, e
 		}
 	}
 	if len(problems) > 0 {
+		refused := &RefusedError{Problems: problems}
 		for _, f := range p.NotInspected {
-			problems = append(problems, f.String())
+			refused.more = append(refused.more, f.String())
 		}
-		return Plan{}, cannotRenew(problems)
+		return Plan{}, refused
 	}
 	for chunk := range slices.Chunk(workers, size) {
 		p.Waves = append(p.Waves, Wave{Steps: chunk})
@@ -71,22 +97,13 @@ func (p Plan) renews() bool {
 	return slices.ContainsFunc(p.Steps(), func(s Step) bool { return len(s.Targets) > 0 })
 }
 
-// cannotRenew refuses a scope, with everything in it that stands in the way.
-func cannotRenew(problems []string) error {
-	what := "a certificate"
-	if len(problems) > 1 {
-		what = fmt.Sprintf("%d certificates", len(problems))
-	}
-	return fmt.Errorf("%s in scope cannot be renewed, so nothing was changed:\n  %s", what, strings.Join(problems, "\n  "))
-}
-
 // unreadable refuses a scope of which nothing can be read: success would be a lie.
 func unreadable(findings []Exclusion) error {
-	lines := make([]string, 0, len(findings))
+	refused := &RefusedError{}
 	for _, f := range findings {
-		lines = append(lines, f.String())
+		refused.Problems = append(refused.Problems, Problem{Node: f.Node, Text: strings.TrimPrefix(f.String(), f.Node+": ")})
 	}
-	return cannotRenew(lines)
+	return refused
 }
 
 // Steps returns all steps in order.
@@ -106,10 +123,10 @@ func inScope(node string, req Request) bool {
 	return len(req.Nodes) == 0 || slices.Contains(req.Nodes, node)
 }
 
-func buildStep(n *inventory.Node, req Request, unfinished *Unfinished) (Step, []Exclusion, []string) {
+func buildStep(n *inventory.Node, req Request, unfinished *Unfinished) (Step, []Exclusion, []Problem) {
 	step := Step{Node: n.Name, ControlPlane: n.ControlPlane(), Etcd: n.Component(certs.Etcd) != nil}
 	var findings []Exclusion
-	var problems []string
+	var problems []Problem
 	var restarts []certs.Service
 	for _, s := range req.Services {
 		owned := certificatesOf(n, s)
@@ -136,7 +153,7 @@ func buildStep(n *inventory.Node, req Request, unfinished *Unfinished) (Step, []
 					Service: s, Path: c.Store.Cert, Reason: "not renewed: " + c.Reason}})
 				continue
 			case c.Issuer.Kind == inventory.NoIssuer || c.Status == certs.Invalid:
-				problems = append(problems, fmt.Sprintf("%s: %s %q: %s", n.Name, c.Name, c.Store.Cert, c.Reason))
+				problems = append(problems, Problem{Node: n.Name, Text: fmt.Sprintf("%s %q: %s", c.Name, c.Store.Cert, c.Reason)})
 				continue
 			}
 			if !step.add(c) {

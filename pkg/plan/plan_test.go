@@ -157,6 +157,9 @@ func TestScopeOfWhichNothingCanBeReadIsRefused(t *testing.T) {
 	_, err := plan.Build([]inventory.Node{n}, request(certs.KubeAPIServer), nil)
 	require.ErrorContains(t, err, `a certificate in scope cannot be renewed, so nothing was changed:
   cp1: "/pki/apiserver.crt": not renewed: no PEM block`)
+	var refused *plan.RefusedError
+	require.ErrorAs(t, err, &refused)
+	assert.Equal(t, "cp1", refused.Problems[0].Node)
 }
 
 func TestNothingInScope(t *testing.T) {

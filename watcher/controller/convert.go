@@ -7,7 +7,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
-	"github.com/rotate-certs/rotate-certs/pkg/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
@@ -91,7 +90,7 @@ func pastOf(c *v1alpha1.CertificateRotation) renewal.Past {
 	case v1alpha1.StatePending, v1alpha1.StateRunning, v1alpha1.StateInterrupted:
 	}
 	for _, n := range c.Status.Nodes {
-		if n.Phase == string(fleet.PhaseFailed) || n.Phase == string(fleet.PhaseUndone) {
+		if wentWrong(n) {
 			p.FailedNodes = append(p.FailedNodes, n.Node)
 		}
 	}

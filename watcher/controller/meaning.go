@@ -2,11 +2,13 @@ package controller
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"time"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
@@ -85,12 +87,15 @@ func words(spec v1alpha1.CertificateRotationSpec) string {
 	return plan.Past{Services: certs.SortServices(spec.Services), Only: spec.Nodes, Compromised: spec.Compromised}.Words()
 }
 
-// waitingSince is since when a rotation could not be begun.
-func waitingSince(c *v1alpha1.CertificateRotation) time.Time {
-	for _, condition := range c.Status.Conditions {
-		if condition.Type == v1alpha1.ConditionRunning && condition.Reason == string(v1alpha1.StatePending) {
-			return condition.LastTransitionTime.Time
-		}
+// refused says whether a plan was refused, and puts down on which nodes: what is on others
+// is not blamed for it.
+func refused(c *v1alpha1.CertificateRotation, err error, now time.Time) bool {
+	var refusal *plan.RefusedError
+	if !errors.As(err, &refusal) {
+		return false
 	}
-	return time.Time{}
+	for _, p := range refusal.Problems {
+		told(&c.Status, fleet.Progress{Node: p.Node, Phase: fleet.PhaseFailed, Text: p.Text}, now)
+	}
+	return true
 }

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/util/retry"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
@@ -25,6 +26,8 @@ type progress struct {
 	runner *Runner
 	mu     sync.Mutex
 	object *v1alpha1.CertificateRotation
+	about  *v1alpha1.CertificateRotation // the same as it was at the start, for events
+	once   sync.Once
 	dirty  bool
 	cancel context.CancelFunc
 	ended  chan struct{}
@@ -32,21 +35,28 @@ type progress struct {
 
 func newProgress(ctx context.Context, r *Runner, c *v1alpha1.CertificateRotation) *progress {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	p := &progress{runner: r, object: c, cancel: cancel, ended: make(chan struct{})}
+	p := &progress{runner: r, object: c, about: c.DeepCopy(), cancel: cancel, ended: make(chan struct{})}
 	go p.write(ctx)
 	return p
 }
 
 // on is told by the engine, from several goroutines, one at a time.
 func (p *progress) on(line fleet.Progress) {
+	p.begun()
 	p.mu.Lock()
 	told(&p.object.Status, line, p.runner.Now())
 	p.dirty = true
 	p.mu.Unlock()
-	p.runner.Log.Info(line.Text, "rotation", p.object.Name, "node", line.Node, "phase", line.Phase)
+	p.runner.Log.Info(line.Text, "rotation", p.about.Name, "node", line.Node, "phase", line.Phase)
 	if line.Phase == fleet.PhaseProven && line.Done && line.Node != "" {
-		p.runner.nodeProven(p.object, line)
+		p.runner.nodeProven(p.about, line)
 	}
+}
+
+// begun tells once that the rotation has begun: not before it has the cluster's lock,
+// which it may have to wait for.
+func (p *progress) begun() {
+	p.once.Do(func() { p.runner.started(p.about) })
 }
 
 func (p *progress) write(ctx context.Context) {
@@ -69,11 +79,16 @@ func (p *progress) write(ctx context.Context) {
 		p.mu.Unlock()
 		trying, cancel := context.WithTimeout(ctx, writeTimeout)
 		err := p.runner.Client.Status().Update(trying, snapshot)
+		if apierrors.IsConflict(err) { // somebody has changed a label, say
+			err = p.runner.overwrite(trying, snapshot)
+		}
 		cancel()
 		p.mu.Lock()
-		if err == nil {
+		switch {
+		case err == nil:
 			p.object.ResourceVersion = snapshot.ResourceVersion
-		} else {
+		case apierrors.IsNotFound(err): // it was deleted, and ends with nobody to read of it
+		default:
 			p.dirty = true // the next tick tries again
 		}
 		p.mu.Unlock()
@@ -103,6 +118,9 @@ func (r *Runner) write(ctx context.Context, c *v1alpha1.CertificateRotation) {
 		if err == nil {
 			return
 		}
+		if tooMuch(err) {
+			shorten(&c.Status)
+		}
 		r.Log.Warn("write status, trying again", "rotation", c.Name, "error", err)
 		timer := time.NewTimer(writeEvery)
 		select {
@@ -114,7 +132,7 @@ func (r *Runner) write(ctx context.Context, c *v1alpha1.CertificateRotation) {
 }
 
 // overwrite writes the status over whatever is there: nobody else writes it. An object
-// that was deleted has no status to keep.
+// that was deleted has no status to keep, and another of its name has its own.
 func (r *Runner) overwrite(ctx context.Context, c *v1alpha1.CertificateRotation) error {
 	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
 		trying, cancel := context.WithTimeout(ctx, writeTimeout)
@@ -123,8 +141,15 @@ func (r *Runner) overwrite(ctx context.Context, c *v1alpha1.CertificateRotation)
 		if err := r.Reader.Get(trying, keyOf(c), &latest); err != nil {
 			return err
 		}
+		if latest.UID != c.UID {
+			return nil
+		}
 		latest.Status = c.Status
-		return r.Client.Status().Update(trying, &latest)
+		err := r.Client.Status().Update(trying, &latest)
+		if err == nil {
+			c.ResourceVersion = latest.ResourceVersion
+		}
+		return err
 	})
 	return ignoreNotFound(err)
 }
@@ -148,7 +173,7 @@ func (r *Runner) nodeProven(c *v1alpha1.CertificateRotation, line fleet.Progress
 func (r *Runner) ended(c *v1alpha1.CertificateRotation, report *v1alpha1.RotationReport) {
 	outcome := event.Outcome{Rotation: rotationOf(c), Result: string(c.Status.State), Message: c.Status.Message}
 	for _, n := range c.Status.Nodes {
-		if n.Phase == string(fleet.PhaseFailed) || n.Phase == string(fleet.PhaseUndone) {
+		if wentWrong(n) {
 			outcome.Node = n.Node
 		}
 	}

@@ -42,10 +42,15 @@ type Runner struct {
 	NotifyOnly bool
 
 	wake chan struct{}
+	// What only the loop touches: the rotation that is tried again later, and since when it
+	// could not be prepared (zero: it could).
+	later  string
+	until  time.Time
+	failed time.Time
 }
 
 // retryAfter is how long to wait where another rotation holds the cluster's lock, or the
-// cluster could not be looked at.
+// cluster could not be looked at. Each try looks at all nodes of the rotation.
 const retryAfter = 10 * time.Second
 
 // giveUpAfter is for how long the cluster may fail to be looked at before a rotation
@@ -122,7 +127,16 @@ func (r *Runner) next(ctx context.Context) time.Duration {
 		}
 		return settle
 	}
-	return r.run(ctx, &latest)
+	if r.later != latest.Name {
+		r.later, r.until, r.failed = latest.Name, time.Time{}, time.Time{}
+	}
+	// What was just written about it wakes this loop as well, and is no reason to hurry.
+	if left := r.until.Sub(r.Now()); left > 0 {
+		return left
+	}
+	pause := r.run(ctx, &latest)
+	r.until = r.Now().Add(pause)
+	return pause
 }
 
 // byUrgency puts what was begun first, then what is compromised, then the older one.
@@ -167,15 +181,22 @@ func (r *Runner) run(ctx context.Context, c *v1alpha1.CertificateRotation) time.
 	case errors.Is(err, plan.ErrNothing):
 		r.end(ctx, c, v1alpha1.StateFailed, err.Error(), nil, began)
 		return 0
+	case refused(c, err, began):
+		r.end(ctx, c, v1alpha1.StateFailed, err.Error(), nil, began)
+		return 0
 	case err != nil:
 		log.Error("could not be prepared", "error", err)
-		if since := waitingSince(c); !since.IsZero() && r.Now().Sub(since) > giveUpAfter {
+		if r.failed.IsZero() {
+			r.failed = began
+		}
+		if r.Now().Sub(r.failed) > giveUpAfter {
 			r.end(ctx, c, v1alpha1.StateFailed, err.Error(), nil, began)
 			return 0
 		}
 		r.accept(ctx, c, "could not look at the cluster: "+err.Error())
 		return retryAfter
 	}
+	r.failed = time.Time{}
 	if why := done(c, ready); why != "" {
 		r.end(ctx, c, v1alpha1.StateSucceeded, why, nil, began)
 		return 0
@@ -200,7 +221,6 @@ func (r *Runner) rotate(ctx context.Context, c *v1alpha1.CertificateRotation, re
 		r.Log.Warn("write status before the start", "rotation", c.Name, "error", err)
 		return retryAfter
 	}
-	r.started(c)
 	progress := newProgress(ctx, r, c)
 	options := fleet.Options{
 		ID: ready.ID, Start: ready.Started(r.Now()), Request: ready.Request, Plan: ready.Plan, Scanned: ready.Nodes,
@@ -217,6 +237,7 @@ func (r *Runner) rotate(ctx context.Context, c *v1alpha1.CertificateRotation, re
 		r.write(ctx, c)
 		return retryAfter
 	}
+	progress.begun()
 	message := "done and proven"
 	if err != nil {
 		message = err.Error()

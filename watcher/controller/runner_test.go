@@ -142,6 +142,12 @@ func TestItWaitsForTheLockAndForTheCluster(t *testing.T) {
 	assert.Equal(t, v1alpha1.StatePending, c.Status.State)
 	assert.Contains(t, c.Status.Message, "root@laptop")
 
+	assert.NotContains(t, w.story.types(), "rotation.started", "it has not begun")
+
+	assert.Equal(t, retryAfter, r.next(t.Context()))
+	assert.Len(t, w.engine.prepared, 1, "what it wrote itself is no reason to look again at once")
+
+	w.clock.pass(retryAfter)
 	w.engine.rotate, w.engine.prepareErr = nil, errors.New("connection refused")
 	assert.Equal(t, retryAfter, r.next(t.Context()))
 	assert.Equal(t, v1alpha1.StatePending, w.rotation("auto-1").Status.State)

@@ -2,8 +2,11 @@ package controller
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -22,7 +25,7 @@ func Ended(r *v1alpha1.CertificateRotation) bool {
 
 // become moves a rotation to a state and says why in its message and conditions.
 func become(r *v1alpha1.CertificateRotation, state v1alpha1.RotationState, message string, now time.Time) {
-	s := &r.Status
+	s, message := &r.Status, clip(message, maxWords)
 	s.ObservedGeneration, s.State, s.Message = r.Generation, state, message
 	at := metav1.NewTime(now.UTC().Truncate(time.Second))
 	if state == v1alpha1.StateRunning && s.StartTime == nil {
@@ -65,29 +68,64 @@ func stateOf(report *v1alpha1.RotationReport, err error) v1alpha1.RotationState 
 	return v1alpha1.StateFailed
 }
 
-// maxNodes bounds the status of a rotation over a large fleet, whose object must stay far
-// below what etcd takes (1.5 MiB); beyond it only nodes that did not go well are listed.
-const maxNodes = 2000
+// What a status holds at the most. The object must stay far below what etcd takes
+// (1.5 MiB), and Kubernetes refuses a condition with a longer message. Beyond maxNodes only
+// nodes that did not go well are listed, in the place of those that did.
+const (
+	maxNodes   = 2000
+	maxText    = 256
+	maxWords = 8 << 10
+)
+
+// clip cuts a text to a number of bytes.
+func clip(text string, most int) string {
+	const more = "…"
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most-len(more)], "") + more
+}
 
 // told is a node's last phase.
 func told(s *v1alpha1.CertificateRotationStatus, p fleet.Progress, now time.Time) {
 	if p.Node == "" {
 		return
 	}
-	at := metav1.NewTime(now.UTC().Truncate(time.Second))
-	for i := range s.Nodes {
-		n := &s.Nodes[i]
-		if n.Node != p.Node {
-			continue
-		}
-		if n.Phase != string(p.Phase) {
-			n.Phase, n.LastTransitionTime = string(p.Phase), at
-		}
-		n.Message = p.Text
-		return
+	next := v1alpha1.RotationNodeStatus{
+		Node: p.Node, Phase: string(p.Phase), Message: clip(p.Text, maxText), LastTransitionTime: metav1.NewTime(now.UTC().Truncate(time.Second)),
 	}
-	if len(s.Nodes) >= maxNodes && p.Phase != fleet.PhaseFailed && p.Phase != fleet.PhaseUndone {
-		return
+	at := slices.IndexFunc(s.Nodes, func(n v1alpha1.RotationNodeStatus) bool { return n.Node == p.Node })
+	switch {
+	case at >= 0:
+		if s.Nodes[at].Phase == next.Phase {
+			next.LastTransitionTime = s.Nodes[at].LastTransitionTime
+		}
+		s.Nodes[at] = next
+	case len(s.Nodes) < maxNodes:
+		s.Nodes = append(s.Nodes, next)
+	case wentWrong(next):
+		if at = slices.IndexFunc(s.Nodes, func(n v1alpha1.RotationNodeStatus) bool { return !wentWrong(n) }); at >= 0 {
+			s.Nodes[at] = next
+		}
 	}
-	s.Nodes = append(s.Nodes, v1alpha1.RotationNodeStatus{Node: p.Node, Phase: string(p.Phase), Message: p.Text, LastTransitionTime: at})
+}
+
+// wentWrong says that a rotation failed on a node.
+func wentWrong(n v1alpha1.RotationNodeStatus) bool {
+	return n.Phase == string(fleet.PhaseFailed) || n.Phase == string(fleet.PhaseUndone)
+}
+
+// tooMuch says that the API server does not take an object because of its size or content:
+// it will not take it the next time either.
+func tooMuch(err error) bool {
+	return apierrors.IsInvalid(err) || apierrors.IsRequestEntityTooLargeError(err) || strings.Contains(err.Error(), "too large")
+}
+
+// shorten gives up what is said in the nodes' journals and in the log as well, so that the
+// state itself can be written.
+func shorten(s *v1alpha1.CertificateRotationStatus) {
+	const enough = 100
+	s.Nodes = slices.DeleteFunc(s.Nodes, func(n v1alpha1.RotationNodeStatus) bool { return !wentWrong(n) })
+	s.Nodes = s.Nodes[:min(len(s.Nodes), enough)]
+	s.Notes = nil
 }

@@ -1,0 +1,134 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+// TestHavingWaitedForOthersIsNoFailure: the API server that the one before has restarted
+// may be away for a moment when it is another's turn, however long that one has waited.
+func TestHavingWaitedForOthersIsNoFailure(t *testing.T) {
+	w := newWorld(t, asked("auto-1"))
+	r := w.runner()
+	r.accept(t.Context(), w.rotation("auto-1"), "waiting for another")
+	w.clock.pass(2 * giveUpAfter)
+	w.engine.prepareErr = errors.New("connection refused")
+	assert.Equal(t, retryAfter, r.next(t.Context()))
+	assert.Equal(t, v1alpha1.StatePending, w.rotation("auto-1").Status.State)
+}
+
+// TestOneThatWasBegunAndCannotBeLookedAtEnds: it would keep all others waiting for ever.
+func TestOneThatWasBegunAndCannotBeLookedAtEnds(t *testing.T) {
+	c := asked("auto-1")
+	c.Status.State, c.Status.RotationID = v1alpha1.StateRunning, "aaaaaa"
+	w := newWorld(t, c)
+	w.engine.prepareErr = errors.New("no node could be looked at")
+	r := w.runner()
+	r.next(t.Context())
+	assert.Equal(t, v1alpha1.StateRunning, w.rotation("auto-1").Status.State)
+	w.clock.pass(giveUpAfter + time.Minute)
+	r.next(t.Context())
+	assert.Equal(t, v1alpha1.StateFailed, w.rotation("auto-1").Status.State)
+}
+
+// TestWhatIsRefusedBlamesItsNodesOnly, at once: looking again would change nothing.
+func TestWhatIsRefusedBlamesItsNodesOnly(t *testing.T) {
+	w := newWorld(t, asked("auto-1"))
+	w.engine.prepareErr = fmt.Errorf("plan: %w", &plan.RefusedError{Problems: []plan.Problem{{Node: "w3", Text: "its key is missing"}, {Node: "w7", Text: "no CA"}}})
+	w.runner().next(t.Context())
+	c := w.rotation("auto-1")
+	assert.Equal(t, v1alpha1.StateFailed, c.Status.State)
+	assert.Equal(t, []string{"w3", "w7"}, pastOf(c).FailedNodes)
+	assert.Equal(t, "its key is missing", c.Status.Nodes[0].Message)
+	assert.Contains(t, c.Status.Message, "w7: no CA")
+}
+
+// TestAStatusThatIsTooMuch: Kubernetes refuses conditions with long messages and etcd large
+// objects. A rotation that could not be written down would never end.
+func TestAStatusThatIsTooMuch(t *testing.T) {
+	w := newWorld(t, asked("auto-1"))
+	refusals := 0
+	w.client = interceptor.NewClient(w.client.(client.WithWatch), interceptor.Funcs{
+		SubResourceUpdate: func(ctx context.Context, c client.Client, sub string, o client.Object, options ...client.SubResourceUpdateOption) error {
+			s := o.(*v1alpha1.CertificateRotation).Status
+			for _, condition := range s.Conditions {
+				if len(condition.Message) > 32768 {
+					return apierrors.NewInvalid(schema.GroupKind{}, o.GetName(), nil)
+				}
+			}
+			if len(s.Nodes) > 500 {
+				refusals++
+				return apierrors.NewRequestEntityTooLargeError("etcdserver: request is too large")
+			}
+			return c.SubResource(sub).Update(ctx, o, options...)
+		},
+	})
+	w.engine.rotate = func(_ context.Context, o fleet.Options) (*v1alpha1.RotationReport, error) {
+		for i := range maxNodes {
+			o.Progress(fleet.Progress{Node: fmt.Sprint("w", i), Phase: fleet.PhaseProven, Text: strings.Repeat("long ", 500)})
+		}
+		o.Progress(fleet.Progress{Node: "one-more", Phase: fleet.PhaseFailed, Text: "broken"})
+		return &v1alpha1.RotationReport{Result: v1alpha1.Failed}, errors.New(strings.Repeat("much to say\n", 10000))
+	}
+	synctest.Test(t, func(t *testing.T) { w.runner().next(t.Context()) })
+	c := w.rotation("auto-1")
+	assert.Equal(t, v1alpha1.StateFailed, c.Status.State)
+	assert.Equal(t, 1, refusals)
+	assert.Equal(t, []string{"one-more"}, pastOf(c).FailedNodes, "what failed is what a person needs")
+	assert.LessOrEqual(t, len(c.Status.Message), maxWords)
+}
+
+// TestAnotherOfTheSameNameKeepsItsStatus: the rotation that runs was deleted, and somebody
+// has made one of its name, which has not run.
+func TestAnotherOfTheSameNameKeepsItsStatus(t *testing.T) {
+	c := asked("by-hand")
+	c.UID = "first"
+	w := newWorld(t, c)
+	w.engine.rotate = func(ctx context.Context, o fleet.Options) (*v1alpha1.RotationReport, error) {
+		require.NoError(t, w.client.Delete(ctx, w.rotation("by-hand")))
+		second := asked("by-hand")
+		second.UID = "second"
+		require.NoError(t, w.client.Create(ctx, second))
+		return &v1alpha1.RotationReport{Result: v1alpha1.Succeeded}, nil
+	}
+	w.runner().next(t.Context())
+	assert.Empty(t, w.rotation("by-hand").Status.State)
+}
+
+// TestProgressIsWrittenOverALabel that somebody has put on meanwhile, and not only at the
+// end. (With -race it also shows that events do not look at what is being written.)
+func TestProgressIsWrittenOverALabel(t *testing.T) {
+	w := newWorld(t, asked("auto-1"))
+	r := w.runner()
+	r.Recorder = events.NewFakeRecorder(100)
+	w.engine.rotate = func(ctx context.Context, o fleet.Options) (*v1alpha1.RotationReport, error) {
+		labelled := w.rotation("auto-1")
+		labelled.Labels = map[string]string{"seen": "by-me"}
+		require.NoError(t, w.client.Update(ctx, labelled))
+		o.Progress(fleet.Progress{Node: "cp1", Phase: fleet.PhaseWorking, Text: "swapping"})
+		<-time.After(2 * writeEvery) // by a clock that jumps
+		require.Len(t, w.rotation("auto-1").Status.Nodes, 1)
+		o.Progress(fleet.Progress{Node: "cp1", Phase: fleet.PhaseProven, Text: "proven", Done: true})
+		return &v1alpha1.RotationReport{Result: v1alpha1.Succeeded}, nil
+	}
+	synctest.Test(t, func(t *testing.T) { r.next(t.Context()) })
+	assert.Equal(t, v1alpha1.StateSucceeded, w.rotation("auto-1").Status.State)
+	assert.Equal(t, "by-me", w.rotation("auto-1").Labels["seen"])
+}
