@@ -124,7 +124,7 @@ func scopeWords(p v1alpha1.PastRotation) string {
 // standings are the results as people read them.
 var standings = map[plan.Standing]string{
 	plan.Done: "succeeded", plan.Halfway: "UNFINISHED", plan.Undone: "ROLLED BACK",
-	plan.Unstaged: "FAILED, nothing changed", plan.NeedsPerson: "NEEDS A PERSON",
+	plan.Unstaged: "FAILED, nothing changed", plan.NeedsPerson: "NEEDS A PERSON", plan.Renewed: "renewed, its end is not remembered",
 }
 
 func standingWord(result string) string {
@@ -175,7 +175,7 @@ func lasted(p v1alpha1.PastRotation) string {
 func mendFirst(p v1alpha1.PastRotation, command string, now time.Time) []string {
 	look := fmt.Sprintf("%s %s %s", command, historyName, p.ID)
 	switch plan.Standing(p.Result) {
-	case plan.Done:
+	case plan.Done, plan.Renewed:
 		return nil
 	case plan.NeedsPerson:
 		return []string{"next: " + look}

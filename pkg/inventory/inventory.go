@@ -170,9 +170,12 @@ type Certificate struct {
 	Served []Served        `json:"served,omitempty"`
 	Client *Client         `json:"client,omitempty"`
 	// SelfManaged says that the component renews this certificate by itself too.
-	SelfManaged bool         `json:"selfManaged,omitempty"`
-	Status      certs.Status `json:"status"`
-	Reason      string       `json:"reason,omitempty"` // why the status is not OK, or why no issuer can be had
+	SelfManaged bool `json:"selfManaged,omitempty"`
+	// FileMount says that a file of it is mounted into its container by itself. The
+	// container goes on seeing the file that was replaced until it is started anew.
+	FileMount bool         `json:"fileMount,omitempty"`
+	Status    certs.Status `json:"status"`
+	Reason    string       `json:"reason,omitempty"` // why the status is not OK, or why no issuer can be had
 }
 
 // ID names a certificate within its node: service, role and place.

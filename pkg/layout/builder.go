@@ -15,6 +15,7 @@ type role struct {
 	client *inventory.Client
 	// selfManaged: the component renews it by itself too.
 	selfManaged bool
+	fileMount   bool             // see inventory.Certificate
 	issuer      inventory.Issuer // where the role alone decides
 	reason      string
 }
@@ -42,6 +43,7 @@ func (d *discovery) addNamedPair(p *program, certName, keyName string, r role) {
 		d.notInspected(p.service, cert, "the component names this certificate without a key")
 		return
 	}
+	r.fileMount = p.files.alone(certName) || p.files.alone(keyName)
 	if key, ok := d.host(p, keyName); ok {
 		d.addPair(p.service, cert, key, r)
 	}
@@ -55,6 +57,7 @@ func (d *discovery) add(s certs.Service, store inventory.Store, r role) {
 		if !slices.Contains(c.UsedBy, s) {
 			c.UsedBy = append(c.UsedBy, s)
 		}
+		c.FileMount = c.FileMount || r.fileMount
 		c.Served = append(c.Served, r.served...)
 		if c.Client == nil {
 			c.Client = r.client
@@ -64,7 +67,7 @@ func (d *discovery) add(s certs.Service, store inventory.Store, r role) {
 	d.seen[place] = len(d.out.Node.Certificates)
 	d.out.Node.Certificates = append(d.out.Node.Certificates, inventory.Certificate{
 		Service: s, UsedBy: []certs.Service{s}, Name: r.name, Store: store, Issuer: r.issuer,
-		Served: r.served, Client: r.client, SelfManaged: r.selfManaged, Reason: r.reason,
+		Served: r.served, Client: r.client, SelfManaged: r.selfManaged, FileMount: r.fileMount, Reason: r.reason,
 	})
 }
 

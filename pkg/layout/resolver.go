@@ -3,6 +3,7 @@ package layout
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -44,6 +45,19 @@ func (r resolver) host(p string) (string, error) {
 		return "", fmt.Errorf("%q lies in a volume that is not a directory of the host", p)
 	}
 	return path.Join(best.host, strings.TrimPrefix(p, best.container)), nil
+}
+
+// alone says whether a file is mounted into the container by itself, and not with the
+// directory in which it lies: then a file that takes its place is not seen there.
+func (r resolver) alone(p string) bool {
+	if p == "" || !r.inContainer {
+		return false
+	}
+	if !path.IsAbs(p) {
+		p = path.Join("/", r.workDir, p)
+	}
+	p = path.Clean(p)
+	return slices.ContainsFunc(r.mounts, func(m mount) bool { return m.container == p })
 }
 
 // under says whether p is dir or lies below it. Both are clean.

@@ -35,6 +35,9 @@ func HotReload(c inventory.Certificate) string {
 	if len(c.UsedBy) > 1 {
 		return "" // shared: not every user is known to re-read it
 	}
+	if c.FileMount {
+		return "" // there is nothing new to be read in its container
+	}
 	for _, h := range hotReload {
 		if h.service == c.Service && slices.Contains(h.names, c.Name) {
 			return h.why

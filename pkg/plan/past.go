@@ -20,6 +20,10 @@ const (
 	Undone      Standing = "RolledBack"  // a node failed and runs on its old certificates again
 	Unstaged    Standing = "Failed"      // a node's certificates could not be made; nothing visible changed there
 	NeedsPerson Standing = "NeedsPerson" // a node is neither provably old nor new
+	// Renewed: every node that remembers it was renewed and proven, and the same command
+	// does not continue it. Only nodes of its last wave know that it ended, and none that
+	// was looked at remembers.
+	Renewed Standing = "Renewed"
 )
 
 // Past is a rotation as all scanned nodes together remember it.
@@ -73,6 +77,9 @@ func Remembered(nodes []inventory.Node, now time.Time) []Past {
 		p.Standing = standing(p.Nodes)
 		unfinished := FindUnfinished(nodes, scopes[p.ID], now)
 		p.Continued = len(p.Services) > 0 && unfinished != nil && unfinished.ID == p.ID
+		if p.Standing == Halfway && !p.Continued && !slices.ContainsFunc(p.Nodes, func(n PastNode) bool { return n.State != inventory.Committed }) {
+			p.Standing = Renewed
+		}
 	}
 	slices.SortStableFunc(out, func(a, b Past) int { return b.Start.Compare(a.Start) })
 	return out

@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ const maxFiles = 256
 
 // unnamed is what lies in directories of certificates without any component naming it.
 type unnamed struct {
+	unreadable  []inventory.NotInspected
 	authorities []*authority
 	leaves      []leafFile
 }
@@ -56,7 +58,7 @@ func readDirectories(root hostfs.Root, found *layout.Layout) unnamed {
 		}
 		for _, e := range entries {
 			file := path.Join(dir.Path, e.Name())
-			if e.IsDir() || !certificateName(e.Name()) {
+			if !certificateName(e.Name()) {
 				continue
 			}
 			if local, err := root.Local(file); err != nil || named[local] {
@@ -71,6 +73,14 @@ func readDirectories(root hostfs.Root, found *layout.Layout) unnamed {
 func (u *unnamed) look(root hostfs.Root, file string, dir layout.Directory) {
 	data, err := root.ReadFile(file)
 	if err != nil {
+		// What lies beside a key and has a certificate's name was meant to be one.
+		for _, key := range likelyKeys(file) {
+			if info, noKey := root.Stat(key); key != file && noKey == nil && info.Mode().IsRegular() {
+				u.unreadable = append(u.unreadable, inventory.NotInspected{Path: file,
+					Reason: fmt.Sprintf("it lies beside a key, %q, and cannot be read: %v", key, err)})
+				return
+			}
+		}
 		return
 	}
 	chain, err := certs.ParsePEM(data)

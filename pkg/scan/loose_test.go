@@ -3,6 +3,7 @@ package scan
 import (
 	"crypto/x509"
 	"errors"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -45,6 +46,22 @@ func TestUnnamedCertificates(t *testing.T) {
 	}
 	if !slices.ContainsFunc(got.Authorities, func(a inventory.Authority) bool { return a.Name == "team-ca" }) {
 		t.Error("a CA whose key lies here is not listed")
+	}
+}
+
+// What has a certificate's name, lies beside its key and is none must not drop out of sight.
+func TestWhatLiesBesideAKeyIsTold(t *testing.T) {
+	const cert = certstest.PKIDir + "/etcd/healthcheck-client.crt"
+	n := kubeadm(t)
+	if err := os.Remove(n.Tree.Local(cert)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(n.Tree.Local(cert), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	have := uninspected(n.scan(t, certstest.Now))
+	if len(have) != 1 || !strings.HasPrefix(have[0], cert+": it lies beside a key") {
+		t.Errorf("not inspected: %q", have)
 	}
 }
 

@@ -66,6 +66,7 @@ func Scan(ctx context.Context, root hostfs.Root, opts Options) inventory.Node {
 	known := loadAuthorities(root, &found)
 	loose := readDirectories(root, &found)
 	known.add(loose.authorities...)
+	node.NotInspected = append(node.NotInspected, loose.unreadable...)
 	entries = append(entries, adopt(node, &found, loose.leaves, known)...)
 
 	shown := askAll(ctx, entries, opts.Handshake)

@@ -56,8 +56,9 @@ type PastRotation struct {
 	OnlyNodes []string        `json:"onlyNodes,omitempty"` // absent: it was for every node
 	StartTime time.Time       `json:"startTime"`
 	LastTime  time.Time       `json:"lastTime"` // of its newest record
-	// Result is Succeeded, RolledBack, Failed, NeedsPerson, or Unfinished where it
-	// neither ended nor failed.
+	// Result is Succeeded, RolledBack, Failed, NeedsPerson, Unfinished where it neither
+	// ended nor failed, or Renewed where every node that remembers it was renewed and
+	// proven, and none remembers its end.
 	Result string `json:"result"`
 	// Continue is the command that goes on with it; absent: a new one would start.
 	Continue string             `json:"continue,omitempty"`

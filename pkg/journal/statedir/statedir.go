@@ -44,6 +44,14 @@ func Open(root hostfs.Root) (*Dir, error) {
 	if err := MkdirAll(filepath.Join(d.path, "rotations")); err != nil {
 		return nil, fmt.Errorf("create %q: %w", HostPath, err)
 	}
+	// A kubelet that makes it for the mount of a pod lets everybody look in.
+	info, err := os.Stat(d.path)
+	if err == nil && info.Mode().Perm() != 0o700 {
+		err = os.Chmod(d.path, 0o700)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("keep %q for root alone: %w", HostPath, err)
+	}
 	return d, nil
 }
 

@@ -193,3 +193,19 @@ func FuzzJournal(f *testing.F) {
 		journal.Summarize("a", records)
 	})
 }
+
+// A kubelet makes the directory for the mount of a pod, and lets everybody look in.
+func TestTheStateIsForRootAlone(t *testing.T) {
+	root := hostfs.Root(t.TempDir())
+	local := filepath.Join(string(root), HostPath)
+	if err := os.MkdirAll(local, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(root); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(local)
+	if err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+}
