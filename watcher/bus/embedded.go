@@ -30,6 +30,7 @@ type embedded struct {
 	config   *Config
 	password string // of internalUser, where the server has users
 	log      *slog.Logger
+	unlock   func() error // lets others use the directory
 
 	mu     sync.Mutex
 	server *server.Server
@@ -40,17 +41,24 @@ type embedded struct {
 // set aside, and a new one begins: nothing is lost with it but the story, since objects
 // carry the state and what is due is told again.
 func startEmbedded(c *Config) (*embedded, error) {
-	e := &embedded{dir: filepath.Join(c.StoreDir, storeName), config: c, log: c.Log.With("nats", "embedded")}
+	e := &embedded{dir: filepath.Join(c.StoreDir, storeName), config: c, log: c.Log.With("nats", "embedded"), unlock: func() error { return nil }}
 	if c.Listen != nil {
 		e.password = rand.Text()
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	err := e.start()
+	err := e.lock()
+	if errors.Is(err, errInUse) {
+		return nil, err
+	}
+	if err == nil {
+		err = e.start()
+	}
 	if damage, ok := errors.AsType[*damageError](err); ok {
 		err = e.replace(damage)
 	}
 	if err != nil {
+		_ = e.unlock() // the error to tell of is another
 		return nil, fmt.Errorf("start embedded NATS server with store %q: %w\nhint: give --store a directory that can be written, on a disk with room", e.dir, err)
 	}
 	return e, nil
@@ -208,5 +216,8 @@ func (e *embedded) shutdown() {
 		e.server.Shutdown()
 		e.server.WaitForShutdown()
 		e.server = nil
+	}
+	if err := e.unlock(); err != nil {
+		e.log.Warn("unlock the directory of the store", "error", err)
 	}
 }

@@ -118,3 +118,21 @@ func TestStoreThatRefusesWritesIsReplaced(t *testing.T) {
 	flushed(t, b)
 	require.Len(t, told(t, b), 1)
 }
+
+func TestStoreThatAnotherUsesIsRefused(t *testing.T) {
+	c := testConfig(t)
+	first := openReady(t, c)
+	require.NoError(t, first.Publish(request("auto-1")))
+	flushed(t, first)
+	_, err := Open(t.Context(), c)
+	require.ErrorIs(t, err, errInUse)
+	require.ErrorContains(t, err, "hint: end that one")
+	require.Len(t, told(t, first), 1, "the first is not disturbed")
+
+	require.NoError(t, os.RemoveAll(filepath.Join(c.StoreDir, storeName)))
+	require.Eventually(t, func() bool { return first.Stats().SetAside == 1 && first.Ready() == nil }, soon, tick)
+	_, err = Open(t.Context(), c)
+	require.ErrorIs(t, err, errInUse, "a new store is locked as well")
+	first.Close()
+	openReady(t, c)
+}
