@@ -10,6 +10,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -32,6 +33,9 @@ type Decider struct {
 	// not be decided on half of it. Nil: it has.
 	Complete func(ctx context.Context) bool
 
+	// Decided is told of every decision; may be nil. It must not block.
+	Decided func(renewal.Decision)
+
 	policy atomic.Pointer[renewal.Policy]
 	wake   chan struct{}
 
@@ -39,6 +43,7 @@ type Decider struct {
 	assessed  map[string]renewal.Assessment // of nodes that have something to tell or a time to wake at
 	judged    *renewal.Policy               // the policy that they were made with
 	told      map[string]bool               // ids of notices
+	toldMarks map[types.UID]bool            // that their event was published
 	asked     map[string]time.Time          // by rotation's name, when it was last asked for
 	requested []renewal.Rotation
 
@@ -154,9 +159,12 @@ func (d *Decider) judge(ctx context.Context) (time.Time, error) {
 	if err != nil {
 		return next, err
 	}
-	marks, err := d.marks(ctx)
+	marks, failed, err := d.marks(ctx)
 	if err != nil {
 		return next, err
+	}
+	if failed {
+		next = sooner(next, now.Add(retryAfter))
 	}
 	decision := renewal.Decide(renewal.Input{
 		Now: now, Policy: d.judged, Assessments: d.due(), Node: d.node, Marks: marks, History: history, Requested: d.requested,
@@ -164,6 +172,9 @@ func (d *Decider) judge(ctx context.Context) (time.Time, error) {
 	d.mu.Lock()
 	d.waiting = decision.Waiting
 	d.mu.Unlock()
+	if d.Decided != nil {
+		d.Decided(decision)
+	}
 	if at := d.ask(now, decision.Start); !at.IsZero() {
 		next = sooner(next, at)
 	}
@@ -198,8 +209,13 @@ func (d *Decider) assess(now time.Time) time.Time {
 		d.tell(a.Notices)
 	}
 	var next time.Time
+	notices := 0
 	for _, a := range d.assessed {
 		next = sooner(next, a.Next)
+		notices += len(a.Notices)
+	}
+	if len(d.told) > 2*notices+enoughTold {
+		d.forgetTold()
 	}
 	return next
 }
@@ -237,6 +253,22 @@ func (d *Decider) tell(notices []renewal.Notice) {
 			noteNode(d.Recorder, n.Node, warning, reason, text)
 		}
 	}
+}
+
+// enoughTold is how many ids of what is not so any more are kept before they are forgotten.
+const enoughTold = 1000
+
+// forgetTold drops the ids of what is not so any more.
+func (d *Decider) forgetTold() {
+	left := map[string]bool{}
+	for _, a := range d.assessed {
+		for _, n := range a.Notices {
+			if id := n.ID(); d.told[id] {
+				left[id] = true
+			}
+		}
+	}
+	d.told = left
 }
 
 // ask publishes the rotations that are due, each again every minute until its object is

@@ -4,50 +4,74 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
+	"github.com/rotate-certs/rotate-certs/pkg/prepare"
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
+// maxMarked is how many certificates one mark may mean: they are written into its status,
+// which must fit into etcd.
+const maxMarked = 4000
+
 // marks returns what is marked as compromised. A mark that is seen for the first time is
 // resolved: what it means is written into its status before anything is done about it, so
-// that certificates which are issued later are not taken for compromised.
-func (d *Decider) marks(ctx context.Context) ([]renewal.Mark, error) {
+// that certificates which are issued later are not taken for compromised. One that cannot
+// be written keeps nothing else back; failed says that there is such a one.
+func (d *Decider) marks(ctx context.Context) (out []renewal.Mark, failed bool, err error) {
 	var list v1alpha1.CompromisedCertificateList
 	if err := d.Client.List(ctx, &list); err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	var out []renewal.Mark
+	told := map[types.UID]bool{}
 	for i := range list.Items {
 		c := list.Items[i].DeepCopy()
-		m := markOf(c)
-		before := c.Status.DeepCopy()
-		fresh := len(c.Status.Certificates) == 0
-		m.Certificates = append(m.Certificates, d.resolve(c, m, fresh)...)
-		d.stand(ctx, c, m)
-		if !equality.Semantic.DeepEqual(before, &c.Status) {
-			if err := d.Client.Status().Update(ctx, c); err != nil {
-				if apierrors.IsNotFound(err) {
-					continue
-				}
-				return nil, fmt.Errorf("write status of mark %q: %w", c.Name, err)
-			}
+		m, err := d.mark(ctx, c)
+		if err != nil {
+			failed = true
+			d.Log.Warn("write status of a mark, trying again", "mark", c.Name, "error", err)
 		}
-		if fresh && len(m.Certificates) > 0 {
+		if len(m.Certificates) == 0 {
+			continue
+		}
+		// Again by a successor: its predecessor may have died between the two.
+		if told[c.UID] = true; !d.toldMarks[c.UID] && !meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.ConditionReplaced) {
 			d.Log.Info("marked as compromised", "mark", c.Name, "service", m.Service, "certificates", len(m.Certificates))
 			d.Events.Tell(event.CertificateCompromised{Service: m.Service, Nodes: m.Nodes, Fingerprint: m.Fingerprint, Reason: c.Spec.Reason, Mark: c.Name})
 		}
 		out = append(out, m)
 	}
-	return out, nil
+	d.toldMarks = told
+	return out, failed, nil
+}
+
+// mark brings one mark's status up to date, and returns what it means as far as that is
+// written down.
+func (d *Decider) mark(ctx context.Context, c *v1alpha1.CompromisedCertificate) (renewal.Mark, error) {
+	before := c.Status.DeepCopy()
+	written := markOf(c)
+	m := written
+	m.Certificates = append(slices.Clone(m.Certificates), d.resolve(c, m, len(m.Certificates) == 0)...)
+	many := len(m.Certificates)
+	if many > maxMarked {
+		m, c.Status.PendingNodes = written, before.PendingNodes
+	}
+	d.stand(ctx, c, m, many)
+	if equality.Semantic.DeepEqual(before, &c.Status) {
+		return m, nil
+	}
+	if err := d.Client.Status().Update(ctx, c); err != nil {
+		return written, ignoreNotFound(err)
+	}
+	return m, nil
 }
 
 // resolve returns what a mark means beyond what is written down: everything at first, and
@@ -73,8 +97,14 @@ func (d *Decider) resolve(c *v1alpha1.CompromisedCertificate, m renewal.Mark, fr
 	return renewal.ResolveMark(m, nodes)
 }
 
+// toldAt is the annotation of a mark that came as an event, with the event's time.
+const toldAt = "rotate-certs.io/told-at"
+
 func markOf(c *v1alpha1.CompromisedCertificate) renewal.Mark {
-	m := renewal.Mark{Name: c.Name, Service: c.Spec.Service, Nodes: c.Spec.Nodes, Fingerprint: c.Spec.Fingerprint}
+	m := renewal.Mark{Name: c.Name, Service: c.Spec.Service, Nodes: c.Spec.Nodes, Fingerprint: c.Spec.Fingerprint, At: c.CreationTimestamp.Time}
+	if at, err := time.Parse(time.RFC3339, c.Annotations[toldAt]); err == nil && at.Before(m.At) {
+		m.At = at
+	}
 	for _, ref := range c.Status.Certificates {
 		m.Certificates = append(m.Certificates, renewal.Ref{
 			Node: ref.Node, Service: ref.Service, Name: ref.Name, Fingerprint: ref.FingerprintSHA256, NotAfter: ref.NotAfter.Time,
@@ -83,8 +113,9 @@ func markOf(c *v1alpha1.CompromisedCertificate) renewal.Mark {
 	return m
 }
 
-// stand writes down what a mark means and how far it is.
-func (d *Decider) stand(ctx context.Context, c *v1alpha1.CompromisedCertificate, m renewal.Mark) {
+// stand writes down what a mark means and how far it is. many is how many certificates it
+// would mean if it may.
+func (d *Decider) stand(ctx context.Context, c *v1alpha1.CompromisedCertificate, m renewal.Mark, many int) {
 	s := &c.Status
 	s.ObservedGeneration = c.Generation
 	if known := len(s.Certificates); known < len(m.Certificates) {
@@ -105,6 +136,12 @@ func (d *Decider) stand(ctx context.Context, c *v1alpha1.CompromisedCertificate,
 			Type: kind, Status: status, Reason: reason, Message: message, ObservedGeneration: c.Generation, LastTransitionTime: now,
 		})
 	}
+	if len(m.Certificates) == 0 && many > maxMarked {
+		set(v1alpha1.ConditionAccepted, metav1.ConditionFalse, "TooMany",
+			fmt.Sprintf("it means %d certificates, and one mark holds %d: nothing is replaced; make several, each for some of the nodes", many, maxMarked))
+		set(v1alpha1.ConditionReplaced, metav1.ConditionFalse, "TooMany", "")
+		return
+	}
 	if len(m.Certificates) == 0 {
 		set(v1alpha1.ConditionAccepted, metav1.ConditionFalse, "NothingFound",
 			"no report knows such a certificate; it is looked for again whenever a node reports")
@@ -113,7 +150,7 @@ func (d *Decider) stand(ctx context.Context, c *v1alpha1.CompromisedCertificate,
 	}
 	found := fmt.Sprintf("it means %d certificates", len(m.Certificates))
 	if len(s.PendingNodes) > 0 {
-		found += fmt.Sprintf(", and what of it is on %s, which have not reported yet", strings.Join(s.PendingNodes, ", "))
+		found += fmt.Sprintf(", and what of it is on %s, which have not reported yet", prepare.Some(s.PendingNodes))
 	}
 	set(v1alpha1.ConditionAccepted, metav1.ConditionTrue, "Found", found)
 	if rotation := d.newestFor(ctx, c.Name); rotation != "" {
@@ -175,7 +212,7 @@ func (d *Decider) HearMark(ctx context.Context, e event.Event) error {
 		return nil
 	}
 	err := d.Client.Create(ctx, &v1alpha1.CompromisedCertificate{
-		ObjectMeta: metav1.ObjectMeta{Name: e.MarkName(), Labels: labels},
+		ObjectMeta: metav1.ObjectMeta{Name: e.MarkName(), Labels: labels, Annotations: map[string]string{toldAt: e.Time.UTC().Format(time.RFC3339)}},
 		Spec:       v1alpha1.CompromisedCertificateSpec{Service: c.Service, Nodes: c.Nodes, Fingerprint: c.Fingerprint, Reason: c.Reason},
 	})
 	if apierrors.IsAlreadyExists(err) {

@@ -72,8 +72,8 @@ func stateOf(report *v1alpha1.RotationReport, err error) v1alpha1.RotationState 
 // (1.5 MiB), and Kubernetes refuses a condition with a longer message. Beyond maxNodes only
 // nodes that did not go well are listed, in the place of those that did.
 const (
-	maxNodes   = 2000
-	maxText    = 256
+	maxNodes = 2000
+	maxText  = 256
 	maxWords = 8 << 10
 )
 

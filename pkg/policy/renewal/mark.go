@@ -18,9 +18,20 @@ type Mark struct {
 	Service     certs.Service
 	Nodes       []string // empty: every node
 	Fingerprint string   // empty: all of the service
+	// At is when it was made; zero: not known. What was issued long after it is not meant,
+	// however late it is looked for: an event may be handed out again after weeks.
+	At time.Time
 	// Certificates are what [ResolveMark] returned when the mark was seen first. What is
 	// issued later is not compromised by it. Without any, the mark means nothing.
 	Certificates []Ref
+}
+
+// issuedSince is how long after a mark a certificate must have been issued for not to be
+// meant by it. Clocks differ, and what is marked may be a minute old.
+const issuedSince = day
+
+func (m Mark) before(c *Certificate) bool {
+	return !m.At.IsZero() && c.NotBefore.After(m.At.Add(issuedSince))
 }
 
 // ResolveMark returns the certificates that a mark means, among those that are there now.
@@ -33,7 +44,7 @@ func ResolveMark(m Mark, nodes []Node) []Ref {
 		}
 		for j := range n.Certificates {
 			c := &n.Certificates[j]
-			if c.Service == m.Service && c.Fingerprint != "" && (m.Fingerprint == "" || strings.EqualFold(m.Fingerprint, c.Fingerprint)) {
+			if c.Service == m.Service && !m.before(c) && c.Fingerprint != "" && (m.Fingerprint == "" || strings.EqualFold(m.Fingerprint, c.Fingerprint)) {
 				out = append(out, refOf(n, c))
 			}
 		}

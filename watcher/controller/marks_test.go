@@ -1,0 +1,122 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
+)
+
+func marked(name string) *v1alpha1.CompromisedCertificate {
+	return &v1alpha1.CompromisedCertificate{ObjectMeta: metav1.ObjectMeta{Name: name, CreationTimestamp: metav1.NewTime(noon)},
+		Spec: v1alpha1.CompromisedCertificateSpec{Service: certs.Etcd, Reason: "laptop lost"}}
+}
+
+func accepted(c *v1alpha1.CompromisedCertificate) metav1.Condition {
+	if condition := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionAccepted); condition != nil {
+		return *condition
+	}
+	return metav1.Condition{}
+}
+
+// TestAMarkThatCannotBeWrittenKeepsNothingBack: neither the others nor what expires.
+func TestAMarkThatCannotBeWrittenKeepsNothingBack(t *testing.T) {
+	w := newWorld(t, marked("bad"))
+	w.client = interceptor.NewClient(w.client.(client.WithWatch), interceptor.Funcs{
+		SubResourceUpdate: func(context.Context, client.Client, string, client.Object, ...client.SubResourceUpdateOption) error {
+			return errors.New("refused")
+		},
+	})
+	d := w.decider()
+	w.node("cp1", true)
+	w.report("cp1", oldPrint, day)
+	next := w.judge(d)
+	requests := w.story.requests()
+	require.Len(t, requests, 1)
+	assert.False(t, requests[0].Compromised, "what a mark means is written down before anything is done about it")
+	assert.False(t, next.After(noon.Add(retryAfter)))
+}
+
+// TestAMarkOverManyNodes fits into what Kubernetes and etcd take, or says that it does not.
+func TestAMarkOverManyNodes(t *testing.T) {
+	w := newWorld(t, marked("stolen"))
+	d := w.decider()
+	w.node("cp1", true)
+	w.report("cp1", oldPrint, 300*day)
+	for i := range maxMarked {
+		w.node(fmt.Sprintf("cp-%056d", i), true)
+	}
+	w.judge(d)
+	c := w.mark("stolen")
+	assert.Equal(t, metav1.ConditionTrue, accepted(c).Status)
+	assert.Less(t, len(accepted(c).Message), 1000, "a condition's message is bounded by Kubernetes")
+
+	w = newWorld(t, marked("stolen"))
+	d = w.decider()
+	for i := range maxMarked + 1 {
+		name := fmt.Sprint("cp-", i)
+		w.node(name, true)
+		w.report(name, fmt.Sprintf("%064d", i), 300*day)
+	}
+	w.judge(d)
+	c = w.mark("stolen")
+	assert.Equal(t, "TooMany", accepted(c).Reason)
+	assert.Empty(t, c.Status.Certificates)
+	assert.Empty(t, w.story.requests())
+}
+
+// TestAMarkIsToldAgainByASuccessor, which cannot know whether its predecessor came to it.
+func TestAMarkIsToldAgainByASuccessor(t *testing.T) {
+	w := newWorld(t, marked("stolen"))
+	w.node("cp1", true)
+	w.report("cp1", oldPrint, 300*day)
+	d := w.decider()
+	w.judge(d)
+	w.judge(d)
+	assert.Equal(t, []string{"certificate.compromised", "rotation.requested"}, w.story.types())
+	w.judge(w.decider())
+	assert.Contains(t, w.story.types(), "certificate.compromised")
+}
+
+// TestAnOldEventMarksNothingNew: NATS hands out everything again to a consumer that was
+// made anew, also what was marked, replaced and taken back weeks ago.
+func TestAnOldEventMarksNothingNew(t *testing.T) {
+	w := newWorld(t)
+	d := w.decider()
+	w.node("cp1", true)
+	w.report("cp1", newPrint, 364*day) // issued yesterday
+	e := event.New("prod", noon.Add(-20*day), event.CertificateCompromised{Service: certs.Etcd, Reason: "laptop lost"})
+	require.NoError(t, d.HearMark(t.Context(), e))
+	c := w.mark(e.MarkName())
+	c.CreationTimestamp = metav1.NewTime(noon)
+	require.NoError(t, w.client.Update(t.Context(), c))
+	w.judge(d)
+	assert.Empty(t, w.story.requests())
+	assert.Equal(t, "NothingFound", accepted(w.mark(e.MarkName())).Reason)
+}
+
+// TestWhatWasToldIsForgotten once it is not so any more.
+func TestWhatWasToldIsForgotten(t *testing.T) {
+	w := newWorld(t)
+	d := w.decider()
+	w.node("cp1", true)
+	for i := range enoughTold + 100 {
+		w.report("cp1", fmt.Sprintf("%064d", i), day)
+		w.judge(d)
+	}
+	assert.LessOrEqual(t, len(d.told), enoughTold+2)
+	w.story.types()
+	w.judge(d)
+	assert.NotContains(t, w.story.types(), "certificate.expiring", "what is still so was not forgotten")
+}
