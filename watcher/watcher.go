@@ -164,8 +164,9 @@ func (w *watcher) assemble(ctx context.Context, mgr manager.Manager) error {
 		return err
 	}
 	w.policy.lives(lifetime)
+	conditions := controller.NewConditions(&controller.Conditions{Client: mgr.GetClient(), Log: w.Log.With("part", "conditions"), Now: time.Now})
 	w.decider = controller.NewDecider(&controller.Decider{
-		Client: mgr.GetClient(), Picture: w.picture, Events: teller, Recorder: recorder, Log: w.Log.With("part", "decisions"), Complete: w.complete,
+		Client: mgr.GetClient(), Picture: w.picture, Events: teller, Recorder: recorder, Log: w.Log.With("part", "decisions"), Complete: w.complete, Decided: conditions.Set,
 	}, w.policy.current())
 	w.runner = controller.NewRunner(controller.Runner{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Engine: w.Engine, Events: teller, Recorder: recorder,
@@ -176,7 +177,7 @@ func (w *watcher) assemble(ctx context.Context, mgr manager.Manager) error {
 	}
 	w.policy.changed = w.decider.Use
 	parts := []manager.Runnable{
-		w.decider, w.runner, w.policy,
+		w.decider, w.runner, w.policy, conditions,
 		leading(func(ctx context.Context) error { return w.bus.Requests(ctx, w.onRequest) }),
 		leading(func(ctx context.Context) error { return w.bus.Marks(ctx, w.onMark) }),
 	}

@@ -85,7 +85,7 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 	require.NoError(t, v1alpha1.AddToScheme(scheme))
 	require.NoError(t, corev1.AddToScheme(scheme))
 	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
-		WithStatusSubresource(&v1alpha1.CertificateRotation{}, &v1alpha1.CompromisedCertificate{}).Build()
+		WithStatusSubresource(&v1alpha1.NodeCertificateReport{}, &v1alpha1.CertificateRotation{}, &v1alpha1.CompromisedCertificate{}).Build()
 	return &world{t: t, client: c, clock: &clock{at: noon}, story: &story{}, engine: &fakeEngine{}, picture: NewPicture()}
 }
 

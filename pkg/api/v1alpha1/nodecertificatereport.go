@@ -13,11 +13,13 @@ import (
 //
 // +kubebuilder:object:generate=true
 // +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Cluster,shortName=ncr,categories=rotate-certs
 // +kubebuilder:printcolumn:name="Earliest expiry",type=string,JSONPath=`.summary.earliestExpiry`
 // +kubebuilder:printcolumn:name="Certificate",type=string,JSONPath=`.summary.earliestCertificate`
 // +kubebuilder:printcolumn:name="Certificates",type=integer,JSONPath=`.summary.certificates`
 // +kubebuilder:printcolumn:name="Problems",type=integer,JSONPath=`.summary.problems`
+// +kubebuilder:printcolumn:name="Due",type=string,JSONPath=`.status.conditions[?(@.type=="CertificatesDue")].reason`
 // +kubebuilder:printcolumn:name="Seen",type=string,JSONPath=`.summary.observedAt`,priority=1
 type NodeCertificateReport struct {
 	metav1.TypeMeta   `json:",inline"`
@@ -38,6 +40,24 @@ type NodeCertificateReport struct {
 	// +listType=atomic
 	// +optional
 	NotInspected []ReportedGap `json:"notInspected,omitempty"`
+	// Status is what the watcher makes of the report.
+	// +optional
+	Status NodeCertificateReportStatus `json:"status,omitzero"`
+}
+
+// ConditionCertificatesDue is True while something on the node is due, or compromised, and
+// not renewed yet. Its reason says what it waits for (Requested, Running, Window, Freeze,
+// Limit, BackOff, Stopped, NotifyOnly, CANearEnd …), its message the same in sentences.
+const ConditionCertificatesDue = "CertificatesDue"
+
+// NodeCertificateReportStatus is what the watcher makes of a report.
+//
+// +kubebuilder:object:generate=true
+type NodeCertificateReportStatus struct {
+	// +listType=map
+	// +listMapKey=type
+	// +optional
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
 // ReportSummary is what a person looks for first. Its times are texts (RFC 3339, UTC):

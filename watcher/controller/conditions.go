@@ -1,0 +1,177 @@
+package controller
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
+)
+
+// Conditions writes into the reports what is due on their nodes and what it waits for. It
+// does so behind the decisions' back: when a whole fleet falls due, ten thousand writes
+// must not hold up the one rotation that ends it.
+type Conditions struct {
+	Client client.Client
+	Log    *slog.Logger
+	Now    func() time.Time
+
+	mu      sync.Mutex
+	want    map[string]standing // of nodes with something due
+	written map[string]standing // nil: not read yet
+	wake    chan struct{}
+}
+
+// standing is what a node waits for; the zero value: for nothing.
+type standing struct{ reason, message string }
+
+// reasonRequested is the reason where a rotation has been asked for.
+const reasonRequested = "Requested"
+
+// NewConditions completes it.
+func NewConditions(c *Conditions) *Conditions {
+	c.wake = make(chan struct{}, 1)
+	return c
+}
+
+// Set says what a decision means for the nodes. It never blocks.
+func (c *Conditions) Set(decision renewal.Decision) {
+	want := map[string]standing{}
+	add := func(refs []renewal.Ref, reason, text string) {
+		byNode := map[string][]string{}
+		for _, ref := range refs {
+			byNode[ref.Node] = append(byNode[ref.Node], ref.Name)
+		}
+		for node, names := range byNode {
+			s := want[node]
+			s.reason = cmp.Or(s.reason, reason)
+			if s.message != "" {
+				s.message += "; "
+			}
+			s.message += strings.Join(names, ", ") + ": " + text
+			want[node] = s
+		}
+	}
+	for _, r := range decision.Start {
+		add(r.Certificates, reasonRequested, fmt.Sprintf("rotation %q was asked for", r.Name))
+	}
+	for _, w := range decision.Waiting {
+		text := w.Text
+		if !w.Until.IsZero() {
+			text += ", until " + w.Until.UTC().Format(time.RFC3339)
+		}
+		add(w.Certificates, string(w.Reason), text)
+	}
+	c.mu.Lock()
+	same := maps.Equal(c.want, want)
+	c.want = want
+	c.mu.Unlock()
+	if same {
+		return
+	}
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// NeedLeaderElection keeps a second watcher from writing the same.
+func (c *Conditions) NeedLeaderElection() bool { return true }
+
+// Start writes until ctx ends.
+func (c *Conditions) Start(ctx context.Context) error {
+	tick := time.NewTicker(time.Minute) // what could not be written is tried again
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-c.wake:
+		case <-tick.C:
+		}
+		if err := c.write(ctx); err != nil && ctx.Err() == nil {
+			c.Log.Warn("write what is due into the reports, trying again in a minute", "error", err)
+		}
+	}
+}
+
+func (c *Conditions) write(ctx context.Context) error {
+	if c.written == nil {
+		written, err := c.read(ctx)
+		if err != nil {
+			return err
+		}
+		c.written = written
+	}
+	c.mu.Lock()
+	want := maps.Clone(c.want)
+	c.mu.Unlock()
+	if want == nil {
+		return nil // nothing has been decided yet
+	}
+	for node := range c.written {
+		if _, due := want[node]; !due {
+			want[node] = standing{}
+		}
+	}
+	for _, node := range slices.Sorted(maps.Keys(want)) {
+		if s := want[node]; s != c.written[node] {
+			if err := ignoreNotFound(c.patch(ctx, node, s)); err != nil {
+				return err
+			}
+			c.written[node] = s
+			if s == (standing{}) {
+				delete(c.written, node)
+			}
+		}
+	}
+	return nil
+}
+
+// read takes over what a predecessor has written.
+func (c *Conditions) read(ctx context.Context) (map[string]standing, error) {
+	var list v1alpha1.NodeCertificateReportList
+	if err := c.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, err
+	}
+	out := map[string]standing{}
+	for i := range list.Items {
+		r := &list.Items[i]
+		if due := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionCertificatesDue); due != nil && due.Status == metav1.ConditionTrue {
+			out[r.Name] = standing{due.Reason, due.Message}
+		}
+	}
+	return out, nil
+}
+
+func (c *Conditions) patch(ctx context.Context, node string, s standing) error {
+	condition := metav1.Condition{
+		Type: v1alpha1.ConditionCertificatesDue, Status: metav1.ConditionFalse, Reason: "NothingDue",
+		LastTransitionTime: metav1.NewTime(c.Now().UTC().Truncate(time.Second)),
+	}
+	if s.reason != "" {
+		condition.Status, condition.Reason = metav1.ConditionTrue, s.reason
+		condition.Message = clip(s.message, maxWords)
+	}
+	patch, err := json.Marshal(map[string]any{"status": v1alpha1.NodeCertificateReportStatus{Conditions: []metav1.Condition{condition}}})
+	if err != nil {
+		return err
+	}
+	report := &v1alpha1.NodeCertificateReport{ObjectMeta: metav1.ObjectMeta{Name: node}}
+	trying, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	return c.Client.Status().Patch(trying, report, client.RawPatch(types.MergePatchType, patch))
+}

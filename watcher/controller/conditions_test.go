@@ -1,0 +1,58 @@
+package controller
+
+import (
+	"log/slog"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
+)
+
+func (w *world) conditions() *Conditions {
+	return NewConditions(&Conditions{Client: w.client, Log: slog.New(slog.DiscardHandler), Now: w.clock.now})
+}
+
+func (w *world) due(node string) *metav1.Condition {
+	w.t.Helper()
+	var r v1alpha1.NodeCertificateReport
+	require.NoError(w.t, w.client.Get(w.t.Context(), client.ObjectKey{Name: node}, &r))
+	return meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionCertificatesDue)
+}
+
+// TestWhatIsDueIsACondition of the node's report, with what it waits for; and none any more
+// when nothing is, also where a predecessor wrote it.
+func TestWhatIsDueIsACondition(t *testing.T) {
+	report := func(name string) *v1alpha1.NodeCertificateReport {
+		return &v1alpha1.NodeCertificateReport{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	}
+	w := newWorld(t, report("cp1"), report("cp2"))
+	refs := []renewal.Ref{{Node: "cp1", Name: "etcd-server"}, {Node: "cp1", Name: "etcd-peer"}, {Node: "gone", Name: "etcd-server"}}
+	c := w.conditions()
+	require.NoError(t, c.write(t.Context()), "before the first decision")
+	assert.Nil(t, w.due("cp1"))
+
+	c.Set(renewal.Decision{Waiting: []renewal.Waiting{{Reason: renewal.ReasonCANearEnd, Text: "a successor would end with its CA", Certificates: refs}}})
+	require.NoError(t, c.write(t.Context()), "a node that is gone is no trouble")
+	due := w.due("cp1")
+	require.NotNil(t, due)
+	assert.Equal(t, metav1.ConditionTrue, due.Status)
+	assert.Equal(t, "CANearEnd", due.Reason)
+	assert.Equal(t, "etcd-server, etcd-peer: a successor would end with its CA", due.Message)
+	assert.Nil(t, w.due("cp2"))
+
+	c.Set(renewal.Decision{Start: []renewal.Rotation{{Name: "auto-1", Certificates: refs[:1]}}})
+	require.NoError(t, c.write(t.Context()))
+	assert.Equal(t, "Requested", w.due("cp1").Reason)
+
+	successor := w.conditions()
+	successor.Set(renewal.Decision{})
+	require.NoError(t, successor.write(t.Context()))
+	assert.Equal(t, metav1.ConditionFalse, w.due("cp1").Status)
+	assert.Nil(t, w.due("cp2"), "what never was due is not written to")
+}
