@@ -20,8 +20,12 @@ type APIServer struct {
 // Nodes lists all nodes.
 func (s *APIServer) Nodes(ctx context.Context) ([]Node, error) { return ListNodes(ctx, s.Client) }
 
-// Permitted returns an error that names every permission that is missing.
+// Permitted returns an error that names every permission that is missing, or one that
+// says that the API server has no etcd and so can do nothing that is permitted.
 func (s *APIServer) Permitted(ctx context.Context, use Use) error {
+	if err := CheckEtcd(ctx, s.Client, nil); err != nil {
+		return err
+	}
 	return CheckPermissions(ctx, s.Client, use, s.Namespace)
 }
 
@@ -60,7 +64,7 @@ func Connect(config *rest.Config, pods PodOptions, locker Locker) (*Cluster, err
 			Observer: &Observer{Client: client},
 			Scanner:  scanner,
 		},
-		API:     &APIServer{Client: client, Namespace: pods.namespace()},
+		API:     &APIServer{Client: &reconnecting{client, config}, Namespace: pods.namespace()},
 		Scanner: scanner,
 		nodes:   nodes,
 	}, nil

@@ -17,6 +17,8 @@ import (
 // the default applies then.
 func CertificateValidity(ctx context.Context, client kubernetes.Interface) (time.Duration, error) {
 	const name = "kubeadm-config"
+	ctx, cancel := context.WithTimeout(ctx, quorumTimeout)
+	defer cancel()
 	object, err := client.CoreV1().ConfigMaps(metav1.NamespaceSystem).Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
 		return 0, nil

@@ -1,0 +1,64 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+)
+
+const (
+	// quorumTimeout is how long an API server may say that it has no etcd before that is
+	// believed, and how long it may say nothing.
+	quorumTimeout = 10 * time.Second
+	quorumEvery   = time.Second
+)
+
+// noEtcd is what /readyz says where an API server cannot read from etcd.
+var noEtcd = regexp.MustCompile(`(?m)^\[-\]etcd\S* .*$`)
+
+// CheckEtcd fails where the API server says for a while that it has no working etcd.
+// Whatever would be asked of it otherwise fails too, but each time only after a minute,
+// and without naming the cause. config may be nil.
+func CheckEtcd(ctx context.Context, client kubernetes.Interface, config *rest.Config) error {
+	return checkEtcd(ctx, client, config, quorumTimeout, quorumEvery)
+}
+
+func checkEtcd(ctx context.Context, client kubernetes.Interface, config *rest.Config, within, every time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	var last error
+	for {
+		said := readyz(ctx, client)
+		if said == nil {
+			return nil
+		}
+		if last == nil || ctx.Err() == nil {
+			last = said
+		}
+		if sleep(ctx, every) != nil {
+			return fmt.Errorf("%w\nhas etcd lost its quorum? look at its members on the control-plane nodes (crictl ps -a, and their logs below /var/log/pods), and at: kubectl get --raw '/readyz?verbose'", last)
+		}
+		client = elsewhere(client, config) // another API server may have one
+	}
+}
+
+// readyz returns what an API server says of its etcd, if that is nothing good. Whatever
+// else it says is for others to judge.
+func readyz(ctx context.Context, client kubernetes.Interface) error {
+	body, err := client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Raw()
+	if err == nil {
+		return nil
+	}
+	if found := noEtcd.Find(body); found != nil {
+		return fmt.Errorf("the API server has no working etcd: %s", found)
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return errors.New("the API server does not answer")
+	}
+	return nil
+}

@@ -1,0 +1,51 @@
+package kube
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+)
+
+func TestAnAPIServerWithoutEtcdIsToldAtOnce(t *testing.T) {
+	for name, tc := range map[string]struct {
+		status int
+		body   string
+		better int32 // from which question on all is well; 0: never
+		says   string
+	}{
+		"all is well":                       {http.StatusOK, "ok", 0, ""},
+		"it is sick, but has its etcd":      {http.StatusInternalServerError, "[+]etcd ok\n[-]shutdown failed: reason withheld\n", 0, ""},
+		"it may not be asked":               {http.StatusForbidden, "no", 0, ""},
+		"the next API server has its etcd":  {http.StatusInternalServerError, "[-]etcd failed: reason withheld\n", 2, ""},
+		"none has, and it is said of etcd":  {http.StatusInternalServerError, "[+]ping ok\n[-]etcd failed: reason withheld\n[+]log ok\n", 0, "no working etcd: [-]etcd failed: reason withheld"},
+		"none is ready for etcd either way": {http.StatusInternalServerError, "[-]etcd-readiness failed: reason withheld\n", 0, "has etcd lost its quorum?"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var asked atomic.Int32
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				if n := asked.Add(1); tc.better > 0 && n >= tc.better {
+					return
+				}
+				w.WriteHeader(tc.status)
+				_, _ = w.Write([]byte(tc.body))
+			}))
+			defer server.Close()
+			config := &rest.Config{Host: server.URL}
+			client, err := kubernetes.NewForConfig(config)
+			require.NoError(t, err)
+			err = checkEtcd(t.Context(), client, config, 300*time.Millisecond, 20*time.Millisecond)
+			if tc.says == "" {
+				require.NoError(t, err)
+			} else {
+				require.ErrorContains(t, err, tc.says)
+			}
+		})
+	}
+}
