@@ -43,6 +43,8 @@ type CertificateRotationSpec struct {
 	Services []certs.Service `json:"services"`
 	// Nodes to rotate on; without it, every node.
 	// +kubebuilder:validation:MaxItems=10000
+	// +kubebuilder:validation:items:MaxLength=253
+	// +kubebuilder:validation:items:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
 	// +listType=set
 	// +optional
 	Nodes []string `json:"nodes,omitempty"`
@@ -52,15 +54,18 @@ type CertificateRotationSpec struct {
 	// +kubebuilder:default=always
 	// +optional
 	Restart string `json:"restart,omitempty"`
-	// Validity of the new certificates, such as "2160h"; without it, as the cluster's
-	// kubeadm configuration says, else 365 days.
+	// Validity of the new certificates, such as "2160h" (there are no days); without it, as
+	// the cluster's kubeadm configuration says, else 365 days.
+	// +kubebuilder:validation:XValidation:rule="size(self) <= 20 && self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('0s')",message="want a time such as 2160h, 90m or 1m30s; there are no days"
 	// +optional
 	Validity *metav1.Duration `json:"validity,omitempty"`
 	// MaxUnavailable is how many workers may be worked on at a time, "3" or "10%".
 	// +kubebuilder:validation:Pattern=`^[1-9][0-9]*%?$`
 	// +optional
 	MaxUnavailable string `json:"maxUnavailable,omitempty"`
-	// Timeout is how long a component may take to become healthy; one minute without it.
+	// Timeout is how long a component may take to become healthy, such as "2m30s"; one
+	// minute without it.
+	// +kubebuilder:validation:XValidation:rule="size(self) <= 20 && self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('0s')",message="want a time such as 2160h, 90m or 1m30s; there are no days"
 	// +optional
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
 	// Compromised says that the old keys are not trusted any more: the new certificates

@@ -39,6 +39,8 @@ type CompromisedCertificateSpec struct {
 	Service certs.Service `json:"service"`
 	// Nodes on which they lie; without it, every node.
 	// +kubebuilder:validation:MaxItems=10000
+	// +kubebuilder:validation:items:MaxLength=253
+	// +kubebuilder:validation:items:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
 	// +listType=set
 	// +optional
 	Nodes []string `json:"nodes,omitempty"`
@@ -50,6 +52,7 @@ type CompromisedCertificateSpec struct {
 	// Reason in a person's words. It appears in events and messages.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:Pattern=`\S`
 	Reason string `json:"reason"`
 }
 

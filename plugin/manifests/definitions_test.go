@@ -1,0 +1,92 @@
+package manifests
+
+import (
+	"encoding/json"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/cel-go/cel"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"sigs.k8s.io/yaml"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1/crds"
+)
+
+// specField is the schema of a field of the spec of a kind.
+func specField(t *testing.T, plural, field string) apiextensionsv1.JSONSchemaProps {
+	t.Helper()
+	raw, err := crds.FS.ReadFile("rotate-certs.io_" + plural + ".yaml")
+	require.NoError(t, err)
+	var definition apiextensionsv1.CustomResourceDefinition
+	require.NoError(t, yaml.UnmarshalStrict(raw, &definition))
+	schema, has := definition.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties["spec"].Properties[field]
+	require.True(t, has, field)
+	return schema
+}
+
+// takes says whether the API server takes a text under a schema.
+func takes(t *testing.T, schema apiextensionsv1.JSONSchemaProps, text string) bool {
+	t.Helper()
+	for _, rule := range schema.XValidations {
+		env, err := cel.NewEnv(cel.Variable("self", cel.StringType))
+		require.NoError(t, err)
+		ast, issues := env.Compile(rule.Rule)
+		require.NoError(t, issues.Err())
+		program, err := env.Program(ast)
+		require.NoError(t, err)
+		out, _, err := program.Eval(map[string]any{"self": text})
+		if err != nil || out.Value() != true {
+			return false
+		}
+	}
+	if schema.Pattern != "" && !regexp.MustCompile(schema.Pattern).MatchString(text) {
+		return false
+	}
+	for i, one := range schema.Enum {
+		if string(one.Raw) == `"`+text+`"` {
+			break
+		}
+		if i == len(schema.Enum)-1 {
+			return false
+		}
+	}
+	return schema.MinLength == nil || int64(len(text)) >= *schema.MinLength
+}
+
+// TestWhatADefinitionLetsThroughCanBeRead: a watcher that cannot decode one object sees
+// none of its kind, whoever made it.
+func TestWhatADefinitionLetsThroughCanBeRead(t *testing.T) {
+	for text, fits := range map[string]bool{
+		"2160h": true, "90m": true, "1h30m": true, "1.5h": true, "0s": true,
+		"90d": false, "1w": false, "": false, "soon": false, "-5m": false, "90": false, "5m ": false,
+		"9999999999999999h": false, "99999999h": false, strings.Repeat("1h", 20): false,
+	} {
+		for _, field := range []string{"validity", "timeout"} {
+			assert.Equal(t, fits, takes(t, specField(t, "certificaterotations", field), text), "%s %q", field, text)
+			raw, err := json.Marshal(map[string]string{field: text})
+			require.NoError(t, err)
+			if fits {
+				assert.NoError(t, json.Unmarshal(raw, &v1alpha1.CertificateRotationSpec{}), text)
+			}
+		}
+	}
+}
+
+func TestWhatDefinitionsRefuse(t *testing.T) {
+	for _, plural := range []string{"certificaterotations", "compromisedcertificates"} {
+		nodes := *specField(t, plural, "nodes").Items.Schema
+		assert.True(t, takes(t, nodes, "cp1.example.org"))
+		assert.False(t, takes(t, nodes, ""), "it must not be taken for every node")
+		assert.False(t, takes(t, nodes, " "))
+	}
+	services := *specField(t, "certificaterotations", "services").Items.Schema
+	assert.True(t, takes(t, services, "etcd"))
+	assert.False(t, takes(t, services, " "))
+	reason := specField(t, "compromisedcertificates", "reason")
+	assert.True(t, takes(t, reason, "the laptop is lost"))
+	assert.False(t, takes(t, reason, "   "))
+}
