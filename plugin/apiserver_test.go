@@ -273,6 +273,18 @@ func (s *apiServerFake) become(kind resourceFake, object map[string]any) {
 	}
 }
 
+// dueCells are the columns that an API server makes of a report's condition.
+func dueCells(report map[string]any) (due, waits any) {
+	status, _ := report["status"].(map[string]any)
+	conditions, _ := status["conditions"].([]any)
+	for _, c := range conditions {
+		if condition, _ := c.(map[string]any); condition["type"] == "CertificatesDue" {
+			return condition["reason"], condition["message"]
+		}
+	}
+	return nil, nil
+}
+
 func (s *apiServerFake) list(w http.ResponseWriter, r *http.Request, kind resourceFake, namespace string) {
 	prefix := kind.base() + "/" + kind.name + "/"
 	var paths []string
@@ -287,9 +299,11 @@ func (s *apiServerFake) list(w http.ResponseWriter, r *http.Request, kind resour
 		var rows []any
 		for _, p := range paths {
 			summary, _ := s.objects[p]["summary"].(map[string]any)
-			rows = append(rows, map[string]any{"cells": []any{strings.TrimPrefix(p, prefix), summary["observedAt"]}})
+			due, waits := dueCells(s.objects[p])
+			rows = append(rows, map[string]any{"cells": []any{strings.TrimPrefix(p, prefix), due, waits, summary["observedAt"]}})
 		}
-		answer(w, 200, map[string]any{"kind": "Table", "columnDefinitions": []any{map[string]any{"name": "Name"}, map[string]any{"name": "Seen"}}, "rows": rows})
+		columns := []any{map[string]any{"name": "Name"}, map[string]any{"name": "Due"}, map[string]any{"name": "Waits For"}, map[string]any{"name": "Seen"}}
+		answer(w, 200, map[string]any{"kind": "Table", "columnDefinitions": columns, "rows": rows})
 		return
 	}
 	items := []any{}

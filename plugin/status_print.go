@@ -42,6 +42,13 @@ func installedLines(s *v1alpha1.WatcherStatus, command string) []string {
 		}
 		lines = append(lines, fmt.Sprintf("  %s: %s", n.Node, n.Reason))
 	}
+	for i, d := range s.Due {
+		if i == shown {
+			lines = append(lines, fmt.Sprintf("  and %d more nodes: kubectl get nodecertificatereports -o wide", len(s.Due)-shown))
+			break
+		}
+		lines = append(lines, fmt.Sprintf("Due on %s (%s): %s", d.Node, d.Reason, d.Message))
+	}
 	for _, m := range s.Marks {
 		lines = append(lines, markLines(m)...)
 	}

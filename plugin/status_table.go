@@ -13,11 +13,19 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 )
 
-// seenColumn is the column of a report that says when it was made.
-const seenColumn = "seen"
+// The columns of a report that say when it was made, and what is due on its node and why
+// it waits.
+const (
+	seenColumn  = "seen"
+	dueColumn   = "due"
+	waitsColumn = "waits for"
+)
 
-// tables passes the name of every report, and when its node was seen.
-func (s *survey) tables(ctx context.Context, fn func(name, observed string)) error {
+// row is what a report's columns tell; empty where it has none of that name.
+type row struct{ name, observed, due, waits string }
+
+// tables passes a row for every report.
+func (s *survey) tables(ctx context.Context, fn func(row)) error {
 	next := ""
 	for {
 		raw, err := s.client.CoreV1().RESTClient().Get().
@@ -31,19 +39,22 @@ func (s *survey) tables(ctx context.Context, fn func(name, observed string)) err
 		if err := json.Unmarshal(raw, &table); err != nil {
 			return fmt.Errorf("read the list of reports: %w", err)
 		}
-		column := slices.IndexFunc(table.ColumnDefinitions, func(c metav1.TableColumnDefinition) bool {
-			return strings.EqualFold(c.Name, seenColumn)
-		})
-		for _, row := range table.Rows {
-			if len(row.Cells) == 0 {
+		for _, r := range table.Rows {
+			if len(r.Cells) == 0 {
 				continue
 			}
-			name, _ := row.Cells[0].(string) // the first column is the name
-			observed := ""
-			if column >= 0 && column < len(row.Cells) {
-				observed, _ = row.Cells[column].(string)
+			cell := func(column string) string {
+				i := slices.IndexFunc(table.ColumnDefinitions, func(c metav1.TableColumnDefinition) bool {
+					return strings.EqualFold(c.Name, column)
+				})
+				if i < 0 || i >= len(r.Cells) {
+					return ""
+				}
+				text, _ := r.Cells[i].(string) // null where there is nothing
+				return text
 			}
-			fn(name, observed)
+			name, _ := r.Cells[0].(string) // the first column is the name
+			fn(row{name: name, observed: cell(seenColumn), due: cell(dueColumn), waits: cell(waitsColumn)})
 		}
 		if next = table.Continue; next == "" {
 			return nil

@@ -47,7 +47,7 @@ func (a *app) surveyWatcher(ctx context.Context, c connection) *v1alpha1.Watcher
 		return nil
 	}
 	s := &survey{objects: api, now: a.now(), status: &v1alpha1.WatcherStatus{
-		WithoutReport: []v1alpha1.NodeWithoutReport{}, Marks: []v1alpha1.OpenMark{}, Rotations: []v1alpha1.OpenRotation{},
+		WithoutReport: []v1alpha1.NodeWithoutReport{}, Due: []v1alpha1.DueOnNode{}, Marks: []v1alpha1.OpenMark{}, Rotations: []v1alpha1.OpenRotation{},
 	}}
 	if found != nil {
 		s.installation(ctx, found)
@@ -130,7 +130,7 @@ func (s *survey) problem(ctx context.Context, namespace string) string {
 	return ""
 }
 
-// reports finds nodes without a fresh one. The API server is asked for tables: their
+// reports finds nodes without a fresh one, and those on which something is due. The API server is asked for tables: their
 // columns say all, and of thousands of nodes the reports would be much.
 func (s *survey) reports(ctx context.Context) error {
 	nodes, err := kube.ListNodes(ctx, s.client)
@@ -138,9 +138,12 @@ func (s *survey) reports(ctx context.Context) error {
 		return err
 	}
 	seen := map[string]time.Time{}
-	if err := s.tables(ctx, func(name, observed string) {
-		at, _ := time.Parse(time.RFC3339, observed) // not readable: not fresh
-		seen[name] = at
+	if err := s.tables(ctx, func(r row) {
+		at, _ := time.Parse(time.RFC3339, r.observed) // not readable: not fresh
+		seen[r.name] = at
+		if r.waits != "" { // only while something is due
+			s.status.Due = append(s.status.Due, v1alpha1.DueOnNode{Node: r.name, Reason: r.due, Message: r.waits})
+		}
 	}); err != nil {
 		return err
 	}

@@ -30,7 +30,8 @@ func surveyed(t *testing.T, s *apiServerFake) (*v1alpha1.WatcherStatus, string) 
 
 func TestStatusTellsHowTheWatcherIs(t *testing.T) {
 	s := installed(t)
-	s.add(t, "/apis/rotate-certs.io/v1alpha1/nodecertificatereports/w1", `{"summary":{"observedAt":"2026-11-24T07:00:00Z"}}`)
+	s.add(t, "/apis/rotate-certs.io/v1alpha1/nodecertificatereports/w1", `{"summary":{"observedAt":"2026-11-24T07:00:00Z"},
+		"status":{"conditions":[{"type":"CertificatesDue","status":"True","reason":"CANearEnd","message":"kubelet-client: a successor would end with its CA"}]}}`)
 	s.add(t, "/apis/rotate-certs.io/v1alpha1/compromisedcertificates/etcd-1", `{"spec":{"service":"etcd","nodes":["cp1"],"reason":"disk sold"},"status":{"conditions":[{"type":"Replaced","status":"False","message":"waits for auto-1"}]}}`)
 	s.add(t, "/apis/rotate-certs.io/v1alpha1/compromisedcertificates/etcd-2", `{"spec":{"service":"etcd","reason":"x"},"status":{"conditions":[{"type":"Replaced","status":"True"}]}}`)
 	s.add(t, "/apis/rotate-certs.io/v1alpha1/certificaterotations/auto-2", `{"spec":{"services":["etcd"],"nodes":["cp1"]},"status":{"state":"RolledBack","message":"etcd did not become healthy"}}`)

@@ -20,6 +20,7 @@ import (
 // +kubebuilder:printcolumn:name="Certificates",type=integer,JSONPath=`.summary.certificates`
 // +kubebuilder:printcolumn:name="Problems",type=integer,JSONPath=`.summary.problems`
 // +kubebuilder:printcolumn:name="Due",type=string,JSONPath=`.status.conditions[?(@.type=="CertificatesDue")].reason`
+// +kubebuilder:printcolumn:name="Waits For",type=string,JSONPath=`.status.conditions[?(@.type=="CertificatesDue")].message`,priority=1
 // +kubebuilder:printcolumn:name="Seen",type=string,JSONPath=`.summary.observedAt`,priority=1
 type NodeCertificateReport struct {
 	metav1.TypeMeta   `json:",inline"`

@@ -10,6 +10,8 @@ type WatcherStatus struct {
 	Agents  *ReadyCount    `json:"agents,omitempty"`
 	// WithoutReport are nodes of which nothing is known, or nothing new.
 	WithoutReport []NodeWithoutReport `json:"withoutReport"`
+	// Due is what is due, or compromised, on which node, and what it waits for.
+	Due []DueOnNode `json:"due"`
 	// Marks are those whose certificates have not been replaced yet.
 	Marks []OpenMark `json:"marks"`
 	// Rotations are those at work, those that wait, and those that failed.
@@ -37,6 +39,13 @@ type ReadyCount struct {
 type NodeWithoutReport struct {
 	Node   string `json:"node"`
 	Reason string `json:"reason"`
+}
+
+// DueOnNode is what is due on a node.
+type DueOnNode struct {
+	Node    string `json:"node"`
+	Reason  string `json:"reason"`
+	Message string `json:"message"`
 }
 
 // OpenMark is a CompromisedCertificate whose certificates are still in use.
