@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
+	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event/eventtest"
 )
@@ -190,6 +192,32 @@ func TestListenerHasTheSameUsers(t *testing.T) {
 	defer ann.Close()
 	require.NoError(t, ann.Publish(Subject(e), body))
 	require.Equal(t, e.ID, receive(t, got).ID)
+}
+
+// TestListenerAsksForCertificates, where it is given a CA, of users too.
+func TestListenerAsksForCertificates(t *testing.T) {
+	s := newSite(t)
+	c := testConfig(t, func(c *Config) {
+		c.Listen = &Listen{Address: "127.0.0.1:0", Users: writeFile(t, s.dir, "users", []byte("marker ann secret-of-ann\n"))}
+		c.Listen.TLS = TLS{CA: s.dir + "/ca.crt", Cert: s.dir + "/tls.crt", Key: s.dir + "/tls.key"}
+	})
+	b := openReady(t, c)
+	dial := func(options ...nats.Option) error {
+		nc, err := nats.Connect("tls://"+b.embedded.server.Addr().String(), append(options, nats.RootCAs(s.dir+"/ca.crt"))...)
+		if err == nil {
+			nc.Close()
+		}
+		return err
+	}
+	shows := func(ca certstest.CA) nats.Option {
+		pair := ca.Leaf(t, certstest.Name("ann"), certstest.Usages(x509.ExtKeyUsageClientAuth))
+		return nats.ClientCert(writeFile(t, s.dir, "ann.crt", pair.CertPEM()), writeFile(t, s.dir, "ann.key", pair.KeyPEM(t)))
+	}
+	ann := nats.UserInfo("ann", "secret-of-ann")
+	require.Error(t, dial(ann), "no certificate")
+	require.Error(t, dial(ann, shows(certstest.NewCA(t, "another"))), "one by somebody else")
+	require.ErrorIs(t, dial(shows(s.ca)), nats.ErrAuthorization, "a certificate is no user")
+	require.NoError(t, dial(ann, shows(s.ca)))
 }
 
 func TestUsersAreRefusedByLine(t *testing.T) {

@@ -103,7 +103,7 @@ func (b *Bus) declareStream(ctx context.Context, want jetstream.StreamConfig) er
 		request, cause := b.rotator.deniable(ctx, called("STREAM.CREATE", want.Name))
 		_, err = b.rotator.js.CreateStream(request, want)
 		if err = cause(err); err != nil {
-			return fmt.Errorf("create stream %q: %w\nhint: let the rotator create it, or do it once yourself: %s", want.Name, err, streamCommand(want))
+			return fmt.Errorf("create stream %q: %w\nhint: let the rotator create it, or do it once as a user without limits: %s", want.Name, err, streamCommand(want))
 		}
 		b.config.Log.Info("stream created", "stream", want.Name)
 		return nil
@@ -155,7 +155,7 @@ func (b *Bus) declareConsumer(ctx context.Context, want jetstream.ConsumerConfig
 		request, cause := b.rotator.deniable(ctx, called("CONSUMER.CREATE", stream))
 		_, err = b.rotator.js.CreateConsumer(request, stream, want)
 		if err = cause(err); err != nil {
-			return fmt.Errorf("create consumer %q of stream %q: %w\nhint: let the rotator create it, or do it once yourself: %s",
+			return fmt.Errorf("create consumer %q of stream %q: %w\nhint: let the rotator create it, or do it once as a user without limits: %s",
 				want.Durable, stream, err, consumerCommand(stream, want))
 		}
 		return nil
@@ -206,7 +206,7 @@ func missing(err error) bool {
 
 // streamCommand is how to make a stream by hand.
 func streamCommand(c jetstream.StreamConfig) string {
-	command := fmt.Sprintf("nats stream add %s --subjects '%s' --storage file --retention limits --discard old --max-age %s --max-bytes %d --allow-direct --replicas 3 --defaults",
+	command := fmt.Sprintf("nats stream add %s --subjects '%s' --storage file --retention limits --discard old --max-age %s --max-bytes %d --allow-direct --defaults",
 		c.Name, strings.Join(c.Subjects, ","), days(c.MaxAge), c.MaxBytes)
 	if c.Duplicates > 0 {
 		command += " --dupe-window " + days(c.Duplicates)
