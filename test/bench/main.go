@@ -25,7 +25,8 @@ var errMissed = errors.New("not every aim was met; a busy machine is told by the
 func run(ctx context.Context) error {
 	name := flag.String("lab", "bench", "the lab to measure, in whose network namespace this runs")
 	bin := flag.String("bin", "bin", "the directory of the built programs")
-	only := flag.String("only", "", "measure only one of: documented, always, if-needed, programs")
+	only := flag.String("only", "", "measure only one of: documented, always, if-needed, programs, watcher")
+	nodes := flag.Int("nodes", crowdSize, "how many nodes the watcher is measured with")
 	flag.Parse()
 	l, err := openLab(ctx, *name, *bin)
 	if err != nil {
@@ -57,7 +58,15 @@ func run(ctx context.Context) error {
 		}
 		aims = append(aims, programs...)
 	}
-	if !printAims(os.Stdout, aims) {
+	met := printAims(os.Stdout, aims)
+	if *only == "" && len(l.controlPlanes()) > 1 || *only == "watcher" {
+		aims, err := l.measureWatcher(ctx, os.Stdout, *nodes)
+		if err != nil {
+			return fmt.Errorf("measure the watcher: %w", err)
+		}
+		met = printAims(os.Stdout, aims) && met
+	}
+	if !met {
 		return errMissed
 	}
 	return nil
