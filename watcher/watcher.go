@@ -181,6 +181,11 @@ func (w *watcher) assemble(ctx context.Context, mgr manager.Manager) error {
 		leading(func(ctx context.Context) error { return w.bus.Requests(ctx, w.onRequest) }),
 		leading(func(ctx context.Context) error { return w.bus.Marks(ctx, w.onMark) }),
 	}
+	if !w.NotifyOnly { // it makes no rotations, and has no right to delete any
+		parts = append(parts, &controller.Pruner{
+			Client: mgr.GetClient(), Picture: w.picture, Log: w.Log.With("part", "rotations"), Now: time.Now, Complete: w.complete,
+		})
+	}
 	if w.HTTPAddress != "" {
 		parts = append(parts, w.server())
 	}
