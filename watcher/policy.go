@@ -47,6 +47,7 @@ func (p *policyFile) read() error {
 	if p.path != "" {
 		content, err := os.ReadFile(p.path)
 		if err != nil {
+			p.content = nil // when it is back, it is read, also where it is as it was
 			return fmt.Errorf("read policy: %w", err)
 		}
 		if p.policy.Load() != nil && bytes.Equal(content, p.content) {

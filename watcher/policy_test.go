@@ -94,3 +94,18 @@ func TestNotifyOnlyHoldsWhateverThePolicySays(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, renewal.Automatic, p.current().Default.Mode, "without a file the default holds")
 }
+
+// TestAPolicyThatWasAwayForAMoment holds again when it is back as it was.
+func TestAPolicyThatWasAwayForAMoment(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "policy.yaml")
+	write(t, path, "defaults: {threshold: {duration: 11d}}\n")
+	p, err := newPolicyFile(path, false, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	require.NoError(t, os.Rename(path, path+"~"))
+	p.again()
+	require.ErrorContains(t, p.problem(), "no such file")
+	require.NoError(t, os.Rename(path+"~", path))
+	p.again()
+	require.NoError(t, p.problem())
+	assert.Equal(t, 11*days, threshold(p.current()))
+}
