@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
@@ -224,9 +225,11 @@ func Compact(object any) (any, error) {
 	switch o := object.(type) {
 	case *v1alpha1.NodeCertificateReport:
 		o.ManagedFields, o.Annotations, o.Labels = nil, nil, nil
+		// Decoding leaves slices with room for half as many again.
+		o.Certificates, o.Authorities = slices.Clone(o.Certificates), slices.Clone(o.Authorities)
 		for i := range o.Certificates {
 			c := &o.Certificates[i]
-			c.SANs = nil
+			c.SANs, c.Service = nil, certs.Service(one(string(c.Service)))
 			c.Name, c.Path, c.User, c.Subject, c.Issuer, c.Reason = one(c.Name), one(c.Path), one(c.User), one(c.Subject), one(c.Issuer), one(c.Reason)
 		}
 		for i := range o.Authorities {
