@@ -8,6 +8,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -46,6 +47,7 @@ var (
 	reportsResource   = v1alpha1.GroupVersion.WithResource("nodecertificatereports")
 	rotationsResource = v1alpha1.GroupVersion.WithResource("certificaterotations")
 	marksResource     = v1alpha1.GroupVersion.WithResource("compromisedcertificates")
+	leasesResource    = coordinationv1.SchemeGroupVersion.WithResource("leases")
 )
 
 // page bounds how much one answer of a list may hold.

@@ -80,7 +80,7 @@ func (o *uninstallOptions) Run(ctx context.Context) error {
 	if err := o.located(ctx, api); err != nil {
 		return err
 	}
-	if err := api.permitted(ctx, "uninstall", uninstallAccess()); err != nil {
+	if err := api.permitted(ctx, "uninstall", uninstallAccess(o.namespace())); err != nil {
 		return err
 	}
 	if err := o.refuseRunning(ctx, api); err != nil {
@@ -137,10 +137,12 @@ func (o *uninstallOptions) refuseRunning(ctx context.Context, api *objects) erro
 }
 
 // uninstallAccess is what removing asks for.
-func uninstallAccess() []access {
+func uninstallAccess(namespace string) []access {
 	out := []access{
 		{verb: "list", resource: "pods", why: "find node pods"}, {verb: "delete", resource: "pods", why: "end node pods"},
 		{verb: "delete", group: "coordination.k8s.io", resource: "leases", namespace: kube.LeaseNamespace, why: "remove the lock"},
+		{verb: "get", group: "coordination.k8s.io", resource: "leases", namespace: namespace, why: "find the watcher's lease"},
+		{verb: "delete", group: "coordination.k8s.io", resource: "leases", namespace: namespace, why: "remove the watcher's lease"},
 	}
 	for _, k := range manifests.Kinds() {
 		for _, verb := range []string{"list", "delete"} {

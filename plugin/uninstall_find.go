@@ -66,6 +66,9 @@ func (r *removal) find(ctx context.Context) error {
 	if r.custom, err = r.listCustom(ctx); err != nil {
 		return err
 	}
+	if err := r.findElection(ctx); err != nil {
+		return err
+	}
 	_, err = r.api.client.CoordinationV1().Leases(kube.LeaseNamespace).Get(ctx, kube.LeaseName, metav1.GetOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("look at the lock: %w", err)
@@ -75,6 +78,19 @@ func (r *removal) find(ctx context.Context) error {
 		r.keep()
 	}
 	return r.spareNamespaces(ctx)
+}
+
+// findElection looks for the Lease by which watchers elect their leader. They make it
+// themselves, without labels, and a namespace that is kept would keep it.
+func (r *removal) findElection(ctx context.Context) error {
+	lease, err := r.api.resource(leasesResource, r.namespace()).Get(ctx, manifests.Watcher, metav1.GetOptions{})
+	switch {
+	case err == nil:
+		r.things = append(r.things, thing{leasesResource, lease})
+	case !apierrors.IsNotFound(err):
+		return fmt.Errorf("look at the lease of the watcher: %w", err)
+	}
+	return nil
 }
 
 // listCustom lists the objects of our definitions, without their content: there may be

@@ -73,6 +73,8 @@ func removalTurn(u *unstructured.Unstructured) int {
 	switch {
 	case u.GetKind() == "Namespace":
 		return 6
+	case u.GetKind() == "Lease": // no watcher is left that would take it again
+		return 3
 	case !known:
 		return 2 // node pods
 	}

@@ -69,6 +69,7 @@ func TestUninstallKeepsWhatOthersPutThere(t *testing.T) {
 	assert.Contains(t, stderr, "Kept: namespace rotate-certs, since others put something there: secret/rotate-certs-nats. If nobody needs it: kubectl delete namespace rotate-certs\n")
 	assert.NotEmpty(t, s.paths("/namespaces/rotate-certs/secrets/"))
 	assert.Empty(t, s.paths("/deployments/"))
+	assert.Empty(t, s.paths("/leases/"), "nor does its kept namespace keep the watcher's lease")
 }
 
 func TestUninstallKeepsThePolicy(t *testing.T) {
