@@ -261,13 +261,19 @@ func anyonePermittedMayAsk(t *testing.T) {
 func uninstalledItLeavesNothing(t *testing.T) {
 	o := the.kubectl(t, "rotate-certs", "uninstall")
 	require.Zero(t, o.exit, "%s", o)
-	kinds := the.kubectl(t, "api-resources", "--verbs=list", "-o", "name")
+	the.assertNothingLabelled(t)
+	assert.NotZero(t, the.kubectl(t, "get", "namespace", "rotate-certs").exit)
+}
+
+// assertNothingLabelled looks through all kinds that there are.
+func (l *lab) assertNothingLabelled(t *testing.T) {
+	t.Helper()
+	kinds := l.kubectl(t, "api-resources", "--verbs=list", "-o", "name")
 	require.Zero(t, kinds.exit)
 	for kind := range strings.Lines(kinds.stdout) {
 		kind = strings.TrimSpace(kind)
-		left := the.kubectl(t, "get", kind, "-A", "-l", "app.kubernetes.io/name=rotate-certs", "-o", "name", "--ignore-not-found")
+		left := l.kubectl(t, "get", kind, "-A", "-l", "app.kubernetes.io/name=rotate-certs", "-o", "name", "--ignore-not-found")
 		assert.Empty(t, left.stdout, kind)
 	}
 	assert.NotContains(t, kinds.stdout, "rotate-certs.io")
-	assert.NotZero(t, the.kubectl(t, "get", "namespace", "rotate-certs").exit)
 }

@@ -1,0 +1,173 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+)
+
+// TestExternalNATS is the cluster that is left alone with a NATS of the user's own, set up
+// as docs/events.md says, and two watchers.
+func TestExternalNATS(t *testing.T) {
+	server := newNATS(t)
+	server.secret(t)
+	the.installWatcher(t, "--nats-url", "tls://"+server.address, "--nats-secret", "rotate-certs-nats")
+	installed := the.kubectl(t, "-n", "rotate-certs", "get", "deployment/rotate-certs-watcher", "poddisruptionbudget/rotate-certs-watcher",
+		"-o", "jsonpath={.items[*].status.readyReplicas} {.items[*].status.currentHealthy}")
+	assert.Equal(t, "2 2", installed.stdout, "%s", installed)
+	t.Run("renews what nears its end", whatNearsItsEndRenewsItself)
+	t.Run("is started by nobody without the right", server.nobodyElseStartsARotation)
+	t.Run("replaces what somebody with the right marks", server.aMarkStartsARotation)
+	t.Run("goes on with another leader", anotherWatcherTakesOver)
+	t.Run("survives NATS being killed", server.killedLosesNothing)
+	t.Run("leaves what is not its own", server.uninstalledItLeavesTheSecret)
+}
+
+func (s *natsServer) nobodyElseStartsARotation(t *testing.T) {
+	known := len(the.rotations(t))
+	node := the.controlPlanes()[0].Name
+	request := `{"name": "auto-forged", "services": ["admin"], "nodes": ["` + node + `"], "reason": "Expiring", "attempt": 1}`
+	for _, role := range []string{"viewer", "marker", "rotator"} {
+		require.ErrorIs(t, s.publish(t, role, "rotation.requested", "forged-by-"+role, request), nats.ErrPermissionViolation, role)
+	}
+	require.ErrorIs(t, s.publish(t, "viewer", "certificate.compromised", "forged", `{"service": "admin", "reason": "forged"}`), nats.ErrPermissionViolation)
+
+	stranger, err := nkeys.CreateUser()
+	require.NoError(t, err)
+	own, err := stranger.PublicKey()
+	require.NoError(t, err)
+	for who, option := range map[string]nats.Option{
+		"a user that the server does not know":  nats.Nkey(own, stranger.Sign),
+		"the reporter, signed by somebody else": nats.Nkey(s.public(t, "reporter"), stranger.Sign),
+		"no user at all":                        nats.Name("nobody"),
+	} {
+		_, err := s.dial(t, option)
+		require.ErrorIs(t, err, nats.ErrAuthorization, who)
+	}
+	_, err = nats.Connect("tls://"+s.address, nats.RootCAs(s.path("ca.crt")), s.nkey(t, "reporter"), nats.MaxReconnects(0))
+	require.Error(t, err, "without a certificate")
+
+	// The same from the reporter is heard. So were what came before it, had it been taken.
+	require.NoError(t, s.publish(t, "reporter", "rotation.requested", "genuine", strings.ReplaceAll(request, "auto-forged", "auto-genuine")))
+	o := the.kubectl(t, "wait", "--for=create", "certificaterotation/auto-genuine", "--timeout=30s")
+	require.Zero(t, o.exit, "%s", o)
+	o = the.kubectl(t, "wait", "--for=condition=Succeeded", "certificaterotation/auto-genuine", "--timeout=2m")
+	require.Zero(t, o.exit, "%s", o)
+	assert.Len(t, the.rotations(t), known+1)
+	assert.False(t, slices.ContainsFunc(the.events(t), func(e told) bool { return e.rotation == "auto-forged" }))
+}
+
+func (s *natsServer) aMarkStartsARotation(t *testing.T) {
+	node, path, known := the.controlPlanes()[0], "/etc/kubernetes/scheduler.conf", len(the.rotations(t))
+	before := the.snapshot(t, node.Name).identity(t, path, path)
+	mark := `{"service": "kube-scheduler", "nodes": ["` + node.Name + `"], "reason": "a backup was stolen"}`
+	for range 2 { // who is not sure that it was taken says it again
+		require.NoError(t, s.publish(t, "marker", "certificate.compromised", "incident-4711", mark))
+	}
+	var marks v1alpha1.CompromisedCertificateList
+	within(t, time.Minute, "the mark's object", func() bool {
+		o := the.kubectl(t, "get", "compromisedcertificates", "-o", "json")
+		return o.exit == 0 && json.Unmarshal([]byte(o.stdout), &marks) == nil && len(marks.Items) > 0
+	})
+	require.Len(t, marks.Items, 1)
+	o := the.kubectl(t, "wait", "--for=condition=Replaced", "compromisedcertificate/"+marks.Items[0].Name, "--timeout=3m")
+	require.Zero(t, o.exit, "%s", o)
+	assertRenewed(t, "scheduler.conf", before, the.snapshot(t, node.Name).identity(t, path, path))
+	within(t, time.Minute, "the rotation's end", func() bool {
+		r := the.rotations(t)
+		return len(r) == known+1 && r[known].Status.State == v1alpha1.StateSucceeded
+	})
+	require.Zero(t, the.kubectl(t, "rotate-certs", "unmark", "--all").exit)
+}
+
+// anotherWatcherTakesOver when the leader's pod is deleted while a node is at work; in a
+// soak it is gone without a word, and the other waits until the leadership has run out.
+func anotherWatcherTakesOver(t *testing.T) {
+	leader, how := the.leader(t), []string{"--wait=false"}
+	if kills, _ := soak(t); kills > 0 {
+		how = []string{"--grace-period=0", "--force"}
+	}
+	r := the.beginRenewal(t, the.controlPlanes()[0])
+	within(t, 2*time.Minute, "the moment", func() bool { return atWork.come(t, r) })
+	o := the.kubectl(t, append([]string{"-n", "rotate-certs", "delete", "pod", leader}, how...)...)
+	require.Zero(t, o.exit, "%s", o)
+	killed := time.Now()
+	object := r.assertOnce(t)
+	t.Logf("all done %s after the leader was gone", time.Since(killed).Round(time.Millisecond))
+	assertStoryIsWhole(t, object.Name)
+	within(t, 2*time.Minute, "another leader", func() bool { return the.leader(t) != leader })
+}
+
+// killedLosesNothing: it is killed in the course of a renewal, and comes back on its store
+// when the certificate is renewed, or soon where it has to be there for that.
+func (s *natsServer) killedLosesNothing(t *testing.T) {
+	nodes, before := the.controlPlanes(), len(the.rotations(t))
+	all := moments(t, notSeen, running)
+	kills, random := soak(t)
+	for i, m := range all {
+		t.Run(m.name, func(t *testing.T) {
+			r := the.beginRenewal(t, nodes[i%len(nodes)])
+			within(t, 2*time.Minute, "the moment", func() bool { return m.come(t, r) })
+			s.kill(t)
+			killed := time.Now()
+			back := func() bool { return r.object(t) == nil && r.reported(t) || r.done(t) }
+			if kills > 0 {
+				away := random(15 * time.Second)
+				t.Logf("away for %s", away)
+				back = func() bool { return time.Since(killed) >= away }
+			}
+			within(t, 2*time.Minute, "the moment to come back", back)
+			s.start(t)
+			object := r.assertOnce(t)
+			t.Logf("all done %s after the kill", time.Since(killed).Round(time.Millisecond))
+			assertStoryIsWhole(t, object.Name)
+		})
+	}
+	assert.Len(t, the.rotations(t), before+len(all), "nothing rotates again")
+}
+
+// reported tells whether the agent has told of the certificate.
+func (r renewal) reported(t *testing.T) bool {
+	t.Helper()
+	return slices.ContainsFunc(the.reports(t)[r.node.Name].Certificates, func(c v1alpha1.ReportedCertificate) bool {
+		return strings.TrimLeft(c.SerialNumber, "0") == r.serial.Text(16)
+	})
+}
+
+// assertStoryIsWhole waits until everything about a rotation has been told, in order. A
+// request may have been told again: it is until its object is there.
+func assertStoryIsWhole(t *testing.T, rotation string) {
+	t.Helper()
+	want := []string{"rotation.requested", "rotation.started", "rotation.nodeproven", "rotation.succeeded"}
+	var story []string
+	assert.Eventually(t, func() bool {
+		story = nil
+		for _, e := range the.events(t) {
+			if e.rotation == rotation {
+				story = append(story, e.kind)
+			}
+		}
+		story = slices.Compact(story)
+		return slices.Equal(want, story)
+	}, time.Minute, 100*time.Millisecond, "the whole story of %s", rotation)
+	assert.Equal(t, want, story)
+}
+
+func (s *natsServer) uninstalledItLeavesTheSecret(t *testing.T) {
+	o := the.kubectl(t, "rotate-certs", "uninstall")
+	require.Zero(t, o.exit, "%s", o)
+	the.assertNothingLabelled(t)
+	left := the.kubectl(t, "get", "secrets,deployments,daemonsets,pods,services,poddisruptionbudgets,leases,serviceaccounts", "-n", "rotate-certs", "-o", "name")
+	assert.ElementsMatch(t, []string{"secret/rotate-certs-nats", "serviceaccount/default"}, strings.Fields(left.stdout), "%s", o)
+}

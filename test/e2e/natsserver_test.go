@@ -1,0 +1,204 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
+)
+
+// natsServer is a NATS of the user's own: a process beside the nodes, with the
+// configuration of docs/events.md, which also asks for client certificates.
+type natsServer struct {
+	dir, program, address string
+	cluster               string // what events name this cluster by
+	users                 map[string]nkeys.KeyPair
+	process               *exec.Cmd
+	log                   bytes.Buffer
+}
+
+// newNATS prepares a server and starts it.
+func newNATS(t *testing.T) *natsServer {
+	t.Helper()
+	s := &natsServer{dir: t.TempDir(), users: map[string]nkeys.KeyPair{}}
+	s.program = filepath.Join(s.dir, "nats-server")
+	build, err := exec.CommandContext(t.Context(), "go", "build", "-o", s.program, "github.com/nats-io/nats-server/v2").CombinedOutput()
+	require.NoError(t, err, "%s", build)
+	system, err := the.client.CoreV1().Namespaces().Get(t.Context(), "kube-system", metav1.GetOptions{})
+	require.NoError(t, err)
+	s.cluster = string(system.UID)
+	ip := beside(t, the.nodes[0])
+	s.address = net.JoinHostPort(ip, "4222")
+
+	ca := certstest.NewCA(t, "nats")
+	server, client := ca.Leaf(t, certstest.SANs(ip)), ca.Leaf(t, certstest.Name("rotate-certs"))
+	s.file(t, "ca.crt", ca.Pair().CertPEM())
+	edits := map[string]string{
+		"LISTEN": s.address, "STORE": filepath.Join(s.dir, "store"),
+		"CERT": s.file(t, "server.crt", server.CertPEM()), "KEY": s.file(t, "server.key", server.KeyPEM(t)),
+	}
+	s.file(t, "tls.crt", client.CertPEM())
+	s.file(t, "tls.key", client.KeyPEM(t))
+	for _, role := range []string{"reporter", "rotator", "marker", "viewer"} {
+		user, err := nkeys.CreateUser()
+		require.NoError(t, err)
+		seed, err := user.Seed()
+		require.NoError(t, err)
+		s.file(t, role+".creds", seed)
+		s.users[role] = user
+		edits[strings.ToUpper(role)] = s.public(t, role)
+	}
+	s.file(t, "nats.conf", []byte(s.configuration(t, edits)))
+	t.Cleanup(func() {
+		s.kill(t)
+		if t.Failed() {
+			t.Logf("nats-server:\n%s", &s.log)
+		}
+	})
+	s.start(t)
+	return s
+}
+
+// configuration is the document's, edited as it says.
+func (s *natsServer) configuration(t *testing.T, edits map[string]string) string {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/events.md")
+	require.NoError(t, err)
+	block := regexp.MustCompile("(?s)<!-- config -->\n```\n(.*?)```\n<!-- end -->").FindSubmatch(text)
+	require.NotNil(t, block)
+	config := strings.NewReplacer(
+		".prod", "."+s.cluster, "-prod", "-"+s.cluster,
+		"# ca_file", "ca_file", "# verify", "verify", "/etc/nats/ca.crt", filepath.Join(s.dir, "ca.crt"),
+	).Replace(string(block[1]))
+	require.NotContains(t, config, "prod\"")
+	for name, value := range edits {
+		line := regexp.MustCompile(`(?m)^` + name + `: ".*"$`)
+		require.Regexp(t, line, config)
+		config = line.ReplaceAllLiteralString(config, fmt.Sprintf("%s: %q", name, value))
+	}
+	return config
+}
+
+func (s *natsServer) file(t *testing.T, name string, content []byte) string {
+	t.Helper()
+	path := filepath.Join(s.dir, name)
+	require.NoError(t, os.WriteFile(path, content, 0o600))
+	return path
+}
+
+func (s *natsServer) path(name string) string { return filepath.Join(s.dir, name) }
+
+func (s *natsServer) public(t *testing.T, role string) string {
+	t.Helper()
+	key, err := s.users[role].PublicKey()
+	require.NoError(t, err)
+	return key
+}
+
+// beside is this process's own address in the network of a node.
+func beside(t *testing.T, n machine) string {
+	t.Helper()
+	addresses, err := net.InterfaceAddrs()
+	require.NoError(t, err)
+	for _, a := range addresses {
+		if ip, network, err := net.ParseCIDR(a.String()); err == nil && network.Contains(net.ParseIP(n.IP)) {
+			return ip.String()
+		}
+	}
+	require.Fail(t, "no address in the network of "+n.IP)
+	return ""
+}
+
+// start starts the server on what is in its store.
+func (s *natsServer) start(t *testing.T) {
+	t.Helper()
+	s.process = exec.Command(s.program, "-c", s.path("nats.conf")) //nolint:noctx // it outlives the subtest that starts it
+	s.process.Stderr = &s.log
+	s.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	require.NoError(t, s.process.Start())
+	within(t, time.Minute, "nats-server", func() bool {
+		conn, err := s.dial(t, s.nkey(t, "viewer"))
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	})
+}
+
+// kill ends it as a power cut would, and not a second time.
+func (s *natsServer) kill(t *testing.T) {
+	t.Helper()
+	if s.process == nil {
+		return
+	}
+	assert.NoError(t, s.process.Process.Kill())
+	_ = s.process.Wait() // it was killed
+	s.process = nil
+}
+
+// nkey is a user that the server knows.
+func (s *natsServer) nkey(t *testing.T, role string) nats.Option {
+	t.Helper()
+	return nats.Nkey(s.public(t, role), s.users[role].Sign)
+}
+
+func (s *natsServer) dial(t *testing.T, options ...nats.Option) (*nats.Conn, error) {
+	t.Helper()
+	return nats.Connect("tls://"+s.address, append([]nats.Option{
+		nats.RootCAs(s.path("ca.crt")), nats.ClientCert(s.path("tls.crt"), s.path("tls.key")), nats.MaxReconnects(0),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // LastError says it too
+	}, options...)...)
+}
+
+// publish tells an event as a user; the error is what the server says to that.
+func (s *natsServer) publish(t *testing.T, role, kind, id, data string) error {
+	t.Helper()
+	conn, err := s.dial(t, s.nkey(t, role), nats.CustomInboxPrefix("_INBOX_"+role))
+	require.NoError(t, err)
+	defer conn.Close()
+	message := nats.NewMsg("rotate-certs.v1." + s.cluster + "." + kind + "._")
+	message.Header.Set("Nats-Msg-Id", id)
+	message.Header.Set("Content-Type", "application/cloudevents+json")
+	message.Data = fmt.Appendf(nil, `{"specversion": "1.0", "id": %q, "type": "io.rotate-certs.%s.v1",
+		"source": "/clusters/%s", "datacontenttype": "application/json", "data": %s}`, id, kind, s.cluster, data)
+	require.NoError(t, conn.PublishMsg(message))
+	require.NoError(t, conn.Flush())
+	return conn.LastError()
+}
+
+// secret makes the namespace and the Secret that a person makes before installing.
+func (s *natsServer) secret(t *testing.T) {
+	t.Helper()
+	o := the.kubectl(t, "create", "namespace", "rotate-certs")
+	require.Zero(t, o.exit, "%s", o)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), limit)
+		defer cancel()
+		out, err := the.command(ctx, "delete", "namespace", "rotate-certs").CombinedOutput()
+		assert.NoError(t, err, "%s", out)
+	})
+	args := []string{"-n", "rotate-certs", "create", "secret", "generic", "rotate-certs-nats"}
+	for _, name := range []string{"ca.crt", "tls.crt", "tls.key", "reporter.creds", "rotator.creds"} {
+		args = append(args, "--from-file="+s.path(name))
+	}
+	o = the.kubectl(t, args...)
+	require.Zero(t, o.exit, "%s", o)
+}
