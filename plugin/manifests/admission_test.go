@@ -141,10 +141,13 @@ func TestOtherPodsOfTheWatcherAreRefused(t *testing.T) {
 		"a token":              func(p *corev1.Pod) { p.Spec.AutomountServiceAccountToken = nil },
 		"the host's processes": func(p *corev1.Pod) { p.Spec.HostPID = true },
 		"no seccomp":           func(p *corev1.Pod) { p.Spec.SecurityContext.SeccompProfile = nil },
-		"another component":    func(p *corev1.Pod) { p.Labels[kube.LabelComponent] = "watcher" },
-		"no labels":            func(p *corev1.Pod) { p.Labels = nil },
-		"another name":         func(p *corev1.Pod) { p.Name = "shell" },
-		"a scan that writes":   func(p *corev1.Pod) { p.Labels[kube.LabelComponent] = "scan"; p.Name = "rotate-certs-scan-x" },
+		"seccomp in part": container(func(c *corev1.Container) {
+			c.SecurityContext.SeccompProfile = &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeUnconfined}
+		}),
+		"another component":  func(p *corev1.Pod) { p.Labels[kube.LabelComponent] = "watcher" },
+		"no labels":          func(p *corev1.Pod) { p.Labels = nil },
+		"another name":       func(p *corev1.Pod) { p.Name = "shell" },
+		"a scan that writes": func(p *corev1.Pod) { p.Labels[kube.LabelComponent] = "scan"; p.Name = "rotate-certs-scan-x" },
 		"a Secret": func(p *corev1.Pod) {
 			p.Spec.Volumes[1].VolumeSource = corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "x"}}
 		},
@@ -152,7 +155,12 @@ func TestOtherPodsOfTheWatcherAreRefused(t *testing.T) {
 			p.Spec.Volumes = append(p.Spec.Volumes, corev1.Volume{Name: "x", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}})
 		},
 		"root under another name": writes("/"),
+		"root by two slashes":     writes("//"),
+		"root by a dot":           writes("/."),
 		"all settings":            writes("/etc"),
+		"all settings, a slash":   writes("/etc/"),
+		"all settings, slashes":   writes("//etc"),
+		"programs, a slash":       writes("/usr/"),
 		"programs":                writes("/usr/bin"),
 		"a way around":            writes("/etc/kubernetes/../../usr/bin"),
 		"ssh":                     writes("/etc/ssh"),
