@@ -18,9 +18,11 @@ export RUN KEEP_LAB
 CONTROL_PLANES ?= 3
 WORKERS        ?= 1
 
-# For soak: how many power cuts, at moments that the seed decides.
-CUTS ?= 20
-SEED ?= $(shell echo $$RANDOM)
+# For soak: how many power cuts, and how many kills of the watcher and of NATS each, at
+# moments that the seed decides.
+CUTS  ?= 20
+KILLS ?= 20
+SEED  ?= $(shell echo $$RANDOM)
 
 STAMP    := github.com/rotate-certs/rotate-certs/pkg/version
 GO_BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X $(STAMP).Version=$(VERSION) -X $(STAMP).GitCommit=$(COMMIT)'
@@ -124,11 +126,13 @@ bench: build image $(LAB) ## Measure beside kubeadm's documented procedure, prin
 	@test/tools/bench $(CONTROL_PLANES) $(WORKERS)
 
 .PHONY: soak
-soak: build image $(LAB) ## Long campaigns: every crash point, every state of the disk, power cuts of a node (root, Debian); SEED=n
+soak: build image $(LAB) ## Long campaigns: every crash point, every state of the disk, power cuts of a node, kills of watcher and NATS (root, Debian); SEED=n
 	@test/tools/fuzz 1m
 	@test/tools/need gcc
 	@CRASH_POINTS=all go test -count=1 -v -timeout 3h ./test/crash
 	@test/tools/powercut $(CUTS) $(SEED)
+	@SOAK_KILLS=$(KILLS) SEED=$(SEED) TIMEOUT=2h RUN='(TestWatcher|TestExternalNATS)/(survives|goes_on)' \
+		test/tools/e2e default --control-planes $(CONTROL_PLANES) --workers $(WORKERS)
 
 ##@ Other
 .PHONY: clean

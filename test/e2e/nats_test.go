@@ -23,9 +23,11 @@ func TestExternalNATS(t *testing.T) {
 	server := newNATS(t)
 	server.secret(t)
 	the.installWatcher(t, "--nats-url", "tls://"+server.address, "--nats-secret", "rotate-certs-nats")
-	installed := the.kubectl(t, "-n", "rotate-certs", "get", "deployment/rotate-certs-watcher", "poddisruptionbudget/rotate-certs-watcher",
-		"-o", "jsonpath={.items[*].status.readyReplicas} {.items[*].status.currentHealthy}")
-	assert.Equal(t, "2 2", installed.stdout, "%s", installed)
+	within(t, time.Minute, "two watchers, and a budget for them", func() bool {
+		o := the.kubectl(t, "-n", "rotate-certs", "get", "deployment/rotate-certs-watcher", "poddisruptionbudget/rotate-certs-watcher",
+			"-o", "jsonpath={.items[*].status.readyReplicas} {.items[*].status.currentHealthy}")
+		return o.stdout == "2 2"
+	})
 	t.Run("renews what nears its end", whatNearsItsEndRenewsItself)
 	t.Run("is started by nobody without the right", server.nobodyElseStartsARotation)
 	t.Run("replaces what somebody with the right marks", server.aMarkStartsARotation)
