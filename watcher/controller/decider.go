@@ -1,22 +1,17 @@
 package controller
 
 import (
-	"cmp"
 	"context"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
-	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
 // Decider judges the picture whenever it, the policy, a mark or a rotation changes, and
@@ -181,96 +176,6 @@ func (d *Decider) judge(ctx context.Context) (time.Time, error) {
 	return sooner(next, decision.Next), nil
 }
 
-// assess judges the nodes that have changed or whose time has come, all of them under a
-// new policy; it returns when the clock changes one next.
-func (d *Decider) assess(now time.Time) time.Time {
-	changed, renewed := d.Picture.Changed()
-	for _, r := range renewed {
-		d.Events.Tell(r)
-	}
-	if p := d.policy.Load(); p != d.judged {
-		d.judged, d.assessed = p, map[string]renewal.Assessment{}
-		for _, name := range d.Picture.Names() {
-			changed[name] = d.Picture.Lookup(name)
-		}
-	}
-	for name, a := range d.assessed {
-		if _, anyway := changed[name]; !anyway && !a.Next.IsZero() && !a.Next.After(now) {
-			changed[name] = d.Picture.Lookup(name)
-		}
-	}
-	for name, n := range changed {
-		delete(d.assessed, name)
-		if n == nil {
-			continue
-		}
-		a := renewal.Assess(now, d.judged, n)
-		d.assessed[name] = a
-		d.tell(a.Notices)
-	}
-	var next time.Time
-	notices := 0
-	for _, a := range d.assessed {
-		next = sooner(next, a.Next)
-		notices += len(a.Notices)
-	}
-	if len(d.told) > 2*notices+enoughTold {
-		d.forgetTold()
-	}
-	return next
-}
-
-func (d *Decider) due() []renewal.Assessment {
-	var out []renewal.Assessment
-	for _, a := range d.assessed {
-		if len(a.Items) > 0 {
-			out = append(out, a)
-		}
-	}
-	slices.SortFunc(out, func(a, b renewal.Assessment) int { return cmp.Compare(a.Node, b.Node) })
-	return out
-}
-
-func (d *Decider) node(name string) (renewal.Node, bool) {
-	n := d.Picture.Lookup(name)
-	if n == nil {
-		return renewal.Node{}, false
-	}
-	return *n, true
-}
-
-// tell publishes what has not been told before. Told again by a successor, it has the
-// same id.
-func (d *Decider) tell(notices []renewal.Notice) {
-	for _, n := range notices {
-		if d.told[n.ID()] {
-			continue
-		}
-		d.told[n.ID()] = true
-		data, reason, text := noticeData(n)
-		d.Events.Tell(data)
-		if n.Kind != renewal.AuthorityExpiring || n.Node != "" {
-			noteNode(d.Recorder, n.Node, warning, reason, text)
-		}
-	}
-}
-
-// enoughTold is how many ids of what is not so any more are kept before they are forgotten.
-const enoughTold = 1000
-
-// forgetTold drops the ids of what is not so any more.
-func (d *Decider) forgetTold() {
-	left := map[string]bool{}
-	for _, a := range d.assessed {
-		for _, n := range a.Notices {
-			if id := n.ID(); d.told[id] {
-				left[id] = true
-			}
-		}
-	}
-	d.told = left
-}
-
 // ask publishes the rotations that are due, each again every minute until its object is
 // there; it returns when to ask next.
 func (d *Decider) ask(now time.Time, start []renewal.Rotation) time.Time {
@@ -302,34 +207,6 @@ func (d *Decider) history(ctx context.Context) ([]renewal.Past, error) {
 		out = append(out, pastOf(&list.Items[i]))
 	}
 	return out, nil
-}
-
-// Hear makes the CertificateRotation that an event asks for. It is made once however
-// often the event comes.
-//
-// Nor is one made beside another of its kind that is about some of the same certificates
-// and has not ended, as after a restart that forgot what had been asked for: what that one
-// leaves is asked for again.
-func (d *Decider) Hear(ctx context.Context, r event.RotationRequested, eventID string) error {
-	object := objectOf(r, eventID)
-	history, err := d.history(ctx)
-	if err != nil {
-		return err
-	}
-	for _, past := range history {
-		if past.Automatic && past.State == renewal.Active && past.Compromised == r.Compromised && past.Name != r.Name && share(past.Fingerprints, r.Fingerprints) {
-			d.Log.Info("not made, another is about the same certificates", "rotation", r.Name, "other", past.Name)
-			return nil
-		}
-	}
-	if err := d.Client.Create(ctx, object); !apierrors.IsAlreadyExists(err) {
-		return err
-	}
-	return nil
-}
-
-func share(a, b []string) bool {
-	return slices.ContainsFunc(a, func(s string) bool { return slices.Contains(b, s) })
 }
 
 // sooner is the earlier of two times; zero means never.

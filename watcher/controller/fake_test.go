@@ -106,6 +106,7 @@ type fakeEngine struct {
 	prepareErr error
 	nodes      []inventory.Node
 	unfinished *plan.Unfinished
+	plan       plan.Plan
 	rotate     func(ctx context.Context, o fleet.Options) (*v1alpha1.RotationReport, error)
 	prepared   []plan.Request
 	rotated    []fleet.Options
@@ -124,7 +125,7 @@ func (e *fakeEngine) Prepare(_ context.Context, req plan.Request) (prepare.Rotat
 		nodes = []inventory.Node{{Name: "cp1", Certificates: []inventory.Certificate{
 			{Service: certs.Etcd, Name: "etcd-server", Facts: certs.Facts{FingerprintSHA256: "old", NotAfter: noon.Add(day)}}}}}
 	}
-	return prepare.Rotation{ID: id, Request: req, Nodes: nodes, Unfinished: e.unfinished}, e.prepareErr
+	return prepare.Rotation{ID: id, Request: req, Nodes: nodes, Unfinished: e.unfinished, Plan: e.plan}, e.prepareErr
 }
 
 func (e *fakeEngine) Rotate(ctx context.Context, o fleet.Options) (*v1alpha1.RotationReport, error) {

@@ -7,14 +7,11 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
-	"github.com/rotate-certs/rotate-certs/pkg/prepare"
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
@@ -202,21 +199,4 @@ func (d *Decider) compromised(refs []renewal.Ref) []renewal.Compromised {
 		}
 	}
 	return out
-}
-
-// HearMark makes the object that a certificate.compromised from elsewhere stands for. One
-// that the watcher itself has told of has its object.
-func (d *Decider) HearMark(ctx context.Context, e event.Event) error {
-	c, ok := e.Data.(event.CertificateCompromised)
-	if !ok || c.Mark != "" {
-		return nil
-	}
-	err := d.Client.Create(ctx, &v1alpha1.CompromisedCertificate{
-		ObjectMeta: metav1.ObjectMeta{Name: e.MarkName(), Labels: labels, Annotations: map[string]string{toldAt: e.Time.UTC().Format(time.RFC3339)}},
-		Spec:       v1alpha1.CompromisedCertificateSpec{Service: c.Service, Nodes: c.Nodes, Fingerprint: c.Fingerprint, Reason: c.Reason},
-	})
-	if apierrors.IsAlreadyExists(err) {
-		return nil
-	}
-	return err
 }

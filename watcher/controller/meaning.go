@@ -99,3 +99,19 @@ func refused(c *v1alpha1.CertificateRotation, err error, now time.Time) bool {
 	}
 	return true
 }
+
+// skipped is the phase of a node that could not be worked on.
+const skipped fleet.Phase = "skipped"
+
+// skip puts down which nodes of a rotation are left out, and returns them.
+func skip(c *v1alpha1.CertificateRotation, ready prepare.Rotation, now time.Time) []string {
+	var names []string
+	for _, x := range ready.Plan.NotInspected {
+		if x.Service != "" || x.Path != "" || len(c.Spec.Nodes) > 0 && !slices.Contains(c.Spec.Nodes, x.Node) {
+			continue
+		}
+		told(&c.Status, fleet.Progress{Node: x.Node, Phase: skipped, Text: x.Reason}, now)
+		names = append(names, x.Node)
+	}
+	return names
+}

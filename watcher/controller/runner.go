@@ -216,6 +216,7 @@ func (r *Runner) prepare(ctx context.Context, c *v1alpha1.CertificateRotation) (
 func (r *Runner) rotate(ctx context.Context, c *v1alpha1.CertificateRotation, ready prepare.Rotation, began time.Time) time.Duration {
 	// Written before anything is done, so that whoever comes after a crash knows the id.
 	c.Status.RotationID = ready.ID
+	skipped := skip(c, ready, r.Now())
 	become(c, v1alpha1.StateRunning, "at work", r.Now())
 	if err := r.Client.Status().Update(ctx, c); err != nil {
 		r.Log.Warn("write status before the start", "rotation", c.Name, "error", err)
@@ -239,6 +240,9 @@ func (r *Runner) rotate(ctx context.Context, c *v1alpha1.CertificateRotation, re
 	}
 	progress.begun()
 	message := "done and proven"
+	if len(skipped) > 0 {
+		message = "done and proven, but for what could not be worked on: " + prepare.Some(skipped)
+	}
 	if err != nil {
 		message = err.Error()
 	}

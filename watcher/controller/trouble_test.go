@@ -19,6 +19,7 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
@@ -131,4 +132,21 @@ func TestProgressIsWrittenOverALabel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { r.next(t.Context()) })
 	assert.Equal(t, v1alpha1.StateSucceeded, w.rotation("auto-1").Status.State)
 	assert.Equal(t, "by-me", w.rotation("auto-1").Labels["seen"])
+}
+
+// TestWhoIsLeftOutIsSaid: "done and proven" is not true of a node that was away.
+func TestWhoIsLeftOutIsSaid(t *testing.T) {
+	c := asked("auto-1")
+	c.Spec.Nodes = []string{"cp1", "w7"}
+	w := newWorld(t, c)
+	away := func(node string) plan.Exclusion {
+		return plan.Exclusion{Node: node, NotInspected: inventory.NotInspected{Reason: "NotReady"}}
+	}
+	w.engine.plan.NotInspected = []plan.Exclusion{away("w7"), away("w8")}
+	w.runner().next(t.Context())
+	c = w.rotation("auto-1")
+	assert.Equal(t, "done and proven, but for what could not be worked on: w7", c.Status.Message)
+	assert.Equal(t, "skipped", c.Status.Nodes[0].Phase)
+	assert.Equal(t, "NotReady", c.Status.Nodes[0].Message)
+	assert.Empty(t, pastOf(c).FailedNodes)
 }
