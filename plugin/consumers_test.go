@@ -15,14 +15,16 @@ func TestConsumersAreNamedAndSoIsWhatCannotBeSeen(t *testing.T) {
 	cp1, cp2 := controlPlane("cp1"), controlPlane("cp2")
 	cp1.Component(certs.KubeAPIServer).ClientURLs = []string{"https://127.0.0.1:2379"}
 	cp2.Component(certs.KubeAPIServer).ClientURLs = []string{"https://10.0.0.1:2379", "https://10.0.0.2:2379"}
-	nodes := []inventory.Node{cp1, cp2, worker("w1")}
+	cp3 := controlPlane("cp3")
+	cp3.Component(certs.KubeAPIServer).ClientURLs = []string{"https://127.0.0.1:2379"}
+	nodes := []inventory.Node{cp1, cp2, cp3, worker("w1")}
 	of := func(services ...certs.Service) []string {
 		return consumers(planOf(t, nodes, plan.Request{Services: services, Nodes: []string{"cp1"}, Restart: plan.RestartAlways}), nodes)
 	}
 	got := of(certs.Etcd)
 	require.Len(t, got, 1)
-	assert.Contains(t, got[0], "kube-apiserver on cp1 (https://127.0.0.1:2379), kube-apiserver on cp2 (https://10.0.0.1:2379,https://10.0.0.2:2379).",
+	assert.Contains(t, got[0], "kube-apiserver on cp1, cp3 (https://127.0.0.1:2379); kube-apiserver on cp2 (https://10.0.0.1:2379,https://10.0.0.2:2379).",
 		"also those on nodes out of scope")
-	assert.Contains(t, got[0], "Not reachable from here")
+	assert.Contains(t, got[0], "Not seen from here")
 	assert.Empty(t, of(certs.Kubelet))
 }

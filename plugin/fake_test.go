@@ -175,6 +175,7 @@ func (f *fake) Ready(context.Context, string, time.Time) error                  
 type fakeSession struct {
 	*fake
 	node    string
+	of      string // the rotation of the last order
 	step    plan.Step
 	records []journal.Record
 	news    chan struct{}
@@ -183,7 +184,7 @@ type fakeSession struct {
 func (s *fakeSession) write(kind journal.Kind, change func(*journal.Record)) {
 	s.Lock()
 	defer s.Unlock()
-	r := journal.Record{Seq: int64(len(s.records) + 1), Time: noon, Node: s.node, Token: 1, Kind: kind}
+	r := journal.Record{Seq: int64(len(s.records) + 1), Time: noon, Node: s.node, Rotation: s.of, Token: 1, Kind: kind}
 	if change != nil {
 		change(&r)
 	}
@@ -193,6 +194,7 @@ func (s *fakeSession) write(kind journal.Kind, change func(*journal.Record)) {
 
 func (s *fakeSession) Order(_ context.Context, o plan.Order) error {
 	s.note("%s %s for %s", o.Kind, s.node, time.Duration(o.ValiditySeconds)*time.Second)
+	s.of = o.Rotation
 	if o.Compromised {
 		s.note("%s %s compromised", o.Kind, s.node)
 	}

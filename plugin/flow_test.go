@@ -170,6 +170,7 @@ func TestTheSameCommandContinuesAndSaysSo(t *testing.T) {
 	code, _, stderr = f.run(t, "--service", "etcd,kubelet")
 	require.Equal(t, 0, code)
 	assert.Contains(t, stderr, ", new: etcd, kubelet", "another scope is another rotation")
+	assert.Contains(t, stderr, "Rotation abc123 is unfinished, and not continued by this: kubectl rotate-certs --service etcd\n")
 }
 
 func TestInteractiveAsksFirst(t *testing.T) {

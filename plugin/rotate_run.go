@@ -81,12 +81,22 @@ func (o *rotateOptions) runDry(ctx context.Context, c *cluster, p prepare.Rotati
 
 // announce says what is about to happen, on standard error.
 func (o *rotateOptions) announce(p prepare.Rotation, document v1alpha1.RotationPlan, who *identity) error {
-	note(o.ErrOut, planTitle(p.ID, o.request, p.Unfinished))
+	note(o.ErrOut, planTitle(p.ID, o.request, p.Unfinished), o.cutOff(p))
 	if err := printPlan(o.ErrOut, formatTable, document); err != nil {
 		return err
 	}
 	note(o.ErrOut, who.beingRenewed(p.Plan))
 	return nil
+}
+
+// cutOff names another rotation that waits to be continued, for it is not by this one.
+func (o *rotateOptions) cutOff(p prepare.Rotation) string {
+	for _, past := range plan.Remembered(p.Nodes, o.now()) {
+		if past.Continued && past.ID != p.ID {
+			return fmt.Sprintf("Rotation %s is unfinished, and not continued by this: %s %s", past.ID, o.connectionFlags.command(), past.Words())
+		}
+	}
+	return ""
 }
 
 // confirmed asks the person.
@@ -118,7 +128,7 @@ func (o *rotateOptions) rotate(ctx context.Context, c *cluster, p prepare.Rotati
 	stopTicking()
 	show.end()
 	o.showing(nil)
-	if err == nil {
+	if err == nil && o.format != formatTable && o.format != formatWide { // the person has read it above
 		report.Notes = append(report.Notes, consumers(p.Plan, p.Nodes)...)
 	}
 	if old := stillValid(report, o.now()); old != "" {

@@ -87,3 +87,15 @@ func TestAVanishedProcessIsJudgedByItsJournal(t *testing.T) {
 		})
 	}
 }
+
+// A node that speaks for another is not believed, whoever passes on what it says.
+func TestANodeCannotSpeakForAnother(t *testing.T) {
+	c := newCluster(3, 0)
+	c.nodes["cp2"].claims = "cp1"
+	_, err := rotate(t.Context(), t, c, nil)
+	require.ErrorIs(t, err, fleet.ErrStopped)
+	assert.Contains(t, err.Error(), `a record claims to be of node "cp1"`)
+	for _, n := range []string{"cp1", "cp2", "cp3"} {
+		assert.False(t, c.did("Commit "+n))
+	}
+}

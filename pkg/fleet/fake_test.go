@@ -40,6 +40,7 @@ type node struct {
 	sick       string       // API server message
 	csr        *journal.Record
 	issued     chan plan.Order
+	claims     string          // which node it says it is; "": the truth
 	onCommit   func()          // what else happens meanwhile
 	vanishes   bool            // the process ends in the middle of a commit
 	deaf, gone bool            // no order to commit reaches it; it has vanished
@@ -191,7 +192,7 @@ func (c *cluster) Ready(_ context.Context, node string, _ time.Time) error {
 func (n *node) record(kind journal.Kind, token int64, change func(*journal.Record)) {
 	n.Lock()
 	defer n.Unlock()
-	r := journal.Record{Seq: int64(len(n.records) + 1), Node: n.inventory.Name, Token: token, Kind: kind, Message: "message of " + string(kind)}
+	r := journal.Record{Seq: int64(len(n.records) + 1), Node: or(n.claims, n.inventory.Name), Rotation: "7f3c2a", Token: token, Kind: kind, Message: "message of " + string(kind)}
 	if change != nil {
 		change(&r)
 	}
@@ -319,7 +320,7 @@ func (n *node) Health(context.Context) (inventory.Health, error) {
 	return h, nil
 }
 
-func or(kind, otherwise journal.Kind) journal.Kind {
+func or[T ~string](kind, otherwise T) T {
 	if kind == "" {
 		return otherwise
 	}

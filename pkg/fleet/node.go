@@ -86,6 +86,10 @@ func (w *worker) carryOut(ctx context.Context, o plan.Order, see func(journal.Re
 	defer silence.Stop()
 	var answer journal.Record
 	observe := func(r journal.Record) error {
+		// Whoever connects us has looked at this too; one node must not speak for another.
+		if r.Node != w.step.Node || r.Rotation != o.Rotation {
+			return &seeError{fmt.Errorf("node %q: a record claims to be of node %q in rotation %q", w.step.Node, r.Node, r.Rotation)}
+		}
 		if r.Seq <= w.last {
 			return nil
 		}
