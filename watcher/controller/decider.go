@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -100,6 +101,7 @@ func (d *Decider) Start(ctx context.Context) error {
 	}
 	// A new leader knows the whole picture and has judged none of it.
 	d.judged = nil
+	d.Picture.takeOver(d.Now())
 	told := sync.OnceFunc(func() { d.Log.Info("all nodes are judged", "nodes", len(d.assessed)) })
 	for {
 		next, err := d.judge(ctx)
