@@ -35,6 +35,22 @@ func Choose(all []kube.Node, names []string, now time.Time) (Selection, error) {
 	return s, nil
 }
 
+// existing returns the names of nodes that exist, and the others as exclusions.
+func existing(all []kube.Node, names []string) (left []string, gone []plan.Exclusion) {
+	known := map[string]bool{}
+	for _, n := range all {
+		known[n.Name] = true
+	}
+	for _, name := range names {
+		if known[name] {
+			left = append(left, name)
+			continue
+		}
+		gone = append(gone, plan.Exclusion{Node: name, NotInspected: inventory.NotInspected{Reason: "the cluster has no node of this name"}})
+	}
+	return left, gone
+}
+
 // withControlPlane adds the control-plane nodes that can be looked at: a rotation of
 // some nodes still has to know the highest fencing token and how many members etcd has.
 func (s Selection) withControlPlane(all []kube.Node, now time.Time) []string {

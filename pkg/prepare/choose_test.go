@@ -52,3 +52,13 @@ func TestSelectionListsWhoIsAwayAndKnowsTheControlPlane(t *testing.T) {
 	var unknown *kube.UnknownNodeError
 	require.ErrorAs(t, err, &unknown)
 }
+
+// TestANodeThatIsGone keeps the others of an automatic rotation from nothing.
+func TestANodeThatIsGone(t *testing.T) {
+	left, gone := existing([]kube.Node{{Name: "w1"}, {Name: "w2"}}, []string{"w1", "w3"})
+	assert.Equal(t, []string{"w1"}, left)
+	assert.Equal(t, []plan.Exclusion{away("w3", "the cluster has no node of this name")}, gone)
+	left, gone = existing([]kube.Node{{Name: "w1"}}, nil)
+	assert.Empty(t, left)
+	assert.Empty(t, gone)
+}

@@ -43,8 +43,8 @@ type Options struct {
 	Looking func(nodes int) // called once before nodes are looked at; may be nil
 	// Look is the command that shows what is where, for hints.
 	Look string
-	// LeaveAway lists nodes that were asked for by name and are away, as those of a
-	// rotation of every node are; without it they are an error.
+	// LeaveAway lists nodes that were asked for by name and are away or do not exist, as
+	// those of a rotation of every node are; without it they are an error.
 	LeaveAway bool
 }
 
@@ -60,10 +60,17 @@ func For(ctx context.Context, api API, scanner fleet.Scanner, req plan.Request, 
 	if err != nil {
 		return Rotation{}, err
 	}
-	chosen, err := Choose(all, req.Nodes, o.Now)
-	if err != nil {
-		return Rotation{}, err
+	asked, gone := req.Nodes, []plan.Exclusion(nil)
+	if o.LeaveAway {
+		asked, gone = existing(all, req.Nodes)
 	}
+	var chosen Selection
+	if len(asked) > 0 || len(gone) == 0 {
+		if chosen, err = Choose(all, asked, o.Now); err != nil {
+			return Rotation{}, err
+		}
+	}
+	chosen.Excluded = append(chosen.Excluded, gone...)
 	named := req.Nodes
 	if o.LeaveAway {
 		named = nil

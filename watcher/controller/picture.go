@@ -23,8 +23,20 @@ type Picture struct {
 	nodes map[string]*seen
 	dirty map[string]bool
 	// renewed are certificates that took another's place since they were last asked for.
-	renewed []event.CertificateRenewed
+	renewed []renewed
 }
+
+// renewed is told by the leader. One that becomes it tells what its predecessor may not
+// have come to, and not all that was renewed since it is on standby.
+type renewed struct {
+	at    time.Time
+	event event.CertificateRenewed
+}
+
+const (
+	maxRenewed = 5000
+	renewedFor = time.Hour
+)
 
 // seen is one node.
 type seen struct {
@@ -121,7 +133,12 @@ func (p *Picture) Report(name string, r *v1alpha1.NodeCertificateReport) bool {
 	}
 	p.dirty[name] = true
 	if known {
-		p.renewed = append(p.renewed, renewals(name, before.Certificates, r.Certificates)...)
+		for _, event := range renewals(name, before.Certificates, r.Certificates) {
+			p.renewed = append(p.renewed, renewed{s.observed, event})
+		}
+		if len(p.renewed) > 2*maxRenewed { // nobody asks: another watcher leads
+			p.renewed = slices.Clone(p.renewed[len(p.renewed)-maxRenewed:])
+		}
 	}
 	return true
 }
@@ -177,9 +194,19 @@ func (p *Picture) Changed() (map[string]*renewal.Node, []event.CertificateRenewe
 		out[name] = p.copyOf(name)
 	}
 	clear(p.dirty)
-	renewed := p.renewed
+	var told []event.CertificateRenewed
+	for _, r := range p.renewed {
+		told = append(told, r.event)
+	}
 	p.renewed = nil
-	return out, renewed
+	return out, told
+}
+
+// takeOver forgets what was renewed too long ago to be told now.
+func (p *Picture) takeOver(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.renewed = slices.DeleteFunc(p.renewed, func(r renewed) bool { return !r.at.IsZero() && now.Sub(r.at) > renewedFor })
 }
 
 // Lookup returns a node as it is now; nil: nothing is known of it.
