@@ -99,24 +99,23 @@ var (
 	}}
 )
 
-// moments are those given, or with SOAK_KILLS=n as many at random, which follow from SEED:
-// from the certificate put in place until well after all is done.
-func moments(t *testing.T, fixed ...moment) []moment {
-	t.Helper()
-	n, random := soak(t)
-	if n == 0 {
+// moments are those given, or as many at random as kills are asked for: from the
+// certificate put in place until well after all is done.
+func moments(kills int, random func(below time.Duration) time.Duration, fixed ...moment) []moment {
+	if kills == 0 {
 		return fixed
 	}
 	var out []moment
-	for i := range n {
+	for i := range kills {
 		delay := random(15 * time.Second)
-		out = append(out, moment{fmt.Sprintf("kill %d of %d after %s", i+1, n, delay),
+		out = append(out, moment{fmt.Sprintf("kill %d of %d after %s", i+1, kills, delay),
 			func(_ *testing.T, r renewal) bool { return time.Since(r.began) >= delay }})
 	}
 	return out
 }
 
-// soak says how many kills are asked for, and how to choose moments for them.
+// soak says how many kills SOAK_KILLS asks for, and how to choose moments for them, which
+// follow from SEED.
 func soak(t *testing.T) (kills int, random func(below time.Duration) time.Duration) {
 	t.Helper()
 	number := func(name string) uint64 {
@@ -165,7 +164,8 @@ func (l *lab) killWatcher(t *testing.T) {
 // due is carried out once.
 func aKilledWatcherLosesNothing(t *testing.T) {
 	nodes, before := the.controlPlanes(), len(the.rotations(t))
-	all := moments(t, notSeen, asked, running, atWork)
+	kills, random := soak(t)
+	all := moments(kills, random, notSeen, asked, running, atWork)
 	for i, m := range all {
 		t.Run(m.name, func(t *testing.T) {
 			r := the.beginRenewal(t, nodes[i%len(nodes)])

@@ -115,8 +115,8 @@ func anotherWatcherTakesOver(t *testing.T) {
 // when the certificate is renewed, or soon where it has to be there for that.
 func (s *natsServer) killedLosesNothing(t *testing.T) {
 	nodes, before := the.controlPlanes(), len(the.rotations(t))
-	all := moments(t, notSeen, running)
 	kills, random := soak(t)
+	all := moments(kills, random, notSeen, running)
 	for i, m := range all {
 		t.Run(m.name, func(t *testing.T) {
 			r := the.beginRenewal(t, nodes[i%len(nodes)])
