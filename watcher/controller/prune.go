@@ -82,7 +82,9 @@ func outlived(all []v1alpha1.CertificateRotation, now time.Time) []*v1alpha1.Cer
 			past = append(past, c)
 		}
 	}
-	slices.SortFunc(past, func(a, b *v1alpha1.CertificateRotation) int { return b.Status.CompletionTime.Compare(a.Status.CompletionTime.Time) })
+	slices.SortFunc(past, func(a, b *v1alpha1.CertificateRotation) int {
+		return b.Status.CompletionTime.Compare(a.Status.CompletionTime.Time)
+	})
 	return slices.DeleteFunc(past[min(keepLast, len(past)):], func(c *v1alpha1.CertificateRotation) bool {
 		return now.Sub(c.Status.CompletionTime.Time) < keepFor
 	})
