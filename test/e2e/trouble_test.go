@@ -206,6 +206,30 @@ func TestKilledPluginIsContinuedByTheSameCommand(t *testing.T) {
 	assert.Empty(t, next.Continues)
 }
 
+// TestADeletedPodFinishesItsCommit deletes the pod that works on a node while that is
+// between old and new: its process goes on to its end. Without it the cluster cannot be
+// judged, so the rotation stops there, and the same command ends it.
+func TestADeletedPodFinishesItsCommit(t *testing.T) {
+	node := the.controlPlanes()[0]
+	before := the.snapshot(t, node.Name)
+	run := the.start(t, "rotate-certs", "--service", "kube-scheduler", "--node", node.Name, "-o", "json", "--timeout", "15s")
+	the.waitForRecord(t, "Committing", node.Name)
+	deleted := the.kubectl(t, "-n", "kube-system", "delete", "pod", "--wait=false", "-l", "app.kubernetes.io/name=rotate-certs,app.kubernetes.io/component=rotation")
+	require.Zero(t, deleted.exit, "%s", deleted)
+	o := <-run.outcome
+	require.Equal(t, 1, o.exit, "%s", o)
+	first := parseReport(t, o)
+	assert.Equal(t, "Succeeded", first.results()[node.Name+"/kube-scheduler"])
+	again := the.rotate(t, "--service", "kube-scheduler", "--node", node.Name)
+	assert.Equal(t, first.ID, again.ID)
+	assert.Equal(t, "Skipped", again.results()[node.Name+"/kube-scheduler"], "it was proven already")
+	after := the.snapshot(t, node.Name)
+	for _, s := range the.certificates(t, "kube-scheduler", node, after) {
+		the.assertStoredAnew(t, node, s, before, after)
+	}
+	the.assertClusterIsWhole(t)
+}
+
 func TestInterruptFinishesTheNodeAtWorkAndStops(t *testing.T) {
 	var names []string
 	for _, n := range the.controlPlanes() {
