@@ -24,9 +24,14 @@ import (
 // namespace is where the watcher is installed.
 const namespace = "rotate-certs"
 
+// watcherLimit bounds all that is measured of the watcher, on a machine that is busy.
+const watcherLimit = 20 * time.Minute
+
 // measureWatcher installs the watcher and measures it: first as it is installed, then
 // beside the cluster, with what the API server shows grown to a large one.
 func (l *lab) measureWatcher(ctx context.Context, w io.Writer, size int) (aims []aim, err error) {
+	ctx, cancel := context.WithTimeout(ctx, watcherLimit)
+	defer cancel()
 	config, err := clientcmd.BuildConfigFromFlags("", os.Getenv("KUBECONFIG"))
 	if err != nil {
 		return nil, fmt.Errorf("read KUBECONFIG: %w", err)

@@ -20,12 +20,12 @@ import (
 // them, and after one report has changed.
 func BenchmarkJudge(b *testing.B) {
 	const nodes, certificates = 10000, 20
-	report := func(node, print string) *v1alpha1.NodeCertificateReport {
+	report := func(node, mark string) *v1alpha1.NodeCertificateReport {
 		r := &v1alpha1.NodeCertificateReport{}
 		for i := range certificates {
 			r.Certificates = append(r.Certificates, v1alpha1.ReportedCertificate{
 				Service: certs.Kubelet, Name: fmt.Sprint("kubelet-", i), Path: fmt.Sprint("/var/lib/kubelet/pki/", i), Subject: "CN=" + node, Issuer: "CN=kubernetes",
-				FingerprintSHA256: print + fmt.Sprint(node, i), NotBefore: metav1.NewTime(noon.Add(-65 * day)), NotAfter: metav1.NewTime(noon.Add(300 * day)),
+				FingerprintSHA256: mark + fmt.Sprint(node, i), NotBefore: metav1.NewTime(noon.Add(-65 * day)), NotAfter: metav1.NewTime(noon.Add(300 * day)),
 			})
 		}
 		return r
