@@ -2,11 +2,13 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
@@ -20,6 +22,9 @@ import (
 // and has not ended, as after a restart that forgot what had been asked for: what that one
 // leaves is asked for again.
 func (d *Decider) Hear(ctx context.Context, r event.RotationRequested, eventID string) error {
+	if err := d.mayDistrust(ctx, r); err != nil {
+		return err
+	}
 	object := objectOf(r, eventID)
 	history, err := d.history(ctx)
 	if err != nil {
@@ -35,6 +40,23 @@ func (d *Decider) Hear(ctx context.Context, r event.RotationRequested, eventID s
 		return err
 	}
 	return nil
+}
+
+// mayDistrust refuses a request that goes past windows and limits because of a mark that
+// is not there: who may ask for rotations is not who may mark. Forbidden, so that it comes
+// again a few times: a mark may be a moment older than what is known of it here.
+func (d *Decider) mayDistrust(ctx context.Context, r event.RotationRequested) error {
+	if !r.Compromised {
+		return nil
+	}
+	for _, name := range r.Marks {
+		var mark v1alpha1.CompromisedCertificate
+		if err := d.Client.Get(ctx, client.ObjectKey{Name: name}, &mark); err == nil || !apierrors.IsNotFound(err) {
+			return err
+		}
+	}
+	return apierrors.NewForbidden(v1alpha1.GroupVersion.WithResource("certificaterotations").GroupResource(), r.Name,
+		errors.New("it is about compromised keys, and none of its marks is there"))
 }
 
 func share(a, b []string) bool {

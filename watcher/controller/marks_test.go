@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -119,4 +120,17 @@ func TestWhatWasToldIsForgotten(t *testing.T) {
 	w.story.types()
 	w.judge(d)
 	assert.NotContains(t, w.story.types(), "certificate.expiring", "what is still so was not forgotten")
+}
+
+// TestNobodyDistrustsByARequestAlone: who may ask for rotations is not who may mark.
+func TestNobodyDistrustsByARequestAlone(t *testing.T) {
+	w := newWorld(t, marked("stolen"))
+	d := w.decider()
+	r := event.RotationRequested{Name: "auto-1", Services: []certs.Service{certs.Etcd}, Reason: event.ReasonCompromised, Attempt: 1, Compromised: true}
+	require.True(t, apierrors.IsForbidden(d.Hear(t.Context(), r, "forged")))
+	r.Marks = []string{"no-such"}
+	require.True(t, apierrors.IsForbidden(d.Hear(t.Context(), r, "forged")))
+	r.Marks = []string{"stolen"}
+	require.NoError(t, d.Hear(t.Context(), r, "genuine"))
+	assert.True(t, w.rotation("auto-1").Spec.Compromised)
 }
