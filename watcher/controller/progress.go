@@ -169,26 +169,55 @@ func (r *Runner) nodeProven(c *v1alpha1.CertificateRotation, line fleet.Progress
 	noteNode(r.Recorder, line.Node, normal, "CertificatesRotated", line.Text)
 }
 
-// ended tells of a rotation's end, and of every certificate that it renewed.
-func (r *Runner) ended(c *v1alpha1.CertificateRotation, report *v1alpha1.RotationReport) {
-	outcome := event.Outcome{Rotation: rotationOf(c), Result: string(c.Status.State), Message: c.Status.Message}
+// outcome is the event of a rotation's end.
+func outcome(c *v1alpha1.CertificateRotation) (data event.Data, node string) {
+	o := event.Outcome{Rotation: rotationOf(c), Result: string(c.Status.State), Message: c.Status.Message}
 	for _, n := range c.Status.Nodes {
 		if wentWrong(n) {
-			outcome.Node = n.Node
+			o.Node = n.Node
 		}
 	}
-	kind := warning
 	switch c.Status.State {
 	case v1alpha1.StateSucceeded:
-		kind = normal
-		r.Events.Tell(event.RotationSucceeded{Outcome: outcome})
+		return event.RotationSucceeded{Outcome: o}, o.Node
 	case v1alpha1.StateRolledBack:
-		r.Events.Tell(event.RotationRolledBack{Outcome: outcome})
+		return event.RotationRolledBack{Outcome: o}, o.Node
 	default:
-		r.Events.Tell(event.RotationFailed{Outcome: outcome})
+		return event.RotationFailed{Outcome: o}, o.Node
+	}
+}
+
+// ended tells of a rotation's end.
+func (r *Runner) ended(c *v1alpha1.CertificateRotation) {
+	data, node := outcome(c)
+	r.Events.Tell(data)
+	kind := warning
+	if c.Status.State == v1alpha1.StateSucceeded {
+		kind = normal
 	}
 	note(r.Recorder, c, kind, string(c.Status.State), "Rotate", c.Status.Message)
-	if kind == warning && outcome.Node != "" {
-		noteNode(r.Recorder, outcome.Node, warning, "CertificateRotation"+string(c.Status.State), c.Status.Message)
+	if kind == warning && node != "" {
+		noteNode(r.Recorder, node, warning, "CertificateRotation"+string(c.Status.State), c.Status.Message)
+	}
+}
+
+// tellAgainFor is how long after its end a rotation's is told again by a watcher that
+// starts.
+const tellAgainFor = time.Hour
+
+// tellAgain tells the ends that a predecessor may have written down and not come to tell.
+// NATS drops those that it has.
+func (r *Runner) tellAgain(ctx context.Context) {
+	var list v1alpha1.CertificateRotationList
+	if err := r.Client.List(ctx, &list); err != nil {
+		r.Log.Warn("list rotations", "error", err)
+		return
+	}
+	for i := range list.Items {
+		c := &list.Items[i]
+		if end := c.Status.CompletionTime; Ended(c) && end != nil && r.Now().Sub(end.Time) < tellAgainFor {
+			data, _ := outcome(c)
+			r.Events.Tell(data)
+		}
 	}
 }

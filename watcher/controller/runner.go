@@ -79,6 +79,7 @@ func (r *Runner) woken() chan struct{} { return r.wake }
 // Start runs until ctx ends. A rotation at work then ends in an orderly way: its node
 // finishes or undoes its part.
 func (r *Runner) Start(ctx context.Context) error {
+	r.tellAgain(ctx)
 	for {
 		again := r.next(ctx)
 		if ctx.Err() != nil {
@@ -263,7 +264,7 @@ func (r *Runner) end(ctx context.Context, c *v1alpha1.CertificateRotation, state
 	if state == v1alpha1.StateInterrupted {
 		return
 	}
-	r.ended(c, report)
+	r.ended(c)
 	if r.Finished != nil {
 		r.Finished(state, r.Now().Sub(began))
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
 // TestHavingWaitedForOthersIsNoFailure: the API server that the one before has restarted
@@ -149,4 +150,21 @@ func TestWhoIsLeftOutIsSaid(t *testing.T) {
 	assert.Equal(t, "skipped", c.Status.Nodes[0].Phase)
 	assert.Equal(t, "NotReady", c.Status.Nodes[0].Message)
 	assert.Empty(t, pastOf(c).FailedNodes)
+}
+
+// TestAnEndIsToldAgainByASuccessor: its predecessor was killed after it had written the end
+// down and before it was told. The id is the same, so that NATS has it once.
+func TestAnEndIsToldAgainByASuccessor(t *testing.T) {
+	w := newWorld(t, asked("auto-1"))
+	w.runner().next(t.Context())
+	before := w.story.told[len(w.story.told)-1]
+	w.story.types()
+	w.clock.pass(time.Minute)
+	w.runner().tellAgain(t.Context())
+	require.Len(t, w.story.told, 1)
+	assert.Equal(t, event.New("prod", noon, before).ID, event.New("prod", w.clock.now(), w.story.told[0]).ID)
+	w.story.types()
+	w.clock.pass(tellAgainFor)
+	w.runner().tellAgain(t.Context())
+	assert.Empty(t, w.story.types())
 }
