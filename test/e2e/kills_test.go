@@ -47,7 +47,7 @@ func (r renewal) object(t *testing.T) *v1alpha1.CertificateRotation {
 
 func (r renewal) done(t *testing.T) bool {
 	t.Helper()
-	return served(t, r.node.IP+":2379").SerialNumber.Cmp(r.serial) != 0
+	return showsAnother(t, r.node, r.serial)
 }
 
 // assertOnce waits for its end: it is carried out, and once. It returns the object.
