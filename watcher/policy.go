@@ -34,11 +34,20 @@ type policyFile struct {
 // some network file systems.
 const reread = 30 * time.Second
 
-// newPolicyFile reads the file. At the start a wrong one is an error: nothing is in force
-// that it could leave.
+// newPolicyFile reads the file. One that cannot be read is an error. One that is wrong is
+// not, since who watches has to be there: until it is right, the watcher tells and rotates
+// nothing, and is not ready.
 func newPolicyFile(path string, notifyOnly bool, log *slog.Logger) (*policyFile, error) {
 	p := &policyFile{path: path, notifyOnly: notifyOnly, log: log}
-	return p, p.read()
+	err := p.read()
+	if err == nil || p.content == nil {
+		return p, err
+	}
+	p.log.Error("the policy is wrong: until it is right, this watcher tells and rotates nothing", "error", err)
+	policy := renewal.Default().NotifyOnly()
+	p.policy.Store(&policy)
+	p.wrong.Store(&err)
+	return p, nil
 }
 
 // read puts the file's content in force.
@@ -123,7 +132,8 @@ func (p *policyFile) Start(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-watch.Events:
-		case <-watch.Errors: // what was missed is read at the next tick
+		case err := <-watch.Errors: // what was missed is read at the next tick
+			p.log.Debug("watch policy", "error", err)
 		case <-tick.C:
 		}
 		p.again()

@@ -33,7 +33,7 @@ func TestAPolicyIsReadAgain(t *testing.T) {
 		require.NoError(t, os.Mkdir(filepath.Join(dir, version), 0o700))
 	}
 	write(t, dir+"/v1/policy.yaml", "defaults: {threshold: {duration: 11d}}\n")
-	write(t, dir+"/v2/policy.yaml", "defaults: {threshhold: {duration: 12d}}\n")
+	write(t, dir+"/v2/policy.yaml", "defaults: {nearness: {duration: 12d}}\n")
 	write(t, dir+"/v3/policy.yaml", "defaults: {threshold: {duration: 13d}}\n")
 	turn := func(to string) {
 		require.NoError(t, os.Symlink(to, dir+"/..new"))
@@ -56,7 +56,7 @@ func TestAPolicyIsReadAgain(t *testing.T) {
 		turn("v2")
 		return p.problem() != nil
 	}, 10*time.Second, 50*time.Millisecond)
-	assert.ErrorContains(t, p.problem(), "threshhold")
+	assert.ErrorContains(t, p.problem(), "nearness")
 	assert.ErrorContains(t, p.problem(), "kubectl rotate-certs policy check")
 	assert.Equal(t, 11*days, threshold(p.current()), "the last good one holds")
 
@@ -73,13 +73,24 @@ func TestAPolicyIsReadAgain(t *testing.T) {
 	require.NoError(t, <-ended)
 }
 
-func TestAWrongPolicyStartsNothing(t *testing.T) {
+// TestAWrongPolicyAtTheStart: the watcher is there, and rotates nothing until it is right.
+func TestAWrongPolicyAtTheStart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "policy.yaml")
 	_, err := newPolicyFile(path, false, slog.New(slog.DiscardHandler))
-	assert.ErrorContains(t, err, "no such file")
+	assert.ErrorContains(t, err, "no such file", "a mistyped name is said at once")
+
 	write(t, path, "limits: {rotationsPerDay: many}\n")
-	_, err = newPolicyFile(path, false, slog.New(slog.DiscardHandler))
-	assert.ErrorContains(t, err, "line 3")
+	p, err := newPolicyFile(path, false, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	assert.Equal(t, renewal.NotifyOnly, p.current().Default.Mode)
+	assert.ErrorContains(t, p.problem(), "line 3")
+	p.again()
+	assert.ErrorContains(t, p.problem(), "line 3", "it is as wrong as before")
+
+	write(t, path, "limits: {rotationsPerDay: 2}\n")
+	p.again()
+	require.NoError(t, p.problem())
+	assert.Equal(t, renewal.Automatic, p.current().Default.Mode)
 }
 
 func TestNotifyOnlyHoldsWhateverThePolicySays(t *testing.T) {

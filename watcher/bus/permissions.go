@@ -29,10 +29,12 @@ func permissions(role, cluster string) *server.Permissions {
 	subscribe := []string{inboxPrefix + role + ".>"}
 	switch role {
 	case roleReporter:
-		publish = []string{
-			told("certificate.>"), told("ca.>"), told(string(event.TypeRotationRequested) + ".*"),
-			api("STREAM.INFO", events),
+		for _, t := range event.Types() {
+			if publisher(t) == roleReporter {
+				publish = append(publish, told(string(t)+".*"))
+			}
 		}
+		publish = append(publish, api("STREAM.INFO", events))
 	case roleRotator:
 		for _, t := range event.Types() {
 			if publisher(t) == roleRotator {
@@ -63,9 +65,11 @@ func permissions(role, cluster string) *server.Permissions {
 	}
 }
 
-// publisher is the role that tells events of a type.
+// publisher is the role by which the watcher tells events of a type. A compromise that it
+// tells of is a mark that there is; who reports must not be able to make one up.
 func publisher(t event.Type) string {
 	if slices.Contains([]event.Type{
+		event.TypeCertificateCompromised,
 		event.TypeRotationStarted, event.TypeRotationNodeProven,
 		event.TypeRotationSucceeded, event.TypeRotationRolledBack, event.TypeRotationFailed,
 	}, t) {

@@ -86,7 +86,7 @@ func TestDocumentedUsersCanDoNothingElse(t *testing.T) {
 	events, dead := EventStream("prod"), DeadLetterStream("prod")
 	reporter, rotator, marker, viewer := roleReporter, roleRotator, roleMarker, roleViewer
 	try := map[string][]string{ // who may
-		"rotate-certs.v1.prod.certificate.compromised._":                    {reporter, marker},
+		"rotate-certs.v1.prod.certificate.compromised._":                    {rotator, marker},
 		"rotate-certs.v1.prod.unknown.type._":                               {},
 		"rotate-certs.v1.other.rotation.requested._":                        {},
 		"rotate-certs.v1.other.certificate.compromised._":                   {},

@@ -22,6 +22,11 @@ import (
 // and has not ended, as after a restart that forgot what had been asked for: what that one
 // leaves is asked for again.
 func (d *Decider) Hear(ctx context.Context, r event.RotationRequested, eventID string) error {
+	if len(r.Fingerprints) == 0 {
+		// Without them nothing would tell when there is nothing left to do, so it would
+		// rotate whatever is asked for, due or not.
+		return apierrors.NewBadRequest("a request names the certificates that are to go")
+	}
 	if err := d.mayDistrust(ctx, r); err != nil {
 		return err
 	}

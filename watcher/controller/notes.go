@@ -20,12 +20,15 @@ const (
 	warning = corev1.EventTypeWarning
 )
 
+// action is what the watcher does when it writes an Event.
+const action = "Rotate"
+
 // maxNote is what a Kubernetes Event's note may hold.
 const maxNote = 1024
 
 // note writes a Kubernetes Event about an object, for those who use "kubectl describe".
 // Without a recorder it does nothing.
-func note(to events.EventRecorder, about runtime.Object, kind, reason, action, message string) {
+func note(to events.EventRecorder, about runtime.Object, kind, reason, message string) {
 	if to == nil {
 		return
 	}
@@ -41,7 +44,7 @@ func noteNode(to events.EventRecorder, node, kind, reason, message string) {
 	about := &corev1.Node{}
 	about.Name, about.UID = node, types.UID(node)
 	about.APIVersion, about.Kind = "v1", "Node"
-	note(to, about, kind, reason, "Rotate", message)
+	note(to, about, kind, reason, message)
 }
 
 func rotationOf(c *v1alpha1.CertificateRotation) event.Rotation {

@@ -160,12 +160,12 @@ func (r *Runner) started(c *v1alpha1.CertificateRotation) {
 		reason = c.Spec.Trigger.Reason
 	}
 	r.Events.Tell(event.RotationStarted{Rotation: rotationOf(c), Services: c.Spec.Services, Nodes: c.Spec.Nodes, Reason: reason})
-	note(r.Recorder, c, normal, "Started", "Rotate", "rotation "+c.Status.RotationID+" has begun")
+	note(r.Recorder, c, normal, "Started", "rotation "+c.Status.RotationID+" has begun")
 }
 
 func (r *Runner) nodeProven(c *v1alpha1.CertificateRotation, line fleet.Progress) {
 	r.Events.Tell(event.RotationNodeProven{Rotation: rotationOf(c), Node: line.Node, Message: line.Text})
-	note(r.Recorder, c, normal, "NodeProven", "Rotate", line.Node+": "+line.Text)
+	note(r.Recorder, c, normal, "NodeProven", line.Node+": "+line.Text)
 	noteNode(r.Recorder, line.Node, normal, "CertificatesRotated", line.Text)
 }
 
@@ -195,7 +195,7 @@ func (r *Runner) ended(c *v1alpha1.CertificateRotation) {
 	if c.Status.State == v1alpha1.StateSucceeded {
 		kind = normal
 	}
-	note(r.Recorder, c, kind, string(c.Status.State), "Rotate", c.Status.Message)
+	note(r.Recorder, c, kind, string(c.Status.State), c.Status.Message)
 	if kind == warning && node != "" {
 		noteNode(r.Recorder, node, warning, "CertificateRotation"+string(c.Status.State), c.Status.Message)
 	}
