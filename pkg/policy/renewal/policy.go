@@ -121,7 +121,7 @@ type Limits struct {
 // What one rotation holds at the most: it is an object and an event, and both have a size.
 const (
 	MaxNodes        = 2000
-	MaxFingerprints = 8000
+	MaxFingerprints = 4000
 )
 
 // Retry says how often and when again after a failure.
