@@ -17,9 +17,6 @@ func Connect(kubeconfig string) (*rest.Config, error) {
 		return nil, fmt.Errorf("find the cluster: %w\noutside of a pod, say --kubeconfig FILE", err)
 	}
 	config.QPS, config.Burst = 100, 200
-	// At the start it reads all reports, and the API server would spend more time on
-	// packing them than on anything else about it.
-	config.DisableCompression = true
 	config.UserAgent = "rotate-certs-watcher/" + version.Version
 	return config, nil
 }

@@ -28,7 +28,8 @@ const (
 type scaled struct {
 	nodes         int
 	pictured      time.Duration // from its start until every node is judged
-	pictureMemory float64       // peak until then, MiB
+	pictureCPU    time.Duration
+	pictureMemory float64 // peak until then, MiB
 	restMemory    float64
 	rest          float64 // share of a core, percent
 	beating       float64 // the same while agents say that they are alive
@@ -53,6 +54,7 @@ func (l *lab) measureScale(ctx context.Context, c *crowd) (*scaled, error) {
 		return nil, err
 	}
 	s.pictured, s.nodes = time.Since(began), said.Nodes
+	s.pictureCPU = b.cpu()
 	_, s.pictureMemory = b.memory()
 	if said.Nodes != len(l.nodes)+c.size {
 		return nil, fmt.Errorf("the watcher has judged %d nodes, and there are %d", said.Nodes, len(l.nodes)+c.size)

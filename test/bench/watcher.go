@@ -161,6 +161,7 @@ func printScale(w io.Writer, small, large *scaled) {
 	mebibytes := func(v float64) string { return fmt.Sprintf("%.0f MiB", v) }
 	percent := func(v float64) string { return fmt.Sprintf("%.2f %%", v) }
 	row("from its start to every node judged, the election of a leader included", func(s *scaled) string { return seconds(s.pictured) })
+	row("CPU until then", func(s *scaled) string { return seconds(s.pictureCPU) })
 	row("memory: peak until then", func(s *scaled) string { return mebibytes(s.pictureMemory) })
 	row(fmt.Sprintf("memory: at rest, %s later", calm+atRest), func(s *scaled) string { return mebibytes(s.restMemory) })
 	row("memory: peak of all of this", func(s *scaled) string { return mebibytes(s.peakMemory) })
