@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
@@ -21,8 +22,17 @@ import (
 // listTimeout bounds how long a scrape waits for the cache.
 const listTimeout = 5 * time.Second
 
-// server serves metrics, health and events.
-func (w *watcher) server() leaderless {
+// endTimeout is how long those who read may take when the watcher ends; who follows events
+// would keep it for ever.
+const endTimeout = time.Second
+
+// server serves metrics, health and events. It is up before anything of the cluster is
+// read: a slow API server must not look like a watcher that hangs.
+func (w *watcher) server(ctx context.Context) (*manager.Server, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", w.HTTPAddress)
+	if err != nil {
+		return nil, fmt.Errorf("serve metrics, health and events: %w", err)
+	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", w.metrics.Handler(ctrlmetrics.Registry))
 	mux.Handle("/events", w.bus.Handler())
@@ -35,32 +45,12 @@ func (w *watcher) server() leaderless {
 		}
 		_, _ = io.WriteString(to, "ok\n")
 	})
-	return func(ctx context.Context) error {
-		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", w.HTTPAddress)
-		if err != nil {
-			return fmt.Errorf("serve metrics, health and events: %w", err)
-		}
-		w.Log.Info("serving metrics, health and events", "address", listener.Addr().String())
-		server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
-		go func() {
-			<-ctx.Done()
-			_ = server.Close() // followers of events would keep an orderly end waiting for ever
-		}()
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("serve metrics, health and events: %w", err)
-		}
-		return nil
-	}
+	w.Log.Info("serving metrics, health and events", "address", listener.Addr().String())
+	timeout := endTimeout
+	return &manager.Server{Name: "http", Listener: listener, ShutdownTimeout: &timeout, Server: &http.Server{
+		Handler: mux, ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx },
+	}}, nil
 }
-
-// leaderless runs on every watcher.
-type leaderless func(context.Context) error
-
-// Start runs it.
-func (l leaderless) Start(ctx context.Context) error { return l(ctx) }
-
-// NeedLeaderElection says so.
-func (leaderless) NeedLeaderElection() bool { return false }
 
 // ready says what keeps the watcher from its work.
 func (w *watcher) ready(ctx context.Context) error {

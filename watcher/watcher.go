@@ -187,7 +187,11 @@ func (w *watcher) assemble(ctx context.Context, mgr manager.Manager) error {
 		})
 	}
 	if w.HTTPAddress != "" {
-		parts = append(parts, w.server())
+		server, err := w.server(ctx)
+		if err != nil {
+			return err
+		}
+		parts = append(parts, server)
 	}
 	for _, part := range parts {
 		if err := mgr.Add(part); err != nil {
