@@ -126,7 +126,7 @@ func (o *looker) runOne(ctx context.Context, id string) error {
 func rotationRecord(rec journal.Record) v1alpha1.RotationRecord {
 	out := v1alpha1.RotationRecord{
 		Node: rec.Node, Time: rec.Time.UTC(), Kind: string(rec.Kind), Service: rec.Service, Services: rec.Services,
-		Message: rec.Message, Hint: rec.Hint, UnavailableSeconds: rec.UnavailableSeconds,
+		Message: rec.Message, Hint: rec.Hint, Unproven: rec.Unproven, UnavailableSeconds: rec.UnavailableSeconds,
 	}
 	if e := rec.Evidence; e != nil {
 		out.Service, out.Evidence = e.Service, string(e.Method)+": "+e.Detail

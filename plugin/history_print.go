@@ -65,7 +65,11 @@ func printHistory(w io.Writer, f format, h v1alpha1.RotationHistory, command str
 	fmt.Fprintln(w, clean(fmt.Sprintf("Rotation %s: %s, from %s: %s, after %s", h.ID, scopeWords(h.PastRotation), second(h.StartTime), standingWord(h.Result), lasted(h.PastRotation))))
 	rows := make([][]string, 0, len(h.Records))
 	for _, r := range h.Records {
-		rows = append(rows, []string{r.Node, r.Time.Format("15:04:05.000"), recordWord(journal.Kind(r.Kind)), string(r.Service), details(r, f)})
+		word := recordWord(journal.Kind(r.Kind))
+		if r.Unproven {
+			word = "OLD AGAIN, NOT PROVEN YET"
+		}
+		rows = append(rows, []string{r.Node, r.Time.Format("15:04:05.000"), word, string(r.Service), details(r, f)})
 	}
 	if err := printTable(w, f, recordColumns, rows); err != nil {
 		return err

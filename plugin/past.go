@@ -93,7 +93,7 @@ func pastRotation(p plan.Past, command string) v1alpha1.PastRotation {
 		out.Continue = command + " " + p.Words()
 	}
 	for _, n := range p.Nodes {
-		out.Nodes = append(out.Nodes, v1alpha1.PastRotationNode{Node: n.Node, State: string(n.State), Renewed: len(n.Renewed)})
+		out.Nodes = append(out.Nodes, v1alpha1.PastRotationNode{Node: n.Node, State: string(n.State), Renewed: len(n.Renewed), Unproven: n.Unproven})
 	}
 	return out
 }
@@ -150,6 +150,9 @@ func nodesInWords(nodes []v1alpha1.PastRotationNode) []string {
 		words, known := states[inventory.RotationState(n.State)]
 		if !known {
 			words = n.State
+		}
+		if n.Unproven {
+			words = "old again, NOT PROVEN YET; the next rotation on this node proves it first"
 		}
 		if of[words] == nil {
 			order = append(order, words)

@@ -171,3 +171,19 @@ func TestTheHintOfAFailureLeadsToWhatHappened(t *testing.T) {
 	f.run(t, words...)
 	assert.True(t, f.did("journals of "+words[1]+" on cp2"), "%v", f.log)
 }
+
+func TestWhatIsNotProvenYetIsToldUntilItIs(t *testing.T) {
+	for _, unproven := range []bool{true, false} {
+		f := eventful()
+		f.scanned[1].Rotations[0].Unproven = unproven
+		f.logs = map[string]journal.Log{"cp2": {Node: "cp2", Rotation: "7f3c2a", Records: []journal.Record{
+			{Seq: 1, Time: noon, Node: "cp2", Rotation: "7f3c2a", Kind: journal.Staging, Scope: etcdScope},
+			{Seq: 2, Time: noon, Node: "cp2", Rotation: "7f3c2a", Kind: journal.RolledBack, Unproven: unproven},
+		}}}
+		for _, command := range []string{"status", "history 7f3c2a"} {
+			_, stdout, _ := f.run(t, strings.Fields(command)...)
+			assert.Equal(t, unproven, strings.Contains(stdout, "cp2: old again, NOT PROVEN YET"), "%s: %s", command, stdout)
+			assert.Equal(t, !unproven, strings.Contains(stdout, "cp2: old again, proven"), "%s: %s", command, stdout)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,7 +70,8 @@ func (o *looker) runStatus(ctx context.Context) error {
 		status.Last = &past[0]
 	}
 	for _, p := range past {
-		if p.Continue != "" || p.Result == string(plan.NeedsPerson) {
+		unproven := slices.ContainsFunc(p.Nodes, func(n v1alpha1.PastRotationNode) bool { return n.Unproven })
+		if p.Continue != "" || p.Result == string(plan.NeedsPerson) || unproven {
 			status.Unfinished = append(status.Unfinished, p)
 		}
 	}

@@ -247,6 +247,9 @@ type Rotation struct {
 	State     RotationState   `json:"state"`
 	Services  []certs.Service `json:"services,omitempty"` // this node's part
 	Renewed   []Renewal       `json:"renewed,omitempty"`  // what was renewed and proven here
+	// Unproven says that the old certificates were put back at boot (RolledBack), and
+	// that nothing has shown since that the node runs on them.
+	Unproven bool `json:"unproven,omitempty"`
 }
 
 // Renewal is a certificate before and after.

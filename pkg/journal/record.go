@@ -63,6 +63,9 @@ type Record struct {
 	Renewals []inventory.Renewal `json:"renewals,omitempty"`
 	CSR      *CSR                `json:"csr,omitempty"`
 	Evidence *Evidence           `json:"evidence,omitempty"`
+	// Unproven says of RolledBack that the old files were put back before the components
+	// started: nothing could be asked then. A later RolledBack of the order settles it.
+	Unproven bool `json:"unproven,omitempty"`
 	// WithinSeconds is how long it may take until the next record of this order, where
 	// that is known (Restarting, Waiting).
 	WithinSeconds float64 `json:"withinSeconds,omitempty"`

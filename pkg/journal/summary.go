@@ -47,6 +47,7 @@ func Summarize(id string, records []Record) inventory.Rotation {
 		}
 		if state, changes := stateOf[rec.Kind]; changes {
 			r.State = state
+			r.Unproven = rec.Unproven
 		}
 	}
 	return r

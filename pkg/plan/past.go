@@ -46,6 +46,8 @@ type PastNode struct {
 	Node    string
 	State   inventory.RotationState
 	Renewed []inventory.Renewal
+	// Unproven: see inventory.Rotation.
+	Unproven bool
 }
 
 // Remembered puts together what the nodes' journals know, newest first.
@@ -67,7 +69,7 @@ func Remembered(nodes []inventory.Node, now time.Time) []Past {
 			if r.LastTime.After(p.Last) {
 				p.Last = r.LastTime
 			}
-			p.Nodes = append(p.Nodes, PastNode{Node: n.Name, State: r.State, Renewed: r.Renewed})
+			p.Nodes = append(p.Nodes, PastNode{Node: n.Name, State: r.State, Renewed: r.Renewed, Unproven: r.Unproven})
 		}
 	}
 	for i := range out {

@@ -46,7 +46,8 @@ func (e *Engine) Recover(ctx context.Context, boot bool) ([]journal.Record, erro
 const lockLook = time.Second
 
 // recoverAll undoes every commit that a process began and did not complete, of
-// whichever rotation. Nothing else may be done on a node before.
+// whichever rotation, and proves what was put back at boot. Nothing else may be done on
+// a node before.
 func (s *session) recoverAll(ctx context.Context, current string) error {
 	rotations, err := s.dir.Rotations()
 	if err != nil {
@@ -60,6 +61,10 @@ func (s *session) recoverAll(ctx context.Context, current string) error {
 		if interrupted := incomplete(records); interrupted != nil {
 			// The undoing must not be interrupted in its turn.
 			if err := s.recoverOne(context.WithoutCancel(ctx), r, current, *interrupted, records); err != nil {
+				return err
+			}
+		} else if restored := unproven(records); restored != nil && !s.boot {
+			if err := s.proveRestored(context.WithoutCancel(ctx), r, current, *restored); err != nil {
 				return err
 			}
 		}

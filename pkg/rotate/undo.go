@@ -37,9 +37,10 @@ func (c *committing) undo(ctx context.Context, f *failure) error {
 	rec := journal.Record{Kind: journal.RolledBack, Service: f.service, Message: f.reason()}
 	if c.boot {
 		rec.Message = "the old certificates were put back before the components started, which start on them; not proven yet"
+		rec.Unproven = true
 	}
 	if len(problems) > 0 {
-		rec.Kind, rec.Hint = journal.Broken, c.hintBackup()
+		rec.Kind, rec.Hint, rec.Unproven = journal.Broken, c.hintBackup(), false
 		rec.Message = fmt.Sprintf("%s; putting the old certificates back failed as well: %s", f.Error(), strings.Join(problems, "; "))
 	}
 	_ = c.log.write(rec)

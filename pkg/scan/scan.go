@@ -18,6 +18,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/component"
 	"github.com/rotate-certs/rotate-certs/pkg/hostfs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/journal/statedir"
 	"github.com/rotate-certs/rotate-certs/pkg/layout"
 	"github.com/rotate-certs/rotate-certs/pkg/store"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
@@ -94,8 +95,21 @@ func Scan(ctx context.Context, root hostfs.Root, opts Options) inventory.Node {
 		if node.Rotations, node.Token, err = opts.History(); err != nil {
 			node.NotInspected = append(node.NotInspected, inventory.NotInspected{Reason: inventory.UnreadJournals + err.Error()})
 		}
+		node.NotInspected = append(node.NotInspected, unproven(node.Rotations)...)
 	}
 	return *node
+}
+
+// unproven tells of what was put back at boot, when there was nothing to ask.
+func unproven(rotations []inventory.Rotation) (out []inventory.NotInspected) {
+	for _, r := range rotations {
+		if r.Unproven {
+			out = append(out, inventory.NotInspected{Path: statedir.HostPath + "/rotations/" + r.ID,
+				Reason: fmt.Sprintf("the old certificates of rotation %s were put back at boot and are not proven yet; the next rotation on this node proves them first, "+
+					"and so does \"rotate-certs-node recover\" there", r.ID)})
+		}
+	}
+	return out
 }
 
 // read loads what lies in the stores that discovery found.

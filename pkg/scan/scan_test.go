@@ -288,3 +288,20 @@ func TestNoKeyInTheInventory(t *testing.T) {
 		}
 	}
 }
+
+// What was put back at boot is not proven by a look, but a look tells of it.
+func TestWhatWasPutBackAtBootIsToldOf(t *testing.T) {
+	tree := certstest.Kubeadm(t, "cp1")
+	for _, unproven := range []bool{true, false} {
+		history := func() ([]inventory.Rotation, int64, error) {
+			return []inventory.Rotation{{ID: "7f3c2a", State: inventory.RolledBack, Unproven: unproven}}, 1, nil
+		}
+		node := Scan(t.Context(), tree.Root, Options{NodeName: "cp1", History: history})
+		told := slices.ContainsFunc(node.NotInspected, func(x inventory.NotInspected) bool {
+			return strings.Contains(x.Reason, "rotation 7f3c2a were put back at boot and are not proven yet")
+		})
+		if told != unproven {
+			t.Errorf("unproven %t, told of %t: %+v", unproven, told, node.NotInspected)
+		}
+	}
+}

@@ -1,0 +1,149 @@
+package rotate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/journal"
+	"github.com/rotate-certs/rotate-certs/pkg/journal/statedir"
+	"github.com/rotate-certs/rotate-certs/pkg/store"
+)
+
+// unproven returns the record of what was put back at boot and not proven since; nil:
+// there is none.
+func unproven(records []journal.Record) *journal.Record {
+	var open *journal.Record
+	for n := range records {
+		switch records[n].Kind {
+		case journal.RolledBack, journal.Broken, journal.Committed:
+			open = nil
+			if records[n].Unproven {
+				open = &records[n]
+			}
+		default:
+		}
+	}
+	return open
+}
+
+// proveRestored shows that the node runs on what was put back at boot, and records it.
+// What cannot be shown yet stays unproven, with the reason, for the next look: nothing
+// is restarted for it, since whether the cluster can bear that was not asked.
+func (s *session) proveRestored(ctx context.Context, r *statedir.Rotation, current string, restored journal.Record) error {
+	t, err := loadTransaction(backupDir(r, restored.Order))
+	if err != nil {
+		return nil //nolint:nilerr // its record still says that it is not proven
+	}
+	writer, err := r.Writer(s.Node, s.Engine.Now)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = writer.Close() }()
+	l := &log{writer: writer, token: restored.Token, order: restored.Order}
+	if r.ID == current {
+		l.out = s.Records
+	}
+	older := &session{Engine: s.Engine, dir: s.dir, rotation: r, writer: writer}
+	c := &committing{session: older, t: t, log: l, undoing: true}
+	shown, err := c.restoredInUse(ctx)
+	rec := journal.Record{Kind: journal.RolledBack, Message: "the old certificates that were put back at boot are proven: " + strings.Join(shown, ", ")}
+	if err != nil {
+		rec.Unproven = true
+		rec.Message = "the old certificates were put back at boot, and still are not proven: " + err.Error()
+	}
+	if err := l.write(rec); err != nil {
+		return err
+	}
+	s.undone = append(s.undone, l.last)
+	return nil
+}
+
+// restoredInUse is the proof after an undo, for a node whose components have started
+// since: the files fit, the components are well, the endpoints show what is on disk.
+func (c *committing) restoredInUse(ctx context.Context) (shown []string, err error) {
+	defer recoverAs(&err)
+	timeout := c.t.Timeout
+	if timeout <= 0 {
+		timeout = DefaultTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	onDisk := make([]string, len(c.t.Items))
+	for n, i := range c.t.Items {
+		content, err := store.Read(c.Root, i.Certificate.Store)
+		if err == nil {
+			err = content.KeyErr
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", i.Certificate.Name, err)
+		}
+		onDisk[n] = certs.Fingerprint(content.Leaf())
+		if onDisk[n] != i.Certificate.FingerprintSHA256 {
+			shown = append(shown, i.Certificate.Name+" was replaced since by something else")
+		}
+	}
+	for _, service := range c.services() {
+		for _, target := range c.t.components(service) {
+			if err := c.awaitWell(ctx, target); err != nil {
+				return nil, err
+			}
+			shown = append(shown, fmt.Sprintf("%s is well", service))
+		}
+	}
+	for n, i := range c.t.Items {
+		for _, served := range i.Certificate.Served {
+			if served.FingerprintSHA256 == "" {
+				continue // it did not answer before either
+			}
+			if err := c.awaitServed(ctx, served, timeout, onDisk[n]); err != nil {
+				return nil, fmt.Errorf("%s does not show %s: %w", served.Address, i.Certificate.Name, err)
+			}
+			shown = append(shown, fmt.Sprintf("%s serves %.12s", served.Address, onDisk[n]))
+		}
+	}
+	return shown, nil
+}
+
+// awaitWell waits until a component is healthy, or runs where it has no health endpoint.
+// One that was not healthy before the commit need not be.
+func (c *committing) awaitWell(ctx context.Context, target inventory.Component) error {
+	if slices.Contains(c.t.Unhealthy, target.Health) {
+		return nil
+	}
+	tick := time.NewTicker(proveEvery)
+	defer tick.Stop()
+	for {
+		err := c.well(ctx, target)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s is not well: %w", target.Service, err)
+		case <-tick.C:
+		}
+	}
+}
+
+func (c *committing) well(ctx context.Context, target inventory.Component) error {
+	if target.Health != "" {
+		if p := c.Prober.Health(ctx, c.t.Node, target.Health); !p.Healthy {
+			return errors.New(p.Message)
+		}
+		return nil
+	}
+	i, err := c.Restarter.Current(ctx, target)
+	switch {
+	case err != nil && slices.Contains(c.t.Restarts, target.Service):
+		return err
+	case err == nil && !i.Running:
+		return errors.New("it does not run")
+	}
+	return nil
+}
