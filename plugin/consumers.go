@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -22,6 +23,47 @@ func consumers(p plan.Plan, nodes []inventory.Node) []string {
 		out = append(out, "Aggregated API servers (such as metrics-server) are not reachable from here: they trust the front proxy by its CA, which stays.")
 	}
 	return out
+}
+
+// maxNamed bounds how many copies are named.
+const maxNamed = 20
+
+// copies says where a certificate that the plan replaces lies a second time: in people's
+// homes, and on nodes that the plan leaves out. They hold the old one afterwards.
+func copies(p plan.Plan, nodes []inventory.Node) string {
+	old, replaced := map[string]string{}, map[string]bool{}
+	for _, s := range p.Steps() {
+		for _, t := range s.Targets {
+			if t.Service == certs.Admin {
+				old[t.OldFingerprint] = fmt.Sprintf("%s of %s", path.Base(t.Path), s.Node)
+			}
+			replaced[s.Node+t.Path] = true
+		}
+	}
+	var found []string
+	add := func(node, file, fingerprint string) {
+		if of := old[fingerprint]; of != "" && !replaced[node+file] {
+			found = append(found, fmt.Sprintf("%s on %s (%s)", file, node, of))
+			replaced[node+file] = true // told once
+		}
+	}
+	for _, n := range nodes {
+		for _, c := range n.Certificates {
+			add(n.Name, c.Store.Cert, c.FingerprintSHA256)
+		}
+		for _, c := range n.Copies {
+			add(n.Name, c.Path, c.FingerprintSHA256)
+		}
+	}
+	if len(found) == 0 {
+		return ""
+	}
+	slices.Sort(found)
+	more := ""
+	if n := len(found) - maxNamed; n > 0 {
+		found, more = found[:maxNamed], fmt.Sprintf(" and %d more", n)
+	}
+	return "Copies keep the old certificate and are not changed: " + strings.Join(found, ", ") + more + ". Copy the new file there."
 }
 
 // etcdClients names the API servers by the endpoints that they use.

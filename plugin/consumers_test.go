@@ -28,3 +28,24 @@ func TestConsumersAreNamedAndSoIsWhatCannotBeSeen(t *testing.T) {
 	assert.Contains(t, got[0], "Not seen from here")
 	assert.Empty(t, of(certs.Kubelet))
 }
+
+func TestCopiesThatKeepTheOldCertificateAreNamed(t *testing.T) {
+	cp1, w1 := controlPlane("cp1"), worker("w1")
+	var admin inventory.Certificate
+	for _, c := range cp1.Certificates {
+		if c.Service == certs.Admin {
+			admin = c
+		}
+	}
+	require.NotEmpty(t, admin.FingerprintSHA256)
+	w1.Copies = []inventory.Copy{
+		{Path: "/root/.kube/config", FingerprintSHA256: admin.FingerprintSHA256},
+		{Path: "/home/jane/.kube/config", FingerprintSHA256: "another"},
+	}
+	nodes := []inventory.Node{cp1, w1}
+	of := func(services ...certs.Service) string {
+		return copies(planOf(t, nodes, plan.Request{Services: services, Restart: plan.RestartAlways}), nodes)
+	}
+	assert.Equal(t, "Copies keep the old certificate and are not changed: /root/.kube/config on w1 (admin.conf of cp1). Copy the new file there.", of(certs.Admin))
+	assert.Empty(t, of(certs.Etcd))
+}

@@ -39,6 +39,9 @@ func effects(p plan.Plan, nodes []inventory.Node, policy plan.RestartPolicy, now
 	if kept := kubeconfigs(p); kept != "" {
 		out = append(out, kept)
 	}
+	if copied := copies(p, nodes); copied != "" {
+		out = append(out, copied)
+	}
 	if old := oldCopies(p, now); old != "" {
 		out = append(out, old)
 	}

@@ -131,6 +131,9 @@ func (o *rotateOptions) rotate(ctx context.Context, c *cluster, p prepare.Rotati
 	if err == nil && o.format != formatTable && o.format != formatWide { // the person has read it above
 		report.Notes = append(report.Notes, consumers(p.Plan, p.Nodes)...)
 	}
+	if copied := copies(p.Plan, p.Nodes); err == nil && copied != "" {
+		report.Notes = append(report.Notes, copied)
+	}
 	if old := stillValid(report, o.now()); old != "" {
 		report.Notes = append(report.Notes, old)
 	}

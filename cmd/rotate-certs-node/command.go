@@ -48,7 +48,7 @@ func (p *program) scanCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			// It lives for some 20 ms: at the usual pace, collecting garbage takes a sixth.
 			debug.SetGCPercent(400)
-			return p.print(p.scan(cmd.Context()))
+			return p.print(p.scan(cmd.Context(), true))
 		},
 	}
 }

@@ -23,11 +23,12 @@ type program struct {
 
 func (p *program) hostRoot() hostfs.Root { return hostfs.Root(p.root) }
 
-func (p *program) scan(ctx context.Context) inventory.Node {
+// scan looks at the node, and for whoever only looks at it into people's homes as well.
+func (p *program) scan(ctx context.Context, homes bool) inventory.Node {
 	root := p.hostRoot()
 	return scan.Scan(ctx, root, scan.Options{
-		NodeName: p.nodeName,
-		History:  func() ([]inventory.Rotation, int64, error) { return statedir.History(root) },
+		NodeName: p.nodeName, Homes: homes,
+		History: func() ([]inventory.Rotation, int64, error) { return statedir.History(root) },
 	})
 }
 
@@ -44,7 +45,7 @@ func (p *program) engine() (*rotate.Engine, func()) {
 	runtime := &component.Runtime{Root: root, Node: found.Name, CRISocket: found.CRISocket, DBusSocket: found.DBusSocket}
 	e := &rotate.Engine{
 		Root: root, Node: found.Name,
-		Scan:      func(ctx context.Context) (inventory.Node, error) { return p.scan(ctx), ctx.Err() },
+		Scan:      func(ctx context.Context) (inventory.Node, error) { return p.scan(ctx, false), ctx.Err() },
 		Restarter: runtime, Prober: rotate.Live{Root: root}, LastWords: runtime.LastWords,
 		Records: &lockedWriter{w: p.stdout}, Program: ownProgram,
 	}

@@ -20,6 +20,7 @@ type Node struct {
 	Components     []Component    `json:"components,omitempty"`
 	Certificates   []Certificate  `json:"certificates,omitempty"`
 	Authorities    []Authority    `json:"authorities,omitempty"`
+	Copies         []Copy         `json:"copies,omitempty"` // in people's homes
 	NotInspected   []NotInspected `json:"notInspected,omitempty"`
 	Findings       []Finding      `json:"findings,omitempty"`
 	Rotations      []Rotation     `json:"rotations,omitempty"` // newest first, from this node's journals
@@ -185,6 +186,13 @@ func (c Certificate) ID() string {
 		id += "#" + c.Store.User
 	}
 	return id
+}
+
+// Copy is a client certificate in a person's kubeconfig, which may be one that a
+// rotation replaces elsewhere. It is nobody's to renew.
+type Copy struct {
+	Path              string `json:"path"`
+	FingerprintSHA256 string `json:"fingerprintSHA256"`
 }
 
 // NotInspected is something that is, or should be, there and could not be looked at.

@@ -34,6 +34,8 @@ type Options struct {
 	Now func() time.Time
 	// Within is how near its end a certificate counts as expiring; 0: the default.
 	Within time.Duration
+	// Homes says to look for copies of client certificates in people's homes, too.
+	Homes bool
 	// History returns what the node's journals know: rotations, newest first, and the
 	// highest fencing token. Nil: nothing. An error is listed as not inspected.
 	History func() ([]inventory.Rotation, int64, error)
@@ -90,6 +92,11 @@ func Scan(ctx context.Context, root hostfs.Root, opts Options) inventory.Node {
 	})
 	node.Authorities = known.list(entries, now, opts.Within)
 	node.Findings = drift(root, node, entries)
+	if opts.Homes {
+		var slow []inventory.NotInspected
+		node.Copies, slow = copies(ctx, root)
+		node.NotInspected = append(node.NotInspected, slow...)
+	}
 	if opts.History != nil {
 		var err error
 		if node.Rotations, node.Token, err = opts.History(); err != nil {

@@ -82,14 +82,28 @@ var services = []string{"admin", "kube-scheduler", "kube-controller-manager", "k
 func TestRotateOneService(t *testing.T) {
 	for _, service := range services {
 		t.Run(service, func(t *testing.T) {
-			the.rotateAndCompare(t, []string{service}, "--service", service)
+			if service != "admin" {
+				the.rotateAndCompare(t, []string{service}, "--service", service)
+				return
+			}
+			// A copy in somebody's home keeps the old certificate, and is told of.
+			node := the.controlPlanes()[0].Name
+			the.on(t, node, "mkdir -p /root/.kube && cp /etc/kubernetes/admin.conf /root/.kube/e2e-copy")
+			t.Cleanup(func() { the.on(t, node, "rm -f /root/.kube/e2e-copy") })
+			copied := "/root/.kube/e2e-copy on " + node + " (admin.conf of " + node + ")"
+			plan := the.kubectl(t, "rotate-certs", "--service", service, "--dry-run=client")
+			assert.Contains(t, plan.stdout+plan.stderr, copied, "the plan says so")
+			report := the.rotateAndCompare(t, []string{service}, "--service", service)
+			assert.Contains(t, strings.Join(report.Notes, " "), copied, "and so does the report")
+			again := the.rotate(t, "--service", service)
+			assert.NotContains(t, strings.Join(again.Notes, " "), copied, "it is no copy of what is replaced now")
 		})
 	}
 }
 
 // rotateAndCompare rotates and checks that exactly the certificates of these services
 // are new, and that nothing else is.
-func (l *lab) rotateAndCompare(t *testing.T, rotated []string, args ...string) {
+func (l *lab) rotateAndCompare(t *testing.T, rotated []string, args ...string) report {
 	t.Helper()
 	before, ran := l.snapshots(t), l.running(t)
 	report := l.rotate(t, args...)
@@ -121,6 +135,7 @@ func (l *lab) rotateAndCompare(t *testing.T, rotated []string, args ...string) {
 	}
 	assert.ElementsMatch(t, wantRestarted, ran.restarted(runs), "exactly these components were restarted, or are listed as collateral")
 	l.assertClusterIsWhole(t)
+	return report
 }
 
 func (l *lab) assertStoredAnew(t *testing.T, n machine, s stored, before, after tree) {
