@@ -19,6 +19,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	certificatesv1 "k8s.io/api/certificates/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
@@ -29,6 +32,7 @@ func TestWatcher(t *testing.T) {
 	the.installWatcher(t)
 	t.Run("renews what nears its end", whatNearsItsEndRenewsItself)
 	t.Run("replaces what is compromised", whatIsCompromisedIsReplaced)
+	t.Run("replaces a stolen identity of a node without using it", aStolenIdentityIsNotUsed)
 	t.Run("survives being killed", aKilledWatcherLosesNothing)
 	t.Run("rotates what somebody asks for with kubectl", anyonePermittedMayAsk)
 	t.Run("leaves nothing behind", uninstalledItLeavesNothing)
@@ -250,6 +254,43 @@ func whatIsCompromisedIsReplaced(t *testing.T) {
 	assert.NotEmpty(t, newest.Status.Notes, "what the old keys still open is said")
 	keys := the.on(t, the.controlPlanes()[0].Name, "ls /var/lib/rotate-certs/rotations/"+newest.Status.RotationID+"/backup 2>/dev/null | wc -l")
 	assert.Equal(t, "0", strings.TrimSpace(string(keys)), "the compromised keys are destroyed")
+	require.Zero(t, the.kubectl(t, "rotate-certs", "unmark", "--all").exit)
+	the.assertClusterIsWhole(t)
+}
+
+// aStolenIdentityIsNotUsed: whoever has a kubelet's key could have it renewed as well, so
+// its successor is asked for by the watcher, and no file with an old key stays.
+func aStolenIdentityIsNotUsed(t *testing.T) {
+	node := the.nodes[len(the.nodes)-1].Name
+	const current = "/var/lib/kubelet/pki/kubelet-client-current.pem"
+	before, began := the.snapshot(t, node).identity(t, current, current), time.Now().Truncate(time.Second)
+	csrs, err := the.client.CertificatesV1().CertificateSigningRequests().Watch(t.Context(), metav1.ListOptions{})
+	require.NoError(t, err)
+	asked := make(chan []string, 1)
+	go func() {
+		var who []string
+		for e := range csrs.ResultChan() {
+			csr, ok := e.Object.(*certificatesv1.CertificateSigningRequest)
+			if ok && e.Type == watch.Added && csr.Spec.SignerName == certificatesv1.KubeAPIServerClientKubeletSignerName && !csr.CreationTimestamp.Time.Before(began) {
+				who = append(who, csr.Spec.Username)
+			}
+		}
+		asked <- who
+	}()
+
+	o := the.kubectl(t, "rotate-certs", "mark-compromised", "--service", "kubelet", "--node", node, "--reason", "its disk was sold", "-o", "name")
+	require.Zero(t, o.exit, "%s", o)
+	done := the.kubectl(t, "wait", "--for=condition=Replaced", strings.TrimSpace(o.stdout), "--timeout=3m")
+	require.Zero(t, done.exit, "%s", done)
+	within(t, 2*time.Minute, "the end of the rotation", func() bool {
+		return !slices.ContainsFunc(the.rotations(t), func(c v1alpha1.CertificateRotation) bool { return c.Status.CompletionTime == nil })
+	})
+
+	assertRenewed(t, "kubelet-client of "+node, before, the.snapshot(t, node).identity(t, current, current))
+	files := strings.Fields(string(the.on(t, node, "ls /var/lib/kubelet/pki/kubelet-client-2*.pem")))
+	assert.Len(t, files, 1, "the old keys are destroyed")
+	csrs.Stop()
+	assert.Equal(t, []string{"system:serviceaccount:rotate-certs:rotate-certs-watcher"}, <-asked, "who asked")
 	require.Zero(t, the.kubectl(t, "rotate-certs", "unmark", "--all").exit)
 	the.assertClusterIsWhole(t)
 }
