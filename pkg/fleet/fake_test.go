@@ -42,6 +42,7 @@ type node struct {
 	issued     chan plan.Order
 	claims     string          // which node it says it is; "": the truth
 	onCommit   func()          // what else happens meanwhile
+	grants     time.Duration   // life of its new certificates; 0: as before
 	vanishes   bool            // the process ends in the middle of a commit
 	deaf, gone bool            // no order to commit reaches it; it has vanished
 	away       bool            // it cannot be looked at any more
@@ -258,6 +259,9 @@ func (n *node) commitNow(o plan.Order) {
 		for _, c := range n.inventory.Certificates {
 			fresh := c.Facts
 			fresh.FingerprintSHA256 = "new-" + fresh.FingerprintSHA256
+			if n.grants > 0 {
+				fresh.NotAfter = fresh.NotBefore.Add(n.grants)
+			}
 			r.Renewals = append(r.Renewals, inventory.Renewal{ID: c.ID(), Old: c.Facts, New: fresh})
 		}
 	})

@@ -35,7 +35,7 @@ func (r *run) reportOf(ctx context.Context, err error) *v1alpha1.RotationReport 
 			Node: x.Node, Service: x.Service, Path: x.Path, Reason: x.Reason})
 	}
 	report.Collateral = append(report.Collateral, r.collateral(ctx)...)
-	report.Notes = r.notes
+	report.Notes = append(slices.Clone(r.notes), r.shorter()...)
 	for _, f := range r.overridden {
 		report.Overridden = append(report.Overridden, f.Text)
 	}

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/journal"
 	"github.com/rotate-certs/rotate-certs/pkg/journal/statedir"
@@ -144,12 +146,30 @@ func TestWithoutARecoveryUnit(t *testing.T) {
 	}{
 		"no systemd":     {func(n *fakeNode) { _ = os.RemoveAll(n.tree.Local(systemdRuns)) }, "Committed", "no systemd runs"},
 		"units in a way": {func(n *fakeNode) { _ = os.RemoveAll(n.tree.Local(plan.UnitDirectory)) }, "Failed", "install recovery unit"},
+		"a file in their place": {func(n *fakeNode) {
+			_ = os.RemoveAll(n.tree.Local(plan.UnitDirectory))
+			_ = os.WriteFile(n.tree.Local(plan.UnitDirectory), nil, 0o600)
+		}, "Failed", "install recovery unit"},
+		"a file in the way of the link": {func(n *fakeNode) {
+			_ = os.WriteFile(filepath.Dir(n.tree.Local(unitLink)), nil, 0o600)
+		}, "Failed", "install recovery unit"},
+		"a read-only file system": {func(n *fakeNode) {
+			units := n.tree.Local(plan.UnitDirectory)
+			err := unix.Mount("tmpfs", units, "tmpfs", unix.MS_RDONLY, "")
+			if errors.Is(err, unix.EPERM) {
+				n.t.Skip("only a root that may mount can make one")
+			}
+			if err != nil {
+				n.t.Fatal(err)
+			}
+			n.t.Cleanup(func() { _ = unix.Unmount(units, unix.MNT_DETACH) })
+		}, "Committed", "without a recovery unit: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n, program := guarded(t)
-				before := n.snapshot()
 				c.spoil(n)
+				before := n.snapshot()
 				e, r := n.engine()
 				e.Program = program
 				n.stage(plan.RestartAlways, certs.Etcd)

@@ -39,7 +39,8 @@ func RemoveFile(path string) error {
 	removed := false
 	for _, p := range []string{path, tempName(path)} {
 		// Looked for first: a read-only file system refuses to remove what is not there.
-		if _, err := os.Lstat(p); errors.Is(err, fs.ErrNotExist) {
+		// Nor is there anything below what is no directory.
+		if _, err := os.Lstat(p); errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
 			continue
 		}
 		if err := removeIfThere(p); err != nil {
