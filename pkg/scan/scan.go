@@ -18,7 +18,6 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/component"
 	"github.com/rotate-certs/rotate-certs/pkg/hostfs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
-	"github.com/rotate-certs/rotate-certs/pkg/journal/statedir"
 	"github.com/rotate-certs/rotate-certs/pkg/layout"
 	"github.com/rotate-certs/rotate-certs/pkg/store"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
@@ -111,8 +110,8 @@ func Scan(ctx context.Context, root hostfs.Root, opts Options) inventory.Node {
 func unproven(rotations []inventory.Rotation) (out []inventory.NotInspected) {
 	for _, r := range rotations {
 		if r.Unproven {
-			out = append(out, inventory.NotInspected{Path: statedir.HostPath + "/rotations/" + r.ID,
-				Reason: fmt.Sprintf("the old certificates of rotation %s were put back at boot and are not proven yet; the next rotation on this node proves them first, "+
+			out = append(out, inventory.NotInspected{Reason: fmt.Sprintf(
+				"the old certificates of rotation %s were put back at boot and are not proven yet; the next rotation on this node proves them first, "+
 					"and so does \"rotate-certs-node recover\" there", r.ID)})
 		}
 	}
