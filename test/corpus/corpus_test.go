@@ -9,9 +9,11 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -54,15 +56,60 @@ func certificates(t *testing.T) map[string][]byte {
 	return found
 }
 
+// leastVectors is how many files pyca/cryptography's vectors have for X.509 at the least;
+// NIST's PKITS has 405 of them.
+const leastVectors = 500
+
+// vectors returns the X.509 vectors of pyca/cryptography: NIST's PKITS, and what their
+// authors found malformed. They are a Debian package, so elsewhere, or without root, the
+// test that wants them does not run.
+func vectors(t *testing.T) map[string][]byte {
+	t.Helper()
+	const dir = "/usr/lib/python3/dist-packages/cryptography_vectors/x509"
+	said, err := exec.CommandContext(t.Context(), "../tools/need", "python3-cryptography-vectors").CombinedOutput()
+	if err != nil {
+		t.Skipf("########## PKITS AND THE MALFORMED CERTIFICATES DID NOT RUN: root on Debian can have them installed: %v: %s", err, said)
+	}
+	found, pkits := map[string][]byte{}, 0
+	err = filepath.WalkDir(dir, func(file string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || !slices.Contains([]string{".crt", ".pem", ".der"}, filepath.Ext(file)) {
+			return err
+		}
+		name, err := filepath.Rel(dir, file)
+		if err != nil {
+			return err
+		}
+		if strings.HasPrefix(name, "PKITS_data/certs/") {
+			pkits++
+		}
+		found[name], err = os.ReadFile(file)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(found) < leastVectors || pkits < 400 {
+		t.Fatalf("%d files, %d of PKITS, want %d and 400", len(found), pkits, leastVectors)
+	}
+	t.Logf("%d files, %d of PKITS", len(found), pkits)
+	return found
+}
+
 // TestNoOddCertificateIsOK has each in the place of four of a node's certificates and
 // of a CA. Whatever is wrong with it, it is not for the key beside it: no panic, no
 // hang, and never OK. What can be scanned can be planned with, or refused.
-func TestNoOddCertificateIsOK(t *testing.T) {
+func TestNoOddCertificateIsOK(t *testing.T) { noneIsOK(t, certificates(t)) }
+
+// TestNoVectorIsOK does the same with NIST's PKITS and malformed certificates.
+func TestNoVectorIsOK(t *testing.T) { noneIsOK(t, vectors(t)) }
+
+func noneIsOK(t *testing.T, corpus map[string][]byte) {
+	t.Helper()
 	tree := certstest.Kubeadm(t, "cp1")
 	layouttest.In(t, tree.Root).Kubeadm(certstest.PKIDir)
 	scheduler := read(t, tree, "/etc/kubernetes/scheduler.conf")
 	fine := embedded(t, scheduler)
-	for name, odd := range certificates(t) {
+	for name, odd := range corpus {
 		tree.Write(t, certstest.PKIDir+"/apiserver.crt", odd, 0o644)
 		tree.Write(t, certstest.PKIDir+"/etcd/peer.crt", der(odd), 0o644)
 		tree.Write(t, certstest.PKIDir+"/front-proxy-ca.crt", odd, 0o644)
