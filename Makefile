@@ -126,11 +126,12 @@ bench: build image $(LAB) ## Measure beside kubeadm's documented procedure, prin
 	@test/tools/bench $(CONTROL_PLANES) $(WORKERS)
 
 .PHONY: soak
-soak: build image $(LAB) ## Long campaigns: every crash point, every state of the disk, power cuts of a node, kills of watcher and NATS (root, Debian); SEED=n
+soak: build image $(LAB) ## Long campaigns: every crash point, every state of the disk, power cuts of a node, API servers gone, kills of watcher and NATS (root, Debian); SEED=n
 	@test/tools/fuzz 1m
 	@test/tools/need gcc
 	@CRASH_POINTS=all go test -count=1 -v -timeout 3h ./test/crash
 	@test/tools/powercut $(CUTS) $(SEED)
+	@SOAK=yes RUN=TestAnAPIServerThatIsGone test/tools/e2e default --control-planes $(CONTROL_PLANES) --workers $(WORKERS)
 	@SOAK_KILLS=$(KILLS) SEED=$(SEED) TIMEOUT=2h RUN='(TestWatcher|TestExternalNATS)/(survives|goes_on)' \
 		test/tools/e2e default --control-planes $(CONTROL_PLANES) --workers $(WORKERS)
 

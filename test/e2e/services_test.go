@@ -89,7 +89,7 @@ func TestRotateOneService(t *testing.T) {
 			// A copy in somebody's home keeps the old certificate, and is told of.
 			node := the.controlPlanes()[0].Name
 			the.on(t, node, "mkdir -p /root/.kube && cp /etc/kubernetes/admin.conf /root/.kube/e2e-copy")
-			t.Cleanup(func() { the.on(t, node, "rm -f /root/.kube/e2e-copy") })
+			defer the.on(t, node, "rm -f /root/.kube/e2e-copy")
 			copied := "/root/.kube/e2e-copy on " + node + " (admin.conf of " + node + ")"
 			plan := the.kubectl(t, "rotate-certs", "--service", service, "--dry-run=client")
 			assert.Contains(t, plan.stdout+plan.stderr, copied, "the plan says so")
