@@ -39,11 +39,15 @@ func TestExternalNATS(t *testing.T) {
 func (s *natsServer) nobodyElseStartsARotation(t *testing.T) {
 	known := len(the.rotations(t))
 	node := the.controlPlanes()[0].Name
-	request := `{"name": "auto-forged", "services": ["admin"], "nodes": ["` + node + `"], "reason": "Expiring", "attempt": 1}`
+	const conf = "/etc/kubernetes/admin.conf"
+	goes := fingerprint(the.snapshot(t, node).identity(t, conf, conf).leaf)
+	request := `{"name": "auto-forged", "services": ["admin"], "nodes": ["` + node + `"], "reason": "Expiring", "attempt": 1, "fingerprints": ["` + goes + `"]}`
 	for _, role := range []string{"viewer", "marker", "rotator"} {
 		require.ErrorIs(t, s.publish(t, role, "rotation.requested", "forged-by-"+role, request), nats.ErrPermissionViolation, role)
 	}
-	require.ErrorIs(t, s.publish(t, "viewer", "certificate.compromised", "forged", `{"service": "admin", "reason": "forged"}`), nats.ErrPermissionViolation)
+	for _, role := range []string{"viewer", "reporter"} {
+		require.ErrorIs(t, s.publish(t, role, "certificate.compromised", "forged-by-"+role, `{"service": "admin", "reason": "forged"}`), nats.ErrPermissionViolation, role)
+	}
 
 	stranger, err := nkeys.CreateUser()
 	require.NoError(t, err)
