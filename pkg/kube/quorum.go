@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 )
@@ -33,11 +34,11 @@ func checkEtcd(ctx context.Context, client kubernetes.Interface, config *rest.Co
 	defer cancel()
 	var last error
 	for {
-		said := readyz(ctx, client)
-		if said == nil {
+		said, answered := readyz(ctx, client)
+		switch {
+		case said == nil && (answered || last == nil):
 			return nil
-		}
-		if last == nil || ctx.Err() == nil {
+		case said != nil && (last == nil || ctx.Err() == nil):
 			last = said
 		}
 		if sleep(ctx, every) != nil {
@@ -47,18 +48,19 @@ func checkEtcd(ctx context.Context, client kubernetes.Interface, config *rest.Co
 	}
 }
 
-// readyz returns what an API server says of its etcd, if that is nothing good. Whatever
-// else it says is for others to judge.
-func readyz(ctx context.Context, client kubernetes.Interface) error {
+// readyz returns what an API server says of its etcd, if that is nothing good, and whether
+// it answered. Whatever else it says is for others to judge.
+func readyz(ctx context.Context, client kubernetes.Interface) (bad error, answered bool) {
 	body, err := client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Raw()
 	if err == nil {
-		return nil
+		return nil, true
 	}
 	if found := noEtcd.Find(body); found != nil {
-		return fmt.Errorf("the API server has no working etcd: %s", found)
+		return fmt.Errorf("the API server has no working etcd: %s", found), true
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return errors.New("the API server does not answer")
+		return errors.New("the API server does not answer"), false
 	}
-	return nil
+	var status apierrors.APIStatus
+	return nil, errors.As(err, &status)
 }
