@@ -34,7 +34,7 @@ func checkEtcd(ctx context.Context, client kubernetes.Interface, config *rest.Co
 	defer cancel()
 	var last error
 	for {
-		said, answered := readyz(ctx, client)
+		answered, said := readyz(ctx, client)
 		switch {
 		case said == nil && (answered || last == nil):
 			return nil
@@ -48,19 +48,19 @@ func checkEtcd(ctx context.Context, client kubernetes.Interface, config *rest.Co
 	}
 }
 
-// readyz returns what an API server says of its etcd, if that is nothing good, and whether
-// it answered. Whatever else it says is for others to judge.
-func readyz(ctx context.Context, client kubernetes.Interface) (bad error, answered bool) {
+// readyz returns whether an API server answered, and what it says of its etcd, if that is
+// nothing good. Whatever else it says is for others to judge.
+func readyz(ctx context.Context, client kubernetes.Interface) (answered bool, bad error) {
 	body, err := client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Raw()
 	if err == nil {
-		return nil, true
+		return true, nil
 	}
 	if found := noEtcd.Find(body); found != nil {
-		return fmt.Errorf("the API server has no working etcd: %s", found), true
+		return true, fmt.Errorf("the API server has no working etcd: %s", found)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return errors.New("the API server does not answer"), false
+		return false, errors.New("the API server does not answer")
 	}
 	var status apierrors.APIStatus
-	return nil, errors.As(err, &status)
+	return errors.As(err, &status), nil
 }
