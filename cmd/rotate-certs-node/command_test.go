@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,8 +13,10 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
+	"github.com/rotate-certs/rotate-certs/pkg/hostfs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/journal"
+	"github.com/rotate-certs/rotate-certs/pkg/journal/statedir"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 )
 
@@ -51,6 +55,49 @@ func TestAnOrderIsAccepted(t *testing.T) {
 		if err != nil || out != "{\"accepted\":true}\n" {
 			t.Errorf("printed %q, %v", out, err)
 		}
+	}
+}
+
+// With the main process everything ends that exec has started in its pod, such as follow.
+func TestTheMainProcessGivesTimeToHearItsLastWord(t *testing.T) {
+	root := string(certstest.Kubeadm(t, "cp1").Root)
+	if _, err := run(t, root, `{"kind":"Abandon","rotation":"7f3c2a","token":1}`, "order", "--rotation=7f3c2a"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, sigterm := context.WithCancel(t.Context())
+	defer sigterm()
+	cmd := newCommand(strings.NewReader(""), io.Discard, io.Discard)
+	cmd.SetArgs([]string{"run", "--rotation=7f3c2a", "--root=" + root, "--node-name=cp1"})
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.ExecuteContext(ctx) }()
+
+	heard := errors.New("heard")
+	err := statedir.Follow(t.Context(), hostfs.Root(root), "7f3c2a", 0, func(rec journal.Record) error {
+		if rec.Kind == journal.Abandoned {
+			return heard
+		}
+		return nil
+	})
+	if !errors.Is(err, heard) {
+		t.Fatal(err)
+	}
+	dir, err := statedir.Open(hostfs.Root(root))
+	if err != nil {
+		t.Fatal(err)
+	}
+	release, err := dir.Lock(t.Context(), statedir.Holder{})
+	if err != nil {
+		t.Fatalf("nobody else can work on the node: %v", err)
+	}
+	release()
+	select {
+	case err := <-ended:
+		t.Fatalf("it has ended already: %v", err)
+	default:
+	}
+	sigterm()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 

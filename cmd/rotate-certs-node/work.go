@@ -27,11 +27,28 @@ func (p *program) runCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			engine, closeEngine := p.engine()
 			defer closeEngine()
-			return engine.Run(cmd.Context(), rotation)
+			if err := engine.Run(cmd.Context(), rotation); err != nil {
+				return err
+			}
+			linger(cmd.Context())
+			return nil
 		},
 	}
 	addRotation(cmd, &rotation)
 	return cmd
+}
+
+// lastWord is how long the main process of a pod stays after its last record, with all
+// done and the node's lock given back: with it everything ends that exec has started in
+// the pod, and then whoever follows learns of that record only when the kubelet has
+// reported the pod's end, some two seconds later [measured]. A pod whose last record was
+// heard is deleted, which ends this at once.
+const lastWord = 3 * time.Second
+
+func linger(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lastWord)
+	defer cancel()
+	<-ctx.Done()
 }
 
 func (p *program) orderCommand() *cobra.Command {

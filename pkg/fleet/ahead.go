@@ -10,7 +10,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// The first wave's workers are staged together with the control plane. Their requests
+// The first wave's workers are opened and staged together with the control plane. Their requests
 // are signed by a controller manager, and one that was just restarted keeps its lease
 // for a while: asked after the control plane's turn they wait for that, every time.
 // Nothing on a worker changes by it, and what goes wrong is left to the worker's own
@@ -32,9 +32,11 @@ type ahead struct {
 	err    error
 }
 
-// stageAhead begins to stage the first wave of workers.
-func (r *run) stageAhead(ctx context.Context) {
+// openAhead begins to open the first wave of workers, and to stage each as soon as the
+// returned function was called.
+func (r *run) openAhead(ctx context.Context) (stage func()) {
 	ctx, r.leaveAhead = context.WithCancel(ctx)
+	mayStage := make(chan struct{})
 	for _, s := range r.firstWorkers() {
 		a := &ahead{done: make(chan struct{})}
 		r.ahead[s.Node] = a
@@ -42,6 +44,12 @@ func (r *run) stageAhead(ctx context.Context) {
 			defer close(a.done)
 			a.worker, a.err = r.start(ctx, s)
 			if a.err != nil {
+				return
+			}
+			select {
+			case <-mayStage:
+			case <-ctx.Done():
+				a.err = ctx.Err()
 				return
 			}
 			answer, err := r.sign(ctx, a.worker)
@@ -54,6 +62,7 @@ func (r *run) stageAhead(ctx context.Context) {
 			}
 		}()
 	}
+	return func() { close(mayStage) }
 }
 
 func (r *run) firstWorkers() []plan.Step {

@@ -28,6 +28,16 @@ func TestFirstWorkersAreSignedBeforeTheControlPlaneRestarts(t *testing.T) {
 	assert.Equal(t, 1, c.times("open w1"))
 }
 
+func TestUnhealthyClusterHasNoWorkerStagedAhead(t *testing.T) {
+	c := newCluster(3, 1)
+	c.nodes["cp2"].sick = "[-]etcd failed"
+	_, err := rotate(t.Context(), t, c, nil)
+	require.ErrorIs(t, err, fleet.ErrStopped)
+	assert.Equal(t, 1, c.times("open w1"), "it may be opened meanwhile")
+	assert.False(t, c.did("Stage w1"))
+	assert.True(t, c.did("Abandon w1"))
+}
+
 // hurdles refuse some attempts to open a session.
 type hurdles struct {
 	*cluster

@@ -93,6 +93,9 @@ func (r *run) commit(ctx context.Context, node string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTimeout)
 	defer cancel()
 	w, began := r.workers[node], r.Now()
+	if w.step.ControlPlane {
+		r.asked = time.Time{}
+	}
 	r.say(Progress{Node: node, Phase: PhaseWorking, Text: "swapping files"})
 	answer, err := w.carryOut(ctx, r.order(plan.OrderCommit, w), func(rec journal.Record) error {
 		r.sayRecord(rec)

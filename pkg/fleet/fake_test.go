@@ -38,6 +38,7 @@ type node struct {
 	stage      journal.Kind
 	stageOnce  journal.Kind // how the first staging ends
 	sick       string       // API server message
+	looks      int          // how often it was asked about health
 	csr        *journal.Record
 	issued     chan plan.Order
 	claims     string          // which node it says it is; "": the truth
@@ -305,6 +306,7 @@ func (n *node) Follow(_ context.Context, after int64, fn func(journal.Record) er
 func (n *node) Health(context.Context) (inventory.Health, error) {
 	n.Lock()
 	defer n.Unlock()
+	n.looks++
 	h := inventory.Health{Node: n.inventory.Name, APIServer: &inventory.Probe{Healthy: n.sick == "", Message: n.sick}}
 	e := &inventory.Etcd{LeaderID: 1} // none of the nodes, unless the test names one
 	for name := range n.nodes {

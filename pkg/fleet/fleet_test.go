@@ -121,6 +121,27 @@ func TestUnhealthyClusterIsRefusedBeforeAnythingChanges(t *testing.T) {
 	assert.False(t, c.did("Stage cp1"))
 }
 
+// The look that ends a node's turn begins the next one's, as long as it is fresh.
+func TestHealthIsAskedAfterEveryNodeAndIsFreshBeforeTheNext(t *testing.T) {
+	for name, tt := range map[string]struct {
+		pass  time.Duration // from one look at the clock to the next
+		looks int
+	}{
+		"at once":               {0, 1 + 3},
+		"where everything took": {2 * time.Second, 1 + 3 + 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(3, 0)
+			now := time.Now()
+			_, err := rotate(t.Context(), t, c, func(o *fleet.Options) {
+				o.Now = func() time.Time { now = now.Add(tt.pass); return now }
+			})
+			require.NoError(t, err)
+			assert.Equal(t, tt.looks, c.nodes["cp1"].looks)
+		})
+	}
+}
+
 func TestLostLockStopsBeforeTheNextNode(t *testing.T) {
 	c := newCluster(3, 0)
 	c.lost = true

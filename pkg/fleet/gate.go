@@ -10,13 +10,22 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/policy"
 )
 
+// fresh is for how long what the nodes said of the cluster's health stands, as long as
+// nothing was touched since: the look that ends a node's turn begins the next one's.
+const fresh = time.Second
+
 // gate waits up to the given time for a cluster that may be touched, also without the
 // node that it picks among some to be taken next; with none it judges the cluster as
 // it is. What forced returns true for does not count.
 func (r *run) gate(ctx context.Context, among []string, within time.Duration, forced func(policy.Finding) bool) (next string, err error) {
 	deadline := time.Now().Add(within)
-	for {
-		healths := r.healths(ctx)
+	for first := true; ; first = false {
+		healths := r.health
+		if !first || r.Now().Sub(r.asked) > fresh {
+			asked := r.Now()
+			healths = r.healths(ctx)
+			r.health, r.asked = healths, asked
+		}
 		if len(among) > 0 {
 			next = policy.Next(among, healths)
 		}
@@ -28,7 +37,6 @@ func (r *run) gate(ctx context.Context, among []string, within time.Duration, fo
 			for _, f := range found {
 				r.override(f)
 			}
-			r.health = healths
 			return next, nil
 		}
 		if time.Now().After(deadline) || ctx.Err() != nil {

@@ -51,8 +51,10 @@ type run struct {
 	notes    []string
 	// overridden is what the gate found and --force went on in spite of.
 	overridden []policy.Finding
-	// health is what the last gate that opened saw.
+	// health is what the last gate saw, and asked when it asked; zero: since then a node
+	// of the control plane was touched.
 	health []inventory.Health
+	asked  time.Time
 	// leaveAhead ends the staging ahead; nil: it has not begun.
 	leaveAhead context.CancelFunc
 	sync.Mutex

@@ -30,13 +30,14 @@ func (r *run) controlPlane(ctx context.Context) error {
 	if len(steps) == 0 {
 		return nil
 	}
+	stageAhead := r.openAhead(ctx)
 	if err := r.open(ctx, steps); err != nil {
 		return err
 	}
 	if _, err := r.gate(ctx, nil, min(settle, r.Timeout), r.forced); err != nil {
 		return r.refused("the cluster is not healthy enough to start; nothing was changed", err)
 	}
-	r.stageAhead(ctx)
+	stageAhead()
 	if err := r.stage(ctx, steps); err != nil {
 		return err
 	}

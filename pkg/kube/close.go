@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -102,28 +103,39 @@ func (n *Nodes) grace(uid types.UID) *int64 {
 	return nil
 }
 
-// end deletes pods with the grace that each has, and waits until they are gone.
+// endsAtOnce is how many pods are ended at the same time.
+const endsAtOnce = 8
+
+// end deletes pods with the grace that each has, and waits until they are gone; what
+// speaks against that first is told at once.
 func (n *Nodes) end(ctx context.Context, client kubernetes.Interface, pods []corev1.Pod) error {
+	var removing errgroup.Group
+	removing.SetLimit(endsAtOnce)
 	for _, p := range pods {
-		pause := backoff{}
-		for {
-			uid := p.UID
-			err := client.CoreV1().Pods(p.Namespace).Delete(ctx, p.Name, metav1.DeleteOptions{
-				Preconditions: &metav1.Preconditions{UID: &uid}, GracePeriodSeconds: n.grace(uid)})
-			if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-				break
-			}
-			if !transient(err) || pause.wait(ctx) != nil {
-				return fmt.Errorf("delete pod %q: %w", p.Namespace+"/"+p.Name, err)
-			}
+		removing.Go(func() error { return n.remove(ctx, client, p) })
+	}
+	if err := removing.Wait(); err != nil {
+		return err
+	}
+	waiting, ctx := errgroup.WithContext(ctx)
+	waiting.SetLimit(endsAtOnce)
+	for _, p := range pods {
+		waiting.Go(func() error { return n.gone(ctx, client, p) })
+	}
+	return waiting.Wait()
+}
+
+func (n *Nodes) remove(ctx context.Context, client kubernetes.Interface, p corev1.Pod) error {
+	for pause := (backoff{}); ; {
+		err := client.CoreV1().Pods(p.Namespace).Delete(ctx, p.Name, metav1.DeleteOptions{
+			Preconditions: &metav1.Preconditions{UID: &p.UID}, GracePeriodSeconds: n.grace(p.UID)})
+		if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+			return nil
+		}
+		if !transient(err) || pause.wait(ctx) != nil {
+			return fmt.Errorf("delete pod %q: %w", p.Namespace+"/"+p.Name, err)
 		}
 	}
-	for _, p := range pods {
-		if err := n.gone(ctx, client, p); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 const (

@@ -1,8 +1,10 @@
 package kube
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -96,7 +98,8 @@ func (s look[T]) node(ctx context.Context, watching *podWatch, node, id string) 
 		return nil, err
 	}
 	if !ended(state) {
-		// A scan takes a moment, and the kubelet more than a second to report its end.
+		// A scan takes a moment, and the kubelet more than a second to report its end, and
+		// up to another one to end the log [measured].
 		if found := s.readAlong(ctx, state); found != nil {
 			return found, nil
 		}
@@ -107,15 +110,17 @@ func (s look[T]) node(ctx context.Context, watching *podWatch, node, id string) 
 	return s.read(ctx, state)
 }
 
-// readAlong reads the output while the pod runs; nil where that does not work out.
+// readAlong reads the output while the pod runs, until the document is there; nil where
+// that does not work out.
 func (s look[T]) readAlong(ctx context.Context, pod *corev1.Pod) *T {
 	ctx, cancel := context.WithTimeout(ctx, scanDeadline)
 	defer cancel()
-	log, err := s.log(ctx, s.Client, pod, true)
-	if err != nil {
-		return nil
-	}
-	found, err := s.parse(log, pod.Spec.NodeName)
+	var found *T
+	_, err := s.log(ctx, s.Client, pod, true, func(log []byte) bool {
+		var err error
+		found, err = s.parse(log, pod.Spec.NodeName)
+		return err == nil
+	})
 	if err != nil {
 		return nil
 	}
@@ -130,7 +135,7 @@ func (s look[T]) read(ctx context.Context, pod *corev1.Pod) (*T, error) {
 	pause := backoff{}
 	for {
 		var err error
-		log, err = s.log(ctx, client, pod, false)
+		log, err = s.log(ctx, client, pod, false, nil)
 		if err == nil && (pod.Status.Phase == corev1.PodFailed || bytes.IndexByte(log, '\n') >= 0) {
 			break
 		}
@@ -158,8 +163,9 @@ func (s look[T]) read(ctx context.Context, pod *corev1.Pod) (*T, error) {
 	return nil, &PodError{Node: pod.Spec.NodeName, Pod: name, Message: err.Error(), Err: err}
 }
 
-// log reads a pod's log, with follow until the pod's end.
-func (s *Scanner) log(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod, follow bool) ([]byte, error) {
+// log reads a pod's log: as it is, or with follow until enough says so of the lines so
+// far, or the pod ends. enough may be nil.
+func (s *Scanner) log(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod, follow bool, enough func(log []byte) bool) ([]byte, error) {
 	limit := int64(maxInventory) + 1
 	stream, err := client.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{
 		Container: containerName, LimitBytes: &limit, Follow: follow,
@@ -168,11 +174,18 @@ func (s *Scanner) log(ctx context.Context, client kubernetes.Interface, pod *cor
 		return nil, fmt.Errorf("read log: %w", err)
 	}
 	defer func() { _ = stream.Close() }()
-	log, err := io.ReadAll(io.LimitReader(stream, limit))
-	if err != nil {
-		return nil, fmt.Errorf("read log: %w", err)
+	var log []byte
+	lines := bufio.NewReader(io.LimitReader(stream, limit))
+	for {
+		line, err := lines.ReadBytes('\n')
+		log = append(log, line...)
+		switch {
+		case errors.Is(err, io.EOF), err == nil && enough != nil && enough(log):
+			return log, nil
+		case err != nil:
+			return nil, fmt.Errorf("read log: %w", err)
+		}
 	}
-	return log, nil
 }
 
 // failure is how a node program ended, in its own words.
