@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -75,6 +76,9 @@ func (c *Conditions) Set(decision renewal.Decision) {
 		}
 		add(w.Certificates, string(w.Reason), text)
 	}
+	for node, s := range want {
+		want[node] = standing{s.reason, clip(s.message, maxWords)} // as it is read back
+	}
 	c.mu.Lock()
 	same := maps.Equal(c.want, want)
 	c.want = want
@@ -101,6 +105,7 @@ func (c *Conditions) Start(ctx context.Context) error {
 			return nil
 		case <-c.wake:
 		case <-tick.C:
+			c.written = nil // a report may have been deleted and made anew
 		}
 		if err := c.write(ctx); err != nil && ctx.Err() == nil {
 			c.Log.Warn("write what is due into the reports, trying again in a minute", "error", err)
@@ -127,18 +132,25 @@ func (c *Conditions) write(ctx context.Context) error {
 			want[node] = standing{}
 		}
 	}
+	var refused error
 	for _, node := range slices.Sorted(maps.Keys(want)) {
-		if s := want[node]; s != c.written[node] {
-			if err := ignoreNotFound(c.patch(ctx, node, s)); err != nil {
-				return err
-			}
-			c.written[node] = s
-			if s == (standing{}) {
-				delete(c.written, node)
-			}
+		s := want[node]
+		if s == c.written[node] {
+			continue
+		}
+		switch err := ignoreNotFound(c.patch(ctx, node, s)); {
+		case apierrors.IsForbidden(err) || apierrors.IsInvalid(err):
+			refused = cmp.Or(refused, fmt.Errorf("report of node %q: %w", node, err)) // the others may be written
+			continue
+		case err != nil:
+			return err
+		}
+		c.written[node] = s
+		if s == (standing{}) {
+			delete(c.written, node)
 		}
 	}
-	return nil
+	return refused
 }
 
 // read takes over what a predecessor has written.
@@ -163,8 +175,7 @@ func (c *Conditions) patch(ctx context.Context, node string, s standing) error {
 		LastTransitionTime: metav1.NewTime(c.Now().UTC().Truncate(time.Second)),
 	}
 	if s.reason != "" {
-		condition.Status, condition.Reason = metav1.ConditionTrue, s.reason
-		condition.Message = clip(s.message, maxWords)
+		condition.Status, condition.Reason, condition.Message = metav1.ConditionTrue, s.reason, s.message
 	}
 	patch, err := json.Marshal(map[string]any{"status": v1alpha1.NodeCertificateReportStatus{Conditions: []metav1.Condition{condition}}})
 	if err != nil {

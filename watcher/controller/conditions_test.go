@@ -1,14 +1,20 @@
 package controller
 
 import (
+	"context"
+	"errors"
 	"log/slog"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
@@ -55,4 +61,36 @@ func TestWhatIsDueIsACondition(t *testing.T) {
 	require.NoError(t, successor.write(t.Context()))
 	assert.Equal(t, metav1.ConditionFalse, w.due("cp1").Status)
 	assert.Nil(t, w.due("cp2"), "what never was due is not written to")
+}
+
+// TestOneRefusedReportDelaysNoOther: a policy engine may refuse a write to one of them.
+func TestOneRefusedReportDelaysNoOther(t *testing.T) {
+	w := newWorld(t,
+		&v1alpha1.NodeCertificateReport{ObjectMeta: metav1.ObjectMeta{Name: "cp1"}},
+		&v1alpha1.NodeCertificateReport{ObjectMeta: metav1.ObjectMeta{Name: "cp2"}})
+	c := w.conditions()
+	c.Client = interceptor.NewClient(w.client.(client.WithWatch), interceptor.Funcs{
+		SubResourcePatch: func(ctx context.Context, of client.Client, sub string, o client.Object, p client.Patch, options ...client.SubResourcePatchOption) error {
+			if o.GetName() == "cp1" {
+				return apierrors.NewForbidden(schema.GroupResource{}, o.GetName(), errors.New("no"))
+			}
+			return of.SubResource(sub).Patch(ctx, o, p, options...)
+		},
+	})
+	long := strings.Repeat("x", 2*maxWords)
+	c.Set(renewal.Decision{Waiting: []renewal.Waiting{{Reason: renewal.ReasonCANearEnd, Text: long,
+		Certificates: []renewal.Ref{{Node: "cp1", Name: "etcd-server"}, {Node: "cp2", Name: "etcd-server"}}}}})
+	require.ErrorContains(t, c.write(t.Context()), `report of node "cp1"`)
+	require.NotNil(t, w.due("cp2"))
+	assert.Nil(t, w.due("cp1"), "and is tried again")
+
+	// Also one who reads what was written, clipped as it is, finds nothing to write.
+	successor := w.conditions()
+	successor.want = map[string]standing{"cp2": c.want["cp2"]}
+	successor.Client = interceptor.NewClient(w.client.(client.WithWatch), interceptor.Funcs{
+		SubResourcePatch: func(context.Context, client.Client, string, client.Object, client.Patch, ...client.SubResourcePatchOption) error {
+			return errors.New("written again")
+		},
+	})
+	require.NoError(t, successor.write(t.Context()))
 }
