@@ -21,6 +21,8 @@ type cluster struct {
 	api      api
 	journals journals
 	who      *identity // the person's own client certificate; nil: none
+	// held returns an error where another rotation holds the lock; nil: it is not asked.
+	held func(context.Context) error
 }
 
 // api is what the commands ask of the API server themselves.
@@ -49,7 +51,7 @@ func (a *app) connect(c connection) (*cluster, error) {
 		return nil, err
 	}
 	made.TellOfWaits(func(node, what string) { a.say(node + ": " + what) })
-	return &cluster{Cluster: made.Cluster, api: made.API, journals: made.Scanner, who: c.identity}, nil
+	return &cluster{Cluster: made.Cluster, api: made.API, journals: made.Scanner, who: c.identity, held: made.Held}, nil
 }
 
 // whoAndWhere names this person for the next one who finds the lock held.

@@ -31,9 +31,10 @@ type fake struct {
 	missing  []plan.Exclusion
 	sick     string // node whose API server is not ready
 	denied   error
-	down     error // of every question
-	refused  error // by admission
-	held     error
+	down     error                   // of every question
+	refused  error                   // by admission
+	held     error                   // what taking the lock meets
+	heldNow  error                   // what a look at the lock shows
 	holder   *kube.HeldError         // of the lock, for who only looks
 	logs     map[string]journal.Log  // by node
 	ends     map[string]journal.Kind // how a node's commit ends
@@ -77,7 +78,8 @@ func (f *fake) interrupted(t *testing.T, signals <-chan os.Signal, in io.Reader,
 	a := &app{IOStreams: genericiooptions.IOStreams{In: in, Out: &out, ErrOut: &errOut}, now: func() time.Time { return noon }}
 	a.terminal.in = true
 	a.dial = func(connection) (*cluster, error) {
-		return &cluster{Cluster: fleet.Cluster{Nodes: f, Locker: f, Signers: f, Observer: f, Scanner: f}, api: f, journals: f, who: f.who}, nil
+		return &cluster{Cluster: fleet.Cluster{Nodes: f, Locker: f, Signers: f, Observer: f, Scanner: f}, api: f, journals: f, who: f.who,
+			held: func(context.Context) error { return f.heldNow }}, nil
 	}
 	code = a.main(args, signals)
 	return code, out.String(), errOut.String()

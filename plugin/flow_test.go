@@ -87,6 +87,18 @@ func TestExitCodesOfRotate(t *testing.T) {
 	}
 }
 
+func TestAHeldLockIsToldBeforeNodesAreLookedAt(t *testing.T) {
+	f := healthy()
+	f.heldNow = &kube.HeldError{Holder: "jane@laptop"}
+	code, _, stderr := f.run(t, "--service", "etcd")
+	assert.Equal(t, 3, code)
+	assert.Contains(t, stderr, "another rotation holds the lock: jane@laptop")
+	assert.False(t, f.did("scan"), "%v", f.log)
+
+	code, _, stderr = f.run(t, "--service", "etcd", "--dry-run=client")
+	assert.Equal(t, 0, code, "a plan disturbs nobody: %s", stderr)
+}
+
 func failing(node string) func(*fake) {
 	return func(f *fake) {
 		f.missing = []plan.Exclusion{{Node: node, NotInspected: inventory.NotInspected{Reason: "ImagePullBackOff: not found"}}}

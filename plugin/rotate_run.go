@@ -48,10 +48,15 @@ func (o *rotateOptions) Run(ctx context.Context) error {
 
 // prepare asks everything that a plan needs, and changes nothing.
 func (o *rotateOptions) prepare(ctx context.Context, c *cluster) (prepare.Rotation, error) {
+	held := c.held
+	if dryRun(o.dryRun) != dryRunNone {
+		held = nil // a plan disturbs nobody
+	}
 	r, err := prepare.For(ctx, c.api, c.Scanner, o.request, prepare.Options{
 		Now:     o.now(),
 		Looking: func(nodes int) { note(o.ErrOut, fmt.Sprintf("Looking at %s …", count(nodes, "node"))) },
 		Look:    o.connectionFlags.command() + " check",
+		Held:    held,
 	})
 	if err == nil {
 		o.request = r.Request

@@ -43,8 +43,12 @@ type Cluster struct {
 	API     *APIServer
 	Scanner *Scanner
 
-	nodes *Nodes
+	nodes  *Nodes
+	locker *Locker
 }
+
+// Held is [Locker.Held].
+func (c *Cluster) Held(ctx context.Context) error { return c.locker.Held(ctx) }
 
 // Connect puts a cluster together; nothing is asked of it yet. locker says who takes the
 // lock; its Client is filled in.
@@ -67,6 +71,7 @@ func Connect(config *rest.Config, pods PodOptions, locker Locker) (*Cluster, err
 		API:     &APIServer{Client: &reconnecting{client, config}, Namespace: pods.namespace()},
 		Scanner: scanner,
 		nodes:   nodes,
+		locker:  &locker,
 	}, nil
 }
 

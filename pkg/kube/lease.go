@@ -141,11 +141,34 @@ func (l *Locker) Acquire(ctx context.Context, rotation string, minToken int64) (
 	}
 }
 
-// free returns nil once the Lease may be taken, and a [*HeldError] while it is held.
-func (l *Locker) free(ctx context.Context, lease *coordinationv1.Lease) error {
+// Held returns a [*HeldError] where Acquire would now, for a look that costs next to
+// nothing. It waits for nobody: that a Lease has run out is left to Acquire, and so is
+// whatever keeps it from being read.
+func (l *Locker) Held(ctx context.Context) error {
+	lease, err := l.leases().Get(ctx, LeaseName, metav1.GetOptions{})
+	if err != nil {
+		return nil
+	}
+	if held := l.heldByOther(lease); held != nil && l.now().Before(held.Until) {
+		return held
+	}
+	return nil
+}
+
+// heldByOther says who holds the Lease; nil: nobody, or one who is surely dead.
+func (l *Locker) heldByOther(lease *coordinationv1.Lease) *HeldError {
 	held := holding(lease)
 	if held == nil || deadProcess(lease.Annotations[annotationProcess]) ||
 		(l.Instance != "" && lease.Annotations[annotationInstance] == l.Instance) {
+		return nil
+	}
+	return held
+}
+
+// free returns nil once the Lease may be taken, and a [*HeldError] while it is held.
+func (l *Locker) free(ctx context.Context, lease *coordinationv1.Lease) error {
+	held := l.heldByOther(lease)
+	if held == nil {
 		return nil
 	}
 	if l.now().Before(held.Until) {

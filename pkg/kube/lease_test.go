@@ -49,6 +49,7 @@ func TestLockIsExclusive(t *testing.T) {
 		nobody, err := Holder(t.Context(), c)
 		require.NoError(t, err)
 		assert.Nil(t, nobody, "there is no Lease yet")
+		require.NoError(t, (&Locker{Client: c}).Held(t.Context()))
 		alice := acquire(t, &Locker{Client: c, Holder: "alice@a"}, "7f3c2a", 0)
 		assert.Equal(t, int64(1), alice.Token())
 
@@ -60,6 +61,7 @@ func TestLockIsExclusive(t *testing.T) {
 		seen, err := Holder(t.Context(), c)
 		require.NoError(t, err)
 		assert.Equal(t, held, seen, "who only looks sees the same")
+		require.ErrorAs(t, (&Locker{Client: c, Holder: "bob@b"}).Held(t.Context()), &held)
 
 		require.NoError(t, alice.Release(t.Context()))
 		seen, err = Holder(t.Context(), c)
@@ -131,6 +133,7 @@ func TestDeadHolderIsReplacedOnlyAfterWatching(t *testing.T) {
 		c := newCluster(t)
 		abandoned(t, c)
 		time.Sleep(leaseDuration + time.Second) //nolint:forbidigo // the bubble's clock
+		require.NoError(t, (&Locker{Client: c}).Held(t.Context()), "it has run out: Acquire looks closer")
 		began, told := time.Now(), false
 		bob := acquire(t, &Locker{Client: c, Holder: "bob@b", Waiting: func(*HeldError, time.Duration) { told = true }}, "2", 0)
 		assert.Equal(t, int64(2), bob.Token())
@@ -152,7 +155,9 @@ func TestASuccessorOfItsOwnKindNeedNotWait(t *testing.T) {
 		for _, other := range []string{"", "watcher/pod-2"} {
 			_, err := (&Locker{Client: c, Holder: "watcher", Instance: other}).Acquire(t.Context(), "1", 0)
 			require.ErrorAs(t, err, &held, "%q", other)
+			require.ErrorAs(t, (&Locker{Client: c, Instance: other}).Held(t.Context()), &held, "%q", other)
 		}
+		require.NoError(t, (&Locker{Client: c, Instance: "watcher/pod-1"}).Held(t.Context()))
 		began := time.Now()
 		next := acquire(t, &Locker{Client: c, Holder: "watcher", Instance: "watcher/pod-1"}, "1", 0)
 		assert.Equal(t, int64(2), next.Token(), "what the first still orders is refused")

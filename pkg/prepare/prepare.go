@@ -41,6 +41,9 @@ type Rotation struct {
 type Options struct {
 	Now     time.Time
 	Looking func(nodes int) // called once before nodes are looked at; may be nil
+	// Held returns an error where another rotation holds the cluster's lock, so that no
+	// node is looked at for nothing; nil: nobody is asked.
+	Held func(context.Context) error
 	// Look is the command that shows what is where, for hints.
 	Look string
 	// LeaveAway lists nodes that were asked for by name and are away or do not exist, as
@@ -55,6 +58,11 @@ type Options struct {
 func For(ctx context.Context, api API, scanner fleet.Scanner, req plan.Request, o Options) (Rotation, error) {
 	if err := api.Permitted(ctx, kube.UseRotate); err != nil {
 		return Rotation{}, err
+	}
+	if o.Held != nil {
+		if err := o.Held(ctx); err != nil {
+			return Rotation{}, err
+		}
 	}
 	all, err := api.Nodes(ctx)
 	if err != nil {

@@ -37,7 +37,9 @@ const look = "kubectl rotate-certs check"
 
 func (e *engine) Prepare(ctx context.Context, req plan.Request) (prepare.Rotation, error) {
 	// A worker that went away since the decision must not keep the others from theirs.
-	return prepare.For(ctx, e.cluster.API, e.cluster.Scanner, req, prepare.Options{Now: e.now(), Look: look, LeaveAway: true})
+	return prepare.For(ctx, e.cluster.API, e.cluster.Scanner, req, prepare.Options{
+		Now: e.now(), Look: look, LeaveAway: true, Held: e.cluster.Held,
+	})
 }
 
 func (e *engine) Rotate(ctx context.Context, o fleet.Options) (*v1alpha1.RotationReport, error) {

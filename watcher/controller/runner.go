@@ -50,7 +50,7 @@ type Runner struct {
 }
 
 // retryAfter is how long to wait where another rotation holds the cluster's lock, or the
-// cluster could not be looked at. Each try looks at all nodes of the rotation.
+// cluster could not be looked at.
 const retryAfter = 10 * time.Second
 
 // giveUpAfter is for how long the cluster may fail to be looked at before a rotation
@@ -176,9 +176,12 @@ func (r *Runner) run(ctx context.Context, c *v1alpha1.CertificateRotation) time.
 	log := r.Log.With("rotation", c.Name)
 	log.Info("looking at the nodes")
 	ready, err := r.prepare(ctx, c)
+	var held *kube.HeldError
 	switch {
 	case ctx.Err() != nil:
 		return 0
+	case errors.As(err, &held):
+		return r.wait(ctx, c, held)
 	case errors.Is(err, plan.ErrNothing):
 		r.end(ctx, c, v1alpha1.StateFailed, err.Error(), nil, began)
 		return 0
@@ -235,9 +238,7 @@ func (r *Runner) rotate(ctx context.Context, c *v1alpha1.CertificateRotation, re
 	progress.stop()
 	var held *kube.HeldError
 	if errors.As(err, &held) {
-		become(c, v1alpha1.StatePending, held.Error(), r.Now())
-		r.write(ctx, c)
-		return retryAfter
+		return r.wait(ctx, c, held)
 	}
 	progress.begun()
 	message := "done and proven"
@@ -252,6 +253,13 @@ func (r *Runner) rotate(ctx context.Context, c *v1alpha1.CertificateRotation, re
 	}
 	r.end(ctx, c, stateOf(report, err), message, report, began)
 	return 0
+}
+
+// wait tells whom a rotation waits for, and returns for how long.
+func (r *Runner) wait(ctx context.Context, c *v1alpha1.CertificateRotation, held *kube.HeldError) time.Duration {
+	become(c, v1alpha1.StatePending, held.Error(), r.Now())
+	r.write(ctx, c)
+	return retryAfter
 }
 
 // end writes a rotation's end down, and tells.

@@ -148,7 +148,14 @@ func TestItWaitsForTheLockAndForTheCluster(t *testing.T) {
 	assert.Len(t, w.engine.prepared, 1, "what it wrote itself is no reason to look again at once")
 
 	w.clock.pass(retryAfter)
-	w.engine.rotate, w.engine.prepareErr = nil, errors.New("connection refused")
+	w.engine.rotate, w.engine.prepareErr = nil, &kube.HeldError{Holder: "alice@desk"}
+	assert.Equal(t, retryAfter, r.next(t.Context()), "a lock that is seen before anything else")
+	w.clock.pass(giveUpAfter + time.Minute)
+	r.next(t.Context())
+	assert.Contains(t, w.rotation("auto-1").Status.Message, "alice@desk", "is waited for as long as it takes")
+
+	w.clock.pass(retryAfter)
+	w.engine.prepareErr = errors.New("connection refused")
 	assert.Equal(t, retryAfter, r.next(t.Context()))
 	assert.Equal(t, v1alpha1.StatePending, w.rotation("auto-1").Status.State)
 	w.clock.pass(giveUpAfter + time.Minute)
