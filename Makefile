@@ -111,11 +111,11 @@ packaging: ## Make what is published and install it as users do, with krew
 
 .PHONY: e2e
 e2e: build image $(LAB) ## End-to-end tests on a real cluster; RUN=TestName for some, KEEP_LAB=yes to keep it
-	@test/tools/e2e default --control-planes $(CONTROL_PLANES) --workers $(WORKERS)
+	@test/tools/e2e default --control-planes $(CONTROL_PLANES) --workers $(WORKERS) --config test/e2e/default.yaml
 
 # The tests whose outcome may depend on a cluster's shape; the others would only
 # repeat themselves there.
-ANY_SHAPE := TestRotate|TestCheck|TestKubeProxy|TestNewClient|TestComponent|TestKilled|TestAgents|TestNotifyOnly
+ANY_SHAPE := TestRotate|TestCheck|TestKubeProxy|TestNewClient|TestComponent|TestKilled|TestAgents
 .PHONY: e2e-odd
 e2e-odd: build image $(LAB) ## Those about certificates, on a cluster of other directories, keys and names
 	@RUN='$(or $(RUN),$(ANY_SHAPE))' test/tools/e2e odd --control-planes 1 --workers 1 --load-balancer=false --node-prefix odd. \

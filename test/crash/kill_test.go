@@ -23,7 +23,7 @@ import (
 var everyPoint = os.Getenv("CRASH_POINTS") == "all"
 
 // sampled is how many points of each campaign the sample has.
-const sampled = 6
+const sampled = 4
 
 // killed is the exit code of a process that SIGKILL ended.
 const killed = 128 + 9

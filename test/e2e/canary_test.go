@@ -30,7 +30,7 @@ func TestNoPrivateKeyInAnyOutput(t *testing.T) {
 	for _, args := range [][]string{
 		{"check", "-o", "yaml"},
 		{"check", "-o", "wide"},
-		{"--service", "etcd,kubelet,kube-scheduler,admin", "-o", "json"},
+		{"--all", "--restart=if-needed", "-o", "json"},
 		{"status", "-o", "json"},
 		{"history", "-o", "yaml"},
 	} {

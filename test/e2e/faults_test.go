@@ -23,28 +23,26 @@ func TestAnAPIServerThatIsGoneInMidRotation(t *testing.T) {
 	if os.Getenv("SOAK") != "" {
 		away = 2 * time.Minute
 	}
-	var names []string
-	for _, n := range the.controlPlanes() {
-		names = append(names, n.Name)
-	}
+	node := the.controlPlanes()[0]
+	command := []string{"--service", "etcd", "--node", node.Name}
 	refuse := fmt.Sprintf("INPUT -p tcp --dport %s -j REJECT --reject-with tcp-reset", apiPort(t, the))
-	before, began := the.snapshots(t), time.Now()
-	run := the.start(t, "rotate-certs", "--service", "etcd", "-o", "json")
-	at := the.waitForRecord(t, "Committing", names...)
+	before, began := the.snapshot(t, node.Name), time.Now()
+	run := the.start(t, append([]string{"rotate-certs", "-o", "json"}, command...)...)
+	the.waitForRecord(t, "Committing", node.Name)
 	defer func() {
-		for _, n := range names {
-			_, _ = the.try(context.Background(), n, "iptables -D "+refuse+" 2>/dev/null || true")
+		for _, n := range the.controlPlanes() {
+			_, _ = the.try(context.Background(), n.Name, "iptables -D "+refuse+" 2>/dev/null || true")
 		}
 	}()
-	for _, n := range names {
-		the.on(t, n, "iptables -I "+refuse)
+	for _, n := range the.controlPlanes() {
+		the.on(t, n.Name, "iptables -I "+refuse)
 	}
 	gone := time.Now()
 	require.NoError(t, wait.PollUntilContextTimeout(t.Context(), time.Second, away+3*time.Minute, true, func(context.Context) (bool, error) {
-		return time.Since(gone) >= away && the.commits(t, at, began) > 0, nil
-	}), "%s does not come to its end by itself", at)
-	for _, n := range names {
-		the.on(t, n, "iptables -D "+refuse)
+		return time.Since(gone) >= away && the.commits(t, node.Name, began) > 0, nil
+	}), "%s does not come to its end by itself", node.Name)
+	for _, n := range the.controlPlanes() {
+		the.on(t, n.Name, "iptables -D "+refuse)
 	}
 	o := <-run.outcome
 	first := parseReport(t, o)
@@ -52,16 +50,14 @@ func TestAnAPIServerThatIsGoneInMidRotation(t *testing.T) {
 	if o.exit != 0 {
 		assert.Contains(t, o.stderr, "the same command", "it says how to go on")
 		the.waitUntilReady(t)
-		again := the.rotate(t, "--service", "etcd")
+		again := the.rotate(t, command...)
 		assert.Equal(t, first.ID, again.ID, "the same command continues it")
 		assert.Equal(t, "Succeeded", again.Result)
 	}
-	for _, n := range the.controlPlanes() {
-		assert.Equal(t, 1, the.commits(t, n.Name, began), "%s was worked on once", n.Name)
-		after := the.snapshot(t, n.Name)
-		for _, s := range the.certificates(t, "etcd", n, after) {
-			the.assertStoredAnew(t, n, s, before[n.Name], after)
-		}
+	assert.Equal(t, 1, the.commits(t, node.Name, began), "it was worked on once")
+	after := the.snapshot(t, node.Name)
+	for _, s := range the.certificates(t, "etcd", node, after) {
+		the.assertStoredAnew(t, node, s, before, after)
 	}
 	the.waitUntilReady(t)
 	the.assertClusterIsWhole(t)
