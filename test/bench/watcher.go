@@ -11,12 +11,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 )
@@ -37,6 +39,7 @@ func (l *lab) measureWatcher(ctx context.Context, w io.Writer, size int) (aims [
 		return nil, fmt.Errorf("read KUBECONFIG: %w", err)
 	}
 	config.QPS = -1 // the API server's own limits are enough
+	ctrllog.SetLogger(logr.Discard())
 	scheme := runtime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		return nil, err

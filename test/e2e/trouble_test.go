@@ -168,29 +168,31 @@ func (l *lab) waitForLock(t *testing.T) {
 	}))
 }
 
-// TestKilledPlugin kills the plugin while a node is between old and new.
+// TestKilledPlugin kills the plugin while a node is between old and new, and its API
+// server about to go.
 func TestKilledPluginIsContinuedByTheSameCommand(t *testing.T) {
+	const service = "kube-apiserver"
 	before := the.snapshots(t)
 	var names []string
 	for _, n := range the.controlPlanes() {
 		names = append(names, n.Name)
 	}
-	run := the.start(t, "rotate-certs", "--service", "etcd", "-o", "json")
+	run := the.start(t, "rotate-certs", "--service", service, "-o", "json")
 	the.waitForRecord(t, "Committing", names...)
 	run.kill(syscall.SIGKILL)
 	<-run.outcome
 
 	began := time.Now()
-	report := the.rotate(t, "--service", "etcd")
+	report := the.rotate(t, "--service", service)
 	t.Logf("the second run took %s", time.Since(began).Round(time.Second))
 	assert.Equal(t, "Succeeded", report.Result)
 	skipped := 0
 	for _, n := range the.controlPlanes() {
 		after := the.snapshot(t, n.Name)
-		for _, s := range the.certificates(t, "etcd", n, after) {
+		for _, s := range the.certificates(t, service, n, after) {
 			the.assertStoredAnew(t, n, s, before[n.Name], after)
 		}
-		if report.results()[n.Name+"/etcd"] == "Skipped" {
+		if report.results()[n.Name+"/"+service] == "Skipped" {
 			skipped++
 		}
 	}
@@ -198,7 +200,7 @@ func TestKilledPluginIsContinuedByTheSameCommand(t *testing.T) {
 	the.assertClusterIsWhole(t)
 
 	// Nothing is left to continue: the next one would be a new rotation.
-	o := the.kubectl(t, "rotate-certs", "--service", "etcd", "--dry-run=client", "-o", "json")
+	o := the.kubectl(t, "rotate-certs", "--service", service, "--dry-run=client", "-o", "json")
 	require.Zero(t, o.exit, "%s", o)
 	var next struct{ Kind, Continues string }
 	require.NoError(t, json.Unmarshal([]byte(o.stdout), &next))
@@ -231,24 +233,25 @@ func TestADeletedPodFinishesItsCommit(t *testing.T) {
 }
 
 func TestInterruptFinishesTheNodeAtWorkAndStops(t *testing.T) {
+	const service = "kube-controller-manager"
 	var names []string
 	for _, n := range the.controlPlanes() {
 		names = append(names, n.Name)
 	}
-	run := the.start(t, "rotate-certs", "--service", "kube-apiserver", "-o", "json")
+	run := the.start(t, "rotate-certs", "--service", service, "-o", "json")
 	at := the.waitForRecord(t, "Committing", names...)
 	run.kill(syscall.SIGINT)
 	o := <-run.outcome
 	assert.Equal(t, 130, o.exit, "%s", o)
 	report := parseReport(t, o)
-	assert.Equal(t, "Succeeded", report.results()[at+"/kube-apiserver"], "the node at work was finished")
+	assert.Equal(t, "Succeeded", report.results()[at+"/"+service], "the node at work was finished")
 	if len(names) > 1 {
-		assert.Contains(t, report.results(), names[len(names)-1]+"/kube-apiserver")
-		skipped := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return report.results()[n+"/kube-apiserver"] != "Skipped" })
+		assert.Contains(t, report.results(), names[len(names)-1]+"/"+service)
+		skipped := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return report.results()[n+"/"+service] != "Skipped" })
 		assert.NotEmpty(t, skipped, "later nodes were not touched")
 	}
 	the.assertClusterIsWhole(t)
-	again := the.rotate(t, "--service", "kube-apiserver")
+	again := the.rotate(t, "--service", service)
 	assert.Equal(t, report.ID, again.ID)
 	the.assertClusterIsWhole(t)
 }
