@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/robfig/cron/v3"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
@@ -32,8 +31,6 @@ func (f *File) Policy() (renewal.Policy, error) {
 const (
 	maxFraction    = 0.9
 	minValidity    = 10 * time.Minute
-	minWindow      = time.Minute
-	maxWindow      = 7 * 24 * time.Hour
 	maxStopAfter   = 100
 	maxRotations   = 10000
 	maxRulesNumber = 200
@@ -161,64 +158,6 @@ func (bad report) near(field, duration, fraction string, n *renewal.Near) {
 		return
 	}
 	n.Fraction = v
-}
-
-// window reads a schedule in its time zone.
-func (bad report) window(field string, w Window) renewal.Window {
-	out := renewal.Window{Zone: time.UTC}
-	if w.TimeZone != "" {
-		zone, err := time.LoadLocation(w.TimeZone)
-		if err != nil || w.TimeZone == "Local" {
-			bad(field+".timeZone", "unknown time zone %q: want a name such as Europe/Berlin, or UTC", w.TimeZone)
-			return out
-		}
-		out.Zone = zone
-	}
-	if w.Duration == "" {
-		bad(field+".duration", "a window needs a duration, such as 4h")
-	} else if out.Duration = bad.duration(field+".duration", w.Duration); out.Duration != 0 && (out.Duration < minWindow || out.Duration > maxWindow) {
-		bad(field+".duration", "%s: want from %s to %s", w.Duration, certs.FormatDuration(minWindow), certs.FormatDuration(maxWindow))
-	}
-	schedule, err := parseSchedule(w.Schedule, out.Zone)
-	if err != nil {
-		bad(field+".schedule", "%v", err)
-		return out
-	}
-	out.Schedule = schedule
-	out.Text = fmt.Sprintf("%s for %s (%s)", w.Schedule, w.Duration, out.Zone)
-	return out
-}
-
-// searchFrom is when the search for a schedule's first time begins: it must come
-// within the five years that are looked through, whatever the date today.
-var searchFrom = time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
-
-func parseSchedule(text string, zone *time.Location) (renewal.Schedule, error) {
-	wrong := func(why string) error {
-		return fmt.Errorf("schedule %q: %s; want minute, hour, day of month, month and day of week, such as \"0 2 * * 6\"", text, why)
-	}
-	trimmed := strings.TrimSpace(text)
-	switch {
-	case trimmed == "":
-		return nil, wrong("it is empty")
-	case strings.Contains(trimmed, "TZ="):
-		return nil, wrong("the time zone has a field of its own, timeZone")
-	case strings.HasPrefix(trimmed, "@every"):
-		return nil, wrong("@every names no times of the day")
-	}
-	schedule, err := cron.ParseStandard(trimmed)
-	if err != nil {
-		return nil, wrong(err.Error())
-	}
-	spec, ok := schedule.(*cron.SpecSchedule)
-	if !ok {
-		return nil, wrong("it names no times of the day")
-	}
-	spec.Location = zone
-	if spec.Next(searchFrom).IsZero() {
-		return nil, wrong("there is no such day")
-	}
-	return spec, nil
 }
 
 func (bad report) match(field string, m Match) renewal.Match {
