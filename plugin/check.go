@@ -52,9 +52,6 @@ Exit codes: 0 all is well; 1 something needs attention, or could not be inspecte
 			if err := o.Complete(cmd); err != nil {
 				return err
 			}
-			if err := o.Validate(); err != nil {
-				return err
-			}
 			return o.Run(cmd.Context())
 		},
 	}
@@ -95,9 +92,6 @@ func (o *checkOptions) Complete(cmd *cobra.Command) error {
 	o.conn, err = o.connection()
 	return err
 }
-
-// Validate has nothing left to refuse: the flags' own parsers have.
-func (o *checkOptions) Validate() error { return nil }
 
 // Run scans the nodes and prints what was found.
 func (o *checkOptions) Run(ctx context.Context) error {
