@@ -29,6 +29,7 @@ GO_BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X $(STAMP).Version
 RELEASE  := go -C test/tools/release run .
 LAB      := bin/lab
 IMAGE    := dist/rotate-certs-node.tar
+E2E       = test/tools/e2e e2e --control-planes $(CONTROL_PLANES) --workers $(WORKERS) --config test/e2e/cluster.yaml
 
 # What the node image holds; the first is its entrypoint.
 IMAGE_PROGRAMS := rotate-certs-node rotate-certs-watcher
@@ -111,7 +112,7 @@ packaging: ## Make what is published and install it as users do, with krew
 
 .PHONY: e2e
 e2e: build image $(LAB) ## End-to-end tests on a real cluster; RUN=TestName for some, KEEP_LAB=yes to keep it
-	@test/tools/e2e default --control-planes $(CONTROL_PLANES) --workers $(WORKERS) --config test/e2e/default.yaml
+	@$(E2E)
 
 # The tests whose outcome may depend on a cluster's shape; the others would only
 # repeat themselves there.
@@ -131,9 +132,8 @@ soak: build image $(LAB) ## Long campaigns: every crash point, every state of th
 	@test/tools/need gcc
 	@CRASH_POINTS=all go test -count=1 -v -timeout 3h ./test/crash
 	@test/tools/powercut $(CUTS) $(SEED)
-	@SOAK=yes RUN=TestAnAPIServerThatIsGone test/tools/e2e default --control-planes $(CONTROL_PLANES) --workers $(WORKERS)
-	@SOAK_KILLS=$(KILLS) SEED=$(SEED) TIMEOUT=2h RUN='(TestWatcher|TestExternalNATS)/(survives|goes_on)' \
-		test/tools/e2e default --control-planes $(CONTROL_PLANES) --workers $(WORKERS)
+	@SOAK=yes RUN=TestAnAPIServerThatIsGone $(E2E)
+	@SOAK_KILLS=$(KILLS) SEED=$(SEED) TIMEOUT=2h RUN='(TestWatcher|TestExternalNATS)/(survives|goes_on)' $(E2E)
 
 ##@ Other
 .PHONY: clean

@@ -95,6 +95,13 @@ func TestAHeldLockIsToldBeforeNodesAreLookedAt(t *testing.T) {
 	assert.Contains(t, stderr, "another rotation holds the lock: jane@laptop")
 	assert.False(t, f.did("scan"), "%v", f.log)
 
+	code, stdout, _ := f.run(t, "--service", "etcd", "-o", "json")
+	assert.Equal(t, 3, code)
+	var report v1alpha1.RotationReport
+	require.NoError(t, json.Unmarshal([]byte(stdout), &report), "%s", stdout)
+	assert.Equal(t, v1alpha1.Failed, report.Result)
+	assert.Contains(t, report.Message, "jane@laptop")
+
 	code, _, stderr = f.run(t, "--service", "etcd", "--dry-run=client")
 	assert.Equal(t, 0, code, "a plan disturbs nobody: %s", stderr)
 }

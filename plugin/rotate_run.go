@@ -25,7 +25,7 @@ func (o *rotateOptions) Run(ctx context.Context) error {
 	}
 	p, err := o.prepare(ctx, c)
 	if err != nil {
-		return err
+		return o.turnedAway(err)
 	}
 	document := rotationPlan(p.Plan, p.Nodes, o.request, p.Unfinished, o.now())
 	if o.force {
@@ -62,6 +62,20 @@ func (o *rotateOptions) prepare(ctx context.Context, c *cluster) (prepare.Rotati
 		o.request = r.Request
 	}
 	return r, err
+}
+
+// turnedAway reports to a program that another rotation holds the lock, as one that is
+// met later does, and returns the error.
+func (o *rotateOptions) turnedAway(err error) error {
+	var held *kube.HeldError
+	if !errors.As(err, &held) || (o.format != formatJSON && o.format != formatYAML) {
+		return err
+	}
+	now := o.now().UTC()
+	return errors.Join(err, printReport(o.Out, o.format, &v1alpha1.RotationReport{
+		APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.RotationReportKind, StartTime: now, EndTime: now,
+		Result: v1alpha1.Failed, Message: held.Error(), Items: []v1alpha1.RotationItem{}, Collateral: []v1alpha1.Collateral{},
+	}))
 }
 
 // runDry prints the plan, after the API server has judged it where that was asked for.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/journal"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
@@ -42,14 +43,19 @@ func (r *run) openAhead(ctx context.Context) (stage func()) {
 		r.ahead[s.Node] = a
 		go func() {
 			defer close(a.done)
-			a.worker, a.err = r.start(ctx, s)
-			if a.err != nil {
+			allowed := func() bool {
+				select {
+				case <-mayStage:
+				case <-ctx.Done():
+					a.err = ctx.Err()
+				}
+				return a.err == nil
+			}
+			// The process undoes first what an earlier one left half done.
+			if r.halfDone(s.Node) && !allowed() {
 				return
 			}
-			select {
-			case <-mayStage:
-			case <-ctx.Done():
-				a.err = ctx.Err()
+			if a.worker, a.err = r.start(ctx, s); a.err != nil || !allowed() {
 				return
 			}
 			answer, err := r.sign(ctx, a.worker)
@@ -63,6 +69,12 @@ func (r *run) openAhead(ctx context.Context) (stage func()) {
 		}()
 	}
 	return func() { close(mayStage) }
+}
+
+// halfDone says that a node was cut off between old and new, in whichever rotation.
+func (r *run) halfDone(node string) bool {
+	found := r.scanned(node)
+	return found != nil && slices.ContainsFunc(found.Rotations, func(past inventory.Rotation) bool { return past.State == inventory.Committing })
 }
 
 func (r *run) firstWorkers() []plan.Step {

@@ -12,6 +12,7 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/journal"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
@@ -36,6 +37,14 @@ func TestUnhealthyClusterHasNoWorkerStagedAhead(t *testing.T) {
 	assert.Equal(t, 1, c.times("open w1"), "it may be opened meanwhile")
 	assert.False(t, c.did("Stage w1"))
 	assert.True(t, c.did("Abandon w1"))
+
+	// Opened, it would undo what was left half done there, and that is a change.
+	c = newCluster(3, 1)
+	c.nodes["cp2"].sick = "[-]etcd failed"
+	c.nodes["w1"].inventory.Rotations = []inventory.Rotation{{ID: "abcdef", State: inventory.Committing}}
+	_, err = rotate(t.Context(), t, c, nil)
+	require.ErrorIs(t, err, fleet.ErrStopped)
+	assert.False(t, c.did("open w1"))
 }
 
 // hurdles refuse some attempts to open a session.

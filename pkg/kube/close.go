@@ -103,7 +103,7 @@ func (n *Nodes) grace(uid types.UID) *int64 {
 	return nil
 }
 
-// endsAtOnce is how many pods are ended at the same time.
+// endsAtOnce is how many pods are removed at the same time.
 const endsAtOnce = 8
 
 // end deletes pods with the grace that each has, and waits until they are gone; what
@@ -118,7 +118,6 @@ func (n *Nodes) end(ctx context.Context, client kubernetes.Interface, pods []cor
 		return err
 	}
 	waiting, ctx := errgroup.WithContext(ctx)
-	waiting.SetLimit(endsAtOnce)
 	for _, p := range pods {
 		waiting.Go(func() error { return n.gone(ctx, client, p) })
 	}

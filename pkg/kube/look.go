@@ -110,16 +110,21 @@ func (s look[T]) node(ctx context.Context, watching *podWatch, node, id string) 
 	return s.read(ctx, state)
 }
 
-// readAlong reads the output while the pod runs, until the document is there; nil where
-// that does not work out.
+// readAlong reads the output while the pod runs, until the document is there; what comes
+// after it is not waited for. nil: it did not work out.
 func (s look[T]) readAlong(ctx context.Context, pod *corev1.Pod) *T {
 	ctx, cancel := context.WithTimeout(ctx, scanDeadline)
 	defer cancel()
 	var found *T
-	_, err := s.log(ctx, s.Client, pod, true, func(log []byte) bool {
-		var err error
-		found, err = s.parse(log, pod.Spec.NodeName)
-		return err == nil
+	_, err := s.log(ctx, s.Client, pod, true, func(line []byte) bool {
+		if line[0] != '{' {
+			return false // what the program says on standard error
+		}
+		document, err := s.parse(line, pod.Spec.NodeName)
+		if err == nil {
+			found = document
+		}
+		return true
 	})
 	if err != nil {
 		return nil
@@ -163,9 +168,9 @@ func (s look[T]) read(ctx context.Context, pod *corev1.Pod) (*T, error) {
 	return nil, &PodError{Node: pod.Spec.NodeName, Pod: name, Message: err.Error(), Err: err}
 }
 
-// log reads a pod's log: as it is, or with follow until enough says so of the lines so
-// far, or the pod ends. enough may be nil.
-func (s *Scanner) log(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod, follow bool, enough func(log []byte) bool) ([]byte, error) {
+// log reads a pod's log: as it is, or with follow until enough says so of a line, or the
+// pod ends. enough may be nil.
+func (s *Scanner) log(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod, follow bool, enough func(line []byte) bool) ([]byte, error) {
 	limit := int64(maxInventory) + 1
 	stream, err := client.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{
 		Container: containerName, LimitBytes: &limit, Follow: follow,
@@ -180,7 +185,7 @@ func (s *Scanner) log(ctx context.Context, client kubernetes.Interface, pod *cor
 		line, err := lines.ReadBytes('\n')
 		log = append(log, line...)
 		switch {
-		case errors.Is(err, io.EOF), err == nil && enough != nil && enough(log):
+		case errors.Is(err, io.EOF), err == nil && enough != nil && enough(line):
 			return log, nil
 		case err != nil:
 			return nil, fmt.Errorf("read log: %w", err)

@@ -214,7 +214,7 @@ func TestKilledPluginIsContinuedByTheSameCommand(t *testing.T) {
 func TestADeletedPodFinishesItsCommit(t *testing.T) {
 	node := the.controlPlanes()[0]
 	before := the.snapshot(t, node.Name)
-	run := the.start(t, "rotate-certs", "--service", "kube-scheduler", "--node", node.Name, "-o", "json", "--timeout", "5s")
+	run := the.start(t, "rotate-certs", "--service", "kube-scheduler", "--node", node.Name, "-o", "json", "--timeout", "10s")
 	the.waitForRecord(t, "Committing", node.Name)
 	deleted := the.kubectl(t, "-n", "kube-system", "delete", "pod", "--wait=false", "-l", "app.kubernetes.io/name=rotate-certs,app.kubernetes.io/component=rotation")
 	require.Zero(t, deleted.exit, "%s", deleted)

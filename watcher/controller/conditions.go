@@ -133,13 +133,15 @@ func (c *Conditions) write(ctx context.Context) error {
 		}
 	}
 	var refused error
+	refusals := 0
 	for _, node := range slices.Sorted(maps.Keys(want)) {
 		s := want[node]
 		if s == c.written[node] {
 			continue
 		}
 		switch err := ignoreNotFound(c.patch(ctx, node, s)); {
-		case apierrors.IsForbidden(err) || apierrors.IsInvalid(err):
+		case isRefused(err) && refusals < mostRefusals:
+			refusals++
 			refused = cmp.Or(refused, fmt.Errorf("report of node %q: %w", node, err)) // the others may be written
 			continue
 		case err != nil:
@@ -151,6 +153,14 @@ func (c *Conditions) write(ctx context.Context) error {
 		}
 	}
 	return refused
+}
+
+// mostRefusals ends a pass: where so many are refused, all are.
+const mostRefusals = 20
+
+// isRefused says that the API server, or a webhook of its, does not want this very write.
+func isRefused(err error) bool {
+	return apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)
 }
 
 // read takes over what a predecessor has written.

@@ -181,6 +181,7 @@ func (r *Runner) run(ctx context.Context, c *v1alpha1.CertificateRotation) time.
 	case ctx.Err() != nil:
 		return 0
 	case errors.As(err, &held):
+		r.failed = time.Time{} // the cluster could be asked
 		return r.wait(ctx, c, held)
 	case errors.Is(err, plan.ErrNothing):
 		r.end(ctx, c, v1alpha1.StateFailed, err.Error(), nil, began)

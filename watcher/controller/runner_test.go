@@ -148,7 +148,10 @@ func TestItWaitsForTheLockAndForTheCluster(t *testing.T) {
 	assert.Len(t, w.engine.prepared, 1, "what it wrote itself is no reason to look again at once")
 
 	w.clock.pass(retryAfter)
-	w.engine.rotate, w.engine.prepareErr = nil, &kube.HeldError{Holder: "alice@desk"}
+	w.engine.rotate, w.engine.prepareErr = nil, errors.New("connection reset")
+	assert.Equal(t, retryAfter, r.next(t.Context()), "a look that failed once, and counts no more after the next")
+	w.clock.pass(retryAfter)
+	w.engine.prepareErr = &kube.HeldError{Holder: "alice@desk"}
 	assert.Equal(t, retryAfter, r.next(t.Context()), "a lock that is seen before anything else")
 	w.clock.pass(giveUpAfter + time.Minute)
 	r.next(t.Context())
