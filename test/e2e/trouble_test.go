@@ -169,9 +169,12 @@ func (l *lab) waitForLock(t *testing.T) {
 }
 
 // TestKilledPlugin kills the plugin while a node is between old and new, and its API
-// server about to go.
+// server about to go, or its etcd.
 func TestKilledPluginIsContinuedByTheSameCommand(t *testing.T) {
-	const service = "kube-apiserver"
+	service := "kube-apiserver"
+	if len(the.controlPlanes()) == 1 {
+		service = "etcd" // nobody but the only API server could be told to go on
+	}
 	before := the.snapshots(t)
 	var names []string
 	for _, n := range the.controlPlanes() {
