@@ -116,7 +116,7 @@ e2e: build image $(LAB) ## End-to-end tests on a real cluster; RUN=TestName for 
 
 # The tests whose outcome may depend on a cluster's shape; the others would only
 # repeat themselves there.
-ANY_SHAPE := TestRotate|TestCheck|TestKubeProxy|TestNewClient|TestComponent|TestKilled|TestAgents
+ANY_SHAPE := TestRotate|TestCheck|TestKubeProxy|TestNewClient|TestComponent|TestKilledPluginIs|TestAgents
 .PHONY: e2e-odd
 e2e-odd: build image $(LAB) ## Those about certificates, on a cluster of other directories, keys and names
 	@RUN='$(or $(RUN),$(ANY_SHAPE))' test/tools/e2e odd --control-planes 1 --workers 1 --load-balancer=false --node-prefix odd. \
@@ -127,12 +127,12 @@ bench: build image $(LAB) ## Measure beside kubeadm's documented procedure, prin
 	@test/tools/bench $(CONTROL_PLANES) $(WORKERS)
 
 .PHONY: soak
-soak: build image $(LAB) ## Long campaigns: every crash point, every state of the disk, power cuts of a node, API servers gone, kills of watcher and NATS (root, Debian); SEED=n
+soak: build image $(LAB) ## Long campaigns: every crash point, every state of the disk, power cuts of a node, API servers gone, kills of plugin, watcher and NATS (root, Debian); SEED=n
 	@test/tools/fuzz 100000x
 	@test/tools/need gcc
 	@CRASH_POINTS=all go test -count=1 -v -timeout 3h ./test/crash
 	@test/tools/powercut $(CUTS) $(SEED)
-	@SOAK=yes RUN=TestAnAPIServerThatIsGone $(E2E)
+	@SOAK=yes RUN="TestAnAPIServerThatIsGone|TestKilledPluginAtEveryStage" $(E2E)
 	@SOAK_KILLS=$(KILLS) SEED=$(SEED) TIMEOUT=2h RUN='(TestWatcher|TestExternalNATS)/(survives|goes_on)' $(E2E)
 
 ##@ Other

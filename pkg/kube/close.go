@@ -16,7 +16,7 @@ import (
 
 // Close removes the pods of a rotation, or of every rotation where it is "", and
 // waits until they are gone: deleted while it works, a pod first finishes or undoes
-// that. It returns how many there were.
+// that. It returns how many there were, without those that only looked.
 func (n *Nodes) Close(ctx context.Context, rotation string) (int, error) {
 	// In the end the connection at hand may lead to an API server that is sick by now.
 	client := elsewhere(n.Client, n.Config)
@@ -25,7 +25,7 @@ func (n *Nodes) Close(ctx context.Context, rotation string) (int, error) {
 		return 0, err
 	}
 	if err := n.end(ctx, client, pods); err != nil {
-		return len(pods), err
+		return worked(pods), err
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -35,7 +35,7 @@ func (n *Nodes) Close(ctx context.Context, rotation string) (int, error) {
 			delete(n.watches, id)
 		}
 	}
-	return len(pods), nil
+	return worked(pods), nil
 }
 
 // list returns the pods of a rotation; of every rotation, and of scans that nobody
@@ -78,9 +78,21 @@ func listOnce(ctx context.Context, client kubernetes.Interface, namespace string
 }
 
 // inUse says that a pod belongs to a scan that may still be waited for: anyone may
-// check at any time, with no lock.
+// check at any time, with no lock. Who is dead waits for nothing.
 func inUse(p corev1.Pod) bool {
-	return p.Labels[LabelComponent] != componentRotation && time.Since(p.CreationTimestamp.Time) < pullTimeout+scanDeadline
+	return p.Labels[LabelComponent] != componentRotation && time.Since(p.CreationTimestamp.Time) < pullTimeout+scanDeadline &&
+		!deadProcess(p.Annotations[annotationProcess])
+}
+
+// worked counts the pods that did more than look.
+func worked(pods []corev1.Pod) int {
+	n := 0
+	for _, p := range pods {
+		if p.Labels[LabelComponent] == componentRotation {
+			n++
+		}
+	}
+	return n
 }
 
 func (n *Nodes) isOver(uid types.UID) {

@@ -30,8 +30,8 @@ const (
 	// before it is taken over: a living holder renews twice in that time.
 	deadAfter = 2*renewEvery + 5*time.Second
 
-	// annotationProcess identifies the holding process on its own machine,
-	// annotationInstance that of which there is only one.
+	// annotationProcess identifies the holding process on its own machine (and, on the pod
+	// of a scan, the one that waits for it), annotationInstance that of which there is only one.
 	annotationProcess  = "rotate-certs.io/process"
 	annotationInstance = "rotate-certs.io/instance"
 )

@@ -81,6 +81,9 @@ func (s look[T]) node(ctx context.Context, watching *podWatch, node, id string) 
 		return nil, ctx.Err()
 	}
 	pod := s.pod(node, id)
+	if process := thisProcess(); process != "" {
+		pod.Annotations = map[string]string{annotationProcess: process}
+	}
 	// Even a failed creation may have created it: the answer can get lost.
 	defer s.remove(ctx, pod)
 	created, err := createPod(ctx, s.Client, pod)

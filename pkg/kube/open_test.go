@@ -3,6 +3,7 @@ package kube
 import (
 	"encoding/json"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -137,6 +138,12 @@ func TestClose(t *testing.T) {
 		}
 		stranger := aged(ScanPod("w1", "s", options), "kube-system", time.Hour)
 		stranger.Name, stranger.Labels = "somebody-elses", map[string]string{LabelName: "other"}
+		// Of a process with our own PID that started at another time.
+		abandoned := aged(ScanPod("w2", "abandoned", options), "maintenance", time.Second)
+		process := thisProcess()
+		abandoned.Annotations = map[string]string{annotationProcess: process[:strings.LastIndex(process, "/")] + "/1"}
+		awaited := aged(ScanPod("w1", "running", options), "maintenance", time.Second)
+		awaited.Annotations = map[string]string{annotationProcess: process}
 		// The watcher's own pod would not survive its own rotation.
 		watcher := aged(ScanPod("w1", "s", options), "maintenance", time.Hour)
 		watcher.Name, watcher.Labels = "rotate-certs-watcher-x7k2p", map[string]string{LabelName: appName, LabelManagedBy: appName, LabelComponent: "watcher"}
@@ -145,7 +152,7 @@ func TestClose(t *testing.T) {
 			aged(RotatePod(step("w1"), "mine", options), "maintenance", time.Minute),
 			aged(RotatePod(step("w1"), "orphan", options), "maintenance", time.Minute),
 			aged(RotatePod(step("w2"), "orphan", options), "elsewhere", time.Minute),
-			aged(ScanPod("w1", "running", options), "maintenance", time.Second),
+			awaited, abandoned,
 			aged(ScanPod("w1", "forgotten", options), "maintenance", time.Hour),
 			stranger,
 		}
@@ -156,10 +163,10 @@ func TestClose(t *testing.T) {
 		want     int
 		left     int
 	}{
-		"of one rotation":                       {"mine", false, 1, 6},
-		"of every rotation, everywhere":         {"", false, 4, 3},
-		"of every rotation, in this namespace":  {"", true, 3, 4},
-		"of a rotation that has none any more ": {"finished", false, 0, 7},
+		"of one rotation":                       {"mine", false, 1, 7},
+		"of every rotation, everywhere":         {"", false, 3, 3},
+		"of every rotation, in this namespace":  {"", true, 2, 4},
+		"of a rotation that has none any more ": {"finished", false, 0, 8},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -16,7 +16,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
@@ -151,64 +150,13 @@ func (l *lab) waitForRecord(t *testing.T, kind string, nodes ...string) string {
 
 func TestSecondRotationIsTurnedAway(t *testing.T) {
 	first := the.start(t, "rotate-certs", "--service", "kube-scheduler", "-o", "json")
-	the.waitForLock(t)
+	within(t, time.Minute, "the lock", func() bool { return lockIsHeld(t, first) })
 	second := the.kubectl(t, "rotate-certs", "--service", "kube-controller-manager", "-o", "json")
 	assert.Equal(t, 3, second.exit, "%s", second)
 	done := <-first.outcome
 	require.Zero(t, done.exit, "%s", done)
 	assert.Contains(t, second.stderr, "another rotation holds the lock")
 	assert.Contains(t, second.stderr, "rotation "+parseReport(t, done).ID, "the holder is named")
-}
-
-func (l *lab) waitForLock(t *testing.T) {
-	t.Helper()
-	require.NoError(t, wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
-		lease, err := l.client.CoordinationV1().Leases("kube-system").Get(ctx, "rotate-certs", metav1.GetOptions{})
-		return err == nil && lease.Spec.HolderIdentity != nil && *lease.Spec.HolderIdentity != "", nil
-	}))
-}
-
-// TestKilledPlugin kills the plugin while a node is between old and new, and its API
-// server about to go, or its etcd.
-func TestKilledPluginIsContinuedByTheSameCommand(t *testing.T) {
-	service := "kube-apiserver"
-	if len(the.controlPlanes()) == 1 {
-		service = "etcd" // nobody but the only API server could be told to go on
-	}
-	before := the.snapshots(t)
-	var names []string
-	for _, n := range the.controlPlanes() {
-		names = append(names, n.Name)
-	}
-	run := the.start(t, "rotate-certs", "--service", service, "-o", "json")
-	the.waitForRecord(t, "Committing", names...)
-	run.kill(syscall.SIGKILL)
-	<-run.outcome
-
-	began := time.Now()
-	report := the.rotate(t, "--service", service)
-	t.Logf("the second run took %s", time.Since(began).Round(time.Second))
-	assert.Equal(t, "Succeeded", report.Result)
-	skipped := 0
-	for _, n := range the.controlPlanes() {
-		after := the.snapshot(t, n.Name)
-		for _, s := range the.certificates(t, service, n, after) {
-			the.assertStoredAnew(t, n, s, before[n.Name], after)
-		}
-		if report.results()[n.Name+"/"+service] == "Skipped" {
-			skipped++
-		}
-	}
-	t.Logf("%d nodes were done by the first run and skipped by the second", skipped)
-	the.assertClusterIsWhole(t)
-
-	// Nothing is left to continue: the next one would be a new rotation.
-	o := the.kubectl(t, "rotate-certs", "--service", service, "--dry-run=client", "-o", "json")
-	require.Zero(t, o.exit, "%s", o)
-	var next struct{ Kind, Continues string }
-	require.NoError(t, json.Unmarshal([]byte(o.stdout), &next))
-	assert.Equal(t, "RotationPlan", next.Kind)
-	assert.Empty(t, next.Continues)
 }
 
 // TestADeletedPodFinishesItsCommit deletes the pod that works on a node while that is

@@ -1,0 +1,147 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"os"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// TestKilledPlugin kills the plugin while a node is between old and new, and its API
+// server about to go, or its etcd.
+func TestKilledPluginIsContinuedByTheSameCommand(t *testing.T) {
+	service := "kube-apiserver"
+	if len(the.controlPlanes()) == 1 {
+		service = "etcd" // nobody but the only API server could be told to go on
+	}
+	before := the.snapshots(t)
+	var names []string
+	for _, n := range the.controlPlanes() {
+		names = append(names, n.Name)
+	}
+	run := the.start(t, "rotate-certs", "--service", service, "-o", "json")
+	the.waitForRecord(t, "Committing", names...)
+	run.kill(syscall.SIGKILL)
+	<-run.outcome
+
+	began := time.Now()
+	report := the.rotate(t, "--service", service)
+	t.Logf("the second run took %s", time.Since(began).Round(time.Second))
+	assert.Equal(t, "Succeeded", report.Result)
+	skipped := 0
+	for _, n := range the.controlPlanes() {
+		after := the.snapshot(t, n.Name)
+		for _, s := range the.certificates(t, service, n, after) {
+			the.assertStoredAnew(t, n, s, before[n.Name], after)
+		}
+		if report.results()[n.Name+"/"+service] == "Skipped" {
+			skipped++
+		}
+	}
+	t.Logf("%d nodes were done by the first run and skipped by the second", skipped)
+	the.assertClusterIsWhole(t)
+
+	// Nothing is left to continue: the next one would be a new rotation.
+	o := the.kubectl(t, "rotate-certs", "--service", service, "--dry-run=client", "-o", "json")
+	require.Zero(t, o.exit, "%s", o)
+	var next struct{ Kind, Continues string }
+	require.NoError(t, json.Unmarshal([]byte(o.stdout), &next))
+	assert.Equal(t, "RotationPlan", next.Kind)
+	assert.Empty(t, next.Continues)
+}
+
+// stage is how far a rotation is when its plugin is killed.
+type stage struct {
+	name string
+	come func(*testing.T, started) bool
+	// soak says that it is tried where SOAK is set, and not in every test.
+	soak bool
+	// recorded says that the nodes' journals know of the rotation by then.
+	recorded bool
+}
+
+// says waits for words in what the plugin says, so many times.
+func says(words string, times int) func(*testing.T, started) bool {
+	return func(_ *testing.T, s started) bool { return strings.Count(s.stderr.String(), words) >= times }
+}
+
+// TestKilledPluginAtEveryStage kills the plugin at each boundary between what it does. The
+// same command completes the work, and nothing is renewed twice.
+func TestKilledPluginAtEveryStage(t *testing.T) {
+	const service = "kube-scheduler"
+	nodes := the.controlPlanes()
+	stages := []stage{
+		{name: "looking at the nodes", come: says("Looking at", 1), soak: true},
+		{name: "locked", come: lockIsHeld, soak: true},
+		{name: "pods run", come: podsRun(len(nodes)), soak: true},
+		{name: "staged", come: says("certificates signed", 1), recorded: true},
+		{name: "the first node at work", come: says("swapping files", 1), recorded: true, soak: true},
+		{name: "the first node proven", come: says("swapped · ", 1), recorded: true},
+		{name: "the last node at work", come: says("swapping files", len(nodes)), recorded: true, soak: true},
+		{name: "the last node proven", come: says("swapped · ", len(nodes)), recorded: true, soak: true},
+	}
+	for _, s := range stages {
+		if s.soak && os.Getenv("SOAK") == "" {
+			continue
+		}
+		t.Run(s.name, func(t *testing.T) {
+			before, began := the.snapshots(t), time.Now()
+			run := the.start(t, "rotate-certs", "--service", service, "-o", "json")
+			within(t, time.Minute, s.name, func() bool { return s.come(t, run) || len(run.outcome) > 0 })
+			run.kill(syscall.SIGKILL)
+			<-run.outcome
+
+			again := the.rotate(t, "--service", service)
+			assert.Equal(t, "Succeeded", again.Result)
+			once := 1
+			if id := rotationID(t, run); s.recorded && s.name == stages[len(stages)-1].name && id != again.ID {
+				once = 2 // it had been quick enough to end before it was killed
+			} else if s.recorded {
+				assert.Equal(t, id, again.ID, "the same rotation continues")
+			}
+			for _, n := range nodes {
+				assert.Equal(t, once, the.commits(t, n.Name, began), "%s was worked on once", n.Name)
+				after := the.snapshot(t, n.Name)
+				for _, c := range the.certificates(t, service, n, after) {
+					the.assertStoredAnew(t, n, c, before[n.Name], after)
+				}
+			}
+			the.assertClusterIsWhole(t)
+		})
+	}
+}
+
+// rotationID is the id that a plugin gave its rotation, by what it said.
+func rotationID(t *testing.T, s started) string {
+	t.Helper()
+	found := regexp.MustCompile(`(?m)^Rotation ([0-9a-f]{6}),`).FindStringSubmatch(s.stderr.String())
+	if found == nil {
+		return "none"
+	}
+	return found[1]
+}
+
+func lockIsHeld(t *testing.T, _ started) bool {
+	t.Helper()
+	lease, err := the.client.CoordinationV1().Leases("kube-system").Get(t.Context(), "rotate-certs", metav1.GetOptions{})
+	return err == nil && lease.Spec.HolderIdentity != nil && *lease.Spec.HolderIdentity != ""
+}
+
+// podsRun waits until the pods of a rotation are there, so many.
+func podsRun(many int) func(*testing.T, started) bool {
+	return func(t *testing.T, _ started) bool {
+		t.Helper()
+		pods, err := the.client.CoreV1().Pods("kube-system").List(t.Context(), metav1.ListOptions{
+			LabelSelector: "app.kubernetes.io/name=rotate-certs,app.kubernetes.io/component=rotation", FieldSelector: "status.phase=Running"})
+		return err == nil && len(pods.Items) >= many
+	}
+}
