@@ -22,12 +22,16 @@ type Node struct {
 	Authorities    []Authority    `json:"authorities,omitempty"`
 	Copies         []Copy         `json:"copies,omitempty"` // in people's homes
 	NotInspected   []NotInspected `json:"notInspected,omitempty"`
-	Findings       []Finding      `json:"findings,omitempty"`
-	Rotations      []Rotation     `json:"rotations,omitempty"` // newest first, from this node's journals
-	Token          int64          `json:"token"`               // highest fencing token this node ever accepted
-	CRISocket      string         `json:"criSocket,omitempty"` // path of the container runtime's socket
-	DBusSocket     string         `json:"dbusSocket,omitempty"`
-	KubeletConf    string         `json:"kubeletConf,omitempty"` // the kubelet's kubeconfig: the node's own identity
+	// Unused are certificates in places where certificates lie, that no component of this
+	// node uses: backups, copies of another node's kubeconfig, files of a person. They are
+	// listed with their expiry and never renewed.
+	Unused      []UnusedCertificate `json:"unused,omitempty"`
+	Findings    []Finding           `json:"findings,omitempty"`
+	Rotations   []Rotation          `json:"rotations,omitempty"` // newest first, from this node's journals
+	Token       int64               `json:"token"`               // highest fencing token this node ever accepted
+	CRISocket   string              `json:"criSocket,omitempty"` // path of the container runtime's socket
+	DBusSocket  string              `json:"dbusSocket,omitempty"`
+	KubeletConf string              `json:"kubeletConf,omitempty"` // the kubelet's kubeconfig: the node's own identity
 }
 
 // RuntimeKind says who starts and restarts a component.
@@ -38,7 +42,11 @@ const (
 	StaticPod RuntimeKind = "StaticPod" // the kubelet, from a manifest
 	Systemd   RuntimeKind = "Systemd"   // a unit
 	DaemonSet RuntimeKind = "DaemonSet" // an ordinary pod: kubeadm's kube-proxy
-	None      RuntimeKind = "None"      // found, but started by something unknown
+	// Supervised: a child process of a unit that runs several components (k0s, RKE2). Its
+	// Unit is that one. It is never stopped by itself, since that unit's control group holds
+	// the other components too.
+	Supervised RuntimeKind = "Supervised"
+	None       RuntimeKind = "None" // found, but started by something unknown
 )
 
 // Component is a running, or at least configured, service on the node.
@@ -63,6 +71,9 @@ type Component struct {
 	ClientURLs []string `json:"clientURLs,omitempty"`
 	// APIServer is where the API server of this node listens ("10.0.0.11:6443").
 	APIServer string `json:"apiServer,omitempty"`
+	// DBQuotaBytes is etcd's --quota-backend-bytes from flag, variable or configuration
+	// file; 0: not set, so etcd's default applies; negative: no quota.
+	DBQuotaBytes int64 `json:"dbQuotaBytes,omitempty"`
 	// Note says what a person should know, e.g. that kubeadm's kube-proxy
 	// authenticates with a ServiceAccount token and has no certificate.
 	Note string `json:"note,omitempty"`
@@ -170,6 +181,16 @@ type Certificate struct {
 	Issuer Issuer          `json:"issuerRef"`
 	Served []Served        `json:"served,omitempty"`
 	Client *Client         `json:"client,omitempty"`
+	// PublicKeySHA256 is the lower-case hex SHA-256 of the DER SubjectPublicKeyInfo. Keys are
+	// compared by it, since one key may lie in several files.
+	PublicKeySHA256 string `json:"publicKeySHA256,omitempty"`
+	// KeyUses are the uses of this certificate's private key, or of its public half, for
+	// something other than a certificate. A key with such a use is kept when the
+	// certificate is renewed.
+	KeyUses []KeyUse `json:"keyUses,omitempty"`
+	// OtherUsers read a file of this certificate and are none of the components: other
+	// static pods, units, containers, hard links.
+	OtherUsers []OtherUser `json:"otherUsers,omitempty"`
 	// SelfManaged says that the component renews this certificate by itself too.
 	SelfManaged bool `json:"selfManaged,omitempty"`
 	// FileMount says that a file of it is mounted into its container by itself. The
@@ -186,6 +207,68 @@ func (c Certificate) ID() string {
 		id += "#" + c.Store.User
 	}
 	return id
+}
+
+// KeyUseKind says what a private key does besides belonging to a certificate.
+type KeyUseKind string
+
+// The kinds of further uses of a key.
+const (
+	// ServiceAccountKey: it signs or verifies ServiceAccount tokens. A new key invalidates
+	// every token that the old one signed.
+	ServiceAccountKey KeyUseKind = "ServiceAccountKey"
+	// SigningKey: it signs certificates, as a CA's key does.
+	SigningKey KeyUseKind = "SigningKey"
+)
+
+// KeyUse is one further use of a key.
+type KeyUse struct {
+	Kind    KeyUseKind    `json:"kind"`
+	Service certs.Service `json:"service"`
+	Setting string        `json:"setting"` // the flag, variable or field that names it: "--service-account-key-file"
+	Path    string        `json:"path"`
+}
+
+// OtherUserKind says what reads a certificate's file.
+type OtherUserKind string
+
+// The kinds of other users.
+const (
+	OtherStaticPod OtherUserKind = "StaticPod" // a static pod that mounts or names it
+	OtherUnit      OtherUserKind = "Systemd"   // a systemd unit that names it
+	OtherHardLink  OtherUserKind = "HardLink"  // another name of the same file, which keeps the old content
+)
+
+// OtherUser is something that reads a certificate's file and is no component.
+type OtherUser struct {
+	Kind          OtherUserKind `json:"kind"`
+	Name          string        `json:"name"`               // of the pod or unit; path of the hard link
+	Manifest      string        `json:"manifest,omitempty"` // StaticPod
+	ContainerName string        `json:"containerName,omitempty"`
+	PodName       string        `json:"podName,omitempty"`
+	PodNamespace  string        `json:"podNamespace,omitempty"`
+	Unit          string        `json:"unit,omitempty"` // Systemd
+	// Restartable says that the rotation can restart it: what runs it was found.
+	Restartable bool `json:"restartable,omitempty"`
+}
+
+// UnusedKind says why a certificate is taken to be in no use.
+type UnusedKind string
+
+// The kinds of unused certificates.
+const (
+	UnusedBackup UnusedKind = "Backup" // its file's name, or its place beside an original, says so
+	UnusedCopy   UnusedKind = "Copy"   // a kubeconfig of another node or of an administrator, copied here
+	UnusedFile   UnusedKind = "File"   // no component names it
+)
+
+// UnusedCertificate is a certificate that no component of this node uses.
+type UnusedCertificate struct {
+	certs.Facts
+	Kind   UnusedKind `json:"kind"`
+	Path   string     `json:"path"`
+	User   string     `json:"user,omitempty"` // of a kubeconfig
+	Reason string     `json:"reason"`
 }
 
 // Copy is a client certificate in a person's kubeconfig, which may be one that a
