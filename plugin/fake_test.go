@@ -213,7 +213,7 @@ func (s *fakeSession) Order(_ context.Context, o plan.Order) error {
 		s.write(journal.Finished, nil)
 	case plan.OrderAbandon:
 		s.write(journal.Abandoned, nil)
-	case plan.OrderIssued:
+	case plan.OrderIssued, plan.OrderKeepAlive:
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"time"
 
@@ -216,7 +217,7 @@ func (r *run) release(ctx context.Context) (wait func()) {
 
 func (r *run) order(kind plan.OrderKind, w *worker) plan.Order {
 	return plan.Order{
-		Kind: kind, Rotation: r.ID, Token: w.token, Scope: r.scope, StartTime: r.Start, Restart: r.Request.Restart,
+		Kind: kind, ID: rand.Text(), Rotation: r.ID, Token: w.token, Scope: r.scope, StartTime: r.Start, Restart: r.Request.Restart,
 		ValiditySeconds: int64(r.Request.Validity / time.Second), TimeoutSeconds: int64(r.Timeout / time.Second),
 		Compromised: r.Request.Compromised,
 	}

@@ -48,6 +48,8 @@ type node struct {
 	deaf, gone bool            // no order to commit reaches it; it has vanished
 	away       bool            // it cannot be looked at any more
 	lost       *journal.Record // its commit's last record; nothing connects from then on
+	takes      time.Duration   // of a commit, once it was ordered
+	process
 }
 
 func newCluster(controlPlanes, workers int) *cluster {
@@ -130,6 +132,7 @@ func (c *cluster) DryRun(context.Context, string, []plan.Step) error {
 // Open implements fleet.Nodes.
 func (c *cluster) Open(_ context.Context, _ string, s plan.Step) (fleet.Session, error) {
 	c.note("open %s", s.Node)
+	c.nodes[s.Node].start()
 	return c.nodes[s.Node], nil
 }
 
@@ -201,10 +204,24 @@ func (n *node) record(kind journal.Kind, token int64, change func(*journal.Recor
 	n.records = append(n.records, r)
 }
 
-// Order implements fleet.Session: the simulated node carries it out at once.
+// Order implements fleet.Session: the simulated node carries it out at once, if it is
+// not a repeated delivery.
 func (n *node) Order(_ context.Context, o plan.Order) error {
 	name := n.inventory.Name
+	n.expire()
+	fresh, err := n.take(o)
+	if err != nil || !fresh {
+		return err
+	}
+	if o.Kind == plan.OrderKeepAlive {
+		return nil
+	}
 	n.note("%s %s", o.Kind, name)
+	if o.Token < n.fence {
+		n.record(journal.Refused, o.Token, nil)
+		return nil
+	}
+	n.fence = o.Token
 	switch o.Kind {
 	case plan.OrderStage:
 		n.record(journal.Staging, o.Token, nil)
@@ -215,21 +232,42 @@ func (n *node) Order(_ context.Context, o plan.Order) error {
 			}
 		}
 		ends := or(n.stageOnce, or(n.stage, journal.Staged))
-		n.stageOnce = ""
+		n.stageOnce, n.staged = "", ends == journal.Staged
 		n.record(ends, o.Token, nil)
 	case plan.OrderIssued:
+		n.staged = true
 		n.record(journal.Staged, o.Token, nil)
 	case plan.OrderCommit:
-		n.commitNow(o)
+		switch {
+		case !n.staged:
+			n.record(journal.Refused, o.Token, nil)
+		case n.takes > 0:
+			go func() {
+				time.Sleep(n.takes)
+				n.commitNow(o)
+			}()
+		default:
+			n.commitNow(o)
+		}
 	case plan.OrderFinish:
 		n.record(journal.Finished, o.Token, nil)
+		n.end()
 	case plan.OrderAbandon:
 		n.record(journal.Abandoned, o.Token, nil)
+		n.end()
 	}
 	return nil
 }
 
+// expire ends a process that has waited for too long.
+func (n *node) expire() {
+	if n.expired() {
+		n.record(journal.Abandoned, n.fence, nil)
+	}
+}
+
 func (n *node) commitNow(o plan.Order) {
+	n.staged = false
 	n.Lock()
 	n.atOnce++
 	n.maxSeen = max(n.maxSeen, n.atOnce)
@@ -273,13 +311,14 @@ func (n *node) commitNow(o plan.Order) {
 
 // Follow implements fleet.Session.
 func (n *node) Follow(_ context.Context, after int64, fn func(journal.Record) error) error {
+	n.expire()
 	n.Lock()
 	records := append([]journal.Record(nil), n.records...)
 	if n.lost != nil && len(records) > 0 && records[len(records)-1].Kind == n.lost.Kind && after >= int64(len(records)) {
 		n.Unlock()
 		return errors.New("dial tcp: i/o timeout")
 	}
-	vanished := n.gone
+	vanished := n.gone || n.over
 	breaking := n.breaks > 0
 	if breaking {
 		n.breaks--

@@ -114,13 +114,19 @@ const (
 	OrderCommit  OrderKind = "Commit"  // swap, restart, prove; roll back on failure
 	OrderFinish  OrderKind = "Finish"  // the rotation has succeeded everywhere: tidy up and end
 	OrderAbandon OrderKind = "Abandon" // it will go on later: leave the journal as it is and end
+	// OrderKeepAlive says that the sender still works on the rotation: the process on the
+	// node waits for its next order anew. It has no answer.
+	OrderKeepAlive OrderKind = "KeepAlive"
 )
 
 // Order is what is delivered to a node. It holds nothing secret.
 type Order struct {
-	Kind     OrderKind `json:"kind"`
-	Rotation string    `json:"rotation"` // id
-	Token    int64     `json:"token"`    // fencing token; older than the node's: refused
+	Kind OrderKind `json:"kind"`
+	// ID is given by the sender, once for each order: the same id is the same order,
+	// delivered again; another id is another order, even if all else is equal.
+	ID       string `json:"id,omitempty"`
+	Rotation string `json:"rotation"` // id
+	Token    int64  `json:"token"`    // fencing token; older than the node's: refused
 	// Scope is the canonical form of the request, by which an unfinished rotation
 	// is recognised.
 	Scope           string        `json:"scope,omitempty"`

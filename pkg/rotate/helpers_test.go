@@ -2,6 +2,7 @@ package rotate
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"os"
 	"runtime"
@@ -124,6 +125,9 @@ func (n *fakeNode) order(o plan.Order) {
 	o.Rotation = rotationID
 	if o.Token == 0 {
 		o.Token = 5
+	}
+	if o.ID == "" {
+		o.ID = rand.Text()
 	}
 	if _, err := r.PutOrder(o); err != nil {
 		n.t.Fatal(err)

@@ -110,10 +110,14 @@ func (s *session) openLocked(ctx context.Context, id string) error {
 	return err
 }
 
-// next returns the next order that has no answer yet.
+// next returns the next order that has no answer yet. Its error is
+// [context.DeadlineExceeded] where none came for the idle time, which an order to keep
+// alive begins anew.
 func (s *session) next(ctx context.Context) (statedir.Order, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.idle())
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	waiting := time.AfterFunc(s.idle(), func() { cancel(context.DeadlineExceeded) })
+	defer waiting.Stop()
 	wait := s.waitOrders
 	if wait == nil {
 		wait = func(ctx context.Context, r *statedir.Rotation, after int64) ([]statedir.Order, error) {
@@ -122,15 +126,23 @@ func (s *session) next(ctx context.Context) (statedir.Order, error) {
 	}
 	for after := s.done; ; {
 		orders, err := wait(ctx, s.rotation, after)
+		if ctx.Err() != nil && len(orders) == 0 {
+			return statedir.Order{}, context.Cause(ctx)
+		}
 		if err != nil {
 			return statedir.Order{}, err
 		}
 		for _, o := range orders {
-			// A certificate is taken by the staging that waits for it.
-			if o.Kind != plan.OrderIssued {
+			after = o.Number
+			switch o.Kind {
+			case plan.OrderIssued: // taken by the staging that waits for it
+			case plan.OrderKeepAlive:
+				if o.Token >= s.token {
+					waiting.Reset(s.idle())
+				}
+			default:
 				return o, nil
 			}
-			after = o.Number
 		}
 	}
 }

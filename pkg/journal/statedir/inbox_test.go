@@ -31,6 +31,25 @@ func TestOrdersAreTakenOnceAndInOrder(t *testing.T) {
 	}
 }
 
+func TestOrderIsKnownByItsID(t *testing.T) {
+	_, d := open(t)
+	r := rotation(t, d, "a")
+	stage := plan.Order{Kind: plan.OrderStage, ID: "1", Rotation: "a", Token: 1, Step: &plan.Step{Node: "cp1"}}
+	again, other, without := stage, stage, stage
+	other.ID, without.ID = "2", ""
+	var got []int64
+	for _, o := range []plan.Order{stage, again, other, again, other, without, without} {
+		number, err := r.PutOrder(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, number)
+	}
+	if want := []int64{1, 1, 2, 1, 2, 3, 3}; !slices.Equal(got, want) {
+		t.Errorf("numbers %v, want %v", got, want)
+	}
+}
+
 func TestOrdersDeliveredAtTheSameTimeGetNumbersOfTheirOwn(t *testing.T) {
 	_, d := open(t)
 	r := rotation(t, d, "a")

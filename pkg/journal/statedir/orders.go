@@ -23,9 +23,9 @@ type Order struct {
 	plan.Order
 }
 
-// PutOrder puts an order into the inbox durably and returns its number. The same
-// order again is not put twice: whoever lost the connection before the answer may
-// simply repeat it.
+// PutOrder puts an order into the inbox durably and returns its number. An order whose
+// id is there already is not put twice, so a sender that lost the connection before the
+// answer may deliver it again. Orders without an id are the same if all else is equal.
 func (r *Rotation) PutOrder(o plan.Order) (int64, error) {
 	if err := checkOrder(r.ID, o); err != nil {
 		return 0, err
@@ -46,14 +46,11 @@ func (r *Rotation) PutOrder(o plan.Order) (int64, error) {
 	number := int64(1)
 	for _, f := range files {
 		number = max(number, f.number+1)
-		if f.kind != o.Kind {
-			continue
-		}
-		old, err := os.ReadFile(f.path)
+		there, err := f.repeats(o.ID, data)
 		if err != nil {
-			return 0, fmt.Errorf("read order %d: %w", f.number, err)
+			return 0, err
 		}
-		if bytes.Equal(old, data) {
+		if there {
 			return f.number, nil
 		}
 	}
@@ -99,7 +96,7 @@ func checkOrder(rotation string, o plan.Order) error {
 		if o.Issued == nil {
 			return errors.New("order Issued without a certificate")
 		}
-	case plan.OrderCommit, plan.OrderFinish, plan.OrderAbandon:
+	case plan.OrderCommit, plan.OrderFinish, plan.OrderAbandon, plan.OrderKeepAlive:
 	default:
 		return fmt.Errorf("unknown order %q", o.Kind)
 	}
@@ -111,8 +108,23 @@ func checkOrder(rotation string, o plan.Order) error {
 
 type orderFile struct {
 	number int64
-	kind   plan.OrderKind
 	path   string
+}
+
+// repeats says whether the file holds the order of this id or, without one, of this content.
+func (f orderFile) repeats(id string, data []byte) (bool, error) {
+	old, err := os.ReadFile(f.path)
+	if err != nil {
+		return false, fmt.Errorf("read order %d: %w", f.number, err)
+	}
+	if id == "" {
+		return bytes.Equal(old, data), nil
+	}
+	var o plan.Order
+	if err := json.Unmarshal(old, &o); err != nil {
+		return false, fmt.Errorf("read order %d: %w", f.number, err)
+	}
+	return o.ID == id, nil
 }
 
 // inbox lists the order files by number; names that are not orders are skipped.
@@ -127,12 +139,12 @@ func (r *Rotation) inbox() ([]orderFile, error) {
 	var out []orderFile
 	for _, e := range entries {
 		base, isJSON := strings.CutSuffix(e.Name(), ".json")
-		digits, kind, _ := strings.Cut(base, "-")
+		digits, _, _ := strings.Cut(base, "-")
 		number, err := strconv.ParseInt(digits, 10, 64)
 		if !isJSON || err != nil {
 			continue
 		}
-		out = append(out, orderFile{number, plan.OrderKind(kind), filepath.Join(r.orders(), e.Name())})
+		out = append(out, orderFile{number, filepath.Join(r.orders(), e.Name())})
 	}
 	slices.SortFunc(out, func(a, b orderFile) int { return int(a.number - b.number) })
 	return out, nil

@@ -1,0 +1,141 @@
+package fleet_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/hostfs"
+	"github.com/rotate-certs/rotate-certs/pkg/journal"
+	"github.com/rotate-certs/rotate-certs/pkg/journal/ordertest"
+	"github.com/rotate-certs/rotate-certs/pkg/journal/statedir"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+// inboxes is where the simulated nodes have their state directories.
+var inboxes string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "fleet-inboxes-")
+	if err != nil {
+		panic(err)
+	}
+	inboxes = dir
+	code := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// idle is how long the process on a node waits for an order, see rotate.DefaultIdle.
+const idle = 15 * time.Minute
+
+// process is the process on a simulated node. Its orders go through a real inbox.
+type process struct {
+	mu     sync.Mutex
+	root   string // of its file system; empty: it has had no order
+	taken  int64  // the highest order that was carried out
+	heard  time.Time
+	began  time.Time
+	lives  time.Duration // the pod's; 0: for ever
+	over   bool
+	staged bool
+	fence  int64
+}
+
+// start begins a process, as a new pod does.
+func (p *process) start() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.over, p.began, p.heard, p.staged = false, time.Now(), time.Now(), false
+}
+
+func (p *process) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.over = true
+}
+
+var errEnded = errors.New("its process has ended")
+
+// take puts an order into the inbox; fresh says that it is to be carried out.
+func (p *process) take(o plan.Order) (fresh bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.over {
+		return false, errEnded
+	}
+	if p.root == "" {
+		if p.root, err = os.MkdirTemp(inboxes, "node-"); err != nil {
+			return false, err
+		}
+		if err := os.MkdirAll(filepath.Join(p.root, "var/lib"), 0o755); err != nil {
+			return false, err
+		}
+	}
+	dir, err := statedir.Open(hostfs.Root(p.root))
+	if err != nil {
+		return false, err
+	}
+	inbox, err := dir.Rotation(o.Rotation)
+	if err != nil {
+		return false, err
+	}
+	number, err := inbox.PutOrder(o)
+	if err != nil || number <= p.taken {
+		return false, err
+	}
+	p.taken = number
+	if o.Token >= p.fence {
+		p.heard = time.Now()
+	}
+	return true, nil
+}
+
+// expired says, once, that the process has ended because no order came.
+func (p *process) expired() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.over || p.heard.IsZero() || time.Since(p.heard) < idle && (p.lives == 0 || time.Since(p.began) < p.lives) {
+		return false
+	}
+	p.over = true
+	return true
+}
+
+// contractNode lets a simulated node be judged by the cases of package ordertest.
+type contractNode struct {
+	*node
+	t *testing.T
+}
+
+func (n contractNode) Order(o plan.Order) error { return n.node.Order(n.t.Context(), o) }
+
+func (n contractNode) FailStaging(fail bool) {
+	n.stage = ""
+	if fail {
+		n.stage = journal.Failed
+	}
+}
+
+func (n contractNode) Step() *plan.Step { return &plan.Step{Node: n.inventory.Name} }
+
+func (n contractNode) Records(end bool) []journal.Record {
+	if end {
+		time.Sleep(idle)
+	}
+	n.expire()
+	n.Lock()
+	defer n.Unlock()
+	return append([]journal.Record(nil), n.records...)
+}
+
+func TestSimulatedNodesAnswerAsTheEngineDoes(t *testing.T) {
+	ordertest.Run(t, func(t *testing.T) ordertest.Node {
+		n := newCluster(1, 0).nodes["cp1"]
+		n.start()
+		return contractNode{n, t}
+	})
+}
