@@ -54,6 +54,7 @@ func (d *discovery) addAPIServer(p *program) {
 		d.addSelfMade(p, serving)
 	}
 	d.addSNI(p, address)
+	d.addServiceAccountKeys(p)
 
 	d.addNamedPair(p, p.args.value("etcd-certfile"), p.args.value("etcd-keyfile"), role{
 		name: "apiserver-etcd-client", client: d.etcdOf(p),

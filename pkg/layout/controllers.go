@@ -58,6 +58,12 @@ func (d *discovery) addController(p *program) {
 	for _, signer := range []string{"kubelet-serving", "kubelet-client", "kube-apiserver-client", "legacy-unknown"} {
 		d.addAuthority(p, p.args.value("cluster-signing-"+signer+"-cert-file"), p.args.value("cluster-signing-"+signer+"-key-file"))
 	}
+	for _, signer := range []string{"", "kubelet-serving-", "kubelet-client-", "kube-apiserver-client-", "legacy-unknown-"} {
+		flag := "cluster-signing-" + signer + "key-file"
+		d.addKeyUse(p, inventory.SigningKey, "--"+flag, p.args.value(flag))
+	}
+	const tokens = "service-account-private-key-file"
+	d.addKeyUse(p, inventory.ServiceAccountKey, "--"+tokens, p.args.value(tokens))
 	for _, flag := range []string{"root-ca-file", "client-ca-file", "requestheader-client-ca-file"} {
 		d.addAuthority(p, p.args.value(flag), "")
 	}

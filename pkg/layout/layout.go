@@ -27,6 +27,9 @@ type Layout struct {
 	// Directories are those in which named certificates lie. Unnamed ones next to
 	// them are found by looking.
 	Directories []Directory
+	// KeyUses are files with keys that components use for something other than a
+	// certificate: signing tokens, signing certificates.
+	KeyUses []inventory.KeyUse
 }
 
 // AuthorityFile is a file of CA certificates that a component names.

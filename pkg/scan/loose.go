@@ -48,6 +48,9 @@ func readDirectories(root hostfs.Root, found *layout.Layout) unnamed {
 	for _, a := range found.Authorities {
 		name(a.Path)
 	}
+	for _, u := range found.KeyUses {
+		name(u.Path) // possibly a certificate, of which only the key counts
+	}
 	for _, dir := range found.Directories {
 		entries, err := root.ReadDir(dir.Path)
 		if err != nil {

@@ -77,6 +77,7 @@ func Scan(ctx context.Context, root hostfs.Root, opts Options) inventory.Node {
 		entries[i].judge(known, shown[i], now, opts.Within)
 	}
 	known.keys(root)
+	node.NotInspected = append(node.NotInspected, keyUses(root, &found, entries, known)...)
 	proxyTrust(entries, known)
 	for i := range entries {
 		entries[i].findIssuer(known)

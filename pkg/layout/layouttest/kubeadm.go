@@ -1,6 +1,10 @@
 package layouttest
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/x509"
+	"encoding/pem"
 	"strings"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
@@ -11,15 +15,29 @@ const ProxyUID = "0a1b2c3d-0001-4002-8003-00000000000f"
 
 // Kubeadm adds what a kubeadm control-plane node runs, with its certificates in
 // pkiDir (kubeadm's certificatesDir): kubelet, four static pods and kube-proxy. The
-// certificates themselves are not written.
+// certificates themselves are not written; the keys of ServiceAccount tokens are.
 func (n *Node) Kubeadm(pkiDir string) {
 	n.T.Helper()
 	n.KubeadmWorker()
+	n.serviceAccountKeys(pkiDir)
 	for i, name := range []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"} {
 		argv := ControlPlaneArgs(certs.Service(name), pkiDir)
 		n.Write("/etc/kubernetes/manifests/"+name+".yaml", Manifest(name, argv, Mounts(certs.Service(name), pkiDir)))
 		n.Process(400+i, StaticPod(string(rune('a'+i))), argv...)
 	}
+}
+
+// serviceAccountKeys writes sa.key and sa.pub.
+func (n *Node) serviceAccountKeys(pkiDir string) {
+	n.T.Helper()
+	key, err := certs.NewKeyLike(&ecdsa.PublicKey{Curve: elliptic.P256()}, "")
+	n.check(err)
+	private, err := key.PEM()
+	n.check(err)
+	public, err := x509.MarshalPKIXPublicKey(key.Signer.Public())
+	n.check(err)
+	n.Write(pkiDir+"/sa.key", string(private))
+	n.Write(pkiDir+"/sa.pub", string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})))
 }
 
 // KubeadmWorker adds a kubelet and kube-proxy as kubeadm sets them up.
@@ -81,6 +99,8 @@ func ControlPlaneArgs(s certs.Service, pki string) []string {
 			"--proxy-client-cert-file=" + pki + "/front-proxy-client.crt",
 			"--proxy-client-key-file=" + pki + "/front-proxy-client.key",
 			"--requestheader-client-ca-file=" + pki + "/front-proxy-ca.crt",
+			"--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+			"--service-account-key-file=" + pki + "/sa.pub", "--service-account-signing-key-file=" + pki + "/sa.key",
 			"--tls-cert-file=" + pki + "/apiserver.crt", "--tls-private-key-file=" + pki + "/apiserver.key",
 		},
 		certs.KubeControllerManager: {
@@ -90,6 +110,7 @@ func ControlPlaneArgs(s certs.Service, pki string) []string {
 			"--cluster-signing-cert-file=" + pki + "/ca.crt", "--cluster-signing-key-file=" + pki + "/ca.key",
 			"--root-ca-file=" + pki + "/ca.crt", "--client-ca-file=" + pki + "/ca.crt",
 			"--requestheader-client-ca-file=" + pki + "/front-proxy-ca.crt",
+			"--service-account-private-key-file=" + pki + "/sa.key",
 		},
 		certs.KubeScheduler: {
 			"kube-scheduler", "--bind-address=127.0.0.1", "--kubeconfig=/etc/kubernetes/scheduler.conf",
