@@ -79,6 +79,12 @@ type Component struct {
 	Note string `json:"note,omitempty"`
 }
 
+// Restartable says whether a rotation can restart the component: something that is known
+// starts it, and nothing else with it.
+func (c *Component) Restartable() bool {
+	return c.Runtime == StaticPod || c.Runtime == Systemd || c.Runtime == DaemonSet
+}
+
 // StoreKind says how a certificate and its key lie on disk.
 type StoreKind string
 

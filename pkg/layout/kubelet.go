@@ -30,6 +30,14 @@ func (d *discovery) addKubelet(p *program) {
 	d.addKubeletServing(k)
 }
 
+// addKubeletClient records the client certificate that the kubelet uses, and the one
+// that its kubeconfig keeps beside it where that is another.
+//
+// A kubelet that rotates its certificate loads, whatever its kubeconfig says,
+// kubelet-client-current.pem from its certificate directory, then the files that the
+// kubeconfig names, then kubelet-client.crt and .key (client-go,
+// util/certificate/certificate_store.go). It begins with what the kubeconfig has where
+// it finds none of them, or an expired one (certificate_manager.go).
 func (d *discovery) addKubeletClient(k *kubeletSettings) {
 	issuer := inventory.Issuer{Kind: inventory.KubernetesCSR, Signer: KubeletClientSigner}
 	r := role{name: "kubelet-client", issuer: issuer, selfManaged: k.rotateClient}
@@ -38,37 +46,67 @@ func (d *discovery) addKubeletClient(k *kubeletSettings) {
 		// Standalone, or its API server is named by nothing: no client certificate.
 		return
 	}
-	current := path.Join(k.certDir, currentClient)
-	_, err := d.root.Stat(current)
-	hasCurrent := err == nil && k.rotateClient
-
 	host, ok := d.host(k.program, conf)
 	if ok {
 		d.out.Node.KubeletConf = host
 	}
 	user, client := d.kubeconfigUser(k.program, conf)
-	if user == nil && !hasCurrent {
-		return
-	}
+	own, hasOwn := d.kubeletsOwn(k, conf, user)
 	r.client = client
-	if user != nil && user.EmbeddedCert && hasCurrent {
+	switch {
+	case hasOwn && user != nil && (user.EmbeddedCert || user.CertFile != ""):
 		// kubeadm once wrote the first node's kubelet.conf so: the copy is what a
-		// restarted kubelet begins with, and is never renewed by anything.
+		// kubelet begins with that has lost its current one, and nothing renews it.
 		pinned := r
 		pinned.name, pinned.selfManaged = path.Base(host), false
-		pinned.reason = "holds a copy of the kubelet's client certificate instead of naming " + current +
-			"; a kubelet that restarts after this copy expired cannot start"
+		pinned.reason = "the kubelet's kubeconfig holds or names it, while the kubelet uses " + own.Cert +
+			"; a kubelet that loses that one cannot start once this one has expired"
 		d.addUser(k.program, conf, user, pinned)
-		d.addPair(certs.Kubelet, current, current, r)
-		return
+		d.add(certs.Kubelet, own, r)
+	case hasOwn:
+		d.add(certs.Kubelet, own, r)
+	case user != nil && !d.addUser(k.program, conf, user, r):
+		k.program.component.Note = join2(k.program.component.Note, "authenticates with "+user.certificateKind()+", so it has no client certificate")
 	}
-	switch {
-	case user != nil && d.addUser(k.program, conf, user, r):
-	case hasCurrent:
-		d.addPair(certs.Kubelet, current, current, r)
-	case user != nil:
-		k.program.component.Note = "authenticates with " + user.certificateKind() + ", so it has no client certificate"
+}
+
+// kubeletsOwn is the pair in its certificate directory that a kubelet uses instead of
+// what its kubeconfig has or names; false where there is none, or where it is the same.
+func (d *discovery) kubeletsOwn(k *kubeletSettings, conf string, user *KubeconfigUser) (inventory.Store, bool) {
+	if !k.rotateClient {
+		return inventory.Store{}, false
 	}
+	current := path.Join(k.certDir, currentClient)
+	own := inventory.Store{Kind: inventory.Combined, Cert: current}
+	if !d.exists(current) {
+		stem := path.Join(k.certDir, "kubelet-client")
+		own = inventory.Store{Kind: inventory.Pair, Cert: stem + ".crt", Key: stem + ".key"}
+		if d.namesFiles(k, conf, user) || !d.exists(own.Cert) || !d.exists(own.Key) {
+			return inventory.Store{}, false
+		}
+	}
+	if user != nil && !user.EmbeddedCert && user.CertFile != "" {
+		named, err := k.program.files.host(within(conf, user.CertFile))
+		if err == nil && d.place(inventory.Store{Cert: named}) == d.place(inventory.Store{Cert: own.Cert}) {
+			return inventory.Store{}, false
+		}
+	}
+	return own, true
+}
+
+// namesFiles says whether the kubelet's kubeconfig names a pair of files that is there.
+func (d *discovery) namesFiles(k *kubeletSettings, conf string, user *KubeconfigUser) bool {
+	if user == nil || user.EmbeddedCert || user.CertFile == "" {
+		return false
+	}
+	cert, noCert := k.program.files.host(within(conf, user.CertFile))
+	key, noKey := k.program.files.host(within(conf, user.KeyFile))
+	return noCert == nil && noKey == nil && d.exists(cert) && d.exists(key)
+}
+
+func (d *discovery) exists(host string) bool {
+	_, err := d.root.Stat(host)
+	return err == nil
 }
 
 // addKubeletServing records which of the three ways to a serving certificate this

@@ -1,11 +1,13 @@
 package layout
 
 import (
-	"fmt"
+	"encoding/json"
+	"errors"
 	"path"
 	"strconv"
 	"strings"
 
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	"sigs.k8s.io/yaml"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
@@ -14,34 +16,27 @@ import (
 // kubeletConfig is what matters of a KubeletConfiguration (kubelet.config.k8s.io).
 // Pointers tell "not set" from zero.
 type kubeletConfig struct {
-	StaticPodPath            string `json:"staticPodPath"`
-	StaticPodURL             string `json:"staticPodURL"`
-	RotateCertificates       *bool  `json:"rotateCertificates"`
-	ServerTLSBootstrap       *bool  `json:"serverTLSBootstrap"`
-	TLSCertFile              string `json:"tlsCertFile"`
-	TLSPrivateKeyFile        string `json:"tlsPrivateKeyFile"`
-	ContainerRuntimeEndpoint string `json:"containerRuntimeEndpoint"`
-	Address                  string `json:"address"`
-	Port                     int    `json:"port"`
-	HealthzPort              *int   `json:"healthzPort"`
-	HealthzBindAddress       string `json:"healthzBindAddress"`
+	StaticPodPath            string `json:"staticPodPath,omitempty"`
+	StaticPodURL             string `json:"staticPodURL,omitempty"`
+	RotateCertificates       *bool  `json:"rotateCertificates,omitempty"`
+	ServerTLSBootstrap       *bool  `json:"serverTLSBootstrap,omitempty"`
+	TLSCertFile              string `json:"tlsCertFile,omitempty"`
+	TLSPrivateKeyFile        string `json:"tlsPrivateKeyFile,omitempty"`
+	ContainerRuntimeEndpoint string `json:"containerRuntimeEndpoint,omitempty"`
+	Address                  string `json:"address,omitempty"`
+	Port                     int    `json:"port,omitempty"`
+	HealthzPort              *int   `json:"healthzPort,omitempty"`
+	HealthzBindAddress       string `json:"healthzBindAddress,omitempty"`
 	Authentication           struct {
 		X509 struct {
-			ClientCAFile string `json:"clientCAFile"`
+			ClientCAFile string `json:"clientCAFile,omitempty"`
 		} `json:"x509"`
 	} `json:"authentication"`
 }
 
-// merge reads a configuration file over what is there already, as the kubelet does
-// with its drop-ins: what a file does not mention stays.
-func (c *kubeletConfig) merge(data []byte) error {
-	if err := yaml.Unmarshal(data, c); err != nil {
-		return fmt.Errorf("parse kubelet configuration: %w", err)
-	}
-	return nil
-}
-
-// resolve makes a file's paths absolute: the kubelet takes them relative to it.
+// resolve makes the paths of the file of --config absolute: the kubelet takes them
+// relative to it, and those of drop-ins relative to its working directory
+// (pkg/kubelet/kubeletconfig/configfiles).
 func (c *kubeletConfig) resolve(file string) {
 	for _, p := range []*string{&c.StaticPodPath, &c.TLSCertFile, &c.TLSPrivateKeyFile, &c.Authentication.X509.ClientCAFile} {
 		*p = within(file, *p)
@@ -74,57 +69,105 @@ const (
 // readKubelet evaluates a kubelet's flags and configuration files: defaults, the
 // file, its drop-ins in the order of their names, then flags.
 func (d *discovery) readKubelet(p *program) *kubeletSettings {
-	var c kubeletConfig
-	for _, file := range d.kubeletConfigFiles(p) {
-		host, ok := d.host(p, file)
-		if !ok {
-			continue
-		}
-		data, err := d.root.ReadFile(host)
+	c, merged := d.kubeletConfigFile(p), []byte(nil)
+	if base, err := json.Marshal(c); err == nil {
+		merged = base
+	}
+	for _, host := range d.kubeletDropIns(p) {
+		patch, err := d.readYAML(host)
 		if err == nil {
-			err = c.merge(data)
+			patch, err = jsonpatch.MergePatch(merged, patch)
 		}
 		if err != nil {
-			d.notInspected(certs.Kubelet, host, err.Error())
+			d.notInspected(certs.Kubelet, host, "merge kubelet configuration: "+err.Error())
 			continue
 		}
-		c.resolve(file)
+		merged = patch
 	}
-	if c.StaticPodURL != "" {
-		d.notInspected(certs.Kubelet, "", "static pods come from a URL: "+withoutPasswords(c.StaticPodURL))
+	var out kubeletConfig
+	if err := json.Unmarshal(merged, &out); err != nil {
+		d.notInspected(certs.Kubelet, p.args.value("config-dir"), "merge kubelet configuration: a field of a drop-in has the wrong type")
+		out = c
 	}
-	return d.kubeletSettings(p, c)
+	if out.StaticPodURL != "" {
+		d.notInspected(certs.Kubelet, "", "static pods come from a URL: "+withoutPasswords(out.StaticPodURL))
+	}
+	return d.kubeletSettings(p, out)
 }
 
-// kubeletConfigFiles lists the configuration files in the order in which they apply.
-func (d *discovery) kubeletConfigFiles(p *program) []string {
-	var out []string
-	if file := p.args.value("config"); file != "" {
-		out = append(out, file)
-	}
-	dir := p.args.value("config-dir")
-	host, ok := d.host(p, dir)
+// kubeletConfigFile reads the file of --config.
+func (d *discovery) kubeletConfigFile(p *program) (c kubeletConfig) {
+	file := p.args.value("config")
+	host, ok := d.host(p, file)
 	if !ok {
-		return out
+		return c
 	}
-	entries, err := d.root.ReadDir(host)
-	if err != nil {
-		d.notInspected(certs.Kubelet, host, err.Error())
-		return out
-	}
-	for _, e := range entries {
-		if !e.IsDir() && strings.HasSuffix(e.Name(), ".conf") {
-			out = append(out, path.Join(dir, e.Name()))
+	data, err := d.readYAML(host)
+	if err == nil {
+		if err = json.Unmarshal(data, &c); err != nil {
+			err = errors.New("parse kubelet configuration: a field has the wrong type")
 		}
 	}
+	if err != nil {
+		d.notInspected(certs.Kubelet, host, err.Error())
+		return kubeletConfig{}
+	}
+	c.resolve(file)
+	return c
+}
+
+// readYAML reads a file of YAML or JSON as JSON.
+func (d *discovery) readYAML(host string) ([]byte, error) {
+	data, err := d.root.ReadFile(host)
+	if err != nil {
+		return nil, err
+	}
+	if data, err = yaml.YAMLToJSON(data); err != nil {
+		return nil, errors.New("parse kubelet configuration: neither YAML nor JSON")
+	}
+	return data, nil
+}
+
+// maxDropIns bounds how many drop-ins are read, and maxDropInDepth how deep.
+const (
+	maxDropIns     = 256
+	maxDropInDepth = 16
+)
+
+// kubeletDropIns lists the files of --config-dir in the order in which they apply: all
+// "*.conf" below it, in lexical order, as the kubelet walks it (mergeKubeletConfigurations
+// in cmd/kubelet/app/server.go; links to directories are not followed).
+func (d *discovery) kubeletDropIns(p *program) []string {
+	top, ok := d.host(p, p.args.value("config-dir"))
+	if !ok {
+		return nil
+	}
+	var out []string
+	var walk func(dir string, depth int)
+	walk = func(dir string, depth int) {
+		entries, err := d.root.ReadDir(dir)
+		if err != nil {
+			d.notInspected(certs.Kubelet, dir, err.Error())
+			return
+		}
+		for _, e := range entries {
+			switch file := path.Join(dir, e.Name()); {
+			case e.IsDir() && depth < maxDropInDepth:
+				walk(file, depth+1)
+			case !e.IsDir() && path.Ext(e.Name()) == ".conf" && len(out) < maxDropIns:
+				out = append(out, file)
+			}
+		}
+	}
+	walk(top, 0)
 	return out
 }
 
 // kubeletSettings lets flags win over the configuration and fills in defaults.
 func (d *discovery) kubeletSettings(p *program, c kubeletConfig) *kubeletSettings {
 	flag := func(name, otherwise string) string {
-		if v := p.args.value(name); v != "" {
-			return v
+		if v, set := p.args.lookup(name); set {
+			return v // also an empty one: flags win over files
 		}
 		return otherwise
 	}

@@ -57,14 +57,18 @@ type discovery struct {
 	apiServer string // where this node's API server can be asked
 	// configs are the kubeconfigs that components use: where each really is → host path.
 	configs map[string]string
+	// members are the processes of the units in which components run.
+	members map[string][]member
 }
 
 // Discover finds the components of a node and where their certificates lie. It
 // always returns what it could find.
 func Discover(root hostfs.Root, opts Options) Layout {
 	d := &discovery{root: root, opts: opts, seen: map[string]int{}, configs: map[string]string{}}
-	running, bundles := processes(root)
-	for _, b := range bundles {
+	ran := processes(root)
+	running := ran.components
+	d.members = ran.members
+	for _, b := range ran.bundles {
 		d.notInspected("", "", bundled[b])
 	}
 
@@ -83,6 +87,10 @@ func Discover(root hostfs.Root, opts Options) Layout {
 		}
 	}
 	for _, p := range programs {
+		if p.secrets {
+			d.out.Node.Components = append(d.out.Node.Components, p.component)
+			continue
+		}
 		switch p.service {
 		case certs.Etcd:
 			d.addEtcd(p)
@@ -98,6 +106,7 @@ func Discover(root hostfs.Root, opts Options) Layout {
 		d.out.Node.Components = append(d.out.Node.Components, p.component)
 	}
 	d.addAdmins()
+	d.leaveToDistributions(programs)
 	d.addDirectories()
 	d.addSockets()
 	d.out.Node.Name = d.nodeName(opts.NodeName)

@@ -33,22 +33,34 @@ type process struct {
 	argv    []string
 	place   placement
 	started *time.Time
+	// hostNetwork: it has the network of the node's process 1, as far as that can be told.
+	hostNetwork bool
 }
 
-// processes lists the components that run, in the order of their ids, and the
-// programs of package-wide interest that hold many at once (see bundled).
+// table is what runs on a node.
+type table struct {
+	components []process // in the order of their ids
+	bundles    []string  // programs that hold many components at once, see bundled
+	// members are all processes of the units in which components run.
+	members map[string][]member
+}
+
+// processes lists what runs on a node.
 //
-// One read per process of the node is what this costs, so it goes to the kernel
-// directly: files of /proc/PID are no symlinks and cannot lead out of the root.
-func processes(root hostfs.Root) (found []process, bundles []string) {
+// One read per process of the node is what this costs, and one more where a component
+// runs in a unit, so it goes to the kernel directly: files of /proc/PID are no symlinks
+// and cannot lead out of the root.
+func processes(root hostfs.Root) table {
+	var out table
 	proc, err := root.Local("/proc")
 	if err != nil {
-		return nil, nil
+		return out
 	}
 	var init map[string]string
 	var boot time.Time
 	buf := make([]byte, cmdlineHead)
-	for _, pid := range processIDs(proc) {
+	ids := processIDs(proc)
+	for _, pid := range ids {
 		dir := filepath.Join(proc, strconv.Itoa(pid))
 		head := readInto(filepath.Join(dir, "cmdline"), buf)
 		argv := parseCmdline(head)
@@ -56,7 +68,7 @@ func processes(root hostfs.Root) (found []process, bundles []string) {
 			continue
 		}
 		if name := base(argv[0]); bundled[name] != "" {
-			bundles = append(bundles, name)
+			out.bundles = append(out.bundles, name)
 			continue
 		}
 		if _, ok := recognise(argv); !ok {
@@ -70,16 +82,32 @@ func processes(root hostfs.Root) (found []process, bundles []string) {
 			continue
 		}
 		if init == nil {
-			init = cgroupPaths(readInto(filepath.Join(proc, "1", "cgroup"), make([]byte, cmdlineHead)))
+			init = cgroupsOf(proc, 1)
 			boot = bootTime(proc)
 		}
-		p := process{recognised: r, pid: pid, argv: argv}
-		p.place = place(cgroupPaths(readInto(filepath.Join(dir, "cgroup"), make([]byte, cmdlineHead))), init)
+		p := process{recognised: r, pid: pid, argv: argv, place: place(cgroupsOf(proc, pid), init)}
 		p.started = startTime(readInto(filepath.Join(dir, "stat"), make([]byte, cmdlineHead)), boot)
-		found = append(found, p)
+		p.hostNetwork = sameNetwork(proc, pid)
+		out.components = append(out.components, p)
 	}
-	slices.Sort(bundles)
-	return found, slices.Compact(bundles)
+	slices.Sort(out.bundles)
+	out.bundles = slices.Compact(out.bundles)
+	out.members = membersOf(proc, init, ids, out.components)
+	return out
+}
+
+func cgroupsOf(proc string, pid int) map[string]string {
+	return cgroupPaths(readInto(filepath.Join(proc, strconv.Itoa(pid), "cgroup"), make([]byte, cmdlineHead)))
+}
+
+// sameNetwork says whether a process has the network namespace of process 1.
+func sameNetwork(proc string, pid int) bool {
+	first, err := os.Readlink(filepath.Join(proc, "1", "ns", "net"))
+	if err != nil {
+		return false
+	}
+	own, err := os.Readlink(filepath.Join(proc, strconv.Itoa(pid), "ns", "net"))
+	return err == nil && own == first
 }
 
 // processIDs lists the numeric entries of /proc.
@@ -109,17 +137,29 @@ func parseCmdline(data []byte) []string {
 	return strings.Split(text, "\x00")
 }
 
-// startTime is field 22 of a /proc/PID/stat, in ticks since boot. The second field
-// is the program's name in parentheses and may itself hold blanks and parentheses.
-func startTime(stat []byte, boot time.Time) *time.Time {
-	_, rest, ok := bytes.Cut(stat, []byte(")"))
-	for ok {
-		var more []byte
-		if _, more, ok = bytes.Cut(rest, []byte(")")); ok {
-			rest = more
-		}
+// statFields are the fields of a /proc/PID/stat that follow its second one. That is the
+// program's name in parentheses and may itself hold blanks and parentheses.
+func statFields(stat []byte) []string {
+	i := bytes.LastIndexByte(stat, ')')
+	if i < 0 {
+		return nil
 	}
-	fields := strings.Fields(string(rest))
+	return strings.Fields(string(stat[i+1:]))
+}
+
+// parentOf is field 4 of a /proc/PID/stat; 0 where it cannot be read.
+func parentOf(stat []byte) int {
+	fields := statFields(stat)
+	if len(fields) < 2 {
+		return 0
+	}
+	parent, _ := strconv.Atoi(fields[1])
+	return parent
+}
+
+// startTime is field 22 of a /proc/PID/stat, in ticks since boot.
+func startTime(stat []byte, boot time.Time) *time.Time {
+	fields := statFields(stat)
 	if boot.IsZero() || len(fields) < 20 {
 		return nil
 	}

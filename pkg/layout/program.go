@@ -20,6 +20,10 @@ type program struct {
 	// isolated: it has a network of its own, so the node's addresses do not lead to it.
 	isolated bool
 	place    placement
+	// distribution is the product that runs a supervised component; nil: none known.
+	distribution *distribution
+	// secrets: it is an ordinary pod, whose certificates are not the node's files.
+	secrets bool
 }
 
 // others finds the components that no static pod on this node is: those that run
@@ -40,15 +44,15 @@ func (d *discovery) others(running []process, known []*program) []*program {
 		return 1
 	})
 	for _, p := range running {
-		// A pod that is no static pod belongs to somebody's workload: a tenant's
-		// control plane, an application's etcd. Only kube-proxy is the node's own.
-		if has(p.service) || p.place.podUID != "" && p.service != certs.KubeProxy {
-			if p.place.static() && !has(p.service) {
-				d.notInspected(p.service, "", "runs as a static pod whose manifest was not found")
+		switch {
+		case has(p.service):
+		case p.place.podUID == "" || p.service == certs.KubeProxy && !p.place.static():
+			found = append(found, d.fromProcess(p))
+		default:
+			if pod := d.unmanagedPod(p); pod != nil {
+				found = append(found, pod)
 			}
-			continue
 		}
-		found = append(found, d.fromProcess(p))
 	}
 	if !has(certs.KubeProxy) {
 		if p := d.restingKubeProxy(); p != nil {
@@ -102,21 +106,59 @@ func (d *discovery) fromProcess(p process) *program {
 		out.component.Note = "runs in a container that neither the kubelet nor systemd started; restart it by its own means"
 	case p.place.unit != "":
 		out.component.Runtime, out.component.Unit = inventory.Systemd, p.place.unit
-		out.addUnit(d, p.place.unit)
+		if u, ok := loadUnit(d.root, p.place.unit); ok {
+			out.env, out.files.workDir = u.env, u.workDir
+		}
+		d.supervise(p, out)
 	default:
-		out.component.Note = "was started by hand: no unit and no manifest restarts it"
+		out.component.Note = "no systemd unit and no manifest restarts it: it was started by another service manager or by hand"
 	}
 	return out
 }
 
-// addUnit takes from a running component's unit what its command line does not show.
-func (p *program) addUnit(d *discovery, name string) {
-	if u, ok := loadUnit(d.root, name); ok {
-		p.env, p.files.workDir = u.env, u.workDir
+// unmanagedPod describes a component in a pod that nothing on this node declares: a
+// control plane that runs as ordinary pods. Nil for a pod that is somebody's workload: a
+// tenant's control plane, an application's etcd.
+func (d *discovery) unmanagedPod(p process) *program {
+	if p.place.static() {
+		const reason = "runs as a static pod whose manifest was not found"
+		d.notInspected(p.service, "", reason)
+		return d.fromPod(p, reason)
 	}
-	if !strings.Contains(name, strings.TrimPrefix(string(p.service), "kube-")) {
-		p.component.Note = fmt.Sprintf("is started by %s, whose restart restarts everything that it runs", name)
+	namespace, name := d.podOf(p.place.podUID)
+	switch {
+	case p.service == certs.Kubelet:
+		return nil
+	case namespace == "" && !p.hostNetwork:
+		d.notInspected(p.service, "", "runs in an ordinary pod, whose certificates come from Secrets or its image and are not inspected")
+		return nil
+	case namespace != systemNamespace && !p.hostNetwork:
+		return nil
 	}
+	pod := name
+	if pod == "" {
+		pod = p.place.podUID
+	}
+	reason := fmt.Sprintf("runs as the ordinary pod %s/%s and not as a static pod: its certificates come from Secrets, which are not inspected or renewed", namespace, pod)
+	d.notInspected(p.service, "", strings.Replace(reason, " /", " ", 1))
+	return d.fromPod(p, strings.Replace(reason, " /", " ", 1))
+}
+
+// systemNamespace is where a control plane's own pods are.
+const systemNamespace = "kube-system"
+
+// fromPod describes a component in a pod that is only known to be there.
+func (d *discovery) fromPod(p process, note string) *program {
+	out := &program{service: p.service, args: p.args, place: p.place, secrets: true}
+	out.component = inventory.Component{
+		Service: p.service, Runtime: inventory.None, PID: p.pid, StartedAt: p.started, Args: redact(p.args), Note: note,
+	}
+	out.component.PodNamespace, out.component.PodName = d.podOf(p.place.podUID)
+	if p.service == certs.KubeAPIServer {
+		out.component.APIServer = out.advertised()
+		out.component.ClientURLs = p.args.list("etcd-servers")
+	}
+	return out
 }
 
 // fromUnit describes a component that does not run by the unit that would start it.

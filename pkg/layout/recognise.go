@@ -2,6 +2,7 @@ package layout
 
 import (
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -31,30 +32,41 @@ type recognised struct {
 }
 
 // recognise finds the component in a command line: by the base name of its first
-// word, by its second word in a multi-call binary or behind a wrapper, or within
-// the script of a shell.
+// word, by its second word in a multi-call binary, behind one wrapper or several, or
+// within the script of a shell.
 func recognise(argv []string) (recognised, bool) {
-	if len(argv) == 0 {
-		return recognised{}, false
-	}
-	first := base(argv[0])
-	if s, ok := serviceNamed(first); ok {
-		return recognised{s, argv[1:], true}, true
-	}
-	if len(argv) < 2 {
-		return recognised{}, false
-	}
-	if isShell(first) {
-		return recogniseScript(argv[1:])
-	}
-	second := base(argv[1])
-	if s, ok := serviceNamed(second); ok && hasFlag(argv[2:]) {
-		return recognised{s, argv[2:], false}, true
-	}
-	if s, ok := hyperkubeNames[second]; ok && first == "hyperkube" {
-		return recognised{s, argv[2:], true}, true
+	for depth, direct := 0, true; depth < maxWrappers && len(argv) > 0; depth, direct = depth+1, false {
+		first := base(argv[0])
+		if s, ok := serviceNamed(first); ok {
+			return recognised{s, argv[1:], direct}, true
+		}
+		if isShell(first) {
+			return recogniseScript(argv[1:])
+		}
+		if s, ok := hyperkube(first, argv[1:]); ok {
+			return recognised{s, argv[2:], direct}, true
+		}
+		command, known := behindWrapper(argv)
+		if !known {
+			return behindUnknown(argv, depth == 0)
+		}
+		argv = command
 	}
 	return recognised{}, false
+}
+
+// maxWrappers bounds how many wrappers are looked through.
+const maxWrappers = 8
+
+// hyperkube is the component that a multi-call binary was told to be.
+func hyperkube(program string, args []string) (certs.Service, bool) {
+	if len(args) == 0 || versioned.ReplaceAllString(program, "") != "hyperkube" {
+		return "", false
+	}
+	if s, ok := hyperkubeNames[args[0]]; ok {
+		return s, true
+	}
+	return serviceNamed(args[0])
 }
 
 // recogniseScript looks into `sh -c "exec kube-apiserver --flag … >>log"`.
@@ -66,7 +78,8 @@ func recogniseScript(args []string) (recognised, bool) {
 	words := splitWords(args[i+1])
 	for j, w := range words {
 		s, ok := serviceNamed(base(w))
-		if !ok || !hasFlag(words[j+1:]) {
+		tested := j > 0 && slices.Contains([]string{"-e", "-f", "-r", "-x"}, words[j-1])
+		if !ok || tested || !hasFlag(words[j+1:]) {
 			continue
 		}
 		rest := words[j+1:]
@@ -91,10 +104,21 @@ func hasFlag(args []string) bool {
 	return slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, "-") })
 }
 
-// serviceNamed maps a program's name to its service; "admin" is no program.
+// versioned matches what the name of a program may have after the component's name:
+// a version ("-v1.29.3", "_3.5", "-1.30.0-rc.1") and a platform.
+var versioned = regexp.MustCompile(`(?:[-_.@]?v?[0-9]+(?:\.[0-9]+)*(?:[-+._](?:(?:alpha|beta|rc|eks|gke|aks|k3s|rke2r|k0s|vmware|fips|hotfix|build)[-.]?[0-9A-Za-z.]*|[0-9]+|[0-9a-f]{7,40}))*)?` +
+	`(?:[-_.](?:linux|amd64|x86_64|arm64|aarch64|arm|armv7|ppc64le|s390x|real|bin))*$`)
+
+// serviceNamed maps a program's name, which may have a version, to its service; "admin"
+// is no program.
 func serviceNamed(name string) (certs.Service, bool) {
-	s := certs.Service(name)
-	return s, s != certs.Admin && slices.Contains(certs.Services(), s)
+	for _, s := range certs.Services() {
+		rest, ok := strings.CutPrefix(name, string(s))
+		if ok && s != certs.Admin && versioned.FindString(rest) == rest {
+			return s, true
+		}
+	}
+	return "", false
 }
 
 // base is a program's name: without directories, and without the rest of a

@@ -143,8 +143,13 @@ peer-transport-security: {cert-file: `+data+`/server/tls/etcd/peer-server-client
 		"admin admin.kubeconfig Pair "+data+"/server/tls/client-admin.crt "+data+"/server/tls/client-admin.key",
 	)
 	kubelet := l.Node.Component(certs.Kubelet)
-	if kubelet.Unit != "rke2-server.service" || !strings.Contains(kubelet.Note, "rke2-server.service") || kubelet.Health != "" {
+	if kubelet.Runtime != inventory.Supervised || kubelet.Unit != "rke2-server.service" || !strings.Contains(kubelet.Note, "rke2-server.service") || kubelet.Health != "" {
 		t.Errorf("kubelet: %+v", kubelet)
+	}
+	for _, c := range l.Node.Certificates {
+		if c.Issuer.Kind != inventory.NoIssuer || !strings.Contains(c.Reason, "rke2 certificate rotate") {
+			t.Errorf("%s is not left to RKE2: %+v %q", c.Name, c.Issuer, c.Reason)
+		}
 	}
 	if got := find(t, l, "kubelet-server").Served; len(got) != 1 || got[0].Address != "192.168.1.5:10250" {
 		t.Errorf("the kubelet is asked at %+v", got)
@@ -174,6 +179,7 @@ func TestWorkloadsAreNotTheNodesComponents(t *testing.T) {
 	n.KubeadmWorker()
 	kubeadmFiles(n)
 	tenant := layouttest.Pod("0a1b2c3d-0001-4002-8003-0000000000aa")
+	n.Write("/var/log/pods/tenant_etcd-0_0a1b2c3d-0001-4002-8003-0000000000aa/etcd/0.log", "")
 	n.Process(600, tenant, "etcd", "--cert-file=/x.crt", "--key-file=/x.key")
 	n.Process(601, tenant, "kube-apiserver", "--tls-cert-file=/x.crt", "--tls-private-key-file=/x.key")
 	n.Process(602, tenant, "kubelet", "--kubeconfig=/x")

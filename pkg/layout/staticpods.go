@@ -111,14 +111,19 @@ func fromContainer(p *pod, c *container, running []process) (*program, bool) {
 // runningAs finds a static pod's process: the same arguments first, else the same
 // component in some static pod.
 func runningAs(r recognised, running []process) (process, bool) {
-	for _, p := range running {
-		if p.service == r.service && p.place.container && slices.Equal(p.args, r.args) {
-			return p, true
+	for _, fits := range []func(process) bool{
+		func(p process) bool { return p.place.container && slices.Equal(p.args, r.args) },
+		func(p process) bool { return p.place.static() },
+	} {
+		best, found := process{}, false
+		for _, p := range running {
+			// The component itself rather than a wrapper around it.
+			if p.service == r.service && fits(p) && (!found || p.direct && !best.direct) {
+				best, found = p, true
+			}
 		}
-	}
-	for _, p := range running {
-		if p.service == r.service && p.place.static() {
-			return p, true
+		if found {
+			return best, true
 		}
 	}
 	return process{}, false

@@ -200,7 +200,7 @@ func needRestart(n *inventory.Node, c inventory.Certificate, s certs.Service, po
 	}
 	var out []certs.Service
 	for _, user := range append([]certs.Service{s}, c.UsedBy...) {
-		if component := n.Component(user); component != nil && component.Runtime != inventory.None {
+		if component := n.Component(user); component != nil && component.Restartable() {
 			out = append(out, user)
 		}
 	}
@@ -241,7 +241,7 @@ func (s *Step) setSockets(n *inventory.Node) {
 			s.CRISocket = n.CRISocket
 		case inventory.Systemd:
 			s.DBusSocket = n.DBusSocket
-		case inventory.None:
+		case inventory.None, inventory.Supervised:
 		}
 	}
 }

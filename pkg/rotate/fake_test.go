@@ -42,6 +42,7 @@ type fakeNode struct {
 	original  map[string]string // certificate's name to fingerprint, before any rotation
 	unhealthy map[certs.Service]bool
 	backOff   time.Duration // of static pods
+	startedBy map[certs.Service]inventory.RuntimeKind
 }
 
 type fakeComponent struct {
@@ -130,6 +131,9 @@ func (n *fakeNode) scan(context.Context) (inventory.Node, error) {
 		c := inventory.Component{Service: s, Runtime: inventory.StaticPod, ContainerName: string(s), Health: "fake://" + string(s)}
 		if s == certs.Kubelet {
 			c.Runtime, c.Unit = inventory.Systemd, "kubelet.service"
+		}
+		if kind := n.startedBy[s]; kind != "" {
+			c.Runtime, c.PID = kind, 100
 		}
 		node.Components = append(node.Components, c)
 	}

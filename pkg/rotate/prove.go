@@ -133,7 +133,7 @@ func (c *committing) proveUse(ctx context.Context, i item) error {
 		}
 	}
 	// A server that accepts it says nothing about whether a running client uses it yet.
-	inUse := c.t.restartsFor(i) || len(i.Certificate.Served) > 0 || len(c.t.components(i.Certificate.Service)) == 0
+	inUse := c.t.restartsFor(i) || len(i.Certificate.Served) > 0 || !c.t.used(i)
 	if !proven || !inUse {
 		return c.proven(i, c.indirect(i))
 	}
@@ -260,8 +260,8 @@ func (c *committing) indirect(i item) journal.Evidence {
 	switch {
 	case c.t.restartsFor(i):
 		return journal.Evidence{Method: journal.Health, Detail: fmt.Sprintf("%s is healthy after a restart that followed the swap%s", i.Certificate.Service, note)}
-	case i.Certificate.Service == certs.Admin || len(c.t.components(i.Certificate.Service)) == 0:
-		return journal.Evidence{Method: journal.FileOnly, Detail: "on disk, chain verified; nothing runs on it" + note}
+	case !c.t.used(i):
+		return journal.Evidence{Method: journal.FileOnly, Detail: "on disk, chain verified; not used by a running component" + note}
 	case reload != "":
 		return journal.Evidence{Method: journal.HotReload, Detail: reload + "; open connections keep the old certificate" + note}
 	default:

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -58,15 +59,24 @@ func (t *transaction) renewals() []inventory.Renewal {
 	return out
 }
 
-// components returns what runs for a service on this node; usually one.
+// components returns what can be restarted for a service on this node; usually one.
 func (t *transaction) components(s certs.Service) []inventory.Component {
 	var out []inventory.Component
 	for _, c := range t.Node.Components {
-		if c.Service == s && c.Runtime != inventory.None {
+		if c.Service == s && c.Restartable() {
 			out = append(out, c)
 		}
 	}
 	return out
+}
+
+// used says whether a component that loads the certificate runs on this node, whoever
+// started it.
+func (t *transaction) used(i item) bool {
+	return slices.ContainsFunc(t.Node.Components, func(c inventory.Component) bool {
+		loads := c.Service == i.Certificate.Service || slices.Contains(i.Certificate.UsedBy, c.Service)
+		return loads && (c.Restartable() || c.PID != 0)
+	})
 }
 
 const transactionFile = "transaction.json"

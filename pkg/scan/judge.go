@@ -78,8 +78,12 @@ func (e *entry) findIssuer(known *authorities) {
 		local = inventory.Issuer{Kind: inventory.LocalCA, CACert: ca.keyCert, CAKey: ca.key}
 	}
 	signer := e.csrSigner()
+	selfMade := selfMadeName.MatchString(e.leaf().Issuer.CommonName)
 	switch {
-	case e.Issuer.Kind == inventory.Throwaway && (e.madeItself() || ca == nil && selfMadeName.MatchString(e.leaf().Issuer.CommonName)):
+	case e.Issuer.Kind == inventory.NoIssuer: // discovery knows who renews it
+	case e.Issuer.Kind == inventory.Throwaway && e.madeItself(), selfMade && (e.madeItself() || ca == nil):
+		// Also where a flag names the pair: its CA's key was never kept.
+		e.Issuer = inventory.Issuer{Kind: inventory.Throwaway}
 	case signer != "" && (e.Issuer.Kind == inventory.KubernetesCSR || local.Kind == ""):
 		e.Issuer = inventory.Issuer{Kind: inventory.KubernetesCSR, Signer: signer, CACert: local.CACert, CAKey: local.CAKey}
 	case local.Kind != "":

@@ -1,0 +1,238 @@
+package layout
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+)
+
+// member is a process of a unit in which a component runs.
+type member struct {
+	pid, parent int
+	argv        []string
+}
+
+func (m member) name() string { return base(m.argv[0]) }
+
+// membersOf collects the processes of the units in which components run.
+func membersOf(proc string, init map[string]string, ids []int, components []process) map[string][]member {
+	out := map[string][]member{}
+	for _, p := range components {
+		if p.place.unit != "" {
+			out[p.place.unit] = nil
+		}
+	}
+	if len(out) == 0 {
+		return out
+	}
+	for _, pid := range ids {
+		unit := place(cgroupsOf(proc, pid), init).unit
+		if _, wanted := out[unit]; !wanted || unit == "" {
+			continue
+		}
+		dir := filepath.Join(proc, strconv.Itoa(pid))
+		m := member{pid: pid, argv: parseCmdline(readInto(filepath.Join(dir, "cmdline"), make([]byte, cmdlineHead)))}
+		m.parent = parentOf(readInto(filepath.Join(dir, "stat"), make([]byte, cmdlineHead)))
+		if len(m.argv) > 0 {
+			out[unit] = append(out[unit], m)
+		}
+	}
+	return out
+}
+
+// distribution is a product that starts components below a unit of its own and
+// renews their certificates itself.
+type distribution struct {
+	name     string
+	programs []string // its process, and the first word of its unit's command
+	dir      string   // where it keeps its data by default
+	// renew says how its users renew certificates; %s is its unit, or the usual one.
+	renew string
+	unit  string
+	// prefixes are how the names of its units begin.
+	prefixes []string
+}
+
+var distributions = []distribution{
+	// pkg/certificate/manager.go of k0s: every start makes the certificates that k0s manages anew.
+	{"k0s", []string{"k0s"}, "/var/lib/k0s", "restart %s, on one node after the other, since every start renews it", "k0scontroller.service", []string{"k0scontroller", "k0sworker", "k0sserver"}},
+	{"RKE2", []string{"rke2"}, "/var/lib/rancher/rke2",
+		`stop %s, run "rke2 certificate rotate" and start it again, on one node after the other`, "rke2-server.service", []string{"rke2-server", "rke2-agent"}},
+	{"K3s", []string{"k3s"}, "/var/lib/rancher/k3s", `stop %s, run "k3s certificate rotate" and start it again, on one node after the other`, "k3s.service", []string{"k3s"}},
+	{"MicroK8s", []string{"kubelite"}, "/var/snap/microk8s", `run "microk8s refresh-certs" on each node`, "", nil},
+}
+
+// reason says why a certificate of the distribution is left to it.
+func (d *distribution) reason(unit string) string {
+	if unit == "" {
+		unit = d.unit
+	}
+	how := d.renew
+	if strings.Contains(how, "%s") {
+		how = fmt.Sprintf(how, unit)
+	}
+	return fmt.Sprintf("%s manages this certificate: %s", d.name, how)
+}
+
+// distributionOf finds the distribution whose program a command line starts.
+func distributionOf(argv []string) *distribution {
+	if len(argv) == 0 {
+		return nil
+	}
+	for i := range distributions {
+		if slices.Contains(distributions[i].programs, base(argv[0])) {
+			return &distributions[i]
+		}
+	}
+	return nil
+}
+
+// supervise finds out whether a component's unit is its own. One that runs below
+// something else, or together with other components, is Supervised: to stop the unit
+// would stop all of it.
+func (d *discovery) supervise(p process, out *program) {
+	head, why := d.headOf(p)
+	if why == "" {
+		return
+	}
+	out.component.Runtime, out.distribution = inventory.Supervised, head
+	out.component.Note = join2(out.component.Note, why)
+	if head != nil {
+		out.component.Note = join2(out.component.Note, strings.Replace(head.reason(p.place.unit), "this certificate", "its certificates", 1))
+	}
+}
+
+// headOf says what besides a component its unit runs; why is empty where the unit is the
+// component's own. The distribution may be nil.
+func (d *discovery) headOf(p process) (head *distribution, why string) {
+	unit := p.place.unit
+	members := d.members[unit]
+	loaded, _ := loadUnit(d.root, unit)
+	for i := range distributions {
+		dist := &distributions[i]
+		if slices.ContainsFunc(dist.prefixes, func(prefix string) bool { return strings.HasPrefix(unit, prefix) }) {
+			return dist, fmt.Sprintf("is started by %s, which runs %s", unit, dist.name)
+		}
+	}
+	for _, argv := range d.commandsOf(loaded, members) {
+		if dist := distributionOf(argv); dist != nil {
+			return dist, fmt.Sprintf("is started by %s, which runs %s", unit, dist.name)
+		}
+	}
+	for _, m := range members {
+		if r, ok := recognise(m.argv); ok && r.service != p.service {
+			return nil, fmt.Sprintf("shares %s with %s, and is not restarted without it", unit, r.service)
+		}
+	}
+	if ownUnit(loaded, unit, p.service) {
+		return nil, ""
+	}
+	if first, other := firstOf(p, members); other {
+		return nil, fmt.Sprintf("is started by %q in %s, whose restart restarts everything that it runs", first.name(), unit)
+	}
+	return nil, ""
+}
+
+// commandsOf are the command lines of a unit: those of its file and those that run.
+func (d *discovery) commandsOf(u *unit, members []member) [][]string {
+	var out [][]string
+	if u != nil {
+		out = u.commands()
+	}
+	for _, m := range members {
+		out = append(out, m.argv)
+	}
+	return out
+}
+
+// ownUnit says whether a unit starts the component itself, perhaps behind a wrapper, or
+// is named for it.
+func ownUnit(u *unit, name string, s certs.Service) bool {
+	if u != nil {
+		for _, argv := range u.commands() {
+			if r, ok := recognise(argv); ok {
+				return r.service == s
+			}
+		}
+	}
+	return strings.Contains(name, strings.TrimPrefix(string(s), "kube-"))
+}
+
+// firstOf finds the process of a unit that started a component: its topmost ancestor
+// there, else the unit's first process. False where that is the component itself, or a
+// wrapper or shell around it.
+func firstOf(p process, members []member) (member, bool) {
+	byID := map[int]member{}
+	for _, m := range members {
+		byID[m.pid] = m
+	}
+	top, known := byID[p.pid]
+	for range members {
+		parent, ok := byID[top.parent]
+		if !known || !ok {
+			break
+		}
+		top = parent
+	}
+	if top.pid == p.pid {
+		for _, m := range members {
+			if _, child := byID[m.parent]; !child && m.pid < top.pid {
+				top = m
+			}
+		}
+	}
+	if !known || top.pid == p.pid || isShell(top.name()) {
+		return member{}, false
+	}
+	_, wraps := wrappers[top.name()]
+	return top, !wraps
+}
+
+// leaveToDistributions marks the certificates that a distribution renews itself: those
+// that its components use, those of a node whose kubelet it runs, and those that lie in
+// its directory.
+func (d *discovery) leaveToDistributions(programs []*program) {
+	byService := map[certs.Service]*program{}
+	for _, p := range programs {
+		if p.distribution != nil {
+			byService[p.service] = p
+		}
+	}
+	certificates := d.out.Node.Certificates
+	for i := range certificates {
+		c := &certificates[i]
+		if reason := leftTo(c, byService); reason != "" {
+			c.Issuer = inventory.Issuer{Kind: inventory.NoIssuer}
+			c.Reason = join2(c.Reason, reason)
+		}
+	}
+}
+
+func leftTo(c *inventory.Certificate, supervised map[certs.Service]*program) string {
+	users := append([]certs.Service{c.Service}, c.UsedBy...)
+	if c.Service != certs.Admin {
+		users = append(users, certs.Kubelet)
+	}
+	for _, s := range users {
+		if p := supervised[s]; p != nil {
+			return p.distribution.reason(p.component.Unit)
+		}
+	}
+	for i := range distributions {
+		if dist := &distributions[i]; under(c.Store.Cert, dist.dir) {
+			unit := ""
+			for _, p := range supervised {
+				if p.distribution == dist {
+					unit = p.component.Unit
+				}
+			}
+			return dist.reason(unit)
+		}
+	}
+	return ""
+}
