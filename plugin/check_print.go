@@ -86,8 +86,12 @@ func authorityRows(authorities []v1alpha1.Authority, now time.Time) [][]string {
 		if keyOn == "" {
 			keyOn = "none of these nodes"
 		}
+		status := statusWord(a.Status)
+		if a.Renewed {
+			status = "RENEWED"
+		}
 		rows = append(rows, []string{
-			a.Name, moment(a.NotAfter), residual(a.NotAfter, now), keyOn, statusWord(a.Status),
+			a.Name, moment(a.NotAfter), residual(a.NotAfter, now), keyOn, status,
 			a.SerialNumber, a.FingerprintSHA256,
 		})
 	}

@@ -152,9 +152,14 @@ func authorities(nodes []inventory.Node, o listOptions) []v1alpha1.Authority {
 			if !known {
 				i = len(out)
 				index[key] = i
-				entry := v1alpha1.Authority{Facts: a.Facts, Name: a.Name, Nodes: []string{}, KeyOn: []string{}}
-				entry.Status, entry.Reason = judge(a.Facts, a.Status, a.Reason, o)
-				out = append(out, entry)
+				out = append(out, v1alpha1.Authority{Facts: a.Facts, Name: a.Name, Nodes: []string{}, KeyOn: []string{}})
+			}
+			// It is replaced only where its renewal lies on every node.
+			if !known || out[i].Renewed && !a.Renewed {
+				out[i].Renewed, out[i].Status, out[i].Reason = a.Renewed, a.Status, a.Reason
+				if !a.Renewed {
+					out[i].Status, out[i].Reason = judge(a.Facts, a.Status, a.Reason, o)
+				}
 			}
 			if !slices.Contains(out[i].Nodes, n.Name) {
 				out[i].Nodes = append(out[i].Nodes, n.Name)

@@ -208,3 +208,22 @@ func TestStatusesAreColouredOnlyAtTheEndOfALine(t *testing.T) {
 	in := "NODE   STATUS\nEXPIRED-node   OK\nw1   EXPIRED\nw2   NOT SERVED\n"
 	assert.Equal(t, "NODE   STATUS\nEXPIRED-node   OK\nw1   \x1b[31mEXPIRED\x1b[0m\nw2   \x1b[33mNOT SERVED\x1b[0m\n", paint(in))
 }
+
+// TestARenewedCAIsListedCalmly: its end counts only where its renewal is missing.
+func TestARenewedCAIsListedCalmly(t *testing.T) {
+	old := authority("kubernetes", -day, "")
+	renewed := old
+	renewed.Renewed, renewed.Status, renewed.Reason = true, certs.OK, "renewed with the same key"
+	nodes := []inventory.Node{{Name: "cp1", Authorities: []inventory.Authority{renewed}}, {Name: "cp2", Authorities: []inventory.Authority{renewed}}}
+	list := certificateList(nodes, nil, listOptions{now: noon})
+	require.Len(t, list.Authorities, 1)
+	assert.Equal(t, certs.OK, list.Authorities[0].Status)
+	assert.False(t, needsAttention(list))
+	var out bytes.Buffer
+	require.NoError(t, printList(&out, formatTable, list, noon))
+	assert.Contains(t, out.String(), "RENEWED")
+
+	nodes[1].Authorities[0] = old
+	list = certificateList(nodes, nil, listOptions{now: noon})
+	assert.Equal(t, certs.Expired, list.Authorities[0].Status, "cp2 has nothing but the old one")
+}

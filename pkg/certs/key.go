@@ -26,6 +26,9 @@ const (
 // and a hostile certificate must not cost hours.
 const maxRSABits = 8192
 
+// ErrEncryptedKey is a private key that is of no use without a passphrase.
+var ErrEncryptedKey = errors.New("private key is encrypted with a passphrase; Kubernetes components cannot load such keys either")
+
 // redacted is all that is ever shown of a key.
 const redacted = "key(redacted)"
 
@@ -83,7 +86,7 @@ func ParseKeyPEM(data []byte) (Key, error) {
 			continue
 		}
 		if block.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED") {
-			return Key{}, errors.New("private key is encrypted with a passphrase; Kubernetes components cannot load such keys either")
+			return Key{}, ErrEncryptedKey
 		}
 		signer, err := parseKeyDER(block.Bytes)
 		if err != nil {

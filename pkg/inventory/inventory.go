@@ -131,11 +131,14 @@ type Issuer struct {
 // Authority names a CA: its certificate's facts and where it lies on this node.
 type Authority struct {
 	certs.Facts
-	Name   string       `json:"name"` // the subject's common name, e.g. "etcd-ca"
-	Paths  []string     `json:"paths"`
-	KeyOn  string       `json:"keyPath,omitempty"` // path of its key; empty: not on this node
-	Status certs.Status `json:"status"`
-	Reason string       `json:"reason,omitempty"`
+	Name  string   `json:"name"` // the subject's common name, e.g. "etcd-ca"
+	Paths []string `json:"paths"`
+	KeyOn string   `json:"keyPath,omitempty"` // path of its key; empty: not on this node
+	// Renewed says that a certificate of the same name and key that is valid for longer
+	// lies wherever this one does, so that nothing depends on this one.
+	Renewed bool         `json:"renewed,omitempty"`
+	Status  certs.Status `json:"status"`
+	Reason  string       `json:"reason,omitempty"`
 }
 
 // Served is a TLS endpoint on this node that must show a certificate.

@@ -25,12 +25,9 @@ func (l LocalCA) Issue(ctx context.Context, r Request) ([]*x509.Certificate, err
 	if err := r.validate(ctx); err != nil {
 		return nil, err
 	}
-	ca, caKey, err := l.load()
+	ca, caKey, err := l.load(r)
 	if err != nil {
 		return nil, err
-	}
-	if !certs.IsIssuedBy(r.Old[0], ca) {
-		return nil, fmt.Errorf("issue certificate %q: certificate authority %q in %q did not issue the old one", r.Old[0].Subject, ca.Subject, l.CACert)
 	}
 	template, err := certs.Successor(r.Old[0], certs.Renewal{Now: r.Now, Validity: r.Validity, CA: ca})
 	if err != nil {
@@ -47,8 +44,9 @@ func (l LocalCA) Issue(ctx context.Context, r Request) ([]*x509.Certificate, err
 	return chain, nil
 }
 
-// load reads the CA, of several the one whose key it is.
-func (l LocalCA) load() (*x509.Certificate, certs.Key, error) {
+// load reads the CA and its key. Of several certificates of the file it takes, among
+// those that issued the old certificate and whose key it is, the one that lasts.
+func (l LocalCA) load(r Request) (*x509.Certificate, certs.Key, error) {
 	certPEM, err := l.Root.ReadFile(l.CACert)
 	if err != nil {
 		return nil, certs.Key{}, fmt.Errorf("load certificate authority: %w", err)
@@ -65,11 +63,16 @@ func (l LocalCA) load() (*x509.Certificate, certs.Key, error) {
 	if err != nil {
 		return nil, certs.Key{}, fmt.Errorf("load key of certificate authority %q from %q: %w", cas[0].Subject, l.CAKey, err)
 	}
-	i := slices.IndexFunc(cas, key.Fits)
-	if i < 0 {
+	ours := slices.DeleteFunc(cas, func(c *x509.Certificate) bool { return !key.Fits(c) })
+	if len(ours) == 0 {
 		return nil, certs.Key{}, fmt.Errorf("load certificate authority: the key in %q does not fit the certificate in %q", l.CAKey, l.CACert)
 	}
-	return cas[i], key, nil
+	first := ours[0]
+	issued := slices.DeleteFunc(ours, func(c *x509.Certificate) bool { return !certs.IsIssuedBy(r.Old[0], c) })
+	if len(issued) == 0 {
+		return nil, certs.Key{}, fmt.Errorf("issue certificate %q: certificate authority %q in %q did not issue the old one", r.Old[0].Subject, first.Subject, l.CACert)
+	}
+	return issued[certs.Lasting(issued, r.Now, certs.Dates)], key, nil
 }
 
 // companions are the certificates to stand after the new leaf: those of the old

@@ -43,7 +43,7 @@ var errSignHere = errors.New("the authority's key is on this node")
 // on a control plane whose API server is down; else by an administrator who reads the
 // journal. The key is kept until then, so that a restart of this process does not void
 // the request.
-func (s *session) request(ctx context.Context, node inventory.Node, c inventory.Certificate, old store.Content, o statedir.Order, l *log) (store.Material, error) {
+func (s *session) request(ctx context.Context, c inventory.Certificate, old store.Content, o statedir.Order, l *log) (store.Material, error) {
 	pending := filepath.Join(s.rotation.Staged(), "pending-"+nameOf(c.ID()))
 	key, before, err := pendingKey(pending, old)
 	if err != nil {
@@ -58,13 +58,13 @@ func (s *session) request(ctx context.Context, node inventory.Node, c inventory.
 		return store.Material{}, err
 	}
 	if name == "" && !needed {
-		name, err = s.ask(ctx, csr, localAuthority(node, c) != nil, o.Compromised, l)
+		name, err = s.ask(ctx, csr, localAuthority(c) != nil, o.Compromised, l)
 	}
 	r := issue.Request{Old: old.Chain, Key: key, Validity: time.Duration(o.ValiditySeconds) * time.Second, Now: s.now()}
 	var chain []*x509.Certificate
 	switch {
 	case errors.Is(err, errSignHere):
-		chain, err = s.issuer(*localAuthority(node, c)).Issue(ctx, r)
+		chain, err = s.issuer(*localAuthority(c)).Issue(ctx, r)
 	case err == nil:
 		chain, err = s.await(ctx, c.ID(), name, o)
 		r.Now = s.now() // it may have taken a while
@@ -78,15 +78,13 @@ func (s *session) request(ctx context.Context, node inventory.Node, c inventory.
 	return store.Material{Chain: chain, Key: key}, os.Remove(pending)
 }
 
-// localAuthority is the authority that issued a certificate, where its key is on this
-// node; nil: it is not.
-func localAuthority(node inventory.Node, c inventory.Certificate) *inventory.Issuer {
-	for _, a := range node.Authorities {
-		if a.KeyOn != "" && len(a.Paths) > 0 && a.Subject == c.Facts.Issuer {
-			return &inventory.Issuer{Kind: inventory.LocalCA, CACert: a.Paths[0], CAKey: a.KeyOn}
-		}
+// localAuthority is the authority that signed a certificate, where the scan found its
+// key on this node; nil: it is not here.
+func localAuthority(c inventory.Certificate) *inventory.Issuer {
+	if c.Issuer.CACert == "" || c.Issuer.CAKey == "" {
+		return nil
 	}
-	return nil
+	return &inventory.Issuer{Kind: inventory.LocalCA, CACert: c.Issuer.CACert, CAKey: c.Issuer.CAKey}
 }
 
 // ask asks for a signature in the node's own name, unless that name is distrusted.

@@ -128,9 +128,10 @@ func TestWhereTheAuthoritysKeyIsNobodyNeedBeAsked(t *testing.T) {
 		scan := e.Scan
 		e.Scan = func(ctx context.Context) (inventory.Node, error) {
 			node, err := scan(ctx)
-			node.Authorities = []inventory.Authority{
-				{Facts: certs.Describe(n.tree.EtcdCA.Cert), Paths: []string{certstest.PKIDir + "/etcd/ca.crt"}, KeyOn: certstest.PKIDir + "/etcd/ca.key"},
-				{Facts: certs.Describe(n.tree.CA.Cert), Paths: []string{certstest.PKIDir + "/ca.crt"}, KeyOn: certstest.PKIDir + "/ca.key"},
+			for i := range node.Certificates {
+				if c := &node.Certificates[i]; c.Issuer.Kind == inventory.KubernetesCSR {
+					c.Issuer.CACert, c.Issuer.CAKey = certstest.PKIDir+"/ca.crt", certstest.PKIDir+"/ca.key"
+				}
 			}
 			return node, err
 		}

@@ -112,7 +112,7 @@ func (s *session) prepare(ctx context.Context, o statedir.Order, l *log) (t *tra
 	for n, c := range found {
 		g.Go(func() (err error) {
 			defer recoverAs(&err)
-			t.Items[n], err = s.stageItem(ctx, n, node, c, o, l, working)
+			t.Items[n], err = s.stageItem(ctx, n, c, o, l, working)
 			return err
 		})
 	}
@@ -150,7 +150,7 @@ func match(node inventory.Node, targets []plan.Target) ([]inventory.Certificate,
 }
 
 // stageItem makes one certificate's successor.
-func (s *session) stageItem(ctx context.Context, n int, node inventory.Node, c inventory.Certificate, o statedir.Order, l *log, working chan struct{}) (item, error) {
+func (s *session) stageItem(ctx context.Context, n int, c inventory.Certificate, o statedir.Order, l *log, working chan struct{}) (item, error) {
 	old, err := store.Read(s.Root, c.Store)
 	if err != nil {
 		return item{}, err
@@ -161,7 +161,7 @@ func (s *session) stageItem(ctx context.Context, n int, node inventory.Node, c i
 	if got := certs.Fingerprint(old.Leaf()); got != c.FingerprintSHA256 {
 		return item{}, &refusal{fmt.Sprintf("%s %q is just being changed", c.Name, c.Store.Cert), "run the same command again"}
 	}
-	m, err := s.issue(ctx, node, c, old, o, l, working)
+	m, err := s.issue(ctx, c, old, o, l, working)
 	if err != nil {
 		return item{}, fmt.Errorf("%s %q: %w", c.Name, c.Store.Cert, err)
 	}
@@ -176,10 +176,10 @@ func (s *session) stageItem(ctx context.Context, n int, node inventory.Node, c i
 }
 
 // issue has a new key's certificate issued and checks it.
-func (s *session) issue(ctx context.Context, node inventory.Node, c inventory.Certificate, old store.Content, o statedir.Order, l *log, working chan struct{}) (store.Material, error) {
+func (s *session) issue(ctx context.Context, c inventory.Certificate, old store.Content, o statedir.Order, l *log, working chan struct{}) (store.Material, error) {
 	issuer := s.issuer(c.Issuer)
 	if issuer == nil {
-		return s.request(ctx, node, c, old, o, l)
+		return s.request(ctx, c, old, o, l)
 	}
 	working <- struct{}{}
 	defer func() { <-working }()

@@ -17,12 +17,16 @@ import (
 type authority struct {
 	cert     *x509.Certificate
 	paths    []string
-	named    bool // by a component, rather than just lying in a directory
+	files    []string // those of paths that components name
 	services []certs.Service
 	flagKeys []string // keys that flags name beside it
 	key      string   // path of the key that fits it; empty: not here
 	keyCert  string   // the path of the certificate beside which the key was found
+	noKey    string   // why there is no key, where more is known than that
 }
+
+// named says whether a component names it; else it just lies in a directory.
+func (a *authority) named() bool { return len(a.files) > 0 }
 
 func (a *authority) name() string {
 	if a.cert.Subject.CommonName != "" {
@@ -52,7 +56,7 @@ func loadAuthorities(root hostfs.Root, found *layout.Layout) *authorities {
 			continue
 		}
 		for _, c := range chain {
-			a := &authority{cert: c, paths: []string{f.Path}, named: true, services: f.Services}
+			a := &authority{cert: c, paths: []string{f.Path}, files: []string{f.Path}, services: f.Services}
 			if f.Key != "" {
 				a.flagKeys = []string{f.Key}
 			}
@@ -71,7 +75,7 @@ func (k *authorities) add(more ...*authority) {
 			continue
 		}
 		a := k.all[i]
-		a.named = a.named || m.named
+		a.files = appendNew(a.files, m.files...)
 		a.paths = appendNew(a.paths, m.paths...)
 		a.flagKeys = appendNew(a.flagKeys, m.flagKeys...)
 		a.services = appendNew(a.services, m.services...)
@@ -79,17 +83,20 @@ func (k *authorities) add(more ...*authority) {
 }
 
 // find settles once which CA signed which certificate: signatures cost time.
-func (k *authorities) find(entries []entry) {
+func (k *authorities) find(entries []entry, now time.Time) {
 	for i := range entries {
 		e := &entries[i]
 		if len(e.chain) == 0 {
 			continue
 		}
+		var signed []*authority
 		for _, a := range k.all {
 			if certs.IsIssuedBy(e.leaf(), a.cert) && !a.cert.Equal(e.leaf()) {
-				k.issuers[e] = a
-				break
+				signed = append(signed, a)
 			}
+		}
+		if len(signed) > 0 {
+			k.issuers[e] = lasting(signed, now)
 		}
 	}
 }
@@ -97,10 +104,11 @@ func (k *authorities) find(entries []entry) {
 // issuerOf is the known CA that signed a certificate, or nil.
 func (k *authorities) issuerOf(e *entry) *authority { return k.issuers[e] }
 
-// namesake is a known CA that has a certificate's issuer's name, or nil.
+// namesake is a CA that components name and that has a certificate's issuer's name, or
+// nil. One that only lies in a directory may be that of another cluster or of long ago.
 func (k *authorities) namesake(e *entry) *authority {
 	for _, a := range k.all {
-		if string(a.cert.RawSubject) == string(e.leaf().RawIssuer) {
+		if a.named() && string(a.cert.RawSubject) == string(e.leaf().RawIssuer) {
 			return a
 		}
 	}
@@ -109,7 +117,7 @@ func (k *authorities) namesake(e *entry) *authority {
 
 // keys looks for the key of each CA: where a flag says, and beside its certificate.
 func (k *authorities) keys(root hostfs.Root) {
-	dirs := &keyDirectories{root: root, files: map[string][]string{}, keys: map[string]certs.Key{}}
+	dirs := &keyDirectories{root: root, files: map[string][]string{}, keys: map[string]certs.Key{}, errs: map[string]error{}}
 	for _, a := range k.all {
 		for _, p := range a.flagKeys {
 			if dirs.fits(p, a.cert) {
@@ -120,32 +128,43 @@ func (k *authorities) keys(root hostfs.Root) {
 		for i := 0; i < len(a.paths) && a.key == ""; i++ {
 			a.key, a.keyCert = dirs.beside(a.paths[i], a.cert), a.paths[i]
 		}
+		if a.key == "" {
+			a.noKey = dirs.whyNot(a)
+		}
 	}
 }
 
 // list returns the CAs that matter: those that components name, those that signed
-// something listed, and those whose key lies here.
-func (k *authorities) list(entries []entry, now time.Time, within time.Duration) []inventory.Authority {
+// something listed, and those whose key lies here. One that ended and is none of the
+// first two is a file that nobody uses.
+func (k *authorities) list(entries []entry, now time.Time, within time.Duration) (out []inventory.Authority, unused []inventory.UnusedCertificate) {
 	used := map[*authority]bool{}
 	for i := range entries {
 		if a := k.issuers[&entries[i]]; a != nil {
 			used[a] = true
 		}
 	}
-	var out []inventory.Authority
 	for _, a := range k.all {
-		if !a.named && !used[a] && a.key == "" {
+		if !a.named() && !used[a] && a.key == "" {
 			continue
 		}
 		listed := inventory.Authority{Facts: certs.Describe(a.cert), Name: a.name(), Paths: a.paths, KeyOn: a.key}
 		listed.Status, listed.Reason = listed.Validity(now, within)
-		if problem := certs.CanSign(a.cert, now); problem != nil && listed.Status != certs.Expired && listed.Status != certs.NotYetValid && used[a] {
+		problem := certs.CanSign(a.cert, now)
+		switch by := k.renewal(a, now); {
+		case by != nil:
+			listed.Renewed, listed.Status, listed.Reason = true, certs.OK, renewedReason(a, by)
+		case !a.named() && !used[a] && listed.Status == certs.Expired:
+			unused = append(unused, inventory.UnusedCertificate{Facts: listed.Facts, Kind: inventory.UnusedFile, Path: a.paths[0],
+				Reason: "an old CA: no component names it, and it signed none of the certificates here"})
+			continue
+		case problem != nil && listed.Status != certs.Expired && listed.Status != certs.NotYetValid && used[a]:
 			first, _, _ := strings.Cut(problem.Error(), "\n")
 			listed.Status, listed.Reason = certs.Invalid, first
 		}
 		out = append(out, listed)
 	}
-	return out
+	return out, unused
 }
 
 func appendNew[T comparable](to []T, more ...T) []T {

@@ -2,6 +2,9 @@ package scan
 
 import (
 	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -19,18 +22,45 @@ type keyDirectories struct {
 	root  hostfs.Root
 	files map[string][]string
 	keys  map[string]certs.Key
+	errs  map[string]error // why there is no key in a file
 }
 
 // fits says whether the file holds the certificate's private key.
 func (k *keyDirectories) fits(file string, c *x509.Certificate) bool {
 	key, known := k.keys[file]
 	if !known {
-		if data, err := k.root.ReadFile(file); err == nil {
-			key, _ = certs.ParseKeyPEM(data) // no key: fits nothing
+		data, err := k.root.ReadFile(file)
+		if err == nil {
+			key, err = certs.ParseKeyPEM(data) // no key: fits nothing
 		}
-		k.keys[file] = key
+		k.keys[file], k.errs[file] = key, err
 	}
 	return key.Fits(c)
+}
+
+// whyNot says what is wrong with the files in which a CA's key should be: those that a
+// flag names beside its certificate, and those of the usual names. Empty: there is none
+// of them.
+func (k *keyDirectories) whyNot(a *authority) string {
+	files := slices.Clone(a.flagKeys)
+	for _, p := range a.paths {
+		files = append(files, likelyKeys(p)...)
+	}
+	var other string
+	for _, p := range files {
+		k.fits(p, a.cert)
+		err := k.errs[p]
+		switch {
+		case errors.Is(err, certs.ErrEncryptedKey):
+			return fmt.Sprintf("is encrypted with a passphrase: %q", p)
+		case other != "" || errors.Is(err, fs.ErrNotExist) || slices.Contains(a.paths, p):
+		case err != nil:
+			other = fmt.Sprintf("cannot be used: %q: %v", p, err)
+		default:
+			other = fmt.Sprintf("is not here: the key in %q is another one", p)
+		}
+	}
+	return other
 }
 
 // beside returns the file in a certificate's directory that holds its key, or "".

@@ -1,8 +1,12 @@
 package scan
 
 import (
+	"cmp"
+	"crypto/x509"
 	"fmt"
+	"path"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
@@ -43,10 +47,15 @@ func (e *entry) chainProblem(known *authorities, now time.Time) string {
 		}
 		return ""
 	}
-	if ca := known.namesake(e); ca != nil && !e.madeItself() {
+	if ca := known.namesake(e); ca != nil && !e.bringsIssuer() {
 		return fmt.Sprintf("the CA %q in %s did not sign it, though it has its issuer's name", ca.name(), ca.paths[0])
 	}
 	return ""
+}
+
+// bringsIssuer says that the certificate of who signed it follows in its own file.
+func (e *entry) bringsIssuer() bool {
+	return slices.ContainsFunc(e.chain, func(c *x509.Certificate) bool { return certs.IsIssuedBy(e.leaf(), c) })
 }
 
 // madeItself says that the file brings its own issuer, as the kubelet's kubelet.crt
@@ -98,7 +107,8 @@ func (e *entry) findIssuer(known *authorities) {
 func (e *entry) noIssuer(ca *authority) string {
 	switch {
 	case ca != nil:
-		return fmt.Sprintf("cannot be renewed from this node: the key of its CA %q (%s) is not here", ca.name(), ca.paths[0])
+		return fmt.Sprintf("cannot be renewed from this node: the key of its CA %q (%s) %s", ca.name(), ca.paths[0],
+			cmp.Or(ca.noKey, "is not here: looked for beside it in "+path.Dir(ca.paths[0])))
 	case e.madeItself():
 		return "cannot be renewed: it signed itself, and what made it is not known"
 	default:

@@ -72,7 +72,7 @@ func Scan(ctx context.Context, root hostfs.Root, opts Options) inventory.Node {
 	entries = append(entries, adopt(node, &found, loose.leaves, known)...)
 
 	shown := askAll(ctx, entries, opts.Handshake)
-	known.find(entries)
+	known.find(entries, now)
 	for i := range entries {
 		entries[i].judge(known, shown[i], now, opts.Within)
 	}
@@ -90,7 +90,9 @@ func Scan(ctx context.Context, root hostfs.Root, opts Options) inventory.Node {
 	slices.SortStableFunc(node.Certificates, func(a, b inventory.Certificate) int {
 		return slices.Index(certs.Services(), a.Service) - slices.Index(certs.Services(), b.Service)
 	})
-	node.Authorities = known.list(entries, now, opts.Within)
+	var old []inventory.UnusedCertificate
+	node.Authorities, old = known.list(entries, now, opts.Within)
+	node.Unused = append(node.Unused, old...)
 	node.Findings = drift(root, node, entries)
 	if opts.Homes {
 		var slow []inventory.NotInspected

@@ -52,6 +52,9 @@ func Report(node inventory.Node, hidden func(hostPath string) string) *v1alpha1.
 		}
 	}
 	for _, a := range node.Authorities {
+		if a.Renewed {
+			continue // nothing depends on its end
+		}
 		r.Authorities = append(r.Authorities, authority(a))
 	}
 	for _, n := range node.NotInspected {

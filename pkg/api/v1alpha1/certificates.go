@@ -55,11 +55,14 @@ type Served struct {
 // Authority is a certificate authority as found on one or more nodes.
 type Authority struct {
 	certs.Facts
-	Name   string       `json:"name"`
-	Nodes  []string     `json:"nodes"`
-	KeyOn  []string     `json:"keyOn"` // nodes that hold its key
-	Status certs.Status `json:"status"`
-	Reason string       `json:"reason,omitempty"`
+	Name  string   `json:"name"`
+	Nodes []string `json:"nodes"`
+	KeyOn []string `json:"keyOn"` // nodes that hold its key
+	// Renewed says that its renewal, with the same name and key, lies wherever it does:
+	// its own end means nothing, and Status is OK.
+	Renewed bool         `json:"renewed,omitempty"`
+	Status  certs.Status `json:"status"`
+	Reason  string       `json:"reason,omitempty"`
 }
 
 // NotInspected is something that could not be looked at.

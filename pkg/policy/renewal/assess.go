@@ -71,7 +71,7 @@ func Assess(now time.Time, p *Policy, n *Node) Assessment {
 		item := p.item(now, n, c, r)
 		item.Soon = now.Before(due)
 		wake(item.Until)
-		if ca := n.issuer(c); ca != nil {
+		if ca := n.issuer(c, now); ca != nil {
 			wake(ca.NotAfter.Add(-c.leastGain())) // from then on nothing is worth it
 		}
 		a.Items = append(a.Items, item)

@@ -82,17 +82,25 @@ func ofControlPlane(s certs.Service) bool {
 }
 
 // issuer returns the CA that would sign a certificate's successor, where it is known:
-// among several of the same name the one with a key, else the one that ends last.
-func (n *Node) issuer(c *Certificate) *Authority {
-	var best *Authority
+// among several of the same name one with a key, and of those the one that lasts.
+func (n *Node) issuer(c *Certificate, now time.Time) *Authority {
+	var of, withKey []*Authority
 	for i := range n.Authorities {
 		a := &n.Authorities[i]
 		if a.Subject != c.Issuer || a.Fingerprint == "" {
 			continue
 		}
-		if best == nil || a.HasKey && !best.HasKey || a.HasKey == best.HasKey && a.NotAfter.After(best.NotAfter) {
-			best = a
+		of = append(of, a)
+		if a.HasKey {
+			withKey = append(withKey, a)
 		}
 	}
-	return best
+	if len(withKey) > 0 {
+		of = withKey
+	}
+	i := certs.Lasting(of, now, func(a *Authority) (time.Time, time.Time) { return a.NotBefore, a.NotAfter })
+	if i < 0 {
+		return nil
+	}
+	return of[i]
 }

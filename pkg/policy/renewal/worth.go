@@ -17,7 +17,7 @@ func (c *Certificate) leastGain() time.Duration { return min(time.Hour, c.life()
 // alone; zero: never.
 func (p *Policy) worth(now time.Time, n *Node, c *Certificate, r *Rule) (why Reason, text string, until time.Time) {
 	validity := p.validity(c, r)
-	end, ca := now.Add(validity), n.issuer(c)
+	end, ca := now.Add(validity), n.issuer(c, now)
 	why = ReasonNoGain
 	text = fmt.Sprintf("a successor that is valid for %s would be due again before this one ends", certs.FormatDuration(validity))
 	if ca != nil && ca.NotAfter.Before(end) {

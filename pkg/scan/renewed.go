@@ -1,0 +1,52 @@
+package scan
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+)
+
+// lasting is the CA to go by among several that verify the same certificate: what a
+// component names before what only lies beside it, since peers have the former; of
+// those the one that lasts.
+func lasting(of []*authority, now time.Time) *authority {
+	named := slices.DeleteFunc(slices.Clone(of), func(a *authority) bool { return !a.named() })
+	if len(named) > 0 {
+		of = named
+	}
+	i := certs.Lasting(of, now, func(a *authority) (time.Time, time.Time) { return certs.Dates(a.cert) })
+	if i < 0 {
+		return nil
+	}
+	return of[i]
+}
+
+// renewal returns the certificate of the same CA by which one that ends sooner has been
+// replaced in every file that a component names, or nil. Until it is, whoever has only
+// that file depends on the old one.
+func (k *authorities) renewal(a *authority, now time.Time) *authority {
+	same := slices.DeleteFunc(slices.Clone(k.all), func(b *authority) bool {
+		return !bytes.Equal(a.cert.RawSubject, b.cert.RawSubject) || !bytes.Equal(a.cert.RawSubjectPublicKeyInfo, b.cert.RawSubjectPublicKeyInfo)
+	})
+	best := lasting(same, now)
+	if best == a || now.Before(best.cert.NotBefore) || !now.Before(best.cert.NotAfter) || !best.cert.NotAfter.After(a.cert.NotAfter) {
+		return nil
+	}
+	for _, p := range a.files {
+		replaced := slices.ContainsFunc(same, func(b *authority) bool {
+			return b != a && slices.Contains(b.files, p) && b.cert.NotAfter.After(a.cert.NotAfter) && !now.Before(b.cert.NotBefore)
+		})
+		if !replaced {
+			return nil
+		}
+	}
+	return best
+}
+
+func renewedReason(a, by *authority) string {
+	return fmt.Sprintf("ends %s; renewed with the same key, the renewed one in %s ends %s",
+		a.cert.NotAfter.UTC().Format(time.RFC3339), by.paths[0], by.cert.NotAfter.UTC().Format(time.RFC3339))
+}
