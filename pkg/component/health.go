@@ -3,14 +3,14 @@ package component
 import (
 	"context"
 	"crypto/tls"
-	"net"
-	"slices"
+	"errors"
+	"fmt"
+	"net/http"
 	"strings"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/hostfs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
-	"github.com/rotate-certs/rotate-certs/pkg/store"
 )
 
 // Health is what a control-plane node sees of the cluster: etcd's members, and its own
@@ -18,58 +18,79 @@ import (
 func Health(ctx context.Context, root hostfs.Root, node inventory.Node) inventory.Health {
 	h := inventory.Health{Node: node.Name, Etcd: Etcd(ctx, root, node)}
 	if c := node.Component(certs.KubeAPIServer); c != nil && c.Health != "" {
-		p := apiServerHealth(ctx, root, node, c.Health)
+		p := HealthOf(ctx, root, node, *c)
 		h.APIServer = &p
 	}
 	return h
 }
 
-// apiServerHealth asks /readyz with a client certificate of the node, since anonymous
-// requests may be refused, and verifies the server by the authority that this
-// certificate's owner trusts. Where the node has no usable one it asks anonymously.
-func apiServerHealth(ctx context.Context, root hostfs.Root, node inventory.Node, url string) inventory.Probe {
-	for _, c := range apiClients(node, url) {
-		content, err := store.Read(root, c.Store)
-		if err != nil || content.KeyErr != nil {
-			continue
-		}
-		p := prover{target: *c.Client, pair: tls.Certificate{PrivateKey: content.Key.Signer, Leaf: content.Leaf()}}
-		for _, link := range content.Chain {
-			p.pair.Certificate = append(p.pair.Certificate, link.Raw)
-		}
-		if err := p.connect(root); err != nil {
-			continue
-		}
-		if !strings.Contains(url, c.Client.Address) && p.conf.ServerName == "" {
-			// Asked at this node's own address, known by the name that the client uses.
-			if host, _, err := net.SplitHostPort(c.Client.Address); err == nil {
-				p.conf.ServerName = host
-			}
-		}
-		return HealthCheck(ctx, url, p.conf)
+// HealthOf requests a component's health endpoint once; healthy is status 200. It is the
+// only way in which the health of a component is requested: before a commit, during one,
+// and after it.
+//
+// An https endpoint may accept only certain client certificates (etcd with
+// --client-cert-auth, an API server without anonymous requests). Those of the node are
+// tried in turn, see [credentials], and are read from disk each time, since a rotation
+// replaces them. Where the endpoint accepts none, the result is Unasked. The server's own
+// certificate is not verified: that is the purpose of [Handshake].
+func HealthOf(ctx context.Context, root hostfs.Root, node inventory.Node, c inventory.Component) inventory.Probe {
+	if !strings.HasPrefix(c.Health, "https://") {
+		return HealthCheck(ctx, c.Health, nil)
 	}
-	return HealthCheck(ctx, url, nil)
+	var first inventory.Probe
+	for _, offered := range credentials(node, c) {
+		p, final := offered.request(ctx, root, c.Health)
+		if final {
+			return p
+		}
+		if first.Message == "" {
+			first = p
+		}
+	}
+	if c.Service == certs.Etcd {
+		if p, ok := memberHealth(ctx, root, node, c.Health); ok {
+			return p
+		}
+	}
+	first.Unasked = true
+	return first
 }
 
-// apiClients are the node's usable client certificates for the API server, those
-// that are used with this very address first.
-func apiClients(node inventory.Node, url string) []inventory.Certificate {
-	var out []inventory.Certificate
-	for _, c := range node.Certificates {
-		usable := c.Status != certs.Expired && c.Status != certs.Invalid && c.Status != certs.NotYetValid
-		if c.Client != nil && c.Client.Kind == inventory.ToAPIServer && usable {
-			out = append(out, c)
+// request requests a health endpoint with one credential. final is false where another
+// credential may get another answer.
+func (o credential) request(ctx context.Context, root hostfs.Root, url string) (p inventory.Probe, final bool) {
+	p.Address = url
+	presented := false // the server presented its certificate, so it is there
+	conf := &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		InsecureSkipVerify: true, //nolint:gosec // see HealthOf; no secret is sent
+		VerifyConnection:   func(tls.ConnectionState) error { presented = true; return nil },
+	}
+	if o.certificate != nil {
+		pair, err := load(root, o.certificate.Store)
+		if err != nil {
+			p.Message = fmt.Sprintf("%s: %v", o, err)
+			return p, false
 		}
+		// Sent even where the list of CAs that the server announces does not name its issuer.
+		conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
 	}
-	slices.SortStableFunc(out, func(a, b inventory.Certificate) int {
-		return notIn(url, a.Client.Address) - notIn(url, b.Client.Address)
-	})
-	return out
-}
-
-func notIn(url, address string) int {
-	if strings.Contains(url, address) {
-		return 0
+	status, body, err := ask(ctx, conf, http.MethodGet, url, nil, nil)
+	switch {
+	case errors.Is(err, errAlert), err != nil && presented && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled):
+		// With TLS 1.3 a server rejects a client after the handshake. Its alert may be lost:
+		// the connection is reset then. A server that speaks no HTTP ends up here too.
+		p.Message = fmt.Sprintf("%s is not accepted: %v", o, err)
+		return p, false
+	case err != nil:
+		p.Message = err.Error()
+	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+		p.Message = fmt.Sprintf("%s is not accepted: status %d: %s", o, status, firstLines(body))
+		return p, false
+	case status != http.StatusOK:
+		p.Message = fmt.Sprintf("status %d: %s", status, firstLines(body))
+	default:
+		p.Healthy = true
 	}
-	return 1
+	return p, true
 }

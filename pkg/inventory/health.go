@@ -14,6 +14,9 @@ type Probe struct {
 	Address string `json:"address"`
 	Healthy bool   `json:"healthy"`
 	Message string `json:"message,omitempty"` // the component's own words where it is not
+	// Unasked says that the component is there and nothing is known of its health: it
+	// accepts no client certificate of this node, or does not answer such requests.
+	Unasked bool `json:"unasked,omitempty"`
 }
 
 // Etcd is the cluster as one member tells it.
@@ -31,9 +34,16 @@ type Member struct {
 	Name       string   `json:"name"` // empty: never started
 	ClientURLs []string `json:"clientURLs,omitempty"`
 	Learner    bool     `json:"learner,omitempty"`
-	Healthy    bool     `json:"healthy"` // answered Status, without errors, and knows the leader
+	Healthy    bool     `json:"healthy"` // answered Status itself, without errors, and knows the leader
 	Error      string   `json:"error,omitempty"`
-	RaftIndex  uint64   `json:"raftIndex,omitempty"`
-	DBSize     int64    `json:"dbSizeBytes,omitempty"`
-	DBQuota    int64    `json:"dbQuotaBytes,omitempty"` // 0: not known (etcd before 3.6 does not tell)
+	// AnsweredBy is the member that answers at this one's client URLs, where that is
+	// another one. Nothing is known of this member then.
+	AnsweredBy uint64 `json:"answeredBy,omitempty"`
+	LeaderID   uint64 `json:"leaderID,omitempty"` // whom it follows; 0: nobody, or not known
+	RaftTerm   uint64 `json:"raftTerm,omitempty"`
+	RaftIndex  uint64 `json:"raftIndex,omitempty"`
+	// RaftAppliedIndex is up to where its database has the log's entries.
+	RaftAppliedIndex uint64 `json:"raftAppliedIndex,omitempty"`
+	DBSize           int64  `json:"dbSizeBytes,omitempty"`
+	DBQuota          int64  `json:"dbQuotaBytes,omitempty"` // 0: not known (etcd before 3.6 does not tell); negative: none
 }

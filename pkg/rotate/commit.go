@@ -115,7 +115,14 @@ func (s *session) ready(ctx context.Context, o statedir.Order) (t *transaction, 
 		}
 	}
 	for _, c := range t.Node.Components {
-		if c.Health != "" && !s.Prober.Health(ctx, t.Node, c.Health).Healthy {
+		if c.Health == "" {
+			continue
+		}
+		switch p := s.Prober.Health(ctx, t.Node, c); {
+		case p.Healthy:
+		case p.Unasked:
+			t.Unasked = append(t.Unasked, c.Health)
+		default:
 			t.Unhealthy = append(t.Unhealthy, c.Health)
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -41,7 +40,8 @@ type fakeNode struct {
 	onStop    func(s certs.Service)
 	original  map[string]string // certificate's name to fingerprint, before any rotation
 	unhealthy map[certs.Service]bool
-	backOff   time.Duration // of static pods
+	refuses   map[certs.Service]bool // accepts no client certificate that asks for its health
+	backOff   time.Duration          // of static pods
 	startedBy map[certs.Service]inventory.RuntimeKind
 }
 
@@ -73,7 +73,7 @@ var owners = map[string]certs.Service{
 func newFakeNode(t *testing.T) *fakeNode {
 	n := &fakeNode{t: t, tree: certstest.Kubeadm(t, "cp1"), start: time.Now(), all: map[certs.Service]*fakeComponent{},
 		breaks: map[certs.Service]bool{}, stuck: map[certs.Service]bool{}, keepsOld: map[certs.Service]bool{},
-		unhealthy: map[certs.Service]bool{}, original: map[string]string{}, rejects: func(inventory.Certificate, *x509.Certificate) error { return nil }}
+		unhealthy: map[certs.Service]bool{}, refuses: map[certs.Service]bool{}, original: map[string]string{}, rejects: func(inventory.Certificate, *x509.Certificate) error { return nil }}
 	for name := range owners {
 		n.original[name] = certs.Fingerprint(n.onDisk(name))
 	}
@@ -275,17 +275,20 @@ func (n *fakeNode) Handshake(_ context.Context, address, _ string) (*x509.Certif
 }
 
 // Health implements Prober.
-func (n *fakeNode) Health(_ context.Context, _ inventory.Node, url string) inventory.Probe {
+func (n *fakeNode) Health(_ context.Context, _ inventory.Node, c inventory.Component) inventory.Probe {
 	n.alive()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	s := certs.KubeAPIServer // as the kubelet asks it
-	if own, ok := strings.CutPrefix(url, "fake://"); ok {
-		s = certs.Service(own)
-	}
-	p := inventory.Probe{Address: url, Healthy: n.all[s].running && !n.unhealthy[s]}
-	if !p.Healthy {
+	p := inventory.Probe{Address: c.Health}
+	switch s := c.Service; {
+	case !n.all[s].running:
+		p.Message = "connection refused"
+	case n.refuses[s]:
+		p.Unasked, p.Message = true, "no client certificate is accepted"
+	case n.unhealthy[s]:
 		p.Message = "status 500: not well"
+	default:
+		p.Healthy = true
 	}
 	return p
 }

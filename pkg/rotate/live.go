@@ -4,9 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"strings"
 
-	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/component"
 	"github.com/rotate-certs/rotate-certs/pkg/hostfs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
@@ -32,28 +30,9 @@ func (l Live) Client(ctx context.Context, c inventory.Certificate, m store.Mater
 	return component.ProveClient(ctx, l.Root, c, pairOf(m))
 }
 
-// Health implements [Prober]. Where an API server tells nothing to strangers, it is
-// asked again with a client certificate of the node.
-func (l Live) Health(ctx context.Context, node inventory.Node, url string) inventory.Probe {
-	p := component.HealthCheck(ctx, url, nil)
-	if p.Healthy || !(strings.HasPrefix(p.Message, "status 401") || strings.HasPrefix(p.Message, "status 403")) {
-		return p
-	}
-	for _, c := range node.Certificates {
-		if c.Client == nil || c.Client.Kind != inventory.ToAPIServer || c.Status == certs.Expired || c.Status == certs.Invalid {
-			continue
-		}
-		content, err := store.Read(l.Root, c.Store)
-		if err != nil || content.KeyErr != nil {
-			continue
-		}
-		return component.HealthCheck(ctx, url, &tls.Config{
-			MinVersion:         tls.VersionTLS12,
-			InsecureSkipVerify: true, //nolint:gosec // an endpoint of this node, which is sent nothing but a certificate
-			Certificates:       []tls.Certificate{pairOf(store.Material{Chain: content.Chain, Key: content.Key})},
-		})
-	}
-	return p
+// Health implements [Prober].
+func (l Live) Health(ctx context.Context, node inventory.Node, c inventory.Component) inventory.Probe {
+	return component.HealthOf(ctx, l.Root, node, c)
 }
 
 func pairOf(m store.Material) tls.Certificate {

@@ -127,10 +127,14 @@ func (c *committing) await(ctx, first context.Context, r *restarting) error {
 	detail := "running"
 	wasWell := !slices.Contains(c.t.Unhealthy, r.component.Health)
 	if r.component.Health != "" && (wasWell || !c.undoing) {
-		if err := r.outage.waitHealthy(waiting); err != nil {
+		last, err := r.outage.waitHealthy(waiting)
+		if err != nil {
 			return c.gaveUp(ctx, waiting, r.component, fmt.Sprintf("%s did not become healthy", service), timeout, err)
 		}
 		detail = r.component.Health + " answers 200"
+		if !last.Healthy {
+			detail = "running; its health is not known, as before: " + last.Message
+		}
 	}
 	// Healthy, but is it still the same instance? One that exits at once and is
 	// started again shows good health in between.
@@ -190,6 +194,9 @@ func (c *committing) closeOutages() {
 
 // outage measures for how long a health endpoint does not answer well.
 type outage struct {
+	// unasked says that its health could not be requested before the commit either. Then
+	// it is up as soon as it is there again.
+	unasked bool
 	cancel  context.CancelFunc
 	changed chan struct{} // after every look
 
@@ -208,7 +215,7 @@ const healthEvery = 50 * time.Millisecond
 func (c *committing) watchOutage(ctx context.Context, target inventory.Component) *outage {
 	// Measured beyond the stop's own deadline.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	o := &outage{cancel: cancel, changed: make(chan struct{}, 1)}
+	o := &outage{cancel: cancel, changed: make(chan struct{}, 1), unasked: slices.Contains(c.t.Unasked, target.Health)}
 	c.outages = append(c.outages, o)
 	if target.Health == "" {
 		return o
@@ -221,7 +228,7 @@ func (c *committing) watchOutage(ctx context.Context, target inventory.Component
 		defer tick.Stop()
 		for ctx.Err() == nil {
 			asked := c.now()
-			p := c.Prober.Health(ctx, c.t.Node, target.Health)
+			p := c.Prober.Health(ctx, c.t.Node, target)
 			if ctx.Err() == nil {
 				o.note(p, asked, c.now())
 			}
@@ -234,15 +241,18 @@ func (c *committing) watchOutage(ctx context.Context, target inventory.Component
 	return o
 }
 
+// up says whether an answer is as good as a component's health can be known.
+func (o *outage) up(p inventory.Probe) bool { return p.Healthy || o.unasked && p.Unasked }
+
 // note counts from the first question that was not answered well to the first that was.
 func (o *outage) note(p inventory.Probe, asked, answered time.Time) {
 	o.mu.Lock()
 	o.looks++
 	o.last = p
 	switch {
-	case !p.Healthy && o.down.IsZero():
+	case !o.up(p) && o.down.IsZero():
 		o.down = asked
-	case p.Healthy && !o.down.IsZero():
+	case o.up(p) && !o.down.IsZero():
 		o.total += answered.Sub(o.down)
 		o.down = time.Time{}
 	}
@@ -253,8 +263,9 @@ func (o *outage) note(p inventory.Probe, asked, answered time.Time) {
 	}
 }
 
-// waitHealthy waits for a good answer to a question that is asked from now on.
-func (o *outage) waitHealthy(ctx context.Context) error {
+// waitHealthy waits for a good answer to a question that is asked from now on, and returns
+// it.
+func (o *outage) waitHealthy(ctx context.Context) (inventory.Probe, error) {
 	o.mu.Lock()
 	// The look that is under way may have begun before the new instance ran.
 	from := o.looks + 1
@@ -263,12 +274,12 @@ func (o *outage) waitHealthy(ctx context.Context) error {
 		o.mu.Lock()
 		looks, last := o.looks, o.last
 		o.mu.Unlock()
-		if looks > from && last.Healthy {
-			return nil
+		if looks > from && o.up(last) {
+			return last, nil
 		}
 		select {
 		case <-ctx.Done():
-			return errors.New(last.Message)
+			return last, errors.New(last.Message)
 		case <-o.changed:
 		}
 	}

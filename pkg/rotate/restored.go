@@ -133,7 +133,8 @@ func (c *committing) awaitWell(ctx context.Context, target inventory.Component) 
 
 func (c *committing) well(ctx context.Context, target inventory.Component) error {
 	if target.Health != "" {
-		if p := c.Prober.Health(ctx, c.t.Node, target.Health); !p.Healthy {
+		p := c.Prober.Health(ctx, c.t.Node, target)
+		if !p.Healthy && !(p.Unasked && slices.Contains(c.t.Unasked, target.Health)) {
 			return errors.New(p.Message)
 		}
 		return nil

@@ -39,8 +39,9 @@ type Restarter interface {
 type Prober interface {
 	// Handshake returns the certificate that an endpoint shows.
 	Handshake(ctx context.Context, address, serverName string) (*x509.Certificate, error)
-	// Health asks a component's health endpoint once.
-	Health(ctx context.Context, node inventory.Node, url string) inventory.Probe
+	// Health requests a component's health endpoint once, with a client certificate of the
+	// node where it wants one. Unasked: the component is there, but answers no such request.
+	Health(ctx context.Context, node inventory.Node, c inventory.Component) inventory.Probe
 	// Client authenticates with a client certificate, which may not be on disk yet. An
 	// error that is [component.ErrRejected] means that the server would not have it,
 	// any other that it could not be asked.

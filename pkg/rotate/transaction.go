@@ -34,6 +34,8 @@ type transaction struct {
 	Began time.Time `json:"began,omitzero"`
 	// Unhealthy are the health endpoints that did not answer well before the commit.
 	Unhealthy []string `json:"unhealthy,omitempty"`
+	// Unasked are those that were there, and answered no request for health of this node.
+	Unasked []string `json:"unasked,omitempty"`
 }
 
 // item is one certificate's replacement.

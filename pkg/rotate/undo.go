@@ -166,8 +166,11 @@ func (c *committing) cutBackOff(ctx context.Context, begun []*restarting) {
 // kubeletFindsAPI says whether the API server of the kubelet's kubeconfig is ready.
 func (c *committing) kubeletFindsAPI(ctx context.Context) bool {
 	for _, cert := range c.t.Node.Certificates {
-		if cert.Service == certs.Kubelet && cert.Client != nil &&
-			c.Prober.Health(ctx, c.t.Node, "https://"+cert.Client.Address+"/readyz").Healthy {
+		if cert.Service != certs.Kubelet || cert.Client == nil {
+			continue
+		}
+		api := inventory.Component{Service: certs.KubeAPIServer, Health: "https://" + cert.Client.Address + "/readyz"}
+		if c.Prober.Health(ctx, c.t.Node, api).Healthy {
 			return true
 		}
 	}
