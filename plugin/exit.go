@@ -12,11 +12,15 @@ const (
 	exitStopped     = 1   // rotate: stopped, or bad input; check: something needs attention
 	exitNeedsPerson = 2   // rotate: a node is neither provably old nor new; check: nothing could be looked at
 	exitHeld        = 3   // another rotation holds the lock
+	exitLeftOut     = 4   // rotate: done, but something in scope was left out
 	exitInterrupted = 130 // as shells say it of Ctrl-C
 )
 
 // errAttention makes check exit with 1; everything has been said already.
 var errAttention = errors.New("certificates need attention")
+
+// errLeftOut makes a rotation exit with 4; everything has been said already.
+var errLeftOut = errors.New("done, but something in scope was left out")
 
 // errDeclined means that the person said no.
 var errDeclined = errors.New("nothing was changed")
@@ -33,6 +37,8 @@ func exitCode(command string, err error, interrupted bool) int {
 		return exitStopped
 	case errors.Is(err, errAttention):
 		return exitStopped
+	case errors.Is(err, errLeftOut):
+		return exitLeftOut
 	case interrupted, errors.Is(err, fleet.ErrInterrupted), errors.Is(err, errDeclined):
 		return exitInterrupted
 	case command == checkName:

@@ -20,7 +20,7 @@ const byHand = "if its certificates have expired: as root on a control-plane nod
 // explain is an error as it is shown: with a hint where the cause is a connection,
 // a credential or a kubeconfig. Empty means that everything has been said.
 func explain(err error) string {
-	if errors.Is(err, errAttention) {
+	if errors.Is(err, errAttention) || errors.Is(err, errLeftOut) {
 		return ""
 	}
 	text := err.Error()

@@ -73,7 +73,14 @@ func TestExitCodesOfRotate(t *testing.T) {
 		"node's pod failed, named": {failing("cp2"), "--service etcd --node cp2", 1, "cp2: ImagePullBackOff", false},
 		"service nowhere":          {func(f *fake) { f.nodes, f.scanned = f.nodes[3:], f.scanned[3:] }, "--service etcd", 1, "no node in scope runs any of these services\nsee what is where: kubectl rotate-certs check", false},
 		"service elsewhere":        {func(*fake) {}, "--service etcd --node w1", 1, "runs any of these services\netcd runs on cp1, cp2, cp3\n", false},
-		"no CA key":                {noIssuer, "--service etcd", 1, "no CA key on this node", false},
+		"no CA key":                {noIssuer, "--service etcd", 4, "2 certificates renewed and proven. But 1 certificate was left out: see above. Next: kubectl rotate-certs check", true},
+		"no CA key, all required":  {noIssuer, "--service etcd --require-all", 1, "cannot be renewed, so nothing was changed:\n  cp1: etcd-peer \"/etc/kubernetes/pki/etcd-peer.crt\": no CA key on this node", false},
+		"no CA key, nothing else":  {noIssuer, "--service etcd --node cp1", 1, "cannot be renewed, so nothing was changed", false},
+		"no CA key, plan":          {noIssuer, "--service etcd --dry-run", 0, "Nothing was changed.", false},
+		"a worker away, its turn":  {func(f *fake) { f.nodes[3].Ready = false }, "--all", 4, "1 thing was not inspected: see above", true},
+		"a worker away, required":  {func(f *fake) { f.nodes[3].Ready = false }, "--all --require-all", 1, "so nothing was changed:\n  w1: NotReady", false},
+		"a worker away, not meant": {func(f *fake) { f.nodes[3].Ready = false }, "--service etcd", 0, "renewed and proven", true},
+		"a node without programs":  {func(f *fake) { f.nodes[3].OS = "windows" }, "--all", 0, "renewed and proven", true},
 		"declined":                 {func(*fake) {}, "--service etcd --interactive", 130, "nothing was changed", false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -117,11 +124,38 @@ func noIssuer(f *fake) {
 	c.Issuer, c.Reason = inventory.Issuer{Kind: inventory.NoIssuer}, "no CA key on this node"
 }
 
+func TestWhatIsLeftOutIsInPlanAndReport(t *testing.T) {
+	f := healthy()
+	noIssuer(f)
+	const line = "\nLeft out, since it cannot be renewed\n  cp1  etcd-peer /etc/kubernetes/pki/etcd-peer.crt, expires 2027-09-20 12:00 UTC: no CA key on this node\n"
+	_, stdout, _ := f.run(t, "--service", "etcd", "--dry-run")
+	assert.Contains(t, stdout, line)
+	assert.NotContains(t, stdout, "1       cp1")
+	_, stdout, stderr := f.run(t, "--service", "etcd")
+	assert.Contains(t, stderr, line, "before anything is done")
+	assert.Contains(t, stdout, line)
+
+	_, stdout, _ = f.run(t, "--service", "etcd", "--dry-run", "-o", "json")
+	var document v1alpha1.RotationPlan
+	require.NoError(t, json.Unmarshal([]byte(stdout), &document))
+	_, stdout, _ = f.run(t, "--service", "etcd", "-o", "json")
+	var report v1alpha1.RotationReport
+	require.NoError(t, json.Unmarshal([]byte(stdout), &report))
+	for _, left := range [][]v1alpha1.LeftOut{document.LeftOut, report.LeftOut} {
+		require.Len(t, left, 1)
+		assert.Equal(t, "no CA key on this node", left[0].Reason)
+		assert.Equal(t, noon.Add(300*day), left[0].NotAfter.UTC())
+	}
+	for _, item := range report.Items {
+		assert.NotEqual(t, "cp1", item.Node, "nothing of it was renewed there")
+	}
+}
+
 func TestNodesThatAreAwayAreListedAndTheOthersGoOn(t *testing.T) {
 	f := healthy()
 	f.nodes[3].Ready = false
 	code, stdout, _ := f.run(t, "--service", "kubelet")
-	assert.Equal(t, 0, code)
+	assert.Equal(t, 4, code)
 	assert.Contains(t, stdout, "Not inspected\n  w1  NotReady\n")
 	assert.False(t, f.did("open w1"))
 	assert.True(t, f.did("Commit cp1"))

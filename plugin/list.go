@@ -176,7 +176,7 @@ func notInspected(nodes []inventory.Node, missing []plan.Exclusion, o listOption
 	out := []v1alpha1.NotInspected{}
 	for _, x := range missing {
 		if x.Service == "" || o.wants(x.Service) {
-			out = append(out, v1alpha1.NotInspected{Node: x.Node, Service: x.Service, Path: x.Path, Reason: x.Reason})
+			out = append(out, v1alpha1.NotInspected{Node: x.Node, Service: x.Service, Path: x.Path, Reason: x.Reason, Informational: x.Informational})
 		}
 	}
 	slices.SortStableFunc(out, func(a, b v1alpha1.NotInspected) int { return strings.Compare(a.Node, b.Node) })

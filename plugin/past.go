@@ -101,7 +101,7 @@ func pastRotation(p plan.Past, command string) v1alpha1.PastRotation {
 func exclusions(missing []plan.Exclusion) []v1alpha1.NotInspected {
 	out := []v1alpha1.NotInspected{}
 	for _, x := range missing {
-		out = append(out, v1alpha1.NotInspected{Node: x.Node, Service: x.Service, Path: x.Path, Reason: x.Reason})
+		out = append(out, v1alpha1.NotInspected{Node: x.Node, Service: x.Service, Path: x.Path, Reason: x.Reason, Informational: x.Informational})
 	}
 	return out
 }

@@ -50,6 +50,7 @@ func printPlan(w io.Writer, f format, p v1alpha1.RotationPlan) error {
 	for _, e := range p.Effects {
 		fmt.Fprintln(w, clean(e))
 	}
+	printLeftOut(w, p.LeftOut)
 	printNotInspected(w, p.NotInspected)
 	return nil
 }

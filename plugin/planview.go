@@ -5,6 +5,7 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
@@ -15,7 +16,7 @@ func rotationPlan(p plan.Plan, nodes []inventory.Node, req plan.Request, unfinis
 	out := v1alpha1.RotationPlan{
 		APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.RotationPlanKind,
 		Services: req.Services, Restart: string(req.Restart), ValiditySeconds: int64(req.Validity / time.Second),
-		Steps: []v1alpha1.PlanStep{}, NotInspected: []v1alpha1.NotInspected{},
+		Steps: []v1alpha1.PlanStep{}, LeftOut: fleet.LeftOut(p), NotInspected: exclusions(p.NotInspected),
 		Effects: effects(p, nodes, req.Restart, now),
 	}
 	if unfinished != nil {
@@ -25,9 +26,6 @@ func rotationPlan(p plan.Plan, nodes []inventory.Node, req plan.Request, unfinis
 		for _, s := range w.Steps {
 			out.Steps = append(out.Steps, planStep(s, i+1))
 		}
-	}
-	for _, x := range p.NotInspected {
-		out.NotInspected = append(out.NotInspected, v1alpha1.NotInspected{Node: x.Node, Service: x.Service, Path: x.Path, Reason: x.Reason})
 	}
 	return out
 }

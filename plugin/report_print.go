@@ -54,6 +54,7 @@ func printReport(w io.Writer, f format, r *v1alpha1.RotationReport) error {
 	for _, n := range r.Notes {
 		fmt.Fprintln(w, clean(n))
 	}
+	printLeftOut(w, r.LeftOut)
 	printNotInspected(w, r.NotInspected)
 	return nil
 }

@@ -45,6 +45,7 @@ type rotateOptions struct {
 	interactive bool
 	force       bool
 	compromised bool
+	requireAll  bool
 	output      string
 
 	request plan.Request
@@ -68,6 +69,7 @@ func (o *rotateOptions) addFlags(cmd *cobra.Command) {
 	f.BoolVar(&o.interactive, "interactive", false, "Ask before anything is changed")
 	f.BoolVar(&o.force, "force", false, "Go on in spite of a sick cluster; the plan, the progress and the report say of what")
 	f.BoolVar(&o.compromised, "compromised", false, "The old keys may be in wrong hands: sign with the CA's key, not through a node's identity, and destroy the old keys after the proof")
+	f.BoolVar(&o.requireAll, "require-all", false, "Change nothing where a certificate in scope cannot be renewed, instead of leaving it out")
 	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(formats, ", "))
 	o.addPodFlags(f)
 	complete(cmd, "service", completeServices)
@@ -85,7 +87,7 @@ func (o *rotateOptions) Complete(cmd *cobra.Command) error {
 	}
 	o.request = plan.Request{
 		Nodes: nodes, Restart: plan.RestartPolicy(o.restart),
-		Validity: time.Duration(o.validity), MaxUnavailable: o.unavailable, Compromised: o.compromised,
+		Validity: time.Duration(o.validity), MaxUnavailable: o.unavailable, Compromised: o.compromised, RequireAll: o.requireAll,
 	}
 	if o.all {
 		o.request.Services = certs.Services()

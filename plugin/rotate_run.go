@@ -163,10 +163,18 @@ func (o *rotateOptions) rotate(ctx context.Context, c *cluster, p prepare.Rotati
 	if printErr := printReport(o.Out, o.format, report); printErr != nil && err == nil {
 		return printErr
 	}
-	if err == nil {
-		note(o.ErrOut, fmt.Sprintf("%s. Next: %s check", outcome(report, o.now().Sub(began), o.request.Restart), o.connectionFlags.command()))
+	if err != nil {
+		return err
 	}
-	return err
+	done, left := outcome(report, o.now().Sub(began), o.request.Restart), notDone(report)
+	if left != "" {
+		done += ". But " + left + ": see above"
+	}
+	note(o.ErrOut, fmt.Sprintf("%s. Next: %s check", done, o.connectionFlags.command()))
+	if left != "" {
+		return errLeftOut
+	}
+	return nil
 }
 
 // outcome sums a rotation up that went well.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
@@ -32,8 +34,9 @@ func (r *run) reportOf(ctx context.Context, err error) *v1alpha1.RotationReport 
 	}
 	for _, x := range r.Plan.NotInspected {
 		report.NotInspected = append(report.NotInspected, v1alpha1.NotInspected{
-			Node: x.Node, Service: x.Service, Path: x.Path, Reason: x.Reason})
+			Node: x.Node, Service: x.Service, Path: x.Path, Reason: x.Reason, Informational: x.Informational})
 	}
+	report.LeftOut = LeftOut(r.Plan)
 	report.Collateral = append(report.Collateral, r.collateral(ctx)...)
 	report.Notes = append(slices.Clone(r.notes), r.shorter()...)
 	for _, f := range r.overridden {
@@ -76,6 +79,9 @@ func (r *run) item(s plan.Step, service plan.Service) v1alpha1.RotationItem {
 		}
 	}
 	for _, c := range r.certificates(s.Node, service.Service) {
+		if r.leftOut(s.Node, c) {
+			continue // listed apart from what was to be renewed
+		}
 		entry := v1alpha1.RotatedCertificate{Name: c.Name, Path: c.Store.Cert, Old: ref(c.Facts)}
 		if renewal, ok := fresh[c.ID()]; ok {
 			renewed := ref(renewal.New)
@@ -130,6 +136,23 @@ func (r *run) certificates(node string, s certs.Service) []inventory.Certificate
 		}
 	}
 	return out
+}
+
+// LeftOut returns what a plan leaves out, as reports and plans show it; never nil.
+func LeftOut(p plan.Plan) []v1alpha1.LeftOut {
+	out := make([]v1alpha1.LeftOut, 0, len(p.LeftOut))
+	for _, l := range p.LeftOut {
+		out = append(out, v1alpha1.LeftOut{
+			Node: l.Node, Service: l.Service, Name: l.Name, Path: l.Path, User: l.User, NotAfter: metav1.NewTime(l.NotAfter), Reason: l.Reason})
+	}
+	return out
+}
+
+// leftOut says whether the plan leaves a certificate as it is.
+func (r *run) leftOut(node string, c inventory.Certificate) bool {
+	return slices.ContainsFunc(r.Plan.LeftOut, func(l plan.LeftOut) bool {
+		return l.Node == node && l.Service == c.Service && l.Name == c.Name && l.Path == c.Store.Cert && l.User == c.Store.User
+	})
 }
 
 func ref(f certs.Facts) v1alpha1.CertificateRef {

@@ -292,6 +292,10 @@ type NotInspected struct {
 	Service certs.Service `json:"service,omitempty"`
 	Path    string        `json:"path,omitempty"`
 	Reason  string        `json:"reason"`
+	// Informational says that it is as it should be, or that nobody can change it: a node
+	// without a node program, a component that authenticates with a token. It asks for
+	// nothing to be done.
+	Informational bool `json:"informational,omitempty"`
 }
 
 // FindingKind says what a finding is about.

@@ -69,12 +69,17 @@ func (n Node) Excluded(now time.Time) (reason string, excluded bool) {
 	return "", false
 }
 
+// foreign says that no pod of ours can ever work on the node.
+func (n Node) foreign() bool {
+	return n.Virtual || n.OS != "" && n.OS != "linux" || n.Arch != "" && !slices.Contains([]string{"amd64", "arm64"}, n.Arch)
+}
+
 // Partition splits nodes into the names of those that can be worked on and the
 // exclusions of the others.
 func Partition(nodes []Node, now time.Time) (names []string, excluded []plan.Exclusion) {
 	for _, n := range nodes {
 		if reason, out := n.Excluded(now); out {
-			excluded = append(excluded, plan.Exclusion{Node: n.Name, NotInspected: inventory.NotInspected{Reason: reason}})
+			excluded = append(excluded, plan.Exclusion{Node: n.Name, NotInspected: inventory.NotInspected{Reason: reason, Informational: n.foreign()}})
 			continue
 		}
 		names = append(names, n.Name)

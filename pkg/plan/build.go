@@ -17,7 +17,6 @@ var ErrNothing = errors.New("nothing to do: no node in scope runs any of these s
 // RefusedError says that certificates in scope cannot be renewed, so that nothing was begun.
 type RefusedError struct {
 	Problems []Problem
-	more     []string // what else was found
 }
 
 // Problem is what stands in the way on one node.
@@ -27,11 +26,10 @@ type Problem struct {
 }
 
 func (e *RefusedError) Error() string {
-	lines := make([]string, 0, len(e.Problems)+len(e.more))
+	lines := make([]string, 0, len(e.Problems))
 	for _, p := range e.Problems {
 		lines = append(lines, p.Node+": "+p.Text)
 	}
-	lines = append(lines, e.more...)
 	what := "a certificate"
 	if len(lines) > 1 {
 		what = fmt.Sprintf("%d certificates", len(lines))
@@ -42,11 +40,11 @@ func (e *RefusedError) Error() string {
 // Build makes the plan. Control-plane nodes come first, one a wave, in the order of
 // their names (the etcd leader is found at run time and taken last); workers follow
 // in waves of at most req.MaxUnavailable. What an unfinished rotation already renewed
-// is left out.
+// is not renewed again.
 //
-// A certificate that cannot be renewed (no issuer within reach, a key that does not
-// fit) is a [*RefusedError] that lists all of them: half a scope is not what was asked for.
-// One that cannot even be parsed is a finding in Plan.NotInspected; the others go on.
+// A certificate that cannot be renewed is left out and named in Plan.LeftOut, see
+// [ObstacleTo]. Where nothing else remains to renew, or with req.RequireAll, that is a
+// [*RefusedError] that lists all of them.
 func Build(nodes []inventory.Node, req Request, unfinished *Unfinished) (Plan, error) {
 	size, err := waveSize(req.MaxUnavailable, countWorkers(nodes, req))
 	if err != nil {
@@ -54,7 +52,7 @@ func Build(nodes []inventory.Node, req Request, unfinished *Unfinished) (Plan, e
 	}
 	var p Plan
 	var workers []Step
-	var problems []Problem
+	renews := false
 	nodes = slices.Clone(nodes)
 	slices.SortFunc(nodes, func(a, b inventory.Node) int { return strings.Compare(a.Name, b.Name) })
 	for i := range nodes {
@@ -62,48 +60,30 @@ func Build(nodes []inventory.Node, req Request, unfinished *Unfinished) (Plan, e
 		if !inScope(n.Name, req) {
 			continue
 		}
-		step, findings, bad := buildStep(n, req, unfinished)
-		problems = append(problems, bad...)
-		p.NotInspected = append(p.NotInspected, findings...)
+		b := buildStep(n, req, unfinished)
+		p.LeftOut, p.NotInspected = append(p.LeftOut, b.left...), append(p.NotInspected, b.findings...)
+		renews = renews || b.renews
 		switch {
-		case len(step.Services) == 0:
-		case step.ControlPlane:
-			p.Waves = append(p.Waves, Wave{ControlPlane: true, Steps: []Step{step}})
+		case len(b.step.Services) == 0:
+		case b.step.ControlPlane:
+			p.Waves = append(p.Waves, Wave{ControlPlane: true, Steps: []Step{b.step}})
 		default:
-			workers = append(workers, step)
+			workers = append(workers, b.step)
 		}
-	}
-	if len(problems) > 0 {
-		refused := &RefusedError{Problems: problems}
-		for _, f := range p.NotInspected {
-			refused.more = append(refused.more, f.String())
-		}
-		return Plan{}, refused
 	}
 	for chunk := range slices.Chunk(workers, size) {
 		p.Waves = append(p.Waves, Wave{Steps: chunk})
 	}
-	if len(p.Waves) == 0 {
+	if err := p.Refuse(req); err != nil {
+		return Plan{}, err
+	}
+	switch left := p.NotDone(req); {
+	case !renews && left > 0:
+		return Plan{}, p.refusal(req)
+	case len(p.Waves) == 0:
 		return Plan{}, ErrNothing
 	}
-	if unfinished == nil && len(p.NotInspected) > 0 && !p.renews() {
-		return Plan{}, unreadable(p.NotInspected)
-	}
 	return p, nil
-}
-
-// renews says whether any step has a certificate to renew.
-func (p Plan) renews() bool {
-	return slices.ContainsFunc(p.Steps(), func(s Step) bool { return len(s.Targets) > 0 })
-}
-
-// unreadable refuses a scope of which nothing can be read: success would be a lie.
-func unreadable(findings []Exclusion) error {
-	refused := &RefusedError{}
-	for _, f := range findings {
-		refused.Problems = append(refused.Problems, Problem{Node: f.Node, Text: strings.TrimPrefix(f.String(), f.Node+": ")})
-	}
-	return refused
 }
 
 // Steps returns all steps in order.
@@ -123,49 +103,68 @@ func inScope(node string, req Request) bool {
 	return len(req.Nodes) == 0 || slices.Contains(req.Nodes, node)
 }
 
-func buildStep(n *inventory.Node, req Request, unfinished *Unfinished) (Step, []Exclusion, []Problem) {
-	step := Step{Node: n.Name, ControlPlane: n.ControlPlane(), Etcd: n.Component(certs.Etcd) != nil}
-	var findings []Exclusion
-	var problems []Problem
-	var restarts []certs.Service
+// builder makes one node's step.
+type builder struct {
+	node       *inventory.Node
+	req        Request
+	unfinished *Unfinished
+	step       Step
+	left       []LeftOut
+	findings   []Exclusion
+	restarts   []certs.Service
+	renews     bool // something is to be renewed, or was before by the same rotation
+}
+
+func buildStep(n *inventory.Node, req Request, unfinished *Unfinished) *builder {
+	b := &builder{node: n, req: req, unfinished: unfinished,
+		step: Step{Node: n.Name, ControlPlane: n.ControlPlane(), Etcd: n.Component(certs.Etcd) != nil}}
 	for _, s := range req.Services {
-		owned := certificatesOf(n, s)
-		component := n.Component(s)
-		unread := uninspected(n, s)
-		findings = append(findings, unread...)
-		if len(owned) == 0 {
-			if component != nil {
-				note := component.Note
-				if len(unread) > 0 {
-					note = "what it uses could not be inspected: " + unread[0].Reason
-				}
-				step.Services = append(step.Services, Service{Service: s, NoCertificate: true, Note: note})
-			}
-			continue
-		}
-		step.Services = append(step.Services, Service{Service: s})
-		for _, c := range owned {
-			switch {
-			case unfinished.renewed(n.Name, c):
-				continue
-			case c.FingerprintSHA256 == "":
-				findings = append(findings, Exclusion{Node: n.Name, NotInspected: inventory.NotInspected{
-					Service: s, Path: c.Store.Cert, Reason: "not renewed: " + c.Reason}})
-				continue
-			case c.Issuer.Kind == inventory.NoIssuer || c.Status == certs.Invalid:
-				problems = append(problems, Problem{Node: n.Name, Text: fmt.Sprintf("%s %q: %s", c.Name, c.Store.Cert, c.Reason)})
-				continue
-			}
-			if !step.add(c) {
-				continue
-			}
-			restarts = append(restarts, needRestart(n, c, s, req.Restart)...)
-		}
+		b.addService(s)
 	}
-	step.Restarts = certs.SortServices(restarts)
-	step.setSockets(n)
-	step.setUnitDirectory(n)
-	return step, findings, problems
+	b.step.Restarts = certs.SortServices(b.restarts)
+	b.step.setSockets(n)
+	b.step.setUnitDirectory(n)
+	return b
+}
+
+// addService adds what a service has on the node. One all of whose certificates are left
+// out is no part of the step.
+func (b *builder) addService(s certs.Service) {
+	owned, component, unread := certificatesOf(b.node, s), b.node.Component(s), uninspected(b.node, s)
+	b.findings = append(b.findings, unread...)
+	if len(owned) == 0 && component != nil {
+		note := component.Note
+		if len(unread) > 0 {
+			note = "what it uses could not be inspected: " + unread[0].Reason
+		}
+		b.step.Services = append(b.step.Services, Service{Service: s, NoCertificate: true, Note: note})
+	}
+	taken := false
+	for _, c := range owned {
+		taken = b.addCertificate(s, c) || taken
+	}
+	if taken {
+		b.step.Services, b.renews = append(b.step.Services, Service{Service: s}), true
+	}
+}
+
+// addCertificate says whether a service's certificate is to be renewed, or was before by
+// the same rotation. If not, it is left out.
+func (b *builder) addCertificate(s certs.Service, c inventory.Certificate) bool {
+	if b.unfinished.renewed(b.node.Name, c) {
+		return true
+	}
+	if reason := reasonToLeave(b.node, c, b.req); reason != "" {
+		left := leave(b.node, c.Service, c, reason)
+		if !slices.Contains(b.left, left) { // once for all services that share it
+			b.left = append(b.left, left)
+		}
+		return false
+	}
+	if b.step.add(c) {
+		b.restarts = append(b.restarts, needRestart(b.node, c, s, b.req.Restart)...)
+	}
+	return true
 }
 
 // uninspected returns what a service uses on a node and discovery could not look at,

@@ -48,3 +48,9 @@ func HotReload(c inventory.Certificate) string {
 	}
 	return ""
 }
+
+// loaded says whether a component loads the certificate. Health checks of etcd read theirs
+// from disk each time.
+func loaded(c inventory.Certificate) bool {
+	return c.Name != "etcd-healthcheck-client" || len(c.UsedBy) > 1
+}

@@ -131,37 +131,6 @@ func TestRestartPolicies(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeRenewedIsRefusedAsAWhole(t *testing.T) {
-	n := controlPlane("cp1")
-	n.Certificates[0].Issuer = inventory.Issuer{Kind: inventory.NoIssuer}
-	n.Certificates[0].Reason = "no key of CA etcd-ca on this node"
-	n.Certificates[1].Status, n.Certificates[1].Reason = certs.Invalid, "the key does not fit the certificate"
-	_, err := plan.Build([]inventory.Node{n}, request(certs.Etcd, certs.KubeAPIServer), nil)
-	require.ErrorContains(t, err, `cp1: etcd-server "/pki/etcd/etcd-server.crt": no key of CA etcd-ca on this node`)
-	require.ErrorContains(t, err, "the key does not fit the certificate")
-}
-
-func TestUnreadableCertificateIsAFindingAndTheOthersGoOn(t *testing.T) {
-	n := controlPlane("cp1")
-	n.Certificates[0].FingerprintSHA256, n.Certificates[0].Reason = "", "no PEM block"
-	p := build(t, request(certs.Etcd), n)
-	require.Len(t, p.NotInspected, 1)
-	assert.Equal(t, "not renewed: no PEM block", p.NotInspected[0].Reason)
-	assert.Len(t, p.Steps()[0].Targets, 1)
-}
-
-func TestScopeOfWhichNothingCanBeReadIsRefused(t *testing.T) {
-	n := controlPlane("cp1")
-	n.Certificates = n.Certificates[2:3] // the API server's
-	n.Certificates[0].FingerprintSHA256, n.Certificates[0].Reason = "", "no PEM block"
-	_, err := plan.Build([]inventory.Node{n}, request(certs.KubeAPIServer), nil)
-	require.ErrorContains(t, err, `a certificate in scope cannot be renewed, so nothing was changed:
-  cp1: "/pki/apiserver.crt": not renewed: no PEM block`)
-	var refused *plan.RefusedError
-	require.ErrorAs(t, err, &refused)
-	assert.Equal(t, "cp1", refused.Problems[0].Node)
-}
-
 func TestNothingInScope(t *testing.T) {
 	_, err := plan.Build([]inventory.Node{worker("w1")}, request(certs.Etcd), nil)
 	require.ErrorIs(t, err, plan.ErrNothing)

@@ -33,13 +33,17 @@ type Request struct {
 	// signed with the CA's key and not through a node's own identity, and the old keys
 	// are destroyed once the new ones are proven.
 	Compromised bool
+	// RequireAll refuses a plan that leaves something in scope out.
+	RequireAll bool
 }
 
 // Plan is an ordered list of waves. Steps of one wave may run at the same time;
 // a wave starts only when the one before it is proven.
 type Plan struct {
 	Waves []Wave `json:"waves"`
-	// NotInspected are nodes and things that the plan leaves out, and why.
+	// LeftOut are the certificates in scope that cannot be renewed, and why.
+	LeftOut []LeftOut `json:"leftOut,omitempty"`
+	// NotInspected are nodes and things that could not be inspected, and why.
 	NotInspected []Exclusion `json:"notInspected,omitempty"`
 }
 

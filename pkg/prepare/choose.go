@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
@@ -85,6 +86,22 @@ func namedNodes(n int) string {
 		return "a node that was named"
 	}
 	return fmt.Sprintf("%d nodes that were named", n)
+}
+
+// unconcerned marks as informational those workers that a rotation of the control plane's
+// services is not about.
+func unconcerned(missing []plan.Exclusion, all []kube.Node, req plan.Request) []plan.Exclusion {
+	if slices.Contains(req.Services, certs.Kubelet) || slices.Contains(req.Services, certs.KubeProxy) {
+		return missing
+	}
+	out := slices.Clone(missing)
+	for i, x := range out {
+		worker := func(n kube.Node) bool { return n.Name == x.Node && !n.ControlPlane }
+		if x.Service == "" && x.Path == "" && slices.ContainsFunc(all, worker) {
+			out[i].Informational = true
+		}
+	}
+	return out
 }
 
 // ErrNoNode means that not one node could be looked at.

@@ -40,7 +40,9 @@ func TestSelectionListsWhoIsAwayAndKnowsTheControlPlane(t *testing.T) {
 	s, err := Choose(all, nil, noon)
 	require.NoError(t, err)
 	assert.Equal(t, []string{"cp1", "w1"}, s.Names)
-	assert.Equal(t, []plan.Exclusion{away("cp2", "NotReady"), away("win1", "windows/amd64 has no node program")}, s.Excluded)
+	windows := away("win1", "windows/amd64 has no node program")
+	windows.Informational = true
+	assert.Equal(t, []plan.Exclusion{away("cp2", "NotReady"), windows}, s.Excluded)
 	assert.Equal(t, "EKS", s.Managed)
 
 	s, err = Choose(all, []string{"w1"}, noon)

@@ -53,7 +53,8 @@ type Options struct {
 
 // For prepares what was asked for. Nodes that cannot be looked at are listed in the
 // plan's NotInspected, unless they were asked for by name: then they are an error.
-// That no node in scope has the services wraps [plan.ErrNothing]; that no node could be
+// With RequireAll they are one, too, as is everything else that would be left out:
+// [plan.RefusedError]. That no node in scope has the services wraps [plan.ErrNothing]; that no node could be
 // looked at wraps [ErrNoNode].
 func For(ctx context.Context, api API, scanner fleet.Scanner, req plan.Request, o Options) (Rotation, error) {
 	if err := api.Permitted(ctx, kube.UseRotate); err != nil {
@@ -110,7 +111,10 @@ func For(ctx context.Context, api API, scanner fleet.Scanner, req plan.Request, 
 	if r.Plan, err = plan.Build(nodes, req, r.Unfinished); err != nil {
 		return Rotation{}, explainNothing(err, req, nodes, missing, o.Look)
 	}
-	r.Plan.NotInspected = append(r.Plan.NotInspected, missing...)
+	r.Plan.NotInspected = append(r.Plan.NotInspected, unconcerned(missing, all, req)...)
+	if err := r.Plan.Refuse(req); err != nil {
+		return Rotation{}, err
+	}
 	if r.ID = fleet.NewID(); r.Unfinished != nil {
 		r.ID = r.Unfinished.ID
 	}

@@ -73,6 +73,10 @@ type CertificateRotationSpec struct {
 	// keys are destroyed once the new ones are proven.
 	// +optional
 	Compromised bool `json:"compromised,omitempty"`
+	// RequireAll refuses the rotation where a certificate in scope cannot be renewed. Without
+	// it, such a certificate is left out and listed in the status, and the others are renewed.
+	// +optional
+	RequireAll bool `json:"requireAll,omitempty"`
 	// Trigger says why the watcher made this one. Absent: somebody else did.
 	// +optional
 	Trigger *RotationTrigger `json:"trigger,omitempty"`
@@ -129,6 +133,9 @@ const (
 	ConditionRunning   = "Running"
 	ConditionSucceeded = "Succeeded"
 	ConditionFailed    = "Failed"
+	// ConditionLeftOut is True where certificates in scope could not be renewed, so that the
+	// rotation was done without them. Its message names them.
+	ConditionLeftOut = "LeftOut"
 )
 
 // CertificateRotationStatus is how it goes.
@@ -158,6 +165,11 @@ type CertificateRotationStatus struct {
 	// +listMapKey=node
 	// +optional
 	Nodes []RotationNodeStatus `json:"nodes,omitempty"`
+	// LeftOut are certificates in scope that could not be renewed, and why.
+	// +kubebuilder:validation:MaxItems=1000
+	// +listType=atomic
+	// +optional
+	LeftOut []LeftOut `json:"leftOut,omitempty"`
 	// Notes are what a person should know afterwards: what an old certificate still opens
 	// and until when, what could not be proven.
 	// +listType=atomic

@@ -41,6 +41,8 @@ type Certificate struct {
 	Served *Served      `json:"served,omitempty"` // absent: nothing serves it, or it is a client certificate
 	Status certs.Status `json:"status"`
 	Reason string       `json:"reason,omitempty"`
+	// NotRenewable says why no rotation can renew it where it is; absent: one can.
+	NotRenewable string `json:"notRenewable,omitempty"`
 }
 
 // Served is what a live endpoint shows. Where a certificate has several endpoints it
@@ -71,4 +73,7 @@ type NotInspected struct {
 	Service certs.Service `json:"service,omitempty"`
 	Path    string        `json:"path,omitempty"`
 	Reason  string        `json:"reason"`
+	// Informational says that it is as it should be, or that nobody can change it. It does
+	// not change the exit code.
+	Informational bool `json:"informational,omitempty"`
 }

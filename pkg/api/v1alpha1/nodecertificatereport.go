@@ -113,6 +113,25 @@ type ReportedCertificate struct {
 	// endpoint serves another one. Empty: nothing.
 	// +optional
 	Reason string `json:"reason,omitempty"`
+	// NotRenewable says that it cannot be renewed on this node, and why. Absent: it can.
+	// +optional
+	NotRenewable *NotRenewable `json:"notRenewable,omitempty"`
+	// KeptKey says why its key is kept when it is renewed, so that a renewal does not
+	// replace a compromised key. Empty: the key is replaced.
+	// +optional
+	KeptKey string `json:"keptKey,omitempty"`
+}
+
+// NotRenewable is why a certificate cannot be renewed where it is.
+//
+// +kubebuilder:object:generate=true
+type NotRenewable struct {
+	Reason string `json:"reason"`
+	// MaxRestart is the restart policy with which it can be renewed all the same:
+	// if-needed (then also with never), or never. Empty: with none.
+	// +kubebuilder:validation:Enum=if-needed;never
+	// +optional
+	MaxRestart string `json:"maxRestart,omitempty"`
 }
 
 // ReportedAuthority is the certificate of a certificate authority on the node.
@@ -140,6 +159,10 @@ type ReportedGap struct {
 	// +optional
 	Path   string `json:"path,omitempty"`
 	Reason string `json:"reason"`
+	// Informational says that it is as it should be, or that nobody can change it. It is
+	// not counted as a problem.
+	// +optional
+	Informational bool `json:"informational,omitempty"`
 }
 
 // NodeCertificateReportList is a list of reports.

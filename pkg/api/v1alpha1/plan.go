@@ -20,7 +20,9 @@ type RotationPlan struct {
 	Force           bool            `json:"force,omitempty"` // what that overrides is in Effects
 	Steps           []PlanStep      `json:"steps"`
 	// Effects say in sentences what restarts and what that means to others.
-	Effects      []string       `json:"effects"`
+	Effects []string `json:"effects"`
+	// LeftOut are the certificates in scope that cannot be renewed, and why.
+	LeftOut      []LeftOut      `json:"leftOut"`
 	NotInspected []NotInspected `json:"notInspected"`
 }
 

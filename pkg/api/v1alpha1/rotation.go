@@ -3,6 +3,8 @@ package v1alpha1
 import (
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
@@ -33,8 +35,28 @@ type RotationReport struct {
 	Overridden []string `json:"overridden,omitempty"`
 	// Notes are what a person should know afterwards: what an old certificate still
 	// opens, what could not be proven, which copies of a kubeconfig are now old.
-	Notes        []string       `json:"notes,omitempty"`
+	Notes []string `json:"notes,omitempty"`
+	// LeftOut are the certificates in scope that could not be renewed, and why.
+	LeftOut      []LeftOut      `json:"leftOut,omitempty"`
 	NotInspected []NotInspected `json:"notInspected,omitempty"`
+}
+
+// LeftOut is a certificate in the scope of a rotation that it does not renew.
+//
+// +kubebuilder:object:generate=true
+type LeftOut struct {
+	Node    string        `json:"node"`
+	Service certs.Service `json:"service"`
+	Name    string        `json:"name"`
+	Path    string        `json:"path"`
+	// User is the entry in a kubeconfig.
+	// +optional
+	User string `json:"user,omitempty"`
+	// NotAfter is missing where the certificate cannot be read.
+	// +optional
+	NotAfter metav1.Time `json:"notAfter,omitzero"`
+	// Reason says why it cannot be renewed, and what to do instead where that is known.
+	Reason string `json:"reason"`
 }
 
 // RotationItem is one service on one node.

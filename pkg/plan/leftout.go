@@ -1,0 +1,196 @@
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+)
+
+// LeftOut is a certificate in scope that the plan does not renew, and why.
+type LeftOut struct {
+	Node     string        `json:"node"`
+	Service  certs.Service `json:"service"`
+	Name     string        `json:"name"`
+	Path     string        `json:"path"`
+	User     string        `json:"user,omitempty"`    // of a kubeconfig
+	NotAfter time.Time     `json:"notAfter,omitzero"` // zero: it cannot be read
+	Reason   string        `json:"reason"`
+}
+
+// String is the certificate and the reason in one line.
+func (l LeftOut) String() string { return l.Node + ": " + l.text() }
+
+func (l LeftOut) text() string { return fmt.Sprintf("%s %q: %s", l.Name, l.Path, l.Reason) }
+
+func leave(n *inventory.Node, s certs.Service, c inventory.Certificate, reason string) LeftOut {
+	return LeftOut{Node: n.Name, Service: s, Name: c.Name, Path: c.Store.Cert, User: c.Store.User, NotAfter: c.NotAfter, Reason: reason}
+}
+
+// Obstacle is why a certificate cannot be renewed where it is. The zero value: it can.
+type Obstacle struct {
+	Reason string
+	// MaxRestart is the restart policy with which it can be renewed all the same:
+	// RestartIfNeeded stands for RestartNever too. Empty: there is none.
+	MaxRestart RestartPolicy
+}
+
+// Blocks says whether the certificate cannot be renewed under a restart policy.
+func (o Obstacle) Blocks(policy RestartPolicy) bool {
+	switch {
+	case o.Reason == "":
+		return false
+	case o.MaxRestart == RestartIfNeeded:
+		return policy != RestartIfNeeded && policy != RestartNever
+	}
+	return o.MaxRestart == "" || policy != o.MaxRestart
+}
+
+// ObstacleTo returns what keeps a certificate of a node from being renewed there.
+func ObstacleTo(n *inventory.Node, c inventory.Certificate) Obstacle {
+	if reason := unrenewable(n, c); reason != "" {
+		return Obstacle{Reason: reason}
+	}
+	reason, unproven := unrestartable(n, c)
+	if reason == "" {
+		return Obstacle{}
+	}
+	// Of what nothing here can restart, only a handshake shows that it uses the new one.
+	if why := HotReload(c); why != "" && (!unproven || len(c.Served) > 0) {
+		return Obstacle{Reason: reason + "; use --restart=if-needed: " + why, MaxRestart: RestartIfNeeded}
+	}
+	return Obstacle{Reason: reason + "; use --restart=never and restart it yourself", MaxRestart: RestartNever}
+}
+
+// unrenewable is why a certificate cannot be renewed under any restart policy.
+func unrenewable(n *inventory.Node, c inventory.Certificate) string {
+	switch {
+	case c.FingerprintSHA256 == "":
+		return "cannot be read: " + cmp.Or(c.Reason, "no certificate in it")
+	case c.Status == certs.Invalid:
+		return cmp.Or(c.Reason, "is invalid")
+	case c.Issuer.Kind == inventory.NoIssuer:
+		return cmp.Or(c.Reason, "cannot be renewed from this node: nothing here can sign its successor")
+	}
+	for _, s := range users(c) {
+		if u := n.Component(s); u != nil && u.Runtime == inventory.Supervised {
+			return cmp.Or(u.Note, fmt.Sprintf("%s is a child process of %s, which makes its certificates", s, u.Unit))
+		}
+	}
+	return ""
+}
+
+// unrestartable is why a component that loads a certificate cannot be restarted so that it
+// uses the successor. unknown says that it runs, and that nothing here started it.
+func unrestartable(n *inventory.Node, c inventory.Certificate) (reason string, unknown bool) {
+	if !loaded(c) {
+		return "", false
+	}
+	for _, s := range users(c) {
+		u := n.Component(s)
+		if u == nil {
+			continue
+		}
+		if u.Runtime == inventory.None {
+			return fmt.Sprintf("%s %s: nothing here can restart it", s, cmp.Or(u.Note, "was started by something unknown")), true
+		}
+		if b := keepsFromStarting(n, s); b != nil {
+			return fmt.Sprintf("%s would have to restart, and could not start with %s %q: %s", s, b.Name, b.Store.Cert, cmp.Or(b.Reason, string(b.Status))), false
+		}
+	}
+	return "", false
+}
+
+// keepsFromStarting returns a certificate with which a service that is stopped now would
+// not come up again: it still runs on what it loaded before the file was damaged or expired.
+func keepsFromStarting(n *inventory.Node, s certs.Service) *inventory.Certificate {
+	for i := range n.Certificates {
+		c := &n.Certificates[i]
+		if !loaded(*c) || !slices.Contains(users(*c), s) {
+			continue
+		}
+		damaged := c.FingerprintSHA256 == "" || c.Status == certs.Invalid
+		if damaged || expiredClient(c) && unrenewable(n, *c) != "" {
+			return c
+		}
+	}
+	return nil
+}
+
+// expiredClient says that a component cannot reach the server any more that it needs to
+// start: etcd, or the API server.
+func expiredClient(c *inventory.Certificate) bool {
+	return c.Status == certs.Expired && c.Client != nil && (c.Client.Kind == inventory.ToEtcd || c.Client.Kind == inventory.ToAPIServer)
+}
+
+// KeptKey is why a certificate's key is kept when the certificate is renewed, so that a
+// renewal does not replace a compromised one; empty: it is not kept.
+func KeptKey(c inventory.Certificate) string {
+	if len(c.KeyUses) == 0 {
+		return ""
+	}
+	u, what := c.KeyUses[0], "signs or verifies ServiceAccount tokens"
+	if u.Kind == inventory.SigningKey {
+		what = "signs certificates"
+	}
+	return fmt.Sprintf("its key also %s (%s of %s), so a renewal keeps it: replace the key by hand", what, u.Setting, u.Service)
+}
+
+// reasonToLeave is why a request does not renew a certificate; empty: it does.
+func reasonToLeave(n *inventory.Node, c inventory.Certificate, req Request) string {
+	if o := ObstacleTo(n, c); o.Blocks(req.Restart) {
+		return o.Reason
+	}
+	if req.Compromised {
+		return KeptKey(c)
+	}
+	return ""
+}
+
+// users are the services whose processes load a certificate.
+func users(c inventory.Certificate) []certs.Service {
+	if len(c.UsedBy) == 0 {
+		return []certs.Service{c.Service}
+	}
+	return c.UsedBy
+}
+
+// missing returns what in scope could not be inspected and should have been.
+func (p Plan) missing(req Request) []Exclusion {
+	var out []Exclusion
+	for _, x := range p.NotInspected {
+		if !x.Informational && inScope(x.Node, req) {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+// NotDone counts what in scope the plan leaves as it is: certificates that cannot be
+// renewed, nodes and files that could not be inspected.
+func (p Plan) NotDone(req Request) int { return len(p.LeftOut) + len(p.missing(req)) }
+
+// Refuse returns a [*RefusedError] where everything in scope was required and something is
+// left out.
+func (p Plan) Refuse(req Request) error {
+	if req.RequireAll && p.NotDone(req) > 0 {
+		return p.refusal(req)
+	}
+	return nil
+}
+
+// refusal lists what keeps a plan from being done.
+func (p Plan) refusal(req Request) *RefusedError {
+	refused := &RefusedError{}
+	for _, l := range p.LeftOut {
+		refused.Problems = append(refused.Problems, Problem{Node: l.Node, Text: l.text()})
+	}
+	for _, x := range p.missing(req) {
+		refused.Problems = append(refused.Problems, Problem{Node: x.Node, Text: strings.TrimPrefix(x.String(), x.Node+": ")})
+	}
+	return refused
+}

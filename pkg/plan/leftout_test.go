@@ -1,0 +1,194 @@
+package plan_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+// withoutIssuer makes a node's certificate one that nothing there can sign.
+func withoutIssuer(n *inventory.Node, name string) *inventory.Certificate {
+	for i := range n.Certificates {
+		if c := &n.Certificates[i]; c.Name == name {
+			c.Issuer, c.Reason = inventory.Issuer{Kind: inventory.NoIssuer}, "the key of its CA is not here"
+			return c
+		}
+	}
+	panic(name)
+}
+
+func targets(p plan.Plan) []string {
+	var out []string
+	for _, s := range p.Steps() {
+		for _, t := range s.Targets {
+			out = append(out, s.Node+"/"+t.Name)
+		}
+	}
+	return out
+}
+
+func TestACertificateWithoutIssuerIsLeftOutAndTheOthersAreRenewed(t *testing.T) {
+	n := controlPlane("cp1")
+	n.Certificates = append(n.Certificates, pair(certs.KubeAPIServer, "apiserver-etcd-client", "/pki"))
+	end := now.Add(time.Hour)
+	withoutIssuer(&n, "apiserver-etcd-client").NotAfter = end
+	p := build(t, request(certs.KubeAPIServer, certs.Kubelet), n, worker("w1"))
+	assert.Equal(t, []plan.LeftOut{{
+		Node: "cp1", Service: certs.KubeAPIServer, Name: "apiserver-etcd-client", Path: "/pki/apiserver-etcd-client.crt",
+		NotAfter: end, Reason: "the key of its CA is not here",
+	}}, p.LeftOut)
+	assert.Equal(t, []string{"cp1/apiserver", "cp1/kubelet-client", "w1/kubelet-client"}, targets(p))
+	assert.Equal(t, []certs.Service{certs.Kubelet, certs.KubeAPIServer}, p.Steps()[0].Restarts)
+}
+
+func TestAServiceOfWhichAllIsLeftOutIsNoPartOfTheStep(t *testing.T) {
+	n := controlPlane("cp1")
+	withoutIssuer(&n, "etcd-server")
+	withoutIssuer(&n, "etcd-peer")
+	p := build(t, request(certs.Etcd, certs.Kubelet), n)
+	assert.Equal(t, []plan.Service{{Service: certs.Kubelet}}, p.Steps()[0].Services)
+	assert.Len(t, p.LeftOut, 2)
+
+	p = build(t, request(certs.Etcd), n, controlPlane("cp2"))
+	assert.Equal(t, []string{"cp2/etcd-server", "cp2/etcd-peer"}, targets(p), "the other node is done")
+}
+
+func TestNothingThatRemainsIsRefused(t *testing.T) {
+	n := controlPlane("cp1")
+	withoutIssuer(&n, "etcd-server")
+	n.Certificates[1].Status, n.Certificates[1].Reason = certs.Invalid, "the key does not fit the certificate"
+	_, err := plan.Build([]inventory.Node{n}, request(certs.Etcd), nil)
+	require.EqualError(t, err, `2 certificates in scope cannot be renewed, so nothing was changed:
+  cp1: etcd-server "/pki/etcd/etcd-server.crt": the key of its CA is not here
+  cp1: etcd-peer "/pki/etcd/etcd-peer.crt": the key does not fit the certificate`)
+	var refused *plan.RefusedError
+	require.ErrorAs(t, err, &refused)
+	assert.Equal(t, "cp1", refused.Problems[0].Node)
+
+	_, err = plan.Build([]inventory.Node{n}, request(certs.Etcd, certs.KubeProxy), nil)
+	require.ErrorAs(t, err, &refused, "a service without certificates is nothing that remains")
+}
+
+func TestRequireAllRefusesWhatWouldBeLeftOut(t *testing.T) {
+	n := controlPlane("cp1")
+	withoutIssuer(&n, "etcd-peer")
+	n.NotInspected = []inventory.NotInspected{{Service: certs.Etcd, Path: "/etc/etcd.conf", Reason: "permission denied"}}
+	req := request(certs.Etcd, certs.KubeAPIServer)
+	req.RequireAll = true
+	_, err := plan.Build([]inventory.Node{n}, req, nil)
+	require.EqualError(t, err, `2 certificates in scope cannot be renewed, so nothing was changed:
+  cp1: etcd-peer "/pki/etcd/etcd-peer.crt": the key of its CA is not here
+  cp1: "/etc/etcd.conf": permission denied`)
+
+	n.NotInspected[0].Informational = true
+	n.Certificates[1].Issuer.Kind = inventory.LocalCA
+	assert.Len(t, build(t, req, n).Steps()[0].Targets, 3)
+	req.RequireAll = false
+	assert.Equal(t, request(certs.Etcd, certs.KubeAPIServer).Scope(), req.Scope(), "it is the same rotation")
+}
+
+func TestWhatThisRotationRenewedBeforeIsNothingThatIsLeftOut(t *testing.T) {
+	n := controlPlane("cp1")
+	withoutIssuer(&n, "etcd-peer")
+	done := n.Certificates[0]
+	unfinished := &plan.Unfinished{ID: "a", Renewed: map[string]map[string]inventory.Renewal{"cp1": {done.ID(): {ID: done.ID(), New: done.Facts}}}}
+	p, err := plan.Build([]inventory.Node{n}, request(certs.Etcd), unfinished)
+	require.NoError(t, err, "it has to come to its end")
+	assert.True(t, p.Steps()[0].Idle())
+	assert.Len(t, p.LeftOut, 1)
+}
+
+// TestNoComponentIsRestartedThatCouldNotStart: it runs on what it loaded before.
+func TestNoComponentIsRestartedThatCouldNotStart(t *testing.T) {
+	for name, breaks := range map[string]func(*inventory.Certificate){
+		"unreadable":   func(c *inventory.Certificate) { c.FingerprintSHA256, c.Reason = "", "no PEM block" },
+		"does not fit": func(c *inventory.Certificate) { c.Status, c.Reason = certs.Invalid, "the key does not fit" },
+		"expired, client": func(c *inventory.Certificate) {
+			c.Status, c.Client = certs.Expired, &inventory.Client{Kind: inventory.ToEtcd}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := controlPlane("cp1")
+			n.Certificates = append(n.Certificates, pair(certs.KubeAPIServer, "apiserver-etcd-client", "/pki"))
+			breaks(withoutIssuer(&n, "apiserver-etcd-client"))
+			req := request(certs.KubeAPIServer, certs.Kubelet)
+			p := build(t, req, n)
+			assert.Equal(t, []string{"cp1/kubelet-client"}, targets(p))
+			assert.Equal(t, []certs.Service{certs.Kubelet}, p.Steps()[0].Restarts)
+			require.Len(t, p.LeftOut, 2)
+			assert.Contains(t, p.LeftOut[0].Reason, `kube-apiserver would have to restart, and could not start with apiserver-etcd-client "/pki/apiserver-etcd-client.crt": `)
+			for _, policy := range []plan.RestartPolicy{plan.RestartIfNeeded, plan.RestartNever} {
+				req.Restart = policy
+				assert.Equal(t, []string{"cp1/apiserver", "cp1/kubelet-client"}, targets(build(t, req, n)), policy)
+			}
+		})
+	}
+	n := controlPlane("cp1")
+	n.Certificates = append(n.Certificates, pair(certs.KubeAPIServer, "apiserver-sni", "/pki"))
+	withoutIssuer(&n, "apiserver-sni").Status = certs.Expired
+	assert.Equal(t, []string{"cp1/apiserver"}, targets(build(t, request(certs.KubeAPIServer), n)), "it starts with an expired serving certificate")
+}
+
+func TestWhatNothingCanRestartIsLeftOutUnlessNothingRestarts(t *testing.T) {
+	n := controlPlane("cp1")
+	for i := range n.Components {
+		n.Components[i].Runtime, n.Components[i].PID, n.Components[i].Note = inventory.None, 300, "was started by OpenRC"
+	}
+	n.Certificates[0].Served = []inventory.Served{{Address: "127.0.0.1:2379"}}
+	n.Certificates = append(n.Certificates, pair(certs.Etcd, "etcd-healthcheck-client", "/pki/etcd"), pair(certs.Admin, "admin.conf", "/etc/kubernetes"))
+	req := request(certs.Services()...)
+	for policy, want := range map[plan.RestartPolicy][]string{
+		plan.RestartAlways:   {"cp1/etcd-healthcheck-client", "cp1/admin.conf"},
+		plan.RestartIfNeeded: {"cp1/etcd-server", "cp1/etcd-healthcheck-client", "cp1/admin.conf"},
+		plan.RestartNever:    {"cp1/etcd-server", "cp1/etcd-peer", "cp1/etcd-healthcheck-client", "cp1/kubelet-client", "cp1/apiserver", "cp1/admin.conf"},
+	} {
+		req.Restart = policy
+		p := build(t, req, n)
+		assert.ElementsMatch(t, want, targets(p), policy)
+		assert.Empty(t, p.Steps()[0].Restarts)
+	}
+	req.Restart = plan.RestartAlways
+	left := build(t, req, n).LeftOut
+	assert.Equal(t, "etcd was started by OpenRC: nothing here can restart it; use --restart=if-needed: etcd reads this pair on every handshake", left[0].Reason)
+	assert.Equal(t, "etcd was started by OpenRC: nothing here can restart it; use --restart=never and restart it yourself", left[1].Reason,
+		"it is not known to serve it, so nothing would show that it does")
+}
+
+func TestWhatASupervisorMakesIsLeftOutAlways(t *testing.T) {
+	n := controlPlane("cp1")
+	n.Components[0].Runtime, n.Components[0].Unit = inventory.Supervised, "k0scontroller.service"
+	for _, policy := range []plan.RestartPolicy{plan.RestartAlways, plan.RestartIfNeeded, plan.RestartNever} {
+		req := request(certs.Etcd, certs.Kubelet)
+		req.Restart = policy
+		p := build(t, req, n)
+		assert.Equal(t, []string{"cp1/kubelet-client"}, targets(p), policy)
+		assert.Len(t, p.LeftOut, 2)
+		assert.NotContains(t, p.Steps()[0].Restarts, certs.Etcd)
+	}
+	n.Components[0].Note = "k0s makes it at every start: systemctl restart k0scontroller"
+	assert.Equal(t, n.Components[0].Note, build(t, request(certs.Services()...), n).LeftOut[0].Reason)
+}
+
+func TestACompromisedKeyThatWouldBeKeptIsLeftOut(t *testing.T) {
+	n := controlPlane("cp1")
+	n.Certificates[2].KeyUses = []inventory.KeyUse{{Kind: inventory.ServiceAccountKey, Service: certs.KubeAPIServer, Setting: "--service-account-key-file", Path: "/pki/apiserver.key"}}
+	req := request(certs.KubeAPIServer, certs.Kubelet)
+	assert.Empty(t, build(t, req, n).LeftOut)
+	req.Compromised = true
+	p := build(t, req, n)
+	assert.Equal(t, []string{"cp1/kubelet-client"}, targets(p))
+	assert.Equal(t, "its key also signs or verifies ServiceAccount tokens (--service-account-key-file of kube-apiserver), so a renewal keeps it: replace the key by hand", p.LeftOut[0].Reason)
+}
+
+func TestASharedCertificateIsLeftOutOnce(t *testing.T) {
+	n := controlPlane("cp1")
+	n.Certificates = []inventory.Certificate{pair(certs.Etcd, "kubernetes", "/pki", certs.KubeAPIServer), pair(certs.Kubelet, "kubelet-client", "/kubelet")}
+	withoutIssuer(&n, "kubernetes")
+	assert.Len(t, build(t, request(certs.Services()...), n).LeftOut, 1)
+}

@@ -1,0 +1,59 @@
+package plugin
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+)
+
+// printLeftOut lists the certificates in scope that are not renewed, those of one name and
+// reason in one line for all nodes, with the expiry of the first of them.
+func printLeftOut(w io.Writer, items []v1alpha1.LeftOut) {
+	if len(items) == 0 {
+		return
+	}
+	type kind struct{ name, path, reason string }
+	var order []kind
+	nodes, expires := map[kind][]string{}, map[kind]time.Time{}
+	for _, l := range items {
+		k := kind{l.Name, l.Path, l.Reason}
+		if nodes[k] == nil {
+			order = append(order, k)
+		}
+		nodes[k] = append(nodes[k], l.Node)
+		if end := l.NotAfter.Time; !end.IsZero() && (expires[k].IsZero() || end.Before(expires[k])) {
+			expires[k] = end
+		}
+	}
+	fmt.Fprintln(w, "\nLeft out, since it cannot be renewed")
+	for _, k := range order {
+		end := ""
+		if at := expires[k]; !at.IsZero() {
+			end = ", expires " + moment(at)
+		}
+		fmt.Fprintf(w, "  %s  %s %s%s: %s\n", some(nodes[k]), clean(k.name), clean(k.path), end, clean(k.reason))
+	}
+}
+
+// notDone sums up what a rotation left as it is; empty where that is nothing.
+func notDone(r *v1alpha1.RotationReport) string {
+	text := ""
+	if n := len(r.LeftOut); n > 0 {
+		text = fmt.Sprintf("%s left out", wasWere(n, "certificate"))
+	}
+	gaps := 0
+	for _, x := range r.NotInspected {
+		if !x.Informational {
+			gaps++
+		}
+	}
+	if gaps > 0 {
+		if text != "" {
+			text += ", "
+		}
+		text += fmt.Sprintf("%s not inspected", wasWere(gaps, "thing"))
+	}
+	return text
+}
