@@ -44,6 +44,7 @@ func printList(w io.Writer, f format, list v1alpha1.CertificateList, now time.Ti
 		}
 	}
 	printNotInspected(w, list.NotInspected)
+	printUnused(w, f, list.Unused, now)
 	printFindings(w, f, list.Findings)
 	return nil
 }

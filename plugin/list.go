@@ -38,7 +38,7 @@ func certificateList(nodes []inventory.Node, missing []plan.Exclusion, o listOpt
 	list := v1alpha1.CertificateList{
 		APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.CertificateListKind,
 		Items: []v1alpha1.Certificate{}, Authorities: []v1alpha1.Authority{}, NotInspected: []v1alpha1.NotInspected{},
-		Findings: []v1alpha1.Finding{},
+		Findings: []v1alpha1.Finding{}, Unused: []v1alpha1.UnusedCertificate{},
 	}
 	nodes = slices.Clone(nodes)
 	slices.SortFunc(nodes, func(a, b inventory.Node) int { return strings.Compare(a.Name, b.Name) })
@@ -52,6 +52,7 @@ func certificateList(nodes []inventory.Node, missing []plan.Exclusion, o listOpt
 			issuers[c.Facts.Issuer] = true
 		}
 		list.Findings = append(list.Findings, findings(n, o)...)
+		list.Unused = append(list.Unused, unused(n, o)...)
 		for _, x := range n.NotInspected {
 			missing = append(missing, plan.Exclusion{Node: n.Name, NotInspected: x})
 		}
@@ -82,6 +83,19 @@ func findings(n inventory.Node, o listOptions) []v1alpha1.Finding {
 		if f.Service == "" || o.wants(f.Service) {
 			out = append(out, v1alpha1.Finding{Node: n.Name, Kind: string(f.Kind), Service: f.Service, Path: f.Path, Message: f.Text})
 		}
+	}
+	return out
+}
+
+// unused are the certificates of a node that no component uses. They belong to no
+// service, so they are listed where all services are.
+func unused(n inventory.Node, o listOptions) []v1alpha1.UnusedCertificate {
+	if len(o.services) > 0 {
+		return nil
+	}
+	var out []v1alpha1.UnusedCertificate
+	for _, u := range n.Unused {
+		out = append(out, v1alpha1.UnusedCertificate{Node: n.Name, Kind: string(u.Kind), Path: u.Path, User: u.User, Facts: u.Facts, Reason: u.Reason})
 	}
 	return out
 }

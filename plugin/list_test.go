@@ -3,6 +3,7 @@ package plugin
 import (
 	"bytes"
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,6 +34,8 @@ func troubled() ([]inventory.Node, []plan.Exclusion) {
 		Store:  inventory.Store{Kind: inventory.Pair, Cert: "/var/lib/kubelet/pki/kubelet.crt"},
 	})
 	cp1.Findings = []inventory.Finding{{Kind: inventory.FileMode, Service: certs.Etcd, Path: "/etc/kubernetes/pki/etcd/peer.key", Text: "mode 0644, CIS 1.1.21 wants at most 0600"}}
+	cp1.Unused = []inventory.UnusedCertificate{{Kind: inventory.UnusedBackup, Path: "/etc/kubernetes/admin.conf.old", User: "kubernetes-admin",
+		Facts: certs.Facts{NotAfter: noon.Add(3 * day)}, Reason: "its name is that of a backup of admin.conf"}}
 	w1.NotInspected = []inventory.NotInspected{{Service: certs.KubeProxy, Path: "/etc/kube-proxy.conf", Reason: "permission denied"}}
 	return []inventory.Node{w1, cp2, cp1}, []plan.Exclusion{
 		{Node: "w7", NotInspected: inventory.NotInspected{Reason: "NotReady for 14m"}},
@@ -67,7 +70,7 @@ func TestCheckShowsWhatASleepyPersonNeeds(t *testing.T) {
 func TestEmptyListsAreNeverNull(t *testing.T) {
 	text, err := json.Marshal(certificateList(nil, nil, listOptions{now: noon}))
 	require.NoError(t, err)
-	assert.JSONEq(t, `{"apiVersion":"rotate-certs.io/v1alpha1","kind":"CertificateList","items":[],"authorities":[],"notInspected":[],"findings":[]}`, string(text))
+	assert.JSONEq(t, `{"apiVersion":"rotate-certs.io/v1alpha1","kind":"CertificateList","items":[],"authorities":[],"notInspected":[],"findings":[],"unused":[]}`, string(text))
 
 	text, err = json.Marshal(certificateList([]inventory.Node{{Name: "w1", Certificates: []inventory.Certificate{{Service: certs.Kubelet}}, Authorities: []inventory.Authority{{}}}}, nil, listOptions{now: noon}))
 	require.NoError(t, err)
@@ -118,6 +121,28 @@ func TestOneBadEndpointOutweighsGoodOnes(t *testing.T) {
 		c.Served = tt.served
 		assert.Equal(t, tt.word, servedWord(certificate("cp1", c, listOptions{now: noon})), name)
 	}
+}
+
+func TestUnusedCertificatesAreShownAndChangeNoVerdict(t *testing.T) {
+	cp1 := controlPlane("cp1")
+	before := certificateList([]inventory.Node{cp1}, nil, listOptions{now: noon})
+	cp1.Unused = []inventory.UnusedCertificate{
+		{Kind: inventory.UnusedFile, Path: "/etc/kubernetes/jane.conf", User: "jane", Facts: certs.Facts{NotAfter: noon.Add(300 * day)}, Reason: "no component names it"},
+		{Kind: inventory.UnusedBackup, Path: "/etc/kubernetes/admin.conf.old", Facts: certs.Facts{NotAfter: noon.Add(-day)}, Reason: "a backup"},
+		{Kind: inventory.UnusedFile, Path: "/etc/kubernetes/broken.conf", Reason: "not valid YAML"},
+	}
+	list := certificateList([]inventory.Node{cp1}, nil, listOptions{now: noon})
+	require.Len(t, list.Unused, 3)
+	assert.Equal(t, needsAttention(before), needsAttention(list))
+	assert.Empty(t, certificateList([]inventory.Node{cp1}, nil, listOptions{now: noon, services: []certs.Service{certs.Etcd}}).Unused)
+	var text bytes.Buffer
+	require.NoError(t, printList(&text, formatTable, list, noon))
+	_, section, _ := strings.Cut(text.String(), "Not in use, never renewed\n")
+	lines := strings.Split(section, "\n")
+	assert.Contains(t, lines[0], "/etc/kubernetes/broken.conf: not valid YAML")
+	assert.Contains(t, lines[1], "/etc/kubernetes/admin.conf.old: expired ")
+	assert.Contains(t, lines[2], "/etc/kubernetes/jane.conf: valid until ")
+	assert.Contains(t, lines[2], "user jane; no component names it")
 }
 
 func TestFindingsAreShownAndChangeNoVerdict(t *testing.T) {

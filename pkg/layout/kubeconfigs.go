@@ -1,12 +1,6 @@
 package layout
 
 import (
-	"bytes"
-	"maps"
-	"path"
-	"slices"
-
-	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
@@ -96,55 +90,4 @@ func (d *discovery) addKubeconfig(p *program, conf, name string) (without string
 		return ""
 	}
 	return user.certificateKind()
-}
-
-// adminMax bounds how many files of a directory are looked at as kubeconfigs.
-const adminMax = 128
-
-// addAdmins finds the kubeconfigs of people: those with a client certificate that
-// lie where components have theirs, and that no component uses.
-func (d *discovery) addAdmins() {
-	dirs := map[string]bool{}
-	for _, conf := range d.configs {
-		dirs[path.Dir(conf)] = true
-	}
-	for _, dir := range slices.Sorted(maps.Keys(dirs)) {
-		entries, err := d.root.ReadDir(dir)
-		if err != nil {
-			continue
-		}
-		if len(entries) > adminMax {
-			entries = entries[:adminMax]
-		}
-		for _, e := range entries {
-			if !e.IsDir() {
-				d.addAdmin(path.Join(dir, e.Name()))
-			}
-		}
-	}
-}
-
-func (d *discovery) addAdmin(file string) {
-	if _, used := d.configs[d.place(inventory.Store{Cert: file})]; used {
-		return
-	}
-	data, err := d.root.ReadFile(file)
-	if err != nil || !looksLikeKubeconfig(data) {
-		return
-	}
-	k, err := ParseKubeconfig(data)
-	if err != nil {
-		d.notInspected(certs.Admin, file, err.Error())
-		return
-	}
-	nobody := &program{service: certs.Admin}
-	for i := range k.Users {
-		u := &k.Users[i]
-		d.addUser(nobody, file, u, role{name: path.Base(file), client: d.apiClient(nobody, file, file, u)})
-	}
-}
-
-// looksLikeKubeconfig keeps the parser away from whatever else lies there.
-func looksLikeKubeconfig(data []byte) bool {
-	return bytes.Contains(data, []byte("clusters")) && bytes.Contains(data, []byte("client-certificate"))
 }

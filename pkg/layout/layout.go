@@ -30,6 +30,13 @@ type Layout struct {
 	// KeyUses are files with keys that components use for something other than a
 	// certificate: signing tokens, signing certificates.
 	KeyUses []inventory.KeyUse
+	// Unclaimed are users of kubeconfigs that no component uses.
+	Unclaimed []Unclaimed
+	// Subdirectories are those below the others in which copies may lie.
+	Subdirectories []string
+
+	readers []reader
+	named   map[string]bool // real places that components name
 }
 
 // AuthorityFile is a file of CA certificates that a component names.
@@ -59,6 +66,8 @@ type discovery struct {
 	configs map[string]string
 	// members are the processes of the units in which components run.
 	members map[string][]member
+	// pods are the static pods of this node.
+	pods []manifestFile
 }
 
 // Discover finds the components of a node and where their certificates lie. It
@@ -105,9 +114,12 @@ func Discover(root hostfs.Root, opts Options) Layout {
 		}
 		d.out.Node.Components = append(d.out.Node.Components, p.component)
 	}
-	d.addAdmins()
+	d.nameFiles(programs)
+	d.findReaders(programs)
+	d.addAdmins(programs)
 	d.leaveToDistributions(programs)
 	d.addDirectories()
+	d.addSubdirectories()
 	d.addSockets()
 	d.out.Node.Name = d.nodeName(opts.NodeName)
 	return d.out

@@ -18,9 +18,10 @@ type pod struct {
 		Namespace string `json:"namespace"`
 	} `json:"metadata"`
 	Spec struct {
-		HostNetwork bool        `json:"hostNetwork"`
-		Containers  []container `json:"containers"`
-		Volumes     []volume    `json:"volumes"`
+		HostNetwork    bool        `json:"hostNetwork"`
+		InitContainers []container `json:"initContainers"`
+		Containers     []container `json:"containers"`
+		Volumes        []volume    `json:"volumes"`
 	} `json:"spec"`
 }
 
@@ -30,7 +31,9 @@ type container struct {
 	Command    []string `json:"command"`
 	Args       []string `json:"args"`
 	WorkingDir string   `json:"workingDir"`
-	Env        []struct {
+	// RestartPolicy is "Always" where an init container runs as long as its pod.
+	RestartPolicy string `json:"restartPolicy"`
+	Env           []struct {
 		Name  string  `json:"name"`
 		Value *string `json:"value"`
 	} `json:"env"`

@@ -24,6 +24,7 @@ func (d *discovery) staticPods(manifests string, running []process) []*program {
 			d.notInspected(serviceOfFile(file), file, err.Error())
 			continue
 		}
+		d.pods = append(d.pods, manifestFile{file, p})
 		for i := range p.Spec.Containers {
 			found, ok := fromContainer(p, &p.Spec.Containers[i], running)
 			if !ok {
@@ -38,6 +39,12 @@ func (d *discovery) staticPods(manifests string, running []process) []*program {
 		}
 	}
 	return out
+}
+
+// manifestFile is a static pod and where its manifest lies.
+type manifestFile struct {
+	path string
+	pod  *pod
 }
 
 // manifestFiles lists what the kubelet would read: files without a leading dot.

@@ -2,6 +2,7 @@ package scan
 
 import (
 	"fmt"
+	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -28,6 +29,7 @@ type leafFile struct {
 	store   inventory.Store
 	content store.Content
 	dir     layout.Directory
+	below   bool // in a subdirectory, where nothing but copies is expected
 }
 
 // readDirectories looks at the certificates next to those that components name.
@@ -51,7 +53,13 @@ func readDirectories(root hostfs.Root, found *layout.Layout) unnamed {
 	for _, u := range found.KeyUses {
 		name(u.Path) // possibly a certificate, of which only the key counts
 	}
-	for _, dir := range found.Directories {
+	below := map[string]bool{}
+	dirs := slices.Clone(found.Directories)
+	for _, sub := range found.Subdirectories {
+		below[sub] = true
+		dirs = append(dirs, layout.Directory{Path: sub})
+	}
+	for _, dir := range dirs {
 		entries, err := root.ReadDir(dir.Path)
 		if err != nil {
 			continue // what is named in it is reported as missing
@@ -64,20 +72,20 @@ func readDirectories(root hostfs.Root, found *layout.Layout) unnamed {
 			if !certificateName(e.Name()) {
 				continue
 			}
-			if local, err := root.Local(file); err != nil || named[local] {
+			if local, err := root.Local(file); err != nil || named[local] || found.Names(root, file) {
 				continue
 			}
-			out.look(root, file, dir)
+			out.look(root, file, dir, below[dir.Path], entries)
 		}
 	}
 	return out
 }
 
-func (u *unnamed) look(root hostfs.Root, file string, dir layout.Directory) {
+func (u *unnamed) look(root hostfs.Root, file string, dir layout.Directory, below bool, beside []fs.DirEntry) {
 	data, err := root.ReadFile(file)
 	if err != nil {
 		// What lies beside a key and has a certificate's name was meant to be one.
-		for _, key := range likelyKeys(file) {
+		for _, key := range keysBeside(file, beside) {
 			if info, noKey := root.Stat(key); key != file && noKey == nil && info.Mode().IsRegular() {
 				u.unreadable = append(u.unreadable, inventory.NotInspected{Path: file,
 					Reason: fmt.Sprintf("it lies beside a key, %q, and cannot be read: %v", key, err)})
@@ -91,46 +99,80 @@ func (u *unnamed) look(root hostfs.Root, file string, dir layout.Directory) {
 		return
 	}
 	if chain[0].IsCA {
+		if _, backup := layout.BackupOf(path.Base(file)); below || backup && !exactName(file) {
+			return // a copy of a CA says nothing that the original does not
+		}
 		for _, c := range chain {
 			u.authorities = append(u.authorities, &authority{cert: c, paths: []string{file}, services: dir.Services})
 		}
 		return
 	}
-	for _, key := range likelyKeys(file) {
+	for _, key := range keysBeside(file, beside) {
 		s := inventory.Store{Kind: inventory.Pair, Cert: file, Key: key}
 		if key == file {
 			s = inventory.Store{Kind: inventory.Combined, Cert: file}
 		}
 		if content, err := store.Read(root, s); err == nil && content.KeyErr == nil {
-			u.leaves = append(u.leaves, leafFile{s, content, dir})
+			u.leaves = append(u.leaves, leafFile{s, content, dir, below})
 			return
 		}
 	}
 }
 
-// certificateName says whether a file's name is one that certificates have.
+// certificateName says whether a file's name is one that certificates have, or that of
+// a backup of one.
 func certificateName(name string) bool {
-	if strings.HasPrefix(name, ".") || strings.HasSuffix(name, "key.pem") {
+	original, _ := layout.BackupOf(name)
+	if strings.HasPrefix(name, ".") || strings.HasSuffix(original, "key.pem") {
 		return false
 	}
+	return exactName(name) || exactName(original)
+}
+
+func exactName(name string) bool {
 	return slices.Contains([]string{".crt", ".pem", ".cert", ".cer"}, path.Ext(name))
+}
+
+// keysBeside are the likely keys of a certificate, or of a backup of one: the backup of
+// the key may have another ending, such as the time of day.
+func keysBeside(file string, entries []fs.DirEntry) []string {
+	out := likelyKeys(file)
+	original, backup := layout.BackupOf(path.Base(file))
+	if !backup {
+		return out
+	}
+	for _, likely := range likelyKeys(path.Join(path.Dir(file), original)) {
+		for _, e := range entries[:min(len(entries), maxFiles)] {
+			if of, ok := layout.BackupOf(e.Name()); ok && of == path.Base(likely) {
+				out = append(out, path.Join(path.Dir(file), e.Name()))
+			}
+		}
+	}
+	return out
 }
 
 // adopt decides whose the unnamed leaves are. Client certificates of an etcd CA in
 // etcd's own directory are etcd's: kubeadm's healthcheck-client, which only a probe
-// names. Others are listed as what nobody looks after.
-func adopt(node *inventory.Node, found *layout.Layout, leaves []leafFile, known *authorities) []entry {
+// names. Those that a static pod or unit names are renewed like an administrator's. All
+// others are unused.
+func adopt(root hostfs.Root, node *inventory.Node, found *layout.Layout, leaves []leafFile, known *authorities) []entry {
 	var out []entry
+	originals := names(found)
 	for _, l := range leaves {
-		if !etcds(l, known) {
-			node.NotInspected = append(node.NotInspected, inventory.NotInspected{
-				Path: l.store.Cert, Reason: "no component names it"})
+		c := inventory.Certificate{Facts: certs.Describe(l.content.Leaf()), Store: l.store}
+		_, backup := layout.BackupOf(path.Base(l.store.Cert))
+		switch {
+		case found.Names(root, l.store.Key): // a component uses its key in another way
+			continue
+		case !backup && etcds(l, known):
+			c.Service, c.Name, c.Client = certs.Etcd, etcdName(l.store.Cert), found.EtcdClient()
+		case len(found.OtherUsers(root, l.store)) > 0:
+			c.Service, c.Name = certs.Admin, path.Base(l.store.Cert)
+		default:
+			node.Unused = append(node.Unused, unusedPair(l, originals))
 			continue
 		}
-		c := inventory.Certificate{
-			Facts: certs.Describe(l.content.Leaf()), Service: certs.Etcd, UsedBy: []certs.Service{certs.Etcd},
-			Name: etcdName(l.store.Cert), Store: l.store, Client: found.EtcdClient(),
-		}
+		c.UsedBy = []certs.Service{c.Service}
 		out = append(out, entry{Certificate: c, chain: l.content.Chain})
 	}
 	return out
@@ -140,7 +182,7 @@ func adopt(node *inventory.Node, found *layout.Layout, leaves []leafFile, known 
 // etcd has its certificates, and signed by a CA that only etcd's side uses (or, where
 // one CA serves all, in a directory that is etcd's alone).
 func etcds(l leafFile, known *authorities) bool {
-	if !slices.Contains(l.dir.Services, certs.Etcd) || !clientCertificate(l.content.Leaf()) {
+	if l.below || !slices.Contains(l.dir.Services, certs.Etcd) || !clientCertificate(l.content.Leaf()) {
 		return false
 	}
 	for _, a := range known.all {

@@ -37,12 +37,9 @@ func TestUnnamedCertificates(t *testing.T) {
 	if backup.Service != certs.Etcd || backup.Issuer.Kind != inventory.LocalCA || backup.Client == nil {
 		t.Errorf("etcd-backup: %+v", backup)
 	}
-	want := []string{pki + "/monitoring.crt: no component names it", pki + "/etcd/old-server.crt: no component names it"}
-	have := uninspected(got)
-	slices.Sort(have)
-	slices.Sort(want)
-	if !slices.Equal(have, want) {
-		t.Errorf("not inspected %q, want %q", have, want)
+	want := []string{"Backup " + pki + "/etcd/old-server.crt", "File " + pki + "/monitoring.crt"}
+	if have := unused(got); !slices.Equal(have, want) || len(got.NotInspected) != 0 {
+		t.Errorf("unused %q, want %q; not inspected %q", have, want, uninspected(got))
 	}
 	if !slices.ContainsFunc(got.Authorities, func(a inventory.Authority) bool { return a.Name == "team-ca" }) {
 		t.Error("a CA whose key lies here is not listed")

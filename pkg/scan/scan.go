@@ -64,12 +64,13 @@ func Scan(ctx context.Context, root hostfs.Root, opts Options) inventory.Node {
 	node := &found.Node
 	node.Time, node.ProgramVersion = now.UTC(), version.Version
 
-	entries := withoutStrays(node, read(root, node.Certificates))
+	entries := withoutStrays(root, &found, read(root, node.Certificates))
 	known := loadAuthorities(root, &found)
 	loose := readDirectories(root, &found)
 	known.add(loose.authorities...)
 	node.NotInspected = append(node.NotInspected, loose.unreadable...)
-	entries = append(entries, adopt(node, &found, loose.leaves, known)...)
+	unclaimed(root, &found)
+	entries = append(entries, adopt(root, node, &found, loose.leaves, known)...)
 
 	shown := askAll(ctx, entries, opts.Handshake)
 	known.find(entries, now)
@@ -82,6 +83,7 @@ func Scan(ctx context.Context, root hostfs.Root, opts Options) inventory.Node {
 	for i := range entries {
 		entries[i].findIssuer(known)
 	}
+	otherUsers(root, &found, entries)
 	node.Certificates = node.Certificates[:0]
 	for i := range entries {
 		entries[i].Store.Directories = store.Directories(root, entries[i].Store)
@@ -93,6 +95,7 @@ func Scan(ctx context.Context, root hostfs.Root, opts Options) inventory.Node {
 	var old []inventory.UnusedCertificate
 	node.Authorities, old = known.list(entries, now, opts.Within)
 	node.Unused = append(node.Unused, old...)
+	sortUnused(node)
 	node.Findings = drift(root, node, entries)
 	if opts.Homes {
 		var slow []inventory.NotInspected
@@ -143,9 +146,10 @@ var componentUsers = []string{"system:kube-scheduler", "system:kube-controller-m
 // withoutStrays drops what looks like a person's kubeconfig by its place, but is a
 // component's by its user: nothing here uses it, and it must not be renewed as if
 // nothing had to be restarted.
-func withoutStrays(node *inventory.Node, entries []entry) []entry {
+func withoutStrays(root hostfs.Root, found *layout.Layout, entries []entry) []entry {
+	node := &found.Node
 	return slices.DeleteFunc(entries, func(e entry) bool {
-		if e.Service != certs.Admin || len(e.chain) == 0 {
+		if e.Service != certs.Admin || len(e.chain) == 0 || len(found.OtherUsers(root, e.Store)) > 0 {
 			return false
 		}
 		user := e.leaf().Subject.CommonName

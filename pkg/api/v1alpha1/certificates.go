@@ -14,6 +14,20 @@ type CertificateList struct {
 	Authorities  []Authority    `json:"authorities"`
 	NotInspected []NotInspected `json:"notInspected"`
 	Findings     []Finding      `json:"findings"`
+	// Unused are certificates that no component uses. No rotation renews them, and they do
+	// not change the exit code.
+	Unused []UnusedCertificate `json:"unused"`
+}
+
+// UnusedCertificate is a certificate that lies on a node and that no component uses: a
+// backup, a copy of an administrator's kubeconfig, a file of a person.
+type UnusedCertificate struct {
+	Node string `json:"node"`
+	Kind string `json:"kind"` // Backup, Copy or File
+	Path string `json:"path"`
+	User string `json:"user,omitempty"` // of a kubeconfig
+	certs.Facts
+	Reason string `json:"reason"`
 }
 
 // Finding is something that has drifted and that no rotation changes: a file's mode or

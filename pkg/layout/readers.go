@@ -1,0 +1,235 @@
+package layout
+
+import (
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/hostfs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+)
+
+// reader is a static pod's container or a unit that is no component, with the files of
+// the host that it names or mounts by themselves. A directory that it mounts does not
+// count: nothing says which of its files it reads.
+type reader struct {
+	user inventory.OtherUser
+	// files are the real places of what it names.
+	files map[string]bool
+	// runs says whether it does, and enabled whether it is started at boot; nil: as far
+	// as its supervisor knows.
+	runs, enabled func() bool
+}
+
+// OtherUsers returns what reads a file of a certificate and is no component: first
+// static pods, then units, each once.
+func (l *Layout) OtherUsers(root hostfs.Root, s inventory.Store) []inventory.OtherUser {
+	var out []inventory.OtherUser
+	for _, r := range l.readers {
+		if !r.reads(root, s.Cert) && !r.reads(root, s.Key) {
+			continue
+		}
+		user := r.user
+		if r.runs != nil && !r.runs() {
+			if !r.enabled() {
+				continue // started by a timer or by hand, it reads the file then
+			}
+			user.Restartable = false
+		}
+		if !slices.Contains(out, user) {
+			out = append(out, user)
+		}
+	}
+	return out
+}
+
+func (r *reader) reads(root hostfs.Root, file string) bool {
+	if file == "" {
+		return false
+	}
+	local, err := root.Local(file)
+	return err == nil && r.files[local]
+}
+
+// Names says whether the command line or the environment of a component names a file.
+func (l *Layout) Names(root hostfs.Root, file string) bool {
+	local, err := root.Local(file)
+	return err == nil && l.named[local]
+}
+
+// nameFiles collects what the command lines and variables of components name.
+func (d *discovery) nameFiles(programs []*program) {
+	d.out.named = map[string]bool{}
+	for _, p := range programs {
+		for _, word := range p.args {
+			d.noteFiles(d.out.named, p.files, word)
+		}
+		for _, value := range p.env {
+			d.noteFiles(d.out.named, p.files, value)
+		}
+	}
+}
+
+// findReaders goes through the static pods and units that are no components.
+func (d *discovery) findReaders(programs []*program) {
+	for _, f := range d.pods {
+		for i := range f.pod.Spec.InitContainers {
+			d.readContainer(f, &f.pod.Spec.InitContainers[i], true)
+		}
+		for i := range f.pod.Spec.Containers {
+			d.readContainer(f, &f.pod.Spec.Containers[i], false)
+		}
+	}
+	own := map[string]bool{}
+	for _, p := range programs {
+		own[p.component.Unit] = true
+	}
+	running := sync.OnceValue(func() map[string]bool { return runningUnits(d.root) })
+	enabled := sync.OnceValue(func() map[string]bool { return enabledUnits(d.root) })
+	seen := map[string]bool{}
+	for i, dir := range unitDirs {
+		entries, err := d.root.ReadDir(dir)
+		if err != nil {
+			continue
+		}
+		for _, e := range entries {
+			name := e.Name()
+			if !strings.HasSuffix(name, ".service") || seen[name] || own[name] || i >= 2 && !suggestive(name) {
+				continue
+			}
+			seen[name] = true
+			d.readUnit(name, func() bool { return running()[name] }, func() bool { return enabled()[name] })
+		}
+	}
+}
+
+func (d *discovery) readContainer(f manifestFile, c *container, init bool) {
+	env := c.environment()
+	if _, ok := c.recognise(env); ok && !init {
+		return
+	}
+	files := f.pod.resolver(c, env)
+	r := reader{files: map[string]bool{}, user: inventory.OtherUser{
+		Kind: inventory.OtherStaticPod, Name: f.pod.Metadata.Name, Manifest: f.path,
+		ContainerName: c.Name, PodName: f.pod.Metadata.Name, PodNamespace: f.pod.Metadata.Namespace,
+		// What has run to its end reads the file anew when its pod starts.
+		Restartable: !init || c.RestartPolicy == "Always",
+	}}
+	words := slices.Concat(c.Command, c.Args)
+	for _, value := range env {
+		words = append(words, value)
+	}
+	for _, w := range words {
+		d.noteFiles(r.files, files, expandPod(w, env))
+	}
+	for _, m := range files.mounts {
+		if info, err := d.root.Stat(m.host); m.host != "" && err == nil && !info.IsDir() {
+			d.note(r.files, m.host)
+		}
+	}
+	d.out.readers = append(d.out.readers, r)
+}
+
+func (d *discovery) readUnit(name string, runs, enabled func() bool) {
+	u, ok := loadUnit(d.root, name)
+	if !ok {
+		return
+	}
+	r := reader{files: map[string]bool{}, runs: runs, enabled: enabled, user: inventory.OtherUser{
+		Kind: inventory.OtherUnit, Name: name, Unit: name, Restartable: true,
+	}}
+	files := resolver{workDir: u.workDir}
+	for _, argv := range u.commands() {
+		if _, ok := recognise(argv); ok {
+			return
+		}
+		for _, w := range argv {
+			d.noteFiles(r.files, files, w)
+		}
+	}
+	for _, value := range u.env {
+		d.noteFiles(r.files, files, value)
+	}
+	d.out.readers = append(d.out.readers, r)
+}
+
+// maxConfig bounds the size of a configuration file that is searched for paths.
+const maxConfig = 256 << 10
+
+// noteFiles records the files that a text names, and those that they name in turn where
+// they are configuration files.
+func (d *discovery) noteFiles(into map[string]bool, files resolver, text string) {
+	for _, name := range pathsIn(text) {
+		host, err := files.host(name)
+		if err != nil || !d.note(into, host) || certificateFile(name) {
+			continue
+		}
+		data, err := d.root.ReadFile(host)
+		if err != nil {
+			continue
+		}
+		for _, inner := range pathsIn(string(data)) {
+			if host, err := files.host(inner); err == nil {
+				d.note(into, host)
+			}
+		}
+	}
+}
+
+// note records where a file really is; false where there is none, or none to search.
+func (d *discovery) note(into map[string]bool, host string) bool {
+	local, err := d.root.Local(host)
+	if err != nil {
+		return false
+	}
+	info, err := d.root.Stat(host)
+	if err != nil || !info.Mode().IsRegular() {
+		return false
+	}
+	into[local] = true
+	return info.Size() <= maxConfig
+}
+
+// certificateFile says by its name that a file holds a certificate or a key.
+func certificateFile(name string) bool {
+	return slices.Contains([]string{".crt", ".pem", ".key", ".cert", ".cer"}, path.Ext(name))
+}
+
+// pathsIn finds the absolute paths in a text: a flag's value, a list, a configuration.
+func pathsIn(text string) []string {
+	var out []string
+	for word := range strings.FieldsFuncSeq(text, func(r rune) bool { return strings.ContainsRune(" \t\r\n=,:;\"'()<>|&[]{}", r) }) {
+		if path.IsAbs(word) && word != "/" {
+			out = append(out, path.Clean(word))
+		}
+	}
+	return out
+}
+
+// runningUnits are the units that have a process.
+func runningUnits(root hostfs.Root) map[string]bool {
+	out := map[string]bool{}
+	proc, err := root.Local("/proc")
+	if err != nil {
+		return out
+	}
+	init := cgroupsOf(proc, 1)
+	for _, pid := range processIDs(proc) {
+		if unit := place(cgroupPaths(readInto(filepath.Join(proc, strconv.Itoa(pid), "cgroup"), make([]byte, cmdlineHead))), init).unit; unit != "" {
+			out[unit] = true
+		}
+	}
+	return out
+}
+
+// controlPlane says whether the node has a control plane, whose kubeconfigs are at
+// home here.
+func controlPlane(programs []*program) bool {
+	return slices.ContainsFunc(programs, func(p *program) bool {
+		return slices.Contains([]certs.Service{certs.KubeAPIServer, certs.KubeControllerManager, certs.KubeScheduler}, p.service)
+	})
+}

@@ -1,0 +1,211 @@
+package layout
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+)
+
+// Unclaimed is a user of a kubeconfig that no component uses.
+type Unclaimed struct {
+	Store  inventory.Store // Cert is empty where the kubeconfig cannot be read
+	Path   string          // of the kubeconfig
+	User   string
+	Kind   inventory.UnusedKind
+	Reason string
+}
+
+// Bounds of the search for kubeconfigs and copies.
+const (
+	adminMax       = 128 // files of a directory
+	maxSubdirs     = 64
+	maxSubdirDepth = 3
+)
+
+// addAdmins goes through the kubeconfigs that lie where components have theirs. Those
+// that something uses are certificates, and so are those of administrators where people
+// look for them. All others are unclaimed.
+func (d *discovery) addAdmins(programs []*program) {
+	tops := map[string]bool{}
+	for _, conf := range d.configs {
+		tops[path.Dir(conf)] = true
+	}
+	home := controlPlane(programs)
+	for _, top := range slices.Sorted(maps.Keys(tops)) {
+		for _, dir := range append([]string{top}, d.subdirectories(top)...) {
+			entries, err := d.root.ReadDir(dir)
+			if err != nil {
+				continue
+			}
+			for _, e := range entries[:min(len(entries), adminMax)] {
+				if !e.IsDir() {
+					d.addAdmin(path.Join(dir, e.Name()), home && dir == top, dir != top)
+				}
+			}
+		}
+	}
+}
+
+// addAdmin judges one file. home says that administrators' kubeconfigs are at home in
+// its directory, below that it lies in a subdirectory of one.
+func (d *discovery) addAdmin(file string, home, below bool) {
+	data, err := d.root.ReadFile(file)
+	if err != nil || !looksLikeKubeconfig(data) {
+		return
+	}
+	k, err := ParseKubeconfig(data)
+	_, component := d.configs[d.place(inventory.Store{Cert: file})]
+	store := inventory.Store{Kind: inventory.Kubeconfig, Cert: file}
+	switch {
+	case err != nil && home && adminName(path.Base(file)):
+		d.notInspected(certs.Admin, file, err.Error())
+	case err != nil && !component:
+		d.unclaimed(Unclaimed{Path: file, Kind: inventory.UnusedFile, Reason: err.Error()})
+	case err != nil:
+	case component:
+		d.addSecondUsers(file, k)
+	case len(d.out.OtherUsers(d.root, store)) > 0, home && adminName(path.Base(file)):
+		nobody := &program{service: certs.Admin}
+		for i := range k.Users {
+			u := &k.Users[i]
+			d.addUser(nobody, file, u, role{name: path.Base(file), client: d.apiClient(nobody, file, file, u)})
+		}
+	case d.out.Names(d.root, file) && !kubeadmName(path.Base(file)):
+		// A component names it in a way that is not known: it is in no use of ours.
+	default:
+		kind, reason := unusedKind(file, below)
+		for i := range k.Users {
+			d.addUnclaimed(file, &k.Users[i], kind, reason)
+		}
+	}
+}
+
+// addSecondUsers lists the users of a component's kubeconfig that it does not use.
+func (d *discovery) addSecondUsers(file string, k *KubeconfigFile) {
+	current := k.Current()
+	for i := range k.Users {
+		if u := &k.Users[i]; current != nil && u.Name != current.Name {
+			d.addUnclaimed(file, u, inventory.UnusedFile,
+				fmt.Sprintf("no component uses this user of the kubeconfig; its current context is that of user %q", current.Name))
+		}
+	}
+}
+
+// addUnclaimed lists a user with a client certificate, wherever the kubeconfig has it.
+func (d *discovery) addUnclaimed(file string, u *KubeconfigUser, kind inventory.UnusedKind, reason string) {
+	x := Unclaimed{Path: file, User: u.Name, Kind: kind, Reason: reason}
+	switch {
+	case u.EmbeddedCert:
+		x.Store = inventory.Store{Kind: inventory.Kubeconfig, Cert: file, User: u.Name}
+	case u.CertFile != "":
+		x.Store = inventory.Store{Kind: inventory.Pair, Cert: within(file, u.CertFile), Key: within(file, u.KeyFile)}
+		if _, used := d.seen[d.place(x.Store)]; used {
+			return // a certificate that is listed itself
+		}
+	default:
+		return
+	}
+	d.unclaimed(x)
+}
+
+func (d *discovery) unclaimed(x Unclaimed) {
+	d.out.Unclaimed = append(d.out.Unclaimed, x)
+}
+
+// adminName says whether a file has the name of an administrator's kubeconfig: kubeadm's
+// names, and those with the other usual ending.
+func adminName(name string) bool {
+	stem := strings.TrimSuffix(strings.TrimSuffix(name, ".conf"), ".kubeconfig")
+	return stem != name && (stem == "admin" || stem == "super-admin")
+}
+
+// unusedKind says what a kubeconfig that nothing uses is.
+func unusedKind(file string, below bool) (inventory.UnusedKind, string) {
+	name := path.Base(file)
+	original, backup := BackupOf(name)
+	switch {
+	case backup:
+		return inventory.UnusedBackup, fmt.Sprintf("its name is that of a backup of %s", original)
+	case below && (backupDirectory.MatchString(path.Base(path.Dir(file))) || adminName(name) || kubeadmName(name)):
+		return inventory.UnusedBackup, "a copy in a subdirectory"
+	case adminName(name):
+		return inventory.UnusedCopy, "a copy of an administrator's kubeconfig: this node has no control plane, on whose nodes the original is renewed"
+	}
+	return inventory.UnusedFile, "no component names it"
+}
+
+// kubeadmName says whether a kubeconfig has the name of a component's.
+func kubeadmName(name string) bool {
+	return slices.Contains([]string{"kubelet.conf", "controller-manager.conf", "scheduler.conf"}, name)
+}
+
+// unsearched are directories below those of kubeconfigs in which no copies are looked
+// for: the kubelet's and etcd's data, and manifests.
+var unsearched = []string{"manifests", "pods", "plugins", "plugins_registry", "pod-resources", "device-plugins", "checkpoints", "member", "wal", "snap", "db"}
+
+// shared are directories that hold all kinds of things besides.
+var shared = []string{"/var/lib", "/var/run", "/usr/lib", "/usr/local", "/etc/ssl", "/etc/pki"}
+
+// subdirectories lists the directories below one in which copies may lie, without those
+// in which components have certificates.
+func (d *discovery) subdirectories(top string) []string {
+	if strings.Count(top, "/") < 2 || slices.Contains(shared, top) || under(top, "/home") || under(top, "/proc") || under(top, podVolumes) {
+		return nil
+	}
+	known := map[string]bool{}
+	if d.kubelet != nil {
+		known[d.kubelet.certDir] = true
+	}
+	for _, dir := range d.out.Directories {
+		known[dir.Path] = true
+	}
+	var out []string
+	var walk func(dir string, depth int)
+	walk = func(dir string, depth int) {
+		entries, err := d.root.ReadDir(dir)
+		if err != nil || depth > maxSubdirDepth {
+			return
+		}
+		for _, e := range entries {
+			sub := path.Join(dir, e.Name())
+			if !e.IsDir() || slices.Contains(unsearched, e.Name()) || len(out) >= maxSubdirs {
+				continue
+			}
+			if !known[sub] {
+				out = append(out, sub)
+			}
+			walk(sub, depth+1)
+		}
+	}
+	walk(top, 1)
+	return out
+}
+
+// addSubdirectories collects where copies of certificates may lie.
+func (d *discovery) addSubdirectories() {
+	tops := map[string]bool{}
+	for _, conf := range d.configs {
+		tops[path.Dir(conf)] = true
+	}
+	for _, dir := range d.out.Directories {
+		tops[dir.Path] = true
+	}
+	for _, top := range slices.Sorted(maps.Keys(tops)) {
+		for _, sub := range d.subdirectories(top) {
+			if !slices.Contains(d.out.Subdirectories, sub) {
+				d.out.Subdirectories = append(d.out.Subdirectories, sub)
+			}
+		}
+	}
+}
+
+// looksLikeKubeconfig keeps the parser away from whatever else lies there.
+func looksLikeKubeconfig(data []byte) bool {
+	return bytes.Contains(data, []byte("clusters")) && bytes.Contains(data, []byte("client-certificate"))
+}

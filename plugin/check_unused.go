@@ -1,0 +1,47 @@
+package plugin
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+)
+
+// printUnused lists the certificates that no component uses, the one that expires first
+// at the top; on a fleet only the wide form has all of them.
+func printUnused(w io.Writer, f format, all []v1alpha1.UnusedCertificate, now time.Time) {
+	if len(all) == 0 {
+		return
+	}
+	all = slices.Clone(all)
+	slices.SortStableFunc(all, func(a, b v1alpha1.UnusedCertificate) int { return a.NotAfter.Compare(b.NotAfter) })
+	width := 0
+	for _, u := range all {
+		width = max(width, len(u.Node))
+	}
+	fmt.Fprintln(w, "\nNot in use, never renewed")
+	for i, u := range all {
+		if i == maxHints && f != formatWide {
+			fmt.Fprintf(w, "  and %d more: -o wide has them all\n", len(all)-maxHints)
+			return
+		}
+		fmt.Fprintf(w, "  %-*s  %s: %s\n", width, u.Node, clean(u.Path), clean(unusedText(u, now)))
+	}
+}
+
+// unusedText says when an unused certificate expires, and why it is taken to be unused.
+func unusedText(u v1alpha1.UnusedCertificate, now time.Time) string {
+	text := u.Reason
+	if u.User != "" {
+		text = fmt.Sprintf("user %s; %s", u.User, text)
+	}
+	switch {
+	case u.NotAfter.IsZero():
+		return text
+	case now.After(u.NotAfter):
+		return fmt.Sprintf("expired %s; %s", moment(u.NotAfter), text)
+	}
+	return fmt.Sprintf("valid until %s; %s", moment(u.NotAfter), text)
+}
