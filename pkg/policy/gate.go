@@ -54,16 +54,22 @@ func (f *findings) add(key, format string, args ...any) {
 // empty means go ahead. healths are what each control-plane node sees, next is the
 // node that is about to be restarted ("" to judge the cluster as it is).
 //
-// Every etcd member must be started, healthy, no learner and at most [MaxRaftLag]
-// entries behind its leader, one leader known, no alarm raised, no database all but
-// full, and the quorum must hold without the next node. Clusters of one or two members
-// cannot keep their quorum while one restarts: for them health is enough. External
-// etcd is judged likewise, but its quorum does not depend on our nodes.
+// Every etcd member must be started, healthy by its own answer, no learner, at most
+// [MaxRaftLag] entries behind its leader, in the log and in its database; all must name
+// one leader and one term; no alarm may be raised and no database be all but full; and the
+// quorum must hold without the next node. Clusters of one or two members cannot keep their
+// quorum while one restarts: for them health is enough. External etcd is judged likewise,
+// but its quorum does not depend on our nodes. What could not be asked for its health is
+// not taken for healthy.
 func Gate(healths []inventory.Health, next string) []Finding {
 	var out findings
 	for _, h := range healths {
-		if h.APIServer != nil && !h.APIServer.Healthy {
-			out.add("API server of "+h.Node, "%s: API server is not ready: %s", h.Node, h.APIServer.Message)
+		switch p := h.APIServer; {
+		case p == nil || p.Healthy:
+		case p.Unasked:
+			out.add("API server of "+h.Node+" unknown", "%s: it is not known whether the API server is ready: %s", h.Node, p.Message)
+		default:
+			out.add("API server of "+h.Node, "%s: API server is not ready: %s", h.Node, p.Message)
 		}
 		if h.Etcd != nil {
 			gateEtcd(h, next, &out)
@@ -84,25 +90,11 @@ func gateEtcd(h inventory.Health, next string, out *findings) {
 	for _, a := range e.Alarms {
 		out.add("alarm "+a, "etcd alarm: %s", a)
 	}
+	oneLeader(e, out)
 	healthy := 0
 	for _, m := range e.Members {
-		key := fmt.Sprintf("etcd member %x", m.ID)
-		switch {
-		case m.Name == "":
-			out.add(key+" never started", "etcd member %x never started", m.ID)
-		case m.Learner:
-			out.add(key+" is a learner", "etcd member %q is a learner", m.Name)
-		case !m.Healthy:
-			out.add(key+" is not healthy", "etcd member %q is not healthy: %s", m.Name, m.Error)
-		default:
+		if gateMember(e, m, out) {
 			healthy++
-			if lag := behind(e, m); lag > MaxRaftLag {
-				out.add(key+" lags", "etcd member %q is %d entries behind its leader (%d are fine)", m.Name, lag, MaxRaftLag)
-			}
-			if full := percentFull(m); full >= refuseFull {
-				out.add(key+" is full", "the database of etcd member %q is %d%% of its quota of %d MiB: at 100%% it refuses every write; "+
-					"compact and defragment it", m.Name, full, m.DBQuota>>20)
-			}
 		}
 	}
 	// Without the next node: one voter fewer must still be a majority.
@@ -112,11 +104,89 @@ func gateEtcd(h inventory.Health, next string, out *findings) {
 	}
 }
 
-// behind is by how many entries a member trails its leader; 0 where that is not known.
+// gateMember judges one member and says whether it counts for the quorum.
+func gateMember(e *inventory.Etcd, m inventory.Member, out *findings) bool {
+	key := fmt.Sprintf("etcd member %x", m.ID)
+	switch {
+	case m.Name == "":
+		out.add(key+" never started", "etcd member %x never started", m.ID)
+		return false
+	case m.Learner:
+		out.add(key+" is a learner", "etcd member %q is a learner", m.Name)
+		return false
+	case m.AnsweredBy != 0:
+		out.add(key+" did not answer", "the health of etcd member %q is %s", m.Name, m.Error)
+		return false
+	case !m.Healthy:
+		out.add(key+" is not healthy", "etcd member %q is not healthy: %s", m.Name, m.Error)
+		return false
+	}
+	if lag := behind(e, m); lag > MaxRaftLag {
+		out.add(key+" lags", "etcd member %q is %d entries behind its leader (%d are fine)", m.Name, lag, MaxRaftLag)
+	}
+	if lag := unapplied(m); lag > MaxRaftLag {
+		out.add(key+" does not apply", "etcd member %q has %d entries of the raft log still to apply to its database (%d are fine)", m.Name, lag, MaxRaftLag)
+	}
+	if full := percentFull(m); full >= refuseFull {
+		out.add(key+" is full", "the database of etcd member %q is %d%% of its quota of %d MiB: at 100%% it refuses every write; "+
+			"compact and defragment it", m.Name, full, m.DBQuota>>20)
+	}
+	return true
+}
+
+// oneLeader finds healthy members that follow different leaders, or are in different terms.
+func oneLeader(e *inventory.Etcd, out *findings) {
+	var first *inventory.Member
+	for i := range e.Members {
+		m := &e.Members[i]
+		switch {
+		case !m.Healthy || m.LeaderID == 0:
+		case first == nil:
+			first = m
+		case m.LeaderID != first.LeaderID:
+			out.add("etcd leaders differ", "etcd members do not agree on their leader: %q follows %s, %q follows %s",
+				first.Name, nameOf(e, first.LeaderID), m.Name, nameOf(e, m.LeaderID))
+		case m.RaftTerm != first.RaftTerm:
+			out.add("etcd terms differ", "etcd members are in different raft terms: %q in %d, %q in %d",
+				first.Name, first.RaftTerm, m.Name, m.RaftTerm)
+		}
+	}
+}
+
+// nameOf is a member's name, or its id where there is none of that id.
+func nameOf(e *inventory.Etcd, id uint64) string {
+	for _, m := range e.Members {
+		if m.ID == id && m.Name != "" {
+			return fmt.Sprintf("%q", m.Name)
+		}
+	}
+	return fmt.Sprintf("%x", id)
+}
+
+// behind is by how many entries a member's log trails its leader's; 0 where that is not
+// known.
 func behind(e *inventory.Etcd, m inventory.Member) uint64 {
-	for _, leader := range e.Members {
-		if leader.ID == e.LeaderID && m.RaftIndex != 0 && leader.RaftIndex > m.RaftIndex {
-			return leader.RaftIndex - m.RaftIndex
+	newest := leaderIndex(e)
+	if m.RaftIndex == 0 || newest <= m.RaftIndex {
+		return 0
+	}
+	return newest - m.RaftIndex
+}
+
+// unapplied is how many entries that are in a member's log are not in its database yet; 0
+// where that is not known.
+func unapplied(m inventory.Member) uint64 {
+	if m.RaftAppliedIndex == 0 || m.RaftIndex <= m.RaftAppliedIndex {
+		return 0
+	}
+	return m.RaftIndex - m.RaftAppliedIndex
+}
+
+// leaderIndex is how far the leader's log is; 0 where that is not known.
+func leaderIndex(e *inventory.Etcd) uint64 {
+	for _, m := range e.Members {
+		if m.ID == e.LeaderID {
+			return m.RaftIndex
 		}
 	}
 	return 0

@@ -56,6 +56,43 @@ func TestGate(t *testing.T) {
 			`the database of etcd member "cp2" is 95% of its quota of 2048 MiB: at 100% it refuses every write; compact and defragment it`},
 		{"a database that fills up", 3, "", func(h []inventory.Health) { full(h, 1700) }, ""},
 		{"a quota that is not known", 3, "", func(h []inventory.Health) { full(h, 9000); h[0].Etcd.Members[1].DBQuota = 0 }, ""},
+		{"a member whose database lags", 3, "", func(h []inventory.Health) {
+			lagging(h, 0)
+			h[0].Etcd.Members[1].RaftAppliedIndex = 50000 - policy.MaxRaftLag - 1
+		}, `etcd member "cp2" has 1001 entries of the raft log still to apply to its database (1000 are fine)`},
+		{"the leader's database lags", 3, "", func(h []inventory.Health) {
+			lagging(h, 0)
+			h[0].Etcd.Members[0].RaftAppliedIndex = 2
+		}, `etcd member "cp1" has 49998 entries of the raft log still to apply to its database (1000 are fine)`},
+		{"a database that is busy", 3, "", func(h []inventory.Health) {
+			lagging(h, 0)
+			h[0].Etcd.Members[1].RaftAppliedIndex = 50000 - policy.MaxRaftLag
+		}, ""},
+		{"another member answers", 3, "", func(h []inventory.Health) {
+			m := &h[0].Etcd.Members[2]
+			m.Healthy, m.AnsweredBy, m.Error = false, 1, `unknown: member "cp1" answers at its address 127.0.0.1:2379`
+		}, `the health of etcd member "cp3" is unknown: member "cp1" answers at its address 127.0.0.1:2379`},
+		{"another member answers, so the quorum is not known", 3, "cp1", func(h []inventory.Health) {
+			m := &h[0].Etcd.Members[2]
+			m.Healthy, m.AnsweredBy = false, 1
+		}, "etcd would lose its quorum without cp1: 2 of 3 members are healthy"},
+		{"members of two leaders", 3, "", func(h []inventory.Health) {
+			agreed(h)
+			h[0].Etcd.Members[2].LeaderID = 2
+		}, `etcd members do not agree on their leader: "cp1" follows "cp1", "cp3" follows "cp2"`},
+		{"a leader that is no member", 3, "", func(h []inventory.Health) {
+			agreed(h)
+			h[0].Etcd.Members[1].LeaderID = 255
+		}, `etcd members do not agree on their leader: "cp1" follows "cp1", "cp2" follows ff`},
+		{"members of two terms", 3, "", func(h []inventory.Health) {
+			agreed(h)
+			h[0].Etcd.Members[1].RaftTerm = 8
+		}, `etcd members are in different raft terms: "cp1" in 7, "cp2" in 8`},
+		{"members that agree", 3, "", agreed, ""},
+		{"an API server that cannot be asked", 3, "", func(h []inventory.Health) {
+			h[1].APIServer = &inventory.Probe{Unasked: true, Message: "a request without client certificate is not accepted: status 401"}
+		}, "cp2: it is not known whether the API server is ready: a request without client certificate is not accepted: status 401"},
+		{"no quota", 3, "", func(h []inventory.Health) { full(h, 9000); h[0].Etcd.Members[1].DBQuota = -1 }, ""},
 		{"external etcd", 3, "cp1", external, ""},
 		{"a sick member of external etcd", 3, "cp1", func(h []inventory.Health) { external(h); h[0].Etcd.Members[1].Healthy = false },
 			`etcd member "cp2" is not healthy: `},
@@ -76,6 +113,15 @@ func TestGate(t *testing.T) {
 			}
 			assert.Contains(t, texts, tt.want)
 		})
+	}
+}
+
+// agreed has all members follow cp1, in one term.
+func agreed(h []inventory.Health) {
+	for _, seen := range h {
+		for i := range seen.Etcd.Members {
+			seen.Etcd.Members[i].LeaderID, seen.Etcd.Members[i].RaftTerm = 1, 7
+		}
 	}
 }
 
