@@ -3,6 +3,7 @@ package certs
 import (
 	"bytes"
 	"crypto"
+	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
@@ -11,6 +12,7 @@ import (
 	"encoding/asn1"
 	"fmt"
 	"math/big"
+	"slices"
 	"time"
 )
 
@@ -46,8 +48,8 @@ func IsIssuedBy(c, ca *x509.Certificate) bool {
 }
 
 // Sign makes the certificate that a template of [Successor] describes, for pub, in
-// the name of ca. The serial number is new: 128 random bits. The CA's key decides
-// the signature algorithm. Whether the CA may sign is [CanSign]'s question.
+// the name of ca. The serial number is new: 128 random bits. The signature algorithm is
+// the template's where the CA's key can make it, else what the key suggests. Whether the CA may sign is [CanSign]'s question.
 func Sign(template *x509.Certificate, pub crypto.PublicKey, ca *x509.Certificate, caKey crypto.Signer) (*x509.Certificate, error) {
 	switch {
 	case caKey == nil:
@@ -66,7 +68,12 @@ func Sign(template *x509.Certificate, pub crypto.PublicKey, ca *x509.Certificate
 			return nil, err
 		}
 	}
+	t.SignatureAlgorithm = signatureBy(caKey.Public(), template.SignatureAlgorithm)
 	der, err := x509.CreateCertificate(rand.Reader, &t, ca, pub, caKey)
+	if err != nil && t.SignatureAlgorithm != x509.UnknownSignatureAlgorithm {
+		t.SignatureAlgorithm = x509.UnknownSignatureAlgorithm // a key too small for that hash, say
+		der, err = x509.CreateCertificate(rand.Reader, &t, ca, pub, caKey)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("sign certificate %q: %w", template.Subject, err)
 	}
@@ -75,6 +82,23 @@ func Sign(template *x509.Certificate, pub crypto.PublicKey, ca *x509.Certificate
 		return nil, fmt.Errorf("sign certificate %q: %w", template.Subject, err)
 	}
 	return c, nil
+}
+
+// signatureBy returns the wanted signature algorithm where a key of that kind makes it
+// and it is still sound; else zero, so that the key decides.
+func signatureBy(key crypto.PublicKey, wanted x509.SignatureAlgorithm) x509.SignatureAlgorithm {
+	var can []x509.SignatureAlgorithm
+	switch key.(type) {
+	case *rsa.PublicKey:
+		can = []x509.SignatureAlgorithm{x509.SHA256WithRSA, x509.SHA384WithRSA, x509.SHA512WithRSA,
+			x509.SHA256WithRSAPSS, x509.SHA384WithRSAPSS, x509.SHA512WithRSAPSS}
+	case *ecdsa.PublicKey:
+		can = []x509.SignatureAlgorithm{x509.ECDSAWithSHA256, x509.ECDSAWithSHA384, x509.ECDSAWithSHA512}
+	}
+	if slices.Contains(can, wanted) {
+		return wanted
+	}
+	return x509.UnknownSignatureAlgorithm
 }
 
 // signSelf is [Sign] for a certificate that is its own issuer.

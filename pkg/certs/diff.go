@@ -48,7 +48,7 @@ func Losses(in []Difference) []Difference {
 
 // Diff compares all that a renewal must leave as it was: subject (its encoding
 // too), names, usages, CA or not, other extensions and what is critical, the key's
-// algorithm and size, the issuer's name. Serial numbers, dates, the key itself and
+// algorithm and size, the signature's algorithm, the issuer's name. Serial numbers, dates, the key itself and
 // its identifiers always differ and are not compared.
 func Diff(old, successor *x509.Certificate) []Difference {
 	var out []Difference
@@ -82,6 +82,7 @@ func Diff(old, successor *x509.Certificate) []Difference {
 	o, n := criticality(old, successor)
 	add("critical extensions", o, n, false)
 	add("key", KeyAlgorithm(old.PublicKey), KeyAlgorithm(successor.PublicKey), weaker(old, successor))
+	add("signature", old.SignatureAlgorithm.String(), successor.SignatureAlgorithm.String(), false)
 	add("issuer", old.Issuer.String(), successor.Issuer.String(), false)
 	return out
 }

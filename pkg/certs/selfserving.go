@@ -2,6 +2,9 @@ package certs
 
 import (
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/x509"
 	"errors"
 )
@@ -17,6 +20,7 @@ func SelfServing(oldChain []*x509.Certificate, k Key, r Renewal) ([]*x509.Certif
 	}
 	r.CA = nil
 	old := oldChain[0]
+	r.Validity = r.validity(old) // its CA's as well
 	template, err := Successor(old, r)
 	if err != nil {
 		return nil, err
@@ -49,7 +53,7 @@ func throwawayCA(oldChain []*x509.Certificate, leafKey Key, r Renewal) (*x509.Ce
 		RawSubject: oldChain[0].RawIssuer,
 		Subject:    oldChain[0].Issuer,
 		KeyUsage:   x509.KeyUsageKeyEncipherment | x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-	}, leafKey.Signer.Public()
+	}, signerLike(oldChain[0].SignatureAlgorithm, leafKey.Signer.Public())
 	for _, c := range oldChain[1:] {
 		if IsIssuedBy(oldChain[0], c) && IsIssuedBy(c, c) {
 			like, keyLike = c, c.PublicKey
@@ -70,4 +74,18 @@ func throwawayCA(oldChain []*x509.Certificate, leafKey Key, r Renewal) (*x509.Ce
 		return nil, nil, err
 	}
 	return ca, key.Signer, nil
+}
+
+// signerLike is a kind of key that makes such signatures: fallback's where that does.
+func signerLike(a x509.SignatureAlgorithm, fallback crypto.PublicKey) crypto.PublicKey {
+	usual := map[x509.SignatureAlgorithm]crypto.PublicKey{
+		x509.ECDSAWithSHA256: &ecdsa.PublicKey{Curve: elliptic.P256()},
+		x509.ECDSAWithSHA384: &ecdsa.PublicKey{Curve: elliptic.P384()},
+		x509.ECDSAWithSHA512: &ecdsa.PublicKey{Curve: elliptic.P521()},
+		x509.PureEd25519:     ed25519.PublicKey{},
+	}
+	if signatureBy(fallback, a) != x509.UnknownSignatureAlgorithm || usual[a] == nil {
+		return fallback
+	}
+	return usual[a]
 }

@@ -9,7 +9,8 @@ import (
 )
 
 const (
-	// DefaultLifetime is for how long a successor is valid unless asked otherwise.
+	// DefaultLifetime is for how long a successor is valid where nothing else is known,
+	// see [Life].
 	DefaultLifetime = 365 * 24 * time.Hour
 	// Backdate is how far NotBefore lies in the past, so that a peer whose clock is
 	// a little behind accepts the certificate.
@@ -37,7 +38,7 @@ func ownExtension(oid asn1.ObjectIdentifier) bool {
 // Renewal is what is decided about a successor that its predecessor does not say.
 type Renewal struct {
 	Now      time.Time
-	Validity time.Duration // 0: [DefaultLifetime]
+	Validity time.Duration // from Now on; 0: it lives as long as its predecessor, see [Life]
 	// CA will sign the successor and bounds its dates. Nil where the signer is made
 	// together with it, see [SelfServing].
 	CA *x509.Certificate
@@ -53,8 +54,9 @@ type Renewal struct {
 //
 // It starts five minutes before r.Now but not before its CA, and ends when asked
 // but not after its CA. A CA that cannot sign at r.Now is an error that says why.
+// The signature's algorithm is asked for as it was; [Sign] takes it where the CA's key can.
 func Successor(old *x509.Certificate, r Renewal) (*x509.Certificate, error) {
-	notBefore, notAfter, err := r.dates()
+	notBefore, notAfter, err := r.dates(old)
 	if err != nil {
 		return nil, fmt.Errorf("renew certificate %q: %w", old.Subject, err)
 	}
@@ -71,6 +73,7 @@ func Successor(old *x509.Certificate, r Renewal) (*x509.Certificate, error) {
 		IPAddresses:        old.IPAddresses,
 		EmailAddresses:     old.EmailAddresses,
 		URIs:               old.URIs,
+		SignatureAlgorithm: old.SignatureAlgorithm,
 	}
 	for _, e := range old.Extensions {
 		if !ownExtension(e.Id) {
@@ -80,11 +83,17 @@ func Successor(old *x509.Certificate, r Renewal) (*x509.Certificate, error) {
 	return t, nil
 }
 
-func (r Renewal) dates() (notBefore, notAfter time.Time, err error) {
-	validity := r.Validity
-	if validity == 0 {
-		validity = DefaultLifetime
+// validity is for how long the successor of old is to be valid from r.Now on.
+func (r Renewal) validity(old *x509.Certificate) time.Duration {
+	if r.Validity != 0 {
+		return r.Validity
 	}
+	copied := r.CA != nil && r.CA.NotBefore.Equal(old.NotBefore)
+	return ValidityFor(Life(old.NotBefore, old.NotAfter, r.Now, copied))
+}
+
+func (r Renewal) dates(old *x509.Certificate) (notBefore, notAfter time.Time, err error) {
+	validity := r.validity(old)
 	if validity < 0 {
 		return notBefore, notAfter, fmt.Errorf("validity %s is negative", validity)
 	}

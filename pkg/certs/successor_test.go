@@ -180,12 +180,12 @@ func TestSuccessorDates(t *testing.T) {
 		validity         time.Duration
 		wantFrom, wantTo time.Time
 	}{
-		{"by default a year", longAgo, farAway, 0, now.Add(-5 * time.Minute), now.Add(365 * day)},
+		{"by default as long as the old one", longAgo, farAway, 0, now.Add(-5 * time.Minute), now.Add(99*day - 5*time.Minute)},
 		{"as long as asked", longAgo, farAway, 90 * day, now.Add(-5 * time.Minute), now.Add(90 * day)},
 		{"not past its CA", longAgo, now.Add(20 * day), 0, now.Add(-5 * time.Minute), now.Add(20 * day)},
 		{"not past a CA in its last minute", longAgo, now.Add(time.Minute), 0, now.Add(-5 * time.Minute), now.Add(time.Minute)},
-		{"not before its CA", now.Add(-time.Minute), farAway, 0, now.Add(-time.Minute), now.Add(365 * day)},
-		{"CA of this very second", now, farAway, 0, now, now.Add(365 * day)},
+		{"not before its CA", now.Add(-time.Minute), farAway, 365 * day, now.Add(-time.Minute), now.Add(365 * day)},
+		{"CA of this very second", now, farAway, 365 * day, now, now.Add(365 * day)},
 		{"CA beyond 2050", longAgo, time.Date(2060, 1, 1, 0, 0, 0, 0, time.UTC), 30 * 365 * day, now.Add(-5 * time.Minute), now.Add(30 * 365 * day)},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -19,7 +19,8 @@ import (
 type Request struct {
 	Old      []*x509.Certificate // the chain to replace, leaf first
 	Key      certs.Key           // the successor's key
-	Validity time.Duration       // 0: [certs.DefaultLifetime]
+	KeepKey  bool                // Key is the old one's, which something else depends on
+	Validity time.Duration       // from Now on; 0: it lives as long as the old one
 	Now      time.Time
 }
 
@@ -63,10 +64,10 @@ func (e *LossError) Hint() string {
 }
 
 // Check refuses a chain that is not a faithful and usable successor: its leaf is
-// for the request's key, has lost nothing that the old one had, is valid now, and
-// verifies up to ca with the chain's other certificates. Without ca (nil), as where
-// a remote signer's is not at hand, the chain's last certificate is trusted
-// and only a chain of several is verified.
+// for the request's key, which is new unless it has to be kept, has lost nothing that
+// the old one had, is valid now, and verifies up to ca with the chain's other
+// certificates. Without ca (nil), as where a remote signer's is not at hand, those others
+// are trusted, and only a chain of several is verified.
 func Check(r Request, chain []*x509.Certificate, ca *x509.Certificate) error {
 	if len(chain) == 0 {
 		return errors.New("check new certificate: there is none")
@@ -75,8 +76,11 @@ func Check(r Request, chain []*x509.Certificate, ca *x509.Certificate) error {
 	if !r.Key.Fits(leaf) {
 		return fmt.Errorf("check new certificate %q: it is not for the new key", leaf.Subject)
 	}
-	if r.Key.Fits(r.Old[0]) {
+	switch kept := r.Key.Fits(r.Old[0]); {
+	case kept && !r.KeepKey:
 		return fmt.Errorf("check new certificate %q: its key is the old one", leaf.Subject)
+	case !kept && r.KeepKey:
+		return fmt.Errorf("check new certificate %q: its key is not the old one, which has to be kept", leaf.Subject)
 	}
 	if lost := certs.Losses(certs.Diff(r.Old[0], leaf)); len(lost) > 0 {
 		return &LossError{Subject: r.Old[0].Subject.String(), Issuer: leaf.Issuer.String(), Lost: lost}
@@ -87,29 +91,19 @@ func Check(r Request, chain []*x509.Certificate, ca *x509.Certificate) error {
 	return verify(r, chain, ca)
 }
 
+// verify checks that a chain leads to an authority. Without one at hand its own others
+// are trusted, where the leaf's issuer is among them; it must be where it was before.
 func verify(r Request, chain []*x509.Certificate, ca *x509.Certificate) error {
+	trusted := []*x509.Certificate{ca}
 	if ca == nil {
-		ca = chain[len(chain)-1]
-		if len(chain) == 1 {
+		led := len(climb(r.Old[0], r.Old[1:])) > 0
+		if trusted = chain[1:]; len(trusted) == 0 || !led && len(climb(chain[0], trusted)) == 0 {
 			return nil
 		}
 	}
-	roots, intermediates := x509.NewCertPool(), x509.NewCertPool()
-	roots.AddCert(ca)
-	for _, c := range chain[1:] {
-		intermediates.AddCert(c)
-	}
-	leaf := *chain[0]
-	// What Go does not understand and the old certificate had as well is no news.
-	if len(r.Old[0].UnhandledCriticalExtensions) > 0 {
-		leaf.UnhandledCriticalExtensions = nil
-	}
-	_, err := leaf.Verify(x509.VerifyOptions{
-		Roots: roots, Intermediates: intermediates, CurrentTime: r.Now,
-		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
-	})
-	if err != nil {
-		return fmt.Errorf("check new certificate %q: it does not verify with certificate authority %q: %w", leaf.Subject, ca.Subject, err)
+	if err := verifyUpTo(r, chain, trusted...); err != nil {
+		return fmt.Errorf("check new certificate %q: it does not verify with certificate authority %q: %w",
+			chain[0].Subject, trusted[len(trusted)-1].Subject, err)
 	}
 	return nil
 }

@@ -191,6 +191,14 @@ func TestCheck(t *testing.T) {
 		err := issue.Check(issue.Request{Old: p.Chain, Key: p.Key, Now: now}, p.Chain, ca.Cert)
 		assert.ErrorContains(t, err, "its key is the old one")
 	})
+	t.Run("the old key, which is to be kept", func(t *testing.T) {
+		p := ca.Leaf(t)
+		assert.NoError(t, issue.Check(issue.Request{Old: p.Chain, Key: p.Key, KeepKey: true, Now: now}, p.Chain, ca.Cert))
+		fresh := request(t, p.Chain...)
+		fresh.KeepKey = true
+		err := issue.Check(fresh, ca.Leaf(t, certstest.OfKey(fresh.Key)).Chain, ca.Cert)
+		assert.ErrorContains(t, err, "has to be kept")
+	})
 	t.Run("a critical extension that Go does not know, as before", func(t *testing.T) {
 		odd := certstest.Extension(asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 99999, 3}, true, []byte{5, 0})
 		r := request(t, ca.Leaf(t, odd).Leaf())

@@ -25,7 +25,7 @@ func (l LocalCA) Issue(ctx context.Context, r Request) ([]*x509.Certificate, err
 	if err := r.validate(ctx); err != nil {
 		return nil, err
 	}
-	ca, caKey, err := l.load(r)
+	ca, bundle, caKey, err := l.load(r)
 	if err != nil {
 		return nil, err
 	}
@@ -37,57 +37,44 @@ func (l LocalCA) Issue(ctx context.Context, r Request) ([]*x509.Certificate, err
 	if err != nil {
 		return nil, err
 	}
-	chain := append([]*x509.Certificate{leaf}, companions(r, leaf, ca)...)
+	chain := append([]*x509.Certificate{leaf}, companions(r, ca, bundle)...)
 	if err := Check(r, chain, ca); err != nil {
+		return nil, err
+	}
+	if err := verifyAsBefore(r, chain, bundle); err != nil {
 		return nil, err
 	}
 	return chain, nil
 }
 
 // load reads the CA and its key. Of several certificates of the file it takes, among
-// those that issued the old certificate and whose key it is, the one that lasts.
-func (l LocalCA) load(r Request) (*x509.Certificate, certs.Key, error) {
+// those that issued the old certificate and whose key it is, the one that lasts. bundle
+// is all that lies in the CA's file.
+func (l LocalCA) load(r Request) (ca *x509.Certificate, bundle []*x509.Certificate, key certs.Key, err error) {
 	certPEM, err := l.Root.ReadFile(l.CACert)
 	if err != nil {
-		return nil, certs.Key{}, fmt.Errorf("load certificate authority: %w", err)
+		return nil, nil, key, fmt.Errorf("load certificate authority: %w", err)
 	}
-	cas, err := certs.ParsePEM(certPEM)
+	bundle, err = certs.ParsePEM(certPEM)
 	if err != nil {
-		return nil, certs.Key{}, fmt.Errorf("load certificate authority %q: %w", l.CACert, err)
+		return nil, nil, key, fmt.Errorf("load certificate authority %q: %w", l.CACert, err)
 	}
 	keyPEM, err := l.Root.ReadFile(l.CAKey)
 	if err != nil {
-		return nil, certs.Key{}, fmt.Errorf("load key of certificate authority %q: %w", cas[0].Subject, err)
+		return nil, nil, key, fmt.Errorf("load key of certificate authority %q: %w", bundle[0].Subject, err)
 	}
-	key, err := certs.ParseKeyPEM(keyPEM)
+	key, err = certs.ParseKeyPEM(keyPEM)
 	if err != nil {
-		return nil, certs.Key{}, fmt.Errorf("load key of certificate authority %q from %q: %w", cas[0].Subject, l.CAKey, err)
+		return nil, nil, key, fmt.Errorf("load key of certificate authority %q from %q: %w", bundle[0].Subject, l.CAKey, err)
 	}
-	ours := slices.DeleteFunc(cas, func(c *x509.Certificate) bool { return !key.Fits(c) })
+	ours := slices.DeleteFunc(slices.Clone(bundle), func(c *x509.Certificate) bool { return !key.Fits(c) })
 	if len(ours) == 0 {
-		return nil, certs.Key{}, fmt.Errorf("load certificate authority: the key in %q does not fit the certificate in %q", l.CAKey, l.CACert)
+		return nil, nil, key, fmt.Errorf("load certificate authority: the key in %q does not fit the certificate in %q", l.CAKey, l.CACert)
 	}
 	first := ours[0]
 	issued := slices.DeleteFunc(ours, func(c *x509.Certificate) bool { return !certs.IsIssuedBy(r.Old[0], c) })
 	if len(issued) == 0 {
-		return nil, certs.Key{}, fmt.Errorf("issue certificate %q: certificate authority %q in %q did not issue the old one", r.Old[0].Subject, first.Subject, l.CACert)
+		return nil, nil, key, fmt.Errorf("issue certificate %q: certificate authority %q in %q did not issue the old one", r.Old[0].Subject, first.Subject, l.CACert)
 	}
-	return issued[certs.Lasting(issued, r.Now, certs.Dates)], key, nil
-}
-
-// companions are the certificates to stand after the new leaf: those of the old
-// file while they still lead from the leaf to its CA. Where one of them has run
-// out, the CA itself takes their place, so that peers which know only the root
-// are served a chain as before.
-func companions(r Request, leaf, ca *x509.Certificate) []*x509.Certificate {
-	old := r.Old[1:]
-	if len(old) == 0 {
-		return nil
-	}
-	issues := func(c *x509.Certificate) bool { return certs.IsIssuedBy(leaf, c) }
-	outdated := func(c *x509.Certificate) bool { return r.Now.Before(c.NotBefore) || !r.Now.Before(c.NotAfter) }
-	if slices.ContainsFunc(old, issues) && !slices.ContainsFunc(old, outdated) {
-		return old
-	}
-	return []*x509.Certificate{ca}
+	return issued[certs.Lasting(issued, r.Now, certs.Dates)], bundle, key, nil
 }

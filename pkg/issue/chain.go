@@ -1,0 +1,128 @@
+package issue
+
+import (
+	"bytes"
+	"crypto/x509"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+)
+
+// companions are the certificates to stand after the new leaf: those of the old file, in
+// their order. One that has ended gives its place to a certificate of the same name and
+// key from the CA's file, where there is one, so that peers which know only the root go
+// on being shown all that lies between. Where the signer was among the old ones and is
+// left without a valid certificate, the signer's own comes first.
+func companions(r Request, signer *x509.Certificate, bundle []*x509.Certificate) []*x509.Certificate {
+	if len(r.Old) == 1 {
+		return nil
+	}
+	var out []*x509.Certificate
+	for _, c := range r.Old[1:] {
+		if !validAt(c, r.Now) {
+			if fresh := successorOf(c, append([]*x509.Certificate{signer}, bundle...), r.Now); fresh != nil {
+				c = fresh
+			} else if sameCA(c, signer) {
+				continue
+			}
+		}
+		if !slices.ContainsFunc(out, c.Equal) {
+			out = append(out, c)
+		}
+	}
+	was := slices.ContainsFunc(r.Old[1:], func(c *x509.Certificate) bool { return certs.IsIssuedBy(r.Old[0], c) })
+	if was && !slices.ContainsFunc(out, func(c *x509.Certificate) bool { return sameCA(c, signer) && validAt(c, r.Now) }) {
+		out = append([]*x509.Certificate{signer}, out...)
+	}
+	return out
+}
+
+// successorOf returns what to show in the place of a CA's certificate that has ended: of
+// those that are valid one by the same issuer, since the certificates above it stay; nil
+// where there is none.
+func successorOf(c *x509.Certificate, among []*x509.Certificate, now time.Time) *x509.Certificate {
+	fit := slices.DeleteFunc(slices.Clone(among), func(x *x509.Certificate) bool { return !sameCA(c, x) || !validAt(x, now) })
+	below := slices.DeleteFunc(slices.Clone(fit), func(x *x509.Certificate) bool { return !bytes.Equal(x.RawIssuer, c.RawIssuer) })
+	if len(below) > 0 {
+		fit = below
+	}
+	if i := certs.Lasting(fit, now, certs.Dates); i >= 0 {
+		return fit[i]
+	}
+	return nil
+}
+
+func sameCA(a, b *x509.Certificate) bool {
+	return bytes.Equal(a.RawSubject, b.RawSubject) && bytes.Equal(a.RawSubjectPublicKeyInfo, b.RawSubjectPublicKeyInfo)
+}
+
+func validAt(c *x509.Certificate, now time.Time) bool {
+	return !now.Before(c.NotBefore) && now.Before(c.NotAfter)
+}
+
+// climb returns the certificates that lead from a leaf upwards, as far as those among
+// which to look do, whatever their order and dates.
+func climb(leaf *x509.Certificate, among []*x509.Certificate) []*x509.Certificate {
+	var path []*x509.Certificate
+	for at := leaf; ; {
+		i := slices.IndexFunc(among, func(c *x509.Certificate) bool {
+			return !slices.ContainsFunc(path, func(p *x509.Certificate) bool { return sameCA(p, c) }) && certs.IsIssuedBy(at, c)
+		})
+		if i < 0 {
+			return path
+		}
+		at = among[i]
+		path = append(path, at)
+	}
+}
+
+// verifyAsBefore refuses a chain that peers would not verify which verified the old one:
+// those that know nothing but the highest authority to which the old file led, or who
+// signed that, where the CA's file has it. An authority on the way that has ended and has
+// no successor is no news.
+func verifyAsBefore(r Request, chain, bundle []*x509.Certificate) error {
+	path := climb(r.Old[0], r.Old[1:])
+	if len(path) == 0 {
+		return nil
+	}
+	top := path[len(path)-1]
+	if above := climb(top, bundle); len(above) > 0 {
+		path = append(path, above...)
+	}
+	for i, c := range path {
+		if validAt(c, r.Now) {
+			continue
+		}
+		if path[i] = successorOf(c, append(slices.Clone(chain[1:]), bundle...), r.Now); path[i] == nil {
+			return nil
+		}
+	}
+	anchor := path[len(path)-1]
+	if err := verifyUpTo(r, chain, anchor); err != nil {
+		return fmt.Errorf("check new certificate %q: peers that know only %q, to which the old one led, would not accept it: %w", chain[0].Subject, anchor.Subject, err)
+	}
+	return nil
+}
+
+// verifyUpTo verifies a chain as a peer does that trusts the given authorities.
+func verifyUpTo(r Request, chain []*x509.Certificate, trusted ...*x509.Certificate) error {
+	roots, intermediates := x509.NewCertPool(), x509.NewCertPool()
+	for _, c := range trusted {
+		roots.AddCert(c)
+	}
+	for _, c := range chain[1:] {
+		intermediates.AddCert(c)
+	}
+	leaf := *chain[0]
+	// What Go does not understand and the old certificate had as well is no news.
+	if len(r.Old[0].UnhandledCriticalExtensions) > 0 {
+		leaf.UnhandledCriticalExtensions = nil
+	}
+	_, err := leaf.Verify(x509.VerifyOptions{
+		Roots: roots, Intermediates: intermediates, CurrentTime: r.Now,
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+	})
+	return err
+}
