@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"crypto/x509"
+	"encoding/base64"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -112,3 +113,5 @@ func successor(t *testing.T, ca certstest.CA, p certstest.Pair) store.Material {
 
 // isRoot says whether tests may give files to others.
 func isRoot() bool { return os.Geteuid() == 0 }
+
+func base64Of(text []byte) []byte { return []byte(base64.StdEncoding.EncodeToString(text)) }

@@ -1,10 +1,10 @@
 package store
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 
-	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/hostfs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
@@ -30,13 +30,6 @@ func Swap(root hostfs.Root, s inventory.Store, m Material) error {
 }
 
 func swap(root hostfs.Root, s inventory.Store, m Material) error {
-	keyPEM, err := m.Key.PEM()
-	if err != nil {
-		return err
-	}
-	chainPEM := certs.EncodePEM(m.Chain...)
-	both := append(append([]byte{}, chainPEM...), keyPEM...)
-
 	switch s.Kind {
 	case inventory.Pair:
 		cert, err := openReplacement(root, s.Cert)
@@ -48,10 +41,17 @@ func swap(root hostfs.Root, s inventory.Store, m Material) error {
 			return err
 		}
 		if cert.local == key.local {
-			cert.data = both
+			if cert.data, err = m.both(cert.old.data); err != nil {
+				return err
+			}
 			return replace(cert)
 		}
-		cert.data, key.data = chainPEM, keyPEM
+		if key.data, err = m.keyText(key.old.data, cert.old.data); err != nil {
+			return err
+		}
+		if cert.data, err = m.certText(cert.old.data); err != nil {
+			return err
+		}
 		return replace(key, cert)
 	case inventory.Combined:
 		link, err := findLink(root, s.Cert)
@@ -59,20 +59,26 @@ func swap(root hostfs.Root, s inventory.Store, m Material) error {
 			return err
 		}
 		if link != nil {
+			both, err := m.both(nil)
+			if err != nil {
+				return err
+			}
 			return link.turn(root, m.Chain[0], both)
 		}
 		file, err := openReplacement(root, s.Cert)
 		if err != nil {
 			return err
 		}
-		file.data = both
+		if file.data, err = m.both(file.old.data); err != nil {
+			return err
+		}
 		return replace(file)
 	case inventory.Kubeconfig:
 		file, err := openReplacement(root, s.Cert)
 		if err != nil {
 			return err
 		}
-		if file.data, err = replaceInKubeconfig(file.old.data, s.User, chainPEM, keyPEM); err != nil {
+		if file.data, err = m.inKubeconfig(file.old.data, s.User); err != nil {
 			return err
 		}
 		return replace(file)
@@ -101,8 +107,19 @@ func openReplacement(root hostfs.Root, host string) (replacement, error) {
 	return replacement{host: host, local: local, old: old}, nil
 }
 
-// replace stages all files, then installs them one after the other.
+// replace stages all files, then installs them one after the other. A file that holds
+// what it shall is left alone: the key of a certificate that keeps it, or one that was
+// replaced together with another certificate of the same key file.
 func replace(files ...replacement) error {
+	all := files
+	files = nil
+	for _, f := range all {
+		if !bytes.Equal(f.data, f.old.data) {
+			files = append(files, f)
+		} else if err := removeIfThere(tempName(f.local)); err != nil {
+			return fmt.Errorf("tidy up beside %q: %w", f.host, err)
+		}
+	}
 	for i, f := range files {
 		if err := stageFile(f.local, f.data, f.old.attr); err != nil {
 			discard(files[:i])
