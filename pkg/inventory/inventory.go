@@ -7,6 +7,7 @@
 package inventory
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
@@ -197,6 +198,12 @@ type Certificate struct {
 	// something other than a certificate. A key with such a use is kept when the
 	// certificate is renewed.
 	KeyUses []KeyUse `json:"keyUses,omitempty"`
+	// KeyFile is the real path (symlinks resolved) of the file that holds the private key;
+	// empty where it is embedded in a kubeconfig. Certificates with one key file can only
+	// get a new key together.
+	KeyFile string `json:"keyFile,omitempty"`
+	// LifeSeconds is for how long it was made to be valid, see certs.Life; 0: not known.
+	LifeSeconds int64 `json:"lifeSeconds,omitempty"`
 	// OtherUsers read a file of this certificate and are none of the components: other
 	// static pods, units, containers, hard links.
 	OtherUsers []OtherUser `json:"otherUsers,omitempty"`
@@ -236,6 +243,46 @@ type KeyUse struct {
 	Service certs.Service `json:"service"`
 	Setting string        `json:"setting"` // the flag, variable or field that names it: "--service-account-key-file"
 	Path    string        `json:"path"`
+}
+
+// String says what the key does: "signs or verifies ServiceAccount tokens
+// (--service-account-key-file of kube-apiserver)".
+func (u KeyUse) String() string {
+	what := "signs or verifies ServiceAccount tokens"
+	if u.Kind == SigningKey {
+		what = "signs certificates"
+	}
+	if u.Service == "" {
+		return fmt.Sprintf("%s (%s %s)", what, u.Setting, u.Path)
+	}
+	return fmt.Sprintf("%s (%s of %s)", what, u.Setting, u.Service)
+}
+
+// KeptKey says what else a certificate's key is used for, or that of another certificate
+// with the same key file. Such a key is kept when the certificate is renewed; empty: it
+// gets a new one.
+func (n *Node) KeptKey(c Certificate) string {
+	if len(c.KeyUses) > 0 {
+		return c.KeyUses[0].String()
+	}
+	for _, other := range n.SharingKey(c) {
+		if len(other.KeyUses) > 0 {
+			return other.KeyUses[0].String()
+		}
+	}
+	return ""
+}
+
+// SharingKey returns the other certificates of the node whose private key lies in the same
+// file.
+func (n *Node) SharingKey(c Certificate) []Certificate {
+	var out []Certificate
+	for _, other := range n.Certificates {
+		if c.KeyFile != "" && other.KeyFile == c.KeyFile && other.ID() != c.ID() {
+			out = append(out, other)
+		}
+	}
+	return out
 }
 
 // OtherUserKind says what reads a certificate's file.
@@ -361,6 +408,9 @@ type Renewal struct {
 	ID  string      `json:"id"` // Certificate.ID
 	Old certs.Facts `json:"old"`
 	New certs.Facts `json:"new"`
+	// KeptKey says what else the key is used for, where the new certificate is for the old
+	// key; empty: its key is new.
+	KeptKey string `json:"keptKey,omitempty"`
 }
 
 // RotationState is how far a node's part of a rotation is.

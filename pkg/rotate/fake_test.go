@@ -43,6 +43,7 @@ type fakeNode struct {
 	refuses   map[certs.Service]bool // accepts no client certificate that asks for its health
 	backOff   time.Duration          // of static pods
 	startedBy map[certs.Service]inventory.RuntimeKind
+	keyUses   map[string][]inventory.KeyUse // by the certificate's name
 }
 
 type fakeComponent struct {
@@ -139,7 +140,7 @@ func (n *fakeNode) scan(context.Context) (inventory.Node, error) {
 	}
 	for name, s := range owners {
 		c := inventory.Certificate{Facts: certs.Describe(n.read(name).Leaf()), Service: s, UsedBy: []certs.Service{s}, Name: name,
-			Store: n.tree.Stores[name], Issuer: issuerFor(name), Status: certs.OK}
+			Store: n.tree.Stores[name], Issuer: issuerFor(name), Status: certs.OK, KeyUses: n.keyUses[name], KeyFile: n.keyFile(name)}
 		for _, a := range serves[name] {
 			c.Served = append(c.Served, inventory.Served{Address: a, FingerprintSHA256: certs.Fingerprint(n.all[s].loaded[name])})
 		}
@@ -150,6 +151,23 @@ func (n *fakeNode) scan(context.Context) (inventory.Node, error) {
 	}
 	slices.SortFunc(node.Certificates, func(a, b inventory.Certificate) int { return compare(a.Name, b.Name) })
 	return node, nil
+}
+
+// keyFile is where the key of a certificate really lies.
+func (n *fakeNode) keyFile(name string) string {
+	s := n.tree.Stores[name]
+	file := s.Cert
+	switch s.Kind {
+	case inventory.Kubeconfig:
+		return ""
+	case inventory.Pair:
+		file = s.Key
+	}
+	local, err := n.tree.Root.Local(file)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return n.tree.Root.Host(local)
 }
 
 func compare(a, b string) int {

@@ -43,9 +43,9 @@ var errSignHere = errors.New("the authority's key is on this node")
 // on a control plane whose API server is down; else by an administrator who reads the
 // journal. The key is kept until then, so that a restart of this process does not void
 // the request.
-func (s *session) request(ctx context.Context, c inventory.Certificate, old store.Content, o statedir.Order, l *log) (store.Material, error) {
+func (s *session) request(ctx context.Context, c inventory.Certificate, old store.Content, k chosenKey, o statedir.Order, l *log) (store.Material, error) {
 	pending := filepath.Join(s.rotation.Staged(), "pending-"+nameOf(c.ID()))
-	key, before, err := pendingKey(pending, old)
+	key, before, err := pendingKey(pending, old, k)
 	if err != nil {
 		return store.Material{}, err
 	}
@@ -60,7 +60,7 @@ func (s *session) request(ctx context.Context, c inventory.Certificate, old stor
 	if name == "" && !needed {
 		name, err = s.ask(ctx, csr, localAuthority(c) != nil, o.Compromised, l)
 	}
-	r := issue.Request{Old: old.Chain, Key: key, Validity: time.Duration(o.ValiditySeconds) * time.Second, Now: s.now()}
+	r := s.issueRequest(c, old, key, k, o)
 	var chain []*x509.Certificate
 	switch {
 	case errors.Is(err, errSignHere):
@@ -75,7 +75,10 @@ func (s *session) request(ctx context.Context, c inventory.Certificate, old stor
 	if err := issue.Check(r, chain, nil); err != nil {
 		return store.Material{}, err
 	}
-	return store.Material{Chain: chain, Key: key}, os.Remove(pending)
+	if err := os.Remove(pending); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return store.Material{}, err
+	}
+	return store.Material{Chain: chain, Key: key}, nil
 }
 
 // localAuthority is the authority that signed a certificate, where the scan found its
@@ -187,8 +190,12 @@ func (s *session) requested(id string, order int64, before bool) (name string, n
 	return name, needed, err
 }
 
-// pendingKey returns the key that waits for its certificate; a new one at first.
-func pendingKey(path string, old store.Content) (key certs.Key, before bool, err error) {
+// pendingKey returns the key that waits for its certificate; a new one at first. The old
+// key, where it stays, waits in its own place.
+func pendingKey(path string, old store.Content, k chosenKey) (key certs.Key, before bool, err error) {
+	if k.kept != "" {
+		return old.Key, true, nil
+	}
 	data, err := os.ReadFile(path)
 	if err == nil {
 		key, err = certs.ParseKeyPEM(data)
@@ -214,11 +221,25 @@ func newCSR(c inventory.Certificate, old store.Content, key certs.Key, o statedi
 		return journal.CSR{}, err
 	}
 	csr := journal.CSR{TargetID: c.ID(), Signer: c.Issuer.Signer, PEM: string(pem), Usages: usagesFor(c.Issuer.Signer, old.Leaf())}
-	if o.ValiditySeconds > 0 {
-		seconds := min(max(o.ValiditySeconds, minExpiration), math.MaxInt32)
-		csr.ExpirationSeconds = int32(seconds)
+	if seconds := expiration(c, time.Duration(o.ValiditySeconds)*time.Second) / time.Second; seconds > 0 {
+		csr.ExpirationSeconds = int32(min(max(int64(seconds), minExpiration), math.MaxInt32))
 	}
 	return csr, nil
+}
+
+// expiration is how long a life to ask a signer for; 0: whatever it gives. The signers of
+// Kubernetes (pkg/controller/certificates/authority, PermissiveSigningPolicy) count it from
+// five minutes ago on, or from now where it is below eight hours, and may cut it.
+func expiration(c inventory.Certificate, asked time.Duration) time.Duration {
+	const short = 8 * time.Hour
+	life := time.Duration(c.LifeSeconds) * time.Second
+	switch {
+	case asked > 0:
+		return asked
+	case life >= short || life == 0:
+		return life
+	}
+	return plan.Validity(c, 0)
 }
 
 // usagesFor are the usages that the kubelet itself asks of a signer, in the names of the

@@ -95,6 +95,10 @@ func (s *session) prepare(ctx context.Context, o statedir.Order, l *log) (t *tra
 	if err != nil {
 		return nil, err
 	}
+	keys, err := s.chooseKeys(&node, found, o.Compromised)
+	if err != nil {
+		return nil, err
+	}
 	t = &transaction{
 		Token: o.Token, Restart: o.Restart, DestroyOldKeys: o.Compromised, Node: node, Restarts: o.Step.Restarts,
 		Timeout: time.Duration(o.TimeoutSeconds) * time.Second, Items: make([]item, len(found)),
@@ -112,7 +116,7 @@ func (s *session) prepare(ctx context.Context, o statedir.Order, l *log) (t *tra
 	for n, c := range found {
 		g.Go(func() (err error) {
 			defer recoverAs(&err)
-			t.Items[n], err = s.stageItem(ctx, n, c, o, l, working)
+			t.Items[n], err = s.stageItem(ctx, n, c, keys[c.ID()], o, l, working)
 			return err
 		})
 	}
@@ -150,7 +154,7 @@ func match(node inventory.Node, targets []plan.Target) ([]inventory.Certificate,
 }
 
 // stageItem makes one certificate's successor.
-func (s *session) stageItem(ctx context.Context, n int, c inventory.Certificate, o statedir.Order, l *log, working chan struct{}) (item, error) {
+func (s *session) stageItem(ctx context.Context, n int, c inventory.Certificate, k chosenKey, o statedir.Order, l *log, working chan struct{}) (item, error) {
 	old, err := store.Read(s.Root, c.Store)
 	if err != nil {
 		return item{}, err
@@ -161,11 +165,11 @@ func (s *session) stageItem(ctx context.Context, n int, c inventory.Certificate,
 	if got := certs.Fingerprint(old.Leaf()); got != c.FingerprintSHA256 {
 		return item{}, &refusal{fmt.Sprintf("%s %q is just being changed", c.Name, c.Store.Cert), "run the same command again"}
 	}
-	m, err := s.issue(ctx, c, old, o, l, working)
+	m, err := s.issue(ctx, c, old, k, o, l, working)
 	if err != nil {
 		return item{}, fmt.Errorf("%s %q: %w", c.Name, c.Store.Cert, err)
 	}
-	i := item{Certificate: c, New: certs.Describe(m.Chain[0])}
+	i := item{Certificate: c, New: certs.Describe(m.Chain[0]), KeptKey: k.kept}
 	if err := s.tryClient(ctx, &i, old, m); err != nil {
 		return item{}, err
 	}
@@ -175,19 +179,19 @@ func (s *session) stageItem(ctx context.Context, n int, c inventory.Certificate,
 	return i, nil
 }
 
-// issue has a new key's certificate issued and checks it.
-func (s *session) issue(ctx context.Context, c inventory.Certificate, old store.Content, o statedir.Order, l *log, working chan struct{}) (store.Material, error) {
+// issue has a certificate issued, for a new key unless another is chosen, and checks it.
+func (s *session) issue(ctx context.Context, c inventory.Certificate, old store.Content, k chosenKey, o statedir.Order, l *log, working chan struct{}) (store.Material, error) {
 	issuer := s.issuer(c.Issuer)
 	if issuer == nil {
-		return s.request(ctx, c, old, o, l)
+		return s.request(ctx, c, old, k, o, l)
 	}
 	working <- struct{}{}
 	defer func() { <-working }()
-	key, err := certs.NewKeyLike(old.Leaf().PublicKey, old.Key.BlockType)
+	key, err := k.of(old)
 	if err != nil {
 		return store.Material{}, err
 	}
-	r := issue.Request{Old: old.Chain, Key: key, Validity: time.Duration(o.ValiditySeconds) * time.Second, Now: s.now()}
+	r := s.issueRequest(c, old, key, k, o)
 	chain, err := issuer.Issue(ctx, r)
 	if err != nil {
 		return store.Material{}, err
@@ -198,6 +202,11 @@ func (s *session) issue(ctx context.Context, c inventory.Certificate, old store.
 		return store.Material{}, err
 	}
 	return store.Material{Chain: chain, Key: key}, nil
+}
+
+func (s *session) issueRequest(c inventory.Certificate, old store.Content, key certs.Key, k chosenKey, o statedir.Order) issue.Request {
+	return issue.Request{Old: old.Chain, Key: key, KeepKey: k.kept != "", Now: s.now(),
+		Validity: plan.Validity(c, time.Duration(o.ValiditySeconds)*time.Second)}
 }
 
 // tryClient presents a new client certificate to its server before anything changes.

@@ -45,12 +45,14 @@ type item struct {
 	// Accepted says that the server accepted the new certificate while staging, so
 	// that it must accept it afterwards as well.
 	Accepted bool `json:"accepted,omitempty"`
+	// KeptKey says what else the key is used for, where it is the old one.
+	KeptKey string `json:"keptKey,omitempty"`
 	// Note says why it could not be tried.
 	Note string `json:"note,omitempty"`
 }
 
 func (i item) renewal() inventory.Renewal {
-	return inventory.Renewal{ID: i.Certificate.ID(), Old: i.Certificate.Facts, New: i.New}
+	return inventory.Renewal{ID: i.Certificate.ID(), Old: i.Certificate.Facts, New: i.New, KeptKey: i.KeptKey}
 }
 
 func (t *transaction) renewals() []inventory.Renewal {

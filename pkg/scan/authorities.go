@@ -90,11 +90,14 @@ func (k *authorities) find(entries []entry, now time.Time) {
 			continue
 		}
 		var signed []*authority
+		copied := false // NotBefore, from its CA
 		for _, a := range k.all {
 			if certs.IsIssuedBy(e.leaf(), a.cert) && !a.cert.Equal(e.leaf()) {
 				signed = append(signed, a)
+				copied = copied || a.cert.NotBefore.Equal(e.leaf().NotBefore)
 			}
 		}
+		e.LifeSeconds = int64(certs.Life(e.leaf().NotBefore, e.leaf().NotAfter, now, copied) / time.Second)
 		if len(signed) > 0 {
 			k.issuers[e] = lasting(signed, now)
 		}

@@ -73,6 +73,18 @@ func (e *entry) keyFile() string {
 	return e.Store.Cert
 }
 
+// realKeyFile is where the private key really lies; empty: in a kubeconfig, or nowhere.
+func (e *entry) realKeyFile(root hostfs.Root) string {
+	if e.Store.Kind == inventory.Kubeconfig {
+		return ""
+	}
+	local, err := root.Local(e.keyFile())
+	if err != nil {
+		return ""
+	}
+	return root.Host(local)
+}
+
 // use records a use of the key, each once.
 func (e *entry) use(u inventory.KeyUse) { e.KeyUses = appendNew(e.KeyUses, u) }
 

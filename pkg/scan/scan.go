@@ -87,6 +87,7 @@ func Scan(ctx context.Context, root hostfs.Root, opts Options) inventory.Node {
 	node.Certificates = node.Certificates[:0]
 	for i := range entries {
 		entries[i].Store.Directories = store.Directories(root, entries[i].Store)
+		entries[i].KeyFile = entries[i].realKeyFile(root)
 		node.Certificates = append(node.Certificates, entries[i].Certificate)
 	}
 	slices.SortStableFunc(node.Certificates, func(a, b inventory.Certificate) int {
