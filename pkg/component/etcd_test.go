@@ -113,7 +113,8 @@ func TestEtcdIsAskedWithACertificateThatItAccepts(t *testing.T) {
 			e := Etcd(t.Context(), c.tree.Root, node)
 			p := HealthOf(t.Context(), c.tree.Root, node, inventory.Component{Service: certs.Etcd, Health: members[0].url + "/health"})
 			if allowed == "nobody" {
-				if !strings.Contains(e.Error, "etcd-healthcheck-client: ") || !strings.Contains(e.Error, "; etcd-peer: ") || !strings.Contains(e.Error, "bad certificate") {
+				// The alert is not always read before the connection breaks.
+				if !strings.Contains(e.Error, "etcd-healthcheck-client: ") || !strings.Contains(e.Error, "; etcd-peer: ") {
 					t.Errorf("%q", e.Error)
 				}
 				if p.Healthy || !p.Unasked {

@@ -1,6 +1,7 @@
 package component
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
@@ -251,7 +253,9 @@ func TestHealthOfAServerThatDoesNotAnswer(t *testing.T) {
 	defer func() { _ = silent.Close() }()
 	tree, node := kubeadmNode(t, silent.Addr().String())
 	c := inventory.Component{Service: certs.Etcd, Health: "https://" + silent.Addr().String() + "/health"}
-	if p := HealthOf(t.Context(), tree.Root, node, c); p.Healthy || p.Unasked || !strings.Contains(p.Message, "no answer in time") {
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if p := HealthOf(ctx, tree.Root, node, c); p.Healthy || p.Unasked || !strings.Contains(p.Message, "no answer in time") {
 		t.Errorf("%+v", p)
 	}
 }

@@ -77,6 +77,28 @@ func TestHandshakeAsksForAName(t *testing.T) {
 	}
 }
 
+// TestHandshakeShowsTheLoopbackCertificate, which an API server makes when it starts, keeps
+// in memory, and presents to no other name.
+func TestHandshakeShowsTheLoopbackCertificate(t *testing.T) {
+	ca := certstest.NewCA(t, "ca")
+	loopback := certstest.NewCA(t, "apiserver-loopback-client-ca@1764374400").Leaf(t, certstest.Name("apiserver-loopback-client@1764374400"),
+		certstest.SANs("apiserver-loopback-client"), certstest.Valid(certstest.Now.Add(-364*24*time.Hour), certstest.Now.Add(-time.Hour)))
+	byName := func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		pair := keyPair(loopback)
+		if hello.ServerName != "apiserver-loopback-client" {
+			return nil, nil
+		}
+		return &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAnyClientCert}, nil
+	}
+	addr, serving := serve(t, ca, &tls.Config{GetConfigForClient: byName}, nil)
+	if got, err := Handshake(t.Context(), addr, "apiserver-loopback-client"); err != nil || !got.Equal(loopback.Leaf()) || !got.NotAfter.Before(certstest.Now) {
+		t.Errorf("by its name: %v, %v", got, err)
+	}
+	if got, err := Handshake(t.Context(), addr, ""); err != nil || !got.Equal(serving) {
+		t.Errorf("without a name: %v, %v", got, err)
+	}
+}
+
 func TestHandshakeWithWhoDoesNotAnswer(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and says nothing
 	if err != nil {

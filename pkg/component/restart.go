@@ -9,11 +9,12 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/hostfs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/layout"
 )
 
 // shortGrace is how long a component that holds no state may take to exit before it
 // is killed. The API server's open watches would keep it for its whole usual 30 s,
-// with its listener closed all that time.
+// with its listener closed all that time; so it is counted from when that closes.
 const shortGrace = 3 * time.Second
 
 // pollEvery is how often a supervisor is asked whether it has started a component.
@@ -28,9 +29,14 @@ type Runtime struct {
 	CRISocket  string // host path
 	DBusSocket string // host path
 	Now        func() time.Time
+	// Grace is how long an API server may take to exit once its
+	// --shutdown-delay-duration is over, before it is killed; 0: three seconds.
+	Grace time.Duration
 
 	mu  sync.Mutex
 	cri *criClient
+	// mains are the units whose main process was seen to be the component's own.
+	mains map[string]bool
 	// previousEnded is by container when the one before it ended, as far as it was seen.
 	previousEnded map[string]time.Time
 }
@@ -57,7 +63,11 @@ func (r *Runtime) Current(ctx context.Context, c inventory.Component) (Instance,
 	case inventory.StaticPod, inventory.DaemonSet:
 		return r.currentContainer(ctx, c)
 	case inventory.Systemd:
-		return r.currentUnit(ctx, c.Unit)
+		i, err := r.currentUnit(ctx, c.Unit)
+		if err == nil {
+			r.seeMain(c, i)
+		}
+		return i, err
 	default:
 		return Instance{}, unknownRuntime(c)
 	}
@@ -65,21 +75,77 @@ func (r *Runtime) Current(ctx context.Context, c inventory.Component) (Instance,
 
 // Stop ends an instance; its supervisor starts the next one by itself. It returns
 // when the instance is gone. Where none runs, the kubelet is about to start one, and
-// systemd is told to, since it may have given up. etcd gets SIGTERM and all the time that ctx leaves, and
-// is never killed; every other component is killed after a short grace.
+// systemd is told to, since it may have given up.
+//
+// etcd gets SIGTERM and all the time that ctx leaves, and is never killed. A unit has its
+// own TimeoutStopSec. An API server is killed after [Runtime.GraceOf], and every other
+// container after a short grace. A component that is a child of a unit which runs others
+// too (Supervised) is refused: its unit's control group holds etcd and the containers.
 func (r *Runtime) Stop(ctx context.Context, c inventory.Component, i Instance) error {
-	grace := shortGrace
-	if c.Service == certs.Etcd {
-		grace = 0
-	}
 	switch c.Runtime {
 	case inventory.StaticPod, inventory.DaemonSet:
-		return r.stopContainer(ctx, c, i, grace)
+		return r.stopContainer(ctx, c, i, r.GraceOf(c))
 	case inventory.Systemd:
-		return r.restartUnit(ctx, c, i, grace)
+		return r.restartUnit(ctx, c, i, r.unitGrace(c))
 	default:
 		return unknownRuntime(c)
 	}
+}
+
+// GraceOf is for how long a component may take to exit before it is killed; 0: it never
+// is. An API server serves on for its --shutdown-delay-duration, so that load balancers
+// see it leave, and only then ends its requests.
+func (r *Runtime) GraceOf(c inventory.Component) time.Duration {
+	switch c.Service {
+	case certs.Etcd:
+		return 0
+	case certs.KubeAPIServer:
+		grace := r.Grace
+		if grace == 0 {
+			grace = shortGrace
+		}
+		return ShutdownDelay(c) + grace
+	default:
+		return shortGrace
+	}
+}
+
+// ShutdownDelay is for how long an API server goes on as if nothing had happened when it
+// is stopped; 0 for every other component, and by default.
+func ShutdownDelay(c inventory.Component) time.Duration {
+	if c.Service != certs.KubeAPIServer {
+		return 0
+	}
+	delay, err := time.ParseDuration(layout.Flag(c.Args, "shutdown-delay-duration"))
+	if err != nil || delay < 0 {
+		return 0
+	}
+	return delay
+}
+
+// unitGrace is GraceOf for a unit: all but the API server have the unit's own limit, and a
+// unit whose main process is not the component is never killed.
+func (r *Runtime) unitGrace(c inventory.Component) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c.Service != certs.KubeAPIServer || !r.mains[c.Unit] {
+		return 0
+	}
+	return r.GraceOf(c)
+}
+
+// seeMain notes a unit whose main process is the one that the scan found the component to
+// be. Later instances have other numbers.
+func (r *Runtime) seeMain(c inventory.Component, i Instance) {
+	if c.PID <= 0 || int64(i.pid) != int64(c.PID) {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.mains == nil {
+		r.mains = map[string]bool{}
+	}
+	r.mains[c.Unit] = true
 }
 
 // Await waits for an instance that did not run as old: another one, or old itself where
@@ -125,5 +191,8 @@ func (r *Runtime) now() time.Time {
 }
 
 func unknownRuntime(c inventory.Component) error {
+	if c.Runtime == inventory.Supervised {
+		return fmt.Errorf("restart %s: it is a child process of unit %q, which runs other components too\nrestart that unit by hand, or use --restart=never", c.Service, c.Unit)
+	}
 	return fmt.Errorf("restart %s: it was started by something unknown\nrestart it by hand, or use --restart=never", c.Service)
 }

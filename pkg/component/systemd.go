@@ -16,22 +16,38 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
-// dialSystemd connects to the host's system bus; the caller closes the connection.
+// privateSocket is where systemd itself listens, for root only: without a bus, so there is
+// nobody to say Hello to. It is there where no dbus-daemon runs, too.
+const privateSocket = "/run/systemd/private"
+
+// dialSystemd connects to the host's system bus, or to systemd itself where there is no
+// bus; the caller closes the connection.
 func (r *Runtime) dialSystemd(ctx context.Context) (*systemd.Conn, error) {
 	if r.DBusSocket == "" {
 		return nil, errors.New("the D-Bus socket of systemd is not known")
 	}
-	socket, err := r.Root.Local(r.DBusSocket)
+	conn, err := r.dialSocket(ctx, r.DBusSocket)
+	if err == nil || r.DBusSocket == privateSocket {
+		return conn, err
+	}
+	if direct, failed := r.dialSocket(ctx, privateSocket); failed == nil {
+		return direct, nil
+	}
+	return nil, err
+}
+
+func (r *Runtime) dialSocket(ctx context.Context, path string) (*systemd.Conn, error) {
+	socket, err := r.Root.Local(path)
 	if err != nil {
 		return nil, err
 	}
 	conn, err := systemd.NewConnection(func() (*dbus.Conn, error) {
-		bus, err := dbus.Dial("unix:path="+socket, dbus.WithContext(ctx))
+		bus, err := dbus.Dial("unix:path="+dbus.EscapeBusAddressValue(socket), dbus.WithContext(ctx))
 		if err != nil {
 			return nil, err
 		}
 		err = bus.Auth([]dbus.Auth{dbus.AuthExternal(strconv.Itoa(os.Getuid()))})
-		if err == nil {
+		if err == nil && path != privateSocket {
 			err = bus.Hello()
 		}
 		if err != nil {
@@ -41,7 +57,7 @@ func (r *Runtime) dialSystemd(ctx context.Context) (*systemd.Conn, error) {
 		return bus, nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("connect to systemd through %q: %w", r.DBusSocket, err)
+		return nil, fmt.Errorf("connect to systemd through %q: %w", path, err)
 	}
 	return conn, nil
 }
@@ -86,7 +102,8 @@ func readUnit(ctx context.Context, conn *systemd.Conn, unit string) (Instance, e
 }
 
 // restartUnit queues a restart and returns when the old instance is gone. With a
-// grace, what has not exited by then is killed, as the unit's own limit may be long.
+// grace, a main process that has not exited by then is killed, as the unit's own limit may
+// be long; never the rest of the unit, which its KillMode may mean to keep.
 //
 // The queueing call is not relied upon: when the unit is the kubelet, the answer may
 // never come. What counts is that another instance takes the old one's place.
@@ -128,7 +145,7 @@ func (r *Runtime) restartUnit(ctx context.Context, c inventory.Component, old In
 			queued = nil
 		case <-kill:
 			kill = nil
-			if err := conn.KillUnitWithTarget(ctx, c.Unit, systemd.All, int32(unix.SIGKILL)); err != nil && ctx.Err() == nil {
+			if err := conn.KillUnitWithTarget(ctx, c.Unit, systemd.Main, int32(unix.SIGKILL)); err != nil && ctx.Err() == nil {
 				return fmt.Errorf("kill unit %q after %s: %w", c.Unit, grace, err)
 			}
 		case <-tick.C:

@@ -7,8 +7,9 @@ var criSockets = []string{
 	"/run/containerd/containerd.sock", "/run/crio/crio.sock", "/run/cri-dockerd.sock",
 }
 
-// dbusSockets are where systemd listens.
-var dbusSockets = []string{"/run/dbus/system_bus_socket", "/var/run/dbus/system_bus_socket"}
+// dbusSockets are where systemd can be reached: through the system bus, or directly where
+// there is none.
+var dbusSockets = []string{"/run/dbus/system_bus_socket", "/var/run/dbus/system_bus_socket", "/run/systemd/private"}
 
 // addSockets finds the sockets through which components are restarted.
 func (d *discovery) addSockets() {

@@ -30,7 +30,8 @@ var turns = [][]certs.Service{
 	{certs.Kubelet},
 }
 
-// stopTimeout is how long a component may take to exit. etcd is not killed after it;
+// stopTimeout is how long a component may take to exit, besides an API server's
+// --shutdown-delay-duration. etcd is not killed after it;
 // the commit fails, and etcd goes on with what it has loaded.
 const stopTimeout = 2 * time.Minute
 
@@ -78,13 +79,14 @@ func (c *committing) restart(ctx context.Context, services []certs.Service) erro
 // stop ends a component's instance. From its record on, the component may have read
 // new files.
 func (c *committing) stop(ctx context.Context, target inventory.Component, why string) (*restarting, error) {
+	limit := stopTimeout + component.ShutdownDelay(target)
 	err := c.log.write(journal.Record{Kind: journal.Restarting, Service: target.Service, Message: why,
-		WithinSeconds: (stopTimeout + c.t.Timeout).Seconds()})
+		WithinSeconds: (limit + c.t.Timeout).Seconds()})
 	if err != nil {
 		return nil, err
 	}
 	c.restarted = append(c.restarted, target.Service)
-	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	old, err := c.Restarter.Current(ctx, target)
 	if err != nil {
