@@ -39,8 +39,10 @@ func (a *app) checkCommand(flags *connectionFlags) *cobra.Command {
 what is on disk; and what has drifted: file modes and owners against the CIS benchmark, names
 that do not fit the node any more (neither changes the exit code). Looks through short-lived pods that only read; nothing is changed.
 
-Exit codes: 0 all is well; 1 something needs attention, or could not be inspected;
-2 nothing could be looked at.`,
+Exit codes: 0 nothing needs attention; 1 a certificate or CA has expired, expires soon, is
+invalid or is not the one that is served, or a node that should be inspected could not be;
+2 no node could be inspected. Not for: files that no component uses, drift, what cannot be
+renewed here and is far from its end, nodes that have no node program.`,
 		Example: `  # What ends within three months?
   kubectl rotate-certs check --within 90d
 

@@ -41,7 +41,11 @@ func certificateHint(c v1alpha1.Certificate, now time.Time) string {
 	case c.Status == certs.NotServed:
 		return fmt.Sprintf("%s: %s does not serve %s, which is on disk: %s. It has to be restarted.", c.Node, c.Service, c.Name, c.Reason)
 	case c.Status == certs.Invalid:
-		return fmt.Sprintf("%s: %s %s: %s. No rotation starts before this is mended.", c.Node, c.Name, c.Path, strings.TrimSuffix(c.Reason, "."))
+		return fmt.Sprintf("%s: %s %s: %s. Rotations leave it out until this is fixed.", c.Node, c.Name, c.Path, strings.TrimSuffix(c.Reason, "."))
+	case c.NotRenewable != "" && (c.Status == certs.Expiring || c.Status == certs.Expired):
+		return fmt.Sprintf("%s: %s %s %s, and cannot be renewed here: %s.", c.Node, c.Name, c.Path, expires(c.NotAfter, now), strings.TrimSuffix(c.NotRenewable, "."))
+	case c.Status == certs.OK && c.Reason != "" && c.Reason == c.NotRenewable:
+		return "" // the verdict counts it
 	case c.Status == certs.NotYetValid:
 		return fmt.Sprintf("%s: %s is %s.", c.Node, c.Name, c.Reason)
 	case c.Served != nil && c.Served.FingerprintSHA256 == "":
@@ -60,11 +64,22 @@ func authorityHint(a v1alpha1.Authority, now time.Time) string {
 		"https://kubernetes.io/docs/tasks/tls/manual-rotation-of-ca-certificates/", a.Name, ends(a.NotAfter, now))
 }
 
-// needsAttention says whether anything in the list is not as it should be.
+// needsAttention says whether there is something that a person can and should act upon now.
 func needsAttention(list v1alpha1.CertificateList) bool {
-	return len(list.NotInspected) > 0 ||
+	return gaps(list.NotInspected) > 0 ||
 		slices.ContainsFunc(list.Items, func(c v1alpha1.Certificate) bool { return c.Status != certs.OK }) ||
 		slices.ContainsFunc(list.Authorities, func(a v1alpha1.Authority) bool { return a.Status != certs.OK })
+}
+
+// gaps counts what could not be inspected and should have been.
+func gaps(items []v1alpha1.NotInspected) int {
+	n := 0
+	for _, x := range items {
+		if !x.Informational {
+			n++
+		}
+	}
+	return n
 }
 
 // verdict is the last line of a check: how things stand, and what to do next. command
@@ -77,22 +92,16 @@ func verdict(list v1alpha1.CertificateList, command string, nodes []string, now 
 			continue
 		}
 		bad++
-		if c.Status == certs.Expiring || c.Status == certs.Expired || c.Status == certs.NotServed {
+		if c.NotRenewable == "" && (c.Status == certs.Expiring || c.Status == certs.Expired || c.Status == certs.NotServed) {
 			services = append(services, c.Service)
 		}
 	}
-	rest := ""
-	if n := len(list.NotInspected); n > 0 {
-		rest = fmt.Sprintf(" %s not inspected: see above.", wasWere(n, "thing"))
-	}
-	if n := badAuthorities(list); n > 0 {
-		rest += fmt.Sprintf(" %s attention: see above.", needNeeds(n, "CA"))
-	}
+	rest := besides(list)
 	switch {
 	case len(list.Items) == 0:
 		return "No certificate was found." + rest
 	case bad == 0:
-		return fmt.Sprintf("%s. The next one ends %s.%s", allWell(len(list.Items)), soonest(list.Items, now), rest)
+		return fmt.Sprintf("%s. The next one expires %s.%s", allOK(len(list.Items)), soonest(list.Items, now), rest)
 	case len(services) == 0:
 		return fmt.Sprintf("%d of %s.%s", bad, ofAll(bad, len(list.Items)), rest)
 	}
@@ -101,6 +110,26 @@ func verdict(list v1alpha1.CertificateList, command string, nodes []string, now 
 		next += " --node " + strings.Join(nodes, ",")
 	}
 	return fmt.Sprintf("%d of %s.%s Next: %s", bad, ofAll(bad, len(list.Items)), rest, next)
+}
+
+// besides is what a verdict says of other things than certificates that need attention.
+func besides(list v1alpha1.CertificateList) string {
+	rest, left := "", 0
+	for _, c := range list.Items {
+		if c.NotRenewable != "" {
+			left++
+		}
+	}
+	if left > 0 {
+		rest += fmt.Sprintf(" %d cannot be renewed here: -o wide says why.", left)
+	}
+	if n := gaps(list.NotInspected); n > 0 {
+		rest += fmt.Sprintf(" %s not inspected: see above.", wasWere(n, "thing"))
+	}
+	if n := badAuthorities(list); n > 0 {
+		rest += fmt.Sprintf(" %s attention: see above.", needNeeds(n, "CA"))
+	}
+	return rest
 }
 
 func badAuthorities(list v1alpha1.CertificateList) int {
@@ -113,11 +142,19 @@ func badAuthorities(list v1alpha1.CertificateList) int {
 	return n
 }
 
-func allWell(n int) string {
+func allOK(n int) string {
 	if n == 1 {
-		return "The certificate is well"
+		return "The certificate is OK"
 	}
-	return fmt.Sprintf("All %d certificates are well", n)
+	return fmt.Sprintf("All %d certificates are OK", n)
+}
+
+// expires says when a certificate expires or expired, for a sentence.
+func expires(t, now time.Time) string {
+	if d := t.Sub(now); d >= 0 {
+		return "expires in " + remainder(d)
+	}
+	return "expired " + remainder(now.Sub(t)) + " ago"
 }
 
 func wasWere(n int, noun string) string {

@@ -74,10 +74,21 @@ func checkRows(items []v1alpha1.Certificate, now time.Time) [][]string {
 		rows = append(rows, []string{
 			c.Node, string(c.Service), c.Name, moment(c.NotAfter), residual(c.NotAfter, now),
 			commonName(c.Issuer), servedWord(c), statusWord(c.Status),
-			c.Reason, c.KeyAlgorithm, strings.Join(c.SANs, ","), c.SerialNumber, c.FingerprintSHA256, c.Path,
+			reasons(c), c.KeyAlgorithm, strings.Join(c.SANs, ","), c.SerialNumber, c.FingerprintSHA256, c.Path,
 		})
 	}
 	return rows
+}
+
+// reasons says what is wrong with a certificate, and why it cannot be renewed.
+func reasons(c v1alpha1.Certificate) string {
+	switch {
+	case strings.Contains(c.Reason, c.NotRenewable):
+		return c.Reason
+	case strings.Contains(c.NotRenewable, c.Reason):
+		return c.NotRenewable
+	}
+	return c.Reason + "; not renewable: " + c.NotRenewable
 }
 
 func authorityRows(authorities []v1alpha1.Authority, now time.Time) [][]string {

@@ -284,9 +284,11 @@ func TestExitCodesOfCheck(t *testing.T) {
 		code   int
 		says   string
 	}{
-		"well":           {func(*fake) {}, "check", 0, "All 16 certificates are well. The next one ends in 300d"},
+		"well":           {func(*fake) {}, "check", 0, "All 16 certificates are OK. The next one expires in 300d"},
 		"near its end":   {func(*fake) {}, "check --within 310d", 1, "12 of 16 certificates need attention. Next: kubectl rotate-certs --service etcd,kube-apiserver,admin"},
 		"a node is away": {func(f *fake) { f.nodes[3].Ready = false }, "check", 1, "1 thing was not inspected"},
+		"a windows node": {func(f *fake) { f.nodes[3].OS = "windows" }, "check", 0, "All 15 certificates are OK"},
+		"no issuer":      {noIssuer, "check", 0, "1 cannot be renewed here"},
 		"nothing seen": {func(f *fake) {
 			for i := range f.nodes {
 				f.nodes[i].Ready = false

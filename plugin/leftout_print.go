@@ -43,17 +43,11 @@ func notDone(r *v1alpha1.RotationReport) string {
 	if n := len(r.LeftOut); n > 0 {
 		text = fmt.Sprintf("%s left out", wasWere(n, "certificate"))
 	}
-	gaps := 0
-	for _, x := range r.NotInspected {
-		if !x.Informational {
-			gaps++
-		}
-	}
-	if gaps > 0 {
+	if n := gaps(r.NotInspected); n > 0 {
 		if text != "" {
 			text += ", "
 		}
-		text += fmt.Sprintf("%s not inspected", wasWere(gaps, "thing"))
+		text += fmt.Sprintf("%s not inspected", wasWere(n, "thing"))
 	}
 	return text
 }

@@ -48,7 +48,9 @@ func certificateList(nodes []inventory.Node, missing []plan.Exclusion, o listOpt
 			if !o.wants(c.Service) && !slices.ContainsFunc(c.UsedBy, o.wants) {
 				continue
 			}
-			list.Items = append(list.Items, certificate(n.Name, c, o))
+			item := certificate(n.Name, c, o)
+			item.NotRenewable = plan.ObstacleTo(&n, c).Reason
+			list.Items = append(list.Items, item)
 			issuers[c.Facts.Issuer] = true
 		}
 		list.Findings = append(list.Findings, findings(n, o)...)
@@ -195,7 +197,7 @@ func notInspected(nodes []inventory.Node, missing []plan.Exclusion, o listOption
 	}
 	slices.SortStableFunc(out, func(a, b v1alpha1.NotInspected) int { return strings.Compare(a.Node, b.Node) })
 	if reason := noAPIServer(nodes, missing, o); reason != "" {
-		out = append(out, v1alpha1.NotInspected{Service: certs.KubeAPIServer, Reason: reason})
+		out = append(out, v1alpha1.NotInspected{Service: certs.KubeAPIServer, Reason: reason, Informational: true})
 	}
 	return out
 }

@@ -39,7 +39,7 @@ func troubled() ([]inventory.Node, []plan.Exclusion) {
 	w1.NotInspected = []inventory.NotInspected{{Service: certs.KubeProxy, Path: "/etc/kube-proxy.conf", Reason: "permission denied"}}
 	return []inventory.Node{w1, cp2, cp1}, []plan.Exclusion{
 		{Node: "w7", NotInspected: inventory.NotInspected{Reason: "NotReady for 14m"}},
-		{Node: "win1", NotInspected: inventory.NotInspected{Reason: "windows/amd64 has no node program"}},
+		{Node: "win1", NotInspected: inventory.NotInspected{Reason: "windows/amd64 has no node program", Informational: true}},
 	}
 }
 
@@ -200,7 +200,7 @@ func TestAControlPlaneThatIsNowhereIsSaid(t *testing.T) {
 func TestVerdictSaysWhatToDoNext(t *testing.T) {
 	well := v1alpha1.CertificateList{Items: []v1alpha1.Certificate{
 		{Node: "cp1", Name: "apiserver", Status: certs.OK, Facts: facts("a", "b", 300*day)}, {Node: "w1", Name: "kubelet-client", Status: certs.OK, Facts: facts("a", "b", 200*day)}}}
-	assert.Equal(t, "All 2 certificates are well. The next one ends in 200d (kubelet-client on w1, 2027-06-12 12:00 UTC).", verdict(well, displayName, nil, noon))
+	assert.Equal(t, "All 2 certificates are OK. The next one expires in 200d (kubelet-client on w1, 2027-06-12 12:00 UTC).", verdict(well, displayName, nil, noon))
 	assert.False(t, needsAttention(well))
 
 	away := well
@@ -208,7 +208,7 @@ func TestVerdictSaysWhatToDoNext(t *testing.T) {
 	assert.Contains(t, verdict(away, displayName, nil, noon), "1 thing was not inspected: see above.")
 	assert.True(t, needsAttention(away), "what nobody could look at is not well")
 
-	assert.Equal(t, "4 of 12 certificates need attention. 3 things were not inspected: see above. "+
+	assert.Equal(t, "4 of 12 certificates need attention. 1 cannot be renewed here: -o wide says why. 2 things were not inspected: see above. "+
 		"Next: kubectl rotate-certs --context lab --service etcd,kubelet,kube-apiserver --node cp1,w1",
 		verdict(listOf(listOptions{}), displayName+" --context lab", []string{"cp1", "w1"}, noon), "admin cannot be rotated, so it is not proposed")
 
@@ -217,6 +217,61 @@ func TestVerdictSaysWhatToDoNext(t *testing.T) {
 	assert.Contains(t, verdict(old, displayName, nil, noon), "1 CA needs attention")
 	assert.True(t, needsAttention(old))
 	assert.Contains(t, hints(old, noon)[0], "CA kubernetes ends in 20d")
+}
+
+// TestOnlyWhatAPersonCanActUponNeedsAttention: a cron job fails for nothing else.
+func TestOnlyWhatAPersonCanActUponNeedsAttention(t *testing.T) {
+	attention := func(change func(n *inventory.Node)) bool {
+		n := controlPlane("cp1")
+		change(&n)
+		return needsAttention(certificateList([]inventory.Node{n}, nil, listOptions{now: noon, whole: true}))
+	}
+	orphan := func(left time.Duration) func(*inventory.Node) {
+		return func(n *inventory.Node) {
+			c := leaf(certs.KubeAPIServer, "apiserver-etcd-client", "etcd-ca", left)
+			c.Issuer.Kind, c.Reason = inventory.NoIssuer, "the key of its CA is not here"
+			n.Certificates[2] = c
+		}
+	}
+	gap := func(informational bool) func(*inventory.Node) {
+		return func(n *inventory.Node) {
+			n.NotInspected = []inventory.NotInspected{{Service: certs.KubeProxy, Reason: "x", Informational: informational}}
+		}
+	}
+	for name, tt := range map[string]struct {
+		change func(*inventory.Node)
+		want   bool
+	}{
+		"nothing":                          {func(*inventory.Node) {}, false},
+		"cannot be renewed, far":           {orphan(300 * day), false},
+		"cannot be renewed, near":          {orphan(7 * day), true},
+		"drift":                            {func(n *inventory.Node) { n.Findings = []inventory.Finding{{Kind: inventory.FileMode}} }, false},
+		"unused, expired":                  {func(n *inventory.Node) { n.Unused = []inventory.UnusedCertificate{{Facts: facts("a", "b", -day)}} }, false},
+		"cannot be inspected by design":    {gap(true), false},
+		"could not be inspected":           {gap(false), true},
+		"what runs it cannot be restarted": {func(n *inventory.Node) { n.Components[4].Runtime = inventory.None }, false},
+	} {
+		assert.Equal(t, tt.want, attention(tt.change), name)
+	}
+	managed := certificateList([]inventory.Node{worker("w1")}, nil, listOptions{now: noon, whole: true, managed: "EKS"})
+	assert.Len(t, managed.NotInspected, 1)
+	assert.False(t, needsAttention(managed), "the control plane is another's")
+}
+
+func TestWhatCannotBeRenewedIsCountedAndExplained(t *testing.T) {
+	n := controlPlane("cp1")
+	c := &n.Certificates[2]
+	c.Issuer.Kind, c.Reason = inventory.NoIssuer, "the key of its CA is not here"
+	list := certificateList([]inventory.Node{n}, nil, listOptions{now: noon})
+	assert.Equal(t, "the key of its CA is not here", list.Items[3].NotRenewable)
+	assert.Contains(t, verdict(list, displayName, nil, noon), "All 5 certificates are OK.")
+	assert.Contains(t, verdict(list, displayName, nil, noon), " 1 cannot be renewed here: -o wide says why.")
+	assert.Empty(t, hints(list, noon))
+
+	list = certificateList([]inventory.Node{n}, nil, listOptions{now: noon, within: 310 * day, services: []certs.Service{certs.KubeAPIServer}})
+	assert.Contains(t, hints(list, noon), "cp1: apiserver-etcd-client /etc/kubernetes/pki/apiserver-etcd-client.crt expires in 300d, and cannot be renewed here: the key of its CA is not here.")
+	list.Items = list.Items[1:]
+	assert.NotContains(t, verdict(list, displayName, nil, noon), "Next:", "a rotation would not help")
 }
 
 func TestOnAFleetHintsStayReadable(t *testing.T) {

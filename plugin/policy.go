@@ -215,7 +215,9 @@ func renewalNode(n *inventory.Node, all []kube.Node) renewal.Node {
 		}
 	}
 	for _, c := range n.Certificates {
+		obstacle := plan.ObstacleTo(n, c)
 		out.Certificates = append(out.Certificates, renewal.Certificate{
+			NotRenewable: obstacle.Reason, MaxRestart: obstacle.MaxRestart, KeptKey: plan.KeptKey(c),
 			Service: c.Service, Name: c.Name, Path: c.Store.Cert, User: c.Store.User, Subject: c.Subject, Issuer: c.Facts.Issuer,
 			Serial: c.SerialNumber, Fingerprint: c.FingerprintSHA256, NotBefore: c.NotBefore, NotAfter: c.NotAfter, SelfManaged: c.SelfManaged,
 		})

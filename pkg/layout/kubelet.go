@@ -132,7 +132,7 @@ func (d *discovery) addKubeletServing(k *kubeletSettings) {
 	default:
 		cert, key := path.Join(k.certDir, "kubelet.crt"), path.Join(k.certDir, "kubelet.key")
 		if _, err := d.root.Stat(cert); err != nil {
-			d.notInspected(certs.Kubelet, cert, "the kubelet has not made its serving certificate yet")
+			d.informational(certs.Kubelet, cert, "the kubelet has not made its serving certificate yet")
 			return
 		}
 		r.issuer = inventory.Issuer{Kind: inventory.Throwaway}

@@ -90,7 +90,7 @@ func (d *discovery) readKubelet(p *program) *kubeletSettings {
 		out = c
 	}
 	if out.StaticPodURL != "" {
-		d.notInspected(certs.Kubelet, "", "static pods come from a URL: "+withoutPasswords(out.StaticPodURL))
+		d.informational(certs.Kubelet, "", "static pods come from a URL: "+withoutPasswords(out.StaticPodURL))
 	}
 	return d.kubeletSettings(p, out)
 }

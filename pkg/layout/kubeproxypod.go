@@ -32,7 +32,7 @@ func (d *discovery) addKubeProxyPod(p *program) {
 			p.component.Note = "runs as a pod, whose kubeconfig is not shown here"
 			return
 		}
-		d.notInspected(certs.KubeProxy, conf, "kube-proxy runs as a pod whose kubeconfig is not to be found on this node")
+		d.informational(certs.KubeProxy, conf, "kube-proxy runs as a pod whose kubeconfig is not to be found on this node")
 		return
 	}
 	k, err := ParseKubeconfig(data)
@@ -51,7 +51,7 @@ func (d *discovery) addKubeProxyPod(p *program) {
 		}
 		p.component.Note = "authenticates with " + what + ", so it has no certificate"
 	case under(host, podVolumes):
-		d.notInspected(certs.KubeProxy, host, "the client certificate comes from a ConfigMap or Secret, not from this node's files")
+		d.informational(certs.KubeProxy, host, "the client certificate comes from a ConfigMap or Secret, not from this node's files")
 	default:
 		d.configs[d.place(inventory.Store{Cert: host})] = host
 		p.files = resolver{} // found under its own name on the host

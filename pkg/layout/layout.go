@@ -78,7 +78,7 @@ func Discover(root hostfs.Root, opts Options) Layout {
 	running := ran.components
 	d.members = ran.members
 	for _, b := range ran.bundles {
-		d.notInspected("", "", bundled[b])
+		d.informational("", "", bundled[b])
 	}
 
 	programs := d.findKubelet(running)
@@ -131,4 +131,10 @@ func rank(s certs.Service) int { return slices.Index(certs.Services(), s) }
 // notInspected records something that could not be looked at.
 func (d *discovery) notInspected(s certs.Service, path, reason string) {
 	d.out.Node.NotInspected = append(d.out.Node.NotInspected, inventory.NotInspected{Service: s, Path: path, Reason: reason})
+}
+
+// informational records something that is not inspected by design, or that nobody has to
+// do anything about.
+func (d *discovery) informational(s certs.Service, path, reason string) {
+	d.out.Node.NotInspected = append(d.out.Node.NotInspected, inventory.NotInspected{Service: s, Path: path, Reason: reason, Informational: true})
 }

@@ -130,7 +130,7 @@ func (d *discovery) unmanagedPod(p process) *program {
 	case p.service == certs.Kubelet:
 		return nil
 	case namespace == "" && !p.hostNetwork:
-		d.notInspected(p.service, "", "runs in an ordinary pod, whose certificates come from Secrets or its image and are not inspected")
+		d.informational(p.service, "", "runs in an ordinary pod, whose certificates come from Secrets or its image and are not inspected")
 		return nil
 	case namespace != systemNamespace && !p.hostNetwork:
 		return nil
@@ -140,7 +140,7 @@ func (d *discovery) unmanagedPod(p process) *program {
 		pod = p.place.podUID
 	}
 	reason := fmt.Sprintf("runs as the ordinary pod %s/%s and not as a static pod: its certificates come from Secrets, which are not inspected or renewed", namespace, pod)
-	d.notInspected(p.service, "", strings.Replace(reason, " /", " ", 1))
+	d.informational(p.service, "", strings.Replace(reason, " /", " ", 1))
 	return d.fromPod(p, strings.Replace(reason, " /", " ", 1))
 }
 

@@ -36,7 +36,7 @@ func copies(ctx context.Context, root hostfs.Root) ([]inventory.Copy, []inventor
 	case out := <-found:
 		return out, nil
 	case <-ctx.Done():
-		return nil, []inventory.NotInspected{{Path: "/home", Reason: "looking for copies of kubeconfigs took more than " + homesTimeout.String()}}
+		return nil, []inventory.NotInspected{{Path: "/home", Reason: "looking for copies of kubeconfigs took more than " + homesTimeout.String(), Informational: true}}
 	}
 }
 

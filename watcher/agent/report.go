@@ -13,6 +13,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
 // The most that a report holds: etcd takes objects of 1.5 MB, and what lies on a node
@@ -46,7 +47,9 @@ func Report(node inventory.Node, hidden func(hostPath string) string) *v1alpha1.
 	r.Summary.ProgramVersion = text(node.ProgramVersion)
 
 	for _, c := range node.Certificates {
-		r.Certificates = append(r.Certificates, certificate(c, node.Time, hidden))
+		reported := certificate(c, node.Time, hidden)
+		reported.NotRenewable, reported.KeptKey = obstacle(&node, c), text(plan.KeptKey(c))
+		r.Certificates = append(r.Certificates, reported)
 		if c.Status == certs.Invalid || c.Status == certs.NotServed {
 			r.Summary.Problems++
 		}
@@ -59,10 +62,14 @@ func Report(node inventory.Node, hidden func(hostPath string) string) *v1alpha1.
 	}
 	for _, n := range node.NotInspected {
 		r.NotInspected = append(r.NotInspected, v1alpha1.ReportedGap{
-			Service: n.Service, Path: path(n.Path), Reason: text(explain(n.Reason, n.Path, hidden))})
+			Service: n.Service, Path: path(n.Path), Reason: text(explain(n.Reason, n.Path, hidden)), Informational: n.Informational})
 	}
 	arrange(r)
-	r.Summary.Problems += int32(len(r.NotInspected))    //nolint:gosec // bounded by what a node can hold
+	for _, gap := range r.NotInspected {
+		if !gap.Informational {
+			r.Summary.Problems++
+		}
+	}
 	r.Summary.Certificates = int32(len(r.Certificates)) //nolint:gosec // likewise
 	earliest(r)
 	shorten(r)
@@ -89,6 +96,19 @@ func certificate(c inventory.Certificate, at time.Time, hidden func(string) stri
 	}
 	out.Reason = text(out.Reason)
 	return out
+}
+
+// obstacle is why a certificate cannot be renewed on its node, without what the clock
+// alone changes; nil: it can.
+func obstacle(node *inventory.Node, c inventory.Certificate) *v1alpha1.NotRenewable {
+	if _, why := c.Validity(node.Time, 0); why != "" && c.FingerprintSHA256 != "" {
+		c.Reason = without(c.Reason, why)
+	}
+	o := plan.ObstacleTo(node, c)
+	if o.Reason == "" {
+		return nil
+	}
+	return &v1alpha1.NotRenewable{Reason: text(o.Reason), MaxRestart: string(o.MaxRestart)}
 }
 
 func authority(a inventory.Authority) v1alpha1.ReportedAuthority {

@@ -122,3 +122,25 @@ func TestReportSaysWhatTheAgentIsNotShown(t *testing.T) {
 	assert.Equal(t, "gone", r.NotInspected[1].Reason)
 	assert.Equal(t, "/var/snap", hidden("/var/snap/x"))
 }
+
+// TestAReportSaysWhatCannotBeRenewed without what the clock alone changes.
+func TestAReportSaysWhatCannotBeRenewed(t *testing.T) {
+	orphan := ending(certs.KubeAPIServer, "apiserver-etcd-client", 5)
+	_, soon := orphan.Validity(noon, 0)
+	orphan.Issuer.Kind, orphan.Status, orphan.Reason = inventory.NoIssuer, certs.Expiring, soon+"; the CA's key is not here"
+	shared := ending(certs.KubeAPIServer, "apiserver", 100)
+	shared.KeyUses = []inventory.KeyUse{{Kind: inventory.ServiceAccountKey, Service: certs.KubeAPIServer, Setting: "--service-account-key-file"}}
+	node := inventory.Node{
+		Name: "cp1", Time: noon, Certificates: []inventory.Certificate{orphan, shared, ending(certs.Kubelet, "kubelet-client", 100)},
+		Components:   []inventory.Component{{Service: certs.Kubelet, Runtime: inventory.None, PID: 1}},
+		NotInspected: []inventory.NotInspected{{Reason: "by design", Informational: true}, {Reason: "permission denied"}},
+	}
+	r := Report(node, nil)
+	require.Len(t, r.Certificates, 3)
+	assert.Equal(t, "never", r.Certificates[0].NotRenewable.MaxRestart)
+	assert.Contains(t, r.Certificates[0].NotRenewable.Reason, "nothing here can restart it")
+	assert.Nil(t, r.Certificates[1].NotRenewable)
+	assert.Contains(t, r.Certificates[1].KeptKey, "--service-account-key-file")
+	assert.Equal(t, &v1alpha1.NotRenewable{Reason: "the CA's key is not here"}, r.Certificates[2].NotRenewable)
+	assert.Equal(t, int32(1), r.Summary.Problems, "what nobody can change is none")
+}

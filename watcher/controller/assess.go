@@ -50,7 +50,7 @@ func (d *Decider) assess(now time.Time) time.Time {
 func (d *Decider) due() []renewal.Assessment {
 	var out []renewal.Assessment
 	for _, a := range d.assessed {
-		if len(a.Items) > 0 {
+		if len(a.Items)+len(a.LeftOut) > 0 {
 			out = append(out, a)
 		}
 	}

@@ -23,9 +23,13 @@ func noticeData(n renewal.Notice) (data event.Data, reason, text string) {
 		Node: n.Node, Service: n.Service, Name: n.Name, Path: n.Path, Subject: n.Subject, Issuer: n.Issuer,
 		SerialNumber: n.Serial, FingerprintSHA256: n.Fingerprint, NotAfter: n.NotAfter,
 	}
+	more := ""
+	if n.NotRenewable != "" {
+		more = "; " + n.NotRenewable
+	}
 	switch n.Kind {
 	case renewal.CertificateExpired:
-		text = fmt.Sprintf("%s of %s has expired: it ended at %s", n.Name, n.Service, ends)
+		text = fmt.Sprintf("%s of %s has expired: it ended at %s", n.Name, n.Service, ends) + more
 		return event.CertificateExpired{Certificate: c, Message: text}, "CertificateExpired", text
 	case renewal.AuthorityExpiring:
 		text = fmt.Sprintf("certificate authority %q ends at %s; renewing what it signed does not help, it needs a successor", n.Name, ends)
@@ -35,7 +39,7 @@ func noticeData(n renewal.Notice) (data event.Data, reason, text string) {
 		}, "CertificateAuthorityExpiring", text
 	case renewal.CertificateExpiring:
 	}
-	text = fmt.Sprintf("%s of %s is near its end: %s", n.Name, n.Service, ends)
+	text = fmt.Sprintf("%s of %s is near its end: %s", n.Name, n.Service, ends) + more
 	return event.CertificateExpiring{Certificate: c, Message: text}, "CertificateExpiring", text
 }
 

@@ -12,6 +12,7 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
@@ -151,10 +152,15 @@ func authorityOf(a *v1alpha1.ReportedAuthority) renewal.Authority {
 }
 
 func certificateOf(c *v1alpha1.ReportedCertificate) renewal.Certificate {
-	return renewal.Certificate{
+	out := renewal.Certificate{
 		Service: c.Service, Name: c.Name, Path: c.Path, User: c.User, Subject: c.Subject, Issuer: c.Issuer,
 		Serial: c.SerialNumber, Fingerprint: c.FingerprintSHA256, NotBefore: c.NotBefore.Time, NotAfter: c.NotAfter.Time, SelfManaged: c.SelfManaged,
+		KeptKey: c.KeptKey,
 	}
+	if o := c.NotRenewable; o != nil {
+		out.NotRenewable, out.MaxRestart = o.Reason, plan.RestartPolicy(o.MaxRestart)
+	}
+	return out
 }
 
 // renewals are the certificates that lie where others lay before.
@@ -258,6 +264,10 @@ func Compact(object any) (any, error) {
 			c := &o.Certificates[i]
 			c.SANs, c.Service = nil, certs.Service(one(string(c.Service)))
 			c.Name, c.Path, c.User, c.Subject, c.Issuer, c.Reason = one(c.Name), one(c.Path), one(c.User), one(c.Subject), one(c.Issuer), one(c.Reason)
+			c.KeptKey = one(c.KeptKey)
+			if c.NotRenewable != nil {
+				c.NotRenewable.Reason = one(c.NotRenewable.Reason)
+			}
 		}
 		for i := range o.Authorities {
 			a := &o.Authorities[i]

@@ -2,6 +2,8 @@ package controller
 
 import (
 	"fmt"
+	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
+	"github.com/stretchr/testify/require"
 	"testing"
 	"time"
 
@@ -29,4 +31,28 @@ func TestAStandbyRemembersWhatItMayHaveToTell(t *testing.T) {
 	_, told := p.Changed()
 	assert.Len(t, told, 1)
 	assert.Equal(t, "-1", told[0].FingerprintSHA256)
+}
+
+// TestAReportSaysWhatCannotBeRenewed, and a change of that is a change of the node.
+func TestAReportSaysWhatCannotBeRenewed(t *testing.T) {
+	p := NewPicture()
+	report := &v1alpha1.NodeCertificateReport{Certificates: []v1alpha1.ReportedCertificate{{
+		Name: "kubelet-client", KeptKey: "kept", NotRenewable: &v1alpha1.NotRenewable{Reason: "no issuer", MaxRestart: "never"}}}}
+	report.Name = "w1"
+	compact, err := Compact(report.DeepCopy())
+	require.NoError(t, err)
+	assert.True(t, p.Report("w1", compact.(*v1alpha1.NodeCertificateReport)))
+	c := p.Lookup("w1").Certificates[0]
+	assert.Equal(t, []string{"no issuer", "never", "kept"}, []string{c.NotRenewable, string(c.MaxRestart), c.KeptKey})
+	assert.False(t, p.Report("w1", report))
+	report.Certificates[0].NotRenewable = nil
+	assert.True(t, p.Report("w1", report))
+}
+
+// TestANoticeSaysWhatCannotBeRenewed in its event's message.
+func TestANoticeSaysWhatCannotBeRenewed(t *testing.T) {
+	for _, kind := range []renewal.NoticeKind{renewal.CertificateExpired, renewal.CertificateExpiring} {
+		_, _, text := noticeData(renewal.Notice{Kind: kind, Name: "apiserver", Service: "kube-apiserver", NotRenewable: "it cannot be renewed here: no issuer"})
+		assert.Contains(t, text, "; it cannot be renewed here: no issuer")
+	}
 }

@@ -246,6 +246,9 @@ func (r *Runner) rotate(ctx context.Context, c *v1alpha1.CertificateRotation, re
 	if len(skipped) > 0 {
 		message = "done and proven, but for what could not be worked on: " + prepare.Some(skipped)
 	}
+	if len(ready.Plan.LeftOut) > 0 {
+		message += "; " + leftOutWords(fleet.LeftOut(ready.Plan))
+	}
 	if err != nil {
 		message = err.Error()
 	}
@@ -267,6 +270,7 @@ func (r *Runner) wait(ctx context.Context, c *v1alpha1.CertificateRotation, held
 func (r *Runner) end(ctx context.Context, c *v1alpha1.CertificateRotation, state v1alpha1.RotationState, message string, report *v1alpha1.RotationReport, began time.Time) {
 	if report != nil {
 		c.Status.Notes = report.Notes
+		leaveOut(c, report.LeftOut, r.Now())
 	}
 	become(c, state, message, r.Now())
 	r.write(ctx, c)

@@ -12,6 +12,7 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/prepare"
 )
 
 // Ended says that a rotation has come to its end; it never runs again.
@@ -53,6 +54,30 @@ func become(r *v1alpha1.CertificateRotation, state v1alpha1.RotationState, messa
 	}
 }
 
+// leaveOut writes down which certificates a rotation did not renew.
+func leaveOut(r *v1alpha1.CertificateRotation, left []v1alpha1.LeftOut, now time.Time) {
+	r.Status.LeftOut = left[:min(len(left), maxLeftOut)]
+	if len(left) == 0 {
+		return
+	}
+	for i := range r.Status.LeftOut {
+		r.Status.LeftOut[i].Reason = clip(r.Status.LeftOut[i].Reason, maxText)
+	}
+	meta.SetStatusCondition(&r.Status.Conditions, metav1.Condition{
+		Type: v1alpha1.ConditionLeftOut, Status: metav1.ConditionTrue, Reason: "NotRenewable", Message: clip(leftOutWords(left), maxWords),
+		ObservedGeneration: r.Generation, LastTransitionTime: metav1.NewTime(now.UTC().Truncate(time.Second)),
+	})
+}
+
+// leftOutWords names a few certificates that were left out.
+func leftOutWords(left []v1alpha1.LeftOut) string {
+	names := make([]string, 0, len(left))
+	for _, l := range left {
+		names = append(names, l.Name+" of "+l.Node)
+	}
+	return "left out, since it cannot be renewed: " + prepare.Some(names)
+}
+
 // stateOf is how a rotation ended that the engine ended so.
 func stateOf(report *v1alpha1.RotationReport, err error) v1alpha1.RotationState {
 	switch {
@@ -72,9 +97,10 @@ func stateOf(report *v1alpha1.RotationReport, err error) v1alpha1.RotationState 
 // (1.5 MiB), and Kubernetes refuses a condition with a longer message. Beyond maxNodes only
 // nodes that did not go well are listed, in the place of those that did.
 const (
-	maxNodes = 2000
-	maxText  = 256
-	maxWords = 8 << 10
+	maxNodes   = 2000
+	maxLeftOut = 1000
+	maxText    = 256
+	maxWords   = 8 << 10
 )
 
 // clip cuts a text to a number of bytes.
@@ -127,5 +153,6 @@ func shorten(s *v1alpha1.CertificateRotationStatus) {
 	const enough = 100
 	s.Nodes = slices.DeleteFunc(s.Nodes, func(n v1alpha1.RotationNodeStatus) bool { return !wentWrong(n) })
 	s.Nodes = s.Nodes[:min(len(s.Nodes), enough)]
+	s.LeftOut = s.LeftOut[:min(len(s.LeftOut), enough)]
 	s.Notes = nil
 }

@@ -12,12 +12,14 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
@@ -150,6 +152,29 @@ func TestWhoIsLeftOutIsSaid(t *testing.T) {
 	assert.Equal(t, "skipped", c.Status.Nodes[0].Phase)
 	assert.Equal(t, "NotReady", c.Status.Nodes[0].Message)
 	assert.Empty(t, pastOf(c).FailedNodes)
+}
+
+// TestCertificatesThatAreLeftOutAreInTheStatus: the rotation has succeeded without them.
+func TestCertificatesThatAreLeftOutAreInTheStatus(t *testing.T) {
+	c := asked("auto-1")
+	c.Spec.RequireAll = true
+	w := newWorld(t, c)
+	left := plan.LeftOut{Node: "cp1", Service: certs.KubeAPIServer, Name: "apiserver-etcd-client", Path: "/pki/a.crt", NotAfter: noon, Reason: "no CA key"}
+	w.engine.plan.LeftOut = []plan.LeftOut{left}
+	w.engine.rotate = func(_ context.Context, o fleet.Options) (*v1alpha1.RotationReport, error) {
+		return &v1alpha1.RotationReport{ID: o.ID, Result: v1alpha1.Succeeded, LeftOut: fleet.LeftOut(o.Plan)}, nil
+	}
+	w.runner().next(t.Context())
+	c = w.rotation("auto-1")
+	assert.Equal(t, v1alpha1.StateSucceeded, c.Status.State)
+	assert.Equal(t, "done and proven; left out, since it cannot be renewed: apiserver-etcd-client of cp1", c.Status.Message)
+	require.Len(t, c.Status.LeftOut, 1)
+	assert.Equal(t, "no CA key", c.Status.LeftOut[0].Reason)
+	assert.True(t, c.Status.LeftOut[0].NotAfter.Time.Equal(noon))
+	assert.Equal(t, metav1.ConditionTrue, status(c, v1alpha1.ConditionLeftOut))
+	assert.Equal(t, metav1.ConditionTrue, status(c, v1alpha1.ConditionSucceeded))
+	assert.True(t, w.engine.prepared[0].RequireAll)
+	assert.Empty(t, pastOf(c).FailedNodes, "no node is blamed")
 }
 
 // TestAnEndIsToldAgainByASuccessor: its predecessor was killed after it had written the end

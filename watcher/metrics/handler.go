@@ -107,7 +107,23 @@ func writeCertificates(w *bufio.Writer, s Snapshot, now time.Time) error {
 			}
 		}
 	}
+	writeNotRenewable(w, s)
 	return w.Flush()
+}
+
+// writeNotRenewable writes one sample for each certificate that its node cannot renew.
+func writeNotRenewable(w *bufio.Writer, s Snapshot) {
+	const name = "rotate_certs_certificate_not_renewable"
+	_, _ = fmt.Fprintf(w, "# HELP %s 1 where a certificate cannot be renewed on its node, so that no rotation renews it.\n# TYPE %s gauge\n", name, name)
+	var labels []label
+	for r := range s.each() {
+		for i := range r.Certificates {
+			if c := &r.Certificates[i]; c.NotRenewable != nil {
+				labels = certificateLabels(labels[:0], r.Name, c)
+				writeSample(w, name, labels, 1)
+			}
+		}
+	}
 }
 
 // escape is what the text format asks of a label's value.

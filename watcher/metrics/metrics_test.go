@@ -84,6 +84,14 @@ func TestCertificatesHaveTheLabelsThatDashboardsRead(t *testing.T) {
 	}
 }
 
+func TestWhatCannotBeRenewedIsAMetric(t *testing.T) {
+	r := report("cp1")
+	r.Certificates[0].NotRenewable = &v1alpha1.NotRenewable{Reason: "no key"}
+	text := scrape(t, metricsOf(r, report("cp2")), "")
+	assert.Contains(t, text, `rotate_certs_certificate_not_renewable{node="cp1",service="kube-apiserver",name="apiserver",`)
+	assert.Equal(t, 1, strings.Count(text, "\nrotate_certs_certificate_not_renewable{"))
+}
+
 func TestOwnMetrics(t *testing.T) {
 	m := metricsOf(report("cp1"), report("cp2"))
 	m.RotationEnded(v1alpha1.Succeeded, 40*time.Second)

@@ -48,7 +48,7 @@ type NodeCertificateReport struct {
 
 // ConditionCertificatesDue is True while something on the node is due, or compromised, and
 // not renewed yet. Its reason says what it waits for (Requested, Running, Window, Freeze,
-// Limit, BackOff, Stopped, NotifyOnly, CANearEnd …), its message the same in sentences.
+// Limit, BackOff, Stopped, NotifyOnly, NotRenewable, CANearEnd …), its message the same in sentences.
 const ConditionCertificatesDue = "CertificatesDue"
 
 // NodeCertificateReportStatus is what the watcher makes of a report.

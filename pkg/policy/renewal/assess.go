@@ -12,7 +12,10 @@ const soonPart = 10
 type Assessment struct {
 	Node    string
 	Notices []Notice
-	Items   []Item    // what is due, and what may come along; usually nothing
+	Items   []Item // what is due, and what may come along; usually nothing
+	// LeftOut is what is due and cannot be renewed. It is never an Item, so that it keeps no
+	// other certificate from being renewed.
+	LeftOut []LeftOut
 	Next    time.Time // when the clock alone changes it; zero: never
 }
 
@@ -23,7 +26,13 @@ func (a Assessment) HasDue() bool {
 			return true
 		}
 	}
-	return false
+	return len(a.LeftOut) > 0
+}
+
+// LeftOut is a certificate that is due and that no rotation under its rule can renew.
+type LeftOut struct {
+	Ref
+	Text string // why
 }
 
 // Item is a certificate to renew.
@@ -65,6 +74,12 @@ func Assess(now time.Time, p *Policy, n *Node) Assessment {
 		} else if !now.Before(due) {
 			a.Notices = append(a.Notices, certificateNotice(CertificateExpiring, n, c, r))
 		}
+		if why := c.unrenewable(r.Renewal); why != "" {
+			if !now.Before(due) {
+				a.LeftOut = append(a.LeftOut, LeftOut{refOf(n, c), why})
+			}
+			continue
+		}
 		if now.Before(soon) {
 			continue
 		}
@@ -97,6 +112,7 @@ func certificateNotice(kind NoticeKind, n *Node, c *Certificate, r *Rule) Notice
 	return Notice{
 		Kind: kind, Node: n.Name, Service: c.Service, Name: c.Name, Path: c.Path, User: c.User, Subject: c.Subject, Issuer: c.Issuer, Serial: c.Serial,
 		Fingerprint: c.Fingerprint, NotBefore: c.NotBefore, NotAfter: c.NotAfter, Rule: r.Name,
+		NotRenewable: c.unrenewable(r.Renewal),
 	}
 }
 

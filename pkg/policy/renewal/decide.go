@@ -27,6 +27,7 @@ const (
 	ReasonCANearEnd       Reason = "CANearEnd"       // a successor would end with its CA, too soon
 	ReasonNoGain          Reason = "NoGain"          // a successor would be due again before the old one ends
 	ReasonNodeAway        Reason = "NodeAway"        // no pod of ours can work there now
+	ReasonNotRenewable    Reason = "NotRenewable"    // nothing on its node can renew it
 	ReasonNotControlPlane Reason = "NotControlPlane" // a worker reports a certificate of the control plane
 )
 
@@ -137,6 +138,9 @@ func (d *decider) wait(ref Ref, compromised bool, why Reason, text string, until
 func (d *decider) renewals(compromised bool) []Rotation {
 	var due, soon []Item
 	for _, a := range d.Assessments {
+		for _, left := range a.LeftOut {
+			d.wait(left.Ref, false, ReasonNotRenewable, left.Text, time.Time{})
+		}
 		for _, item := range a.Items {
 			switch {
 			case !d.eligible(item):

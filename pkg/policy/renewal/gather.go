@@ -131,6 +131,9 @@ func (d *decider) forbidden(s *share, compromised bool) set {
 			continue // something of it is to be rotated, and so all of it
 		}
 		r := d.Policy.RuleFor(n, c)
+		if c.unrenewable(s.restart) != "" {
+			continue // it is left out of whatever comes along
+		}
 		why, _ := standing(n, c, r)
 		if why == "" {
 			why, _, _ = d.failed(refOf(n, c), r.threshold(c), compromised)

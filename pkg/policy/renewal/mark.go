@@ -153,6 +153,10 @@ func (d *decider) compromised(ref Ref) (Item, bool) {
 	until := time.Time{}
 	switch running := d.covering(ref); {
 	case why != "":
+	case c.unrenewable(item.rule.Compromise) != "":
+		why, text = ReasonNotRenewable, c.unrenewable(item.rule.Compromise)
+	case c.KeptKey != "":
+		why, text = ReasonNotRenewable, c.KeptKey
 	case running != nil:
 		why, text = ReasonRunning, "rotation "+quoted(running.Name)+" replaces it"
 	case d.Policy.Freeze.HoldCompromised && d.Policy.Freeze.holds(d.Now):

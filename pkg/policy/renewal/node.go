@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
 // Node is what is known of one node.
@@ -35,9 +36,24 @@ type Certificate struct {
 	NotBefore   time.Time
 	NotAfter    time.Time
 	SelfManaged bool // its component renews it by itself too
+	// NotRenewable says why it cannot be renewed on its node; empty: it can. MaxRestart is
+	// the restart policy with which it can all the same, see [plan.Obstacle].
+	NotRenewable string
+	MaxRestart   plan.RestartPolicy
+	// KeptKey says why a renewal keeps its key; empty: it gets a new one.
+	KeptKey string
 }
 
 func (c *Certificate) life() time.Duration { return c.NotAfter.Sub(c.NotBefore) }
+
+// unrenewable is why a rotation with a restart policy does not renew the certificate;
+// empty: it does.
+func (c *Certificate) unrenewable(restart plan.RestartPolicy) string {
+	if o := (plan.Obstacle{Reason: c.NotRenewable, MaxRestart: c.MaxRestart}); o.Blocks(restart) {
+		return "it cannot be renewed here: " + o.Reason
+	}
+	return ""
+}
 
 // Authority is the certificate of a CA on a node.
 type Authority struct {

@@ -31,7 +31,9 @@ type Notice struct {
 	Fingerprint string
 	NotBefore   time.Time
 	NotAfter    time.Time
-	Rule        string // that says how near is near; empty for a CA
+	// NotRenewable says that and why no rotation under its rule renews it; empty: one does.
+	NotRenewable string
+	Rule         string // that says how near is near; empty for a CA
 }
 
 // ID is the same for the same fact, whoever looks and however often.

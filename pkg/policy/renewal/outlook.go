@@ -30,6 +30,9 @@ func Outlook(now time.Time, p *Policy, n *Node) []Prospect {
 		at := Prospect{Ref: refOf(n, c), Path: c.Path, Rule: r.Name, Due: c.NotAfter.Add(-r.threshold(c))}
 		from := later(at.Due, now)
 		at.Why, at.Text = standing(n, c, r)
+		if why := c.unrenewable(r.Renewal); at.Why == "" && why != "" {
+			at.Why, at.Text = ReasonNotRenewable, why
+		}
 		if at.Why == ReasonNodeAway && from.After(now) {
 			at.Why, at.Text = "", "" // it may be back by then
 		}

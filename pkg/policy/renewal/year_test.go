@@ -80,7 +80,7 @@ func (w *world) step() time.Time {
 			w.kept[n.Name] = a
 		}
 		next = sooner(next, a.Next)
-		if len(a.Items) > 0 {
+		if len(a.Items)+len(a.LeftOut) > 0 {
 			in.Assessments = append(in.Assessments, a)
 		}
 	}
@@ -133,7 +133,7 @@ func (w *world) finish() {
 func (w *world) renew(n *renewal.Node, which func(renewal.Certificate) bool) {
 	for i := range n.Certificates {
 		c := &n.Certificates[i]
-		if !which(*c) {
+		if !which(*c) || c.NotRenewable != "" {
 			continue
 		}
 		require.True(w.t, w.now.Before(c.NotAfter) || w.policy.Freeze.On, "%s of %s expired %s, and it is %s", c.Name, n.Name, c.NotAfter, w.now)
