@@ -29,6 +29,10 @@ func (o credential) String() string {
 // and know the same clients as the API server. Certificates that were not valid when the
 // node was scanned come last: their successor may be on disk by now.
 func credentials(node inventory.Node, c inventory.Component) []credential {
+	anonymous := credential{}
+	if !strings.HasPrefix(c.Health, "https://") {
+		return []credential{anonymous}
+	}
 	var clients []inventory.Certificate
 	if c.Service == certs.Etcd {
 		clients = etcdClients(node)
@@ -43,7 +47,6 @@ func credentials(node inventory.Node, c inventory.Component) []credential {
 			doubtful = append(doubtful, credential{&clients[i]})
 		}
 	}
-	anonymous := credential{}
 	if c.Service != certs.Etcd && c.Service != certs.KubeAPIServer {
 		return slices.Concat([]credential{anonymous}, valid, doubtful)
 	}

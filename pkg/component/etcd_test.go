@@ -30,6 +30,7 @@ type member struct {
 // etcdCluster is what its members know of each other.
 type etcdCluster struct {
 	tree    *certstest.Tree
+	plain   bool   // without TLS
 	allowed string // the only client that is let in; empty: all that etcd's CA has signed
 	members []*etcdserverpb.Member
 }
@@ -63,12 +64,16 @@ func (c *etcdCluster) start(t *testing.T, id uint64) *member {
 			}
 			return nil
 		}}
-	server := grpc.NewServer(grpc.Creds(grpccredentials.NewTLS(conf)))
+	scheme, options := "https://", []grpc.ServerOption{grpc.Creds(grpccredentials.NewTLS(conf))}
+	if c.plain {
+		scheme, options = "http://", nil
+	}
+	server := grpc.NewServer(options...)
 	etcdserverpb.RegisterClusterServer(server, m)
 	etcdserverpb.RegisterMaintenanceServer(server, m)
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(server.Stop)
-	m.url = "https://" + listener.Addr().String()
+	m.url = scheme + listener.Addr().String()
 	c.members = append(c.members, &etcdserverpb.Member{ID: id, Name: fmt.Sprintf("cp%d", id), ClientURLs: []string{m.url}})
 	return m
 }
@@ -135,6 +140,24 @@ func TestEtcdIsAskedWithACertificateThatItAccepts(t *testing.T) {
 				t.Errorf("without a leader: %+v", p)
 			}
 		})
+	}
+}
+
+// TestEtcdWithoutTLS that speaks gRPC only at its client URL, too.
+func TestEtcdWithoutTLS(t *testing.T) {
+	tree, node := kubeadmNode(t, "127.0.0.1:2379")
+	c := &etcdCluster{tree: tree, plain: true}
+	m := c.start(t, 1)
+	node.Components = []inventory.Component{{Service: certs.Etcd, ClientURLs: []string{m.url}, Health: m.url + "/health"}}
+	if e := Etcd(t.Context(), tree.Root, node); e.Error != "" || len(e.Members) != 1 || !e.Members[0].Healthy {
+		t.Errorf("%+v", e)
+	}
+	if p := HealthOf(t.Context(), tree.Root, node, node.Components[0]); !p.Healthy {
+		t.Errorf("%+v", p)
+	}
+	m.status.Errors = []string{"memberID:1 alarm:NOSPACE"}
+	if p := HealthOf(t.Context(), tree.Root, node, node.Components[0]); p.Healthy || p.Unasked || !strings.Contains(p.Message, "NOSPACE") {
+		t.Errorf("with an alarm: %+v", p)
 	}
 }
 

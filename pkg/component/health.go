@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
+	"net/http/httptrace"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/hostfs"
@@ -34,9 +34,6 @@ func Health(ctx context.Context, root hostfs.Root, node inventory.Node) inventor
 // replaces them. Where the endpoint accepts none, the result is Unasked. The server's own
 // certificate is not verified: that is the purpose of [Handshake].
 func HealthOf(ctx context.Context, root hostfs.Root, node inventory.Node, c inventory.Component) inventory.Probe {
-	if !strings.HasPrefix(c.Health, "https://") {
-		return HealthCheck(ctx, c.Health, nil)
-	}
 	var first inventory.Probe
 	for _, offered := range credentials(node, c) {
 		p, final := offered.request(ctx, root, c.Health)
@@ -60,12 +57,13 @@ func HealthOf(ctx context.Context, root hostfs.Root, node inventory.Node, c inve
 // credential may get another answer.
 func (o credential) request(ctx context.Context, root hostfs.Root, url string) (p inventory.Probe, final bool) {
 	p.Address = url
-	presented := false // the server presented its certificate, so it is there
+	there := false // the server presented its certificate, or took the connection
 	conf := &tls.Config{
 		MinVersion:         tls.VersionTLS12,
 		InsecureSkipVerify: true, //nolint:gosec // see HealthOf; no secret is sent
-		VerifyConnection:   func(tls.ConnectionState) error { presented = true; return nil },
+		VerifyConnection:   func(tls.ConnectionState) error { there = true; return nil },
 	}
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { there = true }})
 	if o.certificate != nil {
 		pair, err := load(root, o.certificate.Store)
 		if err != nil {
@@ -77,7 +75,7 @@ func (o credential) request(ctx context.Context, root hostfs.Root, url string) (
 	}
 	status, body, err := ask(ctx, conf, http.MethodGet, url, nil, nil)
 	switch {
-	case errors.Is(err, errAlert), err != nil && presented && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled):
+	case errors.Is(err, errAlert), err != nil && there && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled):
 		// With TLS 1.3 a server rejects a client after the handshake. Its alert may be lost:
 		// the connection is reset then. A server that speaks no HTTP ends up here too.
 		p.Message = fmt.Sprintf("%s is not accepted: %v", o, err)

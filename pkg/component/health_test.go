@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -241,6 +242,26 @@ func TestHealthOfTheAPIServerInAGate(t *testing.T) {
 	h := Health(t.Context(), tree.Root, node)
 	if h.Etcd != nil || h.APIServer == nil || !h.APIServer.Healthy {
 		t.Errorf("%+v", h.APIServer)
+	}
+}
+
+// TestHealthWithoutTLS is what the component answers.
+func TestHealthWithoutTLS(t *testing.T) {
+	tree, node := kubeadmNode(t, "127.0.0.1:2379")
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/health" {
+			http.Error(w, "not synced", http.StatusServiceUnavailable)
+		}
+	}))
+	defer server.Close()
+	for _, service := range []certs.Service{certs.Etcd, certs.Kubelet} {
+		if p := HealthOf(t.Context(), tree.Root, node, inventory.Component{Service: service, Health: server.URL + "/health"}); !p.Healthy || p.Message != "" {
+			t.Errorf("%s: %+v", service, p)
+		}
+		p := HealthOf(t.Context(), tree.Root, node, inventory.Component{Service: service, Health: server.URL + "/other"})
+		if p.Healthy || p.Unasked || p.Message != "status 503: not synced" {
+			t.Errorf("%s: %+v", service, p)
+		}
 	}
 }
 

@@ -11,8 +11,6 @@ import (
 	"net/http"
 	"strings"
 	"time"
-
-	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
 // probeTimeout bounds every single probe. What it asks is on the same node or a hop
@@ -58,26 +56,6 @@ func Handshake(ctx context.Context, addr, serverName string) (*x509.Certificate,
 		err = errors.New("the server showed no certificate")
 	}
 	return nil, fmt.Errorf("handshake with %s: %w", addr, plain(err))
-}
-
-// HealthCheck asks a component's health endpoint: healthy is status 200. For an
-// https URL, conf says how to connect; nil connects without verification and
-// without a client certificate, which is enough for endpoints on this node.
-func HealthCheck(ctx context.Context, url string, conf *tls.Config) inventory.Probe {
-	p := inventory.Probe{Address: url}
-	if conf == nil {
-		conf = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // an endpoint of this node, nothing is sent
-	}
-	status, body, err := ask(ctx, conf, http.MethodGet, url, nil, nil)
-	switch {
-	case err != nil:
-		p.Message = err.Error()
-	case status != http.StatusOK:
-		p.Message = fmt.Sprintf("status %d: %s", status, firstLines(body))
-	default:
-		p.Healthy = true
-	}
-	return p
 }
 
 // ask makes one HTTP request on a connection of its own and returns the status and

@@ -14,7 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
 // keyPair is a certificate as crypto/tls takes it.
@@ -124,9 +126,11 @@ func TestHandshakeWithWhoDoesNotAnswer(t *testing.T) {
 	}
 }
 
-func TestHealthCheck(t *testing.T) {
-	ca := certstest.NewCA(t, "ca")
-	addr, _ := serve(t, ca, &tls.Config{}, func(w http.ResponseWriter, r *http.Request) {
+// TestHealthIsStatus200 and nothing else: no redirect, which would take the client
+// certificate elsewhere.
+func TestHealthIsStatus200(t *testing.T) {
+	tree, node := kubeadmNode(t, "127.0.0.1:6443")
+	addr, _ := serve(t, tree.CA, &tls.Config{}, func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/readyz":
 			_, _ = w.Write([]byte("ok"))
@@ -137,16 +141,10 @@ func TestHealthCheck(t *testing.T) {
 			_, _ = w.Write([]byte("[+]ping ok\n[-]etcd failed: reason withheld\n" + strings.Repeat("x", 1<<20)))
 		}
 	})
-	if p := HealthCheck(t.Context(), "https://"+addr+"/readyz", nil); !p.Healthy || p.Message != "" {
-		t.Errorf("healthy: %+v", p)
-	}
-	if p := HealthCheck(t.Context(), "https://"+addr+"/broken", nil); p.Healthy || p.Message != "status 500: [-]etcd failed: reason withheld" {
-		t.Errorf("broken: %+v", p)
-	}
-	if p := HealthCheck(t.Context(), "https://"+addr+"/moved", nil); p.Healthy {
-		t.Errorf("a redirect passed for health: %+v", p)
-	}
-	if p := HealthCheck(t.Context(), "https://"+addr+"/readyz", &tls.Config{RootCAs: pool(certstest.NewCA(t, "other"))}); p.Healthy {
-		t.Errorf("a server of another CA passed: %+v", p)
+	for path, message := range map[string]string{"/readyz": "", "/moved": "status 302: ", "/broken": "status 500: [-]etcd failed: reason withheld"} {
+		p := HealthOf(t.Context(), tree.Root, node, inventory.Component{Service: certs.KubeAPIServer, Health: "https://" + addr + path})
+		if p.Healthy != (message == "") || p.Unasked || !strings.HasPrefix(p.Message, message) || p.Address != "https://"+addr+path {
+			t.Errorf("%s: %+v", path, p)
+		}
 	}
 }
