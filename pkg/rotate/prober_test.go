@@ -3,6 +3,7 @@ package rotate
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"io"
 	stdlog "log"
 	"net/http"
@@ -166,6 +167,37 @@ func TestEtcdThatRefusesOnlyAfterTheCommit(t *testing.T) {
 		n.isAll(false, certs.Etcd)
 		if rolledBack := r.of(journal.RolledBack); len(rolledBack) != 1 || !strings.HasPrefix(rolledBack[0].Message, "no client certificate is accepted") {
 			t.Errorf("%s %+v", r.kinds(), rolledBack)
+		}
+	})
+}
+
+// TestEtcdWhoseHealthCannotBeAskedAfterABoot is proven by its endpoints.
+func TestEtcdWhoseHealthCannotBeAskedAfterABoot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, program := guarded(t)
+		n.refuses[certs.Etcd] = true
+		e, r := n.engine()
+		e.Program = program
+		n.stage(plan.RestartAlways, certs.Etcd)
+		n.killAt(r, 4) // Swapped
+		r.orderAfter(n, journal.Staged, commitOrder)
+		if err := run(t, t.Context(), e); !errors.Is(err, errKilled) {
+			t.Fatal(err)
+		}
+		boot := &Engine{Root: n.tree.Root, Node: "cp1"}
+		if _, err := boot.Recover(t.Context(), true); err != nil {
+			t.Fatal(err)
+		}
+		n.dead = false
+		for s := range n.all {
+			n.launch(s)
+		}
+		e, _ = n.engine()
+		if _, err := e.Recover(t.Context(), false); err != nil {
+			t.Fatal(err)
+		}
+		if n.unproven() {
+			t.Error("it was not proven")
 		}
 	})
 }
