@@ -26,13 +26,15 @@ type Node struct {
 	// Unused are certificates in places where certificates lie, that no component of this
 	// node uses: backups, copies of another node's kubeconfig, files of a person. They are
 	// listed with their expiry and never renewed.
-	Unused      []UnusedCertificate `json:"unused,omitempty"`
-	Findings    []Finding           `json:"findings,omitempty"`
-	Rotations   []Rotation          `json:"rotations,omitempty"` // newest first, from this node's journals
-	Token       int64               `json:"token"`               // highest fencing token this node ever accepted
-	CRISocket   string              `json:"criSocket,omitempty"` // path of the container runtime's socket
-	DBusSocket  string              `json:"dbusSocket,omitempty"`
-	KubeletConf string              `json:"kubeletConf,omitempty"` // the kubelet's kubeconfig: the node's own identity
+	Unused []UnusedCertificate `json:"unused,omitempty"`
+	// InMemory are certificates that components made at their start and keep in memory.
+	InMemory    []InMemory `json:"inMemory,omitempty"`
+	Findings    []Finding  `json:"findings,omitempty"`
+	Rotations   []Rotation `json:"rotations,omitempty"` // newest first, from this node's journals
+	Token       int64      `json:"token"`               // highest fencing token this node ever accepted
+	CRISocket   string     `json:"criSocket,omitempty"` // path of the container runtime's socket
+	DBusSocket  string     `json:"dbusSocket,omitempty"`
+	KubeletConf string     `json:"kubeletConf,omitempty"` // the kubelet's kubeconfig: the node's own identity
 }
 
 // RuntimeKind says who starts and restarts a component.
@@ -235,6 +237,8 @@ const (
 	ServiceAccountKey KeyUseKind = "ServiceAccountKey"
 	// SigningKey: it signs certificates, as a CA's key does.
 	SigningKey KeyUseKind = "SigningKey"
+	// EtcdTokenKey: it signs or verifies the tokens of etcd's own users (--auth-token=jwt).
+	EtcdTokenKey KeyUseKind = "EtcdTokenKey"
 )
 
 // KeyUse is one further use of a key.
@@ -352,6 +356,7 @@ type FindingKind string
 const (
 	FileMode  FindingKind = "FileMode"  // more may read or write a file than the CIS benchmark allows
 	FileOwner FindingKind = "FileOwner" // somebody else than root owns it
+	Memory    FindingKind = "Memory"    // a certificate in a component's memory expires soon
 	Names     FindingKind = "Names"     // a serving certificate does not name its node any more
 )
 

@@ -9,13 +9,23 @@ import (
 
 const loopback = "127.0.0.1"
 
+// LoopbackName is the server name by which an API server's own client connects to it: the
+// server shows a certificate that it made in memory at its start.
+const LoopbackName = "apiserver-loopback-client"
+
 // local is the address at which something bound to bind can be reached on the node
 // itself: the loopback where it listens everywhere.
 func local(bind string) string {
-	if ip := net.ParseIP(bind); bind == "" || ip != nil && ip.IsUnspecified() {
+	if everywhere(bind) {
 		return loopback
 	}
 	return bind
+}
+
+// everywhere says whether something bound to bind listens on every address of the node.
+func everywhere(bind string) bool {
+	ip := net.ParseIP(bind)
+	return bind == "" || ip != nil && ip.IsUnspecified()
 }
 
 func join(host, port string) string { return net.JoinHostPort(host, port) }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/settings"
 )
 
 const defaultAPIServerPort = "6443"
@@ -40,80 +41,52 @@ func (d *discovery) addAPIServer(p *program) {
 	if !p.isolated {
 		p.component.Health = "https://" + address + "/readyz"
 	}
-	for _, flag := range []string{"client-ca-file", "requestheader-client-ca-file", "etcd-cafile", "kubelet-certificate-authority"} {
-		d.addAuthority(p, p.args.value(flag), "")
-	}
-
-	serving := role{name: "apiserver"}
+	var serving proofPlace
 	if !p.isolated {
 		serving.served = []inventory.Served{{Address: address}}
+		d.addInMemory(p.service, LoopbackName, address, LoopbackName)
 	}
-	if p.args.value("tls-cert-file") != "" {
-		d.addNamedPair(p, p.args.value("tls-cert-file"), p.args.value("tls-private-key-file"), serving)
-	} else {
-		d.addSelfMade(p, serving)
+	if p.args.value("tls-cert-file") == "" {
+		d.addSelfMade(p, "apiserver", "/var/run/kubernetes", role{name: "apiserver", served: serving.served})
 	}
-	d.addSNI(p, address)
-	d.addServiceAccountKeys(p)
-
-	d.addNamedPair(p, p.args.value("etcd-certfile"), p.args.value("etcd-keyfile"), role{
-		name: "apiserver-etcd-client", client: d.etcdOf(p),
-	})
-	d.addNamedPair(p, p.args.value("kubelet-client-certificate"), p.args.value("kubelet-client-key"), role{
-		name: "apiserver-kubelet-client", client: d.kubeletOf(p),
-	})
-	d.addNamedPair(p, p.args.value("proxy-client-cert-file"), p.args.value("proxy-client-key-file"), role{
-		name: "front-proxy-client",
+	d.addSettings(p, p.args.values, map[settings.Proof]proofPlace{
+		settings.Served:      serving,
+		settings.EtcdMember:  {client: d.etcdOf(p)},
+		settings.NodeKubelet: {client: d.kubeletOf(p)},
 		// Which CA signed the server's own certificate, package scan finds out.
-		client: &inventory.Client{Kind: inventory.ToAPIServerAsProxy, Address: address},
+		settings.FrontProxy: {client: &inventory.Client{Kind: inventory.ToAPIServerAsProxy, Address: address}},
 	})
-	// Webhooks' kubeconfigs may hold client certificates for other servers.
-	for _, flag := range []string{"authentication-token-webhook-config-file", "authorization-webhook-config-file", "audit-webhook-config-file"} {
-		if conf := p.args.value(flag); conf != "" {
-			if user, _ := d.kubeconfigUser(p, conf); user != nil {
-				d.addUser(p, conf, user, role{name: path.Base(conf)})
-			}
-		}
-	}
+	d.addDefaultTokenKey(p)
+	d.addConfigurations(p)
 }
 
-// addSelfMade records the serving pair that an API server without --tls-cert-file
-// makes at its first start, where it keeps it on the host.
-func (d *discovery) addSelfMade(p *program, r role) {
+// addInMemory records an endpoint with a certificate that only the component has.
+func (d *discovery) addInMemory(s certs.Service, name, address, serverName string) {
+	d.out.InMemory = append(d.out.InMemory, inventory.InMemory{Service: s, Name: name, Address: address, ServerName: serverName})
+}
+
+// addSelfMade records the serving pair that a component without --tls-cert-file makes at
+// its first start and uses again at the next, where it keeps it on the host: in --cert-dir.
+func (d *discovery) addSelfMade(p *program, pair, defaultDir string, r role) {
 	dir := p.args.value("cert-dir")
 	if dir == "" {
-		dir = "/var/run/kubernetes"
+		dir = defaultDir
 	}
-	cert, err := p.files.host(path.Join(dir, "apiserver.crt"))
+	cert, err := p.files.host(path.Join(dir, pair+".crt"))
 	if err == nil {
 		_, err = d.root.Stat(cert)
 	}
-	if err != nil {
-		p.component.Note = join2(p.component.Note, "serves a certificate that it makes itself at each start")
+	if dir == "" || err != nil {
+		for _, s := range r.served {
+			d.addInMemory(p.service, r.name, s.Address, s.ServerName)
+		}
+		if p.service == certs.KubeAPIServer {
+			p.component.Note = join2(p.component.Note, "serves a certificate that it makes itself at each start")
+		}
 		return
 	}
 	r.issuer = inventory.Issuer{Kind: inventory.Throwaway}
 	d.addPair(p.service, cert, strings.TrimSuffix(cert, ".crt")+".key", r)
-}
-
-// addSNI records the pairs that are served for other names:
-// --tls-sni-cert-key=cert,key[:name,…], repeated.
-func (d *discovery) addSNI(p *program, address string) {
-	for _, value := range p.args.values("tls-sni-cert-key") {
-		pair, names, _ := strings.Cut(value, ":")
-		cert, key, ok := strings.Cut(pair, ",")
-		if !ok {
-			d.notInspected(certs.KubeAPIServer, "", "--tls-sni-cert-key names no pair of files")
-			continue
-		}
-		r := role{name: "apiserver-sni"}
-		for _, n := range splitList(names) {
-			if !p.isolated && !strings.HasPrefix(n, "*") {
-				r.served = append(r.served, inventory.Served{Address: address, ServerName: n})
-			}
-		}
-		d.addNamedPair(p, cert, key, r)
-	}
 }
 
 // etcdOf is the etcd endpoint to prove the API server's client certificate against:

@@ -28,6 +28,19 @@ var podPattern = regexp.MustCompile(
 var containerPattern = regexp.MustCompile(
 	`^(?:[0-9a-f]{64}|(?:cri-containerd|crio|docker|libpod|containerd)-[0-9a-f]{64}(?:\.scope)?)$|:(?:cri-containerd|crio|docker):`)
 
+// containerIDPattern matches the runtime's id of a container in a control group's path.
+var containerIDPattern = regexp.MustCompile(`[0-9a-f]{64}`)
+
+// containerID is the id in a process's control groups; "" outside of containers.
+func containerID(groups map[string]string) string {
+	for _, path := range groups {
+		if id := containerIDPattern.FindString(path); id != "" {
+			return id
+		}
+	}
+	return ""
+}
+
 // cgroupPaths reads the content of a /proc/PID/cgroup: hierarchy → path. It serves
 // cgroup v1, v2 and both at once.
 func cgroupPaths(data []byte) map[string]string {

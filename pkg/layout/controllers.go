@@ -2,11 +2,13 @@ package layout
 
 import (
 	"path"
+	"strings"
 
 	"sigs.k8s.io/yaml"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/settings"
 )
 
 // clientConnection is what the configuration files of scheduler and kube-proxy have
@@ -32,47 +34,21 @@ func (d *discovery) addController(p *program) {
 	if !p.isolated && port != "0" {
 		p.component.Health = "https://" + address + "/healthz"
 	}
-	main := p.args.value("kubeconfig")
+	get := values(p.args.values)
 	if conf := p.args.value("config"); conf != "" {
 		if c, ok := d.readClientConnection(p, conf); ok && c.ClientConnection.Kubeconfig != "" {
-			main = c.ClientConnection.Kubeconfig // the configuration wins over the flag
+			get = get.with("kubeconfig", c.ClientConnection.Kubeconfig) // the configuration wins over the flag
 		}
 	}
-	names := controllerNames[p.service]
-	if without := d.addKubeconfig(p, main, names.kubeconfig); without != "" {
-		p.component.Note = join2(p.component.Note, "authenticates with "+without+", so it has no client certificate")
-	}
-	for _, flag := range []string{"authentication-kubeconfig", "authorization-kubeconfig"} {
-		if conf := p.args.value(flag); conf != main {
-			d.addKubeconfig(p, conf, path.Base(conf))
-		}
-	}
-	serving := role{name: names.serving}
+	var serving proofPlace
 	if !p.isolated && port != "0" {
 		serving.served = []inventory.Served{{Address: address}}
 	}
-	d.addNamedPair(p, p.args.value("tls-cert-file"), p.args.value("tls-private-key-file"), serving)
-
-	// The controller manager signs with these.
-	d.addAuthority(p, p.args.value("cluster-signing-cert-file"), p.args.value("cluster-signing-key-file"))
-	for _, signer := range []string{"kubelet-serving", "kubelet-client", "kube-apiserver-client", "legacy-unknown"} {
-		d.addAuthority(p, p.args.value("cluster-signing-"+signer+"-cert-file"), p.args.value("cluster-signing-"+signer+"-key-file"))
+	d.addSettings(p, get, map[settings.Proof]proofPlace{settings.Served: serving})
+	if p.args.value("tls-cert-file") == "" {
+		name := strings.TrimPrefix(string(p.service), "kube-") + "-server"
+		d.addSelfMade(p, string(p.service), "", role{name: name, served: serving.served})
 	}
-	for _, signer := range []string{"", "kubelet-serving-", "kubelet-client-", "kube-apiserver-client-", "legacy-unknown-"} {
-		flag := "cluster-signing-" + signer + "key-file"
-		d.addKeyUse(p, inventory.SigningKey, "--"+flag, p.args.value(flag))
-	}
-	const tokens = "service-account-private-key-file"
-	d.addKeyUse(p, inventory.ServiceAccountKey, "--"+tokens, p.args.value(tokens))
-	for _, flag := range []string{"root-ca-file", "client-ca-file", "requestheader-client-ca-file"} {
-		d.addAuthority(p, p.args.value(flag), "")
-	}
-}
-
-// controllerNames are what their certificates are called, as kubeadm calls them.
-var controllerNames = map[certs.Service]struct{ kubeconfig, serving string }{
-	certs.KubeControllerManager: {"controller-manager.conf", "controller-manager-server"},
-	certs.KubeScheduler:         {"scheduler.conf", "scheduler-server"},
 }
 
 // readClientConnection reads a component's configuration file; what cannot be read
@@ -108,16 +84,26 @@ func (d *discovery) addKubeProxy(p *program) {
 		return
 	}
 	conf := p.args.value("kubeconfig")
+	port := health
+	if v := p.args.value("healthz-port"); v != "" {
+		port = v
+	}
+	// An empty address and the port 0 both mean that it serves no health.
+	switch bind, set := p.args.lookup("healthz-bind-address"); {
+	case set && bind == "" || port == "0":
+		p.component.Health = ""
+	case set:
+		p.component.Health = healthURL(bind, port)
+	}
 	if file := p.args.value("config"); file != "" {
+		// Flags do not count beside it, and "" there means the default.
 		c, ok := d.readClientConnection(p, file)
 		if ok {
 			conf = c.ClientConnection.Kubeconfig
 			p.component.Health = healthURL(c.HealthzBindAddress, health)
 		}
 	}
-	if without := d.addKubeconfig(p, conf, proxyName); without != "" {
-		p.component.Note = join2(p.component.Note, "authenticates with "+without+", so it has no certificate")
-	}
+	d.addSettings(p, values(p.args.values).with("kubeconfig", conf), nil)
 }
 
 // healthURL is the address of a plain health endpoint, given as "host:port" or

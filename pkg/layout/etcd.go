@@ -1,108 +1,114 @@
 package layout
 
 import (
-	"strings"
-
-	"sigs.k8s.io/yaml"
+	"net/url"
+	"path"
+	"slices"
+	"strconv"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/settings"
 )
-
-// etcdSettings reads etcd's settings by the names of its flags.
-type etcdSettings func(flag string) string
-
-// etcdConfig is what matters of etcd's --config-file.
-type etcdConfig struct {
-	ListenClientURLs     string       `json:"listen-client-urls"`
-	ListenClientHTTPURLs string       `json:"listen-client-http-urls"`
-	ListenPeerURLs       string       `json:"listen-peer-urls"`
-	ListenMetricsURLs    string       `json:"listen-metrics-urls"`
-	Client               etcdSecurity `json:"client-transport-security"`
-	Peer                 etcdSecurity `json:"peer-transport-security"`
-}
-
-type etcdSecurity struct {
-	CertFile       string `json:"cert-file"`
-	KeyFile        string `json:"key-file"`
-	ClientCertFile string `json:"client-cert-file"`
-	ClientKeyFile  string `json:"client-key-file"`
-	TrustedCAFile  string `json:"trusted-ca-file"`
-}
-
-// etcdSettings evaluates etcd's configuration: a file, which makes etcd ignore all
-// else, or flags before ETCD_ variables.
-func (d *discovery) etcdSettings(p *program) etcdSettings {
-	direct := func(flag string) string {
-		if v, set := p.args.lookup(flag); set {
-			return v
-		}
-		return p.env["ETCD_"+strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))]
-	}
-	file, ok := d.host(p, direct("config-file"))
-	if !ok {
-		return direct
-	}
-	var c etcdConfig
-	data, err := d.root.ReadFile(file)
-	if err == nil {
-		err = yaml.Unmarshal(data, &c)
-	}
-	if err != nil {
-		d.notInspected(certs.Etcd, file, "read etcd's configuration: "+err.Error())
-	}
-	values := map[string]string{
-		"listen-client-urls": c.ListenClientURLs, "listen-client-http-urls": c.ListenClientHTTPURLs,
-		"listen-peer-urls": c.ListenPeerURLs, "listen-metrics-urls": c.ListenMetricsURLs,
-		"cert-file": c.Client.CertFile, "key-file": c.Client.KeyFile,
-		"client-cert-file": c.Client.ClientCertFile, "client-key-file": c.Client.ClientKeyFile,
-		"trusted-ca-file": c.Client.TrustedCAFile,
-		"peer-cert-file":  c.Peer.CertFile, "peer-key-file": c.Peer.KeyFile,
-		"peer-client-cert-file": c.Peer.ClientCertFile, "peer-client-key-file": c.Peer.ClientKeyFile,
-		"peer-trusted-ca-file": c.Peer.TrustedCAFile,
-	}
-	return func(flag string) string { return values[flag] }
-}
 
 // addEtcd records the member's serving, peer and client certificates.
 func (d *discovery) addEtcd(p *program) {
-	get := d.etcdSettings(p)
+	d.addEnvironment(p)
+	get, complete := d.etcdSettingsOf(p)
 	clients := localURLs(splitList(get("listen-client-urls")))
 	peers := splitList(get("listen-peer-urls"))
 	metrics := localURLs(splitList(get("listen-metrics-urls")))
-	serving := append(splitList(get("listen-client-urls")), splitList(get("listen-client-http-urls"))...)
-	serving = append(serving, splitList(get("listen-metrics-urls"))...)
+	serving := slices.Concat(splitList(get("listen-client-urls")), splitList(get("listen-client-http-urls")), splitList(get("listen-metrics-urls")))
 
 	p.component.ClientURLs = clients
+	if p.isolated {
+		// Its own network's addresses lead nowhere from the node; those that it tells others may.
+		p.component.ClientURLs = splitList(get("advertise-client-urls"))
+	}
 	switch {
+	case p.isolated:
 	case len(metrics) > 0:
 		p.component.Health = metrics[0] + "/health"
 	case len(clients) > 0:
 		p.component.Health = clients[0] + "/health"
 	}
-	d.addAuthority(p, get("trusted-ca-file"), "")
-	d.addAuthority(p, get("peer-trusted-ca-file"), "")
+	p.component.DBQuotaBytes, _ = strconv.ParseInt(get("quota-backend-bytes"), 10, 64) // none: etcd's default
 
-	server, peer := role{name: "etcd-server"}, role{name: "etcd-peer"}
+	places := d.etcdPlaces(p, get, clients, serving, peers)
+	d.addSettings(p, get.values, places)
+	d.addSelfMadeEtcd(p, get, "auto-tls", "cert-file", "client", role{name: "etcd-server", served: places[settings.Served].served})
+	d.addSelfMadeEtcd(p, get, "peer-auto-tls", "peer-cert-file", "peer", role{name: "etcd-peer", served: places[settings.ServedPeers].served})
+	d.judgeEtcd(p, get, complete, slices.Concat(serving, peers))
+}
+
+// etcdPlaces is where certificates of a member can be verified.
+func (d *discovery) etcdPlaces(p *program, get etcdSettings, clients, serving, peers []string) map[settings.Proof]proofPlace {
+	var client, peer proofPlace
 	if !p.isolated {
-		server.served = httpsEndpoints(serving)
-		peer.served = httpsEndpoints(peers)
+		client.served, peer.served = httpsEndpoints(serving), httpsEndpoints(peers)
 	}
 	if len(peer.served) > 0 {
 		peer.client = d.etcdClient(p, peer.served[0].Address, get("peer-trusted-ca-file"))
 	}
-	d.addNamedPair(p, get("cert-file"), get("key-file"), server)
-	d.addNamedPair(p, get("peer-cert-file"), get("peer-key-file"), peer)
-
-	client := role{name: "etcd-client"}
-	if urls := httpsEndpoints(clients); len(urls) > 0 {
-		client.client = d.etcdClient(p, urls[0].Address, get("trusted-ca-file"))
+	out := map[settings.Proof]proofPlace{
+		settings.Served: client, settings.ServedPeers: peer, settings.EtcdPeer: {client: peer.client},
 	}
-	d.addNamedPair(p, get("client-cert-file"), get("client-key-file"), client)
-	d.addNamedPair(p, get("peer-client-cert-file"), get("peer-client-key-file"), role{name: "etcd-peer-client", client: peer.client})
+	if urls := httpsEndpoints(clients); len(urls) > 0 {
+		out[settings.EtcdMember] = proofPlace{client: d.etcdClient(p, urls[0].Address, get("trusted-ca-file"))}
+	}
+	return out
+}
 
-	if get("cert-file") == "" && get("peer-cert-file") == "" {
-		p.component.Note = join2(p.component.Note, "names no certificate: it talks without TLS, or with certificates that it makes itself")
+// addSelfMadeEtcd records a pair that etcd makes by itself: in DATA-DIR/fixtures, at a start
+// that finds no pair there, and only where none is named (embed.Config.ClientSelfCert and
+// PeerSelfCert; client/pkg/transport.SelfCert). A pair that is there is used again, also
+// after its end.
+func (d *discovery) addSelfMadeEtcd(p *program, get etcdSettings, flag, named, kind string, r role) {
+	if !get.enabled(flag) || get(named) != "" {
+		return
+	}
+	data := get("data-dir")
+	if data == "" {
+		data = get("name")
+		if data == "" {
+			data = "default"
+		}
+		data += ".etcd"
+	}
+	dir := path.Join(data, "fixtures", kind)
+	cert, ok := d.host(p, path.Join(dir, "cert.pem"))
+	if !ok {
+		return
+	}
+	if _, err := d.root.Stat(cert); err != nil {
+		d.notInspected(certs.Etcd, cert, "--"+flag+" is on, but etcd has not made this certificate: "+err.Error())
+		return
+	}
+	r.issuer = inventory.Issuer{Kind: inventory.NoIssuer}
+	r.reason = "made by etcd itself (--" + flag + "), which uses it again at every start, also after its end; " +
+		"to have another made, stop etcd, remove cert.pem and key.pem in " + path.Dir(cert) + ", and start it"
+	d.addPair(p.service, cert, path.Join(path.Dir(cert), "key.pem"), r)
+}
+
+// judgeEtcd says what is known where no certificate was found: that there is none is said
+// only of a member whose every URL is one without TLS.
+func (d *discovery) judgeEtcd(p *program, get etcdSettings, complete bool, urls []string) {
+	if get("cert-file") != "" || get("peer-cert-file") != "" || get.enabled("auto-tls") || get.enabled("peer-auto-tls") {
+		return
+	}
+	plain := len(urls) > 0 && !slices.ContainsFunc(urls, func(raw string) bool {
+		u, err := url.Parse(raw)
+		return err != nil || u.Scheme != "http" && u.Scheme != "unix"
+	})
+	switch {
+	case plain:
+		p.component.Note = join2(p.component.Note, "names no certificate: it talks without TLS")
+	case len(urls) == 0 && complete:
+		p.component.Note = join2(p.component.Note, "names no certificate and no URLs: etcd's defaults are without TLS")
+	case !complete:
+		d.notInspected(certs.Etcd, p.unreadPath(), "no certificate was found, and not all of etcd's settings could be read")
+	default:
+		d.notInspected(certs.Etcd, p.unreadPath(), "etcd serves TLS, but none of its settings that were found names a certificate")
 	}
 }
 

@@ -14,18 +14,14 @@ func (d *discovery) addKeyUse(p *program, kind inventory.KeyUseKind, setting, va
 	d.out.KeyUses = append(d.out.KeyUses, inventory.KeyUse{Kind: kind, Service: p.service, Setting: setting, Path: file})
 }
 
-// addServiceAccountKeys records the keys that an API server signs and verifies
-// ServiceAccount tokens with.
-func (d *discovery) addServiceAccountKeys(p *program) {
-	const verify, sign, endpoint = "service-account-key-file", "service-account-signing-key-file", "service-account-signing-endpoint"
-	files := p.args.values(verify)
-	for _, file := range files {
-		d.addKeyUse(p, inventory.ServiceAccountKey, "--"+verify, file)
+// addDefaultTokenKey records that an API server which is given no key of ServiceAccount
+// tokens verifies them with its TLS key. It does up to Kubernetes 1.30
+// (pkg/controlplane/apiserver/options, Complete); later ones do not start so.
+func (d *discovery) addDefaultTokenKey(p *program) {
+	for _, flag := range []string{"service-account-key-file", "service-account-signing-key-file", "service-account-signing-endpoint"} {
+		if p.args.value(flag) != "" {
+			return
+		}
 	}
-	d.addKeyUse(p, inventory.ServiceAccountKey, "--"+sign, p.args.value(sign))
-	// Up to 1.30 (pkg/controlplane/apiserver/options, Complete) an API server that is given
-	// none of them verifies tokens with its TLS key. Later ones do not start so.
-	if tls := p.args.value("tls-private-key-file"); len(files) == 0 && p.args.value(sign) == "" && p.args.value(endpoint) == "" {
-		d.addKeyUse(p, inventory.ServiceAccountKey, "--tls-private-key-file, in place of --"+verify, tls)
-	}
+	d.addKeyUse(p, inventory.ServiceAccountKey, "--tls-private-key-file, in place of --service-account-key-file", p.args.value("tls-private-key-file"))
 }

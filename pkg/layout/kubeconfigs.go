@@ -8,19 +8,8 @@ import (
 // authenticates as, with the API server as a place of proof. What cannot be read is
 // recorded, and nil returned.
 func (d *discovery) kubeconfigUser(p *program, conf string) (*KubeconfigUser, *inventory.Client) {
-	host, ok := d.host(p, conf)
+	k, host, ok := d.readKubeconfig(p, conf)
 	if !ok {
-		return nil, nil
-	}
-	d.configs[d.place(inventory.Store{Cert: host})] = host
-	data, err := d.root.ReadFile(host)
-	if err != nil {
-		d.notInspected(p.service, host, err.Error())
-		return nil, nil
-	}
-	k, err := ParseKubeconfig(data)
-	if err != nil {
-		d.notInspected(p.service, host, err.Error())
 		return nil, nil
 	}
 	user := k.Current()
@@ -77,14 +66,17 @@ func (d *discovery) addUser(p *program, conf string, user *KubeconfigUser, r rol
 
 // addKubeconfig records the client certificate of a kubeconfig that a component is
 // given, under a name. It returns how else the component authenticates where there
-// is none.
-func (d *discovery) addKubeconfig(p *program, conf, name string) (without string) {
+// is none. The server of the kubeconfig is a place of proof if it is an API server.
+func (d *discovery) addKubeconfig(p *program, conf, name string, apiServer bool) (without string) {
 	if conf == "" {
 		return ""
 	}
 	user, client := d.kubeconfigUser(p, conf)
 	if user == nil {
 		return ""
+	}
+	if !apiServer {
+		client = nil
 	}
 	if d.addUser(p, conf, user, role{name: name, client: client}) {
 		return ""

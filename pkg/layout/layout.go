@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"net"
 	"slices"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
@@ -37,6 +38,9 @@ type Layout struct {
 
 	readers []reader
 	named   map[string]bool // real places that components name
+	// InMemory are endpoints that serve a certificate which no file of the host has: the
+	// component made it at its start. Facts and status are missing.
+	InMemory []inventory.InMemory
 }
 
 // AuthorityFile is a file of CA certificates that a component names.
@@ -68,6 +72,9 @@ type discovery struct {
 	members map[string][]member
 	// pods are the static pods of this node.
 	pods []manifestFile
+	// localIPs are the node's own addresses, read when first asked for.
+	localIPs  []net.IP
+	localRead bool
 }
 
 // Discover finds the components of a node and where their certificates lie. It

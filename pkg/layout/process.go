@@ -29,10 +29,12 @@ const clockTicks = 100
 // process is a running component.
 type process struct {
 	recognised
-	pid     int
-	argv    []string
-	place   placement
-	started *time.Time
+	pid   int
+	argv  []string
+	place placement
+	// containerID is the runtime's id of its container, where its control group has it.
+	containerID string
+	started     *time.Time
 	// hostNetwork: it has the network of the node's process 1, as far as that can be told.
 	hostNetwork bool
 }
@@ -85,7 +87,8 @@ func processes(root hostfs.Root) table {
 			init = cgroupsOf(proc, 1)
 			boot = bootTime(proc)
 		}
-		p := process{recognised: r, pid: pid, argv: argv, place: place(cgroupsOf(proc, pid), init)}
+		groups := cgroupsOf(proc, pid)
+		p := process{recognised: r, pid: pid, argv: argv, place: place(groups, init), containerID: containerID(groups)}
 		p.started = startTime(readInto(filepath.Join(dir, "stat"), make([]byte, cmdlineHead)), boot)
 		p.hostNetwork = sameNetwork(proc, pid)
 		out.components = append(out.components, p)

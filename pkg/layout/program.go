@@ -14,8 +14,10 @@ import (
 type program struct {
 	service   certs.Service
 	args      arguments
-	env       map[string]string // what the manifest or unit sets
+	env       map[string]string // what the manifest or unit sets, or what it runs with
+	envHidden bool              // what it runs with could not be read, and nothing else tells
 	files     resolver
+	orHost    bool // see locate
 	component inventory.Component
 	// isolated: it has a network of its own, so the node's addresses do not lead to it.
 	isolated bool
@@ -24,6 +26,8 @@ type program struct {
 	distribution *distribution
 	// secrets: it is an ordinary pod, whose certificates are not the node's files.
 	secrets bool
+	// containerID is the runtime's id of its container; "" outside of one.
+	containerID string
 }
 
 // others finds the components that no static pod on this node is: those that run
@@ -92,7 +96,7 @@ func (d *discovery) findKubelet(running []process) []*program {
 
 // fromProcess describes a component by its running process.
 func (d *discovery) fromProcess(p process) *program {
-	out := &program{service: p.service, args: p.args, place: p.place}
+	out := &program{service: p.service, args: p.args, place: p.place, containerID: p.containerID}
 	out.component = inventory.Component{
 		Service: p.service, Runtime: inventory.None, PID: p.pid, StartedAt: p.started, Args: redact(p.args),
 	}
@@ -193,12 +197,24 @@ func (d *discovery) host(p *program, name string) (string, bool) {
 	if name == "" {
 		return "", false
 	}
-	h, err := p.files.host(name)
+	h, err := d.locate(p, name)
 	if err != nil {
 		d.notInspected(p.service, name, err.Error())
 		return "", false
 	}
 	return h, true
+}
+
+// locate is host without the record. A configuration file that no mount explains, and what
+// it names, is taken from the same path of the host, where that exists.
+func (d *discovery) locate(p *program, name string) (string, error) {
+	h, err := p.files.host(name)
+	if err != nil && p.orHost {
+		if _, absent := d.root.Stat(name); absent == nil {
+			return path.Clean(name), nil
+		}
+	}
+	return h, err
 }
 
 // within resolves a path that stands in a file of the component: relative to that

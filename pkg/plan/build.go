@@ -194,7 +194,7 @@ func certificatesOf(n *inventory.Node, s certs.Service) []inventory.Certificate 
 // needRestart returns the services to restart because a certificate is replaced:
 // everything that loads it, and that runs on this node.
 func needRestart(n *inventory.Node, c inventory.Certificate, s certs.Service, policy RestartPolicy) []certs.Service {
-	if policy == RestartNever || (policy == RestartIfNeeded && HotReload(c) != "") {
+	if policy == RestartNever || (policy == RestartIfNeeded && HotReload(c) != "" && !restartDue(n, s)) {
 		return nil
 	}
 	var out []certs.Service
@@ -204,6 +204,12 @@ func needRestart(n *inventory.Node, c inventory.Certificate, s certs.Service, po
 		}
 	}
 	return out
+}
+
+// restartDue says whether a service must be restarted for the sake of a certificate that it
+// has in memory only.
+func restartDue(n *inventory.Node, s certs.Service) bool {
+	return slices.ContainsFunc(n.InMemory, func(m inventory.InMemory) bool { return m.Service == s && m.RestartDue(n.Time) })
 }
 
 // add makes the certificate a target, once, and says whether it was new.

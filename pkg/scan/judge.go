@@ -81,6 +81,9 @@ func (e *entry) findIssuer(known *authorities) {
 		}
 		return
 	}
+	if e.Issuer.Kind == inventory.NoIssuer {
+		return // discovery knows why
+	}
 	ca := known.issuerOf(e)
 	local := inventory.Issuer{}
 	if ca != nil && ca.key != "" {

@@ -72,7 +72,9 @@ func Scan(ctx context.Context, root hostfs.Root, opts Options) inventory.Node {
 	unclaimed(root, &found)
 	entries = append(entries, adopt(root, node, &found, loose.leaves, known)...)
 
+	memory := askInMemory(ctx, found.InMemory, opts)
 	shown := askAll(ctx, entries, opts.Handshake)
+	node.InMemory = <-memory
 	known.find(entries, now)
 	for i := range entries {
 		entries[i].judge(known, shown[i], now, opts.Within)
@@ -97,7 +99,7 @@ func Scan(ctx context.Context, root hostfs.Root, opts Options) inventory.Node {
 	node.Authorities, old = known.list(entries, now, opts.Within)
 	node.Unused = append(node.Unused, old...)
 	sortUnused(node)
-	node.Findings = drift(root, node, entries)
+	node.Findings = append(drift(root, node, entries), inMemoryFindings(node.InMemory)...)
 	if opts.Homes {
 		var slow []inventory.NotInspected
 		node.Copies, slow = copies(ctx, root)

@@ -1,0 +1,198 @@
+package layout
+
+import (
+	"encoding/json"
+	"path"
+	"slices"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+)
+
+// addConfigurations records the client certificates and CAs that an API server is given in
+// configuration files. Their servers are not known to be part of the cluster, so nothing
+// verifies these certificates but the API server's own health after its restart.
+func (d *discovery) addConfigurations(p *program) {
+	p.orHost = true
+	defer func() { p.orHost = false }()
+	d.addAuthorizationConfig(p, p.args.value("authorization-config"))
+	d.addAdmissionConfig(p, p.args.value("admission-control-config-file"))
+	d.addEgressConfig(p, p.args.value("egress-selector-config-file"))
+}
+
+// readConfiguration reads a configuration file, YAML or JSON, into out. What cannot be
+// read is recorded.
+func (d *discovery) readConfiguration(p *program, file string, out any) bool {
+	host, ok := d.host(p, file)
+	if !ok {
+		return false
+	}
+	data, err := d.root.ReadFile(host)
+	if err == nil {
+		err = yaml.Unmarshal(data, out)
+	}
+	if err != nil {
+		d.notInspected(p.service, host, "read configuration: "+err.Error())
+		return false
+	}
+	return true
+}
+
+// addAuthorizationConfig reads an AuthorizationConfiguration (apiserver.config.k8s.io).
+func (d *discovery) addAuthorizationConfig(p *program, file string) {
+	var c struct {
+		Authorizers []struct {
+			Webhook struct {
+				ConnectionInfo struct {
+					KubeConfigFile string `json:"kubeConfigFile"`
+				} `json:"connectionInfo"`
+			} `json:"webhook"`
+		} `json:"authorizers"`
+	}
+	if !d.readConfiguration(p, file, &c) {
+		return
+	}
+	for _, a := range c.Authorizers {
+		d.addWebhookConfig(p, file, a.Webhook.ConnectionInfo.KubeConfigFile, false)
+	}
+}
+
+// admissionPlugin is what matters of the configuration of an admission plugin: of
+// ImagePolicyWebhook, or a WebhookAdmissionConfiguration.
+type admissionPlugin struct {
+	ImagePolicy struct {
+		KubeConfigFile string `json:"kubeConfigFile"`
+	} `json:"imagePolicy"`
+	KubeConfigFile string `json:"kubeConfigFile"`
+}
+
+// addAdmissionConfig reads an AdmissionConfiguration, or, as k8s.io/apiserver/pkg/admission
+// does, the configuration of ImagePolicyWebhook by itself.
+func (d *discovery) addAdmissionConfig(p *program, file string) {
+	var c struct {
+		admissionPlugin
+		Plugins []struct {
+			Path          string          `json:"path"`
+			Configuration json.RawMessage `json:"configuration"`
+		} `json:"plugins"`
+	}
+	if !d.readConfiguration(p, file, &c) {
+		return
+	}
+	d.addAdmissionPlugin(p, file, c.admissionPlugin)
+	for _, plugin := range c.Plugins {
+		var config admissionPlugin
+		switch {
+		case len(plugin.Configuration) > 0 && string(plugin.Configuration) != "null":
+			if err := json.Unmarshal(plugin.Configuration, &config); err == nil {
+				d.addAdmissionPlugin(p, file, config)
+			}
+		case plugin.Path != "":
+			at := within(file, plugin.Path)
+			if d.readConfiguration(p, at, &config) {
+				d.addAdmissionPlugin(p, at, config)
+			}
+		}
+	}
+}
+
+func (d *discovery) addAdmissionPlugin(p *program, file string, c admissionPlugin) {
+	d.addWebhookConfig(p, file, c.ImagePolicy.KubeConfigFile, false)
+	d.addWebhookConfig(p, file, c.KubeConfigFile, true)
+}
+
+// addWebhookConfig records what a kubeconfig of webhooks holds: the current user's client
+// certificate, or those of all users, since the admission webhooks choose theirs by the
+// webhook's host (k8s.io/apiserver/pkg/util/webhook/authentication.go).
+func (d *discovery) addWebhookConfig(p *program, file, conf string, everyUser bool) {
+	if conf = d.beside(p, file, conf); conf == "" {
+		return
+	}
+	if !everyUser {
+		d.addKubeconfig(p, conf, path.Base(conf), false)
+		return
+	}
+	k, host, ok := d.readKubeconfig(p, conf)
+	if !ok {
+		return
+	}
+	for i := range k.Users {
+		u := &k.Users[i]
+		d.apiClient(p, conf, host, u) // its CA file
+		d.addUser(p, conf, u, role{name: path.Base(conf)})
+	}
+}
+
+// beside resolves a path in a configuration file. The API server takes relative ones from
+// its working directory, or refuses them; where nothing is there, but something beside the
+// file, that is meant.
+func (d *discovery) beside(p *program, file, name string) string {
+	if name == "" || path.IsAbs(name) || d.sees(p, name) || !d.sees(p, within(file, name)) {
+		return name
+	}
+	return within(file, name)
+}
+
+func (d *discovery) sees(p *program, name string) bool {
+	host, err := d.locate(p, name)
+	if err != nil {
+		return false
+	}
+	_, err = d.root.Stat(host)
+	return err == nil
+}
+
+// addEgressConfig reads an EgressSelectorConfiguration. One client certificate may serve
+// several selections.
+func (d *discovery) addEgressConfig(p *program, file string) {
+	var c struct {
+		EgressSelections []struct {
+			Name       string `json:"name"`
+			Connection struct {
+				Transport struct {
+					TCP struct {
+						TLSConfig struct {
+							CABundle   string `json:"caBundle"`
+							ClientKey  string `json:"clientKey"`
+							ClientCert string `json:"clientCert"`
+						} `json:"tlsConfig"`
+					} `json:"tcp"`
+				} `json:"transport"`
+			} `json:"connection"`
+		} `json:"egressSelections"`
+	}
+	if !d.readConfiguration(p, file, &c) {
+		return
+	}
+	var bundles []string
+	for _, s := range c.EgressSelections {
+		tls := s.Connection.Transport.TCP.TLSConfig
+		d.addNamedPair(p, d.beside(p, file, tls.ClientCert), d.beside(p, file, tls.ClientKey), role{name: "egress-client"})
+		if ca := d.beside(p, file, tls.CABundle); ca != "" && !slices.Contains(bundles, ca) {
+			bundles = append(bundles, ca)
+			d.addAuthority(p, ca, "")
+		}
+	}
+}
+
+// readKubeconfig reads a kubeconfig that a component names and says where it is on the
+// host. What cannot be read is recorded.
+func (d *discovery) readKubeconfig(p *program, conf string) (*KubeconfigFile, string, bool) {
+	host, ok := d.host(p, conf)
+	if !ok {
+		return nil, "", false
+	}
+	d.configs[d.place(inventory.Store{Cert: host})] = host
+	data, err := d.root.ReadFile(host)
+	if err != nil {
+		d.notInspected(p.service, host, err.Error())
+		return nil, host, false
+	}
+	k, err := ParseKubeconfig(data)
+	if err != nil {
+		d.notInspected(p.service, host, err.Error())
+		return nil, host, false
+	}
+	return k, host, true
+}

@@ -1,0 +1,113 @@
+package layout
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/settings"
+)
+
+// etcdVariables are the variables of a process that are read. Others may hold secrets,
+// and are never kept.
+var etcdVariables = func() map[string]bool {
+	out := map[string]bool{}
+	for _, flag := range []string{
+		"name", "data-dir", "listen-client-urls", "listen-client-http-urls", "listen-peer-urls", "listen-metrics-urls",
+		"advertise-client-urls", "quota-backend-bytes",
+	} {
+		out[settings.EtcdVariable(flag)] = true
+	}
+	for _, row := range settings.Of(certs.Etcd) {
+		if row.Flag != "" {
+			out[row.Variable()] = true
+		}
+	}
+	return out
+}()
+
+// addEnvironment takes etcd's settings from the environment that it runs with: of the
+// process, or, where that may not be read, of its Docker container. A static pod's manifest
+// leads, since it is what a restart will use.
+func (d *discovery) addEnvironment(p *program) {
+	if p.service != certs.Etcd || p.component.PID == 0 {
+		return
+	}
+	env, ok := d.processEnvironment(p.component.PID)
+	if !ok {
+		env, ok = d.dockerEnvironment(p.containerID)
+	}
+	switch {
+	case p.component.Runtime == inventory.StaticPod:
+		if env == nil {
+			env = map[string]string{}
+		}
+		maps.Copy(env, p.env)
+		p.env = env
+	case ok:
+		p.env = env
+	default:
+		p.envHidden = p.env == nil // else its unit tells
+	}
+}
+
+// processEnvironment reads the variables of a process that matter.
+func (d *discovery) processEnvironment(pid int) (map[string]string, bool) {
+	proc, err := d.root.Local("/proc")
+	if err != nil {
+		return nil, false
+	}
+	data := readInto(filepath.Join(proc, strconv.Itoa(pid), "environ"), make([]byte, cmdlineMax))
+	if len(data) == 0 {
+		return nil, false
+	}
+	env := map[string]string{}
+	for assignment := range strings.SplitSeq(string(data), "\x00") {
+		keepEtcdVariable(env, assignment)
+	}
+	return env, true
+}
+
+// dockerEnvironment reads them from what Docker keeps of a container.
+func (d *discovery) dockerEnvironment(id string) (map[string]string, bool) {
+	if id == "" {
+		return nil, false
+	}
+	data, err := d.root.ReadFile(path.Join("/var/lib/docker/containers", id, "config.v2.json"))
+	if err != nil {
+		return nil, false
+	}
+	var c struct {
+		Config struct {
+			Env []string `json:"Env"`
+		} `json:"Config"`
+	}
+	if json.Unmarshal(data, &c) != nil {
+		return nil, false
+	}
+	env := map[string]string{}
+	for _, assignment := range c.Config.Env {
+		keepEtcdVariable(env, assignment)
+	}
+	return env, true
+}
+
+func keepEtcdVariable(env map[string]string, assignment string) {
+	if name, value, ok := strings.Cut(assignment, "="); ok && etcdVariables[name] {
+		env[name] = value
+	}
+}
+
+// unreadPath is where a process's settings would be, for a report of what is missing.
+func (p *program) unreadPath() string {
+	if p.component.PID == 0 {
+		return p.component.Manifest
+	}
+	return fmt.Sprintf("/proc/%d/environ", p.component.PID)
+}

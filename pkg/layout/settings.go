@@ -1,0 +1,96 @@
+package layout
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/settings"
+)
+
+// values returns what a component is given for a setting, by the name of its flag.
+type values func(flag string) []string
+
+// last is the value that counts of a setting that may not be repeated.
+func (v values) last(flag string) string {
+	if all := v(flag); len(all) > 0 && flag != "" {
+		return all[len(all)-1]
+	}
+	return ""
+}
+
+// with returns the same settings with another value for one of them.
+func (v values) with(flag, value string) values {
+	return func(f string) []string {
+		if f == flag {
+			return []string{value}
+		}
+		return v(f)
+	}
+}
+
+// proofPlace is where the use of a certificate can be verified: an endpoint that serves it, or
+// a server that the component authenticates to.
+type proofPlace struct {
+	served []inventory.Served
+	client *inventory.Client
+}
+
+// addSettings records what a component's settings name, in the order of the table. What
+// needs more than the table, such as the kubelet's files, is recorded by the component's
+// own function.
+func (d *discovery) addSettings(p *program, get values, places map[settings.Proof]proofPlace) {
+	var kubeconfigs []string
+	for _, row := range settings.Of(p.service) {
+		if row.Flag == "" {
+			continue // a field of a configuration file, see addConfigurations
+		}
+		switch row.Names {
+		case settings.CABundle:
+			d.addAuthority(p, get.last(row.Flag), "")
+		case settings.SigningCertificate:
+			d.addAuthority(p, get.last(row.Flag), get.last(row.Key))
+		case settings.SigningKey:
+			d.addKeyUse(p, inventory.SigningKey, row.Setting(), get.last(row.Flag))
+		case settings.TokenKey:
+			for _, file := range get(row.Flag) {
+				d.addKeyUse(p, inventory.ServiceAccountKey, row.Setting(), file)
+			}
+		case settings.EtcdTokenKey:
+			d.addEtcdTokenKeys(p, row.Setting(), get.last(row.Flag))
+		case settings.Certificate:
+			at := places[row.Proof]
+			d.addNamedPair(p, get.last(row.Flag), get.last(row.Key), role{name: row.Role, served: at.served, client: at.client})
+		case settings.SNIPairs:
+			d.addSNI(p, row.Role, get(row.Flag), places[row.Proof].served)
+		case settings.Kubeconfig:
+			// Often one file for several purposes.
+			if conf := get.last(row.Flag); !slices.Contains(kubeconfigs, conf) {
+				kubeconfigs = append(kubeconfigs, conf)
+				d.addKubeconfigOf(p, row, conf)
+			}
+		}
+	}
+}
+
+// addKubeconfigOf records the client certificate of a kubeconfig that a setting names.
+func (d *discovery) addKubeconfigOf(p *program, row settings.Setting, conf string) {
+	name := row.Role
+	if name == "" {
+		name = path.Base(conf)
+	}
+	without := d.addKubeconfig(p, conf, name, row.Proof == settings.APIServer)
+	if without != "" && row.Role != "" {
+		p.component.Note = join2(p.component.Note, "authenticates with "+without+", so it has no client certificate")
+	}
+}
+
+// addEtcdTokenKeys records the keys of --auth-token=jwt,pub-key=…,priv-key=….
+func (d *discovery) addEtcdTokenKeys(p *program, setting, value string) {
+	for _, option := range splitList(value) {
+		if name, file, _ := strings.Cut(option, "="); name == "pub-key" || name == "priv-key" {
+			d.addKeyUse(p, inventory.EtcdTokenKey, setting, file)
+		}
+	}
+}

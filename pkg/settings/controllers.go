@@ -1,0 +1,65 @@
+package settings
+
+import (
+	"slices"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+)
+
+var controllerManager = slices.Concat(
+	controller(certs.KubeControllerManager, "controller-manager"),
+	[]Setting{
+		{Service: certs.KubeControllerManager, Flag: "service-account-private-key-file", Names: TokenKey},
+		{Service: certs.KubeControllerManager, Flag: "root-ca-file", Names: CABundle},
+		signer(""), signerKey(""),
+		signer("kubelet-serving-"), signerKey("kubelet-serving-"),
+		signer("kubelet-client-"), signerKey("kubelet-client-"),
+		signer("kube-apiserver-client-"), signerKey("kube-apiserver-client-"),
+		signer("legacy-unknown-"), signerKey("legacy-unknown-"),
+		{Service: certs.KubeControllerManager, Flag: "cluster-signing-duration", Names: Nothing, Note: "the length of life of what it signs"},
+		{Service: certs.KubeControllerManager, Flag: "cloud-config", Names: Nothing, Note: "the cloud provider's own file"},
+		{Service: certs.KubeControllerManager, Flag: "leader-migration-config", Names: Nothing, Note: "names of controllers"},
+	},
+)
+
+var scheduler = controller(certs.KubeScheduler, "scheduler")
+
+var proxy = []Setting{
+	{Service: certs.KubeProxy, Flag: "config", Names: Configuration, Note: "clientConnection.kubeconfig"},
+	{Service: certs.KubeProxy, Flag: "kubeconfig", Field: "clientConnection.kubeconfig", Names: Kubeconfig, Role: "kube-proxy.conf", Proof: APIServer},
+	{Service: certs.KubeProxy, Flag: "master", Names: Nothing, Note: "an address"},
+	{Service: certs.KubeProxy, Flag: "write-config-to", Names: Nothing, Note: "it writes its defaults there and ends"},
+}
+
+// controller are the rows that the controller manager and the scheduler have in common.
+// Both read their kubeconfigs once, at their start.
+func controller(s certs.Service, name string) []Setting {
+	const watches = "it watches this pair" // dynamic content, Kubernetes 1.17
+	return []Setting{
+		{Service: s, Flag: "config", Names: Configuration, Note: "of the scheduler; clientConnection.kubeconfig wins over --kubeconfig"},
+		{Service: s, Flag: "kubeconfig", Field: "clientConnection.kubeconfig", Names: Kubeconfig, Role: name + ".conf", Proof: APIServer},
+		{Service: s, Flag: "authentication-kubeconfig", Names: Kubeconfig, Proof: APIServer},
+		{Service: s, Flag: "authorization-kubeconfig", Names: Kubeconfig, Proof: APIServer},
+		{Service: s, Flag: "tls-cert-file", Names: Certificate, Key: "tls-private-key-file", Role: name + "-server", Proof: Served, Reloads: watches},
+		{Service: s, Flag: "tls-private-key-file", Names: PrivateKey},
+		{Service: s, Flag: "tls-sni-cert-key", Names: SNIPairs, Role: name + "-sni", Proof: Served, Reloads: watches},
+		{Service: s, Flag: "cert-dir", Names: SelfMade, Role: name + "-server", Proof: Served, Reloads: watches,
+			Note: "kube-" + name + ".crt and .key, made at the first start; without this flag they are made in memory at each start"},
+		{Service: s, Flag: "client-ca-file", Names: CABundle},
+		{Service: s, Flag: "requestheader-client-ca-file", Names: CABundle},
+		{Service: s, Flag: "requestheader-allowed-names", Names: Nothing, Note: "names in certificates"},
+		{Service: s, Flag: "tls-cipher-suites", Names: Nothing, Note: "names of algorithms"},
+		{Service: s, Flag: "tls-min-version", Names: Nothing, Note: "a version"},
+		{Service: s, Flag: "master", Names: Nothing, Note: "an address"},
+		{Service: s, Flag: "write-config-to", Names: Nothing, Note: "the scheduler writes its configuration there and ends"},
+	}
+}
+
+func signer(name string) Setting {
+	flag := "cluster-signing-" + name
+	return Setting{Service: certs.KubeControllerManager, Flag: flag + "cert-file", Names: SigningCertificate, Key: flag + "key-file"}
+}
+
+func signerKey(name string) Setting {
+	return Setting{Service: certs.KubeControllerManager, Flag: "cluster-signing-" + name + "key-file", Names: SigningKey}
+}

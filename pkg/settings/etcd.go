@@ -1,0 +1,56 @@
+package settings
+
+import "github.com/rotate-certs/rotate-certs/pkg/certs"
+
+const (
+	// etcd loads a pair in tls.Config.GetCertificate and GetClientCertificate, so on every
+	// handshake, since 3.2 (client/pkg/transport/listener.go). The trusted CA file is not
+	// read again (etcd-io/etcd#11555).
+	etcdHandshake = "etcd reads this pair on every handshake"
+	// Nothing but the person or probe that names it on a command line loads it.
+	etcdProbe = "read anew by every health check"
+)
+
+var etcd = []Setting{
+	{Service: certs.Etcd, Flag: "config-file", Names: Configuration, Note: "etcd then ignores flags and variables"},
+	{Service: certs.Etcd, Flag: "cert-file", Field: "client-transport-security.cert-file", Names: Certificate, Key: "key-file",
+		Role: "etcd-server", Proof: Served, Reloads: etcdHandshake, Holders: "the API server, where one pair serves both"},
+	{Service: certs.Etcd, Flag: "key-file", Field: "client-transport-security.key-file", Names: PrivateKey},
+	{Service: certs.Etcd, Flag: "peer-cert-file", Field: "peer-transport-security.cert-file", Names: Certificate, Key: "peer-key-file",
+		Role: "etcd-peer", Proof: ServedPeers, Reloads: etcdHandshake},
+	{Service: certs.Etcd, Flag: "peer-key-file", Field: "peer-transport-security.key-file", Names: PrivateKey},
+	{Service: certs.Etcd, Flag: "client-cert-file", Field: "client-transport-security.client-cert-file", Names: Certificate, Key: "client-key-file",
+		Role: "etcd-client", Proof: EtcdMember},
+	{Service: certs.Etcd, Flag: "client-key-file", Field: "client-transport-security.client-key-file", Names: PrivateKey},
+	{Service: certs.Etcd, Flag: "peer-client-cert-file", Field: "peer-transport-security.client-cert-file", Names: Certificate, Key: "peer-client-key-file",
+		Role: "etcd-peer-client", Proof: EtcdPeer},
+	{Service: certs.Etcd, Flag: "peer-client-key-file", Field: "peer-transport-security.client-key-file", Names: PrivateKey},
+	{Service: certs.Etcd, Role: "etcd-healthcheck-client", Field: "kubeadm's healthcheck-client.crt", Names: Certificate,
+		Proof: EtcdMember, Reloads: etcdProbe, Holders: "people and probes that call etcdctl", Note: "no flag names it"},
+	{Service: certs.Etcd, Flag: "trusted-ca-file", Field: "client-transport-security.trusted-ca-file", Names: CABundle},
+	{Service: certs.Etcd, Flag: "peer-trusted-ca-file", Field: "peer-transport-security.trusted-ca-file", Names: CABundle},
+	{Service: certs.Etcd, Flag: "auto-tls", Field: "client-transport-security.auto-tls", Names: SelfMade, Role: "etcd-server", Proof: Served,
+		Note: "DATA-DIR/fixtures/client; etcd makes it where it is missing, and keeps it after its end"},
+	{Service: certs.Etcd, Flag: "peer-auto-tls", Field: "peer-transport-security.auto-tls", Names: SelfMade, Role: "etcd-peer", Proof: ServedPeers,
+		Note: "DATA-DIR/fixtures/peer; likewise"},
+	{Service: certs.Etcd, Flag: "self-signed-cert-validity", Field: "self-signed-cert-validity", Names: Nothing, Note: "years of the self-made pairs"},
+	{Service: certs.Etcd, Flag: "client-cert-auth", Field: "client-transport-security.client-cert-auth", Names: Nothing, Note: "a switch"},
+	{Service: certs.Etcd, Flag: "peer-client-cert-auth", Field: "peer-transport-security.client-cert-auth", Names: Nothing, Note: "a switch"},
+	{Service: certs.Etcd, Flag: "client-crl-file", Names: Nothing, Note: "a list of revoked certificates, signed by the CA"},
+	{Service: certs.Etcd, Flag: "peer-crl-file", Names: Nothing, Note: "likewise"},
+	{Service: certs.Etcd, Flag: "client-cert-allowed-hostname", Names: Nothing, Note: "names that clients' certificates must have"},
+	{Service: certs.Etcd, Flag: "peer-cert-allowed-cn", Names: Nothing, Note: "likewise, of peers"},
+	{Service: certs.Etcd, Flag: "peer-cert-allowed-hostname", Names: Nothing, Note: "likewise, of peers"},
+	{Service: certs.Etcd, Flag: "peer-skip-client-san-verification", Names: Nothing, Note: "a switch"},
+	{Service: certs.Etcd, Flag: "experimental-peer-skip-client-san-verification", Names: Nothing, Note: "its name in 3.5"},
+	{Service: certs.Etcd, Flag: "discovery-cert", Names: Nothing, Note: "read once, when a new cluster is bootstrapped by a discovery service"},
+	{Service: certs.Etcd, Flag: "discovery-key", Names: Nothing, Note: "likewise"},
+	{Service: certs.Etcd, Flag: "discovery-cacert", Names: Nothing, Note: "likewise"},
+	{Service: certs.Etcd, Flag: "discovery-insecure-skip-tls-verify", Names: Nothing, Note: "a switch"},
+	{Service: certs.Etcd, Flag: "discovery-insecure-transport", Names: Nothing, Note: "a switch"},
+	{Service: certs.Etcd, Flag: "auth-token", Field: "auth-token", Names: EtcdTokenKey,
+		Note: "\"jwt,pub-key=…,priv-key=…\": the keys of the tokens of etcd's own users"},
+	{Service: certs.Etcd, Flag: "cipher-suites", Names: Nothing, Note: "names of algorithms"},
+	{Service: certs.Etcd, Flag: "tls-min-version", Names: Nothing, Note: "a version"},
+	{Service: certs.Etcd, Flag: "tls-max-version", Names: Nothing, Note: "a version"},
+}

@@ -1,0 +1,112 @@
+// Package settings is the table of the flags, variables and configuration fields in which
+// the components of Kubernetes 1.30 to 1.37 and etcd 3.5 to 3.7 are given certificates,
+// keys, CA bundles, kubeconfigs, and files that may name more of these. Discovery, the
+// decision what need not be restarted, and docs/settings.md follow it. Tests compare it
+// with the components' own lists of flags.
+package settings
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+)
+
+// Names is what a setting names.
+type Names string
+
+// The kinds of what settings name.
+const (
+	Certificate        Names = "certificate"        // Setting.Key names its key
+	PrivateKey         Names = "private key"        // of the certificate of another setting
+	SNIPairs           Names = "certificates, keys" // "cert,key[:name,…]", repeated
+	CABundle           Names = "CA bundle"
+	Kubeconfig         Names = "kubeconfig"
+	TokenKey           Names = "ServiceAccount key" // signs or verifies ServiceAccount tokens
+	EtcdTokenKey       Names = "keys of etcd's tokens"
+	SigningCertificate Names = "signing certificate" // Setting.Key names its key
+	SigningKey         Names = "signing key"
+	Configuration      Names = "configuration file" // may name more of these
+	SelfMade           Names = "self-made pair"     // the component makes certificate and key itself
+	// Nothing: its description mentions certificates, keys or kubeconfigs, but it names no
+	// file of them; Setting.Note says what it does.
+	Nothing Names = "nothing"
+)
+
+// Proof is how the use of a new certificate is verified.
+type Proof string
+
+// The ways of verification.
+const (
+	Served      Proof = "handshake with the component"
+	ServedPeers Proof = "handshake with the component's peer port"
+	APIServer   Proof = "request to the kubeconfig's API server"
+	FrontProxy  Proof = "request to this node's API server as front proxy"
+	EtcdMember  Proof = "request to etcd"
+	EtcdPeer    Proof = "request to the component's peer port"
+	NodeKubelet Proof = "request to this node's kubelet"
+	// Health: its server is not known, or not part of the cluster.
+	Health Proof = "health of the component after its restart"
+)
+
+// Setting is one row of the table.
+type Setting struct {
+	Service certs.Service
+	// Flag is the flag without dashes. etcd reads it from the variable ETCD_… as well.
+	Flag string
+	// Field is the path of the same setting in the component's configuration file.
+	Field string
+	Names Names
+	Key   string // Certificate, SigningCertificate: the flag that names the key
+	// Role is the name under which the certificate is listed. "": the file's name.
+	Role  string
+	Proof Proof
+	// Reloads says why the component need not be restarted to use what replaces the
+	// certificate; "": it must be.
+	Reloads string
+	// Holders are others that commonly use the same file.
+	Holders string
+	Note    string
+}
+
+// Setting is the name that people know it by: the flag, or else the field.
+func (s Setting) Setting() string {
+	if s.Flag == "" {
+		return s.Field
+	}
+	return "--" + s.Flag
+}
+
+// Variable is the environment variable of an etcd setting; "" for other components.
+func (s Setting) Variable() string {
+	if s.Service != certs.Etcd || s.Flag == "" {
+		return ""
+	}
+	return EtcdVariable(s.Flag)
+}
+
+// EtcdVariable is the environment variable in which etcd reads a flag.
+func EtcdVariable(flag string) string {
+	return "ETCD_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// All returns the table in the order in which components are listed.
+func All() []Setting {
+	return slices.Concat(etcd, kubelet, apiServer, controllerManager, scheduler, proxy)
+}
+
+// Of returns a component's rows.
+func Of(s certs.Service) []Setting {
+	return slices.DeleteFunc(All(), func(row Setting) bool { return row.Service != s })
+}
+
+// Reloads says why a service need not be restarted to use what replaces the certificate
+// that is listed under a name; "": it must be restarted, or the name is not in the table.
+func Reloads(s certs.Service, name string) string {
+	for _, row := range All() {
+		if row.Service == s && row.Role == name && row.Reloads != "" {
+			return row.Reloads
+		}
+	}
+	return ""
+}
