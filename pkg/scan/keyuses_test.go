@@ -15,7 +15,7 @@ import (
 
 // withArgs starts a component of the node anew with other arguments: flags of the same
 // name are replaced by what is given, and dropped where that is nothing.
-func (n *node) withArgs(s certs.Service, pid int, pod string, flags map[string][]string) {
+func (n *node) withArgs(s certs.Service, pid int, pod string, flags map[string][]string, mounts ...string) {
 	var argv []string
 	for _, arg := range layouttest.ControlPlaneArgs(s, certstest.PKIDir) {
 		name, _, _ := strings.Cut(strings.TrimPrefix(arg, "--"), "=")
@@ -28,7 +28,7 @@ func (n *node) withArgs(s certs.Service, pid int, pod string, flags map[string][
 			argv = append(argv, "--"+name+"="+v)
 		}
 	}
-	n.Node.Write("/etc/kubernetes/manifests/"+string(s)+".yaml", layouttest.Manifest(string(s), argv, []string{certstest.PKIDir}))
+	n.Node.Write("/etc/kubernetes/manifests/"+string(s)+".yaml", layouttest.Manifest(string(s), argv, append(mounts, certstest.PKIDir)))
 	n.Node.Process(pid, layouttest.StaticPod(pod), argv...)
 }
 

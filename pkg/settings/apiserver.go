@@ -61,8 +61,5 @@ var apiServer = []Setting{
 	{Service: certs.KubeAPIServer, Flag: "authorization-policy-file", Names: Nothing, Note: "rules"},
 	{Service: certs.KubeAPIServer, Flag: "token-auth-file", Names: Nothing, Note: "static tokens"},
 	{Service: certs.KubeAPIServer, Flag: "cloud-config", Names: Nothing, Note: "the cloud provider's own file"},
-	{Service: certs.KubeAPIServer, Flag: "requestheader-allowed-names", Names: Nothing, Note: "names in certificates"},
-	{Service: certs.KubeAPIServer, Flag: "tls-cipher-suites", Names: Nothing, Note: "names of algorithms"},
 	{Service: certs.KubeAPIServer, Flag: "tls-min-version", Names: Nothing, Note: "a version"},
-	{Service: certs.KubeAPIServer, Flag: "oidc-signing-algs", Names: Nothing, Note: "names of algorithms"},
 }

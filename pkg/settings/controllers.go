@@ -16,13 +16,17 @@ var controllerManager = slices.Concat(
 		signer("kubelet-client-"), signerKey("kubelet-client-"),
 		signer("kube-apiserver-client-"), signerKey("kube-apiserver-client-"),
 		signer("legacy-unknown-"), signerKey("legacy-unknown-"),
-		{Service: certs.KubeControllerManager, Flag: "cluster-signing-duration", Names: Nothing, Note: "the length of life of what it signs"},
 		{Service: certs.KubeControllerManager, Flag: "cloud-config", Names: Nothing, Note: "the cloud provider's own file"},
+		{Service: certs.KubeControllerManager, Flag: "flex-volume-plugin-dir", Names: Nothing, Note: "programs of volumes"},
 		{Service: certs.KubeControllerManager, Flag: "leader-migration-config", Names: Nothing, Note: "names of controllers"},
 	},
 )
 
-var scheduler = controller(certs.KubeScheduler, "scheduler")
+var scheduler = slices.Concat(
+	[]Setting{{Service: certs.KubeScheduler, Flag: "config", Names: Configuration, Note: "clientConnection.kubeconfig wins over --kubeconfig"}},
+	controller(certs.KubeScheduler, "scheduler"),
+	[]Setting{{Service: certs.KubeScheduler, Flag: "write-config-to", Names: Nothing, Note: "it writes its configuration there and ends"}},
+)
 
 var proxy = []Setting{
 	{Service: certs.KubeProxy, Flag: "config", Names: Configuration, Note: "clientConnection.kubeconfig"},
@@ -36,7 +40,6 @@ var proxy = []Setting{
 func controller(s certs.Service, name string) []Setting {
 	const watches = "it watches this pair" // dynamic content, Kubernetes 1.17
 	return []Setting{
-		{Service: s, Flag: "config", Names: Configuration, Note: "of the scheduler; clientConnection.kubeconfig wins over --kubeconfig"},
 		{Service: s, Flag: "kubeconfig", Field: "clientConnection.kubeconfig", Names: Kubeconfig, Role: name + ".conf", Proof: APIServer},
 		{Service: s, Flag: "authentication-kubeconfig", Names: Kubeconfig, Proof: APIServer},
 		{Service: s, Flag: "authorization-kubeconfig", Names: Kubeconfig, Proof: APIServer},
@@ -47,11 +50,8 @@ func controller(s certs.Service, name string) []Setting {
 			Note: "kube-" + name + ".crt and .key, made at the first start; without this flag they are made in memory at each start"},
 		{Service: s, Flag: "client-ca-file", Names: CABundle},
 		{Service: s, Flag: "requestheader-client-ca-file", Names: CABundle},
-		{Service: s, Flag: "requestheader-allowed-names", Names: Nothing, Note: "names in certificates"},
-		{Service: s, Flag: "tls-cipher-suites", Names: Nothing, Note: "names of algorithms"},
 		{Service: s, Flag: "tls-min-version", Names: Nothing, Note: "a version"},
 		{Service: s, Flag: "master", Names: Nothing, Note: "an address"},
-		{Service: s, Flag: "write-config-to", Names: Nothing, Note: "the scheduler writes its configuration there and ends"},
 	}
 }
 

@@ -1,0 +1,85 @@
+package settings
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+)
+
+const introduction = `# Settings that name certificates and keys
+
+Written by ` + "`UPDATE=1 go test ./pkg/settings`" + ` from the table that discovery and ` + "`--restart=if-needed`" + ` follow: what the components of Kubernetes 1.30 to 1.37 and etcd 3.5 to 3.7 can be given. etcd reads each flag from the variable ` + "`ETCD_…`" + ` too.
+
+*Verified by* is how the use of a new certificate is shown. *Restart* is what ` + "`--restart=if-needed`" + ` does: a component that reads its files again is left running, unless it shares the pair with another, or the file is mounted into its container by itself.
+
+Keys of ServiceAccount tokens and signing keys are never replaced. Where a certificate has the same key, the key is kept: keys are compared by their public half, in whatever file they lie.
+
+Some certificates are in no file: the API server's loopback certificate (` + "`apiserver-loopback-client`" + `), and the serving certificates of a controller manager or scheduler without ` + "`--tls-cert-file`" + ` and ` + "`--cert-dir`" + `. They are made at the component's start, for one year (the loopback certificate for three since Kubernetes 1.33), and only a restart renews them. A scan lists their end. ` + "`--restart=if-needed`" + ` restarts a component of whose certificate in memory less than half of the life is left.
+`
+
+// Document is docs/settings.md.
+func Document() string {
+	var b strings.Builder
+	b.WriteString(introduction)
+	for _, s := range certs.Services() {
+		writeService(&b, s, Of(s))
+	}
+	return b.String()
+}
+
+func writeService(b *strings.Builder, s certs.Service, rows []Setting) {
+	if len(rows) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\n## %s\n\n| setting | names | listed as | verified by | restart | may also be used by |\n|---|---|---|---|---|---|\n", s)
+	var nothing []string
+	for _, row := range rows {
+		if row.Names == Nothing {
+			nothing = append(nothing, fmt.Sprintf("`%s` (%s)", row.Setting(), row.Note))
+			continue
+		}
+		names := string(row.Names)
+		if row.Note != "" {
+			names += "; " + row.Note
+		}
+		if row.Key != "" {
+			names += "; key: `" + row.Key + "`"
+		}
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", settingCell(row), names, listedAs(row), row.Proof, restart(row), row.Holders)
+	}
+	if len(nothing) > 0 {
+		fmt.Fprintf(b, "\nThese name no certificate and no key: %s.\n", strings.Join(nothing, ", "))
+	}
+}
+
+func settingCell(row Setting) string {
+	cell := "`" + row.Setting() + "`"
+	if row.Flag != "" && row.Field != "" && row.Field != row.Flag {
+		cell += ", `" + row.Field + "`"
+	}
+	return cell
+}
+
+// listed says whether the row's certificates are listed and renewed.
+func listed(row Setting) bool { return row.Proof != "" }
+
+func listedAs(row Setting) string {
+	switch {
+	case !listed(row):
+		return ""
+	case row.Role == "":
+		return "the file's name"
+	}
+	return row.Role
+}
+
+func restart(row Setting) string {
+	switch {
+	case !listed(row):
+		return ""
+	case row.Reloads != "":
+		return "no: " + row.Reloads
+	}
+	return "yes"
+}
