@@ -268,3 +268,15 @@ func (c *committing) indirect(i item) journal.Evidence {
 		return journal.Evidence{Method: journal.FileOnly, Detail: fmt.Sprintf("on disk, chain verified; %s uses the old one until it is restarted%s", i.Certificate.Service, note)}
 	}
 }
+
+// healthDetail is what the answer that ended the wait for a component's health shows.
+func healthDetail(c inventory.Component, last inventory.Probe) string {
+	switch {
+	case !last.Healthy:
+		return "running; its health is not known, as before: " + last.Message
+	case last.Address != c.Health: // etcd over gRPC, see component.HealthOf
+		return last.Address + " reports a leader and no errors"
+	default:
+		return c.Health + " answers 200"
+	}
+}

@@ -133,10 +133,7 @@ func (c *committing) await(ctx, first context.Context, r *restarting) error {
 		if err != nil {
 			return c.gaveUp(ctx, waiting, r.component, fmt.Sprintf("%s did not become healthy", service), timeout, err)
 		}
-		detail = r.component.Health + " answers 200"
-		if !last.Healthy {
-			detail = "running; its health is not known, as before: " + last.Message
-		}
+		detail = healthDetail(r.component, last)
 	}
 	// Healthy, but is it still the same instance? One that exits at once and is
 	// started again shows good health in between.
