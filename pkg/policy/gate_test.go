@@ -70,12 +70,27 @@ func TestGate(t *testing.T) {
 		}, ""},
 		{"another member answers", 3, "", func(h []inventory.Health) {
 			m := &h[0].Etcd.Members[2]
+			h[2].Etcd = nil
 			m.Healthy, m.AnsweredBy, m.Error = false, 1, `unknown: member "cp1" answers at its address 127.0.0.1:2379`
 		}, `the health of etcd member "cp3" is unknown: member "cp1" answers at its address 127.0.0.1:2379`},
 		{"another member answers, so the quorum is not known", 3, "cp1", func(h []inventory.Health) {
 			m := &h[0].Etcd.Members[2]
+			h[2].Etcd = nil
 			m.Healthy, m.AnsweredBy = false, 1
 		}, "etcd would lose its quorum without cp1: 2 of 3 members are healthy"},
+		{"members that advertise 127.0.0.1, each known on its own node", 3, "cp2", loopback, ""},
+		{"members that advertise 127.0.0.1, one of them down", 3, "cp2", func(h []inventory.Health) {
+			loopback(h)
+			h[2].Etcd = &inventory.Etcd{Error: "connection refused"}
+		}, `the health of etcd member "cp3" is unknown: another answers`},
+		{"members that advertise 127.0.0.1, one of which was not asked", 3, "cp2", func(h []inventory.Health) {
+			loopback(h)
+			h[2].Etcd = nil
+		}, "etcd would lose its quorum without cp2: 2 of 3 members are healthy"},
+		{"members that advertise 127.0.0.1 and follow two leaders", 3, "cp2", func(h []inventory.Health) {
+			loopback(h)
+			h[2].Etcd.Members[2].LeaderID = 3
+		}, `etcd members do not agree on their leader: "cp1" follows "cp1", "cp3" follows "cp3"`},
 		{"members of two leaders", 3, "", func(h []inventory.Health) {
 			agreed(h)
 			h[0].Etcd.Members[2].LeaderID = 2
@@ -121,6 +136,19 @@ func agreed(h []inventory.Health) {
 	for _, seen := range h {
 		for i := range seen.Etcd.Members {
 			seen.Etcd.Members[i].LeaderID, seen.Etcd.Members[i].RaftTerm = 1, 7
+		}
+	}
+}
+
+// loopback has each member answer for all on its node.
+func loopback(h []inventory.Health) {
+	agreed(h)
+	for n, seen := range h {
+		for i := range seen.Etcd.Members {
+			if i != n {
+				m := &seen.Etcd.Members[i]
+				*m = inventory.Member{ID: m.ID, Name: m.Name, AnsweredBy: uint64(n + 1), Error: "unknown: another answers"}
+			}
 		}
 	}
 }
@@ -174,6 +202,23 @@ func TestWarnings(t *testing.T) {
 	assert.Equal(t, []string{`the database of etcd member "cp2" is 83% of its quota of 2048 MiB; from 95% on no rotation starts`}, policy.Warnings(h))
 	full(h, 2000)
 	assert.Len(t, policy.Warnings(h[:1]), 0, "the gate says it")
+
+	h = healthy(2)
+	loopback(h)
+	assert.Equal(t, []string{
+		`the health of etcd member "cp2" is known on its own node only: another answers`,
+		`the health of etcd member "cp1" is known on its own node only: another answers`,
+	}, policy.Warnings(h))
+}
+
+func TestMembers(t *testing.T) {
+	h := healthy(3)
+	assert.Equal(t, "3/3 members healthy", policy.Members(h[0]))
+	h[0].Etcd.Members[1].Healthy = false
+	assert.Equal(t, "2/3 members healthy", policy.Members(h[0]))
+	loopback(h)
+	assert.Equal(t, "1/3 members healthy, 2 not known here", policy.Members(h[0]))
+	assert.Empty(t, policy.Members(inventory.Health{Etcd: &inventory.Etcd{Error: "refused"}}))
 }
 
 func TestNextTakesTheLeaderLast(t *testing.T) {
