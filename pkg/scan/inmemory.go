@@ -16,6 +16,9 @@ import (
 // be said of.
 func askInMemory(ctx context.Context, endpoints []inventory.InMemory, opts Options) <-chan []inventory.InMemory {
 	out := make(chan []inventory.InMemory, 1)
+	if opts.HandshakeInMemory == nil {
+		endpoints = nil
+	}
 	found := slices.Clone(endpoints)
 	go func() {
 		ctx, cancel := context.WithTimeout(ctx, askLimit)
@@ -31,7 +34,7 @@ func askInMemory(ctx context.Context, endpoints []inventory.InMemory, opts Optio
 }
 
 func askOne(ctx context.Context, m *inventory.InMemory, opts Options) {
-	leaf, err := opts.Handshake(ctx, m.Address, m.ServerName)
+	leaf, err := opts.HandshakeInMemory(ctx, m.Address, m.ServerName)
 	if err != nil || m.ServerName != "" && !slices.Contains(leaf.DNSNames, m.ServerName) {
 		return // the server has no certificate of that name, so this is its default one
 	}

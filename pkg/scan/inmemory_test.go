@@ -35,7 +35,7 @@ func TestCertificatesInMemoryAreListed(t *testing.T) {
 			memory := map[string]*x509.Certificate{"127.0.0.1:6443 apiserver-loopback-client": made("apiserver-loopback-client"), "127.0.0.1:10259 ": made("localhost")}
 			got := Scan(t.Context(), n.Tree.Root, Options{
 				Now: func() time.Time { return certstest.Now },
-				Handshake: func(_ context.Context, address, serverName string) (*x509.Certificate, error) {
+				HandshakeInMemory: func(_ context.Context, address, serverName string) (*x509.Certificate, error) {
 					if c := memory[address+" "+serverName]; c != nil {
 						return c, nil
 					}
@@ -72,7 +72,17 @@ func TestCertificatesInMemoryAreListed(t *testing.T) {
 
 // TestServerWithoutLoopbackCertificate: it shows its default one whatever the name.
 func TestServerWithoutLoopbackCertificate(t *testing.T) {
-	if got := kubeadm(t).scan(t, certstest.Now); len(got.InMemory) > 0 {
+	n := kubeadm(t)
+	got := Scan(t.Context(), n.Tree.Root, Options{
+		Now: func() time.Time { return certstest.Now },
+		HandshakeInMemory: func(_ context.Context, address, _ string) (*x509.Certificate, error) {
+			if c := n.served[address]; c != nil {
+				return c, nil
+			}
+			return nil, errors.New("connection refused")
+		},
+	})
+	if len(got.InMemory) > 0 {
 		t.Errorf("%+v", got.InMemory)
 	}
 }

@@ -40,6 +40,9 @@ type Options struct {
 	History func() ([]inventory.Rotation, int64, error)
 	// Handshake asks a TLS endpoint for its certificate; nil: component.Handshake.
 	Handshake func(ctx context.Context, addr, serverName string) (*x509.Certificate, error)
+	// HandshakeInMemory asks an endpoint for a certificate that no file has, if there is
+	// such an endpoint; nil: component.Handshake, or nothing where Handshake is set.
+	HandshakeInMemory func(ctx context.Context, addr, serverName string) (*x509.Certificate, error)
 }
 
 // entry is a certificate under judgement.
@@ -58,6 +61,9 @@ func Scan(ctx context.Context, root hostfs.Root, opts Options) inventory.Node {
 	}
 	if opts.Handshake == nil {
 		opts.Handshake = component.Handshake
+		if opts.HandshakeInMemory == nil {
+			opts.HandshakeInMemory = component.Handshake
+		}
 	}
 	now := opts.Now()
 	found := layout.Discover(root, layout.Options{NodeName: opts.NodeName, PodsHidden: opts.PodsHidden})
