@@ -27,7 +27,7 @@ also be used by hand, as root on a node, also when the cluster is down:
   rotate-certs-node recover
 
 Exit codes: 0 done and proven; 1 failed, the node is as it was before; 2 a person
-must look.`,
+must look; 4 done and verified, but certificates that cannot be renewed were left out.`,
 		SilenceErrors: true, SilenceUsage: true,
 	}
 	root.SetIn(stdin)

@@ -24,8 +24,16 @@ func main() {
 		return
 	}
 	fmt.Fprintln(os.Stderr, "error:", err)
-	if errors.Is(err, rotate.ErrNeedsPerson) {
-		os.Exit(2)
+	os.Exit(exitCode(err))
+}
+
+// exitCode is what the program ends with after an error.
+func exitCode(err error) int {
+	switch {
+	case errors.Is(err, rotate.ErrNeedsPerson):
+		return 2
+	case errors.Is(err, rotate.ErrLeftOut):
+		return 4
 	}
-	os.Exit(1)
+	return 1
 }

@@ -184,6 +184,7 @@ other nodes: see to it that etcd keeps its quorum without this one.`,
 			engine, closeEngine := p.engine()
 			defer closeEngine()
 			engine.Alone = true
+			engine.LeftOut = p.leftOut
 			err = engine.ByHand(cmd.Context(), req)
 			if errors.Is(err, plan.ErrNothing) {
 				fmt.Fprintln(p.stderr, "nothing to do: these services have no certificate on this node")
@@ -197,8 +198,20 @@ other nodes: see to it that etcd keeps its quorum without this one.`,
 	flags.BoolVar(&all, "all", false, "all services")
 	flags.DurationVar(&req.Validity, "validity", 0, "for how long the new certificates are valid (default 8760h, never past their CA)")
 	flags.StringVar(&restart, "restart", string(plan.RestartAlways), "always, if-needed, or never")
+	flags.BoolVar(&req.RequireAll, "require-all", false, "change nothing where a certificate cannot be renewed, instead of leaving it out")
 	cmd.MarkFlagsMutuallyExclusive("service", "all")
 	return cmd
+}
+
+// leftOut lists what a rotation by hand does not renew, and why.
+func (p *program) leftOut(left []plan.LeftOut) {
+	for _, l := range left {
+		expires := ""
+		if !l.NotAfter.IsZero() {
+			expires = ", expires " + l.NotAfter.UTC().Format(time.RFC3339)
+		}
+		fmt.Fprintf(p.stderr, "left out: %s %q%s: %s\n", l.Name, l.Path, expires, l.Reason)
+	}
 }
 
 func addRotation(cmd *cobra.Command, id *string) {

@@ -18,12 +18,16 @@ var (
 	ErrAsBefore = errors.New("the node is as it was before")
 	// ErrNeedsPerson means that the node is neither provably old nor provably new.
 	ErrNeedsPerson = errors.New("a person must look at this node")
+	// ErrLeftOut means that a rotation by hand is done, and that certificates in scope were
+	// left out since they cannot be renewed on the node.
+	ErrLeftOut = errors.New("done, but certificates in scope were left out")
 )
 
 // ByHand rotates this node alone, as a person on the node asks for: plan, stage,
 // commit, with the same journal and the same way back. There is no lock over other
 // nodes and no gate on the cluster's health; that is on the person. Nothing to do is
-// an error, [plan.ErrNothing]. A failure wraps [ErrAsBefore] or [ErrNeedsPerson].
+// an error, [plan.ErrNothing] or a [plan.RefusedError]. A failure wraps [ErrAsBefore] or
+// [ErrNeedsPerson]. Where it is done but for what cannot be renewed, it is [ErrLeftOut].
 func (e *Engine) ByHand(ctx context.Context, req plan.Request) error {
 	s, release, err := e.open(ctx, newID())
 	if err != nil {
@@ -34,9 +38,12 @@ func (e *Engine) ByHand(ctx context.Context, req plan.Request) error {
 	if err != nil {
 		return err
 	}
-	step, err := stepOf(node, req)
+	step, left, err := stepOf(node, req)
 	if err != nil {
 		return err
+	}
+	if e.LeftOut != nil && len(left) > 0 {
+		e.LeftOut(left)
 	}
 	fence, err := s.dir.Fence()
 	if err != nil {
@@ -60,22 +67,24 @@ func (e *Engine) ByHand(ctx context.Context, req plan.Request) error {
 		}
 	}
 	order.Kind = plan.OrderFinish
-	_, err = s.carryOut(ctx, order)
+	if _, err = s.carryOut(ctx, order); err == nil && len(left) > 0 {
+		return ErrLeftOut
+	}
 	return err
 }
 
 // stepOf plans this node alone.
-func stepOf(node inventory.Node, req plan.Request) (*plan.Step, error) {
+func stepOf(node inventory.Node, req plan.Request) (*plan.Step, []plan.LeftOut, error) {
 	p, err := plan.Build([]inventory.Node{node}, req, nil)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, step := range p.Steps() {
 		if !step.Idle() {
-			return &step, nil
+			return &step, p.LeftOut, nil
 		}
 	}
-	return nil, plan.ErrNothing
+	return nil, nil, plan.ErrNothing
 }
 
 // carryOut gives an order to ourselves, through the inbox like any other, and returns

@@ -104,7 +104,7 @@ func (n *fakeNode) step(policy plan.RestartPolicy, services ...certs.Service) *p
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	step, err := stepOf(node, plan.Request{Services: services, Restart: policy})
+	step, _, err := stepOf(node, plan.Request{Services: services, Restart: policy})
 	if err != nil {
 		n.t.Fatal(err)
 	}

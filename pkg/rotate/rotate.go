@@ -21,6 +21,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/issue"
 	"github.com/rotate-certs/rotate-certs/pkg/journal"
 	"github.com/rotate-certs/rotate-certs/pkg/journal/statedir"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/pkg/store"
 )
 
@@ -75,6 +76,9 @@ type Engine struct {
 	Now func() time.Time
 	// Idle is for how long Run waits for an order; 0: [DefaultIdle].
 	Idle time.Duration
+	// LeftOut is called by ByHand with what the plan leaves out, before anything is
+	// changed; may be nil.
+	LeftOut func([]plan.LeftOut)
 	// Alone says that no administrator can be asked for a signature.
 	Alone bool
 	// Program is this program's file, of which the node keeps a copy while it commits,

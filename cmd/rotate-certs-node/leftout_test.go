@@ -1,0 +1,59 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
+	"github.com/rotate-certs/rotate-certs/pkg/layout/layouttest"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/rotate"
+)
+
+// TestByHandWhatCannotBeRenewedIsLeftOut: named on standard error before anything is
+// changed, with an exit code of its own.
+func TestByHandWhatCannotBeRenewedIsLeftOut(t *testing.T) {
+	tree := certstest.Kubeadm(t, "cp1")
+	node := layouttest.In(t, tree.Root)
+	node.Kubeadm(certstest.PKIDir)
+	for _, f := range []string{"/etc/kubernetes/manifests/etcd.yaml", certstest.PKIDir + "/etcd/ca.key", "/proc/400"} {
+		if err := os.RemoveAll(node.Local(f)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	serving := node.Local(certstest.PKIDir + "/apiserver.crt")
+	before, err := os.ReadFile(serving)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rotated := func(args ...string) (string, error) {
+		var stdout, stderr bytes.Buffer
+		cmd := newCommand(strings.NewReader(""), &stdout, &stderr)
+		cmd.SetArgs(append([]string{"rotate", "--service=kube-apiserver", "--restart=never", "--root=" + string(tree.Root), "--node-name=cp1"}, args...))
+		err := cmd.ExecuteContext(t.Context())
+		return stderr.String(), err
+	}
+
+	_, err = rotated("--require-all")
+	var refused *plan.RefusedError
+	if !errors.As(err, &refused) || exitCode(err) != 1 {
+		t.Errorf("--require-all: %v, want a refusal and 1", err)
+	}
+	if after, err := os.ReadFile(serving); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("--require-all has changed %s, %v", serving, err)
+	}
+
+	words, err := rotated()
+	if !errors.Is(err, rotate.ErrLeftOut) || exitCode(err) != 4 {
+		t.Errorf("error %v, want ErrLeftOut and 4", err)
+	}
+	if want := `left out: apiserver-etcd-client "/etc/kubernetes/pki/apiserver-etcd-client.crt", expires `; !strings.Contains(words, want) {
+		t.Errorf("%q was said, want %q", words, want)
+	}
+	if after, err := os.ReadFile(serving); err != nil || bytes.Equal(before, after) {
+		t.Errorf("%s was not renewed, %v", serving, err)
+	}
+}
