@@ -25,6 +25,8 @@ type checkOptions struct {
 	nodes    []string
 	output   string
 
+	findSecrets bool
+
 	wanted []certs.Service
 	format format
 	conn   connection
@@ -63,6 +65,7 @@ renewed here and is far from its end, nodes that have no node program.`,
 	f.Var(&o.within, "within", "How near its end a certificate needs attention, such as 90d (default: 30d, or a fifth of a shorter life)")
 	f.StringSliceVar(&o.services, "service", nil, "Only these services")
 	f.StringSliceVar(&o.nodes, "node", nil, "Only these nodes")
+	f.BoolVar(&o.findSecrets, "find-secrets", false, "Also name Secrets that hold a copy of a certificate; needs the right to list secrets")
 	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(formats, ", "))
 	o.addPodFlags(f)
 	complete(cmd, "service", completeServices)
@@ -139,6 +142,13 @@ func (o *checkOptions) Run(ctx context.Context) error {
 	}
 	note(o.ErrOut, hints(list, now)...)
 	note(o.ErrOut, clocks(nodes, now)...)
+	if o.findSecrets {
+		copied, err := findSecrets(ctx, c.api, certificatesOf(nodes))
+		if err != nil {
+			return err
+		}
+		note(o.ErrOut, copied...)
+	}
 	note(o.ErrOut, c.who.nearItsEnd(nodes, now, time.Duration(o.within)))
 	note(o.ErrOut, verdict(list, o.connectionFlags.command(), o.nodes, now))
 	if needsAttention(list) {

@@ -30,6 +30,8 @@ type api interface {
 	prepare.API
 	// Holder says who holds the cluster's lock; nil: nobody.
 	Holder(ctx context.Context) (*kube.HeldError, error)
+	// SecretCopies finds certificates by their fingerprints in Secrets.
+	SecretCopies(ctx context.Context, fingerprints []string) ([]kube.SecretCopy, error)
 }
 
 // journals reads what nodes remember of one rotation. What could not be read is

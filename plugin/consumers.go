@@ -54,6 +54,9 @@ func copies(p plan.Plan, nodes []inventory.Node) string {
 		for _, c := range n.Copies {
 			add(n.Name, c.Path, c.FingerprintSHA256)
 		}
+		for _, c := range n.Unused {
+			add(n.Name, c.Path, c.FingerprintSHA256)
+		}
 	}
 	if len(found) == 0 {
 		return ""

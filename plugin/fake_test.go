@@ -41,6 +41,7 @@ type fake struct {
 	onCommit func(node string)
 	onScan   func() // and then the scan lasts until it is cut off
 	who      *identity
+	secrets  []kube.SecretCopy
 	rotation context.Context // of the engine, once it runs
 	log      []string
 }
@@ -113,6 +114,17 @@ func (f *fake) Permitted(_ context.Context, use kube.Use) error {
 func (f *fake) DefaultValidity(context.Context) (time.Duration, error) { return 90 * day, nil }
 
 func (f *fake) Holder(context.Context) (*kube.HeldError, error) { return f.holder, f.down }
+
+func (f *fake) SecretCopies(_ context.Context, fingerprints []string) ([]kube.SecretCopy, error) {
+	f.note("secrets")
+	var out []kube.SecretCopy
+	for _, s := range f.secrets {
+		if slices.Contains(fingerprints, s.FingerprintSHA256) {
+			out = append(out, s)
+		}
+	}
+	return out, f.down
+}
 
 func (f *fake) Journals(_ context.Context, nodes []string, rotation string) ([]journal.Log, []plan.Exclusion, error) {
 	f.note("journals of %s on %s", rotation, strings.Join(nodes, ","))

@@ -151,6 +151,35 @@ func TestWhatIsLeftOutIsInPlanAndReport(t *testing.T) {
 	}
 }
 
+func TestSecretsAreSearchedOnlyWhereAsked(t *testing.T) {
+	f := healthy()
+	peer := f.scanned[0].Certificates[0].FingerprintSHA256
+	f.secrets = []kube.SecretCopy{{Namespace: "monitoring", Name: "etcd", Key: "tls.crt", FingerprintSHA256: peer}, {Namespace: "x", Name: "y", FingerprintSHA256: "another"}}
+	for _, args := range []string{"check", "--service etcd --dry-run"} {
+		_, stdout, stderr := f.run(t, strings.Fields(args)...)
+		assert.NotContains(t, stdout+stderr, "monitoring/etcd")
+	}
+	assert.False(t, f.did("secrets"))
+	const line = `Secrets with a copy, which no rotation changes: monitoring/etcd key "tls.crt" (etcd-peer of `
+	_, _, stderr := f.run(t, "check", "--find-secrets")
+	assert.Contains(t, stderr, line)
+	_, stdout, _ := f.run(t, "--service", "etcd", "--dry-run", "--find-secrets")
+	assert.Contains(t, stdout, line)
+	_, stdout, _ = f.run(t, "--service", "etcd", "--find-secrets")
+	assert.Contains(t, stdout, line, "the report has it, too")
+	_, stdout, _ = f.run(t, "--service", "kubelet", "--dry-run", "--find-secrets")
+	assert.NotContains(t, stdout, "monitoring/etcd")
+}
+
+func TestMachinesOfClusterAPIAreInPlanAndReport(t *testing.T) {
+	f := healthy()
+	f.nodes[0].ClusterAPI = "prod"
+	for _, args := range []string{"--service etcd --dry-run", "--service etcd"} {
+		_, stdout, _ := f.run(t, strings.Fields(args)...)
+		assert.Contains(t, stdout, `Cluster API (cluster "prod") manages cp1: `, args)
+	}
+}
+
 func TestNodesThatAreAwayAreListedAndTheOthersGoOn(t *testing.T) {
 	f := healthy()
 	f.nodes[3].Ready = false

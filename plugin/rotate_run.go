@@ -27,7 +27,15 @@ func (o *rotateOptions) Run(ctx context.Context) error {
 	if err != nil {
 		return o.turnedAway(err)
 	}
+	if o.findSecrets {
+		copied, err := o.secretCopies(ctx, c, p)
+		if err != nil {
+			return err
+		}
+		p.Notes = append(p.Notes, copied...)
+	}
 	document := rotationPlan(p.Plan, p.Nodes, o.request, p.Unfinished, o.now())
+	document.Effects = append(document.Effects, p.Notes...)
 	if o.force {
 		document.Force, document.Effects = true, append([]string{forceMeans}, document.Effects...)
 	}
@@ -150,6 +158,7 @@ func (o *rotateOptions) rotate(ctx context.Context, c *cluster, p prepare.Rotati
 	if err == nil && o.format != formatTable && o.format != formatWide { // the person has read it above
 		report.Notes = append(report.Notes, consumers(p.Plan, p.Nodes)...)
 	}
+	report.Notes = append(report.Notes, p.Notes...)
 	if copied := copies(p.Plan, p.Nodes); err == nil && copied != "" {
 		report.Notes = append(report.Notes, copied)
 	}

@@ -37,6 +37,11 @@ func (s *APIServer) DefaultValidity(ctx context.Context) (time.Duration, error) 
 // Holder says who holds the cluster's lock; nil: nobody.
 func (s *APIServer) Holder(ctx context.Context) (*HeldError, error) { return Holder(ctx, s.Client) }
 
+// SecretCopies is [FindInSecrets].
+func (s *APIServer) SecretCopies(ctx context.Context, fingerprints []string) ([]SecretCopy, error) {
+	return FindInSecrets(ctx, s.Client, fingerprints)
+}
+
 // Cluster is a real cluster.
 type Cluster struct {
 	fleet.Cluster

@@ -29,7 +29,10 @@ type Node struct {
 	Unschedulable bool
 	Virtual       bool   // a virtual kubelet: there is no machine
 	Managed       string // whose control plane this node belongs to ("EKS"); empty: unknown or none
-	ControlPlane  bool   // by its label; what really runs there only a scan tells
+	// ClusterAPI is the name of the cluster whose Machine the node is; empty: Cluster API does
+	// not manage it.
+	ClusterAPI   string
+	ControlPlane bool // by its label; what really runs there only a scan tells
 }
 
 // InternalIPs returns the node's internal addresses.
@@ -199,6 +202,7 @@ func DescribeNode(n *corev1.Node) Node {
 		Addresses:     n.Status.Addresses,
 		Unschedulable: n.Spec.Unschedulable,
 		Labels:        n.Labels,
+		ClusterAPI:    clusterAPI(n.Annotations),
 	}
 	// A node that never reported has its labels at least.
 	if out.OS == "" {
@@ -230,6 +234,20 @@ func DescribeNode(n *corev1.Node) Node {
 		}
 	}
 	return out
+}
+
+// clusterAPI returns the name of the cluster that a node's annotations name, which Cluster
+// API's Machine controller sets (api/core/v1beta1/machine_types.go, annotations of nodes).
+func clusterAPI(annotations map[string]string) string {
+	if name := annotations["cluster.x-k8s.io/cluster-name"]; name != "" {
+		return name
+	}
+	for key := range annotations {
+		if strings.HasPrefix(key, "cluster.x-k8s.io/") {
+			return "unknown"
+		}
+	}
+	return ""
 }
 
 // age is a duration as kubectl prints ages, to one unit: 45s, 14m, 3h, 2d.

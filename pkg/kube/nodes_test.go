@@ -107,3 +107,12 @@ func TestAge(t *testing.T) {
 		assert.Equal(t, want, age(d))
 	}
 }
+
+func TestNodesOfClusterAPIAreKnownByTheirAnnotations(t *testing.T) {
+	node := func(annotations map[string]string) *corev1.Node {
+		return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "cp1", Annotations: annotations}}
+	}
+	assert.Equal(t, "prod", DescribeNode(node(map[string]string{"cluster.x-k8s.io/cluster-name": "prod", "cluster.x-k8s.io/machine": "m"})).ClusterAPI)
+	assert.Equal(t, "unknown", DescribeNode(node(map[string]string{"cluster.x-k8s.io/machine": "m"})).ClusterAPI)
+	assert.Empty(t, DescribeNode(node(map[string]string{"kubeadm.alpha.kubernetes.io/cri-socket": "x"})).ClusterAPI)
+}

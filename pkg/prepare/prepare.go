@@ -35,6 +35,8 @@ type Rotation struct {
 	Nodes      []inventory.Node // all that were scanned
 	Plan       plan.Plan
 	Unfinished *plan.Unfinished // that it continues; nil: it is new
+	// Notes are what has to be done elsewhere because of it, for plan and report.
+	Notes []string
 }
 
 // Options tell [For] what is different for its caller.
@@ -115,6 +117,7 @@ func For(ctx context.Context, api API, scanner fleet.Scanner, req plan.Request, 
 	if err := r.Plan.Refuse(req); err != nil {
 		return Rotation{}, err
 	}
+	r.Notes = clusterAPI(all, r.Plan)
 	if r.ID = fleet.NewID(); r.Unfinished != nil {
 		r.ID = r.Unfinished.ID
 	}

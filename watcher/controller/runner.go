@@ -253,7 +253,7 @@ func (r *Runner) rotate(ctx context.Context, c *v1alpha1.CertificateRotation, re
 		message = err.Error()
 	}
 	if report != nil {
-		report.Notes = append(report.Notes, residual(c, ready.Nodes, report)...)
+		report.Notes = append(append(report.Notes, ready.Notes...), residual(c, ready.Nodes, report)...)
 	}
 	r.end(ctx, c, stateOf(report, err), message, report, began)
 	return 0

@@ -1,0 +1,84 @@
+package kube
+
+import (
+	"bytes"
+	"encoding/json"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
+	k8stesting "k8s.io/client-go/testing"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
+)
+
+// secretsOf is an API server with these Secrets, on pages of one each. The very objects
+// that it hands out are its own, so that a test sees what became of them.
+func secretsOf(allowed bool, secrets ...*corev1.Secret) *fake.Clientset {
+	client := fake.NewClientset()
+	client.PrependReactor("create", "selfsubjectaccessreviews", func(a k8stesting.Action) (bool, runtime.Object, error) {
+		review := a.(k8stesting.CreateAction).GetObject().(*authorizationv1.SelfSubjectAccessReview)
+		asked := review.Spec.ResourceAttributes
+		review.Status.Allowed = allowed && asked.Verb == "list" && asked.Resource == "secrets" && asked.Namespace == ""
+		return true, review, nil
+	})
+	client.PrependReactor("list", "secrets", func(a k8stesting.Action) (bool, runtime.Object, error) {
+		at := 0
+		for i := range secrets {
+			if a.(k8stesting.ListActionImpl).ListOptions.Continue == secrets[i].Name {
+				at = i
+			}
+		}
+		page := &corev1.SecretList{Items: []corev1.Secret{*secrets[at]}}
+		if at+1 < len(secrets) {
+			page.Continue = secrets[at+1].Name
+		}
+		return true, page, nil
+	})
+	return client
+}
+
+func TestCopiesInSecretsAreFoundAndNothingSecretIsKept(t *testing.T) {
+	ca := certstest.NewCA(t, "etcd-ca")
+	pair, other := ca.Leaf(t, certstest.Name("etcd-client")), ca.Leaf(t, certstest.Name("somebody"))
+	secret := func(namespace, name string, data map[string][]byte) *corev1.Secret {
+		return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Data: data}
+	}
+	secrets := []*corev1.Secret{
+		secret("monitoring", "etcd-client", map[string][]byte{"client.crt": pair.CertPEM(), "client.key": pair.KeyPEM(t), "ca.crt": certs.EncodePEM(ca.Cert)}),
+		secret("kube-system", "calico", map[string][]byte{"etcd-cert": append(pair.KeyPEM(t), pair.CertPEM()...), "token": []byte("canary")}),
+		secret("default", "other", map[string][]byte{"tls.crt": other.CertPEM()}),
+	}
+	f := certs.Fingerprint(pair.Leaf())
+	found, err := FindInSecrets(t.Context(), secretsOf(true, secrets...), []string{f, ""})
+	require.NoError(t, err)
+	assert.Equal(t, []SecretCopy{
+		{Namespace: "kube-system", Name: "calico", Key: "etcd-cert", FingerprintSHA256: f},
+		{Namespace: "monitoring", Name: "etcd-client", Key: "client.crt", FingerprintSHA256: f},
+	}, found)
+	for _, s := range secrets {
+		for key, value := range s.Data {
+			assert.Empty(t, bytes.Trim(value, "\x00"), "%s/%s is still in memory", s.Name, key)
+		}
+	}
+	text, err := json.Marshal(found)
+	require.NoError(t, err)
+	assert.NotContains(t, string(text), "PRIVATE")
+}
+
+func TestWithoutTheRightToListSecretsNoneIsRead(t *testing.T) {
+	client := secretsOf(false, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "x"}})
+	_, err := FindInSecrets(t.Context(), client, []string{"ab"})
+	var missing *MissingPermissionsError
+	require.ErrorAs(t, err, &missing)
+	assert.Contains(t, err.Error(), "list secrets")
+	for _, a := range client.Actions() {
+		assert.False(t, a.Matches("list", "secrets"))
+	}
+}

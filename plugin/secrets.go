@@ -1,0 +1,61 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/prepare"
+)
+
+// secretCopies says which Secrets hold a copy of a certificate that a plan renews.
+func (o *rotateOptions) secretCopies(ctx context.Context, c *cluster, p prepare.Rotation) ([]string, error) {
+	names := map[string]string{}
+	for _, s := range p.Plan.Steps() {
+		for _, t := range s.Targets {
+			names[t.OldFingerprint] = t.Name + " of " + s.Node
+		}
+	}
+	return findSecrets(ctx, c.api, names)
+}
+
+// certificatesOf names all certificates of nodes by their fingerprints.
+func certificatesOf(nodes []inventory.Node) map[string]string {
+	names := map[string]string{}
+	for _, n := range nodes {
+		for _, c := range n.Certificates {
+			names[c.FingerprintSHA256] = c.Name + " of " + n.Name
+		}
+	}
+	return names
+}
+
+// findSecrets says in sentences where certificates lie in Secrets. names maps fingerprints
+// to the certificates' names.
+func findSecrets(ctx context.Context, a api, names map[string]string) ([]string, error) {
+	fingerprints := make([]string, 0, len(names))
+	for f := range names {
+		fingerprints = append(fingerprints, f)
+	}
+	slices.Sort(fingerprints)
+	found, err := a.SecretCopies(ctx, fingerprints)
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	return []string{secretsText(found, names)}, nil
+}
+
+func secretsText(found []kube.SecretCopy, names map[string]string) string {
+	more := ""
+	if n := len(found) - maxNamed; n > 0 {
+		found, more = found[:maxNamed], fmt.Sprintf(" and %d more", n)
+	}
+	words := make([]string, 0, len(found))
+	for _, s := range found {
+		words = append(words, fmt.Sprintf("%s/%s key %q (%s)", s.Namespace, s.Name, s.Key, names[s.FingerprintSHA256]))
+	}
+	return "Secrets with a copy, which no rotation changes: " + strings.Join(words, ", ") + more + ". Replace them after a rotation."
+}
