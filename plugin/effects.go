@@ -20,7 +20,7 @@ func effects(p plan.Plan, nodes []inventory.Node, policy plan.RestartPolicy, now
 			restarts[service] = append(restarts[service], s.Node)
 		}
 	}
-	var out []string
+	out := differences(p)
 	if policy == plan.RestartNever {
 		out = append(out, "Nothing restarts (--restart=never): what does not read its files again goes on with the old certificate, and ends with it.")
 	}

@@ -38,12 +38,13 @@ func planStep(s plan.Step, wave int) v1alpha1.PlanStep {
 	}
 	for _, service := range s.Services {
 		out.Services = append(out.Services, v1alpha1.PlanService{
-			Service: service.Service, NoCertificate: service.NoCertificate, Reason: service.Note})
+			Service: service.Service, NoCertificate: service.NoCertificate, Reason: service.Note, Because: service.Because})
 	}
 	for _, t := range s.Targets {
 		out.Certificates = append(out.Certificates, v1alpha1.PlannedCertificate{
 			Service: t.Service, Name: t.Name, Path: t.Path, Issuer: t.Issuer,
-			FingerprintSHA256: t.OldFingerprint, NotAfter: t.OldNotAfter})
+			FingerprintSHA256: t.OldFingerprint, NotAfter: t.OldNotAfter,
+			NewNotAfter: t.NewNotAfter, LifeReason: t.LifeReason, KeptKey: t.KeptKey, SharedKeyFile: t.SharedKeyFile})
 	}
 	return out
 }

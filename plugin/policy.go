@@ -217,12 +217,15 @@ func renewalNode(n *inventory.Node, all []kube.Node) renewal.Node {
 	for _, c := range n.Certificates {
 		obstacle := plan.ObstacleTo(n, c)
 		out.Certificates = append(out.Certificates, renewal.Certificate{
-			NotRenewable: obstacle.Reason, MaxRestart: obstacle.MaxRestart, KeptKey: plan.KeptKey(c),
+			NotRenewable: obstacle.Reason, MaxRestart: obstacle.MaxRestart, KeptKey: plan.KeptKey(n, c),
 			Service: c.Service, Name: c.Name, Path: c.Store.Cert, User: c.Store.User, Subject: c.Subject, Issuer: c.Facts.Issuer,
 			Serial: c.SerialNumber, Fingerprint: c.FingerprintSHA256, NotBefore: c.NotBefore, NotAfter: c.NotAfter, SelfManaged: c.SelfManaged,
 		})
 	}
 	for _, a := range n.Authorities {
+		if a.Renewed {
+			continue // nothing depends on its end
+		}
 		out.Authorities = append(out.Authorities, renewal.Authority{
 			Name: a.Name, Subject: a.Subject, Path: strings.Join(a.Paths, ", "), Serial: a.SerialNumber, Fingerprint: a.FingerprintSHA256,
 			NotBefore: a.NotBefore, NotAfter: a.NotAfter, HasKey: a.KeyOn != "",

@@ -196,7 +196,7 @@ other nodes: see to it that etcd keeps its quorum without this one.`,
 	flags := cmd.Flags()
 	flags.StringSliceVar(&services, "service", nil, "services whose certificates to renew")
 	flags.BoolVar(&all, "all", false, "all services")
-	flags.DurationVar(&req.Validity, "validity", 0, "for how long the new certificates are valid (default 8760h, never past their CA)")
+	flags.DurationVar(&req.Validity, "validity", 0, "for how long the new certificates are valid (default: as long as the old ones were; never past their CA)")
 	flags.StringVar(&restart, "restart", string(plan.RestartAlways), "always, if-needed, or never")
 	flags.BoolVar(&req.RequireAll, "require-all", false, "change nothing where a certificate cannot be renewed, instead of leaving it out")
 	cmd.MarkFlagsMutuallyExclusive("service", "all")

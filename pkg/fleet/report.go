@@ -38,7 +38,7 @@ func (r *run) reportOf(ctx context.Context, err error) *v1alpha1.RotationReport 
 	}
 	report.LeftOut = LeftOut(r.Plan)
 	report.Collateral = append(report.Collateral, r.collateral(ctx)...)
-	report.Notes = append(slices.Clone(r.notes), r.shorter()...)
+	report.Notes = slices.Concat(r.notes, r.shorter(), r.kept())
 	for _, f := range r.overridden {
 		report.Overridden = append(report.Overridden, f.Text)
 	}
@@ -82,10 +82,14 @@ func (r *run) item(s plan.Step, service plan.Service) v1alpha1.RotationItem {
 		if r.leftOut(s.Node, c) {
 			continue // listed apart from what was to be renewed
 		}
+		if _, again := fresh[c.ID()]; service.Because != "" && !again && r.target(s.Node, c.ID()).ID == "" {
+			continue // not in the scope, and no part of this
+		}
 		entry := v1alpha1.RotatedCertificate{Name: c.Name, Path: c.Store.Cert, Old: ref(c.Facts)}
 		if renewal, ok := fresh[c.ID()]; ok {
 			renewed := ref(renewal.New)
 			entry.Old, entry.New, entry.Evidence = ref(renewal.Old), &renewed, w.evidence(c.ID())
+			entry.KeptKey = renewal.KeptKey
 		}
 		item.Certificates = append(item.Certificates, entry)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/journal"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
 // shorter tells of certificates whose life is clearly shorter than what was asked for,
@@ -19,7 +20,7 @@ func (r *run) shorter() []string {
 	for _, node := range slices.Sorted(maps.Keys(r.seen)) {
 		for _, rec := range r.seen[node].of(journal.Committed) {
 			for _, renewal := range rec.Renewals {
-				if words := r.shortened(renewal); words != "" {
+				if words := r.shortened(node, renewal); words != "" {
 					on[words] = append(on[words], node)
 				}
 			}
@@ -32,9 +33,13 @@ func (r *run) shorter() []string {
 	return out
 }
 
-func (r *run) shortened(n inventory.Renewal) string {
+func (r *run) shortened(node string, n inventory.Renewal) string {
 	got := life(n.New.NotBefore, n.New.NotAfter)
 	want, than := life(n.Old.NotBefore, n.Old.NotAfter), "the old one was valid for"
+	target := r.target(node, n.ID)
+	if target.LifeSeconds > 0 {
+		want = time.Duration(target.LifeSeconds) * time.Second // what it was made for
+	}
 	if r.Request.Validity > 0 {
 		want, than = r.Request.Validity, "what was asked for is"
 	}
@@ -42,8 +47,54 @@ func (r *run) shortened(n inventory.Renewal) string {
 		return ""
 	}
 	name, _, _ := strings.Cut(n.ID, "@")
-	return fmt.Sprintf("The new certificate of %s has a shorter life: it is valid for %s, %s %s. Its signer grants no more.",
-		name, inWords(got), than, inWords(want))
+	return fmt.Sprintf("The new certificate of %s has a shorter life: it is valid for %s, %s %s.%s",
+		name, inWords(got), than, inWords(want), whyShorter(target))
+}
+
+// whyShorter is what is known of the reason: what the plan foresaw, or a signer that
+// decides for itself.
+func whyShorter(t plan.Target) string {
+	switch {
+	case t.LifeReason != "":
+		return " The reason: " + t.LifeReason + "."
+	case t.Issuer == string(inventory.KubernetesCSR):
+		return " Its signer grants no more."
+	}
+	return ""
+}
+
+// target is a certificate of the plan; the zero value where an earlier run renewed it.
+func (r *run) target(node, id string) plan.Target {
+	for _, s := range r.Plan.Steps() {
+		for _, t := range s.Targets {
+			if s.Node == node && t.ID == id {
+				return t
+			}
+		}
+	}
+	return plan.Target{}
+}
+
+// kept tells which certificates have their old key, and what else that is used for.
+func (r *run) kept() []string {
+	on := map[string][]string{}
+	for _, node := range slices.Sorted(maps.Keys(r.seen)) {
+		for _, rec := range r.seen[node].of(journal.Committed) {
+			for _, renewal := range rec.Renewals {
+				if renewal.KeptKey == "" {
+					continue
+				}
+				name, _, _ := strings.Cut(renewal.ID, "@")
+				words := fmt.Sprintf("The new certificate of %s is for its old key, which also %s", name, renewal.KeptKey)
+				on[words] = append(on[words], node)
+			}
+		}
+	}
+	var out []string
+	for _, words := range slices.Sorted(maps.Keys(on)) {
+		out = append(out, words+" ("+some(on[words])+")")
+	}
+	return out
 }
 
 func life(from, to time.Time) time.Duration { return to.Sub(from) }

@@ -52,7 +52,7 @@ func Build(nodes []inventory.Node, req Request, unfinished *Unfinished) (Plan, e
 	}
 	var p Plan
 	var workers []Step
-	renews := false
+	renews, granted := false, signingDuration(nodes)
 	nodes = slices.Clone(nodes)
 	slices.SortFunc(nodes, func(a, b inventory.Node) int { return strings.Compare(a.Name, b.Name) })
 	for i := range nodes {
@@ -61,6 +61,7 @@ func Build(nodes []inventory.Node, req Request, unfinished *Unfinished) (Plan, e
 			continue
 		}
 		b := buildStep(n, req, unfinished)
+		b.foresee(granted)
 		p.LeftOut, p.NotInspected = append(p.LeftOut, b.left...), append(p.NotInspected, b.findings...)
 		renews = renews || b.renews
 		switch {
@@ -164,6 +165,7 @@ func (b *builder) addCertificate(s certs.Service, c inventory.Certificate) bool 
 	if b.step.add(c) {
 		b.restarts = append(b.restarts, needRestart(b.node, c, s, b.req.Restart)...)
 	}
+	b.addSharing(c)
 	return true
 }
 

@@ -50,8 +50,13 @@ func (o Obstacle) Blocks(policy RestartPolicy) bool {
 	return o.MaxRestart == "" || policy != o.MaxRestart
 }
 
-// ObstacleTo returns what keeps a certificate of a node from being renewed there.
+// ObstacleTo returns what keeps a certificate of a node from being renewed there, itself or
+// together with those whose key lies in the same file.
 func ObstacleTo(n *inventory.Node, c inventory.Certificate) Obstacle {
+	return stricter(ownObstacle(n, c), sharedKeyObstacle(n, c))
+}
+
+func ownObstacle(n *inventory.Node, c inventory.Certificate) Obstacle {
 	if reason := unrenewable(n, c); reason != "" {
 		return Obstacle{Reason: reason}
 	}
@@ -129,15 +134,12 @@ func expiredClient(c *inventory.Certificate) bool {
 
 // KeptKey is why a certificate's key is kept when the certificate is renewed, so that a
 // renewal does not replace a compromised one; empty: it is not kept.
-func KeptKey(c inventory.Certificate) string {
-	if len(c.KeyUses) == 0 {
+func KeptKey(n *inventory.Node, c inventory.Certificate) string {
+	kept := n.KeptKey(c)
+	if kept == "" {
 		return ""
 	}
-	u, what := c.KeyUses[0], "signs or verifies ServiceAccount tokens"
-	if u.Kind == inventory.SigningKey {
-		what = "signs certificates"
-	}
-	return fmt.Sprintf("its key also %s (%s of %s), so a renewal keeps it: replace the key by hand", what, u.Setting, u.Service)
+	return fmt.Sprintf("its key also %s, so a renewal keeps it: replace the key by hand", kept)
 }
 
 // reasonToLeave is why a request does not renew a certificate; empty: it does.
@@ -146,7 +148,7 @@ func reasonToLeave(n *inventory.Node, c inventory.Certificate, req Request) stri
 		return o.Reason
 	}
 	if req.Compromised {
-		return KeptKey(c)
+		return KeptKey(n, c)
 	}
 	return ""
 }

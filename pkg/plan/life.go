@@ -1,6 +1,9 @@
 package plan
 
 import (
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
@@ -22,4 +25,94 @@ func life(c inventory.Certificate) time.Duration {
 		return time.Duration(c.LifeSeconds) * time.Second
 	}
 	return certs.Life(c.NotBefore, c.NotAfter, c.NotBefore, false)
+}
+
+// LifeChanges says whether a length of life is clearly another one: by more than a tenth.
+func LifeChanges(was, is time.Duration) bool { return is*10 < was*9 || is*10 > was*11 }
+
+// foresee fills in until when the targets' successors will be valid, as far as can be told
+// before they are signed, and why where that changes the length of their life. granted is
+// the most that the cluster's signers grant.
+func (b *builder) foresee(granted time.Duration) {
+	for _, c := range b.node.Certificates {
+		t := b.step.target(c.ID())
+		if t == nil || b.node.Time.IsZero() {
+			continue
+		}
+		was := life(c)
+		end, reason := successorEnd(b.node, c, b.req, granted)
+		t.LifeSeconds, t.NewNotAfter = int64(was/time.Second), end
+		if LifeChanges(was, end.Sub(b.node.Time)+certs.Backdate) {
+			t.LifeReason = reason
+		}
+	}
+}
+
+// successorEnd is when the successor of a certificate will end that is signed now, and what
+// decides it where that is not the old one's life.
+func successorEnd(n *inventory.Node, c inventory.Certificate, req Request, granted time.Duration) (end time.Time, reason string) {
+	validity := Validity(c, req.Validity)
+	if req.Validity > 0 {
+		reason = "as was asked for"
+		if req.ValidityFrom != "" {
+			reason = req.ValidityFrom
+		}
+	}
+	if c.Issuer.Kind == inventory.KubernetesCSR && validity > granted {
+		validity, reason = granted, "the cluster's signer grants no more (--cluster-signing-duration)"
+	}
+	end = n.Time.Add(validity).UTC().Truncate(time.Second)
+	if ca := issuerOf(n, c); ca != nil && end.After(ca.NotAfter) {
+		end, reason = ca.NotAfter, fmt.Sprintf("its CA %q ends then", ca.Name)
+	}
+	return end, reason
+}
+
+// issuerOf is the CA that bounds a certificate's successor, where it is known.
+func issuerOf(n *inventory.Node, c inventory.Certificate) *inventory.Authority {
+	if c.Issuer.Kind == inventory.Throwaway {
+		return nil
+	}
+	var of []*inventory.Authority
+	for i := range n.Authorities {
+		a := &n.Authorities[i]
+		here := c.Issuer.CAKey == "" || a.KeyOn == c.Issuer.CAKey && slices.Contains(a.Paths, c.Issuer.CACert)
+		if a.Subject == c.Facts.Issuer && !a.Renewed && here {
+			of = append(of, a)
+		}
+	}
+	i := certs.Lasting(of, n.Time, func(a *inventory.Authority) (time.Time, time.Time) { return a.NotBefore, a.NotAfter })
+	if i < 0 {
+		return nil
+	}
+	return of[i]
+}
+
+// signingDuration is the longest life that the signers of the cluster's controller managers
+// grant: a year, unless a flag says otherwise.
+func signingDuration(nodes []inventory.Node) time.Duration {
+	const flag = "--cluster-signing-duration"
+	var out time.Duration
+	for i := range nodes {
+		component := nodes[i].Component(certs.KubeControllerManager)
+		if component == nil {
+			continue
+		}
+		for k, arg := range component.Args {
+			name, value, inline := strings.Cut(arg, "=")
+			if name != flag {
+				continue
+			}
+			if !inline && k+1 < len(component.Args) {
+				value = component.Args[k+1]
+			}
+			if d, err := time.ParseDuration(value); err == nil && d > 0 && (out == 0 || d < out) {
+				out = d
+			}
+		}
+	}
+	if out == 0 {
+		return certs.DefaultLifetime
+	}
+	return out
 }

@@ -25,7 +25,10 @@ type Request struct {
 	Services []certs.Service // in the order of certs.Services; never empty
 	Nodes    []string        // empty: every node
 	Restart  RestartPolicy
-	Validity time.Duration // 0: the certificate authority's default, see Build
+	Validity time.Duration // 0: each lives as long as its predecessor
+	// ValidityFrom says where Validity comes from if nobody asked for it: "the cluster's
+	// kubeadm configuration has it so".
+	ValidityFrom string
 	// MaxUnavailable is a number ("3") or a percentage ("10%") of the workers that
 	// may be worked on at a time; rounded down, at least 1.
 	MaxUnavailable string
@@ -91,6 +94,9 @@ type Service struct {
 	// NoCertificate is set where the service has none on this node; Note says why.
 	NoCertificate bool   `json:"noCertificate,omitempty"`
 	Note          string `json:"note,omitempty"`
+	// Because says why a service outside of the scope is part of the step: some of its
+	// certificates have their key in one file with those of the scope.
+	Because string `json:"because,omitempty"`
 }
 
 // Target is one certificate to renew.
@@ -102,6 +108,17 @@ type Target struct {
 	Issuer         string        `json:"issuer"`         // inventory.IssuerKind
 	OldFingerprint string        `json:"oldFingerprint"` // the node refuses when the file changed since
 	OldNotAfter    time.Time     `json:"oldNotAfter"`
+	// NewNotAfter is when the successor will end, as far as can be told before it is signed.
+	NewNotAfter time.Time `json:"newNotAfter,omitzero"`
+	// LifeSeconds is for how long the certificate was made to be valid, and LifeReason why
+	// its successor will be valid clearly longer or shorter; empty: it will not.
+	LifeSeconds int64  `json:"lifeSeconds,omitempty"`
+	LifeReason  string `json:"lifeReason,omitempty"`
+	// KeptKey says what else the key is used for, so that the successor is for the old key.
+	KeptKey string `json:"keptKey,omitempty"`
+	// SharedKeyFile is where the key lies together with those of other targets, which all
+	// get one new key.
+	SharedKeyFile string `json:"sharedKeyFile,omitempty"`
 }
 
 // UnitDirectory is where a node's own systemd units lie. A step may write to it where

@@ -108,6 +108,7 @@ func For(ctx context.Context, api API, scanner fleet.Scanner, req plan.Request, 
 		if req.Validity, err = api.DefaultValidity(ctx); err != nil {
 			return Rotation{}, err
 		}
+		req.ValidityFrom = "the cluster's kubeadm configuration has it so (certificateValidityPeriod)"
 	}
 	r := Rotation{Request: req, Nodes: nodes, Unfinished: plan.FindUnfinished(nodes, req.Scope(), o.Now)}
 	if r.Plan, err = plan.Build(nodes, req, r.Unfinished); err != nil {

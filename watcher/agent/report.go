@@ -48,7 +48,7 @@ func Report(node inventory.Node, hidden func(hostPath string) string) *v1alpha1.
 
 	for _, c := range node.Certificates {
 		reported := certificate(c, node.Time, hidden)
-		reported.NotRenewable, reported.KeptKey = obstacle(&node, c), text(plan.KeptKey(c))
+		reported.NotRenewable, reported.KeptKey = obstacle(&node, c), text(plan.KeptKey(&node, c))
 		r.Certificates = append(r.Certificates, reported)
 		if c.Status == certs.Invalid || c.Status == certs.NotServed {
 			r.Summary.Problems++

@@ -44,6 +44,8 @@ type PlanService struct {
 	// NoCertificate is set where the service has none on this node; Reason says why.
 	NoCertificate bool   `json:"noCertificate,omitempty"`
 	Reason        string `json:"reason,omitempty"`
+	// Because says why a service that was not asked for is part of the step.
+	Because string `json:"because,omitempty"`
 }
 
 // PlannedCertificate is a certificate that would be renewed.
@@ -54,4 +56,14 @@ type PlannedCertificate struct {
 	Issuer            string        `json:"issuer"` // LocalCA, KubernetesCSR or Throwaway
 	FingerprintSHA256 string        `json:"fingerprintSHA256"`
 	NotAfter          time.Time     `json:"notAfter"`
+	// NewNotAfter is when the new one will end, as far as can be told before it is signed.
+	NewNotAfter time.Time `json:"newNotAfter,omitzero"`
+	// LifeReason says why it will be valid clearly longer or shorter than the old one was
+	// made to be; absent: it will not.
+	LifeReason string `json:"lifeReason,omitempty"`
+	// KeptKey says what else the key is used for, so that it stays.
+	KeptKey string `json:"keptKey,omitempty"`
+	// SharedKeyFile is where the key lies together with those of others of this step,
+	// which all get one new key.
+	SharedKeyFile string `json:"sharedKeyFile,omitempty"`
 }

@@ -77,6 +77,9 @@ type RotatedCertificate struct {
 	Path string          `json:"path"`
 	Old  CertificateRef  `json:"old"`
 	New  *CertificateRef `json:"new,omitempty"` // absent: not renewed
+	// KeptKey says what else the key is used for, where the new certificate is for the old
+	// key; absent: the key is new.
+	KeptKey string `json:"keptKey,omitempty"`
 	// Evidence is what was seen of the new one, "Method: detail".
 	Evidence []string `json:"evidence,omitempty"`
 }

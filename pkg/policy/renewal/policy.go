@@ -27,7 +27,7 @@ type Policy struct {
 	Limits      Limits
 	Retry       Retry
 	// Lifetime is for how long a successor is valid where its rule does not say: as the
-	// cluster's kubeadm configuration has it. 0: [certs.DefaultLifetime].
+	// cluster's kubeadm configuration has it. 0: each lives as long as its predecessor.
 	Lifetime time.Duration
 }
 

@@ -16,7 +16,7 @@ func (c *Certificate) leastGain() time.Duration { return min(time.Hour, c.life()
 // or its lifetime is too short for its threshold. until is when that changes by the clock
 // alone; zero: never.
 func (p *Policy) worth(now time.Time, n *Node, c *Certificate, r *Rule) (why Reason, text string, until time.Time) {
-	validity := p.validity(c, r)
+	validity := p.validity(now, n, c, r)
 	end, ca := now.Add(validity), n.issuer(c, now)
 	why = ReasonNoGain
 	text = fmt.Sprintf("a successor that is valid for %s would be due again before this one ends", certs.FormatDuration(validity))
@@ -66,9 +66,10 @@ func (p *Policy) again(r *Rule, c *Certificate, life time.Duration) time.Duratio
 	return r.Threshold.Of(life)
 }
 
-// validity is for how long a successor would be valid, its CA allowing. A signer of the
-// certificates API decides for itself: as before, as far as anyone can tell.
-func (p *Policy) validity(c *Certificate, r *Rule) time.Duration {
+// validity is for how long a successor would be valid, its CA allowing: as before, where
+// neither rule nor cluster says otherwise. A signer of the certificates API decides for
+// itself: as before, as far as anyone can tell.
+func (p *Policy) validity(now time.Time, n *Node, c *Certificate, r *Rule) time.Duration {
 	switch {
 	case c.SelfManaged:
 		return c.life()
@@ -77,5 +78,6 @@ func (p *Policy) validity(c *Certificate, r *Rule) time.Duration {
 	case p.Lifetime != 0:
 		return p.Lifetime
 	}
-	return certs.DefaultLifetime
+	ca := n.issuer(c, now)
+	return certs.ValidityFor(certs.Life(c.NotBefore, c.NotAfter, now, ca != nil && ca.NotBefore.Equal(c.NotBefore)))
 }

@@ -1,0 +1,107 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+)
+
+// sharedKeyObstacle is why a certificate cannot be renewed together with those whose key
+// lies in the same file, as it must be: they all get one new key. Where the key is kept,
+// nothing keeps them together.
+func sharedKeyObstacle(n *inventory.Node, c inventory.Certificate) Obstacle {
+	others := n.SharingKey(c)
+	if len(others) == 0 || n.KeptKey(c) != "" {
+		return Obstacle{}
+	}
+	for _, one := range append([]inventory.Certificate{c}, others...) {
+		if why := newFileOfItsOwn(one); why != "" {
+			return Obstacle{Reason: fmt.Sprintf("its key lies in %q together with that of %s, and %s: give each a key file of its own", c.KeyFile, names(n, c), why)}
+		}
+	}
+	var worst Obstacle
+	for _, other := range others {
+		o := ownObstacle(n, other)
+		if o.Reason == "" {
+			continue
+		}
+		o.Reason = fmt.Sprintf("its key lies in %q together with that of %s %q, which cannot be renewed: %s", c.KeyFile, other.Name, other.Store.Cert, o.Reason)
+		worst = stricter(worst, o)
+	}
+	return worst
+}
+
+// stricter returns the obstacle that blocks more.
+func stricter(a, b Obstacle) Obstacle {
+	rank := func(o Obstacle) int {
+		switch {
+		case o.Reason == "":
+			return 0
+		case o.MaxRestart == RestartIfNeeded:
+			return 1
+		case o.MaxRestart != "":
+			return 2
+		}
+		return 3
+	}
+	if rank(b) > rank(a) {
+		return b
+	}
+	return a
+}
+
+// newFileOfItsOwn says why a certificate's new key does not come into the old key's file,
+// or is not made beside others; empty: it does.
+func newFileOfItsOwn(c inventory.Certificate) string {
+	switch {
+	case c.Store.Kind == inventory.Combined && c.Store.Cert != c.KeyFile:
+		return c.Name + " gets a new file with every renewal"
+	case c.Issuer.Kind == inventory.KubernetesCSR:
+		return c.Name + " is signed on request for a key of its own"
+	}
+	return ""
+}
+
+// names lists the certificates that share a certificate's key file.
+func names(n *inventory.Node, c inventory.Certificate) string {
+	text := ""
+	for i, other := range n.SharingKey(c) {
+		if i > 0 {
+			text += ", "
+		}
+		text += other.Name
+	}
+	return text
+}
+
+// addSharing makes those that must get the same new key as a certificate targets, too,
+// whatever the scope, and notes what their key is to all of them.
+func (b *builder) addSharing(c inventory.Certificate) {
+	if kept := b.node.KeptKey(c); kept != "" {
+		b.step.target(c.ID()).KeptKey = kept
+		return
+	}
+	for _, other := range b.node.SharingKey(c) {
+		b.step.target(c.ID()).SharedKeyFile = c.KeyFile
+		if b.step.add(other) {
+			b.restarts = append(b.restarts, needRestart(b.node, other, other.Service, b.req.Restart)...)
+		}
+		b.step.target(other.ID()).SharedKeyFile = c.KeyFile
+		known := slices.ContainsFunc(b.step.Services, func(s Service) bool { return s.Service == other.Service })
+		if !known && !slices.Contains(b.req.Services, other.Service) {
+			b.step.Services = append(b.step.Services, Service{Service: other.Service,
+				Because: fmt.Sprintf("the key of %s lies in %s, with that of %s", other.Name, c.KeyFile, c.Name)})
+		}
+	}
+}
+
+// target returns a target of the step, or nil.
+func (s *Step) target(id string) *Target {
+	for i := range s.Targets {
+		if s.Targets[i].ID == id {
+			return &s.Targets[i]
+		}
+	}
+	return nil
+}

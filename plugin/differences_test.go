@@ -1,0 +1,34 @@
+package plugin
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+// TestThePlanTellsWhatWillDiffer, once for all nodes.
+func TestThePlanTellsWhatWillDiffer(t *testing.T) {
+	step := func(node string) plan.Step {
+		return plan.Step{Node: node, Services: []plan.Service{{Service: certs.Etcd}, {Service: certs.KubeAPIServer, Because: "the key of apiserver lies in /pki/k.key, with that of etcd-server"}},
+			Targets: []plan.Target{
+				{Name: "etcd-server", NewNotAfter: noon.Add(365 * day), LifeSeconds: int64((3650 * day).Seconds()), LifeReason: `its CA "100%" ends then`, SharedKeyFile: "/pki/k.key"},
+				{Name: "apiserver", NewNotAfter: noon.Add(365 * day), LifeSeconds: int64((365 * day).Seconds()), SharedKeyFile: "/pki/k.key"},
+				{Name: "front-proxy-client", KeptKey: "signs or verifies ServiceAccount tokens (--service-account-key-file of kube-apiserver)"},
+			}}
+	}
+	p := plan.Plan{Waves: []plan.Wave{{Steps: []plan.Step{step("cp1")}}, {Steps: []plan.Step{step("cp2")}}}}
+	text := strings.Join(effects(p, nil, plan.RestartAlways, noon), "\n")
+	for _, want := range []string{
+		"cp1, cp2: the new certificate of etcd-server will be valid until " + date(noon.Add(365*day)) + `; the old one was made for 3650 days. The reason: its CA "100%" ends then.`,
+		"cp1, cp2: the key of front-proxy-client stays, since it also signs or verifies ServiceAccount tokens (--service-account-key-file of kube-apiserver); only the certificate is new.",
+		"cp1, cp2: the keys of etcd-server, apiserver lie in one file, /pki/k.key: they get one new key together.",
+		"cp1, cp2: kube-apiserver was not asked for and takes part: the key of apiserver lies in /pki/k.key, with that of etcd-server.",
+	} {
+		assert.Equal(t, 1, strings.Count(text, want), want)
+	}
+	assert.NotContains(t, text, "new certificate of apiserver")
+}
