@@ -15,14 +15,14 @@ import (
 func writeLog(t *testing.T, lines ...string) hostfs.Root {
 	t.Helper()
 	root := t.TempDir()
-	text := ""
+	var text strings.Builder
 	for _, l := range lines {
-		text += "2026-11-24T06:46:34.029028000Z stderr F " + l + "\n"
+		text.WriteString("2026-11-24T06:46:34.029028000Z stderr F " + l + "\n")
 	}
 	if err := os.MkdirAll(filepath.Join(root, "var/log"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(root, "var/log/0.log"), []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(root, "var/log/0.log"), []byte(text.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return hostfs.Root(root)
