@@ -163,9 +163,16 @@ func message(body string) string {
 	return firstLines(body)
 }
 
+// maxBroken is how often a request is made whose connection breaks without an answer.
+const maxBroken = 3
+
 // request sends one request with the client certificate and tells apart a server
 // that rejects it in the handshake from one that is not there.
-func (p *prover) request(ctx context.Context, method, path string, header http.Header, body []byte) (int, string, error) {
+//
+// With TLS 1.3 a server judges the certificate after the client has finished the
+// handshake and sent its request, and its alert is lost where the connection is reset
+// before it was read. So a connection that breaks is tried again.
+func (p *prover) request(ctx context.Context, method, path string, header http.Header, body []byte) (status int, answer string, err error) {
 	if header == nil {
 		header = http.Header{}
 	}
@@ -173,7 +180,13 @@ func (p *prover) request(ctx context.Context, method, path string, header http.H
 		header.Set("Content-Type", "application/json")
 	}
 	header.Set("Accept", "application/json")
-	status, answer, err := ask(ctx, p.conf, method, "https://"+p.target.Address+path, header, bytes.NewReader(body))
+	for range maxBroken {
+		p.asked = false
+		status, answer, err = ask(ctx, p.conf, method, "https://"+p.target.Address+path, header, bytes.NewReader(body))
+		if err == nil || !p.asked || errors.Is(err, errAlert) || errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+			break
+		}
+	}
 	switch {
 	case err == nil:
 		return status, answer, nil

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"net"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -180,4 +181,36 @@ func errorText(err error) string {
 		return ""
 	}
 	return err.Error()
+}
+
+// TestARejectionWhoseAlertIsLost: the first connection breaks before the alert is read.
+func TestARejectionWhoseAlertIsLost(t *testing.T) {
+	s := newStand(t)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	conf := &tls.Config{Certificates: []tls.Certificate{keyPair(s.ca.Leaf(t, certstest.SANs("127.0.0.1")))}, ClientAuth: tls.RequireAnyClientCert}
+	go func() {
+		for first := true; ; first = false {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			if !first {
+				conf.ClientAuth, conf.ClientCAs = tls.RequireAndVerifyClientCert, pool(certstest.NewCA(t, "other"))
+			}
+			server := tls.Server(conn, conf.Clone())
+			_ = server.HandshakeContext(t.Context())
+			if !first {
+				_, _ = server.Read(make([]byte, 1)) // so that the alert is not lost
+			}
+			_ = conn.Close()
+		}
+	}()
+	_, err = s.prove(t, inventory.Client{Kind: inventory.ToEtcd, Address: listener.Addr().String(), CAFile: "/ca.crt"}, s.client)
+	if !errors.Is(err, ErrRejected) {
+		t.Errorf("%v, want a rejection", err)
+	}
 }

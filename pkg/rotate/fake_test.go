@@ -64,6 +64,12 @@ var clients = map[string]inventory.ClientKind{
 	"scheduler.conf": inventory.ToAPIServer, "controller-manager.conf": inventory.ToAPIServer, "admin.conf": inventory.ToAPIServer,
 }
 
+// servers are whom a client certificate authenticates to.
+var servers = map[inventory.ClientKind]certs.Service{
+	inventory.ToEtcd: certs.Etcd, inventory.ToKubelet: certs.Kubelet,
+	inventory.ToAPIServer: certs.KubeAPIServer, inventory.ToAPIServerAsProxy: certs.KubeAPIServer,
+}
+
 var owners = map[string]certs.Service{
 	"apiserver": certs.KubeAPIServer, "apiserver-etcd-client": certs.KubeAPIServer, "apiserver-kubelet-client": certs.KubeAPIServer,
 	"front-proxy-client": certs.KubeAPIServer, "etcd-server": certs.Etcd, "etcd-peer": certs.Etcd, "etcd-healthcheck-client": certs.Etcd,
@@ -316,6 +322,12 @@ func (n *fakeNode) Client(_ context.Context, c inventory.Certificate, m store.Ma
 	n.alive()
 	if !m.Key.Fits(m.Chain[0]) {
 		n.t.Errorf("%s presented with a key that is not its own", c.Name)
+	}
+	n.mu.Lock()
+	up := n.all[servers[c.Client.Kind]].running
+	n.mu.Unlock()
+	if !up {
+		return journal.Evidence{}, fmt.Errorf("%w: connection refused", component.ErrCannotProve)
 	}
 	if err := n.rejects(c, m.Chain[0]); err != nil {
 		return journal.Evidence{}, err

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	stdlog "log"
 	"net/http"
@@ -15,6 +16,8 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
+	"github.com/rotate-certs/rotate-certs/pkg/component"
+	"github.com/rotate-certs/rotate-certs/pkg/hostfs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/journal"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
@@ -59,8 +62,8 @@ func TestProberContract(t *testing.T) {
 	for kind, stand := range stands {
 		for _, test := range proberContract {
 			t.Run(kind+"/"+test.name, func(t *testing.T) {
-				prober, node, component := stand(t, test.endpoint)
-				got := prober.Health(t.Context(), node, component)
+				prober, node, target := stand(t, test.endpoint)
+				got := prober.Health(t.Context(), node, target)
 				if got.Healthy != test.want.Healthy || got.Unasked != test.want.Unasked {
 					t.Errorf("%+v, want healthy %v, unasked %v", got, test.want.Healthy, test.want.Unasked)
 				}
@@ -72,10 +75,64 @@ func TestProberContract(t *testing.T) {
 	}
 }
 
+// TestProberContractForCertificates: what a Prober makes of the same endpoints when it looks
+// at their certificate, and authenticates with one of the node's.
+func TestProberContractForCertificates(t *testing.T) {
+	certificates := map[certs.Service][2]string{ // what it serves, and a client of it
+		certs.Etcd: {"etcd-server", "etcd-healthcheck-client"}, certs.KubeAPIServer: {"apiserver", "scheduler.conf"},
+	}
+	for kind, stand := range stands {
+		for service, names := range certificates {
+			for _, e := range []endpoint{{service: service}, {service: service, refuses: true}, {service: service, down: true}} {
+				t.Run(fmt.Sprintf("%s/%s, down %v, refuses %v", kind, service, e.down, e.refuses), func(t *testing.T) {
+					prober, node, _ := stand(t, e)
+					serving, client := named(node, names[0]), named(node, names[1])
+					shown, err := prober.Handshake(t.Context(), serving.Served[0].Address, "")
+					if e.down != (err != nil) || err == nil && certs.Fingerprint(shown) != serving.FingerprintSHA256 {
+						t.Errorf("handshake: %v, %v", shown, err)
+					}
+					_, err = prober.Client(t.Context(), client, materialOf(t, prober, client))
+					if rejected := errors.Is(err, component.ErrRejected); rejected != e.refuses || (err == nil) != (!e.down && !e.refuses) {
+						t.Errorf("client: %v", err)
+					}
+				})
+			}
+		}
+	}
+}
+
+func named(node inventory.Node, name string) inventory.Certificate {
+	for _, c := range node.Certificates {
+		if c.Name == name {
+			return c
+		}
+	}
+	return inventory.Certificate{}
+}
+
+func materialOf(t *testing.T, p Prober, c inventory.Certificate) store.Material {
+	t.Helper()
+	root := hostfs.Root("")
+	switch p := p.(type) {
+	case Live:
+		root = p.Root
+	case *fakeNode:
+		root = p.tree.Root
+	}
+	content, err := store.Read(root, c.Store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store.Material{Chain: content.Chain, Key: content.Key}
+}
+
 func fakeEndpoint(t *testing.T, e endpoint) (Prober, inventory.Node, inventory.Component) {
 	n := newFakeNode(t)
 	n.all[e.service].running = !e.down
 	n.refuses[e.service], n.unhealthy[e.service] = e.refuses, e.sick
+	if e.refuses {
+		n.rejects = func(inventory.Certificate, *x509.Certificate) error { return component.ErrRejected }
+	}
 	node, err := n.scan(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -106,6 +163,8 @@ func realEndpoint(t *testing.T, e endpoint) (Prober, inventory.Node, inventory.C
 			http.Error(w, "Forbidden", http.StatusForbidden)
 		case e.sick:
 			http.Error(w, "[-]etcd failed: reason withheld", http.StatusInternalServerError)
+		case r.Method == http.MethodPost: // a SelfSubjectReview
+			fmt.Fprintf(w, `{"status": {"userInfo": {"username": %q}}}`, r.TLS.PeerCertificates[0].Subject.CommonName)
 		}
 	}))
 	server.Config.ErrorLog = stdlog.New(io.Discard, "", 0)
@@ -127,6 +186,9 @@ func realEndpoint(t *testing.T, e endpoint) (Prober, inventory.Node, inventory.C
 		c := inventory.Certificate{Facts: certs.Describe(tree.Pairs[name].Leaf()), Service: owners[name], Name: name, Store: s, Status: certs.OK}
 		if kind, ok := clients[name]; ok {
 			c.Client = &inventory.Client{Kind: kind, Address: address}
+		}
+		if name == serving {
+			c.Served = []inventory.Served{{Address: address}}
 		}
 		node.Certificates = append(node.Certificates, c)
 	}
