@@ -28,7 +28,7 @@ func (r *records) details(name string) string {
 // TestEvidenceOfARunningComponentThatIsNotRestarted has a scheduler that nothing here can
 // restart: it runs on the old certificate, and no evidence says otherwise.
 func TestEvidenceOfARunningComponentThatIsNotRestarted(t *testing.T) {
-	for _, kind := range []inventory.RuntimeKind{inventory.None, inventory.Supervised} {
+	for _, kind := range []inventory.RuntimeKind{inventory.None} { // what is supervised is left out of the plan
 		t.Run(string(kind), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := newFakeNode(t)
