@@ -18,6 +18,7 @@ func (d *discovery) addEtcd(p *program) {
 	clients := localURLs(splitList(get("listen-client-urls")))
 	peers := splitList(get("listen-peer-urls"))
 	metrics := localURLs(splitList(get("listen-metrics-urls")))
+	overHTTP := localURLs(splitList(get("listen-client-http-urls"))) // the client URLs speak gRPC only beside these
 	serving := slices.Concat(splitList(get("listen-client-urls")), splitList(get("listen-client-http-urls")), splitList(get("listen-metrics-urls")))
 
 	p.component.ClientURLs = clients
@@ -29,6 +30,8 @@ func (d *discovery) addEtcd(p *program) {
 	case p.isolated:
 	case len(metrics) > 0:
 		p.component.Health = metrics[0] + "/health"
+	case len(overHTTP) > 0:
+		p.component.Health = overHTTP[0] + "/health"
 	case len(clients) > 0:
 		p.component.Health = clients[0] + "/health"
 	}
