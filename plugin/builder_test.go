@@ -67,6 +67,7 @@ func controlPlane(name string) inventory.Node {
 		},
 		Authorities: []inventory.Authority{authority("kubernetes", 3600*day, "/etc/kubernetes/pki/ca.key"), authority("etcd-ca", 3600*day, "/etc/kubernetes/pki/etcd/ca.key")},
 	}
+	n.Components[1].Health, n.Components[1].APIServer = "https://127.0.0.1:6443/readyz", name+":6443"
 	peer, api := leaf(certs.Etcd, "etcd-peer", "etcd-ca", 300*day), leaf(certs.KubeAPIServer, "apiserver", "kubernetes", 300*day)
 	api.SANs = []string{name, "kubernetes", "10.96.0.1"}
 	n.Certificates = []inventory.Certificate{

@@ -274,9 +274,17 @@ func (s *fakeSession) Follow(ctx context.Context, after int64, fn func(journal.R
 	}
 }
 
-func (s *fakeSession) Health(context.Context) (inventory.Health, error) {
-	if s.node == s.sick {
-		return inventory.Health{Node: s.node, APIServer: &inventory.Probe{Message: "connection refused"}}, nil
+func (s *fakeSession) Health(_ context.Context, others []inventory.Peer) (inventory.Health, error) {
+	h := inventory.Health{Node: s.node, APIServer: s.probe(s.node)}
+	for _, p := range others {
+		h.Others = append(h.Others, inventory.PeerHealth{Node: p.Node, Probe: *s.probe(p.Node)})
 	}
-	return inventory.Health{Node: s.node, APIServer: &inventory.Probe{Healthy: true}}, nil
+	return h, nil
+}
+
+func (s *fakeSession) probe(node string) *inventory.Probe {
+	if node == s.sick {
+		return &inventory.Probe{Message: "connection refused"}
+	}
+	return &inventory.Probe{Healthy: true}
 }

@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -27,4 +28,34 @@ func TestForceSaysWhatItOverrides(t *testing.T) {
 	_, stdout, _ = f.run(t, "--service", "etcd", "--force", "--dry-run=client", "-o", "json")
 	assert.Contains(t, stdout, `"force": true`)
 	assert.Contains(t, stdout, forceMeans[:60])
+}
+
+// TestClocksAreComparedBeforeTheStart in the plan and by the rotation.
+func TestClocksAreComparedBeforeTheStart(t *testing.T) {
+	f := healthy()
+	f.scanned[1].Time = noon.Add(9 * time.Minute)
+	const what = " is 9m0s ahead"
+	_, stdout, _ := f.run(t, "--service", "etcd", "--dry-run=client")
+	assert.Contains(t, stdout, "Refused at the start, unless --force is given: clocks differ by 9m0s: "+f.scanned[1].Name+what)
+	code, _, stderr := f.run(t, "--service", "etcd")
+	assert.Equal(t, 1, code)
+	assert.Contains(t, stderr, "the clocks of the nodes are too far apart to start; nothing was changed")
+	assert.False(t, f.did("Stage"))
+	code, stdout, _ = f.run(t, "--service", "etcd", "--force")
+	assert.Zero(t, code)
+	assert.Contains(t, stdout, "Overridden by --force: clocks differ by 9m0s")
+}
+
+// TestControlPlaneNodeThatIsNotReady is a finding, also where it is out of scope.
+func TestControlPlaneNodeThatIsNotReady(t *testing.T) {
+	f := healthy()
+	f.nodes[0].Ready = false
+	node := f.nodes[1].Name
+	_, stdout, _ := f.run(t, "--service", "etcd", "--node", node, "--dry-run=client")
+	says := f.nodes[0].Name + " is a control-plane node, and its API server could not be requested: NotReady"
+	assert.Contains(t, stdout, "Refused at the start, unless --force is given: "+says)
+	code, _, stderr := f.run(t, "--service", "etcd", "--node", node)
+	assert.Equal(t, 1, code)
+	assert.Contains(t, stderr, says)
+	assert.False(t, f.did("Stage"))
 }

@@ -42,6 +42,7 @@ type rotateOptions struct {
 	unavailable string
 	validity    durationFlag
 	timeout     durationFlag
+	pause       durationFlag
 	interactive bool
 	force       bool
 	compromised bool
@@ -67,6 +68,7 @@ func (o *rotateOptions) addFlags(cmd *cobra.Command) {
 	f.Var(&o.validity, "validity", "Lifetime of the new certificates, such as 90d (default: as the cluster's kubeadm configuration says, else 365d)")
 	o.timeout = durationFlag(time.Minute)
 	f.Var(&o.timeout, "timeout", "How long a component may take to become healthy")
+	f.Var(&o.pause, "pause", "How long to wait between two control-plane nodes, for load balancers that take an API server back late")
 	f.BoolVar(&o.interactive, "interactive", false, "Ask before anything is changed")
 	f.BoolVar(&o.force, "force", false, "Go on in spite of a sick cluster; the plan, the progress and the report say of what")
 	f.BoolVar(&o.compromised, "compromised", false, "The old keys may be in wrong hands: sign with the CA's key, not through a node's identity, and destroy the old keys after the proof")

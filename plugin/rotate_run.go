@@ -14,6 +14,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/policy"
 	"github.com/rotate-certs/rotate-certs/pkg/prepare"
 )
 
@@ -35,7 +36,7 @@ func (o *rotateOptions) Run(ctx context.Context) error {
 		p.Notes = append(p.Notes, copied...)
 	}
 	document := rotationPlan(p.Plan, p.Nodes, o.request, p.Unfinished, o.now())
-	document.Effects = append(document.Effects, p.Notes...)
+	document.Effects = slices.Concat(obstacles(p), document.Effects, p.Notes)
 	if o.force {
 		document.Force, document.Effects = true, append([]string{forceMeans}, document.Effects...)
 	}
@@ -52,6 +53,19 @@ func (o *rotateOptions) Run(ctx context.Context) error {
 		return errDeclined
 	}
 	return o.rotate(ctx, c, p)
+}
+
+// obstacles are what is known before the start and will be refused then, without --force.
+func obstacles(p prepare.Rotation) []string {
+	found := policy.Clocks(p.Nodes)
+	if slices.ContainsFunc(p.Plan.Steps(), func(s plan.Step) bool { return s.ControlPlane && !s.Idle() }) {
+		found = append(found, policy.Coverage(nil, p.Unscanned, nil)...)
+	}
+	var out []string
+	for _, f := range found {
+		out = append(out, "Refused at the start, unless --force is given: "+f.Text+".")
+	}
+	return out
 }
 
 // prepare asks everything that a plan needs, and changes nothing.
@@ -148,7 +162,7 @@ func (o *rotateOptions) rotate(ctx context.Context, c *cluster, p prepare.Rotati
 	o.showing(show)
 	stopTicking := o.tick(show)
 	report, err := fleet.Rotate(ctx, c.Cluster, fleet.Options{
-		ID: p.ID, Start: p.Started(began), Request: o.request, Plan: p.Plan, Scanned: p.Nodes,
+		ID: p.ID, Start: p.Started(began), Request: o.request, Plan: p.Plan, Scanned: p.Nodes, Unscanned: p.Unscanned, Pause: time.Duration(o.pause),
 		Unfinished: p.Unfinished, Timeout: time.Duration(o.timeout), Progress: show.on, Now: o.now,
 		Command: o.connectionFlags.command(), Force: o.force,
 	})

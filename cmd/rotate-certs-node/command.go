@@ -4,11 +4,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"runtime/debug"
+	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
 	"github.com/rotate-certs/rotate-certs/pkg/component"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 )
 
@@ -54,14 +58,40 @@ func (p *program) scanCommand() *cobra.Command {
 }
 
 func (p *program) healthCommand() *cobra.Command {
-	return &cobra.Command{
+	var others []string
+	cmd := &cobra.Command{
 		Use:   "health",
 		Short: "Print how etcd and this node's API server are, as one line of JSON",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return p.print(component.Health(cmd.Context(), p.hostRoot(), p.discover()))
+			peers, err := parsePeers(others)
+			if err != nil {
+				return err
+			}
+			node := p.discover()
+			var asking sync.WaitGroup
+			var found []inventory.PeerHealth
+			asking.Go(func() { found = component.OtherAPIServers(cmd.Context(), p.hostRoot(), node, peers) })
+			h := component.Health(cmd.Context(), p.hostRoot(), node)
+			asking.Wait()
+			h.Others = found
+			return p.print(h)
 		},
 	}
+	cmd.Flags().StringArrayVar(&others, "other", nil, "also request the API server of another node, as NODE=HOST:PORT")
+	return cmd
+}
+
+func parsePeers(values []string) ([]inventory.Peer, error) {
+	peers := make([]inventory.Peer, 0, len(values))
+	for _, v := range values {
+		node, address, ok := strings.Cut(v, "=")
+		if _, _, err := net.SplitHostPort(address); !ok || err != nil || node == "" {
+			return nil, fmt.Errorf("--other %q: want NODE=HOST:PORT", v)
+		}
+		peers = append(peers, inventory.Peer{Node: node, Address: address})
+	}
+	return peers, nil
 }
 
 func (p *program) versionCommand() *cobra.Command {

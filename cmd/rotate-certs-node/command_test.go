@@ -101,6 +101,14 @@ func TestTheMainProcessGivesTimeToHearItsLastWord(t *testing.T) {
 	}
 }
 
+func TestHealthAsksOtherAPIServers(t *testing.T) {
+	out, err := run(t, string(certstest.Kubeadm(t, "cp1").Root), "", "health", "--other=cp2=127.0.0.1:1", "--other=cp3=[::1]:1")
+	var h inventory.Health
+	if err != nil || json.Unmarshal([]byte(out), &h) != nil || len(h.Others) != 2 || h.Others[0].Node != "cp2" || h.Others[1].Node != "cp3" || h.Others[0].Healthy {
+		t.Errorf("printed %q, %v", out, err)
+	}
+}
+
 func TestBadInput(t *testing.T) {
 	root := t.TempDir()
 	for _, test := range []struct {
@@ -122,6 +130,8 @@ func TestBadInput(t *testing.T) {
 		{"", []string{"rotate", "--service=etcd", "--all"}, "all"},
 		{"", []string{"rotate", "--all", "--restart=perhaps"}, "always, if-needed or never"},
 		{"", []string{"dance"}, "unknown command"},
+		{"", []string{"health", "--other=cp2"}, "want NODE=HOST:PORT"},
+		{"", []string{"health", "--other=cp2=10.0.0.12"}, "want NODE=HOST:PORT"},
 	} {
 		_, err := run(t, root, test.stdin, test.args...)
 		if err == nil || !strings.Contains(err.Error(), test.words) {

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/journal"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
@@ -69,12 +68,6 @@ func (r *run) openAhead(ctx context.Context) (stage func()) {
 		}()
 	}
 	return func() { close(mayStage) }
-}
-
-// halfDone says that a node was cut off between old and new, in whichever rotation.
-func (r *run) halfDone(node string) bool {
-	found := r.scanned(node)
-	return found != nil && slices.ContainsFunc(found.Rotations, func(past inventory.Rotation) bool { return past.State == inventory.Committing })
 }
 
 func (r *run) firstWorkers() []plan.Step {
@@ -145,7 +138,11 @@ func (r *run) start(ctx context.Context, s plan.Step) (*worker, error) {
 	if err != nil {
 		return nil, r.stopped(s.Node+": its pod did not start; nothing was changed there", err)
 	}
-	return &worker{step: s, session: session, token: r.lock.Token(), timeout: r.Timeout}, nil
+	w := &worker{step: s, session: session, token: r.lock.Token(), timeout: r.Timeout}
+	r.Lock()
+	r.open[s.Node] = w
+	r.Unlock()
+	return w, nil
 }
 
 // hold makes a worker the one at hand for its node. What an earlier session with the

@@ -52,7 +52,7 @@ func (r *run) stageNode(ctx context.Context, w *worker) error {
 // node's answer.
 func (r *run) sign(ctx context.Context, w *worker) (journal.Record, error) {
 	r.say(Progress{Node: w.step.Node, Phase: PhaseStaging, Text: fmt.Sprintf("signing %d certificates", len(w.step.Targets))})
-	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout(w.step, r.Timeout))
 	defer cancel()
 	// CSRs are looked after while the journal is followed: an approval may take longer
 	// than the node takes to ask for the next one.
@@ -91,9 +91,9 @@ func (r *run) issue(ctx context.Context, w *worker, csr journal.CSR) error {
 // commit swaps, restarts and proves on one node. It does not end with ctx: a node that
 // began is followed until it is all new or all old.
 func (r *run) commit(ctx context.Context, node string) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTimeout)
-	defer cancel()
 	w, began := r.workers[node], r.Now()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTimeout(w.step, r.Timeout)+2*r.Timeout)
+	defer cancel()
 	if w.step.ControlPlane {
 		r.asked = time.Time{}
 	}
@@ -182,14 +182,15 @@ func (r *run) finish(ctx context.Context) error {
 	if err := g.Wait(); err != nil {
 		r.note("the end of the rotation could not be recorded everywhere: %v", err)
 	}
-	r.workers = map[string]*worker{}
+	r.forget()
 	return nil
 }
 
 func (r *run) openOneDone(ctx context.Context) error {
 	for _, s := range r.Plan.Steps() {
-		if r.Unfinished.Committed[s.Node] {
-			return r.open(ctx, []plan.Step{s})
+		// To open one that was interrupted in another rotation is to change it.
+		if r.Unfinished.Committed[s.Node] && !r.halfDone(s.Node) {
+			return r.openSteps(ctx, []plan.Step{s})
 		}
 	}
 	return nil
@@ -208,11 +209,21 @@ func (r *run) release(ctx context.Context) (wait func()) {
 			return err
 		})
 	}
-	r.workers = map[string]*worker{}
+	r.forget()
 	return func() {
 		_ = telling.Wait() // see above
 		cancel()
 	}
+}
+
+// forget lets go of the processes at hand.
+func (r *run) forget() {
+	r.Lock()
+	defer r.Unlock()
+	for node := range r.workers {
+		delete(r.open, node)
+	}
+	r.workers = map[string]*worker{}
 }
 
 func (r *run) order(kind plan.OrderKind, w *worker) plan.Order {

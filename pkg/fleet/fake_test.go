@@ -43,6 +43,8 @@ type node struct {
 	issued     chan plan.Order
 	claims     string          // which node it says it is; "": the truth
 	onCommit   func()          // what else happens meanwhile
+	onStage    func()          // what happens before a staging, such as undoing
+	down       bool            // its etcd member
 	grants     time.Duration   // life of its new certificates; 0: as before
 	vanishes   bool            // the process ends in the middle of a commit
 	deaf, gone bool            // no order to commit reaches it; it has vanished
@@ -70,7 +72,11 @@ func (c *cluster) add(name string, services ...certs.Service) {
 		if s == certs.Kubelet {
 			runtime = inventory.Systemd
 		}
-		n.Components = append(n.Components, inventory.Component{Service: s, Runtime: runtime})
+		c := inventory.Component{Service: s, Runtime: runtime}
+		if s == certs.KubeAPIServer {
+			c.Health, c.APIServer = "https://127.0.0.1:6443/readyz", name+":6443"
+		}
+		n.Components = append(n.Components, c)
 		n.Certificates = append(n.Certificates, inventory.Certificate{
 			Service: s, UsedBy: []certs.Service{s}, Name: string(s), Status: certs.OK,
 			Facts:  certs.Facts{FingerprintSHA256: "old-" + name + "-" + string(s), NotAfter: time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)},
@@ -132,7 +138,7 @@ func (c *cluster) DryRun(context.Context, string, []plan.Step) error {
 // Open implements fleet.Nodes.
 func (c *cluster) Open(_ context.Context, _ string, s plan.Step) (fleet.Session, error) {
 	c.note("open %s", s.Node)
-	c.nodes[s.Node].start()
+	c.nodes[s.Node].start(time.Duration(s.LifetimeSeconds) * time.Second)
 	return c.nodes[s.Node], nil
 }
 
@@ -224,6 +230,11 @@ func (n *node) Order(_ context.Context, o plan.Order) error {
 	n.fence = o.Token
 	switch o.Kind {
 	case plan.OrderStage:
+		if n.onStage != nil {
+			n.Lock()
+			n.onStage()
+			n.Unlock()
+		}
 		n.record(journal.Staging, o.Token, nil)
 		if n.csr != nil {
 			n.record(n.csr.Kind, o.Token, func(r *journal.Record) { r.CSR = n.csr.CSR })
@@ -342,7 +353,7 @@ func (n *node) Follow(_ context.Context, after int64, fn func(journal.Record) er
 }
 
 // Health implements fleet.Session.
-func (n *node) Health(context.Context) (inventory.Health, error) {
+func (n *node) Health(_ context.Context, others []inventory.Peer) (inventory.Health, error) {
 	n.Lock()
 	defer n.Unlock()
 	n.looks++
@@ -353,10 +364,15 @@ func (n *node) Health(context.Context) (inventory.Health, error) {
 			continue
 		}
 		id := uint64(name[len(name)-1])
-		e.Members = append(e.Members, inventory.Member{ID: id, Name: name, Healthy: true})
+		e.Members = append(e.Members, inventory.Member{ID: id, Name: name, Healthy: !n.nodes[name].down})
 		if name == n.inventory.Name {
 			e.LocalID = id
 		}
+	}
+	for _, p := range others {
+		other := n.nodes[p.Node]
+		other.looks++
+		h.Others = append(h.Others, inventory.PeerHealth{Node: p.Node, Probe: inventory.Probe{Address: p.Address, Healthy: other.sick == "", Message: other.sick}})
 	}
 	if n.leader != "" {
 		e.LeaderID = uint64(n.leader[len(n.leader)-1])

@@ -11,6 +11,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/journal"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/policy"
 )
 
 // Scanner looks at nodes. What could not be looked at is returned as exclusions,
@@ -27,8 +28,8 @@ type Session interface {
 	// Follow passes records with Seq > after to fn, in order, until the process ends
 	// (nil) or the connection breaks (an error: call again with the last Seq).
 	Follow(ctx context.Context, after int64, fn func(journal.Record) error) error
-	// Health asks the node about etcd and its API server.
-	Health(ctx context.Context) (inventory.Health, error)
+	// Health asks the node about etcd, its API server, and the API servers of other nodes.
+	Health(ctx context.Context, others []inventory.Peer) (inventory.Health, error)
 }
 
 // Nodes opens sessions, each with a short-lived pod pinned to its node.
@@ -128,10 +129,14 @@ type Options struct {
 	Request plan.Request
 	Plan    plan.Plan
 	Scanned []inventory.Node
+	// Unscanned are the control-plane nodes that are not among the scanned ones.
+	Unscanned []policy.Unscanned
 	// Unfinished is the rotation that is continued; nil: a new one.
 	Unfinished *plan.Unfinished
 	// Timeout bounds how long a component may take to become healthy; 0: one minute.
 	Timeout time.Duration
+	// Pause is how long to wait between two control-plane nodes.
+	Pause time.Duration
 	// Force goes on in spite of what the gate finds before anything is touched. It
 	// overrides nothing else: no lock, no lost attribute, no invalid certificate or CA,
 	// and nothing that broke after the start.

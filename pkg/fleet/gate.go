@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/policy"
 )
 
@@ -18,6 +19,18 @@ const fresh = time.Second
 // node that it picks among some to be taken next; with none it judges the cluster as
 // it is. What forced returns true for does not count.
 func (r *run) gate(ctx context.Context, among []string, within time.Duration, forced func(policy.Finding) bool) (next string, err error) {
+	return r.gateBy(ctx, among, within, forced, r.judge)
+}
+
+// judge is what speaks against touching the next node, or any: every control-plane node
+// of the cluster counts, also those that the rotation does not change.
+func (r *run) judge(healths []inventory.Health, next string) []policy.Finding {
+	return append(policy.Gate(healths, next), policy.Coverage(r.Scanned, r.Unscanned, healths)...)
+}
+
+// gateBy is gate with a judgement of its own.
+func (r *run) gateBy(ctx context.Context, among []string, within time.Duration, forced func(policy.Finding) bool,
+	judge func(healths []inventory.Health, next string) []policy.Finding) (next string, err error) {
 	deadline := time.Now().Add(within)
 	for first := true; ; first = false {
 		// By the wall clock: the other one stands still while a laptop sleeps.
@@ -31,7 +44,7 @@ func (r *run) gate(ctx context.Context, among []string, within time.Duration, fo
 			next = policy.Next(among, healths)
 		}
 		r.warn(policy.Warnings(healths))
-		found := policy.Gate(healths, next)
+		found := judge(healths, next)
 		// What is overridden is not waited for, and told only once nothing else is wrong.
 		open := slices.DeleteFunc(slices.Clone(found), forced)
 		if len(open) == 0 {
@@ -93,6 +106,17 @@ func (r *run) warn(texts []string) {
 			r.say(Progress{Phase: PhaseWaiting, Done: true, Text: "warning: " + text})
 		}
 	}
+}
+
+// clocks refuses a rotation of nodes whose clocks differ too much.
+func (r *run) clocks() error {
+	for _, f := range policy.Clocks(r.Scanned) {
+		if !r.Force {
+			return r.refused("the clocks of the nodes are too far apart to start; nothing was changed", errors.New(f.Text))
+		}
+		r.override(f)
+	}
+	return nil
 }
 
 // refused is the gate's no.

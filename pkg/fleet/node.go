@@ -34,6 +34,7 @@ type worker struct {
 	session Session
 	token   int64
 	timeout time.Duration // for a component to become healthy
+	undoes  bool          // its process first undoes what it was at, before it takes an order
 	last    int64         // highest Seq seen
 	records []journal.Record
 }
@@ -44,7 +45,9 @@ var errAnswered = errors.New("answered")
 // patience is how long the record after this one may take.
 func (w *worker) patience(r journal.Record) time.Duration {
 	switch {
-	case r.WithinSeconds > 0 && r.WithinSeconds < stepTimeout.Seconds():
+	case r.Kind == "" && w.undoes:
+		return stepTimeout(w.step, w.timeout)
+	case r.WithinSeconds > 0 && r.WithinSeconds < stepTimeout(w.step, w.timeout).Seconds():
 		return time.Duration(r.WithinSeconds*float64(time.Second)) + quietMargin
 	case r.Kind == journal.CSRPosted, r.Kind == journal.CSRNeeded:
 		return quietSigning

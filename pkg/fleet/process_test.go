@@ -45,11 +45,11 @@ type process struct {
 	fence  int64
 }
 
-// start begins a process, as a new pod does.
-func (p *process) start() {
+// start begins a process, as a new pod does, which is ended after its deadline.
+func (p *process) start(lives time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.over, p.began, p.heard, p.staged = false, time.Now(), time.Now(), false
+	p.over, p.began, p.heard, p.staged, p.lives = false, time.Now(), time.Now(), false, max(lives, 30*time.Minute)
 }
 
 func (p *process) end() {
@@ -135,7 +135,7 @@ func (n contractNode) Records(end bool) []journal.Record {
 func TestSimulatedNodesAnswerAsTheEngineDoes(t *testing.T) {
 	ordertest.Run(t, func(t *testing.T) ordertest.Node {
 		n := newCluster(1, 0).nodes["cp1"]
-		n.start()
+		n.start(24 * time.Hour)
 		return contractNode{n, t}
 	})
 }

@@ -14,11 +14,6 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/policy"
 )
 
-// stepTimeout bounds one order on one node. It is long: the kubelet's back-off alone
-// can be 300 s, once for the restart and once more for a rollback; and the API server
-// that we talk through may be away for part of it.
-const stepTimeout = 20 * time.Minute
-
 const (
 	// closeTimeout and closeFailed are how long node pods may take to go in the end.
 	closeTimeout = time.Minute
@@ -44,6 +39,7 @@ type run struct {
 	lock     Lock
 	scope    string             // of the request; every order carries it
 	workers  map[string]*worker // by node, those whose process still runs
+	open     map[string]*worker // by node, the same and those that are staged before their turn
 	seen     map[string]*worker // by node, all that were ever opened
 	ahead    map[string]*ahead  // by node, those that are staged before their turn
 	outcomes map[string]outcome // by node, those begun
@@ -77,7 +73,7 @@ func newRun(c Cluster, o Options) *run {
 		o.Start = o.Now()
 	}
 	return &run{Options: o, cluster: c, scope: o.Request.Scope(),
-		workers: map[string]*worker{}, seen: map[string]*worker{}, ahead: map[string]*ahead{}, outcomes: map[string]outcome{}}
+		workers: map[string]*worker{}, open: map[string]*worker{}, seen: map[string]*worker{}, ahead: map[string]*ahead{}, outcomes: map[string]outcome{}}
 }
 
 // run is the flow of a rotation. Nothing visible changes before every control-plane
@@ -87,9 +83,13 @@ func (r *run) run(ctx context.Context) (*v1alpha1.RotationReport, error) {
 		if err := r.removeOrphans(ctx); err != nil {
 			return err
 		}
+		r.setLifetimes()
 		busy := r.busy()
 		if len(busy) == 0 {
 			return r.finish(ctx)
+		}
+		if err := r.clocks(); err != nil {
+			return err
 		}
 		if err := r.cluster.Nodes.DryRun(ctx, r.ID, busy); err != nil {
 			return r.stopped("the API server refuses the node pods; nothing was changed", err)
@@ -113,7 +113,9 @@ func (r *run) locked(ctx context.Context, f func() error) error {
 		return err
 	}
 	r.lock = lock
+	stopTelling := r.keepAlive(ctx)
 	defer func() {
+		stopTelling()
 		// Also after an interrupt: a lock or a privileged pod must not outlive us.
 		background := context.WithoutCancel(ctx)
 		r.dropAhead()
@@ -177,6 +179,7 @@ func (r *run) removeOrphans(ctx context.Context) error {
 	if len(missing) > 0 {
 		return r.stopped(fmt.Sprintf("node %q could not be looked at again; nothing was changed", missing[0].Node), fmt.Errorf("%s", missing[0].Reason))
 	}
+	r.keepKnown(scanned)
 	unfinished := r.Unfinished
 	if found := plan.FindUnfinished(scanned, r.Request.Scope(), r.Now()); found != nil && found.ID == r.ID {
 		unfinished = found
@@ -188,6 +191,15 @@ func (r *run) removeOrphans(ctx context.Context) error {
 	p.NotInspected = append(p.NotInspected, missing...)
 	r.Scanned, r.Plan, r.Unfinished = scanned, p, unfinished
 	return nil
+}
+
+// keepKnown gives inventories of another scan what the API says of their nodes.
+func (r *run) keepKnown(again []inventory.Node) {
+	for i := range again {
+		if before := r.scanned(again[i].Name); before != nil {
+			again[i].Known = before.Known
+		}
+	}
 }
 
 // busy returns the steps that have something to do.

@@ -10,6 +10,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/policy"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -30,16 +31,26 @@ func (r *run) controlPlane(ctx context.Context) error {
 	if len(steps) == 0 {
 		return nil
 	}
+	whole, half := r.apart(steps)
 	stageAhead := r.openAhead(ctx)
-	if err := r.open(ctx, steps); err != nil {
+	if err := r.openSteps(ctx, whole); err != nil {
+		return err
+	}
+	if err := r.undo(ctx, half); err != nil {
 		return err
 	}
 	if _, err := r.gate(ctx, nil, min(settle, r.Timeout), r.forced); err != nil {
-		return r.refused("the cluster is not healthy enough to start; nothing was changed", err)
+		what := "nothing was changed"
+		if len(half) > 0 {
+			what = "nothing was changed but what had been interrupted on " + join(names(half))
+		}
+		return r.refused("the cluster is not healthy enough to start; "+what, err)
 	}
 	stageAhead()
-	if err := r.stage(ctx, steps); err != nil {
-		return err
+	if len(whole) > 0 {
+		if err := r.stage(ctx, whole); err != nil {
+			return err
+		}
 	}
 	r.awaitAhead(ctx)
 	remaining := names(steps)
@@ -55,6 +66,7 @@ func (r *run) controlPlane(ctx context.Context) error {
 			return err
 		}
 		remaining = slices.DeleteFunc(remaining, func(n string) bool { return n == node })
+		r.pause(ctx, len(remaining))
 	}
 	return nil
 }
@@ -62,7 +74,7 @@ func (r *run) controlPlane(ctx context.Context) error {
 // clear waits until the next control-plane node may be touched, and says which that
 // is: the lock is still ours and the cluster is healthy, also without it.
 func (r *run) clear(ctx context.Context, remaining []string) (node string, err error) {
-	confirm, cancel := context.WithTimeout(ctx, stepTimeout)
+	confirm, cancel := context.WithTimeout(ctx, minStepTimeout)
 	defer cancel()
 	if err := r.lock.Confirm(confirm); err != nil {
 		return "", r.stopped("the lock is no longer held; "+strings.Join(remaining, ", ")+" not touched", err)
@@ -99,7 +111,7 @@ func (r *run) wave(ctx context.Context, steps []plan.Step) error {
 		return r.stopped("the lock is no longer held; "+strings.Join(names(steps), ", ")+" not touched", err)
 	}
 	if others := r.takeAhead(steps); len(others) > 0 {
-		if err := r.open(ctx, others); err != nil {
+		if err := r.openSteps(ctx, others); err != nil {
 			return err
 		}
 		if err := r.stage(ctx, others); err != nil {
@@ -113,8 +125,8 @@ func (r *run) wave(ctx context.Context, steps []plan.Step) error {
 	return g.Wait()
 }
 
-// open starts the pods of some steps at the same time.
-func (r *run) open(ctx context.Context, steps []plan.Step) error {
+// openSteps starts the pods of some steps at the same time.
+func (r *run) openSteps(ctx context.Context, steps []plan.Step) error {
 	g, opening := errgroup.WithContext(ctx)
 	for _, s := range steps {
 		g.Go(func() error {
@@ -133,24 +145,28 @@ func (r *run) open(ctx context.Context, steps []plan.Step) error {
 	return err
 }
 
-// healths asks every opened control-plane node at the same time.
+// healths asks every opened control-plane node at the same time, also about the API
+// servers of the others.
 func (r *run) healths(ctx context.Context) []inventory.Health {
 	var g errgroup.Group
 	var asked []*worker
+	ours := map[string]bool{}
 	r.Lock()
 	for _, w := range r.workers {
 		if w.step.ControlPlane {
 			asked = append(asked, w)
+			ours[w.step.Node] = true
 		}
 	}
 	r.Unlock()
 	slices.SortFunc(asked, func(a, b *worker) int { return strings.Compare(a.step.Node, b.step.Node) })
+	peers := policy.Peers(r.Scanned, func(node string) bool { return ours[node] })
 	out := make([]inventory.Health, len(asked))
 	for i, w := range asked {
 		g.Go(func() error {
 			asking, cancel := context.WithTimeout(ctx, 10*time.Second)
 			defer cancel()
-			h, err := w.session.Health(asking)
+			h, err := w.session.Health(asking, peers)
 			if err != nil {
 				h = inventory.Health{APIServer: &inventory.Probe{Message: "the node could not be asked: " + err.Error()}}
 			}
@@ -160,7 +176,7 @@ func (r *run) healths(ctx context.Context) []inventory.Health {
 		})
 	}
 	_ = g.Wait() // the functions return no errors
-	return out
+	return policy.Answered(out, peers)
 }
 
 func names(steps []plan.Step) []string {

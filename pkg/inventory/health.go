@@ -7,6 +7,20 @@ type Health struct {
 	Etcd *Etcd  `json:"etcd,omitempty"` // nil: this node knows no etcd
 	// APIServer is the answer of this node's own API server on /readyz.
 	APIServer *Probe `json:"apiServer,omitempty"`
+	// Others are the API servers of other nodes, as this node reaches them.
+	Others []PeerHealth `json:"others,omitempty"`
+}
+
+// Peer is an API server of another node.
+type Peer struct {
+	Node    string `json:"node"`
+	Address string `json:"address"` // "10.0.0.12:6443"
+}
+
+// PeerHealth is the answer of another node's API server on /readyz.
+type PeerHealth struct {
+	Node string `json:"node"`
+	Probe
 }
 
 // Probe is the outcome of one health check.

@@ -35,7 +35,23 @@ type Node struct {
 	CRISocket   string     `json:"criSocket,omitempty"` // path of the container runtime's socket
 	DBusSocket  string     `json:"dbusSocket,omitempty"`
 	KubeletConf string     `json:"kubeletConf,omitempty"` // the kubelet's kubeconfig: the node's own identity
+
+	// Known is what the API says of the node, and Scanned when it was scanned. They are
+	// filled in by who requested the scan, never by the node.
+	Known   Known   `json:"-"`
+	Scanned Scanned `json:"-"`
 }
+
+// Known is what the API says of a node.
+type Known struct {
+	ControlPlane bool     // it has the label of a control-plane node
+	Etcd         bool     // it has a label that says that it runs etcd
+	Addresses    []string // internal IP addresses
+}
+
+// Scanned is between which moments a node's clock was read, by the clock of who
+// requested the scan; zero: not known.
+type Scanned struct{ From, To time.Time }
 
 // RuntimeKind says who starts and restarts a component.
 type RuntimeKind string
@@ -382,9 +398,12 @@ func (n *Node) Component(s certs.Service) *Component {
 	return nil
 }
 
-// ControlPlane says whether the node runs an API server or an etcd member, and so
-// must be taken one at a time.
+// ControlPlane says whether the node runs a component of the control plane, or has the
+// label of a node that does, and so must be taken one at a time.
 func (n *Node) ControlPlane() bool {
+	if n.Known.ControlPlane || n.Known.Etcd {
+		return true
+	}
 	for _, s := range []certs.Service{certs.KubeAPIServer, certs.Etcd, certs.KubeControllerManager, certs.KubeScheduler} {
 		if n.Component(s) != nil {
 			return true

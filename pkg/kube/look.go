@@ -23,6 +23,8 @@ type look[T any] struct {
 	*Scanner
 	pod   func(node, id string) *corev1.Pod
 	parse func(output []byte, node string) (*T, error)
+	// seen is told between which moments a document was made; may be nil.
+	seen func(found *T, from, to time.Time)
 }
 
 // sayStart is how long a pod may take to start before it is told.
@@ -52,7 +54,11 @@ func (s look[T]) at(ctx context.Context, nodes []string) ([]T, []plan.Exclusion,
 		all.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
+			from := time.Now()
 			found[i], failed[i] = s.node(ctx, watching, node, id)
+			if found[i] != nil && s.seen != nil {
+				s.seen(found[i], from, time.Now())
+			}
 		})
 	}
 	all.Wait()

@@ -33,6 +33,7 @@ type Node struct {
 	// not manage it.
 	ClusterAPI   string
 	ControlPlane bool // by its label; what really runs there only a scan tells
+	Etcd         bool // it has a label that says that it runs etcd
 }
 
 // InternalIPs returns the node's internal addresses.
@@ -193,6 +194,9 @@ var managedBy = map[string]string{
 	"lke.linode.com/pool-id":         "LKE",
 }
 
+// controlPlaneLabels are those of kubeadm, the one before it, and RKE's.
+var controlPlaneLabels = []string{"node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master", "node-role.kubernetes.io/controlplane"}
+
 // DescribeNode says what a Node object tells of its node.
 func DescribeNode(n *corev1.Node) Node {
 	out := Node{
@@ -219,11 +223,12 @@ func DescribeNode(n *corev1.Node) Node {
 			out.Managed = provider
 		}
 	}
-	for _, label := range []string{"node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master"} {
+	for _, label := range controlPlaneLabels {
 		if _, ok := n.Labels[label]; ok {
 			out.ControlPlane = true
 		}
 	}
+	_, out.Etcd = n.Labels["node-role.kubernetes.io/etcd"] // RKE, RKE2, k3s
 	for _, c := range n.Status.Conditions {
 		if c.Type != corev1.NodeReady {
 			continue

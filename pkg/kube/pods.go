@@ -36,10 +36,12 @@ const (
 	stateDirectory = "/var/lib/rotate-certs"
 
 	// rotationGrace is how long a rotation pod may take to finish or undo its work
-	// when it is deleted; rotationDeadline ends one that everybody forgot.
-	rotationGrace    = 300 * time.Second
-	rotationDeadline = 30 * time.Minute
-	scanDeadline     = 2 * time.Minute
+	// when it is deleted. Its deadline ends a process that hangs: one that gets no order
+	// ends by itself.
+	rotationGrace       = 300 * time.Second
+	minRotationDeadline = 30 * time.Minute
+	maxRotationDeadline = 24 * time.Hour
+	scanDeadline        = 2 * time.Minute
 )
 
 // DefaultNamespace is where node pods run unless told otherwise.
@@ -109,7 +111,7 @@ func RotatePod(step plan.Step, rotation string, o PodOptions) *corev1.Pod {
 	pod.Spec.PriorityClassName = "system-node-critical"
 	// The process resumes from its journal when it is restarted.
 	pod.Spec.RestartPolicy = corev1.RestartPolicyOnFailure
-	pod.Spec.ActiveDeadlineSeconds = seconds(rotationDeadline)
+	pod.Spec.ActiveDeadlineSeconds = seconds(rotationDeadline(step))
 	pod.Spec.TerminationGracePeriodSeconds = seconds(rotationGrace)
 	c := &pod.Spec.Containers[0]
 	c.Args = []string{"run", "--root=" + hostRoot, "--node-name=" + step.Node, "--rotation=" + rotation}
@@ -123,6 +125,11 @@ func RotatePod(step plan.Step, rotation string, o PodOptions) *corev1.Pod {
 		mountWritable(pod, dir, corev1.HostPathDirectory)
 	}
 	return pod
+}
+
+// rotationDeadline is how long the pod of a step may live.
+func rotationDeadline(step plan.Step) time.Duration {
+	return min(max(time.Duration(step.LifetimeSeconds)*time.Second, minRotationDeadline), maxRotationDeadline)
 }
 
 // nodePod is what both kinds of pods share.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -124,5 +125,14 @@ func TestPodName(t *testing.T) {
 func TestLabelValue(t *testing.T) {
 	for _, v := range []string{"v1.2.3", "v1.2.3+build.5", strings.Repeat("v", 80), "-x-"} {
 		assert.Empty(t, validation.IsValidLabelValue(labelValue(v)), v)
+	}
+}
+
+func TestRotatePodLivesAsLongAsItIsNeeded(t *testing.T) {
+	for _, tt := range []struct{ needed, want time.Duration }{
+		{0, 30 * time.Minute}, {time.Minute, 30 * time.Minute}, {3 * time.Hour, 3 * time.Hour}, {100 * time.Hour, 24 * time.Hour},
+	} {
+		pod := RotatePod(plan.Step{Node: "cp1", LifetimeSeconds: int64(tt.needed.Seconds())}, "7f3c2a", PodOptions{})
+		assert.Equal(t, int64(tt.want.Seconds()), *pod.Spec.ActiveDeadlineSeconds)
 	}
 }

@@ -47,7 +47,8 @@ type Scanner struct {
 func (s *Scanner) Scan(ctx context.Context, nodes []string) ([]inventory.Node, []plan.Exclusion, error) {
 	return look[inventory.Node]{
 		Scanner: s, parse: parseInventory,
-		pod: func(node, id string) *corev1.Pod { return ScanPod(node, id, s.Pods) },
+		pod:  func(node, id string) *corev1.Pod { return ScanPod(node, id, s.Pods) },
+		seen: func(n *inventory.Node, from, to time.Time) { n.Scanned = inventory.Scanned{From: from, To: to} },
 	}.at(ctx, nodes)
 }
 

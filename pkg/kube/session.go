@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
@@ -59,9 +60,13 @@ func (s *Session) Order(ctx context.Context, o plan.Order) error {
 	return nil
 }
 
-// Health asks the node about etcd and its API server.
-func (s *Session) Health(ctx context.Context) (inventory.Health, error) {
-	out, err := s.call(ctx, 3, nil, "health")
+// Health asks the node about etcd, its API server and those of other nodes.
+func (s *Session) Health(ctx context.Context, peers []inventory.Peer) (inventory.Health, error) {
+	var args []string
+	for _, p := range peers {
+		args = append(args, "--other="+p.Node+"="+p.Address)
+	}
+	out, err := s.call(ctx, 3, nil, "health", args...)
 	if err != nil {
 		return inventory.Health{}, fmt.Errorf("ask for health: %w", err)
 	}
@@ -72,6 +77,9 @@ func (s *Session) Health(ctx context.Context) (inventory.Health, error) {
 	if h.Node != s.pod.Spec.NodeName {
 		return inventory.Health{}, fmt.Errorf("ask for health: %s: its answer claims to be of node %q", s.pod.Spec.NodeName, h.Node)
 	}
+	h.Others = slices.DeleteFunc(h.Others, func(other inventory.PeerHealth) bool {
+		return !slices.ContainsFunc(peers, func(p inventory.Peer) bool { return p.Node == other.Node })
+	})
 	return h, nil
 }
 

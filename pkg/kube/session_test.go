@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	utilexec "k8s.io/client-go/util/exec"
 
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/journal"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
@@ -146,7 +147,7 @@ func TestHealth(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s, _ := newSession(t, tc.run)
-				h, err := s.Health(t.Context())
+				h, err := s.Health(t.Context(), nil)
 				if tc.want != "" {
 					require.ErrorContains(t, err, tc.want)
 					return
@@ -156,6 +157,21 @@ func TestHealth(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestHealthOfOtherNodes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var args []string
+		s, _ := newSession(t, func(ctx context.Context, c command) error {
+			args = c.args
+			return says(`{"node":"cp1","others":[{"node":"cp2","address":"x","healthy":true},{"node":"cp3","address":"x","healthy":true}]}`+"\n")(ctx, c)
+		})
+		h, err := s.Health(t.Context(), []inventory.Peer{{Node: "cp2", Address: "10.0.0.2:6443"}})
+		require.NoError(t, err)
+		assert.Contains(t, args, "--other=cp2=10.0.0.2:6443")
+		require.Len(t, h.Others, 1, "it was not asked about cp3")
+		assert.True(t, h.Others[0].Healthy)
+	})
 }
 
 // records are lines as the node prints them.

@@ -190,3 +190,15 @@ func TestMissingKubeconfigIsAFinding(t *testing.T) {
 	assert.Equal(t, "what it uses could not be inspected: no such file", p.Steps()[0].Services[1].Note, "and not that it has no certificate")
 	assert.Len(t, p.Steps()[0].Targets, 1, "the others go on")
 }
+
+// A control-plane node whose components are not found is no worker.
+func TestLabelledNodeIsNoWorker(t *testing.T) {
+	for _, known := range []inventory.Known{{ControlPlane: true}, {Etcd: true}} {
+		n := worker("cp1")
+		n.Known = known
+		p := build(t, request(certs.Kubelet), n, worker("w1"))
+		require.Len(t, p.Waves, 2)
+		assert.True(t, p.Waves[0].ControlPlane)
+		assert.Equal(t, "cp1", p.Waves[0].Steps[0].Node)
+	}
+}

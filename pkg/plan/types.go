@@ -86,6 +86,8 @@ type Step struct {
 	// CRISocket and DBusSocket are host paths, set only where a restart needs them.
 	CRISocket  string `json:"criSocket,omitempty"`
 	DBusSocket string `json:"dbusSocket,omitempty"`
+	// LifetimeSeconds is how long the step's process may be needed; 0: not known.
+	LifetimeSeconds int64 `json:"lifetimeSeconds,omitempty"`
 }
 
 // Service is what a step means for one service of the scope.

@@ -57,7 +57,7 @@ func existing(all []kube.Node, names []string) (left []string, gone []plan.Exclu
 func (s Selection) withControlPlane(all []kube.Node, now time.Time) []string {
 	names := slices.Clone(s.Names)
 	for _, n := range all {
-		if _, out := n.Excluded(now); n.ControlPlane && !out && !slices.Contains(names, n.Name) {
+		if _, out := n.Excluded(now); (n.ControlPlane || n.Etcd) && !out && !slices.Contains(names, n.Name) {
 			names = append(names, n.Name)
 		}
 	}

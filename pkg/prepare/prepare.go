@@ -15,6 +15,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/policy"
 )
 
 // API is what has to be asked of the API server.
@@ -30,9 +31,11 @@ type API interface {
 
 // Rotation is a rotation that is ready to start.
 type Rotation struct {
-	ID         string
-	Request    plan.Request     // with the validity filled in
-	Nodes      []inventory.Node // all that were scanned
+	ID      string
+	Request plan.Request     // with the validity filled in
+	Nodes   []inventory.Node // all that were scanned
+	// Unscanned are the control-plane nodes that are not among them.
+	Unscanned  []policy.Unscanned
 	Plan       plan.Plan
 	Unfinished *plan.Unfinished // that it continues; nil: it is new
 	// Notes are what has to be done elsewhere because of it, for plan and report.
@@ -93,10 +96,11 @@ func For(ctx context.Context, api API, scanner fleet.Scanner, req plan.Request, 
 	if o.Looking != nil {
 		o.Looking(len(names))
 	}
-	nodes, missing, err := scanner.Scan(ctx, names)
+	nodes, missing, err := scanAll(ctx, scanner, all, names, o.Now)
 	if err != nil {
 		return Rotation{}, err
 	}
+	unscanned := controlPlaneWithout(nodes, all, missing, o.Now)
 	if err := refuseAway(named, missing); err != nil {
 		return Rotation{}, err
 	}
@@ -110,7 +114,7 @@ func For(ctx context.Context, api API, scanner fleet.Scanner, req plan.Request, 
 		}
 		req.ValidityFrom = "the cluster's kubeadm configuration has it so (certificateValidityPeriod)"
 	}
-	r := Rotation{Request: req, Nodes: nodes, Unfinished: plan.FindUnfinished(nodes, req.Scope(), o.Now)}
+	r := Rotation{Request: req, Nodes: nodes, Unscanned: unscanned, Unfinished: plan.FindUnfinished(nodes, req.Scope(), o.Now)}
 	if r.Plan, err = plan.Build(nodes, req, r.Unfinished); err != nil {
 		return Rotation{}, explainNothing(err, req, nodes, missing, o.Look)
 	}

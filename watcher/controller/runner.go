@@ -229,7 +229,7 @@ func (r *Runner) rotate(ctx context.Context, c *v1alpha1.CertificateRotation, re
 	}
 	progress := newProgress(ctx, r, c)
 	options := fleet.Options{
-		ID: ready.ID, Start: ready.Started(r.Now()), Request: ready.Request, Plan: ready.Plan, Scanned: ready.Nodes,
+		ID: ready.ID, Start: ready.Started(r.Now()), Request: ready.Request, Plan: ready.Plan, Scanned: ready.Nodes, Unscanned: ready.Unscanned,
 		Unfinished: ready.Unfinished, Progress: progress.on, Now: r.Now,
 	}
 	if c.Spec.Timeout != nil {

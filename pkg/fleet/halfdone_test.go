@@ -1,0 +1,73 @@
+package fleet_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rotate-certs/rotate-certs/pkg/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+)
+
+// interrupt leaves a node between old and new.
+func interrupt(c *cluster, nodes ...string) {
+	for _, n := range nodes {
+		c.nodes[n].inventory.Rotations = []inventory.Rotation{{ID: "abcdef", State: inventory.Committing}}
+	}
+}
+
+func TestInterruptedControlPlaneNodeIsUndoneOnlyWhileTheOthersAreHealthy(t *testing.T) {
+	c := newCluster(3, 0)
+	interrupt(c, "cp1")
+	c.nodes["cp2"].sick = "[-]etcd failed"
+	_, err := rotate(t.Context(), t, c, nil)
+	require.ErrorIs(t, err, fleet.ErrStopped)
+	assert.Contains(t, err.Error(), "cp1: it was interrupted, and the cluster is not healthy enough to undo that")
+	assert.False(t, c.did("open cp1"))
+
+	c = newCluster(3, 0)
+	interrupt(c, "cp1")
+	c.nodes["cp3"].down = true
+	_, err = rotate(t.Context(), t, c, nil)
+	require.ErrorIs(t, err, fleet.ErrStopped)
+	assert.False(t, c.did("open cp1"), "its etcd member is needed for the quorum")
+}
+
+func TestWhatIsWrongOnAnInterruptedNodeDoesNotKeepItFromBeingUndone(t *testing.T) {
+	c := newCluster(3, 0)
+	interrupt(c, "cp1")
+	c.nodes["cp1"].sick, c.nodes["cp1"].down = "connection refused", true
+	c.nodes["cp1"].onStage = func() { c.nodes["cp1"].sick, c.nodes["cp1"].down = "", false }
+	_, err := rotate(t.Context(), t, c, nil)
+	require.NoError(t, err)
+	assert.Less(t, c.index("open cp2"), c.index("open cp1"))
+	assert.Less(t, c.index("Stage cp1"), c.index("Commit cp2"))
+}
+
+func TestInterruptedNodesAreUndoneOneByOne(t *testing.T) {
+	c := newCluster(3, 0)
+	interrupt(c, "cp1", "cp2")
+	_, err := rotate(t.Context(), t, c, nil)
+	require.NoError(t, err)
+	assert.Less(t, c.index("open cp3"), c.index("open cp1"))
+	assert.Less(t, c.index("Stage cp1"), c.index("open cp2"), "the first is undone when its staging is answered")
+
+	c = newCluster(3, 0)
+	interrupt(c, "cp1", "cp2", "cp3")
+	c.nodes["cp1"].onStage = func() { c.nodes["cp3"].sick = "[-]etcd failed" }
+	_, err = rotate(t.Context(), t, c, nil)
+	require.ErrorIs(t, err, fleet.ErrStopped)
+	assert.True(t, c.did("open cp1"), "there was no other node to ask")
+	assert.False(t, c.did("open cp2"))
+}
+
+func TestInterruptedOnlyControlPlaneNodeIsUndone(t *testing.T) {
+	c := newCluster(1, 0)
+	interrupt(c, "cp1")
+	c.nodes["cp1"].sick = "connection refused"
+	c.nodes["cp1"].onStage = func() { c.nodes["cp1"].sick = "" }
+	_, err := rotate(t.Context(), t, c, nil)
+	require.NoError(t, err)
+	assert.True(t, c.did("Commit cp1"))
+}
