@@ -39,6 +39,11 @@ func (r *run) stage(ctx context.Context, steps []plan.Step) error {
 
 func (r *run) stageNode(ctx context.Context, w *worker) error {
 	answer, err := r.sign(ctx, w)
+	return r.staged(w, answer, err)
+}
+
+// staged is the error of a staging with that answer; nil: it succeeded.
+func (r *run) staged(w *worker, answer journal.Record, err error) error {
 	switch {
 	case err != nil:
 		return r.failed(w.step.Node, v1alpha1.Failed, w.step.Node+": its certificates could not be made; nothing was changed there", err.Error(), "")

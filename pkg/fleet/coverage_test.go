@@ -82,6 +82,22 @@ func TestControlPlaneNodeWithoutAnAnswerIsAFinding(t *testing.T) {
 	}
 }
 
+// The watcher goes by it when it decides what to try again.
+func TestNodeWithoutAnAnswerIsBlamedForTheRefusal(t *testing.T) {
+	c := newCluster(3, 0)
+	var blamed []string
+	_, err := rotate(t.Context(), t, c, func(o *fleet.Options) {
+		o.Unscanned = []policy.Unscanned{{Node: "cp0", Reason: "NotReady"}}
+		o.Progress = func(p fleet.Progress) {
+			if p.Phase == fleet.PhaseFailed {
+				blamed = append(blamed, p.Node)
+			}
+		}
+	})
+	require.ErrorIs(t, err, fleet.ErrStopped)
+	assert.Equal(t, []string{"cp0"}, blamed)
+}
+
 // A node whose API server is started by a program that the scan does not know is no worker.
 func TestLabelledNodeIsTakenAloneAndAfterTheGate(t *testing.T) {
 	c := newCluster(2, 2)

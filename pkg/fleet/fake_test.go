@@ -235,6 +235,10 @@ func (n *node) Order(_ context.Context, o plan.Order) error {
 			n.onStage()
 			n.Unlock()
 		}
+		if n.changed(o.Step) {
+			n.record(journal.Refused, o.Token, nil)
+			return nil
+		}
 		n.record(journal.Staging, o.Token, nil)
 		if n.csr != nil {
 			n.record(n.csr.Kind, o.Token, func(r *journal.Record) { r.CSR = n.csr.CSR })
@@ -268,56 +272,6 @@ func (n *node) Order(_ context.Context, o plan.Order) error {
 		n.end()
 	}
 	return nil
-}
-
-// expire ends a process that has waited for too long.
-func (n *node) expire() {
-	if n.expired() {
-		n.record(journal.Abandoned, n.fence, nil)
-	}
-}
-
-func (n *node) commitNow(o plan.Order) {
-	n.staged = false
-	n.Lock()
-	n.atOnce++
-	n.maxSeen = max(n.maxSeen, n.atOnce)
-	n.Unlock()
-	if !n.deaf {
-		n.record(journal.Committing, o.Token, nil)
-	}
-	if n.onCommit != nil {
-		n.Lock()
-		n.onCommit()
-		n.Unlock()
-	}
-	if n.lost != nil {
-		n.record(n.lost.Kind, o.Token, func(r *journal.Record) { r.WithinSeconds = n.lost.WithinSeconds })
-		return
-	}
-	if n.vanishes {
-		n.gone = true
-		return
-	}
-	end := or(n.commit, journal.Committed)
-	if end == journal.RolledBack || end == journal.Broken {
-		n.record(journal.RollingBack, o.Token, func(r *journal.Record) { r.Message = "etcd did not become healthy" })
-	} else {
-		n.record(journal.Restarted, o.Token, func(r *journal.Record) { r.Service, r.UnavailableSeconds = certs.Etcd, 1.5 })
-	}
-	n.record(end, o.Token, func(r *journal.Record) {
-		for _, c := range n.inventory.Certificates {
-			fresh := c.Facts
-			fresh.FingerprintSHA256 = "new-" + fresh.FingerprintSHA256
-			if n.grants > 0 {
-				fresh.NotAfter = fresh.NotBefore.Add(n.grants)
-			}
-			r.Renewals = append(r.Renewals, inventory.Renewal{ID: c.ID(), Old: c.Facts, New: fresh})
-		}
-	})
-	n.Lock()
-	n.atOnce--
-	n.Unlock()
 }
 
 // Follow implements fleet.Session.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/journal"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/pkg/policy"
 )
@@ -49,17 +50,66 @@ func (r *run) undo(ctx context.Context, steps []plan.Step) error {
 			return err
 		}
 		r.asked = time.Time{}
-		// The answer comes once all is undone.
-		w := r.workers[s.Node]
-		w.undoes = true
-		err := r.stage(ctx, []plan.Step{s})
-		w.undoes = false
-		if err != nil {
+		if err := r.stageUndone(ctx, r.workers[s.Node]); err != nil {
+			if stop := interrupted(ctx); stop != nil {
+				return r.interrupted(stop)
+			}
 			return err
 		}
 		judge := func(h []inventory.Health, _ string) []policy.Finding { return policy.Gate(only(h, s.Node), "") }
 		if _, err := r.gateBy(ctx, nil, r.Timeout, r.forced, judge); err != nil {
 			return r.stopped(fmt.Sprintf("%s: it was interrupted and its old certificates are back, but it did not become healthy", s.Node), err)
+		}
+	}
+	return nil
+}
+
+// stageUndone stages an interrupted node, whose answer comes once all is undone. The plan
+// may be made of certificates that are not in place any more then; it is made anew.
+func (r *run) stageUndone(ctx context.Context, w *worker) error {
+	w.undoes = true
+	answer, err := r.sign(ctx, w)
+	w.undoes = false
+	if err == nil && answer.Kind == journal.Refused {
+		if err = r.planAgain(ctx, w); err == nil {
+			answer, err = r.sign(ctx, w)
+		}
+	}
+	if err := r.staged(w, answer, err); err != nil {
+		return err
+	}
+	r.say(Progress{Node: w.step.Node, Phase: PhaseStaged, Text: "staged"})
+	return nil
+}
+
+// planAgain scans a node again and plans its step anew.
+func (r *run) planAgain(ctx context.Context, w *worker) error {
+	node := w.step.Node
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	found, missing, err := r.cluster.Scanner.Scan(ctx, []string{node})
+	if err != nil {
+		return err
+	}
+	at := slices.IndexFunc(found, func(n inventory.Node) bool { return n.Name == node })
+	if at < 0 {
+		return fmt.Errorf("node %q could not be scanned again: %v", node, missing)
+	}
+	again := found[at : at+1]
+	r.keepKnown(again)
+	p, err := plan.Build(again, r.Request, r.Unfinished)
+	if err != nil {
+		return err
+	}
+	*r.scanned(node) = again[0]
+	for _, wave := range r.Plan.Waves {
+		for i := range wave.Steps {
+			if s := &wave.Steps[i]; s.Node == node {
+				lifetime := s.LifetimeSeconds
+				*s = p.Steps()[0]
+				s.LifetimeSeconds = lifetime
+				w.step = *s
+			}
 		}
 	}
 	return nil

@@ -1,6 +1,7 @@
 package fleet_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -70,4 +71,22 @@ func TestInterruptedOnlyControlPlaneNodeIsUndone(t *testing.T) {
 	_, err := rotate(t.Context(), t, c, nil)
 	require.NoError(t, err)
 	assert.True(t, c.did("Commit cp1"))
+}
+
+// The scan finds new files on an interrupted node, which its process then takes back.
+func TestInterruptedNodeIsPlannedAnewOnceItIsUndone(t *testing.T) {
+	c := newCluster(3, 0)
+	interrupt(c, "cp1")
+	cert := &c.nodes["cp1"].inventory.Certificates[0]
+	old := cert.FingerprintSHA256
+	cert.FingerprintSHA256 = "new-" + old
+	c.nodes["cp1"].onStage = func() { cert.FingerprintSHA256 = old }
+	report, err := rotate(t.Context(), t, c, func(o *fleet.Options) {
+		for i := range o.Scanned { // what is scanned does not change afterwards
+			o.Scanned[i].Certificates = slices.Clone(o.Scanned[i].Certificates)
+		}
+	})
+	require.NoError(t, err)
+	assert.Equal(t, 2, c.times("Stage cp1"))
+	assert.Equal(t, old, report.Items[0].Certificates[0].Old.FingerprintSHA256)
 }

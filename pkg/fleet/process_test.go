@@ -8,7 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/hostfs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/journal"
 	"github.com/rotate-certs/rotate-certs/pkg/journal/ordertest"
 	"github.com/rotate-certs/rotate-certs/pkg/journal/statedir"
@@ -103,6 +105,68 @@ func (p *process) expired() bool {
 	}
 	p.over = true
 	return true
+}
+
+// changed says that the node's certificates are not those of the plan.
+func (n *node) changed(s *plan.Step) bool {
+	for _, target := range s.Targets {
+		for _, c := range n.inventory.Certificates {
+			if c.ID() == target.ID && c.FingerprintSHA256 != target.OldFingerprint {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// expire ends a process that has waited for too long.
+func (n *node) expire() {
+	if n.expired() {
+		n.record(journal.Abandoned, n.fence, nil)
+	}
+}
+
+func (n *node) commitNow(o plan.Order) {
+	n.staged = false
+	n.Lock()
+	n.atOnce++
+	n.maxSeen = max(n.maxSeen, n.atOnce)
+	n.Unlock()
+	if !n.deaf {
+		n.record(journal.Committing, o.Token, nil)
+	}
+	if n.onCommit != nil {
+		n.Lock()
+		n.onCommit()
+		n.Unlock()
+	}
+	if n.lost != nil {
+		n.record(n.lost.Kind, o.Token, func(r *journal.Record) { r.WithinSeconds = n.lost.WithinSeconds })
+		return
+	}
+	if n.vanishes {
+		n.gone = true
+		return
+	}
+	end := or(n.commit, journal.Committed)
+	if end == journal.RolledBack || end == journal.Broken {
+		n.record(journal.RollingBack, o.Token, func(r *journal.Record) { r.Message = "etcd did not become healthy" })
+	} else {
+		n.record(journal.Restarted, o.Token, func(r *journal.Record) { r.Service, r.UnavailableSeconds = certs.Etcd, 1.5 })
+	}
+	n.record(end, o.Token, func(r *journal.Record) {
+		for _, c := range n.inventory.Certificates {
+			fresh := c.Facts
+			fresh.FingerprintSHA256 = "new-" + fresh.FingerprintSHA256
+			if n.grants > 0 {
+				fresh.NotAfter = fresh.NotBefore.Add(n.grants)
+			}
+			r.Renewals = append(r.Renewals, inventory.Renewal{ID: c.ID(), Old: c.Facts, New: fresh})
+		}
+	})
+	n.Lock()
+	n.atOnce--
+	n.Unlock()
 }
 
 // contractNode lets a simulated node be judged by the cases of package ordertest.

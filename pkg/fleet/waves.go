@@ -40,6 +40,10 @@ func (r *run) controlPlane(ctx context.Context) error {
 		return err
 	}
 	if _, err := r.gate(ctx, nil, min(settle, r.Timeout), r.forced); err != nil {
+		// It is not the fault of the nodes that were to be rotated.
+		for _, u := range r.Unscanned {
+			r.say(Progress{Node: u.Node, Phase: PhaseFailed, Text: u.Reason})
+		}
 		what := "nothing was changed"
 		if len(half) > 0 {
 			what = "nothing was changed but what had been interrupted on " + join(names(half))
