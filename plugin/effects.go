@@ -35,8 +35,11 @@ func effects(p plan.Plan, nodes []inventory.Node, policy plan.RestartPolicy, now
 	if hot := keptRunning(p, policy); len(hot) > 0 {
 		out = append(out, "Not restarted, since they read their files again: "+strings.Join(hot, ", ")+". Open connections keep the old certificate.")
 	}
+	uses := otherUses(p, nodes)
+	out = append(out, restartedOthers(uses)...)
+	out = append(out, keptOthers(uses)...)
 	out = append(out, consumers(p, nodes)...)
-	if kept := kubeconfigs(p); kept != "" {
+	if kept := kubeconfigs(p, uses); kept != "" {
 		out = append(out, kept)
 	}
 	if copied := copies(p, nodes); copied != "" {
@@ -127,11 +130,12 @@ func keptRunning(p plan.Plan, policy plan.RestartPolicy) []string {
 }
 
 // kubeconfigs says that kubeconfigs of people are files only.
-func kubeconfigs(p plan.Plan) string {
+func kubeconfigs(p plan.Plan, uses []*otherUse) string {
 	var paths []string
 	for _, s := range p.Steps() {
 		for _, t := range s.Targets {
-			if t.Service == certs.Admin && !slices.Contains(paths, t.Path) {
+			used := slices.ContainsFunc(uses, func(o *otherUse) bool { return slices.Contains(o.files, t.Path) })
+			if t.Service == certs.Admin && !used && !slices.Contains(paths, t.Path) {
 				paths = append(paths, t.Path)
 			}
 		}
@@ -139,7 +143,7 @@ func kubeconfigs(p plan.Plan) string {
 	if len(paths) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%s: nothing runs on it; copies that people carry keep the old certificate.", strings.Join(paths, ", "))
+	return fmt.Sprintf("%s: not used by a running component; copies that people carry keep the old certificate.", strings.Join(paths, ", "))
 }
 
 // oldCopies says until when the last of the old certificates opens doors.

@@ -73,9 +73,18 @@ func planRows(p v1alpha1.RotationPlan) [][]string {
 		if len(renews) > fewCertificates {
 			what = fmt.Sprintf("%d certificates", len(renews))
 		}
-		rows = append(rows, []string{fmt.Sprint(s.Wave), s.Node, what, joinServices(s.Restarts, ", ")})
+		rows = append(rows, []string{fmt.Sprint(s.Wave), s.Node, what, allRestarts(s)})
 	}
 	return rows
+}
+
+// allRestarts are the components that restart in a step, and what else does.
+func allRestarts(s v1alpha1.PlanStep) string {
+	names := append([]string{}, s.OtherRestarts...)
+	if len(s.Restarts) > 0 {
+		names = append([]string{joinServices(s.Restarts, ", ")}, names...)
+	}
+	return strings.Join(names, ", ")
 }
 
 func planWideRows(p v1alpha1.RotationPlan) [][]string {

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"slices"
 	"time"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
@@ -35,6 +36,11 @@ func planStep(s plan.Step, wave int) v1alpha1.PlanStep {
 		Node: s.Node, Wave: wave, ControlPlane: s.ControlPlane,
 		Services: []v1alpha1.PlanService{}, Certificates: []v1alpha1.PlannedCertificate{},
 		Restarts: append([]certs.Service{}, s.Restarts...),
+	}
+	for _, u := range s.OtherRestarts {
+		if !slices.Contains(out.OtherRestarts, u.Name) {
+			out.OtherRestarts = append(out.OtherRestarts, u.Name)
+		}
 	}
 	for _, service := range s.Services {
 		out.Services = append(out.Services, v1alpha1.PlanService{

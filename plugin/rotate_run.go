@@ -173,6 +173,9 @@ func (o *rotateOptions) rotate(ctx context.Context, c *cluster, p prepare.Rotati
 		report.Notes = append(report.Notes, consumers(p.Plan, p.Nodes)...)
 	}
 	report.Notes = append(report.Notes, p.Notes...)
+	if err == nil {
+		report.Notes = append(report.Notes, keptOthers(otherUses(p.Plan, p.Nodes))...)
+	}
 	if copied := copies(p.Plan, p.Nodes); err == nil && copied != "" {
 		report.Notes = append(report.Notes, copied)
 	}

@@ -3,6 +3,7 @@ package component
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -105,9 +106,11 @@ func (r *Runtime) GraceOf(c inventory.Component) time.Duration {
 			grace = shortGrace
 		}
 		return ShutdownDelay(c) + grace
-	default:
-		return shortGrace
 	}
+	if !slices.Contains(certs.Services(), c.Service) {
+		return time.Duration(c.GraceSeconds) * time.Second // no component: as its pod says
+	}
+	return shortGrace
 }
 
 // ShutdownDelay is for how long an API server goes on as if nothing had happened when it

@@ -96,6 +96,9 @@ type Component struct {
 	// Note says what a person should know, e.g. that kubeadm's kube-proxy
 	// authenticates with a ServiceAccount token and has no certificate.
 	Note string `json:"note,omitempty"`
+	// GraceSeconds is how long it may take to exit before it is killed; 0: as its service
+	// has it.
+	GraceSeconds int64 `json:"graceSeconds,omitempty"`
 }
 
 // Restartable says whether a rotation can restart the component: something that is known
@@ -326,6 +329,8 @@ type OtherUser struct {
 	Unit          string        `json:"unit,omitempty"` // Systemd
 	// Restartable says that the rotation can restart it: what runs it was found.
 	Restartable bool `json:"restartable,omitempty"`
+	// GraceSeconds is a static pod's terminationGracePeriodSeconds.
+	GraceSeconds int64 `json:"graceSeconds,omitempty"`
 }
 
 // UnusedKind says why a certificate is taken to be in no use.

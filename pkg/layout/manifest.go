@@ -22,6 +22,8 @@ type pod struct {
 		InitContainers []container `json:"initContainers"`
 		Containers     []container `json:"containers"`
 		Volumes        []volume    `json:"volumes"`
+		// GracePeriod is 30 seconds where it is not set.
+		GracePeriod *int64 `json:"terminationGracePeriodSeconds"`
 	} `json:"spec"`
 }
 
@@ -67,6 +69,17 @@ func parseManifest(data []byte) (*pod, error) {
 	}
 	return &p, nil
 }
+
+// grace is how long the kubelet lets the pod's containers take to exit, in seconds.
+func (p *pod) grace() int64 {
+	if p.Spec.GracePeriod == nil || *p.Spec.GracePeriod < 1 {
+		return defaultGracePeriod
+	}
+	return *p.Spec.GracePeriod
+}
+
+// defaultGracePeriod is v1.DefaultTerminationGracePeriodSeconds of the API.
+const defaultGracePeriod = 30
 
 // environment are the container's variables that the manifest spells out.
 func (c *container) environment() map[string]string {

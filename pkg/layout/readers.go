@@ -117,7 +117,7 @@ func (d *discovery) readContainer(f manifestFile, c *container, init bool) {
 		Kind: inventory.OtherStaticPod, Name: f.pod.Metadata.Name, Manifest: f.path,
 		ContainerName: c.Name, PodName: f.pod.Metadata.Name, PodNamespace: f.pod.Metadata.Namespace,
 		// What has run to its end reads the file anew when its pod starts.
-		Restartable: !init || c.RestartPolicy == "Always",
+		Restartable: !init || c.RestartPolicy == "Always", GraceSeconds: f.pod.grace(),
 	}}
 	words := slices.Concat(c.Command, c.Args)
 	for _, value := range env {

@@ -124,6 +124,7 @@ func buildStep(n *inventory.Node, req Request, unfinished *Unfinished) *builder 
 	}
 	b.step.Restarts = certs.SortServices(b.restarts)
 	b.step.setSockets(n)
+	b.step.addOthers(n, req.Restart)
 	b.step.setUnitDirectory(n)
 	return b
 }

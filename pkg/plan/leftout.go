@@ -81,11 +81,6 @@ func unrenewable(n *inventory.Node, c inventory.Certificate) string {
 	case c.Issuer.Kind == inventory.NoIssuer:
 		return cmp.Or(c.Reason, "cannot be renewed from this node: nothing here can sign its successor")
 	}
-	for _, s := range users(c) {
-		if u := n.Component(s); u != nil && u.Runtime == inventory.Supervised {
-			return cmp.Or(u.Note, fmt.Sprintf("%s is a child process of %s, which makes its certificates", s, u.Unit))
-		}
-	}
 	return ""
 }
 
@@ -100,8 +95,11 @@ func unrestartable(n *inventory.Node, c inventory.Certificate) (reason string, u
 		if u == nil {
 			continue
 		}
-		if u.Runtime == inventory.None {
+		switch u.Runtime {
+		case inventory.None:
 			return fmt.Sprintf("%s %s: nothing here can restart it", s, cmp.Or(u.Note, "was started by something unknown")), true
+		case inventory.Supervised:
+			return fmt.Sprintf("%s %s", s, cmp.Or(u.Note, "is a child process of "+u.Unit+", which runs other components too")), true
 		}
 		if b := keepsFromStarting(n, s); b != nil {
 			return fmt.Sprintf("%s would have to restart, and could not start with %s %q: %s", s, b.Name, b.Store.Cert, cmp.Or(b.Reason, string(b.Status))), false

@@ -160,9 +160,15 @@ func TestWhatNothingCanRestartIsLeftOutUnlessNothingRestarts(t *testing.T) {
 		"it is not known to serve it, so nothing would show that it does")
 }
 
-func TestWhatASupervisorMakesIsLeftOutAlways(t *testing.T) {
+func TestWhatADistributionMakesIsLeftOutAlways(t *testing.T) {
 	n := controlPlane("cp1")
 	n.Components[0].Runtime, n.Components[0].Unit = inventory.Supervised, "k0scontroller.service"
+	const reason = "k0s manages this certificate: restart k0scontroller.service"
+	for i := range n.Certificates {
+		if c := &n.Certificates[i]; c.Service == certs.Etcd {
+			c.Issuer, c.Reason = inventory.Issuer{Kind: inventory.NoIssuer}, reason
+		}
+	}
 	for _, policy := range []plan.RestartPolicy{plan.RestartAlways, plan.RestartIfNeeded, plan.RestartNever} {
 		req := request(certs.Etcd, certs.Kubelet)
 		req.Restart = policy
@@ -170,9 +176,20 @@ func TestWhatASupervisorMakesIsLeftOutAlways(t *testing.T) {
 		assert.Equal(t, []string{"cp1/kubelet-client"}, targets(p), policy)
 		assert.Len(t, p.LeftOut, 2)
 		assert.NotContains(t, p.Steps()[0].Restarts, certs.Etcd)
+		assert.Equal(t, reason, p.LeftOut[0].Reason)
 	}
-	n.Components[0].Note = "k0s makes it at every start: systemctl restart k0scontroller"
-	assert.Equal(t, n.Components[0].Note, build(t, request(certs.Services()...), n).LeftOut[0].Reason)
+}
+
+func TestWhatAnUnknownSupervisorStartsIsReplacedOnlyWithoutARestart(t *testing.T) {
+	n := controlPlane("cp1")
+	n.Components[0].Runtime, n.Components[0].Unit = inventory.Supervised, "acme.service"
+	for policy, left := range map[plan.RestartPolicy]int{plan.RestartAlways: 2, plan.RestartNever: 0} {
+		req := request(certs.Etcd, certs.Kubelet)
+		req.Restart = policy
+		p := build(t, req, n)
+		assert.Len(t, p.LeftOut, left, policy)
+		assert.NotContains(t, p.Steps()[0].Restarts, certs.Etcd)
+	}
 }
 
 func TestACompromisedKeyThatWouldBeKeptIsLeftOut(t *testing.T) {

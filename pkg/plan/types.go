@@ -81,6 +81,9 @@ type Step struct {
 	Targets []Target `json:"targets,omitempty"`
 	// Restarts are the services to restart, in the order of certs.Services.
 	Restarts []certs.Service `json:"restarts,omitempty"`
+	// OtherRestarts are static pods and units to restart that read replaced files and are no
+	// components.
+	OtherRestarts []inventory.OtherUser `json:"otherRestarts,omitempty"`
 	// Directories are the host directories that must be writable for this step.
 	Directories []string `json:"directories,omitempty"`
 	// CRISocket and DBusSocket are host paths, set only where a restart needs them.

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/journal"
 	"github.com/rotate-certs/rotate-certs/pkg/journal/statedir"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
@@ -114,6 +115,9 @@ func (s *session) ready(ctx context.Context, o statedir.Order) (t *transaction, 
 			}
 		}
 	}
+	if err := s.sortOthers(ctx, t); err != nil {
+		return nil, nil, err
+	}
 	for _, c := range t.Node.Components {
 		if c.Health == "" {
 			continue
@@ -189,6 +193,9 @@ func (c *committing) apply(ctx context.Context, materials []store.Material) (err
 	if err := c.restart(ctx, last); err != nil {
 		return err
 	}
+	if err := c.restartOthers(ctx, c.t.Others); err != nil {
+		return err
+	}
 	return c.prove(ctx, late)
 }
 
@@ -210,7 +217,8 @@ func split(services []certs.Service) (first, last []certs.Service) {
 func (c *committing) byTurn(last []certs.Service) (early, late []int) {
 	for n, i := range c.t.Items {
 		users := append([]certs.Service{i.Certificate.Service}, i.Certificate.UsedBy...)
-		if slices.ContainsFunc(users, func(s certs.Service) bool { return slices.Contains(last, s) }) {
+		othersToo := slices.ContainsFunc(i.Certificate.OtherUsers, func(u inventory.OtherUser) bool { return slices.Contains(c.t.Others, u) })
+		if othersToo || slices.ContainsFunc(users, func(s certs.Service) bool { return slices.Contains(last, s) }) {
 			late = append(late, n)
 		} else {
 			early = append(early, n)

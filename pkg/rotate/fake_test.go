@@ -43,7 +43,8 @@ type fakeNode struct {
 	refuses   map[certs.Service]bool // accepts no client certificate that asks for its health
 	backOff   time.Duration          // of static pods
 	startedBy map[certs.Service]inventory.RuntimeKind
-	keyUses   map[string][]inventory.KeyUse // by the certificate's name
+	keyUses   map[string][]inventory.KeyUse    // by the certificate's name
+	others    map[string][]inventory.OtherUser // by the name of the certificate whose file they read
 }
 
 type fakeComponent struct {
@@ -119,7 +120,8 @@ func (n *fakeNode) launch(s certs.Service) {
 	c.running = !n.stuck[s] || c.id == 1
 	loaded := map[string]*x509.Certificate{}
 	for name, owner := range owners {
-		if owner != s {
+		reads := slices.ContainsFunc(n.others[name], func(u inventory.OtherUser) bool { return certs.Service(u.Name) == s })
+		if owner != s && !reads {
 			continue
 		}
 		loaded[name] = n.onDisk(name)
@@ -135,6 +137,9 @@ func (n *fakeNode) launch(s certs.Service) {
 func (n *fakeNode) scan(context.Context) (inventory.Node, error) {
 	node := inventory.Node{Name: "cp1", KubeletConf: "/etc/kubernetes/kubelet.conf", CRISocket: "/run/cri.sock", DBusSocket: "/run/dbus.sock"}
 	for s := range n.all {
+		if !slices.Contains(certs.Services(), s) {
+			continue
+		}
 		c := inventory.Component{Service: s, Runtime: inventory.StaticPod, ContainerName: string(s), Health: "fake://" + string(s)}
 		if s == certs.Kubelet {
 			c.Runtime, c.Unit = inventory.Systemd, "kubelet.service"
@@ -150,6 +155,7 @@ func (n *fakeNode) scan(context.Context) (inventory.Node, error) {
 		for _, a := range serves[name] {
 			c.Served = append(c.Served, inventory.Served{Address: a, FingerprintSHA256: certs.Fingerprint(n.all[s].loaded[name])})
 		}
+		c.OtherUsers = n.others[name]
 		if kind, ok := clients[name]; ok {
 			c.Client = &inventory.Client{Kind: kind, Address: "server-of-" + name}
 		}

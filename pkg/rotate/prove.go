@@ -132,6 +132,12 @@ func (c *committing) proveUse(ctx context.Context, i item) error {
 			proven = true
 		}
 	}
+	if err := c.proveOthers(i); err != nil {
+		return err
+	}
+	if !c.t.used(i) && len(i.Certificate.OtherUsers) > 0 {
+		return nil // what uses it is recorded by now
+	}
 	// A server that accepts it says nothing about whether a running client uses it yet.
 	inUse := c.t.restartsFor(i) || len(i.Certificate.Served) > 0 || !c.t.used(i)
 	if !proven || !inUse {

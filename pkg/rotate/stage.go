@@ -100,7 +100,7 @@ func (s *session) prepare(ctx context.Context, o statedir.Order, l *log) (t *tra
 		return nil, err
 	}
 	t = &transaction{
-		Token: o.Token, Restart: o.Restart, DestroyOldKeys: o.Compromised, Node: node, Restarts: o.Step.Restarts,
+		Token: o.Token, Restart: o.Restart, DestroyOldKeys: o.Compromised, Node: node, Restarts: o.Step.Restarts, Others: o.Step.OtherRestarts,
 		Timeout: time.Duration(o.TimeoutSeconds) * time.Second, Items: make([]item, len(found)),
 	}
 	if t.Timeout <= 0 {

@@ -29,6 +29,11 @@ type transaction struct {
 	Node     inventory.Node  `json:"node"`
 	Restarts []certs.Service `json:"restarts,omitempty"`
 	Items    []item          `json:"items,omitempty"`
+	// Others are restarted besides: they read replaced files and are no components.
+	Others []inventory.OtherUser `json:"others,omitempty"`
+	// Stopped are those of them that did not run when the commit began. They read the new
+	// files when they start.
+	Stopped []inventory.OtherUser `json:"stopped,omitempty"`
 	// Began is when the commit began; an instance that is younger may have read
 	// new files.
 	Began time.Time `json:"began,omitzero"`

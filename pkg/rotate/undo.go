@@ -75,7 +75,11 @@ func (c *committing) restartOld(ctx context.Context) (problems []string) {
 		defer recoverAs(&err)
 		defer c.closeOutages()
 		affected := c.affected(ctx)
+		others := c.affectedOthers(ctx)
 		if err = c.restart(ctx, affected); err == nil {
+			err = c.restartOthers(ctx, others)
+		}
+		if err == nil {
 			err = c.proveOld(ctx, affected)
 		}
 	}()

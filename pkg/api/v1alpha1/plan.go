@@ -36,6 +36,9 @@ type PlanStep struct {
 	Services     []PlanService        `json:"services"`
 	Certificates []PlannedCertificate `json:"certificates"`
 	Restarts     []certs.Service      `json:"restarts"`
+	// OtherRestarts are static pods and units that restart as well, since they use replaced
+	// files.
+	OtherRestarts []string `json:"otherRestarts,omitempty"`
 }
 
 // PlanService is one service of a step.
