@@ -72,7 +72,7 @@ func readDirectories(root hostfs.Root, found *layout.Layout) unnamed {
 			if !certificateName(e.Name()) {
 				continue
 			}
-			if local, err := root.Local(file); err != nil || named[local] || found.Names(root, file) {
+			if local, err := root.Local(file); err != nil || named[local] {
 				continue
 			}
 			out.look(root, file, dir, below[dir.Path], entries)
@@ -162,10 +162,10 @@ func adopt(root hostfs.Root, node *inventory.Node, found *layout.Layout, leaves 
 		c := inventory.Certificate{Facts: certs.Describe(l.content.Leaf()), Store: l.store}
 		_, backup := layout.BackupOf(path.Base(l.store.Cert))
 		switch {
-		case found.Names(root, l.store.Key): // a component uses its key in another way
-			continue
 		case !backup && etcds(l, known):
 			c.Service, c.Name, c.Client = certs.Etcd, etcdName(l.store.Cert), found.EtcdClient()
+		case found.Names(root, l.store.Cert) || found.Names(root, l.store.Key):
+			continue // a component uses it in another way: to verify tokens, say
 		case len(found.OtherUsers(root, l.store)) > 0:
 			c.Service, c.Name = certs.Admin, path.Base(l.store.Cert)
 		default:

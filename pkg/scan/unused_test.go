@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -149,6 +150,20 @@ func TestKeyThatAComponentNamesIsNotUnused(t *testing.T) {
 	n.Node.Write("/etc/kubernetes/manifests/kube-apiserver.yaml", layouttest.Manifest("kube-apiserver", argv, layouttest.Mounts(certs.KubeAPIServer, certstest.PKIDir)))
 	if have := unused(n.scan(t, certstest.Now)); len(have) != 0 {
 		t.Errorf("unused: %q", have)
+	}
+}
+
+// TestClientPairInEtcdsEnvironmentIsEtcds has etcdctl's settings in the member's own
+// variables, as Kubespray writes them.
+func TestClientPairInEtcdsEnvironmentIsEtcds(t *testing.T) {
+	n := kubeadm(t)
+	const stem = certstest.PKIDir + "/etcd/admin-n1"
+	n.WritePair(t, stem, n.EtcdCA.Leaf(t, certstest.Usages(x509.ExtKeyUsageClientAuth)))
+	manifest := layouttest.Manifest("etcd", layouttest.ControlPlaneArgs(certs.Etcd, certstest.PKIDir), layouttest.Mounts(certs.Etcd, certstest.PKIDir))
+	n.Node.Write("/etc/kubernetes/manifests/etcd.yaml", strings.Replace(manifest, "    command:\n",
+		"    env: [{name: ETCDCTL_CERT, value: "+stem+".crt}, {name: ETCDCTL_KEY, value: "+stem+".key}]\n    command:\n", 1))
+	if c := certificate(t, n.scan(t, certstest.Now), "etcd-admin-n1"); c.Service != certs.Etcd || c.Client == nil {
+		t.Errorf("%+v", c)
 	}
 }
 
