@@ -32,8 +32,15 @@ func TestLife(t *testing.T) {
 	}
 }
 
-// TestRepeatedRotationsKeepTheLife: backdating adds nothing and takes nothing.
+// TestRepeatedRotationsKeepTheLife: backdating adds nothing and takes nothing, also below
+// a CA that is younger than that.
 func TestRepeatedRotationsKeepTheLife(t *testing.T) {
+	young := certstest.NewCA(t, "ca", certstest.Valid(now.Add(-2*time.Second), now.Add(3650*24*time.Hour)))
+	long := young.Leaf(t, certstest.Valid(young.Cert.NotBefore, now.Add(36135*24*time.Hour))).Leaf()
+	for range 3 {
+		long, _ = renew(t, young, long)
+		assert.Equal(t, young.Cert.NotAfter, long.NotAfter)
+	}
 	ca := certstest.NewCA(t, "ca", certstest.Valid(now.Add(-time.Hour), now.AddDate(100, 0, 0)))
 	for _, life := range []time.Duration{20 * time.Minute, time.Hour, 365 * 24 * time.Hour, 36135 * 24 * time.Hour} {
 		c := ca.Leaf(t, certstest.Valid(now.Add(-30*time.Minute), now.Add(life-30*time.Minute))).Leaf()

@@ -20,7 +20,7 @@ func SelfServing(oldChain []*x509.Certificate, k Key, r Renewal) ([]*x509.Certif
 	}
 	r.CA = nil
 	old := oldChain[0]
-	r.Validity = r.validity(old) // its CA's as well
+	r.Life = r.life(old) // its CA's as well
 	template, err := Successor(old, r)
 	if err != nil {
 		return nil, err

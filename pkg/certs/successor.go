@@ -38,7 +38,8 @@ func ownExtension(oid asn1.ObjectIdentifier) bool {
 // Renewal is what is decided about a successor that its predecessor does not say.
 type Renewal struct {
 	Now      time.Time
-	Validity time.Duration // from Now on; 0: it lives as long as its predecessor, see [Life]
+	Validity time.Duration // from Now on; 0: Life
+	Life     time.Duration // from NotBefore to NotAfter; 0: that of its predecessor, see [Life]
 	// CA will sign the successor and bounds its dates. Nil where the signer is made
 	// together with it, see [SelfServing].
 	CA *x509.Certificate
@@ -83,33 +84,39 @@ func Successor(old *x509.Certificate, r Renewal) (*x509.Certificate, error) {
 	return t, nil
 }
 
-// validity is for how long the successor of old is to be valid from r.Now on.
-func (r Renewal) validity(old *x509.Certificate) time.Duration {
-	if r.Validity != 0 {
-		return r.Validity
+// life is for how long the successor of old is to live.
+func (r Renewal) life(old *x509.Certificate) time.Duration {
+	if r.Life > 0 {
+		return r.Life
 	}
 	copied := r.CA != nil && r.CA.NotBefore.Equal(old.NotBefore)
-	return ValidityFor(Life(old.NotBefore, old.NotAfter, r.Now, copied))
+	return Life(old.NotBefore, old.NotAfter, r.Now, copied)
 }
 
 func (r Renewal) dates(old *x509.Certificate) (notBefore, notAfter time.Time, err error) {
-	validity := r.validity(old)
+	validity := r.Validity
 	if validity < 0 {
 		return notBefore, notAfter, fmt.Errorf("validity %s is negative", validity)
 	}
 	// Certificates count whole seconds.
 	notBefore = r.Now.UTC().Add(-Backdate).Truncate(time.Second)
+	if r.CA != nil {
+		if err := CanSign(r.CA, r.Now); err != nil {
+			return notBefore, notAfter, err
+		}
+		if notBefore.Before(r.CA.NotBefore) {
+			notBefore = r.CA.NotBefore.UTC()
+		}
+	}
 	notAfter = r.Now.UTC().Add(validity).Truncate(time.Second)
-	if r.CA == nil {
-		return notBefore, notAfter, nil
+	if validity == 0 {
+		life := r.life(old)
+		notAfter = notBefore.Add(life)
+		if least := r.Now.UTC().Add(life / 2).Truncate(time.Second); notAfter.Before(least) {
+			notAfter = least // one that lives for minutes
+		}
 	}
-	if err := CanSign(r.CA, r.Now); err != nil {
-		return notBefore, notAfter, err
-	}
-	if notBefore.Before(r.CA.NotBefore) {
-		notBefore = r.CA.NotBefore.UTC()
-	}
-	if notAfter.After(r.CA.NotAfter) {
+	if r.CA != nil && notAfter.After(r.CA.NotAfter) {
 		notAfter = r.CA.NotAfter.UTC()
 	}
 	return notBefore, notAfter, nil

@@ -20,7 +20,8 @@ type Request struct {
 	Old      []*x509.Certificate // the chain to replace, leaf first
 	Key      certs.Key           // the successor's key
 	KeepKey  bool                // Key is the old one's, which something else depends on
-	Validity time.Duration       // from Now on; 0: it lives as long as the old one
+	Validity time.Duration       // from Now on; 0: Life
+	Life     time.Duration       // from NotBefore to NotAfter; 0: as long as the old one
 	Now      time.Time
 }
 

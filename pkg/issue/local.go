@@ -29,7 +29,7 @@ func (l LocalCA) Issue(ctx context.Context, r Request) ([]*x509.Certificate, err
 	if err != nil {
 		return nil, err
 	}
-	template, err := certs.Successor(r.Old[0], certs.Renewal{Now: r.Now, Validity: r.Validity, CA: ca})
+	template, err := certs.Successor(r.Old[0], certs.Renewal{Now: r.Now, Validity: r.Validity, Life: r.Life, CA: ca})
 	if err != nil {
 		return nil, err
 	}

@@ -19,7 +19,7 @@ func (Throwaway) Issue(ctx context.Context, r Request) ([]*x509.Certificate, err
 	if err := r.validate(ctx); err != nil {
 		return nil, err
 	}
-	chain, err := certs.SelfServing(r.Old, r.Key, certs.Renewal{Now: r.Now, Validity: r.Validity})
+	chain, err := certs.SelfServing(r.Old, r.Key, certs.Renewal{Now: r.Now, Validity: r.Validity, Life: r.Life})
 	if err != nil {
 		return nil, err
 	}

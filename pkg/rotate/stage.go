@@ -206,7 +206,7 @@ func (s *session) issue(ctx context.Context, c inventory.Certificate, old store.
 
 func (s *session) issueRequest(c inventory.Certificate, old store.Content, key certs.Key, k chosenKey, o statedir.Order) issue.Request {
 	return issue.Request{Old: old.Chain, Key: key, KeepKey: k.kept != "", Now: s.now(),
-		Validity: plan.Validity(c, time.Duration(o.ValiditySeconds)*time.Second)}
+		Validity: time.Duration(o.ValiditySeconds) * time.Second, Life: time.Duration(c.LifeSeconds) * time.Second}
 }
 
 // tryClient presents a new client certificate to its server before anything changes.
