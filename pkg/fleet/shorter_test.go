@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -43,6 +44,41 @@ func TestAShorterLifeIsTold(t *testing.T) {
 			}
 			assert.Contains(t, notes, "has a shorter life: "+test.says)
 			assert.Contains(t, notes, "(cp1)")
+		})
+	}
+}
+
+// Who decides for a shorter life is named, and nobody else is blamed.
+func TestWhyALifeIsShorter(t *testing.T) {
+	for name, test := range map[string]struct {
+		issuer       inventory.IssuerKind
+		reason, says string
+	}{
+		"its CA ends":            {inventory.LocalCA, `its CA "kubernetes" ends then`, ` The reason: its CA "kubernetes" ends then.`},
+		"a signer of the API":    {inventory.KubernetesCSR, "", " Its signer grants no more."},
+		"nothing that was known": {inventory.LocalCA, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(1, 0)
+			n := c.nodes["cp1"]
+			n.grants = 90 * time.Minute
+			for i := range n.inventory.Certificates {
+				f := &n.inventory.Certificates[i].Facts
+				f.NotBefore = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+				f.NotAfter = f.NotBefore.AddDate(1, 0, 0)
+			}
+			report, err := rotate(t.Context(), t, c, func(o *fleet.Options) {
+				for _, w := range o.Plan.Waves {
+					for _, s := range w.Steps {
+						for i := range s.Targets {
+							s.Targets[i].Issuer, s.Targets[i].LifeReason = string(test.issuer), test.reason
+						}
+					}
+				}
+			})
+			require.NoError(t, err)
+			notes := strings.Join(report.Notes, "\n")
+			assert.Contains(t, notes, "the old one was valid for 365 days."+test.says+" (cp1)")
 		})
 	}
 }
