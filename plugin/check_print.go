@@ -3,11 +3,13 @@ package plugin
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
 var checkColumns = []column{
@@ -45,12 +47,15 @@ func printList(w io.Writer, f format, list v1alpha1.CertificateList, now time.Ti
 	}
 	printNotInspected(w, list.NotInspected)
 	printUnused(w, f, list.Unused, now)
-	printFindings(w, f, list.Findings)
+	inMemory := func(x v1alpha1.Finding) bool { return x.Kind == string(inventory.Memory) }
+	printFindings(w, f, "Certificates in memory, which a restart renews",
+		slices.DeleteFunc(slices.Clone(list.Findings), func(x v1alpha1.Finding) bool { return !inMemory(x) }))
+	printFindings(w, f, "Drift, which no rotation changes", slices.DeleteFunc(slices.Clone(list.Findings), inMemory))
 	return nil
 }
 
-// printFindings tells what has drifted; on a fleet only the wide form has all of it.
-func printFindings(w io.Writer, f format, found []v1alpha1.Finding) {
+// printFindings lists findings of one sort; on a fleet only the wide form has all of it.
+func printFindings(w io.Writer, f format, title string, found []v1alpha1.Finding) {
 	if len(found) == 0 {
 		return
 	}
@@ -58,7 +63,7 @@ func printFindings(w io.Writer, f format, found []v1alpha1.Finding) {
 	for _, x := range found {
 		width = max(width, len(x.Node))
 	}
-	fmt.Fprintln(w, "\nDrift, which no rotation changes")
+	fmt.Fprintln(w, "\n"+title)
 	for i, x := range found {
 		if i == maxHints && f != formatWide {
 			fmt.Fprintf(w, "  and %d more: -o wide has them all\n", len(found)-maxHints)

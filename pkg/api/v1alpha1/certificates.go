@@ -32,10 +32,10 @@ type UnusedCertificate struct {
 
 // Finding is something that has drifted and that no rotation changes: a file's mode or
 // owner against the CIS benchmark, a serving certificate that does not name its node
-// any more. It changes neither a certificate's status nor the exit code.
+// any more; or a certificate in a component's memory that expires soon. It changes neither a certificate's status nor the exit code.
 type Finding struct {
 	Node    string        `json:"node"`
-	Kind    string        `json:"kind"` // FileMode, FileOwner or Names
+	Kind    string        `json:"kind"` // FileMode, FileOwner, Names or Memory
 	Service certs.Service `json:"service,omitempty"`
 	Path    string        `json:"path"`
 	Message string        `json:"message"`
