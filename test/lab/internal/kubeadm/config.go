@@ -16,7 +16,8 @@ type Cluster struct {
 	CertificateKey  string // encrypts what a joining control plane downloads
 	CrashLoopMax    string // longest pause between restarts; "" leaves the default
 	CgroupV1        bool
-	InUserNamespace bool // the host withholds rights that the kubelet expects
+	InUserNamespace bool     // the host withholds rights that the kubelet expects
+	EtcdEndpoints   []string // of an etcd outside; none: etcd runs on the control planes
 	Overrides       Overrides
 }
 
@@ -29,13 +30,18 @@ type Member struct {
 
 // Init returns the configuration for `kubeadm init` on the first node.
 func (c Cluster) Init(m Member) (string, error) {
+	cluster := c.cluster()
+	if len(c.EtcdEndpoints) > 0 {
+		cluster["etcd"] = document{"external": document{
+			"endpoints": c.EtcdEndpoints,
+			"caFile":    path.Join(c.CertificatesDir(), "etcd/ca.crt"),
+			"certFile":  path.Join(c.CertificatesDir(), "apiserver-etcd-client.crt"),
+			"keyFile":   path.Join(c.CertificatesDir(), "apiserver-etcd-client.key"),
+		}}
+	}
 	return encode(
 		c.init(m),
-		c.apply("ClusterConfiguration", document{
-			"kubernetesVersion":    c.Version,
-			"controlPlaneEndpoint": c.Endpoint,
-			"networking":           document{"podSubnet": c.PodSubnet},
-		}),
+		c.apply("ClusterConfiguration", cluster),
 		c.kubelet(),
 		c.apply("KubeProxyConfiguration", document{
 			"mode": "iptables",
@@ -45,13 +51,29 @@ func (c Cluster) Init(m Member) (string, error) {
 	)
 }
 
+// EtcdHost returns the configuration for the phases of "kubeadm init" that make
+// the certificates of a host of an etcd outside the cluster.
+func (c Cluster) EtcdHost(m Member) (string, error) {
+	cluster, names := c.cluster(), []any{m.Name, m.IP}
+	cluster["etcd"] = document{"local": document{"serverCertSANs": names, "peerCertSANs": names}}
+	return encode(c.init(m), c.apply("ClusterConfiguration", cluster))
+}
+
+func (c Cluster) cluster() document {
+	return document{
+		"kubernetesVersion":    c.Version,
+		"controlPlaneEndpoint": c.Endpoint,
+		"networking":           document{"podSubnet": c.PodSubnet},
+	}
+}
+
 // Join returns the configuration for `kubeadm join` on any other node.
 func (c Cluster) Join(m Member) (string, error) {
 	doc := document{
 		"nodeRegistration": c.registration(m),
 		// The kubelets are told to find it in the directory of all
 		// certificates, but joining ignores that.
-		"caCertPath": path.Join(c.certificatesDir(), "ca.crt"),
+		"caCertPath": path.Join(c.CertificatesDir(), "ca.crt"),
 		"discovery": document{"bootstrapToken": document{
 			"token":             c.Token,
 			"apiServerEndpoint": c.Endpoint,
@@ -108,7 +130,8 @@ func (c Cluster) HasDNS() bool {
 	return !disabled
 }
 
-func (c Cluster) certificatesDir() string {
+// CertificatesDir is where kubeadm keeps certificates and keys.
+func (c Cluster) CertificatesDir() string {
 	if dir, ok := c.Overrides["ClusterConfiguration"]["certificatesDir"].(string); ok {
 		return dir
 	}
@@ -189,7 +212,10 @@ func (c Cluster) apply(kind string, doc document) document {
 func (c Cluster) Validate() error {
 	etcd, _ := c.Overrides["ClusterConfiguration"]["etcd"].(document)
 	if _, external := etcd["external"]; external {
-		return fmt.Errorf("kubeadm configuration: a lab has no external etcd")
+		return fmt.Errorf("kubeadm configuration: a lab brings its external etcd itself, with --etcd-hosts")
+	}
+	if _, local := etcd["local"]; local && len(c.EtcdEndpoints) > 0 {
+		return fmt.Errorf("kubeadm configuration: with --etcd-hosts no etcd runs on the control planes")
 	}
 	for _, key := range []string{"kubernetesVersion", "imageRepository", "controlPlaneEndpoint"} {
 		if _, set := c.Overrides["ClusterConfiguration"][key]; set {

@@ -127,3 +127,37 @@ func parse(t *testing.T, text string) document {
 	}
 	return doc
 }
+
+func TestAnEtcdOutside(t *testing.T) {
+	c := Cluster{EtcdEndpoints: []string{"https://10.10.0.31:2379"}}
+	init, err := c.Init(Member{Name: "cp1", ControlPlane: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"external:", "- https://10.10.0.31:2379", "caFile: /etc/kubernetes/pki/etcd/ca.crt", "certFile: /etc/kubernetes/pki/apiserver-etcd-client.crt"} {
+		if !strings.Contains(init, want) {
+			t.Errorf("no %q in\n%s", want, init)
+		}
+	}
+	host, err := c.EtcdHost(Member{Name: "etcd1", IP: "10.10.0.31"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"serverCertSANs:", "peerCertSANs:", "- etcd1", "- 10.10.0.31"} {
+		if !strings.Contains(host, want) {
+			t.Errorf("no %q in\n%s", want, host)
+		}
+	}
+	if strings.Contains(host, "external") {
+		t.Errorf("an etcd host that has its etcd elsewhere:\n%s", host)
+	}
+}
+
+func TestValidateRefusesASecondEtcd(t *testing.T) {
+	for kind, endpoints := range map[string][]string{"external": nil, "local": {"https://10.10.0.31:2379"}} {
+		overrides := Overrides{"ClusterConfiguration": document{"etcd": document{kind: document{}}}}
+		if err := (Cluster{Overrides: overrides, EtcdEndpoints: endpoints}).Validate(); err == nil || !strings.Contains(err.Error(), "--etcd-hosts") {
+			t.Errorf("etcd.%s: got %v, want an error with --etcd-hosts", kind, err)
+		}
+	}
+}

@@ -15,11 +15,15 @@ const kubeadmPath = "/etc/lab/kubeadm.yaml"
 
 // configOf returns the kubeadm configuration of a node.
 func (l *Lab) configOf(config kubeadm.Cluster, n *Node) (string, error) {
-	member := kubeadm.Member{Name: n.Name, IP: n.IP, ControlPlane: n.Role == ControlPlane}
+	member := memberOf(n)
 	if n.Name == l.Nodes[0].Name {
 		return config.Init(member)
 	}
 	return config.Join(member)
+}
+
+func memberOf(n *Node) kubeadm.Member {
+	return kubeadm.Member{Name: n.Name, IP: n.IP, ControlPlane: n.Role == ControlPlane}
 }
 
 // formCluster makes the booted nodes a cluster. Control planes join one after
@@ -87,8 +91,8 @@ func (l *Lab) awaitReady(config kubeadm.Cluster) error {
 		if err != nil {
 			return err
 		}
-		if ready := strings.Count(out, "=True"); ready != len(l.Nodes) {
-			return fmt.Errorf("%d of %d are Ready: %s", ready, len(l.Nodes), out)
+		if ready, want := strings.Count(out, "=True"), l.clusterSize(); ready != want {
+			return fmt.Errorf("%d of %d are Ready: %s", ready, want, out)
 		}
 		return nil
 	})
@@ -160,8 +164,8 @@ func (l *Lab) approveServing() error {
 		}
 		served[request.Spec.Username] = true
 	}
-	if len(served) < len(l.Nodes) {
-		return fmt.Errorf("%d of %d nodes have asked", len(served), len(l.Nodes))
+	if want := l.clusterSize(); len(served) < want {
+		return fmt.Errorf("%d of %d nodes have asked", len(served), want)
 	}
 	return nil
 }

@@ -16,6 +16,8 @@ func TestSpecValidate(t *testing.T) {
 		"no workers":         {func(s *Spec) { s.Workers = 0 }, ""},
 		"no control plane":   {func(s *Spec) { s.ControlPlanes = 0 }, "0 control planes"},
 		"too many":           {func(s *Spec) { s.Workers = 151 }, "151 workers"},
+		"etcd hosts":         {func(s *Spec) { s.EtcdHosts = 3 }, ""},
+		"less than none":     {func(s *Spec) { s.EtcdHosts = -1 }, "-1 etcd hosts"},
 		"a path as the name": {func(s *Spec) { s.Name = "../etc" }, `"../etc"`},
 		"an empty name":      {func(s *Spec) { s.Name = "" }, `""`},
 		"a dotted prefix":    {func(s *Spec) { s.NodePrefix = "a.b-" }, ""},
@@ -49,7 +51,7 @@ func TestDifferenceNamesWhatDiffers(t *testing.T) {
 }
 
 func TestPlanNamesAndAddressesAreUnique(t *testing.T) {
-	spec := Spec{ControlPlanes: maxControlPlanes, Workers: maxWorkers, NodePrefix: "a-"}
+	spec := Spec{ControlPlanes: maxControlPlanes, Workers: maxWorkers, EtcdHosts: maxEtcdHosts, NodePrefix: "a-"}
 	seen := map[string]bool{gateway: true}
 	nodes := spec.plan()
 	for _, n := range nodes {
@@ -58,8 +60,8 @@ func TestPlanNamesAndAddressesAreUnique(t *testing.T) {
 		}
 		seen[n.IP], seen[n.Name] = true, true
 	}
-	if first, last := nodes[0].Name, nodes[len(nodes)-1].Name; first != "a-cp1" || last != "a-w150" {
-		t.Errorf("nodes from %s to %s, want a-cp1 to a-w150", first, last)
+	if first, last := nodes[0].Name, nodes[len(nodes)-1].Name; first != "a-cp1" || last != "a-etcd9" {
+		t.Errorf("nodes from %s to %s, want a-cp1 to a-etcd9", first, last)
 	}
 }
 

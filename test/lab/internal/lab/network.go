@@ -100,6 +100,9 @@ func containerNetwork(cidr string) (string, error) {
 func (l *Lab) connectPods() error {
 	for i := range l.Nodes {
 		n := &l.Nodes[i]
+		if n.Role == EtcdHost {
+			continue
+		}
 		err := waitFor(fmt.Sprintf("the pod range of node %q", n.Name), l.waitLimit(), func() error {
 			out, err := l.kubectl("get", "node", n.Name, "-o", "jsonpath={.spec.podCIDR}")
 			if err == nil && out == "" {
@@ -119,6 +122,9 @@ func (l *Lab) connectPods() error {
 		return err
 	}
 	return l.eachNode(func(n *Node) error {
+		if n.Role == EtcdHost {
+			return nil
+		}
 		network, err := containerNetwork(n.PodCIDR)
 		if err != nil {
 			return err
@@ -127,7 +133,7 @@ func (l *Lab) connectPods() error {
 			return err
 		}
 		for _, other := range l.Nodes {
-			if other.Name == n.Name {
+			if other.Name == n.Name || other.PodCIDR == "" {
 				continue
 			}
 			// The file is for the next boot; reloading it now would

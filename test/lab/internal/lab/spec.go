@@ -2,8 +2,8 @@
 // nodes are machines on this host, inside one network namespace.
 //
 // Up does, in this order: clean what an aborted run left; make the namespace
-// and its bridge; boot all nodes at once; start the load balancer; `kubeadm
-// init` on the first node, `kubeadm join` on the others, control planes one
+// and its bridge; boot all nodes at once; start the load balancer; start etcd
+// on its hosts, where there are any; `kubeadm init` on the first node, `kubeadm join` on the others, control planes one
 // after the other; give every node its pod network; wait until everything is
 // ready. The state file is written before each step that starts something.
 package lab
@@ -20,6 +20,7 @@ type Spec struct {
 	Name          string `json:"name"`
 	ControlPlanes int    `json:"controlPlanes"`
 	Workers       int    `json:"workers"`
+	EtcdHosts     int    `json:"etcdHosts,omitempty"`
 	LoadBalancer  bool   `json:"loadBalancer"`
 	NodePrefix    string `json:"nodePrefix,omitempty"`
 	CrashLoopMax  string `json:"crashLoopBackOffMax,omitempty"`
@@ -29,6 +30,7 @@ type Spec struct {
 const (
 	maxControlPlanes = 9
 	maxWorkers       = 150
+	maxEtcdHosts     = 9
 )
 
 var (
@@ -45,6 +47,8 @@ func (s Spec) Validate() error {
 		return fmt.Errorf("%d control planes: a lab has 1 to %d", s.ControlPlanes, maxControlPlanes)
 	case s.Workers < 0 || s.Workers > maxWorkers:
 		return fmt.Errorf("%d workers: a lab has 0 to %d", s.Workers, maxWorkers)
+	case s.EtcdHosts < 0 || s.EtcdHosts > maxEtcdHosts:
+		return fmt.Errorf("%d etcd hosts: a lab has 0 to %d", s.EtcdHosts, maxEtcdHosts)
 	case s.NodePrefix != "" && !validPrefix.MatchString(s.NodePrefix):
 		return fmt.Errorf("node prefix %q: use lower-case letters, digits, dots and dashes, at most 41", s.NodePrefix)
 	}
@@ -87,9 +91,10 @@ type Role string
 const (
 	ControlPlane Role = "control-plane"
 	Worker       Role = "worker"
+	EtcdHost     Role = "etcd-host" // runs etcd, and is no node of the cluster
 )
 
-// plan lists the nodes of a spec: names, roles, addresses.
+// plan lists the machines of a spec, the first control plane first: names, roles, addresses.
 func (s Spec) plan() []Node {
 	var nodes []Node
 	for i := 1; i <= s.ControlPlanes; i++ {
@@ -99,6 +104,10 @@ func (s Spec) plan() []Node {
 	for i := 1; i <= s.Workers; i++ {
 		nodes = append(nodes, Node{Role: Worker, IP: fmt.Sprintf("10.10.0.%d", 50+i)})
 		nodes[len(nodes)-1].Name = fmt.Sprintf("%sw%d", s.NodePrefix, i)
+	}
+	for i := 1; i <= s.EtcdHosts; i++ {
+		nodes = append(nodes, Node{Role: EtcdHost, IP: fmt.Sprintf("10.10.0.%d", 30+i)})
+		nodes[len(nodes)-1].Name = fmt.Sprintf("%setcd%d", s.NodePrefix, i)
 	}
 	return nodes
 }

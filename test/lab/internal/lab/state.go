@@ -108,6 +108,9 @@ func (l *Lab) Node(name string) (*Node, error) {
 	return nil, fmt.Errorf("lab %q has no node %q\nhint: it has%s", l.Spec.Name, name, names)
 }
 
+// clusterSize is how many of the machines are nodes of the cluster.
+func (l *Lab) clusterSize() int { return l.Spec.ControlPlanes + l.Spec.Workers }
+
 // running tells whether every process that should run does; if not, which
 // does not.
 func (l *Lab) running() (missing string, ok bool) {

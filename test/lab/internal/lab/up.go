@@ -110,6 +110,11 @@ func newConfig(spec Spec, version string, overrides kubeadm.Overrides) (kubeadm.
 		InUserNamespace: !hostRaisesLimits(),
 		Overrides:       overrides,
 	}
+	for _, n := range spec.plan() {
+		if n.Role == EtcdHost {
+			config.EtcdEndpoints = append(config.EtcdEndpoints, "https://"+n.IP+":2379")
+		}
+	}
 	config.Endpoint = fmt.Sprintf("%s:%d", EndpointName, config.BindPort())
 	return config, nil
 }
@@ -121,6 +126,9 @@ func (l *Lab) boot(config kubeadm.Cluster, built parts.Parts) error {
 		n.Machine = machineName(l.Spec.Name, n.Name)
 		n.Dir = l.path("nodes", n.Name)
 		n.Layers = built.Layers()
+		if n.Role == EtcdHost {
+			n.Layers = append([]string{built.Etcd}, n.Layers...)
+		}
 		n.Namespace = l.namespace()
 		n.Group = l.group(n.Name)
 	}
@@ -162,6 +170,9 @@ func (l *Lab) boot(config kubeadm.Cluster, built parts.Parts) error {
 	if err := l.save(); err != nil {
 		return err
 	}
+	if err := l.formEtcd(config); err != nil {
+		return err
+	}
 	if err := l.formCluster(); err != nil {
 		return err
 	}
@@ -180,7 +191,7 @@ func (l *Lab) boot(config kubeadm.Cluster, built parts.Parts) error {
 	if err := l.save(); err != nil {
 		return err
 	}
-	l.step("lab %q is up: %d control planes, %d workers", l.Spec.Name, l.Spec.ControlPlanes, l.Spec.Workers)
+	l.step("lab %q is up: %d control planes, %d workers, %d etcd hosts", l.Spec.Name, l.Spec.ControlPlanes, l.Spec.Workers, l.Spec.EtcdHosts)
 	return nil
 }
 
@@ -197,14 +208,17 @@ func (l *Lab) prepareNodes(config kubeadm.Cluster, built parts.Parts) error {
 		if err != nil {
 			return err
 		}
-		err = n.WriteFiles(map[string]string{
+		files := map[string]string{
 			"/etc/hostname":    n.Name + "\n",
 			"/etc/hosts":       l.hosts(),
 			"/etc/resolv.conf": "# Nothing answers there: a lab has no names but its own.\nnameserver " + gateway + "\noptions timeout:1 attempts:1\n",
 			networkPath:        l.networkFile(n),
 			kubeadmPath:        text,
-		})
-		if err != nil {
+		}
+		if n.Role == EtcdHost {
+			return l.prepareEtcdHost(config, n, files)
+		}
+		if err := n.WriteFiles(files, kubeletUnit); err != nil {
 			return err
 		}
 		return l.redirectManifests(config, n)
@@ -235,6 +249,9 @@ func (l *Lab) forgetRedirection(config kubeadm.Cluster) error {
 		return nil
 	}
 	return l.eachNode(func(n *Node) error {
+		if n.Role == EtcdHost {
+			return nil
+		}
 		_, err := l.onNode(n, nil, "rm", "-f", kubeadm.ManifestDir)
 		return err
 	})

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -16,12 +17,11 @@ import (
 //go:embed all:files
 var files embed.FS
 
-// enabled lists the units that start with a node.
+// enabled lists the units that start with every node.
 var enabled = []string{
 	"/lib/systemd/system/systemd-networkd.service",
 	"/etc/systemd/system/lab-cgroups.service",
 	"/etc/systemd/system/containerd.service",
-	"/usr/lib/systemd/system/kubelet.service",
 }
 
 // masked lists units that have no business on a node: nothing answers there.
@@ -31,8 +31,8 @@ var masked = []string{
 }
 
 // WriteFiles writes a node's configuration, and extra files by their paths on
-// the node.
-func (n Node) WriteFiles(extra map[string]string) error {
+// the node. units start with it besides those of every node.
+func (n Node) WriteFiles(extra map[string]string, units ...string) error {
 	err := fs.WalkDir(files, "files", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
@@ -55,7 +55,7 @@ func (n Node) WriteFiles(extra map[string]string) error {
 	if err := os.MkdirAll(wants, 0o755); err != nil {
 		return fmt.Errorf("write the files of node %q: %w", n.Name, err)
 	}
-	for _, unit := range enabled {
+	for _, unit := range slices.Concat(enabled, units) {
 		if err := os.Symlink(unit, filepath.Join(wants, filepath.Base(unit))); err != nil {
 			return fmt.Errorf("write the files of node %q: %w", n.Name, err)
 		}

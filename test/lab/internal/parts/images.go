@@ -16,10 +16,6 @@ const Testbox = "rotate-certs.test/testbox:1"
 // images makes one archive with the images of kubeadm's control plane, of
 // CoreDNS and kube-proxy, and of the testbox.
 func (c Cache) images(p Parts) (string, error) {
-	etcd, err := c.etcd()
-	if err != nil {
-		return "", err
-	}
 	coredns, err := c.coredns()
 	if err != nil {
 		return "", err
@@ -29,7 +25,7 @@ func (c Cache) images(p Parts) (string, error) {
 		return "", err
 	}
 	key := keyOf("1", filepath.Base(p.Tree), filepath.Base(p.Kubernetes),
-		filepath.Base(etcd), filepath.Base(coredns), filepath.Base(tools))
+		filepath.Base(p.Etcd), filepath.Base(coredns), filepath.Base(tools))
 	return c.part("images", key, func(dir string) error {
 		version, err := c.KubernetesVersion()
 		if err != nil {
@@ -50,7 +46,7 @@ func (c Cache) images(p Parts) (string, error) {
 			"kube-controller-manager": {layers: []layer{kubernetes}, entrypoint: []string{"kube-controller-manager"}},
 			"kube-scheduler":          {layers: []layer{kubernetes}, entrypoint: []string{"kube-scheduler"}},
 			"kube-proxy":              {layers: []layer{iptables, kubernetes}, entrypoint: []string{"kube-proxy"}},
-			"etcd":                    {layers: single("etcd", etcd), entrypoint: []string{"etcd"}},
+			"etcd":                    {layers: single("etcd", p.Etcd), entrypoint: []string{"etcd"}},
 			"coredns":                 {layers: single("coredns", coredns), entrypoint: []string{"coredns"}},
 			"pause":                   {layers: single("pause", tools), entrypoint: []string{"pause"}},
 			"testbox":                 {layers: single("testbox", tools), entrypoint: []string{"testbox"}},

@@ -41,6 +41,7 @@ type Parts struct {
 	Tree       string // a Debian system
 	Kubernetes string // usr/bin with kubelet, kubeadm, kubectl
 	Containerd string // usr/bin with containerd, its shim, ctr
+	Etcd       string // usr/bin with etcd
 	Images     string // images.tar, all images as one archive
 	Store      string // containerd's directory with those images in it
 }
@@ -66,6 +67,9 @@ func (c Cache) All() (Parts, error) {
 		return Parts{}, err
 	}
 	if p.Containerd, err = c.containerd(); err != nil {
+		return Parts{}, err
+	}
+	if p.Etcd, err = c.etcd(); err != nil {
 		return Parts{}, err
 	}
 	if p.Images, err = c.images(p); err != nil {
