@@ -29,7 +29,7 @@ GO_BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X $(STAMP).Version
 RELEASE  := go -C test/tools/release run .
 LAB      := bin/lab
 IMAGE    := dist/rotate-certs-node.tar
-E2E       = test/tools/e2e e2e --control-planes $(CONTROL_PLANES) --workers $(WORKERS) --config test/e2e/cluster.yaml
+E2E       = SKIP='$(SHAPES)' test/tools/e2e e2e --control-planes $(CONTROL_PLANES) --workers $(WORKERS) --config test/e2e/cluster.yaml
 
 # What the node image holds; the first is its entrypoint.
 IMAGE_PROGRAMS := rotate-certs-node rotate-certs-watcher
@@ -77,8 +77,8 @@ generate: ## Write what follows from the API types: CustomResourceDefinitions, d
 
 ##@ Check
 .PHONY: test
-test: fmt vet lint unit fuzz packaging ## Everything: the checks below, then e2e and e2e-odd as root on Linux
-	@if test/tools/e2e possible; then $(MAKE) e2e e2e-odd; fi
+test: fmt vet lint unit fuzz packaging ## Everything: the checks below, then those on clusters, as root on Linux
+	@if test/tools/e2e possible; then $(MAKE) e2e e2e-odd e2e-shapes; fi
 
 .PHONY: fmt
 fmt: ## Fail where gofmt would change something
@@ -122,6 +122,13 @@ e2e-odd: build image $(LAB) ## Those about certificates, on a cluster of other d
 	@RUN='$(or $(RUN),$(ANY_SHAPE))' test/tools/e2e odd --control-planes 1 --workers 1 --load-balancer=false --node-prefix odd. \
 		--config test/e2e/odd.yaml
 
+# Those that need a cluster of such a shape.
+SHAPES := ^TestShape
+.PHONY: e2e-shapes
+e2e-shapes: build image $(LAB) ## Those about clusters as people have them: etcd outside, keys and files with several users
+	@RUN='$(or $(RUN),TestShape)' test/tools/e2e shapes --control-planes 1 --workers 1 --etcd-hosts 1 --load-balancer=false \
+		--config test/e2e/shapes.yaml
+
 .PHONY: bench
 bench: build image $(LAB) ## Measure beside kubeadm's documented procedure, print tables, fail on a missed aim (root, Debian)
 	@test/tools/bench $(CONTROL_PLANES) $(WORKERS)
@@ -142,7 +149,7 @@ clean: ## Remove bin/ and dist/
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^##@ /{print "\n" substr($$0, 5)} /^[a-z0-9-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^##@ /{print "\n" substr($$0, 5)} /^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 # Go knows best whether it must build again.
 .PHONY: $(LAB)

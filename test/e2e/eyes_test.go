@@ -7,6 +7,7 @@ import (
 	"crypto"
 	"crypto/tls"
 	"crypto/x509"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -202,6 +203,12 @@ func (l *lab) pki(t *testing.T) string {
 // httpStatus asks a TLS server with a client certificate.
 func httpStatus(t *testing.T, url string, id identity) int {
 	t.Helper()
+	status, _ := httpGet(t, url, id)
+	return status
+}
+
+func httpGet(t *testing.T, url string, id identity) (status int, body string) {
+	t.Helper()
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{
 		InsecureSkipVerify: true, //nolint:gosec // the server's certificate is looked at elsewhere
 		Certificates:       []tls.Certificate{{Certificate: [][]byte{id.leaf.Raw}, PrivateKey: id.key}},
@@ -210,6 +217,8 @@ func httpStatus(t *testing.T, url string, id identity) int {
 	require.NoError(t, err)
 	response, err := client.Do(request)
 	require.NoError(t, err)
+	data, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
 	require.NoError(t, response.Body.Close())
-	return response.StatusCode
+	return response.StatusCode, string(data)
 }

@@ -30,6 +30,7 @@ type lab struct {
 	name   string
 	bin    string // directory of the built programs
 	nodes  []machine
+	etcds  []machine // hosts of an etcd outside, which are no nodes
 	client kubernetes.Interface
 }
 
@@ -73,7 +74,13 @@ func openLab() (*lab, error) {
 	if err := json.Unmarshal(out, &status); err != nil {
 		return nil, fmt.Errorf("lab status: %w", err)
 	}
-	l.nodes = status.Nodes
+	for _, m := range status.Nodes {
+		if m.Role == "etcd-host" {
+			l.etcds = append(l.etcds, m)
+		} else {
+			l.nodes = append(l.nodes, m)
+		}
+	}
 	config, err := clientcmd.BuildConfigFromFlags("", os.Getenv("KUBECONFIG"))
 	if err != nil {
 		return nil, err
@@ -250,6 +257,7 @@ type report struct {
 		}
 	}
 	Collateral []struct{ Node, Service, Reason string }
+	LeftOut    []struct{ Node, Service, Name, Path, Reason string }
 }
 
 // results maps "node/service" to its result.

@@ -39,7 +39,7 @@ func (l *lab) snapshot(t *testing.T, node string) tree {
 	t.Helper()
 	out := tree{}
 	// etcd's own data changes all the time, wherever it lies.
-	archive := tar.NewReader(bytes.NewReader(l.on(t, node, "tar -C / --exclude=member -cf - "+watched)))
+	archive := tar.NewReader(bytes.NewReader(l.on(t, node, "cd / && tar --exclude=member -cf - $(ls -d "+watched+" 2>/dev/null)")))
 	for {
 		h, err := archive.Next()
 		if errors.Is(err, io.EOF) {
@@ -103,6 +103,11 @@ type identity struct {
 	// raw is everything of the file but certificate and key, where it holds both.
 	rest string
 }
+
+var (
+	clientCertificate = regexp.MustCompile(`client-certificate-data:\s*"?([A-Za-z0-9+/=]+)"?`)
+	clientKey         = regexp.MustCompile(`client-key-data:\s*"?([A-Za-z0-9+/=]+)"?`)
+)
 
 var kubeconfigData = regexp.MustCompile(`(client-certificate-data|client-key-data):\s*"?([A-Za-z0-9+/=]+)"?`)
 

@@ -4,12 +4,7 @@ package e2e
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
-	"fmt"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -91,17 +86,11 @@ func (l *lab) nearItsEnd(t *testing.T, n machine) *big.Int {
 	dir := l.pki(t) + "/etcd/"
 	files := l.snapshot(t, n.Name)
 	old, ca := files.identity(t, dir+"server.crt", dir+"server.key"), files.identity(t, dir+"ca.crt", dir+"ca.key")
-	template := *old.leaf
-	template.SerialNumber, _ = rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
-	template.NotAfter = time.Now().Add(30 * time.Minute)
-	template.NotBefore = template.NotAfter.Add(-365 * 24 * time.Hour)
-	template.SignatureAlgorithm = x509.UnknownSignatureAlgorithm
-	der, err := x509.CreateCertificate(rand.Reader, &template, ca.leaf, old.key.Public(), ca.key)
-	require.NoError(t, err)
-	text := base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	end := time.Now().Add(30 * time.Minute)
+	leaf := resigned(t, old, ca, end.Add(-365*24*time.Hour), end)
 	path := dir + "server.crt"
-	l.on(t, n.Name, fmt.Sprintf("cp -p %[1]s %[1]s.new && echo %[2]s | base64 -d > %[1]s.new && mv %[1]s.new %[1]s", path, text))
-	return template.SerialNumber
+	l.put(t, n.Name, path, withCertificate(t, path, files[path].data, leaf))
+	return leaf.SerialNumber
 }
 
 // waitUntilRenewed waits for another certificate on etcd's port, which lives as long as
