@@ -67,7 +67,7 @@ func printHistory(w io.Writer, f format, h v1alpha1.RotationHistory, command str
 	for _, r := range h.Records {
 		word := recordWord(journal.Kind(r.Kind))
 		if r.Unproven {
-			word = "OLD AGAIN, NOT PROVEN YET"
+			word = strings.ToUpper(unprovenWord(r.Kind))
 		}
 		rows = append(rows, []string{r.Node, r.Time.Format("15:04:05.000"), word, string(r.Service), details(r, f)})
 	}

@@ -152,7 +152,7 @@ func nodesInWords(nodes []v1alpha1.PastRotationNode) []string {
 			words = n.State
 		}
 		if n.Unproven {
-			words = "old again, NOT PROVEN YET; the next rotation on this node proves it first"
+			words = unprovenWord(n.State) + "; the next rotation on this node proves it first"
 		}
 		if of[words] == nil {
 			order = append(order, words)
@@ -164,6 +164,14 @@ func nodesInWords(nodes []v1alpha1.PastRotationNode) []string {
 		out = append(out, some(of[words])+": "+words)
 	}
 	return out
+}
+
+// unprovenWord is what a node that could not prove its end yet has in place.
+func unprovenWord(state string) string {
+	if state == string(inventory.Committed) {
+		return "new, NOT PROVEN YET"
+	}
+	return "old again, NOT PROVEN YET"
 }
 
 // lasted is how long a rotation was at work; nothing where no record tells.

@@ -117,6 +117,8 @@ func (r *run) commit(ctx context.Context, node string) error {
 		return r.failed(node, v1alpha1.RolledBack, node+": "+w.cause(), answer.Message, answer.Hint)
 	case answer.Kind == journal.Broken:
 		return r.failed(node, v1alpha1.Failed, node+": "+w.cause(), answer.Message, answer.Hint)
+	case answer.Kind == journal.Committed && answer.Unproven:
+		return r.failed(node, v1alpha1.Failed, node+": "+w.cause(), answer.Message, answer.Hint)
 	case answer.Kind != journal.Committed:
 		return r.failed(node, v1alpha1.Failed, node+": nothing was changed there", answer.Message, answer.Hint)
 	}

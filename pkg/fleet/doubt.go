@@ -52,7 +52,7 @@ func (r *run) lookAgain(ctx context.Context, w *worker, lost error) (journal.Rec
 		return journal.Record{}, errors.Join(lost, fmt.Errorf("and its journal says: %s", standing.State))
 	}
 	answer := journal.Record{Node: node, Rotation: r.ID, Token: standing.Token, Time: standing.LastTime, Kind: kind,
-		Message: "it was heard of only afterwards, from its journal", Renewals: standing.Renewed}
+		Message: "it was heard of only afterwards, from its journal", Renewals: standing.Renewed, Unproven: standing.Unproven}
 	if kind == journal.Refused {
 		answer.Message, answer.Hint = "the order to commit did not reach it: "+lost.Error(), "run the same command again"
 	}

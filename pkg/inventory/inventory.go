@@ -427,7 +427,8 @@ type Rotation struct {
 	State     RotationState   `json:"state"`
 	Services  []certs.Service `json:"services,omitempty"` // this node's part
 	Renewed   []Renewal       `json:"renewed,omitempty"`  // what was renewed and proven here
-	// Unproven says that the old certificates were put back at boot (RolledBack), and
+	// Unproven says that the old certificates were put back at boot (RolledBack), or that
+	// the new ones stay since the old ones have expired (Committed), and
 	// that nothing has shown since that the node runs on them.
 	Unproven bool `json:"unproven,omitempty"`
 }

@@ -64,7 +64,8 @@ type Record struct {
 	CSR      *CSR                `json:"csr,omitempty"`
 	Evidence *Evidence           `json:"evidence,omitempty"`
 	// Unproven says of RolledBack that the old files were put back before the components
-	// started: nothing could be asked then. A later RolledBack of the order settles it.
+	// started, when nothing could be asked; of Committed, that the new ones stay because the
+	// old ones have expired. A later record of this kind for the order settles it.
 	Unproven bool `json:"unproven,omitempty"`
 	// WithinSeconds is how long it may take until the next record of this order, where
 	// that is known (Restarting, Waiting).

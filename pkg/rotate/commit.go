@@ -155,6 +155,8 @@ type committing struct {
 	log     *log
 	undoing bool
 	boot    bool // nothing runs yet: only files can be put back
+	late    bool // a later process undoes what an earlier one began
+	fates   []fate
 	outages []*outage
 	// restarted are the services that were, or were begun to be, restarted.
 	restarted []certs.Service

@@ -16,6 +16,9 @@ import (
 var (
 	// ErrAsBefore means that a rotation by hand failed and the node is as it was.
 	ErrAsBefore = errors.New("the node is as it was before")
+	// ErrNotVerified means that what is in place could not be verified yet: new certificates
+	// that were kept since the old ones have expired, or what something else has put there.
+	ErrNotVerified = errors.New("the certificates in place are not verified yet")
 	// ErrNeedsPerson means that the node is neither provably old nor provably new.
 	ErrNeedsPerson = errors.New("a person must look at this node")
 	// ErrLeftOut means that a rotation by hand is done, and that certificates in scope were
@@ -109,10 +112,12 @@ func asError(answer journal.Record) error {
 	if answer.Hint != "" {
 		said += "\n" + answer.Hint
 	}
-	switch answer.Kind {
-	case journal.Staged, journal.Committed, journal.Finished:
+	switch {
+	case answer.Unproven:
+		return fmt.Errorf("%w: %s", ErrNotVerified, said)
+	case answer.Kind == journal.Staged, answer.Kind == journal.Committed, answer.Kind == journal.Finished:
 		return nil
-	case journal.Broken:
+	case answer.Kind == journal.Broken:
 		return fmt.Errorf("%w: %s", ErrNeedsPerson, said)
 	default:
 		return fmt.Errorf("%w: %s", ErrAsBefore, said)

@@ -79,7 +79,7 @@ func (s *session) recoverAll(ctx context.Context, current string) error {
 // process ended before it had done so.
 func (s *session) destroyLeft(r *statedir.Rotation, records []journal.Record) error {
 	for _, rec := range records {
-		if rec.Kind != journal.Committed {
+		if rec.Kind != journal.Committed || rec.Unproven {
 			continue
 		}
 		backup := backupDir(r, rec.Order)
@@ -129,7 +129,7 @@ func (s *session) recoverOne(ctx context.Context, r *statedir.Rotation, current 
 		return l.write(rec)
 	}
 	older := &session{Engine: s.Engine, dir: s.dir, rotation: r, writer: writer}
-	c := &committing{session: older, t: t, log: l, boot: s.boot}
+	c := &committing{session: older, t: t, log: l, boot: s.boot, late: true}
 	for _, rec := range records {
 		if rec.Kind == journal.Restarting && rec.Order == began.Order && rec.Seq > began.Seq {
 			c.restarted = append(c.restarted, rec.Service)

@@ -127,8 +127,7 @@ func (c *committing) await(ctx, first context.Context, r *restarting) error {
 		return c.gaveUp(ctx, waiting, r.component, fmt.Sprintf("%s did not start again", service), timeout, err)
 	}
 	detail := "running"
-	wasWell := !slices.Contains(c.t.Unhealthy, r.component.Health)
-	if r.component.Health != "" && (wasWell || !c.undoing) {
+	if c.mustBeHealthy(r.component) {
 		last, err := r.outage.waitHealthy(waiting)
 		if err != nil {
 			return c.gaveUp(ctx, waiting, r.component, fmt.Sprintf("%s did not become healthy", service), timeout, err)
@@ -153,6 +152,21 @@ func (c *committing) await(ctx, first context.Context, r *restarting) error {
 	}
 	return c.log.write(journal.Record{Kind: journal.Proven,
 		Evidence: &journal.Evidence{Service: service, Method: journal.Health, Detail: detail}})
+}
+
+// mustBeHealthy says whether a component has to answer its health check, instead of just
+// running. One that was unhealthy before the commit has to after it: its new certificate
+// may be what it lacked, and nothing else tells whether it works. It need not once its old
+// certificates are back, which cannot make it healthier than it was.
+func (c *committing) mustBeHealthy(target inventory.Component) bool {
+	switch {
+	case target.Health == "":
+		return false
+	case !slices.Contains(c.t.Unhealthy, target.Health), !c.undoing:
+		return true
+	default:
+		return slices.Contains(c.usersOf(kept), target.Service) || slices.Contains(c.usersOf(left), target.Service)
+	}
 }
 
 // shortPause is a supervisor's pause that nobody needs an explanation for.

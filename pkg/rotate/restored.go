@@ -51,11 +51,15 @@ func (s *session) proveRestored(ctx context.Context, r *statedir.Rotation, curre
 	}
 	older := &session{Engine: s.Engine, dir: s.dir, rotation: r, writer: writer}
 	c := &committing{session: older, t: t, log: l, undoing: true}
-	shown, err := c.restoredInUse(ctx)
-	rec := journal.Record{Kind: journal.RolledBack, Message: "the old certificates that were put back at boot are proven: " + strings.Join(shown, ", ")}
+	shown, err := c.inUse(ctx)
+	whose := "the old certificates that were put back"
+	if restored.Kind == journal.Committed {
+		whose = "the new certificates"
+	}
+	rec := journal.Record{Kind: restored.Kind, Message: whose + " are proven: " + strings.Join(shown, ", ")}
 	if err != nil {
-		rec.Unproven = true
-		rec.Message = "the old certificates were put back at boot, and still are not proven: " + err.Error()
+		rec.Unproven, rec.Hint = true, restored.Hint
+		rec.Message = whose + " are still not proven: " + err.Error()
 	}
 	if err := l.write(rec); err != nil {
 		return err
@@ -64,9 +68,9 @@ func (s *session) proveRestored(ctx context.Context, r *statedir.Rotation, curre
 	return nil
 }
 
-// restoredInUse is the proof after an undo, for a node whose components have started
-// since: the files fit, the components are well, the endpoints show what is on disk.
-func (c *committing) restoredInUse(ctx context.Context) (shown []string, err error) {
+// inUse is the proof after an undo, for a node whose components have started since: the
+// files fit, the components are well, the endpoints show what is on disk.
+func (c *committing) inUse(ctx context.Context) (shown []string, err error) {
 	defer recoverAs(&err)
 	timeout := c.t.Timeout
 	if timeout <= 0 {
@@ -84,9 +88,12 @@ func (c *committing) restoredInUse(ctx context.Context) (shown []string, err err
 			return nil, fmt.Errorf("%s: %w", i.Certificate.Name, err)
 		}
 		onDisk[n] = certs.Fingerprint(content.Leaf())
-		if onDisk[n] != i.Certificate.FingerprintSHA256 {
+		if onDisk[n] != i.Certificate.FingerprintSHA256 && onDisk[n] != i.New.FingerprintSHA256 {
 			shown = append(shown, i.Certificate.Name+" was replaced since by something else")
 		}
+	}
+	if c.fates == nil {
+		c.fates = c.asFound(onDisk)
 	}
 	for _, service := range c.services() {
 		for _, target := range c.t.components(service) {
@@ -110,10 +117,25 @@ func (c *committing) restoredInUse(ctx context.Context) (shown []string, err err
 	return shown, nil
 }
 
-// awaitWell waits until a component is healthy, or runs where it has no health endpoint.
-// One that was not healthy before the commit need not be.
+// asFound tells the items' fates by the certificates on disk.
+func (c *committing) asFound(onDisk []string) []fate {
+	fates := make([]fate, len(c.t.Items))
+	for n, i := range c.t.Items {
+		fates[n] = fate{action: left, found: onDisk[n], fits: true}
+		switch onDisk[n] {
+		case i.Certificate.FingerprintSHA256:
+			fates[n].action = restored
+		case i.New.FingerprintSHA256:
+			fates[n].action = kept
+		}
+	}
+	return fates
+}
+
+// awaitWell waits until a component is healthy, or runs where it has no health endpoint;
+// see [committing.mustBeHealthy] for those that need not be.
 func (c *committing) awaitWell(ctx context.Context, target inventory.Component) error {
-	if slices.Contains(c.t.Unhealthy, target.Health) {
+	if target.Health != "" && !c.mustBeHealthy(target) {
 		return nil
 	}
 	tick := time.NewTicker(proveEvery)

@@ -2,6 +2,7 @@ package rotate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,26 +25,21 @@ const (
 )
 
 // undo makes everything old again, proves that, and answers with RolledBack; or with
-// Broken, where it cannot be proven. It goes on as far as it can, whatever fails: also
+// Broken, where it cannot be proven. Where every old certificate has expired the new ones
+// stay, and the answer is Committed. It goes on as far as it can, whatever fails: also
 // where nothing can be recorded any more, which is its only error.
 func (c *committing) undo(ctx context.Context, f *failure) error {
 	c.undoing, c.log.lenient = true, true
 	_ = c.log.write(journal.Record{Kind: journal.RollingBack, Service: f.service, Message: f.what})
 	problems := c.putBack()
+	var unverified error
 	if len(problems) == 0 && !c.boot {
-		problems = append(problems, c.restartOld(ctx)...)
+		if problems = c.restartOld(ctx); len(problems) == 0 {
+			unverified = c.verifyOthers(ctx)
+		}
 	}
 	problems = append(problems, c.changedSince()...)
-	rec := journal.Record{Kind: journal.RolledBack, Service: f.service, Message: f.reason()}
-	if c.boot {
-		rec.Message = "the old certificates were put back before the components started, which start on them; not proven yet"
-		rec.Unproven = true
-	}
-	if len(problems) > 0 {
-		rec.Kind, rec.Hint, rec.Unproven = journal.Broken, c.hintBackup(), false
-		rec.Message = fmt.Sprintf("%s; putting the old certificates back failed as well: %s", f.Error(), strings.Join(problems, "; "))
-	}
-	_ = c.log.write(rec)
+	_ = c.log.write(c.answer(f, problems, unverified))
 	if c.log.failed != nil {
 		return c.log.failed
 	}
@@ -51,21 +47,42 @@ func (c *committing) undo(ctx context.Context, f *failure) error {
 	return c.tidy()
 }
 
-// putBack restores every file. All are tried, whatever fails.
-func (c *committing) putBack() (problems []string) {
-	dir := backupDir(c.rotation, c.t.Order)
-	for n, i := range c.t.Items {
-		var err error
-		func() {
-			defer recoverAs(&err)
-			err = store.Restore(c.Root, i.Certificate.Store, itemDir(dir, n))
-		}()
-		if err != nil {
-			problems = append(problems, err.Error())
-		}
+// answer is the record that ends an undo.
+func (c *committing) answer(f *failure, problems []string, unverified error) journal.Record {
+	if len(problems) > 0 {
+		return journal.Record{Kind: journal.Broken, Service: f.service, Hint: c.hintBackup(),
+			Message: fmt.Sprintf("%s; putting the old certificates back failed as well: %s", f.Error(), strings.Join(problems, "; "))}
 	}
-	return problems
+	remarks := c.remarks()
+	rec := journal.Record{Kind: journal.RolledBack, Service: f.service, Message: f.reason(), Unproven: c.boot || unverified != nil}
+	switch {
+	case len(c.names(kept)) == len(c.t.Items) && len(c.t.Items) > 0:
+		rec.Kind, rec.Renewals, rec.Message = journal.Committed, c.t.renewals(), f.Error()
+	case c.boot && len(c.names(restored)) > 0:
+		rec.Message = "the old certificates were put back before the components started, which start on them; not proven yet"
+	}
+	switch {
+	case len(c.names(left)) > 0:
+		rec.Hint = hintLeft
+	case unverified != nil && slices.Contains(c.usersOf(kept), certs.Etcd):
+		rec.Hint = hintQuorum
+	case unverified != nil || rec.Kind == journal.Committed && c.boot:
+		rec.Hint = hintVerify
+	}
+	if remarks != "" {
+		rec.Message = strings.TrimPrefix(rec.Message+"; "+remarks, "; ")
+	}
+	if unverified != nil {
+		rec.Message += "; not proven yet: " + unverified.Error()
+	}
+	return rec
 }
+
+const (
+	hintLeft   = "check the certificates that were changed: kubectl rotate-certs check"
+	hintVerify = "\"rotate-certs-node recover\" on this node verifies it, and so does the next rotation there"
+	hintQuorum = "one etcd member alone forms no quorum: run the same command on the other control-plane nodes, then " + hintVerify
+)
 
 // restartOld restarts what may have read new files, and proves that the old ones are
 // in use.
@@ -90,13 +107,47 @@ func (c *committing) restartOld(ctx context.Context) (problems []string) {
 	return problems
 }
 
-// changedSince says which files are not what was put back: something else writes to
-// them, and no restart helps against that.
+// verifyOthers verifies the certificates that are not the old ones. Components that were
+// not restarted yet, and whose new certificates stay, are restarted for it. An error
+// means that they are not verified yet; nothing else can be done about that here.
+func (c *committing) verifyOthers(ctx context.Context) (err error) {
+	if len(c.names(restored)) == len(c.t.Items) {
+		return nil
+	}
+	defer recoverAs(&err)
+	defer c.closeOutages()
+	for _, s := range c.usersOf(kept) {
+		if slices.Contains(c.restarted, s) || !slices.Contains(c.t.Restarts, s) {
+			continue
+		}
+		for _, target := range c.t.components(s) {
+			// One that cannot be restarted keeps none of the others from it. Their health
+			// is awaited for all of them together, below.
+			_, failed := c.stop(ctx, target, "onto its new certificates")
+			err = errors.Join(err, failed)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	_, err = c.inUse(ctx)
+	return err
+}
+
+// changedSince says which files are not what was put back or left: something else writes
+// to them, and no restart helps against that.
 func (c *committing) changedSince() (problems []string) {
-	for _, i := range c.t.Items {
+	for n, i := range c.t.Items {
+		want := i.Certificate.FingerprintSHA256
+		if c.fates[n].action != restored {
+			want = c.fates[n].found
+		}
 		content, err := store.Read(c.Root, i.Certificate.Store)
-		if err == nil && certs.Fingerprint(content.Leaf()) != i.Certificate.FingerprintSHA256 {
+		switch {
+		case err == nil && certs.Fingerprint(content.Leaf()) != want:
 			err = fmt.Errorf("it is certificate %.12s", certs.Fingerprint(content.Leaf()))
+		case c.fates[n].action == left && want == "":
+			err = nil // a kubeconfig that holds no certificate any more
 		}
 		if err != nil {
 			problems = append(problems, fmt.Sprintf("%s is not what was put back, something else changes it: %v", i.Certificate.Name, err))
@@ -105,11 +156,15 @@ func (c *committing) changedSince() (problems []string) {
 	return problems
 }
 
-// affected returns the services that may have read new files: those that we began to
-// restart, and those that have started by themselves since.
+// affected returns the services that may have read new files whose old ones are back:
+// those that we began to restart, and those that have started by themselves since.
 func (c *committing) affected(ctx context.Context) []certs.Service {
+	users := c.usersOf(restored)
 	out := slices.Clone(c.restarted)
-	for _, s := range c.services() {
+	if len(c.names(restored)) < len(c.t.Items) {
+		out = slices.DeleteFunc(out, func(s certs.Service) bool { return !slices.Contains(users, s) })
+	}
+	for _, s := range users {
 		for _, target := range c.t.components(s) {
 			i, err := c.Restarter.Current(ctx, target)
 			if err != nil && !slices.Contains(c.t.Restarts, s) {
@@ -183,7 +238,10 @@ func (c *committing) kubeletFindsAPI(ctx context.Context) bool {
 
 // proveOld shows that the endpoints serve what they served before.
 func (c *committing) proveOld(ctx context.Context, affected []certs.Service) error {
-	for _, i := range c.t.Items {
+	for n, i := range c.t.Items {
+		if c.fates[n].action != restored {
+			continue
+		}
 		for _, served := range i.Certificate.Served {
 			if served.FingerprintSHA256 == "" {
 				continue // it did not answer before either

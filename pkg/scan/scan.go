@@ -121,14 +121,19 @@ func Scan(ctx context.Context, root hostfs.Root, opts Options) inventory.Node {
 	return *node
 }
 
-// unproven tells of what was put back at boot, when there was nothing to ask.
+// unproven reports what an interrupted rotation left in place and could not verify yet.
 func unproven(rotations []inventory.Rotation) (out []inventory.NotInspected) {
 	for _, r := range rotations {
-		if r.Unproven {
-			out = append(out, inventory.NotInspected{Reason: fmt.Sprintf(
-				"the old certificates of rotation %s were put back at boot and are not proven yet; the next rotation on this node proves them first, "+
-					"and so does \"rotate-certs-node recover\" there", r.ID)})
+		if !r.Unproven {
+			continue
 		}
+		what := "the old certificates of rotation %s were put back at boot"
+		if r.State == inventory.Committed {
+			what = "the new certificates of rotation %s were kept, since the old ones have expired"
+		}
+		out = append(out, inventory.NotInspected{Reason: fmt.Sprintf(what+
+			" and are not proven yet; the next rotation on this node proves them first, "+
+			"and so does \"rotate-certs-node recover\" there", r.ID)})
 	}
 	return out
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/hostfs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
@@ -21,8 +22,10 @@ const manifestName = "backup.json"
 // manifest says what a backup directory holds. Nothing secret is in it.
 type manifest struct {
 	Store inventory.Store `json:"store"`
-	Files []savedFile     `json:"files"`
-	Link  *savedLink      `json:"link,omitempty"`
+	// Fingerprint is the leaf's; empty where there was none that could be read.
+	Fingerprint string      `json:"fingerprint,omitempty"`
+	Files       []savedFile `json:"files"`
+	Link        *savedLink  `json:"link,omitempty"`
 }
 
 // isOf says whether a backup is that of a store; which directories the store was
@@ -74,6 +77,9 @@ func backup(root hostfs.Root, s inventory.Store, dir string) error {
 		return err
 	}
 	m := manifest{Store: s}
+	if content, err := Read(root, s); err == nil {
+		m.Fingerprint = certs.Fingerprint(content.Leaf())
+	}
 	paths, link, err := storeFiles(root, s)
 	if err != nil {
 		return err

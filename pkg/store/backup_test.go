@@ -3,11 +3,13 @@ package store_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
 	"github.com/rotate-certs/rotate-certs/pkg/store"
 )
@@ -164,4 +166,64 @@ func TestDestroyBackup(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "not ours", string(data), "links are not followed")
 	assert.NoError(t, store.DestroyBackup(all), "again")
+}
+
+// TestRestoreKeepsWhatOthersChanged: around a certificate that is the old one, or beside
+// it in the same file, others may have changed something.
+func TestRestoreKeepsWhatOthersChanged(t *testing.T) {
+	for name, test := range map[string]struct {
+		store string
+		edit  func(text string) string
+	}{
+		"a comment in a certificate's file": {"apiserver", func(text string) string { return "# renewed by hand\n" + text }},
+		"a kubeconfig's server":             {"admin.conf", func(text string) string { return strings.ReplaceAll(text, "10.0.0.11", "10.0.0.12") }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tree := certstest.Kubeadm(t, "cp1")
+			s, dir := tree.Stores[test.store], t.TempDir()
+			require.NoError(t, store.Backup(tree.Root, s, dir))
+			text, err := os.ReadFile(tree.Local(s.Cert))
+			require.NoError(t, err)
+			edited := test.edit(string(text))
+			require.NotEqual(t, string(text), edited)
+			require.NoError(t, os.WriteFile(tree.Local(s.Cert), []byte(edited), 0o600))
+			require.NoError(t, store.Restore(tree.Root, s, dir))
+			now, err := os.ReadFile(tree.Local(s.Cert))
+			require.NoError(t, err)
+			assert.Equal(t, edited, string(now))
+		})
+	}
+}
+
+func TestCompare(t *testing.T) {
+	tree := certstest.Kubeadm(t, "cp1")
+	old := tree.Pairs["apiserver"]
+	made := successor(t, tree.CA, old)
+	third := tree.CA.Leaf(t)
+	before, after := certs.Fingerprint(old.Leaf()), certs.Fingerprint(made.Chain[0])
+	s, path := tree.Stores["apiserver"], certstest.PKIDir+"/apiserver"
+	is := func(want store.Generation, what string) {
+		t.Helper()
+		got, _ := store.Compare(tree.Root, s, before, after)
+		assert.Equal(t, want, got, what)
+	}
+	is(store.Old, "untouched")
+	require.NoError(t, store.Swap(tree.Root, s, made))
+	is(store.New, "replaced")
+	tree.Write(t, path+".crt", old.CertPEM(), 0o644)
+	is(store.Mixed, "between two renames")
+	tree.WritePair(t, path, third)
+	is(store.Foreign, "another pair")
+	tree.WritePair(t, path, tree.CA.Leaf(t, certstest.OfKey(old.Key)))
+	is(store.Foreign, "another certificate for the old key")
+	tree.Write(t, path+".key", third.KeyPEM(t), 0o600)
+	is(store.Mixed, "another certificate that does not fit its key")
+	require.NoError(t, os.Remove(tree.Local(path+".crt")))
+	is(store.Mixed, "nothing there")
+
+	s = tree.Stores["admin.conf"]
+	tree.Write(t, s.Cert, []byte("users: [{name: kubernetes-admin, user: {token: x}}]\n"), 0o600)
+	is(store.Foreign, "a kubeconfig whose user has a token now")
+	tree.Write(t, s.Cert, nil, 0o600)
+	is(store.Mixed, "an empty kubeconfig")
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/store"
@@ -63,7 +64,7 @@ func TestRemainsOfAnInterruptedSwap(t *testing.T) {
 				require.NoError(t, err)
 				require.NoError(t, c.KeyErr)
 				assert.Equal(t, m.Chain, c.Chain)
-				require.NoError(t, store.Restore(tree.Root, s, dir))
+				require.NoError(t, store.Restore(tree.Root, s, dir, certs.Fingerprint(m.Chain[0])))
 				assert.Empty(t, changed(before, picture(t, string(tree.Root))))
 			})
 		})

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/store"
@@ -36,12 +37,13 @@ func TestSwapTurnsTheLink(t *testing.T) {
 			}
 			before, dir := picture(t, string(tree.Root)), t.TempDir()
 			require.NoError(t, store.Backup(tree.Root, s, dir))
-			require.NoError(t, store.Swap(tree.Root, s, successor(t, tree.CA, tree.Pairs["kubelet-client"])))
+			m := successor(t, tree.CA, tree.Pairs["kubelet-client"])
+			require.NoError(t, store.Swap(tree.Root, s, m))
 			text, err := os.Readlink(link)
 			require.NoError(t, err)
 			assert.Equal(t, test.new, text)
 			assert.FileExists(t, tree.Local(tree.KubeletCurrent), "the old file stays, as the kubelet's do")
-			require.NoError(t, store.Restore(tree.Root, s, dir))
+			require.NoError(t, store.Restore(tree.Root, s, dir, certs.Fingerprint(m.Chain[0])))
 			assert.Empty(t, changed(before, picture(t, string(tree.Root))))
 		})
 	}

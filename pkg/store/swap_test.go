@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/store"
@@ -80,7 +81,7 @@ func TestSwapAndRestore(t *testing.T) {
 					require.NoError(t, store.Backup(tree.Root, s, dir), "does not take the new for the old")
 
 					for range 2 {
-						require.NoError(t, store.Restore(tree.Root, s, dir))
+						require.NoError(t, store.Restore(tree.Root, s, dir, certs.Fingerprint(m.Chain[0])))
 						assert.Empty(t, changed(before, picture(t, root)), "all as it was")
 					}
 				})

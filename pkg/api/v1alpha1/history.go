@@ -71,7 +71,8 @@ type PastRotationNode struct {
 	// State is Staging, Staged, Failed, Committing, Committed, RolledBack, Broken or Finished.
 	State   string `json:"state"`
 	Renewed int    `json:"renewed"` // certificates, proven
-	// Unproven says of RolledBack that the old certificates were put back at boot, and
+	// Unproven says of RolledBack that the old certificates were put back at boot, of
+	// Committed that the new ones stay since the old ones have expired, and
 	// that nothing has shown since that the node runs on them.
 	Unproven bool `json:"unproven,omitempty"`
 }
@@ -85,7 +86,7 @@ type RotationRecord struct {
 	Services           []certs.Service      `json:"services,omitempty"`
 	Message            string               `json:"message,omitempty"`
 	Hint               string               `json:"hint,omitempty"`
-	Unproven           bool                 `json:"unproven,omitempty"` // RolledBack: not proven yet
+	Unproven           bool                 `json:"unproven,omitempty"` // RolledBack, Committed: not proven yet
 	Evidence           string               `json:"evidence,omitempty"` // "Method: detail"
 	UnavailableSeconds float64              `json:"unavailableSeconds,omitempty"`
 	Certificates       []RotatedCertificate `json:"certificates,omitempty"`
