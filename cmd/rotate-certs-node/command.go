@@ -40,7 +40,7 @@ must look; 4 done and verified, but certificates that cannot be renewed were lef
 	flags := root.PersistentFlags()
 	flags.StringVar(&p.root, "root", "/", "where the node's root directory is mounted")
 	flags.StringVar(&p.nodeName, "node-name", "", "the node's name in the API (default: the kubelet's --hostname-override, else the host name)")
-	root.AddCommand(p.scanCommand(), p.runCommand(), p.orderCommand(), p.followCommand(), p.journalCommand(), p.healthCommand(), p.rotateCommand(), p.recoverCommand(), p.versionCommand())
+	root.AddCommand(p.scanCommand(), p.runCommand(), p.orderCommand(), p.followCommand(), p.journalCommand(), p.healthCommand(), p.rotateCommand(), p.recoverCommand(), p.forgetCommand(), p.versionCommand())
 	return root
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"sync"
 
@@ -48,6 +49,7 @@ func (p *program) engine() (*rotate.Engine, func()) {
 		Scan:      func(ctx context.Context) (inventory.Node, error) { return p.scan(ctx, false), ctx.Err() },
 		Restarter: runtime, Prober: rotate.Live{Root: root}, LastWords: runtime.LastWords,
 		Records: &lockedWriter{w: p.stdout}, Program: ownProgram,
+		Warn: func(err error) { fmt.Fprintln(p.stderr, "warning:", err) },
 	}
 	if found.KubeletConf != "" {
 		e.Requests = &nodecsr.Requests{Root: root, Kubeconfig: found.KubeletConf, Node: found.Name}

@@ -12,6 +12,20 @@ var stateOf = map[Kind]inventory.RotationState{
 	Finished:   inventory.Finished,
 }
 
+// Incomplete returns the Committing record that has no answer; nil: there is none.
+func Incomplete(records []Record) *Record {
+	var open *Record
+	for n := range records {
+		switch {
+		case records[n].Kind == Committing:
+			open = &records[n]
+		case records[n].Kind.Ends():
+			open = nil
+		}
+	}
+	return open
+}
+
 // Summarize says how far a rotation is, from its records.
 func Summarize(id string, records []Record) inventory.Rotation {
 	r := inventory.Rotation{ID: id}

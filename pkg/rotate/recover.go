@@ -3,7 +3,9 @@ package rotate
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/journal"
@@ -14,7 +16,8 @@ import (
 // nothing where there is nothing. boot says that no component runs yet: then files
 // are put back and nothing is restarted or waited for. It needs no API server. A commit
 // that is at work is left alone, and is a [*statedir.LockedError]. That the old
-// certificates could not be put back is an error that wraps [ErrNeedsPerson].
+// certificates could not be put back is an error that wraps [ErrNeedsPerson]. A damaged
+// journal is a [*statedir.DamagedError], returned when everything else was done.
 func (e *Engine) Recover(ctx context.Context, boot bool) ([]journal.Record, error) {
 	if _, err := e.Root.Stat(statedir.HostPath); errors.Is(err, os.ErrNotExist) {
 		return nil, nil
@@ -32,14 +35,14 @@ func (e *Engine) Recover(ctx context.Context, boot bool) ([]journal.Record, erro
 	defer unlock()
 	s := &session{Engine: e, dir: dir, boot: boot}
 	if err := s.recoverAll(ctx, ""); err != nil {
-		return s.undone, err
+		return s.undone, errors.Join(append(s.damaged, err)...)
 	}
 	for _, rec := range s.undone {
 		if err := asError(rec); errors.Is(err, ErrNeedsPerson) {
-			return s.undone, err
+			return s.undone, errors.Join(append(s.damaged, err)...)
 		}
 	}
-	return s.undone, s.unguard()
+	return s.undone, errors.Join(append(s.damaged, s.unguard())...)
 }
 
 // lockLook is how long Recover waits for another process: it only looks.
@@ -47,32 +50,68 @@ const lockLook = time.Second
 
 // recoverAll undoes every commit that a process began and did not complete, of
 // whichever rotation, and proves what was put back at boot. Nothing else may be done on
-// a node before.
+// a node before. What fails for one rotation is told when the others had their turn; a
+// damaged journal is a [*statedir.DamagedError] in s.damaged, and an error only where it
+// is the current rotation's.
 func (s *session) recoverAll(ctx context.Context, current string) error {
 	rotations, err := s.dir.Rotations()
 	if err != nil {
 		return err
 	}
+	var problems []error
 	for _, r := range rotations {
-		records, err := r.Records()
-		if err != nil {
-			return err
-		}
-		if interrupted := incomplete(records); interrupted != nil {
-			// The undoing must not be interrupted in its turn.
-			if err := s.recoverOne(context.WithoutCancel(ctx), r, current, *interrupted, records); err != nil {
-				return err
-			}
-		} else if restored := unproven(records); restored != nil && !s.boot {
-			if err := s.proveRestored(context.WithoutCancel(ctx), r, current, *restored); err != nil {
-				return err
+		err := s.recoverRotation(ctx, r, current)
+		var damaged *statedir.DamagedError
+		if errors.As(err, &damaged) {
+			err = s.setAside(r, damaged)
+			if r.ID != current {
+				s.damaged = append(s.damaged, err)
+				continue
 			}
 		}
-		if err := s.destroyLeft(r, records); err != nil {
-			return err
-		}
+		problems = append(problems, err)
 	}
-	return nil
+	return errors.Join(problems...)
+}
+
+func (s *session) recoverRotation(ctx context.Context, r *statedir.Rotation, current string) error {
+	records, err := r.Records()
+	if err != nil {
+		return err
+	}
+	// The undoing must not be interrupted in its turn.
+	ctx = context.WithoutCancel(ctx)
+	if interrupted := journal.Incomplete(records); interrupted != nil {
+		err = s.recoverOne(ctx, r, current, *interrupted, records)
+	} else if restored := unproven(records); restored != nil && !s.boot {
+		err = s.proveRestored(ctx, r, current, *restored)
+	}
+	if err != nil {
+		return err
+	}
+	return s.destroyLeft(r, records)
+}
+
+// setAside does what can be done about a damaged journal, and says what else can be. At
+// boot the files of a commit are put back of which the readable records know no end: the
+// node could not start otherwise. That cannot be recorded, and does no harm again.
+func (s *session) setAside(r *statedir.Rotation, damaged error) error {
+	interrupted := journal.Incomplete(r.Salvage())
+	hint := fmt.Sprintf("\nhint: remove it with \"rotate-certs-node forget %s\"", r.ID)
+	if interrupted == nil {
+		return fmt.Errorf("%w%s", damaged, hint)
+	}
+	hint = "; it began to replace certificates, and its end is unknown" + hint + " once this node's certificates are verified"
+	t, err := loadTransaction(backupDir(r, interrupted.Order))
+	if err != nil || !s.boot {
+		return fmt.Errorf("%w%s", damaged, hint)
+	}
+	older := &session{Engine: s.Engine, dir: s.dir, rotation: r}
+	c := &committing{session: older, t: t, boot: true, late: true}
+	if problems := c.putBack(); len(problems) > 0 {
+		return fmt.Errorf("%w; its files could not be put back: %s%s", damaged, strings.Join(problems, "; "), hint)
+	}
+	return fmt.Errorf("%w; the old certificates were put back%s", damaged, hint)
 }
 
 // destroyLeft destroys the compromised keys of a commit that was proven, and whose
@@ -92,20 +131,6 @@ func (s *session) destroyLeft(r *statedir.Rotation, records []journal.Record) er
 		}
 	}
 	return nil
-}
-
-// incomplete returns the Committing record that has no answer; nil: there is none.
-func incomplete(records []journal.Record) *journal.Record {
-	var open *journal.Record
-	for n := range records {
-		switch {
-		case records[n].Kind == journal.Committing:
-			open = &records[n]
-		case records[n].Kind.Ends():
-			open = nil
-		}
-	}
-	return open
 }
 
 func (s *session) recoverOne(ctx context.Context, r *statedir.Rotation, current string, began journal.Record, records []journal.Record) error {

@@ -13,6 +13,7 @@ import (
 	"context"
 	"crypto/x509"
 	"io"
+	"os"
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/component"
@@ -72,6 +73,8 @@ type Engine struct {
 	LastWords func(ctx context.Context, c inventory.Component) []string
 	// Records gets every record as a JSON line, besides the journal; may be nil.
 	Records io.Writer
+	// Warn gets what does not keep the work from being done; may be nil.
+	Warn func(error)
 	// Now is the clock; nil: the real one.
 	Now func() time.Time
 	// Idle is for how long Run waits for an order; 0: [DefaultIdle].
@@ -105,6 +108,29 @@ func (e *Engine) now() time.Time {
 		return e.Now()
 	}
 	return time.Now()
+}
+
+func (e *Engine) warn(err error) {
+	if e.Warn != nil {
+		e.Warn(err)
+	}
+}
+
+// Forget removes a rotation from this node's state, see [statedir.Dir.Forget]. Where a
+// process works on the node it fails with a [*statedir.LockedError].
+func (e *Engine) Forget(ctx context.Context, id string, force bool) error {
+	dir, err := statedir.Open(e.Root)
+	if err != nil {
+		return err
+	}
+	waiting, cancel := context.WithTimeout(ctx, lockLook)
+	defer cancel()
+	unlock, err := dir.Lock(waiting, statedir.Holder{Rotation: "recovery", PID: os.Getpid(), Since: e.now().UTC()})
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return dir.Forget(id, force)
 }
 
 func (e *Engine) lastWords(ctx context.Context, c inventory.Component) []string {

@@ -27,6 +27,8 @@ type session struct {
 	boot     bool  // nothing runs on this node yet
 	// undone are the answers to what was left incomplete.
 	undone []journal.Record
+	// damaged says which other rotations' journals cannot be read.
+	damaged []error
 }
 
 // Run carries out a rotation's orders until one of them ends it, none comes for the
@@ -84,6 +86,9 @@ func (e *Engine) open(ctx context.Context, id string) (*session, func(), error) 
 func (s *session) openLocked(ctx context.Context, id string) error {
 	if err := s.recoverAll(ctx, id); err != nil {
 		return err
+	}
+	for _, err := range s.damaged {
+		s.warn(err)
 	}
 	if err := s.unguard(); err != nil {
 		return err

@@ -101,7 +101,7 @@ func (r *Rotation) read() ([]journal.Record, int64, error) {
 		return nil, 0, nil
 	}
 	if err != nil {
-		return nil, 0, fmt.Errorf("read journal of rotation %q: %w", r.ID, err)
+		return nil, 0, &DamagedError{r.ID, fmt.Errorf("read: %w", err)}
 	}
 	defer func() { _ = f.Close() }()
 	data, err := io.ReadAll(io.LimitReader(f, maxJournal+1))
@@ -109,9 +109,38 @@ func (r *Rotation) read() ([]journal.Record, int64, error) {
 		err = fmt.Errorf("larger than %d bytes", maxJournal)
 	}
 	if err != nil {
-		return nil, 0, fmt.Errorf("read journal of rotation %q: %w", r.ID, err)
+		return nil, 0, &DamagedError{r.ID, fmt.Errorf("read: %w", err)}
 	}
 	return parse(r.ID, data)
+}
+
+// DamagedError means that a rotation's journal cannot be read.
+type DamagedError struct {
+	Rotation string
+	Err      error
+}
+
+func (e *DamagedError) Error() string {
+	return fmt.Sprintf("journal of rotation %q is damaged: %v", e.Rotation, e.Err)
+}
+
+func (e *DamagedError) Unwrap() error { return e.Err }
+
+// Salvage returns the records of a damaged journal that can still be read.
+func (r *Rotation) Salvage() []journal.Record {
+	f, err := os.Open(r.journal())
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = f.Close() }()
+	data, _ := io.ReadAll(io.LimitReader(f, maxJournal)) // what can be read
+	var records []journal.Record
+	for line := range bytes.Lines(data) {
+		if whole, _, err := parse(r.ID, line); err == nil {
+			records = append(records, whole...)
+		}
+	}
+	return records
 }
 
 // parse reads whole lines; bytes after the last newline are a torn line.
@@ -125,7 +154,7 @@ func parse(rotation string, data []byte) ([]journal.Record, int64, error) {
 		}
 		var rec journal.Record
 		if err := json.Unmarshal(data[:end], &rec); err != nil {
-			return nil, 0, fmt.Errorf("journal of rotation %q is damaged in line %d: %w", rotation, len(records)+1, err)
+			return nil, 0, &DamagedError{rotation, fmt.Errorf("line %d: %w", len(records)+1, err)}
 		}
 		records = append(records, rec)
 		size += int64(end) + 1

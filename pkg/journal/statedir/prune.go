@@ -60,6 +60,35 @@ func (d *Dir) Prune(keep string) error {
 	return nil
 }
 
+// IncompleteError means that a rotation began to replace certificates, and that no record
+// says how that ended.
+type IncompleteError struct{ Rotation string }
+
+func (e *IncompleteError) Error() string {
+	return fmt.Sprintf("rotation %q began to replace certificates, and no record says how that ended\n"+
+		"hint: run \"rotate-certs-node recover\" first; where its journal is damaged, verify this node's certificates and add --force", e.Rotation)
+}
+
+// Forget removes a rotation from the node's state: journal, backups and what it had
+// staged. With an incomplete one it fails with an [*IncompleteError], unless forced. The
+// caller holds the lock.
+func (d *Dir) Forget(id string, force bool) error {
+	r, err := d.rotation(id)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(r.path); err != nil {
+		return fmt.Errorf("forget rotation %q: it is not known on this node", id)
+	}
+	if journal.Incomplete(r.Salvage()) != nil && !force {
+		return &IncompleteError{id}
+	}
+	if err := forget(r.path); err != nil {
+		return fmt.Errorf("forget rotation %q: %w", id, err)
+	}
+	return nil
+}
+
 func lastOf(records []journal.Record) time.Time {
 	if len(records) == 0 {
 		return time.Time{}

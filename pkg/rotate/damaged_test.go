@@ -1,0 +1,139 @@
+package rotate
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/journal"
+	"github.com/rotate-certs/rotate-certs/pkg/journal/statedir"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+// damage makes a journal unreadable in its middle, of a rotation that comes first by name.
+func (n *fakeNode) damage(id string) {
+	n.t.Helper()
+	dir := filepath.Join(n.tree.Local(statedir.HostPath), "rotations", id)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		n.t.Fatal(err)
+	}
+	path := filepath.Join(dir, "journal.jsonl")
+	rest, _ := os.ReadFile(path) // none: a new one
+	if err := os.WriteFile(path, append([]byte("{\"seq\":1,\n"), rest...), 0o600); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+// A damaged journal keeps no other rotation from being undone, at boot or later, and says
+// how to get rid of it.
+func TestDamagedJournalOfAnotherRotation(t *testing.T) {
+	for name, boot := range map[string]bool{"at boot": true, "by the next process": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newFakeNode(t)
+				before := n.snapshot()
+				n.interrupted(certs.Etcd)
+				n.damage("000old")
+				e, _ := n.engine()
+				undone, err := e.Recover(t.Context(), boot)
+				n.sameAs(before)
+				var damaged *statedir.DamagedError
+				if !errors.As(err, &damaged) || damaged.Rotation != "000old" || !strings.Contains(err.Error(), "rotate-certs-node forget 000old") {
+					t.Errorf("error: %v", err)
+				}
+				if len(undone) != 1 || undone[0].Kind != journal.RolledBack {
+					t.Errorf("undone: %+v", undone)
+				}
+				if left := n.guards(); len(left) > 0 {
+					t.Errorf("the recovery unit stays: %v", left)
+				}
+			})
+		})
+	}
+}
+
+// Other rotations go on; the operator is warned.
+func TestDamagedJournalStopsNoOtherRotation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFakeNode(t)
+		n.damage("000old")
+		e, _ := n.engine()
+		e.Alone = true
+		var warned []string
+		e.Warn = func(err error) { warned = append(warned, err.Error()) }
+		if err := e.ByHand(t.Context(), plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways}); err != nil {
+			t.Fatal(err)
+		}
+		n.isAll(true, certs.Etcd)
+		if len(warned) != 1 || !strings.Contains(warned[0], "forget 000old") {
+			t.Errorf("warnings: %v", warned)
+		}
+		if err := e.Run(t.Context(), "000old"); err == nil {
+			t.Error("the rotation whose own journal is damaged goes on")
+		}
+		if err := e.Forget(t.Context(), "000old", false); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.Recover(t.Context(), false); err != nil {
+			t.Errorf("after it was removed: %v", err)
+		}
+	})
+}
+
+// The interrupted commit itself has the damaged journal: at boot its files are put back
+// all the same, and it is not forgotten by mistake.
+func TestDamagedJournalOfTheInterruptedCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFakeNode(t)
+		before := n.snapshot()
+		n.interrupted(certs.Etcd)
+		n.damage(rotationID)
+		e, _ := n.engine()
+		for range 2 {
+			if _, err := e.Recover(t.Context(), true); err == nil || !strings.Contains(err.Error(), "the old certificates were put back") {
+				t.Errorf("error: %v", err)
+			}
+			n.sameAs(before)
+		}
+		var incomplete *statedir.IncompleteError
+		if err := e.Forget(t.Context(), rotationID, false); !errors.As(err, &incomplete) {
+			t.Errorf("forget: %v", err)
+		}
+		if err := e.Forget(t.Context(), rotationID, true); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// What is damaged of an interrupted commit's own backup is named; what is whole is put
+// back, and the next process is not blocked.
+func TestDamagedBackup(t *testing.T) {
+	for _, file := range []string{"transaction.json", "0/0.saved"} {
+		t.Run(file, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newFakeNode(t)
+				n.interrupted(certs.Etcd)
+				if err := os.WriteFile(n.state("backup/2/"+file), []byte("{"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				e, _ := n.engine()
+				if _, err := e.Recover(t.Context(), true); !errors.Is(err, ErrNeedsPerson) {
+					t.Errorf("error: %v", err)
+				}
+				if got := n.rotation(); got.State != inventory.Broken {
+					t.Errorf("it stands as %s", got.State)
+				}
+				e.Idle = time.Second
+				if err := e.Run(t.Context(), "0ther"); err != nil {
+					t.Errorf("the next process: %v", err)
+				}
+			})
+		})
+	}
+}
