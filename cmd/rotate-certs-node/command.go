@@ -30,8 +30,9 @@ also be used by hand, as root on a node, also when the cluster is down:
   rotate-certs-node rotate --service etcd,kube-apiserver
   rotate-certs-node recover
 
-Exit codes: 0 done and proven; 1 failed, the node is as it was before; 2 a person
-must look; 4 done and verified, but certificates that cannot be renewed were left out.`,
+Exit codes: 0 done and verified; 1 failed, the node is as it was before; 2 state unknown,
+manual intervention required; 3 the certificates in place are not verified yet; 4 done and
+verified, but certificates that cannot be renewed were left out.`,
 		SilenceErrors: true, SilenceUsage: true,
 	}
 	root.SetIn(stdin)

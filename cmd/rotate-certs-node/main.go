@@ -2,7 +2,8 @@
 // restarts components, proves and rolls back. It runs in a short-lived pod that
 // "kubectl rotate-certs" starts, or as root on the node itself.
 //
-// Results go to standard output as JSON, words for people to standard error.
+// Results go to standard output as JSON, words for people to standard error; "rotate" and
+// "recover" print words on a terminal.
 package main
 
 import (
@@ -16,8 +17,19 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/rotate"
 )
 
+// The exit codes, as the help text documents them.
+const (
+	exitFailed      = 1
+	exitNeedsPerson = 2
+	exitNotVerified = 3
+	exitLeftOut     = 4
+)
+
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), endings()...)
+	// A closed pipe fails the write to it. Without this it would end the process, in the
+	// middle of a commit as well, see package os/signal.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	err := newCommand(os.Stdin, os.Stdout, os.Stderr).ExecuteContext(ctx)
 	stop()
 	if err == nil {
@@ -31,9 +43,22 @@ func main() {
 func exitCode(err error) int {
 	switch {
 	case errors.Is(err, rotate.ErrNeedsPerson):
-		return 2
+		return exitNeedsPerson
+	case errors.Is(err, rotate.ErrNotVerified):
+		return exitNotVerified
 	case errors.Is(err, rotate.ErrLeftOut):
-		return 4
+		return exitLeftOut
 	}
-	return 1
+	return exitFailed
+}
+
+// endings are the signals that end the work in good order: before a commit at once, a
+// commit that has begun goes on to its end. SIGHUP is one, since a terminal whose
+// connection breaks sends it; where it is ignored, as below nohup, it stays so.
+func endings() []os.Signal {
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	return signals
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -11,6 +12,7 @@ import (
 
 func (p *program) recoverCommand() *cobra.Command {
 	var boot bool
+	var out output
 	cmd := &cobra.Command{
 		Use:   "recover",
 		Short: "Put the old certificates back where a rotation was interrupted; else change nothing",
@@ -24,6 +26,10 @@ so it is run by a systemd unit that a rotation leaves until it is done.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			engine, closeEngine := p.engine()
 			defer closeEngine()
+			records, err := out.records(p.stdout)
+			if err != nil {
+				return err
+			}
 			undone, err := engine.Recover(cmd.Context(), boot)
 			var locked *statedir.LockedError
 			if errors.As(err, &locked) {
@@ -31,8 +37,8 @@ so it is run by a systemd unit that a rotation leaves until it is done.`,
 				return nil
 			}
 			for _, rec := range undone {
-				if err := p.print(rec); err != nil {
-					return err
+				if err := json.NewEncoder(records).Encode(rec); err != nil {
+					return fmt.Errorf("print: %w", err)
 				}
 			}
 			if err == nil && len(undone) == 0 {
@@ -41,6 +47,7 @@ so it is run by a systemd unit that a rotation leaves until it is done.`,
 			return err
 		},
 	}
+	out.add(cmd)
 	cmd.Flags().BoolVar(&boot, "boot", false, "put files back only: nothing runs on this node yet")
 	return cmd
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/hostfs"
 	"github.com/rotate-certs/rotate-certs/pkg/journal"
 	"github.com/rotate-certs/rotate-certs/pkg/journal/statedir"
@@ -150,67 +149,6 @@ func (l *lines) beat(ctx context.Context) {
 				return
 			}
 		}
-	}
-}
-
-func (p *program) rotateCommand() *cobra.Command {
-	var services []string
-	var all bool
-	var req plan.Request
-	var restart string
-	cmd := &cobra.Command{
-		Use:   "rotate --service NAME[,NAME…] | --all",
-		Short: "Renew certificates of this node alone, by hand",
-		Long: `Renew certificates of this node alone, by hand, as root on the node.
-
-The same way forth and back as through "kubectl rotate-certs", but nobody looks at the
-other nodes: see to it that etcd keeps its quorum without this one.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			var err error
-			if all {
-				req.Services = certs.Services()
-			} else if req.Services, err = certs.ParseServices(services); err != nil {
-				return err
-			}
-			if len(req.Services) == 0 {
-				return errors.New("say which services: --service NAME, or --all")
-			}
-			switch req.Restart = plan.RestartPolicy(restart); req.Restart {
-			case plan.RestartAlways, plan.RestartIfNeeded, plan.RestartNever:
-			default:
-				return fmt.Errorf("--restart %q: want always, if-needed or never", restart)
-			}
-			engine, closeEngine := p.engine()
-			defer closeEngine()
-			engine.Alone = true
-			engine.LeftOut = p.leftOut
-			err = engine.ByHand(cmd.Context(), req)
-			if errors.Is(err, plan.ErrNothing) {
-				fmt.Fprintln(p.stderr, "nothing to do: these services have no certificate on this node")
-				return nil
-			}
-			return err
-		},
-	}
-	flags := cmd.Flags()
-	flags.StringSliceVar(&services, "service", nil, "services whose certificates to renew")
-	flags.BoolVar(&all, "all", false, "all services")
-	flags.DurationVar(&req.Validity, "validity", 0, "for how long the new certificates are valid (default: as long as the old ones were; never past their CA)")
-	flags.StringVar(&restart, "restart", string(plan.RestartAlways), "always, if-needed, or never")
-	flags.BoolVar(&req.RequireAll, "require-all", false, "change nothing where a certificate cannot be renewed, instead of leaving it out")
-	cmd.MarkFlagsMutuallyExclusive("service", "all")
-	return cmd
-}
-
-// leftOut lists what a rotation by hand does not renew, and why.
-func (p *program) leftOut(left []plan.LeftOut) {
-	for _, l := range left {
-		expires := ""
-		if !l.NotAfter.IsZero() {
-			expires = ", expires " + l.NotAfter.UTC().Format(time.RFC3339)
-		}
-		fmt.Fprintf(p.stderr, "left out: %s %q%s: %s\n", l.Name, l.Path, expires, l.Reason)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
@@ -157,6 +158,8 @@ type committing struct {
 	boot    bool // nothing runs yet: only files can be put back
 	late    bool // a later process undoes what an earlier one began
 	fates   []fate
+	cold    time.Duration // how much longer static pods may take to be started
+	early   *restarting   // the kubelet, where it was restarted before everything else
 	outages []*outage
 	// restarted are the services that were, or were begun to be, restarted.
 	restarted []certs.Service
@@ -180,6 +183,9 @@ func (c *committing) apply(ctx context.Context, materials []store.Material) (err
 		}
 	}
 	first, last := split(c.t.Restarts)
+	if len(c.t.Restarts) > 0 {
+		c.prepareKubelet(ctx)
+	}
 	if err := c.restart(ctx, first); err != nil {
 		return err
 	}

@@ -42,6 +42,8 @@ type fakeNode struct {
 	unhealthy map[certs.Service]bool
 	refuses   map[certs.Service]bool // accepts no client certificate that asks for its health
 	backOff   time.Duration          // of static pods
+	pause     time.Duration          // of the supervisor before every start, where longer than half a second
+	noKubelet bool                   // it does not run, and no static pod is started while it does not
 	startedBy map[certs.Service]inventory.RuntimeKind
 	keyUses   map[string][]inventory.KeyUse    // by the certificate's name
 	others    map[string][]inventory.OtherUser // by the name of the certificate whose file they read
@@ -237,7 +239,7 @@ func (n *fakeNode) Stop(_ context.Context, c inventory.Component, i component.In
 		n.mu.Unlock()
 		return errors.New("that instance is gone")
 	}
-	if !f.running {
+	if !f.running && c.Service != certs.Kubelet {
 		n.mu.Unlock()
 		return nil // its supervisor is at it already
 	}
@@ -255,9 +257,10 @@ func (n *fakeNode) Stop(_ context.Context, c inventory.Component, i component.In
 // supervise starts a component after a while, again and again until it runs.
 func (n *fakeNode) supervise(s certs.Service) {
 	for range 1000 {
-		time.Sleep(500 * time.Millisecond)
+		time.Sleep(max(n.pause, 500*time.Millisecond))
 		n.mu.Lock()
-		if !n.all[s].running {
+		n.noKubelet = n.noKubelet && s != certs.Kubelet
+		if !n.all[s].running && !n.noKubelet {
 			n.launch(s)
 		}
 		running, stuck := n.all[s].running, n.stuck[s]

@@ -55,6 +55,7 @@ func (e *Engine) ByHand(ctx context.Context, req plan.Request) error {
 	order := plan.Order{
 		Rotation: s.rotation.ID, Token: max(fence.Token, node.Token) + 1, Scope: req.Scope(), StartTime: e.now().UTC(),
 		Restart: req.Restart, ValiditySeconds: int64(req.Validity.Seconds()),
+		TimeoutSeconds: int64(e.Timeout.Seconds()),
 	}
 	stage := order
 	stage.Kind, stage.Step = plan.OrderStage, step
@@ -65,12 +66,16 @@ func (e *Engine) ByHand(ctx context.Context, req plan.Request) error {
 		if err != nil {
 			return err
 		}
+		if answer.Kind == journal.Abandoned {
+			return asError(answer) // asked to end before anything was changed
+		}
 		if err := asError(answer); err != nil {
 			return errors.Join(err, s.abandon("it failed"))
 		}
 	}
 	order.Kind = plan.OrderFinish
-	if _, err = s.carryOut(ctx, order); err == nil && len(left) > 0 {
+	// All is done and verified: that is recorded whoever asks the process to end.
+	if _, err = s.carryOut(context.WithoutCancel(ctx), order); err == nil && len(left) > 0 {
 		return ErrLeftOut
 	}
 	return err

@@ -57,6 +57,10 @@ func (c *committing) restart(ctx context.Context, services []certs.Service) erro
 				continue
 			}
 			for _, component := range c.t.components(service) {
+				if service == certs.Kubelet && c.early != nil {
+					begun, c.early = append(begun, c.early), nil
+					continue
+				}
 				r, err := c.stop(ctx, component, why)
 				if r != nil {
 					begun = append(begun, r)
@@ -81,7 +85,7 @@ func (c *committing) restart(ctx context.Context, services []certs.Service) erro
 func (c *committing) stop(ctx context.Context, target inventory.Component, why string) (*restarting, error) {
 	limit := stopTimeout + component.ShutdownDelay(target)
 	err := c.log.write(journal.Record{Kind: journal.Restarting, Service: target.Service, Message: why,
-		WithinSeconds: (limit + c.t.Timeout).Seconds()})
+		WithinSeconds: (limit + c.allowance(target, 0)).Seconds()})
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +117,7 @@ func (c *committing) awaitAll(ctx context.Context, begun []*restarting) error {
 
 // await waits for a component's next instance and for its health, until first ends.
 func (c *committing) await(ctx, first context.Context, r *restarting) error {
-	timeout := c.t.Timeout + r.old.BackOff
+	timeout := c.allowance(r.component, r.old.BackOff)
 	if err := c.sayWhy(r, timeout); err != nil {
 		return err
 	}
@@ -152,21 +156,6 @@ func (c *committing) await(ctx, first context.Context, r *restarting) error {
 	}
 	return c.log.write(journal.Record{Kind: journal.Proven,
 		Evidence: &journal.Evidence{Service: service, Method: journal.Health, Detail: detail}})
-}
-
-// mustBeHealthy says whether a component has to answer its health check, instead of just
-// running. One that was unhealthy before the commit has to after it: its new certificate
-// may be what it lacked, and nothing else tells whether it works. It need not once its old
-// certificates are back, which cannot make it healthier than it was.
-func (c *committing) mustBeHealthy(target inventory.Component) bool {
-	switch {
-	case target.Health == "":
-		return false
-	case !slices.Contains(c.t.Unhealthy, target.Health), !c.undoing:
-		return true
-	default:
-		return slices.Contains(c.usersOf(kept), target.Service) || slices.Contains(c.usersOf(left), target.Service)
-	}
 }
 
 // shortPause is a supervisor's pause that nobody needs an explanation for.

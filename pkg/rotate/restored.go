@@ -170,3 +170,18 @@ func (c *committing) well(ctx context.Context, target inventory.Component) error
 	}
 	return nil
 }
+
+// mustBeHealthy says whether a component has to answer its health check, instead of just
+// running. One that was unhealthy before the commit has to after it: its new certificate
+// may be what it lacked, and nothing else tells whether it works. It need not once its old
+// certificates are back, which cannot make it healthier than it was.
+func (c *committing) mustBeHealthy(target inventory.Component) bool {
+	switch {
+	case target.Health == "":
+		return false
+	case !slices.Contains(c.t.Unhealthy, target.Health), !c.undoing:
+		return true
+	default:
+		return slices.Contains(c.usersOf(kept), target.Service) || slices.Contains(c.usersOf(left), target.Service)
+	}
+}

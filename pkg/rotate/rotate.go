@@ -82,6 +82,9 @@ type Engine struct {
 	// LeftOut is called by ByHand with what the plan leaves out, before anything is
 	// changed; may be nil.
 	LeftOut func([]plan.LeftOut)
+	// Timeout is for how long a component may take to become healthy in ByHand; 0:
+	// [DefaultTimeout].
+	Timeout time.Duration
 	// Alone says that no administrator can be asked for a signature.
 	Alone bool
 	// Program is this program's file, of which the node keeps a copy while it commits,

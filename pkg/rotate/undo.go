@@ -93,6 +93,9 @@ func (c *committing) restartOld(ctx context.Context) (problems []string) {
 		defer c.closeOutages()
 		affected := c.affected(ctx)
 		others := c.affectedOthers(ctx)
+		if len(affected) > 0 {
+			c.prepareKubelet(ctx)
+		}
 		if err = c.restart(ctx, affected); err == nil {
 			err = c.restartOthers(ctx, others)
 		}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/journal"
+)
+
+// output is the flag -o: "json", "text", or empty for text on a terminal and JSON elsewhere.
+type output string
+
+func (o *output) add(cmd *cobra.Command) {
+	cmd.Flags().StringVarP((*string)(o), "output", "o", "", "json (one record a line) or text (default: text on a terminal, else json)")
+}
+
+// records returns where a rotation's records go.
+func (o output) records(w io.Writer) (io.Writer, error) {
+	switch f, isFile := w.(*os.File); {
+	case o == "text", o == "" && isFile && term.IsTerminal(int(f.Fd())):
+		return &words{w: w}, nil
+	case o == "json", o == "":
+		return &lockedWriter{w: w}, nil
+	default:
+		return nil, fmt.Errorf("--output %q: want json or text", string(o))
+	}
+}
+
+// words writes records, which it gets as lines of JSON, as a person reads them.
+type words struct{ w io.Writer }
+
+// Write implements [io.Writer]. Records come one by one.
+func (w *words) Write(line []byte) (int, error) {
+	var rec journal.Record
+	if err := json.Unmarshal(line, &rec); err != nil {
+		return 0, fmt.Errorf("print record: %w", err)
+	}
+	if text := inWords(rec); text != "" {
+		if _, err := fmt.Fprintf(w.w, "%s  %s\n", rec.Time.Local().Format(time.TimeOnly), text); err != nil {
+			return 0, err
+		}
+	}
+	return len(line), nil
+}
+
+// inWords says what a record tells in one line, or in several where it ends a rotation.
+func inWords(rec journal.Record) string {
+	switch rec.Kind {
+	case journal.Staging:
+		return "signing new certificates for " + joined(rec.Services)
+	case journal.CSRPosted:
+		return "waiting for a signature of CertificateSigningRequest " + rec.CSR.Name
+	case journal.Staged:
+		return fmt.Sprintf("signed %d certificates; nothing is changed yet", len(rec.Renewals))
+	case journal.Committing:
+		return with("replacing files", rec.Message)
+	case journal.Swapped:
+		return "files are replaced"
+	case journal.Restarting:
+		return with("restarting "+string(rec.Service), rec.Message)
+	case journal.Restarted:
+		return fmt.Sprintf("%s runs again; it was unavailable for %.1f s", rec.Service, rec.UnavailableSeconds)
+	case journal.Waiting:
+		return rec.Message
+	case journal.Proven:
+		return "verified: " + rec.Evidence.Detail
+	case journal.RollingBack:
+		return with("ROLLING BACK", rec.Message)
+	case journal.Abandoned:
+		return with("ended", rec.Message)
+	default:
+		return ending(rec)
+	}
+}
+
+// ending says how an order ended. The program's error repeats why, with the next step.
+func ending(rec journal.Record) string {
+	switch {
+	case rec.Kind == journal.Committed && rec.Unproven:
+		return "NOT VERIFIED: the new certificates are in place"
+	case rec.Kind == journal.Committed:
+		return fmt.Sprintf("RENEWED: %d certificates are in use and verified", len(rec.Renewals))
+	case rec.Kind == journal.Finished:
+		return fmt.Sprintf("finished rotation %s; the replaced files are kept on this node\nNext: the other nodes, one after the other", rec.Rotation)
+	case rec.Kind == journal.RolledBack && rec.Unproven:
+		return with("ROLLED BACK, not verified yet", rec.Message)
+	case rec.Kind == journal.RolledBack:
+		return with("ROLLED BACK", rec.Message)
+	case rec.Kind == journal.Broken:
+		return "UNKNOWN: neither old nor new certificates could be verified"
+	case rec.Kind == journal.Failed, rec.Kind == journal.Refused:
+		return "FAILED: nothing was changed"
+	default:
+		return string(rec.Kind)
+	}
+}
+
+func with(text, message string) string {
+	if message == "" {
+		return text
+	}
+	return text + ": " + message
+}
+
+func joined(services []certs.Service) string {
+	out := make([]string, 0, len(services))
+	for _, s := range services {
+		out = append(out, string(s))
+	}
+	return strings.Join(out, ", ")
+}
+
+// validity is a flag that takes days as well: "90d".
+type validity time.Duration
+
+func (v *validity) Set(s string) error {
+	d, err := certs.ParseDuration(s)
+	if err != nil {
+		return err
+	}
+	*v = validity(d)
+	return nil
+}
+
+func (v *validity) String() string {
+	if *v == 0 {
+		return ""
+	}
+	return certs.FormatDuration(time.Duration(*v))
+}
+
+func (*validity) Type() string { return "duration" }

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/journal"
+)
+
+func TestRecordsAsText(t *testing.T) {
+	var out strings.Builder
+	w := &words{w: &out}
+	for _, rec := range []journal.Record{
+		{Kind: journal.Staging, Services: []certs.Service{certs.Etcd, certs.Kubelet}},
+		{Kind: journal.Staged, Renewals: make([]inventory.Renewal, 3)},
+		{Kind: journal.Committing, Message: "without a recovery unit: no systemd runs on this node"},
+		{Kind: journal.Restarting, Service: certs.Etcd},
+		{Kind: journal.Restarted, Service: certs.Etcd, UnavailableSeconds: 2.1},
+		{Kind: journal.Proven, Evidence: &journal.Evidence{Detail: "127.0.0.1:2379 serves 3f9a"}},
+		{Kind: journal.Committed, Renewals: make([]inventory.Renewal, 3)},
+		{Kind: journal.Finished, Rotation: "7f3c2a"},
+		{Kind: journal.Committed, Unproven: true},
+		{Kind: journal.RolledBack, Message: "etcd exited"},
+		{Kind: journal.Broken, Message: "too long to be read twice"},
+	} {
+		rec.Time = time.Now()
+		line, err := json.Marshal(rec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(line); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []string{
+		"signing new certificates for etcd, kubelet", "signed 3 certificates; nothing is changed yet",
+		"replacing files: without a recovery unit", "restarting etcd\n", "etcd runs again; it was unavailable for 2.1 s",
+		"verified: 127.0.0.1:2379 serves 3f9a", "RENEWED: 3 certificates are in use and verified", "Next: the other nodes",
+		"NOT VERIFIED: the new certificates are in place", "ROLLED BACK: etcd exited", "UNKNOWN:",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is missing:\n%s", want, out.String())
+		}
+	}
+}
+
+func TestValidityInDays(t *testing.T) {
+	var v validity
+	if err := v.Set("90d"); err != nil || time.Duration(v) != 90*24*time.Hour || v.String() != "90d" {
+		t.Errorf("%v, %s", err, v.String())
+	}
+}

@@ -1,0 +1,60 @@
+package rotate
+
+import (
+	"context"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+)
+
+// prepareKubelet sees to it that a kubelet runs which can start static pods. One that is
+// down, or whose client certificate has expired, starts none: it is restarted first, on
+// the certificates that are on disk now. A running one is left alone, since one that finds
+// no API server when it starts waits for it, see [coldStart].
+//
+// It also sets how much longer static pods may take to be started. By hand that is always
+// added, as nobody knows then what the kubelet is doing.
+func (c *committing) prepareKubelet(ctx context.Context) {
+	for _, kubelet := range c.t.components(certs.Kubelet) {
+		if kubelet.Runtime != inventory.Systemd {
+			continue
+		}
+		now, err := c.Restarter.Current(ctx, kubelet)
+		if err != nil {
+			continue
+		}
+		down := !now.Running || c.kubeletExpired()
+		if down || c.Alone || !c.kubeletFindsAPI(ctx) {
+			c.cold = coldStart + now.BackOff
+		}
+		if !down {
+			continue
+		}
+		// What fails here is told by the pods that do not start.
+		if r, err := c.stop(ctx, kubelet, "so that it starts static pods"); err == nil && !c.undoing {
+			c.early = r
+		}
+	}
+}
+
+// kubeletExpired says whether the kubelet's client certificate had expired when the commit
+// began.
+func (c *committing) kubeletExpired() bool {
+	for _, cert := range c.t.Node.Certificates {
+		if cert.Service == certs.Kubelet && cert.Client != nil && cert.Client.Kind == inventory.ToAPIServer {
+			return !c.t.Began.Before(cert.NotAfter)
+		}
+	}
+	return false
+}
+
+// allowance is how long a component may take to be started and healthy: its own time, its
+// supervisor's pause, and what a kubelet needs that has just been started.
+func (c *committing) allowance(target inventory.Component, backOff time.Duration) time.Duration {
+	allowed := c.t.Timeout + backOff
+	if target.Runtime == inventory.StaticPod || target.Runtime == inventory.DaemonSet {
+		allowed += c.cold
+	}
+	return allowed
+}
