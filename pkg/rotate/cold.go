@@ -2,10 +2,12 @@ package rotate
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/journal"
 )
 
 // prepareKubelet sees to it that a kubelet runs which can start static pods. One that is
@@ -57,4 +59,17 @@ func (c *committing) allowance(target inventory.Component, backOff time.Duration
 		allowed += c.cold
 	}
 	return allowed
+}
+
+// shortPause is a supervisor's pause that nobody needs an explanation for.
+const shortPause = 2 * time.Second
+
+// sayWhy says what is waited for, where that may take long by no fault of the component.
+func (c *committing) sayWhy(r *restarting, timeout time.Duration) error {
+	pod := r.component.Runtime == inventory.StaticPod || r.component.Runtime == inventory.DaemonSet
+	if !pod || r.old.BackOff < shortPause {
+		return nil // a unit is restarted at once, whatever it waits for when it fails
+	}
+	return c.log.write(journal.Record{Kind: journal.Waiting, Service: r.component.Service, WithinSeconds: timeout.Seconds(),
+		Message: fmt.Sprintf("%s may be started again only after a pause of up to %.0fs, since it had restarted a short while ago", r.component.Service, r.old.BackOff.Seconds())})
 }

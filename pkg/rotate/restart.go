@@ -158,19 +158,6 @@ func (c *committing) await(ctx, first context.Context, r *restarting) error {
 		Evidence: &journal.Evidence{Service: service, Method: journal.Health, Detail: detail}})
 }
 
-// shortPause is a supervisor's pause that nobody needs an explanation for.
-const shortPause = 2 * time.Second
-
-// sayWhy says what is waited for, where that may take long by no fault of the component.
-func (c *committing) sayWhy(r *restarting, timeout time.Duration) error {
-	pod := r.component.Runtime == inventory.StaticPod || r.component.Runtime == inventory.DaemonSet
-	if !pod || r.old.BackOff < shortPause {
-		return nil // a unit is restarted at once, whatever it waits for when it fails
-	}
-	return c.log.write(journal.Record{Kind: journal.Waiting, Service: r.component.Service, WithinSeconds: timeout.Seconds(),
-		Message: fmt.Sprintf("%s may be started again only after a pause of up to %.0fs, since it had restarted a short while ago", r.component.Service, r.old.BackOff.Seconds())})
-}
-
 // gaveUp is the failure of a wait: at its deadline, or before, because of a crash.
 func (c *committing) gaveUp(ctx, waiting context.Context, target inventory.Component, what string, timeout time.Duration, err error) error {
 	var crash *crashError
