@@ -63,18 +63,6 @@ func (s *session) commit(ctx context.Context, o statedir.Order, l *log) error {
 	return s.tidy()
 }
 
-// destroyOldKeys leaves no compromised key on the node: none in this rotation's backup,
-// and none of the dated files that a kubelet keeps of its earlier ones. The new
-// certificates are proven by now, so nothing needs the old ones any more.
-func (s *session) destroyOldKeys(t *transaction, backup string) error {
-	for _, i := range t.Items {
-		if err := store.DestroySuperseded(s.Root, i.Certificate.Store); err != nil {
-			return err
-		}
-	}
-	return store.DestroyBackup(backup)
-}
-
 // tidy removes what a commit needed, once it has its answer.
 func (s *session) tidy() error {
 	if err := s.unguard(); err != nil {

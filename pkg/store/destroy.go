@@ -1,0 +1,36 @@
+package store
+
+import (
+	"fmt"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+)
+
+// BackupKey returns the [certs.PublicKeySHA256] of the key in a store's backup. It fails
+// where the backup is not there, is damaged or holds no key that can be read.
+func BackupKey(dir string) (string, error) {
+	m, err := readManifest(dir)
+	if err != nil {
+		return "", err
+	}
+	contents, err := m.contents(dir)
+	if err != nil {
+		return "", err
+	}
+	for _, data := range contents {
+		if m.Store.Kind == inventory.Kubeconfig {
+			u, err := kubeconfigUser(data, m.Store.User)
+			if err != nil {
+				continue
+			}
+			if data, err = u.decode(keyField); err != nil {
+				continue
+			}
+		}
+		if key, err := certs.ParseKeyPEM(data); err == nil {
+			return certs.PublicKeySHA256(key.Signer.Public()), nil
+		}
+	}
+	return "", fmt.Errorf("read backup %q: no key in it", dir)
+}
