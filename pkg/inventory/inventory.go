@@ -272,8 +272,12 @@ type KeyUse struct {
 // (--service-account-key-file of kube-apiserver)".
 func (u KeyUse) String() string {
 	what := "signs or verifies ServiceAccount tokens"
-	if u.Kind == SigningKey {
+	switch u.Kind {
+	case SigningKey:
 		what = "signs certificates"
+	case EtcdTokenKey:
+		what = "signs or verifies the tokens of etcd's users"
+	case ServiceAccountKey:
 	}
 	if u.Service == "" {
 		return fmt.Sprintf("%s (%s %s)", what, u.Setting, u.Path)
