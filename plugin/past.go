@@ -137,7 +137,7 @@ func standingWord(result string) string {
 // states are the nodes' states as people read them.
 var states = map[inventory.RotationState]string{
 	inventory.Staging: "was being signed, nothing changed", inventory.Staged: "signed, nothing changed",
-	inventory.Failed: "could not be signed, nothing changed", inventory.Committing: "BETWEEN OLD AND NEW",
+	inventory.Failed: "could not be signed, nothing changed", inventory.Committing: "BETWEEN OLD AND NEW; a recovery waits there: its next boot, the next rotation, or \"rotate-certs-node recover\" undoes it",
 	inventory.Committed: "new and proven", inventory.RolledBack: "old again, proven",
 	inventory.Broken: "IN DOUBT", inventory.Finished: "new and proven",
 }

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -162,8 +163,9 @@ func recoveryUnit(t *transaction) []byte {
 	dirs = slices.DeleteFunc(dirs, func(dir string) bool { return !plainPath.MatchString(dir) })
 	slices.Sort(before)
 	slices.Sort(dirs)
-	return fmt.Appendf(nil, `# Certificates of this node are just being replaced. If that is cut short, this puts
-# the old ones back. It is removed when the replacement is done.
+	return fmt.Appendf(nil, `# Certificates of this node are being replaced since %[4]s. If that is
+# interrupted, this puts the old ones back, except over what was changed or has expired
+# since. It is removed when the replacement is done.
 [Unit]
 Description=Undo an interrupted rotation of Kubernetes certificates
 ConditionPathExists=%[1]s
@@ -177,5 +179,5 @@ TimeoutStartSec=2min
 
 [Install]
 WantedBy=multi-user.target
-`, keptProgram, strings.Join(slices.Compact(dirs), " "), strings.Join(slices.Compact(before), " "))
+`, keptProgram, strings.Join(slices.Compact(dirs), " "), strings.Join(slices.Compact(before), " "), t.Began.UTC().Format(time.RFC3339))
 }
