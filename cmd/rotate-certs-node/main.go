@@ -35,7 +35,11 @@ func main() {
 	if err == nil {
 		return
 	}
-	fmt.Fprintln(os.Stderr, "error:", err)
+	words := "error: " + err.Error()
+	if errors.Is(err, rotate.ErrLeftOut) {
+		words = err.Error()
+	}
+	fmt.Fprintln(os.Stderr, words)
 	os.Exit(exitCode(err))
 }
 

@@ -65,7 +65,9 @@ func ownObstacle(n *inventory.Node, c inventory.Certificate) Obstacle {
 		return Obstacle{}
 	}
 	// Of what nothing here can restart, only a handshake shows that it uses the new one.
-	if why := HotReload(c); why != "" && (!unproven || len(c.Served) > 0) {
+	// One that has something in memory that ends restarts in spite of if-needed.
+	due := slices.ContainsFunc(users(c), func(s certs.Service) bool { return restartDue(n, s) })
+	if why := HotReload(c); why != "" && !due && (!unproven || len(c.Served) > 0) {
 		return Obstacle{Reason: reason + "; use --restart=if-needed: " + why, MaxRestart: RestartIfNeeded}
 	}
 	return Obstacle{Reason: reason + "; use --restart=never and restart it yourself", MaxRestart: RestartNever}
@@ -97,9 +99,9 @@ func unrestartable(n *inventory.Node, c inventory.Certificate) (reason string, u
 		}
 		switch u.Runtime {
 		case inventory.None:
-			return fmt.Sprintf("%s %s: nothing here can restart it", s, cmp.Or(u.Note, "was started by something unknown")), true
+			return fmt.Sprintf("%s: %s; nothing here can restart it", s, cmp.Or(u.Note, "was started by something unknown")), true
 		case inventory.Supervised:
-			return fmt.Sprintf("%s %s", s, cmp.Or(u.Note, "is a child process of "+u.Unit+", which runs other components too")), true
+			return fmt.Sprintf("%s: %s", s, cmp.Or(u.Note, "is a child process of "+u.Unit+", which runs other components too")), true
 		}
 		if b := keepsFromStarting(n, s); b != nil {
 			return fmt.Sprintf("%s would have to restart, and could not start with %s %q: %s", s, b.Name, b.Store.Cert, cmp.Or(b.Reason, string(b.Status))), false

@@ -155,8 +155,8 @@ func TestWhatNothingCanRestartIsLeftOutUnlessNothingRestarts(t *testing.T) {
 	}
 	req.Restart = plan.RestartAlways
 	left := build(t, req, n).LeftOut
-	assert.Equal(t, "etcd was started by OpenRC: nothing here can restart it; use --restart=if-needed: etcd reads this pair on every handshake", left[0].Reason)
-	assert.Equal(t, "etcd was started by OpenRC: nothing here can restart it; use --restart=never and restart it yourself", left[1].Reason,
+	assert.Equal(t, "etcd: was started by OpenRC; nothing here can restart it; use --restart=if-needed: etcd reads this pair on every handshake", left[0].Reason)
+	assert.Equal(t, "etcd: was started by OpenRC; nothing here can restart it; use --restart=never and restart it yourself", left[1].Reason,
 		"it is not known to serve it, so nothing would show that it does")
 }
 
@@ -190,6 +190,23 @@ func TestWhatAnUnknownSupervisorStartsIsReplacedOnlyWithoutARestart(t *testing.T
 		assert.Len(t, p.LeftOut, left, policy)
 		assert.NotContains(t, p.Steps()[0].Restarts, certs.Etcd)
 	}
+}
+
+// TestARestartThatIsDueAnywayIsNoHotReload: what has something in memory that expires is
+// restarted under if-needed, too.
+func TestARestartThatIsDueAnywayIsNoHotReload(t *testing.T) {
+	n := controlPlane("cp1")
+	n.Time = now
+	n.Certificates = append(n.Certificates, pair(certs.KubeAPIServer, "front-proxy-client", "/pki"))
+	c := withoutIssuer(&n, "front-proxy-client")
+	c.FingerprintSHA256, c.Reason = "", "no PEM block"
+	req := request(certs.KubeAPIServer, certs.Kubelet)
+	req.Restart = plan.RestartIfNeeded
+	assert.Equal(t, []string{"cp1/apiserver", "cp1/kubelet-client"}, targets(build(t, req, n)))
+	n.InMemory = []inventory.InMemory{{Service: certs.KubeAPIServer, Name: "apiserver-loopback-client", Facts: certs.Facts{NotBefore: now.Add(-300 * 24 * time.Hour), NotAfter: now.Add(65 * 24 * time.Hour)}}}
+	p := build(t, req, n)
+	assert.Equal(t, []string{"cp1/kubelet-client"}, targets(p))
+	assert.NotContains(t, p.Steps()[0].Restarts, certs.KubeAPIServer)
 }
 
 func TestACompromisedKeyThatWouldBeKeptIsLeftOut(t *testing.T) {
