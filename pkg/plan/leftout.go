@@ -103,11 +103,28 @@ func unrestartable(n *inventory.Node, c inventory.Certificate) (reason string, u
 		case inventory.Supervised:
 			return fmt.Sprintf("%s: %s", s, cmp.Or(u.Note, "is a child process of "+u.Unit+", which runs other components too")), true
 		}
+		if why := withoutSocket(n, u); why != "" {
+			return fmt.Sprintf("%s runs, and %s; nothing here can restart it", s, why), true
+		}
 		if b := keepsFromStarting(n, s); b != nil {
 			return fmt.Sprintf("%s would have to restart, and could not start with %s %q: %s", s, b.Name, b.Store.Cert, cmp.Or(b.Reason, string(b.Status))), false
 		}
 	}
 	return "", false
+}
+
+// withoutSocket is why what restarts a running component cannot be reached.
+func withoutSocket(n *inventory.Node, u *inventory.Component) string {
+	byRuntime := u.Runtime == inventory.StaticPod || u.Runtime == inventory.DaemonSet
+	switch {
+	case u.PID == 0:
+		return ""
+	case byRuntime && n.CRISocket == "":
+		return "no socket of a container runtime was found on this node"
+	case u.Runtime == inventory.Systemd && n.DBusSocket == "":
+		return "systemd cannot be reached on this node: there is no D-Bus socket"
+	}
+	return ""
 }
 
 // keepsFromStarting returns a certificate with which a service that is stopped now would

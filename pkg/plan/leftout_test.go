@@ -192,6 +192,22 @@ func TestWhatAnUnknownSupervisorStartsIsReplacedOnlyWithoutARestart(t *testing.T
 	}
 }
 
+// TestARunningComponentWhoseSupervisorCannotBeReachedIsLeftOut: where it does not run, the
+// files are all that there is.
+func TestARunningComponentWhoseSupervisorCannotBeReachedIsLeftOut(t *testing.T) {
+	n := controlPlane("cp1")
+	n.CRISocket, n.DBusSocket = "", ""
+	req := request(certs.Etcd, certs.Kubelet)
+	assert.Len(t, targets(build(t, req, n)), 3)
+	n.Components[2].PID = 300
+	p := build(t, req, n)
+	assert.Equal(t, []string{"cp1/etcd-server", "cp1/etcd-peer"}, targets(p))
+	assert.Contains(t, p.LeftOut[0].Reason, "there is no D-Bus socket; nothing here can restart it; use --restart=never")
+	n.Components[0].PID = 400
+	req.Services = certs.Services()
+	assert.Equal(t, []string{"cp1/apiserver"}, targets(build(t, req, n)))
+}
+
 // TestARestartThatIsDueAnywayIsNoHotReload: what has something in memory that expires is
 // restarted under if-needed, too.
 func TestARestartThatIsDueAnywayIsNoHotReload(t *testing.T) {
