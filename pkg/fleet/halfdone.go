@@ -102,6 +102,8 @@ func (r *run) planAgain(ctx context.Context, w *worker) error {
 		return err
 	}
 	*r.scanned(node) = again[0]
+	of := func(l plan.LeftOut) bool { return l.Node == node }
+	r.Plan.LeftOut = append(slices.DeleteFunc(slices.Clone(r.Plan.LeftOut), of), p.LeftOut...)
 	for _, wave := range r.Plan.Waves {
 		for i := range wave.Steps {
 			if s := &wave.Steps[i]; s.Node == node {

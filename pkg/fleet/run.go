@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -188,7 +189,11 @@ func (r *run) removeOrphans(ctx context.Context) error {
 	if err != nil {
 		return r.stopped("the plan could not be made anew; nothing was changed", err)
 	}
-	p.NotInspected = append(p.NotInspected, missing...)
+	for _, x := range r.Plan.NotInspected { // nodes that could not be scanned before either
+		if x.Service == "" && x.Path == "" && !slices.Contains(names, x.Node) {
+			p.NotInspected = append(p.NotInspected, x)
+		}
+	}
 	r.Scanned, r.Plan, r.Unfinished = scanned, p, unfinished
 	return nil
 }

@@ -76,9 +76,9 @@ func ownObstacle(n *inventory.Node, c inventory.Certificate) Obstacle {
 // unrenewable is why a certificate cannot be renewed under any restart policy.
 func unrenewable(n *inventory.Node, c inventory.Certificate) string {
 	switch {
-	case c.FingerprintSHA256 == "":
+	case damaged(n, &c) && c.FingerprintSHA256 == "":
 		return "cannot be read: " + cmp.Or(c.Reason, "no certificate in it")
-	case c.Status == certs.Invalid:
+	case damaged(n, &c):
 		return cmp.Or(c.Reason, "is invalid")
 	case c.Issuer.Kind == inventory.NoIssuer:
 		return cmp.Or(c.Reason, "cannot be renewed from this node: nothing here can sign its successor")
@@ -135,12 +135,19 @@ func keepsFromStarting(n *inventory.Node, s certs.Service) *inventory.Certificat
 		if !loaded(*c) || !slices.Contains(users(*c), s) {
 			continue
 		}
-		damaged := c.FingerprintSHA256 == "" || c.Status == certs.Invalid
-		if damaged || expiredClient(c) && unrenewable(n, *c) != "" {
+		if damaged(n, c) || expiredClient(c) && unrenewable(n, *c) != "" {
 			return c
 		}
 	}
 	return nil
+}
+
+// damaged says that a certificate cannot be used as it lies there. On a node whose rotation
+// was interrupted it may be half of a pair: the next process there puts the old one back
+// before anything else.
+func damaged(n *inventory.Node, c *inventory.Certificate) bool {
+	between := slices.ContainsFunc(n.Rotations, func(r inventory.Rotation) bool { return r.State == inventory.Committing })
+	return !between && (c.FingerprintSHA256 == "" || c.Status == certs.Invalid)
 }
 
 // expiredClient says that a component cannot reach the server any more that it needs to

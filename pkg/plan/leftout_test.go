@@ -208,6 +208,20 @@ func TestARunningComponentWhoseSupervisorCannotBeReachedIsLeftOut(t *testing.T) 
 	assert.Equal(t, []string{"cp1/apiserver"}, targets(build(t, req, n)))
 }
 
+// TestWhatAnInterruptedNodeShowsIsNotLeftOut: the node has to be worked on, for its process
+// puts the old pair back first.
+func TestWhatAnInterruptedNodeShowsIsNotLeftOut(t *testing.T) {
+	n := controlPlane("cp1")
+	n.Certificates[1].Status, n.Certificates[1].Reason = certs.Invalid, "the key does not fit the certificate"
+	n.Rotations = []inventory.Rotation{{ID: "a", State: inventory.Committing}}
+	p := build(t, request(certs.Etcd), n)
+	assert.Equal(t, []string{"cp1/etcd-server", "cp1/etcd-peer"}, targets(p))
+	assert.Empty(t, p.LeftOut)
+	n.Rotations[0].State = inventory.RolledBack
+	_, err := plan.Build([]inventory.Node{n}, request(certs.Etcd), nil)
+	require.ErrorContains(t, err, "does not fit")
+}
+
 // TestARestartThatIsDueAnywayIsNoHotReload: what has something in memory that expires is
 // restarted under if-needed, too.
 func TestARestartThatIsDueAnywayIsNoHotReload(t *testing.T) {
