@@ -116,14 +116,14 @@ e2e: build image $(LAB) ## End-to-end tests on a real cluster; RUN=TestName for 
 
 # The tests whose outcome may depend on a cluster's shape; the others would only
 # repeat themselves there.
-ANY_SHAPE := TestRotate|TestCheck|TestKubeProxy|TestNewClient|TestComponent|TestKilledPluginIs|TestAgents
+ANY_SHAPE := TestRotate|TestCheck|TestKubeProxy|TestNewClient|TestComponent|TestKilledPluginIs|TestAgents|TestRescue
 .PHONY: e2e-odd
 e2e-odd: build image $(LAB) ## Those about certificates, on a cluster of other directories, keys and names
 	@RUN='$(or $(RUN),$(ANY_SHAPE))' test/tools/e2e odd --control-planes 1 --workers 1 --load-balancer=false --node-prefix odd. \
 		--config test/e2e/odd.yaml
 
 # Those that need a cluster of such a shape.
-SHAPES := ^TestShape
+SHAPES := ^Test(Shape|Rescue)
 .PHONY: e2e-shapes
 e2e-shapes: build image $(LAB) ## Those about clusters as people have them: etcd outside, keys and files with several users
 	@RUN='$(or $(RUN),TestShape)' test/tools/e2e shapes --control-planes 1 --workers 1 --etcd-hosts 1 --load-balancer=false \
