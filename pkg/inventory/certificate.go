@@ -1,0 +1,146 @@
+package inventory
+
+import (
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+)
+
+// StoreKind says how a certificate and its key lie on disk.
+type StoreKind string
+
+// The kinds of stores.
+const (
+	Pair       StoreKind = "Pair"       // two PEM files
+	Combined   StoreKind = "Combined"   // one PEM file with both, behind a symlink: the kubelet's *-current.pem
+	Kubeconfig StoreKind = "Kubeconfig" // embedded in a kubeconfig, base64
+)
+
+// Store is where a certificate and its key lie.
+type Store struct {
+	Kind StoreKind `json:"kind"`
+	Cert string    `json:"cert"`           // path of the certificate, the symlink or the kubeconfig
+	Key  string    `json:"key,omitempty"`  // Pair: path of the key
+	User string    `json:"user,omitempty"` // Kubeconfig: name of the user entry
+	// Directories are the real directories (all symlinks resolved) in which files
+	// must be replaced; a node pod mounts exactly these writable.
+	Directories []string `json:"directories,omitempty"`
+}
+
+// IssuerKind says who can issue a certificate's successor.
+type IssuerKind string
+
+// The kinds of issuers.
+const (
+	LocalCA       IssuerKind = "LocalCA"       // the CA's key lies on this node
+	KubernetesCSR IssuerKind = "KubernetesCSR" // certificates.k8s.io, through the node's own identity
+	Throwaway     IssuerKind = "Throwaway"     // a CA made for this one leaf, its key thrown away: kubelet.crt
+	NoIssuer      IssuerKind = "None"          // nobody within reach; Certificate.Reason says why
+)
+
+// Issuer is how a certificate's successor is issued.
+type Issuer struct {
+	Kind IssuerKind `json:"kind"`
+	// CACert and CAKey are paths of the CA's certificate and key. With KubernetesCSR
+	// they are set where that CA happens to lie here too, for when the API is away or
+	// the node's identity is not to be trusted.
+	CACert string `json:"caCert,omitempty"`
+	CAKey  string `json:"caKey,omitempty"`
+	Signer string `json:"signer,omitempty"` // KubernetesCSR: signerName
+}
+
+// Authority names a CA: its certificate's facts and where it lies on this node.
+type Authority struct {
+	certs.Facts
+	Name  string   `json:"name"` // the subject's common name, e.g. "etcd-ca"
+	Paths []string `json:"paths"`
+	KeyOn string   `json:"keyPath,omitempty"` // path of its key; empty: not on this node
+	// Renewed says that a certificate of the same name and key that is valid for longer
+	// lies wherever this one does, so that nothing depends on this one.
+	Renewed bool         `json:"renewed,omitempty"`
+	Status  certs.Status `json:"status"`
+	Reason  string       `json:"reason,omitempty"`
+}
+
+// Served is a TLS endpoint on this node that must show a certificate.
+type Served struct {
+	Address    string `json:"address"`              // host:port, reachable from this node
+	ServerName string `json:"serverName,omitempty"` // SNI, where the endpoint serves several certificates
+	// FingerprintSHA256 is what the endpoint shows; empty when no handshake succeeded.
+	FingerprintSHA256 string     `json:"fingerprintSHA256,omitempty"`
+	NotAfter          *time.Time `json:"notAfter,omitempty"`
+	Error             string     `json:"error,omitempty"`
+}
+
+// ClientKind says against what a client certificate can be proven.
+type ClientKind string
+
+// The kinds of proof for client certificates.
+const (
+	// ToAPIServer: a SelfSubjectReview names the certificate's user and, from
+	// Kubernetes 1.32 on, its fingerprint (credential-id).
+	ToAPIServer ClientKind = "APIServer"
+	// ToAPIServerAsProxy: the same, as front proxy with the request headers.
+	ToAPIServerAsProxy ClientKind = "FrontProxy"
+	// ToEtcd: an authenticated request to /health or /version.
+	ToEtcd ClientKind = "Etcd"
+	// ToKubelet: an authenticated request to /healthz on port 10250.
+	ToKubelet ClientKind = "Kubelet"
+)
+
+// Client is a server to which a client certificate authenticates.
+type Client struct {
+	Kind    ClientKind `json:"kind"`
+	Address string     `json:"address"` // host:port, reachable from this node
+	// ServerName is whom to expect where that is not the address's host.
+	ServerName string `json:"serverName,omitempty"`
+	// CAFile is the trust bundle for the server's certificate: PEM, or a kubeconfig
+	// that embeds it. Empty: the client itself does not verify the server either.
+	CAFile string `json:"caFile,omitempty"`
+}
+
+// Certificate is one certificate with its key on this node.
+type Certificate struct {
+	certs.Facts
+	Service certs.Service `json:"service"` // the owner; the first of UsedBy
+	// UsedBy are the services on this node whose processes load this pair and must
+	// be restarted to let go of it. Usually just the owner.
+	UsedBy []certs.Service `json:"usedBy,omitempty"`
+	Name   string          `json:"name"` // kubeadm's name for this role: "apiserver", "etcd-peer", "admin.conf"
+	Store  Store           `json:"store"`
+	Issuer Issuer          `json:"issuerRef"`
+	Served []Served        `json:"served,omitempty"`
+	Client *Client         `json:"client,omitempty"`
+	// PublicKeySHA256 is the lower-case hex SHA-256 of the DER SubjectPublicKeyInfo. Keys are
+	// compared by it, since one key may lie in several files.
+	PublicKeySHA256 string `json:"publicKeySHA256,omitempty"`
+	// KeyUses are the uses of this certificate's private key, or of its public half, for
+	// something other than a certificate. A key with such a use is kept when the
+	// certificate is renewed.
+	KeyUses []KeyUse `json:"keyUses,omitempty"`
+	// KeyFile is the real path (symlinks resolved) of the file that holds the private key;
+	// empty where it is embedded in a kubeconfig. Certificates with one key file can only
+	// get a new key together.
+	KeyFile string `json:"keyFile,omitempty"`
+	// LifeSeconds is for how long it was made to be valid, see certs.Life; 0: not known.
+	LifeSeconds int64 `json:"lifeSeconds,omitempty"`
+	// OtherUsers read a file of this certificate and are none of the components: other
+	// static pods, units, containers, hard links.
+	OtherUsers []OtherUser `json:"otherUsers,omitempty"`
+	// SelfManaged says that the component renews this certificate by itself too.
+	SelfManaged bool `json:"selfManaged,omitempty"`
+	// FileMount says that a file of it is mounted into its container by itself. The
+	// container goes on seeing the file that was replaced until it is started anew.
+	FileMount bool         `json:"fileMount,omitempty"`
+	Status    certs.Status `json:"status"`
+	Reason    string       `json:"reason,omitempty"` // why the status is not OK, or why no issuer can be had
+}
+
+// ID names a certificate within its node: service, role and place.
+func (c Certificate) ID() string {
+	id := string(c.Service) + "/" + c.Name + "@" + c.Store.Cert
+	if c.Store.User != "" {
+		id += "#" + c.Store.User
+	}
+	return id
+}

@@ -1,0 +1,61 @@
+package inventory
+
+import (
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+)
+
+// RuntimeKind says who starts and restarts a component.
+type RuntimeKind string
+
+// The kinds of runtimes that this version can restart.
+const (
+	StaticPod RuntimeKind = "StaticPod" // the kubelet, from a manifest
+	Systemd   RuntimeKind = "Systemd"   // a unit
+	DaemonSet RuntimeKind = "DaemonSet" // an ordinary pod: kubeadm's kube-proxy
+	// Supervised: a child process of a unit that runs several components (k0s, RKE2). Its
+	// Unit is that one. It is never stopped by itself, since that unit's control group holds
+	// the other components too.
+	Supervised RuntimeKind = "Supervised"
+	None       RuntimeKind = "None" // found, but started by something unknown
+)
+
+// Component is a running, or at least configured, service on the node.
+type Component struct {
+	Service       certs.Service `json:"service"`
+	Runtime       RuntimeKind   `json:"runtime"`
+	Manifest      string        `json:"manifest,omitempty"`      // StaticPod: path of the manifest
+	ContainerName string        `json:"containerName,omitempty"` // StaticPod, DaemonSet
+	PodName       string        `json:"podName,omitempty"`       // StaticPod: name in the manifest, without the node's suffix
+	PodNamespace  string        `json:"podNamespace,omitempty"`
+	Unit          string        `json:"unit,omitempty"` // Systemd: "kubelet.service"
+	PID           int           `json:"pid,omitempty"`  // 0: not running
+	StartedAt     *time.Time    `json:"startedAt,omitempty"`
+	// Args is the component's command line without its first word, environment
+	// expanded; values of flags that could be secrets are not kept.
+	Args []string `json:"args,omitempty"`
+	// Health is a URL on this node that answers 200 when the component is healthy,
+	// e.g. "https://127.0.0.1:6443/readyz"; empty where there is none.
+	Health string `json:"health,omitempty"`
+	// ClientURLs are etcd's client endpoints on this node, or, for the API server,
+	// the etcd endpoints that it uses.
+	ClientURLs []string `json:"clientURLs,omitempty"`
+	// APIServer is where the API server of this node listens ("10.0.0.11:6443").
+	APIServer string `json:"apiServer,omitempty"`
+	// DBQuotaBytes is etcd's --quota-backend-bytes from flag, variable or configuration
+	// file; 0: not set, so etcd's default applies; negative: no quota.
+	DBQuotaBytes int64 `json:"dbQuotaBytes,omitempty"`
+	// Note says what a person should know, e.g. that kubeadm's kube-proxy
+	// authenticates with a ServiceAccount token and has no certificate.
+	Note string `json:"note,omitempty"`
+	// GraceSeconds is how long it may take to exit before it is killed; 0: as its service
+	// has it.
+	GraceSeconds int64 `json:"graceSeconds,omitempty"`
+}
+
+// Restartable says whether a rotation can restart the component: something that is known
+// starts it, and nothing else with it.
+func (c *Component) Restartable() bool {
+	return c.Runtime == StaticPod || c.Runtime == Systemd || c.Runtime == DaemonSet
+}

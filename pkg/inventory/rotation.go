@@ -1,0 +1,48 @@
+package inventory
+
+import (
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+)
+
+// Rotation is what a node's journal knows of one rotation.
+type Rotation struct {
+	ID        string          `json:"id"`
+	Token     int64           `json:"token"`
+	Scope     string          `json:"scope"` // canonical form of what was asked for, see plan.Scope
+	StartTime time.Time       `json:"startTime"`
+	LastTime  time.Time       `json:"lastTime,omitzero"` // of the newest record, by this node's clock
+	State     RotationState   `json:"state"`
+	Services  []certs.Service `json:"services,omitempty"` // this node's part
+	Renewed   []Renewal       `json:"renewed,omitempty"`  // what was renewed and proven here
+	// Unproven says that the old certificates were put back at boot (RolledBack), or that
+	// the new ones stay since the old ones have expired (Committed), and
+	// that nothing has shown since that the node runs on them.
+	Unproven bool `json:"unproven,omitempty"`
+}
+
+// Renewal is a certificate before and after.
+type Renewal struct {
+	ID  string      `json:"id"` // Certificate.ID
+	Old certs.Facts `json:"old"`
+	New certs.Facts `json:"new"`
+	// KeptKey says what else the key is used for, where the new certificate is for the old
+	// key; empty: its key is new.
+	KeptKey string `json:"keptKey,omitempty"`
+}
+
+// RotationState is how far a node's part of a rotation is.
+type RotationState string
+
+// The states of a rotation on a node.
+const (
+	Staging    RotationState = "Staging"    // begun, nothing visible changed
+	Failed     RotationState = "Failed"     // could not be staged, nothing visible changed
+	Staged     RotationState = "Staged"     // signed, nothing visible changed
+	Committing RotationState = "Committing" // files or components are between old and new
+	Committed  RotationState = "Committed"  // new and proven
+	RolledBack RotationState = "RolledBack" // old again, and proven
+	Broken     RotationState = "Broken"     // neither could be proven: a person must look
+	Finished   RotationState = "Finished"   // the whole rotation, on all nodes, came to its end
+)

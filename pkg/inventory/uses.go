@@ -1,0 +1,98 @@
+package inventory
+
+import (
+	"fmt"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+)
+
+// KeyUseKind says what a private key does besides belonging to a certificate.
+type KeyUseKind string
+
+// The kinds of further uses of a key.
+const (
+	// ServiceAccountKey: it signs or verifies ServiceAccount tokens. A new key invalidates
+	// every token that the old one signed.
+	ServiceAccountKey KeyUseKind = "ServiceAccountKey"
+	// SigningKey: it signs certificates, as a CA's key does.
+	SigningKey KeyUseKind = "SigningKey"
+	// EtcdTokenKey: it signs or verifies the tokens of etcd's own users (--auth-token=jwt).
+	EtcdTokenKey KeyUseKind = "EtcdTokenKey"
+)
+
+// KeyUse is one further use of a key.
+type KeyUse struct {
+	Kind    KeyUseKind    `json:"kind"`
+	Service certs.Service `json:"service"`
+	Setting string        `json:"setting"` // the flag, variable or field that names it: "--service-account-key-file"
+	Path    string        `json:"path"`
+}
+
+// String says what the key does: "signs or verifies ServiceAccount tokens
+// (--service-account-key-file of kube-apiserver)".
+func (u KeyUse) String() string {
+	what := "signs or verifies ServiceAccount tokens"
+	switch u.Kind {
+	case SigningKey:
+		what = "signs certificates"
+	case EtcdTokenKey:
+		what = "signs or verifies the tokens of etcd's users"
+	case ServiceAccountKey:
+	}
+	if u.Service == "" {
+		return fmt.Sprintf("%s (%s %s)", what, u.Setting, u.Path)
+	}
+	return fmt.Sprintf("%s (%s of %s)", what, u.Setting, u.Service)
+}
+
+// KeptKey says what else a certificate's key is used for, or that of another certificate
+// with the same key file. Such a key is kept when the certificate is renewed; empty: it
+// gets a new one.
+func (n *Node) KeptKey(c Certificate) string {
+	if len(c.KeyUses) > 0 {
+		return c.KeyUses[0].String()
+	}
+	for _, other := range n.SharingKey(c) {
+		if len(other.KeyUses) > 0 {
+			return other.KeyUses[0].String()
+		}
+	}
+	return ""
+}
+
+// SharingKey returns the other certificates of the node whose private key lies in the same
+// file.
+func (n *Node) SharingKey(c Certificate) []Certificate {
+	var out []Certificate
+	for _, other := range n.Certificates {
+		if c.KeyFile != "" && other.KeyFile == c.KeyFile && other.ID() != c.ID() {
+			out = append(out, other)
+		}
+	}
+	return out
+}
+
+// OtherUserKind says what reads a certificate's file.
+type OtherUserKind string
+
+// The kinds of other users.
+const (
+	OtherStaticPod OtherUserKind = "StaticPod" // a static pod that mounts or names it
+	OtherUnit      OtherUserKind = "Systemd"   // a systemd unit that names it
+	OtherHardLink  OtherUserKind = "HardLink"  // another name of the same file, which keeps the old content
+)
+
+// OtherUser is something that reads a certificate's file and is no component.
+type OtherUser struct {
+	Kind          OtherUserKind `json:"kind"`
+	Name          string        `json:"name"`               // of the pod or unit; path of the hard link
+	Manifest      string        `json:"manifest,omitempty"` // StaticPod
+	ContainerName string        `json:"containerName,omitempty"`
+	PodName       string        `json:"podName,omitempty"`
+	PodNamespace  string        `json:"podNamespace,omitempty"`
+	Unit          string        `json:"unit,omitempty"` // Systemd
+	// Restartable says that the rotation can restart it: what runs it was found.
+	Restartable bool `json:"restartable,omitempty"`
+	// GraceSeconds is a static pod's terminationGracePeriodSeconds.
+	GraceSeconds int64 `json:"graceSeconds,omitempty"`
+}
