@@ -20,7 +20,7 @@ func HotReload(c inventory.Certificate) string {
 		return why
 	}
 	if c.Service == certs.Admin {
-		return "nothing runs on it"
+		return "kubectl reads it at every call"
 	}
 	return ""
 }
