@@ -16,8 +16,8 @@ const (
 	ServiceAccountKey KeyUseKind = "ServiceAccountKey"
 	// SigningKey: it signs certificates, as a CA's key does.
 	SigningKey KeyUseKind = "SigningKey"
-	// EtcdTokenKey: it signs or verifies the tokens of etcd's own users (--auth-token=jwt).
-	EtcdTokenKey KeyUseKind = "EtcdTokenKey"
+	// EtcdAuthKey: it signs or verifies the tokens of etcd's own users (--auth-token=jwt).
+	EtcdAuthKey KeyUseKind = "EtcdAuthKey"
 )
 
 // KeyUse is one further use of a key.
@@ -35,7 +35,7 @@ func (u KeyUse) String() string {
 	switch u.Kind {
 	case SigningKey:
 		what = "signs certificates"
-	case EtcdTokenKey:
+	case EtcdAuthKey:
 		what = "signs or verifies the tokens of etcd's users"
 	case ServiceAccountKey:
 	}

@@ -156,7 +156,7 @@ func TestKeysOfEtcdsOwnTokens(t *testing.T) {
 	for _, u := range Discover(n.Root, Options{}).KeyUses {
 		got = append(got, string(u.Kind)+" "+u.Setting+" "+u.Path)
 	}
-	if strings.Join(got, ", ") != "EtcdTokenKey --auth-token /srv/jwt.pub, EtcdTokenKey --auth-token /srv/jwt.key" {
+	if strings.Join(got, ", ") != "EtcdAuthKey --auth-token /srv/jwt.pub, EtcdAuthKey --auth-token /srv/jwt.key" {
 		t.Errorf("uses %q", got)
 	}
 }

@@ -57,8 +57,8 @@ func (d *discovery) addSettings(p *program, get values, places map[settings.Proo
 			for _, file := range get(row.Flag) {
 				d.addKeyUse(p, inventory.ServiceAccountKey, row.Setting(), file)
 			}
-		case settings.EtcdTokenKey:
-			d.addEtcdTokenKeys(p, row.Setting(), get.last(row.Flag))
+		case settings.EtcdAuthKey:
+			d.addEtcdAuthKeys(p, row.Setting(), get.last(row.Flag))
 		case settings.Certificate:
 			at := places[row.Proof]
 			d.addNamedPair(p, get.last(row.Flag), get.last(row.Key), role{name: row.Role, served: at.served, client: at.client})
@@ -86,11 +86,11 @@ func (d *discovery) addKubeconfigOf(p *program, row settings.Setting, conf strin
 	}
 }
 
-// addEtcdTokenKeys records the keys of --auth-token=jwt,pub-key=…,priv-key=….
-func (d *discovery) addEtcdTokenKeys(p *program, setting, value string) {
+// addEtcdAuthKeys records the keys of --auth-token=jwt,pub-key=…,priv-key=….
+func (d *discovery) addEtcdAuthKeys(p *program, setting, value string) {
 	for _, option := range splitList(value) {
 		if name, file, _ := strings.Cut(option, "="); name == "pub-key" || name == "priv-key" {
-			d.addKeyUse(p, inventory.EtcdTokenKey, setting, file)
+			d.addKeyUse(p, inventory.EtcdAuthKey, setting, file)
 		}
 	}
 }

@@ -67,13 +67,13 @@ func behindWrapper(argv []string) ([]string, bool) {
 	rest := argv[1:]
 	for len(rest) > 0 {
 		word := rest[0]
-		name, value := strings.TrimLeft(word, "-"), ""
+		name := strings.TrimLeft(word, "-")
 		switch {
 		case word == "--":
 			rest = rest[1:]
 			return rest[min(operands, len(rest)):], true
 		case strings.HasPrefix(word, "-") && name != "":
-			name, value, _ = strings.Cut(name, "=")
+			name, value, _ := strings.Cut(name, "=")
 			rest = rest[1:]
 			if !strings.Contains(word, "=") && value == "" && slices.Contains(w.valued, name) && len(rest) > 0 {
 				rest = rest[1:]

@@ -76,14 +76,14 @@ func (c *committing) decide() []fate {
 		}
 	}
 	for _, group := range c.sharing() {
-		any := func(a action) bool {
+		has := func(a action) bool {
 			return slices.ContainsFunc(group, func(n int) bool { return fates[n].action == a })
 		}
 		shared := restored
 		switch allNew := !slices.ContainsFunc(group, func(n int) bool { return found[n] != store.New }); {
-		case any(left):
+		case has(left):
 			shared = left
-		case any(kept) && allNew:
+		case has(kept) && allNew:
 			shared = kept
 		}
 		for _, n := range group {

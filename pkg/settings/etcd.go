@@ -41,7 +41,7 @@ var etcd = []Setting{
 	{Service: certs.Etcd, Flag: "discovery-cert", Names: Nothing, Note: "read once, when a new cluster is bootstrapped by a discovery service"},
 	{Service: certs.Etcd, Flag: "discovery-key", Names: Nothing, Note: "likewise"},
 	{Service: certs.Etcd, Flag: "discovery-cacert", Names: Nothing, Note: "likewise"},
-	{Service: certs.Etcd, Flag: "auth-token", Field: "auth-token", Names: EtcdTokenKey,
+	{Service: certs.Etcd, Flag: "auth-token", Field: "auth-token", Names: EtcdAuthKey,
 		Note: "\"jwt,pub-key=…,priv-key=…\": the keys of the tokens of etcd's own users"},
 	{Service: certs.Etcd, Flag: "tls-min-version", Names: Nothing, Note: "a version"},
 	{Service: certs.Etcd, Flag: "tls-max-version", Names: Nothing, Note: "a version"},

@@ -33,7 +33,7 @@ func flagsOfComponents(t *testing.T) map[flagOf]bool {
 // TestEveryFlagThatMayNameACertificateIsInTheTable compares with the components' own flags.
 // What names no certificate is there too, as Nothing, with what it does.
 func TestEveryFlagThatMayNameACertificateIsInTheTable(t *testing.T) {
-	real := flagsOfComponents(t)
+	known := flagsOfComponents(t)
 	table := map[flagOf]bool{}
 	for _, row := range All() {
 		if row.Flag == "" {
@@ -44,17 +44,17 @@ func TestEveryFlagThatMayNameACertificateIsInTheTable(t *testing.T) {
 			t.Errorf("%s --%s is there twice", f.service, f.flag)
 		}
 		table[f] = true
-		if !real[f] {
+		if !known[f] {
 			t.Errorf("%s has no flag --%s", f.service, f.flag)
 		}
 	}
-	for f := range real {
+	for f := range known {
 		if !table[f] {
 			t.Errorf("%s --%s is not in the table", f.service, f.flag)
 		}
 	}
-	if len(real) < 100 {
-		t.Errorf("only %d flags are known", len(real))
+	if len(known) < 100 {
+		t.Errorf("only %d flags are known", len(known))
 	}
 }
 

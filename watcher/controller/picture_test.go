@@ -2,16 +2,16 @@ package controller
 
 import (
 	"fmt"
-	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
-	"github.com/stretchr/testify/require"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
 )
 
 // TestAStandbyRemembersWhatItMayHaveToTell and no more: it sees everything for months, and

@@ -91,7 +91,7 @@ func Run(t *testing.T, start func(t *testing.T) Node) {
 				n := start(t)
 				began := time.Now()
 				for _, s := range tt.steps {
-					time.Sleep(s.after)
+					<-time.After(s.after)
 					n.FailStaging(s.failing)
 					o := s.order
 					o.Rotation, o.StartTime = Rotation, began.UTC()
@@ -102,7 +102,7 @@ func Run(t *testing.T, start func(t *testing.T) Node) {
 					if err := n.Order(o); err != nil && !ended {
 						t.Fatalf("deliver order %q: %v", o.Kind, err)
 					}
-					time.Sleep(settles)
+					<-time.After(settles)
 				}
 				var got []journal.Kind
 				for _, rec := range n.Records(true) {
