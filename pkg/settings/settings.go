@@ -23,7 +23,7 @@ const (
 	CABundle           Names = "CA bundle"
 	Kubeconfig         Names = "kubeconfig"
 	TokenKey           Names = "ServiceAccount key" // signs or verifies ServiceAccount tokens
-	EtcdAuthKey       Names = "keys of etcd's tokens"
+	EtcdAuthKey        Names = "keys of etcd's tokens"
 	SigningCertificate Names = "signing certificate" // Setting.Key names its key
 	SigningKey         Names = "signing key"
 	Configuration      Names = "configuration file" // may name more of these
