@@ -113,11 +113,11 @@ func (r *run) commit(ctx context.Context, node string) error {
 		}
 	}
 	switch {
-	case answer.Kind == journal.RolledBack:
+	case answer.Kind == journal.RolledBack && !answer.Unproven:
 		return r.failed(node, v1alpha1.RolledBack, node+": "+w.cause(), answer.Message, answer.Hint)
 	case answer.Kind == journal.Broken:
 		return r.failed(node, v1alpha1.Failed, node+": "+w.cause(), answer.Message, answer.Hint)
-	case answer.Kind == journal.Committed && answer.Unproven:
+	case answer.Unproven: // neither the old nor the new certificates were seen in use
 		return r.failed(node, v1alpha1.Failed, node+": "+w.cause(), answer.Message, answer.Hint)
 	case answer.Kind != journal.Committed:
 		return r.failed(node, v1alpha1.Failed, node+": nothing was changed there", answer.Message, answer.Hint)

@@ -129,6 +129,9 @@ type Certificate struct {
 	OtherUsers []OtherUser `json:"otherUsers,omitempty"`
 	// SelfManaged says that the component renews this certificate by itself too.
 	SelfManaged bool `json:"selfManaged,omitempty"`
+	// Pinned says that the kubelet's kubeconfig holds or names it while the kubelet uses
+	// another one, so that it is needed only by a kubelet that has lost that one.
+	Pinned bool `json:"pinned,omitempty"`
 	// FileMount says that a file of it is mounted into its container by itself. The
 	// container goes on seeing the file that was replaced until it is started anew.
 	FileMount bool         `json:"fileMount,omitempty"`

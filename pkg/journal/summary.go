@@ -61,7 +61,9 @@ func Summarize(id string, records []Record) inventory.Rotation {
 		}
 		if state, changes := stateOf[rec.Kind]; changes {
 			r.State = state
-			r.Unproven = rec.Unproven
+			if rec.Kind != Finished { // the end of the rotation proves nothing by itself
+				r.Unproven = rec.Unproven
+			}
 		}
 	}
 	return r

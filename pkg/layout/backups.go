@@ -10,7 +10,7 @@ import (
 // the name of a copy: "~", ".old", ".bak", ".1", ".rpmsave", ".dpkg-old", "-backup",
 // ".20260102", ".3141.2026-01-02@03:04:05~".
 var backupEnding = regexp.MustCompile(`(?i)(?:~+|[-._ ](?:old|bak|bkp|bck|back|backup|orig|original|save|saved|copy|prev|previous|expired|disabled|swp|rpm(?:save|new|orig)|dpkg-[a-z]+|ucf-[a-z]+)[0-9]*|` +
-	`[-._ ]?\([0-9]+\)|[-._ ][0-9]{1,5}|[-._ ]?[0-9]{4}[-_.]?[0-9]{2}[-_.]?[0-9]{2}(?:[-_.@tT ]?[0-9]{2}[-_.:h]?[0-9]{2}(?:[-_.:m]?[0-9]{2})?[zZs]?)?|[-._ ][0-9]{10,14})$`)
+	`[-._ ]?\((?:copy|[0-9]+)\)|[-._ ][0-9]{1,5}|[-._ ]?[0-9]{4}[-_.]?[0-9]{2}[-_.]?[0-9]{2}(?:[-_.@tT ]?[0-9]{2}[-_.:h]?[0-9]{2}(?:[-_.:m]?[0-9]{2})?(?:[zZs]|[+-][0-9]{2}:?[0-9]{2})?)?|[-._ ][0-9]{10,14})$`)
 
 // backupBeginning matches what is put before a name instead.
 var backupBeginning = regexp.MustCompile(`(?i)^(?:old|bak|backup|orig|copy|prev|previous|expired)[-._ ](?:of[-._ ])?`)

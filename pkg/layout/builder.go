@@ -15,6 +15,7 @@ type role struct {
 	client *inventory.Client
 	// selfManaged: the component renews it by itself too.
 	selfManaged bool
+	pinned      bool             // see inventory.Certificate
 	fileMount   bool             // see inventory.Certificate
 	issuer      inventory.Issuer // where the role alone decides
 	reason      string
@@ -67,7 +68,7 @@ func (d *discovery) add(s certs.Service, store inventory.Store, r role) {
 	d.seen[place] = len(d.out.Node.Certificates)
 	d.out.Node.Certificates = append(d.out.Node.Certificates, inventory.Certificate{
 		Service: s, UsedBy: []certs.Service{s}, Name: r.name, Store: store, Issuer: r.issuer,
-		Served: r.served, Client: r.client, SelfManaged: r.selfManaged, FileMount: r.fileMount, Reason: r.reason,
+		Served: r.served, Client: r.client, SelfManaged: r.selfManaged, Pinned: r.pinned, FileMount: r.fileMount, Reason: r.reason,
 	})
 }
 

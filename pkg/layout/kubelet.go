@@ -58,7 +58,7 @@ func (d *discovery) addKubeletClient(k *kubeletSettings) {
 		// kubeadm once wrote the first node's kubelet.conf so: the copy is what a
 		// kubelet begins with that has lost its current one, and nothing renews it.
 		pinned := r
-		pinned.name, pinned.selfManaged = path.Base(host), false
+		pinned.name, pinned.selfManaged, pinned.pinned = path.Base(host), false, true
 		pinned.reason = "the kubelet's kubeconfig holds or names it, while the kubelet uses " + own.Cert +
 			"; a kubelet that loses that one cannot start once this one has expired"
 		d.addUser(k.program, conf, user, pinned)

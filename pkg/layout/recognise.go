@@ -71,7 +71,10 @@ func hyperkube(program string, args []string) (certs.Service, bool) {
 
 // recogniseScript looks into `sh -c "exec kube-apiserver --flag … >>log"`.
 func recogniseScript(args []string) (recognised, bool) {
-	i := slices.Index(args, "-c")
+	// "-c" may stand together with other options: "-ec", "-lc".
+	i := slices.IndexFunc(args, func(a string) bool {
+		return strings.HasPrefix(a, "-") && !strings.HasPrefix(a, "--") && strings.HasSuffix(a, "c")
+	})
 	if i < 0 || i+1 >= len(args) {
 		return recognised{}, false
 	}

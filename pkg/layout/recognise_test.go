@@ -28,6 +28,7 @@ func TestRecognise(t *testing.T) {
 		{"as another user", []string{"/sbin/su-exec", "etcd", "/usr/local/bin/etcd", "--a"}, certs.Etcd, []string{"--a"}},
 		{"with a limit of time", []string{"timeout", "-s", "KILL", "30", "kubelet", "--a"}, certs.Kubelet, []string{"--a"}},
 		{"in a scope of its own", []string{"systemd-run", "--scope", "-p", "CPUQuota=50%", "--unit", "etcd", "--", "kubelet", "--a"}, certs.Kubelet, []string{"--a"}},
+		{"in a shell with other options", []string{"/bin/sh", "-ec", "exec kube-apiserver --a"}, certs.KubeAPIServer, []string{"--a"}},
 		{"in a shell behind an init", []string{"tini", "-s", "--", "/bin/sh", "-c", "exec nice etcd --a"}, certs.Etcd, []string{"--a"}},
 		{"behind an init and without flags", []string{"tini", "--", "etcd"}, certs.Etcd, []string{}},
 		{"behind a wrapper that is not known", []string{"/opt/acme/launch", "--log", "x", "/usr/local/bin/kubelet", "--config=/k"}, certs.Kubelet, []string{"--config=/k"}},

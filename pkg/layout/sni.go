@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/util/validation"
+
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
@@ -77,7 +79,7 @@ func (d *discovery) parseSNI(p *program, value string) (sniPair, bool) {
 	if chain, err := certs.ParsePEM(data); err == nil {
 		// IP addresses in it are no server names, and neither is a common name that is one.
 		pair.implicit = slices.Clone(chain[0].DNSNames)
-		if cn := chain[0].Subject.CommonName; cn != "" && net.ParseIP(cn) == nil && !strings.ContainsAny(cn, " /:@") {
+		if cn := chain[0].Subject.CommonName; net.ParseIP(cn) == nil && (cn == "*" || len(validation.IsDNS1123Subdomain(strings.TrimPrefix(cn, "*."))) == 0) {
 			pair.implicit = append(pair.implicit, cn)
 		}
 	}

@@ -46,6 +46,7 @@ func TestEndpointsOfSNIPairs(t *testing.T) {
 			want: [][]string{{at + " x.example.com"}, {at + " y.example.com"}}},
 		"a flag's name goes before a certificate's": {values: []string{"/a.pem,/a.key", "/b.pem,/b.key:a.example.com"},
 			want: [][]string{{at + " a"}, {at + " a.example.com"}}},
+		"a common name that is no name of a host": {values: []string{"/odd.pem,/odd.key"}, want: [][]string{nil}},
 		"the server's own client": {values: []string{"/a.pem,/a.key:apiserver-loopback-client"}, want: [][]string{nil}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -53,6 +54,7 @@ func TestEndpointsOfSNIPairs(t *testing.T) {
 			n.Write("/proc/1/net/fib_trie", fibTrie)
 			n.Write("/proc/1/net/if_inet6", "fd000000000000000000000000000001 02 40 00 80     eth0\n")
 			n.Write("/a.pem", string(ca.Leaf(t, certstest.Name("a"), certstest.SANs("a.example.com", "10.0.0.100")).CertPEM()))
+			n.Write("/odd.pem", string(ca.Leaf(t, certstest.Name("my_vip"), certstest.SANs("10.0.0.7")).CertPEM()))
 			flags := append([]string{"--tls-cert-file=/default.pem", "--tls-private-key-file=/default.key"}, tt.flags...)
 			for _, v := range tt.values {
 				flags = append(flags, "--tls-sni-cert-key="+v)

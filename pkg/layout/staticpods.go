@@ -31,7 +31,7 @@ func (d *discovery) staticPods(manifests string, running []process) []*program {
 				continue
 			}
 			if slices.ContainsFunc(out, func(o *program) bool { return o.service == found.service }) {
-				d.notInspected(found.service, file, "a second manifest for this component")
+				d.informational(found.service, file, "a second manifest for this component, whose certificates are not inspected")
 				continue
 			}
 			found.component.Manifest = file

@@ -37,6 +37,9 @@ func (d *discovery) addAdmins(programs []*program) {
 		tops[path.Dir(conf)] = true
 	}
 	home := controlPlane(programs)
+	if home { // where kubeadm and people have admin.conf, wherever components have theirs
+		tops["/etc/kubernetes"] = true
+	}
 	for _, top := range slices.Sorted(maps.Keys(tops)) {
 		for _, dir := range append([]string{top}, d.subdirectories(top)...) {
 			entries, err := d.root.ReadDir(dir)

@@ -26,7 +26,7 @@ func HotReload(c inventory.Certificate) string {
 }
 
 // loaded says whether a component loads the certificate. Health checks of etcd read theirs
-// from disk each time.
+// from disk each time, and a kubelet leaves a pinned one alone while it has another.
 func loaded(c inventory.Certificate) bool {
-	return c.Name != "etcd-healthcheck-client" || len(c.UsedBy) > 1
+	return !c.Pinned && c.Name != "etcd-healthcheck-client" || len(c.UsedBy) > 1
 }

@@ -173,6 +173,18 @@ func TestFindUnfinished(t *testing.T) {
 	}
 }
 
+// TestWhatIsNotProvenIsNotDone: new certificates that stayed where the old ones had expired.
+func TestWhatIsNotProvenIsNotDone(t *testing.T) {
+	for unproven, done := range map[bool]bool{false: true, true: false} {
+		nodes := []inventory.Node{{Name: "cp1", Rotations: []inventory.Rotation{
+			{ID: "a", Scope: "s", StartTime: now, State: inventory.Committed, Unproven: unproven, Renewed: []inventory.Renewal{{ID: "etcd/etcd-peer@/x"}}}}}}
+		found := plan.FindUnfinished(nodes, "s", now)
+		require.NotNil(t, found)
+		assert.Equal(t, done, found.Done("cp1"))
+		assert.Equal(t, done, len(found.RenewedOn("cp1")) == 1)
+	}
+}
+
 func TestScopeDoesNotDependOnOrder(t *testing.T) {
 	a := plan.Request{Services: []certs.Service{certs.Etcd, certs.Kubelet}, Nodes: []string{"b", "a"}}
 	b := plan.Request{Services: []certs.Service{certs.Kubelet, certs.Etcd}, Nodes: []string{"a", "b"}}

@@ -79,7 +79,8 @@ func FindUnfinished(nodes []inventory.Node, scope string, now time.Time) *Unfini
 	found.Committed = map[string]bool{}
 	for _, n := range nodes {
 		for _, r := range n.Rotations {
-			if r.ID != found.ID || r.State != inventory.Committed {
+			// What is in place and not proven yet is not done: it is renewed again, with proof.
+			if r.ID != found.ID || r.State != inventory.Committed || r.Unproven {
 				continue
 			}
 			found.Committed[n.Name] = true

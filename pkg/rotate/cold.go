@@ -3,6 +3,7 @@ package rotate
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
@@ -41,14 +42,12 @@ func (c *committing) prepareKubelet(ctx context.Context) {
 }
 
 // kubeletExpired says whether the kubelet's client certificate had expired when the commit
-// began.
+// began. An older one that its kubeconfig holds does not count, see Certificate.Pinned.
 func (c *committing) kubeletExpired() bool {
-	for _, cert := range c.t.Node.Certificates {
-		if cert.Service == certs.Kubelet && cert.Client != nil && cert.Client.Kind == inventory.ToAPIServer {
-			return !c.t.Began.Before(cert.NotAfter)
-		}
-	}
-	return false
+	return slices.ContainsFunc(c.t.Node.Certificates, func(cert inventory.Certificate) bool {
+		return cert.Service == certs.Kubelet && !cert.Pinned && cert.Client != nil &&
+			cert.Client.Kind == inventory.ToAPIServer && !c.t.Began.Before(cert.NotAfter)
+	})
 }
 
 // allowance is how long a component may take to be started and healthy: its own time, its

@@ -53,7 +53,10 @@ func (s *session) commit(ctx context.Context, o statedir.Order, l *log) error {
 		if errors.As(err, &broken) {
 			return err
 		}
-		return undone
+		if undone != nil || l.last.Kind != journal.Committed || l.last.Unproven {
+			return undone
+		}
+		// Every old certificate had expired, and the new ones stayed and are proven.
 	}
 	if t.DestroyOldKeys {
 		if err := s.destroyOldKeys(t, backup); err != nil {
@@ -188,6 +191,11 @@ func (c *committing) apply(ctx context.Context, materials []store.Material) (err
 	}
 	if err := c.restart(ctx, last); err != nil {
 		return err
+	}
+	if c.early != nil { // it is none of those that the commit restarts
+		if err := c.awaitAll(ctx, []*restarting{c.early}); err != nil {
+			return err
+		}
 	}
 	if err := c.restartOthers(ctx, c.t.Others); err != nil {
 		return err

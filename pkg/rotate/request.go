@@ -148,6 +148,7 @@ func (s *session) await(ctx context.Context, id, name string, o statedir.Order) 
 		for _, next := range orders {
 			switch {
 			case next.Token < o.Token: // fenced
+			case next.Kind == plan.OrderKeepAlive: // it says that somebody still waits
 			case next.Kind != plan.OrderIssued:
 				return nil, fmt.Errorf("order %q came before a certificate was issued", next.Kind)
 			case next.Issued == nil || next.Issued.TargetID != id:

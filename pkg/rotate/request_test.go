@@ -198,6 +198,8 @@ func TestAnAdministratorIsAskedAlsoAcrossARestart(t *testing.T) {
 		r.orderAfter(n, journal.Committed, finish)
 		go func() {
 			time.Sleep(3 * time.Minute) // an administrator takes his time
+			n.order(plan.Order{Kind: plan.OrderKeepAlive})
+			time.Sleep(3 * time.Minute)
 			n.order(plan.Order{Kind: plan.OrderIssued, Issued: &plan.Issued{TargetID: needed[0].CSR.TargetID, PEM: n.sign(needed[0].CSR.PEM, nil)}})
 		}()
 		if err := run(t, t.Context(), e); err != nil {

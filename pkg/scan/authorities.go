@@ -138,8 +138,8 @@ func (k *authorities) keys(root hostfs.Root) {
 }
 
 // list returns the CAs that matter: those that components name, those that signed
-// something listed, and those whose key lies here. One that ended and is none of the
-// first two is a file that nobody uses.
+// something listed, and those whose key lies here. One that has expired, or expires
+// soon, and is none of the first two is a file that no component uses.
 func (k *authorities) list(entries []entry, now time.Time, within time.Duration) (out []inventory.Authority, unused []inventory.UnusedCertificate) {
 	used := map[*authority]bool{}
 	for i := range entries {
@@ -157,7 +157,7 @@ func (k *authorities) list(entries []entry, now time.Time, within time.Duration)
 		switch by := k.renewal(a, now); {
 		case by != nil:
 			listed.Renewed, listed.Status, listed.Reason = true, certs.OK, renewedReason(a, by)
-		case !a.named() && !used[a] && listed.Status == certs.Expired:
+		case !a.named() && !used[a] && listed.Status != certs.OK:
 			unused = append(unused, inventory.UnusedCertificate{Facts: listed.Facts, Kind: inventory.UnusedFile, Path: a.paths[0],
 				Reason: "an old CA: no component names it, and it signed none of the certificates here"})
 			continue

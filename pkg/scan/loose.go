@@ -162,7 +162,7 @@ func adopt(root hostfs.Root, node *inventory.Node, found *layout.Layout, leaves 
 		c := inventory.Certificate{Facts: certs.Describe(l.content.Leaf()), Store: l.store}
 		_, backup := layout.BackupOf(path.Base(l.store.Cert))
 		switch {
-		case !backup && etcds(l, known):
+		case !backup && forEtcd(root, found, l) && etcds(l, known):
 			c.Service, c.Name, c.Client = certs.Etcd, etcdName(l.store.Cert), found.EtcdClient()
 		case found.Names(root, l.store.Cert) || found.Names(root, l.store.Key):
 			continue // a component uses it in another way: to verify tokens, say
@@ -178,9 +178,17 @@ func adopt(root hostfs.Root, node *inventory.Node, found *layout.Layout, leaves 
 	return out
 }
 
-// etcds says whether an unnamed leaf is etcd's own: a client certificate, where
-// etcd has its certificates, and signed by a CA that only etcd's side uses (or, where
-// one CA serves all, in a directory that is etcd's alone).
+// forEtcd says whether an unnamed leaf is for etcd's health checks (kubeadm), for this
+// node's etcdctl (kubespray's admin-NODE.pem), or named in a component's command line or
+// environment. Others in etcd's directory are a person's, another node's or another program's.
+func forEtcd(root hostfs.Root, found *layout.Layout, l leafFile) bool {
+	stem := strings.TrimSuffix(path.Base(l.store.Cert), path.Ext(l.store.Cert))
+	return stem == "healthcheck-client" || stem == "admin-"+found.Node.Name || found.Names(root, l.store.Cert)
+}
+
+// etcds says whether such a leaf is etcd's: a client certificate, where etcd has its
+// certificates, and signed by a CA that only etcd's side uses (or, where one CA serves all,
+// in a directory that is etcd's alone).
 func etcds(l leafFile, known *authorities) bool {
 	if l.below || !slices.Contains(l.dir.Services, certs.Etcd) || !clientCertificate(l.content.Leaf()) {
 		return false

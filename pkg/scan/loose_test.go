@@ -25,7 +25,7 @@ func TestUnnamedCertificates(t *testing.T) {
 	const pki = certstest.PKIDir
 	n := kubeadm(t)
 	client := certstest.Usages(x509.ExtKeyUsageClientAuth)
-	n.WritePair(t, pki+"/etcd/backup", n.EtcdCA.Leaf(t, client))                                           // etcd's: a client of its CA, where it has its own
+	n.WritePair(t, pki+"/etcd/jane", n.EtcdCA.Leaf(t, client))                                             // a person's, or another program's
 	n.WritePair(t, pki+"/etcd/old-server", n.EtcdCA.Leaf(t, certstest.Usages(x509.ExtKeyUsageServerAuth))) // serves nothing that is known
 	n.WritePair(t, pki+"/monitoring", n.CA.Leaf(t, client))
 	n.put(t, pki+"/lonely.crt", n.CA.Leaf(t).CertPEM()) // without its key it is no one's
@@ -33,11 +33,7 @@ func TestUnnamedCertificates(t *testing.T) {
 	n.WritePair(t, pki+"/intermediate", n.CA.Intermediate(t, "team-ca").Pair())
 	got := n.scan(t, certstest.Now)
 
-	backup := certificate(t, got, "etcd-backup")
-	if backup.Service != certs.Etcd || backup.Issuer.Kind != inventory.LocalCA || backup.Client == nil {
-		t.Errorf("etcd-backup: %+v", backup)
-	}
-	want := []string{"Backup " + pki + "/etcd/old-server.crt", "File " + pki + "/monitoring.crt"}
+	want := []string{"File " + pki + "/etcd/jane.crt", "Backup " + pki + "/etcd/old-server.crt", "File " + pki + "/monitoring.crt"}
 	if have := unused(got); !slices.Equal(have, want) || len(got.NotInspected) != 0 {
 		t.Errorf("unused %q, want %q; not inspected %q", have, want, uninspected(got))
 	}

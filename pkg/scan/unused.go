@@ -34,7 +34,7 @@ func unclaimed(root hostfs.Root, found *layout.Layout) {
 		}
 		if service, ok := componentOf(path.Base(x.Path), user); ok && lost(node, service) {
 			node.NotInspected = append(node.NotInspected, inventory.NotInspected{
-				Path: x.Path, Reason: fmt.Sprintf("holds a certificate of %q, but no component found on this node uses it", user)})
+				Informational: true, Path: x.Path, Reason: fmt.Sprintf("holds a certificate of %q, but no component found on this node uses it", user)})
 			continue
 		}
 		node.Unused = append(node.Unused, u)

@@ -16,7 +16,7 @@ var apiServer = []Setting{
 	{Service: certs.KubeAPIServer, Flag: "requestheader-client-ca-file", Names: CABundle},
 	{Service: certs.KubeAPIServer, Flag: "etcd-cafile", Names: CABundle},
 	{Service: certs.KubeAPIServer, Flag: "kubelet-certificate-authority", Names: CABundle},
-	{Service: certs.KubeAPIServer, Flag: "oidc-ca-file", Names: CABundle},
+	{Service: certs.KubeAPIServer, Flag: "oidc-ca-file", Names: Nothing, Note: "CAs of the issuer of people's tokens, which are not the cluster's"},
 	{Service: certs.KubeAPIServer, Flag: "peer-ca-file", Names: CABundle},
 	{Service: certs.KubeAPIServer, Flag: "tls-cert-file", Names: Certificate, Key: "tls-private-key-file", Role: "apiserver",
 		Proof: Served, Reloads: apiServerWatches, Holders: "konnectivity-server; etcd, where one pair serves both"},
