@@ -37,7 +37,9 @@ type ahead struct {
 func (r *run) openAhead(ctx context.Context) (stage func()) {
 	ctx, r.leaveAhead = context.WithCancel(ctx)
 	mayStage := make(chan struct{})
-	for _, s := range r.firstWorkers() {
+	// What an interrupted node gives back when it is undone is only known then.
+	whole, _ := r.apart(r.firstWorkers())
+	for _, s := range whole {
 		a := &ahead{done: make(chan struct{})}
 		r.ahead[s.Node] = a
 		go func() {
@@ -49,10 +51,6 @@ func (r *run) openAhead(ctx context.Context) (stage func()) {
 					a.err = ctx.Err()
 				}
 				return a.err == nil
-			}
-			// The process undoes first what an earlier one left half done.
-			if r.halfDone(s.Node) && !allowed() {
-				return
 			}
 			if a.worker, a.err = r.start(ctx, s); a.err != nil || !allowed() {
 				return

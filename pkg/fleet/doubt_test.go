@@ -58,9 +58,9 @@ func TestAVanishedProcessIsJudgedByItsJournal(t *testing.T) {
 		token    int64
 		away     bool
 		unproven bool
-		kind   error
-		result v1alpha1.Result
-		says   string
+		kind     error
+		result   v1alpha1.Result
+		says     string
 	}{
 		{"it had committed", inventory.Committed, 1, false, false, nil, v1alpha1.Succeeded, ""},
 		{"it was undone", inventory.RolledBack, 1, false, false, fleet.ErrStopped, v1alpha1.RolledBack, "cp1 runs on its old certificates again"},

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
@@ -75,18 +76,24 @@ func TestInterruptedOnlyControlPlaneNodeIsUndone(t *testing.T) {
 
 // The scan finds new files on an interrupted node, which its process then takes back.
 func TestInterruptedNodeIsPlannedAnewOnceItIsUndone(t *testing.T) {
-	c := newCluster(3, 0)
-	interrupt(c, "cp1")
-	cert := &c.nodes["cp1"].inventory.Certificates[0]
-	old := cert.FingerprintSHA256
-	cert.FingerprintSHA256 = "new-" + old
-	c.nodes["cp1"].onStage = func() { cert.FingerprintSHA256 = old }
-	report, err := rotate(t.Context(), t, c, func(o *fleet.Options) {
-		for i := range o.Scanned { // what is scanned does not change afterwards
-			o.Scanned[i].Certificates = slices.Clone(o.Scanned[i].Certificates)
-		}
-	})
-	require.NoError(t, err)
-	assert.Equal(t, 2, c.times("Stage cp1"))
-	assert.Equal(t, old, report.Items[0].Certificates[0].Old.FingerprintSHA256)
+	for name, workers := range map[string]int{"cp1": 0, "w1": 1} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(3, workers)
+			interrupt(c, name)
+			n := c.nodes[name]
+			cert := &n.inventory.Certificates[0]
+			old := cert.FingerprintSHA256
+			cert.FingerprintSHA256 = "new-" + old
+			n.onStage = func() { cert.FingerprintSHA256 = old }
+			report, err := rotate(t.Context(), t, c, func(o *fleet.Options) {
+				for i := range o.Scanned { // what is scanned does not change afterwards
+					o.Scanned[i].Certificates = slices.Clone(o.Scanned[i].Certificates)
+				}
+			})
+			require.NoError(t, err)
+			assert.Equal(t, 2, c.times("Stage "+name))
+			at := slices.IndexFunc(report.Items, func(i v1alpha1.RotationItem) bool { return i.Node == name })
+			assert.Equal(t, old, report.Items[at].Certificates[0].Old.FingerprintSHA256)
+		})
+	}
 }

@@ -118,7 +118,7 @@ func (r *run) wave(ctx context.Context, steps []plan.Step) error {
 		if err := r.openSteps(ctx, others); err != nil {
 			return err
 		}
-		if err := r.stage(ctx, others); err != nil {
+		if err := r.stageAll(ctx, others); err != nil {
 			return err
 		}
 	}
@@ -127,6 +127,26 @@ func (r *run) wave(ctx context.Context, steps []plan.Step) error {
 		g.Go(func() error { return r.commit(ctx, s.Node) })
 	}
 	return g.Wait()
+}
+
+// stageAll stages the workers of a wave, interrupted ones after the others: what these are
+// to renew is known once their processes have put the old certificates back.
+func (r *run) stageAll(ctx context.Context, steps []plan.Step) error {
+	whole, half := r.apart(steps)
+	if len(whole) > 0 {
+		if err := r.stage(ctx, whole); err != nil {
+			return err
+		}
+	}
+	for _, s := range half {
+		if err := r.stageUndone(ctx, r.workers[s.Node]); err != nil {
+			if stop := interrupted(ctx); stop != nil {
+				return r.interrupted(stop)
+			}
+			return err
+		}
+	}
+	return nil
 }
 
 // openSteps starts the pods of some steps at the same time.

@@ -47,7 +47,7 @@ func TestEndpointsOfSNIPairs(t *testing.T) {
 		"a flag's name goes before a certificate's": {values: []string{"/a.pem,/a.key", "/b.pem,/b.key:a.example.com"},
 			want: [][]string{{at + " a"}, {at + " a.example.com"}}},
 		"a common name that is no name of a host": {values: []string{"/odd.pem,/odd.key"}, want: [][]string{nil}},
-		"the server's own client": {values: []string{"/a.pem,/a.key:apiserver-loopback-client"}, want: [][]string{nil}},
+		"the server's own client":                 {values: []string{"/a.pem,/a.key:apiserver-loopback-client"}, want: [][]string{nil}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := layouttest.New(t)

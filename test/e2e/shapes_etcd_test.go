@@ -86,8 +86,8 @@ func (l *lab) join(t *testing.T, host machine) {
 			rm -rf /etc/kubernetes/*.conf /etc/kubernetes/manifests /etc/kubernetes/pki/ca.crt /var/lib/kubelet/pki /var/lib/kubelet/*.yaml /etc/cni/net.d/10-lab.conflist /var/lib/rotate-certs`)
 		assert.NoError(t, err)
 		for _, args := range [][]string{
+			{"delete", "node", host.Name}, // first: a DaemonSet would make its pod anew
 			{"delete", "pods", "--all-namespaces", "--field-selector", "spec.nodeName=" + host.Name, "--force", "--grace-period=0"},
-			{"delete", "node", host.Name},
 		} {
 			out, err := l.command(ctx, args...).CombinedOutput()
 			assert.NoError(t, err, "%s", out)
