@@ -36,7 +36,7 @@ func TestShapeARepairSurvivesTheReboot(t *testing.T) {
 	for _, path := range []string{conf, "/etc/kubernetes/controller-manager.conf"} {
 		assert.Equal(t, sha256.Sum256(repaired[path].data), sha256.Sum256(after[path].data), "%s is what the person made", path)
 	}
-	the.on(t, node, "for i in $(seq 600); do curl -sfk https://127.0.0.1:10259/healthz && curl -sfk https://127.0.0.1:10257/healthz && exit 0; sleep 0.1; done; exit 1")
+	the.on(t, node, "for i in $(seq 2400); do curl -sfk https://127.0.0.1:10259/healthz && curl -sfk https://127.0.0.1:10257/healthz && exit 0; sleep 0.1; done; exit 1")
 	report := the.rotate(t, "--service", "kube-scheduler,kube-controller-manager")
 	assert.Equal(t, "Succeeded", report.Result)
 	_, o := the.check(t)
