@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"sync/atomic"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 
@@ -67,7 +68,7 @@ type prover struct {
 	target inventory.Client
 	pair   tls.Certificate
 	conf   *tls.Config
-	asked  bool // the server asked for a client certificate
+	asked  atomic.Bool // the server asked for a client certificate, on any connection
 }
 
 // get proves by a request that only an authenticated client may make.
@@ -77,7 +78,7 @@ func (p *prover) get(ctx context.Context, path string) (journal.Method, string, 
 		return "", "", err
 	}
 	switch {
-	case !p.asked:
+	case !p.asked.Load():
 		return "", "", fmt.Errorf("%w: %s does not ask for client certificates", ErrCannotProve, p.target.Address)
 	case status == http.StatusUnauthorized:
 		return "", "", fmt.Errorf("%w: %s answered 401: %s", ErrRejected, p.target.Address, firstLines(body))
@@ -181,9 +182,9 @@ func (p *prover) request(ctx context.Context, method, path string, header http.H
 	}
 	header.Set("Accept", "application/json")
 	for range maxBroken {
-		p.asked = false
+		p.asked.Store(false)
 		status, answer, err = ask(ctx, p.conf, method, "https://"+p.target.Address+path, header, bytes.NewReader(body))
-		if err == nil || !p.asked || errors.Is(err, errAlert) || errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+		if err == nil || !p.asked.Load() || errors.Is(err, errAlert) || errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
 			break
 		}
 	}

@@ -28,7 +28,7 @@ func (p *prover) connect(root hostfs.Root) error {
 	p.conf = &tls.Config{
 		ServerName: p.target.ServerName,
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			p.asked = true
+			p.asked.Store(true)
 			return &p.pair, nil
 		},
 	}

@@ -33,6 +33,13 @@ type manager struct {
 	hellos   int
 }
 
+// seen is what was asked of the manager so far.
+func (m *manager) seen() (kills []string, restarts int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.kills), m.restarts
+}
+
 func newManager(t *testing.T, m *manager, sockets ...string) *Runtime {
 	t.Helper()
 	root := t.TempDir()
@@ -183,14 +190,15 @@ func TestAUnitThatDoesNotExit(t *testing.T) {
 			}
 			defer cancel()
 			err = r.Stop(ctx, test.component, old)
+			kills, restarts := m.seen()
 			if test.killed {
-				if err != nil || !slices.Equal(m.kills, []string{"kube-apiserver.service main 9"}) {
-					t.Errorf("%v, kills %q", err, m.kills)
+				if err != nil || !slices.Equal(kills, []string{"kube-apiserver.service main 9"}) {
+					t.Errorf("%v, kills %q", err, kills)
 				}
 				return
 			}
-			if err == nil || !strings.Contains(err.Error(), "did not end") || len(m.kills) > 0 || m.restarts != 1 {
-				t.Errorf("%v, kills %q, %d restarts", err, m.kills, m.restarts)
+			if err == nil || !strings.Contains(err.Error(), "did not end") || len(kills) > 0 || restarts != 1 {
+				t.Errorf("%v, kills %q, %d restarts", err, kills, restarts)
 			}
 		})
 	}
@@ -212,8 +220,8 @@ func TestTheNextInstanceOfAUnitMayBeKilledToo(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if len(m.kills) != 2 {
-		t.Errorf("kills %q", m.kills)
+	if kills, _ := m.seen(); len(kills) != 2 {
+		t.Errorf("kills %q", kills)
 	}
 }
 
@@ -246,8 +254,9 @@ func TestAChildOfASharedUnitIsNotStopped(t *testing.T) {
 	r := newManager(t, m, "/run/dbus/system_bus_socket")
 	c := inventory.Component{Service: certs.KubeAPIServer, Runtime: inventory.Supervised, Unit: "k0scontroller.service", PID: 100}
 	err := r.Stop(t.Context(), c, Instance{ID: "x", Running: true})
-	if err == nil || !strings.Contains(err.Error(), `child process of unit "k0scontroller.service"`) || m.restarts > 0 || len(m.kills) > 0 {
-		t.Errorf("%v, %d restarts, kills %q", err, m.restarts, m.kills)
+	kills, restarts := m.seen()
+	if err == nil || !strings.Contains(err.Error(), `child process of unit "k0scontroller.service"`) || restarts > 0 || len(kills) > 0 {
+		t.Errorf("%v, %d restarts, kills %q", err, restarts, kills)
 	}
 }
 
