@@ -2,10 +2,9 @@ package layout
 
 import (
 	"net"
+	"regexp"
 	"slices"
 	"strings"
-
-	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
@@ -60,6 +59,10 @@ func (d *discovery) addSNI(p *program, name string, values []string, served []in
 	d.askForDefault(p, taken, served)
 }
 
+// domain is what Kubernetes takes for a DNS name (IsDNS1123Subdomain in
+// k8s.io/apimachinery/pkg/util/validation): the API server goes by no other common name.
+var domain = regexp.MustCompile(`^[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*$`)
+
 // parseSNI reads a value of the flag, and the certificate's names where it gives none.
 func (d *discovery) parseSNI(p *program, value string) (sniPair, bool) {
 	files, names, explicit := strings.Cut(value, ":")
@@ -79,7 +82,7 @@ func (d *discovery) parseSNI(p *program, value string) (sniPair, bool) {
 	if chain, err := certs.ParsePEM(data); err == nil {
 		// IP addresses in it are no server names, and neither is a common name that is one.
 		pair.implicit = slices.Clone(chain[0].DNSNames)
-		if cn := chain[0].Subject.CommonName; net.ParseIP(cn) == nil && (cn == "*" || len(validation.IsDNS1123Subdomain(strings.TrimPrefix(cn, "*."))) == 0) {
+		if cn := chain[0].Subject.CommonName; net.ParseIP(cn) == nil && (cn == "*" || domain.MatchString(strings.TrimPrefix(cn, "*."))) {
 			pair.implicit = append(pair.implicit, cn)
 		}
 	}
