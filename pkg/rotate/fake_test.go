@@ -254,10 +254,15 @@ func (n *fakeNode) Stop(_ context.Context, c inventory.Component, i component.In
 	return nil
 }
 
-// supervise starts a component after a while, again and again until it runs.
+// supervise starts a component after a while, again and again until it runs or the test
+// ends.
 func (n *fakeNode) supervise(s certs.Service) {
-	for range 1000 {
-		time.Sleep(max(n.pause, 500*time.Millisecond))
+	for {
+		select {
+		case <-n.t.Context().Done():
+			return
+		case <-time.After(max(n.pause, 500*time.Millisecond)):
+		}
 		n.mu.Lock()
 		n.noKubelet = n.noKubelet && s != certs.Kubelet
 		if !n.all[s].running && !n.noKubelet {
