@@ -5,12 +5,14 @@ package crash
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -52,9 +54,9 @@ func TestSignalsDoNotCutACommit(t *testing.T) {
 				_, err = reader.ReadString('\n')
 			}
 			check(t, cmd.Wait())
-			state, problems := f.verify(t, root)
-			if state != inventory.Finished && state != inventory.Committed {
-				t.Errorf("it ended as %q", state)
+			ended, problems := f.verify(t, root)
+			if ended != inventory.Finished && ended != inventory.Committed {
+				t.Errorf("it ended as %q", ended)
 			}
 			for _, problem := range problems {
 				t.Error(problem)
@@ -63,7 +65,9 @@ func TestSignalsDoNotCutACommit(t *testing.T) {
 	}
 }
 
-// TestHangUpBeforeTheCommit ends the work in good order while nothing is changed yet.
+// TestHangUpBeforeTheCommit ends the work in good order while nothing is changed yet. The
+// output's pipe is full from the start, so that the program waits for its reader with its
+// first record, before the commit.
 func TestHangUpBeforeTheCommit(t *testing.T) {
 	f := newFixture(t, scenes[0], build(t).node)
 	root := filepath.Join(t.TempDir(), "node")
@@ -72,18 +76,27 @@ func TestHangUpBeforeTheCommit(t *testing.T) {
 	cmd := exec.Command(argv[0], argv[1:]...)
 	out, in, err := os.Pipe()
 	check(t, err)
-	_, err = unix.FcntlInt(in.Fd(), unix.F_SETPIPE_SZ, 4096)
+	size, err := unix.FcntlInt(in.Fd(), unix.F_SETPIPE_SZ, 4096)
+	check(t, err)
+	_, err = in.WriteString(strings.Repeat(" ", size-1) + "\n")
 	check(t, err)
 	cmd.Stdout = in
 	check(t, cmd.Start())
 	check(t, in.Close())
-	reader := bufio.NewReaderSize(out, 16)
+	waitFor(t, "a write to the full pipe", func() bool { return threads(cmd.Process.Pid).writesOutput })
+	check(t, cmd.Process.Signal(syscall.SIGHUP))
+	waitFor(t, "the signal's being handled", func() bool {
+		now := threads(cmd.Process.Pid)
+		return now.asleep && !now.pending
+	})
+	reader := bufio.NewReader(out)
+	_, err = reader.ReadString('\n')
+	check(t, err)
 	line, err := reader.ReadString('\n')
 	check(t, err)
 	if !strings.Contains(line, `"kind":"Staging"`) {
-		t.Fatalf("the first record is %s", line)
+		t.Errorf("the first record is %s", line)
 	}
-	check(t, cmd.Process.Signal(syscall.SIGHUP))
 	for err == nil {
 		_, err = reader.ReadString('\n')
 	}
@@ -91,11 +104,46 @@ func TestHangUpBeforeTheCommit(t *testing.T) {
 	if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 1 {
 		t.Errorf("it ended with %v, want exit code 1", err)
 	}
-	state, problems := f.verify(t, root)
-	if state == inventory.Committed || state == inventory.Finished {
-		t.Errorf("it ended as %q", state)
+	ended, problems := f.verify(t, root)
+	if ended == inventory.Committed || ended == inventory.Finished {
+		t.Errorf("it ended as %q", ended)
 	}
 	for _, problem := range problems {
 		t.Error(problem)
 	}
+}
+
+func waitFor(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !is(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("no sign of %s within a minute", what)
+		}
+	}
+}
+
+// state is what a process is doing, as /proc tells of its threads.
+type state struct {
+	writesOutput bool // a thread is in write(2) to standard output
+	asleep       bool // all threads are
+	pending      bool // a signal waits to be delivered
+}
+
+func threads(pid int) state {
+	s := state{asleep: true}
+	dirs, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
+	for _, dir := range dirs {
+		call, _ := os.ReadFile(filepath.Join(dir, "syscall"))
+		s.writesOutput = s.writesOutput || strings.HasPrefix(string(call), fmt.Sprintf("%d 0x1 ", unix.SYS_WRITE))
+		status, _ := os.ReadFile(filepath.Join(dir, "status"))
+		for line := range strings.Lines(string(status)) {
+			switch key, value, _ := strings.Cut(strings.TrimSpace(line), ":\t"); key {
+			case "State":
+				s.asleep = s.asleep && strings.HasPrefix(value, "S")
+			case "SigPnd", "ShdPnd":
+				s.pending = s.pending || strings.Trim(value, "0") != ""
+			}
+		}
+	}
+	return s
 }
