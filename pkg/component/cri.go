@@ -107,6 +107,8 @@ func (r *Runtime) currentContainer(ctx context.Context, c inventory.Component) (
 	}
 	b.previousEnded = r.remember(list[0].Id, b.previousEnded)
 	i.BackOff = b.predict()
+	// The kubelet waits only from the second restart in a short time on.
+	i.Failing = i.BackOff > backOffFirst
 	return i, nil
 }
 

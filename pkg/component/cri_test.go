@@ -214,3 +214,18 @@ func TestARuntimeThatIsNotThere(t *testing.T) {
 		t.Errorf("error %v, want a hint", err)
 	}
 }
+
+// A static pod counts as failing when the kubelet has waited before it started it again.
+func TestFailingPod(t *testing.T) {
+	now := time.Now()
+	for waited, want := range map[time.Duration]bool{time.Second: false, 11 * time.Second: true} {
+		s := &runtimeService{finished: map[string]int64{"before": now.Add(-20*time.Second - waited).UnixNano()}}
+		s.add("before", "kube-vip-cp1", "kube-system", "vip", now.Add(-time.Minute).UnixNano(), cri.ContainerState_CONTAINER_EXITED)
+		s.add("newest", "kube-vip-cp1", "kube-system", "vip", now.Add(-20*time.Second).UnixNano(), cri.ContainerState_CONTAINER_RUNNING)
+		s.containers[1].Metadata.Attempt = 4
+		vip := inventory.Component{Runtime: inventory.StaticPod, ContainerName: "vip", PodName: "kube-vip", PodNamespace: "kube-system"}
+		if i, err := newRuntime(t, s).Current(t.Context(), vip); err != nil || i.Failing != want {
+			t.Errorf("after %s: failing %v, %v", waited, i.Failing, err)
+		}
+	}
+}

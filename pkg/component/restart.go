@@ -52,10 +52,14 @@ type Instance struct {
 	// BackOff is for how long the supervisor is expected to wait before it starts
 	// the next instance, should this one end now.
 	BackOff time.Duration
+	// Failing says that the supervisor has started it again lately because the instances
+	// before it ended by themselves.
+	Failing bool
 
-	pid     uint32 // systemd
-	detail  string // systemd: why it ended
-	logPath string // CRI
+	pid      uint32 // systemd
+	restarts uint32 // systemd: how often it was restarted automatically
+	detail   string // systemd: why it ended
+	logPath  string // CRI
 }
 
 // Current returns the newest instance of a component.

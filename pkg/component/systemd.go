@@ -68,7 +68,10 @@ func (r *Runtime) currentUnit(ctx context.Context, unit string) (Instance, error
 		return Instance{}, err
 	}
 	defer conn.Close()
-	return readUnit(ctx, conn, unit)
+	i, err := readUnit(ctx, conn, unit)
+	// systemd counts its own restarts, and forgets them when somebody else starts the unit.
+	i.Failing = i.Running && i.restarts > 0 && r.now().Sub(i.StartedAt) < backOffForget
+	return i, err
 }
 
 // readUnit reads a service unit's state. The invocation id tells one start from the
@@ -92,6 +95,7 @@ func readUnit(ctx context.Context, conn *systemd.Conn, unit string) (Instance, e
 	if started, ok := service["ExecMainStartTimestamp"].(uint64); ok {
 		i.StartedAt = time.UnixMicro(int64(started)) //nolint:gosec // microseconds since 1970 fit for ages
 	}
+	i.restarts, _ = service["NRestarts"].(uint32)
 	// An automatic restart waits for RestartUSec.
 	if wait, ok := service["RestartUSec"].(uint64); ok && wait < uint64(time.Hour/time.Microsecond) {
 		i.BackOff = time.Duration(wait) * time.Microsecond

@@ -23,8 +23,10 @@ import (
 
 // manager is a systemd with one unit, behind a bus or without one. It speaks D-Bus.
 type manager struct {
-	private  bool // as systemd's own socket: there is no bus to say Hello to
-	stubborn bool // the unit's process does not exit by SIGTERM
+	private   bool          // as systemd's own socket: there is no bus to say Hello to
+	automatic uint32        // how often systemd has restarted the unit
+	age       time.Duration // of the unit's process
+	stubborn  bool          // the unit's process does not exit by SIGTERM
 
 	mu       sync.Mutex
 	pid      uint32
@@ -146,7 +148,8 @@ func (m *manager) call(call *dbus.Message) ([]any, error) {
 func (m *manager) properties(service bool) map[string]dbus.Variant {
 	if service {
 		return map[string]dbus.Variant{
-			"MainPID": dbus.MakeVariant(m.pid), "ExecMainStartTimestamp": dbus.MakeVariant(uint64(time.Now().UnixMicro())), //nolint:gosec // since 1970
+			"MainPID": dbus.MakeVariant(m.pid), "ExecMainStartTimestamp": dbus.MakeVariant(uint64(time.Now().Add(-m.age).UnixMicro())), //nolint:gosec // since 1970
+			"NRestarts": dbus.MakeVariant(m.automatic),
 		}
 	}
 	return map[string]dbus.Variant{
@@ -278,6 +281,20 @@ func TestGrace(t *testing.T) {
 		r := &Runtime{Grace: test.option}
 		if got := r.GraceOf(inventory.Component{Service: test.service, Args: test.args}); got != test.want {
 			t.Errorf("%s %q, %s: %s, want %s", test.service, test.args, test.option, got, test.want)
+		}
+	}
+}
+
+// A unit counts as failing while systemd has had to start it again a short while ago.
+func TestFailingUnit(t *testing.T) {
+	for _, test := range []struct {
+		automatic uint32
+		age       time.Duration
+		want      bool
+	}{{0, time.Second, false}, {3, time.Second, true}, {3, time.Hour, false}} {
+		r := newManager(t, &manager{automatic: test.automatic, age: test.age}, "/run/dbus/system_bus_socket")
+		if i, err := r.Current(t.Context(), unit("haproxy", 0)); err != nil || i.Failing != test.want {
+			t.Errorf("%+v: failing %v, %v", test, i.Failing, err)
 		}
 	}
 }

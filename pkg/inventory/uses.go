@@ -93,6 +93,7 @@ type OtherUser struct {
 	Unit          string        `json:"unit,omitempty"` // Systemd
 	// Restartable says that the rotation can restart it: what runs it was found.
 	Restartable bool `json:"restartable,omitempty"`
-	// GraceSeconds is a static pod's terminationGracePeriodSeconds.
+	// GraceSeconds is a static pod's terminationGracePeriodSeconds or a unit's TimeoutStopSec;
+	// 0: its unit has the default or no limit.
 	GraceSeconds int64 `json:"graceSeconds,omitempty"`
 }

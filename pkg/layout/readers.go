@@ -140,7 +140,7 @@ func (d *discovery) readUnit(name string, runs, enabled func() bool) {
 		return
 	}
 	r := reader{files: map[string]bool{}, runs: runs, enabled: enabled, user: inventory.OtherUser{
-		Kind: inventory.OtherUnit, Name: name, Unit: name, Restartable: true,
+		Kind: inventory.OtherUnit, Name: name, Unit: name, Restartable: true, GraceSeconds: u.grace,
 	}}
 	files := resolver{workDir: u.workDir}
 	for _, argv := range u.commands() {

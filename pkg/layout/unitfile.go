@@ -53,7 +53,8 @@ type unit struct {
 	execStart []string // command lines as written
 	env       map[string]string
 	workDir   string
-	preset    bool // comes with a package: counts only where it is enabled
+	grace     int64 // TimeoutStopSec in seconds; 0: not set, or no limit
+	preset    bool  // comes with a package: counts only where it is enabled
 }
 
 // loadUnit reads a unit and its drop-ins; false where there is none, or where it is
@@ -133,6 +134,8 @@ func (u *unit) apply(root hostfs.Root, lines []assignment, instance string) {
 			} else {
 				files = append(files, strings.TrimPrefix(value, "-"))
 			}
+		case "TimeoutStopSec", "TimeoutSec":
+			u.grace = unitSeconds(value)
 		case "WorkingDirectory":
 			u.workDir = strings.TrimPrefix(value, "-")
 		}

@@ -101,3 +101,13 @@ func TestLongUnitLinesAreRead(t *testing.T) {
 		t.Errorf("a line of %d bytes was cut", len(line))
 	}
 }
+
+func TestUnitSeconds(t *testing.T) {
+	for text, want := range map[string]int64{
+		"300": 300, "5min 20s": 320, "1h": 3600, "1.5min": 90, "500ms": 0, "infinity": 0, "": 0, "5 parsecs": 0, "9999999999999d": 0, "min": 0,
+	} {
+		if got := unitSeconds(text); got != want {
+			t.Errorf("%q: %d seconds, want %d", text, got, want)
+		}
+	}
+}

@@ -43,6 +43,8 @@ type fakeNode struct {
 	refuses   map[certs.Service]bool // accepts no client certificate that asks for its health
 	backOff   time.Duration          // of static pods
 	pause     time.Duration          // of the supervisor before every start, where longer than half a second
+	failing   map[certs.Service]bool // was started again and again before the commit
+	exits     time.Duration          // how long everything takes to exit
 	noKubelet bool                   // it does not run, and no static pod is started while it does not
 	startedBy map[certs.Service]inventory.RuntimeKind
 	keyUses   map[string][]inventory.KeyUse    // by the certificate's name
@@ -224,6 +226,7 @@ func (n *fakeNode) Current(_ context.Context, c inventory.Component) (component.
 	defer n.mu.Unlock()
 	f := n.all[c.Service]
 	i := component.Instance{ID: fmt.Sprint(c.Service, f.id), Running: f.running, Exited: !f.running, StartedAt: f.began}
+	i.Failing = n.failing[c.Service]
 	if c.Runtime == inventory.StaticPod {
 		i.BackOff = n.backOff
 	}
@@ -231,8 +234,13 @@ func (n *fakeNode) Current(_ context.Context, c inventory.Component) (component.
 }
 
 // Stop implements Restarter; the supervisor starts the next instance half a second later.
-func (n *fakeNode) Stop(_ context.Context, c inventory.Component, i component.Instance) error {
+func (n *fakeNode) Stop(ctx context.Context, c inventory.Component, i component.Instance) error {
 	n.alive()
+	select {
+	case <-time.After(n.exits):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	n.mu.Lock()
 	f := n.all[c.Service]
 	if i.ID != fmt.Sprint(c.Service, f.id) {

@@ -2,6 +2,7 @@ package rotate
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -26,10 +27,11 @@ func otherComponent(u inventory.OtherUser) inventory.Component {
 	return c
 }
 
-// sortOthers sets those apart that do not run: nobody waits for their next start.
+// sortOthers sets those apart that do not run: nobody waits for their next start. Those that
+// run, and that their supervisor has had to start again and again, are noted.
 func (s *session) sortOthers(ctx context.Context, t *transaction) error {
 	all := t.Others
-	t.Others, t.Stopped = nil, nil
+	t.Others, t.Stopped, t.Failing = nil, nil, nil
 	for _, u := range all {
 		now, err := s.Restarter.Current(ctx, otherComponent(u))
 		switch {
@@ -37,6 +39,9 @@ func (s *session) sortOthers(ctx context.Context, t *transaction) error {
 			return err
 		case now.Running:
 			t.Others = append(t.Others, u)
+			if now.Failing {
+				t.Failing = append(t.Failing, u)
+			}
 		default:
 			t.Stopped = append(t.Stopped, u)
 		}
@@ -45,7 +50,8 @@ func (s *session) sortOthers(ctx context.Context, t *transaction) error {
 }
 
 // restartOthers restarts the static pods and units that read replaced files and are no
-// components, after all components.
+// components, after all components. One that failed or did not run before the commit is only
+// stopped: it need not be better than it was, so nothing is undone because of it.
 func (c *committing) restartOthers(ctx context.Context, others []inventory.OtherUser) error {
 	why := ""
 	if c.undoing {
@@ -54,6 +60,10 @@ func (c *committing) restartOthers(ctx context.Context, others []inventory.Other
 	var begun []*restarting
 	for _, u := range others {
 		r, err := c.stop(ctx, otherComponent(u), why)
+		var unrecorded *journalError
+		if !c.ranWell(u) && !errors.As(err, &unrecorded) {
+			continue
+		}
 		if r != nil {
 			begun = append(begun, r)
 		}
@@ -64,11 +74,16 @@ func (c *committing) restartOthers(ctx context.Context, others []inventory.Other
 	return c.awaitAll(ctx, begun)
 }
 
+// ranWell says whether another user of a file has to run again after its restart.
+func (c *committing) ranWell(u inventory.OtherUser) bool {
+	return !slices.Contains(c.t.Failing, u) && !slices.Contains(c.t.Stopped, u)
+}
+
 // affectedOthers are those that may have read new files: we began to restart them, or they
 // have started since the commit began.
 func (c *committing) affectedOthers(ctx context.Context) []inventory.OtherUser {
 	var out []inventory.OtherUser
-	for _, u := range c.t.Others {
+	for _, u := range slices.Concat(c.t.Others, c.t.Stopped) {
 		target := otherComponent(u)
 		now, err := c.Restarter.Current(ctx, target)
 		if slices.Contains(c.restarted, target.Service) || err == nil && now.StartedAt.After(c.t.Began) {
@@ -81,9 +96,11 @@ func (c *committing) affectedOthers(ctx context.Context) []inventory.OtherUser {
 // proveOthers records for a certificate what was restarted of its other users, and which
 // of them keep the old one.
 func (c *committing) proveOthers(i item) error {
-	var again, old []string
+	var again, old, failing []string
 	for _, u := range i.Certificate.OtherUsers {
 		switch {
+		case slices.Contains(c.t.Failing, u):
+			failing = append(failing, u.Name)
 		case slices.Contains(c.t.Others, u):
 			again = append(again, u.Name)
 		case slices.Contains(c.t.Stopped, u): // nothing to say: it uses neither
@@ -96,6 +113,12 @@ func (c *committing) proveOthers(i item) error {
 	if len(again) > 0 {
 		detail := strings.Join(again, ", ") + ": running, on what was read at a start after the files were replaced"
 		if err := c.proven(i, journal.Evidence{Method: journal.Health, Detail: detail}); err != nil {
+			return err
+		}
+	}
+	if len(failing) > 0 {
+		detail := strings.Join(failing, ", ") + ": failed before the commit as well; stopped, so that it reads the new files at its next start"
+		if err := c.proven(i, journal.Evidence{Method: journal.FileOnly, Detail: detail}); err != nil {
 			return err
 		}
 	}

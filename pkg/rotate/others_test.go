@@ -1,12 +1,15 @@
 package rotate
 
 import (
+	"crypto/x509"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/component"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/journal"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
@@ -91,6 +94,66 @@ func TestOtherUserThatDoesNotRunIsNotWaitedFor(t *testing.T) {
 		r := rotateAll(n, plan.RestartAlways, certs.Admin)
 		if got := r.last().Kind; got != journal.Finished || slices.Contains(n.started, vip) {
 			t.Errorf("ends with %s, restarts %v", got, n.started)
+		}
+	})
+}
+
+// What failed before the commit is not expected to be better after it: it is restarted, and
+// nothing is undone because of it.
+func TestOtherUserThatFailedBeforeIsNotRequired(t *testing.T) {
+	for name, fails := range map[string]func(*fakeNode){
+		"does not start again": func(n *fakeNode) { n.stuck[vip] = true },
+		"cannot be stopped":    func(n *fakeNode) { n.onStop = func(certs.Service) { n.exits = time.Hour } },
+		"runs again":           func(*fakeNode) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := withVIP(t, true)
+				n.failing = map[certs.Service]bool{vip: true}
+				fails(n)
+				r := rotateAll(n, plan.RestartAlways, certs.KubeScheduler, certs.Admin)
+				if got := r.last().Kind; got != journal.Finished {
+					t.Fatalf("ends with %s: %s", got, r.last().Message)
+				}
+				if got := r.details("admin.conf@"); !strings.Contains(got, "kube-vip: failed before the commit") {
+					t.Errorf("evidence:\n%s", got)
+				}
+			})
+		})
+	}
+}
+
+// It does not keep the old certificates from being verified either.
+func TestOtherUserThatFailedBeforeBreaksNoRollback(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := withVIP(t, true)
+		n.failing = map[certs.Service]bool{vip: true}
+		n.stuck[vip] = true
+		n.rejects = func(c inventory.Certificate, leaf *x509.Certificate) error {
+			if len(n.started) > 0 && c.Name == "admin.conf" {
+				return component.ErrRejected
+			}
+			return nil
+		}
+		r := rotateAll(n, plan.RestartAlways, certs.KubeScheduler, certs.Admin)
+		if got := r.of(journal.RolledBack); len(got) != 1 {
+			t.Errorf("records: %s", r.kinds())
+		}
+	})
+}
+
+// One that has ten minutes to exit gets them.
+func TestOtherUserWithALongGrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := withVIP(t, true)
+		n.others["admin.conf"][0].GraceSeconds = 600
+		n.exits = 9 * time.Minute
+		r := rotateAll(n, plan.RestartAlways, certs.Admin)
+		if got := r.last().Kind; got != journal.Finished || !n.vipIsNew() {
+			t.Errorf("ends with %s: %s", got, r.last().Message)
+		}
+		if got := r.of(journal.Restarting); len(got) != 1 || got[0].WithinSeconds < 600 {
+			t.Errorf("restarting: %+v", got)
 		}
 	})
 }

@@ -30,10 +30,21 @@ var turns = [][]certs.Service{
 	{certs.Kubelet},
 }
 
-// stopTimeout is how long a component may take to exit, besides an API server's
-// --shutdown-delay-duration. etcd is not killed after it;
-// the commit fails, and etcd goes on with what it has loaded.
-const stopTimeout = 2 * time.Minute
+const (
+	// stopTimeout is how long a component may take to exit, besides an API server's
+	// --shutdown-delay-duration. etcd is not killed after it;
+	// the commit fails, and etcd goes on with what it has loaded.
+	stopTimeout = 2 * time.Minute
+	// killMargin is how long a supervisor may take beyond the grace to kill and clean up.
+	killMargin = 30 * time.Second
+)
+
+// stopLimit is how long it may take until a component has exited: a static pod or unit that
+// is no component may have a longer grace of its own.
+func stopLimit(target inventory.Component) time.Duration {
+	grace := time.Duration(target.GraceSeconds) * time.Second
+	return max(stopTimeout, grace+killMargin) + component.ShutdownDelay(target)
+}
 
 // restarting is one component on its way from one instance to the next.
 type restarting struct {
@@ -83,7 +94,7 @@ func (c *committing) restart(ctx context.Context, services []certs.Service) erro
 // stop ends a component's instance. From its record on, the component may have read
 // new files.
 func (c *committing) stop(ctx context.Context, target inventory.Component, why string) (*restarting, error) {
-	limit := stopTimeout + component.ShutdownDelay(target)
+	limit := stopLimit(target)
 	err := c.log.write(journal.Record{Kind: journal.Restarting, Service: target.Service, Message: why,
 		WithinSeconds: (limit + c.allowance(target, 0)).Seconds()})
 	if err != nil {

@@ -34,6 +34,9 @@ type transaction struct {
 	// Stopped are those of them that did not run when the commit began. They read the new
 	// files when they start.
 	Stopped []inventory.OtherUser `json:"stopped,omitempty"`
+	// Failing are those of Others that ran, and had been started again lately because they
+	// ended by themselves.
+	Failing []inventory.OtherUser `json:"failing,omitempty"`
 	// Began is when the commit began; an instance that is younger may have read
 	// new files.
 	Began time.Time `json:"began,omitzero"`

@@ -127,3 +127,13 @@ func TestKubeconfigOfAStaticPodIsRenewed(t *testing.T) {
 		t.Errorf("unused: %q", have)
 	}
 }
+
+// TestGraceOfAUnit: a unit that may take five minutes to exit is waited for as long.
+func TestGraceOfAUnit(t *testing.T) {
+	n := kubeadm(t)
+	n.Node.Write("/etc/systemd/system/exporter.service", "[Service]\nExecStart=/usr/bin/exporter /etc/kubernetes/admin.conf\nTimeoutStopSec=5min\n")
+	n.Process(700, layouttest.Unit("exporter.service"), "/usr/bin/exporter")
+	if u := certificate(t, n.scan(t, certstest.Now), "admin.conf").OtherUsers; len(u) != 1 || u[0].GraceSeconds != 300 {
+		t.Errorf("%+v", u)
+	}
+}
