@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -23,6 +24,7 @@ import (
 // the middle of a commit. The output's pipe holds so little that the program waits for its
 // reader before it has ended the commit.
 func TestSignalsDoNotCutACommit(t *testing.T) {
+	hearsHangUp(t)
 	f := newFixture(t, scenes[0], build(t).node)
 	for name, lose := range map[string]func(p *os.Process, out *os.File) error{
 		"the terminal goes": func(p *os.Process, _ *os.File) error { return p.Signal(syscall.SIGHUP) },
@@ -69,6 +71,7 @@ func TestSignalsDoNotCutACommit(t *testing.T) {
 // output's pipe is full from the start, so that the program waits for its reader with its
 // first record, before the commit.
 func TestHangUpBeforeTheCommit(t *testing.T) {
+	hearsHangUp(t)
 	f := newFixture(t, scenes[0], build(t).node)
 	root := filepath.Join(t.TempDir(), "node")
 	check(t, f.copyTo(root))
@@ -111,6 +114,15 @@ func TestHangUpBeforeTheCommit(t *testing.T) {
 	for _, problem := range problems {
 		t.Error(problem)
 	}
+}
+
+// hearsHangUp has programs that are started from now on hear of a lost terminal also where
+// whoever runs the tests ignores it, as nohup does: what is ignored is inherited.
+func hearsHangUp(t *testing.T) {
+	t.Helper()
+	hangUps := make(chan os.Signal, 1)
+	signal.Notify(hangUps, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(hangUps) })
 }
 
 func waitFor(t *testing.T, what string, is func() bool) {
