@@ -93,14 +93,19 @@ func TestDamagedJournalOfTheInterruptedCommit(t *testing.T) {
 		n := newFakeNode(t)
 		before := n.snapshot()
 		n.interrupted(certs.Etcd)
+		newOnes := n.snapshot()
 		n.damage(rotationID)
 		e, _ := n.engine()
-		for range 2 {
-			if _, err := e.Recover(t.Context(), true); err == nil || !strings.Contains(err.Error(), "the old certificates were put back") {
-				t.Errorf("error: %v", err)
-			}
-			n.sameAs(before)
+		if _, err := e.Recover(t.Context(), true); err == nil || !strings.Contains(err.Error(), "the old certificates were put back") {
+			t.Errorf("error: %v", err)
 		}
+		n.sameAs(before)
+		// The operator has the new certificates back. A later boot leaves them.
+		n.copyBack(newOnes)
+		if _, err := e.Recover(t.Context(), true); err == nil || strings.Contains(err.Error(), "were put back") {
+			t.Errorf("at a later boot: %v", err)
+		}
+		n.sameAs(newOnes)
 		var incomplete *statedir.IncompleteError
 		if err := e.Forget(t.Context(), rotationID, false); !errors.As(err, &incomplete) {
 			t.Errorf("forget: %v", err)
@@ -109,6 +114,46 @@ func TestDamagedJournalOfTheInterruptedCommit(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// Only the record that ended a commit is damaged: its new certificates are in use, and no
+// boot puts the old ones back.
+func TestDamagedEndOfACommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFakeNode(t)
+		rotateAll(n, plan.RestartAlways, certs.Etcd)
+		after := n.snapshot()
+		journalFile := n.state("journal.jsonl")
+		data, err := os.ReadFile(journalFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, _, found := strings.Cut(string(data), `"kind":"Committed"`)
+		if !found {
+			t.Fatalf("no record of the commit:\n%s", data)
+		}
+		if err := os.WriteFile(journalFile, []byte(before+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		e, _ := n.engine()
+		var damaged *statedir.DamagedError
+		if _, err := e.Recover(t.Context(), true); !errors.As(err, &damaged) || !strings.Contains(err.Error(), "forget "+rotationID) {
+			t.Errorf("error: %v", err)
+		}
+		n.sameAs(after)
+	})
+}
+
+// copyBack writes a snapshot's files.
+func (n *fakeNode) copyBack(files map[string]string) {
+	n.t.Helper()
+	for path, content := range files {
+		if mode := "-rw-------"; strings.HasPrefix(content, "-") {
+			if err := os.WriteFile(n.tree.Local(path), []byte(content[len(mode):]), 0o600); err != nil {
+				n.t.Fatal(err)
+			}
+		}
+	}
 }
 
 // What is damaged of an interrupted commit's own backup is named; what is whole is put

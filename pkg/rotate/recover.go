@@ -94,12 +94,16 @@ func (s *session) recoverRotation(ctx context.Context, r *statedir.Rotation, cur
 
 // setAside does what can be done about a damaged journal, and says what else can be. At
 // boot the files of a commit are put back of which the readable records know no end: the
-// node could not start otherwise. That cannot be recorded, and does no harm again.
+// node could not start otherwise. That is done once. It cannot be recorded in the journal, so
+// it is seen by what was staged: a commit needs that until its end, and so does this.
 func (s *session) setAside(r *statedir.Rotation, damaged error) error {
 	interrupted := journal.Incomplete(r.Salvage())
 	hint := fmt.Sprintf("\nhint: remove it with \"rotate-certs-node forget %s\"", r.ID)
 	if interrupted == nil {
 		return fmt.Errorf("%w%s", damaged, hint)
+	}
+	if _, err := loadTransaction(r.Staged()); errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%w; its commit had ended or was undone before, and its files are left as they are%s once this node's certificates are verified", damaged, hint)
 	}
 	hint = "; it began to replace certificates, and its end is unknown" + hint + " once this node's certificates are verified"
 	t, err := loadTransaction(backupDir(r, interrupted.Order))
@@ -110,6 +114,9 @@ func (s *session) setAside(r *statedir.Rotation, damaged error) error {
 	c := &committing{session: older, t: t, boot: true, late: true}
 	if problems := c.putBack(); len(problems) > 0 {
 		return fmt.Errorf("%w; its files could not be put back: %s%s", damaged, strings.Join(problems, "; "), hint)
+	}
+	if err := older.discardStaged(); err != nil {
+		return fmt.Errorf("%w; the old certificates were put back; %w%s", damaged, err, hint)
 	}
 	return fmt.Errorf("%w; the old certificates were put back%s", damaged, hint)
 }
