@@ -27,6 +27,8 @@ type cluster struct {
 	log     []string
 	atOnce  int // nodes committing right now
 	maxSeen int
+	onScan  func()
+	onOpen  func(name string) error
 }
 
 type node struct {
@@ -121,6 +123,9 @@ func (c *cluster) asCluster() fleet.Cluster {
 // Scan implements fleet.Scanner.
 func (c *cluster) Scan(_ context.Context, nodes []string) ([]inventory.Node, []plan.Exclusion, error) {
 	c.note("scan")
+	if c.onScan != nil {
+		c.onScan()
+	}
 	for _, name := range nodes {
 		if c.nodes[name].away {
 			return nil, []plan.Exclusion{{Node: name, NotInspected: inventory.NotInspected{Reason: "NotReady"}}}, nil
@@ -138,6 +143,11 @@ func (c *cluster) DryRun(context.Context, string, []plan.Step) error {
 // Open implements fleet.Nodes.
 func (c *cluster) Open(_ context.Context, _ string, s plan.Step) (fleet.Session, error) {
 	c.note("open %s", s.Node)
+	if c.onOpen != nil {
+		if err := c.onOpen(s.Node); err != nil {
+			return nil, err
+		}
+	}
 	c.nodes[s.Node].start(time.Duration(s.LifetimeSeconds) * time.Second)
 	return c.nodes[s.Node], nil
 }

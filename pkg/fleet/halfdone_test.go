@@ -1,6 +1,7 @@
 package fleet_test
 
 import (
+	"errors"
 	"slices"
 	"testing"
 
@@ -96,4 +97,35 @@ func TestInterruptedNodeIsPlannedAnewOnceItIsUndone(t *testing.T) {
 			assert.Equal(t, old, report.Items[at].Certificates[0].Old.FingerprintSHA256)
 		})
 	}
+}
+
+// A worker whose pod does not start, while the plan is made anew for an interrupted node.
+// The race detector sees whether the two share the plan.
+func TestPlannedAnewWhileAWorkerIsOpened(t *testing.T) {
+	c := newCluster(3, 1)
+	interrupt(c, "cp1")
+	cert := &c.nodes["cp1"].inventory.Certificates[0]
+	old := cert.FingerprintSHA256
+	cert.FingerprintSHA256 = "new-" + old
+	c.nodes["cp1"].onStage = func() { cert.FingerprintSHA256 = old }
+	scanned := make(chan struct{})
+	c.onScan = func() { close(scanned) }
+	c.onOpen = func(name string) error {
+		if name != "w1" || c.times("open w1") > 1 {
+			return nil
+		}
+		select {
+		case <-scanned:
+		case <-t.Context().Done():
+		}
+		return errors.New("the image cannot be pulled")
+	}
+	_, err := rotate(t.Context(), t, c, func(o *fleet.Options) {
+		for i := range o.Scanned {
+			o.Scanned[i].Certificates = slices.Clone(o.Scanned[i].Certificates)
+		}
+	})
+	require.NoError(t, err)
+	assert.Equal(t, 2, c.times("Stage cp1"))
+	assert.Equal(t, 2, c.times("open w1"))
 }

@@ -218,6 +218,14 @@ func (r *run) busy() []plan.Step {
 	return out
 }
 
+// steps returns the plan's steps. The plan may be made anew for a node while others are
+// being opened, see planAgain.
+func (r *run) steps() []plan.Step {
+	r.Lock()
+	defer r.Unlock()
+	return r.Plan.Steps()
+}
+
 func (r *run) scanned(node string) *inventory.Node {
 	for i := range r.Scanned {
 		if r.Scanned[i].Name == node {

@@ -70,7 +70,7 @@ func (r *run) again() string {
 // state says how the nodes stand, those of the same standing in one line.
 func (r *run) state(except string) []string {
 	var done, untouched []string
-	for _, s := range r.Plan.Steps() {
+	for _, s := range r.steps() {
 		switch {
 		case s.Node == except:
 		case r.result(s.Node) == v1alpha1.Succeeded || r.Unfinished.Done(s.Node):
