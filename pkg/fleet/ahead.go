@@ -136,7 +136,10 @@ func (r *run) start(ctx context.Context, s plan.Step) (*worker, error) {
 	if err != nil {
 		return nil, r.stopped(s.Node+": its pod did not start; nothing was changed there", err)
 	}
-	w := &worker{step: s, session: session, token: r.lock.Token(), timeout: r.Timeout}
+	r.Lock()
+	limit := r.stepTimeout(s)
+	r.Unlock()
+	w := &worker{step: s, session: session, token: r.lock.Token(), timeout: r.Timeout, limit: limit}
 	r.Lock()
 	r.open[s.Node] = w
 	r.Unlock()

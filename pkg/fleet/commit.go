@@ -57,7 +57,7 @@ func (r *run) staged(w *worker, answer journal.Record, err error) error {
 // node's answer.
 func (r *run) sign(ctx context.Context, w *worker) (journal.Record, error) {
 	r.say(Progress{Node: w.step.Node, Phase: PhaseStaging, Text: fmt.Sprintf("signing %d certificates", len(w.step.Targets))})
-	ctx, cancel := context.WithTimeout(ctx, stepTimeout(w.step, r.Timeout))
+	ctx, cancel := context.WithTimeout(ctx, w.limit)
 	defer cancel()
 	// CSRs are looked after while the journal is followed: an approval may take longer
 	// than the node takes to ask for the next one.
@@ -97,7 +97,7 @@ func (r *run) issue(ctx context.Context, w *worker, csr journal.CSR) error {
 // began is followed until it is all new or all old.
 func (r *run) commit(ctx context.Context, node string) error {
 	w, began := r.workers[node], r.Now()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTimeout(w.step, r.Timeout)+2*r.Timeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.limit+2*r.Timeout)
 	defer cancel()
 	if w.step.ControlPlane {
 		r.asked = time.Time{}

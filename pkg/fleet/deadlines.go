@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/component"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
@@ -15,6 +17,14 @@ const (
 	minStepTimeout = 20 * time.Minute
 	// pauses are those back-offs and the time that etcd is given to exit.
 	pauses = 12 * time.Minute
+	// coldStarts are the minutes that a kubelet without an API server leaves static pods
+	// alone after its own start, for each of the three turns in which they are restarted,
+	// and again where that is rolled back.
+	coldStarts = 6 * time.Minute
+	// otherStop is the least that a static pod or unit is given to exit that is no
+	// component, and killMargin what it gets beyond its own grace.
+	otherStop  = 2 * time.Minute
+	killMargin = 30 * time.Second
 	// stagingTimeout is how long keys and signatures may take.
 	stagingTimeout = 15 * time.Minute
 	// keepAliveEvery is how often the processes on nodes learn that this one still works:
@@ -22,10 +32,24 @@ const (
 	keepAliveEvery = 4 * time.Minute
 )
 
-// stepTimeout bounds one order on one node: every component is restarted once, and once
-// more where that is rolled back.
-func stepTimeout(s plan.Step, timeout time.Duration) time.Duration {
-	return max(minStepTimeout, pauses+2*time.Duration(len(s.Restarts)+1)*timeout)
+// stepTimeout bounds one order on one node: every component, and whatever else reads the
+// files, is restarted once, and once more where that is rolled back.
+func (r *run) stepTimeout(s plan.Step) time.Duration {
+	once := time.Duration(len(s.Restarts)+len(s.OtherRestarts)+1)*r.Timeout + r.shutdownDelay(s.Node)
+	for _, u := range s.OtherRestarts {
+		once += max(otherStop, time.Duration(u.GraceSeconds)*time.Second+killMargin)
+	}
+	return max(minStepTimeout, pauses+coldStarts+2*once)
+}
+
+// shutdownDelay is for how long a node's API server goes on when it is stopped.
+func (r *run) shutdownDelay(node string) time.Duration {
+	if n := r.scanned(node); n != nil {
+		if c := n.Component(certs.KubeAPIServer); c != nil {
+			return component.ShutdownDelay(*c)
+		}
+	}
+	return 0
 }
 
 // setLifetimes says how long the process of each step may be needed. Those of the control
@@ -35,7 +59,7 @@ func (r *run) setLifetimes() {
 	for _, w := range r.Plan.Waves {
 		for _, s := range w.Steps {
 			if s.ControlPlane && !s.Idle() {
-				together += stepTimeout(s, r.Timeout) + 2*r.Timeout + r.Pause
+				together += r.stepTimeout(s) + 2*r.Timeout + r.Pause
 			}
 		}
 	}
@@ -43,7 +67,7 @@ func (r *run) setLifetimes() {
 	for _, w := range r.Plan.Waves {
 		steps := make([]plan.Step, 0, len(w.Steps))
 		for _, s := range w.Steps {
-			life := stagingTimeout + together + stepTimeout(s, r.Timeout)
+			life := stagingTimeout + together + r.stepTimeout(s)
 			s.LifetimeSeconds = int64(life / time.Second)
 			steps = append(steps, s)
 		}

@@ -53,6 +53,7 @@ type node struct {
 	away       bool            // it cannot be looked at any more
 	lost       *journal.Record // its commit's last record; nothing connects from then on
 	takes      time.Duration   // of a commit, once it was ordered
+	says       bool            // how long its commit takes, before that
 	process
 }
 
@@ -268,6 +269,9 @@ func (n *node) Order(_ context.Context, o plan.Order) error {
 			n.record(journal.Refused, o.Token, nil)
 		case n.takes > 0:
 			go func() {
+				if n.says {
+					n.record(journal.Restarting, o.Token, func(r *journal.Record) { r.WithinSeconds = n.takes.Seconds() })
+				}
 				time.Sleep(n.takes)
 				n.commitNow(o)
 			}()

@@ -112,7 +112,7 @@ func (r *run) planAgain(ctx context.Context, w *worker) error {
 				lifetime := s.LifetimeSeconds
 				*s = p.Steps()[0]
 				s.LifetimeSeconds = lifetime
-				w.step = *s
+				w.step, w.limit = *s, r.stepTimeout(*s)
 			}
 		}
 	}

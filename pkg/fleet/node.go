@@ -34,6 +34,7 @@ type worker struct {
 	session Session
 	token   int64
 	timeout time.Duration // for a component to become healthy
+	limit   time.Duration // for one order
 	undoes  bool          // its process first undoes what it was at, before it takes an order
 	last    int64         // highest Seq seen
 	records []journal.Record
@@ -46,8 +47,8 @@ var errAnswered = errors.New("answered")
 func (w *worker) patience(r journal.Record) time.Duration {
 	switch {
 	case r.Kind == "" && w.undoes:
-		return stepTimeout(w.step, w.timeout)
-	case r.WithinSeconds > 0 && r.WithinSeconds < stepTimeout(w.step, w.timeout).Seconds():
+		return w.limit
+	case r.WithinSeconds > 0 && r.WithinSeconds < w.limit.Seconds():
 		return time.Duration(r.WithinSeconds*float64(time.Second)) + quietMargin
 	case r.Kind == journal.CSRPosted, r.Kind == journal.CSRNeeded:
 		return quietSigning
