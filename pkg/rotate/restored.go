@@ -51,7 +51,7 @@ func (s *session) proveRestored(ctx context.Context, r *statedir.Rotation, curre
 	}
 	older := &session{Engine: s.Engine, dir: s.dir, rotation: r, writer: writer}
 	c := &committing{session: older, t: t, log: l, undoing: true}
-	shown, err := c.inUse(ctx)
+	shown, err := c.inUse(ctx, 0)
 	whose := "the old certificates that were put back"
 	if restored.Kind == journal.Committed {
 		whose = "the new certificates"
@@ -69,13 +69,15 @@ func (s *session) proveRestored(ctx context.Context, r *statedir.Rotation, curre
 }
 
 // inUse is the proof after an undo, for a node whose components have started since: the
-// files fit, the components are well, the endpoints show what is on disk.
-func (c *committing) inUse(ctx context.Context) (shown []string, err error) {
+// files fit, the components are well, the endpoints show what is on disk. pause is how long
+// a supervisor may wait before it starts a component, besides the component's own time.
+func (c *committing) inUse(ctx context.Context, pause time.Duration) (shown []string, err error) {
 	defer recoverAs(&err)
 	timeout := c.t.Timeout
 	if timeout <= 0 {
 		timeout = DefaultTimeout
 	}
+	timeout += pause
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	onDisk := make([]string, len(c.t.Items))
@@ -108,13 +110,31 @@ func (c *committing) inUse(ctx context.Context) (shown []string, err error) {
 			if served.FingerprintSHA256 == "" {
 				continue // it did not answer before either
 			}
-			if err := c.awaitServed(ctx, served, timeout, onDisk[n]); err != nil {
+			want := []string{onDisk[n]}
+			if c.fates[n].action == restored && !c.startedSince(ctx, i.Certificate.Service) {
+				want = append(want, served.FingerprintSHA256) // as before the commit
+			}
+			if err := c.awaitServed(ctx, served, timeout, want...); err != nil {
 				return nil, fmt.Errorf("%s does not show %s: %w", served.Address, i.Certificate.Name, err)
+			}
+			if len(want) > 1 {
+				shown = append(shown, served.Address+" serves an old certificate, as before")
+				continue
 			}
 			shown = append(shown, fmt.Sprintf("%s serves %.12s", served.Address, onDisk[n]))
 		}
 	}
 	return shown, nil
+}
+
+// startedSince says whether a service may have read its files since the commit began.
+func (c *committing) startedSince(ctx context.Context, s certs.Service) bool {
+	for _, target := range c.t.components(s) {
+		if now, err := c.Restarter.Current(ctx, target); err != nil || !now.Running || now.StartedAt.After(c.t.Began) {
+			return true
+		}
+	}
+	return false
 }
 
 // asFound tells the items' fates by the certificates on disk.

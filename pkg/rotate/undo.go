@@ -119,6 +119,7 @@ func (c *committing) verifyOthers(ctx context.Context) (err error) {
 	}
 	defer recoverAs(&err)
 	defer c.closeOutages()
+	var pause time.Duration // the longest of their supervisors
 	for _, s := range c.usersOf(kept) {
 		if slices.Contains(c.restarted, s) || !slices.Contains(c.t.Restarts, s) {
 			continue
@@ -126,14 +127,18 @@ func (c *committing) verifyOthers(ctx context.Context) (err error) {
 		for _, target := range c.t.components(s) {
 			// One that cannot be restarted keeps none of the others from it. Their health
 			// is awaited for all of them together, below.
-			_, failed := c.stop(ctx, target, "onto its new certificates")
+			r, failed := c.stop(ctx, target, "onto its new certificates")
+			if failed == nil {
+				within := c.allowance(target, r.old.BackOff)
+				pause, failed = max(pause, within-c.t.Timeout), c.sayWhy(r, within)
+			}
 			err = errors.Join(err, failed)
 		}
 	}
 	if err != nil {
 		return err
 	}
-	_, err = c.inUse(ctx)
+	_, err = c.inUse(ctx, pause)
 	return err
 }
 
