@@ -110,6 +110,9 @@ func (e cloudEvent) what() string {
 		if d.Result == "NeedsPerson" {
 			return then(rotation+" NEEDS A PERSON", d.Message)
 		}
+		if d.Result == "Refused" {
+			return then(rotation+" was REFUSED before a node was touched", d.Message)
+		}
 		return then(rotation+" FAILED", d.Message)
 	}
 	return then(strings.TrimSpace(e.kind()+" "+e.Subject), d.Message)

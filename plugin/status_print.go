@@ -61,7 +61,7 @@ func installedLines(s *v1alpha1.WatcherStatus, command string) []string {
 		failed = failed || r.State == v1alpha1.StateFailed || r.State == v1alpha1.StateRolledBack || r.State == v1alpha1.StateNeedsPerson
 	}
 	if failed {
-		lines = append(lines, "When the cause is mended, remove what failed, so that it is tried again: kubectl delete certificaterotation NAME")
+		lines = append(lines, "It is tried again at the times above. To have it tried at once, fix the cause and delete what failed: kubectl delete certificaterotation NAME")
 	}
 	for _, what := range s.NotSeen {
 		lines = append(lines, "Not seen: "+what)
@@ -115,6 +115,10 @@ func stateWord(s v1alpha1.RotationState) string {
 		return "ROLLED BACK"
 	case v1alpha1.StateFailed:
 		return "FAILED, nothing changed"
+	case v1alpha1.StateRefused:
+		return "REFUSED, no node was touched"
+	case v1alpha1.StateCanceled:
+		return "canceled before its start"
 	case v1alpha1.StateNeedsPerson:
 		return "NEEDS A PERSON"
 	case v1alpha1.StateSucceeded:

@@ -43,12 +43,13 @@ type teller struct {
 	count func(kind string)
 }
 
-func (t teller) Tell(data event.Data) {
+func (t teller) Tell(data event.Data) (string, error) {
 	if err := t.bus.Publish(data); err != nil {
 		t.log.Error("publish event", "type", data.Type(), "error", err)
-		return
+		return "", err
 	}
 	t.count(data.Type().Wire())
+	return t.bus.EventID(data), nil
 }
 
 // onRequest makes the object that a rotation.requested asks for.
@@ -57,7 +58,7 @@ func (w *watcher) onRequest(ctx context.Context, e event.Event) error {
 	if !ok {
 		return fmt.Errorf("%w: not a request", bus.ErrPoison)
 	}
-	return forBus(w.decider.Hear(ctx, r, e.ID))
+	return forBus(w.decider.Hear(ctx, r, e.ID, e.Time))
 }
 
 // onMark makes the object that a certificate.compromised stands for.

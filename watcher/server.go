@@ -37,19 +37,24 @@ func (w *watcher) server(ctx context.Context) (*manager.Server, error) {
 	mux.Handle("GET /metrics", w.metrics.Handler(ctrlmetrics.Registry))
 	mux.Handle("/events", w.bus.Handler())
 	mux.Handle("/events/", w.bus.Handler())
-	mux.HandleFunc("GET /livez", func(to http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(to, "ok\n") })
-	mux.HandleFunc("GET /readyz", func(to http.ResponseWriter, r *http.Request) {
-		if err := w.ready(r.Context()); err != nil {
-			http.Error(to, err.Error(), http.StatusServiceUnavailable)
-			return
-		}
-		_, _ = io.WriteString(to, "ok\n")
-	})
+	mux.HandleFunc("GET /livez", health(func(context.Context) error { return errors.Join(w.decider.Alive(), w.runner.Alive()) }))
+	mux.HandleFunc("GET /readyz", health(w.ready))
 	w.Log.Info("serving metrics, health and events", "address", listener.Addr().String())
 	timeout := endTimeout
 	return &manager.Server{Name: "http", Listener: listener, ShutdownTimeout: &timeout, Server: &http.Server{
 		Handler: mux, ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx },
 	}}, nil
+}
+
+// health answers whether something is in order.
+func health(check func(context.Context) error) http.HandlerFunc {
+	return func(to http.ResponseWriter, r *http.Request) {
+		if err := check(r.Context()); err != nil {
+			http.Error(to, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = io.WriteString(to, "ok\n")
+	}
 }
 
 // ready says what keeps the watcher from its work.

@@ -168,9 +168,9 @@ func (w *watcher) assemble(ctx context.Context, mgr manager.Manager) error {
 	w.decider = controller.NewDecider(&controller.Decider{
 		Client: mgr.GetClient(), Picture: w.picture, Events: teller, Recorder: recorder, Log: w.Log.With("part", "decisions"), Complete: w.complete, Decided: conditions.Set,
 	}, w.policy.current())
-	w.runner = controller.NewRunner(controller.Runner{
+	w.runner = controller.NewRunner(&controller.Runner{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Engine: w.Engine, Events: teller, Recorder: recorder,
-		Log: w.Log.With("part", "rotations"), NotifyOnly: w.NotifyOnly, Finished: w.finished,
+		Log: w.Log.With("part", "rotations"), NotifyOnly: w.NotifyOnly, Finished: w.metrics.RotationEnded, MayStart: w.decider.MayStart,
 	})
 	if err := w.listen(ctx); err != nil {
 		return err
@@ -199,19 +199,6 @@ func (w *watcher) assemble(ctx context.Context, mgr manager.Manager) error {
 		}
 	}
 	return nil
-}
-
-// finished counts a rotation.
-func (w *watcher) finished(state v1alpha1.RotationState, took time.Duration) {
-	result := v1alpha1.Failed
-	switch state {
-	case v1alpha1.StateSucceeded:
-		result = v1alpha1.Succeeded
-	case v1alpha1.StateRolledBack:
-		result = v1alpha1.RolledBack
-	default:
-	}
-	w.metrics.RotationEnded(result, took)
 }
 
 // leading runs on the leader only.

@@ -158,6 +158,22 @@ func TestOutboxIsBounded(t *testing.T) {
 	require.EqualValues(t, 1, b.Stats().Overflowed)
 }
 
+// A worker may report hundreds of certificates that end; a request waits behind none of
+// their notices.
+func TestRequestsDoNotWaitBehindNotices(t *testing.T) {
+	b := openTest(t, testConfig(t, func(c *Config) {
+		c.URLs, c.StoreDir, c.tuning.outbox = []string{"nats://127.0.0.1:1"}, "", 2
+	}))
+	notice := func(name string) event.Data {
+		return event.CertificateExpiring{Certificate: event.Certificate{Node: "w1", Service: "kubelet", Name: name, Path: "/etc/x.crt", SerialNumber: "1a",
+			FingerprintSHA256: strings.Repeat("0", 63) + name, NotAfter: time.Now()}}
+	}
+	require.NoError(t, b.Publish(notice("1")))
+	require.NoError(t, b.Publish(notice("2")))
+	require.ErrorIs(t, b.Publish(notice("3")), ErrOutboxFull)
+	require.NoError(t, b.Publish(request("a")))
+}
+
 func TestRenewedClientCertificateIsUsedAtTheNextConnect(t *testing.T) {
 	s := newSite(t, "# ca_file", "ca_file", "# verify", "verify")
 	shown := make(chan string, 100)

@@ -29,6 +29,26 @@ type outbox struct {
 	full  bool // said once
 }
 
+// lane is a queue of its own to NATS.
+type lane string
+
+// The lanes. A request must not wait behind thousands of notices.
+const (
+	notices  lane = "notices"
+	requests lane = "requests"
+	outcomes lane = "outcomes" // and marks: what the rotator's user publishes
+)
+
+func laneOf(t event.Type) lane {
+	switch {
+	case t == event.TypeRotationRequested:
+		return requests
+	case publisher(t) == roleRotator:
+		return outcomes
+	}
+	return notices
+}
+
 type letter struct {
 	id, subject string
 	raw         []byte

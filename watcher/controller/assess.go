@@ -13,7 +13,7 @@ import (
 func (d *Decider) assess(now time.Time) time.Time {
 	changed, renewed := d.Picture.Changed()
 	for _, r := range renewed {
-		d.Events.Tell(r)
+		_, _ = d.Events.Tell(r) // there is no state that it could be told from again
 	}
 	if p := d.policy.Load(); p != d.judged {
 		d.judged, d.assessed = p, map[string]renewal.Assessment{}
@@ -33,18 +33,25 @@ func (d *Decider) assess(now time.Time) time.Time {
 		}
 		a := renewal.Assess(now, d.judged, n)
 		d.assessed[name] = a
-		d.tell(a.Notices)
+		d.tellAt = sooner(d.tellAt, d.tell(now, a.Notices))
 	}
 	var next time.Time
+	again := !d.tellAt.IsZero() && !d.tellAt.After(now)
+	if again {
+		d.tellAt = time.Time{}
+	}
 	notices := 0
 	for _, a := range d.assessed {
 		next = sooner(next, a.Next)
+		if again {
+			d.tellAt = sooner(d.tellAt, d.tell(now, a.Notices))
+		}
 		notices += len(a.Notices)
 	}
 	if len(d.told) > 2*notices+enoughTold {
 		d.forgetTold()
 	}
-	return next
+	return sooner(next, d.tellAt)
 }
 
 func (d *Decider) due() []renewal.Assessment {
@@ -66,20 +73,34 @@ func (d *Decider) node(name string) (renewal.Node, bool) {
 	return *n, true
 }
 
-// tell publishes what has not been told before. Told again by a successor, it has the
-// same id.
-func (d *Decider) tell(notices []renewal.Notice) {
+// tellAgainAfter is how long after it was published what is still so is published again. It
+// has the same id: NATS stores it once within the time in which it recognises those.
+const tellAgainAfter = 24 * time.Hour
+
+// tell publishes what was not told within a day, and returns when it is to be told again.
+func (d *Decider) tell(now time.Time, notices []renewal.Notice) time.Time {
+	var next time.Time
 	for _, n := range notices {
-		if d.told[n.ID()] {
+		at, before := d.told[n.ID()]
+		if before && now.Sub(at) < tellAgainAfter {
+			next = sooner(next, at.Add(tellAgainAfter))
 			continue
 		}
-		d.told[n.ID()] = true
 		data, reason, text := noticeData(n)
-		d.Events.Tell(data)
+		if _, err := d.Events.Tell(data); err != nil {
+			next = sooner(next, now.Add(askAgain))
+			continue
+		}
+		d.told[n.ID()] = now
+		next = sooner(next, now.Add(tellAgainAfter))
+		if before {
+			continue
+		}
 		if n.Kind != renewal.AuthorityExpiring || n.Node != "" {
 			noteNode(d.Recorder, n.Node, warning, reason, text)
 		}
 	}
+	return next
 }
 
 // enoughTold is how many ids of what is not so any more are kept before they are forgotten.
@@ -87,11 +108,11 @@ const enoughTold = 1000
 
 // forgetTold drops the ids of what is not so any more.
 func (d *Decider) forgetTold() {
-	left := map[string]bool{}
+	left := map[string]time.Time{}
 	for _, a := range d.assessed {
 		for _, n := range a.Notices {
-			if id := n.ID(); d.told[id] {
-				left[id] = true
+			if at, ok := d.told[n.ID()]; ok {
+				left[n.ID()] = at
 			}
 		}
 	}

@@ -87,6 +87,13 @@ func pastOf(c *v1alpha1.CertificateRotation) renewal.Past {
 	switch c.Status.State {
 	case v1alpha1.StateSucceeded:
 		p.State = renewal.Succeeded
+		if c.Status.StartTime == nil { // nothing was left to do, as a fresh scan said
+			p.State = renewal.Refused
+		}
+	case v1alpha1.StateRefused:
+		p.State = renewal.Refused
+	case v1alpha1.StateCanceled:
+		p.State = renewal.Canceled
 	case v1alpha1.StateRolledBack, v1alpha1.StateFailed:
 		p.State = renewal.Failed
 	case v1alpha1.StateNeedsPerson:

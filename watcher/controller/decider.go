@@ -33,14 +33,16 @@ type Decider struct {
 	Decided func(renewal.Decision)
 
 	policy atomic.Pointer[renewal.Policy]
+	pulse  pulse
 	wake   chan struct{}
 
 	// What only the loop touches.
 	assessed  map[string]renewal.Assessment // of nodes that have something to tell or a time to wake at
 	judged    *renewal.Policy               // the policy that they were made with
-	told      map[string]bool               // ids of notices
+	told      map[string]time.Time          // by id of a notice, when it was published
+	tellAt    time.Time                     // when one of them is published again
 	toldMarks map[types.UID]bool            // that their event was published
-	asked     map[string]time.Time          // by rotation's name, when it was last asked for
+	asked     map[string]asking             // by rotation's name
 	requested []renewal.Rotation
 
 	mu      sync.Mutex
@@ -52,14 +54,17 @@ const (
 	settle = 25 * time.Millisecond
 	// askAgain is how often a rotation is asked for until its object exists.
 	askAgain = time.Minute
+	// directAfter is how long after it was first asked for a rotation's object is made without
+	// NATS, which may be away.
+	directAfter = 3 * time.Minute
 	// longest is the longest time between two judgements: clocks are set, sometimes.
-	longest = time.Hour
+	longest = 30 * time.Minute
 )
 
 // NewDecider completes a decider.
 func NewDecider(d *Decider, p *renewal.Policy) *Decider {
 	d.wake = make(chan struct{}, 1)
-	d.told, d.asked = map[string]bool{}, map[string]time.Time{}
+	d.told, d.asked = map[string]time.Time{}, map[string]asking{}
 	if d.Now == nil {
 		d.Now = time.Now
 	}
@@ -90,6 +95,9 @@ func (d *Decider) Waiting() []renewal.Waiting {
 	defer d.mu.Unlock()
 	return d.waiting
 }
+
+// Alive is an error where decisions are not made any more.
+func (d *Decider) Alive() error { return d.pulse.alive("deciding", d.Now()) }
 
 // NeedLeaderElection keeps a second watcher from asking for the same.
 func (d *Decider) NeedLeaderElection() bool { return true }
@@ -151,6 +159,7 @@ func (d *Decider) sleep(ctx context.Context, wait time.Duration) bool {
 // judge brings everything up to date, and returns when to look again.
 func (d *Decider) judge(ctx context.Context) (time.Time, error) {
 	now := d.Now()
+	d.pulse.beat(now)
 	next := d.assess(now)
 	history, err := d.history(ctx)
 	if err != nil {
@@ -172,27 +181,41 @@ func (d *Decider) judge(ctx context.Context) (time.Time, error) {
 	if d.Decided != nil {
 		d.Decided(decision)
 	}
-	if at := d.ask(now, decision.Start); !at.IsZero() {
+	if at := d.ask(ctx, now, decision.Start); !at.IsZero() {
 		next = sooner(next, at)
 	}
 	return sooner(next, decision.Next), nil
 }
 
+// asking is when a rotation was asked for, whose object is not there yet.
+type asking struct{ first, last time.Time }
+
 // ask publishes the rotations that are due, each again every minute until its object is
-// there; it returns when to ask next.
-func (d *Decider) ask(now time.Time, start []renewal.Rotation) time.Time {
+// there; it returns when to ask next. NATS must not be able to hold a rotation up: where it
+// is urgent, or no object has come of it for some minutes, the object is made here. It is the
+// same one, so that the event finds it made.
+func (d *Decider) ask(ctx context.Context, now time.Time, start []renewal.Rotation) time.Time {
 	var next time.Time
 	d.requested = start
-	current := map[string]time.Time{}
+	current := map[string]asking{}
 	for _, r := range start {
-		last, before := d.asked[r.Name]
-		if !before || now.Sub(last) >= askAgain || now.Before(last) {
-			d.Log.Info("asking for a rotation", "rotation", r.Name, "services", r.Services, "nodes", r.Nodes, "compromised", r.Compromised)
-			d.Events.Tell(requestOf(r))
-			last = now
+		asked, before := d.asked[r.Name]
+		if !before || now.Before(asked.last) {
+			asked = asking{first: now}
 		}
-		current[r.Name] = last
-		next = sooner(next, last.Add(askAgain))
+		if now.Sub(asked.last) >= askAgain {
+			d.Log.Info("asking for a rotation", "rotation", r.Name, "services", r.Services, "nodes", r.Nodes, "compromised", r.Compromised)
+			request := requestOf(r)
+			id, err := d.Events.Tell(request)
+			if err != nil || r.Compromised || r.Urgent || now.Sub(asked.first) >= directAfter {
+				if err := d.Hear(ctx, request, id, now); err != nil {
+					d.Log.Error("make rotation", "rotation", r.Name, "error", err)
+				}
+			}
+			asked.last = now
+		}
+		current[r.Name] = asked
+		next = sooner(next, asked.last.Add(askAgain))
 	}
 	d.asked = current
 	return next

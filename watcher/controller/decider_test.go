@@ -94,8 +94,8 @@ func TestFromReportToRotation(t *testing.T) {
 	require.Len(t, requests, 1, "the object is still not there")
 	assert.Equal(t, []string{oldPrint}, requests[0].Fingerprints)
 
-	require.NoError(t, d.Hear(t.Context(), requests[0], "event-1"))
-	require.NoError(t, d.Hear(t.Context(), requests[0], "event-1"), "a repeated event makes nothing")
+	require.NoError(t, d.Hear(t.Context(), requests[0], "event-1", w.clock.now()))
+	require.NoError(t, d.Hear(t.Context(), requests[0], "event-1", w.clock.now()), "a repeated event makes nothing")
 	c := w.rotation(requests[0].Name)
 	assert.Equal(t, v1alpha1.TriggerExpiring, c.Spec.Trigger.Reason)
 	assert.Equal(t, "if-needed", c.Spec.Restart)
@@ -149,7 +149,8 @@ func TestAMark(t *testing.T) {
 	w.node("cp2", true) // its agent has not reported yet
 	w.report("cp1", oldPrint, 300*day)
 	w.judge(d)
-	assert.Equal(t, []string{"certificate.compromised", "rotation.requested"}, w.story.types())
+	assert.Equal(t, []string{"certificate.compromised", "rotation.requested"}, typesOf(w.story.told))
+	request := w.story.requests()[0]
 	mark := w.mark("stolen")
 	require.Len(t, mark.Status.Certificates, 1)
 	assert.Equal(t, oldPrint, mark.Status.Certificates[0].FingerprintSHA256)
@@ -159,11 +160,11 @@ func TestAMark(t *testing.T) {
 
 	w.clock.pass(askAgain)
 	w.judge(d)
-	request := w.story.requests()[0]
+	assert.Empty(t, w.story.types(), "its object is there, with or without NATS")
 	assert.True(t, request.Compromised)
 	assert.Equal(t, "always", request.Restart)
 	assert.Equal(t, []string{"stolen"}, request.Marks)
-	require.NoError(t, d.Hear(t.Context(), request, "event-1"))
+	require.NoError(t, d.Hear(t.Context(), request, "event-1", w.clock.now()))
 
 	w.report("cp2", "0000000000000000000000000000000000000000000000000000000000000003", 300*day)
 	w.judge(d)
@@ -199,7 +200,7 @@ func TestAMarkByEvent(t *testing.T) {
 	require.NoError(t, d.HearMark(t.Context(), e))
 	require.NoError(t, d.HearMark(t.Context(), e))
 	assert.Equal(t, "laptop lost", w.mark(e.MarkName()).Spec.Reason)
-	own := event.New("prod", noon, event.CertificateCompromised{Service: certs.Etcd, Reason: "laptop lost", Mark: "stolen"})
+	own := event.New("prod", noon, event.CertificateCompromised{Service: certs.Etcd, Reason: "laptop lost", Mark: e.MarkName()})
 	require.NoError(t, d.HearMark(t.Context(), own))
 	var list v1alpha1.CompromisedCertificateList
 	require.NoError(t, w.client.List(t.Context(), &list))

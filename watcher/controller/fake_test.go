@@ -49,23 +49,32 @@ func (c *clock) pass(d time.Duration) {
 type story struct {
 	sync.Mutex
 	told []event.Data
+	err  error // of whatever is told
 }
 
-func (s *story) Tell(data event.Data) {
+func (s *story) Tell(data event.Data) (string, error) {
 	s.Lock()
 	defer s.Unlock()
+	if s.err != nil {
+		return "", s.err
+	}
 	s.told = append(s.told, data)
+	return "event-1", nil
 }
 
 // types are what was told, in order; the story begins anew.
 func (s *story) types() []string {
 	s.Lock()
 	defer s.Unlock()
-	var out []string
-	for _, d := range s.told {
+	out := typesOf(s.told)
+	s.told = nil
+	return out
+}
+
+func typesOf(told []event.Data) (out []string) {
+	for _, d := range told {
 		out = append(out, string(d.Type()))
 	}
-	s.told = nil
 	return out
 }
 
@@ -90,7 +99,7 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 }
 
 func (w *world) runner() *Runner {
-	return NewRunner(Runner{Client: w.client, Reader: w.client, Engine: w.engine, Events: w.story, Log: slog.New(slog.DiscardHandler), Now: w.clock.now})
+	return NewRunner(&Runner{Client: w.client, Reader: w.client, Engine: w.engine, Events: w.story, Log: slog.New(slog.DiscardHandler), Now: w.clock.now})
 }
 
 func (w *world) rotation(name string) *v1alpha1.CertificateRotation {

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -21,7 +22,14 @@ import (
 // Nor is one made beside another of its kind that is about some of the same certificates
 // and has not ended, as after a restart that forgot what had been asked for: what that one
 // leaves is asked for again.
-func (d *Decider) Hear(ctx context.Context, r event.RotationRequested, eventID string) error {
+//
+// One that is old is dropped: what it asks for was right when it was asked for. The decider
+// asks again for as long as it is due.
+func (d *Decider) Hear(ctx context.Context, r event.RotationRequested, eventID string, asked time.Time) error {
+	if age := d.Now().Sub(asked); age > requestAge {
+		d.Log.Info("not made, it was asked for too long ago", "rotation", r.Name, "age", age.Round(time.Second))
+		return nil
+	}
 	if len(r.Fingerprints) == 0 {
 		// Without them nothing would tell when there is nothing left to do, so it would
 		// rotate whatever is asked for, due or not.
@@ -36,7 +44,7 @@ func (d *Decider) Hear(ctx context.Context, r event.RotationRequested, eventID s
 		return err
 	}
 	for _, past := range history {
-		if past.Automatic && past.State == renewal.Active && past.Compromised == r.Compromised && past.Name != r.Name && share(past.Fingerprints, r.Fingerprints) {
+		if past.Automatic && past.State == renewal.Active && past.Compromised == r.Compromised && past.Name != r.Name && sameWork(past, r) {
 			d.Log.Info("not made, another is about the same certificates", "rotation", r.Name, "other", past.Name)
 			return nil
 		}
@@ -64,16 +72,60 @@ func (d *Decider) mayDistrust(ctx context.Context, r event.RotationRequested) er
 		errors.New("it is about compromised keys, and none of its marks is there"))
 }
 
-func share(a, b []string) bool {
-	return slices.ContainsFunc(a, func(s string) bool { return slices.Contains(b, s) })
+// requestAge is how old a request may be. It comes within moments unless NATS or the API
+// server is away, and the decider does not wait for it for longer than [directAfter].
+const requestAge = 10 * time.Minute
+
+// sameWork says whether a rotation is about some of the certificates that a request names. A
+// fingerprint alone does not tell: any node can report one that is served by another.
+func sameWork(past renewal.Past, r event.RotationRequested) bool {
+	return share(past.Fingerprints, r.Fingerprints) && share(past.Services, r.Services) &&
+		(len(past.Nodes) == 0 || len(r.Nodes) == 0 || share(past.Nodes, r.Nodes))
 }
 
-// HearMark makes the object that a certificate.compromised from elsewhere stands for. One
-// that the watcher itself has told of has its object.
+func share[T comparable](a, b []T) bool {
+	return slices.ContainsFunc(a, func(s T) bool { return slices.Contains(b, s) })
+}
+
+// MayStart says why a rotation that the watcher made must not begin now; empty: it may. What
+// somebody else made begins when its turn comes.
+func (d *Decider) MayStart(ctx context.Context, c *v1alpha1.CertificateRotation) (string, error) {
+	if c.Spec.Trigger == nil {
+		return "", nil
+	}
+	history, err := d.history(ctx)
+	if err != nil {
+		return "", fmt.Errorf("list rotations: %w", err)
+	}
+	names := c.Spec.Nodes
+	if len(names) == 0 {
+		names = d.Picture.Names()
+	}
+	var nodes []renewal.Node
+	for _, name := range names {
+		if n, ok := d.node(name); ok {
+			nodes = append(nodes, n)
+		}
+	}
+	_, text := renewal.MayStart(d.Now(), d.policy.Load(), pastOf(c), nodes, history)
+	return text, nil
+}
+
+// HearMark makes the object that a certificate.compromised from elsewhere stands for.
 func (d *Decider) HearMark(ctx context.Context, e event.Event) error {
 	c, ok := e.Data.(event.CertificateCompromised)
-	if !ok || c.Mark != "" {
+	if !ok {
 		return nil
+	}
+	if c.Mark != "" {
+		// Told by a watcher, it has its object. Somebody may have published it again, after
+		// that object was lost.
+		var mark v1alpha1.CompromisedCertificate
+		err := d.Client.Get(ctx, client.ObjectKey{Name: c.Mark}, &mark)
+		if apierrors.IsNotFound(err) {
+			return apierrors.NewBadRequest(fmt.Sprintf("there is no CompromisedCertificate %q; leave out \"mark\" to have one made", c.Mark))
+		}
+		return err
 	}
 	err := d.Client.Create(ctx, &v1alpha1.CompromisedCertificate{
 		ObjectMeta: metav1.ObjectMeta{Name: e.MarkName(), Labels: labels, Annotations: map[string]string{toldAt: e.Time.UTC().Format(time.RFC3339)}},

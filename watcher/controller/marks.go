@@ -42,9 +42,10 @@ func (d *Decider) marks(ctx context.Context) (out []renewal.Mark, failed bool, e
 			continue
 		}
 		// Again by a successor: its predecessor may have died between the two.
-		if told[c.UID] = true; !d.toldMarks[c.UID] && !meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.ConditionReplaced) {
+		if told[c.UID] = d.toldMarks[c.UID]; !told[c.UID] && !meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.ConditionReplaced) {
 			d.Log.Info("marked as compromised", "mark", c.Name, "service", m.Service, "certificates", len(m.Certificates))
-			d.Events.Tell(event.CertificateCompromised{Service: m.Service, Nodes: m.Nodes, Fingerprint: m.Fingerprint, Reason: c.Spec.Reason, Mark: c.Name})
+			_, err := d.Events.Tell(event.CertificateCompromised{Service: m.Service, Nodes: m.Nodes, Fingerprint: m.Fingerprint, Reason: c.Spec.Reason, Mark: c.Name})
+			told[c.UID] = err == nil
 		}
 		out = append(out, m)
 	}

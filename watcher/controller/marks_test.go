@@ -127,17 +127,17 @@ func TestNobodyDistrustsByARequestAlone(t *testing.T) {
 	w := newWorld(t, marked("stolen"))
 	d := w.decider()
 	r := event.RotationRequested{Name: "auto-1", Services: []certs.Service{certs.Etcd}, Reason: event.ReasonCompromised, Attempt: 1, Compromised: true, Fingerprints: []string{oldPrint}}
-	require.True(t, apierrors.IsForbidden(d.Hear(t.Context(), r, "forged")))
+	require.True(t, apierrors.IsForbidden(d.Hear(t.Context(), r, "forged", w.clock.now())))
 	r.Marks = []string{"no-such"}
-	require.True(t, apierrors.IsForbidden(d.Hear(t.Context(), r, "forged")))
+	require.True(t, apierrors.IsForbidden(d.Hear(t.Context(), r, "forged", w.clock.now())))
 	r.Marks = []string{"stolen"}
-	require.NoError(t, d.Hear(t.Context(), r, "genuine"))
+	require.NoError(t, d.Hear(t.Context(), r, "genuine", w.clock.now()))
 	assert.True(t, w.rotation("auto-1").Spec.Compromised)
 }
 
 // TestARequestNamesWhatIsToGo: one that does not would have anything rotated, due or not.
 func TestARequestNamesWhatIsToGo(t *testing.T) {
 	w := newWorld(t)
-	err := w.decider().Hear(t.Context(), event.RotationRequested{Name: "auto-1", Services: certs.Services(), Reason: event.ReasonExpiring, Attempt: 1}, "event-1")
+	err := w.decider().Hear(t.Context(), event.RotationRequested{Name: "auto-1", Services: certs.Services(), Reason: event.ReasonExpiring, Attempt: 1}, "event-1", w.clock.now())
 	assert.True(t, apierrors.IsBadRequest(err), "%v: it is poison", err)
 }

@@ -43,6 +43,7 @@ func newProgress(ctx context.Context, r *Runner, c *v1alpha1.CertificateRotation
 // on is told by the engine, from several goroutines, one at a time.
 func (p *progress) on(line fleet.Progress) {
 	p.begun()
+	p.runner.pulse.beat(p.runner.Now())
 	p.mu.Lock()
 	told(&p.object.Status, line, p.runner.Now())
 	p.dirty = true
@@ -101,12 +102,18 @@ func (p *progress) stop() {
 	<-p.ended
 }
 
+// writeRefused is how long a status is tried that the API server refuses, and how long its
+// rotation is left alone then: an old definition of the kind or a missing right is put in
+// order by people, and other rotations must not wait for that.
+const writeRefused = 5 * time.Minute
+
 // write writes a status that must not be lost. It tries until ctx ends, and for a moment
-// after that: a rotation that was interrupted has to say so. What is lost all the same
-// is found again in the nodes' journals.
+// after that: a rotation that was interrupted has to say so. What is lost all the same, or is
+// refused for good, is found again in the nodes' journals.
 func (r *Runner) write(ctx context.Context, c *v1alpha1.CertificateRotation) {
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
+	var refusedSince time.Time
 	for {
 		err := r.overwrite(ctx, c)
 		if err != nil && ctx.Err() != nil {
@@ -120,6 +127,18 @@ func (r *Runner) write(ctx context.Context, c *v1alpha1.CertificateRotation) {
 		}
 		if tooMuch(err) {
 			shorten(&c.Status)
+		}
+		if now := r.Now(); apierrors.IsInvalid(err) || apierrors.IsForbidden(err) || apierrors.IsBadRequest(err) {
+			if refusedSince.IsZero() {
+				refusedSince = now
+			}
+			if now.Sub(refusedSince) >= writeRefused {
+				r.unwritten[c.UID] = now.Add(writeRefused)
+				r.Log.Error("status not written, going on with other rotations", "rotation", c.Name, "state", c.Status.State, "error", err)
+				return
+			}
+		} else {
+			refusedSince = time.Time{}
 		}
 		r.Log.Warn("write status, trying again", "rotation", c.Name, "error", err)
 		timer := time.NewTimer(writeEvery)
@@ -159,12 +178,12 @@ func (r *Runner) started(c *v1alpha1.CertificateRotation) {
 	if c.Spec.Trigger != nil {
 		reason = c.Spec.Trigger.Reason
 	}
-	r.Events.Tell(event.RotationStarted{Rotation: rotationOf(c), Services: c.Spec.Services, Nodes: c.Spec.Nodes, Reason: reason})
+	_, _ = r.Events.Tell(event.RotationStarted{Rotation: rotationOf(c), Services: c.Spec.Services, Nodes: c.Spec.Nodes, Reason: reason})
 	note(r.Recorder, c, normal, "Started", "rotation "+c.Status.RotationID+" has begun")
 }
 
 func (r *Runner) nodeProven(c *v1alpha1.CertificateRotation, line fleet.Progress) {
-	r.Events.Tell(event.RotationNodeProven{Rotation: rotationOf(c), Node: line.Node, Message: line.Text})
+	_, _ = r.Events.Tell(event.RotationNodeProven{Rotation: rotationOf(c), Node: line.Node, Message: line.Text})
 	note(r.Recorder, c, normal, "NodeProven", line.Node+": "+line.Text)
 	noteNode(r.Recorder, line.Node, normal, "CertificatesRotated", line.Text)
 }
@@ -190,7 +209,7 @@ func outcome(c *v1alpha1.CertificateRotation) (data event.Data, node string) {
 // ended tells of a rotation's end.
 func (r *Runner) ended(c *v1alpha1.CertificateRotation) {
 	data, node := outcome(c)
-	r.Events.Tell(data)
+	_, _ = r.Events.Tell(data)
 	kind := warning
 	if c.Status.State == v1alpha1.StateSucceeded {
 		kind = normal
@@ -217,7 +236,7 @@ func (r *Runner) tellAgain(ctx context.Context) {
 		c := &list.Items[i]
 		if end := c.Status.CompletionTime; Ended(c) && end != nil && r.Now().Sub(end.Time) < tellAgainFor {
 			data, _ := outcome(c)
-			r.Events.Tell(data)
+			_, _ = r.Events.Tell(data)
 		}
 	}
 }

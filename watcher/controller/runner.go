@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -21,9 +22,10 @@ import (
 )
 
 // Teller publishes events. It does not block: what it cannot publish now it keeps, and
-// what it loses is told again by whoever derives it from the objects.
+// what it loses is told again by whoever derives it from the objects. It returns the
+// event's id; an error means that it was not taken.
 type Teller interface {
-	Tell(data event.Data)
+	Tell(data event.Data) (id string, err error)
 }
 
 // Runner runs CertificateRotations, one at a time, oldest first; what is compromised
@@ -40,6 +42,8 @@ type Runner struct {
 	Finished func(v1alpha1.RotationState, time.Duration)
 	// NotifyOnly runs none: the watcher has no right to.
 	NotifyOnly bool
+	// MayStart says why a rotation must not begin now, see [Decider.MayStart]; nil: any may.
+	MayStart func(ctx context.Context, c *v1alpha1.CertificateRotation) (why string, err error)
 
 	wake chan struct{}
 	// What only the loop touches: the rotation that is tried again later, and since when it
@@ -47,6 +51,10 @@ type Runner struct {
 	later  string
 	until  time.Time
 	failed time.Time
+	// unwritten are the rotations whose status the API refuses for good, and until when they
+	// are left alone.
+	unwritten map[types.UID]time.Time
+	pulse     pulse
 }
 
 // retryAfter is how long to wait where another rotation holds the cluster's lock, or the
@@ -66,12 +74,12 @@ func (r *Runner) Kick() {
 }
 
 // NewRunner completes a runner.
-func NewRunner(r Runner) *Runner {
-	r.wake = make(chan struct{}, 1)
+func NewRunner(r *Runner) *Runner {
+	r.wake, r.unwritten = make(chan struct{}, 1), map[types.UID]time.Time{}
 	if r.Now == nil {
 		r.Now = time.Now
 	}
-	return &r
+	return r
 }
 
 func (r *Runner) woken() chan struct{} { return r.wake }
@@ -95,18 +103,24 @@ func (r *Runner) Start(ctx context.Context) error {
 	}
 }
 
+// Alive is an error where rotations are not run any more.
+func (r *Runner) Alive() error { return r.pulse.alive("running rotations", r.Now()) }
+
 // NeedLeaderElection keeps a second watcher from running the same.
 func (r *Runner) NeedLeaderElection() bool { return true }
 
 // next runs what is to be run, and returns after how long to look again unasked.
 func (r *Runner) next(ctx context.Context) time.Duration {
 	const idle = time.Minute
+	r.pulse.beat(r.Now())
 	var list v1alpha1.CertificateRotationList
 	if err := r.Client.List(ctx, &list); err != nil {
 		r.Log.Error("list rotations", "error", err)
 		return retryAfter
 	}
-	open := slices.DeleteFunc(list.Items, func(c v1alpha1.CertificateRotation) bool { return Ended(&c) || c.DeletionTimestamp != nil })
+	open := slices.DeleteFunc(list.Items, func(c v1alpha1.CertificateRotation) bool {
+		return Ended(&c) || c.DeletionTimestamp != nil || r.Now().Before(r.unwritten[c.UID])
+	})
 	if len(open) == 0 {
 		return idle
 	}
@@ -183,11 +197,8 @@ func (r *Runner) run(ctx context.Context, c *v1alpha1.CertificateRotation) time.
 	case errors.As(err, &held):
 		r.failed = time.Time{} // the cluster could be asked
 		return r.wait(ctx, c, held)
-	case errors.Is(err, plan.ErrNothing):
-		r.end(ctx, c, v1alpha1.StateFailed, err.Error(), nil, began)
-		return 0
-	case refused(c, err, began):
-		r.end(ctx, c, v1alpha1.StateFailed, err.Error(), nil, began)
+	case errors.Is(err, plan.ErrNothing), refused(c, err, began):
+		r.end(ctx, c, v1alpha1.StateRefused, err.Error(), nil, began)
 		return 0
 	case err != nil:
 		log.Error("could not be prepared", "error", err)
@@ -195,7 +206,7 @@ func (r *Runner) run(ctx context.Context, c *v1alpha1.CertificateRotation) time.
 			r.failed = began
 		}
 		if r.Now().Sub(r.failed) > giveUpAfter {
-			r.end(ctx, c, v1alpha1.StateFailed, err.Error(), nil, began)
+			r.end(ctx, c, v1alpha1.StateRefused, err.Error(), nil, began)
 			return 0
 		}
 		r.accept(ctx, c, "could not look at the cluster: "+err.Error())
@@ -205,6 +216,18 @@ func (r *Runner) run(ctx context.Context, c *v1alpha1.CertificateRotation) time.
 	if why := done(c, ready); why != "" {
 		r.end(ctx, c, v1alpha1.StateSucceeded, why, nil, began)
 		return 0
+	}
+	// What was begun is finished or undone, whatever the policy says by now.
+	if begun := c.Status.RotationID != "" || ready.Unfinished != nil; !begun && r.MayStart != nil {
+		why, err := r.MayStart(ctx, c)
+		if err != nil {
+			log.Error("ask whether it may start", "error", err)
+			return retryAfter
+		}
+		if why != "" {
+			r.end(ctx, c, v1alpha1.StateCanceled, "not begun, and asked for anew once it may start: "+why, nil, began)
+			return 0
+		}
 	}
 	return r.rotate(ctx, c, ready, began)
 }
@@ -220,6 +243,7 @@ func (r *Runner) prepare(ctx context.Context, c *v1alpha1.CertificateRotation) (
 
 func (r *Runner) rotate(ctx context.Context, c *v1alpha1.CertificateRotation, ready prepare.Rotation, began time.Time) time.Duration {
 	// Written before anything is done, so that whoever comes after a crash knows the id.
+	before := c.Status.RotationID
 	c.Status.RotationID = ready.ID
 	skipped := skip(c, ready, r.Now())
 	become(c, v1alpha1.StateRunning, "at work", r.Now())
@@ -239,6 +263,7 @@ func (r *Runner) rotate(ctx context.Context, c *v1alpha1.CertificateRotation, re
 	progress.stop()
 	var held *kube.HeldError
 	if errors.As(err, &held) {
+		c.Status.RotationID = before // it has begun nothing, and is asked again whether it may
 		return r.wait(ctx, c, held)
 	}
 	progress.begun()
@@ -275,6 +300,10 @@ func (r *Runner) end(ctx context.Context, c *v1alpha1.CertificateRotation, state
 	become(c, state, message, r.Now())
 	r.write(ctx, c)
 	if state == v1alpha1.StateInterrupted {
+		return
+	}
+	if state == v1alpha1.StateCanceled {
+		note(r.Recorder, c, normal, string(state), message)
 		return
 	}
 	r.ended(c)

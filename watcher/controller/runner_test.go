@@ -66,7 +66,7 @@ func TestHowItEnds(t *testing.T) {
 			w := newWorld(t, asked("auto-1"))
 			w.engine.rotate = func(_ context.Context, o fleet.Options) (*v1alpha1.RotationReport, error) {
 				o.Progress(fleet.Progress{Node: "cp1", Phase: fleet.PhaseUndone, Text: "back"})
-				return &v1alpha1.RotationReport{Result: tt.result}, tt.err
+				return &v1alpha1.RotationReport{Result: tt.result, Items: []v1alpha1.RotationItem{{Node: "cp1", Result: tt.result}}}, tt.err
 			}
 			w.runner().next(t.Context())
 			c := w.rotation("auto-1")
@@ -164,7 +164,7 @@ func TestItWaitsForTheLockAndForTheCluster(t *testing.T) {
 	w.clock.pass(giveUpAfter + time.Minute)
 	r.next(t.Context())
 	c = w.rotation("auto-1")
-	assert.Equal(t, v1alpha1.StateFailed, c.Status.State)
+	assert.Equal(t, v1alpha1.StateRefused, c.Status.State)
 	assert.Contains(t, c.Status.Message, "connection refused")
 }
 

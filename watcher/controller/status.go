@@ -18,7 +18,7 @@ import (
 // Ended says that a rotation has come to its end; it never runs again.
 func Ended(r *v1alpha1.CertificateRotation) bool {
 	switch r.Status.State {
-	case v1alpha1.StateSucceeded, v1alpha1.StateRolledBack, v1alpha1.StateFailed, v1alpha1.StateNeedsPerson:
+	case v1alpha1.StateSucceeded, v1alpha1.StateRolledBack, v1alpha1.StateFailed, v1alpha1.StateNeedsPerson, v1alpha1.StateRefused, v1alpha1.StateCanceled:
 		return true
 	}
 	return false
@@ -89,8 +89,18 @@ func stateOf(report *v1alpha1.RotationReport, err error) v1alpha1.RotationState 
 		return v1alpha1.StateNeedsPerson
 	case report != nil && report.Result == v1alpha1.RolledBack:
 		return v1alpha1.StateRolledBack
+	case untouched(report):
+		return v1alpha1.StateRefused
 	}
 	return v1alpha1.StateFailed
+}
+
+// untouched says that a rotation came to its end without having begun on any node: the
+// cluster was not healthy enough, say, or the API server refused its pods.
+func untouched(report *v1alpha1.RotationReport) bool {
+	return report == nil || !slices.ContainsFunc(report.Items, func(i v1alpha1.RotationItem) bool {
+		return i.Result != v1alpha1.Skipped && i.Result != v1alpha1.NoCertificate
+	})
 }
 
 // What a status holds at the most. The object must stay far below what etcd takes

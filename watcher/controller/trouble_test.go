@@ -49,7 +49,7 @@ func TestOneThatWasBegunAndCannotBeLookedAtEnds(t *testing.T) {
 	assert.Equal(t, v1alpha1.StateRunning, w.rotation("auto-1").Status.State)
 	w.clock.pass(giveUpAfter + time.Minute)
 	r.next(t.Context())
-	assert.Equal(t, v1alpha1.StateFailed, w.rotation("auto-1").Status.State)
+	assert.Equal(t, v1alpha1.StateRefused, w.rotation("auto-1").Status.State)
 }
 
 // TestWhatIsRefusedBlamesItsNodesOnly, at once: looking again would change nothing.
@@ -58,7 +58,7 @@ func TestWhatIsRefusedBlamesItsNodesOnly(t *testing.T) {
 	w.engine.prepareErr = fmt.Errorf("plan: %w", &plan.RefusedError{Problems: []plan.Problem{{Node: "w3", Text: "its key is missing"}, {Node: "w7", Text: "no CA"}}})
 	w.runner().next(t.Context())
 	c := w.rotation("auto-1")
-	assert.Equal(t, v1alpha1.StateFailed, c.Status.State)
+	assert.Equal(t, v1alpha1.StateRefused, c.Status.State)
 	assert.Equal(t, []string{"w3", "w7"}, pastOf(c).FailedNodes)
 	assert.Equal(t, "its key is missing", c.Status.Nodes[0].Message)
 	assert.Contains(t, c.Status.Message, "w7: no CA")
@@ -89,7 +89,7 @@ func TestAStatusThatIsTooMuch(t *testing.T) {
 			o.Progress(fleet.Progress{Node: fmt.Sprint("w", i), Phase: fleet.PhaseProven, Text: strings.Repeat("long ", 500)})
 		}
 		o.Progress(fleet.Progress{Node: "one-more", Phase: fleet.PhaseFailed, Text: "broken"})
-		return &v1alpha1.RotationReport{Result: v1alpha1.Failed}, errors.New(strings.Repeat("much to say\n", 10000))
+		return &v1alpha1.RotationReport{Result: v1alpha1.Failed, Items: []v1alpha1.RotationItem{{Node: "one-more", Result: v1alpha1.Failed}}}, errors.New(strings.Repeat("much to say\n", 10000))
 	}
 	synctest.Test(t, func(t *testing.T) { w.runner().next(t.Context()) })
 	c := w.rotation("auto-1")

@@ -45,7 +45,9 @@ type Metrics struct {
 }
 
 // The results of a rotation, as in the status of CertificateRotations.
-var results = []v1alpha1.Result{v1alpha1.Succeeded, v1alpha1.RolledBack, v1alpha1.Failed}
+var results = []v1alpha1.RotationState{
+	v1alpha1.StateSucceeded, v1alpha1.StateRolledBack, v1alpha1.StateFailed, v1alpha1.StateNeedsPerson, v1alpha1.StateRefused,
+}
 
 // New returns metrics of what snapshot returns, which is called at every scrape. now
 // may be nil: the real clock.
@@ -73,7 +75,7 @@ func New(snapshot func() Snapshot, now func() time.Time) *Metrics {
 }
 
 // RotationEnded counts a rotation.
-func (m *Metrics) RotationEnded(result v1alpha1.Result, took time.Duration) {
+func (m *Metrics) RotationEnded(result v1alpha1.RotationState, took time.Duration) {
 	m.rotations.WithLabelValues(string(result)).Inc()
 	m.duration.Observe(took.Seconds())
 }

@@ -94,7 +94,7 @@ func TestWhatCannotBeRenewedIsAMetric(t *testing.T) {
 
 func TestOwnMetrics(t *testing.T) {
 	m := metricsOf(report("cp1"), report("cp2"))
-	m.RotationEnded(v1alpha1.Succeeded, 40*time.Second)
+	m.RotationEnded(v1alpha1.StateSucceeded, 40*time.Second)
 	m.EventPublished("io.rotate-certs.rotation.started.v1")
 	text := scrape(t, m, "gzip")
 	for _, line := range []string{

@@ -125,6 +125,8 @@ const (
 	StateRolledBack  RotationState = "RolledBack"  // stopped; the failing node is as it was
 	StateFailed      RotationState = "Failed"      // stopped before anything was changed on the failing node
 	StateNeedsPerson RotationState = "NeedsPerson" // a node is neither provably old nor new
+	StateRefused     RotationState = "Refused"     // ended before it touched a node
+	StateCanceled    RotationState = "Canceled"    // not begun: the policy did not allow it any more
 )
 
 // The condition types of a CertificateRotation. Succeeded is Unknown until the end;

@@ -22,7 +22,7 @@ const (
 	ReasonFreeze          Reason = "Freeze"          // the policy stops everything
 	ReasonLimit           Reason = "Limit"           // enough rotations for this day
 	ReasonBackOff         Reason = "BackOff"         // it failed, and is tried again later
-	ReasonStopped         Reason = "Stopped"         // it failed too often: a person must look
+	ReasonStopped         Reason = "Stopped"         // it failed too often: a person must look, and it is tried once a day
 	ReasonNotifyOnly      Reason = "NotifyOnly"      // its rule acts on nothing
 	ReasonCANearEnd       Reason = "CANearEnd"       // a successor would end with its CA, too soon
 	ReasonNoGain          Reason = "NoGain"          // a successor would be due again before the old one ends
@@ -73,6 +73,8 @@ type Rotation struct {
 	Attempt        int
 	// Overrides says that it starts outside its window, because an end is near.
 	Overrides bool
+	// Urgent says that an end is near enough not to wait for a window, or past.
+	Urgent bool
 }
 
 // Waiting is a group of certificates that wait for the same.
@@ -166,7 +168,7 @@ func (d *decider) renewals(compromised bool) []Rotation {
 	limit := d.Policy.Limits.RotationsPerDay
 	if full, until := today(d.History, d.Now, limit); full {
 		for _, item := range due {
-			d.wait(item.Ref, false, ReasonLimit, fmt.Sprintf("%d rotations have started within a day", limit), until)
+			d.wait(item.Ref, false, ReasonLimit, limitText(limit), until)
 		}
 		return nil
 	}
@@ -176,6 +178,8 @@ func (d *decider) renewals(compromised bool) []Rotation {
 	}
 	return []Rotation{rotation}
 }
+
+func limitText(limit int) string { return fmt.Sprintf("%d rotations have started within a day", limit) }
 
 // eligible says whether nothing but the rotations of others holds an item back, and notes
 // what does.
@@ -194,19 +198,14 @@ func (d *decider) held(item Item) (Reason, string, time.Time) {
 	if item.Held != "" {
 		return item.Held, item.HeldText, item.Until
 	}
-	if why, text, until := d.failed(item.Ref, item.rule.threshold(&item.cert), false); why != "" {
+	if why, text, until := d.failed(item.Ref, item.rule, &item.cert, false); why != "" {
 		return why, text, until
 	}
 	at, why := d.Policy.start(item.rule, &item.cert, d.Now)
-	switch {
-	case !at.IsZero() && !at.After(d.Now):
+	if !at.IsZero() && !at.After(d.Now) {
 		return "", "", time.Time{}
-	case why == ReasonFreeze:
-		return why, d.Policy.Freeze.text(), at
-	case at.IsZero():
-		return why, "no window of rule " + quoted(item.rule.Name) + " ever opens", at
 	}
-	return why, "the windows of rule " + quoted(item.rule.Name) + " are closed", at
+	return why, d.Policy.closed(why, item.rule, at), at
 }
 
 func (f Freeze) text() string {
@@ -217,22 +216,36 @@ func (f Freeze) text() string {
 	return text
 }
 
-// failed says whether earlier failures hold a certificate back.
-func (d *decider) failed(ref Ref, threshold time.Duration, compromised bool) (Reason, string, time.Time) {
+// failed says whether earlier attempts hold a certificate back. None does so for good: what
+// has failed too often, or needs a person, is still tried once a day, since the cause may be
+// gone; and more often once its end is near or its key is in wrong hands.
+func (d *decider) failed(ref Ref, r *Rule, c *Certificate, compromised bool) (Reason, string, time.Time) {
 	t, retry := d.record.trouble(ref, compromised), d.Policy.Retry
-	switch {
-	case t.name == "" && t.last.IsZero():
+	if t.name == "" {
 		return "", "", time.Time{}
-	case t.needsPerson:
-		return ReasonStopped, "rotation " + quoted(t.name) + " needs a person; delete it once its nodes are in order", time.Time{}
-	case retry.StopAfter > 0 && t.failures >= retry.StopAfter:
-		return ReasonStopped, fmt.Sprintf("%d rotations have failed, %s last; delete them to have it tried again", t.failures, quoted(t.name)), time.Time{}
 	}
+	threshold := r.threshold(c)
 	if compromised {
-		retry.Initial = min(retry.Initial, compromisedPause)
+		retry.Initial, retry.Max, threshold = min(retry.Initial, compromisedPause), min(retry.Max, longestCompromised), 0
 	}
-	if until := t.last.Add(retry.pause(t.failures, threshold)); until.After(d.Now) {
-		return ReasonBackOff, fmt.Sprintf("rotation %s has failed or left it in place", quoted(t.name)), until
+	pause := leastPause
+	if t.failures+t.refusals > 0 || t.elsewhere {
+		pause = retry.pause(t.failures+t.refusals, threshold)
+	}
+	why, text := ReasonBackOff, "rotation "+quoted(t.name)+" "+t.words()
+	switch urgent := r.urgent(c, d.Now); {
+	case compromised:
+	case urgent:
+		pause = min(pause, max(c.NotAfter.Sub(d.Now)/8, retry.pause(1, threshold)))
+	case t.needsPerson:
+		why, pause = ReasonStopped, max(pause, day)
+		text = "rotation " + quoted(t.name) + " needs a person; it is tried once a day until its nodes are in order"
+	case retry.StopAfter > 0 && t.failures >= retry.StopAfter:
+		why, pause = ReasonStopped, max(pause, day)
+		text = fmt.Sprintf("%d rotations have failed, %s last; it is tried once a day", t.failures, quoted(t.name))
+	}
+	if until := t.last.Add(pause); until.After(d.Now) {
+		return why, text, until
 	}
 	return "", "", time.Time{}
 }

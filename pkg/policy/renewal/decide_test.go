@@ -165,14 +165,21 @@ func TestHistory(t *testing.T) {
 	past := func(state renewal.State, ago time.Duration, failedOn ...string) renewal.Past {
 		return renewal.Past{
 			Name: "auto-1", State: state, Automatic: true, Fingerprints: fingerprints, FailedNodes: failedOn,
+			Services: []certs.Service{certs.Etcd, certs.Kubelet}, Nodes: []string{"cp1", "w1"}, Attempt: 1,
 			Created: noon.Add(-ago), Completed: noon.Add(-ago),
 		}
 	}
 	many := func(count int, state renewal.State, ago time.Duration) (out []renewal.Past) {
 		for range count {
 			out = append(out, past(state, ago))
+			out[len(out)-1].Attempt = len(out)
 		}
 		return out
+	}
+	third := func(p renewal.Past) renewal.Past { p.Attempt = 3; return p }
+	elsewhere := func(p renewal.Past, s certs.Service, node string) renewal.Past {
+		p.Services, p.Nodes = []certs.Service{s}, []string{node}
+		return p
 	}
 	other := func(ago time.Duration) renewal.Past {
 		return renewal.Past{State: renewal.Succeeded, Automatic: true, Created: noon.Add(-ago), Completed: noon.Add(-ago), Fingerprints: []string{"gone"}}
@@ -188,17 +195,27 @@ func TestHistory(t *testing.T) {
 		{"an hour ago: control plane and workers apart", []renewal.Past{past(renewal.Failed, time.Hour)},
 			[]string{"start [etcd] on [cp1], attempt 2", "Queued: w1/kubelet-server"}},
 		{"twice, an hour ago", many(2, renewal.Failed, time.Hour), []string{"BackOff: cp1/etcd-server w1/kubelet-server until +1h0m0s"}},
-		{"three times: a person must look", many(3, renewal.Failed, 100*day), []string{"Stopped: cp1/etcd-server w1/kubelet-server"}},
+		{"three times: once a day", many(3, renewal.Failed, time.Hour), []string{"Stopped: cp1/etcd-server w1/kubelet-server until +23h0m0s"}},
+		{"three times, a day ago", many(3, renewal.Failed, day), []string{"start [etcd] on [cp1], attempt 4", "Queued: w1/kubelet-server"}},
+		{"refused three times: as after three failures, but never stopped", many(3, renewal.Refused, time.Hour), []string{"BackOff: cp1/etcd-server w1/kubelet-server until +3h0m0s"}},
+		{"refused, for what is the matter with the worker", []renewal.Past{past(renewal.Refused, time.Hour, "w1")}, []string{"start [etcd] on [cp1], attempt 2", "Queued: w1/kubelet-server"}},
+		{"refused six times within a day: the limit is for what touches a node", many(6, renewal.Refused, 23*time.Hour), []string{"BackOff: cp1/etcd-server w1/kubelet-server until +1h0m0s"}},
+		{"canceled before its start: at once, nearly", []renewal.Past{past(renewal.Canceled, time.Second)}, []string{"BackOff: cp1/etcd-server w1/kubelet-server until +29s"}},
+		{"canceled a minute ago", []renewal.Past{past(renewal.Canceled, time.Minute)}, []string{"start [etcd kubelet] on [cp1 w1], attempt 2"}},
+		{"of the same fingerprint on another node", []renewal.Past{elsewhere(past(renewal.NeedsPerson, time.Minute), certs.Etcd, "w9")}, []string{"start [etcd kubelet] on [cp1 w1]"}},
+		{"of the same fingerprint for another service", []renewal.Past{elsewhere(past(renewal.Succeeded, time.Minute), certs.KubeProxy, "cp1")}, []string{"start [etcd kubelet] on [cp1 w1]"}},
 		{"on the worker", []renewal.Past{past(renewal.Failed, time.Minute, "w1")}, []string{"BackOff: cp1/etcd-server w1/kubelet-server until +59m0s"}},
 		{"on the worker, an hour ago: first what is not to blame", []renewal.Past{past(renewal.Failed, time.Hour, "w1")},
 			[]string{"start [etcd] on [cp1], attempt 2", "Queued: w1/kubelet-server"}},
-		{"on the worker three times: the other was never to blame", []renewal.Past{past(renewal.Failed, time.Hour, "w1"), past(renewal.Failed, time.Hour, "w1"), past(renewal.Failed, time.Hour, "w1")},
-			[]string{"start [etcd] on [cp1], attempt 4", "Stopped: w1/kubelet-server"}},
-		{"neither old nor new", []renewal.Past{past(renewal.NeedsPerson, 100*day, "cp1")},
-			[]string{"start [kubelet] on [w1], attempt 2", "Stopped: cp1/etcd-server"}},
+		{"on the worker three times: the other was never to blame", []renewal.Past{past(renewal.Failed, time.Hour, "w1"), past(renewal.Failed, time.Hour, "w1"), third(past(renewal.Failed, time.Hour, "w1"))},
+			[]string{"start [etcd] on [cp1], attempt 4", "Stopped: w1/kubelet-server until +23h0m0s"}},
+		{"neither old nor new", []renewal.Past{past(renewal.NeedsPerson, 2*time.Hour, "cp1")},
+			[]string{"start [kubelet] on [w1], attempt 2", "Stopped: cp1/etcd-server until +22h0m0s"}},
+		{"neither old nor new, a day ago: its nodes may be in order", []renewal.Past{past(renewal.NeedsPerson, day, "cp1")},
+			[]string{"start [kubelet] on [w1], attempt 2", "Queued: cp1/etcd-server"}},
 		{"it says that it succeeded, and the node does not show it yet", []renewal.Past{past(renewal.Succeeded, time.Minute)},
 			[]string{"BackOff: cp1/etcd-server w1/kubelet-server until +59m0s"}},
-		{"it succeeded three times, and the old ones are there: not for ever", many(3, renewal.Succeeded, 2*day), []string{"Stopped: cp1/etcd-server w1/kubelet-server"}},
+		{"it succeeded three times, and the old ones are there: not for ever", many(3, renewal.Succeeded, 2*time.Hour), []string{"Stopped: cp1/etcd-server w1/kubelet-server until +22h0m0s"}},
 		{"six within a day", []renewal.Past{other(5 * time.Hour), other(4 * time.Hour), other(20 * time.Hour), other(time.Hour), other(2 * time.Hour), other(3 * time.Hour)},
 			[]string{"Limit: cp1/etcd-server w1/kubelet-server until +4h0m0s"}},
 		{"six within more than a day", []renewal.Past{other(5 * time.Hour), other(4 * time.Hour), other(day), other(time.Hour), other(2 * time.Hour), other(3 * time.Hour)},
@@ -215,10 +232,28 @@ func TestHistory(t *testing.T) {
 func TestPauseFitsTheLife(t *testing.T) {
 	n := []renewal.Node{controlPlane("cp1", living(certs.Etcd, "etcd-server", time.Hour, 10*time.Minute))}
 	got := decide(noon, renewal.Default(), n, func(in *renewal.Input) {
-		in.History = []renewal.Past{{Name: "auto-1", State: renewal.Failed, Completed: noon, Fingerprints: []string{n[0].Certificates[0].Fingerprint}}}
+		in.History = []renewal.Past{{Name: "auto-1", State: renewal.Failed, Services: []certs.Service{certs.Etcd}, Completed: noon.Add(-time.Second), Fingerprints: []string{n[0].Certificates[0].Fingerprint}}}
 	})
-	assert.Equal(t, []string{"BackOff: cp1/etcd-server until +1m30s"}, told(got))
-	assert.Equal(t, noon.Add(90*time.Second), got.Next)
+	assert.Equal(t, []string{"BackOff: cp1/etcd-server until +1m29s"}, told(got))
+	assert.Equal(t, noon.Add(89*time.Second), got.Next)
+}
+
+// TestNearItsEndNothingIsStopped: neither three failures nor what needs a person keeps a
+// certificate from being tried when its end is near or past.
+func TestNearItsEndNothingIsStopped(t *testing.T) {
+	for left, want := range map[time.Duration]time.Duration{10 * day: day, 4 * day: 4 * time.Hour, 16 * time.Hour: 2 * time.Hour, time.Hour: time.Hour, -time.Hour: time.Hour} {
+		for _, state := range []renewal.State{renewal.Failed, renewal.NeedsPerson} {
+			n := []renewal.Node{controlPlane("cp1", etcd(left))}
+			got := decide(noon, renewal.Default(), n, func(in *renewal.Input) {
+				for i := range 3 {
+					in.History = append(in.History, renewal.Past{Name: "auto-1", State: state, Services: []certs.Service{certs.Etcd}, Nodes: []string{"cp1"},
+						Completed: noon.Add(-time.Second), Attempt: i + 1, Fingerprints: []string{n[0].Certificates[0].Fingerprint}})
+				}
+			})
+			require.Len(t, got.Waiting, 1, "%s left", left)
+			assert.Equal(t, noon.Add(want-time.Second), got.Waiting[0].Until, "%s left, %s", left, state)
+		}
+	}
 }
 
 // TestRequest: what a rotation is asked for with, and that it is the same the second time.

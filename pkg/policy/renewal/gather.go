@@ -86,7 +86,7 @@ func (d *decider) shares(items []Item, compromised bool) []*share {
 		s.services |= bit(item.Service)
 		s.due = s.due || !item.Soon
 		before := d.record.trouble(item.Ref, compromised)
-		s.blamed, s.apart = s.blamed || before.failures > 0, s.apart || before.apart
+		s.blamed, s.apart = s.blamed || before.failures+before.refusals > 0, s.apart || before.apart
 		s.earliest = earlier(s.earliest, item.NotAfter)
 		s.items = append(s.items, item)
 	}
@@ -136,7 +136,7 @@ func (d *decider) forbidden(s *share, compromised bool) set {
 		}
 		why, _ := standing(n, c, r)
 		if why == "" {
-			why, _, _ = d.failed(refOf(n, c), r.threshold(c), compromised)
+			why, _, _ = d.failed(refOf(n, c), r, c, compromised)
 		}
 		if at, held := d.Policy.start(r, c, d.Now); why == "" && !compromised && (at.IsZero() || at.After(d.Now)) {
 			why = held
@@ -186,7 +186,8 @@ func (d *decider) rotation(chosen []*share, compromised bool) Rotation {
 		for _, item := range s.items {
 			r.Certificates = append(r.Certificates, item.Ref)
 			r.Fingerprints = append(r.Fingerprints, item.Fingerprint)
-			r.Attempt = max(r.Attempt, d.record.attempts(item.Fingerprint))
+			r.Urgent = r.Urgent || item.rule.urgent(&item.cert, d.Now)
+			r.Attempt = max(r.Attempt, d.record.attempts(item.Ref))
 			r.Overrides = r.Overrides || !compromised && (!openNow(item.rule.Windows, d.Now) || d.Policy.Freeze.holds(d.Now))
 		}
 	}

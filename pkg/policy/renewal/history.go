@@ -12,9 +12,15 @@ type State string
 
 // The states.
 const (
-	Active      State = "Active" // asked for, pending, running or interrupted: it goes on
-	Succeeded   State = "Succeeded"
-	Failed      State = "Failed"      // stopped; what it touched last is as it was
+	Active    State = "Active" // asked for, pending, running or interrupted: it goes on
+	Succeeded State = "Succeeded"
+	Failed    State = "Failed" // stopped; what it touched last is as it was
+	// Refused is one that ended before it touched a node: the cluster was not healthy enough,
+	// a webhook said no, nothing of what it was about was there. No certificate is to blame.
+	Refused State = "Refused"
+	// Canceled is one that was not begun, since the policy did not allow it any more when its
+	// turn came.
+	Canceled    State = "Canceled"
 	NeedsPerson State = "NeedsPerson" // a node is neither provably old nor new
 )
 
@@ -35,6 +41,15 @@ type Past struct {
 	FailedNodes []string
 }
 
+// about says whether a rotation was to replace this very certificate. A fingerprint alone
+// does not tell: those of serving certificates are public, and any node can report one.
+func (p *Past) about(ref Ref) bool {
+	return slices.Contains(p.Services, ref.Service) && (len(p.Nodes) == 0 || slices.Contains(p.Nodes, ref.Node)) && slices.Contains(p.Fingerprints, ref.Fingerprint)
+}
+
+// touched says whether a rotation may have changed something on a node.
+func (p *Past) touched() bool { return p.State != Refused && p.State != Canceled }
+
 func (p *Past) ended() time.Time {
 	if p.Completed.IsZero() {
 		return p.Created
@@ -42,7 +57,8 @@ func (p *Past) ended() time.Time {
 	return p.Completed
 }
 
-// record is what was tried before, by fingerprint.
+// record is what was tried before, by fingerprint; [Past.about] tells what of it concerns a
+// certificate.
 type record struct {
 	pasts map[string][]*Past
 }
@@ -57,21 +73,23 @@ func newRecord(history []Past) record {
 	return r
 }
 
-// attempts counts the rotations that were to replace a certificate, came to their end,
-// and left it in place, whatever they say of themselves.
-func (r record) attempts(fingerprint string) int {
-	count := 0
-	for _, p := range r.pasts[fingerprint] {
-		if p.State != Active {
-			count++
+// attempts is the highest attempt among the rotations that were to replace a certificate,
+// came to their end, and left it in place, whatever they say of themselves.
+func (r record) attempts(ref Ref) int {
+	highest := 0
+	for _, p := range r.pasts[ref.Fingerprint] {
+		if p.State != Active && p.about(ref) {
+			highest = max(highest, p.Attempt)
 		}
 	}
-	return count
+	return highest
 }
 
 // trouble is what was tried for one certificate in vain.
 type trouble struct {
 	failures    int       // that it is blamed for
+	refusals    int       // that touched no node; it may be the reason of each
+	elsewhere   bool      // it failed on another node
 	last        time.Time // the end of the last attempt, whoever is to blame
 	name        string    // of that one
 	needsPerson bool
@@ -83,20 +101,34 @@ type trouble struct {
 func (r record) trouble(ref Ref, compromised bool) trouble {
 	var t trouble
 	for _, p := range r.pasts[ref.Fingerprint] {
-		if p.State == Active || compromised && !p.Compromised {
+		if p.State == Active || compromised && !p.Compromised || !p.about(ref) {
 			continue
 		}
 		if end := p.ended(); !end.Before(t.last) {
 			t.last, t.name = end, p.Name
 		}
-		if len(p.FailedNodes) > 0 && !slices.Contains(p.FailedNodes, ref.Node) {
+		switch {
+		case p.State == Canceled:
 			continue
+		case len(p.FailedNodes) > 0 && !slices.Contains(p.FailedNodes, ref.Node):
+			t.elsewhere = true
+			continue
+		case p.State == Refused:
+			t.refusals++
+		default:
+			t.failures++
 		}
-		t.failures++
 		t.apart = t.apart || len(p.FailedNodes) == 0
 		t.needsPerson = t.needsPerson || p.State == NeedsPerson
 	}
 	return t
+}
+
+func (t trouble) words() string {
+	if t.failures == 0 && t.refusals > 0 {
+		return "was refused before it touched a node"
+	}
+	return "has failed or left it in place"
 }
 
 // leastPause is how long there is between two attempts at the least.
@@ -120,15 +152,15 @@ func (r Retry) pause(failures int, threshold time.Duration) time.Duration {
 	return max(d, leastPause)
 }
 
-// today counts the renewals that started by themselves within the day before now, and
-// says when the oldest that is too many leaves that day.
+// today counts the renewals that started by themselves within the day before now and
+// touched a node, and says when the oldest that is too many leaves that day.
 func today(history []Past, now time.Time, limit int) (full bool, until time.Time) {
 	if limit == 0 {
 		return false, time.Time{}
 	}
 	var created []time.Time
 	for i := range history {
-		if p := &history[i]; p.Automatic && !p.Compromised && now.Sub(p.Created) < day {
+		if p := &history[i]; p.Automatic && !p.Compromised && p.touched() && now.Sub(p.Created) < day {
 			created = append(created, p.Created)
 		}
 	}

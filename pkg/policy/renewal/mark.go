@@ -26,6 +26,10 @@ type Mark struct {
 	Certificates []Ref
 }
 
+// longestCompromised is the longest pause between two such attempts: each touches a node or
+// is refused, and the key stays in wrong hands meanwhile.
+const longestCompromised = time.Hour
+
 // issuedSince is how long after a mark a certificate must have been issued for not to be
 // meant by it. Clocks differ, and what is marked may be a minute old.
 const issuedSince = day
@@ -162,7 +166,7 @@ func (d *decider) compromised(ref Ref) (Item, bool) {
 	case d.Policy.Freeze.HoldCompromised && d.Policy.Freeze.holds(d.Now):
 		why, text, until = ReasonFreeze, d.Policy.Freeze.text(), d.Policy.Freeze.Until
 	default:
-		why, text, until = d.failed(ref, 0, true)
+		why, text, until = d.failed(ref, item.rule, c, true)
 	}
 	if why != "" {
 		d.wait(ref, true, why, text, until)
@@ -180,7 +184,7 @@ func (d *decider) covering(ref Ref) *Past {
 			continue
 		}
 		// One that names no certificates replaces all of its services on its nodes.
-		if slices.Contains(p.Fingerprints, ref.Fingerprint) || len(p.Fingerprints) == 0 && slices.Contains(p.Services, ref.Service) &&
+		if p.about(ref) || len(p.Fingerprints) == 0 && slices.Contains(p.Services, ref.Service) &&
 			(len(p.Nodes) == 0 || slices.Contains(p.Nodes, ref.Node)) {
 			return p
 		}

@@ -1,6 +1,7 @@
 package renewal_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -29,7 +30,7 @@ func TestCompromised(t *testing.T) {
 		return out
 	}
 	all := resolved("m1", certs.KubeAPIServer)
-	running := renewal.Past{Name: "auto-1", State: renewal.Active, Fingerprints: prints(all)}
+	running := renewal.Past{Name: "auto-1", State: renewal.Active, Services: []certs.Service{certs.KubeAPIServer}, Fingerprints: prints(all)}
 	replacing, failed := running, running
 	replacing.Compromised = true
 	failed.Compromised, failed.State, failed.Completed = true, renewal.Failed, noon
@@ -65,7 +66,8 @@ func TestCompromised(t *testing.T) {
 		{"another mark meanwhile", []renewal.Mark{all, resolved("m2", certs.Etcd)}, nil, []renewal.Past{replacing},
 			[]string{"replace [etcd] on [cp1 cp2]", "Running: cp1/apiserver cp2/apiserver"}},
 		{"it has failed", []renewal.Mark{all}, nil, []renewal.Past{failed}, []string{"BackOff: cp1/apiserver cp2/apiserver until +5m0s"}},
-		{"three times", []renewal.Mark{all}, nil, []renewal.Past{failed, failed, failed}, []string{"Stopped: cp1/apiserver cp2/apiserver"}},
+		{"three times", []renewal.Mark{all}, nil, []renewal.Past{failed, failed, failed}, []string{"BackOff: cp1/apiserver cp2/apiserver until +20m0s"}},
+		{"ten times: every hour", []renewal.Mark{all}, nil, slices.Repeat([]renewal.Past{failed}, 10), []string{"BackOff: cp1/apiserver cp2/apiserver until +1h0m0s"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := renewal.Default()

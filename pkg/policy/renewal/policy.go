@@ -128,8 +128,8 @@ const (
 type Retry struct {
 	Initial time.Duration // after the first failure; doubles with each
 	Max     time.Duration
-	// StopAfter so many failures in a row nothing starts by itself until a person has
-	// removed the failed rotations.
+	// StopAfter so many failures a certificate is tried once a day, until it is within its
+	// rule's Override. 0: never so.
 	StopAfter int
 }
 
@@ -171,6 +171,12 @@ func (p *Policy) RuleFor(n *Node, c *Certificate) *Rule {
 		}
 	}
 	return &p.Default
+}
+
+// urgent says whether a certificate is so near its end, or past it, that nothing waits for a
+// window or for a person any more.
+func (r *Rule) urgent(c *Certificate, now time.Time) bool {
+	return !now.Before(c.NotAfter.Add(-r.Override.Of(c.life())))
 }
 
 // threshold is how long before its end a certificate is due.

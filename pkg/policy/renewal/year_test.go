@@ -248,8 +248,8 @@ func startedWithin(w *world, d time.Duration) (count int) {
 	return count
 }
 
-// TestYearWithABrokenNode: one node on which everything fails stops being tried, and
-// keeps nobody else back.
+// TestYearWithABrokenNode: one node on which everything fails is tried once a day in the
+// end, and keeps nobody else back.
 func TestYearWithABrokenNode(t *testing.T) {
 	for _, known := range []bool{true, false} {
 		t.Run(fmt.Sprintf("known=%t", known), func(t *testing.T) {
@@ -267,7 +267,8 @@ func TestYearWithABrokenNode(t *testing.T) {
 				return true, nil
 			}
 			w.runs(year)
-			assert.Equal(t, 3, tries)
+			assert.Greater(t, tries, 100)
+			assert.Less(t, startedWithin(w, day), 25)
 			w.nodes = w.nodes[:3]
 			w.neverExpired()
 		})

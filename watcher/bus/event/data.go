@@ -129,6 +129,7 @@ const (
 	ResultRolledBack  = "RolledBack"
 	ResultFailed      = "Failed"
 	ResultNeedsPerson = "NeedsPerson"
+	ResultRefused     = "Refused"
 )
 
 // Outcome is how a rotation ended.
@@ -146,8 +147,9 @@ type RotationSucceeded struct{ Outcome }
 // RotationRolledBack says: stopped; the node that failed is as it was before.
 type RotationRolledBack struct{ Outcome }
 
-// RotationFailed says: stopped before anything was changed on the node that failed, or, with
-// the result NeedsPerson, a node is neither provably old nor new.
+// RotationFailed says: stopped before anything was changed on the node that failed; with the
+// result Refused, before any node was touched; with NeedsPerson, a node is neither provably
+// old nor new.
 type RotationFailed struct{ Outcome }
 
 // Type is [TypeCertificateExpiring].

@@ -34,7 +34,7 @@ var forms = map[string]object{
 	"trigger":      {"enum": []any{ReasonExpiring, ReasonCompromised}},
 	"attempt":      {"type": "integer", "minimum": 1, "maximum": 2147483647},
 	"seconds":      {"type": "integer", "minimum": 1},
-	"result":       {"enum": []any{ResultSucceeded, ResultRolledBack, ResultFailed, ResultNeedsPerson}},
+	"result":       {"enum": []any{ResultSucceeded, ResultRolledBack, ResultFailed, ResultNeedsPerson, ResultRefused}},
 }
 
 func services() []any {

@@ -1,0 +1,57 @@
+package renewal
+
+import (
+	"slices"
+	"time"
+)
+
+// MayStart says why a rotation that was asked for must not begin now; empty: it may. What
+// held when it was asked for may hold no more when its turn comes: another one may have run
+// for hours, a freeze may have been written, a window have closed. Nodes are those that it
+// is about; what the policy says of their certificates counts.
+func MayStart(now time.Time, p *Policy, rotation Past, nodes []Node, history []Past) (Reason, string) {
+	frozen := p.Freeze.holds(now)
+	if rotation.Compromised {
+		if frozen && p.Freeze.HoldCompromised {
+			return ReasonFreeze, p.Freeze.text()
+		}
+	} else {
+		others := slices.DeleteFunc(slices.Clone(history), func(h Past) bool { return h.Name == rotation.Name })
+		if full, _ := today(others, now, p.Limits.RotationsPerDay); full {
+			return ReasonLimit, limitText(p.Limits.RotationsPerDay)
+		}
+	}
+	known := false
+	for i := range nodes {
+		n := &nodes[i]
+		for j := range n.Certificates {
+			c := &n.Certificates[j]
+			if !rotation.about(refOf(n, c)) {
+				continue
+			}
+			known = true
+			r := p.RuleFor(n, c)
+			if r.Mode == NotifyOnly {
+				return ReasonNotifyOnly, "rule " + quoted(r.Name) + " only notifies"
+			}
+			if at, why := p.start(r, c, now); !rotation.Compromised && (at.IsZero() || at.After(now)) {
+				return why, p.closed(why, r, at)
+			}
+		}
+	}
+	if !known && !rotation.Compromised && frozen {
+		return ReasonFreeze, p.Freeze.text()
+	}
+	return "", ""
+}
+
+// closed says what keeps a rule's renewals from starting before a moment; zero: for ever.
+func (p *Policy) closed(why Reason, r *Rule, until time.Time) string {
+	switch {
+	case why == ReasonFreeze:
+		return p.Freeze.text()
+	case until.IsZero():
+		return "no window of rule " + quoted(r.Name) + " ever opens"
+	}
+	return "the windows of rule " + quoted(r.Name) + " are closed"
+}

@@ -1,0 +1,228 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
+	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
+)
+
+func (w *world) rotations() (out []v1alpha1.CertificateRotation) {
+	w.t.Helper()
+	var list v1alpha1.CertificateRotationList
+	require.NoError(w.t, w.client.List(w.t.Context(), &list))
+	return list.Items
+}
+
+// TestNATSHoldsNoRotationUp: what is asked for through NATS comes about without it.
+func TestNATSHoldsNoRotationUp(t *testing.T) {
+	for name, tt := range map[string]struct {
+		left  time.Duration // of the certificate's life
+		err   error         // of publishing
+		after time.Duration
+	}{
+		"nobody hears":                 {left: 20 * day, after: directAfter},
+		"it cannot be published":       {left: 20 * day, err: errors.New("the outbox is full")},
+		"nobody hears, near its end":   {left: 2 * day},
+		"nobody hears, after its end":  {left: -time.Hour},
+		"not published, after its end": {left: -time.Hour, err: errors.New("the outbox is full")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.story.err = tt.err
+			d := w.decider()
+			w.node("cp1", true)
+			w.report("cp1", oldPrint, tt.left)
+			var made []v1alpha1.CertificateRotation
+			for made = w.rotations(); len(made) == 0 && !w.clock.now().After(noon.Add(tt.after)); made = w.rotations() {
+				next := w.judge(d)
+				if len(w.rotations()) == 0 {
+					w.clock.pass(next.Sub(w.clock.now()))
+				}
+			}
+			require.Len(t, made, 1)
+			assert.Equal(t, noon.Add(tt.after), w.clock.now())
+			assert.Equal(t, []string{oldPrint}, made[0].Spec.Trigger.Fingerprints)
+			if requests := w.story.requests(); tt.err == nil {
+				require.NoError(t, d.Hear(t.Context(), requests[0], "event-1", w.clock.now()), "the event comes in the end")
+				assert.Len(t, w.rotations(), 1)
+			}
+		})
+	}
+}
+
+// TestWhatIsStillSoIsToldAgain, every day; what was not taken, as soon as possible.
+func TestWhatIsStillSoIsToldAgain(t *testing.T) {
+	w := newWorld(t)
+	d := w.decider()
+	p := renewal.Default().NotifyOnly()
+	d.Use(&p)
+	w.node("cp1", true)
+	w.report("cp1", oldPrint, 10*day)
+	w.story.err = errors.New("the outbox is full")
+	next := w.judge(d)
+	assert.Equal(t, noon.Add(askAgain), next)
+	w.story.err = nil
+	told := 0
+	for next.Before(noon.Add(5 * day)) {
+		w.clock.pass(next.Sub(w.clock.now()))
+		next = w.judge(d)
+		told += len(w.story.types())
+	}
+	assert.Equal(t, 5, told)
+}
+
+// TestAnOldRequestMakesNothing: what it asks for was right when it was published. A durable
+// consumer hands it out however late.
+func TestAnOldRequestMakesNothing(t *testing.T) {
+	w := newWorld(t)
+	d := w.decider()
+	r := event.RotationRequested{Name: "auto-1", Services: []certs.Service{certs.Etcd}, Nodes: []string{"cp1"}, Reason: event.ReasonExpiring, Fingerprints: []string{oldPrint}, Attempt: 1}
+	require.NoError(t, d.Hear(t.Context(), r, "event-1", noon.Add(-48*time.Hour)))
+	assert.Empty(t, w.rotations())
+	require.NoError(t, d.Hear(t.Context(), r, "event-1", noon.Add(-time.Minute)))
+	assert.Len(t, w.rotations(), 1)
+}
+
+// TestWhatIsNotAllowedAnyMoreIsNotBegun: the freeze was written after the rotation was asked
+// for, and another one kept it waiting. Once the freeze is over, it is asked for anew.
+func TestWhatIsNotAllowedAnyMoreIsNotBegun(t *testing.T) {
+	w := newWorld(t)
+	d := w.decider()
+	w.node("cp1", true)
+	w.report("cp1", oldPrint, 20*day)
+	w.judge(d)
+	require.NoError(t, d.Hear(t.Context(), w.story.requests()[0], "event-1", noon))
+	first := w.rotations()[0]
+
+	p := renewal.Default()
+	p.Freeze = renewal.Freeze{On: true, Until: noon.Add(3 * day), Reason: "end of the year"}
+	d.Use(&p)
+	w.engine.nodes = []inventory.Node{{Name: "cp1", Certificates: []inventory.Certificate{{Facts: certs.Facts{FingerprintSHA256: oldPrint}}}}}
+	r := w.runner()
+	r.MayStart = d.MayStart
+	r.next(t.Context())
+	assert.Empty(t, w.engine.rotated)
+	canceled := w.rotation(first.Name)
+	assert.Equal(t, v1alpha1.StateCanceled, canceled.Status.State)
+	assert.Contains(t, canceled.Status.Message, "renewals are frozen: end of the year")
+	w.judge(d)
+	assert.Empty(t, w.story.types())
+
+	w.clock.pass(3 * day)
+	w.judge(d)
+	requests := w.story.requests()
+	require.Len(t, requests, 1)
+	assert.Equal(t, int32(2), requests[0].Attempt)
+	require.NoError(t, d.Hear(t.Context(), requests[0], "event-2", w.clock.now()))
+	r.next(t.Context())
+	assert.Len(t, w.engine.rotated, 1)
+}
+
+// TestWhatWasBegunIsFinishedInAFreeze: a node may be half done.
+func TestWhatWasBegunIsFinishedInAFreeze(t *testing.T) {
+	c := asked("auto-1")
+	c.Status.State, c.Status.RotationID = v1alpha1.StateInterrupted, "1d1d1d"
+	w := newWorld(t, c)
+	r := w.runner()
+	r.MayStart = func(_ context.Context, _ *v1alpha1.CertificateRotation) (string, error) { return "frozen", nil }
+	r.next(t.Context())
+	assert.Len(t, w.engine.rotated, 1)
+}
+
+// TestWhatTouchedNoNodeWasRefused, and is no failure of any certificate.
+func TestWhatTouchedNoNodeWasRefused(t *testing.T) {
+	w := newWorld(t, asked("auto-1"))
+	w.engine.rotate = func(_ context.Context, o fleet.Options) (*v1alpha1.RotationReport, error) {
+		o.Progress(fleet.Progress{Node: "cp3", Phase: fleet.PhaseFailed, Text: "its machine is off"})
+		return &v1alpha1.RotationReport{Result: v1alpha1.Failed, Items: []v1alpha1.RotationItem{
+			{Node: "cp1", Service: certs.Etcd, Result: v1alpha1.Skipped}, {Node: "cp2", Service: certs.Kubelet, Result: v1alpha1.NoCertificate},
+		}}, fleet.ErrStopped
+	}
+	w.runner().next(t.Context())
+	c := w.rotation("auto-1")
+	assert.Equal(t, v1alpha1.StateRefused, c.Status.State)
+	assert.Equal(t, renewal.Refused, pastOf(c).State)
+	assert.Equal(t, metav1.ConditionTrue, status(c, v1alpha1.ConditionFailed), "who waits for it to fail waits no longer")
+}
+
+// TestAnothersFingerprintHoldsNothingUp: those of serving certificates are public, and a
+// worker has reported one as its own.
+func TestAnothersFingerprintHoldsNothingUp(t *testing.T) {
+	liar := asked("auto-liar")
+	liar.Labels = labels
+	liar.Spec.Services, liar.Spec.Nodes, liar.Spec.Trigger.Fingerprints = []certs.Service{certs.Kubelet}, []string{"w1"}, []string{oldPrint}
+	w := newWorld(t, liar)
+	r := event.RotationRequested{Name: "auto-1", Services: []certs.Service{certs.Etcd}, Nodes: []string{"cp1"}, Reason: event.ReasonExpiring, Fingerprints: []string{oldPrint}, Attempt: 1}
+	require.NoError(t, w.decider().Hear(t.Context(), r, "event-1", noon))
+	assert.Len(t, w.rotations(), 2)
+}
+
+// TestAStatusThatIsRefusedForGood holds up its own rotation and no other.
+func TestAStatusThatIsRefusedForGood(t *testing.T) {
+	first, second := asked("auto-1"), asked("auto-2")
+	first.UID, second.UID = "first", "second"
+	w := newWorld(t, first, second)
+	w.client = interceptor.NewClient(w.client.(client.WithWatch), interceptor.Funcs{
+		SubResourceUpdate: func(ctx context.Context, c client.Client, sub string, o client.Object, options ...client.SubResourceUpdateOption) error {
+			if s := o.(*v1alpha1.CertificateRotation); s.Name == "auto-1" && Ended(s) {
+				return apierrors.NewInvalid(schema.GroupKind{Kind: "CertificateRotation"}, s.Name, nil)
+			}
+			return c.SubResource(sub).Update(ctx, o, options...)
+		},
+	})
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		r := w.runner()
+		r.Now = func() time.Time { return noon.Add(time.Since(began)) }
+		r.next(t.Context())
+		assert.Equal(t, v1alpha1.StateRunning, w.rotation("auto-1").Status.State)
+		assert.Less(t, time.Since(began), 2*writeRefused)
+		r.next(t.Context())
+		assert.Equal(t, v1alpha1.StateSucceeded, w.rotation("auto-2").Status.State)
+	})
+}
+
+// TestALoopThatIsStuckIsNotAlive. One that has not begun is: another watcher leads.
+func TestALoopThatIsStuckIsNotAlive(t *testing.T) {
+	w := newWorld(t)
+	d, r := w.decider(), w.runner()
+	w.clock.pass(2 * stuckAfter)
+	require.NoError(t, d.Alive())
+	require.NoError(t, r.Alive())
+	next := w.judge(d)
+	assert.LessOrEqual(t, min(next.Sub(w.clock.now()), longest), stuckAfter/2)
+	r.next(t.Context())
+	w.clock.pass(stuckAfter)
+	require.NoError(t, d.Alive())
+	w.clock.pass(time.Minute)
+	require.ErrorContains(t, d.Alive(), "deciding has not come round for 1h1m0s")
+	require.ErrorContains(t, r.Alive(), "running rotations has not come round for 1h1m0s")
+}
+
+// TestAMarkThatIsToldOfIsThere, or the event is given up, so that whoever published it
+// hears of it.
+func TestAMarkThatIsToldOfIsThere(t *testing.T) {
+	w := newWorld(t)
+	told := event.Event{Time: noon, Data: event.CertificateCompromised{Service: certs.Etcd, Reason: "laptop lost", Mark: "stolen"}}
+	require.True(t, apierrors.IsBadRequest(w.decider().HearMark(t.Context(), told)))
+	require.NoError(t, w.client.Create(t.Context(), &v1alpha1.CompromisedCertificate{ObjectMeta: metav1.ObjectMeta{Name: "stolen"}}))
+	require.NoError(t, w.decider().HearMark(t.Context(), told))
+	require.NoError(t, w.client.Get(t.Context(), client.ObjectKey{Name: "stolen"}, &v1alpha1.CompromisedCertificate{}))
+}
