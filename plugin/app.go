@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -36,7 +37,8 @@ type app struct {
 }
 
 // Main runs the command line and returns the exit code that README documents. The
-// first signal asks for an orderly end; a second one leaves the nodes to themselves.
+// first signal asks for an orderly end; a second one leaves the nodes to themselves, but for
+// SIGHUP: a closed terminal sends several, and nobody is in a hurry any more.
 func Main(args []string, streams genericiooptions.IOStreams, signals <-chan os.Signal) int {
 	// client-go logs what it also returns as errors; in between our lines that is noise.
 	klog.SetLogger(logr.Discard())
@@ -58,7 +60,10 @@ func (a *app) main(args []string, signals <-chan os.Signal) int {
 		select {
 		case code := <-done:
 			return code
-		case <-signals:
+		case s := <-signals:
+			if asked && s == syscall.SIGHUP {
+				continue
+			}
 		}
 		if asked {
 			a.say(a.leaving())

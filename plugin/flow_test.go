@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -304,6 +305,22 @@ func TestCtrlCTwiceLeavesAtOnce(t *testing.T) {
 	code, _, stderr := f.interrupted(t, signals, strings.NewReader(""), "--service", "etcd")
 	assert.Equal(t, 130, code)
 	assert.Contains(t, stderr, "left cp1 alone: the pod there finishes or undoes its part by itself.\nnext: kubectl rotate-certs --service etcd\n")
+}
+
+func TestAClosedTerminalFinishesTheNodeAtWork(t *testing.T) {
+	f := healthy()
+	signals := make(chan os.Signal)
+	f.onCommit = func(node string) {
+		if node == "cp1" {
+			signals <- syscall.SIGHUP
+			<-f.rotation.Done()
+			signals <- syscall.SIGHUP
+		}
+	}
+	code, stdout, stderr := f.interrupted(t, signals, strings.NewReader(""), "--service", "etcd")
+	assert.Equal(t, 130, code, stderr)
+	assert.Contains(t, stderr, "error: interrupted\n  cp1 keeps the new, proven certificates\n  cp2 cp3 were not touched")
+	assert.Contains(t, stdout, "not reached", "there is a report all the same")
 }
 
 func TestExitCodesOfCheck(t *testing.T) {

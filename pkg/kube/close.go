@@ -16,7 +16,8 @@ import (
 
 // Close removes the pods of a rotation, or of every rotation where it is "", and
 // waits until they are gone: deleted while it works, a pod first finishes or undoes
-// that. It returns how many there were, without those that only looked.
+// that. It returns how many it removed, without those that only scanned. A pod that may
+// not be deleted and that no process runs in any more counts as removed before.
 func (n *Nodes) Close(ctx context.Context, rotation string) (int, error) {
 	// In the end the connection at hand may lead to an API server that is sick by now.
 	client := elsewhere(n.Client, n.Config)
@@ -24,8 +25,9 @@ func (n *Nodes) Close(ctx context.Context, rotation string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := n.end(ctx, client, pods); err != nil {
-		return worked(pods), err
+	removed, err := n.end(ctx, client, pods)
+	if err != nil {
+		return worked(removed), err
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -35,7 +37,7 @@ func (n *Nodes) Close(ctx context.Context, rotation string) (int, error) {
 			delete(n.watches, id)
 		}
 	}
-	return worked(pods), nil
+	return worked(removed), nil
 }
 
 // list returns the pods of a rotation; of every rotation, and of scans that nobody
@@ -77,13 +79,6 @@ func listOnce(ctx context.Context, client kubernetes.Interface, namespace string
 	}
 }
 
-// inUse says that a pod belongs to a scan that may still be waited for: anyone may
-// check at any time, with no lock. Who is dead waits for nothing.
-func inUse(p corev1.Pod) bool {
-	return p.Labels[LabelComponent] != componentRotation && time.Since(p.CreationTimestamp.Time) < pullTimeout+scanDeadline &&
-		!deadProcess(p.Annotations[annotationProcess])
-}
-
 // worked counts the pods that did more than look.
 func worked(pods []corev1.Pod) int {
 	n := 0
@@ -119,34 +114,76 @@ func (n *Nodes) grace(uid types.UID) *int64 {
 const endsAtOnce = 8
 
 // end deletes pods with the grace that each has, and waits until they are gone; what
-// speaks against that first is told at once.
-func (n *Nodes) end(ctx context.Context, client kubernetes.Interface, pods []corev1.Pod) error {
+// speaks against that first is told at once. It returns those that it deleted.
+func (n *Nodes) end(ctx context.Context, client kubernetes.Interface, pods []corev1.Pod) ([]corev1.Pod, error) {
 	var removing errgroup.Group
 	removing.SetLimit(endsAtOnce)
-	for _, p := range pods {
-		removing.Go(func() error { return n.remove(ctx, client, p) })
+	deleted := make([]bool, len(pods))
+	for i, p := range pods {
+		removing.Go(func() (err error) {
+			deleted[i], err = n.remove(ctx, client, p)
+			return err
+		})
 	}
-	if err := removing.Wait(); err != nil {
-		return err
+	err := removing.Wait()
+	var removed []corev1.Pod
+	for i, p := range pods {
+		if deleted[i] {
+			removed = append(removed, p)
+		}
+	}
+	if err != nil {
+		return removed, err
 	}
 	waiting, ctx := errgroup.WithContext(ctx)
-	for _, p := range pods {
+	for _, p := range removed {
 		waiting.Go(func() error { return n.gone(ctx, client, p) })
 	}
-	return waiting.Wait()
+	return removed, waiting.Wait()
 }
 
-func (n *Nodes) remove(ctx context.Context, client kubernetes.Interface, p corev1.Pod) error {
+// remove deletes a pod. It returns false where it may not, and need not.
+func (n *Nodes) remove(ctx context.Context, client kubernetes.Interface, p corev1.Pod) (bool, error) {
 	for pause := (backoff{}); ; {
 		err := client.CoreV1().Pods(p.Namespace).Delete(ctx, p.Name, metav1.DeleteOptions{
 			Preconditions: &metav1.Preconditions{UID: &p.UID}, GracePeriodSeconds: n.grace(p.UID)})
 		if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-			return nil
+			return true, nil
+		}
+		if apierrors.IsForbidden(err) {
+			return false, n.mayNotDelete(ctx, client, p, err)
 		}
 		if !transient(err) || pause.wait(ctx) != nil {
-			return fmt.Errorf("delete pod %q: %w", p.Namespace+"/"+p.Name, err)
+			return false, fmt.Errorf("delete pod %q: %w", p.Namespace+"/"+p.Name, err)
 		}
 	}
+}
+
+// mayNotDelete says what it means that a pod may not be deleted. A scan changes nothing on
+// its node, and a rotation's pod whose process has ended does not either: both may stay.
+// A process that may still work on its node must not, since it would work there beside ours.
+func (n *Nodes) mayNotDelete(ctx context.Context, client kubernetes.Interface, p corev1.Pod, refusal error) error {
+	if p.Labels[LabelComponent] != componentRotation {
+		return nil
+	}
+	// By a list: whoever may list pods everywhere may not therefore get them.
+	name := p.Namespace + "/" + p.Name
+	now, err := listOnce(ctx, client, p.Namespace, metav1.ListOptions{LabelSelector: LabelRotation + "=" + p.Labels[LabelRotation]})
+	if err != nil {
+		return fmt.Errorf("list pod %q, which may not be deleted: %w", name, err)
+	}
+	at := slices.IndexFunc(now, func(o corev1.Pod) bool { return o.UID == p.UID })
+	switch {
+	// The kubelets of old releases report a pod as failed whose process still ends.
+	case at < 0, ended(&now[at]) && !running(&now[at]):
+		return nil
+	case p.Namespace == n.Pods.namespace():
+		return fmt.Errorf("delete pod %q: %w", name, refusal)
+	}
+	return &PodError{Node: p.Spec.NodeName, Pod: name, Reason: "Held", Err: refusal,
+		Message: "the node is held by another rotation, whose pod still runs and may not be deleted from here",
+		Hint: fmt.Sprintf("without an order it ends by itself after 15 minutes; to end it sooner: kubectl -n %s delete pod %s, "+
+			"upon which it finishes or undoes what it does", p.Namespace, p.Name)}
 }
 
 const (

@@ -125,8 +125,13 @@ func (n *Nodes) createOrAdopt(ctx context.Context, pod *corev1.Pod) (*corev1.Pod
 		if same && there.DeletionTimestamp == nil && !ended(there) {
 			return there, nil
 		}
-		if err := n.end(ctx, n.Client, []corev1.Pod{*there}); err != nil {
+		removed, err := n.end(ctx, n.Client, []corev1.Pod{*there})
+		switch {
+		case err != nil:
 			return nil, err
+		case len(removed) == 0:
+			return nil, &PodError{Node: pod.Spec.NodeName, Pod: pod.Namespace + "/" + pod.Name, Reason: "Forbidden",
+				Message: "a pod of this name has ended and may not be deleted", Hint: hintRBAC}
 		}
 	}
 }

@@ -49,6 +49,11 @@ func permissions(use Use, namespace string) []permission {
 		return append(common, permission{group: "coordination.k8s.io", resource: "leases", name: LeaseName, namespace: LeaseNamespace,
 			verbs: []string{"get"}, why: "see who holds the lock"})
 	}
+	if namespace != DefaultNamespace {
+		// Where those run their pods who name no namespace.
+		common = append(common, permission{resource: "pods", namespace: DefaultNamespace, verbs: []string{"get", "delete"},
+			optional: true, why: "remove what an interrupted run left there"})
+	}
 	return append(common, []permission{
 		{resource: "pods", subresource: "exec", namespace: namespace, verbs: []string{"create"}, why: "deliver orders to a node pod"},
 		{resource: "pods", subresource: "exec", namespace: namespace, verbs: []string{"get"}, optional: true, why: "the same, through WebSockets"},

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/kube"
@@ -21,8 +22,14 @@ const watcherUser = "system:serviceaccount:rotate-certs:rotate-certs-watcher"
 // are used, and any error is a refusal. It returns the messages of what was refused.
 func judge(t *testing.T, policy *admissionv1.ValidatingAdmissionPolicy, request, object map[string]any) []string {
 	t.Helper()
+	return judgeChange(t, policy, request, object, nil)
+}
+
+// judgeChange is judge for what was there before: of a DELETE there is nothing else.
+func judgeChange(t *testing.T, policy *admissionv1.ValidatingAdmissionPolicy, request, object, oldObject map[string]any) []string {
+	t.Helper()
 	env, err := cel.NewEnv(cel.OptionalTypes(),
-		cel.Variable("object", cel.DynType), cel.Variable("request", cel.DynType), cel.Variable("variables", cel.DynType))
+		cel.Variable("object", cel.DynType), cel.Variable("oldObject", cel.DynType), cel.Variable("request", cel.DynType), cel.Variable("variables", cel.DynType))
 	require.NoError(t, err)
 	values := map[string]any{}
 	evaluate := func(expression string) (any, error) {
@@ -30,7 +37,7 @@ func judge(t *testing.T, policy *admissionv1.ValidatingAdmissionPolicy, request,
 		require.NoError(t, issues.Err(), expression)
 		program, err := env.Program(ast)
 		require.NoError(t, err)
-		out, _, err := program.Eval(map[string]any{"object": object, "request": request, "variables": values})
+		out, _, err := program.Eval(map[string]any{"object": object, "oldObject": oldObject, "request": request, "variables": values})
 		if err != nil {
 			return nil, err
 		}
@@ -174,6 +181,41 @@ func TestOtherPodsOfTheWatcherAreRefused(t *testing.T) {
 			change(pod)
 			assert.NotEmpty(t, judge(t, policy, request(watcherUser), asMap(t, pod)))
 			assert.Empty(t, judge(t, policy, request("jane"), asMap(t, pod)), "what people may do is not its business")
+		})
+	}
+}
+
+func TestTheWatcherDeletesOnlyNodePods(t *testing.T) {
+	policy := find[*admissionv1.ValidatingAdmissionPolicy](t, render(t, base()), "rotate-certs-watcher-deletes", "")
+	rule := policy.Spec.MatchConstraints.ResourceRules[0]
+	assert.Equal(t, []admissionv1.OperationType{admissionv1.Delete}, rule.Operations)
+	assert.Equal(t, []string{"pods"}, rule.Resources)
+	in := func(pod *corev1.Pod, change func(*corev1.Pod)) *corev1.Pod {
+		pod.Namespace = "kube-system"
+		if change != nil {
+			change(pod)
+		}
+		return pod
+	}
+	scan, journal, rotate := pods()
+	_, _, other := pods()
+	for name, tt := range map[string]struct {
+		pod      *corev1.Pod
+		admitted bool
+	}{
+		"a scan":                {in(scan, nil), true},
+		"a journal's":           {in(journal, nil), true},
+		"a rotation's":          {in(rotate, nil), true},
+		"etcd":                  {&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "etcd-cp1", Labels: map[string]string{"component": "etcd"}}}, false},
+		"a pod without labels":  {&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "rotate-certs-scan-x"}}, false},
+		"an agent":              {in(other.DeepCopy(), func(p *corev1.Pod) { p.Labels[kube.LabelComponent] = "agent" }), false},
+		"another program's":     {in(other.DeepCopy(), func(p *corev1.Pod) { p.Labels[kube.LabelName] = "coredns" }), false},
+		"a pod of another name": {in(other.DeepCopy(), func(p *corev1.Pod) { p.Name = "coredns-x7k2p" }), false},
+		"a pod of no component": {in(other.DeepCopy(), func(p *corev1.Pod) { delete(p.Labels, kube.LabelComponent) }), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			assert.Equal(t, tt.admitted, len(judgeChange(t, policy, request(watcherUser), nil, asMap(t, tt.pod))) == 0)
+			assert.Empty(t, judgeChange(t, policy, request("jane"), nil, asMap(t, tt.pod)), "what people may do is not its business")
 		})
 	}
 }

@@ -174,6 +174,8 @@ func TestRights(t *testing.T) {
 		"creates pods beside it":         {Watcher, "rotate-certs", "", "pods", "create", true, false},
 		"creates pods anywhere":          {Watcher, "", "", "pods", "create", false, false},
 		"creates pods in kube-system":    {Watcher, "kube-system", "", "pods", "create", false, false},
+		"deletes pods in kube-system":    {Watcher, "kube-system", "", "pods", "delete", true, false},
+		"deletes pods anywhere":          {Watcher, "", "", "pods", "delete", false, false},
 		"runs commands":                  {Watcher, "rotate-certs", "", "pods/exec", "create", true, false},
 		"approves requests":              {Watcher, "", certificates, "certificatesigningrequests/approval", "update", true, false},
 		"creates requests":               {Watcher, "", certificates, "certificatesigningrequests", "create", true, false},
