@@ -50,7 +50,7 @@ func (s look[T]) at(ctx context.Context, nodes []string) ([]T, []plan.Exclusion,
 	}
 	slots := make(chan struct{}, parallel)
 	var all sync.WaitGroup
-	all.Go(func() { removeEndedScans(ctx, s.Client, s.Pods.namespace()) })
+	all.Go(func() { removeEndedScans(ctx, s.Client, s.Pods.namespace(), id) })
 	for i, node := range nodes {
 		all.Go(func() {
 			slots <- struct{}{}
