@@ -31,7 +31,7 @@ type renewal struct {
 func (l *lab) beginRenewal(t *testing.T, n machine) renewal {
 	t.Helper()
 	r := renewal{node: n, known: len(l.rotations(t))}
-	r.serial = l.nearItsEnd(t, n)
+	r.serial = l.nearItsEnd(t, n, due)
 	r.began = time.Now()
 	return r
 }

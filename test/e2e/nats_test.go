@@ -33,6 +33,7 @@ func TestExternalNATS(t *testing.T) {
 	t.Run("replaces what somebody with the right marks", server.aMarkStartsARotation)
 	t.Run("goes on with another leader", anotherWatcherTakesOver)
 	t.Run("survives NATS being killed", server.killedLosesNothing)
+	t.Run("renews what is urgent without NATS", server.needsNoNATSWhenUrgent)
 	t.Run("leaves what is not its own", server.uninstalledItLeavesTheSecret)
 }
 
@@ -141,6 +142,23 @@ func (s *natsServer) killedLosesNothing(t *testing.T) {
 		})
 	}
 	assert.Len(t, the.rotations(t), before+len(all), "nothing rotates again")
+}
+
+// needsNoNATSWhenUrgent: half an hour before a certificate's end nobody waits for NATS.
+func (s *natsServer) needsNoNATSWhenUrgent(t *testing.T) {
+	s.kill(t)
+	node := the.controlPlanes()[0]
+	the.waitUntilRenewed(t, node, the.nearItsEnd(t, node, 30*time.Minute))
+	s.start(t)
+	all := the.rotations(t)
+	// Requests and outcomes go through two connections, which come back one after the other.
+	within(t, time.Minute, "the whole story", func() bool {
+		told := map[string]bool{}
+		for _, e := range the.events(t) {
+			told[e.kind] = told[e.kind] || e.rotation == all[len(all)-1].Name
+		}
+		return told["rotation.requested"] && told["rotation.started"] && told["rotation.succeeded"]
+	})
 }
 
 // reported tells whether the agent has told of the certificate.

@@ -17,7 +17,7 @@ type Bus struct {
 	embedded *embedded // nil: an external server
 	reporter *link
 	rotator  *link
-	outboxes map[lane]*outbox
+	outboxes map[string]*outbox // by role
 
 	ready    *readiness
 	store    life
@@ -63,10 +63,9 @@ func (b *Bus) open() error {
 	if b.rotator, err = b.connect(roleRotator, rotator); err != nil {
 		return err
 	}
-	b.outboxes = map[lane]*outbox{
-		notices:  newOutbox(b, b.reporter),
-		requests: newOutbox(b, b.reporter),
-		outcomes: newOutbox(b, b.rotator),
+	b.outboxes = map[string]*outbox{
+		roleReporter: newOutbox(b, b.reporter),
+		roleRotator:  newOutbox(b, b.rotator),
 	}
 	for _, o := range b.outboxes {
 		b.tasks.Go(o.run)
@@ -116,7 +115,7 @@ func (b *Bus) Publish(data event.Data) error {
 		b.counters.refused.Add(1)
 		return fmt.Errorf("publish %s of %q: %w", e.Type, e.Subject, err)
 	}
-	return b.outboxes[laneOf(e.Type)].add(e, raw)
+	return b.outboxes[publisher(e.Type)].add(e, raw)
 }
 
 // EventID returns the id that [Bus.Publish] gives an event of some data.

@@ -152,26 +152,35 @@ func TestOutboxIsBounded(t *testing.T) {
 		c.URLs, c.StoreDir, c.tuning.outbox = []string{"nats://127.0.0.1:1"}, "", 2
 	})
 	b := openTest(t, c)
-	require.NoError(t, b.Publish(request("a")))
-	require.NoError(t, b.Publish(request("b")))
+	for i := range 2 + forRequests {
+		require.NoError(t, b.Publish(request(fmt.Sprint(i))))
+	}
 	require.ErrorIs(t, b.Publish(request("c")), ErrOutboxFull)
 	require.EqualValues(t, 1, b.Stats().Overflowed)
 }
 
-// A worker may report hundreds of certificates that end; a request waits behind none of
-// their notices.
+// A worker may report hundreds of certificates that end; requests go before their notices,
+// in their own order, and find room.
 func TestRequestsDoNotWaitBehindNotices(t *testing.T) {
-	b := openTest(t, testConfig(t, func(c *Config) {
-		c.URLs, c.StoreDir, c.tuning.outbox = []string{"nats://127.0.0.1:1"}, "", 2
-	}))
-	notice := func(name string) event.Data {
-		return event.CertificateExpiring{Certificate: event.Certificate{Node: "w1", Service: "kubelet", Name: name, Path: "/etc/x.crt", SerialNumber: "1a",
-			FingerprintSHA256: strings.Repeat("0", 63) + name, NotAfter: time.Now()}}
+	const most = 50
+	s := newSite(t)
+	s.start()
+	s.stop()
+	c := s.busConfig()
+	c.tuning.outbox = most
+	b := openTest(t, c)
+	for i := range most {
+		require.NoError(t, b.Publish(event.CertificateExpiring{Certificate: event.Certificate{Node: "w1", Service: "kubelet", Name: fmt.Sprint(i), Path: "/etc/x.crt",
+			SerialNumber: "1a", FingerprintSHA256: fmt.Sprintf("%064d", i), NotAfter: time.Now()}}))
 	}
-	require.NoError(t, b.Publish(notice("1")))
-	require.NoError(t, b.Publish(notice("2")))
-	require.ErrorIs(t, b.Publish(notice("3")), ErrOutboxFull)
 	require.NoError(t, b.Publish(request("a")))
+	require.NoError(t, b.Publish(request("b")))
+	s.start()
+	waitReady(t, b)
+	flushed(t, b)
+	got := told(t, b)
+	require.Len(t, got, most+2)
+	require.Equal(t, []event.Data{request("a"), request("b")}, got[1:3])
 }
 
 func TestRenewedClientCertificateIsUsedAtTheNextConnect(t *testing.T) {

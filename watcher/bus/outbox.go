@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,7 +18,8 @@ import (
 // caller publishes it again as long as it is so.
 var ErrOutboxFull = errors.New("too many events wait for NATS")
 
-// outbox publishes what it is given in that order, each until NATS has it.
+// outbox publishes what it is given in that order, each until NATS has it. Where much waits,
+// requests go first: they must not wait behind thousands of notices.
 type outbox struct {
 	bus  *Bus
 	link *link
@@ -29,30 +31,18 @@ type outbox struct {
 	full  bool // said once
 }
 
-// lane is a queue of its own to NATS.
-type lane string
-
-// The lanes. A request must not wait behind thousands of notices.
-const (
-	notices  lane = "notices"
-	requests lane = "requests"
-	outcomes lane = "outcomes" // and marks: what the rotator's user publishes
-)
-
-func laneOf(t event.Type) lane {
-	switch {
-	case t == event.TypeRotationRequested:
-		return requests
-	case publisher(t) == roleRotator:
-		return outcomes
-	}
-	return notices
-}
-
 type letter struct {
 	id, subject string
 	raw         []byte
+	request     bool
 }
+
+const (
+	// inOrder is how many letters may wait before a request is put in front of them.
+	inOrder = 16
+	// forRequests is for how many requests there is room beside what else waits.
+	forRequests = 64
+)
 
 func newOutbox(b *Bus, l *link) *outbox {
 	return &outbox{bus: b, link: l, ids: map[string]bool{}, more: make(chan struct{}, 1)}
@@ -64,7 +54,11 @@ func (o *outbox) add(e event.Event, raw []byte) error {
 	if o.ids[e.ID] {
 		return nil
 	}
-	if len(o.queue) >= o.bus.config.tuning.outbox {
+	request, room := e.Type == event.TypeRotationRequested, o.bus.config.tuning.outbox
+	if request {
+		room += forRequests
+	}
+	if len(o.queue) >= room {
 		o.bus.counters.overflowed.Add(1)
 		if !o.full {
 			o.link.log.Warn("events are dropped until NATS is back; what is still so will be told again", "waiting", len(o.queue))
@@ -72,7 +66,16 @@ func (o *outbox) add(e event.Event, raw []byte) error {
 		o.full = true
 		return fmt.Errorf("publish %s of %q: %w", e.Type, e.Subject, ErrOutboxFull)
 	}
-	o.queue, o.ids[e.ID] = append(o.queue, letter{id: e.ID, subject: Subject(e), raw: raw}), true
+	at := len(o.queue)
+	if request && at > inOrder {
+		// Not before the first, which may be on its way.
+		at = 1 + slices.IndexFunc(o.queue[1:], func(l letter) bool { return !l.request })
+		if at == 0 {
+			at = len(o.queue)
+		}
+	}
+	o.queue = slices.Insert(o.queue, at, letter{id: e.ID, subject: Subject(e), raw: raw, request: request})
+	o.ids[e.ID] = true
 	select {
 	case o.more <- struct{}{}:
 	default:
