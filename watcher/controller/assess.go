@@ -13,7 +13,9 @@ import (
 func (d *Decider) assess(now time.Time) time.Time {
 	changed, renewed := d.Picture.Changed()
 	for _, r := range renewed {
-		_, _ = d.Events.Tell(r) // there is no state that it could be told from again
+		if d.afford(r.Node, now) {
+			_, _ = d.Events.Tell(r) // there is no state that it could be told from again
+		}
 	}
 	if p := d.policy.Load(); p != d.judged {
 		d.judged, d.assessed = p, map[string]renewal.Assessment{}
@@ -86,6 +88,10 @@ func (d *Decider) tell(now time.Time, notices []renewal.Notice) time.Time {
 			next = sooner(next, at.Add(tellAgainAfter))
 			continue
 		}
+		if !before && !d.afford(n.Node, now) {
+			next = sooner(next, d.spentSince.Add(tellAgainAfter))
+			continue
+		}
 		data, reason, text := noticeData(n)
 		if _, err := d.Events.Tell(data); err != nil {
 			next = sooner(next, now.Add(askAgain))
@@ -101,6 +107,22 @@ func (d *Decider) tell(now time.Time, notices []renewal.Notice) time.Time {
 		}
 	}
 	return next
+}
+
+// noticesPerNode is how many events of one node are told within a day: twice what one report
+// can hold. Whoever has a node's agent must not be able to fill the stream with
+// invented certificates.
+const noticesPerNode = 1000
+
+// afford counts a new event of a node; it says whether it may still be told.
+func (d *Decider) afford(node string, now time.Time) bool {
+	if now.Sub(d.spentSince) >= tellAgainAfter {
+		d.spent, d.spentSince = map[string]int{}, now
+	}
+	if d.spent[node]++; d.spent[node] == noticesPerNode+1 {
+		d.Log.Warn("a node tells of more certificates than a node can have; no more events of it within this day", "node", node)
+	}
+	return d.spent[node] <= noticesPerNode
 }
 
 // enoughTold is how many ids of what is not so any more are kept before they are forgotten.

@@ -37,13 +37,15 @@ type Decider struct {
 	wake   chan struct{}
 
 	// What only the loop touches.
-	assessed  map[string]renewal.Assessment // of nodes that have something to tell or a time to wake at
-	judged    *renewal.Policy               // the policy that they were made with
-	told      map[string]time.Time          // by id of a notice, when it was published
-	tellAt    time.Time                     // when one of them is published again
-	toldMarks map[types.UID]bool            // that their event was published
-	asked     map[string]asking             // by rotation's name
-	requested []renewal.Rotation
+	assessed   map[string]renewal.Assessment // of nodes that have something to tell or a time to wake at
+	judged     *renewal.Policy               // the policy that they were made with
+	told       map[string]time.Time          // by id of a notice, when it was published
+	tellAt     time.Time                     // when one of them is published again
+	spent      map[string]int                // by node, how many were new since spentSince
+	spentSince time.Time
+	toldMarks  map[types.UID]bool // that their event was published
+	asked      map[string]asking  // by rotation's name
+	requested  []renewal.Rotation
 
 	mu      sync.Mutex
 	waiting []renewal.Waiting

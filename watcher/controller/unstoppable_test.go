@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -88,6 +89,28 @@ func TestWhatIsStillSoIsToldAgain(t *testing.T) {
 	assert.Equal(t, 5, told)
 }
 
+// TestANodeCannotDrownTheStream with certificates that it invents, however often it changes
+// its report.
+func TestANodeCannotDrownTheStream(t *testing.T) {
+	w := newWorld(t)
+	d := w.decider()
+	p := renewal.Default().NotifyOnly()
+	d.Use(&p)
+	w.node("w1", false)
+	w.node("w2", false)
+	for i := range 2 * noticesPerNode {
+		w.report("w1", fmt.Sprintf("%064x", i), 10*day)
+		w.judge(d)
+	}
+	w.report("w2", oldPrint, 10*day)
+	w.judge(d)
+	assert.Equal(t, noticesPerNode+1, len(w.story.types()))
+	w.clock.pass(tellAgainAfter)
+	w.report("w1", newPrint, 10*day)
+	w.judge(d)
+	assert.Equal(t, []string{"certificate.renewed", "certificate.expiring", "certificate.expiring"}, w.story.types(), "another day")
+}
+
 // TestAnOldRequestMakesNothing: what it asks for was right when it was published. A durable
 // consumer hands it out however late.
 func TestAnOldRequestMakesNothing(t *testing.T) {
@@ -114,7 +137,7 @@ func TestWhatIsNotAllowedAnyMoreIsNotBegun(t *testing.T) {
 	p := renewal.Default()
 	p.Freeze = renewal.Freeze{On: true, Until: noon.Add(3 * day), Reason: "end of the year"}
 	d.Use(&p)
-	w.engine.nodes = []inventory.Node{{Name: "cp1", Certificates: []inventory.Certificate{{Facts: certs.Facts{FingerprintSHA256: oldPrint}}}}}
+	w.engine.nodes = []inventory.Node{{Name: "cp1", Certificates: []inventory.Certificate{{Service: certs.Etcd, Facts: certs.Facts{FingerprintSHA256: oldPrint}}}}}
 	r := w.runner()
 	r.MayStart = d.MayStart
 	r.next(t.Context())
@@ -144,6 +167,41 @@ func TestWhatWasBegunIsFinishedInAFreeze(t *testing.T) {
 	r.MayStart = func(_ context.Context, _ *v1alpha1.CertificateRotation) (string, error) { return "frozen", nil }
 	r.next(t.Context())
 	assert.Len(t, w.engine.rotated, 1)
+}
+
+// TestOnlyWhatIsNamedIsRotated: who may ask for rotations does not choose what else is.
+func TestOnlyWhatIsNamedIsRotated(t *testing.T) {
+	has := func(node string, s certs.Service, fingerprint string) inventory.Node {
+		return inventory.Node{Name: node, Certificates: []inventory.Certificate{{Service: s, Facts: certs.Facts{FingerprintSHA256: fingerprint}}}}
+	}
+	both := []inventory.Node{has("cp1", certs.Etcd, oldPrint), has("cp2", certs.Etcd, newPrint)}
+	for name, tt := range map[string]struct {
+		services []certs.Service
+		nodes    []string
+		prints   []string
+		want     string
+	}{
+		"all is named":             {[]certs.Service{certs.Etcd}, []string{"cp1", "cp2"}, []string{oldPrint, newPrint}, ""},
+		"on every node":            {[]certs.Service{certs.Etcd}, nil, []string{oldPrint, newPrint}, ""},
+		"another node":             {[]certs.Service{certs.Etcd}, []string{"cp1", "cp2"}, []string{oldPrint}, "none of the certificates that it names is on node cp2"},
+		"every node, one is named": {[]certs.Service{certs.Etcd}, nil, []string{oldPrint}, "none of the certificates that it names is on node cp2"},
+		"another service":          {[]certs.Service{certs.Etcd, certs.Kubelet}, []string{"cp1"}, []string{oldPrint}, "none of the certificates that it names is one of kubelet"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := asked("auto-1")
+			c.Spec.Services, c.Spec.Nodes, c.Spec.Trigger.Fingerprints = tt.services, tt.nodes, tt.prints
+			w := newWorld(t, c)
+			w.engine.nodes = both
+			w.runner().next(t.Context())
+			if tt.want == "" {
+				assert.Len(t, w.engine.rotated, 1)
+				return
+			}
+			assert.Empty(t, w.engine.rotated)
+			assert.Equal(t, v1alpha1.StateCanceled, w.rotation("auto-1").Status.State)
+			assert.Contains(t, w.rotation("auto-1").Status.Message, tt.want)
+		})
+	}
 }
 
 // TestWhatTouchedNoNodeWasRefused, and is no failure of any certificate.
