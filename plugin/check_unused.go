@@ -7,21 +7,28 @@ import (
 	"time"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
 // printUnused lists the certificates that no component uses, the one that expires first
 // at the top; on a fleet only the wide form has all of them.
 func printUnused(w io.Writer, f format, all []v1alpha1.UnusedCertificate, now time.Time) {
+	own := slices.DeleteFunc(slices.Clone(all), func(u v1alpha1.UnusedCertificate) bool { return u.Kind == string(inventory.UnusedOther) })
+	others := slices.DeleteFunc(slices.Clone(all), func(u v1alpha1.UnusedCertificate) bool { return u.Kind != string(inventory.UnusedOther) })
+	printUnusedOf(w, f, "Not in use, never renewed", own, now)
+	printUnusedOf(w, f, "Of other programs, never renewed here", others, now)
+}
+
+func printUnusedOf(w io.Writer, f format, title string, all []v1alpha1.UnusedCertificate, now time.Time) {
 	if len(all) == 0 {
 		return
 	}
-	all = slices.Clone(all)
 	slices.SortStableFunc(all, func(a, b v1alpha1.UnusedCertificate) int { return a.NotAfter.Compare(b.NotAfter) })
 	width := 0
 	for _, u := range all {
 		width = max(width, len(u.Node))
 	}
-	fmt.Fprintln(w, "\nNot in use, never renewed")
+	fmt.Fprintln(w, "\n"+title)
 	for i, u := range all {
 		if i == maxHints && f != formatWide {
 			fmt.Fprintf(w, "  and %d more: -o wide has them all\n", len(all)-maxHints)

@@ -23,7 +23,8 @@ type Node struct {
 	Copies         []Copy         `json:"copies,omitempty"` // in people's homes
 	NotInspected   []NotInspected `json:"notInspected,omitempty"`
 	// Unused are certificates in places where certificates lie, that no component of this
-	// node uses: backups, copies of another node's kubeconfig, files of a person. They are
+	// node uses: backups, copies of another node's kubeconfig, files of a person, those of
+	// other programs. They are
 	// listed with their expiry and never renewed.
 	Unused []UnusedCertificate `json:"unused,omitempty"`
 	// InMemory are certificates that components made at their start and keep in memory.
@@ -60,6 +61,9 @@ const (
 	UnusedBackup UnusedKind = "Backup" // its file's name, or its place beside an original, says so
 	UnusedCopy   UnusedKind = "Copy"   // a kubeconfig of another node or of an administrator, copied here
 	UnusedFile   UnusedKind = "File"   // no component names it
+	// UnusedBootstrap: the kubelet obtained its first certificate with it.
+	UnusedBootstrap UnusedKind = "Bootstrap"
+	UnusedOther     UnusedKind = "Other" // a static pod or unit names it that is no component
 )
 
 // UnusedCertificate is a certificate that no component of this node uses.

@@ -1,6 +1,8 @@
 package layout
 
 import (
+	"fmt"
+
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
@@ -48,10 +50,23 @@ func (d *discovery) addUser(p *program, conf string, user *KubeconfigUser, r rol
 			return true
 		}
 		if !user.EmbeddedKey {
-			d.notInspected(p.service, host, "the kubeconfig holds a client certificate but not its key")
+			key := within(conf, user.KeyFile)
+			if key == "" {
+				d.notInspected(p.service, host, "the kubeconfig holds a client certificate but not its key")
+				return true
+			}
+			d.addSplit(p, inventory.Store{Kind: inventory.Kubeconfig, Cert: host, User: user.Name}, r,
+				fmt.Sprintf("%q holds the certificate, and its key is in %q", host, key))
 			return true
 		}
 		d.add(p.service, inventory.Store{Kind: inventory.Kubeconfig, Cert: host, User: user.Name}, r)
+	case user.CertFile != "" && user.EmbeddedKey:
+		cert, found := d.host(p, within(conf, user.CertFile))
+		host, ok := d.host(p, conf)
+		if found && ok {
+			d.addSplit(p, inventory.Store{Kind: inventory.Pair, Cert: cert, Key: host}, r,
+				fmt.Sprintf("the certificate is in %q, and its key in %q", cert, host))
+		}
 	case user.CertFile != "":
 		key := ""
 		if user.KeyFile != "" {
@@ -62,6 +77,18 @@ func (d *discovery) addUser(p *program, conf string, user *KubeconfigUser, r rol
 		return false
 	}
 	return true
+}
+
+// addSplit records a client certificate of a kubeconfig that has only one of certificate and
+// key embedded. The two cannot be replaced together, so it is never renewed.
+func (d *discovery) addSplit(p *program, s inventory.Store, r role, how string) {
+	r.issuer = inventory.Issuer{Kind: inventory.NoIssuer}
+	r.reason = "cannot be renewed: " + how + "; put both into the kubeconfig, or both into files"
+	before := len(d.out.Node.Certificates)
+	d.add(p.service, s, r)
+	for _, c := range d.out.Node.Certificates[before:] {
+		d.out.Split = append(d.out.Split, c.ID())
+	}
 }
 
 // addKubeconfig records the client certificate of a kubeconfig that a component is

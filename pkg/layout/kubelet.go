@@ -28,6 +28,28 @@ func (d *discovery) addKubelet(p *program) {
 	}
 	d.addKubeletClient(k)
 	d.addKubeletServing(k)
+	d.addBootstrap(k)
+}
+
+// addBootstrap lists the client certificates of the kubeconfig with which the kubelet asked
+// for its own. It uses none of them while it has a valid one. kubeadm removes the file once
+// the node has joined.
+func (d *discovery) addBootstrap(k *kubeletSettings) {
+	conf := k.program.args.value("bootstrap-kubeconfig")
+	host, err := d.locate(k.program, conf)
+	if conf == "" || err != nil || host == d.out.Node.KubeletConf {
+		return
+	}
+	data, err := d.root.ReadFile(host)
+	if err != nil {
+		return
+	}
+	if file, err := ParseKubeconfig(data); err == nil {
+		for i := range file.Users {
+			d.addUnclaimed(host, &file.Users[i], inventory.UnusedBootstrap,
+				"the kubelet's --bootstrap-kubeconfig, which it uses only while it has no valid client certificate of its own")
+		}
+	}
 }
 
 // addKubeletClient records the client certificate that the kubelet uses, and the one

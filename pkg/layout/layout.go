@@ -36,6 +36,10 @@ type Layout struct {
 	// Subdirectories are those below the others in which copies may lie.
 	Subdirectories []string
 
+	// Split are the IDs of certificates whose keys lie elsewhere than their stores say, so
+	// that only the certificate is read.
+	Split []string
+
 	readers []reader
 	named   map[string]bool // real places that components name
 	// InMemory are endpoints that serve a certificate which no file of the host has: the

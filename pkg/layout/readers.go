@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"maps"
 	"path"
 	"path/filepath"
 	"slices"
@@ -43,6 +44,37 @@ func (l *Layout) OtherUsers(root hostfs.Root, s inventory.Store) []inventory.Oth
 		if !slices.Contains(out, user) {
 			out = append(out, user)
 		}
+	}
+	return out
+}
+
+// OtherProgram is a static pod's container or a unit that is no component.
+type OtherProgram struct {
+	Name  string   // "static pod kube-vip", "unit haproxy.service"
+	Files []string // host paths of what it names, at most [maxNamed]
+}
+
+// maxNamed bounds how many files of another program are looked at.
+const maxNamed = 64
+
+// OtherPrograms returns the static pods and units that are no components, and that run or
+// are started at boot, with the files that they name.
+func (l *Layout) OtherPrograms(root hostfs.Root) []OtherProgram {
+	var out []OtherProgram
+	for _, r := range l.readers {
+		if len(r.files) == 0 || r.runs != nil && !r.runs() && !r.enabled() {
+			continue
+		}
+		p := OtherProgram{Name: "unit " + r.user.Name}
+		if r.user.Kind == inventory.OtherStaticPod {
+			p.Name = "static pod " + r.user.Name
+		}
+		for _, local := range slices.Sorted(maps.Keys(r.files)) {
+			if len(p.Files) < maxNamed {
+				p.Files = append(p.Files, root.Host(local))
+			}
+		}
+		out = append(out, p)
 	}
 	return out
 }

@@ -70,7 +70,7 @@ func Scan(ctx context.Context, root hostfs.Root, opts Options) inventory.Node {
 	node := &found.Node
 	node.Time, node.ProgramVersion = now.UTC(), version.Version
 
-	entries := withoutStrays(root, &found, read(root, node.Certificates))
+	entries := withoutStrays(root, &found, read(root, &found))
 	known := loadAuthorities(root, &found)
 	loose := readDirectories(root, &found)
 	known.add(loose.authorities...)
@@ -104,6 +104,7 @@ func Scan(ctx context.Context, root hostfs.Root, opts Options) inventory.Node {
 	var old []inventory.UnusedCertificate
 	node.Authorities, old = known.list(entries, now, opts.Within)
 	node.Unused = append(node.Unused, old...)
+	otherPrograms(root, &found, entries)
 	sortUnused(node)
 	node.Findings = append(drift(root, node, entries), inMemoryFindings(node.InMemory)...)
 	if opts.Homes {
@@ -139,9 +140,9 @@ func unproven(rotations []inventory.Rotation) (out []inventory.NotInspected) {
 }
 
 // read loads what lies in the stores that discovery found.
-func read(root hostfs.Root, found []inventory.Certificate) []entry {
-	out := make([]entry, len(found))
-	for i, c := range found {
+func read(root hostfs.Root, found *layout.Layout) []entry {
+	out := make([]entry, len(found.Node.Certificates))
+	for i, c := range found.Node.Certificates {
 		out[i].Certificate = c
 		content, err := store.Read(root, c.Store)
 		if err != nil {
@@ -150,6 +151,9 @@ func read(root hostfs.Root, found []inventory.Certificate) []entry {
 		}
 		out[i].Facts = certs.Describe(content.Leaf())
 		out[i].chain, out[i].keyErr = content.Chain, content.KeyErr
+		if slices.Contains(found.Split, c.ID()) {
+			out[i].keyErr = nil
+		}
 	}
 	return out
 }

@@ -7,7 +7,7 @@ var kubelet = []Setting{
 	{Service: certs.Kubelet, Flag: "config-dir", Names: Configuration, Note: "drop-ins of the same"},
 	{Service: certs.Kubelet, Flag: "kubeconfig", Names: Kubeconfig, Role: "kubelet-client", Proof: APIServer, Holders: "agents of the node"},
 	{Service: certs.Kubelet, Flag: "bootstrap-kubeconfig", Names: Nothing,
-		Note: "used once, for the first client certificate; afterwards --kubeconfig"},
+		Note: "used once, for the first client certificate; listed as not in use afterwards"},
 	{Service: certs.Kubelet, Flag: "cert-dir", Names: SelfMade, Role: "kubelet-server", Proof: Served,
 		Note: "kubelet-client-current.pem, kubelet-server-current.pem, and kubelet.crt with kubelet.key, which it makes itself"},
 	{Service: certs.Kubelet, Flag: "tls-cert-file", Field: "tlsCertFile", Names: Certificate, Key: "tls-private-key-file",

@@ -20,10 +20,10 @@ type CertificateList struct {
 }
 
 // UnusedCertificate is a certificate that lies on a node and that no component uses: a
-// backup, a copy of an administrator's kubeconfig, a file of a person.
+// backup, a copy of an administrator's kubeconfig, a file of a person, another program's.
 type UnusedCertificate struct {
 	Node string `json:"node"`
-	Kind string `json:"kind"` // Backup, Copy or File
+	Kind string `json:"kind"` // Backup, Copy, File, Bootstrap, or Other: another program's
 	Path string `json:"path"`
 	User string `json:"user,omitempty"` // of a kubeconfig
 	certs.Facts
