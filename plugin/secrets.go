@@ -55,7 +55,11 @@ func secretsText(found []kube.SecretCopy, names map[string]string) string {
 	}
 	words := make([]string, 0, len(found))
 	for _, s := range found {
-		words = append(words, fmt.Sprintf("%s/%s key %q (%s)", s.Namespace, s.Name, s.Key, names[s.FingerprintSHA256]))
+		kind := ""
+		if s.ConfigMap {
+			kind = "ConfigMap "
+		}
+		words = append(words, kind+fmt.Sprintf("%s/%s key %q (%s)", s.Namespace, s.Name, s.Key, names[s.FingerprintSHA256]))
 	}
 	return "Secrets with a copy, which no rotation changes: " + strings.Join(words, ", ") + more + ". Replace them after a rotation."
 }

@@ -3,32 +3,36 @@ package kube
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
+	"encoding/base64"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
-// SecretCopy is a certificate in a Secret. It holds nothing secret.
+// SecretCopy is a certificate in a Secret or a ConfigMap. It holds nothing secret.
 type SecretCopy struct {
 	Namespace         string
 	Name              string
-	Key               string // of the Secret's data
+	Key               string // of its data
 	FingerprintSHA256 string
+	ConfigMap         bool // it is no Secret
 }
 
 // secretsPage is how many Secrets are held in memory at a time.
 const secretsPage = 50
 
 // FindInSecrets returns where in Secrets of any namespace a certificate with one of the
-// fingerprints lies, in any key of their data that is PEM. Keys are neither parsed nor kept:
-// what was read is overwritten with zeros. Without the right to list secrets it is a
+// fingerprints lies, in any key of their data that is PEM or a kubeconfig, and likewise in
+// ConfigMaps where these may be listed. Keys are neither parsed nor kept: what was read of
+// Secrets is overwritten with zeros. Without the right to list secrets it is a
 // [*MissingPermissionsError].
 func FindInSecrets(ctx context.Context, client kubernetes.Interface, fingerprints []string) ([]SecretCopy, error) {
 	if err := mayListSecrets(ctx, client); err != nil {
@@ -46,30 +50,81 @@ func FindInSecrets(ctx context.Context, client kubernetes.Interface, fingerprint
 			return nil, fmt.Errorf("list secrets: %w", err)
 		}
 		for i := range page.Items {
-			out = append(out, copiesIn(&page.Items[i], wanted)...)
+			out = append(out, copiesIn(page.Items[i].ObjectMeta, page.Items[i].Data, wanted)...)
 		}
 		if options.Continue = page.Continue; options.Continue == "" {
 			break
 		}
 	}
+	inConfigMaps, err := findInConfigMaps(ctx, client, wanted)
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, inConfigMaps...)
 	slices.SortFunc(out, func(a, b SecretCopy) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Key, b.Key), cmp.Compare(a.FingerprintSHA256, b.FingerprintSHA256))
 	})
 	return out, nil
 }
 
-func copiesIn(s *corev1.Secret, wanted map[string]bool) []SecretCopy {
+// findInConfigMaps is the same for ConfigMaps; nothing without the right to list them.
+func findInConfigMaps(ctx context.Context, client kubernetes.Interface, wanted map[string]bool) ([]SecretCopy, error) {
+	if allowed, err := mayList(ctx, client, "configmaps"); err != nil || !allowed {
+		return nil, err
+	}
 	var out []SecretCopy
-	for key, value := range s.Data {
-		chain, err := certs.ParsePEM(value)
-		clear(value)
+	options := metav1.ListOptions{Limit: secretsPage}
+	for {
+		page, err := client.CoreV1().ConfigMaps(metav1.NamespaceAll).List(ctx, options)
 		if err != nil {
-			continue // no certificate in it
+			return nil, fmt.Errorf("list configmaps: %w", err)
 		}
-		for _, c := range chain {
-			if f := certs.Fingerprint(c); wanted[f] {
-				out = append(out, SecretCopy{Namespace: s.Namespace, Name: s.Name, Key: key, FingerprintSHA256: f})
+		for i := range page.Items {
+			data := map[string][]byte{}
+			for key, value := range page.Items[i].Data {
+				data[key] = []byte(value)
 			}
+			for _, found := range copiesIn(page.Items[i].ObjectMeta, data, wanted) {
+				found.ConfigMap = true
+				out = append(out, found)
+			}
+		}
+		if options.Continue = page.Continue; options.Continue == "" {
+			return out, nil
+		}
+	}
+}
+
+// copiesIn overwrites the data.
+func copiesIn(of metav1.ObjectMeta, data map[string][]byte, wanted map[string]bool) []SecretCopy {
+	var out []SecretCopy
+	for key, value := range data {
+		found := map[string]bool{} // a chain, or a kubeconfig's users, may hold one twice
+		for _, c := range certificatesIn(value) {
+			if f := certs.Fingerprint(c); wanted[f] && !found[f] {
+				found[f] = true
+				out = append(out, SecretCopy{Namespace: of.Namespace, Name: of.Name, Key: key, FingerprintSHA256: f})
+			}
+		}
+		clear(value)
+	}
+	return out
+}
+
+// embedded is a certificate in a kubeconfig, as YAML or JSON. The file is not parsed, since
+// that would copy its keys.
+var embedded = regexp.MustCompile(`client-certificate-data"?\s*:\s*["']?([A-Za-z0-9+/=]+)`)
+
+// certificatesIn returns the certificates of PEM or of a kubeconfig.
+func certificatesIn(value []byte) []*x509.Certificate {
+	out, _ := certs.ParsePEM(value) // an error: no PEM
+	for _, match := range embedded.FindAllSubmatch(value, -1) {
+		pem, err := base64.StdEncoding.DecodeString(string(match[1]))
+		if err != nil {
+			continue
+		}
+		if chain, err := certs.ParsePEM(pem); err == nil {
+			out = append(out, chain...)
 		}
 	}
 	return out
@@ -77,14 +132,23 @@ func copiesIn(s *corev1.Secret, wanted map[string]bool) []SecretCopy {
 
 func mayListSecrets(ctx context.Context, client kubernetes.Interface) error {
 	list := permission{resource: "secrets", why: "find copies of certificates; leave --find-secrets out to do without"}
-	review, err := client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
-		Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "list", Resource: list.resource}},
-	}, metav1.CreateOptions{})
+	allowed, err := mayList(ctx, client, list.resource)
 	switch {
 	case err != nil:
-		return fmt.Errorf("check permissions: %w", err)
-	case !review.Status.Allowed:
+		return err
+	case !allowed:
 		return &MissingPermissionsError{Use: "--find-secrets", Missing: []string{list.describe("list")}}
 	}
 	return nil
+}
+
+// mayList says whether objects of all namespaces may be listed.
+func mayList(ctx context.Context, client kubernetes.Interface, resource string) (bool, error) {
+	review, err := client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
+		Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "list", Resource: resource}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return false, fmt.Errorf("check permissions: %w", err)
+	}
+	return review.Status.Allowed, nil
 }

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
 	k8stesting "k8s.io/client-go/testing"
+	"sigs.k8s.io/yaml"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
@@ -25,7 +26,7 @@ func secretsOf(allowed bool, secrets ...*corev1.Secret) *fake.Clientset {
 	client.PrependReactor("create", "selfsubjectaccessreviews", func(a k8stesting.Action) (bool, runtime.Object, error) {
 		review := a.(k8stesting.CreateAction).GetObject().(*authorizationv1.SelfSubjectAccessReview)
 		asked := review.Spec.ResourceAttributes
-		review.Status.Allowed = allowed && asked.Verb == "list" && asked.Resource == "secrets" && asked.Namespace == ""
+		review.Status.Allowed = allowed && asked.Verb == "list" && (asked.Resource == "secrets" || asked.Resource == "configmaps") && asked.Namespace == ""
 		return true, review, nil
 	})
 	client.PrependReactor("list", "secrets", func(a k8stesting.Action) (bool, runtime.Object, error) {
@@ -80,5 +81,45 @@ func TestWithoutTheRightToListSecretsNoneIsRead(t *testing.T) {
 	assert.Contains(t, err.Error(), "list secrets")
 	for _, a := range client.Actions() {
 		assert.False(t, a.Matches("list", "secrets"))
+	}
+}
+
+// A kubeconfig in a Secret or a ConfigMap is found by its certificate, as YAML or JSON.
+func TestKubeconfigsInSecretsAndConfigMapsAreFound(t *testing.T) {
+	ca := certstest.NewCA(t, "kubernetes")
+	pair := ca.Leaf(t, certstest.Name("kubernetes-admin"))
+	conf := certstest.Kubeconfig(t, ca, "kubernetes-admin", pair)
+	asJSON, err := yaml.YAMLToJSON(conf)
+	require.NoError(t, err)
+	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "ci", Name: "deployer"}, Data: map[string][]byte{"kubeconfig": conf, "config.json": asJSON}}
+	client := secretsOf(true, s)
+	client.PrependReactor("list", "configmaps", func(k8stesting.Action) (bool, runtime.Object, error) {
+		return true, &corev1.ConfigMapList{Items: []corev1.ConfigMap{{ObjectMeta: metav1.ObjectMeta{Namespace: "ci", Name: "tools"},
+			Data: map[string]string{"config": string(certstest.Kubeconfig(t, ca, "kubernetes-admin", pair)), "notes": "client-certificate-data: "}}}}, nil
+	})
+	f := certs.Fingerprint(pair.Leaf())
+	found, err := FindInSecrets(t.Context(), client, []string{f})
+	require.NoError(t, err)
+	assert.Equal(t, []SecretCopy{
+		{Namespace: "ci", Name: "deployer", Key: "config.json", FingerprintSHA256: f},
+		{Namespace: "ci", Name: "deployer", Key: "kubeconfig", FingerprintSHA256: f},
+		{Namespace: "ci", Name: "tools", Key: "config", FingerprintSHA256: f, ConfigMap: true},
+	}, found)
+	for key, value := range s.Data {
+		assert.Empty(t, bytes.Trim(value, "\x00"), "%s is still in memory", key)
+	}
+}
+
+// ConfigMaps are left out without the right to list them; Secrets are not.
+func TestWithoutTheRightToListConfigMaps(t *testing.T) {
+	client := secretsOf(true, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "x"}})
+	client.PrependReactor("create", "selfsubjectaccessreviews", func(a k8stesting.Action) (bool, runtime.Object, error) {
+		review := a.(k8stesting.CreateAction).GetObject().(*authorizationv1.SelfSubjectAccessReview)
+		return review.Spec.ResourceAttributes.Resource == "configmaps", review, nil
+	})
+	_, err := FindInSecrets(t.Context(), client, []string{"ab"})
+	require.NoError(t, err)
+	for _, a := range client.Actions() {
+		assert.False(t, a.Matches("list", "configmaps"))
 	}
 }
