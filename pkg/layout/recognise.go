@@ -107,10 +107,13 @@ func hasFlag(args []string) bool {
 	return slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, "-") })
 }
 
+// build is what the name of a program may have after the component's name besides a
+// version: a platform, or that it is the one of several.
+const build = `(?:[-_.](?:linux|amd64|x86_64|arm64|aarch64|arm|armv7|ppc64le|s390x|real|bin|orig|original|distrib|fips))*`
+
 // versioned matches what the name of a program may have after the component's name:
-// a version ("-v1.29.3", "_3.5", "-1.30.0-rc.1") and a platform.
-var versioned = regexp.MustCompile(`(?:[-_.@]?v?[0-9]+(?:\.[0-9]+)*(?:[-+._](?:(?:alpha|beta|rc|eks|gke|aks|k3s|rke2r|k0s|vmware|fips|hotfix|build)[-.]?[0-9A-Za-z.]*|[0-9]+|[0-9a-f]{7,40}))*)?` +
-	`(?:[-_.](?:linux|amd64|x86_64|arm64|aarch64|arm|armv7|ppc64le|s390x|real|bin))*$`)
+// a version ("-v1.29.3", "_3.5", "-1.30.0-rc.1") and a platform, in either order.
+var versioned = regexp.MustCompile(build + `(?:[-_.@]?v?[0-9]+(?:\.[0-9]+)*(?:[-+._](?:(?:alpha|beta|rc|eks|gke|aks|k3s|rke2r|k0s|vmware|fips|hotfix|build)[-.]?[0-9A-Za-z.]*|[0-9]+|[0-9a-f]{7,40}))*)?` + build + `$`)
 
 // serviceNamed maps a program's name, which may have a version, to its service; "admin"
 // is no program.

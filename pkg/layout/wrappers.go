@@ -14,6 +14,8 @@ type wrapper struct {
 	valued []string
 	// operands is how many words without dashes come before the command.
 	operands int
+	// script are its options whose value is a script for a shell, without dashes.
+	script []string
 }
 
 // wrappers are the programs that components are started behind, as their manuals
@@ -31,13 +33,23 @@ var wrappers = map[string]wrapper{
 	"ionice":          {valued: []string{"c", "class", "n", "classdata"}},
 	"numactl": {valued: []string{"i", "interleave", "p", "preferred", "P", "preferred-many", "m", "membind", "N", "cpunodebind",
 		"C", "physcpubind", "w", "weighted-interleave"}},
-	"taskset":         {operands: 1},
-	"chrt":            {valued: []string{"T", "sched-runtime", "P", "sched-period", "D", "sched-deadline"}, operands: 1},
-	"env":             {valued: []string{"u", "unset", "C", "chdir"}},
-	"stdbuf":          {valued: []string{"i", "input", "o", "output", "e", "error"}},
-	"setpriv":         {valued: []string{"ambient-caps", "inh-caps", "bounding-set", "ruid", "euid", "reuid", "rgid", "egid", "regid", "groups", "securebits", "pdeathsig", "selinux-label", "apparmor-profile"}},
-	"su-exec":         {operands: 1},
-	"gosu":            {operands: 1},
+	"taskset":        {operands: 1},
+	"chrt":           {valued: []string{"T", "sched-runtime", "P", "sched-period", "D", "sched-deadline"}, operands: 1},
+	"env":            {valued: []string{"u", "unset", "C", "chdir"}},
+	"stdbuf":         {valued: []string{"i", "input", "o", "output", "e", "error"}},
+	"setpriv":        {valued: []string{"ambient-caps", "inh-caps", "bounding-set", "ruid", "euid", "reuid", "rgid", "egid", "regid", "groups", "securebits", "pdeathsig", "selinux-label", "apparmor-profile"}},
+	"su-exec":        {operands: 1},
+	"gosu":           {operands: 1},
+	"setuidgid":      {operands: 1},
+	"s6-setuidgid":   {operands: 1},
+	"s6-envuidgid":   {operands: 1},
+	"s6-applyuidgid": {valued: []string{"u", "g", "G"}},
+	"chpst":          {valued: []string{"u", "U", "b", "e", "/", "C", "n", "l", "L", "m", "d", "o", "p", "f", "c", "r", "t"}},
+	"busybox":        {},
+	"flock":          {valued: []string{"E", "conflict-exit-code", "w", "wait", "timeout"}, operands: 1, script: []string{"c", "command"}},
+	"faketime":       {operands: 1},
+	"strace": {valued: []string{"e", "o", "output", "p", "attach", "s", "string-limit", "u", "user", "E", "env", "a", "columns", "b", "detach-on",
+		"I", "interruptible", "O", "S", "summary-sort-by", "U", "summary-columns", "P", "trace-path", "X", "const-print-style"}},
 	"chroot":          {operands: 1},
 	"nohup":           {},
 	"setsid":          {},
@@ -45,7 +57,7 @@ var wrappers = map[string]wrapper{
 	"timeout":         {valued: []string{"s", "signal", "k", "kill-after"}, operands: 1},
 	"prlimit":         {valued: []string{"p", "pid", "o", "output"}},
 	"choom":           {valued: []string{"n", "adjust"}},
-	"runuser":         {valued: []string{"u", "user", "g", "group", "G", "supp-group"}},
+	"runuser":         {valued: []string{"u", "user", "g", "group", "G", "supp-group"}, script: []string{"c", "command"}},
 	"sudo":            {valued: []string{"u", "user", "g", "group", "h", "host", "p", "prompt", "C", "close-from", "D", "chdir", "R", "chroot", "r", "role", "t", "type"}},
 	"unshare":         {valued: []string{"S", "setuid", "G", "setgid", "R", "root", "w", "wd"}},
 	"nsenter":         {valued: []string{"t", "target", "S", "setuid", "G", "setgid"}},
@@ -72,6 +84,11 @@ func behindWrapper(argv []string) ([]string, bool) {
 		case word == "--":
 			rest = rest[1:]
 			return rest[min(operands, len(rest)):], true
+		case operands > 0 && strings.HasPrefix(word, "-") && name != "" && name[0] >= '0' && name[0] <= '9':
+			operands-- // a time in the past: faketime -1d
+			rest = rest[1:]
+		case strings.HasPrefix(word, "-") && slices.Contains(w.script, name):
+			return append([]string{"sh", "-c"}, rest[1:]...), true
 		case strings.HasPrefix(word, "-") && name != "":
 			name, value, _ := strings.Cut(name, "=")
 			rest = rest[1:]
