@@ -164,7 +164,7 @@ func (w *watcher) assemble(ctx context.Context, mgr manager.Manager) error {
 		return err
 	}
 	w.policy.lives(lifetime)
-	conditions := controller.NewConditions(&controller.Conditions{Client: mgr.GetClient(), Log: w.Log.With("part", "conditions"), Now: time.Now})
+	conditions := controller.NewConditions(&controller.Conditions{Client: mgr.GetClient(), Log: w.Log.With("part", "conditions"), Now: time.Now, Refused: w.picture.Refused})
 	w.decider = controller.NewDecider(&controller.Decider{
 		Client: mgr.GetClient(), Picture: w.picture, Events: teller, Recorder: recorder, Log: w.Log.With("part", "decisions"), Complete: w.complete, Decided: conditions.Set,
 	}, w.policy.current())

@@ -26,6 +26,9 @@ func TestAnAgentWritesItsOwnReportOnly(t *testing.T) {
 		"with a name to be made up":       {metadata: map[string]any{"generateName": "a"}},
 		"without a node claim":            {report: "a", unbound: true},
 		"of no node, without a claim":     {report: "", unbound: true},
+		"owned by nothing":                {report: "a", metadata: map[string]any{"ownerReferences": nil}},
+		"owned by nothing, an empty list": {report: "a", metadata: map[string]any{"ownerReferences": []any{}}},
+		"owned by its node twice":         {report: "a", metadata: map[string]any{"ownerReferences": append(owner("a", "uid-a")["ownerReferences"].([]any), owner("a", "uid-a")["ownerReferences"].([]any)...)}},
 		"owned by another node":           {report: "a", metadata: owner("b", "uid-b")},
 		"owned by a former node":          {report: "a", metadata: owner("a", "uid-z")},
 		"with a finalizer":                {report: "a", metadata: map[string]any{"finalizers": []any{"x/y"}}},
@@ -60,8 +63,12 @@ func TestAnAgentWritesItsOwnReportOnly(t *testing.T) {
 			if c.report != "" {
 				metadata["name"] = c.report
 			}
+			metadata["ownerReferences"] = owner("a", "uid-a")["ownerReferences"]
 			for k, v := range c.metadata {
 				metadata[k] = v
+			}
+			if metadata["ownerReferences"] == nil {
+				delete(metadata, "ownerReferences")
 			}
 			refused := judge(t, policy, request, map[string]any{"metadata": metadata})
 			if c.admitted {

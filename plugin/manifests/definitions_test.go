@@ -90,3 +90,38 @@ func TestWhatDefinitionsRefuse(t *testing.T) {
 	assert.True(t, takes(t, reason, "the laptop is lost"))
 	assert.False(t, takes(t, reason, "   "))
 }
+
+// TestEverythingInADefinitionIsBounded: what one object holds is copied into events, other
+// objects and conditions, which have bounds of their own.
+func TestEverythingInADefinitionIsBounded(t *testing.T) {
+	for _, plural := range []string{"certificaterotations", "compromisedcertificates", "nodecertificatereports"} {
+		raw, err := crds.FS.ReadFile("rotate-certs.io_" + plural + ".yaml")
+		require.NoError(t, err)
+		var definition apiextensionsv1.CustomResourceDefinition
+		require.NoError(t, yaml.UnmarshalStrict(raw, &definition))
+		var walk func(path string, s apiextensionsv1.JSONSchemaProps)
+		walk = func(path string, s apiextensionsv1.JSONSchemaProps) {
+			switch s.Type {
+			case "string":
+				duration := len(s.XValidations) > 0 && strings.Contains(s.XValidations[0].Rule, "size(self) <= ")
+				assert.True(t, s.MaxLength != nil || len(s.Enum) > 0 || s.Format == "date-time" || duration, "%s has no maximal length", path)
+			case "array":
+				assert.NotNil(t, s.MaxItems, "%s has no maximal number", path)
+				walk(path+"[]", *s.Items.Schema)
+			}
+			for name, property := range s.Properties {
+				if path == "" && (name == "apiVersion" || name == "kind" || name == "metadata") {
+					continue
+				}
+				if strings.HasSuffix(path, ".conditions[]") {
+					continue // as Kubernetes has them
+				}
+				if strings.Contains(strings.ToLower(name), "fingerprint") && property.Type == "string" {
+					assert.Contains(t, property.Pattern, "[0-9a-f]{64}", "%s.%s", path, name)
+				}
+				walk(path+"."+name, property)
+			}
+		}
+		walk("", *definition.Spec.Versions[0].Schema.OpenAPIV3Schema)
+	}
+}

@@ -109,7 +109,7 @@ func Owner(node string, uid types.UID) metav1.OwnerReference {
 }
 
 // ask finds out once whose token this is. Where the API server cannot be asked that,
-// reports have no owner.
+// reports have no owner, and the admission policy of an installation refuses them.
 func (a *API) ask(ctx context.Context) error {
 	if a.asked {
 		return nil
@@ -137,7 +137,9 @@ func (a *API) ask(ctx context.Context) error {
 		}
 		return ""
 	}
-	a.node, a.uid, a.asked = first(nodeNameClaim), types.UID(first(nodeUIDClaim)), true
+	a.node, a.uid = first(nodeNameClaim), types.UID(first(nodeUIDClaim))
+	// A token that was made before its Node object names no UID; the next one does.
+	a.asked = a.node == "" || a.uid != ""
 	if a.node == "" {
 		a.uid = ""
 	}

@@ -79,7 +79,7 @@ func Report(node inventory.Node, hidden func(hostPath string) string) *v1alpha1.
 func certificate(c inventory.Certificate, at time.Time, hidden func(string) string) v1alpha1.ReportedCertificate {
 	out := v1alpha1.ReportedCertificate{
 		Service: c.Service, Name: text(c.Name), Path: path(c.Store.Cert), User: text(c.Store.User),
-		Subject: text(c.Subject), Issuer: text(c.Facts.Issuer), SerialNumber: text(c.SerialNumber),
+		Subject: text(c.Subject), Issuer: text(c.Facts.Issuer), SerialNumber: serial(c.SerialNumber),
 		FingerprintSHA256: c.FingerprintSHA256, NotBefore: metav1.NewTime(c.NotBefore), NotAfter: metav1.NewTime(c.NotAfter),
 		SelfManaged: c.SelfManaged, Reason: c.Reason,
 	}
@@ -113,7 +113,7 @@ func obstacle(node *inventory.Node, c inventory.Certificate) *v1alpha1.NotRenewa
 
 func authority(a inventory.Authority) v1alpha1.ReportedAuthority {
 	out := v1alpha1.ReportedAuthority{
-		Name: text(a.Name), Subject: text(a.Subject), SerialNumber: text(a.SerialNumber), FingerprintSHA256: a.FingerprintSHA256,
+		Name: text(a.Name), Subject: text(a.Subject), SerialNumber: serial(a.SerialNumber), FingerprintSHA256: a.FingerprintSHA256,
 		NotBefore: metav1.NewTime(a.NotBefore), NotAfter: metav1.NewTime(a.NotAfter), HasKey: a.KeyOn != "",
 	}
 	if len(a.Paths) > 0 {
@@ -206,6 +206,10 @@ func shorten(r *v1alpha1.NodeCertificateReport) {
 
 // text bounds what a node's files can put into the API.
 func text(s string) string { return cut(s, maxText) }
+
+// serial bounds a serial number, which a certificate may have of any length. It stays
+// hexadecimal: the API takes a report as a whole or not at all.
+func serial(s string) string { return s[:min(len(s), maxText)] }
 
 func path(s string) string { return cut(s, maxPath) }
 

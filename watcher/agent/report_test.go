@@ -109,6 +109,17 @@ func TestReportStaysWithinWhatTheAPITakes(t *testing.T) {
 	assert.Less(t, len(data), maxReport)
 }
 
+// One certificate with an endless serial number must not keep the whole report from being
+// taken: the definition wants digits only.
+func TestALongSerialNumberStaysANumber(t *testing.T) {
+	odd := ending(certs.Etcd, "etcd-server", 100)
+	odd.SerialNumber = strings.Repeat("1f", 1000)
+	r := Report(inventory.Node{Name: "cp1", Time: noon, Certificates: []inventory.Certificate{odd},
+		Authorities: []inventory.Authority{{Facts: odd.Facts, Name: "ca"}}}, nil)
+	assert.Regexp(t, "^[0-9a-f]{512}$", r.Certificates[0].SerialNumber)
+	assert.Regexp(t, "^[0-9a-f]{512}$", r.Authorities[0].SerialNumber)
+}
+
 func TestReportSaysWhatTheAgentIsNotShown(t *testing.T) {
 	n := layouttest.New(t)
 	n.Write("/var/lib/x", "")

@@ -29,15 +29,20 @@ type Conditions struct {
 	Client client.Client
 	Log    *slog.Logger
 	Now    func() time.Time
+	// Refused says which reports are not taken into account; may be nil.
+	Refused func() map[string]Refusal
 
 	mu      sync.Mutex
-	want    map[string]standing // of nodes with something due
+	want    map[string]standing // of nodes with something to say
 	written map[string]standing // nil: not read yet
 	wake    chan struct{}
 }
 
-// standing is what a node waits for; the zero value: for nothing.
-type standing struct{ reason, message string }
+// standing is what a node waits for, and what of its report is refused; the zero value: nothing.
+type standing struct {
+	reason, message string
+	refused         Refusal
+}
 
 // reasonRequested is the reason where a rotation has been asked for.
 const reasonRequested = "Requested"
@@ -77,7 +82,15 @@ func (c *Conditions) Set(decision renewal.Decision) {
 		add(w.Certificates, string(w.Reason), text)
 	}
 	for node, s := range want {
-		want[node] = standing{s.reason, clip(s.message, maxWords)} // as it is read back
+		s.message = clip(s.message, maxWords) // as it is read back
+		want[node] = s
+	}
+	if c.Refused != nil {
+		for node, why := range c.Refused() {
+			s := want[node]
+			s.refused = why
+			want[node] = s
+		}
 	}
 	c.mu.Lock()
 	same := maps.Equal(c.want, want)
@@ -172,8 +185,15 @@ func (c *Conditions) read(ctx context.Context) (map[string]standing, error) {
 	out := map[string]standing{}
 	for i := range list.Items {
 		r := &list.Items[i]
+		var s standing
 		if due := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionCertificatesDue); due != nil && due.Status == metav1.ConditionTrue {
-			out[r.Name] = standing{due.Reason, due.Message}
+			s.reason, s.message = due.Reason, due.Message
+		}
+		if refused := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionAccepted); refused != nil {
+			s.refused = Refusal{refused.Reason, refused.Message}
+		}
+		if s != (standing{}) {
+			out[r.Name] = s
 		}
 	}
 	return out, nil
@@ -187,7 +207,14 @@ func (c *Conditions) patch(ctx context.Context, node string, s standing) error {
 	if s.reason != "" {
 		condition.Status, condition.Reason, condition.Message = metav1.ConditionTrue, s.reason, s.message
 	}
-	patch, err := json.Marshal(map[string]any{"status": v1alpha1.NodeCertificateReportStatus{Conditions: []metav1.Condition{condition}}})
+	conditions := []metav1.Condition{condition}
+	if s.refused.Reason != "" {
+		conditions = append(conditions, metav1.Condition{
+			Type: v1alpha1.ConditionAccepted, Status: metav1.ConditionFalse, Reason: s.refused.Reason, Message: s.refused.Message,
+			LastTransitionTime: condition.LastTransitionTime,
+		})
+	}
+	patch, err := json.Marshal(map[string]any{"status": v1alpha1.NodeCertificateReportStatus{Conditions: conditions}})
 	if err != nil {
 		return err
 	}

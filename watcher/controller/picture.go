@@ -42,8 +42,9 @@ const (
 // seen is one node.
 type seen struct {
 	node     renewal.Node
-	exists   bool // there is a Node object
-	reported bool // there is a report
+	exists   bool   // there is a Node object
+	reported bool   // there is a report
+	leftOut  string // what of the report is not well-formed
 	observed time.Time
 }
 
@@ -111,30 +112,25 @@ func (p *Picture) Report(name string, r *v1alpha1.NodeCertificateReport) bool {
 	s := p.of(name)
 	if r == nil {
 		p.dirty[name] = true
-		s.reported, s.node.Unseen, s.node.Certificates, s.node.Authorities = false, true, nil, nil
+		s.reported, s.node.Unseen, s.node.Certificates, s.node.Authorities, s.leftOut = false, true, nil, nil, ""
 		p.forget(name)
 		return true
 	}
 	s.observed, _ = time.Parse(time.RFC3339, r.Summary.ObservedAt)
-	certificates := make([]renewal.Certificate, 0, len(r.Certificates))
-	for i := range r.Certificates {
-		certificates = append(certificates, certificateOf(&r.Certificates[i]))
-	}
-	authorities := make([]renewal.Authority, 0, len(r.Authorities))
-	for i := range r.Authorities {
-		authorities = append(authorities, authorityOf(&r.Authorities[i]))
-	}
+	certificates, authorities, leftOut := wellFormed(r)
 	before, known := s.node, s.reported
+	sameLeftOut := s.leftOut == leftOut
+	s.leftOut = leftOut
 	// Taken over even where they are the same: the texts are those of the new report, and
 	// the old one's can go.
 	s.node.Certificates, s.node.Authorities = certificates, authorities
 	s.reported, s.node.Unseen = true, false
-	if known && slices.Equal(before.Certificates, certificates) && slices.Equal(before.Authorities, authorities) {
+	if known && sameLeftOut && slices.Equal(before.Certificates, certificates) && slices.Equal(before.Authorities, authorities) {
 		return false // a sign of life, every hour
 	}
 	p.dirty[name] = true
-	if known {
-		for _, event := range renewals(name, before.Certificates, r.Certificates) {
+	if known && s.exists {
+		for _, event := range renewals(name, before.Certificates, certificates) {
 			p.renewed = append(p.renewed, renewed{s.observed, event})
 		}
 		if len(p.renewed) > 2*maxRenewed { // nobody asks: another watcher leads
@@ -164,14 +160,14 @@ func certificateOf(c *v1alpha1.ReportedCertificate) renewal.Certificate {
 }
 
 // renewals are the certificates that lie where others lay before.
-func renewals(node string, old []renewal.Certificate, now []v1alpha1.ReportedCertificate) []event.CertificateRenewed {
+func renewals(node string, old, now []renewal.Certificate) []event.CertificateRenewed {
 	var out []event.CertificateRenewed
 	for i := range now {
 		n := &now[i]
 		at := slices.IndexFunc(old, func(o renewal.Certificate) bool {
 			return o.Service == n.Service && o.Name == n.Name && o.Path == n.Path && o.User == n.User
 		})
-		if at < 0 || n.FingerprintSHA256 == "" || old[at].Fingerprint == "" || old[at].Fingerprint == n.FingerprintSHA256 {
+		if at < 0 || n.Fingerprint == "" || old[at].Fingerprint == "" || old[at].Fingerprint == n.Fingerprint {
 			continue
 		}
 		ended := old[at].NotAfter
@@ -183,14 +179,14 @@ func renewals(node string, old []renewal.Certificate, now []v1alpha1.ReportedCer
 	return out
 }
 
-func eventCertificate(node string, c *v1alpha1.ReportedCertificate) event.Certificate {
+func eventCertificate(node string, c *renewal.Certificate) event.Certificate {
 	return event.Certificate{
 		Node: node, Service: c.Service, Name: c.Name, Path: c.Path, Subject: c.Subject, Issuer: c.Issuer,
-		SerialNumber: c.SerialNumber, FingerprintSHA256: c.FingerprintSHA256, NotAfter: c.NotAfter.Time,
+		SerialNumber: c.Serial, FingerprintSHA256: c.Fingerprint, NotAfter: c.NotAfter,
 	}
 }
 
-// Changed returns the nodes that have changed since the last call, those that are gone
+// Changed returns the nodes that have changed since the last call, those that do not exist
 // with nil, and what was renewed meanwhile.
 func (p *Picture) Changed() (map[string]*renewal.Node, []event.CertificateRenewed) {
 	p.mu.Lock()
@@ -215,7 +211,8 @@ func (p *Picture) takeOver(now time.Time) {
 	p.renewed = slices.DeleteFunc(p.renewed, func(r renewed) bool { return !r.at.IsZero() && now.Sub(r.at) > renewedFor })
 }
 
-// Lookup returns a node as it is now; nil: nothing is known of it.
+// Lookup returns a node as it is now; nil: there is no Node object of that name. A report
+// alone is not judged: its node was removed, or never was there.
 func (p *Picture) Lookup(name string) *renewal.Node {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -225,18 +222,41 @@ func (p *Picture) Lookup(name string) *renewal.Node {
 // copyOf copies a node. Its slices are never written to, only replaced.
 func (p *Picture) copyOf(name string) *renewal.Node {
 	s := p.nodes[name]
-	if s == nil {
+	if s == nil || !s.exists {
 		return nil
 	}
 	n := s.node
 	return &n
 }
 
-// Names are the nodes that anything is known of, sorted.
+// Names are the nodes, sorted.
 func (p *Picture) Names() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return slices.Sorted(maps.Keys(p.nodes))
+	var out []string
+	for name, s := range p.nodes {
+		if s.exists {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Refused says which reports are not taken into account, or not all of them, and why.
+func (p *Picture) Refused() map[string]Refusal {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := map[string]Refusal{}
+	for name, s := range p.nodes {
+		switch {
+		case s.reported && !s.exists:
+			out[name] = Refusal{reasonNoNode, "there is no Node of this name, so nothing on it is judged"}
+		case s.leftOut != "":
+			out[name] = Refusal{reasonMalformed, s.leftOut}
+		}
+	}
+	return out
 }
 
 // Unreported counts the nodes whose agent has not reported since a moment.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
@@ -18,26 +19,28 @@ import (
 // then is the leader.
 func TestAStandbyRemembersWhatItMayHaveToTell(t *testing.T) {
 	p := NewPicture()
+	p.Node("cp1", &corev1.Node{}, noon)
 	renew := func(i int, at time.Time) {
 		p.Report("cp1", &v1alpha1.NodeCertificateReport{Summary: v1alpha1.ReportSummary{ObservedAt: at.Format(time.RFC3339)},
-			Certificates: []v1alpha1.ReportedCertificate{{Service: certs.Etcd, Name: "etcd-server", FingerprintSHA256: fmt.Sprint(i), NotAfter: metav1.NewTime(at.Add(day))}}})
+			Certificates: []v1alpha1.ReportedCertificate{{Service: certs.Etcd, Name: "etcd-server", SerialNumber: "1", FingerprintSHA256: fmt.Sprintf("%064x", i), NotAfter: metav1.NewTime(at.Add(day))}}})
 	}
 	for i := range 3 * maxRenewed {
 		renew(i, noon.Add(-20*day))
 	}
 	assert.LessOrEqual(t, len(p.renewed), 2*maxRenewed)
-	renew(-1, noon.Add(-time.Minute))
+	renew(0xabcdef, noon.Add(-time.Minute))
 	p.takeOver(noon)
 	_, told := p.Changed()
 	assert.Len(t, told, 1)
-	assert.Equal(t, "-1", told[0].FingerprintSHA256)
+	assert.Equal(t, fmt.Sprintf("%064x", 0xabcdef), told[0].FingerprintSHA256)
 }
 
 // TestAReportSaysWhatCannotBeRenewed, and a change of that is a change of the node.
 func TestAReportSaysWhatCannotBeRenewed(t *testing.T) {
 	p := NewPicture()
+	p.Node("w1", &corev1.Node{}, noon)
 	report := &v1alpha1.NodeCertificateReport{Certificates: []v1alpha1.ReportedCertificate{{
-		Name: "kubelet-client", KeptKey: "kept", NotRenewable: &v1alpha1.NotRenewable{Reason: "no issuer", MaxRestart: "never"}}}}
+		Service: certs.Kubelet, Name: "kubelet-client", KeptKey: "kept", NotRenewable: &v1alpha1.NotRenewable{Reason: "no issuer", MaxRestart: "never"}}}}
 	report.Name = "w1"
 	compact, err := Compact(report.DeepCopy())
 	require.NoError(t, err)

@@ -27,6 +27,7 @@ func TestWhatIsLongPastGoes(t *testing.T) {
 	w := newWorld(t)
 	gone := past("gone", 40*day)
 	kept := []*v1alpha1.CertificateRotation{past("young", 29*day), past("failed-and-still-there", 50*day), past("on-a-silent-node", 50*day), past("by-hand", 60*day), past("running", 60*day)}
+	kept[1].Spec.Trigger.Fingerprints = []string{oldPrint}
 	kept[2].Spec.Nodes = []string{"w1"}
 	kept[3].Spec.Trigger = nil
 	kept[4].Status.State, kept[4].Status.CompletionTime = v1alpha1.StateRunning, nil
@@ -37,7 +38,7 @@ func TestWhatIsLongPastGoes(t *testing.T) {
 		require.NoError(t, w.client.Create(t.Context(), c))
 	}
 	w.node("cp1", true)
-	w.report("cp1", "failed-and-still-there", day)
+	w.report("cp1", oldPrint, day)
 	w.node("w1", false) // whose agent has not reported
 	p := &Pruner{Client: w.client, Picture: w.picture, Log: slog.New(slog.DiscardHandler), Now: w.clock.now}
 	p.prune(t.Context())

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"log/slog"
 	"testing"
@@ -25,7 +26,7 @@ func BenchmarkJudge(b *testing.B) {
 		for i := range certificates {
 			r.Certificates = append(r.Certificates, v1alpha1.ReportedCertificate{
 				Service: certs.Kubelet, Name: fmt.Sprint("kubelet-", i), Path: fmt.Sprint("/var/lib/kubelet/pki/", i), Subject: "CN=" + node, Issuer: "CN=kubernetes",
-				FingerprintSHA256: mark + fmt.Sprint(node, i), NotBefore: metav1.NewTime(noon.Add(-65 * day)), NotAfter: metav1.NewTime(noon.Add(300 * day)),
+				SerialNumber: "1", FingerprintSHA256: fmt.Sprintf("%x", sha256.Sum256([]byte(mark+fmt.Sprint(node, i)))), NotBefore: metav1.NewTime(noon.Add(-65 * day)), NotAfter: metav1.NewTime(noon.Add(300 * day)),
 			})
 		}
 		return r

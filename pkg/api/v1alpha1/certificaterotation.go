@@ -60,6 +60,7 @@ type CertificateRotationSpec struct {
 	// +optional
 	Validity *metav1.Duration `json:"validity,omitempty"`
 	// MaxUnavailable is how many workers may be worked on at a time, "3" or "10%".
+	// +kubebuilder:validation:MaxLength=10
 	// +kubebuilder:validation:Pattern=`^[1-9][0-9]*%?$`
 	// +optional
 	MaxUnavailable string `json:"maxUnavailable,omitempty"`
@@ -97,6 +98,8 @@ type RotationTrigger struct {
 	Reason string `json:"reason"`
 	// Fingerprints are those (SHA-256, hex) of the certificates that are to go. Where none
 	// of them is on a node any more, there is nothing left to do.
+	// +kubebuilder:validation:items:MaxLength=64
+	// +kubebuilder:validation:items:Pattern=`^[0-9a-f]{64}$`
 	// +kubebuilder:validation:MaxItems=20000
 	// +listType=set
 	// +optional
@@ -105,9 +108,13 @@ type RotationTrigger struct {
 	// +kubebuilder:validation:Minimum=1
 	Attempt int32 `json:"attempt"`
 	// EventID is the event's that asked for it.
+	// +kubebuilder:validation:MaxLength=1024
 	// +optional
 	EventID string `json:"eventID,omitempty"`
 	// Marks are the CompromisedCertificates behind it.
+	// +kubebuilder:validation:MaxItems=10000
+	// +kubebuilder:validation:items:MaxLength=253
+	// +kubebuilder:validation:items:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
 	// +listType=set
 	// +optional
 	Marks []string `json:"marks,omitempty"`
@@ -146,9 +153,11 @@ const (
 type CertificateRotationStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	State RotationState `json:"state,omitempty"`
 	// RotationID is what "kubectl rotate-certs history" knows it by.
+	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	RotationID string `json:"rotationID,omitempty"`
 	// +optional
@@ -156,13 +165,16 @@ type CertificateRotationStatus struct {
 	// +optional
 	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
 	// Message says in a sentence how it stands, and why.
+	// +kubebuilder:validation:MaxLength=32768
 	// +optional
 	Message string `json:"message,omitempty"`
+	// +kubebuilder:validation:MaxItems=20
 	// +listType=map
 	// +listMapKey=type
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 	// Nodes is how each node stands.
+	// +kubebuilder:validation:MaxItems=10000
 	// +listType=map
 	// +listMapKey=node
 	// +optional
@@ -174,6 +186,8 @@ type CertificateRotationStatus struct {
 	LeftOut []LeftOut `json:"leftOut,omitempty"`
 	// Notes are what a person should know afterwards: what an old certificate still opens
 	// and until when, what could not be proven.
+	// +kubebuilder:validation:MaxItems=10000
+	// +kubebuilder:validation:items:MaxLength=32768
 	// +listType=atomic
 	// +optional
 	Notes []string `json:"notes,omitempty"`
@@ -183,10 +197,13 @@ type CertificateRotationStatus struct {
 //
 // +kubebuilder:object:generate=true
 type RotationNodeStatus struct {
+	// +kubebuilder:validation:MaxLength=253
 	Node string `json:"node"`
 	// Phase is what the node is in: waiting, starting, staging, staged, working, proven,
 	// undoing, undone, failed or skipped.
+	// +kubebuilder:validation:MaxLength=64
 	Phase string `json:"phase"`
+	// +kubebuilder:validation:MaxLength=32768
 	// +optional
 	Message string `json:"message,omitempty"`
 	// +optional

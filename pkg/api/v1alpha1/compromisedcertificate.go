@@ -46,6 +46,7 @@ type CompromisedCertificateSpec struct {
 	Nodes []string `json:"nodes,omitempty"`
 	// Fingerprint (SHA-256, hex) of the one certificate that is meant; without it, all of
 	// the service.
+	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:Pattern=`^[0-9a-f]{64}$`
 	// +optional
 	Fingerprint string `json:"fingerprint,omitempty"`
@@ -73,22 +74,29 @@ type CompromisedCertificateStatus struct {
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 	// Certificates are what the mark meant when it was seen first: what is issued later is
 	// not compromised by it.
+	// +kubebuilder:validation:MaxItems=200000
 	// +listType=atomic
 	// +optional
 	Certificates []CompromisedRef `json:"certificates,omitempty"`
 	// PendingNodes had not reported yet when the mark was seen first; what they turn out to
 	// have is added then.
+	// +kubebuilder:validation:MaxItems=10000
+	// +kubebuilder:validation:items:MaxLength=253
 	// +listType=set
 	// +optional
 	PendingNodes []string `json:"pendingNodes,omitempty"`
 	// Rotation is the newest CertificateRotation that this mark has caused.
+	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	Rotation string `json:"rotation,omitempty"`
 	// Residual says what the old certificates still open, until when, and what stops it:
 	// Kubernetes cannot revoke them.
+	// +kubebuilder:validation:MaxItems=10000
+	// +kubebuilder:validation:items:MaxLength=32768
 	// +listType=atomic
 	// +optional
 	Residual []string `json:"residual,omitempty"`
+	// +kubebuilder:validation:MaxItems=20
 	// +listType=map
 	// +listMapKey=type
 	// +optional
@@ -99,11 +107,16 @@ type CompromisedCertificateStatus struct {
 //
 // +kubebuilder:object:generate=true
 type CompromisedRef struct {
-	Node              string        `json:"node"`
-	Service           certs.Service `json:"service"`
-	Name              string        `json:"name"`
-	FingerprintSHA256 string        `json:"fingerprintSHA256"`
-	NotAfter          metav1.Time   `json:"notAfter"`
+	// +kubebuilder:validation:MaxLength=253
+	Node string `json:"node"`
+	// +kubebuilder:validation:Enum=etcd;kubelet;kube-apiserver;kube-proxy;kube-scheduler;kube-controller-manager;admin
+	Service certs.Service `json:"service"`
+	// +kubebuilder:validation:MaxLength=512
+	Name string `json:"name"`
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^([0-9a-f]{64})?$`
+	FingerprintSHA256 string      `json:"fingerprintSHA256"`
+	NotAfter          metav1.Time `json:"notAfter"`
 }
 
 // CompromisedCertificateList is a list of marks.

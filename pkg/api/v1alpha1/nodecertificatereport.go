@@ -51,10 +51,15 @@ type NodeCertificateReport struct {
 // Limit, BackOff, Stopped, NotifyOnly, NotRenewable, CANearEnd …), its message the same in sentences.
 const ConditionCertificatesDue = "CertificatesDue"
 
+// A report, or entries of it, that the watcher does not take into account have the condition
+// [ConditionAccepted] with the status False and the reason Malformed or NoNode. A report
+// without that condition is accepted.
+
 // NodeCertificateReportStatus is what the watcher makes of a report.
 //
 // +kubebuilder:object:generate=true
 type NodeCertificateReportStatus struct {
+	// +kubebuilder:validation:MaxItems=10
 	// +listType=map
 	// +listMapKey=type
 	// +optional
@@ -67,18 +72,24 @@ type NodeCertificateReportStatus struct {
 // +kubebuilder:object:generate=true
 type ReportSummary struct {
 	// EarliestExpiry is when the first certificate ends. Empty where there is none.
+	// +kubebuilder:validation:MaxLength=20
+	// +kubebuilder:validation:Pattern=`^([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)?$`
 	// +optional
 	EarliestExpiry string `json:"earliestExpiry,omitempty"`
 	// EarliestCertificate is which, "service/name".
+	// +kubebuilder:validation:MaxLength=1024
 	// +optional
 	EarliestCertificate string `json:"earliestCertificate,omitempty"`
 	Certificates        int32  `json:"certificates"`
 	// Problems counts what is invalid, not served, or could not be looked at. What a
 	// clock alone changes (expiring, expired) is not counted: reports change only when
 	// the node does.
-	Problems   int32  `json:"problems"`
+	Problems int32 `json:"problems"`
+	// +kubebuilder:validation:MaxLength=20
+	// +kubebuilder:validation:Pattern=`^([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)?$`
 	ObservedAt string `json:"observedAt"`
 	// ProgramVersion is the agent's.
+	// +kubebuilder:validation:MaxLength=512
 	// +optional
 	ProgramVersion string `json:"programVersion,omitempty"`
 }
@@ -87,23 +98,34 @@ type ReportSummary struct {
 //
 // +kubebuilder:object:generate=true
 type ReportedCertificate struct {
+	// +kubebuilder:validation:Enum=etcd;kubelet;kube-apiserver;kube-proxy;kube-scheduler;kube-controller-manager;admin
 	Service certs.Service `json:"service"`
 	// Name is its role as kubeadm names it: "apiserver", "etcd-peer", "admin.conf".
+	// +kubebuilder:validation:MaxLength=512
 	Name string `json:"name"`
 	// +kubebuilder:validation:MaxLength=4096
 	Path string `json:"path"`
 	// User is the entry in a kubeconfig.
+	// +kubebuilder:validation:MaxLength=512
 	// +optional
-	User              string `json:"user,omitempty"`
-	Subject           string `json:"subject"`
-	Issuer            string `json:"issuer"`
-	SerialNumber      string `json:"serialNumber"`      // lower-case hex
+	User string `json:"user,omitempty"`
+	// +kubebuilder:validation:MaxLength=512
+	Subject string `json:"subject"`
+	// +kubebuilder:validation:MaxLength=512
+	Issuer string `json:"issuer"`
+	// +kubebuilder:validation:MaxLength=513
+	// +kubebuilder:validation:Pattern=`^(-?[0-9a-f]{1,512})?$`
+	SerialNumber string `json:"serialNumber"` // lower-case hex
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^([0-9a-f]{64})?$`
 	FingerprintSHA256 string `json:"fingerprintSHA256"` // lower-case hex; empty: it cannot be parsed
 	// The dates are missing where it cannot be parsed.
 	// +optional
 	NotBefore metav1.Time `json:"notBefore,omitzero"`
 	// +optional
 	NotAfter metav1.Time `json:"notAfter,omitzero"`
+	// +kubebuilder:validation:MaxItems=50
+	// +kubebuilder:validation:items:MaxLength=512
 	// +optional
 	SANs []string `json:"sans,omitempty"`
 	// SelfManaged says that its component renews it by itself too.
@@ -111,6 +133,7 @@ type ReportedCertificate struct {
 	SelfManaged bool `json:"selfManaged,omitempty"`
 	// Reason says what is wrong with it whatever the time: it does not fit its key, an
 	// endpoint serves another one. Empty: nothing.
+	// +kubebuilder:validation:MaxLength=512
 	// +optional
 	Reason string `json:"reason,omitempty"`
 	// NotRenewable says that it cannot be renewed on this node, and why. Absent: it can.
@@ -118,6 +141,7 @@ type ReportedCertificate struct {
 	NotRenewable *NotRenewable `json:"notRenewable,omitempty"`
 	// KeptKey says why its key is kept when it is renewed, so that a renewal does not
 	// replace a compromised key. Empty: the key is replaced.
+	// +kubebuilder:validation:MaxLength=512
 	// +optional
 	KeptKey string `json:"keptKey,omitempty"`
 }
@@ -126,6 +150,7 @@ type ReportedCertificate struct {
 //
 // +kubebuilder:object:generate=true
 type NotRenewable struct {
+	// +kubebuilder:validation:MaxLength=512
 	Reason string `json:"reason"`
 	// MaxRestart is the restart policy with which it can be renewed all the same:
 	// if-needed (then also with never), or never. Empty: with none.
@@ -138,10 +163,17 @@ type NotRenewable struct {
 //
 // +kubebuilder:object:generate=true
 type ReportedAuthority struct {
-	Name              string      `json:"name"` // its common name
-	Path              string      `json:"path"`
-	Subject           string      `json:"subject"`
-	SerialNumber      string      `json:"serialNumber"`
+	// +kubebuilder:validation:MaxLength=512
+	Name string `json:"name"` // its common name
+	// +kubebuilder:validation:MaxLength=4096
+	Path string `json:"path"`
+	// +kubebuilder:validation:MaxLength=512
+	Subject string `json:"subject"`
+	// +kubebuilder:validation:MaxLength=513
+	// +kubebuilder:validation:Pattern=`^-?[0-9a-f]{1,512}$`
+	SerialNumber string `json:"serialNumber"`
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[0-9a-f]{64}$`
 	FingerprintSHA256 string      `json:"fingerprintSHA256"`
 	NotBefore         metav1.Time `json:"notBefore"`
 	NotAfter          metav1.Time `json:"notAfter"`
@@ -154,10 +186,13 @@ type ReportedAuthority struct {
 //
 // +kubebuilder:object:generate=true
 type ReportedGap struct {
+	// +kubebuilder:validation:Enum=etcd;kubelet;kube-apiserver;kube-proxy;kube-scheduler;kube-controller-manager;admin
 	// +optional
 	Service certs.Service `json:"service,omitempty"`
+	// +kubebuilder:validation:MaxLength=4096
 	// +optional
-	Path   string `json:"path,omitempty"`
+	Path string `json:"path,omitempty"`
+	// +kubebuilder:validation:MaxLength=512
 	Reason string `json:"reason"`
 	// Informational says that it is as it should be, or that nobody can change it. It is
 	// not counted as a problem.

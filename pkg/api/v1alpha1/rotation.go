@@ -45,17 +45,23 @@ type RotationReport struct {
 //
 // +kubebuilder:object:generate=true
 type LeftOut struct {
-	Node    string        `json:"node"`
+	// +kubebuilder:validation:MaxLength=253
+	Node string `json:"node"`
+	// +kubebuilder:validation:Enum=etcd;kubelet;kube-apiserver;kube-proxy;kube-scheduler;kube-controller-manager;admin
 	Service certs.Service `json:"service"`
-	Name    string        `json:"name"`
-	Path    string        `json:"path"`
+	// +kubebuilder:validation:MaxLength=4096
+	Name string `json:"name"`
+	// +kubebuilder:validation:MaxLength=4096
+	Path string `json:"path"`
 	// User is the entry in a kubeconfig.
+	// +kubebuilder:validation:MaxLength=4096
 	// +optional
 	User string `json:"user,omitempty"`
 	// NotAfter is missing where the certificate cannot be read.
 	// +optional
 	NotAfter metav1.Time `json:"notAfter,omitzero"`
 	// Reason says why it cannot be renewed, and what to do instead where that is known.
+	// +kubebuilder:validation:MaxLength=32768
 	Reason string `json:"reason"`
 }
 

@@ -1,0 +1,104 @@
+package controller
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
+)
+
+// Refusal is why a report, or a part of it, is not taken into account.
+type Refusal struct{ Reason, Message string }
+
+const (
+	reasonMalformed = "Malformed"
+	reasonNoNode    = "NoNode"
+)
+
+// The CustomResourceDefinition demands the same. It is demanded here once more, since a
+// definition of an earlier version may be installed, and objects are kept as they were when
+// a definition changes. One malformed entry would make an event that NATS refuses, and with
+// it the rotation of everything else that is due.
+const (
+	mostText = 512
+	mostPath = 4096
+)
+
+var (
+	fingerprintForm = regexp.MustCompile(`\A[0-9a-f]{64}\z`)
+	serialForm      = regexp.MustCompile(`\A-?[0-9a-f]{1,512}\z`)
+)
+
+// malformedCertificate says what is not well-formed in an entry; empty: nothing.
+func malformedCertificate(c *v1alpha1.ReportedCertificate) string {
+	switch {
+	case !slices.Contains(certs.Services(), c.Service):
+		return "service is not one that exists"
+	case len(c.Name) > mostText, len(c.User) > mostText, len(c.Path) > mostPath, len(c.Subject) > mostText, len(c.Issuer) > mostText,
+		len(c.KeptKey) > mostText, c.NotRenewable != nil && len(c.NotRenewable.Reason) > mostText:
+		return "a text is too long"
+	case c.NotRenewable != nil && c.NotRenewable.MaxRestart != "" &&
+		!slices.Contains([]plan.RestartPolicy{plan.RestartIfNeeded, plan.RestartNever}, plan.RestartPolicy(c.NotRenewable.MaxRestart)):
+		return "maxRestart is not a restart policy"
+	case c.FingerprintSHA256 == "":
+		return "" // it cannot be parsed: nothing is known of it, and nothing is started for it
+	}
+	return malformed(c.FingerprintSHA256, c.SerialNumber, c.NotBefore.Time, c.NotAfter.Time)
+}
+
+func malformedAuthority(a *v1alpha1.ReportedAuthority) string {
+	if len(a.Name) > mostText || len(a.Path) > mostPath || len(a.Subject) > mostText {
+		return "a text is too long"
+	}
+	return malformed(a.FingerprintSHA256, a.SerialNumber, a.NotBefore.Time, a.NotAfter.Time)
+}
+
+func malformed(fingerprint, serial string, notBefore, notAfter time.Time) string {
+	switch {
+	case !fingerprintForm.MatchString(fingerprint):
+		return "fingerprintSHA256 is not 64 lower-case hexadecimal digits"
+	case !serialForm.MatchString(serial):
+		return "serialNumber is not hexadecimal"
+	case notAfter.IsZero(), notAfter.Before(notBefore):
+		return "notAfter is missing, or before notBefore"
+	}
+	return ""
+}
+
+// mostNamed is how many entries a condition names.
+const mostNamed = 5
+
+// wellFormed takes over what is well-formed in a report, and says what is not.
+func wellFormed(r *v1alpha1.NodeCertificateReport) ([]renewal.Certificate, []renewal.Authority, string) {
+	var left []string
+	certificates := make([]renewal.Certificate, 0, len(r.Certificates))
+	for i := range r.Certificates {
+		if why := malformedCertificate(&r.Certificates[i]); why != "" {
+			left = append(left, fmt.Sprintf("certificate %d: %s", i+1, why))
+			continue
+		}
+		certificates = append(certificates, certificateOf(&r.Certificates[i]))
+	}
+	authorities := make([]renewal.Authority, 0, len(r.Authorities))
+	for i := range r.Authorities {
+		if why := malformedAuthority(&r.Authorities[i]); why != "" {
+			left = append(left, fmt.Sprintf("authority %d: %s", i+1, why))
+			continue
+		}
+		authorities = append(authorities, authorityOf(&r.Authorities[i]))
+	}
+	if len(left) == 0 {
+		return certificates, authorities, ""
+	}
+	text := fmt.Sprintf("%d entries are left out: %s", len(left), strings.Join(left[:min(len(left), mostNamed)], "; "))
+	if len(left) > mostNamed {
+		text += " …"
+	}
+	return certificates, authorities, text
+}
