@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -17,6 +18,9 @@ type otherUse struct {
 	files []string
 }
 
+// mayUse is the kind of a static pod that mounts a directory and names none of its files.
+const mayUse inventory.OtherUserKind = "MayUse"
+
 // otherUses collects the other users of the files that a plan replaces.
 func otherUses(p plan.Plan, nodes []inventory.Node) []*otherUse {
 	var out []*otherUse
@@ -28,6 +32,9 @@ func otherUses(p plan.Plan, nodes []inventory.Node) []*otherUse {
 			for _, c := range n.Certificates {
 				if !slices.ContainsFunc(s.Targets, func(t plan.Target) bool { return t.ID == c.ID() }) {
 					continue
+				}
+				for _, name := range c.MayUse {
+					out = noteUse(out, inventory.OtherUser{Kind: mayUse, Name: name}, false, s.Node, path.Dir(c.Store.Cert))
 				}
 				for _, u := range c.OtherUsers {
 					out = noteUse(out, u, s.RestartsOther(u), s.Node, c.Store.Cert)
@@ -68,6 +75,8 @@ func keptOthers(uses []*otherUse) (out []string) {
 		files := strings.Join(o.files, ", ")
 		switch {
 		case o.again:
+		case o.user.Kind == mayUse:
+			out = append(out, fmt.Sprintf("%s on %s mounts %s and may use what is replaced there: restart it by hand if it does.", o.user.Name, some(o.nodes), files))
 		case o.user.Kind == inventory.OtherHardLink:
 			out = append(out, fmt.Sprintf("%s on %s is a hard link to %s and keeps the old certificate: replace it by hand.", o.user.Name, some(o.nodes), files))
 		default:

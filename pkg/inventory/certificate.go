@@ -127,6 +127,9 @@ type Certificate struct {
 	// OtherUsers read a file of this certificate and are none of the components: other
 	// static pods, units, containers, hard links.
 	OtherUsers []OtherUser `json:"otherUsers,omitempty"`
+	// MayUse are static pods that are no components and mount a directory in which a file of
+	// this certificate lies, while they name no file below it.
+	MayUse []string `json:"mayUse,omitempty"`
 	// SelfManaged says that the component renews this certificate by itself too.
 	SelfManaged bool `json:"selfManaged,omitempty"`
 	// Pinned says that the kubelet's kubeconfig holds or names it while the kubelet uses

@@ -111,7 +111,7 @@ func (d *discovery) fromProcess(p process) *program {
 	case p.place.unit != "":
 		out.component.Runtime, out.component.Unit = inventory.Systemd, p.place.unit
 		if u, ok := loadUnit(d.root, p.place.unit); ok {
-			out.env, out.files.workDir = u.env, u.workDir
+			out.env, out.files.workDir, out.files.mounts = u.env, u.workDir, u.mounts
 		}
 		d.supervise(p, out)
 	default:
@@ -168,7 +168,7 @@ func (d *discovery) fromPod(p process, note string) *program {
 // fromUnit describes a component that does not run by the unit that would start it.
 func fromUnit(u stoppedUnit) *program {
 	return &program{
-		service: u.service, args: u.args, env: u.unit.env, files: resolver{workDir: u.unit.workDir},
+		service: u.service, args: u.args, env: u.unit.env, files: resolver{workDir: u.unit.workDir, mounts: u.unit.mounts},
 		component: inventory.Component{
 			Service: u.service, Runtime: inventory.Systemd, Unit: u.unit.name, Args: redact(u.args), Note: "does not run",
 		},

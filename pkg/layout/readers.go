@@ -2,7 +2,6 @@ package layout
 
 import (
 	"maps"
-	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -15,12 +14,14 @@ import (
 )
 
 // reader is a static pod's container or a unit that is no component, with the files of
-// the host that it names or mounts by themselves. A directory that it mounts does not
-// count: nothing says which of its files it reads.
+// the host that it names or mounts by themselves. A directory that it mounts is kept apart:
+// nothing says which of its files it reads.
 type reader struct {
 	user inventory.OtherUser
 	// files are the real places of what it names.
 	files map[string]bool
+	// dirs are the real places of the directories that it mounts.
+	dirs []string
 	// runs says whether it does, and enabled whether it is started at boot; nil: as far
 	// as its supervisor knows.
 	runs, enabled func() bool
@@ -46,6 +47,29 @@ func (l *Layout) OtherUsers(root hostfs.Root, s inventory.Store) []inventory.Oth
 		}
 	}
 	return out
+}
+
+// MayUse returns the static pods that mount a directory of a certificate's file and name no
+// file below it.
+func (l *Layout) MayUse(root hostfs.Root, s inventory.Store) []string {
+	var out []string
+	for _, r := range l.readers {
+		for _, file := range []string{s.Cert, s.Key} {
+			local, err := root.Local(file)
+			if file != "" && err == nil && r.mountsOnly(local) && !slices.Contains(out, r.user.Name) {
+				out = append(out, r.user.Name)
+			}
+		}
+	}
+	return out
+}
+
+// mountsOnly says whether a directory above a file is mounted, below which nothing is named.
+func (r *reader) mountsOnly(local string) bool {
+	return slices.ContainsFunc(r.dirs, func(dir string) bool {
+		names := func(file string) bool { return under(file, dir) }
+		return names(local) && !slices.ContainsFunc(slices.Collect(maps.Keys(r.files)), names)
+	})
 }
 
 // OtherProgram is a static pod's container or a unit that is no component.
@@ -159,7 +183,12 @@ func (d *discovery) readContainer(f manifestFile, c *container, init bool) {
 		d.noteFiles(r.files, files, expandPod(w, env))
 	}
 	for _, m := range files.mounts {
-		if info, err := d.root.Stat(m.host); m.host != "" && err == nil && !info.IsDir() {
+		info, err := d.root.Stat(m.host)
+		switch local, notLocal := d.root.Local(m.host); {
+		case m.host == "" || err != nil || notLocal != nil:
+		case info.IsDir():
+			r.dirs = append(r.dirs, local)
+		default:
 			d.note(r.files, m.host)
 		}
 	}
@@ -174,7 +203,13 @@ func (d *discovery) readUnit(name string, runs, enabled func() bool) {
 	r := reader{files: map[string]bool{}, runs: runs, enabled: enabled, user: inventory.OtherUser{
 		Kind: inventory.OtherUnit, Name: name, Unit: name, Restartable: true, GraceSeconds: u.grace,
 	}}
-	files := resolver{workDir: u.workDir}
+	files := resolver{workDir: u.workDir, mounts: u.mounts}
+	for _, file := range u.credentials {
+		d.note(r.files, file)
+	}
+	for _, m := range u.mounts {
+		d.note(r.files, m.host)
+	}
 	for _, argv := range u.commands() {
 		if _, ok := recognise(argv); ok {
 			return
@@ -187,59 +222,6 @@ func (d *discovery) readUnit(name string, runs, enabled func() bool) {
 		d.noteFiles(r.files, files, value)
 	}
 	d.out.readers = append(d.out.readers, r)
-}
-
-// maxConfig bounds the size of a configuration file that is searched for paths.
-const maxConfig = 256 << 10
-
-// noteFiles records the files that a text names, and those that they name in turn where
-// they are configuration files.
-func (d *discovery) noteFiles(into map[string]bool, files resolver, text string) {
-	for _, name := range pathsIn(text) {
-		host, err := files.host(name)
-		if err != nil || !d.note(into, host) || certificateFile(name) {
-			continue
-		}
-		data, err := d.root.ReadFile(host)
-		if err != nil {
-			continue
-		}
-		for _, inner := range pathsIn(string(data)) {
-			if host, err := files.host(inner); err == nil {
-				d.note(into, host)
-			}
-		}
-	}
-}
-
-// note records where a file really is; false where there is none, or none to search.
-func (d *discovery) note(into map[string]bool, host string) bool {
-	local, err := d.root.Local(host)
-	if err != nil {
-		return false
-	}
-	info, err := d.root.Stat(host)
-	if err != nil || !info.Mode().IsRegular() {
-		return false
-	}
-	into[local] = true
-	return info.Size() <= maxConfig
-}
-
-// certificateFile says by its name that a file holds a certificate or a key.
-func certificateFile(name string) bool {
-	return slices.Contains([]string{".crt", ".pem", ".key", ".cert", ".cer"}, path.Ext(name))
-}
-
-// pathsIn finds the absolute paths in a text: a flag's value, a list, a configuration.
-func pathsIn(text string) []string {
-	var out []string
-	for word := range strings.FieldsFuncSeq(text, func(r rune) bool { return strings.ContainsRune(" \t\r\n=,:;\"'()<>|&[]{}", r) }) {
-		if path.IsAbs(word) && word != "/" {
-			out = append(out, path.Clean(word))
-		}
-	}
-	return out
 }
 
 // runningUnits are the units that have a process.

@@ -17,7 +17,7 @@ type mount struct {
 // resolver turns the paths that a component uses into the host's.
 type resolver struct {
 	// inContainer says that paths without a mount lie in the image. Without it the
-	// component sees the host's files as they are.
+	// component sees the host's files as they are, but for what its unit mounts elsewhere.
 	inContainer bool
 	mounts      []mount
 	workDir     string // for relative paths; empty: unknown, taken as "/"
@@ -29,9 +29,6 @@ func (r resolver) host(p string) (string, error) {
 		p = path.Join("/", r.workDir, p)
 	}
 	p = path.Clean(p)
-	if !r.inContainer {
-		return p, nil
-	}
 	best := mount{}
 	for _, m := range r.mounts {
 		if under(p, m.container) && len(m.container) > len(best.container) {
@@ -39,6 +36,8 @@ func (r resolver) host(p string) (string, error) {
 		}
 	}
 	switch {
+	case best.container == "" && !r.inContainer:
+		return p, nil
 	case best.container == "":
 		return "", fmt.Errorf("%q lies in the container's image, not on the host", p)
 	case best.host == "":

@@ -53,8 +53,12 @@ type unit struct {
 	execStart []string // command lines as written
 	env       map[string]string
 	workDir   string
-	grace     int64 // TimeoutStopSec in seconds; 0: not set, or no limit
-	preset    bool  // comes with a package: counts only where it is enabled
+	// credentials are the files of LoadCredential, and mounts those of BindPaths and
+	// BindReadOnlyPaths.
+	credentials []string
+	mounts      []mount
+	grace       int64 // TimeoutStopSec in seconds; 0: not set, or no limit
+	preset      bool  // comes with a package: counts only where it is enabled
 }
 
 // loadUnit reads a unit and its drop-ins; false where there is none, or where it is
@@ -134,6 +138,17 @@ func (u *unit) apply(root hostfs.Root, lines []assignment, instance string) {
 			} else {
 				files = append(files, strings.TrimPrefix(value, "-"))
 			}
+		case "LoadCredential", "LoadCredentialEncrypted":
+			if value == "" {
+				u.credentials = nil
+			} else if _, file, ok := strings.Cut(value, ":"); ok && path.IsAbs(file) {
+				u.credentials = append(u.credentials, path.Clean(file))
+			}
+		case "BindPaths", "BindReadOnlyPaths":
+			if value == "" {
+				u.mounts = nil
+			}
+			u.mounts = append(u.mounts, bindMounts(value)...)
 		case "TimeoutStopSec", "TimeoutSec":
 			u.grace = unitSeconds(value)
 		case "WorkingDirectory":
@@ -253,4 +268,21 @@ func unquote(value string) string {
 		}
 	}
 	return b.String()
+}
+
+// bindMounts reads "source:destination:options", repeated; the destination is the source
+// where it is not given.
+func bindMounts(value string) []mount {
+	var out []mount
+	for _, word := range splitWords(value) {
+		source, rest, _ := strings.Cut(strings.TrimPrefix(word, "-"), ":")
+		destination, _, _ := strings.Cut(rest, ":")
+		if destination == "" {
+			destination = source
+		}
+		if path.IsAbs(source) && path.IsAbs(destination) {
+			out = append(out, mount{host: path.Clean(source), container: path.Clean(destination)})
+		}
+	}
+	return out
 }

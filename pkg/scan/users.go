@@ -26,7 +26,7 @@ func otherUsers(root hostfs.Root, found *layout.Layout, entries []entry) {
 	links := &hardLinks{root: root, dirs: dirs}
 	for i := range entries {
 		e := &entries[i]
-		e.OtherUsers = found.OtherUsers(root, e.Store)
+		e.OtherUsers, e.MayUse = found.OtherUsers(root, e.Store), found.MayUse(root, e.Store)
 		for _, file := range []string{e.Store.Cert, e.Store.Key} {
 			if other, ok := links.of(file); ok {
 				e.OtherUsers = append(e.OtherUsers, inventory.OtherUser{Kind: inventory.OtherHardLink, Name: other})

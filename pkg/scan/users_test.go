@@ -80,6 +80,32 @@ func TestOtherUsersOfAFile(t *testing.T) {
 		"a unit that a timer starts": {func(n *node) {
 			n.Node.Write("/etc/systemd/system/backup.service", "[Service]\nExecStart=/usr/bin/backup --kubeconfig "+admin+"\n")
 		}, "admin.conf", ""},
+		"a unit that names it from its working directory": {func(n *node) {
+			n.Node.Write("/etc/systemd/system/exporter.service", "[Service]\nWorkingDirectory=/etc/kubernetes\nExecStart=/usr/bin/exporter --kubeconfig=admin.conf\n")
+			n.Process(700, layouttest.Unit("exporter.service"), "/usr/bin/exporter")
+		}, "admin.conf", "Systemd exporter.service"},
+		"a unit that is given it as a credential": {func(n *node) {
+			n.Node.Write("/etc/systemd/system/exporter.service", "[Service]\nLoadCredential=kubeconfig:"+admin+"\nExecStart=/usr/bin/exporter\n")
+			n.Process(700, layouttest.Unit("exporter.service"), "/usr/bin/exporter")
+		}, "admin.conf", "Systemd exporter.service"},
+		"a unit into which it is mounted": {func(n *node) {
+			n.Node.Write("/etc/systemd/system/exporter.service", "[Service]\nBindReadOnlyPaths=-"+admin+":/run/exporter/config:rbind /usr\nExecStart=/usr/bin/exporter\n")
+			n.Process(700, layouttest.Unit("exporter.service"), "/usr/bin/exporter")
+		}, "admin.conf", "Systemd exporter.service"},
+		"a unit that names it below a mounted directory": {func(n *node) {
+			n.Node.Write("/etc/systemd/system/exporter.service", "[Service]\nBindPaths=/etc/kubernetes:/run/exporter\nExecStart=/usr/bin/exporter /run/exporter/admin.conf\n")
+			n.Process(700, layouttest.Unit("exporter.service"), "/usr/bin/exporter")
+		}, "admin.conf", "Systemd exporter.service"},
+		"a pod that names it from its working directory": {func(n *node) {
+			pod(n, "vip", "containers: [{name: vip, image: x, workingDir: /host, args: ['--config', admin.conf], volumeMounts: [{name: k, mountPath: /host}]}]", all)
+		}, "admin.conf", "StaticPod vip/vip"},
+		"a pod whose configuration names it from its own directory": {func(n *node) {
+			n.Node.Write("/etc/kubernetes/vip.yaml", "kubeconfig: ./admin.conf\n")
+			pod(n, "vip", "containers: [{name: vip, image: x, args: ['--config=/host/vip.yaml'], volumeMounts: [{name: k, mountPath: /host}]}]", all)
+		}, "admin.conf", "StaticPod vip/vip"},
+		"a pod whose image may have such a file": {func(n *node) {
+			pod(n, "vip", "containers: [{name: vip, image: x, args: ['--config=admin.conf'], volumeMounts: [{name: k, mountPath: /}]}]", all)
+		}, "admin.conf", ""},
 		"a hard link": {func(n *node) {
 			if err := os.Link(n.Tree.Local(certstest.PKIDir+"/apiserver.key"), n.Tree.Local(certstest.PKIDir+"/lb.key")); err != nil {
 				t.Fatal(err)
@@ -135,5 +161,20 @@ func TestGraceOfAUnit(t *testing.T) {
 	n.Process(700, layouttest.Unit("exporter.service"), "/usr/bin/exporter")
 	if u := certificate(t, n.scan(t, certstest.Now), "admin.conf").OtherUsers; len(u) != 1 || u[0].GraceSeconds != 300 {
 		t.Errorf("%+v", u)
+	}
+}
+
+// TestDirectoryMountWithoutAFile: a pod that mounts a directory and names none of its files
+// may use all of them. One that names a file there does not use the others.
+func TestDirectoryMountWithoutAFile(t *testing.T) {
+	n := kubeadm(t)
+	const all, mount = "{name: k, hostPath: {path: /etc/kubernetes}}", "volumeMounts: [{name: k, mountPath: /etc/kubernetes}]"
+	pod(n, "logs", "containers: [{name: logs, image: x, args: [run], "+mount+"}]", all)
+	pod(n, "vip", "containers: [{name: vip, image: x, args: ['--config=/etc/kubernetes/super-admin.conf'], "+mount+"}]", all)
+	got := n.scan(t, certstest.Now)
+	for name, want := range map[string][]string{"admin.conf": {"logs"}, "apiserver": {"logs"}, "super-admin.conf": {"logs"}, "kubelet-client": nil} {
+		if c := certificate(t, got, name); !slices.Equal(c.MayUse, want) || name == "apiserver" && len(c.OtherUsers) > 0 {
+			t.Errorf("%s: may use %q, want %q; other users %q", name, c.MayUse, want, users(c))
+		}
 	}
 }

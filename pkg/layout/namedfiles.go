@@ -1,0 +1,88 @@
+package layout
+
+import (
+	"iter"
+	"path"
+	"slices"
+	"strings"
+)
+
+// maxConfig bounds the size of a configuration file that is searched for paths.
+const maxConfig = 256 << 10
+
+// noteFiles records the files that a text names, and those that they name in turn where
+// they are configuration files.
+func (d *discovery) noteFiles(into map[string]bool, files resolver, text string) {
+	names := pathsIn(text)
+	if files.workDir != "" || !files.inContainer { // an image's own directory is not known
+		names = append(names, relativePathsIn(text)...)
+	}
+	for _, name := range names {
+		host, err := files.host(name)
+		if err != nil || !d.note(into, host) || certificateFile(name) {
+			continue
+		}
+		data, err := d.root.ReadFile(host)
+		if err != nil {
+			continue
+		}
+		inside := pathsIn(string(data))
+		for _, inner := range relativePathsIn(string(data)) {
+			inside = append(inside, within(name, inner))
+		}
+		for _, inner := range inside {
+			if host, err := files.host(inner); err == nil {
+				d.note(into, host)
+			}
+		}
+	}
+}
+
+// note records where a file really is; false where there is none, or none to search.
+func (d *discovery) note(into map[string]bool, host string) bool {
+	local, err := d.root.Local(host)
+	if err != nil {
+		return false
+	}
+	info, err := d.root.Stat(host)
+	if err != nil || !info.Mode().IsRegular() {
+		return false
+	}
+	into[local] = true
+	return info.Size() <= maxConfig
+}
+
+// certificateFile says by its name that a file holds a certificate or a key.
+func certificateFile(name string) bool {
+	return slices.Contains([]string{".crt", ".pem", ".key", ".cert", ".cer"}, path.Ext(name))
+}
+
+// pathsIn finds the absolute paths in a text: a flag's value, a list, a configuration.
+func pathsIn(text string) []string {
+	var out []string
+	for word := range wordsOf(text) {
+		if path.IsAbs(word) && word != "/" {
+			out = append(out, path.Clean(word))
+		}
+	}
+	return out
+}
+
+// relativePathsIn finds what may be relative paths of certificates, keys, kubeconfigs and
+// configuration files: by their names.
+func relativePathsIn(text string) []string {
+	var out []string
+	for word := range wordsOf(text) {
+		if !path.IsAbs(word) && !strings.HasPrefix(word, "-") && (certificateFile(word) || slices.Contains(configurationNames, path.Ext(word))) {
+			out = append(out, path.Clean(word))
+		}
+	}
+	return out
+}
+
+// configurationNames are how the names of configuration files end.
+var configurationNames = []string{".conf", ".kubeconfig", ".config", ".yaml", ".yml", ".json", ".toml", ".cfg"}
+
+func wordsOf(text string) iter.Seq[string] {
+	return strings.FieldsFuncSeq(text, func(r rune) bool { return strings.ContainsRune(" \t\r\n=,:;\"'()<>|&[]{}", r) })
+}
