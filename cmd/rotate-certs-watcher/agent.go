@@ -25,6 +25,7 @@ type agentFlags struct {
 
 	interval   time.Duration
 	podsHidden bool
+	unconfined bool
 }
 
 func agentCommand(stderr io.Writer) *cobra.Command {
@@ -47,6 +48,9 @@ nothing there.`,
 				return err
 			}
 			if err := agent.Confine(); err != nil {
+				if !f.unconfined {
+					return fmt.Errorf("%w\nhint: --unconfined runs it all the same, with the rights of its user", err)
+				}
 				log.Warn("the agent keeps rights that it does not need", "error", err)
 			}
 			if os.Getenv("GOMEMLIMIT") == "" {
@@ -68,6 +72,7 @@ nothing there.`,
 	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "how to reach the API server (default: the ServiceAccount of the pod)")
 	flags.DurationVar(&f.interval, "interval", agent.DefaultInterval, "time between two looks when no file changes")
 	flags.BoolVar(&f.podsHidden, "pods-hidden", false, "the volumes of pods are kept from the agent: not to find a file there is no problem")
+	flags.BoolVar(&f.unconfined, "unconfined", false, "run also where it cannot give up what it does not need: changing files, Unix sockets, starting programs")
 	flags.StringVar(&f.httpAddress, "http-address", "", `where to serve /livez, e.g. "127.0.0.1:10290" (default: nowhere)`)
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")

@@ -5,33 +5,64 @@ import (
 	"runtime"
 	"unsafe"
 
+	"github.com/landlock-lsm/go-landlock/landlock"
 	"golang.org/x/sys/unix"
 )
 
 // architectures by which a filter knows that system calls have the numbers it expects.
 var architectures = map[string]uint32{"amd64": unix.AUDIT_ARCH_X86_64, "arm64": unix.AUDIT_ARCH_AARCH64}
 
-// Offsets in struct seccomp_data.
+// Offsets in struct seccomp_data. Of an argument only the low half is looked at, where all
+// flags are: both architectures are little-endian.
 const (
 	offsetNumber       = 0
 	offsetArchitecture = 4
-	offsetFirst        = 16 // the low half of the first argument, on little-endian machines
+	offsetArguments    = 16
 )
 
 // x32 marks system calls of another ABI with other numbers, on amd64.
 const x32 = 0x40000000
 
-// Confine takes from this process, for good, what an agent never does: opening Unix
-// sockets and starting programs. Sockets of the container runtime and of systemd are
-// root's on the node, connecting to one needs no writable mount, and no list of mounts
-// keeps away those that a later version of anything will have.
+// firstUnknown is the first of the system calls (mount_setattr, of Linux 5.12) that an agent
+// needs neither now nor later, and to which new ones are added. From 424 on their numbers
+// are the same everywhere.
+const firstUnknown = 442
+
+// forWriting are the flags of open with which a file is changed.
+const forWriting = unix.O_WRONLY | unix.O_RDWR | unix.O_CREAT | unix.O_TRUNC
+
+// Requests of ioctl that change a file which is open for reading.
+const (
+	setFlags      = 0x40086602 // FS_IOC_SETFLAGS
+	setAttributes = 0x401c5820 // FS_IOC_FSSETXATTR
+)
+
+// never are the system calls that an agent does not make: they start programs, look into
+// other processes, change files or open them by another way, or do any of it unseen, as
+// io_uring does.
+var never = []uint32{
+	unix.SYS_EXECVE, unix.SYS_EXECVEAT, unix.SYS_PTRACE, unix.SYS_IO_URING_SETUP, unix.SYS_OPEN_BY_HANDLE_AT,
+	unix.SYS_RENAMEAT, unix.SYS_RENAMEAT2, unix.SYS_LINKAT, unix.SYS_SYMLINKAT, unix.SYS_UNLINKAT, unix.SYS_MKDIRAT, unix.SYS_MKNODAT,
+	unix.SYS_FCHMOD, unix.SYS_FCHMODAT, unix.SYS_FCHOWN, unix.SYS_FCHOWNAT, unix.SYS_TRUNCATE, unix.SYS_UTIMENSAT,
+	unix.SYS_SETXATTR, unix.SYS_LSETXATTR, unix.SYS_FSETXATTR, unix.SYS_REMOVEXATTR, unix.SYS_LREMOVEXATTR, unix.SYS_FREMOVEXATTR,
+}
+
+// Confine takes from this process, for good, what an agent never does: changing files,
+// opening Unix sockets and starting programs. A read-only mount is not enough: a file system
+// that is mounted below it, such as etcd's own disk, can be written to, and a socket on it can
+// be connected to, which those of the container runtime and of systemd answer as root does.
 func Confine() error {
+	// Where the kernel has it, Landlock keeps off the same, and other processes. It knows of
+	// ways that the filter below does not; the filter holds on every kernel.
+	if err := landlock.V5.BestEffort().RestrictPaths(landlock.RODirs("/")); err != nil {
+		return fmt.Errorf("confine process with Landlock: %w", err)
+	}
 	arch, known := architectures[runtime.GOARCH]
 	if !known {
 		return fmt.Errorf("confine process: not known how on %s", runtime.GOARCH)
 	}
 	program := filter(arch)
-	prog := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]} //nolint:gosec // a dozen
+	prog := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]} //nolint:gosec // some dozens
 
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -48,7 +79,8 @@ func Confine() error {
 	return nil
 }
 
-// filter refuses with EPERM; what it does not name stays as it is.
+// filter refuses with EPERM; what it does not name stays as it is. Of openat2, whose flags
+// lie in memory, and of what later kernels have, it says that there is none.
 func filter(arch uint32) []unix.SockFilter {
 	load := func(offset uint32) unix.SockFilter {
 		return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: offset}
@@ -56,7 +88,10 @@ func filter(arch uint32) []unix.SockFilter {
 	give := func(verdict uint32) unix.SockFilter {
 		return unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: verdict}
 	}
-	const refuse = unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)
+	const (
+		refuse  = unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)
+		unknown = unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)
+	)
 	jump := func(kind uint16, k uint32, yes, no uint8) unix.SockFilter {
 		return unix.SockFilter{Code: unix.BPF_JMP | kind | unix.BPF_K, K: k, Jt: yes, Jf: no}
 	}
@@ -67,16 +102,28 @@ func filter(arch uint32) []unix.SockFilter {
 		load(offsetNumber),
 		jump(unix.BPF_JGE, x32, 0, 1),
 		give(refuse),
+		jump(unix.BPF_JGE, firstUnknown, 0, 1),
+		give(unknown),
+		jump(unix.BPF_JEQ, unix.SYS_OPENAT2, 0, 1),
+		give(unknown),
 	}
-	// io_uring opens sockets without the system call for it.
-	for _, number := range []uint32{unix.SYS_EXECVE, unix.SYS_EXECVEAT, unix.SYS_IO_URING_SETUP, unix.SYS_PTRACE} {
+	for _, number := range append(never, neverHere...) {
 		out = append(out, jump(unix.BPF_JEQ, number, 0, 1), give(refuse))
 	}
-	return append(out,
-		jump(unix.BPF_JEQ, unix.SYS_SOCKET, 0, 3),
-		load(offsetFirst),
-		jump(unix.BPF_JEQ, unix.AF_UNIX, 0, 1),
-		give(refuse),
-		give(unix.SECCOMP_RET_ALLOW),
-	)
+	// one judges a call by an argument; it must come last of all that look at its number.
+	one := func(number, argument uint32, kind uint16, values ...uint32) {
+		rest := []unix.SockFilter{load(offsetArguments + 8*argument)}
+		for _, v := range values {
+			rest = append(rest, jump(kind, v, 0, 1), give(refuse))
+		}
+		rest = append(rest, give(unix.SECCOMP_RET_ALLOW))
+		out = append(append(out, jump(unix.BPF_JEQ, number, 0, uint8(len(rest)))), rest...) //nolint:gosec // a handful
+	}
+	one(unix.SYS_SOCKET, 0, unix.BPF_JEQ, unix.AF_UNIX)
+	one(unix.SYS_OPENAT, 2, unix.BPF_JSET, forWriting)
+	one(unix.SYS_IOCTL, 1, unix.BPF_JEQ, setFlags, setAttributes)
+	for number, argument := range openHere {
+		one(number, argument, unix.BPF_JSET, forWriting)
+	}
+	return append(out, give(unix.SECCOMP_RET_ALLOW))
 }
