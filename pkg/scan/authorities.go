@@ -118,6 +118,21 @@ func (k *authorities) namesake(e *entry) *authority {
 	return nil
 }
 
+// replaced is the CA of the same name, with another key that is here, which lies in one
+// bundle with a CA whose own key is not here; nil: there is none.
+func (k *authorities) replaced(ca *authority) *authority {
+	if ca == nil || ca.key != "" {
+		return nil
+	}
+	for _, a := range k.all {
+		together := slices.ContainsFunc(a.paths, func(p string) bool { return slices.Contains(ca.paths, p) })
+		if a != ca && a.key != "" && together && string(a.cert.RawSubject) == string(ca.cert.RawSubject) {
+			return a
+		}
+	}
+	return nil
+}
+
 // keys looks for the key of each CA: where a flag says, and beside its certificate.
 func (k *authorities) keys(root hostfs.Root) {
 	dirs := &keyDirectories{root: root, files: map[string][]string{}, keys: map[string]certs.Key{}, errs: map[string]error{}}

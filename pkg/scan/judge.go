@@ -102,13 +102,17 @@ func (e *entry) findIssuer(known *authorities) {
 		e.Issuer = local
 	default:
 		e.Issuer = inventory.Issuer{Kind: inventory.NoIssuer}
-		e.Reason = remark(e.Reason, e.noIssuer(ca))
+		e.Reason = remark(e.Reason, e.noIssuer(ca, known))
 	}
 }
 
 // noIssuer explains why nothing on this node can renew the certificate.
-func (e *entry) noIssuer(ca *authority) string {
-	switch {
+func (e *entry) noIssuer(ca *authority, known *authorities) string {
+	switch by := known.replaced(ca); {
+	case by != nil:
+		return fmt.Sprintf("cannot be renewed yet: its CA %q (%s) was replaced by one of the same name with a new key, valid from %s, and only that key is here; "+
+			"once all that verifies this certificate trusts the new CA, issue its successor by hand",
+			ca.name(), ca.paths[0], by.cert.NotBefore.UTC().Format(time.DateOnly))
 	case ca != nil:
 		return fmt.Sprintf("cannot be renewed from this node: the key of its CA %q (%s) %s", ca.name(), ca.paths[0],
 			cmp.Or(ca.noKey, "is not here: looked for beside it in "+path.Dir(ca.paths[0])))
