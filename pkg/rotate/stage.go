@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -54,11 +55,43 @@ func (s *session) stage(ctx context.Context, o statedir.Order, l *log) error {
 	if errors.As(err, &refused) {
 		rec.Kind, rec.Hint = journal.Refused, refused.hint
 	}
+	var unsigned *unsignedError
+	if refused == nil && errors.As(err, &unsigned) {
+		rec.Hint = unsigned.hint(servicesOf(o.Step))
+	}
 	var loss *issue.LossError
 	if errors.As(err, &loss) {
 		rec.Hint = loss.Hint()
 	}
 	return l.write(rec)
+}
+
+// unsignedError means that a certificate's successor could not be made. Nothing of the step
+// is renewed then.
+type unsignedError struct {
+	certificate inventory.Certificate
+	cause       error
+}
+
+func (e *unsignedError) Error() string {
+	return fmt.Sprintf("%s %q: %v", e.certificate.Name, e.certificate.Store.Cert, e.cause)
+}
+
+func (e *unsignedError) Unwrap() error { return e.cause }
+
+// hint says how to renew what else there is in the step.
+func (e *unsignedError) hint(services []certs.Service) string {
+	hint := "fix the cause and run the same command again"
+	var others []string
+	for _, s := range services {
+		if s != e.certificate.Service {
+			others = append(others, string(s))
+		}
+	}
+	if len(others) > 0 {
+		hint += "; to renew the others without " + string(e.certificate.Service) + ": --service " + strings.Join(others, ",")
+	}
+	return hint
 }
 
 // refusal is an order that must not be carried out.
@@ -167,7 +200,7 @@ func (s *session) stageItem(ctx context.Context, n int, c inventory.Certificate,
 	}
 	m, err := s.issue(ctx, c, old, k, o, l, working)
 	if err != nil {
-		return item{}, fmt.Errorf("%s %q: %w", c.Name, c.Store.Cert, err)
+		return item{}, &unsignedError{c, err}
 	}
 	i := item{Certificate: c, New: certs.Describe(m.Chain[0]), KeptKey: k.kept}
 	if err := s.tryClient(ctx, &i, old, m); err != nil {

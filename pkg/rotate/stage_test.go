@@ -84,6 +84,26 @@ func TestWhatCannotBeStagedChangesNothing(t *testing.T) {
 	}
 }
 
+// Where one certificate cannot be signed, the hint says how the others can be renewed.
+func TestHintWhereOneCannotBeSigned(t *testing.T) {
+	for _, test := range []struct {
+		services []certs.Service
+		want     string
+	}{
+		{[]certs.Service{certs.Etcd, certs.Kubelet, certs.KubeScheduler}, "to renew the others without etcd: --service kubelet,kube-scheduler"},
+		{[]certs.Service{certs.Etcd}, "fix the cause and run the same command again"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			n := newFakeNode(t)
+			n.tree.Write(t, certstest.PKIDir+"/etcd/ca.key", nil, 0o600)
+			r := rotateAll(n, plan.RestartAlways, test.services...)
+			if got := r.of(journal.Failed); len(got) != 1 || !strings.HasSuffix(got[0].Hint, test.want) {
+				t.Errorf("%s: %+v", r.kinds(), got)
+			}
+		})
+	}
+}
+
 // changed alters what a scan finds of etcd-server.
 func changed(scan func(context.Context) (inventory.Node, error), change func(*inventory.Certificate)) func(context.Context) (inventory.Node, error) {
 	return func(ctx context.Context) (inventory.Node, error) {
