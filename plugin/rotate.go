@@ -25,10 +25,6 @@ var dryRuns = []string{string(dryRunNone), string(dryRunClient), string(dryRunSe
 
 var restartPolicies = []string{string(plan.RestartAlways), string(plan.RestartIfNeeded), string(plan.RestartNever)}
 
-// minValidity is the shortest lifetime that may be asked for: the CSR API takes no
-// less, and a certificate has to outlive its own rotation.
-const minValidity = 10 * time.Minute
-
 // rotateOptions are the flags of a rotation, and what Complete makes of them.
 type rotateOptions struct {
 	*app
@@ -41,6 +37,7 @@ type rotateOptions struct {
 	restart     string
 	unavailable string
 	validity    durationFlag
+	allowShort  bool
 	timeout     durationFlag
 	pause       durationFlag
 	interactive bool
@@ -66,6 +63,7 @@ func (o *rotateOptions) addFlags(cmd *cobra.Command) {
 	f.StringVar(&o.restart, "restart", string(plan.RestartAlways), `When to restart components: "always", "if-needed" (what does not read its files again) or "never"`)
 	f.StringVar(&o.unavailable, "max-unavailable", plan.DefaultMaxUnavailable, "How many workers may be worked on at a time, a number or a percentage")
 	f.Var(&o.validity, "validity", "Lifetime of the new certificates, such as 90d (default: as the cluster's kubeadm configuration says, else 365d)")
+	f.BoolVar(&o.allowShort, "allow-short-validity", false, "Take a --validity of less than a day, after which everything that was renewed expires at once")
 	o.timeout = durationFlag(time.Minute)
 	f.Var(&o.timeout, "timeout", "How long a component may take to become healthy")
 	f.Var(&o.pause, "pause", "How long to wait between two control-plane nodes, for load balancers that take an API server back late")
@@ -91,7 +89,7 @@ func (o *rotateOptions) Complete(cmd *cobra.Command) error {
 	}
 	o.request = plan.Request{
 		Nodes: nodes, Restart: plan.RestartPolicy(o.restart),
-		Validity: time.Duration(o.validity), MaxUnavailable: o.unavailable, Compromised: o.compromised, RequireAll: o.requireAll,
+		Validity: time.Duration(o.validity), AllowShortValidity: o.allowShort, MaxUnavailable: o.unavailable, Compromised: o.compromised, RequireAll: o.requireAll,
 	}
 	if o.all {
 		o.request.Services = certs.Services()
@@ -117,8 +115,8 @@ func (o *rotateOptions) Validate() error {
 		return fmt.Errorf("unknown --dry-run %q\nwant one of: %s", o.dryRun, strings.Join(dryRuns, ", "))
 	case !oneOf(restartPolicies, o.restart):
 		return fmt.Errorf("unknown --restart %q\nwant one of: %s", o.restart, strings.Join(restartPolicies, ", "))
-	case o.request.Validity != 0 && o.request.Validity < minValidity:
-		return fmt.Errorf("--validity %s is too short: at least %s, or the certificate ends before its rotation", certs.FormatDuration(o.request.Validity), certs.FormatDuration(minValidity))
+	case o.request.CheckValidity() != nil:
+		return fmt.Errorf("--%w\nhint: days are written as 90d; --allow-short-validity allows %s and more", o.request.CheckValidity(), certs.FormatDuration(plan.LeastValidity))
 	case o.compromised && o.request.Restart == plan.RestartNever:
 		return errors.New("--compromised needs restarts: what keeps running keeps the old key\nleave --restart out, or give --restart=if-needed")
 	case o.interactive && !o.terminal.in:

@@ -14,13 +14,14 @@ import (
 
 // byHand are the flags of "rotate".
 type byHand struct {
-	services []string
-	all      bool
-	validity validity
-	timeout  time.Duration
-	restart  string
-	output   output
-	strict   bool
+	services   []string
+	all        bool
+	validity   validity
+	allowShort bool
+	timeout    time.Duration
+	restart    string
+	output     output
+	strict     bool
 }
 
 func (p *program) rotateCommand() *cobra.Command {
@@ -64,6 +65,7 @@ the same command on the other control-plane nodes, then "rotate-certs-node recov
 	flags.StringSliceVar(&f.services, "service", nil, "services whose certificates to renew")
 	flags.BoolVar(&f.all, "all", false, "all services")
 	flags.Var(&f.validity, "validity", "for how long the new certificates are valid, e.g. 90d (default: as long as the old ones were; never past their CA)")
+	flags.BoolVar(&f.allowShort, "allow-short-validity", false, "take a --validity of less than a day")
 	flags.DurationVar(&f.timeout, "timeout", rotate.DefaultTimeout, "for how long a component may take to become healthy, besides its supervisor's pauses")
 	flags.StringVar(&f.restart, "restart", string(plan.RestartAlways), "always, if-needed, or never")
 	flags.BoolVar(&f.strict, "require-all", false, "change nothing where a certificate cannot be renewed, instead of leaving it out")
@@ -90,7 +92,10 @@ func (f *byHand) request() (req plan.Request, err error) {
 	if f.timeout < time.Second {
 		return req, fmt.Errorf("--timeout %s: want a second at least", f.timeout)
 	}
-	req.Validity, req.RequireAll = time.Duration(f.validity), f.strict
+	req.Validity, req.AllowShortValidity, req.RequireAll = time.Duration(f.validity), f.allowShort, f.strict
+	if err := req.CheckValidity(); err != nil {
+		return req, fmt.Errorf("--%w\nhint: days are written as 90d; --allow-short-validity allows less than a day", err)
+	}
 	return req, nil
 }
 

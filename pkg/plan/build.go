@@ -46,6 +46,9 @@ func (e *RefusedError) Error() string {
 // [ObstacleTo]. Where nothing else remains to renew, or with req.RequireAll, that is a
 // [*RefusedError] that lists all of them.
 func Build(nodes []inventory.Node, req Request, unfinished *Unfinished) (Plan, error) {
+	if err := req.CheckValidity(); err != nil {
+		return Plan{}, err
+	}
 	size, err := waveSize(req.MaxUnavailable, countWorkers(nodes, req))
 	if err != nil {
 		return Plan{}, err

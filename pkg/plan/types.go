@@ -29,6 +29,8 @@ type Request struct {
 	// ValidityFrom says where Validity comes from if nobody asked for it: "the cluster's
 	// kubeadm configuration has it so".
 	ValidityFrom string
+	// AllowShortValidity says that a Validity below [MinValidity] is meant.
+	AllowShortValidity bool
 	// MaxUnavailable is a number ("3") or a percentage ("10%") of the workers that
 	// may be worked on at a time; rounded down, at least 1.
 	MaxUnavailable string

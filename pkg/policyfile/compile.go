@@ -30,7 +30,6 @@ func (f *File) Policy() (renewal.Policy, error) {
 // Longest and shortest of what a policy can say.
 const (
 	maxFraction    = 0.9
-	minValidity    = 10 * time.Minute
 	maxStopAfter   = 100
 	maxRotations   = 10000
 	maxRulesNumber = 200
@@ -101,11 +100,7 @@ func (bad report) settings(field string, s Settings, r *renewal.Rule) {
 	} else {
 		bad.near(field+".override", s.Override.Duration, s.Override.Fraction, &r.Override)
 	}
-	if s.Validity != "" {
-		if r.Validity = bad.duration(field+".validity", s.Validity); r.Validity != 0 && r.Validity < minValidity {
-			bad(field+".validity", "%s is too short: at least %s, or a certificate ends before its rotation", s.Validity, certs.FormatDuration(minValidity))
-		}
-	}
+	bad.validity(field, s, r)
 	if s.Restart.Renewal != "" {
 		r.Renewal = bad.restart(field+".restart.renewal", s.Restart.Renewal)
 	}
@@ -114,6 +109,25 @@ func (bad report) settings(field string, s Settings, r *renewal.Rule) {
 	}
 	if len(r.Windows) > 0 && (r.Override.Duration >= r.Threshold.Duration || r.Override.Fraction >= r.Threshold.Fraction) {
 		bad(field+".override", "%s is not nearer than the threshold, %s: no window would ever be waited for", describe(r.Override), describe(r.Threshold))
+	}
+}
+
+// validity judges a lifetime wherever it or what makes it too short is set. One that is not
+// longer than the threshold's duration is more likely a mistake than meant: of that threshold
+// only the fraction would count.
+func (bad report) validity(field string, s Settings, r *renewal.Rule) {
+	if s.Validity != "" {
+		r.Validity = bad.duration(field+".validity", s.Validity)
+	}
+	r.AllowShortValidity = r.AllowShortValidity || s.AllowShortValidity
+	if r.Validity == 0 || (s.Validity == "" && s.Threshold.Duration == "") {
+		return
+	}
+	if err := plan.CheckValidity(r.Validity, r.AllowShortValidity); err != nil {
+		bad(field+".validity", "%v (allowShortValidity: true)", err)
+	} else if !r.AllowShortValidity && r.Validity <= r.Threshold.Duration {
+		bad(field+".validity", "%s is not longer than the threshold, %s: make the threshold shorter, or say allowShortValidity: true",
+			certs.FormatDuration(r.Validity), certs.FormatDuration(r.Threshold.Duration))
 	}
 }
 

@@ -44,7 +44,10 @@ type Settings struct {
 	Windows  []Window `json:"windows,omitzero"`
 	Override Override `json:"override,omitzero"`
 	Validity string   `json:"validity,omitempty"`
-	Restart  Restart  `json:"restart,omitzero"`
+	// AllowShortValidity takes a validity that is shorter than a day, or not longer than the
+	// threshold's duration.
+	AllowShortValidity bool    `json:"allowShortValidity,omitempty"`
+	Restart            Restart `json:"restart,omitzero"`
 }
 
 // Rule is settings for some certificates.

@@ -178,7 +178,11 @@ func TestMistakes(t *testing.T) {
 		{"a window of a moment", header + windows("0 0 * * *", "1s", "UTC"), "defaults.windows[0].duration: 1s: want from 1m to 7d"},
 		{"windows that nothing waits for", header + "defaults:\n  threshold: {duration: 5d}\n" + strings.TrimPrefix(windows("0 0 * * *", "1h", "UTC"), "defaults:\n"),
 			"defaults.override: 7d or 10% is not nearer than the threshold, 5d or 20%: no window would ever be waited for"},
-		{"a life that is too short", header + "defaults: {validity: 1m}\n", "defaults.validity: 1m is too short: at least 10m"},
+		{"a life that is too short", header + "defaults: {validity: 90m}\n", "defaults.validity: validity 1h30m is too short: at least 1d, unless short ones are allowed explicitly (allowShortValidity: true)"},
+		{"one that is too short even so", header + "defaults: {validity: 9m, allowShortValidity: true}\n", "defaults.validity: validity 9m is too short: at least 10m"},
+		{"a life within the threshold", header + "defaults: {validity: 30d}\n", "defaults.validity: 30d is not longer than the threshold, 30d: make the threshold shorter, or say allowShortValidity: true"},
+		{"a threshold beyond the life", header + "defaults: {validity: 90d}\nrules:\n- name: a\n  match: {services: [etcd]}\n  threshold: {duration: 100d}\n",
+			"rules[0].validity: 90d is not longer than the threshold, 100d"},
 		{"a back-off that shrinks", header + "retry: {initialBackoff: 48h}\n", "retry.initialBackoff: 2d is longer than maxBackoff, 1d"},
 		{"several", header + "defaults: {mode: x}\nlimits: {rotationsPerDay: -1}\n", "policy: 2 errors\n  line 3, column 18: defaults.mode: "},
 	} {
@@ -187,6 +191,23 @@ func TestMistakes(t *testing.T) {
 			require.Error(t, err)
 			assert.Contains(t, err.Error(), tt.want)
 		})
+	}
+}
+
+// TestShortLivesThatAreMeant are taken, with a word that says so.
+func TestShortLivesThatAreMeant(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"defaults: {validity: 31d}\n":                                         31 * day,
+		"defaults: {validity: 7d, threshold: {duration: 2d}}\n":               7 * day,
+		"defaults: {validity: 7d, allowShortValidity: true}\n":                7 * day,
+		"defaults: {validity: 12h, allowShortValidity: true}\n":               12 * time.Hour,
+		"defaults: {validity: 2d, threshold: {duration: 12h}, windows: []}\n": 2 * day,
+	} {
+		f, err := policyfile.Parse([]byte(header + text))
+		require.NoError(t, err, text)
+		p, err := f.Policy()
+		require.NoError(t, err, text)
+		assert.Equal(t, want, p.Default.Validity)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/cel-go/cel"
 	"github.com/stretchr/testify/assert"
@@ -14,6 +15,7 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1/crds"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
 // specField is the schema of a field of the spec of a kind.
@@ -124,4 +126,47 @@ func TestEverythingInADefinitionIsBounded(t *testing.T) {
 		}
 		walk("", *definition.Spec.Versions[0].Schema.OpenAPIV3Schema)
 	}
+}
+
+// TestAShortValidityNeedsAWord in the object, as it does on the command line.
+func TestAShortValidityNeedsAWord(t *testing.T) {
+	raw, err := crds.FS.ReadFile("rotate-certs.io_certificaterotations.yaml")
+	require.NoError(t, err)
+	var definition apiextensionsv1.CustomResourceDefinition
+	require.NoError(t, yaml.UnmarshalStrict(raw, &definition))
+	rules := definition.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties["spec"].XValidations
+	admits := func(spec map[string]any) bool {
+		env, err := cel.NewEnv(cel.Variable("self", cel.DynType), cel.Variable("oldSelf", cel.DynType))
+		require.NoError(t, err)
+		for _, rule := range rules {
+			ast, issues := env.Compile(rule.Rule)
+			require.NoError(t, issues.Err())
+			program, err := env.Program(ast)
+			require.NoError(t, err)
+			out, _, err := program.Eval(map[string]any{"self": spec, "oldSelf": spec})
+			if err != nil || out.Value() != true {
+				return false
+			}
+		}
+		return true
+	}
+	for name, tt := range map[string]struct {
+		spec     map[string]any
+		admitted bool
+	}{
+		"none":                       {map[string]any{}, true},
+		"a day":                      {map[string]any{"validity": "24h"}, true},
+		"90 days":                    {map[string]any{"validity": "2160h"}, true},
+		"90 minutes":                 {map[string]any{"validity": "90m"}, false},
+		"nothing":                    {map[string]any{"validity": "0s"}, false},
+		"90 minutes, not allowed":    {map[string]any{"validity": "90m", "allowShortValidity": false}, false},
+		"90 minutes, allowed":        {map[string]any{"validity": "90m", "allowShortValidity": true}, true},
+		"nine minutes, even allowed": {map[string]any{"validity": "9m", "allowShortValidity": true}, false},
+		"in days":                    {map[string]any{"validity": "90d"}, false},
+	} {
+		t.Run(name, func(t *testing.T) { assert.Equal(t, tt.admitted, admits(tt.spec)) })
+	}
+	assert.Contains(t, rules[1].Rule, "duration('24h')", "plan.MinValidity")
+	assert.Equal(t, 24*time.Hour, plan.MinValidity)
+	assert.Equal(t, 10*time.Minute, plan.LeastValidity)
 }

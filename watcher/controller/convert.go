@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
@@ -49,14 +50,15 @@ func requestOf(r renewal.Rotation) event.RotationRequested {
 		reason = event.ReasonCompromised
 	}
 	return event.RotationRequested{
-		Name: r.Name, Services: r.Services, Nodes: r.Nodes, Restart: string(r.Restart), ValiditySeconds: int64(r.Validity / time.Second),
+		Name: r.Name, Services: r.Services, Nodes: r.Nodes, Restart: string(r.Restart),
 		MaxUnavailable: r.MaxUnavailable, Compromised: r.Compromised, Reason: reason, Fingerprints: r.Fingerprints,
 		Attempt: int32(r.Attempt), Marks: r.Marks, //nolint:gosec // attempts are few
 	}
 }
 
-// objectOf is the object that a request asks for.
-func objectOf(r event.RotationRequested, eventID string) *v1alpha1.CertificateRotation {
+// objectOf is the object that a request asks for. For how long the new certificates are valid
+// is the policy's, and not for whoever may publish requests to say.
+func objectOf(r event.RotationRequested, eventID string, validity time.Duration) *v1alpha1.CertificateRotation {
 	c := &v1alpha1.CertificateRotation{
 		ObjectMeta: metav1.ObjectMeta{Name: r.Name, Labels: labels},
 		Spec: v1alpha1.CertificateRotationSpec{
@@ -66,10 +68,25 @@ func objectOf(r event.RotationRequested, eventID string) *v1alpha1.CertificateRo
 			},
 		},
 	}
-	if r.ValiditySeconds > 0 {
-		c.Spec.Validity = &metav1.Duration{Duration: time.Duration(r.ValiditySeconds) * time.Second}
+	if validity > 0 {
+		c.Spec.Validity, c.Spec.AllowShortValidity = &metav1.Duration{Duration: validity}, validity < plan.MinValidity
 	}
 	return c
+}
+
+// validity is for how long the policy has the certificates valid that a request replaces.
+func (d *Decider) validity(r event.RotationRequested) time.Duration {
+	names := r.Nodes
+	if len(names) == 0 {
+		names = d.Picture.Names()
+	}
+	var nodes []renewal.Node
+	for _, name := range names {
+		if n, ok := d.node(name); ok {
+			nodes = append(nodes, n)
+		}
+	}
+	return d.policy.Load().ValidityOf(r.Services, nodes)
 }
 
 // pastOf is what a decision needs to know of a rotation.

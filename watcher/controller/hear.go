@@ -38,7 +38,7 @@ func (d *Decider) Hear(ctx context.Context, r event.RotationRequested, eventID s
 	if err := d.mayDistrust(ctx, r); err != nil {
 		return err
 	}
-	object := objectOf(r, eventID)
+	object := objectOf(r, eventID, d.validity(r))
 	history, err := d.history(ctx)
 	if err != nil {
 		return err

@@ -102,7 +102,7 @@ func request(spec v1alpha1.CertificateRotationSpec) plan.Request {
 	req := plan.Request{
 		Services: certs.SortServices(spec.Services), Nodes: spec.Nodes, Restart: plan.RestartPolicy(spec.Restart),
 		MaxUnavailable: cmp.Or(spec.MaxUnavailable, plan.DefaultMaxUnavailable), Compromised: spec.Compromised,
-		RequireAll: spec.RequireAll,
+		RequireAll: spec.RequireAll, AllowShortValidity: spec.AllowShortValidity,
 	}
 	if req.Restart == "" {
 		req.Restart = plan.RestartAlways

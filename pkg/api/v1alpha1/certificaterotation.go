@@ -33,6 +33,7 @@ type CertificateRotation struct {
 // CertificateRotationSpec is what to rotate; it cannot be changed afterwards.
 //
 // +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a rotation cannot be changed; create another"
+// +kubebuilder:validation:XValidation:rule="!has(self.validity) || duration(self.validity) >= duration('24h') || (has(self.allowShortValidity) && self.allowShortValidity && duration(self.validity) >= duration('10m'))",message="validity is too short: at least 24h, or, with allowShortValidity, 10m; 90 days are 2160h"
 // +kubebuilder:object:generate=true
 type CertificateRotationSpec struct {
 	// Services to rotate, as in "kubectl rotate-certs --service".
@@ -55,10 +56,15 @@ type CertificateRotationSpec struct {
 	// +optional
 	Restart string `json:"restart,omitempty"`
 	// Validity of the new certificates, such as "2160h" (there are no days); without it, as
-	// the cluster's kubeadm configuration says, else 365 days.
+	// the cluster's kubeadm configuration says, else 365 days. At least 24 hours, unless
+	// allowShortValidity is set.
 	// +kubebuilder:validation:XValidation:rule="size(self) <= 20 && self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('0s')",message="want a time such as 2160h, 90m or 1m30s; there are no days"
 	// +optional
 	Validity *metav1.Duration `json:"validity,omitempty"`
+	// AllowShortValidity allows a validity of less than 24 hours, and of 10 minutes at least:
+	// after it, everything that was renewed expires at once.
+	// +optional
+	AllowShortValidity bool `json:"allowShortValidity,omitempty"`
 	// MaxUnavailable is how many workers may be worked on at a time, "3" or "10%".
 	// +kubebuilder:validation:MaxLength=10
 	// +kubebuilder:validation:Pattern=`^[1-9][0-9]*%?$`

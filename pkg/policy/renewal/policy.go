@@ -52,8 +52,10 @@ type Rule struct {
 	Windows     []Window // when renewals may start; none: any time
 	Override    Near     // how near its end a certificate does not wait for a window; zero: it always does
 	Validity    time.Duration
-	Renewal     plan.RestartPolicy // what restarts when something is renewed
-	Compromise  plan.RestartPolicy // and when it is replaced because it is compromised
+	// AllowShortValidity says that a Validity below [plan.MinValidity] is meant.
+	AllowShortValidity bool
+	Renewal            plan.RestartPolicy // what restarts when something is renewed
+	Compromise         plan.RestartPolicy // and when it is replaced because it is compromised
 }
 
 // Match says which certificates a rule is about: those that fit everything that is set.

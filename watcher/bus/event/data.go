@@ -80,21 +80,20 @@ const (
 	ReasonCompromised = "Compromised"
 )
 
-// RotationRequested says: a rotation is due. It has all that the CertificateRotation of that
-// name is made of.
+// RotationRequested says: a rotation is due. The CertificateRotation of that name is made of
+// it; for how long new certificates are valid is taken from the policy then.
 type RotationRequested struct {
-	Name            string          `json:"name" schema:"objectname" doc:"The CertificateRotation's name: the same scope, old certificates and attempt give the same."`
-	Services        []certs.Service `json:"services" schema:"services" doc:"What to rotate."`
-	Nodes           []string        `json:"nodes,omitempty" schema:"names" doc:"Where. Absent: every node."`
-	Restart         string          `json:"restart,omitempty" schema:"restart" doc:"Which components restart."`
-	MaxUnavailable  string          `json:"maxUnavailable,omitempty" schema:"unavailable" doc:"How many workers at a time."`
-	ValiditySeconds int64           `json:"validitySeconds,omitempty" schema:"seconds" doc:"How long the new certificates are to be valid. Absent: as the cluster has it."`
-	Compromised     bool            `json:"compromised,omitempty" schema:"bool" doc:"The old keys are not trusted any more."`
-	Reason          string          `json:"reason" schema:"trigger" doc:"Why it is due."`
-	Fingerprints    []string        `json:"fingerprints,omitempty" schema:"fingerprints" doc:"SHA-256 of the certificates that are to go."`
-	Attempt         int32           `json:"attempt" schema:"attempt" doc:"Counts from 1."`
-	Marks           []string        `json:"marks,omitempty" schema:"names" doc:"The CompromisedCertificates behind it."`
-	Message         string          `json:"message,omitempty" schema:"text" doc:"The same in a sentence."`
+	Name           string          `json:"name" schema:"objectname" doc:"The CertificateRotation's name: the same scope, old certificates and attempt give the same."`
+	Services       []certs.Service `json:"services" schema:"services" doc:"What to rotate."`
+	Nodes          []string        `json:"nodes,omitempty" schema:"names" doc:"Where. Absent: every node."`
+	Restart        string          `json:"restart,omitempty" schema:"restart" doc:"Which components restart."`
+	MaxUnavailable string          `json:"maxUnavailable,omitempty" schema:"unavailable" doc:"How many workers at a time."`
+	Compromised    bool            `json:"compromised,omitempty" schema:"bool" doc:"The old keys are not trusted any more."`
+	Reason         string          `json:"reason" schema:"trigger" doc:"Why it is due."`
+	Fingerprints   []string        `json:"fingerprints,omitempty" schema:"fingerprints" doc:"SHA-256 of the certificates that are to go."`
+	Attempt        int32           `json:"attempt" schema:"attempt" doc:"Counts from 1."`
+	Marks          []string        `json:"marks,omitempty" schema:"names" doc:"The CompromisedCertificates behind it."`
+	Message        string          `json:"message,omitempty" schema:"text" doc:"The same in a sentence."`
 }
 
 // Rotation is what all events of a rotation that runs tell.

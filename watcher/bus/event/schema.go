@@ -33,7 +33,6 @@ var forms = map[string]object{
 	"unavailable":  {"type": "string", "pattern": "^[1-9][0-9]*%?$"},
 	"trigger":      {"enum": []any{ReasonExpiring, ReasonCompromised}},
 	"attempt":      {"type": "integer", "minimum": 1, "maximum": 2147483647},
-	"seconds":      {"type": "integer", "minimum": 1},
 	"result":       {"enum": []any{ResultSucceeded, ResultRolledBack, ResultFailed, ResultNeedsPerson, ResultRefused}},
 }
 

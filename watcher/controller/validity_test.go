@@ -1,0 +1,57 @@
+package controller
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
+	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
+)
+
+// TestValidityIsThePolicys: whoever may publish requests to NATS says what is to go, and not
+// for how long what comes is valid.
+func TestValidityIsThePolicys(t *testing.T) {
+	for name, tt := range map[string]struct {
+		rules   []renewal.Rule
+		service certs.Service
+		nodes   []string
+		want    time.Duration // 0: none
+		short   bool
+	}{
+		"no rule says":                      {nil, certs.Etcd, []string{"cp1"}, 0, false},
+		"its rule says":                     {[]renewal.Rule{{Name: "a", Validity: 90 * day}}, certs.Etcd, []string{"cp1"}, 90 * day, false},
+		"on every node":                     {[]renewal.Rule{{Name: "a", Validity: 90 * day}}, certs.Etcd, nil, 90 * day, false},
+		"a short one, as the policy allows": {[]renewal.Rule{{Name: "a", Validity: time.Hour}}, certs.Etcd, []string{"cp1"}, time.Hour, true},
+		"another service's rule says":       {[]renewal.Rule{{Name: "a", Match: renewal.Match{Services: []certs.Service{certs.Kubelet}}, Validity: 90 * day}}, certs.Etcd, []string{"cp1"}, 0, false},
+		"a node that is not there":          {[]renewal.Rule{{Name: "a", Validity: 90 * day}}, certs.Etcd, []string{"cp9"}, 0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			d := w.decider()
+			p := renewal.Default()
+			p.Rules = tt.rules
+			d.Use(&p)
+			w.node("cp1", true)
+			w.report("cp1", oldPrint, 10*day)
+			require.NoError(t, d.Hear(t.Context(), event.RotationRequested{Name: "auto-1", Services: []certs.Service{tt.service}, Nodes: tt.nodes,
+				Reason: event.ReasonExpiring, Fingerprints: []string{oldPrint}, Attempt: 1}, "e", noon))
+			spec := w.rotation("auto-1").Spec
+			assert.Equal(t, tt.short, spec.AllowShortValidity)
+			if tt.want == 0 {
+				assert.Nil(t, spec.Validity)
+				return
+			}
+			require.NotNil(t, spec.Validity)
+			assert.Equal(t, tt.want, spec.Validity.Duration)
+		})
+	}
+}
+
+func TestARequestCarriesNoValidity(t *testing.T) {
+	_, has := event.Schema(event.TypeRotationRequested)["properties"].(map[string]any)["validitySeconds"]
+	assert.False(t, has)
+}
