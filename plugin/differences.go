@@ -26,6 +26,10 @@ func differences(p plan.Plan) []string {
 		}
 	}
 	for _, s := range p.Steps() {
+		if s.RestartUnit != "" {
+			tell(s.Node, fmt.Sprintf("a restart of %s is the renewal: its program makes these certificates, with new keys, when it starts. "+
+				"It restarts every component there, and cannot be undone.", s.RestartUnit))
+		}
 		for _, t := range s.Targets {
 			tell(s.Node, otherLife(t))
 		}

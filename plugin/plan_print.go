@@ -81,8 +81,11 @@ func planRows(p v1alpha1.RotationPlan) [][]string {
 // allRestarts are the components that restart in a step, and what else does.
 func allRestarts(s v1alpha1.PlanStep) string {
 	names := append([]string{}, s.OtherRestarts...)
-	if len(s.Restarts) > 0 {
-		names = append([]string{joinServices(s.Restarts, ", ")}, names...)
+	switch components := joinServices(s.Restarts, ", "); {
+	case s.RestartUnit != "":
+		names = append([]string{fmt.Sprintf("%s (%s)", s.RestartUnit, components)}, names...)
+	case components != "":
+		names = append([]string{components}, names...)
 	}
 	return strings.Join(names, ", ")
 }

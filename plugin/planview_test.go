@@ -23,11 +23,14 @@ func planOf(t *testing.T, nodes []inventory.Node, req plan.Request) plan.Plan {
 
 func TestPlanSaysItsBlastRadius(t *testing.T) {
 	three := []inventory.Node{controlPlane("cp1"), controlPlane("cp2"), controlPlane("cp3"), worker("w1"), worker("w2")}
+	k0s := []inventory.Node{byRestartOf("k0scontroller.service", controlPlane("cp1")), byRestartOf("k0scontroller.service", controlPlane("cp2"))}
 	for file, tt := range map[string]struct {
 		nodes []inventory.Node
 		req   plan.Request
 		f     format
 	}{
+		"plan-unit.txt":       {k0s, plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways}, formatTable},
+		"plan-unit.yaml":      {k0s[:1], plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways}, formatYAML},
 		"plan-etcd.txt":       {three, plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways}, formatTable},
 		"plan-all.txt":        {three, plan.Request{Services: certs.Services(), Restart: plan.RestartAlways, MaxUnavailable: "1"}, formatTable},
 		"plan-all-wide.txt":   {three[:1], plan.Request{Services: certs.Services(), Restart: plan.RestartAlways}, formatWide},
@@ -48,6 +51,23 @@ func TestPlanSaysItsBlastRadius(t *testing.T) {
 			golden(t, file, out.String())
 		})
 	}
+}
+
+// byRestartOf makes one unit run a node's components, and renew all but the kubelet's
+// certificates whenever it starts.
+func byRestartOf(unit string, n inventory.Node) inventory.Node {
+	for i := range n.Components {
+		n.Components[i].Runtime, n.Components[i].Unit, n.Components[i].PID = inventory.Supervised, unit, 100+i
+	}
+	for i := range n.Certificates {
+		c := &n.Certificates[i]
+		c.Issuer = inventory.Issuer{Kind: inventory.UnitStart, Unit: unit}
+		if c.Service == certs.Kubelet {
+			c.Issuer = inventory.Issuer{Kind: inventory.NoIssuer}
+		}
+	}
+	n.DBusSocket = "/run/dbus/system_bus_socket"
+	return n
 }
 
 func TestTitleSaysWhetherTheRotationIsNew(t *testing.T) {

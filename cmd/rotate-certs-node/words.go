@@ -55,15 +55,21 @@ func (w *words) Write(line []byte) (int, error) {
 func inWords(rec journal.Record) string {
 	switch rec.Kind {
 	case journal.Staging:
+		if rec.Message != "" {
+			return fmt.Sprintf("checking %s: %s", joined(rec.Services), rec.Message)
+		}
 		return "signing new certificates for " + joined(rec.Services)
 	case journal.CSRPosted:
 		return "waiting for a signature of CertificateSigningRequest " + rec.CSR.Name
 	case journal.Staged:
+		if rec.Message != "" {
+			return rec.Message
+		}
 		return fmt.Sprintf("signed %d certificates; nothing is changed yet", len(rec.Renewals))
 	case journal.Committing:
 		return with("replacing files", rec.Message)
 	case journal.Swapped:
-		return "files are replaced"
+		return with("files are replaced", rec.Message)
 	case journal.Restarting:
 		return with("restarting "+string(rec.Service), rec.Message)
 	case journal.Restarted:
@@ -89,7 +95,11 @@ func ending(rec journal.Record) string {
 	case rec.Kind == journal.Committed:
 		return fmt.Sprintf("RENEWED: %d certificates are in use and verified", len(rec.Renewals))
 	case rec.Kind == journal.Finished:
-		return fmt.Sprintf("finished rotation %s; the replaced files are kept on this node\nNext: the other nodes, one after the other", rec.Rotation)
+		kept := "; the replaced files are kept on this node"
+		if rec.Message != "" {
+			kept = "; " + rec.Message
+		}
+		return fmt.Sprintf("finished rotation %s%s\nNext: the other nodes, one after the other", rec.Rotation, kept)
 	case rec.Kind == journal.RolledBack && rec.Unproven:
 		return with("ROLLED BACK, not verified yet", rec.Message)
 	case rec.Kind == journal.RolledBack:

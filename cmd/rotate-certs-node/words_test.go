@@ -48,6 +48,21 @@ func TestRecordsAsText(t *testing.T) {
 	}
 }
 
+// TestRestartOfAUnitAsText: this program signs and replaces nothing there.
+func TestRestartOfAUnitAsText(t *testing.T) {
+	for want, rec := range map[string]journal.Record{
+		"checking etcd: a restart of k0scontroller.service renews their certificates": {Kind: journal.Staging, Services: []certs.Service{certs.Etcd},
+			Message: "a restart of k0scontroller.service renews their certificates"},
+		"a restart of k0scontroller.service will renew 3 certificates":                                    {Kind: journal.Staged, Message: "a restart of k0scontroller.service will renew 3 certificates"},
+		"files are replaced: k0scontroller.service made them":                                             {Kind: journal.Swapped, Message: "k0scontroller.service made them"},
+		"finished rotation 7f3c2a; the earlier ones are gone\nNext: the other nodes, one after the other": {Kind: journal.Finished, Rotation: "7f3c2a", Message: "the earlier ones are gone"},
+	} {
+		if got := inWords(rec); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 func TestValidityInDays(t *testing.T) {
 	var v validity
 	if err := v.Set("90d"); err != nil || time.Duration(v) != 90*24*time.Hour || v.String() != "90d" {

@@ -17,10 +17,8 @@ import (
 // time. Nothing visible changes, so it may be left at any moment.
 func (r *run) stage(ctx context.Context, steps []plan.Step) error {
 	began := r.Now()
-	certificates := 0
 	g, staging := errgroup.WithContext(ctx)
 	for _, s := range steps {
-		certificates += len(s.Targets)
 		g.Go(func() error { return r.stageNode(staging, r.workers[s.Node]) })
 	}
 	if err := g.Wait(); err != nil {
@@ -33,7 +31,7 @@ func (r *run) stage(ctx context.Context, steps []plan.Step) error {
 		r.say(Progress{Node: s.Node, Phase: PhaseStaged, Text: "staged"})
 	}
 	r.say(Progress{Phase: PhaseStaged, Done: true, Took: r.Now().Sub(began),
-		Text: fmt.Sprintf("%s: %d certificates signed, nothing changed yet", join(names(steps)), certificates)})
+		Text: fmt.Sprintf("%s: %s, nothing changed yet", join(names(steps)), prepared(steps))})
 	return nil
 }
 
@@ -56,7 +54,7 @@ func (r *run) staged(w *worker, answer journal.Record, err error) error {
 // sign has a node make its new keys, and their certificates signed; the result is the
 // node's answer.
 func (r *run) sign(ctx context.Context, w *worker) (journal.Record, error) {
-	r.say(Progress{Node: w.step.Node, Phase: PhaseStaging, Text: fmt.Sprintf("signing %d certificates", len(w.step.Targets))})
+	r.say(Progress{Node: w.step.Node, Phase: PhaseStaging, Text: staging(w.step)})
 	ctx, cancel := context.WithTimeout(ctx, w.limit)
 	defer cancel()
 	// CSRs are looked after while the journal is followed: an approval may take longer
@@ -102,7 +100,7 @@ func (r *run) commit(ctx context.Context, node string) error {
 	if w.step.ControlPlane {
 		r.asked = time.Time{}
 	}
-	r.say(Progress{Node: node, Phase: PhaseWorking, Text: "swapping files"})
+	r.say(Progress{Node: node, Phase: PhaseWorking, Text: replacing(w.step)})
 	answer, err := w.carryOut(ctx, r.order(plan.OrderCommit, w), func(rec journal.Record) error {
 		r.sayRecord(rec)
 		return nil

@@ -8,6 +8,7 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/journal"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/pkg/policy"
 )
 
@@ -17,6 +18,9 @@ func (r *run) sayRecord(rec journal.Record) {
 	switch rec.Kind {
 	case journal.Swapped:
 		p.Text = "files swapped"
+		if rec.Message != "" {
+			p.Text = rec.Message
+		}
 	case journal.Restarting:
 		p.Text = fmt.Sprintf("restarting %s", rec.Service)
 	case journal.Restarted:
@@ -28,7 +32,7 @@ func (r *run) sayRecord(rec journal.Record) {
 	case journal.RollingBack:
 		p.Phase, p.Done, p.Text = PhaseUndoing, true, rec.Message+"; putting the old certificates back"
 	case journal.RolledBack:
-		p.Phase, p.Done, p.Text = PhaseUndone, true, "old certificates are back and proven"
+		p.Phase, p.Done, p.Text = PhaseUndone, true, "old certificates are in use and proven"
 	case journal.Broken, journal.Failed, journal.Refused:
 		p.Phase, p.Done, p.Text = PhaseFailed, true, rec.Message
 	default:
@@ -37,9 +41,46 @@ func (r *run) sayRecord(rec journal.Record) {
 	r.say(p)
 }
 
+// staging, prepared and replacing say what is done with a step: this program signs its
+// certificates and swaps their files, or a unit makes them when it starts.
+func staging(s plan.Step) string {
+	if s.RestartUnit != "" {
+		return fmt.Sprintf("checking %d certificates that a restart of %s renews", len(s.Targets), s.RestartUnit)
+	}
+	return fmt.Sprintf("signing %d certificates", len(s.Targets))
+}
+
+func prepared(steps []plan.Step) string {
+	signed, byUnit := 0, 0
+	for _, s := range steps {
+		if s.RestartUnit != "" {
+			byUnit += len(s.Targets)
+		} else {
+			signed += len(s.Targets)
+		}
+	}
+	switch {
+	case byUnit == 0:
+		return fmt.Sprintf("%d certificates signed", signed)
+	case signed == 0:
+		return fmt.Sprintf("%d certificates checked, which a restart renews", byUnit)
+	}
+	return fmt.Sprintf("%d certificates signed, %d checked, which a restart renews", signed, byUnit)
+}
+
+func replacing(s plan.Step) string {
+	if s.RestartUnit != "" {
+		return fmt.Sprintf("restarting %s, which renews %d certificates", s.RestartUnit, len(s.Targets))
+	}
+	return "swapping files"
+}
+
 // summary is the one line that remains of a node: what was done and what was seen.
 func (r *run) summary(w *worker) string {
 	parts := []string{"swapped"}
+	if w.step.RestartUnit != "" {
+		parts = []string{"renewed by " + w.step.RestartUnit}
+	}
 	if restarted := w.of(journal.Restarted); len(restarted) > 0 {
 		var services []string
 		for _, rec := range restarted {

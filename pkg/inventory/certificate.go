@@ -35,6 +35,7 @@ const (
 	LocalCA       IssuerKind = "LocalCA"       // the CA's key lies on this node
 	KubernetesCSR IssuerKind = "KubernetesCSR" // certificates.k8s.io, through the node's own identity
 	Throwaway     IssuerKind = "Throwaway"     // a CA made for this one leaf, its key thrown away: kubelet.crt
+	UnitStart     IssuerKind = "UnitStart"     // the program of a systemd unit makes a new one whenever it starts: k0s
 	NoIssuer      IssuerKind = "None"          // nobody within reach; Certificate.Reason says why
 )
 
@@ -47,6 +48,9 @@ type Issuer struct {
 	CACert string `json:"caCert,omitempty"`
 	CAKey  string `json:"caKey,omitempty"`
 	Signer string `json:"signer,omitempty"` // KubernetesCSR: signerName
+	// Unit is the systemd unit of UnitStart. With NoIssuer it says that a start of this unit
+	// would do harm, so that it must not be restarted for other certificates either.
+	Unit string `json:"unit,omitempty"`
 }
 
 // Authority names a CA: its certificate's facts and where it lies on this node.

@@ -16,7 +16,8 @@ const (
 	DaemonSet RuntimeKind = "DaemonSet" // an ordinary pod: kubeadm's kube-proxy
 	// Supervised: a child process of a unit that runs several components (k0s, RKE2). Its
 	// Unit is that one. It is never stopped by itself, since that unit's control group holds
-	// the other components too.
+	// the other components too. The whole unit is restarted where that renews the
+	// certificates, see UnitStart.
 	Supervised RuntimeKind = "Supervised"
 	None       RuntimeKind = "None" // found, but started by something unknown
 )

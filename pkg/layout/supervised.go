@@ -56,15 +56,18 @@ type distribution struct {
 	unit  string
 	// prefixes are how the names of its units begin.
 	prefixes []string
+	// atStart says that its program makes certificates anew whenever it starts, see
+	// madeAtStart.
+	atStart bool
 }
 
 var distributions = []distribution{
-	// pkg/certificate/manager.go of k0s: every start makes the certificates that k0s manages anew.
-	{"k0s", []string{"k0s"}, "/var/lib/k0s", "restart %s, on one node after the other, since every start renews it", "k0scontroller.service", []string{"k0scontroller", "k0sworker", "k0sserver"}},
+	{"k0s", []string{"k0s"}, "/var/lib/k0s", "restart %s, on one node after the other", "k0scontroller.service",
+		[]string{"k0scontroller", "k0sworker", "k0sserver"}, true},
 	{"RKE2", []string{"rke2"}, "/var/lib/rancher/rke2",
-		`stop %s, run "rke2 certificate rotate" and start it again, on one node after the other`, "rke2-server.service", []string{"rke2-server", "rke2-agent"}},
-	{"K3s", []string{"k3s"}, "/var/lib/rancher/k3s", `stop %s, run "k3s certificate rotate" and start it again, on one node after the other`, "k3s.service", []string{"k3s"}},
-	{"MicroK8s", []string{"kubelite"}, "/var/snap/microk8s", `run "microk8s refresh-certs" on each node`, "", nil},
+		`stop %s, run "rke2 certificate rotate" and start it again, on one node after the other`, "rke2-server.service", []string{"rke2-server", "rke2-agent"}, false},
+	{"K3s", []string{"k3s"}, "/var/lib/rancher/k3s", `stop %s, run "k3s certificate rotate" and start it again, on one node after the other`, "k3s.service", []string{"k3s"}, false},
+	{"MicroK8s", []string{"kubelite"}, "/var/snap/microk8s", `run "microk8s refresh-certs" on each node`, "", nil, false},
 }
 
 // reason says why a certificate of the distribution is left to it.
@@ -102,7 +105,10 @@ func (d *discovery) supervise(p process, out *program) {
 	}
 	out.component.Runtime, out.distribution = inventory.Supervised, head
 	out.component.Note = join2(out.component.Note, why)
-	if head != nil {
+	if u, ok := loadUnit(d.root, p.place.unit); ok && head != nil && head.atStart {
+		out.component.GraceSeconds = u.grace
+	}
+	if head != nil && !head.atStart {
 		out.component.Note = join2(out.component.Note, strings.Replace(head.reason(p.place.unit), "this certificate", "its certificates", 1))
 	}
 }
@@ -203,11 +209,17 @@ func (d *discovery) leaveToDistributions(programs []*program) {
 			byService[p.service] = p
 		}
 	}
+	starter := d.findStarter(byService)
 	certificates := d.out.Node.Certificates
 	for i := range certificates {
 		c := &certificates[i]
-		if reason := leftTo(c, byService); reason != "" {
-			c.Issuer = inventory.Issuer{Kind: inventory.NoIssuer}
+		reason, unit := leftTo(c, byService), ""
+		if starter.makes(c) {
+			reason, unit = starter.harm, starter.unit
+			c.Issuer = inventory.Issuer{Kind: inventory.UnitStart, Unit: unit}
+		}
+		if reason != "" {
+			c.Issuer = inventory.Issuer{Kind: inventory.NoIssuer, Unit: unit}
 			c.Reason = join2(c.Reason, reason)
 		}
 	}
@@ -220,7 +232,7 @@ func leftTo(c *inventory.Certificate, supervised map[certs.Service]*program) str
 	}
 	for _, s := range users {
 		if p := supervised[s]; p != nil {
-			return p.distribution.reason(p.component.Unit)
+			return p.distribution.reasonFor(c, p.component.Unit)
 		}
 	}
 	for i := range distributions {
@@ -231,7 +243,7 @@ func leftTo(c *inventory.Certificate, supervised map[certs.Service]*program) str
 					unit = p.component.Unit
 				}
 			}
-			return dist.reason(unit)
+			return dist.reasonFor(c, unit)
 		}
 	}
 	return ""

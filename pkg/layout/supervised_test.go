@@ -63,11 +63,11 @@ func TestComponentBelowAnotherProgramIsSupervised(t *testing.T) {
 		"k0s on a controller": {func(n *layouttest.Node) {
 			n.Process(90, layouttest.Unit("k0scontroller.service"), "/usr/local/bin/k0s", "controller")
 			own(n, "k0scontroller.service", "kubelet", "--kubeconfig=/k.conf")
-		}, inventory.Supervised, "restart k0scontroller.service"},
+		}, inventory.Supervised, "leaves this certificate to the kubelet"},
 		"k0s in a unit of another name": {func(n *layouttest.Node) {
 			n.Process(90, layouttest.Unit("kubelet-by-k0s.service"), "/usr/local/bin/k0s", "worker")
 			own(n, "kubelet-by-k0s.service", "kubelet", "--kubeconfig=/k.conf")
-		}, inventory.Supervised, "restart kubelet-by-k0s.service"},
+		}, inventory.Supervised, "leaves this certificate to the kubelet"},
 		"RKE2's agent":   {func(n *layouttest.Node) { own(n, "rke2-agent.service", "kubelet", "--kubeconfig=/k.conf") }, inventory.Supervised, "rke2 certificate rotate"},
 		"no unit at all": {func(n *layouttest.Node) { n.Process(100, "/openrc.kubelet", "kubelet", "--kubeconfig=/k.conf") }, inventory.None, ""},
 	} {

@@ -53,6 +53,7 @@ type unit struct {
 	execStart []string // command lines as written
 	env       map[string]string
 	workDir   string
+	killMode  string // as written; empty: systemd's default, control-group
 	// credentials are the files of LoadCredential, and mounts those of BindPaths and
 	// BindReadOnlyPaths.
 	credentials []string
@@ -151,6 +152,8 @@ func (u *unit) apply(root hostfs.Root, lines []assignment, instance string) {
 			u.mounts = append(u.mounts, bindMounts(value)...)
 		case "TimeoutStopSec", "TimeoutSec":
 			u.grace = unitSeconds(value)
+		case "KillMode":
+			u.killMode = value
 		case "WorkingDirectory":
 			u.workDir = strings.TrimPrefix(value, "-")
 		}

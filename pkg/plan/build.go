@@ -170,6 +170,7 @@ func (b *builder) addCertificate(s certs.Service, c inventory.Certificate) bool 
 		b.restarts = append(b.restarts, needRestart(b.node, c, s, b.req.Restart)...)
 	}
 	b.addSharing(c)
+	b.addUnit(c)
 	return true
 }
 
@@ -228,6 +229,9 @@ func (s *Step) add(c inventory.Certificate) bool {
 		ID: id, Service: c.Service, Name: c.Name, Path: c.Store.Cert, Issuer: string(c.Issuer.Kind),
 		OldFingerprint: c.FingerprintSHA256, OldNotAfter: c.NotAfter,
 	})
+	if c.Issuer.Kind == inventory.UnitStart {
+		return true // the step writes none of its files
+	}
 	dirs := c.Store.Directories
 	if len(dirs) == 0 {
 		dirs = []string{path.Dir(c.Store.Cert)}
@@ -246,6 +250,9 @@ func (s *Step) add(c inventory.Certificate) bool {
 
 // setSockets asks for exactly the sockets that the restarts need.
 func (s *Step) setSockets(n *inventory.Node) {
+	if s.RestartUnit != "" {
+		s.DBusSocket = n.DBusSocket
+	}
 	for _, r := range s.Restarts {
 		switch n.Component(r).Runtime {
 		case inventory.StaticPod, inventory.DaemonSet:

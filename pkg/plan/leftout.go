@@ -60,6 +60,9 @@ func ownObstacle(n *inventory.Node, c inventory.Certificate) Obstacle {
 	if reason := unrenewable(n, c); reason != "" {
 		return Obstacle{Reason: reason}
 	}
+	if c.Issuer.Kind == inventory.UnitStart {
+		return Obstacle{Reason: notByRestart(n, c)}
+	}
 	reason, unproven := unrestartable(n, c)
 	if reason == "" {
 		return Obstacle{}
@@ -170,6 +173,9 @@ func KeptKey(n *inventory.Node, c inventory.Certificate) string {
 func reasonToLeave(n *inventory.Node, c inventory.Certificate, req Request) string {
 	if o := ObstacleTo(n, c); o.Blocks(req.Restart) {
 		return o.Reason
+	}
+	if reason := reasonByUnit(n, c, req); reason != "" {
+		return reason
 	}
 	if req.Compromised {
 		return KeptKey(n, c)

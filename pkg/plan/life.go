@@ -51,8 +51,12 @@ func (b *builder) foresee(granted time.Duration) {
 // successorEnd is when the successor of a certificate will end that is signed now, and what
 // decides it where that is not the old one's life.
 func successorEnd(n *inventory.Node, c inventory.Certificate, req Request, granted time.Duration) (end time.Time, reason string) {
-	validity := Validity(c, req.Validity)
-	if req.Validity > 0 {
+	asked := req.Validity
+	if c.Issuer.Kind == inventory.UnitStart {
+		asked = 0 // the unit's program decides it
+	}
+	validity := Validity(c, asked)
+	if asked > 0 {
 		reason = "as was asked for"
 		if req.ValidityFrom != "" {
 			reason = req.ValidityFrom

@@ -83,6 +83,9 @@ type Step struct {
 	Targets []Target `json:"targets,omitempty"`
 	// Restarts are the services to restart, in the order of certs.Services.
 	Restarts []certs.Service `json:"restarts,omitempty"`
+	// RestartUnit is the systemd unit whose restart is the renewal of the targets: its program
+	// makes their successors when it starts. Restarts are then all components that it runs.
+	RestartUnit string `json:"restartUnit,omitempty"`
 	// OtherRestarts are static pods and units to restart that read replaced files and are no
 	// components.
 	OtherRestarts []inventory.OtherUser `json:"otherRestarts,omitempty"`

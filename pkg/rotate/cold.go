@@ -57,6 +57,9 @@ func (c *committing) allowance(target inventory.Component, backOff time.Duration
 	if target.Runtime == inventory.StaticPod || target.Runtime == inventory.DaemonSet {
 		allowed += c.cold
 	}
+	if c.t.Unit != "" {
+		allowed += unitStart
+	}
 	return allowed
 }
 

@@ -43,7 +43,11 @@ func (s *session) commit(ctx context.Context, o statedir.Order, l *log) error {
 		return err
 	}
 	c := &committing{session: s, t: t, log: l}
-	err = c.apply(ctx, materials)
+	if s.unit = t.Unit; s.unit != "" {
+		err = c.restartUnit(ctx)
+	} else {
+		err = c.apply(ctx, materials)
+	}
 	if err == nil {
 		err = l.write(journal.Record{Kind: journal.Committed, Renewals: t.renewals()})
 	}
@@ -93,6 +97,9 @@ func (s *session) ready(ctx context.Context, o statedir.Order) (t *transaction, 
 			return nil, nil, &refusal{fmt.Sprintf("%s %q was changed since it was staged", i.Certificate.Name, i.Certificate.Store.Cert),
 				"something else changes certificates on this node; run the same command again to plan anew"}
 		}
+		if t.Unit != "" {
+			continue // its unit makes the new one
+		}
 		staged, err := loadMaterial(itemDir(s.rotation.Staged(), n))
 		if err != nil {
 			return nil, nil, fmt.Errorf("load what was staged for %s: %w", i.Certificate.Name, err)
@@ -100,8 +107,14 @@ func (s *session) ready(ctx context.Context, o statedir.Order) (t *transaction, 
 		m = append(m, staged)
 	}
 	// A runtime that does not answer now would not restart anything later.
+	if err := s.noteUnit(ctx, t); err != nil {
+		return nil, nil, err
+	}
 	for _, service := range t.Restarts {
 		for _, c := range t.components(service) {
+			if t.runs(c) {
+				continue
+			}
 			if _, err := s.Restarter.Current(ctx, c); err != nil {
 				return nil, nil, err
 			}
@@ -133,6 +146,9 @@ func (s *session) backUp(t *transaction, dir string) (err error) {
 		return fmt.Errorf("back up: %w", err)
 	}
 	for n, i := range t.Items {
+		if t.Unit != "" {
+			continue // at its next start, its unit would replace what was put back
+		}
 		if err := store.Backup(s.Root, i.Certificate.Store, itemDir(dir, n)); err != nil {
 			return err
 		}

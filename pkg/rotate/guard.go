@@ -42,6 +42,9 @@ const (
 // guard puts the recovery unit in place, durably. unguarded says why there is none,
 // where the node cannot have one; an error means that it should have, and has not.
 func (s *session) guard(t *transaction) (unguarded string, err error) {
+	if t.Unit != "" {
+		return fmt.Sprintf("%s makes the new ones at its start", t.Unit), nil
+	}
 	if s.Program == "" {
 		return "", nil
 	}

@@ -107,7 +107,7 @@ func (s *session) setAside(r *statedir.Rotation, damaged error) error {
 	}
 	hint = "; it began to replace certificates, and its end is unknown" + hint + " once this node's certificates are verified"
 	t, err := loadTransaction(backupDir(r, interrupted.Order))
-	if err != nil || !s.boot {
+	if err != nil || !s.boot || t.Unit != "" {
 		return fmt.Errorf("%w%s", damaged, hint)
 	}
 	older := &session{Engine: s.Engine, dir: s.dir, rotation: r}
@@ -148,7 +148,11 @@ func (s *session) recoverOne(ctx context.Context, r *statedir.Rotation, current 
 	defer func() { _ = writer.Close() }()
 	// In the name of the order that was interrupted, and as its answer.
 	l := &log{writer: writer, token: began.Token, order: began.Order}
-	defer func() { s.undone = append(s.undone, l.last) }()
+	defer func() {
+		if l.last.Kind != "" {
+			s.undone = append(s.undone, l.last)
+		}
+	}()
 	if r.ID == current {
 		l.out = s.Records // who reads them expects no other rotation's
 	}
@@ -159,6 +163,9 @@ func (s *session) recoverOne(ctx context.Context, r *statedir.Rotation, current 
 			rec.Hint = "look at the certificates of this node: kubectl rotate-certs check"
 		}
 		return l.write(rec)
+	}
+	if t.Unit != "" && s.boot {
+		return nil // the unit has yet to start, and there is nothing to put back
 	}
 	older := &session{Engine: s.Engine, dir: s.dir, rotation: r, writer: writer}
 	c := &committing{session: older, t: t, log: l, boot: s.boot, late: true}

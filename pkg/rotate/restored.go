@@ -130,7 +130,7 @@ func (c *committing) inUse(ctx context.Context, pause time.Duration) (shown []st
 // startedSince says whether a service may have read its files since the commit began.
 func (c *committing) startedSince(ctx context.Context, s certs.Service) bool {
 	for _, target := range c.t.components(s) {
-		if now, err := c.Restarter.Current(ctx, target); err != nil || !now.Running || now.StartedAt.After(c.t.Began) {
+		if now, err := c.Restarter.Current(ctx, c.t.supervisor(target)); err != nil || !now.Running || now.StartedAt.After(c.t.Began) {
 			return true
 		}
 	}
@@ -181,7 +181,7 @@ func (c *committing) well(ctx context.Context, target inventory.Component) error
 		}
 		return nil
 	}
-	i, err := c.Restarter.Current(ctx, target)
+	i, err := c.Restarter.Current(ctx, c.t.supervisor(target))
 	switch {
 	case err != nil && slices.Contains(c.t.Restarts, target.Service):
 		return err

@@ -5,6 +5,9 @@
 //	Commit  back up, swap every file, restart, prove; what fails is undone and proven
 //	Finish, Abandon  end
 //
+// Where the restart of a unit makes the new certificates (k0s), nothing is signed or swapped,
+// and the restart cannot be undone: it is proven, or a person must look.
+//
 // Whatever interrupts it, the next start undoes a commit that was not completed. So
 // a node is all old or all new.
 package rotate

@@ -22,9 +22,10 @@ type session struct {
 	dir      *statedir.Dir
 	rotation *statedir.Rotation
 	writer   *statedir.Writer
-	done     int64 // the highest order that has its answer
-	token    int64 // of the last order
-	boot     bool  // nothing runs on this node yet
+	done     int64  // the highest order that has its answer
+	token    int64  // of the last order
+	boot     bool   // nothing runs on this node yet
+	unit     string // whose restart renewed the certificates of the last commit, if one did
 	// undone are the answers to what was left incomplete.
 	undone []journal.Record
 	// damaged says which other rotations' journals cannot be read.
@@ -214,7 +215,11 @@ func (s *session) refuseStale() error {
 
 // finish ends a rotation that has succeeded everywhere.
 func (s *session) finish(l *log) error {
-	if err := l.write(journal.Record{Kind: journal.Finished}); err != nil {
+	rec := journal.Record{Kind: journal.Finished}
+	if s.unit != "" {
+		rec.Message = s.unit + " has overwritten the earlier certificates"
+	}
+	if err := l.write(rec); err != nil {
 		return err
 	}
 	if err := s.discardStaged(); err != nil {

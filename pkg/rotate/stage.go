@@ -34,7 +34,11 @@ func (s *session) stage(ctx context.Context, o statedir.Order, l *log) error {
 		if err := s.discardStaged(); err != nil {
 			return err
 		}
-		err := l.write(journal.Record{Kind: journal.Staging, Scope: o.Scope, Start: &o.StartTime, Services: servicesOf(o.Step)})
+		rec := journal.Record{Kind: journal.Staging, Scope: o.Scope, Start: &o.StartTime, Services: servicesOf(o.Step)}
+		if o.Step != nil && o.Step.RestartUnit != "" {
+			rec.Message = fmt.Sprintf("a restart of %s renews their certificates", o.Step.RestartUnit)
+		}
+		err := l.write(rec)
 		if err != nil {
 			return err
 		}
@@ -42,6 +46,9 @@ func (s *session) stage(ctx context.Context, o statedir.Order, l *log) error {
 	t, err := s.prepare(ctx, o, l)
 	var broken *journalError
 	switch {
+	case err == nil && t.Unit != "":
+		return l.write(journal.Record{Kind: journal.Staged,
+			Message: fmt.Sprintf("a restart of %s will renew %d certificates; nothing is changed yet", t.Unit, len(t.Items))})
 	case err == nil:
 		return l.write(journal.Record{Kind: journal.Staged, Renewals: t.renewals()})
 	case errors.As(err, &broken), ctx.Err() != nil:
@@ -128,17 +135,17 @@ func (s *session) prepare(ctx context.Context, o statedir.Order, l *log) (t *tra
 	if err != nil {
 		return nil, err
 	}
+	if unit, err := unitOf(o.Step, found); unit != "" || err != nil {
+		if err != nil {
+			return nil, err
+		}
+		return s.prepareUnit(ctx, unit, node, found, o)
+	}
 	keys, err := s.chooseKeys(&node, found, o.Compromised)
 	if err != nil {
 		return nil, err
 	}
-	t = &transaction{
-		Token: o.Token, Restart: o.Restart, DestroyOldKeys: o.Compromised, Node: node, Restarts: o.Step.Restarts, Others: o.Step.OtherRestarts,
-		Timeout: time.Duration(o.TimeoutSeconds) * time.Second, Items: make([]item, len(found)),
-	}
-	if t.Timeout <= 0 {
-		t.Timeout = DefaultTimeout
-	}
+	t = newTransaction(node, o, len(found))
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
 		defer recoverAs(&err)
@@ -158,6 +165,17 @@ func (s *session) prepare(ctx context.Context, o statedir.Order, l *log) (t *tra
 	}
 	// Renamed into place last: without it, nothing is staged.
 	return t, t.save(s.rotation.Staged())
+}
+
+func newTransaction(node inventory.Node, o statedir.Order, items int) *transaction {
+	t := &transaction{
+		Token: o.Token, Restart: o.Restart, DestroyOldKeys: o.Compromised, Node: node, Restarts: o.Step.Restarts, Others: o.Step.OtherRestarts,
+		Timeout: time.Duration(o.TimeoutSeconds) * time.Second, Items: make([]item, items),
+	}
+	if t.Timeout <= 0 {
+		t.Timeout = DefaultTimeout
+	}
+	return t
 }
 
 // match finds the targets among what is on the node now.

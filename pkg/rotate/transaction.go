@@ -37,6 +37,11 @@ type transaction struct {
 	// Failing are those of Others that ran, and had been started again lately because they
 	// ended by themselves.
 	Failing []inventory.OtherUser `json:"failing,omitempty"`
+	// Unit is the systemd unit whose restart renews the items: this program writes none of
+	// their files, and cannot put them back. UnitInstance is the instance that ran when the
+	// commit began.
+	Unit         string `json:"unit,omitempty"`
+	UnitInstance string `json:"unitInstance,omitempty"`
 	// Began is when the commit began; an instance that is younger may have read
 	// new files.
 	Began time.Time `json:"began,omitzero"`
@@ -53,6 +58,9 @@ type item struct {
 	// Accepted says that the server accepted the new certificate while staging, so
 	// that it must accept it afterwards as well.
 	Accepted bool `json:"accepted,omitempty"`
+	// CA is the certificate of the CA that signed the old one and must sign the new one, as
+	// PEM. It is set where a restart of transaction.Unit renews it.
+	CA string `json:"ca,omitempty"`
 	// KeptKey says what else the key is used for, where it is the old one.
 	KeptKey string `json:"keptKey,omitempty"`
 	// Note says why it could not be tried.
@@ -75,7 +83,7 @@ func (t *transaction) renewals() []inventory.Renewal {
 func (t *transaction) components(s certs.Service) []inventory.Component {
 	var out []inventory.Component
 	for _, c := range t.Node.Components {
-		if c.Service == s && c.Restartable() {
+		if c.Service == s && (c.Restartable() || t.runs(c)) {
 			out = append(out, c)
 		}
 	}

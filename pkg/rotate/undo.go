@@ -29,6 +29,9 @@ const (
 // stay, and the answer is Committed. It goes on as far as it can, whatever fails: also
 // where nothing can be recorded any more, which is its only error.
 func (c *committing) undo(ctx context.Context, f *failure) error {
+	if c.t.Unit != "" {
+		return c.settle(ctx, f)
+	}
 	c.undoing, c.log.lenient = true, true
 	_ = c.log.write(journal.Record{Kind: journal.RollingBack, Service: f.service, Message: f.what})
 	problems := c.putBack()

@@ -85,6 +85,10 @@ func (e *entry) findIssuer(known *authorities) {
 		return // discovery knows why
 	}
 	ca := known.issuerOf(e)
+	if e.Issuer.Kind == inventory.UnitStart {
+		e.checkUnitStart(ca, known)
+		return
+	}
 	local := inventory.Issuer{}
 	if ca != nil && ca.key != "" {
 		local = inventory.Issuer{Kind: inventory.LocalCA, CACert: ca.keyCert, CAKey: ca.key}

@@ -36,6 +36,9 @@ type PlanStep struct {
 	Services     []PlanService        `json:"services"`
 	Certificates []PlannedCertificate `json:"certificates"`
 	Restarts     []certs.Service      `json:"restarts"`
+	// RestartUnit is the systemd unit whose restart renews the certificates: its program makes
+	// new ones when it starts. It runs all components in Restarts.
+	RestartUnit string `json:"restartUnit,omitempty"`
 	// OtherRestarts are static pods and units that restart as well, since they use replaced
 	// files.
 	OtherRestarts []string `json:"otherRestarts,omitempty"`
@@ -56,7 +59,7 @@ type PlannedCertificate struct {
 	Service           certs.Service `json:"service"`
 	Name              string        `json:"name"`
 	Path              string        `json:"path"`
-	Issuer            string        `json:"issuer"` // LocalCA, KubernetesCSR or Throwaway
+	Issuer            string        `json:"issuer"` // LocalCA, KubernetesCSR, Throwaway or UnitStart
 	FingerprintSHA256 string        `json:"fingerprintSHA256"`
 	NotAfter          time.Time     `json:"notAfter"`
 	// NewNotAfter is when the new one will end, as far as can be told before it is signed.

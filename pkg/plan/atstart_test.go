@@ -1,0 +1,108 @@
+package plan_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const k0sUnit = "k0scontroller.service"
+
+// k0s is a node on which one unit runs everything, and makes all certificates but the
+// kubelet's whenever it starts.
+func k0s(name string) inventory.Node {
+	n := controlPlane(name)
+	n.Time, n.Components = now, n.Components[:3]
+	for i := range n.Components {
+		n.Components[i].Runtime, n.Components[i].Unit, n.Components[i].PID = inventory.Supervised, k0sUnit, 100+i
+	}
+	for i := range n.Certificates {
+		c := &n.Certificates[i]
+		c.NotBefore, c.NotAfter = now.AddDate(0, -1, 0), now.AddDate(0, 11, 0)
+		c.Issuer = inventory.Issuer{Kind: inventory.UnitStart, Unit: k0sUnit, CACert: "/pki/ca.crt", CAKey: "/pki/ca.key"}
+		if c.Service == certs.Kubelet {
+			c.Issuer, c.Reason = inventory.Issuer{Kind: inventory.NoIssuer}, "k0s leaves it to the kubelet"
+		}
+	}
+	return n
+}
+
+func TestRestartOfK0sRenewsAllThatItMakes(t *testing.T) {
+	p := build(t, request(certs.Services()...), k0s("cp2"), k0s("cp1"))
+	require.Len(t, p.Waves, 2, "one control-plane node after the other")
+	step := p.Waves[0].Steps[0]
+	assert.Equal(t, "cp1", step.Node)
+	assert.Equal(t, k0sUnit, step.RestartUnit)
+	assert.ElementsMatch(t, []certs.Service{certs.Etcd, certs.KubeAPIServer, certs.Kubelet}, step.Restarts)
+	assert.ElementsMatch(t, []string{"cp1/etcd-server", "cp1/etcd-peer", "cp1/apiserver", "cp2/etcd-server", "cp2/etcd-peer", "cp2/apiserver"}, targets(p))
+	assert.Equal(t, string(inventory.UnitStart), step.Targets[0].Issuer)
+	assert.Empty(t, step.Directories, "the step writes no file of theirs")
+	assert.Equal(t, "/run/dbus.sock", step.DBusSocket)
+	assert.Empty(t, step.CRISocket)
+	assert.WithinDuration(t, now.AddDate(1, 0, 0), step.Targets[0].NewNotAfter, 48*time.Hour)
+	require.Len(t, p.LeftOut, 2, "what the kubelet renews")
+	assert.Equal(t, "k0s leaves it to the kubelet", p.LeftOut[0].Reason)
+}
+
+func TestOneServiceOfK0sRestartsAll(t *testing.T) {
+	for _, policy := range []plan.RestartPolicy{plan.RestartAlways, plan.RestartIfNeeded} {
+		req := request(certs.KubeAPIServer)
+		req.Restart, req.Compromised = policy, policy == plan.RestartAlways
+		p := build(t, req, k0s("cp1"))
+		assert.ElementsMatch(t, []string{"cp1/etcd-server", "cp1/etcd-peer", "cp1/apiserver"}, targets(p), policy)
+		assert.Contains(t, p.Steps()[0].Services, plan.Service{Service: certs.Etcd, Because: "a restart of k0scontroller.service renews its certificates too"})
+		assert.Empty(t, p.LeftOut)
+	}
+}
+
+func TestWhatKeepsK0sFromBeingRestarted(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(n *inventory.Node, req *plan.Request)
+		reason string
+	}{
+		"no restart is wanted": {func(_ *inventory.Node, r *plan.Request) { r.Restart = plan.RestartNever }, "only a restart of k0scontroller.service renews it, and --restart=never forbids that"},
+		"a validity is asked":  {func(_ *inventory.Node, r *plan.Request) { r.Validity = time.Hour }, "certificatesExpireAfter"},
+		"systemd is not there": {func(n *inventory.Node, _ *plan.Request) { n.DBusSocket = "" }, "there is no D-Bus socket"},
+		"a CA would be replaced": {func(n *inventory.Node, _ *plan.Request) {
+			n.Certificates[2].Issuer.Kind, n.Certificates[2].Reason = inventory.NoIssuer, "k0s would make a new CA"
+		}, `must not be done because of apiserver "/pki/apiserver.crt": k0s would make a new CA`},
+		"a component could not start": {func(n *inventory.Node, _ *plan.Request) {
+			n.Certificates[3].Status, n.Certificates[3].Reason = certs.Invalid, "its key does not fit"
+		}, "kubelet could not start again"},
+		"its key has another use": {func(n *inventory.Node, _ *plan.Request) {
+			for i := range n.Certificates {
+				n.Certificates[i].KeyUses = []inventory.KeyUse{{Service: certs.KubeAPIServer, Setting: "--service-account-key-file"}}
+			}
+		}, "a restart of k0scontroller.service makes a new key"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n, req := k0s("cp1"), request(certs.Etcd)
+			tt.change(&n, &req)
+			_, err := plan.Build([]inventory.Node{n}, req, nil)
+			var refused *plan.RefusedError
+			require.ErrorAs(t, err, &refused)
+			require.Len(t, refused.Problems, 2)
+			assert.Contains(t, refused.Problems[0].Text, tt.reason)
+		})
+	}
+}
+
+// TestWhatCanBeUndoneIsNotRenewedTogetherWithARestart: a certificate of another component on
+// the same node gets a rotation of its own.
+func TestWhatCanBeUndoneIsNotRenewedTogetherWithARestart(t *testing.T) {
+	n := k0s("cp1")
+	n.Components = append(n.Components, inventory.Component{Service: certs.KubeProxy, Runtime: inventory.Systemd, Unit: "kube-proxy.service"})
+	n.Certificates = append(n.Certificates, pair(certs.KubeProxy, "kube-proxy.conf", "/proxy"))
+	p := build(t, request(certs.Etcd, certs.KubeProxy), n)
+	assert.NotContains(t, targets(p), "cp1/kube-proxy.conf")
+	require.Len(t, p.LeftOut, 1)
+	assert.Contains(t, p.LeftOut[0].Reason, "in a rotation of its own")
+	p = build(t, request(certs.KubeProxy), n)
+	assert.Equal(t, []string{"cp1/kube-proxy.conf"}, targets(p))
+	assert.Empty(t, p.Steps()[0].RestartUnit)
+}
