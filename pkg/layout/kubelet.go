@@ -23,11 +23,13 @@ const (
 func (d *discovery) addKubelet(p *program) {
 	k := d.kubelet
 	p.component.Health = k.health
-	if k.clientCA != "" {
-		d.addAuthorityFile(certs.Kubelet, k.clientCA, "")
+	var serving proofPlace
+	if !k.program.isolated && k.port != "0" {
+		serving.served = []inventory.Served{{Address: join(k.address, k.port)}}
 	}
 	d.addKubeletClient(k)
-	d.addKubeletServing(k)
+	d.addKubeletFiles(k, serving)
+	d.addKubeletServing(k, serving)
 	d.addBootstrap(k)
 }
 
@@ -133,15 +135,11 @@ func (d *discovery) exists(host string) bool {
 
 // addKubeletServing records which of the three ways to a serving certificate this
 // kubelet goes: named files, the CSR API, or one that it makes itself.
-func (d *discovery) addKubeletServing(k *kubeletSettings) {
-	r := role{name: "kubelet-server"}
-	if !k.program.isolated && k.port != "0" {
-		r.served = []inventory.Served{{Address: join(k.address, k.port)}}
-	}
+func (d *discovery) addKubeletServing(k *kubeletSettings, serving proofPlace) {
+	r := role{name: "kubelet-server", served: serving.served}
 	current := path.Join(k.certDir, currentServing)
 	switch {
-	case k.cert != "" && k.key != "":
-		d.addPair(certs.Kubelet, k.cert, k.key, r)
+	case k.namesServing(): // see addKubeletFiles
 	case k.bootstrapServe:
 		r.issuer = inventory.Issuer{Kind: inventory.KubernetesCSR, Signer: KubeletServingSigner}
 		r.selfManaged = true

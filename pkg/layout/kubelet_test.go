@@ -1,11 +1,14 @@
 package layout
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/layout/layouttest"
+	"github.com/rotate-certs/rotate-certs/pkg/settings"
 )
 
 // TestKubeletClientPairInUse follows client-go's certificate store: what the kubelet
@@ -86,5 +89,63 @@ func TestKubeletDropInsMergeAsTheKubeletDoes(t *testing.T) {
 	}
 	if c := l.Node.Components[0]; c.Runtime != inventory.Systemd {
 		t.Errorf("kubelet: %+v", c)
+	}
+}
+
+// Every setting of the table that names a certificate or a CA bundle is found: by its flag, by
+// its field in the file of --config, and in a drop-in beside an empty file.
+func TestKubeletSettingsOfTheTable(t *testing.T) {
+	field := func(row settings.Setting, value string) string {
+		names := strings.Split(row.Field, ".")
+		return strings.Join(names, ": {") + ": " + value + strings.Repeat("}", len(names)-1) + "\n"
+	}
+	rows := settings.Of(certs.Kubelet)
+	for _, row := range rows {
+		if row.Names != settings.Certificate && row.Names != settings.CABundle {
+			continue
+		}
+		key := slices.IndexFunc(rows, func(r settings.Setting) bool { return r.Flag == row.Key && r.Flag != "" })
+		for how, give := range map[string]func(n *layouttest.Node) []string{
+			"flag": func(*layouttest.Node) []string {
+				out := []string{"--" + row.Flag + "=/srv/file.pem"}
+				if key >= 0 {
+					out = append(out, "--"+rows[key].Flag+"=/srv/file.key")
+				}
+				return out
+			},
+			"field": func(n *layouttest.Node) []string {
+				config := field(row, "file.pem") // relative to the file
+				if key >= 0 {
+					config += field(rows[key], "file.key")
+				}
+				n.Write("/srv/config.yaml", config)
+				return []string{"--config=/srv/config.yaml"}
+			},
+			"drop-in": func(n *layouttest.Node) []string {
+				config := field(row, "/srv/file.pem")
+				if key >= 0 {
+					config += field(rows[key], "/srv/file.key")
+				}
+				n.Write("/srv/config.yaml", "")
+				n.Write("/srv/drop-ins/10.conf", config)
+				return []string{"--config=/srv/config.yaml", "--config-dir=/srv/drop-ins"}
+			},
+		} {
+			t.Run(row.Flag+" by "+how, func(t *testing.T) {
+				n := layouttest.New(t)
+				n.Process(20, layouttest.Unit("kubelet.service"), append([]string{"/usr/bin/kubelet"}, give(n)...)...)
+				l := Discover(n.Root, Options{})
+				switch row.Names {
+				case settings.Certificate:
+					if c := find(t, l, row.Role); c.Store.Cert != "/srv/file.pem" || c.Store.Key != "/srv/file.key" || len(c.Served) != 1 {
+						t.Errorf("%+v", c)
+					}
+				default:
+					if len(l.Authorities) != 1 || l.Authorities[0].Path != "/srv/file.pem" {
+						t.Errorf("%+v", l.Authorities)
+					}
+				}
+			})
+		}
 	}
 }

@@ -20,27 +20,11 @@ type kubeletConfig struct {
 	StaticPodURL             string `json:"staticPodURL,omitempty"`
 	RotateCertificates       *bool  `json:"rotateCertificates,omitempty"`
 	ServerTLSBootstrap       *bool  `json:"serverTLSBootstrap,omitempty"`
-	TLSCertFile              string `json:"tlsCertFile,omitempty"`
-	TLSPrivateKeyFile        string `json:"tlsPrivateKeyFile,omitempty"`
 	ContainerRuntimeEndpoint string `json:"containerRuntimeEndpoint,omitempty"`
 	Address                  string `json:"address,omitempty"`
 	Port                     int    `json:"port,omitempty"`
 	HealthzPort              *int   `json:"healthzPort,omitempty"`
 	HealthzBindAddress       string `json:"healthzBindAddress,omitempty"`
-	Authentication           struct {
-		X509 struct {
-			ClientCAFile string `json:"clientCAFile,omitempty"`
-		} `json:"x509"`
-	} `json:"authentication"`
-}
-
-// resolve makes the paths of the file of --config absolute: the kubelet takes them
-// relative to it, and those of drop-ins relative to its working directory
-// (pkg/kubelet/kubeletconfig/configfiles).
-func (c *kubeletConfig) resolve(file string) {
-	for _, p := range []*string{&c.StaticPodPath, &c.TLSCertFile, &c.TLSPrivateKeyFile, &c.Authentication.X509.ClientCAFile} {
-		*p = within(file, *p)
-	}
 }
 
 // kubeletSettings are the kubelet's flags and configuration, evaluated, with the
@@ -52,12 +36,11 @@ type kubeletSettings struct {
 	certDir        string
 	rotateClient   bool
 	bootstrapServe bool   // the serving certificate comes through the CSR API
-	cert, key      string // explicit serving pair
+	files          values // what it is given for the settings of the table
 	criSocket      string
 	port           string // "10250"
 	address        string
 	health         string // URL, or empty
-	clientCA       string
 }
 
 const (
@@ -69,10 +52,8 @@ const (
 // readKubelet evaluates a kubelet's flags and configuration files: defaults, the
 // file, its drop-ins in the order of their names, then flags.
 func (d *discovery) readKubelet(p *program) *kubeletSettings {
-	c, merged := d.kubeletConfigFile(p), []byte(nil)
-	if base, err := json.Marshal(c); err == nil {
-		merged = base
-	}
+	c, base := d.kubeletConfigFile(p)
+	merged := base
 	for _, host := range d.kubeletDropIns(p) {
 		patch, err := d.readYAML(host)
 		if err == nil {
@@ -87,22 +68,25 @@ func (d *discovery) readKubelet(p *program) *kubeletSettings {
 	var out kubeletConfig
 	if err := json.Unmarshal(merged, &out); err != nil {
 		d.notInspected(certs.Kubelet, p.args.value("config-dir"), "merge kubelet configuration: a field of a drop-in has the wrong type")
-		out = c
+		out, merged = c, base
 	}
 	if out.StaticPodURL != "" {
 		d.informational(certs.Kubelet, "", "static pods come from a URL: "+withoutPasswords(out.StaticPodURL))
 	}
-	return d.kubeletSettings(p, out)
+	return d.kubeletSettings(p, out, kubeletFiles(p, merged))
 }
 
-// kubeletConfigFile reads the file of --config.
-func (d *discovery) kubeletConfigFile(p *program) (c kubeletConfig) {
+// kubeletConfigFile reads the file of --config. It also returns it as JSON, with absolute paths.
+func (d *discovery) kubeletConfigFile(p *program) (c kubeletConfig, whole []byte) {
 	file := p.args.value("config")
 	host, ok := d.host(p, file)
 	if !ok {
-		return c
+		return c, []byte("{}")
 	}
 	data, err := d.readYAML(host)
+	if err == nil {
+		data, err = absolute(data, file)
+	}
 	if err == nil {
 		if err = json.Unmarshal(data, &c); err != nil {
 			err = errors.New("parse kubelet configuration: a field has the wrong type")
@@ -110,10 +94,9 @@ func (d *discovery) kubeletConfigFile(p *program) (c kubeletConfig) {
 	}
 	if err != nil {
 		d.notInspected(certs.Kubelet, host, err.Error())
-		return kubeletConfig{}
+		return kubeletConfig{}, []byte("{}")
 	}
-	c.resolve(file)
-	return c
+	return c, data
 }
 
 // readYAML reads a file of YAML or JSON as JSON.
@@ -164,7 +147,7 @@ func (d *discovery) kubeletDropIns(p *program) []string {
 }
 
 // kubeletSettings lets flags win over the configuration and fills in defaults.
-func (d *discovery) kubeletSettings(p *program, c kubeletConfig) *kubeletSettings {
+func (d *discovery) kubeletSettings(p *program, c kubeletConfig, files values) *kubeletSettings {
 	flag := func(name, otherwise string) string {
 		if v, set := p.args.lookup(name); set {
 			return v // also an empty one: flags win over files
@@ -187,12 +170,10 @@ func (d *discovery) kubeletSettings(p *program, c kubeletConfig) *kubeletSetting
 		certDir:        host(flag("cert-dir", defaultKubeletCertDir)),
 		rotateClient:   toggle("rotate-certificates", c.RotateCertificates),
 		bootstrapServe: toggle("rotate-server-certificates", c.ServerTLSBootstrap),
-		cert:           host(flag("tls-cert-file", c.TLSCertFile)),
-		key:            host(flag("tls-private-key-file", c.TLSPrivateKeyFile)),
+		files:          files,
 		criSocket:      socketPath(flag("container-runtime-endpoint", c.ContainerRuntimeEndpoint)),
 		address:        local(flag("address", c.Address)),
 		port:           flag("port", defaultKubeletPort),
-		clientCA:       host(flag("client-ca-file", c.Authentication.X509.ClientCAFile)),
 	}
 	if c.Port != 0 && p.args.value("port") == "" {
 		s.port = strconv.Itoa(c.Port)
