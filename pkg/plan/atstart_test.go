@@ -66,7 +66,7 @@ func TestWhatKeepsK0sFromBeingRestarted(t *testing.T) {
 		reason string
 	}{
 		"no restart is wanted": {func(_ *inventory.Node, r *plan.Request) { r.Restart = plan.RestartNever }, "only a restart of k0scontroller.service renews it, and --restart=never forbids that"},
-		"a validity is asked":  {func(_ *inventory.Node, r *plan.Request) { r.Validity = time.Hour }, "certificatesExpireAfter"},
+		"a validity is asked":  {func(_ *inventory.Node, r *plan.Request) { r.Validity = 90 * 24 * time.Hour }, "certificatesExpireAfter"},
 		"systemd is not there": {func(n *inventory.Node, _ *plan.Request) { n.DBusSocket = "" }, "there is no D-Bus socket"},
 		"a CA would be replaced": {func(n *inventory.Node, _ *plan.Request) {
 			n.Certificates[2].Issuer.Kind, n.Certificates[2].Reason = inventory.NoIssuer, "k0s would make a new CA"
