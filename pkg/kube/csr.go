@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -84,10 +85,8 @@ func (s *Signers) Issue(ctx context.Context, node string, want journal.CSR) ([]b
 		},
 		Spec: certificatesv1.CertificateSigningRequestSpec{Request: request, SignerName: want.Signer, Usages: usagesOf(want)},
 	}
-	if want.ExpirationSeconds > 0 {
-		lifetime := max(minExpirationSeconds, want.ExpirationSeconds)
-		csr.Spec.ExpirationSeconds = &lifetime
-	}
+	lifetime := max(minExpirationSeconds, cmp.Or(want.ExpirationSeconds, defaultExpirationSeconds))
+	csr.Spec.ExpirationSeconds = &lifetime
 	made, err := s.create(ctx, csr)
 	if err != nil {
 		return nil, err
@@ -99,8 +98,14 @@ func (s *Signers) Issue(ctx context.Context, node string, want journal.CSR) ([]b
 	return s.issued(ctx, made)
 }
 
-// minExpirationSeconds is the shortest lifetime that the API takes.
-const minExpirationSeconds = 600
+const (
+	// minExpirationSeconds is the shortest lifetime that the API takes.
+	minExpirationSeconds = 600
+	// defaultExpirationSeconds is the lifetime to request where the old certificate's is not
+	// known: a year, which the signer may shorten. A request without one is refused by the
+	// admission policy for the watcher.
+	defaultExpirationSeconds = 365 * 24 * 3600
+)
 
 func (s *Signers) check(ctx context.Context, csr *certificatesv1.CertificateSigningRequest, node, signer string) error {
 	err := checkRequester(csr, node)
@@ -145,7 +150,8 @@ func (s *Signers) get(ctx context.Context, name string) (*certificatesv1.Certifi
 }
 
 // create makes the object, or returns the one that an earlier try has made: the name
-// is a hash of the request.
+// is a hash of the request. What an earlier run left is replaced, since it may be in the name
+// of somebody else.
 func (s *Signers) create(ctx context.Context, csr *certificatesv1.CertificateSigningRequest) (*certificatesv1.CertificateSigningRequest, error) {
 	for pause := (backoff{}); ; {
 		made, err := s.Client.CertificatesV1().CertificateSigningRequests().Create(ctx, csr, metav1.CreateOptions{})
@@ -153,9 +159,14 @@ func (s *Signers) create(ctx context.Context, csr *certificatesv1.CertificateSig
 			return made, nil
 		}
 		if apierrors.IsAlreadyExists(err) {
-			return s.get(ctx, csr.Name)
+			if pause.tries > 0 {
+				return s.get(ctx, csr.Name)
+			}
+			s.remove(ctx, csr)
+		} else if !transient(err) {
+			return nil, fmt.Errorf("create certificate signing request %q: %w", csr.Name, err)
 		}
-		if !transient(err) || pause.wait(ctx) != nil {
+		if pause.wait(ctx) != nil {
 			return nil, fmt.Errorf("create certificate signing request %q: %w", csr.Name, err)
 		}
 	}

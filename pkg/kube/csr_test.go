@@ -267,3 +267,23 @@ func TestIssue(t *testing.T) {
 		}
 	})
 }
+
+// What an earlier run left, perhaps of somebody else, is not adopted: the watcher may approve
+// what it requested itself, and no person's request.
+func TestIssueReplacesALeftoverRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, node("w1"))
+		ask := journal.CSR{Signer: clientSigner, PEM: string(request(t)), Usages: []string{"digital signature", "client auth"}}
+		left := csrOf(t, "jane", func(csr *certificatesv1.CertificateSigningRequest) {
+			csr.Name = "rotate-certs-" + hash("w1"+clientSigner+ask.PEM)
+		})
+		require.NoError(t, c.Tracker().Add(left))
+		var asked certificatesv1.CertificateSigningRequestSpec
+		signing(t, c, func(csr *certificatesv1.CertificateSigningRequest) { asked = csr.Spec; certify(csr) })
+		_, err := (&Signers{Client: c}).Issue(t.Context(), "w1", ask)
+		require.NoError(t, err)
+		assert.NotEqual(t, "jane", asked.Username)
+		require.NotNil(t, asked.ExpirationSeconds, "it always says for how long")
+		assert.Equal(t, int32(365*24*3600), *asked.ExpirationSeconds)
+	})
+}

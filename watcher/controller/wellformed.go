@@ -102,3 +102,22 @@ func wellFormed(r *v1alpha1.NodeCertificateReport) ([]renewal.Certificate, []ren
 	}
 	return certificates, authorities, text
 }
+
+func authorityOf(a *v1alpha1.ReportedAuthority) renewal.Authority {
+	return renewal.Authority{
+		Name: a.Name, Subject: a.Subject, Path: a.Path, Serial: a.SerialNumber, Fingerprint: a.FingerprintSHA256,
+		NotBefore: a.NotBefore.Time, NotAfter: a.NotAfter.Time, HasKey: a.HasKey,
+	}
+}
+
+func certificateOf(c *v1alpha1.ReportedCertificate) renewal.Certificate {
+	out := renewal.Certificate{
+		Service: c.Service, Name: c.Name, Path: c.Path, User: c.User, Subject: c.Subject, Issuer: c.Issuer,
+		Serial: c.SerialNumber, Fingerprint: c.FingerprintSHA256, NotBefore: c.NotBefore.Time, NotAfter: c.NotAfter.Time, SelfManaged: c.SelfManaged,
+		KeptKey: c.KeptKey,
+	}
+	if o := c.NotRenewable; o != nil {
+		out.NotRenewable, out.MaxRestart = o.Reason, plan.RestartPolicy(o.MaxRestart)
+	}
+	return out
+}
