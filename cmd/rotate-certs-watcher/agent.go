@@ -71,7 +71,7 @@ nothing there.`,
 	flags.StringVar(&f.nodeName, "node-name", "", "the node's name in the API (default: the kubelet's --hostname-override, else the host name)")
 	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "how to reach the API server (default: the ServiceAccount of the pod)")
 	flags.DurationVar(&f.interval, "interval", agent.DefaultInterval, "time between two looks when no file changes")
-	flags.BoolVar(&f.podsHidden, "pods-hidden", false, "the volumes of pods are kept from the agent: not to find a file there is no problem")
+	flags.BoolVar(&f.podsHidden, "pods-hidden", false, "the volumes of pods, and sockets, are kept from the agent: not to find one there is no problem")
 	flags.BoolVar(&f.unconfined, "unconfined", false, "run also where it cannot give up what it does not need: changing files, Unix sockets, starting programs")
 	flags.StringVar(&f.httpAddress, "http-address", "", `where to serve /livez, e.g. "127.0.0.1:10290" (default: nowhere)`)
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")

@@ -28,13 +28,16 @@ type Node struct {
 	// listed with their expiry and never renewed.
 	Unused []UnusedCertificate `json:"unused,omitempty"`
 	// InMemory are certificates that components made at their start and keep in memory.
-	InMemory    []InMemory `json:"inMemory,omitempty"`
-	Findings    []Finding  `json:"findings,omitempty"`
-	Rotations   []Rotation `json:"rotations,omitempty"` // newest first, from this node's journals
-	Token       int64      `json:"token"`               // highest fencing token this node ever accepted
-	CRISocket   string     `json:"criSocket,omitempty"` // path of the container runtime's socket
-	DBusSocket  string     `json:"dbusSocket,omitempty"`
-	KubeletConf string     `json:"kubeletConf,omitempty"` // the kubelet's kubeconfig: the node's own identity
+	InMemory   []InMemory `json:"inMemory,omitempty"`
+	Findings   []Finding  `json:"findings,omitempty"`
+	Rotations  []Rotation `json:"rotations,omitempty"` // newest first, from this node's journals
+	Token      int64      `json:"token"`               // highest fencing token this node ever accepted
+	CRISocket  string     `json:"criSocket,omitempty"` // path of the container runtime's socket
+	DBusSocket string     `json:"dbusSocket,omitempty"`
+	// SocketsHidden says that the directories of sockets were kept from whoever looked, so
+	// that a missing one says nothing.
+	SocketsHidden bool   `json:"socketsHidden,omitempty"`
+	KubeletConf   string `json:"kubeletConf,omitempty"` // the kubelet's kubeconfig: the node's own identity
 
 	// Known is what the API says of the node, and Scanned when it was scanned. They are
 	// filled in by who requested the scan, never by the node.

@@ -14,8 +14,8 @@ type Options struct {
 	// NodeName is the node's name in the API; empty: what the kubelet's flags or the
 	// host's name say.
 	NodeName string
-	// PodsHidden says that the volumes of pods are kept from whoever looks on purpose:
-	// not to find a file there means nothing.
+	// PodsHidden says that the volumes of pods, and sockets, are kept from whoever looks on
+	// purpose: not to find a file or a socket there means nothing.
 	PodsHidden bool
 }
 

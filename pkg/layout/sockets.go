@@ -1,6 +1,9 @@
 package layout
 
-import "io/fs"
+import (
+	"errors"
+	"io/fs"
+)
 
 // criSockets are tried where the kubelet does not say which runtime it uses.
 var criSockets = []string{
@@ -20,6 +23,9 @@ func (d *discovery) addSockets() {
 		d.out.Node.CRISocket = d.firstSocket(criSockets)
 	}
 	d.out.Node.DBusSocket = d.firstSocket(dbusSockets)
+	if _, err := d.root.Stat("/run"); d.opts.PodsHidden && errors.Is(err, fs.ErrNotExist) {
+		d.out.Node.SocketsHidden = true
+	}
 }
 
 func (d *discovery) firstSocket(paths []string) string {

@@ -120,7 +120,7 @@ func unrestartable(n *inventory.Node, c inventory.Certificate) (reason string, u
 func withoutSocket(n *inventory.Node, u *inventory.Component) string {
 	byRuntime := u.Runtime == inventory.StaticPod || u.Runtime == inventory.DaemonSet
 	switch {
-	case u.PID == 0:
+	case u.PID == 0, n.SocketsHidden:
 		return ""
 	case byRuntime && n.CRISocket == "":
 		return "no socket of a container runtime was found on this node"

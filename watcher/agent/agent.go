@@ -40,7 +40,7 @@ type Options struct {
 	Root hostfs.Root
 	// NodeName is the node's name in the API; empty: found out on the node.
 	NodeName string
-	// PodsHidden says that the volumes of pods are kept from the agent on purpose.
+	// PodsHidden says that the volumes of pods, and sockets, are kept from the agent on purpose.
 	PodsHidden bool
 	// Interval between two looks without a change; 0: [DefaultInterval].
 	Interval time.Duration

@@ -1,8 +1,12 @@
 package agent
 
 import (
+	"context"
+	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -12,8 +16,10 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/layout/layouttest"
+	"github.com/rotate-certs/rotate-certs/pkg/scan"
 )
 
 var noon = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
@@ -154,4 +160,26 @@ func TestAReportSaysWhatCannotBeRenewed(t *testing.T) {
 	assert.Contains(t, r.Certificates[1].KeptKey, "--service-account-key-file")
 	assert.Equal(t, &v1alpha1.NotRenewable{Reason: "the CA's key is not here"}, r.Certificates[2].NotRenewable)
 	assert.Equal(t, int32(1), r.Summary.Problems, "what nobody can change is none")
+}
+
+// TestWhatIsHiddenFromTheAgentIsNoObstacle: the DaemonSet shows it no sockets, so that it
+// cannot tell whether systemd could restart a kubelet; a node pod can.
+func TestWhatIsHiddenFromTheAgentIsNoObstacle(t *testing.T) {
+	for hidden, want := range map[bool]bool{true: false, false: true} {
+		tree := certstest.Kubeadm(t, "cp1")
+		layouttest.In(t, tree.Root).Kubeadm(certstest.PKIDir)
+		require.NoError(t, os.RemoveAll(tree.Local("/run")))
+		node := scan.Scan(t.Context(), tree.Root, scan.Options{NodeName: "cp1", PodsHidden: hidden, Now: func() time.Time { return certstest.Now },
+			Handshake: func(context.Context, string, string) (*x509.Certificate, error) {
+				return nil, errors.New("connection refused")
+			}})
+		seen := false
+		for _, c := range Report(node, nil).Certificates {
+			if c.Service == certs.Kubelet {
+				seen = true
+				assert.Equal(t, want, c.NotRenewable != nil, "hidden %t: %s: %+v", hidden, c.Name, c.NotRenewable)
+			}
+		}
+		assert.True(t, seen)
+	}
 }
