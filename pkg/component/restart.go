@@ -10,7 +10,6 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/hostfs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
-	"github.com/rotate-certs/rotate-certs/pkg/layout"
 )
 
 // shortGrace is how long a component that holds no state may take to exit before it
@@ -109,25 +108,12 @@ func (r *Runtime) GraceOf(c inventory.Component) time.Duration {
 		if grace == 0 {
 			grace = shortGrace
 		}
-		return ShutdownDelay(c) + grace
+		return c.ShutdownDelay() + grace
 	}
 	if !slices.Contains(certs.Services(), c.Service) {
 		return time.Duration(c.GraceSeconds) * time.Second // no component: as its pod says
 	}
 	return shortGrace
-}
-
-// ShutdownDelay is for how long an API server goes on as if nothing had happened when it
-// is stopped; 0 for every other component, and by default.
-func ShutdownDelay(c inventory.Component) time.Duration {
-	if c.Service != certs.KubeAPIServer {
-		return 0
-	}
-	delay, err := time.ParseDuration(layout.Flag(c.Args, "shutdown-delay-duration"))
-	if err != nil || delay < 0 {
-		return 0
-	}
-	return delay
 }
 
 // unitGrace is GraceOf for a unit: all but the API server have the unit's own limit, and a

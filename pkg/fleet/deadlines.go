@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
-	"github.com/rotate-certs/rotate-certs/pkg/component"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
@@ -46,7 +45,7 @@ func (r *run) stepTimeout(s plan.Step) time.Duration {
 func (r *run) shutdownDelay(node string) time.Duration {
 	if n := r.scanned(node); n != nil {
 		if c := n.Component(certs.KubeAPIServer); c != nil {
-			return component.ShutdownDelay(*c)
+			return c.ShutdownDelay()
 		}
 	}
 	return 0

@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"strings"
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
@@ -59,4 +60,28 @@ type Component struct {
 // starts it, and nothing else with it.
 func (c *Component) Restartable() bool {
 	return c.Runtime == StaticPod || c.Runtime == Systemd || c.Runtime == DaemonSet
+}
+
+// ShutdownDelay is for how long an API server goes on as if nothing had happened when it
+// is stopped: its --shutdown-delay-duration. 0 for every other component, and by default.
+func (c *Component) ShutdownDelay() time.Duration {
+	if c.Service != certs.KubeAPIServer {
+		return 0
+	}
+	delay := ""
+	for i, arg := range c.Args {
+		flag, value, joined := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(arg, "-"), "-"), "=")
+		if !strings.HasPrefix(arg, "-") || strings.ReplaceAll(flag, "_", "-") != "shutdown-delay-duration" {
+			continue
+		}
+		if !joined && i+1 < len(c.Args) {
+			value = c.Args[i+1]
+		}
+		delay = value
+	}
+	d, err := time.ParseDuration(delay)
+	if err != nil {
+		return 0
+	}
+	return max(d, 0)
 }

@@ -26,10 +26,6 @@ func (a arguments) lookup(name string) (string, bool) {
 	return all[len(all)-1], true
 }
 
-// Flag is the value of a flag on a component's command line, see [inventory.Component]'s
-// Args; "" where it is not there.
-func Flag(args []string, name string) string { return arguments(args).value(name) }
-
 // values are all values of a flag that may be repeated.
 func (a arguments) values(name string) []string {
 	var out []string

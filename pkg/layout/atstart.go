@@ -59,7 +59,7 @@ func (d *discovery) findStarter(supervised map[certs.Service]*program) starter {
 				continue
 			}
 			s := starter{unit: p.component.Unit, dir: p.distribution.dir}
-			if dir := Flag(argv[1:], "data-dir"); dir != "" {
+			if dir := arguments(argv[1:]).value("data-dir"); dir != "" {
 				s.dir = path.Clean(dir)
 			}
 			if kubelet := supervised[certs.Kubelet]; kubelet != nil && kubelet.component.Unit == s.unit {

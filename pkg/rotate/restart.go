@@ -43,7 +43,7 @@ const (
 // is no component may have a longer grace of its own.
 func stopLimit(target inventory.Component) time.Duration {
 	grace := time.Duration(target.GraceSeconds) * time.Second
-	return max(stopTimeout, grace+killMargin) + component.ShutdownDelay(target)
+	return max(stopTimeout, grace+killMargin) + target.ShutdownDelay()
 }
 
 // restarting is one component on its way from one instance to the next.
