@@ -139,6 +139,8 @@ func (n *fakeNode) launch(s certs.Service) {
 }
 
 func (n *fakeNode) scan(context.Context) (inventory.Node, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	node := inventory.Node{Name: "cp1", KubeletConf: "/etc/kubernetes/kubelet.conf", CRISocket: "/run/cri.sock", DBusSocket: "/run/dbus.sock"}
 	for s := range n.all {
 		if !slices.Contains(certs.Services(), s) {
