@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"testing"
@@ -155,4 +156,36 @@ func TestTokensAreReversible(t *testing.T) {
 	odd.Node = "a.*"
 	require.Equal(t, "rotate-certs.v1.my_20cluster.certificate.expired.a_2e_2a", Subject(event.New("my cluster", at, event.CertificateExpired{Certificate: odd})))
 	require.Equal(t, "rotate-certs.v1.prod.rotation.requested._", Subject(event.New("prod", at, request("auto-1"))))
+}
+
+// TestARequestIsAsOldAsNATSSays: an event need not have a time, and its publisher's clock may
+// be wrong; old requests are dropped.
+func TestARequestIsAsOldAsNATSSays(t *testing.T) {
+	b := openReady(t, testConfig(t))
+	_, js := raw(t, b)
+	for name, at := range map[string]any{"without": nil, "long-past": "2020-01-01T00:00:00Z"} {
+		e := event.New("prod", time.Now(), request(name))
+		body, err := e.MarshalJSON()
+		require.NoError(t, err)
+		var fields map[string]any
+		require.NoError(t, json.Unmarshal(body, &fields))
+		if fields["time"] = at; at == nil {
+			delete(fields, "time")
+		}
+		body, err = json.Marshal(fields)
+		require.NoError(t, err)
+		_, err = js.Publish(t.Context(), Subject(e), body, jetstream.WithMsgID(name))
+		require.NoError(t, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), soon)
+	defer cancel()
+	heard := 0
+	_ = b.Requests(ctx, func(_ context.Context, e event.Event) error {
+		require.WithinDuration(t, time.Now(), e.Time, soon)
+		if heard++; heard == 2 {
+			cancel()
+		}
+		return nil
+	})
+	require.Equal(t, 2, heard)
 }

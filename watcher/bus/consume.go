@@ -141,6 +141,11 @@ func (c *consumption) settle(warn func(string, ...any), err error) {
 // must not claim more.
 func (c *consumption) admit(msg jetstream.Msg) (event.Event, error) {
 	e, err := event.Parse(msg.Data())
+	// A request is as old as NATS says: whoever publishes it may have another clock, and an
+	// event need not have a time.
+	if meta, metaErr := msg.Metadata(); metaErr == nil && (e.Type == event.TypeRotationRequested || e.Time.IsZero()) {
+		e.Time = meta.Timestamp.UTC()
+	}
 	switch {
 	case err != nil:
 		return event.Event{}, fmt.Errorf("%w: %w", ErrPoison, err)
