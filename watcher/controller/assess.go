@@ -13,8 +13,9 @@ import (
 func (d *Decider) assess(now time.Time) time.Time {
 	changed, renewed := d.Picture.Changed()
 	for _, r := range renewed {
-		if d.afford(r.Node, now) {
+		if !d.spentUp(r.Node, now) {
 			_, _ = d.Events.Tell(r) // there is no state that it could be told from again
+			d.spent[r.Node]++
 		}
 	}
 	if p := d.policy.Load(); p != d.judged {
@@ -88,7 +89,7 @@ func (d *Decider) tell(now time.Time, notices []renewal.Notice) time.Time {
 			next = sooner(next, at.Add(tellAgainAfter))
 			continue
 		}
-		if !before && !d.afford(n.Node, now) {
+		if !before && d.spentUp(n.Node, now) {
 			next = sooner(next, d.spentSince.Add(tellAgainAfter))
 			continue
 		}
@@ -98,6 +99,9 @@ func (d *Decider) tell(now time.Time, notices []renewal.Notice) time.Time {
 			continue
 		}
 		d.told[n.ID()] = now
+		if !before {
+			d.spent[n.Node]++
+		}
 		next = sooner(next, now.Add(tellAgainAfter))
 		if before {
 			continue
@@ -114,15 +118,16 @@ func (d *Decider) tell(now time.Time, notices []renewal.Notice) time.Time {
 // invented certificates.
 const noticesPerNode = 1000
 
-// afford counts a new event of a node; it says whether it may still be told.
-func (d *Decider) afford(node string, now time.Time) bool {
+// spentUp says that no more new events of a node are told within this day.
+func (d *Decider) spentUp(node string, now time.Time) bool {
 	if now.Sub(d.spentSince) >= tellAgainAfter {
 		d.spent, d.spentSince = map[string]int{}, now
 	}
-	if d.spent[node]++; d.spent[node] == noticesPerNode+1 {
+	if d.spent[node] == noticesPerNode {
+		d.spent[node]++ // said once
 		d.Log.Warn("a node tells of more certificates than a node can have; no more events of it within this day", "node", node)
 	}
-	return d.spent[node] <= noticesPerNode
+	return d.spent[node] >= noticesPerNode
 }
 
 // enoughTold is how many ids of what is not so any more are kept before they are forgotten.

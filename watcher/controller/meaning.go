@@ -40,36 +40,6 @@ func done(c *v1alpha1.CertificateRotation, ready prepare.Rotation) string {
 	return "nothing is left to do: none of the certificates that it was about is on a node any more"
 }
 
-// unnamed says which part of a rotation is about none of the certificates that it names, as
-// a fresh scan of its nodes finds them; empty: none. A person may have renewed that part
-// meanwhile; or who may ask for rotations has asked for more than is named.
-func unnamed(c *v1alpha1.CertificateRotation, ready prepare.Rotation) string {
-	if c.Spec.Trigger == nil {
-		return ""
-	}
-	services := map[certs.Service]bool{}
-	for _, n := range ready.Nodes {
-		if len(c.Spec.Nodes) > 0 && !slices.Contains(c.Spec.Nodes, n.Name) {
-			continue
-		}
-		found := false
-		for _, certificate := range n.Certificates {
-			if slices.Contains(c.Spec.Services, certificate.Service) && slices.Contains(c.Spec.Trigger.Fingerprints, certificate.FingerprintSHA256) {
-				found, services[certificate.Service] = true, true
-			}
-		}
-		if !found {
-			return "none of the certificates that it names is on node " + n.Name
-		}
-	}
-	for _, s := range c.Spec.Services {
-		if !services[s] {
-			return "none of the certificates that it names is one of " + string(s)
-		}
-	}
-	return ""
-}
-
 // residual says what the replaced certificates of compromised keys still open.
 func residual(c *v1alpha1.CertificateRotation, nodes []inventory.Node, report *v1alpha1.RotationReport) []string {
 	if !c.Spec.Compromised {

@@ -128,7 +128,7 @@ func (r *Runner) write(ctx context.Context, c *v1alpha1.CertificateRotation) {
 		if tooMuch(err) {
 			shorten(&c.Status)
 		}
-		if now := r.Now(); apierrors.IsInvalid(err) || apierrors.IsForbidden(err) || apierrors.IsBadRequest(err) {
+		if now := r.Now(); refusedForGood(err) {
 			if refusedSince.IsZero() {
 				refusedSince = now
 			}
@@ -234,7 +234,7 @@ func (r *Runner) tellAgain(ctx context.Context) {
 	}
 	for i := range list.Items {
 		c := &list.Items[i]
-		if end := c.Status.CompletionTime; Ended(c) && end != nil && r.Now().Sub(end.Time) < tellAgainFor {
+		if end := c.Status.CompletionTime; Ended(c) && c.Status.State != v1alpha1.StateCanceled && end != nil && r.Now().Sub(end.Time) < tellAgainFor {
 			data, _ := outcome(c)
 			_, _ = r.Events.Tell(data)
 		}

@@ -121,7 +121,7 @@ func (r *Runner) run(ctx context.Context, c *v1alpha1.CertificateRotation) time.
 		r.failed = time.Time{} // the cluster could be asked
 		return r.wait(ctx, c, held)
 	case errors.Is(err, plan.ErrNothing), refused(c, err, began):
-		r.end(ctx, c, v1alpha1.StateRefused, err.Error(), nil, began)
+		r.end(ctx, c, refusedOr(c, v1alpha1.StateFailed), err.Error(), nil, began)
 		return 0
 	case err != nil:
 		log.Error("could not be prepared", "error", err)
@@ -129,7 +129,7 @@ func (r *Runner) run(ctx context.Context, c *v1alpha1.CertificateRotation) time.
 			r.failed = began
 		}
 		if r.Now().Sub(r.failed) > giveUpAfter {
-			r.end(ctx, c, v1alpha1.StateRefused, err.Error(), nil, began)
+			r.end(ctx, c, refusedOr(c, v1alpha1.StateFailed), err.Error(), nil, began)
 			return 0
 		}
 		r.accept(ctx, c, "could not look at the cluster: "+err.Error())
@@ -141,8 +141,8 @@ func (r *Runner) run(ctx context.Context, c *v1alpha1.CertificateRotation) time.
 		return 0
 	}
 	// What was begun is finished or undone, whatever the policy says by now.
-	if begun := c.Status.RotationID != "" || ready.Unfinished != nil; !begun {
-		why, err := r.mayStart(ctx, c, ready)
+	if begun := c.Status.RotationID != ""; !begun && r.MayStart != nil {
+		why, err := r.MayStart(ctx, c)
 		if err != nil {
 			log.Error("ask whether it may start", "error", err)
 			return retryAfter
@@ -153,14 +153,6 @@ func (r *Runner) run(ctx context.Context, c *v1alpha1.CertificateRotation) time.
 		}
 	}
 	return r.rotate(ctx, c, ready, began)
-}
-
-// mayStart says why a rotation must not begin as it was asked for; empty: it may.
-func (r *Runner) mayStart(ctx context.Context, c *v1alpha1.CertificateRotation, ready prepare.Rotation) (string, error) {
-	if why := unnamed(c, ready); why != "" || r.MayStart == nil {
-		return why, nil
-	}
-	return r.MayStart(ctx, c)
 }
 
 // prepare makes the plan; the id of one that was begun before is kept.
@@ -174,12 +166,15 @@ func (r *Runner) prepare(ctx context.Context, c *v1alpha1.CertificateRotation) (
 
 func (r *Runner) rotate(ctx context.Context, c *v1alpha1.CertificateRotation, ready prepare.Rotation, began time.Time) time.Duration {
 	// Written before anything is done, so that whoever comes after a crash knows the id.
-	before := c.Status.RotationID
+	before, start := c.Status.RotationID, c.Status.StartTime
 	c.Status.RotationID = ready.ID
 	skipped := skip(c, ready, r.Now())
 	become(c, v1alpha1.StateRunning, "at work", r.Now())
 	if err := r.Client.Status().Update(ctx, c); err != nil {
 		r.Log.Warn("write status before the start", "rotation", c.Name, "error", err)
+		if refusedForGood(err) {
+			r.unwritten[c.UID] = r.Now().Add(writeRefused)
+		}
 		return retryAfter
 	}
 	progress := newProgress(ctx, r, c)
@@ -194,7 +189,8 @@ func (r *Runner) rotate(ctx context.Context, c *v1alpha1.CertificateRotation, re
 	progress.stop()
 	var held *kube.HeldError
 	if errors.As(err, &held) {
-		c.Status.RotationID = before // it has begun nothing, and is asked again whether it may
+		// It has begun nothing, and is asked again whether it may.
+		c.Status.RotationID, c.Status.StartTime = before, start
 		return r.wait(ctx, c, held)
 	}
 	progress.begun()
@@ -211,7 +207,11 @@ func (r *Runner) rotate(ctx context.Context, c *v1alpha1.CertificateRotation, re
 	if report != nil {
 		report.Notes = append(append(report.Notes, ready.Notes...), residual(c, ready.Nodes, report)...)
 	}
-	r.end(ctx, c, stateOf(report, err), message, report, began)
+	state := stateOf(report, err)
+	if state == v1alpha1.StateRefused && before != "" {
+		state = v1alpha1.StateFailed // what it did before it was interrupted stands
+	}
+	r.end(ctx, c, state, message, report, began)
 	return 0
 }
 

@@ -95,6 +95,20 @@ func stateOf(report *v1alpha1.RotationReport, err error) v1alpha1.RotationState 
 	return v1alpha1.StateFailed
 }
 
+// refusedOr is Refused for a rotation that has not begun on any node, else the other state.
+func refusedOr(c *v1alpha1.CertificateRotation, begun v1alpha1.RotationState) v1alpha1.RotationState {
+	if c.Status.RotationID == "" {
+		return v1alpha1.StateRefused
+	}
+	return begun
+}
+
+// refusedForGood says that the API server will not take a status the next time either, until
+// a person changes a definition or a right.
+func refusedForGood(err error) bool {
+	return apierrors.IsInvalid(err) || apierrors.IsForbidden(err) || apierrors.IsBadRequest(err)
+}
+
 // untouched says that a rotation came to its end without having begun on any node: the
 // cluster was not healthy enough, say, or the API server refused its pods.
 func untouched(report *v1alpha1.RotationReport) bool {

@@ -49,7 +49,7 @@ func TestOneThatWasBegunAndCannotBeLookedAtEnds(t *testing.T) {
 	assert.Equal(t, v1alpha1.StateRunning, w.rotation("auto-1").Status.State)
 	w.clock.pass(giveUpAfter + time.Minute)
 	r.next(t.Context())
-	assert.Equal(t, v1alpha1.StateRefused, w.rotation("auto-1").Status.State)
+	assert.Equal(t, v1alpha1.StateFailed, w.rotation("auto-1").Status.State)
 }
 
 // TestWhatIsRefusedBlamesItsNodesOnly, at once: looking again would change nothing.

@@ -20,6 +20,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
@@ -79,6 +81,9 @@ func TestWhatIsStillSoIsToldAgain(t *testing.T) {
 	w.story.err = errors.New("the outbox is full")
 	next := w.judge(d)
 	assert.Equal(t, noon.Add(askAgain), next)
+	for range 2 * noticesPerNode { // what was not taken is not counted against the node
+		d.tell(noon, d.assessed["cp1"].Notices)
+	}
 	w.story.err = nil
 	told := 0
 	for next.Before(noon.Add(5 * day)) {
@@ -169,39 +174,48 @@ func TestWhatWasBegunIsFinishedInAFreeze(t *testing.T) {
 	assert.Len(t, w.engine.rotated, 1)
 }
 
-// TestOnlyWhatIsNamedIsRotated: who may ask for rotations does not choose what else is.
-func TestOnlyWhatIsNamedIsRotated(t *testing.T) {
-	has := func(node string, s certs.Service, fingerprint string) inventory.Node {
-		return inventory.Node{Name: node, Certificates: []inventory.Certificate{{Service: s, Facts: certs.Facts{FingerprintSHA256: fingerprint}}}}
+// TestAnothersUnfinishedWorkOpensNoFreeze: an earlier rotation of the same scope, which no
+// node knows the end of, is not this one.
+func TestAnothersUnfinishedWorkOpensNoFreeze(t *testing.T) {
+	w := newWorld(t, asked("auto-1"))
+	w.engine.unfinished = &plan.Unfinished{ID: "bbbbbb"}
+	r := w.runner()
+	r.MayStart = func(context.Context, *v1alpha1.CertificateRotation) (string, error) { return "frozen", nil }
+	r.next(t.Context())
+	assert.Empty(t, w.engine.rotated)
+	assert.Equal(t, v1alpha1.StateCanceled, w.rotation("auto-1").Status.State)
+}
+
+// TestWhatFoundTheLockHeldHasNotBegun: it is asked again whether it may start.
+func TestWhatFoundTheLockHeldHasNotBegun(t *testing.T) {
+	w := newWorld(t, asked("auto-1"))
+	r := w.runner()
+	frozen := ""
+	r.MayStart = func(context.Context, *v1alpha1.CertificateRotation) (string, error) { return frozen, nil }
+	w.engine.rotate = func(context.Context, fleet.Options) (*v1alpha1.RotationReport, error) {
+		return nil, &kube.HeldError{Holder: "somebody"}
 	}
-	both := []inventory.Node{has("cp1", certs.Etcd, oldPrint), has("cp2", certs.Etcd, newPrint)}
-	for name, tt := range map[string]struct {
-		services []certs.Service
-		nodes    []string
-		prints   []string
-		want     string
-	}{
-		"all is named":             {[]certs.Service{certs.Etcd}, []string{"cp1", "cp2"}, []string{oldPrint, newPrint}, ""},
-		"on every node":            {[]certs.Service{certs.Etcd}, nil, []string{oldPrint, newPrint}, ""},
-		"another node":             {[]certs.Service{certs.Etcd}, []string{"cp1", "cp2"}, []string{oldPrint}, "none of the certificates that it names is on node cp2"},
-		"every node, one is named": {[]certs.Service{certs.Etcd}, nil, []string{oldPrint}, "none of the certificates that it names is on node cp2"},
-		"another service":          {[]certs.Service{certs.Etcd, certs.Kubelet}, []string{"cp1"}, []string{oldPrint}, "none of the certificates that it names is one of kubelet"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			c := asked("auto-1")
-			c.Spec.Services, c.Spec.Nodes, c.Spec.Trigger.Fingerprints = tt.services, tt.nodes, tt.prints
-			w := newWorld(t, c)
-			w.engine.nodes = both
-			w.runner().next(t.Context())
-			if tt.want == "" {
-				assert.Len(t, w.engine.rotated, 1)
-				return
-			}
-			assert.Empty(t, w.engine.rotated)
-			assert.Equal(t, v1alpha1.StateCanceled, w.rotation("auto-1").Status.State)
-			assert.Contains(t, w.rotation("auto-1").Status.Message, tt.want)
-		})
+	r.next(t.Context())
+	c := w.rotation("auto-1")
+	assert.Equal(t, v1alpha1.StatePending, c.Status.State)
+	assert.Nil(t, c.Status.StartTime)
+	frozen = "frozen"
+	w.clock.pass(time.Hour)
+	r.next(t.Context())
+	assert.Equal(t, v1alpha1.StateCanceled, w.rotation("auto-1").Status.State)
+	assert.Equal(t, []string{}, append([]string{}, w.story.types()...), "it was never begun, so it did not fail")
+}
+
+// TestWhatWasAtWorkBeforeIsNotRefused: nodes that it did stay done.
+func TestWhatWasAtWorkBeforeIsNotRefused(t *testing.T) {
+	c := asked("auto-1")
+	c.Status.State, c.Status.RotationID = v1alpha1.StateInterrupted, "1d1d1d"
+	w := newWorld(t, c)
+	w.engine.rotate = func(context.Context, fleet.Options) (*v1alpha1.RotationReport, error) {
+		return &v1alpha1.RotationReport{Result: v1alpha1.Failed, Items: []v1alpha1.RotationItem{{Node: "cp1", Result: v1alpha1.Skipped}}}, fleet.ErrStopped
 	}
+	w.runner().next(t.Context())
+	assert.Equal(t, v1alpha1.StateFailed, w.rotation("auto-1").Status.State)
 }
 
 // TestWhatTouchedNoNodeWasRefused, and is no failure of any certificate.

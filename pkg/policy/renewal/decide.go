@@ -228,7 +228,7 @@ func (d *decider) failed(ref Ref, r *Rule, c *Certificate, compromised bool) (Re
 	if compromised {
 		retry.Initial, retry.Max, threshold = min(retry.Initial, compromisedPause), min(retry.Max, longestCompromised), 0
 	}
-	pause := leastPause
+	pause := retry.pauseAfterCancel(t.canceled)
 	if t.failures+t.refusals > 0 || t.elsewhere {
 		pause = retry.pause(t.failures+t.refusals, threshold)
 	}

@@ -177,6 +177,7 @@ func TestHistory(t *testing.T) {
 		return out
 	}
 	third := func(p renewal.Past) renewal.Past { p.Attempt = 3; return p }
+	absurd := func(p renewal.Past) renewal.Past { p.Attempt = 1<<31 - 1; return p }
 	elsewhere := func(p renewal.Past, s certs.Service, node string) renewal.Past {
 		p.Services, p.Nodes = []certs.Service{s}, []string{node}
 		return p
@@ -201,6 +202,8 @@ func TestHistory(t *testing.T) {
 		{"refused, for what is the matter with the worker", []renewal.Past{past(renewal.Refused, time.Hour, "w1")}, []string{"start [etcd] on [cp1], attempt 2", "Queued: w1/kubelet-server"}},
 		{"refused six times within a day: the limit is for what touches a node", many(6, renewal.Refused, 23*time.Hour), []string{"BackOff: cp1/etcd-server w1/kubelet-server until +1h0m0s"}},
 		{"canceled before its start: at once, nearly", []renewal.Past{past(renewal.Canceled, time.Second)}, []string{"BackOff: cp1/etcd-server w1/kubelet-server until +29s"}},
+		{"canceled again and again: not for ever every half minute", many(10, renewal.Canceled, time.Minute), []string{"BackOff: cp1/etcd-server w1/kubelet-server until +4h15m0s"}},
+		{"of an attempt that somebody made up", []renewal.Past{absurd(past(renewal.Refused, 2*time.Hour))}, []string{"start [etcd] on [cp1]", "Queued: w1/kubelet-server"}},
 		{"canceled a minute ago", []renewal.Past{past(renewal.Canceled, time.Minute)}, []string{"start [etcd kubelet] on [cp1 w1], attempt 2"}},
 		{"of the same fingerprint on another node", []renewal.Past{elsewhere(past(renewal.NeedsPerson, time.Minute), certs.Etcd, "w9")}, []string{"start [etcd kubelet] on [cp1 w1]"}},
 		{"of the same fingerprint for another service", []renewal.Past{elsewhere(past(renewal.Succeeded, time.Minute), certs.KubeProxy, "cp1")}, []string{"start [etcd kubelet] on [cp1 w1]"}},

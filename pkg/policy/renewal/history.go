@@ -78,18 +78,23 @@ func newRecord(history []Past) record {
 func (r record) attempts(ref Ref) int {
 	highest := 0
 	for _, p := range r.pasts[ref.Fingerprint] {
-		if p.State != Active && p.about(ref) {
+		if p.State != Active && p.about(ref) && p.Attempt < absurdAttempt {
 			highest = max(highest, p.Attempt)
 		}
 	}
 	return highest
 }
 
+// absurdAttempt is more than the watcher ever comes to: who may ask for rotations has made
+// it up.
+const absurdAttempt = 1_000_000
+
 // trouble is what was tried for one certificate in vain.
 type trouble struct {
 	failures    int       // that it is blamed for
 	refusals    int       // that touched no node; it may be the reason of each
 	elsewhere   bool      // it failed on another node
+	canceled    int       // that were not begun
 	last        time.Time // the end of the last attempt, whoever is to blame
 	name        string    // of that one
 	needsPerson bool
@@ -109,6 +114,7 @@ func (r record) trouble(ref Ref, compromised bool) trouble {
 		}
 		switch {
 		case p.State == Canceled:
+			t.canceled++
 			continue
 		case len(p.FailedNodes) > 0 && !slices.Contains(p.FailedNodes, ref.Node):
 			t.elsewhere = true
@@ -150,6 +156,12 @@ func (r Retry) pause(failures int, threshold time.Duration) time.Duration {
 		d = min(d, threshold/8)
 	}
 	return max(d, leastPause)
+}
+
+// pauseAfterCancel is how long after one that was not begun it is asked for again: soon,
+// since the policy has held it back meanwhile; but not for ever, should that not be so.
+func (r Retry) pauseAfterCancel(canceled int) time.Duration {
+	return min(leastPause<<min(max(canceled, 1)-1, 12), max(r.Max, leastPause))
 }
 
 // today counts the renewals that started by themselves within the day before now and

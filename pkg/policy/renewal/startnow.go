@@ -31,6 +31,9 @@ func MayStart(now time.Time, p *Policy, rotation Past, nodes []Node, history []P
 			}
 			known = true
 			r := p.RuleFor(n, c)
+			if c.unrenewable(restart(r, rotation.Compromised)) != "" {
+				continue // it is left out
+			}
 			if r.Mode == NotifyOnly {
 				return ReasonNotifyOnly, "rule " + quoted(r.Name) + " only notifies"
 			}
