@@ -58,10 +58,10 @@ func installedLines(s *v1alpha1.WatcherStatus, command string) []string {
 		if r.Message != "" {
 			lines = append(lines, "  "+r.Message)
 		}
-		failed = failed || r.State == v1alpha1.StateFailed || r.State == v1alpha1.StateRolledBack || r.State == v1alpha1.StateNeedsPerson
+		failed = failed || r.State == v1alpha1.StateFailed || r.State == v1alpha1.StateRolledBack || r.State == v1alpha1.StateNeedsPerson || r.State == v1alpha1.StateRefused
 	}
 	if failed {
-		lines = append(lines, "It is tried again at the times above. To have it tried at once, fix the cause and delete what failed: kubectl delete certificaterotation NAME")
+		lines = append(lines, "The watcher tries its own rotations again by itself. To have one tried at once, fix the cause and delete what failed: kubectl delete certificaterotation NAME")
 	}
 	for _, what := range s.NotSeen {
 		lines = append(lines, "Not seen: "+what)

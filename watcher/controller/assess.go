@@ -76,6 +76,19 @@ func (d *Decider) node(name string) (renewal.Node, bool) {
 	return *n, true
 }
 
+// nodes are those of some names as they are now; without names, every node.
+func (d *Decider) nodes(names []string) (out []renewal.Node) {
+	if len(names) == 0 {
+		names = d.Picture.Names()
+	}
+	for _, name := range names {
+		if n, ok := d.node(name); ok {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
 // tellAgainAfter is how long after it was published what is still so is published again. It
 // has the same id: NATS stores it once within the time in which it recognises those.
 const tellAgainAfter = 24 * time.Hour

@@ -74,19 +74,10 @@ func objectOf(r event.RotationRequested, eventID string, validity time.Duration)
 	return c
 }
 
-// validity is for how long the policy has the certificates valid that a request replaces.
+// validity is for how long the policy has the certificates valid that replace those which a
+// request names.
 func (d *Decider) validity(r event.RotationRequested) time.Duration {
-	names := r.Nodes
-	if len(names) == 0 {
-		names = d.Picture.Names()
-	}
-	var nodes []renewal.Node
-	for _, name := range names {
-		if n, ok := d.node(name); ok {
-			nodes = append(nodes, n)
-		}
-	}
-	return d.policy.Load().ValidityOf(r.Services, nodes)
+	return d.policy.Load().ValidityOf(r.Services, d.nodes(r.Nodes), r.Fingerprints)
 }
 
 // pastOf is what a decision needs to know of a rotation.

@@ -97,17 +97,7 @@ func (d *Decider) MayStart(ctx context.Context, c *v1alpha1.CertificateRotation)
 	if err != nil {
 		return "", fmt.Errorf("list rotations: %w", err)
 	}
-	names := c.Spec.Nodes
-	if len(names) == 0 {
-		names = d.Picture.Names()
-	}
-	var nodes []renewal.Node
-	for _, name := range names {
-		if n, ok := d.node(name); ok {
-			nodes = append(nodes, n)
-		}
-	}
-	_, text := renewal.MayStart(d.Now(), d.policy.Load(), pastOf(c), nodes, history)
+	_, text := renewal.MayStart(d.Now(), d.policy.Load(), pastOf(c), d.nodes(c.Spec.Nodes), history)
 	return text, nil
 }
 
