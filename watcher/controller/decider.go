@@ -210,7 +210,7 @@ func (d *Decider) ask(ctx context.Context, now time.Time, start []renewal.Rotati
 			request := requestOf(r)
 			id, err := d.Events.Tell(request)
 			if err != nil || r.Compromised || r.Urgent || now.Sub(asked.first) >= directAfter {
-				if err := d.Hear(ctx, request, id, now); err != nil {
+				if err := d.make(ctx, request, id); err != nil {
 					d.Log.Error("make rotation", "rotation", r.Name, "error", err)
 				}
 			}

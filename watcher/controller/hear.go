@@ -2,7 +2,6 @@ package controller
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -38,6 +37,12 @@ func (d *Decider) Hear(ctx context.Context, r event.RotationRequested, eventID s
 	if err := d.mayDistrust(ctx, r); err != nil {
 		return err
 	}
+	return d.make(ctx, r, eventID)
+}
+
+// make makes the CertificateRotation of a request, unless it is there or another is about the
+// same.
+func (d *Decider) make(ctx context.Context, r event.RotationRequested, eventID string) error {
 	object := objectOf(r, eventID, d.validity(r))
 	history, err := d.history(ctx)
 	if err != nil {
@@ -55,21 +60,33 @@ func (d *Decider) Hear(ctx context.Context, r event.RotationRequested, eventID s
 	return nil
 }
 
-// mayDistrust refuses a request that goes past windows and limits because of a mark that
-// is not there: who may ask for rotations is not who may mark. Forbidden, so that it comes
-// again a few times: a mark may be a moment older than what is known of it here.
+// mayDistrust refuses a request that goes past windows and limits because of marks, where
+// these do not mean all of the certificates that it names: who may ask for rotations is not
+// who may mark. Forbidden, so that it comes again a few times: a mark may be a moment older
+// than what is known of it here.
 func (d *Decider) mayDistrust(ctx context.Context, r event.RotationRequested) error {
 	if !r.Compromised {
 		return nil
 	}
+	meant := map[string]bool{}
 	for _, name := range r.Marks {
 		var mark v1alpha1.CompromisedCertificate
-		if err := d.Client.Get(ctx, client.ObjectKey{Name: name}, &mark); err == nil || !apierrors.IsNotFound(err) {
+		if err := d.Client.Get(ctx, client.ObjectKey{Name: name}, &mark); ignoreNotFound(err) != nil {
 			return err
 		}
+		for _, c := range mark.Status.Certificates {
+			if slices.Contains(r.Services, c.Service) && (len(r.Nodes) == 0 || slices.Contains(r.Nodes, c.Node)) {
+				meant[c.FingerprintSHA256] = true
+			}
+		}
 	}
-	return apierrors.NewForbidden(v1alpha1.GroupVersion.WithResource("certificaterotations").GroupResource(), r.Name,
-		errors.New("it is about compromised keys, and none of its marks is there"))
+	for _, f := range r.Fingerprints {
+		if !meant[f] {
+			return apierrors.NewForbidden(v1alpha1.GroupVersion.WithResource("certificaterotations").GroupResource(), r.Name,
+				fmt.Errorf("it is about compromised keys, and no mark that it names means certificate %s", f))
+		}
+	}
+	return nil
 }
 
 // requestAge is how old a request may be. It comes within moments unless NATS or the API

@@ -124,13 +124,21 @@ func TestWhatWasToldIsForgotten(t *testing.T) {
 
 // TestNobodyDistrustsByARequestAlone: who may ask for rotations is not who may mark.
 func TestNobodyDistrustsByARequestAlone(t *testing.T) {
-	w := newWorld(t, marked("stolen"))
+	stolen, other := marked("stolen"), marked("other")
+	stolen.Status.Certificates = []v1alpha1.CompromisedRef{{Node: "cp1", Service: certs.Etcd, Name: "etcd-server", FingerprintSHA256: oldPrint}}
+	other.Status.Certificates = []v1alpha1.CompromisedRef{{Node: "w1", Service: certs.Kubelet, Name: "kubelet-client", FingerprintSHA256: oldPrint}}
+	w := newWorld(t, stolen, other)
 	d := w.decider()
 	r := event.RotationRequested{Name: "auto-1", Services: []certs.Service{certs.Etcd}, Reason: event.ReasonCompromised, Attempt: 1, Compromised: true, Fingerprints: []string{oldPrint}}
 	require.True(t, apierrors.IsForbidden(d.Hear(t.Context(), r, "forged", w.clock.now())))
 	r.Marks = []string{"no-such"}
 	require.True(t, apierrors.IsForbidden(d.Hear(t.Context(), r, "forged", w.clock.now())))
+	r.Marks = []string{"other"}
+	require.True(t, apierrors.IsForbidden(d.Hear(t.Context(), r, "of another mark", w.clock.now())))
 	r.Marks = []string{"stolen"}
+	more := r
+	more.Fingerprints = []string{oldPrint, newPrint}
+	require.True(t, apierrors.IsForbidden(d.Hear(t.Context(), more, "more than it means", w.clock.now())))
 	require.NoError(t, d.Hear(t.Context(), r, "genuine", w.clock.now()))
 	assert.True(t, w.rotation("auto-1").Spec.Compromised)
 }

@@ -6,7 +6,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
@@ -27,6 +29,7 @@ func TestValidityIsThePolicys(t *testing.T) {
 		"on every node":                     {[]renewal.Rule{{Name: "a", Validity: 90 * day}}, certs.Etcd, nil, 90 * day, false},
 		"a short one, as the policy allows": {[]renewal.Rule{{Name: "a", Validity: time.Hour}}, certs.Etcd, []string{"cp1"}, time.Hour, true},
 		"another service's rule says":       {[]renewal.Rule{{Name: "a", Match: renewal.Match{Services: []certs.Service{certs.Kubelet}}, Validity: 90 * day}}, certs.Etcd, []string{"cp1"}, 0, false},
+		"another certificate's rule says":   {[]renewal.Rule{{Name: "a", Match: renewal.Match{Issuers: []string{"short-lived"}}, Validity: 30 * day}}, certs.Etcd, nil, 0, false},
 		"a node that is not there":          {[]renewal.Rule{{Name: "a", Validity: 90 * day}}, certs.Etcd, []string{"cp9"}, 0, false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -37,6 +40,9 @@ func TestValidityIsThePolicys(t *testing.T) {
 			d.Use(&p)
 			w.node("cp1", true)
 			w.report("cp1", oldPrint, 10*day)
+			w.node("w1", false)
+			w.picture.Report("w1", &v1alpha1.NodeCertificateReport{Certificates: []v1alpha1.ReportedCertificate{{Service: certs.Etcd, Name: "etcd-server", Path: "/etc/x.crt",
+				Subject: "CN=w1", Issuer: "CN=short-lived", SerialNumber: "1b", FingerprintSHA256: newPrint, NotBefore: metav1.NewTime(noon), NotAfter: metav1.NewTime(noon.Add(day))}}})
 			require.NoError(t, d.Hear(t.Context(), event.RotationRequested{Name: "auto-1", Services: []certs.Service{tt.service}, Nodes: tt.nodes,
 				Reason: event.ReasonExpiring, Fingerprints: []string{oldPrint}, Attempt: 1}, "e", noon))
 			spec := w.rotation("auto-1").Spec
