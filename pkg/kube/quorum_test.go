@@ -17,19 +17,26 @@ func TestAnAPIServerWithoutEtcdIsToldAtOnce(t *testing.T) {
 		status int
 		body   string
 		better int32 // from which question on all is well; 0: never
+		read   int   // how the read of a Lease ends; 0: as /readyz
 		says   string
 	}{
-		"all is well":                       {http.StatusOK, "ok", 0, ""},
-		"it is sick, but has its etcd":      {http.StatusInternalServerError, "[+]etcd ok\n[-]shutdown failed: reason withheld\n", 0, ""},
-		"it may not be asked":               {http.StatusForbidden, "no", 0, ""},
-		"the next API server has its etcd":  {http.StatusInternalServerError, "[-]etcd failed: reason withheld\n", 2, ""},
-		"none has, and it is said of etcd":  {http.StatusInternalServerError, "[+]ping ok\n[-]etcd failed: reason withheld\n[+]log ok\n", 0, "no working etcd: [-]etcd failed: reason withheld"},
-		"none is ready for etcd either way": {http.StatusInternalServerError, "[-]etcd-readiness failed: reason withheld\n", 0, "has etcd lost its quorum?"},
+		"all is well":                                         {http.StatusOK, "ok", 0, 0, ""},
+		"it is sick, but has its etcd":                        {http.StatusInternalServerError, "[+]etcd ok\n[-]shutdown failed: reason withheld\n", 0, 0, ""},
+		"it may not be asked":                                 {http.StatusForbidden, "no", 0, 0, ""},
+		"the next API server has its etcd":                    {http.StatusInternalServerError, "[-]etcd failed: reason withheld\n", 2, 0, ""},
+		"none has, and it is said of etcd":                    {http.StatusInternalServerError, "[+]ping ok\n[-]etcd failed: reason withheld\n[+]log ok\n", 0, 0, "no working etcd: [-]etcd failed: reason withheld"},
+		"it reads from its etcd, whatever its check says yet": {http.StatusInternalServerError, "[-]etcd failed: reason withheld\n", 0, http.StatusNotFound, ""},
+		"that may not be tried":                               {http.StatusInternalServerError, "[-]etcd failed: reason withheld\n", 0, http.StatusForbidden, "has etcd lost its quorum?"},
+		"none is ready for etcd either way":                   {http.StatusInternalServerError, "[-]etcd-readiness failed: reason withheld\n", 0, 0, "has etcd lost its quorum?"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var asked atomic.Int32
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path != "/readyz" && tc.read != 0 {
+					w.WriteHeader(tc.read)
+					return
+				}
 				if n := asked.Add(1); tc.better > 0 && n >= tc.better {
 					return
 				}
