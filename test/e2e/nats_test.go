@@ -121,7 +121,7 @@ func anotherWatcherTakesOver(t *testing.T) {
 func (s *natsServer) killedLosesNothing(t *testing.T) {
 	nodes, before := the.controlPlanes(), len(the.rotations(t))
 	kills, random := soak(t)
-	all := moments(kills, random, notSeen, running)
+	all := moments(kills, random, running)
 	for i, m := range all {
 		t.Run(m.name, func(t *testing.T) {
 			r := the.beginRenewal(t, nodes[i%len(nodes)])

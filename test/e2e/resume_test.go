@@ -83,7 +83,7 @@ func TestKilledPluginAtEveryStage(t *testing.T) {
 		{name: "looking at the nodes", come: says("Looking at", 1), soak: true},
 		{name: "locked", come: lockIsHeld, soak: true},
 		{name: "pods run", come: podsRun(len(nodes)), soak: true},
-		{name: "staged", come: says("certificates signed", 1), recorded: true},
+		{name: "staged", come: says("certificates signed", 1), recorded: true, soak: true},
 		{name: "the first node at work", come: says("swapping files", 1), recorded: true, soak: true},
 		{name: "the first node proven", come: says("swapped · ", 1), recorded: true},
 		{name: "the last node at work", come: says("swapping files", len(nodes)), recorded: true, soak: true},
