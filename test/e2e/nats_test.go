@@ -42,7 +42,7 @@ func (s *natsServer) nobodyElseStartsARotation(t *testing.T) {
 	node := the.controlPlanes()[0].Name
 	const conf = "/etc/kubernetes/admin.conf"
 	goes := fingerprint(the.snapshot(t, node).identity(t, conf, conf).leaf)
-	request := `{"name": "auto-forged", "services": ["admin"], "nodes": ["` + node + `"], "reason": "Expiring", "attempt": 1, "fingerprints": ["` + goes + `"]}`
+	request := `{"name": "forged", "services": ["admin"], "nodes": ["` + node + `"], "reason": "Expiring", "attempt": 1, "fingerprints": ["` + goes + `"]}`
 	for _, role := range []string{"viewer", "marker", "rotator"} {
 		require.ErrorIs(t, s.publish(t, role, "rotation.requested", "forged-by-"+role, request), nats.ErrPermissionViolation, role)
 	}
@@ -66,13 +66,13 @@ func (s *natsServer) nobodyElseStartsARotation(t *testing.T) {
 	require.Error(t, err, "without a certificate")
 
 	// The same from the reporter is heard. So were what came before it, had it been taken.
-	require.NoError(t, s.publish(t, "reporter", "rotation.requested", "genuine", strings.ReplaceAll(request, "auto-forged", "auto-genuine")))
-	o := the.kubectl(t, "wait", "--for=create", "certificaterotation/auto-genuine", "--timeout=30s")
+	require.NoError(t, s.publish(t, "reporter", "rotation.requested", "genuine", strings.ReplaceAll(request, "forged", "genuine")))
+	o := the.kubectl(t, "wait", "--for=create", "certificaterotation/genuine", "--timeout=30s")
 	require.Zero(t, o.exit, "%s", o)
-	o = the.kubectl(t, "wait", "--for=condition=Succeeded", "certificaterotation/auto-genuine", "--timeout=2m")
+	o = the.kubectl(t, "wait", "--for=condition=Succeeded", "certificaterotation/genuine", "--timeout=2m")
 	require.Zero(t, o.exit, "%s", o)
 	assert.Len(t, the.rotations(t), known+1)
-	assert.False(t, slices.ContainsFunc(the.events(t), func(e told) bool { return e.rotation == "auto-forged" }))
+	assert.False(t, slices.ContainsFunc(the.events(t), func(e told) bool { return e.rotation == "forged" }))
 }
 
 func (s *natsServer) aMarkStartsARotation(t *testing.T) {

@@ -56,6 +56,11 @@ func requestOf(r renewal.Rotation) event.RotationRequested {
 	}
 }
 
+// requestedRotation is what a request asks for, as far as its name follows from it.
+func requestedRotation(r event.RotationRequested) renewal.Rotation {
+	return renewal.Rotation{Services: r.Services, Nodes: r.Nodes, Compromised: r.Compromised, Fingerprints: r.Fingerprints, Attempt: int(r.Attempt)}
+}
+
 // objectOf is the object that a request asks for. For how long the new certificates are valid
 // is the policy's, and not for whoever may publish requests to say.
 func objectOf(r event.RotationRequested, eventID string, validity time.Duration) *v1alpha1.CertificateRotation {

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -190,7 +191,27 @@ func (d *Decider) judge(ctx context.Context) (time.Time, error) {
 }
 
 // asking is when a rotation was asked for, whose object is not there yet.
-type asking struct{ first, last time.Time }
+type asking struct {
+	first, last  time.Time
+	certificates []renewal.Ref
+}
+
+// askedFirst is when the certificates of a rotation were first asked for. What is due changes
+// meanwhile, and with it the rotation and its name; NATS does not become faster by that.
+func (d *Decider) askedFirst(r renewal.Rotation, now time.Time) time.Time {
+	first, same := now, map[renewal.Ref]bool{}
+	for _, ref := range r.Certificates {
+		same[renewal.Ref{Node: ref.Node, Service: ref.Service, Fingerprint: ref.Fingerprint}] = true
+	}
+	for _, asked := range d.asked {
+		if asked.first.Before(first) && slices.ContainsFunc(asked.certificates, func(ref renewal.Ref) bool {
+			return same[renewal.Ref{Node: ref.Node, Service: ref.Service, Fingerprint: ref.Fingerprint}]
+		}) {
+			first = asked.first
+		}
+	}
+	return first
+}
 
 // ask publishes the rotations that are due, each again every minute until its object is
 // there; it returns when to ask next. NATS must not be able to hold a rotation up: where it
@@ -203,7 +224,7 @@ func (d *Decider) ask(ctx context.Context, now time.Time, start []renewal.Rotati
 	for _, r := range start {
 		asked, before := d.asked[r.Name]
 		if !before || now.Before(asked.last) {
-			asked = asking{first: now}
+			asked = asking{first: d.askedFirst(r, now), certificates: r.Certificates}
 		}
 		if now.Sub(asked.last) >= askAgain {
 			d.Log.Info("asking for a rotation", "rotation", r.Name, "services", r.Services, "nodes", r.Nodes, "compromised", r.Compromised)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -11,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
@@ -34,10 +36,66 @@ func (d *Decider) Hear(ctx context.Context, r event.RotationRequested, eventID s
 		// rotate whatever is asked for, due or not.
 		return apierrors.NewBadRequest("a request names the certificates that are to go")
 	}
+	if strings.HasPrefix(r.Name, renewal.NamePrefix) && r.Name != renewal.NameOf(requestedRotation(r)) {
+		// The decider would take its own rotation, which has that name, for made.
+		return apierrors.NewBadRequest(fmt.Sprintf("name %q does not follow from the request's services, nodes, fingerprints and attempt; names of your own begin otherwise than with %q", r.Name, renewal.NamePrefix))
+	}
 	if err := d.mayDistrust(ctx, r); err != nil {
 		return err
 	}
-	return d.make(ctx, r, eventID)
+	switch made, err := d.made(ctx, r); {
+	case err != nil:
+		return err
+	case made:
+		return nil
+	}
+	narrowed, err := d.narrow(r)
+	if err != nil {
+		return err
+	}
+	return d.make(ctx, narrowed, eventID)
+}
+
+// made says whether there is a CertificateRotation of a request. One of that name that is
+// about other certificates is an error.
+func (d *Decider) made(ctx context.Context, r event.RotationRequested) (bool, error) {
+	var c v1alpha1.CertificateRotation
+	err := d.Client.Get(ctx, client.ObjectKey{Name: r.Name}, &c)
+	if err != nil {
+		return false, ignoreNotFound(err)
+	}
+	if t := c.Spec.Trigger; t == nil || c.Spec.Compromised != r.Compromised || t.Attempt != r.Attempt || !slices.Equal(t.Fingerprints, r.Fingerprints) {
+		return false, apierrors.NewBadRequest(fmt.Sprintf("CertificateRotation %q exists and is about other certificates", r.Name))
+	}
+	return true, nil
+}
+
+// narrow leaves of a request the nodes and services on which there is a certificate that it
+// names, as the reports say: whoever may request rotations rotates nothing beside those. An
+// error where there is none: a report may still come.
+func (d *Decider) narrow(r event.RotationRequested) (event.RotationRequested, error) {
+	named := map[string]bool{}
+	for _, f := range r.Fingerprints {
+		named[f] = true
+	}
+	services, nodes := map[certs.Service]bool{}, []string{}
+	for _, n := range d.nodes(r.Nodes) {
+		found := false
+		for _, c := range n.Certificates {
+			if named[c.Fingerprint] && slices.Contains(r.Services, c.Service) {
+				found, services[c.Service] = true, true
+			}
+		}
+		if found {
+			nodes = append(nodes, n.Name)
+		}
+	}
+	if len(nodes) == 0 {
+		return r, fmt.Errorf("request %q: no report has a certificate that it names", r.Name)
+	}
+	r.Nodes = nodes
+	r.Services = slices.DeleteFunc(slices.Clone(r.Services), func(s certs.Service) bool { return !services[s] })
+	return r, nil
 }
 
 // make makes the CertificateRotation of a request, unless it is there or another is about the
@@ -54,10 +112,11 @@ func (d *Decider) make(ctx context.Context, r event.RotationRequested, eventID s
 			return nil
 		}
 	}
-	if err := d.Client.Create(ctx, object); !apierrors.IsAlreadyExists(err) {
-		return err
+	err = d.Client.Create(ctx, object)
+	if apierrors.IsAlreadyExists(err) {
+		_, err = d.made(ctx, r)
 	}
-	return nil
+	return err
 }
 
 // mayDistrust refuses a request that goes past windows and limits because of marks, where

@@ -129,7 +129,9 @@ func TestNobodyDistrustsByARequestAlone(t *testing.T) {
 	other.Status.Certificates = []v1alpha1.CompromisedRef{{Node: "w1", Service: certs.Kubelet, Name: "kubelet-client", FingerprintSHA256: oldPrint}}
 	w := newWorld(t, stolen, other)
 	d := w.decider()
-	r := event.RotationRequested{Name: "auto-1", Services: []certs.Service{certs.Etcd}, Reason: event.ReasonCompromised, Attempt: 1, Compromised: true, Fingerprints: []string{oldPrint}}
+	w.node("cp1", true)
+	w.report("cp1", oldPrint, 300*day)
+	r := event.RotationRequested{Name: "by-hand", Services: []certs.Service{certs.Etcd}, Reason: event.ReasonCompromised, Attempt: 1, Compromised: true, Fingerprints: []string{oldPrint}}
 	require.True(t, apierrors.IsForbidden(d.Hear(t.Context(), r, "forged", w.clock.now())))
 	r.Marks = []string{"no-such"}
 	require.True(t, apierrors.IsForbidden(d.Hear(t.Context(), r, "forged", w.clock.now())))
@@ -140,12 +142,12 @@ func TestNobodyDistrustsByARequestAlone(t *testing.T) {
 	more.Fingerprints = []string{oldPrint, newPrint}
 	require.True(t, apierrors.IsForbidden(d.Hear(t.Context(), more, "more than it means", w.clock.now())))
 	require.NoError(t, d.Hear(t.Context(), r, "genuine", w.clock.now()))
-	assert.True(t, w.rotation("auto-1").Spec.Compromised)
+	assert.True(t, w.rotation("by-hand").Spec.Compromised)
 }
 
 // TestARequestNamesWhatIsToGo: one that does not would have anything rotated, due or not.
 func TestARequestNamesWhatIsToGo(t *testing.T) {
 	w := newWorld(t)
-	err := w.decider().Hear(t.Context(), event.RotationRequested{Name: "auto-1", Services: certs.Services(), Reason: event.ReasonExpiring, Attempt: 1}, "event-1", w.clock.now())
+	err := w.decider().Hear(t.Context(), event.RotationRequested{Name: "by-hand", Services: certs.Services(), Reason: event.ReasonExpiring, Attempt: 1}, "event-1", w.clock.now())
 	assert.True(t, apierrors.IsBadRequest(err), "%v: it is poison", err)
 }

@@ -116,18 +116,6 @@ func TestANodeCannotDrownTheStream(t *testing.T) {
 	assert.Equal(t, []string{"certificate.renewed", "certificate.expiring", "certificate.expiring"}, w.story.types(), "another day")
 }
 
-// TestAnOldRequestMakesNothing: what it asks for was right when it was published. A durable
-// consumer hands it out however late.
-func TestAnOldRequestMakesNothing(t *testing.T) {
-	w := newWorld(t)
-	d := w.decider()
-	r := event.RotationRequested{Name: "auto-1", Services: []certs.Service{certs.Etcd}, Nodes: []string{"cp1"}, Reason: event.ReasonExpiring, Fingerprints: []string{oldPrint}, Attempt: 1}
-	require.NoError(t, d.Hear(t.Context(), r, "event-1", noon.Add(-48*time.Hour)))
-	assert.Empty(t, w.rotations())
-	require.NoError(t, d.Hear(t.Context(), r, "event-1", noon.Add(-time.Minute)))
-	assert.Len(t, w.rotations(), 1)
-}
-
 // TestWhatIsNotAllowedAnyMoreIsNotBegun: the freeze was written after the rotation was asked
 // for, and another one kept it waiting. Once the freeze is over, it is asked for anew.
 func TestWhatIsNotAllowedAnyMoreIsNotBegun(t *testing.T) {
@@ -232,18 +220,6 @@ func TestWhatTouchedNoNodeWasRefused(t *testing.T) {
 	assert.Equal(t, v1alpha1.StateRefused, c.Status.State)
 	assert.Equal(t, renewal.Refused, pastOf(c).State)
 	assert.Equal(t, metav1.ConditionTrue, status(c, v1alpha1.ConditionFailed), "who waits for it to fail waits no longer")
-}
-
-// TestAnothersFingerprintHoldsNothingUp: those of serving certificates are public, and a
-// worker has reported one as its own.
-func TestAnothersFingerprintHoldsNothingUp(t *testing.T) {
-	liar := asked("auto-liar")
-	liar.Labels = labels
-	liar.Spec.Services, liar.Spec.Nodes, liar.Spec.Trigger.Fingerprints = []certs.Service{certs.Kubelet}, []string{"w1"}, []string{oldPrint}
-	w := newWorld(t, liar)
-	r := event.RotationRequested{Name: "auto-1", Services: []certs.Service{certs.Etcd}, Nodes: []string{"cp1"}, Reason: event.ReasonExpiring, Fingerprints: []string{oldPrint}, Attempt: 1}
-	require.NoError(t, w.decider().Hear(t.Context(), r, "event-1", noon))
-	assert.Len(t, w.rotations(), 2)
 }
 
 // TestAStatusThatIsRefusedForGood holds up its own rotation and no other.

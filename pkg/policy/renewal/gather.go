@@ -198,13 +198,17 @@ func (d *decider) rotation(chosen []*share, compromised bool) Rotation {
 	r.Fingerprints = slices.Compact(r.Fingerprints)
 	sortRefs(r.Certificates)
 	r.Attempt++
-	r.Name = name(r)
+	r.Name = NameOf(r)
 	return r
 }
 
-// name is the same for the same work: a request that is made twice is one object.
-func name(r Rotation) string {
+// NamePrefix begins the names of the rotations that a decision asks for, and of no others.
+const NamePrefix = "auto-"
+
+// NameOf is the name of a rotation. It follows from its services, nodes, fingerprints and
+// attempt: the same work has the same name, so that a request that is made twice is one object.
+func NameOf(r Rotation) string {
 	request := plan.Request{Services: r.Services, Nodes: r.Nodes, Compromised: r.Compromised}
 	sum := sha256.Sum256([]byte(fmt.Sprintf("%s\n%s\n%d", request.Scope(), strings.Join(r.Fingerprints, ","), r.Attempt)))
-	return "auto-" + hex.EncodeToString(sum[:8])
+	return NamePrefix + hex.EncodeToString(sum[:8])
 }
