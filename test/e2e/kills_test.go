@@ -36,6 +36,12 @@ func (l *lab) beginRenewal(t *testing.T, n machine) renewal {
 	return r
 }
 
+// anotherControlPlane spreads the renewals: a day's of one node are bounded.
+func (l *lab) anotherControlPlane() machine {
+	nodes := l.controlPlanes()
+	return nodes[1%len(nodes)]
+}
+
 // object is the CertificateRotation of it, once there is one.
 func (r renewal) object(t *testing.T) *v1alpha1.CertificateRotation {
 	t.Helper()

@@ -105,7 +105,7 @@ func anotherWatcherTakesOver(t *testing.T) {
 	if kills, _ := soak(t); kills > 0 {
 		how = []string{"--grace-period=0", "--force"}
 	}
-	r := the.beginRenewal(t, the.controlPlanes()[0])
+	r := the.beginRenewal(t, the.anotherControlPlane())
 	within(t, 2*time.Minute, "the moment", func() bool { return atWork.come(t, r) })
 	o := the.kubectl(t, append([]string{"-n", "rotate-certs", "delete", "pod", leader}, how...)...)
 	require.Zero(t, o.exit, "%s", o)
@@ -124,7 +124,7 @@ func (s *natsServer) killedLosesNothing(t *testing.T) {
 	all := moments(kills, random, running)
 	for i, m := range all {
 		t.Run(m.name, func(t *testing.T) {
-			r := the.beginRenewal(t, nodes[i%len(nodes)])
+			r := the.beginRenewal(t, nodes[(i+2)%len(nodes)])
 			within(t, 2*time.Minute, "the moment", func() bool { return m.come(t, r) })
 			s.kill(t)
 			killed := time.Now()
@@ -147,7 +147,7 @@ func (s *natsServer) killedLosesNothing(t *testing.T) {
 // needsNoNATSWhenUrgent: half an hour before a certificate's end nobody waits for NATS.
 func (s *natsServer) needsNoNATSWhenUrgent(t *testing.T) {
 	s.kill(t)
-	node := the.controlPlanes()[0]
+	node := the.anotherControlPlane()
 	the.waitUntilRenewed(t, node, the.nearItsEnd(t, node, 30*time.Minute))
 	s.start(t)
 	all := the.rotations(t)

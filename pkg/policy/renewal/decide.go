@@ -172,11 +172,33 @@ func (d *decider) renewals(compromised bool) []Rotation {
 		}
 		return nil
 	}
+	due, soon = d.withinShare(due), d.withinShare(soon)
+	if len(due) == 0 {
+		return nil
+	}
 	rotation, left := d.gather(due, soon)
 	for _, item := range left {
 		d.wait(item.Ref, false, ReasonQueued, "it comes after the rotation that starts now", time.Time{})
 	}
 	return []Rotation{rotation}
+}
+
+// withinShare returns the items whose nodes have not had their share of a day's renewals, and
+// notes that the others wait.
+func (d *decider) withinShare(items []Item) []Item {
+	limit := d.Policy.Limits.PerNode()
+	full := map[string]time.Time{} // until when; zero: it is not
+	return slices.DeleteFunc(slices.Clone(items), func(item Item) bool {
+		until, known := full[item.Node]
+		if !known {
+			_, until = ofNode(d.History, d.Now, limit, item.Node)
+			full[item.Node] = until
+		}
+		if !until.IsZero() && !item.Soon {
+			d.wait(item.Ref, false, ReasonLimit, fmt.Sprintf("%d rotations of node %s have started within a day, which is its share", limit, item.Node), until)
+		}
+		return !until.IsZero()
+	})
 }
 
 func limitText(limit int) string { return fmt.Sprintf("%d rotations have started within a day", limit) }

@@ -221,6 +221,10 @@ func TestHistory(t *testing.T) {
 		{"it succeeded three times, and the old ones are there: not for ever", many(3, renewal.Succeeded, 2*time.Hour), []string{"Stopped: cp1/etcd-server w1/kubelet-server until +22h0m0s"}},
 		{"six within a day", []renewal.Past{other(5 * time.Hour), other(4 * time.Hour), other(20 * time.Hour), other(time.Hour), other(2 * time.Hour), other(3 * time.Hour)},
 			[]string{"Limit: cp1/etcd-server w1/kubelet-server until +4h0m0s"}},
+		{"three within a day, of one node", []renewal.Past{elsewhere(other(5*time.Hour), certs.Kubelet, "w1"), elsewhere(other(4*time.Hour), certs.Kubelet, "w1"), elsewhere(other(3*time.Hour), certs.Kubelet, "w1")},
+			[]string{"start [etcd] on [cp1]", "Limit: w1/kubelet-server until +19h0m0s"}},
+		{"two within a day, of one node", []renewal.Past{elsewhere(other(5*time.Hour), certs.Kubelet, "w1"), elsewhere(other(4*time.Hour), certs.Kubelet, "w1")},
+			[]string{"start [etcd kubelet] on [cp1 w1]"}},
 		{"six within more than a day", []renewal.Past{other(5 * time.Hour), other(4 * time.Hour), other(day), other(time.Hour), other(2 * time.Hour), other(3 * time.Hour)},
 			[]string{"start [etcd kubelet] on [cp1 w1]"}},
 	} {

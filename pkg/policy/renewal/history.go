@@ -164,15 +164,30 @@ func (r Retry) pauseAfterCancel(canceled int) time.Duration {
 	return min(leastPause<<min(max(canceled, 1)-1, 12), max(r.Max, leastPause))
 }
 
-// today counts the renewals that started by themselves within the day before now and
+// today counts the renewals that started automatically within the day before now and
 // touched a node, and says when the oldest that is too many leaves that day.
 func today(history []Past, now time.Time, limit int) (full bool, until time.Time) {
+	return full24h(history, now, limit, func(*Past) bool { return true })
+}
+
+// PerNode is how many of a day's renewals one node may take part in: half of them, so that
+// no node uses up those of the others, whatever it reports. 0: no limit.
+func (l Limits) PerNode() int { return (l.RotationsPerDay + 1) / 2 }
+
+// ofNode is [today] for the renewals of one node, without those that failed on others.
+func ofNode(history []Past, now time.Time, limit int, node string) (full bool, until time.Time) {
+	return full24h(history, now, limit, func(p *Past) bool {
+		return slices.Contains(p.Nodes, node) && (len(p.FailedNodes) == 0 || slices.Contains(p.FailedNodes, node))
+	})
+}
+
+func full24h(history []Past, now time.Time, limit int, counts func(*Past) bool) (full bool, until time.Time) {
 	if limit == 0 {
 		return false, time.Time{}
 	}
 	var created []time.Time
 	for i := range history {
-		if p := &history[i]; p.Automatic && !p.Compromised && p.touched() && now.Sub(p.Created) < day {
+		if p := &history[i]; p.Automatic && !p.Compromised && p.touched() && now.Sub(p.Created) < day && counts(p) {
 			created = append(created, p.Created)
 		}
 	}
