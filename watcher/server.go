@@ -36,7 +36,6 @@ func (w *watcher) server(ctx context.Context) (*manager.Server, error) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", w.metrics.Handler(ctrlmetrics.Registry))
 	mux.Handle("/events", w.bus.Handler())
-	mux.Handle("/events/", w.bus.Handler())
 	mux.HandleFunc("GET /livez", health(func(context.Context) error { return errors.Join(w.decider.Alive(), w.runner.Alive()) }))
 	mux.HandleFunc("GET /readyz", health(w.ready))
 	w.Log.Info("serving metrics, health and events", "address", listener.Addr().String())
@@ -92,7 +91,7 @@ func (w *watcher) snapshot() metrics.Snapshot {
 		s.Waiting[string(waiting.Reason)]++
 	}
 	stats := w.bus.Stats()
-	s.EventsPending, s.DeadLetters = stats.Waiting, int(stats.DeadLetters) //nolint:gosec // far fewer
+	s.EventsPending, s.EventsGivenUp = stats.Waiting, stats.GivenUp
 	return s
 }
 

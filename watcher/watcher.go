@@ -29,6 +29,7 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/kube"
 	"github.com/rotate-certs/rotate-certs/watcher/bus"
+	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 	"github.com/rotate-certs/rotate-certs/watcher/controller"
 	"github.com/rotate-certs/rotate-certs/watcher/metrics"
 )
@@ -42,7 +43,7 @@ type Options struct {
 	Policy string
 	// NotifyOnly tells and rotates nothing, whatever the policy says.
 	NotifyOnly bool
-	Bus        bus.Config // without Cluster, Now and Log
+	Bus        bus.Config // without Cluster, GivenUp, Now and Log
 	Pods       kube.PodOptions
 	// LeaderElection keeps two watchers of a cluster from doing the same. Its Lease is in
 	// the namespace of the node pods.
@@ -74,12 +75,13 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	o.Bus.Log = o.Log.With("part", "bus")
-	events, err := bus.Open(ctx, o.Bus)
-	if err != nil {
+	w := &watcher{policy: policy, picture: controller.NewPicture()}
+	o.Bus.GivenUp = func(ctx context.Context, e event.Event, why error) { w.decider.GivenUp(ctx, e, why) }
+	w.Options = o
+	if w.bus, err = bus.Open(ctx, o.Bus); err != nil {
 		return err
 	}
-	defer events.Close()
-	w := &watcher{Options: o, bus: events, policy: policy, picture: controller.NewPicture()}
+	defer w.bus.Close()
 	if err := w.assemble(ctx, mgr); err != nil {
 		return err
 	}

@@ -71,7 +71,6 @@ func (b *Bus) open() error {
 		b.tasks.Go(o.run)
 	}
 	b.tasks.Go(b.prepare)
-	b.tasks.Go(b.watchDeadLetters)
 	if b.embedded != nil {
 		b.tasks.Go(b.watchStore)
 	}
@@ -164,17 +163,16 @@ type Stats struct {
 	Waiting    int    // in the outboxes now
 	Handled    uint64 // requests and marks that a handler has done
 	Retried    uint64 // put back, to be handed out again
-	Poison     uint64 // given up at once
-	// DeadLetters are all that were ever given up, at once or after too many tries; it
-	// survives a restart.
-	DeadLetters uint64
-	Followers   int  // of /events now
-	Connected   bool // both connections are up
-	SetAside    uint64
+	// GivenUp are requests and marks that no repetition can fix, and those whose handler failed
+	// at their last delivery.
+	GivenUp   uint64
+	Followers int  // of /events now
+	Connected bool // both connections are up
+	SetAside  uint64
 }
 
 type counters struct {
-	published, duplicates, refused, overflowed, handled, retried, poison, dead, setAside atomic.Uint64
+	published, duplicates, refused, overflowed, handled, retried, givenUp, setAside atomic.Uint64
 }
 
 // Stats returns the counts.
@@ -183,7 +181,7 @@ func (b *Bus) Stats() Stats {
 	s := Stats{
 		Published: c.published.Load(), Duplicates: c.duplicates.Load(), Refused: c.refused.Load(),
 		Overflowed: c.overflowed.Load(), Handled: c.handled.Load(), Retried: c.retried.Load(),
-		Poison: c.poison.Load(), DeadLetters: c.dead.Load(), SetAside: c.setAside.Load(),
+		GivenUp: c.givenUp.Load(), SetAside: c.setAside.Load(),
 		Followers: int(b.followers.Load()), Connected: true,
 	}
 	for _, o := range b.outboxes {

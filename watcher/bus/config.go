@@ -1,10 +1,13 @@
 package bus
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
 // Config says which NATS to use. With URLs it is an external one, without them a server in
@@ -24,6 +27,10 @@ type Config struct {
 	// user publishes what is seen and asks for rotations, the second hears these and tells
 	// how they go. Without a second the first needs both permissions.
 	Credentials, RotatorCredentials string
+
+	// GivenUp is called for every request and mark that is given up. An event that could not be
+	// read is empty. Nil: it is only counted and logged.
+	GivenUp func(ctx context.Context, e event.Event, why error)
 
 	// Now is the clock that dates events; nil: the real one.
 	Now func() time.Time
@@ -79,6 +86,9 @@ func (c *Config) complete() error {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.GivenUp == nil {
+		c.GivenUp = func(context.Context, event.Event, error) {}
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

@@ -20,21 +20,20 @@ var (
 	// away). The message stays in hand and the handler is asked again, for as long as it
 	// takes; those behind it wait.
 	ErrRetryLater = errors.New("retry later")
-	// ErrPoison is a handler's way to say that no repetition helps. The message becomes a
-	// dead letter.
+	// ErrPoison is a handler's way to say that no repetition helps. The message is given up.
 	ErrPoison = errors.New("poison")
 )
 
 // Handler acts on one event. It may be handed the same one again: what it does must be done
 // once however often it is asked. Nil: done, never again. [ErrRetryLater] and [ErrPoison] are
-// above. Any other error puts the message back for a while; after its last delivery it is a
-// dead letter.
+// above. Any other error puts the message back for a while; after its last delivery it is
+// given up. What is given up is counted, logged and passed to [Config.GivenUp].
 type Handler func(ctx context.Context, e event.Event) error
 
 // Requests hands every rotation.requested to a handler, one at a time, until the context or
 // the bus ends. Only one process at a time should call it: the leader.
 func (b *Bus) Requests(ctx context.Context, handle Handler) error {
-	return b.consume(ctx, ConsumerRotator, event.TypeRotationRequested, handle)
+	return b.consume(ctx, consumption{name: ConsumerRotator, most: maxRequests, expect: event.TypeRotationRequested, handle: handle})
 }
 
 // Marks does the same with every certificate.compromised, the watcher's own among them:
@@ -43,26 +42,27 @@ func (b *Bus) Requests(ctx context.Context, handle Handler) error {
 // hundred have come at a time: whoever may mark may restart a control plane.
 func (b *Bus) Marks(ctx context.Context, handle Handler) error {
 	limit := rate.NewLimiter(rate.Every(b.config.tuning.marksEvery), b.config.tuning.marksBurst)
-	return b.consume(ctx, ConsumerMarks, event.TypeCertificateCompromised, func(ctx context.Context, e event.Event) error {
+	limited := func(ctx context.Context, e event.Event) error {
 		if err := limit.Wait(ctx); err != nil {
 			return fmt.Errorf("%w: %w", ErrRetryLater, err)
 		}
 		return handle(ctx, e)
-	})
+	}
+	return b.consume(ctx, consumption{name: ConsumerMarks, most: maxMarks, expect: event.TypeCertificateCompromised, handle: limited})
 }
 
-func (b *Bus) consume(ctx context.Context, name string, expect event.Type, handle Handler) error {
+func (b *Bus) consume(ctx context.Context, c consumption) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(b.ctx, cancel)()
-	c := &consumption{bus: b, name: name, expect: expect, handle: handle}
+	c.bus = b
 	for b.WaitReady(ctx) == nil {
 		err := c.run(ctx)
 		if missing(err) {
 			b.ready.lookAgain()
 		}
 		if ctx.Err() == nil {
-			b.config.Log.Debug("consumer interrupted", "consumer", name, "error", err)
+			b.config.Log.Debug("consumer interrupted", "consumer", c.name, "error", err)
 			pause(ctx, 100*time.Millisecond)
 		}
 	}
@@ -72,6 +72,7 @@ func (b *Bus) consume(ctx context.Context, name string, expect event.Type, handl
 type consumption struct {
 	bus    *Bus
 	name   string
+	most   int // deliveries of a message
 	expect event.Type
 	handle Handler
 }
@@ -103,6 +104,7 @@ func (c *consumption) run(ctx context.Context) error {
 // take handles one message and says how it ended.
 func (c *consumption) take(ctx context.Context, msg jetstream.Msg) {
 	e, err := c.admit(msg)
+	delivery := deliveries(msg)
 	log := c.bus.config.Log.With("consumer", c.name, "subject", msg.Subject(), "id", e.ID)
 	if err == nil {
 		stop := c.keep(msg)
@@ -117,15 +119,17 @@ func (c *consumption) take(ctx context.Context, msg jetstream.Msg) {
 			log.Warn("event is done but NATS does not confirm it; it will come again", "error", err)
 		}
 		c.bus.counters.handled.Add(1)
-	case errors.Is(err, ErrPoison):
-		c.bus.counters.poison.Add(1)
-		log.Error("event given up", "error", err)
-		c.settle(log.Warn, msg.TermWithReason(reason(err)))
-	case ctx.Err() != nil: // we are leaving: whoever comes next has it at once
+	case ctx.Err() != nil && !errors.Is(err, ErrPoison): // we are leaving: whoever comes next has it at once
 		c.settle(log.Warn, msg.Nak())
+	case errors.Is(err, ErrPoison), delivery >= c.most:
+		c.bus.counters.givenUp.Add(1)
+		log.Error("event given up", "deliveries", delivery, "error", err)
+		c.bus.config.GivenUp(ctx, e, err)
+		c.settle(log.Warn, msg.TermWithReason(reason(err)))
 	default:
 		c.bus.counters.retried.Add(1)
-		delay := c.delay(msg)
+		retry := c.bus.config.tuning.retry
+		delay := retry[min(delivery, len(retry))-1]
 		log.Warn("event not handled, trying again", "after", delay, "error", err)
 		c.settle(log.Warn, msg.NakWithDelay(delay))
 	}
@@ -149,6 +153,8 @@ func (c *consumption) admit(msg jetstream.Msg) (event.Event, error) {
 	switch {
 	case err != nil:
 		return event.Event{}, fmt.Errorf("%w: %w", ErrPoison, err)
+	case deliveries(msg) > c.most: // each ended with its process, or its connection
+		return e, fmt.Errorf("%w: not handled in %d deliveries", ErrPoison, c.most)
 	case e.Cluster != c.bus.config.Cluster:
 		return e, fmt.Errorf("%w: it is about cluster %q", ErrPoison, e.Cluster)
 	case e.Type != c.expect:
@@ -196,16 +202,16 @@ func (c *consumption) guarded(ctx context.Context, e event.Event) (err error) {
 	return c.handle(ctx, e)
 }
 
-func (c *consumption) delay(msg jetstream.Msg) time.Duration {
-	retry := c.bus.config.tuning.retry
+// deliveries is how often a message was delivered, this time included.
+func deliveries(msg jetstream.Msg) int {
 	meta, err := msg.Metadata()
-	if err != nil || meta.NumDelivered < 1 {
-		return retry[0]
+	if err != nil {
+		return 1
 	}
-	return retry[min(int(meta.NumDelivered)-1, len(retry)-1)] //nolint:gosec // a count of deliveries
+	return max(1, int(meta.NumDelivered)) //nolint:gosec // a count of deliveries
 }
 
-// reason is an error as an advisory carries it: one line, not too long.
+// reason is an error as NATS's advisory carries it: one line, not too long.
 func reason(err error) string {
 	line := strings.Join(strings.Fields(strings.TrimPrefix(err.Error(), ErrPoison.Error()+": ")), " ")
 	if len(line) > 400 {

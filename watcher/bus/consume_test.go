@@ -58,8 +58,9 @@ func TestLeavingHandlerGivesItsMessageBack(t *testing.T) {
 	require.Equal(t, "auto-1", receive(t, got).Subject, "long before AckWait")
 }
 
-func TestFailingHandlerIsAskedAgainAndThenItIsADeadLetter(t *testing.T) {
-	b := openReady(t, testConfig(t))
+func TestAnEventWhoseHandlerAlwaysFailsIsGivenUp(t *testing.T) {
+	given := make(chan givenUp, 10)
+	b := openReady(t, testConfig(t, reportTo(given)))
 	require.NoError(t, b.Publish(request("auto-1")))
 	require.NoError(t, b.Publish(request("auto-2")))
 	var failed atomic.Int32
@@ -75,15 +76,50 @@ func TestFailingHandlerIsAskedAgainAndThenItIsADeadLetter(t *testing.T) {
 		return nil
 	})
 	require.Equal(t, "auto-2", receive(t, done), "what follows is not held up")
-	require.Eventually(t, func() bool { return b.Stats().DeadLetters == 1 }, soon, tick)
+	one := receive(t, given)
+	require.Equal(t, "auto-1", one.e.Subject)
+	require.ErrorContains(t, one.why, "not today")
+	require.EqualValues(t, 1, b.Stats().GivenUp)
 	require.EqualValues(t, maxRequests, failed.Load())
+	settled(t, b, ConsumerRotator)
+}
 
-	letters, err := b.DeadLetters(t.Context(), time.Time{})
+// TestAnEventThatEndsItsProcessIsGivenUp: its deliveries end without a word.
+func TestAnEventThatEndsItsProcessIsGivenUp(t *testing.T) {
+	given := make(chan givenUp, 10)
+	b := openReady(t, testConfig(t, reportTo(given)))
+	require.NoError(t, b.Publish(request("auto-1")))
+	flushed(t, b)
+	consumer, err := b.rotator.js.Consumer(t.Context(), EventStream("prod"), ConsumerRotator)
 	require.NoError(t, err)
-	require.Len(t, letters, 1)
-	require.Equal(t, "not handled in 5 deliveries", letters[0].Reason)
-	require.Equal(t, ConsumerRotator, letters[0].Consumer)
-	require.Contains(t, letters[0].Message, `"name":"auto-1"`)
+	for range maxRequests {
+		msg, err := consumer.Next()
+		require.NoError(t, err)
+		require.NoError(t, msg.Nak())
+	}
+	background(t, b.Requests, func(context.Context, event.Event) error { panic("delivered once more") })
+	require.ErrorContains(t, receive(t, given).why, "not handled in 5 deliveries")
+	settled(t, b, ConsumerRotator)
+}
+
+type givenUp struct {
+	e   event.Event
+	why error
+}
+
+func reportTo(to chan<- givenUp) func(*Config) {
+	return func(c *Config) {
+		c.GivenUp = func(_ context.Context, e event.Event, why error) { to <- givenUp{e, why} }
+	}
+}
+
+// settled waits until a consumer has nothing left, delivered or not.
+func settled(t *testing.T, b *Bus, name string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		consumer, err := b.rotator.js.Consumer(t.Context(), EventStream("prod"), name)
+		return err == nil && consumer.CachedInfo().NumPending == 0 && consumer.CachedInfo().NumAckPending == 0
+	}, soon, tick)
 }
 
 func TestHandlerThatWaitsForTheWorldUsesNoDelivery(t *testing.T) {
@@ -121,8 +157,9 @@ func TestSlowHandlerKeepsItsMessage(t *testing.T) {
 	require.Zero(t, info.NumAckPending)
 }
 
-func TestPoisonIsADeadLetterAtOnce(t *testing.T) {
-	b := openReady(t, testConfig(t))
+func TestPoisonIsGivenUpAtOnce(t *testing.T) {
+	given := make(chan givenUp, 10)
+	b := openReady(t, testConfig(t, reportTo(given)))
 	nc, _ := raw(t, b)
 	encode := func(cluster string, d event.Data) []byte {
 		out, err := event.New(cluster, at, d).MarshalJSON()
@@ -153,18 +190,13 @@ func TestPoisonIsADeadLetterAtOnce(t *testing.T) {
 		return nil
 	})
 	receive(t, good)
-	require.Eventually(t, func() bool { return b.Stats().DeadLetters == 6 }, soon, tick)
-	require.EqualValues(t, 6, b.Stats().Poison)
-
-	letters, err := b.DeadLetters(t.Context(), time.Time{})
-	require.NoError(t, err)
 	var reasons []string
-	for _, d := range letters {
-		reasons = append(reasons, d.Reason)
-		require.Equal(t, subject, d.Subject)
+	for range 6 {
+		reasons = append(reasons, receive(t, given).why.Error())
 	}
-	require.Len(t, reasons, 6)
-	require.Equal(t, "{", letters[0].Message)
+	require.EqualValues(t, 6, b.Stats().GivenUp)
+	require.Zero(t, b.Stats().Retried)
+	settled(t, b, ConsumerRotator)
 	require.Contains(t, reasons[0], "not a CloudEvent in JSON")
 	require.Contains(t, reasons[1], `it is about cluster "other"`)
 	require.Contains(t, reasons[2], "a certificate.compromised on the subject of rotation.requested")
@@ -172,18 +204,6 @@ func TestPoisonIsADeadLetterAtOnce(t *testing.T) {
 	require.Contains(t, reasons[4], "missing properties 'services', 'reason', 'attempt'")
 	require.Contains(t, reasons[5], `node "x" does not exist`)
 	require.Len(t, told(t, b), 3, "a replay leaves out what is no event of this cluster")
-}
-
-func TestDeadLettersAreCountedOverARestart(t *testing.T) {
-	c := testConfig(t)
-	b := openReady(t, c)
-	require.NoError(t, b.Publish(request("auto-1")))
-	background(t, b.Requests, func(context.Context, event.Event) error { return ErrPoison })
-	require.Eventually(t, func() bool { return b.Stats().DeadLetters == 1 }, soon, tick)
-	b.Close()
-	again := openReady(t, c)
-	require.Eventually(t, func() bool { return again.Stats().DeadLetters == 1 }, soon, tick)
-	require.Zero(t, again.Stats().Poison)
 }
 
 func TestMarksAreLimited(t *testing.T) {

@@ -3,7 +3,6 @@ package bus
 import (
 	"context"
 	"testing"
-	"time"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats-server/v2/server"
@@ -72,8 +71,5 @@ func TestCredentialsFiles(t *testing.T) {
 	got := make(chan event.Event, 1)
 	background(t, b.Requests, func(_ context.Context, e event.Event) error { got <- e; return nil })
 	require.Equal(t, request("auto-1"), receive(t, got).Data)
-	letters, err := b.DeadLetters(t.Context(), time.Time{})
-	require.NoError(t, err)
-	require.Empty(t, letters)
 	require.Zero(t, b.Stats().Refused)
 }

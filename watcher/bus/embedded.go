@@ -142,7 +142,7 @@ func (e *embedded) options() (*server.Options, error) {
 		ServerName: "rotate-certs-watcher", DontListen: true, NoSigs: true, NoSystemAccount: false,
 		DisableJetStreamBanner: true, MaxPayload: maxPayload,
 		JetStream: true, StoreDir: e.dir, SyncAlways: true,
-		JetStreamMaxMemory: 16 << 20, JetStreamMaxStore: 2 * (eventMaxBytes + deadMaxBytes),
+		JetStreamMaxMemory: 16 << 20, JetStreamMaxStore: 2 * eventMaxBytes,
 	}
 	if e.config.Listen == nil {
 		return o, nil

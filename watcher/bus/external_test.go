@@ -263,7 +263,7 @@ func TestConsumerThatIsNotAsItMustBeIsExplained(t *testing.T) {
 	b := openTest(t, s.busConfig())
 	require.Eventually(t, func() bool { return b.Ready() != nil && strings.Contains(b.Ready().Error(), "not as it must be") }, soon, tick)
 	require.ErrorContains(t, b.Ready(), `consumer "marks" of stream "rotate-certs-events-prod"`)
-	require.ErrorContains(t, b.Ready(), "max deliver is 1, not 20")
+	require.ErrorContains(t, b.Ready(), "max deliver is 1, not unlimited")
 	require.ErrorContains(t, b.Ready(), "filter is rotate-certs.v1.prod.>, not rotate-certs.v1.prod.certificate.compromised.*")
 
 	require.NoError(t, js.DeleteConsumer(t.Context(), EventStream("prod"), "marks"))

@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,14 +17,12 @@ import (
 // Handler serves
 //
 //	GET /events?since=2h|RFC3339&follow=true   the events, one a line, oldest first
-//	GET /events/dead-letters?since=…           what was given up, the same way
 //
 // Without since it gives all that are kept. Following, an empty line now and then keeps the
 // connection open.
 func (b *Bus) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /events", b.serveEvents)
-	mux.HandleFunc("GET /events/dead-letters", b.serveDeadLetters)
 	return mux
 }
 
@@ -77,26 +74,6 @@ func (b *Bus) serveEvents(w http.ResponseWriter, r *http.Request) {
 	if err != nil && r.Context().Err() == nil && b.ctx.Err() == nil {
 		b.config.Log.Warn("events cut off", "error", err)
 		panic(http.ErrAbortHandler) // the reader must not take what it has for all there is
-	}
-}
-
-func (b *Bus) serveDeadLetters(w http.ResponseWriter, r *http.Request) {
-	since, err := parseSince(r.URL.Query().Get("since"), b.config.Now())
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	letters, err := b.DeadLetters(r.Context(), since)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusServiceUnavailable)
-		return
-	}
-	out := newLines(w)
-	for _, d := range letters {
-		raw, err := json.Marshal(d)
-		if err != nil || out.line(raw) != nil {
-			return
-		}
 	}
 }
 

@@ -164,7 +164,6 @@ func TestEventsRefuses(t *testing.T) {
 		require.Equal(t, http.StatusBadRequest, response.status, query)
 		require.Contains(t, response.body, want)
 	}
-	require.Equal(t, http.StatusBadRequest, get("/events/dead-letters?since=x").status)
 
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -185,18 +184,6 @@ func TestEventsOfANATSThatIsAway(t *testing.T) {
 	b.Handler().ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/events", nil))
 	require.Equal(t, http.StatusServiceUnavailable, recorder.Code)
 	require.Contains(t, recorder.Body.String(), "events cannot be read now: NATS as reporter")
-}
-
-func TestDeadLettersAreServed(t *testing.T) {
-	b := openReady(t, testConfig(t))
-	require.NoError(t, b.Publish(request("auto-1")))
-	background(t, b.Requests, func(context.Context, event.Event) error { return ErrPoison })
-	require.Eventually(t, func() bool { return b.Stats().DeadLetters == 1 }, soon, tick)
-	get, _ := serve(t, b)
-	var d DeadLetter
-	require.NoError(t, json.Unmarshal([]byte(get("/events/dead-letters?since=1h").body), &d))
-	require.Equal(t, ConsumerRotator, d.Consumer)
-	require.Contains(t, d.Message, "auto-1")
 }
 
 // TestDocumentedUsersFileIsOne reads the example that the document gives.

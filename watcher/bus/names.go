@@ -20,7 +20,6 @@ const (
 	noNode = "_"
 
 	eventStreamPrefix = "rotate-certs-events-"
-	deadStreamPrefix  = "rotate-certs-dead-"
 
 	// ConsumerRotator is the durable consumer of rotation.requested.
 	ConsumerRotator = "rotator"
@@ -30,23 +29,20 @@ const (
 	// inboxPrefix and the role's name begin the subjects of its replies, so that no user
 	// can listen to another's.
 	inboxPrefix = "_INBOX_"
-
-	advisoryRoot = "$JS.EVENT.ADVISORY.CONSUMER."
 )
 
 // The limits of the streams and consumers.
 const (
 	eventMaxAge   = 90 * 24 * time.Hour
 	eventMaxBytes = 256 << 20
-	deadMaxBytes  = 16 << 20
 	// dedupeWindow is for how long the same event is told only once. What is still true
 	// after it, such as a certificate that nobody renews, is told again.
 	dedupeWindow = 7 * 24 * time.Hour
 	// ackWait is how long a message may be silent in a handler's hands.
 	ackWait = time.Minute
-	// maxRequests and maxMarks are how often a message is handed out before it is a dead
-	// letter. A request is told again by the decider. A mark is told once, by a person:
-	// it gets more tries.
+	// maxRequests and maxMarks are how often a message is delivered before the watcher gives
+	// it up. The decider publishes a request again. A person publishes a mark once, so it gets
+	// more deliveries.
 	maxRequests = 5
 	maxMarks    = 20
 )
@@ -82,45 +78,31 @@ func subjectOf(cluster string, t event.Type, last string) string {
 // EventStream is the name of the stream with a cluster's events.
 func EventStream(cluster string) string { return eventStreamPrefix + Token(cluster) }
 
-// DeadLetterStream is the name of the stream with the advisories about its dead letters.
-func DeadLetterStream(cluster string) string { return deadStreamPrefix + Token(cluster) }
-
-func advisorySubjects(cluster string) []string {
-	stream := EventStream(cluster)
-	return []string{
-		advisoryRoot + "MAX_DELIVERIES." + stream + ".>",
-		advisoryRoot + "MSG_TERMINATED." + stream + ".>",
-	}
-}
-
-// streams are the declared streams of a cluster: events, dead letters. Limits, because a
+// streams are the declared streams of a cluster. Limits, because a
 // stream of that retention remembers the ids of what was acknowledged over a restart; file
 // storage with the default persistence, because the other one acknowledges before it writes.
 func streams(cluster string) []jetstream.StreamConfig {
-	common := jetstream.StreamConfig{
+	return []jetstream.StreamConfig{{
+		Name: EventStream(cluster), Description: "certificates and their rotations",
+		Subjects:  []string{subjectRoot + "." + Token(cluster) + ".>"},
 		Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage, Discard: jetstream.DiscardOld,
-		MaxAge: eventMaxAge, MaxMsgs: -1, MaxMsgsPerSubject: -1, MaxConsumers: -1, Replicas: 1, AllowDirect: true,
-	}
-	events, dead := common, common
-	events.Name, events.Description = EventStream(cluster), "certificates and their rotations"
-	events.Subjects = []string{subjectRoot + "." + Token(cluster) + ".>"}
-	events.MaxBytes, events.Duplicates = eventMaxBytes, dedupeWindow
-	dead.Name, dead.Description = DeadLetterStream(cluster), "events that could not be handled"
-	dead.Subjects, dead.MaxBytes = advisorySubjects(cluster), deadMaxBytes
-	return []jetstream.StreamConfig{events, dead}
+		MaxAge: eventMaxAge, MaxBytes: eventMaxBytes, Duplicates: dedupeWindow,
+		MaxMsgs: -1, MaxMsgsPerSubject: -1, MaxConsumers: -1, Replicas: 1, AllowDirect: true,
+	}}
 }
 
 // consumers are the declared consumers of a cluster's events. They have no BackOff, which
-// would replace AckWait: what failed is put back with a delay of its own.
+// would replace AckWait: what failed is put back with a delay of its own. They have no limit
+// of deliveries: the watcher counts these itself, and reports what it gives up.
 func consumers(cluster string, wait time.Duration) []jetstream.ConsumerConfig {
 	common := jetstream.ConsumerConfig{
 		DeliverPolicy: jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckExplicitPolicy,
-		ReplayPolicy: jetstream.ReplayInstantPolicy, AckWait: wait,
+		ReplayPolicy: jetstream.ReplayInstantPolicy, AckWait: wait, MaxDeliver: -1,
 	}
 	rotator, marks := common, common
-	rotator.Durable, rotator.MaxDeliver = ConsumerRotator, maxRequests
+	rotator.Durable = ConsumerRotator
 	rotator.FilterSubject = subjectOf(cluster, event.TypeRotationRequested, "*")
-	marks.Durable, marks.MaxDeliver = ConsumerMarks, maxMarks
+	marks.Durable = ConsumerMarks
 	marks.FilterSubject = subjectOf(cluster, event.TypeCertificateCompromised, "*")
 	return []jetstream.ConsumerConfig{rotator, marks}
 }

@@ -22,7 +22,7 @@ func roles() []string { return []string{roleReporter, roleRotator, roleMarker, r
 // whoever can might change those of the rotator, or have messages delivered to subjects
 // that it may not publish to. It reads messages one by one, or as they come.
 func permissions(role, cluster string) *server.Permissions {
-	events, dead := EventStream(cluster), DeadLetterStream(cluster)
+	events := EventStream(cluster)
 	told := func(what string) string { return subjectRoot + "." + Token(cluster) + "." + what }
 	api := func(call, stream string) string { return "$JS.API." + call + "." + stream }
 	var publish []string
@@ -41,22 +41,17 @@ func permissions(role, cluster string) *server.Permissions {
 				publish = append(publish, told(string(t)+".*"))
 			}
 		}
-		for _, stream := range []string{events, dead} {
-			publish = append(publish,
-				api("STREAM.INFO", stream), api("STREAM.CREATE", stream), api("STREAM.MSG.GET", stream), api("DIRECT.GET", stream),
-				api("CONSUMER.CREATE", stream)+".>", api("CONSUMER.INFO", stream)+".*",
-				api("CONSUMER.MSG.NEXT", stream)+".*", api("CONSUMER.DELETE", stream)+".*")
-		}
+		publish = append(publish,
+			api("STREAM.INFO", events), api("STREAM.CREATE", events),
+			api("CONSUMER.CREATE", events)+".>", api("CONSUMER.INFO", events)+".*",
+			api("CONSUMER.MSG.NEXT", events)+".*", api("CONSUMER.DELETE", events)+".*")
 		for _, consumer := range []string{ConsumerRotator, ConsumerMarks} {
 			publish = append(publish, "$JS.ACK."+events+"."+consumer+".>", "$JS.ACK.*.*."+events+"."+consumer+".>")
 		}
 	case roleMarker:
 		publish = []string{told(string(event.TypeCertificateCompromised) + ".*")}
 	case roleViewer:
-		for _, stream := range []string{events, dead} {
-			publish = append(publish,
-				api("STREAM.INFO", stream), api("STREAM.MSG.GET", stream), api("DIRECT.GET", stream), api("DIRECT.GET", stream)+".>")
-		}
+		publish = []string{api("STREAM.INFO", events), api("STREAM.MSG.GET", events), api("DIRECT.GET", events), api("DIRECT.GET", events) + ".>"}
 		subscribe = append(subscribe, told(">"))
 	}
 	return &server.Permissions{

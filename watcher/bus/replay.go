@@ -18,7 +18,7 @@ func (b *Bus) Replay(ctx context.Context, since time.Time, follow bool, fn func(
 	err := b.read(ctx, EventStream(b.config.Cluster), since, follow, func(msg jetstream.Msg) error {
 		e, err := event.Parse(msg.Data())
 		if err != nil || e.Cluster != b.config.Cluster {
-			return nil //nolint:nilerr // what it is instead shows among the dead letters
+			return nil //nolint:nilerr // who consumes it reports what it is instead
 		}
 		failed = fn(e)
 		return failed

@@ -185,7 +185,7 @@ func consumerDiffers(want, have jetstream.ConsumerConfig) []string {
 	differ(have.FilterSubject != want.FilterSubject, "filter", want.FilterSubject, have.FilterSubject)
 	differ(have.AckPolicy != want.AckPolicy, "ack policy", want.AckPolicy, have.AckPolicy)
 	differ(have.AckWait != want.AckWait, "ack wait", want.AckWait, have.AckWait)
-	differ(have.MaxDeliver != want.MaxDeliver, "max deliver", want.MaxDeliver, have.MaxDeliver)
+	differ(have.MaxDeliver > 0, "max deliver", "unlimited", have.MaxDeliver)
 	differ(len(have.BackOff) > 0, "backoff", "none", have.BackOff)
 	differ(have.DeliverSubject != "", "deliver subject", "none", have.DeliverSubject)
 	return out
@@ -216,8 +216,8 @@ func streamCommand(c jetstream.StreamConfig) string {
 
 // consumerCommand is how to make a consumer by hand.
 func consumerCommand(stream string, c jetstream.ConsumerConfig) string {
-	return fmt.Sprintf("nats consumer add %s %s --pull --deliver all --ack explicit --filter '%s' --wait %s --max-deliver %d --defaults",
-		stream, c.Durable, c.FilterSubject, c.AckWait, c.MaxDeliver)
+	return fmt.Sprintf("nats consumer add %s %s --pull --deliver all --ack explicit --filter '%s' --wait %s --defaults",
+		stream, c.Durable, c.FilterSubject, c.AckWait)
 }
 
 func days(d time.Duration) string { return fmt.Sprintf("%dd", d/(24*time.Hour)) }

@@ -148,6 +148,21 @@ func (d *Decider) mayDistrust(ctx context.Context, r event.RotationRequested) er
 	return nil
 }
 
+// GivenUp writes a Kubernetes Event about every CompromisedCertificate whose keys a request
+// that was given up would have replaced.
+func (d *Decider) GivenUp(ctx context.Context, e event.Event, why error) {
+	r, ok := e.Data.(event.RotationRequested)
+	if !ok {
+		return
+	}
+	for _, name := range r.Marks {
+		var mark v1alpha1.CompromisedCertificate
+		if d.Client.Get(ctx, client.ObjectKey{Name: name}, &mark) == nil {
+			note(d.Recorder, &mark, warning, "RequestGivenUp", fmt.Sprintf("request for rotation %q given up: %v", r.Name, why))
+		}
+	}
+}
+
 // requestAge is how old a request may be. It comes within moments unless NATS or the API
 // server is away, and the decider does not wait for it for longer than [directAfter].
 const requestAge = 10 * time.Minute

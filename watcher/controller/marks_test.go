@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
@@ -150,4 +151,21 @@ func TestARequestNamesWhatIsToGo(t *testing.T) {
 	w := newWorld(t)
 	err := w.decider().Hear(t.Context(), event.RotationRequested{Name: "by-hand", Services: certs.Services(), Reason: event.ReasonExpiring, Attempt: 1}, "event-1", w.clock.now())
 	assert.True(t, apierrors.IsBadRequest(err), "%v: it is poison", err)
+}
+
+// TestAGivenUpRequestIsNotedOnItsMarks: nothing else of it is left in the cluster.
+func TestAGivenUpRequestIsNotedOnItsMarks(t *testing.T) {
+	w := newWorld(t, marked("stolen"), marked("other"))
+	d := w.decider()
+	recorder := events.NewFakeRecorder(10)
+	d.Recorder = recorder
+	e := event.New("prod", noon, event.RotationRequested{Name: "auto-1", Marks: []string{"stolen", "gone"}})
+	d.GivenUp(t.Context(), e, errors.New("not permitted"))
+	d.GivenUp(t.Context(), event.Event{}, errors.New("not a CloudEvent"))
+	close(recorder.Events)
+	var noted []string
+	for text := range recorder.Events {
+		noted = append(noted, text)
+	}
+	assert.Equal(t, []string{`Warning RequestGivenUp request for rotation "auto-1" given up: not permitted`}, noted)
 }

@@ -29,8 +29,8 @@ type Snapshot struct {
 	Waiting map[string]int
 	// EventsPending is how many events were stored and not yet acted upon.
 	EventsPending int
-	// DeadLetters is how many events were given up.
-	DeadLetters int
+	// EventsGivenUp is how many requests and marks this watcher has given up.
+	EventsGivenUp uint64
 }
 
 // Metrics are a [prometheus.Collector] of the watcher's own metrics, and by Handler all
@@ -94,7 +94,7 @@ var (
 	marks   = gauge("compromised_certificates_open", "CompromisedCertificates whose keys are not all replaced.")
 	waiting = gauge("rotations_waiting", "Rotations that are due and wait, by reason.", "reason")
 	pending = gauge("events_pending", "Events that were stored and are not yet acted upon.")
-	letters = gauge("events_dead_lettered", "Events in the dead-letter stream.")
+	givenUp = gauge("events_given_up_total", "Requests and marks that this watcher has given up: not well-formed, too old, or not handled at their last delivery.")
 	build   = gauge("build_info", "Which watcher this is; always 1.", "version", "commit")
 )
 
@@ -103,7 +103,7 @@ func (m *Metrics) Describe(to chan<- *prometheus.Desc) {
 	m.rotations.Describe(to)
 	m.duration.Describe(to)
 	m.published.Describe(to)
-	for _, d := range []*prometheus.Desc{reports, missing, marks, waiting, pending, letters, build} {
+	for _, d := range []*prometheus.Desc{reports, missing, marks, waiting, pending, givenUp, build} {
 		to <- d
 	}
 }
@@ -125,7 +125,7 @@ func (m *Metrics) Collect(to chan<- prometheus.Metric) {
 	show(missing, s.AgentsMissing)
 	show(marks, s.OpenMarks)
 	show(pending, s.EventsPending)
-	show(letters, s.DeadLetters)
+	to <- prometheus.MustNewConstMetric(givenUp, prometheus.CounterValue, float64(s.EventsGivenUp))
 	for reason, n := range s.Waiting {
 		show(waiting, n, reason)
 	}

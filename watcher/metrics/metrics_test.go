@@ -45,7 +45,7 @@ func report(node string) *v1alpha1.NodeCertificateReport {
 
 func metricsOf(reports ...*v1alpha1.NodeCertificateReport) *Metrics {
 	return New(func() Snapshot {
-		return Snapshot{Reports: slices.Values(reports), AgentsMissing: 2, OpenMarks: 1, EventsPending: 3, DeadLetters: 4, Waiting: map[string]int{"OutsideWindow": 5}}
+		return Snapshot{Reports: slices.Values(reports), AgentsMissing: 2, OpenMarks: 1, EventsPending: 3, EventsGivenUp: 4, Waiting: map[string]int{"OutsideWindow": 5}}
 	}, func() time.Time { return noon })
 }
 
@@ -99,7 +99,7 @@ func TestOwnMetrics(t *testing.T) {
 	text := scrape(t, m, "gzip")
 	for _, line := range []string{
 		"rotate_certs_reports 2", "rotate_certs_agents_missing 2", "rotate_certs_compromised_certificates_open 1",
-		"rotate_certs_events_pending 3", "rotate_certs_events_dead_lettered 4",
+		"rotate_certs_events_pending 3", "rotate_certs_events_given_up_total 4",
 		`rotate_certs_rotations_waiting{reason="OutsideWindow"} 5`,
 		`rotate_certs_rotations_total{result="Succeeded"} 1`, `rotate_certs_rotations_total{result="Failed"} 0`,
 		`rotate_certs_rotation_duration_seconds_bucket{le="60"} 1`,
