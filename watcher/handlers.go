@@ -38,9 +38,8 @@ func handler(on func(name string, object client.Object)) toolscache.ResourceEven
 // teller publishes events; what cannot be published is logged, and told again by those
 // who derive it from the objects.
 type teller struct {
-	bus   *bus.Bus
-	log   *slog.Logger
-	count func(kind string)
+	bus *bus.Bus
+	log *slog.Logger
 }
 
 func (t teller) Tell(data event.Data) (string, error) {
@@ -48,7 +47,6 @@ func (t teller) Tell(data event.Data) (string, error) {
 		t.log.Error("publish event", "type", data.Type(), "error", err)
 		return "", err
 	}
-	t.count(data.Type().Wire())
 	return t.bus.EventID(data), nil
 }
 

@@ -151,8 +151,7 @@ func clusterName(ctx context.Context, o Options) (string, error) {
 func (w *watcher) assemble(ctx context.Context, mgr manager.Manager) error {
 	w.cache = mgr.GetCache()
 	recorder := mgr.GetEventRecorder("rotate-certs-watcher")
-	w.metrics = metrics.New(w.snapshot, nil)
-	teller := teller{bus: w.bus, log: w.Log, count: w.metrics.EventPublished}
+	teller := teller{bus: w.bus, log: w.Log}
 	cluster, err := kube.Connect(mgr.GetConfig(), w.Pods, kube.Locker{Holder: "rotate-certs-watcher", Instance: instance()})
 	if err != nil {
 		return err
@@ -170,6 +169,10 @@ func (w *watcher) assemble(ctx context.Context, mgr manager.Manager) error {
 	w.decider = controller.NewDecider(&controller.Decider{
 		Client: mgr.GetClient(), Picture: w.picture, Events: teller, Recorder: recorder, Log: w.Log.With("part", "decisions"), Complete: w.complete, Decided: conditions.Set,
 	}, w.policy.current())
+	seen := observer{
+		objects: w.cache, picture: w.picture, decided: w.decider.Last, policy: w.policy.problem, elected: mgr.Elected(), bus: w.bus, now: time.Now,
+	}
+	w.metrics = metrics.New(seen.snapshot, nil)
 	w.runner = controller.NewRunner(&controller.Runner{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Engine: w.Engine, Events: teller, Recorder: recorder,
 		Log: w.Log.With("part", "rotations"), NotifyOnly: w.NotifyOnly, Finished: w.metrics.RotationEnded, MayStart: w.decider.MayStart,

@@ -73,8 +73,8 @@ func (n Node) Excluded(now time.Time) (reason string, excluded bool) {
 	return "", false
 }
 
-// foreign says that no pod of ours can ever work on the node.
-func (n Node) foreign() bool {
+// Foreign says that no pod of ours can ever work on the node.
+func (n Node) Foreign() bool {
 	return n.Virtual || n.OS != "" && n.OS != "linux" || n.Arch != "" && !slices.Contains([]string{"amd64", "arm64"}, n.Arch)
 }
 
@@ -83,7 +83,7 @@ func (n Node) foreign() bool {
 func Partition(nodes []Node, now time.Time) (names []string, excluded []plan.Exclusion) {
 	for _, n := range nodes {
 		if reason, out := n.Excluded(now); out {
-			excluded = append(excluded, plan.Exclusion{Node: n.Name, NotInspected: inventory.NotInspected{Reason: reason, Informational: n.foreign()}})
+			excluded = append(excluded, plan.Exclusion{Node: n.Name, NotInspected: inventory.NotInspected{Reason: reason, Informational: n.Foreign()}})
 			continue
 		}
 		names = append(names, n.Name)

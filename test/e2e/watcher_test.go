@@ -44,7 +44,7 @@ func TestNotifyOnly(t *testing.T) {
 	within(t, time.Minute, "the event", func() bool { return slices.Contains(the.story(t, node.Name), "certificate.expiring") })
 	assert.Equal(t, serial, served(t, node.IP+":2379").SerialNumber, "it is not renewed")
 	assert.Len(t, the.rotations(t), before)
-	assert.Contains(t, the.metrics(t), `rotate_certs_rotations_waiting{reason="NotifyOnly"}`)
+	assert.Contains(t, the.metrics(t), `rotate_certs_certificates_waiting{reason="NotifyOnly"}`)
 	account := "--as=system:serviceaccount:rotate-certs:rotate-certs-watcher"
 	assert.NotZero(t, the.kubectl(t, "auth", "can-i", "create", "pods", "-n", "rotate-certs", account).exit, "it could not if it wanted to")
 
@@ -210,7 +210,7 @@ func whatNearsItsEndRenewsItself(t *testing.T) {
 	assert.Zero(t, o.exit, "check is clean: %s", o)
 	metrics := the.metrics(t)
 	assert.Contains(t, metrics, `rotate_certs_rotations_total{result="Succeeded"} 1`)
-	assert.NotContains(t, metrics, "rotate_certs_rotations_waiting{", "nothing is due any more")
+	assert.NotContains(t, metrics, "rotate_certs_certificates_waiting{", "nothing is due any more")
 	assert.Contains(t, metrics, `x509_cert_not_after{node="`+node.Name+`",service="etcd",name="etcd-server"`)
 	events := the.kubectl(t, "get", "events", "-A", "--field-selector", "involvedObject.kind=CertificateRotation", "-o", "name")
 	assert.NotEmpty(t, events.stdout, "Kubernetes Events tell of it too")

@@ -48,8 +48,9 @@ type Decider struct {
 	asked      map[string]asking  // by rotation's name
 	requested  []renewal.Rotation
 
-	mu      sync.Mutex
-	waiting []renewal.Waiting
+	mu   sync.Mutex
+	last renewal.Decision
+	at   time.Time // of the last decision; zero: none yet
 }
 
 const (
@@ -92,11 +93,11 @@ func (d *Decider) Kick() {
 	}
 }
 
-// Waiting is what is due and does not start, as of the last decision.
-func (d *Decider) Waiting() []renewal.Waiting {
+// Last is the last decision, and when it was made; zero: none was made yet.
+func (d *Decider) Last() (renewal.Decision, time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.waiting
+	return d.last, d.at
 }
 
 // Alive is an error where decisions are not made any more.
@@ -179,7 +180,7 @@ func (d *Decider) judge(ctx context.Context) (time.Time, error) {
 		Now: now, Policy: d.judged, Assessments: d.due(), Node: d.node, Marks: marks, History: history, Requested: d.requested,
 	})
 	d.mu.Lock()
-	d.waiting = decision.Waiting
+	d.last, d.at = decision, now
 	d.mu.Unlock()
 	if d.Decided != nil {
 		d.Decided(decision)

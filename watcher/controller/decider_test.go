@@ -135,8 +135,10 @@ func TestAWorkersReportStartsNothingOnTheControlPlane(t *testing.T) {
 	w.report("w1", oldPrint, day)
 	w.judge(d)
 	assert.Equal(t, []string{"certificate.expiring"}, w.story.types())
-	require.Len(t, d.Waiting(), 1)
-	assert.Equal(t, renewal.ReasonNotControlPlane, d.Waiting()[0].Reason)
+	decided, at := d.Last()
+	require.Len(t, decided.Waiting, 1)
+	assert.Equal(t, renewal.ReasonNotControlPlane, decided.Waiting[0].Reason)
+	assert.Equal(t, w.clock.now(), at)
 }
 
 // TestAMark is resolved before anything is done about it, starts a rotation at once, and

@@ -42,6 +42,7 @@ const (
 type seen struct {
 	node     renewal.Node
 	exists   bool   // there is a Node object
+	foreign  bool   // no agent can run there
 	reported bool   // there is a report
 	leftOut  string // what of the report is not well-formed
 	observed time.Time
@@ -76,14 +77,14 @@ func (p *Picture) Node(name string, n *corev1.Node, now time.Time) bool {
 	s := p.of(name)
 	before := s.node
 	existed := s.exists
-	s.exists, s.node.Labels, s.node.ControlPlane, s.node.Away = n != nil, nil, false, ""
+	s.exists, s.foreign, s.node.Labels, s.node.ControlPlane, s.node.Away = n != nil, false, nil, false, ""
 	if n != nil {
 		described := kube.DescribeNode(n)
 		// Not Excluded's text: it grows older by the minute, and nothing else has changed.
 		if _, out := described.Excluded(now); out {
 			s.node.Away = away(described)
 		}
-		s.node.Labels, s.node.ControlPlane = n.Labels, described.ControlPlane
+		s.foreign, s.node.Labels, s.node.ControlPlane = described.Foreign(), n.Labels, described.ControlPlane
 	}
 	changed := existed != s.exists || before.Away != s.node.Away || before.ControlPlane != s.node.ControlPlane || !maps.Equal(before.Labels, s.node.Labels)
 	if changed {
@@ -239,13 +240,14 @@ func (p *Picture) Refused() map[string]Refusal {
 	return out
 }
 
-// Unreported counts the nodes whose agent has not reported since a moment.
+// Unreported counts the nodes whose agent has not reported since a moment. A node on which no
+// agent can run (Windows, another architecture, no machine) is not counted.
 func (p *Picture) Unreported(since time.Time) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	missing := 0
 	for _, s := range p.nodes {
-		if s.exists && (!s.reported || s.observed.Before(since)) {
+		if s.exists && !s.foreign && (!s.reported || s.observed.Before(since)) {
 			missing++
 		}
 	}

@@ -16,8 +16,8 @@ import (
 )
 
 // Handler answers scrapes with the certificates, the watcher's own metrics and those of
-// more gatherers, in Prometheus' text format. Nothing but one line at a time is held in
-// memory of the certificates.
+// more gatherers, in Prometheus' text format. Those of certificates come from the leader only.
+// Nothing but one line at a time is held in memory of the certificates.
 func (m *Metrics) Handler(more ...prometheus.Gatherer) http.Handler {
 	own := prometheus.NewRegistry()
 	own.MustRegister(m)
@@ -42,8 +42,10 @@ func (m *Metrics) Handler(more ...prometheus.Gatherer) http.Handler {
 		buffered := bufio.NewWriterSize(to, 64<<10)
 		defer func() { _ = buffered.Flush() }()
 		// A scraper that goes away fails every write after it.
-		if err := writeCertificates(buffered, m.snapshot(), m.now()); err != nil {
-			return
+		if s := m.snapshot(); s.Leader {
+			if writeCertificates(buffered, &s.Cluster, m.now()) != nil {
+				return
+			}
 		}
 		encoder := expfmt.NewEncoder(buffered, format)
 		for _, f := range gathered {
@@ -84,13 +86,13 @@ var families = []family{
 
 // writeCertificates writes the metrics of all certificates, one family after another
 // as the format demands.
-func writeCertificates(w *bufio.Writer, s Snapshot, now time.Time) error {
+func writeCertificates(w *bufio.Writer, cluster *Cluster, now time.Time) error {
 	var labels []label
 	for _, f := range families {
 		if _, err := fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s gauge\n", f.name, f.help, f.name); err != nil {
 			return err
 		}
-		for r := range s.each() {
+		for r := range cluster.each() {
 			for i := range r.Certificates {
 				c := &r.Certificates[i]
 				if v, ok := f.value(c.FingerprintSHA256 != "", c.NotBefore, c.NotAfter, now); ok {
@@ -107,16 +109,16 @@ func writeCertificates(w *bufio.Writer, s Snapshot, now time.Time) error {
 			}
 		}
 	}
-	writeNotRenewable(w, s)
+	writeNotRenewable(w, cluster)
 	return w.Flush()
 }
 
 // writeNotRenewable writes one sample for each certificate that its node cannot renew.
-func writeNotRenewable(w *bufio.Writer, s Snapshot) {
+func writeNotRenewable(w *bufio.Writer, cluster *Cluster) {
 	const name = "rotate_certs_certificate_not_renewable"
 	_, _ = fmt.Fprintf(w, "# HELP %s 1 where a certificate cannot be renewed on its node, so that no rotation renews it.\n# TYPE %s gauge\n", name, name)
 	var labels []label
-	for r := range s.each() {
+	for r := range cluster.each() {
 		for i := range r.Certificates {
 			if c := &r.Certificates[i]; c.NotRenewable != nil {
 				labels = certificateLabels(labels[:0], r.Name, c)

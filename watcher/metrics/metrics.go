@@ -13,11 +13,22 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
-	"github.com/rotate-certs/rotate-certs/pkg/version"
+	"github.com/rotate-certs/rotate-certs/watcher/bus"
 )
 
-// Snapshot is what the watcher knows at one moment.
+// Snapshot is what one watcher knows at one moment.
 type Snapshot struct {
+	Leader      bool // it decides and rotates
+	PolicyValid bool
+	NATSReady   bool // connected, and NATS has the streams that the watcher needs
+	Events      bus.Stats
+
+	Cluster // what the leader alone shows
+}
+
+// Cluster is what is known of the cluster. Every watcher knows it, so only the leader shows
+// it: else every series would be there once for each watcher.
+type Cluster struct {
 	// Reports may be the very objects of a cache: they are only read. They are gone
 	// through several times. Nil: none.
 	Reports iter.Seq[*v1alpha1.NodeCertificateReport]
@@ -25,12 +36,14 @@ type Snapshot struct {
 	AgentsMissing int
 	// OpenMarks is the number of CompromisedCertificates that still wait for something.
 	OpenMarks int
-	// Waiting is how many rotations are due and do not start, by reason.
+	// Interventions is the number of rotations after which an operator must repair a node.
+	Interventions int
+	// Due is how many certificates expire soon, have expired or are compromised.
+	Due int
+	// Waiting is how many of them no rotation renews now, by reason.
 	Waiting map[string]int
-	// EventsPending is how many events were stored and not yet acted upon.
-	EventsPending int
-	// EventsGivenUp is how many requests and marks this watcher has given up.
-	EventsGivenUp uint64
+	// Decided is when the policy was last applied to all nodes; zero: not yet.
+	Decided time.Time
 }
 
 // Metrics are a [prometheus.Collector] of the watcher's own metrics, and by Handler all
@@ -41,12 +54,15 @@ type Metrics struct {
 
 	rotations *prometheus.CounterVec
 	duration  prometheus.Histogram
-	published *prometheus.CounterVec
 }
 
-// The results of a rotation, as in the status of CertificateRotations.
-var results = []v1alpha1.RotationState{
-	v1alpha1.StateSucceeded, v1alpha1.StateRolledBack, v1alpha1.StateFailed, v1alpha1.StateNeedsPerson, v1alpha1.StateRefused,
+// results are the values of the label "result", by the state in which a rotation ended.
+var results = map[v1alpha1.RotationState]string{
+	v1alpha1.StateSucceeded:   "Succeeded",
+	v1alpha1.StateRolledBack:  "RolledBack",
+	v1alpha1.StateFailed:      "Failed",
+	v1alpha1.StateNeedsPerson: "ManualInterventionRequired",
+	v1alpha1.StateRefused:     "Refused",
 }
 
 // New returns metrics of what snapshot returns, which is called at every scrape. now
@@ -58,53 +74,31 @@ func New(snapshot func() Snapshot, now func() time.Time) *Metrics {
 	m := &Metrics{
 		snapshot: snapshot, now: now,
 		rotations: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "rotate_certs_rotations_total", Help: "Rotations that this watcher carried out, by result.",
+			Name: "rotate_certs_rotations_total", Help: "Rotations that this watcher ran, by result.",
 		}, []string{"result"}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "rotate_certs_rotation_duration_seconds", Help: "How long rotations took, from their lock to their end.",
 			Buckets: []float64{5, 15, 30, 60, 120, 300, 600, 1800, 3600},
 		}),
-		published: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "rotate_certs_events_published_total", Help: "Events that were stored in the stream, by type.",
-		}, []string{"type"}),
 	}
-	for _, r := range results { // so that an increase from nothing is seen
-		m.rotations.WithLabelValues(string(r))
+	for _, result := range results { // so that an increase from nothing is seen
+		m.rotations.WithLabelValues(result)
 	}
 	return m
 }
 
 // RotationEnded counts a rotation.
-func (m *Metrics) RotationEnded(result v1alpha1.RotationState, took time.Duration) {
-	m.rotations.WithLabelValues(string(result)).Inc()
+func (m *Metrics) RotationEnded(state v1alpha1.RotationState, took time.Duration) {
+	m.rotations.WithLabelValues(results[state]).Inc()
 	m.duration.Observe(took.Seconds())
 }
-
-// EventPublished counts an event that was stored, by its CloudEvents type.
-func (m *Metrics) EventPublished(kind string) { m.published.WithLabelValues(kind).Inc() }
-
-// gauge is a metric that is read off a snapshot.
-func gauge(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("rotate_certs_"+name, help, labels, nil)
-}
-
-var (
-	reports = gauge("reports", "NodeCertificateReports that the watcher knows.")
-	missing = gauge("agents_missing", "Nodes without a fresh NodeCertificateReport.")
-	marks   = gauge("compromised_certificates_open", "CompromisedCertificates whose keys are not all replaced.")
-	waiting = gauge("rotations_waiting", "Rotations that are due and wait, by reason.", "reason")
-	pending = gauge("events_pending", "Events that were stored and are not yet acted upon.")
-	givenUp = gauge("events_given_up_total", "Requests and marks that this watcher has given up: not well-formed, too old, or not handled at their last delivery.")
-	build   = gauge("build_info", "Which watcher this is; always 1.", "version", "commit")
-)
 
 // Describe implements [prometheus.Collector].
 func (m *Metrics) Describe(to chan<- *prometheus.Desc) {
 	m.rotations.Describe(to)
 	m.duration.Describe(to)
-	m.published.Describe(to)
-	for _, d := range []*prometheus.Desc{reports, missing, marks, waiting, pending, givenUp, build} {
-		to <- d
+	for i := range table {
+		to <- table[i].desc
 	}
 }
 
@@ -112,29 +106,20 @@ func (m *Metrics) Describe(to chan<- *prometheus.Desc) {
 func (m *Metrics) Collect(to chan<- prometheus.Metric) {
 	m.rotations.Collect(to)
 	m.duration.Collect(to)
-	m.published.Collect(to)
 	s := m.snapshot()
-	count := 0
-	for range s.each() {
-		count++
+	for _, row := range table {
+		if row.cluster && !s.Leader {
+			continue
+		}
+		row.collect(&s, func(value float64, labels ...string) {
+			to <- prometheus.MustNewConstMetric(row.desc, row.kind, value, labels...)
+		})
 	}
-	show := func(d *prometheus.Desc, value int, labels ...string) {
-		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(value), labels...)
-	}
-	show(reports, count)
-	show(missing, s.AgentsMissing)
-	show(marks, s.OpenMarks)
-	show(pending, s.EventsPending)
-	to <- prometheus.MustNewConstMetric(givenUp, prometheus.CounterValue, float64(s.EventsGivenUp))
-	for reason, n := range s.Waiting {
-		show(waiting, n, reason)
-	}
-	show(build, 1, version.Version, version.GitCommit)
 }
 
-func (s Snapshot) each() iter.Seq[*v1alpha1.NodeCertificateReport] {
-	if s.Reports == nil {
+func (c *Cluster) each() iter.Seq[*v1alpha1.NodeCertificateReport] {
+	if c.Reports == nil {
 		return func(func(*v1alpha1.NodeCertificateReport) bool) {}
 	}
-	return s.Reports
+	return c.Reports
 }

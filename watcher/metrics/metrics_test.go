@@ -15,12 +15,15 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/watcher/bus"
 )
 
 var noon = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
@@ -45,7 +48,17 @@ func report(node string) *v1alpha1.NodeCertificateReport {
 
 func metricsOf(reports ...*v1alpha1.NodeCertificateReport) *Metrics {
 	return New(func() Snapshot {
-		return Snapshot{Reports: slices.Values(reports), AgentsMissing: 2, OpenMarks: 1, EventsPending: 3, EventsGivenUp: 4, Waiting: map[string]int{"OutsideWindow": 5}}
+		return Snapshot{
+			Leader: true, PolicyValid: true, NATSReady: true,
+			Events: bus.Stats{
+				Connected: true, Waiting: 3, Followers: 1, Published: 10, Duplicates: 11, Handled: 12, Retried: 13,
+				Refused: 15, Overflowed: 16, GivenUp: 4, SetAside: 17,
+			},
+			Cluster: Cluster{
+				Reports: slices.Values(reports), AgentsMissing: 2, OpenMarks: 1, Interventions: 6, Due: 7,
+				Waiting: map[string]int{"Window": 5, "Stopped": 2}, Decided: noon,
+			},
+		}
 	}, func() time.Time { return noon })
 }
 
@@ -95,15 +108,21 @@ func TestWhatCannotBeRenewedIsAMetric(t *testing.T) {
 func TestOwnMetrics(t *testing.T) {
 	m := metricsOf(report("cp1"), report("cp2"))
 	m.RotationEnded(v1alpha1.StateSucceeded, 40*time.Second)
-	m.EventPublished("io.rotate-certs.rotation.started.v1")
+	m.RotationEnded(v1alpha1.StateNeedsPerson, time.Hour)
 	text := scrape(t, m, "gzip")
 	for _, line := range []string{
 		"rotate_certs_reports 2", "rotate_certs_agents_missing 2", "rotate_certs_compromised_certificates_open 1",
-		"rotate_certs_events_pending 3", "rotate_certs_events_given_up_total 4",
-		`rotate_certs_rotations_waiting{reason="OutsideWindow"} 5`,
+		"rotate_certs_leader 1", "rotate_certs_policy_valid 1", "rotate_certs_nats_connected 1", "rotate_certs_nats_ready 1",
+		"rotate_certs_events_unpublished 3", "rotate_certs_event_followers 1", "rotate_certs_events_published_total 10",
+		"rotate_certs_events_duplicate_total 11", "rotate_certs_events_handled_total 12", "rotate_certs_events_retried_total 13",
+		`rotate_certs_events_dropped_total{reason="Refused"} 15`,
+		`rotate_certs_events_dropped_total{reason="OutboxFull"} 16`, `rotate_certs_events_dropped_total{reason="GivenUp"} 4`,
+		"rotate_certs_event_stores_set_aside_total 17", "rotate_certs_manual_interventions_required 6", "rotate_certs_certificates_due 7",
+		`rotate_certs_certificates_waiting{reason="Window"} 5`, `rotate_certs_certificates_waiting{reason="Stopped"} 2`,
+		"rotate_certs_last_decision_timestamp_seconds 1.7803152e+09",
+		`rotate_certs_rotations_total{result="ManualInterventionRequired"} 1`,
 		`rotate_certs_rotations_total{result="Succeeded"} 1`, `rotate_certs_rotations_total{result="Failed"} 0`,
 		`rotate_certs_rotation_duration_seconds_bucket{le="60"} 1`,
-		`rotate_certs_events_published_total{type="io.rotate-certs.rotation.started.v1"} 1`,
 	} {
 		assert.Contains(t, text, line+"\n")
 	}
@@ -126,9 +145,46 @@ func TestLint(t *testing.T) {
 }
 
 func TestNothingKnownYet(t *testing.T) {
-	text := scrape(t, New(func() Snapshot { return Snapshot{} }, nil), "")
+	text := scrape(t, New(func() Snapshot { return Snapshot{Leader: true} }, nil), "")
 	assert.Contains(t, text, "rotate_certs_reports 0\n")
 	assert.NotContains(t, text, "\nx509_cert_not_after{")
+	assert.NotContains(t, text, "\nrotate_certs_last_decision_timestamp_seconds", "no decision was made at the beginning of 1970")
+}
+
+// TestTheClusterIsShownByTheLeader alone: two watchers know the same of it.
+func TestTheClusterIsShownByTheLeader(t *testing.T) {
+	leading := metricsOf(report("cp1"))
+	standby := New(func() Snapshot {
+		s := leading.snapshot()
+		s.Leader = false
+		return s
+	}, nil)
+	own := []string{
+		"build_info", "leader", "policy_valid", "nats_connected", "nats_ready", "events_unpublished", "event_followers", "events_published_total",
+		"events_duplicate_total", "events_handled_total", "events_retried_total", "events_dropped_total",
+		"event_stores_set_aside_total", "rotations_total", "rotation_duration_seconds",
+	}
+	text := scrape(t, standby, "")
+	for _, name := range samples(t, text) {
+		short, ours := strings.CutPrefix(name, "rotate_certs_")
+		assert.True(t, ours && slices.Contains(own, short), "%s is about the cluster", name)
+	}
+	assert.Contains(t, text, "rotate_certs_leader 0\n")
+	assert.Contains(t, samples(t, scrape(t, leading, "")), "x509_cert_not_after")
+}
+
+// samples are the names of the metrics that a text has samples of.
+func samples(t *testing.T, text string) (names []string) {
+	t.Helper()
+	parser := expfmt.NewTextParser(model.LegacyValidation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(text))
+	require.NoError(t, err)
+	for name, family := range families {
+		if len(family.GetMetric()) > 0 {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // many are reports of 10,000 nodes with 20 certificates each.
@@ -152,7 +208,7 @@ type countingWriter struct{ n int64 }
 func (c *countingWriter) Write(p []byte) (int, error) { c.n += int64(len(p)); return len(p), nil }
 
 func TestCertificatesAreNotHeldInMemory(t *testing.T) {
-	s := Snapshot{Reports: slices.Values(many())}
+	s := &Cluster{Reports: slices.Values(many())}
 	var out countingWriter
 	w := bufio.NewWriterSize(&out, 64<<10)
 	var before, after runtime.MemStats

@@ -1,0 +1,120 @@
+package metrics
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/rotate-certs/rotate-certs/pkg/version"
+)
+
+// row is a metric that is read off a snapshot.
+type row struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+	// cluster says that it is about the cluster, so that only the leader shows it.
+	cluster bool
+	collect func(s *Snapshot, show show)
+}
+
+// show adds a sample with the values of the metric's labels.
+type show func(value float64, labels ...string)
+
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("rotate_certs_"+name, help, labels, nil)
+}
+
+func gauge(name, help string, value func(s *Snapshot) float64) row {
+	return row{desc: describe(name, help), kind: prometheus.GaugeValue, collect: func(s *Snapshot, show show) { show(value(s)) }}
+}
+
+func counter(name, help string, value func(s *Snapshot) uint64) row {
+	return row{desc: describe(name, help), kind: prometheus.CounterValue, collect: func(s *Snapshot, show show) { show(float64(value(s))) }}
+}
+
+func ofCluster(name, help string, value func(c *Cluster) int) row {
+	r := gauge(name, help, func(s *Snapshot) float64 { return float64(value(&s.Cluster)) })
+	r.cluster = true
+	return r
+}
+
+func truth(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
+}
+
+// table is of the watcher's own metrics, but for those that it counts as rotations end.
+var table = []row{
+	{
+		desc: describe("build_info", "Which watcher this is; always 1.", "version", "commit"), kind: prometheus.GaugeValue,
+		collect: func(_ *Snapshot, show show) { show(1, version.Version, version.GitCommit) },
+	},
+	gauge("leader", "1 on the watcher that leads, which decides and rotates; 0 on one that stands by.",
+		func(s *Snapshot) float64 { return truth(s.Leader) }),
+	gauge("policy_valid", "1 if the policy file is valid; 0 if it is not: until it is, the last valid policy remains in force, or the watcher only notifies.",
+		func(s *Snapshot) float64 { return truth(s.PolicyValid) }),
+
+	gauge("nats_connected", "1 while the watcher is connected to NATS.",
+		func(s *Snapshot) float64 { return truth(s.Events.Connected) }),
+	gauge("nats_ready", "1 while events can be published and received: NATS is connected and has the streams.",
+		func(s *Snapshot) float64 { return truth(s.NATSReady) }),
+	gauge("events_unpublished", "Events in memory that NATS has not stored yet.",
+		func(s *Snapshot) float64 { return float64(s.Events.Waiting) }),
+	gauge("event_followers", "Clients that follow /events now.",
+		func(s *Snapshot) float64 { return float64(s.Events.Followers) }),
+	counter("events_published_total", "Events that NATS has stored for this watcher.",
+		func(s *Snapshot) uint64 { return s.Events.Published }),
+	counter("events_duplicate_total", "Published events that NATS had stored before. An event is published again as long as its cause remains.",
+		func(s *Snapshot) uint64 { return s.Events.Duplicates }),
+	counter("events_handled_total", "Received events that were handled.",
+		func(s *Snapshot) uint64 { return s.Events.Handled }),
+	counter("events_retried_total", "Received events that could not be handled and were put back, to be received again.",
+		func(s *Snapshot) uint64 { return s.Events.Retried }),
+	{
+		desc: describe("events_dropped_total", "Events that are lost, by reason. Refused: NATS or the event's schema does not accept it. "+
+			"OutboxFull: too many events were unpublished. GivenUp: received, and invalid or not handled at the last delivery.", "reason"),
+		kind: prometheus.CounterValue,
+		collect: func(s *Snapshot, show show) {
+			show(float64(s.Events.Refused), "Refused")
+			show(float64(s.Events.Overflowed), "OutboxFull")
+			show(float64(s.Events.GivenUp), "GivenUp")
+		},
+	},
+	counter("event_stores_set_aside_total", "Times that the embedded NATS server's store was damaged and replaced by an empty one.",
+		func(s *Snapshot) uint64 { return s.Events.SetAside }),
+
+	ofCluster("reports", "NodeCertificateReports that the watcher knows.", func(c *Cluster) int {
+		count := 0
+		for range c.each() {
+			count++
+		}
+		return count
+	}),
+	ofCluster("agents_missing", "Nodes that should have an agent, and have no recent NodeCertificateReport.",
+		func(c *Cluster) int { return c.AgentsMissing }),
+	ofCluster("compromised_certificates_open", "CompromisedCertificates whose keys are not all replaced.",
+		func(c *Cluster) int { return c.OpenMarks }),
+	ofCluster("manual_interventions_required", "Rotations that ended with manual intervention required, without a later success on their failed nodes.",
+		func(c *Cluster) int { return c.Interventions }),
+	ofCluster("certificates_due", "Certificates that expire soon, have expired or are compromised, and are not replaced yet.",
+		func(c *Cluster) int { return c.Due }),
+	{
+		desc: describe("certificates_waiting", "Certificates that are due and that no rotation replaces now, by reason. "+
+			"Stopped: renewal failed too often and is tried only once a day.", "reason"),
+		kind: prometheus.GaugeValue, cluster: true,
+		collect: func(s *Snapshot, show show) {
+			for reason, n := range s.Waiting {
+				show(float64(n), reason)
+			}
+		},
+	},
+	{
+		desc: describe("last_decision_timestamp_seconds", "When the policy was last applied to all nodes, in seconds since 1970."),
+		kind: prometheus.GaugeValue, cluster: true,
+		collect: func(s *Snapshot, show show) {
+			if !s.Decided.IsZero() {
+				show(float64(s.Decided.Unix()))
+			}
+		},
+	},
+}
