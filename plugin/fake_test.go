@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/journal"
@@ -36,6 +38,8 @@ type fake struct {
 	held     error                   // what taking the lock meets
 	heldNow  error                   // what a look at the lock shows
 	holder   *kube.HeldError         // of the lock, for who only looks
+	lockErr  error                   // of reading it
+	survey   *v1alpha1.WatcherStatus // of the watcher
 	logs     map[string]journal.Log  // by node
 	ends     map[string]journal.Kind // how a node's commit ends
 	onCommit func(node string)
@@ -78,6 +82,7 @@ func (f *fake) interrupted(t *testing.T, signals <-chan os.Signal, in io.Reader,
 	var out, errOut lockedBuffer
 	a := &app{IOStreams: genericiooptions.IOStreams{In: in, Out: &out, ErrOut: &errOut}, now: func() time.Time { return noon }}
 	a.terminal.in = true
+	a.survey = func(context.Context, connection) *v1alpha1.WatcherStatus { return f.survey }
 	a.dial = func(connection) (*cluster, error) {
 		return &cluster{Cluster: fleet.Cluster{Nodes: f, Locker: f, Signers: f, Observer: f, Scanner: f}, api: f, journals: f, who: f.who,
 			held: func(context.Context) error { return f.heldNow }}, nil
@@ -113,7 +118,9 @@ func (f *fake) Permitted(_ context.Context, use kube.Use) error {
 
 func (f *fake) DefaultValidity(context.Context) (time.Duration, error) { return 90 * day, nil }
 
-func (f *fake) Holder(context.Context) (*kube.HeldError, error) { return f.holder, f.down }
+func (f *fake) Holder(context.Context) (*kube.HeldError, error) {
+	return f.holder, cmp.Or(f.lockErr, f.down)
+}
 
 func (f *fake) SecretCopies(_ context.Context, fingerprints []string) ([]kube.SecretCopy, error) {
 	f.note("secrets")

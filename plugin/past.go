@@ -46,12 +46,16 @@ func (o *looker) open(ctx context.Context, use kube.Use) (*cluster, prepare.Sele
 	if err := c.api.Permitted(ctx, use); err != nil {
 		return nil, prepare.Selection{}, err
 	}
+	chosen, err := o.choose(ctx, c)
+	return c, chosen, err
+}
+
+func (o *looker) choose(ctx context.Context, c *cluster) (prepare.Selection, error) {
 	all, err := c.api.Nodes(ctx)
 	if err != nil {
-		return nil, prepare.Selection{}, err
+		return prepare.Selection{}, err
 	}
-	chosen, err := prepare.Choose(all, o.nodes, o.now())
-	return c, chosen, err
+	return prepare.Choose(all, o.nodes, o.now())
 }
 
 // remembered scans the nodes and returns what they remember, newest first.

@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/kube"
@@ -17,40 +19,86 @@ import (
 
 func (a *app) statusCommand(flags *connectionFlags) *cobra.Command {
 	o := &looker{app: a, connectionFlags: flags}
+	journals := true
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Say whether a rotation is at work, was cut off, or how the last one ended",
 		Long: `Say whether a rotation is at work (who holds the cluster's lock, since when), which one
 is unfinished and the command that continues it, or how the last one ended. Where the
-watcher is installed: whether it and its agents are well, and what waits and why. Looks
-at the lock, and through short-lived pods that only read at the nodes' journals.`,
+watcher is installed: whether it and its agents are ready, and what waits and why.
+
+It reads the lock, the watcher's objects, and the nodes' journals through short-lived
+pods that only read. Where the watcher is installed and you may not create pods, it
+leaves the journals out and says so. --nodes=false creates no pods; --nodes fails where
+they may not be created.`,
 		Args:              noArguments,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.complete(); err != nil {
 				return err
 			}
-			return o.runStatus(cmd.Context())
+			return o.runStatus(cmd.Context(), journals, journals && cmd.Flags().Changed("nodes"))
 		},
 	}
 	plain(cmd)
 	f := cmd.Flags()
 	f.SortFlags = false
+	f.BoolVar(&journals, "nodes", true, "Read the nodes' journals, through pods")
 	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(formats, ", "))
 	o.addPodFlags(f)
 	complete(cmd, "output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
-func (o *looker) runStatus(ctx context.Context) error {
+// runStatus prints what the objects in the cluster say, and what the nodes' journals say if
+// they are asked for. Where they are not required it goes without, unless nothing is left.
+func (o *looker) runStatus(ctx context.Context, journals, required bool) error {
 	installed := o.surveying(ctx)
-	c, chosen, err := o.open(ctx, kube.UseStatus)
+	c, err := o.dial(o.conn)
 	if err != nil {
 		return err
 	}
-	// The lock first: a rotation that ends while the nodes are looked at is then seen
-	// at work, and not as one that was cut off.
+	status := v1alpha1.RotationStatus{
+		APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.RotationStatusKind,
+		Unfinished: []v1alpha1.PastRotation{}, NotInspected: []v1alpha1.NotInspected{},
+	}
+	var missing *kube.MissingPermissionsError
+	if journals {
+		err = c.api.Permitted(ctx, kube.UseStatus)
+	} else {
+		status.JournalsNotRead = "--nodes=false"
+	}
+	switch status.Installed = <-installed; {
+	case err == nil:
+	case !required && status.Installed != nil && errors.As(err, &missing):
+		journals, status.JournalsNotRead = false, "missing permissions: "+strings.Join(missing.Missing, "; ")
+	default:
+		return err
+	}
+	// The lock first: a rotation that ends while the nodes are scanned is then seen in
+	// progress, and not as one that was interrupted.
 	held, err := c.api.Holder(ctx)
+	switch {
+	case err == nil:
+	case !journals && apierrors.IsForbidden(err):
+		status.LockNotRead = "missing permission: get lease " + kube.LeaseName + " in namespace " + kube.LeaseNamespace
+	default:
+		return err
+	}
+	if held != nil {
+		status.Running = &v1alpha1.RunningRotation{Holder: held.Holder, Since: held.Since.UTC(), RunsOut: held.Until.UTC()}
+	}
+	if journals {
+		if err := o.readJournals(ctx, c, &status); err != nil {
+			return err
+		}
+	}
+	return printStatus(o.Out, o.format, status, o.connectionFlags.command(), o.now())
+}
+
+// readJournals completes a status with what the nodes' journals say.
+func (o *looker) readJournals(ctx context.Context, c *cluster, status *v1alpha1.RotationStatus) error {
+	chosen, err := o.choose(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -58,14 +106,7 @@ func (o *looker) runStatus(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	status := v1alpha1.RotationStatus{
-		APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.RotationStatusKind,
-		Unfinished: []v1alpha1.PastRotation{}, NotInspected: missing,
-		Installed: <-installed,
-	}
-	if held != nil {
-		status.Running = &v1alpha1.RunningRotation{Holder: held.Holder, Since: held.Since.UTC(), RunsOut: held.Until.UTC()}
-	}
+	status.NotInspected = missing
 	if len(past) > 0 {
 		status.Last = &past[0]
 	}
@@ -75,7 +116,7 @@ func (o *looker) runStatus(ctx context.Context) error {
 			status.Unfinished = append(status.Unfinished, p)
 		}
 	}
-	return printStatus(o.Out, o.format, status, o.connectionFlags.command(), o.now())
+	return nil
 }
 
 // printStatus prints a status in any format; by name, the rotations that are unfinished.
@@ -108,8 +149,13 @@ func statusLines(s v1alpha1.RotationStatus, command string, now time.Time) []str
 	if r := s.Running; r != nil {
 		lines = append(lines, fmt.Sprintf("No rotation is at work: the lock of %s ran out at %s without being given back. It was cut off, or cannot reach the API.",
 			r.Holder, second(r.RunsOut)))
+	} else if s.LockNotRead != "" {
+		lines = append(lines, "Whether a rotation is in progress is unknown ("+s.LockNotRead+").")
 	} else {
 		lines = append(lines, "No rotation is at work.")
+	}
+	if s.JournalsNotRead != "" {
+		return append(lines, "The nodes' journals were not read ("+s.JournalsNotRead+"): an interrupted rotation is not shown.")
 	}
 	if s.Last == nil {
 		return append(lines, "No node that was looked at remembers one.")

@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -131,12 +132,9 @@ func (s *survey) problem(ctx context.Context, namespace string) string {
 }
 
 // reports finds nodes without a fresh one, and those on which something is due. The API server is asked for tables: their
-// columns say all, and of thousands of nodes the reports would be much.
+// columns say all, and of thousands of nodes the reports would be much. What is due is
+// known also to whoever may not list the nodes.
 func (s *survey) reports(ctx context.Context) error {
-	nodes, err := kube.ListNodes(ctx, s.client)
-	if err != nil {
-		return err
-	}
 	seen := map[string]time.Time{}
 	if err := s.tables(ctx, func(r row) {
 		at, _ := time.Parse(time.RFC3339, r.observed) // not readable: not fresh
@@ -146,6 +144,14 @@ func (s *survey) reports(ctx context.Context) error {
 		}
 	}); err != nil {
 		return err
+	}
+	nodes, err := kube.ListNodes(ctx, s.client)
+	if err != nil {
+		s.notSeen("nodes without a report", err)
+		for name := range seen {
+			nodes = append(nodes, kube.Node{Name: name})
+		}
+		slices.SortFunc(nodes, func(a, b kube.Node) int { return strings.Compare(a.Name, b.Name) })
 	}
 	for _, n := range nodes {
 		at, has := seen[n.Name]

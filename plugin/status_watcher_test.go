@@ -8,8 +8,11 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/kube"
 	"github.com/rotate-certs/rotate-certs/watcher/agent"
 )
 
@@ -67,6 +70,54 @@ func TestStatusOfSomebodyWhoMaySeeNothing(t *testing.T) {
 	s.forbidden = []string{"list deployments", "list nodes", "list nodecertificatereports", "list compromisedcertificates", "list certificaterotations"}
 	status, _ := surveyed(t, s)
 	assert.Nil(t, status)
+}
+
+// TestStatusShowsWhatIsDueWithoutTheNodes: the role for viewers has no right to list them.
+func TestStatusShowsWhatIsDueWithoutTheNodes(t *testing.T) {
+	s := installed(t)
+	s.add(t, "/apis/rotate-certs.io/v1alpha1/nodecertificatereports/w1", `{"summary":{"observedAt":"2026-11-20T07:00:00Z"},
+		"status":{"conditions":[{"type":"CertificatesDue","status":"True","reason":"CANearEnd","message":"kubelet-client: a successor would end with its CA"}]}}`)
+	s.forbidden = []string{"list nodes"}
+	status, words := surveyed(t, s)
+	require.Len(t, status.Due, 1)
+	assert.Equal(t, "w1", status.Due[0].Node)
+	assert.Contains(t, words, "w1: last reported at 2026-11-20 07:00 UTC")
+	assert.Contains(t, words, "Not seen: nodes without a report: ")
+}
+
+// TestStatusNeedsNoRightToCreatePods where the watcher is installed: its objects say most.
+func TestStatusNeedsNoRightToCreatePods(t *testing.T) {
+	denied := &kube.MissingPermissionsError{Use: kube.UseStatus, Missing: []string{"create pods in namespace kube-system (run a pod on each node)"}}
+	watched := &v1alpha1.WatcherStatus{Namespace: "rotate-certs", Watcher: &v1alpha1.WatcherHealth{ReadyCount: v1alpha1.ReadyCount{Ready: 1, Wanted: 1}, NATS: "embedded"}}
+	forbidden := apierrors.NewForbidden(schema.GroupResource{Group: "coordination.k8s.io", Resource: "leases"}, "rotate-certs", nil)
+	for name, tt := range map[string]struct {
+		args    string
+		denied  error
+		watcher *v1alpha1.WatcherStatus
+		lock    error
+		code    int
+		says    []string
+		scanned bool
+	}{
+		"permitted":                   {"status", nil, watched, nil, 0, []string{"Watcher: 1/1 ready"}, true},
+		"not permitted":               {"status", denied, watched, nil, 0, []string{"No rotation is at work.", "The nodes' journals were not read (missing permissions: create pods", "Watcher: 1/1 ready"}, false},
+		"not permitted, nor the lock": {"status", denied, watched, forbidden, 0, []string{"unknown (missing permission: get lease rotate-certs in namespace kube-system)", "Watcher: 1/1 ready"}, false},
+		"not permitted, but required": {"status --nodes", denied, watched, nil, 1, []string{"missing permissions for status"}, false},
+		"not permitted, no watcher":   {"status", denied, nil, nil, 1, []string{"missing permissions for status"}, false},
+		"permitted, not wanted":       {"status --nodes=false", nil, watched, nil, 0, []string{"journals were not read (--nodes=false)"}, false},
+		"the lock cannot be read":     {"status", nil, watched, forbidden, 1, []string{"forbidden"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := eventful()
+			f.denied, f.survey, f.lockErr = tt.denied, tt.watcher, tt.lock
+			code, stdout, stderr := f.run(t, strings.Fields(tt.args)...)
+			assert.Equal(t, tt.code, code, stderr)
+			for _, text := range tt.says {
+				assert.Contains(t, stdout+stderr, text)
+			}
+			assert.Equal(t, tt.scanned, f.did("scan"))
+		})
+	}
 }
 
 func TestAReportIsFreshForAsLongAsTheAgentsSay(t *testing.T) {

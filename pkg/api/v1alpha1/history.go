@@ -36,6 +36,11 @@ type RotationStatus struct {
 	// Unfinished are all that the same command would continue.
 	Unfinished   []PastRotation `json:"unfinished"`
 	NotInspected []NotInspected `json:"notInspected"`
+	// JournalsNotRead says why the nodes' journals were not read, so that Last and Unfinished
+	// are unknown; absent: they were.
+	JournalsNotRead string `json:"journalsNotRead,omitempty"`
+	// LockNotRead says why Running is unknown; absent: it is not.
+	LockNotRead string `json:"lockNotRead,omitempty"`
 	// Installed is what is known of the watcher; absent: none is installed.
 	Installed *WatcherStatus `json:"installed,omitempty"`
 }
