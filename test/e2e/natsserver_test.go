@@ -174,7 +174,11 @@ func (s *natsServer) publish(t *testing.T, role, kind, id, data string) error {
 	conn, err := s.dial(t, s.nkey(t, role), nats.CustomInboxPrefix("_INBOX_"+role))
 	require.NoError(t, err)
 	defer conn.Close()
-	message := nats.NewMsg("rotate-certs.v1." + s.cluster + "." + kind + "._")
+	subject := "rotate-certs.v1." + s.cluster + "." + kind + "._"
+	if kind == "certificate.compromised" {
+		subject = "rotate-certs-marks.v1." + s.cluster
+	}
+	message := nats.NewMsg(subject)
 	message.Header.Set("Nats-Msg-Id", id)
 	message.Header.Set("Content-Type", "application/cloudevents+json")
 	message.Data = fmt.Appendf(nil, `{"specversion": "1.0", "id": %q, "type": "io.rotate-certs.%s.v1",

@@ -33,10 +33,10 @@ type Handler func(ctx context.Context, e event.Event) error
 // Requests hands every rotation.requested to a handler, one at a time, until the context or
 // the bus ends. Only one process at a time should call it: the leader.
 func (b *Bus) Requests(ctx context.Context, handle Handler) error {
-	return b.consume(ctx, consumption{name: ConsumerRotator, most: maxRequests, expect: event.TypeRotationRequested, handle: handle})
+	return b.consume(ctx, consumption{stream: EventStream(b.config.Cluster), name: ConsumerRotator, most: maxRequests, expect: event.TypeRotationRequested, handle: handle})
 }
 
-// Marks does the same with every certificate.compromised, the watcher's own among them:
+// Marks does the same with every certificate.compromised that others published:
 // [event.Event.MarkName] is the object to create, and where one of that name exists with
 // that content, there is nothing to do. No more than a few a minute are handed out once a
 // hundred have come at a time: whoever may mark may restart a control plane.
@@ -48,7 +48,7 @@ func (b *Bus) Marks(ctx context.Context, handle Handler) error {
 		}
 		return handle(ctx, e)
 	}
-	return b.consume(ctx, consumption{name: ConsumerMarks, most: maxMarks, expect: event.TypeCertificateCompromised, handle: limited})
+	return b.consume(ctx, consumption{stream: MarkStream(b.config.Cluster), name: ConsumerMarks, most: maxMarks, expect: event.TypeCertificateCompromised, handle: limited})
 }
 
 func (b *Bus) consume(ctx context.Context, c consumption) error {
@@ -71,6 +71,7 @@ func (b *Bus) consume(ctx context.Context, c consumption) error {
 
 type consumption struct {
 	bus    *Bus
+	stream string
 	name   string
 	most   int // deliveries of a message
 	expect event.Type
@@ -80,7 +81,7 @@ type consumption struct {
 // run fetches message after message. It asks for the next one only when it is free to
 // handle it: what waits in a buffer here would run out of AckWait.
 func (c *consumption) run(ctx context.Context) error {
-	consumer, err := c.bus.rotator.js.Consumer(ctx, EventStream(c.bus.config.Cluster), c.name)
+	consumer, err := c.bus.rotator.js.Consumer(ctx, c.stream, c.name)
 	if err != nil {
 		return err
 	}

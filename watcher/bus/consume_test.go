@@ -11,7 +11,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
-	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
@@ -116,15 +115,17 @@ func reportTo(to chan<- givenUp) func(*Config) {
 // settled waits until a consumer has nothing left, delivered or not.
 func settled(t *testing.T, b *Bus, name string) {
 	t.Helper()
+	stream := map[string]string{ConsumerRotator: EventStream("prod"), ConsumerMarks: MarkStream("prod")}[name]
 	require.Eventually(t, func() bool {
-		consumer, err := b.rotator.js.Consumer(t.Context(), EventStream("prod"), name)
+		consumer, err := b.rotator.js.Consumer(t.Context(), stream, name)
 		return err == nil && consumer.CachedInfo().NumPending == 0 && consumer.CachedInfo().NumAckPending == 0
 	}, soon, tick)
 }
 
 func TestHandlerThatWaitsForTheWorldUsesNoDelivery(t *testing.T) {
 	b := openReady(t, testConfig(t))
-	require.NoError(t, b.Publish(mark("stolen")))
+	_, js := raw(t, b)
+	require.NoError(t, publishMark(t, js, mark("stolen")))
 	var asked atomic.Int32
 	done := make(chan struct{})
 	background(t, b.Marks, func(context.Context, event.Event) error {
@@ -170,7 +171,7 @@ func TestPoisonIsGivenUpAtOnce(t *testing.T) {
 	for _, body := range [][]byte{
 		[]byte("{"),
 		encode("other", request("auto-1")),
-		encode("prod", mark("on the wrong subject")),
+		encode("prod", mark("on the wrong subject").Data),
 		[]byte(`{"specversion":"1.0","id":"1","source":"/clusters/prod","type":"io.rotate-certs.rotation.requested.v9","data":{}}`),
 		[]byte(`{"specversion":"1.0","id":"1","source":"/clusters/prod","type":"io.rotate-certs.rotation.requested.v1","data":{"name":"x"}}`),
 	} {
@@ -208,8 +209,9 @@ func TestPoisonIsGivenUpAtOnce(t *testing.T) {
 
 func TestMarksAreLimited(t *testing.T) {
 	b := openReady(t, testConfig(t, func(c *Config) { c.tuning.marksBurst, c.tuning.marksEvery = 3, time.Hour }))
-	for _, service := range certs.Services() {
-		require.NoError(t, b.Publish(event.CertificateCompromised{Service: service, Reason: "a flood"}))
+	_, js := raw(t, b)
+	for i := range 5 {
+		require.NoError(t, publishMark(t, js, mark(fmt.Sprint("flood-", i))))
 	}
 	var handled atomic.Int32
 	third := make(chan struct{})

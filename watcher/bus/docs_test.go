@@ -23,7 +23,7 @@ const document = "../../docs/events.md"
 var story = map[event.Type]struct{ when, id string }{
 	event.TypeCertificateExpiring:    {"A certificate has come within the policy's threshold of its end.", "node, service, name, path and fingerprint"},
 	event.TypeCertificateExpired:     {"A certificate is past its end.", "node, service, name, path and fingerprint"},
-	event.TypeCertificateCompromised: {"A CompromisedCertificate exists; or somebody who may publish it says so, and the watcher makes one.", "the mark; where another made the event, it chose the id"},
+	event.TypeCertificateCompromised: {"A CompromisedCertificate exists. At `rotate-certs-marks.v1.CLUSTER`, where others publish it: one is to be made.", "the mark; where another made the event, it chose the id"},
 	event.TypeCertificateRenewed:     {"Another certificate lies where one lay before, whoever renewed it.", "node, service, name, path and fingerprint of the new one"},
 	event.TypeCAExpiring:             {"A certificate authority nears its end. Nothing starts by itself: what it signs cannot outlive it.", "its fingerprint"},
 	event.TypeRotationRequested:      {"A rotation is due by the policy or a mark, and no CertificateRotation of that name exists. The watcher makes it from this event.", "the name and the five minutes in which it is told: a request that was given up is heard when it is told again"},
@@ -99,11 +99,13 @@ func TestDocumentedSchemasAcceptWhatIsPublished(t *testing.T) {
 func TestDocumentedMarkIsAMark(t *testing.T) {
 	text, err := os.ReadFile(document)
 	require.NoError(t, err)
-	found := regexp.MustCompile(`(?s)nats pub [^\n]* (rotate-certs\S+) \\\n[^\n]*'(\{.*?\}\})'\n`).FindStringSubmatch(string(text))
+	found := regexp.MustCompile(`(?s)nats pub [^\n]* (rotate-certs-marks\S+) \\\n[^\n]*'(\{.*?\}\})'\n`).FindStringSubmatch(string(text))
 	require.NotNil(t, found)
 	b := openReady(t, testConfig(t))
-	nc, _ := raw(t, b)
-	require.NoError(t, nc.Publish(found[1], []byte(found[2])))
+	_, js := raw(t, b)
+	ack, err := js.Publish(t.Context(), found[1], []byte(found[2]))
+	require.NoError(t, err)
+	require.Equal(t, MarkStream("prod"), ack.Stream)
 	got := make(chan event.Event, 1)
 	background(t, b.Marks, func(_ context.Context, e event.Event) error { got <- e; return nil })
 	e := receive(t, got)
@@ -120,7 +122,7 @@ func commands(cluster string) string {
 		fmt.Fprintln(&out, streamCommand(s))
 	}
 	for _, c := range consumers(cluster, ackWait) {
-		fmt.Fprintln(&out, consumerCommand(EventStream(cluster), c))
+		fmt.Fprintln(&out, consumerCommand(c))
 	}
 	return out.String()
 }

@@ -142,7 +142,7 @@ func (e *embedded) options() (*server.Options, error) {
 		ServerName: "rotate-certs-watcher", DontListen: true, NoSigs: true, NoSystemAccount: false,
 		DisableJetStreamBanner: true, MaxPayload: maxPayload,
 		JetStream: true, StoreDir: e.dir, SyncAlways: true,
-		JetStreamMaxMemory: 16 << 20, JetStreamMaxStore: 2 * eventMaxBytes,
+		JetStreamMaxMemory: 16 << 20, JetStreamMaxStore: 2 * (eventMaxBytes + markMaxBytes),
 	}
 	if e.config.Listen == nil {
 		return o, nil

@@ -256,17 +256,17 @@ func TestConsumerThatIsNotAsItMustBeIsExplained(t *testing.T) {
 	createStream(t, nc, streams("prod")[0])
 	js, err := jetstream.New(nc)
 	require.NoError(t, err)
-	want := consumers("prod", quick.ackWait)[1]
+	want := consumers("prod", quick.ackWait)[0].ConsumerConfig
 	want.MaxDeliver, want.FilterSubject = 1, "rotate-certs.v1.prod.>"
 	_, err = js.CreateConsumer(t.Context(), EventStream("prod"), want)
 	require.NoError(t, err)
 	b := openTest(t, s.busConfig())
 	require.Eventually(t, func() bool { return b.Ready() != nil && strings.Contains(b.Ready().Error(), "not as it must be") }, soon, tick)
-	require.ErrorContains(t, b.Ready(), `consumer "marks" of stream "rotate-certs-events-prod"`)
+	require.ErrorContains(t, b.Ready(), `consumer "rotator" of stream "rotate-certs-events-prod"`)
 	require.ErrorContains(t, b.Ready(), "max deliver is 1, not unlimited")
-	require.ErrorContains(t, b.Ready(), "filter is rotate-certs.v1.prod.>, not rotate-certs.v1.prod.certificate.compromised.*")
+	require.ErrorContains(t, b.Ready(), "filter is rotate-certs.v1.prod.>, not rotate-certs.v1.prod.rotation.requested.*")
 
-	require.NoError(t, js.DeleteConsumer(t.Context(), EventStream("prod"), "marks"))
+	require.NoError(t, js.DeleteConsumer(t.Context(), EventStream("prod"), "rotator"))
 	waitReady(t, b) // it makes its own
 }
 

@@ -19,11 +19,16 @@ const (
 	// noNode is the last token of what is not about a single node.
 	noNode = "_"
 
+	// markRoot begins the subject of marks: "rotate-certs-marks.v1.CLUSTER". It is none of the
+	// events' subjects, so that nothing published there takes room from marks.
+	markRoot = "rotate-certs-marks"
+
 	eventStreamPrefix = "rotate-certs-events-"
+	markStreamPrefix  = "rotate-certs-marks-"
 
 	// ConsumerRotator is the durable consumer of rotation.requested.
 	ConsumerRotator = "rotator"
-	// ConsumerMarks is the durable consumer of certificate.compromised.
+	// ConsumerMarks is the durable consumer of marks.
 	ConsumerMarks = "marks"
 
 	// inboxPrefix and the role's name begin the subjects of its replies, so that no user
@@ -35,6 +40,13 @@ const (
 const (
 	eventMaxAge   = 90 * 24 * time.Hour
 	eventMaxBytes = 256 << 20
+	// eventMaxSize has room for a request that names every certificate of a large cluster.
+	eventMaxSize = 4 << 20
+	// A mark that finds its stream full is refused, so that none that was acknowledged goes.
+	markMaxAge   = 30 * 24 * time.Hour
+	markMaxSize  = 64 << 10
+	markMaxMsgs  = 1000
+	markMaxBytes = markMaxMsgs * markMaxSize
 	// dedupeWindow is for how long the same event is told only once. What is still true
 	// after it, such as a certificate that nobody renews, is told again.
 	dedupeWindow = 7 * 24 * time.Hour
@@ -78,23 +90,44 @@ func subjectOf(cluster string, t event.Type, last string) string {
 // EventStream is the name of the stream with a cluster's events.
 func EventStream(cluster string) string { return eventStreamPrefix + Token(cluster) }
 
-// streams are the declared streams of a cluster. Limits, because a
-// stream of that retention remembers the ids of what was acknowledged over a restart; file
-// storage with the default persistence, because the other one acknowledges before it writes.
+// MarkStream is the name of the stream with a cluster's marks that wait for the watcher.
+func MarkStream(cluster string) string { return markStreamPrefix + Token(cluster) }
+
+// MarkSubject is where others publish a certificate.compromised, for the watcher to make a
+// CompromisedCertificate of it.
+func MarkSubject(cluster string) string { return markRoot + ".v1." + Token(cluster) }
+
+// streams are the declared streams of a cluster. Events have limits, because a stream of that
+// retention remembers the ids of what was acknowledged over a restart. Marks are a work queue:
+// those that became objects take no room, and are not delivered again. File storage with the
+// default persistence, because the other one acknowledges before it writes.
 func streams(cluster string) []jetstream.StreamConfig {
-	return []jetstream.StreamConfig{{
-		Name: EventStream(cluster), Description: "certificates and their rotations",
-		Subjects:  []string{subjectRoot + "." + Token(cluster) + ".>"},
-		Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage, Discard: jetstream.DiscardOld,
-		MaxAge: eventMaxAge, MaxBytes: eventMaxBytes, Duplicates: dedupeWindow,
+	common := jetstream.StreamConfig{
+		Storage: jetstream.FileStorage, Duplicates: dedupeWindow,
 		MaxMsgs: -1, MaxMsgsPerSubject: -1, MaxConsumers: -1, Replicas: 1, AllowDirect: true,
-	}}
+	}
+	events, marks := common, common
+	events.Name, events.Description = EventStream(cluster), "certificates and their rotations"
+	events.Subjects = []string{subjectRoot + "." + Token(cluster) + ".>"}
+	events.Retention, events.Discard = jetstream.LimitsPolicy, jetstream.DiscardOld
+	events.MaxAge, events.MaxBytes, events.MaxMsgSize = eventMaxAge, eventMaxBytes, eventMaxSize
+	marks.Name, marks.Description = MarkStream(cluster), "reports of compromised keys"
+	marks.Subjects = []string{markRoot + ".*." + Token(cluster)}
+	marks.Retention, marks.Discard = jetstream.WorkQueuePolicy, jetstream.DiscardNew
+	marks.MaxAge, marks.MaxBytes, marks.MaxMsgs, marks.MaxMsgSize = markMaxAge, markMaxBytes, markMaxMsgs, markMaxSize
+	return []jetstream.StreamConfig{events, marks}
 }
 
-// consumers are the declared consumers of a cluster's events. They have no BackOff, which
+// consumer is a durable consumer and its stream.
+type consumer struct {
+	stream string
+	jetstream.ConsumerConfig
+}
+
+// consumers are the declared consumers of a cluster's streams. They have no BackOff, which
 // would replace AckWait: what failed is put back with a delay of its own. They have no limit
 // of deliveries: the watcher counts these itself, and reports what it gives up.
-func consumers(cluster string, wait time.Duration) []jetstream.ConsumerConfig {
+func consumers(cluster string, wait time.Duration) []consumer {
 	common := jetstream.ConsumerConfig{
 		DeliverPolicy: jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckExplicitPolicy,
 		ReplayPolicy: jetstream.ReplayInstantPolicy, AckWait: wait, MaxDeliver: -1,
@@ -103,6 +136,6 @@ func consumers(cluster string, wait time.Duration) []jetstream.ConsumerConfig {
 	rotator.Durable = ConsumerRotator
 	rotator.FilterSubject = subjectOf(cluster, event.TypeRotationRequested, "*")
 	marks.Durable = ConsumerMarks
-	marks.FilterSubject = subjectOf(cluster, event.TypeCertificateCompromised, "*")
-	return []jetstream.ConsumerConfig{rotator, marks}
+	marks.FilterSubject = markRoot + ".*." + Token(cluster) // of an unknown version: it is given up
+	return []consumer{{EventStream(cluster), rotator}, {MarkStream(cluster), marks}}
 }

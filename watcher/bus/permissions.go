@@ -22,7 +22,7 @@ func roles() []string { return []string{roleReporter, roleRotator, roleMarker, r
 // whoever can might change those of the rotator, or have messages delivered to subjects
 // that it may not publish to. It reads messages one by one, or as they come.
 func permissions(role, cluster string) *server.Permissions {
-	events := EventStream(cluster)
+	events, marks := EventStream(cluster), MarkStream(cluster)
 	told := func(what string) string { return subjectRoot + "." + Token(cluster) + "." + what }
 	api := func(call, stream string) string { return "$JS.API." + call + "." + stream }
 	var publish []string
@@ -44,15 +44,21 @@ func permissions(role, cluster string) *server.Permissions {
 		publish = append(publish,
 			api("STREAM.INFO", events), api("STREAM.CREATE", events),
 			api("CONSUMER.CREATE", events)+".>", api("CONSUMER.INFO", events)+".*",
-			api("CONSUMER.MSG.NEXT", events)+".*", api("CONSUMER.DELETE", events)+".*")
-		for _, consumer := range []string{ConsumerRotator, ConsumerMarks} {
-			publish = append(publish, "$JS.ACK."+events+"."+consumer+".>", "$JS.ACK.*.*."+events+"."+consumer+".>")
+			api("CONSUMER.MSG.NEXT", events)+".*", api("CONSUMER.DELETE", events)+".*",
+			api("STREAM.INFO", marks), api("STREAM.CREATE", marks),
+			api("CONSUMER.CREATE", marks)+"."+ConsumerMarks+".>", api("CONSUMER.INFO", marks)+"."+ConsumerMarks,
+			api("CONSUMER.MSG.NEXT", marks)+"."+ConsumerMarks)
+		for _, c := range consumers(cluster, ackWait) {
+			publish = append(publish, "$JS.ACK."+c.stream+"."+c.Durable+".>", "$JS.ACK.*.*."+c.stream+"."+c.Durable+".>")
 		}
 	case roleMarker:
-		publish = []string{told(string(event.TypeCertificateCompromised) + ".*")}
+		publish = []string{MarkSubject(cluster)}
 	case roleViewer:
-		publish = []string{api("STREAM.INFO", events), api("STREAM.MSG.GET", events), api("DIRECT.GET", events), api("DIRECT.GET", events) + ".>"}
-		subscribe = append(subscribe, told(">"))
+		for _, stream := range []string{events, marks} {
+			publish = append(publish,
+				api("STREAM.INFO", stream), api("STREAM.MSG.GET", stream), api("DIRECT.GET", stream), api("DIRECT.GET", stream)+".>")
+		}
+		subscribe = append(subscribe, told(">"), MarkSubject(cluster))
 	}
 	return &server.Permissions{
 		Publish:   &server.SubjectPermission{Allow: publish},
@@ -60,8 +66,9 @@ func permissions(role, cluster string) *server.Permissions {
 	}
 }
 
-// publisher is the role by which the watcher tells events of a type. A compromise that it
-// tells of is a mark that there is; who reports must not be able to make one up.
+// publisher is the role by which the watcher publishes events of a type. Its own
+// certificate.compromised says that a CompromisedCertificate exists and makes none, which only
+// one at [MarkSubject] does.
 func publisher(t event.Type) string {
 	if slices.Contains([]event.Type{
 		event.TypeCertificateCompromised,

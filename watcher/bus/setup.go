@@ -141,14 +141,12 @@ func streamDiffers(want, have jetstream.StreamConfig) []string {
 	differ(have.NoAck, "no-ack", false, have.NoAck)
 	differ(have.Sealed, "sealed", false, have.Sealed)
 	differ(have.Mirror != nil || have.SubjectTransform != nil, "mirror or subject transform", "none", "set")
-	if want.Duplicates > 0 {
-		differ(have.Duplicates != want.Duplicates, "duplicate window", want.Duplicates, have.Duplicates)
-	}
+	differ(have.Duplicates != want.Duplicates, "duplicate window", want.Duplicates, have.Duplicates)
 	return out
 }
 
-func (b *Bus) declareConsumer(ctx context.Context, want jetstream.ConsumerConfig) error {
-	stream := EventStream(b.config.Cluster)
+func (b *Bus) declareConsumer(ctx context.Context, declared consumer) error {
+	stream, want := declared.stream, declared.ConsumerConfig
 	got, err := b.rotator.js.Consumer(ctx, stream, want.Durable)
 	switch {
 	case errors.Is(err, jetstream.ErrConsumerNotFound):
@@ -156,7 +154,7 @@ func (b *Bus) declareConsumer(ctx context.Context, want jetstream.ConsumerConfig
 		_, err = b.rotator.js.CreateConsumer(request, stream, want)
 		if err = cause(err); err != nil {
 			return fmt.Errorf("create consumer %q of stream %q: %w\nhint: let the rotator create it, or do it once as a user without limits: %s",
-				want.Durable, stream, err, consumerCommand(stream, want))
+				want.Durable, stream, err, consumerCommand(declared))
 		}
 		return nil
 	case err != nil:
@@ -170,7 +168,7 @@ func (b *Bus) declareConsumer(ctx context.Context, want jetstream.ConsumerConfig
 			}
 		}
 		return fmt.Errorf("consumer %q of stream %q is not as it must be: %s\nhint: remove it and create it so: %s",
-			want.Durable, stream, strings.Join(differs, ", "), consumerCommand(stream, want))
+			want.Durable, stream, strings.Join(differs, ", "), consumerCommand(declared))
 	}
 	return nil
 }
@@ -206,18 +204,18 @@ func missing(err error) bool {
 
 // streamCommand is how to make a stream by hand.
 func streamCommand(c jetstream.StreamConfig) string {
-	command := fmt.Sprintf("nats stream add %s --subjects '%s' --storage file --retention limits --discard old --max-age %s --max-bytes %d --allow-direct --defaults",
-		c.Name, strings.Join(c.Subjects, ","), days(c.MaxAge), c.MaxBytes)
-	if c.Duplicates > 0 {
-		command += " --dupe-window " + days(c.Duplicates)
+	kept := "--retention limits --discard old"
+	if c.Retention == jetstream.WorkQueuePolicy {
+		kept = fmt.Sprintf("--retention work --discard new --max-msgs %d", c.MaxMsgs)
 	}
-	return command
+	return fmt.Sprintf("nats stream add %s --subjects '%s' --storage file %s --max-age %s --max-bytes %d --max-msg-size %d --dupe-window %s --allow-direct --defaults",
+		c.Name, strings.Join(c.Subjects, ","), kept, days(c.MaxAge), c.MaxBytes, c.MaxMsgSize, days(c.Duplicates))
 }
 
 // consumerCommand is how to make a consumer by hand.
-func consumerCommand(stream string, c jetstream.ConsumerConfig) string {
+func consumerCommand(c consumer) string {
 	return fmt.Sprintf("nats consumer add %s %s --pull --deliver all --ack explicit --filter '%s' --wait %s --defaults",
-		stream, c.Durable, c.FilterSubject, c.AckWait)
+		c.stream, c.Durable, c.FilterSubject, c.AckWait)
 }
 
 func days(d time.Duration) string { return fmt.Sprintf("%dd", d/(24*time.Hour)) }

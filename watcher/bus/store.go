@@ -38,8 +38,11 @@ func (b *Bus) watchStore() {
 		if b.ready.err() != nil {
 			continue // the streams need not be there yet
 		}
-		if err := b.embedded.gone(EventStream(b.config.Cluster)); err != nil {
-			b.renewStore(err)
+		for _, s := range streams(b.config.Cluster) {
+			if err := b.embedded.gone(s.Name); err != nil {
+				b.renewStore(err)
+				break
+			}
 		}
 	}
 }
