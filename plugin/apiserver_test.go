@@ -31,6 +31,7 @@ type apiServerFake struct {
 	unready   bool                                         // workloads stay as they are
 	events    func(w http.ResponseWriter, r *http.Request) // of the watcher
 	onDelete  func(path string)
+	onPatch   func(path string) // before it is done
 }
 
 func newAPIServer(t *testing.T) *apiServerFake {
@@ -244,17 +245,27 @@ func (s *apiServerFake) patch(w http.ResponseWriter, r *http.Request, kind resou
 		answer(w, 200, before)
 		return
 	}
-	same := before != nil && strings.Contains(flat(before["spec"]), flat(object["spec"])) && flat(before["data"]) == flat(object["data"])
+	same := before != nil && flat(before["data"]) == flat(object["data"]) && flat(before["rules"]) == flat(object["rules"]) &&
+		strings.Contains(flat(before["spec"]), flat(object["spec"])) && marksOf(before) == marksOf(object)
 	switch {
 	case same:
 		answer(w, 200, before)
 	case dry:
 		answer(w, 200, object)
 	default:
+		if s.onPatch != nil {
+			s.onPatch(r.URL.Path)
+		}
 		s.become(kind, object)
 		s.put(r.URL.Path, object)
 		answer(w, 200, object)
 	}
+}
+
+// marksOf are an object's labels and annotations.
+func marksOf(object map[string]any) string {
+	metadata := object["metadata"].(map[string]any)
+	return flat(metadata["labels"]) + flat(metadata["annotations"])
 }
 
 // become does what controllers do.

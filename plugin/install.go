@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
@@ -20,11 +21,13 @@ import (
 type installOptions struct {
 	*app
 	installFlags
+	set *pflag.FlagSet
 
 	natsURLs       []string
 	natsSecret     string
 	notifyOnly     bool
 	withoutWatcher bool
+	force          bool
 	policyFile     string
 	storageClass   string
 	dryRun         string
@@ -48,15 +51,18 @@ An agent on every node reads its certificates and reports them; the watcher publ
 what it sees as events, and rotates by itself what nears its end or is marked as
 compromised, under the rules of its policy file.
 
-Run it again to change something: it applies what it is told, and leaves the policy
-file alone unless --policy names one. With --dry-run=client no cluster is asked:
+Run it again to change something or to upgrade. A flag that is not given keeps the
+value that it had, and the policy file stays unless --policy names one. What changes
+of settings and rights is printed before it is applied, by --dry-run=server too. With
+--dry-run=client no cluster is asked, and only the flags count:
 
   ` + displayName + ` install --dry-run=client -o yaml > rotate-certs.yaml`,
 		Example: `  # The watcher with an embedded NATS
   kubectl rotate-certs install
 
-  # It may look and tell, but start nothing
+  # It publishes events and may rotate nothing; later it may
   kubectl rotate-certs install --notify-only
+  kubectl rotate-certs install --notify-only=false
 
   # With a NATS of your own; the Secret holds ca.crt, reporter.creds, rotator.creds
   kubectl rotate-certs install --nats-url tls://nats.example.org:4222 --nats-secret rotate-certs-nats`,
@@ -74,10 +80,11 @@ file alone unless --policy names one. With --dry-run=client no cluster is asked:
 	}
 	plain(cmd)
 	f := cmd.Flags()
+	o.set = f
 	f.SortFlags = false
 	f.BoolVar(&o.notifyOnly, "notify-only", false, "Publish events, rotate nothing; the right to do so is not given")
 	f.StringVar(&o.policyFile, "policy", "", "Policy file to install; without it one that is there stays")
-	f.StringSliceVar(&o.natsURLs, "nats-url", nil, "NATS servers to use; without it the watcher brings its own")
+	f.StringSliceVar(&o.natsURLs, "nats-url", nil, "NATS servers to use; empty: the watcher brings its own")
 	f.StringVar(&o.natsSecret, "nats-secret", "", "Secret with "+natsKeys()+" for them")
 	f.StringVar(&o.storageClass, "storage-class", "", "StorageClass for the embedded NATS; \"none\" keeps it in the pod (default: the cluster's)")
 	f.BoolVar(&o.withoutWatcher, "without-watcher", false, "Agents, definitions and roles only: the watcher runs elsewhere")
@@ -85,6 +92,7 @@ file alone unless --policy names one. With --dry-run=client no cluster is asked:
 	o.addPodFlags(f)
 	f.StringVar(&o.dryRun, "dry-run", string(dryRunNone), `"client" asks no cluster and prints the objects; "server" has the API server judge them; nothing is kept`)
 	f.Lookup("dry-run").NoOptDefVal = string(dryRunClient)
+	f.BoolVar(&o.force, "force", false, "Also while a rotation is in progress: its node finishes or undoes its part, and the new watcher continues")
 	f.VarP(&o.timeout, "timeout", "", "How long to wait until all is ready")
 	f.StringVarP(&o.output, "output", "o", "", "Print the objects: "+strings.Join(installFormats, ", "))
 	complete(cmd, "dry-run", cobra.FixedCompletions(dryRuns, cobra.ShellCompDirectiveNoFileComp))
@@ -143,38 +151,28 @@ func (o *installOptions) Validate() error {
 	if !imageReference.MatchString(o.image) {
 		return fmt.Errorf("--image %q is no image reference", o.image)
 	}
-	return o.validateWatcher()
+	if err := validURLs(o.natsURLs); err != nil {
+		return err
+	}
+	return checkPolicy(o.policyFile, o.policy)
 }
 
-func (o *installOptions) validateWatcher() error {
-	if o.withoutWatcher && (o.notifyOnly || len(o.natsURLs) > 0 || o.policyFile != "" || o.storageClass != "") {
-		return errors.New("--without-watcher installs no watcher: its flags are given to rotate-certs-watcher, where that runs")
-	}
-	if len(o.natsURLs) > 0 && o.storageClass != "" {
-		return errors.New("--storage-class is for the embedded NATS: leave it out with --nats-url")
-	}
-	if len(o.natsURLs) == 0 && o.natsSecret != "" {
-		return errors.New("--nats-secret is for a NATS of your own: give --nats-url too")
-	}
-	for _, s := range o.natsURLs {
+func validURLs(urls []string) error {
+	for _, s := range urls {
 		u, err := url.Parse(s)
 		if err != nil || u.Host == "" || !oneOf([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
-			return fmt.Errorf("--nats-url: want nats://HOST:PORT or tls://HOST:PORT, one or several")
+			return errors.New("--nats-url: want nats://HOST:PORT or tls://HOST:PORT, one or several")
 		}
 		if u.User != nil {
 			return fmt.Errorf("--nats-url %s holds a password, which everyone could read in the Deployment\nput credentials into a Secret and name it with --nats-secret", u.Redacted())
 		}
 	}
-	return checkPolicy(o.policyFile, o.policy)
+	return nil
 }
 
-// options are what the manifests are made with, as far as the flags say.
-func (o *installOptions) options() manifests.Options {
-	return manifests.Options{
-		Namespace: o.namespace(), Image: o.image, ImagePullSecret: o.pullSecret, Version: version.Version,
-		NotifyOnly: o.notifyOnly, WithoutWatcher: o.withoutWatcher,
-		NATSURLs: o.natsURLs, NATSSecret: o.natsSecret, Policy: o.policy,
-	}
+// options are what the manifests are made with.
+func (o *installOptions) options(settings manifests.Settings) manifests.Options {
+	return manifests.Options{Settings: settings, Namespace: o.namespace(), Version: version.Version, Policy: o.policy}
 }
 
 // Run installs, or shows what would be.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -140,6 +141,31 @@ func conditionStatus(object *unstructured.Unstructured, kind string) string {
 		}
 	}
 	return ""
+}
+
+// admitOnlyThis ends what was admitted for the sake of watchers that have ended now: node
+// pods of another image.
+func (i *installer) admitOnlyThis(ctx context.Context) error {
+	if len(i.made.EarlierImages) == 0 {
+		return nil
+	}
+	options := i.made
+	options.EarlierImages = nil
+	objects, err := manifests.Render(options)
+	if err != nil {
+		return err
+	}
+	for _, object := range objects {
+		kind, _ := manifests.KindOf(object)
+		if kind.Kind != "ValidatingAdmissionPolicy" {
+			continue
+		}
+		if _, _, err := i.api.apply(ctx, kind, object, false); err != nil {
+			return err
+		}
+	}
+	i.tell("admission", "node pods of "+i.settings.Image+" only", time.Time{})
+	return nil
 }
 
 // keptByPrune are kinds whose objects hold what a person wrote or what the watcher keeps.

@@ -34,15 +34,10 @@ func (i *installer) prepare(ctx context.Context) ([]*unstructured.Unstructured, 
 	if err := i.checkElsewhere(ctx); err != nil {
 		return nil, err
 	}
-	options := i.options()
-	var err error
-	if options.StorageClass, err = i.chooseStorage(ctx); err != nil {
+	if err := i.settle(ctx); err != nil {
 		return nil, err
 	}
-	if options.NATSFiles, err = i.secretFiles(ctx); err != nil {
-		return nil, err
-	}
-	objects, err := manifests.Render(options)
+	objects, err := i.render(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -52,12 +47,47 @@ func (i *installer) prepare(ctx context.Context) ([]*unstructured.Unstructured, 
 	if objects, err = i.respectPolicy(ctx, objects); err != nil {
 		return nil, err
 	}
-	return objects, i.api.permitted(ctx, "install", installAccess(objects))
+	return objects, i.api.permitted(ctx, "install", installAccess(objects, i.namespace()))
 }
 
-// installAccess is what applying objects asks for.
-func installAccess(objects []*unstructured.Unstructured) []access {
-	var out []access
+// settle decides what the installation is to be: what it was, with what flags change.
+func (i *installer) settle(ctx context.Context) error {
+	var err error
+	if i.before, err = i.api.settings(ctx, i.found); err != nil {
+		return err
+	}
+	kept := i.before
+	if i.found != nil {
+		kept.Image = upgraded(kept.Image, i.found.agents)
+	}
+	if i.settings, err = i.merged(kept); err != nil {
+		return err
+	}
+	i.settings.StorageClass, err = i.chooseStorage(ctx)
+	return err
+}
+
+// render makes the objects. The policy that pins the image of node pods admits that of
+// watchers that still run, too.
+func (i *installer) render(ctx context.Context) ([]*unstructured.Unstructured, error) {
+	i.made = i.options(i.settings)
+	var err error
+	if i.made.NATSFiles, err = i.secretFiles(ctx); err != nil {
+		return nil, err
+	}
+	if i.made.EarlierImages, err = i.earlierImages(ctx); err != nil {
+		return nil, err
+	}
+	return manifests.Render(i.made)
+}
+
+// installAccess is what installing asks for.
+func installAccess(objects []*unstructured.Unstructured, namespace string) []access {
+	out := []access{
+		{verb: "get", group: "coordination.k8s.io", resource: "leases", namespace: kube.LeaseNamespace, why: "see whether a rotation is in progress"},
+		{verb: "list", group: reportsResource.Group, resource: rotationsResource.Resource, why: "see whether a rotation is in progress"},
+		{verb: "list", resource: "pods", namespace: namespace, why: "see whether pods start"},
+	}
 	for _, object := range objects {
 		kind, _ := manifests.KindOf(object)
 		for _, verb := range []string{"get", "list", "create", "patch", "delete"} {
@@ -99,6 +129,7 @@ func (i *installer) checkElsewhere(ctx context.Context) error {
 		return err
 	}
 	if found == nil || found.namespace == i.namespace() {
+		i.found = found
 		return nil
 	}
 	return fmt.Errorf("rotate-certs is installed in namespace %q already, and a cluster has one installation\nto change it: add --namespace %s; to move it: %s uninstall --namespace %s",
@@ -106,25 +137,33 @@ func (i *installer) checkElsewhere(ctx context.Context) error {
 }
 
 // chooseStorage decides where the embedded NATS keeps its events, and says so in
-// i.storage.
+// i.storage. What exists stays, unless --storage-class says otherwise.
 func (i *installer) chooseStorage(ctx context.Context) (string, error) {
 	switch {
-	case i.withoutWatcher:
+	case i.settings.WithoutWatcher:
 		return "", nil
-	case len(i.natsURLs) > 0:
+	case len(i.settings.NATSURLs) > 0:
 		i.storage = "events go to the NATS of --nats-url"
 		return "", nil
 	case i.storageClass == noStorage:
 		i.storage = "events are kept in the pod (emptyDir), as asked, and end with it"
 		return "", nil
 	}
-	claim, err := i.api.client.CoreV1().PersistentVolumeClaims(i.namespace()).Get(ctx, manifests.Watcher, metav1.GetOptions{})
-	if err == nil && claim.Spec.StorageClassName != nil {
-		i.storage = fmt.Sprintf("events stay in PersistentVolumeClaim %s (StorageClass %s)", claim.Name, *claim.Spec.StorageClassName)
-		return *claim.Spec.StorageClassName, nil
+	class, claimed, err := i.api.classOf(ctx, i.namespace(), manifests.Watcher)
+	if err != nil {
+		return "", err
 	}
-	if err != nil && !apierrors.IsNotFound(err) {
-		return "", fmt.Errorf("look at PersistentVolumeClaim %q: %w", manifests.Watcher, err)
+	embedded := i.found != nil && i.found.watcher != nil && len(i.before.NATSURLs) == 0
+	switch {
+	case claimed && i.storageClass != "" && i.storageClass != class:
+		return "", fmt.Errorf("PersistentVolumeClaim %q has StorageClass %q, which cannot be changed\nhint: kubectl -n %s delete pvc %s, and the events that it holds with it", //nolint:staticcheck // a kind's name
+			manifests.Watcher, class, i.namespace(), manifests.Watcher)
+	case embedded && i.storageClass == "" && i.before.StorageClass == "":
+		i.storage = "events are kept in the pod (emptyDir), as before, and end with it; --storage-class changes it"
+		return "", nil
+	case claimed && class != "":
+		i.storage = fmt.Sprintf("events stay in PersistentVolumeClaim %s (StorageClass %s)", manifests.Watcher, class)
+		return class, nil
 	}
 	list, err := i.api.client.StorageV1().StorageClasses().List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -160,13 +199,14 @@ func (i *installer) pickClass(classes []storagev1.StorageClass) (string, error) 
 
 // secretFiles are the files that the Secret for NATS has.
 func (i *installer) secretFiles(ctx context.Context) ([]manifests.NATSFile, error) {
-	if i.natsSecret == "" {
+	name := i.settings.NATSSecret
+	if name == "" {
 		return nil, nil
 	}
-	secret, err := i.api.client.CoreV1().Secrets(i.namespace()).Get(ctx, i.natsSecret, metav1.GetOptions{})
+	secret, err := i.api.client.CoreV1().Secrets(i.namespace()).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("look at the Secret for NATS: %w\ncreate it first: kubectl -n %s create secret generic %s --from-file=ca.crt=… --from-file=reporter.creds=… --from-file=rotator.creds=…",
-			err, i.namespace(), i.natsSecret)
+			err, i.namespace(), name)
 	}
 	var files []manifests.NATSFile
 	for _, f := range manifests.NATSFiles() {
@@ -175,7 +215,7 @@ func (i *installer) secretFiles(ctx context.Context) ([]manifests.NATSFile, erro
 		}
 	}
 	if len(files) == 0 {
-		return nil, fmt.Errorf("Secret %q has none of %s", i.natsSecret, natsKeys()) //nolint:staticcheck // a kind's name
+		return nil, fmt.Errorf("Secret %q has none of %s", name, natsKeys()) //nolint:staticcheck // a kind's name
 	}
 	return files, nil
 }
@@ -204,7 +244,7 @@ func (i *installer) respectNamespace(ctx context.Context, objects []*unstructure
 
 // respectPolicy leaves the policy file alone that is there.
 func (i *installer) respectPolicy(ctx context.Context, objects []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
-	if i.policy != "" || i.withoutWatcher {
+	if i.policy != "" || i.settings.WithoutWatcher {
 		return objects, nil
 	}
 	var there *corev1.ConfigMap

@@ -36,7 +36,7 @@ func (i *installer) ready(ctx context.Context) error {
 		{"agents", "agent", w.agents},
 		{"watcher", "watcher", w.watcher},
 	} {
-		if part.component == "watcher" && i.withoutWatcher {
+		if part.component == "watcher" && i.settings.WithoutWatcher {
 			continue
 		}
 		began, words := i.now(), ""

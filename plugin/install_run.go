@@ -15,12 +15,16 @@ import (
 
 // runClient prints what would be installed, and asks nobody.
 func (o *installOptions) runClient() error {
-	options := o.options()
+	settings, err := o.merged(manifests.Settings{})
+	if err != nil {
+		return err
+	}
+	options := o.options(settings)
 	if options.NATSSecret != "" {
 		options.NATSFiles = manifests.NATSFiles() // which it holds cannot be known
 	}
-	if o.storageClass != noStorage {
-		options.StorageClass = o.storageClass
+	if o.storageClass == noStorage {
+		options.StorageClass = ""
 	}
 	objects, err := manifests.Render(options)
 	if err != nil {
@@ -89,9 +93,17 @@ func (o *installOptions) runInstall(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if !i.dry {
+		if err := o.refuseRunning(ctx, api, o.now(), o.force); err != nil {
+			return err
+		}
+	}
 	note(o.ErrOut, fmt.Sprintf("Installing rotate-certs %s in namespace %s (Kubernetes %s)%s.",
 		version.Version, o.namespace(), i.kubernetes, map[bool]string{true: ", dry run", false: ""}[i.dry]))
 	note(o.ErrOut, i.warnings...)
+	if err := i.tellChanges(ctx, objects); err != nil {
+		return err
+	}
 	applied, err := i.apply(ctx, objects)
 	if err != nil {
 		return err
@@ -111,6 +123,9 @@ func (o *installOptions) runInstall(ctx context.Context) error {
 	if err := i.ready(ctx); err != nil {
 		return err
 	}
+	if err := i.admitOnlyThis(ctx); err != nil {
+		return err
+	}
 	note(o.ErrOut, fmt.Sprintf("Done in %s. %s", took(o.now().Sub(began)), i.means()), "Next: "+o.again("status"))
 	return nil
 }
@@ -118,10 +133,10 @@ func (o *installOptions) runInstall(ctx context.Context) error {
 // means says what happens from now on.
 func (i *installer) means() string {
 	switch {
-	case i.withoutWatcher:
+	case i.settings.WithoutWatcher:
 		return "The agents report; now run the watcher: rotate-certs-watcher --kubeconfig FILE --namespace " + i.namespace()
-	case i.notifyOnly:
-		return "The watcher tells what nears its end; it may start nothing."
+	case i.settings.NotifyOnly:
+		return "The watcher publishes what expires soon as events; it may start nothing."
 	default:
 		return fmt.Sprintf("What nears its end is renewed by itself from now on, under the policy in ConfigMap %s/%s.", i.namespace(), manifests.PolicyConfigMap)
 	}
@@ -132,6 +147,11 @@ type installer struct {
 	*installOptions
 	api *objects
 	dry bool
+
+	found    *installation      // what is there; nil: nothing
+	before   manifests.Settings // its settings
+	settings manifests.Settings // those that it gets
+	made     manifests.Options  // what its objects are made with
 
 	kubernetes   string // its version
 	warnings     []string

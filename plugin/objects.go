@@ -180,7 +180,7 @@ func unavailable(err error) bool {
 	return code == http.StatusServiceUnavailable || code == http.StatusBadGateway || code == http.StatusGatewayTimeout
 }
 
-// running tells who holds the cluster's lock, or which rotation is at work; empty where
+// running tells who holds the cluster's lock, or which rotation is in progress; empty where
 // nothing is.
 func (o *objects) running(ctx context.Context, now time.Time) (string, error) {
 	held, err := kube.Holder(ctx, o.client)

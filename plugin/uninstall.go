@@ -53,7 +53,7 @@ Certificates stay as they are, and so do the journals on the nodes.`,
 	f.StringVar(&o.dryRun, "dry-run", string(dryRunNone), "\"client\" lists what would be removed, \"server\" has the API server judge it")
 	f.Lookup("dry-run").NoOptDefVal = string(dryRunClient)
 	f.BoolVar(&o.keepPolicy, "keep-policy", false, "Keep the policy file, and the namespace with it")
-	f.BoolVar(&o.force, "force", false, "Also while a rotation is at work: its nodes finish or undo what they are at")
+	f.BoolVar(&o.force, "force", false, "Also while a rotation is in progress: its nodes finish or undo their part")
 	o.addNamespace(f, "", "Namespace of the installation (default: wherever it is)")
 	f.VarP(&o.timeout, "timeout", "", "How long to wait until all is gone")
 	complete(cmd, "dry-run", cobra.FixedCompletions(uninstallDryRuns, cobra.ShellCompDirectiveNoFileComp))
@@ -83,7 +83,7 @@ func (o *uninstallOptions) Run(ctx context.Context) error {
 	if err := api.permitted(ctx, "uninstall", uninstallAccess(o.namespace())); err != nil {
 		return err
 	}
-	if err := o.refuseRunning(ctx, api); err != nil {
+	if err := o.refuseRunning(ctx, api, o.now(), o.force); err != nil {
 		return err
 	}
 	r := &removal{uninstallOptions: o, api: api}
@@ -123,17 +123,17 @@ func (o *uninstallOptions) located(ctx context.Context, api *objects) error {
 	return nil
 }
 
-// refuseRunning refuses to take the ground from under a rotation.
-func (o *uninstallOptions) refuseRunning(ctx context.Context, api *objects) error {
-	if o.force {
+// refuseRunning refuses to replace or remove the watcher while a rotation is in progress.
+func (f *installFlags) refuseRunning(ctx context.Context, api *objects, now time.Time, force bool) error {
+	if force {
 		return nil
 	}
-	who, err := api.running(ctx, o.now())
+	who, err := api.running(ctx, now)
 	if err != nil || who == "" {
 		return err
 	}
-	return fmt.Errorf("a rotation is at work: %s\nwait for it (%s), or add --force: its nodes then finish or undo what they are at, and it stops there",
-		who, o.connectionFlags.command()+" status")
+	return fmt.Errorf("a rotation is in progress: %s\nhint: wait until it has ended (%s), or add --force: the node at work then finishes or undoes its part first",
+		who, f.connectionFlags.command()+" status")
 }
 
 // uninstallAccess is what removing asks for.

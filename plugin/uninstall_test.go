@@ -92,7 +92,7 @@ func TestUninstallWhileARotationIsAtWork(t *testing.T) {
 		prepare(s)
 		code, _, stderr := s.run(t, "uninstall")
 		assert.Equal(t, 1, code)
-		assert.Contains(t, stderr, "error: a rotation is at work: "+name)
+		assert.Contains(t, stderr, "error: a rotation is in progress: "+name)
 		assert.Empty(t, s.log)
 		code, _, stderr = s.run(t, "uninstall", "--force")
 		assert.Equal(t, 0, code, stderr)

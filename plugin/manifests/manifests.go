@@ -51,17 +51,13 @@ func NATSFiles() []NATSFile {
 
 // Options are what the templates fill in.
 type Options struct {
-	Namespace       string
-	Image           string
-	ImagePullSecret string
-	Version         string
-	NotifyOnly      bool     // nothing may rotate: no right to create pods or requests for certificates
-	WithoutWatcher  bool     // agents, definitions and roles only
-	NATSURLs        []string // external NATS; none: embedded
-	NATSSecret      string
-	NATSFiles       []NATSFile // those that the Secret holds
-	StorageClass    string     // of the embedded NATS; empty: the store ends with its pod
-	Policy          string     // the policy file; empty: the default one
+	Settings
+	Namespace string
+	Version   string
+	NATSFiles []NATSFile // those that the Secret for NATS holds
+	Policy    string     // the policy file; empty: the default one
+	// EarlierImages are those of watchers that still run and create node pods.
+	EarlierImages []string
 }
 
 // VersionLabel is the version as a label's value.
@@ -102,6 +98,11 @@ func Render(o Options) ([]*unstructured.Unstructured, error) {
 	}
 	for _, object := range objects {
 		label(object, o)
+		if object.GetKind() == "DaemonSet" {
+			if err := o.keepOn(object); err != nil {
+				return nil, err
+			}
+		}
 	}
 	slices.SortStableFunc(objects, func(a, b *unstructured.Unstructured) int { return Place(a) - Place(b) })
 	return objects, nil

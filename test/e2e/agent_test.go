@@ -28,7 +28,9 @@ import (
 // agents starts the agents, and nothing that acts on what they report.
 func (l *lab) agents(t *testing.T) {
 	t.Helper()
-	objects, err := manifests.Render(manifests.Options{Namespace: manifests.DefaultNamespace, Image: version.NodeImage(), Version: version.Version, WithoutWatcher: true})
+	objects, err := manifests.Render(manifests.Options{
+		Settings: manifests.Settings{Image: version.NodeImage(), WithoutWatcher: true}, Namespace: manifests.DefaultNamespace, Version: version.Version,
+	})
 	require.NoError(t, err)
 	var documents bytes.Buffer
 	for _, o := range objects {

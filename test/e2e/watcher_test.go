@@ -49,7 +49,10 @@ func TestNotifyOnly(t *testing.T) {
 	assert.NotZero(t, the.kubectl(t, "auth", "can-i", "create", "pods", "-n", "rotate-certs", account).exit, "it could not if it wanted to")
 
 	// With the right to, the same certificate is renewed: nothing about it was forgotten.
-	the.installed(t)
+	o := the.kubectl(t, "rotate-certs", "install")
+	require.Zero(t, o.exit, "%s", o)
+	assert.NotZero(t, the.kubectl(t, "auth", "can-i", "create", "pods", "-n", "rotate-certs", account).exit, "installed again, it is what it was")
+	the.installed(t, "--notify-only=false")
 	the.waitUntilRenewed(t, node, serial)
 }
 

@@ -1,0 +1,208 @@
+package plugin
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rotate-certs/rotate-certs/pkg/version"
+	"github.com/rotate-certs/rotate-certs/plugin/manifests"
+)
+
+const (
+	watcherPath = "/apis/apps/v1/namespaces/rotate-certs/deployments/rotate-certs-watcher"
+	agentPath   = "/apis/apps/v1/namespaces/rotate-certs/daemonsets/rotate-certs-agent"
+	podsPolicy  = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/rotate-certs-watcher-pods"
+	rotateRole  = "/apis/rbac.authorization.k8s.io/v1/clusterroles/rotate-certs-watcher:rotate"
+)
+
+// install installs, and returns what it said.
+func (s *apiServerFake) install(t *testing.T, args string) string {
+	t.Helper()
+	code, _, stderr := s.run(t, append([]string{"install"}, strings.Fields(args)...)...)
+	require.Equal(t, 0, code, stderr)
+	return stderr
+}
+
+// object is how the API server has an object, as text.
+func (s *apiServerFake) object(path string) string {
+	s.Lock()
+	defer s.Unlock()
+	return flat(s.objects[path])
+}
+
+// forgetSettings takes from an installation what it keeps of its settings.
+func (s *apiServerFake) forgetSettings() {
+	s.Lock()
+	defer s.Unlock()
+	delete(s.objects[agentPath]["metadata"].(map[string]any), "annotations")
+}
+
+func TestInstallAgainKeepsWhatTheInstallationWas(t *testing.T) {
+	const external = "--nats-url tls://a.test:4222,tls://b.test:4222 --nats-secret creds"
+	for name, tt := range map[string]struct {
+		first, again string
+		holds        []string // of watcher and agents, afterwards
+		lacks        []string
+	}{
+		"notify only":              {"--notify-only", "", []string{`"--notify-only"`}, nil},
+		"an external NATS":         {external, "", []string{`"--nats-url=tls://b.test:4222"`, `"name":"creds"`, "nats/ca.crt"}, []string{"--store="}},
+		"an image and its Secret":  {"--image registry.test/x:1 --image-pull-secret pull", "", []string{`"image":"registry.test/x:1"`, `"--image=registry.test/x:1"`, `"name":"pull"`}, []string{"ghcr.io"}},
+		"a StorageClass":           {"--storage-class slow", "", []string{`"claimName":"rotate-certs-watcher"`}, nil},
+		"a store in the pod":       {"--storage-class none", "", []string{"emptyDir"}, []string{"claimName"}},
+		"one changes, others stay": {"--notify-only --image registry.test/x:1", "--image registry.test/x:2", []string{`"--notify-only"`, "registry.test/x:2"}, []string{"x:1\""}},
+		"back to its own NATS":     {external, "--nats-url=", []string{"--store="}, []string{"--nats-url", "nats/ca.crt"}},
+		"back to this version's":   {"--image registry.test/x:1", "--image " + version.NodeImage(), []string{version.NodeImage()}, []string{"registry.test"}},
+	} {
+		for _, kept := range []bool{true, false} {
+			t.Run(name+map[bool]string{true: "", false: ", settings not kept"}[kept], func(t *testing.T) {
+				s := newAPIServer(t)
+				s.add(t, "/api/v1/namespaces/rotate-certs/secrets/creds", `{"data":{"ca.crt":"eA=="}}`)
+				s.add(t, "/apis/storage.k8s.io/v1/storageclasses/slow", `{}`)
+				s.install(t, tt.first)
+				if !kept {
+					s.forgetSettings()
+				}
+				s.add(t, "/apis/storage.k8s.io/v1/storageclasses/fast", `{"metadata":{"annotations":{"storageclass.kubernetes.io/is-default-class":"true"}}}`)
+				said := s.install(t, tt.again)
+				now := s.object(watcherPath) + s.object(agentPath)
+				for _, part := range tt.holds {
+					assert.Contains(t, now, part)
+				}
+				for _, part := range tt.lacks {
+					assert.NotContains(t, now, part)
+				}
+				assert.Equal(t, tt.again != "", strings.Contains(said, "change       "), said)
+			})
+		}
+	}
+}
+
+func TestInstallAgainWithoutAWatcher(t *testing.T) {
+	s := newAPIServer(t)
+	s.install(t, "--without-watcher")
+	s.install(t, "")
+	assert.Empty(t, s.paths(watcherPath), "it runs elsewhere")
+	code, _, stderr := s.run(t, "install", "--notify-only")
+	assert.Equal(t, 1, code)
+	assert.Contains(t, stderr, "error: --without-watcher installs no watcher")
+	said := s.install(t, "--without-watcher=false")
+	assert.Contains(t, said, "change       --without-watcher: true -> false\n")
+	assert.NotEmpty(t, s.paths(watcherPath))
+}
+
+func TestMoreRightsAreAskedFor(t *testing.T) {
+	s := newAPIServer(t)
+	s.install(t, "--notify-only")
+	said := s.install(t, "")
+	assert.Empty(t, s.paths(rotateRole))
+	assert.NotContains(t, said, "right gained")
+
+	for _, dry := range []string{" --dry-run=server", ""} {
+		said = s.install(t, "--notify-only=false"+dry)
+		assert.Contains(t, said, "change       --notify-only: true -> false\n")
+		assert.Contains(t, said, "right gained rotate-certs-watcher:rotate: create, get pods/exec in namespace rotate-certs\n")
+		assert.NotContains(t, said, "right lost")
+		assert.Equal(t, dry == "", len(s.paths(rotateRole)) == 1)
+	}
+	said = s.install(t, "--notify-only")
+	assert.Contains(t, said, "right lost   rotate-certs-watcher:rotate: create, get pods/exec in namespace rotate-certs\n")
+	assert.NotContains(t, said, "right gained")
+	assert.Empty(t, s.paths(rotateRole))
+}
+
+func TestNotifyOnlyByHandIsKept(t *testing.T) {
+	s := newAPIServer(t)
+	s.install(t, "")
+	s.add(t, watcherPath, strings.Replace(s.object(watcherPath), `"--http-address=:8080"`, `"--http-address=:8080","--notify-only"`, 1))
+	said := s.install(t, "")
+	assert.Contains(t, said, "right lost")
+	assert.Empty(t, s.paths(rotateRole))
+}
+
+func TestUpgradeKeepsTheRegistry(t *testing.T) {
+	for image, want := range map[string]string{
+		version.NodeImage():                     version.NodeImage(),
+		"registry.test/node:" + version.Version: "registry.test/node:" + version.Version,
+		"registry.test:5000/node:stable":        "registry.test:5000/node:stable",
+		"registry.test/node@sha256:abc":         "registry.test/node@sha256:abc",
+	} {
+		s := newAPIServer(t)
+		s.install(t, "--image "+image)
+		// As a release before this one would have left it.
+		was := strings.NewReplacer(version.Version, "v0.0.9").Replace(image)
+		for _, path := range []string{watcherPath, agentPath} {
+			s.add(t, path, strings.ReplaceAll(s.object(path), version.Version, "v0.0.9"))
+		}
+		said := s.install(t, "")
+		assert.Contains(t, said, "change       version: v0.0.9 -> "+version.Version+"\n")
+		assert.Equal(t, was != want, strings.Contains(said, "change       --image: "+was+" -> "+want+"\n"), said)
+		assert.Contains(t, s.object(agentPath), `"image":"`+want+`"`)
+	}
+}
+
+func TestNodePodsOfTheOldWatcherAreAdmittedWhileItRuns(t *testing.T) {
+	s := newAPIServer(t)
+	s.install(t, "--image registry.test/x:1")
+	// One that is still ending is of an image before that.
+	s.add(t, "/api/v1/namespaces/rotate-certs/pods/rotate-certs-watcher-x7k2p", `{"metadata":{"labels":{"app.kubernetes.io/name":"rotate-certs",
+		"app.kubernetes.io/managed-by":"rotate-certs","app.kubernetes.io/component":"watcher"}},"spec":{"containers":[{"name":"watcher","args":["--image=registry.test/x:0"]}]}}`)
+	var meanwhile string
+	s.onPatch = func(path string) {
+		if path == watcherPath {
+			meanwhile = flat(s.objects[podsPolicy])
+		}
+	}
+	said := s.install(t, "--image registry.test/x:2")
+	assert.Contains(t, meanwhile, "['registry.test/x:2', 'registry.test/x:0', 'registry.test/x:1']")
+	assert.Contains(t, s.object(podsPolicy), "['registry.test/x:2']")
+	assert.Contains(t, said, "admission    node pods of registry.test/x:2 only\n")
+}
+
+func TestInstallWhileARotationIsInProgress(t *testing.T) {
+	held := `{"spec":{"holderIdentity":"jane@laptop (rotation 7f3c2a)","renewTime":"` + noon.UTC().Format("2006-01-02T15:04:05.000000Z") + `","leaseDurationSeconds":60,"acquireTime":"2026-11-24T11:00:00.000000Z"}}`
+	for name, prepare := range map[string]func(*apiServerFake){
+		"jane@laptop": func(s *apiServerFake) { s.add(t, lockPath, held) },
+		"CertificateRotation auto-two": func(s *apiServerFake) {
+			s.add(t, "/apis/rotate-certs.io/v1alpha1/certificaterotations/auto-two", `{"status":{"state":"Running"}}`)
+		},
+	} {
+		s := newAPIServer(t)
+		s.install(t, "")
+		prepare(s)
+		s.log = nil
+		code, _, stderr := s.run(t, "install", "--image", "registry.test/x:2")
+		assert.Equal(t, 1, code)
+		assert.Contains(t, stderr, "error: a rotation is in progress: "+name)
+		assert.Contains(t, stderr, "\nhint: wait until it has ended (kubectl rotate-certs ")
+		assert.Empty(t, s.log)
+		assert.Contains(t, s.install(t, "--image registry.test/x:2 --dry-run=server"), "Nothing was changed.", "a dry run disturbs nothing")
+		s.install(t, "--image registry.test/x:2 --force")
+		assert.Contains(t, s.object(watcherPath), "registry.test/x:2")
+	}
+}
+
+func TestSettingsThatCannotBeReadAreNotGuessed(t *testing.T) {
+	s := newAPIServer(t)
+	s.install(t, "")
+	s.Lock()
+	s.objects[agentPath]["metadata"].(map[string]any)["annotations"] = map[string]any{manifests.SettingsAnnotation: "{"}
+	s.Unlock()
+	code, _, stderr := s.run(t, "install")
+	assert.Equal(t, 1, code)
+	assert.Contains(t, stderr, "error: read the settings of the installation: ")
+	assert.Contains(t, stderr, "\nhint: kubectl -n rotate-certs annotate daemonset rotate-certs-agent rotate-certs.io/settings-")
+}
+
+func TestAStorageClassThatCannotBeChanged(t *testing.T) {
+	s := newAPIServer(t)
+	for _, class := range []string{"slow", "fast"} {
+		s.add(t, "/apis/storage.k8s.io/v1/storageclasses/"+class, `{}`)
+	}
+	s.install(t, "--storage-class slow")
+	code, _, stderr := s.run(t, "install", "--storage-class", "fast")
+	assert.Equal(t, 1, code)
+	assert.Contains(t, stderr, `error: PersistentVolumeClaim "rotate-certs-watcher" has StorageClass "slow", which cannot be changed`)
+}

@@ -1,0 +1,151 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/version"
+	"github.com/rotate-certs/rotate-certs/plugin/manifests"
+)
+
+// tellChanges says what of an installation that exists is about to change: its settings
+// and the rights that it gives.
+func (i *installer) tellChanges(ctx context.Context, objects []*unstructured.Unstructured) error {
+	if i.found == nil {
+		return nil
+	}
+	for _, line := range i.changedSettings() {
+		i.tell("change", line, time.Time{})
+	}
+	before, after := map[right]bool{}, map[right]bool{}
+	for _, kind := range manifests.Kinds() {
+		if kind.Kind != "ClusterRole" && kind.Kind != "Role" {
+			continue
+		}
+		if err := i.api.each(ctx, kind.GroupVersionResource, "", manifests.Selector, func(u *unstructured.Unstructured) error {
+			return addRights(before, u)
+		}); err != nil {
+			return err
+		}
+	}
+	for _, object := range objects {
+		if err := addRights(after, object); err != nil {
+			return err
+		}
+	}
+	for _, line := range rightsOnlyIn(after, before) {
+		i.tell("right gained", line, time.Time{})
+	}
+	for _, line := range rightsOnlyIn(before, after) {
+		i.tell("right lost", line, time.Time{})
+	}
+	return nil
+}
+
+// changedSettings are the settings that change, by the names of their flags.
+func (i *installer) changedSettings() []string {
+	var out []string
+	change := func(name, old, now string) {
+		if old != now {
+			out = append(out, fmt.Sprintf("%s: %s -> %s", name, orNone(old), orNone(now)))
+		}
+	}
+	old, now := i.before, i.settings
+	if i.found.agents != nil {
+		change("version", i.found.agents.Labels[kube.LabelVersion], kube.LabelValue(version.Version))
+		old.Image, _ = images(i.found.agents.Spec.Template.Spec) // what runs, also where it was changed by hand
+	}
+	change("--image", old.Image, now.Image)
+	change("--image-pull-secret", old.ImagePullSecret, now.ImagePullSecret)
+	change("--without-watcher", fmt.Sprint(old.WithoutWatcher), fmt.Sprint(now.WithoutWatcher))
+	change("--notify-only", fmt.Sprint(old.NotifyOnly), fmt.Sprint(now.NotifyOnly))
+	change("--nats-url", strings.Join(old.NATSURLs, ","), strings.Join(now.NATSURLs, ","))
+	change("--nats-secret", old.NATSSecret, now.NATSSecret)
+	change("--storage-class", old.StorageClass, now.StorageClass)
+	return out
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}
+
+// right is one verb that a role allows.
+type right struct{ role, on, verb string }
+
+// addRights adds what a role allows; other objects allow nothing.
+func addRights(to map[right]bool, object *unstructured.Unstructured) error {
+	if object.GetKind() != "ClusterRole" && object.GetKind() != "Role" {
+		return nil
+	}
+	role := rbacv1.ClusterRole{} // the rules of a Role are the same
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &role); err != nil {
+		return fmt.Errorf("read %s: %w", objectName(object), err)
+	}
+	where := ""
+	if role.Namespace != "" {
+		where = " in namespace " + role.Namespace
+	}
+	for _, rule := range role.Rules {
+		for _, on := range ruleObjects(rule) {
+			for _, verb := range rule.Verbs {
+				to[right{role.Name, on + where, verb}] = true
+			}
+		}
+	}
+	return nil
+}
+
+// ruleObjects are what a rule is about, each in words.
+func ruleObjects(rule rbacv1.PolicyRule) []string {
+	out := slices.Clone(rule.NonResourceURLs)
+	names := rule.ResourceNames
+	if len(names) == 0 {
+		names = []string{""}
+	}
+	for _, group := range rule.APIGroups {
+		for _, resource := range rule.Resources {
+			for _, name := range names {
+				on := resource
+				if group != "" {
+					on += "." + group
+				}
+				if name != "" {
+					on += fmt.Sprintf(" %q", name)
+				}
+				out = append(out, on)
+			}
+		}
+	}
+	return out
+}
+
+// rightsOnlyIn are the rights of one set that another lacks, a line for each role and
+// what it is about.
+func rightsOnlyIn(set, other map[right]bool) []string {
+	verbs := map[right][]string{}
+	for r := range set {
+		if !other[r] {
+			key := right{role: r.role, on: r.on}
+			verbs[key] = append(verbs[key], r.verb)
+		}
+	}
+	var out []string
+	for key := range maps.Keys(verbs) {
+		slices.Sort(verbs[key])
+		out = append(out, fmt.Sprintf("%s: %s %s", key.role, strings.Join(verbs[key], ", "), key.on))
+	}
+	slices.Sort(out)
+	return out
+}

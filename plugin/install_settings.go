@@ -1,0 +1,183 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/version"
+	"github.com/rotate-certs/rotate-certs/plugin/manifests"
+)
+
+// merged are the settings of an installation with what the flags say instead. A flag that
+// was not given changes nothing.
+func (o *installOptions) merged(s manifests.Settings) (manifests.Settings, error) {
+	for flag, set := range map[string]func(){
+		"image":             func() { s.Image = o.image },
+		"image-pull-secret": func() { s.ImagePullSecret = o.pullSecret },
+		"notify-only":       func() { s.NotifyOnly = o.notifyOnly },
+		"without-watcher":   func() { s.WithoutWatcher = o.withoutWatcher },
+		"nats-url":          func() { s.NATSURLs = o.natsURLs },
+		"nats-secret":       func() { s.NATSSecret = o.natsSecret },
+		"storage-class":     func() { s.StorageClass = o.storageClass },
+	} {
+		if o.set.Changed(flag) {
+			set()
+		}
+	}
+	if s.Image == "" {
+		s.Image = version.NodeImage()
+	}
+	return s, o.fit(&s)
+}
+
+// fit drops settings that mean nothing beside others, and refuses flags that do.
+func (o *installOptions) fit(s *manifests.Settings) error {
+	switch {
+	case s.WithoutWatcher:
+		if o.notifyOnly || len(o.natsURLs) > 0 || o.natsSecret != "" || o.policyFile != "" || o.storageClass != "" {
+			return errors.New("--without-watcher installs no watcher: its flags are given to rotate-certs-watcher, where that runs")
+		}
+		*s = manifests.Settings{Image: s.Image, ImagePullSecret: s.ImagePullSecret, WithoutWatcher: true}
+	case len(s.NATSURLs) > 0:
+		if o.storageClass != "" {
+			return errors.New("--storage-class is for the embedded NATS: leave it out with --nats-url")
+		}
+		s.StorageClass = ""
+	default:
+		if o.natsSecret != "" {
+			return errors.New("--nats-secret is for a NATS of your own: give --nats-url too")
+		}
+		s.NATSURLs, s.NATSSecret = nil, ""
+	}
+	return nil
+}
+
+// settings are those that an installation keeps. One that keeps none, or whose watcher
+// was changed by hand, is taken for what its pods are.
+func (o *objects) settings(ctx context.Context, found *installation) (manifests.Settings, error) {
+	if found == nil {
+		return manifests.Settings{}, nil
+	}
+	if found.agents != nil {
+		s, kept, err := manifests.ReadSettings(found.agents)
+		if err != nil {
+			return s, fmt.Errorf("read the settings of the installation: %w\nhint: kubectl -n %s annotate daemonset %s %s-",
+				err, found.namespace, manifests.Agent, manifests.SettingsAnnotation)
+		}
+		if kept {
+			s.NotifyOnly = s.NotifyOnly || found.notifyOnly()
+			return s, nil
+		}
+	}
+	return o.evident(ctx, found)
+}
+
+// evident are the settings that can be read from the pods of an installation.
+func (o *objects) evident(ctx context.Context, found *installation) (manifests.Settings, error) {
+	s := manifests.Settings{WithoutWatcher: found.watcher == nil}
+	if found.agents != nil {
+		s.Image, s.ImagePullSecret = images(found.agents.Spec.Template.Spec)
+	}
+	if found.watcher == nil {
+		return s, nil
+	}
+	pod := found.watcher.Spec.Template.Spec
+	s.Image, s.ImagePullSecret = images(pod)
+	s.NotifyOnly = found.notifyOnly()
+	s.NATSURLs = arguments(pod, "--nats-url=")
+	claim := ""
+	for _, v := range pod.Volumes {
+		if v.Projected != nil {
+			for _, source := range v.Projected.Sources {
+				if source.Secret != nil {
+					s.NATSSecret = source.Secret.Name
+				}
+			}
+		}
+		if v.PersistentVolumeClaim != nil {
+			claim = v.PersistentVolumeClaim.ClaimName
+		}
+	}
+	var err error
+	if claim != "" {
+		s.StorageClass, _, err = o.classOf(ctx, found.namespace, claim)
+	}
+	return s, err
+}
+
+// classOf is the StorageClass of a claim; false: there is no such claim.
+func (o *objects) classOf(ctx context.Context, namespace, name string) (class string, found bool, err error) {
+	claim, err := o.client.CoreV1().PersistentVolumeClaims(namespace).Get(ctx, name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return "", false, nil
+	case err != nil:
+		return "", false, fmt.Errorf("look at PersistentVolumeClaim %q: %w", name, err)
+	case claim.Spec.StorageClassName != nil:
+		class = *claim.Spec.StorageClassName
+	}
+	return class, true, nil
+}
+
+func images(pod corev1.PodSpec) (image, pullSecret string) {
+	if len(pod.Containers) > 0 {
+		image = pod.Containers[0].Image
+	}
+	if len(pod.ImagePullSecrets) > 0 {
+		pullSecret = pod.ImagePullSecrets[0].Name
+	}
+	return image, pullSecret
+}
+
+// arguments are the values of a pod's arguments that begin with a prefix.
+func arguments(pod corev1.PodSpec, prefix string) []string {
+	var out []string
+	for _, c := range pod.Containers {
+		for _, a := range c.Args {
+			if value, has := strings.CutPrefix(a, prefix); has {
+				out = append(out, value)
+			}
+		}
+	}
+	return out
+}
+
+// upgraded is the image of this version in the place of one of the version that was
+// installed, in whatever registry that is. Another tag, or a digest, stays.
+func upgraded(image string, agents *appsv1.DaemonSet) string {
+	at := strings.LastIndex(image, ":")
+	if agents == nil || at < 0 || strings.Contains(image, "@") || kube.LabelValue(image[at+1:]) != agents.Labels[kube.LabelVersion] {
+		return image
+	}
+	return image[:at+1] + version.Version
+}
+
+// earlierImages are those that watchers which are running create node pods with.
+func (i *installer) earlierImages(ctx context.Context) ([]string, error) {
+	if i.found == nil || i.found.watcher == nil {
+		return nil, nil
+	}
+	pods, err := i.api.client.CoreV1().Pods(i.namespace()).List(ctx, metav1.ListOptions{
+		LabelSelector: manifests.Selector + "," + kube.LabelComponent + "=watcher",
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list pods of the watcher: %w", err)
+	}
+	found := arguments(i.found.watcher.Spec.Template.Spec, "--image=")
+	for n := range pods.Items {
+		found = append(found, arguments(pods.Items[n].Spec, "--image=")...)
+	}
+	slices.Sort(found)
+	return slices.DeleteFunc(slices.Compact(found), func(image string) bool {
+		return image == i.settings.Image || !imageReference.MatchString(image)
+	}), nil
+}

@@ -1,0 +1,60 @@
+package manifests
+
+import (
+	"encoding/json"
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/rotate-certs/rotate-certs/pkg/version"
+)
+
+// SettingsAnnotation holds the settings of an installation, as JSON, on the DaemonSet of
+// its agents: every installation has one.
+const SettingsAnnotation = "rotate-certs.io/settings"
+
+// Settings are what a person chooses for an installation. They are kept in the cluster,
+// so that installing again changes only what it is asked to change.
+type Settings struct {
+	// Image of all pods; in the annotation empty where it is the one of the version.
+	Image           string   `json:"image,omitempty"`
+	ImagePullSecret string   `json:"imagePullSecret,omitempty"`
+	NotifyOnly      bool     `json:"notifyOnly,omitempty"`     // no right to create pods or requests for certificates
+	WithoutWatcher  bool     `json:"withoutWatcher,omitempty"` // agents, definitions and roles only
+	NATSURLs        []string `json:"natsURLs,omitempty"`       // external NATS; none: embedded
+	NATSSecret      string   `json:"natsSecret,omitempty"`
+	StorageClass    string   `json:"storageClass,omitempty"` // of the embedded NATS; empty: the store ends with its pod
+}
+
+// keepOn writes the settings into an object's annotation.
+func (s Settings) keepOn(object metav1.Object) error {
+	if s.Image == version.NodeImage() {
+		s.Image = ""
+	}
+	text, err := json.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("encode settings: %w", err)
+	}
+	annotations := object.GetAnnotations()
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	annotations[SettingsAnnotation] = string(text)
+	object.SetAnnotations(annotations)
+	return nil
+}
+
+// ReadSettings returns the settings that are kept on an object; false: none are.
+func ReadSettings(object metav1.Object) (s Settings, found bool, err error) {
+	text, found := object.GetAnnotations()[SettingsAnnotation]
+	if !found {
+		return s, false, nil
+	}
+	if err := json.Unmarshal([]byte(text), &s); err != nil {
+		return s, true, fmt.Errorf("read annotation %q: %w", SettingsAnnotation, err)
+	}
+	if s.Image == "" {
+		s.Image = version.NodeImage()
+	}
+	return s, true, nil
+}
