@@ -50,7 +50,7 @@ func (o *observer) snapshot() metrics.Snapshot {
 func (o *observer) cluster() metrics.Cluster {
 	ctx, cancel := context.WithTimeout(context.Background(), listTimeout)
 	defer cancel()
-	c := metrics.Cluster{AgentsMissing: o.picture.Unreported(o.now().Add(-agent.FreshFor))}
+	c := metrics.Cluster{Agents: o.picture.Agents(o.now().Add(-agent.FreshFor))}
 	decision, at := o.decided()
 	c.Decided = at
 	c.Due, c.Waiting = due(decision)

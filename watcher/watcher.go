@@ -49,7 +49,9 @@ type Options struct {
 	// the namespace of the node pods.
 	LeaderElection bool
 	HTTPAddress    string // of metrics, health and events; empty: none
-	Log            *slog.Logger
+	// CertificateMetrics has metrics of each certificate and node.
+	CertificateMetrics bool
+	Log                *slog.Logger
 	// Engine carries rotations out; nil: the real one.
 	Engine controller.Engine
 }
@@ -172,7 +174,7 @@ func (w *watcher) assemble(ctx context.Context, mgr manager.Manager) error {
 	seen := observer{
 		objects: w.cache, picture: w.picture, decided: w.decider.Last, policy: w.policy.problem, elected: mgr.Elected(), bus: w.bus, now: time.Now,
 	}
-	w.metrics = metrics.New(seen.snapshot, nil)
+	w.metrics = metrics.New(seen.snapshot, metrics.Options{NoCertificates: !w.CertificateMetrics})
 	w.runner = controller.NewRunner(&controller.Runner{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Engine: w.Engine, Events: teller, Recorder: recorder,
 		Log: w.Log.With("part", "rotations"), NotifyOnly: w.NotifyOnly, Finished: w.metrics.RotationEnded, MayStart: w.decider.MayStart,
@@ -228,6 +230,7 @@ func (w *watcher) listen(ctx context.Context) error {
 	}{
 		{&v1alpha1.NodeCertificateReport{}, func(name string, o client.Object) {
 			report, _ := o.(*v1alpha1.NodeCertificateReport)
+			w.metrics.Report(name, report)
 			if w.picture.Report(name, report) {
 				w.decider.Kick()
 			}

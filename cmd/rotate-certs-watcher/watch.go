@@ -30,6 +30,7 @@ func (f *watchFlags) addTo(cmd *cobra.Command) {
 	flags.StringVar(&f.pullSecret, "image-pull-secret", "", "Secret in the namespace to pull the image with")
 	flags.BoolVar(&f.LeaderElection, "leader-elect", true, "let one watcher of several do the work")
 	flags.StringVar(&f.HTTPAddress, "http-address", ":8080", `where to serve /metrics, /livez, /readyz and /events ("": nowhere)`)
+	flags.BoolVar(&f.CertificateMetrics, "certificate-metrics", true, "show metrics of each certificate and node (x509_*): three for each certificate in the cluster")
 	flags.StringVar(&f.Bus.StoreDir, "store", "/var/lib/rotate-certs-watcher", "where the embedded NATS server keeps its events")
 	flags.StringSliceVar(&f.Bus.URLs, "nats-url", nil, "NATS servers, separated by commas (default: one that is embedded)")
 	flags.StringVar(&f.Bus.TLS.CA, "nats-ca", "", "CA of the NATS servers (PEM)")

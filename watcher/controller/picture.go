@@ -240,18 +240,18 @@ func (p *Picture) Refused() map[string]Refusal {
 	return out
 }
 
-// Unreported counts the nodes whose agent has not reported since a moment. A node on which no
-// agent can run (Windows, another architecture, no machine) is not counted.
-func (p *Picture) Unreported(since time.Time) int {
+// Agents says of each node whether its agent has reported since a moment. A node on which no
+// agent can run (Windows, another architecture, no machine) is not among them.
+func (p *Picture) Agents(since time.Time) map[string]bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	missing := 0
-	for _, s := range p.nodes {
-		if s.exists && !s.foreign && (!s.reported || s.observed.Before(since)) {
-			missing++
+	out := map[string]bool{}
+	for name, s := range p.nodes {
+		if s.exists && !s.foreign {
+			out[name] = s.reported && !s.observed.Before(since)
 		}
 	}
-	return missing
+	return out
 }
 
 // Compact is the informers' transform: it drops what nobody here looks at, and keeps one

@@ -42,10 +42,8 @@ func (m *Metrics) Handler(more ...prometheus.Gatherer) http.Handler {
 		buffered := bufio.NewWriterSize(to, 64<<10)
 		defer func() { _ = buffered.Flush() }()
 		// A scraper that goes away fails every write after it.
-		if s := m.snapshot(); s.Leader {
-			if writeCertificates(buffered, &s.Cluster, m.now()) != nil {
-				return
-			}
+		if !m.options.NoCertificates && m.writeNodes(buffered) != nil {
+			return
 		}
 		encoder := expfmt.NewEncoder(buffered, format)
 		for _, f := range gathered {
@@ -54,6 +52,16 @@ func (m *Metrics) Handler(more ...prometheus.Gatherer) http.Handler {
 			}
 		}
 	})
+}
+
+// writeNodes writes what there is a sample of for each node or certificate.
+func (m *Metrics) writeNodes(w *bufio.Writer) error {
+	s := m.snapshot()
+	if !s.Leader {
+		return nil
+	}
+	m.writeSources(w, s.Agents)
+	return writeCertificates(w, &s.Cluster, m.options.Now())
 }
 
 // family is a metric of certificates.
@@ -89,8 +97,8 @@ var families = []family{
 func writeCertificates(w *bufio.Writer, cluster *Cluster, now time.Time) error {
 	var labels []label
 	for _, f := range families {
-		if _, err := fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s gauge\n", f.name, f.help, f.name); err != nil {
-			return err
+		if err := writeHead(w, f.name, f.help, "gauge"); err != nil {
+			return err // no scraper reads any more
 		}
 		for r := range cluster.each() {
 			for i := range r.Certificates {
@@ -116,7 +124,7 @@ func writeCertificates(w *bufio.Writer, cluster *Cluster, now time.Time) error {
 // writeNotRenewable writes one sample for each certificate that its node cannot renew.
 func writeNotRenewable(w *bufio.Writer, cluster *Cluster) {
 	const name = "rotate_certs_certificate_not_renewable"
-	_, _ = fmt.Fprintf(w, "# HELP %s 1 where a certificate cannot be renewed on its node, so that no rotation renews it.\n# TYPE %s gauge\n", name, name)
+	_ = writeHead(w, name, "1 where a certificate cannot be renewed on its node, so that no rotation renews it.", "gauge")
 	var labels []label
 	for r := range cluster.each() {
 		for i := range r.Certificates {
@@ -126,6 +134,12 @@ func writeNotRenewable(w *bufio.Writer, cluster *Cluster) {
 			}
 		}
 	}
+}
+
+// writeHead begins a metric.
+func writeHead(w *bufio.Writer, name, help, kind string) error {
+	_, err := fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind)
+	return err
 }
 
 // escape is what the text format asks of a label's value.

@@ -32,8 +32,8 @@ type Cluster struct {
 	// Reports may be the very objects of a cache: they are only read. They are gone
 	// through several times. Nil: none.
 	Reports iter.Seq[*v1alpha1.NodeCertificateReport]
-	// AgentsMissing is the number of nodes without a report, or whose report is old.
-	AgentsMissing int
+	// Agents says of each node that should have an agent whether it has reported recently.
+	Agents map[string]bool
 	// OpenMarks is the number of CompromisedCertificates that still wait for something.
 	OpenMarks int
 	// Interventions is the number of rotations after which an operator must repair a node.
@@ -50,10 +50,18 @@ type Cluster struct {
 // of them over HTTP.
 type Metrics struct {
 	snapshot func() Snapshot
-	now      func() time.Time
+	options  Options
+	sources  sources
 
 	rotations *prometheus.CounterVec
 	duration  prometheus.Histogram
+}
+
+// Options say what is shown.
+type Options struct {
+	// NoCertificates leaves out what there is a sample of for each certificate or node.
+	NoCertificates bool
+	Now            func() time.Time // nil: the real clock
 }
 
 // results are the values of the label "result", by the state in which a rotation ended.
@@ -65,14 +73,13 @@ var results = map[v1alpha1.RotationState]string{
 	v1alpha1.StateRefused:     "Refused",
 }
 
-// New returns metrics of what snapshot returns, which is called at every scrape. now
-// may be nil: the real clock.
-func New(snapshot func() Snapshot, now func() time.Time) *Metrics {
-	if now == nil {
-		now = time.Now
+// New returns metrics of what snapshot returns, which is called at every scrape.
+func New(snapshot func() Snapshot, options Options) *Metrics {
+	if options.Now == nil {
+		options.Now = time.Now
 	}
 	m := &Metrics{
-		snapshot: snapshot, now: now,
+		snapshot: snapshot, options: options, sources: sources{byNode: map[string]*source{}},
 		rotations: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "rotate_certs_rotations_total", Help: "Rotations that this watcher ran, by result.",
 		}, []string{"result"}),

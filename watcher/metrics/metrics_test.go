@@ -39,7 +39,7 @@ func report(node string) *v1alpha1.NodeCertificateReport {
 			{Service: certs.Admin, Name: "admin.conf", Path: "/etc/kubernetes/admin.conf", User: "kubernetes-admin",
 				Subject: `CN=kubernetes-admin,O=kubeadm:cluster-admins+O=a\,"b"\\`, Issuer: "CN=kubernetes", SerialNumber: "10",
 				FingerprintSHA256: "bb", NotBefore: day(-366), NotAfter: day(-1)},
-			{Service: certs.Etcd, Name: "etcd-peer", Path: "/etc/kubernetes/pki/etcd/peer.crt", Reason: "no certificate in it"},
+			{Service: certs.Etcd, Name: "etcd-peer", Path: "/etc/kubernetes/pki/etcd/peer.crt", Reason: "no CERTIFICATE block in PEM data"},
 		},
 		Authorities: []v1alpha1.ReportedAuthority{{Name: "etcd-ca", Path: "/etc/kubernetes/pki/etcd/ca.crt", Subject: "CN=etcd-ca",
 			SerialNumber: "0", FingerprintSHA256: "cc", NotBefore: day(-300), NotAfter: day(3350)}},
@@ -55,11 +55,11 @@ func metricsOf(reports ...*v1alpha1.NodeCertificateReport) *Metrics {
 				Refused: 15, Overflowed: 16, GivenUp: 4, SetAside: 17,
 			},
 			Cluster: Cluster{
-				Reports: slices.Values(reports), AgentsMissing: 2, OpenMarks: 1, Interventions: 6, Due: 7,
+				Reports: slices.Values(reports), Agents: map[string]bool{"cp1": true, "w1": false, "w2": false}, OpenMarks: 1, Interventions: 6, Due: 7,
 				Waiting: map[string]int{"Window": 5, "Stopped": 2}, Decided: noon,
 			},
 		}
-	}, func() time.Time { return noon })
+	}, Options{Now: func() time.Time { return noon }})
 }
 
 // scrape asks as Prometheus does.
@@ -145,7 +145,7 @@ func TestLint(t *testing.T) {
 }
 
 func TestNothingKnownYet(t *testing.T) {
-	text := scrape(t, New(func() Snapshot { return Snapshot{Leader: true} }, nil), "")
+	text := scrape(t, New(func() Snapshot { return Snapshot{Leader: true} }, Options{}), "")
 	assert.Contains(t, text, "rotate_certs_reports 0\n")
 	assert.NotContains(t, text, "\nx509_cert_not_after{")
 	assert.NotContains(t, text, "\nrotate_certs_last_decision_timestamp_seconds", "no decision was made at the beginning of 1970")
@@ -158,7 +158,7 @@ func TestTheClusterIsShownByTheLeader(t *testing.T) {
 		s := leading.snapshot()
 		s.Leader = false
 		return s
-	}, nil)
+	}, Options{})
 	own := []string{
 		"build_info", "leader", "policy_valid", "nats_connected", "nats_ready", "events_unpublished", "event_followers", "events_published_total",
 		"events_duplicate_total", "events_handled_total", "events_retried_total", "events_dropped_total",

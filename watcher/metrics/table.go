@@ -91,7 +91,15 @@ var table = []row{
 		return count
 	}),
 	ofCluster("agents_missing", "Nodes that should have an agent, and have no recent NodeCertificateReport.",
-		func(c *Cluster) int { return c.AgentsMissing }),
+		func(c *Cluster) int {
+			missing := 0
+			for _, reported := range c.Agents {
+				if !reported {
+					missing++
+				}
+			}
+			return missing
+		}),
 	ofCluster("compromised_certificates_open", "CompromisedCertificates whose keys are not all replaced.",
 		func(c *Cluster) int { return c.OpenMarks }),
 	ofCluster("manual_interventions_required", "Rotations that ended with manual intervention required, without a later success on their failed nodes.",

@@ -1,0 +1,95 @@
+package metrics
+
+import (
+	"bufio"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+)
+
+// sources counts, by node, what agents could not read. To x509-certificate-exporter an agent
+// is a source of the kind "file".
+type sources struct {
+	mu     sync.Mutex
+	byNode map[string]*source
+}
+
+type source struct {
+	observedAt string            // of the report that was counted last
+	errors     map[string]uint64 // by reason
+}
+
+// Report takes in a node's report; nil: it was deleted. What could not be read is counted
+// once in each report, and agents report every hour and at each change.
+func (m *Metrics) Report(node string, r *v1alpha1.NodeCertificateReport) {
+	if m.options.NoCertificates {
+		return
+	}
+	m.sources.mu.Lock()
+	defer m.sources.mu.Unlock()
+	if r == nil {
+		delete(m.sources.byNode, node)
+		return
+	}
+	s := m.sources.byNode[node]
+	if s == nil {
+		s = &source{errors: map[string]uint64{}}
+		m.sources.byNode[node] = s
+	}
+	if s.observedAt == r.Summary.ObservedAt { // only its conditions have changed
+		return
+	}
+	s.observedAt = r.Summary.ObservedAt
+	for i := range r.Certificates {
+		if c := &r.Certificates[i]; c.FingerprintSHA256 == "" {
+			s.errors[reasonCode(c.Reason)]++
+		}
+	}
+	for i := range r.NotInspected {
+		if gap := &r.NotInspected[i]; !gap.Informational {
+			s.errors[reasonCode(gap.Reason)]++
+		}
+	}
+}
+
+// reasonCodes are those of x509-certificate-exporter, by what is part of an agent's message.
+var reasonCodes = []struct{ text, code string }{
+	{"permission denied", "permission_denied"},
+	{"no such file or directory", "not_found"},
+	{"no CERTIFICATE block", "no_certificate_found"},
+	{"parse certificate", "bad_pem"},
+	{"is not base64", "decode_failed"},
+}
+
+func reasonCode(message string) string {
+	for _, r := range reasonCodes {
+		if strings.Contains(message, r.text) {
+			return r.code
+		}
+	}
+	return "read_failed"
+}
+
+// writeSources writes whether each node's agent reports, and what the agents could not read.
+func (m *Metrics) writeSources(w *bufio.Writer, agents map[string]bool) {
+	_ = writeHead(w, "x509_source_up", "1 if the node's agent has reported recently, else 0.", "gauge")
+	for _, node := range slices.Sorted(maps.Keys(agents)) {
+		writeSample(w, "x509_source_up", sourceLabels(node), truth(agents[node]))
+	}
+	_ = writeHead(w, "x509_source_errors_total", "What agents could not read, counted in each of their reports, by reason.", "counter")
+	m.sources.mu.Lock()
+	defer m.sources.mu.Unlock()
+	for _, node := range slices.Sorted(maps.Keys(m.sources.byNode)) {
+		errors := m.sources.byNode[node].errors
+		for _, reason := range slices.Sorted(maps.Keys(errors)) {
+			writeSample(w, "x509_source_errors_total", append(sourceLabels(node), label{"reason", reason}), float64(errors[reason]))
+		}
+	}
+}
+
+func sourceLabels(node string) []label {
+	return []label{{"source_kind", "file"}, {"source_name", node}}
+}
