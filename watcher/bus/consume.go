@@ -48,7 +48,7 @@ func (b *Bus) Marks(ctx context.Context, handle Handler) error {
 		}
 		return handle(ctx, e)
 	}
-	return b.consume(ctx, consumption{stream: MarkStream(b.config.Cluster), name: ConsumerMarks, most: maxMarks, expect: event.TypeCertificateCompromised, handle: limited})
+	return b.consume(ctx, consumption{stream: MarkStream(b.config.Cluster), name: ConsumerMarks, most: maxMarks, age: markAge, expect: event.TypeCertificateCompromised, handle: limited})
 }
 
 func (b *Bus) consume(ctx context.Context, c consumption) error {
@@ -73,7 +73,8 @@ type consumption struct {
 	bus    *Bus
 	stream string
 	name   string
-	most   int // deliveries of a message
+	most   int           // deliveries of a message
+	age    time.Duration // of what is not given up as too old; 0: any
 	expect event.Type
 	handle Handler
 }
@@ -146,14 +147,16 @@ func (c *consumption) settle(warn func(string, ...any), err error) {
 // must not claim more.
 func (c *consumption) admit(msg jetstream.Msg) (event.Event, error) {
 	e, err := event.Parse(msg.Data())
-	// A request is as old as NATS says: whoever publishes it may have another clock, and an
-	// event need not have a time.
-	if meta, metaErr := msg.Metadata(); metaErr == nil && (e.Type == event.TypeRotationRequested || e.Time.IsZero()) {
+	// An event is as old as NATS says: whoever publishes it may have another clock, and it need
+	// not have a time.
+	if meta, metaErr := msg.Metadata(); metaErr == nil {
 		e.Time = meta.Timestamp.UTC()
 	}
-	switch {
+	switch old := c.bus.config.Now().Sub(e.Time); {
 	case err != nil:
 		return event.Event{}, fmt.Errorf("%w: %w", ErrPoison, err)
+	case c.age > 0 && old > c.age:
+		return e, fmt.Errorf("%w: published %s ago, more than %s", ErrPoison, old.Round(time.Minute), c.age)
 	case deliveries(msg) > c.most: // each ended with its process, or its connection
 		return e, fmt.Errorf("%w: not handled in %d deliveries", ErrPoison, c.most)
 	case e.Cluster != c.bus.config.Cluster:

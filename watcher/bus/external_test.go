@@ -257,7 +257,7 @@ func TestConsumerThatIsNotAsItMustBeIsExplained(t *testing.T) {
 	js, err := jetstream.New(nc)
 	require.NoError(t, err)
 	want := consumers("prod", quick.ackWait)[0].ConsumerConfig
-	want.MaxDeliver, want.FilterSubject = 1, "rotate-certs.v1.prod.>"
+	want.MaxDeliver, want.FilterSubject, want.DeliverPolicy = 1, "rotate-certs.v1.prod.>", jetstream.DeliverAllPolicy
 	_, err = js.CreateConsumer(t.Context(), EventStream("prod"), want)
 	require.NoError(t, err)
 	b := openTest(t, s.busConfig())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
@@ -63,4 +64,69 @@ func TestTheWatchersOwnEventMakesNoMark(t *testing.T) {
 	settled(t, b, ConsumerMarks)
 	require.Empty(t, handled)
 	require.Len(t, told(t, b), 1, "the event history has the watcher's own")
+}
+
+// TestAHandledMarkIsNotDeliveredAgain, also to a consumer that is made anew.
+func TestAHandledMarkIsNotDeliveredAgain(t *testing.T) {
+	c := testConfig(t)
+	b := openReady(t, c)
+	_, js := raw(t, b)
+	require.NoError(t, publishMark(t, js, mark("stolen")))
+	stop := background(t, b.Marks, func(context.Context, event.Event) error { return nil })
+	require.Eventually(t, func() bool { return b.Stats().Handled == 1 }, soon, tick)
+	stop()
+	require.Zero(t, anew(t, c, b, MarkStream("prod"), ConsumerMarks, 0))
+}
+
+// TestAConsumerMadeAnewDoesNotReplayOldRequests: it begins an hour back.
+func TestAConsumerMadeAnewDoesNotReplayOldRequests(t *testing.T) {
+	for after, want := range map[time.Duration]uint64{0: 1, 2 * startBack: 0} {
+		c := testConfig(t)
+		b := openReady(t, c)
+		require.NoError(t, b.Publish(request("auto-1")))
+		flushed(t, b)
+		require.Equal(t, want, anew(t, c, b, EventStream("prod"), ConsumerRotator, after), "after %s", after)
+	}
+}
+
+// anew removes a consumer, opens the bus again some time after, and returns how many messages
+// wait for the consumer that it makes.
+func anew(t *testing.T, c Config, b *Bus, stream, name string, after time.Duration) uint64 {
+	t.Helper()
+	_, js := raw(t, b)
+	require.NoError(t, js.DeleteConsumer(t.Context(), stream, name))
+	b.Close()
+	c.Now = func() time.Time { return time.Now().Add(after) }
+	again := openReady(t, c)
+	consumer, err := again.rotator.js.Consumer(t.Context(), stream, name)
+	require.NoError(t, err)
+	return consumer.CachedInfo().NumPending
+}
+
+// TestAnOldMarkIsGivenUp: its object may have been removed in the meantime.
+func TestAnOldMarkIsGivenUp(t *testing.T) {
+	given := make(chan givenUp, 1)
+	b := openReady(t, testConfig(t, reportTo(given), func(c *Config) {
+		c.Now = func() time.Time { return time.Now().Add(markAge + time.Hour) }
+	}))
+	_, js := raw(t, b)
+	require.NoError(t, publishMark(t, js, mark("stolen")))
+	background(t, b.Marks, func(context.Context, event.Event) error { panic("handled") })
+	one := receive(t, given)
+	require.Equal(t, "stolen", one.e.ID)
+	require.ErrorContains(t, one.why, "published 169h0m0s ago, more than 168h0m0s")
+	require.EqualValues(t, 1, b.Stats().GivenUp)
+	settled(t, b, ConsumerMarks)
+}
+
+// TestAMarkIsAsOldAsNATSSays: its publisher may have another clock.
+func TestAMarkIsAsOldAsNATSSays(t *testing.T) {
+	b := openReady(t, testConfig(t))
+	_, js := raw(t, b)
+	e := mark("stolen")
+	e.Time = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
+	require.NoError(t, publishMark(t, js, e))
+	got := make(chan event.Event, 1)
+	background(t, b.Marks, func(_ context.Context, e event.Event) error { got <- e; return nil })
+	require.WithinDuration(t, time.Now(), receive(t, got).Time, soon)
 }

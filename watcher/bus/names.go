@@ -50,6 +50,13 @@ const (
 	// dedupeWindow is for how long the same event is told only once. What is still true
 	// after it, such as a certificate that nobody renews, is told again.
 	dedupeWindow = 7 * 24 * time.Hour
+	// markAge is how old a mark may be when the watcher receives it. It is for how long the
+	// watcher or NATS may be away with a mark that was acknowledged. After it, certificates may
+	// have been renewed for other reasons: whoever published it has to say that it still holds.
+	markAge = 7 * 24 * time.Hour
+	// startBack is how far back a consumer begins that is made where the stream exists. Requests
+	// are dropped long before that age, by their receiver.
+	startBack = time.Hour
 	// ackWait is how long a message may be silent in a handler's hands.
 	ackWait = time.Minute
 	// maxRequests and maxMarks are how often a message is delivered before the watcher gives
@@ -129,13 +136,13 @@ type consumer struct {
 // of deliveries: the watcher counts these itself, and reports what it gives up.
 func consumers(cluster string, wait time.Duration) []consumer {
 	common := jetstream.ConsumerConfig{
-		DeliverPolicy: jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckExplicitPolicy,
+		AckPolicy:    jetstream.AckExplicitPolicy,
 		ReplayPolicy: jetstream.ReplayInstantPolicy, AckWait: wait, MaxDeliver: -1,
 	}
 	rotator, marks := common, common
-	rotator.Durable = ConsumerRotator
+	rotator.Durable, rotator.DeliverPolicy = ConsumerRotator, jetstream.DeliverByStartTimePolicy
 	rotator.FilterSubject = subjectOf(cluster, event.TypeRotationRequested, "*")
-	marks.Durable = ConsumerMarks
-	marks.FilterSubject = markRoot + ".*." + Token(cluster) // of an unknown version: it is given up
+	marks.Durable, marks.DeliverPolicy = ConsumerMarks, jetstream.DeliverAllPolicy // a work queue has no other
+	marks.FilterSubject = markRoot + ".*." + Token(cluster)                        // of an unknown version: it is given up
 	return []consumer{{EventStream(cluster), rotator}, {MarkStream(cluster), marks}}
 }

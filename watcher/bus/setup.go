@@ -151,6 +151,10 @@ func (b *Bus) declareConsumer(ctx context.Context, declared consumer) error {
 	switch {
 	case errors.Is(err, jetstream.ErrConsumerNotFound):
 		request, cause := b.rotator.deniable(ctx, called("CONSUMER.CREATE", stream))
+		if want.DeliverPolicy == jetstream.DeliverByStartTimePolicy {
+			start := b.config.Now().Add(-startBack)
+			want.OptStartTime = &start
+		}
 		_, err = b.rotator.js.CreateConsumer(request, stream, want)
 		if err = cause(err); err != nil {
 			return fmt.Errorf("create consumer %q of stream %q: %w\nhint: let the rotator create it, or do it once as a user without limits: %s",
@@ -214,8 +218,12 @@ func streamCommand(c jetstream.StreamConfig) string {
 
 // consumerCommand is how to make a consumer by hand.
 func consumerCommand(c consumer) string {
-	return fmt.Sprintf("nats consumer add %s %s --pull --deliver all --ack explicit --filter '%s' --wait %s --defaults",
-		c.stream, c.Durable, c.FilterSubject, c.AckWait)
+	from := "all"
+	if c.DeliverPolicy == jetstream.DeliverByStartTimePolicy {
+		from = "1h"
+	}
+	return fmt.Sprintf("nats consumer add %s %s --pull --deliver %s --ack explicit --filter '%s' --wait %s --defaults",
+		c.stream, c.Durable, from, c.FilterSubject, c.AckWait)
 }
 
 func days(d time.Duration) string { return fmt.Sprintf("%dd", d/(24*time.Hour)) }

@@ -192,7 +192,9 @@ func (d *Decider) MayStart(ctx context.Context, c *v1alpha1.CertificateRotation)
 	return text, nil
 }
 
-// HearMark makes the object that a certificate.compromised from elsewhere stands for.
+// HearMark makes the object that a certificate.compromised from elsewhere stands for. It does
+// not where a rotation exists that was made for that object after the event was published: the
+// object was removed since, and NATS delivers the event again.
 func (d *Decider) HearMark(ctx context.Context, e event.Event) error {
 	c, ok := e.Data.(event.CertificateCompromised)
 	if !ok {
@@ -207,6 +209,10 @@ func (d *Decider) HearMark(ctx context.Context, e event.Event) error {
 			return apierrors.NewBadRequest(fmt.Sprintf("there is no CompromisedCertificate %q; leave out \"mark\" to have one made", c.Mark))
 		}
 		return err
+	}
+	if r := d.newestFor(ctx, e.MarkName()); r != nil && !r.CreationTimestamp.Time.Before(e.Time.Truncate(time.Second)) {
+		d.Log.Info("mark not made again, a rotation exists that was made for it", "mark", e.MarkName(), "rotation", r.Name)
+		return nil
 	}
 	err := d.Client.Create(ctx, &v1alpha1.CompromisedCertificate{
 		ObjectMeta: metav1.ObjectMeta{Name: e.MarkName(), Labels: labels, Annotations: map[string]string{toldAt: e.Time.UTC().Format(time.RFC3339)}},

@@ -153,8 +153,8 @@ func (d *Decider) stand(ctx context.Context, c *v1alpha1.CompromisedCertificate,
 		found += fmt.Sprintf(", and what of it is on %s, which have not reported yet", prepare.Some(s.PendingNodes))
 	}
 	set(v1alpha1.ConditionAccepted, metav1.ConditionTrue, "Found", found)
-	if rotation := d.newestFor(ctx, c.Name); rotation != "" {
-		s.Rotation = rotation
+	if rotation := d.newestFor(ctx, c.Name); rotation != nil {
+		s.Rotation = rotation.Name
 	}
 	left := renewal.Remaining(m, d.node)
 	if len(left) == 0 && len(s.PendingNodes) == 0 {
@@ -165,10 +165,10 @@ func (d *Decider) stand(ctx context.Context, c *v1alpha1.CompromisedCertificate,
 }
 
 // newestFor is the newest rotation that a mark is behind.
-func (d *Decider) newestFor(ctx context.Context, mark string) string {
+func (d *Decider) newestFor(ctx context.Context, mark string) *v1alpha1.CertificateRotation {
 	var list v1alpha1.CertificateRotationList
 	if d.Client.List(ctx, &list) != nil {
-		return "" // told again the next time
+		return nil // told again the next time
 	}
 	var newest *v1alpha1.CertificateRotation
 	for i := range list.Items {
@@ -180,10 +180,7 @@ func (d *Decider) newestFor(ctx context.Context, mark string) string {
 			newest = r
 		}
 	}
-	if newest == nil {
-		return ""
-	}
-	return newest.Name
+	return newest
 }
 
 // compromised looks up what references mean, for what can be said of them.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -168,4 +169,20 @@ func TestAGivenUpRequestIsNotedOnItsMarks(t *testing.T) {
 		noted = append(noted, text)
 	}
 	assert.Equal(t, []string{`Warning RequestGivenUp request for rotation "auto-1" given up: not permitted`}, noted)
+}
+
+// TestAnUnmarkedCertificateStaysUnmarked when NATS delivers its event again. What was made
+// before the event was published was not made for it.
+func TestAnUnmarkedCertificateStaysUnmarked(t *testing.T) {
+	e := event.New("prod", noon, event.CertificateCompromised{Service: certs.Etcd, Reason: "stolen"})
+	for made, want := range map[time.Duration]int{time.Minute: 0, -time.Minute: 1} {
+		rotation := asked("auto-1")
+		rotation.Spec.Trigger.Marks = []string{e.MarkName()}
+		rotation.CreationTimestamp = metav1.NewTime(noon.Add(made))
+		w := newWorld(t, rotation)
+		require.NoError(t, w.decider().HearMark(t.Context(), e))
+		var marks v1alpha1.CompromisedCertificateList
+		require.NoError(t, w.client.List(t.Context(), &marks))
+		assert.Len(t, marks.Items, want, "a rotation made %s after the event", made)
+	}
 }
