@@ -73,7 +73,7 @@ must look; 3 another rotation holds the lock; 130 interrupted.`,
 	})
 	cmd.PersistentFlags().AddFlagSet(flags.set)
 	o.addFlags(cmd)
-	cmd.AddCommand(a.checkCommand(flags), a.statusCommand(flags), a.historyCommand(flags), a.versionCommand(), a.completionCommand(),
+	cmd.AddCommand(a.checkCommand(flags), a.statusCommand(flags), a.historyCommand(flags), a.versionCommand(flags), a.completionCommand(),
 		a.installCommand(flags), a.uninstallCommand(flags), a.eventsCommand(flags), a.markCommand(flags), a.unmarkCommand(flags), a.policyCommand(flags))
 	a.completeConnection(cmd, flags)
 	return cmd

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -30,6 +31,9 @@ func installedLines(s *v1alpha1.WatcherStatus, command string) []string {
 		}
 	} else if s.Namespace != "" {
 		lines = append(lines, "No watcher is installed in the cluster, only its agents.")
+	}
+	if s.Skew != "" {
+		lines = append(lines, "  "+s.Skew)
 	}
 	if a := s.Agents; a != nil {
 		lines = append(lines, fmt.Sprintf("Agents: %d/%d ready.", a.Ready, a.Wanted))
@@ -73,7 +77,7 @@ func installedLines(s *v1alpha1.WatcherStatus, command string) []string {
 }
 
 func watcherLine(h *v1alpha1.WatcherHealth, namespace string) string {
-	text := fmt.Sprintf("Watcher: %d/%d ready, %s NATS", h.Ready, h.Wanted, h.NATS)
+	text := fmt.Sprintf("Watcher: %d/%d ready, version %s, %s NATS", h.Ready, h.Wanted, cmp.Or(h.Version, "unknown"), h.NATS)
 	if h.NotifyOnly {
 		text += ", notifies only"
 	}

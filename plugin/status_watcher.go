@@ -12,6 +12,7 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/version"
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
 
@@ -83,6 +84,7 @@ func (s *survey) notSeen(what string, err error) {
 
 func (s *survey) installation(ctx context.Context, found *installation) {
 	s.status.Namespace = found.namespace
+	s.status.Skew = skew(version.Version, found.versions(), displayName)
 	if d := found.agents; d != nil {
 		s.status.Agents = &v1alpha1.ReadyCount{Ready: d.Status.NumberReady, Wanted: d.Status.DesiredNumberScheduled}
 	}
@@ -92,7 +94,7 @@ func (s *survey) installation(ctx context.Context, found *installation) {
 	}
 	health := &v1alpha1.WatcherHealth{
 		ReadyCount: v1alpha1.ReadyCount{Ready: d.Status.ReadyReplicas, Wanted: wantedReplicas(d)},
-		NotifyOnly: found.notifyOnly(), NATS: natsOf(d),
+		NotifyOnly: found.notifyOnly(), NATS: natsOf(d), Version: versionOf(d),
 	}
 	s.status.Watcher = health
 	lease, err := s.client.CoordinationV1().Leases(found.namespace).Get(ctx, manifests.Watcher, metav1.GetOptions{})

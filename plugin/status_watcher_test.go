@@ -13,6 +13,7 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/version"
 	"github.com/rotate-certs/rotate-certs/watcher/agent"
 )
 
@@ -40,13 +41,13 @@ func TestStatusTellsHowTheWatcherIs(t *testing.T) {
 	s.add(t, "/apis/rotate-certs.io/v1alpha1/certificaterotations/auto-2", `{"spec":{"services":["etcd"],"nodes":["cp1"]},"status":{"state":"RolledBack","message":"etcd did not become healthy"}}`)
 	s.add(t, "/apis/rotate-certs.io/v1alpha1/certificaterotations/by-hand", `{"spec":{"services":["kubelet"]}}`)
 	status, words := surveyed(t, s)
-	golden(t, "status-watcher.txt", words)
+	golden(t, "status-watcher.txt", strings.ReplaceAll(words, version.Version, "VERSION"))
 	assert.Len(t, status.Rotations, 2, "what succeeded is not open")
 	assert.Len(t, status.Marks, 1)
 
 	raw, err := json.Marshal(v1alpha1.RotationStatus{Installed: status})
 	require.NoError(t, err)
-	assert.Contains(t, string(raw), `"installed":{"namespace":"rotate-certs","watcher":{"ready":1,"wanted":1,"nats":"embedded","leader":"rotate-certs-watcher-abc"}`)
+	assert.Contains(t, string(raw), `"installed":{"namespace":"rotate-certs","watcher":{"ready":1,"wanted":1,"nats":"embedded","leader":"rotate-certs-watcher-abc","version":"`+version.Version+`"}`)
 }
 
 func TestStatusWithoutAnInstallation(t *testing.T) {

@@ -1,13 +1,25 @@
 package plugin
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"runtime"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utilversion "k8s.io/apimachinery/pkg/util/version"
 
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 )
+
+// versionTimeout bounds how long version waits for the cluster.
+const versionTimeout = 5 * time.Second
+
+// versionLabel is on what install makes.
+const versionLabel = "app.kubernetes.io/version"
 
 // versionInfo is what `version -o json` prints.
 type versionInfo struct {
@@ -16,26 +28,48 @@ type versionInfo struct {
 	GoVersion string `json:"goVersion"`
 	Platform  string `json:"platform"`
 	NodeImage string `json:"nodeImage"`
+	// Installed is absent where nothing is installed, or it is unknown.
+	Installed *installedVersions `json:"installed,omitempty"`
+	// Unknown says why it is unknown what is installed.
+	Unknown string `json:"unknown,omitempty"`
+	// Skew says which side is older and how to update it.
+	Skew string `json:"skew,omitempty"`
 }
 
-func (a *app) versionCommand() *cobra.Command {
-	output := ""
+// installedVersions are those of the watcher and the agents.
+type installedVersions struct {
+	Namespace string `json:"namespace"`
+	Watcher   string `json:"watcher,omitempty"`
+	Agents    string `json:"agents,omitempty"`
+}
+
+func (a *app) versionCommand(flags *connectionFlags) *cobra.Command {
+	output, client := "", false
 	cmd := &cobra.Command{
-		Use:               "version",
-		Short:             "Show the version, and the node image that belongs to it",
-		Long:              "Show the version of this plugin, and the image that it runs on nodes. The cluster is not asked.",
+		Use:   "version",
+		Short: "Show the versions of this plugin and of what is installed in the cluster",
+		Long: `Show the version of this plugin, the image that it runs on nodes, and the versions of
+the watcher and the agents where they are installed. A cluster that does not answer
+within 5 seconds is no error.`,
 		Args:              noArguments,
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			info := versionInfo{
 				Version: version.Version, GitCommit: version.GitCommit, GoVersion: runtime.Version(),
 				Platform: runtime.GOOS + "/" + runtime.GOARCH, NodeImage: version.NodeImage(),
+			}
+			if !client {
+				var err error
+				if info.Installed, err = installedIn(cmd.Context(), flags); err != nil {
+					info.Unknown = err.Error()
+				}
+				info.Skew = skew(info.Version, info.Installed, flags.command())
 			}
 			switch f := format(output); f {
 			case formatJSON, formatYAML:
 				return printDocument(a.Out, f, info)
 			case formatTable:
-				fmt.Fprintf(a.Out, "%s %s\nnode image %s\n", displayName, version.String(), info.NodeImage)
+				info.print(a.Out, client)
 				return nil
 			}
 			return fmt.Errorf("unknown output format %q\nformats: json, yaml", output)
@@ -43,9 +77,96 @@ func (a *app) versionCommand() *cobra.Command {
 	}
 	plain(cmd)
 	cmd.Flags().StringVarP(&output, "output", "o", "", "Output format: json, yaml")
-	// kubectl's flag of the same name; here it is the only way there is.
-	cmd.Flags().Bool("client", true, "The cluster is never asked")
-	_ = cmd.Flags().MarkHidden("client") // it exists, see the line above
+	cmd.Flags().BoolVar(&client, "client", false, "Show this plugin's version only; the cluster is not asked")
 	complete(cmd, "output", cobra.FixedCompletions([]string{string(formatJSON), string(formatYAML)}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
+}
+
+func (i versionInfo) print(w io.Writer, client bool) {
+	fmt.Fprintf(w, "%s %s\nnode image %s\n", displayName, version.String(), i.NodeImage)
+	switch {
+	case client:
+	case i.Unknown != "":
+		text, _, _ := strings.Cut(i.Unknown, "\n")
+		fmt.Fprintf(w, "installed: unknown (%s)\n", clean(text))
+	case i.Installed == nil:
+		fmt.Fprintln(w, "installed: nothing")
+	default:
+		fmt.Fprintf(w, "installed in namespace %s: %s\n", clean(i.Installed.Namespace), clean(i.Installed.words()))
+	}
+	if i.Skew != "" {
+		fmt.Fprintln(w, clean(i.Skew))
+	}
+}
+
+func (v *installedVersions) words() string {
+	var parts []string
+	if v.Watcher != "" {
+		parts = append(parts, "watcher "+v.Watcher)
+	}
+	if v.Agents != "" {
+		parts = append(parts, "agents "+v.Agents)
+	}
+	return strings.Join(parts, ", ")
+}
+
+// installedIn asks the cluster for what is installed; nil: nothing is.
+func installedIn(ctx context.Context, flags *connectionFlags) (*installedVersions, error) {
+	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
+	defer cancel()
+	conn, err := flags.connection()
+	if err != nil {
+		return nil, err
+	}
+	api, err := openObjects(conn)
+	if err != nil {
+		return nil, err
+	}
+	found, err := api.find(ctx, "")
+	if found == nil || err != nil {
+		return nil, err
+	}
+	return found.versions(), nil
+}
+
+func (i *installation) versions() *installedVersions {
+	out := &installedVersions{Namespace: i.namespace}
+	if i.watcher != nil {
+		out.Watcher = versionOf(i.watcher)
+	}
+	if i.agents != nil {
+		out.Agents = versionOf(i.agents)
+	}
+	return out
+}
+
+// versionOf is an object's version, "unknown" where it bears none.
+func versionOf(o metav1.Object) string {
+	if v := o.GetLabels()[versionLabel]; v != "" {
+		return v
+	}
+	return "unknown"
+}
+
+// skew says which side is older and how to update it; empty where all are the same, or
+// nothing is installed. A label has no "+", so what is built after it does not count.
+func skew(plugin string, installed *installedVersions, command string) string {
+	if installed == nil {
+		return ""
+	}
+	own, err := utilversion.ParseSemantic(plugin)
+	if err != nil {
+		return ""
+	}
+	for _, theirs := range []string{installed.Watcher, installed.Agents} {
+		v, err := utilversion.ParseSemantic(theirs)
+		switch {
+		case err != nil:
+		case v.LessThan(own):
+			return fmt.Sprintf("The installation is older than this plugin. To update it: %s install", command)
+		case own.LessThan(v):
+			return "This plugin is older than the installation. To update it: kubectl krew upgrade rotate-certs"
+		}
+	}
+	return ""
 }

@@ -18,6 +18,9 @@ type WatcherStatus struct {
 	Rotations []OpenRotation `json:"rotations"`
 	// NotSeen says what of this could not be asked for.
 	NotSeen []string `json:"notSeen,omitempty"`
+	// Skew says that the installation and the plugin are of different versions, and how to
+	// update the older one.
+	Skew string `json:"skew,omitempty"`
 }
 
 // WatcherHealth is how the watcher is.
@@ -26,6 +29,7 @@ type WatcherHealth struct {
 	NotifyOnly bool   `json:"notifyOnly,omitempty"`
 	NATS       string `json:"nats"`             // embedded or external
 	Leader     string `json:"leader,omitempty"` // the pod that acts, of several
+	Version    string `json:"version,omitempty"`
 	Problem    string `json:"problem,omitempty"`
 }
 
