@@ -25,6 +25,8 @@ type installOptions struct {
 
 	natsURLs       []string
 	natsSecret     string
+	natsReplicas   int
+	natsDomain     string
 	notifyOnly     bool
 	withoutWatcher bool
 	force          bool
@@ -86,6 +88,8 @@ of settings and rights is printed before it is applied, by --dry-run=server too.
 	f.StringVar(&o.policyFile, "policy", "", "Policy file to install; without it one that is there stays")
 	f.StringSliceVar(&o.natsURLs, "nats-url", nil, "NATS servers to use; empty: the watcher brings its own")
 	f.StringVar(&o.natsSecret, "nats-secret", "", "Secret with "+natsKeys()+" for them")
+	f.IntVar(&o.natsReplicas, "nats-replicas", 0, "Servers of a NATS cluster that keep each stream, 1 to 5; 0: one")
+	f.StringVar(&o.natsDomain, "nats-domain", "", "JetStream domain of the NATS servers, where it is not theirs (leaf nodes)")
 	f.StringVar(&o.storageClass, "storage-class", "", "StorageClass for the embedded NATS; \"none\" keeps it in the pod (default: the cluster's)")
 	f.BoolVar(&o.withoutWatcher, "without-watcher", false, "Agents, definitions and roles only: the watcher runs elsewhere")
 	o.addNamespace(f, manifests.DefaultNamespace, "Namespace of the installation, in which node pods run too")
@@ -133,6 +137,8 @@ func (o *installOptions) Complete(*cobra.Command) error {
 // imageReference is as strict as the admission policy that repeats the image needs it.
 var imageReference = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._:/@-]*$`)
 
+var natsDomain = regexp.MustCompile(`^[a-zA-Z0-9_-]+$`)
+
 // Validate refuses what cannot work.
 func (o *installOptions) Validate() error {
 	if o.output != "" && !oneOf(installFormats, o.output) {
@@ -153,6 +159,12 @@ func (o *installOptions) Validate() error {
 	}
 	if err := validURLs(o.natsURLs); err != nil {
 		return err
+	}
+	if o.natsReplicas < 0 || o.natsReplicas > 5 {
+		return fmt.Errorf("--nats-replicas %d: want 1 to 5", o.natsReplicas)
+	}
+	if o.natsDomain != "" && !natsDomain.MatchString(o.natsDomain) {
+		return fmt.Errorf("--nats-domain %q: want letters, digits, \"-\" and \"_\"", o.natsDomain)
 	}
 	return checkPolicy(o.policyFile, o.policy)
 }

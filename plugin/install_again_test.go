@@ -49,11 +49,12 @@ func TestInstallAgainKeepsWhatTheInstallationWas(t *testing.T) {
 	}{
 		"notify only":              {"--notify-only", "", []string{`"--notify-only"`}, nil},
 		"an external NATS":         {external, "", []string{`"--nats-url=tls://b.test:4222"`, `"name":"creds"`, "nats/ca.crt"}, []string{"--store="}},
+		"a cluster of NATS":        {external + " --nats-replicas 3 --nats-domain hub", "", []string{`"--nats-replicas=3"`, `"--nats-domain=hub"`}, nil},
 		"an image and its Secret":  {"--image registry.test/x:1 --image-pull-secret pull", "", []string{`"image":"registry.test/x:1"`, `"--image=registry.test/x:1"`, `"name":"pull"`}, []string{"ghcr.io"}},
 		"a StorageClass":           {"--storage-class slow", "", []string{`"claimName":"rotate-certs-watcher"`}, nil},
 		"a store in the pod":       {"--storage-class none", "", []string{"emptyDir"}, []string{"claimName"}},
 		"one changes, others stay": {"--notify-only --image registry.test/x:1", "--image registry.test/x:2", []string{`"--notify-only"`, "registry.test/x:2"}, []string{"x:1\""}},
-		"back to its own NATS":     {external, "--nats-url=", []string{"--store="}, []string{"--nats-url", "nats/ca.crt"}},
+		"back to its own NATS":     {external + " --nats-replicas 3", "--nats-url=", []string{"--store="}, []string{"--nats-url", "--nats-replicas", "nats/ca.crt"}},
 		"back to this version's":   {"--image registry.test/x:1", "--image " + version.NodeImage(), []string{version.NodeImage()}, []string{"registry.test"}},
 	} {
 		for _, kept := range []bool{true, false} {

@@ -70,6 +70,8 @@ func (i *installer) changedSettings() []string {
 	change("--notify-only", fmt.Sprint(old.NotifyOnly), fmt.Sprint(now.NotifyOnly))
 	change("--nats-url", strings.Join(old.NATSURLs, ","), strings.Join(now.NATSURLs, ","))
 	change("--nats-secret", old.NATSSecret, now.NATSSecret)
+	change("--nats-replicas", fmt.Sprint(old.NATSReplicas), fmt.Sprint(now.NATSReplicas))
+	change("--nats-domain", old.NATSDomain, now.NATSDomain)
 	change("--storage-class", old.StorageClass, now.StorageClass)
 	return out
 }

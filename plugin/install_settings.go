@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -27,6 +28,8 @@ func (o *installOptions) merged(s manifests.Settings) (manifests.Settings, error
 		"without-watcher":   func() { s.WithoutWatcher = o.withoutWatcher },
 		"nats-url":          func() { s.NATSURLs = o.natsURLs },
 		"nats-secret":       func() { s.NATSSecret = o.natsSecret },
+		"nats-replicas":     func() { s.NATSReplicas = o.natsReplicas },
+		"nats-domain":       func() { s.NATSDomain = o.natsDomain },
 		"storage-class":     func() { s.StorageClass = o.storageClass },
 	} {
 		if o.set.Changed(flag) {
@@ -43,7 +46,7 @@ func (o *installOptions) merged(s manifests.Settings) (manifests.Settings, error
 func (o *installOptions) fit(s *manifests.Settings) error {
 	switch {
 	case s.WithoutWatcher:
-		if o.notifyOnly || len(o.natsURLs) > 0 || o.natsSecret != "" || o.policyFile != "" || o.storageClass != "" {
+		if o.notifyOnly || len(o.natsURLs) > 0 || o.natsSecret != "" || o.natsReplicas > 0 || o.natsDomain != "" || o.policyFile != "" || o.storageClass != "" {
 			return errors.New("--without-watcher installs no watcher: its flags are given to rotate-certs-watcher, where that runs")
 		}
 		*s = manifests.Settings{Image: s.Image, ImagePullSecret: s.ImagePullSecret, WithoutWatcher: true}
@@ -53,10 +56,10 @@ func (o *installOptions) fit(s *manifests.Settings) error {
 		}
 		s.StorageClass = ""
 	default:
-		if o.natsSecret != "" {
-			return errors.New("--nats-secret is for a NATS of your own: give --nats-url too")
+		if o.natsSecret != "" || o.natsReplicas > 0 || o.natsDomain != "" {
+			return errors.New("--nats-secret, --nats-replicas and --nats-domain are for a NATS of your own: give --nats-url too")
 		}
-		s.NATSURLs, s.NATSSecret = nil, ""
+		s.NATSURLs, s.NATSSecret, s.NATSReplicas, s.NATSDomain = nil, "", 0, ""
 	}
 	return nil
 }
@@ -94,6 +97,12 @@ func (o *objects) evident(ctx context.Context, found *installation) (manifests.S
 	s.Image, s.ImagePullSecret = images(pod)
 	s.NotifyOnly = found.notifyOnly()
 	s.NATSURLs = arguments(pod, "--nats-url=")
+	for _, n := range arguments(pod, "--nats-replicas=") {
+		s.NATSReplicas, _ = strconv.Atoi(n) // what is no number, the watcher refuses
+	}
+	for _, name := range arguments(pod, "--nats-domain=") {
+		s.NATSDomain = name
+	}
 	claim := ""
 	for _, v := range pod.Volumes {
 		if v.Projected != nil {

@@ -33,6 +33,8 @@ func (f *watchFlags) addTo(cmd *cobra.Command) {
 	flags.BoolVar(&f.CertificateMetrics, "certificate-metrics", true, "show metrics of each certificate and node (x509_*): three for each certificate in the cluster")
 	flags.StringVar(&f.Bus.StoreDir, "store", "/var/lib/rotate-certs-watcher", "where the embedded NATS server keeps its events")
 	flags.StringSliceVar(&f.Bus.URLs, "nats-url", nil, "NATS servers, separated by commas (default: one that is embedded)")
+	flags.IntVar(&f.Bus.Replicas, "nats-replicas", 0, "how many servers of a NATS cluster keep each stream (default: one, or what there is)")
+	flags.StringVar(&f.Bus.Domain, "nats-domain", "", "the JetStream domain to use, where it is not the servers' own (leaf nodes)")
 	flags.StringVar(&f.Bus.TLS.CA, "nats-ca", "", "CA of the NATS servers (PEM)")
 	flags.StringVar(&f.Bus.TLS.Cert, "nats-cert", "", "client certificate for NATS (PEM), read again at every connect")
 	flags.StringVar(&f.Bus.TLS.Key, "nats-key", "", "its key (PEM)")

@@ -32,7 +32,7 @@ func variants() map[string]Options {
 	embedded, stored, external, notify, agents := base(), base(), base(), base(), base()
 	stored.StorageClass, stored.ImagePullSecret = "fast", "pull"
 	external.NATSURLs, external.NATSSecret = []string{"tls://a.test:4222", "tls://b.test:4222"}, "rotate-certs-nats"
-	external.NATSFiles = NATSFiles()
+	external.NATSFiles, external.NATSReplicas, external.NATSDomain = NATSFiles(), 3, "hub"
 	notify.NotifyOnly = true
 	agents.WithoutWatcher = true
 	return map[string]Options{"embedded": embedded, "stored": stored, "external": external, "notify-only": notify, "agents": agents}

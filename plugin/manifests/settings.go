@@ -23,6 +23,8 @@ type Settings struct {
 	WithoutWatcher  bool     `json:"withoutWatcher,omitempty"` // agents, definitions and roles only
 	NATSURLs        []string `json:"natsURLs,omitempty"`       // external NATS; none: embedded
 	NATSSecret      string   `json:"natsSecret,omitempty"`
+	NATSReplicas    int      `json:"natsReplicas,omitempty"` // 0: one
+	NATSDomain      string   `json:"natsDomain,omitempty"`
 	StorageClass    string   `json:"storageClass,omitempty"` // of the embedded NATS; empty: the store ends with its pod
 }
 

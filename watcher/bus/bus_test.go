@@ -94,7 +94,7 @@ func TestStreamsKeepWhatTheyAcknowledge(t *testing.T) {
 	c := testConfig(t)
 	b := openReady(t, c)
 	_, js := raw(t, b)
-	for _, want := range streams("prod") {
+	for _, want := range streams("prod", 1) {
 		s, err := js.Stream(t.Context(), want.Name)
 		require.NoError(t, err)
 		have := s.CachedInfo().Config
@@ -131,6 +131,10 @@ func TestOpenRefuses(t *testing.T) {
 		{"no place", Config{Cluster: "c"}, "--nats-url or --store"},
 		{"a listener elsewhere", Config{Cluster: "c", URLs: []string{"nats://x"}, Listen: listen}, "only the embedded NATS server can listen"},
 		{"a listener for everybody", Config{Cluster: "c", StoreDir: "x", Listen: listen}, "needs a certificate, its key and a file of users"},
+		{"replicas of its own", Config{Cluster: "c", StoreDir: "x", Replicas: 3}, "give --nats-url too"},
+		{"a domain of its own", Config{Cluster: "c", StoreDir: "x", Domain: "hub"}, "give --nats-url too"},
+		{"no domain", Config{Cluster: "c", URLs: []string{"nats://x"}, Domain: "a.b"}, `JetStream domain "a.b" is no name`},
+		{"many replicas", Config{Cluster: "c", URLs: []string{"nats://x"}, Replicas: 7}, "--nats-replicas 1 to 5"},
 		{"half a pair", Config{Cluster: "c", URLs: []string{"nats://x"}, TLS: TLS{Cert: "x"}}, "come together"},
 		{"no such credentials", Config{Cluster: "c", URLs: []string{"nats://127.0.0.1:1"}, Credentials: "/nowhere"}, "/nowhere"},
 		{"no such CA", Config{Cluster: "c", URLs: []string{"nats://127.0.0.1:1"}, TLS: TLS{CA: "/nowhere"}}, "/nowhere"},

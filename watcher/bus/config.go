@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
@@ -21,6 +22,10 @@ type Config struct {
 	Listen *Listen
 
 	URLs []string
+	// Replicas is how many of the external servers keep each stream; 0: one, or what there is.
+	Replicas int
+	// Domain is the JetStream domain of the external streams; empty: the servers' own.
+	Domain string
 	// TLS is for the external server. Files are read again at every connect.
 	TLS TLS
 	// Credentials and RotatorCredentials are files: a .creds file or an NKey seed. The first
@@ -70,6 +75,8 @@ type tuning struct {
 	marksEvery time.Duration
 }
 
+var domainName = regexp.MustCompile(`^[a-zA-Z0-9_-]+$`)
+
 func (c *Config) complete() error {
 	switch {
 	case c.Cluster == "":
@@ -78,6 +85,12 @@ func (c *Config) complete() error {
 		return errors.New("open event bus: neither a NATS URL nor a directory for the embedded server's store\nhint: --nats-url or --store")
 	case len(c.URLs) > 0 && c.Listen != nil:
 		return errors.New("open event bus: only the embedded NATS server can listen\nhint: leave --nats-url or --nats-listen away")
+	case len(c.URLs) == 0 && (c.Replicas != 0 || c.Domain != ""):
+		return errors.New("open event bus: the embedded NATS server has neither replicas nor a JetStream domain\nhint: give --nats-url too")
+	case c.Replicas < 0 || c.Replicas > 5:
+		return fmt.Errorf("open event bus: %d replicas of a stream\nhint: --nats-replicas 1 to 5", c.Replicas)
+	case c.Domain != "" && !domainName.MatchString(c.Domain):
+		return fmt.Errorf("open event bus: JetStream domain %q is no name\nhint: letters, digits, \"-\" and \"_\"", c.Domain)
 	case (c.TLS.Cert == "") != (c.TLS.Key == ""):
 		return errors.New("open event bus: a client certificate and its key come together\nhint: --nats-cert and --nats-key")
 	}

@@ -253,7 +253,7 @@ func TestConsumerThatIsNotAsItMustBeIsExplained(t *testing.T) {
 	s := newSite(t)
 	s.start()
 	nc := s.dial(roleRotator)
-	createStream(t, nc, streams("prod")[0])
+	createStream(t, nc, streams("prod", 1)[0])
 	js, err := jetstream.New(nc)
 	require.NoError(t, err)
 	want := consumers("prod", quick.ackWait)[0].ConsumerConfig
@@ -273,7 +273,7 @@ func TestConsumerThatIsNotAsItMustBeIsExplained(t *testing.T) {
 func TestStreamThatIsNotAsItMustBeIsExplained(t *testing.T) {
 	s := newSite(t)
 	s.start()
-	want := streams("prod")[0]
+	want := streams("prod", 1)[0]
 	want.Duplicates = time.Minute
 	nc := s.dial(roleRotator)
 	createStream(t, nc, want)

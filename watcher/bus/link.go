@@ -79,7 +79,7 @@ func connect(c *Config, role, credentials string, inProcess nats.InProcessConnPr
 		return nil, fmt.Errorf("connect to NATS as %s: %w", role, err)
 	}
 	l.nc = nc
-	if l.js, err = jetstream.New(nc, jetstream.WithDefaultTimeout(c.tuning.request)); err != nil {
+	if l.js, err = jetStream(nc, c); err != nil {
 		nc.Close()
 		return nil, fmt.Errorf("connect to NATS as %s: %w", role, err)
 	}
@@ -87,6 +87,14 @@ func connect(c *Config, role, credentials string, inProcess nats.InProcessConnPr
 		l.connected()
 	}
 	return l, nil
+}
+
+func jetStream(nc *nats.Conn, c *Config) (jetstream.JetStream, error) {
+	timeout := jetstream.WithDefaultTimeout(c.tuning.request)
+	if c.Domain == "" {
+		return jetstream.New(nc, timeout)
+	}
+	return jetstream.NewWithDomain(nc, c.Domain, timeout)
 }
 
 // external are the options for a server elsewhere. Files are read now, so that a mistake

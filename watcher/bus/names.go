@@ -108,10 +108,10 @@ func MarkSubject(cluster string) string { return markRoot + ".v1." + Token(clust
 // retention remembers the ids of what was acknowledged over a restart. Marks are a work queue:
 // those that became objects take no room, and are not delivered again. File storage with the
 // default persistence, because the other one acknowledges before it writes.
-func streams(cluster string) []jetstream.StreamConfig {
+func streams(cluster string, replicas int) []jetstream.StreamConfig {
 	common := jetstream.StreamConfig{
 		Storage: jetstream.FileStorage, Duplicates: dedupeWindow,
-		MaxMsgs: -1, MaxMsgsPerSubject: -1, MaxConsumers: -1, Replicas: 1, AllowDirect: true,
+		MaxMsgs: -1, MaxMsgsPerSubject: -1, MaxConsumers: -1, Replicas: max(1, replicas), AllowDirect: true,
 	}
 	events, marks := common, common
 	events.Name, events.Description = EventStream(cluster), "certificates and their rotations"

@@ -83,7 +83,7 @@ func (b *Bus) prepare() {
 }
 
 func (b *Bus) declare(ctx context.Context) error {
-	for _, want := range streams(b.config.Cluster) {
+	for _, want := range streams(b.config.Cluster, b.config.Replicas) {
 		if err := b.declareStream(ctx, want); err != nil {
 			return err
 		}
@@ -100,7 +100,7 @@ func (b *Bus) declareStream(ctx context.Context, want jetstream.StreamConfig) er
 	got, err := b.rotator.js.Stream(ctx, want.Name)
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
-		request, cause := b.rotator.deniable(ctx, called("STREAM.CREATE", want.Name))
+		request, cause := b.rotator.deniable(ctx, b.called("STREAM.CREATE", want.Name))
 		_, err = b.rotator.js.CreateStream(request, want)
 		if err = cause(err); err != nil {
 			return fmt.Errorf("create stream %q: %w\nhint: let the rotator create it, or do it once as a user without limits: %s", want.Name, err, streamCommand(want))
@@ -150,7 +150,7 @@ func (b *Bus) declareConsumer(ctx context.Context, declared consumer) error {
 	got, err := b.rotator.js.Consumer(ctx, stream, want.Durable)
 	switch {
 	case errors.Is(err, jetstream.ErrConsumerNotFound):
-		request, cause := b.rotator.deniable(ctx, called("CONSUMER.CREATE", stream))
+		request, cause := b.rotator.deniable(ctx, b.called("CONSUMER.CREATE", stream))
 		if want.DeliverPolicy == jetstream.DeliverByStartTimePolicy {
 			start := b.config.Now().Add(-startBack)
 			want.OptStartTime = &start
@@ -194,9 +194,14 @@ func consumerDiffers(want, have jetstream.ConsumerConfig) []string {
 }
 
 // called matches the subject of a call to JetStream's API.
-func called(call, stream string) func(string) bool {
-	exact := "$JS.API." + call + "." + stream
-	return func(subject string) bool { return subject == exact || strings.HasPrefix(subject, exact+".") }
+func (b *Bus) called(call, stream string) func(string) bool {
+	exact := "API." + call + "." + stream
+	return func(subject string) bool {
+		// A server of the domain itself refuses the subject without the domain.
+		rest, ok := strings.CutPrefix(subject, "$JS.")
+		rest = strings.TrimPrefix(rest, b.config.Domain+".")
+		return ok && (rest == exact || strings.HasPrefix(rest, exact+"."))
+	}
 }
 
 // missing tells whether an error means that a stream or consumer is not there any more.

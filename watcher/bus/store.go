@@ -38,7 +38,7 @@ func (b *Bus) watchStore() {
 		if b.ready.err() != nil {
 			continue // the streams need not be there yet
 		}
-		for _, s := range streams(b.config.Cluster) {
+		for _, s := range streams(b.config.Cluster, 1) {
 			if err := b.embedded.gone(s.Name); err != nil {
 				b.renewStore(err)
 				break
