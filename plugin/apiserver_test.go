@@ -28,6 +28,7 @@ type apiServerFake struct {
 	revision  int
 	log       []string
 	forbidden []string                                     // "verb resource"; "*": all that is not listed in allowed
+	silent    []string                                     // nodes whose agents do not report
 	unready   bool                                         // workloads stay as they are
 	events    func(w http.ResponseWriter, r *http.Request) // of the watcher
 	onDelete  func(path string)
@@ -275,12 +276,28 @@ func (s *apiServerFake) become(kind resourceFake, object map[string]any) {
 		object["status"] = map[string]any{"conditions": []any{map[string]any{"type": "Established", "status": "True"}}}
 	case "DaemonSet":
 		object["status"] = map[string]any{"desiredNumberScheduled": 2, "updatedNumberScheduled": 2, "numberReady": 2}
+		s.report()
 	case "Deployment":
 		n := object["spec"].(map[string]any)["replicas"]
 		object["status"] = map[string]any{"replicas": n, "updatedReplicas": n, "readyReplicas": n}
 	}
 	if s.unready && (kind.kind == "DaemonSet" || kind.kind == "Deployment") {
 		object["status"] = map[string]any{"desiredNumberScheduled": 2, "updatedNumberScheduled": 2, "numberReady": 1}
+	}
+}
+
+// report does what agents do when they start.
+func (s *apiServerFake) report() {
+	for path := range s.objects {
+		name, is := strings.CutPrefix(path, "/api/v1/nodes/")
+		if !is || slices.Contains(s.silent, name) {
+			continue
+		}
+		at := "/apis/rotate-certs.io/v1alpha1/nodecertificatereports/" + name
+		if s.objects[at] == nil {
+			s.put(at, map[string]any{"apiVersion": "rotate-certs.io/v1alpha1", "kind": "NodeCertificateReport", "metadata": map[string]any{"name": name}})
+		}
+		s.objects[at]["summary"] = map[string]any{"observedAt": noon.UTC().Format(time.RFC3339)}
 	}
 }
 

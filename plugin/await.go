@@ -31,10 +31,12 @@ func (a *app) pause(ctx context.Context, d time.Duration) bool {
 // await looks again and again until something holds or the timeout is over. A
 // connection that breaks meanwhile is made again: API servers restart.
 func (a *app) await(ctx context.Context, timeout time.Duration, what string, holds func(context.Context) (bool, error)) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errTooLong)
-	defer cancel()
+	ctx, stop := context.WithTimeoutCause(ctx, timeout, errTooLong)
+	defer stop()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	var last error
-	for {
+	for looked := time.Duration(0); ; looked += lookEvery { // time alone would not end a test that does not wait
 		ok, err := holds(ctx)
 		switch {
 		case ok:
@@ -44,6 +46,9 @@ func (a *app) await(ctx context.Context, timeout time.Duration, what string, hol
 		}
 		if err != nil && ctx.Err() == nil {
 			last = err
+		}
+		if looked >= timeout {
+			cancel(errTooLong)
 		}
 		if ctx.Err() != nil || !a.pause(ctx, lookEvery) {
 			if last != nil {

@@ -97,7 +97,7 @@ of settings and rights is printed before it is applied, by --dry-run=server too.
 	f.StringVar(&o.dryRun, "dry-run", string(dryRunNone), `"client" asks no cluster and prints the objects; "server" has the API server judge them; nothing is kept`)
 	f.Lookup("dry-run").NoOptDefVal = string(dryRunClient)
 	f.BoolVar(&o.force, "force", false, "Also while a rotation is in progress: its node finishes or undoes its part, and the new watcher continues")
-	f.VarP(&o.timeout, "timeout", "", "How long to wait until all is ready")
+	f.VarP(&o.timeout, "timeout", "", "How long to wait until all is ready and every node has reported")
 	f.StringVarP(&o.output, "output", "o", "", "Print the objects: "+strings.Join(installFormats, ", "))
 	complete(cmd, "dry-run", cobra.FixedCompletions(dryRuns, cobra.ShellCompDirectiveNoFileComp))
 	complete(cmd, "output", cobra.FixedCompletions(installFormats, cobra.ShellCompDirectiveNoFileComp))

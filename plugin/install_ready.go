@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/kube"
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
@@ -40,15 +41,19 @@ func (i *installer) ready(ctx context.Context) error {
 			continue
 		}
 		began, words := i.now(), ""
-		err := i.until(ctx, "the "+part.name+" are ready", func(ctx context.Context) (done bool, err error) {
-			if done, words, err = part.look(ctx); done || err != nil {
-				return done, err
+		err := i.until(ctx, "the "+part.name+" are ready", func(ctx context.Context) (bool, error) {
+			done, now, err := part.look(ctx)
+			if err != nil {
+				return false, err
+			}
+			if words = now; done {
+				return true, nil
 			}
 			return false, w.troubles(ctx, part.component)
 		})
 		if err != nil {
-			return fmt.Errorf("everything is installed, but not all of it works: %s: %s\n%w\nnext: mend that and run the same again, or look: kubectl -n %s get pods",
-				part.name, words, err, i.namespace())
+			return fmt.Errorf("everything is installed, but not all of it works: %s: %s\n%w\nhint: fix that and run the same again; what pods say: kubectl -n %s describe pods -l %s=%s",
+				part.name, words, err, i.namespace(), kube.LabelComponent, part.component)
 		}
 		i.tell(part.name, words, began)
 	}
@@ -86,7 +91,27 @@ func (w *waiting) agents(ctx context.Context) (bool, string, error) {
 	if len(away) > 0 {
 		words += "; not waited for: " + some(away) + " (NotReady)"
 	}
-	return agentsReady(set, len(away)), words, nil
+	if !agentsReady(set, len(away)) {
+		return false, words, nil
+	}
+	silent, err := w.silent(ctx, away)
+	if len(silent) > 0 {
+		words += "; no fresh report of: " + some(silent)
+	}
+	return len(silent) == 0, words, err
+}
+
+// silent are the nodes that have an agent, and no report that is fresh.
+func (w *waiting) silent(ctx context.Context, away []string) ([]string, error) {
+	s := &survey{objects: w.api, now: w.now(), status: &v1alpha1.WatcherStatus{}}
+	err := s.reports(ctx)
+	var out []string
+	for _, n := range s.status.WithoutReport {
+		if !slices.Contains(away, n.Node) {
+			out = append(out, fmt.Sprintf("%s (%s)", n.Node, n.Reason))
+		}
+	}
+	return out, err
 }
 
 func agentWords(set *appsv1.DaemonSet) string {

@@ -164,6 +164,29 @@ func TestInstallSaysWhyAPodDoesNotStart(t *testing.T) {
 	assert.Contains(t, stderr, "ctr -n k8s.io images import", "and what to do")
 }
 
+func TestInstallWaitsForAFreshReportOfEveryNode(t *testing.T) {
+	for name, report := range map[string]string{
+		"never reported": "",
+		"last reported at 2026-11-24 07:00 UTC (5h ago)": `{"summary":{"observedAt":"2026-11-24T07:00:00Z"}}`,
+	} {
+		s := newAPIServer(t)
+		s.install(t, "") // so that there is the kind
+		s.remove("/apis/rotate-certs.io/v1alpha1/nodecertificatereports/w1")
+		s.silent = []string{"w1"}
+		if report != "" {
+			s.add(t, "/apis/rotate-certs.io/v1alpha1/nodecertificatereports/w1", report)
+		}
+		code, _, stderr := s.run(t, "install", "--image", "registry.test/x:2", "--timeout", "5s")
+		assert.Equal(t, 1, code)
+		assert.NotContains(t, stderr, "Done in")
+		assert.Contains(t, stderr, "error: everything is installed, but not all of it works: agents: 2/2 ready; no fresh report of: w1 ("+name+")\n")
+		assert.Contains(t, stderr, "\nhint: fix that and run the same again; what pods say: kubectl -n rotate-certs describe pods -l app.kubernetes.io/component=agent")
+
+		s.add(t, "/api/v1/nodes/w1", `{"status":{"conditions":[{"type":"Ready","status":"False"}]}}`)
+		assert.Contains(t, s.install(t, ""), "2/2 ready; not waited for: w1 (NotReady)")
+	}
+}
+
 func TestInstallForGitAsksNoCluster(t *testing.T) {
 	s := newAPIServer(t)
 	s.Close()

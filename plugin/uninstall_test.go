@@ -22,6 +22,7 @@ func installed(t *testing.T) *apiServerFake {
 	s.add(t, "/apis/coordination.k8s.io/v1/namespaces/rotate-certs/leases/rotate-certs-watcher", `{"spec":{"holderIdentity":"rotate-certs-watcher-abc_1-2"}}`)
 	s.add(t, "/apis/rotate-certs.io/v1alpha1/nodecertificatereports/cp1", cp1Report)
 	s.add(t, "/apis/rotate-certs.io/v1alpha1/certificaterotations/auto-1", `{"metadata":{"finalizers":["rotate-certs.io/rotation"]},"spec":{"services":["etcd"]},"status":{"state":"Succeeded"}}`)
+	s.remove("/apis/rotate-certs.io/v1alpha1/nodecertificatereports/w1") // of a node that was new
 	s.log = nil
 	return s
 }

@@ -4,10 +4,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
 	"os"
 	"runtime/debug"
-	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,7 +19,7 @@ const agentMemory = 48 << 20
 
 // agentFlags are what "agent" is told.
 type agentFlags struct {
-	root, nodeName, kubeconfig, httpAddress, logFormat, logLevel string
+	root, nodeName, kubeconfig, healthFile, logFormat, logLevel string
 
 	interval   time.Duration
 	podsHidden bool
@@ -47,6 +45,12 @@ nothing there.`,
 			if err != nil {
 				return err
 			}
+			var health *agent.Health
+			if f.healthFile != "" {
+				if health, err = agent.OpenHealth(f.healthFile, f.interval); err != nil {
+					return err
+				}
+			}
 			if err := agent.Confine(); err != nil {
 				if !f.unconfined {
 					return fmt.Errorf("%w\nhint: --unconfined runs it all the same, with the rights of its user", err)
@@ -58,10 +62,7 @@ nothing there.`,
 			}
 			options := agent.Options{
 				Root: hostfs.Root(f.root), NodeName: f.nodeName, PodsHidden: f.podsHidden,
-				Interval: f.interval, Reports: reports, Log: log,
-			}
-			if f.httpAddress != "" {
-				options.Looked = serveLiveness(f.httpAddress, f.interval, log)
+				Interval: f.interval, Reports: reports, Health: health, Log: log,
 			}
 			return agent.Run(cmd.Context(), options)
 		},
@@ -73,9 +74,29 @@ nothing there.`,
 	flags.DurationVar(&f.interval, "interval", agent.DefaultInterval, "time between two looks when no file changes")
 	flags.BoolVar(&f.podsHidden, "pods-hidden", false, "the volumes of pods, and sockets, are kept from the agent: not to find one there is no problem")
 	flags.BoolVar(&f.unconfined, "unconfined", false, "run also where it cannot give up what it does not need: changing files, Unix sockets, starting programs")
-	flags.StringVar(&f.httpAddress, "http-address", "", `where to serve /livez, e.g. "127.0.0.1:10290" (default: nowhere)`)
+	flags.StringVar(&f.healthFile, "health-file", "", "file to keep up to date for \"rotate-certs-watcher probe\" (default: none)")
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	return cmd
+}
+
+// probeCommand is what the probes of an agent's pod run. A port would be one of the node,
+// whose network the agent uses, and another program might have it.
+func probeCommand() *cobra.Command {
+	var healthFile string
+	cmd := &cobra.Command{
+		Use:       "probe (alive|ready)",
+		Short:     "Check the health file of an agent: whether it scans its node, and whether its last report was written",
+		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
+		ValidArgs: []string{"alive", "ready"},
+		RunE: func(_ *cobra.Command, args []string) error {
+			if args[0] == "alive" {
+				return agent.Alive(healthFile, time.Now())
+			}
+			return agent.Ready(healthFile, time.Now())
+		},
+	}
+	cmd.Flags().StringVar(&healthFile, "health-file", "", "the file that the agent was started with")
 	return cmd
 }
 
@@ -93,26 +114,4 @@ func newLogger(w io.Writer, format, level string) (*slog.Logger, error) {
 		return slog.New(slog.NewJSONHandler(w, options)), nil
 	}
 	return nil, fmt.Errorf("--log-format %q: want text or json", format)
-}
-
-// serveLiveness says on /livez whether the node was looked at lately. It returns whom
-// to tell of each look.
-func serveLiveness(address string, interval time.Duration, log *slog.Logger) func(time.Time) {
-	var last atomic.Int64
-	last.Store(time.Now().UnixNano())
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
-		if age := time.Since(time.Unix(0, last.Load())); age > 3*interval {
-			http.Error(w, fmt.Sprintf("the node was looked at %s ago", age.Round(time.Second)), http.StatusServiceUnavailable)
-			return
-		}
-		_, _ = io.WriteString(w, "ok\n")
-	})
-	server := &http.Server{Addr: address, Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	go func() {
-		if err := server.ListenAndServe(); err != nil {
-			log.Error("cannot serve /livez", "address", address, "error", err)
-		}
-	}()
-	return func(at time.Time) { last.Store(at.UnixNano()) }
 }

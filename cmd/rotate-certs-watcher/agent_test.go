@@ -3,14 +3,14 @@ package main
 import (
 	"bytes"
 	"io"
-	"log/slog"
-	"net"
-	"net/http"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/rotate-certs/rotate-certs/watcher/agent"
 )
 
 func TestAgentSaysWhatIsWrongWithItsFlags(t *testing.T) {
@@ -40,24 +40,17 @@ func TestLoggerWritesJSONWhenAsked(t *testing.T) {
 	assert.Regexp(t, `^\{"time":"[^"]+","level":"WARN","msg":"shown","node":"cp1"\}\n$`, out.String())
 }
 
-func TestLivenessIsThatOfTheLastLook(t *testing.T) {
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	address := free.Addr().String()
-	require.NoError(t, free.Close())
-
-	looked := serveLiveness(address, time.Minute, slog.New(slog.DiscardHandler))
-	status := func() int {
-		answer, err := http.Get("http://" + address + "/livez") //nolint:noctx // ends with the test
-		if err != nil {
-			return 0
-		}
-		_ = answer.Body.Close()
-		return answer.StatusCode
+func TestProbe(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "health")
+	probe := func(what string) error {
+		cmd := newCommand(io.Discard, io.Discard)
+		cmd.SetArgs([]string{"probe", what, "--health-file=" + path})
+		return cmd.ExecuteContext(t.Context())
 	}
-	require.Eventually(t, func() bool { return status() == http.StatusOK }, 10*time.Second, 10*time.Millisecond)
-	looked(time.Now().Add(-time.Hour))
-	assert.Equal(t, http.StatusServiceUnavailable, status())
-	looked(time.Now())
-	assert.Equal(t, http.StatusOK, status())
+	require.ErrorContains(t, probe("alive"), "read health file")
+	_, err := agent.OpenHealth(path, time.Minute)
+	require.NoError(t, err)
+	assert.NoError(t, probe("alive"))
+	assert.EqualError(t, probe("ready"), "no report has been written yet")
+	assert.ErrorContains(t, probe("well"), "invalid argument")
 }

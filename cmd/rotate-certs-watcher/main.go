@@ -56,7 +56,7 @@ It runs in the cluster ("kubectl rotate-certs install") or beside it, with --kub
 	f.addTo(root)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(agentCommand(stderr), &cobra.Command{
+	root.AddCommand(agentCommand(stderr), probeCommand(), &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
 		Args:  cobra.NoArgs,

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -262,5 +263,26 @@ func TestOnlyLookingIsPartOfTheClustersOwnRoles(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+func TestAgentsAreProbedForWhatTheyReport(t *testing.T) {
+	pod := find[*appsv1.DaemonSet](t, render(t, base()), Agent, "rotate-certs").Spec.Template.Spec
+	c := pod.Containers[0]
+	const flag = "--health-file=/run/rotate-certs-agent/health"
+	assert.Contains(t, c.Args, flag)
+	for what, probe := range map[string]*corev1.Probe{"ready": c.ReadinessProbe, "alive": c.LivenessProbe} {
+		require.NotNil(t, probe, what)
+		assert.Equal(t, []string{c.Command[0], "probe", what, flag}, probe.Exec.Command)
+		assert.Greater(t, probe.TimeoutSeconds, int32(1), "to start a program may take longer on a busy node")
+	}
+	assert.Equal(t, c.ReadinessProbe.Exec, c.StartupProbe.Exec)
+	for _, m := range c.VolumeMounts {
+		if m.ReadOnly {
+			continue
+		}
+		assert.Equal(t, "/run/rotate-certs-agent", m.MountPath, "nothing else may be written")
+		v := pod.Volumes[slices.IndexFunc(pod.Volumes, func(v corev1.Volume) bool { return v.Name == m.Name })]
+		assert.Equal(t, corev1.StorageMediumMemory, v.EmptyDir.Medium, "and that is no file of the node")
 	}
 }

@@ -155,7 +155,7 @@ func (l *lab) killWatcher(t *testing.T) {
 		for _, n := range l.nodes {
 			out := l.on(t, n.Name, `for p in /proc/[0-9]*; do
 				[ "$(cat $p/comm 2>/dev/null)" = rotate-certs-wa ] || continue
-				tr '\0' ' ' < $p/cmdline | grep -q ' agent ' && continue
+				tr '\0' ' ' < $p/cmdline | grep -qE ' (agent|probe) ' && continue
 				kill -9 ${p#/proc/} && echo killed
 			done; true`)
 			killed += strings.Count(string(out), "killed")

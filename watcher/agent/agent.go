@@ -49,8 +49,8 @@ type Options struct {
 	Log *slog.Logger
 	// Look takes an inventory; nil: package scan.
 	Look func(ctx context.Context) inventory.Node
-	// Looked is told the time of each look; may be nil.
-	Looked func(time.Time)
+	// Health is for the probes of a pod; may be nil.
+	Health *Health
 }
 
 func (o *Options) complete() {
@@ -67,9 +67,6 @@ func (o *Options) complete() {
 		o.Look = func(ctx context.Context) inventory.Node {
 			return scan.Scan(ctx, o.Root, scan.Options{NodeName: o.NodeName, PodsHidden: o.PodsHidden})
 		}
-	}
-	if o.Looked == nil {
-		o.Looked = func(time.Time) {}
 	}
 }
 
@@ -94,7 +91,7 @@ func Run(ctx context.Context, o Options) error {
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)
-		a.mail.deliver(ctx, o.Reports, o.Log)
+		a.mail.deliver(ctx, o.Reports, o.Health, o.Log)
 	}()
 	defer func() { cancel(); <-sent }()
 	a.run(ctx)
@@ -147,5 +144,7 @@ func (a *agent) look(ctx context.Context, when *schedule) {
 	if a.files.watch(places(a.Root, node), a.Log) {
 		when.event(now)
 	}
-	a.Looked(now)
+	if err := a.Health.scanned(now, a.Interval); err != nil {
+		a.Log.Warn("the probes of this pod do not see that it is alive", "error", err)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -38,6 +39,12 @@ func (r *reported) Write(_ context.Context, report *v1alpha1.NodeCertificateRepo
 	}
 	r.all = append(r.all, report)
 	return nil
+}
+
+func (r *reported) failFromNowOn() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.fails = math.MaxInt
 }
 
 func (r *reported) count() int {
@@ -213,7 +220,7 @@ func pretend(t *testing.T, r *reported, look func() inventory.Node) {
 	t.Helper()
 	a := &agent{mail: newMailbox(), Options: Options{Root: "/nonexistent", Reports: r, Look: func(context.Context) inventory.Node { return look() }}}
 	a.complete()
-	go a.mail.deliver(t.Context(), r, a.Log)
+	go a.mail.deliver(t.Context(), r, nil, a.Log)
 	go a.run(t.Context())
 }
 

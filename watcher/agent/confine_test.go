@@ -25,7 +25,7 @@ func TestConfine(t *testing.T) {
 		require.NoError(t, err)
 		defer func() { _ = l.Close() }()
 		child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestConfine$", "-test.v")
-		child.Env = append(os.Environ(), "CONFINED="+path)
+		child.Env = append(os.Environ(), "CONFINED="+path, "HEALTH="+filepath.Join(t.TempDir(), "health"))
 		out, err := child.CombinedOutput()
 		require.NoError(t, err, "%s", out)
 		return
@@ -36,8 +36,13 @@ func TestConfine(t *testing.T) {
 	_ = conn.Close()
 	require.NoError(t, os.WriteFile(filepath.Join(filepath.Dir(socket), "file"), []byte("old"), 0o600), "before")
 
+	health, err := OpenHealth(os.Getenv("HEALTH"), time.Minute)
+	require.NoError(t, err)
+
 	require.NoError(t, Confine())
 
+	require.NoError(t, health.reported(nil), "its own file it may write")
+	require.NoError(t, Ready(os.Getenv("HEALTH"), time.Now()))
 	for range 20 { // on whatever thread
 		done := make(chan error)
 		go func() { _, err := net.Dial("unix", socket); done <- err }()

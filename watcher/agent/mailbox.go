@@ -54,7 +54,7 @@ func (m *mailbox) done(report *v1alpha1.NodeCertificateReport) {
 }
 
 // deliver writes what is put, until ctx ends.
-func (m *mailbox) deliver(ctx context.Context, to Reports, log *slog.Logger) {
+func (m *mailbox) deliver(ctx context.Context, to Reports, health *Health, log *slog.Logger) {
 	pause := firstPause
 	for {
 		report := m.peek()
@@ -69,14 +69,17 @@ func (m *mailbox) deliver(ctx context.Context, to Reports, log *slog.Logger) {
 		try, cancel := context.WithTimeout(ctx, writeLimit)
 		err := to.Write(try, report)
 		cancel()
+		if ctx.Err() != nil {
+			return
+		}
+		if noted := health.reported(err); noted != nil {
+			log.Warn("the probes of this pod do not see whether reports are written", "error", noted)
+		}
 		if err == nil {
 			log.Info("report written", "node", report.Name, "certificates", report.Summary.Certificates, "problems", report.Summary.Problems)
 			m.done(report)
 			pause = firstPause
 			continue
-		}
-		if ctx.Err() != nil {
-			return
 		}
 		wait := pause/2 + rand.N(pause) //nolint:gosec // spreads nodes, hides nothing
 		log.Warn("report not written, trying again", "node", report.Name, "error", err, "in", wait.Round(time.Millisecond).String())

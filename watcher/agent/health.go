@@ -1,0 +1,117 @@
+package agent
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+)
+
+const (
+	// healthSize is that of a health file. It is overwritten in place, through a file that
+	// was opened before the agent gave up opening files for writing.
+	healthSize = 1024
+	// scansMissed is after how many intervals without a scan an agent counts as stuck.
+	scansMissed = 3
+)
+
+// Health is how an agent is, kept in a file that the probes of its pod read. A nil Health
+// keeps nothing.
+type Health struct {
+	file *os.File
+
+	mu  sync.Mutex
+	now health
+}
+
+// health is what the file holds, as JSON.
+type health struct {
+	AliveUntil time.Time `json:"aliveUntil"` // by then another scan should have ended
+	Reported   bool      `json:"reported"`   // the last attempt to write a report succeeded
+	Problem    string    `json:"problem"`    // why not
+}
+
+// OpenHealth creates a health file. It says that the agent is alive, for the time that a
+// first scan may take, and not ready.
+func OpenHealth(path string, interval time.Duration) (*Health, error) {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("create health file: %w", err)
+	}
+	h := &Health{file: file}
+	err = h.change(func(now *health) {
+		now.AliveUntil, now.Problem = time.Now().Add(scansMissed*interval), "no report has been written yet"
+	})
+	return h, err
+}
+
+// scanned notes that a scan has ended.
+func (h *Health) scanned(at time.Time, interval time.Duration) error {
+	return h.change(func(now *health) { now.AliveUntil = at.Add(scansMissed * interval) })
+}
+
+// reported notes whether a report was written.
+func (h *Health) reported(err error) error {
+	return h.change(func(now *health) {
+		now.Reported, now.Problem = err == nil, ""
+		if err != nil {
+			now.Problem = "report not written: " + text(err.Error())
+		}
+	})
+}
+
+func (h *Health) change(change func(*health)) error {
+	if h == nil {
+		return nil
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	change(&h.now)
+	data, err := json.Marshal(h.now)
+	if err == nil && len(data) > healthSize { // a text full of what JSON escapes
+		short := h.now
+		short.Problem = "report not written"
+		data, err = json.Marshal(short)
+	}
+	if err != nil {
+		return fmt.Errorf("encode health: %w", err)
+	}
+	if _, err := h.file.WriteAt(append(data, bytes.Repeat([]byte(" "), healthSize-len(data))...), 0); err != nil {
+		return fmt.Errorf("write health file: %w", err)
+	}
+	return nil
+}
+
+// Alive returns an error where the agent of a health file has not scanned its node for a
+// while.
+func Alive(path string, now time.Time) error {
+	h, err := readHealth(path)
+	if err == nil && now.After(h.AliveUntil) {
+		err = fmt.Errorf("the last scan should have ended by %s", h.AliveUntil.UTC().Format(time.RFC3339))
+	}
+	return err
+}
+
+// Ready returns an error where the agent of a health file is not alive, or has not written
+// its last report.
+func Ready(path string, now time.Time) error {
+	h, err := readHealth(path)
+	if err == nil && !h.Reported {
+		err = errors.New(h.Problem)
+	}
+	return errors.Join(err, Alive(path, now))
+}
+
+func readHealth(path string) (h health, err error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return h, fmt.Errorf("read health file: %w", err)
+	}
+	if err := json.Unmarshal(data, &h); err != nil {
+		return h, fmt.Errorf("read health file %q: %w", path, err)
+	}
+	return h, nil
+}
