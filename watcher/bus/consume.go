@@ -69,6 +69,9 @@ func (b *Bus) consume(ctx context.Context, c consumption) error {
 	return ctx.Err()
 }
 
+// fetchWait is how long one request for a message waits.
+const fetchWait = 20 * time.Second
+
 type consumption struct {
 	bus    *Bus
 	stream string
@@ -87,7 +90,7 @@ func (c *consumption) run(ctx context.Context) error {
 		return err
 	}
 	for ctx.Err() == nil {
-		request, cancel := context.WithTimeout(ctx, 20*time.Second)
+		request, cancel := context.WithTimeout(ctx, fetchWait)
 		batch, err := consumer.Fetch(1, jetstream.FetchContext(request), jetstream.FetchHeartbeat(2*time.Second))
 		if err == nil {
 			for msg := range batch.Messages() {

@@ -119,7 +119,7 @@ func fenced(language, text string) string { return "```" + language + "\n" + tex
 func commands(cluster string) string {
 	var out strings.Builder
 	for _, s := range streams(cluster, 1) {
-		fmt.Fprintln(&out, streamCommand(s))
+		fmt.Fprintln(&out, streamCommand(s.StreamConfig))
 	}
 	for _, c := range consumers(cluster, ackWait) {
 		fmt.Fprintln(&out, consumerCommand(c))

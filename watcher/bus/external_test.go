@@ -14,7 +14,6 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
 	"github.com/stretchr/testify/require"
 
@@ -207,79 +206,6 @@ func TestRenewedClientCertificateIsUsedAtTheNextConnect(t *testing.T) {
 	require.NoError(t, b.reporter.nc.ForceReconnect())
 	require.Equal(t, "second", receive(t, shown))
 	waitReady(t, b)
-}
-
-func TestMissingStreamThatMayNotBeCreatedIsExplained(t *testing.T) {
-	full := newSite(t)
-	limited := *full
-	limited.config = regexp.MustCompile(`(?m)^.*STREAM\.CREATE.*\n`).ReplaceAllString(full.config, "")
-	require.NotEqual(t, full.config, limited.config)
-	limited.start()
-	b := openTest(t, limited.busConfig())
-	require.Eventually(t, func() bool { return b.Ready() != nil && strings.Contains(b.Ready().Error(), "create stream") }, soon, tick)
-	require.ErrorContains(t, b.Ready(), `user "rotator" may not publish to "$JS.API.STREAM.CREATE.rotate-certs-events-prod"`)
-	require.ErrorContains(t, b.Ready(), "nats stream add rotate-certs-events-prod --subjects 'rotate-certs.v1.prod.>'")
-	b.Close()
-	limited.stop()
-
-	full.start() // somebody who may creates them
-	openReady(t, full.busConfig()).Close()
-	full.stop()
-	limited.start()
-	openReady(t, limited.busConfig())
-}
-
-func TestMissingConsumerThatMayNotBeCreatedIsExplained(t *testing.T) {
-	full := newSite(t)
-	limited := *full
-	limited.config = regexp.MustCompile(`(?m)^.*CONSUMER\.CREATE\.rotate-certs-events.*\n`).ReplaceAllString(full.config, "")
-	require.NotEqual(t, full.config, limited.config)
-	limited.start()
-	b := openTest(t, limited.busConfig())
-	require.Eventually(t, func() bool { return b.Ready() != nil && strings.Contains(b.Ready().Error(), "create consumer") }, soon, tick)
-	require.ErrorContains(t, b.Ready(), `user "rotator" may not publish to "$JS.API.CONSUMER.CREATE.rotate-certs-events-prod.rotator.`)
-	require.ErrorContains(t, b.Ready(), "nats consumer add rotate-certs-events-prod rotator --pull")
-	b.Close()
-	limited.stop()
-
-	full.start() // somebody who may creates them
-	openReady(t, full.busConfig()).Close()
-	full.stop()
-	limited.start()
-	openReady(t, limited.busConfig())
-}
-
-func TestConsumerThatIsNotAsItMustBeIsExplained(t *testing.T) {
-	s := newSite(t)
-	s.start()
-	nc := s.dial(roleRotator)
-	createStream(t, nc, streams("prod", 1)[0])
-	js, err := jetstream.New(nc)
-	require.NoError(t, err)
-	want := consumers("prod", quick.ackWait)[0].ConsumerConfig
-	want.MaxDeliver, want.FilterSubject, want.DeliverPolicy = 1, "rotate-certs.v1.prod.>", jetstream.DeliverAllPolicy
-	_, err = js.CreateConsumer(t.Context(), EventStream("prod"), want)
-	require.NoError(t, err)
-	b := openTest(t, s.busConfig())
-	require.Eventually(t, func() bool { return b.Ready() != nil && strings.Contains(b.Ready().Error(), "not as it must be") }, soon, tick)
-	require.ErrorContains(t, b.Ready(), `consumer "rotator" of stream "rotate-certs-events-prod"`)
-	require.ErrorContains(t, b.Ready(), "max deliver is 1, not unlimited")
-	require.ErrorContains(t, b.Ready(), "filter is rotate-certs.v1.prod.>, not rotate-certs.v1.prod.rotation.requested.*")
-
-	require.NoError(t, js.DeleteConsumer(t.Context(), EventStream("prod"), "rotator"))
-	waitReady(t, b) // it makes its own
-}
-
-func TestStreamThatIsNotAsItMustBeIsExplained(t *testing.T) {
-	s := newSite(t)
-	s.start()
-	want := streams("prod", 1)[0]
-	want.Duplicates = time.Minute
-	nc := s.dial(roleRotator)
-	createStream(t, nc, want)
-	b := openTest(t, s.busConfig())
-	require.Eventually(t, func() bool { return b.Ready() != nil && strings.Contains(b.Ready().Error(), "not as it must be") }, soon, tick)
-	require.ErrorContains(t, b.Ready(), "duplicate window is 1m0s, not 168h0m0s")
 }
 
 // TestRequestOfALargeCluster names every certificate of it, which is more than a server

@@ -16,7 +16,7 @@ import (
 func TestNothingPushesOutAMark(t *testing.T) {
 	s := newSite(t)
 	s.start()
-	events := streams("prod", 1)[0]
+	events := streams("prod", 1)[0].StreamConfig
 	events.MaxBytes = 2 * eventMaxSize
 	createStream(t, s.dial(roleRotator), events)
 	b := openReady(t, s.busConfig())

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -104,11 +105,18 @@ func MarkStream(cluster string) string { return markStreamPrefix + Token(cluster
 // CompromisedCertificate of it.
 func MarkSubject(cluster string) string { return markRoot + ".v1." + Token(cluster) }
 
+// stream is a declared stream, and what it must do at least where it exists.
+type stream struct {
+	jetstream.StreamConfig
+	takes string        // subject
+	keeps time.Duration // messages for as long
+}
+
 // streams are the declared streams of a cluster. Events have limits, because a stream of that
 // retention remembers the ids of what was acknowledged over a restart. Marks are a work queue:
 // those that became objects take no room, and are not delivered again. File storage with the
 // default persistence, because the other one acknowledges before it writes.
-func streams(cluster string, replicas int) []jetstream.StreamConfig {
+func streams(cluster string, replicas int) []stream {
 	common := jetstream.StreamConfig{
 		Storage: jetstream.FileStorage, Duplicates: dedupeWindow,
 		MaxMsgs: -1, MaxMsgsPerSubject: -1, MaxConsumers: -1, Replicas: max(1, replicas), AllowDirect: true,
@@ -122,13 +130,18 @@ func streams(cluster string, replicas int) []jetstream.StreamConfig {
 	marks.Subjects = []string{markRoot + ".*." + Token(cluster)}
 	marks.Retention, marks.Discard = jetstream.WorkQueuePolicy, jetstream.DiscardNew
 	marks.MaxAge, marks.MaxBytes, marks.MaxMsgs, marks.MaxMsgSize = markMaxAge, markMaxBytes, markMaxMsgs, markMaxSize
-	return []jetstream.StreamConfig{events, marks}
+	return []stream{
+		{StreamConfig: events, takes: subjectRoot + "." + Token(cluster) + ".>", keeps: startBack},
+		{StreamConfig: marks, takes: MarkSubject(cluster), keeps: markAge},
+	}
 }
 
-// consumer is a durable consumer and its stream.
+// consumer is a durable consumer of a stream, and what it must do at least where it exists.
 type consumer struct {
-	stream string
 	jetstream.ConsumerConfig
+	stream     string
+	deliveries int
+	filtered   func(filters []string) bool // tells whether these are what it may have
 }
 
 // consumers are the declared consumers of a cluster's streams. They have no BackOff, which
@@ -144,5 +157,14 @@ func consumers(cluster string, wait time.Duration) []consumer {
 	rotator.FilterSubject = subjectOf(cluster, event.TypeRotationRequested, "*")
 	marks.Durable, marks.DeliverPolicy = ConsumerMarks, jetstream.DeliverAllPolicy // a work queue has no other
 	marks.FilterSubject = markRoot + ".*." + Token(cluster)                        // of an unknown version: it is given up
-	return []consumer{{EventStream(cluster), rotator}, {MarkStream(cluster), marks}}
+	return []consumer{
+		{
+			ConsumerConfig: rotator, stream: EventStream(cluster), deliveries: maxRequests,
+			filtered: func(f []string) bool { return slices.Equal(f, []string{rotator.FilterSubject}) },
+		},
+		{
+			ConsumerConfig: marks, stream: MarkStream(cluster), deliveries: maxMarks,
+			filtered: func(f []string) bool { return len(f) == 0 || takes(MarkSubject(cluster), f) },
+		},
+	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -96,53 +95,42 @@ func (b *Bus) declare(ctx context.Context) error {
 	return nil
 }
 
-func (b *Bus) declareStream(ctx context.Context, want jetstream.StreamConfig) error {
+func (b *Bus) declareStream(ctx context.Context, want stream) error {
 	got, err := b.rotator.js.Stream(ctx, want.Name)
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		request, cause := b.rotator.deniable(ctx, b.called("STREAM.CREATE", want.Name))
-		_, err = b.rotator.js.CreateStream(request, want)
+		_, err = b.rotator.js.CreateStream(request, want.StreamConfig)
 		if err = cause(err); err != nil {
-			return fmt.Errorf("create stream %q: %w\nhint: let the rotator create it, or do it once as a user without limits: %s", want.Name, err, streamCommand(want))
+			return fmt.Errorf("create stream %q: %w\nhint: let the rotator create it, or do it once as a user without limits: %s", want.Name, err, streamCommand(want.StreamConfig))
 		}
 		b.config.Log.Info("stream created", "stream", want.Name)
 		return nil
 	case err != nil:
 		return fmt.Errorf("look at stream %q: %w", want.Name, err)
 	}
-	have := got.CachedInfo().Config
-	differs := streamDiffers(want, have)
-	if len(differs) == 0 {
-		return nil
-	}
-	if b.embedded != nil { // it is ours, and an earlier release made it
-		if _, err = b.rotator.js.UpdateStream(ctx, want); err == nil {
-			return nil
-		}
-	}
-	return fmt.Errorf("stream %q is not as it must be: %s\nhint: change it with \"nats stream edit\", or remove it and create it so: %s",
-		want.Name, strings.Join(differs, ", "), streamCommand(want))
+	return b.correctStream(ctx, want, got.CachedInfo().Config)
 }
 
-// streamDiffers compares what correctness needs. How much is kept, for how long and on how
-// many servers is the operator's to choose.
-func streamDiffers(want, have jetstream.StreamConfig) []string {
-	var out []string
-	differ := func(is bool, what string, needs, has any) {
-		if is {
-			out = append(out, fmt.Sprintf("%s is %v, not %v", what, has, needs))
-		}
+// correctStream changes what is there, where it does not fit and the rotator may.
+func (b *Bus) correctStream(ctx context.Context, want stream, have jetstream.StreamConfig) error {
+	fit, broken := fitStream(want, have)
+	fit.Replicas = max(have.Replicas, want.Replicas)
+	if len(broken) == 0 && fit.Replicas == have.Replicas {
+		return nil
 	}
-	differ(!slices.Equal(slices.Sorted(slices.Values(want.Subjects)), slices.Sorted(slices.Values(have.Subjects))), "subjects", want.Subjects, have.Subjects)
-	differ(have.Retention != want.Retention, "retention", want.Retention, have.Retention)
-	differ(have.Storage != want.Storage, "storage", want.Storage, have.Storage)
-	differ(have.Discard != want.Discard, "discard", want.Discard, have.Discard)
-	differ(have.PersistMode == jetstream.AsyncPersistMode, "persist mode", want.PersistMode, have.PersistMode)
-	differ(have.NoAck, "no-ack", false, have.NoAck)
-	differ(have.Sealed, "sealed", false, have.Sealed)
-	differ(have.Mirror != nil || have.SubjectTransform != nil, "mirror or subject transform", "none", "set")
-	differ(have.Duplicates != want.Duplicates, "duplicate window", want.Duplicates, have.Duplicates)
-	return out
+	request, cause := b.rotator.deniable(ctx, b.called("STREAM.UPDATE", want.Name))
+	_, err := b.rotator.js.UpdateStream(request, fit)
+	switch err = cause(err); {
+	case err == nil:
+		b.config.Log.Info("stream changed", "stream", want.Name, "replicas", fit.Replicas, "because", broken)
+		return nil
+	case len(broken) == 0:
+		b.config.Log.Warn("stream is not on as many servers as --nats-replicas says", "stream", want.Name, "replicas", have.Replicas, "error", err)
+		return nil
+	}
+	return fmt.Errorf("stream %q is not as it must be: %s (change it: %w)\nhint: change it with \"nats stream edit\", or remove it and create it so: %s",
+		want.Name, strings.Join(broken, ", "), err, streamCommand(want.StreamConfig))
 }
 
 func (b *Bus) declareConsumer(ctx context.Context, declared consumer) error {
@@ -164,33 +152,23 @@ func (b *Bus) declareConsumer(ctx context.Context, declared consumer) error {
 	case err != nil:
 		return fmt.Errorf("look at consumer %q of stream %q: %w", want.Durable, stream, err)
 	}
-	have := got.CachedInfo().Config
-	if differs := consumerDiffers(want, have); len(differs) > 0 {
-		if b.embedded != nil {
-			if _, err = b.rotator.js.UpdateConsumer(ctx, stream, want); err == nil {
-				return nil
-			}
-		}
-		return fmt.Errorf("consumer %q of stream %q is not as it must be: %s\nhint: remove it and create it so: %s",
-			want.Durable, stream, strings.Join(differs, ", "), consumerCommand(declared))
-	}
-	return nil
+	return b.correctConsumer(ctx, declared, got.CachedInfo().Config)
 }
 
-func consumerDiffers(want, have jetstream.ConsumerConfig) []string {
-	var out []string
-	differ := func(is bool, what string, needs, has any) {
-		if is {
-			out = append(out, fmt.Sprintf("%s is %v, not %v", what, has, needs))
-		}
+// correctConsumer does for a consumer what correctStream does for a stream.
+func (b *Bus) correctConsumer(ctx context.Context, want consumer, have jetstream.ConsumerConfig) error {
+	fit, broken := fitConsumer(want, have)
+	if len(broken) == 0 {
+		return nil
 	}
-	differ(have.FilterSubject != want.FilterSubject, "filter", want.FilterSubject, have.FilterSubject)
-	differ(have.AckPolicy != want.AckPolicy, "ack policy", want.AckPolicy, have.AckPolicy)
-	differ(have.AckWait != want.AckWait, "ack wait", want.AckWait, have.AckWait)
-	differ(have.MaxDeliver > 0, "max deliver", "unlimited", have.MaxDeliver)
-	differ(len(have.BackOff) > 0, "backoff", "none", have.BackOff)
-	differ(have.DeliverSubject != "", "deliver subject", "none", have.DeliverSubject)
-	return out
+	request, cause := b.rotator.deniable(ctx, b.called("CONSUMER.CREATE", want.stream))
+	_, err := b.rotator.js.UpdateConsumer(request, want.stream, fit)
+	if err = cause(err); err != nil {
+		return fmt.Errorf("consumer %q of stream %q is not as it must be: %s (change it: %w)\nhint: remove it and create it so: %s",
+			want.Durable, want.stream, strings.Join(broken, ", "), err, consumerCommand(want))
+	}
+	b.config.Log.Info("consumer changed", "stream", want.stream, "consumer", want.Durable, "because", broken)
+	return nil
 }
 
 // called matches the subject of a call to JetStream's API.

@@ -1,0 +1,178 @@
+package bus
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+)
+
+func TestMissingStreamThatMayNotBeCreatedIsExplained(t *testing.T) {
+	full := newSite(t)
+	limited := *full
+	limited.config = regexp.MustCompile(`(?m)^.*STREAM\.CREATE.*\n`).ReplaceAllString(full.config, "")
+	require.NotEqual(t, full.config, limited.config)
+	limited.start()
+	b := openTest(t, limited.busConfig())
+	require.Eventually(t, func() bool { return b.Ready() != nil && strings.Contains(b.Ready().Error(), "create stream") }, soon, tick)
+	require.ErrorContains(t, b.Ready(), `user "rotator" may not publish to "$JS.API.STREAM.CREATE.rotate-certs-events-prod"`)
+	require.ErrorContains(t, b.Ready(), "nats stream add rotate-certs-events-prod --subjects 'rotate-certs.v1.prod.>'")
+	b.Close()
+	limited.stop()
+
+	full.start() // somebody who may creates them
+	openReady(t, full.busConfig()).Close()
+	full.stop()
+	limited.start()
+	openReady(t, limited.busConfig())
+}
+
+func TestMissingConsumerThatMayNotBeCreatedIsExplained(t *testing.T) {
+	full := newSite(t)
+	limited := *full
+	limited.config = regexp.MustCompile(`(?m)^.*CONSUMER\.CREATE\.rotate-certs-events.*\n`).ReplaceAllString(full.config, "")
+	require.NotEqual(t, full.config, limited.config)
+	limited.start()
+	b := openTest(t, limited.busConfig())
+	require.Eventually(t, func() bool { return b.Ready() != nil && strings.Contains(b.Ready().Error(), "create consumer") }, soon, tick)
+	require.ErrorContains(t, b.Ready(), `user "rotator" may not publish to "$JS.API.CONSUMER.CREATE.rotate-certs-events-prod.rotator.`)
+	require.ErrorContains(t, b.Ready(), "nats consumer add rotate-certs-events-prod rotator --pull")
+	b.Close()
+	limited.stop()
+
+	full.start() // somebody who may creates them
+	openReady(t, full.busConfig()).Close()
+	full.stop()
+	limited.start()
+	openReady(t, limited.busConfig())
+}
+
+// withUpdates is a site whose rotator may change streams, too.
+func withUpdates(t *testing.T) *site {
+	t.Helper()
+	s := newSite(t)
+	create := regexp.MustCompile(`(?m)^(.*)STREAM\.CREATE(.*)\n`)
+	require.Regexp(t, create, s.config)
+	s.config = create.ReplaceAllString(s.config, "${0}${1}STREAM.UPDATE${2}\n")
+	return s
+}
+
+// notAsItMustBe waits until the bus says so.
+func notAsItMustBe(t *testing.T, b *Bus) error {
+	t.Helper()
+	require.Eventually(t, func() bool { return b.Ready() != nil && strings.Contains(b.Ready().Error(), "not as it must be") }, soon, tick)
+	return b.Ready()
+}
+
+// TestADifferenceThatDoesNotMatterIsNoError: what is larger, longer or another's choice.
+func TestADifferenceThatDoesNotMatterIsNoError(t *testing.T) {
+	s := newSite(t)
+	s.start()
+	nc := s.dial(roleRotator)
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+	declared := streams("prod", 1)
+	events, marks := declared[0].StreamConfig, declared[1].StreamConfig
+	events.Subjects, events.Duplicates, events.MaxAge, events.Storage = []string{"rotate-certs.>"}, time.Minute, 24*time.Hour, jetstream.MemoryStorage
+	events.MaxBytes, events.MaxMsgSize, events.MaxMsgs = 1<<20, -1, 1000
+	marks.Subjects, marks.MaxAge, marks.MaxMsgs, marks.MaxBytes, marks.MaxMsgSize = []string{MarkSubject("prod"), "rotate-certs-marks.test.prod"}, 0, 50, -1, 128<<10
+	createStream(t, nc, events)
+	createStream(t, nc, marks)
+	for _, c := range consumers("prod", quick.ackWait) {
+		want := c.ConsumerConfig
+		want.DeliverPolicy, want.AckWait, want.MaxDeliver, want.MaxAckPending = jetstream.DeliverAllPolicy, 2*quick.ackWait, 100, 7
+		if c.Durable == ConsumerMarks {
+			want.FilterSubject = "rotate-certs-marks.>"
+		}
+		_, err := js.CreateConsumer(t.Context(), c.stream, want)
+		require.NoError(t, err)
+	}
+	b := openReady(t, s.busConfig())
+	for _, c := range []jetstream.StreamConfig{events, marks} {
+		have, err := b.rotator.js.Stream(t.Context(), c.Name)
+		require.NoError(t, err)
+		require.Equal(t, c.Subjects, have.CachedInfo().Config.Subjects)
+		require.Equal(t, c.MaxMsgs, have.CachedInfo().Config.MaxMsgs)
+	}
+	for _, c := range consumers("prod", quick.ackWait) {
+		have, err := b.rotator.js.Consumer(t.Context(), c.stream, c.Durable)
+		require.NoError(t, err)
+		require.Equal(t, 100, have.CachedInfo().Config.MaxDeliver, "it is left as it is")
+	}
+}
+
+// TestWhatMattersIsChangedWherePermitted, and nothing beside it.
+func TestWhatMattersIsChangedWherePermitted(t *testing.T) {
+	s := withUpdates(t)
+	s.start()
+	nc := s.dial(roleRotator)
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+	declared := streams("prod", 1)
+	events, marks := declared[0].StreamConfig, declared[1].StreamConfig
+	events.Subjects, events.Discard, events.MaxBytes = []string{"rotate-certs.v1.prod.rotation.>", "mine"}, jetstream.DiscardNew, 1<<20
+	marks.Discard, marks.MaxMsgsPerSubject, marks.MaxAge, marks.Duplicates = jetstream.DiscardOld, 1, time.Hour, time.Hour
+	createStream(t, nc, events)
+	createStream(t, nc, marks)
+	c := consumers("prod", quick.ackWait)[0]
+	wrong := c.ConsumerConfig
+	wrong.DeliverPolicy, wrong.MaxDeliver, wrong.FilterSubject, wrong.AckWait, wrong.MaxAckPending = jetstream.DeliverAllPolicy, 1, "rotate-certs.v1.prod.rotation.>", quick.ackWait/2, 7
+	_, err = js.CreateConsumer(t.Context(), c.stream, wrong)
+	require.NoError(t, err)
+
+	b := openReady(t, s.busConfig())
+	configs := map[string]jetstream.StreamConfig{}
+	for _, want := range declared {
+		have, err := b.rotator.js.Stream(t.Context(), want.Name)
+		require.NoError(t, err)
+		configs[want.Name] = have.CachedInfo().Config
+		_, broken := fitStream(want, have.CachedInfo().Config)
+		require.Empty(t, broken)
+	}
+	require.EqualValues(t, 1<<20, configs[events.Name].MaxBytes)
+	require.Contains(t, configs[events.Name].Subjects, "mine")
+	require.Equal(t, time.Hour, configs[marks.Name].Duplicates)
+	have, err := b.rotator.js.Consumer(t.Context(), c.stream, c.Durable)
+	require.NoError(t, err)
+	_, broken := fitConsumer(c, have.CachedInfo().Config)
+	require.Empty(t, broken)
+	require.Equal(t, 7, have.CachedInfo().Config.MaxAckPending)
+}
+
+func TestAConsumerThatCannotBeChangedIsExplained(t *testing.T) {
+	s := newSite(t)
+	s.start()
+	nc := s.dial(roleRotator)
+	createStream(t, nc, streams("prod", 1)[0].StreamConfig)
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+	want := consumers("prod", quick.ackWait)[0].ConsumerConfig
+	want.AckPolicy, want.DeliverPolicy, want.MaxDeliver = jetstream.AckAllPolicy, jetstream.DeliverAllPolicy, 1
+	_, err = js.CreateConsumer(t.Context(), EventStream("prod"), want)
+	require.NoError(t, err)
+	b := openTest(t, s.busConfig())
+	err = notAsItMustBe(t, b)
+	require.ErrorContains(t, err, `consumer "rotator" of stream "`+EventStream("prod")+`"`)
+	require.ErrorContains(t, err, "ack policy is AckAll, not AckExplicit")
+	require.ErrorContains(t, err, "max deliver is 1, not unlimited")
+	require.ErrorContains(t, err, "hint: remove it and create it so: nats consumer add")
+
+	require.NoError(t, js.DeleteConsumer(t.Context(), EventStream("prod"), "rotator"))
+	waitReady(t, b) // it makes its own
+}
+
+func TestAStreamThatMayNotBeChangedIsExplained(t *testing.T) {
+	s := newSite(t)
+	s.start()
+	want := streams("prod", 1)[1].StreamConfig
+	want.Discard, want.MaxAge, want.Duplicates = jetstream.DiscardOld, time.Hour, time.Hour
+	createStream(t, s.dial(roleRotator), want)
+	err := notAsItMustBe(t, openTest(t, s.busConfig()))
+	require.ErrorContains(t, err, "discard is DiscardOld, not DiscardNew")
+	require.ErrorContains(t, err, "maximum age is 1h0m0s, not at least 168h0m0s")
+	require.ErrorContains(t, err, `may not publish to "$JS.API.STREAM.UPDATE.`)
+	require.ErrorContains(t, err, "nats stream edit")
+}
