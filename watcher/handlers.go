@@ -7,6 +7,7 @@ import (
 	"log/slog"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -14,8 +15,9 @@ import (
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
-// handler passes on what an informer sees: objects as they are, nil for those deleted.
-func handler(on func(name string, object client.Object)) toolscache.ResourceEventHandler {
+// handler passes on what an informer sees: objects as they are, nil for those deleted, and
+// the uid of those to gone, which may be nil.
+func handler(on func(name string, object client.Object), gone func(types.UID)) toolscache.ResourceEventHandler {
 	pass := func(o any) {
 		if object, ok := o.(client.Object); ok {
 			on(object.GetName(), object)
@@ -30,6 +32,9 @@ func handler(on func(name string, object client.Object)) toolscache.ResourceEven
 			}
 			if object, ok := o.(client.Object); ok {
 				on(object.GetName(), nil)
+				if gone != nil {
+					gone(object.GetUID())
+				}
 			}
 		},
 	}

@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -227,6 +228,7 @@ func (w *watcher) listen(ctx context.Context) error {
 	for _, source := range []struct {
 		object client.Object
 		on     func(name string, object client.Object) // nil: it was deleted
+		gone   func(types.UID)
 	}{
 		{&v1alpha1.NodeCertificateReport{}, func(name string, o client.Object) {
 			report, _ := o.(*v1alpha1.NodeCertificateReport)
@@ -234,24 +236,24 @@ func (w *watcher) listen(ctx context.Context) error {
 			if w.picture.Report(name, report) {
 				w.decider.Kick()
 			}
-		}},
+		}, nil},
 		{&corev1.Node{}, func(name string, o client.Object) {
 			node, _ := o.(*corev1.Node)
 			if w.picture.Node(name, node, time.Now()) {
 				w.decider.Kick()
 			}
-		}},
-		{&v1alpha1.CompromisedCertificate{}, func(string, client.Object) { w.decider.Kick() }},
+		}, nil},
+		{&v1alpha1.CompromisedCertificate{}, func(string, client.Object) { w.decider.Kick() }, nil},
 		{&v1alpha1.CertificateRotation{}, func(string, client.Object) {
 			w.decider.Kick()
 			w.runner.Kick()
-		}},
+		}, w.runner.Deleted},
 	} {
 		informer, err := w.cache.GetInformer(ctx, source.object, cache.BlockUntilSynced(false))
 		if err != nil {
 			return fmt.Errorf("watch %T: %w\nis it installed? kubectl rotate-certs install", source.object, err)
 		}
-		registration, err := informer.AddEventHandler(handler(source.on))
+		registration, err := informer.AddEventHandler(handler(source.on, source.gone))
 		if err != nil {
 			return fmt.Errorf("watch %T: %w", source.object, err)
 		}

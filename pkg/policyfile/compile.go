@@ -105,7 +105,9 @@ func (bad report) settings(field string, s Settings, r *renewal.Rule) {
 		r.Renewal = bad.restart(field+".restart.renewal", s.Restart.Renewal)
 	}
 	if s.Restart.Compromise != "" {
-		r.Compromise = bad.restart(field+".restart.compromise", s.Restart.Compromise)
+		if r.Compromise = bad.restart(field+".restart.compromise", s.Restart.Compromise); r.Compromise == plan.RestartNever {
+			bad(field+".restart.compromise", "never is not possible: what is not restarted continues to use the old key")
+		}
 	}
 	if len(r.Windows) > 0 && (r.Override.Duration >= r.Threshold.Duration || r.Override.Fraction >= r.Threshold.Fraction) {
 		bad(field+".override", "%s is not nearer than the threshold, %s: no window would ever be waited for", describe(r.Override), describe(r.Threshold))

@@ -155,6 +155,7 @@ func TestMistakes(t *testing.T) {
 		{"a text for a number", header + "limits: {rotationsPerDay: many}\n", `policy: line 3, column 27: limits.rotationsPerDay: "many": want a whole number`},
 		{"a negative limit", header + "limits: {rotationsPerDay: -1}\n", "policy: line 3, column 27: limits.rotationsPerDay: -1: want a number from 0 to 10000"},
 		{"a wave of nothing", header + "limits: {maxUnavailable: 0%}\n", `policy: line 3, column 26: limits.maxUnavailable: max-unavailable "0%": want a number of workers such as 3, or a percentage such as 10%`},
+		{"compromised keys that stay in use", header + "defaults: {restart: {compromise: never}}\n", "policy: line 3, column 34: defaults.restart.compromise: never is not possible"},
 		{"yes for true", header + "freeze: {enabled: yes}\n", `policy: line 3, column 19: freeze.enabled: "yes": want true or false`},
 		{"a date for a time", header + "freeze: {enabled: true, until: 2027-01-03}\n", `policy: line 3, column 32: freeze.until: "2027-01-03": want a time with its zone, such as 2027-01-03T06:00:00Z`},
 		{"an exception that there is not", header + "freeze: {enabled: true, allow: [overide]}\n", `policy: line 3, column 33: freeze.allow[0]: unknown exception "overide", did you mean "override"?`},

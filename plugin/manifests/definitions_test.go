@@ -21,11 +21,7 @@ import (
 // specField is the schema of a field of the spec of a kind.
 func specField(t *testing.T, plural, field string) apiextensionsv1.JSONSchemaProps {
 	t.Helper()
-	raw, err := crds.FS.ReadFile("rotate-certs.io_" + plural + ".yaml")
-	require.NoError(t, err)
-	var definition apiextensionsv1.CustomResourceDefinition
-	require.NoError(t, yaml.UnmarshalStrict(raw, &definition))
-	schema, has := definition.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties["spec"].Properties[field]
+	schema, has := definitionOf(t, plural).Spec.Versions[0].Schema.OpenAPIV3Schema.Properties["spec"].Properties[field]
 	require.True(t, has, field)
 	return schema
 }
@@ -63,8 +59,8 @@ func takes(t *testing.T, schema apiextensionsv1.JSONSchemaProps, text string) bo
 // none of its kind, whoever made it.
 func TestWhatADefinitionLetsThroughCanBeRead(t *testing.T) {
 	for text, fits := range map[string]bool{
-		"2160h": true, "90m": true, "1h30m": true, "1.5h": true, "0s": true,
-		"90d": false, "1w": false, "": false, "soon": false, "-5m": false, "90": false, "5m ": false,
+		"90d": true, "1d12h": true, "9999d9999h9999m": true, "2160h": true, "90m": true, "1h30m": true, "1.5h": true, "0s": true,
+		"0d": false, "d": false, "1d1d": false, "10000d": false, "1d99999999999999h": false, "1.5d": false, "1w": false, "": false, "soon": false, "-5m": false, "90": false, "5m ": false,
 		"9999999999999999h": false, "99999999h": false, strings.Repeat("1h", 20): false,
 	} {
 		for _, field := range []string{"validity", "timeout"} {
@@ -97,10 +93,6 @@ func TestWhatDefinitionsRefuse(t *testing.T) {
 // objects and conditions, which have bounds of their own.
 func TestEverythingInADefinitionIsBounded(t *testing.T) {
 	for _, plural := range []string{"certificaterotations", "compromisedcertificates", "nodecertificatereports"} {
-		raw, err := crds.FS.ReadFile("rotate-certs.io_" + plural + ".yaml")
-		require.NoError(t, err)
-		var definition apiextensionsv1.CustomResourceDefinition
-		require.NoError(t, yaml.UnmarshalStrict(raw, &definition))
 		var walk func(path string, s apiextensionsv1.JSONSchemaProps)
 		walk = func(path string, s apiextensionsv1.JSONSchemaProps) {
 			switch s.Type {
@@ -124,32 +116,79 @@ func TestEverythingInADefinitionIsBounded(t *testing.T) {
 				walk(path+"."+name, property)
 			}
 		}
-		walk("", *definition.Spec.Versions[0].Schema.OpenAPIV3Schema)
+		walk("", *definitionOf(t, plural).Spec.Versions[0].Schema.OpenAPIV3Schema)
+	}
+}
+
+// admits says whether the API server takes a CertificateRotation's spec, by its rules.
+func admits(t *testing.T, spec map[string]any) bool {
+	t.Helper()
+	env, err := cel.NewEnv(cel.Variable("self", cel.DynType), cel.Variable("oldSelf", cel.DynType))
+	require.NoError(t, err)
+	for _, rule := range specRules(t) {
+		ast, issues := env.Compile(rule.Rule)
+		require.NoError(t, issues.Err())
+		program, err := env.Program(ast)
+		require.NoError(t, err)
+		out, _, err := program.Eval(map[string]any{"self": spec, "oldSelf": spec})
+		if err != nil || out.Value() != true {
+			return false
+		}
+	}
+	return true
+}
+
+func specRules(t *testing.T) apiextensionsv1.ValidationRules {
+	t.Helper()
+	return definitionOf(t, "certificaterotations").Spec.Versions[0].Schema.OpenAPIV3Schema.Properties["spec"].XValidations
+}
+
+func definitionOf(t *testing.T, plural string) *apiextensionsv1.CustomResourceDefinition {
+	t.Helper()
+	raw, err := crds.FS.ReadFile("rotate-certs.io_" + plural + ".yaml")
+	require.NoError(t, err)
+	var definition apiextensionsv1.CustomResourceDefinition
+	require.NoError(t, yaml.UnmarshalStrict(raw, &definition))
+	return &definition
+}
+
+// TestShortNamesAreOurs: cert-manager's CertificateRequest is cr, and there are more of two letters.
+func TestShortNamesAreOurs(t *testing.T) {
+	for plural, want := range map[string]string{"certificaterotations": "certrot", "compromisedcertificates": "compcert", "nodecertificatereports": "ncr"} {
+		assert.Equal(t, []string{want}, definitionOf(t, plural).Spec.Names.ShortNames)
+	}
+}
+
+func TestCompromisedKeysDoNotStayInUse(t *testing.T) {
+	assert.False(t, admits(t, map[string]any{"compromised": true, "restart": "never"}))
+	assert.True(t, admits(t, map[string]any{"compromised": true, "restart": "if-needed"}))
+	assert.True(t, admits(t, map[string]any{"compromised": false, "restart": "never"}))
+}
+
+// TestMaxUnavailableIsANumberOrAPercentage, as a Deployment's.
+func TestMaxUnavailableIsANumberOrAPercentage(t *testing.T) {
+	schema := specField(t, "certificaterotations", "maxUnavailable")
+	assert.True(t, schema.XIntOrString)
+	env, err := cel.NewEnv(cel.Variable("self", cel.DynType))
+	require.NoError(t, err)
+	ast, issues := env.Compile(schema.XValidations[0].Rule)
+	require.NoError(t, issues.Err())
+	program, err := env.Program(ast)
+	require.NoError(t, err)
+	for value, fits := range map[any]bool{1: true, 10: true, "3": true, "10%": true, 0: false, -1: false, "0%": false, "": false, "many": false, "9999999999": false} {
+		out, _, err := program.Eval(map[string]any{"self": value})
+		require.NoError(t, err)
+		assert.Equal(t, fits, out.Value(), "%v", value)
+		if raw, err := json.Marshal(map[string]any{"maxUnavailable": value}); fits && assert.NoError(t, err) {
+			var spec v1alpha1.CertificateRotationSpec
+			require.NoError(t, json.Unmarshal(raw, &spec))
+			assert.NoError(t, plan.ValidateMaxUnavailable(spec.MaxUnavailable.String()))
+		}
 	}
 }
 
 // TestAShortValidityNeedsAWord in the object, as it does on the command line.
 func TestAShortValidityNeedsAWord(t *testing.T) {
-	raw, err := crds.FS.ReadFile("rotate-certs.io_certificaterotations.yaml")
-	require.NoError(t, err)
-	var definition apiextensionsv1.CustomResourceDefinition
-	require.NoError(t, yaml.UnmarshalStrict(raw, &definition))
-	rules := definition.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties["spec"].XValidations
-	admits := func(spec map[string]any) bool {
-		env, err := cel.NewEnv(cel.Variable("self", cel.DynType), cel.Variable("oldSelf", cel.DynType))
-		require.NoError(t, err)
-		for _, rule := range rules {
-			ast, issues := env.Compile(rule.Rule)
-			require.NoError(t, issues.Err())
-			program, err := env.Program(ast)
-			require.NoError(t, err)
-			out, _, err := program.Eval(map[string]any{"self": spec, "oldSelf": spec})
-			if err != nil || out.Value() != true {
-				return false
-			}
-		}
-		return true
-	}
 	for name, tt := range map[string]struct {
 		spec     map[string]any
 		admitted bool
@@ -162,11 +201,11 @@ func TestAShortValidityNeedsAWord(t *testing.T) {
 		"90 minutes, not allowed":    {map[string]any{"validity": "90m", "allowShortValidity": false}, false},
 		"90 minutes, allowed":        {map[string]any{"validity": "90m", "allowShortValidity": true}, true},
 		"nine minutes, even allowed": {map[string]any{"validity": "9m", "allowShortValidity": true}, false},
-		"in days":                    {map[string]any{"validity": "90d"}, false},
+		"in days":                    {map[string]any{"validity": "90d"}, true},
 	} {
-		t.Run(name, func(t *testing.T) { assert.Equal(t, tt.admitted, admits(tt.spec)) })
+		t.Run(name, func(t *testing.T) { assert.Equal(t, tt.admitted, admits(t, tt.spec)) })
 	}
-	assert.Contains(t, rules[1].Rule, "duration('24h')", "plan.MinValidity")
+	assert.Contains(t, specRules(t)[1].Rule, "duration('24h')", "plan.MinValidity")
 	assert.Equal(t, 24*time.Hour, plan.MinValidity)
 	assert.Equal(t, 10*time.Minute, plan.LeastValidity)
 }

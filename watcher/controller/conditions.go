@@ -199,27 +199,35 @@ func (c *Conditions) read(ctx context.Context) (map[string]standing, error) {
 	return out, nil
 }
 
+// patch writes what a node waits for into its report. A condition keeps the time of its last
+// transition while its status stays, and those of others stay.
 func (c *Conditions) patch(ctx context.Context, node string, s standing) error {
-	condition := metav1.Condition{
-		Type: v1alpha1.ConditionCertificatesDue, Status: metav1.ConditionFalse, Reason: "NothingDue",
-		LastTransitionTime: metav1.NewTime(c.Now().UTC().Truncate(time.Second)),
+	report := &v1alpha1.NodeCertificateReport{}
+	if err := c.Client.Get(ctx, client.ObjectKey{Name: node}, report, client.UnsafeDisableDeepCopy); err != nil {
+		return err
+	}
+	conditions := slices.Clone(report.Status.Conditions)
+	set := func(kind string, status metav1.ConditionStatus, reason, message string) {
+		meta.SetStatusCondition(&conditions, metav1.Condition{
+			Type: kind, Status: status, Reason: reason, Message: message, ObservedGeneration: report.Generation,
+			LastTransitionTime: metav1.NewTime(c.Now().UTC().Truncate(time.Second)),
+		})
 	}
 	if s.reason != "" {
-		condition.Status, condition.Reason, condition.Message = metav1.ConditionTrue, s.reason, s.message
+		set(v1alpha1.ConditionCertificatesDue, metav1.ConditionTrue, s.reason, s.message)
+	} else {
+		set(v1alpha1.ConditionCertificatesDue, metav1.ConditionFalse, "NothingDue", "")
 	}
-	conditions := []metav1.Condition{condition}
 	if s.refused.Reason != "" {
-		conditions = append(conditions, metav1.Condition{
-			Type: v1alpha1.ConditionAccepted, Status: metav1.ConditionFalse, Reason: s.refused.Reason, Message: s.refused.Message,
-			LastTransitionTime: condition.LastTransitionTime,
-		})
+		set(v1alpha1.ConditionAccepted, metav1.ConditionFalse, s.refused.Reason, s.refused.Message)
+	} else {
+		meta.RemoveStatusCondition(&conditions, v1alpha1.ConditionAccepted)
 	}
 	patch, err := json.Marshal(map[string]any{"status": v1alpha1.NodeCertificateReportStatus{Conditions: conditions}})
 	if err != nil {
 		return err
 	}
-	report := &v1alpha1.NodeCertificateReport{ObjectMeta: metav1.ObjectMeta{Name: node}}
 	trying, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	return c.Client.Status().Patch(trying, report, client.RawPatch(types.MergePatchType, patch))
+	return c.Client.Status().Patch(trying, &v1alpha1.NodeCertificateReport{ObjectMeta: metav1.ObjectMeta{Name: node}}, client.RawPatch(types.MergePatchType, patch))
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -93,4 +94,29 @@ func TestOneRefusedReportDelaysNoOther(t *testing.T) {
 		},
 	})
 	require.NoError(t, successor.write(t.Context()))
+}
+
+// TestConditionsChangeOnlyWithTheirStatus: who waits for one reads its last transition, and
+// another controller may have conditions of its own.
+func TestConditionsChangeOnlyWithTheirStatus(t *testing.T) {
+	foreign := metav1.Condition{Type: "Scanned", Status: metav1.ConditionTrue, Reason: "Clean", LastTransitionTime: metav1.NewTime(noon)}
+	w := newWorld(t, &v1alpha1.NodeCertificateReport{ObjectMeta: metav1.ObjectMeta{Name: "cp1", Generation: 7},
+		Status: v1alpha1.NodeCertificateReportStatus{Conditions: []metav1.Condition{foreign}}})
+	c := w.conditions()
+	waits := func(text string) {
+		t.Helper()
+		c.Set(renewal.Decision{Waiting: []renewal.Waiting{{Reason: renewal.ReasonWindow, Text: text, Certificates: []renewal.Ref{{Node: "cp1", Name: "etcd-server"}}}}})
+		require.NoError(t, c.write(t.Context()))
+	}
+	waits("until Saturday")
+	assert.EqualValues(t, 7, w.due("cp1").ObservedGeneration)
+	w.clock.pass(time.Hour)
+	waits("until Sunday")
+	assert.True(t, noon.Equal(w.due("cp1").LastTransitionTime.Time), "the message alone has changed")
+	c.Set(renewal.Decision{})
+	require.NoError(t, c.write(t.Context()))
+	assert.True(t, noon.Add(time.Hour).Equal(w.due("cp1").LastTransitionTime.Time))
+	var r v1alpha1.NodeCertificateReport
+	require.NoError(t, w.client.Get(t.Context(), client.ObjectKey{Name: "cp1"}, &r))
+	assert.NotNil(t, meta.FindStatusCondition(r.Status.Conditions, "Scanned"))
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
@@ -67,14 +68,17 @@ func objectOf(r event.RotationRequested, eventID string, validity time.Duration)
 	c := &v1alpha1.CertificateRotation{
 		ObjectMeta: metav1.ObjectMeta{Name: r.Name, Labels: labels},
 		Spec: v1alpha1.CertificateRotationSpec{
-			Services: r.Services, Nodes: r.Nodes, Restart: r.Restart, MaxUnavailable: r.MaxUnavailable, Compromised: r.Compromised,
+			Services: r.Services, Nodes: r.Nodes, Restart: r.Restart, Compromised: r.Compromised,
 			Trigger: &v1alpha1.RotationTrigger{
 				Reason: r.Reason, Fingerprints: r.Fingerprints, Attempt: r.Attempt, EventID: eventID, Marks: r.Marks,
 			},
 		},
 	}
+	if r.MaxUnavailable != "" {
+		c.Spec.MaxUnavailable = new(intstr.Parse(r.MaxUnavailable))
+	}
 	if validity > 0 {
-		c.Spec.Validity, c.Spec.AllowShortValidity = &metav1.Duration{Duration: validity}, validity < plan.MinValidity
+		c.Spec.Validity, c.Spec.AllowShortValidity = &v1alpha1.Duration{Duration: validity}, validity < plan.MinValidity
 	}
 	return c
 }

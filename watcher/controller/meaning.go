@@ -1,7 +1,6 @@
 package controller
 
 import (
-	"cmp"
 	"errors"
 	"slices"
 	"time"
@@ -71,11 +70,14 @@ func residual(c *v1alpha1.CertificateRotation, nodes []inventory.Node, report *v
 func request(spec v1alpha1.CertificateRotationSpec) plan.Request {
 	req := plan.Request{
 		Services: certs.SortServices(spec.Services), Nodes: spec.Nodes, Restart: plan.RestartPolicy(spec.Restart),
-		MaxUnavailable: cmp.Or(spec.MaxUnavailable, plan.DefaultMaxUnavailable), Compromised: spec.Compromised,
+		MaxUnavailable: plan.DefaultMaxUnavailable, Compromised: spec.Compromised,
 		RequireAll: spec.RequireAll, AllowShortValidity: spec.AllowShortValidity,
 	}
 	if req.Restart == "" {
 		req.Restart = plan.RestartAlways
+	}
+	if spec.MaxUnavailable != nil {
+		req.MaxUnavailable = spec.MaxUnavailable.String()
 	}
 	if spec.Validity != nil {
 		req.Validity = spec.Validity.Duration

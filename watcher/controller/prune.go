@@ -17,10 +17,13 @@ const (
 	keepFor   = 30 * 24 * time.Hour // after their end
 	keepLast  = 20                  // whatever their age
 	pruneEach = 6 * time.Hour
+
+	expireEach = time.Minute // how often ttlSecondsAfterFinished is looked at
 )
 
 // Pruner deletes the automatic rotations that nobody needs any more: there is one for
-// every renewal, for years. What a person made is a person's to delete.
+// every renewal, for years. What a person made is deleted as its ttlSecondsAfterFinished says,
+// and without one by a person.
 type Pruner struct {
 	Client  client.Client
 	Picture *Picture
@@ -38,16 +41,47 @@ func (p *Pruner) Start(ctx context.Context) error {
 	if p.Complete != nil && !p.Complete(ctx) {
 		return nil
 	}
-	tick := time.NewTicker(pruneEach)
+	tick := time.NewTicker(expireEach)
 	defer tick.Stop()
+	var pruned time.Time
 	for {
-		p.prune(ctx)
+		p.expire(ctx)
+		if now := p.Now(); now.Sub(pruned) >= pruneEach {
+			p.prune(ctx)
+			pruned = now
+		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
 	}
+}
+
+// expire deletes the rotations whose time after their end is over.
+func (p *Pruner) expire(ctx context.Context) {
+	var list v1alpha1.CertificateRotationList
+	if err := p.Client.List(ctx, &list); err != nil {
+		p.Log.Error("list rotations", "error", err)
+		return
+	}
+	for i := range list.Items {
+		c := &list.Items[i]
+		ttl, end := c.Spec.TTLSecondsAfterFinished, c.Status.CompletionTime
+		if ttl == nil || end == nil || !Ended(c) || c.DeletionTimestamp != nil || p.Now().Before(end.Add(time.Duration(*ttl)*time.Second)) {
+			continue
+		}
+		p.remove(ctx, c, "its ttlSecondsAfterFinished is over")
+	}
+}
+
+func (p *Pruner) remove(ctx context.Context, c *v1alpha1.CertificateRotation, why string) {
+	err := p.Client.Delete(ctx, c, client.Preconditions{UID: &c.UID, ResourceVersion: &c.ResourceVersion})
+	if ignoreNotFound(err) != nil {
+		p.Log.Warn("delete a CertificateRotation", "rotation", c.Name, "why", why, "error", err)
+		return
+	}
+	p.Log.Info("deleted a CertificateRotation", "rotation", c.Name, "state", c.Status.State, "why", why)
 }
 
 func (p *Pruner) prune(ctx context.Context) {
@@ -65,12 +99,7 @@ func (p *Pruner) prune(ctx context.Context) {
 		if needed(c, present, unseen) {
 			continue
 		}
-		err := p.Client.Delete(ctx, c, client.Preconditions{UID: &c.UID, ResourceVersion: &c.ResourceVersion})
-		if ignoreNotFound(err) != nil {
-			p.Log.Warn("remove a rotation that is long past", "rotation", c.Name, "error", err)
-			continue
-		}
-		p.Log.Info("removed a rotation that is long past", "rotation", c.Name, "state", c.Status.State)
+		p.remove(ctx, c, "it ended long ago")
 	}
 }
 

@@ -67,3 +67,25 @@ func TestTheLastTwentyStayForEver(t *testing.T) {
 	require.Len(t, old, 2)
 	assert.Equal(t, "auto-20", old[0].Name)
 }
+
+// TestTTLSecondsAfterFinished counts from the end, whoever made the object.
+func TestTTLSecondsAfterFinished(t *testing.T) {
+	ended := func(name string, ago time.Duration, ttl *int32) *v1alpha1.CertificateRotation {
+		c := asked(name)
+		at := metav1.NewTime(noon.Add(-ago))
+		c.Spec.Trigger, c.Spec.TTLSecondsAfterFinished = nil, ttl
+		c.Status.State, c.Status.CompletionTime = v1alpha1.StateSucceeded, &at
+		return c
+	}
+	running := ended("running", time.Hour, new(int32(60)))
+	running.Status.State, running.Status.CompletionTime = v1alpha1.StateRunning, nil
+	w := newWorld(t, ended("over", time.Hour, new(int32(3600))), ended("at-once", 0, new(int32(0))), ended("not-yet", time.Hour, new(int32(3601))),
+		ended("without", 100*day, nil), running)
+	p := &Pruner{Client: w.client, Picture: w.picture, Log: slog.New(slog.DiscardHandler), Now: w.clock.now}
+	p.expire(t.Context())
+	var left []string
+	for _, c := range w.rotations() {
+		left = append(left, c.Name)
+	}
+	assert.ElementsMatch(t, []string{"not-yet", "without", "running"}, left)
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -52,6 +53,35 @@ type Runner struct {
 	// are left alone.
 	unwritten map[types.UID]time.Time
 	pulse     pulse
+
+	mu      sync.Mutex
+	current types.UID // of the rotation that runs; empty: none
+	cancel  context.CancelFunc
+}
+
+// Deleted cancels the rotation of an object that was deleted, if it runs. The node that is
+// being worked on finishes or undoes its part. It never blocks.
+func (r *Runner) Deleted(uid types.UID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if uid != "" && uid == r.current {
+		r.Log.Info("its CertificateRotation was deleted: no other node is begun", "uid", uid)
+		r.cancel()
+	}
+}
+
+// cancelable is ctx until the object of a rotation is deleted.
+func (r *Runner) cancelable(ctx context.Context, uid types.UID) (_ context.Context, done func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.current, r.cancel = uid, cancel
+	return ctx, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.current = ""
+		cancel()
+	}
 }
 
 // retryAfter is how long to wait where another rotation holds the cluster's lock, or the
@@ -177,6 +207,8 @@ func (r *Runner) rotate(ctx context.Context, c *v1alpha1.CertificateRotation, re
 		}
 		return retryAfter
 	}
+	running, done := r.cancelable(ctx, c.UID)
+	defer done()
 	progress := newProgress(ctx, r, c)
 	options := fleet.Options{
 		ID: ready.ID, Start: ready.Started(r.Now()), Request: ready.Request, Plan: ready.Plan, Scanned: ready.Nodes, Unscanned: ready.Unscanned,
@@ -185,7 +217,8 @@ func (r *Runner) rotate(ctx context.Context, c *v1alpha1.CertificateRotation, re
 	if c.Spec.Timeout != nil {
 		options.Timeout = c.Spec.Timeout.Duration
 	}
-	report, err := r.Engine.Rotate(ctx, options)
+	report, err := r.Engine.Rotate(running, options)
+	deleted := running.Err() != nil && ctx.Err() == nil
 	progress.stop()
 	var held *kube.HeldError
 	if errors.As(err, &held) {
@@ -211,6 +244,9 @@ func (r *Runner) rotate(ctx context.Context, c *v1alpha1.CertificateRotation, re
 	if state == v1alpha1.StateRefused && before != "" {
 		state = v1alpha1.StateFailed // what it did before it was interrupted stands
 	}
+	if deleted && err != nil {
+		state, message = v1alpha1.StateCanceled, "its CertificateRotation was deleted while it ran: "+message
+	}
 	r.end(ctx, c, state, message, report, began)
 	return 0
 }
@@ -233,7 +269,7 @@ func (r *Runner) end(ctx context.Context, c *v1alpha1.CertificateRotation, state
 	if state == v1alpha1.StateInterrupted {
 		return
 	}
-	if state == v1alpha1.StateCanceled {
+	if state == v1alpha1.StateCanceled && report == nil {
 		note(r.Recorder, c, normal, string(state), message)
 		return
 	}

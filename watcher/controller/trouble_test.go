@@ -193,3 +193,31 @@ func TestAnEndIsToldAgainByASuccessor(t *testing.T) {
 	w.runner().tellAgain(t.Context())
 	assert.Empty(t, w.story.types())
 }
+
+// TestDeletedObjectCancelsItsRotation: the node that is being worked on comes to its end, and
+// no other is begun. The object of another rotation has nothing to do with it.
+func TestDeletedObjectCancelsItsRotation(t *testing.T) {
+	c, other := asked("mine"), asked("other")
+	c.UID, other.UID, other.CreationTimestamp = "of-mine", "of-other", metav1.NewTime(noon.Add(time.Hour))
+	w := newWorld(t, c, other)
+	r := w.runner()
+	canceled := make(chan error, 1)
+	w.engine.rotate = func(ctx context.Context, o fleet.Options) (*v1alpha1.RotationReport, error) {
+		o.Progress(fleet.Progress{Node: "cp1", Phase: fleet.PhaseWorking, Text: "working"})
+		r.Deleted("of-other")
+		canceled <- ctx.Err()
+		require.NoError(t, w.client.Delete(t.Context(), c))
+		r.Deleted("of-mine")
+		<-ctx.Done()
+		return &v1alpha1.RotationReport{Result: v1alpha1.Failed}, fleet.ErrInterrupted
+	}
+	var state v1alpha1.RotationState
+	r.Finished = func(s v1alpha1.RotationState, _ time.Duration) { state = s }
+	r.next(t.Context())
+	assert.NoError(t, <-canceled, "another object was deleted")
+	assert.Equal(t, v1alpha1.StateCanceled, state)
+	assert.Equal(t, []string{"rotation.started", "rotation.failed"}, w.story.types())
+	w.engine.rotate = nil
+	r.next(t.Context())
+	assert.Equal(t, v1alpha1.StateSucceeded, w.rotation("other").Status.State, "the next one runs")
+}

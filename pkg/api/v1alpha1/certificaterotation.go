@@ -2,18 +2,20 @@ package v1alpha1
 
 import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
 // CertificateRotation asks for one rotation and tells how it went. The watcher makes
 // them by itself; anyone who may create one can do so with kubectl or Git. One that has
-// come to its end stays as it is: to rotate again, create another.
+// come to its end stays as it is: to rotate again, create another. Deleting one cancels it:
+// the node that is being worked on finishes or undoes its part, and no other is begun.
 //
 // +kubebuilder:object:generate=true
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
-// +kubebuilder:resource:scope=Cluster,shortName=cr;certrot,categories=rotate-certs
+// +kubebuilder:resource:scope=Cluster,shortName=certrot,categories=rotate-certs
 // +kubebuilder:printcolumn:name="Services",type=string,JSONPath=`.spec.services`
 // +kubebuilder:printcolumn:name="Nodes",type=string,JSONPath=`.spec.nodes`
 // +kubebuilder:printcolumn:name="Why",type=string,JSONPath=`.spec.trigger.reason`
@@ -33,7 +35,8 @@ type CertificateRotation struct {
 // CertificateRotationSpec is what to rotate; it cannot be changed afterwards.
 //
 // +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a rotation cannot be changed; create another"
-// +kubebuilder:validation:XValidation:rule="!has(self.validity) || duration(self.validity) >= duration('24h') || (has(self.allowShortValidity) && self.allowShortValidity && duration(self.validity) >= duration('10m'))",message="validity is too short: at least 24h, or, with allowShortValidity, 10m; 90 days are 2160h"
+// +kubebuilder:validation:XValidation:rule="!has(self.validity) || self.validity.contains('d') || duration(self.validity) >= duration('24h') || (has(self.allowShortValidity) && self.allowShortValidity && duration(self.validity) >= duration('10m'))",message="validity is too short: at least 24h, or, with allowShortValidity, 10m"
+// +kubebuilder:validation:XValidation:rule="!has(self.compromised) || !self.compromised || !has(self.restart) || self.restart != 'never'",message="compromised excludes restart never: what is not restarted continues to use the old key"
 // +kubebuilder:object:generate=true
 type CertificateRotationSpec struct {
 	// Services to rotate, as in "kubectl rotate-certs --service".
@@ -55,26 +58,25 @@ type CertificateRotationSpec struct {
 	// +kubebuilder:default=always
 	// +optional
 	Restart string `json:"restart,omitempty"`
-	// Validity of the new certificates, such as "2160h" (there are no days); without it, as
-	// the cluster's kubeadm configuration says, else 365 days. At least 24 hours, unless
-	// allowShortValidity is set.
-	// +kubebuilder:validation:XValidation:rule="size(self) <= 20 && self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('0s')",message="want a time such as 2160h, 90m or 1m30s; there are no days"
+	// Validity of the new certificates, such as "90d"; without it, as the cluster's kubeadm
+	// configuration says, else 365 days. At least 24 hours, unless allowShortValidity is set.
+	// +kubebuilder:validation:XValidation:rule="size(self) <= 20 && (self.matches('^[1-9][0-9]{0,3}d([0-9]{1,4}h)?([0-9]{1,4}m)?$') || (self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('0s')))",message="want a time such as 90d, 1d12h, 2160h or 90m"
 	// +optional
-	Validity *metav1.Duration `json:"validity,omitempty"`
+	Validity *Duration `json:"validity,omitempty"`
 	// AllowShortValidity allows a validity of less than 24 hours, and of 10 minutes at least:
 	// after it, everything that was renewed expires at once.
 	// +optional
 	AllowShortValidity bool `json:"allowShortValidity,omitempty"`
-	// MaxUnavailable is how many workers may be worked on at a time, "3" or "10%".
-	// +kubebuilder:validation:MaxLength=10
-	// +kubebuilder:validation:Pattern=`^[1-9][0-9]*%?$`
+	// MaxUnavailable is how many workers may be worked on at a time, 3 or "10%".
+	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self >= 1 : self.matches('^[1-9][0-9]{0,8}%?$')",message="want a number of workers, or a percentage of them such as 10%"
 	// +optional
-	MaxUnavailable string `json:"maxUnavailable,omitempty"`
+	MaxUnavailable *intstr.IntOrString `json:"maxUnavailable,omitempty"`
 	// Timeout is how long a component may take to become healthy, such as "2m30s"; one
 	// minute without it.
-	// +kubebuilder:validation:XValidation:rule="size(self) <= 20 && self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('0s')",message="want a time such as 2160h, 90m or 1m30s; there are no days"
+	// +kubebuilder:validation:XValidation:rule="size(self) <= 20 && (self.matches('^[1-9][0-9]{0,3}d([0-9]{1,4}h)?([0-9]{1,4}m)?$') || (self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('0s')))",message="want a time such as 90d, 1d12h, 2160h or 90m"
 	// +optional
-	Timeout *metav1.Duration `json:"timeout,omitempty"`
+	Timeout *Duration `json:"timeout,omitempty"`
 	// Compromised says that the old keys are not trusted any more: the new certificates
 	// are signed with the CA's key and not through a node's own identity, and the old
 	// keys are destroyed once the new ones are proven.
@@ -84,6 +86,11 @@ type CertificateRotationSpec struct {
 	// it, such a certificate is left out and listed in the status, and the others are renewed.
 	// +optional
 	RequireAll bool `json:"requireAll,omitempty"`
+	// TTLSecondsAfterFinished is how long after its end the watcher deletes this object. Without
+	// it, an object that a person made stays.
+	// +kubebuilder:validation:Minimum=0
+	// +optional
+	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
 	// Trigger says why the watcher made this one. Absent: somebody else did.
 	// +optional
 	Trigger *RotationTrigger `json:"trigger,omitempty"`

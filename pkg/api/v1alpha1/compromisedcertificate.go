@@ -13,7 +13,7 @@ import (
 // +kubebuilder:object:generate=true
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
-// +kubebuilder:resource:scope=Cluster,shortName=cc,categories=rotate-certs
+// +kubebuilder:resource:scope=Cluster,shortName=compcert,categories=rotate-certs
 // +kubebuilder:printcolumn:name="Service",type=string,JSONPath=`.spec.service`
 // +kubebuilder:printcolumn:name="Nodes",type=string,JSONPath=`.spec.nodes`
 // +kubebuilder:printcolumn:name="Replaced",type=string,JSONPath=`.status.conditions[?(@.type=="Replaced")].status`
