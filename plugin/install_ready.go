@@ -81,17 +81,12 @@ func (w *waiting) agents(ctx context.Context) (bool, string, error) {
 	if err != nil {
 		return false, "", err
 	}
-	var away []string
-	for _, n := range nodes {
-		if !n.Ready {
-			away = append(away, n.Name)
-		}
-	}
+	away, virtual := notWaitedFor(nodes)
 	words := agentWords(set)
 	if len(away) > 0 {
 		words += "; not waited for: " + some(away) + " (NotReady)"
 	}
-	if !agentsReady(set, len(away)) {
+	if !agentsReady(set, len(away)+virtual) {
 		return false, words, nil
 	}
 	silent, err := w.silent(ctx, away)
@@ -112,6 +107,20 @@ func (w *waiting) silent(ctx context.Context, away []string) ([]string, error) {
 		}
 	}
 	return out, err
+}
+
+// notWaitedFor are the nodes whose agents cannot be ready now, and the number of virtual
+// nodes that only a taint tells: the DaemonSet counts them, since agents tolerate taints.
+func notWaitedFor(nodes []kube.Node) (away []string, virtual int) {
+	for _, n := range nodes {
+		switch {
+		case n.Virtual && n.Labels["type"] != "virtual-kubelet":
+			virtual++
+		case !n.Foreign() && !n.Ready:
+			away = append(away, n.Name)
+		}
+	}
+	return away, virtual
 }
 
 func agentWords(set *appsv1.DaemonSet) string {

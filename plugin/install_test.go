@@ -187,6 +187,31 @@ func TestInstallWaitsForAFreshReportOfEveryNode(t *testing.T) {
 	}
 }
 
+func TestInstallWaitsForNoAgentThatCannotBe(t *testing.T) {
+	s := newAPIServer(t)
+	s.silent = []string{"windows", "burst", "tainted"}
+	s.add(t, "/api/v1/nodes/windows", `{"status":{"conditions":[{"type":"Ready","status":"False"}],"nodeInfo":{"operatingSystem":"windows","architecture":"amd64"}}}`)
+	s.add(t, "/api/v1/nodes/burst", `{"metadata":{"labels":{"type":"virtual-kubelet"}},"status":{"conditions":[{"type":"Ready","status":"True"}]}}`)
+	said := s.install(t, "")
+	assert.Contains(t, said, "agents       2/2 ready   ")
+	assert.NotContains(t, said, "not waited for")
+
+	// Agents tolerate its taint, and the DaemonSet counts one that never starts.
+	s.add(t, "/api/v1/nodes/tainted", `{"spec":{"taints":[{"key":"virtual-kubelet.io/provider","effect":"NoSchedule"}]},"status":{"conditions":[{"type":"Ready","status":"True"}]}}`)
+	s.Lock()
+	s.objects[agentPath]["status"] = map[string]any{"desiredNumberScheduled": 3, "updatedNumberScheduled": 2, "numberReady": 2}
+	s.Unlock()
+	assert.Contains(t, s.install(t, ""), "agents       2/3 ready   ")
+
+	// A NotReady node that has no agent lets none that is missing elsewhere pass.
+	s.Lock()
+	s.objects[agentPath]["status"] = map[string]any{"desiredNumberScheduled": 3, "updatedNumberScheduled": 1, "numberReady": 1}
+	s.Unlock()
+	code, _, stderr := s.run(t, "install", "--timeout", "3s")
+	assert.Equal(t, 1, code)
+	assert.Contains(t, stderr, "agents: 1/3 ready\n")
+}
+
 func TestInstallForGitAsksNoCluster(t *testing.T) {
 	s := newAPIServer(t)
 	s.Close()

@@ -159,7 +159,7 @@ func (s *survey) reports(ctx context.Context) error {
 		at, has := seen[n.Name]
 		var reason string
 		switch {
-		case n.OS != "" && n.OS != "linux":
+		case n.Foreign():
 			continue // no agent runs there
 		case !has && !n.Ready:
 			reason = "NotReady, and never reported"

@@ -63,7 +63,7 @@ func (n Node) Excluded(now time.Time) (reason string, excluded bool) {
 	switch {
 	case n.Virtual:
 		return "a virtual node: there is no machine behind it", true
-	case n.OS != "" && n.OS != "linux", n.Arch != "" && !slices.Contains([]string{"amd64", "arm64"}, n.Arch):
+	case n.Foreign():
 		return fmt.Sprintf("%s/%s has no node program", n.OS, n.Arch), true
 	case !n.Ready && n.NotReadySince.IsZero():
 		return "NotReady", true

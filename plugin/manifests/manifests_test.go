@@ -15,9 +15,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/selection"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/yaml"
 
@@ -263,6 +266,43 @@ func TestOnlyLookingIsPartOfTheClustersOwnRoles(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+func TestPodsGoWhereTheImageRuns(t *testing.T) {
+	objects := render(t, variants()["external"])
+	agents := find[*appsv1.DaemonSet](t, objects, Agent, "rotate-certs").Spec.Template.Spec
+	watcher := find[*appsv1.Deployment](t, objects, Watcher, "rotate-certs").Spec.Template.Spec
+	node := func(os, arch, kind string) *corev1.Node {
+		set := map[string]string{corev1.LabelOSStable: os, corev1.LabelArchStable: arch}
+		if kind != "" {
+			set["type"] = kind
+		}
+		return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Labels: set}}
+	}
+	for name, tt := range map[string]struct {
+		node  *corev1.Node
+		match bool
+	}{
+		"amd64":   {node("linux", "amd64", ""), true},
+		"arm64":   {node("linux", "arm64", "storage"), true},
+		"windows": {node("windows", "amd64", ""), false},
+		"power":   {node("linux", "ppc64le", ""), false},
+		"virtual": {node("linux", "amd64", "virtual-kubelet"), false},
+	} {
+		for _, pod := range []corev1.PodSpec{agents, watcher} {
+			terms := pod.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms
+			require.Len(t, terms, 1)
+			match := true
+			for _, e := range terms[0].MatchExpressions {
+				operator := map[corev1.NodeSelectorOperator]selection.Operator{corev1.NodeSelectorOpIn: selection.In, corev1.NodeSelectorOpNotIn: selection.NotIn}[e.Operator]
+				requirement, err := labels.NewRequirement(e.Key, operator, e.Values)
+				require.NoError(t, err)
+				match = match && requirement.Matches(labels.Set(tt.node.Labels))
+			}
+			assert.Equal(t, tt.match, match, name)
+		}
+		assert.Equal(t, !tt.match, kube.DescribeNode(tt.node).Foreign(), "%s: what cannot be is not waited for", name)
 	}
 }
 
