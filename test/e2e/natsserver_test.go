@@ -5,6 +5,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"net"
 	"os"
@@ -85,7 +86,7 @@ func (s *natsServer) configuration(t *testing.T, edits map[string]string) string
 	block := regexp.MustCompile("(?s)<!-- config -->\n```\n(.*?)```\n<!-- end -->").FindSubmatch(text)
 	require.NotNil(t, block)
 	config := strings.NewReplacer(
-		".prod", "."+s.cluster, "-prod", "-"+s.cluster,
+		".prod", "."+s.cluster, "-prod", fmt.Sprintf("-%x", sha256.Sum256([]byte(s.cluster)))[:1+11],
 		"# ca_file", "ca_file", "# verify", "verify", "/etc/nats/ca.crt", filepath.Join(s.dir, "ca.crt"),
 	).Replace(string(block[1]))
 	require.NotContains(t, config, "prod\"")

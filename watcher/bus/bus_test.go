@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -192,4 +193,27 @@ func TestARequestIsAsOldAsNATSSays(t *testing.T) {
 		return nil
 	})
 	require.Equal(t, 2, heard)
+}
+
+// TestStreamNamesAreShort, as NATS advises, and tell clusters apart.
+func TestStreamNamesAreShort(t *testing.T) {
+	seen := map[string]string{}
+	for _, cluster := range []string{"prod", "cluster-one", "production-eu-1", "production-eu-2", "3f2504e0-4f89-11d3-9a0c-0305e82c3301", strings.Repeat("é", 100)} {
+		for _, name := range []string{EventStream(cluster), MarkStream(cluster)} {
+			require.Less(t, len(name), 32)
+			require.NotContains(t, seen, name)
+			seen[name] = cluster
+		}
+	}
+	require.Equal(t, "rotate-certs-events-cluster-one", EventStream("cluster-one"))
+	require.Equal(t, "rotate-certs-events-d1bfaf4aff6", EventStream("3f2504e0-4f89-11d3-9a0c-0305e82c3301"))
+}
+
+// TestEventsOfAnotherVersionFitIntoTheStream, whose subjects no upgrade has to change.
+func TestEventsOfAnotherVersionFitIntoTheStream(t *testing.T) {
+	b := openReady(t, testConfig(t))
+	_, js := raw(t, b)
+	ack, err := js.Publish(t.Context(), "rotate-certs.v2.prod.certificate.expiring._", []byte("{}"))
+	require.NoError(t, err)
+	require.Equal(t, EventStream("prod"), ack.Stream)
 }

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,7 +17,8 @@ import (
 // filling or deduplicating each other's.
 const (
 	// subjectRoot begins every subject: "rotate-certs.v1.CLUSTER.certificate.expiring.NODE".
-	subjectRoot = "rotate-certs.v1"
+	subjectRoot = eventRoot + ".v1"
+	eventRoot   = "rotate-certs"
 	// noNode is the last token of what is not about a single node.
 	noNode = "_"
 
@@ -86,6 +88,18 @@ func Token(name string) string {
 	return b.String()
 }
 
+// maxShort keeps the names of streams below the 32 characters that NATS advises.
+const maxShort = 11
+
+// short is the token of a cluster's name, or the beginning of the name's SHA-256 where that
+// token is long, as a UID is.
+func short(cluster string) string {
+	if token := Token(cluster); len(token) <= maxShort {
+		return token
+	}
+	return fmt.Sprintf("%x", sha256.Sum256([]byte(cluster)))[:maxShort]
+}
+
 // Subject is where an event is published.
 func Subject(e event.Event) string {
 	return subjectOf(e.Cluster, e.Type, Token(e.Node))
@@ -96,10 +110,10 @@ func subjectOf(cluster string, t event.Type, last string) string {
 }
 
 // EventStream is the name of the stream with a cluster's events.
-func EventStream(cluster string) string { return eventStreamPrefix + Token(cluster) }
+func EventStream(cluster string) string { return eventStreamPrefix + short(cluster) }
 
 // MarkStream is the name of the stream with a cluster's marks that wait for the watcher.
-func MarkStream(cluster string) string { return markStreamPrefix + Token(cluster) }
+func MarkStream(cluster string) string { return markStreamPrefix + short(cluster) }
 
 // MarkSubject is where others publish a certificate.compromised, for the watcher to make a
 // CompromisedCertificate of it.
@@ -123,7 +137,7 @@ func streams(cluster string, replicas int) []stream {
 	}
 	events, marks := common, common
 	events.Name, events.Description = EventStream(cluster), "certificates and their rotations"
-	events.Subjects = []string{subjectRoot + "." + Token(cluster) + ".>"}
+	events.Subjects = []string{eventRoot + ".*." + Token(cluster) + ".>"} // of every version
 	events.Retention, events.Discard = jetstream.LimitsPolicy, jetstream.DiscardOld
 	events.MaxAge, events.MaxBytes, events.MaxMsgSize = eventMaxAge, eventMaxBytes, eventMaxSize
 	marks.Name, marks.Description = MarkStream(cluster), "reports of compromised keys"

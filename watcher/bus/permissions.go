@@ -58,7 +58,9 @@ func permissions(role, cluster string) *server.Permissions {
 			publish = append(publish,
 				api("STREAM.INFO", stream), api("STREAM.MSG.GET", stream), api("DIRECT.GET", stream), api("DIRECT.GET", stream)+".>")
 		}
-		subscribe = append(subscribe, told(">"), MarkSubject(cluster))
+		for _, s := range streams(cluster, 1) {
+			subscribe = append(subscribe, s.Subjects...)
+		}
 	}
 	return &server.Permissions{
 		Publish:   &server.SubjectPermission{Allow: publish},

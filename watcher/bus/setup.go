@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -82,6 +83,11 @@ func (b *Bus) prepare() {
 }
 
 func (b *Bus) declare(ctx context.Context) error {
+	if b.embedded != nil {
+		if err := b.removeOthers(ctx); err != nil {
+			return fmt.Errorf("tidy the embedded NATS server: %w", err)
+		}
+	}
 	for _, want := range streams(b.config.Cluster, b.config.Replicas) {
 		if err := b.declareStream(ctx, want); err != nil {
 			return err
@@ -91,6 +97,26 @@ func (b *Bus) declare(ctx context.Context) error {
 		if err := b.declareConsumer(ctx, want); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// removeOthers removes streams that are not declared from the embedded server, which has no
+// others than ours. An earlier release called its own otherwise, and they have the subjects.
+func (b *Bus) removeOthers(ctx context.Context) error {
+	declared := streams(b.config.Cluster, 1)
+	found := b.rotator.js.StreamNames(ctx)
+	for name := range found.Name() {
+		if slices.ContainsFunc(declared, func(s stream) bool { return s.Name == name }) {
+			continue
+		}
+		if err := b.rotator.js.DeleteStream(ctx, name); err != nil {
+			return fmt.Errorf("remove stream %q: %w", name, err)
+		}
+		b.config.Log.Info("stream removed, it is of an earlier release or another cluster name", "stream", name)
+	}
+	if err := found.Err(); err != nil {
+		return fmt.Errorf("list streams: %w", err)
 	}
 	return nil
 }

@@ -19,7 +19,7 @@ func TestMissingStreamThatMayNotBeCreatedIsExplained(t *testing.T) {
 	b := openTest(t, limited.busConfig())
 	require.Eventually(t, func() bool { return b.Ready() != nil && strings.Contains(b.Ready().Error(), "create stream") }, soon, tick)
 	require.ErrorContains(t, b.Ready(), `user "rotator" may not publish to "$JS.API.STREAM.CREATE.rotate-certs-events-prod"`)
-	require.ErrorContains(t, b.Ready(), "nats stream add rotate-certs-events-prod --subjects 'rotate-certs.v1.prod.>'")
+	require.ErrorContains(t, b.Ready(), "nats stream add rotate-certs-events-prod --subjects 'rotate-certs.*.prod.>'")
 	b.Close()
 	limited.stop()
 
@@ -76,7 +76,7 @@ func TestADifferenceThatDoesNotMatterIsNoError(t *testing.T) {
 	require.NoError(t, err)
 	declared := streams("prod", 1)
 	events, marks := declared[0].StreamConfig, declared[1].StreamConfig
-	events.Subjects, events.Duplicates, events.MaxAge, events.Storage = []string{"rotate-certs.>"}, time.Minute, 24*time.Hour, jetstream.MemoryStorage
+	events.Subjects, events.Duplicates, events.MaxAge, events.Storage = []string{"rotate-certs.v1.prod.>"}, time.Minute, 24*time.Hour, jetstream.MemoryStorage
 	events.MaxBytes, events.MaxMsgSize, events.MaxMsgs = 1<<20, -1, 1000
 	marks.Subjects, marks.MaxAge, marks.MaxMsgs, marks.MaxBytes, marks.MaxMsgSize = []string{MarkSubject("prod"), "rotate-certs-marks.test.prod"}, 0, 50, -1, 128<<10
 	createStream(t, nc, events)
@@ -175,4 +175,26 @@ func TestAStreamThatMayNotBeChangedIsExplained(t *testing.T) {
 	require.ErrorContains(t, err, "maximum age is 1h0m0s, not at least 168h0m0s")
 	require.ErrorContains(t, err, `may not publish to "$JS.API.STREAM.UPDATE.`)
 	require.ErrorContains(t, err, "nats stream edit")
+}
+
+// TestStreamsOfAnEarlierReleaseAreRemoved from the embedded server: they have the subjects.
+func TestStreamsOfAnEarlierReleaseAreRemoved(t *testing.T) {
+	c := testConfig(t)
+	require.NoError(t, c.complete())
+	before, err := startEmbedded(&c)
+	require.NoError(t, err)
+	_, js := raw(t, &Bus{embedded: before})
+	for _, s := range streams("prod", 1) {
+		s.Name += "-of-before"
+		_, err := js.CreateStream(t.Context(), s.StreamConfig)
+		require.NoError(t, err)
+	}
+	before.shutdown()
+	b := openReady(t, c)
+	require.NoError(t, b.Publish(request("auto-1")))
+	flushed(t, b)
+	require.Len(t, told(t, b), 1)
+	_, js = raw(t, b)
+	_, err = js.Stream(t.Context(), EventStream("prod")+"-of-before")
+	require.ErrorIs(t, err, jetstream.ErrStreamNotFound)
 }
