@@ -36,7 +36,7 @@ IMAGE_PROGRAMS := rotate-certs-node rotate-certs-watcher
 PROGRAMS       := kubectl-rotate_certs kubectl_complete-rotate_certs rotate-certs-node rotate-certs-watcher
 
 # The Go modules that are checked; those below test/lab/build are programs of others.
-MODULES := . test/corpus test/lab test/tools/release
+MODULES := . test/corpus test/lab test/monitoring test/tools/release
 
 # For fuzz: how many inputs each target gets, and those of which packages. pkg/kube's take minutes
 # to build for fuzzing, so only soak runs them; its seeds are among the unit tests.
@@ -101,6 +101,7 @@ unit: ## Unit and plugin tests with the race detector, on every module but packa
 	@go test -race ./...
 	@go -C test/lab test -race ./...
 	@go -C test/corpus test ./...
+	@go -C test/monitoring test -count=1 ./... # it reads files that are not of its module
 
 .PHONY: fuzz
 fuzz: ## Fuzz what parses a node's files, a little each: FUZZTIME=2000x

@@ -73,22 +73,31 @@ func (o *observer) cluster() metrics.Cluster {
 	return c
 }
 
+// starting is the reason of certificates whose rotation starts.
+const starting = "Starting"
+
 // due counts the certificates that are to be replaced, each once, and those that wait, by
 // reason: one may wait for its renewal and as a compromised one.
-func due(d renewal.Decision) (count int, waiting map[string]int) {
-	all, waiting := map[renewal.Ref]bool{}, map[string]int{}
-	add := func(refs []renewal.Ref) {
+func due(d renewal.Decision) (count int, waiting map[string]metrics.Waiting) {
+	all, waiting := map[renewal.Ref]bool{}, map[string]metrics.Waiting{}
+	add := func(reason string, refs []renewal.Ref) {
+		w := waiting[reason]
 		for _, ref := range refs {
+			if w.Count++; w.Earliest.IsZero() || ref.NotAfter.Before(w.Earliest) {
+				w.Earliest = ref.NotAfter
+			}
 			ref.NotAfter = time.Time{} // equal times may differ in how they are kept
 			all[ref] = true
 		}
+		if w.Count > 0 {
+			waiting[reason] = w
+		}
 	}
 	for _, w := range d.Waiting {
-		add(w.Certificates)
-		waiting[string(w.Reason)] += len(w.Certificates)
+		add(string(w.Reason), w.Certificates)
 	}
 	for _, r := range d.Start {
-		add(r.Certificates)
+		add(starting, r.Certificates)
 	}
 	return len(all), waiting
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
 	"github.com/rotate-certs/rotate-certs/watcher/bus"
 	"github.com/rotate-certs/rotate-certs/watcher/controller"
+	"github.com/rotate-certs/rotate-certs/watcher/metrics"
 )
 
 var noon = time.Date(2030, time.May, 17, 12, 0, 0, 0, time.UTC)
@@ -68,7 +69,7 @@ func TestSnapshotOfTheLeader(t *testing.T) {
 	etcd := renewal.Ref{Node: "cp1", Service: certs.Etcd, Name: "etcd-server", Fingerprint: "aa", NotAfter: noon}
 	again, kubelet, starts := etcd, etcd, etcd
 	again.NotAfter = noon.In(time.FixedZone("elsewhere", 3600))
-	kubelet.Service, starts.Fingerprint = certs.Kubelet, "bb"
+	kubelet.Service, kubelet.NotAfter, starts.Fingerprint = certs.Kubelet, noon.Add(-time.Hour), "bb"
 	o.elected, o.decided = elected, func() (renewal.Decision, time.Time) {
 		return renewal.Decision{
 			Start: []renewal.Rotation{{Certificates: []renewal.Ref{starts}}},
@@ -91,7 +92,8 @@ func TestSnapshotOfTheLeader(t *testing.T) {
 	assert.Equal(t, 1, s.OpenMarks)
 	assert.Equal(t, 1, s.Interventions)
 	assert.Equal(t, 3, s.Due, "each certificate once")
-	assert.Equal(t, map[string]int{"Stopped": 2, "NodeAway": 1}, s.Waiting)
+	assert.Equal(t, map[string]metrics.Waiting{"Stopped": {Count: 2, Earliest: noon.Add(-time.Hour)}, "NodeAway": {Count: 1, Earliest: again.NotAfter},
+		"Starting": {Count: 1, Earliest: noon}}, s.Waiting)
 	assert.Equal(t, noon.Add(-time.Minute), s.Decided)
 	reports := 0
 	for range s.Reports {

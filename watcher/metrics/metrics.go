@@ -40,10 +40,17 @@ type Cluster struct {
 	Interventions int
 	// Due is how many certificates expire soon, have expired or are compromised.
 	Due int
-	// Waiting is how many of them no rotation renews now, by reason.
-	Waiting map[string]int
+	// Waiting are those of them that no rotation replaces now, by reason, and as "Starting"
+	// those whose rotation starts.
+	Waiting map[string]Waiting
 	// Decided is when the policy was last applied to all nodes; zero: not yet.
 	Decided time.Time
+}
+
+// Waiting are due certificates that wait for the same reason.
+type Waiting struct {
+	Count    int
+	Earliest time.Time // when the first of them expires
 }
 
 // Metrics are a [prometheus.Collector] of the watcher's own metrics, and by Handler all

@@ -56,7 +56,7 @@ func metricsOf(reports ...*v1alpha1.NodeCertificateReport) *Metrics {
 			},
 			Cluster: Cluster{
 				Reports: slices.Values(reports), Agents: map[string]bool{"cp1": true, "w1": false, "w2": false}, OpenMarks: 1, Interventions: 6, Due: 7,
-				Waiting: map[string]int{"Window": 5, "Stopped": 2}, Decided: noon,
+				Waiting: map[string]Waiting{"Window": {5, noon}, "Stopped": {2, noon.Add(time.Minute)}}, Decided: noon,
 			},
 		}
 	}, Options{Now: func() time.Time { return noon }})
@@ -119,6 +119,7 @@ func TestOwnMetrics(t *testing.T) {
 		`rotate_certs_events_dropped_total{reason="OutboxFull"} 16`, `rotate_certs_events_dropped_total{reason="GivenUp"} 4`,
 		"rotate_certs_event_stores_set_aside_total 17", "rotate_certs_manual_interventions_required 6", "rotate_certs_certificates_due 7",
 		`rotate_certs_certificates_waiting{reason="Window"} 5`, `rotate_certs_certificates_waiting{reason="Stopped"} 2`,
+		`rotate_certs_certificates_earliest_expiry_timestamp_seconds{reason="Stopped"} 1.78031526e+09`,
 		"rotate_certs_last_decision_timestamp_seconds 1.7803152e+09",
 		`rotate_certs_rotations_total{result="ManualInterventionRequired"} 1`,
 		`rotate_certs_rotations_total{result="Succeeded"} 1`, `rotate_certs_rotations_total{result="Failed"} 0`,

@@ -108,11 +108,20 @@ var table = []row{
 		func(c *Cluster) int { return c.Due }),
 	{
 		desc: describe("certificates_waiting", "Certificates that are due and that no rotation replaces now, by reason. "+
-			"Stopped: renewal failed too often and is tried only once a day.", "reason"),
+			"Stopped: renewal failed too often and is tried only once a day. Starting: their rotation starts.", "reason"),
 		kind: prometheus.GaugeValue, cluster: true,
 		collect: func(s *Snapshot, show show) {
-			for reason, n := range s.Waiting {
-				show(float64(n), reason)
+			for reason, w := range s.Waiting {
+				show(float64(w.Count), reason)
+			}
+		},
+	},
+	{
+		desc: describe("certificates_earliest_expiry_timestamp_seconds", "When the first of the due certificates expires, in seconds since 1970, by the reason for which they wait.", "reason"),
+		kind: prometheus.GaugeValue, cluster: true,
+		collect: func(s *Snapshot, show show) {
+			for reason, w := range s.Waiting {
+				show(float64(w.Earliest.Unix()), reason)
 			}
 		},
 	},
