@@ -73,15 +73,22 @@ func (b *Bus) open() error {
 	b.tasks.Go(b.prepare)
 	if b.embedded != nil {
 		b.tasks.Go(b.watchStore)
+		if b.config.Listen != nil {
+			b.tasks.Go(b.followUsers)
+		}
 	}
 	return nil
 }
 
 func (b *Bus) connect(role, credentials string) (*link, error) {
-	if b.embedded == nil {
-		return connect(&b.config, role, credentials, nil, "")
+	if b.embedded != nil {
+		credentials = ""
 	}
-	return connect(&b.config, role, "", b.embedded, b.embedded.password)
+	l, err := connect(&b.config, role, credentials, b.embedded)
+	if err == nil && credentials != "" {
+		b.tasks.Go(func() { b.followCredentials(l) })
+	}
+	return l, err
 }
 
 // Close ends everything within moments. What is still in the outboxes is lost, which loses
@@ -90,7 +97,7 @@ func (b *Bus) Close() {
 	b.stop()
 	for _, l := range []*link{b.reporter, b.rotator} {
 		if l != nil {
-			l.nc.Close()
+			l.close()
 		}
 	}
 	b.tasks.Wait()

@@ -28,7 +28,8 @@ type Config struct {
 	Domain string
 	// TLS is for the external server. Files are read again at every connect.
 	TLS TLS
-	// Credentials and RotatorCredentials are files: a .creds file or an NKey seed. The first
+	// Credentials and RotatorCredentials are files: a .creds file or an NKey seed, read again
+	// when they change. The first
 	// user publishes what is seen and asks for rotations, the second hears these and tells
 	// how they go. Without a second the first needs both permissions.
 	Credentials, RotatorCredentials string
@@ -52,11 +53,12 @@ type TLS struct {
 // Listen is the embedded server's TLS listener.
 type Listen struct {
 	Address string // "host:port"
-	// TLS has the listener's certificate and key, read again for every handshake. With a CA,
+	// TLS has the listener's certificate, key and CA, read again for every handshake. With a CA,
 	// clients must show a certificate by it, besides being a user.
 	TLS TLS
 	// Users is a file with one user a line: a role (reporter, rotator, marker or viewer), and
 	// either a public NKey or a name and a password (bcrypt or plain). "#" begins a comment.
+	// Read again when it changes.
 	Users string
 }
 
@@ -68,7 +70,7 @@ type tuning struct {
 	outbox     int             // events that wait at the most
 	request    time.Duration   // one request to NATS
 	reconnect  time.Duration
-	watch      time.Duration // how often the embedded store is looked at
+	watch      time.Duration // how often the embedded store, and files of users and credentials, are looked at
 	followers  int
 	keepAlive  time.Duration
 	marksBurst int

@@ -85,7 +85,7 @@ type consumption struct {
 // run fetches message after message. It asks for the next one only when it is free to
 // handle it: what waits in a buffer here would run out of AckWait.
 func (c *consumption) run(ctx context.Context) error {
-	consumer, err := c.bus.rotator.js.Consumer(ctx, c.stream, c.name)
+	consumer, err := c.bus.rotator.jetStream().Consumer(ctx, c.stream, c.name)
 	if err != nil {
 		return err
 	}

@@ -30,7 +30,7 @@ func TestMessageOfADeadHandlerComesAgain(t *testing.T) {
 	b := openReady(t, testConfig(t))
 	require.NoError(t, b.Publish(request("auto-1")))
 	flushed(t, b)
-	consumer, err := b.rotator.js.Consumer(t.Context(), EventStream("prod"), ConsumerRotator)
+	consumer, err := b.rotator.jetStream().Consumer(t.Context(), EventStream("prod"), ConsumerRotator)
 	require.NoError(t, err)
 	msg, err := consumer.Next()
 	require.NoError(t, err)
@@ -89,7 +89,7 @@ func TestAnEventThatEndsItsProcessIsGivenUp(t *testing.T) {
 	b := openReady(t, testConfig(t, reportTo(given)))
 	require.NoError(t, b.Publish(request("auto-1")))
 	flushed(t, b)
-	consumer, err := b.rotator.js.Consumer(t.Context(), EventStream("prod"), ConsumerRotator)
+	consumer, err := b.rotator.jetStream().Consumer(t.Context(), EventStream("prod"), ConsumerRotator)
 	require.NoError(t, err)
 	for range maxRequests {
 		msg, err := consumer.Next()
@@ -117,7 +117,7 @@ func settled(t *testing.T, b *Bus, name string) {
 	t.Helper()
 	stream := map[string]string{ConsumerRotator: EventStream("prod"), ConsumerMarks: MarkStream("prod")}[name]
 	require.Eventually(t, func() bool {
-		consumer, err := b.rotator.js.Consumer(t.Context(), stream, name)
+		consumer, err := b.rotator.jetStream().Consumer(t.Context(), stream, name)
 		return err == nil && consumer.CachedInfo().NumPending == 0 && consumer.CachedInfo().NumAckPending == 0
 	}, soon, tick)
 }
@@ -150,7 +150,7 @@ func TestSlowHandlerKeepsItsMessage(t *testing.T) {
 		return nil
 	})
 	require.Eventually(t, func() bool { return b.Stats().Handled == 1 }, soon, tick)
-	consumer, err := b.rotator.js.Consumer(t.Context(), EventStream("prod"), ConsumerRotator)
+	consumer, err := b.rotator.jetStream().Consumer(t.Context(), EventStream("prod"), ConsumerRotator)
 	require.NoError(t, err)
 	info := consumer.CachedInfo()
 	require.EqualValues(t, 1, calls.Load())

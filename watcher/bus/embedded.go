@@ -2,6 +2,7 @@ package bus
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -34,6 +35,7 @@ type embedded struct {
 
 	mu     sync.Mutex
 	server *server.Server
+	users  [sha256.Size]byte // of the file of users that was read last
 	ended  bool
 }
 

@@ -49,35 +49,55 @@ func newSite(t *testing.T, replace ...string) *site {
 	}
 	writeFile(t, s.dir, "ca.crt", s.ca.Pair().CertPEM())
 	for _, role := range roles() {
-		user, err := nkeys.CreateUser()
-		require.NoError(t, err)
-		seed, err := user.Seed()
-		require.NoError(t, err)
-		values[strings.ToUpper(role)], err = user.PublicKey()
-		require.NoError(t, err)
-		s.seeds[role] = writeFile(t, s.dir, role+".nk", seed)
+		values[strings.ToUpper(role)] = s.newSeed(role)
 	}
 	s.config = strings.NewReplacer(append(replace, "/etc/nats/ca.crt", filepath.Join(s.dir, "ca.crt"))...).Replace(block[1])
 	for name, value := range values {
-		line := regexp.MustCompile(`(?m)^` + name + `: ".*"$`)
-		require.Regexp(t, line, s.config)
-		s.config = line.ReplaceAllLiteralString(s.config, fmt.Sprintf("%s: %q", name, value))
+		s.edit(name, value)
 	}
 	return s
+}
+
+// newSeed writes a role's seed into its file, and returns the public key.
+func (s *site) newSeed(role string) string {
+	s.t.Helper()
+	user, err := nkeys.CreateUser()
+	require.NoError(s.t, err)
+	seed, err := user.Seed()
+	require.NoError(s.t, err)
+	public, err := user.PublicKey()
+	require.NoError(s.t, err)
+	s.seeds[role] = writeFile(s.t, s.dir, role+".nk", seed)
+	return public
+}
+
+// edit changes one of the configuration's first lines.
+func (s *site) edit(name, value string) {
+	s.t.Helper()
+	line := regexp.MustCompile(`(?m)^` + name + `: ".*"$`)
+	require.Regexp(s.t, line, s.config)
+	s.config = line.ReplaceAllLiteralString(s.config, fmt.Sprintf("%s: %q", name, value))
+}
+
+// options are those of the configuration, on the port of the last server.
+func (s *site) options() *server.Options {
+	s.t.Helper()
+	s.edit("LISTEN", fmt.Sprintf("127.0.0.1:%d", s.port))
+	options, err := server.ProcessConfigFile(writeFile(s.t, s.dir, "nats.conf", []byte(s.config)))
+	require.NoError(s.t, err)
+	options.NoSigs, options.NoLog = true, true
+	return options
 }
 
 // start runs a server of the site, on the port of the last one.
 func (s *site) start(change ...func(*server.Options)) {
 	s.t.Helper()
-	line := regexp.MustCompile(`(?m)^LISTEN: ".*"$`)
-	config := line.ReplaceAllLiteralString(s.config, fmt.Sprintf(`LISTEN: "127.0.0.1:%d"`, s.port))
-	options, err := server.ProcessConfigFile(writeFile(s.t, s.dir, "nats.conf", []byte(config)))
-	require.NoError(s.t, err)
-	options.NoSigs, options.NoLog = true, true
+	options := s.options()
 	for _, f := range change {
 		f(options)
 	}
 	require.True(s.t, options.SyncAlways)
+	var err error
 	s.server, err = server.NewServer(options)
 	require.NoError(s.t, err)
 	running := s.server
@@ -203,7 +223,10 @@ func TestRenewedClientCertificateIsUsedAtTheNextConnect(t *testing.T) {
 	require.Equal(t, "first", receive(t, shown))
 
 	client("second")
-	require.NoError(t, b.reporter.nc.ForceReconnect())
+	b.reporter.mu.Lock()
+	nc := b.reporter.nc
+	b.reporter.mu.Unlock()
+	require.NoError(t, nc.ForceReconnect())
 	require.Equal(t, "second", receive(t, shown))
 	waitReady(t, b)
 }

@@ -2,12 +2,10 @@ package bus
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"regexp"
 	"strings"
 	"sync"
@@ -22,14 +20,20 @@ var errDenied = errors.New("permission denied by NATS")
 
 var deniedSubject = regexp.MustCompile(`Publish to "([^"]*)"`)
 
-// link is one role's connection. It is made again for ever.
+// link is one role's connection. It is made again for ever, and anew where its credentials
+// change.
 type link struct {
-	role string
-	nc   *nats.Conn
-	js   jetstream.JetStream
-	log  *slog.Logger
+	role        string
+	config      *Config
+	credentials string    // file; empty: none
+	embedded    *embedded // nil: an external server
+	log         *slog.Logger
 
 	mu      sync.Mutex
+	nc      *nats.Conn
+	js      jetstream.JetStream
+	used    [sha256.Size]byte // of the credentials that nc has
+	ended   bool
 	watched map[*watcher]bool
 	up      chan struct{} // closed and replaced at every connect
 	last    error         // why it is not connected
@@ -42,51 +46,90 @@ type watcher struct {
 }
 
 // connect begins to connect a role; it does not wait for the server.
-func connect(c *Config, role, credentials string, inProcess nats.InProcessConnProvider, password string) (*link, error) {
-	l := &link{role: role, log: c.Log.With("nats", role), watched: map[*watcher]bool{}, up: make(chan struct{})}
+func connect(c *Config, role, credentials string, e *embedded) (*link, error) {
+	l := &link{role: role, config: c, credentials: credentials, embedded: e, log: c.Log.With("nats", role), watched: map[*watcher]bool{}, up: make(chan struct{})}
 	l.last = errors.New("not connected yet")
-	options := []nats.Option{
-		nats.Name("rotate-certs-watcher " + role),
-		nats.CustomInboxPrefix(inboxPrefix + role),
-		nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true), nats.IgnoreAuthErrorAbort(),
-		nats.ReconnectWait(c.tuning.reconnect), nats.ReconnectJitter(c.tuning.reconnect/2, c.tuning.reconnect),
-		nats.ReconnectBufSize(-1), // what is not sent stays in the outbox
-		nats.ConnectHandler(func(*nats.Conn) { l.connected() }),
-		nats.ReconnectHandler(func(*nats.Conn) { l.connected() }),
-		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {
-			if !nc.IsClosed() { // by us
-				l.disconnected(err)
-			}
-		}),
-		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { l.disconnected(err) }),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { l.failed(err) }),
-	}
-	url := strings.Join(c.URLs, ",")
-	if inProcess != nil {
-		options = append(options, nats.InProcessServer(inProcess))
-		if password != "" {
-			options = append(options, nats.UserInfo(internalUser, password))
-		}
-	} else {
-		more, err := external(c, credentials)
-		if err != nil {
-			return nil, err
-		}
-		options = append(options, more...)
-	}
-	nc, err := nats.Connect(url, options...)
-	if err != nil {
+	if err := l.dial(nats.RetryOnFailedConnect(true)); err != nil {
 		return nil, fmt.Errorf("connect to NATS as %s: %w", role, err)
-	}
-	l.nc = nc
-	if l.js, err = jetStream(nc, c); err != nil {
-		nc.Close()
-		return nil, fmt.Errorf("connect to NATS as %s: %w", role, err)
-	}
-	if nc.IsConnected() {
-		l.connected()
 	}
 	return l, nil
+}
+
+// dial makes a connection in the place of the one that there is, which stays where that fails.
+func (l *link) dial(more ...nats.Option) error {
+	options := append([]nats.Option{
+		nats.Name("rotate-certs-watcher " + l.role),
+		nats.CustomInboxPrefix(inboxPrefix + l.role),
+		nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(),
+		nats.ReconnectWait(l.config.tuning.reconnect), nats.ReconnectJitter(l.config.tuning.reconnect/2, l.config.tuning.reconnect),
+		nats.ReconnectBufSize(-1), // what is not sent stays in the outbox
+		nats.ConnectHandler(l.connected),
+		nats.ReconnectHandler(l.connected),
+		nats.DisconnectErrHandler(l.disconnected),
+		nats.ReconnectErrHandler(l.disconnected),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { l.failed(err) }),
+	}, more...)
+	var used [sha256.Size]byte
+	if l.embedded != nil {
+		options = append(options, nats.InProcessServer(l.embedded))
+		if l.embedded.password != "" {
+			options = append(options, nats.UserInfo(internalUser, l.embedded.password))
+		}
+	} else {
+		user, hash, err := userOf(l.credentials)
+		if err != nil {
+			return err
+		}
+		tls, err := tlsOf(l.config.TLS)
+		if err != nil {
+			return err
+		}
+		used, options = hash, append(append(options, tls...), user...)
+	}
+	nc, err := nats.Connect(strings.Join(l.config.URLs, ","), options...)
+	if err != nil {
+		return err
+	}
+	js, err := jetStream(nc, l.config)
+	if err != nil {
+		nc.Close()
+		return err
+	}
+	l.replace(nc, js, used)
+	return nil
+}
+
+// replace puts a connection in the place of the one before, and ends that.
+func (l *link) replace(nc *nats.Conn, js jetstream.JetStream, used [sha256.Size]byte) {
+	l.mu.Lock()
+	old := l.nc
+	if l.ended {
+		old = nc
+	} else {
+		l.nc, l.js, l.used = nc, js, used
+	}
+	l.mu.Unlock()
+	if old != nil {
+		old.Close()
+	}
+	if nc.IsConnected() { // its handler may have been called before it was ours
+		l.connected(nc)
+	}
+}
+
+func (l *link) close() {
+	l.mu.Lock()
+	l.ended = true
+	nc := l.nc
+	l.mu.Unlock()
+	nc.Close()
+}
+
+// jetStream is that of the connection that there is now.
+func (l *link) jetStream() jetstream.JetStream {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.js
 }
 
 func jetStream(nc *nats.Conn, c *Config) (jetstream.JetStream, error) {
@@ -97,62 +140,10 @@ func jetStream(nc *nats.Conn, c *Config) (jetstream.JetStream, error) {
 	return jetstream.NewWithDomain(nc, c.Domain, timeout)
 }
 
-// external are the options for a server elsewhere. Files are read now, so that a mistake
-// is found at once, and again at every connect, so that what rotates is picked up.
-func external(c *Config, credentials string) ([]nats.Option, error) {
-	var options []nats.Option
-	readCert := func() (tls.Certificate, error) { return tls.LoadX509KeyPair(c.TLS.Cert, c.TLS.Key) }
-	readCA := func() (*x509.CertPool, error) { return readPool(c.TLS.CA) }
-	var certCB nats.TLSCertHandler
-	var caCB nats.RootCAsHandler
-	if c.TLS.Cert != "" {
-		if _, err := readCert(); err != nil {
-			return nil, fmt.Errorf("read NATS client certificate %q: %w", c.TLS.Cert, err)
-		}
-		certCB = readCert
-	}
-	if c.TLS.CA != "" {
-		if _, err := readCA(); err != nil {
-			return nil, err
-		}
-		caCB = readCA
-	}
-	if certCB != nil || caCB != nil {
-		options = append(options, nats.Secure(&tls.Config{MinVersion: tls.VersionTLS12}), nats.ClientTLSConfig(certCB, caCB))
-	}
-	if credentials == "" {
-		return options, nil
-	}
-	raw, err := os.ReadFile(credentials)
-	if err != nil {
-		return nil, fmt.Errorf("read NATS credentials: %w", err)
-	}
-	if strings.Contains(string(raw), "BEGIN NATS USER JWT") {
-		return append(options, nats.UserCredentials(credentials)), nil
-	}
-	seed, err := nats.NkeyOptionFromSeed(credentials)
-	if err != nil {
-		return nil, fmt.Errorf("read NATS credentials %q: neither a .creds file nor an NKey seed: %w", credentials, err)
-	}
-	return append(options, seed), nil
-}
-
-func readPool(path string) (*x509.CertPool, error) {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read CA of NATS: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(raw) {
-		return nil, fmt.Errorf("read CA of NATS: %q has no certificate in PEM", path)
-	}
-	return pool, nil
-}
-
-func (l *link) connected() {
+func (l *link) connected(nc *nats.Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.last == nil {
+	if nc != l.nc || l.last == nil {
 		return
 	}
 	l.last = nil
@@ -161,9 +152,12 @@ func (l *link) connected() {
 	l.log.Info("connected to NATS")
 }
 
-func (l *link) disconnected(err error) {
+func (l *link) disconnected(nc *nats.Conn, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if nc != l.nc || l.ended {
+		return
+	}
 	if err == nil {
 		err = errors.New("connection closed")
 	}

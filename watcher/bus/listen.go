@@ -2,6 +2,7 @@ package bus
 
 import (
 	"bufio"
+	"crypto/sha256"
 	"crypto/tls"
 	"fmt"
 	"net"
@@ -34,27 +35,75 @@ func (e *embedded) listen(o *server.Options) error {
 		return fmt.Errorf("read certificate %q of the NATS listener: %w", l.TLS.Cert, err)
 	}
 	o.DontListen, o.TLS, o.TLSTimeout = false, true, 5
-	o.TLSConfig = &tls.Config{
+	if o.TLSConfig, err = l.tls(); err != nil {
+		return err
+	}
+	o.TLSVerify = l.TLS.CA != ""
+	raw, err := os.ReadFile(l.Users)
+	if err != nil {
+		return fmt.Errorf("read users of the NATS listener: %w", err)
+	}
+	e.users = sha256.Sum256(raw)
+	if o.Users, o.Nkeys, err = parseUsers(string(raw), e.config.Cluster); err != nil {
+		return fmt.Errorf("read users of the NATS listener from %q: %w", l.Users, err)
+	}
+	o.Users = append(o.Users, &server.User{Username: internalUser, Password: e.password})
+	return nil
+}
+
+// tls reads the files again for every handshake.
+func (l *Listen) tls() (*tls.Config, error) {
+	config := &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			pair, err := tls.LoadX509KeyPair(l.TLS.Cert, l.TLS.Key)
 			return &pair, err
 		},
+		SessionTicketsDisabled: true, // a session would outlive its CA
 	}
-	if l.TLS.CA != "" {
-		if o.TLSConfig.ClientCAs, err = readPool(l.TLS.CA); err != nil {
-			return err
+	if l.TLS.CA == "" {
+		return config, nil
+	}
+	if _, err := readPool(l.TLS.CA); err != nil {
+		return nil, err
+	}
+	config.ClientAuth = tls.RequireAndVerifyClientCert
+	each := config.Clone()
+	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		c := each.Clone()
+		var err error
+		c.ClientCAs, err = readPool(l.TLS.CA)
+		return c, err
+	}
+	return config, nil
+}
+
+// followUsers gives the server its users again when their file changes: who is no user any
+// more is disconnected. A file that became wrong changes nothing.
+func (b *Bus) followUsers() {
+	for pause(b.ctx, b.config.tuning.watch) {
+		if err := b.embedded.reloadUsers(); err != nil {
+			b.config.Log.Error("users of the NATS listener are wrong, the last good ones stay in force", "error", err)
 		}
-		o.TLSConfig.ClientAuth, o.TLSVerify = tls.RequireAndVerifyClientCert, true
 	}
-	raw, err := os.ReadFile(l.Users)
+}
+
+// reloadUsers does it once for each content of the file.
+func (e *embedded) reloadUsers() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	raw, err := os.ReadFile(e.config.Listen.Users)
+	if err != nil || e.server == nil || sha256.Sum256(raw) == e.users {
+		return nil //nolint:nilerr // a file that is being replaced is there the next time
+	}
+	options, err := e.options()
 	if err != nil {
-		return fmt.Errorf("read users of the NATS listener: %w", err)
+		return err
 	}
-	if o.Users, o.Nkeys, err = parseUsers(string(raw), e.config.Cluster); err != nil {
-		return fmt.Errorf("read users of the NATS listener from %q: %w", l.Users, err)
+	if err := e.server.ReloadOptions(options); err != nil {
+		return fmt.Errorf("reload users of the NATS listener: %w", err)
 	}
-	o.Users = append(o.Users, &server.User{Username: internalUser, Password: e.password})
+	e.log.Info("users of the NATS listener read again", "file", e.config.Listen.Users)
 	return nil
 }
 

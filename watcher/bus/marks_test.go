@@ -98,7 +98,7 @@ func anew(t *testing.T, c Config, b *Bus, stream, name string, after time.Durati
 	b.Close()
 	c.Now = func() time.Time { return time.Now().Add(after) }
 	again := openReady(t, c)
-	consumer, err := again.rotator.js.Consumer(t.Context(), stream, name)
+	consumer, err := again.rotator.jetStream().Consumer(t.Context(), stream, name)
 	require.NoError(t, err)
 	return consumer.CachedInfo().NumPending
 }

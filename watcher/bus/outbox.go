@@ -155,7 +155,7 @@ func (o *outbox) send(ctx context.Context, l letter) error {
 	ctx, cancel := context.WithTimeout(ctx, o.bus.config.tuning.request)
 	defer cancel()
 	ctx, cause := o.link.deniable(ctx, func(subject string) bool { return subject == l.subject })
-	ack, err := o.link.js.PublishMsg(ctx, msg, jetstream.WithMsgID(l.id), jetstream.WithExpectStream(EventStream(o.bus.config.Cluster)))
+	ack, err := o.link.jetStream().PublishMsg(ctx, msg, jetstream.WithMsgID(l.id), jetstream.WithExpectStream(EventStream(o.bus.config.Cluster)))
 	if err = cause(err); err != nil {
 		return err
 	}

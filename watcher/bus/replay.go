@@ -70,7 +70,7 @@ type reading struct {
 
 // run reads until something ends it, and goes on where the last run ended.
 func (r *reading) run(ctx context.Context) error {
-	js, store := r.bus.rotator.js, r.bus.store.context()
+	js, store := r.bus.rotator.jetStream(), r.bus.store.context()
 	s, err := js.Stream(ctx, r.stream)
 	if err != nil {
 		return err

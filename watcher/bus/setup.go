@@ -105,12 +105,12 @@ func (b *Bus) declare(ctx context.Context) error {
 // others than ours. An earlier release called its own otherwise, and they have the subjects.
 func (b *Bus) removeOthers(ctx context.Context) error {
 	declared := streams(b.config.Cluster, 1)
-	found := b.rotator.js.StreamNames(ctx)
+	found := b.rotator.jetStream().StreamNames(ctx)
 	for name := range found.Name() {
 		if slices.ContainsFunc(declared, func(s stream) bool { return s.Name == name }) {
 			continue
 		}
-		if err := b.rotator.js.DeleteStream(ctx, name); err != nil {
+		if err := b.rotator.jetStream().DeleteStream(ctx, name); err != nil {
 			return fmt.Errorf("remove stream %q: %w", name, err)
 		}
 		b.config.Log.Info("stream removed, it is of an earlier release or another cluster name", "stream", name)
@@ -122,11 +122,11 @@ func (b *Bus) removeOthers(ctx context.Context) error {
 }
 
 func (b *Bus) declareStream(ctx context.Context, want stream) error {
-	got, err := b.rotator.js.Stream(ctx, want.Name)
+	got, err := b.rotator.jetStream().Stream(ctx, want.Name)
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		request, cause := b.rotator.deniable(ctx, b.called("STREAM.CREATE", want.Name))
-		_, err = b.rotator.js.CreateStream(request, want.StreamConfig)
+		_, err = b.rotator.jetStream().CreateStream(request, want.StreamConfig)
 		if err = cause(err); err != nil {
 			return fmt.Errorf("create stream %q: %w\nhint: let the rotator create it, or do it once as a user without limits: %s", want.Name, err, streamCommand(want.StreamConfig))
 		}
@@ -146,7 +146,7 @@ func (b *Bus) correctStream(ctx context.Context, want stream, have jetstream.Str
 		return nil
 	}
 	request, cause := b.rotator.deniable(ctx, b.called("STREAM.UPDATE", want.Name))
-	_, err := b.rotator.js.UpdateStream(request, fit)
+	_, err := b.rotator.jetStream().UpdateStream(request, fit)
 	switch err = cause(err); {
 	case err == nil:
 		b.config.Log.Info("stream changed", "stream", want.Name, "replicas", fit.Replicas, "because", broken)
@@ -161,7 +161,7 @@ func (b *Bus) correctStream(ctx context.Context, want stream, have jetstream.Str
 
 func (b *Bus) declareConsumer(ctx context.Context, declared consumer) error {
 	stream, want := declared.stream, declared.ConsumerConfig
-	got, err := b.rotator.js.Consumer(ctx, stream, want.Durable)
+	got, err := b.rotator.jetStream().Consumer(ctx, stream, want.Durable)
 	switch {
 	case errors.Is(err, jetstream.ErrConsumerNotFound):
 		request, cause := b.rotator.deniable(ctx, b.called("CONSUMER.CREATE", stream))
@@ -169,7 +169,7 @@ func (b *Bus) declareConsumer(ctx context.Context, declared consumer) error {
 			start := b.config.Now().Add(-startBack)
 			want.OptStartTime = &start
 		}
-		_, err = b.rotator.js.CreateConsumer(request, stream, want)
+		_, err = b.rotator.jetStream().CreateConsumer(request, stream, want)
 		if err = cause(err); err != nil {
 			return fmt.Errorf("create consumer %q of stream %q: %w\nhint: let the rotator create it, or do it once as a user without limits: %s",
 				want.Durable, stream, err, consumerCommand(declared))
@@ -188,7 +188,7 @@ func (b *Bus) correctConsumer(ctx context.Context, want consumer, have jetstream
 		return nil
 	}
 	request, cause := b.rotator.deniable(ctx, b.called("CONSUMER.CREATE", want.stream))
-	_, err := b.rotator.js.UpdateConsumer(request, want.stream, fit)
+	_, err := b.rotator.jetStream().UpdateConsumer(request, want.stream, fit)
 	if err = cause(err); err != nil {
 		return fmt.Errorf("consumer %q of stream %q is not as it must be: %s (change it: %w)\nhint: remove it and create it so: %s",
 			want.Durable, want.stream, strings.Join(broken, ", "), err, consumerCommand(want))

@@ -92,13 +92,13 @@ func TestADifferenceThatDoesNotMatterIsNoError(t *testing.T) {
 	}
 	b := openReady(t, s.busConfig())
 	for _, c := range []jetstream.StreamConfig{events, marks} {
-		have, err := b.rotator.js.Stream(t.Context(), c.Name)
+		have, err := b.rotator.jetStream().Stream(t.Context(), c.Name)
 		require.NoError(t, err)
 		require.Equal(t, c.Subjects, have.CachedInfo().Config.Subjects)
 		require.Equal(t, c.MaxMsgs, have.CachedInfo().Config.MaxMsgs)
 	}
 	for _, c := range consumers("prod", quick.ackWait) {
-		have, err := b.rotator.js.Consumer(t.Context(), c.stream, c.Durable)
+		have, err := b.rotator.jetStream().Consumer(t.Context(), c.stream, c.Durable)
 		require.NoError(t, err)
 		require.Equal(t, 100, have.CachedInfo().Config.MaxDeliver, "it is left as it is")
 	}
@@ -126,7 +126,7 @@ func TestWhatMattersIsChangedWherePermitted(t *testing.T) {
 	b := openReady(t, s.busConfig())
 	configs := map[string]jetstream.StreamConfig{}
 	for _, want := range declared {
-		have, err := b.rotator.js.Stream(t.Context(), want.Name)
+		have, err := b.rotator.jetStream().Stream(t.Context(), want.Name)
 		require.NoError(t, err)
 		configs[want.Name] = have.CachedInfo().Config
 		_, broken := fitStream(want, have.CachedInfo().Config)
@@ -135,7 +135,7 @@ func TestWhatMattersIsChangedWherePermitted(t *testing.T) {
 	require.EqualValues(t, 1<<20, configs[events.Name].MaxBytes)
 	require.Contains(t, configs[events.Name].Subjects, "mine")
 	require.Equal(t, time.Hour, configs[marks.Name].Duplicates)
-	have, err := b.rotator.js.Consumer(t.Context(), c.stream, c.Durable)
+	have, err := b.rotator.jetStream().Consumer(t.Context(), c.stream, c.Durable)
 	require.NoError(t, err)
 	_, broken := fitConsumer(c, have.CachedInfo().Config)
 	require.Empty(t, broken)

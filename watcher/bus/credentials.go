@@ -1,0 +1,98 @@
+package bus
+
+import (
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
+)
+
+// userOf reads a file of credentials: what a connection shows of them, and their hash.
+func userOf(file string) (options []nats.Option, used [sha256.Size]byte, err error) {
+	if file == "" {
+		return nil, used, nil
+	}
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return nil, used, fmt.Errorf("read NATS credentials: %w", err)
+	}
+	used = sha256.Sum256(raw)
+	if strings.Contains(string(raw), "BEGIN NATS USER JWT") {
+		return []nats.Option{nats.UserCredentialBytes(raw)}, used, nil
+	}
+	key, err := nkeys.ParseDecoratedNKey(raw)
+	if err != nil {
+		return nil, used, fmt.Errorf("read NATS credentials %q: neither a .creds file nor an NKey seed: %w", file, err)
+	}
+	public, err := key.PublicKey()
+	if err != nil || !nkeys.IsValidPublicUserKey(public) {
+		return nil, used, fmt.Errorf("read NATS credentials %q: the NKey seed is not a user's", file)
+	}
+	return []nats.Option{nats.Nkey(public, key.Sign)}, used, nil
+}
+
+// followCredentials makes the connection anew when its file of credentials changes. A
+// connection shows the public key with which it was made for as long as it lives. Where the
+// server does not accept the new user yet, the old connection stays, and it is tried again.
+func (b *Bus) followCredentials(l *link) {
+	said := l.used
+	for pause(b.ctx, b.config.tuning.watch) {
+		_, now, err := userOf(l.credentials)
+		if err == nil && now == l.used {
+			said = now
+			continue
+		}
+		if err == nil {
+			err = l.dial()
+		}
+		switch {
+		case err == nil:
+			l.log.Info("connected to NATS with new credentials", "file", l.credentials)
+		case said != now:
+			l.log.Warn("new credentials for NATS are not used yet, trying again", "file", l.credentials, "error", err)
+		}
+		said = now
+	}
+}
+
+// tlsOf are the options for a server elsewhere. Files are read now, so that a mistake is
+// found at once, and again at every connect.
+func tlsOf(files TLS) ([]nats.Option, error) {
+	readCert := func() (tls.Certificate, error) { return tls.LoadX509KeyPair(files.Cert, files.Key) }
+	readCA := func() (*x509.CertPool, error) { return readPool(files.CA) }
+	var certCB nats.TLSCertHandler
+	var caCB nats.RootCAsHandler
+	if files.Cert != "" {
+		if _, err := readCert(); err != nil {
+			return nil, fmt.Errorf("read NATS client certificate %q: %w", files.Cert, err)
+		}
+		certCB = readCert
+	}
+	if files.CA != "" {
+		if _, err := readCA(); err != nil {
+			return nil, err
+		}
+		caCB = readCA
+	}
+	if certCB == nil && caCB == nil {
+		return nil, nil
+	}
+	return []nats.Option{nats.Secure(&tls.Config{MinVersion: tls.VersionTLS12}), nats.ClientTLSConfig(certCB, caCB)}, nil
+}
+
+func readPool(path string) (*x509.CertPool, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read CA of NATS: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(raw) {
+		return nil, fmt.Errorf("read CA of NATS: %q has no certificate in PEM", path)
+	}
+	return pool, nil
+}
