@@ -32,6 +32,8 @@ type installOptions struct {
 	force          bool
 	policyFile     string
 	storageClass   string
+	directories    []string
+	kubeletRoot    string
 	dryRun         string
 	output         string
 	timeout        durationFlag
@@ -94,6 +96,8 @@ of settings and rights is printed before it is applied, by --dry-run=server too.
 	f.BoolVar(&o.withoutWatcher, "without-watcher", false, "Agents, definitions and roles only: the watcher runs elsewhere")
 	o.addNamespace(f, manifests.DefaultNamespace, "Namespace of the installation, in which node pods run too")
 	o.addPodFlags(f)
+	f.StringSliceVar(&o.directories, "agent-directory", nil, "Directory that agents are shown beside "+strings.Join(manifests.AgentDirectories, ", ")+"; it must exist on every node")
+	f.StringVar(&o.kubeletRoot, "kubelet-root-dir", "", "The kubelets' --root-dir (default: /var/lib/kubelet)")
 	f.StringVar(&o.dryRun, "dry-run", string(dryRunNone), `"client" asks no cluster and prints the objects; "server" has the API server judge them; nothing is kept`)
 	f.Lookup("dry-run").NoOptDefVal = string(dryRunClient)
 	f.BoolVar(&o.force, "force", false, "Also while a rotation is in progress: its node finishes or undoes its part, and the new watcher continues")
@@ -114,7 +118,7 @@ func natsKeys() string {
 
 // Complete turns flags into values. Only with --dry-run=client no kubeconfig is needed.
 func (o *installOptions) Complete(*cobra.Command) error {
-	o.natsURLs = trimmed(o.natsURLs)
+	o.natsURLs, o.directories = trimmed(o.natsURLs), directories(o.directories)
 	o.format = format(o.output)
 	if !oneOf(dryRuns, o.dryRun) {
 		return fmt.Errorf("unknown --dry-run %q\nwant one of: %s", o.dryRun, strings.Join(dryRuns, ", "))

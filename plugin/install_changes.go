@@ -73,6 +73,8 @@ func (i *installer) changedSettings() []string {
 	change("--nats-replicas", fmt.Sprint(old.NATSReplicas), fmt.Sprint(now.NATSReplicas))
 	change("--nats-domain", old.NATSDomain, now.NATSDomain)
 	change("--storage-class", old.StorageClass, now.StorageClass)
+	change("--agent-directory", strings.Join(old.AgentDirectories, ","), strings.Join(now.AgentDirectories, ","))
+	change("--kubelet-root-dir", old.KubeletRootDir, now.KubeletRootDir)
 	return out
 }
 

@@ -31,6 +31,8 @@ func (o *installOptions) merged(s manifests.Settings) (manifests.Settings, error
 		"nats-replicas":     func() { s.NATSReplicas = o.natsReplicas },
 		"nats-domain":       func() { s.NATSDomain = o.natsDomain },
 		"storage-class":     func() { s.StorageClass = o.storageClass },
+		"agent-directory":   func() { s.AgentDirectories = o.directories },
+		"kubelet-root-dir":  func() { s.KubeletRootDir = o.kubeletRoot },
 	} {
 		if o.set.Changed(flag) {
 			set()
@@ -39,7 +41,10 @@ func (o *installOptions) merged(s manifests.Settings) (manifests.Settings, error
 	if s.Image == "" {
 		s.Image = version.NodeImage()
 	}
-	return s, o.fit(&s)
+	if err := o.fit(&s); err != nil {
+		return s, err
+	}
+	return s, validPlaces(s)
 }
 
 // fit drops settings that mean nothing beside others, and refuses flags that do.
@@ -49,7 +54,7 @@ func (o *installOptions) fit(s *manifests.Settings) error {
 		if o.notifyOnly || len(o.natsURLs) > 0 || o.natsSecret != "" || o.natsReplicas > 0 || o.natsDomain != "" || o.policyFile != "" || o.storageClass != "" {
 			return errors.New("--without-watcher installs no watcher: its flags are given to rotate-certs-watcher, where that runs")
 		}
-		*s = manifests.Settings{Image: s.Image, ImagePullSecret: s.ImagePullSecret, WithoutWatcher: true}
+		s.NotifyOnly, s.NATSURLs, s.NATSSecret, s.NATSReplicas, s.NATSDomain, s.StorageClass = false, nil, "", 0, "", ""
 	case len(s.NATSURLs) > 0:
 		if o.storageClass != "" {
 			return errors.New("--storage-class is for the embedded NATS: leave it out with --nats-url")

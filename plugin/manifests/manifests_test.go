@@ -38,6 +38,7 @@ func variants() map[string]Options {
 	external.NATSURLs, external.NATSSecret = []string{"tls://a.test:4222", "tls://b.test:4222"}, "rotate-certs-nats"
 	external.NATSFiles, external.NATSReplicas, external.NATSDomain = NATSFiles(), 3, "hub"
 	notify.NotifyOnly = true
+	agents.AgentDirectories, agents.KubeletRootDir = []string{"/srv"}, "/data/kubelet"
 	agents.WithoutWatcher = true
 	return map[string]Options{"embedded": embedded, "stored": stored, "external": external, "notify-only": notify, "agents": agents}
 }
@@ -266,6 +267,56 @@ func TestOnlyLookingIsPartOfTheClustersOwnRoles(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestNothingIsCreatedOnANode: the kubelet creates what is DirectoryOrCreate, and the
+// container runtime whatever is missing of a hostPath without a type.
+func TestNothingIsCreatedOnANode(t *testing.T) {
+	for name, options := range variants() {
+		pod := find[*appsv1.DaemonSet](t, render(t, options), Agent, options.Namespace).Spec.Template.Spec
+		shown := slices.Clone(AgentDirectories)
+		for _, d := range options.Directories() {
+			shown = append(shown, d.Path)
+		}
+		for _, v := range pod.Volumes {
+			if v.HostPath == nil {
+				continue
+			}
+			require.NotNil(t, v.HostPath.Type, "%s: %s", name, v.Name)
+			assert.Equal(t, corev1.HostPathDirectory, *v.HostPath.Type, "%s: %s", name, v.Name)
+			assert.Contains(t, shown, v.HostPath.Path, name)
+			shown = slices.DeleteFunc(shown, func(dir string) bool { return dir == v.HostPath.Path })
+		}
+		assert.Empty(t, shown, name)
+	}
+}
+
+func TestAgentsAreShownWhatIsAskedFor(t *testing.T) {
+	mounts := func(s Settings) map[string]corev1.VolumeMount {
+		o := base()
+		o.AgentDirectories, o.KubeletRootDir = s.AgentDirectories, s.KubeletRootDir
+		out := map[string]corev1.VolumeMount{}
+		for _, m := range find[*appsv1.DaemonSet](t, render(t, o), Agent, o.Namespace).Spec.Template.Spec.Containers[0].VolumeMounts {
+			out[m.MountPath] = m
+		}
+		return out
+	}
+	has := mounts(Settings{AgentDirectories: []string{"/srv", "/opt/k8s"}})
+	for _, dir := range []string{"/host/srv", "/host/opt/k8s"} {
+		assert.Equal(t, corev1.RecursiveReadOnlyIfPossible, *has[dir].RecursiveReadOnly, dir)
+		assert.True(t, has[dir].ReadOnly, dir)
+	}
+	assert.Equal(t, "nothing", has["/host/var/lib/kubelet/pods"].Name)
+
+	for root, below := range map[string]string{"/data/kubelet": "/host/data/kubelet", "/srv/kubelet": "/host/srv", "/var/lib/k0s/kubelet": "/host/var/lib"} {
+		has = mounts(Settings{AgentDirectories: []string{"/srv"}, KubeletRootDir: root})
+		assert.Equal(t, "nothing", has["/host"+root+"/pods"].Name, root)
+		assert.NotContains(t, has, "/host/var/lib/kubelet/pods", root)
+		require.NotNil(t, has[below].MountPropagation, "%s: volumes of pods have to be let go", root)
+		assert.Equal(t, corev1.MountPropagationHostToContainer, *has[below].MountPropagation, root)
+		assert.Nil(t, has[below].RecursiveReadOnly, "%s: the API server refuses both", root)
+		assert.True(t, has[below].ReadOnly, root)
 	}
 }
 

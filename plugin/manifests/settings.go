@@ -26,6 +26,9 @@ type Settings struct {
 	NATSReplicas    int      `json:"natsReplicas,omitempty"` // 0: one
 	NATSDomain      string   `json:"natsDomain,omitempty"`
 	StorageClass    string   `json:"storageClass,omitempty"` // of the embedded NATS; empty: the store ends with its pod
+
+	AgentDirectories []string `json:"agentDirectories,omitempty"` // that agents are shown beside those that each node has
+	KubeletRootDir   string   `json:"kubeletRootDir,omitempty"`   // empty: /var/lib/kubelet
 }
 
 // keepOn writes the settings into an object's annotation.

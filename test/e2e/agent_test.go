@@ -29,7 +29,8 @@ import (
 func (l *lab) agents(t *testing.T) {
 	t.Helper()
 	objects, err := manifests.Render(manifests.Options{
-		Settings: manifests.Settings{Image: version.NodeImage(), WithoutWatcher: true}, Namespace: manifests.DefaultNamespace, Version: version.Version,
+		Settings:  manifests.Settings{Image: version.NodeImage(), WithoutWatcher: true, AgentDirectories: l.agentDirectories(t)},
+		Namespace: manifests.DefaultNamespace, Version: version.Version,
 	})
 	require.NoError(t, err)
 	var documents bytes.Buffer
@@ -40,6 +41,15 @@ func (l *lab) agents(t *testing.T) {
 	}
 	l.apply(t, documents.String())
 	within(t, time.Minute, "a report of every node", func() bool { return len(l.reports(t)) == len(l.nodes) })
+}
+
+// agentDirectories are those with certificates that agents are not shown unless asked to.
+func (l *lab) agentDirectories(t *testing.T) []string {
+	t.Helper()
+	if strings.HasPrefix(l.pki(t), "/opt/") {
+		return []string{"/opt", "/srv"}
+	}
+	return nil
 }
 
 // within asks until something is so.

@@ -77,6 +77,9 @@ func (l *lab) installed(t *testing.T, args ...string) {
 		require.NoError(t, os.WriteFile(policy, []byte("apiVersion: rotate-certs.io/v1alpha1\nkind: RotationPolicy\nlimits:\n  rotationsPerDay: 0\n"), 0o600))
 		args = append(slices.Clone(args), "--policy", policy)
 	}
+	for _, dir := range l.agentDirectories(t) {
+		args = append(slices.Clone(args), "--agent-directory", dir)
+	}
 	o := l.kubectl(t, append([]string{"rotate-certs", "install"}, args...)...)
 	require.Zero(t, o.exit, "%s", o)
 	t.Logf("installed in %s", o.took.Round(time.Millisecond))

@@ -140,7 +140,7 @@ func explain(reason, file string, hidden func(string) string) string {
 		return reason
 	}
 	if dir := hidden(file); dir != "" {
-		return fmt.Sprintf("%s; the agent is not shown %s: mount it in the DaemonSet", reason, dir)
+		return fmt.Sprintf("%s; the agent is not shown %s: kubectl rotate-certs install --agent-directory %s", reason, dir, dir)
 	}
 	return reason
 }

@@ -133,7 +133,7 @@ func TestReportSaysWhatTheAgentIsNotShown(t *testing.T) {
 	hidden := func(file string) string { return hidden(n.Root, file) }
 	c := inventory.Certificate{Service: certs.Etcd, Name: "etcd-peer", Status: certs.Invalid, Reason: `read "/etc/kubernetes/pki/peer.crt": no such file or directory`, Store: inventory.Store{Cert: "/etc/kubernetes/pki/peer.crt"}}
 	r := Report(inventory.Node{Name: "n", Certificates: []inventory.Certificate{c}, NotInspected: []inventory.NotInspected{{Path: "/etc/x", Reason: "gone"}, {Path: "/data/ca.crt", Reason: "gone"}}}, hidden)
-	const hint = "; the agent is not shown /data: mount it in the DaemonSet"
+	const hint = "; the agent is not shown /data: kubectl rotate-certs install --agent-directory /data"
 	assert.Equal(t, c.Reason+hint, r.Certificates[0].Reason)
 	assert.Equal(t, "gone"+hint, r.NotInspected[0].Reason)
 	assert.Equal(t, "gone", r.NotInspected[1].Reason)

@@ -1,0 +1,68 @@
+package plugin
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"regexp"
+	"strings"
+
+	"github.com/rotate-certs/rotate-certs/plugin/manifests"
+)
+
+// hostDirectory is as strict as the manifests that repeat it need it.
+var hostDirectory = regexp.MustCompile(`^(/[a-zA-Z0-9._@+-]+)+$`)
+
+func validDirectory(dir string) bool { return hostDirectory.MatchString(dir) && path.Clean(dir) == dir }
+
+// neverShown are directories with sockets and devices that make an agent root on its node,
+// or with what the kernel tells of other processes.
+var neverShown = []string{"/dev", "/proc", "/run", "/sys", "/var/run"}
+
+// validPlaces checks the directories that agents are to be shown.
+func validPlaces(s manifests.Settings) error {
+	if s.KubeletRootDir != "" && (!validDirectory(s.KubeletRootDir) || touches(s.KubeletRootDir, neverShown)) {
+		return fmt.Errorf("--kubelet-root-dir %q: want what the kubelet has as --root-dir, such as /data/kubelet", s.KubeletRootDir)
+	}
+	for _, dir := range s.AgentDirectories {
+		switch {
+		case !validDirectory(dir):
+			return fmt.Errorf("--agent-directory %q: want a directory of the nodes, such as /srv", dir)
+		case touches(dir, neverShown):
+			return fmt.Errorf("--agent-directory %s holds sockets or devices, by which an agent would be root on its node\nhint: name the directories in which certificates lie", dir)
+		}
+		for _, shown := range manifests.AgentDirectories {
+			if manifests.Within(dir, shown) {
+				return fmt.Errorf("--agent-directory %s is not needed: agents are shown %s", dir, shown)
+			}
+		}
+		for _, hidden := range s.HiddenDirectories() {
+			if manifests.Within(dir, hidden) {
+				return errors.New("--agent-directory " + dir + " holds volumes of pods or sockets of the kubelet, which agents are not shown")
+			}
+		}
+	}
+	return nil
+}
+
+// touches tells whether a directory is, lies in, or holds one of others.
+func touches(dir string, others []string) bool {
+	for _, o := range others {
+		if manifests.Within(dir, o) || manifests.Within(o, dir) {
+			return true
+		}
+	}
+	return false
+}
+
+// directories are the values of a flag that names some, without slashes at their ends.
+func directories(values []string) []string {
+	var out []string
+	for _, v := range trimmed(values) {
+		if v != "/" {
+			v = strings.TrimRight(v, "/")
+		}
+		out = append(out, v)
+	}
+	return out
+}
