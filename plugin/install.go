@@ -34,6 +34,8 @@ type installOptions struct {
 	storageClass   string
 	directories    []string
 	kubeletRoot    string
+	clusterName    string
+	pods           podFlags
 	dryRun         string
 	output         string
 	timeout        durationFlag
@@ -98,6 +100,8 @@ of settings and rights is printed before it is applied, by --dry-run=server too.
 	o.addPodFlags(f)
 	f.StringSliceVar(&o.directories, "agent-directory", nil, "Directory that agents are shown beside "+strings.Join(manifests.AgentDirectories, ", ")+"; it must exist on every node")
 	f.StringVar(&o.kubeletRoot, "kubelet-root-dir", "", "The kubelets' --root-dir (default: /var/lib/kubelet)")
+	f.StringVar(&o.clusterName, "cluster-name", "", "Name of the cluster in events and NATS subjects (default: the UID of the namespace kube-system)")
+	o.pods.addTo(f)
 	f.StringVar(&o.dryRun, "dry-run", string(dryRunNone), `"client" asks no cluster and prints the objects; "server" has the API server judge them; nothing is kept`)
 	f.Lookup("dry-run").NoOptDefVal = string(dryRunClient)
 	f.BoolVar(&o.force, "force", false, "Also while a rotation is in progress: its node finishes or undoes its part, and the new watcher continues")
@@ -141,6 +145,8 @@ func (o *installOptions) Complete(*cobra.Command) error {
 // imageReference is as strict as the admission policy that repeats the image needs it.
 var imageReference = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._:/@-]*$`)
 
+var clusterName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}$`)
+
 var natsDomain = regexp.MustCompile(`^[a-zA-Z0-9_-]+$`)
 
 // Validate refuses what cannot work.
@@ -169,6 +175,12 @@ func (o *installOptions) Validate() error {
 	}
 	if o.natsDomain != "" && !natsDomain.MatchString(o.natsDomain) {
 		return fmt.Errorf("--nats-domain %q: want letters, digits, \"-\" and \"_\"", o.natsDomain)
+	}
+	if o.clusterName != "" && !clusterName.MatchString(o.clusterName) {
+		return fmt.Errorf("--cluster-name %q: want letters, digits, \"-\", \"_\" and \".\"", o.clusterName)
+	}
+	if err := o.pods.complete(); err != nil {
+		return err
 	}
 	return checkPolicy(o.policyFile, o.policy)
 }

@@ -63,6 +63,7 @@ func TestInstallAgainKeepsWhatTheInstallationWas(t *testing.T) {
 			t.Run(name+map[bool]string{true: "", false: ", settings not kept"}[kept], func(t *testing.T) {
 				s := newAPIServer(t)
 				s.add(t, "/api/v1/namespaces/rotate-certs/secrets/creds", `{"data":{"ca.crt":"eA=="}}`)
+				s.add(t, "/api/v1/namespaces/rotate-certs/secrets/pull", `{}`)
 				s.add(t, "/apis/storage.k8s.io/v1/storageclasses/slow", `{}`)
 				s.install(t, tt.first)
 				if !kept {

@@ -75,6 +75,14 @@ func (i *installer) changedSettings() []string {
 	change("--storage-class", old.StorageClass, now.StorageClass)
 	change("--agent-directory", strings.Join(old.AgentDirectories, ","), strings.Join(now.AgentDirectories, ","))
 	change("--kubelet-root-dir", old.KubeletRootDir, now.KubeletRootDir)
+	change("--cluster-name", old.ClusterName, now.ClusterName)
+	change("--priority-class", old.PriorityClass, now.PriorityClass)
+	change("--toleration", tolerationWords(old.Tolerations), tolerationWords(now.Tolerations))
+	change("--label", pairs(old.Labels), pairs(now.Labels))
+	change("--watcher-requests", pairs(old.WatcherRequests), pairs(now.WatcherRequests))
+	change("--watcher-limits", pairs(old.WatcherLimits), pairs(now.WatcherLimits))
+	change("--agent-requests", pairs(old.AgentRequests), pairs(now.AgentRequests))
+	change("--agent-limits", pairs(old.AgentLimits), pairs(now.AgentLimits))
 	return out
 }
 

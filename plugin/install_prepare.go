@@ -75,6 +75,9 @@ func (i *installer) render(ctx context.Context) ([]*unstructured.Unstructured, e
 	if i.made.NATSFiles, err = i.secretFiles(ctx); err != nil {
 		return nil, err
 	}
+	if err := i.checkPullSecret(ctx); err != nil {
+		return nil, err
+	}
 	if i.made.EarlierImages, err = i.earlierImages(ctx); err != nil {
 		return nil, err
 	}
@@ -197,29 +200,6 @@ func (i *installer) pickClass(classes []storagev1.StorageClass) (string, error) 
 	return chosen, nil
 }
 
-// secretFiles are the files that the Secret for NATS has.
-func (i *installer) secretFiles(ctx context.Context) ([]manifests.NATSFile, error) {
-	name := i.settings.NATSSecret
-	if name == "" {
-		return nil, nil
-	}
-	secret, err := i.api.client.CoreV1().Secrets(i.namespace()).Get(ctx, name, metav1.GetOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("look at the Secret for NATS: %w\ncreate it first: kubectl -n %s create secret generic %s --from-file=ca.crt=… --from-file=reporter.creds=… --from-file=rotator.creds=…",
-			err, i.namespace(), name)
-	}
-	var files []manifests.NATSFile
-	for _, f := range manifests.NATSFiles() {
-		if _, has := secret.Data[f.Key]; has {
-			files = append(files, f)
-		}
-	}
-	if len(files) == 0 {
-		return nil, fmt.Errorf("Secret %q has none of %s", name, natsKeys()) //nolint:staticcheck // a kind's name
-	}
-	return files, nil
-}
-
 // respectNamespace leaves a namespace alone that somebody else made.
 func (i *installer) respectNamespace(ctx context.Context, objects []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
 	there, err := i.api.client.CoreV1().Namespaces().Get(ctx, i.namespace(), metav1.GetOptions{})
@@ -239,6 +219,9 @@ func (i *installer) respectNamespace(ctx context.Context, objects []*unstructure
 			"choose another with --namespace, or: kubectl label --overwrite namespace %s %s=privileged", i.namespace(), level, i.namespace(), podSecurity)
 	}
 	i.warnings = append(i.warnings, fmt.Sprintf("Namespace %s was there before: it is left as it is, and uninstalling will keep it.", i.namespace()))
+	if there.Labels[podSecurity] == "" {
+		i.warnings = append(i.warnings, fmt.Sprintf("If the cluster enforces a Pod Security Standard where no label says which: kubectl label namespace %s %s=privileged", i.namespace(), podSecurity))
+	}
 	return without(objects, "Namespace"), nil
 }
 

@@ -33,6 +33,14 @@ func (o *installOptions) merged(s manifests.Settings) (manifests.Settings, error
 		"storage-class":     func() { s.StorageClass = o.storageClass },
 		"agent-directory":   func() { s.AgentDirectories = o.directories },
 		"kubelet-root-dir":  func() { s.KubeletRootDir = o.kubeletRoot },
+		"cluster-name":      func() { s.ClusterName = o.clusterName },
+		"priority-class":    func() { s.PriorityClass = o.pods.PriorityClass },
+		"toleration":        func() { s.Tolerations = o.pods.Tolerations },
+		"label":             func() { s.Labels = o.pods.Labels },
+		"watcher-requests":  func() { s.WatcherRequests = o.pods.WatcherRequests },
+		"watcher-limits":    func() { s.WatcherLimits = o.pods.WatcherLimits },
+		"agent-requests":    func() { s.AgentRequests = o.pods.AgentRequests },
+		"agent-limits":      func() { s.AgentLimits = o.pods.AgentLimits },
 	} {
 		if o.set.Changed(flag) {
 			set()
@@ -51,10 +59,11 @@ func (o *installOptions) merged(s manifests.Settings) (manifests.Settings, error
 func (o *installOptions) fit(s *manifests.Settings) error {
 	switch {
 	case s.WithoutWatcher:
-		if o.notifyOnly || len(o.natsURLs) > 0 || o.natsSecret != "" || o.natsReplicas > 0 || o.natsDomain != "" || o.policyFile != "" || o.storageClass != "" {
+		if o.clusterName != "" || len(o.pods.Tolerations)+len(o.pods.WatcherRequests)+len(o.pods.WatcherLimits) > 0 || o.notifyOnly || len(o.natsURLs) > 0 || o.natsSecret != "" || o.natsReplicas > 0 || o.natsDomain != "" || o.policyFile != "" || o.storageClass != "" {
 			return errors.New("--without-watcher installs no watcher: its flags are given to rotate-certs-watcher, where that runs")
 		}
 		s.NotifyOnly, s.NATSURLs, s.NATSSecret, s.NATSReplicas, s.NATSDomain, s.StorageClass = false, nil, "", 0, "", ""
+		s.ClusterName, s.Tolerations, s.WatcherRequests, s.WatcherLimits = "", nil, nil, nil
 	case len(s.NATSURLs) > 0:
 		if o.storageClass != "" {
 			return errors.New("--storage-class is for the embedded NATS: leave it out with --nats-url")

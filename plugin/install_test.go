@@ -108,7 +108,13 @@ func TestInstallRefusesBeforeAnythingChanges(t *testing.T) {
 		"installed elsewhere": {func(t *testing.T, s *apiServerFake) {
 			s.add(t, "/apis/apps/v1/namespaces/other/deployments/rotate-certs-watcher", labelled)
 		}, "", `installed in namespace "other" already`},
-		"a Secret that is missing": {func(*testing.T, *apiServerFake) {}, "--nats-url tls://n.test --nats-secret creds", "kubectl -n rotate-certs create secret generic creds"},
+		"a Secret that is missing": {func(t *testing.T, s *apiServerFake) {
+			s.add(t, "/api/v1/namespaces/rotate-certs", `{}`)
+		}, "--nats-url tls://n.test --nats-secret creds", "\nhint: kubectl -n rotate-certs create secret generic creds"},
+		"a Secret before its namespace": {func(*testing.T, *apiServerFake) {}, "--nats-url tls://n.test --nats-secret creds",
+			"\nhint: kubectl create namespace rotate-certs && kubectl label namespace rotate-certs pod-security.kubernetes.io/enforce=privileged && kubectl -n rotate-certs create secret generic creds"},
+		"a Secret to pull with": {func(*testing.T, *apiServerFake) {}, "--image-pull-secret pull",
+			"privileged && kubectl -n rotate-certs create secret docker-registry pull --docker-server=…"},
 		"a Secret with nothing of it": {func(t *testing.T, s *apiServerFake) {
 			s.add(t, "/api/v1/namespaces/rotate-certs/secrets/creds", `{"data":{"password":"eA=="}}`)
 		}, "--nats-url tls://n.test --nats-secret creds", `Secret "creds" has none of ca.crt`},
@@ -141,6 +147,10 @@ func TestInstallLeavesAloneWhatIsNotOurs(t *testing.T) {
 	assert.Equal(t, 0, code, stderr)
 	assert.Contains(t, stderr, "Namespace rotate-certs was there before: it is left as it is, and uninstalling will keep it.")
 	assert.NotContains(t, strings.Join(s.log, "\n"), "patch /api/v1/namespaces/rotate-certs\n")
+	const hint = "If the cluster enforces a Pod Security Standard where no label says which: kubectl label namespace rotate-certs pod-security.kubernetes.io/enforce=privileged\n"
+	assert.Contains(t, stderr, hint)
+	s.add(t, "/api/v1/namespaces/rotate-certs", `{"metadata":{"labels":{"pod-security.kubernetes.io/enforce":"privileged"}}}`)
+	assert.NotContains(t, s.install(t, ""), hint)
 }
 
 func TestInstallOnAKubernetesWithoutNodeClaims(t *testing.T) {

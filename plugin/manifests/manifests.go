@@ -7,6 +7,7 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 	"text/template"
@@ -98,6 +99,9 @@ func Render(o Options) ([]*unstructured.Unstructured, error) {
 	}
 	for _, object := range objects {
 		label(object, o)
+		if err := o.shape(object); err != nil {
+			return nil, err
+		}
 		if object.GetKind() == "DaemonSet" {
 			if err := o.keepOn(object); err != nil {
 				return nil, err
@@ -178,6 +182,7 @@ func label(object *unstructured.Unstructured, o Options) {
 	if labels == nil {
 		labels = map[string]string{}
 	}
+	maps.Copy(labels, o.Labels)
 	labels[kube.LabelName] = Name
 	labels[kube.LabelManagedBy] = ManagedBy
 	labels[kube.LabelVersion] = o.VersionLabel()

@@ -29,6 +29,8 @@ type Settings struct {
 
 	AgentDirectories []string `json:"agentDirectories,omitempty"` // that agents are shown beside those that each node has
 	KubeletRootDir   string   `json:"kubeletRootDir,omitempty"`   // empty: /var/lib/kubelet
+	ClusterName      string   `json:"clusterName,omitempty"`      // in events; empty: the UID of the namespace kube-system
+	Pods
 }
 
 // keepOn writes the settings into an object's annotation.

@@ -1,0 +1,59 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/rotate-certs/rotate-certs/plugin/manifests"
+)
+
+// secretFiles are the files that the Secret for NATS has.
+func (i *installer) secretFiles(ctx context.Context) ([]manifests.NATSFile, error) {
+	name := i.settings.NATSSecret
+	if name == "" {
+		return nil, nil
+	}
+	secret, err := i.api.client.CoreV1().Secrets(i.namespace()).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return nil, i.missingSecret(ctx, name, "generic "+name+" --from-file=ca.crt=… --from-file=reporter.creds=… --from-file=rotator.creds=…", err)
+	}
+	var files []manifests.NATSFile
+	for _, f := range manifests.NATSFiles() {
+		if _, has := secret.Data[f.Key]; has {
+			files = append(files, f)
+		}
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("Secret %q has none of %s", name, natsKeys()) //nolint:staticcheck // a kind's name
+	}
+	return files, nil
+}
+
+// checkPullSecret refuses a Secret that is missing: no pod would start.
+func (i *installer) checkPullSecret(ctx context.Context) error {
+	name := i.settings.ImagePullSecret
+	if name == "" {
+		return nil
+	}
+	_, err := i.api.client.CoreV1().Secrets(i.namespace()).Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsForbidden(err) {
+		return nil // the kubelets may read it
+	}
+	if err != nil {
+		return i.missingSecret(ctx, name, "docker-registry "+name+" --docker-server=… --docker-username=… --docker-password=…", err)
+	}
+	return nil
+}
+
+// missingSecret says how to create a Secret, and before it the namespace where there is
+// none: it needs the label that lets it have pods which mount the host's files.
+func (i *installer) missingSecret(ctx context.Context, name, create string, err error) error {
+	namespace := ""
+	if _, missing := i.api.client.CoreV1().Namespaces().Get(ctx, i.namespace(), metav1.GetOptions{}); apierrors.IsNotFound(missing) {
+		namespace = fmt.Sprintf("kubectl create namespace %s && kubectl label namespace %s %s=privileged && ", i.namespace(), i.namespace(), podSecurity)
+	}
+	return fmt.Errorf("look at Secret %q: %w\nhint: %skubectl -n %s create secret %s", name, err, namespace, i.namespace(), create)
+}
