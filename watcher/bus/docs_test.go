@@ -40,7 +40,7 @@ func TestDocument(t *testing.T) {
 	require.NoError(t, err)
 	text := string(old)
 	for name, content := range map[string]string{
-		"config": fenced("", accountConfig("prod")), "commands": fenced("sh", commands("prod")), "events": describeEvents(t),
+		"config": fenced("", accountConfig("prod")), "commands": fenced("sh", commands("prod")), "nack": fenced("yaml", nackObjects(t, "prod")), "events": describeEvents(t),
 	} {
 		begin, end := "<!-- "+name+" -->\n", "<!-- end -->"
 		before, rest, ok := strings.Cut(text, begin)
