@@ -49,7 +49,10 @@ type Options struct {
 	// LeaderElection keeps two watchers of a cluster from doing the same. Its Lease is in
 	// the namespace of the node pods.
 	LeaderElection bool
-	HTTPAddress    string // of metrics, health and events; empty: none
+	HTTPAddress    string // of health and events; empty: none
+	// MetricsAddress is where those read metrics, by HTTPS, who may; empty: at HTTPAddress,
+	// and whoever reaches it may.
+	MetricsAddress string
 	// CertificateMetrics has metrics of each certificate and node.
 	CertificateMetrics bool
 	Log                *slog.Logger
@@ -194,13 +197,11 @@ func (w *watcher) assemble(ctx context.Context, mgr manager.Manager) error {
 			Client: mgr.GetClient(), Picture: w.picture, Log: w.Log.With("part", "rotations"), Now: time.Now, Complete: w.complete,
 		})
 	}
-	if w.HTTPAddress != "" {
-		server, err := w.server(ctx)
-		if err != nil {
-			return err
-		}
-		parts = append(parts, server)
+	servers, err := w.servers(ctx, mgr.GetConfig())
+	if err != nil {
+		return err
 	}
+	parts = append(parts, servers...)
 	for _, part := range parts {
 		if err := mgr.Add(part); err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"math/big"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -173,12 +174,29 @@ func (l *lab) story(t *testing.T, node string) []string {
 	return out
 }
 
-// metrics are those of the watcher that leads, through the API server.
+// metrics are those of the watcher that leads, as a node reads them with the token of
+// deploy/monitoring/reader.yaml.
 func (l *lab) metrics(t *testing.T) string {
 	t.Helper()
-	o := l.kubectl(t, "get", "--raw", "/api/v1/namespaces/rotate-certs/pods/"+l.leader(t)+":8080/proxy/metrics")
-	require.Zero(t, o.exit, "%s", o)
-	return o.stdout
+	reader, err := filepath.Abs("../../deploy/monitoring/reader.yaml")
+	require.NoError(t, err)
+	require.Zero(t, l.kubectl(t, "apply", "-f", reader).exit)
+	defer l.kubectl(t, "delete", "-f", reader, "--wait=false")
+	token := l.kubectl(t, "create", "token", "rotate-certs-metrics", "-n", "rotate-certs")
+	require.Zero(t, token.exit, "%s", token)
+	pod := l.kubectl(t, "get", "pod", l.leader(t), "-n", "rotate-certs", "-o", "jsonpath={.status.podIP}")
+	require.Zero(t, pod.exit, "%s", pod)
+	url := "https://" + net.JoinHostPort(pod.stdout, "8443") + "/metrics"
+	from := l.controlPlanes()[0].Name
+	refused := l.on(t, from, "curl -sk --max-time 30 -o /dev/null -w '%{http_code}' "+url)
+	require.Equal(t, "401", string(refused), "without a token")
+	var text []byte
+	// API servers know of a new right a moment later.
+	within(t, time.Minute, "metrics", func() bool {
+		text, err = l.try(t.Context(), from, "curl -sfk --max-time 30 -H 'Authorization: Bearer "+strings.TrimSpace(token.stdout)+"' "+url)
+		return err == nil
+	})
+	return string(text)
 }
 
 // leader is the pod of the watcher that does the work.

@@ -152,7 +152,12 @@ func TestPodMonitorSelectsTheWatcher(t *testing.T) {
 		Metadata struct{ Namespace string }
 		Spec     struct {
 			Selector            struct{ MatchLabels map[string]string }
-			PodMetricsEndpoints []struct{ Port, Path string }
+			PodMetricsEndpoints []struct {
+				Port, Path, Scheme string
+				Authorization      struct {
+					Credentials struct{ Name, Key string }
+				}
+			}
 		}
 	}
 	require.NoError(t, yaml.Unmarshal(read(t, "deploy/monitoring/podmonitor.yaml"), &monitor))
@@ -163,7 +168,10 @@ func TestPodMonitorSelectsTheWatcher(t *testing.T) {
 		assert.Equal(t, value, template[name], name)
 	}
 	assert.Contains(t, ports, monitor.Spec.PodMetricsEndpoints[0].Port)
-	assert.Equal(t, "/metrics", monitor.Spec.PodMetricsEndpoints[0].Path)
+	assert.Equal(t, []string{"/metrics", "https"}, []string{monitor.Spec.PodMetricsEndpoints[0].Path, monitor.Spec.PodMetricsEndpoints[0].Scheme})
+	credentials := monitor.Spec.PodMetricsEndpoints[0].Authorization.Credentials
+	assert.Equal(t, "token", credentials.Key)
+	assert.Contains(t, string(read(t, "deploy/monitoring/reader.yaml")), "kind: Secret\nmetadata:\n  name: "+credentials.Name+"\n  namespace: "+monitor.Metadata.Namespace+"\n")
 }
 
 // watcher returns the labels and the names of the ports of the watcher's pods.
