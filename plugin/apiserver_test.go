@@ -32,6 +32,8 @@ type apiServerFake struct {
 	unready   bool                                         // workloads stay as they are
 	events    func(w http.ResponseWriter, r *http.Request) // of the watcher
 	onDelete  func(path string)
+	onList    func(kind string)
+	answers   string            // of a person on a terminal; empty: there is none
 	onPatch   func(path string) // before it is done
 }
 
@@ -55,7 +57,7 @@ func (s *apiServerFake) run(t *testing.T, args ...string) (code int, stdout, std
 	t.Helper()
 	t.Setenv("KUBECONFIG", "testdata/kubeconfig")
 	var out, errOut lockedBuffer
-	a := &app{IOStreams: genericiooptions.IOStreams{In: strings.NewReader(""), Out: &out, ErrOut: &errOut}, now: func() time.Time { return noon }, hurry: true}
+	a := &app{terminal: terminal{in: s.answers != ""}, IOStreams: genericiooptions.IOStreams{In: strings.NewReader(s.answers), Out: &out, ErrOut: &errOut}, now: func() time.Time { return noon }, hurry: true}
 	a.dial, a.survey = a.connect, a.surveyWatcher
 	code = a.main(append(args, "--server", s.URL), nil)
 	return code, out.String(), errOut.String()
@@ -210,6 +212,9 @@ func (s *apiServerFake) serve(w http.ResponseWriter, r *http.Request, object map
 	case sub == "proxy":
 		fail(w, 503, "ServiceUnavailable", "no endpoints available for service", name)
 	case verb == "list":
+		if s.onList != nil {
+			s.onList(kind.name)
+		}
 		s.list(w, r, kind, namespace)
 	case verb == "create":
 		s.create(w, r.URL.Path, object, dry)

@@ -9,6 +9,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -47,6 +48,7 @@ var (
 	reportsResource   = v1alpha1.GroupVersion.WithResource("nodecertificatereports")
 	rotationsResource = v1alpha1.GroupVersion.WithResource("certificaterotations")
 	marksResource     = v1alpha1.GroupVersion.WithResource("compromisedcertificates")
+	podsResource      = corev1.SchemeGroupVersion.WithResource("pods")
 	leasesResource    = coordinationv1.SchemeGroupVersion.WithResource("leases")
 )
 

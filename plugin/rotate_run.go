@@ -1,12 +1,10 @@
 package plugin
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
@@ -49,7 +47,7 @@ func (o *rotateOptions) Run(ctx context.Context) error {
 	if err := o.announce(p, document, c.who); err != nil {
 		return err
 	}
-	if o.interactive && !o.confirmed() {
+	if o.interactive && !o.confirmed("Go on?") {
 		return errDeclined
 	}
 	return o.rotate(ctx, c, p)
@@ -138,17 +136,6 @@ func (o *rotateOptions) cutOff(p prepare.Rotation) string {
 		}
 	}
 	return ""
-}
-
-// confirmed asks the person.
-func (o *rotateOptions) confirmed() bool {
-	fmt.Fprint(o.ErrOut, "Go on? [y/N] ")
-	answer, _ := bufio.NewReader(o.In).ReadString('\n') // no answer is a no
-	switch strings.ToLower(strings.TrimSpace(answer)) {
-	case "y", "yes":
-		return true
-	}
-	return false
 }
 
 // rotate runs the engine and prints its report.

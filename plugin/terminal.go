@@ -1,6 +1,8 @@
 package plugin
 
 import (
+	"bufio"
+	"fmt"
 	"io"
 	"os"
 	"runtime"
@@ -33,6 +35,13 @@ func findTerminal(in io.Reader, out, errOut io.Writer, getenv func(string) strin
 		}
 	}
 	return t
+}
+
+// confirmed asks a question that only "y" or "yes" answers with yes.
+func (a *app) confirmed(question string) bool {
+	fmt.Fprint(a.ErrOut, question+" [y/N] ")
+	answer, _ := bufio.NewReader(a.In).ReadString('\n') // no answer is a no
+	return oneOf([]string{"y", "yes"}, strings.ToLower(strings.TrimSpace(answer)))
 }
 
 func isTerminal(stream any) bool {

@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,6 +21,7 @@ type uninstallOptions struct {
 	dryRun     string
 	keepPolicy bool
 	force      bool
+	yes        bool
 	timeout    durationFlag
 
 	conn connection
@@ -37,7 +39,9 @@ admission policies, the definitions with all reports, marks and rotations, node 
 the lock, and the namespace if install made it and nothing of others is in it. Waits
 until all of it is gone, and looks through every kind that the API server has.
 
-Certificates stay as they are, and so do the journals on the nodes.`,
+Certificates stay as they are, and so do the journals on the nodes. On a terminal it
+asks before it deletes anything; elsewhere it needs --yes where there are
+CompromisedCertificates, which nothing brings back.`,
 		Args:              noArguments,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -54,6 +58,7 @@ Certificates stay as they are, and so do the journals on the nodes.`,
 	f.Lookup("dry-run").NoOptDefVal = string(dryRunClient)
 	f.BoolVar(&o.keepPolicy, "keep-policy", false, "Keep the policy file, and the namespace with it")
 	f.BoolVar(&o.force, "force", false, "Also while a rotation is in progress: its nodes finish or undo their part")
+	f.BoolVarP(&o.yes, "yes", "y", false, "Do not ask")
 	o.addNamespace(f, "", "Namespace of the installation (default: wherever it is)")
 	f.VarP(&o.timeout, "timeout", "", "How long to wait until all is gone")
 	complete(cmd, "dry-run", cobra.FixedCompletions(uninstallDryRuns, cobra.ShellCompDirectiveNoFileComp))
@@ -97,6 +102,9 @@ func (o *uninstallOptions) Run(ctx context.Context) error {
 	if dryRun(o.dryRun) != dryRunNone {
 		return r.show(ctx)
 	}
+	if err := r.agreed(); err != nil {
+		return err
+	}
 	if err := r.remove(ctx); err != nil {
 		return fmt.Errorf("%w\nsome of it may be left; run the same again: %s", err, o.again("uninstall"))
 	}
@@ -106,6 +114,28 @@ func (o *uninstallOptions) Run(ctx context.Context) error {
 	}
 	note(o.ErrOut, kept, fmt.Sprintf("Done in %s: %s removed, and no object of rotate-certs is left. Certificates are as they were; from now on they are yours to renew.",
 		took(o.now().Sub(began)), count(r.removed, "object")))
+	return nil
+}
+
+// agreed asks before custom resources are deleted with their definitions. A script is not
+// asked, but has to say that it means the marks too.
+func (r *removal) agreed() error {
+	what := strings.Join(r.customWords(), ", ")
+	marks := slices.ContainsFunc(r.custom, func(t thing) bool { return t.resource == marksResource })
+	switch {
+	case r.yes:
+		return nil
+	case r.terminal.in:
+		question := "This removes rotate-certs from the cluster."
+		if what != "" {
+			question = "This removes rotate-certs from the cluster, and deletes " + what + "."
+		}
+		if !r.confirmed(question + " Continue?") {
+			return errDeclined
+		}
+	case marks:
+		return fmt.Errorf("uninstall deletes %s\nhint: --yes deletes the CompromisedCertificates too; to keep them: kubectl get compromisedcertificates -o yaml", what)
+	}
 	return nil
 }
 

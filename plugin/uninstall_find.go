@@ -60,7 +60,7 @@ func (r *removal) find(ctx context.Context) error {
 	if r.kinds, err = r.api.discover(); err != nil {
 		return err
 	}
-	if r.things, err = r.labelled(ctx); err != nil {
+	if r.things, err = r.labelled(ctx, r.kinds); err != nil {
 		return err
 	}
 	if r.custom, err = r.listCustom(ctx); err != nil {
@@ -136,10 +136,11 @@ func (o *objects) discover() ([]resourceKind, error) {
 	return kinds, nil
 }
 
-// labelled are all objects that bear our labels. Those that have an owner go with it.
-func (r *removal) labelled(ctx context.Context) ([]thing, error) {
+// labelled are all objects of some kinds that bear our labels. Those that have an owner go
+// with it.
+func (r *removal) labelled(ctx context.Context, kinds []resourceKind) ([]thing, error) {
 	var things []thing
-	for _, kind := range r.kinds {
+	for _, kind := range kinds {
 		if kind.Group == v1alpha1.GroupVersion.Group {
 			continue
 		}

@@ -68,6 +68,9 @@ func (r *removal) ordered() []thing {
 	return things
 }
 
+// afterAll is the turn after all others.
+const afterAll = 7
+
 func removalTurn(u *unstructured.Unstructured) int {
 	kind, known := manifests.KindOf(u)
 	switch {
@@ -99,7 +102,7 @@ func (r *removal) remove(ctx context.Context) error {
 			told()
 			if turn = next; turn >= 3 {
 				// Rights stay until no watcher and no node pod is left that needs them.
-				if err := r.gone(ctx, turn); err != nil {
+				if err := r.gone(ctx, turn, r.foundKinds()); err != nil {
 					return err
 				}
 			}
@@ -122,7 +125,7 @@ func (r *removal) remove(ctx context.Context) error {
 	if err := r.removeLock(ctx); err != nil {
 		return err
 	}
-	return r.gone(ctx, 7)
+	return r.everythingGone(ctx)
 }
 
 // remove deletes the very object that was seen, and what it owns with it.
@@ -196,12 +199,35 @@ func (r *removal) removeLock(ctx context.Context) error {
 	return nil
 }
 
-// gone waits until nothing of the turns before is left.
-func (r *removal) gone(ctx context.Context, before int) error {
+// everythingGone waits until nothing is left, and then looks once through every kind that
+// the API server has.
+func (r *removal) everythingGone(ctx context.Context) error {
+	if err := r.gone(ctx, afterAll, r.foundKinds()); err != nil {
+		return err
+	}
+	things, err := r.labelled(ctx, r.kinds)
+	if err != nil {
+		return err
+	}
+	r.things = slices.DeleteFunc(things, r.stays)
+	return r.gone(ctx, afterAll, r.foundKinds())
+}
+
+// foundKinds are the kinds of which there was something, and pods: a rotation may have begun
+// meanwhile. To ask for all kinds every second would be a burden on a large cluster.
+func (r *removal) foundKinds() []resourceKind {
+	return slices.DeleteFunc(slices.Clone(r.kinds), func(k resourceKind) bool {
+		return k.GroupVersionResource != podsResource &&
+			!slices.ContainsFunc(r.things, func(t thing) bool { return t.resource == k.GroupVersionResource })
+	})
+}
+
+// gone waits until nothing of the turns before is left of some kinds.
+func (r *removal) gone(ctx context.Context, before int, kinds []resourceKind) error {
 	var left []string
 	told := ""
 	err := r.await(ctx, time.Duration(r.timeout), "all of it is gone", func(ctx context.Context) (bool, error) {
-		things, err := r.labelled(ctx)
+		things, err := r.labelled(ctx, kinds)
 		if err != nil {
 			return false, err
 		}

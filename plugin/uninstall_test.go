@@ -101,6 +101,71 @@ func TestUninstallWhileARotationIsAtWork(t *testing.T) {
 	}
 }
 
+func TestUninstallAsksOnlyForKindsThatItFound(t *testing.T) {
+	s := installed(t)
+	const pod = "/api/v1/namespaces/rotate-certs/pods/rotate-certs-watcher-x7k2p"
+	ending := `{"metadata":{"labels":{"app.kubernetes.io/name":"rotate-certs","app.kubernetes.io/managed-by":"rotate-certs"},"ownerReferences":[{"name":"rotate-certs-watcher"}]}}`
+	s.add(t, pod, ending)
+	lists := map[string]int{}
+	s.onList = func(kind string) {
+		if lists[kind]++; kind == "pods" && lists[kind] == 20 {
+			s.remove(pod) // a node pod lets the one at work end
+		}
+	}
+	code, _, stderr := s.run(t, "uninstall")
+	require.Equal(t, 0, code, stderr)
+	assert.GreaterOrEqual(t, lists["pods"], 20)
+	// To find what is there, for what others put into the namespace, and at the end.
+	assert.Equal(t, 3, lists["secrets"])
+	assert.Equal(t, 2, lists["storageclasses"])
+
+	s = installed(t)
+	s.onDelete = func(path string) {
+		if strings.HasPrefix(path, "/api/v1/namespaces/rotate-certs") {
+			s.onDelete = nil
+			s.put("/api/v1/namespaces/default/secrets/late", map[string]any{"apiVersion": "v1", "kind": "Secret", "metadata": map[string]any{"name": "late", "namespace": "default",
+				"labels": map[string]any{"app.kubernetes.io/name": "rotate-certs", "app.kubernetes.io/managed-by": "rotate-certs"}}})
+		}
+	}
+	code, _, stderr = s.run(t, "uninstall", "--timeout", "3s")
+	assert.Equal(t, 1, code, "of a kind that had nothing before")
+	assert.Contains(t, stderr, "still there: secret/late in namespace default")
+}
+
+func TestUninstallAsks(t *testing.T) {
+	const marked = "/apis/rotate-certs.io/v1alpha1/compromisedcertificates/etcd-1"
+	for name, tt := range map[string]struct {
+		answers, args string
+		marks         bool
+		code          int
+		says          string
+	}{
+		"a script":                 {"", "", false, 0, "Done in"},
+		"a script, marks":          {"", "", true, 1, "error: uninstall deletes 1 certificaterotations.rotate-certs.io, 1 compromisedcertificates.rotate-certs.io, 1 nodecertificatereports.rotate-certs.io\nhint: --yes "},
+		"a script that means them": {"", "--yes", true, 0, "Done in"},
+		"a dry run, marks":         {"", "--dry-run", true, 0, "Nothing was changed."},
+		"a person says yes":        {"y\n", "", true, 0, "1 nodecertificatereports.rotate-certs.io. Continue? [y/N] "},
+		"a person says no":         {"n\n", "", false, exitInterrupted, "Continue? [y/N] error: nothing was changed"},
+		"a person says nothing":    {"\n", "", true, exitInterrupted, "Continue? [y/N] error: nothing was changed"},
+		"a person need not say":    {"n\n", "-y", true, 0, "Done in"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := installed(t)
+			if tt.marks {
+				s.add(t, marked, `{"spec":{"service":"etcd"}}`)
+			}
+			s.log, s.answers = nil, tt.answers
+			code, _, stderr := s.run(t, append([]string{"uninstall"}, strings.Fields(tt.args)...)...)
+			assert.Equal(t, tt.code, code, stderr)
+			assert.Contains(t, stderr, tt.says)
+			if code != 0 {
+				assert.Empty(t, s.log)
+				assert.Equal(t, tt.marks, len(s.paths(marked)) == 1)
+			}
+		})
+	}
+}
+
 func TestUninstallDryRun(t *testing.T) {
 	for _, how := range []string{"client", "server"} {
 		s := installed(t)

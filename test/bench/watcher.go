@@ -48,7 +48,9 @@ func (l *lab) measureWatcher(ctx context.Context, w io.Writer, size int) (aims [
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, l.kubectl(context.WithoutCancel(ctx), "rotate-certs", "uninstall")) }()
+	defer func() {
+		err = errors.Join(err, l.kubectl(context.WithoutCancel(ctx), "rotate-certs", "uninstall", "--yes"))
+	}()
 	heard, load, err := l.installedWatcher(ctx, config)
 	if err != nil {
 		return nil, err

@@ -189,7 +189,7 @@ func assertStoryIsWhole(t *testing.T, rotation string) {
 }
 
 func (s *natsServer) uninstalledItLeavesTheSecret(t *testing.T) {
-	o := the.kubectl(t, "rotate-certs", "uninstall")
+	o := the.kubectl(t, "rotate-certs", "uninstall", "--yes")
 	require.Zero(t, o.exit, "%s", o)
 	the.assertNothingLabelled(t)
 	left := the.kubectl(t, "get", "secrets,deployments,daemonsets,pods,services,poddisruptionbudgets,leases,serviceaccounts", "-n", "rotate-certs", "-o", "name")

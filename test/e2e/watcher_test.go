@@ -63,7 +63,7 @@ func (l *lab) installWatcher(t *testing.T, args ...string) {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), limit)
 		defer cancel()
-		out, err := l.command(ctx, "rotate-certs", "uninstall").CombinedOutput()
+		out, err := l.command(ctx, "rotate-certs", "uninstall", "--yes").CombinedOutput()
 		assert.NoError(t, err, "%s", out)
 	})
 	l.installed(t, args...)
@@ -332,7 +332,7 @@ func anyonePermittedMayAsk(t *testing.T) {
 }
 
 func uninstalledItLeavesNothing(t *testing.T) {
-	o := the.kubectl(t, "rotate-certs", "uninstall")
+	o := the.kubectl(t, "rotate-certs", "uninstall", "--yes")
 	require.Zero(t, o.exit, "%s", o)
 	the.assertNothingLabelled(t)
 	assert.NotZero(t, the.kubectl(t, "get", "namespace", "rotate-certs").exit)
