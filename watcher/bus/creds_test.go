@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"log/slog"
 	"testing"
 
 	"github.com/nats-io/jwt/v2"
@@ -63,13 +64,20 @@ func TestCredentialsFiles(t *testing.T) {
 		require.NoError(t, err)
 		return writeFile(t, dir, role+".creds", creds)
 	}
+	log := make(said, 1000)
 	b := openReady(t, testConfig(t, func(c *Config) {
-		c.StoreDir, c.URLs = "", []string{s.ClientURL()}
+		c.StoreDir, c.URLs, c.Log = "", []string{s.ClientURL()}, slog.New(log)
 		c.Credentials, c.RotatorCredentials = file(roleReporter), file(roleRotator)
 	}))
 	require.NoError(t, b.Publish(request("auto-1")))
 	got := make(chan event.Event, 1)
 	background(t, b.Requests, func(_ context.Context, e event.Event) error { got <- e; return nil })
 	require.Equal(t, request("auto-1"), receive(t, got).Data)
+
+	file(roleReporter) // another user
+	log.until(t, "connected to NATS with new credentials", 1)
+	waitReady(t, b)
+	require.NoError(t, b.Publish(request("auto-2")))
+	require.Equal(t, request("auto-2"), receive(t, got).Data)
 	require.Zero(t, b.Stats().Refused)
 }
