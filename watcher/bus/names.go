@@ -60,6 +60,9 @@ const (
 	// startBack is how far back a consumer begins that is made where the stream exists. Requests
 	// are dropped long before that age, by their receiver.
 	startBack = time.Hour
+	// markDedupeWindow is for whoever publishes again because no answer came. NATS remembers an
+	// id for that time, in memory. After it, the same id still makes the same object.
+	markDedupeWindow = time.Hour
 	// ackWait is how long a message may be silent in a handler's hands.
 	ackWait = time.Minute
 	// maxRequests and maxMarks are how often a message is delivered before the watcher gives
@@ -132,7 +135,7 @@ type stream struct {
 // default persistence, because the other one acknowledges before it writes.
 func streams(cluster string, replicas int) []stream {
 	common := jetstream.StreamConfig{
-		Storage: jetstream.FileStorage, Duplicates: dedupeWindow,
+		Storage: jetstream.FileStorage,
 		MaxMsgs: -1, MaxMsgsPerSubject: -1, MaxConsumers: -1, Replicas: max(1, replicas), AllowDirect: true,
 	}
 	events, marks := common, common
@@ -140,6 +143,7 @@ func streams(cluster string, replicas int) []stream {
 	events.Subjects = []string{eventRoot + ".*." + Token(cluster) + ".>"} // of every version
 	events.Retention, events.Discard = jetstream.LimitsPolicy, jetstream.DiscardOld
 	events.MaxAge, events.MaxBytes, events.MaxMsgSize = eventMaxAge, eventMaxBytes, eventMaxSize
+	events.Duplicates, marks.Duplicates = dedupeWindow, markDedupeWindow
 	marks.Name, marks.Description = MarkStream(cluster), "reports of compromised keys"
 	marks.Subjects = []string{markRoot + ".*." + Token(cluster)}
 	marks.Retention, marks.Discard = jetstream.WorkQueuePolicy, jetstream.DiscardNew

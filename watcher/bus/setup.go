@@ -235,4 +235,10 @@ func consumerCommand(c consumer) string {
 		c.stream, c.Durable, from, c.FilterSubject, c.AckWait)
 }
 
-func days(d time.Duration) string { return fmt.Sprintf("%dd", d/(24*time.Hour)) }
+// days writes a duration in days, where it is whole ones.
+func days(d time.Duration) string {
+	if d%(24*time.Hour) != 0 {
+		return d.String()
+	}
+	return fmt.Sprintf("%dd", d/(24*time.Hour))
+}

@@ -114,7 +114,7 @@ func TestWhatMattersIsChangedWherePermitted(t *testing.T) {
 	declared := streams("prod", 1)
 	events, marks := declared[0].StreamConfig, declared[1].StreamConfig
 	events.Subjects, events.Discard, events.MaxBytes = []string{"rotate-certs.v1.prod.rotation.>", "mine"}, jetstream.DiscardNew, 1<<20
-	marks.Discard, marks.MaxMsgsPerSubject, marks.MaxAge, marks.Duplicates = jetstream.DiscardOld, 1, time.Hour, time.Hour
+	marks.Discard, marks.MaxMsgsPerSubject, marks.MaxAge, marks.Duplicates = jetstream.DiscardOld, 1, time.Hour, 7*time.Minute
 	createStream(t, nc, events)
 	createStream(t, nc, marks)
 	c := consumers("prod", quick.ackWait)[0]
@@ -134,7 +134,7 @@ func TestWhatMattersIsChangedWherePermitted(t *testing.T) {
 	}
 	require.EqualValues(t, 1<<20, configs[events.Name].MaxBytes)
 	require.Contains(t, configs[events.Name].Subjects, "mine")
-	require.Equal(t, time.Hour, configs[marks.Name].Duplicates)
+	require.Equal(t, 7*time.Minute, configs[marks.Name].Duplicates)
 	have, err := b.rotator.jetStream().Consumer(t.Context(), c.stream, c.Durable)
 	require.NoError(t, err)
 	_, broken := fitConsumer(c, have.CachedInfo().Config)
