@@ -28,6 +28,7 @@ type installOptions struct {
 	natsReplicas   int
 	natsDomain     string
 	notifyOnly     bool
+	certMetrics    bool
 	withoutWatcher bool
 	force          bool
 	policyFile     string
@@ -89,6 +90,7 @@ of settings and rights is printed before it is applied, by --dry-run=server too.
 	o.set = f
 	f.SortFlags = false
 	f.BoolVar(&o.notifyOnly, "notify-only", false, "Publish events, rotate nothing; the right to do so is not given")
+	f.BoolVar(&o.certMetrics, "certificate-metrics", true, "Metrics of each certificate and node, three for each certificate")
 	f.StringVar(&o.policyFile, "policy", "", "Policy file to install; without it one that is there stays")
 	f.StringSliceVar(&o.natsURLs, "nats-url", nil, "NATS servers to use; empty: the watcher brings its own")
 	f.StringVar(&o.natsSecret, "nats-secret", "", "Secret with "+natsKeys()+" for them")

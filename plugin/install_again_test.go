@@ -48,6 +48,8 @@ func TestInstallAgainKeepsWhatTheInstallationWas(t *testing.T) {
 		lacks        []string
 	}{
 		"notify only":              {"--notify-only", "", []string{`"--notify-only"`}, nil},
+		"no metrics of each one":   {"--certificate-metrics=false", "", []string{`"--certificate-metrics=false"`}, nil},
+		"metrics of each one":      {"--certificate-metrics=false", "--certificate-metrics", nil, []string{"--certificate-metrics"}},
 		"an external NATS":         {external, "", []string{`"--nats-url=tls://b.test:4222"`, `"name":"creds"`, "nats/ca.crt"}, []string{"--store="}},
 		"a cluster of NATS":        {external + " --nats-replicas 3 --nats-domain hub", "", []string{`"--nats-replicas=3"`, `"--nats-domain=hub"`}, nil},
 		"an image and its Secret":  {"--image registry.test/x:1 --image-pull-secret pull", "", []string{`"image":"registry.test/x:1"`, `"--image=registry.test/x:1"`, `"name":"pull"`}, []string{"ghcr.io"}},

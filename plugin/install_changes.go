@@ -68,6 +68,7 @@ func (i *installer) changedSettings() []string {
 	change("--image-pull-secret", old.ImagePullSecret, now.ImagePullSecret)
 	change("--without-watcher", fmt.Sprint(old.WithoutWatcher), fmt.Sprint(now.WithoutWatcher))
 	change("--notify-only", fmt.Sprint(old.NotifyOnly), fmt.Sprint(now.NotifyOnly))
+	change("--certificate-metrics", fmt.Sprint(!old.NoCertificateMetrics), fmt.Sprint(!now.NoCertificateMetrics))
 	change("--nats-url", strings.Join(old.NATSURLs, ","), strings.Join(now.NATSURLs, ","))
 	change("--nats-secret", old.NATSSecret, now.NATSSecret)
 	change("--nats-replicas", fmt.Sprint(old.NATSReplicas), fmt.Sprint(now.NATSReplicas))

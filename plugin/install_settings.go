@@ -22,25 +22,26 @@ import (
 // was not given changes nothing.
 func (o *installOptions) merged(s manifests.Settings) (manifests.Settings, error) {
 	for flag, set := range map[string]func(){
-		"image":             func() { s.Image = o.image },
-		"image-pull-secret": func() { s.ImagePullSecret = o.pullSecret },
-		"notify-only":       func() { s.NotifyOnly = o.notifyOnly },
-		"without-watcher":   func() { s.WithoutWatcher = o.withoutWatcher },
-		"nats-url":          func() { s.NATSURLs = o.natsURLs },
-		"nats-secret":       func() { s.NATSSecret = o.natsSecret },
-		"nats-replicas":     func() { s.NATSReplicas = o.natsReplicas },
-		"nats-domain":       func() { s.NATSDomain = o.natsDomain },
-		"storage-class":     func() { s.StorageClass = o.storageClass },
-		"agent-directory":   func() { s.AgentDirectories = o.directories },
-		"kubelet-root-dir":  func() { s.KubeletRootDir = o.kubeletRoot },
-		"cluster-name":      func() { s.ClusterName = o.clusterName },
-		"priority-class":    func() { s.PriorityClass = o.pods.PriorityClass },
-		"toleration":        func() { s.Tolerations = o.pods.Tolerations },
-		"label":             func() { s.Labels = o.pods.Labels },
-		"watcher-requests":  func() { s.WatcherRequests = o.pods.WatcherRequests },
-		"watcher-limits":    func() { s.WatcherLimits = o.pods.WatcherLimits },
-		"agent-requests":    func() { s.AgentRequests = o.pods.AgentRequests },
-		"agent-limits":      func() { s.AgentLimits = o.pods.AgentLimits },
+		"image":               func() { s.Image = o.image },
+		"image-pull-secret":   func() { s.ImagePullSecret = o.pullSecret },
+		"notify-only":         func() { s.NotifyOnly = o.notifyOnly },
+		"certificate-metrics": func() { s.NoCertificateMetrics = !o.certMetrics },
+		"without-watcher":     func() { s.WithoutWatcher = o.withoutWatcher },
+		"nats-url":            func() { s.NATSURLs = o.natsURLs },
+		"nats-secret":         func() { s.NATSSecret = o.natsSecret },
+		"nats-replicas":       func() { s.NATSReplicas = o.natsReplicas },
+		"nats-domain":         func() { s.NATSDomain = o.natsDomain },
+		"storage-class":       func() { s.StorageClass = o.storageClass },
+		"agent-directory":     func() { s.AgentDirectories = o.directories },
+		"kubelet-root-dir":    func() { s.KubeletRootDir = o.kubeletRoot },
+		"cluster-name":        func() { s.ClusterName = o.clusterName },
+		"priority-class":      func() { s.PriorityClass = o.pods.PriorityClass },
+		"toleration":          func() { s.Tolerations = o.pods.Tolerations },
+		"label":               func() { s.Labels = o.pods.Labels },
+		"watcher-requests":    func() { s.WatcherRequests = o.pods.WatcherRequests },
+		"watcher-limits":      func() { s.WatcherLimits = o.pods.WatcherLimits },
+		"agent-requests":      func() { s.AgentRequests = o.pods.AgentRequests },
+		"agent-limits":        func() { s.AgentLimits = o.pods.AgentLimits },
 	} {
 		if o.set.Changed(flag) {
 			set()
@@ -59,10 +60,10 @@ func (o *installOptions) merged(s manifests.Settings) (manifests.Settings, error
 func (o *installOptions) fit(s *manifests.Settings) error {
 	switch {
 	case s.WithoutWatcher:
-		if o.clusterName != "" || len(o.pods.Tolerations)+len(o.pods.WatcherRequests)+len(o.pods.WatcherLimits) > 0 || o.notifyOnly || len(o.natsURLs) > 0 || o.natsSecret != "" || o.natsReplicas > 0 || o.natsDomain != "" || o.policyFile != "" || o.storageClass != "" {
+		if o.clusterName != "" || len(o.pods.Tolerations)+len(o.pods.WatcherRequests)+len(o.pods.WatcherLimits) > 0 || o.notifyOnly || !o.certMetrics || len(o.natsURLs) > 0 || o.natsSecret != "" || o.natsReplicas > 0 || o.natsDomain != "" || o.policyFile != "" || o.storageClass != "" {
 			return errors.New("--without-watcher installs no watcher: its flags are given to rotate-certs-watcher, where that runs")
 		}
-		s.NotifyOnly, s.NATSURLs, s.NATSSecret, s.NATSReplicas, s.NATSDomain, s.StorageClass = false, nil, "", 0, "", ""
+		s.NotifyOnly, s.NoCertificateMetrics, s.NATSURLs, s.NATSSecret, s.NATSReplicas, s.NATSDomain, s.StorageClass = false, false, nil, "", 0, "", ""
 		s.ClusterName, s.Tolerations, s.WatcherRequests, s.WatcherLimits = "", nil, nil, nil
 	case len(s.NATSURLs) > 0:
 		if o.storageClass != "" {
@@ -110,6 +111,7 @@ func (o *objects) evident(ctx context.Context, found *installation) (manifests.S
 	pod := found.watcher.Spec.Template.Spec
 	s.Image, s.ImagePullSecret = images(pod)
 	s.NotifyOnly = found.notifyOnly()
+	s.NoCertificateMetrics = hasArgument(found.watcher, "--certificate-metrics=false")
 	s.NATSURLs = arguments(pod, "--nats-url=")
 	for _, n := range arguments(pod, "--nats-replicas=") {
 		s.NATSReplicas, _ = strconv.Atoi(n) // what is no number, the watcher refuses

@@ -29,7 +29,9 @@ type Settings struct {
 
 	AgentDirectories []string `json:"agentDirectories,omitempty"` // that agents are shown beside those that each node has
 	KubeletRootDir   string   `json:"kubeletRootDir,omitempty"`   // empty: /var/lib/kubelet
-	ClusterName      string   `json:"clusterName,omitempty"`      // in events; empty: the UID of the namespace kube-system
+	// NoCertificateMetrics leaves out the metrics of each certificate and node.
+	NoCertificateMetrics bool   `json:"noCertificateMetrics,omitempty"`
+	ClusterName          string `json:"clusterName,omitempty"` // in events; empty: the UID of the namespace kube-system
 	Pods
 }
 
