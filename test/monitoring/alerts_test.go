@@ -83,6 +83,7 @@ func TestAlerts(t *testing.T) {
 		{"nobody leads", "NoLeader", map[string]string{`rotate_certs_leader{pod="a"}`: "0x240"}},
 		{"no watcher is there", "NoLeader", map[string]string{`rotate_certs_leader{pod="a"}`: "", `rotate_certs_leader{pod="b"}`: ""}},
 		{"nothing is decided", "NoDecision", map[string]string{`rotate_certs_last_decision_timestamp_seconds{pod="a"}`: "_x60 3600x180"}},
+		{"nothing is decided since it leads", "NoDecision", map[string]string{`rotate_certs_last_decision_timestamp_seconds{pod="a"}`: "_x60 0x180"}},
 		{"an agent is missing", "AgentsMissing", map[string]string{`rotate_certs_agents_missing{pod="a"}`: "_x60 3x180"}},
 		{"events are dropped", "EventsDropped", map[string]string{`rotate_certs_events_dropped_total{pod="a",reason="OutboxFull"}`: "7x220 8x20"}},
 	} {

@@ -149,7 +149,7 @@ func TestNothingKnownYet(t *testing.T) {
 	text := scrape(t, New(func() Snapshot { return Snapshot{Leader: true} }, Options{}), "")
 	assert.Contains(t, text, "rotate_certs_reports 0\n")
 	assert.NotContains(t, text, "\nx509_cert_not_after{")
-	assert.NotContains(t, text, "\nrotate_certs_last_decision_timestamp_seconds", "no decision was made at the beginning of 1970")
+	assert.Contains(t, text, "\nrotate_certs_last_decision_timestamp_seconds 0\n", "a watcher that leads and never decides is seen")
 }
 
 // TestTheClusterIsShownByTheLeader alone: two watchers know the same of it.

@@ -126,12 +126,14 @@ var table = []row{
 		},
 	},
 	{
-		desc: describe("last_decision_timestamp_seconds", "When the policy was last applied to all nodes, in seconds since 1970."),
+		desc: describe("last_decision_timestamp_seconds", "When the policy was last applied to all nodes, in seconds since 1970; 0: not since this watcher leads."),
 		kind: prometheus.GaugeValue, cluster: true,
 		collect: func(s *Snapshot, show show) {
-			if !s.Decided.IsZero() {
-				show(float64(s.Decided.Unix()))
+			if s.Decided.IsZero() {
+				show(0)
+				return
 			}
+			show(float64(s.Decided.Unix()))
 		},
 	},
 }
