@@ -243,11 +243,16 @@ func (s *apiServerFake) create(w http.ResponseWriter, path string, object map[st
 	answer(w, 201, object)
 }
 
-// patch applies; only what another kind of patch is used for here, finalizers, is merged.
+// patch applies; only what another kind of patch is used for here is merged: finalizers,
+// and a Deployment's strategy.
 func (s *apiServerFake) patch(w http.ResponseWriter, r *http.Request, kind resourceFake, object map[string]any, dry bool) {
 	before := s.objects[r.URL.Path]
 	if strings.Contains(r.Header.Get("Content-Type"), "merge-patch") {
-		before["metadata"].(map[string]any)["finalizers"] = object["metadata"].(map[string]any)["finalizers"]
+		if metadata, has := object["metadata"].(map[string]any); has {
+			before["metadata"].(map[string]any)["finalizers"] = metadata["finalizers"]
+		} else {
+			before["spec"].(map[string]any)["strategy"] = map[string]any{"type": strategy(object)["type"]}
+		}
 		answer(w, 200, before)
 		return
 	}
@@ -256,7 +261,12 @@ func (s *apiServerFake) patch(w http.ResponseWriter, r *http.Request, kind resou
 	switch {
 	case same:
 		answer(w, 200, before)
-	case dry:
+	case strategy(object)["type"] == "Recreate" && strategy(before)["rollingUpdate"] != nil:
+		fail(w, 422, "Invalid", "spec.strategy.rollingUpdate: Forbidden: may not be specified when strategy `type` is 'Recreate'", "")
+	case dry: // of an object that exists it has the version that this has
+		if before != nil {
+			object["metadata"].(map[string]any)["resourceVersion"] = before["metadata"].(map[string]any)["resourceVersion"]
+		}
 		answer(w, 200, object)
 	default:
 		if s.onPatch != nil {
@@ -266,6 +276,13 @@ func (s *apiServerFake) patch(w http.ResponseWriter, r *http.Request, kind resou
 		s.put(r.URL.Path, object)
 		answer(w, 200, object)
 	}
+}
+
+// strategy is that of a Deployment, with what the API server sets by itself.
+func strategy(object map[string]any) map[string]any {
+	spec, _ := object["spec"].(map[string]any)
+	strategy, _ := spec["strategy"].(map[string]any)
+	return strategy
 }
 
 // marksOf are an object's labels and annotations.
@@ -285,6 +302,9 @@ func (s *apiServerFake) become(kind resourceFake, object map[string]any) {
 	case "Deployment":
 		n := object["spec"].(map[string]any)["replicas"]
 		object["status"] = map[string]any{"replicas": n, "updatedReplicas": n, "readyReplicas": n}
+		if s := strategy(object); s["type"] == "RollingUpdate" {
+			s["rollingUpdate"] = map[string]any{"maxSurge": "25%", "maxUnavailable": "25%"}
+		}
 	}
 	if s.unready && (kind.kind == "DaemonSet" || kind.kind == "Deployment") {
 		object["status"] = map[string]any{"desiredNumberScheduled": 2, "updatedNumberScheduled": 2, "numberReady": 1}

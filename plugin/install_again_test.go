@@ -102,6 +102,18 @@ func TestInstallAgainWithoutAWatcher(t *testing.T) {
 	assert.NotEmpty(t, s.paths(watcherPath))
 }
 
+// TestWatcherComesBackToItsOwnNATS: the API server sets parameters of rolling updates, and
+// refuses them beside "Recreate".
+func TestWatcherComesBackToItsOwnNATS(t *testing.T) {
+	s := newAPIServer(t)
+	s.install(t, "--nats-url tls://a.test:4222")
+	require.Contains(t, s.object(watcherPath), "maxSurge")
+	said := s.install(t, "--nats-url= --dry-run=server")
+	assert.Contains(t, said, "workloads    2 changed, 1 unchanged", "what a dry run returns has the version of what is there")
+	s.install(t, "--nats-url=")
+	assert.Contains(t, s.object(watcherPath), `"strategy":{"type":"Recreate"}`)
+}
+
 func TestMoreRightsAreAskedFor(t *testing.T) {
 	s := newAPIServer(t)
 	s.install(t, "--notify-only")
@@ -116,7 +128,8 @@ func TestMoreRightsAreAskedFor(t *testing.T) {
 		assert.NotContains(t, said, "right lost")
 		assert.Equal(t, dry == "", len(s.paths(rotateRole)) == 1)
 	}
-	said = s.install(t, "--notify-only")
+	said = s.install(t, "--notify-only --image registry.test/x:2")
+	assert.NotContains(t, said, "node pods of", "there is no policy that admits any")
 	assert.Contains(t, said, "right lost   rotate-certs-watcher:rotate: create, get pods/exec in namespace rotate-certs\n")
 	assert.NotContains(t, said, "right gained")
 	assert.Empty(t, s.paths(rotateRole))

@@ -7,9 +7,13 @@ import (
 	"strings"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
 
 	"github.com/rotate-certs/rotate-certs/pkg/kube"
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
@@ -93,6 +97,9 @@ func (o *objects) apply(ctx context.Context, kind manifests.Kind, object *unstru
 	if dry {
 		options.DryRun = []string{metav1.DryRunAll}
 	}
+	if object, err = letRecreate(ctx, resource, before, object, dry); err != nil {
+		return nil, "", err
+	}
 	result, err = resource.Apply(ctx, object.GetName(), object, options)
 	switch {
 	case err != nil && strings.Contains(err.Error(), "attempting to grant RBAC permissions not currently held"):
@@ -101,11 +108,45 @@ func (o *objects) apply(ctx context.Context, kind manifests.Kind, object *unstru
 		return nil, "", fmt.Errorf("apply %s: %w", objectName(object), err)
 	case before == nil:
 		return result, "created", nil
-	case before.GetResourceVersion() == result.GetResourceVersion():
+	case before.GetResourceVersion() == result.GetResourceVersion() && (!dry || sameContent(before, result)):
 		return result, "unchanged", nil
 	default:
 		return result, "changed", nil
 	}
+}
+
+// sameContent compares what a dry run returns, whose version is always the old one.
+func sameContent(a, b *unstructured.Unstructured) bool {
+	bare := func(u *unstructured.Unstructured) map[string]any {
+		u = u.DeepCopy()
+		u.SetManagedFields(nil)
+		return u.Object
+	}
+	return equality.Semantic.DeepEqual(bare(a), bare(b))
+}
+
+// letRecreate takes from a Deployment the parameters of rolling updates where it is to be
+// recreated instead. The API server had set them, no applied configuration owns them, and
+// beside "Recreate" it refuses them. A dry run leaves the strategy out.
+func letRecreate(ctx context.Context, resource dynamic.ResourceInterface, before, object *unstructured.Unstructured, dry bool) (*unstructured.Unstructured, error) {
+	if before == nil || object.GetKind() != "Deployment" {
+		return object, nil
+	}
+	_, rolling, _ := unstructured.NestedMap(before.Object, "spec", "strategy", "rollingUpdate") // another shape: none
+	kind, _, _ := unstructured.NestedString(object.Object, "spec", "strategy", "type")
+	switch {
+	case !rolling || kind != string(appsv1.RecreateDeploymentStrategyType):
+		return object, nil
+	case dry:
+		object = object.DeepCopy()
+		unstructured.RemoveNestedField(object.Object, "spec", "strategy")
+		return object, nil
+	}
+	patch := []byte(`{"spec":{"strategy":{"type":"Recreate","rollingUpdate":null}}}`)
+	if _, err := resource.Patch(ctx, object.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager}); err != nil {
+		return nil, fmt.Errorf("change the strategy of %s: %w", objectName(object), err)
+	}
+	return object, nil
 }
 
 func ours(object *unstructured.Unstructured) bool {

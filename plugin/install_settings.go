@@ -188,7 +188,7 @@ func upgraded(image string, agents *appsv1.DaemonSet) string {
 
 // earlierImages are those that watchers which are running create node pods with.
 func (i *installer) earlierImages(ctx context.Context) ([]string, error) {
-	if i.found == nil || i.found.watcher == nil {
+	if i.found == nil || i.found.watcher == nil || i.settings.NotifyOnly || i.settings.WithoutWatcher {
 		return nil, nil
 	}
 	pods, err := i.api.client.CoreV1().Pods(i.namespace()).List(ctx, metav1.ListOptions{
