@@ -28,11 +28,9 @@ STAMP    := github.com/rotate-certs/rotate-certs/pkg/version
 GO_BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X $(STAMP).Version=$(VERSION) -X $(STAMP).GitCommit=$(COMMIT)'
 RELEASE  := go -C test/tools/release run .
 LAB      := bin/lab
-IMAGE    := dist/rotate-certs-node.tar
+IMAGES   := rotate-certs-node rotate-certs-watcher
 E2E       = SKIP='$(if $(RUN),$(ONLY_SHAPES),$(ONLY_SMALL))' test/tools/e2e e2e --control-planes $(CONTROL_PLANES) --workers $(WORKERS) --config test/e2e/cluster.yaml
 
-# What the node image holds; the first is its entrypoint.
-IMAGE_PROGRAMS := rotate-certs-node rotate-certs-watcher
 PROGRAMS       := kubectl-rotate_certs kubectl_complete-rotate_certs rotate-certs-node rotate-certs-watcher
 
 # The Go modules that are checked; those below test/lab/build are programs of others.
@@ -64,8 +62,8 @@ build: ## Build the programs into bin/
 	@echo "$(VERSION): $(PROGRAMS:%=bin/%)"
 
 .PHONY: image
-image: ## Write the node image for linux/amd64 and linux/arm64 to dist/ (no Docker)
-	@$(RELEASE) image -version $(VERSION) -o $(IMAGE) $(IMAGE_PROGRAMS)
+image: ## Write the images for linux/amd64 and linux/arm64 to dist/ (no Docker)
+	@for image in $(IMAGES); do $(RELEASE) image -version $(VERSION) -o dist/$$image.tar $$image; done
 
 .PHONY: dist
 dist: ## Write the plugin's archives to dist/, and krew-manifest.yaml with their sums

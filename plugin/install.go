@@ -27,6 +27,7 @@ type installOptions struct {
 	natsSecret     string
 	natsReplicas   int
 	natsDomain     string
+	watcherImage   string
 	notifyOnly     bool
 	certMetrics    bool
 	withoutWatcher bool
@@ -100,6 +101,8 @@ of settings and rights is printed before it is applied, by --dry-run=server too.
 	f.BoolVar(&o.withoutWatcher, "without-watcher", false, "Agents, definitions and roles only: the watcher runs elsewhere")
 	o.addNamespace(f, manifests.DefaultNamespace, "Namespace of the installation, in which node pods run too")
 	o.addPodFlags(f)
+	f.Lookup("image").Usage = "Image of agents and node pods"
+	f.StringVar(&o.watcherImage, "watcher-image", "", "Image of the watcher (default: rotate-certs-watcher in the registry of --image, with its tag)")
 	f.StringSliceVar(&o.directories, "agent-directory", nil, "Directory that agents are shown beside "+strings.Join(manifests.AgentDirectories, ", ")+"; it must exist on every node")
 	f.StringVar(&o.kubeletRoot, "kubelet-root-dir", "", "The kubelets' --root-dir (default: /var/lib/kubelet)")
 	f.StringVar(&o.clusterName, "cluster-name", "", "Name of the cluster in events and NATS subjects (default: the UID of the namespace kube-system)")
@@ -165,6 +168,9 @@ func (o *installOptions) Validate() error {
 	}
 	if strings.HasPrefix(o.namespace(), "kube-") {
 		return fmt.Errorf("--namespace %s is the cluster's own: uninstalling could not tell what is ours\nleave it out, or name one for this alone", o.namespace())
+	}
+	if o.watcherImage != "" && !imageReference.MatchString(o.watcherImage) {
+		return fmt.Errorf("--watcher-image %q is no image reference", o.watcherImage)
 	}
 	if !imageReference.MatchString(o.image) {
 		return fmt.Errorf("--image %q is no image reference", o.image)

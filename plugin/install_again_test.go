@@ -52,14 +52,14 @@ func TestInstallAgainKeepsWhatTheInstallationWas(t *testing.T) {
 		"metrics of each one":      {"--certificate-metrics=false", "--certificate-metrics", nil, []string{"--certificate-metrics"}},
 		"an external NATS":         {external, "", []string{`"--nats-url=tls://b.test:4222"`, `"name":"creds"`, "nats/ca.crt"}, []string{"--store="}},
 		"a cluster of NATS":        {external + " --nats-replicas 3 --nats-domain hub", "", []string{`"--nats-replicas=3"`, `"--nats-domain=hub"`}, nil},
-		"an image and its Secret":  {"--image registry.test/x:1 --image-pull-secret pull", "", []string{`"image":"registry.test/x:1"`, `"--image=registry.test/x:1"`, `"name":"pull"`}, []string{"ghcr.io"}},
+		"an image and its Secret":  {"--image registry.test/rotate-certs-node:1 --image-pull-secret pull", "", []string{`"image":"registry.test/rotate-certs-node:1"`, `"--image=registry.test/rotate-certs-node:1"`, `"name":"pull"`}, []string{"ghcr.io"}},
 		"directories of agents":    {"--agent-directory /srv/,/opt/k8s --kubelet-root-dir /data/kubelet", "", []string{`"path":"/srv"`, `"/host/opt/k8s"`, `"/host/data/kubelet/pods"`}, []string{"/host/var/lib/kubelet"}},
 		"no more directories":      {"--agent-directory /srv", "--agent-directory=", nil, []string{"/srv"}},
 		"a StorageClass":           {"--storage-class slow", "", []string{`"claimName":"rotate-certs-watcher"`}, nil},
 		"a store in the pod":       {"--storage-class none", "", []string{"emptyDir"}, []string{"claimName"}},
-		"one changes, others stay": {"--notify-only --image registry.test/x:1", "--image registry.test/x:2", []string{`"--notify-only"`, "registry.test/x:2"}, []string{"x:1\""}},
+		"one changes, others stay": {"--notify-only --image registry.test/rotate-certs-node:1", "--image registry.test/rotate-certs-node:2", []string{`"--notify-only"`, "registry.test/rotate-certs-node:2"}, []string{"node:1\"", "watcher:1\""}},
 		"back to its own NATS":     {external + " --nats-replicas 3", "--nats-url=", []string{"--store="}, []string{"--nats-url", "--nats-replicas", "nats/ca.crt"}},
-		"back to this version's":   {"--image registry.test/x:1", "--image " + version.NodeImage(), []string{version.NodeImage()}, []string{"registry.test"}},
+		"back to this version's":   {"--image registry.test/rotate-certs-node:1", "--image " + version.NodeImage(), []string{version.NodeImage()}, []string{"registry.test"}},
 	} {
 		for _, kept := range []bool{true, false} {
 			t.Run(name+map[bool]string{true: "", false: ", settings not kept"}[kept], func(t *testing.T) {
@@ -146,13 +146,13 @@ func TestNotifyOnlyByHandIsKept(t *testing.T) {
 
 func TestUpgradeKeepsTheRegistry(t *testing.T) {
 	for image, want := range map[string]string{
-		version.NodeImage():                     version.NodeImage(),
-		"registry.test/node:" + version.Version: "registry.test/node:" + version.Version,
-		"registry.test:5000/node:stable":        "registry.test:5000/node:stable",
-		"registry.test/node@sha256:abc":         "registry.test/node@sha256:abc",
+		version.NodeImage(): version.NodeImage(),
+		"registry.test/rotate-certs-node:" + version.Version: "registry.test/rotate-certs-node:" + version.Version,
+		"registry.test:5000/rotate-certs-node:stable":        "registry.test:5000/rotate-certs-node:stable",
+		"registry.test/rotate-certs-node@sha256:abc":         "registry.test/rotate-certs-node@sha256:abc",
 	} {
 		s := newAPIServer(t)
-		s.install(t, "--image "+image)
+		s.install(t, "--image "+image+" --watcher-image "+strings.Replace(image, "-node", "-watcher", 1))
 		// As a release before this one would have left it.
 		was := strings.NewReplacer(version.Version, "v0.0.9").Replace(image)
 		for _, path := range []string{watcherPath, agentPath} {
@@ -162,25 +162,52 @@ func TestUpgradeKeepsTheRegistry(t *testing.T) {
 		assert.Contains(t, said, "change       version: v0.0.9 -> "+version.Version+"\n")
 		assert.Equal(t, was != want, strings.Contains(said, "change       --image: "+was+" -> "+want+"\n"), said)
 		assert.Contains(t, s.object(agentPath), `"image":"`+want+`"`)
+		assert.Contains(t, s.object(watcherPath), `"image":"`+strings.Replace(want, "-node", "-watcher", 1)+`"`)
+	}
+}
+
+// TestWatcherHasAnImageOfItsOwn beside that of the agents, in the same registry unless it is
+// named otherwise.
+func TestWatcherHasAnImageOfItsOwn(t *testing.T) {
+	for flags, want := range map[string]string{
+		"": version.WatcherImage(),
+		"--image registry.test/a/rotate-certs-node:7":                                                  "registry.test/a/rotate-certs-watcher:7",
+		"--image registry.test/a/rotate-certs-node":                                                    "registry.test/a/rotate-certs-watcher",
+		"--image registry.test/node:7 --watcher-image registry.test/watcher:7":                         "registry.test/watcher:7",
+		"--image registry.test/rotate-certs-node:7 --watcher-image registry.test/watcher@sha256:abcd0": "registry.test/watcher@sha256:abcd0",
+	} {
+		s := newAPIServer(t)
+		s.install(t, flags)
+		assert.Contains(t, s.object(watcherPath), `"image":"`+want+`"`, flags)
+		assert.NotContains(t, s.object(agentPath), `"image":"`+want+`"`, flags)
+		s.install(t, "")
+		assert.Contains(t, s.object(watcherPath), `"image":"`+want+`"`, "%s, and again", flags)
+	}
+	for _, image := range []string{"registry.test/node:7", "registry.test/rotate-certs-node@sha256:abc", "registry.test/rotate-certs-node2:7"} {
+		s := newAPIServer(t)
+		code, _, stderr := s.run(t, "install", "--image", image)
+		assert.Equal(t, 1, code)
+		assert.Contains(t, stderr, "hint: give --watcher-image too")
+		assert.Empty(t, s.paths("/deployments/"))
 	}
 }
 
 func TestNodePodsOfTheOldWatcherAreAdmittedWhileItRuns(t *testing.T) {
 	s := newAPIServer(t)
-	s.install(t, "--image registry.test/x:1")
+	s.install(t, "--image registry.test/rotate-certs-node:1")
 	// One that is still ending is of an image before that.
 	s.add(t, "/api/v1/namespaces/rotate-certs/pods/rotate-certs-watcher-x7k2p", `{"metadata":{"labels":{"app.kubernetes.io/name":"rotate-certs",
-		"app.kubernetes.io/managed-by":"rotate-certs","app.kubernetes.io/component":"watcher"}},"spec":{"containers":[{"name":"watcher","args":["--image=registry.test/x:0"]}]}}`)
+		"app.kubernetes.io/managed-by":"rotate-certs","app.kubernetes.io/component":"watcher"}},"spec":{"containers":[{"name":"watcher","args":["--image=registry.test/rotate-certs-node:0"]}]}}`)
 	var meanwhile string
 	s.onPatch = func(path string) {
 		if path == watcherPath {
 			meanwhile = flat(s.objects[podsPolicy])
 		}
 	}
-	said := s.install(t, "--image registry.test/x:2")
-	assert.Contains(t, meanwhile, "['registry.test/x:2', 'registry.test/x:0', 'registry.test/x:1']")
-	assert.Contains(t, s.object(podsPolicy), "['registry.test/x:2']")
-	assert.Contains(t, said, "admission    node pods of registry.test/x:2 only\n")
+	said := s.install(t, "--image registry.test/rotate-certs-node:2")
+	assert.Contains(t, meanwhile, "['registry.test/rotate-certs-node:2', 'registry.test/rotate-certs-node:0', 'registry.test/rotate-certs-node:1']")
+	assert.Contains(t, s.object(podsPolicy), "['registry.test/rotate-certs-node:2']")
+	assert.Contains(t, said, "admission    node pods of registry.test/rotate-certs-node:2 only\n")
 }
 
 func TestInstallWhileARotationIsInProgress(t *testing.T) {
@@ -195,14 +222,14 @@ func TestInstallWhileARotationIsInProgress(t *testing.T) {
 		s.install(t, "")
 		prepare(s)
 		s.log = nil
-		code, _, stderr := s.run(t, "install", "--image", "registry.test/x:2")
+		code, _, stderr := s.run(t, "install", "--image", "registry.test/rotate-certs-node:2")
 		assert.Equal(t, 1, code)
 		assert.Contains(t, stderr, "error: a rotation is in progress: "+name)
 		assert.Contains(t, stderr, "\nhint: wait until it has ended (kubectl rotate-certs ")
 		assert.Empty(t, s.log)
-		assert.Contains(t, s.install(t, "--image registry.test/x:2 --dry-run=server"), "Nothing was changed.", "a dry run disturbs nothing")
-		s.install(t, "--image registry.test/x:2 --force")
-		assert.Contains(t, s.object(watcherPath), "registry.test/x:2")
+		assert.Contains(t, s.install(t, "--image registry.test/rotate-certs-node:2 --dry-run=server"), "Nothing was changed.", "a dry run disturbs nothing")
+		s.install(t, "--image registry.test/rotate-certs-node:2 --force")
+		assert.Contains(t, s.object(watcherPath), "registry.test/rotate-certs-node:2")
 	}
 }
 

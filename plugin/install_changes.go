@@ -65,6 +65,9 @@ func (i *installer) changedSettings() []string {
 		old.Image, _ = images(i.found.agents.Spec.Template.Spec) // what runs, also where it was changed by hand
 	}
 	change("--image", old.Image, now.Image)
+	if !now.WithoutWatcher {
+		change("--watcher-image", old.WatcherImage, now.WatcherImage)
+	}
 	change("--image-pull-secret", old.ImagePullSecret, now.ImagePullSecret)
 	change("--without-watcher", fmt.Sprint(old.WithoutWatcher), fmt.Sprint(now.WithoutWatcher))
 	change("--notify-only", fmt.Sprint(old.NotifyOnly), fmt.Sprint(now.NotifyOnly))

@@ -58,7 +58,7 @@ func (i *installer) settle(ctx context.Context) error {
 	}
 	kept := i.before
 	if i.found != nil {
-		kept.Image = upgraded(kept.Image, i.found.agents)
+		kept.Image, kept.WatcherImage = upgraded(kept.Image, i.found.agents), upgraded(kept.WatcherImage, i.found.agents)
 	}
 	if i.settings, err = i.merged(kept); err != nil {
 		return err

@@ -23,6 +23,7 @@ import (
 func (o *installOptions) merged(s manifests.Settings) (manifests.Settings, error) {
 	for flag, set := range map[string]func(){
 		"image":               func() { s.Image = o.image },
+		"watcher-image":       func() { s.WatcherImage = o.watcherImage },
 		"image-pull-secret":   func() { s.ImagePullSecret = o.pullSecret },
 		"notify-only":         func() { s.NotifyOnly = o.notifyOnly },
 		"certificate-metrics": func() { s.NoCertificateMetrics = !o.certMetrics },
@@ -49,6 +50,15 @@ func (o *installOptions) merged(s manifests.Settings) (manifests.Settings, error
 	}
 	if s.Image == "" {
 		s.Image = version.NodeImage()
+	}
+	if s.WatcherImage == "" || (o.set.Changed("image") && !o.set.Changed("watcher-image")) {
+		beside, known := manifests.WatcherImageBeside(s.Image)
+		switch {
+		case known:
+			s.WatcherImage = beside
+		case s.WatcherImage == "" && !s.WithoutWatcher:
+			return s, fmt.Errorf("--image %q does not say what the image of the watcher is\nhint: give --watcher-image too", s.Image)
+		}
 	}
 	if err := o.fit(&s); err != nil {
 		return s, err
@@ -109,7 +119,13 @@ func (o *objects) evident(ctx context.Context, found *installation) (manifests.S
 		return s, nil
 	}
 	pod := found.watcher.Spec.Template.Spec
-	s.Image, s.ImagePullSecret = images(pod)
+	s.WatcherImage, s.ImagePullSecret = images(pod)
+	for _, image := range arguments(pod, "--image=") {
+		s.Image = image
+	}
+	if s.WatcherImage == s.Image { // from before they were two
+		s.WatcherImage = ""
+	}
 	s.NotifyOnly = found.notifyOnly()
 	s.NoCertificateMetrics = hasArgument(found.watcher, "--certificate-metrics=false")
 	s.NATSURLs = arguments(pod, "--nats-url=")

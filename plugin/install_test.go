@@ -165,7 +165,7 @@ func TestInstallSaysWhyAPodDoesNotStart(t *testing.T) {
 	s := newAPIServer(t)
 	s.unready = true
 	s.add(t, "/api/v1/namespaces/rotate-certs/pods/rotate-certs-agent-x7k2p", `{"metadata":{"labels":{"app.kubernetes.io/name":"rotate-certs",
-		"app.kubernetes.io/managed-by":"rotate-certs","app.kubernetes.io/component":"agent"}},"spec":{"nodeName":"w1","containers":[{"name":"agent","image":"registry.test/x:1"}]},
+		"app.kubernetes.io/managed-by":"rotate-certs","app.kubernetes.io/component":"agent"}},"spec":{"nodeName":"w1","containers":[{"name":"agent","image":"registry.test/rotate-certs-node:1"}]},
 		"status":{"containerStatuses":[{"name":"agent","state":{"waiting":{"reason":"ImagePullBackOff","message":"no such image"}}}]}}`)
 	code, _, stderr := s.run(t, "install")
 	assert.Equal(t, 1, code)
@@ -186,7 +186,7 @@ func TestInstallWaitsForAFreshReportOfEveryNode(t *testing.T) {
 		if report != "" {
 			s.add(t, "/apis/rotate-certs.io/v1alpha1/nodecertificatereports/w1", report)
 		}
-		code, _, stderr := s.run(t, "install", "--image", "registry.test/x:2", "--timeout", "5s")
+		code, _, stderr := s.run(t, "install", "--image", "registry.test/rotate-certs-node:2", "--timeout", "5s")
 		assert.Equal(t, 1, code)
 		assert.NotContains(t, stderr, "Done in")
 		assert.Contains(t, stderr, "error: everything is installed, but not all of it works: agents: 2/2 ready; no fresh report of: w1 ("+name+")\n")

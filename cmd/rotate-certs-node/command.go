@@ -23,8 +23,8 @@ func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 		Short: "Scan and renew the certificates of one Kubernetes node",
 		Long: `Scan and renew the certificates of one Kubernetes node.
 
-"kubectl rotate-certs" runs this program on every node in a short-lived pod. It can
-also be used by hand, as root on a node, also when the cluster is down:
+"kubectl rotate-certs" runs this program on every node in a short-lived pod, and the
+agents of an installation run it all the time. It can also be used by hand, as root on a node, also when the cluster is down:
 
   rotate-certs-node scan
   rotate-certs-node rotate --service etcd,kube-apiserver
@@ -41,7 +41,7 @@ verified, but certificates that cannot be renewed were left out.`,
 	flags := root.PersistentFlags()
 	flags.StringVar(&p.root, "root", "/", "where the node's root directory is mounted")
 	flags.StringVar(&p.nodeName, "node-name", "", "the node's name in the API (default: the kubelet's --hostname-override, else the host name)")
-	root.AddCommand(p.scanCommand(), p.runCommand(), p.orderCommand(), p.followCommand(), p.journalCommand(), p.healthCommand(), p.rotateCommand(), p.recoverCommand(), p.forgetCommand(), p.versionCommand())
+	root.AddCommand(p.scanCommand(), p.runCommand(), p.orderCommand(), p.followCommand(), p.journalCommand(), p.healthCommand(), p.rotateCommand(), p.recoverCommand(), p.forgetCommand(), p.agentCommand(), probeCommand(), p.versionCommand())
 	return root
 }
 

@@ -1,5 +1,4 @@
-// Command rotate-certs-watcher sees to it that no certificate of a cluster expires. As
-// "rotate-certs-watcher agent" it looks at one node.
+// Command rotate-certs-watcher sees to it that no certificate of a cluster expires.
 package main
 
 import (
@@ -56,7 +55,7 @@ It runs in the cluster ("kubectl rotate-certs install") or beside it, with --kub
 	f.addTo(root)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(agentCommand(stderr), probeCommand(), &cobra.Command{
+	root.AddCommand(&cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
 		Args:  cobra.NoArgs,

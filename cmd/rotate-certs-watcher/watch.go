@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rotate-certs/rotate-certs/pkg/logging"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 	"github.com/rotate-certs/rotate-certs/watcher"
 	"github.com/rotate-certs/rotate-certs/watcher/bus"
@@ -53,7 +54,7 @@ func (f *watchFlags) addTo(cmd *cobra.Command) {
 // complete turns the flags into what the watcher takes.
 func (f *watchFlags) complete(stderr io.Writer) error {
 	var err error
-	if f.Log, err = newLogger(stderr, f.logFormat, f.logLevel); err != nil {
+	if f.Log, err = logging.New(stderr, f.logFormat, f.logLevel); err != nil {
 		return err
 	}
 	if f.Config, err = watcher.Connect(f.kubeconfig); err != nil {

@@ -2,8 +2,11 @@
 // belongs to it.
 package version
 
-// imageRepository is where released node images are published.
-const imageRepository = "ghcr.io/rotate-certs/rotate-certs-node"
+// Where released images are published.
+const (
+	nodeRepository    = "ghcr.io/rotate-certs/rotate-certs-node"
+	watcherRepository = "ghcr.io/rotate-certs/rotate-certs-watcher"
+)
 
 var (
 	// Version is the release, with a leading v. The value here is the release
@@ -20,11 +23,16 @@ var (
 	GitCommit = ""
 )
 
-// NodeImage is the image that node pods run unless --image says otherwise. An
+// NodeImage is the image that node pods and agents run unless --image says otherwise. An
 // image archive built for this version carries exactly this name, so a node
 // that has it loaded pulls nothing.
 func NodeImage() string {
-	return imageRepository + ":" + Version
+	return nodeRepository + ":" + Version
+}
+
+// WatcherImage is the image that the watcher runs unless --watcher-image says otherwise.
+func WatcherImage() string {
+	return watcherRepository + ":" + Version
 }
 
 // String is the version as people read it: the release, then the commit where

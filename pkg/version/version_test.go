@@ -12,10 +12,13 @@ func TestVersionIsAReleaseAndAnImageTag(t *testing.T) {
 	}
 }
 
-func TestNodeImageFollowsTheVersion(t *testing.T) {
+func TestImagesFollowTheVersion(t *testing.T) {
 	set(t, &Version, "v9.8.7")
 	if got, want := NodeImage(), "ghcr.io/rotate-certs/rotate-certs-node:v9.8.7"; got != want {
 		t.Errorf("NodeImage() = %q, want %q", got, want)
+	}
+	if got, want := WatcherImage(), "ghcr.io/rotate-certs/rotate-certs-watcher:v9.8.7"; got != want {
+		t.Errorf("WatcherImage() = %q, want %q", got, want)
 	}
 }
 

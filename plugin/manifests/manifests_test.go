@@ -28,7 +28,7 @@ import (
 )
 
 func base() Options {
-	return Options{Settings: Settings{Image: "registry.test/node:1"}, Namespace: "rotate-certs", Version: "v0.0.0"}
+	return Options{Settings: Settings{Image: "registry.test/node:1", WatcherImage: "registry.test/watcher:1"}, Namespace: "rotate-certs", Version: "v0.0.0"}
 }
 
 // variants are the shapes of an installation.

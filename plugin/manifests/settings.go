@@ -3,6 +3,7 @@ package manifests
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -16,8 +17,10 @@ const SettingsAnnotation = "rotate-certs.io/settings"
 // Settings are what a person chooses for an installation. They are kept in the cluster,
 // so that installing again changes only what it is asked to change.
 type Settings struct {
-	// Image of all pods; in the annotation empty where it is the one of the version.
+	// Image of node pods and agents, and that of the watcher; in the annotation empty where
+	// they are those of the version.
 	Image           string   `json:"image,omitempty"`
+	WatcherImage    string   `json:"watcherImage,omitempty"`
 	ImagePullSecret string   `json:"imagePullSecret,omitempty"`
 	NotifyOnly      bool     `json:"notifyOnly,omitempty"`     // no right to create pods or requests for certificates
 	WithoutWatcher  bool     `json:"withoutWatcher,omitempty"` // agents, definitions and roles only
@@ -39,6 +42,9 @@ type Settings struct {
 func (s Settings) keepOn(object metav1.Object) error {
 	if s.Image == version.NodeImage() {
 		s.Image = ""
+	}
+	if s.WatcherImage == version.WatcherImage() {
+		s.WatcherImage = ""
 	}
 	text, err := json.Marshal(s)
 	if err != nil {
@@ -65,5 +71,20 @@ func ReadSettings(object metav1.Object) (s Settings, found bool, err error) {
 	if s.Image == "" {
 		s.Image = version.NodeImage()
 	}
+	if s.WatcherImage == "" {
+		s.WatcherImage, _ = WatcherImageBeside(s.Image)
+	}
 	return s, true, nil
+}
+
+// WatcherImageBeside is the watcher's image in the registry of a node image; false: that has
+// a name of its own, which tells nothing of the other.
+func WatcherImageBeside(nodeImage string) (string, bool) {
+	const node, watcher = "rotate-certs-node", "rotate-certs-watcher"
+	at := strings.LastIndex(nodeImage, node)
+	rest := strings.TrimPrefix(nodeImage[max(at, 0):], node)
+	if at < 0 || (rest != "" && rest[0] != ':') {
+		return "", false
+	}
+	return nodeImage[:at] + watcher + rest, true
 }

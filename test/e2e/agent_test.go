@@ -122,7 +122,7 @@ func anAgentSeesAReplacedFileAtOnce(t *testing.T) {
 func anAgentReachesNoSocketOfItsNode(t *testing.T) {
 	for _, n := range the.nodes {
 		out := string(the.on(t, n.Name, `
-			p=$(pgrep -f 'rotate-certs-watcher agent' | head -1)
+			p=$(pgrep -f 'rotate-certs-node agent' | head -1)
 			[ -n "$p" ] && [ -S /run/containerd/containerd.sock ] || exit 1
 			echo "filters $(sed -n 's/^Seccomp_filters:[[:space:]]*//p' /proc/$p/status)"
 			echo "capabilities $(sed -n 's/^CapEff:[[:space:]]*//p' /proc/$p/status)"

@@ -17,25 +17,25 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// nodePlatforms are those that have a node program.
+// nodePlatforms are those that have images.
 var nodePlatforms = []platform{{"linux", "amd64"}, {"linux", "arm64"}}
 
 // programDirectory is where programs lie inside the image.
 const programDirectory = "usr/local/bin"
 
-// writeNodeImage builds the programs for every node platform and writes an
-// image of them to an OCI archive. The first program is the entrypoint.
-func writeNodeImage(ctx context.Context, source source, output string, programs []string) error {
+// writeImage builds the programs for every node platform and writes an image of them to an
+// OCI archive. The first program is the entrypoint, and names the image.
+func writeImage(ctx context.Context, source source, output string, programs []string) error {
 	if output == "" || len(programs) == 0 {
 		return errors.New("image needs -o and the programs that belong into it")
 	}
-	name, err := source.nodeImage(ctx)
+	name, err := source.imageOf(ctx, programs[0])
 	if err != nil {
 		return err
 	}
 	work, err := os.MkdirTemp("", "rotate-certs-image-")
 	if err != nil {
-		return fmt.Errorf("build node image: %w", err)
+		return fmt.Errorf("build image: %w", err)
 	}
 	defer func() { _ = os.RemoveAll(work) }()
 
@@ -45,9 +45,9 @@ func writeNodeImage(ctx context.Context, source source, output string, programs 
 		if err := source.build(ctx, target, directory, programs...); err != nil {
 			return err
 		}
-		image, err := nodeImage(source, target, directory, programs)
+		image, err := programsImage(source, target, directory, programs)
 		if err != nil {
-			return fmt.Errorf("assemble node image for %s: %w", target, err)
+			return fmt.Errorf("assemble image for %s: %w", target, err)
 		}
 		index = mutate.AppendManifests(index, mutate.IndexAddendum{
 			Add:        plainImage{image},
@@ -59,7 +59,7 @@ func writeNodeImage(ctx context.Context, source source, output string, programs 
 	}
 	digest, err := index.Digest()
 	if err != nil {
-		return fmt.Errorf("compute digest of node image: %w", err)
+		return fmt.Errorf("compute digest of image: %w", err)
 	}
 	fmt.Printf("%s  %s  %s\n", filepath.Base(output), name, digest)
 	return nil
@@ -72,9 +72,9 @@ type plainImage struct{ v1.Image }
 // ArtifactType implements what the library asks of a described object.
 func (plainImage) ArtifactType() (string, error) { return "", nil }
 
-// nodeImage is the image for one platform: a root directory that holds the
+// programsImage is the image for one platform: a root directory that holds the
 // programs and the licence, and nothing else.
-func nodeImage(source source, target platform, directory string, programs []string) (v1.Image, error) {
+func programsImage(source source, target platform, directory string, programs []string) (v1.Image, error) {
 	files, err := rootFilesystem(source, directory, programs)
 	if err != nil {
 		return nil, err
@@ -106,7 +106,7 @@ func nodeImage(source source, target platform, directory string, programs []stri
 		WorkingDir: "/",
 		User:       "0:0",
 		Labels: map[string]string{
-			"org.opencontainers.image.title":    "rotate-certs-node",
+			"org.opencontainers.image.title":    programs[0],
 			"org.opencontainers.image.version":  source.version,
 			"org.opencontainers.image.source":   projectURL,
 			"org.opencontainers.image.licenses": "Apache-2.0",

@@ -123,7 +123,7 @@ func testImage(t *testing.T, target platform) v1.Image {
 			t.Fatal(err)
 		}
 	}
-	image, err := nodeImage(source{root: root, version: "v9.8.7"}, target, root, []string{"first", "second"})
+	image, err := programsImage(source{root: root, version: "v9.8.7"}, target, root, []string{"first", "second"})
 	if err != nil {
 		t.Fatal(err)
 	}

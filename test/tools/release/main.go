@@ -1,4 +1,4 @@
-// Command release makes what is published of a version: the node image and the
+// Command release makes what is published of a version: the images and the
 // plugin's archives with their Krew manifest. It needs Go and nothing else, and
 // the same sources, version and Go release give the same bytes.
 //
@@ -49,7 +49,7 @@ func run(ctx context.Context, args []string) error {
 
 	switch args[0] {
 	case "image":
-		return writeNodeImage(ctx, source, source.path(*output), flags.Args())
+		return writeImage(ctx, source, source.path(*output), flags.Args())
 	case "dist":
 		return writeDistribution(ctx, source, source.path(*output), source.path(*manifest))
 	default:

@@ -33,31 +33,34 @@ func checkout(t *testing.T) source {
 	return source{root: root, version: testVersion}
 }
 
-func TestPublishedImage(t *testing.T) {
+func TestPublishedImages(t *testing.T) {
 	tree := checkout(t)
-	path := filepath.Join(t.TempDir(), "node.tar")
-	if err := writeNodeImage(t.Context(), tree, path, []string{"rotate-certs-node"}); err != nil {
-		t.Fatal(err)
-	}
-	files := readTar(t, readFile(t, path))
-
-	if want := `"ghcr.io/rotate-certs/rotate-certs-node:` + testVersion + `"`; !bytes.Contains(files["index.json"], []byte(want)) {
-		t.Errorf("index.json does not name the image %s:\n%s", want, files["index.json"])
-	}
-	machines := map[elf.Machine]int{}
-	for _, content := range files {
-		if program := programInLayer(t, content); program != nil {
-			machines[program.Machine]++
-		}
-	}
-	if machines[elf.EM_X86_64] != 1 || machines[elf.EM_AARCH64] != 1 || len(machines) != 2 {
-		t.Errorf("programs per machine = %v, want one for x86-64 and one for arm64", machines)
+	for _, program := range []string{"rotate-certs-node", "rotate-certs-watcher"} {
+		t.Run(program, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "image.tar")
+			if err := writeImage(t.Context(), tree, path, []string{program}); err != nil {
+				t.Fatal(err)
+			}
+			files := readTar(t, readFile(t, path))
+			if want := `"ghcr.io/rotate-certs/` + program + ":" + testVersion + `"`; !bytes.Contains(files["index.json"], []byte(want)) {
+				t.Errorf("index.json does not name the image %s:\n%s", want, files["index.json"])
+			}
+			machines := map[elf.Machine]int{}
+			for _, content := range files {
+				if found := programInLayer(t, content, program); found != nil {
+					machines[found.Machine]++
+				}
+			}
+			if machines[elf.EM_X86_64] != 1 || machines[elf.EM_AARCH64] != 1 || len(machines) != 2 {
+				t.Errorf("programs per machine = %v, want one for x86-64 and one for arm64", machines)
+			}
+		})
 	}
 }
 
-// programInLayer is the node program of a layer, or nil for another blob. It
-// must be static: the image has no libraries.
-func programInLayer(t *testing.T, blob []byte) *elf.File {
+// programInLayer is the program of a layer, or nil for another blob. It must be static: the
+// image has no libraries.
+func programInLayer(t *testing.T, blob []byte, name string) *elf.File {
 	t.Helper()
 	layer, err := gzip.NewReader(bytes.NewReader(blob))
 	if err != nil {
@@ -67,13 +70,13 @@ func programInLayer(t *testing.T, blob []byte) *elf.File {
 	if err != nil {
 		t.Fatal(err)
 	}
-	program, err := elf.NewFile(bytes.NewReader(readTar(t, content)["usr/local/bin/rotate-certs-node"]))
+	program, err := elf.NewFile(bytes.NewReader(readTar(t, content)["usr/local/bin/"+name]))
 	if err != nil {
-		t.Fatalf("read node program: %v", err)
+		t.Fatalf("read %s: %v", name, err)
 	}
 	libraries, err := program.ImportedLibraries()
 	if err != nil || len(libraries) > 0 {
-		t.Errorf("node program for %s needs libraries %q (%v)", program.Machine, libraries, err)
+		t.Errorf("%s for %s needs libraries %q (%v)", name, program.Machine, libraries, err)
 	}
 	return program
 }

@@ -57,11 +57,11 @@ func (s source) build(ctx context.Context, target platform, directory string, pr
 	return nil
 }
 
-// nodeImage is the image name that programs of this version ask for.
-func (s source) nodeImage(ctx context.Context) (string, error) {
-	out, err := s.goCommand(ctx, nil, "run", "-ldflags", s.stamp(), "./test/tools/nodeimage")
+// imageOf is the name of a program's image that programs of this version ask for.
+func (s source) imageOf(ctx context.Context, program string) (string, error) {
+	out, err := s.goCommand(ctx, nil, "run", "-ldflags", s.stamp(), "./test/tools/imagename", program)
 	if err != nil {
-		return "", fmt.Errorf("ask for the node image's name: %w", err)
+		return "", fmt.Errorf("ask for the name of the image of %s: %w", program, err)
 	}
 	return strings.TrimSpace(out), nil
 }

@@ -2,15 +2,13 @@ package main
 
 import (
 	"fmt"
-	"io"
-	"log/slog"
 	"os"
 	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/rotate-certs/rotate-certs/pkg/hostfs"
+	"github.com/rotate-certs/rotate-certs/pkg/logging"
 	"github.com/rotate-certs/rotate-certs/watcher/agent"
 )
 
@@ -19,14 +17,14 @@ const agentMemory = 48 << 20
 
 // agentFlags are what "agent" is told.
 type agentFlags struct {
-	root, nodeName, kubeconfig, healthFile, logFormat, logLevel string
+	kubeconfig, healthFile, logFormat, logLevel string
 
 	interval   time.Duration
 	podsHidden bool
 	unconfined bool
 }
 
-func agentCommand(stderr io.Writer) *cobra.Command {
+func (p *program) agentCommand() *cobra.Command {
 	var f agentFlags
 	cmd := &cobra.Command{
 		Use:   "agent",
@@ -37,7 +35,7 @@ It runs in a pod of the DaemonSet rotate-certs-agent, or as root on a node, and 
 nothing there.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			log, err := newLogger(stderr, f.logFormat, f.logLevel)
+			log, err := logging.New(p.stderr, f.logFormat, f.logLevel)
 			if err != nil {
 				return err
 			}
@@ -61,20 +59,18 @@ nothing there.`,
 				debug.SetMemoryLimit(agentMemory)
 			}
 			options := agent.Options{
-				Root: hostfs.Root(f.root), NodeName: f.nodeName, PodsHidden: f.podsHidden,
+				Root: p.hostRoot(), NodeName: p.nodeName, PodsHidden: f.podsHidden,
 				Interval: f.interval, Reports: reports, Health: health, Log: log,
 			}
 			return agent.Run(cmd.Context(), options)
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.root, "root", "/", "where the node's root directory is mounted")
-	flags.StringVar(&f.nodeName, "node-name", "", "the node's name in the API (default: the kubelet's --hostname-override, else the host name)")
 	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "how to reach the API server (default: the ServiceAccount of the pod)")
 	flags.DurationVar(&f.interval, "interval", agent.DefaultInterval, "time between two looks when no file changes")
 	flags.BoolVar(&f.podsHidden, "pods-hidden", false, "the volumes of pods, and sockets, are kept from the agent: not to find one there is no problem")
 	flags.BoolVar(&f.unconfined, "unconfined", false, "run also where it cannot give up what it does not need: changing files, Unix sockets, starting programs")
-	flags.StringVar(&f.healthFile, "health-file", "", "file to keep up to date for \"rotate-certs-watcher probe\" (default: none)")
+	flags.StringVar(&f.healthFile, "health-file", "", "file to keep up to date for \"rotate-certs-node probe\" (default: none)")
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	return cmd
@@ -98,20 +94,4 @@ func probeCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&healthFile, "health-file", "", "the file that the agent was started with")
 	return cmd
-}
-
-// newLogger writes to a terminal, or to what collects logs.
-func newLogger(w io.Writer, format, level string) (*slog.Logger, error) {
-	var least slog.Level
-	if err := least.UnmarshalText([]byte(level)); err != nil {
-		return nil, fmt.Errorf("--log-level %q: want debug, info, warn or error", level)
-	}
-	options := &slog.HandlerOptions{Level: least}
-	switch format {
-	case "text":
-		return slog.New(slog.NewTextHandler(w, options)), nil
-	case "json":
-		return slog.New(slog.NewJSONHandler(w, options)), nil
-	}
-	return nil, fmt.Errorf("--log-format %q: want text or json", format)
 }

@@ -1,9 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"io"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,25 +25,16 @@ func TestAgentSaysWhatIsWrongWithItsFlags(t *testing.T) {
 		{[]string{"agent", "--kubeconfig=/nonexistent"}, `read kubeconfig "/nonexistent"`},
 		{[]string{"agent", "more"}, "unknown command"},
 	} {
-		cmd := newCommand(io.Discard, io.Discard)
+		cmd := newCommand(strings.NewReader(""), io.Discard, io.Discard)
 		cmd.SetArgs(c.args)
 		assert.ErrorContains(t, cmd.ExecuteContext(t.Context()), c.want)
 	}
 }
 
-func TestLoggerWritesJSONWhenAsked(t *testing.T) {
-	var out bytes.Buffer
-	log, err := newLogger(&out, "json", "warn")
-	require.NoError(t, err)
-	log.Info("hidden")
-	log.Warn("shown", "node", "cp1")
-	assert.Regexp(t, `^\{"time":"[^"]+","level":"WARN","msg":"shown","node":"cp1"\}\n$`, out.String())
-}
-
 func TestProbe(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "health")
 	probe := func(what string) error {
-		cmd := newCommand(io.Discard, io.Discard)
+		cmd := newCommand(strings.NewReader(""), io.Discard, io.Discard)
 		cmd.SetArgs([]string{"probe", what, "--health-file=" + path})
 		return cmd.ExecuteContext(t.Context())
 	}
