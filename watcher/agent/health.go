@@ -102,7 +102,10 @@ func Ready(path string, now time.Time) error {
 	if err == nil && !h.Reported {
 		err = errors.New(h.Problem)
 	}
-	return errors.Join(err, Alive(path, now))
+	if err != nil {
+		return err
+	}
+	return Alive(path, now)
 }
 
 func readHealth(path string) (h health, err error) {
