@@ -114,6 +114,18 @@ func TestWatcherComesBackToItsOwnNATS(t *testing.T) {
 	assert.Contains(t, s.object(watcherPath), `"strategy":{"type":"Recreate"}`)
 }
 
+func TestImagesChangedByHandAreSaidToChange(t *testing.T) {
+	s := newAPIServer(t)
+	s.install(t, "")
+	for _, path := range []string{watcherPath, agentPath} {
+		s.add(t, path, strings.ReplaceAll(s.object(path), `"image":"ghcr.io`, `"image":"mirror.test`))
+	}
+	said := s.install(t, "")
+	for _, line := range []string{"--image: mirror.test/rotate-certs/rotate-certs-node", "--watcher-image: mirror.test/rotate-certs/rotate-certs-watcher"} {
+		assert.Contains(t, said, "change       "+line)
+	}
+}
+
 func TestMoreRightsAreAskedFor(t *testing.T) {
 	s := newAPIServer(t)
 	s.install(t, "--notify-only")

@@ -64,6 +64,9 @@ func (i *installer) changedSettings() []string {
 		change("version", i.found.agents.Labels[kube.LabelVersion], kube.LabelValue(version.Version))
 		old.Image, _ = images(i.found.agents.Spec.Template.Spec) // what runs, also where it was changed by hand
 	}
+	if i.found.watcher != nil {
+		old.WatcherImage, _ = images(i.found.watcher.Spec.Template.Spec)
+	}
 	change("--image", old.Image, now.Image)
 	if !now.WithoutWatcher {
 		change("--watcher-image", old.WatcherImage, now.WatcherImage)
