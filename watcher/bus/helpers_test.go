@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	soon = 10 * time.Second // what must happen happens long before
+	soon = time.Minute // what must happen happens long before, also on a busy machine
 	tick = 2 * time.Millisecond
 )
 
