@@ -138,7 +138,7 @@ e2e-shapes: build image $(LAB) ## Those about clusters as people have them: etcd
 # Two small clusters are no more work for a machine than the one of e2e.
 .PHONY: e2e-small
 e2e-small: build image $(LAB) ## Both of these, side by side
-	@{ $(SHAPES); } >bin/e2e-shapes.log 2>&1 & shapes=$$!; failed=; \
+	@setsid bash -c "$(SHAPES)" >bin/e2e-shapes.log 2>&1 & shapes=$$!; trap 'kill -- -$$shapes 2>/dev/null || true' EXIT; failed=; \
 		{ $(ODD); } || failed=odd; wait $$shapes || failed="$$failed shapes"; \
 		cat bin/e2e-shapes.log; [ -z "$$failed" ] || { echo "failed on: $$failed"; exit 1; }
 

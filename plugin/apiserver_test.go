@@ -68,6 +68,7 @@ type resourceFake struct {
 }
 
 var resourceFakes = []resourceFake{
+	{"scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", false},
 	{"", "v1", "namespaces", "Namespace", false}, {"", "v1", "nodes", "Node", false}, {"", "v1", "pods", "Pod", true},
 	{"", "v1", "serviceaccounts", "ServiceAccount", true}, {"", "v1", "configmaps", "ConfigMap", true}, {"", "v1", "secrets", "Secret", true},
 	{"", "v1", "services", "Service", true}, {"", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", true},

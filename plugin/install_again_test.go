@@ -53,7 +53,7 @@ func TestInstallAgainKeepsWhatTheInstallationWas(t *testing.T) {
 		"an external NATS":         {external, "", []string{`"--nats-url=tls://b.test:4222"`, `"name":"creds"`, "nats/ca.crt"}, []string{"--store="}},
 		"a cluster of NATS":        {external + " --nats-replicas 3 --nats-domain hub", "", []string{`"--nats-replicas=3"`, `"--nats-domain=hub"`}, nil},
 		"an image and its Secret":  {"--image registry.test/rotate-certs-node:1 --image-pull-secret pull", "", []string{`"image":"registry.test/rotate-certs-node:1"`, `"--image=registry.test/rotate-certs-node:1"`, `"name":"pull"`}, []string{"ghcr.io"}},
-		"directories of agents":    {"--agent-directory /srv/,/opt/k8s --kubelet-root-dir /data/kubelet", "", []string{`"path":"/srv"`, `"/host/opt/k8s"`, `"/host/data/kubelet/pods"`}, []string{"/host/var/lib/kubelet"}},
+		"directories of agents":    {"--agent-directory /srv/,/opt/k8s --kubelet-root-dir /data/kubelet", "", []string{`"path":"/srv"`, `"/host/opt/k8s"`, `"/host/data/kubelet/pods"`, `"/host/var/lib/kubelet/device-plugins"`}, []string{"/host/var/lib/kubelet/pods"}},
 		"no more directories":      {"--agent-directory /srv", "--agent-directory=", nil, []string{"/srv"}},
 		"a StorageClass":           {"--storage-class slow", "", []string{`"claimName":"rotate-certs-watcher"`}, nil},
 		"a store in the pod":       {"--storage-class none", "", []string{"emptyDir"}, []string{"claimName"}},
@@ -185,6 +185,7 @@ func TestWatcherHasAnImageOfItsOwn(t *testing.T) {
 		"": version.WatcherImage(),
 		"--image registry.test/a/rotate-certs-node:7":                                                  "registry.test/a/rotate-certs-watcher:7",
 		"--image registry.test/a/rotate-certs-node":                                                    "registry.test/a/rotate-certs-watcher",
+		"--image registry.test/rotate-certs-node:7 --watcher-image " + version.WatcherImage():          version.WatcherImage(),
 		"--image registry.test/node:7 --watcher-image registry.test/watcher:7":                         "registry.test/watcher:7",
 		"--image registry.test/rotate-certs-node:7 --watcher-image registry.test/watcher@sha256:abcd0": "registry.test/watcher@sha256:abcd0",
 	} {
@@ -195,7 +196,7 @@ func TestWatcherHasAnImageOfItsOwn(t *testing.T) {
 		s.install(t, "")
 		assert.Contains(t, s.object(watcherPath), `"image":"`+want+`"`, "%s, and again", flags)
 	}
-	for _, image := range []string{"registry.test/node:7", "registry.test/rotate-certs-node@sha256:abc", "registry.test/rotate-certs-node2:7"} {
+	for _, image := range []string{"registry.test/node:7", "registry.test/rotate-certs-node@sha256:abc", "registry.test/rotate-certs-node:7@sha256:abc", "registry.test/rotate-certs-node2:7"} {
 		s := newAPIServer(t)
 		code, _, stderr := s.run(t, "install", "--image", image)
 		assert.Equal(t, 1, code)
@@ -266,4 +267,28 @@ func TestAStorageClassThatCannotBeChanged(t *testing.T) {
 	code, _, stderr := s.run(t, "install", "--storage-class", "fast")
 	assert.Equal(t, 1, code)
 	assert.Contains(t, stderr, `error: PersistentVolumeClaim "rotate-certs-watcher" has StorageClass "slow", which cannot be changed`)
+}
+
+// TestNotifyOnlyOutlivesItsWatcher: what is installed again has no more rights than before.
+func TestNotifyOnlyOutlivesItsWatcher(t *testing.T) {
+	s := newAPIServer(t)
+	s.install(t, "--notify-only")
+	s.install(t, "--without-watcher")
+	s.install(t, "--without-watcher=false")
+	assert.Contains(t, s.object(watcherPath), `"--notify-only"`)
+	assert.Empty(t, s.paths(rotateRole))
+}
+
+func TestOlderPluginReplacesNothing(t *testing.T) {
+	s := newAPIServer(t)
+	s.install(t, "")
+	for _, path := range []string{watcherPath, agentPath} {
+		s.add(t, path, strings.ReplaceAll(s.object(path), version.Version, "v99.0.0"))
+	}
+	s.log = nil
+	code, _, stderr := s.run(t, "install")
+	assert.Equal(t, 1, code)
+	assert.Contains(t, stderr, "v99.0.0 is installed, and this plugin is "+version.Version)
+	assert.Empty(t, s.log, "nothing was changed")
+	s.install(t, "--force")
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
@@ -62,7 +63,9 @@ func directories(values []string) []string {
 		if v != "/" {
 			v = strings.TrimRight(v, "/")
 		}
-		out = append(out, v)
+		if !slices.Contains(out, v) {
+			out = append(out, v)
+		}
 	}
 	return out
 }

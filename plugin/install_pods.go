@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
@@ -23,11 +24,76 @@ type podFlags struct {
 func (f *podFlags) addTo(set *pflag.FlagSet) {
 	set.StringVar(&f.PriorityClass, "priority-class", "", "PriorityClass of watcher and agents")
 	set.StringSliceVar(&f.tolerations, "toleration", nil, "Taint that the watcher tolerates, beside that of control planes: KEY, KEY:EFFECT or KEY=VALUE:EFFECT; agents tolerate all")
-	set.StringToStringVar(&f.Labels, "label", nil, "Label of all objects and of the pods of watcher and agents: KEY=VALUE")
-	set.StringToStringVar(&f.WatcherRequests, "watcher-requests", nil, "Resources that the watcher requests, such as memory=128Mi")
-	set.StringToStringVar(&f.WatcherLimits, "watcher-limits", nil, "Limits of the watcher, such as memory=1Gi")
-	set.StringToStringVar(&f.AgentRequests, "agent-requests", nil, "Resources that each agent requests")
-	set.StringToStringVar(&f.AgentLimits, "agent-limits", nil, "Limits of each agent")
+	for _, flag := range []struct {
+		to          *map[string]string
+		name, usage string
+	}{
+		{&f.Labels, "label", "Label of all objects and of the pods of watcher and agents: KEY=VALUE"},
+		{&f.WatcherRequests, "watcher-requests", "Resources that the watcher requests, such as memory=128Mi"},
+		{&f.WatcherLimits, "watcher-limits", "Limits of the watcher, such as memory=1Gi"},
+		{&f.AgentRequests, "agent-requests", "Resources that each agent requests"},
+		{&f.AgentLimits, "agent-limits", "Limits of each agent"},
+	} {
+		set.Var(&pairsFlag{to: flag.to}, flag.name, flag.usage)
+	}
+}
+
+// pairsFlag takes KEY=VALUE,… and may be given several times; an empty value takes back
+// what an installation has.
+type pairsFlag struct{ to *map[string]string }
+
+// Set adds pairs.
+func (f *pairsFlag) Set(text string) error {
+	if *f.to == nil {
+		*f.to = map[string]string{}
+	}
+	for _, pair := range trimmed(strings.Split(text, ",")) {
+		key, value, found := strings.Cut(pair, "=")
+		if !found {
+			return fmt.Errorf("%q: want KEY=VALUE", pair)
+		}
+		(*f.to)[key] = value
+	}
+	return nil
+}
+
+// String returns the value as it would be given.
+func (f *pairsFlag) String() string {
+	if f.to == nil {
+		return ""
+	}
+	return pairs(*f.to)
+}
+
+// Type names the value in the usage text.
+func (*pairsFlag) Type() string { return "KEY=VALUE,…" }
+
+// checkResources refuses requests above limits, as the API server would once rights are
+// given.
+func checkResources(objects []*unstructured.Unstructured) error {
+	for _, object := range objects {
+		if kind := object.GetKind(); kind != "Deployment" && kind != "DaemonSet" {
+			continue
+		}
+		containers, _, _ := unstructured.NestedSlice(object.Object, "spec", "template", "spec", "containers")
+		for _, c := range containers {
+			container, _ := c.(map[string]any)
+			requests, _, _ := unstructured.NestedMap(container, "resources", "requests")
+			limits, _, _ := unstructured.NestedMap(container, "resources", "limits")
+			for name, limit := range limits {
+				request, has := requests[name]
+				if !has {
+					continue
+				}
+				asked, err := resource.ParseQuantity(fmt.Sprint(request))
+				atMost, err2 := resource.ParseQuantity(fmt.Sprint(limit))
+				if err == nil && err2 == nil && asked.Cmp(atMost) > 0 {
+					return fmt.Errorf("%s requests %s=%v and is limited to %v\nhint: --%[5]s-requests and --%[5]s-limits set both", objectName(object), name, request, limit, container["name"])
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // complete reads tolerations, and refuses what an API server would not take: by then rights
@@ -56,7 +122,7 @@ func (f *podFlags) complete() error {
 		"watcher-requests": f.WatcherRequests, "watcher-limits": f.WatcherLimits, "agent-requests": f.AgentRequests, "agent-limits": f.AgentLimits,
 	} {
 		for name, quantity := range quantities {
-			if _, err := resource.ParseQuantity(quantity); err != nil || !oneOf([]string{"cpu", "memory", "ephemeral-storage"}, name) {
+			if q, err := resource.ParseQuantity(quantity); err != nil || q.Sign() < 0 || !oneOf([]string{"cpu", "memory", "ephemeral-storage"}, name) {
 				return fmt.Errorf("--%s %s=%s: want cpu, memory or ephemeral-storage and a quantity, such as memory=128Mi", flag, name, quantity)
 			}
 		}

@@ -12,6 +12,7 @@ const podSettings = "--cluster-name prod --priority-class high --toleration dedi
 
 func TestPodsAreWhatWasAskedFor(t *testing.T) {
 	s := newAPIServer(t)
+	s.add(t, "/apis/scheduling.k8s.io/v1/priorityclasses/high", `{}`)
 	s.install(t, podSettings)
 	for _, again := range []string{"", "--notify-only"} { // which makes all of it anew
 		said := s.install(t, again)
@@ -60,4 +61,31 @@ func TestInstallRefusesWhatPodsCannotBe(t *testing.T) {
 	code, _, stderr := s.run(t, "install", "--without-watcher", "--toleration", "spot")
 	assert.Equal(t, 1, code)
 	assert.Contains(t, stderr, "--without-watcher installs no watcher")
+}
+
+// TestInstallChangesNothingForPodsThatCannotBe: rights would have been given by then, and the
+// watcher that runs been removed.
+func TestInstallChangesNothingForPodsThatCannotBe(t *testing.T) {
+	for flags, want := range map[string]string{
+		"--agent-requests memory=256Mi":  "requests memory=256Mi and is limited to 128Mi",
+		"--agent-limits memory=16Mi":     "requests memory=32Mi and is limited to 16Mi",
+		"--watcher-limits memory=1Mi":    "is limited to 1Mi",
+		"--watcher-requests memory=-1Mi": "want cpu, memory or ephemeral-storage and a quantity",
+		"--priority-class no-such":       `there is no PriorityClass "no-such"`,
+	} {
+		s := newAPIServer(t)
+		code, _, stderr := s.run(t, append([]string{"install"}, strings.Fields(flags)...)...)
+		assert.Equal(t, 1, code, flags)
+		assert.Contains(t, stderr, want)
+		assert.Empty(t, s.log, "%s: nothing was changed", flags)
+	}
+}
+
+func TestPairsCanBeTakenBack(t *testing.T) {
+	s := newAPIServer(t)
+	s.install(t, "--label team=pki --agent-limits memory=256Mi,cpu=1")
+	assert.Contains(t, s.object(agentPath), `"team":"pki"`)
+	s.install(t, "--label= --agent-limits=")
+	assert.NotContains(t, s.object(agentPath), "team")
+	assert.NotContains(t, s.object(agentPath), "256Mi")
 }

@@ -14,6 +14,7 @@ import (
 	utilversion "k8s.io/apimachinery/pkg/util/version"
 
 	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/version"
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
 
@@ -34,11 +35,17 @@ func (i *installer) prepare(ctx context.Context) ([]*unstructured.Unstructured, 
 	if err := i.checkElsewhere(ctx); err != nil {
 		return nil, err
 	}
+	if err := i.refuseOlder(); err != nil {
+		return nil, err
+	}
 	if err := i.settle(ctx); err != nil {
 		return nil, err
 	}
 	objects, err := i.render(ctx)
 	if err != nil {
+		return nil, err
+	}
+	if err := checkResources(objects); err != nil {
 		return nil, err
 	}
 	if objects, err = i.respectNamespace(ctx, objects); err != nil {
@@ -48,6 +55,21 @@ func (i *installer) prepare(ctx context.Context) ([]*unstructured.Unstructured, 
 		return nil, err
 	}
 	return objects, i.api.permitted(ctx, "install", installAccess(objects, i.namespace()))
+}
+
+// refuseOlder refuses to replace an installation by an older one, which does not know all of
+// its settings and definitions.
+func (i *installer) refuseOlder() error {
+	if i.found == nil || i.force {
+		return nil
+	}
+	installed := i.found.versions()
+	for _, theirs := range []string{installed.Watcher, installed.Agents} {
+		if older(version.Version, theirs) {
+			return fmt.Errorf("%s is installed, and this plugin is %s\nhint: kubectl krew upgrade rotate-certs; --force installs the older version, without the settings that it does not know", theirs, version.Version)
+		}
+	}
+	return nil
 }
 
 // settle decides what the installation is to be: what it was, with what flags change.
@@ -76,6 +98,9 @@ func (i *installer) render(ctx context.Context) ([]*unstructured.Unstructured, e
 		return nil, err
 	}
 	if err := i.checkPullSecret(ctx); err != nil {
+		return nil, err
+	}
+	if err := i.checkPriorityClass(ctx); err != nil {
 		return nil, err
 	}
 	if i.made.EarlierImages, err = i.earlierImages(ctx); err != nil {

@@ -30,6 +30,9 @@ func (o *installOptions) runClient() error {
 	if err != nil {
 		return err
 	}
+	if err := checkResources(objects); err != nil {
+		return err
+	}
 	if err := printObjects(o.Out, o.format, objects); err != nil {
 		return err
 	}
@@ -39,7 +42,7 @@ func (o *installOptions) runClient() error {
 	}
 	files := ""
 	if o.natsSecret != "" {
-		files = fmt.Sprintf("Secret %q has to hold %s; remove the flags of the watcher for those that it lacks.", o.natsSecret, natsKeys())
+		files = fmt.Sprintf("Secret %q has to hold %s; remove the watcher's flags and the items of its volume for those that it lacks.", o.natsSecret, natsKeys())
 	}
 	note(o.ErrOut, store, files, "Nothing was changed. To install it: kubectl apply --server-side -f FILE, or the same command without --dry-run.")
 	return nil

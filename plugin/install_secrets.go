@@ -48,6 +48,23 @@ func (i *installer) checkPullSecret(ctx context.Context) error {
 	return nil
 }
 
+// checkPriorityClass refuses a PriorityClass that does not exist: no pod could be created,
+// and the watcher that runs would have been removed by then.
+func (i *installer) checkPriorityClass(ctx context.Context) error {
+	name := i.settings.PriorityClass
+	if name == "" {
+		return nil
+	}
+	_, err := i.api.client.SchedulingV1().PriorityClasses().Get(ctx, name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return fmt.Errorf("there is no PriorityClass %q\nhint: kubectl get priorityclasses; --priority-class= installs without one", name)
+	case apierrors.IsForbidden(err), err == nil:
+		return nil
+	}
+	return fmt.Errorf("read PriorityClass %q: %w", name, err)
+}
+
 // missingSecret says how to create a Secret, and before it the namespace where there is
 // none: it needs the label that lets it have pods which mount the host's files.
 func (i *installer) missingSecret(ctx context.Context, name, create string, err error) error {

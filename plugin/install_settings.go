@@ -73,7 +73,8 @@ func (o *installOptions) fit(s *manifests.Settings) error {
 		if o.clusterName != "" || len(o.pods.Tolerations)+len(o.pods.WatcherRequests)+len(o.pods.WatcherLimits) > 0 || o.notifyOnly || !o.certMetrics || len(o.natsURLs) > 0 || o.natsSecret != "" || o.natsReplicas > 0 || o.natsDomain != "" || o.policyFile != "" || o.storageClass != "" {
 			return errors.New("--without-watcher installs no watcher: its flags are given to rotate-certs-watcher, where that runs")
 		}
-		s.NotifyOnly, s.NoCertificateMetrics, s.NATSURLs, s.NATSSecret, s.NATSReplicas, s.NATSDomain, s.StorageClass = false, false, nil, "", 0, "", ""
+		// NotifyOnly stays: a watcher that is installed again has no more rights than before.
+		s.NoCertificateMetrics, s.NATSURLs, s.NATSSecret, s.NATSReplicas, s.NATSDomain, s.StorageClass = false, nil, "", 0, "", ""
 		s.ClusterName, s.Tolerations, s.WatcherRequests, s.WatcherLimits = "", nil, nil, nil
 	case len(s.NATSURLs) > 0:
 		if o.storageClass != "" {

@@ -56,12 +56,13 @@ func (a *app) surveyWatcher(ctx context.Context, c connection) *v1alpha1.Watcher
 	} else {
 		s.notSeen("whether the watcher is installed", err)
 	}
-	s.notSeen("reports", s.reports(ctx))
-	s.notSeen("marks", s.marks(ctx))
-	s.notSeen("rotations", s.rotations(ctx))
-	if found == nil && len(s.status.NotSeen) > 3 {
+	reports, marks, rotations := s.reports(ctx), s.marks(ctx), s.rotations(ctx)
+	if found == nil && reports != nil && marks != nil && rotations != nil {
 		return nil // this person may see none of it: then it is not worth a word
 	}
+	s.notSeen("reports", reports)
+	s.notSeen("marks", marks)
+	s.notSeen("rotations", rotations)
 	return s.status
 }
 

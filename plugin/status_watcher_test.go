@@ -121,6 +121,17 @@ func TestStatusNeedsNoRightToCreatePods(t *testing.T) {
 	}
 }
 
+// TestStatusOfSomebodyWhoMaySeeReportsOnly shows what these say.
+func TestStatusOfSomebodyWhoMaySeeReportsOnly(t *testing.T) {
+	s := installed(t)
+	s.add(t, "/apis/rotate-certs.io/v1alpha1/nodecertificatereports/w1", `{"summary":{"observedAt":"2026-11-20T07:00:00Z"},
+		"status":{"conditions":[{"type":"CertificatesDue","status":"True","reason":"CANearEnd","message":"soon"}]}}`)
+	s.forbidden = []string{"list deployments", "list nodes", "list compromisedcertificates", "list certificaterotations"}
+	status, _ := surveyed(t, s)
+	require.NotNil(t, status)
+	assert.Len(t, status.Due, 1)
+}
+
 func TestAReportIsFreshForAsLongAsTheAgentsSay(t *testing.T) {
 	assert.Equal(t, agent.FreshFor, freshFor)
 }

@@ -154,19 +154,20 @@ func skew(plugin string, installed *installedVersions, command string) string {
 	if installed == nil {
 		return ""
 	}
-	own, err := utilversion.ParseSemantic(plugin)
-	if err != nil {
-		return ""
-	}
 	for _, theirs := range []string{installed.Watcher, installed.Agents} {
-		v, err := utilversion.ParseSemantic(theirs)
 		switch {
-		case err != nil:
-		case v.LessThan(own):
+		case older(theirs, plugin):
 			return fmt.Sprintf("The installation is older than this plugin. To update it: %s install", command)
-		case own.LessThan(v):
+		case older(plugin, theirs):
 			return "This plugin is older than the installation. To update it: kubectl krew upgrade rotate-certs"
 		}
 	}
 	return ""
+}
+
+// older tells whether a version is older than another; not where one cannot be read.
+func older(a, b string) bool {
+	v, err := utilversion.ParseSemantic(a)
+	w, err2 := utilversion.ParseSemantic(b)
+	return err == nil && err2 == nil && v.LessThan(w)
 }

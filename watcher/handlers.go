@@ -24,8 +24,15 @@ func handler(on func(name string, object client.Object), gone func(types.UID)) t
 		}
 	}
 	return toolscache.ResourceEventHandlerFuncs{
-		AddFunc:    pass,
-		UpdateFunc: func(_, o any) { pass(o) },
+		AddFunc: pass,
+		UpdateFunc: func(before, o any) {
+			pass(o)
+			// An object that was deleted and made anew while nothing was watched is an update.
+			old, _ := before.(client.Object)
+			if now, ok := o.(client.Object); ok && old != nil && gone != nil && old.GetUID() != now.GetUID() {
+				gone(old.GetUID())
+			}
+		},
 		DeleteFunc: func(o any) {
 			if last, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
 				o = last.Obj

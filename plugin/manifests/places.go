@@ -33,10 +33,11 @@ func (s Settings) Directories() []HostDirectory {
 }
 
 // HiddenDirectories hold volumes of pods, and sockets through which volumes and devices
-// are managed.
+// are managed. That of device plugins does not follow the kubelet's --root-dir: see
+// DevicePluginPath in k8s.io/kubelet/pkg/apis/deviceplugin/v1beta1.
 func (s Settings) HiddenDirectories() []string {
-	var out []string
-	for _, name := range []string{"device-plugins", "plugins", "plugins_registry", "pod-resources", "pods"} {
+	out := []string{kubeletRootDir + "/device-plugins"}
+	for _, name := range []string{"plugins", "plugins_registry", "pod-resources", "pods"} {
 		out = append(out, s.kubeletRoot()+"/"+name)
 	}
 	return out

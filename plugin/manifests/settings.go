@@ -17,8 +17,8 @@ const SettingsAnnotation = "rotate-certs.io/settings"
 // Settings are what a person chooses for an installation. They are kept in the cluster,
 // so that installing again changes only what it is asked to change.
 type Settings struct {
-	// Image of node pods and agents, and that of the watcher; in the annotation empty where
-	// they are those of the version.
+	// Image of node pods and agents, in the annotation empty where it is that of the version;
+	// and that of the watcher, empty where it is the one beside it.
 	Image           string   `json:"image,omitempty"`
 	WatcherImage    string   `json:"watcherImage,omitempty"`
 	ImagePullSecret string   `json:"imagePullSecret,omitempty"`
@@ -40,11 +40,11 @@ type Settings struct {
 
 // keepOn writes the settings into an object's annotation.
 func (s Settings) keepOn(object metav1.Object) error {
+	if beside, known := WatcherImageBeside(s.Image); known && s.WatcherImage == beside {
+		s.WatcherImage = ""
+	}
 	if s.Image == version.NodeImage() {
 		s.Image = ""
-	}
-	if s.WatcherImage == version.WatcherImage() {
-		s.WatcherImage = ""
 	}
 	text, err := json.Marshal(s)
 	if err != nil {
@@ -83,7 +83,7 @@ func WatcherImageBeside(nodeImage string) (string, bool) {
 	const node, watcher = "rotate-certs-node", "rotate-certs-watcher"
 	at := strings.LastIndex(nodeImage, node)
 	rest := strings.TrimPrefix(nodeImage[max(at, 0):], node)
-	if at < 0 || (rest != "" && rest[0] != ':') {
+	if at < 0 || (rest != "" && rest[0] != ':') || strings.Contains(rest, "@") {
 		return "", false
 	}
 	return nodeImage[:at] + watcher + rest, true

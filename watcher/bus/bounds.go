@@ -41,6 +41,7 @@ func fitStream(want stream, have jetstream.StreamConfig) (jetstream.StreamConfig
 		return fit, b.broken
 	}
 	// What others publish once must not be lost after it was acknowledged.
+	b.need(!have.AllowRollup, "roll-up headers", "allowed", "denied", func() { fit.AllowRollup = false })
 	b.need(have.Storage == want.Storage, "storage", have.Storage, want.Storage, func() { fit.Storage = want.Storage })
 	b.need(have.PersistMode != jetstream.AsyncPersistMode, "persist mode", have.PersistMode, want.PersistMode, func() { fit.PersistMode = want.PersistMode })
 	b.need(have.MaxMsgsPerSubject <= 0 || have.DiscardNewPerSubject, "maximum messages per subject", have.MaxMsgsPerSubject, "unlimited", func() { fit.MaxMsgsPerSubject = -1 })
@@ -59,8 +60,9 @@ func fitConsumer(want consumer, have jetstream.ConsumerConfig) (jetstream.Consum
 	b.need(have.AckPolicy == want.AckPolicy, "ack policy", have.AckPolicy, want.AckPolicy, func() { fit.AckPolicy = want.AckPolicy })
 	b.need(have.AckWait >= want.AckWait, "ack wait", have.AckWait, "at least "+want.AckWait.String(), func() { fit.AckWait = want.AckWait })
 	b.need(len(have.BackOff) == 0 || slices.Min(have.BackOff) >= want.AckWait, "backoff", have.BackOff, "none", func() { fit.BackOff = nil })
-	b.need(atLeast(want.deliveries, have.MaxDeliver), "max deliver", have.MaxDeliver, "unlimited", func() { fit.MaxDeliver = want.MaxDeliver })
+	b.need(atLeast(want.deliveries+1, have.MaxDeliver), "max deliver", have.MaxDeliver, "unlimited", func() { fit.MaxDeliver = want.MaxDeliver })
 	b.need(atLeast(fetchWait, have.MaxRequestExpires), "maximum wait of a pull", have.MaxRequestExpires, "at least "+fetchWait.String(), func() { fit.MaxRequestExpires = 0 })
+	b.need(have.PauseUntil == nil || have.PauseUntil.IsZero(), "paused until", have.PauseUntil, "not paused", func() { fit.PauseUntil = nil })
 	b.need(have.DeliverSubject == "", "deliver subject", have.DeliverSubject, "none", func() { fit.DeliverSubject = "" })
 	b.need(!have.HeadersOnly, "headers only", true, false, func() { fit.HeadersOnly = false })
 	return fit, b.broken

@@ -158,6 +158,10 @@ func (c *consumption) admit(msg jetstream.Msg) (event.Event, error) {
 	switch old := c.bus.config.Now().Sub(e.Time); {
 	case err != nil:
 		return event.Event{}, fmt.Errorf("%w: %w", ErrPoison, err)
+	case msg.Headers().Get(jetstream.StreamHeader) != "":
+		// Who may read a stream says where the answer goes, and so could have an old request
+		// published again.
+		return e, fmt.Errorf("%w: it is what the server answered to a reader of stream %q", ErrPoison, msg.Headers().Get(jetstream.StreamHeader))
 	case c.age > 0 && old > c.age:
 		return e, fmt.Errorf("%w: published %s ago, more than %s", ErrPoison, old.Round(time.Minute), c.age)
 	case deliveries(msg) > c.most: // each ended with its process, or its connection

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
@@ -55,6 +57,22 @@ func TestLeavingHandlerGivesItsMessageBack(t *testing.T) {
 	got := make(chan event.Event, 1)
 	background(t, b.Requests, func(_ context.Context, e event.Event) error { got <- e; return nil })
 	require.Equal(t, "auto-1", receive(t, got).Subject, "long before AckWait")
+}
+
+// TestAnswerToAReaderIsNoEvent: whoever may read a stream names the subject that the server
+// answers to, and could have an old request published again.
+func TestAnswerToAReaderIsNoEvent(t *testing.T) {
+	given := make(chan givenUp, 1)
+	b := openReady(t, testConfig(t, reportTo(given)))
+	raw, err := json.Marshal(event.New("prod", at, request("auto-1")))
+	require.NoError(t, err)
+	again := nats.NewMsg(Subject(event.New("prod", at, request("auto-1"))))
+	again.Data = raw
+	again.Header.Set(jetstream.StreamHeader, EventStream("prod"))
+	_, err = b.rotator.jetStream().PublishMsg(t.Context(), again)
+	require.NoError(t, err)
+	background(t, b.Requests, func(context.Context, event.Event) error { t.Error("it was handled"); return nil })
+	require.ErrorContains(t, receive(t, given).why, "answered to a reader")
 }
 
 func TestAnEventWhoseHandlerAlwaysFailsIsGivenUp(t *testing.T) {

@@ -195,7 +195,7 @@ func (e *embedded) replace(damage error) error {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	e.log.Error("the store of the embedded NATS server cannot be used; a new one begins. Nothing is lost but the events that it told: rotations that are due are asked for again",
+	e.log.Error("the store of the embedded NATS server cannot be used; a new one begins. Rotations that are due are requested again; lost are the events that it kept, and marks that others had published and that were not read yet: they are in setAside",
 		"store", e.dir, "why", damage, "setAside", aside)
 	return e.start()
 }

@@ -198,3 +198,26 @@ func TestStreamsOfAnEarlierReleaseAreRemoved(t *testing.T) {
 	_, err = js.Stream(t.Context(), EventStream("prod")+"-of-before")
 	require.ErrorIs(t, err, jetstream.ErrStreamNotFound)
 }
+
+// TestBoundsOfMarks: what is acknowledged is removed by nobody, and delivered until it is handled
+// or reported.
+func TestBoundsOfMarks(t *testing.T) {
+	want := streams("prod", 1)[1]
+	_, broken := fitStream(want, want.StreamConfig)
+	require.Empty(t, broken)
+	rollup := want.StreamConfig
+	rollup.AllowRollup = true
+	fit, broken := fitStream(want, rollup)
+	require.Equal(t, []string{"roll-up headers is allowed, not denied"}, broken)
+	require.False(t, fit.AllowRollup)
+
+	marks := consumers("prod", ackWait)[1]
+	paused := marks.ConsumerConfig
+	paused.PauseUntil = new(at.Add(time.Hour))
+	_, broken = fitConsumer(marks, paused)
+	require.Len(t, broken, 1)
+	few := marks.ConsumerConfig
+	few.MaxDeliver = marks.deliveries // the last one may end with its process, and nobody would say so
+	_, broken = fitConsumer(marks, few)
+	require.Len(t, broken, 1)
+}

@@ -74,6 +74,9 @@ func objectOf(r event.RotationRequested, eventID string, validity time.Duration)
 			},
 		},
 	}
+	if !r.Compromised {
+		c.Spec.Trigger.Marks = nil // a renewal answers no mark
+	}
 	if r.MaxUnavailable != "" {
 		c.Spec.MaxUnavailable = new(intstr.Parse(r.MaxUnavailable))
 	}

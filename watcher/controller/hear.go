@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -91,7 +92,7 @@ func (d *Decider) narrow(r event.RotationRequested) (event.RotationRequested, er
 		}
 	}
 	if len(nodes) == 0 {
-		return r, fmt.Errorf("request %q: no report has a certificate that it names", r.Name)
+		return r, forbidden(r.Name, errors.New("no report has a certificate that it names"))
 	}
 	r.Nodes = nodes
 	r.Services = slices.DeleteFunc(slices.Clone(r.Services), func(s certs.Service) bool { return !services[s] })
@@ -141,8 +142,7 @@ func (d *Decider) mayDistrust(ctx context.Context, r event.RotationRequested) er
 	}
 	for _, f := range r.Fingerprints {
 		if !meant[f] {
-			return apierrors.NewForbidden(v1alpha1.GroupVersion.WithResource("certificaterotations").GroupResource(), r.Name,
-				fmt.Errorf("it is about compromised keys, and no mark that it names means certificate %s", f))
+			return forbidden(r.Name, fmt.Errorf("it is about compromised keys, and no mark that it names means certificate %s", f))
 		}
 	}
 	return nil
@@ -161,6 +161,11 @@ func (d *Decider) GivenUp(ctx context.Context, e event.Event, why error) {
 			note(d.Recorder, &mark, warning, "RequestGivenUp", fmt.Sprintf("request for rotation %q given up: %v", r.Name, why))
 		}
 	}
+}
+
+// forbidden refuses a request for now: it is delivered again a few times.
+func forbidden(name string, why error) error {
+	return apierrors.NewForbidden(v1alpha1.GroupVersion.WithResource("certificaterotations").GroupResource(), name, why)
 }
 
 // requestAge is how old a request may be. It comes within moments unless NATS or the API

@@ -133,3 +133,24 @@ func TestAnothersFingerprintHoldsNothingUp(t *testing.T) {
 	require.NoError(t, w.decider().Hear(t.Context(), r, "event-1", noon))
 	assert.Len(t, w.rotations(), 2)
 }
+
+// TestRequestThatNoReportFitsHoldsUpNoOther: what is refused for now is given back to NATS.
+// Anything else would be held in hand, with all requests behind it.
+func TestRequestThatNoReportFitsHoldsUpNoOther(t *testing.T) {
+	d := newWorld(t).decider()
+	assert.True(t, apierrors.IsForbidden(d.Hear(t.Context(), ofEtcd("mine", nil, oldPrint), "event-1", noon)))
+}
+
+// TestRenewalAnswersNoMark: else whoever may request rotations could have a mark taken for
+// handled.
+func TestRenewalAnswersNoMark(t *testing.T) {
+	w := newWorld(t)
+	d := w.decider()
+	w.node("cp1", true)
+	w.report("cp1", oldPrint, 20*day)
+	r := ofEtcd("mine", nil, oldPrint)
+	r.Marks = []string{"stolen"}
+	require.NoError(t, d.Hear(t.Context(), r, "event-1", noon))
+	assert.Empty(t, w.rotation("mine").Spec.Trigger.Marks)
+	assert.Nil(t, d.newestFor(t.Context(), "stolen"))
+}

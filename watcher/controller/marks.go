@@ -173,7 +173,7 @@ func (d *Decider) newestFor(ctx context.Context, mark string) *v1alpha1.Certific
 	var newest *v1alpha1.CertificateRotation
 	for i := range list.Items {
 		r := &list.Items[i]
-		if r.Spec.Trigger == nil || !slices.Contains(r.Spec.Trigger.Marks, mark) {
+		if r.Spec.Trigger == nil || !r.Spec.Compromised || !slices.Contains(r.Spec.Trigger.Marks, mark) {
 			continue
 		}
 		if newest == nil || newest.CreationTimestamp.Before(&r.CreationTimestamp) {

@@ -177,7 +177,7 @@ func TestAnUnmarkedCertificateStaysUnmarked(t *testing.T) {
 	e := event.New("prod", noon, event.CertificateCompromised{Service: certs.Etcd, Reason: "stolen"})
 	for made, want := range map[time.Duration]int{time.Minute: 0, -time.Minute: 1} {
 		rotation := asked("auto-1")
-		rotation.Spec.Trigger.Marks = []string{e.MarkName()}
+		rotation.Spec.Compromised, rotation.Spec.Trigger.Marks = true, []string{e.MarkName()}
 		rotation.CreationTimestamp = metav1.NewTime(noon.Add(made))
 		w := newWorld(t, rotation)
 		require.NoError(t, w.decider().HearMark(t.Context(), e))

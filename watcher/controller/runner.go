@@ -244,7 +244,7 @@ func (r *Runner) rotate(ctx context.Context, c *v1alpha1.CertificateRotation, re
 	if state == v1alpha1.StateRefused && before != "" {
 		state = v1alpha1.StateFailed // what it did before it was interrupted stands
 	}
-	if deleted && err != nil {
+	if deleted && state == v1alpha1.StateInterrupted {
 		state, message = v1alpha1.StateCanceled, "its CertificateRotation was deleted while it ran: "+message
 	}
 	r.end(ctx, c, state, message, report, began)

@@ -221,3 +221,20 @@ func TestDeletedObjectCancelsItsRotation(t *testing.T) {
 	r.next(t.Context())
 	assert.Equal(t, v1alpha1.StateSucceeded, w.rotation("other").Status.State, "the next one runs")
 }
+
+// TestDeletedObjectHidesNoTrouble: the node that was being worked on could not be undone.
+func TestDeletedObjectHidesNoTrouble(t *testing.T) {
+	c := asked("mine")
+	c.UID = "of-mine"
+	w := newWorld(t, c)
+	r := w.runner()
+	w.engine.rotate = func(_ context.Context, o fleet.Options) (*v1alpha1.RotationReport, error) {
+		o.Progress(fleet.Progress{Node: "cp1", Phase: fleet.PhaseWorking, Text: "working"})
+		r.Deleted("of-mine")
+		return &v1alpha1.RotationReport{Result: v1alpha1.Failed}, fleet.ErrNeedsPerson
+	}
+	var state v1alpha1.RotationState
+	r.Finished = func(s v1alpha1.RotationState, _ time.Duration) { state = s }
+	r.next(t.Context())
+	assert.Equal(t, v1alpha1.StateNeedsPerson, state)
+}

@@ -15,6 +15,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
+// scrapeTimeout is how long a scraper may take to read.
+const scrapeTimeout = time.Minute
+
 // Handler answers scrapes with the certificates, the watcher's own metrics and those of
 // more gatherers, in Prometheus' text format. Those of certificates come from the leader only.
 // Nothing but one line at a time is held in memory of the certificates.
@@ -24,6 +27,7 @@ func (m *Metrics) Handler(more ...prometheus.Gatherer) http.Handler {
 	gatherers := append(prometheus.Gatherers{own}, more...)
 	format := expfmt.NewFormat(expfmt.TypeTextPlain)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(scrapeTimeout)) // not every writer has one
 		// Before anything is written, so that a failure is an answer.
 		gathered, err := gatherers.Gather()
 		if err != nil {

@@ -78,6 +78,7 @@ var results = map[v1alpha1.RotationState]string{
 	v1alpha1.StateFailed:      "Failed",
 	v1alpha1.StateNeedsPerson: "ManualInterventionRequired",
 	v1alpha1.StateRefused:     "Refused",
+	v1alpha1.StateCanceled:    "Canceled",
 }
 
 // New returns metrics of what snapshot returns, which is called at every scrape.

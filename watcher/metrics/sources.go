@@ -80,14 +80,27 @@ func (m *Metrics) writeSources(w *bufio.Writer, agents map[string]bool) {
 		writeSample(w, "x509_source_up", sourceLabels(node), truth(agents[node]))
 	}
 	_ = writeHead(w, "x509_source_errors_total", "What agents could not read, counted in each of their reports, by reason.", "counter")
-	m.sources.mu.Lock()
-	defer m.sources.mu.Unlock()
-	for _, node := range slices.Sorted(maps.Keys(m.sources.byNode)) {
-		errors := m.sources.byNode[node].errors
+	counted := m.sources.counted()
+	for _, node := range slices.Sorted(maps.Keys(counted)) {
+		errors := counted[node]
 		for _, reason := range slices.Sorted(maps.Keys(errors)) {
 			writeSample(w, "x509_source_errors_total", append(sourceLabels(node), label{"reason", reason}), float64(errors[reason]))
 		}
 	}
+}
+
+// counted is a copy of the errors by node and reason: whoever reads metrics slowly, or stops
+// reading, must not hold up reports.
+func (s *sources) counted() map[string]map[string]uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make(map[string]map[string]uint64, len(s.byNode))
+	for node, source := range s.byNode {
+		if len(source.errors) > 0 {
+			out[node] = maps.Clone(source.errors)
+		}
+	}
+	return out
 }
 
 func sourceLabels(node string) []label {

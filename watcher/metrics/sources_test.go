@@ -1,10 +1,15 @@
 package metrics
 
 import (
+	"bufio"
 	"encoding/pem"
+	"fmt"
 	"io/fs"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -66,4 +71,42 @@ func TestWithoutCertificates(t *testing.T) {
 		assert.False(t, strings.HasPrefix(name, "x509_") || name == "rotate_certs_certificate_not_renewable", name)
 	}
 	assert.Empty(t, m.sources.byNode)
+}
+
+// stalled is a scraper that reads a little and then nothing more.
+type stalled struct {
+	http.ResponseWriter
+	entered, release chan struct{}
+	once             sync.Once
+}
+
+func (s *stalled) Write(b []byte) (int, error) {
+	s.once.Do(func() { close(s.entered) })
+	<-s.release
+	return len(b), nil
+}
+
+// TestStalledScraperHoldsUpNoReport: reports are counted in the handler that decisions wait for.
+func TestStalledScraperHoldsUpNoReport(t *testing.T) {
+	var reports []*v1alpha1.NodeCertificateReport
+	for i := range 3000 {
+		r := report(fmt.Sprintf("node-%d", i))
+		r.Certificates[0].FingerprintSHA256, r.Certificates[0].Reason = "", "permission denied"
+		reports = append(reports, r)
+	}
+	m := metricsOf(reports...)
+	for _, r := range reports {
+		m.Report(r.Name, r)
+	}
+	to := &stalled{ResponseWriter: httptest.NewRecorder(), entered: make(chan struct{}), release: make(chan struct{})}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		m.writeSources(bufio.NewWriterSize(to, 16), map[string]bool{"node-1": true})
+	}()
+	<-to.entered
+	assert.True(t, m.sources.mu.TryLock(), "a report can be counted")
+	m.sources.mu.Unlock()
+	close(to.release)
+	<-done
 }

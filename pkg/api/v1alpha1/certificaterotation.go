@@ -69,7 +69,7 @@ type CertificateRotationSpec struct {
 	AllowShortValidity bool `json:"allowShortValidity,omitempty"`
 	// MaxUnavailable is how many workers may be worked on at a time, 3 or "10%".
 	// +kubebuilder:validation:XIntOrString
-	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self >= 1 : self.matches('^[1-9][0-9]{0,8}%?$')",message="want a number of workers, or a percentage of them such as 10%"
+	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self >= 1 && self <= 999999999 : self.matches('^[1-9][0-9]{0,8}%?$')",message="want a number of workers, or a percentage of them such as 10%"
 	// +optional
 	MaxUnavailable *intstr.IntOrString `json:"maxUnavailable,omitempty"`
 	// Timeout is how long a component may take to become healthy, such as "2m30s"; one
@@ -89,6 +89,7 @@ type CertificateRotationSpec struct {
 	// TTLSecondsAfterFinished is how long after its end the watcher deletes this object. Without
 	// it, an object that a person made stays.
 	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
 	// +optional
 	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
 	// Trigger says why the watcher made this one. Absent: somebody else did.
@@ -119,6 +120,7 @@ type RotationTrigger struct {
 	Fingerprints []string `json:"fingerprints,omitempty"`
 	// Attempt counts from 1.
 	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=2147483647
 	Attempt int32 `json:"attempt"`
 	// EventID is the event's that asked for it.
 	// +kubebuilder:validation:MaxLength=1024

@@ -183,12 +183,15 @@ func (d *decider) renewals(compromised bool) []Rotation {
 	return []Rotation{rotation}
 }
 
-// withinShare returns the items whose nodes have not had their share of a day's renewals, and
-// notes that the others wait.
+// withinShare returns the items whose nodes have not had their share of a day's renewals, or
+// that are urgent, and notes that the others wait.
 func (d *decider) withinShare(items []Item) []Item {
 	limit := d.Policy.Limits.PerNode()
 	full := map[string]time.Time{} // until when; zero: it is not
 	return slices.DeleteFunc(slices.Clone(items), func(item Item) bool {
+		if item.rule.urgent(&item.cert, d.Now) {
+			return false
+		}
 		until, known := full[item.Node]
 		if !known {
 			_, until = ofNode(d.History, d.Now, limit, item.Node)

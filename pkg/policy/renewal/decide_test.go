@@ -235,6 +235,35 @@ func TestHistory(t *testing.T) {
 	}
 }
 
+// TestANodesShareHoldsNothingUrgentUp.
+func TestANodesShareHoldsNothingUrgentUp(t *testing.T) {
+	past := func(ago time.Duration) renewal.Past {
+		return renewal.Past{State: renewal.Succeeded, Automatic: true, Created: noon.Add(-ago), Completed: noon.Add(-ago),
+			Fingerprints: []string{"gone"}, Services: []certs.Service{certs.Kubelet}, Nodes: []string{"w1"}}
+	}
+	n := []renewal.Node{worker("w1", serving(time.Hour))}
+	got := decide(noon, renewal.Default(), n, func(in *renewal.Input) {
+		in.History = []renewal.Past{past(time.Hour), past(2 * time.Hour), past(3 * time.Hour)}
+	})
+	assert.Equal(t, []string{"start [kubelet] on [w1]"}, told(got))
+}
+
+// TestWhatComesAlongMayStartToo: a request that names a certificate of one service on one
+// node and one of another service on another has both services on both nodes in its scope.
+func TestWhatComesAlongMayStartToo(t *testing.T) {
+	nodes := []renewal.Node{controlPlane("cp1", etcd(due), serving(200*day)), controlPlane("cp2", etcd(200*day), serving(due))}
+	rotation := renewal.Past{Name: "mine", Automatic: true, State: renewal.Active, Services: []certs.Service{certs.Etcd, certs.Kubelet},
+		Nodes: []string{"cp1", "cp2"}, Fingerprints: []string{nodes[0].Certificates[0].Fingerprint, nodes[1].Certificates[1].Fingerprint}}
+	p := renewal.Default()
+	why, _ := renewal.MayStart(noon, &p, rotation, nodes, nil)
+	assert.Empty(t, why)
+	closed := p.Default
+	closed.Name, closed.Windows, closed.Match = "never", []renewal.Window{{Schedule: every{noon.Add(5 * day), 7 * day}, Duration: time.Hour}}, renewal.Match{Services: []certs.Service{certs.Etcd}, Nodes: func(labels map[string]string) bool { return labels["held"] != "" }}
+	p.Rules = []renewal.Rule{closed}
+	why, _ = renewal.MayStart(noon, &p, rotation, []renewal.Node{nodes[0], labelled(nodes[1], "held")}, nil)
+	assert.Equal(t, renewal.ReasonWindow, why, "etcd of cp2 is named by nobody")
+}
+
 // TestPauseFitsTheLife: an hour's pause is too long for what lives for an hour.
 func TestPauseFitsTheLife(t *testing.T) {
 	n := []renewal.Node{controlPlane("cp1", living(certs.Etcd, "etcd-server", time.Hour, 10*time.Minute))}

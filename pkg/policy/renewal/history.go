@@ -44,7 +44,7 @@ type Past struct {
 // about says whether a rotation was to replace this very certificate. A fingerprint alone
 // does not tell: those of serving certificates are public, and any node can report one.
 func (p *Past) about(ref Ref) bool {
-	return slices.Contains(p.Services, ref.Service) && (len(p.Nodes) == 0 || slices.Contains(p.Nodes, ref.Node)) && slices.Contains(p.Fingerprints, ref.Fingerprint)
+	return p.covers(ref.Node, ref.Service) && slices.Contains(p.Fingerprints, ref.Fingerprint)
 }
 
 // touched says whether a rotation may have changed something on a node.

@@ -3,6 +3,8 @@ package renewal
 import (
 	"slices"
 	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
 // MayStart says why a rotation that was asked for must not begin now; empty: it may. What
@@ -24,12 +26,15 @@ func MayStart(now time.Time, p *Policy, rotation Past, nodes []Node, history []P
 	known := false
 	for i := range nodes {
 		n := &nodes[i]
+		named := rotation.servicesNamed(n)
 		for j := range n.Certificates {
 			c := &n.Certificates[j]
-			if !rotation.about(refOf(n, c)) {
-				continue
+			switch {
+			case rotation.about(refOf(n, c)):
+				known = true
+			case named[c.Service] || !rotation.covers(n.Name, c.Service):
+				continue // it comes along with the one that is named, or is not in scope
 			}
-			known = true
 			r := p.RuleFor(n, c)
 			if c.unrenewable(restart(r, rotation.Compromised)) != "" {
 				continue // it is left out
@@ -46,6 +51,22 @@ func MayStart(now time.Time, p *Policy, rotation Past, nodes []Node, history []P
 		return ReasonFreeze, p.Freeze.text()
 	}
 	return "", ""
+}
+
+// servicesNamed are the services of which a rotation names a certificate on a node.
+func (p *Past) servicesNamed(n *Node) map[certs.Service]bool {
+	out := map[certs.Service]bool{}
+	for i := range n.Certificates {
+		if c := &n.Certificates[i]; p.about(refOf(n, c)) {
+			out[c.Service] = true
+		}
+	}
+	return out
+}
+
+// covers says whether a service on a node is in a rotation's scope.
+func (p *Past) covers(node string, service certs.Service) bool {
+	return slices.Contains(p.Services, service) && (len(p.Nodes) == 0 || slices.Contains(p.Nodes, node))
 }
 
 // closed says what keeps a rule's renewals from starting before a moment; zero: for ever.

@@ -129,6 +129,7 @@ const (
 	ResultFailed      = "Failed"
 	ResultNeedsPerson = "NeedsPerson"
 	ResultRefused     = "Refused"
+	ResultCanceled    = "Canceled" // its CertificateRotation was deleted while it ran
 )
 
 // Outcome is how a rotation ended.
