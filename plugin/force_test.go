@@ -6,6 +6,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
 // TestForceSaysWhatItOverrides in the plan, on the way and in the report.
@@ -58,4 +61,15 @@ func TestControlPlaneNodeThatIsNotReady(t *testing.T) {
 	assert.Equal(t, 1, code)
 	assert.Contains(t, stderr, says)
 	assert.False(t, f.did("Stage"))
+}
+
+// TestNothingToDoSaysWhyANodeWasNotInspected: the service may be on it.
+func TestNothingToDoSaysWhyANodeWasNotInspected(t *testing.T) {
+	f := healthy()
+	for _, node := range []string{"cp1", "cp2", "cp3"} {
+		f.missing = append(f.missing, plan.Exclusion{Node: node, NotInspected: inventory.NotInspected{Reason: "its pod was evicted"}})
+	}
+	_, _, stderr := f.run(t, "--service", "kube-scheduler")
+	assert.Contains(t, stderr, "nothing to do")
+	assert.Contains(t, stderr, "not inspected: cp1: its pod was evicted\n")
 }

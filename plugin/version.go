@@ -12,14 +12,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utilversion "k8s.io/apimachinery/pkg/util/version"
 
+	"github.com/rotate-certs/rotate-certs/pkg/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 )
 
 // versionTimeout bounds how long version waits for the cluster.
 const versionTimeout = 5 * time.Second
-
-// versionLabel is on what install makes.
-const versionLabel = "app.kubernetes.io/version"
 
 // versionInfo is what `version -o json` prints.
 type versionInfo struct {
@@ -142,7 +140,7 @@ func (i *installation) versions() *installedVersions {
 
 // versionOf is an object's version, "unknown" where it bears none.
 func versionOf(o metav1.Object) string {
-	if v := o.GetLabels()[versionLabel]; v != "" {
+	if v := o.GetLabels()[kube.LabelVersion]; v != "" {
 		return v
 	}
 	return "unknown"

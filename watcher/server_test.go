@@ -69,7 +69,7 @@ func TestMetricsAreForThoseWhoMayReadThem(t *testing.T) {
 }
 
 func TestSelfSignedCertificateIsRenewed(t *testing.T) {
-	now := noon
+	now := time.Now()
 	s := &selfSigned{now: func() time.Time { return now }}
 	serial := func() string {
 		c, err := s.get(nil)
@@ -78,7 +78,7 @@ func TestSelfSignedCertificateIsRenewed(t *testing.T) {
 		return c.Leaf.SerialNumber.String()
 	}
 	first := serial()
-	now = now.Add(selfSignedFor/2 - time.Minute)
+	now = s.current.Leaf.NotAfter.Add(-renewBefore - time.Minute)
 	assert.Equal(t, first, serial())
 	now = now.Add(2 * time.Minute)
 	assert.NotEqual(t, first, serial())

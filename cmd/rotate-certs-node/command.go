@@ -24,7 +24,8 @@ func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 		Long: `Scan and renew the certificates of one Kubernetes node.
 
 "kubectl rotate-certs" runs this program on every node in a short-lived pod, and the
-agents of an installation run it all the time. It can also be used by hand, as root on a node, also when the cluster is down:
+agents of an installation run it all the time. It can also be used by hand, as root on
+a node, also when the cluster is down:
 
   rotate-certs-node scan
   rotate-certs-node rotate --service etcd,kube-apiserver

@@ -148,12 +148,13 @@ func explainNothing(err error, req plan.Request, nodes []inventory.Node, missing
 			hint = append(hint, fmt.Sprintf("%s runs on %s", s, Some(on)))
 		}
 	}
-	if len(missing) > 0 {
-		out := make([]string, 0, len(missing))
-		for _, x := range missing {
-			out = append(out, x.Node)
+	const reasons = 3 // more say the same
+	for i, x := range missing {
+		if i == reasons {
+			hint = append(hint, fmt.Sprintf("not inspected: %d more", len(missing)-reasons))
+			break
 		}
-		hint = append(hint, "not inspected: "+Some(out))
+		hint = append(hint, fmt.Sprintf("not inspected: %s: %s", x.Node, x.Reason))
 	}
 	hint = append(hint, "see what is where: "+look)
 	return fmt.Errorf("%w\n%s", err, strings.Join(hint, "\n"))
