@@ -16,7 +16,7 @@ import (
 func rotationPlan(p plan.Plan, nodes []inventory.Node, req plan.Request, unfinished *plan.Unfinished, now time.Time) v1alpha1.RotationPlan {
 	out := v1alpha1.RotationPlan{
 		APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.RotationPlanKind,
-		Services: req.Services, Restart: string(req.Restart), ValiditySeconds: int64(req.Validity / time.Second),
+		Services: req.Services, Restart: req.Restart.APIName(), ValiditySeconds: int64(req.Validity / time.Second),
 		Steps: []v1alpha1.PlanStep{}, LeftOut: fleet.LeftOut(p), NotInspected: exclusions(p.NotInspected),
 		Effects: effects(p, nodes, req.Restart, now),
 	}

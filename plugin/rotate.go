@@ -23,8 +23,6 @@ const (
 
 var dryRuns = []string{string(dryRunNone), string(dryRunClient), string(dryRunServer)}
 
-var restartPolicies = []string{string(plan.RestartAlways), string(plan.RestartIfNeeded), string(plan.RestartNever)}
-
 // rotateOptions are the flags of a rotation, and what Complete makes of them.
 type rotateOptions struct {
 	*app
@@ -77,7 +75,7 @@ func (o *rotateOptions) addFlags(cmd *cobra.Command) {
 	complete(cmd, "service", completeServices)
 	complete(cmd, "node", o.completeNodes(o.connectionFlags))
 	complete(cmd, "dry-run", cobra.FixedCompletions(dryRuns, cobra.ShellCompDirectiveNoFileComp))
-	complete(cmd, "restart", cobra.FixedCompletions(restartPolicies, cobra.ShellCompDirectiveNoFileComp))
+	complete(cmd, "restart", cobra.FixedCompletions(plan.RestartPolicies(), cobra.ShellCompDirectiveNoFileComp))
 	complete(cmd, "output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 }
 
@@ -87,8 +85,12 @@ func (o *rotateOptions) Complete(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	restart, err := plan.ParseRestartPolicy(o.restart)
+	if err != nil {
+		return fmt.Errorf("--restart: %w", err)
+	}
 	o.request = plan.Request{
-		Nodes: nodes, Restart: plan.RestartPolicy(o.restart),
+		Nodes: nodes, Restart: restart,
 		Validity: time.Duration(o.validity), AllowShortValidity: o.allowShort, MaxUnavailable: o.unavailable, Compromised: o.compromised, RequireAll: o.requireAll,
 	}
 	if o.all {
@@ -113,8 +115,6 @@ func (o *rotateOptions) Validate() error {
 			joinServices(certs.Services(), ", "), displayName)
 	case !oneOf(dryRuns, o.dryRun):
 		return fmt.Errorf("unknown --dry-run %q\nwant one of: %s", o.dryRun, strings.Join(dryRuns, ", "))
-	case !oneOf(restartPolicies, o.restart):
-		return fmt.Errorf("unknown --restart %q\nwant one of: %s", o.restart, strings.Join(restartPolicies, ", "))
 	case o.request.CheckValidity() != nil:
 		return fmt.Errorf("--%w\nhint: days are written as 90d; --allow-short-validity allows %s and more", o.request.CheckValidity(), certs.FormatDuration(plan.LeastValidity))
 	case o.compromised && o.request.Restart == plan.RestartNever:

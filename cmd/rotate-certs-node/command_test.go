@@ -128,7 +128,7 @@ func TestBadInput(t *testing.T) {
 		{"", []string{"rotate"}, "say which services"},
 		{"", []string{"rotate", "--service=ectd"}, `did you mean "etcd"?`},
 		{"", []string{"rotate", "--service=etcd", "--all"}, "all"},
-		{"", []string{"rotate", "--all", "--restart=perhaps"}, "always, if-needed or never"},
+		{"", []string{"rotate", "--all", "--restart=perhaps"}, "always, if-needed, never"},
 		{"", []string{"rotate", "--all", "--validity=soon"}, "validity"},
 		{"", []string{"rotate", "--all", "--timeout=1ms"}, "a second at least"},
 		{"", []string{"rotate", "--all", "--output=xml"}, "json or text"},

@@ -84,10 +84,8 @@ func (f *byHand) request() (req plan.Request, err error) {
 	if len(req.Services) == 0 {
 		return req, errors.New("say which services: --service NAME, or --all")
 	}
-	switch req.Restart = plan.RestartPolicy(f.restart); req.Restart {
-	case plan.RestartAlways, plan.RestartIfNeeded, plan.RestartNever:
-	default:
-		return req, fmt.Errorf("--restart %q: want always, if-needed or never", f.restart)
+	if req.Restart, err = plan.ParseRestartPolicy(f.restart); err != nil {
+		return req, fmt.Errorf("--restart: %w", err)
 	}
 	if f.timeout < time.Second {
 		return req, fmt.Errorf("--timeout %s: want a second at least", f.timeout)

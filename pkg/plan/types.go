@@ -10,16 +10,6 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
-// RestartPolicy says when a component whose certificate was replaced is restarted.
-type RestartPolicy string
-
-// The restart policies.
-const (
-	RestartAlways   RestartPolicy = "always"    // every service in scope, whether or not it would notice by itself
-	RestartIfNeeded RestartPolicy = "if-needed" // only what does not re-read its files
-	RestartNever    RestartPolicy = "never"     // files only; what still serves the old one is reported
-)
-
 // Request is what was asked for.
 type Request struct {
 	Services []certs.Service // in the order of certs.Services; never empty

@@ -162,9 +162,9 @@ func TestShortNamesAreOurs(t *testing.T) {
 }
 
 func TestCompromisedKeysDoNotStayInUse(t *testing.T) {
-	assert.False(t, admits(t, map[string]any{"compromised": true, "restart": "never"}))
-	assert.True(t, admits(t, map[string]any{"compromised": true, "restart": "if-needed"}))
-	assert.True(t, admits(t, map[string]any{"compromised": false, "restart": "never"}))
+	assert.False(t, admits(t, map[string]any{"compromised": true, "restart": "Never"}))
+	assert.True(t, admits(t, map[string]any{"compromised": true, "restart": "IfNeeded"}))
+	assert.True(t, admits(t, map[string]any{"compromised": false, "restart": "Never"}))
 }
 
 // TestMaxUnavailableIsANumberOrAPercentage, as a Deployment's.

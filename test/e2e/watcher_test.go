@@ -326,7 +326,7 @@ func anyonePermittedMayAsk(t *testing.T) {
 	the.apply(t, `{apiVersion: rotate-certs.io/v1alpha1, kind: CertificateRotation, metadata: {name: by-hand}, spec: {services: [kubelet], nodes: [`+node.Name+`]}}`)
 	o := the.kubectl(t, "wait", "--for=condition=Succeeded", "certificaterotation/by-hand", "--timeout=3m")
 	require.Zero(t, o.exit, "%s", o)
-	change := the.kubectl(t, "patch", "certificaterotation", "by-hand", "--type=merge", "-p", `{"spec":{"restart":"never"}}`)
+	change := the.kubectl(t, "patch", "certificaterotation", "by-hand", "--type=merge", "-p", `{"spec":{"restart":"Never"}}`)
 	assert.NotZero(t, change.exit)
 	assert.Contains(t, change.stderr, "a rotation cannot be changed; create another")
 }

@@ -108,7 +108,7 @@ func obstacle(node *inventory.Node, c inventory.Certificate) *v1alpha1.NotRenewa
 	if o.Reason == "" {
 		return nil
 	}
-	return &v1alpha1.NotRenewable{Reason: text(o.Reason), MaxRestart: string(o.MaxRestart)}
+	return &v1alpha1.NotRenewable{Reason: text(o.Reason), MaxRestart: o.MaxRestart.APIName()}
 }
 
 func authority(a inventory.Authority) v1alpha1.ReportedAuthority {

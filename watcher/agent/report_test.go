@@ -154,7 +154,7 @@ func TestAReportSaysWhatCannotBeRenewed(t *testing.T) {
 	}
 	r := Report(node, nil)
 	require.Len(t, r.Certificates, 3)
-	assert.Equal(t, "never", r.Certificates[0].NotRenewable.MaxRestart)
+	assert.Equal(t, "Never", r.Certificates[0].NotRenewable.MaxRestart)
 	assert.Contains(t, r.Certificates[0].NotRenewable.Reason, "nothing here can restart it")
 	assert.Nil(t, r.Certificates[1].NotRenewable)
 	assert.Contains(t, r.Certificates[1].KeptKey, "--service-account-key-file")

@@ -20,7 +20,7 @@ func TestRequestsArriveWhole(t *testing.T) {
 	b := openReady(t, testConfig(t))
 	want := request("auto-1")
 	want.Nodes, want.Fingerprints, want.Marks = []string{"cp1.example.org"}, []string{fmt.Sprintf("%064x", 1)}, []string{"m"}
-	want.Compromised, want.Reason, want.Restart, want.MaxUnavailable = true, event.ReasonCompromised, "always", "10%"
+	want.Compromised, want.Reason, want.Restart, want.MaxUnavailable = true, event.ReasonCompromised, "Always", "10%"
 	require.NoError(t, b.Publish(want))
 	got := make(chan event.Event, 1)
 	background(t, b.Requests, func(_ context.Context, e event.Event) error { got <- e; return nil })

@@ -51,7 +51,7 @@ func requestOf(r renewal.Rotation) event.RotationRequested {
 		reason = event.ReasonCompromised
 	}
 	return event.RotationRequested{
-		Name: r.Name, Services: r.Services, Nodes: r.Nodes, Restart: string(r.Restart),
+		Name: r.Name, Services: r.Services, Nodes: r.Nodes, Restart: r.Restart.APIName(),
 		MaxUnavailable: r.MaxUnavailable, Compromised: r.Compromised, Reason: reason, Fingerprints: r.Fingerprints,
 		Attempt: int32(r.Attempt), Marks: r.Marks, //nolint:gosec // attempts are few
 	}

@@ -98,7 +98,7 @@ func TestFromReportToRotation(t *testing.T) {
 	require.NoError(t, d.Hear(t.Context(), requests[0], "event-1", w.clock.now()), "a repeated event makes nothing")
 	c := w.rotation(requests[0].Name)
 	assert.Equal(t, v1alpha1.TriggerExpiring, c.Spec.Trigger.Reason)
-	assert.Equal(t, "if-needed", c.Spec.Restart)
+	assert.Equal(t, "IfNeeded", c.Spec.Restart)
 	assert.Equal(t, "event-1", c.Spec.Trigger.EventID)
 	w.clock.pass(askAgain)
 	w.judge(d)
@@ -164,7 +164,7 @@ func TestAMark(t *testing.T) {
 	w.judge(d)
 	assert.Empty(t, w.story.types(), "its object is there, with or without NATS")
 	assert.True(t, request.Compromised)
-	assert.Equal(t, "always", request.Restart)
+	assert.Equal(t, "Always", request.Restart)
 	assert.Equal(t, []string{"stolen"}, request.Marks)
 	require.NoError(t, d.Hear(t.Context(), request, "event-1", w.clock.now()))
 

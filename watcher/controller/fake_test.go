@@ -156,7 +156,7 @@ func (e *fakeEngine) Rotate(ctx context.Context, o fleet.Options) (*v1alpha1.Rot
 func asked(name string) *v1alpha1.CertificateRotation {
 	return &v1alpha1.CertificateRotation{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Generation: 1, CreationTimestamp: metav1.NewTime(noon)},
-		Spec: v1alpha1.CertificateRotationSpec{Services: []certs.Service{certs.Etcd}, Nodes: []string{"cp1"}, Restart: "if-needed",
+		Spec: v1alpha1.CertificateRotationSpec{Services: []certs.Service{certs.Etcd}, Nodes: []string{"cp1"}, Restart: "IfNeeded",
 			Trigger: &v1alpha1.RotationTrigger{Reason: v1alpha1.TriggerExpiring, Fingerprints: []string{"old"}, Attempt: 1}},
 	}
 }

@@ -69,12 +69,12 @@ func residual(c *v1alpha1.CertificateRotation, nodes []inventory.Node, report *v
 // request is what the engine is asked for.
 func request(spec v1alpha1.CertificateRotationSpec) plan.Request {
 	req := plan.Request{
-		Services: certs.SortServices(spec.Services), Nodes: spec.Nodes, Restart: plan.RestartPolicy(spec.Restart),
+		Services: certs.SortServices(spec.Services), Nodes: spec.Nodes, Restart: plan.RestartAlways,
 		MaxUnavailable: plan.DefaultMaxUnavailable, Compromised: spec.Compromised,
 		RequireAll: spec.RequireAll, AllowShortValidity: spec.AllowShortValidity,
 	}
-	if req.Restart == "" {
-		req.Restart = plan.RestartAlways
+	if restart, err := plan.ParseRestartPolicy(spec.Restart); err == nil { // the API server takes no other
+		req.Restart = restart
 	}
 	if spec.MaxUnavailable != nil {
 		req.MaxUnavailable = spec.MaxUnavailable.String()

@@ -40,7 +40,7 @@ func TestAReportSaysWhatCannotBeRenewed(t *testing.T) {
 	p := NewPicture()
 	p.Node("w1", &corev1.Node{}, noon)
 	report := &v1alpha1.NodeCertificateReport{Certificates: []v1alpha1.ReportedCertificate{{
-		Service: certs.Kubelet, Name: "kubelet-client", KeptKey: "kept", NotRenewable: &v1alpha1.NotRenewable{Reason: "no issuer", MaxRestart: "never"}}}}
+		Service: certs.Kubelet, Name: "kubelet-client", KeptKey: "kept", NotRenewable: &v1alpha1.NotRenewable{Reason: "no issuer", MaxRestart: "Never"}}}}
 	report.Name = "w1"
 	compact, err := Compact(report.DeepCopy())
 	require.NoError(t, err)

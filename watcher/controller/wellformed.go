@@ -43,8 +43,7 @@ func malformedCertificate(c *v1alpha1.ReportedCertificate) string {
 	case len(c.Name) > mostText, len(c.User) > mostText, len(c.Path) > mostPath, len(c.Subject) > mostText, len(c.Issuer) > mostText,
 		len(c.KeptKey) > mostText, c.NotRenewable != nil && len(c.NotRenewable.Reason) > mostText:
 		return "a text is too long"
-	case c.NotRenewable != nil && c.NotRenewable.MaxRestart != "" &&
-		!slices.Contains([]plan.RestartPolicy{plan.RestartIfNeeded, plan.RestartNever}, plan.RestartPolicy(c.NotRenewable.MaxRestart)):
+	case c.NotRenewable != nil && !slices.Contains([]string{"", plan.RestartIfNeeded.APIName(), plan.RestartNever.APIName()}, c.NotRenewable.MaxRestart):
 		return "maxRestart is not a restart policy"
 	case c.FingerprintSHA256 == "":
 		return "" // it cannot be parsed: nothing is known of it, and nothing is started for it
@@ -117,7 +116,8 @@ func certificateOf(c *v1alpha1.ReportedCertificate) renewal.Certificate {
 		KeptKey: c.KeptKey,
 	}
 	if o := c.NotRenewable; o != nil {
-		out.NotRenewable, out.MaxRestart = o.Reason, plan.RestartPolicy(o.MaxRestart)
+		out.NotRenewable = o.Reason
+		out.MaxRestart, _ = plan.ParseRestartPolicy(o.MaxRestart) // well-formed, or none
 	}
 	return out
 }

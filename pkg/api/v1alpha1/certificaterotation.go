@@ -36,7 +36,7 @@ type CertificateRotation struct {
 //
 // +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a rotation cannot be changed; create another"
 // +kubebuilder:validation:XValidation:rule="!has(self.validity) || self.validity.contains('d') || duration(self.validity) >= duration('24h') || (has(self.allowShortValidity) && self.allowShortValidity && duration(self.validity) >= duration('10m'))",message="validity is too short: at least 24h, or, with allowShortValidity, 10m"
-// +kubebuilder:validation:XValidation:rule="!has(self.compromised) || !self.compromised || !has(self.restart) || self.restart != 'never'",message="compromised excludes restart never: what is not restarted continues to use the old key"
+// +kubebuilder:validation:XValidation:rule="!has(self.compromised) || !self.compromised || !has(self.restart) || self.restart != 'Never'",message="compromised excludes restart Never: what is not restarted continues to use the old key"
 // +kubebuilder:object:generate=true
 type CertificateRotationSpec struct {
 	// Services to rotate, as in "kubectl rotate-certs --service".
@@ -52,10 +52,10 @@ type CertificateRotationSpec struct {
 	// +listType=set
 	// +optional
 	Nodes []string `json:"nodes,omitempty"`
-	// Restart says which components restart: always, if-needed (what does not read its
-	// files again) or never.
-	// +kubebuilder:validation:Enum=always;if-needed;never
-	// +kubebuilder:default=always
+	// Restart says which components restart: Always, IfNeeded (what does not read its
+	// files again) or Never.
+	// +kubebuilder:validation:Enum=Always;IfNeeded;Never
+	// +kubebuilder:default=Always
 	// +optional
 	Restart string `json:"restart,omitempty"`
 	// Validity of the new certificates, such as "90d"; without it, as the cluster's kubeadm

@@ -153,8 +153,8 @@ type NotRenewable struct {
 	// +kubebuilder:validation:MaxLength=512
 	Reason string `json:"reason"`
 	// MaxRestart is the restart policy with which it can be renewed all the same:
-	// if-needed (then also with never), or never. Empty: with none.
-	// +kubebuilder:validation:Enum=if-needed;never
+	// IfNeeded (then also with Never), or Never. Empty: with none.
+	// +kubebuilder:validation:Enum=IfNeeded;Never
 	// +optional
 	MaxRestart string `json:"maxRestart,omitempty"`
 }

@@ -29,7 +29,7 @@ var forms = map[string]object{
 	"serial":       {"type": "string", "pattern": "^-?[0-9a-f]+$"},
 	"fingerprint":  {"type": "string", "pattern": "^[0-9a-f]{64}$"},
 	"fingerprints": {"type": "array", "maxItems": 20000, "uniqueItems": true, "items": object{"type": "string", "pattern": "^[0-9a-f]{64}$"}},
-	"restart":      {"enum": []any{"always", "if-needed", "never"}},
+	"restart":      {"enum": []any{"Always", "IfNeeded", "Never"}},
 	"unavailable":  {"type": "string", "pattern": "^[1-9][0-9]*%?$"},
 	"trigger":      {"enum": []any{ReasonExpiring, ReasonCompromised}},
 	"attempt":      {"type": "integer", "minimum": 1, "maximum": 2147483647},

@@ -36,7 +36,7 @@ func All() []event.Data {
 			NotAfter: Certificate.NotAfter, Message: "no certificate that it signs can outlive it: it must be replaced by hand",
 		},
 		event.RotationRequested{
-			Name: rotation.Name, Services: services, Nodes: []string{"cp1.example.org"}, Restart: "if-needed",
+			Name: rotation.Name, Services: services, Nodes: []string{"cp1.example.org"}, Restart: "IfNeeded",
 			MaxUnavailable: "10%", Reason: event.ReasonExpiring, Fingerprints: []string{Certificate.FingerprintSHA256},
 			Attempt: 1, Message: "kube-apiserver/apiserver on cp1.example.org ends in 15 days",
 		},
