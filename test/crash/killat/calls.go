@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -40,11 +41,11 @@ var descriptors = map[uint64]string{
 	unix.SYS_FCHMOD: "fchmod", unix.SYS_FCHOWN: "fchown", unix.SYS_FTRUNCATE: "ftruncate", unix.SYS_FSETXATTR: "fsetxattr",
 }
 
-// enters returns the call before which a thread is stopped; none when one returns, and
-// when it could change nothing.
+// enters returns the call before which a thread is stopped; none when it could change
+// nothing.
 func enters(tid int) (c call, ok bool) {
-	nr, args, entry := syscallInfo(tid)
-	if !entry {
+	nr, args, ok := syscallInfo(tid)
+	if !ok {
 		return c, false
 	}
 	if name, ok := descriptors[nr]; ok {
@@ -94,30 +95,31 @@ func descriptor(tid int, fd uint64) string {
 	return path
 }
 
-// readString reads a string that ends with a zero byte.
+// readString reads a string that ends with a zero byte, a page at a time: the next one may
+// not be there.
 func readString(tid int, address uint64) string {
+	const page = 4096
 	var out []byte
-	word := make([]byte, 8)
 	for len(out) < unix.PathMax {
-		if _, err := unix.PtracePeekData(tid, uintptr(address)+uintptr(len(out)), word); err != nil {
-			break
+		at := address + uint64(len(out))
+		part := readBytes(tid, at, page-at%page)
+		if end := bytes.IndexByte(part, 0); end >= 0 || part == nil {
+			return string(append(out, part[:max(end, 0)]...))
 		}
-		for _, b := range word {
-			if b == 0 {
-				return string(out)
-			}
-			out = append(out, b)
-		}
+		out = append(out, part...)
 	}
 	return string(out)
 }
 
+// readBytes reads the memory of a process by one call, where ptrace takes one for each word.
 func readBytes(tid int, address, size uint64) []byte {
 	if size == 0 || size > large {
 		return nil
 	}
 	out := make([]byte, size)
-	n, err := unix.PtracePeekData(tid, uintptr(address), out)
+	local := []unix.Iovec{{Base: &out[0]}}
+	local[0].SetLen(len(out))
+	n, err := unix.ProcessVMReadv(tid, local, []unix.RemoteIovec{{Base: uintptr(address), Len: len(out)}}, 0)
 	if err != nil {
 		return nil
 	}

@@ -22,12 +22,12 @@ type info struct {
 
 const (
 	getSyscallInfo = 0x420e
-	opEntry        = 1
+	opSeccomp      = 3
 )
 
 // syscallInfo returns the system call before which a thread is stopped.
-func syscallInfo(tid int) (nr uint64, args [6]uint64, entry bool) {
+func syscallInfo(tid int) (nr uint64, args [6]uint64, ok bool) {
 	var i info
 	_, _, errno := unix.Syscall6(unix.SYS_PTRACE, getSyscallInfo, uintptr(tid), unsafe.Sizeof(i), uintptr(unsafe.Pointer(&i)), 0, 0) //nolint:gosec // a system call that package unix lacks
-	return i.nr, i.args, errno == 0 && i.op == opEntry
+	return i.nr, i.args, errno == 0 && i.op == opSeccomp
 }

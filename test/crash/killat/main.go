@@ -17,20 +17,31 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
+
+// A tracer is a thread, and so is what a filter holds for.
+func init() { runtime.LockOSThread() }
 
 func main() {
 	under := flag.String("under", "", "count only calls that change something below this directory")
 	at := flag.Int("at", 0, "kill before this call; 0: never")
 	log := flag.String("log", os.DevNull, "where to list the calls")
+	become := flag.Bool("become", false, "for killat itself: become the program, traced")
 	flag.Parse()
+	if *become {
+		fmt.Fprintln(os.Stderr, "killat:", filtered(flag.Args()))
+		os.Exit(125)
+	}
 	code, err := run(*under, *at, *log, flag.Args())
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "killat:", err)
@@ -53,8 +64,7 @@ func run(under string, at int, log string, argv []string) (code int, err error) 
 			err = closeErr
 		}
 	}()
-	runtime.LockOSThread() // the tracer is a thread
-	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd := exec.Command("/proc/self/exe", append([]string{"-become", "--"}, argv...)...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true}
 	if err := cmd.Start(); err != nil {
@@ -77,14 +87,33 @@ func run(under string, at int, log string, argv []string) (code int, err error) 
 	})
 }
 
+// filtered becomes a program that stops for its tracer before the calls that may change
+// something, and before no other: a Go program makes some ten thousand of those.
+func filtered(argv []string) error {
+	filter := []unix.SockFilter{{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS}} // the call's number
+	for _, number := range slices.Concat(slices.Collect(maps.Keys(paths)), slices.Collect(maps.Keys(descriptors))) {
+		filter = append(filter, unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: uint32(number), Jf: 1}, //nolint:gosec // a few hundreds
+			unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_TRACE})
+	}
+	filter = append(filter, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW})
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]} //nolint:gosec // some dozens
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("prctl: %w", err)
+	}
+	if err := unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&program)), 0, 0); err != nil { //nolint:gosec // how the kernel is given a program
+		return fmt.Errorf("seccomp: %w", err)
+	}
+	return fmt.Errorf("exec %s: %w", argv[0], unix.Exec(argv[0], argv, os.Environ()))
+}
+
 // trace runs a stopped process to its end and calls visit when a thread of it is about
-// to carry out a system call.
+// to carry out a system call that may change something.
 func trace(pid int, visit func(tid int)) (code int, err error) {
 	var status unix.WaitStatus
 	if _, err := unix.Wait4(pid, &status, unix.WALL, nil); err != nil {
 		return 0, fmt.Errorf("wait: %w", err)
 	}
-	options := unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEFORK |
+	options := unix.PTRACE_O_TRACESECCOMP | unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEFORK |
 		unix.PTRACE_O_TRACEVFORK | unix.PTRACE_O_EXITKILL
 	if err := unix.PtraceSetOptions(pid, options); err != nil {
 		return 0, fmt.Errorf("ptrace: %w", err)
@@ -94,7 +123,7 @@ func trace(pid int, visit func(tid int)) (code int, err error) {
 		deliver := 0
 		switch signal := status.StopSignal(); {
 		case !status.Stopped():
-		case signal == unix.SIGTRAP|0x80:
+		case signal == unix.SIGTRAP && status.TrapCause() == unix.PTRACE_EVENT_SECCOMP:
 			visit(tid)
 		case signal == unix.SIGTRAP: // an event, or the exec at the start
 		case signal == unix.SIGSTOP && !started[tid]: // a new thread
@@ -104,7 +133,7 @@ func trace(pid int, visit func(tid int)) (code int, err error) {
 		if status.Stopped() {
 			started[tid] = true
 			// Fails only for a thread that is being killed.
-			_ = unix.PtraceSyscall(tid, deliver)
+			_ = unix.PtraceCont(tid, deliver)
 		}
 		if tid, err = unix.Wait4(-1, &status, unix.WALL, nil); err != nil {
 			return 0, fmt.Errorf("wait: %w", err)
