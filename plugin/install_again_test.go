@@ -14,7 +14,7 @@ import (
 const (
 	watcherPath = "/apis/apps/v1/namespaces/rotate-certs/deployments/rotate-certs-watcher"
 	agentPath   = "/apis/apps/v1/namespaces/rotate-certs/daemonsets/rotate-certs-agent"
-	podsPolicy  = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/rotate-certs-watcher-pods"
+	imagePolicy = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/rotate-certs-watcher-image"
 	rotateRole  = "/apis/rbac.authorization.k8s.io/v1/clusterroles/rotate-certs-watcher:rotate"
 )
 
@@ -52,7 +52,7 @@ func TestInstallAgainKeepsWhatTheInstallationWas(t *testing.T) {
 		"metrics of each one":      {"--certificate-metrics=false", "--certificate-metrics", nil, []string{"--certificate-metrics"}},
 		"an external NATS":         {external, "", []string{`"--nats-url=tls://b.test:4222"`, `"name":"creds"`, "nats/ca.crt"}, []string{"--store="}},
 		"a cluster of NATS":        {external + " --nats-replicas 3 --nats-domain hub", "", []string{`"--nats-replicas=3"`, `"--nats-domain=hub"`}, nil},
-		"an image and its Secret":  {"--image registry.test/rotate-certs-node:1 --image-pull-secret pull", "", []string{`"image":"registry.test/rotate-certs-node:1"`, `"--image=registry.test/rotate-certs-node:1"`, `"name":"pull"`}, []string{"ghcr.io"}},
+		"an image and its Secret":  {"--image registry.test/rotate-certs-node:1 --image-pull-secret pull", "", []string{`"image":"registry.test/rotate-certs-node:1"`, `"value":"registry.test/rotate-certs-node:1"`, `"name":"pull"`}, []string{"ghcr.io"}},
 		"directories of agents":    {"--agent-directory /srv/,/opt/k8s --kubelet-root-dir /data/kubelet", "", []string{`"path":"/srv"`, `"/host/opt/k8s"`, `"/host/data/kubelet/pods"`, `"/host/var/lib/kubelet/device-plugins"`}, []string{"/host/var/lib/kubelet/pods"}},
 		"no more directories":      {"--agent-directory /srv", "--agent-directory=", nil, []string{"/srv"}},
 		"a StorageClass":           {"--storage-class slow", "", []string{`"claimName":"rotate-certs-watcher"`}, nil},
@@ -114,15 +114,16 @@ func TestWatcherComesBackToItsOwnNATS(t *testing.T) {
 	assert.Contains(t, s.object(watcherPath), `"strategy":{"type":"Recreate"}`)
 }
 
-func TestImagesChangedByHandAreSaidToChange(t *testing.T) {
+// TestImagesThatOthersChangedAreKept: kubectl set image, kustomize's images, a mirror.
+func TestImagesThatOthersChangedAreKept(t *testing.T) {
 	s := newAPIServer(t)
 	s.install(t, "")
 	for _, path := range []string{watcherPath, agentPath} {
 		s.add(t, path, strings.ReplaceAll(s.object(path), `"image":"ghcr.io`, `"image":"mirror.test`))
 	}
-	said := s.install(t, "")
-	for _, line := range []string{"--image: mirror.test/rotate-certs/rotate-certs-node", "--watcher-image: mirror.test/rotate-certs/rotate-certs-watcher"} {
-		assert.Contains(t, said, "change       "+line)
+	assert.NotContains(t, s.install(t, ""), "change       --")
+	for _, path := range []string{watcherPath, agentPath} {
+		assert.NotContains(t, s.object(path), "ghcr.io", "node pods are of the agents' image")
 	}
 }
 
@@ -210,16 +211,16 @@ func TestNodePodsOfTheOldWatcherAreAdmittedWhileItRuns(t *testing.T) {
 	s.install(t, "--image registry.test/rotate-certs-node:1")
 	// One that is still ending is of an image before that.
 	s.add(t, "/api/v1/namespaces/rotate-certs/pods/rotate-certs-watcher-x7k2p", `{"metadata":{"labels":{"app.kubernetes.io/name":"rotate-certs",
-		"app.kubernetes.io/managed-by":"rotate-certs","app.kubernetes.io/component":"watcher"}},"spec":{"containers":[{"name":"watcher","args":["--image=registry.test/rotate-certs-node:0"]}]}}`)
+		"app.kubernetes.io/managed-by":"rotate-certs","app.kubernetes.io/component":"watcher"}},"spec":{"containers":[{"name":"watcher","env":[{"name":"NODE_IMAGE","value":"registry.test/rotate-certs-node:0"}]}]}}`)
 	var meanwhile string
 	s.onPatch = func(path string) {
 		if path == watcherPath {
-			meanwhile = flat(s.objects[podsPolicy])
+			meanwhile = flat(s.objects[imagePolicy])
 		}
 	}
 	said := s.install(t, "--image registry.test/rotate-certs-node:2")
-	assert.Contains(t, meanwhile, "['registry.test/rotate-certs-node:2', 'registry.test/rotate-certs-node:0', 'registry.test/rotate-certs-node:1']")
-	assert.Contains(t, s.object(podsPolicy), "['registry.test/rotate-certs-node:2']")
+	assert.Contains(t, meanwhile, "c.image in ['registry.test/rotate-certs-node:0', 'registry.test/rotate-certs-node:1']")
+	assert.Contains(t, s.object(imagePolicy), "c.image in []")
 	assert.Contains(t, said, "admission    node pods of registry.test/rotate-certs-node:2 only\n")
 }
 

@@ -62,10 +62,6 @@ func (i *installer) changedSettings() []string {
 	old, now := i.before, i.settings
 	if i.found.agents != nil {
 		change("version", i.found.agents.Labels[kube.LabelVersion], kube.LabelValue(version.Version))
-		old.Image, _ = images(i.found.agents.Spec.Template.Spec) // what runs, also where it was changed by hand
-	}
-	if i.found.watcher != nil {
-		old.WatcherImage, _ = images(i.found.watcher.Spec.Template.Spec)
 	}
 	change("--image", old.Image, now.Image)
 	if !now.WithoutWatcher {

@@ -28,7 +28,7 @@ func (f *podFlags) addTo(set *pflag.FlagSet) {
 		to          *map[string]string
 		name, usage string
 	}{
-		{&f.Labels, "label", "Label of all objects and of the pods of watcher and agents: KEY=VALUE"},
+		{&f.Labels, "label", "Label of all objects but definitions, and of the pods of watcher and agents: KEY=VALUE"},
 		{&f.WatcherRequests, "watcher-requests", "Resources that the watcher requests, such as memory=128Mi"},
 		{&f.WatcherLimits, "watcher-limits", "Limits of the watcher, such as memory=1Gi"},
 		{&f.AgentRequests, "agent-requests", "Resources that each agent requests"},

@@ -115,6 +115,7 @@ func installAccess(objects []*unstructured.Unstructured, namespace string) []acc
 		{verb: "get", group: "coordination.k8s.io", resource: "leases", namespace: kube.LeaseNamespace, why: "see whether a rotation is in progress"},
 		{verb: "list", group: reportsResource.Group, resource: rotationsResource.Resource, why: "see whether a rotation is in progress"},
 		{verb: "list", resource: "pods", namespace: namespace, why: "see whether pods start"},
+		{verb: "get", group: "apps", resource: "daemonsets", why: "have an admission policy read the image of the agents"},
 	}
 	for _, object := range objects {
 		kind, _ := manifests.KindOf(object)

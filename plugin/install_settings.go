@@ -104,6 +104,10 @@ func (o *objects) settings(ctx context.Context, found *installation) (manifests.
 		}
 		if kept {
 			s.NotifyOnly = s.NotifyOnly || found.notifyOnly()
+			s.Image, _ = images(found.agents.Spec.Template.Spec)
+			if found.watcher != nil {
+				s.WatcherImage, _ = images(found.watcher.Spec.Template.Spec)
+			}
 			return s, nil
 		}
 	}
@@ -121,7 +125,7 @@ func (o *objects) evident(ctx context.Context, found *installation) (manifests.S
 	}
 	pod := found.watcher.Spec.Template.Spec
 	s.WatcherImage, s.ImagePullSecret = images(pod)
-	for _, image := range arguments(pod, "--image=") {
+	for _, image := range nodeImages(pod) {
 		s.Image = image
 	}
 	if s.WatcherImage == s.Image { // from before they were two
@@ -180,6 +184,19 @@ func images(pod corev1.PodSpec) (image, pullSecret string) {
 	return image, pullSecret
 }
 
+// nodeImages are those that a pod of the watcher creates node pods with.
+func nodeImages(pod corev1.PodSpec) []string {
+	var out []string
+	for _, c := range pod.Containers {
+		for _, e := range c.Env {
+			if e.Name == manifests.NodeImageVariable {
+				out = append(out, e.Value)
+			}
+		}
+	}
+	return out
+}
+
 // arguments are the values of a pod's arguments that begin with a prefix.
 func arguments(pod corev1.PodSpec, prefix string) []string {
 	var out []string
@@ -214,9 +231,9 @@ func (i *installer) earlierImages(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list pods of the watcher: %w", err)
 	}
-	found := arguments(i.found.watcher.Spec.Template.Spec, "--image=")
+	found := nodeImages(i.found.watcher.Spec.Template.Spec)
 	for n := range pods.Items {
-		found = append(found, arguments(pods.Items[n].Spec, "--image=")...)
+		found = append(found, nodeImages(pods.Items[n].Spec)...)
 	}
 	slices.Sort(found)
 	return slices.DeleteFunc(slices.Compact(found), func(image string) bool {

@@ -46,7 +46,7 @@ func TestAnAgentWritesItsOwnReportOnly(t *testing.T) {
 				user["extra"] = map[string]any{"authentication.kubernetes.io/credential-id": []any{"x"}}
 			}
 			if c.otherUser {
-				user["username"] = "system:serviceaccount:other:rotate-certs-agent"
+				user["username"] = "system:serviceaccount:rotate-certs:other"
 			}
 			or := func(a, b string) string {
 				if a == "" {

@@ -13,8 +13,8 @@ import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/rotate-certs/rotate-certs/deploy/chart"
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
-	"github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1/crds"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
@@ -147,7 +147,7 @@ func specRules(t *testing.T) apiextensionsv1.ValidationRules {
 
 func definitionOf(t *testing.T, plural string) *apiextensionsv1.CustomResourceDefinition {
 	t.Helper()
-	raw, err := crds.FS.ReadFile("rotate-certs.io_" + plural + ".yaml")
+	raw, err := chart.FS.ReadFile("crds/rotate-certs.io_" + plural + ".yaml")
 	require.NoError(t, err)
 	var definition apiextensionsv1.CustomResourceDefinition
 	require.NoError(t, yaml.UnmarshalStrict(raw, &definition))

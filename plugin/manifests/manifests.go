@@ -15,7 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
-	"github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1/crds"
+	"github.com/rotate-certs/rotate-certs/deploy/chart"
 	"github.com/rotate-certs/rotate-certs/pkg/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/policyfile"
 )
@@ -28,6 +28,8 @@ const (
 	PolicyConfigMap  = "rotate-certs-policy"
 	PolicyKey        = "policy.yaml"
 	ServicePort      = "http" // of the Service: metrics, health, events
+	// NodeImageVariable is the watcher's, with the image of the node pods that it creates.
+	NodeImageVariable = "NODE_IMAGE"
 )
 
 // Name and ManagedBy are the values of the labels that all objects bear.
@@ -73,6 +75,7 @@ func Render(o Options) ([]*unstructured.Unstructured, error) {
 	if err != nil {
 		return nil, err
 	}
+	defined := len(objects)
 	names, err := fs.Glob(files, "*.yaml")
 	if err != nil {
 		return nil, fmt.Errorf("list manifests: %w", err)
@@ -97,7 +100,7 @@ func Render(o Options) ([]*unstructured.Unstructured, error) {
 		}
 		objects = append(objects, policyObject(o))
 	}
-	for _, object := range objects {
+	for _, object := range objects[defined:] {
 		label(object, o)
 		if err := o.shape(object); err != nil {
 			return nil, err
@@ -144,13 +147,13 @@ func decode(name, documents string) ([]*unstructured.Unstructured, error) {
 
 // definitions are the CustomResourceDefinitions of package v1alpha1.
 func definitions() ([]*unstructured.Unstructured, error) {
-	names, err := fs.Glob(crds.FS, "*.yaml")
+	names, err := fs.Glob(chart.FS, "crds/*.yaml")
 	if err != nil {
 		return nil, fmt.Errorf("list definitions: %w", err)
 	}
 	var objects []*unstructured.Unstructured
 	for _, name := range names {
-		text, err := crds.FS.ReadFile(name)
+		text, err := chart.FS.ReadFile(name)
 		if err != nil {
 			return nil, fmt.Errorf("read definition %q: %w", name, err)
 		}

@@ -159,7 +159,8 @@ func TestTheWatcherMayRotateAsMuchAsAPersonWhoMust(t *testing.T) {
 		case *rbacv1.Role:
 			namespace, rules = r.Namespace, r.Rules
 		}
-		has := rulesOf(t, objects, Watcher, namespace)
+		// A ClusterRole allows it in every namespace.
+		has := slices.Concat(rulesOf(t, objects, Watcher, namespace), rulesOf(t, objects, Watcher, ""))
 		for _, rule := range rules {
 			assert.Contains(t, has, rule, "in namespace %q", namespace)
 		}
@@ -175,12 +176,12 @@ func TestRights(t *testing.T) {
 		"creates pods beside it":         {Watcher, "rotate-certs", "", "pods", "create", true, false},
 		"creates pods anywhere":          {Watcher, "", "", "pods", "create", false, false},
 		"creates pods in kube-system":    {Watcher, "kube-system", "", "pods", "create", false, false},
-		"deletes pods in kube-system":    {Watcher, "kube-system", "", "pods", "delete", true, false},
-		"deletes pods anywhere":          {Watcher, "", "", "pods", "delete", false, false},
+		"deletes pods, see admission":    {Watcher, "", "", "pods", "delete", true, false},
 		"runs commands":                  {Watcher, "rotate-certs", "", "pods/exec", "create", true, false},
 		"approves requests":              {Watcher, "", certificates, "certificatesigningrequests/approval", "update", true, false},
 		"creates requests":               {Watcher, "", certificates, "certificatesigningrequests", "create", true, false},
-		"takes the lock":                 {Watcher, "kube-system", "coordination.k8s.io", "leases", "update", true, false},
+		"takes the lock, see admission":  {Watcher, "", "coordination.k8s.io", "leases", "create", true, false},
+		"holds the lock":                 {Watcher, "", "coordination.k8s.io", "leases", "update", true, false},
 		"reads Secrets":                  {Watcher, "rotate-certs", "", "secrets", "get", false, false},
 		"reads Secrets anywhere":         {Watcher, "", "", "secrets", "list", false, false},
 		"binds roles":                    {Watcher, "", "rbac.authorization.k8s.io", "clusterrolebindings", "create", false, false},

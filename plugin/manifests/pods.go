@@ -13,7 +13,7 @@ import (
 type Pods struct {
 	PriorityClass   string              `json:"priorityClass,omitempty"`
 	Tolerations     []corev1.Toleration `json:"tolerations,omitempty"` // of the watcher; agents tolerate everything
-	Labels          map[string]string   `json:"labels,omitempty"`      // of all objects
+	Labels          map[string]string   `json:"labels,omitempty"`      // of all objects but definitions
 	WatcherRequests map[string]string   `json:"watcherRequests,omitempty"`
 	WatcherLimits   map[string]string   `json:"watcherLimits,omitempty"`
 	AgentRequests   map[string]string   `json:"agentRequests,omitempty"`

@@ -6,8 +6,6 @@ import (
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"github.com/rotate-certs/rotate-certs/pkg/version"
 )
 
 // SettingsAnnotation holds the settings of an installation, as JSON, on the DaemonSet of
@@ -17,10 +15,10 @@ const SettingsAnnotation = "rotate-certs.io/settings"
 // Settings are what a person chooses for an installation. They are kept in the cluster,
 // so that installing again changes only what it is asked to change.
 type Settings struct {
-	// Image of node pods and agents, in the annotation empty where it is that of the version;
-	// and that of the watcher, empty where it is the one beside it.
-	Image           string   `json:"image,omitempty"`
-	WatcherImage    string   `json:"watcherImage,omitempty"`
+	// Image of node pods and agents, and that of the watcher. What keeps them are the pods:
+	// mirrors and GitOps tools change images there.
+	Image           string   `json:"-"`
+	WatcherImage    string   `json:"-"`
 	ImagePullSecret string   `json:"imagePullSecret,omitempty"`
 	NotifyOnly      bool     `json:"notifyOnly,omitempty"`     // no right to create pods or requests for certificates
 	WithoutWatcher  bool     `json:"withoutWatcher,omitempty"` // agents, definitions and roles only
@@ -40,12 +38,6 @@ type Settings struct {
 
 // keepOn writes the settings into an object's annotation.
 func (s Settings) keepOn(object metav1.Object) error {
-	if beside, known := WatcherImageBeside(s.Image); known && s.WatcherImage == beside {
-		s.WatcherImage = ""
-	}
-	if s.Image == version.NodeImage() {
-		s.Image = ""
-	}
 	text, err := json.Marshal(s)
 	if err != nil {
 		return fmt.Errorf("encode settings: %w", err)
@@ -59,7 +51,8 @@ func (s Settings) keepOn(object metav1.Object) error {
 	return nil
 }
 
-// ReadSettings returns the settings that are kept on an object; false: none are.
+// ReadSettings returns the settings that are kept on an object, without images; false:
+// none are.
 func ReadSettings(object metav1.Object) (s Settings, found bool, err error) {
 	text, found := object.GetAnnotations()[SettingsAnnotation]
 	if !found {
@@ -67,12 +60,6 @@ func ReadSettings(object metav1.Object) (s Settings, found bool, err error) {
 	}
 	if err := json.Unmarshal([]byte(text), &s); err != nil {
 		return s, true, fmt.Errorf("read annotation %q: %w", SettingsAnnotation, err)
-	}
-	if s.Image == "" {
-		s.Image = version.NodeImage()
-	}
-	if s.WatcherImage == "" {
-		s.WatcherImage, _ = WatcherImageBeside(s.Image)
 	}
 	return s, true, nil
 }

@@ -15,6 +15,7 @@ const Module = "github.com/rotate-certs/rotate-certs"
 // its own ring and from those before it, never from one that follows. A name
 // stands for the package and all below it, unless these have a place themselves.
 var rings = [][]string{
+	{"deploy"},                               // objects of the API as text
 	{"pkg/certs", "pkg/version"},             // the domain
 	{"pkg/inventory", "pkg/settings"},        // what is there, and where components say so
 	{"pkg/policy", "pkg/plan"},               // pure decisions

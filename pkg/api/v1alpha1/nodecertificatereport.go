@@ -14,6 +14,7 @@ import (
 // +kubebuilder:object:generate=true
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
+// +kubebuilder:metadata:labels={app.kubernetes.io/name=rotate-certs,app.kubernetes.io/managed-by=rotate-certs}
 // +kubebuilder:resource:scope=Cluster,shortName=ncr,categories=rotate-certs
 // +kubebuilder:printcolumn:name="Earliest expiry",type=string,JSONPath=`.summary.earliestExpiry`
 // +kubebuilder:printcolumn:name="Certificate",type=string,JSONPath=`.summary.earliestCertificate`
