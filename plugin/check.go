@@ -19,10 +19,10 @@ import (
 type checkOptions struct {
 	*app
 	*connectionFlags
+	nodeFlags
 
 	within   durationFlag
 	services []string
-	nodes    []string
 	output   string
 
 	findSecrets bool
@@ -64,12 +64,11 @@ renewed here and is far from its end, nodes that have no node program.`,
 	f.SortFlags = false
 	f.Var(&o.within, "within", "How near its end a certificate needs attention, such as 90d (default: 30d, or a fifth of a shorter life)")
 	f.StringSliceVar(&o.services, "service", nil, "Only these services")
-	f.StringSliceVar(&o.nodes, "node", nil, "Only these nodes")
+	o.addNodeFlags(cmd, "Only these nodes", a.completeNodes(flags))
 	f.BoolVar(&o.findSecrets, "find-secrets", false, "Also name Secrets that hold a copy of a certificate; needs the right to list secrets")
 	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(formats, ", "))
 	o.addPodFlags(f)
 	complete(cmd, "service", completeServices)
-	complete(cmd, "node", a.completeNodes(flags))
 	complete(cmd, "output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -85,7 +84,7 @@ func noArguments(cmd *cobra.Command, args []string) error {
 // Complete parses the words into typed values.
 func (o *checkOptions) Complete(cmd *cobra.Command) error {
 	var err error
-	if o.nodes, err = nodesAsked(cmd, o.nodes); err != nil {
+	if err = o.validateNodes(cmd); err != nil {
 		return err
 	}
 	if o.wanted, err = certs.ParseServices(o.services); err != nil {
@@ -111,7 +110,7 @@ func (o *checkOptions) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	chosen, err := prepare.Choose(all, o.nodes, o.now())
+	chosen, err := o.selection(all, o.now())
 	if err != nil {
 		return err
 	}

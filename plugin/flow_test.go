@@ -209,6 +209,27 @@ func TestOnlyTheNamedNodesAreWorkedOnButTheControlPlaneIsLookedAt(t *testing.T) 
 	assert.False(t, f.did("open cp"))
 }
 
+func TestNodesAreChosenByTheirLabels(t *testing.T) {
+	f := healthy()
+	for i := range f.nodes {
+		f.nodes[i].Labels = map[string]string{"pool": f.nodes[i].Name[:1]}
+	}
+	code, _, stderr := f.run(t, "--service", "kubelet", "-l", "pool=w")
+	require.Equal(t, 0, code, stderr)
+	assert.True(t, f.did("Commit w1"))
+	assert.False(t, f.did("open cp"))
+
+	code, _, stderr = f.run(t, "--service", "kubelet", "-l", "pool=x")
+	assert.Equal(t, 1, code)
+	assert.Contains(t, stderr, `no node is selected by "pool=x"`)
+
+	f.log = nil
+	code, stdout, _ := f.run(t, "check", "-l", "pool=w", "-o", "json")
+	assert.Equal(t, 0, code)
+	assert.Contains(t, stdout, `"w1"`)
+	assert.True(t, f.did("scan w1"), "%v", f.log)
+}
+
 func TestDryRunChangesNothing(t *testing.T) {
 	f := healthy()
 	code, stdout, stderr := f.run(t, "--service", "etcd", "--dry-run=client", "-o", "json")

@@ -38,7 +38,7 @@ through short-lived pods that only read.`,
 		},
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := o.complete(); err != nil {
+			if err := o.complete(cmd); err != nil {
 				return err
 			}
 			if len(args) == 0 {
@@ -53,10 +53,9 @@ through short-lived pods that only read.`,
 	plain(cmd)
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringSliceVar(&o.nodes, "node", nil, "Only these nodes")
+	o.addNodeFlags(cmd, "Only these nodes", a.completeNodes(flags))
 	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(formats, ", "))
 	o.addPodFlags(f)
-	complete(cmd, "node", a.completeNodes(flags))
 	complete(cmd, "output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }

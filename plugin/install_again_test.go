@@ -229,7 +229,7 @@ func TestInstallWhileARotationIsInProgress(t *testing.T) {
 	for name, prepare := range map[string]func(*apiServerFake){
 		"jane@laptop": func(s *apiServerFake) { s.add(t, lockPath, held) },
 		"CertificateRotation auto-two": func(s *apiServerFake) {
-			s.add(t, "/apis/rotate-certs.io/v1alpha1/certificaterotations/auto-two", `{"status":{"state":"Running"}}`)
+			s.add(t, "/apis/rotate-certs.io/v1alpha1/certificaterotations/auto-two", `{"status":{"conditions":[{"type":"Succeeded","status":"Unknown","reason":"Running"}]}}`)
 		},
 	} {
 		s := newAPIServer(t)

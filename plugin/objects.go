@@ -194,7 +194,7 @@ func (o *objects) running(ctx context.Context, now time.Time) (string, error) {
 	}
 	name := ""
 	err = eachOf(ctx, o, rotationsResource, func(r *v1alpha1.CertificateRotation) {
-		if s := r.Status.State; s == v1alpha1.StateRunning || s == v1alpha1.StateInterrupted {
+		if s := r.State(); s == v1alpha1.StateRunning || s == v1alpha1.StateInterrupted {
 			name = "CertificateRotation " + r.Name
 		}
 	})

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
@@ -19,17 +21,19 @@ import (
 type looker struct {
 	*app
 	*connectionFlags
+	nodeFlags
 
-	nodes  []string
 	output string
 
 	format format
 	conn   connection
 }
 
-func (o *looker) complete() error {
-	var err error
-	o.nodes = trimmed(o.nodes)
+func (o *looker) complete(cmd *cobra.Command) error {
+	err := o.validateNodes(cmd)
+	if err != nil {
+		return err
+	}
 	if o.format, err = parseFormat(o.output); err != nil {
 		return err
 	}
@@ -55,7 +59,7 @@ func (o *looker) choose(ctx context.Context, c *cluster) (prepare.Selection, err
 	if err != nil {
 		return prepare.Selection{}, err
 	}
-	return prepare.Choose(all, o.nodes, o.now())
+	return o.selection(all, o.now())
 }
 
 // remembered scans the nodes and returns what they remember, newest first.

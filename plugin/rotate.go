@@ -27,10 +27,10 @@ var dryRuns = []string{string(dryRunNone), string(dryRunClient), string(dryRunSe
 type rotateOptions struct {
 	*app
 	*connectionFlags
+	nodeFlags
 
 	services    []string
 	all         bool
-	nodes       []string
 	dryRun      string
 	restart     string
 	unavailable string
@@ -55,7 +55,7 @@ func (o *rotateOptions) addFlags(cmd *cobra.Command) {
 	f.SortFlags = false
 	f.StringSliceVar(&o.services, "service", nil, "Services to rotate, separated by commas")
 	f.BoolVar(&o.all, "all", false, "Rotate every service")
-	f.StringSliceVar(&o.nodes, "node", nil, "Only on these nodes; without it, on every node")
+	o.addNodeFlags(cmd, "Only on these nodes; without it, on every node", o.completeNodes(o.connectionFlags))
 	f.StringVar(&o.dryRun, "dry-run", string(dryRunNone), `"client" looks at the nodes and prints the plan; "server" also has every node pod judged by the API server`)
 	f.Lookup("dry-run").NoOptDefVal = string(dryRunClient)
 	f.StringVar(&o.restart, "restart", string(plan.RestartAlways), `When to restart components: "always", "if-needed" (what does not read its files again) or "never"`)
@@ -73,7 +73,6 @@ func (o *rotateOptions) addFlags(cmd *cobra.Command) {
 	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(formats, ", "))
 	o.addPodFlags(f)
 	complete(cmd, "service", completeServices)
-	complete(cmd, "node", o.completeNodes(o.connectionFlags))
 	complete(cmd, "dry-run", cobra.FixedCompletions(dryRuns, cobra.ShellCompDirectiveNoFileComp))
 	complete(cmd, "restart", cobra.FixedCompletions(plan.RestartPolicies(), cobra.ShellCompDirectiveNoFileComp))
 	complete(cmd, "output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
@@ -81,8 +80,7 @@ func (o *rotateOptions) addFlags(cmd *cobra.Command) {
 
 // Complete parses the words into typed values.
 func (o *rotateOptions) Complete(cmd *cobra.Command) error {
-	nodes, err := nodesAsked(cmd, o.nodes)
-	if err != nil {
+	if err := o.validateNodes(cmd); err != nil {
 		return err
 	}
 	restart, err := plan.ParseRestartPolicy(o.restart)
@@ -90,7 +88,7 @@ func (o *rotateOptions) Complete(cmd *cobra.Command) error {
 		return fmt.Errorf("--restart: %w", err)
 	}
 	o.request = plan.Request{
-		Nodes: nodes, Restart: restart,
+		Nodes: o.nodes, NodeSelector: o.selector, Restart: restart,
 		Validity: time.Duration(o.validity), AllowShortValidity: o.allowShort, MaxUnavailable: o.unavailable, Compromised: o.compromised, RequireAll: o.requireAll,
 	}
 	if o.all {
@@ -143,14 +141,4 @@ func trimmed(in []string) []string {
 		}
 	}
 	return out
-}
-
-// nodesAsked are the nodes that --node names. Given, it must name one: an empty
-// variable in a script must not mean every node.
-func nodesAsked(cmd *cobra.Command, given []string) ([]string, error) {
-	nodes := trimmed(given)
-	if len(nodes) == 0 && cmd.Flags().Changed("node") {
-		return nil, errors.New("--node names no node\nleave it out to mean every node")
-	}
-	return nodes, nil
 }

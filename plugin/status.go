@@ -34,7 +34,7 @@ they may not be created.`,
 		Args:              noArguments,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := o.complete(); err != nil {
+			if err := o.complete(cmd); err != nil {
 				return err
 			}
 			return o.runStatus(cmd.Context(), journals, journals && cmd.Flags().Changed("nodes"))

@@ -58,7 +58,11 @@ func installedLines(s *v1alpha1.WatcherStatus, command string) []string {
 	}
 	failed := false
 	for _, r := range s.Rotations {
-		lines = append(lines, fmt.Sprintf("CertificateRotation %s, %s: %s", r.Name, scope(joinServices(r.Services, ", "), r.Nodes), stateWord(r.State)))
+		where := scope(joinServices(r.Services, ", "), r.Nodes)
+		if r.NodeSelector != "" {
+			where += " on nodes with " + r.NodeSelector
+		}
+		lines = append(lines, fmt.Sprintf("CertificateRotation %s, %s: %s", r.Name, where, stateWord(r.State)))
 		if r.Message != "" {
 			lines = append(lines, "  "+r.Message)
 		}
@@ -111,6 +115,8 @@ func stateWord(s v1alpha1.RotationState) string {
 	switch s {
 	case v1alpha1.StatePending:
 		return "waits"
+	case v1alpha1.StateSuspended:
+		return "suspended (spec.suspend)"
 	case v1alpha1.StateRunning:
 		return "at work"
 	case v1alpha1.StateInterrupted:

@@ -202,15 +202,17 @@ func openMessage(conditions []metav1.Condition) string {
 
 func (s *survey) rotations(ctx context.Context) error {
 	return eachOf(ctx, s.objects, rotationsResource, func(r *v1alpha1.CertificateRotation) {
-		if r.Status.State == v1alpha1.StateSucceeded {
+		if r.State() == v1alpha1.StateSucceeded {
 			return
 		}
-		state := r.Status.State
+		state := r.State()
 		if state == "" {
 			state = v1alpha1.StatePending
 		}
-		s.status.Rotations = append(s.status.Rotations, v1alpha1.OpenRotation{
-			Name: r.Name, Services: r.Spec.Services, Nodes: r.Spec.Nodes, State: state, Message: r.Status.Message,
-		})
+		open := v1alpha1.OpenRotation{Name: r.Name, Services: r.Spec.Services, Nodes: r.Spec.Nodes, State: state, Message: r.Message()}
+		if r.Spec.NodeSelector != nil {
+			open.NodeSelector = metav1.FormatLabelSelector(r.Spec.NodeSelector.LabelSelector())
+		}
+		s.status.Rotations = append(s.status.Rotations, open)
 	})
 }

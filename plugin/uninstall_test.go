@@ -21,7 +21,7 @@ func installed(t *testing.T) *apiServerFake {
 	s.add(t, "/api/v1/namespaces/rotate-certs/pods/rotate-certs-rotation-cp1-c0ad428f", labelled)
 	s.add(t, "/apis/coordination.k8s.io/v1/namespaces/rotate-certs/leases/rotate-certs-watcher", `{"spec":{"holderIdentity":"rotate-certs-watcher-abc_1-2"}}`)
 	s.add(t, "/apis/rotate-certs.io/v1alpha1/nodecertificatereports/cp1", cp1Report)
-	s.add(t, "/apis/rotate-certs.io/v1alpha1/certificaterotations/auto-1", `{"metadata":{"finalizers":["rotate-certs.io/rotation"]},"spec":{"services":["etcd"]},"status":{"state":"Succeeded"}}`)
+	s.add(t, "/apis/rotate-certs.io/v1alpha1/certificaterotations/auto-1", `{"metadata":{"finalizers":["rotate-certs.io/rotation"]},"spec":{"services":["etcd"]},"status":{"conditions":[{"type":"Succeeded","status":"True","reason":"Succeeded"}]}}`)
 	s.remove("/apis/rotate-certs.io/v1alpha1/nodecertificatereports/w1") // of a node that was new
 	s.log = nil
 	return s
@@ -86,7 +86,7 @@ func TestUninstallWhileARotationIsAtWork(t *testing.T) {
 	for name, prepare := range map[string]func(*apiServerFake){
 		"jane@laptop": func(s *apiServerFake) { s.add(t, lockPath, held) },
 		"CertificateRotation auto-two": func(s *apiServerFake) {
-			s.add(t, "/apis/rotate-certs.io/v1alpha1/certificaterotations/auto-two", `{"status":{"state":"Running"}}`)
+			s.add(t, "/apis/rotate-certs.io/v1alpha1/certificaterotations/auto-two", `{"status":{"conditions":[{"type":"Succeeded","status":"Unknown","reason":"Running"}]}}`)
 		},
 	} {
 		s := installed(t)

@@ -63,7 +63,8 @@ func TestSnapshotOfTheLeader(t *testing.T) {
 		Conditions: []metav1.Condition{{Type: v1alpha1.ConditionReplaced, Status: metav1.ConditionTrue}}}}
 	o := observerOf(t, replaced, &v1alpha1.CompromisedCertificate{ObjectMeta: metav1.ObjectMeta{Name: "stolen"}},
 		&v1alpha1.NodeCertificateReport{ObjectMeta: metav1.ObjectMeta{Name: "cp1"}},
-		&v1alpha1.CertificateRotation{ObjectMeta: metav1.ObjectMeta{Name: "auto-1"}, Status: v1alpha1.CertificateRotationStatus{State: v1alpha1.StateNeedsPerson}})
+		&v1alpha1.CertificateRotation{ObjectMeta: metav1.ObjectMeta{Name: "auto-1"}, Status: v1alpha1.CertificateRotationStatus{
+			Conditions: []metav1.Condition{{Type: v1alpha1.ConditionSucceeded, Status: metav1.ConditionFalse, Reason: string(v1alpha1.StateNeedsPerson)}}}})
 	elected := make(chan struct{})
 	close(elected)
 	etcd := renewal.Ref{Node: "cp1", Service: certs.Etcd, Name: "etcd-server", Fingerprint: "aa", NotAfter: noon}

@@ -245,7 +245,10 @@ func (w *watcher) listen(ctx context.Context) error {
 			}
 		}, nil},
 		{&v1alpha1.CompromisedCertificate{}, func(string, client.Object) { w.decider.Kick() }, nil},
-		{&v1alpha1.CertificateRotation{}, func(string, client.Object) {
+		{&v1alpha1.CertificateRotation{}, func(_ string, o client.Object) {
+			if c, _ := o.(*v1alpha1.CertificateRotation); c != nil {
+				w.runner.Changed(c)
+			}
 			w.decider.Kick()
 			w.runner.Kick()
 		}, w.runner.Deleted},

@@ -14,8 +14,11 @@ import (
 type Request struct {
 	Services []certs.Service // in the order of certs.Services; never empty
 	Nodes    []string        // empty: every node
-	Restart  RestartPolicy
-	Validity time.Duration // 0: each lives as long as its predecessor
+	// NodeSelector selects nodes by their labels, as in "kubectl get nodes --selector"; empty:
+	// Nodes counts. Package prepare replaces it by the names of the nodes.
+	NodeSelector string
+	Restart      RestartPolicy
+	Validity     time.Duration // 0: each lives as long as its predecessor
 	// ValidityFrom says where Validity comes from if nobody asked for it: "the cluster's
 	// kubeadm configuration has it so".
 	ValidityFrom string

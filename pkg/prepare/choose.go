@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/labels"
+
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/kube"
@@ -34,6 +36,28 @@ func Choose(all []kube.Node, names []string, now time.Time) (Selection, error) {
 		s.Managed = kube.ManagedControlPlane(all)
 	}
 	return s, nil
+}
+
+// ErrSelector means that a node selector is wrong, or that no node has the labels.
+var ErrSelector = errors.New("no node is selected")
+
+// Matching returns the names of the nodes whose labels a selector matches; at least one, or an
+// error that wraps [ErrSelector].
+func Matching(all []kube.Node, selector string) ([]string, error) {
+	matches, err := labels.Parse(selector)
+	if err != nil {
+		return nil, fmt.Errorf("%w by %q: %w", ErrSelector, selector, err)
+	}
+	var names []string
+	for _, n := range all {
+		if matches.Matches(labels.Set(n.Labels)) {
+			names = append(names, n.Name)
+		}
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("%w by %q: none has such labels\nhint: kubectl get nodes --show-labels", ErrSelector, selector)
+	}
+	return names, nil
 }
 
 // existing returns the names of nodes that exist, and the others as exclusions.

@@ -55,6 +55,20 @@ func TestSelectionListsWhoIsAwayAndKnowsTheControlPlane(t *testing.T) {
 	require.ErrorAs(t, err, &unknown)
 }
 
+func TestNodesAreSelectedByTheirLabels(t *testing.T) {
+	all := []kube.Node{{Name: "w1", Labels: map[string]string{"env": "test"}}, {Name: "w2", Labels: map[string]string{"env": "prod"}}, {Name: "w3"}}
+	for selector, want := range map[string][]string{"env=test": {"w1"}, "env!=test": {"w2", "w3"}, "env in (test,prod)": {"w1", "w2"}, "!env": {"w3"}} {
+		names, err := Matching(all, selector)
+		require.NoError(t, err)
+		assert.Equal(t, want, names)
+	}
+	for _, selector := range []string{"env=lab", "env in", "=="} {
+		_, err := Matching(all, selector)
+		require.ErrorIs(t, err, ErrSelector)
+		assert.ErrorContains(t, err, "no node is selected by \""+selector+`"`)
+	}
+}
+
 // TestANodeThatIsGone keeps the others of an automatic rotation from nothing.
 func TestANodeThatIsGone(t *testing.T) {
 	left, gone := existing([]kube.Node{{Name: "w1"}, {Name: "w2"}}, []string{"w1", "w3"})

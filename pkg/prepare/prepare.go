@@ -74,6 +74,12 @@ func For(ctx context.Context, api API, scanner fleet.Scanner, req plan.Request, 
 	if err != nil {
 		return Rotation{}, err
 	}
+	named := req.Nodes
+	if req.NodeSelector != "" {
+		if req.Nodes, err = Matching(all, req.NodeSelector); err != nil {
+			return Rotation{}, err
+		}
+	}
 	asked, gone := req.Nodes, []plan.Exclusion(nil)
 	if o.LeaveAway {
 		asked, gone = existing(all, req.Nodes)
@@ -85,7 +91,6 @@ func For(ctx context.Context, api API, scanner fleet.Scanner, req plan.Request, 
 		}
 	}
 	chosen.Excluded = append(chosen.Excluded, gone...)
-	named := req.Nodes
 	if o.LeaveAway {
 		named = nil
 	}

@@ -2,7 +2,9 @@ package manifests
 
 import (
 	"encoding/json"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -125,6 +127,14 @@ func TestEverythingInADefinitionIsBounded(t *testing.T) {
 // admits says whether the API server takes a CertificateRotation's spec, by its rules.
 func admits(t *testing.T, spec map[string]any) bool {
 	t.Helper()
+	spec = maps.Clone(spec)
+	spec["services"] = []string{"etcd"}
+	return changes(t, spec, spec)
+}
+
+// changes says whether the API server takes a change of a CertificateRotation's spec.
+func changes(t *testing.T, from, to map[string]any) bool {
+	t.Helper()
 	env, err := cel.NewEnv(cel.Variable("self", cel.DynType), cel.Variable("oldSelf", cel.DynType))
 	require.NoError(t, err)
 	for _, rule := range specRules(t) {
@@ -132,7 +142,7 @@ func admits(t *testing.T, spec map[string]any) bool {
 		require.NoError(t, issues.Err())
 		program, err := env.Program(ast)
 		require.NoError(t, err)
-		out, _, err := program.Eval(map[string]any{"self": spec, "oldSelf": spec})
+		out, _, err := program.Eval(map[string]any{"self": to, "oldSelf": from})
 		if err != nil || out.Value() != true {
 			return false
 		}
@@ -207,7 +217,41 @@ func TestAShortValidityNeedsAWord(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { assert.Equal(t, tt.admitted, admits(t, tt.spec)) })
 	}
-	assert.Contains(t, specRules(t)[1].Rule, "duration('24h')", "plan.MinValidity")
+	assert.True(t, slices.ContainsFunc(specRules(t), func(r apiextensionsv1.ValidationRule) bool { return strings.Contains(r.Rule, "duration('24h')") }), "plan.MinValidity")
 	assert.Equal(t, 24*time.Hour, plan.MinValidity)
 	assert.Equal(t, 10*time.Minute, plan.LeastValidity)
+}
+
+// TestNothingOfARotationIsChangedButSuspend and how long its object stays: whoever could change
+// another field would change what was agreed to. A field that is added to the spec has to be
+// named in the rule.
+func TestNothingOfARotationIsChangedButSuspend(t *testing.T) {
+	from := map[string]any{
+		"services": []string{"etcd"}, "nodes": []string{"cp1"}, "restart": "Always", "validity": "90d", "allowShortValidity": true, "maxUnavailable": 1,
+		"timeout": "1m", "compromised": true, "requireAll": true, "trigger": map[string]any{"attempt": 1},
+	}
+	fields := definitionOf(t, "certificaterotations").Spec.Versions[0].Schema.OpenAPIV3Schema.Properties["spec"].Properties
+	for field := range fields {
+		removed, added := maps.Clone(from), maps.Clone(from)
+		delete(removed, field)
+		delete(added, field)
+		other := maps.Clone(added)
+		added[field], other[field] = "120d", "121d"
+		free := field == "suspend" || field == "ttlSecondsAfterFinished"
+		if field == "nodeSelector" { // excludes nodes, whatever changes
+			delete(added, "nodes")
+			delete(other, "nodes")
+		}
+		if field != "services" {
+			assert.Equal(t, free, changes(t, removed, added), "%s is added", field)
+			assert.Equal(t, free, changes(t, added, removed), "%s is removed", field)
+		}
+		assert.Equal(t, free, changes(t, added, other), "%s is changed", field)
+	}
+}
+
+func TestNodesAreNamedOrSelected(t *testing.T) {
+	selector := map[string]any{"matchLabels": map[string]any{"env": "test"}}
+	assert.True(t, admits(t, map[string]any{"nodeSelector": selector}))
+	assert.False(t, admits(t, map[string]any{"nodeSelector": selector, "nodes": []string{"w1"}}))
 }

@@ -88,7 +88,7 @@ func watchRotations(ctx context.Context, api client.WithWatch) (<-chan begun, er
 		defer close(out)
 		for e := range watching.ResultChan() {
 			r, ok := e.Object.(*v1alpha1.CertificateRotation)
-			if !ok || e.Type != watch.Modified || r.Status.State != v1alpha1.StateRunning || r.Spec.Trigger == nil || len(r.Spec.Trigger.Marks) == 0 {
+			if !ok || e.Type != watch.Modified || r.State() != v1alpha1.StateRunning || r.Spec.Trigger == nil || len(r.Spec.Trigger.Marks) == 0 {
 				continue
 			}
 			select {

@@ -63,7 +63,7 @@ func (r renewal) assertOnce(t *testing.T) v1alpha1.CertificateRotation {
 	rotations := the.rotations(t)
 	require.Len(t, rotations, r.known+1, "one object")
 	object := rotations[r.known]
-	assert.Equal(t, v1alpha1.StateSucceeded, object.Status.State, object.Status.Message)
+	assert.Equal(t, v1alpha1.StateSucceeded, object.State(), object.Message())
 	assert.Equal(t, 1, the.commits(t, r.node.Name, r.began), "the node was worked on once")
 	return object
 }
@@ -96,11 +96,11 @@ var (
 	notSeen = moment{"before it is seen", func(*testing.T, renewal) bool { return true }}
 	running = moment{"once it runs", func(t *testing.T, r renewal) bool {
 		o := r.object(t)
-		return o != nil && o.Status.State == v1alpha1.StateRunning || r.done(t)
+		return o != nil && o.State() == v1alpha1.StateRunning || r.done(t)
 	}}
 	atWork = moment{"while the node is at work", func(t *testing.T, r renewal) bool {
 		o := r.object(t)
-		return o != nil && slices.ContainsFunc(o.Status.Nodes, func(n v1alpha1.RotationNodeStatus) bool { return n.Phase == "working" }) || r.done(t)
+		return o != nil && slices.ContainsFunc(o.Status.Nodes, func(n v1alpha1.RotationNodeStatus) bool { return n.Phase == "Working" }) || r.done(t)
 	}}
 )
 

@@ -93,7 +93,7 @@ func (s *natsServer) aMarkStartsARotation(t *testing.T) {
 	assertRenewed(t, "scheduler.conf", before, the.snapshot(t, node.Name).identity(t, path, path))
 	within(t, time.Minute, "the rotation's end", func() bool {
 		r := the.rotations(t)
-		return len(r) == known+1 && r[known].Status.State == v1alpha1.StateSucceeded
+		return len(r) == known+1 && r[known].State() == v1alpha1.StateSucceeded
 	})
 	require.Zero(t, the.kubectl(t, "rotate-certs", "unmark", "--all").exit)
 }

@@ -219,7 +219,7 @@ func whatNearsItsEndRenewsItself(t *testing.T) {
 
 	rotations := the.rotations(t)
 	require.Len(t, rotations, 1, "one rotation, and no more")
-	assert.Equal(t, v1alpha1.StateSucceeded, rotations[0].Status.State)
+	assert.Equal(t, v1alpha1.StateSucceeded, rotations[0].State())
 	assert.Equal(t, []string{node.Name}, rotations[0].Spec.Nodes)
 	assert.Zero(t, the.kubectl(t, "wait", "--for=condition=Succeeded", "certificaterotation/"+rotations[0].Name, "--timeout=5s").exit)
 	explained := the.kubectl(t, "explain", "certificaterotation.spec.compromised")

@@ -98,13 +98,16 @@ func pastOf(c *v1alpha1.CertificateRotation) renewal.Past {
 		Name: c.Name, Services: c.Spec.Services, Nodes: c.Spec.Nodes, Created: c.CreationTimestamp.Time,
 		State: renewal.Active, Compromised: c.Spec.Compromised,
 	}
+	if c.Spec.NodeSelector != nil {
+		p.Services = nil // which nodes it selects is not known before it begins: it covers none
+	}
 	if t := c.Spec.Trigger; t != nil {
 		p.Automatic, p.Fingerprints, p.Attempt = true, t.Fingerprints, int(t.Attempt)
 	}
 	if c.Status.CompletionTime != nil {
 		p.Completed = c.Status.CompletionTime.Time
 	}
-	switch c.Status.State {
+	switch c.State() {
 	case v1alpha1.StateSucceeded:
 		p.State = renewal.Succeeded
 		if c.Status.StartTime == nil { // nothing was left to do, as a fresh scan said
@@ -118,7 +121,10 @@ func pastOf(c *v1alpha1.CertificateRotation) renewal.Past {
 		p.State = renewal.Failed
 	case v1alpha1.StateNeedsPerson:
 		p.State = renewal.NeedsPerson
-	case v1alpha1.StatePending, v1alpha1.StateRunning, v1alpha1.StateInterrupted:
+	case v1alpha1.StatePending, v1alpha1.StateRunning, v1alpha1.StateInterrupted, v1alpha1.StateSuspended:
+		if c.Spec.Suspend {
+			p.State = renewal.Suspended
+		}
 	}
 	for _, n := range c.Status.Nodes {
 		if wentWrong(n) {

@@ -108,7 +108,7 @@ func (d *Decider) make(ctx context.Context, r event.RotationRequested, eventID s
 		return err
 	}
 	for _, past := range history {
-		if past.Automatic && past.State == renewal.Active && past.Compromised == r.Compromised && past.Name != r.Name && sameWork(past, r) {
+		if past.Automatic && past.Open() && past.Compromised == r.Compromised && past.Name != r.Name && sameWork(past, r) {
 			d.Log.Info("not made, another is about the same certificates", "rotation", r.Name, "other", past.Name)
 			return nil
 		}

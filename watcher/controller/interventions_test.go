@@ -14,9 +14,10 @@ import (
 func TestInterventions(t *testing.T) {
 	ended := func(state v1alpha1.RotationState, hour int, phases map[string]fleet.Phase) v1alpha1.CertificateRotation {
 		at := metav1.NewTime(noon.Add(time.Duration(hour) * time.Hour))
-		c := v1alpha1.CertificateRotation{Status: v1alpha1.CertificateRotationStatus{State: state, CompletionTime: &at}}
+		c := v1alpha1.CertificateRotation{}
+		become(&c, state, "", at.Time)
 		for node, phase := range phases {
-			c.Status.Nodes = append(c.Status.Nodes, v1alpha1.RotationNodeStatus{Node: node, Phase: string(phase)})
+			c.Status.Nodes = append(c.Status.Nodes, v1alpha1.RotationNodeStatus{Node: node, Phase: phaseName(phase)})
 		}
 		return c
 	}

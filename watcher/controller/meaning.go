@@ -2,8 +2,11 @@ package controller
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
@@ -67,7 +70,7 @@ func residual(c *v1alpha1.CertificateRotation, nodes []inventory.Node, report *v
 }
 
 // request is what the engine is asked for.
-func request(spec v1alpha1.CertificateRotationSpec) plan.Request {
+func request(spec v1alpha1.CertificateRotationSpec) (plan.Request, error) {
 	req := plan.Request{
 		Services: certs.SortServices(spec.Services), Nodes: spec.Nodes, Restart: plan.RestartAlways,
 		MaxUnavailable: plan.DefaultMaxUnavailable, Compromised: spec.Compromised,
@@ -82,12 +85,23 @@ func request(spec v1alpha1.CertificateRotationSpec) plan.Request {
 	if spec.Validity != nil {
 		req.Validity = spec.Validity.Duration
 	}
-	return req
+	if spec.NodeSelector != nil {
+		selector, err := metav1.LabelSelectorAsSelector(spec.NodeSelector.LabelSelector())
+		if err != nil {
+			return req, fmt.Errorf("%w by spec.nodeSelector: %w", prepare.ErrSelector, err)
+		}
+		req.NodeSelector = selector.String()
+	}
+	return req, nil
 }
 
 // words are the plugin's arguments for the same rotation.
 func words(spec v1alpha1.CertificateRotationSpec) string {
-	return plan.Past{Services: certs.SortServices(spec.Services), Only: spec.Nodes, Compromised: spec.Compromised}.Words()
+	words := plan.Past{Services: certs.SortServices(spec.Services), Only: spec.Nodes, Compromised: spec.Compromised}.Words()
+	if spec.NodeSelector != nil {
+		words += fmt.Sprintf(" --selector %q", metav1.FormatLabelSelector(spec.NodeSelector.LabelSelector()))
+	}
+	return words
 }
 
 // refused says whether a plan was refused, and puts down on which nodes: what is on others
@@ -110,7 +124,7 @@ const skipped fleet.Phase = "skipped"
 func skip(c *v1alpha1.CertificateRotation, ready prepare.Rotation, now time.Time) []string {
 	var names []string
 	for _, x := range ready.Plan.NotInspected {
-		if x.Service != "" || x.Path != "" || len(c.Spec.Nodes) > 0 && !slices.Contains(c.Spec.Nodes, x.Node) {
+		if x.Service != "" || x.Path != "" || len(ready.Request.Nodes) > 0 && !slices.Contains(ready.Request.Nodes, x.Node) {
 			continue
 		}
 		told(&c.Status, fleet.Progress{Node: x.Node, Phase: skipped, Text: x.Reason}, now)

@@ -134,7 +134,7 @@ func (r *Runner) write(ctx context.Context, c *v1alpha1.CertificateRotation) {
 			}
 			if now.Sub(refusedSince) >= writeRefused {
 				r.unwritten[c.UID] = now.Add(writeRefused)
-				r.Log.Error("status not written, going on with other rotations", "rotation", c.Name, "state", c.Status.State, "error", err)
+				r.Log.Error("status not written, going on with other rotations", "rotation", c.Name, "state", c.State(), "error", err)
 				return
 			}
 		} else {
@@ -190,13 +190,13 @@ func (r *Runner) nodeProven(c *v1alpha1.CertificateRotation, line fleet.Progress
 
 // outcome is the event of a rotation's end.
 func outcome(c *v1alpha1.CertificateRotation) (data event.Data, node string) {
-	o := event.Outcome{Rotation: rotationOf(c), Result: string(c.Status.State), Message: c.Status.Message}
+	o := event.Outcome{Rotation: rotationOf(c), Result: string(c.State()), Message: c.Message()}
 	for _, n := range c.Status.Nodes {
 		if wentWrong(n) {
 			o.Node = n.Node
 		}
 	}
-	switch c.Status.State {
+	switch c.State() {
 	case v1alpha1.StateSucceeded:
 		return event.RotationSucceeded{Outcome: o}, o.Node
 	case v1alpha1.StateRolledBack:
@@ -211,12 +211,12 @@ func (r *Runner) ended(c *v1alpha1.CertificateRotation) {
 	data, node := outcome(c)
 	_, _ = r.Events.Tell(data)
 	kind := warning
-	if c.Status.State == v1alpha1.StateSucceeded {
+	if c.State() == v1alpha1.StateSucceeded {
 		kind = normal
 	}
-	note(r.Recorder, c, kind, string(c.Status.State), c.Status.Message)
+	note(r.Recorder, c, kind, string(c.State()), c.Message())
 	if kind == warning && node != "" {
-		noteNode(r.Recorder, node, warning, "CertificateRotation"+string(c.Status.State), c.Status.Message)
+		noteNode(r.Recorder, node, warning, "CertificateRotation"+string(c.State()), c.Message())
 	}
 }
 
@@ -234,7 +234,7 @@ func (r *Runner) tellAgain(ctx context.Context) {
 	}
 	for i := range list.Items {
 		c := &list.Items[i]
-		if end := c.Status.CompletionTime; Ended(c) && c.Status.State != v1alpha1.StateCanceled && end != nil && r.Now().Sub(end.Time) < tellAgainFor {
+		if end := c.Status.CompletionTime; Ended(c) && c.State() != v1alpha1.StateCanceled && end != nil && r.Now().Sub(end.Time) < tellAgainFor {
 			data, _ := outcome(c)
 			_, _ = r.Events.Tell(data)
 		}

@@ -81,7 +81,7 @@ func (p *Pruner) remove(ctx context.Context, c *v1alpha1.CertificateRotation, wh
 		p.Log.Warn("delete a CertificateRotation", "rotation", c.Name, "why", why, "error", err)
 		return
 	}
-	p.Log.Info("deleted a CertificateRotation", "rotation", c.Name, "state", c.Status.State, "why", why)
+	p.Log.Info("deleted a CertificateRotation", "rotation", c.Name, "state", c.State(), "why", why)
 }
 
 func (p *Pruner) prune(ctx context.Context) {

@@ -21,7 +21,8 @@ func TestWhatIsLongPastGoes(t *testing.T) {
 		c.Spec.Trigger.Fingerprints = []string{name}
 		c.CreationTimestamp = metav1.NewTime(noon.Add(-age - time.Hour))
 		at := metav1.NewTime(noon.Add(-age))
-		c.Status.State, c.Status.CompletionTime = v1alpha1.StateSucceeded, &at
+		become(c, v1alpha1.StateSucceeded, "", at.Time)
+		c.Status.CompletionTime = &at
 		return c
 	}
 	w := newWorld(t)
@@ -30,7 +31,8 @@ func TestWhatIsLongPastGoes(t *testing.T) {
 	kept[1].Spec.Trigger.Fingerprints = []string{oldPrint}
 	kept[2].Spec.Nodes = []string{"w1"}
 	kept[3].Spec.Trigger = nil
-	kept[4].Status.State, kept[4].Status.CompletionTime = v1alpha1.StateRunning, nil
+	become(kept[4], v1alpha1.StateRunning, "", noon)
+	kept[4].Status.CompletionTime = nil
 	for i := range keepLast {
 		kept = append(kept, past(fmt.Sprint("last-", i), time.Duration(i)*time.Hour))
 	}
@@ -60,7 +62,8 @@ func TestTheLastTwentyStayForEver(t *testing.T) {
 	for i := range keepLast + 2 {
 		c := asked(fmt.Sprint("auto-", i))
 		at := metav1.NewTime(noon.Add(-time.Duration(i+100) * day))
-		c.Status.State, c.Status.CompletionTime = v1alpha1.StateFailed, &at
+		become(c, v1alpha1.StateFailed, "", at.Time)
+		c.Status.CompletionTime = &at
 		all = append(all, *c)
 	}
 	old := outlived(all, noon)
@@ -74,11 +77,13 @@ func TestTTLSecondsAfterFinished(t *testing.T) {
 		c := asked(name)
 		at := metav1.NewTime(noon.Add(-ago))
 		c.Spec.Trigger, c.Spec.TTLSecondsAfterFinished = nil, ttl
-		c.Status.State, c.Status.CompletionTime = v1alpha1.StateSucceeded, &at
+		become(c, v1alpha1.StateSucceeded, "", at.Time)
+		c.Status.CompletionTime = &at
 		return c
 	}
 	running := ended("running", time.Hour, new(int32(60)))
-	running.Status.State, running.Status.CompletionTime = v1alpha1.StateRunning, nil
+	become(running, v1alpha1.StateRunning, "", noon)
+	running.Status.CompletionTime = nil
 	w := newWorld(t, ended("over", time.Hour, new(int32(3600))), ended("at-once", 0, new(int32(0))), ended("not-yet", time.Hour, new(int32(3601))),
 		ended("without", 100*day, nil), running)
 	p := &Pruner{Client: w.client, Picture: w.picture, Log: slog.New(slog.DiscardHandler), Now: w.clock.now}

@@ -20,7 +20,17 @@ func (r *Runner) next(ctx context.Context) time.Duration {
 		return retryAfter
 	}
 	open := slices.DeleteFunc(list.Items, func(c v1alpha1.CertificateRotation) bool {
-		return Ended(&c) || c.DeletionTimestamp != nil || r.Now().Before(r.unwritten[c.UID])
+		if Ended(&c) {
+			r.observe(ctx, &c)
+			return true
+		}
+		return c.DeletionTimestamp != nil || r.Now().Before(r.unwritten[c.UID])
+	})
+	open = slices.DeleteFunc(open, func(c v1alpha1.CertificateRotation) bool {
+		if c.Spec.Suspend {
+			r.suspend(ctx, &c)
+		}
+		return c.Spec.Suspend
 	})
 	if len(open) == 0 {
 		return idle
@@ -36,7 +46,7 @@ func (r *Runner) next(ctx context.Context) time.Duration {
 	// The cache may lag behind what this very runner wrote: one that has ended must not
 	// run again because of that.
 	var latest v1alpha1.CertificateRotation
-	if err := r.Reader.Get(ctx, keyOf(&open[0]), &latest); err != nil || Ended(&latest) {
+	if err := r.Reader.Get(ctx, keyOf(&open[0]), &latest); err != nil || Ended(&latest) || latest.Spec.Suspend {
 		if ignoreNotFound(err) != nil {
 			r.Log.Error("read rotation", "rotation", open[0].Name, "error", err)
 			return retryAfter
@@ -59,7 +69,7 @@ func (r *Runner) next(ctx context.Context) time.Duration {
 func byUrgency(a, b v1alpha1.CertificateRotation) int {
 	rank := func(c v1alpha1.CertificateRotation) int {
 		switch {
-		case c.Status.State == v1alpha1.StateRunning, c.Status.State == v1alpha1.StateInterrupted:
+		case c.Status.RotationID != "":
 			return 0
 		case c.Spec.Compromised:
 			return 1
@@ -71,15 +81,44 @@ func byUrgency(a, b v1alpha1.CertificateRotation) int {
 
 // accept tells that a rotation was seen and waits.
 func (r *Runner) accept(ctx context.Context, c *v1alpha1.CertificateRotation, why string) {
-	if c.Status.State == v1alpha1.StatePending && c.Status.Message == why {
+	if c.State() == v1alpha1.StatePending && c.Message() == why {
 		return
 	}
-	if c.Status.State != "" && c.Status.State != v1alpha1.StatePending {
+	if state := c.State(); state != "" && state != v1alpha1.StatePending && state != v1alpha1.StateSuspended {
 		return
 	}
 	c = c.DeepCopy()
 	become(c, v1alpha1.StatePending, why, r.Now())
 	if err := r.Client.Status().Update(ctx, c); err != nil {
 		r.Log.Warn("write status of a rotation that waits", "rotation", c.Name, "error", err)
+	}
+}
+
+// suspend tells that a rotation does not go on while spec.suspend is set.
+func (r *Runner) suspend(ctx context.Context, c *v1alpha1.CertificateRotation) {
+	if c.State() == v1alpha1.StateSuspended && c.Status.ObservedGeneration == c.Generation {
+		return
+	}
+	c = c.DeepCopy()
+	why := "it begins once spec.suspend is false"
+	if c.Status.RotationID != "" {
+		why = "it goes on where it stopped once spec.suspend is false"
+	}
+	become(c, v1alpha1.StateSuspended, why, r.Now())
+	if err := r.Client.Status().Update(ctx, c); err != nil {
+		r.Log.Warn("write status of a suspended rotation", "rotation", c.Name, "error", err)
+	}
+}
+
+// observe tells that a change to a rotation that has ended was seen, and changes nothing: else
+// it would look as if something were still to come.
+func (r *Runner) observe(ctx context.Context, c *v1alpha1.CertificateRotation) {
+	if c.Status.ObservedGeneration == c.Generation || c.DeletionTimestamp != nil {
+		return
+	}
+	c = c.DeepCopy()
+	c.Status.ObservedGeneration = c.Generation
+	if err := r.Client.Status().Update(ctx, c); err != nil {
+		r.Log.Warn("write status of a rotation that has ended", "rotation", c.Name, "error", err)
 	}
 }

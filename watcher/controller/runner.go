@@ -56,32 +56,7 @@ type Runner struct {
 
 	mu      sync.Mutex
 	current types.UID // of the rotation that runs; empty: none
-	cancel  context.CancelFunc
-}
-
-// Deleted cancels the rotation of an object that was deleted, if it runs. The node that is
-// being worked on finishes or undoes its part. It never blocks.
-func (r *Runner) Deleted(uid types.UID) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if uid != "" && uid == r.current {
-		r.Log.Info("its CertificateRotation was deleted: no other node is begun", "uid", uid)
-		r.cancel()
-	}
-}
-
-// cancelable is ctx until the object of a rotation is deleted.
-func (r *Runner) cancelable(ctx context.Context, uid types.UID) (_ context.Context, done func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.current, r.cancel = uid, cancel
-	return ctx, func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.current = ""
-		cancel()
-	}
+	cancel  context.CancelCauseFunc
 }
 
 // retryAfter is how long to wait where another rotation holds the cluster's lock, or the
@@ -150,7 +125,7 @@ func (r *Runner) run(ctx context.Context, c *v1alpha1.CertificateRotation) time.
 	case errors.As(err, &held):
 		r.failed = time.Time{} // the cluster could be asked
 		return r.wait(ctx, c, held)
-	case errors.Is(err, plan.ErrNothing), refused(c, err, began):
+	case errors.Is(err, plan.ErrNothing), errors.Is(err, prepare.ErrSelector), refused(c, err, began):
 		r.end(ctx, c, refusedOr(c, v1alpha1.StateFailed), err.Error(), nil, began)
 		return 0
 	case err != nil:
@@ -187,7 +162,11 @@ func (r *Runner) run(ctx context.Context, c *v1alpha1.CertificateRotation) time.
 
 // prepare makes the plan; the id of one that was begun before is kept.
 func (r *Runner) prepare(ctx context.Context, c *v1alpha1.CertificateRotation) (prepare.Rotation, error) {
-	ready, err := r.Engine.Prepare(ctx, request(c.Spec))
+	req, err := request(c.Spec)
+	if err != nil {
+		return prepare.Rotation{}, err
+	}
+	ready, err := r.Engine.Prepare(ctx, req)
 	if err == nil && ready.Unfinished == nil && c.Status.RotationID != "" {
 		ready.ID = c.Status.RotationID // it was begun, but no node knew of it yet
 	}
@@ -197,6 +176,8 @@ func (r *Runner) prepare(ctx context.Context, c *v1alpha1.CertificateRotation) (
 func (r *Runner) rotate(ctx context.Context, c *v1alpha1.CertificateRotation, ready prepare.Rotation, began time.Time) time.Duration {
 	// Written before anything is done, so that whoever comes after a crash knows the id.
 	before, start := c.Status.RotationID, c.Status.StartTime
+	running, done := r.cancelable(ctx, c.UID)
+	defer done()
 	c.Status.RotationID = ready.ID
 	skipped := skip(c, ready, r.Now())
 	become(c, v1alpha1.StateRunning, "at work", r.Now())
@@ -207,9 +188,8 @@ func (r *Runner) rotate(ctx context.Context, c *v1alpha1.CertificateRotation, re
 		}
 		return retryAfter
 	}
-	running, done := r.cancelable(ctx, c.UID)
-	defer done()
 	progress := newProgress(ctx, r, c)
+	progress.about.Spec.Nodes = ready.Request.Nodes // those that a selector means, too
 	options := fleet.Options{
 		ID: ready.ID, Start: ready.Started(r.Now()), Request: ready.Request, Plan: ready.Plan, Scanned: ready.Nodes, Unscanned: ready.Unscanned,
 		Unfinished: ready.Unfinished, Progress: progress.on, Now: r.Now,
@@ -218,7 +198,7 @@ func (r *Runner) rotate(ctx context.Context, c *v1alpha1.CertificateRotation, re
 		options.Timeout = c.Spec.Timeout.Duration
 	}
 	report, err := r.Engine.Rotate(running, options)
-	deleted := running.Err() != nil && ctx.Err() == nil
+	stopped := context.Cause(running)
 	progress.stop()
 	var held *kube.HeldError
 	if errors.As(err, &held) {
@@ -244,8 +224,12 @@ func (r *Runner) rotate(ctx context.Context, c *v1alpha1.CertificateRotation, re
 	if state == v1alpha1.StateRefused && before != "" {
 		state = v1alpha1.StateFailed // what it did before it was interrupted stands
 	}
-	if deleted && state == v1alpha1.StateInterrupted {
-		state, message = v1alpha1.StateCanceled, "its CertificateRotation was deleted while it ran: "+message
+	switch {
+	case state != v1alpha1.StateInterrupted:
+	case errors.Is(stopped, errDeleted):
+		state, message = v1alpha1.StateCanceled, errDeleted.Error()+" while it ran: "+message
+	case errors.Is(stopped, errSuspended):
+		state, message = v1alpha1.StateSuspended, "it goes on where it stopped once spec.suspend is false: "+message
 	}
 	r.end(ctx, c, state, message, report, began)
 	return 0
@@ -266,10 +250,10 @@ func (r *Runner) end(ctx context.Context, c *v1alpha1.CertificateRotation, state
 	}
 	become(c, state, message, r.Now())
 	r.write(ctx, c)
-	if state == v1alpha1.StateInterrupted {
+	switch {
+	case state == v1alpha1.StateInterrupted:
 		return
-	}
-	if state == v1alpha1.StateCanceled && report == nil {
+	case state == v1alpha1.StateSuspended, state == v1alpha1.StateCanceled && report == nil:
 		note(r.Recorder, c, normal, string(state), message)
 		return
 	}

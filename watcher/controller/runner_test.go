@@ -32,16 +32,16 @@ func TestARotationThatGoesWell(t *testing.T) {
 	r.next(t.Context())
 
 	c := w.rotation("auto-1")
-	assert.Equal(t, v1alpha1.StateSucceeded, c.Status.State)
+	assert.Equal(t, v1alpha1.StateSucceeded, c.State())
 	assert.Equal(t, "1d1d1d", c.Status.RotationID)
 	assert.Equal(t, int64(1), c.Status.ObservedGeneration)
 	assert.Equal(t, metav1.ConditionTrue, status(c, v1alpha1.ConditionSucceeded))
-	assert.Equal(t, metav1.ConditionFalse, status(c, v1alpha1.ConditionFailed))
-	assert.Equal(t, metav1.ConditionFalse, status(c, v1alpha1.ConditionRunning))
+	assert.Empty(t, status(c, v1alpha1.ConditionReconciling))
+	assert.Empty(t, status(c, v1alpha1.ConditionStalled))
 	assert.NotNil(t, c.Status.StartTime)
 	assert.NotNil(t, c.Status.CompletionTime)
 	require.Len(t, c.Status.Nodes, 1)
-	assert.Equal(t, "proven", c.Status.Nodes[0].Phase)
+	assert.Equal(t, "Proven", c.Status.Nodes[0].Phase)
 	assert.Equal(t, []string{"a note"}, c.Status.Notes)
 	assert.Equal(t, []string{"rotation.started", "rotation.nodeproven", "rotation.succeeded"}, w.story.types())
 	require.Len(t, w.engine.prepared, 1)
@@ -70,8 +70,8 @@ func TestHowItEnds(t *testing.T) {
 			}
 			w.runner().next(t.Context())
 			c := w.rotation("auto-1")
-			assert.Equal(t, tt.want, c.Status.State)
-			assert.Equal(t, metav1.ConditionTrue, status(c, v1alpha1.ConditionFailed))
+			assert.Equal(t, tt.want, c.State())
+			assert.Equal(t, metav1.ConditionTrue, status(c, v1alpha1.ConditionStalled))
 			assert.Equal(t, metav1.ConditionFalse, status(c, v1alpha1.ConditionSucceeded))
 			assert.Contains(t, w.story.types(), tt.told)
 			assert.Equal(t, []string{"cp1"}, pastOf(c).FailedNodes)
@@ -88,14 +88,15 @@ func TestInterruptedItGoesOn(t *testing.T) {
 	}
 	w.runner().next(t.Context())
 	c := w.rotation("auto-1")
-	assert.Equal(t, v1alpha1.StateInterrupted, c.Status.State)
+	assert.Equal(t, v1alpha1.StateInterrupted, c.State())
 	assert.Equal(t, metav1.ConditionUnknown, status(c, v1alpha1.ConditionSucceeded), "it is not at its end")
+	assert.Equal(t, metav1.ConditionTrue, status(c, v1alpha1.ConditionReconciling))
 	assert.Equal(t, []string{"rotation.started"}, w.story.types())
 
 	w.engine.rotate = nil
 	w.engine.unfinished = &plan.Unfinished{ID: "1d1d1d"}
 	w.runner().next(t.Context())
-	assert.Equal(t, v1alpha1.StateSucceeded, w.rotation("auto-1").Status.State)
+	assert.Equal(t, v1alpha1.StateSucceeded, w.rotation("auto-1").State())
 	assert.Equal(t, "1d1d1d", w.engine.rotated[1].ID)
 }
 
@@ -103,7 +104,8 @@ func TestInterruptedItGoesOn(t *testing.T) {
 func TestKilledItIsNotDoneTwice(t *testing.T) {
 	running := func() *v1alpha1.CertificateRotation {
 		c := asked("auto-1")
-		c.Status.State, c.Status.RotationID = v1alpha1.StateRunning, "aaaaaa"
+		become(c, v1alpha1.StateRunning, "", noon)
+		c.Status.RotationID = "aaaaaa"
 		return c
 	}
 	t.Run("before any node knew", func(t *testing.T) {
@@ -119,7 +121,7 @@ func TestKilledItIsNotDoneTwice(t *testing.T) {
 		w.engine.nodes = []inventory.Node{{Name: "cp1", Rotations: []inventory.Rotation{{ID: "aaaaaa", Scope: "services=etcd", State: inventory.Finished}}}}
 		w.runner().next(t.Context())
 		assert.Empty(t, w.engine.rotated)
-		assert.Equal(t, v1alpha1.StateSucceeded, w.rotation("auto-1").Status.State)
+		assert.Equal(t, v1alpha1.StateSucceeded, w.rotation("auto-1").State())
 		assert.Equal(t, []string{"rotation.succeeded"}, w.story.types())
 	})
 	t.Run("somebody has renewed them meanwhile", func(t *testing.T) {
@@ -127,7 +129,7 @@ func TestKilledItIsNotDoneTwice(t *testing.T) {
 		w.engine.nodes = []inventory.Node{{Name: "cp1", Certificates: []inventory.Certificate{{Facts: certs.Facts{FingerprintSHA256: "another"}}}}}
 		w.runner().next(t.Context())
 		assert.Empty(t, w.engine.rotated)
-		assert.Contains(t, w.rotation("auto-1").Status.Message, "nothing is left to do")
+		assert.Contains(t, w.rotation("auto-1").Message(), "nothing is left to do")
 	})
 }
 
@@ -139,8 +141,8 @@ func TestItWaitsForTheLockAndForTheCluster(t *testing.T) {
 	r := w.runner()
 	assert.Equal(t, retryAfter, r.next(t.Context()))
 	c := w.rotation("auto-1")
-	assert.Equal(t, v1alpha1.StatePending, c.Status.State)
-	assert.Contains(t, c.Status.Message, "root@laptop")
+	assert.Equal(t, v1alpha1.StatePending, c.State())
+	assert.Contains(t, c.Message(), "root@laptop")
 
 	assert.NotContains(t, w.story.types(), "rotation.started", "it has not begun")
 
@@ -155,17 +157,17 @@ func TestItWaitsForTheLockAndForTheCluster(t *testing.T) {
 	assert.Equal(t, retryAfter, r.next(t.Context()), "a lock that is seen before anything else")
 	w.clock.pass(giveUpAfter + time.Minute)
 	r.next(t.Context())
-	assert.Contains(t, w.rotation("auto-1").Status.Message, "alice@desk", "is waited for as long as it takes")
+	assert.Contains(t, w.rotation("auto-1").Message(), "alice@desk", "is waited for as long as it takes")
 
 	w.clock.pass(retryAfter)
 	w.engine.prepareErr = errors.New("connection refused")
 	assert.Equal(t, retryAfter, r.next(t.Context()))
-	assert.Equal(t, v1alpha1.StatePending, w.rotation("auto-1").Status.State)
+	assert.Equal(t, v1alpha1.StatePending, w.rotation("auto-1").State())
 	w.clock.pass(giveUpAfter + time.Minute)
 	r.next(t.Context())
 	c = w.rotation("auto-1")
-	assert.Equal(t, v1alpha1.StateRefused, c.Status.State)
-	assert.Contains(t, c.Status.Message, "connection refused")
+	assert.Equal(t, v1alpha1.StateRefused, c.State())
+	assert.Contains(t, c.Message(), "connection refused")
 }
 
 func TestOneAtATimeTheUrgentFirst(t *testing.T) {
@@ -175,14 +177,14 @@ func TestOneAtATimeTheUrgentFirst(t *testing.T) {
 	w := newWorld(t, older, urgent)
 	r := w.runner()
 	r.next(t.Context())
-	assert.Equal(t, v1alpha1.StateSucceeded, w.rotation("auto-urgent").Status.State)
+	assert.Equal(t, v1alpha1.StateSucceeded, w.rotation("auto-urgent").State())
 	c := w.rotation("auto-older")
-	assert.Equal(t, v1alpha1.StatePending, c.Status.State)
-	assert.Equal(t, `waiting for rotation "auto-urgent"`, c.Status.Message)
+	assert.Equal(t, v1alpha1.StatePending, c.State())
+	assert.Equal(t, `waiting for rotation "auto-urgent"`, c.Message())
 	assert.True(t, w.engine.prepared[0].Compromised)
 	assert.NotEmpty(t, w.rotation("auto-urgent").Status.Notes[1:], "what the old certificate still opens is said")
 	r.next(t.Context())
-	assert.Equal(t, v1alpha1.StateSucceeded, w.rotation("auto-older").Status.State)
+	assert.Equal(t, v1alpha1.StateSucceeded, w.rotation("auto-older").State())
 }
 
 func TestNotifyOnlyRunsNothingAndSaysHow(t *testing.T) {
@@ -191,5 +193,5 @@ func TestNotifyOnlyRunsNothingAndSaysHow(t *testing.T) {
 	r.NotifyOnly = true
 	r.next(t.Context())
 	assert.Empty(t, w.engine.prepared)
-	assert.Contains(t, w.rotation("by-hand").Status.Message, "kubectl rotate-certs --service etcd --node cp1")
+	assert.Contains(t, w.rotation("by-hand").Message(), "kubectl rotate-certs --service etcd --node cp1")
 }

@@ -16,41 +16,43 @@ import (
 )
 
 // Ended says that a rotation has come to its end; it never runs again.
-func Ended(r *v1alpha1.CertificateRotation) bool {
-	switch r.Status.State {
+func Ended(r *v1alpha1.CertificateRotation) bool { return ended(r.State()) }
+
+func ended(state v1alpha1.RotationState) bool {
+	switch state {
 	case v1alpha1.StateSucceeded, v1alpha1.StateRolledBack, v1alpha1.StateFailed, v1alpha1.StateNeedsPerson, v1alpha1.StateRefused, v1alpha1.StateCanceled:
 		return true
 	}
 	return false
 }
 
-// become moves a rotation to a state and says why in its message and conditions.
+// become moves a rotation to a state, and says why in its conditions.
 func become(r *v1alpha1.CertificateRotation, state v1alpha1.RotationState, message string, now time.Time) {
-	s, message := &r.Status, clip(message, maxWords)
-	s.ObservedGeneration, s.State, s.Message = r.Generation, state, message
-	at := metav1.NewTime(now.UTC().Truncate(time.Second))
-	if state == v1alpha1.StateRunning && s.StartTime == nil {
-		s.StartTime = &at
-	}
-	running, succeeded, failed := metav1.ConditionFalse, metav1.ConditionUnknown, metav1.ConditionUnknown
-	switch {
-	case state == v1alpha1.StateRunning:
-		running = metav1.ConditionTrue
-	case state == v1alpha1.StateSucceeded:
-		succeeded, failed = metav1.ConditionTrue, metav1.ConditionFalse
-	case Ended(r):
-		succeeded, failed = metav1.ConditionFalse, metav1.ConditionTrue
-	}
-	if Ended(r) {
-		s.CompletionTime = &at
-	}
-	for kind, status := range map[string]metav1.ConditionStatus{
-		v1alpha1.ConditionRunning: running, v1alpha1.ConditionSucceeded: succeeded, v1alpha1.ConditionFailed: failed,
-	} {
+	s, at := &r.Status, metav1.NewTime(now.UTC().Truncate(time.Second))
+	s.ObservedGeneration = r.Generation
+	set := func(kind string, status metav1.ConditionStatus) {
 		meta.SetStatusCondition(&s.Conditions, metav1.Condition{
-			Type: kind, Status: status, Reason: string(state), Message: message,
+			Type: kind, Status: status, Reason: string(state), Message: clip(message, maxWords),
 			ObservedGeneration: r.Generation, LastTransitionTime: at,
 		})
+	}
+	meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionStalled)
+	switch {
+	case state == v1alpha1.StateSucceeded:
+		set(v1alpha1.ConditionSucceeded, metav1.ConditionTrue)
+	case ended(state):
+		set(v1alpha1.ConditionSucceeded, metav1.ConditionFalse)
+		set(v1alpha1.ConditionStalled, metav1.ConditionTrue)
+	default:
+		set(v1alpha1.ConditionSucceeded, metav1.ConditionUnknown)
+		set(v1alpha1.ConditionReconciling, metav1.ConditionTrue)
+	}
+	if ended(state) {
+		meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionReconciling)
+		s.CompletionTime = &at
+	}
+	if state == v1alpha1.StateRunning && s.StartTime == nil {
+		s.StartTime = &at
 	}
 }
 
@@ -142,7 +144,7 @@ func told(s *v1alpha1.CertificateRotationStatus, p fleet.Progress, now time.Time
 		return
 	}
 	next := v1alpha1.RotationNodeStatus{
-		Node: p.Node, Phase: string(p.Phase), Message: clip(p.Text, maxText), LastTransitionTime: metav1.NewTime(now.UTC().Truncate(time.Second)),
+		Node: p.Node, Phase: phaseName(p.Phase), Message: clip(p.Text, maxText), LastTransitionTime: metav1.NewTime(now.UTC().Truncate(time.Second)),
 	}
 	at := slices.IndexFunc(s.Nodes, func(n v1alpha1.RotationNodeStatus) bool { return n.Node == p.Node })
 	switch {
@@ -162,8 +164,11 @@ func told(s *v1alpha1.CertificateRotationStatus, p fleet.Progress, now time.Time
 
 // wentWrong says that a rotation failed on a node.
 func wentWrong(n v1alpha1.RotationNodeStatus) bool {
-	return n.Phase == string(fleet.PhaseFailed) || n.Phase == string(fleet.PhaseUndone)
+	return n.Phase == phaseName(fleet.PhaseFailed) || n.Phase == phaseName(fleet.PhaseUndone)
 }
+
+// phaseName is a phase as the API names it, in CamelCase.
+func phaseName(p fleet.Phase) string { return strings.ToUpper(string(p[:1])) + string(p[1:]) }
 
 // tooMuch says that the API server does not take an object because of its size or content:
 // it will not take it the next time either.

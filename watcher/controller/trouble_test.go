@@ -35,21 +35,22 @@ func TestHavingWaitedForOthersIsNoFailure(t *testing.T) {
 	w.clock.pass(2 * giveUpAfter)
 	w.engine.prepareErr = errors.New("connection refused")
 	assert.Equal(t, retryAfter, r.next(t.Context()))
-	assert.Equal(t, v1alpha1.StatePending, w.rotation("auto-1").Status.State)
+	assert.Equal(t, v1alpha1.StatePending, w.rotation("auto-1").State())
 }
 
 // TestOneThatWasBegunAndCannotBeLookedAtEnds: it would keep all others waiting for ever.
 func TestOneThatWasBegunAndCannotBeLookedAtEnds(t *testing.T) {
 	c := asked("auto-1")
-	c.Status.State, c.Status.RotationID = v1alpha1.StateRunning, "aaaaaa"
+	become(c, v1alpha1.StateRunning, "", noon)
+	c.Status.RotationID = "aaaaaa"
 	w := newWorld(t, c)
 	w.engine.prepareErr = errors.New("no node could be looked at")
 	r := w.runner()
 	r.next(t.Context())
-	assert.Equal(t, v1alpha1.StateRunning, w.rotation("auto-1").Status.State)
+	assert.Equal(t, v1alpha1.StateRunning, w.rotation("auto-1").State())
 	w.clock.pass(giveUpAfter + time.Minute)
 	r.next(t.Context())
-	assert.Equal(t, v1alpha1.StateFailed, w.rotation("auto-1").Status.State)
+	assert.Equal(t, v1alpha1.StateFailed, w.rotation("auto-1").State())
 }
 
 // TestWhatIsRefusedBlamesItsNodesOnly, at once: looking again would change nothing.
@@ -58,10 +59,10 @@ func TestWhatIsRefusedBlamesItsNodesOnly(t *testing.T) {
 	w.engine.prepareErr = fmt.Errorf("plan: %w", &plan.RefusedError{Problems: []plan.Problem{{Node: "w3", Text: "its key is missing"}, {Node: "w7", Text: "no CA"}}})
 	w.runner().next(t.Context())
 	c := w.rotation("auto-1")
-	assert.Equal(t, v1alpha1.StateRefused, c.Status.State)
+	assert.Equal(t, v1alpha1.StateRefused, c.State())
 	assert.Equal(t, []string{"w3", "w7"}, pastOf(c).FailedNodes)
 	assert.Equal(t, "its key is missing", c.Status.Nodes[0].Message)
-	assert.Contains(t, c.Status.Message, "w7: no CA")
+	assert.Contains(t, c.Message(), "w7: no CA")
 }
 
 // TestAStatusThatIsTooMuch: Kubernetes refuses conditions with long messages and etcd large
@@ -93,10 +94,10 @@ func TestAStatusThatIsTooMuch(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) { w.runner().next(t.Context()) })
 	c := w.rotation("auto-1")
-	assert.Equal(t, v1alpha1.StateFailed, c.Status.State)
+	assert.Equal(t, v1alpha1.StateFailed, c.State())
 	assert.Equal(t, 1, refusals)
 	assert.Equal(t, []string{"one-more"}, pastOf(c).FailedNodes, "what failed is what a person needs")
-	assert.LessOrEqual(t, len(c.Status.Message), maxWords)
+	assert.LessOrEqual(t, len(c.Message()), maxWords)
 }
 
 // TestAnotherOfTheSameNameKeepsItsStatus: the rotation that runs was deleted, and somebody
@@ -113,7 +114,7 @@ func TestAnotherOfTheSameNameKeepsItsStatus(t *testing.T) {
 		return &v1alpha1.RotationReport{Result: v1alpha1.Succeeded}, nil
 	}
 	w.runner().next(t.Context())
-	assert.Empty(t, w.rotation("by-hand").Status.State)
+	assert.Empty(t, w.rotation("by-hand").State())
 }
 
 // TestProgressIsWrittenOverALabel that somebody has put on meanwhile, and not only at the
@@ -133,7 +134,7 @@ func TestProgressIsWrittenOverALabel(t *testing.T) {
 		return &v1alpha1.RotationReport{Result: v1alpha1.Succeeded}, nil
 	}
 	synctest.Test(t, func(t *testing.T) { r.next(t.Context()) })
-	assert.Equal(t, v1alpha1.StateSucceeded, w.rotation("auto-1").Status.State)
+	assert.Equal(t, v1alpha1.StateSucceeded, w.rotation("auto-1").State())
 	assert.Equal(t, "by-me", w.rotation("auto-1").Labels["seen"])
 }
 
@@ -148,8 +149,8 @@ func TestWhoIsLeftOutIsSaid(t *testing.T) {
 	w.engine.plan.NotInspected = []plan.Exclusion{away("w7"), away("w8")}
 	w.runner().next(t.Context())
 	c = w.rotation("auto-1")
-	assert.Equal(t, "done and proven, but for what could not be worked on: w7", c.Status.Message)
-	assert.Equal(t, "skipped", c.Status.Nodes[0].Phase)
+	assert.Equal(t, "done and proven, but for what could not be worked on: w7", c.Message())
+	assert.Equal(t, "Skipped", c.Status.Nodes[0].Phase)
 	assert.Equal(t, "NotReady", c.Status.Nodes[0].Message)
 	assert.Empty(t, pastOf(c).FailedNodes)
 }
@@ -166,8 +167,8 @@ func TestCertificatesThatAreLeftOutAreInTheStatus(t *testing.T) {
 	}
 	w.runner().next(t.Context())
 	c = w.rotation("auto-1")
-	assert.Equal(t, v1alpha1.StateSucceeded, c.Status.State)
-	assert.Equal(t, "done and proven; left out, since it cannot be renewed: apiserver-etcd-client of cp1", c.Status.Message)
+	assert.Equal(t, v1alpha1.StateSucceeded, c.State())
+	assert.Equal(t, "done and proven; left out, since it cannot be renewed: apiserver-etcd-client of cp1", c.Message())
 	require.Len(t, c.Status.LeftOut, 1)
 	assert.Equal(t, "no CA key", c.Status.LeftOut[0].Reason)
 	assert.True(t, c.Status.LeftOut[0].NotAfter.Time.Equal(noon))
@@ -219,7 +220,7 @@ func TestDeletedObjectCancelsItsRotation(t *testing.T) {
 	assert.Equal(t, []string{"rotation.started", "rotation.failed"}, w.story.types())
 	w.engine.rotate = nil
 	r.next(t.Context())
-	assert.Equal(t, v1alpha1.StateSucceeded, w.rotation("other").Status.State, "the next one runs")
+	assert.Equal(t, v1alpha1.StateSucceeded, w.rotation("other").State(), "the next one runs")
 }
 
 // TestDeletedObjectHidesNoTrouble: the node that was being worked on could not be undone.

@@ -136,8 +136,8 @@ func TestWhatIsNotAllowedAnyMoreIsNotBegun(t *testing.T) {
 	r.next(t.Context())
 	assert.Empty(t, w.engine.rotated)
 	canceled := w.rotation(first.Name)
-	assert.Equal(t, v1alpha1.StateCanceled, canceled.Status.State)
-	assert.Contains(t, canceled.Status.Message, "renewals are frozen: end of the year")
+	assert.Equal(t, v1alpha1.StateCanceled, canceled.State())
+	assert.Contains(t, canceled.Message(), "renewals are frozen: end of the year")
 	w.judge(d)
 	assert.Empty(t, w.story.types())
 
@@ -154,7 +154,8 @@ func TestWhatIsNotAllowedAnyMoreIsNotBegun(t *testing.T) {
 // TestWhatWasBegunIsFinishedInAFreeze: a node may be half done.
 func TestWhatWasBegunIsFinishedInAFreeze(t *testing.T) {
 	c := asked("auto-1")
-	c.Status.State, c.Status.RotationID = v1alpha1.StateInterrupted, "1d1d1d"
+	become(c, v1alpha1.StateInterrupted, "", noon)
+	c.Status.RotationID = "1d1d1d"
 	w := newWorld(t, c)
 	r := w.runner()
 	r.MayStart = func(_ context.Context, _ *v1alpha1.CertificateRotation) (string, error) { return "frozen", nil }
@@ -171,7 +172,7 @@ func TestAnothersUnfinishedWorkOpensNoFreeze(t *testing.T) {
 	r.MayStart = func(context.Context, *v1alpha1.CertificateRotation) (string, error) { return "frozen", nil }
 	r.next(t.Context())
 	assert.Empty(t, w.engine.rotated)
-	assert.Equal(t, v1alpha1.StateCanceled, w.rotation("auto-1").Status.State)
+	assert.Equal(t, v1alpha1.StateCanceled, w.rotation("auto-1").State())
 }
 
 // TestWhatFoundTheLockHeldHasNotBegun: it is asked again whether it may start.
@@ -185,25 +186,26 @@ func TestWhatFoundTheLockHeldHasNotBegun(t *testing.T) {
 	}
 	r.next(t.Context())
 	c := w.rotation("auto-1")
-	assert.Equal(t, v1alpha1.StatePending, c.Status.State)
+	assert.Equal(t, v1alpha1.StatePending, c.State())
 	assert.Nil(t, c.Status.StartTime)
 	frozen = "frozen"
 	w.clock.pass(time.Hour)
 	r.next(t.Context())
-	assert.Equal(t, v1alpha1.StateCanceled, w.rotation("auto-1").Status.State)
+	assert.Equal(t, v1alpha1.StateCanceled, w.rotation("auto-1").State())
 	assert.Equal(t, []string{}, append([]string{}, w.story.types()...), "it was never begun, so it did not fail")
 }
 
 // TestWhatWasAtWorkBeforeIsNotRefused: nodes that it did stay done.
 func TestWhatWasAtWorkBeforeIsNotRefused(t *testing.T) {
 	c := asked("auto-1")
-	c.Status.State, c.Status.RotationID = v1alpha1.StateInterrupted, "1d1d1d"
+	become(c, v1alpha1.StateInterrupted, "", noon)
+	c.Status.RotationID = "1d1d1d"
 	w := newWorld(t, c)
 	w.engine.rotate = func(context.Context, fleet.Options) (*v1alpha1.RotationReport, error) {
 		return &v1alpha1.RotationReport{Result: v1alpha1.Failed, Items: []v1alpha1.RotationItem{{Node: "cp1", Result: v1alpha1.Skipped}}}, fleet.ErrStopped
 	}
 	w.runner().next(t.Context())
-	assert.Equal(t, v1alpha1.StateFailed, w.rotation("auto-1").Status.State)
+	assert.Equal(t, v1alpha1.StateFailed, w.rotation("auto-1").State())
 }
 
 // TestWhatTouchedNoNodeWasRefused, and is no failure of any certificate.
@@ -217,9 +219,9 @@ func TestWhatTouchedNoNodeWasRefused(t *testing.T) {
 	}
 	w.runner().next(t.Context())
 	c := w.rotation("auto-1")
-	assert.Equal(t, v1alpha1.StateRefused, c.Status.State)
+	assert.Equal(t, v1alpha1.StateRefused, c.State())
 	assert.Equal(t, renewal.Refused, pastOf(c).State)
-	assert.Equal(t, metav1.ConditionTrue, status(c, v1alpha1.ConditionFailed), "who waits for it to fail waits no longer")
+	assert.Equal(t, metav1.ConditionTrue, status(c, v1alpha1.ConditionStalled), "who waits for it to fail waits no longer")
 }
 
 // TestAStatusThatIsRefusedForGood holds up its own rotation and no other.
@@ -240,10 +242,10 @@ func TestAStatusThatIsRefusedForGood(t *testing.T) {
 		r := w.runner()
 		r.Now = func() time.Time { return noon.Add(time.Since(began)) }
 		r.next(t.Context())
-		assert.Equal(t, v1alpha1.StateRunning, w.rotation("auto-1").Status.State)
+		assert.Equal(t, v1alpha1.StateRunning, w.rotation("auto-1").State())
 		assert.Less(t, time.Since(began), 2*writeRefused)
 		r.next(t.Context())
-		assert.Equal(t, v1alpha1.StateSucceeded, w.rotation("auto-2").Status.State)
+		assert.Equal(t, v1alpha1.StateSucceeded, w.rotation("auto-2").State())
 	})
 }
 

@@ -20,10 +20,10 @@ import (
 // +kubebuilder:printcolumn:name="Services",type=string,JSONPath=`.spec.services`
 // +kubebuilder:printcolumn:name="Nodes",type=string,JSONPath=`.spec.nodes`
 // +kubebuilder:printcolumn:name="Why",type=string,JSONPath=`.spec.trigger.reason`
-// +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.status.state`
+// +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.status.conditions[?(@.type=="Succeeded")].reason`
 // +kubebuilder:printcolumn:name="Rotation",type=string,JSONPath=`.status.rotationID`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
-// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.message`,priority=1
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Succeeded")].message`,priority=1
 type CertificateRotation struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -33,9 +33,11 @@ type CertificateRotation struct {
 	Status CertificateRotationStatus `json:"status,omitempty"`
 }
 
-// CertificateRotationSpec is what to rotate; it cannot be changed afterwards.
+// CertificateRotationSpec is what to rotate; nothing but suspend and ttlSecondsAfterFinished
+// can be changed afterwards.
 //
-// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a rotation cannot be changed; create another"
+// +kubebuilder:validation:XValidation:rule="self.services == oldSelf.services && has(self.nodes) == has(oldSelf.nodes) && (!has(self.nodes) || self.nodes == oldSelf.nodes) && has(self.nodeSelector) == has(oldSelf.nodeSelector) && (!has(self.nodeSelector) || self.nodeSelector == oldSelf.nodeSelector) && has(self.restart) == has(oldSelf.restart) && (!has(self.restart) || self.restart == oldSelf.restart) && has(self.validity) == has(oldSelf.validity) && (!has(self.validity) || self.validity == oldSelf.validity) && has(self.allowShortValidity) == has(oldSelf.allowShortValidity) && (!has(self.allowShortValidity) || self.allowShortValidity == oldSelf.allowShortValidity) && has(self.maxUnavailable) == has(oldSelf.maxUnavailable) && (!has(self.maxUnavailable) || self.maxUnavailable == oldSelf.maxUnavailable) && has(self.timeout) == has(oldSelf.timeout) && (!has(self.timeout) || self.timeout == oldSelf.timeout) && has(self.compromised) == has(oldSelf.compromised) && (!has(self.compromised) || self.compromised == oldSelf.compromised) && has(self.requireAll) == has(oldSelf.requireAll) && (!has(self.requireAll) || self.requireAll == oldSelf.requireAll) && has(self.trigger) == has(oldSelf.trigger) && (!has(self.trigger) || self.trigger == oldSelf.trigger)",message="nothing but suspend and ttlSecondsAfterFinished can be changed; create another"
+// +kubebuilder:validation:XValidation:rule="!has(self.nodes) || !has(self.nodeSelector)",message="nodes and nodeSelector exclude each other"
 // +kubebuilder:validation:XValidation:rule="!has(self.validity) || self.validity.contains('d') || duration(self.validity) >= duration('24h') || (has(self.allowShortValidity) && self.allowShortValidity && duration(self.validity) >= duration('10m'))",message="validity is too short: at least 24h, or, with allowShortValidity, 10m"
 // +kubebuilder:validation:XValidation:rule="!has(self.compromised) || !self.compromised || !has(self.restart) || self.restart != 'Never'",message="compromised excludes restart Never: what is not restarted continues to use the old key"
 // +kubebuilder:object:generate=true
@@ -53,6 +55,15 @@ type CertificateRotationSpec struct {
 	// +listType=set
 	// +optional
 	Nodes []string `json:"nodes,omitempty"`
+	// NodeSelector selects the nodes to rotate on by their labels, when the rotation begins and
+	// when it goes on after an interruption. It excludes nodes.
+	// +optional
+	NodeSelector *NodeSelector `json:"nodeSelector,omitempty"`
+	// Suspend keeps the rotation from beginning. Where it runs, the node that is being worked on
+	// finishes or undoes its part, and no other is begun until suspend is false again. Other
+	// rotations go on meanwhile.
+	// +optional
+	Suspend bool `json:"suspend,omitempty"`
 	// Restart says which components restart: Always, IfNeeded (what does not read its
 	// files again) or Never.
 	// +kubebuilder:validation:Enum=Always;IfNeeded;Never
@@ -136,42 +147,12 @@ type RotationTrigger struct {
 	Marks []string `json:"marks,omitempty"`
 }
 
-// RotationState is how far a CertificateRotation is, in a word.
-type RotationState string
-
-// The states. A rotation that is Interrupted goes on by itself.
-const (
-	StatePending     RotationState = "Pending"     // accepted, not begun: another one runs
-	StateRunning     RotationState = "Running"     // nodes are worked on
-	StateInterrupted RotationState = "Interrupted" // its watcher ended; the next one goes on
-	StateSucceeded   RotationState = "Succeeded"   // done and proven, or nothing was left to do
-	StateRolledBack  RotationState = "RolledBack"  // stopped; the failing node is as it was
-	StateFailed      RotationState = "Failed"      // stopped before anything was changed on the failing node
-	StateNeedsPerson RotationState = "NeedsPerson" // a node is neither provably old nor new
-	StateRefused     RotationState = "Refused"     // ended before it touched a node
-	StateCanceled    RotationState = "Canceled"    // not begun: the policy did not allow it any more
-)
-
-// The condition types of a CertificateRotation. Succeeded is Unknown until the end;
-// Failed is its opposite, so that either can be waited for.
-const (
-	ConditionRunning   = "Running"
-	ConditionSucceeded = "Succeeded"
-	ConditionFailed    = "Failed"
-	// ConditionLeftOut is True where certificates in scope could not be renewed, so that the
-	// rotation was done without them. Its message names them.
-	ConditionLeftOut = "LeftOut"
-)
-
 // CertificateRotationStatus is how it goes.
 //
 // +kubebuilder:object:generate=true
 type CertificateRotationStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// +kubebuilder:validation:MaxLength=64
-	// +optional
-	State RotationState `json:"state,omitempty"`
 	// RotationID is what "kubectl rotate-certs history" knows it by.
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
@@ -180,10 +161,7 @@ type CertificateRotationStatus struct {
 	StartTime *metav1.Time `json:"startTime,omitempty"`
 	// +optional
 	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
-	// Message says in a sentence how it stands, and why.
-	// +kubebuilder:validation:MaxLength=32768
-	// +optional
-	Message string `json:"message,omitempty"`
+	// Conditions say how it stands: see the reason of Succeeded.
 	// +kubebuilder:validation:MaxItems=20
 	// +listType=map
 	// +listMapKey=type
@@ -215,9 +193,10 @@ type CertificateRotationStatus struct {
 type RotationNodeStatus struct {
 	// +kubebuilder:validation:MaxLength=253
 	Node string `json:"node"`
-	// Phase is what the node is in: waiting, starting, staging, staged, working, proven,
-	// undoing, undone, failed or skipped.
-	// +kubebuilder:validation:MaxLength=64
+	// Phase is what the node is in: Waiting (for the cluster to be healthy enough), Starting
+	// (its pod), Staging, Staged, Working (files swapped, components restarting), Proven,
+	// Undoing, Undone, Failed, Forced, Ending or Skipped.
+	// +kubebuilder:validation:Enum=Waiting;Starting;Staging;Staged;Working;Proven;Undoing;Undone;Failed;Forced;Ending;Skipped
 	Phase string `json:"phase"`
 	// +kubebuilder:validation:MaxLength=32768
 	// +optional

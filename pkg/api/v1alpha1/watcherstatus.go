@@ -67,6 +67,8 @@ type OpenRotation struct {
 	Name     string          `json:"name"`
 	Services []certs.Service `json:"services"`
 	Nodes    []string        `json:"nodes,omitempty"`
-	State    RotationState   `json:"state"`
-	Message  string          `json:"message,omitempty"`
+	// NodeSelector selects the nodes by their labels, as in "kubectl get nodes --selector".
+	NodeSelector string        `json:"nodeSelector,omitempty"`
+	State        RotationState `json:"state"`
+	Message      string        `json:"message,omitempty"`
 }

@@ -18,6 +18,7 @@ type Reason string
 const (
 	ReasonRunning         Reason = "Running"         // one rotation at a time, and there is one
 	ReasonQueued          Reason = "Queued"          // it does not fit into the one that starts now
+	ReasonSuspended       Reason = "Suspended"       // its rotation is there, and somebody has suspended it
 	ReasonWindow          Reason = "Window"          // no maintenance window is open
 	ReasonFreeze          Reason = "Freeze"          // the policy stops everything
 	ReasonLimit           Reason = "Limit"           // enough rotations for this day
@@ -204,6 +205,10 @@ func (d *decider) withinShare(items []Item) []Item {
 	})
 }
 
+func suspendedText(p *Past) string {
+	return "rotation " + quoted(p.Name) + " of it is suspended; set its spec.suspend to false, or delete it to have another one asked for"
+}
+
 func limitText(limit int) string { return fmt.Sprintf("%d rotations have started within a day", limit) }
 
 // eligible says whether nothing but the rotations of others holds an item back, and notes
@@ -222,6 +227,9 @@ func (d *decider) eligible(item Item) bool {
 func (d *decider) held(item Item) (Reason, string, time.Time) {
 	if item.Held != "" {
 		return item.Held, item.HeldText, item.Until
+	}
+	if p := d.record.suspended(item.Ref); p != nil {
+		return ReasonSuspended, suspendedText(p), time.Time{}
 	}
 	if why, text, until := d.failed(item.Ref, item.rule, &item.cert, false); why != "" {
 		return why, text, until

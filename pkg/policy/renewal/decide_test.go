@@ -225,6 +225,9 @@ func TestHistory(t *testing.T) {
 			[]string{"start [etcd] on [cp1]", "Limit: w1/kubelet-server until +19h0m0s"}},
 		{"two within a day, of one node", []renewal.Past{elsewhere(other(5*time.Hour), certs.Kubelet, "w1"), elsewhere(other(4*time.Hour), certs.Kubelet, "w1")},
 			[]string{"start [etcd kubelet] on [cp1 w1]"}},
+		{"suspended by somebody: for as long as it is", []renewal.Past{past(renewal.Suspended, 100*day)}, []string{"Suspended: cp1/etcd-server w1/kubelet-server"}},
+		{"not asked for by the watcher, and suspended", []renewal.Past{{State: renewal.Suspended, Services: certs.Services(), Created: noon}},
+			[]string{"start [etcd kubelet] on [cp1 w1]"}},
 		{"six within more than a day", []renewal.Past{other(5 * time.Hour), other(4 * time.Hour), other(day), other(time.Hour), other(2 * time.Hour), other(3 * time.Hour)},
 			[]string{"start [etcd kubelet] on [cp1 w1]"}},
 	} {

@@ -12,7 +12,10 @@ type State string
 
 // The states.
 const (
-	Active    State = "Active" // asked for, pending, running or interrupted: it goes on
+	Active State = "Active" // asked for, pending, running or interrupted: it goes on
+	// Suspended is one that an operator has suspended. It keeps what it is about from other
+	// renewals, and holds up nothing else.
+	Suspended State = "Suspended"
 	Succeeded State = "Succeeded"
 	Failed    State = "Failed" // stopped; what it touched last is as it was
 	// Refused is one that ended before it touched a node: the cluster was not healthy enough,
@@ -47,6 +50,20 @@ func (p *Past) about(ref Ref) bool {
 	return p.covers(ref.Node, ref.Service) && slices.Contains(p.Fingerprints, ref.Fingerprint)
 }
 
+// Open says that a rotation has not come to its end.
+func (p *Past) Open() bool { return p.State == Active || p.State == Suspended }
+
+// suspended returns the suspended rotation that the watcher asked for and that is about a
+// certificate; nil: none is. What others ask for names no certificates, and keeps nothing back.
+func (r record) suspended(ref Ref) *Past {
+	for _, p := range r.pasts[ref.Fingerprint] {
+		if p.State == Suspended && p.Automatic && p.about(ref) {
+			return p
+		}
+	}
+	return nil
+}
+
 // touched says whether a rotation may have changed something on a node.
 func (p *Past) touched() bool { return p.State != Refused && p.State != Canceled }
 
@@ -78,7 +95,7 @@ func newRecord(history []Past) record {
 func (r record) attempts(ref Ref) int {
 	highest := 0
 	for _, p := range r.pasts[ref.Fingerprint] {
-		if p.State != Active && p.about(ref) && p.Attempt < absurdAttempt {
+		if !p.Open() && p.about(ref) && p.Attempt < absurdAttempt {
 			highest = max(highest, p.Attempt)
 		}
 	}
@@ -106,7 +123,7 @@ type trouble struct {
 func (r record) trouble(ref Ref, compromised bool) trouble {
 	var t trouble
 	for _, p := range r.pasts[ref.Fingerprint] {
-		if p.State == Active || compromised && !p.Compromised || !p.about(ref) {
+		if p.Open() || compromised && !p.Compromised || !p.about(ref) {
 			continue
 		}
 		if end := p.ended(); !end.Before(t.last) {

@@ -161,6 +161,8 @@ func (d *decider) compromised(ref Ref) (Item, bool) {
 		why, text = ReasonNotRenewable, c.unrenewable(item.rule.Compromise)
 	case c.KeptKey != "":
 		why, text = ReasonNotRenewable, c.KeptKey
+	case running != nil && running.State == Suspended:
+		why, text = ReasonSuspended, suspendedText(running)
 	case running != nil:
 		why, text = ReasonRunning, "rotation "+quoted(running.Name)+" replaces it"
 	case d.Policy.Freeze.HoldCompromised && d.Policy.Freeze.holds(d.Now):
@@ -180,7 +182,7 @@ func (d *decider) compromised(ref Ref) (Item, bool) {
 func (d *decider) covering(ref Ref) *Past {
 	for i := range d.History {
 		p := &d.History[i]
-		if p.State != Active || !p.Compromised {
+		if !p.Open() || !p.Compromised || p.State == Suspended && !p.Automatic {
 			continue
 		}
 		// One that names no certificates replaces all of its services on its nodes.

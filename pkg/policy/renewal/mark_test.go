@@ -34,6 +34,11 @@ func TestCompromised(t *testing.T) {
 	replacing, failed := running, running
 	replacing.Compromised = true
 	failed.Compromised, failed.State, failed.Completed = true, renewal.Failed, noon
+	replacing.Automatic = true
+	inState := func(p renewal.Past, state renewal.State) renewal.Past {
+		p.State = state
+		return p
+	}
 	service := renewal.Past{Name: "mine", State: renewal.Active, Compromised: true, Services: []certs.Service{certs.KubeAPIServer}}
 	ended := make([]renewal.Past, 10)
 	for i := range ended {
@@ -63,6 +68,8 @@ func TestCompromised(t *testing.T) {
 		{"one that trusts the old keys does not count", []renewal.Mark{all}, nil, []renewal.Past{running}, []string{"replace [kube-apiserver] on [cp1 cp2]"}},
 		{"it is being replaced", []renewal.Mark{all}, nil, []renewal.Past{replacing}, []string{"Running: cp1/apiserver cp2/apiserver"}},
 		{"by a person", []renewal.Mark{all}, nil, []renewal.Past{service}, []string{"Running: cp1/apiserver cp2/apiserver"}},
+		{"its rotation is suspended", []renewal.Mark{all}, nil, []renewal.Past{inState(replacing, renewal.Suspended)}, []string{"Suspended: cp1/apiserver cp2/apiserver"}},
+		{"a person's is suspended", []renewal.Mark{all}, nil, []renewal.Past{inState(service, renewal.Suspended)}, []string{"replace [kube-apiserver] on [cp1 cp2]"}},
 		{"another mark meanwhile", []renewal.Mark{all, resolved("m2", certs.Etcd)}, nil, []renewal.Past{replacing},
 			[]string{"replace [etcd] on [cp1 cp2]", "Running: cp1/apiserver cp2/apiserver"}},
 		{"it has failed", []renewal.Mark{all}, nil, []renewal.Past{failed}, []string{"BackOff: cp1/apiserver cp2/apiserver until +5m0s"}},

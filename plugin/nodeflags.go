@@ -1,0 +1,68 @@
+package plugin
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/prepare"
+)
+
+// nodeFlags say which nodes a command is about: by name or by labels; without them, all.
+type nodeFlags struct {
+	nodes    []string
+	selector string
+}
+
+func (f *nodeFlags) addNodeFlags(cmd *cobra.Command, usage string, complete cobra.CompletionFunc) {
+	set := cmd.Flags()
+	set.StringSliceVar(&f.nodes, "node", nil, usage)
+	set.StringVarP(&f.selector, "selector", "l", "", "Only nodes with these labels, such as env=test")
+	if err := cmd.RegisterFlagCompletionFunc("node", complete); err != nil {
+		panic(err) // the flag exists
+	}
+}
+
+// validateNodes refuses flags that mean no node: an empty variable in a script must not
+// mean every node.
+func (f *nodeFlags) validateNodes(cmd *cobra.Command) (err error) {
+	if f.nodes, err = nodesAsked(cmd, f.nodes); err != nil {
+		return err
+	}
+	switch selector, err := labels.Parse(f.selector); {
+	case !cmd.Flags().Changed("selector"):
+		return nil
+	case err != nil:
+		return fmt.Errorf("read --selector %q: %w", f.selector, err)
+	case selector.Empty():
+		return errors.New("--selector names no label\nhint: leave it out to mean every node")
+	case len(f.nodes) > 0:
+		return errors.New("--node and --selector exclude each other\nhint: give one of them")
+	}
+	return nil
+}
+
+// selection chooses among the cluster's nodes. Afterwards nodes are those that the selector means.
+func (f *nodeFlags) selection(all []kube.Node, now time.Time) (prepare.Selection, error) {
+	if f.selector != "" {
+		var err error
+		if f.nodes, err = prepare.Matching(all, f.selector); err != nil {
+			return prepare.Selection{}, err
+		}
+	}
+	return prepare.Choose(all, f.nodes, now)
+}
+
+// nodesAsked are the nodes that --node names. Given, it must name one: an empty
+// variable in a script must not mean every node.
+func nodesAsked(cmd *cobra.Command, given []string) ([]string, error) {
+	nodes := trimmed(given)
+	if len(nodes) == 0 && cmd.Flags().Changed("node") {
+		return nil, errors.New("--node names no node\nleave it out to mean every node")
+	}
+	return nodes, nil
+}
