@@ -29,9 +29,9 @@ type Bus struct {
 	tasks     sync.WaitGroup
 }
 
-// Open starts the bus. An error means that the configuration cannot be right, or that an
-// embedded server cannot run. A server elsewhere need not be there yet: [Bus.Ready] says how
-// it stands, and what is published waits.
+// Open starts the bus. An error means that the configuration cannot be right, or that another
+// process uses the embedded server's store. No server need run yet: [Bus.Ready] says how it
+// stands, and what is published waits.
 func Open(ctx context.Context, config Config) (*Bus, error) {
 	if err := config.complete(); err != nil {
 		return nil, err
@@ -55,6 +55,9 @@ func (b *Bus) open() error {
 	if len(b.config.URLs) == 0 {
 		if b.embedded, err = startEmbedded(&b.config); err != nil {
 			return err
+		}
+		if b.embedded.stopped() != nil {
+			b.tasks.Go(b.restartServer)
 		}
 	}
 	if b.reporter, err = b.connect(roleReporter, reporter); err != nil {
@@ -131,6 +134,9 @@ func (b *Bus) EventID(data event.Data) string {
 
 // Ready says why events do not flow just now; nil: they do.
 func (b *Bus) Ready() error {
+	if err := b.embedded.stopped(); err != nil {
+		return err
+	}
 	for _, l := range []*link{b.reporter, b.rotator} {
 		if _, err := l.state(); err != nil {
 			return fmt.Errorf("NATS as %s: %w", l.role, err)

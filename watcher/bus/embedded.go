@@ -31,39 +31,62 @@ type embedded struct {
 	config   *Config
 	password string // of internalUser, where the server has users
 	log      *slog.Logger
-	unlock   func() error // lets others use the directory
 
 	mu     sync.Mutex
+	unlock func() error // lets others use the directory; nil: it is not locked
 	server *server.Server
+	why    error             // it does not run; nil: it does
 	users  [sha256.Size]byte // of the file of users that was read last
 	ended  bool
 }
 
-// startEmbedded starts the server on the store that is there. One that cannot be used is
-// set aside, and a new one begins: nothing is lost with it but the story, since objects
-// carry the state and what is due is told again.
+// startEmbedded starts the server. One that cannot run now (its disk is full, its file of users
+// is wrong) is no error: rotations do not depend on it, and [Bus.restartServer] tries again. An
+// error means that another process uses the store.
 func startEmbedded(c *Config) (*embedded, error) {
-	e := &embedded{dir: filepath.Join(c.StoreDir, storeName), config: c, log: c.Log.With("nats", "embedded"), unlock: func() error { return nil }}
+	e := &embedded{dir: filepath.Join(c.StoreDir, storeName), config: c, log: c.Log.With("nats", "embedded")}
 	if c.Listen != nil {
 		e.password = rand.Text()
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	err := e.lock()
-	if errors.Is(err, errInUse) {
+	if err := e.restart(); errors.Is(err, errInUse) {
 		return nil, err
 	}
-	if err == nil {
-		err = e.start()
+	return e, nil
+}
+
+// restart starts the server, where none runs, on the store that is there. A store that cannot be
+// used is set aside, and a new one begins: nothing is lost with it but the story, since objects
+// carry the state and what is due is told again.
+func (e *embedded) restart() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.ended || e.server != nil {
+		return nil
 	}
+	err := e.start()
 	if damage, ok := errors.AsType[*damageError](err); ok {
 		err = e.replace(damage)
 	}
-	if err != nil {
-		_ = e.unlock() // the error to tell of is another
-		return nil, fmt.Errorf("start embedded NATS server with store %q: %w\nhint: give --store a directory that can be written, on a disk with room", e.dir, err)
+	if err == nil {
+		e.why = nil
+		return nil
 	}
-	return e, nil
+	err = fmt.Errorf("start embedded NATS server with store %q: %w\nhint: give --store a directory that can be written, on a disk with room", e.dir, err)
+	if e.why == nil || e.why.Error() != err.Error() {
+		e.log.Error("the embedded NATS server does not start, trying again; rotations start without it", "error", err)
+	}
+	e.why = err
+	return err
+}
+
+// stopped says why the server does not run; nil: it does, or there is none in this process.
+func (e *embedded) stopped() error {
+	if e == nil {
+		return nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.why
 }
 
 // damageError says that the store cannot be used as it is.
@@ -83,6 +106,9 @@ func (e *embedded) InProcessConn() (net.Conn, error) {
 
 // start runs a server on the store; e.mu is held.
 func (e *embedded) start() error {
+	if err := e.lock(); err != nil {
+		return err
+	}
 	if err := e.makeStore(); err != nil {
 		return err
 	}
@@ -218,6 +244,9 @@ func (e *embedded) shutdown() {
 		e.server.Shutdown()
 		e.server.WaitForShutdown()
 		e.server = nil
+	}
+	if e.unlock == nil {
+		return
 	}
 	if err := e.unlock(); err != nil {
 		e.log.Warn("unlock the directory of the store", "error", err)

@@ -94,12 +94,23 @@ func TestStoreThatVanishesIsReplacedInUse(t *testing.T) {
 	require.DirExists(t, filepath.Join(c.StoreDir, storeName))
 }
 
-func TestStoreThatCannotBeMadeIsAnError(t *testing.T) {
+// TestStoreThatCannotBeMadeIsTriedAgain: a full disk must not keep the watcher from starting.
+func TestStoreThatCannotBeMadeIsTriedAgain(t *testing.T) {
 	c := testConfig(t)
-	c.StoreDir = filepath.Join(writeFile(t, t.TempDir(), "file", nil), "below")
-	_, err := Open(t.Context(), c)
-	require.ErrorContains(t, err, "start embedded NATS server with store")
-	require.ErrorContains(t, err, "hint: give --store")
+	inTheWay := writeFile(t, t.TempDir(), "file", nil)
+	c.StoreDir = filepath.Join(inTheWay, "below")
+	b, err := Open(t.Context(), c)
+	require.NoError(t, err)
+	t.Cleanup(b.Close)
+	require.ErrorContains(t, b.Ready(), "start embedded NATS server with store")
+	require.ErrorContains(t, b.Ready(), "hint: give --store")
+	require.False(t, b.Stats().Connected)
+	require.NoError(t, b.Publish(request("auto-1")), "it waits")
+
+	require.NoError(t, os.Remove(inTheWay))
+	waitReady(t, b)
+	flushed(t, b)
+	require.Len(t, told(t, b), 1)
 }
 
 // TestStoreThatRefusesWritesIsReplaced: what the server answers then is all that is seen of

@@ -48,6 +48,21 @@ func TestUsersOfTheListenerAreReadAgain(t *testing.T) {
 	require.Len(t, told(t, b), 1)
 }
 
+// TestAWrongFileOfUsersAtTheStart is waited for: rotations do not need the listener.
+func TestAWrongFileOfUsersAtTheStart(t *testing.T) {
+	s := newSite(t)
+	c := testConfig(t, func(c *Config) {
+		c.Listen = &Listen{Address: "127.0.0.1:0", Users: writeFile(t, s.dir, "users", []byte("marker ann\n"))}
+		c.Listen.TLS = TLS{Cert: s.dir + "/tls.crt", Key: s.dir + "/tls.key"}
+	})
+	b, err := Open(t.Context(), c)
+	require.NoError(t, err)
+	t.Cleanup(b.Close)
+	require.ErrorContains(t, b.Ready(), "users of the NATS listener from")
+	replaceFile(t, s.dir, "users", "marker ann secret-of-ann\n")
+	waitReady(t, b)
+}
+
 // TestTheCAOfTheListenerIsReadAgain, for whoever connects then.
 func TestTheCAOfTheListenerIsReadAgain(t *testing.T) {
 	s := newSite(t)

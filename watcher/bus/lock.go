@@ -19,6 +19,9 @@ var errInUse = errors.New("another watcher uses it")
 // ends with the process, however that ends. A file system that has no locks is used
 // without.
 func (e *embedded) lock() error {
+	if e.unlock != nil {
+		return nil
+	}
 	dir := e.config.StoreDir
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -28,6 +31,7 @@ func (e *embedded) lock() error {
 	switch {
 	case errors.Is(err, errors.ErrUnsupported), errors.Is(err, syscall.ENOLCK):
 		e.log.Warn("the file system of the embedded NATS server's store has no locks: see to it that no other watcher uses it", "directory", dir, "error", err)
+		e.unlock = func() error { return nil }
 		return nil
 	case err != nil:
 		return err

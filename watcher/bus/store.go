@@ -68,6 +68,7 @@ func (b *Bus) renewStore(why error) {
 	err := e.replace(why)
 	b.store.begin(b.ctx)
 	if err != nil {
+		e.why = err
 		e.log.Error("the embedded NATS server does not start again, trying on", "error", err)
 		b.tasks.Go(b.restartServer)
 		return
@@ -77,19 +78,8 @@ func (b *Bus) renewStore(why error) {
 
 // restartServer tries until there is a server again.
 func (b *Bus) restartServer() {
-	e := b.embedded
 	for pause(b.ctx, b.config.tuning.watch) {
-		e.mu.Lock()
-		done := e.ended || e.server != nil
-		if !done {
-			err := e.start()
-			if damage, ok := errors.AsType[*damageError](err); ok {
-				err = e.replace(damage)
-			}
-			done = err == nil
-		}
-		e.mu.Unlock()
-		if done {
+		if b.embedded.restart() == nil {
 			b.ready.lookAgain()
 			return
 		}
