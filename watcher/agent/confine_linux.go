@@ -51,12 +51,26 @@ var never = []uint32{
 // opening Unix sockets and starting programs. A read-only mount is not enough: a file system
 // that is mounted below it, such as etcd's own disk, can be written to, and a socket on it can
 // be connected to, which those of the container runtime and of systemd answer as root does.
+//
+// Where the kernel has it, Landlock keeps off the same, and other processes. It knows of ways
+// that the seccomp filter does not; the filter holds on every kernel.
 func Confine() error {
-	// Where the kernel has it, Landlock keeps off the same, and other processes. It knows of
-	// ways that the filter below does not; the filter holds on every kernel.
+	if err := setLandlock(); err != nil {
+		return err
+	}
+	return setFilter()
+}
+
+// setLandlock has the kernel refuse every change below "/". A kernel without Landlock does
+// nothing, and one with an older version what that knows of.
+func setLandlock() error {
 	if err := landlock.V5.BestEffort().RestrictPaths(landlock.RODirs("/")); err != nil {
 		return fmt.Errorf("confine process with Landlock: %w", err)
 	}
+	return nil
+}
+
+func setFilter() error {
 	arch, known := architectures[runtime.GOARCH]
 	if !known {
 		return fmt.Errorf("confine process: not known how on %s", runtime.GOARCH)
