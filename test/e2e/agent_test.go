@@ -62,10 +62,8 @@ func within(t *testing.T, limit time.Duration, what string, so func() bool) {
 // reports are those that there are, by node.
 func (l *lab) reports(t *testing.T) map[string]v1alpha1.NodeCertificateReport {
 	t.Helper()
-	o := l.kubectl(t, "get", "nodecertificatereports", "-o", "json")
-	require.Zero(t, o.exit, "%s", o)
 	var list v1alpha1.NodeCertificateReportList
-	require.NoError(t, json.Unmarshal([]byte(o.stdout), &list))
+	require.NoError(t, l.list(t, "nodecertificatereports", &list))
 	out := map[string]v1alpha1.NodeCertificateReport{}
 	for _, r := range list.Items {
 		out[r.Name] = r

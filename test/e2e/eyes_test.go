@@ -110,28 +110,38 @@ func (l *lab) assertClusterIsWhole(t *testing.T) {
 // assertQuorum asks every etcd member.
 func (l *lab) assertQuorum(t *testing.T) {
 	t.Helper()
-	l.pki(t)
-	for _, n := range l.controlPlanes() {
-		files := l.snapshot(t, n.Name)
-		id := files.identity(t, l.pki(t)+"/etcd/healthcheck-client.crt", l.pki(t)+"/etcd/healthcheck-client.key")
-		roots := x509.NewCertPool()
-		require.True(t, roots.AppendCertsFromPEM(files[l.pki(t)+"/etcd/ca.crt"].data))
-		config := &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{{Certificate: [][]byte{id.leaf.Raw}, PrivateKey: id.key}}}
-		client, err := clientv3.New(clientv3.Config{Endpoints: []string{"https://" + n.IP + ":2379"}, TLS: config, DialTimeout: 5 * time.Second})
-		require.NoError(t, err)
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		members, err := client.MemberList(ctx)
-		if assert.NoError(t, err, "etcd on %s", n.Name) {
-			assert.Len(t, members.Members, len(l.controlPlanes()))
-			for _, m := range members.Members {
-				assert.False(t, m.IsLearner)
-			}
-		}
-		_, err = client.Put(ctx, "e2e", n.Name) // a write needs the quorum
-		assert.NoError(t, err, "write through etcd on %s", n.Name)
-		cancel()
-		require.NoError(t, client.Close())
+	members, client := l.controlPlanes(), "/etcd/healthcheck-client"
+	if len(l.etcds) > 0 {
+		members, client = l.etcds, "/apiserver-etcd-client"
 	}
+	for i, n := range members {
+		from := l.controlPlanes()[min(i, len(l.controlPlanes())-1)]
+		files, pki := l.snapshot(t, from.Name), l.pki(t)
+		id := files.identity(t, pki+client+".crt", pki+client+".key")
+		roots := x509.NewCertPool()
+		require.True(t, roots.AppendCertsFromPEM(files[pki+"/etcd/ca.crt"].data))
+		config := &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{{Certificate: [][]byte{id.leaf.Raw}, PrivateKey: id.key}}}
+		assertMember(t, n, config, len(members))
+	}
+}
+
+// assertMember asks one member, and writes through it, which needs the quorum.
+func assertMember(t *testing.T, n machine, config *tls.Config, members int) {
+	t.Helper()
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{"https://" + n.IP + ":2379"}, TLS: config, DialTimeout: 5 * time.Second})
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	list, err := client.MemberList(ctx)
+	if assert.NoError(t, err, "etcd on %s", n.Name) {
+		assert.Len(t, list.Members, members)
+		for _, m := range list.Members {
+			assert.False(t, m.IsLearner)
+		}
+	}
+	_, err = client.Put(ctx, "e2e", n.Name)
+	assert.NoError(t, err, "write through etcd on %s", n.Name)
+	require.NoError(t, client.Close())
 }
 
 // assertKubeletsAnswer uses what goes through a kubelet: logs and exec.

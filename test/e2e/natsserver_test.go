@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -26,34 +25,28 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
 )
 
-// natsServer is a NATS of the user's own: a process beside the nodes, with the
-// configuration of docs/events.md, which also asks for client certificates.
+// natsServer is a NATS of the user's own: one process beside the nodes, or several that are
+// a cluster, with the configuration of docs/events.md, which also asks for client certificates.
 type natsServer struct {
-	dir, program, address string
-	cluster               string // what events name this cluster by
-	users                 map[string]nkeys.KeyPair
-	process               *exec.Cmd
-	log                   bytes.Buffer
+	dir, ip   string
+	cluster   string // what events name this cluster by
+	users     map[string]nkeys.KeyPair
+	processes []*exec.Cmd // nil: it does not run
+	log       lockedBuffer
 }
 
-// newNATS prepares a server and starts it.
-func newNATS(t *testing.T) *natsServer {
+// newNATS prepares so many servers and starts them.
+func newNATS(t *testing.T, servers int) *natsServer {
 	t.Helper()
-	s := &natsServer{dir: t.TempDir(), users: map[string]nkeys.KeyPair{}}
-	s.program = filepath.Join(s.dir, "nats-server")
-	build, err := exec.CommandContext(t.Context(), "go", "build", "-o", s.program, "github.com/nats-io/nats-server/v2").CombinedOutput()
-	require.NoError(t, err, "%s", build)
+	s := &natsServer{dir: t.TempDir(), users: map[string]nkeys.KeyPair{}, processes: make([]*exec.Cmd, servers), ip: beside(t, the.nodes[0])}
 	system, err := the.client.CoreV1().Namespaces().Get(t.Context(), "kube-system", metav1.GetOptions{})
 	require.NoError(t, err)
 	s.cluster = string(system.UID)
-	ip := beside(t, the.nodes[0])
-	s.address = net.JoinHostPort(ip, "4222")
 
 	ca := certstest.NewCA(t, "nats")
-	server, client := ca.Leaf(t, certstest.SANs(ip)), ca.Leaf(t, certstest.Name("rotate-certs"))
+	server, client := ca.Leaf(t, certstest.SANs(s.ip)), ca.Leaf(t, certstest.Name("rotate-certs"))
 	s.file(t, "ca.crt", ca.Pair().CertPEM())
 	edits := map[string]string{
-		"LISTEN": s.address, "STORE": filepath.Join(s.dir, "store"),
 		"CERT": s.file(t, "server.crt", server.CertPEM()), "KEY": s.file(t, "server.key", server.KeyPEM(t)),
 	}
 	s.file(t, "tls.crt", client.CertPEM())
@@ -67,7 +60,10 @@ func newNATS(t *testing.T) *natsServer {
 		s.users[role] = user
 		edits[strings.ToUpper(role)] = s.public(t, role)
 	}
-	s.file(t, "nats.conf", []byte(s.configuration(t, edits)))
+	for i := range s.processes {
+		edits["LISTEN"], edits["STORE"] = s.address(i), s.path(fmt.Sprintf("store-%d", i))
+		s.file(t, fmt.Sprintf("nats-%d.conf", i), []byte(s.configuration(t, edits)+s.routes(i)))
+	}
 	t.Cleanup(func() {
 		s.kill(t)
 		if t.Failed() {
@@ -76,6 +72,29 @@ func newNATS(t *testing.T) *natsServer {
 	})
 	s.start(t)
 	return s
+}
+
+func (s *natsServer) address(i int) string { return net.JoinHostPort(s.ip, fmt.Sprint(4222+i)) }
+
+// urls are all servers, as --nats-url takes them.
+func (s *natsServer) urls() string {
+	var out []string
+	for i := range s.processes {
+		out = append(out, "tls://"+s.address(i))
+	}
+	return strings.Join(out, ",")
+}
+
+// routes make one server of several a member of their cluster.
+func (s *natsServer) routes(own int) string {
+	if len(s.processes) == 1 {
+		return ""
+	}
+	var routes []string
+	for i := range s.processes {
+		routes = append(routes, fmt.Sprintf("%q", "nats://"+net.JoinHostPort(s.ip, fmt.Sprint(6222+i))))
+	}
+	return fmt.Sprintf("server_name: n%d\ncluster {\n  name: e2e\n  listen: \"%s:%d\"\n  routes: [%s]\n}\n", own, s.ip, 6222+own, strings.Join(routes, ", "))
 }
 
 // configuration is the document's, edited as it says.
@@ -128,31 +147,44 @@ func beside(t *testing.T, n machine) string {
 	return ""
 }
 
-// start starts the server on what is in its store.
+// start starts the servers that do not run, each on what is in its store.
 func (s *natsServer) start(t *testing.T) {
 	t.Helper()
-	s.process = exec.Command(s.program, "-c", s.path("nats.conf")) //nolint:noctx // it outlives the subtest that starts it
-	s.process.Stderr = &s.log
-	s.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	require.NoError(t, s.process.Start())
-	within(t, time.Minute, "nats-server", func() bool {
-		conn, err := s.dial(t, s.nkey(t, "viewer"))
-		if err == nil {
-			conn.Close()
+	for i, p := range s.processes {
+		if p != nil {
+			continue
 		}
-		return err == nil
-	})
+		p = exec.Command(filepath.Join(the.bin, "nats-server"), "-c", s.path(fmt.Sprintf("nats-%d.conf", i))) //nolint:noctx // it outlives the subtest that starts it
+		p.Stderr = &s.log
+		p.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		require.NoError(t, p.Start())
+		s.processes[i] = p
+		within(t, time.Minute, "nats-server", func() bool {
+			conn, err := s.dial(i, s.nkey(t, "viewer"))
+			if err == nil {
+				conn.Close()
+			}
+			return err == nil
+		})
+	}
 }
 
-// kill ends it as a power cut would, and not a second time.
+// kill ends the servers as a power cut would; none a second time.
 func (s *natsServer) kill(t *testing.T) {
 	t.Helper()
-	if s.process == nil {
+	for i := range s.processes {
+		s.killOne(t, i)
+	}
+}
+
+func (s *natsServer) killOne(t *testing.T, i int) {
+	t.Helper()
+	if s.processes[i] == nil {
 		return
 	}
-	assert.NoError(t, s.process.Process.Kill())
-	_ = s.process.Wait() // it was killed
-	s.process = nil
+	assert.NoError(t, s.processes[i].Process.Kill())
+	_ = s.processes[i].Wait() // it was killed
+	s.processes[i] = nil
 }
 
 // nkey is a user that the server knows.
@@ -161,9 +193,9 @@ func (s *natsServer) nkey(t *testing.T, role string) nats.Option {
 	return nats.Nkey(s.public(t, role), s.users[role].Sign)
 }
 
-func (s *natsServer) dial(t *testing.T, options ...nats.Option) (*nats.Conn, error) {
-	t.Helper()
-	return nats.Connect("tls://"+s.address, append([]nats.Option{
+// dial connects to one of the servers.
+func (s *natsServer) dial(i int, options ...nats.Option) (*nats.Conn, error) {
+	return nats.Connect("tls://"+s.address(i), append([]nats.Option{
 		nats.RootCAs(s.path("ca.crt")), nats.ClientCert(s.path("tls.crt"), s.path("tls.key")), nats.MaxReconnects(0),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // LastError says it too
 	}, options...)...)
@@ -172,7 +204,7 @@ func (s *natsServer) dial(t *testing.T, options ...nats.Option) (*nats.Conn, err
 // publish tells an event as a user; the error is what the server says to that.
 func (s *natsServer) publish(t *testing.T, role, kind, id, data string) error {
 	t.Helper()
-	conn, err := s.dial(t, s.nkey(t, role), nats.CustomInboxPrefix("_INBOX_"+role))
+	conn, err := s.dial(0, s.nkey(t, role), nats.CustomInboxPrefix("_INBOX_"+role))
 	require.NoError(t, err)
 	defer conn.Close()
 	subject := "rotate-certs.v1." + s.cluster + "." + kind + "._"

@@ -1,0 +1,100 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	certificatesv1 "k8s.io/api/certificates/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+)
+
+func whatIsCompromisedIsReplaced(t *testing.T) {
+	before, known := the.snapshots(t), len(the.rotations(t))
+	config, err := clientcmd.BuildConfigFromFlags("", the.kubeconfig(t))
+	require.NoError(t, err)
+	ctx, stop := context.WithCancel(t.Context())
+	asking := &asker{}
+	var running sync.WaitGroup
+	running.Go(func() { asking.ask(ctx, config.Host+"/version") })
+
+	o := the.kubectl(t, "rotate-certs", "mark-compromised", "--service", "kube-apiserver", "--reason", "a backup was stolen", "-o", "name")
+	require.Zero(t, o.exit, "%s", o)
+	mark := strings.TrimSpace(o.stdout)
+	done := the.kubectl(t, "wait", "--for=condition=Replaced", mark, "--timeout=4m")
+	require.Zero(t, done.exit, "%s", done)
+	within(t, 2*time.Minute, "the rotation's end", func() bool {
+		rotations := the.rotations(t)
+		return len(rotations) == known+1 && !slices.ContainsFunc(rotations, func(c v1alpha1.CertificateRotation) bool { return c.Status.CompletionTime == nil })
+	})
+
+	stop()
+	running.Wait()
+	t.Logf("meanwhile, by the load balancer: %s", asking)
+	if len(the.controlPlanes()) > 1 {
+		assert.LessOrEqual(t, len(asking.failures), 2*len(the.controlPlanes()), "the API answers throughout")
+	}
+	pki := the.pki(t)
+	for _, n := range the.controlPlanes() {
+		after := the.snapshot(t, n.Name)
+		for _, name := range []string{"apiserver", "apiserver-kubelet-client", "apiserver-etcd-client", "front-proxy-client"} {
+			assertRenewed(t, n.Name+" "+name, before[n.Name].identity(t, pki+"/"+name+".crt", pki+"/"+name+".key"), after.identity(t, pki+"/"+name+".crt", pki+"/"+name+".key"))
+		}
+		leaf := after.identity(t, pki+"/apiserver.crt", pki+"/apiserver.key").leaf
+		assert.Equal(t, fingerprint(leaf), fingerprint(served(t, n.IP+":"+apiPort(t, the))))
+	}
+	newest := the.rotations(t)[known]
+	assert.NotEmpty(t, newest.Status.Notes, "what the old keys still open is said")
+	keys := the.on(t, the.controlPlanes()[0].Name, "ls /var/lib/rotate-certs/rotations/"+newest.Status.RotationID+"/backup 2>/dev/null | wc -l")
+	assert.Equal(t, "0", strings.TrimSpace(string(keys)), "the compromised keys are destroyed")
+	require.Zero(t, the.kubectl(t, "rotate-certs", "unmark", "--all").exit)
+	the.assertClusterIsWhole(t)
+}
+
+// aStolenIdentityIsNotUsed: whoever has a kubelet's key could have it renewed as well, so
+// its successor is asked for by the watcher, and no file with an old key stays.
+func aStolenIdentityIsNotUsed(t *testing.T) {
+	node := the.nodes[len(the.nodes)-1].Name
+	const current = "/var/lib/kubelet/pki/kubelet-client-current.pem"
+	before, began := the.snapshot(t, node).identity(t, current, current), time.Now().Truncate(time.Second)
+	csrs, err := the.client.CertificatesV1().CertificateSigningRequests().Watch(t.Context(), metav1.ListOptions{})
+	require.NoError(t, err)
+	asked := make(chan []string, 1)
+	go func() {
+		var who []string
+		for e := range csrs.ResultChan() {
+			csr, ok := e.Object.(*certificatesv1.CertificateSigningRequest)
+			if ok && e.Type == watch.Added && csr.Spec.SignerName == certificatesv1.KubeAPIServerClientKubeletSignerName && !csr.CreationTimestamp.Time.Before(began) {
+				who = append(who, csr.Spec.Username)
+			}
+		}
+		asked <- who
+	}()
+
+	o := the.kubectl(t, "rotate-certs", "mark-compromised", "--service", "kubelet", "--node", node, "--reason", "its disk was sold", "-o", "name")
+	require.Zero(t, o.exit, "%s", o)
+	done := the.kubectl(t, "wait", "--for=condition=Replaced", strings.TrimSpace(o.stdout), "--timeout=3m")
+	require.Zero(t, done.exit, "%s", done)
+	within(t, 2*time.Minute, "the end of the rotation", func() bool {
+		return !slices.ContainsFunc(the.rotations(t), func(c v1alpha1.CertificateRotation) bool { return c.Status.CompletionTime == nil })
+	})
+
+	assertRenewed(t, "kubelet-client of "+node, before, the.snapshot(t, node).identity(t, current, current))
+	files := strings.Fields(string(the.on(t, node, "ls /var/lib/kubelet/pki/kubelet-client-2*.pem")))
+	assert.Len(t, files, 1, "the old keys are destroyed")
+	csrs.Stop()
+	assert.Equal(t, []string{"system:serviceaccount:rotate-certs:rotate-certs-watcher"}, <-asked, "who asked")
+	require.Zero(t, the.kubectl(t, "rotate-certs", "unmark", "--all").exit)
+	the.assertClusterIsWhole(t)
+}
