@@ -72,10 +72,12 @@ func (l *lab) reports(t *testing.T) map[string]v1alpha1.NodeCertificateReport {
 }
 
 func TestAgents(t *testing.T) {
+	the.mountDisk(t, the.controlPlanes()[0].Name)
 	the.agents(t)
 	t.Run("report what check sees", agentsReportWhatCheckSees)
 	t.Run("see a replaced file at once", anAgentSeesAReplacedFileAtOnce)
 	t.Run("reach no socket of their node", anAgentReachesNoSocketOfItsNode)
+	t.Run("cannot write to a disk below", anAgentCannotWriteToADiskBelow)
 	t.Run("write their own report only", anAgentsTokenWritesItsOwnReportOnly)
 }
 
@@ -136,6 +138,29 @@ func anAgentReachesNoSocketOfItsNode(t *testing.T) {
 		require.NoError(t, err, out)
 		assert.GreaterOrEqual(t, filters, 2, "on %s", n.Name)
 	}
+}
+
+// disk is where a file system of its own is mounted.
+const disk = "/etc/kubernetes-disk"
+
+func (l *lab) mountDisk(t *testing.T, node string) {
+	t.Helper()
+	l.on(t, node, "mkdir "+disk+" && mount -t tmpfs tmpfs "+disk+" && echo old > "+disk+"/file")
+	t.Cleanup(func() {
+		_, err := l.try(context.WithoutCancel(t.Context()), node, "umount "+disk+" && rmdir "+disk)
+		assert.NoError(t, err)
+	})
+}
+
+// A read-only mount does not hold for what is mounted below it, unless it is recursive. This
+// is about the mount: whoever writes has no filter of its own, as an agent has.
+func anAgentCannotWriteToADiskBelow(t *testing.T) {
+	out := string(the.on(t, the.controlPlanes()[0].Name, `
+		p=$(pgrep -f 'rotate-certs-node agent' | head -1)
+		f=/proc/$p/root/host`+disk+`/file
+		( echo new > $f ) 2>&1
+		cat $f && echo new > `+disk+`/file && cat $f`))
+	assert.Regexp(t, `Read-only file system\nold\nnew\n$`, out, "the agent is shown the disk, and another may write to it")
 }
 
 func anAgentsTokenWritesItsOwnReportOnly(t *testing.T) {
