@@ -43,7 +43,8 @@ type fake struct {
 	logs     map[string]journal.Log  // by node
 	ends     map[string]journal.Kind // how a node's commit ends
 	onCommit func(node string)
-	onScan   func() // and then the scan lasts until it is cut off
+	out      io.Writer // instead of the buffer, where set
+	onScan   func()    // and then the scan lasts until it is cut off
 	who      *identity
 	secrets  []kube.SecretCopy
 	rotation context.Context // of the engine, once it runs
@@ -81,6 +82,9 @@ func (f *fake) interrupted(t *testing.T, signals <-chan os.Signal, in io.Reader,
 	t.Setenv("KUBECONFIG", "testdata/kubeconfig")
 	var out, errOut lockedBuffer
 	a := &app{IOStreams: genericiooptions.IOStreams{In: in, Out: &out, ErrOut: &errOut}, now: func() time.Time { return noon }}
+	if f.out != nil {
+		a.Out = f.out
+	}
 	a.terminal.in = true
 	a.survey = func(context.Context, connection) *v1alpha1.WatcherStatus { return f.survey }
 	a.dial = func(connection) (*cluster, error) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
@@ -207,6 +208,22 @@ func TestOnlyTheNamedNodesAreWorkedOnButTheControlPlaneIsLookedAt(t *testing.T) 
 	assert.True(t, f.did("scan cp1,cp2,cp3,w1"), "the highest fencing token may be on any of them: %v", f.log)
 	assert.True(t, f.did("Commit w1"))
 	assert.False(t, f.did("open cp"))
+}
+
+// TestAClosedPipeStopsNoRotation: whoever read the output has gone.
+func TestAClosedPipeStopsNoRotation(t *testing.T) {
+	f := healthy()
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	require.NoError(t, r.Close())
+	f.out = w
+	f.onCommit = func(string) { assert.True(t, signal.Ignored(syscall.SIGPIPE), "it would end the program") }
+	for _, format := range []string{"", "json", "name"} {
+		code, _, stderr := f.run(t, "--service", "etcd", "-o", format)
+		require.Equal(t, 0, code, stderr)
+		assert.Contains(t, stderr, "Done in")
+	}
+	assert.True(t, f.did("Commit cp3"))
 }
 
 func TestNodesAreChosenByTheirLabels(t *testing.T) {

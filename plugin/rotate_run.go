@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/signal"
 	"slices"
+	"syscall"
 	"time"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
@@ -144,6 +146,8 @@ func (o *rotateOptions) rotate(ctx context.Context, c *cluster, p prepare.Rotati
 	for _, s := range p.Plan.Steps() {
 		names = append(names, s.Node)
 	}
+	// "kubectl rotate-certs … | head" must not end a rotation: a write fails instead.
+	signal.Ignore(syscall.SIGPIPE)
 	began := o.now()
 	show := newProgress(o.ErrOut, o.now, o.terminal.width, names)
 	o.showing(show)
@@ -173,7 +177,7 @@ func (o *rotateOptions) rotate(ctx context.Context, c *cluster, p prepare.Rotati
 	if errors.As(err, &held) && (o.format == formatTable || o.format == formatWide) {
 		return err // nothing began, so there is nothing to show
 	}
-	if printErr := printReport(o.Out, o.format, report); printErr != nil && err == nil {
+	if printErr := printReport(o.Out, o.format, report); printErr != nil && err == nil && !errors.Is(printErr, syscall.EPIPE) {
 		return printErr
 	}
 	if err != nil {
