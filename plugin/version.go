@@ -108,10 +108,30 @@ func (v *installedVersions) words() string {
 	return strings.Join(parts, ", ")
 }
 
-// installedIn asks the cluster for what is installed; nil: nothing is.
+// installedIn asks the cluster for what is installed; nil: nothing is. It does not wait for
+// longer than the context either where the kubeconfig runs a program for its credentials, which
+// may ask somebody to log in.
 func installedIn(ctx context.Context, flags *connectionFlags) (*installedVersions, error) {
 	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
 	defer cancel()
+	type answer struct {
+		installed *installedVersions
+		err       error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		installed, err := askInstalled(ctx, flags)
+		answers <- answer{installed, err}
+	}()
+	select {
+	case a := <-answers:
+		return a.installed, a.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("ask the cluster for what is installed: %w", ctx.Err())
+	}
+}
+
+func askInstalled(ctx context.Context, flags *connectionFlags) (*installedVersions, error) {
 	conn, err := flags.connection()
 	if err != nil {
 		return nil, err

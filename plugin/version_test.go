@@ -1,11 +1,16 @@
 package plugin
 
 import (
+	"context"
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 )
@@ -64,4 +69,31 @@ func TestVersionWithoutACluster(t *testing.T) {
 	require.Zero(t, code, stderr)
 	assert.Contains(t, stdout, displayName+" "+version.Version)
 	assert.Contains(t, stdout, "installed: unknown (")
+}
+
+// TestVersionDoesNotWaitForALogin: the kubeconfig's program waits for somebody, here until
+// the test ends.
+func TestVersionDoesNotWaitForALogin(t *testing.T) {
+	dir := t.TempDir()
+	login := filepath.Join(dir, "login")
+	require.NoError(t, unix.Mkfifo(login, 0o600))
+	config := filepath.Join(dir, "config")
+	require.NoError(t, os.WriteFile(config, []byte(`apiVersion: v1
+kind: Config
+current-context: c
+contexts: [{name: c, context: {cluster: c, user: u}}]
+clusters: [{name: c, cluster: {server: "https://127.0.0.1:1"}}]
+users: [{name: u, user: {exec: {apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, command: cat, args: [`+login+`]}}}]
+`), 0o600))
+	t.Cleanup(func() {
+		if waiting, err := os.OpenFile(login, os.O_WRONLY|unix.O_NONBLOCK, 0); err == nil {
+			_ = waiting.Close()
+		}
+	})
+	flags := newConnectionFlags()
+	flags.KubeConfig = &config
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err := installedIn(ctx, flags)
+	require.ErrorContains(t, err, "ask the cluster for what is installed: context deadline exceeded")
 }
