@@ -228,7 +228,7 @@ func TestAShortValidityNeedsAWord(t *testing.T) {
 func TestNothingOfARotationIsChangedButSuspend(t *testing.T) {
 	from := map[string]any{
 		"services": []string{"etcd"}, "nodes": []string{"cp1"}, "restart": "Always", "validity": "90d", "allowShortValidity": true, "maxUnavailable": 1,
-		"timeout": "1m", "compromised": true, "requireAll": true, "trigger": map[string]any{"attempt": 1},
+		"timeout": "1m", "pause": "1m", "compromised": true, "requireAll": true, "trigger": map[string]any{"attempt": 1},
 	}
 	fields := definitionOf(t, "certificaterotations").Spec.Versions[0].Schema.OpenAPIV3Schema.Properties["spec"].Properties
 	for field := range fields {
@@ -247,6 +247,14 @@ func TestNothingOfARotationIsChangedButSuspend(t *testing.T) {
 			assert.Equal(t, free, changes(t, added, removed), "%s is removed", field)
 		}
 		assert.Equal(t, free, changes(t, added, other), "%s is changed", field)
+	}
+}
+
+// TestPauseIsShort: a watcher that says nothing for an hour is taken for one that hangs.
+func TestPauseIsShort(t *testing.T) {
+	schema := specField(t, "certificaterotations", "pause")
+	for text, fits := range map[string]bool{"90s": true, "30m": true, "0s": true, "31m": false, "1h": false, "1d": false, "-1s": false, "90": false, "": false} {
+		assert.Equal(t, fits, takes(t, schema, text), text)
 	}
 }
 

@@ -197,6 +197,9 @@ func (r *Runner) rotate(ctx context.Context, c *v1alpha1.CertificateRotation, re
 	if c.Spec.Timeout != nil {
 		options.Timeout = c.Spec.Timeout.Duration
 	}
+	if c.Spec.Pause != nil {
+		options.Pause = c.Spec.Pause.Duration
+	}
 	report, err := r.Engine.Rotate(running, options)
 	stopped := context.Cause(running)
 	progress.stop()

@@ -27,11 +27,15 @@ func status(c *v1alpha1.CertificateRotation, kind string) metav1.ConditionStatus
 }
 
 func TestARotationThatGoesWell(t *testing.T) {
-	w := newWorld(t, asked("auto-1"))
+	c := asked("auto-1")
+	c.Spec.Timeout, c.Spec.Pause = &v1alpha1.Duration{Duration: 2 * time.Minute}, &v1alpha1.Duration{Duration: 90 * time.Second}
+	w := newWorld(t, c)
 	r := w.runner()
 	r.next(t.Context())
 
-	c := w.rotation("auto-1")
+	c = w.rotation("auto-1")
+	require.Len(t, w.engine.rotated, 1)
+	assert.Equal(t, []time.Duration{2 * time.Minute, 90 * time.Second}, []time.Duration{w.engine.rotated[0].Timeout, w.engine.rotated[0].Pause})
 	assert.Equal(t, v1alpha1.StateSucceeded, c.State())
 	assert.Equal(t, "1d1d1d", c.Status.RotationID)
 	assert.Equal(t, int64(1), c.Status.ObservedGeneration)

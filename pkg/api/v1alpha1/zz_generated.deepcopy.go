@@ -98,6 +98,11 @@ func (in *CertificateRotationSpec) DeepCopyInto(out *CertificateRotationSpec) {
 		*out = new(intstr.IntOrString)
 		**out = **in
 	}
+	if in.Pause != nil {
+		in, out := &in.Pause, &out.Pause
+		*out = new(Duration)
+		**out = **in
+	}
 	if in.Timeout != nil {
 		in, out := &in.Timeout, &out.Timeout
 		*out = new(Duration)
