@@ -31,7 +31,7 @@ type api interface {
 	// Holder says who holds the cluster's lock; nil: nobody.
 	Holder(ctx context.Context) (*kube.HeldError, error)
 	// SecretCopies finds certificates by their fingerprints in Secrets.
-	SecretCopies(ctx context.Context, fingerprints []string) ([]kube.SecretCopy, error)
+	SecretCopies(ctx context.Context, fingerprints []string) (kube.Copies, error)
 }
 
 // journals reads what nodes remember of one rotation. What could not be read is

@@ -28,27 +28,28 @@ import (
 // and each field makes something go wrong.
 type fake struct {
 	sync.Mutex
-	nodes    []kube.Node
-	scanned  []inventory.Node
-	missing  []plan.Exclusion
-	sick     string // node whose API server is not ready
-	denied   error
-	down     error                   // of every question
-	refused  error                   // by admission
-	held     error                   // what taking the lock meets
-	heldNow  error                   // what a look at the lock shows
-	holder   *kube.HeldError         // of the lock, for who only looks
-	lockErr  error                   // of reading it
-	survey   *v1alpha1.WatcherStatus // of the watcher
-	logs     map[string]journal.Log  // by node
-	ends     map[string]journal.Kind // how a node's commit ends
-	onCommit func(node string)
-	out      io.Writer // instead of the buffer, where set
-	onScan   func()    // and then the scan lasts until it is cut off
-	who      *identity
-	secrets  []kube.SecretCopy
-	rotation context.Context // of the engine, once it runs
-	log      []string
+	nodes       []kube.Node
+	scanned     []inventory.Node
+	missing     []plan.Exclusion
+	sick        string // node whose API server is not ready
+	denied      error
+	down        error                   // of every question
+	refused     error                   // by admission
+	held        error                   // what taking the lock meets
+	heldNow     error                   // what a look at the lock shows
+	holder      *kube.HeldError         // of the lock, for who only looks
+	lockErr     error                   // of reading it
+	survey      *v1alpha1.WatcherStatus // of the watcher
+	logs        map[string]journal.Log  // by node
+	ends        map[string]journal.Kind // how a node's commit ends
+	onCommit    func(node string)
+	notSearched string    // of what may hold copies
+	out         io.Writer // instead of the buffer, where set
+	onScan      func()    // and then the scan lasts until it is cut off
+	who         *identity
+	secrets     []kube.SecretCopy
+	rotation    context.Context // of the engine, once it runs
+	log         []string
 }
 
 func newFake(nodes ...inventory.Node) *fake {
@@ -126,14 +127,15 @@ func (f *fake) Holder(context.Context) (*kube.HeldError, error) {
 	return f.holder, cmp.Or(f.lockErr, f.down)
 }
 
-func (f *fake) SecretCopies(_ context.Context, fingerprints []string) ([]kube.SecretCopy, error) {
+func (f *fake) SecretCopies(_ context.Context, fingerprints []string) (kube.Copies, error) {
 	f.note("secrets")
-	var out []kube.SecretCopy
+	var out kube.Copies
 	for _, s := range f.secrets {
 		if slices.Contains(fingerprints, s.FingerprintSHA256) {
-			out = append(out, s)
+			out.Found = append(out.Found, s)
 		}
 	}
+	out.NotSearched = f.notSearched
 	return out, f.down
 }
 

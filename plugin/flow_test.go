@@ -171,6 +171,9 @@ func TestSecretsAreSearchedOnlyWhereAsked(t *testing.T) {
 	assert.Contains(t, stdout, line, "the report has it, too")
 	_, stdout, _ = f.run(t, "--service", "kubelet", "--dry-run", "--find-secrets")
 	assert.NotContains(t, stdout, "monitoring/etcd")
+	f.notSearched = "ConfigMaps: you may not"
+	_, _, stderr = f.run(t, "check", "--find-secrets")
+	assert.Contains(t, stderr, "Not searched for copies: ConfigMaps: you may not.")
 }
 
 func TestMachinesOfClusterAPIAreInPlanAndReport(t *testing.T) {

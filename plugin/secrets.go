@@ -42,10 +42,17 @@ func findSecrets(ctx context.Context, a api, names map[string]string) ([]string,
 	}
 	slices.Sort(fingerprints)
 	found, err := a.SecretCopies(ctx, fingerprints)
-	if err != nil || len(found) == 0 {
+	if err != nil {
 		return nil, err
 	}
-	return []string{secretsText(found, names)}, nil
+	var out []string
+	if len(found.Found) > 0 {
+		out = append(out, secretsText(found.Found, names))
+	}
+	if found.NotSearched != "" {
+		out = append(out, "Not searched for copies: "+found.NotSearched+".")
+	}
+	return out, nil
 }
 
 func secretsText(found []kube.SecretCopy, names map[string]string) string {

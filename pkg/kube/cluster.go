@@ -38,7 +38,7 @@ func (s *APIServer) DefaultValidity(ctx context.Context) (time.Duration, error) 
 func (s *APIServer) Holder(ctx context.Context) (*HeldError, error) { return Holder(ctx, s.Client) }
 
 // SecretCopies is [FindInSecrets].
-func (s *APIServer) SecretCopies(ctx context.Context, fingerprints []string) ([]SecretCopy, error) {
+func (s *APIServer) SecretCopies(ctx context.Context, fingerprints []string) (Copies, error) {
 	return FindInSecrets(ctx, s.Client, fingerprints)
 }
 

@@ -29,49 +29,60 @@ type SecretCopy struct {
 // secretsPage is how many Secrets are held in memory at a time.
 const secretsPage = 50
 
+// Copies are what [FindInSecrets] found.
+type Copies struct {
+	Found []SecretCopy
+	// NotSearched says what was not searched, and why; empty: all was.
+	NotSearched string
+}
+
 // FindInSecrets returns where in Secrets of any namespace a certificate with one of the
 // fingerprints lies, in any key of their data that is PEM or a kubeconfig, and likewise in
 // ConfigMaps where these may be listed. Keys are neither parsed nor kept: what was read of
 // Secrets is overwritten with zeros. Without the right to list secrets it is a
 // [*MissingPermissionsError].
-func FindInSecrets(ctx context.Context, client kubernetes.Interface, fingerprints []string) ([]SecretCopy, error) {
+func FindInSecrets(ctx context.Context, client kubernetes.Interface, fingerprints []string) (Copies, error) {
 	if err := mayListSecrets(ctx, client); err != nil {
-		return nil, err
+		return Copies{}, err
 	}
 	wanted := map[string]bool{}
 	for _, f := range fingerprints {
 		wanted[strings.ToLower(f)] = f != ""
 	}
-	var out []SecretCopy
+	var out Copies
 	options := metav1.ListOptions{Limit: secretsPage}
 	for {
 		page, err := client.CoreV1().Secrets(metav1.NamespaceAll).List(ctx, options)
 		if err != nil {
-			return nil, fmt.Errorf("list secrets: %w", err)
+			return Copies{}, fmt.Errorf("list secrets: %w", err)
 		}
 		for i := range page.Items {
-			out = append(out, copiesIn(page.Items[i].ObjectMeta, page.Items[i].Data, wanted)...)
+			out.Found = append(out.Found, copiesIn(page.Items[i].ObjectMeta, page.Items[i].Data, wanted)...)
 		}
 		if options.Continue = page.Continue; options.Continue == "" {
 			break
 		}
 	}
-	inConfigMaps, err := findInConfigMaps(ctx, client, wanted)
-	if err != nil {
-		return nil, err
+	switch allowed, err := mayList(ctx, client, "configmaps"); {
+	case err != nil:
+		return Copies{}, err
+	case !allowed:
+		out.NotSearched = "ConfigMaps: you may not list configmaps in all namespaces"
+	default:
+		inConfigMaps, err := findInConfigMaps(ctx, client, wanted)
+		if err != nil {
+			return Copies{}, err
+		}
+		out.Found = append(out.Found, inConfigMaps...)
 	}
-	out = append(out, inConfigMaps...)
-	slices.SortFunc(out, func(a, b SecretCopy) int {
+	slices.SortFunc(out.Found, func(a, b SecretCopy) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Key, b.Key), cmp.Compare(a.FingerprintSHA256, b.FingerprintSHA256))
 	})
 	return out, nil
 }
 
-// findInConfigMaps is the same for ConfigMaps; nothing without the right to list them.
+// findInConfigMaps is the same for ConfigMaps.
 func findInConfigMaps(ctx context.Context, client kubernetes.Interface, wanted map[string]bool) ([]SecretCopy, error) {
-	if allowed, err := mayList(ctx, client, "configmaps"); err != nil || !allowed {
-		return nil, err
-	}
 	var out []SecretCopy
 	options := metav1.ListOptions{Limit: secretsPage}
 	for {

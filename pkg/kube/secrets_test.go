@@ -62,7 +62,8 @@ func TestCopiesInSecretsAreFoundAndNothingSecretIsKept(t *testing.T) {
 	assert.Equal(t, []SecretCopy{
 		{Namespace: "kube-system", Name: "calico", Key: "etcd-cert", FingerprintSHA256: f},
 		{Namespace: "monitoring", Name: "etcd-client", Key: "client.crt", FingerprintSHA256: f},
-	}, found)
+	}, found.Found)
+	assert.Empty(t, found.NotSearched)
 	for _, s := range secrets {
 		for key, value := range s.Data {
 			assert.Empty(t, bytes.Trim(value, "\x00"), "%s/%s is still in memory", s.Name, key)
@@ -104,21 +105,22 @@ func TestKubeconfigsInSecretsAndConfigMapsAreFound(t *testing.T) {
 		{Namespace: "ci", Name: "deployer", Key: "config.json", FingerprintSHA256: f},
 		{Namespace: "ci", Name: "deployer", Key: "kubeconfig", FingerprintSHA256: f},
 		{Namespace: "ci", Name: "tools", Key: "config", FingerprintSHA256: f, ConfigMap: true},
-	}, found)
+	}, found.Found)
 	for key, value := range s.Data {
 		assert.Empty(t, bytes.Trim(value, "\x00"), "%s is still in memory", key)
 	}
 }
 
-// ConfigMaps are left out without the right to list them; Secrets are not.
+// ConfigMaps are not searched without the right to list them, which is said; Secrets are.
 func TestWithoutTheRightToListConfigMaps(t *testing.T) {
 	client := secretsOf(true, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "x"}})
 	client.PrependReactor("create", "selfsubjectaccessreviews", func(a k8stesting.Action) (bool, runtime.Object, error) {
 		review := a.(k8stesting.CreateAction).GetObject().(*authorizationv1.SelfSubjectAccessReview)
 		return review.Spec.ResourceAttributes.Resource == "configmaps", review, nil
 	})
-	_, err := FindInSecrets(t.Context(), client, []string{"ab"})
+	found, err := FindInSecrets(t.Context(), client, []string{"ab"})
 	require.NoError(t, err)
+	assert.Equal(t, "ConfigMaps: you may not list configmaps in all namespaces", found.NotSearched)
 	for _, a := range client.Actions() {
 		assert.False(t, a.Matches("list", "configmaps"))
 	}
