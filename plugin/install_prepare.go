@@ -35,6 +35,9 @@ func (i *installer) prepare(ctx context.Context) ([]*unstructured.Unstructured, 
 	if err := i.checkElsewhere(ctx); err != nil {
 		return nil, err
 	}
+	if err := i.found.refuseManaged(); err != nil {
+		return nil, err
+	}
 	if err := i.refuseOlder(); err != nil {
 		return nil, err
 	}

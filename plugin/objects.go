@@ -135,7 +135,8 @@ func (o *objects) find(ctx context.Context, namespace string) (*installation, er
 }
 
 func (o *objects) findIn(ctx context.Context, namespace string) (*installation, error) {
-	options := metav1.ListOptions{LabelSelector: manifests.Selector}
+	// By its name alone: Helm replaces the label that says who manages an object.
+	options := metav1.ListOptions{LabelSelector: kube.LabelName + "=" + manifests.Name}
 	deployments, err := o.client.AppsV1().Deployments(namespace).List(ctx, options)
 	if err != nil {
 		return nil, fmt.Errorf("look for the watcher: %w", err)

@@ -144,6 +144,9 @@ func (o *uninstallOptions) located(ctx context.Context, api *objects) error {
 	if err != nil {
 		return err
 	}
+	if err := found.refuseManaged(); err != nil {
+		return err
+	}
 	if found == nil || o.where != "" {
 		return nil
 	}

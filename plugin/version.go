@@ -39,6 +39,8 @@ type installedVersions struct {
 	Namespace string `json:"namespace"`
 	Watcher   string `json:"watcher,omitempty"`
 	Agents    string `json:"agents,omitempty"`
+	// ManagedBy says which tool applies the installation; empty: this plugin or kubectl.
+	ManagedBy string `json:"managedBy,omitempty"`
 }
 
 func (a *app) versionCommand(flags *connectionFlags) *cobra.Command {
@@ -148,7 +150,8 @@ func askInstalled(ctx context.Context, flags *connectionFlags) (*installedVersio
 }
 
 func (i *installation) versions() *installedVersions {
-	out := &installedVersions{Namespace: i.namespace}
+	managedBy, _ := i.managedBy()
+	out := &installedVersions{Namespace: i.namespace, ManagedBy: managedBy}
 	if i.watcher != nil {
 		out.Watcher = versionOf(i.watcher)
 	}
@@ -174,6 +177,8 @@ func skew(plugin string, installed *installedVersions, command string) string {
 	}
 	for _, theirs := range []string{installed.Watcher, installed.Agents} {
 		switch {
+		case older(theirs, plugin) && installed.ManagedBy != "":
+			return "The installation is older than this plugin. What updates it: " + installed.ManagedBy
 		case older(theirs, plugin):
 			return fmt.Sprintf("The installation is older than this plugin. To update it: %s install", command)
 		case older(plugin, theirs):

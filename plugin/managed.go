@@ -1,0 +1,47 @@
+package plugin
+
+import (
+	"fmt"
+	"strings"
+)
+
+// managers are tools that apply an installation, by the label or annotation that each puts
+// on its objects. Flux uses Helm, so it comes first.
+var managers = []struct{ key, words, hint string }{
+	{"helm.toolkit.fluxcd.io/name", "the HelmRelease %q of Flux", ""},
+	{"kustomize.toolkit.fluxcd.io/name", "the Kustomization %q of Flux", ""},
+	{"argocd.argoproj.io/tracking-id", "the Application %q of Argo CD", ""},
+	{"meta.helm.sh/release-name", "the Helm release %q", "helm upgrade or helm uninstall %s --namespace %s"},
+}
+
+// managedBy says which tool applies an installation, and with what it is changed or removed;
+// empty where nothing but this plugin or kubectl does.
+func (i *installation) managedBy() (words, hint string) {
+	if i == nil || i.agents == nil {
+		return "", ""
+	}
+	for _, m := range managers {
+		name := i.agents.Labels[m.key]
+		if name == "" {
+			name, _, _ = strings.Cut(i.agents.Annotations[m.key], ":") // Argo CD: APPLICATION:GROUP/KIND:…
+		}
+		if name == "" {
+			continue
+		}
+		hint = "change or remove it where that reads it from"
+		if m.hint != "" {
+			hint = fmt.Sprintf(m.hint, name, i.agents.Annotations["meta.helm.sh/release-namespace"])
+		}
+		return fmt.Sprintf(m.words, name), hint
+	}
+	return "", ""
+}
+
+// refuseManaged refuses to change or remove what a tool would put back.
+func (i *installation) refuseManaged() error {
+	words, hint := i.managedBy()
+	if words == "" {
+		return nil
+	}
+	return fmt.Errorf("%s manages the installation in namespace %q\nhint: %s", words, i.namespace, hint)
+}
