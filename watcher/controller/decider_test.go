@@ -158,6 +158,7 @@ func TestAMark(t *testing.T) {
 	assert.Equal(t, oldPrint, mark.Status.Certificates[0].FingerprintSHA256)
 	assert.Equal(t, []string{"cp2"}, mark.Status.PendingNodes)
 	assert.Equal(t, metav1.ConditionFalse, replaced(mark))
+	assert.True(t, meta.IsStatusConditionTrue(mark.Status.Conditions, v1alpha1.ConditionReconciling))
 	assert.NotEmpty(t, mark.Status.Residual)
 
 	w.clock.pass(askAgain)
@@ -180,6 +181,7 @@ func TestAMark(t *testing.T) {
 	w.judge(d)
 	mark = w.mark("stolen")
 	assert.Equal(t, metav1.ConditionTrue, replaced(mark))
+	assert.Nil(t, meta.FindStatusCondition(mark.Status.Conditions, v1alpha1.ConditionReconciling))
 	assert.Len(t, mark.Status.Certificates, 2, "what was issued since is not compromised")
 }
 

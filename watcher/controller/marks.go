@@ -97,6 +97,9 @@ func (d *Decider) resolve(c *v1alpha1.CompromisedCertificate, m renewal.Mark, fr
 	return renewal.ResolveMark(m, nodes)
 }
 
+// tooMany is the reason of a mark that means more certificates than it can hold.
+const tooMany = "TooMany"
+
 // toldAt is the annotation of a mark that came as an event, with the event's time.
 const toldAt = "rotate-certs.io/told-at"
 
@@ -136,16 +139,30 @@ func (d *Decider) stand(ctx context.Context, c *v1alpha1.CompromisedCertificate,
 			Type: kind, Status: status, Reason: reason, Message: message, ObservedGeneration: c.Generation, LastTransitionTime: now,
 		})
 	}
+	// kstatus reads of any object whether it is still being worked on, or cannot be.
+	replaced := func(status metav1.ConditionStatus, reason, message string) {
+		set(v1alpha1.ConditionReplaced, status, reason, message)
+		meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionStalled)
+		switch {
+		case status == metav1.ConditionTrue:
+			meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionReconciling)
+		case reason == tooMany:
+			meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionReconciling)
+			set(v1alpha1.ConditionStalled, metav1.ConditionTrue, reason, message)
+		default:
+			set(v1alpha1.ConditionReconciling, metav1.ConditionTrue, reason, message)
+		}
+	}
 	if len(m.Certificates) == 0 && many > maxMarked {
-		set(v1alpha1.ConditionAccepted, metav1.ConditionFalse, "TooMany",
-			fmt.Sprintf("it means %d certificates, and one mark holds %d: nothing is replaced; make several, each for some of the nodes", many, maxMarked))
-		set(v1alpha1.ConditionReplaced, metav1.ConditionFalse, "TooMany", "")
+		message := fmt.Sprintf("it means %d certificates, and one mark holds %d: nothing is replaced; make several, each for some of the nodes", many, maxMarked)
+		set(v1alpha1.ConditionAccepted, metav1.ConditionFalse, tooMany, message)
+		replaced(metav1.ConditionFalse, tooMany, message)
 		return
 	}
 	if len(m.Certificates) == 0 {
-		set(v1alpha1.ConditionAccepted, metav1.ConditionFalse, "NothingFound",
-			"no report knows such a certificate; it is looked for again whenever a node reports")
-		set(v1alpha1.ConditionReplaced, metav1.ConditionUnknown, "NothingFound", "")
+		const message = "no report knows such a certificate; it is looked for again whenever a node reports"
+		set(v1alpha1.ConditionAccepted, metav1.ConditionFalse, "NothingFound", message)
+		replaced(metav1.ConditionUnknown, "NothingFound", message)
 		return
 	}
 	found := fmt.Sprintf("it means %d certificates", len(m.Certificates))
@@ -158,10 +175,10 @@ func (d *Decider) stand(ctx context.Context, c *v1alpha1.CompromisedCertificate,
 	}
 	left := renewal.Remaining(m, d.node)
 	if len(left) == 0 && len(s.PendingNodes) == 0 {
-		set(v1alpha1.ConditionReplaced, metav1.ConditionTrue, "Replaced", "none of them is on a node any more")
+		replaced(metav1.ConditionTrue, "Replaced", "none of them is on a node any more")
 		return
 	}
-	set(v1alpha1.ConditionReplaced, metav1.ConditionFalse, "OnNodes", fmt.Sprintf("%d of them are still on their nodes", len(left)))
+	replaced(metav1.ConditionFalse, "OnNodes", fmt.Sprintf("%d of them are still on their nodes", len(left)))
 }
 
 // newestFor is the newest rotation that a mark is behind.

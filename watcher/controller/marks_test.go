@@ -75,6 +75,8 @@ func TestAMarkOverManyNodes(t *testing.T) {
 	w.judge(d)
 	c = w.mark("stolen")
 	assert.Equal(t, "TooMany", accepted(c).Reason)
+	assert.True(t, meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.ConditionStalled))
+	assert.Nil(t, meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionReconciling))
 	assert.Empty(t, c.Status.Certificates)
 	assert.Empty(t, w.story.requests())
 }
@@ -107,6 +109,7 @@ func TestAnOldEventMarksNothingNew(t *testing.T) {
 	w.judge(d)
 	assert.Empty(t, w.story.requests())
 	assert.Equal(t, "NothingFound", accepted(w.mark(e.MarkName())).Reason)
+	assert.True(t, meta.IsStatusConditionTrue(w.mark(e.MarkName()).Status.Conditions, v1alpha1.ConditionReconciling), "it is looked for again")
 }
 
 // TestWhatWasToldIsForgotten once it is not so any more.

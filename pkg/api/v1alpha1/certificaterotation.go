@@ -29,6 +29,9 @@ type CertificateRotation struct {
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
 	Spec CertificateRotationSpec `json:"spec"`
+	// Status is how it goes. Its observedGeneration is -1 until the
+	// watcher has seen the object, so that kstatus does not take it for done.
+	// +kubebuilder:default={"observedGeneration":-1}
 	// +optional
 	Status CertificateRotationStatus `json:"status,omitempty"`
 }

@@ -26,6 +26,9 @@ type CompromisedCertificate struct {
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
 	Spec CompromisedCertificateSpec `json:"spec"`
+	// Status is what was found to be compromised, and what became of it. Its observedGeneration is -1 until the
+	// watcher has seen the object, so that kstatus does not take it for done.
+	// +kubebuilder:default={"observedGeneration":-1}
 	// +optional
 	Status CompromisedCertificateStatus `json:"status,omitempty"`
 }
@@ -58,7 +61,8 @@ type CompromisedCertificateSpec struct {
 	Reason string `json:"reason"`
 }
 
-// The condition types of a CompromisedCertificate.
+// The condition types of a CompromisedCertificate. Until the certificates are replaced it has
+// [ConditionReconciling] too, or [ConditionStalled] where it means too many.
 const (
 	// ConditionAccepted is True once status.certificates says what the mark means, and
 	// False where it means nothing.
