@@ -39,7 +39,7 @@ MODULES := . test/corpus test/lab test/monitoring test/tools/release
 # For fuzz: how many inputs each target gets, and those of which packages. pkg/kube's take minutes
 # to build for fuzzing, so only soak runs them; its seeds are among the unit tests.
 FUZZTIME      ?= 2000x
-FUZZ_PACKAGES ?= ./pkg/certs ./pkg/journal/statedir ./pkg/layout ./pkg/policyfile ./pkg/store
+FUZZ_PACKAGES ?= ./pkg/certs ./pkg/journal/statedir ./pkg/layout ./pkg/rotationpolicy ./pkg/store
 
 ##@ Try it
 .PHONY: demo

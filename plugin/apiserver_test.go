@@ -30,6 +30,7 @@ type apiServerFake struct {
 	silent    []string                                     // nodes whose agents do not report
 	unready   bool                                         // workloads stay as they are
 	events    func(w http.ResponseWriter, r *http.Request) // of the watcher
+	late      map[string]int                               // by resource, how many requests are answered as if its kind were not served
 	onDelete  func(path string)
 	onList    func(kind string)
 	answers   string            // of a person on a terminal; empty: there is none
@@ -57,7 +58,7 @@ func (s *apiServerFake) run(t *testing.T, args ...string) (code int, stdout, std
 	t.Setenv("KUBECONFIG", "testdata/kubeconfig")
 	var out, errOut lockedBuffer
 	a := &app{terminal: terminal{in: s.answers != ""}, IOStreams: genericiooptions.IOStreams{In: strings.NewReader(s.answers), Out: &out, ErrOut: &errOut}, now: func() time.Time { return noon }, hurry: true}
-	a.dial, a.survey = a.connect, a.surveyWatcher
+	a.dial, a.survey, a.readPolicy = a.connect, a.surveyWatcher, a.installedPolicy
 	code = a.main(append(args, "--server", s.URL), nil)
 	return code, out.String(), errOut.String()
 }
@@ -89,6 +90,7 @@ func (s *apiServerFake) served() []resourceFake {
 		{"rotate-certs.io", "v1alpha1", "nodecertificatereports", "NodeCertificateReport", false},
 		{"rotate-certs.io", "v1alpha1", "certificaterotations", "CertificateRotation", false},
 		{"rotate-certs.io", "v1alpha1", "compromisedcertificates", "CompromisedCertificate", false},
+		{"rotate-certs.io", "v1alpha1", "rotationpolicies", "RotationPolicy", false},
 	} {
 		if s.objects["/apis/apiextensions.k8s.io/v1/customresourcedefinitions/"+d.name+".rotate-certs.io"] != nil {
 			out = append(out, d)
@@ -196,13 +198,17 @@ func (s *apiServerFake) review(w http.ResponseWriter, object map[string]any) {
 
 func (s *apiServerFake) serve(w http.ResponseWriter, r *http.Request, object map[string]any) {
 	kind, namespace, name, sub, ok := s.place(r.URL.Path)
-	verb := map[string]string{"GET": "get", "POST": "create", "PATCH": "patch", "DELETE": "delete"}[r.Method]
+	verb := map[string]string{"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}[r.Method]
 	if verb == "get" && name == "" {
 		verb = "list"
 	}
 	dry := r.URL.Query().Get("dryRun") != "" || object["dryRun"] != nil // a deletion says it in its body
 	if !dry && verb != "get" && verb != "list" {
 		s.log = append(s.log, verb+" "+r.URL.Path)
+	}
+	if ok && s.late[kind.name] > 0 {
+		s.late[kind.name]--
+		ok = false
 	}
 	switch {
 	case !ok:
@@ -218,6 +224,8 @@ func (s *apiServerFake) serve(w http.ResponseWriter, r *http.Request, object map
 		s.list(w, r, kind, namespace)
 	case verb == "create":
 		s.create(w, r.URL.Path, object, dry)
+	case verb == "update" && s.objects[r.URL.Path] != nil:
+		s.update(w, r.URL.Path, object, dry)
 	case verb == "patch":
 		s.patch(w, r, kind, object, dry)
 	case s.objects[r.URL.Path] == nil:
@@ -237,10 +245,28 @@ func (s *apiServerFake) create(w http.ResponseWriter, path string, object map[st
 	if prefix, _ := metadata["generateName"].(string); prefix != "" {
 		metadata["name"] = prefix + "x7k2p"
 	}
+	at := path + "/" + metadata["name"].(string)
+	if s.objects[at] != nil {
+		fail(w, 409, "AlreadyExists", "object already exists", metadata["name"].(string))
+		return
+	}
 	if !dry {
-		s.put(path+"/"+metadata["name"].(string), object)
+		s.put(at, object)
 	}
 	answer(w, 201, object)
+}
+
+// update replaces an object of the version that it was read in.
+func (s *apiServerFake) update(w http.ResponseWriter, path string, object map[string]any, dry bool) {
+	before, metadata := s.objects[path], object["metadata"].(map[string]any)
+	switch {
+	case metadata["resourceVersion"] != before["metadata"].(map[string]any)["resourceVersion"]:
+		fail(w, 409, "Conflict", "the object has been modified", fmt.Sprint(metadata["name"]))
+		return
+	case flat(before) != flat(object) && !dry:
+		s.put(path, object)
+	}
+	answer(w, 200, object)
 }
 
 // patch applies; only what another kind of patch is used for here is merged: finalizers,

@@ -16,6 +16,9 @@ func (s *apiServerFake) put(path string, object map[string]any) {
 	s.revision++
 	metadata := object["metadata"].(map[string]any)
 	metadata["resourceVersion"], metadata["uid"] = fmt.Sprint(s.revision), fmt.Sprintf("uid-%d", s.revision)
+	if metadata["generation"] == nil && strings.HasPrefix(path, "/apis/rotate-certs.io/") {
+		metadata["generation"] = 1 // of workloads, the fake is its own controller
+	}
 	s.objects[path] = object
 }
 

@@ -21,7 +21,7 @@ import (
 )
 
 // app is one call of the program: its streams, its clock and the way to a cluster.
-// Tests replace dial, survey and now.
+// Tests replace dial, survey, readPolicy and now.
 type app struct {
 	genericiooptions.IOStreams
 	terminal terminal
@@ -30,6 +30,8 @@ type app struct {
 	hurry    bool // tests do not wait between two looks
 	// survey looks at the watcher, for status; nil where nothing is installed.
 	survey func(context.Context, connection) *v1alpha1.WatcherStatus
+	// readPolicy reads the RotationPolicy of the cluster; nil where there is none.
+	readPolicy func(context.Context, connection) (*v1alpha1.RotationPolicy, error)
 
 	mu       sync.Mutex
 	progress *progress // of the rotation at work, if one is
@@ -47,7 +49,7 @@ func Main(args []string, streams genericiooptions.IOStreams, signals <-chan os.S
 		terminal:  findTerminal(streams.In, streams.Out, streams.ErrOut, os.Getenv),
 		now:       time.Now,
 	}
-	a.dial, a.survey = a.connect, a.surveyWatcher
+	a.dial, a.survey, a.readPolicy = a.connect, a.surveyWatcher, a.installedPolicy
 	return a.main(args, signals)
 }
 

@@ -40,6 +40,7 @@ type fake struct {
 	holder      *kube.HeldError         // of the lock, for who only looks
 	lockErr     error                   // of reading it
 	survey      *v1alpha1.WatcherStatus // of the watcher
+	policy      *v1alpha1.RotationPolicy
 	logs        map[string]journal.Log  // by node
 	ends        map[string]journal.Kind // how a node's commit ends
 	onCommit    func(node string)
@@ -88,6 +89,7 @@ func (f *fake) interrupted(t *testing.T, signals <-chan os.Signal, in io.Reader,
 	}
 	a.terminal.in = true
 	a.survey = func(context.Context, connection) *v1alpha1.WatcherStatus { return f.survey }
+	a.readPolicy = func(context.Context, connection) (*v1alpha1.RotationPolicy, error) { return f.policy, nil }
 	a.dial = func(connection) (*cluster, error) {
 		return &cluster{Cluster: fleet.Cluster{Nodes: f, Locker: f, Signers: f, Observer: f, Scanner: f}, api: f, journals: f, who: f.who,
 			held: func(context.Context) error { return f.heldNow }}, nil

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"regexp"
 	"strings"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
@@ -43,7 +43,7 @@ type installOptions struct {
 	timeout        durationFlag
 
 	format format
-	policy string
+	policy *v1alpha1.RotationPolicy // of the file; nil: none is given
 	conn   connection
 }
 
@@ -56,11 +56,11 @@ func (a *app) installCommand(flags *connectionFlags) *cobra.Command {
 		Short: "Install the watcher, which renews certificates by itself",
 		Long: `Install the watcher and its agents in the cluster, or bring them up to this version.
 An agent on every node reads its certificates and reports them; the watcher publishes
-what it sees as events, and rotates by itself what nears its end or is marked as
-compromised, under the rules of its policy file.
+what it sees as events, and rotates automatically what expires soon or is marked as
+compromised, under the rules of the RotationPolicy.
 
 Run it again to change something or to upgrade. A flag that is not given keeps the
-value that it had, and the policy file stays unless --policy names one. What changes
+value that it had, and the RotationPolicy stays unless --policy names a file. What changes
 of settings and rights is printed before it is applied, by --dry-run=server too. With
 --dry-run=client no cluster is asked, and only the flags count:
 
@@ -92,7 +92,7 @@ of settings and rights is printed before it is applied, by --dry-run=server too.
 	f.SortFlags = false
 	f.BoolVar(&o.notifyOnly, "notify-only", false, "Publish events, rotate nothing; the right to do so is not given")
 	f.BoolVar(&o.certMetrics, "certificate-metrics", true, "Metrics of each certificate and node, three for each certificate")
-	f.StringVar(&o.policyFile, "policy", "", "Policy file to install; without it one that is there stays")
+	f.StringVar(&o.policyFile, "policy", "", "File with the RotationPolicy; without it one that is there stays")
 	f.StringSliceVar(&o.natsURLs, "nats-url", nil, "NATS servers to use; empty: the watcher brings its own")
 	f.StringVar(&o.natsSecret, "nats-secret", "", "Secret with "+natsKeys()+" for them")
 	f.IntVar(&o.natsReplicas, "nats-replicas", 0, "Servers of a NATS cluster that keep each stream, 1 to 5; 0: one")
@@ -133,11 +133,10 @@ func (o *installOptions) Complete(*cobra.Command) error {
 		return fmt.Errorf("unknown --dry-run %q\nwant one of: %s", o.dryRun, strings.Join(dryRuns, ", "))
 	}
 	if o.policyFile != "" {
-		text, err := os.ReadFile(o.policyFile)
-		if err != nil {
-			return fmt.Errorf("read the policy file: %w", err)
+		var err error
+		if o.policy, err = policyFromFile(o.policyFile, o.In); err != nil {
+			return err
 		}
-		o.policy = string(text)
 	}
 	if dryRun(o.dryRun) == dryRunClient {
 		return nil
@@ -187,10 +186,7 @@ func (o *installOptions) Validate() error {
 	if o.clusterName != "" && !clusterName.MatchString(o.clusterName) {
 		return fmt.Errorf("--cluster-name %q: want letters, digits, \"-\", \"_\" and \".\"", o.clusterName)
 	}
-	if err := o.pods.complete(); err != nil {
-		return err
-	}
-	return checkPolicy(o.policyFile, o.policy)
+	return o.pods.complete()
 }
 
 func validURLs(urls []string) error {

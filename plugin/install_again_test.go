@@ -50,7 +50,7 @@ func TestInstallAgainKeepsWhatTheInstallationWas(t *testing.T) {
 		"notify only":              {"--notify-only", "", []string{`"--notify-only"`}, nil},
 		"no metrics of each one":   {"--certificate-metrics=false", "", []string{`"--certificate-metrics=false"`}, nil},
 		"metrics of each one":      {"--certificate-metrics=false", "--certificate-metrics", nil, []string{"--certificate-metrics"}},
-		"an external NATS":         {external, "", []string{`"--nats-url=tls://b.test:4222"`, `"name":"creds"`, "nats/ca.crt"}, []string{"--store="}},
+		"an external NATS":         {external, "", []string{`"--nats-url=tls://b.test:4222"`, `"secretName":"creds"`, "nats/ca.crt"}, []string{"--store="}},
 		"a cluster of NATS":        {external + " --nats-replicas 3 --nats-domain hub", "", []string{`"--nats-replicas=3"`, `"--nats-domain=hub"`}, nil},
 		"an image and its Secret":  {"--image registry.test/rotate-certs-node:1 --image-pull-secret pull", "", []string{`"image":"registry.test/rotate-certs-node:1"`, `"value":"registry.test/rotate-certs-node:1"`, `"name":"pull"`}, []string{"ghcr.io"}},
 		"directories of agents":    {"--agent-directory /srv/,/opt/k8s --kubelet-root-dir /data/kubelet", "", []string{`"path":"/srv"`, `"/host/opt/k8s"`, `"/host/data/kubelet/pods"`, `"/host/var/lib/kubelet/device-plugins"`}, []string{"/host/var/lib/kubelet/pods"}},

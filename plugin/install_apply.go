@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/dynamic"
 
 	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/rotationpolicy"
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
 
@@ -56,7 +57,11 @@ func (i *installer) applyStage(ctx context.Context, stage manifests.Stage, objec
 			counts["not judged before the namespace exists"]++
 			continue
 		}
-		result, did, err := i.api.apply(ctx, kind, object, i.dry)
+		put := func() (*unstructured.Unstructured, string, error) { return i.api.apply(ctx, kind, object, i.dry) }
+		if kind.Kind == rotationpolicy.Kind {
+			put = func() (*unstructured.Unstructured, string, error) { return i.applyPolicy(ctx, object) }
+		}
+		result, did, err := put()
 		if err != nil {
 			return nil, err
 		}
@@ -64,7 +69,7 @@ func (i *installer) applyStage(ctx context.Context, stage manifests.Stage, objec
 		applied = append(applied, result)
 	}
 	words := []string{}
-	for _, did := range []string{"created", "changed", "unchanged", "not judged before the namespace exists"} {
+	for _, did := range []string{"created", "changed", "unchanged", "not judged before the namespace exists", notDefined} {
 		if n := counts[did]; n > 0 {
 			words = append(words, fmt.Sprintf("%d %s", n, did))
 		}
@@ -210,7 +215,7 @@ func (i *installer) admitOnlyThis(ctx context.Context) error {
 }
 
 // keptByPrune are kinds whose objects hold what a person wrote or what the watcher keeps.
-var keptByPrune = []string{"CustomResourceDefinition", "Namespace", "ConfigMap", "PersistentVolumeClaim"}
+var keptByPrune = []string{"CustomResourceDefinition", "Namespace", rotationpolicy.Kind, "PersistentVolumeClaim"}
 
 // prune removes what an earlier installation had and this one has not: rights above all.
 func (i *installer) prune(ctx context.Context, objects []*unstructured.Unstructured) error {

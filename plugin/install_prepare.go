@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,6 +13,7 @@ import (
 	utilversion "k8s.io/apimachinery/pkg/util/version"
 
 	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/rotationpolicy"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
@@ -122,7 +122,11 @@ func installAccess(objects []*unstructured.Unstructured, namespace string) []acc
 	}
 	for _, object := range objects {
 		kind, _ := manifests.KindOf(object)
-		for _, verb := range []string{"get", "list", "create", "patch", "delete"} {
+		verbs := []string{"get", "list", "create", "patch", "delete"}
+		if kind.Kind == rotationpolicy.Kind {
+			verbs = []string{"get", "create", "update"}
+		}
+		for _, verb := range verbs {
 			a := access{verb: verb, group: kind.Group, resource: kind.Resource, namespace: object.GetNamespace(), why: "install " + kind.Kind + "s"}
 			if !slices.Contains(out, a) {
 				out = append(out, a)
@@ -252,26 +256,6 @@ func (i *installer) respectNamespace(ctx context.Context, objects []*unstructure
 		i.warnings = append(i.warnings, fmt.Sprintf("If the cluster enforces a Pod Security Standard where no label says which: kubectl label namespace %s %s=privileged", i.namespace(), podSecurity))
 	}
 	return without(objects, "Namespace"), nil
-}
-
-// respectPolicy leaves the policy file alone that is there.
-func (i *installer) respectPolicy(ctx context.Context, objects []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
-	if i.policy != "" || i.settings.WithoutWatcher {
-		return objects, nil
-	}
-	var there *corev1.ConfigMap
-	there, err := i.api.client.CoreV1().ConfigMaps(i.namespace()).Get(ctx, manifests.PolicyConfigMap, metav1.GetOptions{})
-	switch {
-	case apierrors.IsNotFound(err):
-		return objects, nil
-	case err != nil:
-		return nil, fmt.Errorf("look at ConfigMap %q: %w", manifests.PolicyConfigMap, err)
-	}
-	if there.Data[manifests.PolicyKey] == "" {
-		return nil, fmt.Errorf("ConfigMap %q has no %s\ngive one with --policy FILE", manifests.PolicyConfigMap, manifests.PolicyKey) //nolint:staticcheck // a kind's name
-	}
-	i.warnings = append(i.warnings, "The policy file is left as it is; --policy FILE replaces it.")
-	return without(objects, "ConfigMap"), nil
 }
 
 func without(objects []*unstructured.Unstructured, kind string) []*unstructured.Unstructured {

@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
@@ -44,7 +45,8 @@ func (o *installOptions) runClient() error {
 	if o.natsSecret != "" {
 		files = fmt.Sprintf("Secret %q has to hold %s; remove the watcher's flags and the items of its volume for those that it lacks.", o.natsSecret, natsKeys())
 	}
-	note(o.ErrOut, store, files, "Nothing was changed. To install it: kubectl apply --server-side -f FILE, or the same command without --dry-run.")
+	note(o.ErrOut, store, files, "Nothing was changed. To install it: kubectl apply --server-side -f FILE, or the same command without --dry-run. "+
+		"Where the definitions are new, apply it twice: the RotationPolicy needs one of them.")
 	return nil
 }
 
@@ -141,7 +143,7 @@ func (i *installer) means() string {
 	case i.settings.NotifyOnly:
 		return "The watcher publishes what expires soon as events; it may start nothing."
 	default:
-		return fmt.Sprintf("What nears its end is renewed by itself from now on, under the policy in ConfigMap %s/%s.", i.namespace(), manifests.PolicyConfigMap)
+		return fmt.Sprintf("What expires soon is renewed automatically from now on, under RotationPolicy %s.", v1alpha1.RotationPolicyName)
 	}
 }
 

@@ -142,12 +142,8 @@ func (o *objects) evident(ctx context.Context, found *installation) (manifests.S
 	}
 	claim := ""
 	for _, v := range pod.Volumes {
-		if v.Projected != nil {
-			for _, source := range v.Projected.Sources {
-				if source.Secret != nil {
-					s.NATSSecret = source.Secret.Name
-				}
-			}
+		if v.Secret != nil {
+			s.NATSSecret = v.Secret.SecretName
 		}
 		if v.PersistentVolumeClaim != nil {
 			claim = v.PersistentVolumeClaim.ClaimName

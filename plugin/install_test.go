@@ -1,8 +1,6 @@
 package plugin
 
 import (
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -11,7 +9,6 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/rotate-certs/rotate-certs/pkg/version"
-	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
 
 func TestInstallSaysWhatItDoes(t *testing.T) {
@@ -25,7 +22,7 @@ func TestInstallSaysWhatItDoes(t *testing.T) {
 		s.log = nil
 		code, _, stderr := s.run(t, "install")
 		require.Equal(t, 0, code, stderr)
-		assert.Contains(t, stderr, "The policy file is left as it is; --policy FILE replaces it.\n")
+		assert.Contains(t, stderr, "RotationPolicy default is left as it is; --policy FILE replaces it.\n")
 		assert.NotContains(t, stderr, "created")
 		assert.NotContains(t, stderr, " changed")
 	})
@@ -35,7 +32,7 @@ func TestInstallSaysWhatItDoes(t *testing.T) {
 		assert.Contains(t, stderr, "not needed any more")
 		assert.Empty(t, s.paths(":rotate"))
 		assert.Empty(t, s.paths("validatingadmissionpolicies/rotate-certs-watcher"))
-		assert.NotEmpty(t, s.paths("configmaps/rotate-certs-policy"), "what a person may have written stays")
+		assert.NotEmpty(t, s.paths(policyPath), "what a person may have written stays")
 	})
 }
 
@@ -52,7 +49,7 @@ func TestInstallAppliesInAnOrderInWhichItWorks(t *testing.T) {
 		t.Fatalf("never applied: %s", part)
 		return 0
 	}
-	order := []string{"/customresourcedefinitions/", "/namespaces/rotate-certs", "/validatingadmissionpolicies/", "/clusterroles/", "/configmaps/", "/deployments/"}
+	order := []string{"/customresourcedefinitions/", "/namespaces/rotate-certs", "/validatingadmissionpolicies/", "/clusterroles/", "/v1alpha1/rotationpolicies", "/deployments/"}
 	for i := range order[1:] {
 		assert.Less(t, at(order[i]), at(order[i+1]), order[i+1])
 	}
@@ -249,19 +246,4 @@ func TestInstallJudgedByTheServerChangesNothing(t *testing.T) {
 	assert.Contains(t, stderr, "not judged before the namespace exists")
 	assert.Contains(t, stdout, "customresourcedefinition.apiextensions.k8s.io/certificaterotations.rotate-certs.io\n")
 	assert.Empty(t, s.log)
-}
-
-func TestInstallWithAPolicyFile(t *testing.T) {
-	s := newAPIServer(t)
-	file := filepath.Join(t.TempDir(), "policy.yaml")
-	require.NoError(t, os.WriteFile(file, []byte("apiVersion: rotate-certs.io/v1alpha1\nkind: RotationPolicy\nlimits: {rotationsPerDay: 2}\n"), 0o600))
-	code, _, stderr := s.run(t, "install", "--policy", file)
-	require.Equal(t, 0, code, stderr)
-	assert.Contains(t, flat(s.objects["/api/v1/namespaces/rotate-certs/configmaps/"+manifests.PolicyConfigMap]), "rotationsPerDay: 2")
-
-	require.NoError(t, os.WriteFile(file, []byte("apiVersion: rotate-certs.io/v1alpha1\nkind: RotationPolicy\nlimit: {}\n"), 0o600))
-	code, _, stderr = s.run(t, "install", "--policy", file)
-	assert.Equal(t, 1, code)
-	assert.Contains(t, stderr, "policy.yaml")
-	assert.Contains(t, stderr, "limit")
 }

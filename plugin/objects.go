@@ -48,6 +48,7 @@ var (
 	reportsResource   = v1alpha1.GroupVersion.WithResource("nodecertificatereports")
 	rotationsResource = v1alpha1.GroupVersion.WithResource("certificaterotations")
 	marksResource     = v1alpha1.GroupVersion.WithResource("compromisedcertificates")
+	policiesResource  = v1alpha1.GroupVersion.WithResource("rotationpolicies")
 	podsResource      = corev1.SchemeGroupVersion.WithResource("pods")
 	leasesResource    = coordinationv1.SchemeGroupVersion.WithResource("leases")
 )

@@ -2,9 +2,8 @@ package plugin
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -16,14 +15,14 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
-	"github.com/rotate-certs/rotate-certs/pkg/policyfile"
 	"github.com/rotate-certs/rotate-certs/pkg/prepare"
+	"github.com/rotate-certs/rotate-certs/pkg/rotationpolicy"
 )
 
 func (a *app) policyCommand(flags *connectionFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "policy",
-		Short: "Say what a policy file of the watcher means",
+		Short: "Validate a RotationPolicy and explain its effect",
 		Args:  noArguments,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -42,7 +41,7 @@ type policyCheckOptions struct {
 	at      string
 	output  string
 
-	file   *policyfile.File
+	object *v1alpha1.RotationPolicy // nil: the cluster's, not read yet
 	policy renewal.Policy
 	when   time.Time
 	format format
@@ -52,30 +51,32 @@ type policyCheckOptions struct {
 func (a *app) policyCheckCommand(flags *connectionFlags) *cobra.Command {
 	o := &policyCheckOptions{app: a, connectionFlags: flags}
 	cmd := &cobra.Command{
-		Use:   checkName + " FILE",
-		Short: "Say what a policy file means, and what would rotate when under it",
-		Long: `Say in words what a policy file of the watcher means, when its windows open next, and for
-every certificate of the cluster when it would be rotated by itself. Looks through
-short-lived pods that only read; nothing is changed, and no watcher need be installed.
+		Use:   checkName + " [FILE]",
+		Short: "Validate a RotationPolicy and explain its effect",
+		Long: `Validate the RotationPolicy in a file, or the one of the cluster, say in words what it
+means and when its windows open next, and for every certificate of the cluster when it
+would be rotated automatically. Looks through short-lived pods that only read; nothing
+is changed, and no watcher need be installed.
 
-Exit codes: 0 everything is rotated in time; 1 something ends before it is rotated, or is
-due and is not rotated by itself; 2 the file is wrong, or nothing could be looked at.`,
-		Example: `  # What does it mean for this cluster?
+Exit codes: 0 everything is rotated in time; 1 something expires before it is rotated, or
+is due and is not rotated automatically; 2 the policy is invalid, or nothing could be
+looked at.`,
+		Example: `  # What does it mean for this cluster? Then: kubectl apply -f policy.yaml
   kubectl rotate-certs policy check policy.yaml
 
   # What does the file say? No cluster is asked
   kubectl rotate-certs policy check policy.yaml --offline
 
-  # And the one in force
-  kubectl get configmap -n rotate-certs rotate-certs-policy -o jsonpath='{.data.policy\.yaml}' | kubectl rotate-certs policy check -`,
+  # And the one of the cluster
+  kubectl rotate-certs policy check`,
 		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 1 {
+			if len(args) > 1 {
 				return fmt.Errorf("name one policy file, or - for standard input\nsee: %s policy check --help", displayName)
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := o.Complete(args[0]); err != nil {
+			if err := o.Complete(args); err != nil {
 				return err
 			}
 			return o.Run(cmd.Context())
@@ -84,7 +85,7 @@ due and is not rotated by itself; 2 the file is wrong, or nothing could be looke
 	plain(cmd)
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.BoolVar(&o.offline, "offline", false, "Only say what the file means; no cluster is asked")
+	f.BoolVar(&o.offline, "offline", false, "Only say what FILE means; no cluster is asked")
 	f.StringVar(&o.at, "now", "", "Judge as if it were this time, such as 2027-03-01T00:00:00Z")
 	f.StringVarP(&o.output, "output", "o", "", "Output format: json, yaml, wide")
 	o.addPodFlags(f)
@@ -93,7 +94,7 @@ due and is not rotated by itself; 2 the file is wrong, or nothing could be looke
 }
 
 // Complete reads the file and parses the words into typed values.
-func (o *policyCheckOptions) Complete(name string) error {
+func (o *policyCheckOptions) Complete(args []string) error {
 	var err error
 	if o.format, err = parseFormat(o.output); err != nil || o.format == formatName {
 		return fmt.Errorf("unknown output format %q\nformats: json, yaml, wide", o.output)
@@ -104,48 +105,47 @@ func (o *policyCheckOptions) Complete(name string) error {
 			return fmt.Errorf("--now %q: want a time with its zone, such as 2027-03-01T00:00:00Z", o.at)
 		}
 	}
-	text, err := readPolicy(name, o.In)
-	if err != nil {
-		return err
-	}
-	if o.file, err = policyfile.Parse(text); err == nil {
-		o.policy, err = o.file.Policy()
-	}
-	if err != nil {
-		return fmt.Errorf("policy file %q: %w", name, err)
+	if len(args) > 0 {
+		if o.object, err = policyFromFile(args[0], o.In); err != nil {
+			return err
+		}
 	}
 	if o.offline {
+		if o.object == nil {
+			return errors.New("--offline: name a policy file")
+		}
 		return nil
 	}
 	o.conn, err = o.connection()
 	return err
 }
 
-// maxPolicy is more than any policy needs; a larger file is something else.
-const maxPolicy = 1 << 20
-
-func readPolicy(name string, in io.Reader) ([]byte, error) {
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, fmt.Errorf("read policy file: %w", err)
-		}
-		defer func() { _ = f.Close() }()
-		in = f
+// fromCluster takes the RotationPolicy of the cluster where no file was named.
+func (o *policyCheckOptions) fromCluster(ctx context.Context) error {
+	if o.object != nil {
+		return nil
 	}
-	text, err := io.ReadAll(io.LimitReader(in, maxPolicy+1))
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("read policy file %q: %w", name, err)
-	case len(text) > maxPolicy:
-		return nil, fmt.Errorf("read policy file %q: it is larger than 1 MiB, so it is no policy", name)
+	var err error
+	if o.object, err = o.readPolicy(ctx, o.conn); err != nil {
+		return err
 	}
-	return text, nil
+	if o.object == nil {
+		o.object = &v1alpha1.RotationPolicy{}
+		note(o.ErrOut, "The cluster has no RotationPolicy: the defaults hold.")
+	}
+	return nil
 }
 
-// Run says what the file means, and what it does to the cluster.
+// Run says what the policy means, and what it does to the cluster.
 func (o *policyCheckOptions) Run(ctx context.Context) error {
-	report := explainPolicy(o.file, &o.policy, o.when)
+	err := o.fromCluster(ctx)
+	if err != nil {
+		return err
+	}
+	if o.policy, err = rotationpolicy.Compile(&o.object.Spec); err != nil {
+		return fmt.Errorf("RotationPolicy %q is invalid: %w", o.object.Name, err) //nolint:staticcheck // a kind's name
+	}
+	report := explainPolicy(&o.object.Spec, &o.policy, o.when)
 	if !o.offline {
 		if err := o.foresee(ctx, &report); err != nil {
 			return err

@@ -98,7 +98,7 @@ func rotatesWord(p v1alpha1.PolicyProspect, r v1alpha1.PolicyReport) string {
 	case renewal.ReasonFreeze:
 		return text + " (freeze)"
 	case renewal.ReasonNotifyOnly:
-		return text + " (only tells)"
+		return text + " (notifies only)"
 	case renewal.ReasonCANearEnd:
 		return text + " (its CA ends)"
 	case renewal.ReasonNoGain:
@@ -143,7 +143,7 @@ func policyVerdict(r v1alpha1.PolicyReport) []string {
 		return append(out, fmt.Sprintf("%d of %s would not be rotated in time by this policy. By hand: %s --service NAME --node NODE",
 			late, count(len(r.Items), "certificate"), displayName))
 	case first == nil:
-		return []string{"nothing rotates by itself under this policy, and nothing is due."}
+		return []string{"nothing rotates automatically under this policy, and nothing is due."}
 	case !first.Starts.After(r.Time):
 		return []string{fmt.Sprintf("all of %s would be rotated in time; the first now.", count(len(r.Items), "certificate"))}
 	}

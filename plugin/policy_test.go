@@ -9,30 +9,32 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
-	"github.com/rotate-certs/rotate-certs/pkg/policyfile"
 )
 
-const policyHeader = "apiVersion: rotate-certs.io/v1alpha1\nkind: RotationPolicy\n"
+const policyHeader = "apiVersion: rotate-certs.io/v1alpha1\nkind: RotationPolicy\nmetadata: {name: default}\n"
 
 // inWindows is a policy with most of what there is.
 const inWindows = policyHeader + `
-defaults:
-  windows:
-  - {schedule: "0 2 * * 6", duration: 4h, timeZone: Europe/Berlin}
-  - {schedule: "0 11 * * *", duration: 2h}
-rules:
-- name: etcd by hand
-  match: {services: [etcd], issuers: [etcd-ca]}
-  mode: notify-only
-- name: test workers
-  match: {nodeSelector: {matchLabels: {env: test}}}
-  validity: 90d
-  windows: []
-  restart: {renewal: always}
-freeze: {enabled: true, until: 2026-12-01T00:00:00Z, reason: release week}
+spec:
+  defaults:
+    windows:
+    - {schedule: "0 2 * * 6", duration: 4h, timeZone: Europe/Berlin}
+    - {schedule: "0 11 * * *", duration: 2h}
+  rules:
+  - name: etcd by hand
+    match: {services: [etcd], issuers: [etcd-ca]}
+    mode: NotifyOnly
+  - name: test workers
+    match: {nodeSelector: {matchLabels: {env: test}}}
+    validity: 90d
+    windows: []
+    restart: {renewal: Always}
+  freeze: {enabled: true, until: 2026-12-01T00:00:00Z, reason: release week}
 `
 
 func policyAt(t *testing.T, text string) string {
@@ -50,7 +52,7 @@ func TestPolicyCheckOffline(t *testing.T) {
 	assert.Empty(t, f.log, "no cluster is asked")
 	assert.Empty(t, stderr)
 
-	code, stdout, _ = f.run(t, "policy", "check", "--offline", policyAt(t, policyfile.DefaultText))
+	code, stdout, _ = f.run(t, "policy", "check", "--offline", policyAt(t, policyHeader))
 	assert.Zero(t, code)
 	golden(t, "policy-default.txt", stdout)
 }
@@ -94,12 +96,12 @@ func TestPolicyCheckExitCodes(t *testing.T) {
 		{"in time", policyHeader, newFake(worker("w1")), nil, 0, "all of 1 certificate would be rotated in time; the first in 310d."},
 		{"now", policyHeader, newFake(due), nil, 0, "the first now."},
 		{"at another time", policyHeader, newFake(worker("w1")), []string{"--now", noon.Add(320 * day).Format(time.RFC3339)}, 0, "the first now."},
-		{"notify only, nothing due", policyHeader + "defaults: {mode: notify-only}\n", newFake(worker("w1")), nil, 0, "nothing rotates by itself under this policy, and nothing is due."},
-		{"notify only, and due", policyHeader + "defaults: {mode: notify-only}\n", newFake(due), nil, 1, `kubelet-client of w1: rule "defaults" only notifies`},
-		{"before its window", policyHeader + "defaults: {windows: [{schedule: \"0 0 1 3 *\", duration: 1h}], override: {never: true}}\n", newFake(due), nil, 1,
+		{"notify only, nothing due", policyHeader + "spec: {defaults: {mode: NotifyOnly}}\n", newFake(worker("w1")), nil, 0, "nothing rotates automatically under this policy, and nothing is due."},
+		{"notify only, and due", policyHeader + "spec: {defaults: {mode: NotifyOnly}}\n", newFake(due), nil, 1, `kubelet-client of w1: rule "defaults" only notifies`},
+		{"before its window", policyHeader + "spec: {defaults: {windows: [{schedule: \"0 0 1 3 *\", duration: 1h}], override: {never: true}}}\n", newFake(due), nil, 1,
 			"kubelet-client of w1: it ends before its next window"},
 		{"its CA ends", policyHeader, newFake(ending), nil, 1, `kubelet-client of w1: its CA "kubernetes" ends 2026-12-14T12:00:00Z, and a successor with it: renew the CA`},
-		{"a wrong file", "kind: x\n", newFake(due), nil, 2, "policy: 2 errors"},
+		{"a wrong file", "kind: x\n", newFake(due), nil, 2, "policy.yaml\": 3 errors\n  apiVersion: "},
 		{"a wrong time", policyHeader, newFake(due), []string{"--now", "tomorrow"}, 2, `--now "tomorrow": want a time with its zone`},
 		{"nothing could be looked at", policyHeader, func() *fake {
 			f := newFake(due)
@@ -126,4 +128,57 @@ func exclusion(node, reason string) plan.Exclusion {
 	x := plan.Exclusion{Node: node}
 	x.Reason = reason
 	return x
+}
+
+// TestPolicyCheckOfTheCluster is that of the RotationPolicy in force where no file is named.
+func TestPolicyCheckOfTheCluster(t *testing.T) {
+	due := worker("w1")
+	due.Certificates[0] = kubelet("w1", 20*day)
+	f := newFake(due)
+	f.policy = &v1alpha1.RotationPolicy{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.RotationPolicyName}}
+	f.policy.Spec.Defaults.Mode = "NotifyOnly"
+	code, _, stderr := f.run(t, "policy", "check")
+	assert.Equal(t, 1, code, "%s", stderr)
+	assert.Contains(t, stderr, `kubelet-client of w1: rule "defaults" only notifies`)
+
+	f.policy.Spec.Defaults.Windows = []v1alpha1.RotationPolicyWindow{{Schedule: "61 * * * *", Duration: "1h"}}
+	code, stdout, stderr := f.run(t, "policy", "check")
+	assert.Equal(t, 2, code)
+	assert.Contains(t, stderr, `error: RotationPolicy "default" is invalid: spec.defaults.windows[0].schedule: `)
+	assert.Empty(t, stdout)
+
+	f.policy = nil
+	code, stdout, stderr = f.run(t, "policy", "check")
+	assert.Zero(t, code, stderr)
+	assert.Contains(t, stderr, "The cluster has no RotationPolicy: the defaults hold.\n")
+	assert.Contains(t, stdout, "every certificate")
+}
+
+func TestThePolicyOfTheCluster(t *testing.T) {
+	read := func(s *apiServerFake) (*v1alpha1.RotationPolicy, error) {
+		t.Helper()
+		t.Setenv("KUBECONFIG", "testdata/kubeconfig")
+		flags := newConnectionFlags()
+		*flags.APIServer = s.URL
+		conn, err := flags.connection()
+		require.NoError(t, err)
+		return (&app{}).installedPolicy(t.Context(), conn)
+	}
+	s := newAPIServer(t)
+	policy, err := read(s)
+	require.NoError(t, err)
+	assert.Nil(t, policy, "the kind is not defined")
+
+	s = installed(t)
+	policy, err = read(s)
+	require.NoError(t, err)
+	require.NotNil(t, policy)
+	assert.Equal(t, "10%", policy.Spec.Limits.MaxUnavailable.String())
+	s.remove(policyPath)
+	policy, err = read(s)
+	require.NoError(t, err)
+	assert.Nil(t, policy)
+	s.forbidden = []string{"get rotationpolicies"}
+	_, err = read(s)
+	assert.ErrorContains(t, err, `read RotationPolicy "default": rotationpolicies is forbidden`)
 }

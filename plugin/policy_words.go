@@ -13,17 +13,16 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
-	"github.com/rotate-certs/rotate-certs/pkg/policyfile"
 )
 
 // comingWindows is how many openings of a window are shown.
 const comingWindows = 3
 
 // explainPolicy says in words what a policy means.
-func explainPolicy(f *policyfile.File, p *renewal.Policy, now time.Time) v1alpha1.PolicyReport {
+func explainPolicy(spec *v1alpha1.RotationPolicySpec, p *renewal.Policy, now time.Time) v1alpha1.PolicyReport {
 	report := v1alpha1.PolicyReport{APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.PolicyReportKind, Time: now.UTC(), General: generalStatements(p, now)}
 	for i := range p.Rules {
-		report.Rules = append(report.Rules, explainRule(&p.Rules[i], matchWords(f.Rules[i].Match), now))
+		report.Rules = append(report.Rules, explainRule(&p.Rules[i], matchWords(&spec.Rules[i].Match), now))
 	}
 	rest := "every certificate"
 	if len(p.Rules) > 0 {
@@ -33,13 +32,13 @@ func explainPolicy(f *policyfile.File, p *renewal.Policy, now time.Time) v1alpha
 	return report
 }
 
-func matchWords(m policyfile.Match) string {
+func matchWords(m *v1alpha1.RotationPolicyMatch) string {
 	text := "every certificate"
 	if len(m.Services) > 0 {
-		text = "certificates of " + strings.Join(m.Services, ", ")
+		text = "certificates of " + joinServices(m.Services, ", ")
 	}
-	if len(m.NodeSelector.MatchLabels)+len(m.NodeSelector.MatchExpressions) > 0 {
-		text += " on nodes with " + metav1.FormatLabelSelector(&m.NodeSelector)
+	if m.NodeSelector != nil {
+		text += " on nodes with " + metav1.FormatLabelSelector(m.NodeSelector.LabelSelector())
 	}
 	if len(m.Issuers) > 0 {
 		text += " signed by " + strings.Join(m.Issuers, " or ")
@@ -55,7 +54,7 @@ func explainRule(r *renewal.Rule, matches string, now time.Time) v1alpha1.Policy
 	say("for", "%s", matches)
 	say("due", "with %s; where its component renews it too, with %s", nearWords(r.Threshold), nearWords(r.SelfManaged))
 	if r.Mode == renewal.NotifyOnly {
-		say("does", "nothing but tell: no rotation starts by itself, not even of what is compromised")
+		say("does", "nothing but notify: no rotation starts automatically, not even of what is compromised")
 		return out
 	}
 	say("does", "rotate what is due, %s; what is compromised at once", windowWords(r))
@@ -101,7 +100,7 @@ func restartWords(p plan.RestartPolicy) string {
 	case plan.RestartNever:
 		return "nothing"
 	case plan.RestartIfNeeded:
-		return "what does not read its files again by itself"
+		return "what does not read its files again"
 	case plan.RestartAlways:
 	}
 	return "every component whose certificate is replaced"
@@ -116,9 +115,9 @@ func generalStatements(p *renewal.Policy, now time.Time) []v1alpha1.PolicyStatem
 		{About: "freeze", Text: freezeWords(p.Freeze, now)},
 		{About: "limits", Text: fmt.Sprintf("one rotation at a time, %s, of at most %s each; in it %s at a time. What is compromised goes past the number a day",
 			perDay, count(p.Limits.NodesPerRotation, "node"), workerWords(p.Limits.MaxUnavailable))},
-		{About: "failures", Text: fmt.Sprintf("tried again after %s, then after twice as long each time, up to %s; after %s nothing more until a person has deleted the failed CertificateRotations",
+		{About: "failures", Text: fmt.Sprintf("tried again after %s, then after twice as long each time, up to %s; after %s once a day",
 			certs.FormatDuration(p.Retry.Initial), certs.FormatDuration(p.Retry.Max), count(p.Retry.StopAfter, "failure"))},
-		{About: "authorities", Text: "told of with " + nearWords(p.Authorities) + "; never renewed by itself"},
+		{About: "authorities", Text: "reported with " + nearWords(p.Authorities) + "; never renewed automatically"},
 	}
 }
 
@@ -136,7 +135,7 @@ func freezeWords(f renewal.Freeze, now time.Time) string {
 	case !f.Until.IsZero() && !now.Before(f.Until):
 		return "ended " + moment(f.Until)
 	}
-	text := "nothing starts by itself"
+	text := "nothing starts automatically"
 	if !f.Until.IsZero() {
 		text += " until " + moment(f.Until)
 	}

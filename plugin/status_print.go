@@ -35,6 +35,9 @@ func installedLines(s *v1alpha1.WatcherStatus, command string) []string {
 	if s.Skew != "" {
 		lines = append(lines, "  "+s.Skew)
 	}
+	if s.Policy != nil {
+		lines = append(lines, policyLines(s.Policy)...)
+	}
 	if a := s.Agents; a != nil {
 		lines = append(lines, fmt.Sprintf("Agents: %d/%d ready.", a.Ready, a.Wanted))
 	}

@@ -56,10 +56,11 @@ func (a *app) surveyWatcher(ctx context.Context, c connection) *v1alpha1.Watcher
 	} else {
 		s.notSeen("whether the watcher is installed", err)
 	}
-	reports, marks, rotations := s.reports(ctx), s.marks(ctx), s.rotations(ctx)
-	if found == nil && reports != nil && marks != nil && rotations != nil {
+	policy, reports, marks, rotations := s.policyInForce(ctx), s.reports(ctx), s.marks(ctx), s.rotations(ctx)
+	if found == nil && policy != nil && reports != nil && marks != nil && rotations != nil {
 		return nil // this person may see none of it: then it is not worth a word
 	}
+	s.notSeen("the policy", policy)
 	s.notSeen("reports", reports)
 	s.notSeen("marks", marks)
 	s.notSeen("rotations", rotations)

@@ -69,7 +69,7 @@ func TestStatusWhereTheDefinitionsAreGone(t *testing.T) {
 
 func TestStatusOfSomebodyWhoMaySeeNothing(t *testing.T) {
 	s := installed(t)
-	s.forbidden = []string{"list deployments", "list nodes", "list nodecertificatereports", "list compromisedcertificates", "list certificaterotations"}
+	s.forbidden = []string{"list deployments", "list nodes", "list nodecertificatereports", "list compromisedcertificates", "list certificaterotations", "get rotationpolicies"}
 	status, _ := surveyed(t, s)
 	assert.Nil(t, status)
 }

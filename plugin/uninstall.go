@@ -35,13 +35,14 @@ func (a *app) uninstallCommand(flags *connectionFlags) *cobra.Command {
 		Use:   "uninstall",
 		Short: "Remove everything that install made, and what came of it",
 		Long: `Remove everything that "` + displayName + ` install" made: watcher, agents, rights,
-admission policies, the definitions with all reports, marks and rotations, node pods,
-the lock, and the namespace if install made it and nothing of others is in it. Waits
+admission policies, the definitions with all reports, marks, rotations and the
+RotationPolicy, node pods, the lock, and the namespace if install made it and nothing of others is in it. Waits
 until all of it is gone, and looks through every kind that the API server has.
 
 Certificates stay as they are, and so do the journals on the nodes. On a terminal it
 asks before it deletes anything; elsewhere it needs --yes where there are
-CompromisedCertificates, which nothing brings back.`,
+CompromisedCertificates, or a RotationPolicy that somebody wrote: nothing brings these
+back.`,
 		Args:              noArguments,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -56,7 +57,7 @@ CompromisedCertificates, which nothing brings back.`,
 	f.SortFlags = false
 	f.StringVar(&o.dryRun, "dry-run", string(dryRunNone), "\"client\" lists what would be removed, \"server\" has the API server judge it")
 	f.Lookup("dry-run").NoOptDefVal = string(dryRunClient)
-	f.BoolVar(&o.keepPolicy, "keep-policy", false, "Keep the policy file, and the namespace with it")
+	f.BoolVar(&o.keepPolicy, "keep-policy", false, "Keep the RotationPolicy and its definition")
 	f.BoolVar(&o.force, "force", false, "Also while a rotation is in progress: its nodes finish or undo their part")
 	f.BoolVarP(&o.yes, "yes", "y", false, "Do not ask")
 	o.addNamespace(f, "", "Namespace of the installation (default: wherever it is)")
@@ -118,7 +119,7 @@ func (o *uninstallOptions) Run(ctx context.Context) error {
 }
 
 // agreed asks before custom resources are deleted with their definitions. A script is not
-// asked, but has to say that it means the marks too.
+// asked, but has to say that it means the marks too, and a policy that somebody wrote.
 func (r *removal) agreed() error {
 	what := strings.Join(r.customWords(), ", ")
 	marks := slices.ContainsFunc(r.custom, func(t thing) bool { return t.resource == marksResource })
@@ -135,6 +136,8 @@ func (r *removal) agreed() error {
 		}
 	case marks:
 		return fmt.Errorf("uninstall deletes %s\nhint: --yes deletes the CompromisedCertificates too; to keep them: kubectl get compromisedcertificates -o yaml", what)
+	case r.written:
+		return fmt.Errorf("uninstall deletes %s\nhint: --yes deletes the RotationPolicy too, --keep-policy keeps it", what)
 	}
 	return nil
 }

@@ -41,6 +41,7 @@ type removal struct {
 	kinds   []resourceKind // all that the API server has
 	things  []thing        // what is ours, by label
 	custom  []thing        // the objects of our definitions
+	written bool           // whether somebody wrote the RotationPolicy among them
 	lock    bool
 	kept    []string // what is left on purpose, in words
 	removed int
@@ -97,8 +98,14 @@ func (r *removal) findElection(ctx context.Context) error {
 // a report for each of thousands of nodes.
 func (r *removal) listCustom(ctx context.Context) ([]thing, error) {
 	var custom []thing
-	for _, resource := range []schema.GroupVersionResource{reportsResource, rotationsResource, marksResource} {
+	for _, resource := range []schema.GroupVersionResource{reportsResource, rotationsResource, marksResource, policiesResource} {
 		err := r.api.each(ctx, resource, "", "", func(u *unstructured.Unstructured) error {
+			if resource == policiesResource {
+				if r.keepPolicy {
+					return nil
+				}
+				r.written = policyWritten(u)
+			}
 			for _, field := range []string{"spec", "status", "certificates", "authorities"} {
 				delete(u.Object, field)
 			}
@@ -157,22 +164,15 @@ func (r *removal) labelled(ctx context.Context, kinds []resourceKind) ([]thing, 
 	return things, nil
 }
 
-// keep leaves the policy file, and so its namespace.
+// keep leaves the definition of RotationPolicies, and so the RotationPolicy.
 func (r *removal) keep() {
-	var kept []thing
 	r.things = slices.DeleteFunc(r.things, func(t thing) bool {
-		if t.object.GetKind() == "ConfigMap" && t.object.GetName() == manifests.PolicyConfigMap {
-			kept = append(kept, t)
+		if t.object.GetKind() == "CustomResourceDefinition" && t.object.GetName() == policiesResource.GroupResource().String() {
 			r.kept = append(r.kept, t.String())
 			return true
 		}
 		return false
 	})
-	if len(kept) > 0 {
-		r.things = slices.DeleteFunc(r.things, func(t thing) bool {
-			return t.object.GetKind() == "Namespace" && t.object.GetName() == kept[0].object.GetNamespace()
-		})
-	}
 }
 
 // spareNamespaces keeps a namespace in which others have put something since.

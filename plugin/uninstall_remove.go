@@ -253,5 +253,5 @@ func (r *removal) gone(ctx context.Context, before int, kinds []resourceKind) er
 func (r *removal) stays(t thing) bool {
 	return slices.ContainsFunc(r.kept, func(words string) bool {
 		return words == t.String() || (t.object.GetKind() == "Namespace" && strings.HasPrefix(words, "namespace "+t.object.GetName()+","))
-	}) || (r.keepPolicy && t.object.GetKind() == "Namespace")
+	})
 }

@@ -75,10 +75,17 @@ func TestUninstallKeepsWhatOthersPutThere(t *testing.T) {
 
 func TestUninstallKeepsThePolicy(t *testing.T) {
 	s := installed(t)
+	s.remove(policyPath)
+	s.add(t, policyPath, `{"spec":{"limits":{"rotationsPerDay":2}}}`)
 	code, _, stderr := s.run(t, "uninstall", "--keep-policy")
 	require.Equal(t, 0, code, stderr)
-	assert.NotEmpty(t, s.paths("/configmaps/rotate-certs-policy"))
-	assert.Empty(t, s.paths("/customresourcedefinitions/"))
+	assert.JSONEq(t, `{"limits":{"rotationsPerDay":2}}`, s.spec())
+	assert.Len(t, s.paths("/customresourcedefinitions/"), 1)
+	assert.Empty(t, s.paths("/namespaces/rotate-certs"))
+	assert.Contains(t, stderr, "Kept: customresourcedefinition.apiextensions.k8s.io/rotationpolicies.rotate-certs.io\n")
+
+	said := s.install(t, "")
+	assert.Contains(t, said, "RotationPolicy default is left as it is")
 }
 
 func TestUninstallWhileARotationIsAtWork(t *testing.T) {
@@ -136,23 +143,29 @@ func TestUninstallAsks(t *testing.T) {
 	const marked = "/apis/rotate-certs.io/v1alpha1/compromisedcertificates/etcd-1"
 	for name, tt := range map[string]struct {
 		answers, args string
-		marks         bool
+		marks, policy bool
 		code          int
 		says          string
 	}{
-		"a script":                 {"", "", false, 0, "Done in"},
-		"a script, marks":          {"", "", true, 1, "error: uninstall deletes 1 certificaterotations.rotate-certs.io, 1 compromisedcertificates.rotate-certs.io, 1 nodecertificatereports.rotate-certs.io\nhint: --yes "},
-		"a script that means them": {"", "--yes", true, 0, "Done in"},
-		"a dry run, marks":         {"", "--dry-run", true, 0, "Nothing was changed."},
-		"a person says yes":        {"y\n", "", true, 0, "1 nodecertificatereports.rotate-certs.io. Continue? [y/N] "},
-		"a person says no":         {"n\n", "", false, exitInterrupted, "Continue? [y/N] error: nothing was changed"},
-		"a person says nothing":    {"\n", "", true, exitInterrupted, "Continue? [y/N] error: nothing was changed"},
-		"a person need not say":    {"n\n", "-y", true, 0, "Done in"},
+		"a script":                  {"", "", false, false, 0, "Done in"},
+		"a script, marks":           {"", "", true, false, 1, "error: uninstall deletes 1 certificaterotations.rotate-certs.io, 1 compromisedcertificates.rotate-certs.io, 1 nodecertificatereports.rotate-certs.io, 1 rotationpolicies.rotate-certs.io\nhint: --yes "},
+		"a script that means them":  {"", "--yes", true, true, 0, "Done in"},
+		"a script, a policy":        {"", "", false, true, 1, "1 rotationpolicies.rotate-certs.io\nhint: --yes deletes the RotationPolicy too, --keep-policy keeps it\n"},
+		"a script keeps the policy": {"", "--keep-policy", false, true, 0, "Done in"},
+		"a dry run, marks":          {"", "--dry-run", true, false, 0, "Nothing was changed."},
+		"a person says yes":         {"y\n", "", true, true, 0, "1 nodecertificatereports.rotate-certs.io, 1 rotationpolicies.rotate-certs.io. Continue? [y/N] "},
+		"a person says no":          {"n\n", "", false, false, exitInterrupted, "Continue? [y/N] error: nothing was changed"},
+		"a person says nothing":     {"\n", "", true, false, exitInterrupted, "Continue? [y/N] error: nothing was changed"},
+		"a person need not say":     {"n\n", "-y", true, false, 0, "Done in"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := installed(t)
 			if tt.marks {
 				s.add(t, marked, `{"spec":{"service":"etcd"}}`)
+			}
+			if tt.policy {
+				s.remove(policyPath)
+				s.add(t, policyPath, `{"spec":{"freeze":{"enabled":true}}}`)
 			}
 			s.log, s.answers = nil, tt.answers
 			code, _, stderr := s.run(t, append([]string{"uninstall"}, strings.Fields(tt.args)...)...)

@@ -11,6 +11,7 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/watcher/bus"
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
@@ -69,6 +70,14 @@ func (w *watcher) onRequest(ctx context.Context, e event.Event) error {
 		return fmt.Errorf("%w: not a request", bus.ErrPoison)
 	}
 	return forBus(w.decider.Hear(ctx, r, e.ID, e.Time))
+}
+
+// mayStart asks whether a rotation may begin under the policy, once that is known.
+func (w *watcher) mayStart(ctx context.Context, c *v1alpha1.CertificateRotation) (string, error) {
+	if !w.complete(ctx) {
+		return "", ctx.Err()
+	}
+	return w.decider.MayStart(ctx, c)
 }
 
 // onMark makes the object that a certificate.compromised stands for.

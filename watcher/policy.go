@@ -1,156 +1,131 @@
 package watcher
 
 import (
-	"bytes"
-	"context"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/fsnotify/fsnotify"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
-	"github.com/rotate-certs/rotate-certs/pkg/policyfile"
+	"github.com/rotate-certs/rotate-certs/pkg/rotationpolicy"
 )
 
-// policyFile is the policy in force, read again when its file changes. A file that became
-// wrong changes nothing: the last good one holds, and the log and /readyz say so.
-type policyFile struct {
-	path       string // empty: the default policy
+// policy follows the RotationPolicy. Where there is none, the defaults hold. One that became
+// invalid changes nothing: the last valid one stays in force. One that was never valid since
+// the start lets the watcher only notify.
+type policy struct {
 	notifyOnly bool
-	lifetime   time.Duration
 	log        *slog.Logger
-	changed    func(*renewal.Policy)
+	now        func() time.Time
+	use        func(*renewal.Policy) // gets every policy that comes into force; may be nil
+	inForce    atomic.Pointer[renewal.Policy]
+	changed    chan struct{} // that the status may have to be written
 
-	content []byte
-	policy  atomic.Pointer[renewal.Policy]
-	wrong   atomic.Pointer[error]
+	mu       sync.Mutex
+	lifetime time.Duration
+	known    bool                     // whether there is an object
+	object   *v1alpha1.RotationPolicy // nil: there is none
+	wrong    error                    // that is wrong with it
+	held     *held                    // nil: no valid one since the start
 }
 
-// reread is how often the file is looked at where its directory tells of no change, as on
-// some network file systems.
-const reread = 30 * time.Second
-
-// newPolicyFile reads the file. One that cannot be read is an error. One that is wrong is
-// not, since who watches has to be there: until it is right, the watcher tells and rotates
-// nothing, and is not ready.
-func newPolicyFile(path string, notifyOnly bool, log *slog.Logger) (*policyFile, error) {
-	p := &policyFile{path: path, notifyOnly: notifyOnly, log: log}
-	err := p.read()
-	if err == nil || p.content == nil {
-		return p, err
-	}
-	p.log.Error("the policy is wrong: until it is right, this watcher tells and rotates nothing", "error", err)
-	policy := renewal.Default().NotifyOnly()
-	p.policy.Store(&policy)
-	p.wrong.Store(&err)
-	return p, nil
+// held is the valid policy that is in force.
+type held struct {
+	policy     renewal.Policy
+	generation int64 // of the object; 0: there was none
+	since      time.Time
 }
 
-// read puts the file's content in force.
-func (p *policyFile) read() error {
-	policy := renewal.Default()
-	if p.path != "" {
-		content, err := os.ReadFile(p.path)
-		if err != nil {
-			p.content = nil // when it is back, it is read, also where it is as it was
-			return fmt.Errorf("read policy: %w", err)
-		}
-		if p.policy.Load() != nil && bytes.Equal(content, p.content) {
-			return p.problem()
-		}
-		p.content = content
-		file, err := policyfile.Parse(content)
-		if err != nil {
-			return fmt.Errorf("read policy %q: %w\ncheck it: kubectl rotate-certs policy check FILE", p.path, err)
-		}
-		if policy, err = file.Policy(); err != nil {
-			return fmt.Errorf("read policy %q: %w", p.path, err)
-		}
+func newPolicy(notifyOnly bool, log *slog.Logger, now func() time.Time) *policy {
+	p := &policy{notifyOnly: notifyOnly, log: log, now: now, changed: make(chan struct{}, 1)}
+	p.apply(renewal.Default().NotifyOnly())
+	return p
+}
+
+// current is the policy in force.
+func (p *policy) current() *renewal.Policy { return p.inForce.Load() }
+
+// problem is what is wrong with the object; nil: nothing.
+func (p *policy) problem() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.wrong
+}
+
+// lives sets how long the cluster's certificates are valid by default.
+func (p *policy) lives(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lifetime = d
+	p.apply(*p.inForce.Load())
+}
+
+// on takes an object as an informer passes it; nil: it was deleted.
+func (p *policy) on(name string, object client.Object) {
+	if name != v1alpha1.RotationPolicyName {
+		return
 	}
+	policy, _ := object.(*v1alpha1.RotationPolicy)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.observe(policy)
+}
+
+// settle applies the defaults where no object was there when all of them had been passed.
+func (p *policy) settle() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.known {
+		p.observe(nil)
+	}
+}
+
+func (p *policy) observe(object *v1alpha1.RotationPolicy) {
+	same := p.known && sameSpec(p.object, object)
+	p.object, p.known = object, true
+	select {
+	case p.changed <- struct{}{}:
+	default:
+	}
+	if same {
+		return
+	}
+	next, generation, err := renewal.Default(), int64(0), error(nil)
+	if object != nil {
+		generation = object.Generation
+		next, err = rotationpolicy.Compile(&object.Spec)
+	}
+	if err != nil {
+		p.wrong = fmt.Errorf("RotationPolicy %q is invalid: %w\nhint: kubectl rotate-certs policy check", object.Name, err) //nolint:staticcheck // a kind's name
+		p.log.Error("the RotationPolicy is invalid", "generation", generation, "error", err, "inForce", p.held.stays())
+		return
+	}
+	p.wrong = nil
+	p.held = &held{policy: next, generation: generation, since: p.now()}
+	p.apply(next)
+	p.log.Info("policy in force", "policy", p.held.words())
+}
+
+// sameSpec says whether an object has not changed but for its status and metadata.
+func sameSpec(a, b *v1alpha1.RotationPolicy) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.UID == b.UID && a.Generation == b.Generation
+}
+
+// apply puts a policy in force.
+func (p *policy) apply(policy renewal.Policy) {
 	policy.Lifetime = p.lifetime
 	if p.notifyOnly {
 		policy = policy.NotifyOnly()
 	}
-	p.policy.Store(&policy)
-	if p.changed != nil {
-		p.changed(&policy)
-	}
-	return nil
-}
-
-func (p *policyFile) current() *renewal.Policy { return p.policy.Load() }
-
-// lives says for how long the cluster's certificates are valid by default.
-func (p *policyFile) lives(d time.Duration) {
-	p.lifetime = d
-	policy := *p.policy.Load()
-	policy.Lifetime = d
-	p.policy.Store(&policy)
-}
-
-// problem is what is wrong with the file as it is now; nil: nothing.
-func (p *policyFile) problem() error {
-	if err := p.wrong.Load(); err != nil {
-		return *err
-	}
-	return nil
-}
-
-func (p *policyFile) describe() string {
-	if p.path == "" {
-		return "default"
-	}
-	return p.path
-}
-
-// NeedLeaderElection says that every watcher has its policy at hand.
-func (p *policyFile) NeedLeaderElection() bool { return false }
-
-// Start follows the file until ctx ends. Its directory is watched, not the file: a
-// ConfigMap's files are symlinks that are turned.
-func (p *policyFile) Start(ctx context.Context) error {
-	if p.path == "" {
-		<-ctx.Done()
-		return nil
-	}
-	watch, err := fsnotify.NewWatcher()
-	if err != nil {
-		return fmt.Errorf("watch policy %q: %w", p.path, err)
-	}
-	defer func() { _ = watch.Close() }()
-	if err := watch.Add(filepath.Dir(p.path)); err != nil {
-		p.log.Warn("the policy's directory cannot be watched, so it is read every now and then", "error", err)
-	}
-	tick := time.NewTicker(reread)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-watch.Events:
-		case err := <-watch.Errors: // what was missed is read at the next tick
-			p.log.Debug("watch policy", "error", err)
-		case <-tick.C:
-		}
-		p.again()
-	}
-}
-
-func (p *policyFile) again() {
-	before, known := p.current(), p.problem()
-	err := p.read()
-	switch {
-	case err == nil:
-		p.wrong.Store(nil)
-		if p.current() != before {
-			p.log.Info("policy read again", "policy", p.path)
-		}
-	case known == nil || known.Error() != err.Error():
-		p.wrong.Store(&err)
-		p.log.Error("the policy is wrong, the last good one stays in force", "error", err)
+	p.inForce.Store(&policy)
+	if p.use != nil {
+		p.use(&policy)
 	}
 }

@@ -40,8 +40,6 @@ type Options struct {
 	Config *rest.Config // how to reach the cluster
 	// Cluster names the cluster in events; empty: the uid of its namespace kube-system.
 	Cluster string
-	// Policy is a file; empty: the default policy.
-	Policy string
 	// NotifyOnly tells and rotates nothing, whatever the policy says.
 	NotifyOnly bool
 	Bus        bus.Config // without Cluster, GivenUp, Now and Log
@@ -66,10 +64,6 @@ const orderlyEnd = 4 * time.Minute
 
 // Run watches until ctx ends.
 func Run(ctx context.Context, o Options) error {
-	policy, err := newPolicyFile(o.Policy, o.NotifyOnly, o.Log)
-	if err != nil {
-		return err
-	}
 	logr := logr.FromSlogHandler(o.Log.Handler())
 	klog.SetLogger(logr)
 	ctrllog.SetLogger(logr)
@@ -81,7 +75,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	o.Bus.Log = o.Log.With("part", "bus")
-	w := &watcher{policy: policy, picture: controller.NewPicture()}
+	w := &watcher{policy: newPolicy(o.NotifyOnly, o.Log.With("part", "policy"), time.Now), picture: controller.NewPicture()}
 	o.Bus.GivenUp = func(ctx context.Context, e event.Event, why error) { w.decider.GivenUp(ctx, e, why) }
 	w.Options = o
 	if w.bus, err = bus.Open(ctx, o.Bus); err != nil {
@@ -91,14 +85,14 @@ func Run(ctx context.Context, o Options) error {
 	if err := w.assemble(ctx, mgr); err != nil {
 		return err
 	}
-	o.Log.Info("watching", "cluster", o.Bus.Cluster, "policy", policy.describe(), "notifyOnly", o.NotifyOnly)
+	o.Log.Info("watching", "cluster", o.Bus.Cluster, "notifyOnly", o.NotifyOnly)
 	return mgr.Start(ctx)
 }
 
 type watcher struct {
 	Options
 	bus     *bus.Bus
-	policy  *policyFile
+	policy  *policy
 	picture *controller.Picture
 	decider *controller.Decider
 	runner  *controller.Runner
@@ -107,9 +101,23 @@ type watcher struct {
 	synced  []toolscache.InformerSynced // that everything which there was has been passed on
 }
 
-// complete waits until it has.
+// complete waits until it has, and until it is known which policy is in force.
 func (w *watcher) complete(ctx context.Context) bool {
-	return toolscache.WaitForCacheSync(ctx.Done(), w.synced...)
+	if !toolscache.WaitForCacheSync(ctx.Done(), w.synced...) {
+		return false
+	}
+	w.policy.settle()
+	return true
+}
+
+// whenComplete runs a part once everything which there was has been passed on.
+func (w *watcher) whenComplete(part func(context.Context) error) leading {
+	return func(ctx context.Context) error {
+		if !w.complete(ctx) {
+			return nil
+		}
+		return part(ctx)
+	}
 }
 
 func newManager(o Options, log logr.Logger) (manager.Manager, error) {
@@ -181,16 +189,17 @@ func (w *watcher) assemble(ctx context.Context, mgr manager.Manager) error {
 	w.metrics = metrics.New(seen.snapshot, metrics.Options{NoCertificates: !w.CertificateMetrics})
 	w.runner = controller.NewRunner(&controller.Runner{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Engine: w.Engine, Events: teller, Recorder: recorder,
-		Log: w.Log.With("part", "rotations"), NotifyOnly: w.NotifyOnly, Finished: w.metrics.RotationEnded, MayStart: w.decider.MayStart,
+		Log: w.Log.With("part", "rotations"), NotifyOnly: w.NotifyOnly, Finished: w.metrics.RotationEnded, MayStart: w.mayStart,
 	})
+	w.policy.use = w.decider.Use
 	if err := w.listen(ctx); err != nil {
 		return err
 	}
-	w.policy.changed = w.decider.Use
 	parts := []manager.Runnable{
-		w.decider, w.runner, w.policy, conditions,
-		leading(func(ctx context.Context) error { return w.bus.Requests(ctx, w.onRequest) }),
-		leading(func(ctx context.Context) error { return w.bus.Marks(ctx, w.onMark) }),
+		w.decider, w.runner, conditions,
+		&policyStatus{policy: w.policy, client: mgr.GetClient(), log: w.Log.With("part", "policy")},
+		w.whenComplete(func(ctx context.Context) error { return w.bus.Requests(ctx, w.onRequest) }),
+		w.whenComplete(func(ctx context.Context) error { return w.bus.Marks(ctx, w.onMark) }),
 	}
 	if !w.NotifyOnly { // it makes no rotations, and has no right to delete any
 		parts = append(parts, &controller.Pruner{
@@ -244,6 +253,7 @@ func (w *watcher) listen(ctx context.Context) error {
 				w.decider.Kick()
 			}
 		}, nil},
+		{&v1alpha1.RotationPolicy{}, w.policy.on, nil},
 		{&v1alpha1.CompromisedCertificate{}, func(string, client.Object) { w.decider.Kick() }, nil},
 		{&v1alpha1.CertificateRotation{}, func(_ string, o client.Object) {
 			if c, _ := o.(*v1alpha1.CertificateRotation); c != nil {

@@ -23,7 +23,6 @@ func (f *watchFlags) addTo(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "how to reach the cluster (default: the ServiceAccount of the pod)")
-	flags.StringVar(&f.Policy, "policy", "", "policy file, read again when it changes (default: a policy that is safe for every cluster)")
 	flags.BoolVar(&f.NotifyOnly, "notify-only", false, "tell, and rotate nothing")
 	flags.StringVar(&f.Cluster, "cluster", "", "the cluster's name in events (default: the uid of its namespace kube-system)")
 	flags.StringVar(&f.Pods.Namespace, "namespace", "rotate-certs", "where node pods run, and the Lease by which watchers elect their leader is")

@@ -94,7 +94,7 @@ func TestWhatDefinitionsRefuse(t *testing.T) {
 // TestEverythingInADefinitionIsBounded: what one object holds is copied into events, other
 // objects and conditions, which have bounds of their own.
 func TestEverythingInADefinitionIsBounded(t *testing.T) {
-	for _, plural := range []string{"certificaterotations", "compromisedcertificates", "nodecertificatereports"} {
+	for _, plural := range []string{"certificaterotations", "compromisedcertificates", "nodecertificatereports", "rotationpolicies"} {
 		var walk func(path string, s apiextensionsv1.JSONSchemaProps)
 		walk = func(path string, s apiextensionsv1.JSONSchemaProps) {
 			switch s.Type {
@@ -106,6 +106,10 @@ func TestEverythingInADefinitionIsBounded(t *testing.T) {
 			case "array":
 				assert.NotNil(t, s.MaxItems, "%s has no maximal number", path)
 				walk(path+"[]", *s.Items.Schema)
+			}
+			if s.AdditionalProperties != nil {
+				assert.NotNil(t, s.MaxProperties, "%s has no maximal number", path)
+				walk(path+"{}", *s.AdditionalProperties.Schema)
 			}
 			for name, property := range s.Properties {
 				if path == "" && (name == "apiVersion" || name == "kind" || name == "metadata") {
@@ -166,7 +170,7 @@ func definitionOf(t *testing.T, plural string) *apiextensionsv1.CustomResourceDe
 
 // TestShortNamesAreOurs: cert-manager's CertificateRequest is cr, and there are more of two letters.
 func TestShortNamesAreOurs(t *testing.T) {
-	for plural, want := range map[string]string{"certificaterotations": "certrot", "compromisedcertificates": "compcert", "nodecertificatereports": "ncr"} {
+	for plural, want := range map[string]string{"certificaterotations": "certrot", "compromisedcertificates": "compcert", "nodecertificatereports": "ncr", "rotationpolicies": "rotpol"} {
 		assert.Equal(t, []string{want}, definitionOf(t, plural).Spec.Names.ShortNames)
 	}
 }

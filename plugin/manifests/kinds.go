@@ -5,6 +5,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 )
 
 // Kind is a kind of object that an installation has.
@@ -45,7 +47,7 @@ func Kinds() []Kind {
 		kind(StageRights, rbac, "v1", "ClusterRoleBinding", "clusterrolebindings", false),
 		kind(StageRights, rbac, "v1", "Role", "roles", true),
 		kind(StageRights, rbac, "v1", "RoleBinding", "rolebindings", true),
-		kind(StageSettings, "", "v1", "ConfigMap", "configmaps", true),
+		kind(StageSettings, v1alpha1.GroupVersion.Group, v1alpha1.GroupVersion.Version, "RotationPolicy", "rotationpolicies", false),
 		kind(StageSettings, "", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", true),
 		kind(StageWorkloads, "", "v1", "Service", "services", true),
 		kind(StageWorkloads, "policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", true),

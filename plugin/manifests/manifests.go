@@ -16,8 +16,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/rotate-certs/rotate-certs/deploy/chart"
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/kube"
-	"github.com/rotate-certs/rotate-certs/pkg/policyfile"
 )
 
 // The names of what is installed.
@@ -25,9 +25,7 @@ const (
 	DefaultNamespace = "rotate-certs"
 	Watcher          = "rotate-certs-watcher" // Deployment, Service, ServiceAccount, PersistentVolumeClaim, Lease, roles
 	Agent            = "rotate-certs-agent"   // DaemonSet, ServiceAccount, roles
-	PolicyConfigMap  = "rotate-certs-policy"
-	PolicyKey        = "policy.yaml"
-	ServicePort      = "http" // of the Service: metrics, health, events
+	ServicePort      = "http"                 // of the Service: metrics, health, events
 	// NodeImageVariable is the watcher's, with the image of the node pods that it creates.
 	NodeImageVariable = "NODE_IMAGE"
 )
@@ -57,8 +55,8 @@ type Options struct {
 	Settings
 	Namespace string
 	Version   string
-	NATSFiles []NATSFile // those that the Secret for NATS holds
-	Policy    string     // the policy file; empty: the default one
+	NATSFiles []NATSFile               // those that the Secret for NATS holds
+	Policy    *v1alpha1.RotationPolicy // nil: one with the defaults
 	// EarlierImages are those of watchers that still run and create node pods.
 	EarlierImages []string
 }
@@ -68,6 +66,9 @@ func (o Options) VersionLabel() string { return kube.LabelValue(o.Version) }
 
 //go:embed *.yaml
 var files embed.FS
+
+// policyManifest is the RotationPolicy of a cluster for which nobody has written one.
+const policyManifest = "rotationpolicy.yaml"
 
 // Render returns all objects in the order in which they have to be created.
 func Render(o Options) ([]*unstructured.Unstructured, error) {
@@ -85,6 +86,9 @@ func Render(o Options) ([]*unstructured.Unstructured, error) {
 			continue
 		}
 		found, err := renderFile(name, o)
+		if name == policyManifest && o.Policy != nil {
+			found, err = policyObject(o.Policy)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -98,7 +102,6 @@ func Render(o Options) ([]*unstructured.Unstructured, error) {
 			}
 			objects = append(objects, rights...)
 		}
-		objects = append(objects, policyObject(o))
 	}
 	for _, object := range objects[defined:] {
 		label(object, o)
@@ -166,17 +169,13 @@ func definitions() ([]*unstructured.Unstructured, error) {
 	return objects, nil
 }
 
-// policyObject holds the policy file. Where there is one already it is a person's.
-func policyObject(o Options) *unstructured.Unstructured {
-	text := o.Policy
-	if text == "" {
-		text = policyfile.DefaultText
+// policyObject is a RotationPolicy as it is applied.
+func policyObject(policy *v1alpha1.RotationPolicy) ([]*unstructured.Unstructured, error) {
+	text, err := yaml.Marshal(policy)
+	if err != nil {
+		return nil, fmt.Errorf("encode RotationPolicy %q: %w", policy.Name, err)
 	}
-	return &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "v1", "kind": "ConfigMap",
-		"metadata": map[string]any{"name": PolicyConfigMap, "namespace": o.Namespace},
-		"data":     map[string]any{PolicyKey: text},
-	}}
+	return decode(policyManifest, string(text))
 }
 
 // label marks an object as ours, so that uninstalling finds it.
@@ -191,7 +190,7 @@ func label(object *unstructured.Unstructured, o Options) {
 	labels[kube.LabelVersion] = o.VersionLabel()
 	if labels[kube.LabelComponent] == "" {
 		switch {
-		case strings.HasPrefix(object.GetName(), Watcher), object.GetName() == PolicyConfigMap:
+		case strings.HasPrefix(object.GetName(), Watcher):
 			labels[kube.LabelComponent] = "watcher"
 		case strings.HasPrefix(object.GetName(), Agent):
 			labels[kube.LabelComponent] = "agent"

@@ -20,6 +20,7 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/yaml"
 
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/kube"
 )
 
@@ -53,6 +54,7 @@ func typed(t *testing.T, u *unstructured.Unstructured) runtime.Object {
 	scheme := runtime.NewScheme()
 	require.NoError(t, clientgoscheme.AddToScheme(scheme))
 	require.NoError(t, apiextensionsv1.AddToScheme(scheme))
+	require.NoError(t, v1alpha1.AddToScheme(scheme))
 	text, err := json.Marshal(u.Object)
 	require.NoError(t, err)
 	decoder := serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDeserializer()
@@ -194,6 +196,11 @@ func TestRights(t *testing.T) {
 		"removes what is long past":      {Watcher, "", "rotate-certs.io", "certificaterotations", "delete", true, false},
 		"changes rotations":              {Watcher, "", "rotate-certs.io", "certificaterotations", "update", false, false},
 		"says how rotations stand":       {Watcher, "", "rotate-certs.io", "certificaterotations/status", "update", true, true},
+		"reads the policy":               {Watcher, "", "rotate-certs.io", "rotationpolicies", "watch", true, true},
+		"says what is in force":          {Watcher, "", "rotate-certs.io", "rotationpolicies/status", "update", true, true},
+		"changes the policy":             {Watcher, "", "rotate-certs.io", "rotationpolicies", "update", false, false},
+		"removes the policy":             {Watcher, "", "rotate-certs.io", "rotationpolicies", "delete", false, false},
+		"an agent reads the policy":      {Agent, "", "rotate-certs.io", "rotationpolicies", "get", false, false},
 		"tells":                          {Watcher, "", "", "events", "create", true, true},
 		"an agent reads reports":         {Agent, "", "rotate-certs.io", "nodecertificatereports", "get", false, false},
 		"an agent reads nodes":           {Agent, "", "", "nodes", "get", false, false},

@@ -15,12 +15,11 @@ const Module = "github.com/rotate-certs/rotate-certs"
 // its own ring and from those before it, never from one that follows. A name
 // stands for the package and all below it, unless these have a place themselves.
 var rings = [][]string{
-	{"deploy"},                               // objects of the API as text
-	{"pkg/certs", "pkg/version"},             // the domain
-	{"pkg/inventory", "pkg/settings"},        // what is there, and where components say so
-	{"pkg/policy", "pkg/plan"},               // pure decisions
-	{"pkg/policyfile"},                       // the policy of the watcher, as people write it
-	{"pkg/hostfs", "pkg/api", "pkg/logging"}, // files of a host, API types, logs
+	{"deploy"},                        // objects of the API as text
+	{"pkg/certs", "pkg/version"},      // the domain
+	{"pkg/inventory", "pkg/settings"}, // what is there, and where components say so
+	{"pkg/policy", "pkg/plan"},        // pure decisions
+	{"pkg/hostfs", "pkg/api", "pkg/rotationpolicy", "pkg/logging"},           // files of a host, API types and what a policy of theirs means, logs
 	{"pkg/layout", "pkg/store", "pkg/issue", "pkg/journal", "pkg/component"}, // reading and changing one node
 	{"pkg/scan", "pkg/rotate"}, // the engine on a node
 	{"pkg/fleet"},              // the engine over all nodes

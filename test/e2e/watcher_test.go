@@ -85,7 +85,7 @@ func (l *lab) installed(t *testing.T, args ...string) {
 func noDailyLimit(t *testing.T) []string {
 	t.Helper()
 	policy := filepath.Join(t.TempDir(), "policy.yaml")
-	require.NoError(t, os.WriteFile(policy, []byte("apiVersion: rotate-certs.io/v1alpha1\nkind: RotationPolicy\nlimits:\n  rotationsPerDay: 0\n"), 0o600))
+	require.NoError(t, os.WriteFile(policy, []byte("apiVersion: rotate-certs.io/v1alpha1\nkind: RotationPolicy\nmetadata: {name: default}\nspec: {limits: {rotationsPerDay: 0}}\n"), 0o600))
 	return []string{"--policy", policy}
 }
 

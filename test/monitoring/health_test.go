@@ -40,6 +40,15 @@ func TestHealth(t *testing.T) {
 			2, "Progressing", status.InProgressStatus},
 		"mark, of too many": {"CompromisedCertificate", "", `[{type: Accepted, status: "False", reason: TooMany, message: x}, {type: Replaced, status: "False", reason: TooMany, message: m}, {type: Stalled, status: "True", reason: TooMany, message: m}]`,
 			2, "Degraded", status.FailedStatus},
+		"policy, new": {"RotationPolicy", "", "", 0, "Progressing", status.InProgressStatus},
+		"policy, in force": {"RotationPolicy", "", `[{type: Valid, status: "True", reason: Valid, message: ""}, {type: InForce, status: "True", reason: InForce, message: m}]`,
+			2, "Healthy", status.CurrentStatus},
+		"policy, notify-only": {"RotationPolicy", "", `[{type: Valid, status: "True", reason: Valid, message: ""}, {type: InForce, status: "True", reason: NotifyOnly, message: m}]`,
+			2, "Healthy", status.CurrentStatus},
+		"policy, invalid": {"RotationPolicy", "", `[{type: Valid, status: "False", reason: Invalid, message: m}, {type: InForce, status: "False", reason: Invalid, message: x}, {type: Stalled, status: "True", reason: Invalid, message: m}]`,
+			2, "Degraded", status.FailedStatus},
+		"policy, changed since": {"RotationPolicy", "", `[{type: Valid, status: "True", reason: Valid, message: ""}, {type: InForce, status: "True", reason: InForce, message: m}]`,
+			1, "Progressing", status.InProgressStatus},
 		"mark, replaced": {"CompromisedCertificate", "", `[{type: Accepted, status: "True", reason: Found, message: x}, {type: Replaced, status: "True", reason: Replaced, message: m}]`, 2, "Healthy", status.CurrentStatus},
 	} {
 		t.Run(name, func(t *testing.T) {

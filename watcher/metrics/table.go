@@ -51,7 +51,7 @@ var table = []row{
 	},
 	gauge("leader", "1 on the watcher that leads, which decides and rotates; 0 on one that stands by.",
 		func(s *Snapshot) float64 { return truth(s.Leader) }),
-	gauge("policy_valid", "1 if the policy file is valid; 0 if it is not: until it is, the last valid policy remains in force, or the watcher only notifies.",
+	gauge("policy_valid", "1 if the RotationPolicy is valid, or there is none; 0 if it is not: until it is, the last valid policy remains in force, or the watcher only notifies.",
 		func(s *Snapshot) float64 { return truth(s.PolicyValid) }),
 
 	gauge("nats_connected", "1 while the watcher is connected to NATS.",

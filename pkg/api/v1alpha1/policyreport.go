@@ -9,7 +9,7 @@ import (
 // PolicyReportKind is the kind of [PolicyReport].
 const PolicyReportKind = "PolicyReport"
 
-// PolicyReport is what `kubectl rotate-certs policy check` prints: what a policy file
+// PolicyReport is what `kubectl rotate-certs policy check` prints: what a RotationPolicy
 // means, and what would rotate when under it if nothing changed.
 type PolicyReport struct {
 	APIVersion string    `json:"apiVersion"`
@@ -56,7 +56,7 @@ type PolicyProspect struct {
 	NotAfter          time.Time     `json:"notAfter"`
 	Rule              string        `json:"rule"`
 	Due               time.Time     `json:"due"`
-	// Starts is the first moment at which it may be rotated by itself; absent: there is none.
+	// Starts is the first moment at which it may be rotated automatically; absent: there is none.
 	Starts *time.Time `json:"starts,omitempty"`
 	// Reason is why that is not when it is due: Window, Freeze, NotifyOnly, CANearEnd,
 	// NoGain, NotControlPlane or NodeAway.

@@ -14,7 +14,8 @@ func AddToScheme(s *runtime.Scheme) error {
 	s.AddKnownTypes(GroupVersion,
 		&NodeCertificateReport{}, &NodeCertificateReportList{},
 		&CertificateRotation{}, &CertificateRotationList{},
-		&CompromisedCertificate{}, &CompromisedCertificateList{})
+		&CompromisedCertificate{}, &CompromisedCertificateList{},
+		&RotationPolicy{}, &RotationPolicyList{})
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil
 }

@@ -1,6 +1,10 @@
 package v1alpha1
 
-import "github.com/rotate-certs/rotate-certs/pkg/certs"
+import (
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+)
 
 // WatcherStatus is what `status` tells of an installation.
 type WatcherStatus struct {
@@ -8,6 +12,8 @@ type WatcherStatus struct {
 	// Watcher is absent where only agents are installed.
 	Watcher *WatcherHealth `json:"watcher,omitempty"`
 	Agents  *ReadyCount    `json:"agents,omitempty"`
+	// Policy is absent where it could not be read.
+	Policy *PolicyInForce `json:"policy,omitempty"`
 	// WithoutReport are nodes of which nothing is known, or nothing new.
 	WithoutReport []NodeWithoutReport `json:"withoutReport"`
 	// Due is what is due, or compromised, on which node, and what it waits for.
@@ -31,6 +37,20 @@ type WatcherHealth struct {
 	Leader     string `json:"leader,omitempty"` // the pod that acts, of several
 	Version    string `json:"version,omitempty"`
 	Problem    string `json:"problem,omitempty"`
+}
+
+// PolicyInForce is what the RotationPolicy's status says.
+type PolicyInForce struct {
+	// Generation of the RotationPolicy; 0: there is none, and the defaults hold.
+	Generation int64 `json:"generation"`
+	// Valid and InForce are the statuses of its conditions: True, False, or Unknown where the
+	// watcher has not read this generation yet.
+	Valid   string `json:"valid,omitempty"`
+	InForce string `json:"inForce,omitempty"`
+	// Message says what is in force, and Problem what is wrong.
+	Message string     `json:"message,omitempty"`
+	Problem string     `json:"problem,omitempty"`
+	Since   *time.Time `json:"since,omitempty"`
 }
 
 // ReadyCount is how many of how many are ready.

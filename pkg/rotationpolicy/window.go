@@ -1,4 +1,4 @@
-package policyfile
+package rotationpolicy
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 
 	"github.com/robfig/cron/v3"
 
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
 )
@@ -18,7 +19,7 @@ const (
 )
 
 // window reads a schedule in its time zone.
-func (bad report) window(field string, w Window) renewal.Window {
+func (bad report) window(field string, w v1alpha1.RotationPolicyWindow) renewal.Window {
 	out := renewal.Window{Zone: time.UTC}
 	if w.TimeZone != "" {
 		zone, err := time.LoadLocation(w.TimeZone)

@@ -1,4 +1,4 @@
-package policyfile_test
+package rotationpolicy_test
 
 import (
 	"fmt"
@@ -12,7 +12,6 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
-	"github.com/rotate-certs/rotate-certs/pkg/policyfile"
 )
 
 func document(t *testing.T) string {
@@ -26,10 +25,7 @@ func document(t *testing.T) string {
 func TestDocumentedExample(t *testing.T) {
 	found := regexp.MustCompile("(?s)<!-- example -->\n```yaml\n(.*?)```").FindStringSubmatch(document(t))
 	require.NotNil(t, found)
-	f, err := policyfile.Parse([]byte(found[1]))
-	require.NoError(t, err)
-	p, err := f.Policy()
-	require.NoError(t, err)
+	p := compiled(t, found[1])
 	assert.Len(t, p.Rules, 3)
 	for _, field := range []string{"threshold", "windows", "override", "rules", "services", "nodeSelector", "issuers", "mode", "validity", "restart",
 		"freeze", "until", "reason", "allow", "rotationsPerDay", "nodesPerRotation", "maxUnavailable", "initialBackoff", "maxBackoff", "stopAfter"} {
@@ -49,13 +45,13 @@ func TestDocumentedDefaults(t *testing.T) {
 	}
 	want := []string{"| field | default |", "|---|---|"}
 	for _, row := range [][2]any{
-		{"defaults.mode", p.Default.Mode},
+		{"defaults.mode", map[renewal.Mode]string{renewal.Automatic: "Automatic", renewal.NotifyOnly: "NotifyOnly"}[p.Default.Mode]},
 		{"defaults.threshold", near(p.Default.Threshold)},
 		{"defaults.selfManaged", near(p.Default.SelfManaged)},
 		{"defaults.windows", windows},
 		{"defaults.override", near(p.Default.Override)},
-		{"defaults.restart.renewal", p.Default.Renewal},
-		{"defaults.restart.compromise", p.Default.Compromise},
+		{"defaults.restart.renewal", p.Default.Renewal.APIName()},
+		{"defaults.restart.compromise", p.Default.Compromise.APIName()},
 		{"authorities", near(p.Authorities)},
 		{"freeze.enabled", p.Freeze.On},
 		{"limits.rotationsPerDay", p.Limits.RotationsPerDay},

@@ -1,0 +1,179 @@
+package watcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/rotationpolicy"
+)
+
+// policyStatus writes into the RotationPolicy what is in force and what is wrong.
+type policyStatus struct {
+	policy *policy
+	client client.Client
+	log    *slog.Logger
+}
+
+const (
+	// statusTimeout bounds one write of the status, and statusRetry is when one that failed is
+	// tried again.
+	statusTimeout = 10 * time.Second
+	statusRetry   = 10 * time.Second
+)
+
+// NeedLeaderElection keeps a second watcher from writing the same.
+func (s *policyStatus) NeedLeaderElection() bool { return true }
+
+// Start writes whenever the object or the policy in force changes, until ctx ends.
+func (s *policyStatus) Start(ctx context.Context) error {
+	for {
+		var again <-chan time.Time
+		if err := s.write(ctx); err != nil && ctx.Err() == nil {
+			s.log.Warn("write the status of the RotationPolicy, trying again", "in", statusRetry, "error", err)
+			again = time.After(statusRetry)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.policy.changed:
+		case <-again:
+		}
+	}
+}
+
+func (s *policyStatus) write(ctx context.Context) error {
+	object := s.policy.withStatus()
+	if object == nil {
+		return nil
+	}
+	trying, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	err := s.client.Status().Update(trying, object)
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil // the informer passes on what changed, and then it is written
+	}
+	return err
+}
+
+// withStatus is the object with the status that it should have; nil where it has it, or where
+// there is no object.
+func (p *policy) withStatus() *v1alpha1.RotationPolicy {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.object == nil {
+		return nil
+	}
+	out := p.object.DeepCopy()
+	status := &out.Status
+	before := meta.FindStatusCondition(p.object.Status.Conditions, v1alpha1.ConditionInForce)
+	set := func(kind string, is metav1.ConditionStatus, reason, message string) {
+		meta.SetStatusCondition(&status.Conditions, metav1.Condition{
+			Type: kind, Status: is, Reason: reason, Message: clipped(message), ObservedGeneration: out.Generation,
+			LastTransitionTime: metav1.NewTime(p.now().UTC().Truncate(time.Second)),
+		})
+	}
+	status.ObservedGeneration = out.Generation
+	if p.wrong != nil {
+		set(v1alpha1.ConditionValid, metav1.ConditionFalse, reasonInvalid, invalidWords(p.wrong))
+		set(v1alpha1.ConditionInForce, metav1.ConditionFalse, reasonInvalid, p.held.stays())
+		set(v1alpha1.ConditionStalled, metav1.ConditionTrue, reasonInvalid, invalidWords(p.wrong))
+		switch {
+		case p.held == nil:
+			status.InForceSince = nil
+		case status.InForceSince == nil:
+			status.InForceSince = p.held.sinceTime()
+		}
+	} else {
+		set(v1alpha1.ConditionValid, metav1.ConditionTrue, reasonValid, "")
+		reason, message := reasonInForce, p.held.words()
+		if p.notifyOnly {
+			reason, message = reasonNotifyOnly, "notify-only: the watcher was installed with --notify-only and starts no rotation; "+message
+		}
+		set(v1alpha1.ConditionInForce, metav1.ConditionTrue, reason, message)
+		meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionStalled)
+		known := before != nil && before.Status == metav1.ConditionTrue && before.ObservedGeneration == out.Generation
+		if !known || status.InForceSince == nil { // an earlier watcher may have had it in force already
+			status.InForceSince = p.held.sinceTime()
+		}
+	}
+	if equality.Semantic.DeepEqual(out.Status, p.object.Status) {
+		return nil
+	}
+	return out
+}
+
+// The reasons of the conditions.
+const (
+	reasonValid      = "Valid"
+	reasonInvalid    = "Invalid"
+	reasonInForce    = "InForce"
+	reasonNotifyOnly = "NotifyOnly"
+)
+
+// invalidWords are the errors of a policy, without what a log says around them.
+func invalidWords(err error) string {
+	var found rotationpolicy.Errors
+	if errors.As(err, &found) {
+		return found.Error()
+	}
+	return err.Error()
+}
+
+// clipped shortens a message to what a condition may hold.
+func clipped(message string) string {
+	const most = 32000
+	if len(message) <= most {
+		return message
+	}
+	return strings.ToValidUTF8(message[:most], "") + "…"
+}
+
+// stays says what is in force while the object is invalid.
+func (h *held) stays() string {
+	switch {
+	case h == nil:
+		return "no policy is in force: the watcher only notifies until this one is valid"
+	case h.generation == 0:
+		return "the defaults stay in force, which held before there was a RotationPolicy"
+	}
+	return fmt.Sprintf("the policy before this change (generation %d) stays in force: %s", h.generation, h.words())
+}
+
+// words says what is in force.
+func (h *held) words() string {
+	const shown = 20
+	text := "defaults"
+	var names []string
+	for _, r := range h.policy.Rules {
+		names = append(names, fmt.Sprintf("%q", r.Name))
+	}
+	if len(names) > shown {
+		names = append(names[:shown], fmt.Sprintf("and %d more", len(names)-shown))
+	}
+	if len(names) > 0 {
+		text += ", rules " + strings.Join(names, ", ")
+	}
+	switch f := h.policy.Freeze; {
+	case f.On && f.Until.IsZero():
+		text += "; frozen"
+	case f.On:
+		text += "; frozen until " + f.Until.UTC().Format(time.RFC3339)
+	}
+	return text
+}
+
+func (h *held) sinceTime() *metav1.Time {
+	at := metav1.NewTime(h.since.UTC().Truncate(time.Second))
+	return &at
+}
