@@ -125,7 +125,7 @@ e2e: $(READY) ## End-to-end tests on a real cluster; RUN=TestName for some, KEEP
 # planes, what needs several; on a small one, where it takes less, what one node shows. What
 # may depend on a cluster's form is on the odd one. Some are on two of them: those that roll
 # back or renew everything, and those that take a second.
-ON_ODD := TestAgents|TestBadInput|TestCheckChanges|TestCheckWithin|TestDocumentedPermissions|TestKubeProxy|TestNoPrivateKey|TestNotifyOnly|TestRescue|TestRotateOneService|TestValidity
+ON_ODD := TestAgents|TestBadInput|TestCheckChanges|TestCheckWithin|TestDocumentedPermissions|TestKubeProxy|TestNoPrivateKey|TestNotifyOnly|TestPolicy|TestRescue|TestRotateOneService|TestValidity
 ON_SHAPES := TestADeleted|TestASigner|TestDryRuns|TestHistory|TestSecondRotation|TestShape
 ON_SMALL := $(ON_ODD)|$(ON_SHAPES)
 ODD := RUN='$(or $(RUN),$(ON_ODD)|TestCheckSees|TestComponent|TestNewClient|TestRotateAll)' test/tools/e2e odd --control-planes 1 --workers 1 --load-balancer=false \
