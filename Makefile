@@ -70,9 +70,10 @@ dist: ## Write the plugin's archives to dist/, and krew-manifest.yaml with their
 	@$(RELEASE) dist -version $(VERSION) -o dist -manifest krew-manifest.yaml
 
 .PHONY: generate
-generate: ## Write what follows from the API types and manifests: CustomResourceDefinitions, deep copies, the kustomize base
+generate: ## Write what follows from the API types and manifests: CustomResourceDefinitions, deep copies, the watcher's roles, the kustomize base
 	@"$$(test/tools/build controller-gen)/controller-gen" object crd paths=./pkg/api/v1alpha1 output:crd:dir=deploy/chart/crds
-	@UPDATE=1 go test -count=1 -run TestKustomizeBase ./plugin/manifests
+	@UPDATE=1 go test -count=1 -run TestGeneratedRotateRole ./plugin/manifests
+	@UPDATE=1 go test -count=1 -run TestGeneratedKustomizeBase ./plugin/manifests # with the roles
 
 ##@ Check
 .PHONY: test

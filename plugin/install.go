@@ -117,13 +117,7 @@ of settings and rights is printed before it is applied, by --dry-run=server too.
 	return cmd
 }
 
-func natsKeys() string {
-	var keys []string
-	for _, f := range manifests.NATSFiles() {
-		keys = append(keys, f.Key)
-	}
-	return strings.Join(keys, ", ")
-}
+func natsKeys() string { return strings.Join(manifests.NATSSecretKeys(), ", ") }
 
 // Complete turns flags into values. Only with --dry-run=client no kubeconfig is needed.
 func (o *installOptions) Complete(*cobra.Command) error {

@@ -35,9 +35,6 @@ func (i *installer) prepare(ctx context.Context) ([]*unstructured.Unstructured, 
 	if err := i.checkElsewhere(ctx); err != nil {
 		return nil, err
 	}
-	if err := i.found.refuseManaged(); err != nil {
-		return nil, err
-	}
 	if err := i.refuseOlder(); err != nil {
 		return nil, err
 	}
@@ -97,7 +94,7 @@ func (i *installer) settle(ctx context.Context) error {
 func (i *installer) render(ctx context.Context) ([]*unstructured.Unstructured, error) {
 	i.made = i.options(i.settings)
 	var err error
-	if i.made.NATSFiles, err = i.secretFiles(ctx); err != nil {
+	if i.made.NATSSecretKeys, err = i.secretFiles(ctx); err != nil {
 		return nil, err
 	}
 	if err := i.checkPullSecret(ctx); err != nil {
@@ -162,6 +159,9 @@ func (i *installer) checkVersion() error {
 func (i *installer) checkElsewhere(ctx context.Context) error {
 	found, err := i.api.find(ctx, "")
 	if err != nil {
+		return err
+	}
+	if err := found.refuseManaged(); err != nil {
 		return err
 	}
 	if found == nil || found.namespace == i.namespace() {

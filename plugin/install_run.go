@@ -22,7 +22,7 @@ func (o *installOptions) runClient() error {
 	}
 	options := o.options(settings)
 	if options.NATSSecret != "" {
-		options.NATSFiles = manifests.NATSFiles() // which it holds cannot be known
+		options.NATSSecretKeys = manifests.NATSSecretKeys() // which it holds cannot be known
 	}
 	if o.storageClass == noStorage {
 		options.StorageClass = ""

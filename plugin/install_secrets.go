@@ -11,7 +11,7 @@ import (
 )
 
 // secretFiles are the files that the Secret for NATS has.
-func (i *installer) secretFiles(ctx context.Context) ([]manifests.NATSFile, error) {
+func (i *installer) secretFiles(ctx context.Context) ([]string, error) {
 	name := i.settings.NATSSecret
 	if name == "" {
 		return nil, nil
@@ -20,16 +20,16 @@ func (i *installer) secretFiles(ctx context.Context) ([]manifests.NATSFile, erro
 	if err != nil {
 		return nil, i.missingSecret(ctx, name, "generic "+name+" --from-file=ca.crt=… --from-file=reporter.creds=… --from-file=rotator.creds=…", err)
 	}
-	var files []manifests.NATSFile
-	for _, f := range manifests.NATSFiles() {
-		if _, has := secret.Data[f.Key]; has {
-			files = append(files, f)
+	var keys []string
+	for _, key := range manifests.NATSSecretKeys() {
+		if _, has := secret.Data[key]; has {
+			keys = append(keys, key)
 		}
 	}
-	if len(files) == 0 {
+	if len(keys) == 0 {
 		return nil, fmt.Errorf("Secret %q has none of %s", name, natsKeys()) //nolint:staticcheck // a kind's name
 	}
-	return files, nil
+	return keys, nil
 }
 
 // checkPullSecret refuses a Secret that is missing: no pod would start.

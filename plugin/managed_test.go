@@ -45,7 +45,7 @@ func TestWhatOthersManageIsLeftToThem(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := managed(t, tt.labels, tt.annotations)
-			for _, command := range [][]string{{"install"}, {"install", "--dry-run=server"}, {"uninstall", "--yes"}, {"uninstall", "--dry-run"}} {
+			for _, command := range [][]string{{"install"}, {"install", "--dry-run=server"}, {"install", "--namespace", "other"}, {"uninstall", "--yes"}, {"uninstall", "--dry-run"}} {
 				code, _, stderr := s.run(t, command...)
 				assert.Equal(t, 1, code, command)
 				assert.Contains(t, stderr, tt.want)

@@ -1,16 +1,14 @@
-// Package manifests holds the objects of an installation of the watcher and its agents,
-// as templates, and renders them. It asks no cluster.
+// Package manifests makes the objects of an installation of the watcher and its agents, of
+// the templates of the Helm chart. It asks no cluster.
 package manifests
 
 import (
-	"bytes"
-	"embed"
+	_ "embed"
 	"fmt"
 	"io/fs"
 	"maps"
 	"slices"
 	"strings"
-	"text/template"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
@@ -18,6 +16,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/deploy/chart"
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/rotationpolicy"
 )
 
 // The names of what is installed.
@@ -39,36 +38,26 @@ const (
 // Selector selects every labelled object of an installation, and the node pods.
 const Selector = kube.LabelName + "=" + Name + "," + kube.LabelManagedBy + "=" + ManagedBy
 
-// NATSFile is a file of the Secret for an external NATS, and the flag that names it.
-type NATSFile struct{ Key, Flag string }
-
-// NATSFiles are all that such a Secret may hold.
-func NATSFiles() []NATSFile {
-	return []NATSFile{
-		{"ca.crt", "nats-ca"}, {"tls.crt", "nats-cert"}, {"tls.key", "nats-key"},
-		{"reporter.creds", "nats-creds"}, {"rotator.creds", "nats-rotator-creds"},
-	}
+// NATSSecretKeys are all that the Secret for an external NATS may hold.
+func NATSSecretKeys() []string {
+	return []string{"ca.crt", "tls.crt", "tls.key", "reporter.creds", "rotator.creds"}
 }
 
 // Options are what the templates fill in.
 type Options struct {
 	Settings
-	Namespace string
-	Version   string
-	NATSFiles []NATSFile               // those that the Secret for NATS holds
-	Policy    *v1alpha1.RotationPolicy // nil: one with the defaults
+	Namespace      string
+	Version        string
+	NATSSecretKeys []string                 // those that the Secret for NATS holds
+	Policy         *v1alpha1.RotationPolicy // nil: one with the defaults
 	// EarlierImages are those of watchers that still run and create node pods.
 	EarlierImages []string
 }
 
-// VersionLabel is the version as a label's value.
-func (o Options) VersionLabel() string { return kube.LabelValue(o.Version) }
-
-//go:embed *.yaml
-var files embed.FS
-
-// policyManifest is the RotationPolicy of a cluster for which nobody has written one.
-const policyManifest = "rotationpolicy.yaml"
+// defaultPolicy is the RotationPolicy of a cluster for which nobody has written one.
+//
+//go:embed rotationpolicy.yaml
+var defaultPolicy []byte
 
 // Render returns all objects in the order in which they have to be created.
 func Render(o Options) ([]*unstructured.Unstructured, error) {
@@ -76,62 +65,32 @@ func Render(o Options) ([]*unstructured.Unstructured, error) {
 	if err != nil {
 		return nil, err
 	}
-	defined := len(objects)
-	names, err := fs.Glob(files, "*.yaml")
+	rendered, err := renderChart(o)
 	if err != nil {
-		return nil, fmt.Errorf("list manifests: %w", err)
+		return nil, err
 	}
-	for _, name := range names {
-		if o.WithoutWatcher && strings.HasPrefix(name, "watcher") {
-			continue
-		}
-		found, err := renderFile(name, o)
-		if name == policyManifest && o.Policy != nil {
-			found, err = policyObject(o.Policy)
-		}
-		if err != nil {
-			return nil, err
-		}
-		objects = append(objects, found...)
-	}
-	if !o.WithoutWatcher {
-		if !o.NotifyOnly {
-			rights, err := rotateRights(o.Namespace)
-			if err != nil {
-				return nil, err
-			}
-			objects = append(objects, rights...)
-		}
-	}
-	for _, object := range objects[defined:] {
-		label(object, o)
-		if err := o.shape(object); err != nil {
-			return nil, err
-		}
-		if object.GetKind() == "DaemonSet" {
-			if err := o.keepOn(object); err != nil {
-				return nil, err
-			}
-		}
+	objects = append(objects, rendered...)
+	if o.Policy != nil {
+		o.keepLabels(rendered)
 	}
 	slices.SortStableFunc(objects, func(a, b *unstructured.Unstructured) int { return Place(a) - Place(b) })
 	return objects, nil
 }
 
-func renderFile(name string, o Options) ([]*unstructured.Unstructured, error) {
-	text, err := files.ReadFile(name)
-	if err != nil {
-		return nil, fmt.Errorf("read manifest %q: %w", name, err)
+// keepLabels gives the RotationPolicy the labels and annotations of the one that was asked for.
+func (o Options) keepLabels(objects []*unstructured.Unstructured) {
+	for _, object := range objects {
+		if object.GetKind() != rotationpolicy.Kind {
+			continue
+		}
+		labels := maps.Clone(o.Policy.Labels)
+		if labels == nil {
+			labels = map[string]string{}
+		}
+		maps.Copy(labels, object.GetLabels())
+		object.SetLabels(labels)
+		object.SetAnnotations(o.Policy.Annotations)
 	}
-	parsed, err := template.New(name).Option("missingkey=error").Parse(string(text))
-	if err != nil {
-		return nil, fmt.Errorf("read manifest: %w", err)
-	}
-	var out bytes.Buffer
-	if err := parsed.Execute(&out, o); err != nil {
-		return nil, fmt.Errorf("fill in manifest: %w", err)
-	}
-	return decode(name, out.String())
 }
 
 func decode(name, documents string) ([]*unstructured.Unstructured, error) {
@@ -167,34 +126,4 @@ func definitions() ([]*unstructured.Unstructured, error) {
 		objects = append(objects, found...)
 	}
 	return objects, nil
-}
-
-// policyObject is a RotationPolicy as it is applied.
-func policyObject(policy *v1alpha1.RotationPolicy) ([]*unstructured.Unstructured, error) {
-	text, err := yaml.Marshal(policy)
-	if err != nil {
-		return nil, fmt.Errorf("encode RotationPolicy %q: %w", policy.Name, err)
-	}
-	return decode(policyManifest, string(text))
-}
-
-// label marks an object as ours, so that uninstalling finds it.
-func label(object *unstructured.Unstructured, o Options) {
-	labels := object.GetLabels()
-	if labels == nil {
-		labels = map[string]string{}
-	}
-	maps.Copy(labels, o.Labels)
-	labels[kube.LabelName] = Name
-	labels[kube.LabelManagedBy] = ManagedBy
-	labels[kube.LabelVersion] = o.VersionLabel()
-	if labels[kube.LabelComponent] == "" {
-		switch {
-		case strings.HasPrefix(object.GetName(), Watcher):
-			labels[kube.LabelComponent] = "watcher"
-		case strings.HasPrefix(object.GetName(), Agent):
-			labels[kube.LabelComponent] = "agent"
-		}
-	}
-	object.SetLabels(labels)
 }

@@ -33,7 +33,7 @@ func variants() map[string]Options {
 	embedded, stored, external, notify, agents := base(), base(), base(), base(), base()
 	stored.StorageClass, stored.ImagePullSecret = "fast", "pull"
 	external.NATSURLs, external.NATSSecret = []string{"tls://a.test:4222", "tls://b.test:4222"}, "rotate-certs-nats"
-	external.NATSFiles, external.NATSReplicas, external.NATSDomain = NATSFiles(), 3, "hub"
+	external.NATSSecretKeys, external.NATSReplicas, external.NATSDomain = NATSSecretKeys(), 3, "hub"
 	notify.NotifyOnly = true
 	agents.AgentDirectories, agents.KubeletRootDir = []string{"/srv"}, "/data/kubelet"
 	agents.WithoutWatcher = true

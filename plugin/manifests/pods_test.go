@@ -21,8 +21,8 @@ func TestNothingIsCreatedOnANode(t *testing.T) {
 	for name, options := range variants() {
 		pod := find[*appsv1.DaemonSet](t, render(t, options), Agent, options.Namespace).Spec.Template.Spec
 		shown := slices.Clone(AgentDirectories)
-		for _, d := range options.Directories() {
-			shown = append(shown, d.Path)
+		if name == "agents" {
+			shown = append(shown, "/srv", "/data/kubelet")
 		}
 		for _, v := range pod.Volumes {
 			if v.HostPath == nil {
@@ -53,6 +53,13 @@ func TestAgentsAreShownWhatIsAskedFor(t *testing.T) {
 		assert.True(t, has[dir].ReadOnly, dir)
 	}
 	assert.Equal(t, "nothing", has["/host/var/lib/kubelet/pods"].Name)
+
+	for _, root := range []string{"", "/data/kubelet"} {
+		settings := Settings{KubeletRootDir: root}
+		for _, dir := range settings.HiddenDirectories() {
+			assert.Equal(t, "nothing", mounts(settings)["/host"+dir].Name, dir)
+		}
+	}
 
 	for root, below := range map[string]string{"/data/kubelet": "/host/data/kubelet", "/srv/kubelet": "/host/srv", "/var/lib/k0s/kubelet": "/host/var/lib"} {
 		has = mounts(Settings{AgentDirectories: []string{"/srv"}, KubeletRootDir: root})

@@ -36,21 +36,6 @@ type Settings struct {
 	Pods
 }
 
-// keepOn writes the settings into an object's annotation.
-func (s Settings) keepOn(object metav1.Object) error {
-	text, err := json.Marshal(s)
-	if err != nil {
-		return fmt.Errorf("encode settings: %w", err)
-	}
-	annotations := object.GetAnnotations()
-	if annotations == nil {
-		annotations = map[string]string{}
-	}
-	annotations[SettingsAnnotation] = string(text)
-	object.SetAnnotations(annotations)
-	return nil
-}
-
 // ReadSettings returns the settings that are kept on an object, without images; false:
 // none are.
 func ReadSettings(object metav1.Object) (s Settings, found bool, err error) {

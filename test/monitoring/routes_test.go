@@ -5,10 +5,10 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/prometheus/alertmanager/alert"
 	"github.com/prometheus/alertmanager/config"
 	"github.com/prometheus/alertmanager/dispatch"
 	"github.com/prometheus/alertmanager/template"
-	"github.com/prometheus/alertmanager/types"
 	"github.com/prometheus/common/model"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -47,11 +47,11 @@ func TestNotificationsSayWhatToDo(t *testing.T) {
 	require.NoError(t, err)
 	texts.ExternalURL = &url.URL{Scheme: "https", Host: "alertmanager.test"}
 	for _, rule := range rules(t) {
-		alert := &types.Alert{Alert: model.Alert{Labels: model.LabelSet{"alertname": model.LabelValue(rule.Alert)}, Annotations: model.LabelSet{}}}
+		one := &alert.Alert{Alert: model.Alert{Labels: model.LabelSet{"alertname": model.LabelValue(rule.Alert)}, Annotations: model.LabelSet{}}}
 		for name, text := range rule.Annotations {
-			alert.Annotations[model.LabelName(name)] = model.LabelValue(text)
+			one.Annotations[model.LabelName(name)] = model.LabelValue(text)
 		}
-		data := texts.Data("team", alert.Labels, nil, "", alert)
+		data := texts.Data("team", one.Labels, nil, "", one)
 		for _, receiver := range alertmanager(t).Receivers {
 			for _, p := range receiver.PagerdutyConfigs {
 				said, err := texts.ExecuteTextString(p.Description+" "+p.Links[0].Href, data)
