@@ -132,5 +132,5 @@ func TestInstallNeedsNoRightToApplyPolicies(t *testing.T) {
 	s.forbidden = []string{"create rotationpolicies"}
 	code, _, stderr := s.run(t, "install")
 	assert.Equal(t, 1, code)
-	assert.Contains(t, stderr, "create rotationpolicies.rotate-certs.io (install RotationPolicys)")
+	assert.Contains(t, stderr, "create rotationpolicies.rotate-certs.io (install RotationPolicies)")
 }

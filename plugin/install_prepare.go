@@ -124,7 +124,7 @@ func installAccess(objects []*unstructured.Unstructured, namespace string) []acc
 			verbs = []string{"get", "create", "update"}
 		}
 		for _, verb := range verbs {
-			a := access{verb: verb, group: kind.Group, resource: kind.Resource, namespace: object.GetNamespace(), why: "install " + kind.Kind + "s"}
+			a := access{verb: verb, group: kind.Group, resource: kind.Resource, namespace: object.GetNamespace(), why: "install " + plural(kind.Kind)}
 			if !slices.Contains(out, a) {
 				out = append(out, a)
 			}

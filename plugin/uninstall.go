@@ -182,7 +182,7 @@ func uninstallAccess(namespace string) []access {
 	}
 	for _, k := range manifests.Kinds() {
 		for _, verb := range []string{"list", "delete"} {
-			out = append(out, access{verb: verb, group: k.Group, resource: k.Resource, why: "remove " + k.Kind + "s"})
+			out = append(out, access{verb: verb, group: k.Group, resource: k.Resource, why: "remove " + plural(k.Kind)})
 		}
 	}
 	return out

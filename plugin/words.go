@@ -59,6 +59,14 @@ func took(d time.Duration) string {
 	return d.Round(time.Second).String()
 }
 
+// plural names several objects of a kind.
+func plural(kind string) string {
+	if stem, is := strings.CutSuffix(kind, "y"); is {
+		return stem + "ies"
+	}
+	return kind + "s"
+}
+
 // count is "1 certificate" or "3 certificates".
 func count(n int, noun string) string {
 	if n == 1 {
