@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -33,8 +32,7 @@ func TestRescueByHand(t *testing.T) {
 			the.assertStoredAnew(t, node, s, before, after)
 		}
 	}
-	_, o := the.check(t)
-	assert.Zero(t, o.exit, "all is well: %s", o)
+	the.succeedsAfterReboot(t, "check")
 	the.assertClusterIsWhole(t)
 }
 

@@ -37,14 +37,7 @@ func TestShapeARepairSurvivesTheReboot(t *testing.T) {
 		assert.Equal(t, sha256.Sum256(repaired[path].data), sha256.Sum256(after[path].data), "%s is what the person made", path)
 	}
 	the.on(t, node, "for i in $(seq 2400); do curl -sfk https://127.0.0.1:10259/healthz && curl -sfk https://127.0.0.1:10257/healthz && exit 0; sleep 0.1; done; exit 1")
-	// For a while after its node was off, a kubelet is Ready and a pod that scans comes to nothing.
-	within(t, 4*time.Minute, "a node that can be scanned", func() bool {
-		o := the.kubectl(t, "rotate-certs", "--service", "kube-scheduler,kube-controller-manager", "--dry-run=client")
-		if o.exit != 0 {
-			t.Logf("%s\n%s", o, the.kubectl(t, "rotate-certs", "check"))
-		}
-		return o.exit == 0
-	})
+	the.succeedsAfterReboot(t, "--service", "kube-scheduler,kube-controller-manager", "--dry-run=client")
 	report := the.rotate(t, "--service", "kube-scheduler,kube-controller-manager")
 	assert.Equal(t, "Succeeded", report.Result)
 	_, o := the.check(t)
@@ -56,6 +49,19 @@ func TestShapeARepairSurvivesTheReboot(t *testing.T) {
 const killNodeProgram = `killed=; for p in /proc/[0-9]*; do
 	[ "$(cat $p/comm 2>/dev/null)" = rotate-certs-no ] && kill -9 ${p#/proc/} && killed=yes
 done; [ "$killed" ]`
+
+// succeedsAfterReboot waits until a command scans every node: for a while after its node was
+// off, a kubelet is Ready, and a pod that scans comes to nothing.
+func (l *lab) succeedsAfterReboot(t *testing.T, args ...string) {
+	t.Helper()
+	within(t, 4*time.Minute, "a node that can be scanned", func() bool {
+		o := l.kubectl(t, append([]string{"rotate-certs"}, args...)...)
+		if o.exit != 0 {
+			t.Logf("%s", o)
+		}
+		return o.exit == 0
+	})
+}
 
 // reboot switches a node off and on.
 func (l *lab) reboot(t *testing.T, node string) {
