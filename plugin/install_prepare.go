@@ -85,8 +85,10 @@ func (i *installer) settle(ctx context.Context) error {
 	if i.settings, err = i.merged(kept); err != nil {
 		return err
 	}
-	i.settings.StorageClass, err = i.chooseStorage(ctx)
-	return err
+	if i.settings.StorageClass, err = i.chooseStorage(ctx); err != nil {
+		return err
+	}
+	return i.tellEarlierStreams(ctx)
 }
 
 // render makes the objects. The policy that pins the image of node pods admits that of

@@ -119,6 +119,7 @@ func (o *objects) evident(ctx context.Context, found *installation) (manifests.S
 	s := manifests.Settings{WithoutWatcher: found.watcher == nil}
 	if found.agents != nil {
 		s.Image, s.ImagePullSecret = images(found.agents.Spec.Template.Spec)
+		s.KubeletRootDir, s.AgentDirectories = agentPlaces(found.agents)
 	}
 	if found.watcher == nil {
 		return s, nil

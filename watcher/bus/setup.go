@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -127,6 +128,10 @@ func (b *Bus) declareStream(ctx context.Context, want stream) error {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		request, cause := b.rotator.deniable(ctx, b.called("STREAM.CREATE", want.Name))
 		_, err = b.rotator.jetStream().CreateStream(request, want.StreamConfig)
+		if refused := (*jetstream.APIError)(nil); errors.As(err, &refused) && refused.ErrorCode == jetstream.ErrorCode(server.JSStreamSubjectOverlapErr) {
+			return fmt.Errorf("create stream %q: %w\nhint: another stream has its subjects; if it is of an earlier release, remove it as a user without limits: nats stream ls --subject '%s'; nats stream rm NAME",
+				want.Name, err, want.Subjects[0])
+		}
 		if err = cause(err); err != nil {
 			return fmt.Errorf("create stream %q: %w\nhint: let the rotator create it, or do it once as a user without limits: %s", want.Name, err, streamCommand(want.StreamConfig))
 		}

@@ -50,6 +50,31 @@ func TestMissingConsumerThatMayNotBeCreatedIsExplained(t *testing.T) {
 	openReady(t, limited.busConfig())
 }
 
+// TestStreamOfAnEarlierReleaseIsExplained has a stream with the subjects of ours. The watcher is
+// not ready before it is gone, says what to do, and is ready once it is done.
+func TestStreamOfAnEarlierReleaseIsExplained(t *testing.T) {
+	s := newSite(t)
+	s.config = strings.ReplaceAll(s.config, "-events-prod", "-events-other")
+	s.start()
+	js, err := jetstream.New(s.dial(roleRotator))
+	require.NoError(t, err)
+	_, err = js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "rotate-certs-events-other", Subjects: []string{"rotate-certs.*.prod.>"}})
+	require.NoError(t, err)
+	s.stop()
+	s.config = strings.ReplaceAll(s.config, "-events-other", "-events-prod")
+	s.config = strings.ReplaceAll(s.config, `"$JS.API.STREAM.CREATE.rotate-certs-events-prod"`, `"$JS.API.STREAM.CREATE.rotate-certs-events-prod", "$JS.API.STREAM.DELETE.*"`)
+	s.start()
+
+	b := openTest(t, s.busConfig())
+	require.Eventually(t, func() bool { return b.Ready() != nil && strings.Contains(b.Ready().Error(), "subjects overlap") }, soon, tick)
+	require.ErrorContains(t, b.Ready(), "nats stream ls --subject 'rotate-certs.*.prod.>'; nats stream rm NAME")
+
+	js, err = jetstream.New(s.dial(roleRotator))
+	require.NoError(t, err)
+	require.NoError(t, js.DeleteStream(t.Context(), "rotate-certs-events-other"))
+	waitReady(t, b)
+}
+
 // withUpdates is a site whose rotator may change streams, too.
 func withUpdates(t *testing.T) *site {
 	t.Helper()

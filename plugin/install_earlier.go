@@ -1,0 +1,61 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/rotate-certs/rotate-certs/plugin/manifests"
+)
+
+// agentPlaces are the kubelets' root directory and the directories that agents are shown
+// beside the usual ones, as their mounts say. Earlier versions showed /opt and /srv to all.
+func agentPlaces(agents *appsv1.DaemonSet) (kubeletRoot string, directories []string) {
+	const host, pods = "/host", "/pods"
+	usual := manifests.Settings{}.HiddenDirectories()
+	var shown []string
+	for _, c := range agents.Spec.Template.Spec.Containers {
+		for _, m := range c.VolumeMounts {
+			path, ofHost := strings.CutPrefix(m.MountPath, host)
+			root, hidden := strings.CutSuffix(path, pods)
+			switch {
+			case !ofHost:
+			case m.Name != "nothing":
+				shown = append(shown, path)
+			case hidden && !slices.Contains(usual, path):
+				kubeletRoot = root
+			}
+		}
+	}
+	return kubeletRoot, slices.DeleteFunc(shown, func(dir string) bool {
+		return dir == kubeletRoot || slices.Contains(manifests.AgentDirectories, dir)
+	})
+}
+
+// tellEarlierStreams says which streams an earlier version, which kept no settings, has in a
+// NATS of the user's own. This one's have other names and the same subjects, which one stream
+// may have. What the watcher brings itself it tidies by itself.
+func (i *installer) tellEarlierStreams(ctx context.Context) error {
+	if i.found == nil || i.found.watcher == nil || i.found.agents == nil || len(i.before.NATSURLs) == 0 || len(i.settings.NATSURLs) == 0 {
+		return nil
+	}
+	if _, kept, err := manifests.ReadSettings(i.found.agents); err != nil || kept {
+		return err
+	}
+	cluster := i.settings.ClusterName
+	if cluster == "" {
+		system, err := i.api.client.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
+		if err != nil {
+			return fmt.Errorf("look at namespace %q: %w", metav1.NamespaceSystem, err)
+		}
+		cluster = string(system.UID)
+	}
+	i.warnings = append(i.warnings, fmt.Sprintf("Events that the earlier version keeps in your NATS are not taken over, and the watcher is not ready before its streams are gone. "+
+		"Before you install: kubectl -n %s scale deployment %s --replicas=0; then, as a user without limits: nats stream rm -f rotate-certs-events-%s; nats stream rm -f rotate-certs-dead-%[3]s",
+		i.namespace(), manifests.Watcher, cluster))
+	return nil
+}
