@@ -29,7 +29,7 @@ GO_BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X $(STAMP).Version
 RELEASE  := go -C test/tools/release run .
 LAB      := bin/lab
 IMAGES   := rotate-certs-node rotate-certs-watcher
-E2E       = SKIP='$(if $(RUN),TestShape|TestRescue,$(ON_SMALL))' test/tools/e2e e2e --control-planes $(CONTROL_PLANES) --workers $(WORKERS) --config test/e2e/cluster.yaml
+E2E       = SKIP='TestUpgrade|$(if $(RUN),TestShape|TestRescue,$(ON_SMALL))' test/tools/e2e e2e --control-planes $(CONTROL_PLANES) --workers $(WORKERS) --config test/e2e/cluster.yaml
 
 PROGRAMS       := kubectl-rotate_certs kubectl_complete-rotate_certs rotate-certs-node rotate-certs-watcher
 
@@ -129,8 +129,8 @@ e2e: $(READY) ## End-to-end tests on a real cluster; RUN=TestName for some, KEEP
 ON_ODD := TestAgents|TestBadInput|TestCheckChanges|TestCheckWithin|TestDocumentedPermissions|TestKubeProxy|TestNoPrivateKey|TestNotifyOnly|TestPolicy|TestRescue|TestRotateOneService|TestValidity
 ON_SHAPES := TestADeleted|TestASigner|TestDryRuns|TestHistory|TestSecondRotation|TestShape
 ON_SMALL := $(ON_ODD)|$(ON_SHAPES)
-ODD := RUN='$(or $(RUN),$(ON_ODD)|TestCheckSees|TestComponent|TestNewClient|TestRotateAll)' test/tools/e2e odd --control-planes 1 --workers 1 --load-balancer=false \
-	--node-prefix odd. --config test/e2e/odd.yaml
+ODD_LAB := test/tools/e2e odd --control-planes 1 --workers 1 --load-balancer=false --node-prefix odd. --config test/e2e/odd.yaml
+ODD := RUN='$(or $(RUN),$(ON_ODD)|TestCheckSees|TestComponent|TestNewClient|TestRotateAll)' $(ODD_LAB)
 .PHONY: e2e-odd
 e2e-odd: $(READY) ## Those about certificates, on a cluster of other directories, keys and names
 	@$(ODD)
@@ -140,6 +140,12 @@ SHAPES := RUN='$(or $(RUN),$(ON_SHAPES)|TestRotateOneService/kubelet)' test/tool
 .PHONY: e2e-shapes
 e2e-shapes: $(READY) ## Those about clusters as people have them, etcd outside, keys and files with several users; and what any small one shows
 	@$(SHAPES)
+
+# What upgrades start from: the last commit that kept no settings in the cluster.
+OLDER ?= c7201e010d9e
+.PHONY: e2e-upgrade
+e2e-upgrade: $(READY) ## Upgrade an installation of an earlier commit, which is built for it, to this one
+	@older=$$(test/tools/older $(OLDER) v0.0.9); OLDER=$$older MORE_IMAGES=$$older/dist/rotate-certs-node.tar RUN=TestUpgrade $(ODD_LAB)
 
 # Two small clusters are no more work for a machine than the one of e2e.
 .PHONY: e2e-small
@@ -159,6 +165,7 @@ soak: build image $(LAB) ## Long campaigns: every crash point, every state of th
 	@CRASH_POINTS=all go test -count=1 -v -timeout 3h ./test/crash
 	@test/tools/powercut $(CUTS) $(SEED)
 	@SOAK=yes RUN="TestAnAPIServerThatIsGone|TestKilledPluginAtEveryStage" $(E2E)
+	@$(MAKE) e2e-upgrade MADE=yes
 	@SOAK_KILLS=$(KILLS) SEED=$(SEED) TIMEOUT=2h RUN='TestWatcher/(survives|goes_on)' $(E2E)
 
 ##@ Other

@@ -57,14 +57,19 @@ func TestWatcher(t *testing.T) {
 // installWatcher installs, and sees to it that nothing stays.
 func (l *lab) installWatcher(t *testing.T, args ...string) {
 	t.Helper()
+	l.uninstallAtEnd(t)
+	l.installed(t, args...)
+	within(t, time.Minute, "a report of every node", func() bool { return len(l.reports(t)) == len(l.nodes) })
+}
+
+func (l *lab) uninstallAtEnd(t *testing.T) {
+	t.Helper()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), limit)
 		defer cancel()
 		out, err := l.command(ctx, "rotate-certs", "uninstall", "--yes").CombinedOutput()
 		assert.NoError(t, err, "%s", out)
 	})
-	l.installed(t, args...)
-	within(t, time.Minute, "a report of every node", func() bool { return len(l.reports(t)) == len(l.nodes) })
 }
 
 func (l *lab) installed(t *testing.T, args ...string) {
