@@ -99,7 +99,7 @@ func (w *podWatch) get(uid types.UID) (p *corev1.Pod, seen bool, changed <-chan 
 
 // until waits until good says so of a created pod and returns its state then. A pod
 // that cannot start, that is deleted, or that makes no progress for startTimeout
-// (silentTimeout, where its kubelet has not noticed it) is a
+// (silentTimeout, where its kubelet has not noticed it or has just started) is a
 // [*PodError] that says why.
 func (w *podWatch) until(ctx context.Context, pod *corev1.Pod, good func(*corev1.Pod) bool) (*corev1.Pod, error) {
 	node, name := pod.Spec.NodeName, pod.Name
@@ -145,6 +145,11 @@ func (w *podWatch) until(ctx context.Context, pod *corev1.Pod, good func(*corev1
 			if waited {
 				return nil, fail(&PodError{Reason: "Stuck", Hint: hintKubelet,
 					Message: fmt.Sprintf("it runs, but came to no end within %s", scanDeadline)})
+			}
+			if trouble.passes() && time.Since(began) < silentTimeout {
+				trouble = nil
+				deadline.Reset(startTimeout)
+				continue
 			}
 			if trouble == nil {
 				var pulling bool
@@ -253,6 +258,9 @@ func waitingTrouble(p *corev1.Pod, c corev1.ContainerStatus, before *PodError) (
 		e.Hint = hintImage
 		return e, w.Reason != "ErrImagePull" // which is tried once more at once
 	case "CreateContainerConfigError", "CreateContainerError", "RunContainerError":
+		if e.passes() {
+			e.Hint = "its kubelet has started a moment ago; run the same command again"
+		}
 		return e, false // may be a hiccup of the runtime; the kubelet tries again
 	case "CrashLoopBackOff":
 		if t := c.LastTerminationState.Terminated; t != nil {
@@ -261,6 +269,13 @@ func waitingTrouble(p *corev1.Pod, c corev1.ContainerStatus, before *PodError) (
 		return e, true
 	}
 	return nil, false
+}
+
+// passes says that a kubelet starts the pod once it has read the cluster's Services
+// (kubelet_pods.go of Kubernetes 1.30 to 1.37). After a reboot it may take more than 30 seconds
+// longer for that than the API server takes to answer [measured].
+func (e *PodError) passes() bool {
+	return e != nil && e.Reason == "CreateContainerConfigError" && strings.Contains(e.Message, "services have not yet been read")
 }
 
 // lastLine is the last line of a program's words that says something.

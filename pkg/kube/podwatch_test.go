@@ -105,6 +105,7 @@ func event(p *corev1.Pod, name, kind, reason, message string) *corev1.Event {
 }
 
 func TestUntil(t *testing.T) {
+	const unread = "services have not yet been read at least once, cannot construct envvars"
 	for name, tc := range map[string]struct {
 		happens func(t *testing.T, c *fake.Clientset, p *corev1.Pod, set func(corev1.PodStatus))
 		want    string // reason of the error; empty: it ends well
@@ -121,6 +122,16 @@ func TestUntil(t *testing.T) {
 		}, "ImagePullBackOff", "not found", 6 * time.Second},
 		"a kubelet that is away": {func(*testing.T, *fake.Clientset, *corev1.Pod, func(corev1.PodStatus)) {},
 			"KubeletSilent", "has not picked it up within 1m30s", silentTimeout},
+		"a kubelet that has just started": {func(_ *testing.T, _ *fake.Clientset, _ *corev1.Pod, set func(corev1.PodStatus)) {
+			set(waiting("CreateContainerConfigError", unread))
+			time.AfterFunc(80*time.Second, func() { set(terminated(corev1.PodSucceeded, "Completed", 0)) })
+		}, "", "", 81 * time.Second},
+		"a kubelet that never reads the Services": {func(_ *testing.T, _ *fake.Clientset, _ *corev1.Pod, set func(corev1.PodStatus)) {
+			set(waiting("CreateContainerConfigError", unread))
+		}, "CreateContainerConfigError", unread, silentTimeout},
+		"a container that cannot be configured": {func(_ *testing.T, _ *fake.Clientset, _ *corev1.Pod, set func(corev1.PodStatus)) {
+			set(waiting("CreateContainerConfigError", "container has runAsNonRoot"))
+		}, "CreateContainerConfigError", "runAsNonRoot", startTimeout},
 		"a node that reports nothing": {func(t *testing.T, c *fake.Clientset, _ *corev1.Pod, _ func(corev1.PodStatus)) {
 			require.NoError(t, c.Tracker().Add(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "w1"},
 				Status: corev1.NodeStatus{Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionUnknown}}}}))
