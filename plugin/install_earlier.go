@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
@@ -57,5 +58,29 @@ func (i *installer) tellEarlierStreams(ctx context.Context) error {
 	i.warnings = append(i.warnings, fmt.Sprintf("Events that the earlier version keeps in your NATS are not taken over, and the watcher is not ready before its streams are gone. "+
 		"Before you install: kubectl -n %s scale deployment %s --replicas=0; then, as a user without limits: nats stream rm -f rotate-certs-events-%s; nats stream rm -f rotate-certs-dead-%[3]s",
 		i.namespace(), manifests.Watcher, cluster))
+	return nil
+}
+
+// earlierPolicy is the ConfigMap in which earlier versions had the policy, as a file.
+const earlierPolicy = "rotate-certs-policy"
+
+// tellEarlierPolicy says that the policy of an earlier version is not taken over, where
+// nothing has taken its place yet.
+func (i *installer) tellEarlierPolicy(ctx context.Context) error {
+	if i.found == nil || i.policy != nil {
+		return nil
+	}
+	if there, err := i.api.policy(ctx); there != nil || (err != nil && !noSuchKind(err)) {
+		return err
+	}
+	_, err := i.api.client.CoreV1().ConfigMaps(i.namespace()).Get(ctx, earlierPolicy, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err), apierrors.IsForbidden(err):
+		return nil
+	case err != nil:
+		return fmt.Errorf("look at ConfigMap %q: %w", earlierPolicy, err)
+	}
+	i.warnings = append(i.warnings, fmt.Sprintf("The policy of the earlier version is not taken over, and the defaults are in force without --policy. "+
+		"What it says belongs below \"spec:\" of a RotationPolicy: kubectl -n %s get configmap %s -o yaml", i.namespace(), earlierPolicy))
 	return nil
 }

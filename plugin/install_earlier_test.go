@@ -36,3 +36,19 @@ func TestStreamsOfAnEarlierVersionAreNamed(t *testing.T) {
 		})
 	}
 }
+
+// TestThePolicyOfAnEarlierVersionIsNamed: it was a file in a ConfigMap, which nothing reads now.
+func TestThePolicyOfAnEarlierVersionIsNamed(t *testing.T) {
+	const said = "kubectl -n rotate-certs get configmap rotate-certs-policy -o yaml"
+	s := newAPIServer(t)
+	s.install(t, "")
+	assert.NotContains(t, s.install(t, ""), said, "there is none")
+	s.add(t, "/api/v1/namespaces/rotate-certs/configmaps/rotate-certs-policy", `{"data":{"policy.yaml":"limits: {rotationsPerDay: 1}\n"}}`)
+	assert.NotContains(t, s.install(t, ""), said, "there is a RotationPolicy")
+	s.Lock()
+	delete(s.objects, policyPath)
+	s.Unlock()
+	assert.Contains(t, s.install(t, "--dry-run=server"), said)
+	assert.Contains(t, s.install(t, ""), said)
+	assert.NotContains(t, s.install(t, ""), said, "from then on there is one")
+}

@@ -88,6 +88,9 @@ func (i *installer) settle(ctx context.Context) error {
 	if i.settings.StorageClass, err = i.chooseStorage(ctx); err != nil {
 		return err
 	}
+	if err := i.tellEarlierPolicy(ctx); err != nil {
+		return err
+	}
 	return i.tellEarlierStreams(ctx)
 }
 

@@ -97,6 +97,8 @@ func TestUpgradeTakesOverWhatItRotated(t *testing.T) {
 		return len(all) == 1 && all[0].Status.CompletionTime != nil
 	})
 
+	plan := the.kubectl(t, "rotate-certs", "install", "--dry-run=server")
+	assert.Contains(t, plan.stderr, "get configmap rotate-certs-policy", "what is not taken over is said")
 	the.upgraded(t)
 
 	all := the.rotations(t)
