@@ -63,7 +63,22 @@ func build(t *testing.T) programs {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
+	readSources(t)
 	return programs{filepath.Join(dir, "rotate-certs-node"), filepath.Join(dir, "killat")}
+}
+
+// readSources reads what the programs are made of. A result that go test keeps is used again
+// while all that the test itself has read is the same; it knows nothing of what go build reads.
+func readSources(t *testing.T) {
+	t.Helper()
+	list := exec.Command("go", "list", "-deps", "-f", "{{$dir := .Dir}}{{if not .Standard}}{{range .GoFiles}}{{$dir}}/{{.}}\n{{end}}{{end}}", "./cmd/rotate-certs-node", "./test/crash/killat")
+	list.Dir = "../.."
+	out, err := list.Output()
+	check(t, err)
+	for path := range strings.FieldsSeq(string(out)) {
+		_, err := os.ReadFile(path)
+		check(t, err)
+	}
 }
 
 // run runs a command on a node and kills it before its at-th call; 0: never. It
