@@ -191,7 +191,8 @@ func nodeImages(pod corev1.PodSpec) []string {
 			}
 		}
 	}
-	return out
+	// Watchers of earlier versions have it as an argument.
+	return append(out, slices.DeleteFunc(arguments(pod, "--image="), func(image string) bool { return strings.HasPrefix(image, "$(") })...)
 }
 
 // arguments are the values of a pod's arguments that begin with a prefix.

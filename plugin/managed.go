@@ -3,15 +3,20 @@ package plugin
 import (
 	"fmt"
 	"strings"
+
+	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
 
 // managers are tools that apply an installation, by the label or annotation that each puts
-// on its objects. Flux uses Helm, so it comes first.
+// on its objects. Flux uses Helm, so it comes first; Argo CD's annotation is the default since
+// its version 3, a label before, which others set as well.
 var managers = []struct{ key, words, hint string }{
 	{"helm.toolkit.fluxcd.io/name", "the HelmRelease %q of Flux", ""},
 	{"kustomize.toolkit.fluxcd.io/name", "the Kustomization %q of Flux", ""},
 	{"argocd.argoproj.io/tracking-id", "the Application %q of Argo CD", ""},
+	{"argocd.argoproj.io/instance", "the Application %q of Argo CD", ""},
 	{"meta.helm.sh/release-name", "the Helm release %q", "helm upgrade or helm uninstall %s --namespace %s"},
+	{"app.kubernetes.io/instance", "the Application %q of Argo CD, or what else has set the label app.kubernetes.io/instance,", ""},
 }
 
 // managedBy says which tool applies an installation, and with what it is changed or removed;
@@ -21,14 +26,15 @@ func (i *installation) managedBy() (words, hint string) {
 		return "", ""
 	}
 	for _, m := range managers {
-		name := i.agents.Labels[m.key]
+		name, change := i.agents.Labels[m.key], "label"
 		if name == "" {
+			change = "annotate"
 			name, _, _ = strings.Cut(i.agents.Annotations[m.key], ":") // Argo CD: APPLICATION:GROUP/KIND:…
 		}
 		if name == "" {
 			continue
 		}
-		hint = "change or remove it where that reads it from"
+		hint = fmt.Sprintf("change or remove it where that reads it from; if that is gone: kubectl -n %s %s daemonset %s %s-", i.namespace, change, manifests.Agent, m.key)
 		if m.hint != "" {
 			hint = fmt.Sprintf(m.hint, name, i.agents.Annotations["meta.helm.sh/release-namespace"])
 		}

@@ -41,11 +41,14 @@ func TestWhatOthersManageIsLeftToThem(t *testing.T) {
 		"Flux, with Helm": {map[string]any{"app.kubernetes.io/managed-by": "Helm", "helm.toolkit.fluxcd.io/name": "certs"}, helm, "error: the HelmRelease \"certs\" of Flux manages"},
 		"Flux":            {map[string]any{"kustomize.toolkit.fluxcd.io/name": "infra"}, nil, "error: the Kustomization \"infra\" of Flux manages"},
 		"Argo CD": {nil, map[string]any{"argocd.argoproj.io/tracking-id": "certs:apps/DaemonSet:rotate-certs/rotate-certs-agent"},
-			"error: the Application \"certs\" of Argo CD manages the installation in namespace \"rotate-certs\"\nhint: change or remove it where that reads it from\n"},
+			"error: the Application \"certs\" of Argo CD manages the installation in namespace \"rotate-certs\"\nhint: change or remove it where that reads it from; if that is gone: kubectl -n rotate-certs annotate daemonset rotate-certs-agent argocd.argoproj.io/tracking-id-\n"},
+		"Argo CD before its version 3": {map[string]any{"app.kubernetes.io/instance": "certs"}, nil,
+			"error: the Application \"certs\" of Argo CD, or what else has set the label app.kubernetes.io/instance, manages the installation in namespace \"rotate-certs\"\n" +
+				"hint: change or remove it where that reads it from; if that is gone: kubectl -n rotate-certs label daemonset rotate-certs-agent app.kubernetes.io/instance-\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := managed(t, tt.labels, tt.annotations)
-			for _, command := range [][]string{{"install"}, {"install", "--dry-run=server"}, {"install", "--namespace", "other"}, {"uninstall", "--yes"}, {"uninstall", "--dry-run"}} {
+			for _, command := range [][]string{{"install"}, {"install", "--dry-run=server"}, {"install", "--namespace", "other"}, {"uninstall", "--yes"}, {"uninstall", "--dry-run"}, {"uninstall", "--yes", "--namespace", "other"}} {
 				code, _, stderr := s.run(t, command...)
 				assert.Equal(t, 1, code, command)
 				assert.Contains(t, stderr, tt.want)
@@ -60,6 +63,15 @@ func TestWhatOthersManageIsLeftToThem(t *testing.T) {
 			assert.Contains(t, tt.want, got.Installed.ManagedBy)
 		})
 	}
+}
+
+// TestUninstallOfAnotherNamespace removes nothing: objects are found in every namespace.
+func TestUninstallOfAnotherNamespace(t *testing.T) {
+	s := installed(t)
+	code, _, stderr := s.run(t, "uninstall", "--yes", "--namespace", "other")
+	assert.Equal(t, 1, code)
+	assert.Contains(t, stderr, `rotate-certs is installed in namespace "rotate-certs", not in "other"`)
+	assert.Empty(t, s.log)
 }
 
 // TestUninstallRemovesWhatHelmLeaves: definitions with their objects, and the Leases.

@@ -143,15 +143,18 @@ func (r *removal) agreed() error {
 }
 
 func (o *uninstallOptions) located(ctx context.Context, api *objects) error {
-	found, err := api.find(ctx, o.where)
+	found, err := api.find(ctx, "") // what is removed is found in every namespace, too
 	if err != nil {
 		return err
 	}
 	if err := found.refuseManaged(); err != nil {
 		return err
 	}
-	if found == nil || o.where != "" {
+	if found == nil {
 		return nil
+	}
+	if o.where != "" && o.where != found.namespace {
+		return fmt.Errorf("rotate-certs is installed in namespace %q, not in %q\nhint: leave --namespace out", found.namespace, o.where)
 	}
 	if found.namespace != manifests.DefaultNamespace {
 		o.where = found.namespace

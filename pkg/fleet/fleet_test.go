@@ -183,6 +183,34 @@ func TestInterruptStopsAfterTheNodeAtWork(t *testing.T) {
 	assert.False(t, c.did("Commit cp2"))
 }
 
+// TestInterruptWhileItWaits: whoever stops a rotation that waits for the cluster to be healthy,
+// or for its lock, finds it neither refused nor failed.
+func TestInterruptWhileItWaits(t *testing.T) {
+	for name, prepare := range map[string]func(*cluster){
+		"before the start": func(c *cluster) { c.nodes["cp2"].sick = "[-]etcd failed" },
+		"between two nodes": func(c *cluster) {
+			c.nodes["cp1"].onCommit = func() { c.nodes["cp3"].sick = "[-]poststarthook failed" }
+		},
+		"healthy": func(*cluster) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(3, 0)
+			prepare(c)
+			ctx, cancel := context.WithCancel(t.Context())
+			report, err := rotate(ctx, t, c, func(o *fleet.Options) {
+				o.Progress = func(p fleet.Progress) {
+					if p.Phase == fleet.PhaseWaiting || name == "healthy" && p.Phase == fleet.PhaseStaged {
+						cancel()
+					}
+				}
+			})
+			require.ErrorIs(t, err, fleet.ErrInterrupted)
+			require.NotErrorIs(t, err, fleet.ErrStopped)
+			assert.NotEqual(t, v1alpha1.Failed, result(report, "cp2"))
+		})
+	}
+}
+
 func TestRequestsForSignatureAreLookedAfter(t *testing.T) {
 	c := newCluster(1, 2)
 	c.nodes["w1"].csr = &journal.Record{Kind: journal.CSRPosted, CSR: &journal.CSR{Name: "csr-w1"}}
@@ -215,7 +243,7 @@ func TestContinuesAnUnfinishedRotation(t *testing.T) {
 		rotation.Renewed = append(rotation.Renewed, inventory.Renewal{ID: cert.ID(), Old: old, New: cert.Facts})
 	}
 	done.inventory.Rotations = []inventory.Rotation{rotation}
-	unfinished := plan.FindUnfinished(c.inventories(), everything.Scope(), time.Now())
+	unfinished := plan.FindUnfinished(c.inventories(), everything.Scope(), time.Now(), "")
 	require.NotNil(t, unfinished)
 	p, err := plan.Build(c.inventories(), everything, unfinished)
 	require.NoError(t, err)

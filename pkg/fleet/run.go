@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -104,7 +105,31 @@ func (r *run) run(ctx context.Context) (*v1alpha1.RotationReport, error) {
 		}
 		return r.finish(ctx)
 	})
+	err = r.cutOff(ctx, err)
 	return r.reportOf(context.WithoutCancel(ctx), err), err
+}
+
+// cutOff is the error of a rotation whose ctx has ended: what it was asking then (for the lock,
+// for the cluster's health) failed because of that, and it is interrupted. A node that failed or
+// was undone is another matter: nodes are worked on to their end whatever becomes of ctx.
+func (r *run) cutOff(ctx context.Context, err error) error {
+	stop := interrupted(ctx)
+	if stop == nil || err == nil || errors.Is(err, ErrInterrupted) || r.anyUnproven() {
+		return err
+	}
+	return r.interrupted(stop)
+}
+
+// anyUnproven says whether a node's part came to an end other than success.
+func (r *run) anyUnproven() bool {
+	r.Lock()
+	defer r.Unlock()
+	for _, o := range r.outcomes {
+		if o.result == v1alpha1.Failed || o.result == v1alpha1.RolledBack {
+			return true
+		}
+	}
+	return false
 }
 
 // locked runs f while it holds the cluster's lock, and leaves no pod behind.
@@ -182,7 +207,7 @@ func (r *run) removeOrphans(ctx context.Context) error {
 	}
 	r.keepKnown(scanned)
 	unfinished := r.Unfinished
-	if found := plan.FindUnfinished(scanned, r.Request.Scope(), r.Now()); found != nil && found.ID == r.ID {
+	if found := plan.FindUnfinished(scanned, r.Request.Scope(), r.Now(), r.ID); found != nil {
 		unfinished = found
 	}
 	p, err := plan.Build(scanned, r.Request, unfinished)

@@ -40,6 +40,9 @@ func (r *run) controlPlane(ctx context.Context) error {
 		return err
 	}
 	if _, err := r.gate(ctx, nil, min(settle, r.Timeout), r.forced); err != nil {
+		if stop := interrupted(ctx); stop != nil {
+			return r.interrupted(stop)
+		}
 		// It is not the fault of the nodes that were to be rotated.
 		for _, u := range r.Unscanned {
 			r.say(Progress{Node: u.Node, Phase: PhaseFailed, Text: u.Reason})

@@ -77,7 +77,7 @@ func Remembered(nodes []inventory.Node, now time.Time) []Past {
 		slices.SortFunc(p.Nodes, func(a, b PastNode) int { return strings.Compare(a.Node, b.Node) })
 		p.Services, p.Only, p.Compromised = parseScope(scopes[p.ID])
 		p.Standing = standing(p.Nodes)
-		unfinished := FindUnfinished(nodes, scopes[p.ID], now)
+		unfinished := FindUnfinished(nodes, scopes[p.ID], now, "")
 		p.Continued = len(p.Services) > 0 && unfinished != nil && unfinished.ID == p.ID
 		if p.Standing == Halfway && !p.Continued && !slices.ContainsFunc(p.Nodes, func(n PastNode) bool { return n.State != inventory.Committed }) {
 			p.Standing = Renewed

@@ -162,7 +162,7 @@ func TestFindUnfinished(t *testing.T) {
 		{"the newest", on(rs{rotation("a", "s", 2*time.Hour, inventory.Committed), rotation("b", "s", time.Hour, inventory.Staged)}), "b"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			found := plan.FindUnfinished(tt.nodes, "s", now)
+			found := plan.FindUnfinished(tt.nodes, "s", now, "")
 			if tt.want == "" {
 				assert.Nil(t, found)
 				return
@@ -173,12 +173,26 @@ func TestFindUnfinished(t *testing.T) {
 	}
 }
 
+// TestAKnownRotationIsContinuedWhateverItsAge: one that was suspended for days, say.
+func TestAKnownRotationIsContinuedWhateverItsAge(t *testing.T) {
+	nodes := []inventory.Node{{Name: "cp1", Rotations: []inventory.Rotation{
+		{ID: "a", Scope: "t", StartTime: now.Add(-100 * time.Hour), State: inventory.Committed},
+		{ID: "b", Scope: "s", StartTime: now.Add(-time.Hour), State: inventory.Committed},
+		{ID: "c", Scope: "s", StartTime: now.Add(-time.Hour), State: inventory.Finished}}}}
+	found := plan.FindUnfinished(nodes, "s", now, "a")
+	require.NotNil(t, found)
+	assert.Equal(t, "a", found.ID)
+	assert.True(t, found.Done("cp1"))
+	assert.Nil(t, plan.FindUnfinished(nodes, "s", now, "c"), "it is finished")
+	assert.Nil(t, plan.FindUnfinished(nodes, "s", now, "d"), "no node knows it")
+}
+
 // TestWhatIsNotProvenIsNotDone: new certificates that stayed where the old ones had expired.
 func TestWhatIsNotProvenIsNotDone(t *testing.T) {
 	for unproven, done := range map[bool]bool{false: true, true: false} {
 		nodes := []inventory.Node{{Name: "cp1", Rotations: []inventory.Rotation{
 			{ID: "a", Scope: "s", StartTime: now, State: inventory.Committed, Unproven: unproven, Renewed: []inventory.Renewal{{ID: "etcd/etcd-peer@/x"}}}}}}
-		found := plan.FindUnfinished(nodes, "s", now)
+		found := plan.FindUnfinished(nodes, "s", now, "")
 		require.NotNil(t, found)
 		assert.Equal(t, done, found.Done("cp1"))
 		assert.Equal(t, done, len(found.RenewedOn("cp1")) == 1)

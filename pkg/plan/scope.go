@@ -48,11 +48,12 @@ type Unfinished struct {
 }
 
 // FindUnfinished returns the newest rotation of the scope that began within
-// [ResumeWithin] and that no node knows as finished; nil where there is none.
+// [ResumeWithin] and that no node knows as finished; nil where there is none. With an id it is
+// that rotation, whatever its scope and age.
 //
 // The end of a rotation is told to every node, but only after all of them are
 // proven: one node that knows of it is enough.
-func FindUnfinished(nodes []inventory.Node, scope string, now time.Time) *Unfinished {
+func FindUnfinished(nodes []inventory.Node, scope string, now time.Time, id string) *Unfinished {
 	var found *Unfinished
 	finished := map[string]bool{}
 	for _, n := range nodes {
@@ -64,7 +65,8 @@ func FindUnfinished(nodes []inventory.Node, scope string, now time.Time) *Unfini
 	}
 	for _, n := range nodes {
 		for _, r := range n.Rotations {
-			if r.Scope != scope || finished[r.ID] || now.Sub(r.StartTime) > ResumeWithin {
+			meant := r.ID == id || id == "" && r.Scope == scope && now.Sub(r.StartTime) <= ResumeWithin
+			if !meant || finished[r.ID] {
 				continue
 			}
 			if found == nil || r.StartTime.After(found.StartTime) {

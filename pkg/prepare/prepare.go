@@ -49,6 +49,9 @@ type Options struct {
 	// Held returns an error where another rotation holds the cluster's lock, so that no
 	// node is looked at for nothing; nil: nobody is asked.
 	Held func(context.Context) error
+	// Continue is the id of a rotation that was begun, and is continued whatever its age; empty:
+	// one of the same scope is, if it began within [plan.ResumeWithin].
+	Continue string
 	// Look is the command that shows what is where, for hints.
 	Look string
 	// LeaveAway lists nodes that were asked for by name and are away or do not exist, as
@@ -119,7 +122,7 @@ func For(ctx context.Context, api API, scanner fleet.Scanner, req plan.Request, 
 		}
 		req.ValidityFrom = "the cluster's kubeadm configuration has it so (certificateValidityPeriod)"
 	}
-	r := Rotation{Request: req, Nodes: nodes, Unscanned: unscanned, Unfinished: plan.FindUnfinished(nodes, req.Scope(), o.Now)}
+	r := Rotation{Request: req, Nodes: nodes, Unscanned: unscanned, Unfinished: plan.FindUnfinished(nodes, req.Scope(), o.Now, o.Continue)}
 	if r.Plan, err = plan.Build(nodes, req, r.Unfinished); err != nil {
 		return Rotation{}, explainNothing(err, req, nodes, missing, o.Look)
 	}

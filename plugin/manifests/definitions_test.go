@@ -265,5 +265,6 @@ func TestPauseIsShort(t *testing.T) {
 func TestNodesAreNamedOrSelected(t *testing.T) {
 	selector := map[string]any{"matchLabels": map[string]any{"env": "test"}}
 	assert.True(t, admits(t, map[string]any{"nodeSelector": selector}))
+	assert.Len(t, specField(t, "certificaterotations", "nodeSelector").XValidations, 1, "an empty one would select every node")
 	assert.False(t, admits(t, map[string]any{"nodeSelector": selector, "nodes": []string{"w1"}}))
 }

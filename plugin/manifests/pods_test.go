@@ -9,6 +9,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
 
@@ -127,5 +128,27 @@ func TestAgentsAreProbedForWhatTheyReport(t *testing.T) {
 		assert.Equal(t, "/run/rotate-certs-agent", m.MountPath, "nothing else may be written")
 		v := pod.Volumes[slices.IndexFunc(pod.Volumes, func(v corev1.Volume) bool { return v.Name == m.Name })]
 		assert.Equal(t, corev1.StorageMediumMemory, v.EmptyDir.Medium, "and that is no file of the node")
+	}
+}
+
+// TestSettingsAreTextsWhateverTheyLookLike: YAML reads 010 as a number and "a: b" as a map.
+func TestSettingsAreTextsWhateverTheyLookLike(t *testing.T) {
+	o := base()
+	o.Pods.Labels = map[string]string{"010": "1e3", "null": "true"}
+	o.NATSURLs = []string{"tls://a: b"}
+	o.ClusterName = "x: y"
+	for _, object := range render(t, o) {
+		if object.GetKind() == "CustomResourceDefinition" {
+			continue
+		}
+		assert.Equal(t, "1e3", object.GetLabels()["010"], object.GetName())
+		assert.Equal(t, "true", object.GetLabels()["null"], object.GetName())
+		if object.GetKind() == "Deployment" {
+			containers, _, err := unstructured.NestedSlice(object.Object, "spec", "template", "spec", "containers")
+			require.NoError(t, err)
+			arguments := containers[0].(map[string]any)["args"]
+			assert.Contains(t, arguments, "--nats-url=tls://a: b")
+			assert.Contains(t, arguments, "--cluster=x: y")
+		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -35,9 +36,10 @@ type embedded struct {
 	mu     sync.Mutex
 	unlock func() error // lets others use the directory; nil: it is not locked
 	server *server.Server
-	why    error             // it does not run; nil: it does
 	users  [sha256.Size]byte // of the file of users that was read last
 	ended  bool
+	// why it does not run; nil: it does. It is read while mu is held for long: a volume may hang.
+	why atomic.Pointer[error]
 }
 
 // startEmbedded starts the server. One that cannot run now (its disk is full, its file of users
@@ -68,14 +70,14 @@ func (e *embedded) restart() error {
 		err = e.replace(damage)
 	}
 	if err == nil {
-		e.why = nil
+		e.why.Store(nil)
 		return nil
 	}
 	err = fmt.Errorf("start embedded NATS server with store %q: %w\nhint: give --store a directory that can be written, on a disk with room", e.dir, err)
-	if e.why == nil || e.why.Error() != err.Error() {
+	if before := e.why.Load(); before == nil || (*before).Error() != err.Error() {
 		e.log.Error("the embedded NATS server does not start, trying again; rotations start without it", "error", err)
 	}
-	e.why = err
+	e.why.Store(&err)
 	return err
 }
 
@@ -84,9 +86,10 @@ func (e *embedded) stopped() error {
 	if e == nil {
 		return nil
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.why
+	if why := e.why.Load(); why != nil {
+		return *why
+	}
+	return nil
 }
 
 // damageError says that the store cannot be used as it is.

@@ -68,7 +68,7 @@ func (b *Bus) renewStore(why error) {
 	err := e.replace(why)
 	b.store.begin(b.ctx)
 	if err != nil {
-		e.why = err
+		e.why.Store(&err)
 		e.log.Error("the embedded NATS server does not start again, trying on", "error", err)
 		b.tasks.Go(b.restartServer)
 		return

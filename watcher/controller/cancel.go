@@ -32,20 +32,30 @@ func (r *Runner) stop(uid types.UID, why error) {
 	defer r.mu.Unlock()
 	if uid != "" && uid == r.current {
 		r.Log.Info("no other node is begun", "why", why, "uid", uid)
-		r.cancel(why)
+		if r.why == nil || errors.Is(why, errDeleted) {
+			r.why = why
+		}
+		r.cancel()
 	}
 }
 
-// cancelable is ctx until [Runner.stop] is called for a rotation; its cause says why.
-func (r *Runner) cancelable(ctx context.Context, uid types.UID) (_ context.Context, done func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
+// stoppedBy says why the rotation that runs was stopped; nil: it was not.
+func (r *Runner) stoppedBy() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.current, r.cancel = uid, cancel
+	return r.why
+}
+
+// cancelable is ctx until [Runner.stop] is called for a rotation.
+func (r *Runner) cancelable(ctx context.Context, uid types.UID) (_ context.Context, done func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.current, r.cancel, r.why = uid, cancel, nil
 	return ctx, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.current = ""
-		cancel(nil)
+		cancel()
 	}
 }

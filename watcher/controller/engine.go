@@ -14,7 +14,8 @@ import (
 // Engine is what carries a rotation out: the plugin's own.
 type Engine interface {
 	// Prepare looks at the nodes and plans; nothing is changed. See [prepare.For].
-	Prepare(ctx context.Context, req plan.Request) (prepare.Rotation, error)
+	// continued is the id of a rotation that was begun; empty: it is new.
+	Prepare(ctx context.Context, req plan.Request, continued string) (prepare.Rotation, error)
 	// Rotate is [fleet.Rotate].
 	Rotate(ctx context.Context, o fleet.Options) (*v1alpha1.RotationReport, error)
 }
@@ -35,10 +36,10 @@ type engine struct {
 // look is the command that a person runs to see what is where.
 const look = "kubectl rotate-certs check"
 
-func (e *engine) Prepare(ctx context.Context, req plan.Request) (prepare.Rotation, error) {
+func (e *engine) Prepare(ctx context.Context, req plan.Request, continued string) (prepare.Rotation, error) {
 	// A worker that went away since the decision must not keep the others from theirs.
 	return prepare.For(ctx, e.cluster.API, e.cluster.Scanner, req, prepare.Options{
-		Now: e.now(), Look: look, LeaveAway: true, Held: e.cluster.Held,
+		Now: e.now(), Look: look, LeaveAway: true, Held: e.cluster.Held, Continue: continued,
 	})
 }
 

@@ -118,13 +118,18 @@ type fakeEngine struct {
 	plan       plan.Plan
 	rotate     func(ctx context.Context, o fleet.Options) (*v1alpha1.RotationReport, error)
 	prepared   []plan.Request
+	continued  []string // ids
+	selected   []string // the nodes that a selector means
 	rotated    []fleet.Options
 }
 
-func (e *fakeEngine) Prepare(_ context.Context, req plan.Request) (prepare.Rotation, error) {
+func (e *fakeEngine) Prepare(_ context.Context, req plan.Request, continued string) (prepare.Rotation, error) {
 	e.Lock()
 	defer e.Unlock()
-	e.prepared = append(e.prepared, req)
+	e.prepared, e.continued = append(e.prepared, req), append(e.continued, continued)
+	if req.NodeSelector != "" {
+		req.Nodes = e.selected
+	}
 	id := "1d1d1d"
 	if e.unfinished != nil {
 		id = e.unfinished.ID

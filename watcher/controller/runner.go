@@ -56,7 +56,8 @@ type Runner struct {
 
 	mu      sync.Mutex
 	current types.UID // of the rotation that runs; empty: none
-	cancel  context.CancelCauseFunc
+	cancel  context.CancelFunc
+	why     error // it was stopped; nil: it was not
 }
 
 // retryAfter is how long to wait where another rotation holds the cluster's lock, or the
@@ -166,7 +167,10 @@ func (r *Runner) prepare(ctx context.Context, c *v1alpha1.CertificateRotation) (
 	if err != nil {
 		return prepare.Rotation{}, err
 	}
-	ready, err := r.Engine.Prepare(ctx, req)
+	if c.Status.RotationID != "" && len(c.Status.SelectedNodes) > 0 {
+		req.Nodes, req.NodeSelector = c.Status.SelectedNodes, ""
+	}
+	ready, err := r.Engine.Prepare(ctx, req, c.Status.RotationID)
 	if err == nil && ready.Unfinished == nil && c.Status.RotationID != "" {
 		ready.ID = c.Status.RotationID // it was begun, but no node knew of it yet
 	}
@@ -179,6 +183,9 @@ func (r *Runner) rotate(ctx context.Context, c *v1alpha1.CertificateRotation, re
 	running, done := r.cancelable(ctx, c.UID)
 	defer done()
 	c.Status.RotationID = ready.ID
+	if c.Spec.NodeSelector != nil {
+		c.Status.SelectedNodes = ready.Request.Nodes
+	}
 	skipped := skip(c, ready, r.Now())
 	become(c, v1alpha1.StateRunning, "at work", r.Now())
 	if err := r.Client.Status().Update(ctx, c); err != nil {
@@ -201,7 +208,7 @@ func (r *Runner) rotate(ctx context.Context, c *v1alpha1.CertificateRotation, re
 		options.Pause = c.Spec.Pause.Duration
 	}
 	report, err := r.Engine.Rotate(running, options)
-	stopped := context.Cause(running)
+	stopped := r.stoppedBy()
 	progress.stop()
 	var held *kube.HeldError
 	if errors.As(err, &held) {
@@ -233,6 +240,9 @@ func (r *Runner) rotate(ctx context.Context, c *v1alpha1.CertificateRotation, re
 		state, message = v1alpha1.StateCanceled, errDeleted.Error()+" while it ran: "+message
 	case errors.Is(stopped, errSuspended):
 		state, message = v1alpha1.StateSuspended, "it goes on where it stopped once spec.suspend is false: "+message
+		if before == "" && untouched(report) { // it has begun nothing, and is asked again whether it may
+			c.Status.RotationID, c.Status.StartTime = before, start
+		}
 	}
 	r.end(ctx, c, state, message, report, began)
 	return 0

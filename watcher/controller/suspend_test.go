@@ -55,7 +55,7 @@ func TestRotationThatRunsIsSuspended(t *testing.T) {
 		require.NoError(t, ctx.Err(), "a label was changed, say")
 		r.Changed(w.suspend("mine", true))
 		<-ctx.Done()
-		return &v1alpha1.RotationReport{Result: v1alpha1.Failed}, fleet.ErrInterrupted
+		return &v1alpha1.RotationReport{Result: v1alpha1.Failed, Items: []v1alpha1.RotationItem{{Node: "cp1", Result: v1alpha1.Succeeded}}}, fleet.ErrInterrupted
 	}
 	r.next(t.Context())
 	c := w.rotation("mine")
@@ -72,6 +72,73 @@ func TestRotationThatRunsIsSuspended(t *testing.T) {
 	assert.Equal(t, v1alpha1.StateSucceeded, w.rotation("mine").State())
 	require.Len(t, w.engine.rotated, 2)
 	assert.Equal(t, w.engine.rotated[0].ID, w.engine.rotated[1].ID)
+	assert.Equal(t, []string{"", "1d1d1d"}, w.engine.continued)
+}
+
+// stoppedIn has the runner stop a rotation by its object while a node is worked on.
+func (w *world) stoppedIn(r *Runner, phase fleet.Phase, result v1alpha1.Result, stop func()) {
+	w.engine.rotate = func(ctx context.Context, o fleet.Options) (*v1alpha1.RotationReport, error) {
+		o.Progress(fleet.Progress{Node: "cp1", Phase: phase, Text: "…"})
+		stop()
+		<-ctx.Done()
+		return &v1alpha1.RotationReport{Result: v1alpha1.Failed, Items: []v1alpha1.RotationItem{{Node: "cp1", Result: result}}}, fleet.ErrInterrupted
+	}
+	r.next(w.t.Context())
+	w.engine.rotate = nil
+}
+
+// TestSuspendedBeforeItTouchedANode it is asked again whether it may begin: a freeze may have
+// been written meanwhile.
+func TestSuspendedBeforeItTouchedANode(t *testing.T) {
+	mine := asked("mine")
+	mine.UID = "of-mine"
+	w := newWorld(t, mine)
+	r := w.runner()
+	r.MayStart = func(context.Context, *v1alpha1.CertificateRotation) (string, error) { return "", nil }
+	w.stoppedIn(r, fleet.PhaseStaging, v1alpha1.Skipped, func() { r.Changed(w.suspend("mine", true)) })
+	assert.Equal(t, v1alpha1.StateSuspended, w.rotation("mine").State())
+	assert.Empty(t, w.rotation("mine").Status.RotationID)
+
+	r.MayStart = func(context.Context, *v1alpha1.CertificateRotation) (string, error) { return "frozen", nil }
+	w.suspend("mine", false)
+	r.next(t.Context())
+	assert.Equal(t, v1alpha1.StateCanceled, w.rotation("mine").State())
+	assert.Len(t, w.engine.rotated, 1)
+}
+
+// TestSelectedNodesStay: a node that joins while a rotation is suspended is not drawn in.
+func TestSelectedNodesStay(t *testing.T) {
+	mine := asked("mine")
+	mine.UID, mine.Spec.Trigger, mine.Spec.Nodes = "of-mine", nil, nil
+	mine.Spec.NodeSelector = &v1alpha1.NodeSelector{MatchLabels: map[string]v1alpha1.LabelValue{"env": "test"}}
+	w := newWorld(t, mine)
+	w.engine.selected = []string{"cp1"}
+	r := w.runner()
+	w.stoppedIn(r, fleet.PhaseWorking, v1alpha1.Succeeded, func() { r.Changed(w.suspend("mine", true)) })
+	w.engine.selected = []string{"cp1", "cp2"}
+	w.suspend("mine", false)
+	r.next(t.Context())
+	assert.Equal(t, v1alpha1.StateSucceeded, w.rotation("mine").State())
+	require.Len(t, w.engine.prepared, 2)
+	assert.Equal(t, "env=test", w.engine.prepared[0].NodeSelector)
+	assert.Equal(t, []string{"cp1"}, w.engine.prepared[1].Nodes)
+	assert.Empty(t, w.engine.prepared[1].NodeSelector)
+}
+
+// TestDeletedAfterItWasSuspended, while its node finishes: its end is told.
+func TestDeletedAfterItWasSuspended(t *testing.T) {
+	mine := asked("mine")
+	mine.UID = "of-mine"
+	w := newWorld(t, mine)
+	r := w.runner()
+	w.stoppedIn(r, fleet.PhaseWorking, v1alpha1.Succeeded, func() {
+		c := w.suspend("mine", true)
+		r.Changed(c)
+		require.NoError(t, w.client.Delete(t.Context(), c))
+		r.Deleted("of-mine")
+		r.Changed(c)
+	})
+	assert.Equal(t, []string{"rotation.started", "rotation.failed"}, w.story.types())
 }
 
 // TestSuspendedMeanwhile: spec.suspend was set between the look at the nodes and the start.

@@ -6,7 +6,7 @@ plugin: a function that is used here has to be one of Go's own or listed there. 
     app.kubernetes.io/managed-by: rotate-certs
     app.kubernetes.io/version: {{.Chart.AppVersion}}
 {{- range $name, $value := .Values.labels}}
-    {{$name}}: {{toJson $value}}
+    {{toJson $name}}: {{toJson $value}}
 {{- end}}
 {{- end}}
 

@@ -58,8 +58,9 @@ type CertificateRotationSpec struct {
 	// +listType=set
 	// +optional
 	Nodes []string `json:"nodes,omitempty"`
-	// NodeSelector selects the nodes to rotate on by their labels, when the rotation begins and
-	// when it goes on after an interruption. It excludes nodes.
+	// NodeSelector selects the nodes to rotate on by their labels, when the rotation begins. It
+	// excludes nodes.
+	// +kubebuilder:validation:XValidation:rule="(has(self.matchLabels) && size(self.matchLabels) > 0) || (has(self.matchExpressions) && size(self.matchExpressions) > 0)",message="it selects every node: leave it out for that"
 	// +optional
 	NodeSelector *NodeSelector `json:"nodeSelector,omitempty"`
 	// Suspend keeps the rotation from beginning. Where it runs, the node that is being worked on
@@ -165,6 +166,12 @@ type CertificateRotationStatus struct {
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	RotationID string `json:"rotationID,omitempty"`
+	// SelectedNodes are those that spec.nodeSelector selected when the rotation began.
+	// +kubebuilder:validation:MaxItems=10000
+	// +kubebuilder:validation:items:MaxLength=253
+	// +listType=set
+	// +optional
+	SelectedNodes []string `json:"selectedNodes,omitempty"`
 	// +optional
 	StartTime *metav1.Time `json:"startTime,omitempty"`
 	// +optional
