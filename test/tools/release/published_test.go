@@ -171,7 +171,7 @@ func checkContent(t *testing.T, target platform, archive string) {
 func checkReproducible(t *testing.T, tree source, directory string) {
 	t.Helper()
 	elsewhere := source{root: filepath.Join(t.TempDir(), "copy"), version: tree.version}
-	for _, name := range []string{"cmd", "pkg", "plugin"} {
+	for _, name := range []string{"cmd", "deploy", "pkg", "plugin"} {
 		if err := os.CopyFS(elsewhere.path(name), os.DirFS(tree.path(name))); err != nil {
 			t.Fatal(err)
 		}

@@ -82,7 +82,7 @@ func (s source) commit(ctx context.Context) string {
 	if err != nil {
 		return "an unknown commit"
 	}
-	changes, err := git("status", "--porcelain", "--", "cmd", "pkg", "plugin", "watcher", "go.mod", "go.sum", "LICENSE")
+	changes, err := git("status", "--porcelain", "--", "cmd", "deploy", "pkg", "plugin", "watcher", "go.mod", "go.sum", "LICENSE")
 	if err != nil || changes != "" {
 		return "changes on top of commit " + head
 	}
