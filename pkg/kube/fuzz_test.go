@@ -40,7 +40,7 @@ func FuzzInventory(f *testing.F) {
 		require.Equal(t, "w1", n.Name)
 		nodes := []inventory.Node{*n}
 		req := plan.Request{Services: certs.Services(), Restart: plan.RestartIfNeeded}
-		p, err := plan.Build(nodes, req, plan.FindUnfinished(nodes, req.Scope(), now))
+		p, err := plan.Build(nodes, req, plan.FindUnfinished(nodes, req.Scope(), now, ""))
 		if err == nil {
 			for _, s := range p.Steps() {
 				require.Equal(t, "w1", s.Node, "a node can make a plan for itself only")

@@ -138,7 +138,7 @@ func (c *crowd) mark(ctx context.Context, i int, rotations <-chan begun, ended <
 // fakeEngine finds what the crowd's reports say, and has everything rotated at once.
 type fakeEngine struct{ crowd *crowd }
 
-func (e *fakeEngine) Prepare(_ context.Context, req plan.Request) (prepare.Rotation, error) {
+func (e *fakeEngine) Prepare(_ context.Context, req plan.Request, _ string) (prepare.Rotation, error) {
 	ready := prepare.Rotation{ID: fmt.Sprintf("%06x", rand.Uint32()&0xffffff), Request: req}
 	for i := range marked + 2 {
 		if name := e.crowd.name(i); slices.Contains(req.Nodes, name) {
