@@ -82,7 +82,7 @@ func (r *run) item(s plan.Step, service plan.Service) v1alpha1.RotationItem {
 		if r.leftOut(s.Node, c) {
 			continue // listed apart from what was to be renewed
 		}
-		if _, again := fresh[c.ID()]; service.Because != "" && !again && r.target(s.Node, c.ID()).ID == "" {
+		if _, again := fresh[c.ID()]; service.Because != "" && !again && targetOf(s, c.ID()).ID == "" {
 			continue // not in the scope, and no part of this
 		}
 		entry := v1alpha1.RotatedCertificate{Name: c.Name, Path: c.Store.Cert, Old: ref(c.Facts)}

@@ -18,9 +18,10 @@ import (
 func (r *run) shorter() []string {
 	on := map[string][]string{}
 	for _, node := range slices.Sorted(maps.Keys(r.seen)) {
-		for _, rec := range r.seen[node].of(journal.Committed) {
+		w := r.seen[node]
+		for _, rec := range w.of(journal.Committed) {
 			for _, renewal := range rec.Renewals {
-				if words := r.shortened(node, renewal); words != "" {
+				if words := r.shortened(w.step, renewal); words != "" {
 					on[words] = append(on[words], node)
 				}
 			}
@@ -33,10 +34,10 @@ func (r *run) shorter() []string {
 	return out
 }
 
-func (r *run) shortened(node string, n inventory.Renewal) string {
+func (r *run) shortened(s plan.Step, n inventory.Renewal) string {
 	got := life(n.New.NotBefore, n.New.NotAfter)
 	want, than := life(n.Old.NotBefore, n.Old.NotAfter), "the old one was valid for"
-	target := r.target(node, n.ID)
+	target := targetOf(s, n.ID)
 	if target.LifeSeconds > 0 {
 		want = time.Duration(target.LifeSeconds) * time.Second // what it was made for
 	}
@@ -63,14 +64,10 @@ func whyShorter(t plan.Target) string {
 	return ""
 }
 
-// target is a certificate of the plan; the zero value where an earlier run renewed it.
-func (r *run) target(node, id string) plan.Target {
-	for _, s := range r.Plan.Steps() {
-		for _, t := range s.Targets {
-			if s.Node == node && t.ID == id {
-				return t
-			}
-		}
+// targetOf is the target of a step that has an id; the zero value where it has none.
+func targetOf(s plan.Step, id string) plan.Target {
+	if at := slices.IndexFunc(s.Targets, func(t plan.Target) bool { return t.ID == id }); at >= 0 {
+		return s.Targets[at]
 	}
 	return plan.Target{}
 }
