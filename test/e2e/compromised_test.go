@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -20,7 +21,10 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 )
 
+// whatIsCompromisedIsReplaced, although somebody's check was killed and left its pods behind: the
+// watcher may not delete those in another namespace that may still be in use.
 func whatIsCompromisedIsReplaced(t *testing.T) {
+	removeLeftover := the.killedCheck(t)
 	before, known := the.snapshots(t), len(the.rotations(t))
 	config, err := clientcmd.BuildConfigFromFlags("", the.kubeconfig(t))
 	require.NoError(t, err)
@@ -59,7 +63,30 @@ func whatIsCompromisedIsReplaced(t *testing.T) {
 	keys := the.on(t, the.controlPlanes()[0].Name, "ls /var/lib/rotate-certs/rotations/"+newest.Status.RotationID+"/backup 2>/dev/null | wc -l")
 	assert.Equal(t, "0", strings.TrimSpace(string(keys)), "the compromised keys are destroyed")
 	require.Zero(t, the.kubectl(t, "rotate-certs", "unmark", "--all").exit)
+	removeLeftover()
 	the.assertClusterIsWhole(t)
+}
+
+// killedCheck leaves the pods of a check behind, as a closed terminal does or a machine that
+// falls asleep, until the function that it returns is called.
+func (l *lab) killedCheck(t *testing.T) (remove func()) {
+	t.Helper()
+	pods := l.client.CoreV1().Pods(metav1.NamespaceSystem)
+	scans := metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=rotate-certs,app.kubernetes.io/component=scan"}
+	count := func() int {
+		list, err := pods.List(t.Context(), scans)
+		require.NoError(t, err)
+		return len(list.Items)
+	}
+	run := l.start(t, "rotate-certs", "check")
+	within(t, time.Minute, "a pod of the check", func() bool { return count() > 0 })
+	run.kill(syscall.SIGKILL)
+	<-run.outcome
+	require.NotZero(t, count())
+	return func() {
+		assert.NoError(t, pods.DeleteCollection(t.Context(), metav1.DeleteOptions{GracePeriodSeconds: new(int64)}, scans))
+		within(t, time.Minute, "the end of the pods", func() bool { return count() == 0 })
+	}
 }
 
 // aStolenIdentityIsNotUsed: whoever has a kubelet's key could have it renewed as well, so

@@ -205,10 +205,6 @@ func (d *decider) withinShare(items []Item) []Item {
 	})
 }
 
-func suspendedText(p *Past) string {
-	return "rotation " + quoted(p.Name) + " of it is suspended; set its spec.suspend to false, or delete it to have another one asked for"
-}
-
 func limitText(limit int) string { return fmt.Sprintf("%d rotations have started within a day", limit) }
 
 // eligible says whether nothing but the rotations of others holds an item back, and notes

@@ -64,6 +64,10 @@ func (r record) suspended(ref Ref) *Past {
 	return nil
 }
 
+func suspendedText(p *Past) string {
+	return "rotation " + quoted(p.Name) + " of it is suspended; set its spec.suspend to false, or delete it to have another one asked for"
+}
+
 // touched says whether a rotation may have changed something on a node.
 func (p *Past) touched() bool { return p.State != Refused && p.State != Canceled }
 
