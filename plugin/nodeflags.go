@@ -18,13 +18,11 @@ type nodeFlags struct {
 	selector string
 }
 
-func (f *nodeFlags) addNodeFlags(cmd *cobra.Command, usage string, complete cobra.CompletionFunc) {
+func (f *nodeFlags) addNodeFlags(cmd *cobra.Command, usage string, completion cobra.CompletionFunc) {
 	set := cmd.Flags()
 	set.StringSliceVar(&f.nodes, "node", nil, usage)
 	set.StringVarP(&f.selector, "selector", "l", "", "Only nodes with these labels, such as env=test")
-	if err := cmd.RegisterFlagCompletionFunc("node", complete); err != nil {
-		panic(err) // the flag exists
-	}
+	complete(cmd, "node", completion)
 }
 
 // validateNodes refuses flags that mean no node: an empty variable in a script must not

@@ -146,7 +146,7 @@ func (w *podWatch) until(ctx context.Context, pod *corev1.Pod, good func(*corev1
 				return nil, fail(&PodError{Reason: "Stuck", Hint: hintKubelet,
 					Message: fmt.Sprintf("it runs, but came to no end within %s", scanDeadline)})
 			}
-			if trouble.passes() && time.Since(began) < silentTimeout {
+			if trouble.kubeletStarts() && time.Since(began) < silentTimeout {
 				trouble = nil
 				deadline.Reset(startTimeout)
 				continue
@@ -258,7 +258,7 @@ func waitingTrouble(p *corev1.Pod, c corev1.ContainerStatus, before *PodError) (
 		e.Hint = hintImage
 		return e, w.Reason != "ErrImagePull" // which is tried once more at once
 	case "CreateContainerConfigError", "CreateContainerError", "RunContainerError":
-		if e.passes() {
+		if e.kubeletStarts() {
 			e.Hint = "its kubelet has started a moment ago; run the same command again"
 		}
 		return e, false // may be a hiccup of the runtime; the kubelet tries again
@@ -271,10 +271,10 @@ func waitingTrouble(p *corev1.Pod, c corev1.ContainerStatus, before *PodError) (
 	return nil, false
 }
 
-// passes says that a kubelet starts the pod once it has read the cluster's Services
+// kubeletStarts says that a kubelet will start the pod, once it has read the cluster's Services
 // (kubelet_pods.go of Kubernetes 1.30 to 1.37). After a reboot it may take more than 30 seconds
 // longer for that than the API server takes to answer [measured].
-func (e *PodError) passes() bool {
+func (e *PodError) kubeletStarts() bool {
 	return e != nil && e.Reason == "CreateContainerConfigError" && strings.Contains(e.Message, "services have not yet been read")
 }
 
