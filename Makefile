@@ -36,10 +36,10 @@ PROGRAMS       := kubectl-rotate_certs kubectl_complete-rotate_certs rotate-cert
 # The Go modules that are checked; those below test/lab/build are programs of others.
 MODULES := . test/corpus test/lab test/monitoring test/tools/release
 
-# For fuzz: how many inputs each target gets, and those of which packages. pkg/kube's take minutes
+# For fuzz: how many inputs each target gets, and those of which packages. pkg/cluster/kube's take minutes
 # to build for fuzzing, so only soak runs them; its seeds are among the unit tests.
 FUZZTIME      ?= 2000x
-FUZZ_PACKAGES ?= ./pkg/certs ./pkg/journal/statedir ./pkg/layout ./pkg/rotationpolicy ./pkg/store
+FUZZ_PACKAGES ?= ./pkg/certs ./pkg/node/statedir ./pkg/node/layout ./pkg/policy/rotationpolicy ./pkg/node/store
 
 ##@ Try it
 .PHONY: demo

@@ -17,7 +17,7 @@ import (
 	"k8s.io/klog/v2"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
-	"github.com/rotate-certs/rotate-certs/pkg/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 )
 
 // app is one call of the program: its streams, its clock and the way to a cluster.

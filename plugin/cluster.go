@@ -7,11 +7,11 @@ import (
 	"os/user"
 	"time"
 
-	"github.com/rotate-certs/rotate-certs/pkg/fleet"
-	"github.com/rotate-certs/rotate-certs/pkg/journal"
-	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/prepare"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
-	"github.com/rotate-certs/rotate-certs/pkg/prepare"
 )
 
 // cluster is everything that the commands need of a cluster. It is put together in one
@@ -37,7 +37,7 @@ type api interface {
 // journals reads what nodes remember of one rotation. What could not be read is
 // returned as exclusions.
 type journals interface {
-	Journals(ctx context.Context, nodes []string, rotation string) ([]journal.Log, []plan.Exclusion, error)
+	Journals(ctx context.Context, nodes []string, rotation string) ([]nodeapi.Log, []plan.Exclusion, error)
 }
 
 // connect puts a real cluster together; nothing is asked of it yet.

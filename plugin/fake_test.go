@@ -17,10 +17,10 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
-	"github.com/rotate-certs/rotate-certs/pkg/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
-	"github.com/rotate-certs/rotate-certs/pkg/journal"
-	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
@@ -41,8 +41,8 @@ type fake struct {
 	lockErr     error                   // of reading it
 	survey      *v1alpha1.WatcherStatus // of the watcher
 	policy      *v1alpha1.RotationPolicy
-	logs        map[string]journal.Log  // by node
-	ends        map[string]journal.Kind // how a node's commit ends
+	logs        map[string]nodeapi.Log  // by node
+	ends        map[string]nodeapi.Kind // how a node's commit ends
 	onCommit    func(node string)
 	notSearched string    // of what may hold copies
 	out         io.Writer // instead of the buffer, where set
@@ -54,7 +54,7 @@ type fake struct {
 }
 
 func newFake(nodes ...inventory.Node) *fake {
-	f := &fake{scanned: nodes, ends: map[string]journal.Kind{}}
+	f := &fake{scanned: nodes, ends: map[string]nodeapi.Kind{}}
 	for _, n := range nodes {
 		f.nodes = append(f.nodes, kube.Node{Name: n.Name, Ready: true, OS: "linux", Arch: "amd64", ControlPlane: n.ControlPlane()})
 	}
@@ -141,15 +141,15 @@ func (f *fake) SecretCopies(_ context.Context, fingerprints []string) (kube.Copi
 	return out, f.down
 }
 
-func (f *fake) Journals(_ context.Context, nodes []string, rotation string) ([]journal.Log, []plan.Exclusion, error) {
+func (f *fake) Journals(_ context.Context, nodes []string, rotation string) ([]nodeapi.Log, []plan.Exclusion, error) {
 	f.note("journals of %s on %s", rotation, strings.Join(nodes, ","))
-	var out []journal.Log
+	var out []nodeapi.Log
 	for _, n := range nodes {
 		if log, ok := f.logs[n]; ok && log.Rotation == rotation {
 			out = append(out, log)
 			continue
 		}
-		out = append(out, journal.Log{Node: n, Rotation: rotation})
+		out = append(out, nodeapi.Log{Node: n, Rotation: rotation})
 	}
 	return out, f.missing, nil
 }
@@ -192,8 +192,8 @@ func (f *fake) Token() int64                  { return 1 }
 func (f *fake) Confirm(context.Context) error { return nil }
 func (f *fake) Release(context.Context) error { return nil }
 
-func (f *fake) Approve(context.Context, string, journal.CSR) error { return nil }
-func (f *fake) Issue(context.Context, string, journal.CSR) ([]byte, error) {
+func (f *fake) Approve(context.Context, string, nodeapi.CSR) error { return nil }
+func (f *fake) Issue(context.Context, string, nodeapi.CSR) ([]byte, error) {
 	return nil, errors.New("nothing in these tests needs an administrator's signature")
 }
 
@@ -206,14 +206,14 @@ type fakeSession struct {
 	node    string
 	of      string // the rotation of the last order
 	step    plan.Step
-	records []journal.Record
+	records []nodeapi.Record
 	news    chan struct{}
 }
 
-func (s *fakeSession) write(kind journal.Kind, change func(*journal.Record)) {
+func (s *fakeSession) write(kind nodeapi.Kind, change func(*nodeapi.Record)) {
 	s.Lock()
 	defer s.Unlock()
-	r := journal.Record{Seq: int64(len(s.records) + 1), Time: noon, Node: s.node, Rotation: s.of, Token: 1, Kind: kind}
+	r := nodeapi.Record{Seq: int64(len(s.records) + 1), Time: noon, Node: s.node, Rotation: s.of, Token: 1, Kind: kind}
 	if change != nil {
 		change(&r)
 	}
@@ -221,45 +221,45 @@ func (s *fakeSession) write(kind journal.Kind, change func(*journal.Record)) {
 	s.news <- struct{}{}
 }
 
-func (s *fakeSession) Order(_ context.Context, o plan.Order) error {
+func (s *fakeSession) Order(_ context.Context, o nodeapi.Order) error {
 	s.note("%s %s for %s", o.Kind, s.node, time.Duration(o.ValiditySeconds)*time.Second)
 	s.of = o.Rotation
 	if o.Compromised {
 		s.note("%s %s compromised", o.Kind, s.node)
 	}
 	switch o.Kind {
-	case plan.OrderStage:
-		s.write(journal.Staged, nil)
-	case plan.OrderCommit:
-		s.write(journal.Committing, nil)
+	case nodeapi.OrderStage:
+		s.write(nodeapi.Staged, nil)
+	case nodeapi.OrderCommit:
+		s.write(nodeapi.Committing, nil)
 		if s.onCommit != nil {
 			s.onCommit(s.node)
 		}
 		s.commit()
-	case plan.OrderFinish:
-		s.write(journal.Finished, nil)
-	case plan.OrderAbandon:
-		s.write(journal.Abandoned, nil)
-	case plan.OrderIssued, plan.OrderKeepAlive:
+	case nodeapi.OrderFinish:
+		s.write(nodeapi.Finished, nil)
+	case nodeapi.OrderAbandon:
+		s.write(nodeapi.Abandoned, nil)
+	case nodeapi.OrderIssued, nodeapi.OrderKeepAlive:
 	}
 	return nil
 }
 
 func (s *fakeSession) commit() {
 	if end := s.ends[s.node]; end != "" {
-		s.write(journal.RollingBack, func(r *journal.Record) { r.Message = "etcd did not become healthy within 60s on its new certificate" })
-		s.write(end, func(r *journal.Record) { r.Message = `"tls: private key does not match public key"` })
+		s.write(nodeapi.RollingBack, func(r *nodeapi.Record) { r.Message = "etcd did not become healthy within 60s on its new certificate" })
+		s.write(end, func(r *nodeapi.Record) { r.Message = `"tls: private key does not match public key"` })
 		return
 	}
 	for _, service := range s.step.Restarts {
-		s.write(journal.Restarted, func(r *journal.Record) { r.Service, r.UnavailableSeconds = service, 3.2 })
+		s.write(nodeapi.Restarted, func(r *nodeapi.Record) { r.Service, r.UnavailableSeconds = service, 3.2 })
 	}
 	for _, t := range s.step.Targets {
-		s.write(journal.Proven, func(r *journal.Record) {
-			r.Evidence = &journal.Evidence{TargetID: t.ID, Service: t.Service, Method: journal.Handshake, Detail: "10.0.0.1 serves it"}
+		s.write(nodeapi.Proven, func(r *nodeapi.Record) {
+			r.Evidence = &nodeapi.Evidence{TargetID: t.ID, Service: t.Service, Method: nodeapi.Handshake, Detail: "10.0.0.1 serves it"}
 		})
 	}
-	s.write(journal.Committed, func(r *journal.Record) {
+	s.write(nodeapi.Committed, func(r *nodeapi.Record) {
 		for _, t := range s.step.Targets {
 			old := facts(t.Name, "ca", 0)
 			old.NotAfter = t.OldNotAfter
@@ -268,7 +268,7 @@ func (s *fakeSession) commit() {
 	})
 }
 
-func (s *fakeSession) Follow(ctx context.Context, after int64, fn func(journal.Record) error) error {
+func (s *fakeSession) Follow(ctx context.Context, after int64, fn func(nodeapi.Record) error) error {
 	for {
 		s.Lock()
 		records := slices.Clone(s.records)

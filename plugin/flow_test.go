@@ -15,9 +15,9 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
-	"github.com/rotate-certs/rotate-certs/pkg/journal"
-	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
@@ -41,7 +41,7 @@ func TestRotateTellsItsStoryOnStandardErrorAndItsResultOnStandardOutput(t *testi
 }
 
 func TestRotateAsJSONHasNothingElseOnStandardOutput(t *testing.T) {
-	for _, ends := range []map[string]journal.Kind{{}, {"cp2": journal.RolledBack}} {
+	for _, ends := range []map[string]nodeapi.Kind{{}, {"cp2": nodeapi.RolledBack}} {
 		f := healthy()
 		f.ends = ends
 		_, stdout, stderr := f.run(t, "--service", "etcd", "-o", "json")
@@ -64,8 +64,8 @@ func TestExitCodesOfRotate(t *testing.T) {
 	}{
 		"proven":                   {func(*fake) {}, "--all", 0, "renewed and proven", true},
 		"on disk only":             {func(*fake) {}, "--service etcd --restart never", 0, "renewed on disk, nothing restarted. Until they are, these may use what they had loaded: etcd.", true},
-		"rolled back":              {func(f *fake) { f.ends["cp2"] = journal.RolledBack }, "--service etcd", 1, "cp2 runs on its old certificates again", true},
-		"in doubt":                 {func(f *fake) { f.ends["cp2"] = journal.Broken }, "--service etcd", 2, "cp2 is in doubt", true},
+		"rolled back":              {func(f *fake) { f.ends["cp2"] = nodeapi.RolledBack }, "--service etcd", 1, "cp2 runs on its old certificates again", true},
+		"in doubt":                 {func(f *fake) { f.ends["cp2"] = nodeapi.Broken }, "--service etcd", 2, "cp2 is in doubt", true},
 		"held":                     {func(f *fake) { f.held = &kube.HeldError{Holder: "jane@laptop"} }, "--service etcd", 3, "another rotation holds the lock: jane@laptop", false},
 		"admission refuses":        {func(f *fake) { f.refused = errors.New("pod security") }, "--service etcd", 1, "nothing was changed", false},
 		"no permission":            {func(f *fake) { f.denied = errors.New("missing permissions for rotate:\n  create pods") }, "--service etcd", 1, "create pods", false},

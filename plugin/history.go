@@ -12,9 +12,9 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
-	"github.com/rotate-certs/rotate-certs/pkg/journal"
-	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
 
 func (a *app) historyCommand(flags *connectionFlags) *cobra.Command {
@@ -94,7 +94,7 @@ func (o *looker) runOne(ctx context.Context, id string) error {
 		return err
 	}
 	missing = append(chosen.Excluded, missing...)
-	logs = slices.DeleteFunc(logs, func(l journal.Log) bool { return len(l.Records) == 0 })
+	logs = slices.DeleteFunc(logs, func(l nodeapi.Log) bool { return len(l.Records) == 0 })
 	if len(logs) == 0 {
 		unread := ""
 		if len(missing) > 0 {
@@ -107,7 +107,7 @@ func (o *looker) runOne(ctx context.Context, id string) error {
 		APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.RotationHistoryKind, Records: []v1alpha1.RotationRecord{}, NotInspected: exclusions(missing),
 	}
 	for _, l := range logs {
-		nodes = append(nodes, inventory.Node{Name: l.Node, Rotations: []inventory.Rotation{journal.Summarize(id, l.Records)}})
+		nodes = append(nodes, inventory.Node{Name: l.Node, Rotations: []inventory.Rotation{nodeapi.Summarize(id, l.Records)}})
 		for _, rec := range l.Records {
 			out.Records = append(out.Records, rotationRecord(rec))
 		}
@@ -122,7 +122,7 @@ func (o *looker) runOne(ctx context.Context, id string) error {
 	return printHistory(o.Out, o.format, out, o.connectionFlags.command(), o.now())
 }
 
-func rotationRecord(rec journal.Record) v1alpha1.RotationRecord {
+func rotationRecord(rec nodeapi.Record) v1alpha1.RotationRecord {
 	out := v1alpha1.RotationRecord{
 		Node: rec.Node, Time: rec.Time.UTC(), Kind: string(rec.Kind), Service: rec.Service, Services: rec.Services,
 		Message: rec.Message, Hint: rec.Hint, Unproven: rec.Unproven, UnavailableSeconds: rec.UnavailableSeconds,

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
-	"github.com/rotate-certs/rotate-certs/pkg/journal"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
 
 var rotationColumns = []column{
@@ -54,7 +54,7 @@ func printHistory(w io.Writer, f format, h v1alpha1.RotationHistory, command str
 		return printDocument(w, f, h)
 	case formatName:
 		for _, r := range h.Records {
-			if r.Kind == string(journal.Committed) {
+			if r.Kind == string(nodeapi.Committed) {
 				for _, c := range r.Certificates {
 					fmt.Fprintln(w, clean(r.Node+"/"+c.Name))
 				}
@@ -65,7 +65,7 @@ func printHistory(w io.Writer, f format, h v1alpha1.RotationHistory, command str
 	fmt.Fprintln(w, clean(fmt.Sprintf("Rotation %s: %s, from %s: %s, after %s", h.ID, scopeWords(h.PastRotation), second(h.StartTime), standingWord(h.Result), lasted(h.PastRotation))))
 	rows := make([][]string, 0, len(h.Records))
 	for _, r := range h.Records {
-		word := recordWord(journal.Kind(r.Kind))
+		word := recordWord(nodeapi.Kind(r.Kind))
 		if r.Unproven {
 			word = strings.ToUpper(unprovenWord(r.Kind))
 		}
@@ -87,15 +87,15 @@ func printHistory(w io.Writer, f format, h v1alpha1.RotationHistory, command str
 }
 
 // recordWords says in few words what a record tells.
-var recordWords = map[journal.Kind]string{
-	journal.Staging: "began", journal.CSRPosted: "asked to be signed", journal.CSRNeeded: "asked an administrator to sign",
-	journal.Staged: "signed, nothing changed", journal.Committing: "about to change files", journal.Swapped: "files are new",
-	journal.Restarting: "restarting", journal.Waiting: "waiting", journal.Restarted: "runs again", journal.Proven: "proven", journal.Committed: "ALL NEW AND PROVEN",
-	journal.Failed: "FAILED, nothing changed", journal.RollingBack: "ROLLING BACK", journal.RolledBack: "OLD AGAIN, PROVEN",
-	journal.Broken: "IN DOUBT", journal.Refused: "REFUSED", journal.Finished: "rotation finished", journal.Abandoned: "process ended",
+var recordWords = map[nodeapi.Kind]string{
+	nodeapi.Staging: "began", nodeapi.CSRPosted: "asked to be signed", nodeapi.CSRNeeded: "asked an administrator to sign",
+	nodeapi.Staged: "signed, nothing changed", nodeapi.Committing: "about to change files", nodeapi.Swapped: "files are new",
+	nodeapi.Restarting: "restarting", nodeapi.Waiting: "waiting", nodeapi.Restarted: "runs again", nodeapi.Proven: "proven", nodeapi.Committed: "ALL NEW AND PROVEN",
+	nodeapi.Failed: "FAILED, nothing changed", nodeapi.RollingBack: "ROLLING BACK", nodeapi.RolledBack: "OLD AGAIN, PROVEN",
+	nodeapi.Broken: "IN DOUBT", nodeapi.Refused: "REFUSED", nodeapi.Finished: "rotation finished", nodeapi.Abandoned: "process ended",
 }
 
-func recordWord(k journal.Kind) string {
+func recordWord(k nodeapi.Kind) string {
 	if words, known := recordWords[k]; known {
 		return words
 	}

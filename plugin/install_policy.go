@@ -12,7 +12,7 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
-	"github.com/rotate-certs/rotate-certs/pkg/rotationpolicy"
+	"github.com/rotate-certs/rotate-certs/pkg/policy/rotationpolicy"
 )
 
 // respectPolicy leaves the RotationPolicy alone that is there, unless a file is given.

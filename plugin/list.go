@@ -9,10 +9,10 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/gate"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
-	"github.com/rotate-certs/rotate-certs/pkg/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
-	"github.com/rotate-certs/rotate-certs/pkg/policy"
 )
 
 // listOptions say how a list of certificates is made of what was scanned.
@@ -77,7 +77,7 @@ func findings(n inventory.Node, o listOptions) []v1alpha1.Finding {
 	found := n.Findings
 	for _, m := range o.members {
 		if m.Name == n.Name {
-			found = append(slices.Clone(found), policy.Misnamed(n, m.InternalIPs(), m.Hostnames())...)
+			found = append(slices.Clone(found), gate.Misnamed(n, m.InternalIPs(), m.Hostnames())...)
 		}
 	}
 	var out []v1alpha1.Finding

@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/labels"
 
-	"github.com/rotate-certs/rotate-certs/pkg/kube"
-	"github.com/rotate-certs/rotate-certs/pkg/prepare"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/prepare"
 )
 
 // nodeFlags say which nodes a command is about: by name or by labels; without them, all.

@@ -11,9 +11,9 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
-	"github.com/rotate-certs/rotate-certs/pkg/journal"
-	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
@@ -53,34 +53,34 @@ func TestHistory(t *testing.T) {
 
 func TestHistoryOfOneRotation(t *testing.T) {
 	f := eventful()
-	f.logs = map[string]journal.Log{}
-	records := func(node string, kinds ...journal.Kind) {
-		log := journal.Log{Node: node, Rotation: "7f3c2a"}
+	f.logs = map[string]nodeapi.Log{}
+	records := func(node string, kinds ...nodeapi.Kind) {
+		log := nodeapi.Log{Node: node, Rotation: "7f3c2a"}
 		start := noon.Add(-time.Hour)
 		for i, k := range kinds {
-			rec := journal.Record{Seq: int64(i + 1), Time: start.Add(time.Duration(i) * 1500 * time.Millisecond), Node: node, Rotation: "7f3c2a", Token: 3, Kind: k}
+			rec := nodeapi.Record{Seq: int64(i + 1), Time: start.Add(time.Duration(i) * 1500 * time.Millisecond), Node: node, Rotation: "7f3c2a", Token: 3, Kind: k}
 			switch k {
-			case journal.Staging:
+			case nodeapi.Staging:
 				rec.Scope, rec.Start, rec.Services = etcdScope, &start, []certs.Service{certs.Etcd}
-			case journal.Restarting:
+			case nodeapi.Restarting:
 				rec.Service = certs.Etcd
-			case journal.Restarted:
+			case nodeapi.Restarted:
 				rec.Service, rec.UnavailableSeconds = certs.Etcd, 3.4
-			case journal.Proven:
-				rec.Evidence = &journal.Evidence{Service: certs.Etcd, Method: journal.Handshake, Detail: "10.0.0.1:2379 serves 3f9a"}
-			case journal.Committed:
+			case nodeapi.Proven:
+				rec.Evidence = &nodeapi.Evidence{Service: certs.Etcd, Method: nodeapi.Handshake, Detail: "10.0.0.1:2379 serves 3f9a"}
+			case nodeapi.Committed:
 				rec.Renewals = []inventory.Renewal{{ID: "etcd/etcd-peer@/etc/kubernetes/pki/etcd/peer.crt", Old: facts("a", "etcd-ca", 7*day), New: facts("a", "etcd-ca", 365*day)}}
-			case journal.RollingBack:
+			case nodeapi.RollingBack:
 				rec.Service, rec.Message = certs.Etcd, "etcd did not become healthy within 60s on its new certificate"
-			case journal.RolledBack:
+			case nodeapi.RolledBack:
 				rec.Message, rec.Hint = "\"tls: private key does not match\x1b[2J public key\"", "look at the disk"
 			}
 			log.Records = append(log.Records, rec)
 		}
 		f.logs[node] = log
 	}
-	records("cp1", journal.Staging, journal.Staged, journal.Committing, journal.Swapped, journal.Restarting, journal.Restarted, journal.Proven, journal.Committed)
-	records("cp2", journal.Staging, journal.Staged, journal.Committing, journal.Swapped, journal.Restarting, journal.RollingBack, journal.RolledBack)
+	records("cp1", nodeapi.Staging, nodeapi.Staged, nodeapi.Committing, nodeapi.Swapped, nodeapi.Restarting, nodeapi.Restarted, nodeapi.Proven, nodeapi.Committed)
+	records("cp2", nodeapi.Staging, nodeapi.Staged, nodeapi.Committing, nodeapi.Swapped, nodeapi.Restarting, nodeapi.RollingBack, nodeapi.RolledBack)
 	for file, args := range map[string]string{"history-one.txt": "", "history-one-node.txt": "--node cp2", "history-one-wide.txt": "-o wide", "history-one.yaml": "-o yaml --node cp2", "history-one-name.txt": "-o name"} {
 		code, stdout, stderr := f.run(t, append([]string{"history", "7f3c2a"}, strings.Fields(args)...)...)
 		require.Zero(t, code, stderr)
@@ -161,7 +161,7 @@ func TestStatus(t *testing.T) {
 // asks that node for that rotation.
 func TestTheHintOfAFailureLeadsToWhatHappened(t *testing.T) {
 	f := healthy()
-	f.ends["cp2"] = journal.RolledBack
+	f.ends["cp2"] = nodeapi.RolledBack
 	_, _, stderr := f.run(t, "--service", "etcd")
 	_, hint, found := strings.Cut(stderr, "next: kubectl rotate-certs ")
 	require.True(t, found, stderr)
@@ -176,9 +176,9 @@ func TestWhatIsNotProvenYetIsToldUntilItIs(t *testing.T) {
 	for _, unproven := range []bool{true, false} {
 		f := eventful()
 		f.scanned[1].Rotations[0].Unproven = unproven
-		f.logs = map[string]journal.Log{"cp2": {Node: "cp2", Rotation: "7f3c2a", Records: []journal.Record{
-			{Seq: 1, Time: noon, Node: "cp2", Rotation: "7f3c2a", Kind: journal.Staging, Scope: etcdScope},
-			{Seq: 2, Time: noon, Node: "cp2", Rotation: "7f3c2a", Kind: journal.RolledBack, Unproven: unproven},
+		f.logs = map[string]nodeapi.Log{"cp2": {Node: "cp2", Rotation: "7f3c2a", Records: []nodeapi.Record{
+			{Seq: 1, Time: noon, Node: "cp2", Rotation: "7f3c2a", Kind: nodeapi.Staging, Scope: etcdScope},
+			{Seq: 2, Time: noon, Node: "cp2", Rotation: "7f3c2a", Kind: nodeapi.RolledBack, Unproven: unproven},
 		}}}
 		for _, command := range []string{"status", "history 7f3c2a"} {
 			_, stdout, _ := f.run(t, strings.Fields(command)...)

@@ -11,12 +11,12 @@ import (
 	"github.com/spf13/cobra"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/prepare"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
-	"github.com/rotate-certs/rotate-certs/pkg/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
-	"github.com/rotate-certs/rotate-certs/pkg/prepare"
-	"github.com/rotate-certs/rotate-certs/pkg/rotationpolicy"
+	"github.com/rotate-certs/rotate-certs/pkg/policy/rotationpolicy"
 )
 
 func (a *app) policyCommand(flags *connectionFlags) *cobra.Command {

@@ -11,7 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
-	"github.com/rotate-certs/rotate-certs/pkg/rotationpolicy"
+	"github.com/rotate-certs/rotate-certs/pkg/policy/rotationpolicy"
 )
 
 // maxPolicy is more than any policy needs; a larger file is something else.

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/rotate-certs/rotate-certs/pkg/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 )
 
 // progress shows a rotation as it goes on. Off a terminal it only appends lines: what

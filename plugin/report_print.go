@@ -7,7 +7,7 @@ import (
 	"time"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
-	"github.com/rotate-certs/rotate-certs/pkg/journal"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
 
 var reportColumns = []column{
@@ -125,7 +125,7 @@ func provenBy(item v1alpha1.RotationItem, i int, f format) string {
 	var out []string
 	for _, e := range evidence {
 		method, _, _ := strings.Cut(e, ":")
-		words, known := proofs[journal.Method(method)]
+		words, known := proofs[nodeapi.Method(method)]
 		if !known {
 			words = method
 		}
@@ -137,13 +137,13 @@ func provenBy(item v1alpha1.RotationItem, i int, f format) string {
 }
 
 // proofs says in few words what each method of proof has seen.
-var proofs = map[journal.Method]string{
-	journal.Handshake:         "it is served",
-	journal.SelfSubjectReview: "the API server names it",
-	journal.Authenticated:     "a server accepts it",
-	journal.Health:            "healthy after the restart",
-	journal.HotReload:         "read again without a restart",
-	journal.FileOnly:          "on disk only",
+var proofs = map[nodeapi.Method]string{
+	nodeapi.Handshake:         "it is served",
+	nodeapi.SelfSubjectReview: "the API server names it",
+	nodeapi.Authenticated:     "a server accepts it",
+	nodeapi.Health:            "healthy after the restart",
+	nodeapi.HotReload:         "read again without a restart",
+	nodeapi.FileOnly:          "on disk only",
 }
 
 // stillValid says until when the old certificates of a report open doors; empty where

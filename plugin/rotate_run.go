@@ -11,11 +11,11 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
-	"github.com/rotate-certs/rotate-certs/pkg/fleet"
-	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/gate"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/prepare"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
-	"github.com/rotate-certs/rotate-certs/pkg/policy"
-	"github.com/rotate-certs/rotate-certs/pkg/prepare"
 )
 
 // Run looks at the cluster, says what will happen, and does it.
@@ -57,9 +57,9 @@ func (o *rotateOptions) Run(ctx context.Context) error {
 
 // obstacles are what is known before the start and will be refused then, without --force.
 func obstacles(p prepare.Rotation) []string {
-	found := policy.Clocks(p.Nodes)
+	found := gate.Clocks(p.Nodes)
 	if slices.ContainsFunc(p.Plan.Steps(), func(s plan.Step) bool { return s.ControlPlane && !s.Idle() }) {
-		found = append(found, policy.Coverage(nil, p.Unscanned, nil)...)
+		found = append(found, gate.Coverage(nil, p.Unscanned, nil)...)
 	}
 	var out []string
 	for _, f := range found {

@@ -6,9 +6,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/prepare"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
-	"github.com/rotate-certs/rotate-certs/pkg/kube"
-	"github.com/rotate-certs/rotate-certs/pkg/prepare"
 )
 
 // secretCopies says which Secrets hold a copy of a certificate that a plan renews.

@@ -11,18 +11,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
-	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
 
-const (
-	// surveyTimeout bounds how long status asks about the watcher.
-	surveyTimeout = 15 * time.Second
-	// freshFor is how old a report may be: the agents write one every hour though nothing
-	// has changed, and may miss two.
-	freshFor = 3 * time.Hour
-)
+// surveyTimeout bounds how long status asks about the watcher.
+const surveyTimeout = 15 * time.Second
 
 // surveying looks at the watcher while the nodes are looked at.
 func (o *looker) surveying(ctx context.Context) <-chan *v1alpha1.WatcherStatus {
@@ -167,7 +162,7 @@ func (s *survey) reports(ctx context.Context) error {
 			reason = "NotReady, and never reported"
 		case !has:
 			reason = "never reported"
-		case s.now.Sub(at) > freshFor:
+		case s.now.Sub(at) > v1alpha1.ReportFreshFor:
 			reason = fmt.Sprintf("last reported at %s (%s ago)", moment(at), remainder(s.now.Sub(at)))
 		default:
 			continue

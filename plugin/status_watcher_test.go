@@ -12,9 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
-	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
-	"github.com/rotate-certs/rotate-certs/watcher/agent"
 )
 
 // surveyed is what status tells of an installation, as a document and in words.
@@ -131,8 +130,4 @@ func TestStatusOfSomebodyWhoMaySeeReportsOnly(t *testing.T) {
 	status, _ := surveyed(t, s)
 	require.NotNil(t, status)
 	assert.Len(t, status.Due, 1)
-}
-
-func TestAReportIsFreshForAsLongAsTheAgentsSay(t *testing.T) {
-	assert.Equal(t, agent.FreshFor, freshFor)
 }

@@ -7,7 +7,7 @@ import (
 	"unicode"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
-	"github.com/rotate-certs/rotate-certs/pkg/prepare"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/prepare"
 )
 
 // nothing fills a cell that has no value.

@@ -10,7 +10,6 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
-	"github.com/rotate-certs/rotate-certs/watcher/agent"
 	"github.com/rotate-certs/rotate-certs/watcher/bus"
 	"github.com/rotate-certs/rotate-certs/watcher/controller"
 	"github.com/rotate-certs/rotate-certs/watcher/metrics"
@@ -50,7 +49,7 @@ func (o *observer) snapshot() metrics.Snapshot {
 func (o *observer) cluster() metrics.Cluster {
 	ctx, cancel := context.WithTimeout(context.Background(), listTimeout)
 	defer cancel()
-	c := metrics.Cluster{Agents: o.picture.Agents(o.now().Add(-agent.FreshFor))}
+	c := metrics.Cluster{Agents: o.picture.Agents(o.now().Add(-v1alpha1.ReportFreshFor))}
 	decision, at := o.decided()
 	c.Decided = at
 	c.Due, c.Waiting = due(decision)

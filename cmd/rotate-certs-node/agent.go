@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rotate-certs/rotate-certs/pkg/logging"
-	"github.com/rotate-certs/rotate-certs/watcher/agent"
+	"github.com/rotate-certs/rotate-certs/pkg/node/agent"
 )
 
 // agentMemory is what the agent's heap should stay below; GOMEMLIMIT says otherwise.

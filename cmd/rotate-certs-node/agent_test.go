@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/rotate-certs/rotate-certs/watcher/agent"
+	"github.com/rotate-certs/rotate-certs/pkg/node/agent"
 )
 
 func TestAgentSaysWhatIsWrongWithItsFlags(t *testing.T) {

@@ -11,8 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rotate-certs/rotate-certs/pkg/component"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/node/component"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 )
 
@@ -48,7 +49,7 @@ verified, but certificates that cannot be renewed were left out.`,
 
 func (p *program) scanCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "scan",
+		Use:   nodeapi.CommandScan,
 		Short: "Print the node's inventory as one line of JSON; changes nothing",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -62,7 +63,7 @@ func (p *program) scanCommand() *cobra.Command {
 func (p *program) healthCommand() *cobra.Command {
 	var others []string
 	cmd := &cobra.Command{
-		Use:   "health",
+		Use:   nodeapi.CommandHealth,
 		Short: "Print how etcd and this node's API server are, as one line of JSON",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

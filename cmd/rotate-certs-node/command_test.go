@@ -13,10 +13,10 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
-	"github.com/rotate-certs/rotate-certs/pkg/hostfs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
-	"github.com/rotate-certs/rotate-certs/pkg/journal"
-	"github.com/rotate-certs/rotate-certs/pkg/journal/statedir"
+	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
+	"github.com/rotate-certs/rotate-certs/pkg/node/statedir"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 )
 
@@ -72,8 +72,8 @@ func TestTheMainProcessGivesTimeToHearItsLastWord(t *testing.T) {
 	go func() { ended <- cmd.ExecuteContext(ctx) }()
 
 	heard := errors.New("heard")
-	err := statedir.Follow(t.Context(), hostfs.Root(root), "7f3c2a", 0, func(rec journal.Record) error {
-		if rec.Kind == journal.Abandoned {
+	err := statedir.Follow(t.Context(), hostfs.Root(root), "7f3c2a", 0, func(rec nodeapi.Record) error {
+		if rec.Kind == nodeapi.Abandoned {
 			return heard
 		}
 		return nil
@@ -176,7 +176,7 @@ func TestJournalPrintsOneLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, err = run(t, root, "", "journal", "--rotation=7f3c2a")
-	var log journal.Log
+	var log nodeapi.Log
 	if err != nil || strings.Count(out, "\n") != 1 || json.Unmarshal([]byte(out), &log) != nil || len(log.Records) != 1 {
 		t.Errorf("printed %q, %v", out, err)
 	}

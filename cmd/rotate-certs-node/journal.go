@@ -3,15 +3,15 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"github.com/rotate-certs/rotate-certs/pkg/journal"
-	"github.com/rotate-certs/rotate-certs/pkg/journal/statedir"
+	"github.com/rotate-certs/rotate-certs/pkg/node/statedir"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
 
 // journalCommand is follow without waiting: what a read-only pod runs for "history".
 func (p *program) journalCommand() *cobra.Command {
 	var rotation string
 	cmd := &cobra.Command{
-		Use:   "journal --rotation ID",
+		Use:   nodeapi.CommandJournal + " --rotation ID",
 		Short: "Print all records of a rotation on this node as one line of JSON; changes nothing",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -23,7 +23,7 @@ func (p *program) journalCommand() *cobra.Command {
 			if name == "" {
 				name = p.discover().Name
 			}
-			return p.print(journal.Log{Node: name, Rotation: rotation, Records: records})
+			return p.print(nodeapi.Log{Node: name, Rotation: rotation, Records: records})
 		},
 	}
 	addRotation(cmd, &rotation)

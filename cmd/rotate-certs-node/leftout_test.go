@@ -8,9 +8,9 @@ import (
 	"testing"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
-	"github.com/rotate-certs/rotate-certs/pkg/layout/layouttest"
+	"github.com/rotate-certs/rotate-certs/pkg/node/layout/layouttest"
+	"github.com/rotate-certs/rotate-certs/pkg/node/rotate"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
-	"github.com/rotate-certs/rotate-certs/pkg/rotate"
 )
 
 // TestByHandWhatCannotBeRenewedIsLeftOut: named on standard error before anything is

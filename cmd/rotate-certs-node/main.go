@@ -14,7 +14,7 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/rotate-certs/rotate-certs/pkg/rotate"
+	"github.com/rotate-certs/rotate-certs/pkg/node/rotate"
 )
 
 // The exit codes, as the help text documents them.

@@ -6,14 +6,14 @@ import (
 	"io"
 	"sync"
 
-	"github.com/rotate-certs/rotate-certs/pkg/component"
-	"github.com/rotate-certs/rotate-certs/pkg/hostfs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
-	"github.com/rotate-certs/rotate-certs/pkg/journal/statedir"
-	"github.com/rotate-certs/rotate-certs/pkg/kube/nodecsr"
-	"github.com/rotate-certs/rotate-certs/pkg/layout"
-	"github.com/rotate-certs/rotate-certs/pkg/rotate"
-	"github.com/rotate-certs/rotate-certs/pkg/scan"
+	"github.com/rotate-certs/rotate-certs/pkg/node/component"
+	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
+	"github.com/rotate-certs/rotate-certs/pkg/node/layout"
+	"github.com/rotate-certs/rotate-certs/pkg/node/nodecsr"
+	"github.com/rotate-certs/rotate-certs/pkg/node/rotate"
+	"github.com/rotate-certs/rotate-certs/pkg/node/scan"
+	"github.com/rotate-certs/rotate-certs/pkg/node/statedir"
 )
 
 // program is what the commands share.

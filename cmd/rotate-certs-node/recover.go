@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rotate-certs/rotate-certs/pkg/journal/statedir"
+	"github.com/rotate-certs/rotate-certs/pkg/node/statedir"
 )
 
 func (p *program) recoverCommand() *cobra.Command {

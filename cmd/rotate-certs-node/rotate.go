@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/node/rotate"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
-	"github.com/rotate-certs/rotate-certs/pkg/rotate"
 )
 
 // byHand are the flags of "rotate".

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
-	"github.com/rotate-certs/rotate-certs/pkg/journal"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
 
 // output is the flag -o: "json", "text", or empty for text on a terminal and JSON elsewhere.
@@ -39,7 +39,7 @@ type words struct{ w io.Writer }
 
 // Write implements [io.Writer]. Records come one by one.
 func (w *words) Write(line []byte) (int, error) {
-	var rec journal.Record
+	var rec nodeapi.Record
 	if err := json.Unmarshal(line, &rec); err != nil {
 		return 0, fmt.Errorf("print record: %w", err)
 	}
@@ -52,35 +52,35 @@ func (w *words) Write(line []byte) (int, error) {
 }
 
 // inWords says what a record tells in one line, or in several where it ends a rotation.
-func inWords(rec journal.Record) string {
+func inWords(rec nodeapi.Record) string {
 	switch rec.Kind {
-	case journal.Staging:
+	case nodeapi.Staging:
 		if rec.Message != "" {
 			return fmt.Sprintf("checking %s: %s", joined(rec.Services), rec.Message)
 		}
 		return "signing new certificates for " + joined(rec.Services)
-	case journal.CSRPosted:
+	case nodeapi.CSRPosted:
 		return "waiting for a signature of CertificateSigningRequest " + rec.CSR.Name
-	case journal.Staged:
+	case nodeapi.Staged:
 		if rec.Message != "" {
 			return rec.Message
 		}
 		return fmt.Sprintf("signed %d certificates; nothing is changed yet", len(rec.Renewals))
-	case journal.Committing:
+	case nodeapi.Committing:
 		return with("replacing files", rec.Message)
-	case journal.Swapped:
+	case nodeapi.Swapped:
 		return with("files are replaced", rec.Message)
-	case journal.Restarting:
+	case nodeapi.Restarting:
 		return with("restarting "+string(rec.Service), rec.Message)
-	case journal.Restarted:
+	case nodeapi.Restarted:
 		return fmt.Sprintf("%s runs again; it was unavailable for %.1f s", rec.Service, rec.UnavailableSeconds)
-	case journal.Waiting:
+	case nodeapi.Waiting:
 		return rec.Message
-	case journal.Proven:
+	case nodeapi.Proven:
 		return "verified: " + rec.Evidence.Detail
-	case journal.RollingBack:
+	case nodeapi.RollingBack:
 		return with("ROLLING BACK", rec.Message)
-	case journal.Abandoned:
+	case nodeapi.Abandoned:
 		return with("ended", rec.Message)
 	default:
 		return ending(rec)
@@ -88,25 +88,25 @@ func inWords(rec journal.Record) string {
 }
 
 // ending says how an order ended. The program's error repeats why, with the next step.
-func ending(rec journal.Record) string {
+func ending(rec nodeapi.Record) string {
 	switch {
-	case rec.Kind == journal.Committed && rec.Unproven:
+	case rec.Kind == nodeapi.Committed && rec.Unproven:
 		return "NOT VERIFIED: the new certificates are in place"
-	case rec.Kind == journal.Committed:
+	case rec.Kind == nodeapi.Committed:
 		return fmt.Sprintf("RENEWED: %d certificates are in use and verified", len(rec.Renewals))
-	case rec.Kind == journal.Finished:
+	case rec.Kind == nodeapi.Finished:
 		kept := "; the replaced files are kept on this node"
 		if rec.Message != "" {
 			kept = "; " + rec.Message
 		}
 		return fmt.Sprintf("finished rotation %s%s\nNext: the other nodes, one after the other", rec.Rotation, kept)
-	case rec.Kind == journal.RolledBack && rec.Unproven:
+	case rec.Kind == nodeapi.RolledBack && rec.Unproven:
 		return with("ROLLED BACK, not verified yet", rec.Message)
-	case rec.Kind == journal.RolledBack:
+	case rec.Kind == nodeapi.RolledBack:
 		return with("ROLLED BACK", rec.Message)
-	case rec.Kind == journal.Broken:
+	case rec.Kind == nodeapi.Broken:
 		return "UNKNOWN: neither old nor new certificates could be verified"
-	case rec.Kind == journal.Failed, rec.Kind == journal.Refused:
+	case rec.Kind == nodeapi.Failed, rec.Kind == nodeapi.Refused:
 		return "FAILED: nothing was changed"
 	default:
 		return string(rec.Kind)

@@ -8,24 +8,24 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
-	"github.com/rotate-certs/rotate-certs/pkg/journal"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
 
 func TestRecordsAsText(t *testing.T) {
 	var out strings.Builder
 	w := &words{w: &out}
-	for _, rec := range []journal.Record{
-		{Kind: journal.Staging, Services: []certs.Service{certs.Etcd, certs.Kubelet}},
-		{Kind: journal.Staged, Renewals: make([]inventory.Renewal, 3)},
-		{Kind: journal.Committing, Message: "without a recovery unit: no systemd runs on this node"},
-		{Kind: journal.Restarting, Service: certs.Etcd},
-		{Kind: journal.Restarted, Service: certs.Etcd, UnavailableSeconds: 2.1},
-		{Kind: journal.Proven, Evidence: &journal.Evidence{Detail: "127.0.0.1:2379 serves 3f9a"}},
-		{Kind: journal.Committed, Renewals: make([]inventory.Renewal, 3)},
-		{Kind: journal.Finished, Rotation: "7f3c2a"},
-		{Kind: journal.Committed, Unproven: true},
-		{Kind: journal.RolledBack, Message: "etcd exited"},
-		{Kind: journal.Broken, Message: "too long to be read twice"},
+	for _, rec := range []nodeapi.Record{
+		{Kind: nodeapi.Staging, Services: []certs.Service{certs.Etcd, certs.Kubelet}},
+		{Kind: nodeapi.Staged, Renewals: make([]inventory.Renewal, 3)},
+		{Kind: nodeapi.Committing, Message: "without a recovery unit: no systemd runs on this node"},
+		{Kind: nodeapi.Restarting, Service: certs.Etcd},
+		{Kind: nodeapi.Restarted, Service: certs.Etcd, UnavailableSeconds: 2.1},
+		{Kind: nodeapi.Proven, Evidence: &nodeapi.Evidence{Detail: "127.0.0.1:2379 serves 3f9a"}},
+		{Kind: nodeapi.Committed, Renewals: make([]inventory.Renewal, 3)},
+		{Kind: nodeapi.Finished, Rotation: "7f3c2a"},
+		{Kind: nodeapi.Committed, Unproven: true},
+		{Kind: nodeapi.RolledBack, Message: "etcd exited"},
+		{Kind: nodeapi.Broken, Message: "too long to be read twice"},
 	} {
 		rec.Time = time.Now()
 		line, err := json.Marshal(rec)
@@ -50,12 +50,12 @@ func TestRecordsAsText(t *testing.T) {
 
 // TestRestartOfAUnitAsText: this program signs and replaces nothing there.
 func TestRestartOfAUnitAsText(t *testing.T) {
-	for want, rec := range map[string]journal.Record{
-		"checking etcd: a restart of k0scontroller.service renews their certificates": {Kind: journal.Staging, Services: []certs.Service{certs.Etcd},
+	for want, rec := range map[string]nodeapi.Record{
+		"checking etcd: a restart of k0scontroller.service renews their certificates": {Kind: nodeapi.Staging, Services: []certs.Service{certs.Etcd},
 			Message: "a restart of k0scontroller.service renews their certificates"},
-		"a restart of k0scontroller.service will renew 3 certificates":                                    {Kind: journal.Staged, Message: "a restart of k0scontroller.service will renew 3 certificates"},
-		"files are replaced: k0scontroller.service made them":                                             {Kind: journal.Swapped, Message: "k0scontroller.service made them"},
-		"finished rotation 7f3c2a; the earlier ones are gone\nNext: the other nodes, one after the other": {Kind: journal.Finished, Rotation: "7f3c2a", Message: "the earlier ones are gone"},
+		"a restart of k0scontroller.service will renew 3 certificates":                                    {Kind: nodeapi.Staged, Message: "a restart of k0scontroller.service will renew 3 certificates"},
+		"files are replaced: k0scontroller.service made them":                                             {Kind: nodeapi.Swapped, Message: "k0scontroller.service made them"},
+		"finished rotation 7f3c2a; the earlier ones are gone\nNext: the other nodes, one after the other": {Kind: nodeapi.Finished, Rotation: "7f3c2a", Message: "the earlier ones are gone"},
 	} {
 		if got := inWords(rec); got != want {
 			t.Errorf("%q, want %q", got, want)

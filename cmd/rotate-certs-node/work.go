@@ -11,16 +11,15 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rotate-certs/rotate-certs/pkg/hostfs"
-	"github.com/rotate-certs/rotate-certs/pkg/journal"
-	"github.com/rotate-certs/rotate-certs/pkg/journal/statedir"
-	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
+	"github.com/rotate-certs/rotate-certs/pkg/node/statedir"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
 
 func (p *program) runCommand() *cobra.Command {
 	var rotation string
 	cmd := &cobra.Command{
-		Use:   "run --rotation ID",
+		Use:   nodeapi.CommandRun + " --rotation ID",
 		Short: "Carry out the orders of a rotation until it ends; the main process of a node pod",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -53,7 +52,7 @@ func linger(ctx context.Context) {
 func (p *program) orderCommand() *cobra.Command {
 	var rotation string
 	cmd := &cobra.Command{
-		Use:   "order --rotation ID",
+		Use:   nodeapi.CommandOrder + " --rotation ID",
 		Short: "Read one order as JSON on standard input and put it into the inbox of a rotation",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -64,7 +63,7 @@ func (p *program) orderCommand() *cobra.Command {
 			if len(data) > hostfs.MaxFile {
 				return fmt.Errorf("read order: %w", hostfs.ErrTooLarge)
 			}
-			var o plan.Order
+			var o nodeapi.Order
 			if err := json.Unmarshal(data, &o); err != nil {
 				return fmt.Errorf("read order: %w", err)
 			}
@@ -98,7 +97,7 @@ func (p *program) followCommand() *cobra.Command {
 	var rotation string
 	var after int64
 	cmd := &cobra.Command{
-		Use:   "follow --rotation ID",
+		Use:   nodeapi.CommandFollow + " --rotation ID",
 		Short: "Print a rotation's records as lines of JSON, until its process has ended",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -106,7 +105,7 @@ func (p *program) followCommand() *cobra.Command {
 			ctx, cancel := context.WithCancel(cmd.Context())
 			defer cancel()
 			go out.beat(ctx)
-			err := statedir.Follow(ctx, p.hostRoot(), rotation, after, func(rec journal.Record) error {
+			err := statedir.Follow(ctx, p.hostRoot(), rotation, after, func(rec nodeapi.Record) error {
 				line, err := json.Marshal(rec)
 				if err != nil {
 					return err

@@ -17,7 +17,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/rotate-certs/rotate-certs/deploy/chart"
-	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 )
 
 // renderChart renders the templates of the Helm chart.

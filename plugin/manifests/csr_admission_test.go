@@ -23,8 +23,8 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	ktesting "k8s.io/client-go/testing"
 
-	"github.com/rotate-certs/rotate-certs/pkg/journal"
-	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
 
 const (
@@ -73,7 +73,7 @@ func written(t *testing.T, signer string, made *certificatesv1.CertificateSignin
 		approval = a.(ktesting.UpdateAction).GetObject().(*certificatesv1.CertificateSigningRequest)
 		return true, nil, apierrors.NewForbidden(certificatesv1.Resource("certificatesigningrequests"), approval.Name, errors.New("seen enough"))
 	})
-	want := journal.CSR{Signer: signer, PEM: string(kubeletRequest(t, signer))}
+	want := nodeapi.CSR{Signer: signer, PEM: string(kubeletRequest(t, signer))}
 	for _, u := range kubeletUsages(signer) {
 		want.Usages = append(want.Usages, string(u))
 	}

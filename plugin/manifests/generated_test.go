@@ -11,8 +11,8 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	"sigs.k8s.io/yaml"
 
-	"github.com/rotate-certs/rotate-certs/pkg/kube"
-	"github.com/rotate-certs/rotate-certs/pkg/rotationpolicy"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/policy/rotationpolicy"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 )
 
@@ -48,7 +48,7 @@ func TestGeneratedRotateRole(t *testing.T) {
 		}
 	}
 	out := "{{- if not (or .Values.notifyOnly .Values.withoutWatcher)}}\n" +
-		"# Written by \"make generate\" from the permissions in pkg/kube/preflight.go.\n"
+		"# Written by \"make generate\" from the permissions in pkg/cluster/kube/preflight.go.\n"
 	for i, role := range []struct {
 		kind, namespace string
 		rules           []rbacv1.PolicyRule

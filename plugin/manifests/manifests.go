@@ -15,8 +15,8 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/deploy/chart"
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
-	"github.com/rotate-certs/rotate-certs/pkg/kube"
-	"github.com/rotate-certs/rotate-certs/pkg/rotationpolicy"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/policy/rotationpolicy"
 )
 
 // The names of what is installed.

@@ -21,7 +21,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
-	"github.com/rotate-certs/rotate-certs/pkg/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 )
 
 func base() Options {

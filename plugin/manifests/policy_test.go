@@ -15,7 +15,7 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
-	"github.com/rotate-certs/rotate-certs/pkg/rotationpolicy"
+	"github.com/rotate-certs/rotate-certs/pkg/policy/rotationpolicy"
 )
 
 // policySchema is the schema of a RotationPolicy.

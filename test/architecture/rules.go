@@ -1,5 +1,5 @@
 // Package architecture holds the rules of who may import whom, and the test
-// that the source tree keeps them. To add a package, add it to a ring below.
+// that the source tree keeps them. To add a package at the top of pkg, add it to a tier below.
 package architecture
 
 import (
@@ -11,30 +11,31 @@ import (
 // Module is the product's Go module.
 const Module = "github.com/rotate-certs/rotate-certs"
 
-// rings are the product's packages from the inside out. A package imports from
-// its own ring and from those before it, never from one that follows. A name
-// stands for the package and all below it, unless these have a place themselves.
-var rings = [][]string{
-	{"deploy"},                        // objects of the API as text
-	{"pkg/certs", "pkg/version"},      // the domain
-	{"pkg/inventory", "pkg/settings"}, // what is there, and where components say so
-	{"pkg/policy", "pkg/plan"},        // pure decisions
-	{"pkg/hostfs", "pkg/api", "pkg/rotationpolicy", "pkg/logging"},           // files of a host, API types and what a policy of theirs means, logs
-	{"pkg/layout", "pkg/store", "pkg/issue", "pkg/journal", "pkg/component"}, // reading and changing one node
-	{"pkg/scan", "pkg/rotate"}, // the engine on a node
-	{"pkg/fleet"},              // the engine over all nodes
-	{"pkg/kube"},               // Kubernetes adapters
-	{"pkg/prepare"},            // how every rotation begins
-	{"watcher/bus", "watcher/agent", "watcher/metrics"}, // what the watcher is made of
-	{"watcher/controller"},
-	{"plugin", "watcher"}, // front ends
-	{"cmd"},               // programs
-	{"test"},              // whatever tests need
+// tier is a part of the product. A package imports from its own tier and from those
+// before it, never from one that follows.
+type tier struct {
+	name string
+	// rooms are packages, each with all below it.
+	rooms []string
+	// apart says that no room of the tier imports another one.
+	apart bool
+}
+
+var tiers = []tier{
+	{name: "what all share", rooms: []string{
+		"deploy", "pkg/version", "pkg/logging", // objects of the API as text
+		"pkg/certs", "pkg/settings", "pkg/inventory", "pkg/plan", "pkg/policy", // the domain, and pure decisions
+		"pkg/nodeapi", "pkg/api", // what is said between a node and the outside, and in the Kubernetes API
+	}},
+	{name: "where it runs: on a node, or outside", rooms: []string{"pkg/node", "pkg/cluster"}, apart: true},
+	{name: "front ends", rooms: []string{"plugin", "watcher"}, apart: true},
+	{name: "programs", rooms: []string{"cmd"}},
+	{name: "tests", rooms: []string{"test"}},
 }
 
 // pure are the packages that decide and do no I/O: they import the standard
 // library without the packages of doesIO, other pure packages, and nothing else.
-var pure = []string{"pkg/certs", "pkg/inventory", "pkg/settings", "pkg/policy", "pkg/plan"}
+var pure = []string{"pkg/certs", "pkg/inventory", "pkg/settings", "pkg/plan", "pkg/nodeapi", "pkg/policy/renewal", "pkg/cluster/gate"}
 
 var doesIO = []string{"os", "os/exec", "os/signal", "net/http", "io/ioutil", "syscall", "log"}
 
@@ -48,9 +49,9 @@ var confined = []struct {
 	{"github.com/nats-io", []string{"watcher/bus"}},
 	{"github.com/cloudevents", []string{"watcher/bus"}},
 	{"github.com/prometheus/client_golang", []string{"watcher"}},
-	{"k8s.io/client-go", []string{"pkg/kube", "plugin", "watcher"}},
-	{"k8s.io/cli-runtime", []string{"pkg/kube", "plugin", "cmd"}},
-	{"sigs.k8s.io/controller-runtime", []string{"pkg/kube", "watcher"}},
+	{"k8s.io/client-go", []string{"pkg/cluster/kube", "pkg/node/agent", "pkg/node/nodecsr", "plugin", "watcher"}},
+	{"k8s.io/cli-runtime", []string{"pkg/cluster/kube", "plugin", "cmd"}},
+	{"sigs.k8s.io/controller-runtime", []string{"pkg/cluster/kube", "watcher"}},
 }
 
 // Package is a package and what it imports.
@@ -67,9 +68,9 @@ func Violations(packages []Package) []string {
 		if !ours || forTests(name) {
 			continue
 		}
-		own := ring(name)
-		if own < 0 {
-			found = append(found, fmt.Sprintf("%s has no place: add it to a ring in test/architecture/rules.go", name))
+		own, ok := placeOf(name)
+		if !ok {
+			found = append(found, fmt.Sprintf("%s has no place: add it to a tier in test/architecture/rules.go", name))
 			continue
 		}
 		for _, imported := range p.Imports {
@@ -82,11 +83,14 @@ func Violations(packages []Package) []string {
 }
 
 // refusal says why a package may not import another, or nothing.
-func refusal(name string, own int, imported string) string {
+func refusal(name string, own place, imported string) string {
 	if other, ours := local(imported); ours {
+		theirs, _ := placeOf(other)
 		switch {
-		case ring(other) > own:
-			return "imports point from the outside in"
+		case theirs.tier > own.tier:
+			return "imports point from a later tier to an earlier one"
+		case theirs.tier == own.tier && tiers[own.tier].apart && theirs.room != own.room:
+			return fmt.Sprintf("%s and %s import nothing of each other", own.room, theirs.room)
 		case within(name, pure) && !within(other, pure):
 			return "it decides and does no I/O"
 		}
@@ -114,20 +118,24 @@ func forTests(name string) bool {
 	return within(name, []string{"test"}) || strings.HasSuffix(name, "test")
 }
 
-// ring is where a package belongs; the longest name that covers it counts.
-func ring(name string) int {
+// place is where a package belongs.
+type place struct {
+	tier int
+	room string
+}
+
+func placeOf(name string) (place, bool) {
 	if forTests(name) {
-		return len(rings) - 1
+		return place{tier: len(tiers) - 1, room: "test"}, true
 	}
-	place, length := -1, 0
-	for i, members := range rings {
-		for _, member := range members {
-			if within(name, []string{member}) && len(member) > length {
-				place, length = i, len(member)
+	for i, t := range tiers {
+		for _, room := range t.rooms {
+			if within(name, []string{room}) {
+				return place{tier: i, room: room}, true
 			}
 		}
 	}
-	return place
+	return place{}, false
 }
 
 // within tells whether a path is one of those given, or below one.

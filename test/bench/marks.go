@@ -17,11 +17,11 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
-	"github.com/rotate-certs/rotate-certs/pkg/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/prepare"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
-	"github.com/rotate-certs/rotate-certs/pkg/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
-	"github.com/rotate-certs/rotate-certs/pkg/prepare"
 	"github.com/rotate-certs/rotate-certs/watcher"
 	"github.com/rotate-certs/rotate-certs/watcher/bus"
 )

@@ -23,9 +23,9 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
-	"github.com/rotate-certs/rotate-certs/pkg/layout/layouttest"
+	"github.com/rotate-certs/rotate-certs/pkg/node/layout/layouttest"
+	"github.com/rotate-certs/rotate-certs/pkg/node/scan"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
-	"github.com/rotate-certs/rotate-certs/pkg/scan"
 )
 
 // least is how many certificates zlint has at the least: an empty corpus proves nothing.

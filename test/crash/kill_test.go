@@ -15,7 +15,7 @@ import (
 	"testing"
 
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
-	"github.com/rotate-certs/rotate-certs/pkg/journal/statedir"
+	"github.com/rotate-certs/rotate-certs/pkg/node/statedir"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 

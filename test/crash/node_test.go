@@ -17,11 +17,11 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
-	"github.com/rotate-certs/rotate-certs/pkg/hostfs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
-	"github.com/rotate-certs/rotate-certs/pkg/journal/statedir"
-	"github.com/rotate-certs/rotate-certs/pkg/layout/layouttest"
-	"github.com/rotate-certs/rotate-certs/pkg/store"
+	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
+	"github.com/rotate-certs/rotate-certs/pkg/node/layout/layouttest"
+	"github.com/rotate-certs/rotate-certs/pkg/node/statedir"
+	"github.com/rotate-certs/rotate-certs/pkg/node/store"
 )
 
 // newNode builds the root of a control-plane node that is down: certificates,

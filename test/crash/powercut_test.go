@@ -13,7 +13,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/rotate-certs/rotate-certs/pkg/journal/statedir"
+	"github.com/rotate-certs/rotate-certs/pkg/node/statedir"
 )
 
 // TestPowerCutAnywhere records the system calls of a real commit, takes from the model

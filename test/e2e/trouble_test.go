@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/util/wait"
+
 )
 
 // TestComponentThatCannotStartIsRolledBack spoils etcd's new certificate on the second

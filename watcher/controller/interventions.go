@@ -4,7 +4,7 @@ import (
 	"slices"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
-	"github.com/rotate-certs/rotate-certs/pkg/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 )
 
 // Interventions counts the rotations after which an operator must repair a node: those that

@@ -8,7 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
-	"github.com/rotate-certs/rotate-certs/pkg/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 )
 
 func TestInterventions(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 	"k8s.io/client-go/util/retry"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
-	"github.com/rotate-certs/rotate-certs/pkg/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 

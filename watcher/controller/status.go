@@ -11,8 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
-	"github.com/rotate-certs/rotate-certs/pkg/fleet"
-	"github.com/rotate-certs/rotate-certs/pkg/prepare"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/prepare"
 )
 
 // Ended says that a rotation has come to its end; it never runs again.

@@ -18,9 +18,9 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
-	"github.com/rotate-certs/rotate-certs/pkg/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
-	"github.com/rotate-certs/rotate-certs/pkg/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"

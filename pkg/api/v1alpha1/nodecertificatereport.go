@@ -1,6 +1,8 @@
 package v1alpha1
 
 import (
+	"time"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
@@ -46,6 +48,15 @@ type NodeCertificateReport struct {
 	// +optional
 	Status NodeCertificateReportStatus `json:"status,omitzero"`
 }
+
+const (
+	// ReportHeartbeat is after how long an agent writes its report though nothing has
+	// changed, so that a silent agent can be told from a quiet node.
+	ReportHeartbeat = time.Hour
+	// ReportFreshFor is how old a report may be before its agent counts as missing: it may
+	// fail to write two.
+	ReportFreshFor = 3 * ReportHeartbeat
+)
 
 // ConditionCertificatesDue is True while something on the node is due, or compromised, and
 // not renewed yet. Its reason says what it waits for (Requested, Running, Window, Freeze,

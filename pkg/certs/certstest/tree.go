@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/rotate-certs/rotate-certs/pkg/hostfs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
 )
 
 // Tree is a directory that looks like a kubeadm control-plane node's root.

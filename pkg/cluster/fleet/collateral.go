@@ -1,0 +1,83 @@
+package fleet
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"golang.org/x/sync/errgroup"
+)
+
+// observeRestarts remembers how often the control plane's containers have restarted.
+// It is a courtesy of the report: what cannot be asked is a note, no failure.
+func (r *run) observeRestarts(ctx context.Context, steps []plan.Step) map[string]map[string]Restart {
+	ctx, cancel := context.WithTimeout(ctx, r.courtesy())
+	defer cancel()
+	out := map[string]map[string]Restart{}
+	var g errgroup.Group
+	for _, s := range steps {
+		if !s.ControlPlane {
+			continue
+		}
+		g.Go(func() error {
+			seen, err := r.cluster.Observer.Restarts(ctx, s.Node)
+			if err != nil {
+				r.note("%s: collateral restarts are not known: %v", s.Node, err)
+				return nil
+			}
+			r.Lock()
+			defer r.Unlock()
+			out[s.Node] = seen
+			return nil
+		})
+	}
+	_ = g.Wait() // the functions return no errors
+	return out
+}
+
+// courtesy is how long to ask for what a report can do without: shortly, where a node is
+// in trouble and a person must hear of that.
+func (r *run) courtesy() time.Duration {
+	if r.anyFailed() {
+		return 2 * time.Second
+	}
+	return 10 * time.Second
+}
+
+// collateral lists the containers that restarted on nodes that we worked on, and that
+// we did not restart: typically controllers whose API server was away for too long.
+func (r *run) collateral(ctx context.Context) []v1alpha1.Collateral {
+	if len(r.restarts) == 0 {
+		return nil
+	}
+	var worked []plan.Step
+	for _, s := range r.busy() {
+		if _, ok := r.restarts[s.Node]; ok {
+			worked = append(worked, s)
+		}
+	}
+	after := r.observeRestarts(ctx, worked)
+	var out []v1alpha1.Collateral
+	for _, s := range worked {
+		ours := map[certs.Service]bool{}
+		if w := r.seen[s.Node]; w != nil {
+			for _, rec := range w.of(nodeapi.Restarting) {
+				ours[rec.Service] = true
+			}
+		}
+		for _, name := range slices.Sorted(maps.Keys(after[s.Node])) {
+			before, now := r.restarts[s.Node][name], after[s.Node][name]
+			if now.Count > before.Count && !ours[certs.Service(name)] {
+				reason := strings.TrimSpace("restarted by itself while we worked on the node. " + now.Reason)
+				out = append(out, v1alpha1.Collateral{Node: s.Node, Service: certs.Service(name), Reason: reason})
+			}
+		}
+	}
+	return out
+}

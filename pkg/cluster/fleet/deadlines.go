@@ -1,0 +1,123 @@
+package fleet
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+const (
+	// minStepTimeout is the least that one order on one node is given. The kubelet's
+	// back-off alone can be 300 s, once for the restart and once more for a rollback, and
+	// the API server that we talk through may be unavailable for part of it.
+	minStepTimeout = 20 * time.Minute
+	// pauses are those back-offs and the time that etcd is given to exit.
+	pauses = 12 * time.Minute
+	// coldStarts are the minutes that a kubelet without an API server leaves static pods
+	// alone after its own start, for each of the three turns in which they are restarted,
+	// and again where that is rolled back.
+	coldStarts = 6 * time.Minute
+	// otherStop is the least that a static pod or unit is given to exit that is no
+	// component, and killMargin what it gets beyond its own grace.
+	otherStop  = 2 * time.Minute
+	killMargin = 30 * time.Second
+	// stagingTimeout is how long keys and signatures may take.
+	stagingTimeout = 15 * time.Minute
+	// keepAliveEvery is how often the processes on nodes learn that this one still works:
+	// they end after 15 minutes without an order.
+	keepAliveEvery = 4 * time.Minute
+)
+
+// stepTimeout bounds one order on one node: every component, and whatever else reads the
+// files, is restarted once, and once more where that is rolled back.
+func (r *run) stepTimeout(s plan.Step) time.Duration {
+	once := time.Duration(len(s.Restarts)+len(s.OtherRestarts)+1)*r.Timeout + r.shutdownDelay(s.Node)
+	for _, u := range s.OtherRestarts {
+		once += max(otherStop, time.Duration(u.GraceSeconds)*time.Second+killMargin)
+	}
+	return max(minStepTimeout, pauses+coldStarts+2*once)
+}
+
+// shutdownDelay is for how long a node's API server goes on when it is stopped.
+func (r *run) shutdownDelay(node string) time.Duration {
+	if n := r.scanned(node); n != nil {
+		if c := n.Component(certs.KubeAPIServer); c != nil {
+			return c.ShutdownDelay()
+		}
+	}
+	return 0
+}
+
+// setLifetimes says how long the process of each step may be needed. Those of the control
+// plane and of the first workers begin together, and wait for each other.
+func (r *run) setLifetimes() {
+	var together time.Duration
+	for _, w := range r.Plan.Waves {
+		for _, s := range w.Steps {
+			if s.ControlPlane && !s.Idle() {
+				together += r.stepTimeout(s) + 2*r.Timeout + r.Pause
+			}
+		}
+	}
+	waves := make([]plan.Wave, 0, len(r.Plan.Waves))
+	for _, w := range r.Plan.Waves {
+		steps := make([]plan.Step, 0, len(w.Steps))
+		for _, s := range w.Steps {
+			life := stagingTimeout + together + r.stepTimeout(s)
+			s.LifetimeSeconds = int64(life / time.Second)
+			steps = append(steps, s)
+		}
+		waves = append(waves, plan.Wave{ControlPlane: w.ControlPlane, Steps: steps})
+	}
+	r.Plan.Waves = waves
+}
+
+// keepAlive tells the processes on all nodes from time to time that there will be more
+// orders, until the returned function is called. One that cannot be reached is tried
+// again the next time.
+func (r *run) keepAlive(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var working sync.WaitGroup
+	working.Go(func() {
+		tick := time.NewTicker(keepAliveEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				r.tellAll(ctx)
+			}
+		}
+	})
+	return func() { cancel(); working.Wait() }
+}
+
+func (r *run) tellAll(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, keepAliveEvery/2)
+	defer cancel()
+	var telling sync.WaitGroup
+	r.Lock()
+	for _, w := range r.open {
+		telling.Go(func() { _ = w.session.Order(ctx, r.order(nodeapi.OrderKeepAlive, w)) })
+	}
+	r.Unlock()
+	telling.Wait()
+}
+
+// pause waits before the next control-plane node, so that load balancers take the one
+// before back.
+func (r *run) pause(ctx context.Context, next int) {
+	if r.Pause <= 0 || next == 0 {
+		return
+	}
+	r.say(Progress{Phase: PhaseWaiting, Text: "waiting " + r.Pause.String() + " before the next control-plane node (--pause)"})
+	select {
+	case <-ctx.Done():
+	case <-time.After(r.Pause):
+	}
+}

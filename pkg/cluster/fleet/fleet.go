@@ -1,0 +1,164 @@
+// Package fleet carries a plan out over the nodes of a cluster: lock, gates, staging,
+// one control-plane node after the other, workers wave by wave, report. It declares
+// what it needs of a cluster as small interfaces; package kube implements them.
+package fleet
+
+import (
+	"context"
+	"time"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/gate"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+// Scanner looks at nodes. What could not be looked at is returned as exclusions,
+// never as an error; an error means that nothing could be asked at all.
+type Scanner interface {
+	Scan(ctx context.Context, nodes []string) ([]inventory.Node, []plan.Exclusion, error)
+}
+
+// Session is a connection to the process that works on a node. The process goes on
+// when the connection breaks.
+type Session interface {
+	// Order delivers an order; it retries until ctx ends, the node takes it once.
+	Order(ctx context.Context, o nodeapi.Order) error
+	// Follow passes records with Seq > after to fn, in order, until the process ends
+	// (nil) or the connection breaks (an error: call again with the last Seq).
+	Follow(ctx context.Context, after int64, fn func(nodeapi.Record) error) error
+	// Health asks the node about etcd, its API server, and the API servers of other nodes.
+	Health(ctx context.Context, others []inventory.Peer) (inventory.Health, error)
+}
+
+// Nodes opens sessions, each with a short-lived pod pinned to its node.
+type Nodes interface {
+	// DryRun lets the API server judge every pod that the steps need, and changes nothing.
+	DryRun(ctx context.Context, rotation string, steps []plan.Step) error
+	Open(ctx context.Context, rotation string, step plan.Step) (Session, error)
+	// Close removes the pods of a rotation and waits until they are gone; with
+	// rotation "" those of every rotation. It returns how many there were. It does not
+	// wait for a node that reports nothing any more: where that is one of the control
+	// plane, it is an error.
+	Close(ctx context.Context, rotation string) (int, error)
+}
+
+// Lock is a held lock.
+type Lock interface {
+	Token() int64
+	// Confirm returns nil once it is sure that the lock is still held; it waits while
+	// the API is away, until ctx ends.
+	Confirm(ctx context.Context) error
+	Release(ctx context.Context) error
+}
+
+// Locker takes the cluster's one lock. minToken is the highest fencing token that
+// any node knows; the new lock's token is higher.
+type Locker interface {
+	Acquire(ctx context.Context, rotation string, minToken int64) (Lock, error)
+}
+
+// Signers see to it that a node's certificate signing requests are signed.
+type Signers interface {
+	// Approve checks the named request against the node that must have made it and
+	// approves it, unless the cluster does so by itself. It returns when it is issued.
+	Approve(ctx context.Context, node string, csr nodeapi.CSR) error
+	// Issue has a request signed in the name of the administrator, after the same checks.
+	Issue(ctx context.Context, node string, csr nodeapi.CSR) (pem []byte, err error)
+}
+
+// Observer sees a node's components from the cluster's side.
+type Observer interface {
+	// Restarts returns the restart counts and start times of a node's control-plane containers.
+	Restarts(ctx context.Context, node string) (map[string]Restart, error)
+	// Ready waits until the node is Ready and its kubelet has renewed its lease
+	// after the given moment.
+	Ready(ctx context.Context, node string, after time.Time) error
+}
+
+// Restart tells one run of a container from the next.
+type Restart struct {
+	ContainerID string
+	Count       int32
+	StartedAt   time.Time
+	Reason      string // why the one before it ended
+}
+
+// Cluster is everything that a rotation needs of a cluster.
+type Cluster struct {
+	Nodes    Nodes
+	Locker   Locker
+	Signers  Signers
+	Observer Observer
+	Scanner  Scanner
+}
+
+// Progress is one thing that happened, for a person to read.
+type Progress struct {
+	Node  string // empty: the cluster
+	Phase Phase
+	Text  string
+	Took  time.Duration // with Done
+	// Done marks a line worth keeping; others tell what is happening right now.
+	Done bool
+}
+
+// Phase is what a node is in.
+type Phase string
+
+// The phases that are shown.
+const (
+	PhaseWaiting  Phase = "waiting"  // for the cluster to be healthy enough
+	PhaseStarting Phase = "starting" // the node's pod
+	PhaseStaging  Phase = "staging"
+	PhaseStaged   Phase = "staged"
+	PhaseWorking  Phase = "working" // files swapped, components restarting
+	PhaseProven   Phase = "proven"
+	PhaseUndoing  Phase = "undoing" // rolling back
+	PhaseUndone   Phase = "undone"
+	PhaseFailed   Phase = "failed"
+	PhaseForced   Phase = "forced" // on in spite of a finding
+	PhaseEnding   Phase = "ending" // nothing more is done on any node
+)
+
+// Options are what a rotation needs besides its plan.
+type Options struct {
+	ID      string // see NewID; the id of the unfinished rotation that is continued
+	Start   time.Time
+	Request plan.Request
+	Plan    plan.Plan
+	Scanned []inventory.Node
+	// Unscanned are the control-plane nodes that are not among the scanned ones.
+	Unscanned []gate.Unscanned
+	// Unfinished is the rotation that is continued; nil: a new one.
+	Unfinished *plan.Unfinished
+	// Timeout bounds how long a component may take to become healthy; 0: one minute.
+	Timeout time.Duration
+	// Pause is how long to wait between two control-plane nodes.
+	Pause time.Duration
+	// Force goes on in spite of what the gate finds before anything is touched. It
+	// overrides nothing else: no lock, no lost attribute, no invalid certificate or CA,
+	// and nothing that broke after the start.
+	Force bool
+	// Command is how a person calls this program for this cluster, for hints; empty:
+	// "kubectl rotate-certs".
+	Command string
+	// Progress is called from several goroutines, one call at a time; may be nil.
+	Progress func(Progress)
+	Now      func() time.Time // nil: time.Now
+}
+
+// Rotate carries the plan out. When ctx ends, the node at work finishes or undoes its
+// part, and the rotation stops with a report.
+//
+// The report is never nil. The error is nil when everything is done and proven, and
+// otherwise wraps one of [ErrStopped], [ErrNeedsPerson], [ErrInterrupted], or is what
+// the Locker returned (nothing was changed).
+func Rotate(ctx context.Context, c Cluster, o Options) (*v1alpha1.RotationReport, error) {
+	if o.Command == "" {
+		o.Command = "kubectl rotate-certs"
+	}
+	r := newRun(c, o)
+	return r.run(ctx)
+}

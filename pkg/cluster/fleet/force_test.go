@@ -1,0 +1,85 @@
+package fleet_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+)
+
+func forced(told *[]string) func(*fleet.Options) {
+	return func(o *fleet.Options) {
+		o.Force = true
+		o.Progress = func(p fleet.Progress) {
+			if p.Phase == fleet.PhaseForced {
+				*told = append(*told, p.Text)
+			}
+		}
+	}
+}
+
+func TestForceGoesOnAndSaysInSpiteOfWhat(t *testing.T) {
+	c := newCluster(3, 0)
+	c.nodes["cp2"].sick = "[-]etcd failed"
+	var told []string
+	report, err := rotate(t.Context(), t, c, forced(&told))
+	require.NoError(t, err)
+	const what = "cp2: API server is not ready: [-]etcd failed"
+	assert.Equal(t, []string{"overridden by --force: " + what}, told, "once, though the gate is asked before and after every node")
+	assert.Equal(t, []string{what}, report.Overridden)
+	assert.Equal(t, v1alpha1.Succeeded, report.Result)
+}
+
+func TestForceOverridesNothingThatIsFine(t *testing.T) {
+	var told []string
+	report, err := rotate(t.Context(), t, newCluster(3, 0), forced(&told))
+	require.NoError(t, err)
+	assert.Empty(t, told)
+	assert.Empty(t, report.Overridden)
+}
+
+func TestForceDoesNotOverrideWhatBreaksOnTheWay(t *testing.T) {
+	c := newCluster(3, 0)
+	c.nodes["cp2"].sick = "[-]etcd failed"
+	c.nodes["cp1"].onCommit = func() { c.nodes["cp3"].sick = "[-]poststarthook failed" }
+	var told []string
+	_, err := rotate(t.Context(), t, c, forced(&told))
+	require.ErrorIs(t, err, fleet.ErrStopped)
+	assert.Contains(t, err.Error(), "cp3: API server is not ready: [-]poststarthook failed")
+	assert.NotContains(t, err.Error(), "cp2: API server", "that was known, and overridden")
+	assert.False(t, c.did("Commit cp2"))
+}
+
+// TestForceIsForTheGateOnly: a lock of another, a lost lock, and a node that refuses to
+// stage (an attribute would be lost, a CA is invalid) stop with it as without it.
+func TestForceIsForTheGateOnly(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(*cluster)
+		says   string
+	}{
+		"held lock":       {func(c *cluster) { c.held = assert.AnError }, assert.AnError.Error()},
+		"lost lock":       {func(c *cluster) { c.lost = true }, "held by somebody else"},
+		"refused staging": {func(c *cluster) { c.nodes["cp3"].stage = nodeapi.Failed }, "cp3 was not changed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(3, 0)
+			tt.change(c)
+			var told []string
+			_, err := rotate(t.Context(), t, c, forced(&told))
+			require.ErrorContains(t, err, tt.says)
+			assert.False(t, c.did("Commit cp1"))
+			assert.Empty(t, told)
+		})
+	}
+}
+
+func TestARefusalNamesForce(t *testing.T) {
+	c := newCluster(3, 0)
+	c.nodes["cp2"].sick = "x"
+	_, err := rotate(t.Context(), t, c, nil)
+	require.ErrorContains(t, err, "add --force")
+}

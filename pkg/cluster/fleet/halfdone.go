@@ -1,0 +1,145 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/gate"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+// halfDone says that a node was interrupted between old and new, in whichever rotation.
+// Its process, once opened, first puts the old files back and restarts components.
+func (r *run) halfDone(node string) bool {
+	found := r.scanned(node)
+	return found != nil && slices.ContainsFunc(found.Rotations, func(past inventory.Rotation) bool { return past.State == inventory.Committing })
+}
+
+// apart separates the steps whose nodes were interrupted from the others.
+func (r *run) apart(steps []plan.Step) (whole, half []plan.Step) {
+	for _, s := range steps {
+		if r.halfDone(s.Node) {
+			half = append(half, s)
+		} else {
+			whole = append(whole, s)
+		}
+	}
+	return whole, half
+}
+
+// undo has interrupted control-plane nodes put back what they were at, one after the
+// other, each only while the cluster is healthy without it: components restart. Where no
+// other control-plane node has a process of ours, there is nobody to ask.
+func (r *run) undo(ctx context.Context, steps []plan.Step) error {
+	for _, s := range steps {
+		if err := interrupted(ctx); err != nil {
+			return r.interrupted(err)
+		}
+		if r.anyControlPlane() {
+			judge := func(h []inventory.Health, _ string) []gate.Finding { return r.judgeWithout(s.Node, h) }
+			if _, err := r.gateBy(ctx, nil, min(settle, r.Timeout), r.forced, judge); err != nil {
+				return r.refused(s.Node+": it was interrupted, and the cluster is not healthy enough to undo that", err)
+			}
+		}
+		r.say(Progress{Node: s.Node, Phase: PhaseUndoing, Done: true, Text: "it was interrupted; its process puts the old certificates back first"})
+		if err := r.openSteps(ctx, []plan.Step{s}); err != nil {
+			return err
+		}
+		r.asked = time.Time{}
+		if err := r.stageUndone(ctx, r.workers[s.Node]); err != nil {
+			if stop := interrupted(ctx); stop != nil {
+				return r.interrupted(stop)
+			}
+			return err
+		}
+		judge := func(h []inventory.Health, _ string) []gate.Finding { return gate.Gate(only(h, s.Node), "") }
+		if _, err := r.gateBy(ctx, nil, r.Timeout, r.forced, judge); err != nil {
+			return r.stopped(fmt.Sprintf("%s: it was interrupted and its old certificates are back, but it did not become healthy", s.Node), err)
+		}
+	}
+	return nil
+}
+
+// stageUndone stages an interrupted node, whose answer comes once all is undone. The plan
+// may be made of certificates that are not in place any more then; it is made anew.
+func (r *run) stageUndone(ctx context.Context, w *worker) error {
+	w.undoes = true
+	answer, err := r.sign(ctx, w)
+	w.undoes = false
+	if err == nil && answer.Kind == nodeapi.Refused {
+		if err = r.planAgain(ctx, w); err == nil {
+			answer, err = r.sign(ctx, w)
+		}
+	}
+	if err := r.staged(w, answer, err); err != nil {
+		return err
+	}
+	r.say(Progress{Node: w.step.Node, Phase: PhaseStaged, Text: "staged"})
+	return nil
+}
+
+// planAgain scans a node again and plans its step anew.
+func (r *run) planAgain(ctx context.Context, w *worker) error {
+	node := w.step.Node
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	found, missing, err := r.cluster.Scanner.Scan(ctx, []string{node})
+	if err != nil {
+		return err
+	}
+	at := slices.IndexFunc(found, func(n inventory.Node) bool { return n.Name == node })
+	if at < 0 {
+		return fmt.Errorf("node %q could not be scanned again: %v", node, missing)
+	}
+	again := found[at : at+1]
+	r.keepKnown(again)
+	p, err := plan.Build(again, r.Request, r.Unfinished)
+	if err != nil {
+		return err
+	}
+	r.Lock() // workers that are opened ahead say how the nodes stand if they fail
+	defer r.Unlock()
+	*r.scanned(node) = again[0]
+	of := func(l plan.LeftOut) bool { return l.Node == node }
+	r.Plan.LeftOut = append(slices.DeleteFunc(slices.Clone(r.Plan.LeftOut), of), p.LeftOut...)
+	for _, wave := range r.Plan.Waves {
+		for i := range wave.Steps {
+			if s := &wave.Steps[i]; s.Node == node {
+				lifetime := s.LifetimeSeconds
+				*s = p.Steps()[0]
+				s.LifetimeSeconds = lifetime
+				w.step, w.limit = *s, r.stepTimeout(*s)
+			}
+		}
+	}
+	return nil
+}
+
+// anyControlPlane says whether a process of ours runs on a control-plane node.
+func (r *run) anyControlPlane() bool {
+	r.Lock()
+	defer r.Unlock()
+	for _, w := range r.workers {
+		if w.step.ControlPlane {
+			return true
+		}
+	}
+	return false
+}
+
+// judgeWithout is what speaks against restarting components on an interrupted node: all
+// that is wrong elsewhere.
+func (r *run) judgeWithout(node string, healths []inventory.Health) []gate.Finding {
+	found := gate.Gate(gate.Without(healths, r.scanned(node)), "")
+	others := slices.DeleteFunc(slices.Clone(r.Scanned), func(n inventory.Node) bool { return n.Name == node })
+	return append(found, gate.Coverage(others, r.Unscanned, healths)...)
+}
+
+// only keeps what one node says of itself.
+func only(healths []inventory.Health, node string) []inventory.Health {
+	return slices.DeleteFunc(slices.Clone(healths), func(h inventory.Health) bool { return h.Node != node })
+}

@@ -1,0 +1,166 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+const (
+	// reconnectEvery is the pause between attempts to reach a node whose connection broke.
+	reconnectEvery = 100 * time.Millisecond
+	// deliverTimeout is how long to try to deliver an order.
+	deliverTimeout = 2 * time.Minute
+	// quiet is how long a node may take from one record to the next, besides the time
+	// that a component may take to become healthy: it makes keys, backs up, writes.
+	quiet = 2 * time.Minute
+	// quietSigning is the same where somebody else must sign: as long as the node waits.
+	quietSigning = 11 * time.Minute
+	// quietMargin is added where the node says itself how long it may take.
+	quietMargin = 30 * time.Second
+	// outOfReach is how long a connection may be gone before a person is told.
+	outOfReach = 15 * time.Second
+)
+
+// worker is one node at work: its step, the session into its pod, and what its
+// journal has told so far.
+type worker struct {
+	step    plan.Step
+	session Session
+	token   int64
+	timeout time.Duration // for a component to become healthy
+	limit   time.Duration // for one order
+	undoes  bool          // its process first undoes what it was at, before it takes an order
+	last    int64         // highest Seq seen
+	records []nodeapi.Record
+}
+
+// errAnswered ends a Follow once the order has its answer.
+var errAnswered = errors.New("answered")
+
+// patience is how long the record after this one may take.
+func (w *worker) patience(r nodeapi.Record) time.Duration {
+	switch {
+	case r.Kind == "" && w.undoes:
+		return w.limit
+	case r.WithinSeconds > 0 && r.WithinSeconds < w.limit.Seconds():
+		return time.Duration(r.WithinSeconds*float64(time.Second)) + quietMargin
+	case r.Kind == nodeapi.CSRPosted, r.Kind == nodeapi.CSRNeeded:
+		return quietSigning
+	}
+	return w.timeout + quiet
+}
+
+// quietError means that a node has told nothing for longer than it may take.
+type quietError struct {
+	since time.Duration
+	last  nodeapi.Record
+}
+
+func (e *quietError) Error() string {
+	what := "its order was delivered"
+	if e.last.Kind != "" {
+		what = strings.TrimSpace(fmt.Sprintf("it told of %s %s", e.last.Kind, e.last.Service))
+	}
+	return fmt.Sprintf("nothing was heard of it for %s, since %s", e.since, what)
+}
+
+// carryOut delivers an order and follows the node's journal until it is answered,
+// through any number of broken connections. Each record of this lock's token is given
+// to see, in order; an error of see ends the wait. lost is told when the node has been
+// out of reach for a while, and for how long it is waited for; it may be nil. The wait
+// ends with ctx, or when nothing was heard for longer than the node may take.
+func (w *worker) carryOut(ctx context.Context, o nodeapi.Order, see func(nodeapi.Record) error, lost func(why error, atMost time.Duration)) (nodeapi.Record, error) {
+	delivering, delivered := context.WithTimeout(ctx, deliverTimeout)
+	defer delivered()
+	if err := w.session.Order(delivering, o); err != nil {
+		return nodeapi.Record{}, fmt.Errorf("deliver order %q to node %q: %w", o.Kind, w.step.Node, err)
+	}
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	within := w.patience(nodeapi.Record{})
+	until := time.Now().Add(within)
+	var heard nodeapi.Record
+	silence := time.AfterFunc(within, func() { giveUp(&quietError{since: within, last: heard}) })
+	defer silence.Stop()
+	var answer nodeapi.Record
+	observe := func(r nodeapi.Record) error {
+		// Whoever connects us has looked at this too; one node must not speak for another.
+		if r.Node != w.step.Node || r.Rotation != o.Rotation {
+			return &seeError{fmt.Errorf("node %q: a record claims to be of node %q in rotation %q", w.step.Node, r.Node, r.Rotation)}
+		}
+		if r.Seq <= w.last {
+			return nil
+		}
+		w.last = r.Seq
+		// Records of an earlier run of the same rotation have an older token, and
+		// answer nothing that we asked.
+		if r.Token != w.token {
+			return nil
+		}
+		w.records = append(w.records, r)
+		if silence.Stop() { // else it has just been given up
+			heard, within = r, w.patience(r)
+			until = time.Now().Add(within)
+			silence.Reset(within)
+		}
+		if err := see(r); err != nil {
+			return &seeError{err}
+		}
+		if r.Kind.Ends() {
+			answer = r
+			return errAnswered
+		}
+		return nil
+	}
+	var broke time.Time // since when nothing connects
+	told := false
+	for {
+		before, began := w.last, time.Now()
+		err := w.session.Follow(ctx, w.last, observe)
+		var refused *seeError
+		switch {
+		case errors.Is(err, errAnswered):
+			return answer, nil
+		case errors.As(err, &refused):
+			return nodeapi.Record{}, refused.err
+		case err == nil:
+			return nodeapi.Record{}, fmt.Errorf("node %q: its process ended without an answer to order %q", w.step.Node, o.Kind)
+		}
+		switch {
+		case w.last > before, time.Since(began) > 2*outOfReach:
+			broke, told = time.Time{}, false
+		case broke.IsZero():
+			broke = time.Now()
+		case !told && lost != nil && time.Since(broke) > outOfReach:
+			told = true
+			lost(err, time.Until(until))
+		}
+		select {
+		case <-ctx.Done():
+			return nodeapi.Record{}, fmt.Errorf("follow node %q: %w (last connection: %w)", w.step.Node, context.Cause(ctx), err)
+		case <-time.After(reconnectEvery):
+		}
+	}
+}
+
+// seeError marks an error of the caller's, as opposed to one of the connection.
+type seeError struct{ err error }
+
+func (e *seeError) Error() string { return e.err.Error() }
+
+// of returns the records of one kind.
+func (w *worker) of(kind nodeapi.Kind) []nodeapi.Record {
+	var out []nodeapi.Record
+	for _, r := range w.records {
+		if r.Kind == kind {
+			out = append(out, r)
+		}
+	}
+	return out
+}

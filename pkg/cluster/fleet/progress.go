@@ -1,0 +1,129 @@
+package fleet
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/gate"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+// sayRecord shows what a node is doing right now.
+func (r *run) sayRecord(rec nodeapi.Record) {
+	p := Progress{Node: rec.Node, Phase: PhaseWorking}
+	switch rec.Kind {
+	case nodeapi.Swapped:
+		p.Text = "files swapped"
+		if rec.Message != "" {
+			p.Text = rec.Message
+		}
+	case nodeapi.Restarting:
+		p.Text = fmt.Sprintf("restarting %s", rec.Service)
+	case nodeapi.Restarted:
+		p.Text = fmt.Sprintf("%s is healthy again", rec.Service)
+	case nodeapi.Proven:
+		p.Text = "proven: " + rec.Evidence.Detail
+	case nodeapi.Waiting:
+		p.Done, p.Text = true, rec.Message
+	case nodeapi.RollingBack:
+		p.Phase, p.Done, p.Text = PhaseUndoing, true, rec.Message+"; putting the old certificates back"
+	case nodeapi.RolledBack:
+		p.Phase, p.Done, p.Text = PhaseUndone, true, "old certificates are in use and proven"
+	case nodeapi.Broken, nodeapi.Failed, nodeapi.Refused:
+		p.Phase, p.Done, p.Text = PhaseFailed, true, rec.Message
+	default:
+		return
+	}
+	r.say(p)
+}
+
+// staging, prepared and replacing say what is done with a step: this program signs its
+// certificates and swaps their files, or a unit makes them when it starts.
+func staging(s plan.Step) string {
+	if s.RestartUnit != "" {
+		return fmt.Sprintf("checking %d certificates that a restart of %s renews", len(s.Targets), s.RestartUnit)
+	}
+	return fmt.Sprintf("signing %d certificates", len(s.Targets))
+}
+
+func prepared(steps []plan.Step) string {
+	signed, byUnit := 0, 0
+	for _, s := range steps {
+		if s.RestartUnit != "" {
+			byUnit += len(s.Targets)
+		} else {
+			signed += len(s.Targets)
+		}
+	}
+	switch {
+	case byUnit == 0:
+		return fmt.Sprintf("%d certificates signed", signed)
+	case signed == 0:
+		return fmt.Sprintf("%d certificates checked, which a restart renews", byUnit)
+	}
+	return fmt.Sprintf("%d certificates signed, %d checked, which a restart renews", signed, byUnit)
+}
+
+func replacing(s plan.Step) string {
+	if s.RestartUnit != "" {
+		return fmt.Sprintf("restarting %s, which renews %d certificates", s.RestartUnit, len(s.Targets))
+	}
+	return "swapping files"
+}
+
+// summary is the one line that remains of a node: what was done and what was seen.
+func (r *run) summary(w *worker) string {
+	parts := []string{"swapped"}
+	if w.step.RestartUnit != "" {
+		parts = []string{"renewed by " + w.step.RestartUnit}
+	}
+	if restarted := w.of(nodeapi.Restarted); len(restarted) > 0 {
+		var services []string
+		for _, rec := range restarted {
+			services = append(services, string(rec.Service))
+		}
+		parts = append(parts, "restarted "+strings.Join(services, ", "))
+	}
+	for _, h := range r.health {
+		if m := gate.Members(h); w.step.Etcd && h.Node == w.step.Node && m != "" {
+			parts = append(parts, m)
+		}
+	}
+	if served := servedPorts(w.of(nodeapi.Proven), r.scanned(w.step.Node)); served != "" {
+		parts = append(parts, served)
+	}
+	return strings.Join(parts, " · ")
+}
+
+// servedPorts is "2379 and 2380 serve the new certificate".
+func servedPorts(proofs []nodeapi.Record, n *inventory.Node) string {
+	var ports []string
+	for _, rec := range proofs {
+		if rec.Evidence.Method != nodeapi.Handshake || n == nil {
+			continue
+		}
+		for _, c := range n.Certificates {
+			if c.ID() != rec.Evidence.TargetID {
+				continue
+			}
+			for _, s := range c.Served {
+				if _, port, err := net.SplitHostPort(s.Address); err == nil && !slices.Contains(ports, port) {
+					ports = append(ports, port)
+				}
+			}
+		}
+	}
+	switch len(ports) {
+	case 0:
+		return ""
+	case 1:
+		return ports[0] + " serves the new certificate"
+	default:
+		slices.Sort(ports)
+		return strings.Join(ports[:len(ports)-1], ", ") + " and " + ports[len(ports)-1] + " serve the new certificates"
+	}
+}

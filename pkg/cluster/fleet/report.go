@@ -1,0 +1,164 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+// reportOf puts together what happened, from the nodes' own records.
+func (r *run) reportOf(ctx context.Context, err error) *v1alpha1.RotationReport {
+	report := &v1alpha1.RotationReport{
+		APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.RotationReportKind,
+		ID: r.ID, StartTime: r.Start.UTC(), Result: v1alpha1.Succeeded,
+		Items: []v1alpha1.RotationItem{}, Collateral: []v1alpha1.Collateral{},
+	}
+	if err != nil {
+		report.Result, report.Message = v1alpha1.Failed, err.Error()
+		if !errors.Is(err, ErrNeedsPerson) && r.anyRolledBack() {
+			report.Result = v1alpha1.RolledBack
+		}
+	}
+	for _, s := range r.Plan.Steps() {
+		for _, service := range s.Services {
+			report.Items = append(report.Items, r.item(s, service))
+		}
+	}
+	for _, x := range r.Plan.NotInspected {
+		report.NotInspected = append(report.NotInspected, v1alpha1.NotInspected{
+			Node: x.Node, Service: x.Service, Path: x.Path, Reason: x.Reason, Informational: x.Informational})
+	}
+	report.LeftOut = LeftOut(r.Plan)
+	report.Collateral = append(report.Collateral, r.collateral(ctx)...)
+	report.Notes = slices.Concat(r.notes, r.shorter(), r.kept())
+	for _, f := range r.overridden {
+		report.Overridden = append(report.Overridden, f.Text)
+	}
+	report.EndTime = r.Now().UTC()
+	return report
+}
+
+func (r *run) anyRolledBack() bool {
+	for _, o := range r.outcomes {
+		if o.result == v1alpha1.RolledBack {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *run) item(s plan.Step, service plan.Service) v1alpha1.RotationItem {
+	item := v1alpha1.RotationItem{Node: s.Node, Service: service.Service}
+	w, o := r.seen[s.Node], r.outcomes[s.Node]
+	switch {
+	case service.NoCertificate:
+		item.Result, item.Reason = v1alpha1.NoCertificate, service.Note
+		return item
+	case o.result != "":
+		item.Result, item.Reason = o.result, o.message
+	case r.Unfinished.Done(s.Node):
+		item.Result, item.Reason = v1alpha1.Skipped, "already renewed by this rotation"
+	default:
+		item.Result, item.Reason = v1alpha1.Skipped, "not reached"
+	}
+	fresh := map[string]inventory.Renewal{}
+	if w != nil {
+		r.addWork(&item, w, fresh)
+	}
+	for id, renewal := range r.Unfinished.RenewedOn(s.Node) {
+		if _, again := fresh[id]; !again {
+			fresh[id] = renewal
+		}
+	}
+	for _, c := range r.certificates(s.Node, service.Service) {
+		if r.leftOut(s.Node, c) {
+			continue // listed apart from what was to be renewed
+		}
+		if _, again := fresh[c.ID()]; service.Because != "" && !again && targetOf(s, c.ID()).ID == "" {
+			continue // not in the scope, and no part of this
+		}
+		entry := v1alpha1.RotatedCertificate{Name: c.Name, Path: c.Store.Cert, Old: ref(c.Facts)}
+		if renewal, ok := fresh[c.ID()]; ok {
+			renewed := ref(renewal.New)
+			entry.Old, entry.New, entry.Evidence = ref(renewal.Old), &renewed, w.evidence(c.ID())
+			entry.KeptKey = renewal.KeptKey
+		}
+		item.Certificates = append(item.Certificates, entry)
+	}
+	return item
+}
+
+// addWork adds what the node's records say of this item's service.
+func (r *run) addWork(item *v1alpha1.RotationItem, w *worker, fresh map[string]inventory.Renewal) {
+	for _, rec := range w.records {
+		switch {
+		case rec.Kind == nodeapi.Restarted && rec.Service == item.Service:
+			item.Restarted = true
+			item.UnavailableSeconds += rec.UnavailableSeconds
+		case rec.Kind == nodeapi.Proven && rec.Evidence.Service == item.Service:
+			item.Evidence = append(item.Evidence, string(rec.Evidence.Method)+": "+rec.Evidence.Detail)
+		case rec.Kind == nodeapi.Committed:
+			for _, renewal := range rec.Renewals {
+				fresh[renewal.ID] = renewal
+			}
+		}
+	}
+}
+
+// evidence is what was seen of one certificate. A nil worker has seen nothing: an
+// earlier run of the rotation has, and the node's journal keeps it.
+func (w *worker) evidence(target string) []string {
+	if w == nil {
+		return nil
+	}
+	var out []string
+	for _, rec := range w.of(nodeapi.Proven) {
+		if rec.Evidence.TargetID == target {
+			out = append(out, string(rec.Evidence.Method)+": "+rec.Evidence.Detail)
+		}
+	}
+	return out
+}
+
+func (r *run) certificates(node string, s certs.Service) []inventory.Certificate {
+	var out []inventory.Certificate
+	n := r.scanned(node)
+	if n == nil {
+		return nil
+	}
+	for _, c := range n.Certificates {
+		if c.FingerprintSHA256 != "" && (c.Service == s || slices.Contains(c.UsedBy, s)) {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// LeftOut returns what a plan leaves out, as reports and plans show it; never nil.
+func LeftOut(p plan.Plan) []v1alpha1.LeftOut {
+	out := make([]v1alpha1.LeftOut, 0, len(p.LeftOut))
+	for _, l := range p.LeftOut {
+		out = append(out, v1alpha1.LeftOut{
+			Node: l.Node, Service: l.Service, Name: l.Name, Path: l.Path, User: l.User, NotAfter: metav1.NewTime(l.NotAfter), Reason: l.Reason})
+	}
+	return out
+}
+
+// leftOut says whether the plan leaves a certificate as it is.
+func (r *run) leftOut(node string, c inventory.Certificate) bool {
+	return slices.ContainsFunc(r.Plan.LeftOut, func(l plan.LeftOut) bool {
+		return l.Node == node && l.Service == c.Service && l.Name == c.Name && l.Path == c.Store.Cert && l.User == c.Store.User
+	})
+}
+
+func ref(f certs.Facts) v1alpha1.CertificateRef {
+	return v1alpha1.CertificateRef{SerialNumber: f.SerialNumber, FingerprintSHA256: f.FingerprintSHA256, NotAfter: f.NotAfter}
+}

@@ -1,0 +1,281 @@
+package fleet
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/gate"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+const (
+	// closeTimeout and closeFailed are how long node pods may take to go in the end.
+	closeTimeout = time.Minute
+	closeFailed  = 10 * time.Second
+	// releaseTimeout bounds giving the lock back; it runs out by itself.
+	releaseTimeout = 10 * time.Second
+)
+
+// defaultTimeout is how long a component may take to become healthy.
+const defaultTimeout = time.Minute
+
+// NewID returns a new rotation's id: six hex digits, as short as a person can say it.
+func NewID() string {
+	var b [3]byte
+	_, _ = rand.Read(b[:]) // never fails, see crypto/rand
+	return hex.EncodeToString(b[:])
+}
+
+// run is one rotation at work.
+type run struct {
+	Options
+	cluster  Cluster
+	lock     Lock
+	scope    string             // of the request; every order carries it
+	workers  map[string]*worker // by node, those whose process still runs
+	open     map[string]*worker // by node, the same and those that are staged before their turn
+	seen     map[string]*worker // by node, all that were ever opened
+	ahead    map[string]*ahead  // by node, those that are staged before their turn
+	outcomes map[string]outcome // by node, those begun
+	restarts map[string]map[string]Restart
+	notes    []string
+	// overridden is what the gate found and --force went on in spite of.
+	overridden []gate.Finding
+	// health is what the last gate saw, and asked when it asked; zero: since then a node
+	// of the control plane was touched.
+	health []inventory.Health
+	asked  time.Time
+	// leaveAhead ends the staging ahead; nil: it has not begun.
+	leaveAhead context.CancelFunc
+	sync.Mutex
+}
+
+// outcome is how a node's part ended.
+type outcome struct {
+	result  v1alpha1.Result
+	message string
+}
+
+func newRun(c Cluster, o Options) *run {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Timeout == 0 {
+		o.Timeout = defaultTimeout
+	}
+	if o.Start.IsZero() {
+		o.Start = o.Now()
+	}
+	return &run{Options: o, cluster: c, scope: o.Request.Scope(),
+		workers: map[string]*worker{}, open: map[string]*worker{}, seen: map[string]*worker{}, ahead: map[string]*ahead{}, outcomes: map[string]outcome{}}
+}
+
+// run is the flow of a rotation. Nothing visible changes before every control-plane
+// node is staged.
+func (r *run) run(ctx context.Context) (*v1alpha1.RotationReport, error) {
+	err := r.locked(ctx, func() error {
+		if err := r.removeOrphans(ctx); err != nil {
+			return err
+		}
+		r.setLifetimes()
+		busy := r.busy()
+		if len(busy) == 0 {
+			return r.finish(ctx)
+		}
+		if err := r.clocks(); err != nil {
+			return err
+		}
+		if err := r.cluster.Nodes.DryRun(ctx, r.ID, busy); err != nil {
+			return r.stopped("the API server refuses the node pods; nothing was changed", err)
+		}
+		r.restarts = r.observeRestarts(ctx, busy)
+		if err := r.controlPlane(ctx); err != nil {
+			return err
+		}
+		if err := r.workerWaves(ctx); err != nil {
+			return err
+		}
+		return r.finish(ctx)
+	})
+	err = r.cutOff(ctx, err)
+	return r.reportOf(context.WithoutCancel(ctx), err), err
+}
+
+// cutOff is the error of a rotation whose ctx has ended: what it was asking then (for the lock,
+// for the cluster's health) failed because of that, and it is interrupted. A node that failed or
+// was undone is another matter: nodes are worked on to their end whatever becomes of ctx.
+func (r *run) cutOff(ctx context.Context, err error) error {
+	stop := interrupted(ctx)
+	if stop == nil || err == nil || errors.Is(err, ErrInterrupted) || r.anyUnproven() {
+		return err
+	}
+	return r.interrupted(stop)
+}
+
+// anyUnproven says whether a node's part came to an end other than success.
+func (r *run) anyUnproven() bool {
+	r.Lock()
+	defer r.Unlock()
+	for _, o := range r.outcomes {
+		if o.result == v1alpha1.Failed || o.result == v1alpha1.RolledBack {
+			return true
+		}
+	}
+	return false
+}
+
+// locked runs f while it holds the cluster's lock, and leaves no pod behind.
+func (r *run) locked(ctx context.Context, f func() error) error {
+	lock, err := r.cluster.Locker.Acquire(ctx, r.ID, plan.HighestToken(r.Scanned))
+	if err != nil {
+		return err
+	}
+	r.lock = lock
+	stopTelling := r.keepAlive(ctx)
+	defer func() {
+		stopTelling()
+		// Also after an interrupt: a lock or a privileged pod must not outlive us.
+		background := context.WithoutCancel(ctx)
+		r.dropAhead()
+		r.release(background)()
+		r.say(Progress{Phase: PhaseEnding, Text: "removing the node pods"})
+		closing, closed := context.WithTimeout(background, r.closePatience())
+		defer closed()
+		if _, closeErr := r.cluster.Nodes.Close(closing, r.ID); closeErr != nil {
+			r.note("pods of this rotation were told to end, and could not be seen to (%v); the next run looks after them", closeErr)
+		}
+		releasing, released := context.WithTimeout(background, releaseTimeout)
+		defer released()
+		if releaseErr := lock.Release(releasing); releaseErr != nil {
+			r.note("the lock could not be released (%v); it runs out by itself within a minute", releaseErr)
+		}
+	}()
+	return f()
+}
+
+// closePatience is how long the node pods may take to go: longer than it takes a kubelet
+// that reports; shorter where a node has failed, for its kubelet may have no API server
+// to report to, and there is something to tell.
+func (r *run) closePatience() time.Duration {
+	if r.anyFailed() {
+		return closeFailed
+	}
+	return closeTimeout
+}
+
+// anyFailed says whether a node is neither renewed nor as it was.
+func (r *run) anyFailed() bool {
+	r.Lock()
+	defer r.Unlock()
+	for _, o := range r.outcomes {
+		if o.result == v1alpha1.Failed {
+			return true
+		}
+	}
+	return false
+}
+
+// removeOrphans ends the pods that a killed run left behind. They finish or undo what
+// they were at, so the nodes are looked at again and the plan is made anew.
+func (r *run) removeOrphans(ctx context.Context) error {
+	n, err := r.cluster.Nodes.Close(ctx, "")
+	if err != nil {
+		return r.stopped("pods of an earlier run could not be removed; nothing was changed", err)
+	}
+	if n == 0 {
+		return nil
+	}
+	r.say(Progress{Phase: PhaseStarting, Done: true, Text: fmt.Sprintf("removed %d pods of an earlier run, looking at the nodes again", n)})
+	names := make([]string, 0, len(r.Scanned))
+	for _, s := range r.Scanned {
+		names = append(names, s.Name)
+	}
+	scanned, missing, err := r.cluster.Scanner.Scan(ctx, names)
+	if err != nil {
+		return r.stopped("the nodes could not be looked at again; nothing was changed", err)
+	}
+	if len(missing) > 0 {
+		return r.stopped(fmt.Sprintf("node %q could not be looked at again; nothing was changed", missing[0].Node), fmt.Errorf("%s", missing[0].Reason))
+	}
+	r.keepKnown(scanned)
+	unfinished := r.Unfinished
+	if found := plan.FindUnfinished(scanned, r.Request.Scope(), r.Now(), r.ID); found != nil {
+		unfinished = found
+	}
+	p, err := plan.Build(scanned, r.Request, unfinished)
+	if err != nil {
+		return r.stopped("the plan could not be made anew; nothing was changed", err)
+	}
+	for _, x := range r.Plan.NotInspected { // nodes that could not be scanned before either
+		if x.Service == "" && x.Path == "" && !slices.Contains(names, x.Node) {
+			p.NotInspected = append(p.NotInspected, x)
+		}
+	}
+	r.Scanned, r.Plan, r.Unfinished = scanned, p, unfinished
+	return nil
+}
+
+// keepKnown gives inventories of another scan what the API says of their nodes.
+func (r *run) keepKnown(again []inventory.Node) {
+	for i := range again {
+		if before := r.scanned(again[i].Name); before != nil {
+			again[i].Known = before.Known
+		}
+	}
+}
+
+// busy returns the steps that have something to do.
+func (r *run) busy() []plan.Step {
+	var out []plan.Step
+	for _, s := range r.Plan.Steps() {
+		if !s.Idle() {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// steps returns the plan's steps. The plan may be made anew for a node while others are
+// being opened, see planAgain.
+func (r *run) steps() []plan.Step {
+	r.Lock()
+	defer r.Unlock()
+	return r.Plan.Steps()
+}
+
+func (r *run) scanned(node string) *inventory.Node {
+	for i := range r.Scanned {
+		if r.Scanned[i].Name == node {
+			return &r.Scanned[i]
+		}
+	}
+	return nil
+}
+
+func (r *run) say(p Progress) {
+	r.Lock()
+	defer r.Unlock()
+	if r.Progress != nil {
+		r.Progress(p)
+	}
+}
+
+func (r *run) note(format string, args ...any) {
+	r.Lock()
+	defer r.Unlock()
+	r.notes = append(r.notes, fmt.Sprintf(format, args...))
+}
+
+func (r *run) ended(node string, result v1alpha1.Result, message string) {
+	r.Lock()
+	defer r.Unlock()
+	r.outcomes[node] = outcome{result: result, message: message}
+}

@@ -1,0 +1,120 @@
+package fleet
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+// shorter tells of certificates whose life is clearly shorter than what was asked for,
+// or than their predecessor's: a signer may grant less, and then they end, and are to be
+// renewed, sooner than one would think.
+func (r *run) shorter() []string {
+	on := map[string][]string{}
+	for _, node := range slices.Sorted(maps.Keys(r.seen)) {
+		w := r.seen[node]
+		for _, rec := range w.of(nodeapi.Committed) {
+			for _, renewal := range rec.Renewals {
+				if words := r.shortened(w.step, renewal); words != "" {
+					on[words] = append(on[words], node)
+				}
+			}
+		}
+	}
+	var out []string
+	for _, words := range slices.Sorted(maps.Keys(on)) {
+		out = append(out, words+" ("+some(on[words])+")")
+	}
+	return out
+}
+
+func (r *run) shortened(s plan.Step, n inventory.Renewal) string {
+	got := life(n.New.NotBefore, n.New.NotAfter)
+	want, than := life(n.Old.NotBefore, n.Old.NotAfter), "the old one was valid for"
+	target := targetOf(s, n.ID)
+	if target.LifeSeconds > 0 {
+		want = time.Duration(target.LifeSeconds) * time.Second // what it was made for
+	}
+	if r.Request.Validity > 0 {
+		want, than = r.Request.Validity, "what was asked for is"
+	}
+	if got <= 0 || got*10 >= want*9 {
+		return ""
+	}
+	name, _, _ := strings.Cut(n.ID, "@")
+	return fmt.Sprintf("The new certificate of %s has a shorter life: it is valid for %s, %s %s.%s",
+		name, inWords(got), than, inWords(want), whyShorter(target))
+}
+
+// whyShorter is what is known of the reason: what the plan foresaw, or a signer that
+// decides for itself.
+func whyShorter(t plan.Target) string {
+	switch {
+	case t.LifeReason != "":
+		return " The reason: " + t.LifeReason + "."
+	case t.Issuer == string(inventory.KubernetesCSR):
+		return " Its signer grants no more."
+	}
+	return ""
+}
+
+// targetOf is the target of a step that has an id; the zero value where it has none.
+func targetOf(s plan.Step, id string) plan.Target {
+	if at := slices.IndexFunc(s.Targets, func(t plan.Target) bool { return t.ID == id }); at >= 0 {
+		return s.Targets[at]
+	}
+	return plan.Target{}
+}
+
+// kept tells which certificates have their old key, and what else that is used for.
+func (r *run) kept() []string {
+	on := map[string][]string{}
+	for _, node := range slices.Sorted(maps.Keys(r.seen)) {
+		for _, rec := range r.seen[node].of(nodeapi.Committed) {
+			for _, renewal := range rec.Renewals {
+				if renewal.KeptKey == "" {
+					continue
+				}
+				name, _, _ := strings.Cut(renewal.ID, "@")
+				words := fmt.Sprintf("The new certificate of %s is for its old key, which also %s", name, renewal.KeptKey)
+				on[words] = append(on[words], node)
+			}
+		}
+	}
+	var out []string
+	for _, words := range slices.Sorted(maps.Keys(on)) {
+		out = append(out, words+" ("+some(on[words])+")")
+	}
+	return out
+}
+
+func life(from, to time.Time) time.Duration { return to.Sub(from) }
+
+// inWords is a certificate's life in whole days, or hours where it is short. Signers
+// begin some minutes in the past, which nobody means.
+func inWords(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d >= 2*day:
+		return fmt.Sprintf("%d days", d.Round(day)/day)
+	case d >= 2*time.Hour:
+		return fmt.Sprintf("%d hours", d.Round(time.Hour)/time.Hour)
+	default:
+		return fmt.Sprintf("%d minutes", d.Round(time.Minute)/time.Minute)
+	}
+}
+
+// some names a few nodes.
+func some(nodes []string) string {
+	const most = 5
+	if more := len(nodes) - most; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(nodes[:most], ", "), more)
+	}
+	return strings.Join(nodes, ", ")
+}

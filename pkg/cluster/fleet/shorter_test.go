@@ -1,0 +1,84 @@
+package fleet_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A certificate that lives shorter than the one before it, or than what was asked for,
+// is told of in a sentence; one that lives as long is not.
+func TestAShorterLifeIsTold(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	for name, test := range map[string]struct {
+		grants, asked time.Duration
+		says          string
+	}{
+		"shorter than before":          {90 * time.Minute, 0, "it is valid for 90 minutes, the old one was valid for 365 days"},
+		"as long":                      {year, 0, ""},
+		"short as asked for":           {48 * time.Hour, 48 * time.Hour, ""},
+		"shorter than was asked for":   {time.Hour, 48 * time.Hour, "it is valid for 60 minutes, what was asked for is 2 days"},
+		"longer, less than asked for":  {2 * year, 4 * year, "it is valid for 730 days, what was asked for is 1460 days"},
+		"five minutes are not a story": {year - 5*time.Minute, 0, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(1, 0)
+			n := c.nodes["cp1"]
+			n.grants = test.grants
+			for i := range n.inventory.Certificates {
+				f := &n.inventory.Certificates[i].Facts
+				f.NotBefore = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+				f.NotAfter = f.NotBefore.Add(year)
+			}
+			report, err := rotate(t.Context(), t, c, func(o *fleet.Options) { o.Request.Validity = test.asked })
+			require.NoError(t, err)
+			notes := strings.Join(report.Notes, "\n")
+			if test.says == "" {
+				assert.NotContains(t, notes, "shorter life")
+				return
+			}
+			assert.Contains(t, notes, "has a shorter life: "+test.says)
+			assert.Contains(t, notes, "(cp1)")
+		})
+	}
+}
+
+// Who decides for a shorter life is named, and nobody else is blamed.
+func TestWhyALifeIsShorter(t *testing.T) {
+	for name, test := range map[string]struct {
+		issuer       inventory.IssuerKind
+		reason, says string
+	}{
+		"its CA ends":            {inventory.LocalCA, `its CA "kubernetes" ends then`, ` The reason: its CA "kubernetes" ends then.`},
+		"a signer of the API":    {inventory.KubernetesCSR, "", " Its signer grants no more."},
+		"nothing that was known": {inventory.LocalCA, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(1, 0)
+			n := c.nodes["cp1"]
+			n.grants = 90 * time.Minute
+			for i := range n.inventory.Certificates {
+				f := &n.inventory.Certificates[i].Facts
+				f.NotBefore = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+				f.NotAfter = f.NotBefore.AddDate(1, 0, 0)
+			}
+			report, err := rotate(t.Context(), t, c, func(o *fleet.Options) {
+				for _, w := range o.Plan.Waves {
+					for _, s := range w.Steps {
+						for i := range s.Targets {
+							s.Targets[i].Issuer, s.Targets[i].LifeReason = string(test.issuer), test.reason
+						}
+					}
+				}
+			})
+			require.NoError(t, err)
+			notes := strings.Join(report.Notes, "\n")
+			assert.Contains(t, notes, "the old one was valid for 365 days."+test.says+" (cp1)")
+		})
+	}
+}

@@ -1,0 +1,223 @@
+package fleet
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/gate"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"golang.org/x/sync/errgroup"
+)
+
+// settle is how long an unhealthy cluster is given before it is refused at the start:
+// one answer that came at a bad moment is no reason to send a person away.
+const settle = 5 * time.Second
+
+// controlPlane stages every control-plane node, then commits one after the other,
+// the etcd leader last, each only when the cluster is healthy without it.
+func (r *run) controlPlane(ctx context.Context) error {
+	var steps []plan.Step
+	for _, w := range r.Plan.Waves {
+		if w.ControlPlane {
+			steps = append(steps, w.Steps...)
+		}
+	}
+	steps = slices.DeleteFunc(steps, plan.Step.Idle)
+	if len(steps) == 0 {
+		return nil
+	}
+	whole, half := r.apart(steps)
+	stageAhead := r.openAhead(ctx)
+	if err := r.openSteps(ctx, whole); err != nil {
+		return err
+	}
+	if err := r.undo(ctx, half); err != nil {
+		return err
+	}
+	if _, err := r.gate(ctx, nil, min(settle, r.Timeout), r.forced); err != nil {
+		if stop := interrupted(ctx); stop != nil {
+			return r.interrupted(stop)
+		}
+		// It is not the fault of the nodes that were to be rotated.
+		for _, u := range r.Unscanned {
+			r.say(Progress{Node: u.Node, Phase: PhaseFailed, Text: u.Reason})
+		}
+		what := "nothing was changed"
+		if len(half) > 0 {
+			what = "nothing was changed but what had been interrupted on " + join(names(half))
+		}
+		return r.refused("the cluster is not healthy enough to start; "+what, err)
+	}
+	stageAhead()
+	if len(whole) > 0 {
+		if err := r.stage(ctx, whole); err != nil {
+			return err
+		}
+	}
+	r.awaitAhead(ctx)
+	remaining := names(steps)
+	for len(remaining) > 0 {
+		if err := interrupted(ctx); err != nil {
+			return r.interrupted(err)
+		}
+		node, err := r.clear(ctx, remaining)
+		if err != nil {
+			return err
+		}
+		if err := r.commit(ctx, node); err != nil {
+			return err
+		}
+		remaining = slices.DeleteFunc(remaining, func(n string) bool { return n == node })
+		r.pause(ctx, len(remaining))
+	}
+	return nil
+}
+
+// clear waits until the next control-plane node may be touched, and says which that
+// is: the lock is still ours and the cluster is healthy, also without it.
+func (r *run) clear(ctx context.Context, remaining []string) (node string, err error) {
+	confirm, cancel := context.WithTimeout(ctx, minStepTimeout)
+	defer cancel()
+	if err := r.lock.Confirm(confirm); err != nil {
+		return "", r.stopped("the lock is no longer held; "+strings.Join(remaining, ", ")+" not touched", err)
+	}
+	node, err = r.gate(ctx, remaining, r.Timeout, r.forcedSince)
+	if err != nil {
+		return "", r.refused("the cluster is not healthy enough to touch "+node, err)
+	}
+	return node, nil
+}
+
+// workerWaves stages and commits the workers, wave by wave; the first failure stops.
+func (r *run) workerWaves(ctx context.Context) error {
+	for _, w := range r.Plan.Waves {
+		steps := slices.DeleteFunc(slices.Clone(w.Steps), plan.Step.Idle)
+		if w.ControlPlane || len(steps) == 0 {
+			continue
+		}
+		if err := r.wave(ctx, steps); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wave stages and commits some workers at the same time.
+func (r *run) wave(ctx context.Context, steps []plan.Step) error {
+	if err := interrupted(ctx); err != nil {
+		return r.interrupted(err)
+	}
+	// The wave before is done: its processes need not wait for the end of a fleet.
+	defer r.release(ctx)()
+	if err := r.lock.Confirm(ctx); err != nil {
+		return r.stopped("the lock is no longer held; "+strings.Join(names(steps), ", ")+" not touched", err)
+	}
+	if others := r.takeAhead(steps); len(others) > 0 {
+		if err := r.openSteps(ctx, others); err != nil {
+			return err
+		}
+		if err := r.stageAll(ctx, others); err != nil {
+			return err
+		}
+	}
+	var g errgroup.Group // not WithContext: one failure must not cut the others short
+	for _, s := range steps {
+		g.Go(func() error { return r.commit(ctx, s.Node) })
+	}
+	return g.Wait()
+}
+
+// stageAll stages the workers of a wave, interrupted ones after the others: what these are
+// to renew is known once their processes have put the old certificates back.
+func (r *run) stageAll(ctx context.Context, steps []plan.Step) error {
+	whole, half := r.apart(steps)
+	if len(whole) > 0 {
+		if err := r.stage(ctx, whole); err != nil {
+			return err
+		}
+	}
+	for _, s := range half {
+		if err := r.stageUndone(ctx, r.workers[s.Node]); err != nil {
+			if stop := interrupted(ctx); stop != nil {
+				return r.interrupted(stop)
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// openSteps starts the pods of some steps at the same time.
+func (r *run) openSteps(ctx context.Context, steps []plan.Step) error {
+	g, opening := errgroup.WithContext(ctx)
+	for _, s := range steps {
+		g.Go(func() error {
+			w, err := r.start(opening, s)
+			if err != nil {
+				return err
+			}
+			r.hold(w)
+			return nil
+		})
+	}
+	err := g.Wait()
+	if stop := interrupted(ctx); err != nil && stop != nil {
+		return r.interrupted(stop)
+	}
+	return err
+}
+
+// healths asks every opened control-plane node at the same time, also about the API
+// servers of the others.
+func (r *run) healths(ctx context.Context) []inventory.Health {
+	var g errgroup.Group
+	var asked []*worker
+	ours := map[string]bool{}
+	r.Lock()
+	for _, w := range r.workers {
+		if w.step.ControlPlane {
+			asked = append(asked, w)
+			ours[w.step.Node] = true
+		}
+	}
+	r.Unlock()
+	slices.SortFunc(asked, func(a, b *worker) int { return strings.Compare(a.step.Node, b.step.Node) })
+	peers := gate.Peers(r.Scanned, func(node string) bool { return ours[node] })
+	out := make([]inventory.Health, len(asked))
+	for i, w := range asked {
+		g.Go(func() error {
+			asking, cancel := context.WithTimeout(ctx, 10*time.Second)
+			defer cancel()
+			h, err := w.session.Health(asking, peers)
+			if err != nil {
+				h = inventory.Health{APIServer: &inventory.Probe{Message: "the node could not be asked: " + err.Error()}}
+			}
+			h.Node = w.step.Node
+			out[i] = h
+			return nil
+		})
+	}
+	_ = g.Wait() // the functions return no errors
+	return gate.Answered(out, peers)
+}
+
+func names(steps []plan.Step) []string {
+	out := make([]string, 0, len(steps))
+	for _, s := range steps {
+		out = append(out, s.Node)
+	}
+	return out
+}
+
+func restarts(s plan.Step, service certs.Service) bool { return slices.Contains(s.Restarts, service) }
+
+func (r *run) result(node string) v1alpha1.Result {
+	r.Lock()
+	defer r.Unlock()
+	return r.outcomes[node].result
+}

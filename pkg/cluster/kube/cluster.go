@@ -1,0 +1,84 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+)
+
+// APIServer is what is asked of the API server before nodes are looked at.
+type APIServer struct {
+	Client    kubernetes.Interface
+	Namespace string // where node pods run
+}
+
+// Nodes lists all nodes.
+func (s *APIServer) Nodes(ctx context.Context) ([]Node, error) { return ListNodes(ctx, s.Client) }
+
+// Permitted returns an error that names every permission that is missing, or one that
+// says that the API server has no etcd and so can do nothing that is permitted.
+func (s *APIServer) Permitted(ctx context.Context, use Use) error {
+	if err := CheckEtcd(ctx, s.Client, nil); err != nil {
+		return err
+	}
+	return CheckPermissions(ctx, s.Client, use, s.Namespace)
+}
+
+// DefaultValidity is [CertificateValidity].
+func (s *APIServer) DefaultValidity(ctx context.Context) (time.Duration, error) {
+	return CertificateValidity(ctx, s.Client)
+}
+
+// Holder says who holds the cluster's lock; nil: nobody.
+func (s *APIServer) Holder(ctx context.Context) (*HeldError, error) { return Holder(ctx, s.Client) }
+
+// SecretCopies is [FindInSecrets].
+func (s *APIServer) SecretCopies(ctx context.Context, fingerprints []string) (Copies, error) {
+	return FindInSecrets(ctx, s.Client, fingerprints)
+}
+
+// Cluster is a real cluster.
+type Cluster struct {
+	fleet.Cluster
+	API     *APIServer
+	Scanner *Scanner
+
+	nodes  *Nodes
+	locker *Locker
+}
+
+// Held is [Locker.Held].
+func (c *Cluster) Held(ctx context.Context) error { return c.locker.Held(ctx) }
+
+// Connect puts a cluster together; nothing is asked of it yet. locker says who takes the
+// lock; its Client is filled in.
+func Connect(config *rest.Config, pods PodOptions, locker Locker) (*Cluster, error) {
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("use the kubeconfig: %w", err)
+	}
+	locker.Client = &reconnecting{client, config}
+	scanner := &Scanner{Client: client, Config: config, Pods: pods}
+	nodes := &Nodes{Client: client, Config: config, Pods: pods}
+	return &Cluster{
+		Cluster: fleet.Cluster{
+			Nodes:    nodes,
+			Locker:   &locker,
+			Signers:  &Signers{Client: client},
+			Observer: &Observer{Client: client},
+			Scanner:  scanner,
+		},
+		API:     &APIServer{Client: &reconnecting{client, config}, Namespace: pods.namespace()},
+		Scanner: scanner,
+		nodes:   nodes,
+		locker:  &locker,
+	}, nil
+}
+
+// TellOfWaits has f told when a node is long in starting a pod or in ending one.
+func (c *Cluster) TellOfWaits(f func(node, what string)) { c.nodes.Waiting, c.Scanner.Waiting = f, f }

@@ -1,0 +1,275 @@
+package kube
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	certificatesv1 "k8s.io/api/certificates/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+)
+
+var _ fleet.Signers = (*Signers)(nil)
+
+const (
+	// approveAfter is how long the cluster has to approve a request by itself, as
+	// kubeadm's bindings let the controller manager do for kubelet client certificates.
+	approveAfter = time.Second
+	// ApprovalReason is the reason on the condition of requests that we approved.
+	ApprovalReason = "RotateCertsApprove"
+)
+
+// Signers have kubelet certificates signed through the certificates API.
+type Signers struct {
+	Client kubernetes.Interface
+}
+
+// Approve sees to it that the CSR object that a node made is issued: it checks it
+// against the node, gives the cluster a moment to approve it by itself, approves it
+// otherwise, and waits for the certificate until ctx ends. A request that is not
+// plainly the node's own is refused, and left as it is.
+func (s *Signers) Approve(ctx context.Context, node string, want nodeapi.CSR) error {
+	csr, err := s.get(ctx, want.Name)
+	if err != nil {
+		return err
+	}
+	if err := s.check(ctx, csr, node, want.Signer); err != nil {
+		return err
+	}
+	// Nothing in Kubernetes approves serving certificates by itself.
+	if csr.Spec.SignerName == certificatesv1.KubeAPIServerClientKubeletSignerName {
+		if csr, err = s.awaitDecision(ctx, csr); err != nil {
+			return err
+		}
+	}
+	if err := s.approve(ctx, csr, "the rotation of node "+node); err != nil {
+		return err
+	}
+	_, err = s.issued(ctx, csr)
+	return err
+}
+
+// awaitDecision returns the request once somebody has decided, or as it is when the
+// cluster has had its moment.
+func (s *Signers) awaitDecision(ctx context.Context, csr *certificatesv1.CertificateSigningRequest) (*certificatesv1.CertificateSigningRequest, error) {
+	moment, cancel := context.WithTimeout(ctx, approveAfter)
+	defer cancel()
+	latest, err := s.await(moment, csr, decided)
+	if err != nil && moment.Err() != nil && ctx.Err() == nil {
+		return latest, nil
+	}
+	return latest, err
+}
+
+// Issue has a node's request signed in the name of the administrator who runs this:
+// where the node's own identity has expired, it cannot ask itself. The request passes
+// the same checks; the object made for it is removed again.
+func (s *Signers) Issue(ctx context.Context, node string, want nodeapi.CSR) ([]byte, error) {
+	request := []byte(want.PEM)
+	if err := s.checkRequest(ctx, request, want.Signer, usagesOf(want), node); err != nil {
+		return nil, fmt.Errorf("refuse the request of node %q: %w", node, err)
+	}
+	csr := &certificatesv1.CertificateSigningRequest{
+		ObjectMeta: metav1.ObjectMeta{
+			Name:   "rotate-certs-" + hash(node+want.Signer+want.PEM),
+			Labels: map[string]string{LabelName: appName, LabelManagedBy: appName},
+		},
+		Spec: certificatesv1.CertificateSigningRequestSpec{Request: request, SignerName: want.Signer, Usages: usagesOf(want)},
+	}
+	lifetime := max(minExpirationSeconds, cmp.Or(want.ExpirationSeconds, defaultExpirationSeconds))
+	csr.Spec.ExpirationSeconds = &lifetime
+	made, err := s.create(ctx, csr)
+	if err != nil {
+		return nil, err
+	}
+	defer s.remove(ctx, made)
+	if err := s.approve(ctx, made, "the rotation of node "+node+", whose own identity cannot ask"); err != nil {
+		return nil, err
+	}
+	return s.issued(ctx, made)
+}
+
+const (
+	// minExpirationSeconds is the shortest lifetime that the API takes.
+	minExpirationSeconds = 600
+	// defaultExpirationSeconds is the lifetime to request where the old certificate's is not
+	// known: a year, which the signer may shorten. A request without one is refused by the
+	// admission policy for the watcher.
+	defaultExpirationSeconds = 365 * 24 * 3600
+)
+
+func (s *Signers) check(ctx context.Context, csr *certificatesv1.CertificateSigningRequest, node, signer string) error {
+	err := checkRequester(csr, node)
+	if err == nil && csr.Spec.SignerName != signer {
+		err = fmt.Errorf("it is for signer %q, not %q", csr.Spec.SignerName, signer)
+	}
+	if err == nil {
+		err = s.checkRequest(ctx, csr.Spec.Request, csr.Spec.SignerName, csr.Spec.Usages, node)
+	}
+	if err != nil {
+		return fmt.Errorf("refuse to approve certificate signing request %q: %w", csr.Name, err)
+	}
+	return nil
+}
+
+func (s *Signers) checkRequest(ctx context.Context, request []byte, signer string, usages []certificatesv1.KeyUsage, node string) error {
+	var all []Node
+	if signer == certificatesv1.KubeletServingSignerName {
+		var err error
+		for pause := (backoff{}); ; {
+			if all, err = ListNodes(ctx, s.Client); err == nil {
+				break
+			}
+			if !transient(err) || pause.wait(ctx) != nil {
+				return err
+			}
+		}
+	}
+	return checkRequest(request, signer, usages, node, all)
+}
+
+func (s *Signers) get(ctx context.Context, name string) (*certificatesv1.CertificateSigningRequest, error) {
+	for pause := (backoff{}); ; {
+		csr, err := s.Client.CertificatesV1().CertificateSigningRequests().Get(ctx, name, metav1.GetOptions{})
+		if err == nil {
+			return csr, nil
+		}
+		if !transient(err) || pause.wait(ctx) != nil {
+			return nil, fmt.Errorf("read certificate signing request %q: %w", name, err)
+		}
+	}
+}
+
+// create makes the object, or returns the one that an earlier try has made: the name
+// is a hash of the request. What an earlier run left is replaced, since it may be in the name
+// of somebody else.
+func (s *Signers) create(ctx context.Context, csr *certificatesv1.CertificateSigningRequest) (*certificatesv1.CertificateSigningRequest, error) {
+	for pause := (backoff{}); ; {
+		made, err := s.Client.CertificatesV1().CertificateSigningRequests().Create(ctx, csr, metav1.CreateOptions{})
+		if err == nil {
+			return made, nil
+		}
+		if apierrors.IsAlreadyExists(err) {
+			if pause.tries > 0 {
+				return s.get(ctx, csr.Name)
+			}
+			s.remove(ctx, csr)
+		} else if !transient(err) {
+			return nil, fmt.Errorf("create certificate signing request %q: %w", csr.Name, err)
+		}
+		if pause.wait(ctx) != nil {
+			return nil, fmt.Errorf("create certificate signing request %q: %w", csr.Name, err)
+		}
+	}
+}
+
+func (s *Signers) remove(ctx context.Context, csr *certificatesv1.CertificateSigningRequest) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+	defer cancel()
+	// What stays behind holds nothing secret, and the controller manager's own
+	// clean-up takes it after an hour.
+	_ = s.Client.CertificatesV1().CertificateSigningRequests().Delete(ctx, csr.Name, metav1.DeleteOptions{})
+}
+
+// approve adds the condition; one that has been decided in the meantime is left alone.
+func (s *Signers) approve(ctx context.Context, csr *certificatesv1.CertificateSigningRequest, why string) error {
+	for pause := (backoff{}); ; {
+		if decided(csr) {
+			return nil
+		}
+		csr = csr.DeepCopy()
+		now := metav1.Now()
+		csr.Status.Conditions = append(csr.Status.Conditions, certificatesv1.CertificateSigningRequestCondition{
+			Type: certificatesv1.CertificateApproved, Status: corev1.ConditionTrue, LastUpdateTime: now,
+			Reason: ApprovalReason, Message: "approved by kubectl rotate-certs for " + why,
+		})
+		_, err := s.Client.CertificatesV1().CertificateSigningRequests().UpdateApproval(ctx, csr.Name, csr, metav1.UpdateOptions{})
+		if err == nil {
+			return nil
+		}
+		if (!transient(err) && !apierrors.IsConflict(err)) || pause.wait(ctx) != nil {
+			return fmt.Errorf("approve certificate signing request %q: %w", csr.Name, err)
+		}
+		if csr, err = s.get(ctx, csr.Name); err != nil {
+			return err
+		}
+	}
+}
+
+// issued waits for the certificate. That can take half a minute and more where a
+// controller manager died and its successor waits for the leader's lease to run out.
+func (s *Signers) issued(ctx context.Context, csr *certificatesv1.CertificateSigningRequest) ([]byte, error) {
+	csr, err := s.await(ctx, csr, func(c *certificatesv1.CertificateSigningRequest) bool {
+		return len(c.Status.Certificate) > 0 || rejection(c) != nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w\nis a controller manager running, with the cluster's signing key?", err)
+	}
+	if r := rejection(csr); r != nil {
+		return nil, r
+	}
+	return csr.Status.Certificate, nil
+}
+
+// await returns the object's latest state once good says so of it, or the error.
+func (s *Signers) await(ctx context.Context, csr *certificatesv1.CertificateSigningRequest,
+	good func(*certificatesv1.CertificateSigningRequest) bool,
+) (*certificatesv1.CertificateSigningRequest, error) {
+	requests := s.Client.CertificatesV1().CertificateSigningRequests()
+	selector := "metadata.name=" + csr.Name
+	latest, deleted := csr, false
+	err := observe(ctx, source[*certificatesv1.CertificateSigningRequest]{
+		list: func(ctx context.Context, o metav1.ListOptions) ([]*certificatesv1.CertificateSigningRequest, string, error) {
+			o.FieldSelector = selector
+			list, err := requests.List(ctx, o)
+			if err != nil {
+				return nil, "", err
+			}
+			return pointers(list.Items), list.ResourceVersion, nil
+		},
+		watch: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			o.FieldSelector = selector
+			return requests.Watch(ctx, o)
+		},
+	}, func(c *certificatesv1.CertificateSigningRequest, gone bool) bool {
+		if c.Name != csr.Name {
+			return false
+		}
+		latest, deleted = c, gone
+		return gone || good(c)
+	})
+	if err != nil {
+		return latest, fmt.Errorf("wait for certificate signing request %q: %w", csr.Name, err)
+	}
+	if deleted {
+		return latest, fmt.Errorf("wait for certificate signing request %q: somebody deleted it", csr.Name)
+	}
+	return latest, nil
+}
+
+// decided says whether a request was approved, denied or has failed.
+func decided(c *certificatesv1.CertificateSigningRequest) bool {
+	return slices.ContainsFunc(c.Status.Conditions, func(c certificatesv1.CertificateSigningRequestCondition) bool {
+		return c.Type == certificatesv1.CertificateApproved || c.Type == certificatesv1.CertificateDenied || c.Type == certificatesv1.CertificateFailed
+	})
+}
+
+// rejection is the error of a request that was denied, or that its signer could not sign.
+func rejection(c *certificatesv1.CertificateSigningRequest) error {
+	for _, condition := range c.Status.Conditions {
+		if condition.Type == certificatesv1.CertificateDenied || condition.Type == certificatesv1.CertificateFailed {
+			return fmt.Errorf("certificate signing request %q: %s by its signer or an approver: %s: %s",
+				c.Name, condition.Type, condition.Reason, condition.Message)
+		}
+	}
+	return nil
+}

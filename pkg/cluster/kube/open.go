@@ -1,0 +1,160 @@
+package kube
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+var _ fleet.Nodes = (*Nodes)(nil)
+
+// annotationSpec tells pods of the same name and rotation, but for another step, apart.
+const annotationSpec = "rotate-certs.io/spec"
+
+// Nodes opens sessions with nodes, each through a pod pinned to its node.
+type Nodes struct {
+	Client kubernetes.Interface
+	Config *rest.Config
+	Pods   PodOptions
+	// Waiting is told of a pod whose end is long in coming; may be nil.
+	Waiting func(node, what string)
+
+	run     runner // nil: exec
+	mu      sync.Mutex
+	watches map[string]*podWatch // by rotation
+	over    map[types.UID]bool   // pods whose process has come to its end
+}
+
+// dryRunsAtOnce is how many pods are judged at the same time.
+const dryRunsAtOnce = 8
+
+// DryRun lets the API server judge the pod of every step, and changes nothing. All
+// refusals are reported, the same one once.
+func (n *Nodes) DryRun(ctx context.Context, rotation string, steps []plan.Step) error {
+	answers := make([]error, len(steps))
+	var all errgroup.Group
+	all.SetLimit(dryRunsAtOnce)
+	for i, step := range steps {
+		all.Go(func() error {
+			pod := n.pod(step, rotation)
+			_, answers[i] = n.Client.CoreV1().Pods(pod.Namespace).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+			return nil
+		})
+	}
+	_ = all.Wait() // the functions return no errors
+	var refusals []error
+	var told []string
+	for i, step := range steps {
+		pod, err := n.pod(step, rotation), answers[i]
+		if err == nil || apierrors.IsAlreadyExists(err) {
+			continue
+		}
+		e := refused(step.Node, pod.Namespace+"/"+pod.Name, pod.Namespace, err)
+		// The pods of a thousand nodes are refused for one and the same reason.
+		words := strings.ReplaceAll(e.Message, pod.Name, "")
+		if slices.Contains(told, words) {
+			continue
+		}
+		told = append(told, words)
+		refusals = append(refusals, e)
+	}
+	return errors.Join(refusals...)
+}
+
+// Open creates the pod of a step and waits until it runs. Where a pod of this
+// rotation works on the node already, left by a plugin that was killed, it is taken
+// over if it was made for the same step, and otherwise ended and replaced.
+// A pod that cannot start is a [*PodError].
+func (n *Nodes) Open(ctx context.Context, rotation string, step plan.Step) (fleet.Session, error) {
+	pod := n.pod(step, rotation)
+	watching := n.watch(rotation)
+	created, err := n.createOrAdopt(ctx, pod)
+	if err != nil {
+		return nil, err
+	}
+	state, err := watching.until(ctx, created, func(p *corev1.Pod) bool { return running(p) || ended(p) })
+	if err != nil {
+		return nil, err
+	}
+	session := &Session{client: n.Client, config: n.Config, run: n.runner(), pod: state, rotation: rotation, isOver: func() { n.isOver(state.UID) }}
+	if ended(state) {
+		return nil, session.over(state)
+	}
+	return session, nil
+}
+
+func (n *Nodes) pod(step plan.Step, rotation string) *corev1.Pod {
+	pod := RotatePod(step, rotation, n.Pods)
+	spec, err := json.Marshal(pod.Spec)
+	if err != nil {
+		panic(err) // a struct of the API's own types
+	}
+	pod.Annotations = map[string]string{annotationSpec: hash(string(spec))}
+	return pod
+}
+
+func (n *Nodes) createOrAdopt(ctx context.Context, pod *corev1.Pod) (*corev1.Pod, error) {
+	for {
+		created, err := createPod(ctx, n.Client, pod)
+		if err == nil || !apierrors.IsAlreadyExists(err) {
+			return created, err
+		}
+		there, err := n.Client.CoreV1().Pods(pod.Namespace).Get(ctx, pod.Name, metav1.GetOptions{})
+		switch {
+		case apierrors.IsNotFound(err):
+			continue
+		case err != nil:
+			return nil, fmt.Errorf("look at pod %q: %w", pod.Namespace+"/"+pod.Name, err)
+		}
+		same := there.Annotations[annotationSpec] == pod.Annotations[annotationSpec]
+		if same && there.DeletionTimestamp == nil && !ended(there) {
+			return there, nil
+		}
+		removed, err := n.end(ctx, n.Client, []corev1.Pod{*there})
+		switch {
+		case err != nil:
+			return nil, err
+		case len(removed) == 0:
+			return nil, &PodError{Node: pod.Spec.NodeName, Pod: pod.Namespace + "/" + pod.Name, Reason: "Forbidden",
+				Message: "a pod of this name has ended and may not be deleted", Hint: hintRBAC}
+		}
+	}
+}
+
+// watch returns the one watch over a rotation's pods. It outlives the call that
+// started it, and ends with Close.
+func (n *Nodes) watch(rotation string) *podWatch {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if w := n.watches[rotation]; w != nil && w.alive() {
+		return w
+	}
+	if n.watches == nil {
+		n.watches = map[string]*podWatch{}
+	}
+	w := watchPods(context.Background(), n.Client, n.Pods.namespace(), LabelName+"="+appName+","+LabelRotation+"="+rotation)
+	n.watches[rotation] = w
+	return w
+}
+
+func (n *Nodes) runner() runner {
+	if n.run != nil {
+		return n.run
+	}
+	return execRunner(n.Client, n.Config)
+}

@@ -1,0 +1,287 @@
+package kube
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
+	ktesting "k8s.io/client-go/testing"
+
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+var runningStatus = corev1.PodStatus{Phase: corev1.PodRunning, StartTime: &metav1.Time{}, ContainerStatuses: []corev1.ContainerStatus{{
+	State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}}
+
+// openNodes are Nodes on a cluster whose pods become what status says.
+func openNodes(t *testing.T, status corev1.PodStatus) (*Nodes, *fake.Clientset) {
+	t.Helper()
+	c := newCluster(t)
+	(&kubelets{status: status}).run(t, c)
+	n := &Nodes{Client: c, Pods: options, run: hangs}
+	t.Cleanup(func() {
+		for _, w := range n.watches {
+			w.stop()
+		}
+	})
+	return n, c
+}
+
+func uidOf(t *testing.T, c *fake.Clientset, name string) string {
+	t.Helper()
+	p, err := c.CoreV1().Pods(options.Namespace).Get(t.Context(), name, metav1.GetOptions{})
+	require.NoError(t, err)
+	return string(p.UID)
+}
+
+func TestOpenTakesOverThePodOfTheSameStep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, c := openNodes(t, runningStatus)
+		name := podName(componentRotation, "cp1", "7f3c2a")
+		_, err := n.Open(t.Context(), "7f3c2a", step("cp1", "/etc/kubernetes"))
+		require.NoError(t, err)
+		first := uidOf(t, c, name)
+
+		_, err = n.Open(t.Context(), "7f3c2a", step("cp1", "/etc/kubernetes"))
+		require.NoError(t, err)
+		assert.Equal(t, first, uidOf(t, c, name), "the process that works there goes on")
+
+		_, err = n.Open(t.Context(), "7f3c2a", step("cp1", "/etc/kubernetes", "/srv/pki"))
+		require.NoError(t, err)
+		assert.NotEqual(t, first, uidOf(t, c, name), "it could not write the other directory")
+		assert.Len(t, podsLeft(t, c), 1)
+	})
+}
+
+func TestOpenReplacesAPodThatHasEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, c := openNodes(t, runningStatus)
+		old := n.pod(step("cp1"), "7f3c2a")
+		old.UID, old.Status = "old", terminated(corev1.PodSucceeded, "Completed", 0)
+		require.NoError(t, c.Tracker().Add(old))
+		_, err := n.Open(t.Context(), "7f3c2a", step("cp1"))
+		require.NoError(t, err)
+		assert.NotEqual(t, "old", uidOf(t, c, old.Name))
+	})
+}
+
+func TestOpenSaysWhyAPodDoesNotRun(t *testing.T) {
+	for name, tc := range map[string]struct {
+		status corev1.PodStatus
+		want   string
+	}{
+		"its image":            {waiting("ImagePullBackOff", "not found"), "ImagePullBackOff"},
+		"its program ended":    {terminated(corev1.PodFailed, "Error", 2), "exit code 2"},
+		"its kubelet is away":  {corev1.PodStatus{Phase: corev1.PodPending}, "KubeletSilent"},
+		"it crashes for ever ": {waiting("CrashLoopBackOff", ""), "CrashLoopBackOff"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n, _ := openNodes(t, tc.status)
+				began := time.Now()
+				_, err := n.Open(t.Context(), "7f3c2a", step("cp1"))
+				var e *PodError
+				require.ErrorAs(t, err, &e)
+				require.ErrorContains(t, err, tc.want)
+				assert.Equal(t, "cp1", e.Node)
+				assert.LessOrEqual(t, time.Since(began), silentTimeout)
+			})
+		})
+	}
+}
+
+func TestDryRun(t *testing.T) {
+	c := newCluster(t)
+	var dry [][]string
+	c.PrependReactor("create", "pods", func(a ktesting.Action) (bool, runtime.Object, error) {
+		dry = append(dry, a.(ktesting.CreateActionImpl).CreateOptions.DryRun)
+		p := a.(ktesting.CreateAction).GetObject().(*corev1.Pod)
+		if p.Spec.NodeName == "ok" {
+			return true, p, nil
+		}
+		if p.Spec.NodeName == "other" {
+			return true, nil, apierrors.NewForbidden(corev1.Resource("pods"), p.Name, errors.New("exceeded quota: pods"))
+		}
+		return true, nil, apierrors.NewForbidden(corev1.Resource("pods"), p.Name, errors.New(`violates PodSecurity "restricted:latest"`))
+	})
+	n := &Nodes{Client: c, Pods: options}
+	require.NoError(t, n.DryRun(t.Context(), "7f3c2a", []plan.Step{step("ok")}))
+
+	err := n.DryRun(t.Context(), "7f3c2a", []plan.Step{step("cp1"), step("ok"), step("cp2"), step("other")})
+	require.ErrorContains(t, err, "cp1: pod")
+	require.ErrorContains(t, err, "enforce=privileged")
+	require.ErrorContains(t, err, "exceeded quota")
+	require.NotContains(t, err.Error(), "cp2: pod", "the same refusal is told once")
+	assert.Len(t, dry, 5, "every pod was judged")
+	for _, d := range dry {
+		assert.Equal(t, []string{"All"}, d)
+	}
+}
+
+func TestClose(t *testing.T) {
+	pods := func() []runtime.Object {
+		aged := func(p *corev1.Pod, namespace string, age time.Duration) *corev1.Pod {
+			p.Namespace, p.CreationTimestamp = namespace, metav1.NewTime(time.Now().Add(-age))
+			p.Name += "-" + namespace
+			return p
+		}
+		stranger := aged(ScanPod("w1", "s", options), "kube-system", time.Hour)
+		stranger.Name, stranger.Labels = "somebody-elses", map[string]string{LabelName: "other"}
+		// Of a process with our own PID that started at another time.
+		abandoned := aged(ScanPod("w2", "abandoned", options), "maintenance", time.Second)
+		process := thisProcess()
+		abandoned.Annotations = map[string]string{annotationProcess: process[:strings.LastIndex(process, "/")] + "/1"}
+		awaited := aged(ScanPod("w1", "running", options), "maintenance", time.Second)
+		awaited.Annotations = map[string]string{annotationProcess: process}
+		// The watcher's own pod would not survive its own rotation.
+		watcher := aged(ScanPod("w1", "s", options), "maintenance", time.Hour)
+		watcher.Name, watcher.Labels = "rotate-certs-watcher-x7k2p", map[string]string{LabelName: appName, LabelManagedBy: appName, LabelComponent: "watcher"}
+		return []runtime.Object{
+			watcher,
+			aged(RotatePod(step("w1"), "mine", options), "maintenance", time.Minute),
+			aged(RotatePod(step("w1"), "orphan", options), "maintenance", time.Minute),
+			aged(RotatePod(step("w2"), "orphan", options), "elsewhere", time.Minute),
+			awaited, abandoned,
+			aged(ScanPod("w1", "forgotten", options), "maintenance", time.Hour),
+			stranger,
+		}
+	}
+	for name, tc := range map[string]struct {
+		rotation string
+		narrow   bool // the caller may not list pods everywhere
+		want     int
+		left     int
+	}{
+		"of one rotation":                       {"mine", false, 1, 7},
+		"of every rotation, everywhere":         {"", false, 3, 3},
+		"of every rotation, in this namespace":  {"", true, 2, 4},
+		"of a rotation that has none any more ": {"finished", false, 0, 8},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(t, pods()...)
+				c.PrependReactor("list", "pods", func(a ktesting.Action) (bool, runtime.Object, error) {
+					return tc.narrow && a.GetNamespace() == "" && len(a.(ktesting.ListAction).GetListRestrictions().Labels.String()) > 0,
+						nil, apierrors.NewForbidden(corev1.Resource("pods"), "", errors.New("not everywhere"))
+				})
+				n := &Nodes{Client: c, Pods: options}
+				count, err := n.Close(t.Context(), tc.rotation)
+				require.NoError(t, err)
+				assert.Equal(t, tc.want, count)
+				left := podsLeft(t, c)
+				assert.Len(t, left, tc.left)
+				assert.Contains(t, left, "somebody-elses")
+			})
+		})
+	}
+}
+
+func TestCloseWaitsUntilThePodsAreGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, c := openNodes(t, runningStatus)
+		_, err := n.Open(t.Context(), "7f3c2a", step("cp1"))
+		require.NoError(t, err)
+		name := podName(componentRotation, "cp1", "7f3c2a")
+		c.PrependReactor("delete", "pods", func(ktesting.Action) (bool, runtime.Object, error) {
+			// It finishes what it does first.
+			time.AfterFunc(40*time.Second, func() {
+				_ = c.Tracker().Delete(corev1.SchemeGroupVersion.WithResource("pods"), options.Namespace, name)
+			})
+			return true, nil, nil
+		})
+		began := time.Now()
+		var told []string
+		n.Waiting = func(node, what string) { told = append(told, node+": "+what) }
+		count, err := n.Close(t.Context(), "7f3c2a")
+		require.NoError(t, err)
+		assert.Equal(t, 1, count)
+		assert.GreaterOrEqual(t, time.Since(began), 40*time.Second)
+		assert.Equal(t, []string{"cp1: the process of an earlier order finishes or undoes what it does; waiting for its end, 5m0s at most"}, told)
+	})
+}
+
+// A process that has said its last word needs no time to end, and any other all of it.
+func TestOnlyAProcessAtWorkIsGivenTimeToEnd(t *testing.T) {
+	for name, tc := range map[string]struct {
+		said  nodeapi.Kind
+		token int64
+		told  int64 // the token of the order to end
+		want  *int64
+	}{
+		"it has committed":               {nodeapi.Committed, 5, 5, nil},
+		"it has finished":                {nodeapi.Finished, 5, 5, new(int64)},
+		"it has left off":                {nodeapi.Abandoned, 5, 5, new(int64)},
+		"the one before it has left off": {nodeapi.Abandoned, 4, 5, nil},
+		"nobody told it to end":          {nodeapi.Abandoned, 5, 0, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n, c := openNodes(t, runningStatus)
+				session, err := n.Open(t.Context(), "7f3c2a", step("cp1"))
+				require.NoError(t, err)
+				line, err := json.Marshal(nodeapi.Record{Seq: 1, Node: "cp1", Rotation: "7f3c2a", Kind: tc.said, Token: tc.token})
+				require.NoError(t, err)
+				session.(*Session).ending = tc.told
+				after := int64(0)
+				require.NoError(t, session.(*Session).deliver(line, &after, func(nodeapi.Record) error { return nil }))
+				var grace *int64
+				c.PrependReactor("delete", "pods", func(a ktesting.Action) (bool, runtime.Object, error) {
+					grace = a.(ktesting.DeleteAction).GetDeleteOptions().GracePeriodSeconds
+					return false, nil, nil
+				})
+				_, err = n.Close(t.Context(), "7f3c2a")
+				require.NoError(t, err)
+				assert.Equal(t, tc.want, grace)
+			})
+		})
+	}
+}
+
+// A node that reports nothing reports no end either, so that is not waited for. A
+// control-plane node whose process may still work keeps everything else from beginning.
+func TestWhatANodeDoesThatReportsNothingIsNotWaitedFor(t *testing.T) {
+	for name, tc := range map[string]struct {
+		labels map[string]string
+		ready  corev1.ConditionStatus
+		says   string
+		atMost time.Duration
+	}{
+		"a worker that is away":               {nil, corev1.ConditionUnknown, "", time.Second},
+		"a control-plane node that is away":   {map[string]string{"node-role.kubernetes.io/control-plane": ""}, corev1.ConditionUnknown, "the node reports nothing", time.Second},
+		"a node that reports, but no end":     {nil, corev1.ConditionTrue, "its end was not reported", goneTimeout + time.Second},
+		"a control-plane node that does both": {map[string]string{"node-role.kubernetes.io/control-plane": ""}, corev1.ConditionTrue, "its end was not reported", goneTimeout + time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n, c := openNodes(t, runningStatus)
+				_, err := n.Open(t.Context(), "7f3c2a", step("cp1"))
+				require.NoError(t, err)
+				require.NoError(t, c.Tracker().Add(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "cp1", Labels: tc.labels},
+					Status: corev1.NodeStatus{Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: tc.ready}}}}))
+				c.PrependReactor("delete", "pods", func(ktesting.Action) (bool, runtime.Object, error) { return true, nil, nil })
+				began := time.Now()
+				_, err = n.Close(t.Context(), "")
+				assert.LessOrEqual(t, time.Since(began), tc.atMost)
+				if tc.says == "" {
+					require.NoError(t, err)
+				} else {
+					require.ErrorContains(t, err, tc.says)
+				}
+				if w := n.watches["7f3c2a"]; w != nil {
+					w.stop()
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,260 @@
+package kube
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/version"
+)
+
+// The labels by which our pods are found.
+const (
+	LabelName      = "app.kubernetes.io/name"
+	LabelComponent = "app.kubernetes.io/component"
+	LabelManagedBy = "app.kubernetes.io/managed-by"
+	LabelVersion   = "app.kubernetes.io/version"
+	LabelRotation  = "rotate-certs.io/rotation" // the rotation's, or the scan's, id
+
+	appName           = "rotate-certs"
+	componentScan     = "scan"
+	componentRotation = "rotation"
+	containerName     = "node"
+	nodeProgram       = "/usr/local/bin/rotate-certs-node"
+
+	// hostRoot is where the host's root directory is mounted in a node pod.
+	hostRoot = "/host"
+
+	// rotationGrace is how long a rotation pod may take to finish or undo its work
+	// when it is deleted. Its deadline ends a process that hangs: one that gets no order
+	// ends by itself.
+	rotationGrace       = 300 * time.Second
+	minRotationDeadline = 30 * time.Minute
+	maxRotationDeadline = 24 * time.Hour
+	scanDeadline        = 2 * time.Minute
+)
+
+// DefaultNamespace is where node pods run unless told otherwise.
+const DefaultNamespace = "kube-system"
+
+// PodOptions are what node pods have in common.
+type PodOptions struct {
+	Namespace        string   // empty: [DefaultNamespace]
+	Image            string   // empty: the image of this version
+	ImagePullSecrets []string // names of Secrets in the namespace
+}
+
+func (o PodOptions) namespace() string {
+	if o.Namespace == "" {
+		return DefaultNamespace
+	}
+	return o.Namespace
+}
+
+func (o PodOptions) image() string {
+	if o.Image == "" {
+		return version.NodeImage()
+	}
+	return o.Image
+}
+
+// ScanPod is the pod that looks at a node and changes nothing: all mounts are
+// read-only, and the one capability lets it read what root may read.
+//
+// It requests no resources and has no priority: a critical pod would make the kubelet
+// of a full node evict somebody's workload, and looking must not harm.
+func ScanPod(node, scan string, o PodOptions) *corev1.Pod {
+	pod := nodePod(componentScan, node, scan, o)
+	pod.Spec.RestartPolicy = corev1.RestartPolicyNever
+	pod.Spec.ActiveDeadlineSeconds = seconds(scanDeadline)
+	pod.Spec.TerminationGracePeriodSeconds = seconds(0)
+	c := &pod.Spec.Containers[0]
+	c.Args = []string{nodeapi.CommandScan, "--root=" + hostRoot, "--node-name=" + node}
+	c.SecurityContext.Capabilities.Add = []corev1.Capability{"DAC_READ_SEARCH"}
+	return pod
+}
+
+// JournalPod is a [ScanPod] that reads what a node's journal holds of one rotation.
+func JournalPod(node, scan, rotation string, o PodOptions) *corev1.Pod {
+	pod := ScanPod(node, scan, o)
+	pod.Spec.Containers[0].Args = []string{nodeapi.CommandJournal, "--root=" + hostRoot, "--node-name=" + node, "--rotation=" + rotation}
+	return pod
+}
+
+// RotatePod is the pod that carries out a step on its node. Of the host it can write
+// the step's directories and the state directory, and nothing else.
+//
+// The sockets of the container runtime and of D-Bus need no mount of their own:
+// connecting takes a write permission on the socket, not a writable mount, so the
+// read-only view of the host is enough. It even is better: a hostPath of type Socket
+// pins an inode, and dangles as soon as containerd or dbus-daemon is restarted and
+// makes its socket anew.
+//
+// CHOWN, DAC_OVERRIDE and FOWNER suffice to give a new file the owner, mode, ACL and
+// SELinux label of the old one: setting a label asks for ownership of the file (or
+// FOWNER) and the policy's consent, which spc_t has.
+//
+// It is node-critical, since a node under pressure must not kill it half-way, and
+// requests nothing, so that its priority evicts nobody for CPU or memory.
+func RotatePod(step plan.Step, rotation string, o PodOptions) *corev1.Pod {
+	pod := nodePod(componentRotation, step.Node, rotation, o)
+	pod.Spec.PriorityClassName = "system-node-critical"
+	// The process resumes from its journal when it is restarted.
+	pod.Spec.RestartPolicy = corev1.RestartPolicyOnFailure
+	pod.Spec.ActiveDeadlineSeconds = seconds(rotationDeadline(step))
+	pod.Spec.TerminationGracePeriodSeconds = seconds(rotationGrace)
+	c := &pod.Spec.Containers[0]
+	c.Args = []string{nodeapi.CommandRun, "--root=" + hostRoot, "--node-name=" + step.Node, "--rotation=" + rotation}
+	c.SecurityContext.Capabilities.Add = []corev1.Capability{"CHOWN", "DAC_OVERRIDE", "FOWNER"}
+	if step.DBusSocket != "" {
+		// AppArmor's default profile for containers denies D-Bus.
+		c.SecurityContext.AppArmorProfile = &corev1.AppArmorProfile{Type: corev1.AppArmorProfileTypeUnconfined}
+	}
+	mountWritable(pod, nodeapi.StateDirectory, corev1.HostPathDirectoryOrCreate)
+	for _, dir := range outermost(step.Directories) {
+		mountWritable(pod, dir, corev1.HostPathDirectory)
+	}
+	return pod
+}
+
+// rotationDeadline is how long the pod of a step may live.
+func rotationDeadline(step plan.Step) time.Duration {
+	return min(max(time.Duration(step.LifetimeSeconds)*time.Second, minRotationDeadline), maxRotationDeadline)
+}
+
+// nodePod is what both kinds of pods share.
+func nodePod(component, node, id string, o PodOptions) *corev1.Pod {
+	no, yes := false, true
+	root := int64(0)
+	readOnly := corev1.RecursiveReadOnlyIfPossible
+	directory := corev1.HostPathDirectory
+	pod := &corev1.Pod{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
+		ObjectMeta: metav1.ObjectMeta{
+			Name:      podName(component, node, id),
+			Namespace: o.namespace(),
+			Labels: map[string]string{
+				LabelName:      appName,
+				LabelComponent: component,
+				LabelManagedBy: appName,
+				LabelVersion:   labelValue(version.Version),
+				LabelRotation:  id,
+			},
+		},
+		Spec: corev1.PodSpec{
+			// Pinned, past the scheduler: it works while the scheduler is down, and on
+			// cordoned and tainted nodes.
+			NodeName:    node,
+			Tolerations: []corev1.Toleration{{Operator: corev1.TolerationOpExists}},
+			// etcd, controller manager and scheduler listen on the node's 127.0.0.1 only.
+			HostNetwork:                  true,
+			DNSPolicy:                    corev1.DNSDefault,
+			AutomountServiceAccountToken: &no,
+			EnableServiceLinks:           &no,
+			SecurityContext: &corev1.PodSecurityContext{
+				RunAsUser:      &root,
+				RunAsGroup:     &root,
+				SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+				// Where SELinux enforces, container_t may read none of the host's
+				// certificates. Ignored where there is no SELinux.
+				SELinuxOptions: &corev1.SELinuxOptions{Type: "spc_t"},
+			},
+			Containers: []corev1.Container{{
+				Name:            containerName,
+				Image:           o.image(),
+				ImagePullPolicy: corev1.PullIfNotPresent,
+				Command:         []string{nodeProgram},
+				// Zero is said aloud: it keeps a LimitRange from filling in more.
+				Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{
+					corev1.ResourceCPU: resource.MustParse("0"), corev1.ResourceMemory: resource.MustParse("0"),
+				}},
+				TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
+				SecurityContext: &corev1.SecurityContext{
+					AllowPrivilegeEscalation: &no,
+					ReadOnlyRootFilesystem:   &yes,
+					Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+				},
+				VolumeMounts: []corev1.VolumeMount{{
+					Name: "host", MountPath: hostRoot, ReadOnly: true, RecursiveReadOnly: &readOnly,
+				}},
+			}},
+			Volumes: []corev1.Volume{{Name: "host", VolumeSource: corev1.VolumeSource{
+				HostPath: &corev1.HostPathVolumeSource{Path: "/", Type: &directory},
+			}}},
+		},
+	}
+	for _, name := range o.ImagePullSecrets {
+		pod.Spec.ImagePullSecrets = append(pod.Spec.ImagePullSecrets, corev1.LocalObjectReference{Name: name})
+	}
+	return pod
+}
+
+// mountWritable mounts a host directory over its read-only view. The directory must
+// be free of symlinks: a mount point below one would lie elsewhere in the container.
+func mountWritable(pod *corev1.Pod, dir string, kind corev1.HostPathType) {
+	name := "writable-" + hash(dir)
+	pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{
+		HostPath: &corev1.HostPathVolumeSource{Path: dir, Type: &kind},
+	}})
+	c := &pod.Spec.Containers[0]
+	c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: name, MountPath: path.Join(hostRoot, dir)})
+}
+
+// outermost cleans and sorts directories and drops those that lie within another one
+// or within the state directory: they are writable with it, and a second mount would
+// only hide changes of the first.
+func outermost(dirs []string) []string {
+	var out []string
+	for _, dir := range dirs {
+		out = append(out, path.Clean("/"+dir))
+	}
+	slices.Sort(out)
+	out = slices.Compact(out)
+	all := append(slices.Clone(out), nodeapi.StateDirectory)
+	return slices.DeleteFunc(out, func(dir string) bool {
+		return slices.ContainsFunc(all, func(other string) bool {
+			return dir == nodeapi.StateDirectory || (dir != other && strings.HasPrefix(dir, strings.TrimSuffix(other, "/")+"/"))
+		})
+	})
+}
+
+// podName names the pod of a node in a rotation: always the same one, valid as a host
+// name too, and told apart from others by the hash where names are cut or alike.
+func podName(component, node, id string) string {
+	prefix := appName + "-" + component + "-"
+	readable := strings.ReplaceAll(node, ".", "-")
+	readable = readable[:min(len(readable), 63-len(prefix)-9)]
+	return prefix + strings.Trim(readable, "-") + "-" + hash(node+"\x00"+id)
+}
+
+// hash is a short name for something long: 8 hex digits.
+func hash(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:4])
+}
+
+// labelValue replaces what a label value may not hold ("v1.2.3+build").
+func labelValue(s string) string {
+	clean := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '.', r == '-', r == '_':
+			return r
+		}
+		return '-'
+	}, s)
+	return strings.Trim(clean[:min(len(clean), 63)], "-_.")
+}
+
+func seconds(d time.Duration) *int64 {
+	s := int64(d / time.Second)
+	return &s
+}

@@ -1,0 +1,112 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+)
+
+var _ fleet.Observer = (*Observer)(nil)
+
+// Observer sees a node's components with the cluster's eyes.
+type Observer struct {
+	Client kubernetes.Interface
+}
+
+// Ready waits until the node is Ready and its kubelet has renewed its Lease after the
+// given moment, by the node's own clock. The Ready condition alone would stay true for
+// a while though the kubelet is dead or its new certificate is refused; only the Lease
+// shows that it reached the API server again. The error says what is missing.
+func (o *Observer) Ready(ctx context.Context, node string, after time.Time) error {
+	for pause := (backoff{}); ; {
+		missing := o.missing(ctx, node, after)
+		if missing == nil {
+			return nil
+		}
+		if waited := pause.wait(ctx); waited != nil {
+			return fmt.Errorf("node %q: %w: %w", node, waited, missing)
+		}
+	}
+}
+
+func (o *Observer) missing(ctx context.Context, node string, after time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
+	defer cancel()
+	lease, err := o.Client.CoordinationV1().Leases(corev1.NamespaceNodeLease).Get(ctx, node, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("read the kubelet's lease: %w", err)
+	}
+	if lease.Spec.RenewTime == nil || !lease.Spec.RenewTime.After(after) {
+		return fmt.Errorf("its kubelet has not reported since %s", utc(after))
+	}
+	n, err := o.Client.CoreV1().Nodes().Get(ctx, node, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("read node: %w", err)
+	}
+	if d := DescribeNode(n); !d.Ready {
+		return fmt.Errorf("it is NotReady: %s", d.NotReadyWhy)
+	}
+	return nil
+}
+
+// Restarts returns the runs of a node's control-plane (and kube-proxy) containers, by
+// service. A component that does not run as a pod is not among them.
+func (o *Observer) Restarts(ctx context.Context, node string) (map[string]fleet.Restart, error) {
+	pods, err := o.Client.CoreV1().Pods(metav1.NamespaceSystem).List(ctx, metav1.ListOptions{FieldSelector: "spec.nodeName=" + node})
+	if err != nil {
+		return nil, fmt.Errorf("list the pods of node %q: %w", node, err)
+	}
+	out := map[string]fleet.Restart{}
+	for i := range pods.Items {
+		p := &pods.Items[i]
+		if p.Spec.NodeName != node {
+			continue
+		}
+		for _, c := range p.Status.ContainerStatuses {
+			service, ok := serviceOf(p, c.Name)
+			if !ok {
+				continue
+			}
+			run := fleet.Restart{ContainerID: c.ContainerID, Count: c.RestartCount}
+			if r := c.State.Running; r != nil {
+				run.StartedAt = r.StartedAt.Time
+			}
+			if t := c.LastTerminationState.Terminated; t != nil {
+				run.Reason = fmt.Sprintf("%s, exit code %d", t.Reason, t.ExitCode)
+			}
+			out[string(service)] = run
+		}
+	}
+	return out, nil
+}
+
+// serviceOf tells which service a container is, by its name or, where that is
+// unusual, by the label that static pods of a control plane carry.
+func serviceOf(p *corev1.Pod, container string) (certs.Service, bool) {
+	for _, name := range []string{container, p.Labels["component"]} {
+		if s := certs.Service(name); s != certs.Admin && slices.Contains(certs.Services(), s) {
+			return s, true
+		}
+	}
+	return "", false
+}
+
+// APIReady asks the API server, whichever answers, for /readyz.
+func APIReady(ctx context.Context, client kubernetes.Interface) error {
+	body, err := client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Raw()
+	if err != nil {
+		return fmt.Errorf("ask the API server for /readyz: %w", err)
+	}
+	if string(body) != "ok" {
+		return fmt.Errorf("ask the API server for /readyz: %s", clip(body))
+	}
+	return nil
+}

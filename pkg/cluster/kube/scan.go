@@ -1,0 +1,182 @@
+package kube
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+const (
+	// maxInventory bounds what is read from a scan pod: a node with hundreds of
+	// certificates stays far below, and a hostile one cannot exhaust our memory.
+	maxInventory = 4 << 20
+	// cleanupTimeout bounds how long deleting pods may take after ctx has ended.
+	cleanupTimeout = 15 * time.Second
+)
+
+// Scanner looks at nodes through short-lived pods that only read.
+type Scanner struct {
+	Client   kubernetes.Interface
+	Config   *rest.Config // to reach another API server; nil: Client is all there is
+	Pods     PodOptions
+	Parallel int // nodes at a time; 0: 16
+	// Waiting is told of a node whose pod is long in starting; may be nil.
+	Waiting func(node, what string)
+}
+
+// Scan returns the inventories of the named nodes, in that order. A node that could
+// not be looked at is an exclusion that says why; an error means that ctx ended or
+// that nothing could be asked at all. The pods are removed in any case.
+func (s *Scanner) Scan(ctx context.Context, nodes []string) ([]inventory.Node, []plan.Exclusion, error) {
+	return look[inventory.Node]{
+		Scanner: s, parse: parseInventory,
+		pod:  func(node, id string) *corev1.Pod { return ScanPod(node, id, s.Pods) },
+		seen: func(n *inventory.Node, from, to time.Time) { n.Scanned = inventory.Scanned{From: from, To: to} },
+	}.at(ctx, nodes)
+}
+
+// Journals returns what the journals of the named nodes hold of one rotation, in the
+// way of Scan; a node that had no part in it has no records.
+func (s *Scanner) Journals(ctx context.Context, nodes []string, rotation string) ([]nodeapi.Log, []plan.Exclusion, error) {
+	return look[nodeapi.Log]{
+		Scanner: s,
+		parse:   func(output []byte, node string) (*nodeapi.Log, error) { return parseLog(output, node, rotation) },
+		pod:     func(node, id string) *corev1.Pod { return JournalPod(node, id, rotation, s.Pods) },
+	}.at(ctx, nodes)
+}
+
+// parseInventory reads a scan's output. What it says must be about the node that was
+// asked: one node must not speak for another.
+func parseInventory(output []byte, node string) (*inventory.Node, error) {
+	found, err := oneDocument[inventory.Node](output, "inventory")
+	switch {
+	case err != nil:
+		return nil, err
+	case found.Name != node:
+		return nil, fmt.Errorf("its inventory claims to be of node %q", found.Name)
+	}
+	return found, nil
+}
+
+// parseLog reads a journal pod's output, which must be about that node and rotation,
+// in every line.
+func parseLog(output []byte, node, rotation string) (*nodeapi.Log, error) {
+	found, err := oneDocument[nodeapi.Log](output, "journal")
+	switch {
+	case err != nil:
+		return nil, err
+	case found.Node != node:
+		return nil, fmt.Errorf("its journal claims to be of node %q", found.Node)
+	case found.Rotation != rotation:
+		return nil, fmt.Errorf("its journal claims to be of rotation %q", found.Rotation)
+	}
+	for _, rec := range found.Records {
+		if rec.Node != node || rec.Rotation != rotation {
+			return nil, fmt.Errorf("record %d of its journal claims to be of node %q and rotation %q", rec.Seq, rec.Node, rec.Rotation)
+		}
+	}
+	return found, nil
+}
+
+// oneDocument finds the one line of JSON in a node program's output.
+func oneDocument[T any](output []byte, what string) (*T, error) {
+	if len(output) > maxInventory {
+		return nil, fmt.Errorf("its %s is larger than %d bytes", what, maxInventory)
+	}
+	var found *T
+	lines := bufio.NewScanner(bytes.NewReader(output))
+	lines.Buffer(nil, maxInventory+1)
+	for lines.Scan() {
+		if !bytes.HasPrefix(lines.Bytes(), []byte("{")) {
+			continue // what the program said on standard error
+		}
+		var document T
+		if err := json.Unmarshal(lines.Bytes(), &document); err != nil {
+			return nil, fmt.Errorf("its %s cannot be read: %w", what, err)
+		}
+		if found != nil {
+			return nil, fmt.Errorf("it printed more than one %s", what)
+		}
+		found = &document
+	}
+	if found == nil {
+		return nil, fmt.Errorf("it printed no %s", what)
+	}
+	return found, nil
+}
+
+// createPod creates a pod, waiting out an API server that is away for a moment. A
+// refusal is a [*PodError]. Where the answer to an earlier try got lost and the pod
+// is there already, it is returned.
+func createPod(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod) (*corev1.Pod, error) {
+	pods := client.CoreV1().Pods(pod.Namespace)
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	for pause := (backoff{}); ; {
+		created, err := pods.Create(ctx, pod, metav1.CreateOptions{})
+		if err == nil {
+			return created, nil
+		}
+		if apierrors.IsAlreadyExists(err) && pause.tries > 0 {
+			return pods.Get(ctx, pod.Name, metav1.GetOptions{})
+		}
+		if !transient(err) || pause.wait(ctx) != nil {
+			return nil, refused(pod.Spec.NodeName, pod.Namespace+"/"+pod.Name, pod.Namespace, err)
+		}
+	}
+}
+
+// transient says whether an API request may succeed when it is made again: no answer,
+// or one that says "later".
+func transient(err error) bool {
+	if interrupted(err) {
+		return false
+	}
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return true
+	}
+	code := status.Status().Code
+	return apierrors.IsTimeout(err) || apierrors.IsServerTimeout(err) || apierrors.IsTooManyRequests(err) ||
+		apierrors.IsServiceUnavailable(err) || (apierrors.IsInternalError(err) && !strings.Contains(err.Error(), "webhook")) ||
+		code == 502 || code == 504
+}
+
+// remove deletes a scan pod, also when ctx has ended.
+func (s *Scanner) remove(ctx context.Context, pod *corev1.Pod) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+	defer cancel()
+	now := int64(0)
+	for pause := (backoff{}); ; {
+		err := s.Client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{GracePeriodSeconds: &now})
+		// Whatever cannot be deleted ends by its deadline, and the next run removes it.
+		if err == nil || !transient(err) || pause.wait(ctx) != nil {
+			return
+		}
+	}
+}
+
+func newScanID() (string, error) {
+	var b [5]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		return "", fmt.Errorf("make a scan id: %w", err)
+	}
+	return hex.EncodeToString(b[:]), nil
+}

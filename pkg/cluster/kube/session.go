@@ -1,0 +1,258 @@
+package kube
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+)
+
+var _ fleet.Session = (*Session)(nil)
+
+// Session talks to the rotation pod of one node. Connections into the pod break
+// whenever an API server or the node's kubelet restarts; the pod's process works on.
+type Session struct {
+	client   kubernetes.Interface
+	config   *rest.Config // may be nil
+	run      runner
+	pod      *corev1.Pod
+	rotation string
+	isOver   func() // told when the process has done all that it will do; may be nil
+
+	ending int64 // the token of the order to end that was delivered; 0: none was
+}
+
+// Order delivers an order. It tries again until ctx ends or the node has refused it;
+// the node takes an order once, however often it comes.
+func (s *Session) Order(ctx context.Context, o nodeapi.Order) error {
+	body, err := json.Marshal(o)
+	if err != nil {
+		return fmt.Errorf("encode order %q: %w", o.Kind, err)
+	}
+	out, err := s.call(ctx, 0, append(body, '\n'), nodeapi.CommandOrder, "--rotation="+s.rotation)
+	if err != nil {
+		return fmt.Errorf("deliver order %q: %w", o.Kind, err)
+	}
+	var answer struct {
+		Accepted bool   `json:"accepted"`
+		Error    string `json:"error"`
+	}
+	if err := json.Unmarshal(out, &answer); err != nil || !answer.Accepted {
+		return fmt.Errorf("deliver order %q: %s: unexpected answer %q", o.Kind, s.pod.Spec.NodeName, clip(out))
+	}
+	if o.Kind == nodeapi.OrderFinish || o.Kind == nodeapi.OrderAbandon {
+		s.ending = o.Token
+	}
+	return nil
+}
+
+// Health asks the node about etcd, its API server and those of other nodes.
+func (s *Session) Health(ctx context.Context, peers []inventory.Peer) (inventory.Health, error) {
+	var args []string
+	for _, p := range peers {
+		args = append(args, "--other="+p.Node+"="+p.Address)
+	}
+	out, err := s.call(ctx, 3, nil, nodeapi.CommandHealth, args...)
+	if err != nil {
+		return inventory.Health{}, fmt.Errorf("ask for health: %w", err)
+	}
+	var h inventory.Health
+	if err := json.Unmarshal(out, &h); err != nil {
+		return inventory.Health{}, fmt.Errorf("ask for health: %s: unexpected answer %q: %w", s.pod.Spec.NodeName, clip(out), err)
+	}
+	if h.Node != s.pod.Spec.NodeName {
+		return inventory.Health{}, fmt.Errorf("ask for health: %s: its answer claims to be of node %q", s.pod.Spec.NodeName, h.Node)
+	}
+	h.Others = slices.DeleteFunc(h.Others, func(other inventory.PeerHealth) bool {
+		return !slices.ContainsFunc(peers, func(p inventory.Peer) bool { return p.Node == other.Node })
+	})
+	return h, nil
+}
+
+// Follow passes records with Seq > after to fn, in order and once each, until the
+// process has ended (nil) or the connection breaks (an error: call again). An error
+// of fn ends it and is returned as it is.
+func (s *Session) Follow(ctx context.Context, after int64, fn func(nodeapi.Record) error) error {
+	deliver := func(line []byte) error { return s.deliver(line, &after, fn) }
+	err := stream(ctx, s.run, s.command(nil, nodeapi.CommandFollow, "--rotation="+s.rotation, "--after="+strconv.FormatInt(after, 10)), deliver)
+	var mine *recordError
+	switch {
+	case err == nil:
+		// The stream also ends without an error when the kubelet is stopped in an
+		// orderly way. Only the pod tells whether its process has ended.
+		err = errCutOff
+	case errors.As(err, &mine):
+		return mine.err
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	pod, gone := s.state(ctx)
+	switch {
+	case gone:
+		return nil
+	case pod != nil && ended(pod):
+		// No command can run in it any more, but its records are its log too.
+		if err := s.replay(ctx, deliver); err != nil {
+			if errors.As(err, &mine) {
+				return mine.err
+			}
+			return fmt.Errorf("read what %s has done: %w", s.pod.Spec.NodeName, err)
+		}
+		return nil
+	}
+	return fmt.Errorf("follow %s: %w", s.pod.Spec.NodeName, s.named(err, nodeapi.CommandFollow))
+}
+
+// errCutOff means that a stream ended as if all were said, but nothing was, or more is
+// to come: what a kubelet does to the connections that it has open when it stops.
+var errCutOff = errors.New("the connection was closed")
+
+// recordError marks an error of who receives the records.
+type recordError struct{ err error }
+
+func (e *recordError) Error() string { return e.err.Error() }
+
+// deliver passes a record on, if it is news.
+func (s *Session) deliver(line []byte, after *int64, fn func(nodeapi.Record) error) error {
+	var r nodeapi.Record
+	if err := json.Unmarshal(line, &r); err != nil {
+		return fmt.Errorf("unreadable record %q: %w", clip(line), err)
+	}
+	if r.Node != s.pod.Spec.NodeName || r.Rotation != s.rotation {
+		return fmt.Errorf("a record claims to be of node %q in rotation %q", r.Node, r.Rotation)
+	}
+	if r.Seq <= *after {
+		return nil
+	}
+	*after = r.Seq
+	// Of an earlier process on this node the same may be told.
+	if s.isOver != nil && s.ending != 0 && r.Token == s.ending && (r.Kind == nodeapi.Finished || r.Kind == nodeapi.Abandoned) {
+		s.isOver()
+	}
+	if err := fn(r); err != nil {
+		return &recordError{err}
+	}
+	return nil
+}
+
+// replay reads the records of an ended pod from its log.
+func (s *Session) replay(ctx context.Context, deliver func(line []byte) error) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	log, err := elsewhere(s.client, s.config).CoreV1().Pods(s.pod.Namespace).GetLogs(s.pod.Name, &corev1.PodLogOptions{Container: containerName}).Stream(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = log.Close() }()
+	w := &lineWriter{fn: func(line []byte) error {
+		if line[0] != '{' {
+			return nil // standard error is in the same log
+		}
+		return deliver(line)
+	}}
+	return copyLines(w, log)
+}
+
+// state is the pod's state now: nil where it cannot be told, gone where it is no more.
+func (s *Session) state(ctx context.Context) (pod *corev1.Pod, gone bool) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	pod, err := s.client.CoreV1().Pods(s.pod.Namespace).Get(ctx, s.pod.Name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, true
+	case err != nil:
+		return nil, false
+	}
+	return pod, pod.UID != s.pod.UID
+}
+
+// call runs a short command in the pod and returns its standard output. Where the
+// connection breaks it tries again, tries times in all or, with 0, until ctx ends.
+func (s *Session) call(ctx context.Context, tries int, stdin []byte, verb string, args ...string) ([]byte, error) {
+	pause := backoff{}
+	for {
+		out, err := s.callOnce(ctx, stdin, verb, args...)
+		if err == nil {
+			return out, nil
+		}
+		var failed *CommandError
+		if errors.As(err, &failed) {
+			return nil, s.named(err, verb)
+		}
+		if pod, gone := s.state(ctx); gone || (pod != nil && ended(pod)) {
+			return nil, s.over(pod)
+		}
+		if tries > 0 && pause.tries+1 >= tries {
+			return nil, fmt.Errorf("%s: %w", s.pod.Spec.NodeName, err)
+		}
+		if waited := pause.wait(ctx); waited != nil {
+			return nil, fmt.Errorf("%s: %w (last connection: %w)", s.pod.Spec.NodeName, waited, err)
+		}
+	}
+}
+
+func (s *Session) callOnce(ctx context.Context, stdin []byte, verb string, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	var out []byte
+	c := s.command(stdin, verb, args...)
+	err := stream(ctx, s.run, c, func(line []byte) error {
+		out = bytes.Clone(line)
+		return nil
+	})
+	if err == nil && len(out) == 0 {
+		return nil, errCutOff // every verb answers with a line
+	}
+	return out, err
+}
+
+func (s *Session) command(stdin []byte, verb string, args ...string) command {
+	c := command{namespace: s.pod.Namespace, pod: s.pod.Name,
+		args: append([]string{nodeProgram, verb, "--root=" + hostRoot, "--node-name=" + s.pod.Spec.NodeName}, args...)}
+	if stdin != nil {
+		c.stdin = bytes.NewReader(stdin)
+	}
+	return c
+}
+
+// named puts node and verb into a command's error.
+func (s *Session) named(err error, verb string) error {
+	var failed *CommandError
+	if errors.As(err, &failed) {
+		failed.Node, failed.Verb = s.pod.Spec.NodeName, verb
+	}
+	return err
+}
+
+// over is the error of talking to a pod that is no more.
+func (s *Session) over(pod *corev1.Pod) error {
+	e := &PodError{Node: s.pod.Spec.NodeName, Pod: s.pod.Namespace + "/" + s.pod.Name, Reason: "Deleted", Message: "somebody deleted it",
+		Hint: "the same command continues this rotation"}
+	if pod != nil {
+		e.Reason, e.Message = "Ended", failure(pod, nil)
+	}
+	return e
+}
+
+// clip shortens what a node said to what fits an error.
+func clip(b []byte) string {
+	const most = 200
+	if len(b) > most {
+		return string(b[:most]) + "…"
+	}
+	return string(b)
+}

@@ -1,0 +1,252 @@
+package kube
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/fake"
+	utilexec "k8s.io/client-go/util/exec"
+
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+)
+
+// newSession is a session with a pod on cp1 whose commands go to run.
+func newSession(t *testing.T, run runner) (*Session, *fake.Clientset) {
+	t.Helper()
+	c := newCluster(t)
+	p := RotatePod(step("cp1"), "7f3c2a", options)
+	p.Status = corev1.PodStatus{Phase: corev1.PodRunning}
+	p, err := c.CoreV1().Pods(p.Namespace).Create(t.Context(), p, metav1.CreateOptions{})
+	require.NoError(t, err)
+	return &Session{client: c, run: run, pod: p, rotation: "7f3c2a"}, c
+}
+
+// answers runs one function after the other, the last one for ever.
+func answers(fns ...runner) (run runner, asked *int) {
+	n := 0
+	return func(ctx context.Context, c command) error {
+		f := fns[min(n, len(fns)-1)]
+		n++
+		return f(ctx, c)
+	}, &n
+}
+
+func says(text string) runner {
+	return func(_ context.Context, c command) error {
+		_, err := io.WriteString(c.stdout, text)
+		return err
+	}
+}
+
+func fails(err error) runner {
+	return func(context.Context, command) error { return err }
+}
+
+func hangs(ctx context.Context, _ command) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func exits(code int, words string) runner {
+	return func(_ context.Context, c command) error {
+		_, _ = io.WriteString(c.stderr, words)
+		return utilexec.CodeExitError{Err: errors.New("command terminated"), Code: code}
+	}
+}
+
+var errBroken = errors.New("websocket: close 1006 (abnormal closure): unexpected EOF")
+
+func TestOrderIsTriedUntilTheNodeHasIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var bodies []string
+		taken := func(_ context.Context, c command) error {
+			body, err := io.ReadAll(c.stdin)
+			require.NoError(t, err)
+			bodies = append(bodies, string(body))
+			assert.Equal(t, "/usr/local/bin/rotate-certs-node order --root=/host --node-name=cp1 --rotation=7f3c2a", strings.Join(c.args, " "))
+			_, err = io.WriteString(c.stdout, `{"accepted":true}`+"\n")
+			return err
+		}
+		run, asked := answers(fails(errBroken), hangs, exits(137, ""), taken)
+		s, _ := newSession(t, run)
+		require.NoError(t, s.Order(t.Context(), nodeapi.Order{Kind: nodeapi.OrderCommit, Rotation: "7f3c2a", Token: 5}))
+		assert.Equal(t, 4, *asked)
+		require.Len(t, bodies, 1)
+		assert.Equal(t, byte('\n'), bodies[0][len(bodies[0])-1])
+		var o nodeapi.Order
+		require.NoError(t, json.Unmarshal([]byte(bodies[0]), &o))
+		assert.Equal(t, int64(5), o.Token)
+	})
+}
+
+func TestOrderThatCannotBeDelivered(t *testing.T) {
+	for name, tc := range map[string]struct {
+		run   runner
+		pod   func(t *testing.T, c *fake.Clientset, p *corev1.Pod) // what becomes of it
+		want  string
+		after time.Duration // at most
+	}{
+		"refused by the node":          {run: exits(1, "error: token 3 is older than 5\n"), want: `cp1: "order" failed with code 1: error: token 3 is older than 5`, after: time.Second},
+		"an answer that is none":       {run: says("hello\n"), want: `unexpected answer "hello"`, after: time.Second},
+		"cut off, until ctx ends":      {run: says(""), want: "the connection was closed", after: time.Minute},
+		"not accepted":                 {run: says(`{"accepted":false}` + "\n"), want: "unexpected answer", after: time.Second},
+		"never reached, until ctx end": {run: fails(errBroken), want: "abnormal closure", after: time.Minute},
+		"the pod was deleted": {run: fails(errBroken), want: "somebody deleted it", after: time.Second, pod: func(t *testing.T, c *fake.Clientset, p *corev1.Pod) {
+			require.NoError(t, c.CoreV1().Pods(p.Namespace).Delete(t.Context(), p.Name, metav1.DeleteOptions{}))
+		}},
+		"its process has ended": {run: fails(errBroken), want: "exit code 0", after: time.Second, pod: func(t *testing.T, c *fake.Clientset, p *corev1.Pod) {
+			p = p.DeepCopy()
+			p.Status = terminated(corev1.PodSucceeded, "Completed", 0)
+			_, err := c.CoreV1().Pods(p.Namespace).UpdateStatus(t.Context(), p, metav1.UpdateOptions{})
+			require.NoError(t, err)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, c := newSession(t, tc.run)
+				if tc.pod != nil {
+					tc.pod(t, c, s.pod)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+				defer cancel()
+				began := time.Now()
+				err := s.Order(ctx, nodeapi.Order{Kind: nodeapi.OrderCommit})
+				require.ErrorContains(t, err, tc.want)
+				assert.LessOrEqual(t, time.Since(began), tc.after)
+			})
+		})
+	}
+}
+
+func TestHealth(t *testing.T) {
+	for name, tc := range map[string]struct {
+		run  runner
+		want string // of the error
+	}{
+		"healthy": {says(`{"node":"cp1","etcd":{"members":[],"leaderID":3,"localID":0}}` + "\n"), ""},
+		"after a broken connection": {func() runner {
+			run, _ := answers(fails(errBroken), fails(errBroken), says(`{"node":"cp1"}`+"\n"))
+			return run
+		}(), ""},
+		"a node that cannot be reached": {fails(errBroken), "abnormal closure"},
+		"a node that speaks for others": {says(`{"node":"cp2"}` + "\n"), `claims to be of node "cp2"`},
+		"nonsense":                      {says("[]\n"), "unexpected answer"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, _ := newSession(t, tc.run)
+				h, err := s.Health(t.Context(), nil)
+				if tc.want != "" {
+					require.ErrorContains(t, err, tc.want)
+					return
+				}
+				require.NoError(t, err)
+				assert.Equal(t, "cp1", h.Node)
+			})
+		})
+	}
+}
+
+func TestHealthOfOtherNodes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var args []string
+		s, _ := newSession(t, func(ctx context.Context, c command) error {
+			args = c.args
+			return says(`{"node":"cp1","others":[{"node":"cp2","address":"x","healthy":true},{"node":"cp3","address":"x","healthy":true}]}`+"\n")(ctx, c)
+		})
+		h, err := s.Health(t.Context(), []inventory.Peer{{Node: "cp2", Address: "10.0.0.2:6443"}})
+		require.NoError(t, err)
+		assert.Contains(t, args, "--other=cp2=10.0.0.2:6443")
+		require.Len(t, h.Others, 1, "it was not asked about cp3")
+		assert.True(t, h.Others[0].Healthy)
+	})
+}
+
+// records are lines as the node prints them.
+func records(t *testing.T, node string, seqs ...int64) string {
+	t.Helper()
+	var out strings.Builder
+	for _, seq := range seqs {
+		line, err := json.Marshal(nodeapi.Record{Seq: seq, Node: node, Rotation: "7f3c2a", Kind: nodeapi.Staged})
+		require.NoError(t, err)
+		out.Write(append(line, '\n'))
+	}
+	return out.String()
+}
+
+func TestFollow(t *testing.T) {
+	stop := errors.New("I have seen enough")
+	finish := func(phase corev1.PodPhase, log string) func(*testing.T, *fake.Clientset, *corev1.Pod) {
+		return func(t *testing.T, c *fake.Clientset, p *corev1.Pod) {
+			(&kubelets{log: log}).run(t, c)
+			p = p.DeepCopy()
+			p.Status = terminated(phase, "Completed", 0)
+			_, err := c.CoreV1().Pods(p.Namespace).UpdateStatus(t.Context(), p, metav1.UpdateOptions{})
+			require.NoError(t, err)
+		}
+	}
+	for name, tc := range map[string]struct {
+		run   runner
+		pod   func(t *testing.T, c *fake.Clientset, p *corev1.Pod)
+		after int64
+		stop  int64 // the receiver's error comes with this one
+		want  []int64
+		fails string
+	}{
+		"to the end":      {run: says(records(t, "cp1", 1, 2, 3)), pod: finish(corev1.PodSucceeded, ""), want: []int64{1, 2, 3}},
+		"from the middle": {run: says(records(t, "cp1", 1, 2, 3)), pod: finish(corev1.PodSucceeded, ""), after: 2, want: []int64{3}},
+		"once each":       {run: says(records(t, "cp1", 1, 1, 2, 1, 3)), pod: finish(corev1.PodSucceeded, ""), want: []int64{1, 2, 3}},
+		"a stream that ends in good order while the process works on": {run: says(records(t, "cp1", 1, 2)), want: []int64{1, 2}, fails: "the connection was closed"},
+		"a connection that breaks":                                    {run: func(ctx context.Context, c command) error { _ = says(records(t, "cp1", 1))(ctx, c); return errBroken }, want: []int64{1}, fails: "abnormal closure"},
+		"a connection that falls silent": {run: func(ctx context.Context, c command) error {
+			_ = says(records(t, "cp1", 1))(ctx, c)
+			return hangs(ctx, c)
+		}, want: []int64{1}, fails: "no sign of life"},
+		"a record of another node":               {run: says(records(t, "cp1", 1) + records(t, "cp2", 2)), want: []int64{1}, fails: `claims to be of node "cp2"`},
+		"nonsense":                               {run: says("panic: oh\n"), fails: "unreadable record"},
+		"a receiver that stops":                  {run: says(records(t, "cp1", 1, 2, 3)), stop: 2, want: []int64{1, 2}, fails: stop.Error()},
+		"what an ended process has done":         {run: fails(errBroken), pod: finish(corev1.PodSucceeded, "starting\n"+records(t, "cp1", 1, 2, 3)), after: 1, want: []int64{2, 3}},
+		"what a failed process has done":         {run: fails(errBroken), pod: finish(corev1.PodFailed, records(t, "cp1", 1)), want: []int64{1}},
+		"a receiver that stops, of an ended one": {run: fails(errBroken), pod: finish(corev1.PodSucceeded, records(t, "cp1", 1, 2)), stop: 1, want: []int64{1}, fails: stop.Error()},
+		"a pod that is gone": {run: fails(errBroken), pod: func(t *testing.T, c *fake.Clientset, p *corev1.Pod) {
+			require.NoError(t, c.CoreV1().Pods(p.Namespace).Delete(t.Context(), p.Name, metav1.DeleteOptions{}))
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, c := newSession(t, tc.run)
+				if tc.pod != nil {
+					tc.pod(t, c, s.pod)
+				}
+				var got []int64
+				err := s.Follow(t.Context(), tc.after, func(r nodeapi.Record) error {
+					got = append(got, r.Seq)
+					if r.Seq == tc.stop {
+						return stop
+					}
+					return nil
+				})
+				assert.Equal(t, tc.want, got)
+				if tc.fails == "" {
+					require.NoError(t, err)
+					return
+				}
+				require.ErrorContains(t, err, tc.fails)
+				if tc.stop > 0 {
+					assert.Equal(t, stop, err, "the receiver's error comes back as it is")
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,176 @@
+package prepare
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+// Selection is which nodes are looked at, and which are not and why.
+type Selection struct {
+	Names    []string
+	Excluded []plan.Exclusion
+	Managed  string // who runs the control plane elsewhere ("EKS"); empty: nobody known
+}
+
+// Choose chooses among the cluster's nodes: those of the given names, or all.
+// A name that does not exist is an error.
+func Choose(all []kube.Node, names []string, now time.Time) (Selection, error) {
+	chosen, err := kube.SelectNodes(all, names)
+	if err != nil {
+		return Selection{}, err
+	}
+	var s Selection
+	s.Names, s.Excluded = kube.Partition(chosen, now)
+	if len(names) == 0 {
+		s.Managed = kube.ManagedControlPlane(all)
+	}
+	return s, nil
+}
+
+// ErrSelector means that a node selector is wrong, or that no node has the labels.
+var ErrSelector = errors.New("no node is selected")
+
+// Matching returns the names of the nodes whose labels a selector matches; at least one, or an
+// error that wraps [ErrSelector].
+func Matching(all []kube.Node, selector string) ([]string, error) {
+	matches, err := labels.Parse(selector)
+	if err != nil {
+		return nil, fmt.Errorf("%w by %q: %w", ErrSelector, selector, err)
+	}
+	var names []string
+	for _, n := range all {
+		if matches.Matches(labels.Set(n.Labels)) {
+			names = append(names, n.Name)
+		}
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("%w by %q: none has such labels\nhint: kubectl get nodes --show-labels", ErrSelector, selector)
+	}
+	return names, nil
+}
+
+// existing returns the names of nodes that exist, and the others as exclusions.
+func existing(all []kube.Node, names []string) (left []string, gone []plan.Exclusion) {
+	known := map[string]bool{}
+	for _, n := range all {
+		known[n.Name] = true
+	}
+	for _, name := range names {
+		if known[name] {
+			left = append(left, name)
+			continue
+		}
+		gone = append(gone, plan.Exclusion{Node: name, NotInspected: inventory.NotInspected{Reason: "the cluster has no node of this name"}})
+	}
+	return left, gone
+}
+
+// withControlPlane adds the control-plane nodes that can be looked at: a rotation of
+// some nodes still has to know the highest fencing token and how many members etcd has.
+func (s Selection) withControlPlane(all []kube.Node, now time.Time) []string {
+	names := slices.Clone(s.Names)
+	for _, n := range all {
+		if _, out := n.Excluded(now); (n.ControlPlane || n.Etcd) && !out && !slices.Contains(names, n.Name) {
+			names = append(names, n.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// refuseAway refuses a rotation of nodes that were asked for by name and that cannot be
+// worked on. Others that are away are only listed.
+func refuseAway(names []string, missing []plan.Exclusion) error {
+	var away []string
+	for _, x := range missing {
+		if slices.Contains(names, x.Node) && x.Service == "" && x.Path == "" {
+			away = append(away, fmt.Sprintf("%s: %s", x.Node, x.Reason))
+		}
+	}
+	if len(away) == 0 {
+		return nil
+	}
+	return fmt.Errorf("cannot work on %s, so nothing was changed:\n  %s\nrun again when it can be reached, or without it",
+		namedNodes(len(away)), strings.Join(away, "\n  "))
+}
+
+func namedNodes(n int) string {
+	if n == 1 {
+		return "a node that was named"
+	}
+	return fmt.Sprintf("%d nodes that were named", n)
+}
+
+// unconcerned marks as informational those workers that a rotation of the control plane's
+// services is not about.
+func unconcerned(missing []plan.Exclusion, all []kube.Node, req plan.Request) []plan.Exclusion {
+	if slices.Contains(req.Services, certs.Kubelet) || slices.Contains(req.Services, certs.KubeProxy) {
+		return missing
+	}
+	out := slices.Clone(missing)
+	for i, x := range out {
+		worker := func(n kube.Node) bool { return n.Name == x.Node && !n.ControlPlane }
+		if x.Service == "" && x.Path == "" && slices.ContainsFunc(all, worker) {
+			out[i].Informational = true
+		}
+	}
+	return out
+}
+
+// ErrNoNode means that not one node could be looked at.
+var ErrNoNode = errors.New("no node could be looked at")
+
+// numbers are what differs between two tellings of one cause: pod names, addresses,
+// times.
+var numbers = regexp.MustCompile(`[0-9a-z]*[0-9][0-9a-z]*`)
+
+// NoneScanned explains why nothing is known; nil where something is.
+func NoneScanned(nodes []inventory.Node, missing []plan.Exclusion) error {
+	if len(nodes) > 0 {
+		return nil
+	}
+	if len(missing) == 0 {
+		return fmt.Errorf("%w: the cluster has none", ErrNoNode)
+	}
+	// One cause usually keeps all of them away: say it once, in full, as the first
+	// node tells it.
+	type cause struct {
+		reason string
+		nodes  []string
+	}
+	var causes []*cause
+	byKey := map[string]*cause{}
+	for _, x := range missing {
+		key := numbers.ReplaceAllString(strings.ReplaceAll(x.Reason, x.Node, ""), "#")
+		if byKey[key] == nil {
+			byKey[key] = &cause{reason: x.Reason}
+			causes = append(causes, byKey[key])
+		}
+		byKey[key].nodes = append(byKey[key].nodes, x.Node)
+	}
+	lines := make([]string, 0, len(causes))
+	for _, c := range causes {
+		lines = append(lines, "  "+Some(c.nodes)+": "+c.reason)
+	}
+	return fmt.Errorf("%w:\n%s", ErrNoNode, strings.Join(lines, "\n"))
+}
+
+// Some lists at most six names: a line must stay readable on a fleet.
+func Some(names []string) string {
+	const shown = 6
+	if more := len(names) - shown; more > 1 {
+		return strings.Join(names[:shown], ", ") + fmt.Sprintf(" and %d more", more)
+	}
+	return strings.Join(names, ", ")
+}

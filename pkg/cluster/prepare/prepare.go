@@ -1,0 +1,179 @@
+// Package prepare gets a rotation ready: it chooses the nodes, looks at them, finds what
+// is unfinished and makes the plan. Nothing is changed. The plugin and the watcher begin
+// every rotation with it, so that both see and refuse the same.
+package prepare
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/gate"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+// API is what has to be asked of the API server.
+type API interface {
+	// Nodes lists all nodes.
+	Nodes(ctx context.Context) ([]kube.Node, error)
+	// Permitted returns an error that names every permission that is missing.
+	Permitted(ctx context.Context, use kube.Use) error
+	// DefaultValidity is the lifetime that the cluster's kubeadm configuration gives
+	// to certificates; 0 where there is none.
+	DefaultValidity(ctx context.Context) (time.Duration, error)
+}
+
+// Rotation is a rotation that is ready to start.
+type Rotation struct {
+	ID      string
+	Request plan.Request     // with the validity filled in
+	Nodes   []inventory.Node // all that were scanned
+	// Unscanned are the control-plane nodes that are not among them.
+	Unscanned  []gate.Unscanned
+	Plan       plan.Plan
+	Unfinished *plan.Unfinished // that it continues; nil: it is new
+	// Notes are what has to be done elsewhere because of it, for plan and report.
+	Notes []string
+}
+
+// Options tell [For] what is different for its caller.
+type Options struct {
+	Now     time.Time
+	Looking func(nodes int) // called once before nodes are looked at; may be nil
+	// Held returns an error where another rotation holds the cluster's lock, so that no
+	// node is looked at for nothing; nil: nobody is asked.
+	Held func(context.Context) error
+	// Continue is the id of a rotation that was begun, and is continued whatever its age; empty:
+	// one of the same scope is, if it began within [plan.ResumeWithin].
+	Continue string
+	// Look is the command that shows what is where, for hints.
+	Look string
+	// LeaveAway lists nodes that were asked for by name and are away or do not exist, as
+	// those of a rotation of every node are; without it they are an error.
+	LeaveAway bool
+}
+
+// For prepares what was asked for. Nodes that cannot be looked at are listed in the
+// plan's NotInspected, unless they were asked for by name: then they are an error.
+// With RequireAll they are one, too, as is everything else that would be left out:
+// [plan.RefusedError]. That no node in scope has the services wraps [plan.ErrNothing]; that no node could be
+// looked at wraps [ErrNoNode].
+func For(ctx context.Context, api API, scanner fleet.Scanner, req plan.Request, o Options) (Rotation, error) {
+	if err := api.Permitted(ctx, kube.UseRotate); err != nil {
+		return Rotation{}, err
+	}
+	if o.Held != nil {
+		if err := o.Held(ctx); err != nil {
+			return Rotation{}, err
+		}
+	}
+	all, err := api.Nodes(ctx)
+	if err != nil {
+		return Rotation{}, err
+	}
+	named := req.Nodes
+	if req.NodeSelector != "" {
+		if req.Nodes, err = Matching(all, req.NodeSelector); err != nil {
+			return Rotation{}, err
+		}
+	}
+	asked, gone := req.Nodes, []plan.Exclusion(nil)
+	if o.LeaveAway {
+		asked, gone = existing(all, req.Nodes)
+	}
+	var chosen Selection
+	if len(asked) > 0 || len(gone) == 0 {
+		if chosen, err = Choose(all, asked, o.Now); err != nil {
+			return Rotation{}, err
+		}
+	}
+	chosen.Excluded = append(chosen.Excluded, gone...)
+	if o.LeaveAway {
+		named = nil
+	}
+	if err := refuseAway(named, chosen.Excluded); err != nil {
+		return Rotation{}, err
+	}
+	names := chosen.withControlPlane(all, o.Now)
+	if o.Looking != nil {
+		o.Looking(len(names))
+	}
+	nodes, missing, err := scanAll(ctx, scanner, all, names, o.Now)
+	if err != nil {
+		return Rotation{}, err
+	}
+	unscanned := controlPlaneWithout(nodes, all, missing, o.Now)
+	if err := refuseAway(named, missing); err != nil {
+		return Rotation{}, err
+	}
+	missing = append(chosen.Excluded, missing...)
+	if err := NoneScanned(nodes, missing); err != nil {
+		return Rotation{}, err
+	}
+	if req.Validity == 0 {
+		if req.Validity, err = api.DefaultValidity(ctx); err != nil {
+			return Rotation{}, err
+		}
+		req.ValidityFrom = "the cluster's kubeadm configuration has it so (certificateValidityPeriod)"
+	}
+	r := Rotation{Request: req, Nodes: nodes, Unscanned: unscanned, Unfinished: plan.FindUnfinished(nodes, req.Scope(), o.Now, o.Continue)}
+	if r.Plan, err = plan.Build(nodes, req, r.Unfinished); err != nil {
+		return Rotation{}, explainNothing(err, req, nodes, missing, o.Look)
+	}
+	r.Plan.NotInspected = append(r.Plan.NotInspected, unconcerned(missing, all, req)...)
+	if err := r.Plan.Refuse(req); err != nil {
+		return Rotation{}, err
+	}
+	r.Notes = clusterAPI(all, r.Plan)
+	if r.ID = fleet.NewID(); r.Unfinished != nil {
+		r.ID = r.Unfinished.ID
+	}
+	return r, nil
+}
+
+// Started is when the rotation began: in the past, where it continues one.
+func (r Rotation) Started(now time.Time) time.Time {
+	if r.Unfinished != nil {
+		return r.Unfinished.StartTime
+	}
+	return now
+}
+
+// explainNothing says where the services are, when no node in scope has them.
+func explainNothing(err error, req plan.Request, nodes []inventory.Node, missing []plan.Exclusion, look string) error {
+	if !errors.Is(err, plan.ErrNothing) {
+		return err
+	}
+	var hint []string
+	for _, s := range req.Services {
+		if on := runningOn(nodes, s); len(on) > 0 {
+			hint = append(hint, fmt.Sprintf("%s runs on %s", s, Some(on)))
+		}
+	}
+	const reasons = 3 // more say the same
+	for i, x := range missing {
+		if i == reasons {
+			hint = append(hint, fmt.Sprintf("not inspected: %d more", len(missing)-reasons))
+			break
+		}
+		hint = append(hint, fmt.Sprintf("not inspected: %s: %s", x.Node, x.Reason))
+	}
+	hint = append(hint, "see what is where: "+look)
+	return fmt.Errorf("%w\n%s", err, strings.Join(hint, "\n"))
+}
+
+func runningOn(nodes []inventory.Node, s certs.Service) []string {
+	var out []string
+	for i := range nodes {
+		if nodes[i].Component(s) != nil {
+			out = append(out, nodes[i].Name)
+		}
+	}
+	return out
+}

@@ -1,0 +1,126 @@
+package agent
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
+)
+
+// maxLinks is how many symlinks one path may lead through, as in the kernel.
+const maxLinks = 40
+
+// unitDirectories are where the units of components are changed by people.
+var unitDirectories = []string{"/etc/systemd/system", "/usr/lib/systemd/system"}
+
+// places are the directories in which a change may matter: of everything that an
+// inventory names, with all symlinks on the way. Where something is missing it is the
+// directory in which it, or its directory, would appear. Host paths, sorted.
+func places(root hostfs.Root, node inventory.Node) []string {
+	found := map[string]bool{}
+	note := func(file string) {
+		if filepath.IsAbs(file) && !elsewhere(file) {
+			dirs, _ := onTheWay(root, file)
+			for _, dir := range dirs {
+				found[dir] = true
+			}
+		}
+	}
+	for _, c := range node.Certificates {
+		note(c.Store.Cert)
+		note(c.Store.Key)
+		for _, dir := range c.Store.Directories {
+			note(filepath.Join(dir, "any"))
+		}
+	}
+	for _, a := range node.Authorities {
+		for _, file := range append(slices.Clone(a.Paths), a.KeyOn) {
+			note(file)
+		}
+	}
+	for _, c := range node.Components {
+		note(c.Manifest)
+		if c.Runtime == inventory.Systemd {
+			for _, dir := range unitDirectories {
+				note(filepath.Join(dir, c.Unit))
+				note(filepath.Join(dir, c.Unit+".d", "any"))
+			}
+		}
+		if c.Runtime == inventory.StaticPod || c.Runtime == inventory.DaemonSet {
+			continue // its paths are the container's; what they are on the host is named above
+		}
+		for _, arg := range c.Args {
+			_, value, _ := strings.Cut(arg, "=")
+			note(value)
+		}
+	}
+	note(node.KubeletConf)
+	for _, n := range node.NotInspected {
+		note(n.Path)
+	}
+	return slices.Sorted(maps.Keys(found))
+}
+
+// elsewhere says that nothing under a path is worth a watch: it is no file system of
+// the host, or is changed all the time.
+func elsewhere(file string) bool {
+	for _, top := range []string{"/proc/", "/sys/", "/dev/", "/run/", "/var/run/", "/var/lib/kubelet/pods/", "/var/log/"} {
+		if strings.HasPrefix(file, top) {
+			return true
+		}
+	}
+	return false
+}
+
+// onTheWay lists the directories that hold a file, or a symlink that leads to it, all
+// without symlinks themselves. Where the way ends early, missing is what is not there.
+func onTheWay(root hostfs.Root, file string) (dirs []string, missing string) {
+	at, rest, links := "/", parts(file), 0
+	for len(rest) > 0 {
+		next := filepath.Join(at, rest[0])
+		rest = rest[1:]
+		local := filepath.Join(string(root), next)
+		info, err := os.Lstat(local)
+		switch {
+		case err != nil: // not there, or not to be seen
+			return append(dirs, at), next
+		case info.Mode()&os.ModeSymlink != 0:
+			dirs = append(dirs, at)
+			target, err := os.Readlink(local)
+			if links++; err != nil || links > maxLinks {
+				return dirs, ""
+			}
+			rest = append(parts(target), rest...)
+			if filepath.IsAbs(target) {
+				at = "/"
+			}
+			continue
+		case len(rest) == 0 || !info.IsDir():
+			return append(dirs, at), ""
+		}
+		at = next
+	}
+	return append(dirs, at), ""
+}
+
+// hidden is the host's directory, of those that a host has, which would have to be
+// mounted below root for a file to be seen; empty where all is there that leads to it.
+func hidden(root hostfs.Root, file string) string {
+	if root == "/" || !filepath.IsAbs(file) {
+		return ""
+	}
+	_, missing := onTheWay(root, file)
+	// Of /var parts are mounted.
+	if missing == "" || filepath.Dir(missing) != "/" && filepath.Dir(missing) != "/var" {
+		return ""
+	}
+	return missing
+}
+
+func parts(p string) []string {
+	return strings.FieldsFunc(p, func(r rune) bool { return r == '/' })
+}

@@ -1,0 +1,185 @@
+package agent
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/node/layout/layouttest"
+	"github.com/rotate-certs/rotate-certs/pkg/node/scan"
+)
+
+var noon = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+
+// ending is a certificate that lives for a year and ends after so many days.
+func ending(s certs.Service, name string, days int) inventory.Certificate {
+	end := noon.AddDate(0, 0, days)
+	c := inventory.Certificate{Service: s, Name: name, Status: certs.OK, Store: inventory.Store{Kind: inventory.Pair, Cert: "/pki/" + name + ".crt", Key: "/pki/" + name + ".key"}}
+	c.Facts = certs.Facts{Subject: "CN=" + name, Issuer: "CN=ca", SerialNumber: "1f", FingerprintSHA256: strings.Repeat("ab", 32), NotBefore: end.AddDate(-1, 0, 0), NotAfter: end}
+	return c
+}
+
+func TestReport(t *testing.T) {
+	broken := inventory.Certificate{Service: certs.Etcd, Name: "etcd-peer", Status: certs.Invalid, Reason: "no certificate in it", Store: inventory.Store{Cert: "/pki/peer.crt"}}
+	misfit := ending(certs.Etcd, "etcd-server", 100)
+	misfit.Status, misfit.Reason = certs.Invalid, "the key does not fit"
+	old := ending(certs.KubeAPIServer, "apiserver", 90)
+	old.Status, old.Reason = certs.NotServed, "127.0.0.1:6443 serves another certificate, which ends 2026-06-11T12:00:00Z"
+	admin := ending(certs.Admin, "admin.conf", 300)
+	admin.Store = inventory.Store{Kind: inventory.Kubeconfig, Cert: "/etc/kubernetes/admin.conf", User: "me"}
+
+	r := Report(inventory.Node{
+		Name: "cp1", Time: noon, ProgramVersion: "v1",
+		Certificates: []inventory.Certificate{admin, old, misfit, broken},
+		Authorities: []inventory.Authority{{Facts: certs.Facts{Subject: "CN=ca", FingerprintSHA256: "cc", NotBefore: noon, NotAfter: noon.AddDate(9, 0, 0)},
+			Name: "ca", Paths: []string{"/pki/ca.crt", "/pki/copy.crt"}, KeyOn: "/pki/ca.key"}},
+		NotInspected: []inventory.NotInspected{{Service: certs.Kubelet, Path: "/x", Reason: "gone"}, {Service: certs.Kubelet, Path: "/x", Reason: "gone"}},
+	}, nil)
+
+	assert.Equal(t, "cp1", r.Name)
+	assert.Equal(t, v1alpha1.ReportSummary{EarliestExpiry: "2026-08-30T12:00:00Z", EarliestCertificate: "kube-apiserver/apiserver",
+		Certificates: 4, Problems: 4, ObservedAt: "2026-06-01T12:00:00Z", ProgramVersion: "v1"}, r.Summary)
+	var names []string
+	for _, c := range r.Certificates {
+		names = append(names, fmt.Sprintf("%s|%s|%s|%s|%s", c.Service, c.Name, c.Path, c.User, c.Reason))
+	}
+	assert.Equal(t, []string{
+		"etcd|etcd-peer|/pki/peer.crt||no certificate in it",
+		"etcd|etcd-server|/pki/etcd-server.crt||the key does not fit",
+		"kube-apiserver|apiserver|/pki/apiserver.crt||" + old.Reason,
+		"admin|admin.conf|/etc/kubernetes/admin.conf|me|",
+	}, names)
+	assert.Equal(t, "/pki/ca.crt", r.Authorities[0].Path)
+	assert.True(t, r.Authorities[0].HasKey)
+	assert.Len(t, r.NotInspected, 1, "the same twice")
+
+	data, err := json.Marshal(r)
+	require.NoError(t, err)
+	assert.NotContains(t, string(data), "null", "the API server refuses null dates")
+	assert.NotContains(t, string(data), "/pki/ca.key", "where a CA's key lies is nobody's business")
+}
+
+func TestReportDoesNotChangeWithTheClockAlone(t *testing.T) {
+	at := func(now time.Time) content {
+		c := ending(certs.Etcd, "etcd-server", 300)
+		var why string
+		c.Status, why = c.Validity(now, 0)
+		c.Reason = "holds a copy; and more"
+		if why != "" {
+			c.Reason += "; " + why
+		}
+		c.Reason += "; cannot be renewed from this node"
+		return contentOf(Report(inventory.Node{Name: "n", Time: now, Certificates: []inventory.Certificate{c}}, nil))
+	}
+	want := at(noon)
+	assert.Contains(t, string(want), "holds a copy; and more; cannot be renewed from this node")
+	for _, days := range []int{1, 270, 299, 300, 400, -100} {
+		assert.Equal(t, want, at(noon.AddDate(0, 0, days)), "after %d days", days)
+	}
+}
+
+func TestReportStaysWithinWhatTheAPITakes(t *testing.T) {
+	node := inventory.Node{Name: "n", Time: noon}
+	for i := range 700 {
+		c := ending(certs.Etcd, fmt.Sprintf("c%d", i), 1000-i)
+		c.Subject = "CN=" + strings.Repeat("\xff€", 1000)
+		for range 200 {
+			c.SANs = append(c.SANs, strings.Repeat("x", 300))
+		}
+		node.Certificates = append(node.Certificates, c)
+		node.NotInspected = append(node.NotInspected, inventory.NotInspected{Path: fmt.Sprintf("/%d", i), Reason: strings.Repeat("r", 5000)})
+		node.Authorities = append(node.Authorities, inventory.Authority{Name: fmt.Sprint(i)})
+	}
+	r := Report(node, nil)
+	assert.Len(t, r.Certificates, maxCertificates)
+	assert.Equal(t, "c699", r.Certificates[0].Name, "those that end first stay")
+	assert.Len(t, r.Authorities, maxAuthorities)
+	assert.LessOrEqual(t, len(r.NotInspected), maxGaps)
+	assert.Equal(t, int32(700), r.Summary.Certificates)
+	assert.Contains(t, r.NotInspected[len(r.NotInspected)-1].Reason, "too many to report")
+	data, err := json.Marshal(r)
+	require.NoError(t, err)
+	assert.Less(t, len(data), maxReport)
+}
+
+// One certificate with an endless serial number must not keep the whole report from being
+// taken: the definition wants digits only.
+func TestALongSerialNumberStaysANumber(t *testing.T) {
+	odd := ending(certs.Etcd, "etcd-server", 100)
+	odd.SerialNumber = strings.Repeat("1f", 1000)
+	r := Report(inventory.Node{Name: "cp1", Time: noon, Certificates: []inventory.Certificate{odd},
+		Authorities: []inventory.Authority{{Facts: odd.Facts, Name: "ca"}}}, nil)
+	assert.Regexp(t, "^[0-9a-f]{512}$", r.Certificates[0].SerialNumber)
+	assert.Regexp(t, "^[0-9a-f]{512}$", r.Authorities[0].SerialNumber)
+}
+
+func TestReportSaysWhatTheAgentIsNotShown(t *testing.T) {
+	n := layouttest.New(t)
+	n.Write("/var/lib/x", "")
+	n.Link("/etc/kubernetes/pki", "/data/pki")
+	hidden := func(file string) string { return hidden(n.Root, file) }
+	c := inventory.Certificate{Service: certs.Etcd, Name: "etcd-peer", Status: certs.Invalid, Reason: `read "/etc/kubernetes/pki/peer.crt": no such file or directory`, Store: inventory.Store{Cert: "/etc/kubernetes/pki/peer.crt"}}
+	r := Report(inventory.Node{Name: "n", Certificates: []inventory.Certificate{c}, NotInspected: []inventory.NotInspected{{Path: "/etc/x", Reason: "gone"}, {Path: "/data/ca.crt", Reason: "gone"}}}, hidden)
+	const hint = "; the agent is not shown /data: kubectl rotate-certs install --agent-directory /data"
+	assert.Equal(t, c.Reason+hint, r.Certificates[0].Reason)
+	assert.Equal(t, "gone"+hint, r.NotInspected[0].Reason)
+	assert.Equal(t, "gone", r.NotInspected[1].Reason)
+	assert.Equal(t, "/var/snap", hidden("/var/snap/x"))
+}
+
+// TestAReportSaysWhatCannotBeRenewed without what the clock alone changes.
+func TestAReportSaysWhatCannotBeRenewed(t *testing.T) {
+	orphan := ending(certs.KubeAPIServer, "apiserver-etcd-client", 5)
+	_, soon := orphan.Validity(noon, 0)
+	orphan.Issuer.Kind, orphan.Status, orphan.Reason = inventory.NoIssuer, certs.Expiring, soon+"; the CA's key is not here"
+	shared := ending(certs.KubeAPIServer, "apiserver", 100)
+	shared.KeyUses = []inventory.KeyUse{{Kind: inventory.ServiceAccountKey, Service: certs.KubeAPIServer, Setting: "--service-account-key-file"}}
+	node := inventory.Node{
+		Name: "cp1", Time: noon, Certificates: []inventory.Certificate{orphan, shared, ending(certs.Kubelet, "kubelet-client", 100)},
+		Components:   []inventory.Component{{Service: certs.Kubelet, Runtime: inventory.None, PID: 1}},
+		NotInspected: []inventory.NotInspected{{Reason: "by design", Informational: true}, {Reason: "permission denied"}},
+	}
+	r := Report(node, nil)
+	require.Len(t, r.Certificates, 3)
+	assert.Equal(t, "Never", r.Certificates[0].NotRenewable.MaxRestart)
+	assert.Contains(t, r.Certificates[0].NotRenewable.Reason, "nothing here can restart it")
+	assert.Nil(t, r.Certificates[1].NotRenewable)
+	assert.Contains(t, r.Certificates[1].KeptKey, "--service-account-key-file")
+	assert.Equal(t, &v1alpha1.NotRenewable{Reason: "the CA's key is not here"}, r.Certificates[2].NotRenewable)
+	assert.Equal(t, int32(1), r.Summary.Problems, "what nobody can change is none")
+}
+
+// TestWhatIsHiddenFromTheAgentIsNoObstacle: the DaemonSet shows it no sockets, so that it
+// cannot tell whether systemd could restart a kubelet; a node pod can.
+func TestWhatIsHiddenFromTheAgentIsNoObstacle(t *testing.T) {
+	for hidden, want := range map[bool]bool{true: false, false: true} {
+		tree := certstest.Kubeadm(t, "cp1")
+		layouttest.In(t, tree.Root).Kubeadm(certstest.PKIDir)
+		require.NoError(t, os.RemoveAll(tree.Local("/run")))
+		node := scan.Scan(t.Context(), tree.Root, scan.Options{NodeName: "cp1", PodsHidden: hidden, Now: func() time.Time { return certstest.Now },
+			Handshake: func(context.Context, string, string) (*x509.Certificate, error) {
+				return nil, errors.New("connection refused")
+			}})
+		seen := false
+		for _, c := range Report(node, nil).Certificates {
+			if c.Service == certs.Kubelet {
+				seen = true
+				assert.Equal(t, want, c.NotRenewable != nil, "hidden %t: %s: %+v", hidden, c.Name, c.NotRenewable)
+			}
+		}
+		assert.True(t, seen)
+	}
+}

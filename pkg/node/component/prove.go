@@ -1,0 +1,201 @@
+package component
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync/atomic"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+)
+
+// ErrRejected means that the server does not accept the client certificate: it ended
+// the handshake, or answered 401, or took us for somebody else.
+var ErrRejected = errors.New("the server does not accept the client certificate")
+
+// ErrCannotProve means that the certificate could not be proven either way, e.g.
+// because the server was not to be reached.
+var ErrCannotProve = errors.New("cannot be proven")
+
+// credentialID is the key of a user's extra in which an API server (1.32 and later)
+// names the certificate that it authenticated.
+const credentialID = "authentication.kubernetes.io/credential-id"
+
+// ProveClient shows that the server of c.Client accepts a client certificate: pair,
+// which may be the one on disk or one that is still staged. What the evidence is
+// worth is its Method. Errors wrap [ErrRejected] or [ErrCannotProve] and say what
+// the server said.
+func ProveClient(ctx context.Context, root hostfs.Root, c inventory.Certificate, pair tls.Certificate) (nodeapi.Evidence, error) {
+	e := nodeapi.Evidence{TargetID: c.ID(), Service: c.Service}
+	if c.Client == nil {
+		return e, fmt.Errorf("prove %s: %w: no server is known that it authenticates to", c.Name, ErrCannotProve)
+	}
+	p := prover{target: *c.Client, pair: pair}
+	if err := p.connect(root); err != nil {
+		return e, fmt.Errorf("prove %s: %w: %w", c.Name, ErrCannotProve, err)
+	}
+	var err error
+	switch c.Client.Kind {
+	case inventory.ToAPIServer:
+		e.Method, e.Detail, err = p.reviewSelf(ctx)
+	case inventory.ToAPIServerAsProxy:
+		e.Method, e.Detail, err = p.reviewAsProxy(ctx)
+	case inventory.ToEtcd:
+		e.Method, e.Detail, err = p.get(ctx, "/version")
+	case inventory.ToKubelet:
+		e.Method, e.Detail, err = p.get(ctx, "/healthz")
+	default:
+		err = fmt.Errorf("%w: unknown kind of server %q", ErrCannotProve, c.Client.Kind)
+	}
+	if err != nil {
+		return e, fmt.Errorf("prove %s: %w", c.Name, err)
+	}
+	return e, nil
+}
+
+// prover is one attempt at one server.
+type prover struct {
+	target inventory.Client
+	pair   tls.Certificate
+	conf   *tls.Config
+	asked  atomic.Bool // the server asked for a client certificate, on any connection
+}
+
+// get proves by a request that only an authenticated client may make.
+func (p *prover) get(ctx context.Context, path string) (nodeapi.Method, string, error) {
+	status, body, err := p.request(ctx, http.MethodGet, path, nil, nil)
+	if err != nil {
+		return "", "", err
+	}
+	switch {
+	case !p.asked.Load():
+		return "", "", fmt.Errorf("%w: %s does not ask for client certificates", ErrCannotProve, p.target.Address)
+	case status == http.StatusUnauthorized:
+		return "", "", fmt.Errorf("%w: %s answered 401: %s", ErrRejected, p.target.Address, firstLines(body))
+	case status == http.StatusForbidden:
+		// The kubelet knew who asked, and asked the API server whether he may.
+		return nodeapi.Authenticated, fmt.Sprintf("%s authenticated %s but answered 403: %s", p.target.Address, p.subject(), firstLines(body)), nil
+	case status != http.StatusOK:
+		return "", "", fmt.Errorf("%w: %s answered %d: %s", ErrCannotProve, p.target.Address, status, firstLines(body))
+	}
+	return nodeapi.Authenticated, fmt.Sprintf("%s accepted %s", p.target.Address, p.subject()), nil
+}
+
+// reviewSelf asks an API server whom it takes us for.
+func (p *prover) reviewSelf(ctx context.Context) (nodeapi.Method, string, error) {
+	user, err := p.review(ctx, nil)
+	if err != nil {
+		return "", "", err
+	}
+	if want := p.pair.Leaf.Subject.CommonName; user.Username != want {
+		return "", "", fmt.Errorf("%w: %s takes it for %q instead of %q", ErrRejected, p.target.Address, user.Username, want)
+	}
+	ids := user.Extra[credentialID]
+	if len(ids) == 0 {
+		// Before 1.32 the server only says who, not by which certificate; but this
+		// connection offered no other.
+		return nodeapi.Authenticated, fmt.Sprintf("%s authenticated %q", p.target.Address, user.Username), nil
+	}
+	if want := "X509SHA256=" + certs.Fingerprint(p.pair.Leaf); !slices.Contains(ids, want) {
+		return "", "", fmt.Errorf("%w: %s authenticated %q by %q instead of %q", ErrRejected, p.target.Address, user.Username, ids, want)
+	}
+	return nodeapi.SelfSubjectReview, fmt.Sprintf("%s authenticated %q by %s", p.target.Address, user.Username, ids[0]), nil
+}
+
+// proxiedUser is who we claim to speak for as a front proxy. Nobody has this name,
+// and the server only tells us that it believed it.
+const proxiedUser = "rotate-certs:front-proxy-probe"
+
+// reviewAsProxy asks an API server whom it takes us for when we speak for another:
+// only a client that it trusts as a front proxy is believed.
+func (p *prover) reviewAsProxy(ctx context.Context) (nodeapi.Method, string, error) {
+	user, err := p.review(ctx, http.Header{"X-Remote-User": {proxiedUser}})
+	if err != nil {
+		return "", "", err
+	}
+	if user.Username != proxiedUser {
+		return "", "", fmt.Errorf("%w as front proxy: %s takes it for %q", ErrRejected, p.target.Address, user.Username)
+	}
+	return nodeapi.Authenticated, fmt.Sprintf("%s trusts %s as front proxy", p.target.Address, p.subject()), nil
+}
+
+// review posts a SelfSubjectReview.
+func (p *prover) review(ctx context.Context, header http.Header) (authenticationv1.UserInfo, error) {
+	const path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+	question := []byte(`{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}`)
+	status, body, err := p.request(ctx, http.MethodPost, path, header, question)
+	if err != nil {
+		return authenticationv1.UserInfo{}, err
+	}
+	switch status {
+	case http.StatusOK, http.StatusCreated:
+	case http.StatusUnauthorized:
+		return authenticationv1.UserInfo{}, fmt.Errorf("%w: %s answered 401: %s", ErrRejected, p.target.Address, message(body))
+	default:
+		// 403 comes to anonymous users as well as to known ones, 404 from servers
+		// before 1.28: neither says anything about the certificate.
+		return authenticationv1.UserInfo{}, fmt.Errorf("%w: %s answered %d: %s", ErrCannotProve, p.target.Address, status, message(body))
+	}
+	var review authenticationv1.SelfSubjectReview
+	if err := json.Unmarshal([]byte(body), &review); err != nil {
+		return authenticationv1.UserInfo{}, fmt.Errorf("%w: %s answered with something that is no SelfSubjectReview", ErrCannotProve, p.target.Address)
+	}
+	return review.Status.UserInfo, nil
+}
+
+// message is the text of an API server's Status object, or the answer's beginning.
+func message(body string) string {
+	var status struct {
+		Message string `json:"message"`
+	}
+	if json.Unmarshal([]byte(body), &status) == nil && status.Message != "" {
+		return firstLines(status.Message)
+	}
+	return firstLines(body)
+}
+
+// maxBroken is how often a request is made whose connection breaks without an answer.
+const maxBroken = 3
+
+// request sends one request with the client certificate and tells apart a server
+// that rejects it in the handshake from one that is not there.
+//
+// With TLS 1.3 a server judges the certificate after the client has finished the
+// handshake and sent its request, and its alert is lost where the connection is reset
+// before it was read. So a connection that breaks is tried again.
+func (p *prover) request(ctx context.Context, method, path string, header http.Header, body []byte) (status int, answer string, err error) {
+	if header == nil {
+		header = http.Header{}
+	}
+	if body != nil {
+		header.Set("Content-Type", "application/json")
+	}
+	header.Set("Accept", "application/json")
+	for range maxBroken {
+		p.asked.Store(false)
+		status, answer, err = ask(ctx, p.conf, method, "https://"+p.target.Address+path, header, bytes.NewReader(body))
+		if err == nil || !p.asked.Load() || errors.Is(err, errAlert) || errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+			break
+		}
+	}
+	switch {
+	case err == nil:
+		return status, answer, nil
+	case errors.Is(err, errAlert):
+		return 0, "", fmt.Errorf("%w: %w", ErrRejected, err)
+	default:
+		return 0, "", fmt.Errorf("%w: %w", ErrCannotProve, err)
+	}
+}
+
+func (p *prover) subject() string { return fmt.Sprintf("%q", p.pair.Leaf.Subject.String()) }

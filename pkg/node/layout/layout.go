@@ -1,0 +1,151 @@
+package layout
+
+import (
+	"net"
+	"slices"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
+)
+
+// Options are what discovery cannot find on the node.
+type Options struct {
+	// NodeName is the node's name in the API; empty: what the kubelet's flags or the
+	// host's name say.
+	NodeName string
+	// PodsHidden says that the volumes of pods, and sockets, are kept from whoever looks on
+	// purpose: not to find a file or a socket there means nothing.
+	PodsHidden bool
+}
+
+// Layout is what was found. Node lacks all that takes a look into a certificate or
+// a connection: facts, issuers, authorities, statuses and what is served.
+type Layout struct {
+	Node inventory.Node
+	// Authorities are files in which certificates of CAs are expected.
+	Authorities []AuthorityFile
+	// Directories are those in which named certificates lie. Unnamed ones next to
+	// them are found by looking.
+	Directories []Directory
+	// KeyUses are files with keys that components use for something other than a
+	// certificate: signing tokens, signing certificates.
+	KeyUses []inventory.KeyUse
+	// Unclaimed are users of kubeconfigs that no component uses.
+	Unclaimed []Unclaimed
+	// Subdirectories are those below the others in which copies may lie.
+	Subdirectories []string
+
+	// Split are the IDs of certificates whose keys lie elsewhere than their stores say, so
+	// that only the certificate is read.
+	Split []string
+
+	readers []reader
+	named   map[string]bool // real places that components name
+	// InMemory are endpoints that serve a certificate which no file of the host has: the
+	// component made it at its start. Facts and status are missing.
+	InMemory []inventory.InMemory
+}
+
+// AuthorityFile is a file of CA certificates that a component names.
+type AuthorityFile struct {
+	Path string
+	Key  string // where a flag names the key too
+	// Services trust or sign with it.
+	Services []certs.Service
+}
+
+// Directory holds certificates that components of the node name.
+type Directory struct {
+	Path string
+	// Services whose certificates lie there.
+	Services []certs.Service
+}
+
+// discovery is the state of one Discover.
+type discovery struct {
+	root      hostfs.Root
+	opts      Options
+	out       Layout
+	seen      map[string]int // resolved place of a pair → index in out.Node.Certificates
+	kubelet   *kubeletSettings
+	apiServer string // where this node's API server can be asked
+	// configs are the kubeconfigs that components use: where each really is → host path.
+	configs map[string]string
+	// members are the processes of the units in which components run.
+	members map[string][]member
+	// pods are the static pods of this node.
+	pods []manifestFile
+	// localIPs are the node's own addresses, read when first asked for.
+	localIPs  []net.IP
+	localRead bool
+}
+
+// Discover finds the components of a node and where their certificates lie. It
+// always returns what it could find.
+func Discover(root hostfs.Root, opts Options) Layout {
+	d := &discovery{root: root, opts: opts, seen: map[string]int{}, configs: map[string]string{}}
+	ran := processes(root)
+	running := ran.components
+	d.members = ran.members
+	for _, b := range ran.bundles {
+		d.informational("", "", bundled[b])
+	}
+
+	programs := d.findKubelet(running)
+	if len(programs) > 0 {
+		d.kubelet = d.readKubelet(programs[0])
+		programs = append(programs, d.staticPods(d.kubelet.manifests, running)...)
+	}
+	programs = append(programs, d.others(running, programs)...)
+	slices.SortStableFunc(programs, func(a, b *program) int { return rank(a.service) - rank(b.service) })
+
+	// Addresses first: client certificates are proven against other components.
+	for _, p := range programs {
+		if p.service == certs.KubeAPIServer {
+			d.apiServer = p.apiServerAddress()
+		}
+	}
+	for _, p := range programs {
+		if p.secrets {
+			d.out.Node.Components = append(d.out.Node.Components, p.component)
+			continue
+		}
+		switch p.service {
+		case certs.Etcd:
+			d.addEtcd(p)
+		case certs.Kubelet:
+			d.addKubelet(p)
+		case certs.KubeAPIServer:
+			d.addAPIServer(p)
+		case certs.KubeControllerManager, certs.KubeScheduler:
+			d.addController(p)
+		case certs.KubeProxy:
+			d.addKubeProxy(p)
+		}
+		d.out.Node.Components = append(d.out.Node.Components, p.component)
+	}
+	d.nameFiles(programs)
+	d.findReaders(programs)
+	d.addAdmins(programs)
+	d.leaveToDistributions(programs)
+	d.addDirectories()
+	d.addSubdirectories()
+	d.addSockets()
+	d.out.Node.Name = d.nodeName(opts.NodeName)
+	return d.out
+}
+
+// rank is a service's place in the order in which services are listed.
+func rank(s certs.Service) int { return slices.Index(certs.Services(), s) }
+
+// notInspected records something that could not be looked at.
+func (d *discovery) notInspected(s certs.Service, path, reason string) {
+	d.out.Node.NotInspected = append(d.out.Node.NotInspected, inventory.NotInspected{Service: s, Path: path, Reason: reason})
+}
+
+// informational records something that is not inspected by design, or that nobody has to
+// do anything about.
+func (d *discovery) informational(s certs.Service, path, reason string) {
+	d.out.Node.NotInspected = append(d.out.Node.NotInspected, inventory.NotInspected{Service: s, Path: path, Reason: reason, Informational: true})
+}

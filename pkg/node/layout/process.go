@@ -1,0 +1,212 @@
+package layout
+
+import (
+	"bytes"
+	"cmp"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
+)
+
+// Command lines are read in two steps: enough to recognise a component, and then
+// the whole of the few that are one, bounded.
+const (
+	cmdlineHead = 4 << 10
+	cmdlineMax  = 1 << 20
+)
+
+// clockTicks is USER_HZ, in which /proc counts time on every Linux architecture
+// that Kubernetes runs on.
+const clockTicks = 100
+
+// process is a running component.
+type process struct {
+	recognised
+	pid   int
+	argv  []string
+	place placement
+	// containerID is the runtime's id of its container, where its control group has it.
+	containerID string
+	started     *time.Time
+	// hostNetwork: it has the network of the node's process 1, as far as that can be told.
+	hostNetwork bool
+}
+
+// table is what runs on a node.
+type table struct {
+	components []process // in the order of their ids
+	bundles    []string  // programs that hold many components at once, see bundled
+	// members are all processes of the units in which components run.
+	members map[string][]member
+}
+
+// processes lists what runs on a node.
+//
+// One read per process of the node is what this costs, and one more where a component
+// runs in a unit, so it goes to the kernel directly: files of /proc/PID are no symlinks
+// and cannot lead out of the root.
+func processes(root hostfs.Root) table {
+	var out table
+	proc, err := root.Local("/proc")
+	if err != nil {
+		return out
+	}
+	var init map[string]string
+	var boot time.Time
+	buf := make([]byte, cmdlineHead)
+	ids := processIDs(proc)
+	for _, pid := range ids {
+		dir := filepath.Join(proc, strconv.Itoa(pid))
+		head := readInto(filepath.Join(dir, "cmdline"), buf)
+		argv := parseCmdline(head)
+		if len(argv) == 0 {
+			continue
+		}
+		if name := base(argv[0]); bundled[name] != "" {
+			out.bundles = append(out.bundles, name)
+			continue
+		}
+		if _, ok := recognise(argv); !ok {
+			continue
+		}
+		if len(head) == len(buf) {
+			argv = parseCmdline(readInto(filepath.Join(dir, "cmdline"), make([]byte, cmdlineMax)))
+		}
+		r, ok := recognise(argv)
+		if !ok {
+			continue
+		}
+		if init == nil {
+			init = cgroupsOf(proc, 1)
+			boot = bootTime(proc)
+		}
+		groups := cgroupsOf(proc, pid)
+		p := process{recognised: r, pid: pid, argv: argv, place: place(groups, init), containerID: containerID(groups)}
+		p.started = startTime(readInto(filepath.Join(dir, "stat"), make([]byte, cmdlineHead)), boot)
+		p.hostNetwork = sameNetwork(proc, pid)
+		out.components = append(out.components, p)
+	}
+	slices.Sort(out.bundles)
+	out.bundles = slices.Compact(out.bundles)
+	out.members = membersOf(proc, init, ids, out.components)
+	return out
+}
+
+func cgroupsOf(proc string, pid int) map[string]string {
+	return cgroupPaths(readInto(filepath.Join(proc, strconv.Itoa(pid), "cgroup"), make([]byte, cmdlineHead)))
+}
+
+// sameNetwork says whether a process has the network namespace of process 1.
+func sameNetwork(proc string, pid int) bool {
+	first, err := os.Readlink(filepath.Join(proc, "1", "ns", "net"))
+	if err != nil {
+		return false
+	}
+	own, err := os.Readlink(filepath.Join(proc, strconv.Itoa(pid), "ns", "net"))
+	return err == nil && own == first
+}
+
+// processIDs lists the numeric entries of /proc.
+func processIDs(proc string) []int {
+	d, err := os.Open(proc)
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = d.Close() }()
+	names, _ := d.Readdirnames(-1) // what could be listed is better than nothing
+	var ids []int
+	for _, n := range names {
+		if id, err := strconv.Atoi(n); err == nil && id > 0 {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, cmp.Compare)
+	return ids
+}
+
+// parseCmdline splits the content of a /proc/PID/cmdline at its zero bytes.
+func parseCmdline(data []byte) []string {
+	text := strings.TrimRight(string(data), "\x00")
+	if text == "" {
+		return nil
+	}
+	return strings.Split(text, "\x00")
+}
+
+// statFields are the fields of a /proc/PID/stat that follow its second one. That is the
+// program's name in parentheses and may itself hold blanks and parentheses.
+func statFields(stat []byte) []string {
+	i := bytes.LastIndexByte(stat, ')')
+	if i < 0 {
+		return nil
+	}
+	return strings.Fields(string(stat[i+1:]))
+}
+
+// parentOf is field 4 of a /proc/PID/stat; 0 where it cannot be read.
+func parentOf(stat []byte) int {
+	fields := statFields(stat)
+	if len(fields) < 2 {
+		return 0
+	}
+	parent, _ := strconv.Atoi(fields[1])
+	return parent
+}
+
+// startTime is field 22 of a /proc/PID/stat, in ticks since boot.
+func startTime(stat []byte, boot time.Time) *time.Time {
+	fields := statFields(stat)
+	if boot.IsZero() || len(fields) < 20 {
+		return nil
+	}
+	ticks, err := strconv.ParseInt(fields[19], 10, 64)
+	if err != nil || ticks < 0 {
+		return nil
+	}
+	t := boot.Add(time.Duration(ticks/clockTicks)*time.Second + time.Duration(ticks%clockTicks)*time.Second/clockTicks).UTC()
+	return &t
+}
+
+// bootTime is the btime line of /proc/stat.
+func bootTime(proc string) time.Time {
+	data := readInto(filepath.Join(proc, "stat"), make([]byte, cmdlineMax))
+	_, rest, ok := bytes.Cut(data, []byte("\nbtime "))
+	if !ok {
+		return time.Time{}
+	}
+	line, _, _ := bytes.Cut(rest, []byte("\n"))
+	seconds, err := strconv.ParseInt(string(line), 10, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	return time.Unix(seconds, 0)
+}
+
+// readInto fills buf from a file as far as it goes; nothing on any error, since a
+// process may end between two looks at it.
+func readInto(path string, buf []byte) []byte {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = unix.Close(fd) }()
+	n := 0
+	for n < len(buf) {
+		m, err := unix.Read(fd, buf[n:])
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || m <= 0 {
+			break
+		}
+		n += m
+	}
+	return buf[:n]
+}

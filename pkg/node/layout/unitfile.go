@@ -1,0 +1,291 @@
+package layout
+
+import (
+	"maps"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
+)
+
+// unitDirs are systemd's directories of system units, the first takes precedence.
+var unitDirs = []string{
+	"/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system",
+	"/usr/lib/systemd/system", "/lib/systemd/system",
+}
+
+// assignment is one "Name=value" line of a unit file.
+type assignment struct{ section, name, value string }
+
+// parseUnit reads a unit file. Unlike systemd's own it has no use for errors: a
+// line that is none is skipped. (go-systemd's parser refuses lines over 2 KiB, which
+// an API server's command line easily has.)
+func parseUnit(data string) []assignment {
+	var out []assignment
+	section, pending := "", ""
+	for line := range strings.SplitSeq(data, "\n") {
+		line = strings.TrimSpace(line)
+		if line != "" && (line[0] == '#' || line[0] == ';') {
+			continue // also between continued lines
+		}
+		if before, ok := strings.CutSuffix(line, `\`); ok {
+			pending += before + " "
+			continue
+		}
+		line, pending = strings.TrimSpace(pending+line), ""
+		if strings.HasPrefix(line, "[") && strings.HasSuffix(line, "]") {
+			section = line[1 : len(line)-1]
+			continue
+		}
+		if name, value, ok := strings.Cut(line, "="); ok {
+			out = append(out, assignment{section, strings.TrimSpace(name), strings.TrimSpace(value)})
+		}
+	}
+	return out
+}
+
+// unit is what matters of a service unit with its drop-ins.
+type unit struct {
+	name      string   // "kubelet.service"
+	path      string   // of its main file
+	execStart []string // command lines as written
+	env       map[string]string
+	workDir   string
+	killMode  string // as written; empty: systemd's default, control-group
+	// credentials are the files of LoadCredential, and mounts those of BindPaths and
+	// BindReadOnlyPaths.
+	credentials []string
+	mounts      []mount
+	grace       int64 // TimeoutStopSec in seconds; 0: not set, or no limit
+	preset      bool  // comes with a package: counts only where it is enabled
+}
+
+// loadUnit reads a unit and its drop-ins; false where there is none, or where it is
+// masked.
+func loadUnit(root hostfs.Root, name string) (*unit, bool) {
+	u := &unit{name: name, env: map[string]string{}}
+	template, instance := splitInstance(name)
+	var lines []assignment
+	for _, file := range []string{name, template} {
+		for _, dir := range unitDirs {
+			p := path.Join(dir, file)
+			if masked(root, p) {
+				return nil, false
+			}
+			data, err := root.ReadFile(p)
+			if err != nil {
+				continue
+			}
+			u.path, u.preset = p, dir != unitDirs[0] && dir != unitDirs[1]
+			lines = parseUnit(string(data))
+			break
+		}
+		if u.path != "" {
+			break
+		}
+	}
+	if u.path == "" {
+		return nil, false
+	}
+	for _, p := range dropIns(root, name, template) {
+		if data, err := root.ReadFile(p); err == nil {
+			lines = append(lines, parseUnit(string(data))...)
+		}
+	}
+	u.apply(root, lines, instance)
+	return u, true
+}
+
+// masked says whether a unit file is a link to /dev/null. The link itself is looked
+// at: a node pod need not see the host's devices.
+func masked(root hostfs.Root, file string) bool {
+	local, err := root.LocalNoFollow(file)
+	if err != nil {
+		return false
+	}
+	target, err := os.Readlink(local)
+	return err == nil && target == "/dev/null"
+}
+
+// apply evaluates the assignments in order; an empty value resets a list.
+func (u *unit) apply(root hostfs.Root, lines []assignment, instance string) {
+	var files []string
+	for _, l := range lines {
+		if l.section != "Service" {
+			continue
+		}
+		value := expandSpecifiers(l.value, u.name, instance)
+		switch l.name {
+		case "ExecStart":
+			if value == "" {
+				u.execStart = nil
+			} else {
+				u.execStart = append(u.execStart, value)
+			}
+		case "Environment":
+			if value == "" {
+				clear(u.env)
+			}
+			for _, w := range splitWords(value) {
+				if k, v, ok := strings.Cut(w, "="); ok {
+					u.env[k] = v
+				}
+			}
+		case "EnvironmentFile":
+			if value == "" {
+				files = nil
+			} else {
+				files = append(files, strings.TrimPrefix(value, "-"))
+			}
+		case "LoadCredential", "LoadCredentialEncrypted":
+			if value == "" {
+				u.credentials = nil
+			} else if _, file, ok := strings.Cut(value, ":"); ok && path.IsAbs(file) {
+				u.credentials = append(u.credentials, path.Clean(file))
+			}
+		case "BindPaths", "BindReadOnlyPaths":
+			if value == "" {
+				u.mounts = nil
+			}
+			u.mounts = append(u.mounts, bindMounts(value)...)
+		case "TimeoutStopSec", "TimeoutSec":
+			u.grace = unitSeconds(value)
+		case "KillMode":
+			u.killMode = value
+		case "WorkingDirectory":
+			u.workDir = strings.TrimPrefix(value, "-")
+		}
+	}
+	// Files win over Environment=, whatever the order in the unit.
+	for _, f := range files {
+		if data, err := root.ReadFile(f); err == nil {
+			maps.Copy(u.env, parseEnvFile(string(data)))
+		}
+	}
+}
+
+// commands are the command lines that the unit starts, expanded.
+func (u *unit) commands() [][]string {
+	var out [][]string
+	for _, line := range u.execStart {
+		words := lexWords(strings.TrimLeft(line, "-@:+!|"))
+		if argv := expandUnit(words, u.env); len(argv) > 0 {
+			out = append(out, argv)
+		}
+	}
+	return out
+}
+
+// dropIns lists a unit's drop-in files in the order in which they apply: by file
+// name, whatever their directory; of equal names the directory of precedence wins.
+func dropIns(root hostfs.Root, name, template string) []string {
+	byName := map[string]string{}
+	for _, dir := range unitDirs {
+		for _, n := range []string{name, template} {
+			if n == "" {
+				continue
+			}
+			d := path.Join(dir, n+".d")
+			entries, err := root.ReadDir(d)
+			if err != nil {
+				continue
+			}
+			for _, e := range entries {
+				if _, taken := byName[e.Name()]; !taken && strings.HasSuffix(e.Name(), ".conf") {
+					byName[e.Name()] = path.Join(d, e.Name())
+				}
+			}
+		}
+	}
+	var out []string
+	for _, n := range slices.Sorted(maps.Keys(byName)) {
+		out = append(out, byName[n])
+	}
+	return out
+}
+
+// splitInstance takes "etcd@a.service" apart: its template "etcd@.service" and "a".
+func splitInstance(name string) (template, instance string) {
+	stem, ok := strings.CutSuffix(name, ".service")
+	if !ok {
+		return "", ""
+	}
+	prefix, instance, ok := strings.Cut(stem, "@")
+	if !ok {
+		return "", ""
+	}
+	return prefix + "@.service", instance
+}
+
+// expandSpecifiers replaces the specifiers that occur in command lines.
+func expandSpecifiers(value, name, instance string) string {
+	if !strings.Contains(value, "%") {
+		return value
+	}
+	stem := strings.TrimSuffix(name, ".service")
+	return strings.NewReplacer("%%", "%", "%i", instance, "%I", instance, "%n", name, "%N", stem, "%p", strings.TrimSuffix(stem, "@"+instance)).Replace(value)
+}
+
+// parseEnvFile reads the lines NAME=value of an EnvironmentFile.
+func parseEnvFile(data string) map[string]string {
+	env := map[string]string{}
+	pending := ""
+	for line := range strings.SplitSeq(data, "\n") {
+		line = strings.TrimSpace(line)
+		if pending == "" && (line == "" || line[0] == '#' || line[0] == ';') {
+			continue
+		}
+		if before, ok := strings.CutSuffix(line, `\`); ok {
+			pending += before
+			continue
+		}
+		line, pending = pending+line, ""
+		name, value, ok := strings.Cut(line, "=")
+		if name = strings.TrimSpace(name); !ok || !isName(name) {
+			continue
+		}
+		env[name] = unquote(strings.TrimSpace(value))
+	}
+	return env
+}
+
+// unquote removes quotes around parts of a value; unlike in splitWords, blanks
+// outside of them stay.
+func unquote(value string) string {
+	var b strings.Builder
+	var quote byte
+	for i := 0; i < len(value); i++ {
+		c := value[i]
+		switch {
+		case c == '\\' && quote != '\'' && i+1 < len(value):
+			i++
+			b.WriteByte(value[i])
+		case quote == 0 && (c == '"' || c == '\''):
+			quote = c
+		case c == quote:
+			quote = 0
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// bindMounts reads "source:destination:options", repeated; the destination is the source
+// where it is not given.
+func bindMounts(value string) []mount {
+	var out []mount
+	for _, word := range splitWords(value) {
+		source, rest, _ := strings.Cut(strings.TrimPrefix(word, "-"), ":")
+		destination, _, _ := strings.Cut(rest, ":")
+		if destination == "" {
+			destination = source
+		}
+		if path.IsAbs(source) && path.IsAbs(destination) {
+			out = append(out, mount{host: path.Clean(source), container: path.Clean(destination)})
+		}
+	}
+	return out
+}

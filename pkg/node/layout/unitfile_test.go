@@ -1,0 +1,113 @@
+package layout
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/rotate-certs/rotate-certs/pkg/node/layout/layouttest"
+)
+
+func TestSplitWordsAsSystemd(t *testing.T) {
+	for line, want := range map[string][]string{
+		`a  b	c`:                 {"a", "b", "c"},
+		`"a b" 'c "d"' e`:        {"a b", `c "d"`, "e"},
+		`--x="a b" --y='c'`:      {"--x=a b", "--y=c"},
+		`a\ b "say \"hi\"" \x41`: {"a b", `say "hi"`, `\x41`},
+		`"" ''`:                  {"", ""},
+		`"unclosed a`:            {"unclosed a"},
+		``:                       nil,
+	} {
+		if got := splitWords(line); !slices.Equal(got, want) {
+			t.Errorf("splitWords(%q) = %q, want %q", line, got, want)
+		}
+	}
+}
+
+func TestExpandUnit(t *testing.T) {
+	env := map[string]string{"ARGS": "--a=1 '--b=2 3'", "DIR": "/x y", "EMPTY": ""}
+	for line, want := range map[string][]string{
+		`kubelet $ARGS`:          {"kubelet", "--a=1", "--b=2 3"},
+		`kubelet ${ARGS}`:        {"kubelet", "--a=1 '--b=2 3'"},
+		`kubelet --d=${DIR}/pki`: {"kubelet", "--d=/x y/pki"},
+		`kubelet "$ARGS"`:        {"kubelet", "$ARGS"},
+		`kubelet $EMPTY $NONE x`: {"kubelet", "x"},
+		`kubelet $$ARGS ${`:      {"kubelet", "$ARGS", "${"},
+	} {
+		if got := expandUnit(lexWords(line), env); !slices.Equal(got, want) {
+			t.Errorf("expandUnit(%q) = %q, want %q", line, got, want)
+		}
+	}
+}
+
+func TestExpandPod(t *testing.T) {
+	env := map[string]string{"IP": "10.0.0.1"}
+	for text, want := range map[string]string{
+		"--a=$(IP):1":   "--a=10.0.0.1:1",
+		"$(NONE)":       "$(NONE)",
+		"$$(IP)":        "$(IP)",
+		"$IP $( $(IP":   "$IP $( $(IP",
+		"100$":          "100$",
+		"$(IP)$(IP)":    "10.0.0.110.0.0.1",
+		"a$$b":          "a$b",
+		"no variables.": "no variables.",
+	} {
+		if got := expandPod(text, env); got != want {
+			t.Errorf("expandPod(%q) = %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestLoadUnitWithDropIns(t *testing.T) {
+	n := layouttest.New(t)
+	n.Write("/usr/lib/systemd/system/etcd@.service", strings.Join([]string{
+		"# comment", "[Unit]", "ExecStart=/not/this/section", "[Service]",
+		"Environment=A=1 \"B=two words\"", "Environment=C=vendor", "EnvironmentFile=-/etc/none", "EnvironmentFile=/etc/etcd.env",
+		"WorkingDirectory=-/var/lib/etcd", "ExecStart=-/usr/bin/etcd --name=%i \\", "; comment between", "  --data-dir=${D} \\", "  $MORE",
+	}, "\n"))
+	n.Write("/etc/etcd.env", "# comment\nD='/data dir'\nMORE=\"--x=1 --y=2\"\nC=file\nnot a line\n")
+	n.Write("/usr/lib/systemd/system/etcd@.service.d/10-a.conf", "[Service]\nEnvironment=A=vendor\n")
+	n.Write("/etc/systemd/system/etcd@.service.d/10-a.conf", "[Service]\nEnvironment=A=admin\n")
+	n.Write("/etc/systemd/system/etcd@n1.service.d/20-b.conf", "[Service]\nEnvironment=E=instance\n")
+
+	u, ok := loadUnit(n.Root, "etcd@n1.service")
+	if !ok {
+		t.Fatal("the unit was not found")
+	}
+	want := []string{"/usr/bin/etcd", "--name=n1", "--data-dir=/data dir", "--x=1", "--y=2"}
+	if got := u.commands(); len(got) != 1 || !slices.Equal(got[0], want) {
+		t.Errorf("commands = %q, want %q", got, want)
+	}
+	for name, want := range map[string]string{"A": "admin", "B": "two words", "C": "file", "E": "instance"} {
+		if u.env[name] != want {
+			t.Errorf("%s = %q, want %q", name, u.env[name], want)
+		}
+	}
+	if u.workDir != "/var/lib/etcd" || !u.preset {
+		t.Errorf("work directory %q, preset %v", u.workDir, u.preset)
+	}
+
+	n.Link("/etc/systemd/system/masked.service", "/dev/null")
+	n.Write("/usr/lib/systemd/system/masked.service", "[Service]\nExecStart=/usr/bin/etcd --a\n")
+	if _, ok := loadUnit(n.Root, "masked.service"); ok {
+		t.Error("a masked unit was taken for one that starts something")
+	}
+}
+
+func TestLongUnitLinesAreRead(t *testing.T) {
+	line := "ExecStart=/usr/bin/kube-apiserver " + strings.Repeat("--feature-gates=ALongName=true ", 500) + "--last=1"
+	got := parseUnit("[Service]\n" + line + "\n")
+	if len(got) != 1 || !strings.HasSuffix(got[0].value, "--last=1") {
+		t.Errorf("a line of %d bytes was cut", len(line))
+	}
+}
+
+func TestUnitSeconds(t *testing.T) {
+	for text, want := range map[string]int64{
+		"300": 300, "5min 20s": 320, "1h": 3600, "1.5min": 90, "500ms": 0, "infinity": 0, "": 0, "5 parsecs": 0, "9999999999999d": 0, "min": 0,
+	} {
+		if got := unitSeconds(text); got != want {
+			t.Errorf("%q: %d seconds, want %d", text, got, want)
+		}
+	}
+}

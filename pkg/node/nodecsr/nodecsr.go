@@ -1,0 +1,151 @@
+// Package nodecsr asks the certificates API for kubelet certificates with the node's
+// own identity: the key never leaves the node, only the request travels. It is for
+// the node program, and apart from package kube so that neither carries the other's
+// weight: the plugin no host files, the node program no whole clientset.
+package nodecsr
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	certificatesv1 "k8s.io/api/certificates/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+
+	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+)
+
+// reachTimeout is how long the API server may be unreachable before that counts as a
+// fact: one that is being restarted is back sooner.
+const reachTimeout = 30 * time.Second
+
+// Requests makes CSR objects in the node's own name. It may be used concurrently.
+type Requests struct {
+	Root       hostfs.Root
+	Kubeconfig string // host path of the kubelet's kubeconfig
+	Node       string
+
+	mu     sync.Mutex
+	client *rest.RESTClient
+}
+
+// Post creates the CSR object of a request and returns its name; where an earlier
+// try has made it already, it is that one. An error means that this identity cannot
+// ask: it has expired, is refused, or no API server can be reached. An administrator
+// must have the request signed then.
+func (r *Requests) Post(ctx context.Context, csr nodeapi.CSR) (name string, err error) {
+	object := &certificatesv1.CertificateSigningRequest{
+		ObjectMeta: metav1.ObjectMeta{Name: objectName(r.Node, csr.PEM)},
+		Spec:       certificatesv1.CertificateSigningRequestSpec{Request: []byte(csr.PEM), SignerName: csr.Signer},
+	}
+	for _, u := range csr.Usages {
+		object.Spec.Usages = append(object.Spec.Usages, certificatesv1.KeyUsage(u))
+	}
+	if csr.ExpirationSeconds > 0 {
+		object.Spec.ExpirationSeconds = &csr.ExpirationSeconds
+	}
+	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
+	defer cancel()
+	for {
+		client, err := r.connect()
+		if err != nil {
+			return "", fmt.Errorf("use the node's own identity: %w", err)
+		}
+		err = client.Post().Resource(resource).Body(object).Do(ctx).Error()
+		if err == nil || apierrors.IsAlreadyExists(err) {
+			return object.Name, nil
+		}
+		r.disconnect()
+		if refused(err) || pause(ctx) != nil {
+			return "", fmt.Errorf("create certificate signing request %q as node %q: %w", object.Name, r.Node, err)
+		}
+	}
+}
+
+// Get returns the issued chain as PEM, or nil while it waits. denied says who refused
+// it and why, and is final. An error means that it could not be asked just now.
+func (r *Requests) Get(ctx context.Context, name string) (pem []byte, denied string, err error) {
+	client, err := r.connect()
+	if err != nil {
+		return nil, "", fmt.Errorf("use the node's own identity: %w", err)
+	}
+	object := &certificatesv1.CertificateSigningRequest{}
+	err = client.Get().Resource(resource).Name(name).Do(ctx).Into(object)
+	if apierrors.IsNotFound(err) {
+		return nil, fmt.Sprintf("somebody deleted certificate signing request %q", name), nil
+	}
+	if err != nil {
+		r.disconnect()
+		return nil, "", fmt.Errorf("read certificate signing request %q: %w", name, err)
+	}
+	for _, c := range object.Status.Conditions {
+		switch c.Type {
+		case certificatesv1.CertificateDenied:
+			return nil, fmt.Sprintf("certificate signing request %q was denied: %s: %s", name, c.Reason, c.Message), nil
+		case certificatesv1.CertificateFailed:
+			return nil, fmt.Sprintf("the signer could not sign certificate signing request %q: %s: %s", name, c.Reason, c.Message), nil
+		}
+	}
+	if len(object.Status.Certificate) == 0 {
+		return nil, "", nil
+	}
+	return object.Status.Certificate, "", nil
+}
+
+// connect makes a client once; disconnect has the next call make a new one, with what
+// the kubeconfig says by then, and on a new connection.
+func (r *Requests) connect() (*rest.RESTClient, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.client != nil {
+		return r.client, nil
+	}
+	client, err := newClient(r.Root, r.Kubeconfig)
+	r.client = client
+	return client, err
+}
+
+func (r *Requests) disconnect() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.client != nil && r.client.Client != nil {
+		r.client.Client.CloseIdleConnections()
+	}
+	r.client = nil
+}
+
+// refused says that asking again will not help: the API server does not accept the
+// identity or the request, or the TLS handshake failed on our certificate.
+func refused(err error) bool {
+	return apierrors.IsUnauthorized(err) || apierrors.IsForbidden(err) || apierrors.IsInvalid(err) ||
+		apierrors.IsBadRequest(err) || strings.Contains(err.Error(), "remote error: tls:")
+}
+
+var notInNames = regexp.MustCompile(`[^a-z0-9.-]+`)
+
+// objectName names the CSR object of a request: always the same for the same request,
+// so that a try whose answer got lost finds its own object again.
+func objectName(node, request string) string {
+	sum := sha256.Sum256([]byte(request))
+	readable := notInNames.ReplaceAllString(strings.ToLower(node), "-")
+	return "rotate-certs-" + strings.Trim(readable[:min(len(readable), 200)], "-.") + "-" + hex.EncodeToString(sum[:5])
+}
+
+func pause(ctx context.Context) error {
+	t := time.NewTimer(time.Second)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}

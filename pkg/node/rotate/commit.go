@@ -1,0 +1,267 @@
+package rotate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/node/statedir"
+	"github.com/rotate-certs/rotate-certs/pkg/node/store"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+// commit puts what was staged into use and answers with Committed, RolledBack or
+// Broken; or with Refused or Failed, before anything has changed. Its error is a
+// *journalError: the node was put back as it was as far as possible, and the next
+// process does so again, and says so.
+func (s *session) commit(ctx context.Context, o statedir.Order, l *log) error {
+	t, materials, err := s.ready(ctx, o)
+	if err != nil {
+		rec := nodeapi.Record{Kind: nodeapi.Failed, Message: err.Error()}
+		var refused *refusal
+		if errors.As(err, &refused) {
+			rec.Kind, rec.Hint = nodeapi.Refused, refused.hint
+		}
+		return l.write(rec)
+	}
+	backup := backupDir(s.rotation, o.Number)
+	if err := s.backUp(t, backup); err != nil {
+		return l.write(nodeapi.Record{Kind: nodeapi.Failed, Message: err.Error()})
+	}
+	unguarded, err := s.guard(t)
+	if err != nil {
+		return l.write(nodeapi.Record{Kind: nodeapi.Failed, Message: err.Error()})
+	}
+	if err := l.write(nodeapi.Record{Kind: nodeapi.Committing, Message: unguarded}); err != nil {
+		return err
+	}
+	c := &committing{session: s, t: t, log: l}
+	if s.unit = t.Unit; s.unit != "" {
+		err = c.restartUnit(ctx)
+	} else {
+		err = c.apply(ctx, materials)
+	}
+	if err == nil {
+		err = l.write(nodeapi.Record{Kind: nodeapi.Committed, Renewals: t.renewals()})
+	}
+	if err != nil {
+		undone := c.undo(ctx, asFailure(err))
+		var broken *journalError
+		if errors.As(err, &broken) {
+			return err
+		}
+		if undone != nil || l.last.Kind != nodeapi.Committed || l.last.Unproven {
+			return undone
+		}
+		// Every old certificate had expired, and the new ones stayed and are proven.
+	}
+	if t.DestroyOldKeys {
+		if err := s.destroyOldKeys(t, backup); err != nil {
+			return err
+		}
+	}
+	return s.tidy()
+}
+
+// tidy removes what a commit needed, once it has its answer.
+func (s *session) tidy() error {
+	if err := s.unguard(); err != nil {
+		return err
+	}
+	return s.discardStaged()
+}
+
+// ready checks everything that can be checked before anything changes.
+func (s *session) ready(ctx context.Context, o statedir.Order) (t *transaction, m []store.Material, err error) {
+	defer recoverAs(&err)
+	t, err = loadTransaction(s.rotation.Staged())
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil, &refusal{"nothing is staged on this node", "order Stage before Commit"}
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	for n, i := range t.Items {
+		now, err := store.Read(s.Root, i.Certificate.Store)
+		if err != nil {
+			return nil, nil, err
+		}
+		if certs.Fingerprint(now.Leaf()) != i.Certificate.FingerprintSHA256 {
+			return nil, nil, &refusal{fmt.Sprintf("%s %q was changed since it was staged", i.Certificate.Name, i.Certificate.Store.Cert),
+				"something else changes certificates on this node; run the same command again to plan anew"}
+		}
+		if t.Unit != "" {
+			continue // its unit makes the new one
+		}
+		staged, err := loadMaterial(itemDir(s.rotation.Staged(), n))
+		if err != nil {
+			return nil, nil, fmt.Errorf("load what was staged for %s: %w", i.Certificate.Name, err)
+		}
+		m = append(m, staged)
+	}
+	// A runtime that does not answer now would not restart anything later.
+	if err := s.noteUnit(ctx, t); err != nil {
+		return nil, nil, err
+	}
+	for _, service := range t.Restarts {
+		for _, c := range t.components(service) {
+			if t.runs(c) {
+				continue
+			}
+			if _, err := s.Restarter.Current(ctx, c); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
+	if err := s.sortOthers(ctx, t); err != nil {
+		return nil, nil, err
+	}
+	for _, c := range t.Node.Components {
+		if c.Health == "" {
+			continue
+		}
+		switch p := s.Prober.Health(ctx, t.Node, c); {
+		case p.Healthy:
+		case p.Unasked:
+			t.Unasked = append(t.Unasked, c.Health)
+		default:
+			t.Unhealthy = append(t.Unhealthy, c.Health)
+		}
+	}
+	t.Token, t.Order, t.Began = o.Token, o.Number, s.now()
+	return t, m, nil
+}
+
+// backUp makes it possible to undo the commit, for this process and for a later one.
+func (s *session) backUp(t *transaction, dir string) (err error) {
+	defer recoverAs(&err)
+	if err := statedir.MkdirAll(dir); err != nil {
+		return fmt.Errorf("back up: %w", err)
+	}
+	for n, i := range t.Items {
+		if t.Unit != "" {
+			continue // at its next start, its unit would replace what was put back
+		}
+		if err := store.Backup(s.Root, i.Certificate.Store, itemDir(dir, n)); err != nil {
+			return err
+		}
+	}
+	return t.save(dir)
+}
+
+// committing is a commit, or the undoing of one.
+type committing struct {
+	*session
+	t       *transaction
+	log     *log
+	undoing bool
+	boot    bool // nothing runs yet: only files can be put back
+	late    bool // a later process undoes what an earlier one began
+	fates   []fate
+	cold    time.Duration // how much longer static pods may take to be started
+	early   *restarting   // the kubelet, where it was restarted before everything else
+	outages []*outage
+	// restarted are the services that were, or were begun to be, restarted.
+	restarted []certs.Service
+}
+
+// apply makes everything new and proves it. A panic is an error, to be undone.
+func (c *committing) apply(ctx context.Context, materials []store.Material) (err error) {
+	defer recoverAs(&err)
+	defer c.closeOutages()
+	for n, i := range c.t.Items {
+		if err := store.Swap(c.Root, i.Certificate.Store, materials[n]); err != nil {
+			return &failure{service: i.Certificate.Service, what: i.Certificate.Name + " could not be replaced", cause: err}
+		}
+	}
+	if err := c.log.write(nodeapi.Record{Kind: nodeapi.Swapped}); err != nil {
+		return err
+	}
+	for n := range c.t.Items {
+		if err := c.readBack(n); err != nil {
+			return err // before anything is restarted
+		}
+	}
+	first, last := split(c.t.Restarts)
+	if len(c.t.Restarts) > 0 {
+		c.prepareKubelet(ctx)
+	}
+	if err := c.restart(ctx, first); err != nil {
+		return err
+	}
+	if c.t.Restart == plan.RestartIfNeeded {
+		if err := c.restartStale(ctx); err != nil {
+			return err
+		}
+	}
+	early, late := c.byTurn(last)
+	if err := c.prove(ctx, early); err != nil {
+		return err
+	}
+	if err := c.restart(ctx, last); err != nil {
+		return err
+	}
+	if c.early != nil { // it is none of those that the commit restarts
+		if err := c.awaitAll(ctx, []*restarting{c.early}); err != nil {
+			return err
+		}
+	}
+	if err := c.restartOthers(ctx, c.t.Others); err != nil {
+		return err
+	}
+	return c.prove(ctx, late)
+}
+
+// split takes the kubelet and kube-proxy apart from the rest: they come last, when
+// everything that the kubelet must start again is proven.
+func split(services []certs.Service) (first, last []certs.Service) {
+	for _, s := range services {
+		if s == certs.Kubelet || s == certs.KubeProxy {
+			last = append(last, s)
+		} else {
+			first = append(first, s)
+		}
+	}
+	return first, last
+}
+
+// byTurn returns the items that can be proven before the given services are
+// restarted, and those that cannot.
+func (c *committing) byTurn(last []certs.Service) (early, late []int) {
+	for n, i := range c.t.Items {
+		users := append([]certs.Service{i.Certificate.Service}, i.Certificate.UsedBy...)
+		othersToo := slices.ContainsFunc(i.Certificate.OtherUsers, func(u inventory.OtherUser) bool { return slices.Contains(c.t.Others, u) })
+		if othersToo || slices.ContainsFunc(users, func(s certs.Service) bool { return slices.Contains(last, s) }) {
+			late = append(late, n)
+		} else {
+			early = append(early, n)
+		}
+	}
+	return early, late
+}
+
+// restartsFor says whether the commit restarts all that loads a certificate.
+func (t *transaction) restartsFor(i item) bool {
+	return t.Restart != plan.RestartNever && slices.Contains(t.Restarts, i.Certificate.Service)
+}
+
+func asFailure(err error) *failure {
+	var f *failure
+	if errors.As(err, &f) {
+		return f
+	}
+	return &failure{what: "the commit failed", cause: err}
+}
+
+// hintBackup tells a person where the old files are.
+func (c *committing) hintBackup() string {
+	dir := filepath.Join(statedir.HostPath, "rotations", c.rotation.ID, "backup", fmt.Sprint(c.t.Order))
+	return "look at the component's log on this node; the replaced files are in " + dir
+}

@@ -1,0 +1,184 @@
+package rotate
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/node/statedir"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+// damage makes a journal unreadable in its middle, of a rotation that comes first by name.
+func (n *fakeNode) damage(id string) {
+	n.t.Helper()
+	dir := filepath.Join(n.tree.Local(statedir.HostPath), "rotations", id)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		n.t.Fatal(err)
+	}
+	path := filepath.Join(dir, "journal.jsonl")
+	rest, _ := os.ReadFile(path) // none: a new one
+	if err := os.WriteFile(path, append([]byte("{\"seq\":1,\n"), rest...), 0o600); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+// A damaged journal keeps no other rotation from being undone, at boot or later, and says
+// how to get rid of it.
+func TestDamagedJournalOfAnotherRotation(t *testing.T) {
+	for name, boot := range map[string]bool{"at boot": true, "by the next process": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newFakeNode(t)
+				before := n.snapshot()
+				n.interrupted(certs.Etcd)
+				n.damage("000old")
+				e, _ := n.engine()
+				undone, err := e.Recover(t.Context(), boot)
+				n.sameAs(before)
+				var damaged *statedir.DamagedError
+				if !errors.As(err, &damaged) || damaged.Rotation != "000old" || !strings.Contains(err.Error(), "rotate-certs-node forget 000old") {
+					t.Errorf("error: %v", err)
+				}
+				if len(undone) != 1 || undone[0].Kind != nodeapi.RolledBack {
+					t.Errorf("undone: %+v", undone)
+				}
+				if left := n.guards(); len(left) > 0 {
+					t.Errorf("the recovery unit stays: %v", left)
+				}
+			})
+		})
+	}
+}
+
+// Other rotations go on; the operator is warned.
+func TestDamagedJournalStopsNoOtherRotation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFakeNode(t)
+		n.damage("000old")
+		e, _ := n.engine()
+		e.Alone = true
+		var warned []string
+		e.Warn = func(err error) { warned = append(warned, err.Error()) }
+		if err := e.ByHand(t.Context(), plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways}); err != nil {
+			t.Fatal(err)
+		}
+		n.isAll(true, certs.Etcd)
+		if len(warned) != 1 || !strings.Contains(warned[0], "forget 000old") {
+			t.Errorf("warnings: %v", warned)
+		}
+		if err := e.Run(t.Context(), "000old"); err == nil {
+			t.Error("the rotation whose own journal is damaged goes on")
+		}
+		if err := e.Forget(t.Context(), "000old", false); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.Recover(t.Context(), false); err != nil {
+			t.Errorf("after it was removed: %v", err)
+		}
+	})
+}
+
+// The interrupted commit itself has the damaged journal: at boot its files are put back
+// all the same, and it is not forgotten by mistake.
+func TestDamagedJournalOfTheInterruptedCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFakeNode(t)
+		before := n.snapshot()
+		n.interrupted(certs.Etcd)
+		newOnes := n.snapshot()
+		n.damage(rotationID)
+		e, _ := n.engine()
+		if _, err := e.Recover(t.Context(), true); err == nil || !strings.Contains(err.Error(), "the old certificates were put back") {
+			t.Errorf("error: %v", err)
+		}
+		n.sameAs(before)
+		// The operator has the new certificates back. A later boot leaves them.
+		n.copyBack(newOnes)
+		if _, err := e.Recover(t.Context(), true); err == nil || strings.Contains(err.Error(), "were put back") {
+			t.Errorf("at a later boot: %v", err)
+		}
+		n.sameAs(newOnes)
+		var incomplete *statedir.IncompleteError
+		if err := e.Forget(t.Context(), rotationID, false); !errors.As(err, &incomplete) {
+			t.Errorf("forget: %v", err)
+		}
+		if err := e.Forget(t.Context(), rotationID, true); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Only the record that ended a commit is damaged: its new certificates are in use, and no
+// boot puts the old ones back.
+func TestDamagedEndOfACommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFakeNode(t)
+		rotateAll(n, plan.RestartAlways, certs.Etcd)
+		after := n.snapshot()
+		journalFile := n.state("journal.jsonl")
+		data, err := os.ReadFile(journalFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, _, found := strings.Cut(string(data), `"kind":"Committed"`)
+		if !found {
+			t.Fatalf("no record of the commit:\n%s", data)
+		}
+		if err := os.WriteFile(journalFile, []byte(before+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		e, _ := n.engine()
+		var damaged *statedir.DamagedError
+		if _, err := e.Recover(t.Context(), true); !errors.As(err, &damaged) || !strings.Contains(err.Error(), "forget "+rotationID) {
+			t.Errorf("error: %v", err)
+		}
+		n.sameAs(after)
+	})
+}
+
+// copyBack writes a snapshot's files.
+func (n *fakeNode) copyBack(files map[string]string) {
+	n.t.Helper()
+	for path, content := range files {
+		if mode := "-rw-------"; strings.HasPrefix(content, "-") {
+			if err := os.WriteFile(n.tree.Local(path), []byte(content[len(mode):]), 0o600); err != nil {
+				n.t.Fatal(err)
+			}
+		}
+	}
+}
+
+// What is damaged of an interrupted commit's own backup is named; what is whole is put
+// back, and the next process is not blocked.
+func TestDamagedBackup(t *testing.T) {
+	for _, file := range []string{"transaction.json", "0/0.saved"} {
+		t.Run(file, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newFakeNode(t)
+				n.interrupted(certs.Etcd)
+				if err := os.WriteFile(n.state("backup/2/"+file), []byte("{"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				e, _ := n.engine()
+				if _, err := e.Recover(t.Context(), true); !errors.Is(err, ErrNeedsPerson) {
+					t.Errorf("error: %v", err)
+				}
+				if got := n.rotation(); got.State != inventory.Broken {
+					t.Errorf("it stands as %s", got.State)
+				}
+				e.Idle = time.Second
+				if err := e.Run(t.Context(), "0ther"); err != nil {
+					t.Errorf("the next process: %v", err)
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,263 @@
+package rotate
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/node/component"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+const k0sUnit = "k0scontroller.service"
+
+// fakeK0s is a node on which k0s runs all components as its children. Its unit is active as
+// soon as k0s runs; only then it writes new keys and certificates, one file after the other,
+// those of etcd last, and starts the components. The kubelet's certificates it does not touch.
+type fakeK0s struct {
+	*fakeNode
+	id      int
+	running bool
+	began   time.Time
+
+	// What a test may change:
+	keeps    map[string]bool // certificates that it does not make anew
+	ca       certstest.CA    // signs what is not etcd's and not the front proxy's
+	validity []certstest.Option
+	dies     bool // it exits before it has made anything
+	orphans  map[certs.Service]bool
+	writes   time.Duration // how long one file takes
+	stops    time.Duration // how long it takes to exit
+}
+
+func newFakeK0s(t *testing.T) *fakeK0s {
+	n := newFakeNode(t)
+	k := &fakeK0s{fakeNode: n, id: 1, running: true, began: n.now(), keeps: map[string]bool{}, orphans: map[certs.Service]bool{},
+		ca: n.tree.CA, writes: 100 * time.Millisecond, stops: 10 * time.Millisecond, validity: []certstest.Option{certstest.Valid(certstest.Now.Add(-5*time.Minute), certstest.Now.AddDate(2, 0, 0))}}
+	return k
+}
+
+func (k *fakeK0s) scan(ctx context.Context) (inventory.Node, error) {
+	node, err := k.fakeNode.scan(ctx)
+	if err != nil {
+		return node, err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for i := range node.Components {
+		c := &node.Components[i]
+		f := k.all[c.Service]
+		*c = inventory.Component{Service: c.Service, Runtime: inventory.Supervised, Unit: k0sUnit, Health: c.Health}
+		if f.running {
+			began := f.began
+			c.PID, c.StartedAt = 100*(slices.Index(certs.Services(), c.Service)+1)+f.id, &began
+		}
+	}
+	for i := range node.Certificates {
+		c := &node.Certificates[i]
+		if c.Service == certs.Kubelet {
+			c.Issuer, c.Reason = inventory.Issuer{Kind: inventory.NoIssuer}, "k0s leaves it to the kubelet"
+			continue
+		}
+		c.Issuer.Kind, c.Issuer.Unit = inventory.UnitStart, k0sUnit
+	}
+	return node, nil
+}
+
+// Current implements Restarter. A component that runs below another unit is refused, as the
+// real one does.
+func (k *fakeK0s) Current(_ context.Context, c inventory.Component) (component.Instance, error) {
+	k.alive()
+	if c.Runtime != inventory.Systemd || c.Unit != k0sUnit {
+		return component.Instance{}, fmt.Errorf("restart %s: it is a child process", c.Service)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return component.Instance{ID: fmt.Sprint(k.id), Running: k.running, Exited: !k.running, StartedAt: k.began}, nil
+}
+
+// Stop implements Restarter.
+func (k *fakeK0s) Stop(ctx context.Context, c inventory.Component, i component.Instance) error {
+	if _, err := k.Current(ctx, c); err != nil {
+		return err
+	}
+	k.mu.Lock()
+	if i.ID != fmt.Sprint(k.id) {
+		k.mu.Unlock()
+		return errors.New("that instance is gone")
+	}
+	k.started = append(k.started, certs.Service(c.Unit))
+	hook := k.onStop
+	k.mu.Unlock()
+	go k.restart()
+	if hook != nil {
+		hook(certs.Service(c.Unit))
+	}
+	for {
+		now, err := k.Current(ctx, c)
+		if err != nil || !now.Running || now.ID != i.ID {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// restart is what systemd does once it is told to, whatever becomes of who told it.
+func (k *fakeK0s) restart() {
+	if !k.sleep(k.stops) {
+		return
+	}
+	k.mu.Lock()
+	k.running = false
+	for s, f := range k.all {
+		f.running = f.running && k.orphans[s]
+	}
+	k.mu.Unlock()
+	k.start()
+}
+
+// Await implements Restarter.
+func (k *fakeK0s) Await(ctx context.Context, c inventory.Component, old component.Instance) (component.Instance, error) {
+	for {
+		now, err := k.Current(ctx, c)
+		if err != nil || (now.Running && (now.ID != old.ID || !old.Running)) {
+			return now, err
+		}
+		select {
+		case <-ctx.Done():
+			return now, ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// start is a start of k0s.
+func (k *fakeK0s) start() {
+	if !k.sleep(500 * time.Millisecond) {
+		return
+	}
+	k.mu.Lock()
+	k.id++
+	k.running, k.began = !k.dies, k.now()
+	dies := k.dies
+	k.mu.Unlock()
+	if dies {
+		return
+	}
+	names := make([]string, 0, len(owners))
+	for name, s := range owners {
+		if s != certs.Kubelet && !k.keeps[name] {
+			names = append(names, name)
+		}
+	}
+	slices.SortFunc(names, func(a, b string) int {
+		return 2*(btoi(issuerFor(a).CACert == certstest.PKIDir+"/etcd/ca.crt")-btoi(issuerFor(b).CACert == certstest.PKIDir+"/etcd/ca.crt")) + compare(a, b)
+	})
+	for _, name := range names {
+		if !k.sleep(k.writes) {
+			return
+		}
+		k.mu.Lock()
+		k.renew(name)
+		k.mu.Unlock()
+	}
+	for _, s := range []certs.Service{certs.Etcd, certs.KubeAPIServer, certs.KubeScheduler, certs.KubeControllerManager, certs.Kubelet} {
+		if !k.sleep(500 * time.Millisecond) {
+			return
+		}
+		k.mu.Lock()
+		if !k.all[s].running {
+			k.launch(s)
+		}
+		k.mu.Unlock()
+	}
+}
+
+// sleep is false when the test has ended meanwhile.
+func (k *fakeK0s) sleep(d time.Duration) bool {
+	select {
+	case <-k.t.Context().Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// renew writes a new key and then its certificate, with the subject and names of the old one.
+func (k *fakeK0s) renew(name string) {
+	ca := k.ca
+	switch issuerFor(name).CACert {
+	case certstest.PKIDir + "/etcd/ca.crt":
+		ca = k.tree.EtcdCA
+	case certstest.PKIDir + "/front-proxy-ca.crt":
+		ca = k.tree.FrontProxyCA
+	}
+	old := k.onDisk(name)
+	is := append([]certstest.Option{certstest.Template(func(c *x509.Certificate) {
+		c.Subject, c.DNSNames, c.IPAddresses, c.ExtKeyUsage = old.Subject, old.DNSNames, old.IPAddresses, old.ExtKeyUsage
+	})}, k.validity...)
+	p, store := ca.Leaf(k.t, is...), k.tree.Stores[name]
+	if store.Kind == inventory.Kubeconfig {
+		k.tree.Write(k.t, store.Cert, certstest.Kubeconfig(k.t, ca, store.User, p), 0o600)
+		return
+	}
+	k.tree.WritePair(k.t, store.Cert[:len(store.Cert)-len(".crt")], p)
+}
+
+func (k *fakeK0s) engine() (*Engine, *records) {
+	e, r := k.fakeNode.engine()
+	e.Scan, e.Restarter = k.scan, k
+	return e, r
+}
+
+func (k *fakeK0s) stage(order nodeapi.Order, services ...certs.Service) {
+	k.t.Helper()
+	node, err := k.scan(k.t.Context())
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	step, _, err := stepOf(node, plan.Request{Services: services, Restart: plan.RestartAlways, Compromised: order.Compromised})
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	order.Kind, order.Step, order.Restart, order.Scope, order.StartTime = nodeapi.OrderStage, step, plan.RestartAlways, "test", k.now()
+	k.order(order)
+}
+
+// rotate carries out a whole rotation of some services.
+func (k *fakeK0s) rotate(services ...certs.Service) *records {
+	k.t.Helper()
+	e, r := k.engine()
+	k.stage(nodeapi.Order{}, services...)
+	r.orderAfter(k.fakeNode, nodeapi.Staged, commitOrder)
+	r.orderAfter(k.fakeNode, nodeapi.Committed, finish)
+	for _, bad := range []nodeapi.Kind{nodeapi.RolledBack, nodeapi.Broken, nodeapi.Failed, nodeapi.Refused} {
+		r.orderAfter(k.fakeNode, bad, abandon)
+	}
+	if err := run(k.t, k.t.Context(), e); err != nil {
+		k.t.Fatal(err)
+	}
+	return r
+}
+
+// Of k0s on the node: all but what the kubelet has signed through the API.
+var ofK0s = []certs.Service{certs.Etcd, certs.KubeAPIServer, certs.KubeScheduler, certs.KubeControllerManager, certs.Admin}

@@ -1,0 +1,136 @@
+package rotate
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/node/statedir"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+var (
+	// ErrAsBefore means that a rotation by hand failed and the node is as it was.
+	ErrAsBefore = errors.New("the node is as it was before")
+	// ErrNotVerified means that what is in place could not be verified yet: new certificates
+	// that were kept since the old ones have expired, or what something else has put there.
+	ErrNotVerified = errors.New("the certificates in place are not verified yet")
+	// ErrNeedsPerson means that the node is neither provably old nor provably new.
+	ErrNeedsPerson = errors.New("a person must look at this node")
+	// ErrLeftOut means that a rotation by hand is done, and that certificates in scope were
+	// left out since they cannot be renewed on the node.
+	ErrLeftOut = errors.New("done, but certificates in scope were left out")
+)
+
+// ByHand rotates this node alone, as a person on the node asks for: plan, stage,
+// commit, with the same journal and the same way back. There is no lock over other
+// nodes and no gate on the cluster's health; that is on the person. Nothing to do is
+// an error, [plan.ErrNothing] or a [plan.RefusedError]. A failure wraps [ErrAsBefore] or
+// [ErrNeedsPerson]. Where it is done but for what cannot be renewed, it is [ErrLeftOut].
+func (e *Engine) ByHand(ctx context.Context, req plan.Request) error {
+	s, release, err := e.open(ctx, newID())
+	if err != nil {
+		return err
+	}
+	defer release()
+	node, err := e.Scan(ctx)
+	if err != nil {
+		return err
+	}
+	step, left, err := stepOf(node, req)
+	if err != nil {
+		return err
+	}
+	if e.LeftOut != nil && len(left) > 0 {
+		e.LeftOut(left)
+	}
+	fence, err := s.dir.Fence()
+	if err != nil {
+		return err
+	}
+	order := nodeapi.Order{
+		Rotation: s.rotation.ID, Token: max(fence.Token, node.Token) + 1, Scope: req.Scope(), StartTime: e.now().UTC(),
+		Restart: req.Restart, ValiditySeconds: int64(req.Validity.Seconds()),
+		TimeoutSeconds: int64(e.Timeout.Seconds()),
+	}
+	stage := order
+	stage.Kind, stage.Step = nodeapi.OrderStage, step
+	commit := order
+	commit.Kind = nodeapi.OrderCommit
+	for _, o := range []nodeapi.Order{stage, commit} {
+		answer, err := s.carryOut(ctx, o)
+		if err != nil {
+			return err
+		}
+		if answer.Kind == nodeapi.Abandoned {
+			return asError(answer) // asked to end before anything was changed
+		}
+		if err := asError(answer); err != nil {
+			return errors.Join(err, s.abandon("it failed"))
+		}
+	}
+	order.Kind = nodeapi.OrderFinish
+	// All is done and verified: that is recorded whoever asks the process to end.
+	if _, err = s.carryOut(context.WithoutCancel(ctx), order); err == nil && len(left) > 0 {
+		return ErrLeftOut
+	}
+	return err
+}
+
+// stepOf plans this node alone.
+func stepOf(node inventory.Node, req plan.Request) (*plan.Step, []plan.LeftOut, error) {
+	p, err := plan.Build([]inventory.Node{node}, req, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, step := range p.Steps() {
+		if !step.Idle() {
+			return &step, p.LeftOut, nil
+		}
+	}
+	return nil, nil, plan.ErrNothing
+}
+
+// carryOut gives an order to ourselves, through the inbox like any other, and returns
+// its answer.
+func (s *session) carryOut(ctx context.Context, o nodeapi.Order) (nodeapi.Record, error) {
+	number, err := s.rotation.PutOrder(o)
+	if err != nil {
+		return nodeapi.Record{}, err
+	}
+	if _, err := s.handle(ctx, statedir.Order{Number: number, Order: o}); err != nil {
+		return nodeapi.Record{}, err
+	}
+	records, err := s.rotation.Records()
+	if err != nil {
+		return nodeapi.Record{}, err
+	}
+	return records[len(records)-1], nil
+}
+
+func asError(answer nodeapi.Record) error {
+	said := answer.Message
+	if answer.Hint != "" {
+		said += "\n" + answer.Hint
+	}
+	switch {
+	case answer.Unproven:
+		return fmt.Errorf("%w: %s", ErrNotVerified, said)
+	case answer.Kind == nodeapi.Staged, answer.Kind == nodeapi.Committed, answer.Kind == nodeapi.Finished:
+		return nil
+	case answer.Kind == nodeapi.Broken:
+		return fmt.Errorf("%w: %s", ErrNeedsPerson, said)
+	default:
+		return fmt.Errorf("%w: %s", ErrAsBefore, said)
+	}
+}
+
+func newID() string {
+	var b [3]byte
+	_, _ = rand.Read(b[:]) // never fails, see crypto/rand
+	return hex.EncodeToString(b[:])
+}

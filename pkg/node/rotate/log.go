@@ -1,0 +1,89 @@
+package rotate
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/node/statedir"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+)
+
+// log writes the records of one order: into the journal, durably, and then to
+// whoever watches. It may be used by several goroutines.
+type log struct {
+	mu     sync.Mutex
+	writer *statedir.Writer
+	out    io.Writer
+	token  int64
+	order  int64
+	// lenient is set while undoing, which must go on when nothing can be recorded any
+	// more. The first error is kept.
+	lenient bool
+	failed  error
+	last    nodeapi.Record
+}
+
+// journalError is a failure to record. Nothing may be done that is not recorded, so
+// it stops the process; the next one undoes what is not complete.
+type journalError struct{ err error }
+
+func (e *journalError) Error() string { return e.err.Error() }
+func (e *journalError) Unwrap() error { return e.err }
+
+// write records what is about to happen or has happened. Its error is a *journalError.
+func (l *log) write(rec nodeapi.Record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	rec.Token, rec.Order = l.token, l.order
+	rec, err := l.writer.Append(rec)
+	if err != nil {
+		err = &journalError{err}
+		if !l.lenient {
+			return err
+		}
+		if l.failed == nil {
+			l.failed = err
+		}
+	}
+	l.last = rec
+	if l.out != nil {
+		// Nobody reads it any more when this fails; the journal has it.
+		if line, err := json.Marshal(rec); err == nil {
+			_, _ = l.out.Write(append(line, '\n'))
+		}
+	}
+	return nil
+}
+
+// failure is why a commit was undone: which proof failed, and in whose words.
+type failure struct {
+	service certs.Service // empty: not one component's
+	what    string        // "etcd did not become healthy within 60s on its new certificate"
+	why     string        // the component's own last words
+	cause   error
+}
+
+func (f *failure) Error() string {
+	text := f.what
+	if f.cause != nil {
+		text += ": " + f.cause.Error()
+	}
+	return text
+}
+
+func (f *failure) Unwrap() error { return f.cause }
+
+// reason is what is known beyond f.what.
+func (f *failure) reason() string {
+	switch {
+	case f.cause == nil:
+		return f.why
+	case f.why == "":
+		return f.cause.Error()
+	default:
+		return fmt.Sprintf("%v; its last words: %s", f.cause, f.why)
+	}
+}

@@ -1,0 +1,288 @@
+package rotate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/node/component"
+	"github.com/rotate-certs/rotate-certs/pkg/node/store"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+const (
+	// proveEvery is how often an endpoint is looked at until it shows what it must.
+	proveEvery = 100 * time.Millisecond
+	// reloadTimeout is how long a component may take to notice new files; those that
+	// do at all take seconds.
+	reloadTimeout = 15 * time.Second
+	// unsureTimeout is how long to wait for a proof that cannot be counted on.
+	unsureTimeout = 5 * time.Second
+	// silentTimeout is for where nobody answered before and nothing is restarted.
+	silentTimeout = 500 * time.Millisecond
+)
+
+// prove shows that certificates are in use, and records by what. The first that
+// fails is a *failure. What endpoints serve comes first: a component that serves
+// nothing accepts no clients either, and the former is what to tell.
+func (c *committing) prove(ctx context.Context, items []int) error {
+	for _, n := range items {
+		if err := c.readBack(n); err != nil {
+			return err
+		}
+	}
+	for _, proof := range []func(context.Context, item) error{c.proveServing, c.proveUse} {
+		g, first := errgroup.WithContext(ctx)
+		for _, n := range items {
+			g.Go(func() (err error) {
+				defer recoverAs(&err)
+				return proof(first, c.t.Items[n])
+			})
+		}
+		if err := g.Wait(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readBack makes sure that what is on disk is what was put there. A configuration
+// manager that puts its own files back would otherwise be found out by an outage.
+func (c *committing) readBack(n int) error {
+	i := c.t.Items[n]
+	content, err := store.Read(c.Root, i.Certificate.Store)
+	switch {
+	case err != nil:
+	case content.KeyErr != nil:
+		err = content.KeyErr
+	case certs.Fingerprint(content.Leaf()) != i.New.FingerprintSHA256:
+		err = fmt.Errorf("it is certificate %.12s", certs.Fingerprint(content.Leaf()))
+	default:
+		return nil
+	}
+	return &failure{service: i.Certificate.Service, cause: err,
+		what: fmt.Sprintf("%s was changed by something else while it was put into use", i.Certificate.Name)}
+}
+
+// restartStale restarts what was expected to notice its new files by itself and still
+// serves the old ones after a while.
+func (c *committing) restartStale(ctx context.Context) error {
+	var mu sync.Mutex
+	var stale []certs.Service
+	var all sync.WaitGroup
+	for _, i := range c.t.Items {
+		if c.t.restartsFor(i) || len(c.t.components(i.Certificate.Service)) == 0 {
+			continue
+		}
+		for _, served := range i.Certificate.Served {
+			all.Go(func() {
+				if c.proveReload(ctx, i, served) != nil {
+					mu.Lock()
+					defer mu.Unlock()
+					stale = append(stale, i.Certificate.Service)
+				}
+			})
+		}
+	}
+	all.Wait()
+	stale = certs.SortServices(stale)
+	c.t.Restarts = certs.SortServices(append(stale, c.t.Restarts...))
+	return c.restart(ctx, stale)
+}
+
+func (c *committing) proveReload(ctx context.Context, i item, served inventory.Served) (err error) {
+	defer recoverAs(&err)
+	return c.awaitServed(ctx, served, reloadTimeout, i.New.FingerprintSHA256)
+}
+
+// proveServing proves by what endpoints show.
+func (c *committing) proveServing(ctx context.Context, i item) error {
+	for _, served := range i.Certificate.Served {
+		evidence, err := c.proveServed(ctx, i, served)
+		if err != nil {
+			return err
+		}
+		if err := c.proven(i, evidence); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// proveUse proves by what servers accept, and by less where there is nothing better.
+func (c *committing) proveUse(ctx context.Context, i item) error {
+	proven := len(i.Certificate.Served) > 0
+	if i.Certificate.Client != nil {
+		evidence, err := c.proveClient(ctx, i)
+		if err != nil {
+			return err
+		}
+		if evidence != nil {
+			if err := c.proven(i, *evidence); err != nil {
+				return err
+			}
+			proven = true
+		}
+	}
+	if err := c.proveOthers(i); err != nil {
+		return err
+	}
+	if !c.t.used(i) && len(i.Certificate.OtherUsers) > 0 {
+		return nil // what uses it is recorded by now
+	}
+	// A server that accepts it says nothing about whether a running client uses it yet.
+	inUse := c.t.restartsFor(i) || len(i.Certificate.Served) > 0 || !c.t.used(i)
+	if !proven || !inUse {
+		return c.proven(i, c.indirect(i))
+	}
+	return nil
+}
+
+func (c *committing) proven(i item, e nodeapi.Evidence) error {
+	e.TargetID, e.Service = i.Certificate.ID(), i.Certificate.Service
+	return c.log.write(nodeapi.Record{Kind: nodeapi.Proven, Service: e.Service, Evidence: &e})
+}
+
+// proveServed waits until an endpoint shows the new certificate.
+func (c *committing) proveServed(ctx context.Context, i item, served inventory.Served) (nodeapi.Evidence, error) {
+	want := i.New.FingerprintSHA256
+	evidence := nodeapi.Evidence{Method: nodeapi.Handshake, Detail: fmt.Sprintf("%s serves %.12s", served.Address, want)}
+	timeout := c.t.Timeout
+	if !c.t.restartsFor(i) {
+		timeout = reloadTimeout
+	}
+	if c.t.Restart == plan.RestartNever && served.FingerprintSHA256 == "" {
+		timeout = silentTimeout
+	}
+	err := c.awaitServed(ctx, served, timeout, want)
+	if err == nil {
+		return evidence, nil
+	}
+	if c.t.Restart == plan.RestartNever {
+		return nodeapi.Evidence{Method: nodeapi.FileOnly,
+			Detail: fmt.Sprintf("%s: %v; restart %s to change that", served.Address, err, i.Certificate.Service)}, nil
+	}
+	if errors.Is(context.Cause(ctx), context.Canceled) {
+		return evidence, err // another proof has failed
+	}
+	what := fmt.Sprintf("%s does not show the new certificate of %s", served.Address, i.Certificate.Name)
+	for _, target := range c.t.components(i.Certificate.Service) {
+		return evidence, c.unwell(ctx, target, what, err)
+	}
+	return evidence, &failure{service: i.Certificate.Service, what: what, cause: err}
+}
+
+// awaitServed waits until an endpoint shows one of the certificates.
+func (c *committing) awaitServed(ctx context.Context, served inventory.Served, timeout time.Duration, want ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	tick := time.NewTicker(proveEvery)
+	defer tick.Stop()
+	for {
+		leaf, err := c.Prober.Handshake(ctx, served.Address, served.ServerName)
+		if err == nil {
+			shown := certs.Fingerprint(leaf)
+			if slices.Contains(want, shown) {
+				return nil
+			}
+			err = fmt.Errorf("after %s it shows certificate %.12s, valid until %s", timeout, shown, leaf.NotAfter.UTC().Format(time.RFC3339))
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-tick.C:
+		}
+	}
+}
+
+// proveClient shows that the server accepts the new client certificate. Where it could
+// not be asked before the commit either, it is no failure that it cannot be now: then
+// the evidence is nil.
+func (c *committing) proveClient(ctx context.Context, i item) (*nodeapi.Evidence, error) {
+	content, err := store.Read(c.Root, i.Certificate.Store)
+	if err == nil && content.KeyErr != nil {
+		err = content.KeyErr
+	}
+	if err != nil {
+		return nil, &failure{service: i.Certificate.Service, what: i.Certificate.Name + " cannot be read back", cause: err}
+	}
+	timeout := unsureTimeout
+	switch {
+	case i.Accepted:
+		timeout = c.t.Timeout
+	case c.t.Restart == plan.RestartNever:
+		timeout = silentTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	tick := time.NewTicker(proveEvery)
+	defer tick.Stop()
+	rejected := 0
+	for {
+		evidence, err := c.Prober.Client(ctx, i.Certificate, store.Material{Chain: content.Chain, Key: content.Key})
+		if err == nil {
+			return &evidence, nil
+		}
+		if errors.Is(err, component.ErrRejected) {
+			// A server that has just started may not have read its own files yet.
+			if rejected++; rejected > 20 && i.Accepted {
+				return nil, notAccepted(i, err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			if i.Accepted {
+				return nil, notAccepted(i, err)
+			}
+			return nil, nil
+		case <-tick.C:
+		}
+	}
+}
+
+func notAccepted(i item, err error) error {
+	what := fmt.Sprintf("%s does not accept the new certificate of %s", i.Certificate.Client.Address, i.Certificate.Name)
+	if !errors.Is(err, component.ErrRejected) {
+		what = fmt.Sprintf("%s cannot be asked any more whether it accepts the new certificate of %s", i.Certificate.Client.Address, i.Certificate.Name)
+	}
+	return &failure{service: i.Certificate.Service, cause: err, what: what}
+}
+
+// indirect is the best there is for a certificate that no live endpoint shows.
+func (c *committing) indirect(i item) nodeapi.Evidence {
+	note := ""
+	if i.Note != "" {
+		note = " (its server could not be asked: " + i.Note + ")"
+	}
+	reload := plan.HotReload(i.Certificate)
+	switch {
+	case c.t.restartsFor(i):
+		return nodeapi.Evidence{Method: nodeapi.Health, Detail: fmt.Sprintf("%s is healthy after a restart that followed the swap%s", i.Certificate.Service, note)}
+	case !c.t.used(i):
+		return nodeapi.Evidence{Method: nodeapi.FileOnly, Detail: "on disk, chain verified; not used by a running component" + note}
+	case reload != "":
+		return nodeapi.Evidence{Method: nodeapi.HotReload, Detail: reload + "; open connections keep the old certificate" + note}
+	default:
+		return nodeapi.Evidence{Method: nodeapi.FileOnly, Detail: fmt.Sprintf("on disk, chain verified; %s uses the old one until it is restarted%s", i.Certificate.Service, note)}
+	}
+}
+
+// healthDetail is what the answer that ended the wait for a component's health shows.
+func healthDetail(c inventory.Component, last inventory.Probe) string {
+	switch {
+	case !last.Healthy:
+		return "running; its health is not known, as before: " + last.Message
+	case last.Address != c.Health: // etcd over gRPC, see component.HealthOf
+		return last.Address + " reports a leader and no errors"
+	default:
+		return c.Health + " answers 200"
+	}
+}

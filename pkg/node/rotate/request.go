@@ -1,0 +1,263 @@
+package rotate
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/node/issue"
+	"github.com/rotate-certs/rotate-certs/pkg/node/statedir"
+	"github.com/rotate-certs/rotate-certs/pkg/node/store"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+const (
+	// askEvery is how often a pending request is looked at.
+	askEvery = 500 * time.Millisecond
+	// askTimeout is how long to try to ask where it is not the only way.
+	askTimeout = 5 * time.Second
+	// signatureTimeout is how long a request may wait. A controller manager that was
+	// restarted keeps its lease for half a minute; an administrator may take longer.
+	signatureTimeout = 10 * time.Minute
+	// servingSigner signs the kubelets' serving certificates.
+	servingSigner = "kubernetes.io/kubelet-serving"
+	// minExpiration is what the certificates API accepts at the least.
+	minExpiration = 600
+)
+
+// errSignHere means that the node cannot ask for itself, and need not.
+var errSignHere = errors.New("the authority's key is on this node")
+
+// request has a certificate issued through the certificates API: in the node's own
+// name where it can ask; else with the authority's key where that is on this node, as
+// on a control plane whose API server is down; else by an administrator who reads the
+// journal. The key is kept until then, so that a restart of this process does not void
+// the request.
+func (s *session) request(ctx context.Context, c inventory.Certificate, old store.Content, k chosenKey, o statedir.Order, l *log) (store.Material, error) {
+	pending := filepath.Join(s.rotation.Staged(), "pending-"+nameOf(c.ID()))
+	key, before, err := pendingKey(pending, old, k)
+	if err != nil {
+		return store.Material{}, err
+	}
+	csr, err := newCSR(c, old, key, o)
+	if err != nil {
+		return store.Material{}, err
+	}
+	name, needed, err := s.requested(c.ID(), o.Number, before)
+	if err != nil {
+		return store.Material{}, err
+	}
+	if name == "" && !needed {
+		name, err = s.ask(ctx, csr, localAuthority(c) != nil, o.Compromised, l)
+	}
+	r := s.issueRequest(c, old, key, k, o)
+	var chain []*x509.Certificate
+	switch {
+	case errors.Is(err, errSignHere):
+		chain, err = s.issuer(*localAuthority(c)).Issue(ctx, r)
+	case err == nil:
+		chain, err = s.await(ctx, c.ID(), name, o)
+		r.Now = s.now() // it may have taken a while
+	}
+	if err != nil {
+		return store.Material{}, err
+	}
+	if err := issue.Check(r, chain, nil); err != nil {
+		return store.Material{}, err
+	}
+	if err := os.Remove(pending); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return store.Material{}, err
+	}
+	return store.Material{Chain: chain, Key: key}, nil
+}
+
+// localAuthority is the authority that signed a certificate, where the scan found its
+// key on this node; nil: it is not here.
+func localAuthority(c inventory.Certificate) *inventory.Issuer {
+	if c.Issuer.CACert == "" || c.Issuer.CAKey == "" {
+		return nil
+	}
+	return &inventory.Issuer{Kind: inventory.LocalCA, CACert: c.Issuer.CACert, CAKey: c.Issuer.CAKey}
+}
+
+// ask asks for a signature in the node's own name, unless that name is distrusted.
+func (s *session) ask(ctx context.Context, csr nodeapi.CSR, here, distrusted bool, l *log) (name string, err error) {
+	if distrusted {
+		return s.askElsewhere(csr, here, errors.New("the node's own identity is not trusted any more"), l)
+	}
+	return s.post(ctx, csr, here, l)
+}
+
+// post asks in the node's own name and returns the request's name. Where that identity
+// cannot ask it fails with errSignHere if that can be done; else an administrator is
+// called for, and the name is empty.
+func (s *session) post(ctx context.Context, csr nodeapi.CSR, here bool, l *log) (name string, err error) {
+	cause := errors.New("the node has no identity to ask with")
+	if s.Requests != nil {
+		asking, cancel := ctx, context.CancelFunc(func() {})
+		if here {
+			asking, cancel = context.WithTimeout(ctx, askTimeout)
+		}
+		defer cancel()
+		posted := csr
+		if posted.Name, cause = s.Requests.Post(asking, csr); cause == nil {
+			posted.PEM = ""
+			return posted.Name, l.write(nodeapi.Record{Kind: nodeapi.CSRPosted, CSR: &posted})
+		}
+	}
+	if ctx.Err() != nil {
+		return "", ctx.Err()
+	}
+	return s.askElsewhere(csr, here, cause, l)
+}
+
+// askElsewhere has the request signed without the node's own identity: with the
+// authority's key where that is here, else by an administrator.
+func (s *session) askElsewhere(csr nodeapi.CSR, here bool, cause error, l *log) (name string, err error) {
+	if here {
+		return "", errSignHere
+	}
+	if s.Alone {
+		return "", fmt.Errorf("the cluster could not be asked for a certificate: %w", cause)
+	}
+	return "", l.write(nodeapi.Record{Kind: nodeapi.CSRNeeded, CSR: &csr, Message: cause.Error()})
+}
+
+// await returns the issued chain: from the API, or from an administrator's order.
+func (s *session) await(ctx context.Context, id, name string, o statedir.Order) ([]*x509.Certificate, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, signatureTimeout,
+		fmt.Errorf("no certificate was issued within %s\napprove the request (kubectl get csr), or see why the signer does not sign", signatureTimeout))
+	defer cancel()
+	tick := time.NewTicker(askEvery)
+	defer tick.Stop()
+	for {
+		orders, err := s.rotation.Orders(o.Number)
+		if err != nil {
+			return nil, err
+		}
+		for _, next := range orders {
+			switch {
+			case next.Token < o.Token: // fenced
+			case next.Kind == nodeapi.OrderKeepAlive: // it says that somebody still waits
+			case next.Kind != nodeapi.OrderIssued:
+				return nil, fmt.Errorf("order %q came before a certificate was issued", next.Kind)
+			case next.Issued == nil || next.Issued.TargetID != id:
+			case next.Issued.Error != "":
+				return nil, fmt.Errorf("have a certificate issued: %s", next.Issued.Error)
+			default:
+				return certs.ParsePEM([]byte(next.Issued.PEM))
+			}
+		}
+		if name != "" {
+			pem, denied, err := s.Requests.Get(ctx, name)
+			switch {
+			case err != nil: // the API server may be restarting
+			case denied != "":
+				return nil, fmt.Errorf("certificate signing request %q was refused: %s", name, denied)
+			case len(pem) > 0:
+				return certs.ParsePEM(pem)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
+}
+
+// requested says whether an earlier process has asked for this already.
+func (s *session) requested(id string, order int64, before bool) (name string, needed bool, err error) {
+	if !before {
+		return "", false, nil
+	}
+	records, err := s.rotation.Records()
+	for _, rec := range records {
+		if rec.Order != order || rec.CSR == nil || rec.CSR.TargetID != id {
+			continue
+		}
+		name, needed = rec.CSR.Name, rec.Kind == nodeapi.CSRNeeded
+	}
+	return name, needed, err
+}
+
+// pendingKey returns the key that waits for its certificate; a new one at first. The old
+// key, where it stays, waits in its own place.
+func pendingKey(path string, old store.Content, k chosenKey) (key certs.Key, before bool, err error) {
+	if k.kept != "" {
+		return old.Key, true, nil
+	}
+	data, err := os.ReadFile(path)
+	if err == nil {
+		key, err = certs.ParseKeyPEM(data)
+		return key, true, err
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return key, false, err
+	}
+	key, err = certs.NewKeyLike(old.Leaf().PublicKey, old.Key.BlockType)
+	if err != nil {
+		return key, false, err
+	}
+	data, err = key.PEM()
+	if err != nil {
+		return key, false, err
+	}
+	return key, false, store.WriteFile(path, data, 0o600)
+}
+
+func newCSR(c inventory.Certificate, old store.Content, key certs.Key, o statedir.Order) (nodeapi.CSR, error) {
+	pem, err := certs.NewCSR(old.Leaf(), key)
+	if err != nil {
+		return nodeapi.CSR{}, err
+	}
+	csr := nodeapi.CSR{TargetID: c.ID(), Signer: c.Issuer.Signer, PEM: string(pem), Usages: usagesFor(c.Issuer.Signer, old.Leaf())}
+	if seconds := expiration(c, time.Duration(o.ValiditySeconds)*time.Second) / time.Second; seconds > 0 {
+		csr.ExpirationSeconds = int32(min(max(int64(seconds), minExpiration), math.MaxInt32))
+	}
+	return csr, nil
+}
+
+// expiration is how long a life to ask a signer for; 0: whatever it gives. The signers of
+// Kubernetes (pkg/controller/certificates/authority, PermissiveSigningPolicy) count it from
+// five minutes ago on, or from now where it is below eight hours, and may cut it.
+func expiration(c inventory.Certificate, asked time.Duration) time.Duration {
+	const short = 8 * time.Hour
+	life := time.Duration(c.LifeSeconds) * time.Second
+	switch {
+	case asked > 0:
+		return asked
+	case life >= short || life == 0:
+		return life
+	}
+	return plan.Validity(c, 0)
+}
+
+// usagesFor are the usages that the kubelet itself asks of a signer, in the names of the
+// certificates API. "key encipherment" is for RSA keys; it is kept where it was.
+func usagesFor(signer string, old *x509.Certificate) []string {
+	out := []string{"digital signature"}
+	if old.KeyUsage&x509.KeyUsageKeyEncipherment != 0 {
+		out = append(out, "key encipherment")
+	}
+	if signer == servingSigner {
+		return append(out, "server auth")
+	}
+	return append(out, "client auth")
+}
+
+// nameOf is a file's name for anything.
+func nameOf(id string) string {
+	sum := sha256.Sum256([]byte(id))
+	return hex.EncodeToString(sum[:8])
+}

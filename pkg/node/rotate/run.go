@@ -1,0 +1,257 @@
+package rotate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/node/statedir"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+)
+
+// lockWait is how long to wait for another process on this node, which may just be
+// finishing or undoing what it was at.
+const lockWait = 2 * time.Minute
+
+// session is a process's work on one rotation.
+type session struct {
+	*Engine
+	dir      *statedir.Dir
+	rotation *statedir.Rotation
+	writer   *statedir.Writer
+	done     int64  // the highest order that has its answer
+	token    int64  // of the last order
+	boot     bool   // nothing runs on this node yet
+	unit     string // whose restart renewed the certificates of the last commit, if one did
+	// undone are the answers to what was left incomplete.
+	undone []nodeapi.Record
+	// damaged says which other rotations' journals cannot be read.
+	damaged []error
+}
+
+// Run carries out a rotation's orders until one of them ends it, none comes for the
+// idle time, or ctx ends (SIGTERM): then the order at work is finished or undone. It
+// first undoes what an earlier process left incomplete, of whichever rotation.
+//
+// Orders that fail are answered in the journal and are no error; an error means that
+// the process could not do its work at all.
+func (e *Engine) Run(ctx context.Context, id string) error {
+	s, release, err := e.open(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := s.refuseStale(); err != nil {
+		return err
+	}
+	for {
+		order, err := s.next(ctx)
+		switch {
+		case errors.Is(err, context.DeadlineExceeded):
+			return s.abandon(fmt.Sprintf("no order came for %s", s.idle()))
+		case ctx.Err() != nil:
+			return s.abandon("the process was asked to end")
+		case err != nil:
+			return err
+		}
+		ended, err := s.handle(ctx, order)
+		if err != nil || ended {
+			return err
+		}
+	}
+}
+
+// open takes the node's lock, undoes what is incomplete and opens the journal.
+func (e *Engine) open(ctx context.Context, id string) (*session, func(), error) {
+	dir, err := statedir.Open(e.Root)
+	if err != nil {
+		return nil, nil, err
+	}
+	waiting, cancel := context.WithTimeout(ctx, lockWait)
+	defer cancel()
+	unlock, err := dir.Lock(waiting, statedir.Holder{Rotation: id, PID: os.Getpid(), Since: e.now().UTC()})
+	if err != nil {
+		return nil, nil, err
+	}
+	s := &session{Engine: e, dir: dir}
+	if err := s.openLocked(ctx, id); err != nil {
+		unlock()
+		return nil, nil, err
+	}
+	return s, func() { _ = s.writer.Close(); unlock() }, nil
+}
+
+func (s *session) openLocked(ctx context.Context, id string) error {
+	if err := s.recoverAll(ctx, id); err != nil {
+		return err
+	}
+	for _, err := range s.damaged {
+		s.warn(err)
+	}
+	if err := s.unguard(); err != nil {
+		return err
+	}
+	rotation, err := s.dir.Rotation(id)
+	if err != nil {
+		return err
+	}
+	records, err := rotation.Records()
+	if err != nil {
+		return err
+	}
+	for _, rec := range records {
+		s.token = max(s.token, rec.Token)
+		if rec.Kind.Ends() {
+			s.done = max(s.done, rec.Order)
+		}
+	}
+	if err := s.dir.Prune(id); err != nil {
+		return err
+	}
+	s.rotation = rotation
+	s.writer, err = rotation.Writer(s.Node, s.Engine.Now)
+	return err
+}
+
+// next returns the next order that has no answer yet. Its error is
+// [context.DeadlineExceeded] where none came for the idle time, which an order to keep
+// alive begins anew.
+func (s *session) next(ctx context.Context) (statedir.Order, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	waiting := time.AfterFunc(s.idle(), func() { cancel(context.DeadlineExceeded) })
+	defer waiting.Stop()
+	wait := s.waitOrders
+	if wait == nil {
+		wait = func(ctx context.Context, r *statedir.Rotation, after int64) ([]statedir.Order, error) {
+			return r.WaitOrders(ctx, after)
+		}
+	}
+	for after := s.done; ; {
+		orders, err := wait(ctx, s.rotation, after)
+		if ctx.Err() != nil && len(orders) == 0 {
+			return statedir.Order{}, context.Cause(ctx)
+		}
+		if err != nil {
+			return statedir.Order{}, err
+		}
+		for _, o := range orders {
+			after = o.Number
+			switch o.Kind {
+			case nodeapi.OrderIssued: // taken by the staging that waits for it
+			case nodeapi.OrderKeepAlive:
+				if o.Token >= s.token {
+					waiting.Reset(s.idle())
+				}
+			default:
+				return o, nil
+			}
+		}
+	}
+}
+
+// handle carries out one order; ended says that it was the last. Its error stops the
+// process.
+func (s *session) handle(ctx context.Context, o statedir.Order) (ended bool, err error) {
+	if ctx.Err() != nil {
+		return true, s.abandon("the process was asked to end")
+	}
+	l := s.log(o.Token, o.Number)
+	if err := s.dir.Pass(o.Token, s.rotation.ID); err != nil {
+		var fenced *statedir.FencedError
+		if !errors.As(err, &fenced) {
+			return false, err
+		}
+		s.done = o.Number
+		return false, l.write(nodeapi.Record{Kind: nodeapi.Refused, Message: fenced.Error(),
+			Hint: "another rotation has taken over this cluster: see kubectl rotate-certs history"})
+	}
+	s.token = o.Token
+	switch o.Kind {
+	case nodeapi.OrderStage:
+		err = s.stage(ctx, o, l)
+		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			return true, s.abandon("the process was asked to end while it was staging")
+		}
+	case nodeapi.OrderCommit:
+		// A commit that has begun goes on to its end, whatever that is.
+		err = s.commit(context.WithoutCancel(ctx), o, l)
+	case nodeapi.OrderFinish:
+		return true, s.finish(l)
+	case nodeapi.OrderAbandon:
+		return true, s.abandon("it will go on later")
+	default:
+		err = l.write(nodeapi.Record{Kind: nodeapi.Refused, Message: fmt.Sprintf("unknown order %q", o.Kind),
+			Hint: "the node program is older than the plugin: use the image of the plugin's own version"})
+	}
+	s.done = o.Number
+	return false, err
+}
+
+// refuseStale answers commits that were ordered of a process which ended before it
+// began them: whether the cluster can still bear it must be asked anew.
+func (s *session) refuseStale() error {
+	orders, err := s.rotation.Orders(s.done)
+	if err != nil {
+		return err
+	}
+	for _, o := range orders {
+		if o.Kind != nodeapi.OrderCommit {
+			continue
+		}
+		err := s.log(o.Token, o.Number).write(nodeapi.Record{Kind: nodeapi.Refused,
+			Message: "the process on this node ended before it began the commit; nothing was changed",
+			Hint:    "run the same command again"})
+		if err != nil {
+			return err
+		}
+		s.done = o.Number
+	}
+	return nil
+}
+
+// finish ends a rotation that has succeeded everywhere.
+func (s *session) finish(l *log) error {
+	rec := nodeapi.Record{Kind: nodeapi.Finished}
+	if s.unit != "" {
+		rec.Message = s.unit + " has overwritten the earlier certificates"
+	}
+	if err := l.write(rec); err != nil {
+		return err
+	}
+	if err := s.discardStaged(); err != nil {
+		return err
+	}
+	return s.dir.Prune(s.rotation.ID)
+}
+
+// abandon ends the process, not the rotation. New keys that are not in use are not
+// left lying about; orders that were not begun are void.
+func (s *session) abandon(why string) error {
+	if err := s.tidy(); err != nil {
+		return err
+	}
+	last := s.done
+	orders, err := s.rotation.Orders(s.done)
+	if err != nil {
+		return err
+	}
+	for _, o := range orders {
+		last = o.Number
+		s.token = max(s.token, o.Token)
+	}
+	return s.log(s.token, last).write(nodeapi.Record{Kind: nodeapi.Abandoned, Message: why})
+}
+
+func (s *session) log(token, order int64) *log {
+	return &log{writer: s.writer, out: s.Records, token: token, order: order}
+}
+
+func (s *session) idle() time.Duration {
+	if s.Idle > 0 {
+		return s.Idle
+	}
+	return DefaultIdle
+}

@@ -1,0 +1,295 @@
+package rotate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/node/component"
+	"github.com/rotate-certs/rotate-certs/pkg/node/issue"
+	"github.com/rotate-certs/rotate-certs/pkg/node/statedir"
+	"github.com/rotate-certs/rotate-certs/pkg/node/store"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+// stage makes everything ready and answers with Staged, Failed or Refused. Its error
+// is a *journalError, or ctx's: then the order has no answer and is taken up again by
+// the next process.
+func (s *session) stage(ctx context.Context, o statedir.Order, l *log) error {
+	again, err := s.stagedBefore(o.Number)
+	if err != nil {
+		return err
+	}
+	if !again {
+		// An earlier order's keys are void; those of this very order may wait for a
+		// signature that somebody is just giving.
+		if err := s.discardStaged(); err != nil {
+			return err
+		}
+		rec := nodeapi.Record{Kind: nodeapi.Staging, Scope: o.Scope, Start: &o.StartTime, Services: servicesOf(o.Step)}
+		if o.Step != nil && o.Step.RestartUnit != "" {
+			rec.Message = fmt.Sprintf("a restart of %s renews their certificates", o.Step.RestartUnit)
+		}
+		err := l.write(rec)
+		if err != nil {
+			return err
+		}
+	}
+	t, err := s.prepare(ctx, o, l)
+	var broken *journalError
+	switch {
+	case err == nil && t.Unit != "":
+		return l.write(nodeapi.Record{Kind: nodeapi.Staged,
+			Message: fmt.Sprintf("a restart of %s will renew %d certificates; nothing is changed yet", t.Unit, len(t.Items))})
+	case err == nil:
+		return l.write(nodeapi.Record{Kind: nodeapi.Staged, Renewals: t.renewals()})
+	case errors.As(err, &broken), ctx.Err() != nil:
+		return err
+	}
+	if err := s.discardStaged(); err != nil {
+		return err
+	}
+	rec := nodeapi.Record{Kind: nodeapi.Failed, Message: err.Error()}
+	var refused *refusal
+	if errors.As(err, &refused) {
+		rec.Kind, rec.Hint = nodeapi.Refused, refused.hint
+	}
+	var unsigned *unsignedError
+	if refused == nil && errors.As(err, &unsigned) {
+		rec.Hint = unsigned.hint(servicesOf(o.Step))
+	}
+	var loss *issue.LossError
+	if errors.As(err, &loss) {
+		rec.Hint = loss.Hint()
+	}
+	return l.write(rec)
+}
+
+// unsignedError means that a certificate's successor could not be made. Nothing of the step
+// is renewed then.
+type unsignedError struct {
+	certificate inventory.Certificate
+	cause       error
+}
+
+func (e *unsignedError) Error() string {
+	return fmt.Sprintf("%s %q: %v", e.certificate.Name, e.certificate.Store.Cert, e.cause)
+}
+
+func (e *unsignedError) Unwrap() error { return e.cause }
+
+// hint says how to renew what else there is in the step.
+func (e *unsignedError) hint(services []certs.Service) string {
+	hint := "fix the cause and run the same command again"
+	var others []string
+	for _, s := range services {
+		if s != e.certificate.Service {
+			others = append(others, string(s))
+		}
+	}
+	if len(others) > 0 {
+		hint += "; to renew the others without " + string(e.certificate.Service) + ": --service " + strings.Join(others, ",")
+	}
+	return hint
+}
+
+// refusal is an order that must not be carried out.
+type refusal struct{ what, hint string }
+
+func (r *refusal) Error() string { return r.what }
+
+// stagedBefore says whether the staging of this order was begun by an earlier process.
+func (s *session) stagedBefore(order int64) (bool, error) {
+	records, err := s.rotation.Records()
+	if err != nil {
+		return false, err
+	}
+	for _, rec := range records {
+		if rec.Kind == nodeapi.Staging && rec.Order == order {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// prepare makes the transaction and all its keys and certificates. A panic is an
+// error like any other: nothing visible has changed.
+func (s *session) prepare(ctx context.Context, o statedir.Order, l *log) (t *transaction, err error) {
+	defer recoverAs(&err)
+	if o.Step == nil {
+		return nil, &refusal{what: "order to stage without a step"}
+	}
+	node, err := s.Scan(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("scan the node: %w", err)
+	}
+	found, err := match(node, o.Step.Targets)
+	if err != nil {
+		return nil, err
+	}
+	if unit, err := unitOf(o.Step, found); unit != "" || err != nil {
+		if err != nil {
+			return nil, err
+		}
+		return s.prepareUnit(ctx, unit, node, found, o)
+	}
+	keys, err := s.chooseKeys(&node, found, o.Compromised)
+	if err != nil {
+		return nil, err
+	}
+	t = newTransaction(node, o, len(found))
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		defer recoverAs(&err)
+		s.keepProgramEarly()
+		return nil
+	})
+	working := make(chan struct{}, runtime.GOMAXPROCS(0)) // making keys is work, waiting for signatures is not
+	for n, c := range found {
+		g.Go(func() (err error) {
+			defer recoverAs(&err)
+			t.Items[n], err = s.stageItem(ctx, n, c, keys[c.ID()], o, l, working)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	// Renamed into place last: without it, nothing is staged.
+	return t, t.save(s.rotation.Staged())
+}
+
+func newTransaction(node inventory.Node, o statedir.Order, items int) *transaction {
+	t := &transaction{
+		Token: o.Token, Restart: o.Restart, DestroyOldKeys: o.Compromised, Node: node, Restarts: o.Step.Restarts, Others: o.Step.OtherRestarts,
+		Timeout: time.Duration(o.TimeoutSeconds) * time.Second, Items: make([]item, items),
+	}
+	if t.Timeout <= 0 {
+		t.Timeout = DefaultTimeout
+	}
+	return t
+}
+
+// match finds the targets among what is on the node now.
+func match(node inventory.Node, targets []plan.Target) ([]inventory.Certificate, error) {
+	byID := map[string]inventory.Certificate{}
+	for _, c := range node.Certificates {
+		byID[c.ID()] = c
+	}
+	const replan = "something else changes certificates on this node; run the same command again to plan anew"
+	found := make([]inventory.Certificate, 0, len(targets))
+	for _, target := range targets {
+		c, there := byID[target.ID]
+		switch {
+		case !there:
+			return nil, &refusal{fmt.Sprintf("%s %q is not there any more", target.Name, target.Path), replan}
+		case c.FingerprintSHA256 != target.OldFingerprint:
+			return nil, &refusal{fmt.Sprintf("%s %q was changed since the plan was made: it is now certificate %s, valid until %s",
+				target.Name, target.Path, c.SerialNumber, c.NotAfter.Format(time.RFC3339)), replan}
+		case c.Issuer.Kind == inventory.NoIssuer || c.Issuer.Kind == "":
+			return nil, fmt.Errorf("%s %q cannot be renewed: %s", c.Name, c.Store.Cert, c.Reason)
+		case c.Status == certs.Invalid:
+			return nil, fmt.Errorf("%s %q cannot be renewed: %s", c.Name, c.Store.Cert, c.Reason)
+		}
+		found = append(found, c)
+	}
+	return found, nil
+}
+
+// stageItem makes one certificate's successor.
+func (s *session) stageItem(ctx context.Context, n int, c inventory.Certificate, k chosenKey, o statedir.Order, l *log, working chan struct{}) (item, error) {
+	old, err := store.Read(s.Root, c.Store)
+	if err != nil {
+		return item{}, err
+	}
+	if old.KeyErr != nil {
+		return item{}, fmt.Errorf("%s %q cannot be renewed: %w", c.Name, c.Store.Cert, old.KeyErr)
+	}
+	if got := certs.Fingerprint(old.Leaf()); got != c.FingerprintSHA256 {
+		return item{}, &refusal{fmt.Sprintf("%s %q is just being changed", c.Name, c.Store.Cert), "run the same command again"}
+	}
+	m, err := s.issue(ctx, c, old, k, o, l, working)
+	if err != nil {
+		return item{}, &unsignedError{c, err}
+	}
+	i := item{Certificate: c, New: certs.Describe(m.Chain[0]), KeptKey: k.kept}
+	if err := s.tryClient(ctx, &i, old, m); err != nil {
+		return item{}, err
+	}
+	if err := saveMaterial(itemDir(s.rotation.Staged(), n), m); err != nil {
+		return item{}, fmt.Errorf("save what was staged: %w", err)
+	}
+	return i, nil
+}
+
+// issue has a certificate issued, for a new key unless another is chosen, and checks it.
+func (s *session) issue(ctx context.Context, c inventory.Certificate, old store.Content, k chosenKey, o statedir.Order, l *log, working chan struct{}) (store.Material, error) {
+	issuer := s.issuer(c.Issuer)
+	if issuer == nil {
+		return s.request(ctx, c, old, k, o, l)
+	}
+	working <- struct{}{}
+	defer func() { <-working }()
+	key, err := k.of(old)
+	if err != nil {
+		return store.Material{}, err
+	}
+	r := s.issueRequest(c, old, key, k, o)
+	chain, err := issuer.Issue(ctx, r)
+	if err != nil {
+		return store.Material{}, err
+	}
+	// Issuers check by themselves; this is what keeps a new kind of issuer from
+	// silently dropping a name.
+	if err := issue.Check(r, chain, nil); err != nil {
+		return store.Material{}, err
+	}
+	return store.Material{Chain: chain, Key: key}, nil
+}
+
+func (s *session) issueRequest(c inventory.Certificate, old store.Content, key certs.Key, k chosenKey, o statedir.Order) issue.Request {
+	return issue.Request{Old: old.Chain, Key: key, KeepKey: k.kept != "", Now: s.now(),
+		Validity: time.Duration(o.ValiditySeconds) * time.Second, Life: time.Duration(c.LifeSeconds) * time.Second}
+}
+
+// tryClient presents a new client certificate to its server before anything changes.
+// One that is refused where the old one is accepted fails the staging; where nobody
+// answers, that is remembered.
+func (s *session) tryClient(ctx context.Context, i *item, old store.Content, m store.Material) error {
+	if i.Certificate.Client == nil {
+		return nil
+	}
+	_, err := s.Prober.Client(ctx, i.Certificate, m)
+	if err == nil {
+		i.Accepted = true
+		return nil
+	}
+	i.Note = err.Error()
+	if !errors.Is(err, component.ErrRejected) {
+		return nil
+	}
+	_, oldErr := s.Prober.Client(ctx, i.Certificate, store.Material{Chain: old.Chain, Key: old.Key})
+	if oldErr != nil {
+		return nil // it does not accept the old one either
+	}
+	return fmt.Errorf("%s: %s does not accept the new certificate, but the old one: %w", i.Certificate.Name, i.Certificate.Client.Address, err)
+}
+
+func servicesOf(step *plan.Step) []certs.Service {
+	if step == nil {
+		return nil
+	}
+	var out []certs.Service
+	for _, s := range step.Services {
+		out = append(out, s.Service)
+	}
+	return out
+}

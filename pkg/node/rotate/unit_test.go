@@ -1,0 +1,280 @@
+package rotate
+
+import (
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+// TestRestartOfAUnitIsTheRotation is k0s: this program writes no certificate, and proves the
+// new ones as it does its own.
+func TestRestartOfAUnitIsTheRotation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newFakeK0s(t)
+		r := k.rotate(certs.KubeAPIServer)
+		if r.last().Kind != nodeapi.Finished {
+			t.Fatalf("%s\n%+v", r.kinds(), r.last())
+		}
+		k.isAll(true, ofK0s...)
+		k.isAll(false, certs.Kubelet)
+		k.noSecrets()
+		k.stagedIsEmpty()
+		if !slices.Equal(k.started, []certs.Service{k0sUnit}) {
+			t.Errorf("restarted: %v, want the unit once", k.started)
+		}
+		for name, method := range map[string]nodeapi.Method{"apiserver@": nodeapi.Handshake, "etcd-peer@": nodeapi.Handshake,
+			"scheduler.conf@": nodeapi.Authenticated, "front-proxy-client@": nodeapi.Authenticated, "admin.conf@": nodeapi.Authenticated} {
+			if !r.proven(name, method) {
+				t.Errorf("%s is not proven by %s", name, method)
+			}
+		}
+		restarted := map[certs.Service]bool{}
+		for _, rec := range r.of(nodeapi.Restarted) {
+			restarted[rec.Service] = rec.UnavailableSeconds > 0.5
+		}
+		if len(restarted) != 5 || !restarted[certs.KubeAPIServer] || !restarted[certs.Kubelet] {
+			t.Errorf("recorded as restarted, and unavailable for a time: %v", restarted)
+		}
+		committed := r.of(nodeapi.Committed)[0]
+		if len(committed.Renewals) != len(owners)-2 {
+			t.Errorf("%d renewals", len(committed.Renewals))
+		}
+		for _, renewal := range committed.Renewals {
+			if renewal.New.FingerprintSHA256 == "" || !renewal.New.NotAfter.After(renewal.Old.NotAfter) {
+				t.Errorf("%s: %+v", renewal.ID, renewal.New)
+			}
+		}
+		if _, err := os.Stat(k.state("backup/2/0")); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("a backup of what cannot be put back: %v", err)
+		}
+	})
+}
+
+// TestNothingIsRestartedThatWouldDoHarm: what is found while staging changes nothing.
+func TestNothingIsRestartedThatWouldDoHarm(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(k *fakeK0s)
+		kind   nodeapi.Kind
+		words  string
+	}{
+		"the CA's key is gone": {func(k *fakeK0s) { _ = os.Remove(k.tree.Local(certstest.PKIDir + "/etcd/ca.key")) }, nodeapi.Failed, "read the key of its CA"},
+		"another CA is there": {func(k *fakeK0s) {
+			k.tree.WritePair(k.t, certstest.PKIDir+"/ca", certstest.NewCA(k.t, "kubernetes").Pair())
+		}, nodeapi.Failed, "did not sign it"},
+		"a certificate was changed": {func(k *fakeK0s) { k.renew("apiserver") }, nodeapi.Refused, "was changed since the plan was made"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				k := newFakeK0s(t)
+				e, r := k.engine()
+				k.stage(nodeapi.Order{}, certs.Etcd)
+				tt.change(k)
+				r.orderAfter(k.fakeNode, tt.kind, abandon)
+				r.orderAfter(k.fakeNode, nodeapi.Staged, abandon)
+				if err := run(t, t.Context(), e); err != nil {
+					t.Fatal(err)
+				}
+				failed := r.of(tt.kind)
+				if len(failed) != 1 || !strings.Contains(failed[0].Message, tt.words) || len(k.started) > 0 {
+					t.Errorf("%s, restarted %v: %+v", r.kinds(), k.started, failed)
+				}
+			})
+		})
+	}
+}
+
+// TestRestartThatDoesNotRenewIsToldApart: the restart cannot be undone. It is RolledBack
+// only where everything is old and proven, and else Broken with what was found.
+func TestRestartThatDoesNotRenewIsToldApart(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(k *fakeK0s)
+		kind   nodeapi.Kind
+		words  string
+	}{
+		"no certificate is new": {func(k *fakeK0s) {
+			for name := range owners {
+				k.keeps[name] = true
+			}
+		}, nodeapi.RolledBack, "no certificate was renewed, and the old ones are proven"},
+		"one is not new":       {func(k *fakeK0s) { k.keeps["etcd-peer"] = true }, nodeapi.Broken, "9 of 10 certificates are new, not etcd-peer"},
+		"a new CA signed them": {func(k *fakeK0s) { k.ca = certstest.NewCA(k.t, "kubernetes") }, nodeapi.Broken, "was signed by another CA"},
+		"they end before the old": {func(k *fakeK0s) {
+			k.validity = nil
+			k.validity = []certstest.Option{certstest.Valid(certstest.Now.Add(-time.Hour), certstest.Now.Add(time.Hour))}
+		}, nodeapi.Broken, "before the old one"},
+		"one component cannot start":  {func(k *fakeK0s) { k.breaks[certs.KubeScheduler] = true }, nodeapi.Broken, "kube-scheduler does not run"},
+		"one is not healthy":          {func(k *fakeK0s) { k.onStop = func(certs.Service) { k.unhealthy[certs.Etcd] = true } }, nodeapi.Broken, "etcd did not become healthy"},
+		"one still serves the old":    {func(k *fakeK0s) { k.keepsOld[certs.KubeAPIServer] = true }, nodeapi.Broken, "does not show the new certificate of apiserver"},
+		"an old process is left over": {func(k *fakeK0s) { k.orphans[certs.KubeControllerManager] = true }, nodeapi.Broken, "kube-controller-manager is still process"},
+		"the unit does not start":     {func(k *fakeK0s) { k.dies = true }, nodeapi.Broken, "k0scontroller.service did not start again"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				k := newFakeK0s(t)
+				tt.change(k)
+				r := k.rotate(ofK0s...)
+				ended := r.of(tt.kind)
+				if len(ended) != 1 || !strings.Contains(ended[0].Message, tt.words) {
+					t.Fatalf("%s\n%+v", r.kinds(), r.all[len(r.all)-2])
+				}
+				if tt.kind == nodeapi.Broken && !strings.Contains(ended[0].Hint, "journalctl -u k0scontroller.service") {
+					t.Errorf("hint %q", ended[0].Hint)
+				}
+				if len(r.of(nodeapi.RollingBack)) > 0 || len(k.started) != 1 {
+					t.Errorf("something was tried that cannot help: %s, %v", r.kinds(), k.started)
+				}
+				k.stagedIsEmpty()
+			})
+		})
+	}
+}
+
+// TestExpiredNodeIsRenewedByARestart: nothing is healthy before, and all of it must be after.
+func TestExpiredNodeIsRenewedByARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newFakeK0s(t)
+		k.unhealthy[certs.KubeAPIServer] = true
+		k.onStop = func(certs.Service) { k.unhealthy[certs.KubeAPIServer] = false }
+		if r := k.rotate(ofK0s...); r.last().Kind != nodeapi.Finished {
+			t.Fatalf("%s\n%+v", r.kinds(), r.last())
+		}
+	})
+}
+
+// TestUnitRestartKilledAtEveryRecord: the next process finds out whether the restart happened,
+// by the unit and by the files, and never restarts anything for it.
+func TestUnitRestartKilledAtEveryRecord(t *testing.T) {
+	committed, rolledBack := 0, 0
+	for count := 1; ; count++ {
+		ended := false
+		synctest.Test(t, func(t *testing.T) {
+			k := newFakeK0s(t)
+			e, r := k.engine()
+			k.stage(nodeapi.Order{}, certs.Etcd)
+			k.killAt(r, count)
+			r.orderAfter(k.fakeNode, nodeapi.Staged, commitOrder)
+			r.orderAfter(k.fakeNode, nodeapi.Committed, finish)
+			if err := run(t, t.Context(), e); !errors.Is(err, errKilled) {
+				ended = true
+				if err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			began := len(r.of(nodeapi.Committing)) > 0 && len(r.of(nodeapi.Committed)) == 0
+			restarts := len(k.started)
+			k.dead = false
+			boot := &Engine{Root: k.tree.Root, Node: "cp1"}
+			if undone, err := boot.Recover(t.Context(), true); err != nil || len(undone) > 0 {
+				t.Fatalf("at boot there is nothing to put back: %+v, %v", undone, err)
+			}
+			e, r = k.engine()
+			k.order(abandon)
+			if err := run(t, t.Context(), e); err != nil {
+				t.Fatal(err)
+			}
+			if len(k.started) != restarts {
+				t.Errorf("restarted again: %v", k.started)
+			}
+			k.isAll(restarts > 0, ofK0s...)
+			switch {
+			case !began:
+			case restarts > 0 && len(r.of(nodeapi.Committed)) == 1:
+				committed++
+			case restarts == 0 && len(r.of(nodeapi.RolledBack)) == 1:
+				rolledBack++
+			default:
+				t.Errorf("killed at record %d: %s %+v", count, r.kinds(), r.last())
+			}
+			k.stagedIsEmpty()
+		})
+		if ended || t.Failed() {
+			break
+		}
+	}
+	if committed < 10 || rolledBack < 3 {
+		t.Errorf("%d recovered as committed, %d as rolled back", committed, rolledBack)
+	}
+}
+
+// TestRestartThatIsStillUnderWay: the process ends while k0s, told to restart, takes its time
+// to exit. The next process must not take the old certificates for the result.
+func TestRestartThatIsStillUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newFakeK0s(t)
+		k.stops = 80 * time.Second
+		k.onStop = func(certs.Service) { k.kill() }
+		e, r := k.engine()
+		k.stage(nodeapi.Order{}, certs.Etcd)
+		r.orderAfter(k.fakeNode, nodeapi.Staged, commitOrder)
+		if err := run(t, t.Context(), e); !errors.Is(err, errKilled) {
+			t.Fatal(err)
+		}
+		k.dead = false
+		e, r = k.engine()
+		k.order(abandon)
+		if err := run(t, t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+		k.isAll(true, ofK0s...)
+		if len(r.of(nodeapi.Committed)) != 1 || len(k.started) != 1 {
+			t.Errorf("%s, restarted %v", r.kinds(), k.started)
+		}
+	})
+}
+
+// TestCompromisedKeysAreGoneAfterARestart: k0s makes new keys, and nothing keeps the old ones.
+func TestCompromisedKeysAreGoneAfterARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newFakeK0s(t)
+		before := map[string]bool{}
+		for name, s := range owners {
+			if s != certs.Kubelet {
+				before[string(k.read(name).Leaf().RawSubjectPublicKeyInfo)] = true
+			}
+		}
+		e, r := k.engine()
+		k.stage(nodeapi.Order{Compromised: true}, ofK0s...)
+		r.orderAfter(k.fakeNode, nodeapi.Staged, commitOrder)
+		r.orderAfter(k.fakeNode, nodeapi.Committed, finish)
+		if err := run(t, t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+		for name, s := range owners {
+			if s != certs.Kubelet && before[string(k.read(name).Leaf().RawSubjectPublicKeyInfo)] {
+				t.Errorf("%s has its old key", name)
+			}
+		}
+		if left, err := os.ReadDir(k.state("backup")); err != nil || len(left) > 0 {
+			t.Errorf("left of the backup: %v, %v", left, err)
+		}
+	})
+}
+
+// TestRestartOfAUnitIsNotMixedWithWhatCanBeUndone: a node refuses such an order.
+func TestRestartOfAUnitIsNotMixedWithWhatCanBeUndone(t *testing.T) {
+	local := inventory.Certificate{Name: "kube-proxy.conf", Issuer: inventory.Issuer{Kind: inventory.LocalCA}}
+	made := inventory.Certificate{Name: "apiserver", Issuer: inventory.Issuer{Kind: inventory.UnitStart, Unit: k0sUnit}}
+	for name, tt := range map[string]struct {
+		planned string
+		found   []inventory.Certificate
+	}{
+		"both": {k0sUnit, []inventory.Certificate{made, local}}, "no unit was planned": {"", []inventory.Certificate{made}},
+		"nothing": {k0sUnit, nil}, "another unit": {"k0sworker.service", []inventory.Certificate{made}},
+	} {
+		var refused *refusal
+		if _, err := unitOf(&plan.Step{RestartUnit: tt.planned}, tt.found); !errors.As(err, &refused) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -1,0 +1,211 @@
+package rotate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/node/component"
+	"github.com/rotate-certs/rotate-certs/pkg/node/store"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+)
+
+// restartUnit restarts the unit and proves what its program made. A panic is an error.
+func (c *committing) restartUnit(ctx context.Context) (err error) {
+	defer recoverAs(&err)
+	defer c.closeOutages()
+	var begun []*restarting
+	for _, target := range c.supervised() {
+		err := c.log.write(nodeapi.Record{Kind: nodeapi.Restarting, Service: target.Service, Message: "with " + c.t.Unit,
+			WithinSeconds: (stopLimit(c.t.unitTarget()) + c.allowance(target, 0)).Seconds()})
+		if err != nil {
+			return err
+		}
+		begun = append(begun, &restarting{component: target, outage: c.watchOutage(ctx, target)})
+	}
+	r, err := c.stop(ctx, c.t.unitTarget(), "it makes new certificates when it starts")
+	if err != nil {
+		return err
+	}
+	return c.proveUnit(ctx, r, begun)
+}
+
+// supervised are the components that the unit runs, in the order of their turns.
+func (c *committing) supervised() (out []inventory.Component) {
+	for _, turn := range turns {
+		for _, s := range turn {
+			if !slices.Contains(c.t.Restarts, s) {
+				continue
+			}
+			for _, target := range c.t.components(s) {
+				if c.t.runs(target) {
+					out = append(out, target)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// proveUnit waits until the unit has started, every file is new, and every component runs as
+// a new process and is healthy. It then proves the new certificates like any others.
+func (c *committing) proveUnit(ctx context.Context, r *restarting, begun []*restarting) error {
+	timeout := c.allowance(r.component, r.old.BackOff)
+	waiting, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	waiting, stop := c.untilCrash(waiting, r)
+	defer stop()
+	fresh, err := c.Restarter.Await(waiting, r.component, r.old)
+	if err != nil {
+		return c.gaveUp(ctx, waiting, r.component, c.t.Unit+" did not start again", timeout, err)
+	}
+	if err := c.awaitSuccessors(ctx, waiting, r.component, timeout); err != nil {
+		return err
+	}
+	if err := c.log.write(nodeapi.Record{Kind: nodeapi.Swapped, Message: c.t.Unit + " made the new certificates", WithinSeconds: timeout.Seconds()}); err != nil {
+		return err
+	}
+	if err := c.awaitProcesses(ctx, waiting, timeout); err != nil {
+		return err
+	}
+	for _, b := range begun {
+		if err := c.awaitSupervised(ctx, waiting, b, fresh, timeout); err != nil {
+			return err
+		}
+	}
+	now, err := c.Restarter.Current(ctx, r.component)
+	if err == nil && (now.ID != fresh.ID || !now.Running) {
+		err = errors.New("it exited again")
+	}
+	if err != nil {
+		return c.unwell(ctx, r.component, c.t.Unit+" did not stay up", err)
+	}
+	if err := c.restartOthers(ctx, c.t.Others); err != nil {
+		return err
+	}
+	all := make([]int, len(c.t.Items))
+	for n := range all {
+		all[n] = n
+	}
+	return c.prove(ctx, all)
+}
+
+// awaitSupervised waits for the health of a component that the unit runs.
+func (c *committing) awaitSupervised(ctx, waiting context.Context, b *restarting, unit component.Instance, timeout time.Duration) error {
+	detail, service := "running", b.component.Service
+	if c.mustBeHealthy(b.component) {
+		last, err := b.outage.waitHealthy(waiting)
+		if err != nil {
+			return c.gaveUp(ctx, waiting, b.component, fmt.Sprintf("%s did not become healthy", service), timeout, err)
+		}
+		detail = healthDetail(b.component, last)
+	}
+	b.outage.close()
+	started := unit.StartedAt.UTC()
+	err := c.log.write(nodeapi.Record{Kind: nodeapi.Restarted, Service: service, UnavailableSeconds: b.outage.seconds(), StartedAt: &started})
+	if err != nil {
+		return err
+	}
+	return c.log.write(nodeapi.Record{Kind: nodeapi.Proven, Evidence: &nodeapi.Evidence{Service: service, Method: nodeapi.Health, Detail: detail}})
+}
+
+// awaitSuccessors waits until every file holds a new certificate, and notes them.
+func (c *committing) awaitSuccessors(ctx, waiting context.Context, unit inventory.Component, timeout time.Duration) error {
+	tick := time.NewTicker(proveEvery)
+	defer tick.Stop()
+	for {
+		late, err := c.noteSuccessors()
+		if err != nil || late == nil {
+			return err
+		}
+		select {
+		case <-waiting.Done():
+			return c.gaveUp(ctx, waiting, unit, c.t.Unit+" made no new certificate", timeout, late)
+		case <-tick.C:
+		}
+	}
+}
+
+// noteSuccessors reads the new certificates. late says which is not there yet; err that one
+// cannot be accepted.
+func (c *committing) noteSuccessors() (late, err error) {
+	for n, i := range c.t.Items {
+		content, err := store.Read(c.Root, i.Certificate.Store)
+		if err == nil {
+			err = content.KeyErr
+		}
+		switch {
+		case err != nil: // it is just being written
+			return fmt.Errorf("%s: %w", i.Certificate.Name, err), nil
+		case certs.Fingerprint(content.Leaf()) == i.Certificate.FingerprintSHA256:
+			return fmt.Errorf("%s %q is still the old one", i.Certificate.Name, i.Certificate.Store.Cert), nil
+		}
+		if err := c.acceptable(i, content); err != nil {
+			return nil, &failure{service: i.Certificate.Service, what: i.Certificate.Name + " was not renewed as expected", cause: err}
+		}
+		c.t.Items[n].New = certs.Describe(content.Leaf())
+	}
+	return nil, nil
+}
+
+// acceptable says what is wrong with a certificate that the unit made: it must be signed by
+// the CA that signed its predecessor, be valid now, and not end before it.
+func (c *committing) acceptable(i item, content store.Content) error {
+	ca, err := certs.ParsePEM([]byte(i.CA))
+	if err != nil {
+		return fmt.Errorf("read what was noted of its CA: %w", err)
+	}
+	leaf, now := content.Leaf(), c.atLeastBegan()
+	switch {
+	case !certs.IsIssuedBy(leaf, ca[0]):
+		return fmt.Errorf("it was signed by another CA, %q", leaf.Issuer.CommonName)
+	case now.Before(leaf.NotBefore) || !now.Before(leaf.NotAfter):
+		return fmt.Errorf("it is valid from %s to %s only", leaf.NotBefore.UTC().Format(time.RFC3339), leaf.NotAfter.UTC().Format(time.RFC3339))
+	case leaf.NotAfter.Before(i.Certificate.NotAfter):
+		return fmt.Errorf("it ends %s, before the old one", leaf.NotAfter.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// awaitProcesses waits until none of the unit's old processes runs and all components run
+// again. A process that a supervisor left behind would still be on its old certificate.
+func (c *committing) awaitProcesses(ctx, waiting context.Context, timeout time.Duration) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		node, err := c.Scan(waiting)
+		target := inventory.Component{}
+		if err == nil {
+			if target, err = c.notRestarted(node); err == nil {
+				return nil
+			}
+		}
+		select {
+		case <-waiting.Done():
+			return c.gaveUp(ctx, waiting, target, "not every component was restarted", timeout, err)
+		case <-tick.C:
+		}
+	}
+}
+
+func (c *committing) notRestarted(node inventory.Node) (inventory.Component, error) {
+	for _, old := range c.t.Node.Components {
+		if !c.t.runs(old) || old.PID == 0 {
+			continue
+		}
+		i := slices.IndexFunc(node.Components, func(now inventory.Component) bool { return now.Service == old.Service && c.t.runs(now) && now.PID != 0 })
+		if i < 0 {
+			return old, fmt.Errorf("%s does not run", old.Service)
+		}
+		now := node.Components[i]
+		same := now.StartedAt == nil || old.StartedAt == nil || now.StartedAt.Equal(*old.StartedAt)
+		if now.PID == old.PID && same {
+			return old, fmt.Errorf("%s is still process %d", old.Service, old.PID)
+		}
+	}
+	return inventory.Component{}, nil
+}

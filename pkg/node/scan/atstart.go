@@ -1,0 +1,30 @@
+package scan
+
+import (
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/node/layout"
+)
+
+// checkUnitStart makes sure that a start of the unit renews the certificate, with the CA
+// that signed it. k0s makes a new CA, which nothing in the cluster trusts, where it does not
+// find certificate and key of the old one in their places.
+func (e *entry) checkUnitStart(ca *authority, known *authorities) {
+	unit, signedBy := e.Issuer.Unit, e.leaf().Issuer.CommonName
+	e.Issuer = inventory.Issuer{Kind: inventory.NoIssuer}
+	switch {
+	case !layout.RenewedAtStart(signedBy):
+		e.Reason = remark(e.Reason, fmt.Sprintf("was signed by the CA %q, which k0s did not make: not every version of k0s renews it when %s is restarted", signedBy, unit))
+	case ca == nil || ca.key == "":
+		e.Issuer.Unit = unit
+		e.Reason = remark(e.Reason, e.noIssuer(ca, known)+fmt.Sprintf("; a restart of %s would make a new CA or use another one", unit))
+	case ca.key != strings.TrimSuffix(ca.keyCert, path.Ext(ca.keyCert))+".key":
+		e.Issuer.Unit = unit
+		e.Reason = remark(e.Reason, fmt.Sprintf("the key of its CA %q is in %q, where k0s does not look for it: a restart of %s would make a new CA", ca.name(), ca.key, unit))
+	default:
+		e.Issuer = inventory.Issuer{Kind: inventory.UnitStart, Unit: unit, CACert: ca.keyCert, CAKey: ca.key}
+	}
+}

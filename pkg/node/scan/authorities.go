@@ -1,0 +1,195 @@
+package scan
+
+import (
+	"crypto/x509"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
+	"github.com/rotate-certs/rotate-certs/pkg/node/layout"
+)
+
+// authority is a CA certificate that lies on this node, in one file or several.
+type authority struct {
+	cert     *x509.Certificate
+	paths    []string
+	files    []string // those of paths that components name
+	services []certs.Service
+	flagKeys []string // keys that flags name beside it
+	key      string   // path of the key that fits it; empty: not here
+	keyCert  string   // the path of the certificate beside which the key was found
+	noKey    string   // why there is no key, where more is known than that
+}
+
+// named says whether a component names it; else it just lies in a directory.
+func (a *authority) named() bool { return len(a.files) > 0 }
+
+func (a *authority) name() string {
+	if a.cert.Subject.CommonName != "" {
+		return a.cert.Subject.CommonName
+	}
+	return a.cert.Subject.String()
+}
+
+// authorities are the CAs known on a node, and which certificate is whose.
+type authorities struct {
+	all     []*authority
+	issuers map[*entry]*authority
+}
+
+// loadAuthorities reads the CA files that components name.
+func loadAuthorities(root hostfs.Root, found *layout.Layout) *authorities {
+	known := &authorities{issuers: map[*entry]*authority{}}
+	for _, f := range found.Authorities {
+		data, err := root.ReadFile(f.Path)
+		var chain []*x509.Certificate
+		if err == nil {
+			chain, err = certs.ParsePEM(data)
+		}
+		if err != nil {
+			found.Node.NotInspected = append(found.Node.NotInspected, inventory.NotInspected{
+				Service: f.Services[0], Path: f.Path, Reason: fmt.Sprintf("read CA certificate: %v", err)})
+			continue
+		}
+		for _, c := range chain {
+			a := &authority{cert: c, paths: []string{f.Path}, files: []string{f.Path}, services: f.Services}
+			if f.Key != "" {
+				a.flagKeys = []string{f.Key}
+			}
+			known.add(a)
+		}
+	}
+	return known
+}
+
+// add takes up CAs; one that is known already gains paths and keys.
+func (k *authorities) add(more ...*authority) {
+	for _, m := range more {
+		i := slices.IndexFunc(k.all, func(a *authority) bool { return a.cert.Equal(m.cert) })
+		if i < 0 {
+			k.all = append(k.all, m)
+			continue
+		}
+		a := k.all[i]
+		a.files = appendNew(a.files, m.files...)
+		a.paths = appendNew(a.paths, m.paths...)
+		a.flagKeys = appendNew(a.flagKeys, m.flagKeys...)
+		a.services = appendNew(a.services, m.services...)
+	}
+}
+
+// find settles once which CA signed which certificate: signatures cost time.
+func (k *authorities) find(entries []entry, now time.Time) {
+	for i := range entries {
+		e := &entries[i]
+		if len(e.chain) == 0 {
+			continue
+		}
+		var signed []*authority
+		copied := false // NotBefore, from its CA
+		for _, a := range k.all {
+			if certs.IsIssuedBy(e.leaf(), a.cert) && !a.cert.Equal(e.leaf()) {
+				signed = append(signed, a)
+				copied = copied || a.cert.NotBefore.Equal(e.leaf().NotBefore)
+			}
+		}
+		e.LifeSeconds = int64(certs.Life(e.leaf().NotBefore, e.leaf().NotAfter, now, copied) / time.Second)
+		if len(signed) > 0 {
+			k.issuers[e] = lasting(signed, now)
+		}
+	}
+}
+
+// issuerOf is the known CA that signed a certificate, or nil.
+func (k *authorities) issuerOf(e *entry) *authority { return k.issuers[e] }
+
+// namesake is a CA that components name and that has a certificate's issuer's name, or
+// nil. One that only lies in a directory may be that of another cluster or of long ago.
+func (k *authorities) namesake(e *entry) *authority {
+	for _, a := range k.all {
+		if a.named() && string(a.cert.RawSubject) == string(e.leaf().RawIssuer) {
+			return a
+		}
+	}
+	return nil
+}
+
+// replaced is the CA of the same name, with another key that is here, which lies in one
+// bundle with a CA whose own key is not here; nil: there is none.
+func (k *authorities) replaced(ca *authority) *authority {
+	if ca == nil || ca.key != "" {
+		return nil
+	}
+	for _, a := range k.all {
+		together := slices.ContainsFunc(a.paths, func(p string) bool { return slices.Contains(ca.paths, p) })
+		if a != ca && a.key != "" && together && string(a.cert.RawSubject) == string(ca.cert.RawSubject) {
+			return a
+		}
+	}
+	return nil
+}
+
+// keys looks for the key of each CA: where a flag says, and beside its certificate.
+func (k *authorities) keys(root hostfs.Root) {
+	dirs := &keyDirectories{root: root, files: map[string][]string{}, keys: map[string]certs.Key{}, errs: map[string]error{}}
+	for _, a := range k.all {
+		for _, p := range a.flagKeys {
+			if dirs.fits(p, a.cert) {
+				a.key, a.keyCert = p, a.paths[0]
+				break
+			}
+		}
+		for i := 0; i < len(a.paths) && a.key == ""; i++ {
+			a.key, a.keyCert = dirs.beside(a.paths[i], a.cert), a.paths[i]
+		}
+		if a.key == "" {
+			a.noKey = dirs.whyNot(a)
+		}
+	}
+}
+
+// list returns the CAs that matter: those that components name, those that signed
+// something listed, and those whose key lies here. One that has expired, or expires
+// soon, and is none of the first two is a file that no component uses.
+func (k *authorities) list(entries []entry, now time.Time, within time.Duration) (out []inventory.Authority, unused []inventory.UnusedCertificate) {
+	used := map[*authority]bool{}
+	for i := range entries {
+		if a := k.issuers[&entries[i]]; a != nil {
+			used[a] = true
+		}
+	}
+	for _, a := range k.all {
+		if !a.named() && !used[a] && a.key == "" {
+			continue
+		}
+		listed := inventory.Authority{Facts: certs.Describe(a.cert), Name: a.name(), Paths: a.paths, KeyOn: a.key}
+		listed.Status, listed.Reason = listed.Validity(now, within)
+		problem := certs.CanSign(a.cert, now)
+		switch by := k.renewal(a, now); {
+		case by != nil:
+			listed.Renewed, listed.Status, listed.Reason = true, certs.OK, renewedReason(a, by)
+		case !a.named() && !used[a] && listed.Status != certs.OK:
+			unused = append(unused, inventory.UnusedCertificate{Facts: listed.Facts, Kind: inventory.UnusedFile, Path: a.paths[0],
+				Reason: "an old CA: no component names it, and it signed none of the certificates here"})
+			continue
+		case problem != nil && listed.Status != certs.Expired && listed.Status != certs.NotYetValid && used[a]:
+			first, _, _ := strings.Cut(problem.Error(), "\n")
+			listed.Status, listed.Reason = certs.Invalid, first
+		}
+		out = append(out, listed)
+	}
+	return out, unused
+}
+
+func appendNew[T comparable](to []T, more ...T) []T {
+	for _, m := range more {
+		if !slices.Contains(to, m) {
+			to = append(to, m)
+		}
+	}
+	return to
+}

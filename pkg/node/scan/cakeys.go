@@ -1,0 +1,110 @@
+package scan
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
+)
+
+// maxKeys bounds how many files of a directory are tried as a CA's key.
+const maxKeys = 64
+
+// keyDirectories finds keys by what they fit, since their names are custom. Each
+// file is parsed once, and only when needed.
+type keyDirectories struct {
+	root  hostfs.Root
+	files map[string][]string
+	keys  map[string]certs.Key
+	errs  map[string]error // why there is no key in a file
+}
+
+// fits says whether the file holds the certificate's private key.
+func (k *keyDirectories) fits(file string, c *x509.Certificate) bool {
+	key, known := k.keys[file]
+	if !known {
+		data, err := k.root.ReadFile(file)
+		if err == nil {
+			key, err = certs.ParseKeyPEM(data) // no key: fits nothing
+		}
+		k.keys[file], k.errs[file] = key, err
+	}
+	return key.Fits(c)
+}
+
+// whyNot says what is wrong with the files in which a CA's key should be: those that a
+// flag names beside its certificate, and those of the usual names. Empty: there is none
+// of them.
+func (k *keyDirectories) whyNot(a *authority) string {
+	files := slices.Clone(a.flagKeys)
+	for _, p := range a.paths {
+		files = append(files, likelyKeys(p)...)
+	}
+	var other string
+	for _, p := range files {
+		k.fits(p, a.cert)
+		err := k.errs[p]
+		switch {
+		case errors.Is(err, certs.ErrEncryptedKey):
+			return fmt.Sprintf("is encrypted with a passphrase: %q", p)
+		case other != "" || errors.Is(err, fs.ErrNotExist) || slices.Contains(a.paths, p):
+		case err != nil:
+			other = fmt.Sprintf("cannot be used: %q: %v", p, err)
+		default:
+			other = fmt.Sprintf("is not here: the key in %q is another one", p)
+		}
+	}
+	return other
+}
+
+// beside returns the file in a certificate's directory that holds its key, or "".
+func (k *keyDirectories) beside(certFile string, c *x509.Certificate) string {
+	for _, p := range likelyKeys(certFile) {
+		if k.fits(p, c) {
+			return p
+		}
+	}
+	// Nothing of a usual name. Only CAs are looked for in this way, and few of them
+	// have their key elsewhere in the same directory, so the names decide the order.
+	dir := path.Dir(certFile)
+	if _, known := k.files[dir]; !known {
+		k.files[dir] = keyFiles(k.root, dir)
+	}
+	for _, p := range k.files[dir] {
+		if k.fits(p, c) {
+			return p
+		}
+	}
+	return ""
+}
+
+// likelyKeys are the names that the key of a certificate usually has: ca.key for
+// ca.crt (kubeadm), ca-key.pem for ca.pem (cfssl), or the very same file.
+func likelyKeys(certFile string) []string {
+	stem := strings.TrimSuffix(certFile, path.Ext(certFile))
+	out := []string{stem + ".key", stem + "-key.pem", stem + ".key.pem", strings.TrimSuffix(stem, "-cert") + "-key.pem", certFile}
+	slices.Sort(out[1:4])
+	return slices.Compact(out)
+}
+
+// keyFiles lists what by its name is a private key.
+func keyFiles(root hostfs.Root, dir string) []string {
+	entries, err := root.ReadDir(dir)
+	if err != nil {
+		return nil
+	}
+	var out []string
+	for _, e := range entries {
+		name := e.Name()
+		if !e.IsDir() && (strings.HasSuffix(name, ".key") || strings.HasSuffix(name, "key.pem")) && len(out) < maxKeys {
+			out = append(out, path.Join(dir, name))
+		}
+	}
+	return out
+}

@@ -1,0 +1,81 @@
+package scan
+
+import (
+	"context"
+	"encoding/base64"
+	"path"
+	"regexp"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
+)
+
+const (
+	// maxHomes, maxKubeconfigs and maxCopies bound the look into people's homes.
+	maxHomes       = 256
+	maxKubeconfigs = 16
+	maxCopies      = 256
+	// homesTimeout is for homes on a file server that does not answer.
+	homesTimeout = time.Second
+)
+
+// embeddedCert finds client certificates in kubeconfigs, YAML or JSON, without taking
+// the rest apart: these files are people's.
+var embeddedCert = regexp.MustCompile(`client-certificate-data"?\s*:\s*["']?([A-Za-z0-9+/=]+)`)
+
+// copies finds the client certificates of the kubeconfigs in people's homes. What
+// cannot be read there is nobody's business, save that the homes do not answer.
+func copies(ctx context.Context, root hostfs.Root) ([]inventory.Copy, []inventory.NotInspected) {
+	found := make(chan []inventory.Copy, 1)
+	go func() { found <- lookForCopies(root) }()
+	ctx, cancel := context.WithTimeout(ctx, homesTimeout)
+	defer cancel()
+	select {
+	case out := <-found:
+		return out, nil
+	case <-ctx.Done():
+		return nil, []inventory.NotInspected{{Path: "/home", Reason: "looking for copies of kubeconfigs took more than " + homesTimeout.String(), Informational: true}}
+	}
+}
+
+func lookForCopies(root hostfs.Root) (out []inventory.Copy) {
+	homes := []string{"/root"}
+	people, _ := root.ReadDir("/home")
+	for _, e := range people[:min(len(people), maxHomes)] {
+		homes = append(homes, path.Join("/home", e.Name()))
+	}
+	for _, home := range homes {
+		files, _ := root.ReadDir(path.Join(home, ".kube"))
+		looked := 0
+		for _, e := range files {
+			// A link is no copy: what it leads to is looked at where it lies.
+			if !e.Type().IsRegular() {
+				continue
+			}
+			if looked++; looked > maxKubeconfigs || len(out) >= maxCopies {
+				break
+			}
+			out = append(out, copiesIn(root, path.Join(home, ".kube", e.Name()))...)
+		}
+	}
+	return out[:min(len(out), maxCopies)]
+}
+
+func copiesIn(root hostfs.Root, file string) (out []inventory.Copy) {
+	data, err := root.ReadFile(file)
+	if err != nil {
+		return nil
+	}
+	for _, m := range embeddedCert.FindAllSubmatch(data, maxCopies) {
+		pem, err := base64.StdEncoding.DecodeString(string(m[1]))
+		if err != nil {
+			continue
+		}
+		if chain, err := certs.ParsePEM(pem); err == nil {
+			out = append(out, inventory.Copy{Path: file, FingerprintSHA256: certs.Fingerprint(chain[0])})
+		}
+	}
+	return out
+}

@@ -1,0 +1,107 @@
+package scan
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
+	"github.com/rotate-certs/rotate-certs/pkg/node/layout"
+)
+
+// keyUses identifies the key of every entry and records what else it is used for: the
+// same key, compared by its public half, in a file that signs or verifies tokens or
+// certificates, or in a CA. It returns the files of keys that could not be read.
+func keyUses(root hostfs.Root, found *layout.Layout, entries []entry, known *authorities) []inventory.NotInspected {
+	var unread []inventory.NotInspected
+	for i := range entries {
+		if len(entries[i].chain) > 0 {
+			entries[i].PublicKeySHA256 = certs.PublicKeySHA256(entries[i].leaf().PublicKey)
+		}
+	}
+	for _, use := range found.KeyUses {
+		keys, err := publicKeys(root, use.Path)
+		if err != nil {
+			unread = append(unread, inventory.NotInspected{Service: use.Service, Path: use.Path,
+				Reason: fmt.Sprintf("%s: %v", use.Setting, err)})
+		}
+		for i := range entries {
+			if entries[i].hasKey(keys) || sameFile(root, entries[i].keyFile(), use.Path) {
+				entries[i].use(use)
+			}
+		}
+	}
+	for _, a := range known.all {
+		key := []string{certs.PublicKeySHA256(a.cert.PublicKey)}
+		for i := range entries {
+			if e := &entries[i]; e.hasKey(key) && !a.cert.Equal(e.leaf()) {
+				e.use(inventory.KeyUse{Kind: inventory.SigningKey, Service: owner(a), Setting: "CA certificate", Path: a.paths[0]})
+			}
+		}
+	}
+	return unread
+}
+
+// publicKeys identifies the keys in a file.
+func publicKeys(root hostfs.Root, file string) ([]string, error) {
+	data, err := root.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := certs.ParsePublicKeysPEM(data)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, k := range keys {
+		out = append(out, certs.PublicKeySHA256(k))
+	}
+	return out, nil
+}
+
+// hasKey says whether the certificate is for one of the keys.
+func (e *entry) hasKey(keys []string) bool {
+	return e.PublicKeySHA256 != "" && slices.Contains(keys, e.PublicKeySHA256)
+}
+
+// keyFile is the file that a new key would be written to.
+func (e *entry) keyFile() string {
+	if e.Store.Kind == inventory.Pair {
+		return e.Store.Key
+	}
+	return e.Store.Cert
+}
+
+// realKeyFile is where the private key really lies; empty: in a kubeconfig, or nowhere.
+func (e *entry) realKeyFile(root hostfs.Root) string {
+	if e.Store.Kind == inventory.Kubeconfig {
+		return ""
+	}
+	local, err := root.Local(e.keyFile())
+	if err != nil {
+		return ""
+	}
+	return root.Host(local)
+}
+
+// use records a use of the key, each once.
+func (e *entry) use(u inventory.KeyUse) { e.KeyUses = appendNew(e.KeyUses, u) }
+
+// sameFile compares two host paths by where they lead.
+func sameFile(root hostfs.Root, a, b string) bool {
+	if a == "" || b == "" {
+		return false
+	}
+	x, errX := root.Local(a)
+	y, errY := root.Local(b)
+	return errX == nil && errY == nil && x == y
+}
+
+// owner is a service that trusts or signs with a CA; "" for one that only lies there.
+func owner(a *authority) certs.Service {
+	if len(a.services) == 0 {
+		return ""
+	}
+	return a.services[0]
+}

@@ -1,0 +1,186 @@
+package scan
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/pem"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/node/issue"
+)
+
+const day = 24 * time.Hour
+
+// older is the certificate that a CA had before it was renewed with its key.
+func older(t *testing.T, ca certstest.CA, name string, end time.Time) certstest.CA {
+	t.Helper()
+	return certstest.NewCA(t, name, certstest.SANs(name), certstest.OfKey(ca.Key), certstest.Valid(certstest.Now.Add(-3650*day), end))
+}
+
+// authoritiesByEnd maps the end of each listed CA of a name to what is listed.
+func authoritiesByEnd(n inventory.Node, name string) map[time.Time]inventory.Authority {
+	out := map[time.Time]inventory.Authority{}
+	for _, a := range n.Authorities {
+		if a.Name == name {
+			out[a.NotAfter] = a
+		}
+	}
+	return out
+}
+
+func TestACAThatWasRenewedWithItsKey(t *testing.T) {
+	for name, end := range map[string]time.Time{"the old one has ended": certstest.Now.Add(-time.Hour), "the old one ends tomorrow": certstest.Now.Add(day)} {
+		t.Run(name, func(t *testing.T) {
+			for place, put := range map[string]func(n *node, old certstest.CA){
+				"old first": func(n *node, old certstest.CA) {
+					n.put(t, certstest.PKIDir+"/ca.crt", certs.EncodePEM(old.Cert, n.CA.Cert))
+				},
+				"old last": func(n *node, old certstest.CA) {
+					n.put(t, certstest.PKIDir+"/ca.crt", certs.EncodePEM(n.CA.Cert, old.Cert))
+				},
+				"old beside it": func(n *node, old certstest.CA) {
+					n.put(t, certstest.PKIDir+"/ca-old.crt", certs.EncodePEM(old.Cert))
+				},
+				"old beside it, earlier in the alphabet": func(n *node, old certstest.CA) {
+					n.put(t, certstest.PKIDir+"/a.crt", certs.EncodePEM(old.Cert))
+				},
+			} {
+				t.Run(place, func(t *testing.T) {
+					n := kubeadm(t)
+					put(n, older(t, n.CA, "kubernetes", end))
+					got := n.scan(t, certstest.Now)
+					c := certificate(t, got, "apiserver")
+					if c.Status != certs.OK || c.Reason != "" || c.Issuer.CACert != certstest.PKIDir+"/ca.crt" {
+						t.Errorf("%s %q, issuer %+v", c.Status, c.Reason, c.Issuer)
+					}
+					key, err := certs.NewKeyLike(n.Pairs["apiserver"].Leaf().PublicKey, "")
+					if err != nil {
+						t.Fatal(err)
+					}
+					chain, err := issue.LocalCA{Root: n.Tree.Root, CACert: c.Issuer.CACert, CAKey: c.Issuer.CAKey}.Issue(t.Context(),
+						issue.Request{Old: n.Pairs["apiserver"].Chain, Key: key, Now: certstest.Now})
+					if err != nil {
+						t.Fatal(err)
+					}
+					if life := chain[0].NotAfter.Sub(certstest.Now); life < 300*day {
+						t.Errorf("the successor is valid for %s", life)
+					}
+					listed := authoritiesByEnd(got, "kubernetes")
+					if a := listed[end]; !a.Renewed || a.Status != certs.OK || !strings.Contains(a.Reason, "renewed with the same key") {
+						t.Errorf("the old one is listed as %+v", a)
+					}
+					if a := listed[n.CA.Cert.NotAfter]; a.Renewed || a.Status != certs.OK || a.KeyOn == "" {
+						t.Errorf("the renewed one is listed as %+v", a)
+					}
+				})
+			}
+		})
+	}
+}
+
+// TestAnOldCAThatIsStillNamedAlone: the kubelet goes on trusting a file in which only the
+// old certificate lies, so that its end matters.
+func TestAnOldCAThatIsStillNamedAlone(t *testing.T) {
+	n := kubeadm(t)
+	old := older(t, n.CA, "kubernetes", certstest.Now.Add(-time.Hour))
+	n.put(t, "/etc/kubernetes/kubelet-ca.crt", certs.EncodePEM(old.Cert))
+	n.put(t, "/var/lib/kubelet/config.yaml", []byte("kind: KubeletConfiguration\nstaticPodPath: /etc/kubernetes/manifests\nrotateCertificates: true\nauthentication: {x509: {clientCAFile: /etc/kubernetes/kubelet-ca.crt}}\n"))
+	a := authoritiesByEnd(n.scan(t, certstest.Now), "kubernetes")[old.Cert.NotAfter]
+	if a.Renewed || a.Status != certs.Expired {
+		t.Errorf("listed as %+v", a)
+	}
+}
+
+// TestARenewedCAThatNobodyUsesYet: what only lies beside the CA that ended helps no peer.
+func TestARenewedCAThatNobodyUsesYet(t *testing.T) {
+	n := kubeadm(t)
+	old := older(t, n.CA, "kubernetes", certstest.Now.Add(-time.Hour))
+	n.put(t, certstest.PKIDir+"/ca-new.crt", certs.EncodePEM(n.CA.Cert))
+	n.put(t, certstest.PKIDir+"/ca.crt", certs.EncodePEM(old.Cert))
+	for _, f := range []string{"admin.conf", "super-admin.conf", "controller-manager.conf", "scheduler.conf"} {
+		user := n.Pairs[f].Leaf().Subject.CommonName
+		n.put(t, "/etc/kubernetes/"+f, certstest.Kubeconfig(t, old, user, n.Pairs[f]))
+	}
+	c := certificate(t, n.scan(t, certstest.Now), "apiserver")
+	if c.Status != certs.Invalid || !strings.Contains(c.Reason, `its CA "kubernetes" expired`) {
+		t.Errorf("%s %q", c.Status, c.Reason)
+	}
+}
+
+func TestTwoCAsOfOneName(t *testing.T) {
+	n := kubeadm(t)
+	other := certstest.NewCA(t, "kubernetes", certstest.SANs("kubernetes"), certstest.Valid(certstest.Now.Add(-day), certstest.Now.Add(9000*day)))
+	n.put(t, certstest.PKIDir+"/ca.crt", certs.EncodePEM(other.Cert, n.CA.Cert))
+	c := certificate(t, n.scan(t, certstest.Now), "apiserver")
+	if c.Status != certs.OK || c.Issuer.Kind != inventory.LocalCA {
+		t.Errorf("%s %q %+v", c.Status, c.Reason, c.Issuer)
+	}
+
+	t.Run("one of them lies about, and neither signed it", func(t *testing.T) {
+		n := kubeadm(t)
+		elsewhere := certstest.NewCA(t, "webhook-ca")
+		p := elsewhere.Leaf(t, certstest.Name("kubernetes-admin"), certstest.Usages(x509.ExtKeyUsageClientAuth))
+		n.put(t, "/etc/kubernetes/admin.conf", certstest.Kubeconfig(t, elsewhere, "kubernetes-admin", p))
+		n.put(t, certstest.PKIDir+"/webhook-ca-2019.crt", certs.EncodePEM(certstest.NewCA(t, "webhook-ca").Cert))
+		if c := certificate(t, n.scan(t, certstest.Now), "admin.conf"); c.Status != certs.OK {
+			t.Errorf("%s %q", c.Status, c.Reason)
+		}
+	})
+	t.Run("its own file brings the one that signed it", func(t *testing.T) {
+		n := kubeadm(t)
+		issuing := certstest.NewCA(t, "corporate root").Intermediate(t, "kubernetes", certstest.SANs("kubernetes"))
+		p := issuing.Leaf(t, certstest.Name("kube-apiserver"), certstest.SANs("api"))
+		n.WritePair(t, certstest.PKIDir+"/apiserver", p)
+		n.served["127.0.0.1:6443"] = p.Leaf()
+		if c := certificate(t, n.scan(t, certstest.Now), "apiserver"); c.Status != certs.OK {
+			t.Errorf("%s %q", c.Status, c.Reason)
+		}
+	})
+}
+
+// TestAnOldCAThatSignedNothingHere is told of, and counts for nothing.
+func TestAnOldCAThatSignedNothingHere(t *testing.T) {
+	n := kubeadm(t)
+	gone := certstest.NewCA(t, "gone", certstest.Valid(certstest.Now.Add(-900*day), certstest.Now.Add(-day)))
+	n.WritePair(t, certstest.PKIDir+"/gone", gone.Pair())
+	got := n.scan(t, certstest.Now)
+	if len(authoritiesByEnd(got, "gone")) > 0 || len(got.Unused) != 1 || got.Unused[0].Path != certstest.PKIDir+"/gone.crt" {
+		t.Errorf("unused: %+v", got.Unused)
+	}
+}
+
+func TestWhyTheKeyOfACAIsNotToBeHad(t *testing.T) {
+	other := certstest.NewCA(t, "other")
+	encrypted := pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte{1, 2, 3}})
+	legacy := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Headers: map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "AES-256-CBC,00"}, Bytes: []byte{1, 2, 3}})
+	for name, test := range map[string]struct {
+		key  []byte
+		want string
+	}{
+		"encrypted":                 {encrypted, `(/etc/kubernetes/pki/etcd/ca.crt) is encrypted with a passphrase: "/etc/kubernetes/pki/etcd/ca.key"`},
+		"encrypted, as OpenSSL did": {legacy, `(/etc/kubernetes/pki/etcd/ca.crt) is encrypted with a passphrase: "/etc/kubernetes/pki/etcd/ca.key"`},
+		"of another CA":             {other.Pair().KeyPEM(t), `is not here: the key in "/etc/kubernetes/pki/etcd/ca.key" is another one`},
+		"damaged":                   {[]byte("nothing"), `cannot be used: "/etc/kubernetes/pki/etcd/ca.key"`},
+		"not there":                 {nil, `(/etc/kubernetes/pki/etcd/ca.crt) is not here: looked for beside it in /etc/kubernetes/pki/etcd`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := kubeadm(t)
+			remove(t, n, certstest.PKIDir+"/etcd/ca.key")
+			if test.key != nil {
+				n.put(t, certstest.PKIDir+"/etcd/ca.key", test.key)
+			}
+			c := certificate(t, n.scan(t, certstest.Now), "etcd-server")
+			if c.Issuer.Kind != inventory.NoIssuer || !strings.Contains(c.Reason, test.want) || !strings.Contains(c.Reason, "etcd-ca") {
+				t.Errorf("%+v %q", c.Issuer, c.Reason)
+			}
+			if len(test.key) > 0 && bytes.Contains([]byte(c.Reason), test.key) {
+				t.Error("the reason shows what is in the file")
+			}
+		})
+	}
+}

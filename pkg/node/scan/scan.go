@@ -1,0 +1,184 @@
+// Package scan takes a node's inventory: it reads the certificates that package
+// layout finds, judges them, finds out who signed them and where that CA's key is,
+// and asks the node's TLS endpoints what they really serve.
+//
+// A scan changes nothing, starts no program and never fails as a whole: what is
+// wrong with one certificate is its status, what could not be looked at is listed.
+package scan
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/node/component"
+	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
+	"github.com/rotate-certs/rotate-certs/pkg/node/layout"
+	"github.com/rotate-certs/rotate-certs/pkg/node/store"
+	"github.com/rotate-certs/rotate-certs/pkg/version"
+)
+
+// Options are what a scan needs from outside of the node's files.
+type Options struct {
+	// NodeName is the node's name in the API; empty: found out, see layout.Options.
+	NodeName string
+	// PodsHidden: see layout.Options.
+	PodsHidden bool
+	// Now is the clock; nil: the real one.
+	Now func() time.Time
+	// Within is how near its end a certificate counts as expiring; 0: the default.
+	Within time.Duration
+	// Homes says to look for copies of client certificates in people's homes, too.
+	Homes bool
+	// History returns what the node's journals know: rotations, newest first, and the
+	// highest fencing token. Nil: nothing. An error is listed as not inspected.
+	History func() ([]inventory.Rotation, int64, error)
+	// Handshake asks a TLS endpoint for its certificate; nil: component.Handshake.
+	Handshake func(ctx context.Context, addr, serverName string) (*x509.Certificate, error)
+	// HandshakeInMemory asks an endpoint for a certificate that no file has, if there is
+	// such an endpoint; nil: component.Handshake, or nothing where Handshake is set.
+	HandshakeInMemory func(ctx context.Context, addr, serverName string) (*x509.Certificate, error)
+}
+
+// entry is a certificate under judgement.
+type entry struct {
+	inventory.Certificate
+	chain  []*x509.Certificate // leaf first; empty: could not be read
+	keyErr error
+}
+
+func (e *entry) leaf() *x509.Certificate { return e.chain[0] }
+
+// Scan takes the inventory of the node whose root directory is root.
+func Scan(ctx context.Context, root hostfs.Root, opts Options) inventory.Node {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Handshake == nil {
+		opts.Handshake = component.Handshake
+		if opts.HandshakeInMemory == nil {
+			opts.HandshakeInMemory = component.Handshake
+		}
+	}
+	now := opts.Now()
+	found := layout.Discover(root, layout.Options{NodeName: opts.NodeName, PodsHidden: opts.PodsHidden})
+	node := &found.Node
+	node.Time, node.ProgramVersion = now.UTC(), version.Version
+
+	entries := withoutStrays(root, &found, read(root, &found))
+	known := loadAuthorities(root, &found)
+	loose := readDirectories(root, &found)
+	known.add(loose.authorities...)
+	node.NotInspected = append(node.NotInspected, loose.unreadable...)
+	unclaimed(root, &found)
+	entries = append(entries, adopt(root, node, &found, loose.leaves, known)...)
+
+	memory := askInMemory(ctx, found.InMemory, opts)
+	shown := askAll(ctx, entries, opts.Handshake)
+	node.InMemory = <-memory
+	known.find(entries, now)
+	for i := range entries {
+		entries[i].judge(known, shown[i], now, opts.Within)
+	}
+	known.keys(root)
+	node.NotInspected = append(node.NotInspected, keyUses(root, &found, entries, known)...)
+	proxyTrust(entries, known)
+	for i := range entries {
+		entries[i].findIssuer(known)
+	}
+	otherUsers(root, &found, entries)
+	node.Certificates = node.Certificates[:0]
+	for i := range entries {
+		entries[i].Store.Directories = store.Directories(root, entries[i].Store)
+		entries[i].KeyFile = entries[i].realKeyFile(root)
+		node.Certificates = append(node.Certificates, entries[i].Certificate)
+	}
+	slices.SortStableFunc(node.Certificates, func(a, b inventory.Certificate) int {
+		return slices.Index(certs.Services(), a.Service) - slices.Index(certs.Services(), b.Service)
+	})
+	var old []inventory.UnusedCertificate
+	node.Authorities, old = known.list(entries, now, opts.Within)
+	node.Unused = append(node.Unused, old...)
+	otherPrograms(root, &found, entries)
+	sortUnused(node)
+	node.Findings = append(drift(root, node, entries), inMemoryFindings(node.InMemory)...)
+	if opts.Homes {
+		var slow []inventory.NotInspected
+		node.Copies, slow = copies(ctx, root)
+		node.NotInspected = append(node.NotInspected, slow...)
+	}
+	if opts.History != nil {
+		var err error
+		if node.Rotations, node.Token, err = opts.History(); err != nil {
+			node.NotInspected = append(node.NotInspected, inventory.NotInspected{Reason: inventory.UnreadJournals + err.Error()})
+		}
+		node.NotInspected = append(node.NotInspected, unproven(node.Rotations)...)
+	}
+	return *node
+}
+
+// unproven reports what an interrupted rotation left in place and could not verify yet.
+func unproven(rotations []inventory.Rotation) (out []inventory.NotInspected) {
+	for _, r := range rotations {
+		if !r.Unproven {
+			continue
+		}
+		what := "the old certificates of rotation %s were put back at boot"
+		if r.State == inventory.Committed {
+			what = "the new certificates of rotation %s were kept, since the old ones have expired"
+		}
+		out = append(out, inventory.NotInspected{Reason: fmt.Sprintf(what+
+			" and are not proven yet; the next rotation on this node proves them first, "+
+			"and so does \"rotate-certs-node recover\" there", r.ID)})
+	}
+	return out
+}
+
+// read loads what lies in the stores that discovery found.
+func read(root hostfs.Root, found *layout.Layout) []entry {
+	out := make([]entry, len(found.Node.Certificates))
+	for i, c := range found.Node.Certificates {
+		out[i].Certificate = c
+		content, err := store.Read(root, c.Store)
+		if err != nil {
+			out[i].Status, out[i].Reason = certs.Invalid, err.Error()
+			continue
+		}
+		out[i].Facts = certs.Describe(content.Leaf())
+		out[i].chain, out[i].keyErr = content.Chain, content.KeyErr
+		if slices.Contains(found.Split, c.ID()) {
+			out[i].keyErr = nil
+		}
+	}
+	return out
+}
+
+// componentUsers are whom the API server takes components for.
+var componentUsers = []string{"system:kube-scheduler", "system:kube-controller-manager", "system:kube-proxy", "system:node:"}
+
+// withoutStrays drops what looks like a person's kubeconfig by its place, but is a
+// component's by its user: nothing here uses it, and it must not be renewed as if
+// nothing had to be restarted.
+func withoutStrays(root hostfs.Root, found *layout.Layout, entries []entry) []entry {
+	node := &found.Node
+	return slices.DeleteFunc(entries, func(e entry) bool {
+		if e.Service != certs.Admin || len(e.chain) == 0 || len(found.OtherUsers(root, e.Store)) > 0 {
+			return false
+		}
+		user := e.leaf().Subject.CommonName
+		for _, name := range componentUsers {
+			if !strings.HasPrefix(user, name) {
+				continue
+			}
+			node.NotInspected = append(node.NotInspected, inventory.NotInspected{
+				Path: e.Store.Cert, Reason: fmt.Sprintf("holds a certificate of %q, but no component found on this node uses it", user)})
+			return true
+		}
+		return false
+	})
+}

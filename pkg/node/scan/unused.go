@@ -1,0 +1,93 @@
+package scan
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
+	"github.com/rotate-certs/rotate-certs/pkg/node/layout"
+	"github.com/rotate-certs/rotate-certs/pkg/node/store"
+)
+
+// maxUnused bounds how many unused certificates of a node are listed.
+const maxUnused = 512
+
+// unclaimed reads the kubeconfigs that no component uses. One that has a component's
+// name, and the identity of one that was not found on this control-plane node, is listed
+// as not inspected: probably its component could not be found.
+func unclaimed(root hostfs.Root, found *layout.Layout) {
+	node := &found.Node
+	for _, x := range found.Unclaimed {
+		u := inventory.UnusedCertificate{Kind: x.Kind, Path: x.Path, User: x.User, Reason: x.Reason}
+		var user string
+		if x.Store.Cert != "" {
+			content, err := store.Read(root, x.Store)
+			if err == nil {
+				u.Facts, user = certs.Describe(content.Leaf()), content.Leaf().Subject.CommonName
+			} else {
+				u.Reason = remark(u.Reason, err.Error())
+			}
+		}
+		if service, ok := componentOf(path.Base(x.Path), user); ok && lost(node, service) {
+			node.NotInspected = append(node.NotInspected, inventory.NotInspected{
+				Informational: true, Path: x.Path, Reason: fmt.Sprintf("holds a certificate of %q, but no component found on this node uses it", user)})
+			continue
+		}
+		node.Unused = append(node.Unused, u)
+	}
+}
+
+// lost says whether a component should be on a node and was not found, or only its process.
+func lost(node *inventory.Node, s certs.Service) bool {
+	c := node.Component(s)
+	return node.ControlPlane() && (c == nil || c.Runtime == inventory.None)
+}
+
+// componentOf says which component's kubeconfig this is, by kubeadm's name and by user.
+func componentOf(name, user string) (certs.Service, bool) {
+	switch {
+	case name == "scheduler.conf" && user == "system:kube-scheduler":
+		return certs.KubeScheduler, true
+	case name == "controller-manager.conf" && user == "system:kube-controller-manager":
+		return certs.KubeControllerManager, true
+	case name == "kubelet.conf" && strings.HasPrefix(user, "system:node:"):
+		return certs.Kubelet, true
+	}
+	return "", false
+}
+
+// unusedPair lists a pair that no component names.
+func unusedPair(l leafFile, known map[string]bool) inventory.UnusedCertificate {
+	file := l.store.Cert
+	u := inventory.UnusedCertificate{Facts: certs.Describe(l.content.Leaf()), Path: file, Kind: inventory.UnusedFile, Reason: "no component names it"}
+	original, backup := layout.BackupOf(path.Base(file))
+	switch {
+	case backup:
+		u.Kind, u.Reason = inventory.UnusedBackup, "its name is that of a backup of "+original
+	case l.below && known[path.Base(file)]:
+		u.Kind, u.Reason = inventory.UnusedBackup, "a copy in a subdirectory"
+	}
+	return u
+}
+
+// names are the base names of the files that components use.
+func names(found *layout.Layout) map[string]bool {
+	out := map[string]bool{}
+	for _, c := range found.Node.Certificates {
+		out[path.Base(c.Store.Cert)] = true
+	}
+	return out
+}
+
+// sortUnused orders what is unused by its path, and bounds it.
+func sortUnused(node *inventory.Node) {
+	slices.SortStableFunc(node.Unused, func(a, b inventory.UnusedCertificate) int { return strings.Compare(a.Path, b.Path) })
+	if more := len(node.Unused) - maxUnused; more > 0 {
+		node.Unused = node.Unused[:maxUnused]
+		node.NotInspected = append(node.NotInspected, inventory.NotInspected{Reason: fmt.Sprintf("%d more unused certificates are not listed", more)})
+	}
+}

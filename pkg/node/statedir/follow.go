@@ -1,0 +1,119 @@
+package statedir
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+)
+
+// graceOfStart is how long Follow waits for a process that is not there: it may
+// just be starting, or starting again.
+var graceOfStart = 3 * time.Second
+
+// Follow calls emit with every record after a sequence number, as they are written,
+// until no process works on this rotation any more and everything was emitted. It
+// works while a rotation runs, before, and afterwards; it changes nothing.
+func Follow(ctx context.Context, root hostfs.Root, id string, after int64, emit func(nodeapi.Record) error) error {
+	d, err := at(root)
+	if err != nil {
+		return err
+	}
+	r, err := d.rotation(id)
+	if err != nil {
+		return err
+	}
+	tail := &tail{rotation: r, after: after}
+	defer tail.close()
+	w := watch(r.path)
+	defer func() { w.close() }()
+	var alone time.Duration
+	for {
+		// Asked before reading, so that what the process wrote last is not missed.
+		holder, held, err := d.locked()
+		if err != nil {
+			return fmt.Errorf("look at the lock of %q: %w", HostPath, err)
+		}
+		if err := tail.emit(emit); err != nil {
+			return err
+		}
+		working := held && (holder.Rotation == id || holder.Rotation == "")
+		switch {
+		case working:
+			alone = 0
+		case alone >= graceOfStart:
+			return tail.found()
+		}
+		begun := time.Now()
+		if err := w.wait(ctx); err != nil {
+			return err
+		}
+		if !working {
+			alone += time.Since(begun)
+		}
+		if w.notify == nil { // the directory may have come to exist
+			w = watch(r.path)
+		}
+	}
+}
+
+// tail reads a journal as it grows.
+type tail struct {
+	rotation *Rotation
+	after    int64
+	f        *os.File
+	offset   int64
+}
+
+// emit hands over the whole lines that are new.
+func (t *tail) emit(emit func(nodeapi.Record) error) error {
+	if t.f == nil {
+		f, err := os.Open(t.rotation.journal())
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read journal of rotation %q: %w", t.rotation.ID, err)
+		}
+		t.f = f
+	}
+	data, err := io.ReadAll(io.NewSectionReader(t.f, t.offset, maxJournal))
+	if err != nil {
+		return fmt.Errorf("read journal of rotation %q: %w", t.rotation.ID, err)
+	}
+	records, size, err := parse(t.rotation.ID, data)
+	if err != nil {
+		return err
+	}
+	t.offset += size
+	for _, rec := range records {
+		if rec.Seq <= t.after {
+			continue
+		}
+		if err := emit(rec); err != nil {
+			return err
+		}
+		t.after = rec.Seq
+	}
+	return nil
+}
+
+// found is an error where there never was such a rotation.
+func (t *tail) found() error {
+	if t.f == nil {
+		return fmt.Errorf("rotation %q is not known on this node\nsee %q", t.rotation.ID, filepath.Join(HostPath, "rotations"))
+	}
+	return nil
+}
+
+func (t *tail) close() {
+	if t.f != nil {
+		_ = t.f.Close()
+	}
+}

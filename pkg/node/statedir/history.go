@@ -1,0 +1,78 @@
+package statedir
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+)
+
+// History returns what a node's journals know of rotations, newest first, and the
+// highest fencing token. It changes nothing; a node that never saw a rotation has
+// none. A damaged journal is an error beside what the others tell.
+func History(root hostfs.Root) ([]inventory.Rotation, int64, error) {
+	d, err := at(root)
+	if err != nil {
+		return nil, 0, err
+	}
+	fence, err := d.Fence()
+	problems := []error{err}
+	rotations, err := d.Rotations()
+	problems = append(problems, err)
+	token := fence.Token
+	var out []inventory.Rotation
+	for _, r := range rotations {
+		records, err := r.Records()
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		if len(records) == 0 {
+			continue
+		}
+		summary := nodeapi.Summarize(r.ID, records)
+		token = max(token, summary.Token)
+		if summary.State != "" { // else nothing was ever begun
+			out = append(out, summary)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b inventory.Rotation) int { return b.StartTime.Compare(a.StartTime) })
+	return out, token, errors.Join(problems...)
+}
+
+// Rotations returns every rotation that the node remembers, by name.
+func (d *Dir) Rotations() ([]*Rotation, error) {
+	entries, err := os.ReadDir(filepath.Join(d.path, "rotations"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list rotations: %w", err)
+	}
+	var out []*Rotation
+	for _, e := range entries {
+		if r, err := d.rotation(e.Name()); err == nil && e.IsDir() {
+			out = append(out, r)
+		}
+	}
+	return out, nil
+}
+
+// Records returns what this node's journal holds of one rotation; nothing where the
+// node had no part in it. It changes nothing.
+func Records(root hostfs.Root, id string) ([]nodeapi.Record, error) {
+	d, err := at(root)
+	if err != nil {
+		return nil, err
+	}
+	r, err := d.rotation(id)
+	if err != nil {
+		return nil, err
+	}
+	return r.Records()
+}

@@ -1,0 +1,142 @@
+package statedir
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+)
+
+func TestHistory(t *testing.T) {
+	root := hostfs.Root(t.TempDir())
+	if history, token, err := History(root); history != nil || token != 0 || err != nil {
+		t.Errorf("a node without any: %v, %d, %v", history, token, err)
+	}
+	if _, err := os.Stat(filepath.Join(string(root), HostPath)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("looking has made the directory: %v", err)
+	}
+	d, err := Open(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, rotation(t, d, "old"), 1, day, nodeapi.Staging, nodeapi.Staged, nodeapi.Committing, nodeapi.Committed, nodeapi.Finished)
+	write(t, rotation(t, d, "new"), 2, day.Add(time.Hour), nodeapi.Staging, nodeapi.Staged, nodeapi.Committing)
+	if err := d.Pass(9, "fenced"); err != nil {
+		t.Fatal(err)
+	}
+	history, token, err := History(root)
+	if err != nil || token != 9 || len(history) != 2 || history[0].ID != "new" {
+		t.Fatalf("%+v, %d, %v", history, token, err)
+	}
+	if history[0].State != inventory.Committing || history[1].State != inventory.Finished {
+		t.Errorf("states %s and %s", history[0].State, history[1].State)
+	}
+}
+
+func TestStates(t *testing.T) {
+	for _, test := range []struct {
+		kinds []nodeapi.Kind
+		want  inventory.RotationState
+	}{
+		{[]nodeapi.Kind{nodeapi.Staging}, inventory.Staging},
+		{[]nodeapi.Kind{nodeapi.Staging, nodeapi.Failed}, inventory.Failed},
+		{[]nodeapi.Kind{nodeapi.Staging, nodeapi.Staged, nodeapi.Abandoned}, inventory.Staged},
+		{[]nodeapi.Kind{nodeapi.Staging, nodeapi.Staged, nodeapi.Committing, nodeapi.RollingBack, nodeapi.RolledBack}, inventory.RolledBack},
+		{[]nodeapi.Kind{nodeapi.Staging, nodeapi.Staged, nodeapi.Committing, nodeapi.Broken, nodeapi.Abandoned}, inventory.Broken},
+		{[]nodeapi.Kind{nodeapi.Staging, nodeapi.Staged, nodeapi.Committing, nodeapi.Committed, nodeapi.Staging, nodeapi.Failed}, inventory.Committed},
+	} {
+		var records []nodeapi.Record
+		for _, k := range test.kinds {
+			records = append(records, nodeapi.Record{Kind: k, Renewals: renewals(k)})
+		}
+		got := nodeapi.Summarize("a", records)
+		if got.State != test.want {
+			t.Errorf("%v: %s, want %s", test.kinds, got.State, test.want)
+		}
+		if committed := slices.Contains(test.kinds, nodeapi.Committed); (len(got.Renewed) == 1) != committed {
+			t.Errorf("%v: renewed %v", test.kinds, got.Renewed)
+		}
+	}
+}
+
+func renewals(k nodeapi.Kind) []inventory.Renewal {
+	if k != nodeapi.Committed && k != nodeapi.Staged {
+		return nil
+	}
+	return []inventory.Renewal{{ID: "etcd/etcd-server@/x", New: certs.Facts{SerialNumber: "1"}}}
+}
+
+func TestTheLastThreeAreKept(t *testing.T) {
+	_, d := open(t)
+	ended := []nodeapi.Kind{nodeapi.Staging, nodeapi.Committing, nodeapi.Committed, nodeapi.Finished}
+	for n := range 6 {
+		write(t, rotation(t, d, fmt.Sprintf("r%d", n)), 1, day.AddDate(0, 0, 2*n), ended...)
+	}
+	write(t, rotation(t, d, "broken"), 1, day.Add(-time.Hour), nodeapi.Staging, nodeapi.Committing, nodeapi.Broken)
+	if err := os.Mkdir(filepath.Join(d.path, "rotations", ".gone-x"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Prune("r0"); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(filepath.Join(d.path, "rotations"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var left []string
+	for _, e := range entries {
+		left = append(left, e.Name())
+	}
+	// The one at work, the broken one, and the newest of the others.
+	if want := []string{"broken", "r0", "r5"}; !slices.Equal(left, want) {
+		t.Errorf("left %v, want %v", left, want)
+	}
+}
+
+// The plugin asks all nodes which rotations are unfinished, and only those of the last
+// wave know that one is not.
+func TestWhatMayBeContinuedIsRemembered(t *testing.T) {
+	_, d := open(t)
+	ended := []nodeapi.Kind{nodeapi.Staging, nodeapi.Committing, nodeapi.Committed, nodeapi.Finished}
+	for n := range 6 {
+		r := rotation(t, d, fmt.Sprintf("r%d", n))
+		write(t, r, 1, day.Add(time.Duration(n)*time.Hour), ended...)
+		if err := os.WriteFile(filepath.Join(r.Backup(), "key"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.Prune("r5"); err != nil {
+		t.Fatal(err)
+	}
+	rotations, err := d.Rotations()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var finished, backedUp []string
+	for _, r := range rotations {
+		records, err := r.Records()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if nodeapi.Summarize(r.ID, records).State == inventory.Finished {
+			finished = append(finished, r.ID)
+		}
+		if _, err := os.Stat(filepath.Join(r.Backup(), "key")); err == nil {
+			backedUp = append(backedUp, r.ID)
+		}
+	}
+	if want := []string{"r0", "r1", "r2", "r3", "r4", "r5"}; !slices.Equal(finished, want) {
+		t.Errorf("known as finished: %v, want %v", finished, want)
+	}
+	if want := []string{"r3", "r4", "r5"}; !slices.Equal(backedUp, want) {
+		t.Errorf("with backups: %v, want %v", backedUp, want)
+	}
+}

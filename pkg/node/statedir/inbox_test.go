@@ -1,0 +1,156 @@
+package statedir
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+func TestOrdersAreTakenOnceAndInOrder(t *testing.T) {
+	_, d := open(t)
+	r := rotation(t, d, "a")
+	orders := []nodeapi.Order{
+		{Kind: nodeapi.OrderStage, Rotation: "a", Token: 1, Step: &plan.Step{Node: "cp1"}},
+		{Kind: nodeapi.OrderCommit, Rotation: "a", Token: 1},
+		{Kind: nodeapi.OrderCommit, Rotation: "a", Token: 2},
+	}
+	for _, o := range slices.Concat(orders[:2], orders) {
+		if _, err := r.PutOrder(o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := r.Orders(1)
+	if err != nil || len(got) != 2 || got[0].Number != 2 || got[1].Token != 2 {
+		t.Errorf("orders after the first: %+v, %v", got, err)
+	}
+}
+
+func TestOrderIsKnownByItsID(t *testing.T) {
+	_, d := open(t)
+	r := rotation(t, d, "a")
+	stage := nodeapi.Order{Kind: nodeapi.OrderStage, ID: "1", Rotation: "a", Token: 1, Step: &plan.Step{Node: "cp1"}}
+	again, other, without := stage, stage, stage
+	other.ID, without.ID = "2", ""
+	var got []int64
+	for _, o := range []nodeapi.Order{stage, again, other, again, other, without, without} {
+		number, err := r.PutOrder(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, number)
+	}
+	if want := []int64{1, 1, 2, 1, 2, 3, 3}; !slices.Equal(got, want) {
+		t.Errorf("numbers %v, want %v", got, want)
+	}
+}
+
+func TestOrdersDeliveredAtTheSameTimeGetNumbersOfTheirOwn(t *testing.T) {
+	_, d := open(t)
+	r := rotation(t, d, "a")
+	done := make(chan error)
+	for token := range int64(20) {
+		go func() {
+			_, err := r.PutOrder(nodeapi.Order{Kind: nodeapi.OrderCommit, Rotation: "a", Token: token})
+			done <- err
+		}()
+	}
+	for range 20 {
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+	orders, err := r.Orders(0)
+	if err != nil || len(orders) != 20 {
+		t.Fatalf("%d orders, %v", len(orders), err)
+	}
+	for n, o := range orders {
+		if o.Number != int64(n+1) {
+			t.Errorf("order %d has number %d", n+1, o.Number)
+		}
+	}
+}
+
+func TestNonsenseIsNotAnOrder(t *testing.T) {
+	_, d := open(t)
+	for _, o := range []nodeapi.Order{
+		{}, {Kind: "Destroy", Rotation: "a"}, {Kind: nodeapi.OrderStage, Rotation: "a"}, {Kind: nodeapi.OrderIssued, Rotation: "a"},
+		{Kind: nodeapi.OrderCommit, Rotation: "b"},
+	} {
+		if _, err := rotation(t, d, "a").PutOrder(o); err == nil {
+			t.Errorf("%+v was taken", o)
+		}
+	}
+}
+
+func TestFollow(t *testing.T) {
+	hurry(t)
+	root, d := open(t)
+	r := rotation(t, d, "a")
+	write(t, r, 1, day, nodeapi.Staging, nodeapi.Staged)
+	release, err := d.Lock(t.Context(), Holder{Rotation: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []nodeapi.Kind
+	err = Follow(t.Context(), root, "a", 1, func(rec nodeapi.Record) error {
+		got = append(got, rec.Kind)
+		switch rec.Kind {
+		case nodeapi.Staged: // written while it is followed
+			write(t, r, 1, day, nodeapi.Committing, nodeapi.Committed)
+		case nodeapi.Committed:
+			write(t, r, 1, day, nodeapi.Finished)
+			release()
+		default:
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []nodeapi.Kind{nodeapi.Staged, nodeapi.Committing, nodeapi.Committed, nodeapi.Finished}; !slices.Equal(got, want) {
+		t.Errorf("followed %v, want %v", got, want)
+	}
+}
+
+func TestFollowEndsAndSaysWhenThereIsNothing(t *testing.T) {
+	hurry(t)
+	root, _ := open(t)
+	err := Follow(t.Context(), root, "a", 0, func(nodeapi.Record) error { return nil })
+	if err == nil || !strings.Contains(err.Error(), `rotation "a" is not known`) {
+		t.Errorf("error %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := Follow(ctx, root, "a", 0, func(nodeapi.Record) error { return nil }); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want context.Canceled", err)
+	}
+}
+
+func TestWaitOrdersWakesUp(t *testing.T) {
+	_, d := open(t)
+	r := rotation(t, d, "a")
+	go func() { _, _ = r.PutOrder(nodeapi.Order{Kind: nodeapi.OrderCommit, Rotation: "a"}) }()
+	orders, err := r.WaitOrders(t.Context(), 0)
+	if err != nil || len(orders) != 1 {
+		t.Errorf("%v, %v", orders, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := r.WaitOrders(ctx, 1); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want context.Canceled", err)
+	}
+}
+
+// hurry shortens for how long Follow waits for a process that is not there.
+func hurry(t *testing.T) {
+	t.Helper()
+	usual := graceOfStart
+	t.Cleanup(func() { graceOfStart = usual })
+	graceOfStart = time.Millisecond
+}

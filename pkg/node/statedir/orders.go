@@ -1,0 +1,164 @@
+package statedir
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rotate-certs/rotate-certs/pkg/node/store"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+)
+
+// Order is an order in the inbox.
+type Order struct {
+	Number int64 // 1, 2, 3, … in the order of arrival
+	nodeapi.Order
+}
+
+// PutOrder puts an order into the inbox durably and returns its number. An order whose
+// id is there already is not put twice, so a sender that lost the connection before the
+// answer may deliver it again. Orders without an id are the same if all else is equal.
+func (r *Rotation) PutOrder(o nodeapi.Order) (int64, error) {
+	if err := checkOrder(r.ID, o); err != nil {
+		return 0, err
+	}
+	data, err := json.Marshal(o)
+	if err != nil {
+		return 0, fmt.Errorf("encode order: %w", err)
+	}
+	unlock, err := r.lockInbox()
+	if err != nil {
+		return 0, fmt.Errorf("put order into the inbox: %w", err)
+	}
+	defer unlock()
+	files, err := r.inbox()
+	if err != nil {
+		return 0, err
+	}
+	number := int64(1)
+	for _, f := range files {
+		number = max(number, f.number+1)
+		there, err := f.repeats(o.ID, data)
+		if err != nil {
+			return 0, err
+		}
+		if there {
+			return f.number, nil
+		}
+	}
+	name := fmt.Sprintf("%06d-%s.json", number, o.Kind)
+	if err := store.WriteFile(filepath.Join(r.orders(), name), data, 0o600); err != nil {
+		return 0, fmt.Errorf("put order into the inbox: %w", err)
+	}
+	return number, nil
+}
+
+// Orders returns the orders after a number, in the order of arrival.
+func (r *Rotation) Orders(after int64) ([]Order, error) {
+	files, err := r.inbox()
+	if err != nil {
+		return nil, err
+	}
+	var out []Order
+	for _, f := range files {
+		if f.number <= after {
+			continue
+		}
+		data, err := os.ReadFile(f.path)
+		if err != nil {
+			return nil, fmt.Errorf("read order %d: %w", f.number, err)
+		}
+		o := Order{Number: f.number}
+		if err := json.Unmarshal(data, &o.Order); err != nil {
+			return nil, fmt.Errorf("read order %d: %w", f.number, err)
+		}
+		out = append(out, o)
+	}
+	return out, nil
+}
+
+// checkOrder refuses what no version of the plugin would send.
+func checkOrder(rotation string, o nodeapi.Order) error {
+	switch o.Kind {
+	case nodeapi.OrderStage:
+		if o.Step == nil {
+			return errors.New("order Stage without a step")
+		}
+	case nodeapi.OrderIssued:
+		if o.Issued == nil {
+			return errors.New("order Issued without a certificate")
+		}
+	case nodeapi.OrderCommit, nodeapi.OrderFinish, nodeapi.OrderAbandon, nodeapi.OrderKeepAlive:
+	default:
+		return fmt.Errorf("unknown order %q", o.Kind)
+	}
+	if o.Rotation != rotation {
+		return fmt.Errorf("order of rotation %q in the inbox of rotation %q", o.Rotation, rotation)
+	}
+	return nil
+}
+
+type orderFile struct {
+	number int64
+	path   string
+}
+
+// repeats says whether the file holds the order of this id or, without one, of this content.
+func (f orderFile) repeats(id string, data []byte) (bool, error) {
+	old, err := os.ReadFile(f.path)
+	if err != nil {
+		return false, fmt.Errorf("read order %d: %w", f.number, err)
+	}
+	if id == "" {
+		return bytes.Equal(old, data), nil
+	}
+	var o nodeapi.Order
+	if err := json.Unmarshal(old, &o); err != nil {
+		return false, fmt.Errorf("read order %d: %w", f.number, err)
+	}
+	return o.ID == id, nil
+}
+
+// inbox lists the order files by number; names that are not orders are skipped.
+func (r *Rotation) inbox() ([]orderFile, error) {
+	entries, err := os.ReadDir(r.orders())
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read inbox of rotation %q: %w", r.ID, err)
+	}
+	var out []orderFile
+	for _, e := range entries {
+		base, isJSON := strings.CutSuffix(e.Name(), ".json")
+		digits, _, _ := strings.Cut(base, "-")
+		number, err := strconv.ParseInt(digits, 10, 64)
+		if !isJSON || err != nil {
+			continue
+		}
+		out = append(out, orderFile{number, filepath.Join(r.orders(), e.Name())})
+	}
+	slices.SortFunc(out, func(a, b orderFile) int { return int(a.number - b.number) })
+	return out, nil
+}
+
+// lockInbox keeps two deliveries from taking the same number.
+func (r *Rotation) lockInbox() (func(), error) {
+	f, err := os.OpenFile(filepath.Join(r.orders(), ".lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLKW, &unix.Flock_t{Type: unix.F_WRLCK}); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return func() { _ = f.Close() }, nil
+}

@@ -1,0 +1,141 @@
+package statedir
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+// Prune forgets all but the last [Kept] rotations, their backups included. It never
+// forgets one that is in the middle of its work, nor one that a person must look at,
+// nor the one named. Of one that could still be continued it forgets all but the
+// journal: this node may be the only one that knows that it has finished, and others
+// would take it for one that was cut off.
+func (d *Dir) Prune(keep string) error {
+	if err := d.sweep(); err != nil {
+		return fmt.Errorf("forget old rotations: %w", err)
+	}
+	rotations, err := d.Rotations()
+	if err != nil {
+		return err
+	}
+	type candidate struct {
+		*Rotation
+		last time.Time
+	}
+	var newest time.Time // now, as far as the journals know
+	var candidates []candidate
+	kept := 0
+	for _, r := range rotations {
+		records, err := r.Records()
+		if err != nil {
+			kept++ // damaged: evidence
+			continue
+		}
+		state := nodeapi.Summarize(r.ID, records).State
+		newest = later(newest, lastOf(records))
+		if r.ID == keep || state == inventory.Committing || state == inventory.Broken {
+			kept++
+			continue
+		}
+		candidates = append(candidates, candidate{r, lastOf(records)})
+	}
+	slices.SortFunc(candidates, func(a, b candidate) int { return b.last.Compare(a.last) })
+	for i := max(0, Kept-kept); i < len(candidates); i++ {
+		c := candidates[i]
+		err := c.forgetFiles()
+		if err == nil && newest.Sub(c.last) > plan.ResumeWithin {
+			err = forget(c.path)
+		}
+		if err != nil {
+			return fmt.Errorf("forget rotation %q: %w", c.ID, err)
+		}
+	}
+	return nil
+}
+
+// IncompleteError means that a rotation began to replace certificates, and that no record
+// says how that ended.
+type IncompleteError struct{ Rotation string }
+
+func (e *IncompleteError) Error() string {
+	return fmt.Sprintf("rotation %q began to replace certificates, and no record says how that ended\n"+
+		"hint: run \"rotate-certs-node recover\" first; where its journal is damaged, verify this node's certificates and add --force", e.Rotation)
+}
+
+// Forget removes a rotation from the node's state: journal, backups and what it had
+// staged. With an incomplete one it fails with an [*IncompleteError], unless forced. The
+// caller holds the lock.
+func (d *Dir) Forget(id string, force bool) error {
+	r, err := d.rotation(id)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(r.path); err != nil {
+		return fmt.Errorf("forget rotation %q: it is not known on this node", id)
+	}
+	if nodeapi.Incomplete(r.Salvage()) != nil && !force {
+		return &IncompleteError{id}
+	}
+	if err := forget(r.path); err != nil {
+		return fmt.Errorf("forget rotation %q: %w", id, err)
+	}
+	return nil
+}
+
+func lastOf(records []nodeapi.Record) time.Time {
+	if len(records) == 0 {
+		return time.Time{}
+	}
+	return records[len(records)-1].Time
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// forgetFiles removes old keys, and new ones that are not in use.
+func (r *Rotation) forgetFiles() error {
+	for _, dir := range []string{r.Backup(), r.Staged()} {
+		if err := os.RemoveAll(dir); err != nil {
+			return err
+		}
+	}
+	return SyncDir(r.path)
+}
+
+// sweep removes what a crash in [forget] left behind.
+func (d *Dir) sweep() error {
+	left, err := filepath.Glob(filepath.Join(d.path, "rotations", ".gone-*"))
+	if err != nil {
+		return err
+	}
+	for _, path := range left {
+		if err := os.RemoveAll(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forget removes a directory so that a crash leaves nothing that looks like a
+// rotation: its name goes first.
+func forget(path string) error {
+	gone := filepath.Join(filepath.Dir(path), ".gone-"+filepath.Base(path))
+	if err := os.Rename(path, gone); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(gone); err != nil {
+		return err
+	}
+	return SyncDir(filepath.Dir(path))
+}

@@ -1,0 +1,137 @@
+// Package statedir is what this program keeps on a node, below /var/lib/rotate-certs:
+//
+//	lock                           held by the process that works on this node
+//	token                          the highest fencing token that was ever accepted
+//	rotations/ID/journal.jsonl     the record, one JSON object a line
+//	rotations/ID/orders/N-KIND.json  the inbox
+//	rotations/ID/staged/           new keys and certificates until they are swapped in
+//	rotations/ID/backup/           what they replaced
+//
+// Everything is readable by root only: backups hold private keys. The last
+// [Kept] rotations are kept, backups included, so that a person can go back.
+//
+// Those who only read records need package nodeapi alone, which knows nothing of files.
+package statedir
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+
+	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+)
+
+// HostPath is where the state lies on every node.
+const HostPath = nodeapi.StateDirectory
+
+// Kept is how many rotations a node remembers, with the backups of what they replaced.
+const Kept = 3
+
+// Dir is the state directory of one node.
+type Dir struct {
+	path string // as this process reaches it
+}
+
+// Open returns the state directory, made where it is missing, for root only.
+func Open(root hostfs.Root) (*Dir, error) {
+	d, err := at(root)
+	if err != nil {
+		return nil, err
+	}
+	if err := MkdirAll(filepath.Join(d.path, "rotations")); err != nil {
+		return nil, fmt.Errorf("create %q: %w", HostPath, err)
+	}
+	// A kubelet that makes it for the mount of a pod lets everybody look in.
+	info, err := os.Stat(d.path)
+	if err == nil && info.Mode().Perm() != 0o700 {
+		err = os.Chmod(d.path, 0o700)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("keep %q for root alone: %w", HostPath, err)
+	}
+	return d, nil
+}
+
+// at returns the state directory, whether or not it exists.
+func at(root hostfs.Root) (*Dir, error) {
+	local, err := root.Local(HostPath)
+	if err != nil {
+		return nil, err
+	}
+	return &Dir{path: local}, nil
+}
+
+// Rotation is one rotation's part of the state directory.
+type Rotation struct {
+	ID   string
+	path string
+}
+
+// validID keeps an identifier from being a path, a flag or a hidden file.
+var validID = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+
+// ErrBadID means that a rotation's name is not one that this program gives.
+var ErrBadID = errors.New("want lower-case letters, digits and dashes, at most 63")
+
+// Rotation returns a rotation's directory, made where it is missing.
+func (d *Dir) Rotation(id string) (*Rotation, error) {
+	r, err := d.rotation(id)
+	if err != nil {
+		return nil, err
+	}
+	for _, dir := range []string{r.path, r.orders(), r.Staged(), r.Backup()} {
+		if err := MkdirAll(dir); err != nil {
+			return nil, fmt.Errorf("create rotation %q: %w", id, err)
+		}
+	}
+	return r, nil
+}
+
+func (d *Dir) rotation(id string) (*Rotation, error) {
+	if !validID.MatchString(id) {
+		return nil, fmt.Errorf("rotation %q: %w", id, ErrBadID)
+	}
+	return &Rotation{ID: id, path: filepath.Join(d.path, "rotations", id)}, nil
+}
+
+// Staged is the directory for keys and certificates that are not in use yet.
+func (r *Rotation) Staged() string { return filepath.Join(r.path, "staged") }
+
+// Backup is the directory for what was replaced.
+func (r *Rotation) Backup() string { return filepath.Join(r.path, "backup") }
+
+func (r *Rotation) orders() string  { return filepath.Join(r.path, "orders") }
+func (r *Rotation) journal() string { return filepath.Join(r.path, "journal.jsonl") }
+
+// MkdirAll makes a directory and its parents durably; what is new is for root only.
+func MkdirAll(dir string) error {
+	info, err := os.Stat(dir)
+	if err == nil {
+		if !info.IsDir() {
+			return fmt.Errorf("%q is not a directory", dir)
+		}
+		return nil
+	}
+	if parent := filepath.Dir(dir); parent != dir {
+		if err := MkdirAll(parent); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return SyncDir(filepath.Dir(dir))
+}
+
+// SyncDir makes the names in a directory durable.
+func SyncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	return f.Sync()
+}

@@ -1,0 +1,82 @@
+package store
+
+import (
+	"crypto/x509"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
+)
+
+// Generation says whose certificate and key lie in a store that was to be replaced.
+type Generation string
+
+// The generations.
+const (
+	Old Generation = "Old" // the certificate from before, and a key that fits it
+	New Generation = "New" // its successor, and a key that fits it
+	// Mixed: no usable pair. Halves of both, as between two renames, or a half that is
+	// missing, cannot be read, or fits nothing.
+	Mixed Generation = "Mixed"
+	// Foreign: neither of the two, and usable. Something else has replaced it since.
+	Foreign Generation = "Foreign"
+)
+
+// Compare returns the generation of what lies in a store, by the fingerprints of the
+// certificate from before and of its successor, and the certificate itself; nil where
+// there is none that can be read.
+func Compare(root hostfs.Root, s inventory.Store, before, successor string) (Generation, *x509.Certificate) {
+	content, err := Read(root, s)
+	if err != nil {
+		if s.Kind == inventory.Kubeconfig && isKubeconfig(root, s.Cert) {
+			return Foreign, nil // its user has another credential now, or is gone
+		}
+		return Mixed, nil
+	}
+	leaf := content.Leaf()
+	switch fingerprint := certs.Fingerprint(leaf); {
+	case content.KeyErr != nil:
+		return Mixed, leaf
+	case fingerprint == before:
+		return Old, leaf
+	case fingerprint == successor:
+		return New, leaf
+	default:
+		return Foreign, leaf
+	}
+}
+
+// isKubeconfig says whether a file can be read as a kubeconfig with users.
+func isKubeconfig(root hostfs.Root, path string) bool {
+	data, err := root.ReadFile(path)
+	if err != nil {
+		return false
+	}
+	tree, err := parseTree(data)
+	users, _ := tree["users"].([]any)
+	return err == nil && len(users) > 0
+}
+
+// Discard removes what an interrupted [Swap] or [Restore] prepared beside a store and
+// did not put in place. The store itself stays as it is.
+func Discard(root hostfs.Root, s inventory.Store) error {
+	paths, link, err := storeFiles(root, s)
+	if err != nil {
+		return err
+	}
+	if link != nil {
+		if err := link.clean(root); err != nil {
+			return err
+		}
+	}
+	for _, path := range paths {
+		local, err := root.Local(path)
+		if err != nil {
+			return err
+		}
+		if err := removeIfThere(tempName(local)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,216 @@
+package store
+
+import (
+	"bytes"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
+)
+
+const (
+	pemSuffix = ".pem"
+	// datedLayout is how the kubelet names the file behind its *-current.pem.
+	datedLayout = "2006-01-02-15-04-05"
+	// maxLinks is the kernel's limit on symlinks in a row.
+	maxLinks = 40
+)
+
+var dated = regexp.MustCompile(`^\d{4}-\d\d-\d\d-\d\d-\d\d-\d\d$`)
+
+// currentLink is a symlink to a file that holds certificate and key:
+// kubelet-client-current.pem → kubelet-client-2026-05-04-03-02-01.pem.
+type currentLink struct {
+	host   string // the link, host path without symlinks in its directory
+	local  string
+	text   string // what the link says: absolute on the host, or relative
+	target string // host path that the link leads to; not itself a symlink
+	attr   attributes
+}
+
+// findLink returns the symlink at a path, or nil where a regular file is. Of several
+// links in a row it is the last: the one that the kubelet turns.
+func findLink(root hostfs.Root, host string) (*currentLink, error) {
+	var found *currentLink
+	for range maxLinks {
+		local, err := root.LocalNoFollow(host)
+		if err != nil {
+			return nil, err
+		}
+		var st unix.Stat_t
+		if err := unix.Lstat(local, &st); err != nil {
+			return nil, fmt.Errorf("stat %q: %w", host, err)
+		}
+		if st.Mode&unix.S_IFMT != unix.S_IFLNK {
+			return found, nil
+		}
+		text, err := os.Readlink(local)
+		if err != nil {
+			return nil, bare(err)
+		}
+		xattrs, err := readXattrs(linkXattrs(local))
+		if err != nil {
+			return nil, err
+		}
+		found = &currentLink{host: root.Host(local), local: local, text: text,
+			attr: attributes{UID: int(st.Uid), GID: int(st.Gid), Xattrs: xattrs}}
+		found.target = found.resolve(text)
+		host = found.target
+	}
+	return nil, fmt.Errorf("stat %q: %w", host, unix.ELOOP)
+}
+
+// resolve returns the host path that the link would lead to with another text.
+func (l *currentLink) resolve(text string) string {
+	if filepath.IsAbs(text) {
+		return filepath.Clean(text)
+	}
+	return filepath.Join(filepath.Dir(l.host), text)
+}
+
+// prefix is what the names of the link and of its dated files begin with.
+func (l *currentLink) prefix() string {
+	return strings.TrimSuffix(strings.TrimSuffix(filepath.Base(l.host), pemSuffix), "-current") + "-"
+}
+
+// isDated says whether a file name is one of the dated files that belong to the link.
+func (l *currentLink) isDated(name string) bool {
+	middle, ok := strings.CutPrefix(strings.TrimSuffix(name, pemSuffix), l.prefix())
+	return ok && strings.HasSuffix(name, pemSuffix) && dated.MatchString(middle)
+}
+
+// turn writes a new dated file and lets the link lead to it. The old file stays,
+// as the kubelet's do. The staged link comes first and is durable before the file
+// exists: it is the record by which an interrupted Swap's file is found and removed.
+func (l *currentLink) turn(root hostfs.Root, leaf *x509.Certificate, data []byte) error {
+	if err := l.clean(root); err != nil {
+		return err
+	}
+	oldLocal, err := root.Local(l.target)
+	if err != nil {
+		return err
+	}
+	old, err := takeSnapshot(oldLocal)
+	if err != nil {
+		return fmt.Errorf("read %q: %w", l.target, err)
+	}
+	newLocal, err := l.newFile(filepath.Dir(oldLocal), leaf, data)
+	if err != nil {
+		return err
+	}
+	text := filepath.Join(filepath.Dir(l.text), filepath.Base(newLocal))
+	undo := func() {
+		_ = os.Remove(tempName(newLocal))
+		if newLocal != oldLocal {
+			_ = os.Remove(newLocal)
+		}
+		_ = os.Remove(tempName(l.local)) // last: it is the record
+	}
+	if err := stageLink(l.local, text, l.attr); err != nil {
+		return fmt.Errorf("prepare symlink %q: %w", l.host, err)
+	}
+	if err := stageFile(newLocal, data, old.attr); err != nil {
+		undo()
+		return fmt.Errorf("prepare %q: %w", root.Host(newLocal), err)
+	}
+	if err := install(newLocal); err != nil {
+		undo()
+		return fmt.Errorf("create %q: %w", root.Host(newLocal), err)
+	}
+	if err := os.Rename(tempName(l.local), l.local); err != nil {
+		undo()
+		return fmt.Errorf("replace symlink %q: %w", l.host, bare(err))
+	}
+	return syncDir(filepath.Dir(l.local))
+}
+
+// newFile chooses the dated file's name, free or with this very content. The date
+// is when the certificate was made, so that a repeated Swap finds its own file.
+func (l *currentLink) newFile(dir string, leaf *x509.Certificate, data []byte) (string, error) {
+	made := leaf.NotBefore.UTC().Add(certs.Backdate)
+	for i := range 1000 {
+		name := l.prefix() + made.Add(time.Duration(i)*time.Second).Format(datedLayout) + pemSuffix
+		local := filepath.Join(dir, name)
+		there, err := takeSnapshot(local)
+		if errors.Is(err, fs.ErrNotExist) || (err == nil && bytes.Equal(there.data, data)) {
+			return local, nil
+		}
+	}
+	return "", fmt.Errorf("no free name for a new file beside %q", l.host)
+}
+
+// clean removes what an interrupted turn left: the staged link, the file that it
+// leads to unless that is in use, and that file's staged form.
+func (l *currentLink) clean(root hostfs.Root) error {
+	text, err := os.Readlink(tempName(l.local))
+	if err != nil {
+		// Not a symlink, or nothing there.
+		return removeIfThere(tempName(l.local))
+	}
+	file := l.resolve(text)
+	if l.isDated(filepath.Base(file)) && file != l.target {
+		local, err := root.LocalNoFollow(file)
+		if err != nil {
+			return err
+		}
+		for _, p := range []string{tempName(local), local} {
+			if err := removeIfThere(p); err != nil {
+				return err
+			}
+		}
+	}
+	return removeIfThere(tempName(l.local))
+}
+
+// DestroySuperseded overwrites and removes the files that hold earlier keys of a
+// Combined store and lie beside the one in use, as a kubelet leaves them behind. See
+// [DestroyBackup] for what overwriting is worth. Other stores have none.
+func DestroySuperseded(root hostfs.Root, s inventory.Store) error {
+	if s.Kind != inventory.Combined {
+		return nil
+	}
+	link, err := findLink(root, s.Cert)
+	if err != nil || link == nil {
+		return err
+	}
+	names, err := link.datedFiles(root)
+	if err != nil {
+		return err
+	}
+	dir := filepath.Dir(link.target)
+	for _, name := range names {
+		host := filepath.Join(dir, name)
+		if host == link.target {
+			continue
+		}
+		local, err := root.LocalNoFollow(host)
+		if err != nil {
+			return err
+		}
+		if info, err := os.Lstat(local); err != nil || !info.Mode().IsRegular() {
+			continue // not a file of the kubelet's
+		}
+		if err := overwrite(local); err != nil {
+			return fmt.Errorf("destroy %q: %w", host, err)
+		}
+		if err := os.Remove(local); err != nil {
+			return fmt.Errorf("destroy %q: %w", host, bare(err))
+		}
+	}
+	local, err := root.Local(dir)
+	if err != nil {
+		return err
+	}
+	return syncDir(local)
+}

@@ -1,0 +1,72 @@
+package store_test
+
+import (
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/node/store"
+)
+
+// TestSwapTurnsTheLink looks at the kubelet's symlink as the kubelet does.
+func TestSwapTurnsTheLink(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		old, new string // texts of the link
+		via      string // a further link that leads to it
+	}{
+		{"absolute stays absolute", "/var/lib/kubelet/pki/kubelet-client-2026-01-02-03-04-05.pem", "/var/lib/kubelet/pki/" + newDated(), ""},
+		{"relative stays relative", "kubelet-client-2026-01-02-03-04-05.pem", newDated(), ""},
+		{"a link to the link stays", "kubelet-client-2026-01-02-03-04-05.pem", newDated(), "/etc/kubernetes/current.pem"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			tree := certstest.Kubeadm(t, "cp1")
+			s := tree.Stores["kubelet-client"]
+			link := tree.Local(s.Cert)
+			require.NoError(t, os.Remove(link))
+			require.NoError(t, os.Symlink(test.old, link))
+			if test.via != "" {
+				require.NoError(t, os.Symlink(s.Cert, tree.Local(test.via)))
+				s.Cert = test.via
+			}
+			before, dir := picture(t, string(tree.Root)), t.TempDir()
+			require.NoError(t, store.Backup(tree.Root, s, dir))
+			m := successor(t, tree.CA, tree.Pairs["kubelet-client"])
+			require.NoError(t, store.Swap(tree.Root, s, m))
+			text, err := os.Readlink(link)
+			require.NoError(t, err)
+			assert.Equal(t, test.new, text)
+			assert.FileExists(t, tree.Local(tree.KubeletCurrent), "the old file stays, as the kubelet's do")
+			require.NoError(t, store.Restore(tree.Root, s, dir, certs.Fingerprint(m.Chain[0])))
+			assert.Empty(t, changed(before, picture(t, string(tree.Root))))
+		})
+	}
+	t.Run("never writes over another dated file", func(t *testing.T) {
+		tree := certstest.Kubeadm(t, "cp1")
+		taken := certstest.KubeletDir + "/" + newDated()
+		tree.Write(t, taken, []byte("the kubelet's own of this second"), 0o600)
+		s := tree.Stores["kubelet-client"]
+		m := successor(t, tree.CA, tree.Pairs["kubelet-client"])
+		require.NoError(t, store.Swap(tree.Root, s, m))
+		data, err := os.ReadFile(tree.Local(taken))
+		require.NoError(t, err)
+		assert.Equal(t, "the kubelet's own of this second", string(data))
+		c, err := store.Read(tree.Root, s)
+		require.NoError(t, err)
+		assert.Equal(t, m.Chain, c.Chain)
+	})
+	t.Run("a loop of links is refused", func(t *testing.T) {
+		tree := certstest.Kubeadm(t, "cp1")
+		require.NoError(t, os.Symlink("/t/b", tree.Local("/a")))
+		require.NoError(t, os.MkdirAll(tree.Local("/t"), 0o755))
+		require.NoError(t, os.Symlink("/a", tree.Local("/t/b")))
+		err := store.Swap(tree.Root, inventory.Store{Kind: inventory.Combined, Cert: "/a"}, successor(t, tree.CA, tree.Pairs["kubelet-client"]))
+		assert.ErrorIs(t, err, unix.ELOOP)
+	})
+}

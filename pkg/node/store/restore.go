@@ -1,0 +1,188 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
+)
+
+// Restore puts a store back as [Backup] found it: the same bytes, owner, mode and
+// attributes, the same symlink. Of a Combined store's dated files it removes those that
+// hold one of the certificates made, given by their fingerprints; others are the
+// kubelet's. What is already as it was is not touched, so Restore may be repeated,
+// and after a crash must be. A damaged backup is refused before anything is changed.
+//
+// What others changed around the certificate is kept: the chain beside the old
+// certificate, and the rest of a kubeconfig.
+func Restore(root hostfs.Root, s inventory.Store, dir string, made ...string) error {
+	if err := restore(root, s, dir, made); err != nil {
+		return fmt.Errorf("restore %q: %w", s.Cert, err)
+	}
+	return nil
+}
+
+func restore(root hostfs.Root, s inventory.Store, dir string, made []string) error {
+	m, err := readManifest(dir)
+	if err != nil {
+		return err
+	}
+	if !m.isOf(s) {
+		return fmt.Errorf("%q is the backup of another store, %q", dir, m.Store.Cert)
+	}
+	contents, err := m.contents(dir)
+	if err != nil {
+		return err
+	}
+	current, _ := Compare(root, s, m.Fingerprint, "")
+	for i, f := range m.Files {
+		data := contents[i]
+		if s.Kind == inventory.Kubeconfig {
+			data = aroundUser(root, f.Path, s.User, data)
+		}
+		if err := f.putBack(root, data, current == Old); err != nil {
+			return fmt.Errorf("put back %q: %w", f.Path, err)
+		}
+	}
+	if m.Link != nil {
+		return m.Link.putBack(root, made)
+	}
+	return nil
+}
+
+// contents returns the saved files' bytes, all of them or none.
+func (m manifest) contents(dir string) ([][]byte, error) {
+	out := make([][]byte, len(m.Files))
+	for i, f := range m.Files {
+		// The manifest is this program's own, but names nothing outside its directory.
+		data, err := os.ReadFile(filepath.Join(dir, filepath.Base(f.Content)))
+		if err != nil {
+			return nil, fmt.Errorf("read backup of %q: %w", f.Path, bare(err))
+		}
+		if digest(data) != f.SHA256 {
+			return nil, fmt.Errorf("the backup of %q in %q is damaged", f.Path, dir)
+		}
+		out[i] = data
+	}
+	return out, nil
+}
+
+// putBack restores one file. With sameCertificate it keeps content that differs from
+// the saved one: the certificate is the old one, so that others have changed the rest.
+func (f savedFile) putBack(root hostfs.Root, data []byte, sameCertificate bool) error {
+	// The path is the real file's: a symlink there now has come since.
+	local, err := root.LocalNoFollow(f.Path)
+	if err != nil {
+		return err
+	}
+	now, err := takeSnapshot(local)
+	if err == nil && (string(now.data) == string(data) && now.attr.equal(f.Attributes) ||
+		string(now.data) != string(data) && sameCertificate) {
+		return removeIfThere(tempName(local))
+	}
+	if err := stageFile(local, data, f.Attributes); err != nil {
+		return err
+	}
+	return install(local)
+}
+
+// aroundUser returns what to put in the place of a kubeconfig: its saved content, or,
+// where the rest of the file was changed since, the file as it is with the user's saved
+// certificate and key.
+func aroundUser(root hostfs.Root, path, user string, saved []byte) []byte {
+	now, err := root.ReadFile(path)
+	if err != nil {
+		return saved
+	}
+	u, err := kubeconfigUser(saved, user)
+	if err != nil {
+		return saved
+	}
+	certPEM, certErr := u.decode(certField)
+	keyPEM, keyErr := u.decode(keyField)
+	candidate, err := replaceInKubeconfig(now, user, certPEM, keyPEM)
+	if errors.Join(certErr, keyErr, err) != nil {
+		return saved // it cannot be read, or no longer has that user's certificate
+	}
+	// Both written in the same way, so that folded values compare equal.
+	unfolded, err := replaceInKubeconfig(saved, user, certPEM, keyPEM)
+	if err != nil || sameTree(unfolded, candidate) {
+		return saved
+	}
+	return candidate
+}
+
+func sameTree(a, b []byte) bool {
+	first, err := parseTree(a)
+	if err != nil {
+		return false
+	}
+	second, err := parseTree(b)
+	return err == nil && reflect.DeepEqual(first, second)
+}
+
+// putBack turns the link back and removes the dated files that this program made.
+func (s savedLink) putBack(root hostfs.Root, made []string) error {
+	local, err := root.LocalNoFollow(s.Path)
+	if err != nil {
+		return err
+	}
+	link := &currentLink{host: s.Path, local: local, text: s.Text, attr: s.Attributes}
+	link.target = link.resolve(s.Text)
+	if err := link.clean(root); err != nil {
+		return err
+	}
+	if text, err := os.Readlink(local); err != nil || text != s.Text {
+		if err := stageLink(local, s.Text, s.Attributes); err != nil {
+			return fmt.Errorf("put back symlink %q: %w", s.Path, err)
+		}
+		if err := install(local); err != nil {
+			return fmt.Errorf("put back symlink %q: %w", s.Path, err)
+		}
+	}
+	return link.removeMade(root, s.Dated, made)
+}
+
+// removeMade removes the dated files that are not among those known and that hold one
+// of the certificates made.
+func (l *currentLink) removeMade(root hostfs.Root, known, made []string) error {
+	names, err := l.datedFiles(root)
+	if err != nil {
+		return err
+	}
+	dir, err := root.Local(filepath.Dir(l.target))
+	if err != nil {
+		return err
+	}
+	removed := false
+	for _, name := range names {
+		if slices.Contains(known, name) || name == filepath.Base(l.target) || !holds(filepath.Join(dir, name), made) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return bare(err)
+		}
+		removed = true
+	}
+	if !removed {
+		return nil
+	}
+	return syncDir(dir)
+}
+
+// holds says whether a file's first certificate is one of those given by fingerprint.
+func holds(local string, fingerprints []string) bool {
+	file, err := takeSnapshot(local)
+	if err != nil {
+		return false
+	}
+	chain, err := certs.ParsePEM(file.data)
+	return err == nil && slices.Contains(fingerprints, certs.Fingerprint(chain[0]))
+}

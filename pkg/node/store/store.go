@@ -1,0 +1,113 @@
+// Package store reads and replaces certificates with their keys as they lie on a
+// node's disk: in two PEM files, in one PEM file behind a symlink, or inside a
+// kubeconfig. A file is never written in place, and what replaces it has its
+// owner, mode and extended attributes (SELinux label, ACL).
+package store
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
+)
+
+// Content is what lies in a store.
+type Content struct {
+	Chain []*x509.Certificate // leaf first, never empty
+	Key   certs.Key           // zero where KeyErr is set
+	// KeyErr says why there is no usable key: missing, unreadable, or not that of
+	// the leaf. It is a finding, not a failure: the certificate can still be judged.
+	KeyErr error
+}
+
+// Leaf is the certificate itself.
+func (c Content) Leaf() *x509.Certificate { return c.Chain[0] }
+
+// Material is what a store is to hold.
+type Material struct {
+	Chain []*x509.Certificate // leaf first
+	Key   certs.Key
+}
+
+// check refuses what no component could load.
+func (m Material) check() error {
+	switch {
+	case len(m.Chain) == 0:
+		return errors.New("there is no certificate")
+	case !m.Key.Fits(m.Chain[0]):
+		return fmt.Errorf("the key does not fit certificate %q", m.Chain[0].Subject)
+	}
+	return nil
+}
+
+// Read returns what lies in a store. It fails when there is no certificate to
+// speak of; what is wrong with the key is Content.KeyErr.
+func Read(root hostfs.Root, s inventory.Store) (Content, error) {
+	certPEM, keyPEM, keyErr, err := readPEM(root, s)
+	if err != nil {
+		return Content{}, err
+	}
+	chain, err := certs.ParsePEM(certPEM)
+	if err != nil {
+		return Content{}, fmt.Errorf("read certificate from %q: %w", s.Cert, err)
+	}
+	c := Content{Chain: chain}
+	if keyErr != nil {
+		c.KeyErr = keyErr
+		return c, nil
+	}
+	key, err := certs.ParseKeyPEM(keyPEM)
+	switch {
+	case err != nil:
+		c.KeyErr = fmt.Errorf("read key from %q: %w", keyPath(s), err)
+	case !key.Fits(c.Leaf()):
+		c.KeyErr = fmt.Errorf("key in %q does not fit the certificate in %q", keyPath(s), s.Cert)
+	default:
+		c.Key = key
+	}
+	return c, nil
+}
+
+// readPEM returns a store's certificate and key as PEM, and apart from each other
+// what went wrong with the key and with the certificate.
+func readPEM(root hostfs.Root, s inventory.Store) (certPEM, keyPEM []byte, keyErr, err error) {
+	switch s.Kind {
+	case inventory.Pair:
+		if certPEM, err = root.ReadFile(s.Cert); err != nil {
+			return nil, nil, nil, err
+		}
+		keyPEM, keyErr = root.ReadFile(s.Key)
+		return certPEM, keyPEM, keyErr, nil
+	case inventory.Combined:
+		certPEM, err = root.ReadFile(s.Cert)
+		return certPEM, certPEM, nil, err
+	case inventory.Kubeconfig:
+		data, err := root.ReadFile(s.Cert)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		u, err := kubeconfigUser(data, s.User)
+		if err != nil {
+			return nil, nil, nil, fmt.Errorf("read kubeconfig %q: %w", s.Cert, err)
+		}
+		if certPEM, err = u.decode(certField); err != nil {
+			return nil, nil, nil, fmt.Errorf("read kubeconfig %q: %w", s.Cert, err)
+		}
+		if keyPEM, keyErr = u.decode(keyField); keyErr != nil {
+			keyErr = fmt.Errorf("read kubeconfig %q: %w", s.Cert, keyErr)
+		}
+		return certPEM, keyPEM, keyErr, nil
+	default:
+		return nil, nil, nil, fmt.Errorf("read %q: unknown kind of store %q", s.Cert, s.Kind)
+	}
+}
+
+func keyPath(s inventory.Store) string {
+	if s.Kind == inventory.Pair {
+		return s.Key
+	}
+	return s.Cert
+}

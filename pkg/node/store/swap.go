@@ -1,0 +1,161 @@
+package store
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
+)
+
+// Swap replaces what lies in a store. Every new file is complete and durable
+// beside its predecessor before the first one is renamed into place; of a pair, the
+// key goes first. Symlinks are followed and the real file is replaced, except that
+// of a Combined store, which is turned to a new dated file as the kubelet does.
+//
+// When Swap fails, the store is as it was, as far as the system lets that be done.
+// When the process dies within Swap, each file is either old or new, but a pair may
+// be mixed: that is what [Backup] and [Restore] are for. Swapping the same material
+// again completes the work. What is left of an interrupted Swap is cleaned up.
+func Swap(root hostfs.Root, s inventory.Store, m Material) error {
+	err := m.check()
+	if err == nil {
+		err = swap(root, s, m)
+	}
+	if err != nil {
+		return fmt.Errorf("replace certificate in %q: %w", s.Cert, err)
+	}
+	return nil
+}
+
+func swap(root hostfs.Root, s inventory.Store, m Material) error {
+	switch s.Kind {
+	case inventory.Pair:
+		cert, err := openReplacement(root, s.Cert)
+		if err != nil {
+			return err
+		}
+		key, err := openReplacement(root, s.Key)
+		if err != nil {
+			return err
+		}
+		if cert.local == key.local {
+			if cert.data, err = m.both(cert.old.data); err != nil {
+				return err
+			}
+			return replace(cert)
+		}
+		if key.data, err = m.keyText(key.old.data, cert.old.data); err != nil {
+			return err
+		}
+		if cert.data, err = m.certText(cert.old.data); err != nil {
+			return err
+		}
+		return replace(key, cert)
+	case inventory.Combined:
+		link, err := findLink(root, s.Cert)
+		if err != nil {
+			return err
+		}
+		if link != nil {
+			both, err := m.both(nil)
+			if err != nil {
+				return err
+			}
+			return link.turn(root, m.Chain[0], both)
+		}
+		file, err := openReplacement(root, s.Cert)
+		if err != nil {
+			return err
+		}
+		if file.data, err = m.both(file.old.data); err != nil {
+			return err
+		}
+		return replace(file)
+	case inventory.Kubeconfig:
+		file, err := openReplacement(root, s.Cert)
+		if err != nil {
+			return err
+		}
+		if file.data, err = m.inKubeconfig(file.old.data, s.User); err != nil {
+			return err
+		}
+		return replace(file)
+	default:
+		return fmt.Errorf("unknown kind of store %q", s.Kind)
+	}
+}
+
+// replacement is one file and what shall be in it.
+type replacement struct {
+	host  string // for people
+	local string // the real file
+	old   snapshot
+	data  []byte
+}
+
+func openReplacement(root hostfs.Root, host string) (replacement, error) {
+	local, err := root.Local(host)
+	if err != nil {
+		return replacement{}, err
+	}
+	old, err := takeSnapshot(local)
+	if err != nil {
+		return replacement{}, fmt.Errorf("read %q: %w", host, err)
+	}
+	return replacement{host: host, local: local, old: old}, nil
+}
+
+// replace stages all files, then installs them one after the other. A file that holds
+// what it shall is left alone: the key of a certificate that keeps it, or one that was
+// replaced together with another certificate of the same key file.
+func replace(files ...replacement) error {
+	all := files
+	files = nil
+	for _, f := range all {
+		if !bytes.Equal(f.data, f.old.data) {
+			files = append(files, f)
+		} else if err := removeIfThere(tempName(f.local)); err != nil {
+			return fmt.Errorf("tidy up beside %q: %w", f.host, err)
+		}
+	}
+	for i, f := range files {
+		if err := stageFile(f.local, f.data, f.old.attr); err != nil {
+			discard(files[:i])
+			return fmt.Errorf("prepare successor of %q: %w", f.host, err)
+		}
+	}
+	for i, f := range files {
+		if err := install(f.local); err != nil {
+			discard(files[i:])
+			return fmt.Errorf("replace %q: %w%s", f.host, err, putBack(files[:i+1]))
+		}
+	}
+	return nil
+}
+
+func discard(files []replacement) {
+	for _, f := range files {
+		_ = os.Remove(tempName(f.local))
+	}
+}
+
+// putBack undoes the replacement of files; what it could not undo, it says.
+func putBack(files []replacement) string {
+	var complaint string
+	for _, f := range files {
+		now, err := takeSnapshot(f.local)
+		if err == nil && string(now.data) == string(f.old.data) {
+			continue
+		}
+		err = stageFile(f.local, f.old.data, f.old.attr)
+		if err == nil {
+			err = install(f.local)
+		}
+		if err != nil {
+			complaint += fmt.Sprintf("\n%q could not be put back and holds the new content: %v", f.host, err)
+		}
+	}
+	return complaint
+}

@@ -1,0 +1,268 @@
+package store_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/node/store"
+)
+
+// authority returns the CA that issued a certificate of the tree.
+func authority(tree *certstest.Tree, name string) certstest.CA {
+	switch {
+	case strings.HasPrefix(name, "etcd-"), name == "apiserver-etcd-client":
+		return tree.EtcdCA
+	case name == "front-proxy-client":
+		return tree.FrontProxyCA
+	default:
+		return tree.CA
+	}
+}
+
+// newDated is the name of the dated file that a Swap of this test process makes.
+func newDated() string {
+	return "kubelet-client-" + certstest.Now.Format("2006-01-02-15-04-05") + ".pem"
+}
+
+// TestSwapAndRestore takes every store of a node there and back: what it changes,
+// what it keeps, and that it comes back byte by byte.
+func TestSwapAndRestore(t *testing.T) {
+	for _, kind := range []struct {
+		name string
+		is   []certstest.Option
+	}{
+		{"RSA", []certstest.Option{certstest.WithKey(certstest.RSA2048, "")}},
+		{"ECDSA", nil},
+		{"Ed25519", []certstest.Option{certstest.WithKey(certstest.Ed25519, "")}},
+	} {
+		t.Run(kind.name, func(t *testing.T) {
+			tree := certstest.Kubeadm(t, "cp1", kind.is...)
+			root := string(tree.Root)
+			for _, paths := range tree.Stores {
+				mark(t, tree, paths)
+			}
+			for name, s := range tree.Stores {
+				t.Run(name, func(t *testing.T) {
+					before := picture(t, root)
+					dir := filepath.Join(t.TempDir(), "backups", "of", "this")
+					require.NoError(t, store.Backup(tree.Root, s, dir))
+					assert.Empty(t, changed(before, picture(t, root)), "a backup changes nothing")
+
+					m := successor(t, authority(tree, name), tree.Pairs[name])
+					require.NoError(t, store.Swap(tree.Root, s, m))
+					after := picture(t, root)
+					assert.ElementsMatch(t, touched(tree, s), files(changed(before, after)))
+					for _, path := range files(changed(before, after)) {
+						if old, ok := before[path]; ok {
+							now := after[path]
+							assert.NotEqual(t, old.Text, now.Text)
+							old.Text, now.Text = "", ""
+							assert.Equal(t, old, now, "%s keeps owner, mode and attributes", path)
+						}
+					}
+					c, err := store.Read(tree.Root, s)
+					require.NoError(t, err)
+					require.NoError(t, c.KeyErr)
+					assert.Equal(t, m.Chain, c.Chain)
+					assert.Equal(t, m.Key.BlockType, c.Key.BlockType)
+
+					require.NoError(t, store.Swap(tree.Root, s, m))
+					assert.Empty(t, changed(after, picture(t, root)), "the same Swap again changes nothing")
+					require.NoError(t, store.Backup(tree.Root, s, dir), "does not take the new for the old")
+
+					for range 2 {
+						require.NoError(t, store.Restore(tree.Root, s, dir, certs.Fingerprint(m.Chain[0])))
+						assert.Empty(t, changed(before, picture(t, root)), "all as it was")
+					}
+				})
+			}
+		})
+	}
+}
+
+// touched are the host paths that a Swap of a store may change or create.
+func touched(tree *certstest.Tree, s inventory.Store) []string {
+	switch s.Kind {
+	case inventory.Pair:
+		return []string{s.Cert, s.Key}
+	case inventory.Combined:
+		return []string{s.Cert, filepath.Join(filepath.Dir(tree.KubeletCurrent), newDated())}
+	default:
+		return []string{s.Cert}
+	}
+}
+
+// files leaves out directories, whose only change is the time of their last entry.
+func files(paths []string) []string {
+	return slices.DeleteFunc(paths, func(p string) bool { return filepath.Ext(p) == "" })
+}
+
+// mark gives a store's files an unusual owner, mode and attributes.
+func mark(t *testing.T, tree *certstest.Tree, s inventory.Store) {
+	t.Helper()
+	paths := []string{s.Cert}
+	if s.Kind == inventory.Combined {
+		paths = []string{tree.KubeletCurrent}
+	}
+	if s.Key != "" {
+		paths = append(paths, s.Key)
+	}
+	for i, p := range paths {
+		local := tree.Local(p)
+		require.NoError(t, unix.Setxattr(local, "user.canary", []byte{byte(i), 0, 'x'}, 0))
+		if isRoot() {
+			require.NoError(t, os.Chown(local, 1001+i, 2002+i))
+		}
+		require.NoError(t, os.Chmod(local, os.FileMode(0o640+i)))
+	}
+	if s.Kind == inventory.Combined && isRoot() {
+		require.NoError(t, os.Lchown(tree.Local(s.Cert), 1003, 2003))
+	}
+}
+
+// TestSwapKeepsSecurityAttributes covers what only root may set: an SELinux label
+// (kept on disk even where SELinux is off) and an ACL.
+func TestSwapKeepsSecurityAttributes(t *testing.T) {
+	if !isRoot() {
+		t.Skip("labels and other people's ACLs can only be set as root")
+	}
+	tree := certstest.Kubeadm(t, "cp1")
+	s := tree.Stores["apiserver"]
+	key := tree.Local(s.Key)
+	label := []byte("system_u:object_r:cert_t:s0\x00")
+	require.NoError(t, unix.Setxattr(key, "security.selinux", label, 0))
+	// user::rw- user:1234:r-- group::--- mask::r-- other::---
+	acl := []byte("\x02\x00\x00\x00" + "\x01\x00\x06\x00\xff\xff\xff\xff" + "\x02\x00\x04\x00\xd2\x04\x00\x00" +
+		"\x04\x00\x00\x00\xff\xff\xff\xff" + "\x10\x00\x04\x00\xff\xff\xff\xff" + "\x20\x00\x00\x00\xff\xff\xff\xff")
+	require.NoError(t, unix.Setxattr(key, "system.posix_acl_access", acl, 0))
+	before := picture(t, filepath.Dir(key))
+
+	dir := t.TempDir()
+	require.NoError(t, store.Backup(tree.Root, s, dir))
+	require.NoError(t, store.Swap(tree.Root, s, successor(t, tree.CA, tree.Pairs["apiserver"])))
+	got := xattrs(t, key)
+	assert.Equal(t, string(label), got["security.selinux"])
+	assert.Equal(t, string(acl), got["system.posix_acl_access"])
+	assert.Equal(t, before["/apiserver.key"].Mode, picture(t, filepath.Dir(key))["/apiserver.key"].Mode)
+
+	require.NoError(t, os.Remove(key))
+	require.NoError(t, store.Restore(tree.Root, s, dir))
+	assert.Empty(t, changed(before, picture(t, filepath.Dir(key))), "restored from nothing")
+}
+
+// TestSwapTakesNoACLFromTheDirectory: a default ACL would open the new key to others.
+func TestSwapTakesNoACLFromTheDirectory(t *testing.T) {
+	tree := certstest.Kubeadm(t, "cp1")
+	s := tree.Stores["apiserver"]
+	acl := []byte("\x02\x00\x00\x00" + "\x01\x00\x07\x00\xff\xff\xff\xff" + "\x02\x00\x04\x00\xd2\x04\x00\x00" +
+		"\x04\x00\x05\x00\xff\xff\xff\xff" + "\x10\x00\x05\x00\xff\xff\xff\xff" + "\x20\x00\x05\x00\xff\xff\xff\xff")
+	require.NoError(t, unix.Setxattr(filepath.Dir(tree.Local(s.Key)), "system.posix_acl_default", acl, 0))
+	require.NoError(t, store.Swap(tree.Root, s, successor(t, tree.CA, tree.Pairs["apiserver"])))
+	assert.NotContains(t, xattrs(t, tree.Local(s.Key)), "system.posix_acl_access")
+	info, err := os.Stat(tree.Local(s.Key))
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o600), info.Mode())
+}
+
+func TestSwapFollowsSymlinks(t *testing.T) {
+	for _, test := range []struct {
+		name, link, text string
+	}{
+		{"absolute on the host", "/etc/kubernetes/pki/apiserver.crt", "/data/apiserver.crt"},
+		{"relative", "/etc/kubernetes/pki/apiserver.crt", "../../../data/apiserver.crt"},
+		{"a directory", "/etc/kubernetes/pki", "/data/pki"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			tree := certstest.Kubeadm(t, "cp1")
+			require.NoError(t, os.MkdirAll(tree.Local("/data"), 0o755))
+			require.NoError(t, os.Rename(tree.Local(test.link), tree.Local("/data/"+filepath.Base(test.link))))
+			require.NoError(t, os.Symlink(test.text, tree.Local(test.link)))
+			s, p := tree.Stores["apiserver"], tree.Pairs["apiserver"]
+			before, dir := picture(t, string(tree.Root)), t.TempDir()
+			require.NoError(t, store.Backup(tree.Root, s, dir))
+
+			m := successor(t, tree.CA, p)
+			require.NoError(t, store.Swap(tree.Root, s, m))
+			text, err := os.Readlink(tree.Local(test.link))
+			require.NoError(t, err)
+			assert.Equal(t, test.text, text, "the link stays")
+			c, err := store.Read(tree.Root, s)
+			require.NoError(t, err)
+			require.NoError(t, c.KeyErr)
+			assert.Equal(t, m.Chain, c.Chain)
+
+			require.NoError(t, store.Restore(tree.Root, s, dir))
+			assert.Empty(t, changed(before, picture(t, string(tree.Root))))
+		})
+	}
+}
+
+func TestSwapOneFileWithBoth(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		store inventory.Store
+	}{
+		{"a pair whose paths are the same", inventory.Store{Kind: inventory.Pair, Cert: "/t/both.pem", Key: "/t/both.pem"}},
+		{"a pair whose paths lead to the same", inventory.Store{Kind: inventory.Pair, Cert: "/t/both.pem", Key: "/t/link.pem"}},
+		{"combined, without a symlink", inventory.Store{Kind: inventory.Combined, Cert: "/t/both.pem"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			tree := certstest.Kubeadm(t, "cp1")
+			p := tree.CA.Leaf(t)
+			tree.Write(t, "/t/both.pem", append(p.CertPEM(), p.KeyPEM(t)...), 0o600)
+			require.NoError(t, os.Symlink("both.pem", tree.Local("/t/link.pem")))
+			before, dir := picture(t, string(tree.Root)), t.TempDir()
+			require.NoError(t, store.Backup(tree.Root, test.store, dir))
+			m := successor(t, tree.CA, p)
+			require.NoError(t, store.Swap(tree.Root, test.store, m))
+			assert.Equal(t, []string{"/t/both.pem"}, files(changed(before, picture(t, string(tree.Root)))))
+			c, err := store.Read(tree.Root, test.store)
+			require.NoError(t, err)
+			require.NoError(t, c.KeyErr)
+			assert.Equal(t, m.Chain, c.Chain)
+			require.NoError(t, store.Restore(tree.Root, test.store, dir))
+			assert.Empty(t, changed(before, picture(t, string(tree.Root))))
+		})
+	}
+}
+
+func TestSwapRefusals(t *testing.T) {
+	tree := certstest.Kubeadm(t, "cp1")
+	good := successor(t, tree.CA, tree.Pairs["apiserver"])
+	s := tree.Stores["apiserver"]
+	require.NoError(t, os.Symlink("/etc/kubernetes/pki/apiserver.key", tree.Local("/outside")))
+	before := picture(t, string(tree.Root))
+	for _, test := range []struct {
+		name     string
+		store    inventory.Store
+		material store.Material
+		err      string
+	}{
+		{"no certificate", s, store.Material{Key: good.Key}, "there is no certificate"},
+		{"no key", s, store.Material{Chain: good.Chain}, "the key does not fit"},
+		{"key that does not fit", s, store.Material{Chain: good.Chain, Key: tree.Pairs["apiserver"].Key}, "the key does not fit"},
+		{"no old certificate", inventory.Store{Kind: inventory.Pair, Cert: "/none.crt", Key: s.Key}, good, `read "/none.crt": open: no such file`},
+		{"no old key", inventory.Store{Kind: inventory.Pair, Cert: s.Cert, Key: "/none.key"}, good, `read "/none.key": open: no such file`},
+		{"a directory", inventory.Store{Kind: inventory.Pair, Cert: s.Cert, Key: "/etc"}, good, "not a regular file"},
+		{"a kubeconfig without that user", inventory.Store{Kind: inventory.Kubeconfig, Cert: "/etc/kubernetes/admin.conf", User: "nobody"}, good, `no user "nobody"`},
+		{"unknown kind", inventory.Store{Kind: "Vault", Cert: s.Cert}, good, "unknown kind of store"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			err := store.Swap(tree.Root, test.store, test.material)
+			require.ErrorContains(t, err, test.err)
+			assert.ErrorContains(t, err, "replace certificate in")
+			assert.NotContains(t, err.Error(), string(tree.Root))
+			assert.Empty(t, changed(before, picture(t, string(tree.Root))))
+		})
+	}
+}

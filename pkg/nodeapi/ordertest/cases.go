@@ -1,0 +1,122 @@
+// Package ordertest says how a node answers the orders of a rotation. The engine and
+// everything that stands in for a node in a test must pass the same cases.
+package ordertest
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+// Rotation is the id of the rotation that all orders belong to.
+const Rotation = "7f3c2a"
+
+// Node is a node whose process runs and waits for the orders of [Rotation]. It is used
+// within a bubble of [synctest].
+type Node interface {
+	// Order delivers an order. Its error is that the process has ended.
+	Order(o nodeapi.Order) error
+	// Records are those written so far, or, after end, all of them: end waits until the
+	// process has ended, as it does when no order comes.
+	Records(end bool) []nodeapi.Record
+	// FailStaging makes the stagings fail from now on, or succeed again.
+	FailStaging(fail bool)
+	// Step is a step of this node that can be staged.
+	Step() *plan.Step
+}
+
+// settles is longer than a node needs for any of the orders.
+const settles = 5 * time.Minute
+
+// step is one thing that happens to a node.
+type step struct {
+	order   nodeapi.Order
+	failing bool          // stagings fail meanwhile
+	after   time.Duration // that passes before the order
+}
+
+var (
+	stage  = nodeapi.Order{Kind: nodeapi.OrderStage, ID: "stage", Token: 5, Restart: plan.RestartAlways, Scope: "test"}
+	commit = nodeapi.Order{Kind: nodeapi.OrderCommit, ID: "commit", Token: 5}
+	finish = nodeapi.Order{Kind: nodeapi.OrderFinish, ID: "finish", Token: 5}
+	alive  = nodeapi.Order{Kind: nodeapi.OrderKeepAlive, ID: "alive", Token: 5}
+)
+
+func with(o nodeapi.Order, id string) nodeapi.Order { o.ID = id; return o }
+
+func older(o nodeapi.Order) nodeapi.Order {
+	o.ID, o.Token = o.ID+" of an older lock", o.Token-1
+	return o
+}
+
+var cases = []struct {
+	name  string
+	steps []step
+	want  []nodeapi.Kind // the answers, in order
+}{
+	{"an order of each kind", []step{{order: stage}, {order: commit}, {order: finish}},
+		[]nodeapi.Kind{nodeapi.Staged, nodeapi.Committed, nodeapi.Finished}},
+	{"an order that is delivered again is carried out once", []step{{order: stage}, {order: stage}, {order: commit}, {order: commit}, {order: finish}},
+		[]nodeapi.Kind{nodeapi.Staged, nodeapi.Committed, nodeapi.Finished}},
+	{"another id is another order, even if all else is equal", []step{{order: stage}, {order: with(stage, "again")}, {order: commit}, {order: finish}},
+		[]nodeapi.Kind{nodeapi.Staged, nodeapi.Staged, nodeapi.Committed, nodeapi.Finished}},
+	{"a staging that failed is tried again", []step{{order: stage, failing: true}, {order: with(stage, "again")}, {order: commit}, {order: finish}},
+		[]nodeapi.Kind{nodeapi.Failed, nodeapi.Staged, nodeapi.Committed, nodeapi.Finished}},
+	{"a staging that failed is not tried again by a repeated delivery", []step{{order: stage, failing: true}, {order: stage}, {order: finish}},
+		[]nodeapi.Kind{nodeapi.Failed, nodeapi.Finished}},
+	{"nothing is committed that was not staged", []step{{order: commit}, {order: finish}},
+		[]nodeapi.Kind{nodeapi.Refused, nodeapi.Finished}},
+	{"what was staged is committed once", []step{{order: stage}, {order: commit}, {order: with(commit, "again")}, {order: finish}},
+		[]nodeapi.Kind{nodeapi.Staged, nodeapi.Committed, nodeapi.Refused, nodeapi.Finished}},
+	{"an older lock commands nothing", []step{{order: stage}, {order: older(commit)}, {order: commit}, {order: finish}},
+		[]nodeapi.Kind{nodeapi.Staged, nodeapi.Refused, nodeapi.Committed, nodeapi.Finished}},
+	{"without orders the process ends", []step{{order: stage}},
+		[]nodeapi.Kind{nodeapi.Staged, nodeapi.Abandoned}},
+	{"no order reaches a process that has ended", []step{{order: stage}, {order: commit, after: 15 * time.Minute}},
+		[]nodeapi.Kind{nodeapi.Staged, nodeapi.Abandoned}},
+	{"a process that is kept alive waits", []step{{order: stage}, {order: alive, after: 9 * time.Minute}, {order: with(alive, "2"), after: 9 * time.Minute},
+		{order: with(alive, "3"), after: 9 * time.Minute}, {order: commit, after: 9 * time.Minute}, {order: finish}},
+		[]nodeapi.Kind{nodeapi.Staged, nodeapi.Committed, nodeapi.Finished}},
+	{"an older lock keeps nothing alive", []step{{order: stage}, {order: older(alive), after: 9 * time.Minute}, {order: commit, after: 9 * time.Minute}},
+		[]nodeapi.Kind{nodeapi.Staged, nodeapi.Abandoned}},
+}
+
+// Run runs all cases, each with a node of its own.
+func Run(t *testing.T, start func(t *testing.T) Node) {
+	t.Helper()
+	for _, tt := range cases {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := start(t)
+				began := time.Now()
+				for _, s := range tt.steps {
+					<-time.After(s.after)
+					n.FailStaging(s.failing)
+					o := s.order
+					o.Rotation, o.StartTime = Rotation, began.UTC()
+					if o.Kind == nodeapi.OrderStage {
+						o.Step = n.Step()
+					}
+					ended := slices.ContainsFunc(n.Records(false), func(r nodeapi.Record) bool { return r.Kind == nodeapi.Abandoned })
+					if err := n.Order(o); err != nil && !ended {
+						t.Fatalf("deliver order %q: %v", o.Kind, err)
+					}
+					<-time.After(settles)
+				}
+				var got []nodeapi.Kind
+				for _, rec := range n.Records(true) {
+					if rec.Kind.Ends() {
+						got = append(got, rec.Kind)
+					}
+				}
+				if !slices.Equal(got, tt.want) {
+					t.Errorf("answers %v, want %v", got, tt.want)
+				}
+			})
+		})
+	}
+}

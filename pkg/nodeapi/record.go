@@ -1,0 +1,116 @@
+package nodeapi
+
+import (
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+)
+
+// Kind says what a record tells.
+type Kind string
+
+// The kinds of records, in the order in which a rotation without trouble writes them.
+const (
+	Staging    Kind = "Staging"    // a Stage order was accepted; Scope, Services
+	CSRPosted  Kind = "CSRPosted"  // a CertificateSigningRequest by the node's own identity waits: CSR.Name
+	CSRNeeded  Kind = "CSRNeeded"  // the node's identity cannot ask; an administrator must: CSR.PEM
+	Staged     Kind = "Staged"     // keys and certificates lie ready; Renewals
+	Committing Kind = "Committing" // from here on files may be new
+	Swapped    Kind = "Swapped"    // every file is new
+	Restarting Kind = "Restarting" // Service is being stopped
+	Waiting    Kind = "Waiting"    // Service is started again only after its supervisor's pause; Message
+	Restarted  Kind = "Restarted"  // Service runs again and is healthy; UnavailableSeconds
+	Proven     Kind = "Proven"     // Evidence
+	Committed  Kind = "Committed"  // all new, all proven; Renewals
+	// What can happen instead:
+	Failed      Kind = "Failed"      // nothing visible was changed; Message says why
+	RollingBack Kind = "RollingBack" // a proof failed; Message says which and why
+	RolledBack  Kind = "RolledBack"  // all old again, and proven
+	Broken      Kind = "Broken"      // neither could be proven; a person must look
+	Refused     Kind = "Refused"     // an order was not carried out: fencing, unknown rotation, changed files
+	Finished    Kind = "Finished"    // the rotation ended well on all nodes
+	Abandoned   Kind = "Abandoned"   // the process ended without Finish; it can be resumed
+)
+
+// Ends says whether a record of this kind answers a Stage or Commit order.
+func (k Kind) Ends() bool {
+	switch k {
+	case Staged, Committed, Failed, RolledBack, Broken, Refused, Finished, Abandoned:
+		return true
+	}
+	return false
+}
+
+// Record is one line of the journal, a node's durable record of a rotation. It is written
+// and synced to disk before its effect. The plugin follows it to show progress, the node
+// resumes from it, and "history" reads it.
+type Record struct {
+	Seq      int64               `json:"seq"` // 1, 2, 3, … within the rotation on this node
+	Time     time.Time           `json:"time"`
+	Rotation string              `json:"rotation"`
+	Node     string              `json:"node"`
+	Token    int64               `json:"token"`
+	Order    int64               `json:"order,omitempty"` // number in the node's inbox of the order that this belongs to
+	Kind     Kind                `json:"kind"`
+	Message  string              `json:"message,omitempty"`
+	Hint     string              `json:"hint,omitempty"`  // what to do next
+	Scope    string              `json:"scope,omitempty"` // Staging
+	Start    *time.Time          `json:"rotationStart,omitempty"`
+	Services []certs.Service     `json:"services,omitempty"`
+	Service  certs.Service       `json:"service,omitempty"` // Restarting, Waiting, Restarted, RollingBack
+	Renewals []inventory.Renewal `json:"renewals,omitempty"`
+	CSR      *CSR                `json:"csr,omitempty"`
+	Evidence *Evidence           `json:"evidence,omitempty"`
+	// Unproven says of RolledBack that the old files were put back before the components
+	// started, when nothing could be asked; of Committed, that the new ones stay because the
+	// old ones have expired. A later record of this kind for the order settles it.
+	Unproven bool `json:"unproven,omitempty"`
+	// WithinSeconds is how long it may take until the next record of this order, where
+	// that is known (Restarting, Waiting).
+	WithinSeconds float64 `json:"withinSeconds,omitempty"`
+	// UnavailableSeconds is for how long the component did not answer its health
+	// check (Restarted).
+	UnavailableSeconds float64 `json:"unavailableSeconds,omitempty"`
+	// StartedAt is when the new instance started, by the node's clock (Restarted).
+	StartedAt *time.Time `json:"startedAt,omitempty"`
+}
+
+// CSR is a certificate signing request that somebody else must act upon.
+type CSR struct {
+	TargetID string `json:"targetID"`
+	Name     string `json:"name,omitempty"` // CSRPosted: the object's name
+	Signer   string `json:"signer"`
+	PEM      string `json:"pem,omitempty"` // CSRNeeded: the PKCS #10 request
+	// Usages in the names of the certificates.k8s.io API.
+	Usages            []string `json:"usages,omitempty"`
+	ExpirationSeconds int32    `json:"expirationSeconds,omitempty"`
+}
+
+// Method names how something was proven.
+type Method string
+
+// The methods of proof, from strongest to weakest.
+const (
+	Handshake         Method = "Handshake"         // the live endpoint showed the new certificate
+	SelfSubjectReview Method = "SelfSubjectReview" // the API server named user and fingerprint
+	Authenticated     Method = "Authenticated"     // the server accepted the new client certificate
+	Health            Method = "Health"            // the component is healthy after a restart that followed the swap
+	HotReload         Method = "HotReload"         // known to re-read its files; open connections keep the old one
+	FileOnly          Method = "FileOnly"          // on disk, chain verified; nothing runs on it
+)
+
+// Evidence is what was seen.
+type Evidence struct {
+	TargetID string        `json:"targetID,omitempty"` // a certificate; empty: the component's health
+	Service  certs.Service `json:"service"`
+	Method   Method        `json:"method"`
+	Detail   string        `json:"detail"` // "127.0.0.1:2379 serves 3f9a…", "system:kube-scheduler"
+}
+
+// Log is what one node knows of one rotation: its whole journal.
+type Log struct {
+	Node     string   `json:"node"`
+	Rotation string   `json:"rotation"`
+	Records  []Record `json:"records"` // none: this node had no part in it
+}

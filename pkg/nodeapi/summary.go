@@ -1,0 +1,70 @@
+package nodeapi
+
+import "github.com/rotate-certs/rotate-certs/pkg/inventory"
+
+// stateOf maps records to the state that they leave a rotation in.
+var stateOf = map[Kind]inventory.RotationState{
+	Staged:     inventory.Staged,
+	Committing: inventory.Committing,
+	Committed:  inventory.Committed,
+	RolledBack: inventory.RolledBack,
+	Broken:     inventory.Broken,
+	Finished:   inventory.Finished,
+}
+
+// Incomplete returns the Committing record that has no answer; nil: there is none.
+func Incomplete(records []Record) *Record {
+	var open *Record
+	for n := range records {
+		switch {
+		case records[n].Kind == Committing:
+			open = &records[n]
+		case records[n].Kind.Ends():
+			open = nil
+		}
+	}
+	return open
+}
+
+// Summarize says how far a rotation is, from its records.
+func Summarize(id string, records []Record) inventory.Rotation {
+	r := inventory.Rotation{ID: id}
+	for _, rec := range records {
+		r.LastTime = rec.Time
+		r.Token = max(r.Token, rec.Token)
+		if r.StartTime.IsZero() {
+			r.StartTime = rec.Time
+		}
+		switch rec.Kind {
+		case Staging:
+			r.Scope = rec.Scope
+			r.Services = rec.Services
+			if rec.Start != nil {
+				r.StartTime = *rec.Start
+			}
+			// What was committed before stays committed while more is staged.
+			if r.State != inventory.Committed {
+				r.State = inventory.Staging
+			}
+		case Staged:
+			if r.State != inventory.Committed {
+				r.State = inventory.Staged
+			}
+			continue
+		case Failed:
+			if r.State == inventory.Staging {
+				r.State = inventory.Failed
+			}
+		case Committed:
+			r.Renewed = append(r.Renewed, rec.Renewals...)
+		default:
+		}
+		if state, changes := stateOf[rec.Kind]; changes {
+			r.State = state
+			if rec.Kind != Finished { // the end of the rotation proves nothing by itself
+				r.Unproven = rec.Unproven
+			}
+		}
+	}
+	return r
+}
