@@ -19,6 +19,7 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
@@ -28,7 +29,7 @@ import (
 // and each field makes something go wrong.
 type fake struct {
 	sync.Mutex
-	nodes       []kube.Node
+	nodes       []kubenode.Node
 	scanned     []inventory.Node
 	missing     []plan.Exclusion
 	sick        string // node whose API server is not ready
@@ -56,7 +57,7 @@ type fake struct {
 func newFake(nodes ...inventory.Node) *fake {
 	f := &fake{scanned: nodes, ends: map[string]nodeapi.Kind{}}
 	for _, n := range nodes {
-		f.nodes = append(f.nodes, kube.Node{Name: n.Name, Ready: true, OS: "linux", Arch: "amd64", ControlPlane: n.ControlPlane()})
+		f.nodes = append(f.nodes, kubenode.Node{Name: n.Name, Ready: true, OS: "linux", Arch: "amd64", ControlPlane: n.ControlPlane()})
 	}
 	return f
 }
@@ -116,7 +117,7 @@ func (b *lockedBuffer) String() string {
 	return b.Buffer.String()
 }
 
-func (f *fake) Nodes(context.Context) ([]kube.Node, error) { return f.nodes, f.down }
+func (f *fake) Nodes(context.Context) ([]kubenode.Node, error) { return f.nodes, f.down }
 
 func (f *fake) Permitted(_ context.Context, use kube.Use) error {
 	f.note("permissions for %s", use)

@@ -14,6 +14,7 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
 
@@ -111,7 +112,7 @@ func (w *waiting) silent(ctx context.Context, away []string) ([]string, error) {
 
 // notWaitedFor are the nodes whose agents cannot be ready now, and the number of virtual
 // nodes that only a taint tells: the DaemonSet counts them, since agents tolerate taints.
-func notWaitedFor(nodes []kube.Node) (away []string, virtual int) {
+func notWaitedFor(nodes []kubenode.Node) (away []string, virtual int) {
 	for _, n := range nodes {
 		switch {
 		case n.Virtual && n.Labels["type"] != "virtual-kubelet":

@@ -10,7 +10,7 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/gate"
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
@@ -23,7 +23,7 @@ type listOptions struct {
 	// whole says that every node was asked for. Only then a missing control plane
 	// means that it is not on any node.
 	whole   bool
-	members []kube.Node // the nodes as the API knows them, for their addresses
+	members []kubenode.Node // the nodes as the API knows them, for their addresses
 	managed string      // who runs the control plane ("EKS"), where the nodes tell
 }
 

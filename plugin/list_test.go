@@ -13,7 +13,7 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
@@ -152,13 +152,13 @@ func TestFindingsAreShownAndChangeNoVerdict(t *testing.T) {
 	for range 14 {
 		cp1.Findings = append(cp1.Findings, inventory.Finding{Kind: inventory.FileOwner, Path: "/x", Text: "owned by 1:1"})
 	}
-	moved := kube.Node{Name: "cp1", Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "10.0.0.2"}}}
-	list := certificateList([]inventory.Node{cp1}, nil, listOptions{now: noon, members: []kube.Node{moved}})
+	moved := kubenode.Node{Name: "cp1", Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "10.0.0.2"}}}
+	list := certificateList([]inventory.Node{cp1}, nil, listOptions{now: noon, members: []kubenode.Node{moved}})
 	require.Len(t, list.Findings, 15)
 	assert.Equal(t, "Names", list.Findings[14].Kind)
 	assert.Contains(t, list.Findings[14].Message, "apiserver does not have the node's address 10.0.0.2")
 	assert.False(t, needsAttention(list))
-	assert.Len(t, certificateList([]inventory.Node{cp1}, nil, listOptions{now: noon, members: []kube.Node{moved}, services: []certs.Service{certs.Etcd}}).Findings, 14,
+	assert.Len(t, certificateList([]inventory.Node{cp1}, nil, listOptions{now: noon, members: []kubenode.Node{moved}, services: []certs.Service{certs.Etcd}}).Findings, 14,
 		"another service's drift is not shown, a CA's is")
 
 	var out bytes.Buffer

@@ -13,6 +13,7 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
 )
 
@@ -74,7 +75,7 @@ func (o *markOptions) reports(ctx context.Context, api *objects) ([]v1alpha1.Nod
 func (o *markOptions) unknownNode(ctx context.Context, api *objects, name string) error {
 	nodes, err := kube.ListNodes(ctx, api.client)
 	if err == nil {
-		if _, err := kube.SelectNodes(nodes, []string{name}); err != nil {
+		if _, err := kubenode.Select(nodes, []string{name}); err != nil {
 			return err
 		}
 	}

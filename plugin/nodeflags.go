@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/labels"
 
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/prepare"
 )
 
@@ -45,7 +45,7 @@ func (f *nodeFlags) validateNodes(cmd *cobra.Command) (err error) {
 }
 
 // selection chooses among the cluster's nodes. Afterwards nodes are those that the selector means.
-func (f *nodeFlags) selection(all []kube.Node, now time.Time) (prepare.Selection, error) {
+func (f *nodeFlags) selection(all []kubenode.Node, now time.Time) (prepare.Selection, error) {
 	if f.selector != "" {
 		var err error
 		if f.nodes, err = prepare.Matching(all, f.selector); err != nil {

@@ -12,6 +12,7 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/prepare"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
@@ -207,7 +208,7 @@ func (o *policyCheckOptions) foresee(ctx context.Context, report *v1alpha1.Polic
 }
 
 // renewalNode is what a scan and the API know of a node, as the decisions want it.
-func renewalNode(n *inventory.Node, all []kube.Node) renewal.Node {
+func renewalNode(n *inventory.Node, all []kubenode.Node) renewal.Node {
 	out := renewal.Node{Name: n.Name}
 	for _, known := range all {
 		if known.Name == n.Name {

@@ -12,6 +12,7 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
@@ -148,9 +149,9 @@ func (s *survey) reports(ctx context.Context) error {
 	if err != nil {
 		s.notSeen("nodes without a report", err)
 		for name := range seen {
-			nodes = append(nodes, kube.Node{Name: name})
+			nodes = append(nodes, kubenode.Node{Name: name})
 		}
-		slices.SortFunc(nodes, func(a, b kube.Node) int { return strings.Compare(a.Name, b.Name) })
+		slices.SortFunc(nodes, func(a, b kubenode.Node) int { return strings.Compare(a.Name, b.Name) })
 	}
 	for _, n := range nodes {
 		at, has := seen[n.Name]

@@ -13,7 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
 
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 )
 
 // TestNothingIsCreatedOnANode: the kubelet creates what is DirectoryOrCreate, and the
@@ -106,7 +106,7 @@ func TestPodsGoWhereTheImageRuns(t *testing.T) {
 			}
 			assert.Equal(t, tt.match, match, name)
 		}
-		assert.Equal(t, !tt.match, kube.DescribeNode(tt.node).Foreign(), "%s: what cannot be is not waited for", name)
+		assert.Equal(t, !tt.match, kubenode.Describe(tt.node).Foreign(), "%s: what cannot be is not waited for", name)
 	}
 }
 

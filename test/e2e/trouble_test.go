@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/util/wait"
 
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
 // TestComponentThatCannotStartIsRolledBack spoils etcd's new certificate on the second

@@ -11,7 +11,7 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
@@ -79,7 +79,7 @@ func (p *Picture) Node(name string, n *corev1.Node, now time.Time) bool {
 	existed := s.exists
 	s.exists, s.foreign, s.node.Labels, s.node.ControlPlane, s.node.Away = n != nil, false, nil, false, ""
 	if n != nil {
-		described := kube.DescribeNode(n)
+		described := kubenode.Describe(n)
 		// Not Excluded's text: it grows older by the minute, and nothing else has changed.
 		if _, out := described.Excluded(now); out {
 			s.node.Away = away(described)
@@ -94,7 +94,7 @@ func (p *Picture) Node(name string, n *corev1.Node, now time.Time) bool {
 	return changed
 }
 
-func away(n kube.Node) string {
+func away(n kubenode.Node) string {
 	switch {
 	case n.Virtual:
 		return "it is virtual"

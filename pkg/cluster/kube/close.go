@@ -12,6 +12,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 )
 
 // Close removes the pods of a rotation, or of every rotation where it is "", and
@@ -229,12 +231,12 @@ func (n *Nodes) gone(ctx context.Context, client kubernetes.Interface, p corev1.
 }
 
 // silent returns a node that reports nothing any more; nil: it does, or it cannot be told.
-func silent(ctx context.Context, client kubernetes.Interface, name string) *Node {
+func silent(ctx context.Context, client kubernetes.Interface, name string) *kubenode.Node {
 	found, err := client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return nil
 	}
-	if node := DescribeNode(found); !node.Ready {
+	if node := kubenode.Describe(found); !node.Ready {
 		return &node
 	}
 	return nil

@@ -3,12 +3,16 @@ package kube
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 )
 
 // APIServer is what is asked of the API server before nodes are looked at.
@@ -18,7 +22,7 @@ type APIServer struct {
 }
 
 // Nodes lists all nodes.
-func (s *APIServer) Nodes(ctx context.Context) ([]Node, error) { return ListNodes(ctx, s.Client) }
+func (s *APIServer) Nodes(ctx context.Context) ([]kubenode.Node, error) { return ListNodes(ctx, s.Client) }
 
 // Permitted returns an error that names every permission that is missing, or one that
 // says that the API server has no etcd and so can do nothing that is permitted.
@@ -28,6 +32,9 @@ func (s *APIServer) Permitted(ctx context.Context, use Use) error {
 	}
 	return CheckPermissions(ctx, s.Client, use, s.Namespace)
 }
+
+// MayRotate is Permitted for a rotation.
+func (s *APIServer) MayRotate(ctx context.Context) error { return s.Permitted(ctx, UseRotate) }
 
 // DefaultValidity is [CertificateValidity].
 func (s *APIServer) DefaultValidity(ctx context.Context) (time.Duration, error) {
@@ -40,6 +47,27 @@ func (s *APIServer) Holder(ctx context.Context) (*HeldError, error) { return Hol
 // SecretCopies is [FindInSecrets].
 func (s *APIServer) SecretCopies(ctx context.Context, fingerprints []string) (Copies, error) {
 	return FindInSecrets(ctx, s.Client, fingerprints)
+}
+
+// ListNodes returns every node of the cluster, sorted by name.
+func ListNodes(ctx context.Context, client kubernetes.Interface) ([]kubenode.Node, error) {
+	var out []kubenode.Node
+	options := metav1.ListOptions{Limit: 500}
+	for {
+		page, err := client.CoreV1().Nodes().List(ctx, options)
+		if err != nil {
+			return nil, fmt.Errorf("list nodes: %w", err)
+		}
+		for i := range page.Items {
+			out = append(out, kubenode.Describe(&page.Items[i]))
+		}
+		if page.Continue == "" {
+			break
+		}
+		options.Continue = page.Continue
+	}
+	slices.SortFunc(out, func(a, b kubenode.Node) int { return strings.Compare(a.Name, b.Name) })
+	return out, nil
 }
 
 // Cluster is a real cluster.

@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
 
@@ -122,7 +123,7 @@ func (s *Signers) check(ctx context.Context, csr *certificatesv1.CertificateSign
 }
 
 func (s *Signers) checkRequest(ctx context.Context, request []byte, signer string, usages []certificatesv1.KeyUsage, node string) error {
-	var all []Node
+	var all []kubenode.Node
 	if signer == certificatesv1.KubeletServingSignerName {
 		var err error
 		for pause := (backoff{}); ; {

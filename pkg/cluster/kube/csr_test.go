@@ -25,6 +25,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	ktesting "k8s.io/client-go/testing"
 
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
 
@@ -62,7 +63,7 @@ var (
 )
 
 func TestCheckRequest(t *testing.T) {
-	all := []Node{
+	all := []kubenode.Node{
 		{Name: "w1", Addresses: []corev1.NodeAddress{
 			{Type: corev1.NodeHostName, Address: "W1"}, {Type: corev1.NodeInternalDNS, Address: "w1.internal"},
 			{Type: corev1.NodeInternalIP, Address: "10.0.0.1"}, {Type: corev1.NodeExternalIP, Address: "2001:db8::1"},

@@ -13,6 +13,7 @@ import (
 	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
 
@@ -31,7 +32,7 @@ func checkRequester(csr *certificatesv1.CertificateSigningRequest, node string) 
 
 // checkRequest refuses a request for anything but the node's own kubelet certificate
 // of that signer. all are the cluster's nodes, the one in question included.
-func checkRequest(request []byte, signer string, usages []certificatesv1.KeyUsage, node string, all []Node) error {
+func checkRequest(request []byte, signer string, usages []certificatesv1.KeyUsage, node string, all []kubenode.Node) error {
 	r, err := parseRequest(request)
 	if err != nil {
 		return err
@@ -91,11 +92,11 @@ func checkUsages(usages []certificatesv1.KeyUsage, purpose certificatesv1.KeyUsa
 // addresses in its status. Where no cloud provider sets these the kubelet itself
 // does, so a name that another node has too is refused as well: a stolen node must
 // not get a certificate for its neighbour.
-func checkNames(r *x509.CertificateRequest, node string, all []Node) error {
+func checkNames(r *x509.CertificateRequest, node string, all []kubenode.Node) error {
 	if len(r.DNSNames) == 0 && len(r.IPAddresses) == 0 {
 		return errors.New("it asks for a serving certificate without names")
 	}
-	i := slices.IndexFunc(all, func(n Node) bool { return n.Name == node })
+	i := slices.IndexFunc(all, func(n kubenode.Node) bool { return n.Name == node })
 	if i < 0 {
 		return fmt.Errorf("there is no node %q", node)
 	}
@@ -103,7 +104,7 @@ func checkNames(r *x509.CertificateRequest, node string, all []Node) error {
 		if !hasName(all[i], name) {
 			return fmt.Errorf("it asks for DNS name %q, which is none of the node's addresses", name)
 		}
-		if other := ownerOf(all, node, func(n Node) bool { return hasName(n, name) }); other != "" {
+		if other := ownerOf(all, node, func(n kubenode.Node) bool { return hasName(n, name) }); other != "" {
 			return fmt.Errorf("it asks for DNS name %q, which node %q has too", name, other)
 		}
 	}
@@ -111,14 +112,14 @@ func checkNames(r *x509.CertificateRequest, node string, all []Node) error {
 		if !hasIP(all[i], ip) {
 			return fmt.Errorf("it asks for IP address %s, which is none of the node's addresses", ip)
 		}
-		if other := ownerOf(all, node, func(n Node) bool { return hasIP(n, ip) }); other != "" {
+		if other := ownerOf(all, node, func(n kubenode.Node) bool { return hasIP(n, ip) }); other != "" {
 			return fmt.Errorf("it asks for IP address %s, which node %q has too", ip, other)
 		}
 	}
 	return nil
 }
 
-func ownerOf(all []Node, except string, has func(Node) bool) string {
+func ownerOf(all []kubenode.Node, except string, has func(kubenode.Node) bool) string {
 	for _, n := range all {
 		if n.Name != except && has(n) {
 			return n.Name
@@ -127,7 +128,7 @@ func ownerOf(all []Node, except string, has func(Node) bool) string {
 	return ""
 }
 
-func hasName(n Node, name string) bool {
+func hasName(n kubenode.Node, name string) bool {
 	if strings.EqualFold(n.Name, name) {
 		return true
 	}
@@ -137,7 +138,7 @@ func hasName(n Node, name string) bool {
 	})
 }
 
-func hasIP(n Node, ip net.IP) bool {
+func hasIP(n kubenode.Node, ip net.IP) bool {
 	return slices.ContainsFunc(n.Addresses, func(a corev1.NodeAddress) bool {
 		// A node without a name of its own has its address as Hostname.
 		other := net.ParseIP(a.Address)

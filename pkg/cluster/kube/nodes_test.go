@@ -8,6 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 )
 
 var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
@@ -51,7 +53,7 @@ func TestPartition(t *testing.T) {
 		n.Status.NodeInfo.OperatingSystem = "windows"
 	})))
 	require.NoError(t, err)
-	names, excluded := Partition(nodes, noon)
+	names, excluded := kubenode.Partition(nodes, noon)
 	assert.Equal(t, []string{"a", "b"}, names)
 	require.Len(t, excluded, 1)
 	assert.Equal(t, "win", excluded[0].Node)
@@ -59,7 +61,7 @@ func TestPartition(t *testing.T) {
 }
 
 func TestSelectNodes(t *testing.T) {
-	all := []Node{{Name: "cp1"}, {Name: "worker-1.example.com"}}
+	all := []kubenode.Node{{Name: "cp1"}, {Name: "worker-1.example.com"}}
 	for name, tc := range map[string]struct {
 		asked   []string
 		want    []string
@@ -73,9 +75,9 @@ func TestSelectNodes(t *testing.T) {
 		"nothing that is near": {asked: []string{"database"}, unknown: "database"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := SelectNodes(all, tc.asked)
+			got, err := kubenode.Select(all, tc.asked)
 			if tc.unknown != "" {
-				var unknown *UnknownNodeError
+				var unknown *kubenode.UnknownError
 				require.ErrorAs(t, err, &unknown)
 				assert.Equal(t, tc.unknown, unknown.Name)
 				assert.Equal(t, tc.nearest, unknown.Nearest)
@@ -96,23 +98,15 @@ func TestManagedControlPlane(t *testing.T) {
 	managed := func(n *corev1.Node) { n.Labels["eks.amazonaws.com/nodegroup"] = "ng-1" }
 	nodes, err := ListNodes(t.Context(), newCluster(t, node("ip-10-0-0-1", managed)))
 	require.NoError(t, err)
-	assert.Equal(t, "EKS", ManagedControlPlane(nodes))
-	assert.Empty(t, ManagedControlPlane([]Node{{Name: "w1"}}))
-}
-
-func TestAge(t *testing.T) {
-	for d, want := range map[time.Duration]string{
-		-time.Second: "0s", 59 * time.Second: "59s", 14*time.Minute + 30*time.Second: "14m", 47 * time.Hour: "47h", 50 * time.Hour: "2d",
-	} {
-		assert.Equal(t, want, age(d))
-	}
+	assert.Equal(t, "EKS", kubenode.ManagedControlPlane(nodes))
+	assert.Empty(t, kubenode.ManagedControlPlane([]kubenode.Node{{Name: "w1"}}))
 }
 
 func TestNodesOfClusterAPIAreKnownByTheirAnnotations(t *testing.T) {
 	node := func(annotations map[string]string) *corev1.Node {
 		return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "cp1", Annotations: annotations}}
 	}
-	assert.Equal(t, "prod", DescribeNode(node(map[string]string{"cluster.x-k8s.io/cluster-name": "prod", "cluster.x-k8s.io/machine": "m"})).ClusterAPI)
-	assert.Equal(t, "unknown", DescribeNode(node(map[string]string{"cluster.x-k8s.io/machine": "m"})).ClusterAPI)
-	assert.Empty(t, DescribeNode(node(map[string]string{"kubeadm.alpha.kubernetes.io/cri-socket": "x"})).ClusterAPI)
+	assert.Equal(t, "prod", kubenode.Describe(node(map[string]string{"cluster.x-k8s.io/cluster-name": "prod", "cluster.x-k8s.io/machine": "m"})).ClusterAPI)
+	assert.Equal(t, "unknown", kubenode.Describe(node(map[string]string{"cluster.x-k8s.io/machine": "m"})).ClusterAPI)
+	assert.Empty(t, kubenode.Describe(node(map[string]string{"kubeadm.alpha.kubernetes.io/cri-socket": "x"})).ClusterAPI)
 }

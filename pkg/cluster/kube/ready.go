@@ -12,6 +12,7 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 )
 
 var _ fleet.Observer = (*Observer)(nil)
@@ -51,7 +52,7 @@ func (o *Observer) missing(ctx context.Context, node string, after time.Time) er
 	if err != nil {
 		return fmt.Errorf("read node: %w", err)
 	}
-	if d := DescribeNode(n); !d.Ready {
+	if d := kubenode.Describe(n); !d.Ready {
 		return fmt.Errorf("it is NotReady: %s", d.NotReadyWhy)
 	}
 	return nil

@@ -11,7 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
@@ -25,15 +25,15 @@ type Selection struct {
 
 // Choose chooses among the cluster's nodes: those of the given names, or all.
 // A name that does not exist is an error.
-func Choose(all []kube.Node, names []string, now time.Time) (Selection, error) {
-	chosen, err := kube.SelectNodes(all, names)
+func Choose(all []kubenode.Node, names []string, now time.Time) (Selection, error) {
+	chosen, err := kubenode.Select(all, names)
 	if err != nil {
 		return Selection{}, err
 	}
 	var s Selection
-	s.Names, s.Excluded = kube.Partition(chosen, now)
+	s.Names, s.Excluded = kubenode.Partition(chosen, now)
 	if len(names) == 0 {
-		s.Managed = kube.ManagedControlPlane(all)
+		s.Managed = kubenode.ManagedControlPlane(all)
 	}
 	return s, nil
 }
@@ -43,7 +43,7 @@ var ErrSelector = errors.New("no node is selected")
 
 // Matching returns the names of the nodes whose labels a selector matches; at least one, or an
 // error that wraps [ErrSelector].
-func Matching(all []kube.Node, selector string) ([]string, error) {
+func Matching(all []kubenode.Node, selector string) ([]string, error) {
 	matches, err := labels.Parse(selector)
 	if err != nil {
 		return nil, fmt.Errorf("%w by %q: %w", ErrSelector, selector, err)
@@ -61,7 +61,7 @@ func Matching(all []kube.Node, selector string) ([]string, error) {
 }
 
 // existing returns the names of nodes that exist, and the others as exclusions.
-func existing(all []kube.Node, names []string) (left []string, gone []plan.Exclusion) {
+func existing(all []kubenode.Node, names []string) (left []string, gone []plan.Exclusion) {
 	known := map[string]bool{}
 	for _, n := range all {
 		known[n.Name] = true
@@ -78,7 +78,7 @@ func existing(all []kube.Node, names []string) (left []string, gone []plan.Exclu
 
 // withControlPlane adds the control-plane nodes that can be looked at: a rotation of
 // some nodes still has to know the highest fencing token and how many members etcd has.
-func (s Selection) withControlPlane(all []kube.Node, now time.Time) []string {
+func (s Selection) withControlPlane(all []kubenode.Node, now time.Time) []string {
 	names := slices.Clone(s.Names)
 	for _, n := range all {
 		if _, out := n.Excluded(now); (n.ControlPlane || n.Etcd) && !out && !slices.Contains(names, n.Name) {
@@ -114,13 +114,13 @@ func namedNodes(n int) string {
 
 // unconcerned marks as informational those workers that a rotation of the control plane's
 // services is not about.
-func unconcerned(missing []plan.Exclusion, all []kube.Node, req plan.Request) []plan.Exclusion {
+func unconcerned(missing []plan.Exclusion, all []kubenode.Node, req plan.Request) []plan.Exclusion {
 	if slices.Contains(req.Services, certs.Kubelet) || slices.Contains(req.Services, certs.KubeProxy) {
 		return missing
 	}
 	out := slices.Clone(missing)
 	for i, x := range out {
-		worker := func(n kube.Node) bool { return n.Name == x.Node && !n.ControlPlane }
+		worker := func(n kubenode.Node) bool { return n.Name == x.Node && !n.ControlPlane }
 		if x.Service == "" && x.Path == "" && slices.ContainsFunc(all, worker) {
 			out[i].Informational = true
 		}

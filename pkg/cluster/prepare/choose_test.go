@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
@@ -33,7 +33,7 @@ func TestOneCauseIsSaidOnce(t *testing.T) {
 }
 
 func TestSelectionListsWhoIsAwayAndKnowsTheControlPlane(t *testing.T) {
-	all := []kube.Node{
+	all := []kubenode.Node{
 		{Name: "cp1", Ready: true, OS: "linux", Arch: "arm64", ControlPlane: true}, {Name: "cp2", ControlPlane: true, OS: "linux", Arch: "amd64"},
 		{Name: "w1", Ready: true, OS: "linux", Arch: "amd64", Managed: "EKS"}, {Name: "win1", Ready: true, OS: "windows", Arch: "amd64"},
 	}
@@ -51,12 +51,12 @@ func TestSelectionListsWhoIsAwayAndKnowsTheControlPlane(t *testing.T) {
 	assert.Empty(t, s.Excluded, "who was not asked for is not listed")
 
 	_, err = Choose(all, []string{"w2"}, noon)
-	var unknown *kube.UnknownNodeError
+	var unknown *kubenode.UnknownError
 	require.ErrorAs(t, err, &unknown)
 }
 
 func TestNodesAreSelectedByTheirLabels(t *testing.T) {
-	all := []kube.Node{{Name: "w1", Labels: map[string]string{"env": "test"}}, {Name: "w2", Labels: map[string]string{"env": "prod"}}, {Name: "w3"}}
+	all := []kubenode.Node{{Name: "w1", Labels: map[string]string{"env": "test"}}, {Name: "w2", Labels: map[string]string{"env": "prod"}}, {Name: "w3"}}
 	for selector, want := range map[string][]string{"env=test": {"w1"}, "env!=test": {"w2", "w3"}, "env in (test,prod)": {"w1", "w2"}, "!env": {"w3"}} {
 		names, err := Matching(all, selector)
 		require.NoError(t, err)
@@ -71,10 +71,10 @@ func TestNodesAreSelectedByTheirLabels(t *testing.T) {
 
 // TestANodeThatIsGone keeps the others of an automatic rotation from nothing.
 func TestANodeThatIsGone(t *testing.T) {
-	left, gone := existing([]kube.Node{{Name: "w1"}, {Name: "w2"}}, []string{"w1", "w3"})
+	left, gone := existing([]kubenode.Node{{Name: "w1"}, {Name: "w2"}}, []string{"w1", "w3"})
 	assert.Equal(t, []string{"w1"}, left)
 	assert.Equal(t, []plan.Exclusion{away("w3", "the cluster has no node of this name")}, gone)
-	left, gone = existing([]kube.Node{{Name: "w1"}}, nil)
+	left, gone = existing([]kubenode.Node{{Name: "w1"}}, nil)
 	assert.Empty(t, left)
 	assert.Empty(t, gone)
 }

@@ -5,7 +5,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
@@ -13,10 +13,10 @@ import (
 // Cluster API have new certificates. It keeps their expiry in an annotation, and replaces
 // the machines before that date (KubeadmControlPlane, rollout before certificatesExpiryDays)
 // until the annotation is removed: then it asks the API server for the date again.
-func clusterAPI(all []kube.Node, p plan.Plan) []string {
+func clusterAPI(all []kubenode.Node, p plan.Plan) []string {
 	machines := map[string][]string{}
 	for _, s := range p.Steps() {
-		i := slices.IndexFunc(all, func(n kube.Node) bool { return n.Name == s.Node })
+		i := slices.IndexFunc(all, func(n kubenode.Node) bool { return n.Name == s.Node })
 		if i < 0 || len(s.Targets) == 0 || all[i].ClusterAPI == "" || !s.ControlPlane && !all[i].ControlPlane {
 			continue
 		}

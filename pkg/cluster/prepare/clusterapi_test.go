@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
@@ -15,7 +15,7 @@ func TestMachinesOfClusterAPIAreNamed(t *testing.T) {
 		return plan.Step{Node: node, ControlPlane: controlPlane, Targets: []plan.Target{{ID: "x"}}}
 	}
 	p := plan.Plan{Waves: []plan.Wave{{Steps: []plan.Step{step("cp1", true), {Node: "cp2", ControlPlane: true}, step("cp3", true), step("cp4", true), step("w1", false)}}}}
-	all := []kube.Node{
+	all := []kubenode.Node{
 		{Name: "cp1", ClusterAPI: "prod"}, {Name: "cp2", ClusterAPI: "prod"}, {Name: "cp3", ClusterAPI: "prod"}, {Name: "cp4"}, {Name: "w1", ClusterAPI: "prod"},
 	}
 	notes := clusterAPI(all, p)

@@ -7,7 +7,7 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/gate"
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
@@ -15,7 +15,7 @@ import (
 // scanAll scans the named nodes. Where it finds a part of the control plane on a node
 // that has no label of one, labels do not tell where the others are: then all nodes are
 // scanned. now is the moment before it.
-func scanAll(ctx context.Context, scanner fleet.Scanner, all []kube.Node, names []string, now time.Time) ([]inventory.Node, []plan.Exclusion, error) {
+func scanAll(ctx context.Context, scanner fleet.Scanner, all []kubenode.Node, names []string, now time.Time) ([]inventory.Node, []plan.Exclusion, error) {
 	began := time.Now()
 	nodes, missing, err := scanner.Scan(ctx, names)
 	if err != nil {
@@ -45,12 +45,12 @@ func scanAll(ctx context.Context, scanner fleet.Scanner, all []kube.Node, names 
 	return nodes, missing, nil
 }
 
-func labelled(name string, all []kube.Node) bool {
-	return slices.ContainsFunc(all, func(n kube.Node) bool { return n.Name == name && (n.ControlPlane || n.Etcd) })
+func labelled(name string, all []kubenode.Node) bool {
+	return slices.ContainsFunc(all, func(n kubenode.Node) bool { return n.Name == name && (n.ControlPlane || n.Etcd) })
 }
 
 // others returns the nodes that can be scanned and are not among the named ones.
-func others(all []kube.Node, names []string, now time.Time) []string {
+func others(all []kubenode.Node, names []string, now time.Time) []string {
 	var out []string
 	for _, n := range all {
 		if _, excluded := n.Excluded(now); !excluded && !slices.Contains(names, n.Name) {
@@ -62,7 +62,7 @@ func others(all []kube.Node, names []string, now time.Time) []string {
 
 // controlPlaneWithout returns the nodes with the label of a control-plane node of which
 // there is no inventory, and why.
-func controlPlaneWithout(nodes []inventory.Node, all []kube.Node, missing []plan.Exclusion, now time.Time) []gate.Unscanned {
+func controlPlaneWithout(nodes []inventory.Node, all []kubenode.Node, missing []plan.Exclusion, now time.Time) []gate.Unscanned {
 	var out []gate.Unscanned
 	for _, n := range all {
 		if !n.ControlPlane || slices.ContainsFunc(nodes, func(found inventory.Node) bool { return found.Name == n.Name }) {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/gate"
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
@@ -43,10 +43,10 @@ func runs(name string, services ...certs.Service) inventory.Node {
 }
 
 func TestWithoutLabelsAllNodesAreScannedForTheControlPlane(t *testing.T) {
-	ready := func(name string) kube.Node {
-		return kube.Node{Name: name, Ready: true, OS: "linux", Arch: "amd64", Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "10.0.0.9"}}}
+	ready := func(name string) kubenode.Node {
+		return kubenode.Node{Name: name, Ready: true, OS: "linux", Arch: "amd64", Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "10.0.0.9"}}}
 	}
-	all := []kube.Node{ready("cp1"), ready("cp2"), ready("w1")}
+	all := []kubenode.Node{ready("cp1"), ready("cp2"), ready("w1")}
 	s := &scans{nodes: []inventory.Node{runs("cp1", certs.KubeAPIServer), runs("cp2", certs.KubeAPIServer), runs("w1", certs.Kubelet)}}
 	found, _, err := scanAll(t.Context(), s, all, []string{"cp2"}, noon)
 	require.NoError(t, err)
@@ -70,7 +70,7 @@ func TestWithoutLabelsAllNodesAreScannedForTheControlPlane(t *testing.T) {
 }
 
 func TestControlPlaneNodesWithoutInventoryAreNamed(t *testing.T) {
-	all := []kube.Node{
+	all := []kubenode.Node{
 		{Name: "cp1", Ready: true, OS: "linux", Arch: "amd64", ControlPlane: true}, {Name: "cp2", OS: "linux", Arch: "amd64", ControlPlane: true},
 		{Name: "cp3", Ready: true, OS: "linux", Arch: "amd64", ControlPlane: true}, {Name: "w1", OS: "linux", Arch: "amd64"},
 	}

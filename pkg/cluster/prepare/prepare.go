@@ -14,6 +14,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/gate"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
@@ -21,7 +22,7 @@ import (
 // API is what has to be asked of the API server.
 type API interface {
 	// Nodes lists all nodes.
-	Nodes(ctx context.Context) ([]kube.Node, error)
+	Nodes(ctx context.Context) ([]kubenode.Node, error)
 	// Permitted returns an error that names every permission that is missing.
 	Permitted(ctx context.Context, use kube.Use) error
 	// DefaultValidity is the lifetime that the cluster's kubeadm configuration gives

@@ -1,15 +1,15 @@
-package kube
+// Package kubenode is what the Kubernetes API says of a node: whether a pod of ours can
+// work on it, its addresses and labels, and what the labels say of the control plane. It
+// asks nothing itself.
+package kubenode
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
@@ -102,35 +102,14 @@ func ManagedControlPlane(nodes []Node) string {
 	return ""
 }
 
-// ListNodes returns every node of the cluster, sorted by name.
-func ListNodes(ctx context.Context, client kubernetes.Interface) ([]Node, error) {
-	var out []Node
-	options := metav1.ListOptions{Limit: 500}
-	for {
-		page, err := client.CoreV1().Nodes().List(ctx, options)
-		if err != nil {
-			return nil, fmt.Errorf("list nodes: %w", err)
-		}
-		for i := range page.Items {
-			out = append(out, DescribeNode(&page.Items[i]))
-		}
-		if page.Continue == "" {
-			break
-		}
-		options.Continue = page.Continue
-	}
-	slices.SortFunc(out, func(a, b Node) int { return strings.Compare(a.Name, b.Name) })
-	return out, nil
-}
-
-// UnknownNodeError names a node that does not exist, and the nearest one that does.
-type UnknownNodeError struct {
+// UnknownError names a node that does not exist, and the nearest one that does.
+type UnknownError struct {
 	Name    string
 	Nearest string // empty where nothing comes near
 	Known   []string
 }
 
-func (e *UnknownNodeError) Error() string {
+func (e *UnknownError) Error() string {
 	hint := ""
 	if e.Nearest != "" {
 		hint = fmt.Sprintf(", did you mean %q?", e.Nearest)
@@ -143,9 +122,9 @@ func (e *UnknownNodeError) Error() string {
 	return fmt.Sprintf("unknown node %q%s\nnodes: %s", e.Name, hint, known)
 }
 
-// SelectNodes returns the nodes of these names, all of them where names is empty.
-// A name that does not exist is an [*UnknownNodeError].
-func SelectNodes(all []Node, names []string) ([]Node, error) {
+// Select returns the nodes of these names, all of them where names is empty.
+// A name that does not exist is an [*UnknownError].
+func Select(all []Node, names []string) ([]Node, error) {
 	if len(names) == 0 {
 		return all, nil
 	}
@@ -164,7 +143,7 @@ func SelectNodes(all []Node, names []string) ([]Node, error) {
 }
 
 func unknownNode(name string, all []Node) error {
-	e := &UnknownNodeError{Name: name}
+	e := &UnknownError{Name: name}
 	best := 1 << 30
 	for _, n := range all {
 		e.Known = append(e.Known, n.Name)
@@ -197,8 +176,8 @@ var managedBy = map[string]string{
 // controlPlaneLabels are those of kubeadm, the one before it, and RKE's.
 var controlPlaneLabels = []string{"node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master", "node-role.kubernetes.io/controlplane"}
 
-// DescribeNode says what a Node object tells of its node.
-func DescribeNode(n *corev1.Node) Node {
+// Describe says what a Node object tells of its node.
+func Describe(n *corev1.Node) Node {
 	out := Node{
 		Name:          n.Name,
 		OS:            n.Status.NodeInfo.OperatingSystem,
