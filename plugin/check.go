@@ -10,8 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/prepare"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
@@ -119,7 +119,7 @@ func (o *checkOptions) Run(ctx context.Context) error {
 		return err
 	}
 	missing = append(chosen.Excluded, missing...)
-	unknown := prepare.NoneScanned(nodes, missing)
+	unknown := fleet.NoneScanned(nodes, missing)
 	if unknown != nil && (o.format == formatTable || o.format == formatWide) {
 		return unknown // the error says all that a table could
 	}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/prepare"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
@@ -27,7 +26,9 @@ type cluster struct {
 
 // api is what the commands ask of the API server themselves.
 type api interface {
-	prepare.API
+	fleet.API
+	// Permitted returns an error that names every permission that is missing.
+	Permitted(ctx context.Context, use kube.Use) error
 	// Holder says who holds the cluster's lock; nil: nobody.
 	Holder(ctx context.Context) (*kube.HeldError, error)
 	// SecretCopies finds certificates by their fingerprints in Secrets.

@@ -119,6 +119,8 @@ func (b *lockedBuffer) String() string {
 
 func (f *fake) Nodes(context.Context) ([]kubenode.Node, error) { return f.nodes, f.down }
 
+func (f *fake) MayRotate(ctx context.Context) error { return f.Permitted(ctx, kube.UseRotate) }
+
 func (f *fake) Permitted(_ context.Context, use kube.Use) error {
 	f.note("permissions for %s", use)
 	return f.denied

@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/labels"
 
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/prepare"
 )
 
 // nodeFlags say which nodes a command is about: by name or by labels; without them, all.
@@ -45,14 +45,14 @@ func (f *nodeFlags) validateNodes(cmd *cobra.Command) (err error) {
 }
 
 // selection chooses among the cluster's nodes. Afterwards nodes are those that the selector means.
-func (f *nodeFlags) selection(all []kubenode.Node, now time.Time) (prepare.Selection, error) {
+func (f *nodeFlags) selection(all []kubenode.Node, now time.Time) (fleet.Selection, error) {
 	if f.selector != "" {
 		var err error
-		if f.nodes, err = prepare.Matching(all, f.selector); err != nil {
-			return prepare.Selection{}, err
+		if f.nodes, err = fleet.Matching(all, f.selector); err != nil {
+			return fleet.Selection{}, err
 		}
 	}
-	return prepare.Choose(all, f.nodes, now)
+	return fleet.Choose(all, f.nodes, now)
 }
 
 // nodesAsked are the nodes that --node names. Given, it must name one: an empty

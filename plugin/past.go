@@ -10,8 +10,8 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/prepare"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
@@ -42,34 +42,34 @@ func (o *looker) complete(cmd *cobra.Command) error {
 }
 
 // open connects and chooses the nodes.
-func (o *looker) open(ctx context.Context, use kube.Use) (*cluster, prepare.Selection, error) {
+func (o *looker) open(ctx context.Context, use kube.Use) (*cluster, fleet.Selection, error) {
 	c, err := o.dial(o.conn)
 	if err != nil {
-		return nil, prepare.Selection{}, err
+		return nil, fleet.Selection{}, err
 	}
 	if err := c.api.Permitted(ctx, use); err != nil {
-		return nil, prepare.Selection{}, err
+		return nil, fleet.Selection{}, err
 	}
 	chosen, err := o.choose(ctx, c)
 	return c, chosen, err
 }
 
-func (o *looker) choose(ctx context.Context, c *cluster) (prepare.Selection, error) {
+func (o *looker) choose(ctx context.Context, c *cluster) (fleet.Selection, error) {
 	all, err := c.api.Nodes(ctx)
 	if err != nil {
-		return prepare.Selection{}, err
+		return fleet.Selection{}, err
 	}
 	return o.selection(all, o.now())
 }
 
 // remembered scans the nodes and returns what they remember, newest first.
-func (o *looker) remembered(ctx context.Context, c *cluster, chosen prepare.Selection) ([]v1alpha1.PastRotation, []v1alpha1.NotInspected, error) {
+func (o *looker) remembered(ctx context.Context, c *cluster, chosen fleet.Selection) ([]v1alpha1.PastRotation, []v1alpha1.NotInspected, error) {
 	nodes, missing, err := c.Scanner.Scan(ctx, chosen.Names)
 	if err != nil {
 		return nil, nil, err
 	}
 	missing = append(chosen.Excluded, missing...)
-	if err := prepare.NoneScanned(nodes, missing); err != nil {
+	if err := fleet.NoneScanned(nodes, missing); err != nil {
 		return nil, nil, err
 	}
 	for _, n := range nodes {

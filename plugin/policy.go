@@ -11,9 +11,9 @@ import (
 	"github.com/spf13/cobra"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/prepare"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
@@ -178,7 +178,7 @@ func (o *policyCheckOptions) foresee(ctx context.Context, report *v1alpha1.Polic
 	if err != nil {
 		return err
 	}
-	chosen, err := prepare.Choose(all, nil, o.now())
+	chosen, err := fleet.Choose(all, nil, o.now())
 	if err != nil {
 		return err
 	}
@@ -187,7 +187,7 @@ func (o *policyCheckOptions) foresee(ctx context.Context, report *v1alpha1.Polic
 		return err
 	}
 	missing = append(chosen.Excluded, missing...)
-	if err := prepare.NoneScanned(nodes, missing); err != nil {
+	if err := fleet.NoneScanned(nodes, missing); err != nil {
 		return err
 	}
 	// Where the cluster does not say how long its certificates live, they live as long as

@@ -14,7 +14,6 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/gate"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/prepare"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
@@ -35,7 +34,7 @@ func (o *rotateOptions) Run(ctx context.Context) error {
 		}
 		p.Notes = append(p.Notes, copied...)
 	}
-	document := rotationPlan(p.Plan, p.Nodes, o.request, p.Unfinished, o.now())
+	document := rotationPlan(p.Plan, p.Scanned, o.request, p.Unfinished, o.now())
 	document.Effects = slices.Concat(obstacles(p), document.Effects, p.Notes)
 	if o.force {
 		document.Force, document.Effects = true, append([]string{forceMeans}, document.Effects...)
@@ -56,8 +55,8 @@ func (o *rotateOptions) Run(ctx context.Context) error {
 }
 
 // obstacles are what is known before the start and will be refused then, without --force.
-func obstacles(p prepare.Rotation) []string {
-	found := gate.Clocks(p.Nodes)
+func obstacles(p fleet.Rotation) []string {
+	found := gate.Clocks(p.Scanned)
 	if slices.ContainsFunc(p.Plan.Steps(), func(s plan.Step) bool { return s.ControlPlane && !s.Idle() }) {
 		found = append(found, gate.Coverage(nil, p.Unscanned, nil)...)
 	}
@@ -69,12 +68,12 @@ func obstacles(p prepare.Rotation) []string {
 }
 
 // prepare asks everything that a plan needs, and changes nothing.
-func (o *rotateOptions) prepare(ctx context.Context, c *cluster) (prepare.Rotation, error) {
+func (o *rotateOptions) prepare(ctx context.Context, c *cluster) (fleet.Rotation, error) {
 	held := c.held
 	if dryRun(o.dryRun) != dryRunNone {
 		held = nil // a plan disturbs nobody
 	}
-	r, err := prepare.For(ctx, c.api, c.Scanner, o.request, prepare.Options{
+	r, err := fleet.Prepare(ctx, c.api, c.Scanner, o.request, fleet.PrepareOptions{
 		Now:     o.now(),
 		Looking: func(nodes int) { note(o.ErrOut, fmt.Sprintf("Looking at %s …", count(nodes, "node"))) },
 		Look:    o.connectionFlags.command() + " check",
@@ -101,7 +100,7 @@ func (o *rotateOptions) turnedAway(err error) error {
 }
 
 // runDry prints the plan, after the API server has judged it where that was asked for.
-func (o *rotateOptions) runDry(ctx context.Context, c *cluster, p prepare.Rotation, document v1alpha1.RotationPlan) error {
+func (o *rotateOptions) runDry(ctx context.Context, c *cluster, p fleet.Rotation, document v1alpha1.RotationPlan) error {
 	judged := ""
 	if dryRun(o.dryRun) == dryRunServer {
 		busy := slices.DeleteFunc(p.Plan.Steps(), plan.Step.Idle)
@@ -121,7 +120,7 @@ func (o *rotateOptions) runDry(ctx context.Context, c *cluster, p prepare.Rotati
 }
 
 // announce says what is about to happen, on standard error.
-func (o *rotateOptions) announce(p prepare.Rotation, document v1alpha1.RotationPlan, who *identity) error {
+func (o *rotateOptions) announce(p fleet.Rotation, document v1alpha1.RotationPlan, who *identity) error {
 	note(o.ErrOut, planTitle(p.ID, o.request, p.Unfinished), o.cutOff(p))
 	if err := printPlan(o.ErrOut, formatTable, document); err != nil {
 		return err
@@ -131,8 +130,8 @@ func (o *rotateOptions) announce(p prepare.Rotation, document v1alpha1.RotationP
 }
 
 // cutOff names another rotation that waits to be continued, for it is not by this one.
-func (o *rotateOptions) cutOff(p prepare.Rotation) string {
-	for _, past := range plan.Remembered(p.Nodes, o.now()) {
+func (o *rotateOptions) cutOff(p fleet.Rotation) string {
+	for _, past := range plan.Remembered(p.Scanned, o.now()) {
 		if past.Continued && past.ID != p.ID {
 			return fmt.Sprintf("Rotation %s is unfinished, and not continued by this: %s %s", past.ID, o.connectionFlags.command(), past.Words())
 		}
@@ -141,8 +140,8 @@ func (o *rotateOptions) cutOff(p prepare.Rotation) string {
 }
 
 // rotate runs the engine and prints its report.
-func (o *rotateOptions) rotate(ctx context.Context, c *cluster, p prepare.Rotation) error {
-	names := make([]string, 0, len(p.Nodes))
+func (o *rotateOptions) rotate(ctx context.Context, c *cluster, p fleet.Rotation) error {
+	names := make([]string, 0, len(p.Scanned))
 	for _, s := range p.Plan.Steps() {
 		names = append(names, s.Node)
 	}
@@ -153,21 +152,20 @@ func (o *rotateOptions) rotate(ctx context.Context, c *cluster, p prepare.Rotati
 	o.showing(show)
 	stopTicking := o.tick(show)
 	report, err := fleet.Rotate(ctx, c.Cluster, fleet.Options{
-		ID: p.ID, Start: p.Started(began), Request: o.request, Plan: p.Plan, Scanned: p.Nodes, Unscanned: p.Unscanned, Pause: time.Duration(o.pause),
-		Unfinished: p.Unfinished, Timeout: time.Duration(o.timeout), Progress: show.on, Now: o.now,
-		Command: o.connectionFlags.command(), Force: o.force,
+		Rotation: p, Timeout: time.Duration(o.timeout), Pause: time.Duration(o.pause), Force: o.force,
+		Command: o.connectionFlags.command(), Progress: show.on, Now: o.now,
 	})
 	stopTicking()
 	show.end()
 	o.showing(nil)
 	if err == nil && o.format != formatTable && o.format != formatWide { // the person has read it above
-		report.Notes = append(report.Notes, consumers(p.Plan, p.Nodes)...)
+		report.Notes = append(report.Notes, consumers(p.Plan, p.Scanned)...)
 	}
 	report.Notes = append(report.Notes, p.Notes...)
 	if err == nil {
-		report.Notes = append(report.Notes, keptOthers(otherUses(p.Plan, p.Nodes))...)
+		report.Notes = append(report.Notes, keptOthers(otherUses(p.Plan, p.Scanned))...)
 	}
-	if copied := copies(p.Plan, p.Nodes); err == nil && copied != "" {
+	if copied := copies(p.Plan, p.Scanned); err == nil && copied != "" {
 		report.Notes = append(report.Notes, copied)
 	}
 	if old := stillValid(report, o.now()); old != "" {

@@ -6,13 +6,13 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/prepare"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
 // secretCopies says which Secrets hold a copy of a certificate that a plan renews.
-func (o *rotateOptions) secretCopies(ctx context.Context, c *cluster, p prepare.Rotation) ([]string, error) {
+func (o *rotateOptions) secretCopies(ctx context.Context, c *cluster, p fleet.Rotation) ([]string, error) {
 	names := map[string]string{}
 	for _, s := range p.Plan.Steps() {
 		for _, t := range s.Targets {

@@ -7,7 +7,7 @@ import (
 	"unicode"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/prepare"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 )
 
 // nothing fills a cell that has no value.
@@ -76,7 +76,7 @@ func count(n int, noun string) string {
 }
 
 // some lists at most six names.
-func some(names []string) string { return prepare.Some(names) }
+func some(names []string) string { return fleet.Some(names) }
 
 func joinServices(services []certs.Service, separator string) string {
 	names := make([]string, 0, len(services))

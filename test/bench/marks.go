@@ -19,7 +19,6 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/prepare"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/watcher"
@@ -138,8 +137,8 @@ func (c *crowd) mark(ctx context.Context, i int, rotations <-chan begun, ended <
 // fakeEngine finds what the crowd's reports say, and has everything rotated at once.
 type fakeEngine struct{ crowd *crowd }
 
-func (e *fakeEngine) Prepare(_ context.Context, req plan.Request, _ string) (prepare.Rotation, error) {
-	ready := prepare.Rotation{ID: fmt.Sprintf("%06x", rand.Uint32()&0xffffff), Request: req}
+func (e *fakeEngine) Prepare(_ context.Context, req plan.Request, _ string) (fleet.Rotation, error) {
+	ready := fleet.Rotation{ID: fmt.Sprintf("%06x", rand.Uint32()&0xffffff), Request: req}
 	for i := range marked + 2 {
 		if name := e.crowd.name(i); slices.Contains(req.Nodes, name) {
 			n := inventory.Node{Name: name, Time: time.Now()}

@@ -7,15 +7,14 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/prepare"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
 // Engine is what carries a rotation out: the plugin's own.
 type Engine interface {
-	// Prepare looks at the nodes and plans; nothing is changed. See [prepare.For].
+	// Prepare looks at the nodes and plans; nothing is changed. See [fleet.Prepare].
 	// continued is the id of a rotation that was begun; empty: it is new.
-	Prepare(ctx context.Context, req plan.Request, continued string) (prepare.Rotation, error)
+	Prepare(ctx context.Context, req plan.Request, continued string) (fleet.Rotation, error)
 	// Rotate is [fleet.Rotate].
 	Rotate(ctx context.Context, o fleet.Options) (*v1alpha1.RotationReport, error)
 }
@@ -36,9 +35,9 @@ type engine struct {
 // look is the command that a person runs to see what is where.
 const look = "kubectl rotate-certs check"
 
-func (e *engine) Prepare(ctx context.Context, req plan.Request, continued string) (prepare.Rotation, error) {
+func (e *engine) Prepare(ctx context.Context, req plan.Request, continued string) (fleet.Rotation, error) {
 	// A worker that went away since the decision must not keep the others from theirs.
-	return prepare.For(ctx, e.cluster.API, e.cluster.Scanner, req, prepare.Options{
+	return fleet.Prepare(ctx, e.cluster.API, e.cluster.Scanner, req, fleet.PrepareOptions{
 		Now: e.now(), Look: look, LeaveAway: true, Held: e.cluster.Held, Continue: continued,
 	})
 }

@@ -17,7 +17,6 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/prepare"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
@@ -123,7 +122,7 @@ type fakeEngine struct {
 	rotated    []fleet.Options
 }
 
-func (e *fakeEngine) Prepare(_ context.Context, req plan.Request, continued string) (prepare.Rotation, error) {
+func (e *fakeEngine) Prepare(_ context.Context, req plan.Request, continued string) (fleet.Rotation, error) {
 	e.Lock()
 	defer e.Unlock()
 	e.prepared, e.continued = append(e.prepared, req), append(e.continued, continued)
@@ -139,7 +138,7 @@ func (e *fakeEngine) Prepare(_ context.Context, req plan.Request, continued stri
 		nodes = []inventory.Node{{Name: "cp1", Certificates: []inventory.Certificate{
 			{Service: certs.Etcd, Name: "etcd-server", Facts: certs.Facts{FingerprintSHA256: "old", NotAfter: noon.Add(day)}}}}}
 	}
-	return prepare.Rotation{ID: id, Request: req, Nodes: nodes, Unfinished: e.unfinished, Plan: e.plan}, e.prepareErr
+	return fleet.Rotation{ID: id, Request: req, Scanned: nodes, Unfinished: e.unfinished, Plan: e.plan}, e.prepareErr
 }
 
 func (e *fakeEngine) Rotate(ctx context.Context, o fleet.Options) (*v1alpha1.RotationReport, error) {

@@ -12,7 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/prepare"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
@@ -167,7 +167,7 @@ func (d *Decider) stand(ctx context.Context, c *v1alpha1.CompromisedCertificate,
 	}
 	found := fmt.Sprintf("it means %d certificates", len(m.Certificates))
 	if len(s.PendingNodes) > 0 {
-		found += fmt.Sprintf(", and what of it is on %s, which have not reported yet", prepare.Some(s.PendingNodes))
+		found += fmt.Sprintf(", and what of it is on %s, which have not reported yet", fleet.Some(s.PendingNodes))
 	}
 	set(v1alpha1.ConditionAccepted, metav1.ConditionTrue, "Found", found)
 	if rotation := d.newestFor(ctx, c.Name); rotation != nil {

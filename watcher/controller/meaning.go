@@ -11,7 +11,6 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/prepare"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
@@ -20,8 +19,8 @@ import (
 // done says why nothing is left to do for a rotation; empty: something is. It is what
 // keeps one that was carried out from being carried out again, where its end could not
 // be written down.
-func done(c *v1alpha1.CertificateRotation, ready prepare.Rotation) string {
-	for _, past := range plan.Remembered(ready.Nodes, time.Time{}) {
+func done(c *v1alpha1.CertificateRotation, ready fleet.Rotation) string {
+	for _, past := range plan.Remembered(ready.Scanned, time.Time{}) {
 		if past.ID == c.Status.RotationID && past.Standing == plan.Done {
 			return "done and proven, as the nodes' journals say"
 		}
@@ -32,7 +31,7 @@ func done(c *v1alpha1.CertificateRotation, ready prepare.Rotation) string {
 	if ready.Unfinished != nil && ready.Unfinished.ID == c.Status.RotationID {
 		return "" // to be finished: its nodes have to know that it came to its end
 	}
-	for _, n := range ready.Nodes {
+	for _, n := range ready.Scanned {
 		for _, certificate := range n.Certificates {
 			if slices.Contains(c.Spec.Trigger.Fingerprints, certificate.FingerprintSHA256) {
 				return ""
@@ -88,7 +87,7 @@ func request(spec v1alpha1.CertificateRotationSpec) (plan.Request, error) {
 	if spec.NodeSelector != nil {
 		selector, err := metav1.LabelSelectorAsSelector(spec.NodeSelector.LabelSelector())
 		if err != nil {
-			return req, fmt.Errorf("%w by spec.nodeSelector: %w", prepare.ErrSelector, err)
+			return req, fmt.Errorf("%w by spec.nodeSelector: %w", fleet.ErrSelector, err)
 		}
 		req.NodeSelector = selector.String()
 	}
@@ -121,7 +120,7 @@ func refused(c *v1alpha1.CertificateRotation, err error, now time.Time) bool {
 const skipped fleet.Phase = "skipped"
 
 // skip puts down which nodes of a rotation are left out, and returns them.
-func skip(c *v1alpha1.CertificateRotation, ready prepare.Rotation, now time.Time) []string {
+func skip(c *v1alpha1.CertificateRotation, ready fleet.Rotation, now time.Time) []string {
 	var names []string
 	for _, x := range ready.Plan.NotInspected {
 		if x.Service != "" || x.Path != "" || len(ready.Request.Nodes) > 0 && !slices.Contains(ready.Request.Nodes, x.Node) {

@@ -14,7 +14,6 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/prepare"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
@@ -126,7 +125,7 @@ func (r *Runner) run(ctx context.Context, c *v1alpha1.CertificateRotation) time.
 	case errors.As(err, &held):
 		r.failed = time.Time{} // the cluster could be asked
 		return r.wait(ctx, c, held)
-	case errors.Is(err, plan.ErrNothing), errors.Is(err, prepare.ErrSelector), refused(c, err, began):
+	case errors.Is(err, plan.ErrNothing), errors.Is(err, fleet.ErrSelector), refused(c, err, began):
 		r.end(ctx, c, refusedOr(c, v1alpha1.StateFailed), err.Error(), nil, began)
 		return 0
 	case err != nil:
@@ -162,10 +161,10 @@ func (r *Runner) run(ctx context.Context, c *v1alpha1.CertificateRotation) time.
 }
 
 // prepare makes the plan; the id of one that was begun before is kept.
-func (r *Runner) prepare(ctx context.Context, c *v1alpha1.CertificateRotation) (prepare.Rotation, error) {
+func (r *Runner) prepare(ctx context.Context, c *v1alpha1.CertificateRotation) (fleet.Rotation, error) {
 	req, err := request(c.Spec)
 	if err != nil {
-		return prepare.Rotation{}, err
+		return fleet.Rotation{}, err
 	}
 	if c.Status.RotationID != "" && len(c.Status.SelectedNodes) > 0 {
 		req.Nodes, req.NodeSelector = c.Status.SelectedNodes, ""
@@ -177,7 +176,7 @@ func (r *Runner) prepare(ctx context.Context, c *v1alpha1.CertificateRotation) (
 	return ready, err
 }
 
-func (r *Runner) rotate(ctx context.Context, c *v1alpha1.CertificateRotation, ready prepare.Rotation, began time.Time) time.Duration {
+func (r *Runner) rotate(ctx context.Context, c *v1alpha1.CertificateRotation, ready fleet.Rotation, began time.Time) time.Duration {
 	// Written before anything is done, so that whoever comes after a crash knows the id.
 	before, start := c.Status.RotationID, c.Status.StartTime
 	running, done := r.cancelable(ctx, c.UID)
@@ -197,10 +196,7 @@ func (r *Runner) rotate(ctx context.Context, c *v1alpha1.CertificateRotation, re
 	}
 	progress := newProgress(ctx, r, c)
 	progress.about.Spec.Nodes = ready.Request.Nodes // those that a selector means, too
-	options := fleet.Options{
-		ID: ready.ID, Start: ready.Started(r.Now()), Request: ready.Request, Plan: ready.Plan, Scanned: ready.Nodes, Unscanned: ready.Unscanned,
-		Unfinished: ready.Unfinished, Progress: progress.on, Now: r.Now,
-	}
+	options := fleet.Options{Rotation: ready, Progress: progress.on, Now: r.Now}
 	if c.Spec.Timeout != nil {
 		options.Timeout = c.Spec.Timeout.Duration
 	}
@@ -219,7 +215,7 @@ func (r *Runner) rotate(ctx context.Context, c *v1alpha1.CertificateRotation, re
 	progress.begun()
 	message := "done and proven"
 	if len(skipped) > 0 {
-		message = "done and proven, but for what could not be worked on: " + prepare.Some(skipped)
+		message = "done and proven, but for what could not be worked on: " + fleet.Some(skipped)
 	}
 	if len(ready.Plan.LeftOut) > 0 {
 		message += "; " + leftOutWords(fleet.LeftOut(ready.Plan))
@@ -228,7 +224,7 @@ func (r *Runner) rotate(ctx context.Context, c *v1alpha1.CertificateRotation, re
 		message = err.Error()
 	}
 	if report != nil {
-		report.Notes = append(append(report.Notes, ready.Notes...), residual(c, ready.Nodes, report)...)
+		report.Notes = append(append(report.Notes, ready.Notes...), residual(c, ready.Scanned, report)...)
 	}
 	state := stateOf(report, err)
 	if state == v1alpha1.StateRefused && before != "" {

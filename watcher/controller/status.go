@@ -12,7 +12,6 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/prepare"
 )
 
 // Ended says that a rotation has come to its end; it never runs again.
@@ -77,7 +76,7 @@ func leftOutWords(left []v1alpha1.LeftOut) string {
 	for _, l := range left {
 		names = append(names, l.Name+" of "+l.Node)
 	}
-	return "left out, since it cannot be renewed: " + prepare.Some(names)
+	return "left out, since it cannot be renewed: " + fleet.Some(names)
 }
 
 // stateOf is how a rotation ended that the engine ended so.

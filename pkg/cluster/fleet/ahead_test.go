@@ -70,7 +70,7 @@ func rotateThrough(t *testing.T, c *cluster, nodes fleet.Nodes) (*v1alpha1.Rotat
 	require.NoError(t, err)
 	through := c.asCluster()
 	through.Nodes = nodes
-	return fleet.Rotate(t.Context(), through, fleet.Options{ID: "7f3c2a", Request: everything, Plan: p, Scanned: c.inventories()})
+	return fleet.Rotate(t.Context(), through, fleet.Options{Rotation: fleet.Rotation{ID: "7f3c2a", Request: everything, Plan: p, Scanned: c.inventories()}})
 }
 
 func TestWorkerThatCannotBeStagedAheadIsTriedInItsTurn(t *testing.T) {

@@ -233,7 +233,7 @@ func (r *run) forget() {
 
 func (r *run) order(kind nodeapi.OrderKind, w *worker) nodeapi.Order {
 	return nodeapi.Order{
-		Kind: kind, ID: rand.Text(), Rotation: r.ID, Token: w.token, Scope: r.scope, StartTime: r.Start, Restart: r.Request.Restart,
+		Kind: kind, ID: rand.Text(), Rotation: r.ID, Token: w.token, Scope: r.scope, StartTime: r.startTime, Restart: r.Request.Restart,
 		ValiditySeconds: int64(r.Request.Validity / time.Second), TimeoutSeconds: int64(r.Timeout / time.Second),
 		Compromised: r.Request.Compromised,
 	}

@@ -21,7 +21,7 @@ func rotateSome(t *testing.T, c *cluster, nodes []string, change func(*fleet.Opt
 	request := plan.Request{Services: []certs.Service{certs.KubeAPIServer}, Nodes: nodes, Restart: plan.RestartAlways}
 	p, err := plan.Build(c.inventories(), request, nil)
 	require.NoError(t, err)
-	o := fleet.Options{ID: "7f3c2a", Request: request, Plan: p, Scanned: c.inventories(), Timeout: time.Millisecond}
+	o := fleet.Options{Rotation: fleet.Rotation{ID: "7f3c2a", Request: request, Plan: p, Scanned: c.inventories()}, Timeout: time.Millisecond}
 	if change != nil {
 		change(&o)
 	}

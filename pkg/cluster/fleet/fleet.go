@@ -1,6 +1,6 @@
-// Package fleet carries a plan out over the nodes of a cluster: lock, gates, staging,
-// one control-plane node after the other, workers wave by wave, report. It declares
-// what it needs of a cluster as small interfaces; package kube implements them.
+// Package fleet rotates certificates on the nodes of a cluster: [Prepare] scans and plans,
+// [Rotate] carries it out. It declares what it needs of a cluster as small interfaces;
+// package kube implements them.
 package fleet
 
 import (
@@ -8,7 +8,6 @@ import (
 	"time"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/gate"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
@@ -122,17 +121,9 @@ const (
 	PhaseEnding   Phase = "ending" // nothing more is done on any node
 )
 
-// Options are what a rotation needs besides its plan.
+// Options are a rotation and how it is carried out.
 type Options struct {
-	ID      string // see NewID; the id of the unfinished rotation that is continued
-	Start   time.Time
-	Request plan.Request
-	Plan    plan.Plan
-	Scanned []inventory.Node
-	// Unscanned are the control-plane nodes that are not among the scanned ones.
-	Unscanned []gate.Unscanned
-	// Unfinished is the rotation that is continued; nil: a new one.
-	Unfinished *plan.Unfinished
+	Rotation
 	// Timeout bounds how long a component may take to become healthy; 0: one minute.
 	Timeout time.Duration
 	// Pause is how long to wait between two control-plane nodes.
@@ -149,8 +140,22 @@ type Options struct {
 	Now      func() time.Time // nil: time.Now
 }
 
-// Rotate carries the plan out. When ctx ends, the node at work finishes or undoes its
-// part, and the rotation stops with a report.
+// Rotate carries a rotation out:
+//
+//   - acquire the cluster's lock, with a fencing token above that of every node
+//   - remove the pods of an earlier run that was killed; if there were any, scan and plan again
+//   - compare the nodes' clocks
+//   - have the API server admit every node pod (a dry run)
+//   - stage all control-plane nodes: keys are made and certificates signed, nothing visible changes
+//   - commit them one after the other, the etcd leader last. Before and after each, the gate
+//     checks quorum, etcd and every API server; the node itself replaces the files, restarts
+//     and verifies, or puts everything back
+//   - stage and commit the workers, wave by wave
+//   - record on every node that the rotation has finished
+//   - whatever happened: remove the node pods, release the lock, report
+//
+// The first failure stops it. When ctx ends, the node at work finishes or undoes its part,
+// and the rotation stops with a report.
 //
 // The report is never nil. The error is nil when everything is done and proven, and
 // otherwise wraps one of [ErrStopped], [ErrNeedsPerson], [ErrInterrupted], or is what

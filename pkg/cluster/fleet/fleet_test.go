@@ -22,7 +22,7 @@ func rotate(ctx context.Context, t *testing.T, c *cluster, change func(*fleet.Op
 	t.Helper()
 	p, err := plan.Build(c.inventories(), everything, nil)
 	require.NoError(t, err)
-	o := fleet.Options{ID: "7f3c2a", Request: everything, Plan: p, Scanned: c.inventories(), Timeout: time.Millisecond}
+	o := fleet.Options{Rotation: fleet.Rotation{ID: "7f3c2a", Request: everything, Plan: p, Scanned: c.inventories()}, Timeout: time.Millisecond}
 	if change != nil {
 		change(&o)
 	}

@@ -18,7 +18,7 @@ import (
 func (r *run) reportOf(ctx context.Context, err error) *v1alpha1.RotationReport {
 	report := &v1alpha1.RotationReport{
 		APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.RotationReportKind,
-		ID: r.ID, StartTime: r.Start.UTC(), Result: v1alpha1.Succeeded,
+		ID: r.ID, StartTime: r.startTime.UTC(), Result: v1alpha1.Succeeded,
 		Items: []v1alpha1.RotationItem{}, Collateral: []v1alpha1.Collateral{},
 	}
 	if err != nil {

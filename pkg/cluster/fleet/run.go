@@ -37,16 +37,17 @@ func NewID() string {
 // run is one rotation at work.
 type run struct {
 	Options
-	cluster  Cluster
-	lock     Lock
-	scope    string             // of the request; every order carries it
-	workers  map[string]*worker // by node, those whose process still runs
-	open     map[string]*worker // by node, the same and those that are staged before their turn
-	seen     map[string]*worker // by node, all that were ever opened
-	ahead    map[string]*ahead  // by node, those that are staged before their turn
-	outcomes map[string]outcome // by node, those begun
-	restarts map[string]map[string]Restart
-	notes    []string
+	cluster   Cluster
+	lock      Lock
+	startTime time.Time
+	scope     string             // of the request; every order carries it
+	workers   map[string]*worker // by node, those whose process still runs
+	open      map[string]*worker // by node, the same and those that are staged before their turn
+	seen      map[string]*worker // by node, all that were ever opened
+	ahead     map[string]*ahead  // by node, those that are staged before their turn
+	outcomes  map[string]outcome // by node, those begun
+	restarts  map[string]map[string]Restart
+	notes     []string
 	// overridden is what the gate found and --force went on in spite of.
 	overridden []gate.Finding
 	// health is what the last gate saw, and asked when it asked; zero: since then a node
@@ -71,10 +72,7 @@ func newRun(c Cluster, o Options) *run {
 	if o.Timeout == 0 {
 		o.Timeout = defaultTimeout
 	}
-	if o.Start.IsZero() {
-		o.Start = o.Now()
-	}
-	return &run{Options: o, cluster: c, scope: o.Request.Scope(),
+	return &run{Options: o, cluster: c, startTime: o.started(o.Now()), scope: o.Request.Scope(),
 		workers: map[string]*worker{}, open: map[string]*worker{}, seen: map[string]*worker{}, ahead: map[string]*ahead{}, outcomes: map[string]outcome{}}
 }
 

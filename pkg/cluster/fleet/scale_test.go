@@ -67,7 +67,7 @@ func renewFleet(b *testing.B, workers int) fleetRun {
 	p, err := plan.Build(c.inventories(), request, nil)
 	require.NoError(b, err)
 	require.Len(b, p.Waves, workers/atOnce)
-	o := fleet.Options{ID: "7f3c2a", Request: request, Plan: p, Scanned: c.inventories(), Timeout: time.Minute}
+	o := fleet.Options{Rotation: fleet.Rotation{ID: "7f3c2a", Request: request, Plan: p, Scanned: c.inventories()}, Timeout: time.Minute}
 	working := c.asCluster()
 	working.Nodes = busyNodes{c}
 

@@ -1,7 +1,4 @@
-// Package prepare gets a rotation ready: it chooses the nodes, looks at them, finds what
-// is unfinished and makes the plan. Nothing is changed. The plugin and the watcher begin
-// every rotation with it, so that both see and refuse the same.
-package prepare
+package fleet
 
 import (
 	"context"
@@ -11,9 +8,7 @@ import (
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/gate"
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
@@ -23,18 +18,18 @@ import (
 type API interface {
 	// Nodes lists all nodes.
 	Nodes(ctx context.Context) ([]kubenode.Node, error)
-	// Permitted returns an error that names every permission that is missing.
-	Permitted(ctx context.Context, use kube.Use) error
+	// MayRotate returns an error that names every permission that is missing.
+	MayRotate(ctx context.Context) error
 	// DefaultValidity is the lifetime that the cluster's kubeadm configuration gives
 	// to certificates; 0 where there is none.
 	DefaultValidity(ctx context.Context) (time.Duration, error)
 }
 
-// Rotation is a rotation that is ready to start.
+// Rotation is a rotation that is ready to start: [Prepare] returns it, [Rotate] carries it out.
 type Rotation struct {
-	ID      string
+	ID      string           // see NewID; that of the unfinished rotation that it continues
 	Request plan.Request     // with the validity filled in
-	Nodes   []inventory.Node // all that were scanned
+	Scanned []inventory.Node // with the control plane's nodes, also where it is about others
 	// Unscanned are the control-plane nodes that are not among them.
 	Unscanned  []gate.Unscanned
 	Plan       plan.Plan
@@ -43,8 +38,8 @@ type Rotation struct {
 	Notes []string
 }
 
-// Options tell [For] what is different for its caller.
-type Options struct {
+// PrepareOptions tell [Prepare] what is different for its caller.
+type PrepareOptions struct {
 	Now     time.Time
 	Looking func(nodes int) // called once before nodes are looked at; may be nil
 	// Held returns an error where another rotation holds the cluster's lock, so that no
@@ -60,13 +55,16 @@ type Options struct {
 	LeaveAway bool
 }
 
-// For prepares what was asked for. Nodes that cannot be looked at are listed in the
+// Prepare gets a rotation ready: it chooses the nodes, scans them, finds what is unfinished
+// and makes the plan. Nothing is changed. The plugin and the watcher begin every rotation
+// with it, so that both see and refuse the same.
+// Nodes that cannot be looked at are listed in the
 // plan's NotInspected, unless they were asked for by name: then they are an error.
 // With RequireAll they are one, too, as is everything else that would be left out:
 // [plan.RefusedError]. That no node in scope has the services wraps [plan.ErrNothing]; that no node could be
 // looked at wraps [ErrNoNode].
-func For(ctx context.Context, api API, scanner fleet.Scanner, req plan.Request, o Options) (Rotation, error) {
-	if err := api.Permitted(ctx, kube.UseRotate); err != nil {
+func Prepare(ctx context.Context, api API, scanner Scanner, req plan.Request, o PrepareOptions) (Rotation, error) {
+	if err := api.MayRotate(ctx); err != nil {
 		return Rotation{}, err
 	}
 	if o.Held != nil {
@@ -123,7 +121,7 @@ func For(ctx context.Context, api API, scanner fleet.Scanner, req plan.Request, 
 		}
 		req.ValidityFrom = "the cluster's kubeadm configuration has it so (certificateValidityPeriod)"
 	}
-	r := Rotation{Request: req, Nodes: nodes, Unscanned: unscanned, Unfinished: plan.FindUnfinished(nodes, req.Scope(), o.Now, o.Continue)}
+	r := Rotation{Request: req, Scanned: nodes, Unscanned: unscanned, Unfinished: plan.FindUnfinished(nodes, req.Scope(), o.Now, o.Continue)}
 	if r.Plan, err = plan.Build(nodes, req, r.Unfinished); err != nil {
 		return Rotation{}, explainNothing(err, req, nodes, missing, o.Look)
 	}
@@ -132,14 +130,14 @@ func For(ctx context.Context, api API, scanner fleet.Scanner, req plan.Request, 
 		return Rotation{}, err
 	}
 	r.Notes = clusterAPI(all, r.Plan)
-	if r.ID = fleet.NewID(); r.Unfinished != nil {
+	if r.ID = NewID(); r.Unfinished != nil {
 		r.ID = r.Unfinished.ID
 	}
 	return r, nil
 }
 
-// Started is when the rotation began: in the past, where it continues one.
-func (r Rotation) Started(now time.Time) time.Time {
+// started is when the rotation began: in the past, where it continues one.
+func (r Rotation) started(now time.Time) time.Time {
 	if r.Unfinished != nil {
 		return r.Unfinished.StartTime
 	}

@@ -1,11 +1,10 @@
-package prepare
+package fleet
 
 import (
 	"context"
 	"slices"
 	"time"
 
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/gate"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
@@ -15,7 +14,7 @@ import (
 // scanAll scans the named nodes. Where it finds a part of the control plane on a node
 // that has no label of one, labels do not tell where the others are: then all nodes are
 // scanned. now is the moment before it.
-func scanAll(ctx context.Context, scanner fleet.Scanner, all []kubenode.Node, names []string, now time.Time) ([]inventory.Node, []plan.Exclusion, error) {
+func scanAll(ctx context.Context, scanner Scanner, all []kubenode.Node, names []string, now time.Time) ([]inventory.Node, []plan.Exclusion, error) {
 	began := time.Now()
 	nodes, missing, err := scanner.Scan(ctx, names)
 	if err != nil {
