@@ -55,14 +55,20 @@ type PrepareOptions struct {
 	LeaveAway bool
 }
 
-// Prepare gets a rotation ready: it chooses the nodes, scans them, finds what is unfinished
-// and makes the plan. Nothing is changed. The plugin and the watcher begin every rotation
-// with it, so that both see and refuse the same.
-// Nodes that cannot be looked at are listed in the
-// plan's NotInspected, unless they were asked for by name: then they are an error.
-// With RequireAll they are one, too, as is everything else that would be left out:
-// [plan.RefusedError]. That no node in scope has the services wraps [plan.ErrNothing]; that no node could be
-// looked at wraps [ErrNoNode].
+// Prepare gets a rotation ready. Nothing is changed. The plugin and the watcher begin every
+// rotation with it, so that both see and refuse the same:
+//
+//   - check that the user has every permission, and that no other rotation holds the lock
+//   - choose the nodes that were asked for, and those of the control plane, which the gate needs
+//   - scan them, each by a read-only pod
+//   - take the lifetime from the cluster's kubeadm configuration, unless one was asked for
+//   - find an unfinished rotation of the same scope, which is then continued
+//   - plan, and refuse what [plan.Request] says is to be refused
+//
+// Nodes that cannot be scanned are listed in the plan's NotInspected, unless they were asked
+// for by name: then they are an error. With RequireAll they are one, too, as is everything
+// else that would be left out: [plan.RefusedError]. That no node in scope has the services
+// wraps [plan.ErrNothing]; that no node could be scanned wraps [ErrNoNode].
 func Prepare(ctx context.Context, api API, scanner Scanner, req plan.Request, o PrepareOptions) (Rotation, error) {
 	if err := api.MayRotate(ctx); err != nil {
 		return Rotation{}, err

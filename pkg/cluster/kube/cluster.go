@@ -22,7 +22,9 @@ type APIServer struct {
 }
 
 // Nodes lists all nodes.
-func (s *APIServer) Nodes(ctx context.Context) ([]kubenode.Node, error) { return ListNodes(ctx, s.Client) }
+func (s *APIServer) Nodes(ctx context.Context) ([]kubenode.Node, error) {
+	return ListNodes(ctx, s.Client)
+}
 
 // Permitted returns an error that names every permission that is missing, or one that
 // says that the API server has no etcd and so can do nothing that is permitted.
