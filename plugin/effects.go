@@ -165,5 +165,5 @@ func oldCopies(p plan.Plan, now time.Time) string {
 }
 
 // compromisedMeans is what --compromised adds to a rotation.
-const compromisedMeans = "--compromised: nothing is signed in the name of a node's own identity, and once the new certificates are proven the old private keys are destroyed on their nodes: " +
+const compromisedMeans = "--compromised: nothing is signed in the name of a node's own identity, and once the new certificates are verified the old private keys are destroyed on their nodes: " +
 	"there is no way back after that. Whoever has a copy of an old one can use it until it ends or its CA is replaced: Kubernetes cannot revoke certificates."

@@ -36,7 +36,7 @@ func (a *app) eventsCommand(flags *connectionFlags) *cobra.Command {
 		Use:   "events",
 		Short: "Show what the watcher saw and did",
 		Long: `Show the events of the watcher, oldest first: certificates that near their end, that are
-marked as compromised or were renewed, and each rotation from its request to its proof.
+marked as compromised or were renewed, and each rotation from its request to its verification.
 They are read through the API server; no NATS client is needed. -o json prints them as
 CloudEvents, one a line.`,
 		Example: `  kubectl rotate-certs events --since 2h

@@ -26,12 +26,12 @@ func told() []string {
 		event(4, "ca.expiring", `{"name":"etcd-ca","notAfter":"2027-01-01T00:00:00Z"}`),
 		event(5, "rotation.requested", `{"name":"auto-1","services":["etcd"],"reason":"Expiring","attempt":2}`),
 		event(6, "rotation.started", `{"name":"auto-1","rotationID":"7f3c2a","services":["etcd"]}`),
-		event(7, "rotation.nodeproven", `{"name":"auto-1","rotationID":"7f3c2a","node":"cp1","message":"2379 and 2380 serve the new certificates"}`),
+		event(7, "rotation.nodeverified", `{"name":"auto-1","rotationID":"7f3c2a","node":"cp1","message":"2379 and 2380 serve the new certificates"}`),
 		event(8, "certificate.renewed", `{`+strings.ReplaceAll(certificate, "2026-11-24T12:30:00Z", "2027-11-24T11:00:00Z")+`,"oldFingerprintSHA256":"cd34"}`),
 		event(9, "rotation.succeeded", `{"name":"auto-1","rotationID":"7f3c2a","result":"Succeeded"}`),
 		event(10, "rotation.rolledback", `{"name":"auto-2","result":"RolledBack","node":"cp2","message":"etcd did not become healthy"}`),
 		event(11, "rotation.failed", `{"name":"auto-3","result":"Failed"}`),
-		event(12, "rotation.failed", `{"name":"auto-3","result":"NeedsPerson","node":"cp3"}`),
+		event(12, "rotation.failed", `{"name":"auto-3","result":"ManualInterventionRequired","node":"cp3"}`),
 		event(13, "something.new", `"text"`),
 	}
 }

@@ -100,14 +100,14 @@ func (e cloudEvent) what() string {
 		return then(fmt.Sprintf("%s asked for: %s, %s%s", rotation, joinServices(d.Services, ", "), strings.ToLower(d.Reason), attempt(d.Attempt)), d.Message)
 	case "rotation.started":
 		return then(fmt.Sprintf("%s began: %s", rotation, joinServices(d.Services, ", ")), d.Message)
-	case "rotation.nodeproven":
-		return then(rotation+": proven on this node", d.Message)
+	case "rotation.nodeverified":
+		return then(rotation+": verified on this node", d.Message)
 	case "rotation.succeeded":
 		return then(rotation+" succeeded", d.Message)
 	case "rotation.rolledback":
 		return then(rotation+" was ROLLED BACK", d.Message)
 	case "rotation.failed":
-		if d.Result == "NeedsPerson" {
+		if d.Result == "ManualInterventionRequired" {
 			return then(rotation+" NEEDS A PERSON", d.Message)
 		}
 		if d.Result == "Refused" {

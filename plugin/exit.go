@@ -9,11 +9,11 @@ import (
 
 // The exit codes, as README documents them.
 const (
-	exitStopped     = 1   // rotate: stopped, or bad input; check: something needs attention
-	exitNeedsPerson = 2   // rotate: a node is neither provably old nor new; check: nothing could be looked at
-	exitHeld        = 3   // another rotation holds the lock
-	exitLeftOut     = 4   // rotate: done, but something in scope was left out
-	exitInterrupted = 130 // as shells say it of Ctrl-C
+	exitStopped                    = 1   // rotate: stopped, or bad input; check: something needs attention
+	exitManualInterventionRequired = 2   // rotate: a node is neither provably old nor new; check: nothing could be looked at
+	exitHeld                       = 3   // another rotation holds the lock
+	exitLeftOut                    = 4   // rotate: done, but something in scope was left out
+	exitInterrupted                = 130 // as shells say it of Ctrl-C
 )
 
 // errAttention makes check exit with 1; everything has been said already.
@@ -29,8 +29,8 @@ var errDeclined = errors.New("nothing was changed")
 func exitCode(command string, err error, interrupted bool) int {
 	var held *kube.HeldError
 	switch {
-	case errors.Is(err, fleet.ErrNeedsPerson):
-		return exitNeedsPerson
+	case errors.Is(err, fleet.ErrManualInterventionRequired):
+		return exitManualInterventionRequired
 	case errors.As(err, &held):
 		return exitHeld
 	case errors.Is(err, fleet.ErrStopped):
@@ -42,7 +42,7 @@ func exitCode(command string, err error, interrupted bool) int {
 	case interrupted, errors.Is(err, fleet.ErrInterrupted), errors.Is(err, errDeclined):
 		return exitInterrupted
 	case command == checkName:
-		return exitNeedsPerson
+		return exitManualInterventionRequired
 	default:
 		return exitStopped
 	}

@@ -258,7 +258,7 @@ func (s *fakeSession) commit() {
 		s.write(nodeapi.Restarted, func(r *nodeapi.Record) { r.Service, r.UnavailableSeconds = service, 3.2 })
 	}
 	for _, t := range s.step.Targets {
-		s.write(nodeapi.Proven, func(r *nodeapi.Record) {
+		s.write(nodeapi.Verified, func(r *nodeapi.Record) {
 			r.Evidence = &nodeapi.Evidence{TargetID: t.ID, Service: t.Service, Method: nodeapi.Handshake, Detail: "10.0.0.1 serves it"}
 		})
 	}

@@ -34,8 +34,8 @@ func TestRotateTellsItsStoryOnStandardErrorAndItsResultOnStandardOutput(t *testi
 	assert.NotContains(t, stdout, "etcd restarts on", "the plan is progress, not result")
 	plan := strings.Index(stderr, "new: etcd, kube-proxy. The CA stays")
 	assert.Greater(t, plan, 0)
-	assert.Less(t, plan, strings.Index(stderr, "cp1       swapped"), "the plan is shown before anything is done")
-	assert.True(t, strings.HasSuffix(stderr, ": 3 certificates renewed and proven. Next: kubectl rotate-certs check\n"), stderr)
+	assert.Less(t, plan, strings.Index(stderr, "cp1       replaced"), "the plan is shown before anything is done")
+	assert.True(t, strings.HasSuffix(stderr, ": 3 certificates renewed and verified. Next: kubectl rotate-certs check\n"), stderr)
 	assert.NotContains(t, stderr+stdout, "\x1b", "off a terminal nothing is coloured or redrawn")
 	assert.True(t, f.did("Stage cp1 for 2160h"), "the cluster's kubeadm configuration gives the lifetime: %v", f.log)
 }
@@ -49,7 +49,7 @@ func TestRotateAsJSONHasNothingElseOnStandardOutput(t *testing.T) {
 		require.NoError(t, json.Unmarshal([]byte(stdout), &report), stdout)
 		assert.Equal(t, v1alpha1.RotationReportKind, report.Kind)
 		assert.NotContains(t, stdout, "null")
-		assert.Contains(t, stderr, "swapped")
+		assert.Contains(t, stderr, "replaced")
 		assert.Contains(t, strings.Join(report.Notes, "\n"), "Kubernetes cannot revoke them")
 	}
 }
@@ -62,10 +62,10 @@ func TestExitCodesOfRotate(t *testing.T) {
 		says   string
 		begun  bool // a node was worked on
 	}{
-		"proven":                   {func(*fake) {}, "--all", 0, "renewed and proven", true},
+		"verified":                 {func(*fake) {}, "--all", 0, "renewed and verified", true},
 		"on disk only":             {func(*fake) {}, "--service etcd --restart never", 0, "renewed on disk, nothing restarted. Until they are, these may use what they had loaded: etcd.", true},
 		"rolled back":              {func(f *fake) { f.ends["cp2"] = nodeapi.RolledBack }, "--service etcd", 1, "cp2 runs on its old certificates again", true},
-		"in doubt":                 {func(f *fake) { f.ends["cp2"] = nodeapi.Broken }, "--service etcd", 2, "cp2 is in doubt", true},
+		"in doubt":                 {func(f *fake) { f.ends["cp2"] = nodeapi.Unknown }, "--service etcd", 2, "cp2 is in doubt", true},
 		"held":                     {func(f *fake) { f.held = &kube.HeldError{Holder: "jane@laptop"} }, "--service etcd", 3, "another rotation holds the lock: jane@laptop", false},
 		"admission refuses":        {func(f *fake) { f.refused = errors.New("pod security") }, "--service etcd", 1, "nothing was changed", false},
 		"no permission":            {func(f *fake) { f.denied = errors.New("missing permissions for rotate:\n  create pods") }, "--service etcd", 1, "create pods", false},
@@ -75,14 +75,14 @@ func TestExitCodesOfRotate(t *testing.T) {
 		"node's pod failed, named": {failing("cp2"), "--service etcd --node cp2", 1, "cp2: ImagePullBackOff", false},
 		"service nowhere":          {func(f *fake) { f.nodes, f.scanned = f.nodes[3:], f.scanned[3:] }, "--service etcd", 1, "no node in scope runs any of these services\nsee what is where: kubectl rotate-certs check", false},
 		"service elsewhere":        {func(*fake) {}, "--service etcd --node w1", 1, "runs any of these services\netcd runs on cp1, cp2, cp3\n", false},
-		"no CA key":                {noIssuer, "--service etcd", 4, "2 certificates renewed and proven. But 1 certificate was left out: see above. Next: kubectl rotate-certs check", true},
+		"no CA key":                {noIssuer, "--service etcd", 4, "2 certificates renewed and verified. But 1 certificate was left out: see above. Next: kubectl rotate-certs check", true},
 		"no CA key, all required":  {noIssuer, "--service etcd --require-all", 1, "cannot be renewed, so nothing was changed:\n  cp1: etcd-peer \"/etc/kubernetes/pki/etcd-peer.crt\": no CA key on this node", false},
 		"no CA key, nothing else":  {noIssuer, "--service etcd --node cp1", 1, "cannot be renewed, so nothing was changed", false},
 		"no CA key, plan":          {noIssuer, "--service etcd --dry-run", 0, "Nothing was changed.", false},
 		"a worker away, its turn":  {func(f *fake) { f.nodes[3].Ready = false }, "--all", 4, "1 thing was not inspected: see above", true},
 		"a worker away, required":  {func(f *fake) { f.nodes[3].Ready = false }, "--all --require-all", 1, "so nothing was changed:\n  w1: NotReady", false},
-		"a worker away, not meant": {func(f *fake) { f.nodes[3].Ready = false }, "--service etcd", 0, "renewed and proven", true},
-		"a node without programs":  {func(f *fake) { f.nodes[3].OS = "windows" }, "--all", 0, "renewed and proven", true},
+		"a worker away, not meant": {func(f *fake) { f.nodes[3].Ready = false }, "--service etcd", 0, "renewed and verified", true},
+		"a node without programs":  {func(f *fake) { f.nodes[3].OS = "windows" }, "--all", 0, "renewed and verified", true},
 		"declined":                 {func(*fake) {}, "--service etcd --interactive", 130, "nothing was changed", false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -316,7 +316,7 @@ func TestCtrlCFinishesTheNodeAtWorkAndStops(t *testing.T) {
 	code, stdout, stderr := f.interrupted(t, signals, strings.NewReader(""), "--service", "etcd")
 	assert.Equal(t, 130, code, stderr)
 	assert.Contains(t, stderr, "finishing or undoing cp1, then stopping; press Ctrl-C again to leave it to the node")
-	assert.Contains(t, stderr, "error: interrupted\n  cp1 keeps the new, proven certificates\n  cp2 cp3 were not touched")
+	assert.Contains(t, stderr, "error: interrupted\n  cp1 keeps the new, verified certificates\n  cp2 cp3 were not touched")
 	assert.Contains(t, stdout, "not reached", "there is a report all the same")
 	assert.True(t, f.did("Commit cp1"))
 	assert.False(t, f.did("Commit cp2"))
@@ -360,7 +360,7 @@ func TestAClosedTerminalFinishesTheNodeAtWork(t *testing.T) {
 	}
 	code, stdout, stderr := f.interrupted(t, signals, strings.NewReader(""), "--service", "etcd")
 	assert.Equal(t, 130, code, stderr)
-	assert.Contains(t, stderr, "error: interrupted\n  cp1 keeps the new, proven certificates\n  cp2 cp3 were not touched")
+	assert.Contains(t, stderr, "error: interrupted\n  cp1 keeps the new, verified certificates\n  cp2 cp3 were not touched")
 	assert.Contains(t, stdout, "not reached", "there is a report all the same")
 }
 

@@ -23,7 +23,7 @@ func (a *app) historyCommand(flags *connectionFlags) *cobra.Command {
 		Use:   historyName + " [ID]",
 		Short: "Show the rotations that the nodes remember, or every record of one",
 		Long: `Show the rotations that the nodes remember, newest first; or, with its id, what one did
-on which node, when, why it failed, and what proved it. Reads the nodes' journals
+on which node, when, why it failed, and what verified it. Reads the nodes' journals
 through short-lived pods that only read.`,
 		Example: `  # What ran?
   kubectl rotate-certs history
@@ -125,7 +125,7 @@ func (o *looker) runOne(ctx context.Context, id string) error {
 func rotationRecord(rec nodeapi.Record) v1alpha1.RotationRecord {
 	out := v1alpha1.RotationRecord{
 		Node: rec.Node, Time: rec.Time.UTC(), Kind: string(rec.Kind), Service: rec.Service, Services: rec.Services,
-		Message: rec.Message, Hint: rec.Hint, Unproven: rec.Unproven, UnavailableSeconds: rec.UnavailableSeconds,
+		Message: rec.Message, Hint: rec.Hint, Unverified: rec.Unverified, UnavailableSeconds: rec.UnavailableSeconds,
 	}
 	if e := rec.Evidence; e != nil {
 		out.Service, out.Evidence = e.Service, string(e.Method)+": "+e.Detail

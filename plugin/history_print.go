@@ -66,8 +66,8 @@ func printHistory(w io.Writer, f format, h v1alpha1.RotationHistory, command str
 	rows := make([][]string, 0, len(h.Records))
 	for _, r := range h.Records {
 		word := recordWord(nodeapi.Kind(r.Kind))
-		if r.Unproven {
-			word = strings.ToUpper(unprovenWord(r.Kind))
+		if r.Unverified {
+			word = strings.ToUpper(unverifiedWord(r.Kind))
 		}
 		rows = append(rows, []string{r.Node, r.Time.Format("15:04:05.000"), word, string(r.Service), details(r, f)})
 	}
@@ -89,10 +89,10 @@ func printHistory(w io.Writer, f format, h v1alpha1.RotationHistory, command str
 // recordWords says in few words what a record tells.
 var recordWords = map[nodeapi.Kind]string{
 	nodeapi.Staging: "began", nodeapi.CSRPosted: "asked to be signed", nodeapi.CSRNeeded: "asked an administrator to sign",
-	nodeapi.Staged: "signed, nothing changed", nodeapi.Committing: "about to change files", nodeapi.Swapped: "files are new",
-	nodeapi.Restarting: "restarting", nodeapi.Waiting: "waiting", nodeapi.Restarted: "runs again", nodeapi.Proven: "proven", nodeapi.Committed: "ALL NEW AND PROVEN",
+	nodeapi.Staged: "signed, nothing changed", nodeapi.Committing: "about to change files", nodeapi.Replaced: "files are new",
+	nodeapi.Restarting: "restarting", nodeapi.Waiting: "waiting", nodeapi.Restarted: "runs again", nodeapi.Verified: "verified", nodeapi.Committed: "ALL NEW AND PROVEN",
 	nodeapi.Failed: "FAILED, nothing changed", nodeapi.RollingBack: "ROLLING BACK", nodeapi.RolledBack: "OLD AGAIN, PROVEN",
-	nodeapi.Broken: "IN DOUBT", nodeapi.Refused: "REFUSED", nodeapi.Finished: "rotation finished", nodeapi.Abandoned: "process ended",
+	nodeapi.Unknown: "IN DOUBT", nodeapi.Refused: "REFUSED", nodeapi.Finished: "rotation finished", nodeapi.Abandoned: "process ended",
 }
 
 func recordWord(k nodeapi.Kind) string {

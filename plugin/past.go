@@ -101,7 +101,7 @@ func pastRotation(p plan.Past, command string) v1alpha1.PastRotation {
 		out.Continue = command + " " + p.Words()
 	}
 	for _, n := range p.Nodes {
-		out.Nodes = append(out.Nodes, v1alpha1.PastRotationNode{Node: n.Node, State: string(n.State), Renewed: len(n.Renewed), Unproven: n.Unproven})
+		out.Nodes = append(out.Nodes, v1alpha1.PastRotationNode{Node: n.Node, State: string(n.State), Renewed: len(n.Renewed), Unverified: n.Unverified})
 	}
 	return out
 }
@@ -132,7 +132,7 @@ func scopeWords(p v1alpha1.PastRotation) string {
 // standings are the results as people read them.
 var standings = map[plan.Standing]string{
 	plan.Done: "succeeded", plan.Halfway: "UNFINISHED", plan.Undone: "ROLLED BACK",
-	plan.Unstaged: "FAILED, nothing changed", plan.NeedsPerson: "NEEDS A PERSON", plan.Renewed: "renewed, its end is not remembered",
+	plan.Unstaged: "FAILED, nothing changed", plan.ManualInterventionRequired: "NEEDS A PERSON", plan.Renewed: "renewed, its end is not remembered",
 }
 
 func standingWord(result string) string {
@@ -146,8 +146,8 @@ func standingWord(result string) string {
 var states = map[inventory.RotationState]string{
 	inventory.Staging: "was being signed, nothing changed", inventory.Staged: "signed, nothing changed",
 	inventory.Failed: "could not be signed, nothing changed", inventory.Committing: "BETWEEN OLD AND NEW; a recovery waits there: its next boot, the next rotation, or \"rotate-certs-node recover\" undoes it",
-	inventory.Committed: "new and proven", inventory.RolledBack: "old again, proven",
-	inventory.Broken: "IN DOUBT", inventory.Finished: "new and proven",
+	inventory.Committed: "new and verified", inventory.RolledBack: "old again, verified",
+	inventory.Unknown: "IN DOUBT", inventory.Finished: "new and verified",
 }
 
 // nodesInWords groups the nodes of one state, in the order of the first of each.
@@ -159,8 +159,8 @@ func nodesInWords(nodes []v1alpha1.PastRotationNode) []string {
 		if !known {
 			words = n.State
 		}
-		if n.Unproven {
-			words = unprovenWord(n.State) + "; the next rotation on this node proves it first"
+		if n.Unverified {
+			words = unverifiedWord(n.State) + "; the next rotation on this node verifies it first"
 		}
 		if of[words] == nil {
 			order = append(order, words)
@@ -174,8 +174,8 @@ func nodesInWords(nodes []v1alpha1.PastRotationNode) []string {
 	return out
 }
 
-// unprovenWord is what a node that could not prove its end yet has in place.
-func unprovenWord(state string) string {
+// unverifiedWord is what a node that could not verify its end yet has in place.
+func unverifiedWord(state string) string {
 	if state == string(inventory.Committed) {
 		return "new, NOT PROVEN YET"
 	}
@@ -196,7 +196,7 @@ func mendFirst(p v1alpha1.PastRotation, command string, now time.Time) []string 
 	switch plan.Standing(p.Result) {
 	case plan.Done, plan.Renewed:
 		return nil
-	case plan.NeedsPerson:
+	case plan.ManualInterventionRequired:
 		return []string{"next: " + look}
 	case plan.Undone, plan.Unstaged:
 		if p.Continue != "" {

@@ -66,7 +66,7 @@ func TestHistoryOfOneRotation(t *testing.T) {
 				rec.Service = certs.Etcd
 			case nodeapi.Restarted:
 				rec.Service, rec.UnavailableSeconds = certs.Etcd, 3.4
-			case nodeapi.Proven:
+			case nodeapi.Verified:
 				rec.Evidence = &nodeapi.Evidence{Service: certs.Etcd, Method: nodeapi.Handshake, Detail: "10.0.0.1:2379 serves 3f9a"}
 			case nodeapi.Committed:
 				rec.Renewals = []inventory.Renewal{{ID: "etcd/etcd-peer@/etc/kubernetes/pki/etcd/peer.crt", Old: facts("a", "etcd-ca", 7*day), New: facts("a", "etcd-ca", 365*day)}}
@@ -79,8 +79,8 @@ func TestHistoryOfOneRotation(t *testing.T) {
 		}
 		f.logs[node] = log
 	}
-	records("cp1", nodeapi.Staging, nodeapi.Staged, nodeapi.Committing, nodeapi.Swapped, nodeapi.Restarting, nodeapi.Restarted, nodeapi.Proven, nodeapi.Committed)
-	records("cp2", nodeapi.Staging, nodeapi.Staged, nodeapi.Committing, nodeapi.Swapped, nodeapi.Restarting, nodeapi.RollingBack, nodeapi.RolledBack)
+	records("cp1", nodeapi.Staging, nodeapi.Staged, nodeapi.Committing, nodeapi.Replaced, nodeapi.Restarting, nodeapi.Restarted, nodeapi.Verified, nodeapi.Committed)
+	records("cp2", nodeapi.Staging, nodeapi.Staged, nodeapi.Committing, nodeapi.Replaced, nodeapi.Restarting, nodeapi.RollingBack, nodeapi.RolledBack)
 	for file, args := range map[string]string{"history-one.txt": "", "history-one-node.txt": "--node cp2", "history-one-wide.txt": "-o wide", "history-one.yaml": "-o yaml --node cp2", "history-one-name.txt": "-o name"} {
 		code, stdout, stderr := f.run(t, append([]string{"history", "7f3c2a"}, strings.Fields(args)...)...)
 		require.Zero(t, code, stderr)
@@ -126,7 +126,7 @@ func TestStatus(t *testing.T) {
 		}},
 		{"one needs a person", func() *fake {
 			f := done()
-			remembering(&f.scanned[0], "7f3c2a", etcdScope, 2*day, inventory.Broken, 0)
+			remembering(&f.scanned[0], "7f3c2a", etcdScope, 2*day, inventory.Unknown, 0)
 			return f
 		}},
 		{"one is at work", func() *fake { f := eventful(); f.holder = held(30 * time.Second); return f }},
@@ -172,18 +172,18 @@ func TestTheHintOfAFailureLeadsToWhatHappened(t *testing.T) {
 	assert.True(t, f.did("journals of "+words[1]+" on cp2"), "%v", f.log)
 }
 
-func TestWhatIsNotProvenYetIsToldUntilItIs(t *testing.T) {
-	for _, unproven := range []bool{true, false} {
+func TestWhatIsNotVerifiedYetIsToldUntilItIs(t *testing.T) {
+	for _, unverified := range []bool{true, false} {
 		f := eventful()
-		f.scanned[1].Rotations[0].Unproven = unproven
+		f.scanned[1].Rotations[0].Unverified = unverified
 		f.logs = map[string]nodeapi.Log{"cp2": {Node: "cp2", Rotation: "7f3c2a", Records: []nodeapi.Record{
 			{Seq: 1, Time: noon, Node: "cp2", Rotation: "7f3c2a", Kind: nodeapi.Staging, Scope: etcdScope},
-			{Seq: 2, Time: noon, Node: "cp2", Rotation: "7f3c2a", Kind: nodeapi.RolledBack, Unproven: unproven},
+			{Seq: 2, Time: noon, Node: "cp2", Rotation: "7f3c2a", Kind: nodeapi.RolledBack, Unverified: unverified},
 		}}}
 		for _, command := range []string{"status", "history 7f3c2a"} {
 			_, stdout, _ := f.run(t, strings.Fields(command)...)
-			assert.Equal(t, unproven, strings.Contains(stdout, "cp2: old again, NOT PROVEN YET"), "%s: %s", command, stdout)
-			assert.Equal(t, !unproven, strings.Contains(stdout, "cp2: old again, proven"), "%s: %s", command, stdout)
+			assert.Equal(t, unverified, strings.Contains(stdout, "cp2: old again, NOT PROVEN YET"), "%s: %s", command, stdout)
+			assert.Equal(t, !unverified, strings.Contains(stdout, "cp2: old again, verified"), "%s: %s", command, stdout)
 		}
 	}
 }

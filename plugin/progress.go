@@ -67,7 +67,7 @@ func (p *progress) follow(ev fleet.Progress) {
 	switch {
 	case ev.Node == "" && (ev.Done || ev.Text == ""):
 		delete(p.busy, "")
-	case ev.Phase == fleet.PhaseStaged, ev.Phase == fleet.PhaseProven, ev.Phase == fleet.PhaseUndone, ev.Phase == fleet.PhaseFailed:
+	case ev.Phase == fleet.PhaseStaged, ev.Phase == fleet.PhaseVerified, ev.Phase == fleet.PhaseUndone, ev.Phase == fleet.PhaseFailed:
 		delete(p.busy, ev.Node)
 	default:
 		a := p.busy[ev.Node]

@@ -19,14 +19,14 @@ var story = []fleet.Progress{
 	{Node: "cp1", Phase: fleet.PhaseStaged, Text: "staged"},
 	{Node: "cp2", Phase: fleet.PhaseStaged, Text: "staged"},
 	{Phase: fleet.PhaseStaged, Done: true, Text: "cp1 cp2: 6 certificates signed, nothing changed yet", Took: 900 * time.Millisecond},
-	{Node: "cp1", Phase: fleet.PhaseWorking, Text: "swapping files"},
+	{Node: "cp1", Phase: fleet.PhaseWorking, Text: "replacing files"},
 	{Node: "cp1", Phase: fleet.PhaseWorking, Text: "restarting etcd"},
-	{Node: "cp1", Phase: fleet.PhaseProven, Done: true, Text: "swapped · restarted etcd", Took: 3400 * time.Millisecond},
+	{Node: "cp1", Phase: fleet.PhaseVerified, Done: true, Text: "replaced · restarted etcd", Took: 3400 * time.Millisecond},
 	{Node: "cp2", Phase: fleet.PhaseWaiting, Text: "etcd has no leader"},
 	{Node: "cp2", Phase: fleet.PhaseWaiting, Text: "etcd has no leader"},
-	{Node: "cp2", Phase: fleet.PhaseWorking, Text: "swapping files"},
+	{Node: "cp2", Phase: fleet.PhaseWorking, Text: "replacing files"},
 	{Node: "cp2", Phase: fleet.PhaseUndoing, Done: true, Text: "etcd said\x1b[2J no; putting the old certificates back"},
-	{Node: "cp2", Phase: fleet.PhaseUndone, Done: true, Text: "old certificates are back and proven"},
+	{Node: "cp2", Phase: fleet.PhaseUndone, Done: true, Text: "old certificates are back and verified"},
 }
 
 func TestOffATerminalProgressOnlyAppends(t *testing.T) {
@@ -98,9 +98,9 @@ func TestOnATerminalLiveLinesEndAsThoseThatStay(t *testing.T) {
 	p.end()
 	got := screen(t, out.String())
 	assert.Equal(t, []string{
-		"cp1       swapped · restarted etcd   3.4s",
+		"cp1       replaced · restarted etcd   3.4s",
 		"cp2       etcd said [2J no; putting the old certificates back",
-		"cp2       old certificates are back and proven", ""}, got[2:], "a node cannot write to the terminal, and no live line is left")
+		"cp2       old certificates are back and verified", ""}, got[2:], "a node cannot write to the terminal, and no live line is left")
 }
 
 func TestLiveLinesFitAnyTerminal(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 
 var reportColumns = []column{
 	{name: "Node"}, {name: "Service"}, {name: "Certificate"}, {name: "Old expiry"}, {name: "New expiry"},
-	{name: "Restarted"}, {name: "Result"}, {name: "Proven by"},
+	{name: "Restarted"}, {name: "Result"}, {name: "Verified by"},
 	{"Serial", true}, {"SHA256", true}, {"Path", true},
 }
 
@@ -69,13 +69,13 @@ func reportRows(r *v1alpha1.RotationReport, f format) [][]string {
 			}
 			if c.New != nil {
 				row[4], row[8], row[9] = moment(c.New.NotAfter), c.New.SerialNumber, c.New.FingerprintSHA256
-				row[7] = provenBy(item, i, f)
+				row[7] = verifiedBy(item, i, f)
 			}
 			rows = append(rows, row)
 		}
 		if len(item.Certificates) == 0 && item.Result != v1alpha1.NoCertificate {
 			rows = append(rows, []string{item.Node, string(item.Service), nothing, nothing, nothing,
-				restarted(item), resultWord(item), provenBy(item, -1, f), "", "", ""})
+				restarted(item), resultWord(item), verifiedBy(item, -1, f), "", "", ""})
 		}
 	}
 	return rows
@@ -112,9 +112,9 @@ func resultWord(item v1alpha1.RotationItem) string {
 	}
 }
 
-// provenBy is the proof of the item's i-th certificate; -1, or one that names none of
+// verifiedBy is the verification of the item's i-th certificate; -1, or one that names none of
 // its own, means the item's. Only the wide form has every detail.
-func provenBy(item v1alpha1.RotationItem, i int, f format) string {
+func verifiedBy(item v1alpha1.RotationItem, i int, f format) string {
 	evidence := item.Evidence
 	if i >= 0 && len(item.Certificates[i].Evidence) > 0 {
 		evidence = item.Certificates[i].Evidence
@@ -125,7 +125,7 @@ func provenBy(item v1alpha1.RotationItem, i int, f format) string {
 	var out []string
 	for _, e := range evidence {
 		method, _, _ := strings.Cut(e, ":")
-		words, known := proofs[nodeapi.Method(method)]
+		words, known := verifications[nodeapi.Method(method)]
 		if !known {
 			words = method
 		}
@@ -136,8 +136,8 @@ func provenBy(item v1alpha1.RotationItem, i int, f format) string {
 	return strings.Join(out, ", ")
 }
 
-// proofs says in few words what each method of proof has seen.
-var proofs = map[nodeapi.Method]string{
+// verifications says in few words what each method of verification has seen.
+var verifications = map[nodeapi.Method]string{
 	nodeapi.Handshake:         "it is served",
 	nodeapi.SelfSubjectReview: "the API server names it",
 	nodeapi.Authenticated:     "a server accepts it",

@@ -39,7 +39,7 @@ func stoppedReport() *v1alpha1.RotationReport {
 	}
 }
 
-func TestReportShowsOldAndNewAndHowItWasProven(t *testing.T) {
+func TestReportShowsOldAndNewAndHowItWasVerified(t *testing.T) {
 	for f, file := range map[format]string{formatTable: "report.txt", formatWide: "report-wide.txt", formatName: "report-name.txt"} {
 		var out bytes.Buffer
 		require.NoError(t, printReport(&out, f, stoppedReport()))

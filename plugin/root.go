@@ -25,16 +25,16 @@ func (a *app) rootCommand() *cobra.Command {
 	o := &rotateOptions{app: a, connectionFlags: flags}
 	cmd := &cobra.Command{
 		Use:   fileName,
-		Short: "Renew the certificates of Kubernetes' own components, and prove it",
+		Short: "Renew the certificates of Kubernetes' own components, and verify it",
 		Long: `Renew the certificates of Kubernetes' own components on a self-managed cluster, and
 restart these components so that they use them: one service, several, or all. The CA
-stays. One control-plane node at a time, each proven before the next; what fails its
-proof is rolled back, and the rotation stops there.
+stays. One control-plane node at a time, each verified before the next; what fails its
+verification is rolled back, and the rotation stops there.
 
 Services: ` + joinServices(certs.Services(), ", ") + `.
 What is on the nodes is shown by "` + displayName + ` check".
 
-Exit codes: 0 done and proven; 1 stopped, the failing node is as it was; 2 a person
+Exit codes: 0 done and verified; 1 stopped, the failing node is as it was; 2 a person
 must look; 3 another rotation holds the lock; 130 interrupted.`,
 		Example: `  # What is there, and what ends soon?
   kubectl rotate-certs check

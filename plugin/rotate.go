@@ -67,7 +67,7 @@ func (o *rotateOptions) addFlags(cmd *cobra.Command) {
 	f.Var(&o.pause, "pause", "How long to wait between two control-plane nodes, for load balancers that take an API server back late")
 	f.BoolVar(&o.interactive, "interactive", false, "Ask before anything is changed")
 	f.BoolVar(&o.force, "force", false, "Go on in spite of a sick cluster; the plan, the progress and the report say of what")
-	f.BoolVar(&o.compromised, "compromised", false, "The old keys may be in wrong hands: sign with the CA's key, not through a node's identity, and destroy the old keys after the proof")
+	f.BoolVar(&o.compromised, "compromised", false, "The old keys may be in wrong hands: sign with the CA's key, not through a node's identity, and destroy the old keys after the verification")
 	f.BoolVar(&o.requireAll, "require-all", false, "Change nothing where a certificate in scope cannot be renewed, instead of leaving it out")
 	f.BoolVar(&o.findSecrets, "find-secrets", false, "Also name Secrets that hold a copy of a certificate in scope; needs the right to list secrets")
 	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(formats, ", "))

@@ -216,7 +216,7 @@ func outcome(report *v1alpha1.RotationReport, elapsed time.Duration, policy plan
 		return fmt.Sprintf("Done in %s: %s renewed on disk, nothing restarted. Until they are, these may use what they had loaded: %s",
 			took(elapsed), count(renewed, "certificate"), joinServices(certs.SortServices(running), ", "))
 	}
-	return fmt.Sprintf("Done in %s: %s renewed and proven", took(elapsed), count(renewed, "certificate"))
+	return fmt.Sprintf("Done in %s: %s renewed and verified", took(elapsed), count(renewed, "certificate"))
 }
 
 // tick keeps the elapsed times on a terminal current, until the returned function is

@@ -111,8 +111,8 @@ func (o *looker) readJournals(ctx context.Context, c *cluster, status *v1alpha1.
 		status.Last = &past[0]
 	}
 	for _, p := range past {
-		unproven := slices.ContainsFunc(p.Nodes, func(n v1alpha1.PastRotationNode) bool { return n.Unproven })
-		if p.Continue != "" || p.Result == string(plan.NeedsPerson) || unproven {
+		unverified := slices.ContainsFunc(p.Nodes, func(n v1alpha1.PastRotationNode) bool { return n.Unverified })
+		if p.Continue != "" || p.Result == string(plan.ManualInterventionRequired) || unverified {
 			status.Unfinished = append(status.Unfinished, p)
 		}
 	}

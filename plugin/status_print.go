@@ -69,7 +69,7 @@ func installedLines(s *v1alpha1.WatcherStatus, command string) []string {
 		if r.Message != "" {
 			lines = append(lines, "  "+r.Message)
 		}
-		failed = failed || r.State == v1alpha1.StateFailed || r.State == v1alpha1.StateRolledBack || r.State == v1alpha1.StateNeedsPerson || r.State == v1alpha1.StateRefused
+		failed = failed || r.State == v1alpha1.StateFailed || r.State == v1alpha1.StateRolledBack || r.State == v1alpha1.StateManualInterventionRequired || r.State == v1alpha1.StateRefused
 	}
 	if failed {
 		lines = append(lines, "The watcher tries its own rotations again by itself. To have one tried at once, fix the cause and delete what failed: kubectl delete certificaterotation NAME")
@@ -132,7 +132,7 @@ func stateWord(s v1alpha1.RotationState) string {
 		return "REFUSED, no node was touched"
 	case v1alpha1.StateCanceled:
 		return "canceled before its start"
-	case v1alpha1.StateNeedsPerson:
+	case v1alpha1.StateManualInterventionRequired:
 		return "NEEDS A PERSON"
 	case v1alpha1.StateSucceeded:
 		return "succeeded"

@@ -64,7 +64,7 @@ func TestSnapshotOfTheLeader(t *testing.T) {
 	o := observerOf(t, replaced, &v1alpha1.CompromisedCertificate{ObjectMeta: metav1.ObjectMeta{Name: "stolen"}},
 		&v1alpha1.NodeCertificateReport{ObjectMeta: metav1.ObjectMeta{Name: "cp1"}},
 		&v1alpha1.CertificateRotation{ObjectMeta: metav1.ObjectMeta{Name: "auto-1"}, Status: v1alpha1.CertificateRotationStatus{
-			Conditions: []metav1.Condition{{Type: v1alpha1.ConditionSucceeded, Status: metav1.ConditionFalse, Reason: string(v1alpha1.StateNeedsPerson)}}}})
+			Conditions: []metav1.Condition{{Type: v1alpha1.ConditionSucceeded, Status: metav1.ConditionFalse, Reason: string(v1alpha1.StateManualInterventionRequired)}}}})
 	elected := make(chan struct{})
 	close(elected)
 	etcd := renewal.Ref{Node: "cp1", Service: certs.Etcd, Name: "etcd-server", Fingerprint: "aa", NotAfter: noon}

@@ -1,5 +1,5 @@
 // Command rotate-certs-node works on one node: it scans it, replaces certificates,
-// restarts components, proves and rolls back. It runs in a short-lived pod that
+// restarts components, verifies and rolls back. It runs in a short-lived pod that
 // "kubectl rotate-certs" starts, or as root on the node itself.
 //
 // Results go to standard output as JSON, words for people to standard error; "rotate" and
@@ -19,10 +19,10 @@ import (
 
 // The exit codes, as the help text documents them.
 const (
-	exitFailed      = 1
-	exitNeedsPerson = 2
-	exitNotVerified = 3
-	exitLeftOut     = 4
+	exitFailed                     = 1
+	exitManualInterventionRequired = 2
+	exitNotVerified                = 3
+	exitLeftOut                    = 4
 )
 
 func main() {
@@ -46,8 +46,8 @@ func main() {
 // exitCode is what the program ends with after an error.
 func exitCode(err error) int {
 	switch {
-	case errors.Is(err, rotate.ErrNeedsPerson):
-		return exitNeedsPerson
+	case errors.Is(err, rotate.ErrManualInterventionRequired):
+		return exitManualInterventionRequired
 	case errors.Is(err, rotate.ErrNotVerified):
 		return exitNotVerified
 	case errors.Is(err, rotate.ErrLeftOut):

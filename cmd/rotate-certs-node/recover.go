@@ -17,7 +17,7 @@ func (p *program) recoverCommand() *cobra.Command {
 		Use:   "recover",
 		Short: "Put the old certificates back where a rotation was interrupted; else change nothing",
 		Long: `Put the old certificates back where a rotation was interrupted, restart what may
-have read new ones, and prove that the old ones are in use. Needs no API server. Where
+have read new ones, and verify that the old ones are in use. Needs no API server. Where
 nothing was interrupted, or a rotation is just at work, it changes nothing.
 
 With --boot it only puts files back, as nothing runs yet that could have read others:

@@ -68,7 +68,7 @@ func inWords(rec nodeapi.Record) string {
 		return fmt.Sprintf("signed %d certificates; nothing is changed yet", len(rec.Renewals))
 	case nodeapi.Committing:
 		return with("replacing files", rec.Message)
-	case nodeapi.Swapped:
+	case nodeapi.Replaced:
 		return with("files are replaced", rec.Message)
 	case nodeapi.Restarting:
 		return with("restarting "+string(rec.Service), rec.Message)
@@ -76,7 +76,7 @@ func inWords(rec nodeapi.Record) string {
 		return fmt.Sprintf("%s runs again; it was unavailable for %.1f s", rec.Service, rec.UnavailableSeconds)
 	case nodeapi.Waiting:
 		return rec.Message
-	case nodeapi.Proven:
+	case nodeapi.Verified:
 		return "verified: " + rec.Evidence.Detail
 	case nodeapi.RollingBack:
 		return with("ROLLING BACK", rec.Message)
@@ -90,7 +90,7 @@ func inWords(rec nodeapi.Record) string {
 // ending says how an order ended. The program's error repeats why, with the next step.
 func ending(rec nodeapi.Record) string {
 	switch {
-	case rec.Kind == nodeapi.Committed && rec.Unproven:
+	case rec.Kind == nodeapi.Committed && rec.Unverified:
 		return "NOT VERIFIED: the new certificates are in place"
 	case rec.Kind == nodeapi.Committed:
 		return fmt.Sprintf("RENEWED: %d certificates are in use and verified", len(rec.Renewals))
@@ -100,11 +100,11 @@ func ending(rec nodeapi.Record) string {
 			kept = "; " + rec.Message
 		}
 		return fmt.Sprintf("finished rotation %s%s\nNext: the other nodes, one after the other", rec.Rotation, kept)
-	case rec.Kind == nodeapi.RolledBack && rec.Unproven:
+	case rec.Kind == nodeapi.RolledBack && rec.Unverified:
 		return with("ROLLED BACK, not verified yet", rec.Message)
 	case rec.Kind == nodeapi.RolledBack:
 		return with("ROLLED BACK", rec.Message)
-	case rec.Kind == nodeapi.Broken:
+	case rec.Kind == nodeapi.Unknown:
 		return "UNKNOWN: neither old nor new certificates could be verified"
 	case rec.Kind == nodeapi.Failed, rec.Kind == nodeapi.Refused:
 		return "FAILED: nothing was changed"

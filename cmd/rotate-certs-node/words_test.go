@@ -20,12 +20,12 @@ func TestRecordsAsText(t *testing.T) {
 		{Kind: nodeapi.Committing, Message: "without a recovery unit: no systemd runs on this node"},
 		{Kind: nodeapi.Restarting, Service: certs.Etcd},
 		{Kind: nodeapi.Restarted, Service: certs.Etcd, UnavailableSeconds: 2.1},
-		{Kind: nodeapi.Proven, Evidence: &nodeapi.Evidence{Detail: "127.0.0.1:2379 serves 3f9a"}},
+		{Kind: nodeapi.Verified, Evidence: &nodeapi.Evidence{Detail: "127.0.0.1:2379 serves 3f9a"}},
 		{Kind: nodeapi.Committed, Renewals: make([]inventory.Renewal, 3)},
 		{Kind: nodeapi.Finished, Rotation: "7f3c2a"},
-		{Kind: nodeapi.Committed, Unproven: true},
+		{Kind: nodeapi.Committed, Unverified: true},
 		{Kind: nodeapi.RolledBack, Message: "etcd exited"},
-		{Kind: nodeapi.Broken, Message: "too long to be read twice"},
+		{Kind: nodeapi.Unknown, Message: "too long to be read twice"},
 	} {
 		rec.Time = time.Now()
 		line, err := json.Marshal(rec)
@@ -54,7 +54,7 @@ func TestRestartOfAUnitAsText(t *testing.T) {
 		"checking etcd: a restart of k0scontroller.service renews their certificates": {Kind: nodeapi.Staging, Services: []certs.Service{certs.Etcd},
 			Message: "a restart of k0scontroller.service renews their certificates"},
 		"a restart of k0scontroller.service will renew 3 certificates":                                    {Kind: nodeapi.Staged, Message: "a restart of k0scontroller.service will renew 3 certificates"},
-		"files are replaced: k0scontroller.service made them":                                             {Kind: nodeapi.Swapped, Message: "k0scontroller.service made them"},
+		"files are replaced: k0scontroller.service made them":                                             {Kind: nodeapi.Replaced, Message: "k0scontroller.service made them"},
 		"finished rotation 7f3c2a; the earlier ones are gone\nNext: the other nodes, one after the other": {Kind: nodeapi.Finished, Rotation: "7f3c2a", Message: "the earlier ones are gone"},
 	} {
 		if got := inWords(rec); got != want {

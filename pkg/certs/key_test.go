@@ -228,7 +228,7 @@ func expectNoCanary(t *testing.T, canaries []string, where, text string) {
 	}
 }
 
-// TestKeysServeTLS proves that every kind works where it is used: in a TLS handshake.
+// TestKeysServeTLS verifies that every kind works where it is used: in a TLS handshake.
 func TestKeysServeTLS(t *testing.T) {
 	ca := certstest.NewCA(t, "ca")
 	for _, like := range []crypto.PublicKey{certstest.RSA2048, certstest.ECDSAP256, certstest.Ed25519} {

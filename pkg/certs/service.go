@@ -89,7 +89,7 @@ func nearest(name string) Service {
 	return best
 }
 
-// EditDistance counts insertions, deletions, substitutions and swaps of neighbours
+// EditDistance counts insertions, deletions, substitutions and replaces of neighbours
 // (optimal string alignment), so that "ectd" is one slip away from "etcd". Names that
 // people mistype are compared by it.
 func EditDistance(a, b string) int {

@@ -76,10 +76,10 @@ type Served struct {
 	Error             string     `json:"error,omitempty"`
 }
 
-// ClientKind says against what a client certificate can be proven.
+// ClientKind says against what a client certificate can be verified.
 type ClientKind string
 
-// The kinds of proof for client certificates.
+// The kinds of verification for client certificates.
 const (
 	// ToAPIServer: a SelfSubjectReview names the certificate's user and, from
 	// Kubernetes 1.32 on, its fingerprint (credential-id).

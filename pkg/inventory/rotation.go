@@ -15,11 +15,11 @@ type Rotation struct {
 	LastTime  time.Time       `json:"lastTime,omitzero"` // of the newest record, by this node's clock
 	State     RotationState   `json:"state"`
 	Services  []certs.Service `json:"services,omitempty"` // this node's part
-	Renewed   []Renewal       `json:"renewed,omitempty"`  // what was renewed and proven here
-	// Unproven says that the old certificates were put back at boot (RolledBack), or that
+	Renewed   []Renewal       `json:"renewed,omitempty"`  // what was renewed and verified here
+	// Unverified says that the old certificates were put back at boot (RolledBack), or that
 	// the new ones stay since the old ones have expired (Committed), and
 	// that nothing has shown since that the node runs on them.
-	Unproven bool `json:"unproven,omitempty"`
+	Unverified bool `json:"unverified,omitempty"`
 }
 
 // Renewal is a certificate before and after.
@@ -41,8 +41,8 @@ const (
 	Failed     RotationState = "Failed"     // could not be staged, nothing visible changed
 	Staged     RotationState = "Staged"     // signed, nothing visible changed
 	Committing RotationState = "Committing" // files or components are between old and new
-	Committed  RotationState = "Committed"  // new and proven
-	RolledBack RotationState = "RolledBack" // old again, and proven
-	Broken     RotationState = "Broken"     // neither could be proven: a person must look
+	Committed  RotationState = "Committed"  // new and verified
+	RolledBack RotationState = "RolledBack" // old again, and verified
+	Unknown    RotationState = "Unknown"    // neither could be verified: manual intervention required
 	Finished   RotationState = "Finished"   // the whole rotation, on all nodes, came to its end
 )

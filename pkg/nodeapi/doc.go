@@ -28,7 +28,7 @@
 //	   |                                               |
 //	   | cannot be signed                              | verification fails: the old files are put back
 //	   v                                               v
-//	Failed                                         RolledBack, or Broken where neither the old
+//	Failed                                         RolledBack, or Unknown where neither the old
 //	                                               nor the new set could be verified
 package nodeapi
 

@@ -13,7 +13,7 @@ type OrderKind string
 const (
 	OrderStage   OrderKind = "Stage"   // make keys, have them signed, check; change nothing visible
 	OrderIssued  OrderKind = "Issued"  // here is a certificate that an administrator had signed, see Order.Issued
-	OrderCommit  OrderKind = "Commit"  // swap, restart, prove; roll back on failure
+	OrderCommit  OrderKind = "Commit"  // replace, restart, verify; roll back on failure
 	OrderFinish  OrderKind = "Finish"  // the rotation has succeeded everywhere: tidy up and end
 	OrderAbandon OrderKind = "Abandon" // it will go on later: leave the journal as it is and end
 	// OrderKeepAlive says that the sender still works on the rotation: the process on the
@@ -38,7 +38,7 @@ type Order struct {
 	ValiditySeconds int64              `json:"validitySeconds,omitempty"`
 	Issued          *Issued            `json:"issued,omitempty"` // Issued
 	// Compromised (Stage) distrusts the old keys: nothing is asked for in the name of the
-	// node's own identity, and once the new certificates are proven the old private keys
+	// node's own identity, and once the new certificates are verified the old private keys
 	// are destroyed. There is no way back then.
 	Compromised bool `json:"compromised,omitempty"`
 	// TimeoutSeconds bounds how long a component may take to become healthy.

@@ -17,17 +17,17 @@ const (
 	CSRNeeded  Kind = "CSRNeeded"  // the node's identity cannot ask; an administrator must: CSR.PEM
 	Staged     Kind = "Staged"     // keys and certificates lie ready; Renewals
 	Committing Kind = "Committing" // from here on files may be new
-	Swapped    Kind = "Swapped"    // every file is new
+	Replaced   Kind = "Replaced"   // every file is new
 	Restarting Kind = "Restarting" // Service is being stopped
 	Waiting    Kind = "Waiting"    // Service is started again only after its supervisor's pause; Message
 	Restarted  Kind = "Restarted"  // Service runs again and is healthy; UnavailableSeconds
-	Proven     Kind = "Proven"     // Evidence
-	Committed  Kind = "Committed"  // all new, all proven; Renewals
+	Verified   Kind = "Verified"   // Evidence
+	Committed  Kind = "Committed"  // all new, all verified; Renewals
 	// What can happen instead:
 	Failed      Kind = "Failed"      // nothing visible was changed; Message says why
-	RollingBack Kind = "RollingBack" // a proof failed; Message says which and why
-	RolledBack  Kind = "RolledBack"  // all old again, and proven
-	Broken      Kind = "Broken"      // neither could be proven; a person must look
+	RollingBack Kind = "RollingBack" // a verification failed; Message says which and why
+	RolledBack  Kind = "RolledBack"  // all old again, and verified
+	Unknown     Kind = "Unknown"     // neither could be verified: manual intervention required
 	Refused     Kind = "Refused"     // an order was not carried out: fencing, unknown rotation, changed files
 	Finished    Kind = "Finished"    // the rotation ended well on all nodes
 	Abandoned   Kind = "Abandoned"   // the process ended without Finish; it can be resumed
@@ -36,7 +36,7 @@ const (
 // Ends says whether a record of this kind answers a Stage or Commit order.
 func (k Kind) Ends() bool {
 	switch k {
-	case Staged, Committed, Failed, RolledBack, Broken, Refused, Finished, Abandoned:
+	case Staged, Committed, Failed, RolledBack, Unknown, Refused, Finished, Abandoned:
 		return true
 	}
 	return false
@@ -62,10 +62,10 @@ type Record struct {
 	Renewals []inventory.Renewal `json:"renewals,omitempty"`
 	CSR      *CSR                `json:"csr,omitempty"`
 	Evidence *Evidence           `json:"evidence,omitempty"`
-	// Unproven says of RolledBack that the old files were put back before the components
+	// Unverified says of RolledBack that the old files were put back before the components
 	// started, when nothing could be asked; of Committed, that the new ones stay because the
 	// old ones have expired. A later record of this kind for the order settles it.
-	Unproven bool `json:"unproven,omitempty"`
+	Unverified bool `json:"unverified,omitempty"`
 	// WithinSeconds is how long it may take until the next record of this order, where
 	// that is known (Restarting, Waiting).
 	WithinSeconds float64 `json:"withinSeconds,omitempty"`
@@ -87,15 +87,15 @@ type CSR struct {
 	ExpirationSeconds int32    `json:"expirationSeconds,omitempty"`
 }
 
-// Method names how something was proven.
+// Method names how something was verified.
 type Method string
 
-// The methods of proof, from strongest to weakest.
+// The methods of verification, from strongest to weakest.
 const (
 	Handshake         Method = "Handshake"         // the live endpoint showed the new certificate
 	SelfSubjectReview Method = "SelfSubjectReview" // the API server named user and fingerprint
 	Authenticated     Method = "Authenticated"     // the server accepted the new client certificate
-	Health            Method = "Health"            // the component is healthy after a restart that followed the swap
+	Health            Method = "Health"            // the component is healthy after a restart that followed the replace
 	HotReload         Method = "HotReload"         // known to re-read its files; open connections keep the old one
 	FileOnly          Method = "FileOnly"          // on disk, chain verified; nothing runs on it
 )

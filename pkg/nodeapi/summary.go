@@ -8,7 +8,7 @@ var stateOf = map[Kind]inventory.RotationState{
 	Committing: inventory.Committing,
 	Committed:  inventory.Committed,
 	RolledBack: inventory.RolledBack,
-	Broken:     inventory.Broken,
+	Unknown:    inventory.Unknown,
 	Finished:   inventory.Finished,
 }
 
@@ -61,8 +61,8 @@ func Summarize(id string, records []Record) inventory.Rotation {
 		}
 		if state, changes := stateOf[rec.Kind]; changes {
 			r.State = state
-			if rec.Kind != Finished { // the end of the rotation proves nothing by itself
-				r.Unproven = rec.Unproven
+			if rec.Kind != Finished { // the end of the rotation verifies nothing by itself
+				r.Unverified = rec.Unverified
 			}
 		}
 	}

@@ -63,14 +63,14 @@ func ownObstacle(n *inventory.Node, c inventory.Certificate) Obstacle {
 	if c.Issuer.Kind == inventory.UnitStart {
 		return Obstacle{Reason: notByRestart(n, c)}
 	}
-	reason, unproven := unrestartable(n, c)
+	reason, unverified := unrestartable(n, c)
 	if reason == "" {
 		return Obstacle{}
 	}
 	// Of what nothing here can restart, only a handshake shows that it uses the new one.
 	// One that has something in memory that ends restarts in spite of if-needed.
 	due := slices.ContainsFunc(users(c), func(s certs.Service) bool { return restartDue(n, s) })
-	if why := HotReload(c); why != "" && !due && (!unproven || len(c.Served) > 0) {
+	if why := HotReload(c); why != "" && !due && (!unverified || len(c.Served) > 0) {
 		return Obstacle{Reason: reason + "; use --restart=if-needed: " + why, MaxRestart: RestartIfNeeded}
 	}
 	return Obstacle{Reason: reason + "; use --restart=never and restart it yourself", MaxRestart: RestartNever}

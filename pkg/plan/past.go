@@ -15,12 +15,12 @@ type Standing string
 
 // The standings.
 const (
-	Done        Standing = "Succeeded"   // some node knows that it came to its end
-	Halfway     Standing = "Unfinished"  // it neither ended nor failed anywhere
-	Undone      Standing = "RolledBack"  // a node failed and runs on its old certificates again
-	Unstaged    Standing = "Failed"      // a node's certificates could not be made; nothing visible changed there
-	NeedsPerson Standing = "NeedsPerson" // a node is neither provably old nor new
-	// Renewed: every node that remembers it was renewed and proven, and the same command
+	Done                       Standing = "Succeeded"                  // some node knows that it came to its end
+	Halfway                    Standing = "Unfinished"                 // it neither ended nor failed anywhere
+	Undone                     Standing = "RolledBack"                 // a node failed and runs on its old certificates again
+	Unstaged                   Standing = "Failed"                     // a node's certificates could not be made; nothing visible changed there
+	ManualInterventionRequired Standing = "ManualInterventionRequired" // a node is neither provably old nor new
+	// Renewed: every node that remembers it was renewed and verified, and the same command
 	// does not continue it. Only nodes of its last wave know that it ended, and none that
 	// was looked at remembers.
 	Renewed Standing = "Renewed"
@@ -46,8 +46,8 @@ type PastNode struct {
 	Node    string
 	State   inventory.RotationState
 	Renewed []inventory.Renewal
-	// Unproven: see inventory.Rotation.
-	Unproven bool
+	// Unverified: see inventory.Rotation.
+	Unverified bool
 }
 
 // Remembered puts together what the nodes' journals know, newest first.
@@ -69,7 +69,7 @@ func Remembered(nodes []inventory.Node, now time.Time) []Past {
 			if r.LastTime.After(p.Last) {
 				p.Last = r.LastTime
 			}
-			p.Nodes = append(p.Nodes, PastNode{Node: n.Name, State: r.State, Renewed: r.Renewed, Unproven: r.Unproven})
+			p.Nodes = append(p.Nodes, PastNode{Node: n.Name, State: r.State, Renewed: r.Renewed, Unverified: r.Unverified})
 		}
 	}
 	for i := range out {
@@ -88,13 +88,13 @@ func Remembered(nodes []inventory.Node, now time.Time) []Past {
 }
 
 // standing is the gravest of the nodes' states; the end of a rotation is recorded
-// only after every node was proven, so one node that knows of it is enough.
+// only after every node was verified, so one node that knows of it is enough.
 func standing(nodes []PastNode) Standing {
 	for _, s := range []struct {
 		state inventory.RotationState
 		means Standing
 	}{
-		{inventory.Broken, NeedsPerson},
+		{inventory.Unknown, ManualInterventionRequired},
 		{inventory.Finished, Done},
 		{inventory.RolledBack, Undone},
 		{inventory.Failed, Unstaged},

@@ -31,7 +31,7 @@ func TestRemembered(t *testing.T) {
 		"its last wave may be due":   {[]inventory.RotationState{inventory.Committed, inventory.Committed}, time.Hour, Halfway, true},
 		"rolled back":                {[]inventory.RotationState{inventory.Committed, inventory.RolledBack, inventory.Staged}, time.Hour, Undone, true},
 		"not even staged":            {[]inventory.RotationState{inventory.Failed, inventory.Staged}, time.Hour, Unstaged, true},
-		"in doubt outweighs the end": {[]inventory.RotationState{inventory.Broken, inventory.Finished}, time.Hour, NeedsPerson, false},
+		"in doubt outweighs the end": {[]inventory.RotationState{inventory.Unknown, inventory.Finished}, time.Hour, ManualInterventionRequired, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var nodes []inventory.Node

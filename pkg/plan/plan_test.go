@@ -187,11 +187,11 @@ func TestAKnownRotationIsContinuedWhateverItsAge(t *testing.T) {
 	assert.Nil(t, plan.FindUnfinished(nodes, "s", now, "d"), "no node knows it")
 }
 
-// TestWhatIsNotProvenIsNotDone: new certificates that stayed where the old ones had expired.
-func TestWhatIsNotProvenIsNotDone(t *testing.T) {
-	for unproven, done := range map[bool]bool{false: true, true: false} {
+// TestWhatIsNotVerifiedIsNotDone: new certificates that stayed where the old ones had expired.
+func TestWhatIsNotVerifiedIsNotDone(t *testing.T) {
+	for unverified, done := range map[bool]bool{false: true, true: false} {
 		nodes := []inventory.Node{{Name: "cp1", Rotations: []inventory.Rotation{
-			{ID: "a", Scope: "s", StartTime: now, State: inventory.Committed, Unproven: unproven, Renewed: []inventory.Renewal{{ID: "etcd/etcd-peer@/x"}}}}}}
+			{ID: "a", Scope: "s", StartTime: now, State: inventory.Committed, Unverified: unverified, Renewed: []inventory.Renewal{{ID: "etcd/etcd-peer@/x"}}}}}}
 		found := plan.FindUnfinished(nodes, "s", now, "")
 		require.NotNil(t, found)
 		assert.Equal(t, done, found.Done("cp1"))

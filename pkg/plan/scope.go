@@ -41,7 +41,7 @@ type Unfinished struct {
 	ID        string
 	StartTime time.Time
 	// Renewed maps a node to the certificates (by Certificate.ID) that this rotation
-	// has already renewed and proven there.
+	// has already renewed and verified there.
 	Renewed map[string]map[string]inventory.Renewal
 	// Committed are the nodes whose part is done.
 	Committed map[string]bool
@@ -52,7 +52,7 @@ type Unfinished struct {
 // that rotation, whatever its scope and age.
 //
 // The end of a rotation is told to every node, but only after all of them are
-// proven: one node that knows of it is enough.
+// verified: one node that knows of it is enough.
 func FindUnfinished(nodes []inventory.Node, scope string, now time.Time, id string) *Unfinished {
 	var found *Unfinished
 	finished := map[string]bool{}
@@ -81,8 +81,8 @@ func FindUnfinished(nodes []inventory.Node, scope string, now time.Time, id stri
 	found.Committed = map[string]bool{}
 	for _, n := range nodes {
 		for _, r := range n.Rotations {
-			// What is in place and not proven yet is not done: it is renewed again, with proof.
-			if r.ID != found.ID || r.State != inventory.Committed || r.Unproven {
+			// What is in place and not verified yet is not done: it is renewed again, with verification.
+			if r.ID != found.ID || r.State != inventory.Committed || r.Unverified {
 				continue
 			}
 			found.Committed[n.Name] = true

@@ -29,14 +29,14 @@ type Request struct {
 	MaxUnavailable string
 	// Compromised says that the old keys may be in wrong hands: the new certificates are
 	// signed with the CA's key and not through a node's own identity, and the old keys
-	// are destroyed once the new ones are proven.
+	// are destroyed once the new ones are verified.
 	Compromised bool
 	// RequireAll refuses a plan that leaves something in scope out.
 	RequireAll bool
 }
 
 // Plan is an ordered list of waves. Steps of one wave may run at the same time;
-// a wave starts only when the one before it is proven.
+// a wave starts only when the one before it is verified.
 type Plan struct {
 	Waves []Wave `json:"waves"`
 	// LeftOut are the certificates in scope that cannot be renewed, and why.

@@ -30,7 +30,7 @@ var scheduler = slices.Concat(
 
 var proxy = []Setting{
 	{Service: certs.KubeProxy, Flag: "config", Names: Configuration, Note: "clientConnection.kubeconfig"},
-	{Service: certs.KubeProxy, Flag: "kubeconfig", Field: "clientConnection.kubeconfig", Names: Kubeconfig, Role: "kube-proxy.conf", Proof: APIServer},
+	{Service: certs.KubeProxy, Flag: "kubeconfig", Field: "clientConnection.kubeconfig", Names: Kubeconfig, Role: "kube-proxy.conf", Verification: APIServer},
 	{Service: certs.KubeProxy, Flag: "master", Names: Nothing, Note: "an address"},
 	{Service: certs.KubeProxy, Flag: "write-config-to", Names: Nothing, Note: "it writes its defaults there and ends"},
 }
@@ -40,13 +40,13 @@ var proxy = []Setting{
 func controller(s certs.Service, name string) []Setting {
 	const watches = "it watches this pair" // dynamic content, Kubernetes 1.17
 	return []Setting{
-		{Service: s, Flag: "kubeconfig", Field: "clientConnection.kubeconfig", Names: Kubeconfig, Role: name + ".conf", Proof: APIServer},
-		{Service: s, Flag: "authentication-kubeconfig", Names: Kubeconfig, Proof: APIServer},
-		{Service: s, Flag: "authorization-kubeconfig", Names: Kubeconfig, Proof: APIServer},
-		{Service: s, Flag: "tls-cert-file", Names: Certificate, Key: "tls-private-key-file", Role: name + "-server", Proof: Served, Reloads: watches},
+		{Service: s, Flag: "kubeconfig", Field: "clientConnection.kubeconfig", Names: Kubeconfig, Role: name + ".conf", Verification: APIServer},
+		{Service: s, Flag: "authentication-kubeconfig", Names: Kubeconfig, Verification: APIServer},
+		{Service: s, Flag: "authorization-kubeconfig", Names: Kubeconfig, Verification: APIServer},
+		{Service: s, Flag: "tls-cert-file", Names: Certificate, Key: "tls-private-key-file", Role: name + "-server", Verification: Served, Reloads: watches},
 		{Service: s, Flag: "tls-private-key-file", Names: PrivateKey},
-		{Service: s, Flag: "tls-sni-cert-key", Names: SNIPairs, Role: name + "-sni", Proof: Served, Reloads: watches},
-		{Service: s, Flag: "cert-dir", Names: SelfMade, Role: name + "-server", Proof: Served, Reloads: watches,
+		{Service: s, Flag: "tls-sni-cert-key", Names: SNIPairs, Role: name + "-sni", Verification: Served, Reloads: watches},
+		{Service: s, Flag: "cert-dir", Names: SelfMade, Role: name + "-server", Verification: Served, Reloads: watches,
 			Note: "kube-" + name + ".crt and .key, made at the first start; without this flag they are made in memory at each start"},
 		{Service: s, Flag: "client-ca-file", Names: CABundle},
 		{Service: s, Flag: "requestheader-client-ca-file", Names: CABundle},

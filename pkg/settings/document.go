@@ -46,7 +46,7 @@ func writeService(b *strings.Builder, s certs.Service, rows []Setting) {
 		if row.Key != "" {
 			names += "; key: `" + row.Key + "`"
 		}
-		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", settingCell(row), names, listedAs(row), row.Proof, restart(row), row.Holders)
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", settingCell(row), names, listedAs(row), row.Verification, restart(row), row.Holders)
 	}
 	if len(nothing) > 0 {
 		fmt.Fprintf(b, "\nThese name no certificate and no key: %s.\n", strings.Join(nothing, ", "))
@@ -62,7 +62,7 @@ func settingCell(row Setting) string {
 }
 
 // listed says whether the row's certificates are listed and renewed.
-func listed(row Setting) bool { return row.Proof != "" }
+func listed(row Setting) bool { return row.Verification != "" }
 
 func listedAs(row Setting) string {
 	switch {

@@ -33,20 +33,20 @@ const (
 	Nothing Names = "nothing"
 )
 
-// Proof is how the use of a new certificate is verified.
-type Proof string
+// Verification is how the use of a new certificate is verified.
+type Verification string
 
 // The ways of verification.
 const (
-	Served      Proof = "handshake with the component"
-	ServedPeers Proof = "handshake with the component's peer port"
-	APIServer   Proof = "request to the kubeconfig's API server"
-	FrontProxy  Proof = "request to this node's API server as front proxy"
-	EtcdMember  Proof = "request to etcd"
-	EtcdPeer    Proof = "request to the component's peer port"
-	NodeKubelet Proof = "request to this node's kubelet"
+	Served      Verification = "handshake with the component"
+	ServedPeers Verification = "handshake with the component's peer port"
+	APIServer   Verification = "request to the kubeconfig's API server"
+	FrontProxy  Verification = "request to this node's API server as front proxy"
+	EtcdMember  Verification = "request to etcd"
+	EtcdPeer    Verification = "request to the component's peer port"
+	NodeKubelet Verification = "request to this node's kubelet"
 	// Health: its server is not known, or not part of the cluster.
-	Health Proof = "health of the component after its restart"
+	Health Verification = "health of the component after its restart"
 )
 
 // Setting is one row of the table.
@@ -59,8 +59,8 @@ type Setting struct {
 	Names Names
 	Key   string // Certificate, SigningCertificate: the flag that names the key
 	// Role is the name under which the certificate is listed. "": the file's name.
-	Role  string
-	Proof Proof
+	Role         string
+	Verification Verification
 	// Reloads says why the component need not be restarted to use what replaces the
 	// certificate; "": it must be.
 	Reloads string

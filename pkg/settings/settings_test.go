@@ -72,16 +72,16 @@ func TestRowsAreComplete(t *testing.T) {
 		}
 		switch row.Names {
 		case Certificate:
-			if row.Role == "" || row.Proof == "" || row.Flag != "" && !keys[flagOf{string(row.Service), row.Key}] {
-				t.Errorf("%s: role %q, proof %q, key %q", name, row.Role, row.Proof, row.Key)
+			if row.Role == "" || row.Verification == "" || row.Flag != "" && !keys[flagOf{string(row.Service), row.Key}] {
+				t.Errorf("%s: role %q, verification %q, key %q", name, row.Role, row.Verification, row.Key)
 			}
 		case SigningCertificate:
 			if !keys[flagOf{string(row.Service), row.Key}] {
 				t.Errorf("%s: key %q", name, row.Key)
 			}
 		case Kubeconfig, SNIPairs, SelfMade:
-			if row.Proof == "" {
-				t.Errorf("%s: no proof", name)
+			if row.Verification == "" {
+				t.Errorf("%s: no verification", name)
 			}
 		case Nothing, Configuration:
 			if row.Note == "" {

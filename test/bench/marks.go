@@ -148,7 +148,7 @@ func (e *fakeEngine) Prepare(_ context.Context, req plan.Request, _ string) (fle
 				has.FingerprintSHA256, has.NotBefore, has.NotAfter = found.FingerprintSHA256, found.NotBefore.Time, found.NotAfter.Time
 				n.Certificates = append(n.Certificates, has)
 			}
-			ready.Nodes = append(ready.Nodes, n)
+			ready.Scanned = append(ready.Scanned, n)
 		}
 	}
 	return ready, nil

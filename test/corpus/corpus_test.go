@@ -28,7 +28,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// least is how many certificates zlint has at the least: an empty corpus proves nothing.
+// least is how many certificates zlint has at the least: an empty corpus verifies nothing.
 const least = 1000
 
 // certificates returns zlint's test certificates: text with a PEM block at its end.

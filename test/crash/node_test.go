@@ -178,7 +178,7 @@ func (f *fixture) verify(t *testing.T, root string) (state inventory.RotationSta
 	}
 	isNew := state == inventory.Committed || state == inventory.Finished
 	switch state {
-	case inventory.Committing, inventory.Broken:
+	case inventory.Committing, inventory.Unknown:
 		problem("the journal ends as %q after recovery", state)
 	}
 	replaced := map[string]bool{}

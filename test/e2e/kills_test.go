@@ -68,7 +68,7 @@ func (r renewal) assertOnce(t *testing.T) v1alpha1.CertificateRotation {
 	return object
 }
 
-// commits are how often a node has proven new certificates since a moment, as its own
+// commits are how often a node has verified new certificates since a moment, as its own
 // journals tell.
 func (l *lab) commits(t *testing.T, node string, since time.Time) int {
 	t.Helper()

@@ -158,7 +158,7 @@ func (r renewal) reported(t *testing.T) bool {
 // request may have been told again: it is until its object is there.
 func assertStoryIsWhole(t *testing.T, rotation string) {
 	t.Helper()
-	want := []string{"rotation.requested", "rotation.started", "rotation.nodeproven", "rotation.succeeded"}
+	want := []string{"rotation.requested", "rotation.started", "rotation.nodeverified", "rotation.succeeded"}
 	var story []string
 	assert.Eventually(t, func() bool {
 		story = nil

@@ -84,10 +84,10 @@ func TestKilledPluginAtEveryStage(t *testing.T) {
 		{name: "locked", come: lockIsHeld, soak: true},
 		{name: "pods run", come: podsRun(len(nodes)), soak: true},
 		{name: "staged", come: says("certificates signed", 1), recorded: true, soak: true},
-		{name: "the first node at work", come: says("swapping files", 1), recorded: true, soak: true},
-		{name: "the first node proven", come: says("swapped · ", 1), recorded: true},
-		{name: "the last node at work", come: says("swapping files", len(nodes)), recorded: true, soak: true},
-		{name: "the last node proven", come: says("swapped · ", len(nodes)), recorded: true, soak: true},
+		{name: "the first node at work", come: says("replacing files", 1), recorded: true, soak: true},
+		{name: "the first node verified", come: says("replaced · ", 1), recorded: true},
+		{name: "the last node at work", come: says("replacing files", len(nodes)), recorded: true, soak: true},
+		{name: "the last node verified", come: says("replaced · ", len(nodes)), recorded: true, soak: true},
 	}
 	for _, s := range stages {
 		if s.soak && os.Getenv("SOAK") == "" {

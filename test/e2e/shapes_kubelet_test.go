@@ -18,7 +18,7 @@ import (
 // TestShapeKubeletOnOlderAndOwnPair has kubelets as scanners for CIS benchmarks ask for
 // them, with the pair that they made themselves named in their configuration, and kubeconfigs
 // that still name the pair of the day on which the node joined. The pair that is in use is
-// found, renewed, and proven.
+// found, renewed, and verified.
 func TestShapeKubeletOnOlderAndOwnPair(t *testing.T) {
 	const server = "/var/lib/kubelet/pki/kubelet"
 	named := "tlsCertFile: " + server + ".crt\\ntlsPrivateKeyFile: " + server + ".key\\n"

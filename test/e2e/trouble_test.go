@@ -17,8 +17,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/util/wait"
-
-	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
 // TestComponentThatCannotStartIsRolledBack spoils etcd's new certificate on the second
@@ -177,7 +175,7 @@ func TestADeletedPodFinishesItsCommit(t *testing.T) {
 	assert.Equal(t, "Succeeded", first.results()[node.Name+"/kube-scheduler"])
 	again := the.rotate(t, "--service", "kube-scheduler", "--node", node.Name)
 	assert.Equal(t, first.ID, again.ID)
-	assert.Equal(t, "Skipped", again.results()[node.Name+"/kube-scheduler"], "it was proven already")
+	assert.Equal(t, "Skipped", again.results()[node.Name+"/kube-scheduler"], "it was verified already")
 	after := the.snapshot(t, node.Name)
 	for _, s := range the.certificates(t, "kube-scheduler", node, after) {
 		the.assertStoredAnew(t, node, s, before, after)

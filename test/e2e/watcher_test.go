@@ -112,7 +112,7 @@ func whatNearsItsEndRenewsItself(t *testing.T) {
 	// The story is told in order. The reports of renewed certificates come by another way.
 	within(t, 30*time.Second, "the whole story", func() bool { return slices.Contains(the.story(t, node.Name), "certificate.renewed") })
 	story := slices.DeleteFunc(the.story(t, node.Name), func(s string) bool { return s == "certificate.renewed" })
-	assert.Equal(t, []string{"certificate.expiring", "rotation.requested", "rotation.started", "rotation.nodeproven", "rotation.succeeded"}, story)
+	assert.Equal(t, []string{"certificate.expiring", "rotation.requested", "rotation.started", "rotation.nodeverified", "rotation.succeeded"}, story)
 
 	_, o := the.check(t)
 	assert.Zero(t, o.exit, "check is clean: %s", o)

@@ -28,10 +28,10 @@ var story = map[event.Type]struct{ when, id string }{
 	event.TypeCAExpiring:             {"A certificate authority nears its end. Nothing starts by itself: what it signs cannot outlive it.", "its fingerprint"},
 	event.TypeRotationRequested:      {"A rotation is due by the policy or a mark, and no CertificateRotation of that name exists. The watcher makes it from this event.", "the name and the five minutes in which it is told: a request that was given up is heard when it is told again"},
 	event.TypeRotationStarted:        {"A rotation has begun.", "name and rotation id"},
-	event.TypeRotationNodeProven:     {"A node serves its new certificates and its components are healthy.", "name, rotation id and node"},
-	event.TypeRotationSucceeded:      {"A rotation is done and proven, or nothing was left to do.", "name and rotation id"},
-	event.TypeRotationRolledBack:     {"A rotation stopped; the node that failed is as it was before, and proven so.", "name and rotation id"},
-	event.TypeRotationFailed:         {"A rotation stopped before anything was changed on the node that failed; or, with the result NeedsPerson, a node is neither provably old nor new.", "name and rotation id"},
+	event.TypeRotationNodeVerified:   {"A node serves its new certificates and its components are healthy.", "name, rotation id and node"},
+	event.TypeRotationSucceeded:      {"A rotation is done and verified, or nothing was left to do.", "name and rotation id"},
+	event.TypeRotationRolledBack:     {"A rotation stopped; the node that failed is as it was before, and verified so.", "name and rotation id"},
+	event.TypeRotationFailed:         {"A rotation stopped before anything was changed on the node that failed; or, with the result ManualInterventionRequired, a node is neither provably old nor new.", "name and rotation id"},
 }
 
 // TestDocument keeps docs/events.md true; UPDATE=1 writes it.

@@ -74,7 +74,7 @@ func permissions(role, cluster string) *server.Permissions {
 func publisher(t event.Type) string {
 	if slices.Contains([]event.Type{
 		event.TypeCertificateCompromised,
-		event.TypeRotationStarted, event.TypeRotationNodeProven,
+		event.TypeRotationStarted, event.TypeRotationNodeVerified,
 		event.TypeRotationSucceeded, event.TypeRotationRolledBack, event.TypeRotationFailed,
 	}, t) {
 		return roleRotator

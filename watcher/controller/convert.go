@@ -119,8 +119,8 @@ func pastOf(c *v1alpha1.CertificateRotation) renewal.Past {
 		p.State = renewal.Canceled
 	case v1alpha1.StateRolledBack, v1alpha1.StateFailed:
 		p.State = renewal.Failed
-	case v1alpha1.StateNeedsPerson:
-		p.State = renewal.NeedsPerson
+	case v1alpha1.StateManualInterventionRequired:
+		p.State = renewal.ManualInterventionRequired
 	case v1alpha1.StatePending, v1alpha1.StateRunning, v1alpha1.StateInterrupted, v1alpha1.StateSuspended:
 		if c.Spec.Suspend {
 			p.State = renewal.Suspended

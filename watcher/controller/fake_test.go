@@ -149,8 +149,8 @@ func (e *fakeEngine) Rotate(ctx context.Context, o fleet.Options) (*v1alpha1.Rot
 	if rotate != nil {
 		return rotate(ctx, o)
 	}
-	o.Progress(fleet.Progress{Node: "cp1", Phase: fleet.PhaseWorking, Text: "swapping"})
-	o.Progress(fleet.Progress{Node: "cp1", Phase: fleet.PhaseProven, Text: "2379 serves the new certificate", Done: true})
+	o.Progress(fleet.Progress{Node: "cp1", Phase: fleet.PhaseWorking, Text: "replacing"})
+	o.Progress(fleet.Progress{Node: "cp1", Phase: fleet.PhaseVerified, Text: "2379 serves the new certificate", Done: true})
 	return &v1alpha1.RotationReport{ID: o.ID, Result: v1alpha1.Succeeded, Notes: []string{"a note"}, Items: []v1alpha1.RotationItem{{
 		Node: "cp1", Service: certs.Etcd, Certificates: []v1alpha1.RotatedCertificate{{
 			Name: "etcd-server", Old: v1alpha1.CertificateRef{FingerprintSHA256: "old"}, New: &v1alpha1.CertificateRef{FingerprintSHA256: "new"}}}}}}, nil

@@ -13,7 +13,7 @@ import (
 func Interventions(all []v1alpha1.CertificateRotation) int {
 	count := 0
 	for i := range all {
-		if all[i].State() == v1alpha1.StateNeedsPerson && !repaired(&all[i], all) {
+		if all[i].State() == v1alpha1.StateManualInterventionRequired && !repaired(&all[i], all) {
 			count++
 		}
 	}
@@ -44,6 +44,6 @@ func endedAfter(later, earlier *v1alpha1.CertificateRotation) bool {
 // verifiedOn says that a rotation verified the new certificates of a node.
 func verifiedOn(c *v1alpha1.CertificateRotation, node string) bool {
 	return slices.ContainsFunc(c.Status.Nodes, func(n v1alpha1.RotationNodeStatus) bool {
-		return n.Node == node && n.Phase == phaseName(fleet.PhaseProven)
+		return n.Node == node && n.Phase == phaseName(fleet.PhaseVerified)
 	})
 }

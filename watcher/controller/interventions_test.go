@@ -21,10 +21,10 @@ func TestInterventions(t *testing.T) {
 		}
 		return c
 	}
-	both := ended(v1alpha1.StateNeedsPerson, 1, map[string]fleet.Phase{"cp1": fleet.PhaseProven, "cp2": fleet.PhaseFailed, "cp3": fleet.PhaseFailed})
-	nowhere := ended(v1alpha1.StateNeedsPerson, 1, nil)
+	both := ended(v1alpha1.StateManualInterventionRequired, 1, map[string]fleet.Phase{"cp1": fleet.PhaseVerified, "cp2": fleet.PhaseFailed, "cp3": fleet.PhaseFailed})
+	nowhere := ended(v1alpha1.StateManualInterventionRequired, 1, nil)
 	success := func(hour int, node string) v1alpha1.CertificateRotation {
-		return ended(v1alpha1.StateSucceeded, hour, map[string]fleet.Phase{node: fleet.PhaseProven})
+		return ended(v1alpha1.StateSucceeded, hour, map[string]fleet.Phase{node: fleet.PhaseVerified})
 	}
 	for _, c := range []struct {
 		name string

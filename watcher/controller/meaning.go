@@ -22,7 +22,7 @@ import (
 func done(c *v1alpha1.CertificateRotation, ready fleet.Rotation) string {
 	for _, past := range plan.Remembered(ready.Scanned, time.Time{}) {
 		if past.ID == c.Status.RotationID && past.Standing == plan.Done {
-			return "done and proven, as the nodes' journals say"
+			return "done and verified, as the nodes' journals say"
 		}
 	}
 	if c.Spec.Trigger == nil || len(c.Spec.Trigger.Fingerprints) == 0 {

@@ -49,8 +49,8 @@ func (p *progress) on(line fleet.Progress) {
 	p.dirty = true
 	p.mu.Unlock()
 	p.runner.Log.Info(line.Text, "rotation", p.about.Name, "node", line.Node, "phase", line.Phase)
-	if line.Phase == fleet.PhaseProven && line.Done && line.Node != "" {
-		p.runner.nodeProven(p.about, line)
+	if line.Phase == fleet.PhaseVerified && line.Done && line.Node != "" {
+		p.runner.nodeVerified(p.about, line)
 	}
 }
 
@@ -182,9 +182,9 @@ func (r *Runner) started(c *v1alpha1.CertificateRotation) {
 	note(r.Recorder, c, normal, "Started", "rotation "+c.Status.RotationID+" has begun")
 }
 
-func (r *Runner) nodeProven(c *v1alpha1.CertificateRotation, line fleet.Progress) {
-	_, _ = r.Events.Tell(event.RotationNodeProven{Rotation: rotationOf(c), Node: line.Node, Message: line.Text})
-	note(r.Recorder, c, normal, "NodeProven", line.Node+": "+line.Text)
+func (r *Runner) nodeVerified(c *v1alpha1.CertificateRotation, line fleet.Progress) {
+	_, _ = r.Events.Tell(event.RotationNodeVerified{Rotation: rotationOf(c), Node: line.Node, Message: line.Text})
+	note(r.Recorder, c, normal, "NodeVerified", line.Node+": "+line.Text)
 	noteNode(r.Recorder, line.Node, normal, "CertificatesRotated", line.Text)
 }
 

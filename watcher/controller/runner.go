@@ -213,9 +213,9 @@ func (r *Runner) rotate(ctx context.Context, c *v1alpha1.CertificateRotation, re
 		return r.wait(ctx, c, held)
 	}
 	progress.begun()
-	message := "done and proven"
+	message := "done and verified"
 	if len(skipped) > 0 {
-		message = "done and proven, but for what could not be worked on: " + fleet.Some(skipped)
+		message = "done and verified, but for what could not be worked on: " + fleet.Some(skipped)
 	}
 	if len(ready.Plan.LeftOut) > 0 {
 		message += "; " + leftOutWords(fleet.LeftOut(ready.Plan))

@@ -45,9 +45,9 @@ func TestARotationThatGoesWell(t *testing.T) {
 	assert.NotNil(t, c.Status.StartTime)
 	assert.NotNil(t, c.Status.CompletionTime)
 	require.Len(t, c.Status.Nodes, 1)
-	assert.Equal(t, "Proven", c.Status.Nodes[0].Phase)
+	assert.Equal(t, "Verified", c.Status.Nodes[0].Phase)
 	assert.Equal(t, []string{"a note"}, c.Status.Notes)
-	assert.Equal(t, []string{"rotation.started", "rotation.nodeproven", "rotation.succeeded"}, w.story.types())
+	assert.Equal(t, []string{"rotation.started", "rotation.nodeverified", "rotation.succeeded"}, w.story.types())
 	require.Len(t, w.engine.prepared, 1)
 	assert.Equal(t, plan.Request{Services: []certs.Service{certs.Etcd}, Nodes: []string{"cp1"}, Restart: plan.RestartIfNeeded, MaxUnavailable: "10%"}, w.engine.prepared[0])
 
@@ -64,7 +64,7 @@ func TestHowItEnds(t *testing.T) {
 	}{
 		"rolled back":    {fleet.ErrStopped, v1alpha1.RolledBack, v1alpha1.StateRolledBack, "rotation.rolledback"},
 		"stopped":        {fleet.ErrStopped, v1alpha1.Failed, v1alpha1.StateFailed, "rotation.failed"},
-		"needs a person": {fleet.ErrNeedsPerson, v1alpha1.Failed, v1alpha1.StateNeedsPerson, "rotation.failed"},
+		"needs a person": {fleet.ErrManualInterventionRequired, v1alpha1.Failed, v1alpha1.StateManualInterventionRequired, "rotation.failed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, asked("auto-1"))

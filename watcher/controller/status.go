@@ -19,7 +19,7 @@ func Ended(r *v1alpha1.CertificateRotation) bool { return ended(r.State()) }
 
 func ended(state v1alpha1.RotationState) bool {
 	switch state {
-	case v1alpha1.StateSucceeded, v1alpha1.StateRolledBack, v1alpha1.StateFailed, v1alpha1.StateNeedsPerson, v1alpha1.StateRefused, v1alpha1.StateCanceled:
+	case v1alpha1.StateSucceeded, v1alpha1.StateRolledBack, v1alpha1.StateFailed, v1alpha1.StateManualInterventionRequired, v1alpha1.StateRefused, v1alpha1.StateCanceled:
 		return true
 	}
 	return false
@@ -86,8 +86,8 @@ func stateOf(report *v1alpha1.RotationReport, err error) v1alpha1.RotationState 
 		return v1alpha1.StateSucceeded
 	case errors.Is(err, fleet.ErrInterrupted):
 		return v1alpha1.StateInterrupted
-	case errors.Is(err, fleet.ErrNeedsPerson):
-		return v1alpha1.StateNeedsPerson
+	case errors.Is(err, fleet.ErrManualInterventionRequired):
+		return v1alpha1.StateManualInterventionRequired
 	case report != nil && report.Result == v1alpha1.RolledBack:
 		return v1alpha1.StateRolledBack
 	case untouched(report):

@@ -87,7 +87,7 @@ func TestAStatusThatIsTooMuch(t *testing.T) {
 	})
 	w.engine.rotate = func(_ context.Context, o fleet.Options) (*v1alpha1.RotationReport, error) {
 		for i := range maxNodes {
-			o.Progress(fleet.Progress{Node: fmt.Sprint("w", i), Phase: fleet.PhaseProven, Text: strings.Repeat("long ", 500)})
+			o.Progress(fleet.Progress{Node: fmt.Sprint("w", i), Phase: fleet.PhaseVerified, Text: strings.Repeat("long ", 500)})
 		}
 		o.Progress(fleet.Progress{Node: "one-more", Phase: fleet.PhaseFailed, Text: "broken"})
 		return &v1alpha1.RotationReport{Result: v1alpha1.Failed, Items: []v1alpha1.RotationItem{{Node: "one-more", Result: v1alpha1.Failed}}}, errors.New(strings.Repeat("much to say\n", 10000))
@@ -127,10 +127,10 @@ func TestProgressIsWrittenOverALabel(t *testing.T) {
 		labelled := w.rotation("auto-1")
 		labelled.Labels = map[string]string{"seen": "by-me"}
 		require.NoError(t, w.client.Update(ctx, labelled))
-		o.Progress(fleet.Progress{Node: "cp1", Phase: fleet.PhaseWorking, Text: "swapping"})
+		o.Progress(fleet.Progress{Node: "cp1", Phase: fleet.PhaseWorking, Text: "replacing"})
 		<-time.After(2 * writeEvery) // by a clock that jumps
 		require.Len(t, w.rotation("auto-1").Status.Nodes, 1)
-		o.Progress(fleet.Progress{Node: "cp1", Phase: fleet.PhaseProven, Text: "proven", Done: true})
+		o.Progress(fleet.Progress{Node: "cp1", Phase: fleet.PhaseVerified, Text: "verified", Done: true})
 		return &v1alpha1.RotationReport{Result: v1alpha1.Succeeded}, nil
 	}
 	synctest.Test(t, func(t *testing.T) { r.next(t.Context()) })
@@ -138,7 +138,7 @@ func TestProgressIsWrittenOverALabel(t *testing.T) {
 	assert.Equal(t, "by-me", w.rotation("auto-1").Labels["seen"])
 }
 
-// TestWhoIsLeftOutIsSaid: "done and proven" is not true of a node that was away.
+// TestWhoIsLeftOutIsSaid: "done and verified" is not true of a node that was away.
 func TestWhoIsLeftOutIsSaid(t *testing.T) {
 	c := asked("auto-1")
 	c.Spec.Nodes = []string{"cp1", "w7"}
@@ -149,7 +149,7 @@ func TestWhoIsLeftOutIsSaid(t *testing.T) {
 	w.engine.plan.NotInspected = []plan.Exclusion{away("w7"), away("w8")}
 	w.runner().next(t.Context())
 	c = w.rotation("auto-1")
-	assert.Equal(t, "done and proven, but for what could not be worked on: w7", c.Message())
+	assert.Equal(t, "done and verified, but for what could not be worked on: w7", c.Message())
 	assert.Equal(t, "Skipped", c.Status.Nodes[0].Phase)
 	assert.Equal(t, "NotReady", c.Status.Nodes[0].Message)
 	assert.Empty(t, pastOf(c).FailedNodes)
@@ -168,7 +168,7 @@ func TestCertificatesThatAreLeftOutAreInTheStatus(t *testing.T) {
 	w.runner().next(t.Context())
 	c = w.rotation("auto-1")
 	assert.Equal(t, v1alpha1.StateSucceeded, c.State())
-	assert.Equal(t, "done and proven; left out, since it cannot be renewed: apiserver-etcd-client of cp1", c.Message())
+	assert.Equal(t, "done and verified; left out, since it cannot be renewed: apiserver-etcd-client of cp1", c.Message())
 	require.Len(t, c.Status.LeftOut, 1)
 	assert.Equal(t, "no CA key", c.Status.LeftOut[0].Reason)
 	assert.True(t, c.Status.LeftOut[0].NotAfter.Time.Equal(noon))
@@ -232,10 +232,10 @@ func TestDeletedObjectHidesNoTrouble(t *testing.T) {
 	w.engine.rotate = func(_ context.Context, o fleet.Options) (*v1alpha1.RotationReport, error) {
 		o.Progress(fleet.Progress{Node: "cp1", Phase: fleet.PhaseWorking, Text: "working"})
 		r.Deleted("of-mine")
-		return &v1alpha1.RotationReport{Result: v1alpha1.Failed}, fleet.ErrNeedsPerson
+		return &v1alpha1.RotationReport{Result: v1alpha1.Failed}, fleet.ErrManualInterventionRequired
 	}
 	var state v1alpha1.RotationState
 	r.Finished = func(s v1alpha1.RotationState, _ time.Duration) { state = s }
 	r.next(t.Context())
-	assert.Equal(t, v1alpha1.StateNeedsPerson, state)
+	assert.Equal(t, v1alpha1.StateManualInterventionRequired, state)
 }

@@ -73,12 +73,12 @@ type Options struct {
 
 // results are the values of the label "result", by the state in which a rotation ended.
 var results = map[v1alpha1.RotationState]string{
-	v1alpha1.StateSucceeded:   "Succeeded",
-	v1alpha1.StateRolledBack:  "RolledBack",
-	v1alpha1.StateFailed:      "Failed",
-	v1alpha1.StateNeedsPerson: "ManualInterventionRequired",
-	v1alpha1.StateRefused:     "Refused",
-	v1alpha1.StateCanceled:    "Canceled",
+	v1alpha1.StateSucceeded:                  "Succeeded",
+	v1alpha1.StateRolledBack:                 "RolledBack",
+	v1alpha1.StateFailed:                     "Failed",
+	v1alpha1.StateManualInterventionRequired: "ManualInterventionRequired",
+	v1alpha1.StateRefused:                    "Refused",
+	v1alpha1.StateCanceled:                   "Canceled",
 }
 
 // New returns metrics of what snapshot returns, which is called at every scrape.

@@ -108,7 +108,7 @@ func TestWhatCannotBeRenewedIsAMetric(t *testing.T) {
 func TestOwnMetrics(t *testing.T) {
 	m := metricsOf(report("cp1"), report("cp2"))
 	m.RotationEnded(v1alpha1.StateSucceeded, 40*time.Second)
-	m.RotationEnded(v1alpha1.StateNeedsPerson, time.Hour)
+	m.RotationEnded(v1alpha1.StateManualInterventionRequired, time.Hour)
 	text := scrape(t, m, "gzip")
 	for _, line := range []string{
 		"rotate_certs_reports 2", "rotate_certs_agents_missing 2", "rotate_certs_compromised_certificates_open 1",

@@ -100,7 +100,7 @@ type CertificateRotationSpec struct {
 	Timeout *Duration `json:"timeout,omitempty"`
 	// Compromised says that the old keys are not trusted any more: the new certificates
 	// are signed with the CA's key and not through a node's own identity, and the old
-	// keys are destroyed once the new ones are proven.
+	// keys are destroyed once the new ones are verified.
 	// +optional
 	Compromised bool `json:"compromised,omitempty"`
 	// RequireAll refuses the rotation where a certificate in scope cannot be renewed. Without
@@ -194,7 +194,7 @@ type CertificateRotationStatus struct {
 	// +optional
 	LeftOut []LeftOut `json:"leftOut,omitempty"`
 	// Notes are what a person should know afterwards: what an old certificate still opens
-	// and until when, what could not be proven.
+	// and until when, what could not be verified.
 	// +kubebuilder:validation:MaxItems=10000
 	// +kubebuilder:validation:items:MaxLength=32768
 	// +listType=atomic
@@ -209,9 +209,9 @@ type RotationNodeStatus struct {
 	// +kubebuilder:validation:MaxLength=253
 	Node string `json:"node"`
 	// Phase is what the node is in: Waiting (for the cluster to be healthy enough), Starting
-	// (its pod), Staging, Staged, Working (files swapped, components restarting), Proven,
+	// (its pod), Staging, Staged, Working (files replaced, components restarting), Verified,
 	// Undoing, Undone, Failed, Forced, Ending or Skipped.
-	// +kubebuilder:validation:Enum=Waiting;Starting;Staging;Staged;Working;Proven;Undoing;Undone;Failed;Forced;Ending;Skipped
+	// +kubebuilder:validation:Enum=Waiting;Starting;Staging;Staged;Working;Verified;Undoing;Undone;Failed;Forced;Ending;Skipped
 	Phase string `json:"phase"`
 	// +kubebuilder:validation:MaxLength=32768
 	// +optional

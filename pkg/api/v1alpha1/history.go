@@ -61,9 +61,9 @@ type PastRotation struct {
 	OnlyNodes []string        `json:"onlyNodes,omitempty"` // absent: it was for every node
 	StartTime time.Time       `json:"startTime"`
 	LastTime  time.Time       `json:"lastTime"` // of its newest record
-	// Result is Succeeded, RolledBack, Failed, NeedsPerson, Unfinished where it neither
+	// Result is Succeeded, RolledBack, Failed, ManualInterventionRequired, Unfinished where it neither
 	// ended nor failed, or Renewed where every node that remembers it was renewed and
-	// proven, and none remembers its end.
+	// verified, and none remembers its end.
 	Result string `json:"result"`
 	// Continue is the command that goes on with it; absent: a new one would start.
 	Continue string             `json:"continue,omitempty"`
@@ -73,13 +73,13 @@ type PastRotation struct {
 // PastRotationNode is one node's part.
 type PastRotationNode struct {
 	Node string `json:"node"`
-	// State is Staging, Staged, Failed, Committing, Committed, RolledBack, Broken or Finished.
+	// State is Staging, Staged, Failed, Committing, Committed, RolledBack, Unknown or Finished.
 	State   string `json:"state"`
-	Renewed int    `json:"renewed"` // certificates, proven
-	// Unproven says of RolledBack that the old certificates were put back at boot, of
+	Renewed int    `json:"renewed"` // certificates, verified
+	// Unverified says of RolledBack that the old certificates were put back at boot, of
 	// Committed that the new ones stay since the old ones have expired, and
 	// that nothing has shown since that the node runs on them.
-	Unproven bool `json:"unproven,omitempty"`
+	Unverified bool `json:"unverified,omitempty"`
 }
 
 // RotationRecord is one line of a node's journal.
@@ -91,8 +91,8 @@ type RotationRecord struct {
 	Services           []certs.Service      `json:"services,omitempty"`
 	Message            string               `json:"message,omitempty"`
 	Hint               string               `json:"hint,omitempty"`
-	Unproven           bool                 `json:"unproven,omitempty"` // RolledBack, Committed: not proven yet
-	Evidence           string               `json:"evidence,omitempty"` // "Method: detail"
+	Unverified         bool                 `json:"unverified,omitempty"` // RolledBack, Committed: not verified yet
+	Evidence           string               `json:"evidence,omitempty"`   // "Method: detail"
 	UnavailableSeconds float64              `json:"unavailableSeconds,omitempty"`
 	Certificates       []RotatedCertificate `json:"certificates,omitempty"`
 }

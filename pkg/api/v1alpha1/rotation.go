@@ -14,7 +14,7 @@ type Result string
 // The results.
 const (
 	Succeeded     Result = "Succeeded"
-	RolledBack    Result = "RolledBack" // as before, and proven so
+	RolledBack    Result = "RolledBack" // as before, and verified so
 	Failed        Result = "Failed"
 	NoCertificate Result = "NoCertificate" // the service has none on this node
 	Skipped       Result = "Skipped"       // already renewed by this rotation, or never reached
@@ -34,7 +34,7 @@ type RotationReport struct {
 	// Overridden is what --force went on in spite of, in words.
 	Overridden []string `json:"overridden,omitempty"`
 	// Notes are what a person should know afterwards: what an old certificate still
-	// opens, what could not be proven, which copies of a kubeconfig are now old.
+	// opens, what could not be verified, which copies of a kubeconfig are now old.
 	Notes []string `json:"notes,omitempty"`
 	// LeftOut are the certificates in scope that could not be renewed, and why.
 	LeftOut      []LeftOut      `json:"leftOut,omitempty"`

@@ -10,16 +10,16 @@ type RotationState string
 
 // The states. A rotation that is Interrupted goes on by itself.
 const (
-	StatePending     RotationState = "Pending"     // accepted, not begun: another one runs
-	StateSuspended   RotationState = "Suspended"   // spec.suspend is set
-	StateRunning     RotationState = "Running"     // nodes are worked on
-	StateInterrupted RotationState = "Interrupted" // its watcher ended; the next one goes on
-	StateSucceeded   RotationState = "Succeeded"   // done and proven, or nothing was left to do
-	StateRolledBack  RotationState = "RolledBack"  // stopped; the failing node is as it was
-	StateFailed      RotationState = "Failed"      // stopped before anything was changed on the failing node
-	StateNeedsPerson RotationState = "NeedsPerson" // a node is neither provably old nor new
-	StateRefused     RotationState = "Refused"     // ended before it touched a node
-	StateCanceled    RotationState = "Canceled"    // not begun: the policy did not allow it any more
+	StatePending                    RotationState = "Pending"                    // accepted, not begun: another one runs
+	StateSuspended                  RotationState = "Suspended"                  // spec.suspend is set
+	StateRunning                    RotationState = "Running"                    // nodes are worked on
+	StateInterrupted                RotationState = "Interrupted"                // its watcher ended; the next one goes on
+	StateSucceeded                  RotationState = "Succeeded"                  // done and verified, or nothing was left to do
+	StateRolledBack                 RotationState = "RolledBack"                 // stopped; the failing node is as it was
+	StateFailed                     RotationState = "Failed"                     // stopped before anything was changed on the failing node
+	StateManualInterventionRequired RotationState = "ManualInterventionRequired" // a node is neither provably old nor new
+	StateRefused                    RotationState = "Refused"                    // ended before it touched a node
+	StateCanceled                   RotationState = "Canceled"                   // not begun: the policy did not allow it any more
 )
 
 // The condition types of a CertificateRotation.

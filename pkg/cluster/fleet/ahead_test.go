@@ -101,7 +101,7 @@ func TestWorkerThatCannotBeStagedAtAllStopsOnlyInItsTurn(t *testing.T) {
 	report, err := rotate(t.Context(), t, c, nil)
 	require.ErrorIs(t, err, fleet.ErrStopped)
 	assert.Contains(t, err.Error(), "w1: its certificates could not be made; nothing was changed there")
-	assert.Contains(t, err.Error(), "cp1 cp2 cp3 keep the new, proven certificates")
+	assert.Contains(t, err.Error(), "cp1 cp2 cp3 keep the new, verified certificates")
 	assert.Equal(t, v1alpha1.Succeeded, result(report, "cp3"))
 	assert.False(t, c.did("Commit w1"))
 }

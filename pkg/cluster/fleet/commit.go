@@ -91,7 +91,7 @@ func (r *run) issue(ctx context.Context, w *worker, csr nodeapi.CSR) error {
 	return w.session.Order(ctx, order)
 }
 
-// commit swaps, restarts and proves on one node. It does not end with ctx: a node that
+// commit replaces, restarts and verifies on one node. It does not end with ctx: a node that
 // began is followed until it is all new or all old.
 func (r *run) commit(ctx context.Context, node string) error {
 	w, began := r.workers[node], r.Now()
@@ -111,21 +111,21 @@ func (r *run) commit(ctx context.Context, node string) error {
 		}
 	}
 	switch {
-	case answer.Kind == nodeapi.RolledBack && !answer.Unproven:
+	case answer.Kind == nodeapi.RolledBack && !answer.Unverified:
 		return r.failed(node, v1alpha1.RolledBack, node+": "+w.cause(), answer.Message, answer.Hint)
-	case answer.Kind == nodeapi.Broken:
+	case answer.Kind == nodeapi.Unknown:
 		return r.failed(node, v1alpha1.Failed, node+": "+w.cause(), answer.Message, answer.Hint)
-	case answer.Unproven: // neither the old nor the new certificates were seen in use
+	case answer.Unverified: // neither the old nor the new certificates were seen in use
 		return r.failed(node, v1alpha1.Failed, node+": "+w.cause(), answer.Message, answer.Hint)
 	case answer.Kind != nodeapi.Committed:
 		return r.failed(node, v1alpha1.Failed, node+": nothing was changed there", answer.Message, answer.Hint)
 	}
 	r.ended(node, v1alpha1.Succeeded, "")
-	return r.proveFromOutside(ctx, w, began)
+	return r.verifyFromOutside(ctx, w, began)
 }
 
-// proveFromOutside looks at the node with the cluster's eyes, before the next is touched.
-func (r *run) proveFromOutside(ctx context.Context, w *worker, began time.Time) error {
+// verifyFromOutside looks at the node with the cluster's eyes, before the next is touched.
+func (r *run) verifyFromOutside(ctx context.Context, w *worker, began time.Time) error {
 	node := w.step.Node
 	var looking errgroup.Group // what fails first is told, but nothing is left half looked at
 	if restarts(w.step, certs.Kubelet) {
@@ -135,7 +135,7 @@ func (r *run) proveFromOutside(ctx context.Context, w *worker, began time.Time) 
 	if w.step.ControlPlane {
 		looking.Go(func() error {
 			if _, err := r.gate(ctx, nil, r.Timeout, r.forcedSince); err != nil {
-				return r.stopped(node+": proven on the node, but the cluster did not become healthy again", err)
+				return r.stopped(node+": verified on the node, but the cluster did not become healthy again", err)
 			}
 			return nil
 		})
@@ -143,7 +143,7 @@ func (r *run) proveFromOutside(ctx context.Context, w *worker, began time.Time) 
 	if err := looking.Wait(); err != nil {
 		return err
 	}
-	r.say(Progress{Node: node, Phase: PhaseProven, Done: true, Took: r.Now().Sub(began), Text: r.summary(w)})
+	r.say(Progress{Node: node, Phase: PhaseVerified, Done: true, Took: r.Now().Sub(began), Text: r.summary(w)})
 	return nil
 }
 
@@ -160,7 +160,7 @@ func (r *run) awaitKubelet(ctx context.Context, w *worker, began time.Time) erro
 		}
 	}
 	if err := r.cluster.Observer.Ready(ctx, w.step.Node, restarted); err != nil {
-		return r.stopped(w.step.Node+": proven on the node, but it did not become Ready", err)
+		return r.stopped(w.step.Node+": verified on the node, but it did not become Ready", err)
 	}
 	return nil
 }

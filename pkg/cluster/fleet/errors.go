@@ -7,10 +7,10 @@ import (
 
 var (
 	// ErrStopped means that the rotation stopped: the failing node is as it was
-	// before, nodes done earlier keep their proven new certificates.
+	// before, nodes done earlier keep their verified new certificates.
 	ErrStopped = errors.New("rotation stopped")
-	// ErrNeedsPerson means that a node is neither provably old nor provably new.
-	ErrNeedsPerson = errors.New("a person must look")
+	// ErrManualInterventionRequired means that a node is neither provably old nor provably new.
+	ErrManualInterventionRequired = errors.New("a person must look")
 	// ErrInterrupted means that the caller asked to stop.
 	ErrInterrupted = errors.New("interrupted")
 )
@@ -40,5 +40,5 @@ func (e *StopError) Error() string {
 	return strings.Join(lines, "\n  ")
 }
 
-// Unwrap returns [ErrStopped], [ErrNeedsPerson] or [ErrInterrupted].
+// Unwrap returns [ErrStopped], [ErrManualInterventionRequired] or [ErrInterrupted].
 func (e *StopError) Unwrap() error { return e.kind }

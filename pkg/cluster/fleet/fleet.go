@@ -112,8 +112,8 @@ const (
 	PhaseStarting Phase = "starting" // the node's pod
 	PhaseStaging  Phase = "staging"
 	PhaseStaged   Phase = "staged"
-	PhaseWorking  Phase = "working" // files swapped, components restarting
-	PhaseProven   Phase = "proven"
+	PhaseWorking  Phase = "working" // files replaced, components restarting
+	PhaseVerified Phase = "verified"
 	PhaseUndoing  Phase = "undoing" // rolling back
 	PhaseUndone   Phase = "undone"
 	PhaseFailed   Phase = "failed"
@@ -157,8 +157,8 @@ type Options struct {
 // The first failure stops it. When ctx ends, the node at work finishes or undoes its part,
 // and the rotation stops with a report.
 //
-// The report is never nil. The error is nil when everything is done and proven, and
-// otherwise wraps one of [ErrStopped], [ErrNeedsPerson], [ErrInterrupted], or is what
+// The report is never nil. The error is nil when everything is done and verified, and
+// otherwise wraps one of [ErrStopped], [ErrManualInterventionRequired], [ErrInterrupted], or is what
 // the Locker returned (nothing was changed).
 func Rotate(ctx context.Context, c Cluster, o Options) (*v1alpha1.RotationReport, error) {
 	if o.Command == "" {

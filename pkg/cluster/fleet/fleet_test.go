@@ -79,7 +79,7 @@ func TestFirstFailureStops(t *testing.T) {
 		result v1alpha1.Result
 	}{
 		{"rolled back", nodeapi.RolledBack, fleet.ErrStopped, v1alpha1.RolledBack},
-		{"broken", nodeapi.Broken, fleet.ErrNeedsPerson, v1alpha1.Failed},
+		{"broken", nodeapi.Unknown, fleet.ErrManualInterventionRequired, v1alpha1.Failed},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := newCluster(3, 1)
@@ -87,7 +87,7 @@ func TestFirstFailureStops(t *testing.T) {
 			report, err := rotate(t.Context(), t, c, func(o *fleet.Options) { o.Command = "kubectl rotate-certs --context x" })
 			require.ErrorIs(t, err, tt.kind)
 			assert.Contains(t, err.Error(), "cp2: etcd did not become healthy")
-			assert.Contains(t, err.Error(), "cp1 keeps the new, proven certificates")
+			assert.Contains(t, err.Error(), "cp1 keeps the new, verified certificates")
 			assert.Contains(t, err.Error(), "cp3 w1 were not touched")
 			assert.Contains(t, err.Error(), "next: kubectl rotate-certs --context x history 7f3c2a --node cp2\n  then: mend the cause", "what happened comes before what to do")
 			assert.False(t, c.did("Commit cp3"))

@@ -153,7 +153,7 @@ func (n *node) commitNow(o nodeapi.Order) {
 		return
 	}
 	end := or(n.commit, nodeapi.Committed)
-	if end == nodeapi.RolledBack || end == nodeapi.Broken {
+	if end == nodeapi.RolledBack || end == nodeapi.Unknown {
 		n.record(nodeapi.RollingBack, o.Token, func(r *nodeapi.Record) { r.Message = "etcd did not become healthy" })
 	} else {
 		n.record(nodeapi.Restarted, o.Token, func(r *nodeapi.Record) { r.Service, r.UnavailableSeconds = certs.Etcd, 1.5 })

@@ -16,8 +16,8 @@ import (
 func (r *run) sayRecord(rec nodeapi.Record) {
 	p := Progress{Node: rec.Node, Phase: PhaseWorking}
 	switch rec.Kind {
-	case nodeapi.Swapped:
-		p.Text = "files swapped"
+	case nodeapi.Replaced:
+		p.Text = "files replaced"
 		if rec.Message != "" {
 			p.Text = rec.Message
 		}
@@ -25,15 +25,15 @@ func (r *run) sayRecord(rec nodeapi.Record) {
 		p.Text = fmt.Sprintf("restarting %s", rec.Service)
 	case nodeapi.Restarted:
 		p.Text = fmt.Sprintf("%s is healthy again", rec.Service)
-	case nodeapi.Proven:
-		p.Text = "proven: " + rec.Evidence.Detail
+	case nodeapi.Verified:
+		p.Text = "verified: " + rec.Evidence.Detail
 	case nodeapi.Waiting:
 		p.Done, p.Text = true, rec.Message
 	case nodeapi.RollingBack:
 		p.Phase, p.Done, p.Text = PhaseUndoing, true, rec.Message+"; putting the old certificates back"
 	case nodeapi.RolledBack:
-		p.Phase, p.Done, p.Text = PhaseUndone, true, "old certificates are in use and proven"
-	case nodeapi.Broken, nodeapi.Failed, nodeapi.Refused:
+		p.Phase, p.Done, p.Text = PhaseUndone, true, "old certificates are in use and verified"
+	case nodeapi.Unknown, nodeapi.Failed, nodeapi.Refused:
 		p.Phase, p.Done, p.Text = PhaseFailed, true, rec.Message
 	default:
 		return
@@ -42,7 +42,7 @@ func (r *run) sayRecord(rec nodeapi.Record) {
 }
 
 // staging, prepared and replacing say what is done with a step: this program signs its
-// certificates and swaps their files, or a unit makes them when it starts.
+// certificates and replaces their files, or a unit makes them when it starts.
 func staging(s plan.Step) string {
 	if s.RestartUnit != "" {
 		return fmt.Sprintf("checking %d certificates that a restart of %s renews", len(s.Targets), s.RestartUnit)
@@ -72,12 +72,12 @@ func replacing(s plan.Step) string {
 	if s.RestartUnit != "" {
 		return fmt.Sprintf("restarting %s, which renews %d certificates", s.RestartUnit, len(s.Targets))
 	}
-	return "swapping files"
+	return "replacing files"
 }
 
 // summary is the one line that remains of a node: what was done and what was seen.
 func (r *run) summary(w *worker) string {
-	parts := []string{"swapped"}
+	parts := []string{"replaced"}
 	if w.step.RestartUnit != "" {
 		parts = []string{"renewed by " + w.step.RestartUnit}
 	}
@@ -93,16 +93,16 @@ func (r *run) summary(w *worker) string {
 			parts = append(parts, m)
 		}
 	}
-	if served := servedPorts(w.of(nodeapi.Proven), r.scanned(w.step.Node)); served != "" {
+	if served := servedPorts(w.of(nodeapi.Verified), r.scanned(w.step.Node)); served != "" {
 		parts = append(parts, served)
 	}
 	return strings.Join(parts, " · ")
 }
 
 // servedPorts is "2379 and 2380 serve the new certificate".
-func servedPorts(proofs []nodeapi.Record, n *inventory.Node) string {
+func servedPorts(verifications []nodeapi.Record, n *inventory.Node) string {
 	var ports []string
-	for _, rec := range proofs {
+	for _, rec := range verifications {
 		if rec.Evidence.Method != nodeapi.Handshake || n == nil {
 			continue
 		}

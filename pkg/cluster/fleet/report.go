@@ -23,7 +23,7 @@ func (r *run) reportOf(ctx context.Context, err error) *v1alpha1.RotationReport 
 	}
 	if err != nil {
 		report.Result, report.Message = v1alpha1.Failed, err.Error()
-		if !errors.Is(err, ErrNeedsPerson) && r.anyRolledBack() {
+		if !errors.Is(err, ErrManualInterventionRequired) && r.anyRolledBack() {
 			report.Result = v1alpha1.RolledBack
 		}
 	}
@@ -103,7 +103,7 @@ func (r *run) addWork(item *v1alpha1.RotationItem, w *worker, fresh map[string]i
 		case rec.Kind == nodeapi.Restarted && rec.Service == item.Service:
 			item.Restarted = true
 			item.UnavailableSeconds += rec.UnavailableSeconds
-		case rec.Kind == nodeapi.Proven && rec.Evidence.Service == item.Service:
+		case rec.Kind == nodeapi.Verified && rec.Evidence.Service == item.Service:
 			item.Evidence = append(item.Evidence, string(rec.Evidence.Method)+": "+rec.Evidence.Detail)
 		case rec.Kind == nodeapi.Committed:
 			for _, renewal := range rec.Renewals {
@@ -120,7 +120,7 @@ func (w *worker) evidence(target string) []string {
 		return nil
 	}
 	var out []string
-	for _, rec := range w.of(nodeapi.Proven) {
+	for _, rec := range w.of(nodeapi.Verified) {
 		if rec.Evidence.TargetID == target {
 			out = append(out, string(rec.Evidence.Method)+": "+rec.Evidence.Detail)
 		}

@@ -112,14 +112,14 @@ func (r *run) run(ctx context.Context) (*v1alpha1.RotationReport, error) {
 // was undone is another matter: nodes are worked on to their end whatever becomes of ctx.
 func (r *run) cutOff(ctx context.Context, err error) error {
 	stop := interrupted(ctx)
-	if stop == nil || err == nil || errors.Is(err, ErrInterrupted) || r.anyUnproven() {
+	if stop == nil || err == nil || errors.Is(err, ErrInterrupted) || r.anyUnverified() {
 		return err
 	}
 	return r.interrupted(stop)
 }
 
-// anyUnproven says whether a node's part came to an end other than success.
-func (r *run) anyUnproven() bool {
+// anyUnverified says whether a node's part came to an end other than success.
+func (r *run) anyUnverified() bool {
 	r.Lock()
 	defer r.Unlock()
 	for _, o := range r.outcomes {

@@ -26,9 +26,9 @@ func (r *run) failed(node string, result v1alpha1.Result, what, why, hint string
 	w := r.seen[node]
 	switch {
 	case result == v1alpha1.RolledBack:
-		own = node + " runs on its old certificates again, and serves them (proven)"
+		own = node + " runs on its old certificates again, and serves them (verified)"
 	case len(w.of(nodeapi.Committing)) > 0:
-		kind, own = ErrNeedsPerson, node+" is in doubt: it is neither proven to be old nor to be new"
+		kind, own = ErrManualInterventionRequired, node+" is in doubt: it is neither verified to be old nor to be new"
 	}
 	r.ended(node, result, why)
 	next := hint
@@ -81,7 +81,7 @@ func (r *run) state(except string) []string {
 	}
 	var out []string
 	if len(done) > 0 {
-		out = append(out, plural(done, "keeps", "keep")+" the new, proven certificates")
+		out = append(out, plural(done, "keeps", "keep")+" the new, verified certificates")
 	}
 	if len(untouched) > 0 {
 		out = append(out, plural(untouched, "was", "were")+" not touched")

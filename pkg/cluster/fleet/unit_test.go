@@ -6,17 +6,17 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// TestProgressOfARestartThatRenews: nothing is signed, and no file is swapped by this program.
+// TestProgressOfARestartThatRenews: nothing is signed, and no file is replaced by this program.
 func TestProgressOfARestartThatRenews(t *testing.T) {
 	signed := plan.Step{Targets: make([]plan.Target, 2)}
 	byUnit := plan.Step{Targets: make([]plan.Target, 3), RestartUnit: "k0scontroller.service"}
 	for want, got := range map[string]string{
 		"signing 2 certificates": staging(signed),
 		"checking 3 certificates that a restart of k0scontroller.service renews": staging(byUnit),
-		"2 certificates signed":                                    prepared([]plan.Step{signed}),
-		"3 certificates checked, which a restart renews":           prepared([]plan.Step{byUnit}),
-		"2 certificates signed, 3 checked, which a restart renews": prepared([]plan.Step{signed, byUnit}),
-		"swapping files": replacing(signed),
+		"2 certificates signed":                                         prepared([]plan.Step{signed}),
+		"3 certificates checked, which a restart renews":                prepared([]plan.Step{byUnit}),
+		"2 certificates signed, 3 checked, which a restart renews":      prepared([]plan.Step{signed, byUnit}),
+		"replacing files":                                               replacing(signed),
 		"restarting k0scontroller.service, which renews 3 certificates": replacing(byUnit),
 	} {
 		if got != want {

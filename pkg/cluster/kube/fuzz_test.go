@@ -57,7 +57,7 @@ func FuzzInventory(f *testing.F) {
 func FuzzFollow(f *testing.F) {
 	for _, rec := range []nodeapi.Record{
 		{Seq: 1, Node: "w1", Rotation: "7f3c2a", Kind: nodeapi.Committed, Renewals: []inventory.Renewal{{}}},
-		{Seq: 2, Node: "cp1", Rotation: "7f3c2a", Kind: nodeapi.Proven, Evidence: &nodeapi.Evidence{}},
+		{Seq: 2, Node: "cp1", Rotation: "7f3c2a", Kind: nodeapi.Verified, Evidence: &nodeapi.Evidence{}},
 		{Seq: 2, Node: "w1", Rotation: "other", Kind: nodeapi.CSRNeeded, CSR: &nodeapi.CSR{}},
 	} {
 		line, err := json.Marshal(rec)

@@ -187,7 +187,7 @@ func (l *Locker) free(ctx context.Context, lease *coordinationv1.Lease) error {
 		case apierrors.IsNotFound(err):
 			return nil
 		case err != nil:
-			// Not seen is not unchanged: a look that fails proves nothing.
+			// Not seen is not unchanged: a look that fails verifies nothing.
 			began = time.Now()
 		case !equality.Semantic.DeepEqual(now.Spec, lease.Spec):
 			if again := holding(now); again != nil {

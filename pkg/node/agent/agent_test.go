@@ -147,7 +147,7 @@ func TestAgentFollowsDirectoriesThatAreReplaced(t *testing.T) {
 	pki := w.Local(certstest.PKIDir)
 	first := w.fingerprint("apiserver")
 
-	// As whoever swaps a whole directory does.
+	// As whoever replaces a whole directory does.
 	require.NoError(t, os.CopyFS(pki+".new", os.DirFS(pki)))
 	w.renew(t, pki+".new")
 	require.NoError(t, os.Rename(pki, pki+".old"))

@@ -113,7 +113,7 @@ func etcdConfigs(root hostfs.Root, node inventory.Node, endpoints []string) (out
 	clients := etcdClients(node)
 	for _, c := range clients {
 		pair, err := load(root, c.Store)
-		p := prover{target: inventory.Client{Kind: inventory.ToEtcd, CAFile: etcdCAFile(c, clients)}, pair: pair}
+		p := verifier{target: inventory.Client{Kind: inventory.ToEtcd, CAFile: etcdCAFile(c, clients)}, pair: pair}
 		if err == nil {
 			err = p.connect(root)
 		}

@@ -72,7 +72,7 @@ func peerTLS(root hostfs.Root, c inventory.Certificate, peer inventory.Peer) (*t
 	if content.KeyErr != nil {
 		return nil, content.KeyErr
 	}
-	p := prover{target: *c.Client, pair: tls.Certificate{PrivateKey: content.Key.Signer, Leaf: content.Leaf()}}
+	p := verifier{target: *c.Client, pair: tls.Certificate{PrivateKey: content.Key.Signer, Leaf: content.Leaf()}}
 	for _, link := range content.Chain {
 		p.pair.Certificate = append(p.pair.Certificate, link.Raw)
 	}

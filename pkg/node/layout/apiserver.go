@@ -41,7 +41,7 @@ func (d *discovery) addAPIServer(p *program) {
 	if !p.isolated {
 		p.component.Health = "https://" + address + "/readyz"
 	}
-	var serving proofPlace
+	var serving verificationPlace
 	if !p.isolated {
 		serving.served = []inventory.Served{{Address: address}}
 		d.addInMemory(p.service, LoopbackName, address, LoopbackName)
@@ -49,7 +49,7 @@ func (d *discovery) addAPIServer(p *program) {
 	if p.args.value("tls-cert-file") == "" {
 		d.addSelfMade(p, "apiserver", "/var/run/kubernetes", role{name: "apiserver", served: serving.served})
 	}
-	d.addSettings(p, p.args.values, map[settings.Proof]proofPlace{
+	d.addSettings(p, p.args.values, map[settings.Verification]verificationPlace{
 		settings.Served:      serving,
 		settings.EtcdMember:  {client: d.etcdOf(p)},
 		settings.NodeKubelet: {client: d.kubeletOf(p)},
@@ -89,7 +89,7 @@ func (d *discovery) addSelfMade(p *program, pair, defaultDir string, r role) {
 	d.addPair(p.service, cert, strings.TrimSuffix(cert, ".crt")+".key", r)
 }
 
-// etcdOf is the etcd endpoint to prove the API server's client certificate against:
+// etcdOf is the etcd endpoint to verify the API server's client certificate against:
 // this node's where it uses one, else the first.
 func (d *discovery) etcdOf(p *program) *inventory.Client {
 	var chosen string

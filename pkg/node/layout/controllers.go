@@ -40,11 +40,11 @@ func (d *discovery) addController(p *program) {
 			get = get.with("kubeconfig", c.ClientConnection.Kubeconfig) // the configuration wins over the flag
 		}
 	}
-	var serving proofPlace
+	var serving verificationPlace
 	if !p.isolated && port != "0" {
 		serving.served = []inventory.Served{{Address: address}}
 	}
-	d.addSettings(p, get, map[settings.Proof]proofPlace{settings.Served: serving})
+	d.addSettings(p, get, map[settings.Verification]verificationPlace{settings.Served: serving})
 	if p.args.value("tls-cert-file") == "" {
 		name := strings.TrimPrefix(string(p.service), "kube-") + "-server"
 		d.addSelfMade(p, string(p.service), "", role{name: name, served: serving.served})

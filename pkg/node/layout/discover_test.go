@@ -155,7 +155,7 @@ func TestDiscoverTellsHowComponentsRun(t *testing.T) {
 	}
 }
 
-func TestDiscoverTellsWhereToProve(t *testing.T) {
+func TestDiscoverTellsWhereToVerify(t *testing.T) {
 	n := layouttest.New(t)
 	n.Kubeadm("/etc/kubernetes/pki")
 	kubeadmFiles(n)

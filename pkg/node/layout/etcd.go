@@ -45,19 +45,19 @@ func (d *discovery) addEtcd(p *program) {
 }
 
 // etcdPlaces is where certificates of a member can be verified.
-func (d *discovery) etcdPlaces(p *program, get etcdSettings, clients, serving, peers []string) map[settings.Proof]proofPlace {
-	var client, peer proofPlace
+func (d *discovery) etcdPlaces(p *program, get etcdSettings, clients, serving, peers []string) map[settings.Verification]verificationPlace {
+	var client, peer verificationPlace
 	if !p.isolated {
 		client.served, peer.served = httpsEndpoints(serving), httpsEndpoints(peers)
 	}
 	if len(peer.served) > 0 {
 		peer.client = d.etcdClient(p, peer.served[0].Address, get("peer-trusted-ca-file"))
 	}
-	out := map[settings.Proof]proofPlace{
+	out := map[settings.Verification]verificationPlace{
 		settings.Served: client, settings.ServedPeers: peer, settings.EtcdPeer: {client: peer.client},
 	}
 	if urls := httpsEndpoints(clients); len(urls) > 0 {
-		out[settings.EtcdMember] = proofPlace{client: d.etcdClient(p, urls[0].Address, get("trusted-ca-file"))}
+		out[settings.EtcdMember] = verificationPlace{client: d.etcdClient(p, urls[0].Address, get("trusted-ca-file"))}
 	}
 	return out
 }
@@ -115,7 +115,7 @@ func (d *discovery) judgeEtcd(p *program, get etcdSettings, complete bool, urls 
 	}
 }
 
-// etcdClient is a member to prove client certificates against.
+// etcdClient is a member to verify client certificates against.
 func (d *discovery) etcdClient(p *program, address, caFile string) *inventory.Client {
 	c := &inventory.Client{Kind: inventory.ToEtcd, Address: address}
 	if caFile != "" {
@@ -127,7 +127,7 @@ func (d *discovery) etcdClient(p *program, address, caFile string) *inventory.Cl
 }
 
 // EtcdClient is where a client certificate that no flag names, such as kubeadm's
-// etcd-healthcheck-client, can be proven: this node's member. Nil without one that
+// etcd-healthcheck-client, can be verified: this node's member. Nil without one that
 // speaks TLS.
 func (l *Layout) EtcdClient() *inventory.Client {
 	for _, c := range l.Node.Certificates {

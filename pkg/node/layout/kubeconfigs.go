@@ -7,7 +7,7 @@ import (
 )
 
 // kubeconfigUser reads a kubeconfig that a component names and returns the user it
-// authenticates as, with the API server as a place of proof. What cannot be read is
+// authenticates as, with the API server as a place of verification. What cannot be read is
 // recorded, and nil returned.
 func (d *discovery) kubeconfigUser(p *program, conf string) (*KubeconfigUser, *inventory.Client) {
 	k, host, ok := d.readKubeconfig(p, conf)
@@ -22,7 +22,7 @@ func (d *discovery) kubeconfigUser(p *program, conf string) (*KubeconfigUser, *i
 	return user, d.apiClient(p, conf, host, user)
 }
 
-// apiClient is where a kubeconfig's user can be proven. A file of CAs that it names
+// apiClient is where a kubeconfig's user can be verified. A file of CAs that it names
 // becomes a known authority.
 func (d *discovery) apiClient(p *program, conf, host string, user *KubeconfigUser) *inventory.Client {
 	address := user.Cluster.HostPort()
@@ -93,7 +93,7 @@ func (d *discovery) addSplit(p *program, s inventory.Store, r role, how string) 
 
 // addKubeconfig records the client certificate of a kubeconfig that a component is
 // given, under a name. It returns how else the component authenticates where there
-// is none. The server of the kubeconfig is a place of proof if it is an API server.
+// is none. The server of the kubeconfig is a place of verification if it is an API server.
 func (d *discovery) addKubeconfig(p *program, conf, name string, apiServer bool) (without string) {
 	if conf == "" {
 		return ""

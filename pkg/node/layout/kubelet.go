@@ -23,7 +23,7 @@ const (
 func (d *discovery) addKubelet(p *program) {
 	k := d.kubelet
 	p.component.Health = k.health
-	var serving proofPlace
+	var serving verificationPlace
 	if !k.program.isolated && k.port != "0" {
 		serving.served = []inventory.Served{{Address: join(k.address, k.port)}}
 	}
@@ -135,7 +135,7 @@ func (d *discovery) exists(host string) bool {
 
 // addKubeletServing records which of the three ways to a serving certificate this
 // kubelet goes: named files, the CSR API, or one that it makes itself.
-func (d *discovery) addKubeletServing(k *kubeletSettings, serving proofPlace) {
+func (d *discovery) addKubeletServing(k *kubeletSettings, serving verificationPlace) {
 	r := role{name: "kubelet-server", served: serving.served}
 	current := path.Join(k.certDir, currentServing)
 	switch {

@@ -74,7 +74,7 @@ func leafOf(tree map[string]any, field string) (*any, func(string)) {
 
 // addKubeletFiles records what the kubelet's settings name. A serving certificate without a
 // key counts for nothing, nor the other way about: the kubelet makes its own then.
-func (d *discovery) addKubeletFiles(k *kubeletSettings, serving proofPlace) {
+func (d *discovery) addKubeletFiles(k *kubeletSettings, serving verificationPlace) {
 	pair := k.namesServing()
 	get := func(flag string) []string {
 		apart := []string{"kubeconfig"} // see addKubeletClient
@@ -86,7 +86,7 @@ func (d *discovery) addKubeletFiles(k *kubeletSettings, serving proofPlace) {
 		}
 		return k.files(flag)
 	}
-	d.addSettings(k.program, get, map[settings.Proof]proofPlace{settings.Served: serving})
+	d.addSettings(k.program, get, map[settings.Verification]verificationPlace{settings.Served: serving})
 }
 
 // namesServing says whether the kubelet is given a serving certificate and its key.

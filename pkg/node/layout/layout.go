@@ -100,7 +100,7 @@ func Discover(root hostfs.Root, opts Options) Layout {
 	programs = append(programs, d.others(running, programs)...)
 	slices.SortStableFunc(programs, func(a, b *program) int { return rank(a.service) - rank(b.service) })
 
-	// Addresses first: client certificates are proven against other components.
+	// Addresses first: client certificates are verified against other components.
 	for _, p := range programs {
 		if p.service == certs.KubeAPIServer {
 			d.apiServer = p.apiServerAddress()

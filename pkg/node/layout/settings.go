@@ -30,9 +30,9 @@ func (v values) with(flag, value string) values {
 	}
 }
 
-// proofPlace is where the use of a certificate can be verified: an endpoint that serves it, or
+// verificationPlace is where the use of a certificate can be verified: an endpoint that serves it, or
 // a server that the component authenticates to.
-type proofPlace struct {
+type verificationPlace struct {
 	served []inventory.Served
 	client *inventory.Client
 }
@@ -40,7 +40,7 @@ type proofPlace struct {
 // addSettings records what a component's settings name, in the order of the table. What
 // needs more than the table, such as the kubelet's files, is recorded by the component's
 // own function.
-func (d *discovery) addSettings(p *program, get values, places map[settings.Proof]proofPlace) {
+func (d *discovery) addSettings(p *program, get values, places map[settings.Verification]verificationPlace) {
 	var kubeconfigs []string
 	for _, row := range settings.Of(p.service) {
 		if row.Flag == "" {
@@ -60,10 +60,10 @@ func (d *discovery) addSettings(p *program, get values, places map[settings.Proo
 		case settings.EtcdAuthKey:
 			d.addEtcdAuthKeys(p, row.Setting(), get.last(row.Flag))
 		case settings.Certificate:
-			at := places[row.Proof]
+			at := places[row.Verification]
 			d.addNamedPair(p, get.last(row.Flag), get.last(row.Key), role{name: row.Role, served: at.served, client: at.client})
 		case settings.SNIPairs:
-			d.addSNI(p, row.Role, get(row.Flag), places[row.Proof].served)
+			d.addSNI(p, row.Role, get(row.Flag), places[row.Verification].served)
 		case settings.Kubeconfig:
 			// Often one file for several purposes.
 			if conf := get.last(row.Flag); !slices.Contains(kubeconfigs, conf) {
@@ -80,7 +80,7 @@ func (d *discovery) addKubeconfigOf(p *program, row settings.Setting, conf strin
 	if name == "" {
 		name = path.Base(conf)
 	}
-	without := d.addKubeconfig(p, conf, name, row.Proof == settings.APIServer)
+	without := d.addKubeconfig(p, conf, name, row.Verification == settings.APIServer)
 	if without != "" && row.Role != "" {
 		p.component.Note = join2(p.component.Note, "authenticates with "+without+", so it has no client certificate")
 	}

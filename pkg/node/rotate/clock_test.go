@@ -28,7 +28,7 @@ func TestTheClockJumpsDuringACommit(t *testing.T) {
 					orders := r.hook
 					r.hook = func(rec nodeapi.Record) {
 						orders(rec)
-						if rec.Kind == nodeapi.Swapped {
+						if rec.Kind == nodeapi.Replaced {
 							shift = jump
 						}
 						if fails && rec.Kind == nodeapi.Restarted {

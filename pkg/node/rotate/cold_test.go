@@ -91,8 +91,8 @@ func TestPauseBeforeNewCertificatesAreVerified(t *testing.T) {
 			t.Errorf("error: %v", err)
 		}
 		n.isAll(true, services...)
-		if got := n.rotation(); got.State != inventory.Finished || got.Unproven {
-			t.Errorf("the rotation stands as %s, unproven %v; records %s", got.State, got.Unproven, r.kinds())
+		if got := n.rotation(); got.State != inventory.Finished || got.Unverified {
+			t.Errorf("the rotation stands as %s, unverified %v; records %s", got.State, got.Unverified, r.kinds())
 		}
 	})
 }
@@ -116,7 +116,7 @@ func TestStaleComponentThatWasNotRestarted(t *testing.T) {
 		n.interrupted(certs.Etcd, certs.KubeScheduler)
 		e, _ := n.engine()
 		undone, err := e.Recover(t.Context(), false)
-		if err != nil || len(undone) != 1 || undone[0].Unproven {
+		if err != nil || len(undone) != 1 || undone[0].Unverified {
 			t.Errorf("%+v, %v", undone, err)
 		}
 		if slices.Contains(n.started, certs.Etcd) {

@@ -18,7 +18,7 @@ import (
 )
 
 // commit puts what was staged into use and answers with Committed, RolledBack or
-// Broken; or with Refused or Failed, before anything has changed. Its error is a
+// Unknown; or with Refused or Failed, before anything has changed. Its error is a
 // *journalError: the node was put back as it was as far as possible, and the next
 // process does so again, and says so.
 func (s *session) commit(ctx context.Context, o statedir.Order, l *log) error {
@@ -57,10 +57,10 @@ func (s *session) commit(ctx context.Context, o statedir.Order, l *log) error {
 		if errors.As(err, &broken) {
 			return err
 		}
-		if undone != nil || l.last.Kind != nodeapi.Committed || l.last.Unproven {
+		if undone != nil || l.last.Kind != nodeapi.Committed || l.last.Unverified {
 			return undone
 		}
-		// Every old certificate had expired, and the new ones stayed and are proven.
+		// Every old certificate had expired, and the new ones stayed and are verified.
 	}
 	if t.DestroyOldKeys {
 		if err := s.destroyOldKeys(t, backup); err != nil {
@@ -172,16 +172,16 @@ type committing struct {
 	restarted []certs.Service
 }
 
-// apply makes everything new and proves it. A panic is an error, to be undone.
+// apply makes everything new and verifies it. A panic is an error, to be undone.
 func (c *committing) apply(ctx context.Context, materials []store.Material) (err error) {
 	defer recoverAs(&err)
 	defer c.closeOutages()
 	for n, i := range c.t.Items {
-		if err := store.Swap(c.Root, i.Certificate.Store, materials[n]); err != nil {
+		if err := store.Replace(c.Root, i.Certificate.Store, materials[n]); err != nil {
 			return &failure{service: i.Certificate.Service, what: i.Certificate.Name + " could not be replaced", cause: err}
 		}
 	}
-	if err := c.log.write(nodeapi.Record{Kind: nodeapi.Swapped}); err != nil {
+	if err := c.log.write(nodeapi.Record{Kind: nodeapi.Replaced}); err != nil {
 		return err
 	}
 	for n := range c.t.Items {
@@ -202,7 +202,7 @@ func (c *committing) apply(ctx context.Context, materials []store.Material) (err
 		}
 	}
 	early, late := c.byTurn(last)
-	if err := c.prove(ctx, early); err != nil {
+	if err := c.verify(ctx, early); err != nil {
 		return err
 	}
 	if err := c.restart(ctx, last); err != nil {
@@ -216,11 +216,11 @@ func (c *committing) apply(ctx context.Context, materials []store.Material) (err
 	if err := c.restartOthers(ctx, c.t.Others); err != nil {
 		return err
 	}
-	return c.prove(ctx, late)
+	return c.verify(ctx, late)
 }
 
 // split takes the kubelet and kube-proxy apart from the rest: they come last, when
-// everything that the kubelet must start again is proven.
+// everything that the kubelet must start again is verified.
 func split(services []certs.Service) (first, last []certs.Service) {
 	for _, s := range services {
 		if s == certs.Kubelet || s == certs.KubeProxy {
@@ -232,7 +232,7 @@ func split(services []certs.Service) (first, last []certs.Service) {
 	return first, last
 }
 
-// byTurn returns the items that can be proven before the given services are
+// byTurn returns the items that can be verified before the given services are
 // restarted, and those that cannot.
 func (c *committing) byTurn(last []certs.Service) (early, late []int) {
 	for n, i := range c.t.Items {

@@ -33,7 +33,7 @@ func rotateAll(n *fakeNode, policy plan.RestartPolicy, services ...certs.Service
 	n.stage(policy, services...)
 	r.orderAfter(n, nodeapi.Staged, commitOrder)
 	r.orderAfter(n, nodeapi.Committed, finish)
-	for _, bad := range []nodeapi.Kind{nodeapi.RolledBack, nodeapi.Broken, nodeapi.Failed, nodeapi.Refused} {
+	for _, bad := range []nodeapi.Kind{nodeapi.RolledBack, nodeapi.Unknown, nodeapi.Failed, nodeapi.Refused} {
 		r.orderAfter(n, bad, abandon)
 	}
 	if err := run(n.t, n.t.Context(), e); err != nil {
@@ -42,7 +42,7 @@ func rotateAll(n *fakeNode, policy plan.RestartPolicy, services ...certs.Service
 	return r
 }
 
-func TestEverythingIsRenewedAndProven(t *testing.T) {
+func TestEverythingIsRenewedAndVerified(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
 		r := rotateAll(n, plan.RestartAlways)
@@ -68,13 +68,13 @@ func TestEverythingIsRenewedAndProven(t *testing.T) {
 			"apiserver@": nodeapi.Handshake, "etcd-peer@": nodeapi.Handshake, "kubelet-server@": nodeapi.Handshake,
 			"scheduler.conf@": nodeapi.Authenticated, "front-proxy-client@": nodeapi.Authenticated,
 		} {
-			if !r.proven(name, method) {
-				t.Errorf("%s is not proven by %s", name, method)
+			if !r.verified(name, method) {
+				t.Errorf("%s is not verified by %s", name, method)
 			}
 		}
-		// What the kubelet must start again is proven before the kubelet is touched.
-		if r.index(nodeapi.Restarting, certs.Kubelet) < r.indexProven("apiserver@") {
-			t.Error("the kubelet was restarted before the API server was proven")
+		// What the kubelet must start again is verified before the kubelet is touched.
+		if r.index(nodeapi.Restarting, certs.Kubelet) < r.indexVerified("apiserver@") {
+			t.Error("the kubelet was restarted before the API server was verified")
 		}
 		for _, rec := range r.of(nodeapi.Restarted) {
 			if rec.UnavailableSeconds < 0.3 || rec.UnavailableSeconds > 1 {
@@ -104,7 +104,7 @@ func TestOnlyTheServiceInScopeIsTouched(t *testing.T) {
 	})
 }
 
-func TestWhatFailsItsProofIsUndone(t *testing.T) {
+func TestWhatFailsItsVerificationIsUndone(t *testing.T) {
 	const service = certs.KubeControllerManager
 	for _, test := range []struct {
 		name        string
@@ -170,12 +170,12 @@ func TestWhatFailsItsProofIsUndone(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeProvenOldEitherNeedsAPerson(t *testing.T) {
+func TestWhatCannotBeVerifiedOldEitherNeedsAPerson(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
 		n.stuck[certs.Etcd] = true
 		r := rotateAll(n, plan.RestartAlways, certs.Etcd)
-		broken := r.of(nodeapi.Broken)
+		broken := r.of(nodeapi.Unknown)
 		if len(broken) != 1 {
 			t.Fatalf("records: %s", r.kinds())
 		}
@@ -215,18 +215,18 @@ func TestRestartPolicies(t *testing.T) {
 				if !slices.Equal(n.started, test.started) {
 					t.Errorf("restarted %v, want %v", n.started, test.started)
 				}
-				if !r.proven("apiserver@", test.method) {
-					t.Errorf("apiserver is not proven by %s: %+v", test.method, r.of(nodeapi.Proven))
+				if !r.verified("apiserver@", test.method) {
+					t.Errorf("apiserver is not verified by %s: %+v", test.method, r.of(nodeapi.Verified))
 				}
-				if !r.proven("apiserver-kubelet-client@", test.kubelet) {
-					t.Errorf("apiserver-kubelet-client is not proven by %s", test.kubelet)
+				if !r.verified("apiserver-kubelet-client@", test.kubelet) {
+					t.Errorf("apiserver-kubelet-client is not verified by %s", test.kubelet)
 				}
 			})
 		})
 	}
 }
 
-func TestCompromisedKeysAreDestroyedAfterProof(t *testing.T) {
+func TestCompromisedKeysAreDestroyedAfterVerification(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
 		e, r := n.engine()
@@ -241,7 +241,7 @@ func TestCompromisedKeysAreDestroyedAfterProof(t *testing.T) {
 	})
 }
 
-// A process that ends right after the proof has destroyed nothing yet; the next one does.
+// A process that ends right after the verification has destroyed nothing yet; the next one does.
 func TestCompromisedKeysAreDestroyedAlsoAcrossACrash(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
@@ -259,7 +259,7 @@ func TestCompromisedKeysAreDestroyedAlsoAcrossACrash(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := os.Stat(n.state("backup/2")); err != nil {
-			t.Fatalf("killed too late to prove anything: %v", err)
+			t.Fatalf("killed too late to verify anything: %v", err)
 		}
 		n.dead = false
 		e, _ = n.engine()

@@ -168,10 +168,10 @@ func TestDamagedBackup(t *testing.T) {
 					t.Fatal(err)
 				}
 				e, _ := n.engine()
-				if _, err := e.Recover(t.Context(), true); !errors.Is(err, ErrNeedsPerson) {
+				if _, err := e.Recover(t.Context(), true); !errors.Is(err, ErrManualInterventionRequired) {
 					t.Errorf("error: %v", err)
 				}
-				if got := n.rotation(); got.State != inventory.Broken {
+				if got := n.rotation(); got.State != inventory.Unknown {
 					t.Errorf("it stands as %s", got.State)
 				}
 				e.Idle = time.Second

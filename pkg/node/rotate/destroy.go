@@ -10,7 +10,7 @@ import (
 // destroyOldKeys leaves no compromised key on the node: none in this rotation's backup,
 // none in that of an earlier rotation, which holds the same key if it was rolled back, and
 // none of the dated files that a kubelet keeps of its earlier ones. The new certificates
-// are proven by now, so nothing needs the old ones any more. This rotation's backup goes
+// are verified by now, so nothing needs the old ones any more. This rotation's backup goes
 // last: while it is there, an interrupted destruction is done again.
 func (s *session) destroyOldKeys(t *transaction, backup string) error {
 	compromised := map[string]bool{}

@@ -17,7 +17,7 @@ import (
 // details are what the evidence says of the certificate in whose ID a text occurs.
 func (r *records) details(name string) string {
 	var out []string
-	for _, rec := range r.of(nodeapi.Proven) {
+	for _, rec := range r.of(nodeapi.Verified) {
 		if strings.Contains(rec.Evidence.TargetID, "/"+name) {
 			out = append(out, string(rec.Evidence.Method)+": "+rec.Evidence.Detail)
 		}

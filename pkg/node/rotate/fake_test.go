@@ -58,7 +58,7 @@ type fakeComponent struct {
 	loaded  map[string]*x509.Certificate // by the certificate's name
 }
 
-// serves and clients say which pairs of a kubeadm node are proven how.
+// serves and clients say which pairs of a kubeadm node are verified how.
 var serves = map[string][]string{
 	"apiserver": {"127.0.0.1:6443"}, "etcd-server": {"127.0.0.1:2379"}, "etcd-peer": {"10.0.0.11:2380"}, "kubelet-server": {"127.0.0.1:10250"},
 }
@@ -351,7 +351,7 @@ func (n *fakeNode) Client(_ context.Context, c inventory.Certificate, m store.Ma
 	up := n.all[servers[c.Client.Kind]].running
 	n.mu.Unlock()
 	if !up {
-		return nodeapi.Evidence{}, fmt.Errorf("%w: connection refused", component.ErrCannotProve)
+		return nodeapi.Evidence{}, fmt.Errorf("%w: connection refused", component.ErrCannotVerify)
 	}
 	if err := n.rejects(c, m.Chain[0]); err != nil {
 		return nodeapi.Evidence{}, err

@@ -250,7 +250,7 @@ func (k *fakeK0s) rotate(services ...certs.Service) *records {
 	k.stage(nodeapi.Order{}, services...)
 	r.orderAfter(k.fakeNode, nodeapi.Staged, commitOrder)
 	r.orderAfter(k.fakeNode, nodeapi.Committed, finish)
-	for _, bad := range []nodeapi.Kind{nodeapi.RolledBack, nodeapi.Broken, nodeapi.Failed, nodeapi.Refused} {
+	for _, bad := range []nodeapi.Kind{nodeapi.RolledBack, nodeapi.Unknown, nodeapi.Failed, nodeapi.Refused} {
 		r.orderAfter(k.fakeNode, bad, abandon)
 	}
 	if err := run(k.t, k.t.Context(), e); err != nil {

@@ -61,7 +61,7 @@ func TestTheRecoveryUnitIsThereWhileItIsNeeded(t *testing.T) {
 				r.hook = func(rec nodeapi.Record) {
 					before(rec)
 					switch rec.Kind {
-					case nodeapi.Committing, nodeapi.Swapped, nodeapi.Restarting, nodeapi.RollingBack:
+					case nodeapi.Committing, nodeapi.Replaced, nodeapi.Restarting, nodeapi.RollingBack:
 						if there := n.guards(); len(there) != 3 {
 							t.Errorf("at %s only %q is there", rec.Kind, there)
 						}
@@ -208,7 +208,7 @@ func TestRecoveryAtBootOnlyPutsFilesBack(t *testing.T) {
 		e, r := n.engine()
 		e.Program = program
 		n.stage(plan.RestartAlways, certs.Etcd)
-		n.killAt(r, 4) // Swapped
+		n.killAt(r, 4) // Replaced
 		r.orderAfter(n, nodeapi.Staged, commitOrder)
 		if err := run(t, t.Context(), e); !errors.Is(err, errKilled) {
 			t.Fatal(err)
@@ -221,7 +221,7 @@ func TestRecoveryAtBootOnlyPutsFilesBack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(undone) != 1 || undone[0].Kind != nodeapi.RolledBack || !strings.Contains(undone[0].Message, "not proven yet") {
+		if len(undone) != 1 || undone[0].Kind != nodeapi.RolledBack || !strings.Contains(undone[0].Message, "not verified yet") {
 			t.Errorf("%+v", undone)
 		}
 		n.dead = false

@@ -19,8 +19,8 @@ var (
 	// ErrNotVerified means that what is in place could not be verified yet: new certificates
 	// that were kept since the old ones have expired, or what something else has put there.
 	ErrNotVerified = errors.New("the certificates in place are not verified yet")
-	// ErrNeedsPerson means that the node is neither provably old nor provably new.
-	ErrNeedsPerson = errors.New("a person must look at this node")
+	// ErrManualInterventionRequired means that the node is neither provably old nor provably new.
+	ErrManualInterventionRequired = errors.New("a person must look at this node")
 	// ErrLeftOut means that a rotation by hand is done, and that certificates in scope were
 	// left out since they cannot be renewed on the node.
 	ErrLeftOut = errors.New("done, but certificates in scope were left out")
@@ -30,7 +30,7 @@ var (
 // commit, with the same journal and the same way back. There is no lock over other
 // nodes and no gate on the cluster's health; that is on the person. Nothing to do is
 // an error, [plan.ErrNothing] or a [plan.RefusedError]. A failure wraps [ErrAsBefore] or
-// [ErrNeedsPerson]. Where it is done but for what cannot be renewed, it is [ErrLeftOut].
+// [ErrManualInterventionRequired]. Where it is done but for what cannot be renewed, it is [ErrLeftOut].
 func (e *Engine) ByHand(ctx context.Context, req plan.Request) error {
 	s, release, err := e.open(ctx, newID())
 	if err != nil {
@@ -118,12 +118,12 @@ func asError(answer nodeapi.Record) error {
 		said += "\n" + answer.Hint
 	}
 	switch {
-	case answer.Unproven:
+	case answer.Unverified:
 		return fmt.Errorf("%w: %s", ErrNotVerified, said)
 	case answer.Kind == nodeapi.Staged, answer.Kind == nodeapi.Committed, answer.Kind == nodeapi.Finished:
 		return nil
-	case answer.Kind == nodeapi.Broken:
-		return fmt.Errorf("%w: %s", ErrNeedsPerson, said)
+	case answer.Kind == nodeapi.Unknown:
+		return fmt.Errorf("%w: %s", ErrManualInterventionRequired, said)
 	default:
 		return fmt.Errorf("%w: %s", ErrAsBefore, said)
 	}

@@ -186,10 +186,10 @@ func (n *fakeNode) kill() {
 	runtime.Goexit()
 }
 
-// proven says whether there is evidence of a kind for the certificate in whose ID a
+// verified says whether there is evidence of a kind for the certificate in whose ID a
 // text occurs.
-func (r *records) proven(name string, method nodeapi.Method) bool {
-	for _, rec := range r.of(nodeapi.Proven) {
+func (r *records) verified(name string, method nodeapi.Method) bool {
+	for _, rec := range r.of(nodeapi.Verified) {
 		if strings.Contains(rec.Evidence.TargetID, "/"+name) && rec.Evidence.Method == method {
 			return true
 		}
@@ -206,9 +206,9 @@ func (r *records) index(kind nodeapi.Kind, s certs.Service) int {
 	return -1
 }
 
-func (r *records) indexProven(name string) int {
+func (r *records) indexVerified(name string) int {
 	for n, rec := range r.all {
-		if rec.Kind == nodeapi.Proven && strings.Contains(rec.Evidence.TargetID, "/"+name) {
+		if rec.Kind == nodeapi.Verified && strings.Contains(rec.Evidence.TargetID, "/"+name) {
 			return n
 		}
 	}

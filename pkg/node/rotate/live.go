@@ -27,7 +27,7 @@ func (Live) Handshake(ctx context.Context, address, serverName string) (*x509.Ce
 
 // Client implements [Prober].
 func (l Live) Client(ctx context.Context, c inventory.Certificate, m store.Material) (nodeapi.Evidence, error) {
-	return component.ProveClient(ctx, l.Root, c, pairOf(m))
+	return component.VerifyClient(ctx, l.Root, c, pairOf(m))
 }
 
 // Health implements [Prober].

@@ -58,7 +58,7 @@ func (l *log) write(rec nodeapi.Record) error {
 	return nil
 }
 
-// failure is why a commit was undone: which proof failed, and in whose words.
+// failure is why a commit was undone: which verification failed, and in whose words.
 type failure struct {
 	service certs.Service // empty: not one component's
 	what    string        // "etcd did not become healthy within 60s on its new certificate"

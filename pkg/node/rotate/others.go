@@ -93,9 +93,9 @@ func (c *committing) affectedOthers(ctx context.Context) []inventory.OtherUser {
 	return out
 }
 
-// proveOthers records for a certificate what was restarted of its other users, and which
+// recordOtherUsers records for a certificate what was restarted of its other users, and which
 // of them keep the old one.
-func (c *committing) proveOthers(i item) error {
+func (c *committing) recordOtherUsers(i item) error {
 	var again, old, failing []string
 	for _, u := range i.Certificate.OtherUsers {
 		switch {
@@ -112,19 +112,19 @@ func (c *committing) proveOthers(i item) error {
 	}
 	if len(again) > 0 {
 		detail := strings.Join(again, ", ") + ": running, on what was read at a start after the files were replaced"
-		if err := c.proven(i, nodeapi.Evidence{Method: nodeapi.Health, Detail: detail}); err != nil {
+		if err := c.verified(i, nodeapi.Evidence{Method: nodeapi.Health, Detail: detail}); err != nil {
 			return err
 		}
 	}
 	if len(failing) > 0 {
 		detail := strings.Join(failing, ", ") + ": failed before the commit as well; stopped, so that it reads the new files at its next start"
-		if err := c.proven(i, nodeapi.Evidence{Method: nodeapi.FileOnly, Detail: detail}); err != nil {
+		if err := c.verified(i, nodeapi.Evidence{Method: nodeapi.FileOnly, Detail: detail}); err != nil {
 			return err
 		}
 	}
 	if len(old) == 0 {
 		return nil
 	}
-	return c.proven(i, nodeapi.Evidence{Method: nodeapi.FileOnly,
+	return c.verified(i, nodeapi.Evidence{Method: nodeapi.FileOnly,
 		Detail: strings.Join(old, ", ") + ": keeps the old certificate until it is restarted or replaced"})
 }

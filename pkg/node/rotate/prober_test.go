@@ -206,7 +206,7 @@ func TestEtcdWhoseHealthCannotBeAsked(t *testing.T) {
 		if len(r.of(nodeapi.Committed)) != 1 || len(r.of(nodeapi.RollingBack)) != 0 {
 			t.Fatal(r.kinds())
 		}
-		said := slices.ContainsFunc(r.of(nodeapi.Proven), func(rec nodeapi.Record) bool {
+		said := slices.ContainsFunc(r.of(nodeapi.Verified), func(rec nodeapi.Record) bool {
 			return rec.Evidence.Service == certs.Etcd && strings.HasPrefix(rec.Evidence.Detail, "running; its health is not known")
 		})
 		if !said {
@@ -233,7 +233,7 @@ func TestEtcdThatRefusesOnlyAfterTheCommit(t *testing.T) {
 	})
 }
 
-// TestEtcdWhoseHealthCannotBeAskedAfterABoot is proven by its endpoints.
+// TestEtcdWhoseHealthCannotBeAskedAfterABoot is verified by its endpoints.
 func TestEtcdWhoseHealthCannotBeAskedAfterABoot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, program := guarded(t)
@@ -241,7 +241,7 @@ func TestEtcdWhoseHealthCannotBeAskedAfterABoot(t *testing.T) {
 		e, r := n.engine()
 		e.Program = program
 		n.stage(plan.RestartAlways, certs.Etcd)
-		n.killAt(r, 4) // Swapped
+		n.killAt(r, 4) // Replaced
 		r.orderAfter(n, nodeapi.Staged, commitOrder)
 		if err := run(t, t.Context(), e); !errors.Is(err, errKilled) {
 			t.Fatal(err)
@@ -258,8 +258,8 @@ func TestEtcdWhoseHealthCannotBeAskedAfterABoot(t *testing.T) {
 		if _, err := e.Recover(t.Context(), false); err != nil {
 			t.Fatal(err)
 		}
-		if n.unproven() {
-			t.Error("it was not proven")
+		if n.unverified() {
+			t.Error("it was not verified")
 		}
 	})
 }

@@ -23,7 +23,7 @@ func (n *fakeNode) interrupted(services ...certs.Service) {
 	n.t.Helper()
 	n.stage(plan.RestartAlways, services...)
 	e, r := n.engine()
-	n.killAt(r, 4) // Swapped
+	n.killAt(r, 4) // Replaced
 	r.orderAfter(n, nodeapi.Staged, commitOrder)
 	if err := run(n.t, n.t.Context(), e); !errors.Is(err, errKilled) {
 		n.t.Fatal(err)
@@ -88,15 +88,15 @@ func TestRecoveryLeavesWhatWasRepairedSince(t *testing.T) {
 				if rec := undone[0]; !strings.Contains(rec.Message, "etcd-server changed by something else since") || rec.Hint == "" {
 					t.Errorf("message %q, hint %q", rec.Message, rec.Hint)
 				}
-				if got := n.rotation(); got.State != inventory.RolledBack || got.Unproven != boot {
-					t.Errorf("the rotation stands as %s, unproven %v", got.State, got.Unproven)
+				if got := n.rotation(); got.State != inventory.RolledBack || got.Unverified != boot {
+					t.Errorf("the rotation stands as %s, unverified %v", got.State, got.Unverified)
 				}
 				n.launchAll()
 				if _, err := e.Recover(t.Context(), false); err != nil {
 					t.Fatal(err)
 				}
-				if n.rotation().Unproven {
-					t.Error("the next process did not prove it")
+				if n.rotation().Unverified {
+					t.Error("the next process did not verify it")
 				}
 				if got := certs.Fingerprint(n.onDisk("etcd-server")); got != repaired {
 					t.Error("it was undone once more")
@@ -232,8 +232,8 @@ func TestRecoveryKeepsTheRestOfAKubeconfig(t *testing.T) {
 	})
 }
 
-// An expired certificate is never put back over a valid one: the new ones stay, unproven
-// at first, and are proven by the next process.
+// An expired certificate is never put back over a valid one: the new ones stay, unverified
+// at first, and are verified by the next process.
 func TestRecoveryKeepsNewWhereOldHasExpired(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
@@ -248,15 +248,15 @@ func TestRecoveryKeepsNewWhereOldHasExpired(t *testing.T) {
 		}
 		n.sameAs(after)
 		got := n.rotation()
-		if got.State != inventory.Committed || !got.Unproven || len(got.Renewed) != 3 {
-			t.Errorf("the rotation stands as %s, unproven %v, %d renewed", got.State, got.Unproven, len(got.Renewed))
+		if got.State != inventory.Committed || !got.Unverified || len(got.Renewed) != 3 {
+			t.Errorf("the rotation stands as %s, unverified %v, %d renewed", got.State, got.Unverified, len(got.Renewed))
 		}
 		n.launchAll()
 		if _, err := e.Recover(t.Context(), false); err != nil {
 			t.Fatal(err)
 		}
-		if got := n.rotation(); got.State != inventory.Committed || got.Unproven {
-			t.Errorf("after the next process it stands as %s, unproven %v", got.State, got.Unproven)
+		if got := n.rotation(); got.State != inventory.Committed || got.Unverified {
+			t.Errorf("after the next process it stands as %s, unverified %v", got.State, got.Unverified)
 		}
 		n.sameAs(after)
 		n.isAll(true, certs.Etcd)
@@ -295,8 +295,8 @@ func TestRecoveryDecidesForEveryCertificate(t *testing.T) {
 				t.Errorf("%s is new: %v, want %v", name, got, isNew)
 			}
 		}
-		if got := n.rotation(); got.State != inventory.RolledBack || !got.Unproven {
-			t.Errorf("the rotation stands as %s, unproven %v", got.State, got.Unproven)
+		if got := n.rotation(); got.State != inventory.RolledBack || !got.Unverified {
+			t.Errorf("the rotation stands as %s, unverified %v", got.State, got.Unverified)
 		}
 	})
 }
@@ -327,14 +327,14 @@ func TestExpiredMemberKeepsItsNewCertificates(t *testing.T) {
 			t.Fatalf("error: %v", err)
 		}
 		n.isAll(true, certs.Etcd)
-		if got := n.rotation(); got.State != inventory.Committed || !got.Unproven {
-			t.Errorf("the rotation stands as %s, unproven %v", got.State, got.Unproven)
+		if got := n.rotation(); got.State != inventory.Committed || !got.Unverified {
+			t.Errorf("the rotation stands as %s, unverified %v", got.State, got.Unverified)
 		}
 		n.unhealthy[certs.Etcd] = false // the other members have come back
 		if _, err := e.Recover(t.Context(), false); err != nil {
 			t.Fatal(err)
 		}
-		if n.rotation().Unproven {
+		if n.rotation().Unverified {
 			t.Error("it is not verified now")
 		}
 	})

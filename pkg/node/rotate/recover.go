@@ -16,7 +16,7 @@ import (
 // nothing where there is nothing. boot says that no component runs yet: then files
 // are put back and nothing is restarted or waited for. It needs no API server. A commit
 // that is at work is left alone, and is a [*statedir.LockedError]. That the old
-// certificates could not be put back is an error that wraps [ErrNeedsPerson]. A damaged
+// certificates could not be put back is an error that wraps [ErrManualInterventionRequired]. A damaged
 // journal is a [*statedir.DamagedError], returned when everything else was done.
 func (e *Engine) Recover(ctx context.Context, boot bool) ([]nodeapi.Record, error) {
 	if _, err := e.Root.Stat(statedir.HostPath); errors.Is(err, os.ErrNotExist) {
@@ -38,7 +38,7 @@ func (e *Engine) Recover(ctx context.Context, boot bool) ([]nodeapi.Record, erro
 		return s.undone, errors.Join(append(s.damaged, err)...)
 	}
 	for _, rec := range s.undone {
-		if err := asError(rec); errors.Is(err, ErrNeedsPerson) {
+		if err := asError(rec); errors.Is(err, ErrManualInterventionRequired) {
 			return s.undone, errors.Join(append(s.damaged, err)...)
 		}
 	}
@@ -49,7 +49,7 @@ func (e *Engine) Recover(ctx context.Context, boot bool) ([]nodeapi.Record, erro
 const lockLook = time.Second
 
 // recoverAll undoes every commit that a process began and did not complete, of
-// whichever rotation, and proves what was put back at boot. Nothing else may be done on
+// whichever rotation, and verifies what was put back at boot. Nothing else may be done on
 // a node before. What fails for one rotation is told when the others had their turn; a
 // damaged journal is a [*statedir.DamagedError] in s.damaged, and an error only where it
 // is the current rotation's.
@@ -83,8 +83,8 @@ func (s *session) recoverRotation(ctx context.Context, r *statedir.Rotation, cur
 	ctx = context.WithoutCancel(ctx)
 	if interrupted := nodeapi.Incomplete(records); interrupted != nil {
 		err = s.recoverOne(ctx, r, current, *interrupted, records)
-	} else if restored := unproven(records); restored != nil && !s.boot {
-		err = s.proveRestored(ctx, r, current, *restored)
+	} else if restored := unverified(records); restored != nil && !s.boot {
+		err = s.verifyRestored(ctx, r, current, *restored)
 	}
 	if err != nil {
 		return err
@@ -121,11 +121,11 @@ func (s *session) setAside(r *statedir.Rotation, damaged error) error {
 	return fmt.Errorf("%w; the old certificates were put back%s", damaged, hint)
 }
 
-// destroyLeft destroys the compromised keys of a commit that was proven, and whose
+// destroyLeft destroys the compromised keys of a commit that was verified, and whose
 // process ended before it had done so.
 func (s *session) destroyLeft(r *statedir.Rotation, records []nodeapi.Record) error {
 	for _, rec := range records {
-		if rec.Kind != nodeapi.Committed || rec.Unproven {
+		if rec.Kind != nodeapi.Committed || rec.Unverified {
 			continue
 		}
 		backup := backupDir(r, rec.Order)
@@ -158,7 +158,7 @@ func (s *session) recoverOne(ctx context.Context, r *statedir.Rotation, current 
 	}
 	t, err := loadTransaction(backupDir(r, began.Order))
 	if err != nil {
-		rec := nodeapi.Record{Kind: nodeapi.Broken, Message: "the process ended in the middle of a commit, and what it did cannot be read: " + err.Error()}
+		rec := nodeapi.Record{Kind: nodeapi.Unknown, Message: "the process ended in the middle of a commit, and what it did cannot be read: " + err.Error()}
 		if errors.Is(err, os.ErrNotExist) {
 			rec.Hint = "look at the certificates of this node: kubectl rotate-certs check"
 		}

@@ -49,7 +49,7 @@ func TestKilledAtEveryRecord(t *testing.T) {
 				n.sameAs(before)
 			}
 			n.stagedIsEmpty()
-			if left := r.of(nodeapi.Broken); len(left) > 0 {
+			if left := r.of(nodeapi.Unknown); len(left) > 0 {
 				t.Errorf("killed at record %d: %s", count, left[0].Message)
 			}
 			survived++
@@ -71,7 +71,7 @@ func TestAnotherRotationUndoesWhatWasLeft(t *testing.T) {
 		before := n.snapshot()
 		n.stage(plan.RestartAlways, certs.Etcd)
 		e, r := n.engine()
-		n.killAt(r, 4) // Swapped
+		n.killAt(r, 4) // Replaced
 		r.orderAfter(n, nodeapi.Staged, commitOrder)
 		if err := run(t, t.Context(), e); !errors.Is(err, errKilled) {
 			t.Fatal(err)

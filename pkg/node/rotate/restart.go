@@ -165,7 +165,7 @@ func (c *committing) await(ctx, first context.Context, r *restarting) error {
 	if err != nil {
 		return err
 	}
-	return c.log.write(nodeapi.Record{Kind: nodeapi.Proven,
+	return c.log.write(nodeapi.Record{Kind: nodeapi.Verified,
 		Evidence: &nodeapi.Evidence{Service: service, Method: nodeapi.Health, Detail: detail}})
 }
 

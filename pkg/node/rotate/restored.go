@@ -15,15 +15,15 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
 
-// unproven returns the record of what was put back at boot and not proven since; nil:
+// unverified returns the record of what was put back at boot and not verified since; nil:
 // there is none.
-func unproven(records []nodeapi.Record) *nodeapi.Record {
+func unverified(records []nodeapi.Record) *nodeapi.Record {
 	var open *nodeapi.Record
 	for n := range records {
 		switch records[n].Kind {
-		case nodeapi.RolledBack, nodeapi.Broken, nodeapi.Committed:
+		case nodeapi.RolledBack, nodeapi.Unknown, nodeapi.Committed:
 			open = nil
-			if records[n].Unproven {
+			if records[n].Unverified {
 				open = &records[n]
 			}
 		default:
@@ -32,13 +32,13 @@ func unproven(records []nodeapi.Record) *nodeapi.Record {
 	return open
 }
 
-// proveRestored shows that the node runs on what was put back at boot, and records it.
-// What cannot be shown yet stays unproven, with the reason, for the next look: nothing
+// verifyRestored shows that the node runs on what was put back at boot, and records it.
+// What cannot be shown yet stays unverified, with the reason, for the next look: nothing
 // is restarted for it, since whether the cluster can bear that was not asked.
-func (s *session) proveRestored(ctx context.Context, r *statedir.Rotation, current string, restored nodeapi.Record) error {
+func (s *session) verifyRestored(ctx context.Context, r *statedir.Rotation, current string, restored nodeapi.Record) error {
 	t, err := loadTransaction(backupDir(r, restored.Order))
 	if err != nil {
-		return nil //nolint:nilerr // its record still says that it is not proven
+		return nil //nolint:nilerr // its record still says that it is not verified
 	}
 	writer, err := r.Writer(s.Node, s.Engine.Now)
 	if err != nil {
@@ -56,10 +56,10 @@ func (s *session) proveRestored(ctx context.Context, r *statedir.Rotation, curre
 	if restored.Kind == nodeapi.Committed {
 		whose = "the new certificates"
 	}
-	rec := nodeapi.Record{Kind: restored.Kind, Message: whose + " are proven: " + strings.Join(shown, ", ")}
+	rec := nodeapi.Record{Kind: restored.Kind, Message: whose + " are verified: " + strings.Join(shown, ", ")}
 	if err != nil {
-		rec.Unproven, rec.Hint = true, restored.Hint
-		rec.Message = whose + " are still not proven: " + err.Error()
+		rec.Unverified, rec.Hint = true, restored.Hint
+		rec.Message = whose + " are still not verified: " + err.Error()
 	}
 	if err := l.write(rec); err != nil {
 		return err
@@ -68,7 +68,7 @@ func (s *session) proveRestored(ctx context.Context, r *statedir.Rotation, curre
 	return nil
 }
 
-// inUse is the proof after an undo, for a node whose components have started since: the
+// inUse is the verification after an undo, for a node whose components have started since: the
 // files fit, the components are well, the endpoints show what is on disk. pause is how long
 // a supervisor may wait before it starts a component, besides the component's own time.
 func (c *committing) inUse(ctx context.Context, pause time.Duration) (shown []string, err error) {
@@ -158,7 +158,7 @@ func (c *committing) awaitWell(ctx context.Context, target inventory.Component) 
 	if target.Health != "" && !c.mustBeHealthy(target) {
 		return nil
 	}
-	tick := time.NewTicker(proveEvery)
+	tick := time.NewTicker(verifyEvery)
 	defer tick.Stop()
 	for {
 		err := c.well(ctx, target)

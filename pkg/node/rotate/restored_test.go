@@ -22,7 +22,7 @@ func rebooted(t *testing.T) *fakeNode {
 	e, r := n.engine()
 	e.Program = program
 	n.stage(plan.RestartAlways, certs.Etcd)
-	n.killAt(r, 4) // Swapped
+	n.killAt(r, 4) // Replaced
 	r.orderAfter(n, nodeapi.Staged, commitOrder)
 	if err := run(t, t.Context(), e); !errors.Is(err, errKilled) {
 		t.Fatal(err)
@@ -38,18 +38,18 @@ func rebooted(t *testing.T) *fakeNode {
 	return n
 }
 
-func (n *fakeNode) unproven() bool {
+func (n *fakeNode) unverified() bool {
 	n.t.Helper()
 	history, _, err := statedir.History(n.tree.Root)
 	if err != nil || len(history) != 1 || history[0].State != inventory.RolledBack {
 		n.t.Fatalf("history %+v, %v", history, err)
 	}
-	return history[0].Unproven
+	return history[0].Unverified
 }
 
-// What was put back at boot is proven by the next process on the node, whatever it is
-// there for, and is unproven until then.
-func TestWhatWasPutBackAtBootIsProvenLater(t *testing.T) {
+// What was put back at boot is verified by the next process on the node, whatever it is
+// there for, and is unverified until then.
+func TestWhatWasPutBackAtBootIsVerifiedLater(t *testing.T) {
 	for name, next := range map[string]func(*testing.T, *Engine) error{
 		"by another rotation":  func(t *testing.T, e *Engine) error { e.Idle = time.Second; return e.Run(t.Context(), "0ther") },
 		"by the same rotation": func(t *testing.T, e *Engine) error { e.Idle = time.Second; return e.Run(t.Context(), rotationID) },
@@ -59,15 +59,15 @@ func TestWhatWasPutBackAtBootIsProvenLater(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := rebooted(t)
 				before := n.snapshot()
-				if !n.unproven() {
-					t.Fatal("nothing says that it is not proven yet")
+				if !n.unverified() {
+					t.Fatal("nothing says that it is not verified yet")
 				}
 				e, _ := n.engine()
 				if err := next(t, e); err != nil {
 					t.Fatal(err)
 				}
-				if n.unproven() {
-					t.Error("it was not proven")
+				if n.unverified() {
+					t.Error("it was not verified")
 				}
 				records, err := statedir.Records(n.tree.Root, rotationID)
 				if err != nil {
@@ -91,7 +91,7 @@ func TestWhatWasPutBackAtBootIsProvenLater(t *testing.T) {
 	}
 }
 
-// What cannot be proven stays so, with the reason, and is tried again.
+// What cannot be verified stays so, with the reason, and is tried again.
 func TestWhatWasPutBackAtBootAndIsNotInUse(t *testing.T) {
 	for name, c := range map[string]struct {
 		spoil func(n *fakeNode)
@@ -116,18 +116,18 @@ func TestWhatWasPutBackAtBootAndIsNotInUse(t *testing.T) {
 				if err != nil || len(undone) != 1 || !strings.Contains(undone[0].Message, c.said) {
 					t.Errorf("%+v, %v", undone, err)
 				}
-				if !n.unproven() {
-					t.Error("it is called proven")
+				if !n.unverified() {
+					t.Error("it is called verified")
 				}
 				c.mend(n)
 				if _, err := e.Recover(t.Context(), false); err != nil {
 					t.Fatal(err)
 				}
-				if n.unproven() {
+				if n.unverified() {
 					t.Error("it was not tried again")
 				}
 				if undone, err := e.Recover(t.Context(), false); err != nil || len(undone) > 0 {
-					t.Errorf("once proven, it is proven again: %+v, %v", undone, err)
+					t.Errorf("once verified, it is verified again: %+v, %v", undone, err)
 				}
 			})
 		})

@@ -2,11 +2,11 @@
 // directory's inbox, what happens is written to its journal first:
 //
 //	Stage   scan, make keys, have certificates issued, check; nothing visible changes
-//	Commit  back up, swap every file, restart, prove; what fails is undone and proven
+//	Commit  back up, replace every file, restart, verify; what fails is undone and verified
 //	Finish, Abandon  end
 //
-// Where the restart of a unit makes the new certificates (k0s), nothing is signed or swapped,
-// and the restart cannot be undone: it is proven, or a person must look.
+// Where the restart of a unit makes the new certificates (k0s), nothing is signed or replaced,
+// and the restart cannot be undone: it is verified, or a person must look.
 //
 // Whatever interrupts it, the next start undoes a commit that was not completed. So
 // a node is all old or all new.

@@ -118,8 +118,8 @@ func TestByHand(t *testing.T) {
 		}
 
 		n.stuck[certs.KubeScheduler] = true
-		if err := e.ByHand(t.Context(), req); !errors.Is(err, ErrNeedsPerson) {
-			t.Errorf("never starts again: %v, want ErrNeedsPerson", err)
+		if err := e.ByHand(t.Context(), req); !errors.Is(err, ErrManualInterventionRequired) {
+			t.Errorf("never starts again: %v, want ErrManualInterventionRequired", err)
 		}
 		req.Services = []certs.Service{certs.KubeProxy}
 		if err := e.ByHand(t.Context(), req); !errors.Is(err, plan.ErrNothing) {

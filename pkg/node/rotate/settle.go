@@ -14,7 +14,7 @@ import (
 
 // settle ends a commit by the restart of a unit that failed or was interrupted. The restart
 // cannot be undone. What it led to is found out, and answered with Committed (all new and
-// proven), RolledBack (all old and proven) or Broken. Its only error is that nothing can be
+// verified), RolledBack (all old and verified) or Unknown. Its only error is that nothing can be
 // recorded any more.
 func (c *committing) settle(ctx context.Context, f *failure) error {
 	c.log.lenient = true
@@ -27,24 +27,24 @@ func (c *committing) settle(ctx context.Context, f *failure) error {
 
 func (c *committing) outcome(ctx context.Context, f *failure) nodeapi.Record {
 	if c.late && c.wasRestarted(ctx) {
-		err := c.proveLate(ctx)
+		err := c.verifyLate(ctx)
 		if err == nil {
 			return nodeapi.Record{Kind: nodeapi.Committed, Renewals: c.t.renewals(),
-				Message: fmt.Sprintf("%s; %s was restarted, and its new certificates are proven", f.Error(), c.t.Unit)}
+				Message: fmt.Sprintf("%s; %s was restarted, and its new certificates are verified", f.Error(), c.t.Unit)}
 		}
 		f = asFailure(err)
 	}
-	rec := nodeapi.Record{Kind: nodeapi.Broken, Service: f.service, Message: withWords(f)}
+	rec := nodeapi.Record{Kind: nodeapi.Unknown, Service: f.service, Message: withWords(f)}
 	stillOld := c.stillOld()
 	if len(stillOld) == len(c.t.Items) {
 		c.undoing = true // what was unhealthy before need not be healthy now
 		_, err := c.inUse(ctx, unitStart)
 		if err == nil {
 			rec.Kind = nodeapi.RolledBack
-			rec.Message += "; no certificate was renewed, and the old ones are proven"
+			rec.Message += "; no certificate was renewed, and the old ones are verified"
 			return rec
 		}
-		rec.Message += "; no certificate was renewed, and the old ones are not proven: " + err.Error()
+		rec.Message += "; no certificate was renewed, and the old ones are not verified: " + err.Error()
 	} else {
 		rec.Message += fmt.Sprintf("; %d of %d certificates are new", len(c.t.Items)-len(stillOld), len(c.t.Items))
 		if len(stillOld) > 0 {
@@ -69,8 +69,8 @@ func (c *committing) wasRestarted(ctx context.Context) bool {
 	return slices.Contains(c.restarted, certs.Service(c.t.Unit)) || err == nil && now.ID != c.t.UnitInstance
 }
 
-// proveLate proves what a restart led to that an earlier process began.
-func (c *committing) proveLate(ctx context.Context) (err error) {
+// verifyLate verifies what a restart led to that an earlier process began.
+func (c *committing) verifyLate(ctx context.Context) (err error) {
 	defer recoverAs(&err)
 	defer c.closeOutages()
 	var begun []*restarting
@@ -78,7 +78,7 @@ func (c *committing) proveLate(ctx context.Context) (err error) {
 		begun = append(begun, &restarting{component: target, outage: c.watchOutage(ctx, target)})
 	}
 	old := component.Instance{ID: c.t.UnitInstance, Running: true}
-	return c.proveUnit(ctx, &restarting{component: c.t.unitTarget(), old: old}, begun)
+	return c.verifyUnit(ctx, &restarting{component: c.t.unitTarget(), old: old}, begun)
 }
 
 // stillOld names the certificates whose files are as they were before the commit.

@@ -24,8 +24,8 @@ const (
 	coldStart = time.Minute
 )
 
-// undo makes everything old again, proves that, and answers with RolledBack; or with
-// Broken, where it cannot be proven. Where every old certificate has expired the new ones
+// undo makes everything old again, verifies that, and answers with RolledBack; or with
+// Unknown, where it cannot be verified. Where every old certificate has expired the new ones
 // stay, and the answer is Committed. It goes on as far as it can, whatever fails: also
 // where nothing can be recorded any more, which is its only error.
 func (c *committing) undo(ctx context.Context, f *failure) error {
@@ -38,7 +38,7 @@ func (c *committing) undo(ctx context.Context, f *failure) error {
 	var unverified error
 	if len(problems) == 0 && !c.boot {
 		if problems = c.restartOld(ctx); len(problems) == 0 {
-			unverified = c.verifyOthers(ctx)
+			unverified = c.verifyKept(ctx)
 		}
 	}
 	problems = append(problems, c.changedSince()...)
@@ -53,16 +53,16 @@ func (c *committing) undo(ctx context.Context, f *failure) error {
 // answer is the record that ends an undo.
 func (c *committing) answer(f *failure, problems []string, unverified error) nodeapi.Record {
 	if len(problems) > 0 {
-		return nodeapi.Record{Kind: nodeapi.Broken, Service: f.service, Hint: c.hintBackup(),
+		return nodeapi.Record{Kind: nodeapi.Unknown, Service: f.service, Hint: c.hintBackup(),
 			Message: fmt.Sprintf("%s; putting the old certificates back failed as well: %s", f.Error(), strings.Join(problems, "; "))}
 	}
 	remarks := c.remarks()
-	rec := nodeapi.Record{Kind: nodeapi.RolledBack, Service: f.service, Message: f.reason(), Unproven: c.boot || unverified != nil}
+	rec := nodeapi.Record{Kind: nodeapi.RolledBack, Service: f.service, Message: f.reason(), Unverified: c.boot || unverified != nil}
 	switch {
 	case len(c.names(kept)) == len(c.t.Items) && len(c.t.Items) > 0:
 		rec.Kind, rec.Renewals, rec.Message = nodeapi.Committed, c.t.renewals(), f.Error()
 	case c.boot && len(c.names(restored)) > 0:
-		rec.Message = "the old certificates were put back before the components started, which start on them; not proven yet"
+		rec.Message = "the old certificates were put back before the components started, which start on them; not verified yet"
 	}
 	switch {
 	case len(c.names(left)) > 0:
@@ -76,7 +76,7 @@ func (c *committing) answer(f *failure, problems []string, unverified error) nod
 		rec.Message = strings.TrimPrefix(rec.Message+"; "+remarks, "; ")
 	}
 	if unverified != nil {
-		rec.Message += "; not proven yet: " + unverified.Error()
+		rec.Message += "; not verified yet: " + unverified.Error()
 	}
 	return rec
 }
@@ -87,7 +87,7 @@ const (
 	hintQuorum = "one etcd member alone forms no quorum: run the same command on the other control-plane nodes, then " + hintVerify
 )
 
-// restartOld restarts what may have read new files, and proves that the old ones are
+// restartOld restarts what may have read new files, and verifies that the old ones are
 // in use.
 func (c *committing) restartOld(ctx context.Context) (problems []string) {
 	var err error
@@ -103,7 +103,7 @@ func (c *committing) restartOld(ctx context.Context) (problems []string) {
 			err = c.restartOthers(ctx, others)
 		}
 		if err == nil {
-			err = c.proveOld(ctx, affected)
+			err = c.verifyOld(ctx, affected)
 		}
 	}()
 	if err != nil {
@@ -113,10 +113,10 @@ func (c *committing) restartOld(ctx context.Context) (problems []string) {
 	return problems
 }
 
-// verifyOthers verifies the certificates that are not the old ones. Components that were
+// verifyKept verifies the certificates that are not the old ones. Components that were
 // not restarted yet, and whose new certificates stay, are restarted for it. An error
 // means that they are not verified yet; nothing else can be done about that here.
-func (c *committing) verifyOthers(ctx context.Context) (err error) {
+func (c *committing) verifyKept(ctx context.Context) (err error) {
 	if len(c.names(restored)) == len(c.t.Items) {
 		return nil
 	}
@@ -247,8 +247,8 @@ func (c *committing) kubeletFindsAPI(ctx context.Context) bool {
 	return false
 }
 
-// proveOld shows that the endpoints serve what they served before.
-func (c *committing) proveOld(ctx context.Context, affected []certs.Service) error {
+// verifyOld shows that the endpoints serve what they served before.
+func (c *committing) verifyOld(ctx context.Context, affected []certs.Service) error {
 	for n, i := range c.t.Items {
 		if c.fates[n].action != restored {
 			continue

@@ -63,7 +63,7 @@ func TestWhatIsChangedAfterItWasPutBackIsNamed(t *testing.T) {
 		}
 		began := time.Now()
 		r := rotateAll(n, plan.RestartAlways, certs.KubeAPIServer)
-		broken := r.of(nodeapi.Broken)
+		broken := r.of(nodeapi.Unknown)
 		if len(broken) != 1 || !strings.Contains(broken[0].Message, "apiserver is not what was put back, something else changes it") {
 			t.Fatalf("records: %s\n%+v", r.kinds(), r.last())
 		}

@@ -20,7 +20,7 @@ func TestUnhealthyComponentOfEveryKind(t *testing.T) {
 				n.unhealthy[s] = true
 				r := rotateAll(n, plan.RestartAlways, s)
 				got := r.of(nodeapi.RolledBack)
-				if len(got) != 1 || got[0].Unproven || !strings.Contains(got[0].Message, "status 500") || len(r.of(nodeapi.Committed)) > 0 {
+				if len(got) != 1 || got[0].Unverified || !strings.Contains(got[0].Message, "status 500") || len(r.of(nodeapi.Committed)) > 0 {
 					t.Fatalf("records: %s", r.kinds())
 				}
 				if got := r.of(nodeapi.RollingBack)[0]; got.Service != s || !strings.Contains(got.Message, "did not become healthy") {

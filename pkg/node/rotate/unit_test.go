@@ -16,7 +16,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// TestRestartOfAUnitIsTheRotation is k0s: this program writes no certificate, and proves the
+// TestRestartOfAUnitIsTheRotation is k0s: this program writes no certificate, and verifies the
 // new ones as it does its own.
 func TestRestartOfAUnitIsTheRotation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -34,8 +34,8 @@ func TestRestartOfAUnitIsTheRotation(t *testing.T) {
 		}
 		for name, method := range map[string]nodeapi.Method{"apiserver@": nodeapi.Handshake, "etcd-peer@": nodeapi.Handshake,
 			"scheduler.conf@": nodeapi.Authenticated, "front-proxy-client@": nodeapi.Authenticated, "admin.conf@": nodeapi.Authenticated} {
-			if !r.proven(name, method) {
-				t.Errorf("%s is not proven by %s", name, method)
+			if !r.verified(name, method) {
+				t.Errorf("%s is not verified by %s", name, method)
 			}
 		}
 		restarted := map[certs.Service]bool{}
@@ -94,7 +94,7 @@ func TestNothingIsRestartedThatWouldDoHarm(t *testing.T) {
 }
 
 // TestRestartThatDoesNotRenewIsToldApart: the restart cannot be undone. It is RolledBack
-// only where everything is old and proven, and else Broken with what was found.
+// only where everything is old and verified, and else Unknown with what was found.
 func TestRestartThatDoesNotRenewIsToldApart(t *testing.T) {
 	for name, tt := range map[string]struct {
 		change func(k *fakeK0s)
@@ -105,18 +105,18 @@ func TestRestartThatDoesNotRenewIsToldApart(t *testing.T) {
 			for name := range owners {
 				k.keeps[name] = true
 			}
-		}, nodeapi.RolledBack, "no certificate was renewed, and the old ones are proven"},
-		"one is not new":       {func(k *fakeK0s) { k.keeps["etcd-peer"] = true }, nodeapi.Broken, "9 of 10 certificates are new, not etcd-peer"},
-		"a new CA signed them": {func(k *fakeK0s) { k.ca = certstest.NewCA(k.t, "kubernetes") }, nodeapi.Broken, "was signed by another CA"},
+		}, nodeapi.RolledBack, "no certificate was renewed, and the old ones are verified"},
+		"one is not new":       {func(k *fakeK0s) { k.keeps["etcd-peer"] = true }, nodeapi.Unknown, "9 of 10 certificates are new, not etcd-peer"},
+		"a new CA signed them": {func(k *fakeK0s) { k.ca = certstest.NewCA(k.t, "kubernetes") }, nodeapi.Unknown, "was signed by another CA"},
 		"they end before the old": {func(k *fakeK0s) {
 			k.validity = nil
 			k.validity = []certstest.Option{certstest.Valid(certstest.Now.Add(-time.Hour), certstest.Now.Add(time.Hour))}
-		}, nodeapi.Broken, "before the old one"},
-		"one component cannot start":  {func(k *fakeK0s) { k.breaks[certs.KubeScheduler] = true }, nodeapi.Broken, "kube-scheduler does not run"},
-		"one is not healthy":          {func(k *fakeK0s) { k.onStop = func(certs.Service) { k.unhealthy[certs.Etcd] = true } }, nodeapi.Broken, "etcd did not become healthy"},
-		"one still serves the old":    {func(k *fakeK0s) { k.keepsOld[certs.KubeAPIServer] = true }, nodeapi.Broken, "does not show the new certificate of apiserver"},
-		"an old process is left over": {func(k *fakeK0s) { k.orphans[certs.KubeControllerManager] = true }, nodeapi.Broken, "kube-controller-manager is still process"},
-		"the unit does not start":     {func(k *fakeK0s) { k.dies = true }, nodeapi.Broken, "k0scontroller.service did not start again"},
+		}, nodeapi.Unknown, "before the old one"},
+		"one component cannot start":  {func(k *fakeK0s) { k.breaks[certs.KubeScheduler] = true }, nodeapi.Unknown, "kube-scheduler does not run"},
+		"one is not healthy":          {func(k *fakeK0s) { k.onStop = func(certs.Service) { k.unhealthy[certs.Etcd] = true } }, nodeapi.Unknown, "etcd did not become healthy"},
+		"one still serves the old":    {func(k *fakeK0s) { k.keepsOld[certs.KubeAPIServer] = true }, nodeapi.Unknown, "does not show the new certificate of apiserver"},
+		"an old process is left over": {func(k *fakeK0s) { k.orphans[certs.KubeControllerManager] = true }, nodeapi.Unknown, "kube-controller-manager is still process"},
+		"the unit does not start":     {func(k *fakeK0s) { k.dies = true }, nodeapi.Unknown, "k0scontroller.service did not start again"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -127,7 +127,7 @@ func TestRestartThatDoesNotRenewIsToldApart(t *testing.T) {
 				if len(ended) != 1 || !strings.Contains(ended[0].Message, tt.words) {
 					t.Fatalf("%s\n%+v", r.kinds(), r.all[len(r.all)-2])
 				}
-				if tt.kind == nodeapi.Broken && !strings.Contains(ended[0].Hint, "journalctl -u k0scontroller.service") {
+				if tt.kind == nodeapi.Unknown && !strings.Contains(ended[0].Hint, "journalctl -u k0scontroller.service") {
 					t.Errorf("hint %q", ended[0].Hint)
 				}
 				if len(r.of(nodeapi.RollingBack)) > 0 || len(k.started) != 1 {

@@ -14,7 +14,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
 
-// restartUnit restarts the unit and proves what its program made. A panic is an error.
+// restartUnit restarts the unit and verifies what its program made. A panic is an error.
 func (c *committing) restartUnit(ctx context.Context) (err error) {
 	defer recoverAs(&err)
 	defer c.closeOutages()
@@ -31,7 +31,7 @@ func (c *committing) restartUnit(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	return c.proveUnit(ctx, r, begun)
+	return c.verifyUnit(ctx, r, begun)
 }
 
 // supervised are the components that the unit runs, in the order of their turns.
@@ -51,9 +51,9 @@ func (c *committing) supervised() (out []inventory.Component) {
 	return out
 }
 
-// proveUnit waits until the unit has started, every file is new, and every component runs as
-// a new process and is healthy. It then proves the new certificates like any others.
-func (c *committing) proveUnit(ctx context.Context, r *restarting, begun []*restarting) error {
+// verifyUnit waits until the unit has started, every file is new, and every component runs as
+// a new process and is healthy. It then verifies the new certificates like any others.
+func (c *committing) verifyUnit(ctx context.Context, r *restarting, begun []*restarting) error {
 	timeout := c.allowance(r.component, r.old.BackOff)
 	waiting, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -66,7 +66,7 @@ func (c *committing) proveUnit(ctx context.Context, r *restarting, begun []*rest
 	if err := c.awaitSuccessors(ctx, waiting, r.component, timeout); err != nil {
 		return err
 	}
-	if err := c.log.write(nodeapi.Record{Kind: nodeapi.Swapped, Message: c.t.Unit + " made the new certificates", WithinSeconds: timeout.Seconds()}); err != nil {
+	if err := c.log.write(nodeapi.Record{Kind: nodeapi.Replaced, Message: c.t.Unit + " made the new certificates", WithinSeconds: timeout.Seconds()}); err != nil {
 		return err
 	}
 	if err := c.awaitProcesses(ctx, waiting, timeout); err != nil {
@@ -91,7 +91,7 @@ func (c *committing) proveUnit(ctx context.Context, r *restarting, begun []*rest
 	for n := range all {
 		all[n] = n
 	}
-	return c.prove(ctx, all)
+	return c.verify(ctx, all)
 }
 
 // awaitSupervised waits for the health of a component that the unit runs.
@@ -110,12 +110,12 @@ func (c *committing) awaitSupervised(ctx, waiting context.Context, b *restarting
 	if err != nil {
 		return err
 	}
-	return c.log.write(nodeapi.Record{Kind: nodeapi.Proven, Evidence: &nodeapi.Evidence{Service: service, Method: nodeapi.Health, Detail: detail}})
+	return c.log.write(nodeapi.Record{Kind: nodeapi.Verified, Evidence: &nodeapi.Evidence{Service: service, Method: nodeapi.Health, Detail: detail}})
 }
 
 // awaitSuccessors waits until every file holds a new certificate, and notes them.
 func (c *committing) awaitSuccessors(ctx, waiting context.Context, unit inventory.Component, timeout time.Duration) error {
-	tick := time.NewTicker(proveEvery)
+	tick := time.NewTicker(verifyEvery)
 	defer tick.Stop()
 	for {
 		late, err := c.noteSuccessors()

@@ -117,15 +117,15 @@ func Scan(ctx context.Context, root hostfs.Root, opts Options) inventory.Node {
 		if node.Rotations, node.Token, err = opts.History(); err != nil {
 			node.NotInspected = append(node.NotInspected, inventory.NotInspected{Reason: inventory.UnreadJournals + err.Error()})
 		}
-		node.NotInspected = append(node.NotInspected, unproven(node.Rotations)...)
+		node.NotInspected = append(node.NotInspected, unverified(node.Rotations)...)
 	}
 	return *node
 }
 
-// unproven reports what an interrupted rotation left in place and could not verify yet.
-func unproven(rotations []inventory.Rotation) (out []inventory.NotInspected) {
+// unverified reports what an interrupted rotation left in place and could not verify yet.
+func unverified(rotations []inventory.Rotation) (out []inventory.NotInspected) {
 	for _, r := range rotations {
-		if !r.Unproven {
+		if !r.Unverified {
 			continue
 		}
 		what := "the old certificates of rotation %s were put back at boot"
@@ -133,7 +133,7 @@ func unproven(rotations []inventory.Rotation) (out []inventory.NotInspected) {
 			what = "the new certificates of rotation %s were kept, since the old ones have expired"
 		}
 		out = append(out, inventory.NotInspected{Reason: fmt.Sprintf(what+
-			" and are not proven yet; the next rotation on this node proves them first, "+
+			" and are not verified yet; the next rotation on this node verifies them first, "+
 			"and so does \"rotate-certs-node recover\" there", r.ID)})
 	}
 	return out

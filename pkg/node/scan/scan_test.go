@@ -126,7 +126,7 @@ func TestScanFindsIssuers(t *testing.T) {
 		t.Errorf("authorities %q, want %q", names, want)
 	}
 	if health := certificate(t, got, "etcd-healthcheck-client"); health.Client == nil || health.Client.Address != "127.0.0.1:2379" || health.Client.CAFile != pki+"/etcd/ca.crt" {
-		t.Errorf("healthcheck-client is proven against %+v", health.Client)
+		t.Errorf("healthcheck-client is verified against %+v", health.Client)
 	}
 	if proxy := certificate(t, got, "front-proxy-client"); proxy.Client.CAFile != pki+"/ca.crt" {
 		t.Errorf("the front proxy trusts %q, want the CA of the API server's certificate", proxy.Client.CAFile)
@@ -289,19 +289,19 @@ func TestNoKeyInTheInventory(t *testing.T) {
 	}
 }
 
-// What was put back at boot is not proven by a look, but a look tells of it.
+// What was put back at boot is not verified by a look, but a look tells of it.
 func TestWhatWasPutBackAtBootIsToldOf(t *testing.T) {
 	tree := certstest.Kubeadm(t, "cp1")
-	for _, unproven := range []bool{true, false} {
+	for _, unverified := range []bool{true, false} {
 		history := func() ([]inventory.Rotation, int64, error) {
-			return []inventory.Rotation{{ID: "7f3c2a", State: inventory.RolledBack, Unproven: unproven}}, 1, nil
+			return []inventory.Rotation{{ID: "7f3c2a", State: inventory.RolledBack, Unverified: unverified}}, 1, nil
 		}
 		node := Scan(t.Context(), tree.Root, Options{NodeName: "cp1", History: history})
 		told := slices.ContainsFunc(node.NotInspected, func(x inventory.NotInspected) bool {
-			return strings.Contains(x.Reason, "rotation 7f3c2a were put back at boot and are not proven yet")
+			return strings.Contains(x.Reason, "rotation 7f3c2a were put back at boot and are not verified yet")
 		})
-		if told != unproven {
-			t.Errorf("unproven %t, told of %t: %+v", unproven, told, node.NotInspected)
+		if told != unverified {
+			t.Errorf("unverified %t, told of %t: %+v", unverified, told, node.NotInspected)
 		}
 	}
 }

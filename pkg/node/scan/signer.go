@@ -40,7 +40,7 @@ func clientCertificate(c *x509.Certificate) bool {
 	return slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageClientAuth)
 }
 
-// proxyTrust completes the front proxy's place of proof: the server there is this
+// proxyTrust completes the front proxy's place of verification: the server there is this
 // node's API server, whose certificate was signed by a CA that is known by now.
 func proxyTrust(entries []entry, known *authorities) {
 	caFile := ""

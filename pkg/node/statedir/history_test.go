@@ -50,7 +50,7 @@ func TestStates(t *testing.T) {
 		{[]nodeapi.Kind{nodeapi.Staging, nodeapi.Failed}, inventory.Failed},
 		{[]nodeapi.Kind{nodeapi.Staging, nodeapi.Staged, nodeapi.Abandoned}, inventory.Staged},
 		{[]nodeapi.Kind{nodeapi.Staging, nodeapi.Staged, nodeapi.Committing, nodeapi.RollingBack, nodeapi.RolledBack}, inventory.RolledBack},
-		{[]nodeapi.Kind{nodeapi.Staging, nodeapi.Staged, nodeapi.Committing, nodeapi.Broken, nodeapi.Abandoned}, inventory.Broken},
+		{[]nodeapi.Kind{nodeapi.Staging, nodeapi.Staged, nodeapi.Committing, nodeapi.Unknown, nodeapi.Abandoned}, inventory.Unknown},
 		{[]nodeapi.Kind{nodeapi.Staging, nodeapi.Staged, nodeapi.Committing, nodeapi.Committed, nodeapi.Staging, nodeapi.Failed}, inventory.Committed},
 	} {
 		var records []nodeapi.Record
@@ -80,7 +80,7 @@ func TestTheLastThreeAreKept(t *testing.T) {
 	for n := range 6 {
 		write(t, rotation(t, d, fmt.Sprintf("r%d", n)), 1, day.AddDate(0, 0, 2*n), ended...)
 	}
-	write(t, rotation(t, d, "broken"), 1, day.Add(-time.Hour), nodeapi.Staging, nodeapi.Committing, nodeapi.Broken)
+	write(t, rotation(t, d, "broken"), 1, day.Add(-time.Hour), nodeapi.Staging, nodeapi.Committing, nodeapi.Unknown)
 	if err := os.Mkdir(filepath.Join(d.path, "rotations", ".gone-x"), 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -40,7 +40,7 @@ func (d *Dir) Prune(keep string) error {
 		}
 		state := nodeapi.Summarize(r.ID, records).State
 		newest = later(newest, lastOf(records))
-		if r.ID == keep || state == inventory.Committing || state == inventory.Broken {
+		if r.ID == keep || state == inventory.Committing || state == inventory.Unknown {
 			kept++
 			continue
 		}

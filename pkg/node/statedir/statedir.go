@@ -4,7 +4,7 @@
 //	token                          the highest fencing token that was ever accepted
 //	rotations/ID/journal.jsonl     the record, one JSON object a line
 //	rotations/ID/orders/N-KIND.json  the inbox
-//	rotations/ID/staged/           new keys and certificates until they are swapped in
+//	rotations/ID/staged/           new keys and certificates until they are replaced in
 //	rotations/ID/backup/           what they replaced
 //
 // Everything is readable by root only: backups hold private keys. The last

@@ -63,7 +63,7 @@ func TestRestoreRefusesADamagedBackup(t *testing.T) {
 			tree := certstest.Kubeadm(t, "cp1")
 			s, dir := tree.Stores["apiserver"], t.TempDir()
 			require.NoError(t, store.Backup(tree.Root, s, dir))
-			require.NoError(t, store.Swap(tree.Root, s, successor(t, tree.CA, tree.Pairs["apiserver"])))
+			require.NoError(t, store.Replace(tree.Root, s, successor(t, tree.CA, tree.Pairs["apiserver"])))
 			before := picture(t, string(tree.Root))
 			require.NoError(t, damage(dir))
 			require.ErrorContains(t, store.Restore(tree.Root, s, dir), `restore "/etc/kubernetes/pki/apiserver.crt"`)
@@ -79,7 +79,7 @@ func TestBackupIsTakenAgainWhereItWasInterrupted(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "0.saved"), []byte("half"), 0o600))
 	require.NoError(t, store.Backup(tree.Root, s, dir))
 	before := picture(t, string(tree.Root))
-	require.NoError(t, store.Swap(tree.Root, s, successor(t, tree.CA, tree.Pairs["apiserver"])))
+	require.NoError(t, store.Replace(tree.Root, s, successor(t, tree.CA, tree.Pairs["apiserver"])))
 	require.NoError(t, store.Restore(tree.Root, s, dir))
 	assert.Empty(t, changed(before, picture(t, string(tree.Root))))
 }
@@ -208,7 +208,7 @@ func TestCompare(t *testing.T) {
 		assert.Equal(t, want, got, what)
 	}
 	is(store.Old, "untouched")
-	require.NoError(t, store.Swap(tree.Root, s, made))
+	require.NoError(t, store.Replace(tree.Root, s, made))
 	is(store.New, "replaced")
 	tree.Write(t, path+".crt", old.CertPEM(), 0o644)
 	is(store.Mixed, "between two renames")

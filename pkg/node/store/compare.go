@@ -57,7 +57,7 @@ func isKubeconfig(root hostfs.Root, path string) bool {
 	return err == nil && len(users) > 0
 }
 
-// Discard removes what an interrupted [Swap] or [Restore] prepared beside a store and
+// Discard removes what an interrupted [Replace] or [Restore] prepared beside a store and
 // did not put in place. The store itself stays as it is.
 func Discard(root hostfs.Root, s inventory.Store) error {
 	paths, link, err := storeFiles(root, s)

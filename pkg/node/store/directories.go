@@ -8,7 +8,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
 )
 
-// Directories returns the directories in which [Swap] replaces a store's files, all
+// Directories returns the directories in which [Replace] replaces a store's files, all
 // symlinks resolved: those of the real files, and of the symlink that it turns. They
 // are nil where that cannot be told.
 func Directories(root hostfs.Root, s inventory.Store) []string {

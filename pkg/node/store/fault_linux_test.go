@@ -61,25 +61,25 @@ func fill(t *testing.T, dir string, pages uint64) {
 	require.Equal(t, pages, st.Bavail)
 }
 
-func TestSwapOnAFullDiskLeavesTheOldSet(t *testing.T) {
+func TestReplaceOnAFullDiskLeavesTheOldSet(t *testing.T) {
 	for _, kind := range []string{"pair", "combined", "kubeconfig"} {
 		t.Run(kind, func(t *testing.T) {
 			root, stores, materials := smallDisk(t)
 			fill(t, string(root), 0)
 			before := picture(t, string(root))
-			err := store.Swap(root, stores[kind], materials[kind])
+			err := store.Replace(root, stores[kind], materials[kind])
 			require.ErrorIs(t, err, unix.ENOSPC)
 			assert.Empty(t, changed(before, picture(t, string(root))), "nothing new, nothing left over")
 
 			require.NoError(t, os.Remove(filepath.Join(string(root), "filler")))
-			assert.NoError(t, store.Swap(root, stores[kind], materials[kind]), "with room again")
+			assert.NoError(t, store.Replace(root, stores[kind], materials[kind]), "with room again")
 		})
 	}
 	t.Run("pair, room for one of the two", func(t *testing.T) {
 		root, stores, materials := smallDisk(t)
 		fill(t, string(root), 1)
 		before := picture(t, string(root))
-		err := store.Swap(root, stores["pair"], materials["pair"])
+		err := store.Replace(root, stores["pair"], materials["pair"])
 		require.ErrorIs(t, err, unix.ENOSPC)
 		assert.ErrorContains(t, err, `prepare successor of "/p/x.crt"`, "the key's was prepared")
 		assert.Empty(t, changed(before, picture(t, string(root))))
@@ -94,24 +94,24 @@ func TestBackupOnAFullDiskIsNoBackup(t *testing.T) {
 	assert.Error(t, store.Restore(root, stores["pair"], dir))
 }
 
-func TestSwapOnAReadOnlyFileSystem(t *testing.T) {
+func TestReplaceOnAReadOnlyFileSystem(t *testing.T) {
 	root, stores, materials := smallDisk(t)
 	before := picture(t, string(root))
 	require.NoError(t, unix.Mount("", string(root), "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
 	for kind, s := range stores {
-		require.ErrorIs(t, store.Swap(root, s, materials[kind]), unix.EROFS, kind)
+		require.ErrorIs(t, store.Replace(root, s, materials[kind]), unix.EROFS, kind)
 	}
 	assert.Empty(t, changed(before, picture(t, string(root))))
 }
 
-// TestSwapUndoesTheKeyWhenTheCertificateCannotFollow: the second rename of a pair
+// TestReplaceUndoesTheKeyWhenTheCertificateCannotFollow: the second rename of a pair
 // fails, which a mount point in its way makes certain.
-func TestSwapUndoesTheKeyWhenTheCertificateCannotFollow(t *testing.T) {
+func TestReplaceUndoesTheKeyWhenTheCertificateCannotFollow(t *testing.T) {
 	root, stores, materials := smallDisk(t)
 	crt := filepath.Join(string(root), stores["pair"].Cert)
 	mount(t, crt, crt, "", unix.MS_BIND, "")
 	before := picture(t, string(root))
-	err := store.Swap(root, stores["pair"], materials["pair"])
+	err := store.Replace(root, stores["pair"], materials["pair"])
 	require.ErrorIs(t, err, unix.EBUSY)
 	assert.NotContains(t, err.Error(), "could not be put back")
 	assert.Empty(t, changed(before, picture(t, string(root))))

@@ -14,9 +14,9 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/store"
 )
 
-// TestRemainsOfAnInterruptedSwap leaves what a death at each point would leave, and
+// TestRemainsOfAnInterruptedReplace leaves what a death at each point would leave, and
 // goes on in both directions.
-func TestRemainsOfAnInterruptedSwap(t *testing.T) {
+func TestRemainsOfAnInterruptedReplace(t *testing.T) {
 	const staged = ".rotate-certs-new"
 	dated := certstest.KubeletDir + "/kubelet-client-2026-02-02-02-02-02.pem"
 	hidden := func(path string) string { return filepath.Dir(path) + "/." + filepath.Base(path) + staged }
@@ -58,7 +58,7 @@ func TestRemainsOfAnInterruptedSwap(t *testing.T) {
 			t.Run("forth", func(t *testing.T) {
 				tree, s, before, dir := arrange(t)
 				m := successor(t, tree.CA, tree.Pairs[test.store])
-				require.NoError(t, store.Swap(tree.Root, s, m))
+				require.NoError(t, store.Replace(tree.Root, s, m))
 				assert.ElementsMatch(t, touched(tree, s), files(changed(before, picture(t, string(tree.Root)))))
 				c, err := store.Read(tree.Root, s)
 				require.NoError(t, err)
@@ -80,7 +80,7 @@ func TestCleaningUpTrustsNoStrangeLink(t *testing.T) {
 			s := tree.Stores["kubelet-client"]
 			before := picture(t, string(tree.Root))
 			require.NoError(t, os.Symlink(text, tree.Local(certstest.KubeletDir+"/.kubelet-client-current.pem.rotate-certs-new")))
-			require.NoError(t, store.Swap(tree.Root, s, successor(t, tree.CA, tree.Pairs["kubelet-client"])))
+			require.NoError(t, store.Replace(tree.Root, s, successor(t, tree.CA, tree.Pairs["kubelet-client"])))
 			assert.ElementsMatch(t, touched(tree, s), files(changed(before, picture(t, string(tree.Root)))))
 		})
 	}
@@ -90,7 +90,7 @@ func TestCleaningUpTrustsNoStrangeLink(t *testing.T) {
 		before, err := os.ReadFile(victim)
 		require.NoError(t, err)
 		require.NoError(t, os.Symlink(victim, tree.Local(certstest.PKIDir+"/.apiserver.key.rotate-certs-new")))
-		require.NoError(t, store.Swap(tree.Root, tree.Stores["apiserver"], successor(t, tree.CA, tree.Pairs["apiserver"])))
+		require.NoError(t, store.Replace(tree.Root, tree.Stores["apiserver"], successor(t, tree.CA, tree.Pairs["apiserver"])))
 		after, err := os.ReadFile(victim)
 		require.NoError(t, err)
 		assert.Equal(t, before, after)

@@ -31,7 +31,7 @@ func wrap(value string, width int, separator string) string {
 }
 
 // TestKubeconfigKeepsEveryOtherByte renders a kubeconfig in some style with the old
-// and with the new values; a Swap must turn the one into the other. %[1]s is the
+// and with the new values; a Replace must turn the one into the other. %[1]s is the
 // certificate, %[2]s the key of user "me"; %[3]s and %[4]s are another user's.
 func TestKubeconfigKeepsEveryOtherByte(t *testing.T) {
 	plain := func(s string) string { return s }
@@ -70,7 +70,7 @@ func TestKubeconfigKeepsEveryOtherByte(t *testing.T) {
 					"%[3]s", b64(other.CertPEM()), "%[4]s", b64(other.KeyPEM(t))).Replace(test.text)
 			}
 			tree, s := kubeconfigOnDisk(t, render(p, test.before))
-			require.NoError(t, store.Swap(tree.Root, s, m))
+			require.NoError(t, store.Replace(tree.Root, s, m))
 			got, err := tree.Root.ReadFile(s.Cert)
 			require.NoError(t, err)
 			assert.Equal(t, render(next, test.after), string(got))
@@ -113,7 +113,7 @@ func TestKubeconfigReplacesOnlyThatUsersValues(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			file := func(p certstest.Pair) string { return "users:\n" + test.before + entry("me", p) + test.after }
 			tree, s := kubeconfigOnDisk(t, file(alone))
-			require.NoError(t, store.Swap(tree.Root, s, m))
+			require.NoError(t, store.Replace(tree.Root, s, m))
 			got, err := tree.Root.ReadFile(s.Cert)
 			require.NoError(t, err)
 			assert.Equal(t, file(next), string(got))
@@ -137,7 +137,7 @@ func TestKubeconfigThatCannotBeReplacedByBytes(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			tree, s := kubeconfigOnDisk(t, test.text)
 			before := picture(t, string(tree.Root))
-			err := store.Swap(tree.Root, s, m)
+			err := store.Replace(tree.Root, s, m)
 			require.ErrorContains(t, err, test.err)
 			assert.NotContains(t, err.Error(), key[:40])
 			assert.Empty(t, changed(before, picture(t, string(tree.Root))))
@@ -145,9 +145,9 @@ func TestKubeconfigThatCannotBeReplacedByBytes(t *testing.T) {
 	}
 }
 
-// FuzzKubeconfigSwap judges with client-go's own types: whatever the file, either it
+// FuzzKubeconfigReplace judges with client-go's own types: whatever the file, either it
 // is refused, or that user has the new values and everything else is as it was.
-func FuzzKubeconfigSwap(f *testing.F) {
+func FuzzKubeconfigReplace(f *testing.F) {
 	const cert, key = "Y2VydGlmaWNhdGU=", "a2V5L2tleStrZXk="
 	for _, text := range []string{
 		"users:\n- name: me\n  user:\n    client-certificate-data: " + cert + "\n    client-key-data: " + key + "\n",

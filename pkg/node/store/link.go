@@ -92,7 +92,7 @@ func (l *currentLink) isDated(name string) bool {
 
 // turn writes a new dated file and lets the link lead to it. The old file stays,
 // as the kubelet's do. The staged link comes first and is durable before the file
-// exists: it is the record by which an interrupted Swap's file is found and removed.
+// exists: it is the record by which an interrupted Replace's file is found and removed.
 func (l *currentLink) turn(root hostfs.Root, leaf *x509.Certificate, data []byte) error {
 	if err := l.clean(root); err != nil {
 		return err
@@ -136,7 +136,7 @@ func (l *currentLink) turn(root hostfs.Root, leaf *x509.Certificate, data []byte
 }
 
 // newFile chooses the dated file's name, free or with this very content. The date
-// is when the certificate was made, so that a repeated Swap finds its own file.
+// is when the certificate was made, so that a repeated Replace finds its own file.
 func (l *currentLink) newFile(dir string, leaf *x509.Certificate, data []byte) (string, error) {
 	made := leaf.NotBefore.UTC().Add(certs.Backdate)
 	for i := range 1000 {

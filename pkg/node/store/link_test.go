@@ -14,8 +14,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/store"
 )
 
-// TestSwapTurnsTheLink looks at the kubelet's symlink as the kubelet does.
-func TestSwapTurnsTheLink(t *testing.T) {
+// TestReplaceTurnsTheLink looks at the kubelet's symlink as the kubelet does.
+func TestReplaceTurnsTheLink(t *testing.T) {
 	for _, test := range []struct {
 		name     string
 		old, new string // texts of the link
@@ -38,7 +38,7 @@ func TestSwapTurnsTheLink(t *testing.T) {
 			before, dir := picture(t, string(tree.Root)), t.TempDir()
 			require.NoError(t, store.Backup(tree.Root, s, dir))
 			m := successor(t, tree.CA, tree.Pairs["kubelet-client"])
-			require.NoError(t, store.Swap(tree.Root, s, m))
+			require.NoError(t, store.Replace(tree.Root, s, m))
 			text, err := os.Readlink(link)
 			require.NoError(t, err)
 			assert.Equal(t, test.new, text)
@@ -53,7 +53,7 @@ func TestSwapTurnsTheLink(t *testing.T) {
 		tree.Write(t, taken, []byte("the kubelet's own of this second"), 0o600)
 		s := tree.Stores["kubelet-client"]
 		m := successor(t, tree.CA, tree.Pairs["kubelet-client"])
-		require.NoError(t, store.Swap(tree.Root, s, m))
+		require.NoError(t, store.Replace(tree.Root, s, m))
 		data, err := os.ReadFile(tree.Local(taken))
 		require.NoError(t, err)
 		assert.Equal(t, "the kubelet's own of this second", string(data))
@@ -66,7 +66,7 @@ func TestSwapTurnsTheLink(t *testing.T) {
 		require.NoError(t, os.Symlink("/t/b", tree.Local("/a")))
 		require.NoError(t, os.MkdirAll(tree.Local("/t"), 0o755))
 		require.NoError(t, os.Symlink("/a", tree.Local("/t/b")))
-		err := store.Swap(tree.Root, inventory.Store{Kind: inventory.Combined, Cert: "/a"}, successor(t, tree.CA, tree.Pairs["kubelet-client"]))
+		err := store.Replace(tree.Root, inventory.Store{Kind: inventory.Combined, Cert: "/a"}, successor(t, tree.CA, tree.Pairs["kubelet-client"]))
 		assert.ErrorIs(t, err, unix.ELOOP)
 	})
 }

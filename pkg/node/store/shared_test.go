@@ -36,8 +36,8 @@ func TestPairsOfOneKeyFile(t *testing.T) {
 		require.NoError(t, store.Backup(tree.Root, s, filepath.Join(backups, name)))
 	}
 	for range 2 {
-		require.NoError(t, store.Swap(tree.Root, a, store.Material{Chain: ca.Leaf(t, certstest.Name("one"), certstest.OfKey(key)).Chain, Key: key}))
-		require.NoError(t, store.Swap(tree.Root, b, store.Material{Chain: ca.Leaf(t, certstest.Name("two"), certstest.OfKey(key)).Chain, Key: key}))
+		require.NoError(t, store.Replace(tree.Root, a, store.Material{Chain: ca.Leaf(t, certstest.Name("one"), certstest.OfKey(key)).Chain, Key: key}))
+		require.NoError(t, store.Replace(tree.Root, b, store.Material{Chain: ca.Leaf(t, certstest.Name("two"), certstest.OfKey(key)).Chain, Key: key}))
 		for _, s := range []inventory.Store{a, b} {
 			c, err := store.Read(tree.Root, s)
 			require.NoError(t, err)
@@ -66,7 +66,7 @@ func TestAKeyThatStaysIsNotTouched(t *testing.T) {
 	before, err := os.Stat(tree.Local(s.Key))
 	require.NoError(t, err)
 	m := store.Material{Chain: ca.Leaf(t, certstest.OfKey(old.Key)).Chain, Key: old.Key}
-	require.NoError(t, store.Swap(tree.Root, s, m))
+	require.NoError(t, store.Replace(tree.Root, s, m))
 	after, err := os.Stat(tree.Local(s.Key))
 	require.NoError(t, err)
 	assert.True(t, os.SameFile(before, after))
@@ -123,7 +123,7 @@ func TestWhatElseLiesInAFileStays(t *testing.T) {
 				s.User = "admin"
 			}
 			m := next()
-			require.NoError(t, store.Swap(tree.Root, s, m))
+			require.NoError(t, store.Replace(tree.Root, s, m))
 			p := certstest.Pair{Chain: m.Chain, Key: m.Key}
 			got, err := os.ReadFile(tree.Local(s.Cert))
 			require.NoError(t, err)

@@ -26,7 +26,7 @@ func (d *decider) failed(ref Ref, r *Rule, c *Certificate, compromised bool) (Re
 	case compromised:
 	case urgent:
 		pause = min(pause, max(c.NotAfter.Sub(d.Now)/8, retry.pause(1, threshold)))
-	case t.needsPerson:
+	case t.manualInterventionRequired:
 		why, pause = ReasonStopped, max(pause, day)
 		text = "rotation " + quoted(t.name) + " needs a person; it is tried once a day until its nodes are in order"
 	case retry.StopAfter > 0 && t.failures >= retry.StopAfter:

@@ -205,16 +205,16 @@ func TestHistory(t *testing.T) {
 		{"canceled again and again: not for ever every half minute", many(10, renewal.Canceled, time.Minute), []string{"BackOff: cp1/etcd-server w1/kubelet-server until +4h15m0s"}},
 		{"of an attempt that somebody made up", []renewal.Past{absurd(past(renewal.Refused, 2*time.Hour))}, []string{"start [etcd] on [cp1]", "Queued: w1/kubelet-server"}},
 		{"canceled a minute ago", []renewal.Past{past(renewal.Canceled, time.Minute)}, []string{"start [etcd kubelet] on [cp1 w1], attempt 2"}},
-		{"of the same fingerprint on another node", []renewal.Past{elsewhere(past(renewal.NeedsPerson, time.Minute), certs.Etcd, "w9")}, []string{"start [etcd kubelet] on [cp1 w1]"}},
+		{"of the same fingerprint on another node", []renewal.Past{elsewhere(past(renewal.ManualInterventionRequired, time.Minute), certs.Etcd, "w9")}, []string{"start [etcd kubelet] on [cp1 w1]"}},
 		{"of the same fingerprint for another service", []renewal.Past{elsewhere(past(renewal.Succeeded, time.Minute), certs.KubeProxy, "cp1")}, []string{"start [etcd kubelet] on [cp1 w1]"}},
 		{"on the worker", []renewal.Past{past(renewal.Failed, time.Minute, "w1")}, []string{"BackOff: cp1/etcd-server w1/kubelet-server until +59m0s"}},
 		{"on the worker, an hour ago: first what is not to blame", []renewal.Past{past(renewal.Failed, time.Hour, "w1")},
 			[]string{"start [etcd] on [cp1], attempt 2", "Queued: w1/kubelet-server"}},
 		{"on the worker three times: the other was never to blame", []renewal.Past{past(renewal.Failed, time.Hour, "w1"), past(renewal.Failed, time.Hour, "w1"), third(past(renewal.Failed, time.Hour, "w1"))},
 			[]string{"start [etcd] on [cp1], attempt 4", "Stopped: w1/kubelet-server until +23h0m0s"}},
-		{"neither old nor new", []renewal.Past{past(renewal.NeedsPerson, 2*time.Hour, "cp1")},
+		{"neither old nor new", []renewal.Past{past(renewal.ManualInterventionRequired, 2*time.Hour, "cp1")},
 			[]string{"start [kubelet] on [w1], attempt 2", "Stopped: cp1/etcd-server until +22h0m0s"}},
-		{"neither old nor new, a day ago: its nodes may be in order", []renewal.Past{past(renewal.NeedsPerson, day, "cp1")},
+		{"neither old nor new, a day ago: its nodes may be in order", []renewal.Past{past(renewal.ManualInterventionRequired, day, "cp1")},
 			[]string{"start [kubelet] on [w1], attempt 2", "Queued: cp1/etcd-server"}},
 		{"it says that it succeeded, and the node does not show it yet", []renewal.Past{past(renewal.Succeeded, time.Minute)},
 			[]string{"BackOff: cp1/etcd-server w1/kubelet-server until +59m0s"}},
@@ -281,7 +281,7 @@ func TestPauseFitsTheLife(t *testing.T) {
 // certificate from being tried when its end is near or past.
 func TestNearItsEndNothingIsStopped(t *testing.T) {
 	for left, want := range map[time.Duration]time.Duration{10 * day: day, 4 * day: 4 * time.Hour, 16 * time.Hour: 2 * time.Hour, time.Hour: time.Hour, -time.Hour: time.Hour} {
-		for _, state := range []renewal.State{renewal.Failed, renewal.NeedsPerson} {
+		for _, state := range []renewal.State{renewal.Failed, renewal.ManualInterventionRequired} {
 			n := []renewal.Node{controlPlane("cp1", etcd(left))}
 			got := decide(noon, renewal.Default(), n, func(in *renewal.Input) {
 				for i := range 3 {

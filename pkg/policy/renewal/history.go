@@ -23,8 +23,8 @@ const (
 	Refused State = "Refused"
 	// Canceled is one that was not begun, since the policy did not allow it any more when its
 	// turn came.
-	Canceled    State = "Canceled"
-	NeedsPerson State = "NeedsPerson" // a node is neither provably old nor new
+	Canceled                   State = "Canceled"
+	ManualInterventionRequired State = "ManualInterventionRequired" // a node is neither provably old nor new
 )
 
 // Past is a rotation that there is or was, whoever asked for it.
@@ -112,14 +112,14 @@ const absurdAttempt = 1_000_000
 
 // trouble is what was tried for one certificate in vain.
 type trouble struct {
-	failures    int       // that it is blamed for
-	refusals    int       // that touched no node; it may be the reason of each
-	elsewhere   bool      // it failed on another node
-	canceled    int       // that were not begun
-	last        time.Time // the end of the last attempt, whoever is to blame
-	name        string    // of that one
-	needsPerson bool
-	apart       bool // nothing tells which node failed: control plane and workers go apart
+	failures                   int       // that it is blamed for
+	refusals                   int       // that touched no node; it may be the reason of each
+	elsewhere                  bool      // it failed on another node
+	canceled                   int       // that were not begun
+	last                       time.Time // the end of the last attempt, whoever is to blame
+	name                       string    // of that one
+	manualInterventionRequired bool
+	apart                      bool // nothing tells which node failed: control plane and workers go apart
 }
 
 // trouble sums up the attempts that left a certificate in place. One that is still there
@@ -146,7 +146,7 @@ func (r record) trouble(ref Ref, compromised bool) trouble {
 			t.failures++
 		}
 		t.apart = t.apart || len(p.FailedNodes) == 0
-		t.needsPerson = t.needsPerson || p.State == NeedsPerson
+		t.manualInterventionRequired = t.manualInterventionRequired || p.State == ManualInterventionRequired
 	}
 	return t
 }

@@ -115,21 +115,21 @@ type RotationStarted struct {
 	Message  string          `json:"message,omitempty" schema:"text" doc:"The same in a sentence."`
 }
 
-// RotationNodeProven says: a node serves its new certificates, and its components are healthy.
-type RotationNodeProven struct {
+// RotationNodeVerified says: a node serves its new certificates, and its components are healthy.
+type RotationNodeVerified struct {
 	Rotation
 	Node    string `json:"node" schema:"name" doc:"The node."`
-	Message string `json:"message,omitempty" schema:"text" doc:"What was proven."`
+	Message string `json:"message,omitempty" schema:"text" doc:"What was verified."`
 }
 
 // The results of a rotation.
 const (
-	ResultSucceeded   = "Succeeded"
-	ResultRolledBack  = "RolledBack"
-	ResultFailed      = "Failed"
-	ResultNeedsPerson = "NeedsPerson"
-	ResultRefused     = "Refused"
-	ResultCanceled    = "Canceled" // its CertificateRotation was deleted while it ran
+	ResultSucceeded                  = "Succeeded"
+	ResultRolledBack                 = "RolledBack"
+	ResultFailed                     = "Failed"
+	ResultManualInterventionRequired = "ManualInterventionRequired"
+	ResultRefused                    = "Refused"
+	ResultCanceled                   = "Canceled" // its CertificateRotation was deleted while it ran
 )
 
 // Outcome is how a rotation ended.
@@ -141,14 +141,14 @@ type Outcome struct {
 	Message string `json:"message,omitempty" schema:"text" doc:"How things stand, in a sentence."`
 }
 
-// RotationSucceeded says: done and proven on every node, or nothing was left to do.
+// RotationSucceeded says: done and verified on every node, or nothing was left to do.
 type RotationSucceeded struct{ Outcome }
 
 // RotationRolledBack says: stopped; the node that failed is as it was before.
 type RotationRolledBack struct{ Outcome }
 
 // RotationFailed says: stopped before anything was changed on the node that failed; with the
-// result Refused, before any node was touched; with NeedsPerson, a node is neither provably
+// result Refused, before any node was touched; with ManualInterventionRequired, a node is neither provably
 // old nor new.
 type RotationFailed struct{ Outcome }
 
@@ -173,8 +173,8 @@ func (RotationRequested) Type() Type { return TypeRotationRequested }
 // Type is [TypeRotationStarted].
 func (RotationStarted) Type() Type { return TypeRotationStarted }
 
-// Type is [TypeRotationNodeProven].
-func (RotationNodeProven) Type() Type { return TypeRotationNodeProven }
+// Type is [TypeRotationNodeVerified].
+func (RotationNodeVerified) Type() Type { return TypeRotationNodeVerified }
 
 // Type is [TypeRotationSucceeded].
 func (RotationSucceeded) Type() Type { return TypeRotationSucceeded }
@@ -220,7 +220,7 @@ func (r RotationRequested) identity(at time.Time) []string {
 	return []string{r.Name, at.UTC().Truncate(RequestSlot).Format(time.RFC3339)}
 }
 
-func (r RotationNodeProven) place() string { return r.Node }
-func (r RotationNodeProven) identity(time.Time) []string {
+func (r RotationNodeVerified) place() string { return r.Node }
+func (r RotationNodeVerified) identity(time.Time) []string {
 	return []string{r.Name, r.RotationID, r.Node}
 }

@@ -37,7 +37,7 @@ const (
 	TypeCAExpiring             Type = "ca.expiring"
 	TypeRotationRequested      Type = "rotation.requested"
 	TypeRotationStarted        Type = "rotation.started"
-	TypeRotationNodeProven     Type = "rotation.nodeproven"
+	TypeRotationNodeVerified   Type = "rotation.nodeverified"
 	TypeRotationSucceeded      Type = "rotation.succeeded"
 	TypeRotationRolledBack     Type = "rotation.rolledback"
 	TypeRotationFailed         Type = "rotation.failed"
@@ -50,7 +50,7 @@ func (t Type) Wire() string { return typePrefix + string(t) + typeVersion }
 var all = []Data{
 	CertificateExpiring{}, CertificateExpired{}, CertificateCompromised{}, CertificateRenewed{},
 	CAExpiring{},
-	RotationRequested{}, RotationStarted{}, RotationNodeProven{}, RotationSucceeded{}, RotationRolledBack{}, RotationFailed{},
+	RotationRequested{}, RotationStarted{}, RotationNodeVerified{}, RotationSucceeded{}, RotationRolledBack{}, RotationFailed{},
 }
 
 // Types lists the types in the order in which they are documented.

@@ -33,7 +33,7 @@ var forms = map[string]object{
 	"unavailable":  {"type": "string", "pattern": "^[1-9][0-9]*%?$"},
 	"trigger":      {"enum": []any{ReasonExpiring, ReasonCompromised}},
 	"attempt":      {"type": "integer", "minimum": 1, "maximum": 2147483647},
-	"result":       {"enum": []any{ResultSucceeded, ResultRolledBack, ResultFailed, ResultNeedsPerson, ResultRefused, ResultCanceled}},
+	"result":       {"enum": []any{ResultSucceeded, ResultRolledBack, ResultFailed, ResultManualInterventionRequired, ResultRefused, ResultCanceled}},
 }
 
 func services() []any {

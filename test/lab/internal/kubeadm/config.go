@@ -159,7 +159,7 @@ func (c Cluster) registration(m Member) document {
 	base := document{
 		"name":      m.Name,
 		"criSocket": "unix:///run/containerd/containerd.sock",
-		// The checks look for what a test machine has no use for, swap and
+		// The checks look for what a test machine has no use for, replace and
 		// kernel modules among them.
 		"ignorePreflightErrors": []any{"all"},
 		"kubeletExtraArgs":      []any{document{"name": "node-ip", "value": m.IP}},
@@ -176,8 +176,8 @@ func (c Cluster) registration(m Member) document {
 func (c Cluster) kubelet() document {
 	gates := document{}
 	doc := document{
-		"cgroupDriver": "cgroupfs",
-		"failSwapOn":   false,
+		"cgroupDriver":  "cgroupfs",
+		"failReplaceOn": false,
 		// The nodes share the host's disk: how full that is says nothing
 		// about them.
 		"imageGCHighThresholdPercent": 100,

@@ -41,14 +41,14 @@ func All() []event.Data {
 			Attempt: 1, Message: "kube-apiserver/apiserver on cp1.example.org ends in 15 days",
 		},
 		event.RotationStarted{Rotation: rotation, Services: services, Nodes: []string{"cp1.example.org"}, Reason: event.ReasonExpiring},
-		event.RotationNodeProven{Rotation: rotation, Node: "cp1.example.org", Message: "kube-apiserver serves its new certificate and is ready"},
-		event.RotationSucceeded{Outcome: event.Outcome{Rotation: rotation, Result: event.ResultSucceeded, Message: "1 node done and proven"}},
+		event.RotationNodeVerified{Rotation: rotation, Node: "cp1.example.org", Message: "kube-apiserver serves its new certificate and is ready"},
+		event.RotationSucceeded{Outcome: event.Outcome{Rotation: rotation, Result: event.ResultSucceeded, Message: "1 node done and verified"}},
 		event.RotationRolledBack{Outcome: event.Outcome{
 			Rotation: rotation, Result: event.ResultRolledBack, Node: "cp1.example.org",
-			Reason: "NotHealthy", Message: "kube-apiserver did not become ready within 60s; its old certificate is back and proven",
+			Reason: "NotHealthy", Message: "kube-apiserver did not become ready within 60s; its old certificate is back and verified",
 		}},
 		event.RotationFailed{Outcome: event.Outcome{
-			Rotation: rotation, Result: event.ResultNeedsPerson, Node: "cp1.example.org",
+			Rotation: rotation, Result: event.ResultManualInterventionRequired, Node: "cp1.example.org",
 			Reason: "Unreachable", Message: "cp1.example.org does not answer: its state is not known",
 		}},
 	}

@@ -39,7 +39,7 @@ func TestANodeOutOfReachIsWaitedForAsLongAsItMayTake(t *testing.T) {
 					o.Timeout = 20 * time.Second
 					o.Progress = func(p fleet.Progress) { said = append(said, p.Text) }
 				})
-				require.ErrorIs(t, err, fleet.ErrNeedsPerson)
+				require.ErrorIs(t, err, fleet.ErrManualInterventionRequired)
 				assert.Contains(t, err.Error(), "cp1: it is not known how its part ended")
 				assert.Contains(t, err.Error(), "nothing was heard of it for")
 				assert.InDelta(t, tt.want.Seconds(), time.Since(began).Seconds(), 1)
@@ -53,31 +53,31 @@ func TestANodeOutOfReachIsWaitedForAsLongAsItMayTake(t *testing.T) {
 // What a node's journal knows settles what was not heard of it.
 func TestAVanishedProcessIsJudgedByItsJournal(t *testing.T) {
 	for _, tt := range []struct {
-		name     string
-		state    inventory.RotationState
-		token    int64
-		away     bool
-		unproven bool
-		kind     error
-		result   v1alpha1.Result
-		says     string
+		name       string
+		state      inventory.RotationState
+		token      int64
+		away       bool
+		unverified bool
+		kind       error
+		result     v1alpha1.Result
+		says       string
 	}{
 		{"it had committed", inventory.Committed, 1, false, false, nil, v1alpha1.Succeeded, ""},
 		{"it was undone", inventory.RolledBack, 1, false, false, fleet.ErrStopped, v1alpha1.RolledBack, "cp1 runs on its old certificates again"},
 		{"the order did not reach it", inventory.Staged, 1, false, false, fleet.ErrStopped, v1alpha1.Failed, "the order to commit did not reach it"},
-		{"it was left between old and new", inventory.Committing, 1, false, false, fleet.ErrNeedsPerson, v1alpha1.Failed, "its journal says: Committing"},
-		{"it is broken", inventory.Broken, 1, false, false, fleet.ErrNeedsPerson, v1alpha1.Failed, "is in doubt"},
-		{"it committed another time", inventory.Committed, 0, false, false, fleet.ErrNeedsPerson, v1alpha1.Failed, "is in doubt"},
-		{"it cannot be looked at", inventory.Committed, 1, true, false, fleet.ErrNeedsPerson, v1alpha1.Failed, "could not be looked at again: NotReady"},
-		{"its old certificates are back, not proven", inventory.RolledBack, 1, false, true, fleet.ErrNeedsPerson, v1alpha1.Failed, "is in doubt"},
-		{"its new certificates stay, not proven", inventory.Committed, 1, false, true, fleet.ErrNeedsPerson, v1alpha1.Failed, "is in doubt"},
+		{"it was left between old and new", inventory.Committing, 1, false, false, fleet.ErrManualInterventionRequired, v1alpha1.Failed, "its journal says: Committing"},
+		{"it is broken", inventory.Unknown, 1, false, false, fleet.ErrManualInterventionRequired, v1alpha1.Failed, "is in doubt"},
+		{"it committed another time", inventory.Committed, 0, false, false, fleet.ErrManualInterventionRequired, v1alpha1.Failed, "is in doubt"},
+		{"it cannot be looked at", inventory.Committed, 1, true, false, fleet.ErrManualInterventionRequired, v1alpha1.Failed, "could not be looked at again: NotReady"},
+		{"its old certificates are back, not verified", inventory.RolledBack, 1, false, true, fleet.ErrManualInterventionRequired, v1alpha1.Failed, "is in doubt"},
+		{"its new certificates stay, not verified", inventory.Committed, 1, false, true, fleet.ErrManualInterventionRequired, v1alpha1.Failed, "is in doubt"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := newCluster(1, 0)
 			n := c.nodes["cp1"]
 			n.vanishes, n.away, n.deaf = true, tt.away, tt.state == inventory.Staged
 			n.onCommit = func() {
-				n.inventory.Rotations = []inventory.Rotation{{ID: "7f3c2a", State: tt.state, Token: tt.token, Unproven: tt.unproven}}
+				n.inventory.Rotations = []inventory.Rotation{{ID: "7f3c2a", State: tt.state, Token: tt.token, Unverified: tt.unverified}}
 			}
 			report, err := rotate(context.Background(), t, c, nil)
 			if tt.kind == nil {

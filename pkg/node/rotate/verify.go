@@ -19,32 +19,32 @@ import (
 )
 
 const (
-	// proveEvery is how often an endpoint is looked at until it shows what it must.
-	proveEvery = 100 * time.Millisecond
+	// verifyEvery is how often an endpoint is looked at until it shows what it must.
+	verifyEvery = 100 * time.Millisecond
 	// reloadTimeout is how long a component may take to notice new files; those that
 	// do at all take seconds.
 	reloadTimeout = 15 * time.Second
-	// unsureTimeout is how long to wait for a proof that cannot be counted on.
+	// unsureTimeout is how long to wait for a verification that cannot be counted on.
 	unsureTimeout = 5 * time.Second
 	// silentTimeout is for where nobody answered before and nothing is restarted.
 	silentTimeout = 500 * time.Millisecond
 )
 
-// prove shows that certificates are in use, and records by what. The first that
+// verify shows that certificates are in use, and records by what. The first that
 // fails is a *failure. What endpoints serve comes first: a component that serves
 // nothing accepts no clients either, and the former is what to tell.
-func (c *committing) prove(ctx context.Context, items []int) error {
+func (c *committing) verify(ctx context.Context, items []int) error {
 	for _, n := range items {
 		if err := c.readBack(n); err != nil {
 			return err
 		}
 	}
-	for _, proof := range []func(context.Context, item) error{c.proveServing, c.proveUse} {
+	for _, verification := range []func(context.Context, item) error{c.verifyServing, c.verifyUse} {
 		g, first := errgroup.WithContext(ctx)
 		for _, n := range items {
 			g.Go(func() (err error) {
 				defer recoverAs(&err)
-				return proof(first, c.t.Items[n])
+				return verification(first, c.t.Items[n])
 			})
 		}
 		if err := g.Wait(); err != nil {
@@ -84,7 +84,7 @@ func (c *committing) restartStale(ctx context.Context) error {
 		}
 		for _, served := range i.Certificate.Served {
 			all.Go(func() {
-				if c.proveReload(ctx, i, served) != nil {
+				if c.verifyReload(ctx, i, served) != nil {
 					mu.Lock()
 					defer mu.Unlock()
 					stale = append(stale, i.Certificate.Service)
@@ -98,41 +98,41 @@ func (c *committing) restartStale(ctx context.Context) error {
 	return c.restart(ctx, stale)
 }
 
-func (c *committing) proveReload(ctx context.Context, i item, served inventory.Served) (err error) {
+func (c *committing) verifyReload(ctx context.Context, i item, served inventory.Served) (err error) {
 	defer recoverAs(&err)
 	return c.awaitServed(ctx, served, reloadTimeout, i.New.FingerprintSHA256)
 }
 
-// proveServing proves by what endpoints show.
-func (c *committing) proveServing(ctx context.Context, i item) error {
+// verifyServing verifies by what endpoints show.
+func (c *committing) verifyServing(ctx context.Context, i item) error {
 	for _, served := range i.Certificate.Served {
-		evidence, err := c.proveServed(ctx, i, served)
+		evidence, err := c.verifyServed(ctx, i, served)
 		if err != nil {
 			return err
 		}
-		if err := c.proven(i, evidence); err != nil {
+		if err := c.verified(i, evidence); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// proveUse proves by what servers accept, and by less where there is nothing better.
-func (c *committing) proveUse(ctx context.Context, i item) error {
-	proven := len(i.Certificate.Served) > 0
+// verifyUse verifies by what servers accept, and by less where there is nothing better.
+func (c *committing) verifyUse(ctx context.Context, i item) error {
+	verified := len(i.Certificate.Served) > 0
 	if i.Certificate.Client != nil {
-		evidence, err := c.proveClient(ctx, i)
+		evidence, err := c.verifyClient(ctx, i)
 		if err != nil {
 			return err
 		}
 		if evidence != nil {
-			if err := c.proven(i, *evidence); err != nil {
+			if err := c.verified(i, *evidence); err != nil {
 				return err
 			}
-			proven = true
+			verified = true
 		}
 	}
-	if err := c.proveOthers(i); err != nil {
+	if err := c.recordOtherUsers(i); err != nil {
 		return err
 	}
 	if !c.t.used(i) && len(i.Certificate.OtherUsers) > 0 {
@@ -140,19 +140,19 @@ func (c *committing) proveUse(ctx context.Context, i item) error {
 	}
 	// A server that accepts it says nothing about whether a running client uses it yet.
 	inUse := c.t.restartsFor(i) || len(i.Certificate.Served) > 0 || !c.t.used(i)
-	if !proven || !inUse {
-		return c.proven(i, c.indirect(i))
+	if !verified || !inUse {
+		return c.verified(i, c.indirect(i))
 	}
 	return nil
 }
 
-func (c *committing) proven(i item, e nodeapi.Evidence) error {
+func (c *committing) verified(i item, e nodeapi.Evidence) error {
 	e.TargetID, e.Service = i.Certificate.ID(), i.Certificate.Service
-	return c.log.write(nodeapi.Record{Kind: nodeapi.Proven, Service: e.Service, Evidence: &e})
+	return c.log.write(nodeapi.Record{Kind: nodeapi.Verified, Service: e.Service, Evidence: &e})
 }
 
-// proveServed waits until an endpoint shows the new certificate.
-func (c *committing) proveServed(ctx context.Context, i item, served inventory.Served) (nodeapi.Evidence, error) {
+// verifyServed waits until an endpoint shows the new certificate.
+func (c *committing) verifyServed(ctx context.Context, i item, served inventory.Served) (nodeapi.Evidence, error) {
 	want := i.New.FingerprintSHA256
 	evidence := nodeapi.Evidence{Method: nodeapi.Handshake, Detail: fmt.Sprintf("%s serves %.12s", served.Address, want)}
 	timeout := c.t.Timeout
@@ -171,7 +171,7 @@ func (c *committing) proveServed(ctx context.Context, i item, served inventory.S
 			Detail: fmt.Sprintf("%s: %v; restart %s to change that", served.Address, err, i.Certificate.Service)}, nil
 	}
 	if errors.Is(context.Cause(ctx), context.Canceled) {
-		return evidence, err // another proof has failed
+		return evidence, err // another verification has failed
 	}
 	what := fmt.Sprintf("%s does not show the new certificate of %s", served.Address, i.Certificate.Name)
 	for _, target := range c.t.components(i.Certificate.Service) {
@@ -184,7 +184,7 @@ func (c *committing) proveServed(ctx context.Context, i item, served inventory.S
 func (c *committing) awaitServed(ctx context.Context, served inventory.Served, timeout time.Duration, want ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	tick := time.NewTicker(proveEvery)
+	tick := time.NewTicker(verifyEvery)
 	defer tick.Stop()
 	for {
 		leaf, err := c.Prober.Handshake(ctx, served.Address, served.ServerName)
@@ -203,10 +203,10 @@ func (c *committing) awaitServed(ctx context.Context, served inventory.Served, t
 	}
 }
 
-// proveClient shows that the server accepts the new client certificate. Where it could
+// verifyClient shows that the server accepts the new client certificate. Where it could
 // not be asked before the commit either, it is no failure that it cannot be now: then
 // the evidence is nil.
-func (c *committing) proveClient(ctx context.Context, i item) (*nodeapi.Evidence, error) {
+func (c *committing) verifyClient(ctx context.Context, i item) (*nodeapi.Evidence, error) {
 	content, err := store.Read(c.Root, i.Certificate.Store)
 	if err == nil && content.KeyErr != nil {
 		err = content.KeyErr
@@ -223,7 +223,7 @@ func (c *committing) proveClient(ctx context.Context, i item) (*nodeapi.Evidence
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	tick := time.NewTicker(proveEvery)
+	tick := time.NewTicker(verifyEvery)
 	defer tick.Stop()
 	rejected := 0
 	for {
@@ -265,7 +265,7 @@ func (c *committing) indirect(i item) nodeapi.Evidence {
 	reload := plan.HotReload(i.Certificate)
 	switch {
 	case c.t.restartsFor(i):
-		return nodeapi.Evidence{Method: nodeapi.Health, Detail: fmt.Sprintf("%s is healthy after a restart that followed the swap%s", i.Certificate.Service, note)}
+		return nodeapi.Evidence{Method: nodeapi.Health, Detail: fmt.Sprintf("%s is healthy after a restart that followed the replace%s", i.Certificate.Service, note)}
 	case !c.t.used(i):
 		return nodeapi.Evidence{Method: nodeapi.FileOnly, Detail: "on disk, chain verified; not used by a running component" + note}
 	case reload != "":

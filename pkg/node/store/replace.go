@@ -9,19 +9,19 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
 )
 
-// Swap replaces what lies in a store. Every new file is complete and durable
+// Replace replaces what lies in a store. Every new file is complete and durable
 // beside its predecessor before the first one is renamed into place; of a pair, the
 // key goes first. Symlinks are followed and the real file is replaced, except that
 // of a Combined store, which is turned to a new dated file as the kubelet does.
 //
-// When Swap fails, the store is as it was, as far as the system lets that be done.
-// When the process dies within Swap, each file is either old or new, but a pair may
-// be mixed: that is what [Backup] and [Restore] are for. Swapping the same material
-// again completes the work. What is left of an interrupted Swap is cleaned up.
-func Swap(root hostfs.Root, s inventory.Store, m Material) error {
+// When Replace fails, the store is as it was, as far as the system lets that be done.
+// When the process dies within Replace, each file is either old or new, but a pair may
+// be mixed: that is what [Backup] and [Restore] are for. Replacing the same material
+// again completes the work. What is left of an interrupted Replace is cleaned up.
+func Replace(root hostfs.Root, s inventory.Store, m Material) error {
 	err := m.check()
 	if err == nil {
-		err = swap(root, s, m)
+		err = replaceIn(root, s, m)
 	}
 	if err != nil {
 		return fmt.Errorf("replace certificate in %q: %w", s.Cert, err)
@@ -29,7 +29,7 @@ func Swap(root hostfs.Root, s inventory.Store, m Material) error {
 	return nil
 }
 
-func swap(root hostfs.Root, s inventory.Store, m Material) error {
+func replaceIn(root hostfs.Root, s inventory.Store, m Material) error {
 	switch s.Kind {
 	case inventory.Pair:
 		cert, err := openReplacement(root, s.Cert)
@@ -44,7 +44,7 @@ func swap(root hostfs.Root, s inventory.Store, m Material) error {
 			if cert.data, err = m.both(cert.old.data); err != nil {
 				return err
 			}
-			return replace(cert)
+			return installAll(cert)
 		}
 		if key.data, err = m.keyText(key.old.data, cert.old.data); err != nil {
 			return err
@@ -52,7 +52,7 @@ func swap(root hostfs.Root, s inventory.Store, m Material) error {
 		if cert.data, err = m.certText(cert.old.data); err != nil {
 			return err
 		}
-		return replace(key, cert)
+		return installAll(key, cert)
 	case inventory.Combined:
 		link, err := findLink(root, s.Cert)
 		if err != nil {
@@ -72,7 +72,7 @@ func swap(root hostfs.Root, s inventory.Store, m Material) error {
 		if file.data, err = m.both(file.old.data); err != nil {
 			return err
 		}
-		return replace(file)
+		return installAll(file)
 	case inventory.Kubeconfig:
 		file, err := openReplacement(root, s.Cert)
 		if err != nil {
@@ -81,7 +81,7 @@ func swap(root hostfs.Root, s inventory.Store, m Material) error {
 		if file.data, err = m.inKubeconfig(file.old.data, s.User); err != nil {
 			return err
 		}
-		return replace(file)
+		return installAll(file)
 	default:
 		return fmt.Errorf("unknown kind of store %q", s.Kind)
 	}
@@ -107,10 +107,10 @@ func openReplacement(root hostfs.Root, host string) (replacement, error) {
 	return replacement{host: host, local: local, old: old}, nil
 }
 
-// replace stages all files, then installs them one after the other. A file that holds
+// installAll stages all files, then installs them one after the other. A file that holds
 // what it shall is left alone: the key of a certificate that keeps it, or one that was
 // replaced together with another certificate of the same key file.
-func replace(files ...replacement) error {
+func installAll(files ...replacement) error {
 	all := files
 	files = nil
 	for _, f := range all {

@@ -14,7 +14,7 @@ import (
 // connect prepares how the server is verified, and hands it the client certificate
 // even where the list of CAs that it announces does not name ours: the answer to
 // that is what we want to hear.
-func (p *prover) connect(root hostfs.Root) error {
+func (p *verifier) connect(root hostfs.Root) error {
 	if p.pair.PrivateKey == nil || len(p.pair.Certificate) == 0 {
 		return errors.New("there is no key for the client certificate")
 	}

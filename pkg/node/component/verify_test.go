@@ -36,9 +36,9 @@ func newStand(t *testing.T) stand {
 	return s
 }
 
-func (s stand) prove(t *testing.T, c inventory.Client, pair certstest.Pair) (nodeapi.Evidence, error) {
+func (s stand) verify(t *testing.T, c inventory.Client, pair certstest.Pair) (nodeapi.Evidence, error) {
 	t.Helper()
-	return ProveClient(t.Context(), s.root, inventory.Certificate{
+	return VerifyClient(t.Context(), s.root, inventory.Certificate{
 		Service: certs.KubeScheduler, Name: "scheduler.conf", Client: &c,
 		Store: inventory.Store{Kind: inventory.Kubeconfig, Cert: "/kubeconfig", User: "u"},
 	}, keyPair(pair))
@@ -72,11 +72,11 @@ func (s stand) apiServer(t *testing.T, credentialIDs bool) string {
 	return addr
 }
 
-func TestProveToAPIServer(t *testing.T) {
+func TestVerifyToAPIServer(t *testing.T) {
 	s := newStand(t)
 	for name, caFile := range map[string]string{"CA from a file": "/ca.crt", "CA from a kubeconfig": "/kubeconfig"} {
 		t.Run(name, func(t *testing.T) {
-			e, err := s.prove(t, inventory.Client{Kind: inventory.ToAPIServer, Address: s.apiServer(t, true), CAFile: caFile}, s.client)
+			e, err := s.verify(t, inventory.Client{Kind: inventory.ToAPIServer, Address: s.apiServer(t, true), CAFile: caFile}, s.client)
 			if err != nil || e.Method != nodeapi.SelfSubjectReview || !strings.Contains(e.Detail, certs.Fingerprint(s.client.Leaf())) {
 				t.Errorf("%+v, %v", e, err)
 			}
@@ -85,42 +85,42 @@ func TestProveToAPIServer(t *testing.T) {
 			}
 		})
 	}
-	e, err := s.prove(t, inventory.Client{Kind: inventory.ToAPIServer, Address: s.apiServer(t, false), CAFile: "/ca.crt"}, s.client)
+	e, err := s.verify(t, inventory.Client{Kind: inventory.ToAPIServer, Address: s.apiServer(t, false), CAFile: "/ca.crt"}, s.client)
 	if err != nil || e.Method != nodeapi.Authenticated {
 		t.Errorf("a server that names no certificate: %+v, %v", e, err)
 	}
 	stranger := s.ca.Leaf(t, certstest.Name("stranger"))
-	_, err = s.prove(t, inventory.Client{Kind: inventory.ToAPIServer, Address: s.apiServer(t, true), CAFile: "/ca.crt"}, stranger)
+	_, err = s.verify(t, inventory.Client{Kind: inventory.ToAPIServer, Address: s.apiServer(t, true), CAFile: "/ca.crt"}, stranger)
 	if !errors.Is(err, ErrRejected) || !strings.Contains(err.Error(), "401: Unauthorized") {
 		t.Errorf("a server that answers 401: %v", err)
 	}
 }
 
-// TestProveNeedsTheRightServer: an answer from a server of another CA is none.
-func TestProveNeedsTheRightServer(t *testing.T) {
+// TestVerifyNeedsTheRightServer: an answer from a server of another CA is none.
+func TestVerifyNeedsTheRightServer(t *testing.T) {
 	s, other := newStand(t), newStand(t)
 	address := other.apiServer(t, true)
 	for _, kind := range []inventory.ClientKind{inventory.ToAPIServer, inventory.ToEtcd, inventory.ToKubelet, inventory.ToAPIServerAsProxy} {
-		_, err := s.prove(t, inventory.Client{Kind: kind, Address: address, CAFile: "/ca.crt"}, s.client)
-		if !errors.Is(err, ErrCannotProve) || errors.Is(err, ErrRejected) {
+		_, err := s.verify(t, inventory.Client{Kind: kind, Address: address, CAFile: "/ca.crt"}, s.client)
+		if !errors.Is(err, ErrCannotVerify) || errors.Is(err, ErrRejected) {
 			t.Errorf("%s: %v", kind, err)
 		}
 	}
 }
 
-func TestProveAsFrontProxy(t *testing.T) {
+func TestVerifyAsFrontProxy(t *testing.T) {
 	s := newStand(t)
 	target := inventory.Client{Kind: inventory.ToAPIServerAsProxy, Address: s.apiServer(t, true), CAFile: "/ca.crt"}
-	e, err := s.prove(t, target, s.ca.Leaf(t, certstest.Name("front-proxy-client")))
+	e, err := s.verify(t, target, s.ca.Leaf(t, certstest.Name("front-proxy-client")))
 	if err != nil || e.Method != nodeapi.Authenticated {
 		t.Errorf("%+v, %v", e, err)
 	}
-	if _, err := s.prove(t, target, s.client); !errors.Is(err, ErrRejected) {
+	if _, err := s.verify(t, target, s.client); !errors.Is(err, ErrRejected) {
 		t.Errorf("a client that may not speak for others: %v", err)
 	}
 }
 
-func TestProveToEtcdAndKubelet(t *testing.T) {
+func TestVerifyToEtcdAndKubelet(t *testing.T) {
 	s := newStand(t)
 	var status atomic.Int32
 	answer := func(w http.ResponseWriter, r *http.Request) {
@@ -145,13 +145,13 @@ func TestProveToEtcdAndKubelet(t *testing.T) {
 			{"accepted", strict, 200, s.client, nil, "accepted"},
 			{"known, but not allowed", strict, 403, s.client, nil, "403: its words"},
 			{"not known", strict, 401, s.client, ErrRejected, "401: its words"},
-			{"not well", strict, 500, s.client, ErrCannotProve, "500: its words"},
+			{"not well", strict, 500, s.client, ErrCannotVerify, "500: its words"},
 			{"of another CA", strict, 200, foreign, ErrRejected, "ended the handshake"},
-			{"not asked for", lax, 200, s.client, ErrCannotProve, "does not ask for client certificates"},
-			{"nobody there", "127.0.0.1:1", 200, s.client, ErrCannotProve, "connection refused"},
+			{"not asked for", lax, 200, s.client, ErrCannotVerify, "does not ask for client certificates"},
+			{"nobody there", "127.0.0.1:1", 200, s.client, ErrCannotVerify, "connection refused"},
 		} {
 			status.Store(tt.status)
-			e, err := s.prove(t, inventory.Client{Kind: kind, Address: tt.address, CAFile: "/ca.crt"}, tt.pair)
+			e, err := s.verify(t, inventory.Client{Kind: kind, Address: tt.address, CAFile: "/ca.crt"}, tt.pair)
 			if !errors.Is(err, tt.err) || tt.err == nil && e.Method != nodeapi.Authenticated {
 				t.Errorf("%s, %s: %+v, %v", kind, tt.name, e, err)
 			}
@@ -162,16 +162,16 @@ func TestProveToEtcdAndKubelet(t *testing.T) {
 	}
 }
 
-func TestProveWithoutTarget(t *testing.T) {
+func TestVerifyWithoutTarget(t *testing.T) {
 	s := newStand(t)
-	if _, err := ProveClient(t.Context(), s.root, inventory.Certificate{Name: "x"}, keyPair(s.client)); !errors.Is(err, ErrCannotProve) {
+	if _, err := VerifyClient(t.Context(), s.root, inventory.Certificate{Name: "x"}, keyPair(s.client)); !errors.Is(err, ErrCannotVerify) {
 		t.Errorf("no server: %v", err)
 	}
 	target := inventory.Client{Kind: inventory.ToEtcd, Address: "127.0.0.1:1", CAFile: "/none"}
-	if _, err := s.prove(t, target, s.client); !errors.Is(err, ErrCannotProve) || !strings.Contains(err.Error(), "/none") {
+	if _, err := s.verify(t, target, s.client); !errors.Is(err, ErrCannotVerify) || !strings.Contains(err.Error(), "/none") {
 		t.Errorf("no CA file: %v", err)
 	}
-	if _, err := ProveClient(t.Context(), s.root, inventory.Certificate{Client: &target}, tls.Certificate{}); !errors.Is(err, ErrCannotProve) {
+	if _, err := VerifyClient(t.Context(), s.root, inventory.Certificate{Client: &target}, tls.Certificate{}); !errors.Is(err, ErrCannotVerify) {
 		t.Errorf("no key: %v", err)
 	}
 }
@@ -209,7 +209,7 @@ func TestARejectionWhoseAlertIsLost(t *testing.T) {
 			_ = conn.Close()
 		}
 	}()
-	_, err = s.prove(t, inventory.Client{Kind: inventory.ToEtcd, Address: listener.Addr().String(), CAFile: "/ca.crt"}, s.client)
+	_, err = s.verify(t, inventory.Client{Kind: inventory.ToEtcd, Address: listener.Addr().String(), CAFile: "/ca.crt"}, s.client)
 	if !errors.Is(err, ErrRejected) {
 		t.Errorf("%v, want a rejection", err)
 	}

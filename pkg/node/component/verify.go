@@ -23,26 +23,26 @@ import (
 // the handshake, or answered 401, or took us for somebody else.
 var ErrRejected = errors.New("the server does not accept the client certificate")
 
-// ErrCannotProve means that the certificate could not be proven either way, e.g.
+// ErrCannotVerify means that the certificate could not be verified either way, e.g.
 // because the server was not to be reached.
-var ErrCannotProve = errors.New("cannot be proven")
+var ErrCannotVerify = errors.New("cannot be verified")
 
 // credentialID is the key of a user's extra in which an API server (1.32 and later)
 // names the certificate that it authenticated.
 const credentialID = "authentication.kubernetes.io/credential-id"
 
-// ProveClient shows that the server of c.Client accepts a client certificate: pair,
+// VerifyClient shows that the server of c.Client accepts a client certificate: pair,
 // which may be the one on disk or one that is still staged. What the evidence is
-// worth is its Method. Errors wrap [ErrRejected] or [ErrCannotProve] and say what
+// worth is its Method. Errors wrap [ErrRejected] or [ErrCannotVerify] and say what
 // the server said.
-func ProveClient(ctx context.Context, root hostfs.Root, c inventory.Certificate, pair tls.Certificate) (nodeapi.Evidence, error) {
+func VerifyClient(ctx context.Context, root hostfs.Root, c inventory.Certificate, pair tls.Certificate) (nodeapi.Evidence, error) {
 	e := nodeapi.Evidence{TargetID: c.ID(), Service: c.Service}
 	if c.Client == nil {
-		return e, fmt.Errorf("prove %s: %w: no server is known that it authenticates to", c.Name, ErrCannotProve)
+		return e, fmt.Errorf("verify %s: %w: no server is known that it authenticates to", c.Name, ErrCannotVerify)
 	}
-	p := prover{target: *c.Client, pair: pair}
+	p := verifier{target: *c.Client, pair: pair}
 	if err := p.connect(root); err != nil {
-		return e, fmt.Errorf("prove %s: %w: %w", c.Name, ErrCannotProve, err)
+		return e, fmt.Errorf("verify %s: %w: %w", c.Name, ErrCannotVerify, err)
 	}
 	var err error
 	switch c.Client.Kind {
@@ -55,44 +55,44 @@ func ProveClient(ctx context.Context, root hostfs.Root, c inventory.Certificate,
 	case inventory.ToKubelet:
 		e.Method, e.Detail, err = p.get(ctx, "/healthz")
 	default:
-		err = fmt.Errorf("%w: unknown kind of server %q", ErrCannotProve, c.Client.Kind)
+		err = fmt.Errorf("%w: unknown kind of server %q", ErrCannotVerify, c.Client.Kind)
 	}
 	if err != nil {
-		return e, fmt.Errorf("prove %s: %w", c.Name, err)
+		return e, fmt.Errorf("verify %s: %w", c.Name, err)
 	}
 	return e, nil
 }
 
-// prover is one attempt at one server.
-type prover struct {
+// verifier is one attempt at one server.
+type verifier struct {
 	target inventory.Client
 	pair   tls.Certificate
 	conf   *tls.Config
 	asked  atomic.Bool // the server asked for a client certificate, on any connection
 }
 
-// get proves by a request that only an authenticated client may make.
-func (p *prover) get(ctx context.Context, path string) (nodeapi.Method, string, error) {
+// get verifies by a request that only an authenticated client may make.
+func (p *verifier) get(ctx context.Context, path string) (nodeapi.Method, string, error) {
 	status, body, err := p.request(ctx, http.MethodGet, path, nil, nil)
 	if err != nil {
 		return "", "", err
 	}
 	switch {
 	case !p.asked.Load():
-		return "", "", fmt.Errorf("%w: %s does not ask for client certificates", ErrCannotProve, p.target.Address)
+		return "", "", fmt.Errorf("%w: %s does not ask for client certificates", ErrCannotVerify, p.target.Address)
 	case status == http.StatusUnauthorized:
 		return "", "", fmt.Errorf("%w: %s answered 401: %s", ErrRejected, p.target.Address, firstLines(body))
 	case status == http.StatusForbidden:
 		// The kubelet knew who asked, and asked the API server whether he may.
 		return nodeapi.Authenticated, fmt.Sprintf("%s authenticated %s but answered 403: %s", p.target.Address, p.subject(), firstLines(body)), nil
 	case status != http.StatusOK:
-		return "", "", fmt.Errorf("%w: %s answered %d: %s", ErrCannotProve, p.target.Address, status, firstLines(body))
+		return "", "", fmt.Errorf("%w: %s answered %d: %s", ErrCannotVerify, p.target.Address, status, firstLines(body))
 	}
 	return nodeapi.Authenticated, fmt.Sprintf("%s accepted %s", p.target.Address, p.subject()), nil
 }
 
 // reviewSelf asks an API server whom it takes us for.
-func (p *prover) reviewSelf(ctx context.Context) (nodeapi.Method, string, error) {
+func (p *verifier) reviewSelf(ctx context.Context) (nodeapi.Method, string, error) {
 	user, err := p.review(ctx, nil)
 	if err != nil {
 		return "", "", err
@@ -118,7 +118,7 @@ const proxiedUser = "rotate-certs:front-proxy-probe"
 
 // reviewAsProxy asks an API server whom it takes us for when we speak for another:
 // only a client that it trusts as a front proxy is believed.
-func (p *prover) reviewAsProxy(ctx context.Context) (nodeapi.Method, string, error) {
+func (p *verifier) reviewAsProxy(ctx context.Context) (nodeapi.Method, string, error) {
 	user, err := p.review(ctx, http.Header{"X-Remote-User": {proxiedUser}})
 	if err != nil {
 		return "", "", err
@@ -130,7 +130,7 @@ func (p *prover) reviewAsProxy(ctx context.Context) (nodeapi.Method, string, err
 }
 
 // review posts a SelfSubjectReview.
-func (p *prover) review(ctx context.Context, header http.Header) (authenticationv1.UserInfo, error) {
+func (p *verifier) review(ctx context.Context, header http.Header) (authenticationv1.UserInfo, error) {
 	const path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 	question := []byte(`{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}`)
 	status, body, err := p.request(ctx, http.MethodPost, path, header, question)
@@ -144,11 +144,11 @@ func (p *prover) review(ctx context.Context, header http.Header) (authentication
 	default:
 		// 403 comes to anonymous users as well as to known ones, 404 from servers
 		// before 1.28: neither says anything about the certificate.
-		return authenticationv1.UserInfo{}, fmt.Errorf("%w: %s answered %d: %s", ErrCannotProve, p.target.Address, status, message(body))
+		return authenticationv1.UserInfo{}, fmt.Errorf("%w: %s answered %d: %s", ErrCannotVerify, p.target.Address, status, message(body))
 	}
 	var review authenticationv1.SelfSubjectReview
 	if err := json.Unmarshal([]byte(body), &review); err != nil {
-		return authenticationv1.UserInfo{}, fmt.Errorf("%w: %s answered with something that is no SelfSubjectReview", ErrCannotProve, p.target.Address)
+		return authenticationv1.UserInfo{}, fmt.Errorf("%w: %s answered with something that is no SelfSubjectReview", ErrCannotVerify, p.target.Address)
 	}
 	return review.Status.UserInfo, nil
 }
@@ -173,7 +173,7 @@ const maxBroken = 3
 // With TLS 1.3 a server judges the certificate after the client has finished the
 // handshake and sent its request, and its alert is lost where the connection is reset
 // before it was read. So a connection that breaks is tried again.
-func (p *prover) request(ctx context.Context, method, path string, header http.Header, body []byte) (status int, answer string, err error) {
+func (p *verifier) request(ctx context.Context, method, path string, header http.Header, body []byte) (status int, answer string, err error) {
 	if header == nil {
 		header = http.Header{}
 	}
@@ -194,8 +194,8 @@ func (p *prover) request(ctx context.Context, method, path string, header http.H
 	case errors.Is(err, errAlert):
 		return 0, "", fmt.Errorf("%w: %w", ErrRejected, err)
 	default:
-		return 0, "", fmt.Errorf("%w: %w", ErrCannotProve, err)
+		return 0, "", fmt.Errorf("%w: %w", ErrCannotVerify, err)
 	}
 }
 
-func (p *prover) subject() string { return fmt.Sprintf("%q", p.pair.Leaf.Subject.String()) }
+func (p *verifier) subject() string { return fmt.Sprintf("%q", p.pair.Leaf.Subject.String()) }

@@ -20,7 +20,7 @@ const lookTimeout = time.Minute
 // commit would have had.
 var answered = map[inventory.RotationState]nodeapi.Kind{
 	inventory.Committed: nodeapi.Committed, inventory.Finished: nodeapi.Committed,
-	inventory.RolledBack: nodeapi.RolledBack, inventory.Broken: nodeapi.Broken,
+	inventory.RolledBack: nodeapi.RolledBack, inventory.Unknown: nodeapi.Unknown,
 	inventory.Staged: nodeapi.Refused, inventory.Staging: nodeapi.Refused, inventory.Failed: nodeapi.Refused,
 }
 
@@ -52,7 +52,7 @@ func (r *run) lookAgain(ctx context.Context, w *worker, lost error) (nodeapi.Rec
 		return nodeapi.Record{}, errors.Join(lost, fmt.Errorf("and its journal says: %s", standing.State))
 	}
 	answer := nodeapi.Record{Node: node, Rotation: r.ID, Token: standing.Token, Time: standing.LastTime, Kind: kind,
-		Message: "it was heard of only afterwards, from its journal", Renewals: standing.Renewed, Unproven: standing.Unproven}
+		Message: "it was heard of only afterwards, from its journal", Renewals: standing.Renewed, Unverified: standing.Unverified}
 	if kind == nodeapi.Refused {
 		answer.Message, answer.Hint = "the order to commit did not reach it: "+lost.Error(), "run the same command again"
 	}
@@ -67,8 +67,8 @@ func (r *run) inDoubt(node string, err error) error {
 	var told *StopError
 	if errors.As(stop, &told) {
 		// Whatever was or was not heard, the order may have reached it.
-		told.kind = ErrNeedsPerson
-		told.State[0] = node + " is in doubt: it is neither proven to be old nor to be new"
+		told.kind = ErrManualInterventionRequired
+		told.State[0] = node + " is in doubt: it is neither verified to be old nor to be new"
 	}
 	return stop
 }

@@ -29,14 +29,14 @@ func authority(tree *certstest.Tree, name string) certstest.CA {
 	}
 }
 
-// newDated is the name of the dated file that a Swap of this test process makes.
+// newDated is the name of the dated file that a Replace of this test process makes.
 func newDated() string {
 	return "kubelet-client-" + certstest.Now.Format("2006-01-02-15-04-05") + ".pem"
 }
 
-// TestSwapAndRestore takes every store of a node there and back: what it changes,
+// TestReplaceAndRestore takes every store of a node there and back: what it changes,
 // what it keeps, and that it comes back byte by byte.
-func TestSwapAndRestore(t *testing.T) {
+func TestReplaceAndRestore(t *testing.T) {
 	for _, kind := range []struct {
 		name string
 		is   []certstest.Option
@@ -59,7 +59,7 @@ func TestSwapAndRestore(t *testing.T) {
 					assert.Empty(t, changed(before, picture(t, root)), "a backup changes nothing")
 
 					m := successor(t, authority(tree, name), tree.Pairs[name])
-					require.NoError(t, store.Swap(tree.Root, s, m))
+					require.NoError(t, store.Replace(tree.Root, s, m))
 					after := picture(t, root)
 					assert.ElementsMatch(t, touched(tree, s), files(changed(before, after)))
 					for _, path := range files(changed(before, after)) {
@@ -76,8 +76,8 @@ func TestSwapAndRestore(t *testing.T) {
 					assert.Equal(t, m.Chain, c.Chain)
 					assert.Equal(t, m.Key.BlockType, c.Key.BlockType)
 
-					require.NoError(t, store.Swap(tree.Root, s, m))
-					assert.Empty(t, changed(after, picture(t, root)), "the same Swap again changes nothing")
+					require.NoError(t, store.Replace(tree.Root, s, m))
+					assert.Empty(t, changed(after, picture(t, root)), "the same Replace again changes nothing")
 					require.NoError(t, store.Backup(tree.Root, s, dir), "does not take the new for the old")
 
 					for range 2 {
@@ -90,7 +90,7 @@ func TestSwapAndRestore(t *testing.T) {
 	}
 }
 
-// touched are the host paths that a Swap of a store may change or create.
+// touched are the host paths that a Replace of a store may change or create.
 func touched(tree *certstest.Tree, s inventory.Store) []string {
 	switch s.Kind {
 	case inventory.Pair:
@@ -130,9 +130,9 @@ func mark(t *testing.T, tree *certstest.Tree, s inventory.Store) {
 	}
 }
 
-// TestSwapKeepsSecurityAttributes covers what only root may set: an SELinux label
+// TestReplaceKeepsSecurityAttributes covers what only root may set: an SELinux label
 // (kept on disk even where SELinux is off) and an ACL.
-func TestSwapKeepsSecurityAttributes(t *testing.T) {
+func TestReplaceKeepsSecurityAttributes(t *testing.T) {
 	if !isRoot() {
 		t.Skip("labels and other people's ACLs can only be set as root")
 	}
@@ -149,7 +149,7 @@ func TestSwapKeepsSecurityAttributes(t *testing.T) {
 
 	dir := t.TempDir()
 	require.NoError(t, store.Backup(tree.Root, s, dir))
-	require.NoError(t, store.Swap(tree.Root, s, successor(t, tree.CA, tree.Pairs["apiserver"])))
+	require.NoError(t, store.Replace(tree.Root, s, successor(t, tree.CA, tree.Pairs["apiserver"])))
 	got := xattrs(t, key)
 	assert.Equal(t, string(label), got["security.selinux"])
 	assert.Equal(t, string(acl), got["system.posix_acl_access"])
@@ -160,21 +160,21 @@ func TestSwapKeepsSecurityAttributes(t *testing.T) {
 	assert.Empty(t, changed(before, picture(t, filepath.Dir(key))), "restored from nothing")
 }
 
-// TestSwapTakesNoACLFromTheDirectory: a default ACL would open the new key to others.
-func TestSwapTakesNoACLFromTheDirectory(t *testing.T) {
+// TestReplaceTakesNoACLFromTheDirectory: a default ACL would open the new key to others.
+func TestReplaceTakesNoACLFromTheDirectory(t *testing.T) {
 	tree := certstest.Kubeadm(t, "cp1")
 	s := tree.Stores["apiserver"]
 	acl := []byte("\x02\x00\x00\x00" + "\x01\x00\x07\x00\xff\xff\xff\xff" + "\x02\x00\x04\x00\xd2\x04\x00\x00" +
 		"\x04\x00\x05\x00\xff\xff\xff\xff" + "\x10\x00\x05\x00\xff\xff\xff\xff" + "\x20\x00\x05\x00\xff\xff\xff\xff")
 	require.NoError(t, unix.Setxattr(filepath.Dir(tree.Local(s.Key)), "system.posix_acl_default", acl, 0))
-	require.NoError(t, store.Swap(tree.Root, s, successor(t, tree.CA, tree.Pairs["apiserver"])))
+	require.NoError(t, store.Replace(tree.Root, s, successor(t, tree.CA, tree.Pairs["apiserver"])))
 	assert.NotContains(t, xattrs(t, tree.Local(s.Key)), "system.posix_acl_access")
 	info, err := os.Stat(tree.Local(s.Key))
 	require.NoError(t, err)
 	assert.Equal(t, os.FileMode(0o600), info.Mode())
 }
 
-func TestSwapFollowsSymlinks(t *testing.T) {
+func TestReplaceFollowsSymlinks(t *testing.T) {
 	for _, test := range []struct {
 		name, link, text string
 	}{
@@ -192,7 +192,7 @@ func TestSwapFollowsSymlinks(t *testing.T) {
 			require.NoError(t, store.Backup(tree.Root, s, dir))
 
 			m := successor(t, tree.CA, p)
-			require.NoError(t, store.Swap(tree.Root, s, m))
+			require.NoError(t, store.Replace(tree.Root, s, m))
 			text, err := os.Readlink(tree.Local(test.link))
 			require.NoError(t, err)
 			assert.Equal(t, test.text, text, "the link stays")
@@ -207,7 +207,7 @@ func TestSwapFollowsSymlinks(t *testing.T) {
 	}
 }
 
-func TestSwapOneFileWithBoth(t *testing.T) {
+func TestReplaceOneFileWithBoth(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		store inventory.Store
@@ -224,7 +224,7 @@ func TestSwapOneFileWithBoth(t *testing.T) {
 			before, dir := picture(t, string(tree.Root)), t.TempDir()
 			require.NoError(t, store.Backup(tree.Root, test.store, dir))
 			m := successor(t, tree.CA, p)
-			require.NoError(t, store.Swap(tree.Root, test.store, m))
+			require.NoError(t, store.Replace(tree.Root, test.store, m))
 			assert.Equal(t, []string{"/t/both.pem"}, files(changed(before, picture(t, string(tree.Root)))))
 			c, err := store.Read(tree.Root, test.store)
 			require.NoError(t, err)
@@ -236,7 +236,7 @@ func TestSwapOneFileWithBoth(t *testing.T) {
 	}
 }
 
-func TestSwapRefusals(t *testing.T) {
+func TestReplaceRefusals(t *testing.T) {
 	tree := certstest.Kubeadm(t, "cp1")
 	good := successor(t, tree.CA, tree.Pairs["apiserver"])
 	s := tree.Stores["apiserver"]
@@ -258,7 +258,7 @@ func TestSwapRefusals(t *testing.T) {
 		{"unknown kind", inventory.Store{Kind: "Vault", Cert: s.Cert}, good, "unknown kind of store"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			err := store.Swap(tree.Root, test.store, test.material)
+			err := store.Replace(tree.Root, test.store, test.material)
 			require.ErrorContains(t, err, test.err)
 			assert.ErrorContains(t, err, "replace certificate in")
 			assert.NotContains(t, err.Error(), string(tree.Root))
