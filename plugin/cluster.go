@@ -38,7 +38,7 @@ type api interface {
 // journals reads what nodes remember of one rotation. What could not be read is
 // returned as exclusions.
 type journals interface {
-	Journals(ctx context.Context, nodes []string, rotation string) ([]nodeapi.Log, []plan.Exclusion, error)
+	Journals(ctx context.Context, nodes []string, rotation string) ([]nodeapi.Journal, []plan.Exclusion, error)
 }
 
 // connect puts a real cluster together; nothing is asked of it yet.

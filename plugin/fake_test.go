@@ -42,7 +42,7 @@ type fake struct {
 	lockErr     error                   // of reading it
 	survey      *v1alpha1.WatcherStatus // of the watcher
 	policy      *v1alpha1.RotationPolicy
-	logs        map[string]nodeapi.Log  // by node
+	logs        map[string]nodeapi.Journal  // by node
 	ends        map[string]nodeapi.Kind // how a node's commit ends
 	onCommit    func(node string)
 	notSearched string    // of what may hold copies
@@ -144,15 +144,15 @@ func (f *fake) SecretCopies(_ context.Context, fingerprints []string) (kube.Copi
 	return out, f.down
 }
 
-func (f *fake) Journals(_ context.Context, nodes []string, rotation string) ([]nodeapi.Log, []plan.Exclusion, error) {
+func (f *fake) Journals(_ context.Context, nodes []string, rotation string) ([]nodeapi.Journal, []plan.Exclusion, error) {
 	f.note("journals of %s on %s", rotation, strings.Join(nodes, ","))
-	var out []nodeapi.Log
+	var out []nodeapi.Journal
 	for _, n := range nodes {
 		if log, ok := f.logs[n]; ok && log.Rotation == rotation {
 			out = append(out, log)
 			continue
 		}
-		out = append(out, nodeapi.Log{Node: n, Rotation: rotation})
+		out = append(out, nodeapi.Journal{Node: n, Rotation: rotation})
 	}
 	return out, f.missing, nil
 }

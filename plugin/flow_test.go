@@ -278,12 +278,12 @@ func TestTheSameCommandContinuesAndSaysSo(t *testing.T) {
 	for i := range f.scanned[:2] {
 		n := &f.scanned[i]
 		c := n.Certificates[0]
-		rotation := inventory.Rotation{ID: "abc123", Token: 7, Scope: "services=etcd", StartTime: noon.Add(-time.Hour), State: inventory.RolledBack}
+		rotation := inventory.NodeRotation{ID: "abc123", Token: 7, Scope: "services=etcd", StartTime: noon.Add(-time.Hour), State: inventory.RolledBack}
 		if i == 0 {
 			rotation.State = inventory.Committed
 			rotation.Renewed = []inventory.Renewal{{ID: c.ID(), Old: facts("old", "ca", day), New: c.Facts}}
 		}
-		n.Rotations = []inventory.Rotation{rotation}
+		n.Rotations = []inventory.NodeRotation{rotation}
 	}
 	code, _, stderr := f.run(t, "--service", "etcd")
 	require.Equal(t, 0, code, stderr)

@@ -94,7 +94,7 @@ func (o *looker) runOne(ctx context.Context, id string) error {
 		return err
 	}
 	missing = append(chosen.Excluded, missing...)
-	logs = slices.DeleteFunc(logs, func(l nodeapi.Log) bool { return len(l.Records) == 0 })
+	logs = slices.DeleteFunc(logs, func(l nodeapi.Journal) bool { return len(l.Records) == 0 })
 	if len(logs) == 0 {
 		unread := ""
 		if len(missing) > 0 {
@@ -107,7 +107,7 @@ func (o *looker) runOne(ctx context.Context, id string) error {
 		APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.RotationHistoryKind, Records: []v1alpha1.RotationRecord{}, NotInspected: exclusions(missing),
 	}
 	for _, l := range logs {
-		nodes = append(nodes, inventory.Node{Name: l.Node, Rotations: []inventory.Rotation{nodeapi.Summarize(id, l.Records)}})
+		nodes = append(nodes, inventory.Node{Name: l.Node, Rotations: []inventory.NodeRotation{nodeapi.Summarize(id, l.Records)}})
 		for _, rec := range l.Records {
 			out.Records = append(out.Records, rotationRecord(rec))
 		}

@@ -22,9 +22,9 @@ const etcdScope = "services=etcd"
 // remembering gives a node a rotation that began some time before noon and was at work
 // for 12 s.
 func remembering(n *inventory.Node, id, scope string, ago time.Duration, state inventory.RotationState, renewed int) {
-	r := inventory.Rotation{ID: id, Scope: scope, State: state, StartTime: noon.Add(-ago), LastTime: noon.Add(12*time.Second - ago)}
+	r := inventory.NodeRotation{ID: id, Scope: scope, State: state, StartTime: noon.Add(-ago), LastTime: noon.Add(12*time.Second - ago)}
 	r.Renewed = make([]inventory.Renewal, renewed)
-	n.Rotations = append([]inventory.Rotation{r}, n.Rotations...)
+	n.Rotations = append([]inventory.NodeRotation{r}, n.Rotations...)
 }
 
 // eventful is a cluster with a past: one rotation that went well, and a later one that
@@ -53,9 +53,9 @@ func TestHistory(t *testing.T) {
 
 func TestHistoryOfOneRotation(t *testing.T) {
 	f := eventful()
-	f.logs = map[string]nodeapi.Log{}
+	f.logs = map[string]nodeapi.Journal{}
 	records := func(node string, kinds ...nodeapi.Kind) {
-		log := nodeapi.Log{Node: node, Rotation: "7f3c2a"}
+		log := nodeapi.Journal{Node: node, Rotation: "7f3c2a"}
 		start := noon.Add(-time.Hour)
 		for i, k := range kinds {
 			rec := nodeapi.Record{Seq: int64(i + 1), Time: start.Add(time.Duration(i) * 1500 * time.Millisecond), Node: node, Rotation: "7f3c2a", Token: 3, Kind: k}
@@ -176,7 +176,7 @@ func TestWhatIsNotVerifiedYetIsToldUntilItIs(t *testing.T) {
 	for _, unverified := range []bool{true, false} {
 		f := eventful()
 		f.scanned[1].Rotations[0].Unverified = unverified
-		f.logs = map[string]nodeapi.Log{"cp2": {Node: "cp2", Rotation: "7f3c2a", Records: []nodeapi.Record{
+		f.logs = map[string]nodeapi.Journal{"cp2": {Node: "cp2", Rotation: "7f3c2a", Records: []nodeapi.Record{
 			{Seq: 1, Time: noon, Node: "cp2", Rotation: "7f3c2a", Kind: nodeapi.Staging, Scope: etcdScope},
 			{Seq: 2, Time: noon, Node: "cp2", Rotation: "7f3c2a", Kind: nodeapi.RolledBack, Unverified: unverified},
 		}}}

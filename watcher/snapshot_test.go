@@ -73,7 +73,7 @@ func TestSnapshotOfTheLeader(t *testing.T) {
 	kubelet.Service, kubelet.NotAfter, starts.Fingerprint = certs.Kubelet, noon.Add(-time.Hour), "bb"
 	o.elected, o.decided = elected, func() (renewal.Decision, time.Time) {
 		return renewal.Decision{
-			Start: []renewal.Rotation{{Certificates: []renewal.Ref{starts}}},
+			Start: []renewal.Proposal{{Certificates: []renewal.Ref{starts}}},
 			Waiting: []renewal.Waiting{
 				{Reason: renewal.ReasonStopped, Text: "one rotation", Certificates: []renewal.Ref{etcd}},
 				{Reason: renewal.ReasonStopped, Text: "another one", Certificates: []renewal.Ref{kubelet}},

@@ -176,7 +176,7 @@ func TestJournalPrintsOneLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, err = run(t, root, "", "journal", "--rotation=7f3c2a")
-	var log nodeapi.Log
+	var log nodeapi.Journal
 	if err != nil || strings.Count(out, "\n") != 1 || json.Unmarshal([]byte(out), &log) != nil || len(log.Records) != 1 {
 		t.Errorf("printed %q, %v", out, err)
 	}

@@ -23,7 +23,7 @@ func (p *program) journalCommand() *cobra.Command {
 			if name == "" {
 				name = p.discover().Name
 			}
-			return p.print(nodeapi.Log{Node: name, Rotation: rotation, Records: records})
+			return p.print(nodeapi.Journal{Node: name, Rotation: rotation, Records: records})
 		},
 	}
 	addRotation(cmd, &rotation)

@@ -29,7 +29,7 @@ func (p *program) scan(ctx context.Context, homes bool) inventory.Node {
 	root := p.hostRoot()
 	return scan.Scan(ctx, root, scan.Options{
 		NodeName: p.nodeName, Homes: homes,
-		History: func() ([]inventory.Rotation, int64, error) { return statedir.History(root) },
+		History: func() ([]inventory.NodeRotation, int64, error) { return statedir.History(root) },
 	})
 }
 

@@ -28,12 +28,12 @@ type Node struct {
 	// listed with their expiry and never renewed.
 	Unused []UnusedCertificate `json:"unused,omitempty"`
 	// InMemory are certificates that components made at their start and keep in memory.
-	InMemory   []InMemory `json:"inMemory,omitempty"`
-	Findings   []Finding  `json:"findings,omitempty"`
-	Rotations  []Rotation `json:"rotations,omitempty"` // newest first, from this node's journals
-	Token      int64      `json:"token"`               // highest fencing token this node ever accepted
-	CRISocket  string     `json:"criSocket,omitempty"` // path of the container runtime's socket
-	DBusSocket string     `json:"dbusSocket,omitempty"`
+	InMemory   []InMemory     `json:"inMemory,omitempty"`
+	Findings   []Finding      `json:"findings,omitempty"`
+	Rotations  []NodeRotation `json:"rotations,omitempty"` // newest first, from this node's journals
+	Token      int64          `json:"token"`               // highest fencing token this node ever accepted
+	CRISocket  string         `json:"criSocket,omitempty"` // path of the container runtime's socket
+	DBusSocket string         `json:"dbusSocket,omitempty"`
 	// SocketsHidden says that the directories of sockets were kept from whoever looked, so
 	// that a missing one says nothing.
 	SocketsHidden bool   `json:"socketsHidden,omitempty"`

@@ -6,8 +6,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
-// Rotation is what a node's journal knows of one rotation.
-type Rotation struct {
+// NodeRotation is what a node's journal knows of one rotation.
+type NodeRotation struct {
 	ID        string          `json:"id"`
 	Token     int64           `json:"token"`
 	Scope     string          `json:"scope"` // canonical form of what was asked for, see plan.Scope

@@ -108,8 +108,8 @@ type Evidence struct {
 	Detail   string        `json:"detail"` // "127.0.0.1:2379 serves 3f9a…", "system:kube-scheduler"
 }
 
-// Log is what one node knows of one rotation: its whole journal.
-type Log struct {
+// Journal is what one node knows of one rotation.
+type Journal struct {
 	Node     string   `json:"node"`
 	Rotation string   `json:"rotation"`
 	Records  []Record `json:"records"` // none: this node had no part in it

@@ -27,8 +27,8 @@ func Incomplete(records []Record) *Record {
 }
 
 // Summarize says how far a rotation is, from its records.
-func Summarize(id string, records []Record) inventory.Rotation {
-	r := inventory.Rotation{ID: id}
+func Summarize(id string, records []Record) inventory.NodeRotation {
+	r := inventory.NodeRotation{ID: id}
 	for _, rec := range records {
 		r.LastTime = rec.Time
 		r.Token = max(r.Token, rec.Token)

@@ -149,7 +149,7 @@ func keepsFromStarting(n *inventory.Node, s certs.Service) *inventory.Certificat
 // was interrupted it may be half of a pair: the next process there puts the old one back
 // before anything else.
 func damaged(n *inventory.Node, c *inventory.Certificate) bool {
-	between := slices.ContainsFunc(n.Rotations, func(r inventory.Rotation) bool { return r.State == inventory.Committing })
+	between := slices.ContainsFunc(n.Rotations, func(r inventory.NodeRotation) bool { return r.State == inventory.Committing })
 	return !between && (c.FingerprintSHA256 == "" || c.Status == certs.Invalid)
 }
 

@@ -213,7 +213,7 @@ func TestARunningComponentWhoseSupervisorCannotBeReachedIsLeftOut(t *testing.T) 
 func TestWhatAnInterruptedNodeShowsIsNotLeftOut(t *testing.T) {
 	n := controlPlane("cp1")
 	n.Certificates[1].Status, n.Certificates[1].Reason = certs.Invalid, "the key does not fit the certificate"
-	n.Rotations = []inventory.Rotation{{ID: "a", State: inventory.Committing}}
+	n.Rotations = []inventory.NodeRotation{{ID: "a", State: inventory.Committing}}
 	p := build(t, request(certs.Etcd), n)
 	assert.Equal(t, []string{"cp1/etcd-server", "cp1/etcd-peer"}, targets(p))
 	assert.Empty(t, p.LeftOut)

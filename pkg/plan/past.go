@@ -46,7 +46,7 @@ type PastNode struct {
 	Node    string
 	State   inventory.RotationState
 	Renewed []inventory.Renewal
-	// Unverified: see inventory.Rotation.
+	// Unverified: see inventory.NodeRotation.
 	Unverified bool
 }
 

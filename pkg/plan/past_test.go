@@ -15,7 +15,7 @@ func TestRemembered(t *testing.T) {
 	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	scope := Request{Services: []certs.Service{certs.Etcd}}.Scope()
 	part := func(node, id, scope string, ago time.Duration, state inventory.RotationState) inventory.Node {
-		return inventory.Node{Name: node, Rotations: []inventory.Rotation{
+		return inventory.Node{Name: node, Rotations: []inventory.NodeRotation{
 			{ID: id, Scope: scope, StartTime: now.Add(-ago), LastTime: now.Add(time.Minute - ago), State: state}}}
 	}
 	for name, tt := range map[string]struct {

@@ -137,17 +137,17 @@ func TestNothingInScope(t *testing.T) {
 }
 
 func TestFindUnfinished(t *testing.T) {
-	rotation := func(id, scope string, age time.Duration, state inventory.RotationState) inventory.Rotation {
-		return inventory.Rotation{ID: id, Scope: scope, StartTime: now.Add(-age), State: state}
+	rotation := func(id, scope string, age time.Duration, state inventory.RotationState) inventory.NodeRotation {
+		return inventory.NodeRotation{ID: id, Scope: scope, StartTime: now.Add(-age), State: state}
 	}
-	on := func(rotations ...[]inventory.Rotation) []inventory.Node {
+	on := func(rotations ...[]inventory.NodeRotation) []inventory.Node {
 		var nodes []inventory.Node
 		for i, r := range rotations {
 			nodes = append(nodes, inventory.Node{Name: fmt.Sprintf("n%d", i), Rotations: r})
 		}
 		return nodes
 	}
-	type rs = []inventory.Rotation
+	type rs = []inventory.NodeRotation
 	for _, tt := range []struct {
 		name  string
 		nodes []inventory.Node
@@ -175,7 +175,7 @@ func TestFindUnfinished(t *testing.T) {
 
 // TestAKnownRotationIsContinuedWhateverItsAge: one that was suspended for days, say.
 func TestAKnownRotationIsContinuedWhateverItsAge(t *testing.T) {
-	nodes := []inventory.Node{{Name: "cp1", Rotations: []inventory.Rotation{
+	nodes := []inventory.Node{{Name: "cp1", Rotations: []inventory.NodeRotation{
 		{ID: "a", Scope: "t", StartTime: now.Add(-100 * time.Hour), State: inventory.Committed},
 		{ID: "b", Scope: "s", StartTime: now.Add(-time.Hour), State: inventory.Committed},
 		{ID: "c", Scope: "s", StartTime: now.Add(-time.Hour), State: inventory.Finished}}}}
@@ -190,7 +190,7 @@ func TestAKnownRotationIsContinuedWhateverItsAge(t *testing.T) {
 // TestWhatIsNotVerifiedIsNotDone: new certificates that stayed where the old ones had expired.
 func TestWhatIsNotVerifiedIsNotDone(t *testing.T) {
 	for unverified, done := range map[bool]bool{false: true, true: false} {
-		nodes := []inventory.Node{{Name: "cp1", Rotations: []inventory.Rotation{
+		nodes := []inventory.Node{{Name: "cp1", Rotations: []inventory.NodeRotation{
 			{ID: "a", Scope: "s", StartTime: now, State: inventory.Committed, Unverified: unverified, Renewed: []inventory.Renewal{{ID: "etcd/etcd-peer@/x"}}}}}}
 		found := plan.FindUnfinished(nodes, "s", now, "")
 		require.NotNil(t, found)

@@ -53,7 +53,7 @@ func TestWhatIsDueIsACondition(t *testing.T) {
 	assert.Equal(t, "etcd-server, etcd-peer: a successor would end with its CA", due.Message)
 	assert.Nil(t, w.due("cp2"))
 
-	c.Set(renewal.Decision{Start: []renewal.Rotation{{Name: "auto-1", Certificates: refs[:1]}}})
+	c.Set(renewal.Decision{Start: []renewal.Proposal{{Name: "auto-1", Certificates: refs[:1]}}})
 	require.NoError(t, c.write(t.Context()))
 	assert.Equal(t, "Requested", w.due("cp1").Reason)
 

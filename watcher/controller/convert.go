@@ -45,7 +45,7 @@ func noticeData(n renewal.Notice) (data event.Data, reason, text string) {
 	return event.CertificateExpiring{Certificate: c, Message: text}, "CertificateExpiring", text
 }
 
-func requestOf(r renewal.Rotation) event.RotationRequested {
+func requestOf(r renewal.Proposal) event.RotationRequested {
 	reason := event.ReasonExpiring
 	if r.Compromised {
 		reason = event.ReasonCompromised
@@ -58,8 +58,8 @@ func requestOf(r renewal.Rotation) event.RotationRequested {
 }
 
 // requestedRotation is what a request asks for, as far as its name follows from it.
-func requestedRotation(r event.RotationRequested) renewal.Rotation {
-	return renewal.Rotation{Services: r.Services, Nodes: r.Nodes, Compromised: r.Compromised, Fingerprints: r.Fingerprints, Attempt: int(r.Attempt)}
+func requestedRotation(r event.RotationRequested) renewal.Proposal {
+	return renewal.Proposal{Services: r.Services, Nodes: r.Nodes, Compromised: r.Compromised, Fingerprints: r.Fingerprints, Attempt: int(r.Attempt)}
 }
 
 // objectOf is the object that a request asks for. For how long the new certificates are valid

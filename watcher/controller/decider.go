@@ -46,7 +46,7 @@ type Decider struct {
 	spentSince time.Time
 	toldMarks  map[types.UID]bool // that their event was published
 	asked      map[string]asking  // by rotation's name
-	requested  []renewal.Rotation
+	requested  []renewal.Proposal
 
 	mu   sync.Mutex
 	last renewal.Decision
@@ -199,7 +199,7 @@ type asking struct {
 
 // askedFirst is when the certificates of a rotation were first asked for. What is due changes
 // meanwhile, and with it the rotation and its name; NATS does not become faster by that.
-func (d *Decider) askedFirst(r renewal.Rotation, now time.Time) time.Time {
+func (d *Decider) askedFirst(r renewal.Proposal, now time.Time) time.Time {
 	first, same := now, map[renewal.Ref]bool{}
 	for _, ref := range r.Certificates {
 		same[renewal.Ref{Node: ref.Node, Service: ref.Service, Fingerprint: ref.Fingerprint}] = true
@@ -218,7 +218,7 @@ func (d *Decider) askedFirst(r renewal.Rotation, now time.Time) time.Time {
 // there; it returns when to ask next. NATS must not be able to hold a rotation up: where it
 // is urgent, or no object has come of it for some minutes, the object is made here. It is the
 // same one, so that the event finds it made.
-func (d *Decider) ask(ctx context.Context, now time.Time, start []renewal.Rotation) time.Time {
+func (d *Decider) ask(ctx context.Context, now time.Time, start []renewal.Proposal) time.Time {
 	var next time.Time
 	d.requested = start
 	current := map[string]asking{}

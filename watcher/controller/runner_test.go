@@ -122,7 +122,7 @@ func TestKilledItIsNotDoneTwice(t *testing.T) {
 		c := running()
 		c.Spec.Trigger = nil // somebody asked by hand: no fingerprints tell
 		w := newWorld(t, c)
-		w.engine.nodes = []inventory.Node{{Name: "cp1", Rotations: []inventory.Rotation{{ID: "aaaaaa", Scope: "services=etcd", State: inventory.Finished}}}}
+		w.engine.nodes = []inventory.Node{{Name: "cp1", Rotations: []inventory.NodeRotation{{ID: "aaaaaa", Scope: "services=etcd", State: inventory.Finished}}}}
 		w.runner().next(t.Context())
 		assert.Empty(t, w.engine.rotated)
 		assert.Equal(t, v1alpha1.StateSucceeded, w.rotation("auto-1").State())

@@ -41,7 +41,7 @@ func TestUnhealthyClusterHasNoWorkerStagedAhead(t *testing.T) {
 	// Opened, it would undo what was left half done there, and that is a change.
 	c = newCluster(3, 1)
 	c.nodes["cp2"].sick = "[-]etcd failed"
-	c.nodes["w1"].inventory.Rotations = []inventory.Rotation{{ID: "abcdef", State: inventory.Committing}}
+	c.nodes["w1"].inventory.Rotations = []inventory.NodeRotation{{ID: "abcdef", State: inventory.Committing}}
 	_, err = rotate(t.Context(), t, c, nil)
 	require.ErrorIs(t, err, fleet.ErrStopped)
 	assert.False(t, c.did("open w1"))

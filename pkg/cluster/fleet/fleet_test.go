@@ -235,14 +235,14 @@ func TestContinuesAnUnfinishedRotation(t *testing.T) {
 	c := newCluster(3, 0)
 	// cp1 was done by a run that was killed.
 	done := c.nodes["cp1"]
-	rotation := inventory.Rotation{ID: "7f3c2a", Scope: everything.Scope(), StartTime: time.Now(), State: inventory.Committed}
+	rotation := inventory.NodeRotation{ID: "7f3c2a", Scope: everything.Scope(), StartTime: time.Now(), State: inventory.Committed}
 	for i := range done.inventory.Certificates {
 		cert := &done.inventory.Certificates[i]
 		old := cert.Facts
 		cert.FingerprintSHA256 = "new-" + cert.FingerprintSHA256
 		rotation.Renewed = append(rotation.Renewed, inventory.Renewal{ID: cert.ID(), Old: old, New: cert.Facts})
 	}
-	done.inventory.Rotations = []inventory.Rotation{rotation}
+	done.inventory.Rotations = []inventory.NodeRotation{rotation}
 	unfinished := plan.FindUnfinished(c.inventories(), everything.Scope(), time.Now(), "")
 	require.NotNil(t, unfinished)
 	p, err := plan.Build(c.inventories(), everything, unfinished)

@@ -16,7 +16,7 @@ import (
 // Its process, once opened, first puts the old files back and restarts components.
 func (r *run) halfDone(node string) bool {
 	found := r.scanned(node)
-	return found != nil && slices.ContainsFunc(found.Rotations, func(past inventory.Rotation) bool { return past.State == inventory.Committing })
+	return found != nil && slices.ContainsFunc(found.Rotations, func(past inventory.NodeRotation) bool { return past.State == inventory.Committing })
 }
 
 // apart separates the steps whose nodes were interrupted from the others.

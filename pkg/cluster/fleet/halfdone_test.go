@@ -16,7 +16,7 @@ import (
 // interrupt leaves a node between old and new.
 func interrupt(c *cluster, nodes ...string) {
 	for _, n := range nodes {
-		c.nodes[n].inventory.Rotations = []inventory.Rotation{{ID: "abcdef", State: inventory.Committing}}
+		c.nodes[n].inventory.Rotations = []inventory.NodeRotation{{ID: "abcdef", State: inventory.Committing}}
 	}
 }
 

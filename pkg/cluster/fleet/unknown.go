@@ -42,7 +42,7 @@ func (r *run) lookAgain(ctx context.Context, w *worker, lost error) (nodeapi.Rec
 	case at < 0:
 		return nodeapi.Record{}, lost
 	}
-	past := slices.IndexFunc(found[at].Rotations, func(p inventory.Rotation) bool { return p.ID == r.ID })
+	past := slices.IndexFunc(found[at].Rotations, func(p inventory.NodeRotation) bool { return p.ID == r.ID })
 	if past < 0 {
 		return nodeapi.Record{}, errors.Join(lost, errors.New("and its journal does not know this rotation"))
 	}

@@ -77,7 +77,7 @@ func TestAVanishedProcessIsJudgedByItsJournal(t *testing.T) {
 			n := c.nodes["cp1"]
 			n.vanishes, n.away, n.deaf = true, tt.away, tt.state == inventory.Staged
 			n.onCommit = func() {
-				n.inventory.Rotations = []inventory.Rotation{{ID: "7f3c2a", State: tt.state, Token: tt.token, Unverified: tt.unverified}}
+				n.inventory.Rotations = []inventory.NodeRotation{{ID: "7f3c2a", State: tt.state, Token: tt.token, Unverified: tt.unverified}}
 			}
 			report, err := rotate(context.Background(), t, c, nil)
 			if tt.kind == nil {

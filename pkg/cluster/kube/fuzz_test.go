@@ -23,7 +23,7 @@ func FuzzInventory(f *testing.F) {
 		Components: []inventory.Component{{Service: certs.Kubelet, Runtime: inventory.Systemd, Args: []string{"--service-cluster-ip-range=10.0.0.0/8"}}},
 		Certificates: []inventory.Certificate{{Service: certs.Kubelet, Name: "kubelet-client", Status: certs.OK,
 			Facts: certs.Facts{FingerprintSHA256: "ab", SANs: []string{"w1", "10.0.0.1"}, Usages: []string{"server auth"}}}},
-		Rotations: []inventory.Rotation{{ID: "7f3c2a", Scope: "services=etcd;nodes=w1", State: inventory.Committed, Renewed: []inventory.Renewal{{ID: "a"}}}},
+		Rotations: []inventory.NodeRotation{{ID: "7f3c2a", Scope: "services=etcd;nodes=w1", State: inventory.Committed, Renewed: []inventory.Renewal{{ID: "a"}}}},
 	})
 	require.NoError(f, err)
 	f.Add(line)
@@ -63,7 +63,7 @@ func FuzzFollow(f *testing.F) {
 		line, err := json.Marshal(rec)
 		require.NoError(f, err)
 		f.Add(line)
-		line, err = json.Marshal(nodeapi.Log{Node: rec.Node, Rotation: rec.Rotation, Records: []nodeapi.Record{rec}})
+		line, err = json.Marshal(nodeapi.Journal{Node: rec.Node, Rotation: rec.Rotation, Records: []nodeapi.Record{rec}})
 		require.NoError(f, err)
 		f.Add(line)
 	}

@@ -54,10 +54,10 @@ func (s *Scanner) Scan(ctx context.Context, nodes []string) ([]inventory.Node, [
 
 // Journals returns what the journals of the named nodes hold of one rotation, in the
 // way of Scan; a node that had no part in it has no records.
-func (s *Scanner) Journals(ctx context.Context, nodes []string, rotation string) ([]nodeapi.Log, []plan.Exclusion, error) {
-	return look[nodeapi.Log]{
+func (s *Scanner) Journals(ctx context.Context, nodes []string, rotation string) ([]nodeapi.Journal, []plan.Exclusion, error) {
+	return look[nodeapi.Journal]{
 		Scanner: s,
-		parse:   func(output []byte, node string) (*nodeapi.Log, error) { return parseLog(output, node, rotation) },
+		parse:   func(output []byte, node string) (*nodeapi.Journal, error) { return parseLog(output, node, rotation) },
 		pod:     func(node, id string) *corev1.Pod { return JournalPod(node, id, rotation, s.Pods) },
 	}.at(ctx, nodes)
 }
@@ -77,8 +77,8 @@ func parseInventory(output []byte, node string) (*inventory.Node, error) {
 
 // parseLog reads a journal pod's output, which must be about that node and rotation,
 // in every line.
-func parseLog(output []byte, node, rotation string) (*nodeapi.Log, error) {
-	found, err := oneDocument[nodeapi.Log](output, "journal")
+func parseLog(output []byte, node, rotation string) (*nodeapi.Journal, error) {
+	found, err := oneDocument[nodeapi.Journal](output, "journal")
 	switch {
 	case err != nil:
 		return nil, err

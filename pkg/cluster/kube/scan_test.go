@@ -137,7 +137,7 @@ func TestScan(t *testing.T) {
 // TestJournals has a node tell of one rotation, and of what it was not asked for.
 func TestJournals(t *testing.T) {
 	line := func(node, rotation string, records ...nodeapi.Record) string {
-		out, err := json.Marshal(nodeapi.Log{Node: node, Rotation: rotation, Records: records})
+		out, err := json.Marshal(nodeapi.Journal{Node: node, Rotation: rotation, Records: records})
 		require.NoError(t, err)
 		return string(out) + "\n"
 	}

@@ -50,7 +50,7 @@ func (n *fakeNode) launchAll() {
 }
 
 // rotation is how the only rotation stands on the node.
-func (n *fakeNode) rotation() inventory.Rotation {
+func (n *fakeNode) rotation() inventory.NodeRotation {
 	n.t.Helper()
 	history, _, err := statedir.History(n.tree.Root)
 	if err != nil || len(history) != 1 {

@@ -106,8 +106,8 @@ func TestComponentsKubeconfigIsNoPersons(t *testing.T) {
 
 func TestHistory(t *testing.T) {
 	n := kubeadm(t)
-	got := Scan(t.Context(), n.Tree.Root, Options{NodeName: "given", History: func() ([]inventory.Rotation, int64, error) {
-		return []inventory.Rotation{{ID: "r1"}}, 7, errors.New("journal of r0 is damaged")
+	got := Scan(t.Context(), n.Tree.Root, Options{NodeName: "given", History: func() ([]inventory.NodeRotation, int64, error) {
+		return []inventory.NodeRotation{{ID: "r1"}}, 7, errors.New("journal of r0 is damaged")
 	}})
 	if got.Name != "given" || got.Token != 7 || len(got.Rotations) != 1 {
 		t.Errorf("%q, token %d, rotations %+v", got.Name, got.Token, got.Rotations)

@@ -37,7 +37,7 @@ type Options struct {
 	Homes bool
 	// History returns what the node's journals know: rotations, newest first, and the
 	// highest fencing token. Nil: nothing. An error is listed as not inspected.
-	History func() ([]inventory.Rotation, int64, error)
+	History func() ([]inventory.NodeRotation, int64, error)
 	// Handshake asks a TLS endpoint for its certificate; nil: component.Handshake.
 	Handshake func(ctx context.Context, addr, serverName string) (*x509.Certificate, error)
 	// HandshakeInMemory asks an endpoint for a certificate that no file has, if there is
@@ -123,7 +123,7 @@ func Scan(ctx context.Context, root hostfs.Root, opts Options) inventory.Node {
 }
 
 // unverified reports what an interrupted rotation left in place and could not verify yet.
-func unverified(rotations []inventory.Rotation) (out []inventory.NotInspected) {
+func unverified(rotations []inventory.NodeRotation) (out []inventory.NotInspected) {
 	for _, r := range rotations {
 		if !r.Unverified {
 			continue

@@ -293,8 +293,8 @@ func TestNoKeyInTheInventory(t *testing.T) {
 func TestWhatWasPutBackAtBootIsToldOf(t *testing.T) {
 	tree := certstest.Kubeadm(t, "cp1")
 	for _, unverified := range []bool{true, false} {
-		history := func() ([]inventory.Rotation, int64, error) {
-			return []inventory.Rotation{{ID: "7f3c2a", State: inventory.RolledBack, Unverified: unverified}}, 1, nil
+		history := func() ([]inventory.NodeRotation, int64, error) {
+			return []inventory.NodeRotation{{ID: "7f3c2a", State: inventory.RolledBack, Unverified: unverified}}, 1, nil
 		}
 		node := Scan(t.Context(), tree.Root, Options{NodeName: "cp1", History: history})
 		told := slices.ContainsFunc(node.NotInspected, func(x inventory.NotInspected) bool {

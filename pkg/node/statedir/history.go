@@ -15,7 +15,7 @@ import (
 // History returns what a node's journals know of rotations, newest first, and the
 // highest fencing token. It changes nothing; a node that never saw a rotation has
 // none. A damaged journal is an error beside what the others tell.
-func History(root hostfs.Root) ([]inventory.Rotation, int64, error) {
+func History(root hostfs.Root) ([]inventory.NodeRotation, int64, error) {
 	d, err := at(root)
 	if err != nil {
 		return nil, 0, err
@@ -25,7 +25,7 @@ func History(root hostfs.Root) ([]inventory.Rotation, int64, error) {
 	rotations, err := d.Rotations()
 	problems = append(problems, err)
 	token := fence.Token
-	var out []inventory.Rotation
+	var out []inventory.NodeRotation
 	for _, r := range rotations {
 		records, err := r.Records()
 		if err != nil {
@@ -41,7 +41,7 @@ func History(root hostfs.Root) ([]inventory.Rotation, int64, error) {
 			out = append(out, summary)
 		}
 	}
-	slices.SortStableFunc(out, func(a, b inventory.Rotation) int { return b.StartTime.Compare(a.StartTime) })
+	slices.SortStableFunc(out, func(a, b inventory.NodeRotation) int { return b.StartTime.Compare(a.StartTime) })
 	return out, token, errors.Join(problems...)
 }
 

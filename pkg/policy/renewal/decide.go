@@ -46,21 +46,21 @@ type Input struct {
 	// Requested are rotations that were asked for before and whose objects do not exist
 	// yet. While all of it is still due, or compromised, each is asked for again as it was,
 	// so that no two objects are made for one certificate.
-	Requested []Rotation
+	Requested []Proposal
 }
 
 // Decision is what to do now.
 type Decision struct {
 	// Start are rotations to ask for: at most one renewal, and what replaces compromised
 	// keys. They are returned until History knows them.
-	Start []Rotation
+	Start []Proposal
 	// Waiting is what is due, or compromised, and does not start.
 	Waiting []Waiting
 	Next    time.Time // when the clock alone changes the decision; zero: never
 }
 
-// Rotation is one rotation to ask for.
-type Rotation struct {
+// Proposal is one rotation to ask for.
+type Proposal struct {
 	Name           string
 	Compromised    bool
 	Services       []certs.Service
@@ -138,7 +138,7 @@ func (d *decider) wait(ref Ref, compromised bool, why Reason, text string, until
 }
 
 // renewals starts at most one rotation of what is due.
-func (d *decider) renewals(compromised bool) []Rotation {
+func (d *decider) renewals(compromised bool) []Proposal {
 	var due, soon []Item
 	for _, a := range d.Assessments {
 		for _, left := range a.LeftOut {
@@ -164,7 +164,7 @@ func (d *decider) renewals(compromised bool) []Rotation {
 		return nil
 	}
 	if r, ok := d.again(due, soon); ok {
-		return []Rotation{r}
+		return []Proposal{r}
 	}
 	limit := d.Policy.Limits.RotationsPerDay
 	if full, until := today(d.History, d.Now, limit); full {
@@ -181,7 +181,7 @@ func (d *decider) renewals(compromised bool) []Rotation {
 	for _, item := range left {
 		d.wait(item.Ref, false, ReasonQueued, "it comes after the rotation that starts now", time.Time{})
 	}
-	return []Rotation{rotation}
+	return []Proposal{rotation}
 }
 
 // withinShare returns the items whose nodes have not had their share of a day's renewals, or
@@ -259,7 +259,7 @@ func (d *decider) busy(compromised bool) string {
 }
 
 // again returns a rotation that was asked for before, if all of it may still start.
-func (d *decider) again(due, soon []Item) (Rotation, bool) {
+func (d *decider) again(due, soon []Item) (Proposal, bool) {
 	allowed := map[key]bool{}
 	for _, item := range due {
 		allowed[item.key()] = true
@@ -286,7 +286,7 @@ func (d *decider) again(due, soon []Item) (Rotation, bool) {
 		}
 		return r, true
 	}
-	return Rotation{}, false
+	return Proposal{}, false
 }
 
 func sortRefs(refs []Ref) {

@@ -48,7 +48,7 @@ type share struct {
 // gather makes one rotation of as much as goes together: a rotation is services × nodes
 // with one way to restart and one validity, and must touch nothing that the policy holds
 // back. It begins with what ends first and returns what is due and left.
-func (d *decider) gather(due, soon []Item) (Rotation, []Item) {
+func (d *decider) gather(due, soon []Item) (Proposal, []Item) {
 	shares := d.shares(append(slices.Clone(due), soon...), false)
 	chosen := d.compatible(shares, d.Policy.Limits.NodesPerRotation)
 	rotation := d.rotation(chosen, false)
@@ -174,8 +174,8 @@ func (d *decider) compatible(shares []*share, limit int) []*share {
 }
 
 // rotation makes a request of what was chosen.
-func (d *decider) rotation(chosen []*share, compromised bool) Rotation {
-	r := Rotation{
+func (d *decider) rotation(chosen []*share, compromised bool) Proposal {
+	r := Proposal{
 		Compromised: compromised, Restart: chosen[0].restart, Validity: chosen[0].validity,
 		MaxUnavailable: d.Policy.Limits.MaxUnavailable,
 	}
@@ -207,7 +207,7 @@ const NamePrefix = "auto-"
 
 // NameOf is the name of a rotation. It follows from its services, nodes, fingerprints and
 // attempt: the same work has the same name, so that a request that is made twice is one object.
-func NameOf(r Rotation) string {
+func NameOf(r Proposal) string {
 	request := plan.Request{Services: r.Services, Nodes: r.Nodes, Compromised: r.Compromised}
 	sum := sha256.Sum256([]byte(fmt.Sprintf("%s\n%s\n%d", request.Scope(), strings.Join(r.Fingerprints, ","), r.Attempt)))
 	return NamePrefix + hex.EncodeToString(sum[:8])

@@ -31,7 +31,7 @@ func TestYearWithACertificateWithoutIssuer(t *testing.T) {
 	w := newWorld(t, renewal.Default(), externalEtcd()...)
 	w.kubelets = true
 	asked := 0
-	w.check = func(_ *world, r renewal.Rotation) {
+	w.check = func(_ *world, r renewal.Proposal) {
 		for _, c := range r.Certificates {
 			assert.NotEqual(t, "apiserver-etcd-client", c.Name, "no rotation is asked for it")
 		}

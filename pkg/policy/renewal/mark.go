@@ -85,7 +85,7 @@ func (n *Node) find(ref Ref) *Certificate {
 }
 
 // compromises makes one rotation of everything that marks mean and that is still there.
-func (d *decider) compromises() []Rotation {
+func (d *decider) compromises() []Proposal {
 	var items []Item
 	marks := map[key][]string{}
 	for _, m := range d.Marks {
@@ -121,7 +121,7 @@ func (d *decider) compromises() []Rotation {
 
 // askedBefore returns what was asked for and is still to be replaced, as it was asked for,
 // and the items that it leaves.
-func (d *decider) askedBefore(items []Item) (out []Rotation, left []Item) {
+func (d *decider) askedBefore(items []Item) (out []Proposal, left []Item) {
 	open := map[key]bool{}
 	for _, item := range items {
 		open[item.key()] = true

@@ -23,16 +23,16 @@ type world struct {
 	nodes    []renewal.Node
 	kept     map[string]renewal.Assessment
 	history  []renewal.Past
-	running  *renewal.Rotation
+	running  *renewal.Proposal
 	ends     time.Time
 	made     int
 	wakes    int
-	started  []renewal.Rotation
+	started  []renewal.Proposal
 	startsAt []time.Time
 	// fails says on which nodes a rotation fails; nil: on none.
-	fails func(w *world, r renewal.Rotation) (failed bool, on []string)
+	fails func(w *world, r renewal.Proposal) (failed bool, on []string)
 	// check is asked at each start.
-	check func(w *world, r renewal.Rotation)
+	check func(w *world, r renewal.Proposal)
 	// kubelets says that kubelets renew their client certificates themselves.
 	kubelets bool
 	// lifetime of what is issued.
@@ -202,7 +202,7 @@ func TestYearOfDefaults(t *testing.T) {
 	w.kubelets = true
 	w.runs(2 * year)
 	w.neverExpired()
-	var planes []renewal.Rotation
+	var planes []renewal.Proposal
 	for _, r := range w.started {
 		if slices.Contains(r.Nodes, "cp1") {
 			planes = append(planes, r)
@@ -220,7 +220,7 @@ func TestYearOfFailures(t *testing.T) {
 	p.Retry.StopAfter = 0
 	w := newWorld(t, p, cluster(20)...)
 	failures := 0
-	w.fails = func(w *world, r renewal.Rotation) (bool, []string) {
+	w.fails = func(w *world, r renewal.Proposal) (bool, []string) {
 		if random.Intn(2) == 0 {
 			return false, nil
 		}
@@ -230,7 +230,7 @@ func TestYearOfFailures(t *testing.T) {
 		}
 		return true, []string{r.Nodes[random.Intn(len(r.Nodes))]}
 	}
-	w.check = func(w *world, _ renewal.Rotation) {
+	w.check = func(w *world, _ renewal.Proposal) {
 		assert.LessOrEqual(t, startedWithin(w, day), p.Limits.RotationsPerDay-1, "no more than the limit")
 	}
 	w.runs(2 * year)
@@ -256,7 +256,7 @@ func TestYearWithABrokenNode(t *testing.T) {
 			w := newWorld(t, renewal.Default(), cluster(4)...)
 			w.nodes = append(w.nodes, worker("bad", serving(200*day)))
 			tries := 0
-			w.fails = func(_ *world, r renewal.Rotation) (bool, []string) {
+			w.fails = func(_ *world, r renewal.Proposal) (bool, []string) {
 				if !slices.Contains(r.Nodes, "bad") {
 					return false, nil
 				}
@@ -281,7 +281,7 @@ func TestYearOfWindows(t *testing.T) {
 	w := newWorld(t, p, cluster(20)...)
 	overrides := 0
 	w.nodes = append(w.nodes, worker("late", living(certs.Kubelet, "kubelet-server", year, 3*day)))
-	w.check = func(w *world, r renewal.Rotation) {
+	w.check = func(w *world, r renewal.Proposal) {
 		open, _ := p.Default.Windows[0].Open(w.now)
 		if r.Overrides {
 			overrides++
@@ -303,7 +303,7 @@ func TestYearWithAFreeze(t *testing.T) {
 		w.nodes[i].Certificates = w.nodes[i].Certificates[:1]
 	}
 	w.nodes = w.nodes[:3]
-	w.check = func(w *world, _ renewal.Rotation) { assert.False(t, w.now.Before(p.Freeze.Until)) }
+	w.check = func(w *world, _ renewal.Proposal) { assert.False(t, w.now.Before(p.Freeze.Until)) }
 	w.runs(year)
 	w.neverExpired()
 	assert.Len(t, w.started, 1, "the day it thaws")
@@ -334,7 +334,7 @@ func TestDayOfShortLives(t *testing.T) {
 	w := newWorld(t, p, controlPlane("cp1", living(certs.Etcd, "etcd-server", 10*time.Minute, 9*time.Minute)))
 	w.lifetime = p.Default.Validity
 	tries := 0
-	w.fails = func(*world, renewal.Rotation) (bool, []string) { tries++; return tries%5 == 0, nil }
+	w.fails = func(*world, renewal.Proposal) (bool, []string) { tries++; return tries%5 == 0, nil }
 	w.runs(day)
 	w.neverExpired()
 	assert.InDelta(t, 24*60/8*5/4, len(w.started), 30, "at four fifths of their life")
@@ -345,14 +345,14 @@ func TestDayOfShortLives(t *testing.T) {
 func TestYearOfALiar(t *testing.T) {
 	w := newWorld(t, renewal.Default(), cluster(0)...)
 	w.nodes = append(w.nodes, worker("liar", serving(due)))
-	w.fails = func(w *world, _ renewal.Rotation) (bool, []string) {
+	w.fails = func(w *world, _ renewal.Proposal) (bool, []string) {
 		liar := &w.nodes[3]
 		liar.Certificates[0].Fingerprint = fmt.Sprintf("lie-%d", w.wakes)
 		liar.Certificates[0].NotBefore, liar.Certificates[0].NotAfter = w.now.Add(-350*day), w.now.Add(15*day)
 		delete(w.kept, "liar")
 		return true, nil
 	}
-	w.check = func(w *world, r renewal.Rotation) {
+	w.check = func(w *world, r renewal.Proposal) {
 		assert.LessOrEqual(t, startedWithin(w, day), renewal.Default().Limits.RotationsPerDay-1)
 		if r.Nodes[0] == "liar" {
 			assert.Equal(t, []certs.Service{certs.Kubelet}, r.Services)
@@ -388,7 +388,7 @@ func TestYearsAtRandom(t *testing.T) {
 			}
 			w := newWorld(t, p, nodes...)
 			w.kubelets = random.Intn(2) == 0
-			w.fails = func(_ *world, r renewal.Rotation) (bool, []string) {
+			w.fails = func(_ *world, r renewal.Proposal) (bool, []string) {
 				switch random.Intn(8) {
 				case 0:
 					return true, nil
@@ -397,7 +397,7 @@ func TestYearsAtRandom(t *testing.T) {
 				}
 				return false, nil
 			}
-			w.check = func(w *world, r renewal.Rotation) {
+			w.check = func(w *world, r renewal.Proposal) {
 				assert.Less(t, startedWithin(w, day), p.Limits.RotationsPerDay)
 				assert.LessOrEqual(t, len(r.Nodes), p.Limits.NodesPerRotation)
 				frozen := p.Freeze.On && w.now.Before(p.Freeze.Until)
