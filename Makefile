@@ -46,6 +46,11 @@ FUZZ_PACKAGES ?= ./pkg/certs ./pkg/node/statedir ./pkg/node/layout ./pkg/policy/
 demo: build image $(LAB) ## Install, build, boot a cluster, rotate etcd's certificates (root, Debian)
 	@test/demo $(CONTROL_PLANES) $(WORKERS)
 
+.PHONY: demo-svg
+demo-svg: build image $(LAB) ## Draw the rotation of "make demo" as docs/demo.svg, which README shows (root, Debian)
+	@test/demo $(CONTROL_PLANES) $(WORKERS) 2>&1 | tee bin/demo.txt
+	@go run ./test/tools/demosvg <bin/demo.txt >docs/demo.svg
+
 .PHONY: lab-up
 lab-up: $(LAB) ## Boot a real cluster: CONTROL_PLANES=3 WORKERS=1 (root, Debian)
 	@$(LAB) up --control-planes $(CONTROL_PLANES) --workers $(WORKERS)
@@ -68,6 +73,10 @@ image: ## Write the images for linux/amd64 and linux/arm64 to dist/ (no Docker)
 .PHONY: dist
 dist: ## Write the plugin's archives to dist/, and krew-manifest.yaml with their sums
 	@$(RELEASE) dist -version $(VERSION) -o dist -manifest krew-manifest.yaml
+
+.PHONY: notices
+notices: ## Write the licences of all that is linked into the programs to dist/THIRD-PARTY-NOTICES; archives and images hold them
+	@$(RELEASE) notices -version $(VERSION) -o dist/THIRD-PARTY-NOTICES $(PROGRAMS)
 
 .PHONY: generate
 generate: ## Write what follows from the API types and manifests: CustomResourceDefinitions, deep copies, the watcher's roles, the kustomize base

@@ -59,11 +59,7 @@ func writeDistribution(ctx context.Context, source source, directory, manifest s
 		fmt.Fprintf(&sums, "%s  %s\n", archive.sha256, archive.file)
 		fmt.Printf("%s  %s\n", archive.sha256, archive.file)
 	}
-	err := writeFile(filepath.Join(directory, "SHA256SUMS"), func(w io.Writer) error {
-		_, err := io.WriteString(w, sums.String())
-		return err
-	})
-	if err != nil {
+	if err := writeText(filepath.Join(directory, "SHA256SUMS"), sums.String()); err != nil {
 		return err
 	}
 	return writeManifest(manifest, source.version, source.commit(ctx), archives)
@@ -80,7 +76,15 @@ func writePluginArchive(ctx context.Context, source source, target platform, dir
 	if err := source.build(ctx, target, work, pluginProgram, completionProgram); err != nil {
 		return pluginArchive{}, err
 	}
-	entries := []entry{{"LICENSE", source.path("LICENSE"), 0o644}}
+	notices := filepath.Join(work, noticesFile)
+	text, err := source.noticesOf(ctx, target, pluginProgram, completionProgram)
+	if err != nil {
+		return pluginArchive{}, err
+	}
+	if err := writeText(notices, text); err != nil {
+		return pluginArchive{}, err
+	}
+	entries := []entry{{"LICENSE", source.path("LICENSE"), 0o644}, {noticesFile, notices, 0o644}}
 	for _, program := range []string{pluginProgram, completionProgram} {
 		name := target.executable(program)
 		entries = append(entries, entry{name, filepath.Join(work, name), 0o755})

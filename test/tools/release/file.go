@@ -8,6 +8,14 @@ import (
 	"path/filepath"
 )
 
+// writeText creates a file of a text, as writeFile does.
+func writeText(path, text string) error {
+	return writeFile(path, func(w io.Writer) error {
+		_, err := io.WriteString(w, text)
+		return err
+	})
+}
+
 // writeFile creates a file in one step: whoever looks sees the whole file or
 // none. It makes the directory where that is missing.
 func writeFile(path string, write func(io.Writer) error) (err error) {

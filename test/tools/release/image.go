@@ -45,6 +45,13 @@ func writeImage(ctx context.Context, source source, output string, programs []st
 		if err := source.build(ctx, target, directory, programs...); err != nil {
 			return err
 		}
+		notices, err := source.noticesOf(ctx, target, programs...)
+		if err != nil {
+			return err
+		}
+		if err := writeText(filepath.Join(directory, noticesFile), notices); err != nil {
+			return err
+		}
 		image, err := programsImage(source, target, directory, programs)
 		if err != nil {
 			return fmt.Errorf("assemble image for %s: %w", target, err)
@@ -73,7 +80,7 @@ type plainImage struct{ v1.Image }
 func (plainImage) ArtifactType() (string, error) { return "", nil }
 
 // programsImage is the image for one platform: a root directory that holds the
-// programs and the licence, and nothing else.
+// programs, the licence and the notices of others, and nothing else.
 func programsImage(source source, target platform, directory string, programs []string) (v1.Image, error) {
 	files, err := rootFilesystem(source, directory, programs)
 	if err != nil {
@@ -126,6 +133,9 @@ func rootFilesystem(source source, directory string, programs []string) ([]byte,
 		}
 	}
 	if err := addToTar(archive, "LICENSE", 0o644, source.path("LICENSE")); err != nil {
+		return nil, err
+	}
+	if err := addToTar(archive, noticesFile, 0o644, filepath.Join(directory, noticesFile)); err != nil {
 		return nil, err
 	}
 	for _, program := range programs {

@@ -21,7 +21,7 @@ import (
 
 const testImageName = "registry.example/node:v9.8.7"
 
-func TestImageHoldsTheProgramsAndTheLicenceOnly(t *testing.T) {
+func TestImageHoldsTheProgramsAndLicencesOnly(t *testing.T) {
 	image := testImage(t, platform{"linux", "arm64"})
 	layers, err := image.Layers()
 	if err != nil || len(layers) != 1 {
@@ -33,7 +33,7 @@ func TestImageHoldsTheProgramsAndTheLicenceOnly(t *testing.T) {
 	}
 	want := []string{
 		"usr/ rwxr-xr-x", "usr/local/ rwxr-xr-x", "usr/local/bin/ rwxr-xr-x",
-		"LICENSE rw-r--r--", "usr/local/bin/first rwxr-xr-x", "usr/local/bin/second rwxr-xr-x",
+		"LICENSE rw-r--r--", "THIRD-PARTY-NOTICES rw-r--r--", "usr/local/bin/first rwxr-xr-x", "usr/local/bin/second rwxr-xr-x",
 	}
 	var got []string
 	for archive := tar.NewReader(content); ; {
@@ -118,7 +118,7 @@ func TestOCIArchiveIsReproducible(t *testing.T) {
 func testImage(t *testing.T, target platform) v1.Image {
 	t.Helper()
 	root := t.TempDir()
-	for name, content := range map[string]string{"LICENSE": "licence", "first": "one " + target.arch, "second": "two"} {
+	for name, content := range map[string]string{"LICENSE": "licence", noticesFile: "notices", "first": "one " + target.arch, "second": "two"} {
 		if err := os.WriteFile(filepath.Join(root, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}

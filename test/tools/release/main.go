@@ -4,6 +4,7 @@
 //
 //	release image -version v1.2.3 -o dist/node.tar rotate-certs-node
 //	release dist  -version v1.2.3 -o dist -manifest krew-manifest.yaml
+//	release notices -version v1.2.3 -o dist/THIRD-PARTY-NOTICES rotate-certs-node
 package main
 
 import (
@@ -28,12 +29,12 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return errors.New("no command given\ncommands: image, dist")
+		return errors.New("no command given\ncommands: image, dist, notices")
 	}
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	root := flags.String("root", "../../..", "top of the source tree; other paths are relative to it")
 	version := flags.String("version", "", "version to stamp, vX.Y.Z")
-	output := flags.String("o", "", "image: file to write; dist: directory to fill")
+	output := flags.String("o", "", "image, notices: file to write; dist: directory to fill")
 	manifest := flags.String("manifest", "", "dist: Krew manifest to write")
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
@@ -52,7 +53,9 @@ func run(ctx context.Context, args []string) error {
 		return writeImage(ctx, source, source.path(*output), flags.Args())
 	case "dist":
 		return writeDistribution(ctx, source, source.path(*output), source.path(*manifest))
+	case "notices":
+		return writeNotices(ctx, source, source.path(*output), flags.Args())
 	default:
-		return fmt.Errorf("unknown command %q\ncommands: image, dist", args[0])
+		return fmt.Errorf("unknown command %q\ncommands: image, dist, notices", args[0])
 	}
 }

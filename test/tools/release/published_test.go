@@ -134,7 +134,7 @@ func archiveName(target platform) string {
 func checkContent(t *testing.T, target platform, archive string) {
 	t.Helper()
 	suffix := map[string]string{"windows": ".exe"}[target.os]
-	want := []string{"LICENSE", "kubectl-rotate_certs" + suffix, "kubectl_complete-rotate_certs" + suffix}
+	want := []string{"LICENSE", noticesFile, "kubectl-rotate_certs" + suffix, "kubectl_complete-rotate_certs" + suffix}
 	var got []string
 	if target.os == "windows" {
 		reader, err := zip.OpenReader(archive)

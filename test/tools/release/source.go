@@ -28,6 +28,14 @@ func (p platform) executable(name string) string {
 	return name
 }
 
+// environment is what a build for the platform depends on, and nothing of the machine.
+func (p platform) environment() []string {
+	return []string{
+		"GOOS=" + p.os, "GOARCH=" + p.arch, "CGO_ENABLED=0",
+		"GOAMD64=v1", "GOARM64=v8.0", "GOEXPERIMENT=", "GOFIPS140=off", "GOFLAGS=", "GOWORK=off",
+	}
+}
+
 // source is a source tree and the version that it is built as.
 type source struct{ root, version string }
 
@@ -47,10 +55,7 @@ func (s source) build(ctx context.Context, target platform, directory string, pr
 	for _, program := range programs {
 		args = append(args, "./cmd/"+program)
 	}
-	_, err := s.goCommand(ctx, []string{
-		"GOOS=" + target.os, "GOARCH=" + target.arch, "CGO_ENABLED=0",
-		"GOAMD64=v1", "GOARM64=v8.0", "GOEXPERIMENT=", "GOFIPS140=off", "GOFLAGS=", "GOWORK=off",
-	}, args...)
+	_, err := s.goCommand(ctx, target.environment(), args...)
 	if err != nil {
 		return fmt.Errorf("build for %s: %w", target, err)
 	}
