@@ -66,6 +66,25 @@ func TestTroubleshootingQuotesTheTextsOfThePrograms(t *testing.T) {
 	}
 }
 
+// The README's numbers are those of the run that docs/performance.md shows.
+func TestMeasuredNumbersAreThoseOfTheRun(t *testing.T) {
+	block := regexp.MustCompile("(?s)<!-- measured -->\n(.*?)<!-- end -->").FindStringSubmatch(readText(t, top+"/README.md"))
+	if block == nil {
+		t.Fatal("README.md has no block of measured numbers")
+	}
+	number := regexp.MustCompile(`\d+\.\d+ s|\d+ of \d+`)
+	run := readText(t, top+"/docs/performance.md")
+	found := number.FindAllString(block[1], -1)
+	for _, n := range found {
+		if !strings.Contains(run, n) {
+			t.Errorf("README.md says %q, and docs/performance.md does not", n)
+		}
+	}
+	if len(found) < 9 {
+		t.Errorf("only %d numbers were compared", len(found))
+	}
+}
+
 // documents are the Markdown files of the project.
 func documents(t *testing.T) []string {
 	t.Helper()
