@@ -16,6 +16,9 @@ import (
 // stage has the keys and certificates of some steps made and signed, at the same
 // time. Nothing visible changes, so it may be left at any moment.
 func (r *run) stage(ctx context.Context, steps []plan.Step) error {
+	if len(steps) == 0 {
+		return nil
+	}
 	began := r.Now()
 	g, staging := errgroup.WithContext(ctx)
 	for _, s := range steps {

@@ -101,7 +101,7 @@ func (r *run) planAgain(ctx context.Context, w *worker) error {
 	if err != nil {
 		return err
 	}
-	r.Lock() // workers that are opened ahead say how the nodes stand if they fail
+	r.Lock() // workers that are opened early say how the nodes stand if they fail
 	defer r.Unlock()
 	*r.scanned(node) = again[0]
 	of := func(l plan.LeftOut) bool { return l.Node == node }

@@ -38,6 +38,8 @@ type worker struct {
 	undoes  bool          // its process first undoes what it was at, before it takes an order
 	last    int64         // highest Seq seen
 	records []nodeapi.Record
+	// stagedAt is when it was staged before its turn; zero: it was not.
+	stagedAt time.Time
 }
 
 // errAnswered ends a Follow once the order has its answer.

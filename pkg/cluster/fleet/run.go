@@ -42,9 +42,9 @@ type run struct {
 	startTime time.Time
 	scope     string             // of the request; every order carries it
 	workers   map[string]*worker // by node, those whose process still runs
-	open      map[string]*worker // by node, the same and those that are staged before their turn
+	open      map[string]*worker // by node, the same and those that were opened before their turn
 	seen      map[string]*worker // by node, all that were ever opened
-	ahead     map[string]*ahead  // by node, those that are staged before their turn
+	early     map[string]*worker // by node, those that were opened before their turn
 	outcomes  map[string]outcome // by node, those begun
 	restarts  map[string]map[string]Restart
 	notes     []string
@@ -54,8 +54,6 @@ type run struct {
 	// of the control plane was touched.
 	health []inventory.Health
 	asked  time.Time
-	// leaveAhead ends the staging ahead; nil: it has not begun.
-	leaveAhead context.CancelFunc
 	sync.Mutex
 }
 
@@ -73,7 +71,7 @@ func newRun(c Cluster, o Options) *run {
 		o.Timeout = defaultTimeout
 	}
 	return &run{Options: o, cluster: c, startTime: o.started(o.Now()), scope: o.Request.Scope(),
-		workers: map[string]*worker{}, open: map[string]*worker{}, seen: map[string]*worker{}, ahead: map[string]*ahead{}, outcomes: map[string]outcome{}}
+		workers: map[string]*worker{}, open: map[string]*worker{}, seen: map[string]*worker{}, early: map[string]*worker{}, outcomes: map[string]outcome{}}
 }
 
 // run is the flow of a rotation. Nothing visible changes before every control-plane
@@ -142,7 +140,7 @@ func (r *run) locked(ctx context.Context, f func() error) error {
 		stopTelling()
 		// Also after an interrupt: a lock or a privileged pod must not outlive us.
 		background := context.WithoutCancel(ctx)
-		r.dropAhead()
+		r.holdEarly()
 		r.release(background)()
 		r.say(Progress{Phase: PhaseEnding, Text: "removing the node pods"})
 		closing, closed := context.WithTimeout(background, r.closePatience())

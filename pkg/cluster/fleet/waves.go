@@ -32,7 +32,6 @@ func (r *run) controlPlane(ctx context.Context) error {
 		return nil
 	}
 	whole, half := r.apart(steps)
-	stageAhead := r.openAhead(ctx)
 	if err := r.openSteps(ctx, whole); err != nil {
 		return err
 	}
@@ -53,13 +52,12 @@ func (r *run) controlPlane(ctx context.Context) error {
 		}
 		return r.refused("the cluster is not healthy enough to start; "+what, err)
 	}
-	stageAhead()
-	if len(whole) > 0 {
-		if err := r.stage(ctx, whole); err != nil {
-			return err
-		}
+	awaitEarly := r.stageEarly(ctx)
+	err := r.stage(ctx, whole)
+	awaitEarly()
+	if err != nil {
+		return err
 	}
-	r.awaitAhead(ctx)
 	remaining := names(steps)
 	for len(remaining) > 0 {
 		if err := interrupted(ctx); err != nil {
@@ -117,7 +115,7 @@ func (r *run) wave(ctx context.Context, steps []plan.Step) error {
 	if err := r.lock.Confirm(ctx); err != nil {
 		return r.stopped("the lock is no longer held; "+strings.Join(names(steps), ", ")+" not touched", err)
 	}
-	if others := r.takeAhead(steps); len(others) > 0 {
+	if others := r.takeEarly(steps); len(others) > 0 {
 		if err := r.openSteps(ctx, others); err != nil {
 			return err
 		}
@@ -136,10 +134,8 @@ func (r *run) wave(ctx context.Context, steps []plan.Step) error {
 // to renew is known once their processes have put the old certificates back.
 func (r *run) stageAll(ctx context.Context, steps []plan.Step) error {
 	whole, half := r.apart(steps)
-	if len(whole) > 0 {
-		if err := r.stage(ctx, whole); err != nil {
-			return err
-		}
+	if err := r.stage(ctx, whole); err != nil {
+		return err
 	}
 	for _, s := range half {
 		if err := r.stageUndone(ctx, r.workers[s.Node]); err != nil {
@@ -157,7 +153,7 @@ func (r *run) openSteps(ctx context.Context, steps []plan.Step) error {
 	g, opening := errgroup.WithContext(ctx)
 	for _, s := range steps {
 		g.Go(func() error {
-			w, err := r.start(opening, s)
+			w, err := r.openSession(opening, s)
 			if err != nil {
 				return err
 			}

@@ -29,20 +29,21 @@ func TestFirstWorkersAreSignedBeforeTheControlPlaneRestarts(t *testing.T) {
 	assert.Equal(t, 1, c.times("open w1"))
 }
 
-func TestUnhealthyClusterHasNoWorkerStagedAhead(t *testing.T) {
+// TestInterruptedWorkerIsOpenedInItsTurn since its process undoes what was interrupted, and
+// that is a change.
+func TestInterruptedWorkerIsOpenedInItsTurn(t *testing.T) {
+	c := newCluster(1, 1)
+	c.nodes["cp1"].commit = nodeapi.RolledBack
+	c.nodes["w1"].inventory.Rotations = []inventory.NodeRotation{{ID: "abcdef", State: inventory.Committing}}
+	_, err := rotate(t.Context(), t, c, nil)
+	require.ErrorIs(t, err, fleet.ErrStopped)
+	assert.False(t, c.did("open w1"))
+}
+
+func TestUnhealthyClusterHasNoWorkerStagedEarly(t *testing.T) {
 	c := newCluster(3, 1)
 	c.nodes["cp2"].sick = "[-]etcd failed"
 	_, err := rotate(t.Context(), t, c, nil)
-	require.ErrorIs(t, err, fleet.ErrStopped)
-	assert.Equal(t, 1, c.times("open w1"), "it may be opened meanwhile")
-	assert.False(t, c.did("Stage w1"))
-	assert.True(t, c.did("Abandon w1"))
-
-	// Opened, it would undo what was left half done there, and that is a change.
-	c = newCluster(3, 1)
-	c.nodes["cp2"].sick = "[-]etcd failed"
-	c.nodes["w1"].inventory.Rotations = []inventory.NodeRotation{{ID: "abcdef", State: inventory.Committing}}
-	_, err = rotate(t.Context(), t, c, nil)
 	require.ErrorIs(t, err, fleet.ErrStopped)
 	assert.False(t, c.did("open w1"))
 }
@@ -73,7 +74,7 @@ func rotateThrough(t *testing.T, c *cluster, nodes fleet.Nodes) (*v1alpha1.Rotat
 	return fleet.Rotate(t.Context(), through, fleet.Options{Rotation: fleet.Rotation{ID: "7f3c2a", Request: everything, Plan: p, Scanned: c.inventories()}})
 }
 
-func TestWorkerThatCannotBeStagedAheadIsTriedInItsTurn(t *testing.T) {
+func TestWorkerThatCannotBeStagedEarlyIsTriedInItsTurn(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
 		trouble  func(*cluster, *hurdles)
@@ -106,7 +107,7 @@ func TestWorkerThatCannotBeStagedAtAllStopsOnlyInItsTurn(t *testing.T) {
 	assert.False(t, c.did("Commit w1"))
 }
 
-func TestWhatWasStagedAheadIsStagedAgainWhenItIsOld(t *testing.T) {
+func TestEarlyStageIsRepeatedWhenItIsOld(t *testing.T) {
 	c := newCluster(1, 1)
 	now := time.Now()
 	_, err := rotate(t.Context(), t, c, func(o *fleet.Options) {
@@ -121,7 +122,7 @@ func TestWhatWasStagedAheadIsStagedAgainWhenItIsOld(t *testing.T) {
 	assert.Equal(t, 2, c.times("Stage w1"))
 }
 
-func TestAbandonsWhatWasStagedAheadOfAFailure(t *testing.T) {
+func TestEarlyStageIsAbandonedAfterAFailure(t *testing.T) {
 	c := newCluster(1, 1)
 	c.nodes["cp1"].commit = nodeapi.RolledBack
 	_, err := rotate(t.Context(), t, c, nil)

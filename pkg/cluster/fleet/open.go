@@ -1,0 +1,35 @@
+package fleet
+
+import (
+	"context"
+
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+// openSession starts a node's pod and connects to the process in it.
+func (r *run) openSession(ctx context.Context, s plan.Step) (*worker, error) {
+	r.say(Progress{Node: s.Node, Phase: PhaseStarting, Text: "starting the node's pod"})
+	session, err := r.cluster.Nodes.Open(ctx, r.ID, s)
+	if err != nil {
+		return nil, r.stopped(s.Node+": its pod did not start; nothing was changed there", err)
+	}
+	r.Lock()
+	limit := r.stepTimeout(s)
+	r.Unlock()
+	w := &worker{step: s, session: session, token: r.lock.Token(), timeout: r.Timeout, limit: limit}
+	r.Lock()
+	r.open[s.Node] = w
+	r.Unlock()
+	return w, nil
+}
+
+// hold makes a worker the one at hand for its node. What an earlier session with the
+// same node has read of its journal answers nothing that is asked from now on.
+func (r *run) hold(w *worker) {
+	r.Lock()
+	defer r.Unlock()
+	if before := r.seen[w.step.Node]; before != nil {
+		w.last = max(w.last, before.last)
+	}
+	r.workers[w.step.Node], r.seen[w.step.Node] = w, w
+}

@@ -1,0 +1,148 @@
+package fleet_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+)
+
+// TestTranscripts runs the scripts in testdata/transcripts. A script says what the cluster
+// is like, and below the line stands what the rotation requested of it, in order, and how
+// it ended. To write the second part anew: UPDATE=1 go test -run TestTranscripts
+//
+//	nodes CONTROL-PLANES WORKERS
+//	NODE stage|commit KIND      its answer to that order
+//	NODE unhealthy              its API server is not ready
+//	NODE interrupted            it was interrupted between old and new, in this rotation
+//	NODE leader                 it is the leader of etcd
+//	NODE requests               its own identity requests a certificate when it stages
+//	pods N                      N pods of a killed run are there
+//	lock lost                   another rotation has the lock after the start
+func TestTranscripts(t *testing.T) {
+	scripts, err := filepath.Glob("testdata/transcripts/*.txt")
+	require.NoError(t, err)
+	require.NotEmpty(t, scripts)
+	for _, path := range scripts {
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".txt"), func(t *testing.T) {
+			text, err := os.ReadFile(path)
+			require.NoError(t, err)
+			script, want, _ := strings.Cut(string(text), "----\n")
+			got := play(t, script)
+			if os.Getenv("UPDATE") != "" {
+				require.NoError(t, os.WriteFile(path, []byte(script+"----\n"+got), 0o600))
+				return
+			}
+			assert.Equal(t, want, got)
+		})
+	}
+}
+
+// play sets a cluster up and rotates everything on it.
+func play(t *testing.T, script string) string {
+	t.Helper()
+	var c *cluster
+	for line := range strings.Lines(script) {
+		words := strings.Fields(line)
+		if len(words) == 0 || strings.HasPrefix(line, "#") {
+			continue
+		}
+		if words[0] == "nodes" {
+			var controlPlanes, workers int
+			_, err := fmt.Sscan(strings.Join(words[1:], " "), &controlPlanes, &workers)
+			require.NoError(t, err)
+			c = newCluster(controlPlanes, workers)
+			continue
+		}
+		require.NotNil(t, c, "the first line says how many nodes there are")
+		require.NoError(t, c.set(words), "line %q", line)
+	}
+	report, err := rotate(t.Context(), t, c, nil)
+	var out strings.Builder
+	for _, entry := range inOrder(c.log) {
+		fmt.Fprintln(&out, entry)
+	}
+	var nodes []string
+	for _, item := range report.Items {
+		if line := fmt.Sprintf("= %s %s", item.Node, item.Result); !slices.Contains(nodes, line) {
+			nodes = append(nodes, line)
+		}
+	}
+	slices.Sort(nodes)
+	fmt.Fprintln(&out, strings.Join(nodes, "\n"))
+	if err != nil {
+		fmt.Fprintf(&out, "= error: %v\n", err)
+	}
+	return out.String()
+}
+
+// set carries out one line of a script.
+func (c *cluster) set(words []string) error {
+	switch strings.Join(words, " ") {
+	case "lock lost":
+		c.lost = true
+		return nil
+	case words[0] + " leader":
+		c.leader = words[0]
+		return nil
+	}
+	if words[0] == "pods" && len(words) == 2 {
+		_, err := fmt.Sscan(words[1], &c.orphans)
+		return err
+	}
+	n := c.nodes[words[0]]
+	if n == nil || len(words) < 2 {
+		return errors.New("unknown")
+	}
+	switch {
+	case words[1] == "unhealthy":
+		n.sick = "[-]etcd failed"
+	case words[1] == "interrupted":
+		n.inventory.Rotations = []inventory.NodeRotation{{ID: "7f3c2a", State: inventory.Committing}}
+	case words[1] == "requests":
+		n.csr = &nodeapi.Record{Kind: nodeapi.CSRPosted, CSR: &nodeapi.CSR{Name: "csr-" + words[0]}}
+	case words[1] == "stage" && len(words) == 3:
+		n.stage = nodeapi.Kind(words[2])
+	case words[1] == "commit" && len(words) == 3:
+		n.commit = nodeapi.Kind(words[2])
+	default:
+		return errors.New("unknown")
+	}
+	return nil
+}
+
+// atTheSameTime are requests that go to several nodes at the same time, in the order in
+// which one node gets them.
+var atTheSameTime = [][]string{{"open", "Stage", "approve"}, {"Finish"}, {"Abandon"}}
+
+// inOrder sorts what happens at the same time, which differs from run to run.
+func inOrder(log []string) []string {
+	out := slices.Clone(log)
+	for start := 0; start < len(out); {
+		group := slices.IndexFunc(atTheSameTime, func(verbs []string) bool { return slices.Contains(verbs, verb(out[start])) })
+		end := start + 1
+		for group >= 0 && end < len(out) && slices.Contains(atTheSameTime[group], verb(out[end])) {
+			end++
+		}
+		slices.SortFunc(out[start:end], func(a, b string) int {
+			if verb(a) != verb(b) {
+				return slices.Index(atTheSameTime[group], verb(a)) - slices.Index(atTheSameTime[group], verb(b))
+			}
+			return strings.Compare(a, b)
+		})
+		start = end
+	}
+	return out
+}
+
+func verb(entry string) string { return strings.Fields(entry)[0] }
+
