@@ -65,7 +65,7 @@ func TestExitCodesOfRotate(t *testing.T) {
 		"verified":                 {func(*fake) {}, "--all", 0, "renewed and verified", true},
 		"on disk only":             {func(*fake) {}, "--service etcd --restart never", 0, "renewed on disk, nothing restarted. Until they are, these may use what they had loaded: etcd.", true},
 		"rolled back":              {func(f *fake) { f.ends["cp2"] = nodeapi.RolledBack }, "--service etcd", 1, "cp2 runs on its old certificates again", true},
-		"in doubt":                 {func(f *fake) { f.ends["cp2"] = nodeapi.Unknown }, "--service etcd", 2, "cp2 is in doubt", true},
+		"state unknown":            {func(f *fake) { f.ends["cp2"] = nodeapi.Unknown }, "--service etcd", 2, "cp2: state unknown", true},
 		"held":                     {func(f *fake) { f.held = &kube.HeldError{Holder: "jane@laptop"} }, "--service etcd", 3, "another rotation holds the lock: jane@laptop", false},
 		"admission refuses":        {func(f *fake) { f.refused = errors.New("pod security") }, "--service etcd", 1, "nothing was changed", false},
 		"no permission":            {func(f *fake) { f.denied = errors.New("missing permissions for rotate:\n  create pods") }, "--service etcd", 1, "create pods", false},
@@ -380,7 +380,7 @@ func TestExitCodesOfCheck(t *testing.T) {
 			for i := range f.nodes {
 				f.nodes[i].Ready = false
 			}
-		}, "check", 2, "error: no node could be looked at:\n  cp1, cp2, cp3, w1: NotReady"},
+		}, "check", 2, "error: no node could be scanned:\n  cp1, cp2, cp3, w1: NotReady"},
 		"no permission": {func(f *fake) { f.denied = errors.New("missing permissions") }, "check", 2, "error: missing permissions"},
 		"unknown node":  {func(*fake) {}, "check --node w2", 2, `unknown node "w2", did you mean "w1"?`},
 		"bad flag":      {func(*fake) {}, "check --within soon", 2, `duration "soon"`},

@@ -92,7 +92,7 @@ var recordWords = map[nodeapi.Kind]string{
 	nodeapi.Staged: "signed, nothing changed", nodeapi.Committing: "about to change files", nodeapi.Replaced: "files are new",
 	nodeapi.Restarting: "restarting", nodeapi.Waiting: "waiting", nodeapi.Restarted: "runs again", nodeapi.Verified: "verified", nodeapi.Committed: "ALL NEW AND PROVEN",
 	nodeapi.Failed: "FAILED, nothing changed", nodeapi.RollingBack: "ROLLING BACK", nodeapi.RolledBack: "OLD AGAIN, PROVEN",
-	nodeapi.Unknown: "IN DOUBT", nodeapi.Refused: "REFUSED", nodeapi.Finished: "rotation finished", nodeapi.Abandoned: "process ended",
+	nodeapi.Unknown: "STATE UNKNOWN", nodeapi.Refused: "REFUSED", nodeapi.Finished: "rotation finished", nodeapi.Abandoned: "process ended",
 }
 
 func recordWord(k nodeapi.Kind) string {

@@ -147,7 +147,7 @@ var states = map[inventory.RotationState]string{
 	inventory.Staging: "was being signed, nothing changed", inventory.Staged: "signed, nothing changed",
 	inventory.Failed: "could not be signed, nothing changed", inventory.Committing: "BETWEEN OLD AND NEW; a recovery waits there: its next boot, the next rotation, or \"rotate-certs-node recover\" undoes it",
 	inventory.Committed: "new and verified", inventory.RolledBack: "old again, verified",
-	inventory.Unknown: "IN DOUBT", inventory.Finished: "new and verified",
+	inventory.Unknown: "STATE UNKNOWN", inventory.Finished: "new and verified",
 }
 
 // nodesInWords groups the nodes of one state, in the order of the first of each.
@@ -200,7 +200,7 @@ func mendFirst(p v1alpha1.PastRotation, command string, now time.Time) []string 
 		return []string{"next: " + look}
 	case plan.Undone, plan.Unstaged:
 		if p.Continue != "" {
-			return []string{"why: " + look, "next: mend the cause, then: " + p.Continue}
+			return []string{"why: " + look, "next: fix the cause, then: " + p.Continue}
 		}
 	case plan.Halfway:
 		if p.Continue != "" {

@@ -75,7 +75,7 @@ func (o *rotateOptions) prepare(ctx context.Context, c *cluster) (fleet.Rotation
 	}
 	r, err := fleet.Prepare(ctx, c.api, c.Scanner, o.request, fleet.PrepareOptions{
 		Now:     o.now(),
-		Looking: func(nodes int) { note(o.ErrOut, fmt.Sprintf("Looking at %s …", count(nodes, "node"))) },
+		Scanning: func(nodes int) { note(o.ErrOut, fmt.Sprintf("Looking at %s …", count(nodes, "node"))) },
 		Look:    o.connectionFlags.command() + " check",
 		Held:    held,
 	})

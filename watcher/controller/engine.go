@@ -38,7 +38,7 @@ const look = "kubectl rotate-certs check"
 func (e *engine) Prepare(ctx context.Context, req plan.Request, continued string) (fleet.Rotation, error) {
 	// A worker that went away since the decision must not keep the others from theirs.
 	return fleet.Prepare(ctx, e.cluster.API, e.cluster.Scanner, req, fleet.PrepareOptions{
-		Now: e.now(), Look: look, LeaveAway: true, Held: e.cluster.Held, Continue: continued,
+		Now: e.now(), Look: look, LeaveUnavailable: true, Held: e.cluster.Held, Continue: continued,
 	})
 }
 

@@ -44,7 +44,7 @@ func TestOneThatWasBegunAndCannotBeLookedAtEnds(t *testing.T) {
 	become(c, v1alpha1.StateRunning, "", noon)
 	c.Status.RotationID = "aaaaaa"
 	w := newWorld(t, c)
-	w.engine.prepareErr = errors.New("no node could be looked at")
+	w.engine.prepareErr = errors.New("no node could be scanned")
 	r := w.runner()
 	r.next(t.Context())
 	assert.Equal(t, v1alpha1.StateRunning, w.rotation("auto-1").State())

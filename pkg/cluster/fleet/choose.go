@@ -16,11 +16,11 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// Selection is which nodes are looked at, and which are not and why.
+// Selection says which nodes are scanned, and which are not and for which reason.
 type Selection struct {
 	Names    []string
 	Excluded []plan.Exclusion
-	Managed  string // who runs the control plane elsewhere ("EKS"); empty: nobody known
+	Managed  string // the provider that runs the control plane elsewhere ("EKS"); empty: none is known
 }
 
 // Choose chooses among the cluster's nodes: those of the given names, or all.
@@ -60,8 +60,8 @@ func Matching(all []kubenode.Node, selector string) ([]string, error) {
 	return names, nil
 }
 
-// existing returns the names of nodes that exist, and the others as exclusions.
-func existing(all []kubenode.Node, names []string) (left []string, gone []plan.Exclusion) {
+// splitExisting returns the names of nodes that exist, and the others as exclusions.
+func splitExisting(all []kubenode.Node, names []string) (left []string, gone []plan.Exclusion) {
 	known := map[string]bool{}
 	for _, n := range all {
 		known[n.Name] = true
@@ -76,7 +76,7 @@ func existing(all []kubenode.Node, names []string) (left []string, gone []plan.E
 	return left, gone
 }
 
-// withControlPlane adds the control-plane nodes that can be looked at: a rotation of
+// withControlPlane adds the control-plane nodes that can be scanned: a rotation of
 // some nodes still has to know the highest fencing token and how many members etcd has.
 func (s Selection) withControlPlane(all []kubenode.Node, now time.Time) []string {
 	names := slices.Clone(s.Names)
@@ -89,20 +89,20 @@ func (s Selection) withControlPlane(all []kubenode.Node, now time.Time) []string
 	return names
 }
 
-// refuseAway refuses a rotation of nodes that were asked for by name and that cannot be
-// worked on. Others that are away are only listed.
-func refuseAway(names []string, missing []plan.Exclusion) error {
-	var away []string
+// refuseUnavailable refuses a rotation of nodes that were asked for by name and that cannot be
+// worked on. Others that are unavailable are only listed.
+func refuseUnavailable(names []string, missing []plan.Exclusion) error {
+	var unavailable []string
 	for _, x := range missing {
 		if slices.Contains(names, x.Node) && x.Service == "" && x.Path == "" {
-			away = append(away, fmt.Sprintf("%s: %s", x.Node, x.Reason))
+			unavailable = append(unavailable, fmt.Sprintf("%s: %s", x.Node, x.Reason))
 		}
 	}
-	if len(away) == 0 {
+	if len(unavailable) == 0 {
 		return nil
 	}
 	return fmt.Errorf("cannot work on %s, so nothing was changed:\n  %s\nrun again when it can be reached, or without it",
-		namedNodes(len(away)), strings.Join(away, "\n  "))
+		namedNodes(len(unavailable)), strings.Join(unavailable, "\n  "))
 }
 
 func namedNodes(n int) string {
@@ -112,9 +112,9 @@ func namedNodes(n int) string {
 	return fmt.Sprintf("%d nodes that were named", n)
 }
 
-// unconcerned marks as informational those workers that a rotation of the control plane's
+// markUnconcerned marks as informational those workers that a rotation of the control plane's
 // services is not about.
-func unconcerned(missing []plan.Exclusion, all []kubenode.Node, req plan.Request) []plan.Exclusion {
+func markUnconcerned(missing []plan.Exclusion, all []kubenode.Node, req plan.Request) []plan.Exclusion {
 	if slices.Contains(req.Services, certs.Kubelet) || slices.Contains(req.Services, certs.KubeProxy) {
 		return missing
 	}
@@ -128,8 +128,8 @@ func unconcerned(missing []plan.Exclusion, all []kubenode.Node, req plan.Request
 	return out
 }
 
-// ErrNoNode means that not one node could be looked at.
-var ErrNoNode = errors.New("no node could be looked at")
+// ErrNoNode means that no node could be scanned.
+var ErrNoNode = errors.New("no node could be scanned")
 
 // numbers are what differs between two tellings of one cause: pod names, addresses,
 // times.
@@ -143,8 +143,8 @@ func NoneScanned(nodes []inventory.Node, missing []plan.Exclusion) error {
 	if len(missing) == 0 {
 		return fmt.Errorf("%w: the cluster has none", ErrNoNode)
 	}
-	// One cause usually keeps all of them away: say it once, in full, as the first
-	// node tells it.
+	// The cause is usually the same for all of them: it is printed once, in the first
+	// node's words.
 	type cause struct {
 		reason string
 		nodes  []string

@@ -71,10 +71,10 @@ func TestNodesAreSelectedByTheirLabels(t *testing.T) {
 
 // TestANodeThatIsGone keeps the others of an automatic rotation from nothing.
 func TestANodeThatIsGone(t *testing.T) {
-	left, gone := existing([]kubenode.Node{{Name: "w1"}, {Name: "w2"}}, []string{"w1", "w3"})
+	left, gone := splitExisting([]kubenode.Node{{Name: "w1"}, {Name: "w2"}}, []string{"w1", "w3"})
 	assert.Equal(t, []string{"w1"}, left)
 	assert.Equal(t, []plan.Exclusion{away("w3", "the cluster has no node of this name")}, gone)
-	left, gone = existing([]kubenode.Node{{Name: "w1"}}, nil)
+	left, gone = splitExisting([]kubenode.Node{{Name: "w1"}}, nil)
 	assert.Empty(t, left)
 	assert.Empty(t, gone)
 }

@@ -9,11 +9,11 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// clusterAPI says what to do in the management cluster after control-plane machines of
+// clusterAPINotes says what to do in the management cluster after control-plane machines of
 // Cluster API have new certificates. It keeps their expiry in an annotation, and replaces
 // the machines before that date (KubeadmControlPlane, rollout before certificatesExpiryDays)
 // until the annotation is removed: then it asks the API server for the date again.
-func clusterAPI(all []kubenode.Node, p plan.Plan) []string {
+func clusterAPINotes(all []kubenode.Node, p plan.Plan) []string {
 	machines := map[string][]string{}
 	for _, s := range p.Steps() {
 		i := slices.IndexFunc(all, func(n kubenode.Node) bool { return n.Name == s.Node })

@@ -18,9 +18,9 @@ func TestMachinesOfClusterAPIAreNamed(t *testing.T) {
 	all := []kubenode.Node{
 		{Name: "cp1", ClusterAPI: "prod"}, {Name: "cp2", ClusterAPI: "prod"}, {Name: "cp3", ClusterAPI: "prod"}, {Name: "cp4"}, {Name: "w1", ClusterAPI: "prod"},
 	}
-	notes := clusterAPI(all, p)
+	notes := clusterAPINotes(all, p)
 	require.Len(t, notes, 1)
 	assert.Contains(t, notes[0], `Cluster API (cluster "prod") manages cp1, cp3: `)
 	assert.Contains(t, notes[0], "machine.cluster.x-k8s.io/certificates-expiry")
-	assert.Empty(t, clusterAPI(all[3:4], p))
+	assert.Empty(t, clusterAPINotes(all[3:4], p))
 }

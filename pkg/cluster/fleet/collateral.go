@@ -17,7 +17,7 @@ import (
 // observeRestarts remembers how often the control plane's containers have restarted.
 // It is a courtesy of the report: what cannot be asked is a note, no failure.
 func (r *run) observeRestarts(ctx context.Context, steps []plan.Step) map[string]map[string]Restart {
-	ctx, cancel := context.WithTimeout(ctx, r.courtesy())
+	ctx, cancel := context.WithTimeout(ctx, r.courtesyTimeout())
 	defer cancel()
 	out := map[string]map[string]Restart{}
 	var g errgroup.Group
@@ -28,7 +28,7 @@ func (r *run) observeRestarts(ctx context.Context, steps []plan.Step) map[string
 		g.Go(func() error {
 			seen, err := r.cluster.Observer.Restarts(ctx, s.Node)
 			if err != nil {
-				r.note("%s: collateral restarts are not known: %v", s.Node, err)
+				r.addNote("%s: collateral restarts are not known: %v", s.Node, err)
 				return nil
 			}
 			r.Lock()
@@ -41,23 +41,23 @@ func (r *run) observeRestarts(ctx context.Context, steps []plan.Step) map[string
 	return out
 }
 
-// courtesy is how long to ask for what a report can do without: shortly, where a node is
-// in trouble and a person must hear of that.
-func (r *run) courtesy() time.Duration {
+// courtesyTimeout is how long to ask for what a report can do without: shortly, where a node is
+// failed and the operator should read of that soon.
+func (r *run) courtesyTimeout() time.Duration {
 	if r.anyFailed() {
 		return 2 * time.Second
 	}
 	return 10 * time.Second
 }
 
-// collateral lists the containers that restarted on nodes that we worked on, and that
-// we did not restart: typically controllers whose API server was away for too long.
-func (r *run) collateral(ctx context.Context) []v1alpha1.Collateral {
+// listCollateral lists the containers that restarted on nodes that we worked on, and that
+// this program did not restart: typically controllers whose API server was unavailable for too long.
+func (r *run) listCollateral(ctx context.Context) []v1alpha1.Collateral {
 	if len(r.restarts) == 0 {
 		return nil
 	}
 	var worked []plan.Step
-	for _, s := range r.busy() {
+	for _, s := range r.busySteps() {
 		if _, ok := r.restarts[s.Node]; ok {
 			worked = append(worked, s)
 		}
@@ -67,14 +67,14 @@ func (r *run) collateral(ctx context.Context) []v1alpha1.Collateral {
 	for _, s := range worked {
 		ours := map[certs.Service]bool{}
 		if w := r.seen[s.Node]; w != nil {
-			for _, rec := range w.of(nodeapi.Restarting) {
+			for _, rec := range w.recordsOf(nodeapi.Restarting) {
 				ours[rec.Service] = true
 			}
 		}
 		for _, name := range slices.Sorted(maps.Keys(after[s.Node])) {
 			before, now := r.restarts[s.Node][name], after[s.Node][name]
 			if now.Count > before.Count && !ours[certs.Service(name)] {
-				reason := strings.TrimSpace("restarted by itself while we worked on the node. " + now.Reason)
+				reason := strings.TrimSpace("restarted while the rotation worked on the node, not by it. " + now.Reason)
 				out = append(out, v1alpha1.Collateral{Node: s.Node, Service: certs.Service(name), Reason: reason})
 			}
 		}

@@ -42,9 +42,9 @@ func (r *run) stepTimeout(s plan.Step) time.Duration {
 	return max(minStepTimeout, pauses+coldStarts+2*once)
 }
 
-// shutdownDelay is for how long a node's API server goes on when it is stopped.
+// shutdownDelay is for how long a node's API server continues to serve when it is stopped.
 func (r *run) shutdownDelay(node string) time.Duration {
-	if n := r.scanned(node); n != nil {
+	if n := r.inventoryOf(node); n != nil {
 		if c := n.Component(certs.KubeAPIServer); c != nil {
 			return c.ShutdownDelay()
 		}
@@ -76,8 +76,7 @@ func (r *run) setLifetimes() {
 	r.Plan.Waves = waves
 }
 
-// keepAlive tells the processes on all nodes from time to time that there will be more
-// orders, until the returned function is called. One that cannot be reached is tried
+// keepAlive lets the processes on all nodes know from time to time that more orders follow, until the returned function is called. One that cannot be reached is tried
 // again the next time.
 func (r *run) keepAlive(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -90,32 +89,32 @@ func (r *run) keepAlive(ctx context.Context) (stop func()) {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				r.tellAll(ctx)
+				r.sendKeepAlive(ctx)
 			}
 		}
 	})
 	return func() { cancel(); working.Wait() }
 }
 
-func (r *run) tellAll(ctx context.Context) {
+func (r *run) sendKeepAlive(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, keepAliveEvery/2)
 	defer cancel()
 	var telling sync.WaitGroup
 	r.Lock()
 	for _, w := range r.open {
-		telling.Go(func() { _ = w.session.Order(ctx, r.order(nodeapi.OrderKeepAlive, w)) })
+		telling.Go(func() { _ = w.session.Order(ctx, r.newOrder(nodeapi.OrderKeepAlive, w)) })
 	}
 	r.Unlock()
 	telling.Wait()
 }
 
-// pause waits before the next control-plane node, so that load balancers take the one
+// pauseBetween waits before the next control-plane node, so that load balancers take the one
 // before back.
-func (r *run) pause(ctx context.Context, next int) {
+func (r *run) pauseBetween(ctx context.Context, next int) {
 	if r.Pause <= 0 || next == 0 {
 		return
 	}
-	r.say(Progress{Phase: PhaseWaiting, Text: "waiting " + r.Pause.String() + " before the next control-plane node (--pause)"})
+	r.showProgress(Progress{Phase: PhaseWaiting, Text: "waiting " + r.Pause.String() + " before the next control-plane node (--pause)"})
 	select {
 	case <-ctx.Done():
 	case <-time.After(r.Pause):

@@ -26,7 +26,7 @@ const (
 func (r *run) stageEarly(ctx context.Context) (wait func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	// The process of an interrupted node would undo what was interrupted, which is a change.
-	steps, _ := r.apart(r.firstWorkers())
+	steps, _ := r.splitInterrupted(r.firstWorkers())
 	var staging sync.WaitGroup
 	for _, s := range steps {
 		staging.Go(func() { r.stageWorkerEarly(ctx, s) })
@@ -44,10 +44,10 @@ func (r *run) stageWorkerEarly(ctx context.Context, s plan.Step) {
 	if err != nil {
 		return
 	}
-	answer, err := r.sign(ctx, w)
+	answer, err := r.stageAndSign(ctx, w)
 	if err == nil && answer.Kind == nodeapi.Staged {
 		w.stagedAt = r.Now()
-		r.say(Progress{Node: s.Node, Phase: PhaseStaged, Text: "staged"})
+		r.showProgress(Progress{Node: s.Node, Phase: PhaseStaged, Text: "staged"})
 	}
 	r.Lock()
 	defer r.Unlock()
@@ -80,7 +80,7 @@ func (r *run) takeEarly(steps []plan.Step) (others []plan.Step) {
 // holdEarly makes all that were opened early workers at hand.
 func (r *run) holdEarly() {
 	for _, w := range r.early {
-		r.hold(w)
+		r.holdWorker(w)
 	}
 	clear(r.early)
 }

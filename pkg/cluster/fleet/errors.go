@@ -10,17 +10,17 @@ var (
 	// before, nodes done earlier keep their verified new certificates.
 	ErrStopped = errors.New("rotation stopped")
 	// ErrManualInterventionRequired means that a node is neither provably old nor provably new.
-	ErrManualInterventionRequired = errors.New("a person must look")
+	ErrManualInterventionRequired = errors.New("manual intervention required")
 	// ErrInterrupted means that the caller asked to stop.
 	ErrInterrupted = errors.New("interrupted")
 )
 
-// StopError tells a person why a rotation stopped and how things stand now.
+// StopError says why a rotation stopped, and which certificates each node has now.
 type StopError struct {
 	What  string   // "cp3: etcd did not become healthy within 60s on its new certificate"
 	State []string // how each node stands
 	Why   string   // the component's or the cluster's own words; may be empty
-	Look  string   // the command that tells more; may be empty
+	Look  string   // the command that shows more; may be empty
 	Next  string   // what to do then
 	kind  error    // one of the sentinels
 }

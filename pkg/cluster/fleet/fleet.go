@@ -13,13 +13,13 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// Scanner looks at nodes. What could not be looked at is returned as exclusions,
+// Scanner scans nodes. Nodes that could not be scanned are returned as exclusions,
 // never as an error; an error means that nothing could be asked at all.
 type Scanner interface {
 	Scan(ctx context.Context, nodes []string) ([]inventory.Node, []plan.Exclusion, error)
 }
 
-// Session is a connection to the process that works on a node. The process goes on
+// Session is a connection to the process that works on a node. The process continues
 // when the connection breaks.
 type Session interface {
 	// Order delivers an order; it retries until ctx ends, the node takes it once.
@@ -47,7 +47,7 @@ type Nodes interface {
 type Lock interface {
 	Token() int64
 	// Confirm returns nil once it is sure that the lock is still held; it waits while
-	// the API is away, until ctx ends.
+	// the API server is unavailable, until ctx ends.
 	Confirm(ctx context.Context) error
 	Release(ctx context.Context) error
 }
@@ -93,7 +93,7 @@ type Cluster struct {
 	Scanner  Scanner
 }
 
-// Progress is one thing that happened, for a person to read.
+// Progress is one event of a rotation, as text for the operator.
 type Progress struct {
 	Node  string // empty: the cluster
 	Phase Phase
@@ -128,11 +128,11 @@ type Options struct {
 	Timeout time.Duration
 	// Pause is how long to wait between two control-plane nodes.
 	Pause time.Duration
-	// Force goes on in spite of what the gate finds before anything is touched. It
+	// Force proceeds even if the gate finds the cluster unhealthy before anything is touched. It
 	// overrides nothing else: no lock, no lost attribute, no invalid certificate or CA,
 	// and nothing that broke after the start.
 	Force bool
-	// Command is how a person calls this program for this cluster, for hints; empty:
+	// Command is the command line of this program for this cluster, for hints; empty:
 	// "kubectl rotate-certs".
 	Command string
 	// Progress is called from several goroutines, one call at a time; may be nil.
@@ -154,7 +154,7 @@ type Options struct {
 //   - record on every node that the rotation has finished
 //   - whatever happened: remove the node pods, release the lock, report
 //
-// The first failure stops it. When ctx ends, the node at work finishes or undoes its part,
+// The first failure stops it. When ctx ends, the node in progress finishes or undoes its part,
 // and the rotation stops with a report.
 //
 // The report is never nil. The error is nil when everything is done and verified, and
@@ -165,5 +165,5 @@ func Rotate(ctx context.Context, c Cluster, o Options) (*v1alpha1.RotationReport
 		o.Command = "kubectl rotate-certs"
 	}
 	r := newRun(c, o)
-	return r.run(ctx)
+	return r.rotate(ctx)
 }

@@ -12,17 +12,17 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// halfDone says that a node was interrupted between old and new, in whichever rotation.
+// wasInterrupted says that a node was interrupted between old and new, in whichever rotation.
 // Its process, once opened, first puts the old files back and restarts components.
-func (r *run) halfDone(node string) bool {
-	found := r.scanned(node)
+func (r *run) wasInterrupted(node string) bool {
+	found := r.inventoryOf(node)
 	return found != nil && slices.ContainsFunc(found.Rotations, func(past inventory.NodeRotation) bool { return past.State == inventory.Committing })
 }
 
-// apart separates the steps whose nodes were interrupted from the others.
-func (r *run) apart(steps []plan.Step) (whole, half []plan.Step) {
+// splitInterrupted separates the steps whose nodes were interrupted from the others.
+func (r *run) splitInterrupted(steps []plan.Step) (whole, half []plan.Step) {
 	for _, s := range steps {
-		if r.halfDone(s.Node) {
+		if r.wasInterrupted(s.Node) {
 			half = append(half, s)
 		} else {
 			whole = append(whole, s)
@@ -31,34 +31,34 @@ func (r *run) apart(steps []plan.Step) (whole, half []plan.Step) {
 	return whole, half
 }
 
-// undo has interrupted control-plane nodes put back what they were at, one after the
+// undoInterrupted has interrupted control-plane nodes put back what they were at, one after the
 // other, each only while the cluster is healthy without it: components restart. Where no
-// other control-plane node has a process of ours, there is nobody to ask.
-func (r *run) undo(ctx context.Context, steps []plan.Step) error {
+// other control-plane node has a process of this rotation, no node can be asked.
+func (r *run) undoInterrupted(ctx context.Context, steps []plan.Step) error {
 	for _, s := range steps {
-		if err := interrupted(ctx); err != nil {
-			return r.interrupted(err)
+		if err := interruption(ctx); err != nil {
+			return r.interruptedError(err)
 		}
 		if r.anyControlPlane() {
 			judge := func(h []inventory.Health, _ string) []gate.Finding { return r.judgeWithout(s.Node, h) }
-			if _, err := r.gateBy(ctx, nil, min(settle, r.Timeout), r.forced, judge); err != nil {
-				return r.refused(s.Node+": it was interrupted, and the cluster is not healthy enough to undo that", err)
+			if _, err := r.awaitGateBy(ctx, nil, min(settle, r.Timeout), r.overriddenAtStart, judge); err != nil {
+				return r.refusedByGate(s.Node+": it was interrupted, and the cluster is not healthy enough to undo that", err)
 			}
 		}
-		r.say(Progress{Node: s.Node, Phase: PhaseUndoing, Done: true, Text: "it was interrupted; its process puts the old certificates back first"})
+		r.showProgress(Progress{Node: s.Node, Phase: PhaseUndoing, Done: true, Text: "it was interrupted; its process puts the old certificates back first"})
 		if err := r.openSteps(ctx, []plan.Step{s}); err != nil {
 			return err
 		}
 		r.asked = time.Time{}
 		if err := r.stageUndone(ctx, r.workers[s.Node]); err != nil {
-			if stop := interrupted(ctx); stop != nil {
-				return r.interrupted(stop)
+			if stop := interruption(ctx); stop != nil {
+				return r.interruptedError(stop)
 			}
 			return err
 		}
-		judge := func(h []inventory.Health, _ string) []gate.Finding { return gate.Gate(only(h, s.Node), "") }
-		if _, err := r.gateBy(ctx, nil, r.Timeout, r.forced, judge); err != nil {
-			return r.stopped(fmt.Sprintf("%s: it was interrupted and its old certificates are back, but it did not become healthy", s.Node), err)
+		judge := func(h []inventory.Health, _ string) []gate.Finding { return gate.Gate(onlyOf(h, s.Node), "") }
+		if _, err := r.awaitGateBy(ctx, nil, r.Timeout, r.overriddenAtStart, judge); err != nil {
+			return r.stoppedError(fmt.Sprintf("%s: it was interrupted and its old certificates are back, but it did not become healthy", s.Node), err)
 		}
 	}
 	return nil
@@ -68,24 +68,24 @@ func (r *run) undo(ctx context.Context, steps []plan.Step) error {
 // may be made of certificates that are not in place any more then; it is made anew.
 func (r *run) stageUndone(ctx context.Context, w *worker) error {
 	w.undoes = true
-	answer, err := r.sign(ctx, w)
+	answer, err := r.stageAndSign(ctx, w)
 	w.undoes = false
 	if err == nil && answer.Kind == nodeapi.Refused {
 		if err = r.planAgain(ctx, w); err == nil {
-			answer, err = r.sign(ctx, w)
+			answer, err = r.stageAndSign(ctx, w)
 		}
 	}
-	if err := r.staged(w, answer, err); err != nil {
+	if err := r.stagingError(w, answer, err); err != nil {
 		return err
 	}
-	r.say(Progress{Node: w.step.Node, Phase: PhaseStaged, Text: "staged"})
+	r.showProgress(Progress{Node: w.step.Node, Phase: PhaseStaged, Text: "staged"})
 	return nil
 }
 
 // planAgain scans a node again and plans its step anew.
 func (r *run) planAgain(ctx context.Context, w *worker) error {
 	node := w.step.Node
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	ctx, cancel := context.WithTimeout(ctx, rescanTimeout)
 	defer cancel()
 	found, missing, err := r.cluster.Scanner.Scan(ctx, []string{node})
 	if err != nil {
@@ -103,7 +103,7 @@ func (r *run) planAgain(ctx context.Context, w *worker) error {
 	}
 	r.Lock() // workers that are opened early say how the nodes stand if they fail
 	defer r.Unlock()
-	*r.scanned(node) = again[0]
+	*r.inventoryOf(node) = again[0]
 	of := func(l plan.LeftOut) bool { return l.Node == node }
 	r.Plan.LeftOut = append(slices.DeleteFunc(slices.Clone(r.Plan.LeftOut), of), p.LeftOut...)
 	for _, wave := range r.Plan.Waves {
@@ -134,12 +134,12 @@ func (r *run) anyControlPlane() bool {
 // judgeWithout is what speaks against restarting components on an interrupted node: all
 // that is wrong elsewhere.
 func (r *run) judgeWithout(node string, healths []inventory.Health) []gate.Finding {
-	found := gate.Gate(gate.Without(healths, r.scanned(node)), "")
+	found := gate.Gate(gate.Without(healths, r.inventoryOf(node)), "")
 	others := slices.DeleteFunc(slices.Clone(r.Scanned), func(n inventory.Node) bool { return n.Name == node })
 	return append(found, gate.Coverage(others, r.Unscanned, healths)...)
 }
 
-// only keeps what one node says of itself.
-func only(healths []inventory.Health, node string) []inventory.Health {
+// onlyOf keeps what one node says of itself.
+func onlyOf(healths []inventory.Health, node string) []inventory.Health {
 	return slices.DeleteFunc(slices.Clone(healths), func(h inventory.Health) bool { return h.Node != node })
 }

@@ -19,16 +19,16 @@ const (
 	// quiet is how long a node may take from one record to the next, besides the time
 	// that a component may take to become healthy: it makes keys, backs up, writes.
 	quiet = 2 * time.Minute
-	// quietSigning is the same where somebody else must sign: as long as the node waits.
+	// quietSigning is the same where the cluster must sign: as long as the node waits.
 	quietSigning = 11 * time.Minute
 	// quietMargin is added where the node says itself how long it may take.
 	quietMargin = 30 * time.Second
-	// outOfReach is how long a connection may be gone before a person is told.
+	// outOfReach is how long a connection may be broken before that is reported.
 	outOfReach = 15 * time.Second
 )
 
-// worker is one node at work: its step, the session into its pod, and what its
-// journal has told so far.
+// worker is one node in progress: its step, the session into its pod, and the records
+// of its journal so far.
 type worker struct {
 	step    plan.Step
 	session Session
@@ -45,8 +45,8 @@ type worker struct {
 // errAnswered ends a Follow once the order has its answer.
 var errAnswered = errors.New("answered")
 
-// patience is how long the record after this one may take.
-func (w *worker) patience(r nodeapi.Record) time.Duration {
+// patienceAfter is how long the record after this one may take.
+func (w *worker) patienceAfter(r nodeapi.Record) time.Duration {
 	switch {
 	case r.Kind == "" && w.undoes:
 		return w.limit
@@ -58,25 +58,25 @@ func (w *worker) patience(r nodeapi.Record) time.Duration {
 	return w.timeout + quiet
 }
 
-// quietError means that a node has told nothing for longer than it may take.
+// quietError means that a node has written no record for longer than it may take.
 type quietError struct {
 	since time.Duration
 	last  nodeapi.Record
 }
 
 func (e *quietError) Error() string {
-	what := "its order was delivered"
+	since := "its order was delivered"
 	if e.last.Kind != "" {
-		what = strings.TrimSpace(fmt.Sprintf("it told of %s %s", e.last.Kind, e.last.Service))
+		what = strings.TrimSpace(fmt.Sprintf("its record %s %s", e.last.Kind, e.last.Service))
 	}
-	return fmt.Sprintf("nothing was heard of it for %s, since %s", e.since, what)
+	return fmt.Sprintf("the node has reported nothing for %s, since %s", e.since, what)
 }
 
 // carryOut delivers an order and follows the node's journal until it is answered,
 // through any number of broken connections. Each record of this lock's token is given
-// to see, in order; an error of see ends the wait. lost is told when the node has been
+// to see, in order; an error of see ends the wait. lost is called when the node has been
 // out of reach for a while, and for how long it is waited for; it may be nil. The wait
-// ends with ctx, or when nothing was heard for longer than the node may take.
+// ends with ctx, or when no record came for longer than the node may take.
 func (w *worker) carryOut(ctx context.Context, o nodeapi.Order, see func(nodeapi.Record) error, lost func(why error, atMost time.Duration)) (nodeapi.Record, error) {
 	delivering, delivered := context.WithTimeout(ctx, deliverTimeout)
 	defer delivered()
@@ -85,14 +85,14 @@ func (w *worker) carryOut(ctx context.Context, o nodeapi.Order, see func(nodeapi
 	}
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
-	within := w.patience(nodeapi.Record{})
+	within := w.patienceAfter(nodeapi.Record{})
 	until := time.Now().Add(within)
-	var heard nodeapi.Record
-	silence := time.AfterFunc(within, func() { giveUp(&quietError{since: within, last: heard}) })
+	var newest nodeapi.Record
+	silence := time.AfterFunc(within, func() { giveUp(&quietError{since: within, last: newest}) })
 	defer silence.Stop()
 	var answer nodeapi.Record
 	observe := func(r nodeapi.Record) error {
-		// Whoever connects us has looked at this too; one node must not speak for another.
+		// The session checks this too: a node must not report in the name of another.
 		if r.Node != w.step.Node || r.Rotation != o.Rotation {
 			return &seeError{fmt.Errorf("node %q: a record claims to be of node %q in rotation %q", w.step.Node, r.Node, r.Rotation)}
 		}
@@ -107,7 +107,8 @@ func (w *worker) carryOut(ctx context.Context, o nodeapi.Order, see func(nodeapi
 		}
 		w.records = append(w.records, r)
 		if silence.Stop() { // else it has just been given up
-			heard, within = r, w.patience(r)
+			newest = r
+			within = w.patienceAfter(r)
 			until = time.Now().Add(within)
 			silence.Reset(within)
 		}
@@ -121,7 +122,7 @@ func (w *worker) carryOut(ctx context.Context, o nodeapi.Order, see func(nodeapi
 		return nil
 	}
 	var broke time.Time // since when nothing connects
-	told := false
+	reported := false
 	for {
 		before, began := w.last, time.Now()
 		err := w.session.Follow(ctx, w.last, observe)
@@ -136,11 +137,12 @@ func (w *worker) carryOut(ctx context.Context, o nodeapi.Order, see func(nodeapi
 		}
 		switch {
 		case w.last > before, time.Since(began) > 2*outOfReach:
-			broke, told = time.Time{}, false
+			broke = time.Time{}
+			reported = false
 		case broke.IsZero():
 			broke = time.Now()
-		case !told && lost != nil && time.Since(broke) > outOfReach:
-			told = true
+		case !reported && lost != nil && time.Since(broke) > outOfReach:
+			reported = true
 			lost(err, time.Until(until))
 		}
 		select {
@@ -156,8 +158,8 @@ type seeError struct{ err error }
 
 func (e *seeError) Error() string { return e.err.Error() }
 
-// of returns the records of one kind.
-func (w *worker) of(kind nodeapi.Kind) []nodeapi.Record {
+// recordsOf returns the records of one kind.
+func (w *worker) recordsOf(kind nodeapi.Kind) []nodeapi.Record {
 	var out []nodeapi.Record
 	for _, r := range w.records {
 		if r.Kind == kind {

@@ -8,10 +8,10 @@ import (
 
 // openSession starts a node's pod and connects to the process in it.
 func (r *run) openSession(ctx context.Context, s plan.Step) (*worker, error) {
-	r.say(Progress{Node: s.Node, Phase: PhaseStarting, Text: "starting the node's pod"})
+	r.showProgress(Progress{Node: s.Node, Phase: PhaseStarting, Text: "starting the node's pod"})
 	session, err := r.cluster.Nodes.Open(ctx, r.ID, s)
 	if err != nil {
-		return nil, r.stopped(s.Node+": its pod did not start; nothing was changed there", err)
+		return nil, r.stoppedError(s.Node+": its pod did not start; nothing was changed there", err)
 	}
 	r.Lock()
 	limit := r.stepTimeout(s)
@@ -23,9 +23,9 @@ func (r *run) openSession(ctx context.Context, s plan.Step) (*worker, error) {
 	return w, nil
 }
 
-// hold makes a worker the one at hand for its node. What an earlier session with the
+// holdWorker makes a worker the one at hand for its node. What an earlier session with the
 // same node has read of its journal answers nothing that is asked from now on.
-func (r *run) hold(w *worker) {
+func (r *run) holdWorker(w *worker) {
 	r.Lock()
 	defer r.Unlock()
 	if before := r.seen[w.step.Node]; before != nil {

@@ -40,19 +40,19 @@ type Rotation struct {
 
 // PrepareOptions tell [Prepare] what is different for its caller.
 type PrepareOptions struct {
-	Now     time.Time
-	Looking func(nodes int) // called once before nodes are looked at; may be nil
+	Now      time.Time
+	Scanning func(nodes int) // called once before nodes are scanned; may be nil
 	// Held returns an error where another rotation holds the cluster's lock, so that no
-	// node is looked at for nothing; nil: nobody is asked.
+	// node is scanned in vain; nil: the lock is not read.
 	Held func(context.Context) error
 	// Continue is the id of a rotation that was begun, and is continued whatever its age; empty:
 	// one of the same scope is, if it began within [plan.ResumeWithin].
 	Continue string
 	// Look is the command that shows what is where, for hints.
 	Look string
-	// LeaveAway lists nodes that were asked for by name and are away or do not exist, as
+	// LeaveUnavailable lists nodes that were asked for by name and are unavailable or do not exist, as
 	// those of a rotation of every node are; without it they are an error.
-	LeaveAway bool
+	LeaveUnavailable bool
 }
 
 // Prepare gets a rotation ready. Nothing is changed. The plugin and the watcher begin every
@@ -89,8 +89,8 @@ func Prepare(ctx context.Context, api API, scanner Scanner, req plan.Request, o 
 		}
 	}
 	asked, gone := req.Nodes, []plan.Exclusion(nil)
-	if o.LeaveAway {
-		asked, gone = existing(all, req.Nodes)
+	if o.LeaveUnavailable {
+		asked, gone = splitExisting(all, req.Nodes)
 	}
 	var chosen Selection
 	if len(asked) > 0 || len(gone) == 0 {
@@ -99,22 +99,22 @@ func Prepare(ctx context.Context, api API, scanner Scanner, req plan.Request, o 
 		}
 	}
 	chosen.Excluded = append(chosen.Excluded, gone...)
-	if o.LeaveAway {
+	if o.LeaveUnavailable {
 		named = nil
 	}
-	if err := refuseAway(named, chosen.Excluded); err != nil {
+	if err := refuseUnavailable(named, chosen.Excluded); err != nil {
 		return Rotation{}, err
 	}
 	names := chosen.withControlPlane(all, o.Now)
-	if o.Looking != nil {
-		o.Looking(len(names))
+	if o.Scanning != nil {
+		o.Scanning(len(names))
 	}
 	nodes, missing, err := scanAll(ctx, scanner, all, names, o.Now)
 	if err != nil {
 		return Rotation{}, err
 	}
 	unscanned := controlPlaneWithout(nodes, all, missing, o.Now)
-	if err := refuseAway(named, missing); err != nil {
+	if err := refuseUnavailable(named, missing); err != nil {
 		return Rotation{}, err
 	}
 	missing = append(chosen.Excluded, missing...)
@@ -131,19 +131,19 @@ func Prepare(ctx context.Context, api API, scanner Scanner, req plan.Request, o 
 	if r.Plan, err = plan.Build(nodes, req, r.Unfinished); err != nil {
 		return Rotation{}, explainNothing(err, req, nodes, missing, o.Look)
 	}
-	r.Plan.NotInspected = append(r.Plan.NotInspected, unconcerned(missing, all, req)...)
+	r.Plan.NotInspected = append(r.Plan.NotInspected, markUnconcerned(missing, all, req)...)
 	if err := r.Plan.Refuse(req); err != nil {
 		return Rotation{}, err
 	}
-	r.Notes = clusterAPI(all, r.Plan)
+	r.Notes = clusterAPINotes(all, r.Plan)
 	if r.ID = NewID(); r.Unfinished != nil {
 		r.ID = r.Unfinished.ID
 	}
 	return r, nil
 }
 
-// started is when the rotation began: in the past, where it continues one.
-func (r Rotation) started(now time.Time) time.Time {
+// startTime is when the rotation began: in the past, where it continues one.
+func (r Rotation) startTime(now time.Time) time.Time {
 	if r.Unfinished != nil {
 		return r.Unfinished.StartTime
 	}

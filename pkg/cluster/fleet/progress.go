@@ -12,8 +12,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// sayRecord shows what a node is doing right now.
-func (r *run) sayRecord(rec nodeapi.Record) {
+// showRecord shows what a node is doing right now.
+func (r *run) showRecord(rec nodeapi.Record) {
 	p := Progress{Node: rec.Node, Phase: PhaseWorking}
 	switch rec.Kind {
 	case nodeapi.Replaced:
@@ -38,19 +38,19 @@ func (r *run) sayRecord(rec nodeapi.Record) {
 	default:
 		return
 	}
-	r.say(p)
+	r.showProgress(p)
 }
 
 // staging, prepared and replacing say what is done with a step: this program signs its
 // certificates and replaces their files, or a unit makes them when it starts.
-func staging(s plan.Step) string {
+func stagingText(s plan.Step) string {
 	if s.RestartUnit != "" {
 		return fmt.Sprintf("checking %d certificates that a restart of %s renews", len(s.Targets), s.RestartUnit)
 	}
 	return fmt.Sprintf("signing %d certificates", len(s.Targets))
 }
 
-func prepared(steps []plan.Step) string {
+func stagedText(steps []plan.Step) string {
 	signed, byUnit := 0, 0
 	for _, s := range steps {
 		if s.RestartUnit != "" {
@@ -68,20 +68,20 @@ func prepared(steps []plan.Step) string {
 	return fmt.Sprintf("%d certificates signed, %d checked, which a restart renews", signed, byUnit)
 }
 
-func replacing(s plan.Step) string {
+func committingText(s plan.Step) string {
 	if s.RestartUnit != "" {
 		return fmt.Sprintf("restarting %s, which renews %d certificates", s.RestartUnit, len(s.Targets))
 	}
 	return "replacing files"
 }
 
-// summary is the one line that remains of a node: what was done and what was seen.
-func (r *run) summary(w *worker) string {
+// summaryOf is the one line that remains of a node: what was done and what was seen.
+func (r *run) summaryOf(w *worker) string {
 	parts := []string{"replaced"}
 	if w.step.RestartUnit != "" {
 		parts = []string{"renewed by " + w.step.RestartUnit}
 	}
-	if restarted := w.of(nodeapi.Restarted); len(restarted) > 0 {
+	if restarted := w.recordsOf(nodeapi.Restarted); len(restarted) > 0 {
 		var services []string
 		for _, rec := range restarted {
 			services = append(services, string(rec.Service))
@@ -93,7 +93,7 @@ func (r *run) summary(w *worker) string {
 			parts = append(parts, m)
 		}
 	}
-	if served := servedPorts(w.of(nodeapi.Verified), r.scanned(w.step.Node)); served != "" {
+	if served := servedPorts(w.recordsOf(nodeapi.Verified), r.inventoryOf(w.step.Node)); served != "" {
 		parts = append(parts, served)
 	}
 	return strings.Join(parts, " · ")

@@ -29,7 +29,7 @@ func (r *run) reportOf(ctx context.Context, err error) *v1alpha1.RotationReport 
 	}
 	for _, s := range r.Plan.Steps() {
 		for _, service := range s.Services {
-			report.Items = append(report.Items, r.item(s, service))
+			report.Items = append(report.Items, r.itemOf(s, service))
 		}
 	}
 	for _, x := range r.Plan.NotInspected {
@@ -37,8 +37,8 @@ func (r *run) reportOf(ctx context.Context, err error) *v1alpha1.RotationReport 
 			Node: x.Node, Service: x.Service, Path: x.Path, Reason: x.Reason, Informational: x.Informational})
 	}
 	report.LeftOut = LeftOut(r.Plan)
-	report.Collateral = append(report.Collateral, r.collateral(ctx)...)
-	report.Notes = slices.Concat(r.notes, r.shorter(), r.kept())
+	report.Collateral = append(report.Collateral, r.listCollateral(ctx)...)
+	report.Notes = slices.Concat(r.notes, r.shorterLives(), r.keptKeys())
 	for _, f := range r.overridden {
 		report.Overridden = append(report.Overridden, f.Text)
 	}
@@ -55,7 +55,7 @@ func (r *run) anyRolledBack() bool {
 	return false
 }
 
-func (r *run) item(s plan.Step, service plan.Service) v1alpha1.RotationItem {
+func (r *run) itemOf(s plan.Step, service plan.Service) v1alpha1.RotationItem {
 	item := v1alpha1.RotationItem{Node: s.Node, Service: service.Service}
 	w, o := r.seen[s.Node], r.outcomes[s.Node]
 	switch {
@@ -78,17 +78,17 @@ func (r *run) item(s plan.Step, service plan.Service) v1alpha1.RotationItem {
 			fresh[id] = renewal
 		}
 	}
-	for _, c := range r.certificates(s.Node, service.Service) {
+	for _, c := range r.certificatesOf(s.Node, service.Service) {
 		if r.leftOut(s.Node, c) {
 			continue // listed apart from what was to be renewed
 		}
 		if _, again := fresh[c.ID()]; service.Because != "" && !again && targetOf(s, c.ID()).ID == "" {
 			continue // not in the scope, and no part of this
 		}
-		entry := v1alpha1.RotatedCertificate{Name: c.Name, Path: c.Store.Cert, Old: ref(c.Facts)}
+		entry := v1alpha1.RotatedCertificate{Name: c.Name, Path: c.Store.Cert, Old: certificateRef(c.Facts)}
 		if renewal, ok := fresh[c.ID()]; ok {
-			renewed := ref(renewal.New)
-			entry.Old, entry.New, entry.Evidence = ref(renewal.Old), &renewed, w.evidence(c.ID())
+			renewed := certificateRef(renewal.New)
+			entry.Old, entry.New, entry.Evidence = certificateRef(renewal.Old), &renewed, w.evidenceFor(c.ID())
 			entry.KeptKey = renewal.KeptKey
 		}
 		item.Certificates = append(item.Certificates, entry)
@@ -113,14 +113,14 @@ func (r *run) addWork(item *v1alpha1.RotationItem, w *worker, fresh map[string]i
 	}
 }
 
-// evidence is what was seen of one certificate. A nil worker has seen nothing: an
+// evidenceFor is what was seen of one certificate. A nil worker has seen nothing: an
 // earlier run of the rotation has, and the node's journal keeps it.
-func (w *worker) evidence(target string) []string {
+func (w *worker) evidenceFor(target string) []string {
 	if w == nil {
 		return nil
 	}
 	var out []string
-	for _, rec := range w.of(nodeapi.Verified) {
+	for _, rec := range w.recordsOf(nodeapi.Verified) {
 		if rec.Evidence.TargetID == target {
 			out = append(out, string(rec.Evidence.Method)+": "+rec.Evidence.Detail)
 		}
@@ -128,9 +128,9 @@ func (w *worker) evidence(target string) []string {
 	return out
 }
 
-func (r *run) certificates(node string, s certs.Service) []inventory.Certificate {
+func (r *run) certificatesOf(node string, s certs.Service) []inventory.Certificate {
 	var out []inventory.Certificate
-	n := r.scanned(node)
+	n := r.inventoryOf(node)
 	if n == nil {
 		return nil
 	}
@@ -159,6 +159,6 @@ func (r *run) leftOut(node string, c inventory.Certificate) bool {
 	})
 }
 
-func ref(f certs.Facts) v1alpha1.CertificateRef {
+func certificateRef(f certs.Facts) v1alpha1.CertificateRef {
 	return v1alpha1.CertificateRef{SerialNumber: f.SerialNumber, FingerprintSHA256: f.FingerprintSHA256, NotAfter: f.NotAfter}
 }

@@ -27,14 +27,14 @@ const (
 // defaultTimeout is how long a component may take to become healthy.
 const defaultTimeout = time.Minute
 
-// NewID returns a new rotation's id: six hex digits, as short as a person can say it.
+// NewID returns a new rotation's id: six hex digits, short enough to be read out.
 func NewID() string {
 	var b [3]byte
 	_, _ = rand.Read(b[:]) // never fails, see crypto/rand
 	return hex.EncodeToString(b[:])
 }
 
-// run is one rotation at work.
+// run is one rotation in progress.
 type run struct {
 	Options
 	cluster   Cluster
@@ -70,50 +70,50 @@ func newRun(c Cluster, o Options) *run {
 	if o.Timeout == 0 {
 		o.Timeout = defaultTimeout
 	}
-	return &run{Options: o, cluster: c, startTime: o.started(o.Now()), scope: o.Request.Scope(),
+	return &run{Options: o, cluster: c, startTime: o.startTime(o.Now()), scope: o.Request.Scope(),
 		workers: map[string]*worker{}, open: map[string]*worker{}, seen: map[string]*worker{}, early: map[string]*worker{}, outcomes: map[string]outcome{}}
 }
 
-// run is the flow of a rotation. Nothing visible changes before every control-plane
+// rotate is the flow of a rotation. Nothing visible changes before every control-plane
 // node is staged.
-func (r *run) run(ctx context.Context) (*v1alpha1.RotationReport, error) {
-	err := r.locked(ctx, func() error {
+func (r *run) rotate(ctx context.Context) (*v1alpha1.RotationReport, error) {
+	err := r.whileLocked(ctx, func() error {
 		if err := r.removeOrphans(ctx); err != nil {
 			return err
 		}
 		r.setLifetimes()
-		busy := r.busy()
+		busy := r.busySteps()
 		if len(busy) == 0 {
-			return r.finish(ctx)
+			return r.finishRotation(ctx)
 		}
-		if err := r.clocks(); err != nil {
+		if err := r.compareClocks(); err != nil {
 			return err
 		}
 		if err := r.cluster.Nodes.DryRun(ctx, r.ID, busy); err != nil {
-			return r.stopped("the API server refuses the node pods; nothing was changed", err)
+			return r.stoppedError("the API server refuses the node pods; nothing was changed", err)
 		}
 		r.restarts = r.observeRestarts(ctx, busy)
-		if err := r.controlPlane(ctx); err != nil {
+		if err := r.rotateControlPlane(ctx); err != nil {
 			return err
 		}
-		if err := r.workerWaves(ctx); err != nil {
+		if err := r.rotateWorkers(ctx); err != nil {
 			return err
 		}
-		return r.finish(ctx)
+		return r.finishRotation(ctx)
 	})
-	err = r.cutOff(ctx, err)
+	err = r.asInterruption(ctx, err)
 	return r.reportOf(context.WithoutCancel(ctx), err), err
 }
 
-// cutOff is the error of a rotation whose ctx has ended: what it was asking then (for the lock,
+// asInterruption is the error of a rotation whose ctx has ended: what it was asking then (for the lock,
 // for the cluster's health) failed because of that, and it is interrupted. A node that failed or
 // was undone is another matter: nodes are worked on to their end whatever becomes of ctx.
-func (r *run) cutOff(ctx context.Context, err error) error {
-	stop := interrupted(ctx)
+func (r *run) asInterruption(ctx context.Context, err error) error {
+	stop := interruption(ctx)
 	if stop == nil || err == nil || errors.Is(err, ErrInterrupted) || r.anyUnverified() {
 		return err
 	}
-	return r.interrupted(stop)
+	return r.interruptedError(stop)
 }
 
 // anyUnverified says whether a node's part came to an end other than success.
@@ -128,8 +128,8 @@ func (r *run) anyUnverified() bool {
 	return false
 }
 
-// locked runs f while it holds the cluster's lock, and leaves no pod behind.
-func (r *run) locked(ctx context.Context, f func() error) error {
+// whileLocked runs f while it holds the cluster's lock, and leaves no pod behind.
+func (r *run) whileLocked(ctx context.Context, f func() error) error {
 	lock, err := r.cluster.Locker.Acquire(ctx, r.ID, plan.HighestToken(r.Scanned))
 	if err != nil {
 		return err
@@ -141,17 +141,17 @@ func (r *run) locked(ctx context.Context, f func() error) error {
 		// Also after an interrupt: a lock or a privileged pod must not outlive us.
 		background := context.WithoutCancel(ctx)
 		r.holdEarly()
-		r.release(background)()
-		r.say(Progress{Phase: PhaseEnding, Text: "removing the node pods"})
+		r.releaseWorkers(background)()
+		r.showProgress(Progress{Phase: PhaseEnding, Text: "removing the node pods"})
 		closing, closed := context.WithTimeout(background, r.closePatience())
 		defer closed()
 		if _, closeErr := r.cluster.Nodes.Close(closing, r.ID); closeErr != nil {
-			r.note("pods of this rotation were told to end, and could not be seen to (%v); the next run looks after them", closeErr)
+			r.addNote("the node pods of this rotation were deleted, but may still be there (%v); the next rotation removes them", closeErr)
 		}
 		releasing, released := context.WithTimeout(background, releaseTimeout)
 		defer released()
 		if releaseErr := lock.Release(releasing); releaseErr != nil {
-			r.note("the lock could not be released (%v); it runs out by itself within a minute", releaseErr)
+			r.addNote("the lock could not be released (%v); it runs out by itself within a minute", releaseErr)
 		}
 	}()
 	return f()
@@ -180,26 +180,26 @@ func (r *run) anyFailed() bool {
 }
 
 // removeOrphans ends the pods that a killed run left behind. They finish or undo what
-// they were at, so the nodes are looked at again and the plan is made anew.
+// they were at, so the nodes are scanned again and the plan is made anew.
 func (r *run) removeOrphans(ctx context.Context) error {
 	n, err := r.cluster.Nodes.Close(ctx, "")
 	if err != nil {
-		return r.stopped("pods of an earlier run could not be removed; nothing was changed", err)
+		return r.stoppedError("pods of an earlier run could not be removed; nothing was changed", err)
 	}
 	if n == 0 {
 		return nil
 	}
-	r.say(Progress{Phase: PhaseStarting, Done: true, Text: fmt.Sprintf("removed %d pods of an earlier run, looking at the nodes again", n)})
+	r.showProgress(Progress{Phase: PhaseStarting, Done: true, Text: fmt.Sprintf("removed %d pods of an earlier run, scanning the nodes again", n)})
 	names := make([]string, 0, len(r.Scanned))
 	for _, s := range r.Scanned {
 		names = append(names, s.Name)
 	}
 	scanned, missing, err := r.cluster.Scanner.Scan(ctx, names)
 	if err != nil {
-		return r.stopped("the nodes could not be looked at again; nothing was changed", err)
+		return r.stoppedError("the nodes could not be scanned again; nothing was changed", err)
 	}
 	if len(missing) > 0 {
-		return r.stopped(fmt.Sprintf("node %q could not be looked at again; nothing was changed", missing[0].Node), fmt.Errorf("%s", missing[0].Reason))
+		return r.stoppedError(fmt.Sprintf("node %q could not be scanned again; nothing was changed", missing[0].Node), fmt.Errorf("%s", missing[0].Reason))
 	}
 	r.keepKnown(scanned)
 	unfinished := r.Unfinished
@@ -208,7 +208,7 @@ func (r *run) removeOrphans(ctx context.Context) error {
 	}
 	p, err := plan.Build(scanned, r.Request, unfinished)
 	if err != nil {
-		return r.stopped("the plan could not be made anew; nothing was changed", err)
+		return r.stoppedError("the plan could not be made anew; nothing was changed", err)
 	}
 	for _, x := range r.Plan.NotInspected { // nodes that could not be scanned before either
 		if x.Service == "" && x.Path == "" && !slices.Contains(names, x.Node) {
@@ -222,14 +222,14 @@ func (r *run) removeOrphans(ctx context.Context) error {
 // keepKnown gives inventories of another scan what the API says of their nodes.
 func (r *run) keepKnown(again []inventory.Node) {
 	for i := range again {
-		if before := r.scanned(again[i].Name); before != nil {
+		if before := r.inventoryOf(again[i].Name); before != nil {
 			again[i].Known = before.Known
 		}
 	}
 }
 
-// busy returns the steps that have something to do.
-func (r *run) busy() []plan.Step {
+// busySteps returns the steps that have something to do.
+func (r *run) busySteps() []plan.Step {
 	var out []plan.Step
 	for _, s := range r.Plan.Steps() {
 		if !s.Idle() {
@@ -239,15 +239,15 @@ func (r *run) busy() []plan.Step {
 	return out
 }
 
-// steps returns the plan's steps. The plan may be made anew for a node while others are
+// planSteps returns the plan's steps. The plan may be made anew for a node while others are
 // being opened, see planAgain.
-func (r *run) steps() []plan.Step {
+func (r *run) planSteps() []plan.Step {
 	r.Lock()
 	defer r.Unlock()
 	return r.Plan.Steps()
 }
 
-func (r *run) scanned(node string) *inventory.Node {
+func (r *run) inventoryOf(node string) *inventory.Node {
 	for i := range r.Scanned {
 		if r.Scanned[i].Name == node {
 			return &r.Scanned[i]
@@ -256,7 +256,7 @@ func (r *run) scanned(node string) *inventory.Node {
 	return nil
 }
 
-func (r *run) say(p Progress) {
+func (r *run) showProgress(p Progress) {
 	r.Lock()
 	defer r.Unlock()
 	if r.Progress != nil {
@@ -264,13 +264,13 @@ func (r *run) say(p Progress) {
 	}
 }
 
-func (r *run) note(format string, args ...any) {
+func (r *run) addNote(format string, args ...any) {
 	r.Lock()
 	defer r.Unlock()
 	r.notes = append(r.notes, fmt.Sprintf(format, args...))
 }
 
-func (r *run) ended(node string, result v1alpha1.Result, message string) {
+func (r *run) recordOutcome(node string, result v1alpha1.Result, message string) {
 	r.Lock()
 	defer r.Unlock()
 	r.outcomes[node] = outcome{result: result, message: message}

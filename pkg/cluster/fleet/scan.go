@@ -20,9 +20,9 @@ func scanAll(ctx context.Context, scanner Scanner, all []kubenode.Node, names []
 	if err != nil {
 		return nil, nil, err
 	}
-	if slices.ContainsFunc(nodes, func(n inventory.Node) bool { return n.ControlPlane() && !labelled(n.Name, all) }) {
-		if rest := others(all, names, now); len(rest) > 0 {
-			more, _, err := scanner.Scan(ctx, rest) // nobody asked for these: one that is missing is not listed
+	if slices.ContainsFunc(nodes, func(n inventory.Node) bool { return n.ControlPlane() && !hasControlPlaneLabel(n.Name, all) }) {
+		if rest := otherNodes(all, names, now); len(rest) > 0 {
+			more, _, err := scanner.Scan(ctx, rest) // these were not asked for: one that is missing is not listed
 			if err != nil {
 				return nil, nil, err
 			}
@@ -44,12 +44,12 @@ func scanAll(ctx context.Context, scanner Scanner, all []kubenode.Node, names []
 	return nodes, missing, nil
 }
 
-func labelled(name string, all []kubenode.Node) bool {
+func hasControlPlaneLabel(name string, all []kubenode.Node) bool {
 	return slices.ContainsFunc(all, func(n kubenode.Node) bool { return n.Name == name && (n.ControlPlane || n.Etcd) })
 }
 
-// others returns the nodes that can be scanned and are not among the named ones.
-func others(all []kubenode.Node, names []string, now time.Time) []string {
+// otherNodes returns the nodes that can be scanned and are not among the named ones.
+func otherNodes(all []kubenode.Node, names []string, now time.Time) []string {
 	var out []string
 	for _, n := range all {
 		if _, excluded := n.Excluded(now); !excluded && !slices.Contains(names, n.Name) {

@@ -12,16 +12,16 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// shorter tells of certificates whose life is clearly shorter than what was asked for,
-// or than their predecessor's: a signer may grant less, and then they end, and are to be
-// renewed, sooner than one would think.
-func (r *run) shorter() []string {
+// shorterLives lists certificates whose life is clearly shorter than what was asked for,
+// or than their predecessor's: a signer may grant less, and then they expire, and are to
+// be renewed, sooner than expected.
+func (r *run) shorterLives() []string {
 	on := map[string][]string{}
 	for _, node := range slices.Sorted(maps.Keys(r.seen)) {
 		w := r.seen[node]
-		for _, rec := range w.of(nodeapi.Committed) {
+		for _, rec := range w.recordsOf(nodeapi.Committed) {
 			for _, renewal := range rec.Renewals {
-				if words := r.shortened(w.step, renewal); words != "" {
+				if words := r.shorterLife(w.step, renewal); words != "" {
 					on[words] = append(on[words], node)
 				}
 			}
@@ -29,14 +29,14 @@ func (r *run) shorter() []string {
 	}
 	var out []string
 	for _, words := range slices.Sorted(maps.Keys(on)) {
-		out = append(out, words+" ("+some(on[words])+")")
+		out = append(out, words+" ("+someNodes(on[words])+")")
 	}
 	return out
 }
 
-func (r *run) shortened(s plan.Step, n inventory.Renewal) string {
-	got := life(n.New.NotBefore, n.New.NotAfter)
-	want, than := life(n.Old.NotBefore, n.Old.NotAfter), "the old one was valid for"
+func (r *run) shorterLife(s plan.Step, n inventory.Renewal) string {
+	got := lifetime(n.New.NotBefore, n.New.NotAfter)
+	want, than := lifetime(n.Old.NotBefore, n.Old.NotAfter), "the old one was valid for"
 	target := targetOf(s, n.ID)
 	if target.LifeSeconds > 0 {
 		want = time.Duration(target.LifeSeconds) * time.Second // what it was made for
@@ -49,7 +49,7 @@ func (r *run) shortened(s plan.Step, n inventory.Renewal) string {
 	}
 	name, _, _ := strings.Cut(n.ID, "@")
 	return fmt.Sprintf("The new certificate of %s has a shorter life: it is valid for %s, %s %s.%s",
-		name, inWords(got), than, inWords(want), whyShorter(target))
+		name, lifetimeInWords(got), than, lifetimeInWords(want), whyShorter(target))
 }
 
 // whyShorter is what is known of the reason: what the plan foresaw, or a signer that
@@ -72,11 +72,11 @@ func targetOf(s plan.Step, id string) plan.Target {
 	return plan.Target{}
 }
 
-// kept tells which certificates have their old key, and what else that is used for.
-func (r *run) kept() []string {
+// keptKeys lists the certificates that have their old key, and the key's other uses.
+func (r *run) keptKeys() []string {
 	on := map[string][]string{}
 	for _, node := range slices.Sorted(maps.Keys(r.seen)) {
-		for _, rec := range r.seen[node].of(nodeapi.Committed) {
+		for _, rec := range r.seen[node].recordsOf(nodeapi.Committed) {
 			for _, renewal := range rec.Renewals {
 				if renewal.KeptKey == "" {
 					continue
@@ -89,16 +89,16 @@ func (r *run) kept() []string {
 	}
 	var out []string
 	for _, words := range slices.Sorted(maps.Keys(on)) {
-		out = append(out, words+" ("+some(on[words])+")")
+		out = append(out, words+" ("+someNodes(on[words])+")")
 	}
 	return out
 }
 
-func life(from, to time.Time) time.Duration { return to.Sub(from) }
+func lifetime(from, to time.Time) time.Duration { return to.Sub(from) }
 
-// inWords is a certificate's life in whole days, or hours where it is short. Signers
-// begin some minutes in the past, which nobody means.
-func inWords(d time.Duration) string {
+// lifetimeInWords is a certificate's life in whole days, or hours where it is short. Signers
+// begin some minutes in the past, which does not count.
+func lifetimeInWords(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {
 	case d >= 2*day:
@@ -110,8 +110,8 @@ func inWords(d time.Duration) string {
 	}
 }
 
-// some names a few nodes.
-func some(nodes []string) string {
+// someNodes names a few nodes.
+func someNodes(nodes []string) string {
 	const most = 5
 	if more := len(nodes) - most; more > 0 {
 		return fmt.Sprintf("%s and %d more", strings.Join(nodes[:most], ", "), more)

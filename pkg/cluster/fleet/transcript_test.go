@@ -145,4 +145,3 @@ func inOrder(log []string) []string {
 }
 
 func verb(entry string) string { return strings.Fields(entry)[0] }
-

@@ -11,13 +11,13 @@ func TestProgressOfARestartThatRenews(t *testing.T) {
 	signed := plan.Step{Targets: make([]plan.Target, 2)}
 	byUnit := plan.Step{Targets: make([]plan.Target, 3), RestartUnit: "k0scontroller.service"}
 	for want, got := range map[string]string{
-		"signing 2 certificates": staging(signed),
-		"checking 3 certificates that a restart of k0scontroller.service renews": staging(byUnit),
-		"2 certificates signed":                                         prepared([]plan.Step{signed}),
-		"3 certificates checked, which a restart renews":                prepared([]plan.Step{byUnit}),
-		"2 certificates signed, 3 checked, which a restart renews":      prepared([]plan.Step{signed, byUnit}),
-		"replacing files":                                               replacing(signed),
-		"restarting k0scontroller.service, which renews 3 certificates": replacing(byUnit),
+		"signing 2 certificates": stagingText(signed),
+		"checking 3 certificates that a restart of k0scontroller.service renews": stagingText(byUnit),
+		"2 certificates signed":                                         stagedText([]plan.Step{signed}),
+		"3 certificates checked, which a restart renews":                stagedText([]plan.Step{byUnit}),
+		"2 certificates signed, 3 checked, which a restart renews":      stagedText([]plan.Step{signed, byUnit}),
+		"replacing files":                                               committingText(signed),
+		"restarting k0scontroller.service, which renews 3 certificates": committingText(byUnit),
 	} {
 		if got != want {
 			t.Errorf("%q, want %q", got, want)

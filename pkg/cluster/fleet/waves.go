@@ -15,12 +15,12 @@ import (
 )
 
 // settle is how long an unhealthy cluster is given before it is refused at the start:
-// one answer that came at a bad moment is no reason to send a person away.
+// one answer at a bad moment is no reason to refuse.
 const settle = 5 * time.Second
 
-// controlPlane stages every control-plane node, then commits one after the other,
+// rotateControlPlane stages every control-plane node, then commits one after the other,
 // the etcd leader last, each only when the cluster is healthy without it.
-func (r *run) controlPlane(ctx context.Context) error {
+func (r *run) rotateControlPlane(ctx context.Context) error {
 	var steps []plan.Step
 	for _, w := range r.Plan.Waves {
 		if w.ControlPlane {
@@ -31,89 +31,89 @@ func (r *run) controlPlane(ctx context.Context) error {
 	if len(steps) == 0 {
 		return nil
 	}
-	whole, half := r.apart(steps)
+	whole, half := r.splitInterrupted(steps)
 	if err := r.openSteps(ctx, whole); err != nil {
 		return err
 	}
-	if err := r.undo(ctx, half); err != nil {
+	if err := r.undoInterrupted(ctx, half); err != nil {
 		return err
 	}
-	if _, err := r.gate(ctx, nil, min(settle, r.Timeout), r.forced); err != nil {
-		if stop := interrupted(ctx); stop != nil {
-			return r.interrupted(stop)
+	if _, err := r.awaitGate(ctx, nil, min(settle, r.Timeout), r.overriddenAtStart); err != nil {
+		if stop := interruption(ctx); stop != nil {
+			return r.interruptedError(stop)
 		}
 		// It is not the fault of the nodes that were to be rotated.
 		for _, u := range r.Unscanned {
-			r.say(Progress{Node: u.Node, Phase: PhaseFailed, Text: u.Reason})
+			r.showProgress(Progress{Node: u.Node, Phase: PhaseFailed, Text: u.Reason})
 		}
 		what := "nothing was changed"
 		if len(half) > 0 {
-			what = "nothing was changed but what had been interrupted on " + join(names(half))
+			what = "nothing was changed but what had been interrupted on " + joinNodes(nodeNames(half))
 		}
-		return r.refused("the cluster is not healthy enough to start; "+what, err)
+		return r.refusedByGate("the cluster is not healthy enough to start; "+what, err)
 	}
 	awaitEarly := r.stageEarly(ctx)
-	err := r.stage(ctx, whole)
+	err := r.stageSteps(ctx, whole)
 	awaitEarly()
 	if err != nil {
 		return err
 	}
-	remaining := names(steps)
+	remaining := nodeNames(steps)
 	for len(remaining) > 0 {
-		if err := interrupted(ctx); err != nil {
-			return r.interrupted(err)
+		if err := interruption(ctx); err != nil {
+			return r.interruptedError(err)
 		}
-		node, err := r.clear(ctx, remaining)
+		node, err := r.awaitClearance(ctx, remaining)
 		if err != nil {
 			return err
 		}
-		if err := r.commit(ctx, node); err != nil {
+		if err := r.commitNode(ctx, node); err != nil {
 			return err
 		}
 		remaining = slices.DeleteFunc(remaining, func(n string) bool { return n == node })
-		r.pause(ctx, len(remaining))
+		r.pauseBetween(ctx, len(remaining))
 	}
 	return nil
 }
 
-// clear waits until the next control-plane node may be touched, and says which that
+// awaitClearance waits until the next control-plane node may be touched, and says which that
 // is: the lock is still ours and the cluster is healthy, also without it.
-func (r *run) clear(ctx context.Context, remaining []string) (node string, err error) {
+func (r *run) awaitClearance(ctx context.Context, remaining []string) (node string, err error) {
 	confirm, cancel := context.WithTimeout(ctx, minStepTimeout)
 	defer cancel()
 	if err := r.lock.Confirm(confirm); err != nil {
-		return "", r.stopped("the lock is no longer held; "+strings.Join(remaining, ", ")+" not touched", err)
+		return "", r.stoppedError("the lock is no longer held; "+strings.Join(remaining, ", ")+" not touched", err)
 	}
-	node, err = r.gate(ctx, remaining, r.Timeout, r.forcedSince)
+	node, err = r.awaitGate(ctx, remaining, r.Timeout, r.overriddenSinceStart)
 	if err != nil {
-		return "", r.refused("the cluster is not healthy enough to touch "+node, err)
+		return "", r.refusedByGate("the cluster is not healthy enough to touch "+node, err)
 	}
 	return node, nil
 }
 
-// workerWaves stages and commits the workers, wave by wave; the first failure stops.
-func (r *run) workerWaves(ctx context.Context) error {
+// rotateWorkers stages and commits the workers, wave by wave; the first failure stops.
+func (r *run) rotateWorkers(ctx context.Context) error {
 	for _, w := range r.Plan.Waves {
 		steps := slices.DeleteFunc(slices.Clone(w.Steps), plan.Step.Idle)
 		if w.ControlPlane || len(steps) == 0 {
 			continue
 		}
-		if err := r.wave(ctx, steps); err != nil {
+		if err := r.rotateWave(ctx, steps); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// wave stages and commits some workers at the same time.
-func (r *run) wave(ctx context.Context, steps []plan.Step) error {
-	if err := interrupted(ctx); err != nil {
-		return r.interrupted(err)
+// rotateWave stages and commits some workers at the same time.
+func (r *run) rotateWave(ctx context.Context, steps []plan.Step) error {
+	if err := interruption(ctx); err != nil {
+		return r.interruptedError(err)
 	}
 	// The wave before is done: its processes need not wait for the end of a fleet.
-	defer r.release(ctx)()
+	defer r.releaseWorkers(ctx)()
 	if err := r.lock.Confirm(ctx); err != nil {
-		return r.stopped("the lock is no longer held; "+strings.Join(names(steps), ", ")+" not touched", err)
+		return r.stoppedError("the lock is no longer held; "+strings.Join(nodeNames(steps), ", ")+" not touched", err)
 	}
 	if others := r.takeEarly(steps); len(others) > 0 {
 		if err := r.openSteps(ctx, others); err != nil {
@@ -125,7 +125,7 @@ func (r *run) wave(ctx context.Context, steps []plan.Step) error {
 	}
 	var g errgroup.Group // not WithContext: one failure must not cut the others short
 	for _, s := range steps {
-		g.Go(func() error { return r.commit(ctx, s.Node) })
+		g.Go(func() error { return r.commitNode(ctx, s.Node) })
 	}
 	return g.Wait()
 }
@@ -133,14 +133,14 @@ func (r *run) wave(ctx context.Context, steps []plan.Step) error {
 // stageAll stages the workers of a wave, interrupted ones after the others: what these are
 // to renew is known once their processes have put the old certificates back.
 func (r *run) stageAll(ctx context.Context, steps []plan.Step) error {
-	whole, half := r.apart(steps)
-	if err := r.stage(ctx, whole); err != nil {
+	whole, half := r.splitInterrupted(steps)
+	if err := r.stageSteps(ctx, whole); err != nil {
 		return err
 	}
 	for _, s := range half {
 		if err := r.stageUndone(ctx, r.workers[s.Node]); err != nil {
-			if stop := interrupted(ctx); stop != nil {
-				return r.interrupted(stop)
+			if stop := interruption(ctx); stop != nil {
+				return r.interruptedError(stop)
 			}
 			return err
 		}
@@ -157,20 +157,20 @@ func (r *run) openSteps(ctx context.Context, steps []plan.Step) error {
 			if err != nil {
 				return err
 			}
-			r.hold(w)
+			r.holdWorker(w)
 			return nil
 		})
 	}
 	err := g.Wait()
-	if stop := interrupted(ctx); err != nil && stop != nil {
-		return r.interrupted(stop)
+	if stop := interruption(ctx); err != nil && stop != nil {
+		return r.interruptedError(stop)
 	}
 	return err
 }
 
-// healths asks every opened control-plane node at the same time, also about the API
+// askHealth asks every opened control-plane node at the same time, also about the API
 // servers of the others.
-func (r *run) healths(ctx context.Context) []inventory.Health {
+func (r *run) askHealth(ctx context.Context) []inventory.Health {
 	var g errgroup.Group
 	var asked []*worker
 	ours := map[string]bool{}
@@ -202,7 +202,7 @@ func (r *run) healths(ctx context.Context) []inventory.Health {
 	return gate.Answered(out, peers)
 }
 
-func names(steps []plan.Step) []string {
+func nodeNames(steps []plan.Step) []string {
 	out := make([]string, 0, len(steps))
 	for _, s := range steps {
 		out = append(out, s.Node)
@@ -210,9 +210,11 @@ func names(steps []plan.Step) []string {
 	return out
 }
 
-func restarts(s plan.Step, service certs.Service) bool { return slices.Contains(s.Restarts, service) }
+func restartsService(s plan.Step, service certs.Service) bool {
+	return slices.Contains(s.Restarts, service)
+}
 
-func (r *run) result(node string) v1alpha1.Result {
+func (r *run) resultOf(node string) v1alpha1.Result {
 	r.Lock()
 	defer r.Unlock()
 	return r.outcomes[node].result
