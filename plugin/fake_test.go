@@ -42,8 +42,8 @@ type fake struct {
 	lockErr     error                   // of reading it
 	survey      *v1alpha1.WatcherStatus // of the watcher
 	policy      *v1alpha1.RotationPolicy
-	logs        map[string]nodeapi.Journal  // by node
-	ends        map[string]nodeapi.Kind // how a node's commit ends
+	logs        map[string]nodeapi.Journal // by node
+	ends        map[string]nodeapi.Kind    // how a node's commit ends
 	onCommit    func(node string)
 	notSearched string    // of what may hold copies
 	out         io.Writer // instead of the buffer, where set

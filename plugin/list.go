@@ -24,7 +24,7 @@ type listOptions struct {
 	// means that it is not on any node.
 	whole   bool
 	members []kubenode.Node // the nodes as the API knows them, for their addresses
-	managed string      // who runs the control plane ("EKS"), where the nodes tell
+	managed string          // who runs the control plane ("EKS"), where the nodes tell
 }
 
 func (o listOptions) wants(s certs.Service) bool {

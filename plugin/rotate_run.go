@@ -74,10 +74,10 @@ func (o *rotateOptions) prepare(ctx context.Context, c *cluster) (fleet.Rotation
 		held = nil // a plan disturbs nobody
 	}
 	r, err := fleet.Prepare(ctx, c.api, c.Scanner, o.request, fleet.PrepareOptions{
-		Now:     o.now(),
+		Now:      o.now(),
 		Scanning: func(nodes int) { note(o.ErrOut, fmt.Sprintf("Looking at %s …", count(nodes, "node"))) },
-		Look:    o.connectionFlags.command() + " check",
-		Held:    held,
+		Look:     o.connectionFlags.command() + " check",
+		Held:     held,
 	})
 	if err == nil {
 		o.request = r.Request

@@ -80,7 +80,7 @@ func TestKilledPluginAtEveryStage(t *testing.T) {
 	const service = "kube-scheduler"
 	nodes := the.controlPlanes()
 	stages := []stage{
-		{name: "looking at the nodes", come: says("Looking at", 1), soak: true},
+		{name: "scanning the nodes", come: says("Looking at", 1), soak: true},
 		{name: "locked", come: lockIsHeld, soak: true},
 		{name: "pods run", come: podsRun(len(nodes)), soak: true},
 		{name: "staged", come: says("certificates signed", 1), recorded: true, soak: true},

@@ -25,10 +25,10 @@ func TestOneCauseIsSaidOnce(t *testing.T) {
 		away("win1", "windows/amd64 has no node program"),
 	})
 	require.ErrorIs(t, err, ErrNoNode)
-	assert.EqualError(t, err, "no node could be looked at:\n"+
+	assert.EqualError(t, err, "no node could be scanned:\n"+
 		`  cp1, cp2: pod "kube-system/scan-cp1-9d864a53": cannot pull: 10.0.0.1:5431 refused`+"\n"+
 		"  win1: windows/amd64 has no node program")
-	require.EqualError(t, NoneScanned(nil, nil), "no node could be looked at: the cluster has none")
+	require.EqualError(t, NoneScanned(nil, nil), "no node could be scanned: the cluster has none")
 	require.NoError(t, NoneScanned([]inventory.Node{{}}, []plan.Exclusion{away("w1", "NotReady")}))
 }
 

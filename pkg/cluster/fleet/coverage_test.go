@@ -40,7 +40,7 @@ func TestGateCoversControlPlaneNodesThatAreNotChanged(t *testing.T) {
 	c = newCluster(3, 0)
 	c.nodes["cp1"].sick = "connection refused"
 	var told []string
-	_, err = rotateSome(t, c, []string{"cp2"}, forced(&stopError))
+	_, err = rotateSome(t, c, []string{"cp2"}, forced(&told))
 	require.NoError(t, err)
 	assert.Equal(t, []string{"overridden by --force: cp1: API server is not ready: connection refused"}, told)
 

@@ -29,6 +29,8 @@ type cluster struct {
 	maxSeen int
 	onScan  func()
 	onOpen  func(name string) error
+	// showsHealth has requests for health in the log.
+	showsHealth bool
 }
 
 type node struct {
@@ -325,6 +327,9 @@ func (n *node) Health(_ context.Context, others []inventory.Peer) (inventory.Hea
 	n.Lock()
 	defer n.Unlock()
 	n.looks++
+	if n.showsHealth {
+		n.log = append(n.log, "health")
+	}
 	h := inventory.Health{Node: n.inventory.Name, APIServer: &inventory.Probe{Healthy: n.sick == "", Message: n.sick}}
 	e := &inventory.Etcd{LeaderID: 1} // none of the nodes, unless the test names one
 	for name := range n.nodes {

@@ -89,7 +89,7 @@ func TestFirstFailureStops(t *testing.T) {
 			assert.Contains(t, err.Error(), "cp2: etcd did not become healthy")
 			assert.Contains(t, err.Error(), "cp1 keeps the new, verified certificates")
 			assert.Contains(t, err.Error(), "cp3 w1 were not touched")
-			assert.Contains(t, err.Error(), "next: kubectl rotate-certs --context x history 7f3c2a --node cp2\n  then: mend the cause", "what happened comes before what to do")
+			assert.Contains(t, err.Error(), "next: kubectl rotate-certs --context x history 7f3c2a --node cp2\n  then: fix the cause", "what happened comes before what to do")
 			assert.False(t, c.did("Commit cp3"))
 			assert.False(t, c.did("Commit w1"))
 			assert.False(t, c.did("Finish cp1"), "an unfinished rotation must be found as such")

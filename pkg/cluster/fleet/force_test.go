@@ -26,7 +26,7 @@ func TestForceGoesOnAndSaysInSpiteOfWhat(t *testing.T) {
 	c := newCluster(3, 0)
 	c.nodes["cp2"].sick = "[-]etcd failed"
 	var told []string
-	report, err := rotate(t.Context(), t, c, forced(&stopError))
+	report, err := rotate(t.Context(), t, c, forced(&told))
 	require.NoError(t, err)
 	const what = "cp2: API server is not ready: [-]etcd failed"
 	assert.Equal(t, []string{"overridden by --force: " + what}, told, "once, though the gate is asked before and after every node")
@@ -36,7 +36,7 @@ func TestForceGoesOnAndSaysInSpiteOfWhat(t *testing.T) {
 
 func TestForceOverridesNothingThatIsFine(t *testing.T) {
 	var told []string
-	report, err := rotate(t.Context(), t, newCluster(3, 0), forced(&stopError))
+	report, err := rotate(t.Context(), t, newCluster(3, 0), forced(&told))
 	require.NoError(t, err)
 	assert.Empty(t, told)
 	assert.Empty(t, report.Overridden)
@@ -47,7 +47,7 @@ func TestForceDoesNotOverrideWhatBreaksOnTheWay(t *testing.T) {
 	c.nodes["cp2"].sick = "[-]etcd failed"
 	c.nodes["cp1"].onCommit = func() { c.nodes["cp3"].sick = "[-]poststarthook failed" }
 	var told []string
-	_, err := rotate(t.Context(), t, c, forced(&stopError))
+	_, err := rotate(t.Context(), t, c, forced(&told))
 	require.ErrorIs(t, err, fleet.ErrStopped)
 	assert.Contains(t, err.Error(), "cp3: API server is not ready: [-]poststarthook failed")
 	assert.NotContains(t, err.Error(), "cp2: API server", "that was known, and overridden")
@@ -69,7 +69,7 @@ func TestForceIsForTheGateOnly(t *testing.T) {
 			c := newCluster(3, 0)
 			tt.change(c)
 			var told []string
-			_, err := rotate(t.Context(), t, c, forced(&stopError))
+			_, err := rotate(t.Context(), t, c, forced(&told))
 			require.ErrorContains(t, err, tt.says)
 			assert.False(t, c.did("Commit cp1"))
 			assert.Empty(t, told)

@@ -67,9 +67,9 @@ type quietError struct {
 func (e *quietError) Error() string {
 	since := "its order was delivered"
 	if e.last.Kind != "" {
-		what = strings.TrimSpace(fmt.Sprintf("its record %s %s", e.last.Kind, e.last.Service))
+		since = strings.TrimSpace(fmt.Sprintf("its record %s %s", e.last.Kind, e.last.Service))
 	}
-	return fmt.Sprintf("the node has reported nothing for %s, since %s", e.since, what)
+	return fmt.Sprintf("the node has reported nothing for %s, since %s", e.since, since)
 }
 
 // carryOut delivers an order and follows the node's journal until it is answered,

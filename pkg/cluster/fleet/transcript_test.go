@@ -8,17 +8,19 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
 
 // TestTranscripts runs the scripts in testdata/transcripts. A script says what the cluster
 // is like, and below the line stands what the rotation requested of it, in order, and how
-// it ended. To write the second part anew: UPDATE=1 go test -run TestTranscripts
+// it ended ("health": the gate requested the health of all control-plane nodes). To write the second part anew: UPDATE=1 go test -run TestTranscripts
 //
 //	nodes CONTROL-PLANES WORKERS
 //	NODE stage|commit KIND      its answer to that order
@@ -66,7 +68,9 @@ func play(t *testing.T, script string) string {
 		require.NotNil(t, c, "the first line says how many nodes there are")
 		require.NoError(t, c.set(words), "line %q", line)
 	}
-	report, err := rotate(t.Context(), t, c, nil)
+	c.showsHealth = true
+	now := time.Now()
+	report, err := rotate(t.Context(), t, c, func(o *fleet.Options) { o.Now = func() time.Time { return now } })
 	var out strings.Builder
 	for _, entry := range inOrder(c.log) {
 		fmt.Fprintln(&out, entry)
@@ -120,28 +124,44 @@ func (c *cluster) set(words []string) error {
 	return nil
 }
 
-// atTheSameTime are requests that go to several nodes at the same time, in the order in
-// which one node gets them.
-var atTheSameTime = [][]string{{"open", "Stage", "approve"}, {"Finish"}, {"Abandon"}}
+// atTheSameTime says whether an entry may happen at the same time as the one before it:
+// nodes of one kind are opened, staged or checked together.
+func atTheSameTime(before, entry string) bool {
+	checking := func(e string) bool { return verb(e) == "health" || verb(e) == "ready" }
+	staging := func(e string) bool {
+		return slices.Contains([]string{"Stage", "approve"}, verb(e)) || strings.HasPrefix(e, "open w")
+	}
+	return verb(before) == verb(entry) && verb(entry) != "Commit" || staging(before) && staging(entry) || checking(before) && checking(entry)
+}
 
-// inOrder sorts what happens at the same time, which differs from run to run.
+// inOrder sorts entries of the same time, whose order differs from run to run, and lists
+// once what is repeated. Processes that are let go end while the next nodes are opened:
+// these stand at the end.
 func inOrder(log []string) []string {
-	out := slices.Clone(log)
+	var out, abandoned []string
+	for _, entry := range log {
+		if verb(entry) == "Abandon" {
+			abandoned = append(abandoned, entry)
+		} else {
+			out = append(out, entry)
+		}
+	}
 	for start := 0; start < len(out); {
-		group := slices.IndexFunc(atTheSameTime, func(verbs []string) bool { return slices.Contains(verbs, verb(out[start])) })
 		end := start + 1
-		for group >= 0 && end < len(out) && slices.Contains(atTheSameTime[group], verb(out[end])) {
+		for end < len(out) && atTheSameTime(out[end-1], out[end]) {
 			end++
 		}
+		order := []string{"open", "Stage", "approve", "ready", "health"}
 		slices.SortFunc(out[start:end], func(a, b string) int {
 			if verb(a) != verb(b) {
-				return slices.Index(atTheSameTime[group], verb(a)) - slices.Index(atTheSameTime[group], verb(b))
+				return slices.Index(order, verb(a)) - slices.Index(order, verb(b))
 			}
 			return strings.Compare(a, b)
 		})
 		start = end
 	}
-	return out
+	slices.Sort(abandoned)
+	return append(slices.Compact(out), abandoned...)
 }
 
 func verb(entry string) string { return strings.Fields(entry)[0] }

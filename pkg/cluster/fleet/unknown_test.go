@@ -41,10 +41,10 @@ func TestANodeOutOfReachIsWaitedForAsLongAsItMayTake(t *testing.T) {
 				})
 				require.ErrorIs(t, err, fleet.ErrManualInterventionRequired)
 				assert.Contains(t, err.Error(), "cp1: it is not known how its part ended")
-				assert.Contains(t, err.Error(), "nothing was heard of it for")
+				assert.Contains(t, err.Error(), "the node has reported nothing for")
 				assert.InDelta(t, tt.want.Seconds(), time.Since(began).Seconds(), 1)
 				told := strings.Join(said, "\n")
-				assert.Equal(t, 1, strings.Count(told, "out of reach (dial tcp: i/o timeout); its process goes on by itself, waiting up to"), told)
+				assert.Equal(t, 1, strings.Count(told, "not reachable (dial tcp: i/o timeout); its process continues, waiting up to"), told)
 			})
 		})
 	}
@@ -66,11 +66,11 @@ func TestAVanishedProcessIsJudgedByItsJournal(t *testing.T) {
 		{"it was undone", inventory.RolledBack, 1, false, false, fleet.ErrStopped, v1alpha1.RolledBack, "cp1 runs on its old certificates again"},
 		{"the order did not reach it", inventory.Staged, 1, false, false, fleet.ErrStopped, v1alpha1.Failed, "the order to commit did not reach it"},
 		{"it was left between old and new", inventory.Committing, 1, false, false, fleet.ErrManualInterventionRequired, v1alpha1.Failed, "its journal says: Committing"},
-		{"it is broken", inventory.Unknown, 1, false, false, fleet.ErrManualInterventionRequired, v1alpha1.Failed, "is in doubt"},
-		{"it committed another time", inventory.Committed, 0, false, false, fleet.ErrManualInterventionRequired, v1alpha1.Failed, "is in doubt"},
-		{"it cannot be looked at", inventory.Committed, 1, true, false, fleet.ErrManualInterventionRequired, v1alpha1.Failed, "could not be looked at again: NotReady"},
-		{"its old certificates are back, not verified", inventory.RolledBack, 1, false, true, fleet.ErrManualInterventionRequired, v1alpha1.Failed, "is in doubt"},
-		{"its new certificates stay, not verified", inventory.Committed, 1, false, true, fleet.ErrManualInterventionRequired, v1alpha1.Failed, "is in doubt"},
+		{"it is broken", inventory.Unknown, 1, false, false, fleet.ErrManualInterventionRequired, v1alpha1.Failed, "state unknown"},
+		{"it committed another time", inventory.Committed, 0, false, false, fleet.ErrManualInterventionRequired, v1alpha1.Failed, "state unknown"},
+		{"it cannot be looked at", inventory.Committed, 1, true, false, fleet.ErrManualInterventionRequired, v1alpha1.Failed, "could not be scanned again: NotReady"},
+		{"its old certificates are back, not verified", inventory.RolledBack, 1, false, true, fleet.ErrManualInterventionRequired, v1alpha1.Failed, "state unknown"},
+		{"its new certificates stay, not verified", inventory.Committed, 1, false, true, fleet.ErrManualInterventionRequired, v1alpha1.Failed, "state unknown"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := newCluster(1, 0)

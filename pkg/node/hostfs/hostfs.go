@@ -59,12 +59,8 @@ func (r Root) Host(local string) string {
 // ReadFile reads a regular file of at most [MaxFile] bytes. It never blocks on a
 // FIFO. Errors wrap fs.ErrNotExist, [ErrNotRegular], [ErrTooLarge] or the system's.
 func (r Root) ReadFile(hostPath string) ([]byte, error) {
-	p, err := r.Local(hostPath)
-	if err != nil {
-		return nil, err
-	}
 	// Non-blocking, so that opening a FIFO returns; without a controlling terminal.
-	f, err := os.OpenFile(p, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	f, err := r.open(hostPath, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
 	if err != nil {
 		return nil, fmt.Errorf("read %q: %w", hostPath, bare(err))
 	}
@@ -86,6 +82,18 @@ func (r Root) ReadFile(hostPath string) ([]byte, error) {
 	return data, nil
 }
 
+// open opens a host path for reading.
+func (r Root) open(hostPath string, flags int) (*os.File, error) {
+	if f, ok, err := r.openInRoot(hostPath, flags); ok {
+		return f, err
+	}
+	p, err := r.Local(hostPath)
+	if err != nil {
+		return nil, err
+	}
+	return os.OpenFile(p, flags, 0)
+}
+
 // ReadDir lists a directory's entries, sorted by name.
 func (r Root) ReadDir(hostPath string) ([]fs.DirEntry, error) {
 	p, err := r.Local(hostPath)
@@ -101,15 +109,26 @@ func (r Root) ReadDir(hostPath string) ([]fs.DirEntry, error) {
 
 // Stat follows symlinks.
 func (r Root) Stat(hostPath string) (fs.FileInfo, error) {
-	p, err := r.Local(hostPath)
-	if err != nil {
-		return nil, err
-	}
-	info, err := os.Stat(p)
+	info, err := r.stat(hostPath)
 	if err != nil {
 		return nil, fmt.Errorf("stat %q: %w", hostPath, bare(err))
 	}
 	return info, nil
+}
+
+func (r Root) stat(hostPath string) (fs.FileInfo, error) {
+	if f, ok, err := r.openInRoot(hostPath, pathOnly); ok {
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = f.Close() }()
+		return f.Stat()
+	}
+	p, err := r.Local(hostPath)
+	if err != nil {
+		return nil, err
+	}
+	return os.Stat(p)
 }
 
 // bare drops the mount prefix that *fs.PathError would show to people.
