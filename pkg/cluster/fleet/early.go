@@ -21,21 +21,20 @@ const (
 	earlyLasts = 10 * time.Minute
 )
 
-// stageEarly begins to open and stage the workers of the first wave. The returned function
-// waits until that is done or [earlyPatience] is over.
-func (r *run) stageEarly(ctx context.Context) (wait func()) {
-	ctx, cancel := context.WithCancel(ctx)
+// earlyStaging is what runs ahead of the workers' turn.
+type earlyStaging struct {
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	workers map[string]*worker // by node, those whose process runs; complete once running is done
+}
+
+// stageEarly begins to open and stage the workers of the first wave.
+func (r *run) stageEarly(ctx context.Context) {
+	ctx, r.early.cancel = context.WithCancel(ctx)
 	// The process of an interrupted node would undo what was interrupted, which is a change.
 	steps, _ := r.splitInterrupted(r.firstWorkers())
-	var staging sync.WaitGroup
 	for _, s := range steps {
-		staging.Go(func() { r.stageWorkerEarly(ctx, s) })
-	}
-	return func() {
-		patience := time.AfterFunc(earlyPatience, cancel)
-		staging.Wait()
-		patience.Stop()
-		cancel()
+		r.early.running.Go(func() { r.stageWorkerEarly(ctx, s) })
 	}
 }
 
@@ -51,7 +50,7 @@ func (r *run) stageWorkerEarly(ctx context.Context, s plan.Step) {
 	}
 	r.Lock()
 	defer r.Unlock()
-	r.early[s.Node] = w
+	r.early.workers[s.Node] = w
 }
 
 func (r *run) firstWorkers() []plan.Step {
@@ -64,11 +63,27 @@ func (r *run) firstWorkers() []plan.Step {
 	return nil
 }
 
-// takeEarly makes those of the steps that were staged early the workers at hand, and returns
-// the others, which remain to be opened and staged.
+// awaitEarly waits for the workers that are being staged, at most [earlyPatience].
+func (r *run) awaitEarly(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, earlyPatience)
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		r.early.running.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}
+
+// takeEarly makes the workers that were staged early those at hand, once all are, and returns
+// the steps that remain to be opened and staged.
 func (r *run) takeEarly(steps []plan.Step) (others []plan.Step) {
+	r.early.running.Wait()
 	for _, s := range steps {
-		w := r.early[s.Node]
+		w := r.early.workers[s.Node]
 		if w == nil || r.Now().Sub(w.stagedAt) > earlyLasts {
 			others = append(others, s)
 		}
@@ -77,10 +92,18 @@ func (r *run) takeEarly(steps []plan.Step) (others []plan.Step) {
 	return others
 }
 
-// holdEarly makes all that were opened early workers at hand.
+// dropEarly ends what still runs ahead, so that its processes can be released.
+func (r *run) dropEarly() {
+	if r.early.cancel != nil {
+		r.early.cancel()
+	}
+	r.early.running.Wait()
+	r.holdEarly()
+}
+
 func (r *run) holdEarly() {
-	for _, w := range r.early {
+	for _, w := range r.early.workers {
 		r.holdWorker(w)
 	}
-	clear(r.early)
+	clear(r.early.workers)
 }

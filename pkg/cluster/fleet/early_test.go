@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -94,6 +95,19 @@ func TestWorkerThatCannotBeStagedEarlyIsTriedInItsTurn(t *testing.T) {
 			assert.True(t, c.did("Commit w1"))
 		})
 	}
+}
+
+func TestSlowSigningOfAWorkerHoldsUpNothingAndIsNotRepeated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(1, 1)
+		c.signing = time.Minute
+		c.nodes["w1"].csr = &nodeapi.Record{Kind: nodeapi.CSRNeeded, CSR: &nodeapi.CSR{TargetID: "kubelet"}}
+		_, err := rotate(t.Context(), t, c, nil)
+		require.NoError(t, err)
+		assert.Less(t, c.index("Commit cp1"), c.index("issue for w1"))
+		assert.Equal(t, 1, c.times("Stage w1"))
+		assert.True(t, c.did("Commit w1"))
+	})
 }
 
 func TestWorkerThatCannotBeStagedAtAllStopsOnlyInItsTurn(t *testing.T) {

@@ -29,6 +29,7 @@ type cluster struct {
 	maxSeen int
 	onScan  func()
 	onOpen  func(name string) error
+	signing time.Duration // how long Issue takes
 	// showsHealth has requests for health in the log.
 	showsHealth bool
 }
@@ -198,6 +199,9 @@ func (c *cluster) Approve(_ context.Context, node string, csr nodeapi.CSR) error
 
 // Issue implements fleet.Signers.
 func (c *cluster) Issue(_ context.Context, node string, _ nodeapi.CSR) ([]byte, error) {
+	if c.signing > 0 {
+		time.Sleep(c.signing)
+	}
 	c.note("issue for %s", node)
 	return []byte("PEM"), nil
 }

@@ -44,7 +44,7 @@ type run struct {
 	workers   map[string]*worker // by node, those whose process still runs
 	open      map[string]*worker // by node, the same and those that were opened before their turn
 	seen      map[string]*worker // by node, all that were ever opened
-	early     map[string]*worker // by node, those that were opened before their turn
+	early     earlyStaging
 	outcomes  map[string]outcome // by node, those begun
 	restarts  map[string]map[string]Restart
 	notes     []string
@@ -71,7 +71,7 @@ func newRun(c Cluster, o Options) *run {
 		o.Timeout = defaultTimeout
 	}
 	return &run{Options: o, cluster: c, startTime: o.startTime(o.Now()), scope: o.Request.Scope(),
-		workers: map[string]*worker{}, open: map[string]*worker{}, seen: map[string]*worker{}, early: map[string]*worker{}, outcomes: map[string]outcome{}}
+		workers: map[string]*worker{}, open: map[string]*worker{}, seen: map[string]*worker{}, early: earlyStaging{workers: map[string]*worker{}}, outcomes: map[string]outcome{}}
 }
 
 // rotate is the flow of a rotation. Nothing visible changes before every control-plane
@@ -140,7 +140,7 @@ func (r *run) whileLocked(ctx context.Context, f func() error) error {
 		stopTelling()
 		// Also after an interrupt: a lock or a privileged pod must not outlive us.
 		background := context.WithoutCancel(ctx)
-		r.holdEarly()
+		r.dropEarly()
 		r.releaseWorkers(background)()
 		r.showProgress(Progress{Phase: PhaseEnding, Text: "removing the node pods"})
 		closing, closed := context.WithTimeout(background, r.closePatience())

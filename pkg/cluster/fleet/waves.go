@@ -52,12 +52,11 @@ func (r *run) rotateControlPlane(ctx context.Context) error {
 		}
 		return r.refusedByGate("the cluster is not healthy enough to start; "+what, err)
 	}
-	awaitEarly := r.stageEarly(ctx)
-	err := r.stageSteps(ctx, whole)
-	awaitEarly()
-	if err != nil {
+	r.stageEarly(ctx)
+	if err := r.stageSteps(ctx, whole); err != nil {
 		return err
 	}
+	r.awaitEarly(ctx)
 	remaining := nodeNames(steps)
 	for len(remaining) > 0 {
 		if err := interruption(ctx); err != nil {
