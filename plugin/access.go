@@ -12,7 +12,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 )
 
-// access is one thing that a command needs to be allowed.
+// access is one permission that a command needs.
 type access struct {
 	verb, group, resource, namespace string
 	why                              string
@@ -29,9 +29,9 @@ func (a access) String() string {
 	return fmt.Sprintf("%s (%s)", what, a.why)
 }
 
-// permitted asks whether we may do all of it. What is missing is named all at once.
+// permitted checks all permissions. The error names all that are missing.
 func (o *objects) permitted(ctx context.Context, use kube.Use, wanted []access) error {
-	// Who may do everything is asked one question instead of a hundred.
+	// One request instead of a hundred for a cluster administrator.
 	if all, err := o.allowed(ctx, access{verb: "*", group: "*", resource: "*"}); err != nil || all {
 		return err
 	}

@@ -11,13 +11,12 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
-	"k8s.io/klog/v2"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/exitcode"
 )
 
 // app is one call of the program: its streams, its clock and the way to a cluster.
@@ -27,29 +26,29 @@ type app struct {
 	terminal terminal
 	dial     func(connection) (*cluster, error)
 	now      func() time.Time
-	hurry    bool // tests do not wait between two looks
-	// survey looks at the watcher, for status; nil where nothing is installed.
+	hurry    bool // tests do not wait between two checks
+	// survey reads the state of the watcher, for status; nil where nothing is installed.
 	survey func(context.Context, connection) *v1alpha1.WatcherStatus
 	// readPolicy reads the RotationPolicy of the cluster; nil where there is none.
 	readPolicy func(context.Context, connection) (*v1alpha1.RotationPolicy, error)
+	// readReports reads the agents' NodeCertificateReports, for a plan without a scan.
+	readReports func(context.Context, connection) ([]v1alpha1.NodeCertificateReport, error)
 
 	mu       sync.Mutex
-	progress *progress // of the rotation at work, if one is
-	command  string    // how to run the same again, for hints
+	progress *progress // of the rotation in progress; nil: none
+	command  string    // the command line, for hints
 }
 
-// Main runs the command line and returns the exit code that README documents. The
-// first signal asks for an orderly end; a second one leaves the nodes to themselves, but for
-// SIGHUP: a closed terminal sends several, and nobody is in a hurry any more.
+// Main runs the command line and returns the exit code, see docs/exit-codes.md. The first
+// signal stops in good order, the second one at once. Only SIGHUP never stops at once, since
+// a closed terminal sends several.
 func Main(args []string, streams genericiooptions.IOStreams, signals <-chan os.Signal) int {
-	// client-go logs what it also returns as errors; in between our lines that is noise.
-	klog.SetLogger(logr.Discard())
 	a := &app{
 		IOStreams: streams,
 		terminal:  findTerminal(streams.In, streams.Out, streams.ErrOut, os.Getenv),
 		now:       time.Now,
 	}
-	a.dial, a.survey, a.readPolicy = a.connect, a.surveyWatcher, a.installedPolicy
+	a.dial, a.survey, a.readPolicy, a.readReports = a.connect, a.surveyWatcher, a.installedPolicy, a.storedReports
 	return a.main(args, signals)
 }
 
@@ -58,18 +57,18 @@ func (a *app) main(args []string, signals <-chan os.Signal) int {
 	defer stop(nil)
 	done := make(chan int, 1)
 	go func() { done <- a.run(ctx, args) }()
-	for asked := false; ; asked = true {
+	for stopping := false; ; stopping = true {
 		select {
 		case code := <-done:
 			return code
 		case s := <-signals:
-			if asked && s == syscall.SIGHUP {
+			if stopping && s == syscall.SIGHUP {
 				continue
 			}
 		}
-		if asked {
+		if stopping {
 			a.say(a.leaving())
-			return exitInterrupted
+			return exitcode.Interrupted
 		}
 		answer := a.stopping()
 		stop(fleet.ErrInterrupted)
@@ -77,7 +76,7 @@ func (a *app) main(args []string, signals <-chan os.Signal) int {
 	}
 }
 
-// run executes the command line and says what went wrong.
+// run executes the command line and prints its error.
 func (a *app) run(ctx context.Context, args []string) int {
 	root := a.rootCommand()
 	root.SetArgs(args)
@@ -88,7 +87,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	}
 	var stopped *fleet.StopError
 	if ctx.Err() != nil && !errors.As(err, &stopped) {
-		err = errors.New("interrupted before anything was changed") // not how each request was cut off
+		err = errors.New("interrupted before anything was changed") // shorter than the error of the interrupted request
 	}
 	if text := explain(err); text != "" {
 		fmt.Fprintln(a.ErrOut, "error: "+cleanLines(text))
@@ -114,33 +113,33 @@ func (a *app) showing(p *progress) {
 	a.progress = p
 }
 
-func (a *app) atWork() []string {
+func (a *app) nodesInProgress() []string {
 	a.mu.Lock()
 	p := a.progress
 	a.mu.Unlock()
 	if p == nil {
 		return nil
 	}
-	return p.atWork()
+	return p.inProgress()
 }
 
 // stopping answers the first Ctrl-C.
 func (a *app) stopping() string {
-	if nodes := a.atWork(); len(nodes) > 0 {
-		return fmt.Sprintf("finishing or undoing %s, then stopping; press Ctrl-C again to leave it to the node", some(nodes))
+	if nodes := a.nodesInProgress(); len(nodes) > 0 {
+		return fmt.Sprintf("finishing or rolling back %s, then stopping; press Ctrl-C again to stop at once", some(nodes))
 	}
-	return "stopping; press Ctrl-C again to leave at once"
+	return "stopping; press Ctrl-C again to stop at once"
 }
 
 // leaving answers the second one.
 func (a *app) leaving() string {
-	if nodes := a.atWork(); len(nodes) > 0 {
-		return fmt.Sprintf("left %s alone: the pod there finishes or undoes its part by itself.\nnext: %s", some(nodes), a.command)
+	if nodes := a.nodesInProgress(); len(nodes) > 0 {
+		return fmt.Sprintf("stopped at once: the pod on %s finishes or rolls back on its own.\nnext: %s --take-over", some(nodes), a.command)
 	}
-	return "left at once; pods of this run end by themselves"
+	return "stopped at once; the node pods end on their own"
 }
 
-// note writes hints to standard error, each on its own line.
+// note prints lines; empty ones are left out.
 func note(w io.Writer, lines ...string) {
 	for _, l := range lines {
 		if l != "" {
@@ -149,7 +148,7 @@ func note(w io.Writer, lines ...string) {
 	}
 }
 
-// plain makes an error of a command's own words, without usage around it.
+// plain has cobra print neither usage nor errors: app.run does.
 func plain(cmd *cobra.Command) {
 	cmd.SilenceUsage, cmd.SilenceErrors = true, true
 }

@@ -10,8 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// lookEvery is the pause between two looks at what is waited for.
-const lookEvery = time.Second
+// checkEvery is the pause between two checks of a condition that is waited for.
+const checkEvery = time.Second
 
 // pause waits, shorter in tests; false when ctx ended.
 func (a *app) pause(ctx context.Context, d time.Duration) bool {
@@ -28,15 +28,15 @@ func (a *app) pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// await looks again and again until something holds or the timeout is over. A
-// connection that breaks meanwhile is made again: API servers restart.
+// await repeats a check until it holds or the timeout is over. Errors of a connection are
+// retried, since API servers restart.
 func (a *app) await(ctx context.Context, timeout time.Duration, what string, holds func(context.Context) (bool, error)) error {
 	ctx, stop := context.WithTimeoutCause(ctx, timeout, errTooLong)
 	defer stop()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var last error
-	for looked := time.Duration(0); ; looked += lookEvery { // time alone would not end a test that does not wait
+	for waited := time.Duration(0); ; waited += checkEvery { // counted, since tests do not wait
 		ok, err := holds(ctx)
 		switch {
 		case ok:
@@ -47,10 +47,10 @@ func (a *app) await(ctx context.Context, timeout time.Duration, what string, hol
 		if err != nil && ctx.Err() == nil {
 			last = err
 		}
-		if looked >= timeout {
+		if waited >= timeout {
 			cancel(errTooLong)
 		}
-		if ctx.Err() != nil || !a.pause(ctx, lookEvery) {
+		if ctx.Err() != nil || !a.pause(ctx, checkEvery) {
 			if last != nil {
 				return fmt.Errorf("wait until %s: %w (%w)", what, context.Cause(ctx), last)
 			}
@@ -59,12 +59,11 @@ func (a *app) await(ctx context.Context, timeout time.Duration, what string, hol
 	}
 }
 
-// passing tells whether an error is one of a connection, or of a server that is about
-// to restart.
+// passing reports whether an error is one of a connection, or of a server that restarts.
 func passing(err error) bool {
 	return utilnet.IsConnectionRefused(err) || utilnet.IsConnectionReset(err) || utilnet.IsProbableEOF(err) || utilnet.IsTimeout(err) ||
 		apierrors.IsServerTimeout(err) || apierrors.IsServiceUnavailable(err) || apierrors.IsTooManyRequests(err) || apierrors.IsInternalError(err)
 }
 
-// validName tells whether an object may have that name.
+// validName reports whether an object may have that name.
 func validName(s string) bool { return len(validation.IsDNS1123Subdomain(s)) == 0 }

@@ -37,15 +37,21 @@ func (a *app) checkCommand(flags *connectionFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   checkName,
 		Short: "Show every certificate of every node, and what needs attention",
-		Long: `Show every certificate of every node: when it ends, its CA, whether what is served is
-what is on disk; and what has drifted: file modes and owners against the CIS benchmark, names
-that do not fit the node any more (neither changes the exit code). Looks through short-lived pods that only read; nothing is changed.
+		Long: `Show every certificate of every node: its expiry, its CA, and whether the certificate on
+disk is the one that is served. Also show drift: file modes and owners that the CIS benchmark
+does not allow, and names that no longer match the node. The nodes are scanned through
+short-lived, read-only pods; nothing is changed.
 
-Exit codes: 0 nothing needs attention; 1 a certificate or CA has expired, expires soon, is
-invalid or is not the one that is served, or a node that should be inspected could not be;
-2 no node could be inspected. Not for: files that no component uses, drift, what cannot be
-renewed here and is far from its end, nodes that have no node program.`,
-		Example: `  # What ends within three months?
+Exit codes:
+  0    nothing needs attention
+  1    a certificate or CA has expired, expires soon, is invalid or is not the one that is
+       served, or a node could not be inspected
+  2    wrong usage, or no node could be scanned
+  130  interrupted
+
+Drift, files that no component uses, nodes without a node program, and certificates that
+cannot be renewed but are far from their expiry do not change the exit code.`,
+		Example: `  # Which certificates expire within three months?
   kubectl rotate-certs check --within 90d
 
   # One service on one node, with SANs, serials and paths
@@ -62,10 +68,10 @@ renewed here and is far from its end, nodes that have no node program.`,
 	plain(cmd)
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.Var(&o.within, "within", "How near its end a certificate needs attention, such as 90d (default: 30d, or a fifth of a shorter life)")
+	f.Var(&o.within, "within", "Time before its expiry from which a certificate needs attention, such as 90d (default: 30d, or a fifth of a shorter validity)")
 	f.StringSliceVar(&o.services, "service", nil, "Only these services")
 	o.addNodeFlags(cmd, "Only these nodes", a.completeNodes(flags))
-	f.BoolVar(&o.findSecrets, "find-secrets", false, "Also name Secrets that hold a copy of a certificate; needs the right to list secrets")
+	f.BoolVar(&o.findSecrets, "find-secrets", false, "Also list Secrets that hold a copy of a certificate; needs the permission to list Secrets")
 	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(formats, ", "))
 	o.addPodFlags(f)
 	complete(cmd, "service", completeServices)
@@ -73,15 +79,15 @@ renewed here and is far from its end, nodes that have no node program.`,
 	return cmd
 }
 
-// noArguments refuses words after a command that takes flags only.
+// noArguments refuses arguments of a command that takes flags only.
 func noArguments(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	return fmt.Errorf("unexpected argument %q\nsee: %s --help", args[0], cmd.CommandPath())
+	return fmt.Errorf("unexpected argument %q\nhint: see %s --help", args[0], cmd.CommandPath())
 }
 
-// Complete parses the words into typed values.
+// Complete parses the flags into typed values.
 func (o *checkOptions) Complete(cmd *cobra.Command) error {
 	var err error
 	if err = o.validateNodes(cmd); err != nil {
@@ -121,7 +127,7 @@ func (o *checkOptions) Run(ctx context.Context) error {
 	missing = append(chosen.Excluded, missing...)
 	unknown := fleet.NoneScanned(nodes, missing)
 	if unknown != nil && (o.format == formatTable || o.format == formatWide) {
-		return unknown // the error says all that a table could
+		return unknown // the error has everything that a table would have
 	}
 	now := o.now()
 	list := certificateList(nodes, missing, listOptions{
@@ -148,7 +154,7 @@ func (o *checkOptions) Run(ctx context.Context) error {
 		}
 		note(o.ErrOut, copied...)
 	}
-	note(o.ErrOut, c.who.nearItsEnd(nodes, now, time.Duration(o.within)))
+	note(o.ErrOut, c.who.expiresSoon(nodes, now, time.Duration(o.within)))
 	note(o.ErrOut, verdict(list, o.connectionFlags.command(), o.nodes, now))
 	if needsAttention(list) {
 		return errAttention
@@ -156,12 +162,12 @@ func (o *checkOptions) Run(ctx context.Context) error {
 	return nil
 }
 
-// maxSkew is how far a node's clock may be from ours without a word: a scan takes its
-// time, and certificates begin some minutes in the past.
+// maxSkew is the clock difference from which a node is named: a scan takes time, and
+// certificates are valid from some minutes before they are signed.
 const maxSkew = 5 * time.Minute
 
-// clocks tells of nodes whose clock is far from this machine's: dates are judged by
-// the node's clock there, and by ours here.
+// clocks names nodes whose clock differs from this machine's: on a node, its clock decides
+// whether a certificate has expired, and this machine's clock here.
 func clocks(nodes []inventory.Node, now time.Time) []string {
 	var out []string
 	for _, n := range nodes {
@@ -170,7 +176,7 @@ func clocks(nodes []inventory.Node, now time.Time) []string {
 			if skew < 0 {
 				direction = "behind"
 			}
-			out = append(out, fmt.Sprintf("%s: its clock is %s %s this machine's; certificates are judged by it there.", n.Name, remainder(skew.Abs()), direction))
+			out = append(out, fmt.Sprintf("%s: its clock is %s %s this machine's; it decides there whether a certificate has expired.", n.Name, remainder(skew.Abs()), direction))
 		}
 	}
 	return out

@@ -10,11 +10,11 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
-// maxHints bounds what is told in sentences; the table and -o json have everything.
+// maxHints bounds how many hints are printed; the table and -o json have everything.
 const maxHints = 12
 
-// hints says in sentences what the table cannot: what is wrong, and where a rotation
-// would not help.
+// hints adds to the table why a certificate needs attention, and where a rotation would not
+// help.
 func hints(list v1alpha1.CertificateList, now time.Time) []string {
 	var out []string
 	for _, c := range list.Items {
@@ -36,10 +36,10 @@ func hints(list v1alpha1.CertificateList, now time.Time) []string {
 func certificateHint(c v1alpha1.Certificate, now time.Time) string {
 	switch {
 	case c.Status == certs.NotServed && c.Served != nil && c.Served.NotAfter != nil:
-		return fmt.Sprintf("%s: %s still serves a certificate that %s, on %s; %s on disk %s. It has to be restarted.",
-			c.Node, c.Service, ends(*c.Served.NotAfter, now), c.Served.Address, c.Name, ends(c.NotAfter, now))
+		return fmt.Sprintf("%s: %s still serves a certificate that %s, on %s; %s on disk %s. Restart %s.",
+			c.Node, c.Service, expires(*c.Served.NotAfter, now), c.Served.Address, c.Name, expires(c.NotAfter, now), c.Service)
 	case c.Status == certs.NotServed:
-		return fmt.Sprintf("%s: %s does not serve %s, which is on disk: %s. It has to be restarted.", c.Node, c.Service, c.Name, c.Reason)
+		return fmt.Sprintf("%s: %s does not serve %s, which is on disk: %s. Restart %s.", c.Node, c.Service, c.Name, c.Reason, c.Service)
 	case c.Status == certs.Invalid:
 		return fmt.Sprintf("%s: %s %s: %s. Rotations leave it out until this is fixed.", c.Node, c.Name, c.Path, strings.TrimSuffix(c.Reason, "."))
 	case c.NotRenewable != "" && (c.Status == certs.Expiring || c.Status == certs.Expired):
@@ -60,11 +60,11 @@ func authorityHint(a v1alpha1.Authority, now time.Time) string {
 	if a.Status == certs.Invalid {
 		return fmt.Sprintf("CA %s on %s: %s", a.Name, some(a.Nodes), a.Reason)
 	}
-	return fmt.Sprintf("CA %s %s. No certificate of it outlasts it, and a rotation keeps the CA: replace it by hand, "+
-		"https://kubernetes.io/docs/tasks/tls/manual-rotation-of-ca-certificates/", a.Name, ends(a.NotAfter, now))
+	return fmt.Sprintf("CA %s %s. Its certificates expire with it at the latest, and a rotation keeps the CA: replace it by hand, "+
+		"https://kubernetes.io/docs/tasks/tls/manual-rotation-of-ca-certificates/", a.Name, expires(a.NotAfter, now))
 }
 
-// needsAttention says whether there is something that a person can and should act upon now.
+// needsAttention reports whether the operator can and should act now.
 func needsAttention(list v1alpha1.CertificateList) bool {
 	return gaps(list.NotInspected) > 0 ||
 		slices.ContainsFunc(list.Items, func(c v1alpha1.Certificate) bool { return c.Status != certs.OK }) ||
@@ -82,9 +82,9 @@ func gaps(items []v1alpha1.NotInspected) int {
 	return n
 }
 
-// verdict is the last line of a check: how things stand, and what to do next. command
-// is how the plugin is called, with the connection flags that were given; nodes are
-// those that were asked for by name.
+// verdict is the last line of a check: a summary and the next step. command is how the
+// plugin is called, with the connection flags that were given; nodes are those that --node
+// names.
 func verdict(list v1alpha1.CertificateList, command string, nodes []string, now time.Time) string {
 	bad, services := 0, []certs.Service{}
 	for _, c := range list.Items {
@@ -112,7 +112,7 @@ func verdict(list v1alpha1.CertificateList, command string, nodes []string, now 
 	return fmt.Sprintf("%d of %s.%s Next: %s", bad, ofAll(bad, len(list.Items)), rest, next)
 }
 
-// besides is what a verdict says of other things than certificates that need attention.
+// besides summarizes everything but the certificates that need attention.
 func besides(list v1alpha1.CertificateList) string {
 	rest, left := "", 0
 	for _, c := range list.Items {
@@ -124,7 +124,7 @@ func besides(list v1alpha1.CertificateList) string {
 		rest += fmt.Sprintf(" %d cannot be renewed here: -o wide says why.", left)
 	}
 	if n := gaps(list.NotInspected); n > 0 {
-		rest += fmt.Sprintf(" %s not inspected: see above.", wasWere(n, "thing"))
+		rest += fmt.Sprintf(" %s not inspected: see above.", wasWere(n, "item"))
 	}
 	if n := badAuthorities(list); n > 0 {
 		rest += fmt.Sprintf(" %s attention: see above.", needNeeds(n, "CA"))
@@ -180,7 +180,7 @@ func ofAll(bad, all int) string {
 	return fmt.Sprintf("%s %s attention", count(all, "certificate"), verb)
 }
 
-// soonest is the nearest end among the certificates.
+// soonest names the certificate that expires first.
 func soonest(items []v1alpha1.Certificate, now time.Time) string {
 	first := items[0]
 	for _, c := range items {

@@ -54,7 +54,7 @@ func printList(w io.Writer, f format, list v1alpha1.CertificateList, now time.Ti
 	return nil
 }
 
-// printFindings lists findings of one sort; on a fleet only the wide form has all of it.
+// printFindings lists findings of one kind; only the wide format lists more than maxHints.
 func printFindings(w io.Writer, f format, title string, found []v1alpha1.Finding) {
 	if len(found) == 0 {
 		return
@@ -66,7 +66,7 @@ func printFindings(w io.Writer, f format, title string, found []v1alpha1.Finding
 	fmt.Fprintln(w, "\n"+title)
 	for i, x := range found {
 		if i == maxHints && f != formatWide {
-			fmt.Fprintf(w, "  and %d more: -o wide has them all\n", len(found)-maxHints)
+			fmt.Fprintf(w, "  and %d more: -o wide lists all\n", len(found)-maxHints)
 			return
 		}
 		fmt.Fprintf(w, "  %-*s  %s: %s\n", width, x.Node, clean(x.Path), clean(x.Message))
@@ -115,7 +115,7 @@ func authorityRows(authorities []v1alpha1.Authority, now time.Time) [][]string {
 	return rows
 }
 
-// printNotInspected is the section that keeps a report honest.
+// printNotInspected lists what could not be inspected.
 func printNotInspected(w io.Writer, items []v1alpha1.NotInspected) {
 	if len(items) == 0 {
 		return
@@ -151,7 +151,7 @@ func residual(t, now time.Time) string {
 	return remainder(t.Sub(now))
 }
 
-// servedWord says whether what is served is what is on disk.
+// servedWord says whether the certificate on disk is the one that is served.
 func servedWord(c v1alpha1.Certificate) string {
 	switch {
 	case c.Served == nil:

@@ -10,8 +10,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
-// printUnused lists the certificates that no component uses, the one that expires first
-// at the top; on a fleet only the wide form has all of them.
+// printUnused lists the certificates that no component uses, in the order of their expiry;
+// only the wide format lists more than maxHints.
 func printUnused(w io.Writer, f format, all []v1alpha1.UnusedCertificate, now time.Time) {
 	own := slices.DeleteFunc(slices.Clone(all), func(u v1alpha1.UnusedCertificate) bool { return u.Kind == string(inventory.UnusedOther) })
 	others := slices.DeleteFunc(slices.Clone(all), func(u v1alpha1.UnusedCertificate) bool { return u.Kind != string(inventory.UnusedOther) })
@@ -31,7 +31,7 @@ func printUnusedOf(w io.Writer, f format, title string, all []v1alpha1.UnusedCer
 	fmt.Fprintln(w, "\n"+title)
 	for i, u := range all {
 		if i == maxHints && f != formatWide {
-			fmt.Fprintf(w, "  and %d more: -o wide has them all\n", len(all)-maxHints)
+			fmt.Fprintf(w, "  and %d more: -o wide lists all\n", len(all)-maxHints)
 			return
 		}
 		fmt.Fprintf(w, "  %-*s  %s: %s\n", width, u.Node, clean(u.Path), clean(unusedText(u, now)))

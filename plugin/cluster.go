@@ -13,51 +13,51 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// cluster is everything that the commands need of a cluster. It is put together in one
-// place, app.connect, so that tests can put another in its place.
+// cluster is everything that the commands need of a cluster. app.connect makes it; tests
+// replace it.
 type cluster struct {
 	fleet.Cluster
 	api      api
 	journals journals
-	who      *identity // the person's own client certificate; nil: none
-	// held returns an error where another rotation holds the lock; nil: it is not asked.
+	who      *identity // the operator's own client certificate; nil: none
+	// held returns an error where another rotation holds the lock; nil: it is not checked.
 	held func(context.Context) error
 }
 
-// api is what the commands ask of the API server themselves.
+// api is what the commands read from the API server themselves.
 type api interface {
 	fleet.API
 	// Permitted returns an error that names every permission that is missing.
 	Permitted(ctx context.Context, use kube.Use) error
-	// Holder says who holds the cluster's lock; nil: nobody.
+	// Holder returns the holder of the cluster's lock; nil: it is free.
 	Holder(ctx context.Context) (*kube.HeldError, error)
 	// SecretCopies finds certificates by their fingerprints in Secrets.
 	SecretCopies(ctx context.Context, fingerprints []string) (kube.Copies, error)
 }
 
-// journals reads what nodes remember of one rotation. What could not be read is
-// returned as exclusions.
+// journals reads the journals of one rotation. Nodes that could not be read are returned as
+// exclusions.
 type journals interface {
 	Journals(ctx context.Context, nodes []string, rotation string) ([]nodeapi.Journal, []plan.Exclusion, error)
 }
 
-// connect puts a real cluster together; nothing is asked of it yet.
+// connect makes the real cluster; it sends no request yet.
 func (a *app) connect(c connection) (*cluster, error) {
 	pods := kube.PodOptions{Namespace: c.namespace, Image: c.image}
 	if c.pullSecret != "" {
 		pods.ImagePullSecrets = []string{c.pullSecret}
 	}
-	made, err := kube.Connect(c.config, pods, kube.Locker{Holder: whoAndWhere(), Waiting: func(held *kube.HeldError, atMost time.Duration) {
-		a.say(fmt.Sprintf("the lock of %s has run out; watching for up to %s whether it is still alive", held.Holder, took(atMost)))
+	made, err := kube.Connect(c.config, pods, kube.Locker{Holder: whoAndWhere(), TakeOver: c.takeOver, Waiting: func(held *kube.HeldError, atMost time.Duration) {
+		a.say(fmt.Sprintf("the lock of %s has expired; waiting %s in case its holder renews it (--take-over does not wait)", held.Holder, took(atMost)))
 	}})
 	if err != nil {
 		return nil, err
 	}
-	made.TellOfWaits(func(node, what string) { a.say(node + ": " + what) })
+	made.ReportWaits(func(node, what string) { a.say(node + ": " + what) })
 	return &cluster{Cluster: made.Cluster, api: made.API, journals: made.Scanner, who: c.identity, held: made.Held}, nil
 }
 
-// whoAndWhere names this person for the next one who finds the lock held.
+// whoAndWhere is the name of this process's user and machine, as holder of the lock.
 func whoAndWhere() string {
 	name, host := "unknown", "unknown"
 	if u, err := user.Current(); err == nil {

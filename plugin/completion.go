@@ -21,7 +21,7 @@ func (a *app) completionCommand() *cobra.Command {
 		Long: `Print a script that completes ` + fileName + ` when it is called by that name.
 
 "` + displayName + ` <tab>" needs no script: load kubectl's own completion, and
-have kubectl_complete-rotate_certs beside the plugin, on PATH.
+have kubectl_complete-rotate_certs on PATH.
 
 Shells: ` + strings.Join(shells, ", ") + `.`,
 		Example: `  source <(kubectl rotate-certs completion bash)`,
@@ -30,9 +30,9 @@ Shells: ` + strings.Join(shells, ", ") + `.`,
 				return nil
 			}
 			if len(args) == 1 {
-				return fmt.Errorf("unknown shell %q\nshells: %s", args[0], strings.Join(shells, ", "))
+				return fmt.Errorf("unknown shell %q\nhint: want one of %s", args[0], strings.Join(shells, ", "))
 			}
-			return fmt.Errorf("name one shell\nshells: %s", strings.Join(shells, ", "))
+			return fmt.Errorf("no shell is named\nhint: want one of %s", strings.Join(shells, ", "))
 		},
 		ValidArgsFunction: cobra.FixedCompletions(shells, cobra.ShellCompDirectiveNoFileComp),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -70,8 +70,7 @@ func completeServices(_ *cobra.Command, _ []string, toComplete string) ([]string
 	return completeList(names, toComplete)
 }
 
-// completeNodes completes names of nodes by asking the cluster; silently nothing where
-// it cannot be asked.
+// completeNodes completes names of nodes by a request to the cluster; no names where that fails.
 func (a *app) completeNodes(flags *connectionFlags) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, _ []string, toComplete string) ([]string, cobra.ShellCompDirective) {
 		conn, err := flags.connection()
@@ -96,8 +95,7 @@ func (a *app) completeNodes(flags *connectionFlags) cobra.CompletionFunc {
 	}
 }
 
-// completeList offers what may follow in a list separated by commas, without what is
-// in it already.
+// completeList completes a list separated by commas, without the names that are in it already.
 func completeList(names []string, toComplete string) ([]string, cobra.ShellCompDirective) {
 	before, last := "", toComplete
 	if i := strings.LastIndex(toComplete, ","); i >= 0 {

@@ -12,12 +12,12 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 
-	// Clusters that authenticate people through their cloud's own tools.
+	// Authentication by the tools of cloud providers.
 	_ "k8s.io/client-go/plugin/pkg/client/auth"
 )
 
-// defaultNamespace is where node pods run, whatever the context says: they are the
-// cluster's business, and this namespace is usually allowed to run privileged pods.
+// defaultNamespace is where node pods run, not the namespace of the context: kube-system is
+// usually allowed to run privileged pods.
 const defaultNamespace = kube.DefaultNamespace
 
 // connection is how to reach the cluster and how node pods are made.
@@ -27,6 +27,7 @@ type connection struct {
 	namespace  string
 	image      string
 	pullSecret string
+	takeOver   bool // take the lock although another rotation holds it
 }
 
 // connectionFlags are all of kubectl's flags for reaching a cluster, and ours for the
@@ -34,6 +35,7 @@ type connection struct {
 type connectionFlags struct {
 	*genericclioptions.ConfigFlags
 	set        *pflag.FlagSet
+	verbosity  int
 	image      string
 	pullSecret string
 }
@@ -43,13 +45,14 @@ func newConnectionFlags() *connectionFlags {
 	f := &connectionFlags{ConfigFlags: genericclioptions.NewConfigFlags(true), set: pflag.NewFlagSet("connection", pflag.ContinueOnError)}
 	f.Namespace = &namespace
 	f.ConfigFlags = f.WithWrapConfigFn(func(c *rest.Config) *rest.Config {
-		// A rotation talks to every node at once; kubectl's own limits are for one person typing.
+		// A rotation works on many nodes at once; kubectl's own limits are too low for that.
 		c.QPS, c.Burst = 100, 200
 		c.UserAgent = "kubectl-rotate-certs/" + version.Version + " " + rest.DefaultKubernetesUserAgent()
 		return c
 	}).WithWarningPrinter(genericclioptions.IOStreams{})
 	f.AddFlags(f.set)
-	f.set.Lookup("namespace").Usage = "Where node pods run; the context's namespace is not used"
+	f.set.Lookup("namespace").Usage = "Namespace of the node pods; that of the context is not used"
+	f.set.IntVarP(&f.verbosity, "v", "v", 0, "Number for the log level verbosity; 6 logs every request to the API server")
 	return f
 }
 
@@ -59,7 +62,7 @@ func (f *connectionFlags) addPodFlags(set *pflag.FlagSet) {
 	set.StringVar(&f.pullSecret, "image-pull-secret", "", "Secret in the namespace to pull the image with")
 }
 
-// connection resolves the flags; nothing is asked of the cluster yet.
+// connection resolves the flags; it sends no request yet.
 func (f *connectionFlags) connection() (connection, error) {
 	config, err := f.ToRESTConfig()
 	if err != nil {
@@ -90,5 +93,5 @@ func (f *connectionFlags) command() string {
 	return strings.Join(parts, " ")
 }
 
-// completionTimeout bounds how long a press of the tab key may wait for the API.
+// completionTimeout bounds how long a completion waits for the API server.
 const completionTimeout = 3 * time.Second

@@ -11,16 +11,16 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// consumers says who relies on what the plan renews: those that the scan knows of, and
-// in words those that nothing here can see. All of them trust a CA that stays.
+// consumers names the clients of what the plan renews: those that the scan found, and kinds
+// of clients that no scan can find. All of them trust a CA that stays.
 func consumers(p plan.Plan, nodes []inventory.Node) []string {
 	var out []string
 	if renews(p, func(t plan.Target) bool { return t.Service == certs.Etcd }) {
-		out = append(out, "Clients of etcd: "+etcdClients(nodes)+". Not seen from here is what else uses it (backups, monitoring, networks); all go on, "+
-			"as long as they trust etcd's CA, which stays.")
+		out = append(out, "Clients of etcd: "+etcdClients(nodes)+". A scan does not find other clients (backups, monitoring, networks). "+
+			"All of them continue if they trust etcd's CA, which stays.")
 	}
 	if renews(p, func(t plan.Target) bool { return t.Name == "front-proxy-client" }) {
-		out = append(out, "Aggregated API servers (such as metrics-server) are not reachable from here: they trust the front proxy by its CA, which stays.")
+		out = append(out, "Aggregated API servers (such as metrics-server) are not inspected: they trust the front proxy by its CA, which stays.")
 	}
 	return out
 }
@@ -28,8 +28,8 @@ func consumers(p plan.Plan, nodes []inventory.Node) []string {
 // maxNamed bounds how many copies are named.
 const maxNamed = 20
 
-// copies says where a certificate that the plan replaces lies a second time: in people's
-// homes, and on nodes that the plan leaves out. They hold the old one afterwards.
+// copies names copies of the certificates that the plan replaces: in home directories, and on
+// nodes that are not part of the plan. They hold the old certificate afterwards.
 func copies(p plan.Plan, nodes []inventory.Node) string {
 	old, replaced := map[string]string{}, map[string]bool{}
 	for _, s := range p.Steps() {
@@ -44,7 +44,7 @@ func copies(p plan.Plan, nodes []inventory.Node) string {
 	add := func(node, file, fingerprint string) {
 		if of := old[fingerprint]; of != "" && !replaced[node+file] {
 			found = append(found, fmt.Sprintf("%s on %s (%s)", file, node, of))
-			replaced[node+file] = true // told once
+			replaced[node+file] = true // listed once
 		}
 	}
 	for _, n := range nodes {
@@ -69,7 +69,7 @@ func copies(p plan.Plan, nodes []inventory.Node) string {
 	return "Copies keep the old certificate and are not changed: " + strings.Join(found, ", ") + more + ". Copy the new file there."
 }
 
-// etcdClients names the API servers by the endpoints that they use.
+// etcdClients lists the API servers, grouped by the etcd endpoints that they use.
 func etcdClients(nodes []inventory.Node) string {
 	var order []string
 	on := map[string][]string{}

@@ -9,12 +9,12 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// differences are sentences about what will be other than a new key and otherwise the same
-// certificate: another length of life, a key that stays, one key for several.
+// differences are sentences about certificates whose successor differs by more than its key:
+// another validity period, a key that stays, or one key for several certificates.
 func differences(p plan.Plan) []string {
 	var out []string
 	on := map[string][]string{}
-	tell := func(node, text string) {
+	add := func(node, text string) {
 		if text == "" {
 			return
 		}
@@ -27,23 +27,23 @@ func differences(p plan.Plan) []string {
 	}
 	for _, s := range p.Steps() {
 		if s.RestartUnit != "" {
-			tell(s.Node, fmt.Sprintf("a restart of %s is the renewal: its program makes these certificates, with new keys, when it starts. "+
+			add(s.Node, fmt.Sprintf("a restart of %s is the renewal: its program makes these certificates, with new keys, when it starts. "+
 				"It restarts every component there, and cannot be undone.", s.RestartUnit))
 		}
 		for _, t := range s.Targets {
-			tell(s.Node, otherLife(t))
+			add(s.Node, otherLife(t))
 		}
 		for _, t := range s.Targets {
 			if t.KeptKey != "" {
-				tell(s.Node, fmt.Sprintf("the key of %s stays, since it also %s; only the certificate is new.", t.Name, t.KeptKey))
+				add(s.Node, fmt.Sprintf("the key of %s stays, since it also %s; only the certificate is new.", t.Name, t.KeptKey))
 			}
 		}
 		for _, t := range s.Targets {
-			tell(s.Node, oneKey(s, t.SharedKeyFile))
+			add(s.Node, oneKey(s, t.SharedKeyFile))
 		}
 		for _, service := range s.Services {
 			if service.Because != "" {
-				tell(s.Node, fmt.Sprintf("%s was not asked for and takes part: %s.", service.Service, service.Because))
+				add(s.Node, fmt.Sprintf("%s is included although it was not requested: %s.", service.Service, service.Because))
 			}
 		}
 	}
@@ -53,16 +53,16 @@ func differences(p plan.Plan) []string {
 	return out
 }
 
-// otherLife says for how long a successor will be valid where that changes.
+// otherLife says how long a successor will be valid where that changes.
 func otherLife(t plan.Target) string {
 	if t.LifeReason == "" {
 		return ""
 	}
-	return fmt.Sprintf("the new certificate of %s will be valid until %s; the old one was made for %s. The reason: %s.",
+	return fmt.Sprintf("the new certificate of %s expires on %s; the old one was valid for %s. Reason: %s.",
 		t.Name, date(t.NewNotAfter), inDays(time.Duration(t.LifeSeconds)*time.Second), t.LifeReason)
 }
 
-// oneKey names the targets of a step whose key lies in one file.
+// oneKey names the targets of a step that share a key file.
 func oneKey(s plan.Step, file string) string {
 	if file == "" {
 		return ""
@@ -73,10 +73,10 @@ func oneKey(s plan.Step, file string) string {
 			names = append(names, t.Name)
 		}
 	}
-	return fmt.Sprintf("the keys of %s lie in one file, %s: they get one new key together.", strings.Join(names, ", "), file)
+	return fmt.Sprintf("%s share the key file %s: they get one new key.", strings.Join(names, ", "), file)
 }
 
-// inDays is a certificate's life in whole days, or hours where it is short.
+// inDays is a validity period in whole days, or in hours where it is short.
 func inDays(d time.Duration) string {
 	const day = 24 * time.Hour
 	if d >= 2*day {

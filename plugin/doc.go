@@ -1,6 +1,6 @@
 // Package plugin is the command line: one file per command, each with Complete,
-// Validate and Run, and the printers. It parses words into typed values, hands them
-// to the engine, and shows what comes back; it decides nothing about certificates.
+// Validate and Run, and the printers. It parses flags into typed
+// values, calls the engine, and prints the results; it decides nothing about certificates.
 //
 // Standard output carries the result (tables, JSON), standard error carries progress,
 // hints and errors. Every error says what, where, how things are now, and what next.

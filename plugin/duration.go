@@ -8,8 +8,8 @@ import (
 
 const day = 24 * time.Hour
 
-// durationFlag is a flag that takes what people say of certificates, "90d" or
-// "1d12h", besides Go's own durations. Its zero value means that it was not given.
+// durationFlag is a flag that takes days, "90d" or "1d12h", besides Go's own durations. Its
+// zero value means that it was not given.
 type durationFlag time.Duration
 
 // Set parses the value; zero and negative durations are refused.

@@ -11,8 +11,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// effects is a plan's blast radius in sentences: what restarts where, what that means
-// to everybody else, and what stays as it is.
+// effects describes a plan's blast radius: which components restart on which node, what that
+// means for their clients, and what stays as it is.
 func effects(p plan.Plan, nodes []inventory.Node, policy plan.RestartPolicy, now time.Time) []string {
 	restarts := map[certs.Service][]string{}
 	for _, s := range p.Steps() {
@@ -22,7 +22,7 @@ func effects(p plan.Plan, nodes []inventory.Node, policy plan.RestartPolicy, now
 	}
 	out := differences(p)
 	if policy == plan.RestartNever {
-		out = append(out, "Nothing restarts (--restart=never): what does not read its files again goes on with the old certificate, and ends with it.")
+		out = append(out, "No component restarts (--restart=never): one that does not re-read its files uses the old certificate until it expires.")
 	}
 	for _, service := range certs.Services() {
 		if on := restarts[service]; len(on) > 0 {
@@ -33,7 +33,7 @@ func effects(p plan.Plan, nodes []inventory.Node, policy plan.RestartPolicy, now
 		out = append(out, shaken)
 	}
 	if hot := keptRunning(p, policy); len(hot) > 0 {
-		out = append(out, "Not restarted, since they read their files again: "+strings.Join(hot, ", ")+". Open connections keep the old certificate.")
+		out = append(out, "Not restarted, since they re-read their files: "+strings.Join(hot, ", ")+". Open connections keep the old certificate.")
 	}
 	uses := otherUses(p, nodes)
 	out = append(out, restartedOthers(uses)...)
@@ -51,12 +51,12 @@ func effects(p plan.Plan, nodes []inventory.Node, policy plan.RestartPolicy, now
 	return out
 }
 
-// forceMeans is what --force is about, before it is known what it will override.
-const forceMeans = "--force: goes on in spite of what is wrong at the start with etcd (members that are not healthy, never started, learners or far behind, " +
-	"alarms, a database that is full, no quorum without the next node) or the API servers; each finding is named when it is overridden. " +
-	"A quorum that is lost makes the API unavailable. It overrides no lock, no lost attribute, no invalid certificate or CA, and nothing that breaks on the way."
+// forceMeans says what --force does, before any check has failed.
+const forceMeans = "--force: proceeds even if, at the start, etcd (members that are not healthy, never started, learners or far behind, " +
+	"alarms, a full database, no quorum without the next node) or an API server fails a health check; every overridden finding is named. " +
+	"Without a quorum the API is unavailable. It overrides no lock, no lost attribute, no invalid certificate or CA, and no failure after the start."
 
-// restartMeans says what others notice when one instance of a service restarts.
+// restartMeans says what clients notice when one instance of a service restarts.
 func restartMeans(s certs.Service, nodes []inventory.Node) string {
 	instances := 0
 	for i := range nodes {
@@ -67,7 +67,7 @@ func restartMeans(s certs.Service, nodes []inventory.Node) string {
 	switch s {
 	case certs.Etcd:
 		if instances <= 2 {
-			return fmt.Sprintf("%s cannot keep a quorum meanwhile, so the API is unavailable for some seconds.", count(instances, "member"))
+			return fmt.Sprintf("%s cannot keep a quorum while one restarts, so the API is unavailable for some seconds.", count(instances, "member"))
 		}
 		return fmt.Sprintf("one at a time, the leader last; the other %d members keep the quorum.", instances-1)
 	case certs.KubeAPIServer:
@@ -75,22 +75,22 @@ func restartMeans(s certs.Service, nodes []inventory.Node) string {
 			return "it is the only one, so the API is unavailable for some seconds."
 		}
 		return "one at a time; open watches and connections to it are closed, and clients connect again. " +
-			"A client that knows only this one waits."
+			"A client that knows only one API server has to wait."
 	case certs.Kubelet:
-		return "running pods keep running; open exec, attach, port-forward and logs -f sessions on the node end."
+		return "running pods keep running; open exec, attach, port-forward and logs -f sessions on the node are closed."
 	case certs.KubeProxy:
-		return "its rules stay, so traffic goes on; changed Services wait for some seconds."
+		return "its rules stay, so traffic continues; changes of Services take effect some seconds later."
 	case certs.KubeScheduler, certs.KubeControllerManager:
 		if instances <= 1 {
-			return "it is the only one, and its work waits for some seconds."
+			return "it is the only one, so its work is delayed by some seconds."
 		}
 		return "another instance takes over."
 	default:
-		return "nothing else notices."
+		return "no client notices it."
 	}
 }
 
-// collateral says which components may restart that the plan does not restart.
+// collateral names components that may restart although the plan does not restart them.
 func collateral(restarts map[certs.Service][]string) string {
 	var at []string
 	for _, s := range []certs.Service{certs.Etcd, certs.KubeAPIServer} {
@@ -109,10 +109,10 @@ func collateral(restarts map[certs.Service][]string) string {
 	if len(at) == 0 || len(shaken) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%s on the same node may restart by itself, when its API server is away for too long.", strings.Join(shaken, " or "))
+	return fmt.Sprintf("%s on the same node may restart, too: it exits when its API server is unavailable for too long.", strings.Join(shaken, " or "))
 }
 
-// keptRunning lists the services that --restart=if-needed leaves alone everywhere.
+// keptRunning lists the services that --restart=if-needed restarts on no node.
 func keptRunning(p plan.Plan, policy plan.RestartPolicy) []string {
 	if policy != plan.RestartIfNeeded {
 		return nil
@@ -129,7 +129,7 @@ func keptRunning(p plan.Plan, policy plan.RestartPolicy) []string {
 	return out
 }
 
-// kubeconfigs says that kubeconfigs of people are files only.
+// kubeconfigs names kubeconfigs of administrators, which no component uses.
 func kubeconfigs(p plan.Plan, uses []*otherUse) string {
 	var paths []string
 	for _, s := range p.Steps() {
@@ -143,10 +143,10 @@ func kubeconfigs(p plan.Plan, uses []*otherUse) string {
 	if len(paths) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%s: not used by a running component; copies that people carry keep the old certificate.", strings.Join(paths, ", "))
+	return fmt.Sprintf("%s: not used by a running component; copies of it keep the old certificate.", strings.Join(paths, ", "))
 }
 
-// oldCopies says until when the last of the old certificates opens doors.
+// oldCopies says until when the last of the old certificates remains valid.
 func oldCopies(p plan.Plan, now time.Time) string {
 	var last plan.Target
 	node := ""
@@ -160,10 +160,10 @@ func oldCopies(p plan.Plan, now time.Time) string {
 	if !last.OldNotAfter.After(now) {
 		return ""
 	}
-	return fmt.Sprintf("A copy of an old certificate stays valid until that ends, the last (%s of %s) on %s: Kubernetes cannot revoke it.",
+	return fmt.Sprintf("Copies of the old certificates remain valid until they expire, the last one (%s of %s) on %s: Kubernetes cannot revoke them.",
 		last.Name, node, date(last.OldNotAfter))
 }
 
 // compromisedMeans is what --compromised adds to a rotation.
-const compromisedMeans = "--compromised: nothing is signed in the name of a node's own identity, and once the new certificates are verified the old private keys are destroyed on their nodes: " +
-	"there is no way back after that. Whoever has a copy of an old one can use it until it ends or its CA is replaced: Kubernetes cannot revoke certificates."
+const compromisedMeans = "--compromised: no certificate is requested with a node's own identity, and once the new certificates are verified the old private keys are destroyed on their nodes: " +
+	"no roll back is possible after that. A copy of an old key can be used until its certificate expires or its CA is replaced: Kubernetes cannot revoke certificates."

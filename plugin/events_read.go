@@ -68,7 +68,7 @@ func (o *eventsOptions) Run(ctx context.Context) error {
 		if !p.last.IsZero() {
 			since = p.last.Add(-overlap)
 		}
-		if !o.pause(ctx, lookEvery) {
+		if !o.pause(ctx, checkEvery) {
 			return nil
 		}
 	}

@@ -5,45 +5,45 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/exitcode"
 )
 
-// The exit codes, as README documents them.
-const (
-	exitStopped                    = 1   // rotate: stopped, or bad input; check: something needs attention
-	exitManualInterventionRequired = 2   // rotate: a node is neither provably old nor new; check: nothing could be looked at
-	exitHeld                       = 3   // another rotation holds the lock
-	exitLeftOut                    = 4   // rotate: done, but something in scope was left out
-	exitInterrupted                = 130 // as shells say it of Ctrl-C
-)
-
-// errAttention makes check exit with 1; everything has been said already.
+// errAttention makes a check exit with [exitcode.Attention]; the output has said why.
 var errAttention = errors.New("certificates need attention")
 
-// errLeftOut makes a rotation exit with 4; everything has been said already.
+// errLeftOut makes a rotation exit with [exitcode.LeftOut]; the report lists what.
 var errLeftOut = errors.New("done, but something in scope was left out")
 
-// errDeclined means that the person said no.
+// errDeclined means that the answer to a question was no.
 var errDeclined = errors.New("nothing was changed")
 
-// exitCode maps an error of a command to the program's exit code.
+// stoppedError is a rotation that stopped after it had changed a node.
+type stoppedError struct{ error }
+
+func (e stoppedError) Unwrap() error { return e.error }
+
+// exitCode returns the exit code of a command's error, see docs/exit-codes.md.
 func exitCode(command string, err error, interrupted bool) int {
 	var held *kube.HeldError
+	var stopped stoppedError
 	switch {
 	case errors.Is(err, fleet.ErrManualInterventionRequired):
-		return exitManualInterventionRequired
+		return exitcode.ManualInterventionRequired
 	case errors.As(err, &held):
-		return exitHeld
+		return exitcode.Held
+	case errors.As(err, &stopped):
+		return exitcode.Stopped
 	case errors.Is(err, fleet.ErrStopped):
-		return exitStopped
+		return exitcode.Failed
 	case errors.Is(err, errAttention):
-		return exitStopped
+		return exitcode.Attention
 	case errors.Is(err, errLeftOut):
-		return exitLeftOut
+		return exitcode.LeftOut
 	case interrupted, errors.Is(err, fleet.ErrInterrupted), errors.Is(err, errDeclined):
-		return exitInterrupted
+		return exitcode.Interrupted
 	case command == checkName:
-		return exitManualInterventionRequired
+		return exitcode.NotJudged
 	default:
-		return exitStopped
+		return exitcode.Failed
 	}
 }

@@ -44,6 +44,7 @@ type fake struct {
 	policy      *v1alpha1.RotationPolicy
 	logs        map[string]nodeapi.Journal // by node
 	ends        map[string]nodeapi.Kind    // how a node's commit ends
+	unsigned    string                     // node on which staging fails
 	onCommit    func(node string)
 	notSearched string    // of what may hold copies
 	out         io.Writer // instead of the buffer, where set
@@ -51,6 +52,8 @@ type fake struct {
 	who         *identity
 	secrets     []kube.SecretCopy
 	rotation    context.Context // of the engine, once it runs
+	connection  connection      // of the last command
+	reports     []v1alpha1.NodeCertificateReport
 	log         []string
 }
 
@@ -91,7 +94,9 @@ func (f *fake) interrupted(t *testing.T, signals <-chan os.Signal, in io.Reader,
 	a.terminal.in = true
 	a.survey = func(context.Context, connection) *v1alpha1.WatcherStatus { return f.survey }
 	a.readPolicy = func(context.Context, connection) (*v1alpha1.RotationPolicy, error) { return f.policy, nil }
-	a.dial = func(connection) (*cluster, error) {
+	a.readReports = func(context.Context, connection) ([]v1alpha1.NodeCertificateReport, error) { return f.reports, f.down }
+	a.dial = func(c connection) (*cluster, error) {
+		f.connection = c
 		return &cluster{Cluster: fleet.Cluster{Nodes: f, Locker: f, Signers: f, Observer: f, Scanner: f}, api: f, journals: f, who: f.who,
 			held: func(context.Context) error { return f.heldNow }}, nil
 	}
@@ -232,6 +237,10 @@ func (s *fakeSession) Order(_ context.Context, o nodeapi.Order) error {
 	}
 	switch o.Kind {
 	case nodeapi.OrderStage:
+		if s.node == s.unsigned {
+			s.write(nodeapi.Failed, func(r *nodeapi.Record) { r.Message = "sign etcd-peer: the CA has expired" })
+			return nil
+		}
 		s.write(nodeapi.Staged, nil)
 	case nodeapi.OrderCommit:
 		s.write(nodeapi.Committing, nil)

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+	"unicode/utf8"
 
+	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -62,10 +65,12 @@ func TestExitCodesOfRotate(t *testing.T) {
 		says   string
 		begun  bool // a node was worked on
 	}{
-		"verified":                 {func(*fake) {}, "--all", 0, "renewed and verified", true},
-		"on disk only":             {func(*fake) {}, "--service etcd --restart never", 0, "renewed on disk, nothing restarted. Until they are, these may use what they had loaded: etcd.", true},
-		"rolled back":              {func(f *fake) { f.ends["cp2"] = nodeapi.RolledBack }, "--service etcd", 1, "cp2 runs on its old certificates again", true},
-		"state unknown":            {func(f *fake) { f.ends["cp2"] = nodeapi.Unknown }, "--service etcd", 2, "cp2: state unknown", true},
+		"verified":                 {func(*fake) {}, "--all --yes", 0, "renewed and verified", true},
+		"on disk only":             {func(*fake) {}, "--service etcd --restart never", 0, "renewed on disk, no component restarted. These may use the old certificates until they are restarted: etcd.", true},
+		"rolled back":              {func(f *fake) { f.ends["cp2"] = nodeapi.RolledBack }, "--service etcd", 2, "cp2 runs on its old certificates again", true},
+		"state unknown":            {func(f *fake) { f.ends["cp2"] = nodeapi.Unknown }, "--service etcd", 5, "cp2: state unknown", true},
+		"rolled back, first node":  {rolledBackEverywhere, "--service etcd", 2, "runs on its old certificates again", true},
+		"fails before any change":  {func(f *fake) { f.unsigned = "cp2" }, "--service etcd", 1, "cp2 was not changed", false},
 		"held":                     {func(f *fake) { f.held = &kube.HeldError{Holder: "jane@laptop"} }, "--service etcd", 3, "another rotation holds the lock: jane@laptop", false},
 		"admission refuses":        {func(f *fake) { f.refused = errors.New("pod security") }, "--service etcd", 1, "nothing was changed", false},
 		"no permission":            {func(f *fake) { f.denied = errors.New("missing permissions for rotate:\n  create pods") }, "--service etcd", 1, "create pods", false},
@@ -75,14 +80,15 @@ func TestExitCodesOfRotate(t *testing.T) {
 		"node's pod failed, named": {failing("cp2"), "--service etcd --node cp2", 1, "cp2: ImagePullBackOff", false},
 		"service nowhere":          {func(f *fake) { f.nodes, f.scanned = f.nodes[3:], f.scanned[3:] }, "--service etcd", 1, "no node in scope runs any of these services\nsee what is where: kubectl rotate-certs check", false},
 		"service elsewhere":        {func(*fake) {}, "--service etcd --node w1", 1, "runs any of these services\netcd runs on cp1, cp2, cp3\n", false},
-		"no CA key":                {noIssuer, "--service etcd", 4, "2 certificates renewed and verified. But 1 certificate was left out: see above. Next: kubectl rotate-certs check", true},
+		"no CA key":                {noIssuer, "--service etcd", 4, "2 certificates renewed and verified, but 1 certificate was left out: see above. Next: kubectl rotate-certs check", true},
 		"no CA key, all required":  {noIssuer, "--service etcd --require-all", 1, "cannot be renewed, so nothing was changed:\n  cp1: etcd-peer \"/etc/kubernetes/pki/etcd-peer.crt\": no CA key on this node", false},
 		"no CA key, nothing else":  {noIssuer, "--service etcd --node cp1", 1, "cannot be renewed, so nothing was changed", false},
-		"no CA key, plan":          {noIssuer, "--service etcd --dry-run", 0, "Nothing was changed.", false},
-		"a worker away, its turn":  {func(f *fake) { f.nodes[3].Ready = false }, "--all", 4, "1 thing was not inspected: see above", true},
+		"no CA key, plan":          {noIssuer, "plan --service etcd", 0, "Nothing was changed.", false},
+		"a worker away, its turn":  {func(f *fake) { f.nodes[3].Ready = false }, "--all --yes", 4, "1 item was not inspected: see above", true},
 		"a worker away, required":  {func(f *fake) { f.nodes[3].Ready = false }, "--all --require-all", 1, "so nothing was changed:\n  w1: NotReady", false},
 		"a worker away, not meant": {func(f *fake) { f.nodes[3].Ready = false }, "--service etcd", 0, "renewed and verified", true},
-		"a node without programs":  {func(f *fake) { f.nodes[3].OS = "windows" }, "--all", 0, "renewed and verified", true},
+		"a node without programs":  {func(f *fake) { f.nodes[3].OS = "windows" }, "--all --yes", 0, "renewed and verified", true},
+		"--all, not confirmed":     {func(*fake) {}, "--all", 130, "Continue? [y/N]", false},
 		"declined":                 {func(*fake) {}, "--service etcd --interactive", 130, "nothing was changed", false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -102,6 +108,7 @@ func TestAHeldLockIsToldBeforeNodesAreLookedAt(t *testing.T) {
 	code, _, stderr := f.run(t, "--service", "etcd")
 	assert.Equal(t, 3, code)
 	assert.Contains(t, stderr, "another rotation holds the lock: jane@laptop")
+	assert.Contains(t, stderr, "\nhint: wait until it has finished; if its process was killed, add --take-over.")
 	assert.False(t, f.did("scan"), "%v", f.log)
 
 	code, stdout, _ := f.run(t, "--service", "etcd", "-o", "json")
@@ -111,8 +118,23 @@ func TestAHeldLockIsToldBeforeNodesAreLookedAt(t *testing.T) {
 	assert.Equal(t, v1alpha1.Failed, report.Result)
 	assert.Contains(t, report.Message, "jane@laptop")
 
-	code, _, stderr = f.run(t, "--service", "etcd", "--dry-run=client")
-	assert.Equal(t, 0, code, "a plan disturbs nobody: %s", stderr)
+	code, _, stderr = f.run(t, "plan", "--service", "etcd")
+	assert.Equal(t, 0, code, "a plan needs no lock: %s", stderr)
+}
+
+func rolledBackEverywhere(f *fake) {
+	for _, n := range f.nodes {
+		f.ends[n.Name] = nodeapi.RolledBack
+	}
+}
+
+func TestTakeOverReachesTheLock(t *testing.T) {
+	f := healthy()
+	for args, want := range map[string]bool{"--service etcd": false, "--service etcd --take-over": true} {
+		code, _, stderr := f.run(t, strings.Fields(args)...)
+		require.Zero(t, code, stderr)
+		assert.Equal(t, want, f.connection.takeOver, args)
+	}
 }
 
 func failing(node string) func(*fake) {
@@ -130,14 +152,14 @@ func TestWhatIsLeftOutIsInPlanAndReport(t *testing.T) {
 	f := healthy()
 	noIssuer(f)
 	const line = "\nLeft out, since it cannot be renewed\n  cp1  etcd-peer /etc/kubernetes/pki/etcd-peer.crt, expires 2027-09-20 12:00 UTC: no CA key on this node\n"
-	_, stdout, _ := f.run(t, "--service", "etcd", "--dry-run")
+	_, stdout, _ := f.run(t, "plan", "--service", "etcd")
 	assert.Contains(t, stdout, line)
 	assert.NotContains(t, stdout, "1       cp1")
 	_, stdout, stderr := f.run(t, "--service", "etcd")
 	assert.Contains(t, stderr, line, "before anything is done")
 	assert.Contains(t, stdout, line)
 
-	_, stdout, _ = f.run(t, "--service", "etcd", "--dry-run", "-o", "json")
+	_, stdout, _ = f.run(t, "plan", "--service", "etcd", "-o", "json")
 	var document v1alpha1.RotationPlan
 	require.NoError(t, json.Unmarshal([]byte(stdout), &document))
 	_, stdout, _ = f.run(t, "--service", "etcd", "-o", "json")
@@ -157,7 +179,7 @@ func TestSecretsAreSearchedOnlyWhereAsked(t *testing.T) {
 	f := healthy()
 	peer := f.scanned[0].Certificates[0].FingerprintSHA256
 	f.secrets = []kube.SecretCopy{{Namespace: "monitoring", Name: "etcd", Key: "tls.crt", FingerprintSHA256: peer}, {Namespace: "x", Name: "y", FingerprintSHA256: "another"}}
-	for _, args := range []string{"check", "--service etcd --dry-run"} {
+	for _, args := range []string{"check", "plan --service etcd"} {
 		_, stdout, stderr := f.run(t, strings.Fields(args)...)
 		assert.NotContains(t, stdout+stderr, "monitoring/etcd")
 	}
@@ -165,11 +187,11 @@ func TestSecretsAreSearchedOnlyWhereAsked(t *testing.T) {
 	const line = `Secrets with a copy, which no rotation changes: monitoring/etcd key "tls.crt" (etcd-peer of `
 	_, _, stderr := f.run(t, "check", "--find-secrets")
 	assert.Contains(t, stderr, line)
-	_, stdout, _ := f.run(t, "--service", "etcd", "--dry-run", "--find-secrets")
+	_, stdout, _ := f.run(t, "plan", "--service", "etcd", "--find-secrets")
 	assert.Contains(t, stdout, line)
 	_, stdout, _ = f.run(t, "--service", "etcd", "--find-secrets")
 	assert.Contains(t, stdout, line, "the report has it, too")
-	_, stdout, _ = f.run(t, "--service", "kubelet", "--dry-run", "--find-secrets")
+	_, stdout, _ = f.run(t, "plan", "--service", "kubelet", "--find-secrets")
 	assert.NotContains(t, stdout, "monitoring/etcd")
 	f.notSearched = "ConfigMaps: you may not"
 	_, _, stderr = f.run(t, "check", "--find-secrets")
@@ -179,7 +201,7 @@ func TestSecretsAreSearchedOnlyWhereAsked(t *testing.T) {
 func TestMachinesOfClusterAPIAreInPlanAndReport(t *testing.T) {
 	f := healthy()
 	f.nodes[0].ClusterAPI = "prod"
-	for _, args := range []string{"--service etcd --dry-run", "--service etcd"} {
+	for _, args := range []string{"plan --service etcd", "--service etcd"} {
 		_, stdout, _ := f.run(t, strings.Fields(args)...)
 		assert.Contains(t, stdout, `Cluster API (cluster "prod") manages cp1: `, args)
 	}
@@ -200,7 +222,7 @@ func TestANodeWithNothingToRenewIsNoFailure(t *testing.T) {
 	code, stdout, stderr := f.run(t, "--service", "kube-proxy")
 	assert.Equal(t, 0, code)
 	assert.Equal(t, "kube-proxy on cp1, cp2, cp3, w1: nothing to renew; authenticates with a ServiceAccount token, so it has no certificate.\n", stdout)
-	assert.Contains(t, stderr, "Nothing was left to renew, and nothing was changed.")
+	assert.Contains(t, stderr, "Nothing to renew, nothing was changed.")
 	assert.False(t, f.did("open"), "%v", f.log)
 }
 
@@ -250,17 +272,17 @@ func TestNodesAreChosenByTheirLabels(t *testing.T) {
 	assert.True(t, f.did("scan w1"), "%v", f.log)
 }
 
-func TestDryRunChangesNothing(t *testing.T) {
+func TestPlanAndServerDryRunChangeNothing(t *testing.T) {
 	f := healthy()
-	code, stdout, stderr := f.run(t, "--service", "etcd", "--dry-run=client", "-o", "json")
+	code, stdout, stderr := f.run(t, "plan", "--service", "etcd", "-o", "json")
 	require.Equal(t, 0, code, stderr)
 	var document v1alpha1.RotationPlan
 	require.NoError(t, json.Unmarshal([]byte(stdout), &document))
 	assert.Equal(t, v1alpha1.RotationPlanKind, document.Kind)
 	assert.Len(t, document.Steps, 3)
 	assert.Equal(t, int64(90*24*3600), document.ValiditySeconds)
-	assert.Contains(t, stderr, "Nothing was changed.")
-	assert.False(t, f.did("dry run of"), "client asks nobody")
+	assert.Contains(t, stderr, "Nothing was changed. To do it, run the same without \"plan\".")
+	assert.False(t, f.did("dry run of"), "no node pod is sent to the API server")
 
 	code, stdout, stderr = f.run(t, "--service", "etcd", "--dry-run=server")
 	assert.Equal(t, 0, code)
@@ -294,14 +316,14 @@ func TestTheSameCommandContinuesAndSaysSo(t *testing.T) {
 	code, _, stderr = f.run(t, "--service", "etcd,kubelet")
 	require.Equal(t, 0, code)
 	assert.Contains(t, stderr, ", new: etcd, kubelet", "another scope is another rotation")
-	assert.Contains(t, stderr, "Rotation abc123 is unfinished, and not continued by this: kubectl rotate-certs --service etcd\n")
+	assert.Contains(t, stderr, "Rotation abc123 is unfinished, and this one does not continue it. To continue it: kubectl rotate-certs --service etcd\n")
 }
 
 func TestInteractiveAsksFirst(t *testing.T) {
 	f := healthy()
 	code, _, stderr := f.interrupted(t, nil, strings.NewReader("y\n"), "--service", "etcd", "--interactive")
 	assert.Equal(t, 0, code, stderr)
-	assert.Less(t, strings.Index(stderr, "etcd restarts on"), strings.Index(stderr, "Go on? [y/N]"), "who is asked has seen what for")
+	assert.Less(t, strings.Index(stderr, "etcd restarts on"), strings.Index(stderr, "Continue? [y/N]"), "the plan is printed before the question")
 }
 
 func TestCtrlCFinishesTheNodeAtWorkAndStops(t *testing.T) {
@@ -315,7 +337,7 @@ func TestCtrlCFinishesTheNodeAtWorkAndStops(t *testing.T) {
 	}
 	code, stdout, stderr := f.interrupted(t, signals, strings.NewReader(""), "--service", "etcd")
 	assert.Equal(t, 130, code, stderr)
-	assert.Contains(t, stderr, "finishing or undoing cp1, then stopping; press Ctrl-C again to leave it to the node")
+	assert.Contains(t, stderr, "finishing or rolling back cp1, then stopping; press Ctrl-C again to stop at once")
 	assert.Contains(t, stderr, "error: interrupted\n  cp1 keeps the new, verified certificates\n  cp2 cp3 were not touched")
 	assert.Contains(t, stdout, "not reached", "there is a report all the same")
 	assert.True(t, f.did("Commit cp1"))
@@ -330,7 +352,7 @@ func TestCtrlCWhileLookingChangesNothing(t *testing.T) {
 		code, stdout, stderr := f.interrupted(t, signals, strings.NewReader(""), strings.Fields(args)...)
 		assert.Equal(t, 130, code, stderr)
 		assert.Empty(t, stdout)
-		assert.True(t, strings.HasSuffix(stderr, "stopping; press Ctrl-C again to leave at once\nerror: interrupted before anything was changed\n"), stderr)
+		assert.True(t, strings.HasSuffix(stderr, "stopping; press Ctrl-C again to stop at once\nerror: interrupted before anything was changed\n"), stderr)
 	}
 }
 
@@ -341,11 +363,11 @@ func TestCtrlCTwiceLeavesAtOnce(t *testing.T) {
 	f.onCommit = func(string) {
 		signals <- os.Interrupt
 		signals <- os.Interrupt
-		<-left // the node is still at it when the program has gone
+		<-left // the node continues after the program has ended
 	}
 	code, _, stderr := f.interrupted(t, signals, strings.NewReader(""), "--service", "etcd")
 	assert.Equal(t, 130, code)
-	assert.Contains(t, stderr, "left cp1 alone: the pod there finishes or undoes its part by itself.\nnext: kubectl rotate-certs --service etcd\n")
+	assert.Contains(t, stderr, "stopped at once: the pod on cp1 finishes or rolls back on its own.\nnext: kubectl rotate-certs --service etcd --take-over\n")
 }
 
 func TestAClosedTerminalFinishesTheNodeAtWork(t *testing.T) {
@@ -373,7 +395,7 @@ func TestExitCodesOfCheck(t *testing.T) {
 	}{
 		"well":           {func(*fake) {}, "check", 0, "All 16 certificates are OK. The next one expires in 300d"},
 		"near its end":   {func(*fake) {}, "check --within 310d", 1, "12 of 16 certificates need attention. Next: kubectl rotate-certs --service etcd,kube-apiserver,admin"},
-		"a node is away": {func(f *fake) { f.nodes[3].Ready = false }, "check", 1, "1 thing was not inspected"},
+		"a node is away": {func(f *fake) { f.nodes[3].Ready = false }, "check", 1, "1 item was not inspected"},
 		"a windows node": {func(f *fake) { f.nodes[3].OS = "windows" }, "check", 0, "All 15 certificates are OK"},
 		"no issuer":      {noIssuer, "check", 0, "1 cannot be renewed here"},
 		"nothing seen": {func(f *fake) {
@@ -412,7 +434,7 @@ func TestCheckAsJSONHasNothingElseOnStandardOutput(t *testing.T) {
 	require.Len(t, list.Items, 1)
 	assert.Equal(t, certs.OK, list.Items[0].Status)
 	assert.Contains(t, stderr, "w1: its clock is 2h behind this machine's")
-	assert.Contains(t, stderr, "jane.conf: your own client certificate (jane) ends in 24h")
+	assert.Contains(t, stderr, "jane.conf: your own client certificate (jane) expires in 24h")
 }
 
 func TestEveryLineOfHelpComesFromTheCommand(t *testing.T) {
@@ -420,7 +442,35 @@ func TestEveryLineOfHelpComesFromTheCommand(t *testing.T) {
 	assert.Equal(t, 0, code)
 	assert.Empty(t, stderr)
 	assert.Contains(t, stdout, "kubectl rotate-certs check [flags]")
+	assert.NotContains(t, stdout, "--kubeconfig")
+	assert.Contains(t, stdout, `Use "kubectl rotate-certs options"`)
+	_, stdout, _ = healthy().run(t, "options")
+	assert.Contains(t, stdout, "--kubeconfig")
 	assert.Contains(t, stdout, `(default "kube-system")`, "node pods do not run in the context's namespace")
+}
+
+func TestHelpFitsItsWidth(t *testing.T) {
+	var commands [][]string
+	var collect func(c *cobra.Command, path []string)
+	collect = func(c *cobra.Command, path []string) {
+		commands = append(commands, path)
+		for _, sub := range c.Commands() {
+			collect(sub, append(slices.Clone(path), sub.Name()))
+		}
+	}
+	collect((&app{}).rootCommand(), nil)
+	for _, path := range commands {
+		args := append(slices.Clone(path), "--help")
+		code, stdout, stderr := healthy().run(t, args...)
+		require.Zero(t, code, stderr)
+		for line := range strings.Lines(stdout) {
+			assert.LessOrEqual(t, utf8.RuneCountInString(strings.TrimRight(line, "\n")), helpWidth, "%v: %s", args, line)
+		}
+	}
+	_, stdout, _ := healthy().run(t, "options")
+	for line := range strings.Lines(stdout) {
+		assert.LessOrEqual(t, len(line), helpWidth+1, line)
+	}
 }
 
 func TestCompletionKnowsNodesAndWhatWasGiven(t *testing.T) {

@@ -28,7 +28,7 @@ func TestForceSaysWhatItOverrides(t *testing.T) {
 
 	_, stdout, _ = f.run(t, "--service", "etcd", "--force", "-o", "json")
 	assert.Contains(t, stdout, `"overridden": [`)
-	_, stdout, _ = f.run(t, "--service", "etcd", "--force", "--dry-run=client", "-o", "json")
+	_, stdout, _ = f.run(t, "plan", "--service", "etcd", "--force", "-o", "json")
 	assert.Contains(t, stdout, `"force": true`)
 	assert.Contains(t, stdout, forceMeans[:60])
 }
@@ -38,7 +38,7 @@ func TestClocksAreComparedBeforeTheStart(t *testing.T) {
 	f := healthy()
 	f.scanned[1].Time = noon.Add(9 * time.Minute)
 	const what = " is 9m0s ahead"
-	_, stdout, _ := f.run(t, "--service", "etcd", "--dry-run=client")
+	_, stdout, _ := f.run(t, "plan", "--service", "etcd")
 	assert.Contains(t, stdout, "Refused at the start, unless --force is given: clocks differ by 9m0s: "+f.scanned[1].Name+what)
 	code, _, stderr := f.run(t, "--service", "etcd")
 	assert.Equal(t, 1, code)
@@ -54,7 +54,7 @@ func TestControlPlaneNodeThatIsNotReady(t *testing.T) {
 	f := healthy()
 	f.nodes[0].Ready = false
 	node := f.nodes[1].Name
-	_, stdout, _ := f.run(t, "--service", "etcd", "--node", node, "--dry-run=client")
+	_, stdout, _ := f.run(t, "plan", "--service", "etcd", "--node", node)
 	says := f.nodes[0].Name + " is a control-plane node, and its API server could not be requested: NotReady"
 	assert.Contains(t, stdout, "Refused at the start, unless --force is given: "+says)
 	code, _, stderr := f.run(t, "--service", "etcd", "--node", node)

@@ -18,17 +18,17 @@ import (
 )
 
 func (a *app) historyCommand(flags *connectionFlags) *cobra.Command {
-	o := &looker{app: a, connectionFlags: flags}
+	o := &reader{app: a, connectionFlags: flags}
 	cmd := &cobra.Command{
 		Use:   historyName + " [ID]",
-		Short: "Show the rotations that the nodes remember, or every record of one",
-		Long: `Show the rotations that the nodes remember, newest first; or, with its id, what one did
-on which node, when, why it failed, and what verified it. Reads the nodes' journals
-through short-lived pods that only read.`,
-		Example: `  # What ran?
+		Short: "List the rotations in the nodes' journals, or every record of one",
+		Long: `List the rotations in the nodes' journals, newest first; or, with its id, what one did on
+which node and when, why it failed, and how it was verified. The journals are read through
+short-lived, read-only pods.`,
+		Example: `  # Which rotations were there?
   kubectl rotate-certs history
 
-  # What happened on one node?
+  # What did one do on a node?
   kubectl rotate-certs history 7f3c2a --node cp3`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
@@ -45,7 +45,7 @@ through short-lived pods that only read.`,
 				return o.runList(cmd.Context())
 			}
 			if !rotationID.MatchString(args[0]) {
-				return fmt.Errorf("rotation %q: an id is letters, digits and dashes\nsee which there are: %s %s", args[0], displayName, historyName)
+				return fmt.Errorf("rotation %q: an id is letters, digits and dashes\nhint: %s %s lists them", args[0], displayName, historyName)
 			}
 			return o.runOne(cmd.Context(), args[0])
 		},
@@ -60,16 +60,16 @@ through short-lived pods that only read.`,
 	return cmd
 }
 
-// rotationID is what nodes take for one; it becomes a pod's argument.
+// rotationID is the form of an id that nodes accept; it becomes an argument of a pod.
 var rotationID = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
 // runList shows all rotations.
-func (o *looker) runList(ctx context.Context) error {
+func (o *reader) runList(ctx context.Context) error {
 	c, chosen, err := o.open(ctx, kube.UseCheck)
 	if err != nil {
 		return err
 	}
-	past, missing, err := o.remembered(ctx, c, chosen)
+	past, missing, err := o.recorded(ctx, c, chosen)
 	if err != nil {
 		return err
 	}
@@ -84,7 +84,7 @@ func (o *looker) runList(ctx context.Context) error {
 }
 
 // runOne shows one rotation.
-func (o *looker) runOne(ctx context.Context, id string) error {
+func (o *reader) runOne(ctx context.Context, id string) error {
 	c, chosen, err := o.open(ctx, kube.UseCheck)
 	if err != nil {
 		return err
@@ -98,9 +98,9 @@ func (o *looker) runOne(ctx context.Context, id string) error {
 	if len(logs) == 0 {
 		unread := ""
 		if len(missing) > 0 {
-			unread = fmt.Sprintf("\n%s could not be asked, %s first: %s", count(len(missing), "node"), missing[0].Node, missing[0].Reason)
+			unread = fmt.Sprintf("; %s could not be read, first %s: %s", count(len(missing), "node"), missing[0].Node, missing[0].Reason)
 		}
-		return fmt.Errorf("no node that was asked remembers rotation %q%s\nsee which there are: %s %s", id, unread, o.connectionFlags.command(), historyName)
+		return fmt.Errorf("no journal has rotation %q%s\nhint: %s %s lists them", id, unread, o.connectionFlags.command(), historyName)
 	}
 	var nodes []inventory.Node
 	out := v1alpha1.RotationHistory{
@@ -117,7 +117,7 @@ func (o *looker) runOne(ctx context.Context, id string) error {
 	})
 	out.PastRotation = o.past(nodes)[0]
 	if len(o.nodes) > 0 && (o.format == formatTable || o.format == formatWide) {
-		fmt.Fprintf(o.Out, "As far as %s knows. ", some(o.nodes))
+		fmt.Fprintf(o.Out, "By the journals of %s only. ", some(o.nodes))
 	}
 	return printHistory(o.Out, o.format, out, o.connectionFlags.command(), o.now())
 }

@@ -35,7 +35,7 @@ func printRotations(w io.Writer, f format, list v1alpha1.RotationList) error {
 		rows = append(rows, []string{p.ID, second(p.StartTime), lasted(p), scopeWords(p), some(names), count(renewed, "certificate"), standingWord(p.Result), p.Continue})
 	}
 	if len(rows) == 0 {
-		fmt.Fprintln(w, "No node that was looked at remembers a rotation.")
+		fmt.Fprintln(w, "No rotation is recorded in the journals of the scanned nodes.")
 	} else if err := printTable(w, f, rotationColumns, rows); err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func printRotations(w io.Writer, f format, list v1alpha1.RotationList) error {
 }
 
 var recordColumns = []column{
-	{name: "Node"}, {name: "Time"}, {name: "What"}, {name: "Service"}, {name: "Details"},
+	{name: "Node"}, {name: "Time"}, {name: "Record"}, {name: "Service"}, {name: "Details"},
 }
 
 // printHistory prints one rotation in any format; by name, what was renewed.
@@ -77,8 +77,8 @@ func printHistory(w io.Writer, f format, h v1alpha1.RotationHistory, command str
 	for _, line := range nodesInWords(h.Nodes) {
 		fmt.Fprintln(w, clean(line))
 	}
-	for _, line := range mendFirst(h.PastRotation, command, now) {
-		if line != "why: "+command+" "+historyName+" "+h.ID { // the person looks at it
+	for _, line := range nextSteps(h.PastRotation, command, now) {
+		if line != "why: "+command+" "+historyName+" "+h.ID { // this is that output
 			fmt.Fprintln(w, clean(line))
 		}
 	}
@@ -86,12 +86,12 @@ func printHistory(w io.Writer, f format, h v1alpha1.RotationHistory, command str
 	return nil
 }
 
-// recordWords says in few words what a record tells.
+// recordWords are the printed kinds of records.
 var recordWords = map[nodeapi.Kind]string{
-	nodeapi.Staging: "began", nodeapi.CSRPosted: "asked to be signed", nodeapi.CSRNeeded: "asked an administrator to sign",
-	nodeapi.Staged: "signed, nothing changed", nodeapi.Committing: "about to change files", nodeapi.Replaced: "files are new",
-	nodeapi.Restarting: "restarting", nodeapi.Waiting: "waiting", nodeapi.Restarted: "runs again", nodeapi.Verified: "verified", nodeapi.Committed: "ALL NEW AND PROVEN",
-	nodeapi.Failed: "FAILED, nothing changed", nodeapi.RollingBack: "ROLLING BACK", nodeapi.RolledBack: "OLD AGAIN, PROVEN",
+	nodeapi.Staging: "staging", nodeapi.CSRPosted: "CSR posted", nodeapi.CSRNeeded: "signature by an administrator requested",
+	nodeapi.Staged: "staged, nothing changed", nodeapi.Committing: "replacing files", nodeapi.Replaced: "files replaced",
+	nodeapi.Restarting: "restarting", nodeapi.Waiting: "waiting", nodeapi.Restarted: "restarted", nodeapi.Verified: "verified", nodeapi.Committed: "COMMITTED AND VERIFIED",
+	nodeapi.Failed: "FAILED, nothing changed", nodeapi.RollingBack: "ROLLING BACK", nodeapi.RolledBack: "ROLLED BACK AND VERIFIED",
 	nodeapi.Unknown: "STATE UNKNOWN", nodeapi.Refused: "REFUSED", nodeapi.Finished: "rotation finished", nodeapi.Abandoned: "process ended",
 }
 
@@ -102,7 +102,7 @@ func recordWord(k nodeapi.Kind) string {
 	return string(k)
 }
 
-// details is what a record adds to its word; fingerprints only in the wide form.
+// details is what a record adds to its kind; fingerprints only in the wide format.
 func details(r v1alpha1.RotationRecord, f format) string {
 	var parts []string
 	if len(r.Services) > 0 {
@@ -116,7 +116,7 @@ func details(r v1alpha1.RotationRecord, f format) string {
 		parts = append(parts, words)
 	}
 	if r.UnavailableSeconds > 0 {
-		parts = append(parts, took(time.Duration(r.UnavailableSeconds*float64(time.Second)))+" away")
+		parts = append(parts, took(time.Duration(r.UnavailableSeconds*float64(time.Second)))+" unavailable")
 	}
 	for _, words := range []string{r.Evidence, r.Message, r.Hint} {
 		if words != "" {

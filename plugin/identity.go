@@ -13,14 +13,14 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// identity is the client certificate that the person who runs this presents.
+// identity is the client certificate of the operator who runs this.
 type identity struct {
 	certs.Facts
-	kubeconfig string // for people: the file, or "your kubeconfig"
+	kubeconfig string // the file, or "your kubeconfig"
 }
 
-// clientIdentity is the client certificate of a connection; nil where it uses none (a
-// token, an exec plugin), or where it cannot be read: connecting will say so.
+// clientIdentity is the client certificate of a connection; nil where it uses none (a token,
+// an exec plugin), or where it cannot be read, which is an error when connecting.
 func clientIdentity(config *rest.Config, kubeconfig string) *identity {
 	facts, err := kube.OwnCertificate(config)
 	if err != nil || facts == nil {
@@ -41,26 +41,26 @@ func (i *identity) origin(nodes []inventory.Node) (node string, found *inventory
 	return "", nil
 }
 
-// nearItsEnd says that the person will soon be locked out, and how to prevent it;
-// empty where there is nothing to say.
-func (i *identity) nearItsEnd(nodes []inventory.Node, now time.Time, within time.Duration) string {
+// expiresSoon warns that the operator's own certificate expires soon, and says how to replace
+// it; empty where it does not.
+func (i *identity) expiresSoon(nodes []inventory.Node, now time.Time, within time.Duration) string {
 	if i == nil {
 		return ""
 	}
 	if status, _ := i.Validity(now, within); status == certs.OK {
 		return ""
 	}
-	how := "ask for a new one where it came from"
+	how := "request a new one from its issuer"
 	if node, c := i.origin(nodes); c != nil {
-		how = fmt.Sprintf("it is that of %s on %s: rotate admin, then copy the file from there", c.Store.Cert, node)
+		how = fmt.Sprintf("it is the one of %s on %s: rotate admin, then copy the file from there", c.Store.Cert, node)
 	} else if node, path := adminConf(nodes); node != "" {
-		how = fmt.Sprintf("%s on %s holds an administrator's, which --service admin renews", path, node)
+		how = fmt.Sprintf("%s on %s holds an administrator's certificate, which --service admin renews", path, node)
 	}
-	return fmt.Sprintf("%s: your own client certificate (%s) %s; %s.", i.kubeconfig, clean(commonName(i.Subject)), ends(i.NotAfter, now), how)
+	return fmt.Sprintf("%s: your own client certificate (%s) %s; %s.", i.kubeconfig, clean(commonName(i.Subject)), expires(i.NotAfter, now), how)
 }
 
-// beingRenewed says that the plan renews the certificate of which the person holds a
-// copy: it keeps working, but it is an old one then.
+// beingRenewed says that the plan renews the certificate of which the operator has a copy:
+// the copy remains valid, but is an old one then.
 func (i *identity) beingRenewed(p plan.Plan) string {
 	if i == nil {
 		return ""
@@ -68,7 +68,7 @@ func (i *identity) beingRenewed(p plan.Plan) string {
 	for _, s := range p.Steps() {
 		for _, t := range s.Targets {
 			if t.OldFingerprint == i.FingerprintSHA256 {
-				return fmt.Sprintf("%s holds the certificate of %s on %s, which is being renewed: it goes on working until %s; copy the new file from there.",
+				return fmt.Sprintf("%s holds the certificate of %s on %s, which is renewed: the copy remains valid until %s; copy the new file from there.",
 					i.kubeconfig, t.Path, s.Node, moment(i.NotAfter))
 			}
 		}

@@ -53,27 +53,27 @@ func (a *app) installCommand(flags *connectionFlags) *cobra.Command {
 	o := &installOptions{app: a, installFlags: installFlags{connectionFlags: flags}, timeout: durationFlag(5 * time.Minute)}
 	cmd := &cobra.Command{
 		Use:   "install",
-		Short: "Install the watcher, which renews certificates by itself",
+		Short: "Install the watcher, which renews certificates automatically",
 		Long: `Install the watcher and its agents in the cluster, or bring them up to this version.
-An agent on every node reads its certificates and reports them; the watcher publishes
-what it sees as events, and rotates automatically what expires soon or is marked as
-compromised, under the rules of the RotationPolicy.
+An agent on every node scans its certificates and reports them; the watcher publishes
+events, and rotates automatically what expires soon or is marked as compromised, under the
+rules of the RotationPolicy.
 
-Run it again to change something or to upgrade. A flag that is not given keeps the
-value that it had, and the RotationPolicy stays unless --policy names a file. What changes
-of settings and rights is printed before it is applied, by --dry-run=server too. With
---dry-run=client no cluster is asked, and only the flags count:
+Run it again to change a setting or to upgrade. A flag that is not given keeps its value, and
+the RotationPolicy stays unless --policy names a file. Changes of settings and permissions are
+printed before they are applied, also by --dry-run=server. --dry-run=client sends no request,
+and only the flags count:
 
   ` + displayName + ` install --dry-run=client -o yaml > rotate-certs.yaml`,
 		Example: `  # The watcher with an embedded NATS
   kubectl rotate-certs install
 
-  # It publishes events and may rotate nothing; later it may
+  # Only publish events at first, and rotate later
   kubectl rotate-certs install --notify-only
   kubectl rotate-certs install --notify-only=false
 
   # With a NATS of your own; the Secret holds ca.crt, reporter.creds, rotator.creds
-  kubectl rotate-certs install --nats-url tls://nats.example.org:4222 --nats-secret rotate-certs-nats`,
+  kubectl rotate-certs install --nats-url tls://nats.example.org:4222 --nats-secret nats-creds`,
 		Args:              noArguments,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -90,27 +90,27 @@ of settings and rights is printed before it is applied, by --dry-run=server too.
 	f := cmd.Flags()
 	o.set = f
 	f.SortFlags = false
-	f.BoolVar(&o.notifyOnly, "notify-only", false, "Publish events, rotate nothing; the right to do so is not given")
-	f.BoolVar(&o.certMetrics, "certificate-metrics", true, "Metrics of each certificate and node, three for each certificate")
-	f.StringVar(&o.policyFile, "policy", "", "File with the RotationPolicy; without it one that is there stays")
-	f.StringSliceVar(&o.natsURLs, "nats-url", nil, "NATS servers to use; empty: the watcher brings its own")
-	f.StringVar(&o.natsSecret, "nats-secret", "", "Secret with "+natsKeys()+" for them")
+	f.BoolVar(&o.notifyOnly, "notify-only", false, "Publish events, never start a rotation; the permissions for it are not granted")
+	f.BoolVar(&o.certMetrics, "certificate-metrics", true, "Expose metrics of each certificate, three for each, and of each node")
+	f.StringVar(&o.policyFile, "policy", "", "File with the RotationPolicy (default: keep the present one)")
+	f.StringSliceVar(&o.natsURLs, "nats-url", nil, "NATS servers to use; empty: an embedded one")
+	f.StringVar(&o.natsSecret, "nats-secret", "", "Secret with "+natsKeys()+" for these servers")
 	f.IntVar(&o.natsReplicas, "nats-replicas", 0, "Servers of a NATS cluster that keep each stream, 1 to 5; 0: one")
-	f.StringVar(&o.natsDomain, "nats-domain", "", "JetStream domain of the NATS servers, where it is not theirs (leaf nodes)")
-	f.StringVar(&o.storageClass, "storage-class", "", "StorageClass for the embedded NATS; \"none\" keeps it in the pod (default: the cluster's)")
-	f.BoolVar(&o.withoutWatcher, "without-watcher", false, "Agents, definitions and roles only: the watcher runs elsewhere")
-	o.addNamespace(f, manifests.DefaultNamespace, "Namespace of the installation, in which node pods run too")
+	f.StringVar(&o.natsDomain, "nats-domain", "", "JetStream domain to use, where it is not that of the NATS servers (leaf nodes)")
+	f.StringVar(&o.storageClass, "storage-class", "", "StorageClass for the embedded NATS; \"none\" stores events in the pod (default: that of the cluster)")
+	f.BoolVar(&o.withoutWatcher, "without-watcher", false, "Only agents, definitions and roles; the watcher runs outside the cluster")
+	o.addNamespace(f, manifests.DefaultNamespace, "Namespace of the installation and its node pods")
 	o.addPodFlags(f)
 	f.Lookup("image").Usage = "Image of agents and node pods"
 	f.StringVar(&o.watcherImage, "watcher-image", "", "Image of the watcher (default: rotate-certs-watcher in the registry of --image, with its tag)")
-	f.StringSliceVar(&o.directories, "agent-directory", nil, "Directory that agents are shown beside "+strings.Join(manifests.AgentDirectories, ", ")+"; it must exist on every node")
+	f.StringSliceVar(&o.directories, "agent-directory", nil, "Directory that agents can read besides "+strings.Join(manifests.AgentDirectories, ", ")+"; it must exist on every node")
 	f.StringVar(&o.kubeletRoot, "kubelet-root-dir", "", "The kubelets' --root-dir (default: /var/lib/kubelet)")
 	f.StringVar(&o.clusterName, "cluster-name", "", "Name of the cluster in events and NATS subjects (default: the UID of the namespace kube-system)")
 	o.pods.addTo(f)
-	f.StringVar(&o.dryRun, "dry-run", string(dryRunNone), `"client" asks no cluster and prints the objects; "server" has the API server judge them; nothing is kept`)
+	f.StringVar(&o.dryRun, "dry-run", string(dryRunNone), `"client" sends no request and prints the objects; "server" has the API server admit them`)
 	f.Lookup("dry-run").NoOptDefVal = string(dryRunClient)
-	f.BoolVar(&o.force, "force", false, "Also while a rotation is in progress: its node finishes or undoes its part, and the new watcher continues")
-	f.VarP(&o.timeout, "timeout", "", "How long to wait until all is ready and every node has reported")
+	f.BoolVar(&o.force, "force", false, "Proceed even if a rotation is in progress: its node finishes or rolls back, and the new watcher continues")
+	f.VarP(&o.timeout, "timeout", "", "How long to wait until everything is ready and every node has reported")
 	f.StringVarP(&o.output, "output", "o", "", "Print the objects: "+strings.Join(installFormats, ", "))
 	complete(cmd, "dry-run", cobra.FixedCompletions(dryRuns, cobra.ShellCompDirectiveNoFileComp))
 	complete(cmd, "output", cobra.FixedCompletions(installFormats, cobra.ShellCompDirectiveNoFileComp))
@@ -119,12 +119,12 @@ of settings and rights is printed before it is applied, by --dry-run=server too.
 
 func natsKeys() string { return strings.Join(manifests.NATSSecretKeys(), ", ") }
 
-// Complete turns flags into values. Only with --dry-run=client no kubeconfig is needed.
+// Complete parses the flags. Only with --dry-run=client no kubeconfig is needed.
 func (o *installOptions) Complete(*cobra.Command) error {
 	o.natsURLs, o.directories = trimmed(o.natsURLs), directories(o.directories)
 	o.format = format(o.output)
 	if !oneOf(dryRuns, o.dryRun) {
-		return fmt.Errorf("unknown --dry-run %q\nwant one of: %s", o.dryRun, strings.Join(dryRuns, ", "))
+		return fmt.Errorf("unknown --dry-run %q\nhint: want one of %s", o.dryRun, strings.Join(dryRuns, ", "))
 	}
 	if o.policyFile != "" {
 		var err error
@@ -140,33 +140,33 @@ func (o *installOptions) Complete(*cobra.Command) error {
 	return err
 }
 
-// imageReference is as strict as the admission policy that repeats the image needs it.
+// imageReference is the form of an image that needs no quoting in the admission policy.
 var imageReference = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._:/@-]*$`)
 
 var clusterName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}$`)
 
 var natsDomain = regexp.MustCompile(`^[a-zA-Z0-9_-]+$`)
 
-// Validate refuses what cannot work.
+// Validate refuses invalid values.
 func (o *installOptions) Validate() error {
 	if o.output != "" && !oneOf(installFormats, o.output) {
-		return fmt.Errorf("unknown output format %q\nformats: %s", o.output, strings.Join(installFormats, ", "))
+		return fmt.Errorf("unknown output format %q\nhint: want one of %s", o.output, strings.Join(installFormats, ", "))
 	}
 	for _, name := range []struct{ flag, value string }{
 		{"namespace", o.namespace()}, {"nats-secret", o.natsSecret}, {"storage-class", o.storageClass}, {"image-pull-secret", o.pullSecret},
 	} {
 		if name.value != "" && !validName(name.value) {
-			return fmt.Errorf("--%s %q is no name of an object", name.flag, name.value)
+			return fmt.Errorf("--%s %q is not a valid name of an object", name.flag, name.value)
 		}
 	}
 	if strings.HasPrefix(o.namespace(), "kube-") {
-		return fmt.Errorf("--namespace %s is the cluster's own: uninstalling could not tell what is ours\nleave it out, or name one for this alone", o.namespace())
+		return fmt.Errorf("--namespace %s belongs to the cluster\nhint: leave it out, or name one for rotate-certs only", o.namespace())
 	}
 	if o.watcherImage != "" && !imageReference.MatchString(o.watcherImage) {
-		return fmt.Errorf("--watcher-image %q is no image reference", o.watcherImage)
+		return fmt.Errorf("--watcher-image %q is not a valid image reference", o.watcherImage)
 	}
 	if !imageReference.MatchString(o.image) {
-		return fmt.Errorf("--image %q is no image reference", o.image)
+		return fmt.Errorf("--image %q is not a valid image reference", o.image)
 	}
 	if err := validURLs(o.natsURLs); err != nil {
 		return err
@@ -190,7 +190,7 @@ func validURLs(urls []string) error {
 			return errors.New("--nats-url: want nats://HOST:PORT or tls://HOST:PORT, one or several")
 		}
 		if u.User != nil {
-			return fmt.Errorf("--nats-url %s holds a password, which everyone could read in the Deployment\nput credentials into a Secret and name it with --nats-secret", u.Redacted())
+			return fmt.Errorf("--nats-url %s holds a password, which would be readable in the Deployment\nhint: store the credentials in a Secret, and name it with --nats-secret", u.Redacted())
 		}
 	}
 	return nil
@@ -201,7 +201,7 @@ func (o *installOptions) options(settings manifests.Settings) manifests.Options 
 	return manifests.Options{Settings: settings, Namespace: o.namespace(), Version: version.Version, Policy: o.policy}
 }
 
-// Run installs, or shows what would be.
+// Run installs, or prints what would be installed.
 func (o *installOptions) Run(ctx context.Context) error {
 	if dryRun(o.dryRun) == dryRunClient {
 		return o.runClient()

@@ -129,19 +129,19 @@ func TestMoreRightsAreAskedFor(t *testing.T) {
 	s.install(t, "--notify-only")
 	said := s.install(t, "")
 	assert.Empty(t, s.paths(rotateRole))
-	assert.NotContains(t, said, "right gained")
+	assert.NotContains(t, said, "granted ")
 
 	for _, dry := range []string{" --dry-run=server", ""} {
 		said = s.install(t, "--notify-only=false"+dry)
 		assert.Contains(t, said, "change       --notify-only: true -> false\n")
-		assert.Contains(t, said, "right gained rotate-certs-watcher:rotate: create, get pods/exec in namespace rotate-certs\n")
-		assert.NotContains(t, said, "right lost")
+		assert.Contains(t, said, "granted      rotate-certs-watcher:rotate: create, get pods/exec in namespace rotate-certs\n")
+		assert.NotContains(t, said, "revoked ")
 		assert.Equal(t, dry == "", len(s.paths(rotateRole)) == 1)
 	}
 	said = s.install(t, "--notify-only --image registry.test/x:2")
 	assert.NotContains(t, said, "node pods of", "there is no policy that admits any")
-	assert.Contains(t, said, "right lost   rotate-certs-watcher:rotate: create, get pods/exec in namespace rotate-certs\n")
-	assert.NotContains(t, said, "right gained")
+	assert.Contains(t, said, "revoked      rotate-certs-watcher:rotate: create, get pods/exec in namespace rotate-certs\n")
+	assert.NotContains(t, said, "granted ")
 	assert.Empty(t, s.paths(rotateRole))
 }
 
@@ -150,7 +150,7 @@ func TestNotifyOnlyByHandIsKept(t *testing.T) {
 	s.install(t, "")
 	s.add(t, watcherPath, strings.Replace(s.object(watcherPath), `"--http-address=:8080"`, `"--http-address=:8080","--notify-only"`, 1))
 	said := s.install(t, "")
-	assert.Contains(t, said, "right lost")
+	assert.Contains(t, said, "revoked ")
 	assert.Empty(t, s.paths(rotateRole))
 }
 
@@ -198,7 +198,7 @@ func TestWatcherHasAnImageOfItsOwn(t *testing.T) {
 		s := newAPIServer(t)
 		code, _, stderr := s.run(t, "install", "--image", image)
 		assert.Equal(t, 1, code)
-		assert.Contains(t, stderr, "hint: give --watcher-image too")
+		assert.Contains(t, stderr, "hint: give --watcher-image, too")
 		assert.Empty(t, s.paths("/deployments/"))
 	}
 }

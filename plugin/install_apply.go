@@ -29,7 +29,7 @@ func (i *installer) apply(ctx context.Context, objects []*unstructured.Unstructu
 	for len(objects) > 0 {
 		kind, known := manifests.KindOf(objects[0])
 		if !known {
-			return nil, fmt.Errorf("install %s: a kind that nothing removes again", objectName(objects[0]))
+			return nil, fmt.Errorf("install %s: uninstall does not know its kind", objectName(objects[0]))
 		}
 		end := slices.IndexFunc(objects, func(u *unstructured.Unstructured) bool {
 			other, _ := manifests.KindOf(u)
@@ -54,7 +54,7 @@ func (i *installer) applyStage(ctx context.Context, stage manifests.Stage, objec
 	for _, object := range objects {
 		kind, _ := manifests.KindOf(object)
 		if i.dry && i.newNamespace && kind.Namespaced && object.GetNamespace() == i.namespace() {
-			counts["not judged before the namespace exists"]++
+			counts["not checked, since the namespace does not exist yet"]++
 			continue
 		}
 		put := func() (*unstructured.Unstructured, string, error) { return i.api.apply(ctx, kind, object, i.dry) }
@@ -69,7 +69,7 @@ func (i *installer) applyStage(ctx context.Context, stage manifests.Stage, objec
 		applied = append(applied, result)
 	}
 	words := []string{}
-	for _, did := range []string{"created", "changed", "unchanged", "not judged before the namespace exists", notDefined} {
+	for _, did := range []string{"created", "changed", "unchanged", "not checked, since the namespace does not exist yet", notDefined} {
 		if n := counts[did]; n > 0 {
 			words = append(words, fmt.Sprintf("%d %s", n, did))
 		}
@@ -80,12 +80,12 @@ func (i *installer) applyStage(ctx context.Context, stage manifests.Stage, objec
 		}
 		words = append(words, "established")
 	}
-	i.tell(string(stage), strings.Join(words, ", "), began)
+	i.printStage(string(stage), strings.Join(words, ", "), began)
 	return applied, nil
 }
 
-// apply applies one object and says what that did. Fields that others have changed are
-// set right on our own objects only; one that is not ours is left alone.
+// apply applies one object and returns what that did. It overrides the fields that others
+// have changed, and refuses an object that is not labelled as ours.
 func (o *objects) apply(ctx context.Context, kind manifests.Kind, object *unstructured.Unstructured, dry bool) (result *unstructured.Unstructured, did string, err error) {
 	resource := o.resource(kind.GroupVersionResource, object.GetNamespace())
 	before, err := resource.Get(ctx, object.GetName(), metav1.GetOptions{})
@@ -93,9 +93,9 @@ func (o *objects) apply(ctx context.Context, kind manifests.Kind, object *unstru
 	case apierrors.IsNotFound(err):
 		before = nil
 	case err != nil:
-		return nil, "", fmt.Errorf("look at %s: %w", objectName(object), err)
+		return nil, "", fmt.Errorf("read %s: %w", objectName(object), err)
 	case !ours(before):
-		return nil, "", fmt.Errorf("%s exists and is not of rotate-certs: it lacks the label %s=%s\nremove or rename it, or label it to have it replaced",
+		return nil, "", fmt.Errorf("%s exists without the label %s=%s\nhint: remove or rename it, or label it to have it replaced",
 			objectName(object), kube.LabelManagedBy, manifests.ManagedBy)
 	}
 	options := metav1.ApplyOptions{FieldManager: fieldManager, Force: true}
@@ -108,7 +108,7 @@ func (o *objects) apply(ctx context.Context, kind manifests.Kind, object *unstru
 	result, err = resource.Apply(ctx, object.GetName(), object, options)
 	switch {
 	case err != nil && strings.Contains(err.Error(), "attempting to grant RBAC permissions not currently held"):
-		return nil, "", fmt.Errorf("apply %s: %w\nwhoever installs gives these rights away, so must have them: ask a cluster administrator to run this", objectName(object), err)
+		return nil, "", fmt.Errorf("apply %s: %w\nhint: only a cluster administrator can grant these permissions", objectName(object), err)
 	case err != nil:
 		return nil, "", fmt.Errorf("apply %s: %w", objectName(object), err)
 	case before == nil:
@@ -120,7 +120,7 @@ func (o *objects) apply(ctx context.Context, kind manifests.Kind, object *unstru
 	}
 }
 
-// sameContent compares what a dry run returns, whose version is always the old one.
+// sameContent compares objects without their versions: a dry run returns the old one.
 func sameContent(a, b *unstructured.Unstructured) bool {
 	bare := func(u *unstructured.Unstructured) map[string]any {
 		u = u.DeepCopy()
@@ -165,10 +165,10 @@ func (i *installer) established(ctx context.Context, definitions []*unstructured
 			kind, _ := manifests.KindOf(d)
 			now, err := i.api.resource(kind.GroupVersionResource, "").Get(ctx, d.GetName(), metav1.GetOptions{})
 			if err != nil {
-				return false, fmt.Errorf("look at %s: %w", objectName(d), err)
+				return false, fmt.Errorf("read %s: %w", objectName(d), err)
 			}
 			if conditionStatus(now, "NamesAccepted") == string(metav1.ConditionFalse) {
-				return false, fmt.Errorf("%s: its names are taken by another definition\nsee: kubectl describe %s", objectName(d), objectName(d))
+				return false, fmt.Errorf("%s: another definition has the same names\nhint: kubectl describe %s", objectName(d), objectName(d))
 			}
 			if conditionStatus(now, "Established") != string(metav1.ConditionTrue) {
 				return false, nil
@@ -189,8 +189,8 @@ func conditionStatus(object *unstructured.Unstructured, kind string) string {
 	return ""
 }
 
-// admitOnlyThis ends what was admitted for the sake of watchers that have ended now: node
-// pods of another image.
+// admitOnlyThis no longer admits node pods of earlier images: the watchers that created them
+// have ended.
 func (i *installer) admitOnlyThis(ctx context.Context) error {
 	if len(i.made.EarlierImages) == 0 {
 		return nil
@@ -210,14 +210,14 @@ func (i *installer) admitOnlyThis(ctx context.Context) error {
 			return err
 		}
 	}
-	i.tell("admission", "node pods of "+i.settings.Image+" only", time.Time{})
+	i.printStage("admission", "node pods of "+i.settings.Image+" only", time.Time{})
 	return nil
 }
 
-// keptByPrune are kinds whose objects hold what a person wrote or what the watcher keeps.
+// keptByPrune are kinds whose objects hold data of users or of the watcher.
 var keptByPrune = []string{"CustomResourceDefinition", "Namespace", rotationpolicy.Kind, "PersistentVolumeClaim"}
 
-// prune removes what an earlier installation had and this one has not: rights above all.
+// prune removes objects that an earlier installation had and this one has not, roles above all.
 func (i *installer) prune(ctx context.Context, objects []*unstructured.Unstructured) error {
 	wanted := map[string]bool{}
 	for _, object := range objects {
@@ -236,11 +236,11 @@ func (i *installer) prune(ctx context.Context, objects []*unstructured.Unstructu
 			return i.api.remove(ctx, kind.GroupVersionResource, u)
 		})
 		if err != nil {
-			return fmt.Errorf("remove what is not needed any more: %w", err)
+			return fmt.Errorf("remove objects that are no longer needed: %w", err)
 		}
 	}
 	if len(removed) > 0 {
-		i.tell("removed", "not needed any more: "+some(removed), i.now())
+		i.printStage("removed", "no longer needed: "+some(removed), i.now())
 	}
 	return nil
 }

@@ -17,14 +17,14 @@ import (
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
 
-// tellChanges says what of an installation that exists is about to change: its settings
-// and the rights that it gives.
-func (i *installer) tellChanges(ctx context.Context, objects []*unstructured.Unstructured) error {
+// printChanges prints the settings and permissions of a present installation that are about
+// to change.
+func (i *installer) printChanges(ctx context.Context, objects []*unstructured.Unstructured) error {
 	if i.found == nil {
 		return nil
 	}
 	for _, line := range i.changedSettings() {
-		i.tell("change", line, time.Time{})
+		i.printStage("change", line, time.Time{})
 	}
 	before, after := map[right]bool{}, map[right]bool{}
 	for _, kind := range manifests.Kinds() {
@@ -43,15 +43,15 @@ func (i *installer) tellChanges(ctx context.Context, objects []*unstructured.Uns
 		}
 	}
 	for _, line := range rightsOnlyIn(after, before) {
-		i.tell("right gained", line, time.Time{})
+		i.printStage("granted", line, time.Time{})
 	}
 	for _, line := range rightsOnlyIn(before, after) {
-		i.tell("right lost", line, time.Time{})
+		i.printStage("revoked", line, time.Time{})
 	}
 	return nil
 }
 
-// changedSettings are the settings that change, by the names of their flags.
+// changedSettings lists the settings that change, by the names of their flags.
 func (i *installer) changedSettings() []string {
 	var out []string
 	change := func(name, old, now string) {
@@ -122,7 +122,7 @@ func addRights(to map[right]bool, object *unstructured.Unstructured) error {
 	return nil
 }
 
-// ruleObjects are what a rule is about, each in words.
+// ruleObjects are the resources and URLs of a rule, as printed.
 func ruleObjects(rule rbacv1.PolicyRule) []string {
 	out := slices.Clone(rule.NonResourceURLs)
 	names := rule.ResourceNames
@@ -146,8 +146,8 @@ func ruleObjects(rule rbacv1.PolicyRule) []string {
 	return out
 }
 
-// rightsOnlyIn are the rights of one set that another lacks, a line for each role and
-// what it is about.
+// rightsOnlyIn are the permissions of one set that another lacks, one line for each role and
+// object.
 func rightsOnlyIn(set, other map[right]bool) []string {
 	verbs := map[right][]string{}
 	for r := range set {

@@ -13,8 +13,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
 
-// agentPlaces are the kubelets' root directory and the directories that agents are shown
-// beside the usual ones, as their mounts say. Earlier versions showed /opt and /srv to all.
+// agentPlaces are the kubelets' root directory and the additional directories that agents can
+// read, by their mounts. Earlier versions mounted /opt and /srv everywhere.
 func agentPlaces(agents *appsv1.DaemonSet) (kubeletRoot string, directories []string) {
 	const host, pods = "/host", "/pods"
 	usual := manifests.Settings{}.HiddenDirectories()
@@ -37,10 +37,10 @@ func agentPlaces(agents *appsv1.DaemonSet) (kubeletRoot string, directories []st
 	})
 }
 
-// tellEarlierStreams says which streams an earlier version, which kept no settings, has in a
-// NATS of the user's own. This one's have other names and the same subjects, which one stream
-// may have. What the watcher brings itself it tidies by itself.
-func (i *installer) tellEarlierStreams(ctx context.Context) error {
+// warnEarlierStreams warns of the streams of an earlier version, which kept no settings, in an
+// external NATS. The streams of this version have other names and the same subjects, and only
+// one stream may have a subject. The watcher removes them from its embedded NATS.
+func (i *installer) warnEarlierStreams(ctx context.Context) error {
 	if i.found == nil || i.found.watcher == nil || i.found.agents == nil || len(i.before.NATSURLs) == 0 || len(i.settings.NATSURLs) == 0 {
 		return nil
 	}
@@ -51,11 +51,11 @@ func (i *installer) tellEarlierStreams(ctx context.Context) error {
 	if cluster == "" {
 		system, err := i.api.client.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
 		if err != nil {
-			return fmt.Errorf("look at namespace %q: %w", metav1.NamespaceSystem, err)
+			return fmt.Errorf("read namespace %q: %w", metav1.NamespaceSystem, err)
 		}
 		cluster = string(system.UID)
 	}
-	i.warnings = append(i.warnings, fmt.Sprintf("Events that the earlier version keeps in your NATS are not taken over, and the watcher is not ready before its streams are gone. "+
+	i.warnings = append(i.warnings, fmt.Sprintf("The events of the earlier version in your NATS are not migrated, and the watcher is not ready until its streams are deleted. "+
 		"Before you install: kubectl -n %s scale deployment %s --replicas=0; then, as a user without limits: nats stream rm -f rotate-certs-events-%s; nats stream rm -f rotate-certs-dead-%[3]s",
 		i.namespace(), manifests.Watcher, cluster))
 	return nil
@@ -64,9 +64,9 @@ func (i *installer) tellEarlierStreams(ctx context.Context) error {
 // earlierPolicy is the ConfigMap in which earlier versions had the policy, as a file.
 const earlierPolicy = "rotate-certs-policy"
 
-// tellEarlierPolicy says that the policy of an earlier version is not taken over, where
-// nothing has taken its place yet.
-func (i *installer) tellEarlierPolicy(ctx context.Context) error {
+// warnEarlierPolicy warns that the policy of an earlier version is not migrated, unless there
+// is a RotationPolicy.
+func (i *installer) warnEarlierPolicy(ctx context.Context) error {
 	if i.found == nil || i.policy != nil {
 		return nil
 	}
@@ -78,9 +78,9 @@ func (i *installer) tellEarlierPolicy(ctx context.Context) error {
 	case apierrors.IsNotFound(err), apierrors.IsForbidden(err):
 		return nil
 	case err != nil:
-		return fmt.Errorf("look at ConfigMap %q: %w", earlierPolicy, err)
+		return fmt.Errorf("read ConfigMap %q: %w", earlierPolicy, err)
 	}
-	i.warnings = append(i.warnings, fmt.Sprintf("The policy of the earlier version is not taken over, and the defaults are in force without --policy. "+
-		"What it says belongs below \"spec:\" of a RotationPolicy: kubectl -n %s get configmap %s -o yaml", i.namespace(), earlierPolicy))
+	i.warnings = append(i.warnings, fmt.Sprintf("The policy of the earlier version is not migrated, and without --policy the defaults are in force. "+
+		"Its content belongs below \"spec:\" of a RotationPolicy: kubectl -n %s get configmap %s -o yaml", i.namespace(), earlierPolicy))
 	return nil
 }

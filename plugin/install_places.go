@@ -11,42 +11,42 @@ import (
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
 
-// hostDirectory is as strict as the manifests that repeat it need it.
+// hostDirectory is the form of a path that needs no quoting in the manifests.
 var hostDirectory = regexp.MustCompile(`^(/[a-zA-Z0-9._@+-]+)+$`)
 
 func validDirectory(dir string) bool { return hostDirectory.MatchString(dir) && path.Clean(dir) == dir }
 
-// neverShown are directories with sockets and devices that make an agent root on its node,
-// or with what the kernel tells of other processes.
+// neverShown are directories with sockets and devices by which an agent could become root on
+// its node, or with the kernel's data about other processes.
 var neverShown = []string{"/dev", "/proc", "/run", "/sys", "/var/run"}
 
-// validPlaces checks the directories that agents are to be shown.
+// validPlaces checks the directories that agents are to read.
 func validPlaces(s manifests.Settings) error {
 	if s.KubeletRootDir != "" && (!validDirectory(s.KubeletRootDir) || touches(s.KubeletRootDir, neverShown)) {
-		return fmt.Errorf("--kubelet-root-dir %q: want what the kubelet has as --root-dir, such as /data/kubelet", s.KubeletRootDir)
+		return fmt.Errorf("--kubelet-root-dir %q: want the --root-dir of the kubelet, such as /data/kubelet", s.KubeletRootDir)
 	}
 	for _, dir := range s.AgentDirectories {
 		switch {
 		case !validDirectory(dir):
 			return fmt.Errorf("--agent-directory %q: want a directory of the nodes, such as /srv", dir)
 		case touches(dir, neverShown):
-			return fmt.Errorf("--agent-directory %s holds sockets or devices, by which an agent would be root on its node\nhint: name the directories in which certificates lie", dir)
+			return fmt.Errorf("--agent-directory %s holds sockets or devices, by which an agent could become root on its node\nhint: name only directories that hold certificates", dir)
 		}
 		for _, shown := range manifests.AgentDirectories {
 			if manifests.Within(dir, shown) {
-				return fmt.Errorf("--agent-directory %s is not needed: agents are shown %s", dir, shown)
+				return fmt.Errorf("--agent-directory %s is not needed: agents read %s", dir, shown)
 			}
 		}
 		for _, hidden := range s.HiddenDirectories() {
 			if manifests.Within(dir, hidden) {
-				return errors.New("--agent-directory " + dir + " holds volumes of pods or sockets of the kubelet, which agents are not shown")
+				return errors.New("--agent-directory " + dir + " holds volumes of pods or sockets of the kubelet, which agents may not read")
 			}
 		}
 	}
 	return nil
 }
 
-// touches tells whether a directory is, lies in, or holds one of others.
+// touches reports whether a directory is, lies in, or holds one of others.
 func touches(dir string, others []string) bool {
 	for _, o := range others {
 		if manifests.Within(dir, o) || manifests.Within(o, dir) {

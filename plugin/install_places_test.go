@@ -15,8 +15,8 @@ func TestInstallRefusesWhatAgentsMustNotSee(t *testing.T) {
 		"the runtime's socket": {"--agent-directory=/run/containerd", "--agent-directory /run/containerd holds sockets or devices"},
 		"what holds sockets":   {"--agent-directory=/var", "--agent-directory /var holds sockets or devices"},
 		"devices":              {"--agent-directory=/dev/", "--agent-directory /dev holds sockets or devices"},
-		"what it is shown":     {"--agent-directory=/etc/ssl", "--agent-directory /etc/ssl is not needed: agents are shown /etc"},
-		"no root of kubelets":  {"--kubelet-root-dir=/run/kubelet", `--kubelet-root-dir "/run/kubelet": want what the kubelet has as --root-dir`},
+		"what it is shown":     {"--agent-directory=/etc/ssl", "--agent-directory /etc/ssl is not needed: agents read /etc"},
+		"no root of kubelets":  {"--kubelet-root-dir=/run/kubelet", `--kubelet-root-dir "/run/kubelet": want the --root-dir of the kubelet`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newAPIServer(t)

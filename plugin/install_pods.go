@@ -23,12 +23,12 @@ type podFlags struct {
 
 func (f *podFlags) addTo(set *pflag.FlagSet) {
 	set.StringVar(&f.PriorityClass, "priority-class", "", "PriorityClass of watcher and agents")
-	set.StringSliceVar(&f.tolerations, "toleration", nil, "Taint that the watcher tolerates, beside that of control planes: KEY, KEY:EFFECT or KEY=VALUE:EFFECT; agents tolerate all")
+	set.StringSliceVar(&f.tolerations, "toleration", nil, "Taint that the watcher tolerates, besides that of control planes: KEY, KEY:EFFECT or KEY=VALUE:EFFECT; agents tolerate every taint")
 	for _, flag := range []struct {
 		to          *map[string]string
 		name, usage string
 	}{
-		{&f.Labels, "label", "Label of all objects but definitions, and of the pods of watcher and agents: KEY=VALUE"},
+		{&f.Labels, "label", "Label of all objects except definitions, and of the pods of watcher and agents: KEY=VALUE"},
 		{&f.WatcherRequests, "watcher-requests", "Resources that the watcher requests, such as memory=128Mi"},
 		{&f.WatcherLimits, "watcher-limits", "Limits of the watcher, such as memory=1Gi"},
 		{&f.AgentRequests, "agent-requests", "Resources that each agent requests"},
@@ -38,8 +38,8 @@ func (f *podFlags) addTo(set *pflag.FlagSet) {
 	}
 }
 
-// pairsFlag takes KEY=VALUE,… and may be given several times; an empty value takes back
-// what an installation has.
+// pairsFlag takes KEY=VALUE,… and may be repeated; an empty value removes all pairs of an
+// installation.
 type pairsFlag struct{ to *map[string]string }
 
 // Set adds pairs.
@@ -68,8 +68,8 @@ func (f *pairsFlag) String() string {
 // Type names the value in the usage text.
 func (*pairsFlag) Type() string { return "KEY=VALUE,…" }
 
-// checkResources refuses requests above limits, as the API server would once rights are
-// given.
+// checkResources refuses requests above limits. The API server would do so only after the
+// permissions are granted.
 func checkResources(objects []*unstructured.Unstructured) error {
 	for _, object := range objects {
 		if kind := object.GetKind(); kind != "Deployment" && kind != "DaemonSet" {
@@ -96,11 +96,11 @@ func checkResources(objects []*unstructured.Unstructured) error {
 	return nil
 }
 
-// complete reads tolerations, and refuses what an API server would not take: by then rights
-// would have been given.
+// complete parses tolerations, and refuses what an API server would refuse only after the
+// permissions are granted.
 func (f *podFlags) complete() error {
 	if f.PriorityClass != "" && !validName(f.PriorityClass) {
-		return fmt.Errorf("--priority-class %q is no name of an object", f.PriorityClass)
+		return fmt.Errorf("--priority-class %q is not a valid name of an object", f.PriorityClass)
 	}
 	for _, text := range trimmed(f.tolerations) {
 		t, err := parseToleration(text)
@@ -115,7 +115,7 @@ func (f *podFlags) complete() error {
 			return fmt.Errorf("--label %s=%s: %s", key, value, problems[0])
 		}
 		if strings.HasPrefix(key, "app.kubernetes.io/") {
-			return fmt.Errorf("--label %s: this label is the installation's own", key)
+			return fmt.Errorf("--label %s: the installation sets this label itself", key)
 		}
 	}
 	for flag, quantities := range map[string]map[string]string{

@@ -43,10 +43,10 @@ func TestPodsAreWhatWasAskedFor(t *testing.T) {
 func TestInstallRefusesWhatPodsCannotBe(t *testing.T) {
 	for flag, says := range map[string]string{
 		"--cluster-name=a b":               `--cluster-name "a b": want letters`,
-		"--priority-class=High":            `--priority-class "High" is no name of an object`,
+		"--priority-class=High":            `--priority-class "High" is not a valid name of an object`,
 		"--toleration=a:Never":             `--toleration "a:Never": want KEY`,
 		"--toleration=:NoSchedule":         `want KEY`,
-		"--label=app.kubernetes.io/name=x": "this label is the installation's own",
+		"--label=app.kubernetes.io/name=x": "the installation sets this label itself",
 		"--label=team=a b":                 "--label team=a b: ",
 		"--agent-limits=memory=much":       "--agent-limits memory=much: want cpu, memory or ephemeral-storage and a quantity",
 		"--watcher-requests=gpu=1":         "--watcher-requests gpu=1: want cpu",
@@ -71,7 +71,7 @@ func TestInstallChangesNothingForPodsThatCannotBe(t *testing.T) {
 		"--agent-limits memory=16Mi":     "requests memory=32Mi and is limited to 16Mi",
 		"--watcher-limits memory=1Mi":    "is limited to 1Mi",
 		"--watcher-requests memory=-1Mi": "want cpu, memory or ephemeral-storage and a quantity",
-		"--priority-class no-such":       `there is no PriorityClass "no-such"`,
+		"--priority-class no-such":       `PriorityClass "no-such" does not exist`,
 	} {
 		s := newAPIServer(t)
 		code, _, stderr := s.run(t, append([]string{"install"}, strings.Fields(flags)...)...)

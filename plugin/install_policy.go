@@ -15,7 +15,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/policy/rotationpolicy"
 )
 
-// respectPolicy leaves the RotationPolicy alone that is there, unless a file is given.
+// respectPolicy keeps a present RotationPolicy, unless a file is given.
 func (i *installer) respectPolicy(ctx context.Context, objects []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
 	if i.policy != nil {
 		return objects, nil
@@ -29,16 +29,16 @@ func (i *installer) respectPolicy(ctx context.Context, objects []*unstructured.U
 	case there == nil:
 		return objects, nil
 	}
-	i.warnings = append(i.warnings, fmt.Sprintf("RotationPolicy %s is left as it is; --policy FILE replaces it.", v1alpha1.RotationPolicyName))
+	i.warnings = append(i.warnings, fmt.Sprintf("RotationPolicy %s is kept; --policy FILE replaces it.", v1alpha1.RotationPolicyName))
 	return without(objects, rotationpolicy.Kind), nil
 }
 
-// What applying the RotationPolicy did, beside what applying others does.
-const notDefined = "not judged before its kind is defined"
+// notDefined is the result of a dry run for the RotationPolicy where its kind is new.
+const notDefined = "not checked, since its kind is not defined yet"
 
-// applyPolicy makes the RotationPolicy, or replaces the spec of the one that is there, whoever
-// made it. Server-side apply would keep the fields that a person has set with kubectl. Of
-// several API servers, one may not serve the kind yet that another has established.
+// applyPolicy creates the RotationPolicy, or replaces the spec of a present one. Server-side
+// apply would keep the fields that were set with kubectl. Of several API servers, one may not
+// serve the kind yet that another has established.
 func (i *installer) applyPolicy(ctx context.Context, object *unstructured.Unstructured) (result *unstructured.Unstructured, did string, err error) {
 	if i.dry {
 		if result, did, err = i.replacePolicy(ctx, object); noSuchKind(err) {
@@ -73,7 +73,7 @@ func (i *installer) replacePolicy(ctx context.Context, object *unstructured.Unst
 		}
 		return result, "created", nil
 	case err != nil:
-		return nil, "", fmt.Errorf("look at %s: %w", objectName(object), err)
+		return nil, "", fmt.Errorf("read %s: %w", objectName(object), err)
 	}
 	next := before.DeepCopy()
 	next.Object["spec"] = object.Object["spec"]
@@ -86,7 +86,7 @@ func (i *installer) replacePolicy(ctx context.Context, object *unstructured.Unst
 	return result, "changed", nil
 }
 
-// policyWritten says whether a RotationPolicy says anything other than the defaults.
+// policyWritten reports whether a RotationPolicy differs from the defaults.
 func policyWritten(object *unstructured.Unstructured) bool {
 	var policy v1alpha1.RotationPolicy
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &policy); err != nil {

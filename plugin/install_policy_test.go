@@ -29,7 +29,7 @@ func TestInstallMakesThePolicyOnlyWhereThereIsNone(t *testing.T) {
 	s.remove(policyPath)
 	s.add(t, policyPath, `{"spec":{"limits":{"rotationsPerDay":2}}}`)
 	said := s.install(t, "")
-	assert.Contains(t, said, "RotationPolicy default is left as it is; --policy FILE replaces it.")
+	assert.Contains(t, said, "RotationPolicy default is kept; --policy FILE replaces it.")
 	assert.JSONEq(t, `{"limits":{"rotationsPerDay":2}}`, s.spec())
 
 	s.remove(policyPath)
@@ -45,7 +45,7 @@ func TestInstallWithAPolicyFile(t *testing.T) {
 	s := newAPIServer(t)
 	file := policyAt(t, policyHeader+"spec: {limits: {rotationsPerDay: 2}}\n")
 	said := s.install(t, "--policy "+file)
-	assert.NotContains(t, said, "left as it is")
+	assert.NotContains(t, said, "is kept")
 	assert.JSONEq(t, `{"limits":{"rotationsPerDay":2}}`, s.spec())
 	s.log = nil
 	s.install(t, "--policy "+file)
@@ -100,7 +100,7 @@ func TestInstallJudgedByTheServerWithoutTheKind(t *testing.T) {
 	s := newAPIServer(t)
 	code, stdout, stderr := s.run(t, "install", "--dry-run=server", "-o", "name")
 	require.Zero(t, code, stderr)
-	assert.Contains(t, stderr, "1 not judged before its kind is defined")
+	assert.Contains(t, stderr, "1 not checked, since its kind is not defined yet")
 	assert.Contains(t, stdout, "rotationpolicy.rotate-certs.io/default\n")
 	assert.Empty(t, s.log)
 
@@ -109,7 +109,7 @@ func TestInstallJudgedByTheServerWithoutTheKind(t *testing.T) {
 	s.log = nil
 	code, _, stderr = s.run(t, "install", "--dry-run=server", "--policy", policyAt(t, policyHeader))
 	require.Zero(t, code, stderr)
-	assert.NotContains(t, stderr, "not judged before its kind is defined")
+	assert.NotContains(t, stderr, "not checked, since its kind is not defined yet")
 	assert.Empty(t, s.log)
 	assert.Equal(t, before, s.spec())
 }

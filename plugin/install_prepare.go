@@ -26,8 +26,7 @@ const (
 	defaultClass = "storageclass.kubernetes.io/is-default-class"
 )
 
-// prepare asks everything that has to be known before something is changed, and
-// returns the objects to apply.
+// prepare checks everything before anything is changed, and returns the objects to apply.
 func (i *installer) prepare(ctx context.Context) ([]*unstructured.Unstructured, error) {
 	if err := i.checkVersion(); err != nil {
 		return nil, err
@@ -66,13 +65,13 @@ func (i *installer) refuseOlder() error {
 	installed := i.found.versions()
 	for _, theirs := range []string{installed.Watcher, installed.Agents} {
 		if older(version.Version, theirs) {
-			return fmt.Errorf("%s is installed, and this plugin is %s\nhint: kubectl krew upgrade rotate-certs; --force installs the older version, without the settings that it does not know", theirs, version.Version)
+			return fmt.Errorf("%s is installed, and this plugin is %s\nhint: kubectl krew upgrade rotate-certs; --force installs the older version and drops settings that it does not have", theirs, version.Version)
 		}
 	}
 	return nil
 }
 
-// settle decides what the installation is to be: what it was, with what flags change.
+// settle sets the settings: those of the present installation, changed by flags.
 func (i *installer) settle(ctx context.Context) error {
 	var err error
 	if i.before, err = i.api.settings(ctx, i.found); err != nil {
@@ -88,14 +87,14 @@ func (i *installer) settle(ctx context.Context) error {
 	if i.settings.StorageClass, err = i.chooseStorage(ctx); err != nil {
 		return err
 	}
-	if err := i.tellEarlierPolicy(ctx); err != nil {
+	if err := i.warnEarlierPolicy(ctx); err != nil {
 		return err
 	}
-	return i.tellEarlierStreams(ctx)
+	return i.warnEarlierStreams(ctx)
 }
 
-// render makes the objects. The policy that pins the image of node pods admits that of
-// watchers that still run, too.
+// render makes the objects. The admission policy that pins the image of node pods also admits
+// the images of watchers that still run.
 func (i *installer) render(ctx context.Context) ([]*unstructured.Unstructured, error) {
 	i.made = i.options(i.settings)
 	var err error
@@ -114,7 +113,7 @@ func (i *installer) render(ctx context.Context) ([]*unstructured.Unstructured, e
 	return manifests.Render(i.made)
 }
 
-// installAccess is what installing asks for.
+// installAccess are the permissions that install needs.
 func installAccess(objects []*unstructured.Unstructured, namespace string) []access {
 	out := []access{
 		{verb: "get", group: "coordination.k8s.io", resource: "leases", namespace: kube.LeaseNamespace, why: "see whether a rotation is in progress"},
@@ -138,11 +137,11 @@ func installAccess(objects []*unstructured.Unstructured, namespace string) []acc
 	return out
 }
 
-// checkVersion refuses a Kubernetes that lacks what confines us.
+// checkVersion refuses a Kubernetes without ValidatingAdmissionPolicy.
 func (i *installer) checkVersion() error {
 	info, err := i.api.client.Discovery().ServerVersion()
 	if err != nil {
-		return fmt.Errorf("ask for the version of Kubernetes: %w", err)
+		return fmt.Errorf("get the version of Kubernetes: %w", err)
 	}
 	i.kubernetes = info.GitVersion
 	v, err := utilversion.ParseGeneric(info.GitVersion)
@@ -150,11 +149,11 @@ func (i *installer) checkVersion() error {
 		return fmt.Errorf("read the version of Kubernetes %q: %w", info.GitVersion, err)
 	}
 	if v.LessThan(utilversion.MustParseGeneric("1.30")) {
-		return fmt.Errorf("Kubernetes %s is too old to install on: ValidatingAdmissionPolicy, which confines what is installed, came with 1.30\n"+ //nolint:staticcheck // a name
-			"the other commands work without: %s check", info.GitVersion, i.connectionFlags.command())
+		return fmt.Errorf("Kubernetes %s is too old to install on: ValidatingAdmissionPolicy came with 1.30\n"+ //nolint:staticcheck // a name
+			"hint: the other commands need no installation, such as %s check", info.GitVersion, i.connectionFlags.command())
 	}
 	if v.LessThan(utilversion.MustParseGeneric("1.32")) {
-		i.warnings = append(i.warnings, fmt.Sprintf("Kubernetes %s does not say in a token from which node it comes (1.32 does), so agents may not write reports: "+
+		i.warnings = append(i.warnings, fmt.Sprintf("Tokens of Kubernetes %s do not name the node of their pod (those of 1.32 do), so agents may be unable to write reports: "+
 			"see docs/permissions.md.", info.GitVersion))
 	}
 	return nil
@@ -173,12 +172,12 @@ func (i *installer) checkElsewhere(ctx context.Context) error {
 		i.found = found
 		return nil
 	}
-	return fmt.Errorf("rotate-certs is installed in namespace %q already, and a cluster has one installation\nto change it: add --namespace %s; to move it: %s uninstall --namespace %s",
+	return fmt.Errorf("rotate-certs is already installed in namespace %q, and a cluster has one installation\nhint: to change it, add --namespace %s; to move it: %s uninstall --namespace %s",
 		found.namespace, found.namespace, i.connectionFlags.command(), found.namespace)
 }
 
-// chooseStorage decides where the embedded NATS keeps its events, and says so in
-// i.storage. What exists stays, unless --storage-class says otherwise.
+// chooseStorage chooses where the embedded NATS stores its events, and describes it in
+// i.storage. A present volume stays, unless --storage-class changes it.
 func (i *installer) chooseStorage(ctx context.Context) (string, error) {
 	switch {
 	case i.settings.WithoutWatcher:
@@ -187,7 +186,7 @@ func (i *installer) chooseStorage(ctx context.Context) (string, error) {
 		i.storage = "events go to the NATS of --nats-url"
 		return "", nil
 	case i.storageClass == noStorage:
-		i.storage = "events are kept in the pod (emptyDir), as asked, and end with it"
+		i.storage = "events are stored in the pod (emptyDir) and are lost with it"
 		return "", nil
 	}
 	class, claimed, err := i.api.classOf(ctx, i.namespace(), manifests.Watcher)
@@ -197,10 +196,10 @@ func (i *installer) chooseStorage(ctx context.Context) (string, error) {
 	embedded := i.found != nil && i.found.watcher != nil && len(i.before.NATSURLs) == 0
 	switch {
 	case claimed && i.storageClass != "" && i.storageClass != class:
-		return "", fmt.Errorf("PersistentVolumeClaim %q has StorageClass %q, which cannot be changed\nhint: kubectl -n %s delete pvc %s, and the events that it holds with it", //nolint:staticcheck // a kind's name
+		return "", fmt.Errorf("PersistentVolumeClaim %q has StorageClass %q, which cannot be changed\nhint: kubectl -n %s delete pvc %s deletes it and its events", //nolint:staticcheck // a kind's name
 			manifests.Watcher, class, i.namespace(), manifests.Watcher)
 	case embedded && i.storageClass == "" && i.before.StorageClass == "":
-		i.storage = "events are kept in the pod (emptyDir), as before, and end with it; --storage-class changes it"
+		i.storage = "events are stored in the pod (emptyDir), as before, and are lost with it; --storage-class changes this"
 		return "", nil
 	case claimed && class != "":
 		i.storage = fmt.Sprintf("events stay in PersistentVolumeClaim %s (StorageClass %s)", manifests.Watcher, class)
@@ -224,21 +223,21 @@ func (i *installer) pickClass(classes []storagev1.StorageClass) (string, error) 
 	}
 	switch {
 	case i.storageClass != "" && !slices.Contains(names, i.storageClass):
-		return "", fmt.Errorf("unknown StorageClass %q\nclasses: %s", i.storageClass, strings.Join(append(names, noStorage), ", "))
+		return "", fmt.Errorf("unknown StorageClass %q\nhint: want one of %s", i.storageClass, strings.Join(append(names, noStorage), ", "))
 	case i.storageClass != "":
 		chosen = i.storageClass
 	case chosen == "" && len(names) > 0:
-		i.storage = fmt.Sprintf("events are kept in the pod (emptyDir) and end with it: no StorageClass is the default; --storage-class chooses one of %s", some(names))
+		i.storage = fmt.Sprintf("events are stored in the pod (emptyDir) and are lost with it: no StorageClass is the default; --storage-class chooses one of %s", some(names))
 		return "", nil
 	case chosen == "":
-		i.storage = "events are kept in the pod (emptyDir) and end with it: the cluster has no StorageClass. No trigger is lost with them: certificates and marks are asked again"
+		i.storage = "events are stored in the pod (emptyDir) and are lost with it: the cluster has no StorageClass. No rotation is lost with them: what is due follows from the objects"
 		return "", nil
 	}
-	i.storage = fmt.Sprintf("events are kept in PersistentVolumeClaim %s (StorageClass %s)", manifests.Watcher, chosen)
+	i.storage = fmt.Sprintf("events are stored in PersistentVolumeClaim %s (StorageClass %s)", manifests.Watcher, chosen)
 	return chosen, nil
 }
 
-// respectNamespace leaves a namespace alone that somebody else made.
+// respectNamespace keeps a namespace that rotate-certs did not create.
 func (i *installer) respectNamespace(ctx context.Context, objects []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
 	there, err := i.api.client.CoreV1().Namespaces().Get(ctx, i.namespace(), metav1.GetOptions{})
 	switch {
@@ -246,19 +245,19 @@ func (i *installer) respectNamespace(ctx context.Context, objects []*unstructure
 		i.newNamespace = true
 		return objects, nil
 	case err != nil:
-		return nil, fmt.Errorf("look at namespace %q: %w", i.namespace(), err)
+		return nil, fmt.Errorf("read namespace %q: %w", i.namespace(), err)
 	case there.DeletionTimestamp != nil:
-		return nil, fmt.Errorf("namespace %q is being deleted\ntry again when it is gone", i.namespace())
+		return nil, fmt.Errorf("namespace %q is being deleted\nhint: repeat this when it is deleted", i.namespace())
 	case there.Labels[kube.LabelManagedBy] == manifests.ManagedBy:
 		return objects, nil
 	}
 	if level := there.Labels[podSecurity]; level != "" && level != "privileged" {
 		return nil, fmt.Errorf("namespace %q enforces the Pod Security Standard %q, which forbids pods that mount the host's files\n"+
-			"choose another with --namespace, or: kubectl label --overwrite namespace %s %s=privileged", i.namespace(), level, i.namespace(), podSecurity)
+			"hint: choose another with --namespace, or: kubectl label --overwrite namespace %s %s=privileged", i.namespace(), level, i.namespace(), podSecurity)
 	}
-	i.warnings = append(i.warnings, fmt.Sprintf("Namespace %s was there before: it is left as it is, and uninstalling will keep it.", i.namespace()))
+	i.warnings = append(i.warnings, fmt.Sprintf("Namespace %s exists already: it is not changed, and uninstall keeps it.", i.namespace()))
 	if there.Labels[podSecurity] == "" {
-		i.warnings = append(i.warnings, fmt.Sprintf("If the cluster enforces a Pod Security Standard where no label says which: kubectl label namespace %s %s=privileged", i.namespace(), podSecurity))
+		i.warnings = append(i.warnings, fmt.Sprintf("If the cluster enforces a Pod Security Standard by default: kubectl label namespace %s %s=privileged", i.namespace(), podSecurity))
 	}
 	return without(objects, "Namespace"), nil
 }

@@ -18,22 +18,22 @@ import (
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
 
-// looksUntilHopeless is how often in a row a pod must be found in a state that does not
-// mend by itself before waiting for it ends.
-const looksUntilHopeless = 10
+// checksUntilHopeless is how many checks in a row must find a problem that does not pass
+// without intervention before the wait ends.
+const checksUntilHopeless = 10
 
 // errTooLong ends a wait.
-var errTooLong = errors.New("it took too long")
+var errTooLong = errors.New("timeout")
 
-// ready waits until the agents and the watcher work, and says what keeps them.
+// ready waits until the agents and the watcher are ready, and says why they are not.
 func (i *installer) ready(ctx context.Context) error {
 	if i.storage != "" {
-		i.tell("storage", i.storage, time.Time{})
+		i.printStage("storage", i.storage, time.Time{})
 	}
-	w := &waiting{installer: i, told: map[string]bool{}}
+	w := &waiting{installer: i, printed: map[string]bool{}}
 	for _, part := range []struct {
 		name, component string
-		look            func(context.Context) (done bool, words string, err error)
+		check           func(context.Context) (done bool, words string, err error)
 	}{
 		{"agents", "agent", w.agents},
 		{"watcher", "watcher", w.watcher},
@@ -43,7 +43,7 @@ func (i *installer) ready(ctx context.Context) error {
 		}
 		began, words := i.now(), ""
 		err := i.until(ctx, "the "+part.name+" are ready", func(ctx context.Context) (bool, error) {
-			done, now, err := part.look(ctx)
+			done, now, err := part.check(ctx)
 			if err != nil {
 				return false, err
 			}
@@ -53,15 +53,15 @@ func (i *installer) ready(ctx context.Context) error {
 			return false, w.troubles(ctx, part.component)
 		})
 		if err != nil {
-			return fmt.Errorf("everything is installed, but not all of it works: %s: %s\n%w\nhint: fix that and run the same again; what pods say: kubectl -n %s describe pods -l %s=%s",
+			return fmt.Errorf("everything is applied, but not ready: %s: %s\n%w\nhint: fix the cause and run it again; see kubectl -n %s describe pods -l %s=%s",
 				part.name, words, err, i.namespace(), kube.LabelComponent, part.component)
 		}
-		i.tell(part.name, words, began)
+		i.printStage(part.name, words, began)
 	}
 	return nil
 }
 
-// until waits as long as --timeout allows.
+// until waits at most --timeout.
 func (i *installer) until(ctx context.Context, what string, holds func(context.Context) (bool, error)) error {
 	return i.await(ctx, time.Duration(i.timeout), what, holds)
 }
@@ -69,76 +69,76 @@ func (i *installer) until(ctx context.Context, what string, holds func(context.C
 // waiting is what is known while pods start.
 type waiting struct {
 	*installer
-	told     map[string]bool // troubles that were told
-	hopeless int             // looks in a row that found nothing but trouble that stays
+	printed  map[string]bool // problems that were printed
+	hopeless int             // checks in a row in which every pod had a lasting problem
 }
 
 func (w *waiting) agents(ctx context.Context) (bool, string, error) {
 	set, err := w.api.client.AppsV1().DaemonSets(w.namespace()).Get(ctx, manifests.Agent, metav1.GetOptions{})
 	if err != nil {
-		return false, "", fmt.Errorf("look at the agents: %w", err)
+		return false, "", fmt.Errorf("read the agents: %w", err)
 	}
 	nodes, err := kube.ListNodes(ctx, w.api.client)
 	if err != nil {
 		return false, "", err
 	}
-	away, virtual := notWaitedFor(nodes)
+	notReady, virtual := notWaitedFor(nodes)
 	words := agentWords(set)
-	if len(away) > 0 {
-		words += "; not waited for: " + some(away) + " (NotReady)"
+	if len(notReady) > 0 {
+		words += "; not waited for: " + some(notReady) + " (NotReady)"
 	}
-	if !agentsReady(set, len(away)+virtual) {
+	if !agentsReady(set, len(notReady)+virtual) {
 		return false, words, nil
 	}
-	silent, err := w.silent(ctx, away)
+	silent, err := w.silent(ctx, notReady)
 	if len(silent) > 0 {
 		words += "; no fresh report of: " + some(silent)
 	}
 	return len(silent) == 0, words, err
 }
 
-// silent are the nodes that have an agent, and no report that is fresh.
-func (w *waiting) silent(ctx context.Context, away []string) ([]string, error) {
+// silent are the nodes with an agent and without a fresh report.
+func (w *waiting) silent(ctx context.Context, notReady []string) ([]string, error) {
 	s := &survey{objects: w.api, now: w.now(), status: &v1alpha1.WatcherStatus{}}
 	err := s.reports(ctx)
 	var out []string
 	for _, n := range s.status.WithoutReport {
-		if !slices.Contains(away, n.Node) {
+		if !slices.Contains(notReady, n.Node) {
 			out = append(out, fmt.Sprintf("%s (%s)", n.Node, n.Reason))
 		}
 	}
 	return out, err
 }
 
-// notWaitedFor are the nodes whose agents cannot be ready now, and the number of virtual
-// nodes that only a taint tells: the DaemonSet counts them, since agents tolerate taints.
-func notWaitedFor(nodes []kubenode.Node) (away []string, virtual int) {
+// notWaitedFor returns the NotReady nodes, whose agents cannot be ready, and the number of
+// virtual nodes that only a taint marks: the DaemonSet counts them, since agents tolerate taints.
+func notWaitedFor(nodes []kubenode.Node) (notReady []string, virtual int) {
 	for _, n := range nodes {
 		switch {
 		case n.Virtual && n.Labels["type"] != "virtual-kubelet":
 			virtual++
 		case !n.Foreign() && !n.Ready:
-			away = append(away, n.Name)
+			notReady = append(notReady, n.Name)
 		}
 	}
-	return away, virtual
+	return notReady, virtual
 }
 
 func agentWords(set *appsv1.DaemonSet) string {
 	return fmt.Sprintf("%d/%d ready", set.Status.NumberReady, set.Status.DesiredNumberScheduled)
 }
 
-// agentsReady tells whether all agents work but those on nodes that are away.
-func agentsReady(set *appsv1.DaemonSet, away int) bool {
+// agentsReady reports whether all agents are ready except those on NotReady nodes.
+func agentsReady(set *appsv1.DaemonSet, notReady int) bool {
 	s := set.Status
-	enough := s.DesiredNumberScheduled - int32(away) //nolint:gosec // a number of nodes
+	enough := s.DesiredNumberScheduled - int32(notReady) //nolint:gosec // a number of nodes
 	return s.ObservedGeneration >= set.Generation && s.DesiredNumberScheduled > 0 && s.UpdatedNumberScheduled >= enough && s.NumberReady >= enough
 }
 
 func (w *waiting) watcher(ctx context.Context) (bool, string, error) {
 	d, err := w.api.client.AppsV1().Deployments(w.namespace()).Get(ctx, manifests.Watcher, metav1.GetOptions{})
 	if err != nil {
-		return false, "", fmt.Errorf("look at the watcher: %w", err)
+		return false, "", fmt.Errorf("read the watcher: %w", err)
 	}
 	return watcherReady(d), watcherWords(d), nil
 }
@@ -147,7 +147,7 @@ func watcherWords(d *appsv1.Deployment) string {
 	return fmt.Sprintf("%d/%d ready, %s NATS", d.Status.ReadyReplicas, wantedReplicas(d), natsOf(d))
 }
 
-// natsOf tells whether the watcher brings its own NATS.
+// natsOf says which NATS the watcher uses.
 func natsOf(d *appsv1.Deployment) string {
 	if hasArgument(d, "--store="+storeDirectory) {
 		return "embedded"
@@ -155,7 +155,7 @@ func natsOf(d *appsv1.Deployment) string {
 	return "external"
 }
 
-// storeDirectory is where the embedded NATS keeps its stream.
+// storeDirectory is where the embedded NATS stores its stream.
 const storeDirectory = "/var/lib/rotate-certs-watcher"
 
 func wantedReplicas(d *appsv1.Deployment) int32 {
@@ -170,8 +170,8 @@ func watcherReady(d *appsv1.Deployment) bool {
 	return s.ObservedGeneration >= d.Generation && s.UpdatedReplicas == want && s.ReadyReplicas == want && s.Replicas == want
 }
 
-// troubles tells once what keeps each pod from working, and gives up where nothing but
-// a person can help.
+// troubles prints each problem of a pod once, and fails where every pod has a problem that
+// does not pass without intervention.
 func (w *waiting) troubles(ctx context.Context, component string) error {
 	pods, err := w.api.client.CoreV1().Pods(w.namespace()).List(ctx, metav1.ListOptions{
 		LabelSelector: manifests.Selector + "," + kube.LabelComponent + "=" + component, Limit: page,
@@ -194,21 +194,21 @@ func (w *waiting) troubles(ctx context.Context, component string) error {
 		if stays || isPull(trouble.Reason) {
 			stuck = append(stuck, *trouble)
 		}
-		if key := component + " " + sameTrouble(trouble.Reason); !w.told[key] {
-			w.told[key] = true // of all pods once: the others say the same
-			w.tell(component, fmt.Sprintf("%s: %s: %s", trouble.Node, trouble.Reason, strings.TrimPrefix(trouble.Message, trouble.Reason+": ")), time.Time{})
+		if key := component + " " + sameTrouble(trouble.Reason); !w.printed[key] {
+			w.printed[key] = true // once for all pods
+			w.printStage(component, fmt.Sprintf("%s: %s: %s", trouble.Node, trouble.Reason, strings.TrimPrefix(trouble.Message, trouble.Reason+": ")), time.Time{})
 		}
 	}
 	if w.hopeless++; len(stuck) == 0 || len(stuck) < waitingFor {
 		w.hopeless = 0
 	}
-	if w.hopeless >= looksUntilHopeless {
+	if w.hopeless >= checksUntilHopeless {
 		return errors.New(strings.Join(together(stuck), "\n"))
 	}
 	return nil
 }
 
-// isPull tells whether an image cannot be pulled; the kubelet changes between the two.
+// isPull reports whether an image cannot be pulled; the kubelet alternates between two reasons.
 func isPull(reason string) bool { return reason == "ErrImagePull" || reason == "ImagePullBackOff" }
 
 func sameTrouble(reason string) string {
@@ -218,7 +218,7 @@ func sameTrouble(reason string) string {
 	return reason
 }
 
-// together says what keeps pods from working, each cause once with its nodes.
+// together lists the problems of pods, each once with its nodes.
 func together(stuck []kube.PodError) []string {
 	var order []string
 	nodes, said := map[string][]string{}, map[string]kube.PodError{}

@@ -14,7 +14,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
 
-// runClient prints what would be installed, and asks nobody.
+// runClient prints what would be installed, and sends no request.
 func (o *installOptions) runClient() error {
 	settings, err := o.merged(manifests.Settings{})
 	if err != nil {
@@ -22,7 +22,7 @@ func (o *installOptions) runClient() error {
 	}
 	options := o.options(settings)
 	if options.NATSSecret != "" {
-		options.NATSSecretKeys = manifests.NATSSecretKeys() // which it holds cannot be known
+		options.NATSSecretKeys = manifests.NATSSecretKeys() // its keys are not known
 	}
 	if o.storageClass == noStorage {
 		options.StorageClass = ""
@@ -39,11 +39,11 @@ func (o *installOptions) runClient() error {
 	}
 	store := ""
 	if !o.withoutWatcher && len(o.natsURLs) == 0 && o.storageClass == "" {
-		store = "No cluster was asked, so the embedded NATS gets no volume; --storage-class gives it one."
+		store = "The cluster's StorageClasses are not known, so the embedded NATS has no volume; --storage-class gives it one."
 	}
 	files := ""
 	if o.natsSecret != "" {
-		files = fmt.Sprintf("Secret %q has to hold %s; remove the watcher's flags and the items of its volume for those that it lacks.", o.natsSecret, natsKeys())
+		files = fmt.Sprintf("Secret %q must have the keys %s; for each key that it lacks, remove the watcher's flag and the item of its volume.", o.natsSecret, natsKeys())
 	}
 	note(o.ErrOut, store, files, "Nothing was changed. To install it: kubectl apply --server-side -f FILE, or the same command without --dry-run. "+
 		"Where the definitions are new, apply it twice: the RotationPolicy needs one of them.")
@@ -86,7 +86,7 @@ func objectName(object *unstructured.Unstructured) string {
 	return kind + "/" + object.GetName()
 }
 
-// runInstall applies everything in order and waits until it is at work.
+// runInstall applies everything in order and waits until it is ready.
 func (o *installOptions) runInstall(ctx context.Context) error {
 	began := o.now()
 	api, err := openObjects(o.conn)
@@ -106,7 +106,7 @@ func (o *installOptions) runInstall(ctx context.Context) error {
 	note(o.ErrOut, fmt.Sprintf("Installing rotate-certs %s in namespace %s (Kubernetes %s)%s.",
 		version.Version, o.namespace(), i.kubernetes, map[bool]string{true: ", dry run", false: ""}[i.dry]))
 	note(o.ErrOut, i.warnings...)
-	if err := i.tellChanges(ctx, objects); err != nil {
+	if err := i.printChanges(ctx, objects); err != nil {
 		return err
 	}
 	applied, err := i.apply(ctx, objects)
@@ -135,15 +135,15 @@ func (o *installOptions) runInstall(ctx context.Context) error {
 	return nil
 }
 
-// means says what happens from now on.
+// means says what happens after the installation.
 func (i *installer) means() string {
 	switch {
 	case i.settings.WithoutWatcher:
-		return "The agents report; now run the watcher: rotate-certs-watcher --kubeconfig FILE --namespace " + i.namespace()
+		return "The agents are installed; now run the watcher: rotate-certs-watcher --kubeconfig FILE --namespace " + i.namespace()
 	case i.settings.NotifyOnly:
-		return "The watcher publishes what expires soon as events; it may start nothing."
+		return "The watcher publishes events, and never starts a rotation."
 	default:
-		return fmt.Sprintf("What expires soon is renewed automatically from now on, under RotationPolicy %s.", v1alpha1.RotationPolicyName)
+		return fmt.Sprintf("Certificates that expire soon are renewed automatically from now on, under RotationPolicy %s.", v1alpha1.RotationPolicyName)
 	}
 }
 
@@ -153,19 +153,19 @@ type installer struct {
 	api *objects
 	dry bool
 
-	found    *installation      // what is there; nil: nothing
+	found    *installation      // the present one; nil: none
 	before   manifests.Settings // its settings
-	settings manifests.Settings // those that it gets
+	settings manifests.Settings // the new ones
 	made     manifests.Options  // what its objects are made with
 
 	kubernetes   string // its version
 	warnings     []string
-	storage      string // how the watcher keeps its events, in words
-	newNamespace bool   // it does not exist, so a dry run cannot judge what is in it
+	storage      string // where the watcher stores its events, as printed
+	newNamespace bool   // it does not exist, so a dry run cannot check what is in it
 }
 
-// tell says how far a stage is.
-func (a *app) tell(stage, words string, began time.Time) {
+// printStage prints the result of a stage of install or uninstall.
+func (a *app) printStage(stage, words string, began time.Time) {
 	line := fmt.Sprintf("%-12s %s", stage, words)
 	if !began.IsZero() {
 		line += "   " + took(a.now().Sub(began))

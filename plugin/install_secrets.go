@@ -10,7 +10,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
 
-// secretFiles are the files that the Secret for NATS has.
+// secretFiles are the keys that the Secret for NATS has.
 func (i *installer) secretFiles(ctx context.Context) ([]string, error) {
 	name := i.settings.NATSSecret
 	if name == "" {
@@ -40,7 +40,7 @@ func (i *installer) checkPullSecret(ctx context.Context) error {
 	}
 	_, err := i.api.client.CoreV1().Secrets(i.namespace()).Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsForbidden(err) {
-		return nil // the kubelets may read it
+		return nil // the kubelets may still be allowed to read it
 	}
 	if err != nil {
 		return i.missingSecret(ctx, name, "docker-registry "+name+" --docker-server=… --docker-username=… --docker-password=…", err)
@@ -48,8 +48,8 @@ func (i *installer) checkPullSecret(ctx context.Context) error {
 	return nil
 }
 
-// checkPriorityClass refuses a PriorityClass that does not exist: no pod could be created,
-// and the watcher that runs would have been removed by then.
+// checkPriorityClass refuses a PriorityClass that does not exist: no pod could be created, and
+// the running watcher would be removed by then.
 func (i *installer) checkPriorityClass(ctx context.Context) error {
 	name := i.settings.PriorityClass
 	if name == "" {
@@ -58,19 +58,19 @@ func (i *installer) checkPriorityClass(ctx context.Context) error {
 	_, err := i.api.client.SchedulingV1().PriorityClasses().Get(ctx, name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
-		return fmt.Errorf("there is no PriorityClass %q\nhint: kubectl get priorityclasses; --priority-class= installs without one", name)
+		return fmt.Errorf("PriorityClass %q does not exist\nhint: kubectl get priorityclasses; --priority-class= installs without one", name)
 	case apierrors.IsForbidden(err), err == nil:
 		return nil
 	}
 	return fmt.Errorf("read PriorityClass %q: %w", name, err)
 }
 
-// missingSecret says how to create a Secret, and before it the namespace where there is
-// none: it needs the label that lets it have pods which mount the host's files.
+// missingSecret says how to create a Secret, and its namespace where there is none: the
+// namespace needs the label that admits pods with hostPath volumes.
 func (i *installer) missingSecret(ctx context.Context, name, create string, err error) error {
 	namespace := ""
 	if _, missing := i.api.client.CoreV1().Namespaces().Get(ctx, i.namespace(), metav1.GetOptions{}); apierrors.IsNotFound(missing) {
 		namespace = fmt.Sprintf("kubectl create namespace %s && kubectl label namespace %s %s=privileged && ", i.namespace(), i.namespace(), podSecurity)
 	}
-	return fmt.Errorf("look at Secret %q: %w\nhint: %skubectl -n %s create secret %s", name, err, namespace, i.namespace(), create)
+	return fmt.Errorf("read Secret %q: %w\nhint: %skubectl -n %s create secret %s", name, err, namespace, i.namespace(), create)
 }

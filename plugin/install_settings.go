@@ -18,8 +18,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
 
-// merged are the settings of an installation with what the flags say instead. A flag that
-// was not given changes nothing.
+// merged are the settings of an installation, changed by the flags that were given.
 func (o *installOptions) merged(s manifests.Settings) (manifests.Settings, error) {
 	for flag, set := range map[string]func(){
 		"image":               func() { s.Image = o.image },
@@ -57,7 +56,7 @@ func (o *installOptions) merged(s manifests.Settings) (manifests.Settings, error
 		case known:
 			s.WatcherImage = beside
 		case s.WatcherImage == "" && !s.WithoutWatcher:
-			return s, fmt.Errorf("--image %q does not say what the image of the watcher is\nhint: give --watcher-image too", s.Image)
+			return s, fmt.Errorf("no image of the watcher follows from --image %q\nhint: give --watcher-image, too", s.Image)
 		}
 	}
 	if err := o.fit(&s); err != nil {
@@ -66,32 +65,32 @@ func (o *installOptions) merged(s manifests.Settings) (manifests.Settings, error
 	return s, validPlaces(s)
 }
 
-// fit drops settings that mean nothing beside others, and refuses flags that do.
+// fit drops settings that have no effect with others, and refuses such flags.
 func (o *installOptions) fit(s *manifests.Settings) error {
 	switch {
 	case s.WithoutWatcher:
 		if o.clusterName != "" || len(o.pods.Tolerations)+len(o.pods.WatcherRequests)+len(o.pods.WatcherLimits) > 0 || o.notifyOnly || !o.certMetrics || len(o.natsURLs) > 0 || o.natsSecret != "" || o.natsReplicas > 0 || o.natsDomain != "" || o.policyFile != "" || o.storageClass != "" {
-			return errors.New("--without-watcher installs no watcher: its flags are given to rotate-certs-watcher, where that runs")
+			return errors.New("--without-watcher installs no watcher\nhint: give the watcher's flags to rotate-certs-watcher")
 		}
-		// NotifyOnly stays: a watcher that is installed again has no more rights than before.
+		// NotifyOnly stays: a watcher that is installed again has the same permissions as before.
 		s.NoCertificateMetrics, s.NATSURLs, s.NATSSecret, s.NATSReplicas, s.NATSDomain, s.StorageClass = false, nil, "", 0, "", ""
 		s.ClusterName, s.Tolerations, s.WatcherRequests, s.WatcherLimits = "", nil, nil, nil
 	case len(s.NATSURLs) > 0:
 		if o.storageClass != "" {
-			return errors.New("--storage-class is for the embedded NATS: leave it out with --nats-url")
+			return errors.New("--storage-class and --nats-url exclude each other: only the embedded NATS has a volume")
 		}
 		s.StorageClass = ""
 	default:
 		if o.natsSecret != "" || o.natsReplicas > 0 || o.natsDomain != "" {
-			return errors.New("--nats-secret, --nats-replicas and --nats-domain are for a NATS of your own: give --nats-url too")
+			return errors.New("--nats-secret, --nats-replicas and --nats-domain need --nats-url")
 		}
 		s.NATSURLs, s.NATSSecret, s.NATSReplicas, s.NATSDomain = nil, "", 0, ""
 	}
 	return nil
 }
 
-// settings are those that an installation keeps. One that keeps none, or whose watcher
-// was changed by hand, is taken for what its pods are.
+// settings are those that an installation has stored. Where it has stored none they are read
+// from its pods.
 func (o *objects) settings(ctx context.Context, found *installation) (manifests.Settings, error) {
 	if found == nil {
 		return manifests.Settings{}, nil
@@ -114,7 +113,7 @@ func (o *objects) settings(ctx context.Context, found *installation) (manifests.
 	return o.evident(ctx, found)
 }
 
-// evident are the settings that can be read from the pods of an installation.
+// evident are the settings as far as the pods of an installation show them.
 func (o *objects) evident(ctx context.Context, found *installation) (manifests.Settings, error) {
 	s := manifests.Settings{WithoutWatcher: found.watcher == nil}
 	if found.agents != nil {
@@ -129,14 +128,14 @@ func (o *objects) evident(ctx context.Context, found *installation) (manifests.S
 	for _, image := range nodeImages(pod) {
 		s.Image = image
 	}
-	if s.WatcherImage == s.Image { // from before they were two
+	if s.WatcherImage == s.Image { // of a version with one image for both
 		s.WatcherImage = ""
 	}
 	s.NotifyOnly = found.notifyOnly()
 	s.NoCertificateMetrics = hasArgument(found.watcher, "--certificate-metrics=false")
 	s.NATSURLs = arguments(pod, "--nats-url=")
 	for _, n := range arguments(pod, "--nats-replicas=") {
-		s.NATSReplicas, _ = strconv.Atoi(n) // what is no number, the watcher refuses
+		s.NATSReplicas, _ = strconv.Atoi(n) // the watcher refuses anything but a number
 	}
 	for _, name := range arguments(pod, "--nats-domain=") {
 		s.NATSDomain = name
@@ -164,7 +163,7 @@ func (o *objects) classOf(ctx context.Context, namespace, name string) (class st
 	case apierrors.IsNotFound(err):
 		return "", false, nil
 	case err != nil:
-		return "", false, fmt.Errorf("look at PersistentVolumeClaim %q: %w", name, err)
+		return "", false, fmt.Errorf("read PersistentVolumeClaim %q: %w", name, err)
 	case claim.Spec.StorageClassName != nil:
 		class = *claim.Spec.StorageClassName
 	}
@@ -181,7 +180,7 @@ func images(pod corev1.PodSpec) (image, pullSecret string) {
 	return image, pullSecret
 }
 
-// nodeImages are those that a pod of the watcher creates node pods with.
+// nodeImages are the images of the node pods that a pod of the watcher creates.
 func nodeImages(pod corev1.PodSpec) []string {
 	var out []string
 	for _, c := range pod.Containers {
@@ -208,8 +207,8 @@ func arguments(pod corev1.PodSpec, prefix string) []string {
 	return out
 }
 
-// upgraded is the image of this version in the place of one of the version that was
-// installed, in whatever registry that is. Another tag, or a digest, stays.
+// upgraded replaces the tag of the installed version by that of this version, in the same
+// registry. Another tag, or a digest, stays.
 func upgraded(image string, agents *appsv1.DaemonSet) string {
 	at := strings.LastIndex(image, ":")
 	if agents == nil || at < 0 || strings.Contains(image, "@") || kube.LabelValue(image[at+1:]) != agents.Labels[kube.LabelVersion] {
@@ -218,7 +217,7 @@ func upgraded(image string, agents *appsv1.DaemonSet) string {
 	return image[:at+1] + version.Version
 }
 
-// earlierImages are those that watchers which are running create node pods with.
+// earlierImages are the images of the node pods that running watchers create.
 func (i *installer) earlierImages(ctx context.Context) ([]string, error) {
 	if i.found == nil || i.found.watcher == nil || i.settings.NotifyOnly || i.settings.WithoutWatcher {
 		return nil, nil

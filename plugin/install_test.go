@@ -22,14 +22,14 @@ func TestInstallSaysWhatItDoes(t *testing.T) {
 		s.log = nil
 		code, _, stderr := s.run(t, "install")
 		require.Equal(t, 0, code, stderr)
-		assert.Contains(t, stderr, "RotationPolicy default is left as it is; --policy FILE replaces it.\n")
+		assert.Contains(t, stderr, "RotationPolicy default is kept; --policy FILE replaces it.\n")
 		assert.NotContains(t, stderr, "created")
 		assert.NotContains(t, stderr, " changed")
 	})
 	t.Run("notify only, and the rights are taken away", func(t *testing.T) {
 		code, _, stderr := s.run(t, "install", "--notify-only")
 		require.Equal(t, 0, code, stderr)
-		assert.Contains(t, stderr, "not needed any more")
+		assert.Contains(t, stderr, "no longer needed")
 		assert.Empty(t, s.paths(":rotate"))
 		assert.NotEmpty(t, s.paths("validatingadmissionpolicies/rotate-certs-watcher"), "they are there before the rights are given again")
 		assert.NotEmpty(t, s.paths(policyPath), "what a person may have written stays")
@@ -69,12 +69,12 @@ func TestInstallChoosesTheStorage(t *testing.T) {
 		claim   bool
 		code    int
 	}{
-		"no class":            {func(*testing.T, *apiServerFake) {}, "", "emptyDir) and end with it: the cluster has no StorageClass", false, 0},
+		"no class":            {func(*testing.T, *apiServerFake) {}, "", "emptyDir) and are lost with it: the cluster has no StorageClass", false, 0},
 		"a default class":     {standard, "", "PersistentVolumeClaim rotate-certs-watcher (StorageClass fast)", true, 0},
 		"no default class":    {class("slow", ""), "", "no StorageClass is the default; --storage-class chooses one of slow", false, 0},
 		"a class by its name": {class("slow", ""), "--storage-class slow", "(StorageClass slow)", true, 0},
-		"an unknown class":    {class("slow", ""), "--storage-class fast", "unknown StorageClass \"fast\"\nclasses: slow, none", false, 1},
-		"none, as asked":      {standard, "--storage-class none", "as asked", false, 0},
+		"an unknown class":    {class("slow", ""), "--storage-class fast", "unknown StorageClass \"fast\"\nhint: want one of slow, none", false, 1},
+		"none, as asked":      {standard, "--storage-class none", "events are stored in the pod", false, 0},
 		"external":            {standard, "--nats-url tls://nats.test:4222", "events go to the NATS of --nats-url", false, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -104,7 +104,7 @@ func TestInstallRefusesBeforeAnythingChanges(t *testing.T) {
 		}, "", `namespace "rotate-certs" enforces the Pod Security Standard "baseline"`},
 		"installed elsewhere": {func(t *testing.T, s *apiServerFake) {
 			s.add(t, "/apis/apps/v1/namespaces/other/deployments/rotate-certs-watcher", labelled)
-		}, "", `installed in namespace "other" already`},
+		}, "", `already installed in namespace "other"`},
 		"a Secret that is missing": {func(t *testing.T, s *apiServerFake) {
 			s.add(t, "/api/v1/namespaces/rotate-certs", `{}`)
 		}, "--nats-url tls://n.test --nats-secret creds", "\nhint: kubectl -n rotate-certs create secret generic creds"},
@@ -136,15 +136,15 @@ func TestInstallLeavesAloneWhatIsNotOurs(t *testing.T) {
 	s.add(t, "/apis/rbac.authorization.k8s.io/v1/clusterroles/rotate-certs:view", `{}`)
 	code, _, stderr := s.run(t, "install")
 	assert.Equal(t, 1, code)
-	assert.Contains(t, stderr, "clusterrole.rbac.authorization.k8s.io/rotate-certs:view exists and is not of rotate-certs")
+	assert.Contains(t, stderr, "clusterrole.rbac.authorization.k8s.io/rotate-certs:view exists without the label app.kubernetes.io/managed-by=rotate-certs")
 
 	s = newAPIServer(t)
 	s.add(t, "/api/v1/namespaces/rotate-certs", `{}`)
 	code, _, stderr = s.run(t, "install")
 	assert.Equal(t, 0, code, stderr)
-	assert.Contains(t, stderr, "Namespace rotate-certs was there before: it is left as it is, and uninstalling will keep it.")
+	assert.Contains(t, stderr, "Namespace rotate-certs exists already: it is not changed, and uninstall keeps it.")
 	assert.NotContains(t, strings.Join(s.log, "\n"), "patch /api/v1/namespaces/rotate-certs\n")
-	const hint = "If the cluster enforces a Pod Security Standard where no label says which: kubectl label namespace rotate-certs pod-security.kubernetes.io/enforce=privileged\n"
+	const hint = "If the cluster enforces a Pod Security Standard by default: kubectl label namespace rotate-certs pod-security.kubernetes.io/enforce=privileged\n"
 	assert.Contains(t, stderr, hint)
 	s.add(t, "/api/v1/namespaces/rotate-certs", `{"metadata":{"labels":{"pod-security.kubernetes.io/enforce":"privileged"}}}`)
 	assert.NotContains(t, s.install(t, ""), hint)
@@ -155,7 +155,7 @@ func TestInstallOnAKubernetesWithoutNodeClaims(t *testing.T) {
 	s.version = "v1.31.2+k3s1"
 	code, _, stderr := s.run(t, "install")
 	assert.Equal(t, 0, code, stderr)
-	assert.Contains(t, stderr, "so agents may not write reports")
+	assert.Contains(t, stderr, "so agents may be unable to write reports")
 }
 
 func TestInstallSaysWhyAPodDoesNotStart(t *testing.T) {
@@ -167,7 +167,7 @@ func TestInstallSaysWhyAPodDoesNotStart(t *testing.T) {
 	code, _, stderr := s.run(t, "install")
 	assert.Equal(t, 1, code)
 	assert.Equal(t, 1, strings.Count(stderr, "agent        w1: ImagePullBackOff: image"), "each trouble is told once: %s", stderr)
-	assert.Contains(t, stderr, "error: everything is installed, but not all of it works: agents: 1/2 ready\nw1: pod \"rotate-certs/rotate-certs-agent-x7k2p\": ImagePullBackOff")
+	assert.Contains(t, stderr, "error: everything is applied, but not ready: agents: 1/2 ready\nw1: pod \"rotate-certs/rotate-certs-agent-x7k2p\": ImagePullBackOff")
 	assert.Contains(t, stderr, "ctr -n k8s.io images import", "and what to do")
 }
 
@@ -186,8 +186,8 @@ func TestInstallWaitsForAFreshReportOfEveryNode(t *testing.T) {
 		code, _, stderr := s.run(t, "install", "--image", "registry.test/rotate-certs-node:2", "--timeout", "5s")
 		assert.Equal(t, 1, code)
 		assert.NotContains(t, stderr, "Done in")
-		assert.Contains(t, stderr, "error: everything is installed, but not all of it works: agents: 2/2 ready; no fresh report of: w1 ("+name+")\n")
-		assert.Contains(t, stderr, "\nhint: fix that and run the same again; what pods say: kubectl -n rotate-certs describe pods -l app.kubernetes.io/component=agent")
+		assert.Contains(t, stderr, "error: everything is applied, but not ready: agents: 2/2 ready; no fresh report of: w1 ("+name+")\n")
+		assert.Contains(t, stderr, "\nhint: fix the cause and run it again; see kubectl -n rotate-certs describe pods -l app.kubernetes.io/component=agent")
 
 		s.add(t, "/api/v1/nodes/w1", `{"status":{"conditions":[{"type":"Ready","status":"False"}]}}`)
 		assert.Contains(t, s.install(t, ""), "2/2 ready; not waited for: w1 (NotReady)")
@@ -243,7 +243,7 @@ func TestInstallJudgedByTheServerChangesNothing(t *testing.T) {
 	s := newAPIServer(t)
 	code, stdout, stderr := s.run(t, "install", "--dry-run=server", "-o", "name")
 	require.Equal(t, 0, code, stderr)
-	assert.Contains(t, stderr, "not judged before the namespace exists")
+	assert.Contains(t, stderr, "not checked, since the namespace does not exist yet")
 	assert.Contains(t, stdout, "customresourcedefinition.apiextensions.k8s.io/certificaterotations.rotate-certs.io\n")
 	assert.Empty(t, s.log)
 }

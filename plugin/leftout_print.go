@@ -37,7 +37,7 @@ func printLeftOut(w io.Writer, items []v1alpha1.LeftOut) {
 	}
 }
 
-// notDone sums up what a rotation left as it is; empty where that is nothing.
+// notDone summarizes what a rotation left out or did not inspect; empty where that is nothing.
 func notDone(r *v1alpha1.RotationReport) string {
 	text := ""
 	if n := len(r.LeftOut); n > 0 {
@@ -47,7 +47,7 @@ func notDone(r *v1alpha1.RotationReport) string {
 		if text != "" {
 			text += ", "
 		}
-		text += fmt.Sprintf("%s not inspected", wasWere(n, "thing"))
+		text += fmt.Sprintf("%s not inspected", wasWere(n, "item"))
 	}
 	return text
 }

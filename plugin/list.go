@@ -15,25 +15,24 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// listOptions say how a list of certificates is made of what was scanned.
+// listOptions are what a list of certificates depends on besides the inventories.
 type listOptions struct {
 	services []certs.Service // empty: all
 	within   time.Duration   // 0: the default, see certs.Facts.Validity
 	now      time.Time
-	// whole says that every node was asked for. Only then a missing control plane
-	// means that it is not on any node.
+	// whole says that every node was to be scanned. Only then a missing control plane is on no
+	// node.
 	whole   bool
 	members []kubenode.Node // the nodes as the API knows them, for their addresses
-	managed string          // who runs the control plane ("EKS"), where the nodes tell
+	managed string          // the provider of the control plane ("EKS"), where labels name it
 }
 
 func (o listOptions) wants(s certs.Service) bool {
 	return len(o.services) == 0 || slices.Contains(o.services, s)
 }
 
-// certificateList makes the document of `check`: by node, then service, then as they
-// were found. A status that a node gave stays, save OK and Expiring, which depend on
-// how near is near.
+// certificateList makes the document of `check`, sorted by node and service. The status that a
+// node reports stays, except OK and Expiring, which depend on --within.
 func certificateList(nodes []inventory.Node, missing []plan.Exclusion, o listOptions) v1alpha1.CertificateList {
 	list := v1alpha1.CertificateList{
 		APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.CertificateListKind,
@@ -71,8 +70,7 @@ func certificateList(nodes []inventory.Node, missing []plan.Exclusion, o listOpt
 	return list
 }
 
-// findings are what the scan found on the node, and what only the API's view of the
-// node shows.
+// findings are those of the scan, and those that need the Node object, such as its addresses.
 func findings(n inventory.Node, o listOptions) []v1alpha1.Finding {
 	found := n.Findings
 	for _, m := range o.members {
@@ -108,19 +106,19 @@ func certificate(node string, c inventory.Certificate, o listOptions) v1alpha1.C
 		SANs: append([]string{}, c.SANs...), Usages: append([]string{}, c.Usages...),
 		Served: served(c), Status: c.Status, Reason: c.Reason,
 	}
-	out.Status, out.Reason = judge(c.Facts, c.Status, c.Reason, o)
+	out.Status, out.Reason = statusWithin(c.Facts, c.Status, c.Reason, o)
 	return out
 }
 
-// judge looks at the dates again, with the caller's idea of near.
-func judge(f certs.Facts, status certs.Status, reason string, o listOptions) (certs.Status, string) {
+// statusWithin evaluates the dates again, with the value of --within.
+func statusWithin(f certs.Facts, status certs.Status, reason string, o listOptions) (certs.Status, string) {
 	switch status {
 	case certs.OK, certs.Expiring, "":
 		fresh, why := f.Validity(o.now, o.within)
 		if why == "" {
 			why = reason
 			if status == certs.Expiring {
-				why = "" // the node's reason was that it ends soon
+				why = "" // the reason was that it expires soon
 			}
 		}
 		return fresh, why
@@ -129,7 +127,7 @@ func judge(f certs.Facts, status certs.Status, reason string, o listOptions) (ce
 	}
 }
 
-// served picks what matters most of a certificate's endpoints.
+// served picks the most important result among a certificate's endpoints.
 func served(c inventory.Certificate) *v1alpha1.Served {
 	var best *inventory.Served
 	rank := func(s *inventory.Served) int {
@@ -153,8 +151,8 @@ func served(c inventory.Certificate) *v1alpha1.Served {
 	return &v1alpha1.Served{Address: best.Address, FingerprintSHA256: best.FingerprintSHA256, NotAfter: best.NotAfter, Error: best.Error}
 }
 
-// authorities lists each CA once, by its fingerprint, with the nodes that know it and
-// those that hold its key.
+// authorities lists each CA once, by its fingerprint, with the nodes that have it and those
+// that have its key.
 func authorities(nodes []inventory.Node, o listOptions) []v1alpha1.Authority {
 	var out []v1alpha1.Authority
 	index := map[string]int{}
@@ -170,11 +168,11 @@ func authorities(nodes []inventory.Node, o listOptions) []v1alpha1.Authority {
 				index[key] = i
 				out = append(out, v1alpha1.Authority{Facts: a.Facts, Name: a.Name, Nodes: []string{}, KeyOn: []string{}})
 			}
-			// It is replaced only where its renewal lies on every node.
+			// It counts as renewed only where its successor is on every node.
 			if !known || out[i].Renewed && !a.Renewed {
 				out[i].Renewed, out[i].Status, out[i].Reason = a.Renewed, a.Status, a.Reason
 				if !a.Renewed {
-					out[i].Status, out[i].Reason = judge(a.Facts, a.Status, a.Reason, o)
+					out[i].Status, out[i].Reason = statusWithin(a.Facts, a.Status, a.Reason, o)
 				}
 			}
 			if !slices.Contains(out[i].Nodes, n.Name) {
@@ -202,8 +200,8 @@ func notInspected(nodes []inventory.Node, missing []plan.Exclusion, o listOption
 	return out
 }
 
-// noAPIServer says why no API server was seen, or nothing where one was, or where it
-// may run on a node that could not be looked at.
+// noAPIServer says why no API server was found; empty where one was, or where one may run on
+// a node that could not be scanned.
 func noAPIServer(nodes []inventory.Node, missing []plan.Exclusion, o listOptions) string {
 	if !o.whole || !o.wants(certs.KubeAPIServer) || len(nodes) == 0 {
 		return ""
@@ -212,7 +210,7 @@ func noAPIServer(nodes []inventory.Node, missing []plan.Exclusion, o listOptions
 		return ""
 	}
 	if o.managed != "" {
-		return fmt.Sprintf("the control plane is %s's, which looks after its certificates", o.managed)
+		return fmt.Sprintf("%s manages the control plane and its certificates", o.managed)
 	}
 	if len(missing) > 0 {
 		return ""

@@ -95,7 +95,7 @@ func TestStatusFollowsWithinUnlessTheNodeKnowsBetter(t *testing.T) {
 		"expired by the node's clock stays": {certs.Expired, time.Hour, time.Minute, certs.Expired},
 		"not yet valid stays":               {certs.NotYetValid, 100 * day, 0, certs.NotYetValid},
 	} {
-		status, reason := judge(facts("a", "b", tt.left), tt.node, "", listOptions{now: noon, within: tt.within})
+		status, reason := statusWithin(facts("a", "b", tt.left), tt.node, "", listOptions{now: noon, within: tt.within})
 		assert.Equal(t, tt.want, status, name)
 		if status == certs.OK {
 			assert.Empty(t, reason, name)
@@ -163,7 +163,7 @@ func TestFindingsAreShownAndChangeNoVerdict(t *testing.T) {
 
 	var out bytes.Buffer
 	require.NoError(t, printList(&out, formatTable, list, noon))
-	assert.Contains(t, out.String(), "and 3 more: -o wide has them all")
+	assert.Contains(t, out.String(), "and 3 more: -o wide lists all")
 	out.Reset()
 	require.NoError(t, printList(&out, formatWide, list, noon))
 	assert.Contains(t, out.String(), "the node's address 10.0.0.2")
@@ -189,7 +189,7 @@ func TestAControlPlaneThatIsNowhereIsSaid(t *testing.T) {
 		}
 		return out
 	}
-	assert.Equal(t, []string{"the control plane is EKS's, which looks after its certificates"}, reasons(listOptions{whole: true, managed: "EKS"}))
+	assert.Equal(t, []string{"EKS manages the control plane and its certificates"}, reasons(listOptions{whole: true, managed: "EKS"}))
 	assert.Contains(t, reasons(listOptions{whole: true})[0], "managed elsewhere")
 	assert.Empty(t, reasons(listOptions{}), "not when only some nodes were asked for")
 	assert.Empty(t, reasons(listOptions{whole: true, services: []certs.Service{certs.Kubelet}}), "not when only kubelets were asked for")
@@ -205,10 +205,10 @@ func TestVerdictSaysWhatToDoNext(t *testing.T) {
 
 	away := well
 	away.NotInspected = []v1alpha1.NotInspected{{Node: "w7", Reason: "NotReady"}}
-	assert.Contains(t, verdict(away, displayName, nil, noon), "1 thing was not inspected: see above.")
+	assert.Contains(t, verdict(away, displayName, nil, noon), "1 item was not inspected: see above.")
 	assert.True(t, needsAttention(away), "what nobody could look at is not well")
 
-	assert.Equal(t, "4 of 12 certificates need attention. 1 cannot be renewed here: -o wide says why. 2 things were not inspected: see above. "+
+	assert.Equal(t, "4 of 12 certificates need attention. 1 cannot be renewed here: -o wide says why. 2 items were not inspected: see above. "+
 		"Next: kubectl rotate-certs --context lab --service etcd,kubelet,kube-apiserver --node cp1,w1",
 		verdict(listOf(listOptions{}), displayName+" --context lab", []string{"cp1", "w1"}, noon), "admin cannot be rotated, so it is not proposed")
 
@@ -216,7 +216,7 @@ func TestVerdictSaysWhatToDoNext(t *testing.T) {
 	old.Authorities = []v1alpha1.Authority{{Name: "kubernetes", Status: certs.Expiring, Facts: facts("kubernetes", "kubernetes", 20*day)}}
 	assert.Contains(t, verdict(old, displayName, nil, noon), "1 CA needs attention")
 	assert.True(t, needsAttention(old))
-	assert.Contains(t, hints(old, noon)[0], "CA kubernetes ends in 20d")
+	assert.Contains(t, hints(old, noon)[0], "CA kubernetes expires in 20d")
 }
 
 // TestOnlyWhatAPersonCanActUponNeedsAttention: a cron job fails for nothing else.

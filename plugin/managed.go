@@ -19,8 +19,8 @@ var managers = []struct{ key, words, hint string }{
 	{"app.kubernetes.io/instance", "the Application %q of Argo CD, or what else has set the label app.kubernetes.io/instance,", ""},
 }
 
-// managedBy says which tool applies an installation, and with what it is changed or removed;
-// empty where nothing but this plugin or kubectl does.
+// managedBy names the tool that applies an installation, and how it is changed or removed
+// there; empty where this plugin or kubectl applies it.
 func (i *installation) managedBy() (words, hint string) {
 	if i == nil || i.agents == nil {
 		return "", ""
@@ -34,7 +34,7 @@ func (i *installation) managedBy() (words, hint string) {
 		if name == "" {
 			continue
 		}
-		hint = fmt.Sprintf("change or remove it where that reads it from; if that is gone: kubectl -n %s %s daemonset %s %s-", i.namespace, change, manifests.Agent, m.key)
+		hint = fmt.Sprintf("change or remove it in that tool's source; if the tool is no longer used: kubectl -n %s %s daemonset %s %s-", i.namespace, change, manifests.Agent, m.key)
 		if m.hint != "" {
 			hint = fmt.Sprintf(m.hint, name, i.agents.Annotations["meta.helm.sh/release-namespace"])
 		}
@@ -43,7 +43,7 @@ func (i *installation) managedBy() (words, hint string) {
 	return "", ""
 }
 
-// refuseManaged refuses to change or remove what a tool would put back.
+// refuseManaged refuses to change or remove what a tool would restore.
 func (i *installation) refuseManaged() error {
 	words, hint := i.managedBy()
 	if words == "" {

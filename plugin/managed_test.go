@@ -41,10 +41,10 @@ func TestWhatOthersManageIsLeftToThem(t *testing.T) {
 		"Flux, with Helm": {map[string]any{"app.kubernetes.io/managed-by": "Helm", "helm.toolkit.fluxcd.io/name": "certs"}, helm, "error: the HelmRelease \"certs\" of Flux manages"},
 		"Flux":            {map[string]any{"kustomize.toolkit.fluxcd.io/name": "infra"}, nil, "error: the Kustomization \"infra\" of Flux manages"},
 		"Argo CD": {nil, map[string]any{"argocd.argoproj.io/tracking-id": "certs:apps/DaemonSet:rotate-certs/rotate-certs-agent"},
-			"error: the Application \"certs\" of Argo CD manages the installation in namespace \"rotate-certs\"\nhint: change or remove it where that reads it from; if that is gone: kubectl -n rotate-certs annotate daemonset rotate-certs-agent argocd.argoproj.io/tracking-id-\n"},
+			"error: the Application \"certs\" of Argo CD manages the installation in namespace \"rotate-certs\"\nhint: change or remove it in that tool's source; if the tool is no longer used: kubectl -n rotate-certs annotate daemonset rotate-certs-agent argocd.argoproj.io/tracking-id-\n"},
 		"Argo CD before its version 3": {map[string]any{"app.kubernetes.io/instance": "certs"}, nil,
 			"error: the Application \"certs\" of Argo CD, or what else has set the label app.kubernetes.io/instance, manages the installation in namespace \"rotate-certs\"\n" +
-				"hint: change or remove it where that reads it from; if that is gone: kubectl -n rotate-certs label daemonset rotate-certs-agent app.kubernetes.io/instance-\n"},
+				"hint: change or remove it in that tool's source; if the tool is no longer used: kubectl -n rotate-certs label daemonset rotate-certs-agent app.kubernetes.io/instance-\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := managed(t, tt.labels, tt.annotations)
@@ -89,5 +89,5 @@ func TestUninstallRemovesWhatHelmLeaves(t *testing.T) {
 
 func TestSkewOfWhatOthersManage(t *testing.T) {
 	said := skew("v1.2.0", &installedVersions{Agents: "v1.1.0", ManagedBy: "the Helm release \"certs\""}, displayName)
-	assert.Equal(t, `The installation is older than this plugin. What updates it: the Helm release "certs"`, said)
+	assert.Equal(t, `The installation is older than this plugin. It is updated by the Helm release "certs"`, said)
 }

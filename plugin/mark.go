@@ -48,10 +48,10 @@ signs. It makes a CompromisedCertificate; RBAC says who may, the audit log who d
 Kubernetes cannot revoke a certificate: what the old one opens, it opens until it ends
 or its CA is replaced. The mark's status says what that is, and what stops it.`,
 		Example: `  # The key of one node's API server leaked
-  kubectl rotate-certs mark-compromised --service kube-apiserver --node cp1 --reason "backup found on a public share"
+  kubectl rotate-certs mark-compromised --service kube-apiserver --node cp1 --reason "backup leaked"
 
   # One certificate, by its fingerprint as openssl prints it
-  kubectl rotate-certs mark-compromised --service admin --fingerprint 3F:9A:… --reason "laptop stolen"`,
+  kubectl rotate-certs mark-compromised --service admin --fingerprint 3F:9A:… --reason "stolen"`,
 		Args:              noArguments,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -97,7 +97,7 @@ func (o *markOptions) Complete(cmd *cobra.Command) error {
 	if len(o.reason) > 1024 {
 		return errors.New("--reason is too long: at most 1024 bytes")
 	}
-	if o.nodes, err = nodesAsked(cmd, o.nodes); err != nil {
+	if o.nodes, err = namedNodes(cmd, o.nodes); err != nil {
 		return err
 	}
 	fingerprint := ""

@@ -6,21 +6,21 @@ import (
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
 
-// installFlags are the flags of the commands around what is installed. Of kubectl's
-// --namespace they have their own, in place of the one that says where node pods run.
+// installFlags are the flags of the commands for an installation. Their --namespace is that of
+// the installation; for other commands it is that of the node pods.
 type installFlags struct {
 	*connectionFlags
 	where string
 	own   *pflag.Flag
 }
 
-// addNamespace adds --namespace; without a default it is looked for in all of them.
+// addNamespace adds --namespace; without a default, all namespaces are searched.
 func (f *installFlags) addNamespace(set *pflag.FlagSet, standard, usage string) {
 	set.StringVarP(&f.where, "namespace", "n", standard, usage)
 	f.own = set.Lookup("namespace")
 }
 
-// namespace is the one that was asked for, or where an installation usually is.
+// namespace is the one that was given, or the default.
 func (f *installFlags) namespace() string {
 	if f.where == "" {
 		return manifests.DefaultNamespace
@@ -28,7 +28,7 @@ func (f *installFlags) namespace() string {
 	return f.where
 }
 
-// again is how to call the plugin for the same cluster and installation again.
+// again is the command line for the same cluster and installation.
 func (f *installFlags) again(name string) string {
 	text := f.connectionFlags.command() + " " + name
 	if f.own != nil && f.own.Changed {

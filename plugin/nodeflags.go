@@ -12,7 +12,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 )
 
-// nodeFlags say which nodes a command is about: by name or by labels; without them, all.
+// nodeFlags select the nodes of a command by name or by labels; without them, all nodes.
 type nodeFlags struct {
 	nodes    []string
 	selector string
@@ -25,10 +25,10 @@ func (f *nodeFlags) addNodeFlags(cmd *cobra.Command, usage string, completion co
 	complete(cmd, "node", completion)
 }
 
-// validateNodes refuses flags that mean no node: an empty variable in a script must not
-// mean every node.
+// validateNodes refuses flags without a value: an empty variable in a script must not select
+// every node.
 func (f *nodeFlags) validateNodes(cmd *cobra.Command) (err error) {
-	if f.nodes, err = nodesAsked(cmd, f.nodes); err != nil {
+	if f.nodes, err = namedNodes(cmd, f.nodes); err != nil {
 		return err
 	}
 	switch selector, err := labels.Parse(f.selector); {
@@ -37,14 +37,14 @@ func (f *nodeFlags) validateNodes(cmd *cobra.Command) (err error) {
 	case err != nil:
 		return fmt.Errorf("read --selector %q: %w", f.selector, err)
 	case selector.Empty():
-		return errors.New("--selector names no label\nhint: leave it out to mean every node")
+		return errors.New("--selector names no label\nhint: leave it out to select every node")
 	case len(f.nodes) > 0:
 		return errors.New("--node and --selector exclude each other\nhint: give one of them")
 	}
 	return nil
 }
 
-// selection chooses among the cluster's nodes. Afterwards nodes are those that the selector means.
+// selection chooses among the cluster's nodes. It resolves the selector into f.nodes.
 func (f *nodeFlags) selection(all []kubenode.Node, now time.Time) (fleet.Selection, error) {
 	if f.selector != "" {
 		var err error
@@ -55,12 +55,11 @@ func (f *nodeFlags) selection(all []kubenode.Node, now time.Time) (fleet.Selecti
 	return fleet.Choose(all, f.nodes, now)
 }
 
-// nodesAsked are the nodes that --node names. Given, it must name one: an empty
-// variable in a script must not mean every node.
-func nodesAsked(cmd *cobra.Command, given []string) ([]string, error) {
+// namedNodes are the nodes that --node names.
+func namedNodes(cmd *cobra.Command, given []string) ([]string, error) {
 	nodes := trimmed(given)
 	if len(nodes) == 0 && cmd.Flags().Changed("node") {
-		return nil, errors.New("--node names no node\nleave it out to mean every node")
+		return nil, errors.New("--node names no node\nhint: leave it out to select every node")
 	}
 	return nodes, nil
 }

@@ -56,8 +56,7 @@ var (
 // page bounds how much one answer of a list may hold.
 const page = 500
 
-// resource is where objects of a kind are asked for; namespace "" where it has none, or
-// for all of them.
+// resource is the client for objects of a kind; namespace "" where it has none, or for all.
 func (o *objects) resource(r schema.GroupVersionResource, namespace string) dynamic.ResourceInterface {
 	if namespace == "" {
 		return o.any.Resource(r)
@@ -65,7 +64,7 @@ func (o *objects) resource(r schema.GroupVersionResource, namespace string) dyna
 	return o.any.Resource(r).Namespace(namespace)
 }
 
-// each passes every object that is selected to fn, page by page.
+// each passes every selected object to fn, page by page.
 func (o *objects) each(ctx context.Context, r schema.GroupVersionResource, namespace, selector string, fn func(*unstructured.Unstructured) error) error {
 	options := metav1.ListOptions{LabelSelector: selector, Limit: page}
 	for {
@@ -96,8 +95,8 @@ func eachOf[T any](ctx context.Context, o *objects, r schema.GroupVersionResourc
 	})
 }
 
-// noSuchKind tells whether the API server does not know the kind of what was asked for:
-// nothing is installed.
+// noSuchKind reports whether the API server does not know the requested kind: nothing is
+// installed.
 func noSuchKind(err error) bool {
 	var status apierrors.APIStatus
 	return apierrors.IsNotFound(err) && errors.As(err, &status) && (status.Status().Details == nil || status.Status().Details.Name == "")
@@ -125,8 +124,8 @@ func hasArgument(d *appsv1.Deployment, argument string) bool {
 	return false
 }
 
-// find looks for an installation in one namespace, or, where that is "", wherever it is;
-// nil where there is none. Who may not look everywhere finds it where it usually is.
+// find finds the installation in one namespace, or, where that is "", in any; nil: there is
+// none. Without permission for all namespaces, the default one is searched.
 func (o *objects) find(ctx context.Context, namespace string) (*installation, error) {
 	found, err := o.findIn(ctx, namespace)
 	if namespace == "" && apierrors.IsForbidden(err) {
@@ -136,15 +135,15 @@ func (o *objects) find(ctx context.Context, namespace string) (*installation, er
 }
 
 func (o *objects) findIn(ctx context.Context, namespace string) (*installation, error) {
-	// By its name alone: Helm replaces the label that says who manages an object.
+	// By its name only: Helm replaces the label managed-by.
 	options := metav1.ListOptions{LabelSelector: kube.LabelName + "=" + manifests.Name}
 	deployments, err := o.client.AppsV1().Deployments(namespace).List(ctx, options)
 	if err != nil {
-		return nil, fmt.Errorf("look for the watcher: %w", err)
+		return nil, fmt.Errorf("find the watcher: %w", err)
 	}
 	sets, err := o.client.AppsV1().DaemonSets(namespace).List(ctx, options)
 	if err != nil {
-		return nil, fmt.Errorf("look for the agents: %w", err)
+		return nil, fmt.Errorf("find the agents: %w", err)
 	}
 	var found *installation
 	for i := range sets.Items {
@@ -163,7 +162,7 @@ func (o *objects) findIn(ctx context.Context, namespace string) (*installation, 
 	return found, nil
 }
 
-// proxied asks the watcher, through the API server.
+// proxied is a request to the watcher through the API server.
 func (o *objects) proxied(namespace, path string) *rest.Request {
 	return o.client.CoreV1().RESTClient().Get().Namespace(namespace).Resource("services").
 		Name(manifests.Watcher + ":" + manifests.ServicePort).SubResource("proxy").Suffix(path)
@@ -178,14 +177,13 @@ func statusCode(err error) int {
 	return 0
 }
 
-// unavailable tells whether the watcher, and not the API server, does not answer.
+// unavailable reports whether the watcher, not the API server, does not answer.
 func unavailable(err error) bool {
 	code := statusCode(err)
 	return code == http.StatusServiceUnavailable || code == http.StatusBadGateway || code == http.StatusGatewayTimeout
 }
 
-// running tells who holds the cluster's lock, or which rotation is in progress; empty where
-// nothing is.
+// running names the holder of the cluster's lock, or the rotation in progress; empty: none.
 func (o *objects) running(ctx context.Context, now time.Time) (string, error) {
 	held, err := kube.Holder(ctx, o.client)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// otherUse is what reads replaced files on some nodes and is no component.
+// otherUse is a static pod or unit that reads replaced files and is no component.
 type otherUse struct {
 	user  inventory.OtherUser
 	again bool // the rotation restarts it
@@ -59,7 +59,7 @@ func noteUse(all []*otherUse, u inventory.OtherUser, again bool, node, file stri
 	return all
 }
 
-// restartedOthers says what restarts besides the components.
+// restartedOthers lists what restarts besides the components.
 func restartedOthers(uses []*otherUse) (out []string) {
 	for _, o := range uses {
 		if o.again {
@@ -69,14 +69,14 @@ func restartedOthers(uses []*otherUse) (out []string) {
 	return out
 }
 
-// keptOthers says what keeps an old certificate, and what to do about it.
+// keptOthers lists what keeps an old certificate, and what to do about it.
 func keptOthers(uses []*otherUse) (out []string) {
 	for _, o := range uses {
 		files := strings.Join(o.files, ", ")
 		switch {
 		case o.again:
 		case o.user.Kind == mayUse:
-			out = append(out, fmt.Sprintf("%s on %s mounts %s and may use what is replaced there: restart it by hand if it does.", o.user.Name, some(o.nodes), files))
+			out = append(out, fmt.Sprintf("%s on %s mounts %s and may use the replaced files: restart it by hand if it does.", o.user.Name, some(o.nodes), files))
 		case o.user.Kind == inventory.OtherHardLink:
 			out = append(out, fmt.Sprintf("%s on %s is a hard link to %s and keeps the old certificate: replace it by hand.", o.user.Name, some(o.nodes), files))
 		default:

@@ -24,7 +24,7 @@ func TestPlanNamesOtherUsersOfReplacedFiles(t *testing.T) {
 	text := strings.Join(effects(p, nodes, plan.RestartAlways, noon), "\n")
 	assert.Contains(t, text, "Also restarts kube-vip on cp1, cp2, which uses /etc/kubernetes/admin.conf.")
 	assert.Contains(t, text, "exporter.service on cp1, cp2 uses /etc/kubernetes/admin.conf and is not restarted")
-	assert.Contains(t, text, "logs on cp1, cp2 mounts /etc/kubernetes and may use what is replaced there")
+	assert.Contains(t, text, "logs on cp1, cp2 mounts /etc/kubernetes and may use the replaced files")
 	assert.Contains(t, text, "/root/admin.conf on cp1, cp2 is a hard link to /etc/kubernetes/admin.conf and keeps the old certificate")
 	assert.NotContains(t, text, "not used by a running component")
 	assert.Equal(t, "kube-vip", allRestarts(planStep(step("cp1"), 1)))

@@ -11,7 +11,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// format is what -o asks for.
+// format is the value of -o.
 type format string
 
 const (
@@ -31,7 +31,7 @@ func parseFormat(s string) (format, error) {
 			return format(f), nil
 		}
 	}
-	return "", fmt.Errorf("unknown output format %q\nformats: %s", s, strings.Join(formats, ", "))
+	return "", fmt.Errorf("unknown output format %q\nhint: want one of %s", s, strings.Join(formats, ", "))
 }
 
 // printDocument prints a whole document as JSON or YAML.

@@ -16,9 +16,9 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// looker is what the commands that only look back share: flags, and what Complete
-// makes of them.
-type looker struct {
+// reader is what the commands that read journals share: flags, and what Complete makes of
+// them.
+type reader struct {
 	*app
 	*connectionFlags
 	nodeFlags
@@ -29,7 +29,7 @@ type looker struct {
 	conn   connection
 }
 
-func (o *looker) complete(cmd *cobra.Command) error {
+func (o *reader) complete(cmd *cobra.Command) error {
 	err := o.validateNodes(cmd)
 	if err != nil {
 		return err
@@ -42,7 +42,7 @@ func (o *looker) complete(cmd *cobra.Command) error {
 }
 
 // open connects and chooses the nodes.
-func (o *looker) open(ctx context.Context, use kube.Use) (*cluster, fleet.Selection, error) {
+func (o *reader) open(ctx context.Context, use kube.Use) (*cluster, fleet.Selection, error) {
 	c, err := o.dial(o.conn)
 	if err != nil {
 		return nil, fleet.Selection{}, err
@@ -54,7 +54,7 @@ func (o *looker) open(ctx context.Context, use kube.Use) (*cluster, fleet.Select
 	return c, chosen, err
 }
 
-func (o *looker) choose(ctx context.Context, c *cluster) (fleet.Selection, error) {
+func (o *reader) choose(ctx context.Context, c *cluster) (fleet.Selection, error) {
 	all, err := c.api.Nodes(ctx)
 	if err != nil {
 		return fleet.Selection{}, err
@@ -62,8 +62,8 @@ func (o *looker) choose(ctx context.Context, c *cluster) (fleet.Selection, error
 	return o.selection(all, o.now())
 }
 
-// remembered scans the nodes and returns what they remember, newest first.
-func (o *looker) remembered(ctx context.Context, c *cluster, chosen fleet.Selection) ([]v1alpha1.PastRotation, []v1alpha1.NotInspected, error) {
+// recorded scans the nodes and returns the rotations in their journals, newest first.
+func (o *reader) recorded(ctx context.Context, c *cluster, chosen fleet.Selection) ([]v1alpha1.PastRotation, []v1alpha1.NotInspected, error) {
 	nodes, missing, err := c.Scanner.Scan(ctx, chosen.Names)
 	if err != nil {
 		return nil, nil, err
@@ -82,10 +82,10 @@ func (o *looker) remembered(ctx context.Context, c *cluster, chosen fleet.Select
 	return o.past(nodes), exclusions(missing), nil
 }
 
-func (o *looker) past(nodes []inventory.Node) []v1alpha1.PastRotation {
+func (o *reader) past(nodes []inventory.Node) []v1alpha1.PastRotation {
 	out := []v1alpha1.PastRotation{}
 	for _, p := range plan.Remembered(nodes, o.now()) {
-		// Another node may know that it came to its end.
+		// Another node may have recorded its end.
 		p.Continued = p.Continued && len(o.nodes) == 0
 		out = append(out, pastRotation(p, o.connectionFlags.command()))
 	}
@@ -114,7 +114,7 @@ func exclusions(missing []plan.Exclusion) []v1alpha1.NotInspected {
 	return out
 }
 
-// scopeWords is what a rotation was for.
+// scopeWords names the services and nodes of a rotation.
 func scopeWords(p v1alpha1.PastRotation) string {
 	words := joinServices(p.Services, ", ")
 	switch len(p.Services) {
@@ -129,10 +129,10 @@ func scopeWords(p v1alpha1.PastRotation) string {
 	return words
 }
 
-// standings are the results as people read them.
+// standings are the printed results.
 var standings = map[plan.Standing]string{
 	plan.Done: "succeeded", plan.Halfway: "UNFINISHED", plan.Undone: "ROLLED BACK",
-	plan.Unstaged: "FAILED, nothing changed", plan.ManualInterventionRequired: "NEEDS A PERSON", plan.Renewed: "renewed, its end is not remembered",
+	plan.Unstaged: "FAILED, nothing changed", plan.ManualInterventionRequired: "MANUAL INTERVENTION REQUIRED", plan.Renewed: "renewed, its end is not recorded",
 }
 
 func standingWord(result string) string {
@@ -142,12 +142,13 @@ func standingWord(result string) string {
 	return result
 }
 
-// states are the nodes' states as people read them.
+// states are the printed states of nodes.
 var states = map[inventory.RotationState]string{
-	inventory.Staging: "was being signed, nothing changed", inventory.Staged: "signed, nothing changed",
-	inventory.Failed: "could not be signed, nothing changed", inventory.Committing: "BETWEEN OLD AND NEW; a recovery waits there: its next boot, the next rotation, or \"rotate-certs-node recover\" undoes it",
-	inventory.Committed: "new and verified", inventory.RolledBack: "old again, verified",
-	inventory.Unknown: "STATE UNKNOWN", inventory.Finished: "new and verified",
+	inventory.Staging: "staging was interrupted, nothing changed", inventory.Staged: "staged, nothing changed",
+	inventory.Failed:     "staging failed, nothing changed",
+	inventory.Committing: "BETWEEN OLD AND NEW: the next boot, the next rotation or \"rotate-certs-node recover\" rolls it back",
+	inventory.Committed:  "new certificates, verified", inventory.RolledBack: "rolled back, verified",
+	inventory.Unknown: "STATE UNKNOWN: neither old nor new certificates could be verified", inventory.Finished: "new certificates, verified",
 }
 
 // nodesInWords groups the nodes of one state, in the order of the first of each.
@@ -174,15 +175,15 @@ func nodesInWords(nodes []v1alpha1.PastRotationNode) []string {
 	return out
 }
 
-// unverifiedWord is what a node that could not verify its end yet has in place.
+// unverifiedWord says which certificates are in place on a node that could not verify them.
 func unverifiedWord(state string) string {
 	if state == string(inventory.Committed) {
-		return "new, NOT PROVEN YET"
+		return "new certificates, NOT VERIFIED YET"
 	}
-	return "old again, NOT PROVEN YET"
+	return "rolled back, NOT VERIFIED YET"
 }
 
-// lasted is how long a rotation was at work; nothing where no record tells.
+// lasted is how long a rotation took; nothing where no record says so.
 func lasted(p v1alpha1.PastRotation) string {
 	if d := p.LastTime.Sub(p.StartTime); !p.LastTime.IsZero() && d >= 0 {
 		return took(d)
@@ -190,17 +191,17 @@ func lasted(p v1alpha1.PastRotation) string {
 	return nothing
 }
 
-// mendFirst says how to go on with a rotation; empty where it is done.
-func mendFirst(p v1alpha1.PastRotation, command string, now time.Time) []string {
-	look := fmt.Sprintf("%s %s %s", command, historyName, p.ID)
+// nextSteps says how to continue with a rotation; empty where it is done.
+func nextSteps(p v1alpha1.PastRotation, command string, now time.Time) []string {
+	history := fmt.Sprintf("%s %s %s", command, historyName, p.ID)
 	switch plan.Standing(p.Result) {
 	case plan.Done, plan.Renewed:
 		return nil
 	case plan.ManualInterventionRequired:
-		return []string{"next: " + look}
+		return []string{"next: " + history}
 	case plan.Undone, plan.Unstaged:
 		if p.Continue != "" {
-			return []string{"why: " + look, "next: fix the cause, then: " + p.Continue}
+			return []string{"why: " + history, "next: fix the cause, then: " + p.Continue}
 		}
 	case plan.Halfway:
 		if p.Continue != "" {
@@ -208,7 +209,7 @@ func mendFirst(p v1alpha1.PastRotation, command string, now time.Time) []string 
 		}
 	}
 	if now.Sub(p.StartTime) > plan.ResumeWithin {
-		return []string{"It is more than a day old: nothing continues it, the same command starts a new one."}
+		return []string{"It is more than a day old and cannot be continued: the same command starts a new one."}
 	}
-	return []string{"why: " + strings.TrimSpace(look)}
+	return []string{"why: " + strings.TrimSpace(history)}
 }

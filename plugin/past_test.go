@@ -91,8 +91,8 @@ func TestHistoryOfOneRotation(t *testing.T) {
 	code, stdout, stderr := f.run(t, "history", "ffffff", "--context", "night-shift")
 	assert.Equal(t, 1, code)
 	assert.Empty(t, stdout)
-	assert.Contains(t, stderr, `no node that was asked remembers rotation "ffffff"`)
-	assert.Contains(t, stderr, "kubectl rotate-certs --context night-shift history\n")
+	assert.Contains(t, stderr, `no journal has rotation "ffffff"`)
+	assert.Contains(t, stderr, "kubectl rotate-certs --context night-shift history lists them\n")
 }
 
 func TestStatus(t *testing.T) {
@@ -182,8 +182,8 @@ func TestWhatIsNotVerifiedYetIsToldUntilItIs(t *testing.T) {
 		}}}
 		for _, command := range []string{"status", "history 7f3c2a"} {
 			_, stdout, _ := f.run(t, strings.Fields(command)...)
-			assert.Equal(t, unverified, strings.Contains(stdout, "cp2: old again, NOT PROVEN YET"), "%s: %s", command, stdout)
-			assert.Equal(t, !unverified, strings.Contains(stdout, "cp2: old again, verified"), "%s: %s", command, stdout)
+			assert.Equal(t, unverified, strings.Contains(stdout, "cp2: rolled back, NOT VERIFIED YET"), "%s: %s", command, stdout)
+			assert.Equal(t, !unverified, strings.Contains(stdout, "cp2: rolled back, verified"), "%s: %s", command, stdout)
 		}
 	}
 }

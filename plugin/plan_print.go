@@ -65,7 +65,7 @@ func planRows(p v1alpha1.RotationPlan) [][]string {
 		switch {
 		case len(renews) > 0:
 		case !renewable(s):
-			continue // told in a sentence
+			continue // listed below the table
 		default:
 			renews = append(renews, "(done before)")
 		}
@@ -73,9 +73,17 @@ func planRows(p v1alpha1.RotationPlan) [][]string {
 		if len(renews) > fewCertificates {
 			what = fmt.Sprintf("%d certificates", len(renews))
 		}
-		rows = append(rows, []string{fmt.Sprint(s.Wave), s.Node, what, allRestarts(s)})
+		rows = append(rows, []string{waveOf(s), s.Node, what, allRestarts(s)})
 	}
 	return rows
+}
+
+// waveOf is a step's wave; empty where it is not known.
+func waveOf(s v1alpha1.PlanStep) string {
+	if s.Wave == 0 {
+		return ""
+	}
+	return fmt.Sprint(s.Wave)
 }
 
 // allRestarts are the components that restart in a step, and what else does.
@@ -94,7 +102,7 @@ func planWideRows(p v1alpha1.RotationPlan) [][]string {
 	var rows [][]string
 	for _, s := range p.Steps {
 		for _, c := range s.Certificates {
-			rows = append(rows, []string{fmt.Sprint(s.Wave), s.Node, string(c.Service), c.Name, moment(c.NotAfter), c.Issuer, c.FingerprintSHA256, c.Path})
+			rows = append(rows, []string{waveOf(s), s.Node, string(c.Service), c.Name, moment(c.NotAfter), c.Issuer, c.FingerprintSHA256, c.Path})
 		}
 	}
 	return rows

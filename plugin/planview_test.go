@@ -84,7 +84,7 @@ func TestWhatHasEndedIsNotSaidToBeValid(t *testing.T) {
 	n := worker("w1")
 	n.Certificates[0] = kubelet("w1", -2*day)
 	p := planOf(t, []inventory.Node{n}, plan.Request{Services: []certs.Service{certs.Kubelet}, Restart: plan.RestartAlways})
-	assert.NotContains(t, strings.Join(effects(p, []inventory.Node{n}, plan.RestartAlways, noon), "\n"), "stays valid")
+	assert.NotContains(t, strings.Join(effects(p, []inventory.Node{n}, plan.RestartAlways, noon), "\n"), "remain valid")
 }
 
 func TestOwnKubeconfigIsToldOf(t *testing.T) {
@@ -92,15 +92,15 @@ func TestOwnKubeconfigIsToldOf(t *testing.T) {
 	nodes := []inventory.Node{cp1}
 	me := &identity{Facts: cp1.Certificates[4].Facts, kubeconfig: "/home/me/.kube/config"}
 	p := planOf(t, nodes, plan.Request{Services: []certs.Service{certs.Admin}, Restart: plan.RestartAlways})
-	assert.Equal(t, "/home/me/.kube/config holds the certificate of /etc/kubernetes/admin.conf on cp1, which is being renewed: "+
-		"it goes on working until 2027-09-20 12:00 UTC; copy the new file from there.", me.beingRenewed(p))
-	assert.Empty(t, me.nearItsEnd(nodes, noon, 0), "300 days are enough")
-	assert.Contains(t, me.nearItsEnd(nodes, noon, 301*day), "it is that of /etc/kubernetes/admin.conf on cp1")
+	assert.Equal(t, "/home/me/.kube/config holds the certificate of /etc/kubernetes/admin.conf on cp1, which is renewed: "+
+		"the copy remains valid until 2027-09-20 12:00 UTC; copy the new file from there.", me.beingRenewed(p))
+	assert.Empty(t, me.expiresSoon(nodes, noon, 0), "300 days are enough")
+	assert.Contains(t, me.expiresSoon(nodes, noon, 301*day), "it is the one of /etc/kubernetes/admin.conf on cp1")
 
 	other := &identity{Facts: facts("jane", "kubernetes", 3*day), kubeconfig: "jane.conf"}
 	assert.Empty(t, other.beingRenewed(p))
-	assert.Equal(t, "jane.conf: your own client certificate (jane) ends in 3d; /etc/kubernetes/admin.conf on cp1 holds an administrator's, which --service admin renews.",
-		other.nearItsEnd(nodes, noon, 0))
+	assert.Equal(t, "jane.conf: your own client certificate (jane) expires in 3d; /etc/kubernetes/admin.conf on cp1 holds an administrator's certificate, which --service admin renews.",
+		other.expiresSoon(nodes, noon, 0))
 	var token *identity
-	assert.Empty(t, token.beingRenewed(p)+token.nearItsEnd(nodes, noon, 0), "a token has no certificate to speak of")
+	assert.Empty(t, token.beingRenewed(p)+token.expiresSoon(nodes, noon, 0), "a token has no certificate to speak of")
 }

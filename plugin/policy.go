@@ -54,25 +54,28 @@ func (a *app) policyCheckCommand(flags *connectionFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   checkName + " [FILE]",
 		Short: "Validate a RotationPolicy and explain its effect",
-		Long: `Validate the RotationPolicy in a file, or the one of the cluster, say in words what it
-means and when its windows open next, and for every certificate of the cluster when it
-would be rotated automatically. Looks through short-lived pods that only read; nothing
-is changed, and no watcher need be installed.
+		Long: `Validate the RotationPolicy in a file, or the one of the cluster; explain its rules, when
+its windows open next, and when every certificate of the cluster would be rotated
+automatically. The nodes are scanned through short-lived, read-only pods; nothing is changed,
+and no watcher has to be installed.
 
-Exit codes: 0 everything is rotated in time; 1 something expires before it is rotated, or
-is due and is not rotated automatically; 2 the policy is invalid, or nothing could be
-looked at.`,
-		Example: `  # What does it mean for this cluster? Then: kubectl apply -f policy.yaml
+Exit codes:
+  0    every certificate would be rotated in time
+  1    a certificate expires before it would be rotated, or is due and would not be rotated
+       automatically
+  2    wrong usage, the policy is invalid, or no node could be scanned
+  130  interrupted`,
+		Example: `  # Explain the effect of a file on this cluster, before kubectl apply -f policy.yaml
   kubectl rotate-certs policy check policy.yaml
 
-  # What does the file say? No cluster is asked
+  # Explain the file only, without a cluster
   kubectl rotate-certs policy check policy.yaml --offline
 
-  # And the one of the cluster
+  # Explain the policy of the cluster
   kubectl rotate-certs policy check`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
-				return fmt.Errorf("name one policy file, or - for standard input\nsee: %s policy check --help", displayName)
+				return fmt.Errorf("more than one policy file\nhint: name one, or - for standard input; %s policy check --help", displayName)
 			}
 			return nil
 		},
@@ -86,19 +89,19 @@ looked at.`,
 	plain(cmd)
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.BoolVar(&o.offline, "offline", false, "Only say what FILE means; no cluster is asked")
-	f.StringVar(&o.at, "now", "", "Judge as if it were this time, such as 2027-03-01T00:00:00Z")
+	f.BoolVar(&o.offline, "offline", false, "Only explain FILE, without a cluster")
+	f.StringVar(&o.at, "now", "", "Evaluate at this time, such as 2027-03-01T00:00:00Z (default: now)")
 	f.StringVarP(&o.output, "output", "o", "", "Output format: json, yaml, wide")
 	o.addPodFlags(f)
 	complete(cmd, "output", cobra.FixedCompletions([]string{string(formatJSON), string(formatYAML), string(formatWide)}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
-// Complete reads the file and parses the words into typed values.
+// Complete reads the file and parses the flags.
 func (o *policyCheckOptions) Complete(args []string) error {
 	var err error
 	if o.format, err = parseFormat(o.output); err != nil || o.format == formatName {
-		return fmt.Errorf("unknown output format %q\nformats: json, yaml, wide", o.output)
+		return fmt.Errorf("unknown output format %q\nhint: want one of json, yaml, wide", o.output)
 	}
 	o.when = o.now()
 	if o.at != "" {
@@ -132,12 +135,12 @@ func (o *policyCheckOptions) fromCluster(ctx context.Context) error {
 	}
 	if o.object == nil {
 		o.object = &v1alpha1.RotationPolicy{}
-		note(o.ErrOut, "The cluster has no RotationPolicy: the defaults hold.")
+		note(o.ErrOut, "The cluster has no RotationPolicy: the defaults are in force.")
 	}
 	return nil
 }
 
-// Run says what the policy means, and what it does to the cluster.
+// Run explains the policy and its effect on the cluster.
 func (o *policyCheckOptions) Run(ctx context.Context) error {
 	err := o.fromCluster(ctx)
 	if err != nil {
@@ -165,7 +168,7 @@ func (o *policyCheckOptions) Run(ctx context.Context) error {
 	return nil
 }
 
-// foresee scans the cluster and adds what would happen to it.
+// foresee scans the cluster and adds when its certificates would be rotated.
 func (o *policyCheckOptions) foresee(ctx context.Context, report *v1alpha1.PolicyReport) error {
 	c, err := o.dial(o.conn)
 	if err != nil {
@@ -190,8 +193,7 @@ func (o *policyCheckOptions) foresee(ctx context.Context, report *v1alpha1.Polic
 	if err := fleet.NoneScanned(nodes, missing); err != nil {
 		return err
 	}
-	// Where the cluster does not say how long its certificates live, they live as long as
-	// by default; that is no reason to say nothing.
+	// Where the validity in the cluster's configuration cannot be read, the default is used.
 	o.policy.Lifetime, _ = c.api.DefaultValidity(ctx)
 	for i := range nodes {
 		n := renewalNode(&nodes[i], all)
@@ -207,7 +209,7 @@ func (o *policyCheckOptions) foresee(ctx context.Context, report *v1alpha1.Polic
 	return nil
 }
 
-// renewalNode is what a scan and the API know of a node, as the decisions want it.
+// renewalNode converts a node's inventory for the decisions of the policy.
 func renewalNode(n *inventory.Node, all []kubenode.Node) renewal.Node {
 	out := renewal.Node{Name: n.Name}
 	for _, known := range all {
@@ -225,7 +227,7 @@ func renewalNode(n *inventory.Node, all []kubenode.Node) renewal.Node {
 	}
 	for _, a := range n.Authorities {
 		if a.Renewed {
-			continue // nothing depends on its end
+			continue // no certificate depends on it
 		}
 		out.Authorities = append(out.Authorities, renewal.Authority{
 			Name: a.Name, Subject: a.Subject, Path: strings.Join(a.Paths, ", "), Serial: a.SerialNumber, Fingerprint: a.FingerprintSHA256,

@@ -14,13 +14,13 @@ var policyColumns = []column{
 	{"SHA256", true}, {"Path", true},
 }
 
-// printPolicy prints a policy's meaning in any format.
+// printPolicy prints a policy report in any format.
 func printPolicy(w io.Writer, f format, r v1alpha1.PolicyReport) error {
 	if f == formatJSON || f == formatYAML {
 		return printDocument(w, f, r)
 	}
 	if len(r.Rules) > 1 {
-		fmt.Fprintln(w, "The first rule that fits a certificate counts.")
+		fmt.Fprintln(w, "The first rule that matches a certificate applies.")
 	}
 	for _, rule := range r.Rules {
 		fmt.Fprintln(w, clean(rule.Name))
@@ -29,7 +29,7 @@ func printPolicy(w io.Writer, f format, r v1alpha1.PolicyReport) error {
 			printWindow(w, window)
 		}
 	}
-	fmt.Fprintln(w, "whatever the rule")
+	fmt.Fprintln(w, "for all rules")
 	printStatements(w, r.General)
 	if len(r.Items) > 0 {
 		rows := make([][]string, 0, len(r.Items))
@@ -51,7 +51,7 @@ func printStatements(w io.Writer, statements []v1alpha1.PolicyStatement) {
 	}
 }
 
-// printWindow tells a window's times twice: as everything here, and as its people live.
+// printWindow prints the times of a window in UTC and in its own time zone.
 func printWindow(w io.Writer, window v1alpha1.PolicyWindow) {
 	state := "opens"
 	if window.Open {
@@ -98,9 +98,9 @@ func rotatesWord(p v1alpha1.PolicyProspect, r v1alpha1.PolicyReport) string {
 	case renewal.ReasonFreeze:
 		return text + " (freeze)"
 	case renewal.ReasonNotifyOnly:
-		return text + " (notifies only)"
+		return text + " (notify-only)"
 	case renewal.ReasonCANearEnd:
-		return text + " (its CA ends)"
+		return text + " (its CA expires)"
 	case renewal.ReasonNoGain:
 		return text + " (validity too short)"
 	case renewal.ReasonNotControlPlane:
@@ -109,7 +109,7 @@ func rotatesWord(p v1alpha1.PolicyProspect, r v1alpha1.PolicyReport) string {
 	return text + " (" + p.Reason + ")"
 }
 
-// policyVerdict says what to do about what is too late, or what comes first.
+// policyVerdict names what would be rotated too late, or what is rotated first.
 func policyVerdict(r v1alpha1.PolicyReport) []string {
 	var out []string
 	seen := map[string]bool{}
@@ -126,12 +126,12 @@ func policyVerdict(r v1alpha1.PolicyReport) []string {
 		why := p.Message
 		if why == "" {
 			why = map[string]string{
-				string(renewal.ReasonWindow): "it ends before its next window",
-				string(renewal.ReasonFreeze): "it ends before the freeze does",
+				string(renewal.ReasonWindow): "it expires before its next window",
+				string(renewal.ReasonFreeze): "it expires before the freeze ends",
 			}[p.Reason]
 		}
 		if why == "" {
-			why = "it has ended, or ends too soon"
+			why = "it has expired, or expires too soon"
 		}
 		if line := fmt.Sprintf("%s of %s: %s", p.Name, p.Node, why); len(out) < maxHints && !seen[line] {
 			seen[line] = true
@@ -140,12 +140,12 @@ func policyVerdict(r v1alpha1.PolicyReport) []string {
 	}
 	switch {
 	case late > 0:
-		return append(out, fmt.Sprintf("%d of %s would not be rotated in time by this policy. By hand: %s --service NAME --node NODE",
+		return append(out, fmt.Sprintf("%d of %s would not be rotated in time by this policy. To rotate one now: %s --service NAME --node NODE",
 			late, count(len(r.Items), "certificate"), displayName))
 	case first == nil:
-		return []string{"nothing rotates automatically under this policy, and nothing is due."}
+		return []string{"No certificate is rotated automatically under this policy, and none is due."}
 	case !first.Starts.After(r.Time):
-		return []string{fmt.Sprintf("all of %s would be rotated in time; the first now.", count(len(r.Items), "certificate"))}
+		return []string{fmt.Sprintf("All of %s would be rotated in time; the first now.", count(len(r.Items), "certificate"))}
 	}
-	return []string{fmt.Sprintf("all of %s would be rotated in time; the first in %s.", count(len(r.Items), "certificate"), remainder(first.Starts.Sub(r.Time)))}
+	return []string{fmt.Sprintf("All of %s would be rotated in time; the first in %s.", count(len(r.Items), "certificate"), remainder(first.Starts.Sub(r.Time)))}
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/policy/rotationpolicy"
 )
 
-// maxPolicy is more than any policy needs; a larger file is something else.
+// maxPolicy bounds the size of a policy file.
 const maxPolicy = 1 << 20
 
 // policyFromFile reads the RotationPolicy of a file, or of standard input ("-"), and refuses
@@ -33,13 +33,13 @@ func policyFromFile(name string, in io.Reader) (*v1alpha1.RotationPolicy, error)
 	case err != nil:
 		return nil, fmt.Errorf("read policy file %q: %w", name, err)
 	case len(text) > maxPolicy:
-		return nil, fmt.Errorf("read policy file %q: it is larger than 1 MiB, so it is no policy", name)
+		return nil, fmt.Errorf("read policy file %q: it is larger than 1 MiB", name)
 	}
 	policy, err := rotationpolicy.Read(text)
 	if err != nil {
 		return nil, fmt.Errorf("policy file %q: %w", name, err)
 	}
-	// "kubectl get -o yaml" writes more into a file than can be given to another cluster.
+	// "kubectl get -o yaml" also writes fields that another cluster refuses.
 	policy.ObjectMeta = metav1.ObjectMeta{Name: policy.Name, Labels: policy.Labels, Annotations: policy.Annotations}
 	policy.Status = v1alpha1.RotationPolicyStatus{}
 	return policy, nil

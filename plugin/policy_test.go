@@ -93,13 +93,13 @@ func TestPolicyCheckExitCodes(t *testing.T) {
 		code         int
 		says         string
 	}{
-		{"in time", policyHeader, newFake(worker("w1")), nil, 0, "all of 1 certificate would be rotated in time; the first in 310d."},
+		{"in time", policyHeader, newFake(worker("w1")), nil, 0, "All of 1 certificate would be rotated in time; the first in 310d."},
 		{"now", policyHeader, newFake(due), nil, 0, "the first now."},
 		{"at another time", policyHeader, newFake(worker("w1")), []string{"--now", noon.Add(320 * day).Format(time.RFC3339)}, 0, "the first now."},
-		{"notify only, nothing due", policyHeader + "spec: {defaults: {mode: NotifyOnly}}\n", newFake(worker("w1")), nil, 0, "nothing rotates automatically under this policy, and nothing is due."},
+		{"notify only, nothing due", policyHeader + "spec: {defaults: {mode: NotifyOnly}}\n", newFake(worker("w1")), nil, 0, "No certificate is rotated automatically under this policy, and none is due."},
 		{"notify only, and due", policyHeader + "spec: {defaults: {mode: NotifyOnly}}\n", newFake(due), nil, 1, `kubelet-client of w1: rule "defaults" only notifies`},
 		{"before its window", policyHeader + "spec: {defaults: {windows: [{schedule: \"0 0 1 3 *\", duration: 1h}], override: {never: true}}}\n", newFake(due), nil, 1,
-			"kubelet-client of w1: it ends before its next window"},
+			"kubelet-client of w1: it expires before its next window"},
 		{"its CA ends", policyHeader, newFake(ending), nil, 1, `kubelet-client of w1: its CA "kubernetes" ends 2026-12-14T12:00:00Z, and a successor with it: renew the CA`},
 		{"a wrong file", "kind: x\n", newFake(due), nil, 2, "policy.yaml\": 3 errors\n  apiVersion: "},
 		{"a wrong time", policyHeader, newFake(due), []string{"--now", "tomorrow"}, 2, `--now "tomorrow": want a time with its zone`},
@@ -150,7 +150,7 @@ func TestPolicyCheckOfTheCluster(t *testing.T) {
 	f.policy = nil
 	code, stdout, stderr = f.run(t, "policy", "check")
 	assert.Zero(t, code, stderr)
-	assert.Contains(t, stderr, "The cluster has no RotationPolicy: the defaults hold.\n")
+	assert.Contains(t, stderr, "The cluster has no RotationPolicy: the defaults are in force.\n")
 	assert.Contains(t, stdout, "every certificate")
 }
 

@@ -18,7 +18,7 @@ import (
 // comingWindows is how many openings of a window are shown.
 const comingWindows = 3
 
-// explainPolicy says in words what a policy means.
+// explainPolicy describes a policy.
 func explainPolicy(spec *v1alpha1.RotationPolicySpec, p *renewal.Policy, now time.Time) v1alpha1.PolicyReport {
 	report := v1alpha1.PolicyReport{APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.PolicyReportKind, Time: now.UTC(), General: generalStatements(p, now)}
 	for i := range p.Rules {
@@ -51,19 +51,19 @@ func explainRule(r *renewal.Rule, matches string, now time.Time) v1alpha1.Policy
 	say := func(about, format string, args ...any) {
 		out.Statements = append(out.Statements, v1alpha1.PolicyStatement{About: about, Text: fmt.Sprintf(format, args...)})
 	}
-	say("for", "%s", matches)
+	say("matches", "%s", matches)
 	say("due", "with %s; where its component renews it too, with %s", nearWords(r.Threshold), nearWords(r.SelfManaged))
 	if r.Mode == renewal.NotifyOnly {
-		say("does", "nothing but notify: no rotation starts automatically, not even of what is compromised")
+		say("action", "notify-only: publishes events, never starts a rotation, not even where a certificate is compromised")
 		return out
 	}
-	say("does", "rotate what is due, %s; what is compromised at once", windowWords(r))
+	say("action", "rotates what is due, %s; what is compromised at once", windowWords(r))
 	say("restarts", "%s; where it is compromised, %s", restartWords(r.Renewal), restartWords(r.Compromise))
 	validity := "as the cluster's kubeadm configuration says, else 365d"
 	if r.Validity != 0 {
 		validity = certs.FormatDuration(r.Validity)
 	}
-	say("valid for", "%s", validity)
+	say("validity", "%s", validity)
 	for _, w := range r.Windows {
 		open, _ := w.Open(now)
 		schedule, _, _ := strings.Cut(w.Text, " for ")
@@ -75,7 +75,7 @@ func explainRule(r *renewal.Rule, matches string, now time.Time) v1alpha1.Policy
 }
 
 func nearWords(n renewal.Near) string {
-	part := fmt.Sprintf("%.4g%% of its life", n.Fraction*100)
+	part := fmt.Sprintf("%.4g%% of its validity", n.Fraction*100)
 	switch {
 	case n.Fraction == 0:
 		return certs.FormatDuration(n.Duration) + " left"
@@ -90,7 +90,7 @@ func windowWords(r *renewal.Rule) string {
 	case len(r.Windows) == 0:
 		return "at any time"
 	case r.Override.IsZero():
-		return "in its windows only, and should it end before the next one"
+		return "in its windows, and before them only if it expires before the next one"
 	}
 	return "in its windows, and at any time with " + nearWords(r.Override)
 }
@@ -100,7 +100,7 @@ func restartWords(p plan.RestartPolicy) string {
 	case plan.RestartNever:
 		return "nothing"
 	case plan.RestartIfNeeded:
-		return "what does not read its files again"
+		return "components that do not re-read their files"
 	case plan.RestartAlways:
 	}
 	return "every component whose certificate is replaced"
@@ -113,9 +113,9 @@ func generalStatements(p *renewal.Policy, now time.Time) []v1alpha1.PolicyStatem
 	}
 	return []v1alpha1.PolicyStatement{
 		{About: "freeze", Text: freezeWords(p.Freeze, now)},
-		{About: "limits", Text: fmt.Sprintf("one rotation at a time, %s, of at most %s each; in it %s at a time. What is compromised goes past the number a day",
+		{About: "limits", Text: fmt.Sprintf("one rotation at a time, %s, of at most %s each; in it %s at a time. The number a day does not limit what is compromised",
 			perDay, count(p.Limits.NodesPerRotation, "node"), workerWords(p.Limits.MaxUnavailable))},
-		{About: "failures", Text: fmt.Sprintf("tried again after %s, then after twice as long each time, up to %s; after %s once a day",
+		{About: "failures", Text: fmt.Sprintf("retried after %s, then after twice as long each time, up to %s; after %s once a day",
 			certs.FormatDuration(p.Retry.Initial), certs.FormatDuration(p.Retry.Max), count(p.Retry.StopAfter, "failure"))},
 		{About: "authorities", Text: "reported with " + nearWords(p.Authorities) + "; never renewed automatically"},
 	}
@@ -144,7 +144,7 @@ func freezeWords(f renewal.Freeze, now time.Time) string {
 		through = append(through, "what is compromised")
 	}
 	if f.Override {
-		through = append(through, "what does not wait for a window")
+		through = append(through, "what is urgent enough to not wait for a window")
 	}
 	if len(through) > 0 {
 		text += ", except " + strings.Join(through, " and ")
@@ -155,7 +155,7 @@ func freezeWords(f renewal.Freeze, now time.Time) string {
 	return text
 }
 
-// prospect is a prospect for people.
+// prospect converts a prospect for printing.
 func prospect(p renewal.Prospect, now time.Time) v1alpha1.PolicyProspect {
 	out := v1alpha1.PolicyProspect{
 		Node: p.Node, Service: p.Service, Name: p.Name, Path: p.Path, FingerprintSHA256: p.Fingerprint, NotAfter: p.NotAfter.UTC(),
@@ -166,7 +166,7 @@ func prospect(p renewal.Prospect, now time.Time) v1alpha1.PolicyProspect {
 		out.Starts = &starts
 	}
 	switch {
-	case out.Starts == nil: // a matter for a person, once it is due
+	case out.Starts == nil: // the operator has to act once it is due
 		out.TooLate = !now.Before(p.Due)
 	case p.Starts.After(now):
 		out.TooLate = !p.InTime()
@@ -174,7 +174,7 @@ func prospect(p renewal.Prospect, now time.Time) v1alpha1.PolicyProspect {
 	return out
 }
 
-// sortProspects puts what is too late in front, then by time.
+// sortProspects puts what is too late first, and sorts by time.
 func sortProspects(items []v1alpha1.PolicyProspect) {
 	at := func(p v1alpha1.PolicyProspect) time.Time {
 		if p.Starts != nil {

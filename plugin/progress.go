@@ -12,10 +12,9 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 )
 
-// progress shows a rotation as it goes on. Off a terminal it only appends lines: what
-// is worth keeping, and when something begins that may take long. On a terminal it
-// also keeps one line for each node at work, with the time that its current action
-// has taken so far, below the lines that stay.
+// progress prints a rotation in progress. Without a terminal it only appends lines: results,
+// and the begin of actions that may take long. On a terminal it also keeps a live line for
+// each node in progress below them, with the elapsed time of its current action.
 type progress struct {
 	sync.Mutex
 	out   io.Writer
@@ -23,12 +22,12 @@ type progress struct {
 	width func() int // columns of the terminal; nil: not a terminal
 	pad   int        // the longest name in the first column
 	busy  map[string]*activity
-	begun map[string]fleet.Phase // off a terminal: what was announced of each node
+	begun map[string]fleet.Phase // without a terminal: the last announced phase of each node
 	drawn []string               // the live lines on the screen
 	buf   bytes.Buffer           // what goes out next, in one write: no flicker on a slow line
 }
 
-// activity is what a node is doing right now.
+// activity is the current action of a node.
 type activity struct {
 	text  string
 	phase fleet.Phase
@@ -43,7 +42,7 @@ func newProgress(out io.Writer, now func() time.Time, width func() int, nodes []
 	return p
 }
 
-// on takes in one thing that happened.
+// on receives one event of the rotation.
 func (p *progress) on(ev fleet.Progress) {
 	p.Lock()
 	defer p.Unlock()
@@ -62,7 +61,7 @@ func (p *progress) on(ev fleet.Progress) {
 	p.draw()
 }
 
-// follow keeps track of who is at work.
+// follow records which nodes are in progress.
 func (p *progress) follow(ev fleet.Progress) {
 	switch {
 	case ev.Node == "" && (ev.Done || ev.Text == ""):
@@ -77,8 +76,8 @@ func (p *progress) follow(ev fleet.Progress) {
 	}
 }
 
-// announce says whether a line that will not stay is worth one off a terminal: the
-// first of a phase in which a person may have to wait.
+// announce reports whether a live line is printed without a terminal: the first one of a phase
+// that may take long.
 func (p *progress) announce(ev fleet.Progress) bool {
 	before := p.begun[ev.Node]
 	p.begun[ev.Node] = ev.Phase
@@ -102,7 +101,7 @@ func (p *progress) keep(ev fleet.Progress) {
 	fmt.Fprintln(&p.buf, line)
 }
 
-// say writes a line of the program's own among the others.
+// say prints another line above the live ones.
 func (p *progress) say(line string) {
 	p.Lock()
 	defer p.Unlock()
@@ -112,8 +111,8 @@ func (p *progress) say(line string) {
 	p.draw()
 }
 
-// atWork names the nodes whose files or components are between old and new.
-func (p *progress) atWork() []string {
+// inProgress names the nodes whose files or components are between old and new.
+func (p *progress) inProgress() []string {
 	p.Lock()
 	defer p.Unlock()
 	var out []string
@@ -134,7 +133,7 @@ func (p *progress) redraw() {
 	p.draw()
 }
 
-// end removes the live lines; what follows is somebody else's.
+// end removes the live lines.
 func (p *progress) end() {
 	p.Lock()
 	defer p.Unlock()
@@ -157,7 +156,7 @@ func (p *progress) erase() {
 // flush sends what was written.
 func (p *progress) flush() {
 	if p.buf.Len() > 0 {
-		_, _ = p.buf.WriteTo(p.out) // nobody could be told of a failure
+		_, _ = p.buf.WriteTo(p.out) // there is no other stream to report a failure on
 		p.buf.Reset()
 	}
 }

@@ -82,12 +82,12 @@ func TestOnATerminalLiveLinesEndAsThoseThatStay(t *testing.T) {
 	now = now.Add(5 * time.Second)
 	p.redraw()
 	assert.Equal(t, []string{"cp1       signing 3 certificates  5s", "cp2       starting the node's pod  5s", ""}, screen(t, out.String()))
-	assert.Empty(t, p.atWork(), "nothing has changed on any node yet")
+	assert.Empty(t, p.inProgress(), "nothing has changed on any node yet")
 
 	for _, ev := range story[3:8] {
 		p.on(ev)
 	}
-	assert.Equal(t, []string{"cp1"}, p.atWork())
+	assert.Equal(t, []string{"cp1"}, p.inProgress())
 	p.say("finishing or undoing cp1")
 	assert.Equal(t, []string{
 		"staged    cp1 cp2: 6 certificates signed, nothing changed yet   0.9s", "finishing or undoing cp1", "cp1       restarting etcd", ""}, screen(t, out.String()))

@@ -81,19 +81,19 @@ func reportRows(r *v1alpha1.RotationReport, f format) [][]string {
 	return rows
 }
 
-// restarted says whether the component was, and for how long it did not answer.
+// restarted says whether the component was restarted, and how long it was unavailable.
 func restarted(item v1alpha1.RotationItem) string {
 	switch {
 	case !item.Restarted:
 		return "no"
 	case item.UnavailableSeconds > 0:
-		return "yes, " + took(time.Duration(item.UnavailableSeconds*float64(time.Second))) + " away"
+		return "yes, " + took(time.Duration(item.UnavailableSeconds*float64(time.Second))) + " unavailable"
 	default:
 		return "yes"
 	}
 }
 
-// resultWord is a result as people read it, with why where it is no success.
+// resultWord is a printed result, with the reason where it is not a success.
 func resultWord(item v1alpha1.RotationItem) string {
 	switch item.Result {
 	case v1alpha1.Succeeded:
@@ -136,18 +136,18 @@ func verifiedBy(item v1alpha1.RotationItem, i int, f format) string {
 	return strings.Join(out, ", ")
 }
 
-// verifications says in few words what each method of verification has seen.
+// verifications describes the methods of verification.
 var verifications = map[nodeapi.Method]string{
 	nodeapi.Handshake:         "it is served",
-	nodeapi.SelfSubjectReview: "the API server names it",
+	nodeapi.SelfSubjectReview: "the API server authenticates it",
 	nodeapi.Authenticated:     "a server accepts it",
 	nodeapi.Health:            "healthy after the restart",
-	nodeapi.HotReload:         "read again without a restart",
+	nodeapi.HotReload:         "re-read without a restart",
 	nodeapi.FileOnly:          "on disk only",
 }
 
-// stillValid says until when the old certificates of a report open doors; empty where
-// nothing was renewed or all had ended.
+// stillValid says until when the old certificates of a report remain valid; empty where
+// none was renewed or all had expired.
 func stillValid(r *v1alpha1.RotationReport, now time.Time) string {
 	var last time.Time
 	for _, item := range r.Items {
@@ -160,5 +160,5 @@ func stillValid(r *v1alpha1.RotationReport, now time.Time) string {
 	if !last.After(now) {
 		return ""
 	}
-	return fmt.Sprintf("Copies of the old certificates stay valid, the last until %s: Kubernetes cannot revoke them.", date(last))
+	return fmt.Sprintf("Copies of the old certificates remain valid, the last one until %s: Kubernetes cannot revoke them.", date(last))
 }

@@ -50,7 +50,7 @@ func TestReportShowsOldAndNewAndHowItWasVerified(t *testing.T) {
 
 func TestOldCertificatesAreSaidToStayValidOnlyWhileTheyAre(t *testing.T) {
 	r := stoppedReport()
-	assert.Equal(t, "Copies of the old certificates stay valid, the last until 2026-12-02: Kubernetes cannot revoke them.", stillValid(r, noon),
+	assert.Equal(t, "Copies of the old certificates remain valid, the last one until 2026-12-02: Kubernetes cannot revoke them.", stillValid(r, noon),
 		"those that were not renewed do not count")
 	assert.Empty(t, stillValid(r, noon.Add(8*day)))
 	assert.Empty(t, stillValid(&v1alpha1.RotationReport{}, noon))

@@ -9,10 +9,11 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/exitcode"
 )
 
 const (
-	// displayName is how people call the program; kubectl finds it by its file's name.
+	// displayName is the command as it is typed; kubectl finds the program by its file's name.
 	displayName = "kubectl rotate-certs"
 	fileName    = "kubectl-rotate_certs"
 	checkName   = "check"
@@ -26,21 +27,20 @@ func (a *app) rootCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   fileName,
 		Short: "Renew the certificates of Kubernetes' own components, and verify it",
-		Long: `Renew the certificates of Kubernetes' own components on a self-managed cluster, and
-restart these components so that they use them: one service, several, or all. The CA
-stays. One control-plane node at a time, each verified before the next; what fails its
-verification is rolled back, and the rotation stops there.
+		Long: `Renew the certificates of Kubernetes' own components on a self-managed cluster, and restart
+these components so that they use them: one service, several, or all. The CA stays. One
+control-plane node at a time, each verified before the next; a node that cannot be verified
+is rolled back, and the rotation stops.
 
 Services: ` + joinServices(certs.Services(), ", ") + `.
-What is on the nodes is shown by "` + displayName + ` check".
+"` + displayName + ` check" lists the certificates on the nodes.
 
-Exit codes: 0 done and verified; 1 stopped, the failing node is as it was; 2 a person
-must look; 3 another rotation holds the lock; 130 interrupted.`,
-		Example: `  # What is there, and what ends soon?
+` + exitcode.Help(),
+		Example: `  # Which certificates are there, and which expire soon?
   kubectl rotate-certs check
 
-  # What would happen?
-  kubectl rotate-certs --service etcd --dry-run=client
+  # What would a rotation do?
+  kubectl rotate-certs plan --service etcd
 
   # Renew etcd's certificates, then everything on two nodes
   kubectl rotate-certs --service etcd
@@ -48,17 +48,10 @@ must look; 3 another rotation holds the lock; 130 interrupted.`,
 		Args:              rootArguments,
 		Annotations:       map[string]string{cobra.CommandDisplayNameAnnotation: displayName},
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := o.Complete(cmd); err != nil {
-				return err
-			}
-			if err := o.Validate(); err != nil {
-				return err
-			}
-			return o.Run(cmd.Context())
-		},
+		RunE:              o.runCommand,
 	}
 	plain(cmd)
+	cmd.PersistentPreRunE = func(*cobra.Command, []string) error { return logRequests(flags.verbosity) }
 	cmd.SetIn(a.In)
 	cmd.SetOut(a.Out)
 	cmd.SetErr(a.ErrOut)
@@ -69,24 +62,25 @@ must look; 3 another rotation holds the lock; 130 interrupted.`,
 		_ = usage(c, flags.set) // it writes to a buffer or a terminal
 	})
 	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return fmt.Errorf("%w\nsee: %s --help", err, c.CommandPath())
+		return fmt.Errorf("%w\nhint: see %s --help", err, c.CommandPath())
 	})
 	cmd.PersistentFlags().AddFlagSet(flags.set)
 	o.addFlags(cmd)
-	cmd.AddCommand(a.checkCommand(flags), a.statusCommand(flags), a.historyCommand(flags), a.versionCommand(flags), a.completionCommand(),
+	o.addRunFlags(cmd)
+	cmd.AddCommand(a.checkCommand(flags), a.planCommand(flags), a.statusCommand(flags), a.historyCommand(flags), a.versionCommand(flags), a.completionCommand(), optionsCommand(flags),
 		a.installCommand(flags), a.uninstallCommand(flags), a.eventsCommand(flags), a.markCommand(flags), a.unmarkCommand(flags), a.policyCommand(flags))
 	a.completeConnection(cmd, flags)
 	return cmd
 }
 
-// rootArguments refuses words, since services are named by a flag, and says what was
+// rootArguments refuses arguments, since services are named by a flag, and suggests what was
 // probably meant.
 func rootArguments(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
 	if services, err := certs.ParseServices(strings.Split(args[0], ",")); err == nil {
-		return fmt.Errorf("unknown command %q\nto rotate it: %s --service %s", args[0], displayName, joinServices(services, ","))
+		return fmt.Errorf("unknown command %q\nhint: %s --service %s", args[0], displayName, joinServices(services, ","))
 	}
 	names := []string{}
 	for _, c := range cmd.Commands() {
@@ -104,10 +98,10 @@ func rootArguments(cmd *cobra.Command, args []string) error {
 			hint = fmt.Sprintf(", did you mean --service %s?", unknown.Nearest)
 		}
 	}
-	return fmt.Errorf("unknown command %q%s\ncommands: %s", args[0], hint, strings.Join(names, ", "))
+	return fmt.Errorf("unknown command %q%s\nhint: the commands are %s", args[0], hint, strings.Join(names, ", "))
 }
 
-// usage lists a command's own flags first; kubectl's, which are many and known, last.
+// usage lists a command's own flags; those of every command are behind "options".
 func usage(c *cobra.Command, connection *pflag.FlagSet) error {
 	w := c.OutOrStdout()
 	if c.Example != "" {
@@ -133,13 +127,7 @@ func usage(c *cobra.Command, connection *pflag.FlagSet) error {
 			own.AddFlag(f)
 		}
 	})
-	fmt.Fprintf(w, "\nFlags:\n%s", own.FlagUsages())
-	shared := pflag.NewFlagSet("shared", pflag.ContinueOnError)
-	connection.VisitAll(func(f *pflag.Flag) {
-		if own.Lookup(f.Name) == nil {
-			shared.AddFlag(f)
-		}
-	})
-	fmt.Fprintf(w, "\nReaching the cluster, as in kubectl:\n%s", shared.FlagUsages())
+	fmt.Fprintf(w, "\nFlags:\n%s", own.FlagUsagesWrapped(helpWidth))
+	fmt.Fprintf(w, "\nUse %q for the flags that every command has, such as --context.\n", displayName+" options")
 	return nil
 }

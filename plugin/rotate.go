@@ -17,13 +17,13 @@ type dryRun string
 
 const (
 	dryRunNone   dryRun = "none"
-	dryRunClient dryRun = "client" // looks at the nodes and prints the plan
-	dryRunServer dryRun = "server" // also has the API server judge every node pod
+	dryRunClient dryRun = "client" // plans from NodeCertificateReports; creates nothing
+	dryRunServer dryRun = "server" // scans, and has the API server admit every node pod
 )
 
 var dryRuns = []string{string(dryRunNone), string(dryRunClient), string(dryRunServer)}
 
-// rotateOptions are the flags of a rotation, and what Complete makes of them.
+// rotateOptions are the flags of a rotation and of plan, and what Complete makes of them.
 type rotateOptions struct {
 	*app
 	*connectionFlags
@@ -39,46 +39,69 @@ type rotateOptions struct {
 	timeout     durationFlag
 	pause       durationFlag
 	interactive bool
+	takeOver    bool
 	force       bool
 	compromised bool
 	requireAll  bool
 	findSecrets bool
 	output      string
 
+	yes      bool
+	planOnly bool
+
 	request plan.Request
 	format  format
 	conn    connection
 }
 
+// addFlags adds the flags that a rotation and its plan share.
 func (o *rotateOptions) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringSliceVar(&o.services, "service", nil, "Services to rotate, separated by commas")
-	f.BoolVar(&o.all, "all", false, "Rotate every service")
-	o.addNodeFlags(cmd, "Only on these nodes; without it, on every node", o.completeNodes(o.connectionFlags))
-	f.StringVar(&o.dryRun, "dry-run", string(dryRunNone), `"client" looks at the nodes and prints the plan; "server" also has every node pod judged by the API server`)
-	f.Lookup("dry-run").NoOptDefVal = string(dryRunClient)
-	f.StringVar(&o.restart, "restart", string(plan.RestartAlways), `When to restart components: "always", "if-needed" (what does not read its files again) or "never"`)
-	f.StringVar(&o.unavailable, "max-unavailable", plan.DefaultMaxUnavailable, "How many workers may be worked on at a time, a number or a percentage")
-	f.Var(&o.validity, "validity", "Lifetime of the new certificates, such as 90d (default: as the cluster's kubeadm configuration says, else 365d)")
-	f.BoolVar(&o.allowShort, "allow-short-validity", false, "Take a --validity of less than a day, after which everything that was renewed expires at once")
+	f.StringSliceVar(&o.services, "service", nil, "Services whose certificates to renew, separated by commas")
+	f.BoolVar(&o.all, "all", false, "All services")
+	o.addNodeFlags(cmd, "Only on these nodes (default: every node)", o.completeNodes(o.connectionFlags))
+	f.StringVar(&o.restart, "restart", string(plan.RestartAlways), `When to restart components: "always", "if-needed" (those that do not re-read their files) or "never"`)
+	f.StringVar(&o.unavailable, "max-unavailable", plan.DefaultMaxUnavailable, "Workers in progress at the same time, a number or a percentage")
+	f.Var(&o.validity, "validity", "Validity of the new certificates, such as 90d (default: that of the cluster's kubeadm configuration, else 365d)")
+	f.BoolVar(&o.allowShort, "allow-short-validity", false, "Allow a --validity of less than a day")
 	o.timeout = durationFlag(time.Minute)
-	f.Var(&o.timeout, "timeout", "How long a component may take to become healthy")
-	f.Var(&o.pause, "pause", "How long to wait between two control-plane nodes, for load balancers that take an API server back late")
-	f.BoolVar(&o.interactive, "interactive", false, "Ask before anything is changed")
-	f.BoolVar(&o.force, "force", false, "Go on in spite of a sick cluster; the plan, the progress and the report say of what")
-	f.BoolVar(&o.compromised, "compromised", false, "The old keys may be in wrong hands: sign with the CA's key, not through a node's identity, and destroy the old keys after the verification")
+	f.Var(&o.timeout, "component-timeout", "How long a component may take to become healthy")
+	f.Var(&o.pause, "pause", "How long to wait between two control-plane nodes, for load balancers that detect an API server late")
+	f.BoolVar(&o.force, "force", false, "Proceed even if cluster health checks fail at the start; the report names those that failed")
+	f.BoolVar(&o.compromised, "compromised", false, "The old keys are compromised: sign with the CA's key instead of a node's identity, and destroy the old keys after the verification")
 	f.BoolVar(&o.requireAll, "require-all", false, "Change nothing where a certificate in scope cannot be renewed, instead of leaving it out")
-	f.BoolVar(&o.findSecrets, "find-secrets", false, "Also name Secrets that hold a copy of a certificate in scope; needs the right to list secrets")
+	f.BoolVar(&o.findSecrets, "find-secrets", false, "Also list Secrets that hold a copy of a certificate in scope; needs the permission to list Secrets")
 	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(formats, ", "))
 	o.addPodFlags(f)
 	complete(cmd, "service", completeServices)
-	complete(cmd, "dry-run", cobra.FixedCompletions(dryRuns, cobra.ShellCompDirectiveNoFileComp))
 	complete(cmd, "restart", cobra.FixedCompletions(plan.RestartPolicies(), cobra.ShellCompDirectiveNoFileComp))
 	complete(cmd, "output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// Complete parses the words into typed values.
+// addRunFlags adds the flags that only a rotation has.
+func (o *rotateOptions) addRunFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&o.dryRun, "dry-run", string(dryRunNone), `"client" creates nothing, and plans from NodeCertificateReports; "server" scans, and has the API server admit every node pod`)
+	f.Lookup("dry-run").NoOptDefVal = string(dryRunClient)
+	f.BoolVar(&o.interactive, "interactive", false, "Ask before anything is changed")
+	f.BoolVarP(&o.yes, "yes", "y", false, "Do not ask, also with --all on a terminal")
+	f.BoolVar(&o.takeOver, "take-over", false, "Take the lock from a rotation whose process was killed; nodes refuse later orders of that process")
+	complete(cmd, "dry-run", cobra.FixedCompletions(dryRuns, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// runCommand runs a rotation or a plan.
+func (o *rotateOptions) runCommand(cmd *cobra.Command, _ []string) error {
+	if err := o.Complete(cmd); err != nil {
+		return err
+	}
+	if err := o.Validate(); err != nil {
+		return err
+	}
+	return o.Run(cmd.Context())
+}
+
+// Complete parses the flags into typed values.
 func (o *rotateOptions) Complete(cmd *cobra.Command) error {
 	if err := o.validateNodes(cmd); err != nil {
 		return err
@@ -100,25 +123,27 @@ func (o *rotateOptions) Complete(cmd *cobra.Command) error {
 		return err
 	}
 	o.conn, err = o.connection()
+	o.conn.takeOver = o.takeOver
 	return err
 }
 
-// Validate refuses what can be refused without asking the cluster.
+// Validate refuses what can be refused without a request to the cluster.
 func (o *rotateOptions) Validate() error {
 	switch {
 	case o.all && len(o.services) > 0:
-		return errors.New("--all and --service exclude each other\ngive one of them")
+		return errors.New("--all and --service exclude each other\nhint: give one of them")
 	case len(o.request.Services) == 0:
-		return fmt.Errorf("say what to rotate: --service NAME[,NAME…] or --all\nservices: %s\nlook first: %s check",
-			joinServices(certs.Services(), ", "), displayName)
+		return fmt.Errorf("no service is named\nhint: --service NAME[,NAME…] or --all, of %s", joinServices(certs.Services(), ", "))
 	case !oneOf(dryRuns, o.dryRun):
-		return fmt.Errorf("unknown --dry-run %q\nwant one of: %s", o.dryRun, strings.Join(dryRuns, ", "))
+		return fmt.Errorf("unknown --dry-run %q\nhint: want one of %s", o.dryRun, strings.Join(dryRuns, ", "))
 	case o.request.CheckValidity() != nil:
 		return fmt.Errorf("--%w\nhint: days are written as 90d; --allow-short-validity allows %s and more", o.request.CheckValidity(), certs.FormatDuration(plan.LeastValidity))
 	case o.compromised && o.request.Restart == plan.RestartNever:
-		return errors.New("--compromised needs restarts: what keeps running keeps the old key\nleave --restart out, or give --restart=if-needed")
+		return errors.New("--compromised and --restart=never exclude each other: a component that is not restarted keeps its old key\nhint: leave --restart out, or give --restart=if-needed")
 	case o.interactive && !o.terminal.in:
-		return errors.New("--interactive needs a terminal to ask on\nleave it out, or look with --dry-run=client first")
+		return errors.New("--interactive needs a terminal\nhint: " + displayName + " plan prints what would be done")
+	case o.interactive && o.yes:
+		return errors.New("--interactive and --yes exclude each other\nhint: give one of them")
 	}
 	return plan.ValidateMaxUnavailable(o.unavailable)
 }
@@ -132,7 +157,7 @@ func oneOf(allowed []string, value string) bool {
 	return false
 }
 
-// trimmed drops blanks and repetitions from a list that was given by commas.
+// trimmed drops blanks and repetitions from a list that was separated by commas.
 func trimmed(in []string) []string {
 	var out []string
 	for _, s := range in {

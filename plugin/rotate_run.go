@@ -17,15 +17,18 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// Run looks at the cluster, says what will happen, and does it.
+// Run scans, prints the plan and, unless that is all, carries it out.
 func (o *rotateOptions) Run(ctx context.Context) error {
+	if dryRun(o.dryRun) == dryRunClient {
+		return o.runFromReports(ctx)
+	}
 	c, err := o.dial(o.conn)
 	if err != nil {
 		return err
 	}
 	p, err := o.prepare(ctx, c)
 	if err != nil {
-		return o.turnedAway(err)
+		return o.reportHeld(err)
 	}
 	if o.findSecrets {
 		copied, err := o.secretCopies(ctx, c, p)
@@ -42,19 +45,28 @@ func (o *rotateOptions) Run(ctx context.Context) error {
 	if o.compromised {
 		document.Effects = append([]string{compromisedMeans}, document.Effects...)
 	}
-	if dryRun(o.dryRun) != dryRunNone {
+	if o.changesNothing() {
 		return o.runDry(ctx, c, p, document)
 	}
 	if err := o.announce(p, document, c.who); err != nil {
 		return err
 	}
-	if o.interactive && !o.confirmed("Go on?") {
+	if o.asksFirst() && !o.confirmed("Continue?") {
 		return errDeclined
 	}
 	return o.rotate(ctx, c, p)
 }
 
-// obstacles are what is known before the start and will be refused then, without --force.
+// changesNothing reports whether the plan is only printed.
+func (o *rotateOptions) changesNothing() bool { return o.planOnly || dryRun(o.dryRun) != dryRunNone }
+
+// asksFirst reports whether the operator has to agree to the plan: --all on a terminal is
+// often a slip.
+func (o *rotateOptions) asksFirst() bool {
+	return o.interactive || o.all && o.terminal.in && !o.yes
+}
+
+// obstacles are findings that refuse the start of the rotation, without --force.
 func obstacles(p fleet.Rotation) []string {
 	found := gate.Clocks(p.Scanned)
 	if slices.ContainsFunc(p.Plan.Steps(), func(s plan.Step) bool { return s.ControlPlane && !s.Idle() }) {
@@ -67,15 +79,15 @@ func obstacles(p fleet.Rotation) []string {
 	return out
 }
 
-// prepare asks everything that a plan needs, and changes nothing.
+// prepare scans and plans, and changes nothing.
 func (o *rotateOptions) prepare(ctx context.Context, c *cluster) (fleet.Rotation, error) {
 	held := c.held
-	if dryRun(o.dryRun) != dryRunNone {
-		held = nil // a plan disturbs nobody
+	if o.changesNothing() {
+		held = nil // a plan needs no lock
 	}
 	r, err := fleet.Prepare(ctx, c.api, c.Scanner, o.request, fleet.PrepareOptions{
 		Now:      o.now(),
-		Scanning: func(nodes int) { note(o.ErrOut, fmt.Sprintf("Looking at %s …", count(nodes, "node"))) },
+		Scanning: func(nodes int) { note(o.ErrOut, fmt.Sprintf("Scanning %s …", count(nodes, "node"))) },
 		Look:     o.connectionFlags.command() + " check",
 		Held:     held,
 	})
@@ -85,9 +97,9 @@ func (o *rotateOptions) prepare(ctx context.Context, c *cluster) (fleet.Rotation
 	return r, err
 }
 
-// turnedAway reports to a program that another rotation holds the lock, as one that is
-// met later does, and returns the error.
-func (o *rotateOptions) turnedAway(err error) error {
+// reportHeld prints a report for programs where another rotation holds the lock, and returns
+// the error.
+func (o *rotateOptions) reportHeld(err error) error {
 	var held *kube.HeldError
 	if !errors.As(err, &held) || (o.format != formatJSON && o.format != formatYAML) {
 		return err
@@ -99,29 +111,33 @@ func (o *rotateOptions) turnedAway(err error) error {
 	}))
 }
 
-// runDry prints the plan, after the API server has judged it where that was asked for.
+// runDry prints the plan; with --dry-run=server after the API server has admitted its pods.
 func (o *rotateOptions) runDry(ctx context.Context, c *cluster, p fleet.Rotation, document v1alpha1.RotationPlan) error {
-	judged := ""
+	next := "To do it, run the same without --dry-run."
+	if o.planOnly {
+		next = "To do it, run the same without \"plan\"."
+	}
+	admitted := ""
 	if dryRun(o.dryRun) == dryRunServer {
 		busy := slices.DeleteFunc(p.Plan.Steps(), plan.Step.Idle)
 		if err := c.Nodes.DryRun(ctx, p.ID, busy); err != nil {
 			return err
 		}
-		judged = fmt.Sprintf(" The API server admits %s.", count(len(busy), "node pod"))
+		admitted = fmt.Sprintf(" The API server admits %s.", count(len(busy), "node pod"))
 	}
 	if o.format == formatTable || o.format == formatWide {
-		fmt.Fprintln(o.Out, planTitle("(dry run)", o.request, p.Unfinished))
+		fmt.Fprintln(o.Out, planTitle("(plan)", o.request, p.Unfinished))
 	}
 	if err := printPlan(o.Out, o.format, document); err != nil {
 		return err
 	}
-	note(o.ErrOut, c.who.beingRenewed(p.Plan), "Nothing was changed."+judged+" To do it, run the same without --dry-run.")
+	note(o.ErrOut, c.who.beingRenewed(p.Plan), "Nothing was changed."+admitted+" "+next)
 	return nil
 }
 
-// announce says what is about to happen, on standard error.
+// announce prints the plan on standard error.
 func (o *rotateOptions) announce(p fleet.Rotation, document v1alpha1.RotationPlan, who *identity) error {
-	note(o.ErrOut, planTitle(p.ID, o.request, p.Unfinished), o.cutOff(p))
+	note(o.ErrOut, planTitle(p.ID, o.request, p.Unfinished), o.unfinishedOther(p))
 	if err := printPlan(o.ErrOut, formatTable, document); err != nil {
 		return err
 	}
@@ -129,11 +145,11 @@ func (o *rotateOptions) announce(p fleet.Rotation, document v1alpha1.RotationPla
 	return nil
 }
 
-// cutOff names another rotation that waits to be continued, for it is not by this one.
-func (o *rotateOptions) cutOff(p fleet.Rotation) string {
+// unfinishedOther names another unfinished rotation, which this one does not continue.
+func (o *rotateOptions) unfinishedOther(p fleet.Rotation) string {
 	for _, past := range plan.Remembered(p.Scanned, o.now()) {
 		if past.Continued && past.ID != p.ID {
-			return fmt.Sprintf("Rotation %s is unfinished, and not continued by this: %s %s", past.ID, o.connectionFlags.command(), past.Words())
+			return fmt.Sprintf("Rotation %s is unfinished, and this one does not continue it. To continue it: %s %s", past.ID, o.connectionFlags.command(), past.Words())
 		}
 	}
 	return ""
@@ -158,7 +174,7 @@ func (o *rotateOptions) rotate(ctx context.Context, c *cluster, p fleet.Rotation
 	stopTicking()
 	show.end()
 	o.showing(nil)
-	if err == nil && o.format != formatTable && o.format != formatWide { // the person has read it above
+	if err == nil && o.format != formatTable && o.format != formatWide { // printed above otherwise
 		report.Notes = append(report.Notes, consumers(p.Plan, p.Scanned)...)
 	}
 	report.Notes = append(report.Notes, p.Notes...)
@@ -173,17 +189,20 @@ func (o *rotateOptions) rotate(ctx context.Context, c *cluster, p fleet.Rotation
 	}
 	var held *kube.HeldError
 	if errors.As(err, &held) && (o.format == formatTable || o.format == formatWide) {
-		return err // nothing began, so there is nothing to show
+		return err // nothing has begun
 	}
 	if printErr := printReport(o.Out, o.format, report); printErr != nil && err == nil && !errors.Is(printErr, syscall.EPIPE) {
 		return printErr
 	}
 	if err != nil {
+		if errors.Is(err, fleet.ErrStopped) && changedNodes(report) {
+			return stoppedError{err}
+		}
 		return err
 	}
 	done, left := outcome(report, o.now().Sub(began), o.request.Restart), notDone(report)
 	if left != "" {
-		done += ". But " + left + ": see above"
+		done += ", but " + left + ": see above"
 	}
 	note(o.ErrOut, fmt.Sprintf("%s. Next: %s check", done, o.connectionFlags.command()))
 	if left != "" {
@@ -192,7 +211,14 @@ func (o *rotateOptions) rotate(ctx context.Context, c *cluster, p fleet.Rotation
 	return nil
 }
 
-// outcome sums a rotation up that went well.
+// changedNodes reports whether a rotation has changed a node, also where that was rolled back.
+func changedNodes(report *v1alpha1.RotationReport) bool {
+	return slices.ContainsFunc(report.Items, func(i v1alpha1.RotationItem) bool {
+		return i.Result == v1alpha1.Succeeded || i.Result == v1alpha1.RolledBack
+	})
+}
+
+// outcome summarizes a rotation that succeeded.
 func outcome(report *v1alpha1.RotationReport, elapsed time.Duration, policy plan.RestartPolicy) string {
 	renewed := 0
 	var running []certs.Service // with what they had loaded before
@@ -210,17 +236,16 @@ func outcome(report *v1alpha1.RotationReport, elapsed time.Duration, policy plan
 		}
 	}
 	if renewed == 0 {
-		return "Nothing was left to renew, and nothing was changed"
+		return "Nothing to renew, nothing was changed"
 	}
 	if policy == plan.RestartNever && len(running) > 0 {
-		return fmt.Sprintf("Done in %s: %s renewed on disk, nothing restarted. Until they are, these may use what they had loaded: %s",
+		return fmt.Sprintf("Done in %s: %s renewed on disk, no component restarted. These may use the old certificates until they are restarted: %s",
 			took(elapsed), count(renewed, "certificate"), joinServices(certs.SortServices(running), ", "))
 	}
 	return fmt.Sprintf("Done in %s: %s renewed and verified", took(elapsed), count(renewed, "certificate"))
 }
 
-// tick keeps the elapsed times on a terminal current, until the returned function is
-// called.
+// tick refreshes the elapsed times on a terminal, until the returned function is called.
 func (o *rotateOptions) tick(show *progress) func() {
 	if o.terminal.width == nil {
 		return func() {}

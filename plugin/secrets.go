@@ -11,7 +11,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
-// secretCopies says which Secrets hold a copy of a certificate that a plan renews.
+// secretCopies names the Secrets with a copy of a certificate that a plan renews.
 func (o *rotateOptions) secretCopies(ctx context.Context, c *cluster, p fleet.Rotation) ([]string, error) {
 	names := map[string]string{}
 	for _, s := range p.Plan.Steps() {
@@ -33,8 +33,8 @@ func certificatesOf(nodes []inventory.Node) map[string]string {
 	return names
 }
 
-// findSecrets says in sentences where certificates lie in Secrets. names maps fingerprints
-// to the certificates' names.
+// findSecrets describes the copies of certificates in Secrets. names maps fingerprints to the
+// certificates' names.
 func findSecrets(ctx context.Context, a api, names map[string]string) ([]string, error) {
 	fingerprints := make([]string, 0, len(names))
 	for f := range names {

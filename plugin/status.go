@@ -18,19 +18,19 @@ import (
 )
 
 func (a *app) statusCommand(flags *connectionFlags) *cobra.Command {
-	o := &looker{app: a, connectionFlags: flags}
+	o := &reader{app: a, connectionFlags: flags}
 	journals := true
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Say whether a rotation is at work, was cut off, or how the last one ended",
-		Long: `Say whether a rotation is at work (who holds the cluster's lock, since when), which one
-is unfinished and the command that continues it, or how the last one ended. Where the
-watcher is installed: whether it and its agents are ready, and what waits and why.
+		Short: "Show the rotation in progress or the last one, and the state of the watcher",
+		Long: `Show the rotation in progress (who holds the cluster's lock, since when), one that was
+interrupted and the command that continues it, or how the last one ended. Where the watcher
+is installed, also show whether it and its agents are ready, and what waits and why.
 
-It reads the lock, the watcher's objects, and the nodes' journals through short-lived
-pods that only read. Where the watcher is installed and you may not create pods, it
-leaves the journals out and says so. --nodes=false creates no pods; --nodes fails where
-they may not be created.`,
+It reads the lock, the watcher's objects, and the nodes' journals through short-lived,
+read-only pods. Where the watcher is installed and you may not create pods, the journals are
+not read, and the output says so. --nodes=false creates no pods; --nodes fails where they may
+not be created.`,
 		Args:              noArguments,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -43,16 +43,16 @@ they may not be created.`,
 	plain(cmd)
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.BoolVar(&journals, "nodes", true, "Read the nodes' journals, through pods")
+	f.BoolVar(&journals, "nodes", true, "Read the nodes' journals, through read-only pods")
 	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(formats, ", "))
 	o.addPodFlags(f)
 	complete(cmd, "output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
-// runStatus prints what the objects in the cluster say, and what the nodes' journals say if
-// they are asked for. Where they are not required it goes without, unless nothing is left.
-func (o *looker) runStatus(ctx context.Context, journals, required bool) error {
+// runStatus prints the state by the cluster's objects and, if they are to be read, by the
+// nodes' journals. Journals that are not required are left out where pods may not be created.
+func (o *reader) runStatus(ctx context.Context, journals, required bool) error {
 	installed := o.surveying(ctx)
 	c, err := o.dial(o.conn)
 	if err != nil {
@@ -97,12 +97,12 @@ func (o *looker) runStatus(ctx context.Context, journals, required bool) error {
 }
 
 // readJournals completes a status with what the nodes' journals say.
-func (o *looker) readJournals(ctx context.Context, c *cluster, status *v1alpha1.RotationStatus) error {
+func (o *reader) readJournals(ctx context.Context, c *cluster, status *v1alpha1.RotationStatus) error {
 	chosen, err := o.choose(ctx, c)
 	if err != nil {
 		return err
 	}
-	past, missing, err := o.remembered(ctx, c, chosen)
+	past, missing, err := o.recorded(ctx, c, chosen)
 	if err != nil {
 		return err
 	}
@@ -141,24 +141,24 @@ func printStatus(w io.Writer, f format, s v1alpha1.RotationStatus, command strin
 func statusLines(s v1alpha1.RotationStatus, command string, now time.Time) []string {
 	if r := s.Running; r != nil && now.Before(r.RunsOut) {
 		return []string{
-			fmt.Sprintf("At work: %s, since %s (%s).", r.Holder, second(r.Since), remainder(now.Sub(r.Since))),
-			"Its nodes' records so far: " + command + " " + historyName,
+			fmt.Sprintf("In progress: %s, since %s (%s).", r.Holder, second(r.Since), remainder(now.Sub(r.Since))),
+			"Its records so far: " + command + " " + historyName,
 		}
 	}
 	var lines []string
 	if r := s.Running; r != nil {
-		lines = append(lines, fmt.Sprintf("No rotation is at work: the lock of %s ran out at %s without being given back. It was cut off, or cannot reach the API.",
+		lines = append(lines, fmt.Sprintf("No rotation is in progress: the lock of %s expired at %s without being released. That rotation was interrupted, or cannot reach the API.",
 			r.Holder, second(r.RunsOut)))
 	} else if s.LockNotRead != "" {
 		lines = append(lines, "Whether a rotation is in progress is unknown ("+s.LockNotRead+").")
 	} else {
-		lines = append(lines, "No rotation is at work.")
+		lines = append(lines, "No rotation is in progress.")
 	}
 	if s.JournalsNotRead != "" {
 		return append(lines, "The nodes' journals were not read ("+s.JournalsNotRead+"): an interrupted rotation is not shown.")
 	}
 	if s.Last == nil {
-		return append(lines, "No node that was looked at remembers one.")
+		return append(lines, "No rotation is recorded in the journals of the scanned nodes.")
 	}
 	shown := s.Unfinished
 	if len(shown) == 0 {
@@ -169,10 +169,10 @@ func statusLines(s v1alpha1.RotationStatus, command string, now time.Time) []str
 		for _, words := range nodesInWords(p.Nodes) {
 			lines = append(lines, "  "+words)
 		}
-		lines = append(lines, mendFirst(p, command, now)...)
+		lines = append(lines, nextSteps(p, command, now)...)
 	}
 	return lines
 }
 
-// second is a time to the second, for what is only minutes old.
+// second is a time to the second, for recent events.
 func second(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }

@@ -40,5 +40,5 @@ func TestStatusOfSomebodyWhoMayNotSeeThePolicy(t *testing.T) {
 	s.forbidden = []string{"get rotationpolicies"}
 	status, words := surveyed(t, s)
 	assert.Nil(t, status.Policy)
-	assert.Contains(t, words, "Not seen: the policy: read RotationPolicy \"default\": rotationpolicies is forbidden")
+	assert.Contains(t, words, "Not read: the policy: read RotationPolicy \"default\": rotationpolicies is forbidden")
 }

@@ -10,7 +10,7 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 )
 
-// printInstalled prints how the watcher is and what waits; nothing where none is installed.
+// printInstalled prints the state of the watcher and what waits; nothing where none is installed.
 func printInstalled(w io.Writer, s *v1alpha1.WatcherStatus, command string, _ time.Time) {
 	if s == nil {
 		return
@@ -30,7 +30,7 @@ func installedLines(s *v1alpha1.WatcherStatus, command string) []string {
 			}
 		}
 	} else if s.Namespace != "" {
-		lines = append(lines, "No watcher is installed in the cluster, only its agents.")
+		lines = append(lines, "Only agents are installed in the cluster, no watcher.")
 	}
 	if s.Skew != "" {
 		lines = append(lines, "  "+s.Skew)
@@ -72,13 +72,13 @@ func installedLines(s *v1alpha1.WatcherStatus, command string) []string {
 		failed = failed || r.State == v1alpha1.StateFailed || r.State == v1alpha1.StateRolledBack || r.State == v1alpha1.StateManualInterventionRequired || r.State == v1alpha1.StateRefused
 	}
 	if failed {
-		lines = append(lines, "The watcher tries its own rotations again by itself. To have one tried at once, fix the cause and delete what failed: kubectl delete certificaterotation NAME")
+		lines = append(lines, "The watcher retries its own rotations. To retry one at once, fix the cause and delete it: kubectl delete certificaterotation NAME")
 	}
 	for _, what := range s.NotSeen {
-		lines = append(lines, "Not seen: "+what)
+		lines = append(lines, "Not read: "+what)
 	}
 	if s.Watcher != nil && s.Watcher.Ready > 0 {
-		lines = append(lines, "What it saw and did: "+command+" events --since 1d")
+		lines = append(lines, "Events: "+command+" events --since 1d")
 	}
 	return lines
 }
@@ -86,7 +86,7 @@ func installedLines(s *v1alpha1.WatcherStatus, command string) []string {
 func watcherLine(h *v1alpha1.WatcherHealth, namespace string) string {
 	text := fmt.Sprintf("Watcher: %d/%d ready, version %s, %s NATS", h.Ready, h.Wanted, cmp.Or(h.Version, "unknown"), h.NATS)
 	if h.NotifyOnly {
-		text += ", notifies only"
+		text += ", notify-only"
 	}
 	if h.Leader != "" {
 		text += ", leader " + h.Leader
@@ -95,7 +95,7 @@ func watcherLine(h *v1alpha1.WatcherHealth, namespace string) string {
 }
 
 func markLines(m v1alpha1.OpenMark) []string {
-	line := fmt.Sprintf("Marked as compromised: %s, %s: %s", m.Name, scope(string(m.Service), m.Nodes), m.Reason)
+	line := fmt.Sprintf("CompromisedCertificate %s, %s: %s", m.Name, scope(string(m.Service), m.Nodes), m.Reason)
 	waits := "  waits for the watcher"
 	switch {
 	case m.Message != "":
@@ -113,27 +113,27 @@ func scope(services string, nodes []string) string {
 	return services + " on " + some(nodes)
 }
 
-// stateWord is a state as people read it: loud where somebody should look.
+// stateWord is a printed state, in capitals where the operator has to act.
 func stateWord(s v1alpha1.RotationState) string {
 	switch s {
 	case v1alpha1.StatePending:
-		return "waits"
+		return "pending"
 	case v1alpha1.StateSuspended:
 		return "suspended (spec.suspend)"
 	case v1alpha1.StateRunning:
-		return "at work"
+		return "in progress"
 	case v1alpha1.StateInterrupted:
-		return "interrupted; it goes on by itself"
+		return "interrupted; the watcher continues it"
 	case v1alpha1.StateRolledBack:
 		return "ROLLED BACK"
 	case v1alpha1.StateFailed:
-		return "FAILED, nothing changed"
+		return "FAILED, nothing was changed"
 	case v1alpha1.StateRefused:
-		return "REFUSED, no node was touched"
+		return "REFUSED, nothing was changed"
 	case v1alpha1.StateCanceled:
 		return "canceled before its start"
 	case v1alpha1.StateManualInterventionRequired:
-		return "NEEDS A PERSON"
+		return "MANUAL INTERVENTION REQUIRED"
 	case v1alpha1.StateSucceeded:
 		return "succeeded"
 	}

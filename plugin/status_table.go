@@ -21,7 +21,7 @@ const (
 	waitsColumn = "waits for"
 )
 
-// row is what a report's columns tell; empty where it has none of that name.
+// row is a report's row; a column that the table lacks is empty.
 type row struct{ name, observed, due, waits string }
 
 // tables passes a row for every report.

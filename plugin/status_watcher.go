@@ -17,11 +17,11 @@ import (
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
 
-// surveyTimeout bounds how long status asks about the watcher.
+// surveyTimeout bounds how long status waits for the watcher's objects.
 const surveyTimeout = 15 * time.Second
 
-// surveying looks at the watcher while the nodes are looked at.
-func (o *looker) surveying(ctx context.Context) <-chan *v1alpha1.WatcherStatus {
+// surveying reads the watcher's objects while the nodes are scanned.
+func (o *reader) surveying(ctx context.Context) <-chan *v1alpha1.WatcherStatus {
 	out := make(chan *v1alpha1.WatcherStatus, 1)
 	if o.survey == nil {
 		out <- nil
@@ -31,8 +31,8 @@ func (o *looker) surveying(ctx context.Context) <-chan *v1alpha1.WatcherStatus {
 	return out
 }
 
-// surveyWatcher tells how the watcher and its agents are, and what waits; nil where
-// nothing is installed. What cannot be asked for is listed, and never stops the rest.
+// surveyWatcher returns the state of the watcher and its agents, and what waits; nil where
+// nothing is installed. What cannot be read is listed, and does not stop the rest.
 func (a *app) surveyWatcher(ctx context.Context, c connection) *v1alpha1.WatcherStatus {
 	ctx, cancel := context.WithTimeout(ctx, surveyTimeout)
 	defer cancel()
@@ -54,7 +54,7 @@ func (a *app) surveyWatcher(ctx context.Context, c connection) *v1alpha1.Watcher
 	}
 	policy, reports, marks, rotations := s.policyInForce(ctx), s.reports(ctx), s.marks(ctx), s.rotations(ctx)
 	if found == nil && policy != nil && reports != nil && marks != nil && rotations != nil {
-		return nil // this person may see none of it: then it is not worth a word
+		return nil // the operator may read none of it
 	}
 	s.notSeen("the policy", policy)
 	s.notSeen("reports", reports)
@@ -63,7 +63,7 @@ func (a *app) surveyWatcher(ctx context.Context, c connection) *v1alpha1.Watcher
 	return s.status
 }
 
-// survey is one look at an installation.
+// survey reads the state of an installation once.
 type survey struct {
 	*objects
 	now    time.Time
@@ -105,7 +105,7 @@ func (s *survey) installation(ctx context.Context, found *installation) {
 	}
 }
 
-// problem says why a watcher is not ready, in the words of its pod or its own.
+// problem says why a watcher is not ready, by its pod's status or its own readiness endpoint.
 func (s *survey) problem(ctx context.Context, namespace string) string {
 	pods, err := s.client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{
 		LabelSelector: manifests.Selector + "," + kube.LabelComponent + "=watcher", Limit: page,
@@ -131,9 +131,9 @@ func (s *survey) problem(ctx context.Context, namespace string) string {
 	return ""
 }
 
-// reports finds nodes without a fresh one, and those on which something is due. The API server is asked for tables: their
-// columns say all, and of thousands of nodes the reports would be much. What is due is
-// known also to whoever may not list the nodes.
+// reports finds nodes without a fresh report, and those on which something is due. It requests
+// tables, whose columns are enough: the reports of thousands of nodes are large. What is due
+// is also known where the nodes may not be listed.
 func (s *survey) reports(ctx context.Context) error {
 	seen := map[string]time.Time{}
 	if err := s.tables(ctx, func(r row) {
@@ -185,7 +185,7 @@ func (s *survey) marks(ctx context.Context) error {
 	})
 }
 
-// openMessage is what a mark's conditions say of what it waits for.
+// openMessage says what a CompromisedCertificate waits for, by its conditions.
 func openMessage(conditions []metav1.Condition) string {
 	for _, kind := range []string{v1alpha1.ConditionReplaced, v1alpha1.ConditionAccepted} {
 		for _, c := range conditions {

@@ -63,7 +63,7 @@ func TestStatusWhereTheDefinitionsAreGone(t *testing.T) {
 	}
 	_, words := surveyed(t, s)
 	assert.Contains(t, words, "Watcher: 1/1 ready")
-	assert.Contains(t, words, "Not seen: reports: the API server does not know them; run install again\n")
+	assert.Contains(t, words, "Not read: reports: the API server does not know them; run install again\n")
 }
 
 func TestStatusOfSomebodyWhoMaySeeNothing(t *testing.T) {
@@ -83,7 +83,7 @@ func TestStatusShowsWhatIsDueWithoutTheNodes(t *testing.T) {
 	require.Len(t, status.Due, 1)
 	assert.Equal(t, "w1", status.Due[0].Node)
 	assert.Contains(t, words, "w1: last reported at 2026-11-20 07:00 UTC")
-	assert.Contains(t, words, "Not seen: nodes without a report: ")
+	assert.Contains(t, words, "Not read: nodes without a report: ")
 }
 
 // TestStatusNeedsNoRightToCreatePods where the watcher is installed: its objects say most.
@@ -101,7 +101,7 @@ func TestStatusNeedsNoRightToCreatePods(t *testing.T) {
 		scanned bool
 	}{
 		"permitted":                   {"status", nil, watched, nil, 0, []string{"Watcher: 1/1 ready"}, true},
-		"not permitted":               {"status", denied, watched, nil, 0, []string{"No rotation is at work.", "The nodes' journals were not read (missing permissions: create pods", "Watcher: 1/1 ready"}, false},
+		"not permitted":               {"status", denied, watched, nil, 0, []string{"No rotation is in progress.", "The nodes' journals were not read (missing permissions: create pods", "Watcher: 1/1 ready"}, false},
 		"not permitted, nor the lock": {"status", denied, watched, forbidden, 0, []string{"unknown (missing permission: get lease rotate-certs in namespace kube-system)", "Watcher: 1/1 ready"}, false},
 		"not permitted, but required": {"status --nodes", denied, watched, nil, 1, []string{"missing permissions for status"}, false},
 		"not permitted, no watcher":   {"status", denied, nil, nil, 1, []string{"missing permissions for status"}, false},

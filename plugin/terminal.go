@@ -14,15 +14,14 @@ import (
 
 // terminal is what is known of where the output goes.
 type terminal struct {
-	in     bool       // standard input is a person
+	in     bool       // standard input is a terminal
 	colour bool       // standard output may be coloured
 	width  func() int // columns of standard error, when it can be animated; else nil
 }
 
-// findTerminal looks at the streams and at NO_COLOR and TERM.
+// findTerminal reads the streams' kind, NO_COLOR and TERM.
 func findTerminal(in io.Reader, out, errOut io.Writer, getenv func(string) string) terminal {
-	// The old Windows console shows escape sequences as text; Windows Terminal says
-	// that it is there.
+	// The old Windows console prints escape sequences as text; Windows Terminal sets WT_SESSION.
 	escapes := getenv("TERM") != "dumb" && (runtime.GOOS != "windows" || getenv("WT_SESSION") != "")
 	t := terminal{in: isTerminal(in), colour: escapes && getenv("NO_COLOR") == "" && isTerminal(out)}
 	if f, ok := errOut.(*os.File); ok && escapes && isTerminal(errOut) {
@@ -49,7 +48,7 @@ func isTerminal(stream any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// colours of the words that stand at the end of a line of `check`.
+// colours of the status at the end of a line of `check`.
 var colours = map[string]string{
 	"EXPIRED": "31", "INVALID": "31", "NOT YET VALID": "31", "EXPIRING": "33", "NOT SERVED": "33",
 }

@@ -33,16 +33,16 @@ func (a *app) uninstallCommand(flags *connectionFlags) *cobra.Command {
 	o := &uninstallOptions{app: a, installFlags: installFlags{connectionFlags: flags}, timeout: durationFlag(7 * time.Minute)}
 	cmd := &cobra.Command{
 		Use:   "uninstall",
-		Short: "Remove everything that install made, and what came of it",
-		Long: `Remove everything that "` + displayName + ` install" made: watcher, agents, rights,
-admission policies, the definitions with all reports, marks, rotations and the
-RotationPolicy, node pods, the lock, and the namespace if install made it and nothing of others is in it. Waits
-until all of it is gone, and looks through every kind that the API server has.
+		Short: "Remove the installation and its custom resources",
+		Long: `Remove what "` + displayName + ` install" created: watcher, agents, roles, admission policies,
+the definitions with all NodeCertificateReports, CompromisedCertificates,
+CertificateRotations and the RotationPolicy, node pods, the lock, and the namespace if install
+created it and it holds nothing else. Waits until all of it is deleted, and then checks every
+kind of the API server once.
 
-Certificates stay as they are, and so do the journals on the nodes. On a terminal it
-asks before it deletes anything; elsewhere it needs --yes where there are
-CompromisedCertificates, or a RotationPolicy that somebody wrote: nothing brings these
-back.`,
+Certificates stay as they are, and so do the journals on the nodes. On a terminal it asks
+before it deletes anything. Elsewhere it needs --yes where there are CompromisedCertificates
+or a RotationPolicy other than the default, since these cannot be restored.`,
 		Args:              noArguments,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -55,28 +55,28 @@ back.`,
 	plain(cmd)
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringVar(&o.dryRun, "dry-run", string(dryRunNone), "\"client\" lists what would be removed, \"server\" has the API server judge it")
+	f.StringVar(&o.dryRun, "dry-run", string(dryRunNone), `"client" lists what would be removed; "server" also has the API server admit it`)
 	f.Lookup("dry-run").NoOptDefVal = string(dryRunClient)
 	f.BoolVar(&o.keepPolicy, "keep-policy", false, "Keep the RotationPolicy and its definition")
-	f.BoolVar(&o.force, "force", false, "Also while a rotation is in progress: its nodes finish or undo their part")
+	f.BoolVar(&o.force, "force", false, "Proceed even if a rotation is in progress: its node finishes or rolls back")
 	f.BoolVarP(&o.yes, "yes", "y", false, "Do not ask")
 	o.addNamespace(f, "", "Namespace of the installation (default: wherever it is)")
-	f.VarP(&o.timeout, "timeout", "", "How long to wait until all is gone")
+	f.VarP(&o.timeout, "timeout", "", "How long to wait until everything is deleted")
 	complete(cmd, "dry-run", cobra.FixedCompletions(uninstallDryRuns, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
-// Complete turns flags into values.
+// Complete parses the flags.
 func (o *uninstallOptions) Complete() error {
 	if !oneOf(uninstallDryRuns, o.dryRun) {
-		return fmt.Errorf("unknown --dry-run %q\nwant one of: %s", o.dryRun, strings.Join(uninstallDryRuns, ", "))
+		return fmt.Errorf("unknown --dry-run %q\nhint: want one of %s", o.dryRun, strings.Join(uninstallDryRuns, ", "))
 	}
 	var err error
 	o.conn, err = o.connection()
 	return err
 }
 
-// Run removes everything, in an order in which nothing makes it anew.
+// Run removes everything, in an order in which no component recreates it.
 func (o *uninstallOptions) Run(ctx context.Context) error {
 	began := o.now()
 	api, err := openObjects(o.conn)
@@ -107,19 +107,19 @@ func (o *uninstallOptions) Run(ctx context.Context) error {
 		return err
 	}
 	if err := r.remove(ctx); err != nil {
-		return fmt.Errorf("%w\nsome of it may be left; run the same again: %s", err, o.again("uninstall"))
+		return fmt.Errorf("%w\nhint: some objects may be left, run it again: %s", err, o.again("uninstall"))
 	}
 	kept := ""
 	if len(r.kept) > 0 {
 		kept = "Kept: " + strings.Join(r.kept, "; ")
 	}
-	note(o.ErrOut, kept, fmt.Sprintf("Done in %s: %s removed, and no object of rotate-certs is left. Certificates are as they were; from now on they are yours to renew.",
+	note(o.ErrOut, kept, fmt.Sprintf("Done in %s: %s removed, none is left. No certificate was changed, and none is renewed automatically from now on.",
 		took(o.now().Sub(began)), count(r.removed, "object")))
 	return nil
 }
 
 // agreed asks before custom resources are deleted with their definitions. A script is not
-// asked, but has to say that it means the marks too, and a policy that somebody wrote.
+// asked, but needs --yes for CompromisedCertificates and for a RotationPolicy of its own.
 func (r *removal) agreed() error {
 	what := strings.Join(r.customWords(), ", ")
 	marks := slices.ContainsFunc(r.custom, func(t thing) bool { return t.resource == marksResource })
@@ -171,11 +171,11 @@ func (f *installFlags) refuseRunning(ctx context.Context, api *objects, now time
 	if err != nil || who == "" {
 		return err
 	}
-	return fmt.Errorf("a rotation is in progress: %s\nhint: wait until it has ended (%s), or add --force: the node at work then finishes or undoes its part first",
+	return fmt.Errorf("a rotation is in progress: %s\nhint: wait until it has ended (%s), or add --force: its node then finishes or rolls back first",
 		who, f.connectionFlags.command()+" status")
 }
 
-// uninstallAccess is what removing asks for.
+// uninstallAccess are the permissions that uninstall needs.
 func uninstallAccess(namespace string) []access {
 	out := []access{
 		{verb: "list", resource: "pods", why: "find node pods"}, {verb: "delete", resource: "pods", why: "end node pods"},

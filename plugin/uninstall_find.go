@@ -19,7 +19,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
 
-// thing is an object, and where it is asked for.
+// thing is an object and its resource.
 type thing struct {
 	resource schema.GroupVersionResource
 	object   *unstructured.Unstructured
@@ -41,9 +41,9 @@ type removal struct {
 	kinds   []resourceKind // all that the API server has
 	things  []thing        // what is ours, by label
 	custom  []thing        // the objects of our definitions
-	written bool           // whether somebody wrote the RotationPolicy among them
+	written bool           // the RotationPolicy among them is not the default
 	lock    bool
-	kept    []string // what is left on purpose, in words
+	kept    []string // what is left on purpose, as printed
 	removed int
 }
 
@@ -55,7 +55,7 @@ type resourceKind struct {
 
 func (r *removal) empty() bool { return len(r.things) == 0 && len(r.custom) == 0 && !r.lock }
 
-// find looks for everything that is ours, through every kind that the API server has.
+// find finds all of our objects, in every kind of the API server.
 func (r *removal) find(ctx context.Context) error {
 	var err error
 	if r.kinds, err = r.api.discover(); err != nil {
@@ -72,7 +72,7 @@ func (r *removal) find(ctx context.Context) error {
 	}
 	_, err = r.api.client.CoordinationV1().Leases(kube.LeaseNamespace).Get(ctx, kube.LeaseName, metav1.GetOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("look at the lock: %w", err)
+		return fmt.Errorf("read the lock: %w", err)
 	}
 	r.lock = err == nil
 	if r.keepPolicy {
@@ -81,7 +81,7 @@ func (r *removal) find(ctx context.Context) error {
 	return r.spareNamespaces(ctx)
 }
 
-// findElection looks for the Lease by which watchers elect their leader. They make it
+// findElection finds the Lease by which watchers elect their leader. They create it
 // themselves, without labels, and a namespace that is kept would keep it.
 func (r *removal) findElection(ctx context.Context) error {
 	lease, err := r.api.resource(leasesResource, r.namespace()).Get(ctx, manifests.Watcher, metav1.GetOptions{})
@@ -89,7 +89,7 @@ func (r *removal) findElection(ctx context.Context) error {
 	case err == nil:
 		r.things = append(r.things, thing{leasesResource, lease})
 	case !apierrors.IsNotFound(err):
-		return fmt.Errorf("look at the lease of the watcher: %w", err)
+		return fmt.Errorf("read the lease of the watcher: %w", err)
 	}
 	return nil
 }
@@ -119,13 +119,13 @@ func (r *removal) listCustom(ctx context.Context) ([]thing, error) {
 	return custom, nil
 }
 
-// discover lists the kinds of resources that can be listed and deleted. An aggregated
-// API that is down hides nothing of ours.
+// discover lists the kinds of resources that can be listed and deleted. An aggregated API
+// that is unavailable has none of our objects.
 func (o *objects) discover() ([]resourceKind, error) {
 	lists, err := o.client.Discovery().ServerPreferredResources()
 	var partly *discovery.ErrGroupDiscoveryFailed
 	if err != nil && !errors.As(err, &partly) {
-		return nil, fmt.Errorf("ask which kinds the API server has: %w", err)
+		return nil, fmt.Errorf("discover the kinds of the API server: %w", err)
 	}
 	var kinds []resourceKind
 	for _, list := range lists {
@@ -143,8 +143,8 @@ func (o *objects) discover() ([]resourceKind, error) {
 	return kinds, nil
 }
 
-// labelled are all objects of some kinds that bear our labels. Those that have an owner go
-// with it.
+// labelled are all objects of some kinds with our labels. Those with an owner are deleted with
+// it.
 func (r *removal) labelled(ctx context.Context, kinds []resourceKind) ([]thing, error) {
 	var things []thing
 	for _, kind := range kinds {
@@ -155,8 +155,8 @@ func (r *removal) labelled(ctx context.Context, kinds []resourceKind) ([]thing, 
 			things = append(things, thing{kind.GroupVersionResource, u})
 			return nil
 		})
-		// What may not be listed and what is gone meanwhile cannot be judged; the kinds
-		// that an installation has are checked before.
+		// Kinds that may not be listed are left out; the permissions for the kinds of an
+		// installation were checked before.
 		if err != nil && !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err) && !apierrors.IsMethodNotSupported(err) {
 			return nil, err
 		}
@@ -164,7 +164,7 @@ func (r *removal) labelled(ctx context.Context, kinds []resourceKind) ([]thing, 
 	return things, nil
 }
 
-// keep leaves the definition of RotationPolicies, and so the RotationPolicy.
+// keep keeps the definition of RotationPolicies, and so the RotationPolicy.
 func (r *removal) keep() {
 	r.things = slices.DeleteFunc(r.things, func(t thing) bool {
 		if t.object.GetKind() == "CustomResourceDefinition" && t.object.GetName() == policiesResource.GroupResource().String() {
@@ -175,7 +175,7 @@ func (r *removal) keep() {
 	})
 }
 
-// spareNamespaces keeps a namespace in which others have put something since.
+// spareNamespaces keeps a namespace that holds objects of others.
 func (r *removal) spareNamespaces(ctx context.Context) error {
 	var err error
 	r.things = slices.DeleteFunc(r.things, func(t thing) bool {
@@ -186,14 +186,14 @@ func (r *removal) spareNamespaces(ctx context.Context) error {
 		if foreign, err = r.foreign(ctx, t.object.GetName()); err != nil || len(foreign) == 0 {
 			return false
 		}
-		r.kept = append(r.kept, fmt.Sprintf("namespace %s, since others put something there: %s. If nobody needs it: kubectl delete namespace %s",
+		r.kept = append(r.kept, fmt.Sprintf("namespace %s, since it holds other objects: %s. If they are not needed: kubectl delete namespace %s",
 			t.object.GetName(), some(foreign), t.object.GetName()))
 		return true
 	})
 	return err
 }
 
-// foreign are the objects in a namespace that neither we nor Kubernetes itself made.
+// foreign are the objects in a namespace that neither rotate-certs nor Kubernetes created.
 func (r *removal) foreign(ctx context.Context, namespace string) ([]string, error) {
 	var found []string
 	for _, kind := range r.kinds {
@@ -213,8 +213,8 @@ func (r *removal) foreign(ctx context.Context, namespace string) ([]string, erro
 	return found, nil
 }
 
-// madeByKubernetes tells what every namespace has, what follows from our own objects
-// and what the watcher leaves.
+// madeByKubernetes reports whether an object is one that every namespace has, that follows
+// from our own objects, or that the watcher leaves.
 func madeByKubernetes(u *unstructured.Unstructured) bool {
 	switch u.GetKind() {
 	case "ConfigMap":

@@ -21,10 +21,10 @@ import (
 
 // show lists what would be removed.
 func (r *removal) show(ctx context.Context) error {
-	judged := ""
+	admitted := ""
 	for _, t := range r.ordered() {
 		if dryRun(r.dryRun) == dryRunServer && len(t.object.GetOwnerReferences()) == 0 {
-			judged = " The API server admits it."
+			admitted = " The API server admits it."
 			err := r.api.resource(t.resource, t.object.GetNamespace()).Delete(ctx, t.object.GetName(), metav1.DeleteOptions{DryRun: []string{metav1.DryRunAll}})
 			if err != nil && !apierrors.IsNotFound(err) {
 				return fmt.Errorf("delete %s: %w", t, err)
@@ -42,7 +42,7 @@ func (r *removal) show(ctx context.Context) error {
 	if len(r.kept) > 0 {
 		kept = "To be kept: " + strings.Join(r.kept, "; ")
 	}
-	note(r.ErrOut, kept, "Nothing was changed."+judged+" To do it, run the same without --dry-run.")
+	note(r.ErrOut, kept, "Nothing was changed."+admitted+" To do it, run the same without --dry-run.")
 	return nil
 }
 
@@ -60,8 +60,8 @@ func (r *removal) customWords() []string {
 	return out
 }
 
-// ordered are the labelled objects in the order in which they go: what works first, then
-// node pods, then rights, then what confined them; definitions and the namespace last.
+// ordered are the labelled objects in the order of their removal: workloads, node pods,
+// roles, admission policies, definitions and the namespace.
 func (r *removal) ordered() []thing {
 	things := slices.Clone(r.things)
 	slices.SortStableFunc(things, func(a, b thing) int { return removalTurn(a.object) - removalTurn(b.object) })
@@ -87,22 +87,22 @@ func removalTurn(u *unstructured.Unstructured) int {
 	}[kind.Stage]
 }
 
-// remove removes everything and waits until it is gone.
+// remove removes everything and waits until it is deleted.
 func (r *removal) remove(ctx context.Context) error {
 	turn, began := 0, r.now()
 	var names []string
-	told := func() {
+	printRemoved := func() {
 		if len(names) > 0 {
-			r.tell("removed", some(names), began)
+			r.printStage("removed", some(names), began)
 		}
 		names, began = nil, r.now()
 	}
 	for _, t := range r.ordered() {
 		if next := removalTurn(t.object); next != turn {
-			told()
+			printRemoved()
 			if turn = next; turn >= 3 {
 				// Rights stay until no watcher and no node pod is left that needs them.
-				if err := r.gone(ctx, turn, r.foundKinds()); err != nil {
+				if err := r.awaitDeleted(ctx, turn, r.foundKinds()); err != nil {
 					return err
 				}
 			}
@@ -121,14 +121,14 @@ func (r *removal) remove(ctx context.Context) error {
 		r.removed++
 		names = append(names, objectName(t.object))
 	}
-	told()
+	printRemoved()
 	if err := r.removeLock(ctx); err != nil {
 		return err
 	}
 	return r.everythingGone(ctx)
 }
 
-// remove deletes the very object that was seen, and what it owns with it.
+// remove deletes exactly the object that was read (by its UID), and what it owns.
 func (o *objects) remove(ctx context.Context, resource schema.GroupVersionResource, u *unstructured.Unstructured) error {
 	policy, uid := metav1.DeletePropagationBackground, u.GetUID()
 	err := o.resource(resource, u.GetNamespace()).Delete(ctx, u.GetName(), metav1.DeleteOptions{
@@ -140,8 +140,8 @@ func (o *objects) remove(ctx context.Context, resource schema.GroupVersionResour
 	return nil
 }
 
-// removeCustom removes the finalizers that the watcher is not there any more to remove:
-// a definition goes only after all of its objects.
+// removeCustom removes the watcher's finalizers, since the watcher has been removed: a
+// definition is deleted only after all of its objects.
 func (r *removal) removeCustom(ctx context.Context) error {
 	began := r.now()
 	var err error
@@ -161,17 +161,17 @@ func (r *removal) removeCustom(ctx context.Context) error {
 		}
 		_, err = r.api.resource(t.resource, "").Patch(ctx, t.object.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
 		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
-			return fmt.Errorf("let go of %s: %w", t, err)
+			return fmt.Errorf("remove the finalizer of %s: %w", t, err)
 		}
 	}
 	r.removed += len(r.custom)
 	if words := r.customWords(); len(words) > 0 {
-		r.tell("removing", strings.Join(words, ", "), began)
+		r.printStage("removing", strings.Join(words, ", "), began)
 	}
 	return nil
 }
 
-// removeLock deletes the cluster's lock, unless somebody has taken it meanwhile.
+// removeLock deletes the cluster's lock, unless another rotation has taken it meanwhile.
 func (r *removal) removeLock(ctx context.Context) error {
 	leases := r.api.client.CoordinationV1().Leases(kube.LeaseNamespace)
 	lease, err := leases.Get(ctx, kube.LeaseName, metav1.GetOptions{})
@@ -179,7 +179,7 @@ func (r *removal) removeLock(ctx context.Context) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("look at the lock: %w", err)
+		return fmt.Errorf("read the lock: %w", err)
 	}
 	if held, err := kube.Holder(ctx, r.api.client); err == nil && held != nil && r.now().Before(held.Until) && !r.force {
 		r.kept = append(r.kept, fmt.Sprintf("the lock, which %s has taken meanwhile", held.Holder))
@@ -189,20 +189,20 @@ func (r *removal) removeLock(ctx context.Context) error {
 	err = leases.Delete(ctx, kube.LeaseName, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{ResourceVersion: &version}})
 	switch {
 	case apierrors.IsConflict(err):
-		r.kept = append(r.kept, "the lock, which somebody has taken meanwhile")
+		r.kept = append(r.kept, "the lock, which another rotation has taken meanwhile")
 		return nil
 	case err != nil && !apierrors.IsNotFound(err):
 		return fmt.Errorf("delete the lock: %w", err)
 	}
 	r.removed++
-	r.tell("removed", "lease.coordination.k8s.io/"+kube.LeaseName, time.Time{})
+	r.printStage("removed", "lease.coordination.k8s.io/"+kube.LeaseName, time.Time{})
 	return nil
 }
 
-// everythingGone waits until nothing is left, and then looks once through every kind that
-// the API server has.
+// everythingGone waits until everything is deleted, and then checks every kind of the API
+// server once.
 func (r *removal) everythingGone(ctx context.Context) error {
-	if err := r.gone(ctx, afterAll, r.foundKinds()); err != nil {
+	if err := r.awaitDeleted(ctx, afterAll, r.foundKinds()); err != nil {
 		return err
 	}
 	things, err := r.labelled(ctx, r.kinds)
@@ -210,11 +210,11 @@ func (r *removal) everythingGone(ctx context.Context) error {
 		return err
 	}
 	r.things = slices.DeleteFunc(things, r.stays)
-	return r.gone(ctx, afterAll, r.foundKinds())
+	return r.awaitDeleted(ctx, afterAll, r.foundKinds())
 }
 
-// foundKinds are the kinds of which there was something, and pods: a rotation may have begun
-// meanwhile. To ask for all kinds every second would be a burden on a large cluster.
+// foundKinds are the kinds of the objects that were found, and pods: a rotation may have begun
+// meanwhile. Listing all kinds every second would load a large cluster.
 func (r *removal) foundKinds() []resourceKind {
 	return slices.DeleteFunc(slices.Clone(r.kinds), func(k resourceKind) bool {
 		return k.GroupVersionResource != podsResource &&
@@ -222,11 +222,11 @@ func (r *removal) foundKinds() []resourceKind {
 	})
 }
 
-// gone waits until nothing of the turns before is left of some kinds.
-func (r *removal) gone(ctx context.Context, before int, kinds []resourceKind) error {
+// awaitDeleted waits until all objects of earlier turns are deleted, of some kinds.
+func (r *removal) awaitDeleted(ctx context.Context, before int, kinds []resourceKind) error {
 	var left []string
-	told := ""
-	err := r.await(ctx, time.Duration(r.timeout), "all of it is gone", func(ctx context.Context) (bool, error) {
+	printed := ""
+	err := r.await(ctx, time.Duration(r.timeout), "everything is deleted", func(ctx context.Context) (bool, error) {
 		things, err := r.labelled(ctx, kinds)
 		if err != nil {
 			return false, err
@@ -237,19 +237,19 @@ func (r *removal) gone(ctx context.Context, before int, kinds []resourceKind) er
 				left = append(left, t.String())
 			}
 		}
-		if now := some(left); now != told && len(left) > 0 {
-			told = now
-			r.tell("waiting", "for "+now, time.Time{})
+		if now := some(left); now != printed && len(left) > 0 {
+			printed = now
+			r.printStage("waiting", "for "+now, time.Time{})
 		}
 		return len(left) == 0, nil
 	})
 	if err != nil && len(left) > 0 {
-		return fmt.Errorf("%w\nstill there: %s", err, some(left))
+		return fmt.Errorf("%w; not deleted yet: %s", err, some(left))
 	}
 	return err
 }
 
-// stays tells whether an object was left on purpose.
+// stays reports whether an object is left on purpose.
 func (r *removal) stays(t thing) bool {
 	return slices.ContainsFunc(r.kept, func(words string) bool {
 		return words == t.String() || (t.object.GetKind() == "Namespace" && strings.HasPrefix(words, "namespace "+t.object.GetName()+","))

@@ -35,7 +35,7 @@ func TestUninstallLeavesNothing(t *testing.T) {
 	code, _, stderr := s.run(t, "uninstall")
 	require.Equal(t, 0, code, stderr)
 	assert.Empty(t, s.paths("rotate-certs"))
-	assert.Contains(t, stderr, "and no object of rotate-certs is left")
+	assert.Contains(t, stderr, "none is left")
 	assert.Len(t, s.paths("/nodes/"), 2, "others stay")
 
 	at := func(part string) int {
@@ -67,7 +67,7 @@ func TestUninstallKeepsWhatOthersPutThere(t *testing.T) {
 	s.add(t, "/api/v1/namespaces/rotate-certs/secrets/rotate-certs-nats", `{}`)
 	code, _, stderr := s.run(t, "uninstall")
 	require.Equal(t, 0, code, stderr)
-	assert.Contains(t, stderr, "Kept: namespace rotate-certs, since others put something there: secret/rotate-certs-nats. If nobody needs it: kubectl delete namespace rotate-certs\n")
+	assert.Contains(t, stderr, "Kept: namespace rotate-certs, since it holds other objects: secret/rotate-certs-nats. If they are not needed: kubectl delete namespace rotate-certs\n")
 	assert.NotEmpty(t, s.paths("/namespaces/rotate-certs/secrets/"))
 	assert.Empty(t, s.paths("/deployments/"))
 	assert.Empty(t, s.paths("/leases/"), "nor does its kept namespace keep the watcher's lease")
@@ -85,7 +85,7 @@ func TestUninstallKeepsThePolicy(t *testing.T) {
 	assert.Contains(t, stderr, "Kept: customresourcedefinition.apiextensions.k8s.io/rotationpolicies.rotate-certs.io\n")
 
 	said := s.install(t, "")
-	assert.Contains(t, said, "RotationPolicy default is left as it is")
+	assert.Contains(t, said, "RotationPolicy default is kept")
 }
 
 func TestUninstallWhileARotationIsAtWork(t *testing.T) {
@@ -136,7 +136,7 @@ func TestUninstallAsksOnlyForKindsThatItFound(t *testing.T) {
 	}
 	code, _, stderr = s.run(t, "uninstall", "--timeout", "3s")
 	assert.Equal(t, 1, code, "of a kind that had nothing before")
-	assert.Contains(t, stderr, "still there: secret/late in namespace default")
+	assert.Contains(t, stderr, "not deleted yet: secret/late in namespace default")
 }
 
 func TestUninstallAsks(t *testing.T) {
@@ -154,8 +154,8 @@ func TestUninstallAsks(t *testing.T) {
 		"a script keeps the policy": {"", "--keep-policy", false, true, 0, "Done in"},
 		"a dry run, marks":          {"", "--dry-run", true, false, 0, "Nothing was changed."},
 		"a person says yes":         {"y\n", "", true, true, 0, "1 nodecertificatereports.rotate-certs.io, 1 rotationpolicies.rotate-certs.io. Continue? [y/N] "},
-		"a person says no":          {"n\n", "", false, false, exitInterrupted, "Continue? [y/N] error: nothing was changed"},
-		"a person says nothing":     {"\n", "", true, false, exitInterrupted, "Continue? [y/N] error: nothing was changed"},
+		"a person says no":          {"n\n", "", false, false, 130, "Continue? [y/N] error: nothing was changed"},
+		"a person says nothing":     {"\n", "", true, false, 130, "Continue? [y/N] error: nothing was changed"},
 		"a person need not say":     {"n\n", "-y", true, false, 0, "Done in"},
 	} {
 		t.Run(name, func(t *testing.T) {

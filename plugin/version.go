@@ -16,7 +16,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 )
 
-// versionTimeout bounds how long version waits for the cluster.
+// versionTimeout bounds how long version waits for the API server.
 const versionTimeout = 5 * time.Second
 
 // versionInfo is what `version -o json` prints.
@@ -72,12 +72,12 @@ within 5 seconds is no error.`,
 				info.print(a.Out, client)
 				return nil
 			}
-			return fmt.Errorf("unknown output format %q\nformats: json, yaml", output)
+			return fmt.Errorf("unknown output format %q\nhint: want one of json, yaml", output)
 		},
 	}
 	plain(cmd)
 	cmd.Flags().StringVarP(&output, "output", "o", "", "Output format: json, yaml")
-	cmd.Flags().BoolVar(&client, "client", false, "Show this plugin's version only; the cluster is not asked")
+	cmd.Flags().BoolVar(&client, "client", false, "Show this plugin's version only, without a request to the cluster")
 	complete(cmd, "output", cobra.FixedCompletions([]string{string(formatJSON), string(formatYAML)}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -110,9 +110,8 @@ func (v *installedVersions) words() string {
 	return strings.Join(parts, ", ")
 }
 
-// installedIn asks the cluster for what is installed; nil: nothing is. It does not wait for
-// longer than the context either where the kubeconfig runs a program for its credentials, which
-// may ask somebody to log in.
+// installedIn reads which versions are installed; nil: none. It respects its timeout also where
+// the kubeconfig runs a credential plugin, which may wait for a login.
 func installedIn(ctx context.Context, flags *connectionFlags) (*installedVersions, error) {
 	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
 	defer cancel()
@@ -122,18 +121,18 @@ func installedIn(ctx context.Context, flags *connectionFlags) (*installedVersion
 	}
 	answers := make(chan answer, 1)
 	go func() {
-		installed, err := askInstalled(ctx, flags)
+		installed, err := readInstalled(ctx, flags)
 		answers <- answer{installed, err}
 	}()
 	select {
 	case a := <-answers:
 		return a.installed, a.err
 	case <-ctx.Done():
-		return nil, fmt.Errorf("ask the cluster for what is installed: %w", ctx.Err())
+		return nil, fmt.Errorf("read what is installed: %w", ctx.Err())
 	}
 }
 
-func askInstalled(ctx context.Context, flags *connectionFlags) (*installedVersions, error) {
+func readInstalled(ctx context.Context, flags *connectionFlags) (*installedVersions, error) {
 	conn, err := flags.connection()
 	if err != nil {
 		return nil, err
@@ -161,7 +160,7 @@ func (i *installation) versions() *installedVersions {
 	return out
 }
 
-// versionOf is an object's version, "unknown" where it bears none.
+// versionOf is the version in an object's label, "unknown" where it has none.
 func versionOf(o metav1.Object) string {
 	if v := o.GetLabels()[kube.LabelVersion]; v != "" {
 		return v
@@ -178,7 +177,7 @@ func skew(plugin string, installed *installedVersions, command string) string {
 	for _, theirs := range []string{installed.Watcher, installed.Agents} {
 		switch {
 		case older(theirs, plugin) && installed.ManagedBy != "":
-			return "The installation is older than this plugin. What updates it: " + installed.ManagedBy
+			return "The installation is older than this plugin. It is updated by " + installed.ManagedBy
 		case older(theirs, plugin):
 			return fmt.Sprintf("The installation is older than this plugin. To update it: %s install", command)
 		case older(plugin, theirs):
@@ -188,7 +187,7 @@ func skew(plugin string, installed *installedVersions, command string) string {
 	return ""
 }
 
-// older tells whether a version is older than another; not where one cannot be read.
+// older reports whether a version is older than another; false where one cannot be parsed.
 func older(a, b string) bool {
 	v, err := utilversion.ParseSemantic(a)
 	w, err2 := utilversion.ParseSemantic(b)

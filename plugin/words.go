@@ -23,8 +23,7 @@ func moment(t time.Time) string {
 
 func date(t time.Time) string { return t.UTC().Format("2006-01-02") }
 
-// remainder is how long something still lasts, to one unit: 9y, 364d, 31h, 12m;
-// "-3d" where it ended three days ago.
+// remainder is a remaining time in one unit: 9y, 364d, 31h, 12m; "-3d" is three days ago.
 func remainder(d time.Duration) string {
 	if d < 0 {
 		return "-" + remainder(-d)
@@ -43,15 +42,7 @@ func remainder(d time.Duration) string {
 	}
 }
 
-// ends says when something ends or ended, for a sentence.
-func ends(t, now time.Time) string {
-	if d := t.Sub(now); d >= 0 {
-		return "ends in " + remainder(d)
-	}
-	return "ended " + remainder(now.Sub(t)) + " ago"
-}
-
-// took is a duration of work: 0.9s, 12s, 3m20s.
+// took is an elapsed time: 0.9s, 12s, 3m20s.
 func took(d time.Duration) string {
 	if d < 10*time.Second {
 		return fmt.Sprintf("%.1fs", d.Seconds())
@@ -86,11 +77,11 @@ func joinServices(services []certs.Service, separator string) string {
 	return strings.Join(names, separator)
 }
 
-// commonName is how people call the holder of a distinguished name.
+// commonName is the common name in a distinguished name.
 func commonName(dn string) string { return certs.CommonName(dn) }
 
-// clean makes one harmless line of words that came from a node or a server: no
-// control characters, which could rewrite what the terminal shows.
+// clean replaces control characters, which could rewrite what the terminal shows, in a text
+// that came from a node or a server.
 func clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {

@@ -170,7 +170,7 @@ func (w *watcher) assemble(ctx context.Context, mgr manager.Manager) error {
 	if err != nil {
 		return err
 	}
-	cluster.TellOfWaits(func(node, what string) { w.Log.Info(what, "part", "rotations", "node", node) })
+	cluster.ReportWaits(func(node, what string) { w.Log.Info(what, "part", "rotations", "node", node) })
 	if w.Engine == nil {
 		w.Engine = controller.NewEngine(cluster, nil)
 	}

@@ -75,5 +75,5 @@ func TestAClosedTerminalEndsInAnOrderlyWay(t *testing.T) {
 	require.True(t, errors.As(err, &exit), "%v", err)
 	assert.Equal(t, 130, exit.ExitCode(), "%v", err)
 	assert.Contains(t, strings.Join(said, "\n"), "interrupted before anything was changed")
-	assert.NotContains(t, strings.Join(said, "\n"), "left at once")
+	assert.NotContains(t, strings.Join(said, "\n"), "stopped at once")
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rotate-certs/rotate-certs/pkg/exitcode"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/node/component"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
@@ -32,9 +33,7 @@ a node, also when the cluster is down:
   rotate-certs-node rotate --service etcd,kube-apiserver
   rotate-certs-node recover
 
-Exit codes: 0 done and verified; 1 failed, the node is as it was before; 2 state unknown,
-manual intervention required; 3 the certificates in place are not verified yet; 4 done and
-verified, but certificates that cannot be renewed were left out.`,
+` + exitcode.Help(),
 		SilenceErrors: true, SilenceUsage: true,
 	}
 	root.SetIn(stdin)

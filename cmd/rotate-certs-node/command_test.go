@@ -130,7 +130,7 @@ func TestBadInput(t *testing.T) {
 		{"", []string{"rotate", "--service=etcd", "--all"}, "all"},
 		{"", []string{"rotate", "--all", "--restart=perhaps"}, "always, if-needed, never"},
 		{"", []string{"rotate", "--all", "--validity=soon"}, "validity"},
-		{"", []string{"rotate", "--all", "--timeout=1ms"}, "a second at least"},
+		{"", []string{"rotate", "--all", "--component-timeout=1ms"}, "a second at least"},
 		{"", []string{"rotate", "--all", "--output=xml"}, "json or text"},
 		{"", []string{"recover", "--output=xml"}, "json or text"},
 		{"", []string{"forget", "n0ne"}, "not known on this node"},

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
+	"github.com/rotate-certs/rotate-certs/pkg/exitcode"
 	"github.com/rotate-certs/rotate-certs/pkg/node/layout/layouttest"
 	"github.com/rotate-certs/rotate-certs/pkg/node/rotate"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
@@ -39,7 +40,7 @@ func TestByHandWhatCannotBeRenewedIsLeftOut(t *testing.T) {
 
 	_, err = rotated("--require-all")
 	var refused *plan.RefusedError
-	if !errors.As(err, &refused) || exitCode(err) != 1 {
+	if !errors.As(err, &refused) || exitCode(err, false) != exitcode.Failed {
 		t.Errorf("--require-all: %v, want a refusal and 1", err)
 	}
 	if after, err := os.ReadFile(serving); err != nil || !bytes.Equal(before, after) {
@@ -47,7 +48,7 @@ func TestByHandWhatCannotBeRenewedIsLeftOut(t *testing.T) {
 	}
 
 	words, err := rotated()
-	if !errors.Is(err, rotate.ErrLeftOut) || exitCode(err) != 4 {
+	if !errors.Is(err, rotate.ErrLeftOut) || exitCode(err, false) != exitcode.LeftOut {
 		t.Errorf("error %v, want ErrLeftOut and 4", err)
 	}
 	if want := `left out: apiserver-etcd-client "/etc/kubernetes/pki/apiserver-etcd-client.crt", expires `; !strings.Contains(words, want) {

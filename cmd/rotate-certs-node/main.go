@@ -14,15 +14,9 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/rotate-certs/rotate-certs/pkg/exitcode"
 	"github.com/rotate-certs/rotate-certs/pkg/node/rotate"
-)
-
-// The exit codes, as the help text documents them.
-const (
-	exitFailed                     = 1
-	exitManualInterventionRequired = 2
-	exitNotVerified                = 3
-	exitLeftOut                    = 4
+	"github.com/rotate-certs/rotate-certs/pkg/node/statedir"
 )
 
 func main() {
@@ -31,6 +25,7 @@ func main() {
 	// middle of a commit as well, see package os/signal.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	err := newCommand(os.Stdin, os.Stdout, os.Stderr).ExecuteContext(ctx)
+	interrupted := ctx.Err() != nil
 	stop()
 	if err == nil {
 		return
@@ -40,20 +35,25 @@ func main() {
 		words = err.Error()
 	}
 	fmt.Fprintln(os.Stderr, words)
-	os.Exit(exitCode(err))
+	os.Exit(exitCode(err, interrupted))
 }
 
-// exitCode is what the program ends with after an error.
-func exitCode(err error) int {
+// exitCode returns the exit code of an error, see docs/exit-codes.md.
+func exitCode(err error, interrupted bool) int {
+	var locked *statedir.LockedError
 	switch {
-	case errors.Is(err, rotate.ErrManualInterventionRequired):
-		return exitManualInterventionRequired
-	case errors.Is(err, rotate.ErrNotVerified):
-		return exitNotVerified
+	case errors.Is(err, rotate.ErrManualInterventionRequired), errors.Is(err, rotate.ErrNotVerified):
+		return exitcode.ManualInterventionRequired
 	case errors.Is(err, rotate.ErrLeftOut):
-		return exitLeftOut
+		return exitcode.LeftOut
+	case errors.Is(err, rotate.ErrRolledBack):
+		return exitcode.Stopped
+	case errors.As(err, &locked):
+		return exitcode.Held
+	case interrupted:
+		return exitcode.Interrupted
 	}
-	return exitFailed
+	return exitcode.Failed
 }
 
 // endings are the signals that end the work in good order: before a commit at once, a

@@ -2,12 +2,9 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
-
-	"github.com/rotate-certs/rotate-certs/pkg/node/statedir"
 )
 
 func (p *program) recoverCommand() *cobra.Command {
@@ -18,7 +15,8 @@ func (p *program) recoverCommand() *cobra.Command {
 		Short: "Put the old certificates back where a rotation was interrupted; else change nothing",
 		Long: `Put the old certificates back where a rotation was interrupted, restart what may
 have read new ones, and verify that the old ones are in use. Needs no API server. Where
-nothing was interrupted, or a rotation is just at work, it changes nothing.
+nothing was interrupted it changes nothing, and neither while a rotation is in progress
+(exit code 3).
 
 With --boot it only puts files back, as nothing runs yet that could have read others:
 so it is run by a systemd unit that a rotation leaves until it is done.`,
@@ -31,11 +29,6 @@ so it is run by a systemd unit that a rotation leaves until it is done.`,
 				return err
 			}
 			undone, err := engine.Recover(cmd.Context(), boot)
-			var locked *statedir.LockedError
-			if errors.As(err, &locked) {
-				fmt.Fprintln(p.stderr, "nothing done:", locked)
-				return nil
-			}
 			for _, rec := range undone {
 				if err := json.NewEncoder(records).Encode(rec); err != nil {
 					return fmt.Errorf("print: %w", err)

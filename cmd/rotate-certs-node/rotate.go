@@ -36,7 +36,7 @@ other nodes: see to it that etcd keeps its quorum without this one.
 
 A commit that has begun goes on to its end, also when the terminal's connection breaks.
 Where the old certificates have expired, the new ones stay in place even if a component
-does not become healthy, as one of several expired etcd members cannot (exit code 3): run
+does not become healthy, as one of several expired etcd members cannot (exit code 5): run
 the same command on the other control-plane nodes, then "rotate-certs-node recover" here.`,
 		Example: `  rotate-certs-node rotate --all
   rotate-certs-node rotate --service etcd,kube-apiserver --validity 90d`,
@@ -66,7 +66,7 @@ the same command on the other control-plane nodes, then "rotate-certs-node recov
 	flags.BoolVar(&f.all, "all", false, "all services")
 	flags.Var(&f.validity, "validity", "for how long the new certificates are valid, e.g. 90d (default: as long as the old ones were; never past their CA)")
 	flags.BoolVar(&f.allowShort, "allow-short-validity", false, "take a --validity of less than a day")
-	flags.DurationVar(&f.timeout, "timeout", rotate.DefaultTimeout, "for how long a component may take to become healthy, besides its supervisor's pauses")
+	flags.DurationVar(&f.timeout, "component-timeout", rotate.DefaultTimeout, "for how long a component may take to become healthy, besides its supervisor's pauses")
 	flags.StringVar(&f.restart, "restart", string(plan.RestartAlways), "always, if-needed, or never")
 	flags.BoolVar(&f.strict, "require-all", false, "change nothing where a certificate cannot be renewed, instead of leaving it out")
 	f.output.add(cmd)
@@ -88,7 +88,7 @@ func (f *byHand) request() (req plan.Request, err error) {
 		return req, fmt.Errorf("--restart: %w", err)
 	}
 	if f.timeout < time.Second {
-		return req, fmt.Errorf("--timeout %s: want a second at least", f.timeout)
+		return req, fmt.Errorf("--component-timeout %s: want a second at least", f.timeout)
 	}
 	req.Validity, req.AllowShortValidity, req.RequireAll = time.Duration(f.validity), f.allowShort, f.strict
 	if err := req.CheckValidity(); err != nil {

@@ -104,8 +104,8 @@ func TestHangUpBeforeTheCommit(t *testing.T) {
 		_, err = reader.ReadString('\n')
 	}
 	var exit *exec.ExitError
-	if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 1 {
-		t.Errorf("it ended with %v, want exit code 1", err)
+	if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 130 {
+		t.Errorf("it ended with %v, want exit code 130", err)
 	}
 	ended, problems := f.verify(t, root)
 	if ended == inventory.Committed || ended == inventory.Finished {

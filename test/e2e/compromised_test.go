@@ -83,10 +83,19 @@ func (l *lab) killedCheck(t *testing.T) (remove func()) {
 	run.kill(syscall.SIGKILL)
 	<-run.outcome
 	require.NotZero(t, count())
-	return func() {
-		assert.NoError(t, pods.DeleteCollection(t.Context(), metav1.DeleteOptions{GracePeriodSeconds: new(int64)}, scans))
-		within(t, time.Minute, "the end of the pods", func() bool { return count() == 0 })
-	}
+	return func() { l.removeScans(t) }
+}
+
+// removeScans removes the pods that a killed scan has left.
+func (l *lab) removeScans(t *testing.T) {
+	t.Helper()
+	pods := l.client.CoreV1().Pods(metav1.NamespaceSystem)
+	scans := metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=rotate-certs,app.kubernetes.io/component=scan"}
+	assert.NoError(t, pods.DeleteCollection(t.Context(), metav1.DeleteOptions{GracePeriodSeconds: new(int64)}, scans))
+	within(t, time.Minute, "the end of the pods", func() bool {
+		list, err := pods.List(t.Context(), scans)
+		return err == nil && len(list.Items) == 0
+	})
 }
 
 // aStolenIdentityIsNotUsed: whoever has a kubelet's key could have it renewed as well, so

@@ -50,9 +50,9 @@ func TestHistoryTellsWhatRan(t *testing.T) {
 	require.Contains(t, names, report.ID)
 	one := the.kubectl(t, "rotate-certs", "history", report.ID, "--node", node)
 	require.Zero(t, one.exit, "%s", one)
-	assert.Contains(t, one.stdout, "ALL NEW AND PROVEN")
+	assert.Contains(t, one.stdout, "COMMITTED AND VERIFIED")
 	status := the.kubectl(t, "rotate-certs", "status")
-	assert.Contains(t, status.stdout, "No rotation is at work.\n")
+	assert.Contains(t, status.stdout, "No rotation is in progress.\n")
 	assert.Contains(t, status.stdout, report.ID+", kube-scheduler on "+node)
 	assert.Contains(t, status.stdout, "succeeded")
 }

@@ -23,7 +23,7 @@ import (
 func TestPolicy(t *testing.T) {
 	o := the.kubectl(t, "rotate-certs", "install", "--dry-run=server")
 	require.Zero(t, o.exit, "%s", o)
-	assert.Contains(t, o.stderr, "not judged before its kind is defined")
+	assert.Contains(t, o.stderr, "not checked, since its kind is not defined yet")
 	the.installWatcher(t)
 	inForce := func(message string) func() bool {
 		return func() bool {

@@ -16,12 +16,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// TestKilledPlugin kills the plugin while a node is between old and new, and its API
-// server about to go, or its etcd.
+// TestKilledPluginIsContinuedByTheSameCommand kills the plugin while a node is between old
+// and new, and its API server or its etcd is about to restart. Until the lock has expired
+// the same command is refused; --take-over continues at once.
 func TestKilledPluginIsContinuedByTheSameCommand(t *testing.T) {
 	service := "kube-apiserver"
 	if len(the.controlPlanes()) == 1 {
-		service = "etcd" // nobody but the only API server could be told to go on
+		service = "etcd" // the only API server has to be available for the second run
 	}
 	before := the.snapshots(t)
 	var names []string
@@ -33,8 +34,13 @@ func TestKilledPluginIsContinuedByTheSameCommand(t *testing.T) {
 	run.kill(syscall.SIGKILL)
 	<-run.outcome
 
+	within(t, time.Minute, "a refusal that names --take-over", func() bool {
+		o := the.kubectl(t, "rotate-certs", "--service", service)
+		return o.exit == 3 && strings.Contains(o.stderr, "--take-over") // 1 while the API is unavailable
+	})
+
 	began := time.Now()
-	report := the.rotate(t, "--service", service)
+	report := the.rotate(t, "--service", service, "--take-over")
 	t.Logf("the second run took %s", time.Since(began).Round(time.Second))
 	assert.Equal(t, "Succeeded", report.Result)
 	skipped := 0
@@ -51,7 +57,7 @@ func TestKilledPluginIsContinuedByTheSameCommand(t *testing.T) {
 	the.assertClusterIsWhole(t)
 
 	// Nothing is left to continue: the next one would be a new rotation.
-	o := the.kubectl(t, "rotate-certs", "--service", service, "--dry-run=client", "-o", "json")
+	o := the.kubectl(t, "rotate-certs", "plan", "--service", service, "-o", "json")
 	require.Zero(t, o.exit, "%s", o)
 	var next struct{ Kind, Continues string }
 	require.NoError(t, json.Unmarshal([]byte(o.stdout), &next))
@@ -74,13 +80,13 @@ func says(words string, times int) func(*testing.T, started) bool {
 	return func(_ *testing.T, s started) bool { return strings.Count(s.stderr.String(), words) >= times }
 }
 
-// TestKilledPluginAtEveryStage kills the plugin at each boundary between what it does. The
-// same command completes the work, and nothing is renewed twice.
+// TestKilledPluginAtEveryStage kills the plugin at each boundary between its stages. The
+// same command with --take-over completes the rotation, and nothing is renewed twice.
 func TestKilledPluginAtEveryStage(t *testing.T) {
 	const service = "kube-scheduler"
 	nodes := the.controlPlanes()
 	stages := []stage{
-		{name: "scanning the nodes", come: says("Looking at", 1), soak: true},
+		{name: "scanning the nodes", come: says("Scanning", 1), soak: true},
 		{name: "locked", come: lockIsHeld, soak: true},
 		{name: "pods run", come: podsRun(len(nodes)), soak: true},
 		{name: "staged", come: says("certificates signed", 1), recorded: true, soak: true},
@@ -100,8 +106,9 @@ func TestKilledPluginAtEveryStage(t *testing.T) {
 			run.kill(syscall.SIGKILL)
 			<-run.outcome
 
-			again := the.rotate(t, "--service", service)
+			again := the.rotate(t, "--service", service, "--take-over")
 			assert.Equal(t, "Succeeded", again.Result)
+			the.removeScans(t) // those of the killed process: a scan takes no lock, so it may still be in progress
 			once := 1
 			if id := rotationID(t, run); s.recorded && s.name == stages[len(stages)-1].name && id != again.ID {
 				once = 2 // it had been quick enough to end before it was killed
@@ -118,6 +125,26 @@ func TestKilledPluginAtEveryStage(t *testing.T) {
 			the.assertClusterIsWhole(t)
 		})
 	}
+}
+
+// TestKilledPluginIsContinuedOnceItsLockHasExpired waits for the Lease instead of --take-over.
+func TestKilledPluginIsContinuedOnceItsLockHasExpired(t *testing.T) {
+	if os.Getenv("SOAK") == "" {
+		t.Skip("the Lease takes a minute and a half to expire: part of soak")
+	}
+	const service = "kube-scheduler"
+	run := the.start(t, "rotate-certs", "--service", service, "-o", "json")
+	within(t, time.Minute, "staged", func() bool { return says("certificates signed", 1)(t, run) || len(run.outcome) > 0 })
+	run.kill(syscall.SIGKILL)
+	<-run.outcome
+	within(t, 2*time.Minute, "the end of the lease", func() bool {
+		lease, err := the.client.CoordinationV1().Leases("kube-system").Get(t.Context(), "rotate-certs", metav1.GetOptions{})
+		return err == nil && lease.Spec.RenewTime != nil && time.Since(lease.Spec.RenewTime.Time) > time.Minute
+	})
+	again := the.rotate(t, "--service", service)
+	assert.Equal(t, "Succeeded", again.Result)
+	assert.Equal(t, rotationID(t, run), again.ID, "the same rotation continues")
+	the.assertClusterIsWhole(t)
 }
 
 // rotationID is the id that a plugin gave its rotation, by what it said.

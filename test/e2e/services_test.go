@@ -91,7 +91,7 @@ func TestRotateOneService(t *testing.T) {
 			the.on(t, node, "mkdir -p /root/.kube && cp /etc/kubernetes/admin.conf /root/.kube/e2e-copy")
 			defer the.on(t, node, "rm -f /root/.kube/e2e-copy")
 			copied := "/root/.kube/e2e-copy on " + node + " (admin.conf of " + node + ")"
-			plan := the.kubectl(t, "rotate-certs", "--service", asked, "--dry-run=client")
+			plan := the.kubectl(t, "rotate-certs", "plan", "--service", asked)
 			assert.Contains(t, plan.stdout+plan.stderr, copied, "the plan says so")
 			report := the.rotateAndCompare(t, []string{asked}, "--service", asked)
 			assert.Contains(t, strings.Join(report.Notes, " "), copied, "and so does the report")

@@ -37,8 +37,8 @@ func TestShapeARepairSurvivesTheReboot(t *testing.T) {
 		assert.Equal(t, sha256.Sum256(repaired[path].data), sha256.Sum256(after[path].data), "%s is what the person made", path)
 	}
 	the.on(t, node, "for i in $(seq 2400); do curl -sfk https://127.0.0.1:10259/healthz && curl -sfk https://127.0.0.1:10257/healthz && exit 0; sleep 0.1; done; exit 1")
-	the.succeedsAfterReboot(t, "--service", "kube-scheduler,kube-controller-manager", "--dry-run=client")
-	report := the.rotate(t, "--service", "kube-scheduler,kube-controller-manager")
+	the.succeedsAfterReboot(t, "plan", "--service", "kube-scheduler,kube-controller-manager")
+	report := the.rotate(t, "--service", "kube-scheduler,kube-controller-manager", "--take-over")
 	assert.Equal(t, "Succeeded", report.Result)
 	_, o := the.check(t)
 	assert.Zero(t, o.exit, "%s", o)

@@ -62,7 +62,7 @@ func TestShapeAllRenewsWhatItCan(t *testing.T) {
 	backups := the.leaveBackups(t, cp.Name)
 	token := the.podToken(t)
 	require.NoError(t, the.accepts(t, token), "the token of a pod, before")
-	plan := the.kubectl(t, "rotate-certs", "--all", "--dry-run=client")
+	plan := the.kubectl(t, "rotate-certs", "plan", "--all")
 	assert.Contains(t, plan.stdout, etcdClient, "the plan names what is left out")
 	assert.Contains(t, plan.stdout+plan.stderr, "ServiceAccount", "and says which key stays, and why")
 	before, ran := the.snapshots(t), the.running(t)

@@ -45,7 +45,7 @@ func TestShapeStaticPodThatMountsAdminConf(t *testing.T) {
 	process := func() string { return strings.TrimSpace(string(the.on(t, node, virtualIPProcess))) }
 	within(t, time.Minute, "the static pod", func() bool { return process() != "" })
 	old := process()
-	plan := the.kubectl(t, "rotate-certs", "--service", "admin", "--dry-run=client")
+	plan := the.kubectl(t, "rotate-certs", "plan", "--service", "admin")
 	assert.Contains(t, plan.stdout+plan.stderr, "kube-vip", "the plan says who else reads it")
 
 	report := the.rotate(t, "--service", "admin")

@@ -32,10 +32,10 @@ func TestComponentThatCannotStartIsRolledBack(t *testing.T) {
 	before := the.snapshots(t)
 	spoiled := the.spoilOnce(t, victim, path)
 
-	o := the.kubectl(t, "rotate-certs", "--service", "etcd", "-o", "json", "--timeout", "20s")
+	o := the.kubectl(t, "rotate-certs", "--service", "etcd", "-o", "json", "--component-timeout", "20s")
 	require.NoError(t, spoiled(), "the file was spoiled: %s", o)
 	t.Logf("%s", o)
-	assert.Equal(t, 1, o.exit)
+	assert.Equal(t, 2, o.exit)
 	report := parseReport(t, o)
 	assert.Equal(t, "RolledBack", report.Result)
 	results := report.results()
@@ -165,12 +165,12 @@ func TestSecondRotationIsTurnedAway(t *testing.T) {
 func TestADeletedPodFinishesItsCommit(t *testing.T) {
 	node := the.controlPlanes()[0]
 	before := the.snapshot(t, node.Name)
-	run := the.start(t, "rotate-certs", "--service", "kube-scheduler", "--node", node.Name, "-o", "json", "--timeout", "10s")
+	run := the.start(t, "rotate-certs", "--service", "kube-scheduler", "--node", node.Name, "-o", "json", "--component-timeout", "10s")
 	the.waitForRecord(t, "Committing", node.Name)
 	deleted := the.kubectl(t, "-n", "kube-system", "delete", "pod", "--wait=false", "-l", "app.kubernetes.io/name=rotate-certs,app.kubernetes.io/component=rotation")
 	require.Zero(t, deleted.exit, "%s", deleted)
 	o := <-run.outcome
-	require.Equal(t, 1, o.exit, "%s", o)
+	require.Equal(t, 2, o.exit, "%s", o)
 	first := parseReport(t, o)
 	assert.Equal(t, "Succeeded", first.results()[node.Name+"/kube-scheduler"])
 	again := the.rotate(t, "--service", "kube-scheduler", "--node", node.Name)
@@ -209,8 +209,8 @@ func TestInterruptFinishesTheNodeAtWorkAndStops(t *testing.T) {
 
 func TestDryRunsChangeNothing(t *testing.T) {
 	before, ran := the.snapshots(t), the.running(t)
-	for _, mode := range []string{"client", "server"} {
-		o := the.kubectl(t, "rotate-certs", "--all", "--dry-run="+mode, "-o", "json")
+	for _, args := range []string{"plan --all -o json", "--all --dry-run=server -o json"} {
+		o := the.kubectl(t, append([]string{"rotate-certs"}, strings.Fields(args)...)...)
 		require.Zero(t, o.exit, "%s", o)
 		var plan struct{ Kind string }
 		require.NoError(t, json.Unmarshal([]byte(o.stdout), &plan))

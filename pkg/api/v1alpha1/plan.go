@@ -6,8 +6,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
-// RotationPlan is what `kubectl rotate-certs --dry-run=client` prints: what a rotation
-// would do, in which order, and what that means.
+// RotationPlan is what `kubectl rotate-certs plan` prints: what a rotation would do, in which
+// order, and what that means.
 type RotationPlan struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
@@ -18,7 +18,10 @@ type RotationPlan struct {
 	Restart         string          `json:"restart"`
 	ValiditySeconds int64           `json:"validitySeconds,omitempty"`
 	Force           bool            `json:"force,omitempty"` // what that overrides is in Effects
-	Steps           []PlanStep      `json:"steps"`
+	// FromReports says that the nodes were not scanned: NodeCertificateReports say which
+	// certificates would be renewed, and waves, issuers and restarts are not known.
+	FromReports bool       `json:"fromReports,omitempty"`
+	Steps       []PlanStep `json:"steps"`
 	// Effects say in sentences what restarts and what that means to others.
 	Effects []string `json:"effects"`
 	// LeftOut are the certificates in scope that cannot be renewed, and why.
@@ -30,7 +33,7 @@ type RotationPlan struct {
 type PlanStep struct {
 	Node string `json:"node"`
 	// Wave counts from 1; the steps of one wave may run at the same time. Among the
-	// control-plane nodes the etcd leader is found at run time and taken last.
+	// control-plane nodes the etcd leader is found at run time and taken last. 0: not known.
 	Wave         int                  `json:"wave"`
 	ControlPlane bool                 `json:"controlPlane"`
 	Services     []PlanService        `json:"services"`
@@ -59,7 +62,7 @@ type PlannedCertificate struct {
 	Service           certs.Service `json:"service"`
 	Name              string        `json:"name"`
 	Path              string        `json:"path"`
-	Issuer            string        `json:"issuer"` // LocalCA, KubernetesCSR, Throwaway or UnitStart
+	Issuer            string        `json:"issuer,omitempty"` // LocalCA, KubernetesCSR, Throwaway or UnitStart
 	FingerprintSHA256 string        `json:"fingerprintSHA256"`
 	NotAfter          time.Time     `json:"notAfter"`
 	// NewNotAfter is when the new one will end, as far as can be told before it is signed.

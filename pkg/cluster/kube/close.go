@@ -16,12 +16,11 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 )
 
-// Close removes the pods of a rotation, or of every rotation where it is "", and
-// waits until they are gone: deleted while it works, a pod first finishes or undoes
-// that. It returns how many it removed, without those that only scanned. A pod that may
-// not be deleted and that no process runs in any more counts as removed before.
+// Close deletes the pods of a rotation, or of every rotation where it is "", and waits until
+// they are deleted: a pod in progress first finishes or rolls back. It returns how many it
+// deleted, without scan pods. A pod that may not be deleted and whose process has ended is left.
 func (n *Nodes) Close(ctx context.Context, rotation string) (int, error) {
-	// In the end the connection at hand may lead to an API server that is sick by now.
+	// By now the present connection may lead to an API server that is not ready.
 	client := elsewhere(n.Client, n.Config)
 	pods, err := n.list(ctx, client, rotation)
 	if err != nil {
@@ -42,11 +41,11 @@ func (n *Nodes) Close(ctx context.Context, rotation string) (int, error) {
 	return worked(removed), nil
 }
 
-// list returns the pods of a rotation; of every rotation, and of scans that nobody
-// waits for any more, where it is "". The orphans of a run with another --namespace
-// are found where the caller may list pods everywhere.
+// list returns the pods of a rotation, or, where it is "", of every rotation and of scans that
+// have ended. Pods of a run with another --namespace are found where the caller may list pods
+// in all namespaces.
 func (n *Nodes) list(ctx context.Context, client kubernetes.Interface, rotation string) ([]corev1.Pod, error) {
-	// Not the watcher and its agents, which bear the same name and live on.
+	// Not the watcher and its agents, which have the same name label.
 	selector := fmt.Sprintf("%s=%s,%s in (%s,%s)", LabelName, appName, LabelComponent, componentScan, componentRotation)
 	if rotation != "" {
 		selector += "," + LabelRotation + "=" + rotation
@@ -81,7 +80,7 @@ func listOnce(ctx context.Context, client kubernetes.Interface, namespace string
 	}
 }
 
-// worked counts the pods that did more than look.
+// worked counts the pods that may have changed their node.
 func worked(pods []corev1.Pod) int {
 	n := 0
 	for _, p := range pods {
@@ -101,8 +100,8 @@ func (n *Nodes) isOver(uid types.UID) {
 	n.over[uid] = true
 }
 
-// grace is what a pod is given to end: none where its process has said its last word, so
-// that nobody waits until its kubelet has reported that; else what the pod has (nil).
+// grace is the grace period of a deletion: none where the pod's process has written its last
+// record, so that its end need not be reported by the kubelet; else that of the pod (nil).
 func (n *Nodes) grace(uid types.UID) *int64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -115,8 +114,8 @@ func (n *Nodes) grace(uid types.UID) *int64 {
 // endsAtOnce is how many pods are removed at the same time.
 const endsAtOnce = 8
 
-// end deletes pods with the grace that each has, and waits until they are gone; what
-// speaks against that first is told at once. It returns those that it deleted.
+// end deletes pods with the grace period of each, and waits until they are deleted. The first
+// error is returned at once. It returns the pods that it deleted.
 func (n *Nodes) end(ctx context.Context, client kubernetes.Interface, pods []corev1.Pod) ([]corev1.Pod, error) {
 	var removing errgroup.Group
 	removing.SetLimit(endsAtOnce)
@@ -139,12 +138,12 @@ func (n *Nodes) end(ctx context.Context, client kubernetes.Interface, pods []cor
 	}
 	waiting, ctx := errgroup.WithContext(ctx)
 	for _, p := range removed {
-		waiting.Go(func() error { return n.gone(ctx, client, p) })
+		waiting.Go(func() error { return n.awaitDeleted(ctx, client, p) })
 	}
 	return removed, waiting.Wait()
 }
 
-// remove deletes a pod. It returns false where it may not, and need not.
+// remove deletes a pod. It returns false where that is forbidden and not necessary.
 func (n *Nodes) remove(ctx context.Context, client kubernetes.Interface, p corev1.Pod) (bool, error) {
 	for pause := (backoff{}); ; {
 		err := client.CoreV1().Pods(p.Namespace).Delete(ctx, p.Name, metav1.DeleteOptions{
@@ -161,14 +160,14 @@ func (n *Nodes) remove(ctx context.Context, client kubernetes.Interface, p corev
 	}
 }
 
-// mayNotDelete says what it means that a pod may not be deleted. A scan changes nothing on
-// its node, and a rotation's pod whose process has ended does not either: both may stay.
-// A process that may still work on its node must not, since it would work there beside ours.
+// mayNotDelete decides whether a pod that may not be deleted can stay. A scan changes nothing
+// on its node, and neither does a rotation pod whose process has ended: both can stay. A
+// process that may still change its node cannot, since two would change it at the same time.
 func (n *Nodes) mayNotDelete(ctx context.Context, client kubernetes.Interface, p corev1.Pod, refusal error) error {
 	if p.Labels[LabelComponent] != componentRotation {
 		return nil
 	}
-	// By a list: whoever may list pods everywhere may not therefore get them.
+	// By a list: the permission to list pods does not include the one to get them.
 	name := p.Namespace + "/" + p.Name
 	now, err := listOnce(ctx, client, p.Namespace, metav1.ListOptions{LabelSelector: LabelRotation + "=" + p.Labels[LabelRotation]})
 	if err != nil {
@@ -184,24 +183,24 @@ func (n *Nodes) mayNotDelete(ctx context.Context, client kubernetes.Interface, p
 	}
 	return &PodError{Node: p.Spec.NodeName, Pod: name, Reason: "Held", Err: refusal,
 		Message: "the node is held by another rotation, whose pod still runs and may not be deleted from here",
-		Hint: fmt.Sprintf("without an order it ends by itself after 15 minutes; to end it sooner: kubectl -n %s delete pod %s, "+
-			"upon which it finishes or undoes what it does", p.Namespace, p.Name)}
+		Hint: fmt.Sprintf("it ends 15 minutes after its last order; to end it sooner: kubectl -n %s delete pod %s, "+
+			"it then finishes or rolls back first", p.Namespace, p.Name)}
 }
 
 const (
-	// goneTimeout bounds the wait for a pod's end: its kubelet kills it after its grace.
-	goneTimeout = rotationGrace + 30*time.Second
-	// sayGone is how long that may take before it is told.
-	sayGone = 3 * time.Second
+	// deletionTimeout bounds the wait for a pod's deletion: its kubelet kills it after its grace period.
+	deletionTimeout = rotationGrace + 30*time.Second
+	// sayDeletion is how long that may take before it is reported.
+	sayDeletion = 3 * time.Second
 )
 
-// gone waits until a deleted pod is gone. What a node does that reports nothing cannot
-// be waited for. On a worker it harms nobody else; but as long as a process may be at
-// work on a node of the control plane, no other may be touched.
-func (n *Nodes) gone(ctx context.Context, client kubernetes.Interface, p corev1.Pod) error {
-	ctx, cancel := context.WithTimeout(ctx, goneTimeout)
+// awaitDeleted waits until a pod is deleted. On a NotReady node that cannot be observed. On a worker
+// the wait ends there, since its process affects no other node. On a control-plane node it is
+// an error: while a process may change it, no other node may be touched.
+func (n *Nodes) awaitDeleted(ctx context.Context, client kubernetes.Interface, p corev1.Pod) error {
+	ctx, cancel := context.WithTimeout(ctx, deletionTimeout)
 	defer cancel()
-	began, told := time.Now(), n.Waiting == nil
+	began, reported := time.Now(), n.Waiting == nil
 	for pause := (backoff{}); ; {
 		there, err := client.CoreV1().Pods(p.Namespace).Get(ctx, p.Name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) || (err == nil && there.UID != p.UID) {
@@ -214,23 +213,23 @@ func (n *Nodes) gone(ctx context.Context, client kubernetes.Interface, p corev1.
 			return nil
 		default:
 			return &PodError{Node: p.Spec.NodeName, Pod: p.Namespace + "/" + p.Name, Reason: "Unknown",
-				Message: "the node reports nothing, so it cannot be seen whether the process there still works",
-				Hint: fmt.Sprintf("see to it that its kubelet and its API server run (on %s: journalctl -u kubelet, and the logs below /var/log/pods), or, "+
-					"if the machine is off for good, take it out of the cluster: kubectl delete node %s", p.Spec.NodeName, p.Spec.NodeName)}
+				Message: "the node is NotReady, so it is unknown whether the process there is still running",
+				Hint: fmt.Sprintf("fix its kubelet and its API server (on %s: journalctl -u kubelet, and the logs below /var/log/pods), or, "+
+					"if the machine will not return: kubectl delete node %s", p.Spec.NodeName, p.Spec.NodeName)}
 		}
-		if !told && time.Since(began) > sayGone {
-			told = true
-			n.Waiting(p.Spec.NodeName, fmt.Sprintf("the process of an earlier order finishes or undoes what it does; waiting for its end, %s at most", rotationGrace))
+		if !reported && time.Since(began) > sayDeletion {
+			reported = true
+			n.Waiting(p.Spec.NodeName, fmt.Sprintf("the process of an earlier order finishes or rolls back; waiting for its end, %s at most", rotationGrace))
 		}
 		if waited := pause.wait(ctx); waited != nil {
 			return &PodError{Node: p.Spec.NodeName, Pod: p.Namespace + "/" + p.Name, Reason: "Terminating", Err: waited,
-				Message: "it was told to end, and its end was not reported",
-				Hint:    fmt.Sprintf("it finishes or undoes what it does, for %s at most; is the node's kubelet running, and its API server?", rotationGrace)}
+				Message: "it was deleted, and its kubelet has not reported its end",
+				Hint:    fmt.Sprintf("it finishes or rolls back within %s; is the node's kubelet running, and its API server?", rotationGrace)}
 		}
 	}
 }
 
-// silent returns a node that reports nothing any more; nil: it does, or it cannot be told.
+// silent returns a node that is NotReady; nil: it is Ready, or its state cannot be read.
 func silent(ctx context.Context, client kubernetes.Interface, name string) *kubenode.Node {
 	found, err := client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 )
 
-// APIServer is what is asked of the API server before nodes are looked at.
+// APIServer is what is read from the API server before nodes are scanned.
 type APIServer struct {
 	Client    kubernetes.Interface
 	Namespace string // where node pods run
@@ -26,8 +26,8 @@ func (s *APIServer) Nodes(ctx context.Context) ([]kubenode.Node, error) {
 	return ListNodes(ctx, s.Client)
 }
 
-// Permitted returns an error that names every permission that is missing, or one that
-// says that the API server has no etcd and so can do nothing that is permitted.
+// Permitted returns an error that names every missing permission, or one that says that the
+// API server has no working etcd.
 func (s *APIServer) Permitted(ctx context.Context, use Use) error {
 	if err := CheckEtcd(ctx, s.Client, nil); err != nil {
 		return err
@@ -43,7 +43,7 @@ func (s *APIServer) DefaultValidity(ctx context.Context) (time.Duration, error) 
 	return CertificateValidity(ctx, s.Client)
 }
 
-// Holder says who holds the cluster's lock; nil: nobody.
+// Holder is [Holder].
 func (s *APIServer) Holder(ctx context.Context) (*HeldError, error) { return Holder(ctx, s.Client) }
 
 // SecretCopies is [FindInSecrets].
@@ -85,8 +85,8 @@ type Cluster struct {
 // Held is [Locker.Held].
 func (c *Cluster) Held(ctx context.Context) error { return c.locker.Held(ctx) }
 
-// Connect puts a cluster together; nothing is asked of it yet. locker says who takes the
-// lock; its Client is filled in.
+// Connect makes a cluster; it sends no request yet. locker describes the holder of the lock;
+// its Client is filled in.
 func Connect(config *rest.Config, pods PodOptions, locker Locker) (*Cluster, error) {
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
@@ -110,5 +110,5 @@ func Connect(config *rest.Config, pods PodOptions, locker Locker) (*Cluster, err
 	}, nil
 }
 
-// TellOfWaits has f told when a node is long in starting a pod or in ending one.
-func (c *Cluster) TellOfWaits(f func(node, what string)) { c.nodes.Waiting, c.Scanner.Waiting = f, f }
+// ReportWaits has f called when a node takes long to start or to end a pod.
+func (c *Cluster) ReportWaits(f func(node, what string)) { c.nodes.Waiting, c.Scanner.Waiting = f, f }

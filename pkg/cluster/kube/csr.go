@@ -22,8 +22,8 @@ import (
 var _ fleet.Signers = (*Signers)(nil)
 
 const (
-	// approveAfter is how long the cluster has to approve a request by itself, as
-	// kubeadm's bindings let the controller manager do for kubelet client certificates.
+	// approveAfter is how long to wait for the controller manager to approve a request, as
+	// kubeadm's bindings permit for kubelet client certificates.
 	approveAfter = time.Second
 	// ApprovalReason is the reason on the condition of requests that we approved.
 	ApprovalReason = "RotateCertsApprove"
@@ -34,10 +34,9 @@ type Signers struct {
 	Client kubernetes.Interface
 }
 
-// Approve sees to it that the CSR object that a node made is issued: it checks it
-// against the node, gives the cluster a moment to approve it by itself, approves it
-// otherwise, and waits for the certificate until ctx ends. A request that is not
-// plainly the node's own is refused, and left as it is.
+// Approve has the CSR object of a node issued: it checks it against the node, waits a moment
+// for the controller manager to approve it, approves it otherwise, and waits for the
+// certificate until ctx ends. A request that is not the node's own is refused, and not changed.
 func (s *Signers) Approve(ctx context.Context, node string, want nodeapi.CSR) error {
 	csr, err := s.get(ctx, want.Name)
 	if err != nil {
@@ -46,7 +45,7 @@ func (s *Signers) Approve(ctx context.Context, node string, want nodeapi.CSR) er
 	if err := s.check(ctx, csr, node, want.Signer); err != nil {
 		return err
 	}
-	// Nothing in Kubernetes approves serving certificates by itself.
+	// Nothing in Kubernetes approves serving certificates automatically.
 	if csr.Spec.SignerName == certificatesv1.KubeAPIServerClientKubeletSignerName {
 		if csr, err = s.awaitDecision(ctx, csr); err != nil {
 			return err
@@ -59,8 +58,8 @@ func (s *Signers) Approve(ctx context.Context, node string, want nodeapi.CSR) er
 	return err
 }
 
-// awaitDecision returns the request once somebody has decided, or as it is when the
-// cluster has had its moment.
+// awaitDecision returns the request once it is approved or denied, or as it is after
+// approveAfter.
 func (s *Signers) awaitDecision(ctx context.Context, csr *certificatesv1.CertificateSigningRequest) (*certificatesv1.CertificateSigningRequest, error) {
 	moment, cancel := context.WithTimeout(ctx, approveAfter)
 	defer cancel()
@@ -71,9 +70,8 @@ func (s *Signers) awaitDecision(ctx context.Context, csr *certificatesv1.Certifi
 	return latest, err
 }
 
-// Issue has a node's request signed in the name of the administrator who runs this:
-// where the node's own identity has expired, it cannot ask itself. The request passes
-// the same checks; the object made for it is removed again.
+// Issue has a node's request signed with the credentials of this process, where the node's own
+// identity has expired. The request passes the same checks; its object is deleted afterwards.
 func (s *Signers) Issue(ctx context.Context, node string, want nodeapi.CSR) ([]byte, error) {
 	request := []byte(want.PEM)
 	if err := s.checkRequest(ctx, request, want.Signer, usagesOf(want), node); err != nil {
@@ -93,7 +91,7 @@ func (s *Signers) Issue(ctx context.Context, node string, want nodeapi.CSR) ([]b
 		return nil, err
 	}
 	defer s.remove(ctx, made)
-	if err := s.approve(ctx, made, "the rotation of node "+node+", whose own identity cannot ask"); err != nil {
+	if err := s.approve(ctx, made, "the rotation of node "+node+", whose own identity cannot request it"); err != nil {
 		return nil, err
 	}
 	return s.issued(ctx, made)
@@ -150,9 +148,9 @@ func (s *Signers) get(ctx context.Context, name string) (*certificatesv1.Certifi
 	}
 }
 
-// create makes the object, or returns the one that an earlier try has made: the name
-// is a hash of the request. What an earlier run left is replaced, since it may be in the name
-// of somebody else.
+// create creates the object, or returns the one that an earlier attempt has created: the name
+// is a hash of the request. An object of an earlier run is replaced, since another user may
+// have created it.
 func (s *Signers) create(ctx context.Context, csr *certificatesv1.CertificateSigningRequest) (*certificatesv1.CertificateSigningRequest, error) {
 	for pause := (backoff{}); ; {
 		made, err := s.Client.CertificatesV1().CertificateSigningRequests().Create(ctx, csr, metav1.CreateOptions{})
@@ -176,12 +174,12 @@ func (s *Signers) create(ctx context.Context, csr *certificatesv1.CertificateSig
 func (s *Signers) remove(ctx context.Context, csr *certificatesv1.CertificateSigningRequest) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
-	// What stays behind holds nothing secret, and the controller manager's own
-	// clean-up takes it after an hour.
+	// An object that is left holds nothing secret, and the controller manager deletes it
+	// after an hour.
 	_ = s.Client.CertificatesV1().CertificateSigningRequests().Delete(ctx, csr.Name, metav1.DeleteOptions{})
 }
 
-// approve adds the condition; one that has been decided in the meantime is left alone.
+// approve adds the condition, unless the request was approved or denied in the meantime.
 func (s *Signers) approve(ctx context.Context, csr *certificatesv1.CertificateSigningRequest, why string) error {
 	for pause := (backoff{}); ; {
 		if decided(csr) {
@@ -206,14 +204,14 @@ func (s *Signers) approve(ctx context.Context, csr *certificatesv1.CertificateSi
 	}
 }
 
-// issued waits for the certificate. That can take half a minute and more where a
-// controller manager died and its successor waits for the leader's lease to run out.
+// issued waits for the certificate. That can take half a minute and more where a controller
+// manager has ended and its successor waits until the leader's Lease expires.
 func (s *Signers) issued(ctx context.Context, csr *certificatesv1.CertificateSigningRequest) ([]byte, error) {
 	csr, err := s.await(ctx, csr, func(c *certificatesv1.CertificateSigningRequest) bool {
 		return len(c.Status.Certificate) > 0 || rejection(c) != nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%w\nis a controller manager running, with the cluster's signing key?", err)
+		return nil, fmt.Errorf("%w\nhint: is a controller manager running, with the cluster's signing key?", err)
 	}
 	if r := rejection(csr); r != nil {
 		return nil, r
@@ -221,7 +219,7 @@ func (s *Signers) issued(ctx context.Context, csr *certificatesv1.CertificateSig
 	return csr.Status.Certificate, nil
 }
 
-// await returns the object's latest state once good says so of it, or the error.
+// await returns the object's latest state once good returns true for it, or the error.
 func (s *Signers) await(ctx context.Context, csr *certificatesv1.CertificateSigningRequest,
 	good func(*certificatesv1.CertificateSigningRequest) bool,
 ) (*certificatesv1.CertificateSigningRequest, error) {
@@ -252,12 +250,12 @@ func (s *Signers) await(ctx context.Context, csr *certificatesv1.CertificateSign
 		return latest, fmt.Errorf("wait for certificate signing request %q: %w", csr.Name, err)
 	}
 	if deleted {
-		return latest, fmt.Errorf("wait for certificate signing request %q: somebody deleted it", csr.Name)
+		return latest, fmt.Errorf("wait for certificate signing request %q: it was deleted", csr.Name)
 	}
 	return latest, nil
 }
 
-// decided says whether a request was approved, denied or has failed.
+// decided reports whether a request was approved, denied or has failed.
 func decided(c *certificatesv1.CertificateSigningRequest) bool {
 	return slices.ContainsFunc(c.Status.Conditions, func(c certificatesv1.CertificateSigningRequestCondition) bool {
 		return c.Type == certificatesv1.CertificateApproved || c.Type == certificatesv1.CertificateDenied || c.Type == certificatesv1.CertificateFailed

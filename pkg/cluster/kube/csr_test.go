@@ -94,7 +94,7 @@ func TestCheckRequest(t *testing.T) {
 		"names in a client certificate":      {request(t, names([]string{"w1"})), clientSigner, clientUsages, "names in a client certificate"},
 		"a usage too many":                   {request(t), clientSigner, append(slices.Clone(clientUsages), "server auth"), `usage "server auth"`},
 		"a CA's usage":                       {request(t), clientSigner, append(slices.Clone(clientUsages), "cert sign"), `usage "cert sign"`},
-		"a usage too few":                    {request(t), clientSigner, clientUsages[:2], `does not ask for usage "client auth"`},
+		"a usage too few":                    {request(t), clientSigner, clientUsages[:2], `does not request usage "client auth"`},
 		"no names in a serving one":          {request(t), servingSigner, servingUsages, "without names"},
 		"a name of nobody":                   {request(t, names([]string{"w1", "kubernetes.default"})), servingSigner, servingUsages, `DNS name "kubernetes.default"`},
 		"a neighbour's name":                 {request(t, names([]string{"w2"})), servingSigner, servingUsages, `DNS name "w2"`},
@@ -202,7 +202,7 @@ func TestApprove(t *testing.T) {
 			return csrOf(t, node1, func(c *certificatesv1.CertificateSigningRequest) {
 				c.Spec.Request = request(t, func(r *x509.CertificateRequest) { r.Subject.Organization = []string{"system:masters"} })
 			})
-		}, certify, 0, "it asks for subject"},
+		}, certify, 0, "it requests subject"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

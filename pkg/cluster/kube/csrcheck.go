@@ -38,15 +38,15 @@ func checkRequest(request []byte, signer string, usages []certificatesv1.KeyUsag
 		return err
 	}
 	if r.Subject.CommonName != nodeUser(node) || !slices.Equal(r.Subject.Organization, []string{nodesGroup}) {
-		return fmt.Errorf("it asks for subject %q, not for that of node %q", r.Subject, node)
+		return fmt.Errorf("it requests subject %q, not for that of node %q", r.Subject, node)
 	}
 	if len(r.EmailAddresses) > 0 || len(r.URIs) > 0 {
-		return errors.New("it asks for e-mail or URI names")
+		return errors.New("it requests e-mail or URI names")
 	}
 	switch signer {
 	case certificatesv1.KubeAPIServerClientKubeletSignerName:
 		if len(r.DNSNames) > 0 || len(r.IPAddresses) > 0 {
-			return errors.New("it asks for names in a client certificate")
+			return errors.New("it requests names in a client certificate")
 		}
 		return checkUsages(usages, certificatesv1.UsageClientAuth)
 	case certificatesv1.KubeletServingSignerName:
@@ -77,24 +77,23 @@ func parseRequest(request []byte) (*x509.CertificateRequest, error) {
 func checkUsages(usages []certificatesv1.KeyUsage, purpose certificatesv1.KeyUsage) error {
 	for _, u := range usages {
 		if !slices.Contains([]certificatesv1.KeyUsage{purpose, certificatesv1.UsageDigitalSignature, certificatesv1.UsageKeyEncipherment}, u) {
-			return fmt.Errorf("it asks for usage %q", u)
+			return fmt.Errorf("it requests usage %q", u)
 		}
 	}
 	for _, u := range []certificatesv1.KeyUsage{purpose, certificatesv1.UsageDigitalSignature} {
 		if !slices.Contains(usages, u) {
-			return fmt.Errorf("it does not ask for usage %q", u)
+			return fmt.Errorf("it does not request usage %q", u)
 		}
 	}
 	return nil
 }
 
-// checkNames refuses a serving certificate for names that are not the node's, by the
-// addresses in its status. Where no cloud provider sets these the kubelet itself
-// does, so a name that another node has too is refused as well: a stolen node must
-// not get a certificate for its neighbour.
+// checkNames refuses a serving certificate for names that are not among the addresses in the
+// node's status. Without a cloud provider the kubelet sets these itself, so a name that another
+// node has is refused as well: a compromised node must not get a certificate for another one.
 func checkNames(r *x509.CertificateRequest, node string, all []kubenode.Node) error {
 	if len(r.DNSNames) == 0 && len(r.IPAddresses) == 0 {
-		return errors.New("it asks for a serving certificate without names")
+		return errors.New("it requests a serving certificate without names")
 	}
 	i := slices.IndexFunc(all, func(n kubenode.Node) bool { return n.Name == node })
 	if i < 0 {
@@ -102,18 +101,18 @@ func checkNames(r *x509.CertificateRequest, node string, all []kubenode.Node) er
 	}
 	for _, name := range r.DNSNames {
 		if !hasName(all[i], name) {
-			return fmt.Errorf("it asks for DNS name %q, which is none of the node's addresses", name)
+			return fmt.Errorf("it requests DNS name %q, which is none of the node's addresses", name)
 		}
 		if other := ownerOf(all, node, func(n kubenode.Node) bool { return hasName(n, name) }); other != "" {
-			return fmt.Errorf("it asks for DNS name %q, which node %q has too", name, other)
+			return fmt.Errorf("it requests DNS name %q, which node %q has too", name, other)
 		}
 	}
 	for _, ip := range r.IPAddresses {
 		if !hasIP(all[i], ip) {
-			return fmt.Errorf("it asks for IP address %s, which is none of the node's addresses", ip)
+			return fmt.Errorf("it requests IP address %s, which is none of the node's addresses", ip)
 		}
 		if other := ownerOf(all, node, func(n kubenode.Node) bool { return hasIP(n, ip) }); other != "" {
-			return fmt.Errorf("it asks for IP address %s, which node %q has too", ip, other)
+			return fmt.Errorf("it requests IP address %s, which node %q has too", ip, other)
 		}
 	}
 	return nil

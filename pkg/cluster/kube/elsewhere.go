@@ -8,11 +8,10 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// elsewhere returns a client with connections of its own, so that what is asked
-// through it may reach another API server than what was asked before: behind a load
-// balancer, all requests of a client share one connection, and go where that leads.
-// Only some API servers may be able to reach a kubelet, such as those whose client
-// certificate has not expired. Without a configuration it is the client at hand.
+// elsewhere returns a client with connections of its own, so that its requests may reach
+// another API server: behind a load balancer, all requests of a client share one connection.
+// Some API servers may be unable to reach a kubelet, such as those whose client certificate
+// has expired. Without a configuration it returns the given client.
 func elsewhere(client kubernetes.Interface, config *rest.Config) kubernetes.Interface {
 	if own, ok := client.(*reconnecting); ok && config == nil {
 		config = own.config
@@ -33,7 +32,7 @@ func elsewhere(client kubernetes.Interface, config *rest.Config) kubernetes.Inte
 	return fresh
 }
 
-// reconnecting is a client that knows how to connect anew.
+// reconnecting is a client with the configuration for a new connection.
 type reconnecting struct {
 	kubernetes.Interface
 	config *rest.Config

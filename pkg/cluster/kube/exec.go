@@ -21,20 +21,20 @@ import (
 )
 
 const (
-	// silence is how long a following stream may say nothing before it counts as
-	// broken. The node program sends an empty line every two seconds.
+	// silence is how long a followed stream may send nothing before it counts as broken. The
+	// node program sends an empty line every two seconds.
 	silence = 10 * time.Second
 	// callTimeout bounds one short command in a pod.
 	callTimeout = 15 * time.Second
-	// maxLine bounds one line from a node: far above any record, far below harm.
+	// maxLine bounds one line from a node. No record is nearly as long.
 	maxLine = 1 << 20
-	// maxStderr bounds what is kept of a command's complaints.
+	// maxStderr bounds what is kept of a command's standard error.
 	maxStderr = 8 << 10
 )
 
-// errSilent means that a stream showed no sign of life. TCP alone can take many
-// minutes to notice that the other end is gone.
-var errSilent = fmt.Errorf("no sign of life for %s", silence)
+// errSilent means that a stream sent nothing. TCP alone can take many minutes to detect that
+// the other end is not reachable.
+var errSilent = fmt.Errorf("received nothing for %s", silence)
 
 // command is one command in a container, and where its streams go.
 type command struct {
@@ -48,9 +48,9 @@ type command struct {
 // is a [utilexec.CodeExitError].
 type runner func(ctx context.Context, c command) error
 
-// execRunner runs commands as kubectl exec does: through WebSockets, or SPDY where a
-// server or a proxy on the way does not speak them. Every command has a connection of
-// its own, so that a try after a failure may reach another API server.
+// execRunner runs commands as kubectl exec does: through WebSockets, or SPDY where a server or
+// a proxy does not support them. Every command has a connection of its own, so that a retry
+// may reach another API server.
 func execRunner(client kubernetes.Interface, config *rest.Config) runner {
 	return func(ctx context.Context, c command) error {
 		url := client.CoreV1().RESTClient().Post().Resource("pods").Namespace(c.namespace).Name(c.pod).
@@ -72,8 +72,7 @@ func execRunner(client kubernetes.Interface, config *rest.Config) runner {
 		if err != nil {
 			return fmt.Errorf("prepare exec: %w", err)
 		}
-		// A connection that breaks is nothing to tell the user of, who would read it in
-		// the middle of the progress.
+		// Not logged: a broken connection is retried, and its log would be printed amid the progress.
 		ctx = klog.NewContext(ctx, logr.Discard())
 		return executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdin: c.stdin, Stdout: c.stdout, Stderr: c.stderr})
 	}
@@ -84,16 +83,15 @@ type CommandError struct {
 	Node string
 	Verb string // "order"
 	Code int
-	Said string // its last words
+	Said string // the last line of its standard error
 }
 
 func (e *CommandError) Error() string {
 	return fmt.Sprintf("%s: %q failed with code %d: %s", e.Node, e.Verb, e.Code, e.Said)
 }
 
-// exited returns the code of a command that ended by itself. One that was killed
-// (a restarted kubelet takes what exec had started with it) counts as a broken
-// connection instead.
+// exited returns the exit code of a command. One that was killed (a kubelet that restarts
+// kills what exec had started) counts as a broken connection instead.
 func exited(err error) (code int, ok bool) {
 	var exit utilexec.CodeExitError
 	if errors.As(err, &exit) && exit.Code > 0 && exit.Code < 128 {
@@ -102,9 +100,9 @@ func exited(err error) (code int, ok bool) {
 	return 0, false
 }
 
-// lineWriter cuts a stream into lines and passes each that is not empty to fn. Every
-// write, so also an empty line, is a sign of life. A line that is too long, and an
-// error of fn, fail the write and all that follow.
+// lineWriter splits a stream into lines and passes each that is not empty to fn. Every write,
+// also of an empty line, calls alive. A line that is too long, and an error of fn, fail the
+// write and all later ones.
 type lineWriter struct {
 	fn    func(line []byte) error
 	alive func()
@@ -150,8 +148,8 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// stream runs a command and passes its lines to fn until it ends, fn fails (with
-// fn's error), or it falls silent.
+// stream runs a command and passes its lines to fn until it ends, fn fails (with fn's error),
+// or it sends nothing for too long.
 func stream(ctx context.Context, run runner, c command, fn func(line []byte) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -166,7 +164,7 @@ func stream(ctx context.Context, run runner, c command, fn func(line []byte) err
 		fn: func(line []byte) error {
 			err := fn(line)
 			if err != nil {
-				// The executor does not end a command whose output nobody wants.
+				// The executor does not end a command when a write of its output fails.
 				failed.Store(&err)
 				cancel(err)
 			}

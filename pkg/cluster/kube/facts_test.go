@@ -91,7 +91,7 @@ func TestOwnCertificate(t *testing.T) {
 	require.NoError(t, err)
 	assert.Nil(t, facts, "a token is no certificate")
 	_, err = OwnCertificate(&rest.Config{TLSClientConfig: rest.TLSClientConfig{CertFile: file + ".missing"}})
-	require.ErrorContains(t, err, "our own client certificate")
+	require.ErrorContains(t, err, "read the client certificate")
 	_, err = OwnCertificate(&rest.Config{TLSClientConfig: rest.TLSClientConfig{CertData: []byte("x")}})
 	require.Error(t, err)
 }

@@ -14,23 +14,23 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
-// Identity is as whom the API server knows us.
+// Identity is the authenticated user of this process.
 type Identity struct {
 	User   string
 	Groups []string
-	// FingerprintSHA256 is of the client certificate that authenticated us; empty
-	// where it was none, or where the API server is older than 1.32.
+	// FingerprintSHA256 is that of the client certificate that was used; empty where there is
+	// none, or where the API server is older than 1.32.
 	FingerprintSHA256 string
 }
 
-// credentialID is the key under which the API server tells what authenticated a user.
+// credentialID is the key of the credential that authenticated a user.
 const credentialID = "authentication.kubernetes.io/credential-id"
 
-// WhoAmI asks the API server who we are.
+// WhoAmI returns the identity of this process, by a SelfSubjectReview.
 func WhoAmI(ctx context.Context, client kubernetes.Interface) (Identity, error) {
 	review, err := client.AuthenticationV1().SelfSubjectReviews().Create(ctx, &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
 	if err != nil {
-		return Identity{}, fmt.Errorf("ask the API server who we are: %w", err)
+		return Identity{}, fmt.Errorf("create a SelfSubjectReview: %w", err)
 	}
 	user := review.Status.UserInfo
 	out := Identity{User: user.Username, Groups: user.Groups}
@@ -52,12 +52,12 @@ func OwnCertificate(config *rest.Config) (*certs.Facts, error) {
 		}
 		var err error
 		if data, err = os.ReadFile(config.CertFile); err != nil {
-			return nil, fmt.Errorf("read our own client certificate: %w", err)
+			return nil, fmt.Errorf("read the client certificate: %w", err)
 		}
 	}
 	chain, err := certs.ParsePEM(data)
 	if err != nil {
-		return nil, fmt.Errorf("read our own client certificate: %w", err)
+		return nil, fmt.Errorf("read the client certificate: %w", err)
 	}
 	facts := certs.Describe(chain[0])
 	return &facts, nil

@@ -6,11 +6,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// LabelValue makes a label's value of any text, such as a version.
+// LabelValue replaces what a label's value may not hold, such as the "+" of a version.
 func LabelValue(s string) string { return labelValue(s) }
 
-// PodTrouble says why a pod does not run, nil where nothing speaks against it; final
-// where it will not without somebody doing something.
+// PodTrouble returns the problem of a pod that does not run; nil: none is known. final says
+// that it does not pass without intervention.
 func PodTrouble(p *corev1.Pod) (trouble *PodError, final bool) {
 	trouble, final = startTrouble(p, nil)
 	if trouble == nil {

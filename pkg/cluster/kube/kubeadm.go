@@ -11,10 +11,9 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// CertificateValidity is the lifetime that the cluster's kubeadm configuration gives
-// to certificates (certificateValidityPeriod, since kubeadm.k8s.io/v1beta4). It is 0
-// where there is no such configuration, it says nothing of it, or it may not be read:
-// the default applies then.
+// CertificateValidity is the validity of certificates in the cluster's kubeadm configuration
+// (certificateValidityPeriod, since kubeadm.k8s.io/v1beta4). It is 0, for the default, where
+// there is no such configuration, it does not set it, or it may not be read.
 func CertificateValidity(ctx context.Context, client kubernetes.Interface) (time.Duration, error) {
 	const name = "kubeadm-config"
 	ctx, cancel := context.WithTimeout(ctx, quorumTimeout)
@@ -30,7 +29,7 @@ func CertificateValidity(ctx context.Context, client kubernetes.Interface) (time
 		CertificateValidityPeriod *metav1.Duration `json:"certificateValidityPeriod"`
 	}
 	if err := yaml.Unmarshal([]byte(object.Data["ClusterConfiguration"]), &config); err != nil {
-		return 0, fmt.Errorf("read ClusterConfiguration in configmap %q: %w\n--validity sets the lifetime without it",
+		return 0, fmt.Errorf("read ClusterConfiguration in configmap %q: %w\nhint: --validity sets the validity without it",
 			metav1.NamespaceSystem+"/"+name, err)
 	}
 	if config.CertificateValidityPeriod == nil || config.CertificateValidityPeriod.Duration <= 0 {

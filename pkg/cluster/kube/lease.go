@@ -26,13 +26,11 @@ const (
 	leaseDuration = 60 * time.Second
 	renewEvery    = 10 * time.Second
 	renewTimeout  = 8 * time.Second
-	// deadAfter is how long an expired Lease must show no renewal under our own eyes
-	// before it is taken over: a living holder renews twice in that time.
-	deadAfter = 2*renewEvery + 5*time.Second
+	// expiredFor is how long this process must observe an expired Lease without a renewal
+	// before it takes the lock: a holder that runs renews twice in that time.
+	expiredFor = 2*renewEvery + 5*time.Second
 
-	// annotationProcess identifies the holding process on its own machine (and, on the pod
-	// of a scan, the one that waits for it), annotationInstance that of which there is only one.
-	annotationProcess  = "rotate-certs.io/process"
+	// annotationInstance names the holder that exists once only, see [Locker.Instance].
 	annotationInstance = "rotate-certs.io/instance"
 )
 
@@ -41,48 +39,52 @@ var (
 	_ fleet.Lock   = (*Lock)(nil)
 )
 
-// ErrLockLost means that the lock is no longer ours: somebody took it over, or
-// deleted the Lease.
+// ErrLockLost means that this process no longer holds the lock: another process took it
+// over, or the Lease was deleted.
 var ErrLockLost = errors.New("the lock on the cluster is lost")
 
-// HeldError names who holds the lock.
+// HeldError means that another rotation holds the lock.
 type HeldError struct {
 	Holder string
 	Since  time.Time
-	Until  time.Time // when it runs out unless it is renewed
+	Until  time.Time // when the Lease expires unless it is renewed
 }
 
 func (e *HeldError) Error() string {
-	return fmt.Sprintf("another rotation holds the lock: %s, since %s, until %s unless renewed\n"+
-		"wait for it; if it is surely not running any more: kubectl -n %s delete lease %s",
-		e.Holder, utc(e.Since), utc(e.Until), LeaseNamespace, LeaseName)
+	return fmt.Sprintf("another rotation holds the lock: %s, since %s, until %s unless renewed",
+		e.Holder, utc(e.Since), utc(e.Until))
+}
+
+// Hint returns the next step for an operator.
+func (e *HeldError) Hint() string {
+	return "wait until it has finished; if its process was killed, add --take-over. That is safe: " +
+		"nodes refuse later orders of the previous holder, whose fencing token is older"
 }
 
 func utc(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
 
 // Locker takes the Lease kube-system/rotate-certs.
 //
-// When is a holder dead? Its clock and ours may differ, and a laptop's may differ by
-// a lot, so what renewTime says is only half of the answer:
+// A Lease that another process holds is taken in three cases:
 //
-//   - Not yet run out by our clock: held, said at once.
-//   - Run out by our clock: watched for 25 s. A living holder renews every ten seconds
-//     whatever its clock says. Unchanged for so long, it is taken over.
-//   - Held by a process of this machine that no longer exists: taken over at once, so
-//     that after a crash the same command goes on without waiting. So is what the
-//     predecessor of this very instance held, see Locker.Instance.
+//   - It has expired by our clock, and was not renewed while this process observed it for
+//     25 s. The holder's clock may differ from ours, but it renews every ten seconds.
+//   - It was held by the predecessor of this very instance, see Locker.Instance.
+//   - TakeOver is set: the operator knows that the holder no longer runs, or should stop.
 //
-// A holder that lives but cannot reach the API may lose the lock so. Then the fencing
-// token keeps it from harm: nodes refuse orders with a token older than the newest
-// they know, and it starts no further node without [Lock.Confirm].
+// In each case the previous holder may still run. The fencing token makes that harmless:
+// nodes refuse orders with a token older than the newest that they know, and a holder
+// starts no further node without [Lock.Confirm].
 type Locker struct {
 	Client kubernetes.Interface
 	Holder string // "user@host"
 	// Instance names something of which there is never more than one process at a time,
-	// such as the elected leader in one pod: whoever held the lock under the same name is
-	// dead. Empty: nothing is known of that kind.
+	// such as the watcher's container in one pod. A holder of the same name has ended.
+	// Empty: there is no such name.
 	Instance string
-	// Waiting is told when Acquire watches a Lease that has run out; may be nil.
+	// TakeOver takes the lock at once, whatever process holds it.
+	TakeOver bool
+	// Waiting is called when Acquire observes an expired Lease; may be nil.
 	Waiting func(held *HeldError, atMost time.Duration)
 	Now     func() time.Time // nil: time.Now
 }
@@ -96,7 +98,7 @@ type Lock struct {
 	ended  chan struct{}
 
 	mu  sync.Mutex
-	err error // of the last renewal; nil: it went well
+	err error // of the last renewal; nil: it succeeded
 }
 
 // Acquire takes the lock for a rotation. Its token is higher than minToken and than
@@ -104,7 +106,7 @@ type Lock struct {
 func (l *Locker) Acquire(ctx context.Context, rotation string, minToken int64) (fleet.Lock, error) {
 	holder := fmt.Sprintf("%s (rotation %s)", l.Holder, rotation)
 	pause := backoff{}
-	var tried *coordinationv1.Lease // what an earlier try, whose answer got lost, may have written
+	var tried *coordinationv1.Lease // an earlier attempt may have written it although no response arrived
 	for {
 		lease, err := l.leases().Get(ctx, LeaseName, metav1.GetOptions{})
 		switch {
@@ -131,7 +133,7 @@ func (l *Locker) Acquire(ctx context.Context, rotation string, minToken int64) (
 		case err == nil:
 			return l.hold(holder, token), nil
 		case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), transient(err):
-			// Somebody was faster, or the answer got lost: look again.
+			// Another process wrote it, or the response got lost: read it again.
 			if waited := pause.wait(ctx); waited != nil {
 				return nil, fmt.Errorf("take lease %q: %w (last answer: %w)", LeaseNamespace+"/"+LeaseName, waited, err)
 			}
@@ -141,9 +143,8 @@ func (l *Locker) Acquire(ctx context.Context, rotation string, minToken int64) (
 	}
 }
 
-// Held returns a [*HeldError] where Acquire would now, for a look that costs next to
-// nothing. It waits for nobody: that a Lease has run out is left to Acquire, and so is
-// whatever keeps it from being read.
+// Held returns a [*HeldError] where Acquire would return one now. It is one request and
+// never waits: an expired Lease, or one that cannot be read, is left to Acquire.
 func (l *Locker) Held(ctx context.Context) error {
 	lease, err := l.leases().Get(ctx, LeaseName, metav1.GetOptions{})
 	if err != nil {
@@ -155,11 +156,10 @@ func (l *Locker) Held(ctx context.Context) error {
 	return nil
 }
 
-// heldByOther says who holds the Lease; nil: nobody, or one who is surely dead.
+// heldByOther returns the holder of the Lease; nil: it is free, or may be taken over at once.
 func (l *Locker) heldByOther(lease *coordinationv1.Lease) *HeldError {
 	held := holding(lease)
-	if held == nil || deadProcess(lease.Annotations[annotationProcess]) ||
-		(l.Instance != "" && lease.Annotations[annotationInstance] == l.Instance) {
+	if held == nil || l.TakeOver || (l.Instance != "" && lease.Annotations[annotationInstance] == l.Instance) {
 		return nil
 	}
 	return held
@@ -175,32 +175,33 @@ func (l *Locker) free(ctx context.Context, lease *coordinationv1.Lease) error {
 		return held
 	}
 	if l.Waiting != nil {
-		l.Waiting(held, deadAfter)
+		l.Waiting(held, expiredFor)
 	}
 	began := time.Now() // monotonic, and not the injected clock: this really waits
 	for {
 		if err := sleep(ctx, time.Second); err != nil {
-			return fmt.Errorf("watch lease %q, which ran out at %s: %w", LeaseNamespace+"/"+LeaseName, utc(held.Until), err)
+			return fmt.Errorf("observe lease %q, which expired at %s: %w", LeaseNamespace+"/"+LeaseName, utc(held.Until), err)
 		}
 		now, err := l.leases().Get(ctx, LeaseName, metav1.GetOptions{})
 		switch {
 		case apierrors.IsNotFound(err):
 			return nil
 		case err != nil:
-			// Not seen is not unchanged: a look that fails verifies nothing.
+			// A failed read does not show that the Lease is unchanged.
 			began = time.Now()
 		case !equality.Semantic.DeepEqual(now.Spec, lease.Spec):
 			if again := holding(now); again != nil {
 				return again
 			}
 			return nil
-		case time.Since(began) >= deadAfter:
+		case time.Since(began) >= expiredFor:
 			return nil
 		}
 	}
 }
 
-// taken is the Lease as it is when we have it: before (nil: there is none) changed.
+// taken returns the Lease as this process writes it to take the lock; before is the present
+// one (nil: there is none).
 func (l *Locker) taken(before *coordinationv1.Lease, holder string, token int64) *coordinationv1.Lease {
 	now := metav1.NewMicroTime(l.now())
 	duration, transitions := int32(leaseDuration/time.Second), int32(token) //nolint:gosec // nextToken checked it
@@ -208,9 +209,9 @@ func (l *Locker) taken(before *coordinationv1.Lease, holder string, token int64)
 	if before != nil {
 		lease = before.DeepCopy()
 	}
-	lease.Annotations = map[string]string{annotationProcess: thisProcess()}
+	lease.Annotations = nil
 	if l.Instance != "" {
-		lease.Annotations[annotationInstance] = l.Instance
+		lease.Annotations = map[string]string{annotationInstance: l.Instance}
 	}
 	lease.Spec = coordinationv1.LeaseSpec{
 		HolderIdentity: &holder, LeaseDurationSeconds: &duration, AcquireTime: &now, RenewTime: &now, LeaseTransitions: &transitions,
@@ -218,7 +219,7 @@ func (l *Locker) taken(before *coordinationv1.Lease, holder string, token int64)
 	return lease
 }
 
-// write creates the Lease, or updates it if it is still the one that was judged free.
+// write creates the Lease, or updates it if it has not changed since it was read.
 func (l *Locker) write(ctx context.Context, lease *coordinationv1.Lease) error {
 	if lease.ResourceVersion == "" {
 		_, err := l.leases().Create(ctx, lease, metav1.CreateOptions{})
@@ -228,10 +229,10 @@ func (l *Locker) write(ctx context.Context, lease *coordinationv1.Lease) error {
 	return err
 }
 
-// written says that the Lease is the one that we tried to write.
+// written reports whether the Lease is the one that an earlier attempt wrote: holder, token
+// and a time in microseconds are the same.
 func written(lease, tried *coordinationv1.Lease) bool {
-	return lease != nil && tried != nil && equality.Semantic.DeepEqual(lease.Spec, tried.Spec) &&
-		lease.Annotations[annotationProcess] == tried.Annotations[annotationProcess]
+	return lease != nil && tried != nil && equality.Semantic.DeepEqual(lease.Spec, tried.Spec)
 }
 
 func (l *Locker) leases() leaseClient { return l.Client.CoordinationV1().Leases(LeaseNamespace) }
@@ -243,8 +244,8 @@ func (l *Locker) now() time.Time {
 	return l.Now()
 }
 
-// nextToken is one more than the highest token that anybody knows. It lives in
-// leaseTransitions, so it must fit an int32; no honest history comes near the end.
+// nextToken returns one more than the highest token of the Lease and of the nodes. It is
+// stored in leaseTransitions, an int32; rotations never come near its limit.
 func nextToken(lease *coordinationv1.Lease, minToken int64) (int64, error) {
 	highest := max(0, minToken)
 	if lease != nil && lease.Spec.LeaseTransitions != nil {
@@ -257,8 +258,8 @@ func nextToken(lease *coordinationv1.Lease, minToken int64) (int64, error) {
 	return highest + 1, nil
 }
 
-// Holder says who holds the cluster's lock, also where it has run out by now; nil:
-// nobody does.
+// Holder returns the holder of the cluster's lock, also where the Lease has expired; nil: it
+// is free.
 func Holder(ctx context.Context, client kubernetes.Interface) (*HeldError, error) {
 	lease, err := client.CoordinationV1().Leases(LeaseNamespace).Get(ctx, LeaseName, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
@@ -270,7 +271,7 @@ func Holder(ctx context.Context, client kubernetes.Interface) (*HeldError, error
 	return holding(lease), nil
 }
 
-// holding says who holds the Lease; nil: nobody.
+// holding returns the holder of the Lease; nil: it is free.
 func holding(lease *coordinationv1.Lease) *HeldError {
 	if lease == nil || lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity == "" {
 		return nil

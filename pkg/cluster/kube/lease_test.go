@@ -46,9 +46,9 @@ func acquire(t *testing.T, l *Locker, rotation string, minToken int64) *Lock {
 func TestLockIsExclusive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
-		nobody, err := Holder(t.Context(), c)
+		free, err := Holder(t.Context(), c)
 		require.NoError(t, err)
-		assert.Nil(t, nobody, "there is no Lease yet")
+		assert.Nil(t, free, "there is no Lease yet")
 		require.NoError(t, (&Locker{Client: c}).Held(t.Context()))
 		alice := acquire(t, &Locker{Client: c, Holder: "alice@a"}, "7f3c2a", 0)
 		assert.Equal(t, int64(1), alice.Token())
@@ -60,7 +60,7 @@ func TestLockIsExclusive(t *testing.T) {
 		assert.Equal(t, time.Minute, held.Until.Sub(held.Since))
 		seen, err := Holder(t.Context(), c)
 		require.NoError(t, err)
-		assert.Equal(t, held, seen, "who only looks sees the same")
+		assert.Equal(t, held, seen, "status reports the same holder")
 		require.ErrorAs(t, (&Locker{Client: c, Holder: "bob@b"}).Held(t.Context()), &held)
 
 		require.NoError(t, alice.Release(t.Context()))
@@ -72,7 +72,7 @@ func TestLockIsExclusive(t *testing.T) {
 	})
 }
 
-func TestTokenIsHigherThanAnybodyKnows(t *testing.T) {
+func TestTokenIsHigherThanAnyKnownOne(t *testing.T) {
 	for name, tc := range map[string]struct {
 		transitions *int32
 		minToken    int64
@@ -120,32 +120,54 @@ func TestLockIsRenewed(t *testing.T) {
 	})
 }
 
-// A dead holder: the process is of another machine, so nothing but time can tell.
-func abandoned(t *testing.T, c *fake.Clientset) {
+// killedHolder takes the lock and never renews or releases it.
+func killedHolder(t *testing.T, c *fake.Clientset) {
 	t.Helper()
 	lock := acquire(t, &Locker{Client: c, Holder: "alice@a"}, "1", 0)
 	lock.stop()
 	<-lock.ended
 }
 
-func TestDeadHolderIsReplacedOnlyAfterWatching(t *testing.T) {
+func TestExpiredLeaseIsTakenAfterItWasObserved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
-		abandoned(t, c)
+		killedHolder(t, c)
 		time.Sleep(leaseDuration + time.Second) //nolint:forbidigo // the bubble's clock
-		require.NoError(t, (&Locker{Client: c}).Held(t.Context()), "it has run out: Acquire looks closer")
+		require.NoError(t, (&Locker{Client: c}).Held(t.Context()), "it has expired: Acquire observes it")
 		began, told := time.Now(), false
 		bob := acquire(t, &Locker{Client: c, Holder: "bob@b", Waiting: func(*HeldError, time.Duration) { told = true }}, "2", 0)
 		assert.Equal(t, int64(2), bob.Token())
-		assert.GreaterOrEqual(t, time.Since(began), deadAfter)
+		assert.GreaterOrEqual(t, time.Since(began), expiredFor)
 		assert.Less(t, time.Since(began), leaseDuration)
 		assert.True(t, told)
 	})
 }
 
-// TestASuccessorOfItsOwnKindNeedNotWait: of that instance there is never more than one,
-// so whoever held the lock under its name is dead. Anyone else waits.
-func TestASuccessorOfItsOwnKindNeedNotWait(t *testing.T) {
+func TestTakeOverTakesALockThatIsHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		alice := acquire(t, &Locker{Client: c, Holder: "alice@a"}, "1", 0)
+		bob := &Locker{Client: c, Holder: "bob@b", TakeOver: true}
+		require.NoError(t, bob.Held(t.Context()))
+		began := time.Now()
+		lock := acquire(t, bob, "1", 0)
+		assert.Equal(t, int64(2), lock.Token(), "nodes refuse later orders of the first")
+		assert.Less(t, time.Since(began), time.Second)
+		require.ErrorIs(t, alice.Confirm(t.Context()), ErrLockLost, "the first starts no further node")
+		require.NoError(t, lock.Confirm(t.Context()))
+	})
+}
+
+func TestHeldErrorNamesTakeOver(t *testing.T) {
+	held := &HeldError{Holder: "alice@a"}
+	assert.NotContains(t, held.Error(), "\n")
+	assert.Contains(t, held.Hint(), "--take-over")
+	assert.Contains(t, held.Hint(), "fencing token")
+}
+
+// TestSuccessorOfTheSameInstanceDoesNotWait: there is never more than one process of an
+// instance, so a holder of the same name has ended. Any other one waits.
+func TestSuccessorOfTheSameInstanceDoesNotWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		first := acquire(t, &Locker{Client: c, Holder: "watcher", Instance: "watcher/pod-1"}, "1", 0)
@@ -160,7 +182,7 @@ func TestASuccessorOfItsOwnKindNeedNotWait(t *testing.T) {
 		require.NoError(t, (&Locker{Client: c, Instance: "watcher/pod-1"}).Held(t.Context()))
 		began := time.Now()
 		next := acquire(t, &Locker{Client: c, Holder: "watcher", Instance: "watcher/pod-1"}, "1", 0)
-		assert.Equal(t, int64(2), next.Token(), "what the first still orders is refused")
+		assert.Equal(t, int64(2), next.Token(), "nodes refuse later orders of the first")
 		assert.Less(t, time.Since(began), time.Second)
 	})
 }
@@ -172,19 +194,18 @@ func TestLivingHolderWithASlowClockKeepsTheLock(t *testing.T) {
 		alice := acquire(t, slow, "1", 0)
 		_, err := (&Locker{Client: c, Holder: "bob@b"}).Acquire(t.Context(), "2", 0)
 		var held *HeldError
-		require.ErrorAs(t, err, &held, "it renews, whatever its clock says")
+		require.ErrorAs(t, err, &held, "it renews, although its clock is an hour behind")
 		require.NoError(t, alice.Confirm(t.Context()))
 	})
 }
 
-func TestALookThatFailsProvesNoDeath(t *testing.T) {
+func TestFailedReadsDoNotCountAsObservation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		slow := &Locker{Client: c, Holder: "alice@a", Now: func() time.Time { return time.Now().Add(-time.Hour) }}
 		gets := 0
 		c.PrependReactor("get", "leases", func(ktesting.Action) (bool, runtime.Object, error) {
-			// After the newcomer's first look nobody sees anything for longer than a
-			// dead holder is watched.
+			// After the first read, all reads fail for longer than an expired Lease is observed.
 			gets++
 			return gets > 2 && gets < 41, nil, apierrors.NewServiceUnavailable("restarting")
 		})
@@ -195,15 +216,15 @@ func TestALookThatFailsProvesNoDeath(t *testing.T) {
 	})
 }
 
-func TestConfirmAfterTheApiWasAway(t *testing.T) {
+func TestConfirmAfterTheAPIWasUnavailable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
-		var away atomic.Bool
+		var unavailable atomic.Bool
 		c.PrependReactor("*", "leases", func(ktesting.Action) (bool, runtime.Object, error) {
-			return away.Load(), nil, errors.New("connection refused")
+			return unavailable.Load(), nil, errors.New("connection refused")
 		})
 		lock := acquire(t, &Locker{Client: c, Holder: "alice@a"}, "1", 0)
-		away.Store(true)
+		unavailable.Store(true)
 		time.Sleep(3 * time.Minute) //nolint:forbidigo // the bubble's clock
 		assert.ErrorContains(t, lock.Err(), "connection refused", "a failed renewal is remembered and stops nothing")
 
@@ -214,8 +235,8 @@ func TestConfirmAfterTheApiWasAway(t *testing.T) {
 		require.ErrorContains(t, err, "connection refused")
 		require.NotErrorIs(t, err, ErrLockLost)
 
-		time.AfterFunc(10*time.Second, func() { away.Store(false) })
-		require.NoError(t, lock.Confirm(t.Context()), "run out, but nobody took it: still ours")
+		time.AfterFunc(10*time.Second, func() { unavailable.Store(false) })
+		require.NoError(t, lock.Confirm(t.Context()), "expired, but no other process took it: still held")
 		require.NoError(t, lock.Err())
 	})
 }
@@ -235,7 +256,7 @@ func TestLostLock(t *testing.T) {
 		}, "alice@a (rotation 1) holds it"},
 		"deleted": {func(t *testing.T, c *fake.Clientset) {
 			require.NoError(t, c.CoordinationV1().Leases("kube-system").Delete(t.Context(), "rotate-certs", metav1.DeleteOptions{}))
-		}, "somebody deleted lease"},
+		}, "was deleted"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -245,7 +266,7 @@ func TestLostLock(t *testing.T) {
 				err := lock.Confirm(t.Context())
 				require.ErrorIs(t, err, ErrLockLost)
 				require.ErrorContains(t, err, tc.want)
-				require.NoError(t, lock.Release(t.Context()), "not ours to give back")
+				require.NoError(t, lock.Release(t.Context()), "a lost lock is no error")
 				if name != "deleted" {
 					assert.NotEmpty(t, *readLease(t, c).Spec.HolderIdentity, "the new holder's lock was released")
 				}
@@ -254,7 +275,7 @@ func TestLostLock(t *testing.T) {
 	}
 }
 
-func TestOfTwoWhoTakeAtOnceOneWins(t *testing.T) {
+func TestOneOfTwoConcurrentAcquisitionsWins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		raced := false
@@ -263,7 +284,7 @@ func TestOfTwoWhoTakeAtOnceOneWins(t *testing.T) {
 				return false, nil, nil
 			}
 			raced = true
-			// Between our look and our write somebody else creates it.
+			// Another process creates it between the read and the write.
 			now := metav1.NowMicro()
 			require.NoError(t, c.Tracker().Add(&coordinationv1.Lease{
 				ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "rotate-certs", ResourceVersion: "1"},
@@ -279,7 +300,7 @@ func TestOfTwoWhoTakeAtOnceOneWins(t *testing.T) {
 	})
 }
 
-func TestAnswerToTakingGotLost(t *testing.T) {
+func TestLostResponseToAcquireIsRecognized(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		lose := true

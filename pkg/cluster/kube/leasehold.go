@@ -18,8 +18,8 @@ type leaseClient interface {
 	Update(context.Context, *coordinationv1.Lease, metav1.UpdateOptions) (*coordinationv1.Lease, error)
 }
 
-// hold starts to renew a Lease that was just taken. What ends the caller's ctx must
-// not end the lock: while a node finishes or undoes its work it stays held.
+// hold starts to renew a Lease that was just taken. The lock outlives the caller's ctx: it
+// stays held while a node finishes or rolls back.
 func (l *Locker) hold(holder string, token int64) *Lock {
 	ctx, cancel := context.WithCancel(context.Background())
 	lock := &Lock{locker: l, holder: holder, token: token, stop: cancel, ended: make(chan struct{})}
@@ -39,8 +39,8 @@ func (l *Locker) hold(holder string, token int64) *Lock {
 // Token is the fencing token of this lock.
 func (k *Lock) Token() int64 { return k.token }
 
-// Err is why the last renewal failed; nil: it went well. A failure alone stops
-// nothing: see [Lock.Confirm].
+// Err returns why the last renewal failed; nil: it succeeded. A failed renewal alone does
+// not stop a rotation, see [Lock.Confirm].
 func (k *Lock) Err() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -53,10 +53,10 @@ func (k *Lock) remember(err error) {
 	k.err = err
 }
 
-// Confirm returns nil once a renewal has shown that the lock is still held, even
-// where it had run out in the meantime and nobody took it. While the API is away it
-// tries again until ctx ends. [ErrLockLost] is final: a Lease that was taken over or
-// deleted is not made anew, since another rotation may have come and gone.
+// Confirm returns nil once a renewal has shown that the lock is still held, also where the
+// Lease had expired meanwhile and no other process took it. It retries until ctx ends while
+// the API is unavailable. [ErrLockLost] is final: a Lease that was taken over or deleted is
+// not created again, since another rotation may have run in the meantime.
 func (k *Lock) Confirm(ctx context.Context) error {
 	for pause := (backoff{}); ; {
 		err := k.renew(ctx)
@@ -64,30 +64,29 @@ func (k *Lock) Confirm(ctx context.Context) error {
 		if err == nil || lost(err) {
 			return err
 		}
-		// No error of the API is taken as final here: one that is just starting says
-		// Forbidden and Unauthorized too.
+		// No error of the API is final here: an API server that is starting returns
+		// Forbidden and Unauthorized, too.
 		if waited := pause.wait(ctx); waited != nil {
-			return fmt.Errorf("confirm the lock: %w (the API's last answer: %w)", waited, err)
+			return fmt.Errorf("confirm the lock: %w (last error of the API: %w)", waited, err)
 		}
 	}
 }
 
-// Release gives the lock back, so that the next rotation need not wait. A lock that
-// is lost is none of ours to give back, and no error.
+// Release releases the lock, so that the next rotation need not wait. A lock that is
+// already lost is no error.
 func (k *Lock) Release(ctx context.Context) error {
 	k.stop()
 	<-k.ended
 	for pause := (backoff{}); ; {
 		err := k.update(ctx, func(spec *coordinationv1.LeaseSpec) {
-			nobody := ""
-			spec.HolderIdentity = &nobody
+			spec.HolderIdentity = new("")
 		})
 		if err == nil || lost(err) {
 			return nil
 		}
 		k.remember(err)
 		if waited := pause.wait(ctx); waited != nil {
-			return fmt.Errorf("release the lock: %w (the API's last answer: %w)", waited, err)
+			return fmt.Errorf("release the lock: %w (last error of the API: %w)", waited, err)
 		}
 	}
 }
@@ -100,9 +99,9 @@ func (k *Lock) renew(ctx context.Context) error {
 	})
 }
 
-// update changes the Lease if it is still ours, and fails with [ErrLockLost] where it
-// is not. A conflict means that the Lease was written by somebody else, or that the
-// answer to our own last try got lost: looking again tells which.
+// update changes the Lease if this lock still holds it, and fails with [ErrLockLost] where
+// it does not. A conflict means that another process wrote the Lease, or that the response
+// to our own last attempt got lost: the next read shows which.
 func (k *Lock) update(ctx context.Context, change func(*coordinationv1.LeaseSpec)) error {
 	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
 	defer cancel()
@@ -110,7 +109,7 @@ func (k *Lock) update(ctx context.Context, change func(*coordinationv1.LeaseSpec
 	for {
 		lease, err := leases.Get(ctx, LeaseName, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
-			return fmt.Errorf("%w: somebody deleted lease %q", ErrLockLost, LeaseNamespace+"/"+LeaseName)
+			return fmt.Errorf("%w: lease %q was deleted", ErrLockLost, LeaseNamespace+"/"+LeaseName)
 		}
 		if err != nil {
 			return fmt.Errorf("read lease %q: %w", LeaseNamespace+"/"+LeaseName, err)
@@ -130,8 +129,8 @@ func (k *Lock) update(ctx context.Context, change func(*coordinationv1.LeaseSpec
 	}
 }
 
-// leases is how to get at the Lease: after a failure by a new connection, for the old one
-// may lead to an API server that takes requests and answers none, having lost its etcd.
+// leases returns the client for the Lease. After a failure it uses a new connection, since
+// the old one may lead to an API server that has lost its etcd and answers no request.
 func (k *Lock) leases() leaseClient {
 	if k.Err() == nil {
 		return k.locker.leases()
@@ -139,12 +138,12 @@ func (k *Lock) leases() leaseClient {
 	return elsewhere(k.locker.Client, nil).CoordinationV1().Leases(LeaseNamespace)
 }
 
-// ours checks holder and token: the same person may run the same rotation twice, but
-// no two locks ever have the same token.
+// ours checks holder and token. One user may run the same rotation twice, but no two locks
+// have the same token.
 func (k *Lock) ours(lease *coordinationv1.Lease) error {
 	held := holding(lease)
 	if held == nil {
-		return fmt.Errorf("%w: it was released by somebody else", ErrLockLost)
+		return fmt.Errorf("%w: another process released it", ErrLockLost)
 	}
 	if held.Holder != k.holder || lease.Spec.LeaseTransitions == nil || int64(*lease.Spec.LeaseTransitions) != k.token {
 		return fmt.Errorf("%w: %s holds it since %s", ErrLockLost, held.Holder, utc(held.Since))

@@ -11,17 +11,17 @@ import (
 )
 
 const (
-	// mostLeftovers bounds what one scan removes of others' pods, so that it stays a scan.
+	// mostLeftovers bounds how many pods of earlier scans one scan removes.
 	mostLeftovers = 500
-	// leftoverAge is how old a pod is whose scan nobody waits for any more, with room for
-	// clocks that differ: the age is that of the API server's clock by ours.
+	// leftoverAge is the age from which a pod's scan is no longer in progress. It has room for
+	// clocks that differ, since the pod's time is by the API server's clock.
 	leftoverAge = 30 * time.Minute
 )
 
-// removeEndedScans deletes the pods of scans that have ended and whose caller did not: it
-// was killed, or could not reach the API server. Kubernetes itself has no time to live for
-// a pod without a controller, and an owner that is removed in time does not exist. The pods
-// of the scan with the given id are left out. What fails here is left to the next scan.
+// removeEndedScans deletes pods of earlier scans that were not deleted because their process
+// was killed or could not reach the API server. Kubernetes has no time to live for a pod
+// without a controller. The pods of the scan with the given id are left out. What fails here
+// is left to the next scan.
 func removeEndedScans(ctx context.Context, client kubernetes.Interface, namespace, id string) {
 	ctx, cancel := context.WithTimeout(ctx, cleanupTimeout)
 	defer cancel()
@@ -40,9 +40,8 @@ func removeEndedScans(ctx context.Context, client kubernetes.Interface, namespac
 	}
 }
 
-// inUse says that a pod belongs to a scan that may still be waited for: anyone may
-// check at any time, with no lock. Who is dead waits for nothing.
+// inUse reports whether a pod may belong to a scan that is in progress: a scan takes no lock,
+// so "check" may run at any time.
 func inUse(p corev1.Pod) bool {
-	return p.Labels[LabelComponent] != componentRotation && time.Since(p.CreationTimestamp.Time) < pullTimeout+scanDeadline &&
-		!deadProcess(p.Annotations[annotationProcess])
+	return p.Labels[LabelComponent] != componentRotation && time.Since(p.CreationTimestamp.Time) < pullTimeout+scanDeadline
 }

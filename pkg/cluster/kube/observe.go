@@ -17,23 +17,22 @@ type object interface {
 	metav1.Object
 }
 
-// source is where objects of one type, all or selected ones, come from.
+// source lists and watches objects of one type, all or selected ones.
 type source[T object] struct {
 	list  func(context.Context, metav1.ListOptions) (items []T, resourceVersion string, err error)
 	watch func(context.Context, metav1.ListOptions) (watch.Interface, error)
 }
 
-// watchWindow is how long one watch lasts before everything is listed again. A
-// connection whose other end vanished without a word looks like a watch with no
-// news, so this bounds how late news can be.
+// watchWindow is how long one watch lasts before everything is listed again. A connection
+// whose other end is not reachable looks like a watch without changes, so this bounds how
+// late a change is observed.
 const watchWindow = 10 * time.Second
 
-// observe calls see with the state of every object of the source, and again with
-// every change, until see returns true (then the result is nil) or ctx ends (its
-// error, with the last failure to ask, if any). An object that is gone is seen once
-// more with gone set. Failures of the API are waited out, save those that would not
-// pass: no permission to list.
-func observe[T object](ctx context.Context, s source[T], see func(o T, gone bool) (done bool)) error {
+// observe calls see with the state of every object of the source, and again with every change,
+// until see returns true (then the result is nil) or ctx ends (its error, with the last error
+// of the API, if any). A deleted object is passed once more with deleted set. Errors of the API
+// are retried, except a missing permission to list.
+func observe[T object](ctx context.Context, s source[T], see func(o T, deleted bool) (done bool)) error {
 	known := map[string]T{}
 	pause := backoff{}
 	for {
@@ -49,7 +48,7 @@ func observe[T object](ctx context.Context, s source[T], see func(o T, gone bool
 		}
 		if waited := pause.wait(ctx); waited != nil {
 			if err != nil && ctx.Err() != nil {
-				return fmt.Errorf("%w (the API's last answer: %w)", waited, err)
+				return fmt.Errorf("%w (last error of the API: %w)", waited, err)
 			}
 			return waited
 		}
@@ -96,20 +95,20 @@ func observeOnce[T object](ctx context.Context, s source[T], known map[string]T,
 			if !ok {
 				return false, apierrors.FromObject(event.Object)
 			}
-			gone := event.Type == watch.Deleted
-			if gone {
+			deleted := event.Type == watch.Deleted
+			if deleted {
 				delete(known, key(o))
 			} else {
 				known[key(o)] = o
 			}
-			if see(o, gone) {
+			if see(o, deleted) {
 				return true, nil
 			}
 		}
 	}
 }
 
-// key tells an object from a later one of the same name.
+// key identifies an object, also among later ones of the same name.
 func key(o metav1.Object) string {
 	return o.GetNamespace() + "/" + o.GetName() + "/" + string(o.GetUID())
 }

@@ -23,28 +23,28 @@ import (
 
 var _ fleet.Nodes = (*Nodes)(nil)
 
-// annotationSpec tells pods of the same name and rotation, but for another step, apart.
+// annotationSpec distinguishes pods of the same name and rotation for different steps.
 const annotationSpec = "rotate-certs.io/spec"
 
-// Nodes opens sessions with nodes, each through a pod pinned to its node.
+// Nodes opens sessions, each through a pod pinned to its node.
 type Nodes struct {
 	Client kubernetes.Interface
 	Config *rest.Config
 	Pods   PodOptions
-	// Waiting is told of a pod whose end is long in coming; may be nil.
+	// Waiting is called for a pod that takes long to end; may be nil.
 	Waiting func(node, what string)
 
 	run     runner // nil: exec
 	mu      sync.Mutex
 	watches map[string]*podWatch // by rotation
-	over    map[types.UID]bool   // pods whose process has come to its end
+	over    map[types.UID]bool   // pods whose process has written its last record
 }
 
-// dryRunsAtOnce is how many pods are judged at the same time.
+// dryRunsAtOnce is how many dry runs are made at the same time.
 const dryRunsAtOnce = 8
 
-// DryRun lets the API server judge the pod of every step, and changes nothing. All
-// refusals are reported, the same one once.
+// DryRun has the API server admit the pod of every step, and creates none. All refusals are
+// returned, equal ones once.
 func (n *Nodes) DryRun(ctx context.Context, rotation string, steps []plan.Step) error {
 	answers := make([]error, len(steps))
 	var all errgroup.Group
@@ -58,28 +58,27 @@ func (n *Nodes) DryRun(ctx context.Context, rotation string, steps []plan.Step) 
 	}
 	_ = all.Wait() // the functions return no errors
 	var refusals []error
-	var told []string
+	var reported []string
 	for i, step := range steps {
 		pod, err := n.pod(step, rotation), answers[i]
 		if err == nil || apierrors.IsAlreadyExists(err) {
 			continue
 		}
 		e := refused(step.Node, pod.Namespace+"/"+pod.Name, pod.Namespace, err)
-		// The pods of a thousand nodes are refused for one and the same reason.
+		// The pods of all nodes are usually refused for the same reason.
 		words := strings.ReplaceAll(e.Message, pod.Name, "")
-		if slices.Contains(told, words) {
+		if slices.Contains(reported, words) {
 			continue
 		}
-		told = append(told, words)
+		reported = append(reported, words)
 		refusals = append(refusals, e)
 	}
 	return errors.Join(refusals...)
 }
 
-// Open creates the pod of a step and waits until it runs. Where a pod of this
-// rotation works on the node already, left by a plugin that was killed, it is taken
-// over if it was made for the same step, and otherwise ended and replaced.
-// A pod that cannot start is a [*PodError].
+// Open creates the pod of a step and waits until it runs. A pod of this rotation that runs on
+// the node already, left by a plugin that was killed, is used if it was made for the same
+// step, and otherwise deleted and replaced. A pod that cannot start is a [*PodError].
 func (n *Nodes) Open(ctx context.Context, rotation string, step plan.Step) (fleet.Session, error) {
 	pod := n.pod(step, rotation)
 	watching := n.watch(rotation)
@@ -119,7 +118,7 @@ func (n *Nodes) createOrAdopt(ctx context.Context, pod *corev1.Pod) (*corev1.Pod
 		case apierrors.IsNotFound(err):
 			continue
 		case err != nil:
-			return nil, fmt.Errorf("look at pod %q: %w", pod.Namespace+"/"+pod.Name, err)
+			return nil, fmt.Errorf("read pod %q: %w", pod.Namespace+"/"+pod.Name, err)
 		}
 		same := there.Annotations[annotationSpec] == pod.Annotations[annotationSpec]
 		if same && there.DeletionTimestamp == nil && !ended(there) {
@@ -136,8 +135,7 @@ func (n *Nodes) createOrAdopt(ctx context.Context, pod *corev1.Pod) (*corev1.Pod
 	}
 }
 
-// watch returns the one watch over a rotation's pods. It outlives the call that
-// started it, and ends with Close.
+// watch returns the watch of a rotation's pods. It ends with Close.
 func (n *Nodes) watch(rotation string) *podWatch {
 	n.mu.Lock()
 	defer n.mu.Unlock()

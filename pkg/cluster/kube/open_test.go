@@ -3,7 +3,6 @@ package kube
 import (
 	"encoding/json"
 	"errors"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -138,12 +137,7 @@ func TestClose(t *testing.T) {
 		}
 		stranger := aged(ScanPod("w1", "s", options), "kube-system", time.Hour)
 		stranger.Name, stranger.Labels = "somebody-elses", map[string]string{LabelName: "other"}
-		// Of a process with our own PID that started at another time.
-		abandoned := aged(ScanPod("w2", "abandoned", options), "maintenance", time.Second)
-		process := thisProcess()
-		abandoned.Annotations = map[string]string{annotationProcess: process[:strings.LastIndex(process, "/")] + "/1"}
-		awaited := aged(ScanPod("w1", "running", options), "maintenance", time.Second)
-		awaited.Annotations = map[string]string{annotationProcess: process}
+		scanning := aged(ScanPod("w1", "running", options), "maintenance", time.Second)
 		// The watcher's own pod would not survive its own rotation.
 		watcher := aged(ScanPod("w1", "s", options), "maintenance", time.Hour)
 		watcher.Name, watcher.Labels = "rotate-certs-watcher-x7k2p", map[string]string{LabelName: appName, LabelManagedBy: appName, LabelComponent: "watcher"}
@@ -152,7 +146,7 @@ func TestClose(t *testing.T) {
 			aged(RotatePod(step("w1"), "mine", options), "maintenance", time.Minute),
 			aged(RotatePod(step("w1"), "orphan", options), "maintenance", time.Minute),
 			aged(RotatePod(step("w2"), "orphan", options), "elsewhere", time.Minute),
-			awaited, abandoned,
+			scanning,
 			aged(ScanPod("w1", "forgotten", options), "maintenance", time.Hour),
 			stranger,
 		}
@@ -163,10 +157,10 @@ func TestClose(t *testing.T) {
 		want     int
 		left     int
 	}{
-		"of one rotation":                       {"mine", false, 1, 7},
+		"of one rotation":                       {"mine", false, 1, 6},
 		"of every rotation, everywhere":         {"", false, 3, 3},
 		"of every rotation, in this namespace":  {"", true, 2, 4},
-		"of a rotation that has none any more ": {"finished", false, 0, 8},
+		"of a rotation that has none any more ": {"finished", false, 0, 7},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -207,7 +201,7 @@ func TestCloseWaitsUntilThePodsAreGone(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, 1, count)
 		assert.GreaterOrEqual(t, time.Since(began), 40*time.Second)
-		assert.Equal(t, []string{"cp1: the process of an earlier order finishes or undoes what it does; waiting for its end, 5m0s at most"}, told)
+		assert.Equal(t, []string{"cp1: the process of an earlier order finishes or rolls back; waiting for its end, 5m0s at most"}, told)
 	})
 }
 
@@ -258,9 +252,9 @@ func TestWhatANodeDoesThatReportsNothingIsNotWaitedFor(t *testing.T) {
 		atMost time.Duration
 	}{
 		"a worker that is away":               {nil, corev1.ConditionUnknown, "", time.Second},
-		"a control-plane node that is away":   {map[string]string{"node-role.kubernetes.io/control-plane": ""}, corev1.ConditionUnknown, "the node reports nothing", time.Second},
-		"a node that reports, but no end":     {nil, corev1.ConditionTrue, "its end was not reported", goneTimeout + time.Second},
-		"a control-plane node that does both": {map[string]string{"node-role.kubernetes.io/control-plane": ""}, corev1.ConditionTrue, "its end was not reported", goneTimeout + time.Second},
+		"a control-plane node that is away":   {map[string]string{"node-role.kubernetes.io/control-plane": ""}, corev1.ConditionUnknown, "the node is NotReady", time.Second},
+		"a node that reports, but no end":     {nil, corev1.ConditionTrue, "has not reported its end", deletionTimeout + time.Second},
+		"a control-plane node that does both": {map[string]string{"node-role.kubernetes.io/control-plane": ""}, corev1.ConditionTrue, "has not reported its end", deletionTimeout + time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

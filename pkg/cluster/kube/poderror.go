@@ -8,13 +8,13 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// PodError says why a pod of ours does not work on a node.
+// PodError says why a node pod does not run.
 type PodError struct {
 	Node    string
 	Pod     string // namespace/name
-	Reason  string // one word, where there is one: "ImagePullBackOff", "Forbidden"
-	Message string // the words of who refused: registry, admission plugin, kubelet
-	Hint    string // what to do next
+	Reason  string // such as "ImagePullBackOff" or "Forbidden"; may be empty
+	Message string // of the registry, the admission plugin or the kubelet
+	Hint    string // the next step
 	Err     error  // may be nil
 }
 
@@ -25,7 +25,7 @@ func (e *PodError) Error() string {
 	}
 	text := fmt.Sprintf("%s: pod %q: %s", e.Node, e.Pod, what)
 	if e.Hint != "" {
-		text += "\n" + e.Hint
+		text += "\nhint: " + e.Hint
 	}
 	return text
 }
@@ -35,17 +35,17 @@ func (e *PodError) Unwrap() error { return e.Err }
 const (
 	hintImage = "can the node pull this image? --image names another, --image-pull-secret gives credentials; " +
 		"without a registry load the archive on the node: ctr -n k8s.io images import rotate-certs-node.tar"
-	hintPodSecurity = "node pods mount the host's files: let them run in a namespace labelled " +
-		"pod-security.kubernetes.io/enforce=privileged, and name it with --namespace"
-	hintWebhook = "let the policy admit pods labelled app.kubernetes.io/name=rotate-certs, or run them elsewhere with --namespace"
+	hintPodSecurity = "node pods mount the host's files: name a namespace with the label " +
+		"pod-security.kubernetes.io/enforce=privileged by --namespace"
+	hintWebhook = "have the policy admit pods with the label app.kubernetes.io/name=rotate-certs, or name another namespace by --namespace"
 	hintRBAC    = "ask an administrator for the permissions of docs/permissions.md"
 	hintReach   = "can the API server reach this node's kubelet? kubectl logs needs the same"
-	hintRefuses = "the kubelet does not accept the client certificate of the API server, for which kubectl logs fails too: " +
+	hintRefuses = "the kubelet does not accept the client certificate of the API server, so that kubectl logs fails, too: " +
 		"has apiserver-kubelet-client expired? as root on a control-plane node: rotate-certs-node rotate --service kube-apiserver"
 	hintKubelet = "is the kubelet of this node running? systemctl status kubelet"
 )
 
-// refused explains why the API server did not take a pod.
+// refused explains why the API server refused a pod.
 func refused(node, pod, namespace string, err error) *PodError {
 	e := &PodError{Node: node, Pod: pod, Message: err.Error(), Err: err}
 	var status apierrors.APIStatus
@@ -72,8 +72,8 @@ func refused(node, pod, namespace string, err error) *PodError {
 	return e
 }
 
-// hintLog says what to look at when a log cannot be read. We are known to the API
-// server, or there would be no pod: it is the kubelet that does not know who asks.
+// hintLog is the hint where a log cannot be read. The API server has accepted our credentials,
+// since there is a pod: "unauthorized" comes from the kubelet, about the API server.
 func hintLog(err error) string {
 	if apierrors.IsUnauthorized(err) {
 		return hintRefuses

@@ -9,11 +9,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// explain says why a pod without any visible trouble does not start, from its events.
+// explain finds in its events why a pod without a visible problem does not start.
 func (w *podWatch) explain(ctx context.Context, pod, state *corev1.Pod, waited time.Duration) (e *PodError, pulling bool) {
 	if state == nil || state.Status.StartTime == nil {
 		return &PodError{Reason: reasonSilent, Hint: hintKubelet,
-			Message: fmt.Sprintf("the node's kubelet has not picked it up within %s", waited.Round(time.Second))}, false
+			Message: fmt.Sprintf("the node's kubelet has not acknowledged it within %s", waited.Round(time.Second))}, false
 	}
 	e = &PodError{Reason: "NotStarted", Message: fmt.Sprintf("it did not start within %s", startTimeout),
 		Hint: fmt.Sprintf("kubectl -n %s get events --field-selector involvedObject.kind=Pod", w.namespace)}
@@ -23,7 +23,7 @@ func (w *podWatch) explain(ctx context.Context, pod, state *corev1.Pod, waited t
 		FieldSelector: "involvedObject.name=" + pod.Name,
 	})
 	if err != nil {
-		return e, false // reading events is a courtesy, and may not be permitted
+		return e, false // optional: reading events may not be permitted
 	}
 	for _, event := range events.Items {
 		if event.InvolvedObject.UID != pod.UID {

@@ -34,16 +34,15 @@ const (
 	// hostRoot is where the host's root directory is mounted in a node pod.
 	hostRoot = "/host"
 
-	// rotationGrace is how long a rotation pod may take to finish or undo its work
-	// when it is deleted. Its deadline ends a process that hangs: one that gets no order
-	// ends by itself.
+	// rotationGrace is how long a deleted rotation pod may take to finish or roll back. The
+	// deadlines end a process that hangs: one that receives no order ends earlier.
 	rotationGrace       = 300 * time.Second
 	minRotationDeadline = 30 * time.Minute
 	maxRotationDeadline = 24 * time.Hour
 	scanDeadline        = 2 * time.Minute
 )
 
-// DefaultNamespace is where node pods run unless told otherwise.
+// DefaultNamespace is the default namespace of node pods.
 const DefaultNamespace = "kube-system"
 
 // PodOptions are what node pods have in common.
@@ -67,11 +66,11 @@ func (o PodOptions) image() string {
 	return o.Image
 }
 
-// ScanPod is the pod that looks at a node and changes nothing: all mounts are
-// read-only, and the one capability lets it read what root may read.
+// ScanPod is the pod that scans a node and changes nothing: all mounts are read-only, and its
+// only capability is to read every file.
 //
-// It requests no resources and has no priority: a critical pod would make the kubelet
-// of a full node evict somebody's workload, and looking must not harm.
+// It requests no resources and has no priority: a critical pod would make the kubelet of a
+// full node evict workloads.
 func ScanPod(node, scan string, o PodOptions) *corev1.Pod {
 	pod := nodePod(componentScan, node, scan, o)
 	pod.Spec.RestartPolicy = corev1.RestartPolicyNever
@@ -83,28 +82,27 @@ func ScanPod(node, scan string, o PodOptions) *corev1.Pod {
 	return pod
 }
 
-// JournalPod is a [ScanPod] that reads what a node's journal holds of one rotation.
+// JournalPod is a [ScanPod] that reads a node's journal of one rotation.
 func JournalPod(node, scan, rotation string, o PodOptions) *corev1.Pod {
 	pod := ScanPod(node, scan, o)
 	pod.Spec.Containers[0].Args = []string{nodeapi.CommandJournal, "--root=" + hostRoot, "--node-name=" + node, "--rotation=" + rotation}
 	return pod
 }
 
-// RotatePod is the pod that carries out a step on its node. Of the host it can write
-// the step's directories and the state directory, and nothing else.
+// RotatePod is the pod that carries out a step on its node. It can write the step's directories
+// and the state directory of the host, and nothing else.
 //
 // The sockets of the container runtime and of D-Bus need no mount of their own:
-// connecting takes a write permission on the socket, not a writable mount, so the
-// read-only view of the host is enough. It even is better: a hostPath of type Socket
-// pins an inode, and dangles as soon as containerd or dbus-daemon is restarted and
-// makes its socket anew.
+// connecting needs write permission on the socket, not a writable mount, so the read-only mount
+// of the host is enough. A hostPath of type Socket would pin an inode, and break as soon as
+// containerd or dbus-daemon restarts and creates its socket again.
 //
 // CHOWN, DAC_OVERRIDE and FOWNER suffice to give a new file the owner, mode, ACL and
-// SELinux label of the old one: setting a label asks for ownership of the file (or
-// FOWNER) and the policy's consent, which spc_t has.
+// SELinux label of the old one: setting a label requires ownership of the file (or FOWNER) and
+// a domain that the policy permits it to, which spc_t is.
 //
-// It is node-critical, since a node under pressure must not kill it half-way, and
-// requests nothing, so that its priority evicts nobody for CPU or memory.
+// It is node-critical, since a node under pressure must not kill it in mid-commit, and requests
+// no resources, so that its priority evicts no workload.
 func RotatePod(step plan.Step, rotation string, o PodOptions) *corev1.Pod {
 	pod := nodePod(componentRotation, step.Node, rotation, o)
 	pod.Spec.PriorityClassName = "system-node-critical"
@@ -173,7 +171,7 @@ func nodePod(component, node, id string, o PodOptions) *corev1.Pod {
 				Image:           o.image(),
 				ImagePullPolicy: corev1.PullIfNotPresent,
 				Command:         []string{nodeProgram},
-				// Zero is said aloud: it keeps a LimitRange from filling in more.
+				// An explicit zero keeps a LimitRange from setting more.
 				Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{
 					corev1.ResourceCPU: resource.MustParse("0"), corev1.ResourceMemory: resource.MustParse("0"),
 				}},

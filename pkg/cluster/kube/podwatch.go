@@ -18,9 +18,9 @@ import (
 const (
 	// startTimeout is how long a pod may show no progress towards running.
 	startTimeout = 30 * time.Second
-	// silentTimeout is how long a kubelet may leave a pod alone that is bound to its
-	// node. A kubelet whose API servers went away several times in a row, as they do in
-	// a rotation, waits for up to a minute before it watches again [measured].
+	// silentTimeout is how long a kubelet may take to acknowledge a pod on its node. A kubelet
+	// whose API servers were unavailable several times in a row, as in a rotation, waits for up
+	// to a minute before it watches again [measured].
 	silentTimeout = 90 * time.Second
 	// pullTimeout is how long it may take where the image is being pulled.
 	pullTimeout = 5 * time.Minute
@@ -29,7 +29,7 @@ const (
 // reasonSilent is a PodError's reason.
 const reasonSilent = "KubeletSilent"
 
-// podWatch keeps the latest state of a group of pods, with one watch for all.
+// podWatch has the latest state of a group of pods, by one watch.
 type podWatch struct {
 	client    kubernetes.Interface
 	namespace string
@@ -37,20 +37,20 @@ type podWatch struct {
 	ended     chan struct{}
 
 	mu      sync.Mutex
-	pods    map[types.UID]*corev1.Pod // nil: seen, and gone since
+	pods    map[types.UID]*corev1.Pod // nil: seen, and deleted since
 	changed chan struct{}             // closed and replaced at every change
 	err     error
 }
 
-// watchPods starts watching the pods that a label selector selects. Stop it.
+// watchPods starts to watch the pods of a label selector. The caller stops it.
 func watchPods(ctx context.Context, client kubernetes.Interface, namespace, selector string) *podWatch {
 	ctx, cancel := context.WithCancel(ctx)
 	w := &podWatch{client: client, namespace: namespace, cancel: cancel, ended: make(chan struct{}),
 		pods: map[types.UID]*corev1.Pod{}, changed: make(chan struct{})}
 	go func() {
 		defer close(w.ended)
-		err := observe(ctx, podSource(client, namespace, selector), func(p *corev1.Pod, gone bool) bool {
-			w.set(p, gone)
+		err := observe(ctx, podSource(client, namespace, selector), func(p *corev1.Pod, deleted bool) bool {
+			w.set(p, deleted)
 			return false
 		})
 		w.mu.Lock()
@@ -75,11 +75,11 @@ func (w *podWatch) alive() bool {
 	}
 }
 
-func (w *podWatch) set(p *corev1.Pod, gone bool) {
+func (w *podWatch) set(p *corev1.Pod, deleted bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.pods[p.UID] = p
-	if gone {
+	if deleted {
 		w.pods[p.UID] = nil
 	}
 	w.signal()
@@ -97,10 +97,9 @@ func (w *podWatch) get(uid types.UID) (p *corev1.Pod, seen bool, changed <-chan 
 	return p, seen, w.changed, w.err
 }
 
-// until waits until good says so of a created pod and returns its state then. A pod
-// that cannot start, that is deleted, or that makes no progress for startTimeout
-// (silentTimeout, where its kubelet has not noticed it or has just started) is a
-// [*PodError] that says why.
+// until waits until good returns true for a created pod, and returns its state. A pod that
+// cannot start, that is deleted, or that makes no progress for startTimeout (silentTimeout,
+// where its kubelet has not acknowledged it or has just started) is a [*PodError].
 func (w *podWatch) until(ctx context.Context, pod *corev1.Pod, good func(*corev1.Pod) bool) (*corev1.Pod, error) {
 	node, name := pod.Spec.NodeName, pod.Name
 	fail := func(e *PodError) error {
@@ -111,7 +110,7 @@ func (w *podWatch) until(ctx context.Context, pod *corev1.Pod, good func(*corev1
 	deadline := time.NewTimer(startTimeout)
 	defer deadline.Stop()
 	var trouble *PodError
-	waited := false // it ran when its time to start was over
+	waited := false // it was running when startTimeout was over
 	for {
 		p, seen, changed, err := w.get(pod.UID)
 		switch {
@@ -127,7 +126,7 @@ func (w *podWatch) until(ctx context.Context, pod *corev1.Pod, good func(*corev1
 				trouble = t
 			}
 		case seen:
-			return nil, fail(&PodError{Reason: "Deleted", Message: "somebody deleted it"})
+			return nil, fail(&PodError{Reason: "Deleted", Message: "it was deleted"})
 		}
 		if err != nil {
 			return nil, fmt.Errorf("watch pod %q: %w", w.namespace+"/"+name, err)
@@ -144,7 +143,7 @@ func (w *podWatch) until(ctx context.Context, pod *corev1.Pod, good func(*corev1
 			}
 			if waited {
 				return nil, fail(&PodError{Reason: "Stuck", Hint: hintKubelet,
-					Message: fmt.Sprintf("it runs, but came to no end within %s", scanDeadline)})
+					Message: fmt.Sprintf("it is running, but has not ended within %s", scanDeadline)})
 			}
 			if trouble.kubeletStarts() && time.Since(began) < silentTimeout {
 				trouble = nil
@@ -208,7 +207,7 @@ func running(p *corev1.Pod) bool {
 	return false
 }
 
-// ended says whether the pod's process has come to its end for good.
+// ended reports whether the pod's process has ended and is not restarted.
 func ended(p *corev1.Pod) bool {
 	return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
 }
@@ -220,10 +219,9 @@ func statuses(p *corev1.Pod) []corev1.ContainerStatus {
 	return p.Status.ContainerStatuses
 }
 
-// startTrouble judges why a pod has not started: nil where nothing speaks against it;
-// final where it will not start without somebody doing something. before is the last
-// trouble seen: the registry's own words come with the first failure only, and the
-// back-off that follows just repeats that there was one.
+// startTrouble returns the problem of a pod that has not started; nil: none is known. final
+// says that it does not pass without intervention. before is the previous problem: only the
+// first failure has the registry's message, the back-off after it does not repeat it.
 func startTrouble(p *corev1.Pod, before *PodError) (e *PodError, final bool) {
 	for _, c := range statuses(p) {
 		if w := c.State.Waiting; w != nil {
@@ -237,7 +235,7 @@ func startTrouble(p *corev1.Pod, before *PodError) (e *PodError, final bool) {
 	if p.Status.Phase == corev1.PodFailed && p.Status.Reason != "" {
 		e := &PodError{Reason: p.Status.Reason, Message: p.Status.Message}
 		if strings.HasPrefix(e.Reason, "OutOf") {
-			e.Hint = "the node is full: kubectl describe node shows what it holds"
+			e.Hint = "the node is full: kubectl describe node lists its pods"
 		}
 		return e, true
 	}
@@ -259,7 +257,7 @@ func waitingTrouble(p *corev1.Pod, c corev1.ContainerStatus, before *PodError) (
 		return e, w.Reason != "ErrImagePull" // which is tried once more at once
 	case "CreateContainerConfigError", "CreateContainerError", "RunContainerError":
 		if e.kubeletStarts() {
-			e.Hint = "its kubelet has started a moment ago; run the same command again"
+			e.Hint = "its kubelet has just started; run the same command again"
 		}
 		return e, false // may be a hiccup of the runtime; the kubelet tries again
 	case "CrashLoopBackOff":
@@ -278,13 +276,13 @@ func (e *PodError) kubeletStarts() bool {
 	return e != nil && e.Reason == "CreateContainerConfigError" && strings.Contains(e.Message, "services have not yet been read")
 }
 
-// lastLine is the last line of a program's words that says something.
+// lastLine is the last line of a program's output.
 func lastLine(s string) string {
 	lines := strings.Split(strings.TrimSpace(s), "\n")
 	return strings.TrimSpace(lines[len(lines)-1])
 }
 
-// interrupted says whether an error only means that the caller's ctx ended.
+// interrupted reports whether an error means only that ctx ended.
 func interrupted(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }

@@ -59,7 +59,7 @@ func TestStartTrouble(t *testing.T) {
 		},
 		"a full node": {
 			status: corev1.PodStatus{Phase: corev1.PodFailed, Reason: "OutOfpods", Message: "too many pods"}, final: true,
-			want: &PodError{Reason: "OutOfpods", Message: "too many pods", Hint: "the node is full: kubectl describe node shows what it holds"},
+			want: &PodError{Reason: "OutOfpods", Message: "too many pods", Hint: "the node is full: kubectl describe node lists its pods"},
 		},
 		"evicted": {
 			status: corev1.PodStatus{Phase: corev1.PodFailed, Reason: "Evicted", Message: "disk pressure"}, final: true,
@@ -121,7 +121,7 @@ func TestUntil(t *testing.T) {
 			time.AfterFunc(5*time.Second, func() { set(waiting("ImagePullBackOff", "Back-off")) })
 		}, "ImagePullBackOff", "not found", 6 * time.Second},
 		"a kubelet that is away": {func(*testing.T, *fake.Clientset, *corev1.Pod, func(corev1.PodStatus)) {},
-			"KubeletSilent", "has not picked it up within 1m30s", silentTimeout},
+			"KubeletSilent", "has not acknowledged it within 1m30s", silentTimeout},
 		"a kubelet that has just started": {func(_ *testing.T, _ *fake.Clientset, _ *corev1.Pod, set func(corev1.PodStatus)) {
 			set(waiting("CreateContainerConfigError", unread))
 			time.AfterFunc(80*time.Second, func() { set(terminated(corev1.PodSucceeded, "Completed", 0)) })
@@ -135,15 +135,15 @@ func TestUntil(t *testing.T) {
 		"a node that reports nothing": {func(t *testing.T, c *fake.Clientset, _ *corev1.Pod, _ func(corev1.PodStatus)) {
 			require.NoError(t, c.Tracker().Add(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "w1"},
 				Status: corev1.NodeStatus{Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionUnknown}}}}))
-		}, "KubeletSilent", "has not picked it up within 30s", startTimeout},
+		}, "KubeletSilent", "has not acknowledged it within 30s", startTimeout},
 		"a volume that cannot be mounted": {func(t *testing.T, c *fake.Clientset, p *corev1.Pod, set func(corev1.PodStatus)) {
 			set(waiting("ContainerCreating", ""))
 			require.NoError(t, c.Tracker().Add(event(p, "e1", "Warning", "FailedMount", "hostPath type check failed")))
 		}, "FailedMount", "hostPath type check failed", startTimeout},
-		"somebody deletes it": {func(t *testing.T, c *fake.Clientset, p *corev1.Pod, _ func(corev1.PodStatus)) {
+		"it is deleted": {func(t *testing.T, c *fake.Clientset, p *corev1.Pod, _ func(corev1.PodStatus)) {
 			synctest.Wait()
 			require.NoError(t, c.CoreV1().Pods(p.Namespace).Delete(t.Context(), p.Name, metav1.DeleteOptions{}))
-		}, "Deleted", "somebody deleted it", time.Second},
+		}, "Deleted", "it was deleted", time.Second},
 		"a slow pull is no failure": {func(t *testing.T, c *fake.Clientset, p *corev1.Pod, set func(corev1.PodStatus)) {
 			set(waiting("ContainerCreating", ""))
 			require.NoError(t, c.Tracker().Add(event(p, "e1", "Normal", "Pulling", "Pulling image")))
@@ -156,7 +156,7 @@ func TestUntil(t *testing.T) {
 		"it runs and does not end": {func(_ *testing.T, _ *fake.Clientset, _ *corev1.Pod, set func(corev1.PodStatus)) {
 			set(corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: []corev1.ContainerStatus{{
 				State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}})
-		}, "Stuck", "came to no end within 2m0s", startTimeout + scanDeadline},
+		}, "Stuck", "has not ended within 2m0s", startTimeout + scanDeadline},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

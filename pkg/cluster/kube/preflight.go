@@ -12,34 +12,34 @@ import (
 	"k8s.io/client-go/kubernetes"
 )
 
-// Use is what somebody wants to do.
+// Use is a use of the cluster, with permissions of its own.
 type Use string
 
-// The uses, each with permissions of its own.
+// The uses.
 const (
 	UseCheck  Use = "check"
 	UseRotate Use = "rotate"
-	UseStatus Use = "status" // check, and a look at the lock
+	UseStatus Use = "status" // check, and reading the lock
 )
 
-// permission is one kind of access, and why it is needed.
+// permission is one kind of access, and the reason for it.
 type permission struct {
 	group, resource, subresource string
 	name                         string // of the one object; empty: any
 	namespace                    string // empty: cluster-wide
 	verbs                        []string
-	optional                     bool // works without, less well
+	optional                     bool // missing, only some output is missing
 	why                          string
 }
 
-// permissions lists what a use needs. It is the one source of the check before a
-// start and of the roles in the documentation.
+// permissions lists what a use needs, for the check before the start and for the roles in the
+// documentation.
 func permissions(use Use, namespace string) []permission {
 	const certificates = "certificates.k8s.io"
 	common := []permission{
 		{resource: "nodes", verbs: []string{"get", "list"}, why: "find the nodes"},
 		{resource: "pods", namespace: namespace, verbs: []string{"get", "list", "watch", "create", "delete"}, why: "run a pod on each node"},
-		{resource: "pods", subresource: "log", namespace: namespace, verbs: []string{"get"}, why: "read what a node pod found"},
+		{resource: "pods", subresource: "log", namespace: namespace, verbs: []string{"get"}, why: "read the output of a node pod"},
 		{resource: "events", namespace: namespace, verbs: []string{"list"}, optional: true, why: "say why a node pod does not start"},
 	}
 	if use == UseCheck {
@@ -47,27 +47,27 @@ func permissions(use Use, namespace string) []permission {
 	}
 	if use == UseStatus {
 		return append(common, permission{group: "coordination.k8s.io", resource: "leases", name: LeaseName, namespace: LeaseNamespace,
-			verbs: []string{"get"}, why: "see who holds the lock"})
+			verbs: []string{"get"}, why: "read the lock"})
 	}
 	if namespace != DefaultNamespace {
-		// Where those run their pods who name no namespace.
+		// The node pods of a command without --namespace.
 		common = append(common, permission{resource: "pods", namespace: DefaultNamespace, verbs: []string{"get", "delete"},
-			optional: true, why: "remove what an interrupted run left there"})
+			optional: true, why: "remove the pods of an interrupted rotation"})
 	}
 	return append(common, []permission{
 		{resource: "pods", subresource: "exec", namespace: namespace, verbs: []string{"create"}, why: "deliver orders to a node pod"},
-		{resource: "pods", subresource: "exec", namespace: namespace, verbs: []string{"get"}, optional: true, why: "the same, through WebSockets"},
-		// A role cannot name an object that is yet to be created, hence two entries.
+		{resource: "pods", subresource: "exec", namespace: namespace, verbs: []string{"get"}, optional: true, why: "deliver orders through WebSockets"},
+		// A role cannot name an object that does not exist yet, hence two entries.
 		{group: "coordination.k8s.io", resource: "leases", namespace: LeaseNamespace, verbs: []string{"create"}, why: "take the lock"},
 		{group: "coordination.k8s.io", resource: "leases", name: LeaseName, namespace: LeaseNamespace, verbs: []string{"get", "update"}, why: "hold the lock"},
-		{group: "coordination.k8s.io", resource: "leases", namespace: "kube-node-lease", verbs: []string{"get"}, why: "see that a restarted kubelet reports again"},
+		{group: "coordination.k8s.io", resource: "leases", namespace: "kube-node-lease", verbs: []string{"get"}, why: "verify that a restarted kubelet reports again"},
 		{group: certificates, resource: "certificatesigningrequests", verbs: []string{"get", "list", "watch", "create", "delete"}, why: "have kubelet certificates signed"},
 		{group: certificates, resource: "certificatesigningrequests", subresource: "approval", verbs: []string{"update"}, why: "approve kubelet certificates"},
 		{group: certificates, resource: "signers", name: certificatesv1.KubeAPIServerClientKubeletSignerName, verbs: []string{"approve"}, why: "approve kubelet client certificates"},
 		{group: certificates, resource: "signers", name: certificatesv1.KubeletServingSignerName, verbs: []string{"approve"}, why: "approve kubelet serving certificates"},
 		{resource: "pods", namespace: metav1.NamespaceSystem, verbs: []string{"list"}, optional: true, why: "report collateral restarts"},
-		{resource: "configmaps", name: "kubeadm-config", namespace: metav1.NamespaceSystem, verbs: []string{"get"}, optional: true, why: "read the cluster's certificate lifetime"},
-		{resource: "pods", verbs: []string{"list"}, optional: true, why: "find what an interrupted run left in other namespaces"},
+		{resource: "configmaps", name: "kubeadm-config", namespace: metav1.NamespaceSystem, verbs: []string{"get"}, optional: true, why: "read the cluster's certificate validity"},
+		{resource: "pods", verbs: []string{"list"}, optional: true, why: "find pods of an interrupted rotation in other namespaces"},
 	}...)
 }
 
@@ -78,12 +78,11 @@ type MissingPermissionsError struct {
 }
 
 func (e *MissingPermissionsError) Error() string {
-	return fmt.Sprintf("missing permissions for %s:\n  %s\n%s", e.Use, strings.Join(e.Missing, "\n  "), hintRBAC)
+	return fmt.Sprintf("missing permissions for %s:\n  %s\nhint: %s", e.Use, strings.Join(e.Missing, "\n  "), hintRBAC)
 }
 
-// CheckPermissions asks the API server whether we may do all that a use needs, with
-// node pods in that namespace. What is missing is a [*MissingPermissionsError] that
-// names all of it at once; what is merely useful is not asked for.
+// CheckPermissions checks all permissions that a use needs, with node pods in that namespace.
+// A [*MissingPermissionsError] names all that are missing. Optional ones are not checked.
 func CheckPermissions(ctx context.Context, client kubernetes.Interface, use Use, namespace string) error {
 	type question struct {
 		permission
@@ -128,7 +127,7 @@ func CheckPermissions(ctx context.Context, client kubernetes.Interface, use Use,
 	return nil
 }
 
-// describe is a permission as a person reads it.
+// describe is a permission as printed.
 func (p permission) describe(verb string) string {
 	what := p.resource
 	if p.subresource != "" {

@@ -14,21 +14,21 @@ import (
 )
 
 const (
-	// quorumTimeout is how long an API server may say that it has no etcd before that is
-	// believed, and how long it may say nothing.
+	// quorumTimeout is how long an API server must report that it has no etcd, or not answer,
+	// before that is an error.
 	quorumTimeout = 20 * time.Second
 	quorumEvery   = time.Second
 
-	// quorumReadTimeout is how long a read may take that shows that there is an etcd.
+	// quorumReadTimeout bounds the read by which a working etcd is recognized.
 	quorumReadTimeout = 2 * time.Second
 )
 
-// noEtcd is what /readyz says where an API server cannot read from etcd.
+// noEtcd is the line in /readyz of an API server that cannot read from etcd.
 var noEtcd = regexp.MustCompile(`(?m)^\[-\]etcd\S* .*$`)
 
-// CheckEtcd fails where the API server says for a while that it has no working etcd.
-// Whatever would be asked of it otherwise fails too, but each time only after a minute,
-// and without naming the cause. config may be nil.
+// CheckEtcd fails where the API server reports for a while that it has no working etcd.
+// Without this check every request would fail after a minute, without the cause. config may be
+// nil.
 func CheckEtcd(ctx context.Context, client kubernetes.Interface, config *rest.Config) error {
 	return checkEtcd(ctx, client, config, quorumTimeout, quorumEvery)
 }
@@ -46,14 +46,14 @@ func checkEtcd(ctx context.Context, client kubernetes.Interface, config *rest.Co
 			last = said
 		}
 		if sleep(ctx, every) != nil {
-			return fmt.Errorf("%w\nhas etcd lost its quorum? look at its members on the control-plane nodes (crictl ps -a, and their logs below /var/log/pods), and at: kubectl get --raw '/readyz?verbose'", last)
+			return fmt.Errorf("%w\nhint: has etcd lost its quorum? see its members on the control-plane nodes (crictl ps -a, logs below /var/log/pods), and kubectl get --raw '/readyz?verbose'", last)
 		}
 		client = elsewhere(client, config) // another API server may have one
 	}
 }
 
-// readyz returns whether an API server answered, and what it says of its etcd, if that is
-// nothing good. Whatever else it says is for others to judge.
+// readyz returns whether an API server answered, and an error if it has no working etcd. Its
+// other checks are not evaluated.
 func readyz(ctx context.Context, client kubernetes.Interface) (answered bool, bad error) {
 	body, err := client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Raw()
 	if err == nil {
@@ -72,9 +72,9 @@ func readyz(ctx context.Context, client kubernetes.Interface) (answered bool, ba
 	return errors.As(err, &status), nil
 }
 
-// readsEtcd says that the API server can read from etcd. The check behind /readyz has a
-// connection of its own to etcd, and may be seconds behind the one that is used once etcd
-// is back. A Lease is not served from a cache where no resource version is given.
+// readsEtcd reports whether the API server can read from etcd. The check behind /readyz has
+// its own connection to etcd, and may recover seconds later than the one that serves requests.
+// A Lease is not served from a cache where no resource version is given.
 func readsEtcd(ctx context.Context, client kubernetes.Interface) bool {
 	ctx, cancel := context.WithTimeout(ctx, quorumReadTimeout)
 	defer cancel()

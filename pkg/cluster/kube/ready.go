@@ -17,15 +17,15 @@ import (
 
 var _ fleet.Observer = (*Observer)(nil)
 
-// Observer sees a node's components with the cluster's eyes.
+// Observer observes a node's components through the API server.
 type Observer struct {
 	Client kubernetes.Interface
 }
 
-// Ready waits until the node is Ready and its kubelet has renewed its Lease after the
-// given moment, by the node's own clock. The Ready condition alone would stay true for
-// a while though the kubelet is dead or its new certificate is refused; only the Lease
-// shows that it reached the API server again. The error says what is missing.
+// Ready waits until the node is Ready and its kubelet has renewed its Lease after the given
+// time, by the node's clock. The Ready condition remains true for a while after a kubelet has
+// stopped or its new certificate is refused; only the Lease shows that it has reached the API
+// server again.
 func (o *Observer) Ready(ctx context.Context, node string, after time.Time) error {
 	for pause := (backoff{}); ; {
 		missing := o.missing(ctx, node, after)
@@ -89,8 +89,8 @@ func (o *Observer) Restarts(ctx context.Context, node string) (map[string]fleet.
 	return out, nil
 }
 
-// serviceOf tells which service a container is, by its name or, where that is
-// unusual, by the label that static pods of a control plane carry.
+// serviceOf returns the service of a container, by its name or, where that is unusual, by the
+// label that static pods of a control plane have.
 func serviceOf(p *corev1.Pod, container string) (certs.Service, bool) {
 	for _, name := range []string{container, p.Labels["component"]} {
 		if s := certs.Service(name); s != certs.Admin && slices.Contains(certs.Services(), s) {
@@ -100,14 +100,14 @@ func serviceOf(p *corev1.Pod, container string) (certs.Service, bool) {
 	return "", false
 }
 
-// APIReady asks the API server, whichever answers, for /readyz.
+// APIReady requests /readyz of any API server.
 func APIReady(ctx context.Context, client kubernetes.Interface) error {
 	body, err := client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Raw()
 	if err != nil {
-		return fmt.Errorf("ask the API server for /readyz: %w", err)
+		return fmt.Errorf("get /readyz: %w", err)
 	}
 	if string(body) != "ok" {
-		return fmt.Errorf("ask the API server for /readyz: %s", clip(body))
+		return fmt.Errorf("get /readyz: %s", clip(body))
 	}
 	return nil
 }

@@ -10,8 +10,8 @@ import (
 )
 
 // Roles returns the ClusterRole and the Roles that allow a use, with node pods in
-// that namespace, ready to be printed as YAML. Whoever may create pods in a namespace
-// that admits node pods is root on every node: bind them narrowly.
+// that namespace, ready to be printed as YAML. The permission to create pods in a namespace
+// that admits node pods makes a user root on every node: bind the roles narrowly.
 func Roles(use Use, namespace string) []runtime.Object {
 	name := "rotate-certs:" + string(use)
 	var clusterWide []rbacv1.PolicyRule

@@ -24,53 +24,53 @@ import (
 )
 
 const (
-	// maxInventory bounds what is read from a scan pod: a node with hundreds of
-	// certificates stays far below, and a hostile one cannot exhaust our memory.
+	// maxInventory bounds what is read from a scan pod. A node with hundreds of certificates
+	// needs far less, and a compromised node cannot exhaust the memory of this process.
 	maxInventory = 4 << 20
 	// cleanupTimeout bounds how long deleting pods may take after ctx has ended.
 	cleanupTimeout = 15 * time.Second
 )
 
-// Scanner looks at nodes through short-lived pods that only read.
+// Scanner scans nodes through short-lived, read-only pods.
 type Scanner struct {
 	Client   kubernetes.Interface
 	Config   *rest.Config // to reach another API server; nil: Client is all there is
 	Pods     PodOptions
 	Parallel int // nodes at a time; 0: 16
-	// Waiting is told of a node whose pod is long in starting; may be nil.
+	// Waiting is called for a node whose pod takes long to start; may be nil.
 	Waiting func(node, what string)
 }
 
-// Scan returns the inventories of the named nodes, in that order. A node that could
-// not be looked at is an exclusion that says why; an error means that ctx ended or
-// that nothing could be asked at all. The pods are removed in any case.
+// Scan returns the inventories of the named nodes, in that order. A node that could not be
+// scanned is an exclusion with the reason; an error means that ctx ended or that no pod could
+// be created. The pods are removed in any case.
 func (s *Scanner) Scan(ctx context.Context, nodes []string) ([]inventory.Node, []plan.Exclusion, error) {
-	return look[inventory.Node]{
+	return podReader[inventory.Node]{
 		Scanner: s, parse: parseInventory,
 		pod:  func(node, id string) *corev1.Pod { return ScanPod(node, id, s.Pods) },
 		seen: func(n *inventory.Node, from, to time.Time) { n.Scanned = inventory.Scanned{From: from, To: to} },
-	}.at(ctx, nodes)
+	}.readNodes(ctx, nodes)
 }
 
-// Journals returns what the journals of the named nodes hold of one rotation, in the
-// way of Scan; a node that had no part in it has no records.
+// Journals returns the journals of one rotation from the named nodes, as Scan returns
+// inventories. A node that had no part in it has no records.
 func (s *Scanner) Journals(ctx context.Context, nodes []string, rotation string) ([]nodeapi.Journal, []plan.Exclusion, error) {
-	return look[nodeapi.Journal]{
+	return podReader[nodeapi.Journal]{
 		Scanner: s,
 		parse:   func(output []byte, node string) (*nodeapi.Journal, error) { return parseLog(output, node, rotation) },
 		pod:     func(node, id string) *corev1.Pod { return JournalPod(node, id, rotation, s.Pods) },
-	}.at(ctx, nodes)
+	}.readNodes(ctx, nodes)
 }
 
-// parseInventory reads a scan's output. What it says must be about the node that was
-// asked: one node must not speak for another.
+// parseInventory reads a scan's output. It must be about the scanned node: a compromised node
+// must not report for another one.
 func parseInventory(output []byte, node string) (*inventory.Node, error) {
 	found, err := oneDocument[inventory.Node](output, "inventory")
 	switch {
 	case err != nil:
 		return nil, err
 	case found.Name != node:
-		return nil, fmt.Errorf("its inventory claims to be of node %q", found.Name)
+		return nil, fmt.Errorf("its inventory is of node %q", found.Name)
 	}
 	return found, nil
 }
@@ -83,13 +83,13 @@ func parseLog(output []byte, node, rotation string) (*nodeapi.Journal, error) {
 	case err != nil:
 		return nil, err
 	case found.Node != node:
-		return nil, fmt.Errorf("its journal claims to be of node %q", found.Node)
+		return nil, fmt.Errorf("its journal is of node %q", found.Node)
 	case found.Rotation != rotation:
-		return nil, fmt.Errorf("its journal claims to be of rotation %q", found.Rotation)
+		return nil, fmt.Errorf("its journal is of rotation %q", found.Rotation)
 	}
 	for _, rec := range found.Records {
 		if rec.Node != node || rec.Rotation != rotation {
-			return nil, fmt.Errorf("record %d of its journal claims to be of node %q and rotation %q", rec.Seq, rec.Node, rec.Rotation)
+			return nil, fmt.Errorf("record %d of its journal is of node %q and rotation %q", rec.Seq, rec.Node, rec.Rotation)
 		}
 	}
 	return found, nil
@@ -105,7 +105,7 @@ func oneDocument[T any](output []byte, what string) (*T, error) {
 	lines.Buffer(nil, maxInventory+1)
 	for lines.Scan() {
 		if !bytes.HasPrefix(lines.Bytes(), []byte("{")) {
-			continue // what the program said on standard error
+			continue // the program's standard error
 		}
 		var document T
 		if err := json.Unmarshal(lines.Bytes(), &document); err != nil {
@@ -122,9 +122,8 @@ func oneDocument[T any](output []byte, what string) (*T, error) {
 	return found, nil
 }
 
-// createPod creates a pod, waiting out an API server that is away for a moment. A
-// refusal is a [*PodError]. Where the answer to an earlier try got lost and the pod
-// is there already, it is returned.
+// createPod creates a pod, and retries while the API server is unavailable. A refusal is a
+// [*PodError]. A pod that an earlier attempt created, whose response got lost, is returned.
 func createPod(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod) (*corev1.Pod, error) {
 	pods := client.CoreV1().Pods(pod.Namespace)
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
@@ -143,8 +142,8 @@ func createPod(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod
 	}
 }
 
-// transient says whether an API request may succeed when it is made again: no answer,
-// or one that says "later".
+// transient reports whether an API request may succeed when it is repeated: it got no response,
+// or one that asks for a retry.
 func transient(err error) bool {
 	if interrupted(err) {
 		return false
@@ -166,7 +165,7 @@ func (s *Scanner) remove(ctx context.Context, pod *corev1.Pod) {
 	now := int64(0)
 	for pause := (backoff{}); ; {
 		err := s.Client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{GracePeriodSeconds: &now})
-		// Whatever cannot be deleted ends by its deadline, and the next run removes it.
+		// A pod that cannot be deleted ends at its deadline, and the next run removes it.
 		if err == nil || !transient(err) || pause.wait(ctx) != nil {
 			return
 		}

@@ -93,7 +93,7 @@ func TestScan(t *testing.T) {
 		"a node":                            {kubelets{status: succeeded, log: inventoryOf(t, "w1")}, nil},
 		"while it still runs":               {kubelets{status: running, log: inventoryOf(t, "w1")}, nil},
 		"with words on standard error":      {kubelets{status: succeeded, log: "reading /etc\n" + inventoryOf(t, "w1") + "done\n"}, nil},
-		"an inventory of another node":      {kubelets{status: succeeded, log: inventoryOf(t, "cp1")}, []string{`claims to be of node "cp1"`}},
+		"an inventory of another node":      {kubelets{status: succeeded, log: inventoryOf(t, "cp1")}, []string{`is of node "cp1"`}},
 		"two inventories":                   {kubelets{status: succeeded, log: inventoryOf(t, "w1") + inventoryOf(t, "w1")}, []string{"more than one inventory"}},
 		"no inventory":                      {kubelets{status: succeeded, log: "hello\n"}, []string{"no inventory"}},
 		"half an inventory":                 {kubelets{status: succeeded, log: inventoryOf(t, "w1")[:20] + "\n"}, []string{"cannot be read"}},
@@ -103,7 +103,7 @@ func TestScan(t *testing.T) {
 		"an image that cannot be pulled":    {kubelets{status: waiting("ImagePullBackOff", "not found")}, []string{"ImagePullBackOff", "--image names another"}},
 		"a full node":                       {kubelets{status: corev1.PodStatus{Phase: corev1.PodFailed, Reason: "OutOfpods", Message: "x"}}, []string{"OutOfpods", "the node is full"}},
 		"a namespace that admits no such":   {kubelets{refuse: forbidden(`violates PodSecurity "baseline:latest": hostPath volumes`)}, []string{"hostPath volumes", "pod-security.kubernetes.io/enforce=privileged"}},
-		"a policy engine that refuses":      {kubelets{refuse: forbidden(`admission webhook "validate.kyverno.svc-fail" denied the request: no hostPath`)}, []string{"kyverno", "let the policy admit"}},
+		"a policy engine that refuses":      {kubelets{refuse: forbidden(`admission webhook "validate.kyverno.svc-fail" denied the request: no hostPath`)}, []string{"kyverno", "have the policy admit"}},
 		"no permission":                     {kubelets{refuse: forbidden(`User "eve" cannot create resource "pods" in API group "" in the namespace "x"`)}, []string{"cannot create", "ask an administrator"}},
 		"an API server that is never there": {kubelets{refuse: func(*corev1.Pod) error { return errors.New("connection refused") }}, []string{"connection refused"}},
 	} {
@@ -146,11 +146,11 @@ func TestJournals(t *testing.T) {
 		want string // of the exclusion's reason; empty: a journal
 	}{
 		"its journal":                {line("w1", "7f3c2a", nodeapi.Record{Seq: 1, Node: "w1", Rotation: "7f3c2a"}), ""},
-		"of another node":            {line("cp1", "7f3c2a"), `claims to be of node "cp1"`},
-		"of another rotation":        {line("w1", "aaaaaa"), `claims to be of rotation "aaaaaa"`},
-		"with a record of another":   {line("w1", "7f3c2a", nodeapi.Record{Seq: 4, Node: "cp1", Rotation: "7f3c2a"}), `record 4 of its journal claims to be of node "cp1"`},
+		"of another node":            {line("cp1", "7f3c2a"), `is of node "cp1"`},
+		"of another rotation":        {line("w1", "aaaaaa"), `is of rotation "aaaaaa"`},
+		"with a record of another":   {line("w1", "7f3c2a", nodeapi.Record{Seq: 4, Node: "cp1", Rotation: "7f3c2a"}), `record 4 of its journal is of node "cp1"`},
 		"with a record of elsewhere": {line("w1", "7f3c2a", nodeapi.Record{Seq: 4, Node: "w1", Rotation: "b"}), `and rotation "b"`},
-		"an inventory":               {inventoryOf(t, "w1"), `claims to be of node ""`},
+		"an inventory":               {inventoryOf(t, "w1"), `is of node ""`},
 		"nonsense":                   {"{]\n", "its journal cannot be read"},
 	} {
 		t.Run(name, func(t *testing.T) {

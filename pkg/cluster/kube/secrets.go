@@ -23,7 +23,7 @@ type SecretCopy struct {
 	Name              string
 	Key               string // of its data
 	FingerprintSHA256 string
-	ConfigMap         bool // it is no Secret
+	ConfigMap         bool // in a ConfigMap, not a Secret
 }
 
 // secretsPage is how many Secrets are held in memory at a time.
@@ -32,15 +32,14 @@ const secretsPage = 50
 // Copies are what [FindInSecrets] found.
 type Copies struct {
 	Found []SecretCopy
-	// NotSearched says what was not searched, and why; empty: all was.
+	// NotSearched says what was not searched, and why; empty: everything was.
 	NotSearched string
 }
 
-// FindInSecrets returns where in Secrets of any namespace a certificate with one of the
-// fingerprints lies, in any key of their data that is PEM or a kubeconfig, and likewise in
-// ConfigMaps where these may be listed. Keys are neither parsed nor kept: what was read of
-// Secrets is overwritten with zeros. Without the right to list secrets it is a
-// [*MissingPermissionsError].
+// FindInSecrets finds certificates by their fingerprints in the Secrets of all namespaces, in
+// every entry that is PEM or a kubeconfig, and likewise in ConfigMaps where these may be
+// listed. Private keys are neither parsed nor kept: the data of Secrets is overwritten with
+// zeros. Without the permission to list Secrets it is a [*MissingPermissionsError].
 func FindInSecrets(ctx context.Context, client kubernetes.Interface, fingerprints []string) (Copies, error) {
 	if err := mayListSecrets(ctx, client); err != nil {
 		return Copies{}, err
@@ -67,7 +66,7 @@ func FindInSecrets(ctx context.Context, client kubernetes.Interface, fingerprint
 	case err != nil:
 		return Copies{}, err
 	case !allowed:
-		out.NotSearched = "ConfigMaps: you may not list configmaps in all namespaces"
+		out.NotSearched = "ConfigMaps: missing permission to list configmaps in all namespaces"
 	default:
 		inConfigMaps, err := findInConfigMaps(ctx, client, wanted)
 		if err != nil {
@@ -106,7 +105,7 @@ func findInConfigMaps(ctx context.Context, client kubernetes.Interface, wanted m
 	}
 }
 
-// copiesIn overwrites the data.
+// copiesIn finds the wanted certificates in data, and overwrites it with zeros.
 func copiesIn(of metav1.ObjectMeta, data map[string][]byte, wanted map[string]bool) []SecretCopy {
 	var out []SecretCopy
 	for key, value := range data {
@@ -142,7 +141,7 @@ func certificatesIn(value []byte) []*x509.Certificate {
 }
 
 func mayListSecrets(ctx context.Context, client kubernetes.Interface) error {
-	list := permission{resource: "secrets", why: "find copies of certificates; leave --find-secrets out to do without"}
+	list := permission{resource: "secrets", why: "find copies of certificates; not needed without --find-secrets"}
 	allowed, err := mayList(ctx, client, list.resource)
 	switch {
 	case err != nil:
@@ -153,7 +152,7 @@ func mayListSecrets(ctx context.Context, client kubernetes.Interface) error {
 	return nil
 }
 
-// mayList says whether objects of all namespaces may be listed.
+// mayList reports whether objects may be listed in all namespaces.
 func mayList(ctx context.Context, client kubernetes.Interface, resource string) (bool, error) {
 	review, err := client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
 		Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "list", Resource: resource}},

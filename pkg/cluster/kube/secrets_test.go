@@ -120,7 +120,7 @@ func TestWithoutTheRightToListConfigMaps(t *testing.T) {
 	})
 	found, err := FindInSecrets(t.Context(), client, []string{"ab"})
 	require.NoError(t, err)
-	assert.Equal(t, "ConfigMaps: you may not list configmaps in all namespaces", found.NotSearched)
+	assert.Equal(t, "ConfigMaps: missing permission to list configmaps in all namespaces", found.NotSearched)
 	for _, a := range client.Actions() {
 		assert.False(t, a.Matches("list", "configmaps"))
 	}

@@ -22,21 +22,21 @@ import (
 
 var _ fleet.Session = (*Session)(nil)
 
-// Session talks to the rotation pod of one node. Connections into the pod break
-// whenever an API server or the node's kubelet restarts; the pod's process works on.
+// Session communicates with the rotation pod of one node. Connections into the pod break
+// whenever an API server or the node's kubelet restarts; the pod's process continues.
 type Session struct {
 	client   kubernetes.Interface
 	config   *rest.Config // may be nil
 	run      runner
 	pod      *corev1.Pod
 	rotation string
-	isOver   func() // told when the process has done all that it will do; may be nil
+	isOver   func() // called when the process has written its last record; may be nil
 
 	ending int64 // the token of the order to end that was delivered; 0: none was
 }
 
-// Order delivers an order. It tries again until ctx ends or the node has refused it;
-// the node takes an order once, however often it comes.
+// Order delivers an order. It retries until ctx ends or the node refuses it; the node carries
+// out an order once, however often it is delivered.
 func (s *Session) Order(ctx context.Context, o nodeapi.Order) error {
 	body, err := json.Marshal(o)
 	if err != nil {
@@ -59,7 +59,7 @@ func (s *Session) Order(ctx context.Context, o nodeapi.Order) error {
 	return nil
 }
 
-// Health asks the node about etcd, its API server and those of other nodes.
+// Health returns the health of etcd, the node's API server and those of other nodes.
 func (s *Session) Health(ctx context.Context, peers []inventory.Peer) (inventory.Health, error) {
 	var args []string
 	for _, p := range peers {
@@ -67,14 +67,14 @@ func (s *Session) Health(ctx context.Context, peers []inventory.Peer) (inventory
 	}
 	out, err := s.call(ctx, 3, nil, nodeapi.CommandHealth, args...)
 	if err != nil {
-		return inventory.Health{}, fmt.Errorf("ask for health: %w", err)
+		return inventory.Health{}, fmt.Errorf("read health: %w", err)
 	}
 	var h inventory.Health
 	if err := json.Unmarshal(out, &h); err != nil {
-		return inventory.Health{}, fmt.Errorf("ask for health: %s: unexpected answer %q: %w", s.pod.Spec.NodeName, clip(out), err)
+		return inventory.Health{}, fmt.Errorf("read health: %s: unexpected answer %q: %w", s.pod.Spec.NodeName, clip(out), err)
 	}
 	if h.Node != s.pod.Spec.NodeName {
-		return inventory.Health{}, fmt.Errorf("ask for health: %s: its answer claims to be of node %q", s.pod.Spec.NodeName, h.Node)
+		return inventory.Health{}, fmt.Errorf("read health: %s: its answer is of node %q", s.pod.Spec.NodeName, h.Node)
 	}
 	h.Others = slices.DeleteFunc(h.Others, func(other inventory.PeerHealth) bool {
 		return !slices.ContainsFunc(peers, func(p inventory.Peer) bool { return p.Node == other.Node })
@@ -91,54 +91,54 @@ func (s *Session) Follow(ctx context.Context, after int64, fn func(nodeapi.Recor
 	var mine *recordError
 	switch {
 	case err == nil:
-		// The stream also ends without an error when the kubelet is stopped in an
-		// orderly way. Only the pod tells whether its process has ended.
-		err = errCutOff
+		// The stream also ends without an error when the kubelet is stopped. Only the pod's
+		// status shows whether its process has ended.
+		err = errClosed
 	case errors.As(err, &mine):
 		return mine.err
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}
-	pod, gone := s.state(ctx)
+	pod, deleted := s.state(ctx)
 	switch {
-	case gone:
+	case deleted:
 		return nil
 	case pod != nil && ended(pod):
-		// No command can run in it any more, but its records are its log too.
+		// No command can run in it any more, but its log has its records, too.
 		if err := s.replay(ctx, deliver); err != nil {
 			if errors.As(err, &mine) {
 				return mine.err
 			}
-			return fmt.Errorf("read what %s has done: %w", s.pod.Spec.NodeName, err)
+			return fmt.Errorf("read the records of %s: %w", s.pod.Spec.NodeName, err)
 		}
 		return nil
 	}
 	return fmt.Errorf("follow %s: %w", s.pod.Spec.NodeName, s.named(err, nodeapi.CommandFollow))
 }
 
-// errCutOff means that a stream ended as if all were said, but nothing was, or more is
-// to come: what a kubelet does to the connections that it has open when it stops.
-var errCutOff = errors.New("the connection was closed")
+// errClosed means that a stream ended without an error but without a complete output, as when
+// a kubelet stops.
+var errClosed = errors.New("the connection was closed")
 
-// recordError marks an error of who receives the records.
+// recordError marks an error of the function that receives the records.
 type recordError struct{ err error }
 
 func (e *recordError) Error() string { return e.err.Error() }
 
-// deliver passes a record on, if it is news.
+// deliver passes a record on, if it is new.
 func (s *Session) deliver(line []byte, after *int64, fn func(nodeapi.Record) error) error {
 	var r nodeapi.Record
 	if err := json.Unmarshal(line, &r); err != nil {
 		return fmt.Errorf("unreadable record %q: %w", clip(line), err)
 	}
 	if r.Node != s.pod.Spec.NodeName || r.Rotation != s.rotation {
-		return fmt.Errorf("a record claims to be of node %q in rotation %q", r.Node, r.Rotation)
+		return fmt.Errorf("a record is of node %q in rotation %q", r.Node, r.Rotation)
 	}
 	if r.Seq <= *after {
 		return nil
 	}
 	*after = r.Seq
-	// Of an earlier process on this node the same may be told.
+	// Records of an earlier process on this node may have the same kind.
 	if s.isOver != nil && s.ending != 0 && r.Token == s.ending && (r.Kind == nodeapi.Finished || r.Kind == nodeapi.Abandoned) {
 		s.isOver()
 	}
@@ -166,8 +166,8 @@ func (s *Session) replay(ctx context.Context, deliver func(line []byte) error) e
 	return copyLines(w, log)
 }
 
-// state is the pod's state now: nil where it cannot be told, gone where it is no more.
-func (s *Session) state(ctx context.Context) (pod *corev1.Pod, gone bool) {
+// state reads the pod: nil where that fails, deleted where it is deleted.
+func (s *Session) state(ctx context.Context) (pod *corev1.Pod, deleted bool) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	pod, err := s.client.CoreV1().Pods(s.pod.Namespace).Get(ctx, s.pod.Name, metav1.GetOptions{})
@@ -180,8 +180,8 @@ func (s *Session) state(ctx context.Context) (pod *corev1.Pod, gone bool) {
 	return pod, pod.UID != s.pod.UID
 }
 
-// call runs a short command in the pod and returns its standard output. Where the
-// connection breaks it tries again, tries times in all or, with 0, until ctx ends.
+// call runs a short command in the pod and returns its standard output. A broken connection is
+// retried, tries times in all or, with 0, until ctx ends.
 func (s *Session) call(ctx context.Context, tries int, stdin []byte, verb string, args ...string) ([]byte, error) {
 	pause := backoff{}
 	for {
@@ -193,7 +193,7 @@ func (s *Session) call(ctx context.Context, tries int, stdin []byte, verb string
 		if errors.As(err, &failed) {
 			return nil, s.named(err, verb)
 		}
-		if pod, gone := s.state(ctx); gone || (pod != nil && ended(pod)) {
+		if pod, deleted := s.state(ctx); deleted || (pod != nil && ended(pod)) {
 			return nil, s.over(pod)
 		}
 		if tries > 0 && pause.tries+1 >= tries {
@@ -215,7 +215,7 @@ func (s *Session) callOnce(ctx context.Context, stdin []byte, verb string, args 
 		return nil
 	})
 	if err == nil && len(out) == 0 {
-		return nil, errCutOff // every verb answers with a line
+		return nil, errClosed // every verb answers with a line
 	}
 	return out, err
 }
@@ -238,9 +238,9 @@ func (s *Session) named(err error, verb string) error {
 	return err
 }
 
-// over is the error of talking to a pod that is no more.
+// over is the error of a request to a pod that has ended or is deleted.
 func (s *Session) over(pod *corev1.Pod) error {
-	e := &PodError{Node: s.pod.Spec.NodeName, Pod: s.pod.Namespace + "/" + s.pod.Name, Reason: "Deleted", Message: "somebody deleted it",
+	e := &PodError{Node: s.pod.Spec.NodeName, Pod: s.pod.Namespace + "/" + s.pod.Name, Reason: "Deleted", Message: "it was deleted",
 		Hint: "the same command continues this rotation"}
 	if pod != nil {
 		e.Reason, e.Message = "Ended", failure(pod, nil)
@@ -248,7 +248,7 @@ func (s *Session) over(pod *corev1.Pod) error {
 	return e
 }
 
-// clip shortens what a node said to what fits an error.
+// clip shortens output of a node for an error.
 func clip(b []byte) string {
 	const most = 200
 	if len(b) > most {

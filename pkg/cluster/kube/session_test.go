@@ -102,7 +102,7 @@ func TestOrderThatCannotBeDelivered(t *testing.T) {
 		"cut off, until ctx ends":      {run: says(""), want: "the connection was closed", after: time.Minute},
 		"not accepted":                 {run: says(`{"accepted":false}` + "\n"), want: "unexpected answer", after: time.Second},
 		"never reached, until ctx end": {run: fails(errBroken), want: "abnormal closure", after: time.Minute},
-		"the pod was deleted": {run: fails(errBroken), want: "somebody deleted it", after: time.Second, pod: func(t *testing.T, c *fake.Clientset, p *corev1.Pod) {
+		"the pod was deleted": {run: fails(errBroken), want: "it was deleted", after: time.Second, pod: func(t *testing.T, c *fake.Clientset, p *corev1.Pod) {
 			require.NoError(t, c.CoreV1().Pods(p.Namespace).Delete(t.Context(), p.Name, metav1.DeleteOptions{}))
 		}},
 		"its process has ended": {run: fails(errBroken), want: "exit code 0", after: time.Second, pod: func(t *testing.T, c *fake.Clientset, p *corev1.Pod) {
@@ -140,7 +140,7 @@ func TestHealth(t *testing.T) {
 			return run
 		}(), ""},
 		"a node that cannot be reached": {fails(errBroken), "abnormal closure"},
-		"a node that speaks for others": {says(`{"node":"cp2"}` + "\n"), `claims to be of node "cp2"`},
+		"a node that speaks for others": {says(`{"node":"cp2"}` + "\n"), `is of node "cp2"`},
 		"nonsense":                      {says("[]\n"), "unexpected answer"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -212,8 +212,8 @@ func TestFollow(t *testing.T) {
 		"a connection that falls silent": {run: func(ctx context.Context, c command) error {
 			_ = says(records(t, "cp1", 1))(ctx, c)
 			return hangs(ctx, c)
-		}, want: []int64{1}, fails: "no sign of life"},
-		"a record of another node":               {run: says(records(t, "cp1", 1) + records(t, "cp2", 2)), want: []int64{1}, fails: `claims to be of node "cp2"`},
+		}, want: []int64{1}, fails: "received nothing for"},
+		"a record of another node":               {run: says(records(t, "cp1", 1) + records(t, "cp2", 2)), want: []int64{1}, fails: `is of node "cp2"`},
 		"nonsense":                               {run: says("panic: oh\n"), fails: "unreadable record"},
 		"a receiver that stops":                  {run: says(records(t, "cp1", 1, 2, 3)), stop: 2, want: []int64{1, 2}, fails: stop.Error()},
 		"what an ended process has done":         {run: fails(errBroken), pod: finish(corev1.PodSucceeded, "starting\n"+records(t, "cp1", 1, 2, 3)), after: 1, want: []int64{2, 3}},

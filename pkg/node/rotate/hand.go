@@ -16,6 +16,9 @@ import (
 var (
 	// ErrAsBefore means that a rotation by hand failed and the node is as it was.
 	ErrAsBefore = errors.New("the node is as it was before")
+	// ErrRolledBack means that certificates had been replaced and the old ones were put back
+	// and verified. It wraps [ErrAsBefore].
+	ErrRolledBack = fmt.Errorf("rolled back, %w", ErrAsBefore)
 	// ErrNotVerified means that what is in place could not be verified yet: new certificates
 	// that were kept since the old ones have expired, or what something else has put there.
 	ErrNotVerified = errors.New("the certificates in place are not verified yet")
@@ -124,6 +127,8 @@ func asError(answer nodeapi.Record) error {
 		return nil
 	case answer.Kind == nodeapi.Unknown:
 		return fmt.Errorf("%w: %s", ErrManualInterventionRequired, said)
+	case answer.Kind == nodeapi.RolledBack:
+		return fmt.Errorf("%w: %s", ErrRolledBack, said)
 	default:
 		return fmt.Errorf("%w: %s", ErrAsBefore, said)
 	}

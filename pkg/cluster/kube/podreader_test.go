@@ -17,7 +17,7 @@ import (
 	restfake "k8s.io/client-go/rest/fake"
 )
 
-// A kubelet ends the log that somebody follows up to a second after the container's end.
+// A kubelet closes a followed log up to a second after the container has ended.
 func TestScanDoesNotWaitForTheEndOfALog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)

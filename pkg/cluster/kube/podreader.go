@@ -18,20 +18,20 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// look is one way to look at nodes through pods that only read and print one document.
-type look[T any] struct {
+// podReader reads one document from each node by a read-only pod that prints it.
+type podReader[T any] struct {
 	*Scanner
 	pod   func(node, id string) *corev1.Pod
 	parse func(output []byte, node string) (*T, error)
-	// seen is told between which moments a document was made; may be nil.
+	// seen is called with the moments between which a document was made; may be nil.
 	seen func(found *T, from, to time.Time)
 }
 
-// sayStart is how long a pod may take to start before it is told.
+// sayStart is how long a pod may take to start before that is reported.
 const sayStart = 10 * time.Second
 
-// at looks at the named nodes, at the same time.
-func (s look[T]) at(ctx context.Context, nodes []string) ([]T, []plan.Exclusion, error) {
+// readNodes reads the named nodes concurrently.
+func (s podReader[T]) readNodes(ctx context.Context, nodes []string) ([]T, []plan.Exclusion, error) {
 	if len(nodes) == 0 {
 		return nil, nil, nil
 	}
@@ -78,32 +78,29 @@ func (s look[T]) at(ctx context.Context, nodes []string) ([]T, []plan.Exclusion,
 	return out, excluded, nil
 }
 
-// reason is an error as the reason of an exclusion, which names the node itself.
+// reason is an error as the reason of an exclusion, without the node's name.
 func reason(err error, node string) string {
 	return strings.ReplaceAll(strings.TrimPrefix(err.Error(), node+": "), "\n", "; ")
 }
 
-func (s look[T]) node(ctx context.Context, watching *podWatch, node, id string) (*T, error) {
+func (s podReader[T]) node(ctx context.Context, watching *podWatch, node, id string) (*T, error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
 	pod := s.pod(node, id)
-	if process := thisProcess(); process != "" {
-		pod.Annotations = map[string]string{annotationProcess: process}
-	}
-	// Even a failed creation may have created it: the answer can get lost.
+	// A failed request may have created the pod: its response can get lost.
 	defer s.remove(ctx, pod)
 	created, err := createPod(ctx, s.Client, pod)
 	if err != nil {
 		return nil, err
 	}
-	tell := time.AfterFunc(sayStart, func() {
+	slow := time.AfterFunc(sayStart, func() {
 		if s.Waiting != nil {
-			s.Waiting(node, fmt.Sprintf("its kubelet has not started the pod that looks at it; waiting up to %s", silentTimeout))
+			s.Waiting(node, fmt.Sprintf("its kubelet has not started the scan pod yet; waiting up to %s", silentTimeout))
 		}
 	})
 	state, err := watching.until(ctx, created, func(p *corev1.Pod) bool { return running(p) || ended(p) })
-	tell.Stop()
+	slow.Stop()
 	if err != nil {
 		return nil, err
 	}
@@ -120,15 +117,15 @@ func (s look[T]) node(ctx context.Context, watching *podWatch, node, id string) 
 	return s.read(ctx, state)
 }
 
-// readAlong reads the output while the pod runs, until the document is there; what comes
-// after it is not waited for. nil: it did not work out.
-func (s look[T]) readAlong(ctx context.Context, pod *corev1.Pod) *T {
+// readAlong reads the output while the pod runs, until the document is complete. It returns
+// nil where that fails.
+func (s podReader[T]) readAlong(ctx context.Context, pod *corev1.Pod) *T {
 	ctx, cancel := context.WithTimeout(ctx, scanDeadline)
 	defer cancel()
 	var found *T
 	_, err := s.log(ctx, s.Client, pod, true, func(line []byte) bool {
 		if line[0] != '{' {
-			return false // what the program says on standard error
+			return false // the program's standard error
 		}
 		document, err := s.parse(line, pod.Spec.NodeName)
 		if err == nil {
@@ -143,7 +140,7 @@ func (s look[T]) readAlong(ctx context.Context, pod *corev1.Pod) *T {
 }
 
 // read takes the output from the log of a pod that has ended.
-func (s look[T]) read(ctx context.Context, pod *corev1.Pod) (*T, error) {
+func (s podReader[T]) read(ctx context.Context, pod *corev1.Pod) (*T, error) {
 	name := pod.Namespace + "/" + pod.Name
 	var log []byte
 	client := s.Client
@@ -178,7 +175,7 @@ func (s look[T]) read(ctx context.Context, pod *corev1.Pod) (*T, error) {
 	return nil, &PodError{Node: pod.Spec.NodeName, Pod: name, Message: err.Error(), Err: err}
 }
 
-// log reads a pod's log: as it is, or with follow until enough says so of a line, or the
+// log reads a pod's log: as it is, or with follow until enough returns true for a line or the
 // pod ends. enough may be nil.
 func (s *Scanner) log(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod, follow bool, enough func(line []byte) bool) ([]byte, error) {
 	limit := int64(maxInventory) + 1
@@ -203,7 +200,7 @@ func (s *Scanner) log(ctx context.Context, client kubernetes.Interface, pod *cor
 	}
 }
 
-// failure is how a node program ended, in its own words.
+// failure is the last output and the exit code of a node program.
 func failure(pod *corev1.Pod, log []byte) string {
 	for _, c := range statuses(pod) {
 		if t := c.State.Terminated; t != nil {

@@ -1,0 +1,88 @@
+package plugin
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+)
+
+// reportOf is the report that an agent wrote an age ago.
+func reportOf(node string, age time.Duration, certificates ...v1alpha1.ReportedCertificate) v1alpha1.NodeCertificateReport {
+	return v1alpha1.NodeCertificateReport{
+		ObjectMeta: metav1.ObjectMeta{Name: node}, Certificates: certificates,
+		Summary: v1alpha1.ReportSummary{ObservedAt: noon.Add(-age).Format(time.RFC3339)},
+	}
+}
+
+func reportedLeaf(s certs.Service, name string) v1alpha1.ReportedCertificate {
+	return v1alpha1.ReportedCertificate{Service: s, Name: name, Path: "/etc/kubernetes/pki/" + name + ".crt",
+		FingerprintSHA256: "6a1e2fdce21e", NotAfter: metav1.NewTime(noon.Add(300 * day))}
+}
+
+// reporting is a cluster of which two nodes have fresh reports, one an old one, one none.
+func reporting() *fake {
+	f := healthy()
+	blocked := reportedLeaf(certs.Etcd, "etcd-server")
+	blocked.NotRenewable = &v1alpha1.NotRenewable{Reason: "no CA key on this node"}
+	hot := reportedLeaf(certs.Etcd, "etcd-healthcheck-client")
+	hot.NotRenewable = &v1alpha1.NotRenewable{Reason: "its container cannot be restarted", MaxRestart: "IfNeeded"}
+	f.reports = []v1alpha1.NodeCertificateReport{
+		reportOf("cp1", time.Minute, reportedLeaf(certs.Etcd, "etcd-peer"), blocked, reportedLeaf(certs.KubeAPIServer, "apiserver")),
+		reportOf("cp2", 20*time.Minute, reportedLeaf(certs.Etcd, "etcd-peer"), hot),
+		reportOf("cp3", 4*time.Hour, reportedLeaf(certs.Etcd, "etcd-peer")),
+	}
+	return f
+}
+
+func TestClientDryRunPlansFromReportsAndCreatesNothing(t *testing.T) {
+	f := reporting()
+	code, stdout, stderr := f.run(t, "--service", "etcd", "--dry-run=client")
+	require.Zero(t, code, stderr)
+	golden(t, "plan-reports.txt", stdout)
+	assert.Contains(t, stderr, "Nothing was created or changed.")
+	assert.Empty(t, f.log, "neither a scan, nor a review of permissions, nor the lock")
+}
+
+func TestClientDryRunAsJSONSaysItIsFromReports(t *testing.T) {
+	code, stdout, stderr := reporting().run(t, "--service", "etcd", "--dry-run=client", "--restart=if-needed", "-o", "json")
+	require.Zero(t, code, stderr)
+	var document v1alpha1.RotationPlan
+	require.NoError(t, json.Unmarshal([]byte(stdout), &document))
+	assert.True(t, document.FromReports)
+	require.Len(t, document.Steps, 2)
+	assert.True(t, document.Steps[0].ControlPlane)
+	assert.Zero(t, document.Steps[0].Wave)
+	assert.Len(t, document.Steps[1].Certificates, 2, "with if-needed the other one can be renewed, too")
+	assert.Len(t, document.LeftOut, 1)
+	assert.Len(t, document.NotInspected, 2, "the old report, and the node without one")
+}
+
+func TestClientDryRunWithoutFreshReportsNamesPlan(t *testing.T) {
+	for name, change := range map[string]func(*fake){
+		"none":         func(f *fake) { f.reports = nil },
+		"all too old":  func(f *fake) { f.reports = f.reports[2:] },
+		"not accepted": func(f *fake) { f.reports = []v1alpha1.NodeCertificateReport{notAccepted(f.reports[0])} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := reporting()
+			change(f)
+			code, stdout, stderr := f.run(t, "--service", "etcd", "--dry-run=client")
+			assert.Equal(t, 1, code)
+			assert.Empty(t, stdout)
+			assert.Contains(t, stderr, "no node in scope has a fresh NodeCertificateReport\nhint: kubectl rotate-certs plan scans")
+			assert.Empty(t, f.log)
+		})
+	}
+}
+
+func notAccepted(r v1alpha1.NodeCertificateReport) v1alpha1.NodeCertificateReport {
+	r.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionAccepted, Status: metav1.ConditionFalse}}
+	return r
+}
