@@ -25,6 +25,19 @@ func TestNoticesNameWhatIsLinkedAndNothingElse(t *testing.T) {
 	}
 }
 
+func TestEveryModuleOnEveryPlatformHasALicence(t *testing.T) {
+	for _, target := range pluginPlatforms {
+		if _, err := checkout(t).noticesOf(t.Context(), target, pluginProgram, completionProgram); err != nil {
+			t.Errorf("%s: %v", target, err)
+		}
+	}
+	for _, target := range nodePlatforms {
+		if _, err := checkout(t).noticesOf(t.Context(), target, "rotate-certs-watcher"); err != nil {
+			t.Errorf("%s: %v", target, err)
+		}
+	}
+}
+
 func TestNoticesHoldTheLicencesOfSubdirectories(t *testing.T) {
 	root := t.TempDir()
 	for _, name := range []string{"LICENSE", "NOTICE.txt", "license.go", "README.md", "fork/COPYING", "fork/deep/x.go", "other/LICENSE"} {
