@@ -39,6 +39,9 @@ func printPlan(w io.Writer, f format, p v1alpha1.RotationPlan) error {
 	if f == formatWide {
 		columns, rows = planWideColumns, planWideRows(p)
 	}
+	if p.FromReports {
+		columns, rows = withoutColumns(columns, rows, "Order", "Restarts", "Issuer")
+	}
 	if len(rows) > 0 {
 		if err := printTable(w, f, columns, rows); err != nil {
 			return err
@@ -73,17 +76,9 @@ func planRows(p v1alpha1.RotationPlan) [][]string {
 		if len(renews) > fewCertificates {
 			what = fmt.Sprintf("%d certificates", len(renews))
 		}
-		rows = append(rows, []string{waveOf(s), s.Node, what, allRestarts(s)})
+		rows = append(rows, []string{fmt.Sprint(s.Wave), s.Node, what, allRestarts(s)})
 	}
 	return rows
-}
-
-// waveOf is a step's wave; empty where it is not known.
-func waveOf(s v1alpha1.PlanStep) string {
-	if s.Wave == 0 {
-		return ""
-	}
-	return fmt.Sprint(s.Wave)
 }
 
 // allRestarts are the components that restart in a step, and what else does.
@@ -102,7 +97,7 @@ func planWideRows(p v1alpha1.RotationPlan) [][]string {
 	var rows [][]string
 	for _, s := range p.Steps {
 		for _, c := range s.Certificates {
-			rows = append(rows, []string{waveOf(s), s.Node, string(c.Service), c.Name, moment(c.NotAfter), c.Issuer, c.FingerprintSHA256, c.Path})
+			rows = append(rows, []string{fmt.Sprint(s.Wave), s.Node, string(c.Service), c.Name, moment(c.NotAfter), c.Issuer, c.FingerprintSHA256, c.Path})
 		}
 	}
 	return rows
@@ -160,16 +155,8 @@ func withoutCertificate(items []bare) []string {
 
 // planTitle says what is about to happen and whether it is new.
 func planTitle(id string, req plan.Request, unfinished *plan.Unfinished) string {
-	what := joinServices(req.Services, ", ")
-	if len(req.Services) == len(certs.Services()) {
-		what = "all services"
-	}
-	where := ""
-	if len(req.Nodes) > 0 {
-		where = " on " + some(req.Nodes)
-	}
 	if unfinished == nil {
-		return fmt.Sprintf("Rotation %s, new: %s%s. The CA stays. Workloads are not touched.", id, what, where)
+		return fmt.Sprintf("Rotation %s, new: %s. The CA stays. Workloads are not touched.", id, requestScope(req))
 	}
 	done := make([]string, 0, len(unfinished.Committed))
 	for n := range unfinished.Committed {
@@ -180,6 +167,18 @@ func planTitle(id string, req plan.Request, unfinished *plan.Unfinished) string 
 	if len(done) > 0 {
 		before = some(done) + " done before"
 	}
-	return fmt.Sprintf("Rotation %s, continued from %s (%s): %s%s. The CA stays. Workloads are not touched.",
-		unfinished.ID, moment(unfinished.StartTime), before, what, where)
+	return fmt.Sprintf("Rotation %s, continued from %s (%s): %s. The CA stays. Workloads are not touched.",
+		unfinished.ID, moment(unfinished.StartTime), before, requestScope(req))
+}
+
+// requestScope names the services and nodes of a request.
+func requestScope(req plan.Request) string {
+	text := joinServices(req.Services, ", ")
+	if len(req.Services) == len(certs.Services()) {
+		text = "all services"
+	}
+	if len(req.Nodes) > 0 {
+		text += " on " + some(req.Nodes)
+	}
+	return text
 }

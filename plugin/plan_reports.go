@@ -58,7 +58,7 @@ func (o *rotateOptions) runFromReports(ctx context.Context) error {
 	document.NotInspected = append(document.NotInspected, exclusions(append(chosen.Excluded, missing...))...)
 	document.Effects = reportedEffects(fresh, o.request.Restart, scan)
 	if o.format == formatTable || o.format == formatWide {
-		fmt.Fprintln(o.Out, planTitle("(plan)", o.request, nil))
+		fmt.Fprintf(o.Out, "Planned without a scan: %s. The CA stays. Workloads are not touched.\n", requestScope(o.request))
 	}
 	if err := printPlan(o.Out, o.format, document); err != nil {
 		return err
@@ -152,6 +152,22 @@ func isControlPlane(nodes []kubenode.Node, name string) bool {
 	return slices.ContainsFunc(nodes, func(n kubenode.Node) bool { return n.Name == name && n.ControlPlane })
 }
 
+// withoutColumns drops columns of a table by their names.
+func withoutColumns(columns []column, rows [][]string, names ...string) ([]column, [][]string) {
+	var kept []column
+	out := make([][]string, len(rows))
+	for i, c := range columns {
+		if slices.Contains(names, c.name) {
+			continue
+		}
+		kept = append(kept, c)
+		for n := range rows {
+			out[n] = append(out[n], rows[n][i])
+		}
+	}
+	return kept, out
+}
+
 // reportedEffects says what a plan from reports does not know.
 func reportedEffects(reports []v1alpha1.NodeCertificateReport, restart plan.RestartPolicy, scan string) []string {
 	oldest := observedAt(reports[0])
@@ -166,7 +182,7 @@ func reportedEffects(reports []v1alpha1.NodeCertificateReport, restart plan.Rest
 		plan.RestartNever:    "No service restarts (--restart=never).",
 	}
 	return []string{
-		fmt.Sprintf("Planned from the NodeCertificateReports of %s, the oldest of %s.", count(len(reports), "node"), moment(oldest)),
+		fmt.Sprintf("Source: the NodeCertificateReports of %s, the oldest of %s.", count(len(reports), "node"), moment(oldest)),
 		restarts[restart],
 		"A scan decides the rest: the order, restarts on each node, what else uses these files, and whether an interrupted rotation is continued. See: " + scan,
 	}

@@ -47,6 +47,8 @@ func TestClientDryRunPlansFromReportsAndCreatesNothing(t *testing.T) {
 	require.Zero(t, code, stderr)
 	golden(t, "plan-reports.txt", stdout)
 	assert.Contains(t, stderr, "Nothing was created or changed.")
+	_, wide, _ := f.run(t, "--service", "etcd", "--dry-run=client", "-o", "wide")
+	assert.Contains(t, wide, "NODE   SERVICE   CERTIFICATE   EXPIRES                SHA256         PATH\n")
 	assert.Empty(t, f.log, "neither a scan, nor a review of permissions, nor the lock")
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
+	"github.com/rotate-certs/rotate-certs/pkg/exitcode"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
 	"github.com/rotate-certs/rotate-certs/pkg/node/statedir"
@@ -151,6 +152,24 @@ func TestAnUnknownServiceIsToldApart(t *testing.T) {
 	var unknown *certs.UnknownServiceError
 	if !errors.As(err, &unknown) {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestRecoverFailsWhileARotationIsInProgress(t *testing.T) {
+	root := t.TempDir()
+	dir, err := statedir.Open(hostfs.Root(root))
+	if err != nil {
+		t.Fatal(err)
+	}
+	release, err := dir.Lock(t.Context(), statedir.Holder{Rotation: "7f3c2a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	_, err = run(t, root, "", "recover")
+	var locked *statedir.LockedError
+	if !errors.As(err, &locked) || exitCode(err, false) != exitcode.Held {
+		t.Errorf("error %v, want that the node is locked, and exit code 3", err)
 	}
 }
 
