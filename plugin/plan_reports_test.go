@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"encoding/json"
+	"net/http"
 	"testing"
 	"time"
 
@@ -87,4 +88,32 @@ func TestClientDryRunWithoutFreshReportsNamesPlan(t *testing.T) {
 func notAccepted(r v1alpha1.NodeCertificateReport) v1alpha1.NodeCertificateReport {
 	r.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionAccepted, Status: metav1.ConditionFalse}}
 	return r
+}
+
+func TestClientDryRunOnlyReadsFromTheAPIServer(t *testing.T) {
+	s := newAPIServer(t)
+	var requests []string
+	handler := s.Config.Handler
+	s.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.Lock()
+		requests = append(requests, r.Method)
+		s.Unlock()
+		handler.ServeHTTP(w, r)
+	})
+	code, _, stderr := s.run(t, "--service", "kubelet", "--dry-run=client")
+	assert.Equal(t, 1, code)
+	assert.Contains(t, stderr, "no node in scope has a fresh NodeCertificateReport", "the kind is not installed")
+
+	s.install(t, "")
+	s.remove("/apis/rotate-certs.io/v1alpha1/nodecertificatereports/w1")
+	s.add(t, "/apis/rotate-certs.io/v1alpha1/nodecertificatereports/w1", `{"summary":{"observedAt":"2026-11-24T11:59:00Z"},
+		"certificates":[{"service":"kubelet","name":"kubelet-client","path":"/var/lib/kubelet/pki/kubelet-client-current.pem"}]}`)
+	requests = nil
+	code, stdout, stderr := s.run(t, "--service", "kubelet", "--dry-run=client")
+	require.Zero(t, code, stderr)
+	assert.Contains(t, stdout, "w1     kubelet-client\n")
+	require.NotEmpty(t, requests)
+	for _, method := range requests {
+		assert.Equal(t, http.MethodGet, method)
+	}
 }
