@@ -45,7 +45,7 @@ func TestCommandReference(t *testing.T) {
 	for _, c := range commands {
 		writeCommand(&page, c, root.PersistentFlags())
 	}
-	page.WriteString("\n## Flags of kubectl\n\nEvery command takes them to reach the cluster, with kubectl's own meaning where nothing else is said.\n\n")
+	page.WriteString("\n## Flags of kubectl\n\nEvery command takes them to reach the cluster, with kubectl's own meaning where nothing else is said. `kubectl rotate-certs options` prints them.\n\n")
 	writeFlags(&page, root.PersistentFlags())
 	document(t, "commands.md", page.String())
 }
