@@ -44,6 +44,19 @@ func TestLinksInDocumentsLeadSomewhere(t *testing.T) {
 	}
 }
 
+func TestEveryPageIsListedInTheIndex(t *testing.T) {
+	index := readText(t, top+"/docs/README.md")
+	pages, err := filepath.Glob(top + "/docs/*.md")
+	if err != nil || len(pages) < 10 {
+		t.Fatalf("%d pages (%v)", len(pages), err)
+	}
+	for _, page := range pages {
+		if name := filepath.Base(page); name != "README.md" && !strings.Contains(index, "]("+name+")") {
+			t.Errorf("docs/README.md does not list %s", name)
+		}
+	}
+}
+
 // A person searches docs/troubleshooting.md for the text that a program printed. Each line of
 // its blocks of the kind "text" has to be a part of a text in the sources; "…" stands for
 // what differs.
