@@ -12,10 +12,10 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/agent"
 )
 
-// agentMemory is what the agent's heap should stay below; GOMEMLIMIT says otherwise.
+// agentMemory is the limit for the agent's heap, unless GOMEMLIMIT is set.
 const agentMemory = 48 << 20
 
-// agentFlags are what "agent" is told.
+// agentFlags holds the flags of "agent".
 type agentFlags struct {
 	kubeconfig, healthFile, logFormat, logLevel string
 
@@ -28,8 +28,8 @@ func (p *program) agentCommand() *cobra.Command {
 	var f agentFlags
 	cmd := &cobra.Command{
 		Use:   "agent",
-		Short: "Look at this node's certificates when they change, and write its NodeCertificateReport",
-		Long: `Look at this node's certificates when they change, and write its NodeCertificateReport.
+		Short: "Scan this node when its certificates change, and write its NodeCertificateReport",
+		Long: `Scan this node when its certificates change, and write its NodeCertificateReport.
 
 It runs in a pod of the DaemonSet rotate-certs-agent, or as root on a node, and changes
 nothing there.`,
@@ -51,7 +51,7 @@ nothing there.`,
 			}
 			if err := agent.Confine(); err != nil {
 				if !f.unconfined {
-					return fmt.Errorf("%w\nhint: --unconfined runs it all the same, with the rights of its user", err)
+					return fmt.Errorf("%w\nhint: --unconfined runs it with all rights of its user", err)
 				}
 				log.Warn("the agent keeps rights that it does not need", "error", err)
 			}
@@ -66,18 +66,18 @@ nothing there.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "how to reach the API server (default: the ServiceAccount of the pod)")
-	flags.DurationVar(&f.interval, "interval", agent.DefaultInterval, "time between two looks when no file changes")
-	flags.BoolVar(&f.podsHidden, "pods-hidden", false, "the volumes of pods, and sockets, are kept from the agent: not to find one there is no problem")
-	flags.BoolVar(&f.unconfined, "unconfined", false, "run also where it cannot give up what it does not need: changing files, Unix sockets, starting programs")
+	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig for the API server (default: the ServiceAccount of the pod)")
+	flags.DurationVar(&f.interval, "interval", agent.DefaultInterval, "time between two scans when no file changes")
+	flags.BoolVar(&f.podsHidden, "pods-hidden", false, "the volumes of pods, and sockets, are not visible to the agent: a missing one is no problem")
+	flags.BoolVar(&f.unconfined, "unconfined", false, "run even if the process cannot drop the rights to change files, to connect to Unix sockets and to start programs")
 	flags.StringVar(&f.healthFile, "health-file", "", "file to keep up to date for \"rotate-certs-node probe\" (default: none)")
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	return cmd
 }
 
-// probeCommand is what the probes of an agent's pod run. A port would be one of the node,
-// whose network the agent uses, and another program might have it.
+// probeCommand is the command that the probes of an agent's pod run. A probe by port is not
+// possible: the agent uses the node's network, and another program may use the port.
 func probeCommand() *cobra.Command {
 	var healthFile string
 	cmd := &cobra.Command{
@@ -92,6 +92,6 @@ func probeCommand() *cobra.Command {
 			return agent.Ready(healthFile, time.Now())
 		},
 	}
-	cmd.Flags().StringVar(&healthFile, "health-file", "", "the file that the agent was started with")
+	cmd.Flags().StringVar(&healthFile, "health-file", "", "the --health-file of the agent")
 	return cmd
 }

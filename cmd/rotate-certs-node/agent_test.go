@@ -13,7 +13,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/agent"
 )
 
-func TestAgentSaysWhatIsWrongWithItsFlags(t *testing.T) {
+func TestAgentRefusesWrongFlags(t *testing.T) {
 	t.Setenv("KUBERNETES_SERVICE_HOST", "")
 	for _, c := range []struct {
 		args []string

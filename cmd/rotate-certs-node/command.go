@@ -26,8 +26,8 @@ func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 		Long: `Scan and renew the certificates of one Kubernetes node.
 
 "kubectl rotate-certs" runs this program on every node in a short-lived pod, and the
-agents of an installation run it all the time. It can also be used by hand, as root on
-a node, also when the cluster is down:
+agents of an installation run it permanently. It can also be used by hand, as root on a
+node, even if the cluster is down:
 
   rotate-certs-node scan
   rotate-certs-node rotate --service etcd,kube-apiserver
@@ -40,8 +40,8 @@ a node, also when the cluster is down:
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	flags := root.PersistentFlags()
-	flags.StringVar(&p.root, "root", "/", "where the node's root directory is mounted")
-	flags.StringVar(&p.nodeName, "node-name", "", "the node's name in the API (default: the kubelet's --hostname-override, else the host name)")
+	flags.StringVar(&p.root, "root", "/", "mount point of the node's root directory")
+	flags.StringVar(&p.nodeName, "node-name", "", "the node's name in the API (default: the kubelet's --hostname-override, or the host name)")
 	root.AddCommand(p.scanCommand(), p.runCommand(), p.orderCommand(), p.followCommand(), p.journalCommand(), p.healthCommand(), p.rotateCommand(), p.recoverCommand(), p.forgetCommand(), p.agentCommand(), probeCommand(), p.versionCommand())
 	return root
 }
@@ -52,7 +52,8 @@ func (p *program) scanCommand() *cobra.Command {
 		Short: "Print the node's inventory as one line of JSON; changes nothing",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			// It lives for some 20 ms: at the usual pace, collecting garbage takes a sixth.
+			// The process runs for some 20 ms: with the default setting, garbage collection
+			// takes a sixth of that.
 			debug.SetGCPercent(400)
 			return p.print(p.scan(cmd.Context(), true))
 		},
@@ -63,7 +64,7 @@ func (p *program) healthCommand() *cobra.Command {
 	var others []string
 	cmd := &cobra.Command{
 		Use:   nodeapi.CommandHealth,
-		Short: "Print how etcd and this node's API server are, as one line of JSON",
+		Short: "Print the health of etcd and of this node's API server as one line of JSON",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			peers, err := parsePeers(others)
@@ -108,7 +109,7 @@ func (p *program) versionCommand() *cobra.Command {
 	}
 }
 
-// print writes one line of JSON.
+// printJSON writes one line of JSON.
 func (p *program) print(v any) error {
 	if err := json.NewEncoder(p.stdout).Encode(v); err != nil {
 		return fmt.Errorf("print: %w", err)

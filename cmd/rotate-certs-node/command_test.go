@@ -21,7 +21,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 )
 
-// run runs the program on a node's tree and returns what it prints.
+// runProgram runs the program on a node's tree and returns its output.
 func run(t *testing.T, root, stdin string, args ...string) (string, error) {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
@@ -59,8 +59,9 @@ func TestAnOrderIsAccepted(t *testing.T) {
 	}
 }
 
-// With the main process everything ends that exec has started in its pod, such as follow.
-func TestTheMainProcessGivesTimeToHearItsLastWord(t *testing.T) {
+// When the main process ends, processes that exec has started in its pod end as well, such as
+// follow.
+func TestTheMainProcessWaitsForTheReaderOfItsLastRecord(t *testing.T) {
 	root := string(certstest.Kubeadm(t, "cp1").Root)
 	if _, err := run(t, root, `{"kind":"Abandon","rotation":"7f3c2a","token":1}`, "order", "--rotation=7f3c2a"); err != nil {
 		t.Fatal(err)
@@ -88,7 +89,7 @@ func TestTheMainProcessGivesTimeToHearItsLastWord(t *testing.T) {
 	}
 	release, err := dir.Lock(t.Context(), statedir.Holder{})
 	if err != nil {
-		t.Fatalf("nobody else can work on the node: %v", err)
+		t.Fatalf("no other process can take the lock: %v", err)
 	}
 	release()
 	select {
@@ -126,12 +127,12 @@ func TestBadInput(t *testing.T) {
 		{"", []string{"run", "--rotation=../x"}, "want lower-case letters"},
 		{"", []string{"follow", "--rotation=../x"}, "want lower-case letters"},
 		{"", []string{"journal", "--rotation=../x"}, "want lower-case letters"},
-		{"", []string{"rotate"}, "say which services"},
+		{"", []string{"rotate"}, "name the services"},
 		{"", []string{"rotate", "--service=ectd"}, `did you mean "etcd"?`},
 		{"", []string{"rotate", "--service=etcd", "--all"}, "all"},
 		{"", []string{"rotate", "--all", "--restart=perhaps"}, "always, if-needed, never"},
 		{"", []string{"rotate", "--all", "--validity=soon"}, "validity"},
-		{"", []string{"rotate", "--all", "--component-timeout=1ms"}, "a second at least"},
+		{"", []string{"rotate", "--all", "--component-timeout=1ms"}, "at least one second"},
 		{"", []string{"rotate", "--all", "--output=xml"}, "json or text"},
 		{"", []string{"recover", "--output=xml"}, "json or text"},
 		{"", []string{"forget", "n0ne"}, "not known on this node"},

@@ -12,13 +12,12 @@ func (p *program) forgetCommand() *cobra.Command {
 		Use:   "forget ID",
 		Short: "Remove a rotation whose journal is damaged from this node's state",
 		Long: `Remove a rotation from this node's state below /var/lib/rotate-certs: its journal,
-the backups of what it replaced and what it had staged. No certificate in use is
-touched. It is meant for a rotation whose journal cannot be read, which is reported by
-every scan until then.
+its backups and its staged files. No certificate in use is changed. Use it for a
+rotation whose journal cannot be read: every scan reports it until it is removed.
 
-A rotation that began to replace certificates, and of which no record says how that
-ended, is refused. Verify the node's certificates before you add --force: its backup is
-the only copy of what it replaced.`,
+A rotation that began to replace certificates, and of which no record shows the end, is
+refused. Verify the node's certificates before you add --force: its backup is the only
+copy of the replaced files.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			engine, closeEngine := p.engine()
@@ -30,6 +29,6 @@ the only copy of what it replaced.`,
 			return err
 		},
 	}
-	cmd.Flags().BoolVar(&force, "force", false, "also where no record says how its replacement of certificates ended")
+	cmd.Flags().BoolVar(&force, "force", false, "even if no record shows the end of its replacement of certificates")
 	return cmd
 }

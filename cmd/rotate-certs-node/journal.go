@@ -7,7 +7,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
 
-// journalCommand is follow without waiting: what a read-only pod runs for "history".
+// journalCommand is follow without waiting: the command of a read-only pod for "history".
 func (p *program) journalCommand() *cobra.Command {
 	var rotation string
 	cmd := &cobra.Command{

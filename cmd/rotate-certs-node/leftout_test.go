@@ -14,9 +14,9 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// TestByHandWhatCannotBeRenewedIsLeftOut: named on standard error before anything is
+// TestByHandLeftOutCertificatesAreNamed: named on standard error before anything is
 // changed, with an exit code of its own.
-func TestByHandWhatCannotBeRenewedIsLeftOut(t *testing.T) {
+func TestByHandLeftOutCertificatesAreNamed(t *testing.T) {
 	tree := certstest.Kubeadm(t, "cp1")
 	node := layouttest.In(t, tree.Root)
 	node.Kubeadm(certstest.PKIDir)

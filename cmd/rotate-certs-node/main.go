@@ -2,8 +2,8 @@
 // restarts components, verifies and rolls back. It runs in a short-lived pod that
 // "kubectl rotate-certs" starts, or as root on the node itself.
 //
-// Results go to standard output as JSON, words for people to standard error; "rotate" and
-// "recover" print words on a terminal.
+// Results go to standard output as JSON, messages to standard error; "rotate" and "recover"
+// print text on a terminal.
 package main
 
 import (
@@ -21,8 +21,8 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), endings()...)
-	// A closed pipe fails the write to it. Without this it would end the process, in the
-	// middle of a commit as well, see package os/signal.
+	// A write to a closed pipe fails. Without this it would end the process, even in the middle
+	// of a commit, see package os/signal.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	err := newCommand(os.Stdin, os.Stdout, os.Stderr).ExecuteContext(ctx)
 	interrupted := ctx.Err() != nil
@@ -56,9 +56,9 @@ func exitCode(err error, interrupted bool) int {
 	return exitcode.Failed
 }
 
-// endings are the signals that end the work in good order: before a commit at once, a
-// commit that has begun goes on to its end. SIGHUP is one, since a terminal whose
-// connection breaks sends it; where it is ignored, as below nohup, it stays so.
+// endSignals returns the signals that end the process in good order: at once before a commit; a
+// commit that has begun is completed or rolled back. SIGHUP is one, since a terminal whose
+// connection breaks sends it; if it is ignored, as with nohup, it stays ignored.
 func endings() []os.Signal {
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) {

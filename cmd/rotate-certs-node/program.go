@@ -16,7 +16,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/statedir"
 )
 
-// program is what the commands share.
+// program holds the state that the commands share.
 type program struct {
 	root, nodeName string
 	stdout, stderr io.Writer
@@ -24,7 +24,7 @@ type program struct {
 
 func (p *program) hostRoot() hostfs.Root { return hostfs.Root(p.root) }
 
-// scan looks at the node, and for whoever only looks at it into people's homes as well.
+// scanNode scans the node; for the command "scan" also the home directories.
 func (p *program) scan(ctx context.Context, homes bool) inventory.Node {
 	root := p.hostRoot()
 	return scan.Scan(ctx, root, scan.Options{
@@ -33,13 +33,13 @@ func (p *program) scan(ctx context.Context, homes bool) inventory.Node {
 	})
 }
 
-// discover is scan without a look at certificates and endpoints: enough to know whom
-// to ask, and cheap enough to be asked again and again.
+// discoverNode is scanNode without certificates and endpoints: enough for health requests, and
+// cheap enough to be repeated.
 func (p *program) discover() inventory.Node {
 	return layout.Discover(p.hostRoot(), layout.Options{NodeName: p.nodeName}).Node
 }
 
-// engine is the real one; the caller closes it.
+// newEngine returns the real engine; the caller closes it.
 func (p *program) engine() (*rotate.Engine, func()) {
 	root := p.hostRoot()
 	found := p.discover()
@@ -57,10 +57,11 @@ func (p *program) engine() (*rotate.Engine, func()) {
 	return e, runtime.Close
 }
 
-// ownProgram is this very program, wherever it lies and whatever became of its file.
+// ownProgram is the path of this program, which can be read even if its file was replaced or
+// removed.
 const ownProgram = "/proc/self/exe"
 
-// lockedWriter keeps lines whole.
+// lockedWriter writes complete lines.
 type lockedWriter struct {
 	mu sync.Mutex
 	w  io.Writer

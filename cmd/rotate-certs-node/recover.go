@@ -12,14 +12,14 @@ func (p *program) recoverCommand() *cobra.Command {
 	var out output
 	cmd := &cobra.Command{
 		Use:   "recover",
-		Short: "Put the old certificates back where a rotation was interrupted; else change nothing",
-		Long: `Put the old certificates back where a rotation was interrupted, restart what may
-have read new ones, and verify that the old ones are in use. Needs no API server. Where
-nothing was interrupted it changes nothing, and neither while a rotation is in progress
-(exit code 3).
+		Short: "Restore the old certificates of an interrupted rotation",
+		Long: `Restore the old certificates of an interrupted rotation, restart the components that may
+have read new ones, and verify that the old ones are in use. It needs no API server. It
+changes nothing if no rotation was interrupted, or if a rotation is in progress (exit
+code 3).
 
-With --boot it only puts files back, as nothing runs yet that could have read others:
-so it is run by a systemd unit that a rotation leaves until it is done.`,
+With --boot it only restores files, since no component runs yet that could have read
+others. A systemd unit, which a rotation installs until it is done, runs it so.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			engine, closeEngine := p.engine()
@@ -41,6 +41,6 @@ so it is run by a systemd unit that a rotation leaves until it is done.`,
 		},
 	}
 	out.add(cmd)
-	cmd.Flags().BoolVar(&boot, "boot", false, "put files back only: nothing runs on this node yet")
+	cmd.Flags().BoolVar(&boot, "boot", false, "only restore files: no component runs on this node yet")
 	return cmd
 }

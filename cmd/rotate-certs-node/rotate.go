@@ -12,7 +12,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// byHand are the flags of "rotate".
+// byHand holds the flags of "rotate".
 type byHand struct {
 	services   []string
 	all        bool
@@ -28,14 +28,14 @@ func (p *program) rotateCommand() *cobra.Command {
 	var f byHand
 	cmd := &cobra.Command{
 		Use:   "rotate --service NAME[,NAME…] | --all",
-		Short: "Renew certificates of this node alone, by hand",
-		Long: `Renew certificates of this node alone, by hand, as root on the node.
+		Short: "Renew certificates of only this node, by hand",
+		Long: `Renew certificates of only this node, by hand, as root on the node.
 
-The same way forth and back as through "kubectl rotate-certs", but nobody looks at the
-other nodes: see to it that etcd keeps its quorum without this one.
+It renews, verifies and rolls back as "kubectl rotate-certs" does, but it does not check
+the other nodes: make sure that etcd keeps its quorum without this one.
 
-A commit that has begun goes on to its end, also when the terminal's connection breaks.
-Where the old certificates have expired, the new ones stay in place even if a component
+A commit that has begun is completed or rolled back, even if the terminal's connection
+breaks. If the old certificates have expired, the new ones stay in place even if a component
 does not become healthy, as one of several expired etcd members cannot (exit code 5): run
 the same command on the other control-plane nodes, then "rotate-certs-node recover" here.`,
 		Example: `  rotate-certs-node rotate --all
@@ -51,7 +51,8 @@ the same command on the other control-plane nodes, then "rotate-certs-node recov
 			if engine.Records, err = f.output.records(p.stdout); err != nil {
 				return err
 			}
-			engine.Alone, engine.Timeout = true, f.timeout
+			engine.Alone = true
+			engine.Timeout = f.timeout
 			engine.LeftOut = p.leftOut
 			err = engine.ByHand(cmd.Context(), req)
 			if errors.Is(err, plan.ErrNothing) {
@@ -64,17 +65,17 @@ the same command on the other control-plane nodes, then "rotate-certs-node recov
 	flags := cmd.Flags()
 	flags.StringSliceVar(&f.services, "service", nil, "services whose certificates to renew")
 	flags.BoolVar(&f.all, "all", false, "all services")
-	flags.Var(&f.validity, "validity", "for how long the new certificates are valid, e.g. 90d (default: as long as the old ones were; never past their CA)")
-	flags.BoolVar(&f.allowShort, "allow-short-validity", false, "take a --validity of less than a day")
-	flags.DurationVar(&f.timeout, "component-timeout", rotate.DefaultTimeout, "for how long a component may take to become healthy, besides its supervisor's pauses")
+	flags.Var(&f.validity, "validity", "lifetime of the new certificates, e.g. 90d (default: that of the old ones; never beyond their CA)")
+	flags.BoolVar(&f.allowShort, "allow-short-validity", false, "accept a --validity of less than a day")
+	flags.DurationVar(&f.timeout, "component-timeout", rotate.DefaultTimeout, "how long a component may take to become healthy, in addition to its supervisor's pauses")
 	flags.StringVar(&f.restart, "restart", string(plan.RestartAlways), "always, if-needed, or never")
-	flags.BoolVar(&f.strict, "require-all", false, "change nothing where a certificate cannot be renewed, instead of leaving it out")
+	flags.BoolVar(&f.strict, "require-all", false, "change nothing if a certificate cannot be renewed, instead of leaving it out")
 	f.output.add(cmd)
 	cmd.MarkFlagsMutuallyExclusive("service", "all")
 	return cmd
 }
 
-// request is what the flags ask for.
+// planRequest returns the request of the flags.
 func (f *byHand) request() (req plan.Request, err error) {
 	if f.all {
 		req.Services = certs.Services()
@@ -82,22 +83,24 @@ func (f *byHand) request() (req plan.Request, err error) {
 		return req, err
 	}
 	if len(req.Services) == 0 {
-		return req, errors.New("say which services: --service NAME, or --all")
+		return req, errors.New("name the services: --service NAME, or --all")
 	}
 	if req.Restart, err = plan.ParseRestartPolicy(f.restart); err != nil {
 		return req, fmt.Errorf("--restart: %w", err)
 	}
 	if f.timeout < time.Second {
-		return req, fmt.Errorf("--component-timeout %s: want a second at least", f.timeout)
+		return req, fmt.Errorf("--component-timeout %s: want at least one second", f.timeout)
 	}
-	req.Validity, req.AllowShortValidity, req.RequireAll = time.Duration(f.validity), f.allowShort, f.strict
+	req.Validity = time.Duration(f.validity)
+	req.AllowShortValidity = f.allowShort
+	req.RequireAll = f.strict
 	if err := req.CheckValidity(); err != nil {
 		return req, fmt.Errorf("--%w\nhint: days are written as 90d; --allow-short-validity allows less than a day", err)
 	}
 	return req, nil
 }
 
-// leftOut lists what a rotation by hand does not renew, and why.
+// printLeftOut lists the certificates that a rotation by hand does not renew, with the reason.
 func (p *program) leftOut(left []plan.LeftOut) {
 	for _, l := range left {
 		expires := ""

@@ -16,40 +16,41 @@ import (
 	"time"
 )
 
-// CanSign says why a certificate could not sign others now, or returns nil.
+// CanSign returns an error if a certificate cannot sign others now.
 func CanSign(ca *x509.Certificate, now time.Time) error {
 	switch {
 	case now.Before(ca.NotBefore):
-		return fmt.Errorf("certificate authority %q is not valid before %s\ncheck this node's clock, which says %s",
+		return fmt.Errorf("certificate authority %q is not valid before %s; check this node's clock, which says %s",
 			ca.Subject, ca.NotBefore.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	case !now.Before(ca.NotAfter):
-		return fmt.Errorf("certificate authority %q expired %s\nits leaf certificates cannot be renewed before the authority itself is replaced",
+		return fmt.Errorf("certificate authority %q expired %s; its leaf certificates cannot be renewed before the authority itself is replaced",
 			ca.Subject, ca.NotAfter.UTC().Format(time.RFC3339))
 	case ca.Version >= 3 && !ca.BasicConstraintsValid, ca.BasicConstraintsValid && !ca.IsCA:
-		return fmt.Errorf("certificate %q is not a certificate authority\nits basic constraints do not say CA:TRUE, so nothing accepts what it signs", ca.Subject)
+		return fmt.Errorf("certificate %q is not a certificate authority: its basic constraints lack CA:TRUE, so no peer accepts its signatures", ca.Subject)
 	case ca.KeyUsage != 0 && ca.KeyUsage&x509.KeyUsageCertSign == 0:
-		return fmt.Errorf("certificate authority %q may not sign certificates\nits key usage lacks \"cert sign\", so nothing accepts what it signs", ca.Subject)
+		return fmt.Errorf("certificate authority %q may not sign certificates: its key usage lacks \"cert sign\", so no peer accepts its signatures", ca.Subject)
 	}
 	return nil
 }
 
-// IsIssuedBy says whether ca's key signed the certificate in ca's name. It asks
-// neither for dates nor for usages: who the issuer is, and whether it may still
-// issue ([CanSign]), are two questions. A self-signed certificate is issued by itself.
+// IsIssuedBy reports whether ca's key signed the certificate in ca's name. It checks neither
+// dates nor usages: [CanSign] checks whether the issuer may still issue. A self-signed
+// certificate is its own issuer.
 func IsIssuedBy(c, ca *x509.Certificate) bool {
 	if c == nil || ca == nil || !bytes.Equal(c.RawIssuer, ca.RawSubject) {
 		return false
 	}
-	// A hostile file must not keep the processor busy for minutes.
+	// A hostile file must not use the processor for minutes.
 	if k, ok := ca.PublicKey.(*rsa.PublicKey); ok && k.N.BitLen() > 2*maxRSABits {
 		return false
 	}
 	return ca.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature) == nil
 }
 
-// Sign makes the certificate that a template of [Successor] describes, for pub, in
-// the name of ca. The serial number is new: 128 random bits. The signature algorithm is
-// the template's where the CA's key can make it, else what the key suggests. Whether the CA may sign is [CanSign]'s question.
+// SignTemplate makes the certificate that a template of [SuccessorTemplate] describes, for pub,
+// signed by ca. The serial number is new: 128 random bits. The signature algorithm is the
+// template's if the CA's key can make it, otherwise the key's default. [CanSign] checks whether
+// the CA may sign.
 func Sign(template *x509.Certificate, pub crypto.PublicKey, ca *x509.Certificate, caKey crypto.Signer) (*x509.Certificate, error) {
 	switch {
 	case caKey == nil:
@@ -71,7 +72,7 @@ func Sign(template *x509.Certificate, pub crypto.PublicKey, ca *x509.Certificate
 	t.SignatureAlgorithm = signatureBy(caKey.Public(), template.SignatureAlgorithm)
 	der, err := x509.CreateCertificate(rand.Reader, &t, ca, pub, caKey)
 	if err != nil && t.SignatureAlgorithm != x509.UnknownSignatureAlgorithm {
-		t.SignatureAlgorithm = x509.UnknownSignatureAlgorithm // a key too small for that hash, say
+		t.SignatureAlgorithm = x509.UnknownSignatureAlgorithm // for example, a key too small for that hash
 		der, err = x509.CreateCertificate(rand.Reader, &t, ca, pub, caKey)
 	}
 	if err != nil {
@@ -84,8 +85,8 @@ func Sign(template *x509.Certificate, pub crypto.PublicKey, ca *x509.Certificate
 	return c, nil
 }
 
-// signatureBy returns the wanted signature algorithm where a key of that kind makes it
-// and it is still sound; else zero, so that the key decides.
+// signatureBy returns the wanted signature algorithm if a key of that kind can make it and it
+// is still secure; otherwise zero, so that the key decides.
 func signatureBy(key crypto.PublicKey, wanted x509.SignatureAlgorithm) x509.SignatureAlgorithm {
 	var can []x509.SignatureAlgorithm
 	switch key.(type) {
@@ -101,7 +102,7 @@ func signatureBy(key crypto.PublicKey, wanted x509.SignatureAlgorithm) x509.Sign
 	return x509.UnknownSignatureAlgorithm
 }
 
-// signSelf is [Sign] for a certificate that is its own issuer.
+// signSelf is [SignTemplate] for a certificate that is its own issuer.
 func signSelf(template *x509.Certificate, key crypto.Signer) (*x509.Certificate, error) {
 	issuer := *template
 	issuer.PublicKey = key.Public()

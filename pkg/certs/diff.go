@@ -20,8 +20,8 @@ type Difference struct {
 	Attribute string `json:"attribute"`
 	Old       string `json:"old"`
 	New       string `json:"new"`
-	// Loss says that something which somebody may rely on is gone: a name, a usage,
-	// strength. What was only added, or another issuer's name, is no loss.
+	// Loss means that the successor lacks something that peers may rely on: a name, a usage,
+	// strength. Additions and another issuer's name are no loss.
 	Loss bool `json:"loss,omitempty"`
 	// Lost are the members that a set (names, usages, extensions) has lost.
 	Lost []string `json:"lost,omitempty"`
@@ -35,7 +35,7 @@ func (d Difference) String() string {
 	return text
 }
 
-// Losses returns the differences that are losses.
+// LossesOf returns the differences that are losses.
 func Losses(in []Difference) []Difference {
 	var out []Difference
 	for _, d := range in {
@@ -46,10 +46,10 @@ func Losses(in []Difference) []Difference {
 	return out
 }
 
-// Diff compares all that a renewal must leave as it was: subject (its encoding
-// too), names, usages, CA or not, other extensions and what is critical, the key's
-// algorithm and size, the signature's algorithm, the issuer's name. Serial numbers, dates, the key itself and
-// its identifiers always differ and are not compared.
+// Compare compares everything that a renewal must keep: subject (with its encoding), names,
+// usages, CA or not, other extensions and their criticality, the key's algorithm and size, the
+// signature's algorithm, the issuer's name. Serial numbers, dates, the key itself and its
+// identifiers always differ and are not compared.
 func Diff(old, successor *x509.Certificate) []Difference {
 	var out []Difference
 	add := func(attribute, o, n string, loss bool) {
@@ -69,9 +69,11 @@ func Diff(old, successor *x509.Certificate) []Difference {
 	}
 
 	if !bytes.Equal(old.RawSubject, successor.RawSubject) {
-		o, n := old.Subject.String(), successor.Subject.String()
+		o := old.Subject.String()
+		n := successor.Subject.String()
 		if o == n { // another string type or order
-			o, n = o+" (DER "+hex.EncodeToString(old.RawSubject)+")", n+" (DER "+hex.EncodeToString(successor.RawSubject)+")"
+			o += " (DER " + hex.EncodeToString(old.RawSubject) + ")"
+			n += " (DER " + hex.EncodeToString(successor.RawSubject) + ")"
 		}
 		add("subject", o, n, !sameSubject(old.RawSubject, successor.RawSubject))
 	}
@@ -87,10 +89,10 @@ func Diff(old, successor *x509.Certificate) []Difference {
 	return out
 }
 
-// sameSubject says whether two subjects have the same attributes in the same order,
-// whatever string types their values have. Those compare as equal (RFC 5280, 7.1), and
-// a remote signer writes them as it likes: Kubernetes' own always as Go does, so that a
-// kubelet's certificate that OpenSSL made could never be renewed otherwise.
+// sameSubject reports whether two subjects have the same attributes in the same order, with any
+// string types of their values. These compare as equal (RFC 5280, 7.1), and a remote signer
+// chooses them: the signers of Kubernetes use those of Go, so a kubelet's certificate that
+// OpenSSL made could never be renewed otherwise.
 func sameSubject(a, b []byte) bool {
 	var x, y pkix.RDNSequence
 	restX, errX := asn1.Unmarshal(a, &x)
@@ -107,7 +109,7 @@ func yesNo(b bool) string {
 	return "no"
 }
 
-// weaker says whether the new key is of another algorithm or of fewer bits.
+// isWeaker reports whether the new key is of another algorithm or has fewer bits.
 func weaker(old, successor *x509.Certificate) bool {
 	return old.PublicKeyAlgorithm != successor.PublicKeyAlgorithm || keyBits(successor) < keyBits(old)
 }
@@ -123,8 +125,8 @@ func keyBits(c *x509.Certificate) int {
 	}
 }
 
-// otherExtensions are those that no other attribute of Diff speaks of, with their
-// values: the same policy or distribution point must still be there.
+// otherExtensions returns the extensions that no other attribute of Compare covers, with their
+// values: the same policy or distribution point must still exist.
 func otherExtensions(c *x509.Certificate) []string {
 	var out []string
 	for _, e := range c.Extensions {

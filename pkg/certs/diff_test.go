@@ -81,7 +81,7 @@ func TestDiff(t *testing.T) {
 		utf8 := ca.Leaf(t, certstest.RawSubject(commonName(t, asn1.TagUTF8String, "x"))).Leaf()
 		printable := ca.Leaf(t, certstest.RawSubject(commonName(t, asn1.TagPrintableString, "x"))).Leaf()
 		got := certs.Diff(utf8, printable)
-		require.Len(t, got, 1, "it is told")
+		require.Len(t, got, 1, "it is reported")
 		assert.Contains(t, got[0].String(), "CN=x (DER 30")
 		assert.Empty(t, certs.Losses(got), "and no loss: a signer writes it as it likes")
 	})

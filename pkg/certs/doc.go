@@ -1,4 +1,3 @@
-// Package certs is the domain: services, certificates, keys, and what it means
-// to renew one. It does no I/O and knows neither files nor clusters; time is
-// always a parameter.
+// Package certs is the domain: services, certificates, keys, and the rules of a renewal. It
+// does no I/O and has neither files nor clusters; time is always a parameter.
 package certs

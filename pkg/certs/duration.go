@@ -10,11 +10,12 @@ import (
 
 const day = 24 * time.Hour
 
-// ParseDuration reads what people say of certificates, "90d" or "1d12h", besides Go's own
-// durations. Zero and negative ones are refused.
+// ParseDuration reads durations with days, "90d" or "1d12h", and Go's own. Zero and negative
+// ones are refused.
 func ParseDuration(s string) (time.Duration, error) {
 	wrong := fmt.Errorf("duration %q: want a number with a unit, such as 90d, 12h, 1d12h or 30m", s)
-	rest, total := strings.TrimSpace(s), time.Duration(0)
+	rest := strings.TrimSpace(s)
+	total := time.Duration(0)
 	if before, after, found := strings.Cut(rest, "d"); found {
 		days, err := strconv.ParseFloat(before, 64)
 		switch {
@@ -23,7 +24,8 @@ func ParseDuration(s string) (time.Duration, error) {
 		case days > float64(math.MaxInt64/2)/float64(day):
 			return 0, fmt.Errorf("duration %q is too long", s)
 		}
-		total, rest = time.Duration(days*float64(day)), after
+		total = time.Duration(days * float64(day))
+		rest = after
 	}
 	if rest != "" {
 		d, err := time.ParseDuration(rest)

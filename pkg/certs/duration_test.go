@@ -12,7 +12,7 @@ import (
 
 const day = 24 * time.Hour
 
-func TestDurationsAreWhatPeopleSay(t *testing.T) {
+func TestDurationsWithDaysAreRead(t *testing.T) {
 	for in, want := range map[string]time.Duration{
 		"90d": 90 * day, "1d12h": 36 * time.Hour, "0.5d": 12 * time.Hour, "1h30m": 90 * time.Minute, "8760h": 365 * day, " 30m ": 30 * time.Minute,
 	} {

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// Facts are what may be shown, logged and published of a certificate. They hold
-// nothing secret.
+// Facts are the data of a certificate that may be printed, logged and published. They hold no
+// secret.
 type Facts struct {
 	Subject           string    `json:"subject"`           // RFC 2253 order, as Go prints it
 	Issuer            string    `json:"issuer"`            // same
@@ -81,8 +81,8 @@ func sans(c *x509.Certificate) []string {
 	return out
 }
 
-// keyUsageNames and extKeyUsageNames use the names of the certificates.k8s.io API,
-// which are the ones operators know.
+// keyUsageNames and extKeyUsageNames use the names of the certificates.k8s.io API, which
+// operators know.
 var keyUsageNames = []struct {
 	usage x509.KeyUsage
 	name  string

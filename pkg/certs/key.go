@@ -22,18 +22,18 @@ const (
 	PKCS8 = "PRIVATE KEY"
 )
 
-// maxRSABits bounds what [NewKeyLike] generates: crypto/tls refuses larger keys,
-// and a hostile certificate must not cost hours.
+// maxRSABits limits the keys that [NewKeyLike] generates: crypto/tls refuses larger keys, and a
+// hostile certificate must not cost hours.
 const maxRSABits = 8192
 
-// ErrEncryptedKey is a private key that is of no use without a passphrase.
+// ErrEncryptedKey means that a private key is encrypted with a passphrase.
 var ErrEncryptedKey = errors.New("private key is encrypted with a passphrase; Kubernetes components cannot load such keys either")
 
-// redacted is all that is ever shown of a key.
+// redacted is printed instead of a key.
 const redacted = "key(redacted)"
 
-// Key is a private key and the way in which it was encoded. However it is printed,
-// logged or marshalled, nothing of the key shows.
+// Key is a private key with its encoding. No way of printing, logging or marshalling it reveals
+// the key.
 type Key struct {
 	// Signer is a *rsa.PrivateKey, a *ecdsa.PrivateKey or, around an Ed25519 key, a
 	// type of this package; nil in the zero value.
@@ -48,7 +48,7 @@ func (Key) String() string { return redacted }
 // GoString shows nothing of the key.
 func (Key) GoString() string { return redacted }
 
-// Format shows nothing of the key, whatever the verb.
+// Format shows nothing of the key, with any verb.
 func (Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
 // MarshalJSON shows nothing of the key.
@@ -96,8 +96,7 @@ func ParseKeyPEM(data []byte) (Key, error) {
 	}
 }
 
-// parseKeyDER tries the encodings in the order of crypto/tls, which does not go by
-// the label either.
+// parseKeyDER tries the encodings in the order of crypto/tls, which ignores the label as well.
 func parseKeyDER(der []byte) (crypto.Signer, error) {
 	if k, err := x509.ParsePKCS1PrivateKey(der); err == nil {
 		return k, nil
@@ -119,7 +118,7 @@ func parseKeyDER(der []byte) (crypto.Signer, error) {
 	return nil, errors.New("private key is damaged or of an unknown kind")
 }
 
-// Fits says whether the key is the one that the certificate was made for.
+// FitsCert reports whether the key is the one that the certificate was made for.
 func (k Key) Fits(c *x509.Certificate) bool {
 	return k.Signer != nil && c != nil && samePublicKey(k.Signer.Public(), c.PublicKey)
 }

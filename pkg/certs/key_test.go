@@ -75,7 +75,7 @@ func TestNewKeyIsNew(t *testing.T) {
 	assert.False(t, certs.Key{}.Fits(old.Leaf()), "no key fits nothing")
 }
 
-func TestNewKeyRefusesWhatWouldTakeForEver(t *testing.T) {
+func TestNewKeyRefusesHugeKeys(t *testing.T) {
 	huge := &rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), 65535), E: 65537}
 	_, err := certs.NewKeyLike(huge, "")
 	assert.ErrorContains(t, err, "65536 bits are more than the 8192 that TLS allows")
@@ -140,8 +140,8 @@ func TestKeyRefusesAnEncodingThatCannotHoldIt(t *testing.T) {
 	assert.ErrorContains(t, err, "there is none")
 }
 
-// TestKeyNeverShows prints, logs and marshals keys in every way and looks for the
-// secret numbers in what comes out.
+// TestKeyNeverShows prints, logs and marshals keys in every way and searches the output for the
+// secret numbers.
 func TestKeyNeverShows(t *testing.T) {
 	for _, like := range []crypto.PublicKey{certstest.RSA2048, certstest.ECDSAP256, certstest.Ed25519} {
 		made, err := certs.NewKeyLike(like, "")

@@ -2,14 +2,14 @@ package certs
 
 import "time"
 
-// Life returns for how long a certificate was made to be valid, for a successor that
-// lives as long: from NotBefore to NotAfter.
+// LifeOf returns how long a certificate was made to be valid, for a successor that is valid as
+// long: from NotBefore to NotAfter.
 //
-// copied says that NotBefore is its CA's. kubeadm before v1.31, k3s and others copy it
-// whenever they renew, so that a certificate for one year, renewed in the CA's third, says
-// that it lives for four. Only where that life is a whole number of days was it made
-// together with its CA. Else the answer is [DefaultLifetime], or what is left of it at
-// now where that is more, and never more than from NotBefore to NotAfter.
+// copied means that NotBefore is its CA's. kubeadm before v1.31, k3s and others copy it at
+// every renewal, so that a certificate for one year, renewed in the CA's third, seems to be
+// valid for four. It was made together with its CA only if that life is a whole number of days.
+// Otherwise the answer is [DefaultLifetime], or the time left at now if that is longer, and
+// never more than from NotBefore to NotAfter.
 func Life(notBefore, notAfter, now time.Time, copied bool) time.Duration {
 	life := notAfter.Sub(notBefore)
 	if life <= 0 {
@@ -21,6 +21,6 @@ func Life(notBefore, notAfter, now time.Time, copied bool) time.Duration {
 	return min(life, max(DefaultLifetime, notAfter.Sub(now)))
 }
 
-// ValidityFor is for how long from now on a certificate must be valid to live for life,
-// since it begins [Backdate] ago.
+// ValidityFor returns how long from now on a certificate with a total life must be valid, since
+// it begins [Backdate] ago.
 func ValidityFor(life time.Duration) time.Duration { return max(life-Backdate, life/2) }

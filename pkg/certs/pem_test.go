@@ -15,7 +15,8 @@ import (
 func TestParsePEM(t *testing.T) {
 	ca := certstest.NewCA(t, "root").Intermediate(t, "intermediate")
 	p := ca.Leaf(t)
-	leaf, intermediate := p.Chain[0], p.Chain[1]
+	leaf := p.Chain[0]
+	intermediate := p.Chain[1]
 
 	for _, test := range []struct {
 		name string
@@ -83,7 +84,8 @@ func FuzzParsePEM(f *testing.F) {
 			require.NoError(t, err)
 			require.Len(t, again, len(chain))
 			for _, c := range chain {
-				// What can be parsed can be described, compared and renewed, or refused.
+				// Every parsed certificate can be described, compared and renewed, or is
+				// refused.
 				certs.Describe(c)
 				assert.Empty(t, certs.Diff(c, c))
 				_, _ = certs.Successor(c, certs.Renewal{Now: certstest.Now, CA: p.Chain[1]})

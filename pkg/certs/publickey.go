@@ -42,7 +42,7 @@ func ParsePublicKeysPEM(data []byte) ([]crypto.PublicKey, error) {
 	return out, nil
 }
 
-// publicKeyDER does not go by the block's label, and neither does keyutil.
+// publicKeyDER ignores the block's label, as keyutil does.
 func publicKeyDER(der []byte) crypto.PublicKey {
 	if signer, err := parseKeyDER(der); err == nil {
 		return signer.Public()

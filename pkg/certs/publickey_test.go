@@ -38,7 +38,8 @@ func TestOneKeyHasOneNameInEveryEncoding(t *testing.T) {
 
 func TestEveryKeyOfAFileIsRead(t *testing.T) {
 	ca := certstest.NewCA(t, "ca")
-	a, b := ca.Leaf(t), ca.Leaf(t)
+	a := ca.Leaf(t)
+	b := ca.Leaf(t)
 	keys, err := certs.ParsePublicKeysPEM(append(append([]byte("# old\n"), a.CertPEM()...), b.KeyPEM(t)...))
 	if err != nil || len(keys) != 2 {
 		t.Fatalf("%d keys, %v; want 2", len(keys), err)

@@ -9,11 +9,10 @@ import (
 	"errors"
 )
 
-// SelfServing returns the successor of a certificate whose CA was made for it alone
-// and whose key was thrown away at once, as the kubelet makes kubelet.crt: the new
-// leaf for key k, followed by a new CA where oldChain carried one. Names, usages
-// and the CA's kind of key stay. A certificate that signed itself is followed by
-// one that signs itself with k. r.CA is not looked at.
+// SelfServing returns the successor of a certificate whose CA was made only for it and whose CA
+// key was dropped at once, as the kubelet makes kubelet.crt: the new leaf for key k, followed
+// by a new CA where oldChain carried one. Names, usages and the CA's kind of key stay. A
+// self-signed certificate gets a self-signed successor with k. r.CA is ignored.
 func SelfServing(oldChain []*x509.Certificate, k Key, r Renewal) ([]*x509.Certificate, error) {
 	if len(oldChain) == 0 || k.Signer == nil {
 		return nil, errors.New("renew self-made certificate: no certificate or no key")
@@ -46,8 +45,8 @@ func SelfServing(oldChain []*x509.Certificate, k Key, r Renewal) ([]*x509.Certif
 	return []*x509.Certificate{leaf, ca}, nil
 }
 
-// throwawayCA makes the CA of a self-made leaf anew. Where the old one is not at
-// hand, it is made up from the name that the leaf has for it.
+// throwawayCA makes a new CA for a self-made leaf. If the old one is not available, it is made
+// with the issuer name of the leaf.
 func throwawayCA(oldChain []*x509.Certificate, leafKey Key, r Renewal) (*x509.Certificate, crypto.Signer, error) {
 	like, keyLike := &x509.Certificate{
 		RawSubject: oldChain[0].RawIssuer,
@@ -56,7 +55,8 @@ func throwawayCA(oldChain []*x509.Certificate, leafKey Key, r Renewal) (*x509.Ce
 	}, signerLike(oldChain[0].SignatureAlgorithm, leafKey.Signer.Public())
 	for _, c := range oldChain[1:] {
 		if IsIssuedBy(oldChain[0], c) && IsIssuedBy(c, c) {
-			like, keyLike = c, c.PublicKey
+			like = c
+			keyLike = c.PublicKey
 			break
 		}
 	}
@@ -64,7 +64,8 @@ func throwawayCA(oldChain []*x509.Certificate, leafKey Key, r Renewal) (*x509.Ce
 	if err != nil {
 		return nil, nil, err
 	}
-	template.BasicConstraintsValid, template.IsCA = true, true
+	template.BasicConstraintsValid = true
+	template.IsCA = true
 	key, err := NewKeyLike(keyLike, "")
 	if err != nil {
 		return nil, nil, err
@@ -76,7 +77,7 @@ func throwawayCA(oldChain []*x509.Certificate, leafKey Key, r Renewal) (*x509.Ce
 	return ca, key.Signer, nil
 }
 
-// signerLike is a kind of key that makes such signatures: fallback's where that does.
+// signerLike returns a key of a kind that can make such signatures: fallback's kind if it can.
 func signerLike(a x509.SignatureAlgorithm, fallback crypto.PublicKey) crypto.PublicKey {
 	usual := map[x509.SignatureAlgorithm]crypto.PublicKey{
 		x509.ECDSAWithSHA256: &ecdsa.PublicKey{Curve: elliptic.P256()},

@@ -12,7 +12,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
 )
 
-// TestSelfServing renews certificates whose CA's key is nowhere.
+// TestSelfServing renews certificates whose CA's key no longer exists.
 func TestSelfServing(t *testing.T) {
 	kubelet := certstest.Throwaway(t, "n1", certstest.WithKey(certstest.RSA2048, ""))
 	selfSigned := certstest.NewCA(t, "dashboard", certstest.SANs("dashboard"),

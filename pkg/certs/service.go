@@ -18,16 +18,17 @@ const (
 	KubeProxy             Service = "kube-proxy"
 	KubeScheduler         Service = "kube-scheduler"
 	KubeControllerManager Service = "kube-controller-manager"
-	// Admin stands for the kubeconfigs of people; nothing runs on it.
+	// Admin is the service of administrators' kubeconfigs; no component belongs to it.
 	Admin Service = "admin"
 )
 
-// Services returns every service, in the order in which they are listed to people.
+// Services returns every service, in the order of lists.
 func Services() []Service {
 	return []Service{Etcd, Kubelet, KubeAPIServer, KubeProxy, KubeScheduler, KubeControllerManager, Admin}
 }
 
-// UnknownServiceError names a service that does not exist, and the nearest one that does.
+// UnknownServiceError names a service that does not exist, and the existing one with the
+// nearest name.
 type UnknownServiceError struct {
 	Name    string
 	Nearest Service // empty where nothing comes near
@@ -42,7 +43,7 @@ func (e *UnknownServiceError) Error() string {
 	if e.Nearest != "" {
 		hint = fmt.Sprintf(", did you mean %q?", e.Nearest)
 	}
-	return fmt.Sprintf("unknown service %q%s\nservices: %s", e.Name, hint, strings.Join(names, ", "))
+	return fmt.Sprintf("unknown service %q%s\nhint: the services are %s", e.Name, hint, strings.Join(names, ", "))
 }
 
 // ParseServices reads service names; duplicates are dropped and the result has
@@ -70,16 +71,18 @@ func SortServices(in []Service) []Service {
 	return out
 }
 
-// nearest returns the service that a person most likely meant, or "".
+// nearestService returns the service that a mistyped name most likely means, or "".
 func nearest(name string) Service {
 	if name == "" {
 		return ""
 	}
-	best, bestDistance := Service(""), 1<<30
+	best := Service("")
+	bestDistance := 1 << 30
 	for _, s := range Services() {
 		for _, candidate := range []string{string(s), strings.TrimPrefix(string(s), "kube-")} {
 			if d := EditDistance(name, candidate); d < bestDistance {
-				best, bestDistance = s, d
+				best = s
+				bestDistance = d
 			}
 		}
 	}
@@ -89,9 +92,9 @@ func nearest(name string) Service {
 	return best
 }
 
-// EditDistance counts insertions, deletions, substitutions and replaces of neighbours
-// (optimal string alignment), so that "ectd" is one slip away from "etcd". Names that
-// people mistype are compared by it.
+// EditDistance counts insertions, deletions, substitutions and transpositions of neighbours
+// (optimal string alignment), so that "ectd" has distance one from "etcd". It is for mistyped
+// names.
 func EditDistance(a, b string) int {
 	d := make([][]int, len(a)+1)
 	for i := range d {

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Splice is what [Splice.Into] puts into a PEM text. Nil: that stays as it is.
+// Splice holds the new parts for [Splice.PutInto]. Nil: the old part stays.
 type Splice struct {
 	Chain []*x509.Certificate // in the place of all certificates
 	// Key takes the place of the text's first private key, or, with Chain, of each that
@@ -16,17 +16,17 @@ type Splice struct {
 	Key *Key
 }
 
-// Into returns a PEM text with its certificates or its key replaced and every other byte
-// as it was: other blocks (DH parameters, CRLs, further keys), comments, line ends. A key
-// that is the same already is not touched. A text that had none of what is to be replaced
-// gains it at its end.
+// PutInto returns a PEM text with its certificates or its key replaced and every other byte as
+// it was: other blocks (DH parameters, CRLs, further keys), comments, line ends. A key that is
+// already the same is not changed. If the text has no such part, the new one is appended.
 //
-// It is an error when the result, parsed again, does not hold what was put in.
+// It is an error if the result, parsed again, does not hold the new parts.
 func (s Splice) Into(text []byte) ([]byte, error) {
 	blocks, rest := pemBlocks(text)
 	oldChain, _ := ParsePEM(text)
 	var out bytes.Buffer
-	keyDone, chainDone := s.Key == nil, s.Chain == nil
+	keyDone := s.Key == nil
+	chainDone := s.Chain == nil
 	sameNumber := len(oldChain) == len(s.Chain)
 	n := 0 // of the certificate
 	for _, b := range blocks {
@@ -41,7 +41,8 @@ func (s Splice) Into(text []byte) ([]byte, error) {
 					writeBlock(&out, c.Raw, pemBlock{})
 				}
 			}
-			n, chainDone = n+1, true
+			n++
+			chainDone = true
 		case s.Key != nil && s.replaces(b, oldChain, keyDone):
 			text, err := s.keyText(b)
 			if err != nil {
@@ -67,7 +68,7 @@ func (s Splice) Into(text []byte) ([]byte, error) {
 	return out.Bytes(), s.check(out.Bytes())
 }
 
-// replaces says whether a block is a private key that the new one takes the place of.
+// replacesKey reports whether a block is a private key that the new one replaces.
 func (s Splice) replaces(b pemBlock, oldChain []*x509.Certificate, done bool) bool {
 	if b.Type != PKCS8 && !strings.HasSuffix(b.Type, " "+PKCS8) {
 		return false
@@ -79,7 +80,7 @@ func (s Splice) replaces(b pemBlock, oldChain []*x509.Certificate, done bool) bo
 	return err == nil && len(oldChain) > 0 && (samePublicKey(signer.Public(), oldChain[0].PublicKey) || samePublicKey(signer.Public(), s.Key.Signer.Public()))
 }
 
-// keyText is the new key, or the block as it was where that holds the same key.
+// keyText is the new key, or the unchanged block if that holds the same key.
 func (s Splice) keyText(b pemBlock) ([]byte, error) {
 	if signer, err := parseKeyDER(b.Bytes); err == nil && s.Key.Signer != nil && samePublicKey(signer.Public(), s.Key.Signer.Public()) {
 		return b.text, nil
@@ -91,13 +92,13 @@ func (s Splice) check(text []byte) error {
 	if s.Chain != nil {
 		chain, err := ParsePEM(text)
 		if err != nil || len(chain) != len(s.Chain) || !chain[0].Equal(s.Chain[0]) {
-			return errors.New("the certificates cannot be replaced in this PEM text without touching anything else")
+			return errors.New("the certificates cannot be replaced in this PEM text without a change elsewhere")
 		}
 	}
 	if s.Key != nil && s.Chain == nil {
 		key, err := ParseKeyPEM(text)
 		if err != nil || !samePublicKey(key.Signer.Public(), s.Key.Signer.Public()) {
-			return errors.New("the key cannot be replaced in this PEM text without touching anything else")
+			return errors.New("the key cannot be replaced in this PEM text without a change elsewhere")
 		}
 	}
 	return nil
@@ -106,7 +107,7 @@ func (s Splice) check(text []byte) error {
 // pemBlock is a block of a PEM text with how it stands there.
 type pemBlock struct {
 	pem.Block
-	before []byte // what stands between the block before it and it
+	before []byte // the text between the previous block and it
 	text   []byte
 }
 

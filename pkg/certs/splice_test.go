@@ -15,15 +15,20 @@ import (
 
 func TestSpliceTouchesNothingElse(t *testing.T) {
 	ca := certstest.NewCA(t, "root").Intermediate(t, "issuing")
-	old, fresh := ca.Leaf(t), ca.Leaf(t)
+	old := ca.Leaf(t)
+	fresh := ca.Leaf(t)
 	other := certstest.NewCA(t, "other").Leaf(t)
 	dh := string(pem.EncodeToMemory(&pem.Block{Type: "DH PARAMETERS", Bytes: []byte{1, 2, 3}}))
 	crl := string(pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: []byte{4, 5, 6}}))
 	curve := string(pem.EncodeToMemory(&pem.Block{Type: "EC PARAMETERS", Bytes: []byte{6, 8, 42}}))
-	oldCert, newCert := string(old.CertPEM()), string(fresh.CertPEM())
-	oldLeaf, newLeaf := string(certs.EncodePEM(old.Leaf())), string(certs.EncodePEM(fresh.Leaf()))
+	oldCert := string(old.CertPEM())
+	newCert := string(fresh.CertPEM())
+	oldLeaf := string(certs.EncodePEM(old.Leaf()))
+	newLeaf := string(certs.EncodePEM(fresh.Leaf()))
 	issuing := string(certs.EncodePEM(ca.Cert))
-	oldKey, newKey, otherKey := string(old.KeyPEM(t)), string(fresh.KeyPEM(t)), string(other.KeyPEM(t))
+	oldKey := string(old.KeyPEM(t))
+	newKey := string(fresh.KeyPEM(t))
+	otherKey := string(other.KeyPEM(t))
 
 	for name, test := range map[string]struct {
 		splice   certs.Splice

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Status says whether a certificate needs attention.
+// Status is the status of a certificate.
 type Status string
 
 // The statuses of a certificate, as `check -o json` prints them.
@@ -15,15 +15,15 @@ const (
 	Expired     Status = "Expired"
 	NotYetValid Status = "NotYetValid"
 	Invalid     Status = "Invalid"   // cannot be parsed, key does not fit, chain does not verify
-	NotServed   Status = "NotServed" // valid on disk, but an endpoint shows another certificate
+	NotServed   Status = "NotServed" // valid on disk, but an endpoint serves another certificate
 )
 
-// DefaultWithin is how near its end a certificate must be to count as expiring:
-// 30 days, or a fifth of a shorter life.
+// DefaultWithin is the time before its expiry from which a certificate counts as expiring: 30
+// days, or a fifth of a shorter life.
 const DefaultWithin = 30 * 24 * time.Hour
 
-// Validity judges the dates alone. within 0 means the default: [DefaultWithin], or
-// 20 % of the certificate's life where that is shorter. The reason is empty for OK.
+// ValidityStatus depends only on the dates. within 0 means the default: [DefaultWithin], or 20
+// % of the certificate's life where that is shorter. The reason is empty for OK.
 func (f Facts) Validity(now time.Time, within time.Duration) (Status, string) {
 	if within == 0 {
 		within = min(DefaultWithin, f.NotAfter.Sub(f.NotBefore)/5)

@@ -9,8 +9,7 @@ import (
 )
 
 const (
-	// DefaultLifetime is for how long a successor is valid where nothing else is known,
-	// see [Life].
+	// DefaultLifetime is how long a successor is valid if nothing else is known, see [LifeOf].
 	DefaultLifetime = 365 * 24 * time.Hour
 	// Backdate is how far NotBefore lies in the past, so that a peer whose clock is
 	// a little behind accepts the certificate.
@@ -29,33 +28,32 @@ var (
 	oidPoison     = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 11129, 2, 4, 3}
 )
 
-// ownExtension says whether an extension speaks of one certificate alone, so that
-// a successor has its own or none.
+// ownExtension reports whether an extension is specific to one certificate, so that a successor
+// has its own or none.
 func ownExtension(oid asn1.ObjectIdentifier) bool {
 	return slices.ContainsFunc([]asn1.ObjectIdentifier{oidSubjectKeyID, oidAuthorityKeyID, oidTimestamps, oidPoison}, oid.Equal)
 }
 
-// Renewal is what is decided about a successor that its predecessor does not say.
+// Renewal holds the properties of a successor that do not follow from its predecessor.
 type Renewal struct {
 	Now      time.Time
-	Validity time.Duration // from Now on; 0: Life
-	Life     time.Duration // from NotBefore to NotAfter; 0: that of its predecessor, see [Life]
+	Validity time.Duration // from Now on; 0: see Life
+	Life     time.Duration // from NotBefore to NotAfter; 0: that of its predecessor, see [LifeOf]
 	// CA will sign the successor and bounds its dates. Nil where the signer is made
 	// together with it, see [SelfServing].
 	CA *x509.Certificate
 }
 
-// Successor returns the template of a certificate that is the same as old but for
-// serial number, dates and key. Subject and extensions (names, usages, anything
-// unknown; their order and criticality too) are taken over byte by byte through
-// RawSubject and ExtraExtensions, which win over the parsed fields that are set
-// for readers. The identifiers of keys and certificate-transparency timestamps
-// belong to one certificate and are not taken over; where old has a subject key
-// identifier, [Sign] gives the successor its own.
+// SuccessorTemplate returns the template of a certificate that is the same as old except for
+// serial number, dates and key. Subject and extensions (names, usages, unknown ones; with their
+// order and criticality) are copied byte by byte through RawSubject and ExtraExtensions, which
+// take precedence over the parsed fields that are set for readers. The identifiers of keys and
+// certificate-transparency timestamps belong to one certificate and are not taken over; if old
+// has a subject key identifier, [SignTemplate] gives the successor its own.
 //
-// It starts five minutes before r.Now but not before its CA, and ends when asked
-// but not after its CA. A CA that cannot sign at r.Now is an error that says why.
-// The signature's algorithm is asked for as it was; [Sign] takes it where the CA's key can.
+// It starts five minutes before r.Now but not before its CA, and ends when asked but not after
+// its CA. A CA that cannot sign at r.Now is an error with the reason. The signature's algorithm
+// is that of old; [SignTemplate] uses it if the CA's key can.
 func Successor(old *x509.Certificate, r Renewal) (*x509.Certificate, error) {
 	notBefore, notAfter, err := r.dates(old)
 	if err != nil {
@@ -84,7 +82,7 @@ func Successor(old *x509.Certificate, r Renewal) (*x509.Certificate, error) {
 	return t, nil
 }
 
-// life is for how long the successor of old is to live.
+// lifeLike returns the life of the successor of old.
 func (r Renewal) life(old *x509.Certificate) time.Duration {
 	if r.Life > 0 {
 		return r.Life

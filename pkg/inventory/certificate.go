@@ -6,7 +6,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
-// StoreKind says how a certificate and its key lie on disk.
+// StoreKind is the form in which a certificate and its key are on disk.
 type StoreKind string
 
 // The kinds of stores.
@@ -27,29 +27,29 @@ type Store struct {
 	Directories []string `json:"directories,omitempty"`
 }
 
-// IssuerKind says who can issue a certificate's successor.
+// IssuerKind is the kind of issuer of a certificate's successor.
 type IssuerKind string
 
 // The kinds of issuers.
 const (
 	LocalCA       IssuerKind = "LocalCA"       // the CA's key lies on this node
 	KubernetesCSR IssuerKind = "KubernetesCSR" // certificates.k8s.io, through the node's own identity
-	Throwaway     IssuerKind = "Throwaway"     // a CA made for this one leaf, its key thrown away: kubelet.crt
+	Throwaway     IssuerKind = "Throwaway"     // a CA made for this one leaf, its key dropped: kubelet.crt
 	UnitStart     IssuerKind = "UnitStart"     // the program of a systemd unit makes a new one whenever it starts: k0s
-	NoIssuer      IssuerKind = "None"          // nobody within reach; Certificate.Reason says why
+	NoIssuer      IssuerKind = "None"          // none; Certificate.Reason is the cause
 )
 
 // Issuer is how a certificate's successor is issued.
 type Issuer struct {
 	Kind IssuerKind `json:"kind"`
-	// CACert and CAKey are paths of the CA's certificate and key. With KubernetesCSR
-	// they are set where that CA happens to lie here too, for when the API is away or
-	// the node's identity is not to be trusted.
+	// CACert and CAKey are paths of the CA's certificate and key. With KubernetesCSR they are
+	// set if that CA is on this node as well, for use when the API server is not reachable or
+	// the node's identity is compromised.
 	CACert string `json:"caCert,omitempty"`
 	CAKey  string `json:"caKey,omitempty"`
 	Signer string `json:"signer,omitempty"` // KubernetesCSR: signerName
-	// Unit is the systemd unit of UnitStart. With NoIssuer it says that a start of this unit
-	// would do harm, so that it must not be restarted for other certificates either.
+	// Unit is the systemd unit of UnitStart. With NoIssuer it is a unit whose start would do
+	// harm, so that it must not be restarted for other certificates either.
 	Unit string `json:"unit,omitempty"`
 }
 
@@ -59,24 +59,24 @@ type Authority struct {
 	Name  string   `json:"name"` // the subject's common name, e.g. "etcd-ca"
 	Paths []string `json:"paths"`
 	KeyOn string   `json:"keyPath,omitempty"` // path of its key; empty: not on this node
-	// Renewed says that a certificate of the same name and key that is valid for longer
-	// lies wherever this one does, so that nothing depends on this one.
+	// Renewed means that every file with this certificate also holds one of the same name and
+	// key that is valid for longer, so that nothing depends on this one.
 	Renewed bool         `json:"renewed,omitempty"`
 	Status  certs.Status `json:"status"`
 	Reason  string       `json:"reason,omitempty"`
 }
 
-// Served is a TLS endpoint on this node that must show a certificate.
+// Served is a TLS endpoint on this node that must serve a certificate.
 type Served struct {
 	Address    string `json:"address"`              // host:port, reachable from this node
 	ServerName string `json:"serverName,omitempty"` // SNI, where the endpoint serves several certificates
-	// FingerprintSHA256 is what the endpoint shows; empty when no handshake succeeded.
+	// FingerprintSHA256 is that of the served certificate; empty if no handshake succeeded.
 	FingerprintSHA256 string     `json:"fingerprintSHA256,omitempty"`
 	NotAfter          *time.Time `json:"notAfter,omitempty"`
 	Error             string     `json:"error,omitempty"`
 }
 
-// ClientKind says against what a client certificate can be verified.
+// ClientKind is the kind of server that can verify a client certificate.
 type ClientKind string
 
 // The kinds of verification for client certificates.
@@ -96,7 +96,7 @@ const (
 type Client struct {
 	Kind    ClientKind `json:"kind"`
 	Address string     `json:"address"` // host:port, reachable from this node
-	// ServerName is whom to expect where that is not the address's host.
+	// ServerName is the server's name if it differs from the host of the address.
 	ServerName string `json:"serverName,omitempty"`
 	// CAFile is the trust bundle for the server's certificate: PEM, or a kubeconfig
 	// that embeds it. Empty: the client itself does not verify the server either.
@@ -107,8 +107,8 @@ type Client struct {
 type Certificate struct {
 	certs.Facts
 	Service certs.Service `json:"service"` // the owner; the first of UsedBy
-	// UsedBy are the services on this node whose processes load this pair and must
-	// be restarted to let go of it. Usually just the owner.
+	// UsedBy lists the services on this node whose processes load this pair and must be
+	// restarted to stop using it. Usually just the owner.
 	UsedBy []certs.Service `json:"usedBy,omitempty"`
 	Name   string          `json:"name"` // kubeadm's name for this role: "apiserver", "etcd-peer", "admin.conf"
 	Store  Store           `json:"store"`
@@ -126,7 +126,7 @@ type Certificate struct {
 	// empty where it is embedded in a kubeconfig. Certificates with one key file can only
 	// get a new key together.
 	KeyFile string `json:"keyFile,omitempty"`
-	// LifeSeconds is for how long it was made to be valid, see certs.Life; 0: not known.
+	// LifeSeconds is for how long it was made to be valid, see certs.LifeOf; 0: not known.
 	LifeSeconds int64 `json:"lifeSeconds,omitempty"`
 	// OtherUsers read a file of this certificate and are none of the components: other
 	// static pods, units, containers, hard links.
@@ -134,13 +134,13 @@ type Certificate struct {
 	// MayUse are static pods that are no components and mount a directory in which a file of
 	// this certificate lies, while they name no file below it.
 	MayUse []string `json:"mayUse,omitempty"`
-	// SelfManaged says that the component renews this certificate by itself too.
+	// SelfManaged means that the component also renews this certificate itself.
 	SelfManaged bool `json:"selfManaged,omitempty"`
-	// Pinned says that the kubelet's kubeconfig holds or names it while the kubelet uses
-	// another one, so that it is needed only by a kubelet that has lost that one.
+	// Pinned means that the kubelet's kubeconfig holds or names it while the kubelet uses
+	// another one. Only a kubelet that has lost the other one needs it.
 	Pinned bool `json:"pinned,omitempty"`
-	// FileMount says that a file of it is mounted into its container by itself. The
-	// container goes on seeing the file that was replaced until it is started anew.
+	// FileMount means that a file of it is mounted into its container without its directory.
+	// The container continues to see the replaced file until it is restarted.
 	FileMount bool         `json:"fileMount,omitempty"`
 	Status    certs.Status `json:"status"`
 	Reason    string       `json:"reason,omitempty"` // why the status is not OK, or why no issuer can be had

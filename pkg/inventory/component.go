@@ -7,7 +7,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
-// RuntimeKind says who starts and restarts a component.
+// RuntimeKind is the kind of supervisor that starts and restarts a component.
 type RuntimeKind string
 
 // The kinds of runtimes that this version can restart.
@@ -15,12 +15,12 @@ const (
 	StaticPod RuntimeKind = "StaticPod" // the kubelet, from a manifest
 	Systemd   RuntimeKind = "Systemd"   // a unit
 	DaemonSet RuntimeKind = "DaemonSet" // an ordinary pod: kubeadm's kube-proxy
-	// Supervised: a child process of a unit that runs several components (k0s, RKE2). Its
-	// Unit is that one. It is never stopped by itself, since that unit's control group holds
-	// the other components too. The whole unit is restarted where that renews the
-	// certificates, see UnitStart.
+	// Supervised: a child process of a unit that runs several components (k0s, RKE2). Its Unit
+	// is that one. It is never stopped alone, since that unit's control group holds the other
+	// components as well. The whole unit is restarted if that renews the certificates, see
+	// UnitStart.
 	Supervised RuntimeKind = "Supervised"
-	None       RuntimeKind = "None" // found, but started by something unknown
+	None       RuntimeKind = "None" // found, with an unknown supervisor
 )
 
 // Component is a running, or at least configured, service on the node.
@@ -48,22 +48,22 @@ type Component struct {
 	// DBQuotaBytes is etcd's --quota-backend-bytes from flag, variable or configuration
 	// file; 0: not set, so etcd's default applies; negative: no quota.
 	DBQuotaBytes int64 `json:"dbQuotaBytes,omitempty"`
-	// Note says what a person should know, e.g. that kubeadm's kube-proxy
-	// authenticates with a ServiceAccount token and has no certificate.
+	// Note is a remark for the operator, e.g. that kubeadm's kube-proxy authenticates with a
+	// ServiceAccount token and has no certificate.
 	Note string `json:"note,omitempty"`
 	// GraceSeconds is how long it may take to exit before it is killed; 0: as its service
 	// has it.
 	GraceSeconds int64 `json:"graceSeconds,omitempty"`
 }
 
-// Restartable says whether a rotation can restart the component: something that is known
-// starts it, and nothing else with it.
+// IsRestartable reports whether a rotation can restart the component: its supervisor is known,
+// and restarts no other component with it.
 func (c *Component) Restartable() bool {
 	return c.Runtime == StaticPod || c.Runtime == Systemd || c.Runtime == DaemonSet
 }
 
-// ShutdownDelay is for how long an API server goes on as if nothing had happened when it
-// is stopped: its --shutdown-delay-duration. 0 for every other component, and by default.
+// ShutdownDelay is how long an API server continues to serve when it is stopped: its
+// --shutdown-delay-duration. 0 for every other component, and by default.
 func (c *Component) ShutdownDelay() time.Duration {
 	if c.Service != certs.KubeAPIServer {
 		return 0

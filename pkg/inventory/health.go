@@ -1,10 +1,10 @@
 package inventory
 
-// Health is what one control-plane node sees of the cluster's quorum and API
-// servers: facts, which package policy judges.
+// Health holds the state of the cluster's etcd members and API servers as seen from one
+// control-plane node. Package gate judges it.
 type Health struct {
 	Node string `json:"node"`
-	Etcd *Etcd  `json:"etcd,omitempty"` // nil: this node knows no etcd
+	Etcd *Etcd  `json:"etcd,omitempty"` // nil: this node uses no etcd
 	// APIServer is the answer of this node's own API server on /readyz.
 	APIServer *Probe `json:"apiServer,omitempty"`
 	// Others are the API servers of other nodes, as this node reaches them.
@@ -27,19 +27,19 @@ type PeerHealth struct {
 type Probe struct {
 	Address string `json:"address"`
 	Healthy bool   `json:"healthy"`
-	Message string `json:"message,omitempty"` // the component's own words where it is not
-	// Unasked says that the component is there and nothing is known of its health: it
-	// accepts no client certificate of this node, or does not answer such requests.
+	Message string `json:"message,omitempty"` // the component's answer if it is unhealthy
+	// Unasked means that the component runs and its health is unknown: it accepts no client
+	// certificate of this node, or does not answer such requests.
 	Unasked bool `json:"unasked,omitempty"`
 }
 
-// Etcd is the cluster as one member tells it.
+// Etcd is the state of the etcd cluster as one node reads it.
 type Etcd struct {
 	Members  []Member `json:"members"`
 	LeaderID uint64   `json:"leaderID"`         // 0: no leader
 	LocalID  uint64   `json:"localID"`          // the member of this node; 0: external etcd
 	Alarms   []string `json:"alarms,omitempty"` // "NOSPACE on cp1"
-	Error    string   `json:"error,omitempty"`  // the cluster could not be asked at all
+	Error    string   `json:"error,omitempty"`  // the cluster did not answer
 }
 
 // Member is one etcd member.
@@ -48,16 +48,16 @@ type Member struct {
 	Name       string   `json:"name"` // empty: never started
 	ClientURLs []string `json:"clientURLs,omitempty"`
 	Learner    bool     `json:"learner,omitempty"`
-	Healthy    bool     `json:"healthy"` // answered Status itself, without errors, and knows the leader
+	Healthy    bool     `json:"healthy"` // answered Status without errors, and has a leader
 	Error      string   `json:"error,omitempty"`
-	// AnsweredBy is the member that answers at this one's client URLs, where that is
-	// another one. Nothing is known of this member then.
+	// AnsweredBy is the member that answers at this one's client URLs, if it is another one.
+	// The state of this member is unknown then.
 	AnsweredBy uint64 `json:"answeredBy,omitempty"`
-	LeaderID   uint64 `json:"leaderID,omitempty"` // whom it follows; 0: nobody, or not known
+	LeaderID   uint64 `json:"leaderID,omitempty"` // the leader that it reports; 0: none, or unknown
 	RaftTerm   uint64 `json:"raftTerm,omitempty"`
 	RaftIndex  uint64 `json:"raftIndex,omitempty"`
 	// RaftAppliedIndex is up to where its database has the log's entries.
 	RaftAppliedIndex uint64 `json:"raftAppliedIndex,omitempty"`
 	DBSize           int64  `json:"dbSizeBytes,omitempty"`
-	DBQuota          int64  `json:"dbQuotaBytes,omitempty"` // 0: not known (etcd before 3.6 does not tell); negative: none
+	DBQuota          int64  `json:"dbQuotaBytes,omitempty"` // 0: unknown (etcd before 3.6 does not report it); negative: none
 }

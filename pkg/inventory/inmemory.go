@@ -18,9 +18,9 @@ type InMemory struct {
 	Reason     string        `json:"reason,omitempty"`
 }
 
-// RestartDue says whether less than half of the certificate's life is left. Every rotation
-// restarts the component then: at the next one, which comes when most of the life of
-// today's certificates has passed, it could be too late.
+// RestartDue reports whether less than half of the certificate's life is left. Every rotation
+// restarts the component then: the next rotation, when most of the life of today's certificates
+// has passed, could be too late.
 func (m InMemory) RestartDue(now time.Time) bool {
 	return m.NotAfter.Sub(now) < m.NotAfter.Sub(m.NotBefore)/2
 }

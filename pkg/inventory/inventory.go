@@ -1,7 +1,6 @@
-// Package inventory holds what was found on a node, as values: components, the
-// certificates they use, the authorities behind them, and what could not be
-// inspected. It is what travels from a node to whoever plans, as JSON, and has
-// nothing secret in it: no keys, no tokens, no raw file bytes.
+// Package inventory holds the result of a scan as values: components, the certificates they
+// use, the authorities behind them, and files that could not be inspected. A node sends it to
+// the plugin or the watcher as JSON. It holds no secret: no keys, no tokens, no raw file bytes.
 //
 // All paths are the host's, never those of a container or of a node pod's mounts.
 package inventory
@@ -20,12 +19,11 @@ type Node struct {
 	Components     []Component    `json:"components,omitempty"`
 	Certificates   []Certificate  `json:"certificates,omitempty"`
 	Authorities    []Authority    `json:"authorities,omitempty"`
-	Copies         []Copy         `json:"copies,omitempty"` // in people's homes
+	Copies         []Copy         `json:"copies,omitempty"` // in home directories
 	NotInspected   []NotInspected `json:"notInspected,omitempty"`
-	// Unused are certificates in places where certificates lie, that no component of this
-	// node uses: backups, copies of another node's kubeconfig, files of a person, those of
-	// other programs. They are
-	// listed with their expiry and never renewed.
+	// Unused lists certificates in the usual directories that no component of this node uses:
+	// backups, copies of another node's kubeconfig, personal files, those of other programs.
+	// They are listed with their expiry and never renewed.
 	Unused []UnusedCertificate `json:"unused,omitempty"`
 	// InMemory are certificates that components made at their start and keep in memory.
 	InMemory   []InMemory     `json:"inMemory,omitempty"`
@@ -34,34 +32,34 @@ type Node struct {
 	Token      int64          `json:"token"`               // highest fencing token this node ever accepted
 	CRISocket  string         `json:"criSocket,omitempty"` // path of the container runtime's socket
 	DBusSocket string         `json:"dbusSocket,omitempty"`
-	// SocketsHidden says that the directories of sockets were kept from whoever looked, so
-	// that a missing one says nothing.
+	// SocketsHidden means that the directories of sockets were not visible to the scan, so that
+	// a missing socket is no finding.
 	SocketsHidden bool   `json:"socketsHidden,omitempty"`
 	KubeletConf   string `json:"kubeletConf,omitempty"` // the kubelet's kubeconfig: the node's own identity
 
-	// Known is what the API says of the node, and Scanned when it was scanned. They are
-	// filled in by who requested the scan, never by the node.
+	// Known holds the API's data about the node, and Scanned the time of the scan. The
+	// requester of the scan fills them in, never the node.
 	Known   Known   `json:"-"`
 	Scanned Scanned `json:"-"`
 }
 
-// Known is what the API says of a node.
+// Known holds the API's data about a node.
 type Known struct {
 	ControlPlane bool     // it has the label of a control-plane node
-	Etcd         bool     // it has a label that says that it runs etcd
+	Etcd         bool     // it has a label of nodes that run etcd
 	Addresses    []string // internal IP addresses
 }
 
-// Scanned is between which moments a node's clock was read, by the clock of who
-// requested the scan; zero: not known.
+// Scanned is the interval in which a node's clock was read, by the requester's clock; zero:
+// unknown.
 type Scanned struct{ From, To time.Time }
 
-// UnusedKind says why a certificate is taken to be in no use.
+// UnusedKind is the reason why a certificate counts as unused.
 type UnusedKind string
 
 // The kinds of unused certificates.
 const (
-	UnusedBackup UnusedKind = "Backup" // its file's name, or its place beside an original, says so
+	UnusedBackup UnusedKind = "Backup" // by its file's name, or its place beside an original
 	UnusedCopy   UnusedKind = "Copy"   // a kubeconfig of another node or of an administrator, copied here
 	UnusedFile   UnusedKind = "File"   // no component names it
 	// UnusedBootstrap: the kubelet obtained its first certificate with it.
@@ -78,37 +76,36 @@ type UnusedCertificate struct {
 	Reason string     `json:"reason"`
 }
 
-// Copy is a client certificate in a person's kubeconfig, which may be one that a
-// rotation replaces elsewhere. It is nobody's to renew.
+// Copy is a client certificate in a personal kubeconfig, which may be a copy of one that a
+// rotation replaces. It is never renewed.
 type Copy struct {
 	Path              string `json:"path"`
 	FingerprintSHA256 string `json:"fingerprintSHA256"`
 }
 
-// NotInspected is something that is, or should be, there and could not be looked at.
+// NotInspected is a file or component that could not be inspected, or that is missing.
 type NotInspected struct {
 	Service certs.Service `json:"service,omitempty"`
 	Path    string        `json:"path,omitempty"`
 	Reason  string        `json:"reason"`
-	// Informational says that it is as it should be, or that nobody can change it: a node
-	// without a node program, a component that authenticates with a token. It asks for
-	// nothing to be done.
+	// Informational means that it is as intended, or cannot be changed: a node without a node
+	// program, a component that authenticates with a token. It needs no action.
 	Informational bool `json:"informational,omitempty"`
 }
 
-// FindingKind says what a finding is about.
+// FindingKind is the kind of a finding.
 type FindingKind string
 
 // The kinds of findings.
 const (
-	FileMode  FindingKind = "FileMode"  // more may read or write a file than the CIS benchmark allows
-	FileOwner FindingKind = "FileOwner" // somebody else than root owns it
+	FileMode  FindingKind = "FileMode"  // a file's mode is wider than the CIS benchmark allows
+	FileOwner FindingKind = "FileOwner" // its owner is not root
 	Memory    FindingKind = "Memory"    // a certificate in a component's memory expires soon
 	Names     FindingKind = "Names"     // a serving certificate does not name its node any more
 )
 
-// Finding is something that has drifted from how it should be, and that no rotation
-// changes. It does not make a certificate less valid, so it is no status.
+// Finding is a deviation that no rotation changes. The certificate remains valid, so it is no
+// status.
 type Finding struct {
 	Kind    FindingKind   `json:"kind"`
 	Service certs.Service `json:"service,omitempty"` // empty: a CA's file
@@ -116,7 +113,7 @@ type Finding struct {
 	Text    string        `json:"text"`
 }
 
-// UnreadJournals begins the reason where a node's journals could not all be read.
+// UnreadJournals is the beginning of the reason if not all journals of a node could be read.
 const UnreadJournals = "read this node's journals: "
 
 // Component returns the component of a service, or nil.
@@ -129,8 +126,8 @@ func (n *Node) Component(s certs.Service) *Component {
 	return nil
 }
 
-// ControlPlane says whether the node runs a component of the control plane, or has the
-// label of a node that does, and so must be taken one at a time.
+// ControlPlane reports whether the node runs a component of the control plane, or has the label
+// of such a node. Control-plane nodes are rotated one at a time.
 func (n *Node) ControlPlane() bool {
 	if n.Known.ControlPlane || n.Known.Etcd {
 		return true

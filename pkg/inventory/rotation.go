@@ -6,19 +6,19 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
-// NodeRotation is what a node's journal knows of one rotation.
+// NodeRotation is the state of one rotation in a node's journal.
 type NodeRotation struct {
 	ID        string          `json:"id"`
 	Token     int64           `json:"token"`
-	Scope     string          `json:"scope"` // canonical form of what was asked for, see plan.Scope
+	Scope     string          `json:"scope"` // canonical form of the request, see plan.Request.ScopeText
 	StartTime time.Time       `json:"startTime"`
 	LastTime  time.Time       `json:"lastTime,omitzero"` // of the newest record, by this node's clock
 	State     RotationState   `json:"state"`
 	Services  []certs.Service `json:"services,omitempty"` // this node's part
-	Renewed   []Renewal       `json:"renewed,omitempty"`  // what was renewed and verified here
-	// Unverified says that the old certificates were put back at boot (RolledBack), or that
-	// the new ones stay since the old ones have expired (Committed), and
-	// that nothing has shown since that the node runs on them.
+	Renewed   []Renewal       `json:"renewed,omitempty"`  // the certificates that were renewed and verified here
+	// Unverified means that the old certificates were restored at boot (RolledBack), or that
+	// the new ones stay since the old ones have expired (Committed), and that the node was not
+	// verified since.
 	Unverified bool `json:"unverified,omitempty"`
 }
 
@@ -27,12 +27,12 @@ type Renewal struct {
 	ID  string      `json:"id"` // Certificate.ID
 	Old certs.Facts `json:"old"`
 	New certs.Facts `json:"new"`
-	// KeptKey says what else the key is used for, where the new certificate is for the old
-	// key; empty: its key is new.
+	// KeptKey is the other use of the key, if the new certificate is for the old key; empty:
+	// its key is new.
 	KeptKey string `json:"keptKey,omitempty"`
 }
 
-// RotationState is how far a node's part of a rotation is.
+// RotationState is the state of a node's part of a rotation.
 type RotationState string
 
 // The states of a rotation on a node.
@@ -40,9 +40,9 @@ const (
 	Staging    RotationState = "Staging"    // begun, nothing visible changed
 	Failed     RotationState = "Failed"     // could not be staged, nothing visible changed
 	Staged     RotationState = "Staged"     // signed, nothing visible changed
-	Committing RotationState = "Committing" // files or components are between old and new
+	Committing RotationState = "Committing" // files are being replaced and components restarted
 	Committed  RotationState = "Committed"  // new and verified
 	RolledBack RotationState = "RolledBack" // old again, and verified
 	Unknown    RotationState = "Unknown"    // neither could be verified: manual intervention required
-	Finished   RotationState = "Finished"   // the whole rotation, on all nodes, came to its end
+	Finished   RotationState = "Finished"   // the whole rotation, on all nodes, is finished
 )

@@ -6,7 +6,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
-// KeyUseKind says what a private key does besides belonging to a certificate.
+// KeyUseKind is another use of a private key, beside its certificate.
 type KeyUseKind string
 
 // The kinds of further uses of a key.
@@ -28,7 +28,7 @@ type KeyUse struct {
 	Path    string        `json:"path"`
 }
 
-// String says what the key does: "signs or verifies ServiceAccount tokens
+// String describes the use: "signs or verifies ServiceAccount tokens
 // (--service-account-key-file of kube-apiserver)".
 func (u KeyUse) String() string {
 	what := "signs or verifies ServiceAccount tokens"
@@ -45,9 +45,9 @@ func (u KeyUse) String() string {
 	return fmt.Sprintf("%s (%s of %s)", what, u.Setting, u.Service)
 }
 
-// KeptKey says what else a certificate's key is used for, or that of another certificate
-// with the same key file. Such a key is kept when the certificate is renewed; empty: it
-// gets a new one.
+// KeptKey returns the other use of a certificate's key, or of that of another certificate with
+// the same key file. Such a key is kept when the certificate is renewed; empty: the key is
+// replaced.
 func (n *Node) KeptKey(c Certificate) string {
 	if len(c.KeyUses) > 0 {
 		return c.KeyUses[0].String()
@@ -72,7 +72,7 @@ func (n *Node) SharingKey(c Certificate) []Certificate {
 	return out
 }
 
-// OtherUserKind says what reads a certificate's file.
+// OtherUserKind is the kind of another user of a certificate's file.
 type OtherUserKind string
 
 // The kinds of other users.
@@ -82,7 +82,8 @@ const (
 	OtherHardLink  OtherUserKind = "HardLink"  // another name of the same file, which keeps the old content
 )
 
-// OtherUser is something that reads a certificate's file and is no component.
+// OtherUser is a static pod, unit or hard link that uses a certificate's file and is no
+// component.
 type OtherUser struct {
 	Kind          OtherUserKind `json:"kind"`
 	Name          string        `json:"name"`               // of the pod or unit; path of the hard link
@@ -91,7 +92,7 @@ type OtherUser struct {
 	PodName       string        `json:"podName,omitempty"`
 	PodNamespace  string        `json:"podNamespace,omitempty"`
 	Unit          string        `json:"unit,omitempty"` // Systemd
-	// Restartable says that the rotation can restart it: what runs it was found.
+	// Restartable means that a rotation can restart it: its supervisor is known.
 	Restartable bool `json:"restartable,omitempty"`
 	// GraceSeconds is a static pod's terminationGracePeriodSeconds or a unit's TimeoutStopSec;
 	// 0: its unit has the default or no limit.

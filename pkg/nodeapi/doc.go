@@ -1,7 +1,7 @@
-// Package nodeapi is all that is said between a node and the program that rotates its
-// certificates from outside: the commands of rotate-certs-node that a pod runs, the orders
-// that it receives, and the records that it writes. Both sides import it, and neither
-// imports the other. Nothing secret is in any of it.
+// Package nodeapi is the protocol between a node and the program that rotates its certificates
+// from outside: the commands of rotate-certs-node that a pod runs, the orders that it receives,
+// and the records that it writes. Both sides import it, and neither imports the other. It holds
+// no secret.
 //
 // An order goes this way, and its answer comes back:
 //
@@ -10,11 +10,11 @@
 //	fleet: Session.Order
 //	  kube: exec "order"     -->  process "order": statedir.Rotation.PutOrder
 //	                                writes rotations/ID/orders/N-KIND.json
-//	                              process "run", the pod's first: rotate.Engine.Run
+//	                              process "run", the pod's first: rotate.Engine.RunOrders
 //	                                is woken by inotify and reads the order,
 //	                                carries it out,
 //	                                writes records to rotations/ID/journal.jsonl
-//	  kube: exec "follow"    <--  process "follow": statedir.Follow
+//	  kube: exec "follow"    <--  process "follow": statedir.FollowJournal
 //	fleet: Session.Follow           prints each record as a line of JSON
 //
 // The connection may break at any place, and any of the processes may be killed. An order
@@ -26,9 +26,9 @@
 //	           Stage                   Commit                          Finish
 //	Staging ----------> Staged ------------------> Committing --------> Committed ----> Finished
 //	   |                                               |
-//	   | cannot be signed                              | verification fails: the old files are put back
+//	   | cannot be signed                              | verification fails: the old files are restored
 //	   v                                               v
-//	Failed                                         RolledBack, or Unknown where neither the old
+//	Failed                                         RolledBack, or Unknown if neither the old
 //	                                               nor the new set could be verified
 package nodeapi
 

@@ -12,16 +12,16 @@ type OrderKind string
 // The orders. A node carries them out one after the other, in this order.
 const (
 	OrderStage   OrderKind = "Stage"   // make keys, have them signed, check; change nothing visible
-	OrderIssued  OrderKind = "Issued"  // here is a certificate that an administrator had signed, see Order.Issued
+	OrderIssued  OrderKind = "Issued"  // a certificate that was requested for the node, see Order.Issued
 	OrderCommit  OrderKind = "Commit"  // replace, restart, verify; roll back on failure
-	OrderFinish  OrderKind = "Finish"  // the rotation has succeeded everywhere: tidy up and end
-	OrderAbandon OrderKind = "Abandon" // it will go on later: leave the journal as it is and end
-	// OrderKeepAlive says that the sender still works on the rotation: the process on the
-	// node waits for its next order anew. It has no answer.
+	OrderFinish  OrderKind = "Finish"  // the rotation has succeeded on all nodes: clean up and end
+	OrderAbandon OrderKind = "Abandon" // it may be continued later: keep the journal and end
+	// OrderKeepAlive means that the rotation is still in progress: the process on the node
+	// restarts its wait for the next order. It has no answer.
 	OrderKeepAlive OrderKind = "KeepAlive"
 )
 
-// Order is what is delivered to a node. It holds nothing secret.
+// Order is an instruction to a node. It holds no secret.
 type Order struct {
 	Kind OrderKind `json:"kind"`
 	// ID is given by the sender, once for each order: the same id is the same order,
@@ -37,16 +37,15 @@ type Order struct {
 	Restart         plan.RestartPolicy `json:"restart,omitempty"`  // Stage
 	ValiditySeconds int64              `json:"validitySeconds,omitempty"`
 	Issued          *Issued            `json:"issued,omitempty"` // Issued
-	// Compromised (Stage) distrusts the old keys: nothing is asked for in the name of the
-	// node's own identity, and once the new certificates are verified the old private keys
-	// are destroyed. There is no way back then.
+	// Compromised (Stage) distrusts the old keys: nothing is requested with the node's own
+	// identity, and once the new certificates are verified the old private keys are destroyed.
+	// No rollback is possible then.
 	Compromised bool `json:"compromised,omitempty"`
-	// TimeoutSeconds bounds how long a component may take to become healthy.
+	// TimeoutSeconds limits how long a component may take to become healthy.
 	TimeoutSeconds int64 `json:"timeoutSeconds,omitempty"`
 }
 
-// Issued is a certificate for a CSR that the node asked for with a
-// [CSRNeeded] record.
+// Issued is the certificate for the CSR of a [CSRNeeded] record.
 type Issued struct {
 	TargetID string `json:"targetID"`
 	PEM      string `json:"pem"`             // certificates only, leaf first

@@ -7,14 +7,14 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
-// Kind says what a record tells.
+// Kind is the kind of a record.
 type Kind string
 
-// The kinds of records, in the order in which a rotation without trouble writes them.
+// The kinds of records, in the order in which a successful rotation writes them.
 const (
 	Staging    Kind = "Staging"    // a Stage order was accepted; Scope, Services
-	CSRPosted  Kind = "CSRPosted"  // a CertificateSigningRequest by the node's own identity waits: CSR.Name
-	CSRNeeded  Kind = "CSRNeeded"  // the node's identity cannot ask; an administrator must: CSR.PEM
+	CSRPosted  Kind = "CSRPosted"  // a CertificateSigningRequest of the node's own identity is pending: CSR.Name
+	CSRNeeded  Kind = "CSRNeeded"  // the node's identity cannot post the request; the plugin or the watcher must: CSR.PEM
 	Staged     Kind = "Staged"     // keys and certificates lie ready; Renewals
 	Committing Kind = "Committing" // from here on files may be new
 	Replaced   Kind = "Replaced"   // every file is new
@@ -23,17 +23,17 @@ const (
 	Restarted  Kind = "Restarted"  // Service runs again and is healthy; UnavailableSeconds
 	Verified   Kind = "Verified"   // Evidence
 	Committed  Kind = "Committed"  // all new, all verified; Renewals
-	// What can happen instead:
-	Failed      Kind = "Failed"      // nothing visible was changed; Message says why
-	RollingBack Kind = "RollingBack" // a verification failed; Message says which and why
+	// The kinds after a failure or an interruption:
+	Failed      Kind = "Failed"      // nothing visible was changed; Message has the reason
+	RollingBack Kind = "RollingBack" // a verification failed; Message has the verification and the reason
 	RolledBack  Kind = "RolledBack"  // all old again, and verified
 	Unknown     Kind = "Unknown"     // neither could be verified: manual intervention required
 	Refused     Kind = "Refused"     // an order was not carried out: fencing, unknown rotation, changed files
-	Finished    Kind = "Finished"    // the rotation ended well on all nodes
+	Finished    Kind = "Finished"    // the rotation has succeeded on all nodes
 	Abandoned   Kind = "Abandoned"   // the process ended without Finish; it can be resumed
 )
 
-// Ends says whether a record of this kind answers a Stage or Commit order.
+// IsAnswer reports whether a record of this kind answers a Stage or Commit order.
 func (k Kind) Ends() bool {
 	switch k {
 	case Staged, Committed, Failed, RolledBack, Unknown, Refused, Finished, Abandoned:
@@ -54,7 +54,7 @@ type Record struct {
 	Order    int64               `json:"order,omitempty"` // number in the node's inbox of the order that this belongs to
 	Kind     Kind                `json:"kind"`
 	Message  string              `json:"message,omitempty"`
-	Hint     string              `json:"hint,omitempty"`  // what to do next
+	Hint     string              `json:"hint,omitempty"`  // the next step
 	Scope    string              `json:"scope,omitempty"` // Staging
 	Start    *time.Time          `json:"rotationStart,omitempty"`
 	Services []certs.Service     `json:"services,omitempty"`
@@ -62,9 +62,9 @@ type Record struct {
 	Renewals []inventory.Renewal `json:"renewals,omitempty"`
 	CSR      *CSR                `json:"csr,omitempty"`
 	Evidence *Evidence           `json:"evidence,omitempty"`
-	// Unverified says of RolledBack that the old files were put back before the components
-	// started, when nothing could be asked; of Committed, that the new ones stay because the
-	// old ones have expired. A later record of this kind for the order settles it.
+	// Unverified means, with RolledBack, that the old files were restored before the components
+	// started; with Committed, that the new ones stay because the old ones have expired. A
+	// later record of this kind for the order completes it.
 	Unverified bool `json:"unverified,omitempty"`
 	// WithinSeconds is how long it may take until the next record of this order, where
 	// that is known (Restarting, Waiting).
@@ -76,7 +76,7 @@ type Record struct {
 	StartedAt *time.Time `json:"startedAt,omitempty"`
 }
 
-// CSR is a certificate signing request that somebody else must act upon.
+// CSR is a certificate signing request that is pending outside of the node.
 type CSR struct {
 	TargetID string `json:"targetID"`
 	Name     string `json:"name,omitempty"` // CSRPosted: the object's name
@@ -87,20 +87,20 @@ type CSR struct {
 	ExpirationSeconds int32    `json:"expirationSeconds,omitempty"`
 }
 
-// Method names how something was verified.
+// Method is the method of a verification.
 type Method string
 
 // The methods of verification, from strongest to weakest.
 const (
-	Handshake         Method = "Handshake"         // the live endpoint showed the new certificate
+	Handshake         Method = "Handshake"         // the endpoint serves the new certificate
 	SelfSubjectReview Method = "SelfSubjectReview" // the API server named user and fingerprint
 	Authenticated     Method = "Authenticated"     // the server accepted the new client certificate
-	Health            Method = "Health"            // the component is healthy after a restart that followed the replace
+	Health            Method = "Health"            // the component is healthy after a restart with the new files
 	HotReload         Method = "HotReload"         // known to re-read its files; open connections keep the old one
-	FileOnly          Method = "FileOnly"          // on disk, chain verified; nothing runs on it
+	FileOnly          Method = "FileOnly"          // on disk, chain verified; not used by a running component
 )
 
-// Evidence is what was seen.
+// Evidence is the result of a verification.
 type Evidence struct {
 	TargetID string        `json:"targetID,omitempty"` // a certificate; empty: the component's health
 	Service  certs.Service `json:"service"`
@@ -108,7 +108,7 @@ type Evidence struct {
 	Detail   string        `json:"detail"` // "127.0.0.1:2379 serves 3f9a…", "system:kube-scheduler"
 }
 
-// Journal is what one node knows of one rotation.
+// Journal holds the records of one rotation on one node.
 type Journal struct {
 	Node     string   `json:"node"`
 	Rotation string   `json:"rotation"`

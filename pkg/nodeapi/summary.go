@@ -2,7 +2,7 @@ package nodeapi
 
 import "github.com/rotate-certs/rotate-certs/pkg/inventory"
 
-// stateOf maps records to the state that they leave a rotation in.
+// stateOf maps kinds of records to the state of a rotation after them.
 var stateOf = map[Kind]inventory.RotationState{
 	Staged:     inventory.Staged,
 	Committing: inventory.Committing,
@@ -12,7 +12,7 @@ var stateOf = map[Kind]inventory.RotationState{
 	Finished:   inventory.Finished,
 }
 
-// Incomplete returns the Committing record that has no answer; nil: there is none.
+// IncompleteCommit returns the Committing record that has no answer; nil: there is none.
 func Incomplete(records []Record) *Record {
 	var open *Record
 	for n := range records {
@@ -26,7 +26,7 @@ func Incomplete(records []Record) *Record {
 	return open
 }
 
-// Summarize says how far a rotation is, from its records.
+// SummarizeRecords derives the state of a rotation from its records.
 func Summarize(id string, records []Record) inventory.NodeRotation {
 	r := inventory.NodeRotation{ID: id}
 	for _, rec := range records {
@@ -42,7 +42,7 @@ func Summarize(id string, records []Record) inventory.NodeRotation {
 			if rec.Start != nil {
 				r.StartTime = *rec.Start
 			}
-			// What was committed before stays committed while more is staged.
+			// A committed rotation stays committed while further certificates are staged.
 			if r.State != inventory.Committed {
 				r.State = inventory.Staging
 			}
@@ -61,7 +61,7 @@ func Summarize(id string, records []Record) inventory.NodeRotation {
 		}
 		if state, changes := stateOf[rec.Kind]; changes {
 			r.State = state
-			if rec.Kind != Finished { // the end of the rotation verifies nothing by itself
+			if rec.Kind != Finished { // the end of the rotation is no verification
 				r.Unverified = rec.Unverified
 			}
 		}

@@ -9,10 +9,11 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
-// notByRestart is why the unit that renews a certificate at its start cannot be restarted;
-// empty: it can.
+// notByRestart returns the reason why the unit that renews a certificate at its start cannot be
+// restarted; empty: it can be.
 func notByRestart(n *inventory.Node, c inventory.Certificate) string {
-	unit, runs := c.Issuer.Unit, runBy(n, c.Issuer.Unit)
+	unit := c.Issuer.Unit
+	runs := runBy(n, c.Issuer.Unit)
 	if n.DBusSocket == "" && !n.SocketsHidden {
 		return fmt.Sprintf("a restart of %s renews it, and systemd cannot be reached on this node: there is no D-Bus socket", unit)
 	}
@@ -44,7 +45,7 @@ func notByRestart(n *inventory.Node, c inventory.Certificate) string {
 func reasonByUnit(n *inventory.Node, c inventory.Certificate, req Request) string {
 	if c.Issuer.Kind != inventory.UnitStart {
 		if unit := unitInScope(n, req); unit != "" {
-			return fmt.Sprintf("renew it in a rotation of its own, without the services of %s: a restart of that unit renews theirs and cannot be undone, as this one can", unit)
+			return fmt.Sprintf("renew it in a rotation of its own, without the services of %s: a restart of that unit renews theirs and cannot be rolled back", unit)
 		}
 		return ""
 	}
@@ -79,8 +80,8 @@ func runBy(n *inventory.Node, unit string) (out []certs.Service) {
 	return out
 }
 
-// addUnit makes everything that a restart of the certificate's unit renews a target,
-// whatever the scope, and all components that the unit runs are restarted.
+// addUnit adds all certificates that a restart of the certificate's unit renews to the targets,
+// also those outside of the scope, and all components of the unit to the restarts.
 func (b *builder) addUnit(c inventory.Certificate) {
 	unit := c.Issuer.Unit
 	if c.Issuer.Kind != inventory.UnitStart || b.step.RestartUnit != "" {

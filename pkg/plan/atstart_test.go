@@ -17,16 +17,21 @@ const k0sUnit = "k0scontroller.service"
 // kubelet's whenever it starts.
 func k0s(name string) inventory.Node {
 	n := controlPlane(name)
-	n.Time, n.Components = now, n.Components[:3]
+	n.Time = now
+	n.Components = n.Components[:3]
 	for i := range n.Components {
-		n.Components[i].Runtime, n.Components[i].Unit, n.Components[i].PID = inventory.Supervised, k0sUnit, 100+i
+		n.Components[i].Runtime = inventory.Supervised
+		n.Components[i].Unit = k0sUnit
+		n.Components[i].PID = 100 + i
 	}
 	for i := range n.Certificates {
 		c := &n.Certificates[i]
-		c.NotBefore, c.NotAfter = now.AddDate(0, -1, 0), now.AddDate(0, 11, 0)
+		c.NotBefore = now.AddDate(0, -1, 0)
+		c.NotAfter = now.AddDate(0, 11, 0)
 		c.Issuer = inventory.Issuer{Kind: inventory.UnitStart, Unit: k0sUnit, CACert: "/pki/ca.crt", CAKey: "/pki/ca.key"}
 		if c.Service == certs.Kubelet {
-			c.Issuer, c.Reason = inventory.Issuer{Kind: inventory.NoIssuer}, "k0s leaves it to the kubelet"
+			c.Issuer = inventory.Issuer{Kind: inventory.NoIssuer}
+			c.Reason = "k0s leaves it to the kubelet"
 		}
 	}
 	return n
@@ -52,7 +57,8 @@ func TestRestartOfK0sRenewsAllThatItMakes(t *testing.T) {
 func TestOneServiceOfK0sRestartsAll(t *testing.T) {
 	for _, policy := range []plan.RestartPolicy{plan.RestartAlways, plan.RestartIfNeeded} {
 		req := request(certs.KubeAPIServer)
-		req.Restart, req.Compromised = policy, policy == plan.RestartAlways
+		req.Restart = policy
+		req.Compromised = policy == plan.RestartAlways
 		p := build(t, req, k0s("cp1"))
 		assert.ElementsMatch(t, []string{"cp1/etcd-server", "cp1/etcd-peer", "cp1/apiserver"}, targets(p), policy)
 		assert.Contains(t, p.Steps()[0].Services, plan.Service{Service: certs.Etcd, Because: "a restart of k0scontroller.service renews its certificates too"})
@@ -60,7 +66,7 @@ func TestOneServiceOfK0sRestartsAll(t *testing.T) {
 	}
 }
 
-func TestWhatKeepsK0sFromBeingRestarted(t *testing.T) {
+func TestObstaclesToARestartOfK0s(t *testing.T) {
 	for name, tt := range map[string]struct {
 		change func(n *inventory.Node, req *plan.Request)
 		reason string
@@ -69,10 +75,12 @@ func TestWhatKeepsK0sFromBeingRestarted(t *testing.T) {
 		"a validity is asked":  {func(_ *inventory.Node, r *plan.Request) { r.Validity = 90 * 24 * time.Hour }, "certificatesExpireAfter"},
 		"systemd is not there": {func(n *inventory.Node, _ *plan.Request) { n.DBusSocket = "" }, "there is no D-Bus socket"},
 		"a CA would be replaced": {func(n *inventory.Node, _ *plan.Request) {
-			n.Certificates[2].Issuer.Kind, n.Certificates[2].Reason = inventory.NoIssuer, "k0s would make a new CA"
+			n.Certificates[2].Issuer.Kind = inventory.NoIssuer
+			n.Certificates[2].Reason = "k0s would make a new CA"
 		}, `must not be done because of apiserver "/pki/apiserver.crt": k0s would make a new CA`},
 		"a component could not start": {func(n *inventory.Node, _ *plan.Request) {
-			n.Certificates[3].Status, n.Certificates[3].Reason = certs.Invalid, "its key does not fit"
+			n.Certificates[3].Status = certs.Invalid
+			n.Certificates[3].Reason = "its key does not fit"
 		}, "kubelet could not start again"},
 		"its key has another use": {func(n *inventory.Node, _ *plan.Request) {
 			for i := range n.Certificates {
@@ -81,7 +89,8 @@ func TestWhatKeepsK0sFromBeingRestarted(t *testing.T) {
 		}, "a restart of k0scontroller.service makes a new key"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n, req := k0s("cp1"), request(certs.Etcd)
+			n := k0s("cp1")
+			req := request(certs.Etcd)
 			tt.change(&n, &req)
 			_, err := plan.Build([]inventory.Node{n}, req, nil)
 			var refused *plan.RefusedError
@@ -92,9 +101,9 @@ func TestWhatKeepsK0sFromBeingRestarted(t *testing.T) {
 	}
 }
 
-// TestWhatCanBeUndoneIsNotRenewedTogetherWithARestart: a certificate of another component on
+// TestAUnitRestartIsARotationOfItsOwn: a certificate of another component on
 // the same node gets a rotation of its own.
-func TestWhatCanBeUndoneIsNotRenewedTogetherWithARestart(t *testing.T) {
+func TestAUnitRestartIsARotationOfItsOwn(t *testing.T) {
 	n := k0s("cp1")
 	n.Components = append(n.Components, inventory.Component{Service: certs.KubeProxy, Runtime: inventory.Systemd, Unit: "kube-proxy.service"})
 	n.Certificates = append(n.Certificates, pair(certs.KubeProxy, "kube-proxy.conf", "/proxy"))

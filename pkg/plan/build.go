@@ -14,12 +14,12 @@ import (
 // ErrNothing means that no node in scope runs any of the services.
 var ErrNothing = errors.New("nothing to do: no node in scope runs any of these services")
 
-// RefusedError says that certificates in scope cannot be renewed, so that nothing was begun.
+// RefusedError means that certificates in scope cannot be renewed, so that nothing was begun.
 type RefusedError struct {
 	Problems []Problem
 }
 
-// Problem is what stands in the way on one node.
+// Problem is an obstacle on one node.
 type Problem struct {
 	Node string
 	Text string
@@ -37,10 +37,10 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("%s in scope cannot be renewed, so nothing was changed:\n  %s", what, strings.Join(lines, "\n  "))
 }
 
-// Build makes the plan. Control-plane nodes come first, one a wave, in the order of
-// their names (the etcd leader is found at run time and taken last); workers follow
-// in waves of at most req.MaxUnavailable. What an unfinished rotation already renewed
-// is not renewed again.
+// Build makes the plan. Control-plane nodes come first, one a wave, in the order of their names
+// (the etcd leader is found at run time and taken last); workers follow in waves of at most
+// req.MaxUnavailable. Certificates that the unfinished rotation has renewed are not renewed
+// again.
 //
 // A certificate that cannot be renewed is left out and named in Plan.LeftOut, see
 // [ObstacleTo]. Where nothing else remains to renew, or with req.RequireAll, that is a
@@ -55,7 +55,8 @@ func Build(nodes []inventory.Node, req Request, unfinished *Unfinished) (Plan, e
 	}
 	var p Plan
 	var workers []Step
-	renews, granted := false, signingDuration(nodes)
+	renews := false
+	granted := signingDuration(nodes)
 	nodes = slices.Clone(nodes)
 	slices.SortFunc(nodes, func(a, b inventory.Node) int { return strings.Compare(a.Name, b.Name) })
 	for i := range nodes {
@@ -65,7 +66,8 @@ func Build(nodes []inventory.Node, req Request, unfinished *Unfinished) (Plan, e
 		}
 		b := buildStep(n, req, unfinished)
 		b.foresee(granted)
-		p.LeftOut, p.NotInspected = append(p.LeftOut, b.left...), append(p.NotInspected, b.findings...)
+		p.LeftOut = append(p.LeftOut, b.left...)
+		p.NotInspected = append(p.NotInspected, b.findings...)
 		renews = renews || b.renews
 		switch {
 		case len(b.step.Services) == 0:
@@ -99,8 +101,8 @@ func (p Plan) Steps() []Step {
 	return out
 }
 
-// Idle says that the step has nothing to change: its services have no certificates
-// here, or this rotation has renewed them before.
+// IsIdle reports whether the step changes nothing: its services have no certificates here, or
+// this rotation has already renewed them.
 func (s Step) Idle() bool { return len(s.Targets) == 0 && len(s.Restarts) == 0 }
 
 func inScope(node string, req Request) bool {
@@ -116,7 +118,7 @@ type builder struct {
 	left       []LeftOut
 	findings   []Exclusion
 	restarts   []certs.Service
-	renews     bool // something is to be renewed, or was before by the same rotation
+	renews     bool // a certificate is to be renewed, or was already renewed by the same rotation
 }
 
 func buildStep(n *inventory.Node, req Request, unfinished *Unfinished) *builder {
@@ -132,10 +134,12 @@ func buildStep(n *inventory.Node, req Request, unfinished *Unfinished) *builder 
 	return b
 }
 
-// addService adds what a service has on the node. One all of whose certificates are left
-// out is no part of the step.
+// addService adds the certificates of a service on the node. A service whose certificates are
+// all left out is no part of the step.
 func (b *builder) addService(s certs.Service) {
-	owned, component, unread := certificatesOf(b.node, s), b.node.Component(s), uninspected(b.node, s)
+	owned := certificatesOf(b.node, s)
+	component := b.node.Component(s)
+	unread := uninspected(b.node, s)
 	b.findings = append(b.findings, unread...)
 	if len(owned) == 0 && component != nil {
 		note := component.Note
@@ -149,12 +153,13 @@ func (b *builder) addService(s certs.Service) {
 		taken = b.addCertificate(s, c) || taken
 	}
 	if taken {
-		b.step.Services, b.renews = append(b.step.Services, Service{Service: s}), true
+		b.step.Services = append(b.step.Services, Service{Service: s})
+		b.renews = true
 	}
 }
 
-// addCertificate says whether a service's certificate is to be renewed, or was before by
-// the same rotation. If not, it is left out.
+// addCertificate reports whether a service's certificate is to be renewed, or was already
+// renewed by the same rotation. If not, it is left out.
 func (b *builder) addCertificate(s certs.Service, c inventory.Certificate) bool {
 	if b.unfinished.renewed(b.node.Name, c) {
 		return true
@@ -174,8 +179,8 @@ func (b *builder) addCertificate(s certs.Service, c inventory.Certificate) bool 
 	return true
 }
 
-// uninspected returns what a service uses on a node and discovery could not look at,
-// such as a kubeconfig that is missing.
+// uninspectedFiles returns the files of a service on a node that discovery could not inspect,
+// such as a missing kubeconfig.
 func uninspected(n *inventory.Node, s certs.Service) []Exclusion {
 	var out []Exclusion
 	for _, x := range n.NotInspected {
@@ -186,8 +191,8 @@ func uninspected(n *inventory.Node, s certs.Service) []Exclusion {
 	return out
 }
 
-// certificatesOf returns what a service's rotation renews: every pair that its
-// process loads, also where it shares it with another service.
+// certificatesOf returns the certificates that a service's rotation renews: every pair that its
+// process loads, including shared ones.
 func certificatesOf(n *inventory.Node, s certs.Service) []inventory.Certificate {
 	var out []inventory.Certificate
 	for _, c := range n.Certificates {
@@ -213,13 +218,13 @@ func needRestart(n *inventory.Node, c inventory.Certificate, s certs.Service, po
 	return out
 }
 
-// restartDue says whether a service must be restarted for the sake of a certificate that it
-// has in memory only.
+// restartDue reports whether a service must be restarted because of a certificate that it has
+// only in memory.
 func restartDue(n *inventory.Node, s certs.Service) bool {
 	return slices.ContainsFunc(n.InMemory, func(m inventory.InMemory) bool { return m.Service == s && m.RestartDue(n.Time) })
 }
 
-// add makes the certificate a target, once, and says whether it was new.
+// addTarget adds the certificate to the targets, once, and reports whether it was new.
 func (s *Step) add(c inventory.Certificate) bool {
 	id := c.ID()
 	if slices.ContainsFunc(s.Targets, func(t Target) bool { return t.ID == id }) {
@@ -264,8 +269,8 @@ func (s *Step) setSockets(n *inventory.Node) {
 	}
 }
 
-// setUnitDirectory asks for the place of the recovery unit, where something is
-// replaced and systemd starts something.
+// setUnitDirectory adds the directory of the recovery unit to the writable ones if files are
+// replaced on a node with systemd.
 func (s *Step) setUnitDirectory(n *inventory.Node) {
 	bySystemd := func(c inventory.Component) bool { return c.Runtime == inventory.Systemd }
 	if len(s.Targets) > 0 && slices.ContainsFunc(n.Components, bySystemd) {

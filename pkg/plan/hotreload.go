@@ -6,15 +6,15 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/settings"
 )
 
-// HotReload says why a component need not be restarted to let go of a certificate, as
-// [settings.All] has it, so that --restart=if-needed can leave it running; empty: it must
-// be. Open connections keep the old certificate until they are closed.
+// HotReload returns the reason why a component need not be restarted to stop using a
+// certificate, from [settings.AllSettings]: --restart=if-needed leaves it running. Empty: it
+// must be restarted. Open connections keep the old certificate until they are closed.
 func HotReload(c inventory.Certificate) string {
 	if len(c.UsedBy) > 1 {
 		return "" // shared: not every user is known to re-read it
 	}
 	if c.FileMount {
-		return "" // there is nothing new to be read in its container
+		return "" // its container does not see the new file
 	}
 	if why := settings.Reloads(c.Service, c.Name); why != "" {
 		return why
@@ -25,8 +25,8 @@ func HotReload(c inventory.Certificate) string {
 	return ""
 }
 
-// loaded says whether a component loads the certificate. Health checks of etcd read theirs
-// from disk each time, and a kubelet leaves a pinned one alone while it has another.
+// isLoaded reports whether a component loads the certificate. Health checks of etcd read theirs
+// from disk each time, and a kubelet does not use a pinned one while it has another.
 func loaded(c inventory.Certificate) bool {
 	return !c.Pinned && c.Name != "etcd-healthcheck-client" || len(c.UsedBy) > 1
 }

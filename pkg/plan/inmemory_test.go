@@ -12,7 +12,8 @@ import (
 // TestCertificateInMemoryMakesTheRestartNeeded: --restart=if-needed would keep an API
 // server running for years, on a loopback certificate of one.
 func TestCertificateInMemoryMakesTheRestartNeeded(t *testing.T) {
-	now, year := time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC), 365*24*time.Hour
+	now := time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
+	year := 365 * 24 * time.Hour
 	for name, tt := range map[string]struct {
 		left   time.Duration
 		policy RestartPolicy

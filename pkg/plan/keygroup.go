@@ -7,9 +7,9 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
-// sharedKeyObstacle is why a certificate cannot be renewed together with those whose key
-// lies in the same file, as it must be: they all get one new key. Where the key is kept,
-// nothing keeps them together.
+// sharedKeyObstacle is the reason why a certificate cannot be renewed together with those whose
+// key is in the same file. They must be renewed together, since they all get one new key; if
+// the key is kept, they need not.
 func sharedKeyObstacle(n *inventory.Node, c inventory.Certificate) Obstacle {
 	others := n.SharingKey(c)
 	if len(others) == 0 || n.KeptKey(c) != "" {
@@ -51,8 +51,8 @@ func stricter(a, b Obstacle) Obstacle {
 	return a
 }
 
-// newFileOfItsOwn says why a certificate's new key does not come into the old key's file,
-// or is not made beside others; empty: it does.
+// newFileOfItsOwn returns the reason why a certificate's new key is not written to the old
+// key's file, or is not made with others; empty: it is.
 func newFileOfItsOwn(c inventory.Certificate) string {
 	switch {
 	case c.Store.Kind == inventory.Combined && c.Store.Cert != c.KeyFile:
@@ -75,8 +75,8 @@ func names(n *inventory.Node, c inventory.Certificate) string {
 	return text
 }
 
-// addSharing makes those that must get the same new key as a certificate targets, too,
-// whatever the scope, and notes what their key is to all of them.
+// addSharing adds the certificates that must get the same new key to the targets, also those
+// outside of the scope, and notes their shared key file.
 func (b *builder) addSharing(c inventory.Certificate) {
 	if kept := b.node.KeptKey(c); kept != "" {
 		b.step.target(c.ID()).KeptKey = kept

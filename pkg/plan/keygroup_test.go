@@ -24,7 +24,8 @@ func sharing() inventory.Node {
 			Issuer: inventory.Issuer{Kind: inventory.LocalCA, CACert: "/ca.crt", CAKey: "/ca.key"}}
 	}
 	other := c(certs.KubeAPIServer, "apiserver-etcd-client")
-	other.Store.Key, other.KeyFile = "/etc/kubernetes/pki/own.key", "/etc/kubernetes/pki/own.key"
+	other.Store.Key = "/etc/kubernetes/pki/own.key"
+	other.KeyFile = "/etc/kubernetes/pki/own.key"
 	return inventory.Node{Name: "cp1", CRISocket: "/run/cri.sock",
 		Components:   []inventory.Component{{Service: certs.Etcd, Runtime: inventory.StaticPod}, {Service: certs.KubeAPIServer, Runtime: inventory.StaticPod}},
 		Certificates: []inventory.Certificate{c(certs.Etcd, "etcd-server"), c(certs.KubeAPIServer, "apiserver"), other}}
@@ -123,16 +124,17 @@ func TestThePlanForeseesAnotherLengthOfLife(t *testing.T) {
 		"as before": {nil, 3650 * day, 3650*day - certs.Backdate, ""},
 		"bounded by its CA": {func(_ *Request, n *inventory.Node, _ *inventory.Certificate) {
 			n.Authorities[0].NotAfter = now.Add(100 * day)
-		}, 3650 * day, 100 * day, `its CA "ca" ends then`},
+		}, 3650 * day, 100 * day, `its CA "ca" expires then`},
 		"of its CA the one that lasts": {func(_ *Request, n *inventory.Node, _ *inventory.Certificate) {
 			old := n.Authorities[0]
 			old.NotAfter = now.Add(day)
 			n.Authorities = slices.Insert(n.Authorities, 0, old)
 		}, 3650 * day, 3650*day - certs.Backdate, ""},
 		"kubeadm's configuration": {func(r *Request, _ *inventory.Node, _ *inventory.Certificate) {
-			r.Validity, r.ValidityFrom = 365*day, "kubeadm has it so"
+			r.Validity = 365 * day
+			r.ValidityFrom = "kubeadm has it so"
 		}, 3650 * day, 365 * day, "kubeadm has it so"},
-		"as asked":          {func(r *Request, _ *inventory.Node, _ *inventory.Certificate) { r.Validity = 90 * day }, 365 * day, 90 * day, "as was asked for"},
+		"as asked":          {func(r *Request, _ *inventory.Node, _ *inventory.Certificate) { r.Validity = 90 * day }, 365 * day, 90 * day, "as requested"},
 		"the same as asked": {func(r *Request, _ *inventory.Node, _ *inventory.Certificate) { r.Validity = 365 * day }, 365 * day, 365 * day, ""},
 		"a signer that grants a year": {func(_ *Request, _ *inventory.Node, c *inventory.Certificate) { c.Issuer.Kind = inventory.KubernetesCSR },
 			3650 * day, 365 * day, "the cluster's signer grants no more (--cluster-signing-duration)"},

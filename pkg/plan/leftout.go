@@ -11,7 +11,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
-// LeftOut is a certificate in scope that the plan does not renew, and why.
+// LeftOut is a certificate in scope that the plan does not renew, with the reason.
 type LeftOut struct {
 	Node     string        `json:"node"`
 	Service  certs.Service `json:"service"`
@@ -31,7 +31,8 @@ func leave(n *inventory.Node, s certs.Service, c inventory.Certificate, reason s
 	return LeftOut{Node: n.Name, Service: s, Name: c.Name, Path: c.Store.Cert, User: c.Store.User, NotAfter: c.NotAfter, Reason: reason}
 }
 
-// Obstacle is why a certificate cannot be renewed where it is. The zero value: it can.
+// Obstacle is the reason why a certificate cannot be renewed on its node. The zero value: it
+// can be.
 type Obstacle struct {
 	Reason string
 	// MaxRestart is the restart policy with which it can be renewed all the same:
@@ -39,7 +40,7 @@ type Obstacle struct {
 	MaxRestart RestartPolicy
 }
 
-// Blocks says whether the certificate cannot be renewed under a restart policy.
+// BlocksRenewal reports whether the certificate cannot be renewed with a restart policy.
 func (o Obstacle) Blocks(policy RestartPolicy) bool {
 	switch {
 	case o.Reason == "":
@@ -50,8 +51,8 @@ func (o Obstacle) Blocks(policy RestartPolicy) bool {
 	return o.MaxRestart == "" || policy != o.MaxRestart
 }
 
-// ObstacleTo returns what keeps a certificate of a node from being renewed there, itself or
-// together with those whose key lies in the same file.
+// ObstacleTo returns the obstacle to the renewal of a certificate on its node, alone or
+// together with those whose key is in the same file.
 func ObstacleTo(n *inventory.Node, c inventory.Certificate) Obstacle {
 	return stricter(ownObstacle(n, c), sharedKeyObstacle(n, c))
 }
@@ -67,8 +68,8 @@ func ownObstacle(n *inventory.Node, c inventory.Certificate) Obstacle {
 	if reason == "" {
 		return Obstacle{}
 	}
-	// Of what nothing here can restart, only a handshake shows that it uses the new one.
-	// One that has something in memory that ends restarts in spite of if-needed.
+	// If a component cannot be restarted, only a handshake can verify that it uses the new one.
+	// A component with an expiring certificate in memory is restarted even with if-needed.
 	due := slices.ContainsFunc(users(c), func(s certs.Service) bool { return restartDue(n, s) })
 	if why := HotReload(c); why != "" && !due && (!unverified || len(c.Served) > 0) {
 		return Obstacle{Reason: reason + "; use --restart=if-needed: " + why, MaxRestart: RestartIfNeeded}
@@ -89,8 +90,8 @@ func unrenewable(n *inventory.Node, c inventory.Certificate) string {
 	return ""
 }
 
-// unrestartable is why a component that loads a certificate cannot be restarted so that it
-// uses the successor. unknown says that it runs, and that nothing here started it.
+// unrestartable is the reason why a component that loads a certificate cannot be restarted to
+// use the successor. unknown means that it runs and its supervisor is not known.
 func unrestartable(n *inventory.Node, c inventory.Certificate) (reason string, unknown bool) {
 	if !loaded(c) {
 		return "", false
@@ -116,7 +117,7 @@ func unrestartable(n *inventory.Node, c inventory.Certificate) (reason string, u
 	return "", false
 }
 
-// withoutSocket is why what restarts a running component cannot be reached.
+// withoutSocket is the reason why the supervisor of a running component cannot be reached.
 func withoutSocket(n *inventory.Node, u *inventory.Component) string {
 	byRuntime := u.Runtime == inventory.StaticPod || u.Runtime == inventory.DaemonSet
 	switch {
@@ -130,8 +131,8 @@ func withoutSocket(n *inventory.Node, u *inventory.Component) string {
 	return ""
 }
 
-// keepsFromStarting returns a certificate with which a service that is stopped now would
-// not come up again: it still runs on what it loaded before the file was damaged or expired.
+// keepsFromStarting returns a certificate with which a service would not start again after a
+// stop: it still uses the certificate that it loaded before the file was damaged or expired.
 func keepsFromStarting(n *inventory.Node, s certs.Service) *inventory.Certificate {
 	for i := range n.Certificates {
 		c := &n.Certificates[i]
@@ -145,15 +146,14 @@ func keepsFromStarting(n *inventory.Node, s certs.Service) *inventory.Certificat
 	return nil
 }
 
-// damaged says that a certificate cannot be used as it lies there. On a node whose rotation
-// was interrupted it may be half of a pair: the next process there puts the old one back
-// before anything else.
+// isDamaged reports whether a certificate on disk is unusable. On a node whose rotation was
+// interrupted it may be half of a pair, which the next process there restores first.
 func damaged(n *inventory.Node, c *inventory.Certificate) bool {
 	between := slices.ContainsFunc(n.Rotations, func(r inventory.NodeRotation) bool { return r.State == inventory.Committing })
 	return !between && (c.FingerprintSHA256 == "" || c.Status == certs.Invalid)
 }
 
-// expiredClient says that a component cannot reach the server any more that it needs to
+// expiredClient reports whether a component can no longer reach the server that it needs to
 // start: etcd, or the API server.
 func expiredClient(c *inventory.Certificate) bool {
 	return c.Status == certs.Expired && c.Client != nil && (c.Client.Kind == inventory.ToEtcd || c.Client.Kind == inventory.ToAPIServer)
@@ -191,7 +191,8 @@ func users(c inventory.Certificate) []certs.Service {
 	return c.UsedBy
 }
 
-// missing returns what in scope could not be inspected and should have been.
+// missingInScope returns the files and nodes in scope that should have been inspected and were
+// not.
 func (p Plan) missing(req Request) []Exclusion {
 	var out []Exclusion
 	for _, x := range p.NotInspected {
@@ -202,12 +203,12 @@ func (p Plan) missing(req Request) []Exclusion {
 	return out
 }
 
-// NotDone counts what in scope the plan leaves as it is: certificates that cannot be
-// renewed, nodes and files that could not be inspected.
+// NotDone counts the parts of the scope that the plan leaves unchanged: certificates that
+// cannot be renewed, nodes and files that could not be inspected.
 func (p Plan) NotDone(req Request) int { return len(p.LeftOut) + len(p.missing(req)) }
 
-// Refuse returns a [*RefusedError] where everything in scope was required and something is
-// left out.
+// RefuseIncomplete returns a [*RefusedError] if everything in scope was required and a
+// certificate is left out.
 func (p Plan) Refuse(req Request) error {
 	if req.RequireAll && p.NotDone(req) > 0 {
 		return p.refusal(req)
@@ -215,7 +216,7 @@ func (p Plan) Refuse(req Request) error {
 	return nil
 }
 
-// refusal lists what keeps a plan from being done.
+// refusalOf lists the obstacles to a plan.
 func (p Plan) refusal(req Request) *RefusedError {
 	refused := &RefusedError{}
 	for _, l := range p.LeftOut {

@@ -16,7 +16,8 @@ import (
 func withoutIssuer(n *inventory.Node, name string) *inventory.Certificate {
 	for i := range n.Certificates {
 		if c := &n.Certificates[i]; c.Name == name {
-			c.Issuer, c.Reason = inventory.Issuer{Kind: inventory.NoIssuer}, "the key of its CA is not here"
+			c.Issuer = inventory.Issuer{Kind: inventory.NoIssuer}
+			c.Reason = "the key of its CA is not here"
 			return c
 		}
 	}
@@ -59,10 +60,11 @@ func TestAServiceOfWhichAllIsLeftOutIsNoPartOfTheStep(t *testing.T) {
 	assert.Equal(t, []string{"cp2/etcd-server", "cp2/etcd-peer"}, targets(p), "the other node is done")
 }
 
-func TestNothingThatRemainsIsRefused(t *testing.T) {
+func TestAPlanWithEverythingLeftOutIsRefused(t *testing.T) {
 	n := controlPlane("cp1")
 	withoutIssuer(&n, "etcd-server")
-	n.Certificates[1].Status, n.Certificates[1].Reason = certs.Invalid, "the key does not fit the certificate"
+	n.Certificates[1].Status = certs.Invalid
+	n.Certificates[1].Reason = "the key does not fit the certificate"
 	_, err := plan.Build([]inventory.Node{n}, request(certs.Etcd), nil)
 	require.EqualError(t, err, `2 certificates in scope cannot be renewed, so nothing was changed:
   cp1: etcd-server "/pki/etcd/etcd-server.crt": the key of its CA is not here
@@ -75,7 +77,7 @@ func TestNothingThatRemainsIsRefused(t *testing.T) {
 	require.ErrorAs(t, err, &refused, "a service without certificates is nothing that remains")
 }
 
-func TestRequireAllRefusesWhatWouldBeLeftOut(t *testing.T) {
+func TestRequireAllRefusesAPlanWithLeftOutCertificates(t *testing.T) {
 	n := controlPlane("cp1")
 	withoutIssuer(&n, "etcd-peer")
 	n.NotInspected = []inventory.NotInspected{{Service: certs.Etcd, Path: "/etc/etcd.conf", Reason: "permission denied"}}
@@ -93,7 +95,7 @@ func TestRequireAllRefusesWhatWouldBeLeftOut(t *testing.T) {
 	assert.Equal(t, request(certs.Etcd, certs.KubeAPIServer).Scope(), req.Scope(), "it is the same rotation")
 }
 
-func TestWhatThisRotationRenewedBeforeIsNothingThatIsLeftOut(t *testing.T) {
+func TestAlreadyRenewedCertificatesAreNotLeftOut(t *testing.T) {
 	n := controlPlane("cp1")
 	withoutIssuer(&n, "etcd-peer")
 	done := n.Certificates[0]
@@ -104,13 +106,15 @@ func TestWhatThisRotationRenewedBeforeIsNothingThatIsLeftOut(t *testing.T) {
 	assert.Len(t, p.LeftOut, 1)
 }
 
-// TestNoComponentIsRestartedThatCouldNotStart: it runs on what it loaded before.
+// TestNoComponentIsRestartedThatCouldNotStart: it still uses the certificate that it has
+// loaded.
 func TestNoComponentIsRestartedThatCouldNotStart(t *testing.T) {
 	for name, breaks := range map[string]func(*inventory.Certificate){
 		"unreadable":   func(c *inventory.Certificate) { c.FingerprintSHA256, c.Reason = "", "no PEM block" },
 		"does not fit": func(c *inventory.Certificate) { c.Status, c.Reason = certs.Invalid, "the key does not fit" },
 		"expired, client": func(c *inventory.Certificate) {
-			c.Status, c.Client = certs.Expired, &inventory.Client{Kind: inventory.ToEtcd}
+			c.Status = certs.Expired
+			c.Client = &inventory.Client{Kind: inventory.ToEtcd}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -135,10 +139,12 @@ func TestNoComponentIsRestartedThatCouldNotStart(t *testing.T) {
 	assert.Equal(t, []string{"cp1/apiserver"}, targets(build(t, request(certs.KubeAPIServer), n)), "it starts with an expired serving certificate")
 }
 
-func TestWhatNothingCanRestartIsLeftOutUnlessNothingRestarts(t *testing.T) {
+func TestUnrestartableComponentIsLeftOutUnlessRestartNever(t *testing.T) {
 	n := controlPlane("cp1")
 	for i := range n.Components {
-		n.Components[i].Runtime, n.Components[i].PID, n.Components[i].Note = inventory.None, 300, "was started by OpenRC"
+		n.Components[i].Runtime = inventory.None
+		n.Components[i].PID = 300
+		n.Components[i].Note = "was started by OpenRC"
 	}
 	n.Certificates[0].Served = []inventory.Served{{Address: "127.0.0.1:2379"}}
 	n.Certificates = append(n.Certificates, pair(certs.Etcd, "etcd-healthcheck-client", "/pki/etcd"), pair(certs.Admin, "admin.conf", "/etc/kubernetes"))
@@ -160,13 +166,15 @@ func TestWhatNothingCanRestartIsLeftOutUnlessNothingRestarts(t *testing.T) {
 		"it is not known to serve it, so nothing would show that it does")
 }
 
-func TestWhatADistributionMakesIsLeftOutAlways(t *testing.T) {
+func TestCertificatesOfADistributionAreAlwaysLeftOut(t *testing.T) {
 	n := controlPlane("cp1")
-	n.Components[0].Runtime, n.Components[0].Unit = inventory.Supervised, "k0scontroller.service"
+	n.Components[0].Runtime = inventory.Supervised
+	n.Components[0].Unit = "k0scontroller.service"
 	const reason = "k0s manages this certificate: restart k0scontroller.service"
 	for i := range n.Certificates {
 		if c := &n.Certificates[i]; c.Service == certs.Etcd {
-			c.Issuer, c.Reason = inventory.Issuer{Kind: inventory.NoIssuer}, reason
+			c.Issuer = inventory.Issuer{Kind: inventory.NoIssuer}
+			c.Reason = reason
 		}
 	}
 	for _, policy := range []plan.RestartPolicy{plan.RestartAlways, plan.RestartIfNeeded, plan.RestartNever} {
@@ -180,9 +188,10 @@ func TestWhatADistributionMakesIsLeftOutAlways(t *testing.T) {
 	}
 }
 
-func TestWhatAnUnknownSupervisorStartsIsReplacedOnlyWithoutARestart(t *testing.T) {
+func TestUnknownSupervisorAllowsOnlyReplacementWithoutRestart(t *testing.T) {
 	n := controlPlane("cp1")
-	n.Components[0].Runtime, n.Components[0].Unit = inventory.Supervised, "acme.service"
+	n.Components[0].Runtime = inventory.Supervised
+	n.Components[0].Unit = "acme.service"
 	for policy, left := range map[plan.RestartPolicy]int{plan.RestartAlways: 2, plan.RestartNever: 0} {
 		req := request(certs.Etcd, certs.Kubelet)
 		req.Restart = policy
@@ -192,11 +201,12 @@ func TestWhatAnUnknownSupervisorStartsIsReplacedOnlyWithoutARestart(t *testing.T
 	}
 }
 
-// TestARunningComponentWhoseSupervisorCannotBeReachedIsLeftOut: where it does not run, the
-// files are all that there is.
+// TestARunningComponentWhoseSupervisorCannotBeReachedIsLeftOut: if it does not run, its files
+// are renewed.
 func TestARunningComponentWhoseSupervisorCannotBeReachedIsLeftOut(t *testing.T) {
 	n := controlPlane("cp1")
-	n.CRISocket, n.DBusSocket = "", ""
+	n.CRISocket = ""
+	n.DBusSocket = ""
 	req := request(certs.Etcd, certs.Kubelet)
 	assert.Len(t, targets(build(t, req, n)), 3)
 	n.Components[2].PID = 300
@@ -208,11 +218,12 @@ func TestARunningComponentWhoseSupervisorCannotBeReachedIsLeftOut(t *testing.T) 
 	assert.Equal(t, []string{"cp1/apiserver"}, targets(build(t, req, n)))
 }
 
-// TestWhatAnInterruptedNodeShowsIsNotLeftOut: the node has to be worked on, for its process
-// puts the old pair back first.
-func TestWhatAnInterruptedNodeShowsIsNotLeftOut(t *testing.T) {
+// TestAnInterruptedNodeIsNotLeftOut: the node is part of the plan, since its next
+// process restores the old pair first.
+func TestAnInterruptedNodeIsNotLeftOut(t *testing.T) {
 	n := controlPlane("cp1")
-	n.Certificates[1].Status, n.Certificates[1].Reason = certs.Invalid, "the key does not fit the certificate"
+	n.Certificates[1].Status = certs.Invalid
+	n.Certificates[1].Reason = "the key does not fit the certificate"
 	n.Rotations = []inventory.NodeRotation{{ID: "a", State: inventory.Committing}}
 	p := build(t, request(certs.Etcd), n)
 	assert.Equal(t, []string{"cp1/etcd-server", "cp1/etcd-peer"}, targets(p))
@@ -222,14 +233,15 @@ func TestWhatAnInterruptedNodeShowsIsNotLeftOut(t *testing.T) {
 	require.ErrorContains(t, err, "does not fit")
 }
 
-// TestARestartThatIsDueAnywayIsNoHotReload: what has something in memory that expires is
-// restarted under if-needed, too.
+// TestARestartThatIsDueAnywayIsNoHotReload: a component with an expiring certificate in memory
+// is restarted with if-needed as well.
 func TestARestartThatIsDueAnywayIsNoHotReload(t *testing.T) {
 	n := controlPlane("cp1")
 	n.Time = now
 	n.Certificates = append(n.Certificates, pair(certs.KubeAPIServer, "front-proxy-client", "/pki"))
 	c := withoutIssuer(&n, "front-proxy-client")
-	c.FingerprintSHA256, c.Reason = "", "no PEM block"
+	c.FingerprintSHA256 = ""
+	c.Reason = "no PEM block"
 	req := request(certs.KubeAPIServer, certs.Kubelet)
 	req.Restart = plan.RestartIfNeeded
 	assert.Equal(t, []string{"cp1/apiserver", "cp1/kubelet-client"}, targets(build(t, req, n)))

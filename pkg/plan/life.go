@@ -10,8 +10,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
-// Validity is for how long from its signing on a certificate's successor is to be valid:
-// as asked for, else (0) so that it lives as long as the certificate was made to.
+// SuccessorValidity returns how long a certificate's successor is valid from its signing on: as
+// requested, otherwise (0) so that it has the same life as the certificate.
 func Validity(c inventory.Certificate, asked time.Duration) time.Duration {
 	if asked > 0 {
 		return asked
@@ -27,12 +27,12 @@ func life(c inventory.Certificate) time.Duration {
 	return certs.Life(c.NotBefore, c.NotAfter, c.NotBefore, false)
 }
 
-// LifeChanges says whether a length of life is clearly another one: by more than a tenth.
+// LifeChanges reports whether two lifetimes differ by more than a tenth.
 func LifeChanges(was, is time.Duration) bool { return is*10 < was*9 || is*10 > was*11 }
 
-// foresee fills in until when the targets' successors will be valid, as far as can be told
-// before they are signed, and why where that changes the length of their life. granted is
-// the most that the cluster's signers grant.
+// predictExpiry fills in the expiry of the targets' successors, as far as it is known before
+// they are signed, and the reason if their life changes. granted is the longest life that the
+// cluster's signers grant.
 func (b *builder) foresee(granted time.Duration) {
 	for _, c := range b.node.Certificates {
 		t := b.step.target(c.ID())
@@ -41,15 +41,16 @@ func (b *builder) foresee(granted time.Duration) {
 		}
 		was := life(c)
 		end, reason := successorEnd(b.node, c, b.req, granted)
-		t.LifeSeconds, t.NewNotAfter = int64(was/time.Second), end
+		t.LifeSeconds = int64(was / time.Second)
+		t.NewNotAfter = end
 		if LifeChanges(was, end.Sub(b.node.Time)+certs.Backdate) {
 			t.LifeReason = reason
 		}
 	}
 }
 
-// successorEnd is when the successor of a certificate will end that is signed now, and what
-// decides it where that is not the old one's life.
+// successorEnd returns the expiry of a successor that is signed now, and the reason if its life
+// differs from that of the old one.
 func successorEnd(n *inventory.Node, c inventory.Certificate, req Request, granted time.Duration) (end time.Time, reason string) {
 	asked := req.Validity
 	if c.Issuer.Kind == inventory.UnitStart {
@@ -57,17 +58,19 @@ func successorEnd(n *inventory.Node, c inventory.Certificate, req Request, grant
 	}
 	validity := Validity(c, asked)
 	if asked > 0 {
-		reason = "as was asked for"
+		reason = "as requested"
 		if req.ValidityFrom != "" {
 			reason = req.ValidityFrom
 		}
 	}
 	if c.Issuer.Kind == inventory.KubernetesCSR && validity > granted {
-		validity, reason = granted, "the cluster's signer grants no more (--cluster-signing-duration)"
+		validity = granted
+		reason = "the cluster's signer grants no more (--cluster-signing-duration)"
 	}
 	end = n.Time.Add(validity).UTC().Truncate(time.Second)
 	if ca := issuerOf(n, c); ca != nil && end.After(ca.NotAfter) {
-		end, reason = ca.NotAfter, fmt.Sprintf("its CA %q ends then", ca.Name)
+		end = ca.NotAfter
+		reason = fmt.Sprintf("its CA %q expires then", ca.Name)
 	}
 	return end, reason
 }
@@ -93,7 +96,7 @@ func issuerOf(n *inventory.Node, c inventory.Certificate) *inventory.Authority {
 }
 
 // signingDuration is the longest life that the signers of the cluster's controller managers
-// grant: a year, unless a flag says otherwise.
+// grant: a year, unless a flag changes it.
 func signingDuration(nodes []inventory.Node) time.Duration {
 	const flag = "--cluster-signing-duration"
 	var out time.Duration

@@ -101,7 +101,7 @@ func TestStepNamesExactlyWhatItNeeds(t *testing.T) {
 	assert.True(t, s.Etcd)
 }
 
-func TestKubeProxyWithoutCertificateIsSaidAndLeftAlone(t *testing.T) {
+func TestKubeProxyWithoutCertificateIsNoted(t *testing.T) {
 	s := build(t, request(certs.KubeProxy), controlPlane("cp1")).Steps()[0]
 	assert.True(t, s.Idle())
 	assert.Equal(t, []plan.Service{{Service: certs.KubeProxy, NoCertificate: true, Note: "uses a ServiceAccount token"}}, s.Services)
@@ -173,7 +173,7 @@ func TestFindUnfinished(t *testing.T) {
 	}
 }
 
-// TestAKnownRotationIsContinuedWhateverItsAge: one that was suspended for days, say.
+// TestAKnownRotationIsContinuedWhateverItsAge: for example one that was suspended for days.
 func TestAKnownRotationIsContinuedWhateverItsAge(t *testing.T) {
 	nodes := []inventory.Node{{Name: "cp1", Rotations: []inventory.NodeRotation{
 		{ID: "a", Scope: "t", StartTime: now.Add(-100 * time.Hour), State: inventory.Committed},
@@ -187,8 +187,8 @@ func TestAKnownRotationIsContinuedWhateverItsAge(t *testing.T) {
 	assert.Nil(t, plan.FindUnfinished(nodes, "s", now, "d"), "no node knows it")
 }
 
-// TestWhatIsNotVerifiedIsNotDone: new certificates that stayed where the old ones had expired.
-func TestWhatIsNotVerifiedIsNotDone(t *testing.T) {
+// TestUnverifiedCertificatesAreNotDone: new certificates that stayed where the old ones had expired.
+func TestUnverifiedCertificatesAreNotDone(t *testing.T) {
 	for unverified, done := range map[bool]bool{false: true, true: false} {
 		nodes := []inventory.Node{{Name: "cp1", Rotations: []inventory.NodeRotation{
 			{ID: "a", Scope: "s", StartTime: now, State: inventory.Committed, Unverified: unverified, Renewed: []inventory.Renewal{{ID: "etcd/etcd-peer@/x"}}}}}}
@@ -211,7 +211,7 @@ func TestMissingKubeconfigIsAFinding(t *testing.T) {
 	n.Components = append(n.Components, inventory.Component{Service: certs.KubeScheduler, Runtime: inventory.StaticPod})
 	n.NotInspected = []inventory.NotInspected{{Service: certs.KubeScheduler, Path: "/etc/kubernetes/scheduler.conf", Reason: "no such file"}}
 	p := build(t, request(certs.Kubelet, certs.KubeScheduler), n)
-	require.Len(t, p.NotInspected, 1, "it is told")
+	require.Len(t, p.NotInspected, 1, "it is reported")
 	assert.Equal(t, "w1", p.NotInspected[0].Node)
 	assert.Equal(t, "what it uses could not be inspected: no such file", p.Steps()[0].Services[1].Note, "and not that it has no certificate")
 	assert.Len(t, p.Steps()[0].Targets, 1, "the others go on")

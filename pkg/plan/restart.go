@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// RestartPolicy says when a component whose certificate was replaced is restarted.
+// RestartPolicy decides whether a component whose certificate was replaced is restarted.
 type RestartPolicy string
 
 // The restart policies, as flags name them.
 const (
-	RestartAlways   RestartPolicy = "always"    // every service in scope, whether or not it would notice by itself
-	RestartIfNeeded RestartPolicy = "if-needed" // only what does not re-read its files
-	RestartNever    RestartPolicy = "never"     // files only; what still serves the old one is reported
+	RestartAlways   RestartPolicy = "always"    // every service in scope, also those that re-read their files
+	RestartIfNeeded RestartPolicy = "if-needed" // only components that do not re-read their files
+	RestartNever    RestartPolicy = "never"     // no restarts; components that still serve the old one are reported
 )
 
 // RestartPolicies are all of them, as flags name them.

@@ -12,8 +12,8 @@ import (
 // continue it instead of starting a new one.
 const ResumeWithin = 24 * time.Hour
 
-// Scope is the canonical form of what was asked for. Two requests with the same
-// scope are the same rotation: the second continues the first where it is unfinished.
+// ScopeText is the canonical form of the request. Two requests with the same scope are the same
+// rotation: the second continues the first if it is unfinished.
 func (r Request) Scope() string {
 	services := make([]string, 0, len(r.Services))
 	for _, s := range r.Services {
@@ -33,10 +33,10 @@ func (r Request) Scope() string {
 	return scope
 }
 
-// distrusts is what the scope of a rotation of compromised keys says.
+// distrusts is the part of the scope that marks a rotation of compromised keys.
 const distrusts = ";compromised"
 
-// Unfinished is a rotation that did not come to its end.
+// Unfinished is a rotation that is not finished.
 type Unfinished struct {
 	ID        string
 	StartTime time.Time
@@ -47,12 +47,12 @@ type Unfinished struct {
 	Committed map[string]bool
 }
 
-// FindUnfinished returns the newest rotation of the scope that began within
-// [ResumeWithin] and that no node knows as finished; nil where there is none. With an id it is
-// that rotation, whatever its scope and age.
+// FindUnfinished returns the newest rotation of the scope that began within [ResumeWithin] and
+// that is finished in no journal; nil: there is none. With an ID it is that rotation, with any
+// scope and age.
 //
-// The end of a rotation is told to every node, but only after all of them are
-// verified: one node that knows of it is enough.
+// Every node gets the order to finish, but only after all of them are verified: the journal of
+// one node is enough.
 func FindUnfinished(nodes []inventory.Node, scope string, now time.Time, id string) *Unfinished {
 	var found *Unfinished
 	finished := map[string]bool{}
@@ -81,7 +81,8 @@ func FindUnfinished(nodes []inventory.Node, scope string, now time.Time, id stri
 	found.Committed = map[string]bool{}
 	for _, n := range nodes {
 		for _, r := range n.Rotations {
-			// What is in place and not verified yet is not done: it is renewed again, with verification.
+			// A node with unverified certificates is not done: they are renewed again and
+			// verified.
 			if r.ID != found.ID || r.State != inventory.Committed || r.Unverified {
 				continue
 			}
@@ -95,7 +96,7 @@ func FindUnfinished(nodes []inventory.Node, scope string, now time.Time, id stri
 	return found
 }
 
-// HighestToken is the highest fencing token that any of the nodes knows.
+// HighestToken is the highest fencing token in the inventories of the nodes.
 func HighestToken(nodes []inventory.Node) int64 {
 	var highest int64
 	for _, n := range nodes {
@@ -104,10 +105,11 @@ func HighestToken(nodes []inventory.Node) int64 {
 	return highest
 }
 
-// Done says whether a node's part had been committed before. Nil-safe.
+// IsDone reports whether a node's part is already committed. Nil-safe.
 func (u *Unfinished) Done(node string) bool { return u != nil && u.Committed[node] }
 
-// RenewedOn returns what this rotation has renewed on a node before. Nil-safe.
+// RenewedOn returns the certificates that this rotation has already renewed on a node.
+// Nil-safe.
 func (u *Unfinished) RenewedOn(node string) map[string]inventory.Renewal {
 	if u == nil {
 		return nil

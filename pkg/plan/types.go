@@ -1,5 +1,5 @@
-// Package plan turns what was asked for and what is on the nodes into a value:
-// waves of steps. A dry run prints it, the engine runs it; nothing here does I/O.
+// Package plan turns a request and the inventories of the nodes into a value: waves of steps. A
+// dry run prints it, package fleet carries it out; nothing here does I/O.
 package plan
 
 import (
@@ -10,7 +10,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
-// Request is what was asked for.
+// Request is a request for a rotation.
 type Request struct {
 	Services []certs.Service // in the order of certs.Services; never empty
 	Nodes    []string        // empty: every node
@@ -19,19 +19,19 @@ type Request struct {
 	NodeSelector string
 	Restart      RestartPolicy
 	Validity     time.Duration // 0: each lives as long as its predecessor
-	// ValidityFrom says where Validity comes from if nobody asked for it: "the cluster's
-	// kubeadm configuration has it so".
+	// ValidityFrom is the source of Validity if it was not requested: "the cluster's kubeadm
+	// configuration".
 	ValidityFrom string
-	// AllowShortValidity says that a Validity below [MinValidity] is meant.
+	// AllowShortValidity allows a Validity below [MinValidity].
 	AllowShortValidity bool
 	// MaxUnavailable is a number ("3") or a percentage ("10%") of the workers that
 	// may be worked on at a time; rounded down, at least 1.
 	MaxUnavailable string
-	// Compromised says that the old keys may be in wrong hands: the new certificates are
-	// signed with the CA's key and not through a node's own identity, and the old keys
-	// are destroyed once the new ones are verified.
+	// Compromised means that the old keys may be compromised: the new certificates are signed
+	// with the CA's key and not through a node's own identity, and the old keys are destroyed
+	// once the new ones are verified.
 	Compromised bool
-	// RequireAll refuses a plan that leaves something in scope out.
+	// RequireAll refuses a plan that leaves a certificate in scope out.
 	RequireAll bool
 }
 
@@ -41,17 +41,18 @@ type Plan struct {
 	Waves []Wave `json:"waves"`
 	// LeftOut are the certificates in scope that cannot be renewed, and why.
 	LeftOut []LeftOut `json:"leftOut,omitempty"`
-	// NotInspected are nodes and things that could not be inspected, and why.
+	// NotInspected lists nodes, files and components that could not be inspected, with the
+	// reason.
 	NotInspected []Exclusion `json:"notInspected,omitempty"`
 }
 
-// Exclusion is something on a node that no step touches, and why.
+// Exclusion is a node, file or component that no step changes, with the reason.
 type Exclusion struct {
 	Node string `json:"node"`
 	inventory.NotInspected
 }
 
-// String is the exclusion as a person reads it.
+// String is the exclusion as text.
 func (x Exclusion) String() string {
 	what := x.Node + ": "
 	if x.Path != "" {
@@ -76,8 +77,8 @@ type Step struct {
 	Targets []Target `json:"targets,omitempty"`
 	// Restarts are the services to restart, in the order of certs.Services.
 	Restarts []certs.Service `json:"restarts,omitempty"`
-	// RestartUnit is the systemd unit whose restart is the renewal of the targets: its program
-	// makes their successors when it starts. Restarts are then all components that it runs.
+	// RestartUnit is the systemd unit whose restart renews the targets: its program makes their
+	// successors when it starts. Restarts are then all components that it runs.
 	RestartUnit string `json:"restartUnit,omitempty"`
 	// OtherRestarts are static pods and units to restart that read replaced files and are no
 	// components.
@@ -87,17 +88,17 @@ type Step struct {
 	// CRISocket and DBusSocket are host paths, set only where a restart needs them.
 	CRISocket  string `json:"criSocket,omitempty"`
 	DBusSocket string `json:"dbusSocket,omitempty"`
-	// LifetimeSeconds is how long the step's process may be needed; 0: not known.
+	// LifetimeSeconds is how long the step's process may be needed; 0: unknown.
 	LifetimeSeconds int64 `json:"lifetimeSeconds,omitempty"`
 }
 
-// Service is what a step means for one service of the scope.
+// Service is the part of a step for one service of the scope.
 type Service struct {
 	Service certs.Service `json:"service"`
-	// NoCertificate is set where the service has none on this node; Note says why.
+	// NoCertificate is set if the service has none on this node; Note has the reason.
 	NoCertificate bool   `json:"noCertificate,omitempty"`
 	Note          string `json:"note,omitempty"`
-	// Because says why a service outside of the scope is part of the step: some of its
+	// Because is the reason why a service outside of the scope is part of the step: some of its
 	// certificates have their key in one file with those of the scope.
 	Because string `json:"because,omitempty"`
 }
@@ -111,19 +112,19 @@ type Target struct {
 	Issuer         string        `json:"issuer"`         // inventory.IssuerKind
 	OldFingerprint string        `json:"oldFingerprint"` // the node refuses when the file changed since
 	OldNotAfter    time.Time     `json:"oldNotAfter"`
-	// NewNotAfter is when the successor will end, as far as can be told before it is signed.
+	// NewNotAfter is the expiry of the successor, as far as it is known before it is signed.
 	NewNotAfter time.Time `json:"newNotAfter,omitzero"`
 	// LifeSeconds is for how long the certificate was made to be valid, and LifeReason why
 	// its successor will be valid clearly longer or shorter; empty: it will not.
 	LifeSeconds int64  `json:"lifeSeconds,omitempty"`
 	LifeReason  string `json:"lifeReason,omitempty"`
-	// KeptKey says what else the key is used for, so that the successor is for the old key.
+	// KeptKey is the other use of the key, because of which the successor is for the old key.
 	KeptKey string `json:"keptKey,omitempty"`
 	// SharedKeyFile is where the key lies together with those of other targets, which all
 	// get one new key.
 	SharedKeyFile string `json:"sharedKeyFile,omitempty"`
 }
 
-// UnitDirectory is where a node's own systemd units lie. A step may write to it where
-// something runs under systemd: a commit has a recovery unit for the next boot.
+// UnitDirectory is the directory of a node's own systemd units. A step may write to it if a
+// component runs under systemd: a commit installs a recovery unit for the next boot.
 const UnitDirectory = "/etc/systemd/system"

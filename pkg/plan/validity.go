@@ -8,16 +8,16 @@ import (
 )
 
 const (
-	// MinValidity is the shortest lifetime of new certificates that is taken for meant: "90m"
-	// is easily written for 90 days, and ends every API server of a cluster at once.
+	// MinValidity is the shortest lifetime of new certificates without an explicit flag: "90m"
+	// is easily written for 90 days, and would stop every API server of a cluster at once.
 	MinValidity = 24 * time.Hour
 	// LeastValidity is the shortest one where [Request.AllowShortValidity] is set: the
 	// certificates API takes no less, and a certificate has to outlive its own rotation.
 	LeastValidity = 10 * time.Minute
 )
 
-// CheckValidity refuses a lifetime that is too short. What the cluster's own configuration
-// says was not asked for, and is not refused.
+// CheckValidity refuses a lifetime that is too short. One from the cluster's own configuration
+// is not refused.
 func (r Request) CheckValidity() error {
 	if r.ValidityFrom != "" {
 		return nil
@@ -28,9 +28,11 @@ func (r Request) CheckValidity() error {
 // CheckValidity refuses a lifetime that is too short, where one is given: below [MinValidity]
 // unless that is allowed explicitly, and below [LeastValidity] in any case.
 func CheckValidity(validity time.Duration, allowShort bool) error {
-	least, why := MinValidity, "unless short ones are allowed explicitly"
+	least := MinValidity
+	why := "unless short ones are allowed explicitly"
 	if allowShort {
-		least, why = LeastValidity, "or a certificate expires before its rotation ends"
+		least = LeastValidity
+		why = "or a certificate expires before its rotation ends"
 	}
 	if validity == 0 || validity >= least {
 		return nil

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-func TestShortValidityNeedsAWord(t *testing.T) {
+func TestShortValidityNeedsAFlag(t *testing.T) {
 	const day = 24 * time.Hour
 	for name, tt := range map[string]struct {
 		req  Request

@@ -8,10 +8,11 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
-// DefaultMaxUnavailable is how many workers are worked on at a time.
+// DefaultMaxUnavailable is the number of workers that are rotated at a time.
 const DefaultMaxUnavailable = "10%"
 
-// ValidateMaxUnavailable refuses what [Build] would refuse, before any node is asked.
+// ValidateMaxUnavailable refuses the values that [BuildPlan] would refuse, before any node is
+// scanned.
 func ValidateMaxUnavailable(v string) error {
 	_, err := waveSize(v, 1)
 	return err

@@ -23,16 +23,16 @@ var controllerManager = slices.Concat(
 )
 
 var scheduler = slices.Concat(
-	[]Setting{{Service: certs.KubeScheduler, Flag: "config", Names: Configuration, Note: "clientConnection.kubeconfig wins over --kubeconfig"}},
+	[]Setting{{Service: certs.KubeScheduler, Flag: "config", Names: Configuration, Note: "clientConnection.kubeconfig takes precedence over --kubeconfig"}},
 	controller(certs.KubeScheduler, "scheduler"),
-	[]Setting{{Service: certs.KubeScheduler, Flag: "write-config-to", Names: Nothing, Note: "it writes its configuration there and ends"}},
+	[]Setting{{Service: certs.KubeScheduler, Flag: "write-config-to", Names: Nothing, Note: "it writes its configuration there and exits"}},
 )
 
 var proxy = []Setting{
 	{Service: certs.KubeProxy, Flag: "config", Names: Configuration, Note: "clientConnection.kubeconfig"},
 	{Service: certs.KubeProxy, Flag: "kubeconfig", Field: "clientConnection.kubeconfig", Names: Kubeconfig, Role: "kube-proxy.conf", Verification: APIServer},
 	{Service: certs.KubeProxy, Flag: "master", Names: Nothing, Note: "an address"},
-	{Service: certs.KubeProxy, Flag: "write-config-to", Names: Nothing, Note: "it writes its defaults there and ends"},
+	{Service: certs.KubeProxy, Flag: "write-config-to", Names: Nothing, Note: "it writes its defaults there and exits"},
 }
 
 // controller are the rows that the controller manager and the scheduler have in common.

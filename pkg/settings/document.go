@@ -9,16 +9,16 @@ import (
 
 const introduction = `# Settings that name certificates and keys
 
-Written by ` + "`UPDATE=1 go test ./pkg/settings`" + ` from the table that discovery and ` + "`--restart=if-needed`" + ` follow: what the components of Kubernetes 1.30 to 1.37 and etcd 3.5 to 3.7 can be given. etcd reads each flag from the variable ` + "`ETCD_…`" + ` too.
+Written by ` + "`UPDATE=1 go test ./pkg/settings`" + ` from the table that discovery and ` + "`--restart=if-needed`" + ` use: the settings of Kubernetes 1.30 to 1.37 and etcd 3.5 to 3.7 that name certificates, keys, CA bundles and kubeconfigs. etcd also reads each flag from the variable ` + "`ETCD_…`" + `.
 
-*Verified by* is how the use of a new certificate is shown. *Restart* is what ` + "`--restart=if-needed`" + ` does: a component that reads its files again is left running, unless it shares the pair with another, or the file is mounted into its container by itself.
+*Verified by* is how the use of a new certificate is verified. *Restart* is the effect of ` + "`--restart=if-needed`" + `: a component that re-reads its files is not restarted, unless it shares the pair with another component, or the file is mounted into its container without its directory.
 
-Keys of ServiceAccount tokens and signing keys are never replaced. Where a certificate has the same key, the key is kept: keys are compared by their public half, in whatever file they lie.
+Keys of ServiceAccount tokens and signing keys are never replaced. If a certificate has the same key, the key is kept. Keys are compared by their public part, in all files.
 
-Some certificates are in no file: the API server's loopback certificate (` + "`apiserver-loopback-client`" + `), and the serving certificates of a controller manager or scheduler without ` + "`--tls-cert-file`" + ` and ` + "`--cert-dir`" + `. They are made at the component's start, for one year (the loopback certificate for three since Kubernetes 1.33), and only a restart renews them. A scan lists their end. ` + "`--restart=if-needed`" + ` restarts a component of whose certificate in memory less than half of the life is left.
+Some certificates are in no file: the API server's loopback certificate (` + "`apiserver-loopback-client`" + `), and the serving certificates of a controller manager or scheduler without ` + "`--tls-cert-file`" + ` and ` + "`--cert-dir`" + `. They are made at the component's start, for one year (the loopback certificate for three since Kubernetes 1.33), and only a restart renews them. A scan lists their expiry. ` + "`--restart=if-needed`" + ` restarts a component if less than half of the life of its certificate in memory is left.
 `
 
-// Document is docs/settings.md.
+// WriteDocument returns docs/settings.md.
 func Document() string {
 	var b strings.Builder
 	b.WriteString(introduction)
@@ -61,7 +61,7 @@ func settingCell(row Setting) string {
 	return cell
 }
 
-// listed says whether the row's certificates are listed and renewed.
+// isListed reports whether the row's certificates are listed and renewed.
 func listed(row Setting) bool { return row.Verification != "" }
 
 func listedAs(row Setting) string {

@@ -7,12 +7,12 @@ const (
 	// handshake, since 3.2 (client/pkg/transport/listener.go). The trusted CA file is not
 	// read again (etcd-io/etcd#11555).
 	etcdHandshake = "etcd reads this pair on every handshake"
-	// Nothing but the person or probe that names it on a command line loads it.
-	etcdProbe = "read anew by every health check"
+	// Only commands that name it load it: those of users and of probes.
+	etcdProbe = "read again by every health check"
 )
 
 var etcd = []Setting{
-	{Service: certs.Etcd, Flag: "config-file", Names: Configuration, Note: "etcd then ignores flags and variables"},
+	{Service: certs.Etcd, Flag: "config-file", Names: Configuration, Note: "with it, etcd ignores flags and variables"},
 	{Service: certs.Etcd, Flag: "cert-file", Field: "client-transport-security.cert-file", Names: Certificate, Key: "key-file",
 		Role: "etcd-server", Verification: Served, Reloads: etcdHandshake, Holders: "the API server, where one pair serves both"},
 	{Service: certs.Etcd, Flag: "key-file", Field: "client-transport-security.key-file", Names: PrivateKey},
@@ -26,11 +26,11 @@ var etcd = []Setting{
 		Role: "etcd-peer-client", Verification: EtcdPeer},
 	{Service: certs.Etcd, Flag: "peer-client-key-file", Field: "peer-transport-security.client-key-file", Names: PrivateKey},
 	{Service: certs.Etcd, Role: "etcd-healthcheck-client", Field: "kubeadm's healthcheck-client.crt", Names: Certificate,
-		Verification: EtcdMember, Reloads: etcdProbe, Holders: "people and probes that call etcdctl", Note: "no flag names it"},
+		Verification: EtcdMember, Reloads: etcdProbe, Holders: "users and probes that call etcdctl", Note: "no flag names it"},
 	{Service: certs.Etcd, Flag: "trusted-ca-file", Field: "client-transport-security.trusted-ca-file", Names: CABundle},
 	{Service: certs.Etcd, Flag: "peer-trusted-ca-file", Field: "peer-transport-security.trusted-ca-file", Names: CABundle},
 	{Service: certs.Etcd, Flag: "auto-tls", Field: "client-transport-security.auto-tls", Names: SelfMade, Role: "etcd-server", Verification: Served,
-		Reloads: etcdHandshake, Note: "DATA-DIR/fixtures/client, made where it is missing; not renewed, since etcd keeps it also after its end"},
+		Reloads: etcdHandshake, Note: "DATA-DIR/fixtures/client, made if it is missing; not renewed, since etcd keeps it even after its expiry"},
 	{Service: certs.Etcd, Flag: "peer-auto-tls", Field: "peer-transport-security.auto-tls", Names: SelfMade, Role: "etcd-peer", Verification: ServedPeers,
 		Reloads: etcdHandshake, Note: "DATA-DIR/fixtures/peer, likewise"},
 	{Service: certs.Etcd, Flag: "client-crl-file", Names: Nothing, Note: "a list of revoked certificates, signed by the CA"},

@@ -1,8 +1,8 @@
-// Package settings is the table of the flags, variables and configuration fields in which
-// the components of Kubernetes 1.30 to 1.37 and etcd 3.5 to 3.7 are given certificates,
-// keys, CA bundles, kubeconfigs, and files that may name more of these. Discovery, the
-// decision what need not be restarted, and docs/settings.md follow it. Tests compare it
-// with the components' own lists of flags.
+// Package settings is the table of the flags, variables and configuration fields in which the
+// components of Kubernetes 1.30 to 1.37 and etcd 3.5 to 3.7 are given certificates, keys, CA
+// bundles, kubeconfigs, and files that may name more of these. Discovery, the decision whether
+// a restart is needed, and docs/settings.md follow it. Tests compare it with the components'
+// own lists of flags.
 package settings
 
 import (
@@ -12,10 +12,10 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
-// Names is what a setting names.
+// Names is the kind of file that a setting names.
 type Names string
 
-// The kinds of what settings name.
+// The kinds of files that settings name.
 const (
 	Certificate        Names = "certificate"        // Setting.Key names its key
 	PrivateKey         Names = "private key"        // of the certificate of another setting
@@ -28,8 +28,8 @@ const (
 	SigningKey         Names = "signing key"
 	Configuration      Names = "configuration file" // may name more of these
 	SelfMade           Names = "self-made pair"     // the component makes certificate and key itself
-	// Nothing: its description mentions certificates, keys or kubeconfigs, but it names no
-	// file of them; Setting.Note says what it does.
+	// Nothing: its description mentions certificates, keys or kubeconfigs, but it names no such
+	// file; Setting.Note describes it.
 	Nothing Names = "nothing"
 )
 
@@ -61,15 +61,15 @@ type Setting struct {
 	// Role is the name under which the certificate is listed. "": the file's name.
 	Role         string
 	Verification Verification
-	// Reloads says why the component need not be restarted to use what replaces the
-	// certificate; "": it must be.
+	// Reloads is the reason why the component need not be restarted to use a new certificate;
+	// "": it must be.
 	Reloads string
 	// Holders are others that commonly use the same file.
 	Holders string
 	Note    string
 }
 
-// Setting is the name that people know it by: the flag, or else the field.
+// SettingName is the name in messages: the flag, or else the field.
 func (s Setting) Setting() string {
 	if s.Flag == "" {
 		return s.Field
@@ -90,18 +90,18 @@ func EtcdVariable(flag string) string {
 	return "ETCD_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-// All returns the table in the order in which components are listed.
+// AllSettings returns the table in the order in which components are listed.
 func All() []Setting {
 	return slices.Concat(etcd, kubelet, apiServer, controllerManager, scheduler, proxy)
 }
 
-// Of returns a component's rows.
+// SettingsOf returns a component's rows.
 func Of(s certs.Service) []Setting {
 	return slices.DeleteFunc(All(), func(row Setting) bool { return row.Service != s })
 }
 
-// Reloads says why a service need not be restarted to use what replaces the certificate
-// that is listed under a name; "": it must be restarted, or the name is not in the table.
+// ReloadReason returns the reason why a service need not be restarted to use the successor of
+// the certificate with a name; "": it must be restarted, or the name is not in the table.
 func Reloads(s certs.Service, name string) string {
 	for _, row := range All() {
 		if row.Service == s && row.Role == name && row.Reloads != "" {

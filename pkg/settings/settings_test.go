@@ -31,7 +31,7 @@ func flagsOfComponents(t *testing.T) map[flagOf]bool {
 }
 
 // TestEveryFlagThatMayNameACertificateIsInTheTable compares with the components' own flags.
-// What names no certificate is there too, as Nothing, with what it does.
+// Flags that name no certificate are in the table as well, as Nothing, with their purpose.
 func TestEveryFlagThatMayNameACertificateIsInTheTable(t *testing.T) {
 	known := flagsOfComponents(t)
 	table := map[flagOf]bool{}

@@ -13,10 +13,10 @@ import (
 	"testing"
 )
 
-// disk is a model of what a power cut leaves, no kinder than POSIX: a file's content and
-// attributes are safe once it was fsynced, a name once its directory was. Names of one
-// directory become durable in their order, as in a journal; those of different
-// directories in any. It is built from the system calls that the real program made.
+// disk is a model of the state after a power cut, with no guarantees beyond POSIX: a file's
+// content and attributes are safe once it was fsynced, a name once its directory was. Names of
+// one directory become durable in their order, as in a journal; those of different directories
+// in any. It is built from the system calls that the real program made.
 type disk struct {
 	now     map[string]*inode // by path
 	durable map[string]*inode // names that survive
@@ -37,7 +37,7 @@ type content struct {
 	uid, gid int
 }
 
-// change is what became of a directory's names, not durable yet.
+// change is a change of a directory's names that is not durable yet.
 type change struct {
 	remove, add string // paths
 	is          *inode
@@ -119,7 +119,8 @@ func (i *inode) alter(c call) {
 	case "fchmod", "fchmodat":
 		i.volatile.perm = uint32(c.Number[0]) //nolint:gosec // a mode
 	case "fchown", "fchownat":
-		i.volatile.uid, i.volatile.gid = int(c.Number[0]), int(c.Number[1])
+		i.volatile.uid = int(c.Number[0])
+		i.volatile.gid = int(c.Number[1])
 	}
 	i.dirty = true
 	if !i.mode.IsRegular() {
@@ -149,7 +150,8 @@ func (c change) apply(names map[string]*inode) {
 
 func (d *disk) sync(path string, i *inode) {
 	if i != nil && i.mode.IsRegular() {
-		i.saved, i.dirty = i.volatile, false
+		i.saved = i.volatile
+		i.dirty = false
 		return
 	}
 	for _, c := range d.pending[path] {
@@ -158,7 +160,7 @@ func (d *disk) sync(path string, i *inode) {
 	delete(d.pending, path)
 }
 
-// image is what may be found after a power cut.
+// image is a possible state after a power cut.
 type image map[string]found
 
 type found struct {
@@ -166,8 +168,8 @@ type found struct {
 	content
 }
 
-// images returns what a power cut may leave now: of each directory's names any first
-// part of their changes, those of the others all or none, and of data that was not
+// listImages returns the possible states after a power cut now: any prefix of the changes of
+// each directory's names, those of the other directories all or none, and of data that was not
 // fsynced nothing, a part, or all.
 func (d *disk) images() (out []image) {
 	dirs := slices.Sorted(maps.Keys(d.pending))
@@ -186,9 +188,10 @@ func (d *disk) images() (out []image) {
 	return out
 }
 
-// tear keeps what is safe of a file that grew, and half of the rest.
+// tearContent keeps the durable part of a file that grew, and half of the rest.
 func tear(i *inode) content {
-	c, safe := i.volatile, 0
+	c := i.volatile
+	safe := 0
 	if strings.HasPrefix(c.data, i.saved.data) {
 		safe = len(i.saved.data)
 	}
@@ -218,7 +221,7 @@ func (d *disk) image(all []string, one string, n int, torn func(*inode) content)
 		}
 		out[path] = f
 	}
-	for path := range out { // what lies in a directory that is not there
+	for path := range out { // files in a directory that does not exist
 		for dir := filepath.Dir(path); dir != "/"; dir = filepath.Dir(dir) {
 			if _, there := out[dir]; !there {
 				delete(out, path)
@@ -229,13 +232,14 @@ func (d *disk) image(all []string, one string, n int, torn func(*inode) content)
 	return out
 }
 
-// write makes an image real.
+// writeImage writes an image to disk.
 func (m image) write(root string) error {
 	if err := os.Mkdir(root, 0o755); err != nil { //nolint:gosec // as a root directory is
 		return err
 	}
 	for _, path := range slices.Sorted(maps.Keys(m)) {
-		f, local := m[path], root+path
+		f := m[path]
+		local := root + path
 		var err error
 		switch {
 		case f.mode.IsDir():

@@ -19,7 +19,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// everyPoint says that all crash points are tried, not a fixed sample.
+// everyPoint means that all crash points are tried, not a fixed sample.
 var everyPoint = os.Getenv("CRASH_POINTS") == "all"
 
 // sampled is how many points of each campaign the sample has.
@@ -28,8 +28,8 @@ const sampled = 4
 // killed is the exit code of a process that SIGKILL ended.
 const killed = 128 + 9
 
-// TestKilledAtEverySystemCall kills the node program just before each system call by
-// which it changes something on the node, recovers in a new process, and looks.
+// TestKilledAtEverySystemCall kills the node program just before each system call that changes
+// the node, recovers in a new process, and checks the node.
 func TestKilledAtEverySystemCall(t *testing.T) {
 	programs := build(t)
 	for _, s := range scenes {
@@ -67,8 +67,8 @@ func build(t *testing.T) programs {
 	return programs{filepath.Join(dir, "rotate-certs-node"), filepath.Join(dir, "killat")}
 }
 
-// readSources reads what the programs are made of. A result that go test keeps is used again
-// while all that the test itself has read is the same; it knows nothing of what go build reads.
+// readSources reads the sources of the programs. go test caches a result while all files that
+// the test has read are the same; it does not know the files that go build reads.
 func readSources(t *testing.T) {
 	t.Helper()
 	list := exec.Command("go", "list", "-deps", "-f", "{{$dir := .Dir}}{{if not .Standard}}{{range .GoFiles}}{{$dir}}/{{.}}\n{{end}}{{end}}", "./cmd/rotate-certs-node", "./test/crash/killat")
@@ -159,7 +159,7 @@ func choose(calls []call) []int {
 	return slices.DeleteFunc(points, func(at int) bool { return at > len(calls) })
 }
 
-// try kills a command at one point, recovers, and looks at what is there.
+// tryPoint kills a command at one point, recovers, and checks the node.
 func (p programs) try(t *testing.T, f *fixture, root string, at int, command func(string) []string) (state inventory.RotationState, last call, problems []string) {
 	t.Helper()
 	if err := f.copyTo(root); err != nil {
@@ -181,8 +181,8 @@ func (p programs) try(t *testing.T, f *fixture, root string, at int, command fun
 	return state, last, append(problems, found...)
 }
 
-// interrupt makes the scene's node one whose commit was cut short when all its files
-// were new, so that there is much to undo.
+// interruptCommit makes a node whose commit was interrupted when all its files were new, so
+// that much has to be rolled back.
 func (p programs) interrupt(t *testing.T, f *fixture) {
 	t.Helper()
 	dir := t.TempDir()

@@ -30,7 +30,7 @@ func newNode(t *testing.T) *certstest.Tree {
 	t.Helper()
 	tree := certstest.Kubeadm(t, "node-1")
 	n := layouttest.In(t, tree.Root)
-	// An API server that refuses everybody is asked nothing more.
+	// An API server that refuses every client gets no further request.
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
 	t.Cleanup(server.Close)
 	ca := base64.StdEncoding.EncodeToString(certs.EncodePEM(server.Certificate()))
@@ -50,7 +50,7 @@ func newNode(t *testing.T) *certstest.Tree {
 		}
 	}
 	if os.Geteuid() == 0 {
-		// Owners and modes unlike what a new file gets by itself.
+		// Owners and modes that differ from those of a new file.
 		check(t, os.Lchown(tree.Local(certstest.KubeletDir+"/kubelet.key"), 12, 34))
 		check(t, os.Lchown(tree.Local(certstest.KubeletDir+"/kubelet-client-current.pem"), 56, 78))
 		check(t, os.Lchown(tree.Local(tree.KubeletCurrent), 56, 78))
@@ -66,7 +66,7 @@ type entry struct {
 	content  string // hash, or where a link leads
 }
 
-// snapshot is everything below a root but what the program keeps for itself.
+// takeSnapshot returns everything below a root except the program's own state.
 func snapshot(t *testing.T, root string) map[string]entry {
 	t.Helper()
 	out := map[string]entry{}
@@ -104,7 +104,7 @@ func snapshot(t *testing.T, root string) map[string]entry {
 type scene struct {
 	name     string
 	services string
-	stores   func(tree *certstest.Tree) map[string]inventory.Store // what it replaces
+	stores   func(tree *certstest.Tree) map[string]inventory.Store // the replaced files
 }
 
 var scenes = []scene{
@@ -125,7 +125,7 @@ func pick(tree *certstest.Tree, names ...string) map[string]inventory.Store {
 	return out
 }
 
-// fixture is a scene's node, and what may be left of it.
+// fixture is a scene's node with its possible final states.
 type fixture struct {
 	scene
 	program  string
@@ -163,8 +163,8 @@ func (f *fixture) recover(root string) []string {
 	return []string{f.program, "recover", "--boot", "--root", root}
 }
 
-// verify checks a node after its recovery: all old or all new, as the journal says, and
-// everything else as it was. It returns what is wrong.
+// verifyNode checks a node after its recovery: all old or all new, as in the journal, and
+// everything else unchanged. It returns the deviations.
 func (f *fixture) verify(t *testing.T, root string) (state inventory.RotationState, problems []string) {
 	t.Helper()
 	problem := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
@@ -204,7 +204,7 @@ func (f *fixture) verify(t *testing.T, root string) (state inventory.RotationSta
 	return state, problems
 }
 
-// compare holds every file against what it was before.
+// compareFiles compares every file with its state before.
 func (f *fixture) compare(after map[string]entry, replaced map[string]bool, isNew bool, problem func(string, ...any)) {
 	dated := 0
 	for path, was := range f.before {

@@ -16,9 +16,9 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/statedir"
 )
 
-// TestPowerCutAnywhere records the system calls of a real commit, takes from the model
-// of the disk what a power cut after each may leave, has the real program recover from
-// that, and looks.
+// TestPowerCutAnywhere records the system calls of a real commit, takes the possible states
+// after a power cut at each call from the model of the disk, has the real program recover from
+// them, and checks the node.
 func TestPowerCutAnywhere(t *testing.T) {
 	programs := build(t)
 	for _, s := range scenes {
@@ -64,7 +64,7 @@ func TestPowerCutFindsAMissingFsync(t *testing.T) {
 	}
 }
 
-// everySoMany is which of the states are tried: all, or every n-th.
+// everySoMany is the interval of the states that are tried: all, or every n-th.
 func everySoMany(n int) int {
 	if everyPoint {
 		return 1
@@ -82,8 +82,8 @@ func (p programs) record(t *testing.T, f *fixture) []call {
 	return calls
 }
 
-// cutPower tries every n-th of the states that differ, of those after the first calls,
-// and returns how many, and what is wrong with them. It stops at the first few.
+// cutPower tries every n-th of the different states after the first calls, and returns their
+// number and the deviations. It stops at the first few.
 func (f *fixture) cutPower(t *testing.T, calls []call, first, n int) (tried int, problems []string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -118,7 +118,7 @@ func (f *fixture) cutPower(t *testing.T, calls []call, first, n int) (tried int,
 	return tried, problems
 }
 
-// recovered has the program recover a node and returns what is wrong then.
+// recoverNode has the program recover a node and returns the deviations.
 func (f *fixture) recovered(t *testing.T, root string) (problems []string) {
 	t.Helper()
 	argv := f.recover(root)

@@ -20,9 +20,9 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
-// TestSignalsDoNotCutACommit loses the terminal, or what reads the program's output, in
-// the middle of a commit. The output's pipe holds so little that the program waits for its
-// reader before it has ended the commit.
+// TestSignalsDoNotCutACommit closes the terminal, or the reader of the program's output, in the
+// middle of a commit. The output's pipe holds so little that the program waits for its reader
+// before it has ended the commit.
 func TestSignalsDoNotCutACommit(t *testing.T) {
 	hearsHangUp(t)
 	f := newFixture(t, scenes[0], build(t).node)
@@ -116,8 +116,8 @@ func TestHangUpBeforeTheCommit(t *testing.T) {
 	}
 }
 
-// hearsHangUp has programs that are started from now on hear of a lost terminal also where
-// whoever runs the tests ignores it, as nohup does: what is ignored is inherited.
+// hearsHangUp makes programs receive SIGHUP even if the tests run with the signal ignored, as
+// with nohup: child processes inherit that.
 func hearsHangUp(t *testing.T) {
 	t.Helper()
 	hangUps := make(chan os.Signal, 1)
@@ -134,7 +134,7 @@ func waitFor(t *testing.T, what string, is func() bool) {
 	}
 }
 
-// state is what a process is doing, as /proc tells of its threads.
+// state is the state of a process's threads, from /proc.
 type state struct {
 	writesOutput bool // a thread is in write(2) to standard output
 	asleep       bool // all threads are

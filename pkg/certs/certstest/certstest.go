@@ -1,6 +1,6 @@
-// Package certstest builds certificate authorities, certificates and whole node
-// trees for tests. What it builds is valid at [Now] unless an [Option] says
-// otherwise, and every failure ends the test.
+// Package certstest builds certificate authorities, certificates and whole node trees for
+// tests. Certificates are valid at [Now] unless an [Option] changes that, and every failure
+// ends the test.
 package certstest
 
 import (
@@ -23,11 +23,11 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
-// Now is one moment for all that a test process builds: the present, so that real
-// TLS peers accept it, in the whole seconds that certificates count in.
+// Now is the time for everything that a test process builds: the present, so that real TLS
+// peers accept it, in whole seconds as in certificates.
 var Now = time.Now().UTC().Truncate(time.Second)
 
-// Pair is a certificate with its key, and what stands after it in its file.
+// Pair is a certificate with its key, and the certificates after it in its file.
 type Pair struct {
 	Chain []*x509.Certificate // leaf first
 	Key   certs.Key
@@ -55,7 +55,7 @@ type CA struct {
 	above []*x509.Certificate
 }
 
-// Spec is what options change; only options know what is in it.
+// Spec is the specification that options change.
 type Spec struct {
 	template *x509.Certificate
 	key      certs.Key
@@ -165,8 +165,8 @@ func (ca CA) Pair() Pair {
 	return Pair{Chain: []*x509.Certificate{ca.Cert}, Key: ca.Key}
 }
 
-// Throwaway makes what the kubelet makes for itself: a leaf and, after it in the
-// same file, a CA whose key nobody has.
+// SelfMade makes a certificate like the kubelet's self-made one: a leaf and, after it in the
+// same file, a CA whose key was dropped.
 func Throwaway(t testing.TB, node string, options ...Option) Pair {
 	t.Helper()
 	ca := NewCA(t, node+"-ca@1700000000", Valid(Now.Add(-time.Hour), Now.Add(365*24*time.Hour)))
@@ -185,7 +185,7 @@ func newCASpec(commonName string) *Spec {
 	}}
 }
 
-// apply lets the options change the template and returns the key to use.
+// applyTo applies the options to the template and returns the key to use.
 func (s *Spec) apply(t testing.TB, options []Option) certs.Key {
 	t.Helper()
 	for _, o := range options {
@@ -199,7 +199,7 @@ func (s *Spec) apply(t testing.TB, options []Option) certs.Key {
 	return key
 }
 
-// sign uses crypto/x509 itself: what the code under test makes is not its own judge.
+// signWith uses crypto/x509, independently of the code under test.
 func sign(t testing.TB, template, parent *x509.Certificate, key, parentKey certs.Key) *x509.Certificate {
 	t.Helper()
 	template.SerialNumber, _ = rand.Int(rand.Reader, big.NewInt(1<<62))

@@ -49,7 +49,8 @@ func Kubeadm(t testing.TB, node string, options ...Option) *Tree {
 	tree.WritePair(t, PKIDir+"/front-proxy-ca", tree.FrontProxyCA.Pair())
 
 	both := Usages(x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth)
-	server, client := Usages(x509.ExtKeyUsageServerAuth), Usages(x509.ExtKeyUsageClientAuth)
+	server := Usages(x509.ExtKeyUsageServerAuth)
+	client := Usages(x509.ExtKeyUsageClientAuth)
 	for _, p := range []struct {
 		name, path string
 		ca         CA
@@ -113,7 +114,7 @@ func (tree *Tree) Write(t testing.TB, hostPath string, data []byte, mode os.File
 	local := tree.Local(hostPath)
 	check(t, os.MkdirAll(filepath.Dir(local), 0o755))
 	check(t, os.WriteFile(local, data, 0o600))
-	check(t, os.Chmod(local, mode)) // whatever the umask
+	check(t, os.Chmod(local, mode)) // independently of the umask
 }
 
 // WritePair writes path.crt and path.key as kubeadm does.

@@ -1,8 +1,8 @@
-// Package agent watches one node: it looks at the node's certificates when files
-// change, and from time to time, and hands a [v1alpha1.NodeCertificateReport] on when
-// there is something new. It changes nothing on its node.
+// Package agent watches one node: it scans the node when files change, and at intervals, and
+// writes a [v1alpha1.NodeCertificateReport] when the result has changed. It changes nothing on
+// its node.
 //
-// What it looks with is package scan, so it sees what "rotate-certs-node scan" sees.
+// It uses package scan, so its result is that of "rotate-certs-node scan".
 package agent
 
 import (
@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	// DefaultInterval is the time between two looks when nothing seems to change.
+	// DefaultInterval is the time between two scans when no file changes.
 	DefaultInterval = 5 * time.Minute
 )
 
@@ -33,16 +33,17 @@ type Options struct {
 	// Root is where the host's root directory, or the parts of it that the agent may
 	// see, are mounted.
 	Root hostfs.Root
-	// NodeName is the node's name in the API; empty: found out on the node.
+	// NodeName is the node's name in the API; empty: it is discovered on the node.
 	NodeName string
-	// PodsHidden says that the volumes of pods, and sockets, are kept from the agent on purpose.
+	// PodsHidden means that the volumes of pods, and sockets, are deliberately not visible to
+	// the agent.
 	PodsHidden bool
-	// Interval between two looks without a change; 0: [DefaultInterval].
+	// Interval between two scans without a change; 0: [DefaultInterval].
 	Interval time.Duration
 	Reports  Reports
 	// Log may be nil.
 	Log *slog.Logger
-	// Look takes an inventory; nil: package scan.
+	// ScanNode takes an inventory; nil: package scan.
 	Look func(ctx context.Context) inventory.Node
 	// Health is for the probes of a pod; may be nil.
 	Health *Health
@@ -65,19 +66,20 @@ func (o *Options) complete() {
 	}
 }
 
-// Run watches the node until ctx ends. What cannot be looked at is part of the report,
-// and a report that cannot be written is tried again, so it returns an error only where
-// it could not work at all.
+// RunAgent watches the node until ctx ends. Files that cannot be inspected are part of the
+// report, and a report that cannot be written is retried, so it returns an error only if it
+// cannot work at all.
 func Run(ctx context.Context, o Options) error {
 	if o.Reports == nil {
-		return errors.New("watch node: nowhere to write reports to")
+		return errors.New("watch node: no destination for reports")
 	}
 	o.complete()
 	a := &agent{Options: o, mail: newMailbox()}
 	files, err := newFiles(o.Root)
 	if err != nil {
-		// E.g. the limit of inotify instances of the user is reached: slower, not blind.
-		o.Log.Warn("cannot watch files, so the node is only looked at from time to time", "error", err, "interval", o.Interval)
+		// E.g. the user's limit of inotify instances is reached: changes are found later then,
+		// by the interval.
+		o.Log.Warn("cannot watch files, so the node is scanned at the interval only", "error", err, "interval", o.Interval)
 	} else {
 		a.files = files
 		defer files.close()
@@ -93,12 +95,12 @@ func Run(ctx context.Context, o Options) error {
 	return nil
 }
 
-// agent is the state of a Run.
+// agent is the state of RunAgent.
 type agent struct {
 	Options
 	files *files // nil: files cannot be watched
 	mail  *mailbox
-	last  content // of the report that was handed on last
+	last  content // of the last report
 	seen  time.Time
 }
 
@@ -119,12 +121,12 @@ func (a *agent) run(ctx context.Context) {
 	}
 }
 
-// look takes an inventory, hands it on where it tells something new, and watches the
-// directories that it names.
+// takeInventory takes an inventory, reports it if it has changed, and watches the directories
+// that it names.
 func (a *agent) look(ctx context.Context, when *schedule) {
 	node := a.Look(ctx)
 	if ctx.Err() != nil {
-		return // what was cut short is no truth
+		return // an interrupted scan is incomplete
 	}
 	now := time.Now()
 	report := Report(node, func(file string) string { return hidden(a.Root, file) })
@@ -132,10 +134,11 @@ func (a *agent) look(ctx context.Context, when *schedule) {
 	changed := found != a.last
 	if changed || now.Sub(a.seen) >= v1alpha1.ReportHeartbeat {
 		a.mail.put(report)
-		a.last, a.seen = found, now
+		a.last = found
+		a.seen = now
 	}
 	when.looked(now, changed)
-	// What changed between the look and the watch on a new directory was not noticed.
+	// A change between the scan and the watch of a new directory was not noticed.
 	if a.files.watch(places(a.Root, node), a.Log) {
 		when.event(now)
 	}

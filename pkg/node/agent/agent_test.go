@@ -23,7 +23,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/scan"
 )
 
-// reported takes reports, and fails as often as it is told.
+// reported takes reports, and fails a given number of times.
 type reported struct {
 	mu    sync.Mutex
 	all   []*v1alpha1.NodeCertificateReport
@@ -102,7 +102,7 @@ func watch(t *testing.T) *watched {
 	return w
 }
 
-// soon is within what is promised of a change, with room for a busy machine.
+// expectSoon waits for the promised time after a change, with a margin for a busy machine.
 func (w *watched) soon(t *testing.T, done func() bool, what string) {
 	t.Helper()
 	require.Eventually(t, done, 10*time.Second, 10*time.Millisecond, what)
@@ -136,7 +136,7 @@ func TestAgentReportsNothingWhereNothingIsNew(t *testing.T) {
 	now := time.Now()
 	require.NoError(t, os.Chtimes(w.Local(certstest.PKIDir+"/apiserver.crt"), now, now))
 	require.NoError(t, os.WriteFile(w.Local(certstest.PKIDir+"/note.txt"), []byte("hello"), 0o600))
-	// Something that is new shows that the agent has looked since.
+	// A new report shows that the agent has scanned since.
 	require.NoError(t, os.Remove(w.Local(certstest.KubernetesDir+"/scheduler.conf")))
 	w.soon(t, func() bool { return w.last().Summary.Problems > 0 }, "a problem")
 	assert.Equal(t, before+1, w.count())
@@ -147,7 +147,7 @@ func TestAgentFollowsDirectoriesThatAreReplaced(t *testing.T) {
 	pki := w.Local(certstest.PKIDir)
 	first := w.fingerprint("apiserver")
 
-	// As whoever replaces a whole directory does.
+	// As a tool that replaces a whole directory does.
 	require.NoError(t, os.CopyFS(pki+".new", os.DirFS(pki)))
 	w.renew(t, pki+".new")
 	require.NoError(t, os.Rename(pki, pki+".old"))
@@ -179,7 +179,7 @@ func TestAgentFollowsSymlinks(t *testing.T) {
 	w.soon(t, func() bool { f := w.fingerprint("apiserver"); return f != "" && f != first && f != second }, "what the turned link leads to")
 }
 
-func TestAgentSurvivesWhatCannotBeRead(t *testing.T) {
+func TestAgentContinuesWithUnreadableFiles(t *testing.T) {
 	w := watch(t)
 	// Root may read everything, so it is made unreadable by its kind.
 	manifest := w.Local("/etc/kubernetes/manifests/kube-scheduler.yaml")
@@ -212,7 +212,7 @@ func TestAgentNeverReportsKeys(t *testing.T) {
 }
 
 func TestRunWantsSomewhereToWrite(t *testing.T) {
-	assert.ErrorContains(t, Run(t.Context(), Options{}), "nowhere to write")
+	assert.ErrorContains(t, Run(t.Context(), Options{}), "no destination for reports")
 }
 
 // The rest runs on a clock of its own, with files that never change.
@@ -231,7 +231,7 @@ func TestAgentSeesWhenAServedCertificateHasSettled(t *testing.T) {
 		start := time.Now()
 		var r reported
 		pretend(t, &r, func() inventory.Node {
-			if time.Since(start) > 7*time.Second { // no file tells when
+			if time.Since(start) > 7*time.Second { // no file changes then
 				c.Reason = ""
 			}
 			return inventory.Node{Name: "n", Time: time.Now(), Certificates: []inventory.Certificate{c}}

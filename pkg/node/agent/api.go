@@ -21,8 +21,8 @@ import (
 // Manager is the agent's name as an owner of fields.
 const Manager = "rotate-certs-agent"
 
-// What the API server knows of a token that is bound to a pod: by default from
-// Kubernetes 1.30 on, always from 1.32 on.
+// Claims of a token that is bound to a pod: by default from Kubernetes 1.30 on, always from
+// 1.32 on.
 const (
 	nodeNameClaim = "authentication.kubernetes.io/node-name"
 	nodeUIDClaim  = "authentication.kubernetes.io/node-uid"
@@ -31,8 +31,8 @@ const (
 // API writes reports with server-side apply: one request creates, updates and settles
 // conflicts, and takes no right to read anything.
 //
-// The node that owns a report is known from the agent's own token, whose claims the API
-// server tells everyone about himself. So the agent needs no right on nodes either.
+// The node that owns a report is known from the claims of the agent's own token, which the API
+// server returns to every client. So the agent needs no permission on nodes either.
 type API struct {
 	client rest.Interface
 	asked  bool
@@ -46,7 +46,7 @@ func Connect(kubeconfig string) (*API, error) {
 	if kubeconfig == "" {
 		config, err := rest.InClusterConfig()
 		if err != nil {
-			return nil, fmt.Errorf("find the API server: %w\nhint: outside of a pod, say --kubeconfig FILE", err)
+			return nil, fmt.Errorf("find the API server: %w\nhint: outside of a pod, use --kubeconfig FILE", err)
 		}
 		return NewAPI(config)
 	}
@@ -95,7 +95,7 @@ func (a *API) Write(ctx context.Context, report *v1alpha1.NodeCertificateReport)
 	err = a.client.Patch(types.ApplyPatchType).Resource("nodecertificatereports").Name(report.Name).
 		Param("fieldManager", Manager).Param("force", "true").Body(body).Do(ctx).Error()
 	if err != nil && a.node == "" && apierrors.IsForbidden(err) {
-		return fmt.Errorf("write report of node %q: %w\nhint: the API server does not say whose token this is; it always does from Kubernetes 1.32 on, see docs/security.md", report.Name, err)
+		return fmt.Errorf("write report of node %q: %w\nhint: the API server does not name the node of the token; it always does from Kubernetes 1.32 on, see docs/security.md", report.Name, err)
 	}
 	if err != nil {
 		return fmt.Errorf("write report of node %q: %w", report.Name, err)
@@ -103,13 +103,13 @@ func (a *API) Write(ctx context.Context, report *v1alpha1.NodeCertificateReport)
 	return nil
 }
 
-// Owner is the reference by which a report goes when its node does.
+// OwnerOf is the owner reference that deletes a report with its node.
 func Owner(node string, uid types.UID) metav1.OwnerReference {
 	return metav1.OwnerReference{APIVersion: "v1", Kind: "Node", Name: node, UID: uid}
 }
 
-// ask finds out once whose token this is. Where the API server cannot be asked that,
-// reports have no owner, and the admission policy of an installation refuses them.
+// askOwner determines once the node of the agent's token. If the API server does not support
+// the request, reports have no owner, and the admission policy of an installation refuses them.
 func (a *API) ask(ctx context.Context) error {
 	if a.asked {
 		return nil
@@ -117,7 +117,7 @@ func (a *API) ask(ctx context.Context) error {
 	question, err := json.Marshal(&authenticationv1.SelfSubjectReview{
 		TypeMeta: metav1.TypeMeta{APIVersion: "authentication.k8s.io/v1", Kind: "SelfSubjectReview"}})
 	if err != nil {
-		return fmt.Errorf("ask whose token this is: %w", err)
+		return fmt.Errorf("read the claims of this agent's token: %w", err)
 	}
 	data, err := a.client.Post().AbsPath("/apis/authentication.k8s.io/v1/selfsubjectreviews").Body(question).Do(ctx).Raw()
 	switch {
@@ -125,11 +125,11 @@ func (a *API) ask(ctx context.Context) error {
 		a.asked = true
 		return nil
 	case err != nil:
-		return fmt.Errorf("ask whose token this is: %w", err)
+		return fmt.Errorf("read the claims of this agent's token: %w", err)
 	}
 	var answer authenticationv1.SelfSubjectReview
 	if err := json.Unmarshal(data, &answer); err != nil {
-		return fmt.Errorf("ask whose token this is: %w", err)
+		return fmt.Errorf("read the claims of this agent's token: %w", err)
 	}
 	first := func(name string) string {
 		if v := answer.Status.UserInfo.Extra[name]; len(v) > 0 {
@@ -137,7 +137,8 @@ func (a *API) ask(ctx context.Context) error {
 		}
 		return ""
 	}
-	a.node, a.uid = first(nodeNameClaim), types.UID(first(nodeUIDClaim))
+	a.node = first(nodeNameClaim)
+	a.uid = types.UID(first(nodeUIDClaim))
 	// A token that was made before its Node object names no UID; the next one does.
 	a.asked = a.node == "" || a.uid != ""
 	if a.node == "" {

@@ -12,8 +12,8 @@ import (
 // architectures by which a filter knows that system calls have the numbers it expects.
 var architectures = map[string]uint32{"amd64": unix.AUDIT_ARCH_X86_64, "arm64": unix.AUDIT_ARCH_AARCH64}
 
-// Offsets in struct seccomp_data. Of an argument only the low half is looked at, where all
-// flags are: both architectures are little-endian.
+// Offsets in struct seccomp_data. Only the low half of an argument is read, which holds all
+// flags: both architectures are little-endian.
 const (
 	offsetNumber       = 0
 	offsetArchitecture = 4
@@ -37,9 +37,8 @@ const (
 	setAttributes = 0x401c5820 // FS_IOC_FSSETXATTR
 )
 
-// never are the system calls that an agent does not make: they start programs, look into
-// other processes, change files or open them by another way, or do any of it unseen, as
-// io_uring does.
+// never lists the system calls that an agent does not make: they start programs, read other
+// processes, change files or open them in another way, or hide such calls, as io_uring does.
 var never = []uint32{
 	unix.SYS_EXECVE, unix.SYS_EXECVEAT, unix.SYS_PTRACE, unix.SYS_IO_URING_SETUP, unix.SYS_OPEN_BY_HANDLE_AT,
 	unix.SYS_RENAMEAT, unix.SYS_RENAMEAT2, unix.SYS_LINKAT, unix.SYS_SYMLINKAT, unix.SYS_UNLINKAT, unix.SYS_MKDIRAT, unix.SYS_MKNODAT,
@@ -47,13 +46,13 @@ var never = []uint32{
 	unix.SYS_SETXATTR, unix.SYS_LSETXATTR, unix.SYS_FSETXATTR, unix.SYS_REMOVEXATTR, unix.SYS_LREMOVEXATTR, unix.SYS_FREMOVEXATTR,
 }
 
-// Confine takes from this process, for good, what an agent never does: changing files,
-// opening Unix sockets and starting programs. A read-only mount is not enough: a file system
-// that is mounted below it, such as etcd's own disk, can be written to, and a socket on it can
-// be connected to, which those of the container runtime and of systemd answer as root does.
+// ConfineProcess permanently prevents this process from changing files, opening Unix sockets
+// and starting programs. A read-only mount is not enough: a file system that is mounted below
+// it, such as etcd's own disk, can be written to, and sockets on it can be connected to. Those
+// of the container runtime and of systemd give the rights of root.
 //
-// Where the kernel has it, Landlock keeps off the same, and other processes. It knows of ways
-// that the seccomp filter does not; the filter holds on every kernel.
+// If the kernel has Landlock, it prevents the same, and access to other processes. It covers
+// ways that the seccomp filter does not; the filter works on every kernel.
 func Confine() error {
 	if err := setLandlock(); err != nil {
 		return err
@@ -62,7 +61,7 @@ func Confine() error {
 }
 
 // setLandlock has the kernel refuse every change below "/". A kernel without Landlock does
-// nothing, and one with an older version what that knows of.
+// nothing, and one with an older version refuses the changes that this version covers.
 func setLandlock() error {
 	if err := landlock.V5.BestEffort().RestrictPaths(landlock.RODirs("/")); err != nil {
 		return fmt.Errorf("confine process with Landlock: %w", err)
@@ -73,7 +72,7 @@ func setLandlock() error {
 func setFilter() error {
 	arch, known := architectures[runtime.GOARCH]
 	if !known {
-		return fmt.Errorf("confine process: not known how on %s", runtime.GOARCH)
+		return fmt.Errorf("confine process: not supported on %s", runtime.GOARCH)
 	}
 	program := filter(arch)
 	prog := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]} //nolint:gosec // some dozens
@@ -93,8 +92,8 @@ func setFilter() error {
 	return nil
 }
 
-// filter refuses with EPERM; what it does not name stays as it is. Of openat2, whose flags
-// lie in memory, and of what later kernels have, it says that there is none.
+// buildFilter refuses calls with EPERM; other calls are allowed. openat2, whose flags are in
+// memory, and calls of later kernels fail with ENOSYS.
 func filter(arch uint32) []unix.SockFilter {
 	load := func(offset uint32) unix.SockFilter {
 		return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: offset}
@@ -124,7 +123,8 @@ func filter(arch uint32) []unix.SockFilter {
 	for _, number := range append(never, neverHere...) {
 		out = append(out, jump(unix.BPF_JEQ, number, 0, 1), give(refuse))
 	}
-	// one judges a call by an argument; it must come last of all that look at its number.
+	// one decides by an argument of a call; it must be the last rule for the number of the
+	// call.
 	one := func(number, argument uint32, kind uint16, values ...uint32) {
 		rest := []unix.SockFilter{load(offsetArguments + 8*argument)}
 		for _, v := range values {

@@ -57,7 +57,7 @@ func TestConfine(t *testing.T) {
 
 	require.NoError(t, health.reported(nil), "its own file it may write")
 	require.NoError(t, Ready(filepath.Join(top, "health"), time.Now()))
-	for range 20 { // on whatever thread
+	for range 20 { // on any thread
 		done := make(chan error)
 		go func() { _, err := net.Dial("unix", socket); done <- err }()
 		assert.ErrorIs(t, <-done, unix.EPERM)
@@ -88,7 +88,8 @@ func TestConfineBelowAReadOnlyMount(t *testing.T) {
 	if top == "" {
 		return
 	}
-	host, shown := filepath.Join(top, "host"), filepath.Join(top, "shown")
+	host := filepath.Join(top, "host")
+	shown := filepath.Join(top, "shown")
 	disk := filepath.Join(shown, "etcd")
 	require.NoError(t, os.MkdirAll(filepath.Join(host, "etcd"), 0o700))
 	require.NoError(t, os.Mkdir(shown, 0o700))
@@ -103,7 +104,7 @@ func TestConfineBelowAReadOnlyMount(t *testing.T) {
 	changesNothing(t, disk, everyChange(t, disk), unix.EPERM)
 }
 
-// TestLandlock sets Landlock without the filter, which would hide what it does.
+// TestLandlock sets Landlock without the filter, which would hide its effect.
 func TestLandlock(t *testing.T) {
 	if version, err := landlock.LandlockGetABIVersion(); err != nil || version < 3 {
 		t.Skipf("this kernel has no Landlock that knows of truncating: version %d, %v", version, err)
@@ -142,7 +143,8 @@ func changesNothing(t *testing.T, dir string, changes map[string]func() error, r
 // everyChange are the ways to change a directory in which there is a file.
 func everyChange(t *testing.T, dir string) map[string]func() error {
 	t.Helper()
-	file, fresh := filepath.Join(dir, "file"), filepath.Join(dir, "new")
+	file := filepath.Join(dir, "file")
+	fresh := filepath.Join(dir, "new")
 	return map[string]func() error{
 		"write":    func() error { return os.WriteFile(file, []byte("new"), 0o600) },
 		"create":   func() error { return os.WriteFile(fresh, nil, 0o600) },

@@ -16,14 +16,14 @@ import (
 type files struct {
 	root    hostfs.Root
 	watcher *fsnotify.Watcher
-	// watched has what each directory was when it was taken up: another one may come
-	// to lie in its place.
+	// watched holds the identity of each directory when its watch began: another one may
+	// replace it.
 	watched map[string]identity
 	changed chan struct{}
 	done    chan struct{}
 }
 
-// identity tells a directory from another one of the same name.
+// identity distinguishes a directory from another one of the same name.
 type identity struct{ device, inode uint64 }
 
 func newFiles(root hostfs.Root) (*files, error) {
@@ -36,7 +36,7 @@ func newFiles(root hostfs.Root) (*files, error) {
 	return f, nil
 }
 
-// changes receives after something has changed, however much.
+// changed receives once after any number of changes.
 func (f *files) changes() <-chan struct{} {
 	if f == nil {
 		return nil
@@ -49,8 +49,8 @@ func (f *files) close() {
 	<-f.done
 }
 
-// collect turns the kernel's events into one that something has changed. Errors too: a
-// queue that ran over has lost events.
+// collectEvents turns the kernel's events into a single notification. Errors as well: a queue
+// that overflowed has lost events.
 func (f *files) collect() {
 	defer close(f.done)
 	for {
@@ -60,8 +60,8 @@ func (f *files) collect() {
 				return
 			}
 			if event.Op == fsnotify.Chmod {
-				// Reading changes nothing; modes and owners are no part of a report, but
-				// a mode may be why something could not be read.
+				// Reads are no changes. Modes and owners are no part of a report, but a mode
+				// may be the reason for an unreadable file.
 				if info, err := os.Lstat(event.Name); err != nil || info.IsDir() {
 					continue
 				}
@@ -78,8 +78,8 @@ func (f *files) collect() {
 	}
 }
 
-// watch watches these directories and no others, and says whether there are new ones
-// among them. A directory that cannot be watched is left to the looks in between.
+// watchOnly watches exactly these directories, and reports whether there are new ones among
+// them. Changes in a directory that cannot be watched are found at the interval.
 func (f *files) watch(dirs []string, log *slog.Logger) (more bool) {
 	if f == nil {
 		return false
@@ -97,11 +97,11 @@ func (f *files) watch(dirs []string, log *slog.Logger) (more bool) {
 			continue
 		}
 		if known {
-			_ = f.watcher.Remove(local) // the kernel may have done so by itself
+			_ = f.watcher.Remove(local) // the kernel may have done so already
 		}
 		if err := f.watcher.Add(local); err != nil {
 			log.Warn("cannot watch a directory", "directory", dir, "error", err)
-			is = identity{} // tried again at the next look
+			is = identity{} // retried at the next scan
 		} else {
 			more = true
 			log.Debug("watching", "directory", dir)

@@ -18,8 +18,8 @@ const (
 	scansMissed = 3
 )
 
-// Health is how an agent is, kept in a file that the probes of its pod read. A nil Health
-// keeps nothing.
+// Health stores the health of an agent in a file that the probes of its pod read. A nil Health
+// stores nothing.
 type Health struct {
 	file *os.File
 
@@ -27,15 +27,15 @@ type Health struct {
 	now health
 }
 
-// health is what the file holds, as JSON.
+// health is the content of the file, as JSON.
 type health struct {
 	AliveUntil time.Time `json:"aliveUntil"` // by then another scan should have ended
 	Reported   bool      `json:"reported"`   // the last attempt to write a report succeeded
 	Problem    string    `json:"problem"`    // why not
 }
 
-// OpenHealth creates a health file. It says that the agent is alive, for the time that a
-// first scan may take, and not ready.
+// OpenHealth creates a health file. The agent is alive then, for the time that a first scan may
+// take, and not ready.
 func OpenHealth(path string, interval time.Duration) (*Health, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
@@ -43,20 +43,22 @@ func OpenHealth(path string, interval time.Duration) (*Health, error) {
 	}
 	h := &Health{file: file}
 	err = h.change(func(now *health) {
-		now.AliveUntil, now.Problem = time.Now().Add(scansMissed*interval), "no report has been written yet"
+		now.AliveUntil = time.Now().Add(scansMissed * interval)
+		now.Problem = "no report has been written yet"
 	})
 	return h, err
 }
 
-// scanned notes that a scan has ended.
+// noteScan notes that a scan has ended.
 func (h *Health) scanned(at time.Time, interval time.Duration) error {
 	return h.change(func(now *health) { now.AliveUntil = at.Add(scansMissed * interval) })
 }
 
-// reported notes whether a report was written.
+// noteReport notes whether a report was written.
 func (h *Health) reported(err error) error {
 	return h.change(func(now *health) {
-		now.Reported, now.Problem = err == nil, ""
+		now.Reported = err == nil
+		now.Problem = ""
 		if err != nil {
 			now.Problem = "report not written: " + text(err.Error())
 		}
@@ -71,7 +73,7 @@ func (h *Health) change(change func(*health)) error {
 	defer h.mu.Unlock()
 	change(&h.now)
 	data, err := json.Marshal(h.now)
-	if err == nil && len(data) > healthSize { // a text full of what JSON escapes
+	if err == nil && len(data) > healthSize { // a text full of characters that JSON escapes
 		short := h.now
 		short.Problem = "report not written"
 		data, err = json.Marshal(short)
@@ -85,7 +87,7 @@ func (h *Health) change(change func(*health)) error {
 	return nil
 }
 
-// Alive returns an error where the agent of a health file has not scanned its node for a
+// CheckAlive returns an error if the agent of a health file has not scanned its node for a
 // while.
 func Alive(path string, now time.Time) error {
 	h, err := readHealth(path)
@@ -95,7 +97,7 @@ func Alive(path string, now time.Time) error {
 	return err
 }
 
-// Ready returns an error where the agent of a health file is not alive, or has not written
+// CheckReady returns an error if the agent of a health file is not alive, or has not written
 // its last report.
 func Ready(path string, now time.Time) error {
 	h, err := readHealth(path)

@@ -60,7 +60,7 @@ func TestAgentThatDoesNotScanIsNotAlive(t *testing.T) {
 	}
 }
 
-func TestHealthFileHoldsWhateverTheProblemIs(t *testing.T) {
+func TestHealthFileHoldsAnyProblem(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "health")
 	health, err := OpenHealth(path, time.Minute)
 	require.NoError(t, err)

@@ -13,12 +13,12 @@ import (
 const (
 	firstPause = 500 * time.Millisecond
 	longPause  = 30 * time.Second
-	// writeLimit bounds one try.
+	// writeLimit limits one attempt.
 	writeLimit = 15 * time.Second
 )
 
-// mailbox holds the newest report that has not been written. A node whose API server
-// is away goes on looking, and only the newest report matters.
+// mailbox holds the newest report that has not been written. A node whose API server is not
+// reachable continues to scan, and only the newest report matters.
 type mailbox struct {
 	wake chan struct{}
 
@@ -44,7 +44,7 @@ func (m *mailbox) peek() *v1alpha1.NodeCertificateReport {
 	return m.newest
 }
 
-// done forgets a report that was written, unless a newer one has come.
+// markDone drops a written report, unless there is a newer one.
 func (m *mailbox) done(report *v1alpha1.NodeCertificateReport) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -53,7 +53,7 @@ func (m *mailbox) done(report *v1alpha1.NodeCertificateReport) {
 	}
 }
 
-// deliver writes what is put, until ctx ends.
+// deliver writes the reports, until ctx ends.
 func (m *mailbox) deliver(ctx context.Context, to Reports, health *Health, log *slog.Logger) {
 	pause := firstPause
 	for {
@@ -86,7 +86,7 @@ func (m *mailbox) deliver(ctx context.Context, to Reports, health *Health, log *
 		select {
 		case <-ctx.Done():
 			return
-		case <-m.wake: // what has just changed here may be why the API server is back
+		case <-m.wake: // the change on this node may be the API server's restart
 		case <-time.After(wait):
 		}
 		pause = min(2*pause, longPause)

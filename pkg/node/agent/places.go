@@ -14,12 +14,12 @@ import (
 // maxLinks is how many symlinks one path may lead through, as in the kernel.
 const maxLinks = 40
 
-// unitDirectories are where the units of components are changed by people.
+// unitDirectories lists the directories in which administrators change units of components.
 var unitDirectories = []string{"/etc/systemd/system", "/usr/lib/systemd/system"}
 
-// places are the directories in which a change may matter: of everything that an
-// inventory names, with all symlinks on the way. Where something is missing it is the
-// directory in which it, or its directory, would appear. Host paths, sorted.
+// watchedPlaces returns the directories in which a change may matter: of all files that an
+// inventory names, with all symlinks on the way. For a missing file it is the directory in
+// which it, or its directory, would appear. Host paths, sorted.
 func places(root hostfs.Root, node inventory.Node) []string {
 	found := map[string]bool{}
 	note := func(file string) {
@@ -51,7 +51,7 @@ func places(root hostfs.Root, node inventory.Node) []string {
 			}
 		}
 		if c.Runtime == inventory.StaticPod || c.Runtime == inventory.DaemonSet {
-			continue // its paths are the container's; what they are on the host is named above
+			continue // its paths are the container's; the host paths are named above
 		}
 		for _, arg := range c.Args {
 			_, value, _ := strings.Cut(arg, "=")
@@ -65,8 +65,8 @@ func places(root hostfs.Root, node inventory.Node) []string {
 	return slices.Sorted(maps.Keys(found))
 }
 
-// elsewhere says that nothing under a path is worth a watch: it is no file system of
-// the host, or is changed all the time.
+// isElsewhere reports whether a path needs no watch: it is no file system of the host, or
+// changes all the time.
 func elsewhere(file string) bool {
 	for _, top := range []string{"/proc/", "/sys/", "/dev/", "/run/", "/var/run/", "/var/lib/kubelet/pods/", "/var/log/"} {
 		if strings.HasPrefix(file, top) {
@@ -76,10 +76,12 @@ func elsewhere(file string) bool {
 	return false
 }
 
-// onTheWay lists the directories that hold a file, or a symlink that leads to it, all
-// without symlinks themselves. Where the way ends early, missing is what is not there.
+// onTheWay lists the directories that hold a file, or a symlink that leads to it, all without
+// symlinks themselves. If a part of the path does not exist, missing is the first such part.
 func onTheWay(root hostfs.Root, file string) (dirs []string, missing string) {
-	at, rest, links := "/", parts(file), 0
+	at := "/"
+	rest := parts(file)
+	links := 0
 	for len(rest) > 0 {
 		next := filepath.Join(at, rest[0])
 		rest = rest[1:]
@@ -107,8 +109,8 @@ func onTheWay(root hostfs.Root, file string) (dirs []string, missing string) {
 	return append(dirs, at), ""
 }
 
-// hidden is the host's directory, of those that a host has, which would have to be
-// mounted below root for a file to be seen; empty where all is there that leads to it.
+// hiddenDirectory returns the directory of the host that would have to be mounted below root to
+// make a file visible; empty if its path is visible.
 func hidden(root hostfs.Root, file string) string {
 	if root == "/" || !filepath.IsAbs(file) {
 		return ""

@@ -50,7 +50,7 @@ func TestPlacesOnTheWay(t *testing.T) {
 	assert.NotEmpty(t, dirs, "a loop ends")
 }
 
-func TestPlacesWithoutWhatChangesAllTheTime(t *testing.T) {
+func TestPlacesWithoutVolatileDirectories(t *testing.T) {
 	n := layouttest.New(t)
 	assert.Empty(t, places(n.Root, inventory.Node{NotInspected: []inventory.NotInspected{
 		{Path: "/proc/1/x"}, {Path: "/run/x"}, {Path: "/var/lib/kubelet/pods/a/volumes/x"}, {Path: ""}, {Path: "relative"}}}))

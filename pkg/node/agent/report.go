@@ -16,8 +16,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// The most that a report holds: etcd takes objects of 1.5 MB, and what lies on a node
-// may be anybody's.
+// Limits of a report: etcd accepts objects of 1.5 MB, and the files of a node may have any
+// size.
 const (
 	maxCertificates = 500
 	maxAuthorities  = 100
@@ -35,9 +35,10 @@ var labels = map[string]string{
 	"app.kubernetes.io/managed-by": "rotate-certs",
 }
 
-// Report is what an inventory says, as a report. hidden tells which directory the agent
-// would have to be shown to see a file; nil: it sees all. It depends on nothing but the node: what only the clock changes
-// is left to the reader, so that a report is new only when the node is.
+// NewReport makes the report of an inventory. hidden returns the directory that would have to
+// be mounted to make a file visible to the agent; nil: all files are visible. A report depends
+// only on the node: values that change with the clock are left to the reader, so that a report
+// changes only when the node does.
 func Report(node inventory.Node, hidden func(hostPath string) string) *v1alpha1.NodeCertificateReport {
 	r := &v1alpha1.NodeCertificateReport{
 		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "NodeCertificateReport"},
@@ -48,7 +49,8 @@ func Report(node inventory.Node, hidden func(hostPath string) string) *v1alpha1.
 
 	for _, c := range node.Certificates {
 		reported := certificate(c, node.Time, hidden)
-		reported.NotRenewable, reported.KeptKey = obstacle(&node, c), text(plan.KeptKey(&node, c))
+		reported.NotRenewable = obstacle(&node, c)
+		reported.KeptKey = text(plan.KeptKey(&node, c))
 		r.Certificates = append(r.Certificates, reported)
 		if c.Status == certs.Invalid || c.Status == certs.NotServed {
 			r.Summary.Problems++
@@ -98,8 +100,8 @@ func certificate(c inventory.Certificate, at time.Time, hidden func(string) stri
 	return out
 }
 
-// obstacle is why a certificate cannot be renewed on its node, without what the clock
-// alone changes; nil: it can.
+// obstacleOf returns the reason why a certificate cannot be renewed on its node, without values
+// that change with the clock; nil: it can be.
 func obstacle(node *inventory.Node, c inventory.Certificate) *v1alpha1.NotRenewable {
 	if _, why := c.Validity(node.Time, 0); why != "" && c.FingerprintSHA256 != "" {
 		c.Reason = without(c.Reason, why)
@@ -122,7 +124,7 @@ func authority(a inventory.Authority) v1alpha1.ReportedAuthority {
 	return out
 }
 
-// without takes one of the remarks that a scan joins by "; " out of a reason.
+// withoutRemark removes one of the remarks that a scan joins by "; " from a reason.
 func without(reason, remark string) string {
 	remarks := strings.Split(reason, "; ")
 	gone := strings.Split(remark, "; ")
@@ -134,18 +136,18 @@ func without(reason, remark string) string {
 	return reason
 }
 
-// explain adds what to do where a file is missing only for the agent.
+// explainHidden adds the next step if a file is missing only for the agent.
 func explain(reason, file string, hidden func(string) string) string {
 	if file == "" || hidden == nil {
 		return reason
 	}
 	if dir := hidden(file); dir != "" {
-		return fmt.Sprintf("%s; the agent is not shown %s: kubectl rotate-certs install --agent-directory %s", reason, dir, dir)
+		return fmt.Sprintf("%s; %s is not visible to the agent: kubectl rotate-certs install --agent-directory %s", reason, dir, dir)
 	}
 	return reason
 }
 
-// arrange sorts, since the order in which things are found is chance.
+// sortLists sorts the lists, since the order of discovery varies.
 func arrange(r *v1alpha1.NodeCertificateReport) {
 	rank := func(s certs.Service) int { return slices.Index(certs.Services(), s) }
 	slices.SortStableFunc(r.Certificates, func(a, b v1alpha1.ReportedCertificate) int {
@@ -160,7 +162,7 @@ func arrange(r *v1alpha1.NodeCertificateReport) {
 	r.NotInspected = slices.Compact(r.NotInspected)
 }
 
-// earliest fills in which certificate ends first.
+// setEarliest fills in the certificate that expires first.
 func earliest(r *v1alpha1.NodeCertificateReport) {
 	var first *v1alpha1.ReportedCertificate
 	for i := range r.Certificates {
@@ -175,8 +177,8 @@ func earliest(r *v1alpha1.NodeCertificateReport) {
 	}
 }
 
-// shorten keeps the lists within what the API takes, and says so. Of too many
-// certificates those stay that end first.
+// shortenLists keeps the lists within the limits of the API, and notes it in the report. Of too
+// many certificates those stay that expire first.
 func shorten(r *v1alpha1.NodeCertificateReport) {
 	var left []string
 	if more := len(r.Certificates) - maxCertificates; more > 0 {
@@ -189,11 +191,12 @@ func shorten(r *v1alpha1.NodeCertificateReport) {
 		left = append(left, fmt.Sprintf("%d more certificate authorities", more))
 	}
 	if room := maxGaps - len(left) - 2; len(r.NotInspected) > room {
-		left = append(left, fmt.Sprintf("%d more that could not be looked at", len(r.NotInspected)-room))
+		left = append(left, fmt.Sprintf("%d more that could not be inspected", len(r.NotInspected)-room))
 		r.NotInspected = r.NotInspected[:room]
 	}
 	if data, err := json.Marshal(r); err == nil && len(data) > maxReport-maxGaps {
-		// Names take the most room, and are needed the least: who acts looks again.
+		// Names need the most space, and are dropped first: every rotation scans the node
+		// again.
 		for i := range r.Certificates {
 			r.Certificates[i].SANs = nil
 		}
@@ -204,11 +207,11 @@ func shorten(r *v1alpha1.NodeCertificateReport) {
 	}
 }
 
-// text bounds what a node's files can put into the API.
+// limitText limits the texts of a node's files in the API.
 func text(s string) string { return cut(s, maxText) }
 
-// serial bounds a serial number, which a certificate may have of any length. It stays
-// hexadecimal: the API takes a report as a whole or not at all.
+// limitSerial limits a serial number, which may have any length. It stays hexadecimal: the API
+// rejects the whole report otherwise.
 func serial(s string) string { return s[:min(len(s), maxText)] }
 
 func path(s string) string { return cut(s, maxPath) }
@@ -221,7 +224,7 @@ func cut(s string, most int) string {
 	return strings.ToValidUTF8(s[:most-len("…")], "") + "…"
 }
 
-// content is all of a report that makes it a new one: not when it was made.
+// contentOf returns everything of a report except its time: a report is new if this differs.
 type content string
 
 func contentOf(r *v1alpha1.NodeCertificateReport) content {

@@ -35,9 +35,11 @@ func ending(s certs.Service, name string, days int) inventory.Certificate {
 func TestReport(t *testing.T) {
 	broken := inventory.Certificate{Service: certs.Etcd, Name: "etcd-peer", Status: certs.Invalid, Reason: "no certificate in it", Store: inventory.Store{Cert: "/pki/peer.crt"}}
 	misfit := ending(certs.Etcd, "etcd-server", 100)
-	misfit.Status, misfit.Reason = certs.Invalid, "the key does not fit"
+	misfit.Status = certs.Invalid
+	misfit.Reason = "the key does not fit"
 	old := ending(certs.KubeAPIServer, "apiserver", 90)
-	old.Status, old.Reason = certs.NotServed, "127.0.0.1:6443 serves another certificate, which ends 2026-06-11T12:00:00Z"
+	old.Status = certs.NotServed
+	old.Reason = "127.0.0.1:6443 serves another certificate, which expires 2026-06-11T12:00:00Z"
 	admin := ending(certs.Admin, "admin.conf", 300)
 	admin.Store = inventory.Store{Kind: inventory.Kubeconfig, Cert: "/etc/kubernetes/admin.conf", User: "me"}
 
@@ -69,7 +71,7 @@ func TestReport(t *testing.T) {
 	data, err := json.Marshal(r)
 	require.NoError(t, err)
 	assert.NotContains(t, string(data), "null", "the API server refuses null dates")
-	assert.NotContains(t, string(data), "/pki/ca.key", "where a CA's key lies is nobody's business")
+	assert.NotContains(t, string(data), "/pki/ca.key", "the path of a CA's key is not reported")
 }
 
 func TestReportDoesNotChangeWithTheClockAlone(t *testing.T) {
@@ -91,7 +93,7 @@ func TestReportDoesNotChangeWithTheClockAlone(t *testing.T) {
 	}
 }
 
-func TestReportStaysWithinWhatTheAPITakes(t *testing.T) {
+func TestReportStaysWithinTheLimitsOfTheAPI(t *testing.T) {
 	node := inventory.Node{Name: "n", Time: noon}
 	for i := range 700 {
 		c := ending(certs.Etcd, fmt.Sprintf("c%d", i), 1000-i)
@@ -126,25 +128,27 @@ func TestALongSerialNumberStaysANumber(t *testing.T) {
 	assert.Regexp(t, "^[0-9a-f]{512}$", r.Authorities[0].SerialNumber)
 }
 
-func TestReportSaysWhatTheAgentIsNotShown(t *testing.T) {
+func TestReportNamesHiddenDirectories(t *testing.T) {
 	n := layouttest.New(t)
 	n.Write("/var/lib/x", "")
 	n.Link("/etc/kubernetes/pki", "/data/pki")
 	hidden := func(file string) string { return hidden(n.Root, file) }
 	c := inventory.Certificate{Service: certs.Etcd, Name: "etcd-peer", Status: certs.Invalid, Reason: `read "/etc/kubernetes/pki/peer.crt": no such file or directory`, Store: inventory.Store{Cert: "/etc/kubernetes/pki/peer.crt"}}
 	r := Report(inventory.Node{Name: "n", Certificates: []inventory.Certificate{c}, NotInspected: []inventory.NotInspected{{Path: "/etc/x", Reason: "gone"}, {Path: "/data/ca.crt", Reason: "gone"}}}, hidden)
-	const hint = "; the agent is not shown /data: kubectl rotate-certs install --agent-directory /data"
+	const hint = "; /data is not visible to the agent: kubectl rotate-certs install --agent-directory /data"
 	assert.Equal(t, c.Reason+hint, r.Certificates[0].Reason)
 	assert.Equal(t, "gone"+hint, r.NotInspected[0].Reason)
 	assert.Equal(t, "gone", r.NotInspected[1].Reason)
 	assert.Equal(t, "/var/snap", hidden("/var/snap/x"))
 }
 
-// TestAReportSaysWhatCannotBeRenewed without what the clock alone changes.
-func TestAReportSaysWhatCannotBeRenewed(t *testing.T) {
+// TestAReportListsObstacles without values that change with the clock.
+func TestAReportListsObstacles(t *testing.T) {
 	orphan := ending(certs.KubeAPIServer, "apiserver-etcd-client", 5)
 	_, soon := orphan.Validity(noon, 0)
-	orphan.Issuer.Kind, orphan.Status, orphan.Reason = inventory.NoIssuer, certs.Expiring, soon+"; the CA's key is not here"
+	orphan.Issuer.Kind = inventory.NoIssuer
+	orphan.Status = certs.Expiring
+	orphan.Reason = soon + "; the CA's key is not here"
 	shared := ending(certs.KubeAPIServer, "apiserver", 100)
 	shared.KeyUses = []inventory.KeyUse{{Kind: inventory.ServiceAccountKey, Service: certs.KubeAPIServer, Setting: "--service-account-key-file"}}
 	node := inventory.Node{
@@ -159,12 +163,12 @@ func TestAReportSaysWhatCannotBeRenewed(t *testing.T) {
 	assert.Nil(t, r.Certificates[1].NotRenewable)
 	assert.Contains(t, r.Certificates[1].KeptKey, "--service-account-key-file")
 	assert.Equal(t, &v1alpha1.NotRenewable{Reason: "the CA's key is not here"}, r.Certificates[2].NotRenewable)
-	assert.Equal(t, int32(1), r.Summary.Problems, "what nobody can change is none")
+	assert.Equal(t, int32(1), r.Summary.Problems, "findings that cannot be changed are no problems")
 }
 
-// TestWhatIsHiddenFromTheAgentIsNoObstacle: the DaemonSet shows it no sockets, so that it
-// cannot tell whether systemd could restart a kubelet; a node pod can.
-func TestWhatIsHiddenFromTheAgentIsNoObstacle(t *testing.T) {
+// TestHiddenFilesAreNoObstacle: the DaemonSet mounts no sockets, so the agent does not know
+// whether systemd could restart a kubelet; a node pod does.
+func TestHiddenFilesAreNoObstacle(t *testing.T) {
 	for hidden, want := range map[bool]bool{true: false, false: true} {
 		tree := certstest.Kubeadm(t, "cp1")
 		layouttest.In(t, tree.Root).Kubeadm(certstest.PKIDir)

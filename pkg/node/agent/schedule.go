@@ -6,38 +6,40 @@ import (
 )
 
 const (
-	// quiet is how long after the last change of a file a look is taken: whoever renews
-	// certificates writes several files.
+	// quiet is the time between the last change of a file and the scan: a renewal writes
+	// several files.
 	quiet = 200 * time.Millisecond
-	// patience is after how long it is taken though changes go on.
+	// patience is the time after which the scan is taken although files continue to change.
 	patience = time.Second
-	// patient bounds both where files change all the time and nothing comes of it.
+	// patient replaces both if files change all the time without a new result.
 	patient = 30 * time.Second
-	// fruitless is after how many looks in vain that begins.
+	// fruitless is the number of scans without a new result after which that begins.
 	fruitless = 5
 )
 
-// settling is when to look again after something has changed: a renewed certificate is
-// served a while after its file was written, which changes no file.
+// settling is the time until the next scan after a change: a renewed certificate is served a
+// while after its file was written, and no file changes then.
 var settling = []time.Duration{2 * time.Second, 10 * time.Second, 60 * time.Second}
 
-// schedule decides when to look at the node. It is told what happens, and has no clock.
+// schedule decides when to scan the node. Its methods take the time, it has no clock.
 type schedule struct {
 	interval time.Duration
 	random   func() float64 // from 0 to 1
 
 	poll    time.Time
 	settle  []time.Time
-	pending time.Time // when to look for what files told of; zero: they told nothing
+	pending time.Time // when to scan after changes of files; zero: no file changed
 	latest  time.Time // by when at the latest
-	vain    int       // looks in a row that files caused and that found nothing
+	vain    int       // scans in a row after changes of files that found nothing new
 }
 
-// event says that a file has changed.
+// noteEvent notes that a file has changed.
 func (s *schedule) event(now time.Time) {
-	wait, most := quiet, patience
+	wait := quiet
+	most := patience
 	for range s.vain - fruitless {
-		wait, most = min(2*wait, patient), min(2*most, patient)
+		wait = min(2*wait, patient)
+		most = min(2*most, patient)
 	}
 	if s.pending.IsZero() {
 		s.latest = now.Add(most)
@@ -45,7 +47,7 @@ func (s *schedule) event(now time.Time) {
 	s.pending = earlier(now.Add(wait), s.latest)
 }
 
-// looked says that a look was taken, and whether it found something new.
+// noteScan notes a scan, and whether its result was new.
 func (s *schedule) looked(now time.Time, changed bool) {
 	switch {
 	case changed:
@@ -59,13 +61,14 @@ func (s *schedule) looked(now time.Time, changed bool) {
 	case !s.poll.After(now):
 		s.vain = 0 // so that one busy hour is not remembered for ever
 	}
-	s.pending, s.latest = time.Time{}, time.Time{}
+	s.pending = time.Time{}
+	s.latest = time.Time{}
 	s.settle = slices.DeleteFunc(s.settle, func(t time.Time) bool { return !t.After(now) })
 	// Not all nodes at the same time.
 	s.poll = now.Add(time.Duration((0.9 + 0.2*s.random()) * float64(s.interval)))
 }
 
-// next is when the next look is due.
+// nextScan returns the time of the next scan.
 func (s *schedule) next() time.Time {
 	next := s.poll
 	if len(s.settle) > 0 {

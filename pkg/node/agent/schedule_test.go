@@ -20,10 +20,10 @@ func TestPollsWhenNothingHappens(t *testing.T) {
 	assert.Equal(t, 5*time.Minute, after(s.next()))
 	s.random = func() float64 { return 1 }
 	s.looked(noon, false)
-	assert.Equal(t, 5*time.Minute+30*time.Second, after(s.next()), "nodes do not all look at the same time")
+	assert.Equal(t, 5*time.Minute+30*time.Second, after(s.next()), "nodes do not all scan at the same time")
 }
 
-func TestLooksSoonAfterTheLastChange(t *testing.T) {
+func TestScansSoonAfterTheLastChange(t *testing.T) {
 	s := newSchedule()
 	s.event(noon)
 	assert.Equal(t, quiet, after(s.next()))
@@ -39,7 +39,7 @@ func TestDoesNotWaitForEverWhileChangesGoOn(t *testing.T) {
 	assert.Equal(t, patience, after(s.next()))
 }
 
-func TestLooksAgainUntilWhatIsServedHasSettled(t *testing.T) {
+func TestScansAgainUntilServedCertificatesHaveSettled(t *testing.T) {
 	s := newSchedule()
 	now := noon
 	s.event(now)
@@ -60,9 +60,10 @@ func TestSettlingBeginsAnewWithEachChange(t *testing.T) {
 	assert.Equal(t, 4*time.Second, after(s.next()))
 }
 
-func TestIsNotKeptBusyByFilesThatMeanNothing(t *testing.T) {
+func TestIrrelevantChangesAreScannedRarely(t *testing.T) {
 	s := newSchedule()
-	now, looks := noon, 0
+	now := noon
+	looks := 0
 	for now.Before(noon.Add(10 * time.Minute)) { // something writes without a pause
 		s.event(now)
 		s.event(now.Add(quiet))

@@ -2,19 +2,18 @@ package component
 
 import "time"
 
-// The kubelet's back-off for a container that ended (pkg/kubelet/kubelet.go and
-// client-go's flowcontrol.Backoff): the first restart is immediate, then it waits
-// 10 s, 20 s, … up to 300 s, counted from the container's end, and forgets all that
-// when a container has run for twice the longest wait. It lives in the kubelet's
-// memory; a restart of the kubelet begins anew. Clusters may configure less, so this
-// is an upper bound, good for deadlines.
+// The kubelet's back-off for a container that ended (pkg/kubelet/kubelet.go and client-go's
+// flowcontrol.Backoff): the first restart is immediate, then it waits 10 s, 20 s, … up to 300
+// s, counted from the container's end, and forgets all that when a container has run for twice
+// the longest wait. The kubelet keeps it in memory, so a restart of the kubelet resets it.
+// Clusters may configure less, so this is an upper bound, suitable for deadlines.
 const (
 	backOffFirst   = 10 * time.Second
 	backOffLongest = 300 * time.Second
 	backOffForget  = 2 * backOffLongest
 )
 
-// backOff is what the container runtime knows of a container's last restarts.
+// backOff holds the container runtime's data about a container's last restarts.
 type backOff struct {
 	now           time.Time
 	started       time.Time // the newest container
@@ -22,20 +21,20 @@ type backOff struct {
 	attempt       uint32    // of the newest: 0 for the first in its pod
 }
 
-// predict returns how long the kubelet would wait if the container ended now.
+// predictWait returns how long the kubelet would wait if the container exited now.
 func (b backOff) predict() time.Duration {
 	switch {
 	case b.attempt == 0, b.now.Sub(b.started) > backOffForget:
 		return 0
 	case b.previousEnded.IsZero():
-		// However quick the restarts came, it is no longer than this.
+		// The upper bound, reached if the restarts followed each other quickly.
 		wait := backOffFirst
 		for i := uint32(1); i < b.attempt && wait < backOffLongest; i++ {
 			wait *= 2
 		}
 		return min(wait, backOffLongest)
 	}
-	// The last wait shows at which step the kubelet is.
+	// The last wait shows the current step of the back-off.
 	waited := b.started.Sub(b.previousEnded)
 	next := backOffFirst
 	for next <= waited && next < backOffLongest {

@@ -11,8 +11,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/store"
 )
 
-// credential is what a request for health authenticates with: a client certificate of
-// the node, or nothing.
+// credential authenticates a health request: a client certificate of the node, or nothing.
 type credential struct{ certificate *inventory.Certificate }
 
 func (o credential) String() string {
@@ -22,7 +21,8 @@ func (o credential) String() string {
 	return "client certificate " + o.certificate.Name
 }
 
-// credentials are what to offer to a component's endpoint, the most promising first.
+// credentialsFor returns the credentials to try at a component's endpoint, the most promising
+// first.
 //
 // etcd and the API server get client certificates first. The other components answer
 // anonymous requests for /healthz unless --authorization-always-allow-paths was changed,
@@ -57,8 +57,8 @@ func isValid(c inventory.Certificate) bool {
 	return c.Status != certs.Expired && c.Status != certs.Invalid && c.Status != certs.NotYetValid
 }
 
-// apiClients are the node's client certificates for the API server, those that are used
-// with this very address first.
+// apiClients returns the node's client certificates for the API server, those that are used
+// with this address first.
 func apiClients(node inventory.Node, url string) []inventory.Certificate {
 	var here, elsewhere []inventory.Certificate
 	for _, c := range node.Certificates {
@@ -73,9 +73,9 @@ func apiClients(node inventory.Node, url string) []inventory.Certificate {
 	return append(here, elsewhere...)
 }
 
-// etcdClients are the node's certificates that etcd may accept from a client: the one
-// that is made for health checks first, then the other clients', then those of the member
-// itself, which often serve for both. A certificate that is restricted to servers is none.
+// etcdClients returns the node's certificates that etcd may accept from a client: the one for
+// health checks first, then those of other clients, then those of the member itself, which are
+// often valid for both uses. Certificates that are restricted to servers are left out.
 func etcdClients(node inventory.Node) []inventory.Certificate {
 	var out []inventory.Certificate
 	for _, c := range node.Certificates {
@@ -106,7 +106,7 @@ func etcdRank(c inventory.Certificate) int {
 	}
 }
 
-// load reads a certificate and its key as they are on disk now.
+// loadPair reads a certificate and its key as they are on disk now.
 func load(root hostfs.Root, s inventory.Store) (tls.Certificate, error) {
 	content, err := store.Read(root, s)
 	if err != nil {

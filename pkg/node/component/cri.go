@@ -14,16 +14,15 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
-// The labels that the kubelet gives to its containers
-// (k8s.io/kubelet/pkg/types, of which these are all that is needed).
+// The labels that the kubelet gives to its containers (k8s.io/kubelet/pkg/types).
 const (
 	labelPodName       = "io.kubernetes.pod.name"
 	labelPodNamespace  = "io.kubernetes.pod.namespace"
 	labelContainerName = "io.kubernetes.container.name"
 )
 
-// noKill is a grace that is never used up: the runtime would send SIGKILL after it,
-// but the call's own deadline ends it before.
+// noKill is a grace period that never expires: the runtime would send SIGKILL after it, but the
+// deadline of the call is earlier.
 const noKill = 24 * time.Hour
 
 type criClient struct {
@@ -38,7 +37,7 @@ func (r *Runtime) dialCRI() (*criClient, error) {
 		return r.cri, nil
 	}
 	if r.CRISocket == "" {
-		return nil, errors.New("the container runtime's socket is not known\nset containerRuntimeEndpoint in the kubelet's configuration")
+		return nil, errors.New("the container runtime's socket is not known; set containerRuntimeEndpoint in the kubelet's configuration")
 	}
 	socket, err := r.Root.Local(r.CRISocket)
 	if err != nil {
@@ -52,7 +51,7 @@ func (r *Runtime) dialCRI() (*criClient, error) {
 	return r.cri, nil
 }
 
-// containers returns a component's containers, newest first, in whatever state.
+// listContainers returns a component's containers in every state, newest first.
 func (r *Runtime) containers(ctx context.Context, c inventory.Component) ([]*cri.Container, error) {
 	client, err := r.dialCRI()
 	if err != nil {
@@ -76,8 +75,8 @@ func (r *Runtime) containers(ctx context.Context, c inventory.Component) ([]*cri
 	return out, nil
 }
 
-// ofPod says whether a pod, by its name at the runtime, is the component's. The
-// kubelet names a static pod as its manifest does, with the node's name after it.
+// isPodOf reports whether a pod name of the runtime is that of the component's pod. The kubelet
+// appends the node's name to the name of a static pod.
 func (r *Runtime) ofPod(name string, c inventory.Component) bool {
 	return c.PodName == "" || name == c.PodName || name == c.PodName+"-"+r.Node
 }
@@ -112,9 +111,9 @@ func (r *Runtime) currentContainer(ctx context.Context, c inventory.Component) (
 	return i, nil
 }
 
-// remember keeps when the container before this one ended, for when it is asked again:
-// the kubelet removes that one as soon as this one has ended too, and then the number of
-// its attempts alone, which counts every restart that there ever was, says little.
+// rememberEnd keeps the time at which the previous container ended. The kubelet removes that
+// container as soon as this one has ended as well. The number of attempts, which counts all
+// restarts, is not enough for a prediction then.
 func (r *Runtime) remember(id string, previousEnded time.Time) time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -143,8 +142,8 @@ func (r *Runtime) status(ctx context.Context, id string) (*cri.ContainerStatus, 
 	return answer.Status, nil
 }
 
-// stopContainer ends a container; grace 0: it is never killed, and the call fails
-// when ctx ends before it has exited.
+// stopContainer stops a container. With grace 0 it is never killed, and the call fails if ctx
+// ends before it has exited.
 func (r *Runtime) stopContainer(ctx context.Context, c inventory.Component, i Instance, grace time.Duration) error {
 	if !i.Running {
 		return nil
@@ -167,5 +166,5 @@ func (r *Runtime) stopContainer(ctx context.Context, c inventory.Component, i In
 	return nil
 }
 
-// stopMargin is how long the runtime may take beyond the grace to kill and clean up.
+// stopMargin is how long the runtime may take after the grace period to kill and clean up.
 const stopMargin = 30 * time.Second

@@ -19,8 +19,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
 )
 
-// runtimeService is a container runtime with a kubelet behind it: what is stopped is
-// started again under another id.
+// runtimeService is a container runtime with a kubelet: stopped containers are started again
+// under another ID.
 type runtimeService struct {
 	cri.UnimplementedRuntimeServiceServer
 
@@ -121,9 +121,9 @@ func TestAStaticPodIsFoundAmongItsLikes(t *testing.T) {
 	}
 }
 
-// The kubelet removes the container before one that exits. What it told is not forgotten:
-// the number of attempts alone, large as it is, would mean a pause of minutes.
-func TestAPauseIsPredictedByWhatWasSeenBefore(t *testing.T) {
+// The kubelet removes the container before one that exits. The time of its end is kept: the
+// large number of attempts alone would predict a pause of minutes.
+func TestAPauseIsPredictedFromAnEarlierContainer(t *testing.T) {
 	now := time.Now()
 	s := &runtimeService{finished: map[string]int64{"before": now.Add(-12 * time.Second).UnixNano()}}
 	s.add("before", "etcd-cp1", "kube-system", "etcd", now.Add(-20*time.Second).UnixNano(), cri.ContainerState_CONTAINER_EXITED)
@@ -175,7 +175,7 @@ func TestStoppingAContainer(t *testing.T) {
 	}
 }
 
-func TestEtcdThatDoesNotExitIsLeftAlone(t *testing.T) {
+func TestEtcdThatDoesNotExitIsNotKilled(t *testing.T) {
 	s := &runtimeService{hang: true}
 	s.add("first", "etcd-cp1", "kube-system", "etcd", 1, cri.ContainerState_CONTAINER_RUNNING)
 	r := newRuntime(t, s)
@@ -185,14 +185,14 @@ func TestEtcdThatDoesNotExitIsLeftAlone(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "stop container first of etcd") {
 		t.Errorf("error %v", err)
 	}
-	s.mu.Lock() // free again when the runtime has noticed that nobody waits
+	s.mu.Lock() // free again when the runtime has noticed the cancelled call
 	defer s.mu.Unlock()
 	if len(s.stops) != 1 {
 		t.Errorf("%d calls to stop it, want the one without a kill", len(s.stops))
 	}
 }
 
-func TestWhatDoesNotRunNeedsNoStop(t *testing.T) {
+func TestAStoppedContainerNeedsNoStop(t *testing.T) {
 	s := &runtimeService{}
 	if err := newRuntime(t, s).Stop(t.Context(), etcdPod, Instance{ID: "x"}); err != nil || len(s.stops) > 0 {
 		t.Errorf("%v, %v", err, s.stops)

@@ -1,4 +1,4 @@
-// Package component deals with what runs on a node: it asks endpoints what they serve
-// and how they are, verifies client certificates, asks etcd about its members, and stops
-// components so that their supervisors start them again.
+// Package component works on the running components of a node: it reads the certificates and
+// the health of their endpoints, verifies client certificates, reads the state of etcd's
+// members, and stops components so that their supervisors start them again.
 package component

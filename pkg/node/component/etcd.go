@@ -23,9 +23,9 @@ import (
 // milliseconds.
 const memberTimeout = 3 * time.Second
 
-// Etcd asks the etcd cluster that this node knows (its own member's, or the external
-// one of its API server) with a client certificate of this node that it accepts. It is
-// nil where the node knows none; what goes wrong is told in the result.
+// EtcdHealth reads the state of the etcd cluster that this node uses (its own member's, or the
+// external one of its API server) with a client certificate of this node. It is nil if the node
+// uses no etcd. Errors are part of the result.
 func Etcd(ctx context.Context, root hostfs.Root, node inventory.Node) *inventory.Etcd {
 	endpoints, local := etcdEndpoints(node)
 	if len(endpoints) == 0 {
@@ -52,7 +52,8 @@ func Etcd(ctx context.Context, root hostfs.Root, node inventory.Node) *inventory
 	return out
 }
 
-// etcdEndpoints returns where to ask, and whether that is this node's own member.
+// etcdEndpoints returns the client URLs of etcd, and whether they are those of this node's own
+// member.
 func etcdEndpoints(node inventory.Node) (endpoints []string, local bool) {
 	if c := node.Component(certs.Etcd); c != nil && len(c.ClientURLs) > 0 {
 		return c.ClientURLs, true
@@ -87,7 +88,7 @@ func openEtcd(ctx context.Context, root hostfs.Root, node inventory.Node, endpoi
 	return nil, nil, fmt.Errorf("list members through %s: %w", strings.Join(endpoints, ", "), joined(problems))
 }
 
-// joined puts several errors into one line.
+// joinErrors puts several errors into one line.
 func joined(problems []error) error {
 	if len(problems) == 0 {
 		return errors.New("no client certificate for etcd on this node")
@@ -105,7 +106,8 @@ type etcdConfig struct {
 	tls  *tls.Config // nil: without TLS
 }
 
-// etcdConfigs are the ways to try in turn; problems say which certificates are unusable.
+// etcdConfigs returns the configurations to try in turn, and an error for each unusable
+// certificate.
 func etcdConfigs(root hostfs.Root, node inventory.Node, endpoints []string) (out []etcdConfig, problems []error) {
 	if !slices.ContainsFunc(endpoints, func(e string) bool { return strings.HasPrefix(e, "https://") }) {
 		return []etcdConfig{{name: "without TLS"}}, nil
@@ -126,8 +128,8 @@ func etcdConfigs(root hostfs.Root, node inventory.Node, endpoints []string) (out
 	return out, problems
 }
 
-// etcdCAFile is the trust bundle for etcd: the one of this certificate's user, or of
-// another client on the node.
+// etcdCAFile returns the trust bundle for etcd: that of the certificate's user, or of another
+// client on the node.
 func etcdCAFile(c inventory.Certificate, clients []inventory.Certificate) string {
 	for _, other := range append([]inventory.Certificate{c}, clients...) {
 		if other.Client != nil && other.Client.CAFile != "" {
@@ -137,9 +139,9 @@ func etcdCAFile(c inventory.Certificate, clients []inventory.Certificate) string
 	return ""
 }
 
-// failFast ends a call as soon as no endpoint can be connected to, and with the reason:
-// a refused connection, a rejected certificate. The client of etcd would try again until
-// the deadline, and say no more than that it has passed.
+// failFast ends a call as soon as no endpoint can be connected to, and returns the reason: a
+// refused connection, a rejected certificate. Without it etcd's client retries until the
+// deadline, and its error does not name the reason.
 func failFast(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	return invoke(ctx, method, req, reply, cc, append(opts, grpc.WaitForReady(false))...)
 }
@@ -148,7 +150,7 @@ func dialEtcd(ctx context.Context, endpoints []string, conf *tls.Config) (*clien
 	client, err := clientv3.New(clientv3.Config{
 		Context: ctx, Endpoints: endpoints, DialTimeout: memberTimeout, TLS: conf,
 		MaxUnaryRetries: 1, DialOptions: []grpc.DialOption{grpc.WithChainUnaryInterceptor(failFast)},
-		Logger: zap.NewNop(), // what goes wrong is in the errors
+		Logger: zap.NewNop(), // the errors are sufficient
 	})
 	if err != nil {
 		return nil, fmt.Errorf("connect to etcd: %w", err)

@@ -27,7 +27,7 @@ type member struct {
 	url     string
 }
 
-// etcdCluster is what its members know of each other.
+// etcdCluster holds the state that its members report.
 type etcdCluster struct {
 	tree    *certstest.Tree
 	plain   bool   // without TLS
@@ -64,9 +64,11 @@ func (c *etcdCluster) start(t *testing.T, id uint64) *member {
 			}
 			return nil
 		}}
-	scheme, options := "https://", []grpc.ServerOption{grpc.Creds(grpccredentials.NewTLS(conf))}
+	scheme := "https://"
+	options := []grpc.ServerOption{grpc.Creds(grpccredentials.NewTLS(conf))}
 	if c.plain {
-		scheme, options = "http://", nil
+		scheme = "http://"
+		options = nil
 	}
 	server := grpc.NewServer(options...)
 	etcdserverpb.RegisterClusterServer(server, m)
@@ -90,8 +92,10 @@ func etcdOf(t *testing.T) (*etcdCluster, inventory.Node, []*member) {
 
 func TestEtcdAsItIs(t *testing.T) {
 	c, node, members := etcdOf(t)
-	members[2].status.IsLearner, members[2].status.RaftAppliedIndex = true, 4000
-	members[1].status.DbSize, members[1].status.DbSizeQuota = 5, 8<<30
+	members[2].status.IsLearner = true
+	members[2].status.RaftAppliedIndex = 4000
+	members[1].status.DbSize = 5
+	members[1].status.DbSizeQuota = 8 << 30
 	e := Etcd(t.Context(), c.tree.Root, node)
 	if e.Error != "" || e.LeaderID != 1 || e.LocalID != 1 || len(e.Members) != 3 || len(e.Alarms) > 0 {
 		t.Fatalf("%+v", e)
@@ -161,7 +165,7 @@ func TestEtcdWithoutTLS(t *testing.T) {
 	}
 }
 
-// TestEtcdWithoutACertificateForIt says so.
+// TestEtcdWithoutACertificateForIt is an error of the result.
 func TestEtcdWithoutACertificateForIt(t *testing.T) {
 	c, node, _ := etcdOf(t)
 	if e := Etcd(t.Context(), c.tree.Root, only(node, "admin.conf")); !strings.Contains(e.Error, "no client certificate for etcd on this node") {
@@ -201,7 +205,8 @@ func TestEachAddressOfAMemberIsTried(t *testing.T) {
 // TestTheLeaderOfTheNewestTerm is the cluster's, where the members name several.
 func TestTheLeaderOfTheNewestTerm(t *testing.T) {
 	c, node, members := etcdOf(t)
-	members[1].status.Leader, members[1].status.RaftTerm = 2, 8
+	members[1].status.Leader = 2
+	members[1].status.RaftTerm = 8
 	e := Etcd(t.Context(), c.tree.Root, node)
 	if e.LeaderID != 2 || e.Members[0].LeaderID != 1 || e.Members[1].LeaderID != 2 {
 		t.Errorf("%+v", e)

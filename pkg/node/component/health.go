@@ -13,8 +13,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
 )
 
-// Health is what a control-plane node sees of the cluster: etcd's members, and its own
-// API server.
+// NodeHealth is the health of the cluster as seen from a control-plane node: etcd's members,
+// and the node's own API server.
 func Health(ctx context.Context, root hostfs.Root, node inventory.Node) inventory.Health {
 	h := inventory.Health{Node: node.Name, Etcd: Etcd(ctx, root, node)}
 	if c := node.Component(certs.KubeAPIServer); c != nil && c.Health != "" {
@@ -24,15 +24,14 @@ func Health(ctx context.Context, root hostfs.Root, node inventory.Node) inventor
 	return h
 }
 
-// HealthOf requests a component's health endpoint once; healthy is status 200. It is the
-// only way in which the health of a component is requested: before a commit, during one,
-// and after it.
+// ComponentHealth requests a component's health endpoint once; status 200 is healthy. All
+// health requests to a component use it: before a commit, during one, and after it.
 //
-// An https endpoint may accept only certain client certificates (etcd with
-// --client-cert-auth, an API server without anonymous requests). Those of the node are
-// tried in turn, see [credentials], and are read from disk each time, since a rotation
-// replaces them. Where the endpoint accepts none, the result is Unasked. The server's own
-// certificate is not verified: that is the purpose of [Handshake].
+// An https endpoint may accept only certain client certificates (etcd with --client-cert-auth,
+// an API server without anonymous requests). Those of the node are tried in turn, see
+// [credentialsFor], and are read from disk each time, since a rotation replaces them. If the
+// endpoint accepts none, the result is Unasked. The server's own certificate is not verified:
+// that is the purpose of [ServedCertificate].
 func HealthOf(ctx context.Context, root hostfs.Root, node inventory.Node, c inventory.Component) inventory.Probe {
 	var first inventory.Probe
 	for _, offered := range credentials(node, c) {
@@ -53,14 +52,14 @@ func HealthOf(ctx context.Context, root hostfs.Root, node inventory.Node, c inve
 	return first
 }
 
-// request requests a health endpoint with one credential. final is false where another
+// requestHealth requests a health endpoint with one credential. final is false if another
 // credential may get another answer.
 func (o credential) request(ctx context.Context, root hostfs.Root, url string) (p inventory.Probe, final bool) {
 	p.Address = url
 	there := false // the server presented its certificate, or took the connection
 	conf := &tls.Config{
 		MinVersion:         tls.VersionTLS12,
-		InsecureSkipVerify: true, //nolint:gosec // see HealthOf; no secret is sent
+		InsecureSkipVerify: true, //nolint:gosec // see ComponentHealth; no secret is sent
 		VerifyConnection:   func(tls.ConnectionState) error { there = true; return nil },
 	}
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { there = true }})
@@ -77,7 +76,7 @@ func (o credential) request(ctx context.Context, root hostfs.Root, url string) (
 	switch {
 	case errors.Is(err, errAlert), err != nil && there && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled):
 		// With TLS 1.3 a server rejects a client after the handshake. Its alert may be lost:
-		// the connection is reset then. A server that speaks no HTTP ends up here too.
+		// the connection is reset then. A server that does not speak HTTP leads here as well.
 		p.Message = fmt.Sprintf("%s is not accepted: %v", o, err)
 		return p, false
 	case err != nil:

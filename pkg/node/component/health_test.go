@@ -19,7 +19,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
-// kubeadmNode is a node's files, and its certificates with who asks whom with them.
+// kubeadmNode holds a node's files, and its certificates with their clients and servers.
 func kubeadmNode(t *testing.T, address string) (*certstest.Tree, inventory.Node) {
 	t.Helper()
 	tree := certstest.Kubeadm(t, "cp1")
@@ -120,9 +120,9 @@ func TestHealthOfEtcdThatWantsClientCertificates(t *testing.T) {
 	}
 }
 
-// TestHealthIsAskedWithWhatIsOnDiskNow: a rotation replaces the certificates between one
+// TestHealthUsesTheCertificateOnDisk: a rotation replaces the certificates between one
 // request and the next.
-func TestHealthIsAskedWithWhatIsOnDiskNow(t *testing.T) {
+func TestHealthUsesTheCertificateOnDisk(t *testing.T) {
 	tree, node := kubeadmNode(t, "127.0.0.1:2379")
 	fresh := tree.EtcdCA.Leaf(t, certstest.Name("kube-etcd-healthcheck-client"), certstest.Usages(x509.ExtKeyUsageClientAuth))
 	address, _ := serve(t, tree.EtcdCA, &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool(tree.EtcdCA),
@@ -144,8 +144,8 @@ func TestHealthIsAskedWithWhatIsOnDiskNow(t *testing.T) {
 	}
 }
 
-// TestAnAnswerIsFinal: what a component says of itself to a client that it accepts does
-// not become better with another certificate.
+// TestAnAnswerIsFinal: the health that a component reports to an accepted client does not
+// depend on the certificate.
 func TestAnAnswerIsFinal(t *testing.T) {
 	tree, node := kubeadmNode(t, "127.0.0.1:2379")
 	in := &guests{}
@@ -191,7 +191,8 @@ func TestAServerThatHangsUp(t *testing.T) {
 	}
 }
 
-// TestHealthOfTheOtherComponents: who is asked how, and what is enough.
+// TestHealthOfTheOtherComponents shows the requests to the other components, and the answers
+// that count as healthy.
 func TestHealthOfTheOtherComponents(t *testing.T) {
 	for _, test := range []struct {
 		name      string
@@ -245,7 +246,7 @@ func TestHealthOfTheAPIServerInAGate(t *testing.T) {
 	}
 }
 
-// TestHealthWithoutTLS is what the component answers.
+// TestHealthWithoutTLS uses plain HTTP.
 func TestHealthWithoutTLS(t *testing.T) {
 	tree, node := kubeadmNode(t, "127.0.0.1:2379")
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -15,8 +15,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
 )
 
-// askMember asks one member about itself, at each of its client URLs until it is the one
-// that answers. It also returns whom the member follows.
+// askMember reads the status of one member, at each of its client URLs until the member itself
+// answers. It also returns the ID of the member's leader.
 func askMember(ctx context.Context, client *clientv3.Client, m *etcdserverpb.Member) (inventory.Member, uint64) {
 	out := inventory.Member{ID: m.ID, Name: m.Name, ClientURLs: m.ClientURLs, Learner: m.IsLearner}
 	if len(m.ClientURLs) == 0 {
@@ -45,13 +45,13 @@ func askMember(ctx context.Context, client *clientv3.Client, m *etcdserverpb.Mem
 	return out, 0
 }
 
-// strangerError says that another member answers where this one should.
+// otherMemberError means that another member answers at the address of this one.
 func strangerError(address, other string) error {
 	return fmt.Errorf("unknown: member %s answers at its address %s; --advertise-client-urls must be an address that leads to this member from every node",
 		other, address)
 }
 
-// nameStrangers puts names for ids into what askMember says of another member's answers.
+// nameOtherMembers replaces IDs by names in the errors of [otherMemberError].
 func nameStrangers(members []inventory.Member) {
 	for i := range members {
 		for _, other := range members {
@@ -62,12 +62,15 @@ func nameStrangers(members []inventory.Member) {
 	}
 }
 
-// fill takes over what a member says of itself.
+// addStatus copies the status that a member reports.
 func fill(m *inventory.Member, status *clientv3.StatusResponse) {
 	m.Learner = m.Learner || status.IsLearner
-	m.LeaderID, m.RaftTerm = status.Leader, status.RaftTerm
-	m.RaftIndex, m.RaftAppliedIndex = status.RaftIndex, status.RaftAppliedIndex
-	m.DBSize, m.DBQuota = status.DbSize, status.DbSizeQuota
+	m.LeaderID = status.Leader
+	m.RaftTerm = status.RaftTerm
+	m.RaftIndex = status.RaftIndex
+	m.RaftAppliedIndex = status.RaftAppliedIndex
+	m.DBSize = status.DbSize
+	m.DBQuota = status.DbSizeQuota
 	if err := unhealthy(status); err != nil {
 		m.Error = err.Error()
 		return
@@ -75,7 +78,7 @@ func fill(m *inventory.Member, status *clientv3.StatusResponse) {
 	m.Healthy = true
 }
 
-// unhealthy returns what a member's own words say against its health.
+// statusError returns an error if a member reports that it is unhealthy.
 func unhealthy(status *clientv3.StatusResponse) error {
 	switch {
 	case len(status.Errors) > 0:
@@ -86,20 +89,21 @@ func unhealthy(status *clientv3.StatusResponse) error {
 	return nil
 }
 
-// leaderOf is the leader that the members name; where they differ, the one of the newest
-// term. 0: none.
+// leaderOf returns the leader that the members report; if they differ, that of the newest term.
+// 0: none.
 func leaderOf(members []inventory.Member) uint64 {
 	var leader, term uint64
 	for _, m := range members {
 		if m.LeaderID != 0 && (leader == 0 || m.RaftTerm > term) {
-			leader, term = m.LeaderID, m.RaftTerm
+			leader = m.LeaderID
+			term = m.RaftTerm
 		}
 	}
 	return leader
 }
 
-// memberHealth asks etcd for its health by its Status, for a client URL that speaks gRPC
-// only, as with --listen-client-http-urls. ok is false where it could not be asked so.
+// memberHealth reads the health of etcd from its Status, for a client URL that speaks only
+// gRPC, as with --listen-client-http-urls. ok is false if there was no answer.
 func memberHealth(ctx context.Context, root hostfs.Root, node inventory.Node, healthURL string) (p inventory.Probe, ok bool) {
 	u, err := url.Parse(healthURL)
 	if err != nil {
@@ -140,11 +144,12 @@ func hostOf(clientURL string) string {
 	return clientURL
 }
 
-// defaultQuota is etcd's own, for a member that is not told otherwise.
+// defaultQuota is etcd's default.
 const defaultQuota = 2 << 30
 
-// ownQuota fills in the quota of this node's member from its configuration, where it did
-// not tell itself: before 3.6, and with the default. Those of others are not known here.
+// addOwnQuota adds the quota of this node's member from its configuration, if the member does
+// not report it: before 3.6, and with the default. The quotas of other members are not known
+// here.
 func ownQuota(e *inventory.Etcd, node inventory.Node) {
 	c := node.Component(certs.Etcd)
 	if c == nil || c.DBQuotaBytes < 0 {
@@ -160,7 +165,7 @@ func ownQuota(e *inventory.Etcd, node inventory.Node) {
 	}
 }
 
-// etcdAlarms names alarms and the members that raised them.
+// etcdAlarms returns the alarms, with the members that raised them.
 func etcdAlarms(ctx context.Context, client *clientv3.Client, members []inventory.Member) []string {
 	asking, cancel := context.WithTimeout(ctx, memberTimeout)
 	defer cancel()

@@ -13,17 +13,17 @@ import (
 	"time"
 )
 
-// probeTimeout bounds every single probe. What it asks is on the same node or a hop
-// away; who does not answer in this time is not well.
+// probeTimeout bounds every single probe. The endpoints are on the same node or one hop away:
+// one that does not answer in this time is unhealthy.
 const probeTimeout = 3 * time.Second
 
-// maxAnswer bounds what is read of an answer.
+// maxAnswer limits the bytes that are read of an answer.
 const maxAnswer = 64 << 10
 
-// Handshake returns the leaf certificate that a TLS endpoint (host:port) shows now.
-// serverName is sent as SNI; empty: none. The certificate is not verified: the
-// caller compares it with one that it knows. A server that then turns us away for
-// want of a client certificate has shown its own already.
+// ServedCertificate returns the leaf certificate that a TLS endpoint (host:port) serves now.
+// serverName is sent as SNI; empty: none. The certificate is not verified: the caller compares
+// it with one that it knows. A server that then requires a client certificate has already sent
+// its own.
 func Handshake(ctx context.Context, addr, serverName string) (*x509.Certificate, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
@@ -35,12 +35,12 @@ func Handshake(ctx context.Context, addr, serverName string) (*x509.Certificate,
 	var leaf *x509.Certificate
 	client := tls.Client(conn, &tls.Config{
 		ServerName:         serverName,
-		InsecureSkipVerify: true, //nolint:gosec // what is shown is the question, see above
+		InsecureSkipVerify: true, //nolint:gosec // see above
 		// Classic curves only: the certificate is the same, and a scan of a node makes
 		// a dozen handshakes.
 		CurvePreferences: []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521},
-		// Called before our side of the handshake can fail for want of a client
-		// certificate, so that a server that demands one has shown its own by then.
+		// Called before the handshake can fail because the server requires a client
+		// certificate.
 		VerifyConnection: func(state tls.ConnectionState) error {
 			if len(state.PeerCertificates) > 0 {
 				leaf = state.PeerCertificates[0]
@@ -58,8 +58,8 @@ func Handshake(ctx context.Context, addr, serverName string) (*x509.Certificate,
 	return nil, fmt.Errorf("handshake with %s: %w", addr, plain(err))
 }
 
-// ask makes one HTTP request on a connection of its own and returns the status and
-// the beginning of the body.
+// sendRequest makes one HTTP request on a connection of its own and returns the status and the
+// beginning of the body.
 func ask(ctx context.Context, conf *tls.Config, method, url string, header http.Header, body io.Reader) (int, string, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
@@ -74,7 +74,7 @@ func ask(ctx context.Context, conf *tls.Config, method, url string, header http.
 	defer transport.CloseIdleConnections()
 	client := &http.Client{
 		Transport: transport,
-		// A redirect would take the client certificate to who knows where.
+		// A redirect could send the client certificate to another server.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	resp, err := client.Do(req)
@@ -92,8 +92,8 @@ func ask(ctx context.Context, conf *tls.Config, method, url string, header http.
 // errAlert means that the server ended the handshake with a TLS alert.
 var errAlert = errors.New("the server ended the handshake")
 
-// plain puts an error of the network into few words, without repeating addresses
-// that the caller names anyway. Errors of contexts stay recognisable.
+// shortenError shortens a network error: the caller names the address. Errors of contexts stay
+// recognisable.
 func plain(err error) error {
 	var op *net.OpError
 	switch {
@@ -113,8 +113,8 @@ func plain(err error) error {
 	return err
 }
 
-// firstLines is what of an answer is worth showing: the failed checks of a verbose
-// health answer, else its beginning.
+// firstLines returns the part of an answer to print: the failed checks of a verbose health
+// answer, otherwise its beginning.
 func firstLines(body string) string {
 	const most = 300
 	var failed []string

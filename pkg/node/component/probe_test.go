@@ -47,7 +47,7 @@ func pool(ca certstest.CA) *x509.CertPool {
 	return p
 }
 
-func TestHandshakeShowsWhatIsServed(t *testing.T) {
+func TestServedCertificateIsReturned(t *testing.T) {
 	ca := certstest.NewCA(t, "ca")
 	for name, conf := range map[string]*tls.Config{
 		"TLS 1.3":                                {},
@@ -66,7 +66,7 @@ func TestHandshakeShowsWhatIsServed(t *testing.T) {
 	}
 }
 
-func TestHandshakeAsksForAName(t *testing.T) {
+func TestServedCertificateOfAName(t *testing.T) {
 	ca := certstest.NewCA(t, "ca")
 	other := ca.Leaf(t, certstest.SANs("api.example.com"))
 	addr, fallback := serve(t, ca, &tls.Config{}, nil)
@@ -79,9 +79,9 @@ func TestHandshakeAsksForAName(t *testing.T) {
 	}
 }
 
-// TestHandshakeShowsTheLoopbackCertificate, which an API server makes when it starts, keeps
+// TestServedLoopbackCertificate, which an API server makes when it starts, keeps
 // in memory, and presents to no other name.
-func TestHandshakeShowsTheLoopbackCertificate(t *testing.T) {
+func TestServedLoopbackCertificate(t *testing.T) {
 	ca := certstest.NewCA(t, "ca")
 	loopback := certstest.NewCA(t, "apiserver-loopback-client-ca@1764374400").Leaf(t, certstest.Name("apiserver-loopback-client@1764374400"),
 		certstest.SANs("apiserver-loopback-client"), certstest.Valid(certstest.Now.Add(-364*24*time.Hour), certstest.Now.Add(-time.Hour)))
@@ -101,8 +101,8 @@ func TestHandshakeShowsTheLoopbackCertificate(t *testing.T) {
 	}
 }
 
-func TestHandshakeWithWhoDoesNotAnswer(t *testing.T) {
-	silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and says nothing
+func TestServedCertificateOfASilentServer(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and sends nothing
 	if err != nil {
 		t.Fatal(err)
 	}

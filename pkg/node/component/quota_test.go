@@ -7,7 +7,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
-// TestOwnQuota is for an etcd that does not tell its quota: before 3.6.
+// TestOwnQuota is for an etcd that does not report its quota: before 3.6.
 func TestOwnQuota(t *testing.T) {
 	for _, test := range []struct{ configured, want int64 }{{0, 2 << 30}, {8 << 30, 8 << 30}, {-1, 0}} {
 		e := &inventory.Etcd{LocalID: 1, Members: []inventory.Member{{ID: 1}, {ID: 2}}}

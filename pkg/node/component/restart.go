@@ -12,16 +12,16 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
 )
 
-// shortGrace is how long a component that holds no state may take to exit before it
-// is killed. The API server's open watches would keep it for its whole usual 30 s,
-// with its listener closed all that time; so it is counted from when that closes.
+// shortGrace is how long a component that holds no state may take to exit before it is killed.
+// The API server's open watches would keep it running for its whole usual 30 s, with its
+// listener closed; so the grace period starts when the listener closes.
 const shortGrace = 3 * time.Second
 
 // pollEvery is how often a supervisor is asked whether it has started a component.
 const pollEvery = 50 * time.Millisecond
 
-// Runtime stops components and sees their supervisors start them again: the kubelet
-// for pods, systemd for units. Connections are made when they are first needed. It may
+// Runtime stops components and waits until their supervisors have started them again: the
+// kubelet for pods, systemd for units. Connections are made when they are first needed. It may
 // be used by several goroutines.
 type Runtime struct {
 	Root       hostfs.Root
@@ -35,24 +35,25 @@ type Runtime struct {
 
 	mu  sync.Mutex
 	cri *criClient
-	// mains are the units whose main process was seen to be the component's own.
+	// mains holds the units whose main process is the component itself.
 	mains map[string]bool
-	// previousEnded is by container when the one before it ended, as far as it was seen.
+	// previousEnded holds, for each container, the time at which the previous one ended, if
+	// known.
 	previousEnded map[string]time.Time
 }
 
-// Instance is one run of a component, told apart from the one before and after it.
+// Instance is one run of a component, with an ID of its own.
 type Instance struct {
 	// ID is the container's id, or systemd's invocation id; empty: never started.
 	ID        string
 	Running   bool
-	Exited    bool // it ran and ended by itself or by a signal; neither: it is just starting
+	Exited    bool // it has ended, with or without a signal; neither: it is starting
 	StartedAt time.Time
-	// BackOff is for how long the supervisor is expected to wait before it starts
-	// the next instance, should this one end now.
+	// BackOff is how long the supervisor is expected to wait before it starts the next
+	// instance, if this one ended now.
 	BackOff time.Duration
-	// Failing says that the supervisor has started it again lately because the instances
-	// before it ended by themselves.
+	// Failing means that earlier instances exited without being asked to, so that the
+	// supervisor restarted the component recently.
 	Failing bool
 
 	pid      uint32 // systemd
@@ -61,7 +62,7 @@ type Instance struct {
 	logPath  string // CRI
 }
 
-// Current returns the newest instance of a component.
+// CurrentInstance returns the newest instance of a component.
 func (r *Runtime) Current(ctx context.Context, c inventory.Component) (Instance, error) {
 	switch c.Runtime {
 	case inventory.StaticPod, inventory.DaemonSet:
@@ -77,14 +78,14 @@ func (r *Runtime) Current(ctx context.Context, c inventory.Component) (Instance,
 	}
 }
 
-// Stop ends an instance; its supervisor starts the next one by itself. It returns
-// when the instance is gone. Where none runs, the kubelet is about to start one, and
-// systemd is told to, since it may have given up.
+// StopInstance stops an instance; its supervisor then starts the next one. It returns when the
+// instance has exited. If none runs, the kubelet is about to start one; systemd is asked to,
+// since it may have stopped trying.
 //
-// etcd gets SIGTERM and all the time that ctx leaves, and is never killed. A unit has its
-// own TimeoutStopSec. An API server is killed after [Runtime.GraceOf], and every other
-// container after a short grace. A component that is a child of a unit which runs others
-// too (Supervised) is refused: its unit's control group holds etcd and the containers.
+// etcd gets SIGTERM and all the time that ctx leaves, and is never killed. A unit has its own
+// TimeoutStopSec. An API server is killed after [Runtime.GraceOf], and every other container
+// after a short grace. A component that is a child of a unit which also runs others
+// (Supervised) is refused: the control group of that unit includes etcd and the containers.
 func (r *Runtime) Stop(ctx context.Context, c inventory.Component, i Instance) error {
 	switch c.Runtime {
 	case inventory.StaticPod, inventory.DaemonSet:
@@ -96,9 +97,9 @@ func (r *Runtime) Stop(ctx context.Context, c inventory.Component, i Instance) e
 	}
 }
 
-// GraceOf is for how long a component may take to exit before it is killed; 0: it never
-// is. An API server serves on for its --shutdown-delay-duration, so that load balancers
-// see it leave, and only then ends its requests.
+// GraceOf is how long a component may take to exit before it is killed; 0: it is never killed.
+// An API server continues to serve for its --shutdown-delay-duration, so that load balancers
+// notice, and only then ends its requests.
 func (r *Runtime) GraceOf(c inventory.Component) time.Duration {
 	switch c.Service {
 	case certs.Etcd:
@@ -111,13 +112,13 @@ func (r *Runtime) GraceOf(c inventory.Component) time.Duration {
 		return c.ShutdownDelay() + grace
 	}
 	if !slices.Contains(certs.Services(), c.Service) {
-		return time.Duration(c.GraceSeconds) * time.Second // no component: as its pod says
+		return time.Duration(c.GraceSeconds) * time.Second // no component: the pod's own limit
 	}
 	return shortGrace
 }
 
-// unitGrace is GraceOf for a unit: all but the API server have the unit's own limit, and a
-// unit whose main process is not the component is never killed.
+// unitGrace is GraceOf for a unit: all components except the API server have the unit's own
+// limit, and a unit whose main process is not the component is never killed.
 func (r *Runtime) unitGrace(c inventory.Component) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -127,8 +128,8 @@ func (r *Runtime) unitGrace(c inventory.Component) time.Duration {
 	return r.GraceOf(c)
 }
 
-// seeMain notes a unit whose main process is the one that the scan found the component to
-// be. Later instances have other numbers.
+// noteMain notes a unit whose main process is the component's process in the scan. Later
+// instances have other process IDs.
 func (r *Runtime) seeMain(c inventory.Component, i Instance) {
 	if c.PID <= 0 || int64(i.pid) != int64(c.PID) {
 		return
@@ -141,8 +142,8 @@ func (r *Runtime) seeMain(c inventory.Component, i Instance) {
 	r.mains[c.Unit] = true
 }
 
-// Await waits for an instance that did not run as old: another one, or old itself where
-// that had not started yet.
+// AwaitInstance waits for a running instance other than old, or for old itself if it had not
+// started yet.
 func (r *Runtime) Await(ctx context.Context, c inventory.Component, old Instance) (Instance, error) {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
@@ -166,7 +167,7 @@ func (r *Runtime) Await(ctx context.Context, c inventory.Component, old Instance
 	}
 }
 
-// Close ends the connections.
+// Close closes the connections.
 func (r *Runtime) Close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -185,7 +186,7 @@ func (r *Runtime) now() time.Time {
 
 func unknownRuntime(c inventory.Component) error {
 	if c.Runtime == inventory.Supervised {
-		return fmt.Errorf("restart %s: it is a child process of unit %q, which runs other components too\nrestart that unit by hand, or use --restart=never", c.Service, c.Unit)
+		return fmt.Errorf("restart %s: it is a child process of unit %q, which also runs other components; restart that unit by hand, or use --restart=never", c.Service, c.Unit)
 	}
-	return fmt.Errorf("restart %s: it was started by something unknown\nrestart it by hand, or use --restart=never", c.Service)
+	return fmt.Errorf("restart %s: its supervisor is not known; restart it by hand, or use --restart=never", c.Service)
 }

@@ -16,12 +16,12 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
-// privateSocket is where systemd itself listens, for root only: without a bus, so there is
-// nobody to say Hello to. It is there where no dbus-daemon runs, too.
+// privateSocket is systemd's own socket, for root only. It is no bus and accepts no Hello. It
+// exists without a dbus-daemon as well.
 const privateSocket = "/run/systemd/private"
 
-// dialSystemd connects to the host's system bus, or to systemd itself where there is no
-// bus; the caller closes the connection.
+// dialSystemd connects to the host's system bus, or to systemd itself if there is no bus; the
+// caller closes the connection.
 func (r *Runtime) dialSystemd(ctx context.Context) (*systemd.Conn, error) {
 	if r.DBusSocket == "" {
 		return nil, errors.New("the D-Bus socket of systemd is not known")
@@ -69,13 +69,14 @@ func (r *Runtime) currentUnit(ctx context.Context, unit string) (Instance, error
 	}
 	defer conn.Close()
 	i, err := readUnit(ctx, conn, unit)
-	// systemd counts its own restarts, and forgets them when somebody else starts the unit.
+	// systemd counts its automatic restarts, and resets the count when the unit is started by
+	// hand.
 	i.Failing = i.Running && i.restarts > 0 && r.now().Sub(i.StartedAt) < backOffForget
 	return i, err
 }
 
-// readUnit reads a service unit's state. The invocation id tells one start from the
-// next; it is there since systemd 232.
+// readUnit reads a service unit's state. The invocation ID differs for every start; systemd has
+// it since version 232.
 func readUnit(ctx context.Context, conn *systemd.Conn, unit string) (Instance, error) {
 	general, err := conn.GetUnitPropertiesContext(ctx, unit)
 	if err != nil {
@@ -105,12 +106,12 @@ func readUnit(ctx context.Context, conn *systemd.Conn, unit string) (Instance, e
 	return i, nil
 }
 
-// restartUnit queues a restart and returns when the old instance is gone. With a
-// grace, a main process that has not exited by then is killed, as the unit's own limit may
-// be long; never the rest of the unit, which its KillMode may mean to keep.
+// restartUnit queues a restart and returns when the old instance has exited. With a grace
+// period, a main process that has not exited by then is killed, since the unit's own limit may
+// be long. Other processes of the unit are never killed, since its KillMode may keep them.
 //
-// The queueing call is not relied upon: when the unit is the kubelet, the answer may
-// never come. What counts is that another instance takes the old one's place.
+// The result of the queueing call is not sufficient: if the unit is the kubelet, the answer may
+// never arrive. The restart is done when another instance runs.
 func (r *Runtime) restartUnit(ctx context.Context, c inventory.Component, old Instance, grace time.Duration) error {
 	conn, err := r.dialSystemd(ctx)
 	if err != nil {
@@ -118,7 +119,7 @@ func (r *Runtime) restartUnit(ctx context.Context, c inventory.Component, old In
 	}
 	defer conn.Close()
 	if !old.Running {
-		// A unit that failed too often is not started again before that is forgotten.
+		// A unit that failed too often is not started again before its failures are reset.
 		if err := conn.ResetFailedUnitContext(ctx, c.Unit); err != nil && ctx.Err() != nil {
 			return fmt.Errorf("restart unit %q: %w", c.Unit, err)
 		}

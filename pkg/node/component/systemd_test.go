@@ -23,7 +23,7 @@ import (
 
 // manager is a systemd with one unit, behind a bus or without one. It speaks D-Bus.
 type manager struct {
-	private   bool          // as systemd's own socket: there is no bus to say Hello to
+	private   bool          // as systemd's own socket, which accepts no Hello
 	automatic uint32        // how often systemd has restarted the unit
 	age       time.Duration // of the unit's process
 	stubborn  bool          // the unit's process does not exit by SIGTERM
@@ -35,7 +35,7 @@ type manager struct {
 	hellos   int
 }
 
-// seen is what was asked of the manager so far.
+// seenCalls returns the calls to the manager so far.
 func (m *manager) seen() (kills []string, restarts int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -69,7 +69,7 @@ func newManager(t *testing.T, m *manager, sockets ...string) *Runtime {
 	return &Runtime{Root: hostfs.Root(root), Node: "cp1", DBusSocket: sockets[0]}
 }
 
-// serve authenticates whoever comes, and answers calls.
+// serveBus authenticates every client, and answers calls.
 func (m *manager) serve(conn net.Conn) {
 	defer func() { _ = conn.Close() }()
 	in := bufio.NewReader(conn)
@@ -106,7 +106,8 @@ func (m *manager) calls(in *bufio.Reader, conn net.Conn) {
 		answer := &dbus.Message{Type: dbus.TypeMethodReply, Headers: map[dbus.HeaderField]dbus.Variant{dbus.FieldReplySerial: dbus.MakeVariant(call.Serial())}}
 		body, err := m.call(call)
 		if err != nil {
-			answer.Type, body = dbus.TypeError, []any{err.Error()}
+			answer.Type = dbus.TypeError
+			body = []any{err.Error()}
 			answer.Headers[dbus.FieldErrorName] = dbus.MakeVariant("org.freedesktop.DBus.Error.Failed")
 		}
 		if len(body) > 0 {

@@ -19,22 +19,21 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
 
-// ErrRejected means that the server does not accept the client certificate: it ended
-// the handshake, or answered 401, or took us for somebody else.
+// ErrRejected means that the server does not accept the client certificate: it ended the
+// handshake, answered 401, or authenticated another user.
 var ErrRejected = errors.New("the server does not accept the client certificate")
 
-// ErrCannotVerify means that the certificate could not be verified either way, e.g.
-// because the server was not to be reached.
+// ErrCannotVerify means that the certificate could not be verified either way, e.g. because the
+// server was not reachable.
 var ErrCannotVerify = errors.New("cannot be verified")
 
 // credentialID is the key of a user's extra in which an API server (1.32 and later)
 // names the certificate that it authenticated.
 const credentialID = "authentication.kubernetes.io/credential-id"
 
-// VerifyClient shows that the server of c.Client accepts a client certificate: pair,
-// which may be the one on disk or one that is still staged. What the evidence is
-// worth is its Method. Errors wrap [ErrRejected] or [ErrCannotVerify] and say what
-// the server said.
+// VerifyClient verifies that the server of c.Client accepts a client certificate: pair, which
+// may be the one on disk or a staged one. The Method of the evidence says how strong it is.
+// Errors wrap [ErrRejected] or [ErrCannotVerify] and include the server's answer.
 func VerifyClient(ctx context.Context, root hostfs.Root, c inventory.Certificate, pair tls.Certificate) (nodeapi.Evidence, error) {
 	e := nodeapi.Evidence{TargetID: c.ID(), Service: c.Service}
 	if c.Client == nil {
@@ -71,7 +70,7 @@ type verifier struct {
 	asked  atomic.Bool // the server asked for a client certificate, on any connection
 }
 
-// get verifies by a request that only an authenticated client may make.
+// verifyByGet verifies with a request that only an authenticated client may make.
 func (p *verifier) get(ctx context.Context, path string) (nodeapi.Method, string, error) {
 	status, body, err := p.request(ctx, http.MethodGet, path, nil, nil)
 	if err != nil {
@@ -83,7 +82,7 @@ func (p *verifier) get(ctx context.Context, path string) (nodeapi.Method, string
 	case status == http.StatusUnauthorized:
 		return "", "", fmt.Errorf("%w: %s answered 401: %s", ErrRejected, p.target.Address, firstLines(body))
 	case status == http.StatusForbidden:
-		// The kubelet knew who asked, and asked the API server whether he may.
+		// The kubelet authenticated the client, and the API server denied the request.
 		return nodeapi.Authenticated, fmt.Sprintf("%s authenticated %s but answered 403: %s", p.target.Address, p.subject(), firstLines(body)), nil
 	case status != http.StatusOK:
 		return "", "", fmt.Errorf("%w: %s answered %d: %s", ErrCannotVerify, p.target.Address, status, firstLines(body))
@@ -91,7 +90,7 @@ func (p *verifier) get(ctx context.Context, path string) (nodeapi.Method, string
 	return nodeapi.Authenticated, fmt.Sprintf("%s accepted %s", p.target.Address, p.subject()), nil
 }
 
-// reviewSelf asks an API server whom it takes us for.
+// reviewSelf asks an API server which user it authenticates by the certificate.
 func (p *verifier) reviewSelf(ctx context.Context) (nodeapi.Method, string, error) {
 	user, err := p.review(ctx, nil)
 	if err != nil {
@@ -102,8 +101,8 @@ func (p *verifier) reviewSelf(ctx context.Context) (nodeapi.Method, string, erro
 	}
 	ids := user.Extra[credentialID]
 	if len(ids) == 0 {
-		// Before 1.32 the server only says who, not by which certificate; but this
-		// connection offered no other.
+		// Before 1.32 the answer names the user, but not the certificate. This connection
+		// offered only this one.
 		return nodeapi.Authenticated, fmt.Sprintf("%s authenticated %q", p.target.Address, user.Username), nil
 	}
 	if want := "X509SHA256=" + certs.Fingerprint(p.pair.Leaf); !slices.Contains(ids, want) {
@@ -112,12 +111,12 @@ func (p *verifier) reviewSelf(ctx context.Context) (nodeapi.Method, string, erro
 	return nodeapi.SelfSubjectReview, fmt.Sprintf("%s authenticated %q by %s", p.target.Address, user.Username, ids[0]), nil
 }
 
-// proxiedUser is who we claim to speak for as a front proxy. Nobody has this name,
-// and the server only tells us that it believed it.
+// proxiedUser is the user name that the front proxy sends. No user has this name, and the
+// server only echoes it.
 const proxiedUser = "rotate-certs:front-proxy-probe"
 
-// reviewAsProxy asks an API server whom it takes us for when we speak for another:
-// only a client that it trusts as a front proxy is believed.
+// reviewAsProxy asks an API server which user it authenticates when the client names one: only
+// a trusted front proxy may do so.
 func (p *verifier) reviewAsProxy(ctx context.Context) (nodeapi.Method, string, error) {
 	user, err := p.review(ctx, http.Header{"X-Remote-User": {proxiedUser}})
 	if err != nil {
@@ -129,7 +128,7 @@ func (p *verifier) reviewAsProxy(ctx context.Context) (nodeapi.Method, string, e
 	return nodeapi.Authenticated, fmt.Sprintf("%s trusts %s as front proxy", p.target.Address, p.subject()), nil
 }
 
-// review posts a SelfSubjectReview.
+// postReview posts a SelfSubjectReview.
 func (p *verifier) review(ctx context.Context, header http.Header) (authenticationv1.UserInfo, error) {
 	const path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 	question := []byte(`{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}`)
@@ -142,8 +141,8 @@ func (p *verifier) review(ctx context.Context, header http.Header) (authenticati
 	case http.StatusUnauthorized:
 		return authenticationv1.UserInfo{}, fmt.Errorf("%w: %s answered 401: %s", ErrRejected, p.target.Address, message(body))
 	default:
-		// 403 comes to anonymous users as well as to known ones, 404 from servers
-		// before 1.28: neither says anything about the certificate.
+		// 403 comes to anonymous users as well as to known ones, 404 from servers before 1.28:
+		// neither depends on the certificate.
 		return authenticationv1.UserInfo{}, fmt.Errorf("%w: %s answered %d: %s", ErrCannotVerify, p.target.Address, status, message(body))
 	}
 	var review authenticationv1.SelfSubjectReview
@@ -153,7 +152,8 @@ func (p *verifier) review(ctx context.Context, header http.Header) (authenticati
 	return review.Status.UserInfo, nil
 }
 
-// message is the text of an API server's Status object, or the answer's beginning.
+// statusMessage returns the message of an API server's Status object, or the beginning of the
+// answer.
 func message(body string) string {
 	var status struct {
 		Message string `json:"message"`
@@ -164,15 +164,15 @@ func message(body string) string {
 	return firstLines(body)
 }
 
-// maxBroken is how often a request is made whose connection breaks without an answer.
+// maxBroken is the number of attempts if the connection breaks without an answer.
 const maxBroken = 3
 
-// request sends one request with the client certificate and tells apart a server
-// that rejects it in the handshake from one that is not there.
+// sendVerified sends one request with the client certificate, and distinguishes a server that
+// rejects it in the handshake from one that is not reachable.
 //
-// With TLS 1.3 a server judges the certificate after the client has finished the
-// handshake and sent its request, and its alert is lost where the connection is reset
-// before it was read. So a connection that breaks is tried again.
+// With TLS 1.3 a server judges the certificate after the client has finished the handshake and
+// sent its request, and its alert is lost where the connection is reset before it was read. So
+// a request whose connection breaks is repeated.
 func (p *verifier) request(ctx context.Context, method, path string, header http.Header, body []byte) (status int, answer string, err error) {
 	if header == nil {
 		header = http.Header{}

@@ -98,7 +98,8 @@ func TestVerifyToAPIServer(t *testing.T) {
 
 // TestVerifyNeedsTheRightServer: an answer from a server of another CA is none.
 func TestVerifyNeedsTheRightServer(t *testing.T) {
-	s, other := newStand(t), newStand(t)
+	s := newStand(t)
+	other := newStand(t)
 	address := other.apiServer(t, true)
 	for _, kind := range []inventory.ClientKind{inventory.ToAPIServer, inventory.ToEtcd, inventory.ToKubelet, inventory.ToAPIServerAsProxy} {
 		_, err := s.verify(t, inventory.Client{Kind: kind, Address: address, CAFile: "/ca.crt"}, s.client)
@@ -199,7 +200,8 @@ func TestARejectionWhoseAlertIsLost(t *testing.T) {
 				return
 			}
 			if !first {
-				conf.ClientAuth, conf.ClientCAs = tls.RequireAndVerifyClientCert, pool(certstest.NewCA(t, "other"))
+				conf.ClientAuth = tls.RequireAndVerifyClientCert
+				conf.ClientCAs = pool(certstest.NewCA(t, "other"))
 			}
 			server := tls.Server(conn, conf.Clone())
 			_ = server.HandshakeContext(t.Context())

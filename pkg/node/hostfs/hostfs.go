@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MaxFile bounds what is read of one file: no certificate, kubeconfig, manifest or
-// unit comes near it, and a hostile file cannot exhaust memory.
+// MaxFile limits the size of a file that is read: certificates, kubeconfigs, manifests and
+// units are far smaller, and a hostile file cannot exhaust memory.
 const MaxFile = 4 << 20
 
 // ErrNotRegular means that a path leads to a directory, FIFO, device or socket.
@@ -28,7 +28,7 @@ var ErrTooLarge = fmt.Errorf("larger than %d bytes", MaxFile)
 // Root is where the host's root directory is mounted.
 type Root string
 
-// Local returns the path by which this process reaches a host path, all symlinks
+// LocalPath returns the path by which this process reaches a host path, with all symlinks
 // resolved. The last component need not exist.
 func (r Root) Local(hostPath string) (string, error) {
 	p, err := securejoin.SecureJoin(r.dir(), hostPath)
@@ -38,7 +38,7 @@ func (r Root) Local(hostPath string) (string, error) {
 	return p, nil
 }
 
-// LocalNoFollow is Local, but leaves a symlink in the last component unresolved.
+// LocalNoFollow is LocalPath, but leaves a symlink in the last component unresolved.
 func (r Root) LocalNoFollow(hostPath string) (string, error) {
 	dir, err := r.Local(filepath.Dir(filepath.Clean(hostPath)))
 	if err != nil {
@@ -47,7 +47,7 @@ func (r Root) LocalNoFollow(hostPath string) (string, error) {
 	return filepath.Join(dir, filepath.Base(hostPath)), nil
 }
 
-// Host is the inverse of Local: the host's name of a path of this process.
+// HostPath is the inverse of LocalPath: it returns the host path for a path of this process.
 func (r Root) Host(local string) string {
 	rel, err := filepath.Rel(r.dir(), local)
 	if err != nil {
@@ -131,7 +131,7 @@ func (r Root) stat(hostPath string) (fs.FileInfo, error) {
 	return os.Stat(p)
 }
 
-// bare drops the mount prefix that *fs.PathError would show to people.
+// bareError drops the mount prefix from an *fs.PathError: callers name the host path.
 func bare(err error) error {
 	var pe *fs.PathError
 	if errors.As(err, &pe) {

@@ -10,11 +10,11 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
-// companions are the certificates to stand after the new leaf: those of the old file, in
-// their order. One that has ended gives its place to a certificate of the same name and
-// key from the CA's file, where there is one, so that peers which know only the root go
-// on being shown all that lies between. Where the signer was among the old ones and is
-// left without a valid certificate, the signer's own comes first.
+// chainAfter returns the certificates that follow the new leaf: those of the old file, in their
+// order. An expired one is replaced by a certificate of the same name and key from the CA's
+// file, if there is one, so that peers which trust only the root still receive all
+// intermediates. If the signer was among the old ones and has no valid certificate there, its
+// own comes first.
 func companions(r Request, signer *x509.Certificate, bundle []*x509.Certificate) []*x509.Certificate {
 	if len(r.Old) == 1 {
 		return nil
@@ -39,9 +39,9 @@ func companions(r Request, signer *x509.Certificate, bundle []*x509.Certificate)
 	return out
 }
 
-// successorOf returns what to show in the place of a CA's certificate that has ended: of
-// those that are valid one by the same issuer, since the certificates above it stay; nil
-// where there is none.
+// successorOf returns the valid certificate that replaces an expired certificate of a CA in a
+// chain. It prefers one of the same issuer, since the certificates above it stay; nil: there is
+// none.
 func successorOf(c *x509.Certificate, among []*x509.Certificate, now time.Time) *x509.Certificate {
 	fit := slices.DeleteFunc(slices.Clone(among), func(x *x509.Certificate) bool { return !sameCA(c, x) || !validAt(x, now) })
 	below := slices.DeleteFunc(slices.Clone(fit), func(x *x509.Certificate) bool { return !bytes.Equal(x.RawIssuer, c.RawIssuer) })
@@ -62,8 +62,8 @@ func validAt(c *x509.Certificate, now time.Time) bool {
 	return !now.Before(c.NotBefore) && now.Before(c.NotAfter)
 }
 
-// climb returns the certificates that lead from a leaf upwards, as far as those among
-// which to look do, whatever their order and dates.
+// climbChain returns the certificates that lead from a leaf upwards, as far as the candidates
+// do, in any order and with any dates.
 func climb(leaf *x509.Certificate, among []*x509.Certificate) []*x509.Certificate {
 	var path []*x509.Certificate
 	for at := leaf; ; {
@@ -78,10 +78,9 @@ func climb(leaf *x509.Certificate, among []*x509.Certificate) []*x509.Certificat
 	}
 }
 
-// verifyAsBefore refuses a chain that peers would not verify which verified the old one:
-// those that know nothing but the highest authority to which the old file led, or who
-// signed that, where the CA's file has it. An authority on the way that has ended and has
-// no successor is no news.
+// verifyAsBefore refuses a chain if peers that verified the old one would not verify it. Such
+// peers trust only the highest authority to which the old file leads, or its signer if the CA's
+// file has it. An expired authority without a successor is accepted if it was in the old chain.
 func verifyAsBefore(r Request, chain, bundle []*x509.Certificate) error {
 	path := climb(r.Old[0], r.Old[1:])
 	if len(path) == 0 {
@@ -108,7 +107,8 @@ func verifyAsBefore(r Request, chain, bundle []*x509.Certificate) error {
 
 // verifyUpTo verifies a chain as a peer does that trusts the given authorities.
 func verifyUpTo(r Request, chain []*x509.Certificate, trusted ...*x509.Certificate) error {
-	roots, intermediates := x509.NewCertPool(), x509.NewCertPool()
+	roots := x509.NewCertPool()
+	intermediates := x509.NewCertPool()
 	for _, c := range trusted {
 		roots.AddCert(c)
 	}
@@ -116,7 +116,7 @@ func verifyUpTo(r Request, chain []*x509.Certificate, trusted ...*x509.Certifica
 		intermediates.AddCert(c)
 	}
 	leaf := *chain[0]
-	// What Go does not understand and the old certificate had as well is no news.
+	// Extensions that Go does not know are accepted if the old certificate had them as well.
 	if len(r.Old[0].UnhandledCriticalExtensions) > 0 {
 		leaf.UnhandledCriticalExtensions = nil
 	}

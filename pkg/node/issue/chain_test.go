@@ -13,9 +13,10 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/issue"
 )
 
-// accepts says whether a peer that trusts nothing but a root verifies a chain.
+// acceptsChain reports whether a peer that trusts only a root verifies a chain.
 func accepts(root *x509.Certificate, chain []*x509.Certificate) error {
-	roots, between := x509.NewCertPool(), x509.NewCertPool()
+	roots := x509.NewCertPool()
+	between := x509.NewCertPool()
 	roots.AddCert(root)
 	for _, c := range chain[1:] {
 		between.AddCert(c)
@@ -24,8 +25,8 @@ func accepts(root *x509.Certificate, chain []*x509.Certificate) error {
 	return err
 }
 
-// TestPeersThatKnowTheRootAccept what follows a chain of intermediates of which some have
-// ended: each is replaced by itself, and the others stay.
+// TestPeersThatKnowTheRootAccept renews a certificate whose chain has expired intermediates:
+// each of them is replaced, and the others stay.
 func TestPeersThatKnowTheRootAccept(t *testing.T) {
 	ended := certstest.Valid(now.Add(-100*time.Hour), now.Add(-time.Hour))
 	root := certstest.NewCA(t, "root")
@@ -74,7 +75,7 @@ func TestPeersThatKnowTheRootAccept(t *testing.T) {
 			for _, root := range test.roots {
 				assert.NoError(t, accepts(root, chain), root.Subject)
 			}
-			assert.NoError(t, issue.Check(r, chain, nil), "and so says the engine's second look")
+			assert.NoError(t, issue.Check(r, chain, nil), "the engine's own check agrees")
 		})
 	}
 }
@@ -87,14 +88,15 @@ func subjects(chain []*x509.Certificate) (out []string) {
 }
 
 // TestTheOldChainsAnchorMustVerifyTheNewOne: a policy CA that may not issue such names is
-// found out, though the signer itself would do.
+// noticed, although the signer itself may.
 func TestTheOldChainsAnchorMustVerifyTheNewOne(t *testing.T) {
 	ended := certstest.Valid(now.Add(-100*time.Hour), now.Add(-time.Hour))
 	root := certstest.NewCA(t, "root")
 	policy := root.Intermediate(t, "policy")
 	issuing := policy.Intermediate(t, "issuing")
 	narrow := root.Intermediate(t, "policy", certstest.OfKey(policy.Key), certstest.Template(func(c *x509.Certificate) {
-		c.PermittedDNSDomainsCritical, c.PermittedDNSDomains = true, []string{"elsewhere.example"}
+		c.PermittedDNSDomainsCritical = true
+		c.PermittedDNSDomains = []string{"elsewhere.example"}
 	}))
 	oldPolicy := root.Intermediate(t, "policy", certstest.OfKey(policy.Key), ended)
 	leaf := issuing.Leaf(t, certstest.SANs("in.example")).Leaf()

@@ -1,7 +1,6 @@
-// Package issue makes the successors of certificates. Where a successor comes from
-// is an [Issuer]'s business: a CA whose key lies on this node, a CA made for one
-// leaf, the cluster's certificates API (package kube), others to follow. Every
-// issuer ends with [Check].
+// Package issue makes the successors of certificates. An [Issuer] signs them: a CA whose key is
+// on this node, or a CA made for one leaf. Package nodecsr requests them from the certificates
+// API. Every successor must pass [CheckSuccessor].
 package issue
 
 import (
@@ -15,22 +14,22 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
-// Request asks for a successor.
+// Request describes the successor to issue.
 type Request struct {
 	Old      []*x509.Certificate // the chain to replace, leaf first
 	Key      certs.Key           // the successor's key
-	KeepKey  bool                // Key is the old one's, which something else depends on
+	KeepKey  bool                // Key is the old one, which has another use
 	Validity time.Duration       // from Now on; 0: Life
 	Life     time.Duration       // from NotBefore to NotAfter; 0: as long as the old one
 	Now      time.Time
 }
 
-// Issuer issues successors. A chain that it returns has passed [Check].
+// Issuer issues successors. A chain that it returns has passed [CheckSuccessor].
 type Issuer interface {
 	Issue(ctx context.Context, r Request) ([]*x509.Certificate, error)
 }
 
-// validate refuses a request that no issuer can fulfil, or that nobody waits for.
+// checkRequest refuses a request that no issuer can fulfil, or whose context has ended.
 func (r Request) validate(ctx context.Context) error {
 	switch {
 	case len(r.Old) == 0:
@@ -43,8 +42,8 @@ func (r Request) validate(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// LossError is a certificate that an issuer gave and that lacks what the one to be
-// renewed has. It is never put in place, with no option.
+// LossError means that an issued certificate lacks names, usages or other contents of the old
+// one. It is never installed, and no option changes that.
 type LossError struct {
 	Subject string // of the old certificate
 	Issuer  string
@@ -59,16 +58,16 @@ func (e *LossError) Error() string {
 	return fmt.Sprintf("check new certificate %q, signed by %q: it lacks what the old one had: %s", e.Subject, e.Issuer, strings.Join(lines, "; "))
 }
 
-// Hint says what to do about it.
+// Hint returns the next step.
 func (e *LossError) Hint() string {
-	return "see to it that " + e.Issuer + " signs what it is asked for; nothing renews a certificate into a lesser one"
+	return "check the configuration of " + e.Issuer + ": it must sign the names and usages that were requested"
 }
 
-// Check refuses a chain that is not a faithful and usable successor: its leaf is
-// for the request's key, which is new unless it has to be kept, has lost nothing that
-// the old one had, is valid now, and verifies up to ca with the chain's other
-// certificates. Without ca (nil), as where a remote signer's is not at hand, those others
-// are trusted, and only a chain of several is verified.
+// CheckSuccessor refuses a chain that is not a faithful and usable successor: its leaf is for
+// the request's key, which is new unless it has to be kept, has everything that the old one
+// had, is valid now, and verifies up to ca with the chain's other certificates. Without ca
+// (nil), as for a remote signer, those others are trusted, and only a chain of several is
+// verified.
 func Check(r Request, chain []*x509.Certificate, ca *x509.Certificate) error {
 	if len(chain) == 0 {
 		return errors.New("check new certificate: there is none")
@@ -92,8 +91,9 @@ func Check(r Request, chain []*x509.Certificate, ca *x509.Certificate) error {
 	return verify(r, chain, ca)
 }
 
-// verify checks that a chain leads to an authority. Without one at hand its own others
-// are trusted, where the leaf's issuer is among them; it must be where it was before.
+// verifyChain checks that a chain leads to an authority. Without an authority the chain's other
+// certificates are trusted, if the leaf's issuer is among them; it must be among them if it was
+// before.
 func verify(r Request, chain []*x509.Certificate, ca *x509.Certificate) error {
 	trusted := []*x509.Certificate{ca}
 	if ca == nil {

@@ -19,7 +19,7 @@ import (
 
 var now = certstest.Now
 
-// request asks for the successor of a chain, with a new key of the same kind.
+// requestFor requests the successor of a chain, with a new key of the same kind.
 func request(t *testing.T, old ...*x509.Certificate) issue.Request {
 	t.Helper()
 	key, err := certs.NewKeyLike(old[0].PublicKey, "")
@@ -35,7 +35,7 @@ func onDisk(t *testing.T, key certs.Key, cas ...*x509.Certificate) issue.LocalCA
 	return issue.LocalCA{Root: tree.Root, CACert: s.Cert, CAKey: s.Key}
 }
 
-// TestIssuers is what every issuer owes to its callers.
+// TestIssuers is the contract of every issuer.
 func TestIssuers(t *testing.T) {
 	ca := certstest.NewCA(t, "ca")
 	intermediate := certstest.NewCA(t, "root").Intermediate(t, "intermediate")
@@ -103,19 +103,22 @@ func TestLocalCAKeepsIntermediates(t *testing.T) {
 }
 
 func TestLocalCAPicksOfSeveralTheOneWithTheKey(t *testing.T) {
-	newCA, oldCA := certstest.NewCA(t, "kubernetes"), certstest.NewCA(t, "kubernetes")
+	newCA := certstest.NewCA(t, "kubernetes")
+	oldCA := certstest.NewCA(t, "kubernetes")
 	chain, err := onDisk(t, oldCA.Key, newCA.Cert, oldCA.Cert).Issue(t.Context(), request(t, oldCA.Leaf(t).Chain...))
 	require.NoError(t, err)
 	assert.NoError(t, chain[0].CheckSignatureFrom(oldCA.Cert))
 }
 
 func TestLocalCARefusals(t *testing.T) {
-	ca, other := certstest.NewCA(t, "kubernetes"), certstest.NewCA(t, "kubernetes")
+	ca := certstest.NewCA(t, "kubernetes")
+	other := certstest.NewCA(t, "kubernetes")
 	expired := certstest.NewCA(t, "kubernetes", certstest.OfKey(ca.Key), certstest.Valid(now.Add(-2*time.Hour), now.Add(-time.Hour)))
 	mute := certstest.NewCA(t, "kubernetes", certstest.OfKey(ca.Key), certstest.Template(func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCRLSign }))
 	old := ca.Leaf(t, certstest.SANs("in.example")).Leaf()
 	narrow := certstest.NewCA(t, "kubernetes", certstest.OfKey(ca.Key), certstest.Template(func(c *x509.Certificate) {
-		c.PermittedDNSDomainsCritical, c.PermittedDNSDomains = true, []string{"elsewhere.example"}
+		c.PermittedDNSDomainsCritical = true
+		c.PermittedDNSDomains = []string{"elsewhere.example"}
 	}))
 	good := onDisk(t, ca.Key, ca.Cert)
 	damaged := certstest.Tree{Root: good.Root}
@@ -148,9 +151,10 @@ func TestLocalCARefusals(t *testing.T) {
 	assert.Len(t, before, 3, "issuing writes no files")
 }
 
-// TestCheck refuses what a careless or malicious signer might send back.
+// TestCheck refuses certificates that a careless or malicious signer might return.
 func TestCheck(t *testing.T) {
-	ca, other := certstest.NewCA(t, "ca"), certstest.NewCA(t, "ca")
+	ca := certstest.NewCA(t, "ca")
+	other := certstest.NewCA(t, "ca")
 	client := certstest.Usages(x509.ExtKeyUsageClientAuth)
 	name := certstest.Name("system:node:n1", "system:nodes")
 	old := ca.Leaf(t, name, client, certstest.SANs("n1")).Leaf()

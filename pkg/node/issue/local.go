@@ -19,8 +19,8 @@ type LocalCA struct {
 
 var _ Issuer = LocalCA{}
 
-// Issue signs a successor. It refuses a CA that did not issue the old certificate,
-// may not sign, is outside its dates, or whose key is another's.
+// IssueSuccessor signs a successor. It refuses a CA that did not issue the old certificate, may
+// not sign, is not valid now, or whose key does not fit.
 func (l LocalCA) Issue(ctx context.Context, r Request) ([]*x509.Certificate, error) {
 	if err := r.validate(ctx); err != nil {
 		return nil, err
@@ -47,9 +47,9 @@ func (l LocalCA) Issue(ctx context.Context, r Request) ([]*x509.Certificate, err
 	return chain, nil
 }
 
-// load reads the CA and its key. Of several certificates of the file it takes, among
-// those that issued the old certificate and whose key it is, the one that lasts. bundle
-// is all that lies in the CA's file.
+// loadCA reads the CA and its key. Of the certificates in the file that issued the old
+// certificate and fit the key, it takes the one that expires last. bundle is the whole content
+// of the CA's file.
 func (l LocalCA) load(r Request) (ca *x509.Certificate, bundle []*x509.Certificate, key certs.Key, err error) {
 	certPEM, err := l.Root.ReadFile(l.CACert)
 	if err != nil {

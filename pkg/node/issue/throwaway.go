@@ -7,14 +7,14 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
-// Throwaway issues under a CA that is made for this one certificate and whose key
-// is forgotten at once, as the kubelet does for its kubelet.crt. Nobody but the
-// certificate's own file knows that CA, so nobody has to be told of the new one.
+// Throwaway issues under a CA that is made for this one certificate and whose key is dropped at
+// once, as the kubelet does for its kubelet.crt. Only the certificate's own file holds that CA,
+// so no trust bundle has to change.
 type Throwaway struct{}
 
 var _ Issuer = Throwaway{}
 
-// Issue makes CA and certificate.
+// IssueSuccessor makes the CA and the certificate.
 func (Throwaway) Issue(ctx context.Context, r Request) ([]*x509.Certificate, error) {
 	if err := r.validate(ctx); err != nil {
 		return nil, err

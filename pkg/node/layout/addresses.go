@@ -13,8 +13,8 @@ const loopback = "127.0.0.1"
 // server shows a certificate that it made in memory at its start.
 const LoopbackName = "apiserver-loopback-client"
 
-// local is the address at which something bound to bind can be reached on the node
-// itself: the loopback where it listens everywhere.
+// localAddress returns the address at which a listener on bind is reached from the node itself:
+// the loopback address if it listens on all addresses.
 func local(bind string) string {
 	if everywhere(bind) {
 		return loopback
@@ -22,7 +22,7 @@ func local(bind string) string {
 	return bind
 }
 
-// everywhere says whether something bound to bind listens on every address of the node.
+// listensEverywhere reports whether a listener on bind listens on every address of the node.
 func everywhere(bind string) bool {
 	ip := net.ParseIP(bind)
 	return bind == "" || ip != nil && ip.IsUnspecified()
@@ -30,8 +30,8 @@ func everywhere(bind string) bool {
 
 func join(host, port string) string { return net.JoinHostPort(host, port) }
 
-// httpsEndpoints are the TLS endpoints among URLs that a component listens on, as
-// addresses that lead there from the node.
+// httpsEndpoints returns the TLS endpoints of a component's listen URLs, as addresses that are
+// reachable from the node.
 func httpsEndpoints(urls []string) []inventory.Served {
 	var out []inventory.Served
 	for _, u := range localURLs(urls) {
@@ -42,8 +42,8 @@ func httpsEndpoints(urls []string) []inventory.Served {
 	return out
 }
 
-// localURLs rewrites URLs to listen on into URLs to ask, without repetition. What
-// is no URL with host and port is left out.
+// localURLs rewrites listen URLs into URLs for requests, without duplicates. Values without
+// host and port are left out.
 func localURLs(urls []string) []string {
 	var out []string
 	seen := map[string]bool{}
@@ -61,7 +61,7 @@ func localURLs(urls []string) []string {
 	return out
 }
 
-// isLoopback says whether a host:port is on this node without doubt.
+// isLoopback reports whether a host:port is certainly on this node.
 func isLoopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 
 const defaultAPIServerPort = "6443"
 
-// apiServerAddress is where an API server can be asked from its own node.
+// apiServerAddress is the address of an API server as seen from its own node.
 func (p *program) apiServerAddress() string {
 	port := p.args.value("secure-port")
 	if port == "" {
@@ -20,7 +20,7 @@ func (p *program) apiServerAddress() string {
 	return join(local(p.args.value("bind-address")), port)
 }
 
-// advertised is the address by which other nodes know an API server.
+// advertisedAddress is the address by which other nodes reach an API server.
 func (p *program) advertised() string {
 	host := p.args.value("advertise-address")
 	if host == "" {
@@ -53,7 +53,7 @@ func (d *discovery) addAPIServer(p *program) {
 		settings.Served:      serving,
 		settings.EtcdMember:  {client: d.etcdOf(p)},
 		settings.NodeKubelet: {client: d.kubeletOf(p)},
-		// Which CA signed the server's own certificate, package scan finds out.
+		// Package scan determines the CA of the server's own certificate.
 		settings.FrontProxy: {client: &inventory.Client{Kind: inventory.ToAPIServerAsProxy, Address: address}},
 	})
 	d.addDefaultTokenKey(p)
@@ -89,8 +89,8 @@ func (d *discovery) addSelfMade(p *program, pair, defaultDir string, r role) {
 	d.addPair(p.service, cert, strings.TrimSuffix(cert, ".crt")+".key", r)
 }
 
-// etcdOf is the etcd endpoint to verify the API server's client certificate against:
-// this node's where it uses one, else the first.
+// etcdOf returns the etcd endpoint to verify the API server's client certificate with: that of
+// this node if it uses one, otherwise the first.
 func (d *discovery) etcdOf(p *program) *inventory.Client {
 	var chosen string
 	for _, u := range p.args.list("etcd-servers") {
@@ -104,7 +104,7 @@ func (d *discovery) etcdOf(p *program) *inventory.Client {
 	return d.etcdClient(p, chosen, p.args.value("etcd-cafile"))
 }
 
-// kubeletOf is this node's kubelet, as the API server would ask it.
+// kubeletOf returns the address of this node's kubelet, as the API server uses it.
 func (d *discovery) kubeletOf(p *program) *inventory.Client {
 	address := d.kubeletAddress()
 	if address == "" {

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// arguments is a component's command line without its name. It understands what
-// the flag packages of Kubernetes and etcd do: one or two dashes, "--flag=value"
-// and "--flag value", underscores for dashes, and that the last one counts.
+// arguments is a component's command line without its name. It is read as the flag packages of
+// Kubernetes and etcd do: one or two dashes, "--flag=value" and "--flag value", underscores for
+// dashes, and the last one takes precedence.
 type arguments []string
 
 // value is the last value of a flag, or "".
@@ -17,7 +17,7 @@ func (a arguments) value(name string) string {
 	return v
 }
 
-// lookup is value, and says whether the flag is there at all.
+// lookupFlag returns the last value of a flag, and whether the flag is set.
 func (a arguments) lookup(name string) (string, bool) {
 	all := a.values(name)
 	if len(all) == 0 {
@@ -49,7 +49,8 @@ func (a arguments) boolean(name string) (value, set bool) {
 		if !ok || flag != name {
 			continue
 		}
-		set, value = true, !joined
+		set = true
+		value = !joined
 		if joined {
 			value, _ = strconv.ParseBool(text)
 		}

@@ -10,22 +10,22 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
-// madeAtStart are the certificates that k0s makes anew, with a new key, whenever
-// "k0s controller" starts: cmd/controller/certificates.go and
-// pkg/node/component/controller/etcd.go of k0s. The paths are relative to its data directory.
+// madeAtStart lists the certificates that k0s makes again, with a new key, at every start of
+// "k0s controller": cmd/controller/certificates.go and pkg/node/component/controller/etcd.go of
+// k0s. The paths are relative to its data directory.
 var madeAtStart = []string{
 	"pki/server.crt", "pki/apiserver-kubelet-client.crt", "pki/apiserver-etcd-client.crt", "pki/front-proxy-client.crt",
 	"pki/etcd/server.crt", "pki/etcd/peer.crt",
 	"pki/admin.conf", "pki/ccm.conf", "pki/scheduler.conf",
 }
 
-// authoritiesAtStart are the names of the CAs that k0s makes. It renews what they signed in
-// every version since 1.21. What a CA of another name signed is renewed by newer versions
-// only: pkg/certificate/manager.go of k0s, isManagedByK0s.
+// authoritiesAtStart are the names of the CAs that k0s makes. Every version since 1.21 renews
+// their certificates. Certificates of a CA with another name are renewed only by newer
+// versions: pkg/certificate/manager.go of k0s, isManagedByK0s.
 var authoritiesAtStart = []string{"kubernetes-ca", "kubernetes-front-proxy-ca", "etcd-ca"}
 
-// RenewedAtStart says whether a certificate whose file k0s writes is renewed by a start of
-// k0s, whatever its version, by the common name of the certificate's issuer.
+// RenewedAtStart reports whether every version of k0s renews a certificate at its start, by the
+// common name of the certificate's issuer.
 func RenewedAtStart(issuer string) bool { return slices.Contains(authoritiesAtStart, issuer) }
 
 // starter is a unit whose start renews certificates. The zero value is none.
@@ -35,13 +35,13 @@ type starter struct {
 	harm string // why the unit must not be restarted; empty: it may
 }
 
-// makes says whether a start of the unit makes this certificate anew.
+// makesAgain reports whether a start of the unit makes this certificate again.
 func (s starter) makes(c *inventory.Certificate) bool {
 	file, ok := strings.CutPrefix(c.Store.Cert, s.dir+"/")
 	if !ok || s.unit == "" || !slices.Contains(madeAtStart, file) {
 		return false
 	}
-	// Another key beside the certificate would be one that somebody has put there.
+	// Another key beside the certificate was not made by k0s.
 	return c.Store.Kind == inventory.Kubeconfig || c.Store.Key == strings.TrimSuffix(c.Store.Cert, ".crt")+".key"
 }
 
@@ -71,8 +71,9 @@ func (d *discovery) findStarter(supervised map[certs.Service]*program) starter {
 	return starter{}
 }
 
-// killsPods says why a restart of a unit that runs a kubelet and its container runtime would
-// end the node's pods; empty: it does not. "k0s install" writes KillMode=process.
+// killsPods returns the reason why a restart of a unit that runs a kubelet and its container
+// runtime would end the node's pods; empty: it would not. "k0s install" writes
+// KillMode=process.
 func killsPods(u *unit, name string) string {
 	switch {
 	case u == nil:
@@ -83,7 +84,7 @@ func killsPods(u *unit, name string) string {
 	return ""
 }
 
-// reasonFor says why a certificate of the distribution is left to it.
+// reasonFor returns the reason why a certificate is left to the distribution.
 func (d *distribution) reasonFor(c *inventory.Certificate, unit string) string {
 	switch {
 	case !d.atStart:
@@ -93,5 +94,5 @@ func (d *distribution) reasonFor(c *inventory.Certificate, unit string) string {
 	case unit == "":
 		unit = d.unit
 	}
-	return fmt.Sprintf("%s starts what uses this certificate and does not make it: replace it by hand, then restart %s", d.name, unit)
+	return fmt.Sprintf("%s starts the component that uses this certificate and does not make it: replace it by hand, then restart %s", d.name, unit)
 }

@@ -39,8 +39,8 @@ func k0sController(n *layouttest.Node, unitFile string, worker bool, args ...str
 
 const killsOnlyMain = "[Service]\nExecStart=/usr/local/bin/k0s controller\nKillMode=process\nTimeoutStopSec=5min\n"
 
-// TestCertificatesThatK0sMakesAtItsStart tells those that a restart of its unit renews from
-// those that it does not.
+// TestCertificatesThatK0sMakesAtItsStart distinguishes those that a restart of its unit renews
+// from the others.
 func TestCertificatesThatK0sMakesAtItsStart(t *testing.T) {
 	for name, tt := range map[string]struct {
 		build  func(n *layouttest.Node)

@@ -6,16 +6,16 @@ import (
 	"strings"
 )
 
-// backupEnding matches what people, editors, package managers and Ansible append to
+// backupEnding matches the suffixes that users, editors, package managers and Ansible append to
 // the name of a copy: "~", ".old", ".bak", ".1", ".rpmsave", ".dpkg-old", "-backup",
 // ".20260102", ".3141.2026-01-02@03:04:05~".
 var backupEnding = regexp.MustCompile(`(?i)(?:~+|[-._ ](?:old|bak|bkp|bck|back|backup|orig|original|save|saved|copy|prev|previous|expired|disabled|swp|rpm(?:save|new|orig)|dpkg-[a-z]+|ucf-[a-z]+)[0-9]*|` +
 	`[-._ ]?\((?:copy|[0-9]+)\)|[-._ ][0-9]{1,5}|[-._ ]?[0-9]{4}[-_.]?[0-9]{2}[-_.]?[0-9]{2}(?:[-_.@tT ]?[0-9]{2}[-_.:h]?[0-9]{2}(?:[-_.:m]?[0-9]{2})?(?:[zZs]|[+-][0-9]{2}:?[0-9]{2})?)?|[-._ ][0-9]{10,14})$`)
 
-// backupBeginning matches what is put before a name instead.
+// backupBeginning matches the prefixes of copies.
 var backupBeginning = regexp.MustCompile(`(?i)^(?:old|bak|backup|orig|copy|prev|previous|expired)[-._ ](?:of[-._ ])?`)
 
-// BackupOf says that a file's name is that of a backup, and of which file: "admin.conf"
+// BackupOf reports whether a file's name is that of a backup, and of which file: "admin.conf"
 // for "admin.conf.old", for "admin-2026-01-02.conf" and for "old-admin.conf".
 func BackupOf(name string) (original string, ok bool) {
 	original = stripEndings(name)

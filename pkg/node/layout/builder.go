@@ -13,7 +13,7 @@ type role struct {
 	name   string
 	served []inventory.Served
 	client *inventory.Client
-	// selfManaged: the component renews it by itself too.
+	// selfManaged: the component renews it as well.
 	selfManaged bool
 	pinned      bool             // see inventory.Certificate
 	fileMount   bool             // see inventory.Certificate
@@ -72,8 +72,8 @@ func (d *discovery) add(s certs.Service, store inventory.Store, r role) {
 	})
 }
 
-// place names a store by where its files really are, so that two names of one pair
-// are one certificate.
+// storeKey identifies a store by the real paths of its files, so that two names of one pair are
+// one certificate.
 func (d *discovery) place(s inventory.Store) string {
 	resolved := func(p string) string {
 		if p == "" {
@@ -118,7 +118,7 @@ func (d *discovery) addAuthorityFile(s certs.Service, cert, key string) {
 	d.out.Authorities = append(d.out.Authorities, AuthorityFile{Path: cert, Key: key, Services: []certs.Service{s}})
 }
 
-// systemTrust are directories of the whole system's CAs, which are not the cluster's.
+// systemTrust lists the directories of the system's CAs, which are not those of the cluster.
 var systemTrust = []string{"/etc/ssl/certs", "/etc/pki/tls", "/etc/pki/ca-trust", "/usr/share", "/usr/local/share"}
 
 // addDirectories collects the directories in which named certificates lie, without

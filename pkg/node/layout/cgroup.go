@@ -5,15 +5,15 @@ import (
 	"strings"
 )
 
-// placement is who started a process, as its control groups tell.
+// placement is the unit or pod of a process, according to its control groups.
 type placement struct {
 	unit      string // "kubelet.service"; empty in a container or outside of any unit
 	container bool
 	podUID    string // of the pod, with dashes; a static pod's is 32 hex digits without
 }
 
-// static says that the pod came from a manifest on this node: the kubelet gives
-// such pods a hash for a UID, where the API server gives a UUID.
+// isStatic reports whether the pod came from a manifest on this node: the kubelet gives such
+// pods a hash for a UID, where the API server gives a UUID.
 func (p placement) static() bool {
 	return p.podUID != "" && !strings.Contains(p.podUID, "-")
 }
@@ -54,10 +54,10 @@ func cgroupPaths(data []byte) map[string]string {
 	return out
 }
 
-// place judges where a process runs. init are the groups of the node's process 1:
-// a node that is itself a container (nspawn, kind) lies below some prefix, which
-// says nothing about its processes. A reader in a control-group namespace of its
-// own sees that prefix as "/../..".
+// placeProcess determines the unit or pod of a process. init are the groups of the node's
+// process 1: the groups of a node that is itself a container (nspawn, kind) have a prefix,
+// which is ignored. A reader in a control-group namespace of its own sees that prefix as
+// "/../..".
 func place(paths, init map[string]string) placement {
 	var p placement
 	for hierarchy, path := range paths {
@@ -67,7 +67,8 @@ func place(paths, init map[string]string) placement {
 		}
 		for element := range strings.SplitSeq(path, "/") {
 			if m := podPattern.FindStringSubmatch(element); m != nil {
-				p.container, p.podUID = true, strings.ReplaceAll(m[1], "_", "-")
+				p.container = true
+				p.podUID = strings.ReplaceAll(m[1], "_", "-")
 			}
 			if containerPattern.MatchString(element) {
 				p.container = true

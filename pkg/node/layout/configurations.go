@@ -11,8 +11,8 @@ import (
 )
 
 // addConfigurations records the client certificates and CAs that an API server is given in
-// configuration files. Their servers are not known to be part of the cluster, so nothing
-// verifies these certificates but the API server's own health after its restart.
+// configuration files. Their servers may not be part of the cluster, so the only evidence for
+// these certificates is the API server's health after its restart.
 func (d *discovery) addConfigurations(p *program) {
 	p.orHost = true
 	defer func() { p.orHost = false }()
@@ -21,8 +21,8 @@ func (d *discovery) addConfigurations(p *program) {
 	d.addEgressConfig(p, p.args.value("egress-selector-config-file"))
 }
 
-// readConfiguration reads a configuration file, YAML or JSON, into out. What cannot be
-// read is recorded.
+// readConfiguration reads a configuration file, YAML or JSON, into out. An unreadable file is
+// recorded.
 func (d *discovery) readConfiguration(p *program, file string, out any) bool {
 	host, ok := d.host(p, file)
 	if !ok {
@@ -58,7 +58,7 @@ func (d *discovery) addAuthorizationConfig(p *program, file string) {
 	}
 }
 
-// admissionPlugin is what matters of the configuration of an admission plugin: of
+// admissionPlugin holds the relevant fields of an admission plugin's configuration: of
 // ImagePolicyWebhook, or a WebhookAdmissionConfiguration.
 type admissionPlugin struct {
 	ImagePolicy struct {
@@ -68,7 +68,7 @@ type admissionPlugin struct {
 }
 
 // addAdmissionConfig reads an AdmissionConfiguration, or, as k8s.io/apiserver/pkg/admission
-// does, the configuration of ImagePolicyWebhook by itself.
+// does, only the configuration of ImagePolicyWebhook.
 func (d *discovery) addAdmissionConfig(p *program, file string) {
 	var c struct {
 		admissionPlugin
@@ -102,8 +102,8 @@ func (d *discovery) addAdmissionPlugin(p *program, file string, c admissionPlugi
 	d.addWebhookConfig(p, file, c.KubeConfigFile, true)
 }
 
-// addWebhookConfig records what a kubeconfig of webhooks holds: the current user's client
-// certificate, or those of all users, since the admission webhooks choose theirs by the
+// addWebhookConfig records the certificates in a kubeconfig of webhooks: the current user's
+// client certificate, or those of all users, since the admission webhooks choose theirs by the
 // webhook's host (k8s.io/apiserver/pkg/util/webhook/authentication.go).
 func (d *discovery) addWebhookConfig(p *program, file, conf string, everyUser bool) {
 	if conf = d.beside(p, file, conf); conf == "" {
@@ -124,9 +124,9 @@ func (d *discovery) addWebhookConfig(p *program, file, conf string, everyUser bo
 	}
 }
 
-// beside resolves a path in a configuration file. The API server takes relative ones from
-// its working directory, or refuses them; where nothing is there, but something beside the
-// file, that is meant.
+// resolveBeside resolves a path in a configuration file. The API server takes relative paths
+// from its working directory, or refuses them; if such a file does not exist, but one beside
+// the configuration file does, that one is used.
 func (d *discovery) beside(p *program, file, name string) string {
 	if name == "" || path.IsAbs(name) || d.sees(p, name) || !d.sees(p, within(file, name)) {
 		return name
@@ -176,8 +176,8 @@ func (d *discovery) addEgressConfig(p *program, file string) {
 	}
 }
 
-// readKubeconfig reads a kubeconfig that a component names and says where it is on the
-// host. What cannot be read is recorded.
+// readKubeconfig reads a kubeconfig that a component names and returns its host path. An
+// unreadable file is recorded.
 func (d *discovery) readKubeconfig(p *program, conf string) (*KubeconfigFile, string, bool) {
 	host, ok := d.host(p, conf)
 	if !ok {

@@ -11,8 +11,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/settings"
 )
 
-// clientConnection is what the configuration files of scheduler and kube-proxy have
-// in common.
+// clientConnection holds the common fields of the configuration files of scheduler and
+// kube-proxy.
 type clientConnection struct {
 	ClientConnection struct {
 		Kubeconfig string `json:"kubeconfig"`
@@ -22,9 +22,8 @@ type clientConnection struct {
 
 var controllerPorts = map[certs.Service]string{certs.KubeControllerManager: "10257", certs.KubeScheduler: "10259"}
 
-// addController records what the controller manager and the scheduler use: up to
-// three kubeconfigs, which often are one file, and a serving certificate where one
-// is named.
+// addController records the files of the controller manager and the scheduler: up to three
+// kubeconfigs, which often are one file, and a serving certificate where one is named.
 func (d *discovery) addController(p *program) {
 	port := p.args.value("secure-port")
 	if port == "" {
@@ -37,7 +36,7 @@ func (d *discovery) addController(p *program) {
 	get := values(p.args.values)
 	if conf := p.args.value("config"); conf != "" {
 		if c, ok := d.readClientConnection(p, conf); ok && c.ClientConnection.Kubeconfig != "" {
-			get = get.with("kubeconfig", c.ClientConnection.Kubeconfig) // the configuration wins over the flag
+			get = get.with("kubeconfig", c.ClientConnection.Kubeconfig) // the configuration takes precedence over the flag
 		}
 	}
 	var serving verificationPlace
@@ -51,8 +50,7 @@ func (d *discovery) addController(p *program) {
 	}
 }
 
-// readClientConnection reads a component's configuration file; what cannot be read
-// is recorded.
+// readClientConnection reads a component's configuration file; an unreadable file is recorded.
 func (d *discovery) readClientConnection(p *program, conf string) (clientConnection, bool) {
 	var c clientConnection
 	host, ok := d.host(p, conf)
@@ -71,7 +69,7 @@ func (d *discovery) readClientConnection(p *program, conf string) (clientConnect
 	return c, true
 }
 
-// proxyName is what kube-proxy's client certificate is called.
+// proxyName is the name of kube-proxy's client certificate.
 const proxyName = "kube-proxy.conf"
 
 // addKubeProxy records kube-proxy's kubeconfig. Where it is a DaemonSet, as
@@ -96,7 +94,7 @@ func (d *discovery) addKubeProxy(p *program) {
 		p.component.Health = healthURL(bind, port)
 	}
 	if file := p.args.value("config"); file != "" {
-		// Flags do not count beside it, and "" there means the default.
+		// Flags are ignored with a configuration file, and "" there means the default.
 		c, ok := d.readClientConnection(p, file)
 		if ok {
 			conf = c.ClientConnection.Kubeconfig

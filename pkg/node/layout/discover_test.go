@@ -13,7 +13,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/layout/layouttest"
 )
 
-// summary is a certificate in one line: who uses it, its name and its place.
+// summarize describes a certificate in one line: its services, its name and its files.
 func summary(c inventory.Certificate) string {
 	users := make([]string, len(c.UsedBy))
 	for i, s := range c.UsedBy {
@@ -41,7 +41,7 @@ func expect(t *testing.T, l Layout, want ...string) {
 	}
 }
 
-// expectInspected fails for whatever could not be inspected.
+// expectInspected fails if a file could not be inspected.
 func expectInspected(t *testing.T, l Layout) {
 	t.Helper()
 	for _, x := range l.Node.NotInspected {
@@ -81,7 +81,7 @@ users: [{name: u, user: {client-certificate: ` + cert + `, client-key: ` + key +
 `
 }
 
-// kubeadmFiles writes the files that discovery of a kubeadm node looks into.
+// kubeadmFiles writes the files that discovery of a kubeadm node reads.
 func kubeadmFiles(n *layouttest.Node) {
 	for _, name := range []string{"admin.conf", "super-admin.conf", "controller-manager.conf", "scheduler.conf"} {
 		n.Write("/etc/kubernetes/"+name, kubeconfig(strings.TrimSuffix(name, ".conf")))
@@ -120,7 +120,7 @@ func TestDiscoverKubeadm(t *testing.T) {
 	}
 }
 
-func TestDiscoverTellsHowComponentsRun(t *testing.T) {
+func TestDiscoverFindsHowComponentsRun(t *testing.T) {
 	n := layouttest.New(t)
 	n.Kubeadm("/etc/kubernetes/pki")
 	kubeadmFiles(n)
@@ -155,7 +155,7 @@ func TestDiscoverTellsHowComponentsRun(t *testing.T) {
 	}
 }
 
-func TestDiscoverTellsWhereToVerify(t *testing.T) {
+func TestDiscoverFindsWhereToVerify(t *testing.T) {
 	n := layouttest.New(t)
 	n.Kubeadm("/etc/kubernetes/pki")
 	kubeadmFiles(n)

@@ -14,8 +14,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/settings"
 )
 
-// etcdVariables are the variables of a process that are read. Others may hold secrets,
-// and are never kept.
+// etcdVariables matches the variables of a process that are read. Others may hold secrets, and
+// are never kept.
 var etcdVariables = func() map[string]bool {
 	out := map[string]bool{}
 	for _, flag := range []string{
@@ -32,9 +32,9 @@ var etcdVariables = func() map[string]bool {
 	return out
 }()
 
-// addEnvironment takes etcd's settings from the environment that it runs with: of the
-// process, or, where that may not be read, of its Docker container. A static pod's manifest
-// leads, since it is what a restart will use.
+// addEnvironment takes etcd's settings from the environment that it runs with: of the process,
+// or, where that may not be read, of its Docker container. A static pod's manifest takes
+// precedence, since a restart will use it.
 func (d *discovery) addEnvironment(p *program) {
 	if p.service != certs.Etcd || p.component.PID == 0 {
 		return
@@ -53,11 +53,11 @@ func (d *discovery) addEnvironment(p *program) {
 	case ok:
 		p.env = env
 	default:
-		p.envHidden = p.env == nil // else its unit tells
+		p.envHidden = p.env == nil // otherwise its unit has them
 	}
 }
 
-// processEnvironment reads the variables of a process that matter.
+// processEnvironment reads the relevant variables of a process.
 func (d *discovery) processEnvironment(pid int) (map[string]string, bool) {
 	proc, err := d.root.Local("/proc")
 	if err != nil {
@@ -74,7 +74,7 @@ func (d *discovery) processEnvironment(pid int) (map[string]string, bool) {
 	return env, true
 }
 
-// dockerEnvironment reads them from what Docker keeps of a container.
+// dockerEnvironment reads them from Docker's configuration of a container.
 func (d *discovery) dockerEnvironment(id string) (map[string]string, bool) {
 	if id == "" {
 		return nil, false
@@ -104,7 +104,7 @@ func keepEtcdVariable(env map[string]string, assignment string) {
 	}
 }
 
-// unreadPath is where a process's settings would be, for a report of what is missing.
+// unreadPath is the path of a process's settings, for the report of a missing file.
 func (p *program) unreadPath() string {
 	if p.component.PID == 0 {
 		return p.component.Manifest

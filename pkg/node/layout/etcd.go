@@ -23,7 +23,8 @@ func (d *discovery) addEtcd(p *program) {
 
 	p.component.ClientURLs = clients
 	if p.isolated {
-		// Its own network's addresses lead nowhere from the node; those that it tells others may.
+		// Addresses of its own network are not reachable from the node; the advertised ones may
+		// be.
 		p.component.ClientURLs = splitList(get("advertise-client-urls"))
 	}
 	switch {
@@ -44,11 +45,12 @@ func (d *discovery) addEtcd(p *program) {
 	d.judgeEtcd(p, get, complete, slices.Concat(serving, peers))
 }
 
-// etcdPlaces is where certificates of a member can be verified.
+// etcdPlaces holds the endpoints where certificates of a member can be verified.
 func (d *discovery) etcdPlaces(p *program, get etcdSettings, clients, serving, peers []string) map[settings.Verification]verificationPlace {
 	var client, peer verificationPlace
 	if !p.isolated {
-		client.served, peer.served = httpsEndpoints(serving), httpsEndpoints(peers)
+		client.served = httpsEndpoints(serving)
+		peer.served = httpsEndpoints(peers)
 	}
 	if len(peer.served) > 0 {
 		peer.client = d.etcdClient(p, peer.served[0].Address, get("peer-trusted-ca-file"))
@@ -62,10 +64,9 @@ func (d *discovery) etcdPlaces(p *program, get etcdSettings, clients, serving, p
 	return out
 }
 
-// addSelfMadeEtcd records a pair that etcd makes by itself: in DATA-DIR/fixtures, at a start
-// that finds no pair there, and only where none is named (embed.Config.ClientSelfCert and
-// PeerSelfCert; client/pkg/transport.SelfCert). A pair that is there is used again, also
-// after its end.
+// addSelfMadeEtcd records a pair that etcd makes: in DATA-DIR/fixtures, at a start that finds
+// no pair there, and only if none is named (embed.Config.ClientSelfCert and PeerSelfCert;
+// client/pkg/transport.SelfCert). An existing pair is used again, also after its expiry.
 func (d *discovery) addSelfMadeEtcd(p *program, get etcdSettings, flag, named, kind string, r role) {
 	if !get.enabled(flag) || get(named) != "" {
 		return
@@ -88,13 +89,13 @@ func (d *discovery) addSelfMadeEtcd(p *program, get etcdSettings, flag, named, k
 		return
 	}
 	r.issuer = inventory.Issuer{Kind: inventory.NoIssuer}
-	r.reason = "made by etcd itself (--" + flag + "), which uses it again at every start, also after its end; " +
+	r.reason = "made by etcd itself (--" + flag + "), which uses it again at every start, even after its expiry; " +
 		"to have another made, stop etcd, remove cert.pem and key.pem in " + path.Dir(cert) + ", and start it"
 	d.addPair(p.service, cert, path.Join(path.Dir(cert), "key.pem"), r)
 }
 
-// judgeEtcd says what is known where no certificate was found: that there is none is said
-// only of a member whose every URL is one without TLS.
+// noteEtcdWithoutCerts adds a note if no certificate was found. It says that there is none only
+// if every URL of the member is without TLS.
 func (d *discovery) judgeEtcd(p *program, get etcdSettings, complete bool, urls []string) {
 	if get("cert-file") != "" || get("peer-cert-file") != "" || get.enabled("auto-tls") || get.enabled("peer-auto-tls") {
 		return
@@ -115,7 +116,7 @@ func (d *discovery) judgeEtcd(p *program, get etcdSettings, complete bool, urls 
 	}
 }
 
-// etcdClient is a member to verify client certificates against.
+// etcdClient returns a member to verify client certificates with.
 func (d *discovery) etcdClient(p *program, address, caFile string) *inventory.Client {
 	c := &inventory.Client{Kind: inventory.ToEtcd, Address: address}
 	if caFile != "" {
@@ -126,9 +127,8 @@ func (d *discovery) etcdClient(p *program, address, caFile string) *inventory.Cl
 	return c
 }
 
-// EtcdClient is where a client certificate that no flag names, such as kubeadm's
-// etcd-healthcheck-client, can be verified: this node's member. Nil without one that
-// speaks TLS.
+// EtcdClient is the server for a client certificate that no flag names, such as kubeadm's
+// etcd-healthcheck-client: this node's member. Nil if there is no member with TLS.
 func (l *Layout) EtcdClient() *inventory.Client {
 	for _, c := range l.Node.Certificates {
 		if c.Name != "etcd-server" || len(c.Served) == 0 {
@@ -146,7 +146,7 @@ func (l *Layout) EtcdClient() *inventory.Client {
 	return nil
 }
 
-// join2 puts two remarks into one.
+// joinNotes puts two notes into one.
 func join2(a, b string) string {
 	if a == "" {
 		return b

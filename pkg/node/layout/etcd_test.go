@@ -51,8 +51,8 @@ func TestDiscoverEtcdByItsEnvironment(t *testing.T) {
 	}
 }
 
-// TestEtcdIsNotSaidToTalkWithoutTLS unless it is known.
-func TestEtcdIsNotSaidToTalkWithoutTLS(t *testing.T) {
+// TestEtcdWithoutTLSIsNotedOnlyIfKnown unless it is known.
+func TestEtcdWithoutTLSIsNotedOnlyIfKnown(t *testing.T) {
 	for name, tt := range map[string]struct {
 		environ string
 		plain   bool

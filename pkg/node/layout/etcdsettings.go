@@ -28,9 +28,9 @@ func (get etcdSettings) values(flag string) []string {
 	return nil
 }
 
-// etcdSettingsOf evaluates etcd's configuration: a file, which makes etcd ignore all
-// else, or flags before ETCD_ variables. complete is false where a part of it could not be
-// read, so that a setting which is not there may well be set.
+// etcdSettingsOf evaluates etcd's configuration: a file, with which etcd ignores everything
+// else, or flags before ETCD_ variables. complete is false if a part could not be read, so that
+// a missing setting may be set.
 func (d *discovery) etcdSettingsOf(p *program) (get etcdSettings, complete bool) {
 	direct := func(flag string) string {
 		if on, set := p.args.boolean(flag); set && etcdSwitches[flag] {
@@ -65,8 +65,8 @@ func (d *discovery) etcdSettingsOf(p *program) (get etcdSettings, complete bool)
 // word.
 var etcdSwitches = map[string]bool{"auto-tls": true, "peer-auto-tls": true}
 
-// etcdFields maps flags to the paths of the same settings in the configuration file; what
-// is not there has its flag's name.
+// etcdFields maps flags to the paths of the same settings in the configuration file; other
+// settings have the flag's name.
 var etcdFields = func() map[string]string {
 	out := map[string]string{}
 	for _, row := range settings.Of(certs.Etcd) {
@@ -98,6 +98,7 @@ func configValue(c map[string]any, field, flag string) string {
 		if !ok {
 			return ""
 		}
-		c, field = inner, rest
+		c = inner
+		field = rest
 	}
 }

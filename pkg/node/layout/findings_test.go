@@ -102,7 +102,8 @@ func TestKubeletThatPinsItsOldCertificate(t *testing.T) {
 	kubeadmFiles(n)
 	n.Write("/etc/kubernetes/kubelet.conf", kubeconfig("system:node:n1"))
 	l := Discover(n.Root, Options{})
-	pinned, current := find(t, l, "kubelet.conf"), find(t, l, "kubelet-client")
+	pinned := find(t, l, "kubelet.conf")
+	current := find(t, l, "kubelet-client")
 	if !strings.Contains(pinned.Reason, "kubelet-client-current.pem") || pinned.SelfManaged {
 		t.Errorf("the pinned copy: %+v", pinned)
 	}
@@ -166,8 +167,8 @@ func TestNothingSecretIsKept(t *testing.T) {
 	}
 }
 
-// TestStaticPodWithoutManifest: what runs must not vanish from the inventory because
-// the kubelet's configuration cannot be read.
+// TestStaticPodWithoutManifest: a running component must stay in the inventory although the
+// kubelet's configuration cannot be read.
 func TestStaticPodWithoutManifest(t *testing.T) {
 	n := layouttest.New(t)
 	n.Kubeadm("/etc/kubernetes/pki")
@@ -218,7 +219,7 @@ func TestKubeProxyBetweenTwoStarts(t *testing.T) {
 	}
 }
 
-// TestPodsHidden: who is not shown the volumes of pods takes their absence for nothing.
+// TestPodsHidden: without access to the volumes of pods, missing ones are no finding.
 func TestPodsHidden(t *testing.T) {
 	for hidden, want := range map[bool]string{false: "is not to be found", true: ""} {
 		n := layouttest.New(t)

@@ -7,8 +7,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/layout/layouttest"
 )
 
-// TestWhereHealthIsAsked is empty where a component serves none: then it is enough that it
-// runs. An address that nobody listens at would roll back every rotation.
+// TestWhereHealthIsAsked: a component without a health endpoint has no address, and only has to
+// run. An address without a listener would roll back every rotation.
 func TestWhereHealthIsAsked(t *testing.T) {
 	const clients = "--listen-client-urls=https://0.0.0.0:2379"
 	for _, test := range []struct {

@@ -4,8 +4,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
-// addKeyUse records a file with keys that a component uses for something other than a
-// certificate. value is the path as the component names it; "" is no use.
+// addKeyUse records a file with keys that a component has another use for than a certificate.
+// value is the path as the component names it; "" is no use.
 func (d *discovery) addKeyUse(p *program, kind inventory.KeyUseKind, setting, value string) {
 	file, ok := d.host(p, value)
 	if !ok {

@@ -10,8 +10,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// KubeconfigFile is what matters of a kubeconfig. It holds no key: whether a user
-// has one embedded is all that is kept.
+// KubeconfigFile holds the relevant fields of a kubeconfig. It holds no key, only whether a
+// user has one embedded.
 type KubeconfigFile struct {
 	Users   []KubeconfigUser
 	current string
@@ -30,7 +30,7 @@ type KubeconfigUser struct {
 	Cluster KubeconfigCluster
 }
 
-// KubeconfigCluster says where a user's API server is, and how to trust it.
+// KubeconfigCluster holds the address of a user's API server, and its trust bundle.
 type KubeconfigCluster struct {
 	Server        string
 	TLSServerName string
@@ -82,7 +82,7 @@ type rawKubeconfig struct {
 func ParseKubeconfig(data []byte) (*KubeconfigFile, error) {
 	var raw rawKubeconfig
 	if err := yaml.Unmarshal(data, &raw); err != nil {
-		// The YAML library's words may quote the file, and so a key.
+		// The YAML library's message may quote the file, and so a key.
 		return nil, errors.New("parse kubeconfig: not valid YAML or JSON of a kubeconfig")
 	}
 	if raw.Kind != "" && raw.Kind != "Config" || len(raw.Users)+len(raw.Clusters) == 0 {
@@ -115,10 +115,12 @@ func ParseKubeconfig(data []byte) (*KubeconfigFile, error) {
 }
 
 func (raw *rawKubeconfig) clusterOf(user string) KubeconfigCluster {
-	name, found := "", false
+	name := ""
+	found := false
 	for _, c := range raw.Contexts {
 		if c.Context.User == user && (!found || c.Name == raw.CurrentContext) {
-			name, found = c.Context.Cluster, true
+			name = c.Context.Cluster
+			found = true
 		}
 	}
 	for _, c := range raw.Clusters {
@@ -129,8 +131,8 @@ func (raw *rawKubeconfig) clusterOf(user string) KubeconfigCluster {
 	return KubeconfigCluster{}
 }
 
-// Current is the user of the current context: the one that a component which is
-// given this file authenticates as. Nil where the file names none.
+// CurrentUser is the user of the current context, as which a component with this file
+// authenticates; nil if the file names none.
 func (k *KubeconfigFile) Current() *KubeconfigUser {
 	for i := range k.Users {
 		if k.Users[i].Name == k.current {
@@ -162,7 +164,7 @@ func hostPort(server string) string {
 	return net.JoinHostPort(u.Hostname(), port)
 }
 
-// certificateKind says, for messages, how a user without a certificate authenticates.
+// certificateKind returns, for messages, how a user without a certificate authenticates.
 func (u *KubeconfigUser) certificateKind() string {
 	if u.Other == "" {
 		return "no credentials at all"

@@ -7,8 +7,8 @@ import (
 )
 
 // kubeconfigUser reads a kubeconfig that a component names and returns the user it
-// authenticates as, with the API server as a place of verification. What cannot be read is
-// recorded, and nil returned.
+// authenticates as, with the API server that can verify it. An unreadable file is recorded, and
+// nil returned.
 func (d *discovery) kubeconfigUser(p *program, conf string) (*KubeconfigUser, *inventory.Client) {
 	k, host, ok := d.readKubeconfig(p, conf)
 	if !ok {
@@ -22,8 +22,8 @@ func (d *discovery) kubeconfigUser(p *program, conf string) (*KubeconfigUser, *i
 	return user, d.apiClient(p, conf, host, user)
 }
 
-// apiClient is where a kubeconfig's user can be verified. A file of CAs that it names
-// becomes a known authority.
+// apiClient returns the API server that can verify a kubeconfig's user. A CA file in the
+// kubeconfig becomes a known authority.
 func (d *discovery) apiClient(p *program, conf, host string, user *KubeconfigUser) *inventory.Client {
 	address := user.Cluster.HostPort()
 	if address == "" {
@@ -39,12 +39,12 @@ func (d *discovery) apiClient(p *program, conf, host string, user *KubeconfigUse
 	return c
 }
 
-// addUser records a kubeconfig user's certificate, wherever the kubeconfig has it;
-// false when it has none.
+// addUser records a kubeconfig user's certificate, embedded or in a file; false if there is
+// none.
 func (d *discovery) addUser(p *program, conf string, user *KubeconfigUser, r role) bool {
 	switch {
 	case user.EmbeddedCert:
-		// Embedded data wins over files of the same name.
+		// Embedded data takes precedence over files.
 		host, ok := d.host(p, conf)
 		if !ok {
 			return true

@@ -57,17 +57,17 @@ func (d *discovery) addBootstrap(k *kubeletSettings) {
 // addKubeletClient records the client certificate that the kubelet uses, and the one
 // that its kubeconfig keeps beside it where that is another.
 //
-// A kubelet that rotates its certificate loads, whatever its kubeconfig says,
-// kubelet-client-current.pem from its certificate directory, then the files that the
-// kubeconfig names, then kubelet-client.crt and .key (client-go,
-// util/certificate/certificate_store.go). It begins with what the kubeconfig has where
-// it finds none of them, or an expired one (certificate_manager.go).
+// A kubelet that rotates its certificate loads, independently of its kubeconfig,
+// kubelet-client-current.pem from its certificate directory, then the files that the kubeconfig
+// names, then kubelet-client.crt and .key (client-go, util/certificate/certificate_store.go).
+// It starts with the certificate of the kubeconfig if it finds none of them, or an expired one
+// (certificate_manager.go).
 func (d *discovery) addKubeletClient(k *kubeletSettings) {
 	issuer := inventory.Issuer{Kind: inventory.KubernetesCSR, Signer: KubeletClientSigner}
 	r := role{name: "kubelet-client", issuer: issuer, selfManaged: k.rotateClient}
 	conf := k.program.args.value("kubeconfig")
 	if conf == "" {
-		// Standalone, or its API server is named by nothing: no client certificate.
+		// Standalone, or without a configured API server: no client certificate.
 		return
 	}
 	host, ok := d.host(k.program, conf)
@@ -79,10 +79,12 @@ func (d *discovery) addKubeletClient(k *kubeletSettings) {
 	r.client = client
 	switch {
 	case hasOwn && user != nil && (user.EmbeddedCert || user.CertFile != ""):
-		// kubeadm once wrote the first node's kubelet.conf so: the copy is what a
-		// kubelet begins with that has lost its current one, and nothing renews it.
+		// Early versions of kubeadm wrote the first node's kubelet.conf so: a kubelet that has
+		// lost its current certificate starts with this copy, which is never renewed.
 		pinned := r
-		pinned.name, pinned.selfManaged, pinned.pinned = path.Base(host), false, true
+		pinned.name = path.Base(host)
+		pinned.selfManaged = false
+		pinned.pinned = true
 		pinned.reason = "the kubelet's kubeconfig holds or names it, while the kubelet uses " + own.Cert +
 			"; a kubelet that loses that one cannot start once this one has expired"
 		d.addUser(k.program, conf, user, pinned)
@@ -94,8 +96,8 @@ func (d *discovery) addKubeletClient(k *kubeletSettings) {
 	}
 }
 
-// kubeletsOwn is the pair in its certificate directory that a kubelet uses instead of
-// what its kubeconfig has or names; false where there is none, or where it is the same.
+// kubeletsOwn returns the pair in its certificate directory that a kubelet uses instead of that
+// of its kubeconfig; false if there is none, or if it is the same.
 func (d *discovery) kubeletsOwn(k *kubeletSettings, conf string, user *KubeconfigUser) (inventory.Store, bool) {
 	if !k.rotateClient {
 		return inventory.Store{}, false
@@ -118,7 +120,7 @@ func (d *discovery) kubeletsOwn(k *kubeletSettings, conf string, user *Kubeconfi
 	return own, true
 }
 
-// namesFiles says whether the kubelet's kubeconfig names a pair of files that is there.
+// namesFiles reports whether the kubelet's kubeconfig names an existing pair of files.
 func (d *discovery) namesFiles(k *kubeletSettings, conf string, user *KubeconfigUser) bool {
 	if user == nil || user.EmbeddedCert || user.CertFile == "" {
 		return false
@@ -133,8 +135,8 @@ func (d *discovery) exists(host string) bool {
 	return err == nil
 }
 
-// addKubeletServing records which of the three ways to a serving certificate this
-// kubelet goes: named files, the CSR API, or one that it makes itself.
+// addKubeletServing records the kubelet's serving certificate: from named files, from the CSR
+// API, or self-made.
 func (d *discovery) addKubeletServing(k *kubeletSettings, serving verificationPlace) {
 	r := role{name: "kubelet-server", served: serving.served}
 	current := path.Join(k.certDir, currentServing)
@@ -150,7 +152,8 @@ func (d *discovery) addKubeletServing(k *kubeletSettings, serving verificationPl
 		}
 		d.addPair(certs.Kubelet, current, current, r)
 	default:
-		cert, key := path.Join(k.certDir, "kubelet.crt"), path.Join(k.certDir, "kubelet.key")
+		cert := path.Join(k.certDir, "kubelet.crt")
+		key := path.Join(k.certDir, "kubelet.key")
 		if _, err := d.root.Stat(cert); err != nil {
 			d.informational(certs.Kubelet, cert, "the kubelet has not made its serving certificate yet")
 			return
@@ -160,7 +163,7 @@ func (d *discovery) addKubeletServing(k *kubeletSettings, serving verificationPl
 	}
 }
 
-// kubeletAddress is where this node's kubelet is asked; empty without one.
+// kubeletAddress is the address of this node's kubelet; empty if there is none.
 func (d *discovery) kubeletAddress() string {
 	if d.kubelet == nil || d.kubelet.port == "0" {
 		return ""

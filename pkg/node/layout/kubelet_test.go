@@ -11,8 +11,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/settings"
 )
 
-// TestKubeletClientPairInUse follows client-go's certificate store: what the kubelet
-// loads is the certificate, and what its kubeconfig has besides is a pinned copy.
+// TestKubeletClientPairInUse follows client-go's certificate store: the certificate that the
+// kubelet loads is in use, and another one in its kubeconfig is a pinned copy.
 func TestKubeletClientPairInUse(t *testing.T) {
 	const pki = "/var/lib/kubelet/pki"
 	current := func(n *layouttest.Node) { n.Write(pki+"/kubelet-client-current.pem", "") }
@@ -24,7 +24,8 @@ func TestKubeletClientPairInUse(t *testing.T) {
 		n.Write("/x/c.crt", "")
 		n.Write("/x/c.key", "")
 	}
-	byFiles, embedded := pointing("/x/c.crt", "/x/c.key"), kubeconfig("system:node:n1")
+	byFiles := pointing("/x/c.crt", "/x/c.key")
+	embedded := kubeconfig("system:node:n1")
 	for name, tt := range map[string]struct {
 		conf   string
 		rotate string
@@ -64,8 +65,8 @@ func TestKubeletClientPairInUse(t *testing.T) {
 	}
 }
 
-// TestKubeletDropInsMergeAsTheKubeletDoes: recursively, in lexical order, by JSON merge
-// patch, and flags win over all of it.
+// TestKubeletDropInsMergeAsTheKubeletDoes: recursively, in lexical order, by JSON merge patch,
+// and flags take precedence.
 func TestKubeletDropInsMergeAsTheKubeletDoes(t *testing.T) {
 	n := layouttest.New(t)
 	n.Process(300, layouttest.Unit("kubelet.service"), "kubelet", "--config=/k/base.yaml", "--config-dir=/k/d", "--tls-private-key-file=/flag.key", "--container-runtime-endpoint=")

@@ -13,8 +13,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
-// kubeletConfig is what matters of a KubeletConfiguration (kubelet.config.k8s.io).
-// Pointers tell "not set" from zero.
+// kubeletConfig holds the relevant fields of a KubeletConfiguration (kubelet.config.k8s.io). A
+// nil pointer means "not set".
 type kubeletConfig struct {
 	StaticPodPath            string `json:"staticPodPath,omitempty"`
 	StaticPodURL             string `json:"staticPodURL,omitempty"`
@@ -36,7 +36,7 @@ type kubeletSettings struct {
 	certDir        string
 	rotateClient   bool
 	bootstrapServe bool   // the serving certificate comes through the CSR API
-	files          values // what it is given for the settings of the table
+	files          values // its values of the settings in the table
 	criSocket      string
 	port           string // "10250"
 	address        string
@@ -68,7 +68,8 @@ func (d *discovery) readKubelet(p *program) *kubeletSettings {
 	var out kubeletConfig
 	if err := json.Unmarshal(merged, &out); err != nil {
 		d.notInspected(certs.Kubelet, p.args.value("config-dir"), "merge kubelet configuration: a field of a drop-in has the wrong type")
-		out, merged = c, base
+		out = c
+		merged = base
 	}
 	if out.StaticPodURL != "" {
 		d.informational(certs.Kubelet, "", "static pods come from a URL: "+withoutPasswords(out.StaticPodURL))
@@ -111,7 +112,7 @@ func (d *discovery) readYAML(host string) ([]byte, error) {
 	return data, nil
 }
 
-// maxDropIns bounds how many drop-ins are read, and maxDropInDepth how deep.
+// maxDropIns limits the number of drop-ins, and maxDropInDepth their depth.
 const (
 	maxDropIns     = 256
 	maxDropInDepth = 16
@@ -146,11 +147,11 @@ func (d *discovery) kubeletDropIns(p *program) []string {
 	return out
 }
 
-// kubeletSettings lets flags win over the configuration and fills in defaults.
+// kubeletSettings applies flags over the configuration and fills in defaults.
 func (d *discovery) kubeletSettings(p *program, c kubeletConfig, files values) *kubeletSettings {
 	flag := func(name, otherwise string) string {
 		if v, set := p.args.lookup(name); set {
-			return v // also an empty one: flags win over files
+			return v // also an empty one: flags take precedence over files
 		}
 		return otherwise
 	}

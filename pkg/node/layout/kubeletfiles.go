@@ -10,8 +10,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/settings"
 )
 
-// kubeletFiles returns what a kubelet is given for the settings of the table: by a flag, also
-// an empty one, or else by a field of its configuration.
+// kubeletFiles returns a kubelet's values of the settings in the table: of a flag, also an
+// empty one, or otherwise of a field of its configuration.
 func kubeletFiles(p *program, configuration []byte) values {
 	var tree map[string]any
 	_ = json.Unmarshal(configuration, &tree) // it was parsed before
@@ -54,8 +54,8 @@ func absolute(data []byte, file string) ([]byte, error) {
 	return json.Marshal(tree)
 }
 
-// leafOf returns the value of a field by its path, "authentication.x509.clientCAFile", and
-// what replaces it; nil: it is not set.
+// leafOf returns the value of a field by its path, "authentication.x509.clientCAFile", and a
+// function that replaces it; nil: it is not set.
 func leafOf(tree map[string]any, field string) (*any, func(string)) {
 	if field == "" {
 		return nil, nil
@@ -72,8 +72,8 @@ func leafOf(tree map[string]any, field string) (*any, func(string)) {
 	return &v, func(to string) { tree[last] = to }
 }
 
-// addKubeletFiles records what the kubelet's settings name. A serving certificate without a
-// key counts for nothing, nor the other way about: the kubelet makes its own then.
+// addKubeletFiles records the files that the kubelet's settings name. A serving certificate
+// without a key is ignored, and a key without a certificate: the kubelet makes its own then.
 func (d *discovery) addKubeletFiles(k *kubeletSettings, serving verificationPlace) {
 	pair := k.namesServing()
 	get := func(flag string) []string {
@@ -89,7 +89,8 @@ func (d *discovery) addKubeletFiles(k *kubeletSettings, serving verificationPlac
 	d.addSettings(k.program, get, map[settings.Verification]verificationPlace{settings.Served: serving})
 }
 
-// namesServing says whether the kubelet is given a serving certificate and its key.
+// namesServing reports whether the kubelet is configured with a serving certificate and its
+// key.
 func (k *kubeletSettings) namesServing() bool {
 	return k.files.last("tls-cert-file") != "" && k.files.last("tls-private-key-file") != ""
 }

@@ -12,9 +12,9 @@ import (
 // podVolumes is where the kubelet makes the volumes of pods.
 const podVolumes = "/var/lib/kubelet/pods"
 
-// addKubeProxyPod judges a kube-proxy that runs as an ordinary pod. Its manifest is
-// the API server's, not the node's, but the kubelet has put its ConfigMaps and
-// Secrets into a directory per pod, where they are found by their names.
+// addKubeProxyPod records a kube-proxy that runs as an ordinary pod. Its manifest is the API
+// server's, not the node's, but the kubelet has put its ConfigMaps and Secrets into a directory
+// per pod, where they are found by their names.
 func (d *discovery) addKubeProxyPod(p *program) {
 	p.component.ContainerName = string(certs.KubeProxy)
 	conf := p.args.value("kubeconfig")
@@ -59,9 +59,9 @@ func (d *discovery) addKubeProxyPod(p *program) {
 	}
 }
 
-// restingKubeProxy finds a kube-proxy pod of this node that does not run just now,
-// e.g. between two starts, by the directory that the kubelet made for its container.
-// Its command line is unknown then; kubeadm's is assumed.
+// restingKubeProxy finds a kube-proxy pod of this node that does not run at the moment, e.g.
+// between two starts, by the directory that the kubelet made for its container. Its command
+// line is unknown then; kubeadm's is assumed.
 func (d *discovery) restingKubeProxy() *program {
 	pods, err := d.root.ReadDir(podVolumes)
 	if err != nil {
@@ -85,8 +85,8 @@ func (d *discovery) restingKubeProxy() *program {
 	return nil
 }
 
-// podFile reads a file of a pod: from the volumes that the kubelet made for it, or
-// from the same path on the host, which is how host directories are usually mounted.
+// podFile reads a file of a pod: from the volumes that the kubelet made for it, or from the
+// same path on the host, since host directories are usually mounted at their own path.
 func (d *discovery) podFile(uid, name string) (data []byte, host string, ok bool) {
 	if name == "" {
 		return nil, "", false

@@ -9,35 +9,35 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
 )
 
-// Options are what discovery cannot find on the node.
+// Options holds the inputs of discovery beside the node's files.
 type Options struct {
-	// NodeName is the node's name in the API; empty: what the kubelet's flags or the
-	// host's name say.
+	// NodeName is the node's name in the API; empty: that of the kubelet's flags, or the host's
+	// name.
 	NodeName string
-	// PodsHidden says that the volumes of pods, and sockets, are kept from whoever looks on
-	// purpose: not to find a file or a socket there means nothing.
+	// PodsHidden means that the volumes of pods, and sockets, are deliberately not visible: a
+	// missing file or socket there is no finding.
 	PodsHidden bool
 }
 
-// Layout is what was found. Node lacks all that takes a look into a certificate or
-// a connection: facts, issuers, authorities, statuses and what is served.
+// Layout is the result of discovery. In Node, everything is missing that requires reading a
+// certificate or a connection: facts, issuers, authorities, statuses and served certificates.
 type Layout struct {
 	Node inventory.Node
 	// Authorities are files in which certificates of CAs are expected.
 	Authorities []AuthorityFile
-	// Directories are those in which named certificates lie. Unnamed ones next to
-	// them are found by looking.
+	// Directories are those in which named certificates lie. Package scan finds unnamed ones
+	// next to them.
 	Directories []Directory
-	// KeyUses are files with keys that components use for something other than a
-	// certificate: signing tokens, signing certificates.
+	// KeyUses are files with keys that components have another use for: signing tokens, signing
+	// certificates.
 	KeyUses []inventory.KeyUse
 	// Unclaimed are users of kubeconfigs that no component uses.
 	Unclaimed []Unclaimed
 	// Subdirectories are those below the others in which copies may lie.
 	Subdirectories []string
 
-	// Split are the IDs of certificates whose keys lie elsewhere than their stores say, so
-	// that only the certificate is read.
+	// Split are the IDs of certificates whose keys are not in their stores, so that only the
+	// certificate is read.
 	Split []string
 
 	readers []reader
@@ -81,8 +81,8 @@ type discovery struct {
 	localRead bool
 }
 
-// Discover finds the components of a node and where their certificates lie. It
-// always returns what it could find.
+// DiscoverNode finds the components of a node and the paths of their certificates. It always
+// returns a result, with the files that could not be inspected.
 func Discover(root hostfs.Root, opts Options) Layout {
 	d := &discovery{root: root, opts: opts, seen: map[string]int{}, configs: map[string]string{}}
 	ran := processes(root)
@@ -136,16 +136,16 @@ func Discover(root hostfs.Root, opts Options) Layout {
 	return d.out
 }
 
-// rank is a service's place in the order in which services are listed.
+// serviceRank is a service's position in lists.
 func rank(s certs.Service) int { return slices.Index(certs.Services(), s) }
 
-// notInspected records something that could not be looked at.
+// notInspected records a file or component that could not be inspected.
 func (d *discovery) notInspected(s certs.Service, path, reason string) {
 	d.out.Node.NotInspected = append(d.out.Node.NotInspected, inventory.NotInspected{Service: s, Path: path, Reason: reason})
 }
 
-// informational records something that is not inspected by design, or that nobody has to
-// do anything about.
+// notInspectedByDesign records a file or component that is not inspected by design, or that
+// needs no action.
 func (d *discovery) informational(s certs.Service, path, reason string) {
 	d.out.Node.NotInspected = append(d.out.Node.NotInspected, inventory.NotInspected{Service: s, Path: path, Reason: reason, Informational: true})
 }

@@ -7,14 +7,15 @@ import (
 	"strings"
 )
 
-// localIP says whether an address is without doubt one of the node's own: what is dialled
-// there does not leave the node.
+// localIP reports whether an address is certainly one of the node's own: a connection to it
+// does not leave the node.
 func (d *discovery) localIP(ip net.IP) bool {
 	if ip.IsLoopback() {
 		return true
 	}
 	if !d.localRead {
-		d.localRead, d.localIPs = true, localAddresses(d)
+		d.localRead = true
+		d.localIPs = localAddresses(d)
 	}
 	return slices.ContainsFunc(d.localIPs, ip.Equal)
 }

@@ -9,8 +9,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// pod is what matters of a static pod's manifest. Only what is read is declared, so
-// that a field which a newer Kubernetes changes cannot make a manifest unreadable.
+// pod holds the relevant fields of a static pod's manifest. Other fields are not declared, so
+// that a change in a newer Kubernetes cannot make a manifest unreadable.
 type pod struct {
 	Kind     string `json:"kind"`
 	Metadata struct {
@@ -70,7 +70,7 @@ func parseManifest(data []byte) (*pod, error) {
 	return &p, nil
 }
 
-// grace is how long the kubelet lets the pod's containers take to exit, in seconds.
+// gracePeriod is how long the pod's containers may take to exit, in seconds.
 func (p *pod) grace() int64 {
 	if p.Spec.GracePeriod == nil || *p.Spec.GracePeriod < 1 {
 		return defaultGracePeriod
@@ -92,8 +92,8 @@ func (c *container) environment() map[string]string {
 	return env
 }
 
-// recognise finds the component that a container runs. Where the command is left
-// to the image, the container's or the image's name tells.
+// recognizeComponent finds the component that a container runs: if the manifest has no command,
+// by the container's or the image's name.
 func (c *container) recognise(env map[string]string) (recognised, bool) {
 	var argv []string
 	for _, w := range append(append([]string{}, c.Command...), c.Args...) {

@@ -29,7 +29,7 @@ func (d *discovery) containerResolver(pid int) resolver {
 		return parseMountinfo(string(readInto(filepath.Join(proc, strconv.Itoa(id), "mountinfo"), make([]byte, cmdlineMax))))
 	}
 	host := read(1)
-	// The longest root first: it is the nearest to what is sought.
+	// The longest root first: it is the nearest to the searched path.
 	slices.SortStableFunc(host, func(a, b mountPoint) int { return cmp.Compare(len(b.root), len(a.root)) })
 	for _, m := range read(pid) {
 		found := mount{container: m.target}

@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// maxConfig bounds the size of a configuration file that is searched for paths.
+// maxConfig limits the size of a configuration file that is searched for paths.
 const maxConfig = 256 << 10
 
-// noteFiles records the files that a text names, and those that they name in turn where
-// they are configuration files.
+// noteFiles records the files that a text names, and the files that named configuration files
+// name.
 func (d *discovery) noteFiles(into map[string]bool, files resolver, text string) {
 	names := pathsIn(text)
 	if files.workDir != "" || !files.inContainer { // an image's own directory is not known
@@ -38,7 +38,7 @@ func (d *discovery) noteFiles(into map[string]bool, files resolver, text string)
 	}
 }
 
-// note records where a file really is; false where there is none, or none to search.
+// noteFile records the real path of a file; false if there is none, or none to search.
 func (d *discovery) note(into map[string]bool, host string) bool {
 	local, err := d.root.Local(host)
 	if err != nil {
@@ -52,7 +52,7 @@ func (d *discovery) note(into map[string]bool, host string) bool {
 	return info.Size() <= maxConfig
 }
 
-// certificateFile says by its name that a file holds a certificate or a key.
+// certificateFile reports whether a file's name is that of a certificate or a key.
 func certificateFile(name string) bool {
 	return slices.Contains([]string{".crt", ".pem", ".key", ".cert", ".cer"}, path.Ext(name))
 }
@@ -68,8 +68,8 @@ func pathsIn(text string) []string {
 	return out
 }
 
-// relativePathsIn finds what may be relative paths of certificates, keys, kubeconfigs and
-// configuration files: by their names.
+// relativePathsIn finds possible relative paths of certificates, keys, kubeconfigs and
+// configuration files, by their names.
 func relativePathsIn(text string) []string {
 	var out []string
 	for word := range wordsOf(text) {

@@ -8,11 +8,11 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
-// nodeUser is what the API server calls a kubelet, before its node's name.
+// nodeUser is the prefix of a kubelet's user name at the API server, before its node's name.
 const nodeUser = "system:node:"
 
-// nodeName is the node's name in the API: as given, as the kubelet's certificate
-// has it, as the kubelet is told, or the host's.
+// nodeName is the node's name in the API: of the options, the kubelet's certificate, the
+// kubelet's flags, or the host.
 func (d *discovery) nodeName(given string) string {
 	if given != "" {
 		return given

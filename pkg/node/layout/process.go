@@ -35,11 +35,11 @@ type process struct {
 	// containerID is the runtime's id of its container, where its control group has it.
 	containerID string
 	started     *time.Time
-	// hostNetwork: it has the network of the node's process 1, as far as that can be told.
+	// hostNetwork: it has the network of the node's process 1, as far as that is known.
 	hostNetwork bool
 }
 
-// table is what runs on a node.
+// processTable holds the processes of a node.
 type table struct {
 	components []process // in the order of their ids
 	bundles    []string  // programs that hold many components at once, see bundled
@@ -47,11 +47,11 @@ type table struct {
 	members map[string][]member
 }
 
-// processes lists what runs on a node.
+// listProcesses lists the processes of a node.
 //
-// One read per process of the node is what this costs, and one more where a component
-// runs in a unit, so it goes to the kernel directly: files of /proc/PID are no symlinks
-// and cannot lead out of the root.
+// The cost is one read per process of the node, and one more if a component runs in a unit, so
+// it uses the kernel's paths directly: files of /proc/PID are no symlinks and cannot lead out
+// of the root.
 func processes(root hostfs.Root) table {
 	var out table
 	proc, err := root.Local("/proc")
@@ -103,7 +103,7 @@ func cgroupsOf(proc string, pid int) map[string]string {
 	return cgroupPaths(readInto(filepath.Join(proc, strconv.Itoa(pid), "cgroup"), make([]byte, cmdlineHead)))
 }
 
-// sameNetwork says whether a process has the network namespace of process 1.
+// sameNetwork reports whether a process has the network namespace of process 1.
 func sameNetwork(proc string, pid int) bool {
 	first, err := os.Readlink(filepath.Join(proc, "1", "ns", "net"))
 	if err != nil {
@@ -120,7 +120,7 @@ func processIDs(proc string) []int {
 		return nil
 	}
 	defer func() { _ = d.Close() }()
-	names, _ := d.Readdirnames(-1) // what could be listed is better than nothing
+	names, _ := d.Readdirnames(-1) // an incomplete list is better than none
 	var ids []int
 	for _, n := range names {
 		if id, err := strconv.Atoi(n); err == nil && id > 0 {
@@ -189,8 +189,8 @@ func bootTime(proc string) time.Time {
 	return time.Unix(seconds, 0)
 }
 
-// readInto fills buf from a file as far as it goes; nothing on any error, since a
-// process may end between two looks at it.
+// readInto fills buf from a file as far as possible, and returns nothing after an error, since
+// a process may end between two reads.
 func readInto(path string, buf []byte) []byte {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 type program struct {
 	service   certs.Service
 	args      arguments
-	env       map[string]string // what the manifest or unit sets, or what it runs with
-	envHidden bool              // what it runs with could not be read, and nothing else tells
+	env       map[string]string // the variables of the manifest or unit, or of the process
+	envHidden bool              // the variables of the process could not be read
 	files     resolver
 	orHost    bool // see locate
 	component inventory.Component
@@ -30,8 +30,8 @@ type program struct {
 	containerID string
 }
 
-// others finds the components that no static pod on this node is: those that run
-// under systemd or otherwise, then those that a unit would start.
+// otherComponents finds the components that are no static pods: those that run under systemd or
+// otherwise, then those that a unit would start.
 func (d *discovery) others(running []process, known []*program) []*program {
 	var found []*program
 	has := func(s certs.Service) bool {
@@ -77,7 +77,7 @@ func (d *discovery) others(running []process, known []*program) []*program {
 	return found
 }
 
-// findKubelet returns the kubelet, running or not; none on a node without one.
+// findKubelet returns the kubelet, running or not, if the node has one.
 func (d *discovery) findKubelet(running []process) []*program {
 	best := -1
 	for i, p := range running {
@@ -109,9 +109,12 @@ func (d *discovery) fromProcess(p process) *program {
 		out.files = d.containerResolver(p.pid)
 		out.component.Note = "runs in a container that neither the kubelet nor systemd started; restart it by its own means"
 	case p.place.unit != "":
-		out.component.Runtime, out.component.Unit = inventory.Systemd, p.place.unit
+		out.component.Runtime = inventory.Systemd
+		out.component.Unit = p.place.unit
 		if u, ok := loadUnit(d.root, p.place.unit); ok {
-			out.env, out.files.workDir, out.files.mounts = u.env, u.workDir, u.mounts
+			out.env = u.env
+			out.files.workDir = u.workDir
+			out.files.mounts = u.mounts
 		}
 		d.supervise(p, out)
 	default:
@@ -120,9 +123,9 @@ func (d *discovery) fromProcess(p process) *program {
 	return out
 }
 
-// unmanagedPod describes a component in a pod that nothing on this node declares: a
-// control plane that runs as ordinary pods. Nil for a pod that is somebody's workload: a
-// tenant's control plane, an application's etcd.
+// unmanagedPod describes a component in a pod without a manifest on this node: a control plane
+// in ordinary pods. Nil for a pod that is a workload: a tenant's control plane, an
+// application's etcd.
 func (d *discovery) unmanagedPod(p process) *program {
 	if p.place.static() {
 		const reason = "runs as a static pod whose manifest was not found"
@@ -151,7 +154,7 @@ func (d *discovery) unmanagedPod(p process) *program {
 // systemNamespace is where a control plane's own pods are.
 const systemNamespace = "kube-system"
 
-// fromPod describes a component in a pod that is only known to be there.
+// fromPod describes a component in a pod of which only the existence is known.
 func (d *discovery) fromPod(p process, note string) *program {
 	out := &program{service: p.service, args: p.args, place: p.place, secrets: true}
 	out.component = inventory.Component{
@@ -191,8 +194,8 @@ func (d *discovery) podOf(uid string) (namespace, name string) {
 	return "", ""
 }
 
-// host resolves a path that a component names. Where the host has no such path it
-// records that, and returns false.
+// hostPath resolves a path that a component names. If the host has no such path it records
+// that, and returns false.
 func (d *discovery) host(p *program, name string) (string, bool) {
 	if name == "" {
 		return "", false
@@ -205,8 +208,8 @@ func (d *discovery) host(p *program, name string) (string, bool) {
 	return h, true
 }
 
-// locate is host without the record. A configuration file that no mount explains, and what
-// it names, is taken from the same path of the host, where that exists.
+// locatePath is hostPath without the record. A configuration file that is in no known mount,
+// and the files that it names, are taken from the same path of the host if that exists.
 func (d *discovery) locate(p *program, name string) (string, error) {
 	h, err := p.files.host(name)
 	if err != nil && p.orHost {

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// redacted stands for a value that could be a secret.
+// redacted replaces a value that could be a secret.
 const redacted = "(redacted)"
 
 // redact returns a command line that may be shown: values of flags that could be
@@ -31,8 +31,8 @@ func redact(args arguments) []string {
 	return out
 }
 
-// secretFlag says whether a flag's value could be a secret itself, rather than
-// the path of one or a number.
+// secretFlag reports whether a flag's value could be a secret itself, rather than the path of
+// one or a number.
 func secretFlag(name string) bool {
 	name = strings.ToLower(name)
 	for _, ending := range []string{"file", "dir", "path", "ttl", "url", "expiration"} {
@@ -48,7 +48,7 @@ func secretFlag(name string) bool {
 	return false
 }
 
-// harmless says that a value is a switch or empty, e.g. of
+// isHarmless reports whether a value is a switch or empty, e.g. of
 // --enable-bootstrap-token-auth.
 func harmless(value string) bool { return value == "" || value == "true" || value == "false" }
 

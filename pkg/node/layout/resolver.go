@@ -16,14 +16,15 @@ type mount struct {
 
 // resolver turns the paths that a component uses into the host's.
 type resolver struct {
-	// inContainer says that paths without a mount lie in the image. Without it the
-	// component sees the host's files as they are, but for what its unit mounts elsewhere.
+	// inContainer means that paths without a mount are in the image. Without it the component
+	// sees the host's files, except for those that its unit mounts elsewhere.
 	inContainer bool
 	mounts      []mount
 	workDir     string // for relative paths; empty: unknown, taken as "/"
 }
 
-// host returns the host's name of a path. The error says why the host has none.
+// hostPath returns the host path of a component's path. The error is the reason why the host
+// has none.
 func (r resolver) host(p string) (string, error) {
 	if !path.IsAbs(p) {
 		p = path.Join("/", r.workDir, p)
@@ -46,8 +47,8 @@ func (r resolver) host(p string) (string, error) {
 	return path.Join(best.host, strings.TrimPrefix(p, best.container)), nil
 }
 
-// alone says whether a file is mounted into the container by itself, and not with the
-// directory in which it lies: then a file that takes its place is not seen there.
+// mountedAlone reports whether a file is mounted into the container without its directory: the
+// container does not see a file that replaces it then.
 func (r resolver) alone(p string) bool {
 	if p == "" || !r.inContainer {
 		return false
@@ -59,7 +60,7 @@ func (r resolver) alone(p string) bool {
 	return slices.ContainsFunc(r.mounts, func(m mount) bool { return m.container == p })
 }
 
-// under says whether p is dir or lies below it. Both are clean.
+// isUnder reports whether p is dir or below it. Both are clean.
 func under(p, dir string) bool {
 	return p == dir || dir == "/" || strings.HasPrefix(p, dir+"/")
 }

@@ -2,7 +2,7 @@ package layout
 
 import "testing"
 
-// A file that is mounted by itself is not replaced for its container by a rename.
+// A file that is mounted without its directory is not replaced for its container by a rename.
 func TestAFileMountedAloneIsKnown(t *testing.T) {
 	r := resolver{inContainer: true, workDir: "/etc/etcd", mounts: []mount{
 		{container: "/etc/kubernetes/pki", host: "/etc/kubernetes/pki"},

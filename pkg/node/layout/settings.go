@@ -9,10 +9,10 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/settings"
 )
 
-// values returns what a component is given for a setting, by the name of its flag.
+// values returns a component's values of a setting, by the name of its flag.
 type values func(flag string) []string
 
-// last is the value that counts of a setting that may not be repeated.
+// lastValue is the effective value of a setting that may not be repeated.
 func (v values) last(flag string) string {
 	if all := v(flag); len(all) > 0 && flag != "" {
 		return all[len(all)-1]
@@ -30,15 +30,15 @@ func (v values) with(flag, value string) values {
 	}
 }
 
-// verificationPlace is where the use of a certificate can be verified: an endpoint that serves it, or
-// a server that the component authenticates to.
+// verificationPlace is a place to verify the use of a certificate: an endpoint that serves it,
+// or a server that the component authenticates to.
 type verificationPlace struct {
 	served []inventory.Served
 	client *inventory.Client
 }
 
-// addSettings records what a component's settings name, in the order of the table. What
-// needs more than the table, such as the kubelet's files, is recorded by the component's
+// addSettings records the files that a component's settings name, in the order of the table.
+// Files that need more than the table, such as the kubelet's, are recorded by the component's
 // own function.
 func (d *discovery) addSettings(p *program, get values, places map[settings.Verification]verificationPlace) {
 	var kubeconfigs []string

@@ -42,7 +42,8 @@ func (d *discovery) addSNI(p *program, name string, values []string, served []in
 		for i, pair := range pairs {
 			for _, n := range names(pair) {
 				if !slices.Contains(taken, n) {
-					taken, own[i] = append(taken, n), append(own[i], n)
+					taken = append(taken, n)
+					own[i] = append(own[i], n)
 				}
 			}
 		}
@@ -59,8 +60,8 @@ func (d *discovery) addSNI(p *program, name string, values []string, served []in
 	d.askForDefault(p, taken, served)
 }
 
-// domain is what Kubernetes takes for a DNS name (IsDNS1123Subdomain in
-// k8s.io/apimachinery/pkg/util/validation): the API server goes by no other common name.
+// domain matches the DNS names of Kubernetes (IsDNS1123Subdomain in
+// k8s.io/apimachinery/pkg/util/validation): the API server uses no other common name.
 var domain = regexp.MustCompile(`^[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*$`)
 
 // parseSNI reads a value of the flag, and the certificate's names where it gives none.
@@ -89,8 +90,8 @@ func (d *discovery) parseSNI(p *program, value string) (sniPair, bool) {
 	return pair, true
 }
 
-// askFor returns the endpoints at which a server shows the pair of some names. taken are
-// the names of all pairs.
+// askFor returns the endpoints at which a server serves the pair of some names. taken are the
+// names of all pairs.
 func (d *discovery) askFor(p *program, names, taken []string, address string) (out []inventory.Served) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -117,8 +118,8 @@ func (d *discovery) askFor(p *program, names, taken []string, address string) (o
 	return out
 }
 
-// askForDefault asks for the default certificate by a name that nobody has, where its
-// address has a pair of its own.
+// askForDefault requests the default certificate by a name that does not exist, if its address
+// has a pair of its own.
 func (d *discovery) askForDefault(p *program, taken []string, served []inventory.Served) {
 	for i := range d.out.Node.Certificates {
 		c := &d.out.Node.Certificates[i]

@@ -29,7 +29,7 @@ func TestEndpointsOfSNIPairs(t *testing.T) {
 		values []string
 		flags  []string
 		want   [][]string // for each pair: "address name"
-		byName bool       // the default certificate is asked for by a name that nobody has
+		byName bool       // the default certificate is requested by a name that does not exist
 	}{
 		"names":                       {values: []string{"/a.pem,/a.key:api.example.com, b.example.com"}, want: [][]string{{at + " api.example.com", at + " b.example.com"}}},
 		"names of the certificate":    {values: []string{"/a.pem,/a.key"}, want: [][]string{{at + " a.example.com", at + " a"}}},

@@ -5,7 +5,7 @@ import (
 	"io/fs"
 )
 
-// criSockets are tried where the kubelet does not say which runtime it uses.
+// criSockets are tried if the kubelet's runtime is not configured.
 var criSockets = []string{
 	"/run/containerd/containerd.sock", "/run/crio/crio.sock", "/run/cri-dockerd.sock",
 }

@@ -41,13 +41,13 @@ func (d *discovery) staticPods(manifests string, running []process) []*program {
 	return out
 }
 
-// manifestFile is a static pod and where its manifest lies.
+// manifestFile is a static pod with the path of its manifest.
 type manifestFile struct {
 	path string
 	pod  *pod
 }
 
-// manifestFiles lists what the kubelet would read: files without a leading dot.
+// manifestFiles lists the files that the kubelet would read: those without a leading dot.
 func (d *discovery) manifestFiles(manifests string) []string {
 	if manifests == "" {
 		return nil
@@ -99,9 +99,10 @@ func fromContainer(p *pod, c *container, running []process) (*program, bool) {
 		},
 	}
 	if proc, ok := runningAs(r, running); ok {
-		out.component.PID, out.component.StartedAt = proc.pid, proc.started
-		// The manifest leads, since it is what a restart will use. Only values that the
-		// API server provides ($(POD_IP) from a fieldRef) are taken from the process.
+		out.component.PID = proc.pid
+		out.component.StartedAt = proc.started
+		// The manifest takes precedence, since a restart will use it. Only values that the API
+		// server provides ($(POD_IP) from a fieldRef) are taken from the process.
 		if slices.ContainsFunc(r.args, func(a string) bool { return strings.Contains(a, "$(") }) {
 			out.args = proc.args
 		}
@@ -110,7 +111,7 @@ func fromContainer(p *pod, c *container, running []process) (*program, bool) {
 	}
 	out.component.Args = redact(out.args)
 	if out.isolated {
-		out.component.Note = "has a network of its own, so what it serves cannot be asked from the node"
+		out.component.Note = "has a network of its own, so its endpoints are not reachable from the node"
 	}
 	return out, true
 }
@@ -122,11 +123,13 @@ func runningAs(r recognised, running []process) (process, bool) {
 		func(p process) bool { return p.place.container && slices.Equal(p.args, r.args) },
 		func(p process) bool { return p.place.static() },
 	} {
-		best, found := process{}, false
+		best := process{}
+		found := false
 		for _, p := range running {
 			// The component itself rather than a wrapper around it.
 			if p.service == r.service && fits(p) && (!found || p.direct && !best.direct) {
-				best, found = p, true
+				best = p
+				found = true
 			}
 		}
 		if found {

@@ -45,19 +45,19 @@ func membersOf(proc string, init map[string]string, ids []int, components []proc
 	return out
 }
 
-// distribution is a product that starts components below a unit of its own and
-// renews their certificates itself.
+// distribution is a product that starts components in a unit of its own and renews their
+// certificates.
 type distribution struct {
 	name     string
 	programs []string // its process, and the first word of its unit's command
 	dir      string   // where it keeps its data by default
-	// renew says how its users renew certificates; %s is its unit, or the usual one.
+	// renew is the advice for its users to renew certificates; %s is its unit, or the usual
+	// one.
 	renew string
 	unit  string
 	// prefixes are how the names of its units begin.
 	prefixes []string
-	// atStart says that its program makes certificates anew whenever it starts, see
-	// madeAtStart.
+	// atStart means that its program makes certificates again at every start, see madeAtStart.
 	atStart bool
 }
 
@@ -70,7 +70,7 @@ var distributions = []distribution{
 	{"MicroK8s", []string{"kubelite"}, "/var/snap/microk8s", `run "microk8s refresh-certs" on each node`, "", nil, false},
 }
 
-// reason says why a certificate of the distribution is left to it.
+// leftReason is the reason why a certificate is left to the distribution.
 func (d *distribution) reason(unit string) string {
 	if unit == "" {
 		unit = d.unit
@@ -95,15 +95,16 @@ func distributionOf(argv []string) *distribution {
 	return nil
 }
 
-// supervise finds out whether a component's unit is its own. One that runs below
-// something else, or together with other components, is Supervised: to stop the unit
-// would stop all of it.
+// judgeUnit determines whether a component's unit is its own. A component that runs below
+// another program, or together with other components, is Supervised: its unit stops all of
+// them.
 func (d *discovery) supervise(p process, out *program) {
 	head, why := d.headOf(p)
 	if why == "" {
 		return
 	}
-	out.component.Runtime, out.distribution = inventory.Supervised, head
+	out.component.Runtime = inventory.Supervised
+	out.distribution = head
 	out.component.Note = join2(out.component.Note, why)
 	if u, ok := loadUnit(d.root, p.place.unit); ok && head != nil && head.atStart {
 		out.component.GraceSeconds = u.grace
@@ -113,8 +114,8 @@ func (d *discovery) supervise(p process, out *program) {
 	}
 }
 
-// headOf says what besides a component its unit runs; why is empty where the unit is the
-// component's own. The distribution may be nil.
+// headOf returns the distribution that started a component, which may be nil, and why its unit
+// is not its own; why is empty if it is.
 func (d *discovery) headOf(p process) (head *distribution, why string) {
 	unit := p.place.unit
 	members := d.members[unit]
@@ -156,8 +157,8 @@ func (d *discovery) commandsOf(u *unit, members []member) [][]string {
 	return out
 }
 
-// ownUnit says whether a unit starts the component itself, perhaps behind a wrapper, or
-// is named for it.
+// ownUnit reports whether a unit starts the component itself, perhaps behind a wrapper, or is
+// named for it.
 func ownUnit(u *unit, name string, s certs.Service) bool {
 	if u != nil {
 		for _, argv := range u.commands() {
@@ -199,9 +200,9 @@ func firstOf(p process, members []member) (member, bool) {
 	return top, !wraps
 }
 
-// leaveToDistributions marks the certificates that a distribution renews itself: those
-// that its components use, those of a node whose kubelet it runs, and those that lie in
-// its directory.
+// leaveToDistributions sets the reason of certificates that a distribution renews: those that
+// its components use, those of a node whose kubelet it runs, and those that lie in its
+// directory.
 func (d *discovery) leaveToDistributions(programs []*program) {
 	byService := map[certs.Service]*program{}
 	for _, p := range programs {
@@ -213,9 +214,11 @@ func (d *discovery) leaveToDistributions(programs []*program) {
 	certificates := d.out.Node.Certificates
 	for i := range certificates {
 		c := &certificates[i]
-		reason, unit := leftTo(c, byService), ""
+		reason := leftTo(c, byService)
+		unit := ""
 		if starter.makes(c) {
-			reason, unit = starter.harm, starter.unit
+			reason = starter.harm
+			unit = starter.unit
 			c.Issuer = inventory.Issuer{Kind: inventory.UnitStart, Unit: unit}
 		}
 		if reason != "" {

@@ -15,8 +15,8 @@ func child(n *layouttest.Node, pid, parent int) {
 	n.Write(fmt.Sprintf("/proc/%d/stat", pid), fmt.Sprintf("%d (x) S %d 1 1 0 -1 4194560 1 0 0 0 1 1 0 0 20 0 11 0 10000 1 1\n", pid, parent))
 }
 
-// TestComponentBelowAnotherProgramIsSupervised goes through what a unit may run besides a
-// component: only a unit that is the component's own may be restarted for it.
+// TestComponentBelowAnotherProgramIsSupervised has units that also run other programs: only a
+// unit that is the component's own may be restarted for it.
 func TestComponentBelowAnotherProgramIsSupervised(t *testing.T) {
 	own := func(n *layouttest.Node, unit string, argv ...string) {
 		n.Process(100, layouttest.Unit(unit), argv...)
@@ -47,7 +47,7 @@ func TestComponentBelowAnotherProgramIsSupervised(t *testing.T) {
 			own(n, "kubelet.service", "kubelet", "--kubeconfig=/k.conf")
 			child(n, 120, 100)
 		}, inventory.Systemd, ""},
-		"a supervisor of nobody's": {func(n *layouttest.Node) {
+		"an unknown supervisor": {func(n *layouttest.Node) {
 			n.Process(90, layouttest.Unit("acme.service"), "/opt/acme/agent", "run")
 			own(n, "acme.service", "kubelet", "--kubeconfig=/k.conf")
 			child(n, 100, 90)
@@ -114,7 +114,7 @@ func TestControlPlaneInOrdinaryPodsIsReported(t *testing.T) {
 			n.Link("/proc/1/ns/net", "net:[1]")
 			n.Link("/proc/600/ns/net", "net:[2]")
 		}, false, false},
-		"whose cannot be told": {func(*layouttest.Node) {}, false, true},
+		"of an unknown owner": {func(*layouttest.Node) {}, false, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := layouttest.New(t)

@@ -28,16 +28,15 @@ const (
 	maxSubdirDepth = 3
 )
 
-// addAdmins goes through the kubeconfigs that lie where components have theirs. Those
-// that something uses are certificates, and so are those of administrators where people
-// look for them. All others are unclaimed.
+// addAdmins records the kubeconfigs in the directories of components. Those in use, and those
+// of administrators in the usual places, are certificates. All others are unclaimed.
 func (d *discovery) addAdmins(programs []*program) {
 	tops := map[string]bool{}
 	for _, conf := range d.configs {
 		tops[path.Dir(conf)] = true
 	}
 	home := controlPlane(programs)
-	if home { // where kubeadm and people have admin.conf, wherever components have theirs
+	if home { // the usual place of admin.conf, independently of the components' places
 		tops["/etc/kubernetes"] = true
 	}
 	for _, top := range slices.Sorted(maps.Keys(tops)) {
@@ -55,8 +54,8 @@ func (d *discovery) addAdmins(programs []*program) {
 	}
 }
 
-// addAdmin judges one file. home says that administrators' kubeconfigs are at home in
-// its directory, below that it lies in a subdirectory of one.
+// addAdmin records one file. home means that administrators' kubeconfigs are expected in its
+// directory, below that it is in a subdirectory of such a one.
 func (d *discovery) addAdmin(file string, home, below bool) {
 	data, err := d.root.ReadFile(file)
 	if err != nil || !looksLikeKubeconfig(data) {
@@ -80,7 +79,7 @@ func (d *discovery) addAdmin(file string, home, below bool) {
 			d.addUser(nobody, file, u, role{name: path.Base(file), client: d.apiClient(nobody, file, file, u)})
 		}
 	case d.out.Names(d.root, file) && !kubeadmName(path.Base(file)):
-		// A component names it in a way that is not known: it is in no use of ours.
+		// A component names it in an unknown way: it is not a certificate of the inventory.
 	default:
 		kind, reason := unusedKind(file, below)
 		for i := range k.Users {
@@ -100,7 +99,7 @@ func (d *discovery) addSecondUsers(file string, k *KubeconfigFile) {
 	}
 }
 
-// addUnclaimed lists a user with a client certificate, wherever the kubeconfig has it.
+// addUnclaimed lists a user with a client certificate, embedded or in a file.
 func (d *discovery) addUnclaimed(file string, u *KubeconfigUser, kind inventory.UnusedKind, reason string) {
 	x := Unclaimed{Path: file, User: u.Name, Kind: kind, Reason: reason}
 	switch {
@@ -121,14 +120,14 @@ func (d *discovery) unclaimed(x Unclaimed) {
 	d.out.Unclaimed = append(d.out.Unclaimed, x)
 }
 
-// adminName says whether a file has the name of an administrator's kubeconfig: kubeadm's
+// adminName reports whether a file has the name of an administrator's kubeconfig: kubeadm's
 // names, and those with the other usual ending.
 func adminName(name string) bool {
 	stem := strings.TrimSuffix(strings.TrimSuffix(name, ".conf"), ".kubeconfig")
 	return stem != name && (stem == "admin" || stem == "super-admin")
 }
 
-// unusedKind says what a kubeconfig that nothing uses is.
+// unusedKind returns the kind of an unused kubeconfig.
 func unusedKind(file string, below bool) (inventory.UnusedKind, string) {
 	name := path.Base(file)
 	original, backup := BackupOf(name)
@@ -143,16 +142,16 @@ func unusedKind(file string, below bool) (inventory.UnusedKind, string) {
 	return inventory.UnusedFile, "no component names it"
 }
 
-// kubeadmName says whether a kubeconfig has the name of a component's.
+// kubeadmName reports whether a kubeconfig has the name of a component's.
 func kubeadmName(name string) bool {
 	return slices.Contains([]string{"kubelet.conf", "controller-manager.conf", "scheduler.conf"}, name)
 }
 
-// unsearched are directories below those of kubeconfigs in which no copies are looked
-// for: the kubelet's and etcd's data, and manifests.
+// unsearched lists the directories below those of kubeconfigs that are not searched for copies:
+// the kubelet's and etcd's data, and manifests.
 var unsearched = []string{"manifests", "pods", "plugins", "plugins_registry", "pod-resources", "device-plugins", "checkpoints", "member", "wal", "snap", "db"}
 
-// shared are directories that hold all kinds of things besides.
+// shared lists the directories that hold all kinds of other files.
 var shared = []string{"/var/lib", "/var/run", "/usr/lib", "/usr/local", "/etc/ssl", "/etc/pki"}
 
 // subdirectories lists the directories below one in which copies may lie, without those
@@ -208,7 +207,7 @@ func (d *discovery) addSubdirectories() {
 	}
 }
 
-// looksLikeKubeconfig keeps the parser away from whatever else lies there.
+// looksLikeKubeconfig reports whether to parse a file: the directory may hold any files.
 func looksLikeKubeconfig(data []byte) bool {
 	return bytes.Contains(data, []byte("clusters")) && bytes.Contains(data, []byte("client-certificate"))
 }

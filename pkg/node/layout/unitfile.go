@@ -19,12 +19,13 @@ var unitDirs = []string{
 // assignment is one "Name=value" line of a unit file.
 type assignment struct{ section, name, value string }
 
-// parseUnit reads a unit file. Unlike systemd's own it has no use for errors: a
-// line that is none is skipped. (go-systemd's parser refuses lines over 2 KiB, which
-// an API server's command line easily has.)
+// parseUnit reads a unit file. Unlike systemd it reports no errors: an invalid line is skipped.
+// (go-systemd's parser refuses lines over 2 KiB, which an API server's command line easily
+// has.)
 func parseUnit(data string) []assignment {
 	var out []assignment
-	section, pending := "", ""
+	section := ""
+	pending := ""
 	for line := range strings.SplitSeq(data, "\n") {
 		line = strings.TrimSpace(line)
 		if line != "" && (line[0] == '#' || line[0] == ';') {
@@ -34,7 +35,8 @@ func parseUnit(data string) []assignment {
 			pending += before + " "
 			continue
 		}
-		line, pending = strings.TrimSpace(pending+line), ""
+		line = strings.TrimSpace(pending + line)
+		pending = ""
 		if strings.HasPrefix(line, "[") && strings.HasSuffix(line, "]") {
 			section = line[1 : len(line)-1]
 			continue
@@ -46,7 +48,7 @@ func parseUnit(data string) []assignment {
 	return out
 }
 
-// unit is what matters of a service unit with its drop-ins.
+// unit holds the relevant settings of a service unit with its drop-ins.
 type unit struct {
 	name      string   // "kubelet.service"
 	path      string   // of its main file
@@ -78,7 +80,8 @@ func loadUnit(root hostfs.Root, name string) (*unit, bool) {
 			if err != nil {
 				continue
 			}
-			u.path, u.preset = p, dir != unitDirs[0] && dir != unitDirs[1]
+			u.path = p
+			u.preset = dir != unitDirs[0] && dir != unitDirs[1]
 			lines = parseUnit(string(data))
 			break
 		}
@@ -98,8 +101,8 @@ func loadUnit(root hostfs.Root, name string) (*unit, bool) {
 	return u, true
 }
 
-// masked says whether a unit file is a link to /dev/null. The link itself is looked
-// at: a node pod need not see the host's devices.
+// isMasked reports whether a unit file is a link to /dev/null. Only the link is read: a node
+// pod need not see the host's devices.
 func masked(root hostfs.Root, file string) bool {
 	local, err := root.LocalNoFollow(file)
 	if err != nil {
@@ -109,7 +112,7 @@ func masked(root hostfs.Root, file string) bool {
 	return err == nil && target == "/dev/null"
 }
 
-// apply evaluates the assignments in order; an empty value resets a list.
+// applyAll evaluates the assignments in order; an empty value resets a list.
 func (u *unit) apply(root hostfs.Root, lines []assignment, instance string) {
 	var files []string
 	for _, l := range lines {
@@ -158,7 +161,7 @@ func (u *unit) apply(root hostfs.Root, lines []assignment, instance string) {
 			u.workDir = strings.TrimPrefix(value, "-")
 		}
 	}
-	// Files win over Environment=, whatever the order in the unit.
+	// Files take precedence over Environment=, in any order in the unit.
 	for _, f := range files {
 		if data, err := root.ReadFile(f); err == nil {
 			maps.Copy(u.env, parseEnvFile(string(data)))
@@ -178,8 +181,8 @@ func (u *unit) commands() [][]string {
 	return out
 }
 
-// dropIns lists a unit's drop-in files in the order in which they apply: by file
-// name, whatever their directory; of equal names the directory of precedence wins.
+// dropIns lists a unit's drop-in files in the order in which they apply: by file name,
+// independently of their directory; of equal names the directory of precedence wins.
 func dropIns(root hostfs.Root, name, template string) []string {
 	byName := map[string]string{}
 	for _, dir := range unitDirs {
@@ -241,7 +244,8 @@ func parseEnvFile(data string) map[string]string {
 			pending += before
 			continue
 		}
-		line, pending = pending+line, ""
+		line = pending + line
+		pending = ""
 		name, value, ok := strings.Cut(line, "=")
 		if name = strings.TrimSpace(name); !ok || !isName(name) {
 			continue

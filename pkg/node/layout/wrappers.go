@@ -12,7 +12,7 @@ import (
 type wrapper struct {
 	// valued are its options whose value may be the next word, without dashes.
 	valued []string
-	// operands is how many words without dashes come before the command.
+	// operands is the number of words without dashes before the command.
 	operands int
 	// script are its options whose value is a script for a shell, without dashes.
 	script []string
@@ -68,8 +68,8 @@ var wrappers = map[string]wrapper{
 		"working-directory", "d", "service-type", "M", "machine", "H", "host", "on-active", "on-boot", "on-calendar"}},
 }
 
-// behindWrapper returns the command that a known wrapper's command line starts: what
-// follows its options, its operands and, for env, its assignments.
+// behindWrapper returns the command that a known wrapper's command line starts: the words after
+// its options, its operands and, for env, its assignments.
 func behindWrapper(argv []string) ([]string, bool) {
 	w, known := wrappers[base(argv[0])]
 	if !known {
@@ -107,14 +107,14 @@ func behindWrapper(argv []string) ([]string, bool) {
 	return nil, true
 }
 
-// isAssignment says whether a word sets a variable: NAME=value.
+// isAssignment reports whether a word sets a variable: NAME=value.
 func isAssignment(word string) bool {
 	name, _, ok := strings.Cut(word, "=")
 	return ok && isName(name)
 }
 
-// distinctive are flags by which a component's command line is told from that of a
-// program which merely mentions the component's name.
+// distinctive lists flags that a component's command line has, and that of a program which
+// merely mentions the component's name has not.
 var distinctive = map[certs.Service][]string{
 	certs.Etcd: {"name", "data-dir", "config-file", "cert-file", "peer-cert-file", "listen-client-urls", "listen-peer-urls",
 		"initial-cluster", "advertise-client-urls", "auto-tls", "trusted-ca-file"},

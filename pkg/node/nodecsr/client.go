@@ -47,8 +47,8 @@ func restClient(config *rest.Config) (*rest.RESTClient, error) {
 	return client, nil
 }
 
-// loadKubeconfig reads a kubeconfig and all that it refers to below root. Relative
-// paths are relative to the kubeconfig, as everywhere.
+// loadKubeconfig reads a kubeconfig and the files that it refers to, below root. Relative paths
+// are relative to the kubeconfig, as everywhere.
 func loadKubeconfig(root hostfs.Root, kubeconfig string) (*rest.Config, error) {
 	data, err := root.ReadFile(kubeconfig)
 	if err != nil {
@@ -56,7 +56,7 @@ func loadKubeconfig(root hostfs.Root, kubeconfig string) (*rest.Config, error) {
 	}
 	config, err := clientcmd.Load(data)
 	if err != nil {
-		// Its words could quote the file, and that holds a key.
+		// Its message could quote the file, which holds a key.
 		return nil, fmt.Errorf("parse kubeconfig %q: it is not a valid kubeconfig", kubeconfig)
 	}
 	inline := func(file *string, data *[]byte) error {
@@ -72,7 +72,8 @@ func loadKubeconfig(root hostfs.Root, kubeconfig string) (*rest.Config, error) {
 		if err != nil {
 			return fmt.Errorf("kubeconfig %q: %w", kubeconfig, err)
 		}
-		*file, *data = "", content
+		*file = ""
+		*data = content
 		return nil
 	}
 	for _, c := range config.Clusters {

@@ -1,7 +1,7 @@
-// Package nodecsr asks the certificates API for kubelet certificates with the node's
-// own identity: the key never leaves the node, only the request travels. It is for
-// the node program, and apart from package kube so that neither carries the other's
-// weight: the plugin no host files, the node program no whole clientset.
+// Package nodecsr asks the certificates API for kubelet certificates with the node's own
+// identity: the key never leaves the node, only the request travels. It is separate from
+// package kube, so that the plugin does not depend on host files and the node program does not
+// depend on the whole clientset.
 package nodecsr
 
 import (
@@ -23,8 +23,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
 
-// reachTimeout is how long the API server may be unreachable before that counts as a
-// fact: one that is being restarted is back sooner.
+// reachTimeout is how long the API server may be unreachable before the request fails: a
+// restart takes less.
 const reachTimeout = 30 * time.Second
 
 // Requests makes CSR objects in the node's own name. It may be used concurrently.
@@ -37,10 +37,9 @@ type Requests struct {
 	client *rest.RESTClient
 }
 
-// Post creates the CSR object of a request and returns its name; where an earlier
-// try has made it already, it is that one. An error means that this identity cannot
-// ask: it has expired, is refused, or no API server can be reached. An administrator
-// must have the request signed then.
+// PostCSR creates the CSR object of a request and returns its name; if an earlier attempt has
+// created it, that one is used. An error means that this identity cannot: it has expired, it is
+// refused, or no API server is reachable. The plugin or the watcher must post the request then.
 func (r *Requests) Post(ctx context.Context, csr nodeapi.CSR) (name string, err error) {
 	object := &certificatesv1.CertificateSigningRequest{
 		ObjectMeta: metav1.ObjectMeta{Name: objectName(r.Node, csr.PEM)},
@@ -70,8 +69,8 @@ func (r *Requests) Post(ctx context.Context, csr nodeapi.CSR) (name string, err 
 	}
 }
 
-// Get returns the issued chain as PEM, or nil while it waits. denied says who refused
-// it and why, and is final. An error means that it could not be asked just now.
+// GetIssued returns the issued chain as PEM, or nil while the request is pending. denied is the
+// reason of a refusal, which is final. An error means that the API server did not answer.
 func (r *Requests) Get(ctx context.Context, name string) (pem []byte, denied string, err error) {
 	client, err := r.connect()
 	if err != nil {
@@ -80,7 +79,7 @@ func (r *Requests) Get(ctx context.Context, name string) (pem []byte, denied str
 	object := &certificatesv1.CertificateSigningRequest{}
 	err = client.Get().Resource(resource).Name(name).Do(ctx).Into(object)
 	if apierrors.IsNotFound(err) {
-		return nil, fmt.Sprintf("somebody deleted certificate signing request %q", name), nil
+		return nil, fmt.Sprintf("certificate signing request %q was deleted", name), nil
 	}
 	if err != nil {
 		r.disconnect()
@@ -100,8 +99,8 @@ func (r *Requests) Get(ctx context.Context, name string) (pem []byte, denied str
 	return object.Status.Certificate, "", nil
 }
 
-// connect makes a client once; disconnect has the next call make a new one, with what
-// the kubeconfig says by then, and on a new connection.
+// connect makes a client once. After disconnect the next call makes a new one, with the
+// kubeconfig as it is then and on a new connection.
 func (r *Requests) connect() (*rest.RESTClient, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -122,8 +121,8 @@ func (r *Requests) disconnect() {
 	r.client = nil
 }
 
-// refused says that asking again will not help: the API server does not accept the
-// identity or the request, or the TLS handshake failed on our certificate.
+// isRefused reports whether another attempt is useless: the API server does not accept the
+// identity or the request, or the TLS handshake failed on the client certificate.
 func refused(err error) bool {
 	return apierrors.IsUnauthorized(err) || apierrors.IsForbidden(err) || apierrors.IsInvalid(err) ||
 		apierrors.IsBadRequest(err) || strings.Contains(err.Error(), "remote error: tls:")
@@ -131,8 +130,8 @@ func refused(err error) bool {
 
 var notInNames = regexp.MustCompile(`[^a-z0-9.-]+`)
 
-// objectName names the CSR object of a request: always the same for the same request,
-// so that a try whose answer got lost finds its own object again.
+// objectName names the CSR object of a request: always the same for the same request, so that
+// an attempt after a lost answer finds the existing object.
 func objectName(node, request string) string {
 	sum := sha256.Sum256([]byte(request))
 	readable := notInNames.ReplaceAllString(strings.ToLower(node), "-")

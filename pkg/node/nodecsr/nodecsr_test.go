@@ -20,8 +20,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
 
-// api is an API server as far as CSR objects go. It knows its clients by their
-// certificates alone.
+// api is an API server for CSR objects only. It authenticates clients by their certificates.
 type api struct {
 	objects map[string]*certificatesv1.CertificateSigningRequest
 	refuse  int // status code of every answer; 0: none
@@ -141,7 +140,7 @@ func TestPostAndGet(t *testing.T) {
 	delete(a.objects, name)
 	_, denied, err := r.Get(t.Context(), name)
 	require.NoError(t, err)
-	assert.Contains(t, denied, "somebody deleted")
+	assert.Contains(t, denied, "was deleted")
 }
 
 func TestAnIdentityThatIsRefused(t *testing.T) {

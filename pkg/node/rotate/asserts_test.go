@@ -59,7 +59,7 @@ func (n *fakeNode) sameAs(before map[string]string) {
 	}
 }
 
-// allOld and allNew say what components have loaded and what is on disk.
+// allOld and allNew check the certificates that components have loaded and those on disk.
 func (n *fakeNode) isAll(isNew bool, services ...certs.Service) {
 	n.t.Helper()
 	n.mu.Lock()

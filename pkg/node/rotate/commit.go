@@ -17,19 +17,14 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// commit puts what was staged into use and answers with Committed, RolledBack or
+// commit puts the staged certificates into use and answers with Committed, RolledBack or
 // Unknown; or with Refused or Failed, before anything has changed. Its error is a
-// *journalError: the node was put back as it was as far as possible, and the next
-// process does so again, and says so.
+// *journalError: the node was rolled back as far as possible, and the next process rolls it
+// back again and reports it.
 func (s *session) commit(ctx context.Context, o statedir.Order, l *log) error {
 	t, materials, err := s.ready(ctx, o)
 	if err != nil {
-		rec := nodeapi.Record{Kind: nodeapi.Failed, Message: err.Error()}
-		var refused *refusal
-		if errors.As(err, &refused) {
-			rec.Kind, rec.Hint = nodeapi.Refused, refused.hint
-		}
-		return l.write(rec)
+		return l.write(failedAnswer(err))
 	}
 	backup := backupDir(s.rotation, o.Number)
 	if err := s.backUp(t, backup); err != nil {
@@ -70,7 +65,7 @@ func (s *session) commit(ctx context.Context, o statedir.Order, l *log) error {
 	return s.tidy()
 }
 
-// tidy removes what a commit needed, once it has its answer.
+// cleanUp removes the recovery unit and the staged files of a commit that has its answer.
 func (s *session) tidy() error {
 	if err := s.unguard(); err != nil {
 		return err
@@ -78,7 +73,7 @@ func (s *session) tidy() error {
 	return s.discardStaged()
 }
 
-// ready checks everything that can be checked before anything changes.
+// checkReady checks everything that can be checked before anything changes.
 func (s *session) ready(ctx context.Context, o statedir.Order) (t *transaction, m []store.Material, err error) {
 	defer recoverAs(&err)
 	t, err = loadTransaction(s.rotation.Staged())
@@ -95,7 +90,7 @@ func (s *session) ready(ctx context.Context, o statedir.Order) (t *transaction, 
 		}
 		if certs.Fingerprint(now.Leaf()) != i.Certificate.FingerprintSHA256 {
 			return nil, nil, &refusal{fmt.Sprintf("%s %q was changed since it was staged", i.Certificate.Name, i.Certificate.Store.Cert),
-				"something else changes certificates on this node; run the same command again to plan anew"}
+				"another program changes certificates on this node; run the same command again to make a new plan"}
 		}
 		if t.Unit != "" {
 			continue // its unit makes the new one
@@ -135,11 +130,13 @@ func (s *session) ready(ctx context.Context, o statedir.Order) (t *transaction, 
 			t.Unhealthy = append(t.Unhealthy, c.Health)
 		}
 	}
-	t.Token, t.Order, t.Began = o.Token, o.Number, s.now()
+	t.Token = o.Token
+	t.Order = o.Number
+	t.Began = s.now()
 	return t, m, nil
 }
 
-// backUp makes it possible to undo the commit, for this process and for a later one.
+// backUp makes it possible to roll back the commit, for this process and for a later one.
 func (s *session) backUp(t *transaction, dir string) (err error) {
 	defer recoverAs(&err)
 	if err := statedir.MkdirAll(dir); err != nil {
@@ -147,7 +144,7 @@ func (s *session) backUp(t *transaction, dir string) (err error) {
 	}
 	for n, i := range t.Items {
 		if t.Unit != "" {
-			continue // at its next start, its unit would replace what was put back
+			continue // the unit would overwrite restored files at its next start
 		}
 		if err := store.Backup(s.Root, i.Certificate.Store, itemDir(dir, n)); err != nil {
 			return err
@@ -156,23 +153,24 @@ func (s *session) backUp(t *transaction, dir string) (err error) {
 	return t.save(dir)
 }
 
-// committing is a commit, or the undoing of one.
+// committing is a commit, or the rollback of one.
 type committing struct {
 	*session
 	t       *transaction
 	log     *log
 	undoing bool
-	boot    bool // nothing runs yet: only files can be put back
-	late    bool // a later process undoes what an earlier one began
+	boot    bool // no component runs yet: only files are restored
+	late    bool // a later process rolls back the commit of an earlier one
 	fates   []fate
-	cold    time.Duration // how much longer static pods may take to be started
-	early   *restarting   // the kubelet, where it was restarted before everything else
+	cold    time.Duration // additional time for the start of static pods
+	early   *restarting   // the kubelet, where it was restarted before all other components
 	outages []*outage
 	// restarted are the services that were, or were begun to be, restarted.
 	restarted []certs.Service
 }
 
-// apply makes everything new and verifies it. A panic is an error, to be undone.
+// applyNew replaces the certificates, restarts the components and verifies them. A panic is an
+// error, and leads to a rollback.
 func (c *committing) apply(ctx context.Context, materials []store.Material) (err error) {
 	defer recoverAs(&err)
 	defer c.closeOutages()
@@ -208,7 +206,7 @@ func (c *committing) apply(ctx context.Context, materials []store.Material) (err
 	if err := c.restart(ctx, last); err != nil {
 		return err
 	}
-	if c.early != nil { // it is none of those that the commit restarts
+	if c.early != nil { // the commit restarts no kubelet
 		if err := c.awaitAll(ctx, []*restarting{c.early}); err != nil {
 			return err
 		}
@@ -219,8 +217,8 @@ func (c *committing) apply(ctx context.Context, materials []store.Material) (err
 	return c.verify(ctx, late)
 }
 
-// split takes the kubelet and kube-proxy apart from the rest: they come last, when
-// everything that the kubelet must start again is verified.
+// splitKubelet separates the kubelet and kube-proxy from the other services: they come last,
+// when everything that the kubelet must start again is verified.
 func split(services []certs.Service) (first, last []certs.Service) {
 	for _, s := range services {
 		if s == certs.Kubelet || s == certs.KubeProxy {
@@ -247,7 +245,7 @@ func (c *committing) byTurn(last []certs.Service) (early, late []int) {
 	return early, late
 }
 
-// restartsFor says whether the commit restarts all that loads a certificate.
+// restartsFor reports whether the commit restarts the service that loads a certificate.
 func (t *transaction) restartsFor(i item) bool {
 	return t.Restart != plan.RestartNever && slices.Contains(t.Restarts, i.Certificate.Service)
 }
@@ -260,8 +258,8 @@ func asFailure(err error) *failure {
 	return &failure{what: "the commit failed", cause: err}
 }
 
-// hintBackup tells a person where the old files are.
+// hintBackup names the directory of the old files.
 func (c *committing) hintBackup() string {
 	dir := filepath.Join(statedir.HostPath, "rotations", c.rotation.ID, "backup", fmt.Sprint(c.t.Order))
-	return "look at the component's log on this node; the replaced files are in " + dir
+	return "see the component's log on this node; the replaced files are in " + dir
 }

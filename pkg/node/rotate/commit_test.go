@@ -26,7 +26,7 @@ var (
 	abandon     = nodeapi.Order{Kind: nodeapi.OrderAbandon}
 )
 
-// rotateAll stages, commits and finishes, and returns what was recorded.
+// rotateAll stages, commits and finishes, and returns the records.
 func rotateAll(n *fakeNode, policy plan.RestartPolicy, services ...certs.Service) *records {
 	n.t.Helper()
 	e, r := n.engine()
@@ -72,7 +72,7 @@ func TestEverythingIsRenewedAndVerified(t *testing.T) {
 				t.Errorf("%s is not verified by %s", name, method)
 			}
 		}
-		// What the kubelet must start again is verified before the kubelet is touched.
+		// Static pods are verified before the kubelet is restarted.
 		if r.index(nodeapi.Restarting, certs.Kubelet) < r.indexVerified("apiserver@") {
 			t.Error("the kubelet was restarted before the API server was verified")
 		}
@@ -104,7 +104,7 @@ func TestOnlyTheServiceInScopeIsTouched(t *testing.T) {
 	})
 }
 
-func TestWhatFailsItsVerificationIsUndone(t *testing.T) {
+func TestRollbackOnFailedVerification(t *testing.T) {
 	const service = certs.KubeControllerManager
 	for _, test := range []struct {
 		name        string
@@ -112,12 +112,12 @@ func TestWhatFailsItsVerificationIsUndone(t *testing.T) {
 		what, words string
 	}{
 		{"the component cannot start", func(n *fakeNode) { n.breaks[service] = true },
-			"kube-controller-manager did not start again", "it exited 2 times; its last words: panic: bad certificate in kube-controller-manager"},
+			"kube-controller-manager did not start again", "it exited 2 times; last log lines: panic: bad certificate in kube-controller-manager"},
 		{"it starts and is not healthy", func(n *fakeNode) {
 			n.onStop = func(s certs.Service) { n.unhealthy[s] = s == service && len(n.started) < 6 }
 		}, "kube-controller-manager did not become healthy within 60s", "status 500"},
 		{"it still serves the old certificate", func(n *fakeNode) { n.keepsOld[certs.KubeAPIServer] = true },
-			"127.0.0.1:6443 does not show the new certificate of apiserver", "valid until"},
+			"127.0.0.1:6443 does not serve the new certificate of apiserver", "valid until"},
 		{"its new client certificate is not accepted", func(n *fakeNode) {
 			n.onStop = func(certs.Service) { // while staging it still was
 				n.rejects = func(c inventory.Certificate, leaf *x509.Certificate) error {
@@ -135,7 +135,7 @@ func TestWhatFailsItsVerificationIsUndone(t *testing.T) {
 					n.tree.WritePair(n.t, certstest.PKIDir+"/apiserver", n.tree.CA.Leaf(n.t, certstest.Name("kube-apiserver")))
 				}
 			}
-		}, "apiserver was changed by something else", "it is certificate"},
+		}, "apiserver was changed by another program", "it is certificate"},
 		{"a program error", func(n *fakeNode) {
 			n.onStop = func(s certs.Service) {
 				if s == service {
@@ -170,7 +170,7 @@ func TestWhatFailsItsVerificationIsUndone(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeVerifiedOldEitherNeedsAPerson(t *testing.T) {
+func TestUnverifiedRollbackRequiresManualIntervention(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
 		n.stuck[certs.Etcd] = true
@@ -184,7 +184,7 @@ func TestWhatCannotBeVerifiedOldEitherNeedsAPerson(t *testing.T) {
 		}
 		for _, name := range []string{"etcd-server", "etcd-peer"} {
 			if certs.Fingerprint(n.onDisk(name)) != n.original[name] {
-				t.Errorf("%s was not put back", name)
+				t.Errorf("%s was not restored", name)
 			}
 		}
 	})

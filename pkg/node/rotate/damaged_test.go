@@ -30,8 +30,8 @@ func (n *fakeNode) damage(id string) {
 	}
 }
 
-// A damaged journal keeps no other rotation from being undone, at boot or later, and says
-// how to get rid of it.
+// With a damaged journal, other rotations are rolled back all the same, at boot or later, and
+// the error names the command that removes it.
 func TestDamagedJournalOfAnotherRotation(t *testing.T) {
 	for name, boot := range map[string]bool{"at boot": true, "by the next process": false} {
 		t.Run(name, func(t *testing.T) {
@@ -58,7 +58,7 @@ func TestDamagedJournalOfAnotherRotation(t *testing.T) {
 	}
 }
 
-// Other rotations go on; the operator is warned.
+// Other rotations continue; the operator is warned.
 func TestDamagedJournalStopsNoOtherRotation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
@@ -75,7 +75,7 @@ func TestDamagedJournalStopsNoOtherRotation(t *testing.T) {
 			t.Errorf("warnings: %v", warned)
 		}
 		if err := e.Run(t.Context(), "000old"); err == nil {
-			t.Error("the rotation whose own journal is damaged goes on")
+			t.Error("the rotation with the damaged journal continues")
 		}
 		if err := e.Forget(t.Context(), "000old", false); err != nil {
 			t.Fatal(err)
@@ -96,13 +96,13 @@ func TestDamagedJournalOfTheInterruptedCommit(t *testing.T) {
 		newOnes := n.snapshot()
 		n.damage(rotationID)
 		e, _ := n.engine()
-		if _, err := e.Recover(t.Context(), true); err == nil || !strings.Contains(err.Error(), "the old certificates were put back") {
+		if _, err := e.Recover(t.Context(), true); err == nil || !strings.Contains(err.Error(), "the old certificates were restored") {
 			t.Errorf("error: %v", err)
 		}
 		n.sameAs(before)
 		// The operator has the new certificates back. A later boot leaves them.
 		n.copyBack(newOnes)
-		if _, err := e.Recover(t.Context(), true); err == nil || strings.Contains(err.Error(), "were put back") {
+		if _, err := e.Recover(t.Context(), true); err == nil || strings.Contains(err.Error(), "were restored") {
 			t.Errorf("at a later boot: %v", err)
 		}
 		n.sameAs(newOnes)
@@ -156,8 +156,8 @@ func (n *fakeNode) copyBack(files map[string]string) {
 	}
 }
 
-// What is damaged of an interrupted commit's own backup is named; what is whole is put
-// back, and the next process is not blocked.
+// Damaged files of an interrupted commit's backup are named, the intact ones are restored, and
+// the next process is not blocked.
 func TestDamagedBackup(t *testing.T) {
 	for _, file := range []string{"transaction.json", "0/0.saved"} {
 		t.Run(file, func(t *testing.T) {

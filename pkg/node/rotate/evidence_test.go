@@ -14,7 +14,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// details are what the evidence says of the certificate in whose ID a text occurs.
+// evidenceDetails returns the details of the evidence for the certificate whose ID contains a
+// text.
 func (r *records) details(name string) string {
 	var out []string
 	for _, rec := range r.of(nodeapi.Verified) {
@@ -25,10 +26,10 @@ func (r *records) details(name string) string {
 	return strings.Join(out, "\n")
 }
 
-// TestEvidenceOfARunningComponentThatIsNotRestarted has a scheduler that nothing here can
-// restart: it runs on the old certificate, and no evidence says otherwise.
+// TestEvidenceOfARunningComponentThatIsNotRestarted has a scheduler that cannot be restarted:
+// it uses the old certificate, and there is no evidence to the contrary.
 func TestEvidenceOfARunningComponentThatIsNotRestarted(t *testing.T) {
-	for _, kind := range []inventory.RuntimeKind{inventory.None} { // what is supervised is left out of the plan
+	for _, kind := range []inventory.RuntimeKind{inventory.None} { // supervised components are left out of the plan
 		t.Run(string(kind), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := newFakeNode(t)
@@ -46,7 +47,7 @@ func TestEvidenceOfARunningComponentThatIsNotRestarted(t *testing.T) {
 	}
 }
 
-func TestEvidenceOfWhatNothingUses(t *testing.T) {
+func TestEvidenceOfAnUnusedCertificate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
 		n.rejects = func(inventory.Certificate, *x509.Certificate) error { return errors.New("connection refused") }

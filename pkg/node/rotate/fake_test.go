@@ -29,12 +29,12 @@ type fakeNode struct {
 	mu      sync.Mutex
 	all     map[certs.Service]*fakeComponent
 	started []certs.Service // by a restart, in order
-	dead    bool            // the process under test was killed: whatever it asks ends it
+	dead    bool            // the process under test was killed: its next request ends it
 
-	// What a test may change:
+	// Fields that a test may change:
 	breaks    map[certs.Service]bool // cannot start with anything but the old certificates
 	stuck     map[certs.Service]bool // once stopped, never starts again
-	keepsOld  map[certs.Service]bool // does not re-read on start what it serves
+	keepsOld  map[certs.Service]bool // continues to serve its old certificate after a restart
 	reloads   bool                   // serving pairs are re-read on every handshake
 	rejects   func(c inventory.Certificate, leaf *x509.Certificate) error
 	onStop    func(s certs.Service)
@@ -58,7 +58,7 @@ type fakeComponent struct {
 	loaded  map[string]*x509.Certificate // by the certificate's name
 }
 
-// serves and clients say which pairs of a kubeadm node are verified how.
+// serves and clients hold the verification of the pairs of a kubeadm node.
 var serves = map[string][]string{
 	"apiserver": {"127.0.0.1:6443"}, "etcd-server": {"127.0.0.1:2379"}, "etcd-peer": {"10.0.0.11:2380"}, "kubelet-server": {"127.0.0.1:10250"},
 }
@@ -96,10 +96,11 @@ func newFakeNode(t *testing.T) *fakeNode {
 	return n
 }
 
-// now is certstest's moment plus what the test's clock has passed.
+// clock is certstest.Now plus the time that the test's clock has passed.
 func (n *fakeNode) now() time.Time { return certstest.Now.Add(time.Since(n.start)) }
 
-// onDisk is what a component would load, which insists on a key that fits.
+// onDisk returns the certificate that a component would load. A component refuses a key that
+// does not fit.
 func (n *fakeNode) onDisk(name string) *x509.Certificate {
 	content := n.read(name)
 	if content.KeyErr != nil {
@@ -148,10 +149,12 @@ func (n *fakeNode) scan(context.Context) (inventory.Node, error) {
 		}
 		c := inventory.Component{Service: s, Runtime: inventory.StaticPod, ContainerName: string(s), Health: "fake://" + string(s)}
 		if s == certs.Kubelet {
-			c.Runtime, c.Unit = inventory.Systemd, "kubelet.service"
+			c.Runtime = inventory.Systemd
+			c.Unit = "kubelet.service"
 		}
 		if kind := n.startedBy[s]; kind != "" {
-			c.Runtime, c.PID = kind, 100
+			c.Runtime = kind
+			c.PID = 100
 		}
 		node.Components = append(node.Components, c)
 	}
@@ -278,7 +281,8 @@ func (n *fakeNode) supervise(s certs.Service) {
 		if !n.all[s].running && !n.noKubelet {
 			n.launch(s)
 		}
-		running, stuck := n.all[s].running, n.stuck[s]
+		running := n.all[s].running
+		stuck := n.stuck[s]
 		n.mu.Unlock()
 		if running || stuck {
 			return
@@ -332,7 +336,8 @@ func (n *fakeNode) Health(_ context.Context, _ inventory.Node, c inventory.Compo
 	case !n.all[s].running:
 		p.Message = "connection refused"
 	case n.refuses[s]:
-		p.Unasked, p.Message = true, "no client certificate is accepted"
+		p.Unasked = true
+		p.Message = "no client certificate is accepted"
 	case n.unhealthy[s]:
 		p.Message = "status 500: not well"
 	default:

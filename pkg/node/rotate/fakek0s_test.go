@@ -28,9 +28,9 @@ type fakeK0s struct {
 	running bool
 	began   time.Time
 
-	// What a test may change:
-	keeps    map[string]bool // certificates that it does not make anew
-	ca       certstest.CA    // signs what is not etcd's and not the front proxy's
+	// Fields that a test may change:
+	keeps    map[string]bool // certificates that it does not make again
+	ca       certstest.CA    // signs all certificates except those of etcd and of the front proxy
 	validity []certstest.Option
 	dies     bool // it exits before it has made anything
 	orphans  map[certs.Service]bool
@@ -58,16 +58,19 @@ func (k *fakeK0s) scan(ctx context.Context) (inventory.Node, error) {
 		*c = inventory.Component{Service: c.Service, Runtime: inventory.Supervised, Unit: k0sUnit, Health: c.Health}
 		if f.running {
 			began := f.began
-			c.PID, c.StartedAt = 100*(slices.Index(certs.Services(), c.Service)+1)+f.id, &began
+			c.PID = 100*(slices.Index(certs.Services(), c.Service)+1) + f.id
+			c.StartedAt = &began
 		}
 	}
 	for i := range node.Certificates {
 		c := &node.Certificates[i]
 		if c.Service == certs.Kubelet {
-			c.Issuer, c.Reason = inventory.Issuer{Kind: inventory.NoIssuer}, "k0s leaves it to the kubelet"
+			c.Issuer = inventory.Issuer{Kind: inventory.NoIssuer}
+			c.Reason = "k0s leaves it to the kubelet"
 			continue
 		}
-		c.Issuer.Kind, c.Issuer.Unit = inventory.UnitStart, k0sUnit
+		c.Issuer.Kind = inventory.UnitStart
+		c.Issuer.Unit = k0sUnit
 	}
 	return node, nil
 }
@@ -114,7 +117,8 @@ func (k *fakeK0s) Stop(ctx context.Context, c inventory.Component, i component.I
 	}
 }
 
-// restart is what systemd does once it is told to, whatever becomes of who told it.
+// restartUnit does what systemd does when it is asked to, even if the process that asked has
+// ended.
 func (k *fakeK0s) restart() {
 	if !k.sleep(k.stops) {
 		return
@@ -150,7 +154,8 @@ func (k *fakeK0s) start() {
 	}
 	k.mu.Lock()
 	k.id++
-	k.running, k.began = !k.dies, k.now()
+	k.running = !k.dies
+	k.began = k.now()
 	dies := k.dies
 	k.mu.Unlock()
 	if dies {
@@ -213,9 +218,13 @@ func (k *fakeK0s) renew(name string) {
 	}
 	old := k.onDisk(name)
 	is := append([]certstest.Option{certstest.Template(func(c *x509.Certificate) {
-		c.Subject, c.DNSNames, c.IPAddresses, c.ExtKeyUsage = old.Subject, old.DNSNames, old.IPAddresses, old.ExtKeyUsage
+		c.Subject = old.Subject
+		c.DNSNames = old.DNSNames
+		c.IPAddresses = old.IPAddresses
+		c.ExtKeyUsage = old.ExtKeyUsage
 	})}, k.validity...)
-	p, store := ca.Leaf(k.t, is...), k.tree.Stores[name]
+	p := ca.Leaf(k.t, is...)
+	store := k.tree.Stores[name]
 	if store.Kind == inventory.Kubeconfig {
 		k.tree.Write(k.t, store.Cert, certstest.Kubeconfig(k.t, ca, store.User, p), 0o600)
 		return
@@ -225,7 +234,8 @@ func (k *fakeK0s) renew(name string) {
 
 func (k *fakeK0s) engine() (*Engine, *records) {
 	e, r := k.fakeNode.engine()
-	e.Scan, e.Restarter = k.scan, k
+	e.Scan = k.scan
+	e.Restarter = k
 	return e, r
 }
 
@@ -239,7 +249,11 @@ func (k *fakeK0s) stage(order nodeapi.Order, services ...certs.Service) {
 	if err != nil {
 		k.t.Fatal(err)
 	}
-	order.Kind, order.Step, order.Restart, order.Scope, order.StartTime = nodeapi.OrderStage, step, plan.RestartAlways, "test", k.now()
+	order.Kind = nodeapi.OrderStage
+	order.Step = step
+	order.Restart = plan.RestartAlways
+	order.Scope = "test"
+	order.StartTime = k.now()
 	k.order(order)
 }
 
@@ -259,5 +273,5 @@ func (k *fakeK0s) rotate(services ...certs.Service) *records {
 	return r
 }
 
-// Of k0s on the node: all but what the kubelet has signed through the API.
+// The certificates of k0s on the node, except those that the API signs for the kubelet.
 var ofK0s = []certs.Service{certs.Etcd, certs.KubeAPIServer, certs.KubeScheduler, certs.KubeControllerManager, certs.Admin}

@@ -20,7 +20,7 @@ import (
 
 const rotationID = "7f3c2a"
 
-// records collects what an engine writes, and may react.
+// records collects the records that an engine writes, and may react.
 type records struct {
 	mu   sync.Mutex
 	all  []nodeapi.Record
@@ -186,8 +186,8 @@ func (n *fakeNode) kill() {
 	runtime.Goexit()
 }
 
-// verified says whether there is evidence of a kind for the certificate in whose ID a
-// text occurs.
+// isVerified reports whether there is evidence of a kind for the certificate whose ID contains
+// a text.
 func (r *records) verified(name string, method nodeapi.Method) bool {
 	for _, rec := range r.of(nodeapi.Verified) {
 		if strings.Contains(rec.Evidence.TargetID, "/"+name) && rec.Evidence.Method == method {

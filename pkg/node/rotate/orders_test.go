@@ -13,7 +13,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// runningNode is an engine at work on a fake node.
+// runningNode is an engine that runs on a fake node.
 type runningNode struct {
 	*fakeNode
 	records *records

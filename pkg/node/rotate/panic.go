@@ -5,7 +5,7 @@ import (
 	"runtime"
 )
 
-// recoverAs turns a panic into an error, so that what was begun is undone. It names
+// recoverAs turns a panic into an error, so that an unfinished commit is rolled back. It names
 // the place and not the arguments, which could be keys.
 func recoverAs(err *error) {
 	r := recover()

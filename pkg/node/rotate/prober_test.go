@@ -24,7 +24,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// endpoint is what a component's health endpoint may be like.
+// endpoint describes a component's health endpoint.
 type endpoint struct {
 	service certs.Service
 	down    bool // nothing listens
@@ -32,8 +32,8 @@ type endpoint struct {
 	sick    bool // answers 500
 }
 
-// proberContract is what every Prober must make of an endpoint: the real one of real
-// servers, and the one that the other tests of this package believe.
+// proberContract is the result that every Prober must return for an endpoint: the real one for
+// real servers, and the fake that the other tests of this package use.
 var proberContract = []struct {
 	name     string
 	endpoint endpoint
@@ -75,10 +75,10 @@ func TestProberContract(t *testing.T) {
 	}
 }
 
-// TestProberContractForCertificates: what a Prober makes of the same endpoints when it looks
-// at their certificate, and authenticates with one of the node's.
+// TestProberContractForCertificates runs both Probers against the same endpoints: they read the
+// served certificate, and authenticate with one of the node's.
 func TestProberContractForCertificates(t *testing.T) {
-	certificates := map[certs.Service][2]string{ // what it serves, and a client of it
+	certificates := map[certs.Service][2]string{ // its serving certificate, and that of a client
 		certs.Etcd: {"etcd-server", "etcd-healthcheck-client"}, certs.KubeAPIServer: {"apiserver", "scheduler.conf"},
 	}
 	for kind, stand := range stands {
@@ -86,7 +86,8 @@ func TestProberContractForCertificates(t *testing.T) {
 			for _, e := range []endpoint{{service: service}, {service: service, refuses: true}, {service: service, down: true}} {
 				t.Run(fmt.Sprintf("%s/%s, down %v, refuses %v", kind, service, e.down, e.refuses), func(t *testing.T) {
 					prober, node, _ := stand(t, e)
-					serving, client := named(node, names[0]), named(node, names[1])
+					serving := named(node, names[0])
+					client := named(node, names[1])
 					shown, err := prober.Handshake(t.Context(), serving.Served[0].Address, "")
 					if e.down != (err != nil) || err == nil && certs.Fingerprint(shown) != serving.FingerprintSHA256 {
 						t.Errorf("handshake: %v, %v", shown, err)
@@ -129,7 +130,8 @@ func materialOf(t *testing.T, p Prober, c inventory.Certificate) store.Material 
 func fakeEndpoint(t *testing.T, e endpoint) (Prober, inventory.Node, inventory.Component) {
 	n := newFakeNode(t)
 	n.all[e.service].running = !e.down
-	n.refuses[e.service], n.unhealthy[e.service] = e.refuses, e.sick
+	n.refuses[e.service] = e.refuses
+	n.unhealthy[e.service] = e.sick
 	if e.refuses {
 		n.rejects = func(inventory.Certificate, *x509.Certificate) error { return component.ErrRejected }
 	}
@@ -142,9 +144,11 @@ func fakeEndpoint(t *testing.T, e endpoint) (Prober, inventory.Node, inventory.C
 
 func realEndpoint(t *testing.T, e endpoint) (Prober, inventory.Node, inventory.Component) {
 	tree := certstest.Kubeadm(t, "cp1")
-	ca, serving := tree.CA, "apiserver"
+	ca := tree.CA
+	serving := "apiserver"
 	if e.service == certs.Etcd {
-		ca, serving = tree.EtcdCA, "etcd-server"
+		ca = tree.EtcdCA
+		serving = "etcd-server"
 	}
 	if e.refuses {
 		ca = certstest.NewCA(t, "another")
@@ -196,7 +200,7 @@ func realEndpoint(t *testing.T, e endpoint) (Prober, inventory.Node, inventory.C
 }
 
 // TestEtcdWhoseHealthCannotBeAsked accepts no certificate of the node for that, before the
-// commit and after it. That says nothing against its new certificate.
+// commit and after it. That is no evidence against its new certificate.
 func TestEtcdWhoseHealthCannotBeAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)

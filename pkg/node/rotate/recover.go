@@ -12,12 +12,12 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
 
-// Recover undoes what an interrupted process left on this node, and says what of it;
-// nothing where there is nothing. boot says that no component runs yet: then files
-// are put back and nothing is restarted or waited for. It needs no API server. A commit
-// that is at work is left alone, and is a [*statedir.LockedError]. That the old
-// certificates could not be put back is an error that wraps [ErrManualInterventionRequired]. A damaged
-// journal is a [*statedir.DamagedError], returned when everything else was done.
+// RecoverNode rolls back the commit of an interrupted process on this node, and returns the
+// records of it; none if there is nothing to do. boot means that no component runs yet: files
+// are restored, and nothing is restarted or awaited. It needs no API server. If a commit is in
+// progress it fails with a [*statedir.LockedError]. If the old certificates could not be
+// restored, its error wraps [ErrManualInterventionRequired]. A damaged journal is a
+// [*statedir.DamagedError], returned after the other journals were handled.
 func (e *Engine) Recover(ctx context.Context, boot bool) ([]nodeapi.Record, error) {
 	if _, err := e.Root.Stat(statedir.HostPath); errors.Is(err, os.ErrNotExist) {
 		return nil, nil
@@ -45,14 +45,13 @@ func (e *Engine) Recover(ctx context.Context, boot bool) ([]nodeapi.Record, erro
 	return s.undone, errors.Join(append(s.damaged, s.unguard())...)
 }
 
-// lockLook is how long Recover waits for another process: it only looks.
+// shortLockWait is how long to wait for another process where the command can be repeated.
 const lockLook = time.Second
 
-// recoverAll undoes every commit that a process began and did not complete, of
-// whichever rotation, and verifies what was put back at boot. Nothing else may be done on
-// a node before. What fails for one rotation is told when the others had their turn; a
-// damaged journal is a [*statedir.DamagedError] in s.damaged, and an error only where it
-// is the current rotation's.
+// recoverAll rolls back every incomplete commit, of all rotations, and verifies the
+// certificates that were restored at boot. Nothing else may be done on a node before. An error
+// of one rotation is returned after the others were handled; a damaged journal is a
+// [*statedir.DamagedError] in s.damaged, and an error only if it is the current rotation's.
 func (s *session) recoverAll(ctx context.Context, current string) error {
 	rotations, err := s.dir.Rotations()
 	if err != nil {
@@ -79,7 +78,7 @@ func (s *session) recoverRotation(ctx context.Context, r *statedir.Rotation, cur
 	if err != nil {
 		return err
 	}
-	// The undoing must not be interrupted in its turn.
+	// The rollback itself must not be interrupted.
 	ctx = context.WithoutCancel(ctx)
 	if interrupted := nodeapi.Incomplete(records); interrupted != nil {
 		err = s.recoverOne(ctx, r, current, *interrupted, records)
@@ -92,10 +91,10 @@ func (s *session) recoverRotation(ctx context.Context, r *statedir.Rotation, cur
 	return s.destroyLeft(r, records)
 }
 
-// setAside does what can be done about a damaged journal, and says what else can be. At
-// boot the files of a commit are put back of which the readable records know no end: the
-// node could not start otherwise. That is done once. It cannot be recorded in the journal, so
-// it is seen by what was staged: a commit needs that until its end, and so does this.
+// setAside handles a damaged journal and returns an error with a hint. At boot it restores the
+// files of a commit if the readable records do not show its end: the node could not start
+// otherwise. It does so once. This cannot be recorded in the damaged journal, so the staged
+// files are the record: a commit keeps them until its end, and setAside removes them.
 func (s *session) setAside(r *statedir.Rotation, damaged error) error {
 	interrupted := nodeapi.Incomplete(r.Salvage())
 	hint := fmt.Sprintf("\nhint: remove it with \"rotate-certs-node forget %s\"", r.ID)
@@ -103,7 +102,7 @@ func (s *session) setAside(r *statedir.Rotation, damaged error) error {
 		return fmt.Errorf("%w%s", damaged, hint)
 	}
 	if _, err := loadTransaction(r.Staged()); errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("%w; its commit had ended or was undone before, and its files are left as they are%s once this node's certificates are verified", damaged, hint)
+		return fmt.Errorf("%w; its commit is complete or rolled back, and its files are left unchanged%s once this node's certificates are verified", damaged, hint)
 	}
 	hint = "; it began to replace certificates, and its end is unknown" + hint + " once this node's certificates are verified"
 	t, err := loadTransaction(backupDir(r, interrupted.Order))
@@ -113,16 +112,16 @@ func (s *session) setAside(r *statedir.Rotation, damaged error) error {
 	older := &session{Engine: s.Engine, dir: s.dir, rotation: r}
 	c := &committing{session: older, t: t, boot: true, late: true}
 	if problems := c.putBack(); len(problems) > 0 {
-		return fmt.Errorf("%w; its files could not be put back: %s%s", damaged, strings.Join(problems, "; "), hint)
+		return fmt.Errorf("%w; its files could not be restored: %s%s", damaged, strings.Join(problems, "; "), hint)
 	}
 	if err := older.discardStaged(); err != nil {
-		return fmt.Errorf("%w; the old certificates were put back; %w%s", damaged, err, hint)
+		return fmt.Errorf("%w; the old certificates were restored; %w%s", damaged, err, hint)
 	}
-	return fmt.Errorf("%w; the old certificates were put back%s", damaged, hint)
+	return fmt.Errorf("%w; the old certificates were restored%s", damaged, hint)
 }
 
-// destroyLeft destroys the compromised keys of a commit that was verified, and whose
-// process ended before it had done so.
+// destroyLeft destroys the compromised keys of a verified commit whose process ended before it
+// had done so.
 func (s *session) destroyLeft(r *statedir.Rotation, records []nodeapi.Record) error {
 	for _, rec := range records {
 		if rec.Kind != nodeapi.Committed || rec.Unverified {
@@ -131,7 +130,7 @@ func (s *session) destroyLeft(r *statedir.Rotation, records []nodeapi.Record) er
 		backup := backupDir(r, rec.Order)
 		t, err := loadTransaction(backup)
 		if err != nil || !t.DestroyOldKeys {
-			continue // gone, which is how it should be; or kept on purpose
+			continue // destroyed already, or kept on purpose
 		}
 		if err := s.destroyOldKeys(t, backup); err != nil {
 			return err
@@ -146,7 +145,7 @@ func (s *session) recoverOne(ctx context.Context, r *statedir.Rotation, current 
 		return err
 	}
 	defer func() { _ = writer.Close() }()
-	// In the name of the order that was interrupted, and as its answer.
+	// The records carry the number of the interrupted order, and are its answer.
 	l := &log{writer: writer, token: began.Token, order: began.Order}
 	defer func() {
 		if l.last.Kind != "" {
@@ -154,18 +153,18 @@ func (s *session) recoverOne(ctx context.Context, r *statedir.Rotation, current 
 		}
 	}()
 	if r.ID == current {
-		l.out = s.Records // who reads them expects no other rotation's
+		l.out = s.Records // the reader expects the records of the current rotation only
 	}
 	t, err := loadTransaction(backupDir(r, began.Order))
 	if err != nil {
-		rec := nodeapi.Record{Kind: nodeapi.Unknown, Message: "the process ended in the middle of a commit, and what it did cannot be read: " + err.Error()}
+		rec := nodeapi.Record{Kind: nodeapi.Unknown, Message: "the process ended in the middle of a commit, and its transaction cannot be read: " + err.Error()}
 		if errors.Is(err, os.ErrNotExist) {
-			rec.Hint = "look at the certificates of this node: kubectl rotate-certs check"
+			rec.Hint = "check the certificates of this node: kubectl rotate-certs check"
 		}
 		return l.write(rec)
 	}
 	if t.Unit != "" && s.boot {
-		return nil // the unit has yet to start, and there is nothing to put back
+		return nil // the unit has yet to start, and there is nothing to restore
 	}
 	older := &session{Engine: s.Engine, dir: s.dir, rotation: r, writer: writer}
 	c := &committing{session: older, t: t, log: l, boot: s.boot, late: true}

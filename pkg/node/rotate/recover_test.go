@@ -14,8 +14,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// A process killed at any of its records leaves a node that the next process makes
-// all old, or that is all new and says so.
+// A process killed at any of its records leaves a node that the next process rolls back
+// completely, or that is all new, with a record of it.
 func TestKilledAtEveryRecord(t *testing.T) {
 	survived := 0
 	for count := 1; ; count++ {
@@ -38,7 +38,7 @@ func TestKilledAtEveryRecord(t *testing.T) {
 			committed := len(r.of(nodeapi.Committed)) > 0
 			synctest.Wait()
 			n.dead = false
-			time.Sleep(5 * time.Second) // what was being restarted starts meanwhile
+			time.Sleep(5 * time.Second) // the component starts in the meantime
 			e, r = n.engine()
 			n.order(abandon)
 			if err := run(t, t.Context(), e); err != nil {
@@ -65,7 +65,7 @@ func TestKilledAtEveryRecord(t *testing.T) {
 }
 
 // An interrupted commit is undone whichever rotation comes next, in its own journal.
-func TestAnotherRotationUndoesWhatWasLeft(t *testing.T) {
+func TestAnotherRotationRollsBackAnIncompleteCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
 		before := n.snapshot()
@@ -98,8 +98,8 @@ func TestAnotherRotationUndoesWhatWasLeft(t *testing.T) {
 	})
 }
 
-// A commit that was ordered of a process which died before it began is not begun by
-// the next: nobody has asked lately whether the cluster can bear it.
+// A commit that was ordered of a process which died before it began is not begun by the next:
+// the gate's checks of the cluster are outdated.
 func TestAStaleCommitIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
@@ -156,12 +156,12 @@ func TestARecordThatCannotBeWrittenStopsEverythingAndIsUndone(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := s.handle(t.Context(), orders[1]); err == nil {
-			t.Fatal("the process goes on although it cannot record what it does")
+			t.Fatal("the process continues although it cannot write records")
 		}
 		release()
 		n.isAll(false)
 		n.sameAs(before)
-		// The next process says so.
+		// The next process records it.
 		e, r = n.engine()
 		n.order(abandon)
 		if err := run(t, context.Background(), e); err != nil {

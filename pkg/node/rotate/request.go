@@ -22,27 +22,28 @@ import (
 )
 
 const (
-	// askEvery is how often a pending request is looked at.
+	// askEvery is the interval at which a pending request is read.
 	askEvery = 500 * time.Millisecond
-	// askTimeout is how long to try to ask where it is not the only way.
+	// askTimeout limits the request where the node can sign as well.
 	askTimeout = 5 * time.Second
-	// signatureTimeout is how long a request may wait. A controller manager that was
-	// restarted keeps its lease for half a minute; an administrator may take longer.
+	// signatureTimeout is how long a request may wait. A controller manager that was restarted
+	// keeps its lease for half a minute; an approval by hand may take longer.
 	signatureTimeout = 10 * time.Minute
 	// servingSigner signs the kubelets' serving certificates.
 	servingSigner = "kubernetes.io/kubelet-serving"
-	// minExpiration is what the certificates API accepts at the least.
+	// minExpiration is the shortest expiration that the certificates API accepts, in seconds.
 	minExpiration = 600
 )
 
-// errSignHere means that the node cannot ask for itself, and need not.
+// errSignHere means that the node cannot post a request, and that it can sign with its own CA
+// key.
 var errSignHere = errors.New("the authority's key is on this node")
 
-// request has a certificate issued through the certificates API: in the node's own
-// name where it can ask; else with the authority's key where that is on this node, as
-// on a control plane whose API server is down; else by an administrator who reads the
-// journal. The key is kept until then, so that a restart of this process does not void
-// the request.
+// requestCertificate gets a certificate through the certificates API with the node's own
+// identity. Where that is not possible, it signs with the CA key if that is on this node, as on
+// a control-plane node whose API server is down; otherwise the plugin or the watcher, which
+// follows the journal, posts the request. The new key is kept until then, so that a restart of
+// this process does not void the request.
 func (s *session) request(ctx context.Context, c inventory.Certificate, old store.Content, k chosenKey, o statedir.Order, l *log) (store.Material, error) {
 	pending := filepath.Join(s.rotation.Staged(), "pending-"+nameOf(c.ID()))
 	key, before, err := pendingKey(pending, old, k)
@@ -67,7 +68,7 @@ func (s *session) request(ctx context.Context, c inventory.Certificate, old stor
 		chain, err = s.issuer(*localAuthority(c)).Issue(ctx, r)
 	case err == nil:
 		chain, err = s.await(ctx, c.ID(), name, o)
-		r.Now = s.now() // it may have taken a while
+		r.Now = s.now() // the wait may have been long
 	}
 	if err != nil {
 		return store.Material{}, err
@@ -81,8 +82,8 @@ func (s *session) request(ctx context.Context, c inventory.Certificate, old stor
 	return store.Material{Chain: chain, Key: key}, nil
 }
 
-// localAuthority is the authority that signed a certificate, where the scan found its
-// key on this node; nil: it is not here.
+// localAuthority returns the authority that signed a certificate if the scan found its key on
+// this node; otherwise nil.
 func localAuthority(c inventory.Certificate) *inventory.Issuer {
 	if c.Issuer.CACert == "" || c.Issuer.CAKey == "" {
 		return nil
@@ -90,7 +91,8 @@ func localAuthority(c inventory.Certificate) *inventory.Issuer {
 	return &inventory.Issuer{Kind: inventory.LocalCA, CACert: c.Issuer.CACert, CAKey: c.Issuer.CAKey}
 }
 
-// ask asks for a signature in the node's own name, unless that name is distrusted.
+// askForSignature requests a signature with the node's own identity, unless that identity is
+// compromised.
 func (s *session) ask(ctx context.Context, csr nodeapi.CSR, here, distrusted bool, l *log) (name string, err error) {
 	if distrusted {
 		return s.askElsewhere(csr, here, errors.New("the node's own identity is not trusted any more"), l)
@@ -98,13 +100,14 @@ func (s *session) ask(ctx context.Context, csr nodeapi.CSR, here, distrusted boo
 	return s.post(ctx, csr, here, l)
 }
 
-// post asks in the node's own name and returns the request's name. Where that identity
-// cannot ask it fails with errSignHere if that can be done; else an administrator is
-// called for, and the name is empty.
+// postRequest posts a request with the node's own identity and returns its name. If that fails
+// it returns errSignHere where the node can sign; otherwise it records CSRNeeded, and the name
+// is empty.
 func (s *session) post(ctx context.Context, csr nodeapi.CSR, here bool, l *log) (name string, err error) {
 	cause := errors.New("the node has no identity to ask with")
 	if s.Requests != nil {
-		asking, cancel := ctx, context.CancelFunc(func() {})
+		asking := ctx
+		cancel := context.CancelFunc(func() {})
 		if here {
 			asking, cancel = context.WithTimeout(ctx, askTimeout)
 		}
@@ -121,22 +124,22 @@ func (s *session) post(ctx context.Context, csr nodeapi.CSR, here bool, l *log) 
 	return s.askElsewhere(csr, here, cause, l)
 }
 
-// askElsewhere has the request signed without the node's own identity: with the
-// authority's key where that is here, else by an administrator.
+// askElsewhere has the request signed without the node's own identity: with the CA key if that
+// is on this node, otherwise by the plugin or the watcher.
 func (s *session) askElsewhere(csr nodeapi.CSR, here bool, cause error, l *log) (name string, err error) {
 	if here {
 		return "", errSignHere
 	}
 	if s.Alone {
-		return "", fmt.Errorf("the cluster could not be asked for a certificate: %w", cause)
+		return "", fmt.Errorf("could not request a certificate from the cluster: %w", cause)
 	}
 	return "", l.write(nodeapi.Record{Kind: nodeapi.CSRNeeded, CSR: &csr, Message: cause.Error()})
 }
 
-// await returns the issued chain: from the API, or from an administrator's order.
+// awaitIssued returns the issued chain: from the API, or from an order of kind Issued.
 func (s *session) await(ctx context.Context, id, name string, o statedir.Order) ([]*x509.Certificate, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, signatureTimeout,
-		fmt.Errorf("no certificate was issued within %s\napprove the request (kubectl get csr), or see why the signer does not sign", signatureTimeout))
+		fmt.Errorf("no certificate was issued within %s; approve the request (kubectl get csr), or check why the signer does not sign it", signatureTimeout))
 	defer cancel()
 	tick := time.NewTicker(askEvery)
 	defer tick.Stop()
@@ -148,7 +151,7 @@ func (s *session) await(ctx context.Context, id, name string, o statedir.Order) 
 		for _, next := range orders {
 			switch {
 			case next.Token < o.Token: // fenced
-			case next.Kind == nodeapi.OrderKeepAlive: // it says that somebody still waits
+			case next.Kind == nodeapi.OrderKeepAlive: // the sender still waits
 			case next.Kind != nodeapi.OrderIssued:
 				return nil, fmt.Errorf("order %q came before a certificate was issued", next.Kind)
 			case next.Issued == nil || next.Issued.TargetID != id:
@@ -176,7 +179,7 @@ func (s *session) await(ctx context.Context, id, name string, o statedir.Order) 
 	}
 }
 
-// requested says whether an earlier process has asked for this already.
+// findRequest returns the request that an earlier process has already made for a certificate.
 func (s *session) requested(id string, order int64, before bool) (name string, needed bool, err error) {
 	if !before {
 		return "", false, nil
@@ -186,13 +189,14 @@ func (s *session) requested(id string, order int64, before bool) (name string, n
 		if rec.Order != order || rec.CSR == nil || rec.CSR.TargetID != id {
 			continue
 		}
-		name, needed = rec.CSR.Name, rec.Kind == nodeapi.CSRNeeded
+		name = rec.CSR.Name
+		needed = rec.Kind == nodeapi.CSRNeeded
 	}
 	return name, needed, err
 }
 
-// pendingKey returns the key that waits for its certificate; a new one at first. The old
-// key, where it stays, waits in its own place.
+// pendingKey returns the key that waits for its certificate, and makes it if there is none. A
+// key that is kept stays in its own file.
 func pendingKey(path string, old store.Content, k chosenKey) (key certs.Key, before bool, err error) {
 	if k.kept != "" {
 		return old.Key, true, nil
@@ -228,7 +232,7 @@ func newCSR(c inventory.Certificate, old store.Content, key certs.Key, o statedi
 	return csr, nil
 }
 
-// expiration is how long a life to ask a signer for; 0: whatever it gives. The signers of
+// expiration is the lifetime to request of a signer; 0: the signer's default. The signers of
 // Kubernetes (pkg/controller/certificates/authority, PermissiveSigningPolicy) count it from
 // five minutes ago on, or from now where it is below eight hours, and may cut it.
 func expiration(c inventory.Certificate, asked time.Duration) time.Duration {
@@ -243,8 +247,9 @@ func expiration(c inventory.Certificate, asked time.Duration) time.Duration {
 	return plan.Validity(c, 0)
 }
 
-// usagesFor are the usages that the kubelet itself asks of a signer, in the names of the
-// certificates API. "key encipherment" is for RSA keys; it is kept where it was.
+// usagesFor returns the usages that the kubelet itself requests, in the names of the
+// certificates API. "key encipherment" is for RSA keys; it is kept where the old certificate
+// has it.
 func usagesFor(signer string, old *x509.Certificate) []string {
 	out := []string{"digital signature"}
 	if old.KeyUsage&x509.KeyUsageKeyEncipherment != 0 {
@@ -256,7 +261,7 @@ func usagesFor(signer string, old *x509.Certificate) []string {
 	return append(out, "client auth")
 }
 
-// nameOf is a file's name for anything.
+// fileNameFor makes a file name of any ID.
 func nameOf(id string) string {
 	sum := sha256.Sum256([]byte(id))
 	return hex.EncodeToString(sum[:8])

@@ -26,7 +26,7 @@ type api struct {
 	refuse   error // to Post
 	denied   string
 	approved bool
-	takes    func(*x509.Certificate) // what the signer leaves out of what was asked for
+	takes    func(*x509.Certificate) // the part of the request that the signer leaves out
 	posted   []nodeapi.CSR
 }
 
@@ -51,7 +51,7 @@ func (a *api) Get(context.Context, string) ([]byte, string, error) {
 	return []byte(a.n.sign(a.posted[0].PEM, a.takes)), "", nil
 }
 
-// sign is what a signer does with a request.
+// signRequest signs a request as a signer does.
 func (n *fakeNode) sign(csrPEM string, takes func(*x509.Certificate)) string {
 	n.t.Helper()
 	csr, err := x509.ParseCertificateRequest(pemBytes(n.t, csrPEM))
@@ -87,7 +87,7 @@ func (n *fakeNode) throughAPI(e *Engine, a *api) {
 	}
 }
 
-func TestKubeletAsksInItsOwnName(t *testing.T) {
+func TestKubeletRequestsWithItsOwnIdentity(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
 		e, r := n.engine()
@@ -120,7 +120,7 @@ func TestKubeletAsksInItsOwnName(t *testing.T) {
 	})
 }
 
-func TestWhereTheAuthoritysKeyIsNobodyNeedBeAsked(t *testing.T) {
+func TestLocalCAKeySignsWithoutTheAPI(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
 		e, r := n.engine()
@@ -130,7 +130,8 @@ func TestWhereTheAuthoritysKeyIsNobodyNeedBeAsked(t *testing.T) {
 			node, err := scan(ctx)
 			for i := range node.Certificates {
 				if c := &node.Certificates[i]; c.Issuer.Kind == inventory.KubernetesCSR {
-					c.Issuer.CACert, c.Issuer.CAKey = certstest.PKIDir+"/ca.crt", certstest.PKIDir+"/ca.key"
+					c.Issuer.CACert = certstest.PKIDir + "/ca.crt"
+					c.Issuer.CAKey = certstest.PKIDir + "/ca.key"
 				}
 			}
 			return node, err
@@ -148,7 +149,8 @@ func TestWhereTheAuthoritysKeyIsNobodyNeedBeAsked(t *testing.T) {
 	})
 }
 
-// TestACompromisedIdentityIsNotUsed: whoever stole it could ask as well.
+// TestACompromisedIdentityIsNotUsed: an attacker with the stolen key could post the same
+// request.
 func TestACompromisedIdentityIsNotUsed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
@@ -176,7 +178,7 @@ func TestACompromisedIdentityIsNotUsed(t *testing.T) {
 	})
 }
 
-func TestAnAdministratorIsAskedAlsoAcrossARestart(t *testing.T) {
+func TestCSRNeededSurvivesARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
 		e, r := n.engine()
@@ -213,7 +215,7 @@ func TestAnAdministratorIsAskedAlsoAcrossARestart(t *testing.T) {
 	})
 }
 
-func TestARequestThatIsNotGranted(t *testing.T) {
+func TestADeniedRequestFailsTheStaging(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		api   *api
@@ -259,15 +261,16 @@ func TestARequestThatIsNotGranted(t *testing.T) {
 	}
 }
 
-// TestASignerThatTakesAwayIsRefused has the certificates API grant less than was asked
-// for: another usage, or fewer names. What is missing is shown, old and new.
-func TestASignerThatTakesAwayIsRefused(t *testing.T) {
+// TestASignerThatDropsNamesIsRefused has the certificates API grant less than was requested:
+// another usage, or fewer names. The error shows the difference, old and new.
+func TestASignerThatDropsNamesIsRefused(t *testing.T) {
 	for name, test := range map[string]struct {
 		takes func(*x509.Certificate)
 		says  string
 	}{
 		"a usage": {func(c *x509.Certificate) {
-			c.ExtraExtensions, c.ExtKeyUsage = nil, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+			c.ExtraExtensions = nil
+			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 		},
 			`usages: "client auth, digital signature, key encipherment" → "digital signature, key encipherment, server auth" (lost client auth)`},
 		"its group": {func(c *x509.Certificate) { c.RawSubject, c.Subject = nil, pkix.Name{CommonName: c.Subject.CommonName} },
@@ -285,7 +288,7 @@ func TestASignerThatTakesAwayIsRefused(t *testing.T) {
 					t.Fatal(err)
 				}
 				failed := r.of(nodeapi.Failed)
-				if len(failed) != 1 || !strings.Contains(failed[0].Message, test.says) || !strings.Contains(failed[0].Hint, "signs what it is asked for") {
+				if len(failed) != 1 || !strings.Contains(failed[0].Message, test.says) || !strings.Contains(failed[0].Hint, "it must sign the names and usages that were requested") {
 					t.Errorf("records: %s %+v, want %q", r.kinds(), failed, test.says)
 				}
 				n.sameAs(before)
@@ -295,7 +298,7 @@ func TestASignerThatTakesAwayIsRefused(t *testing.T) {
 	}
 }
 
-func TestTerminatedWhileStagingItIsTakenUpAgain(t *testing.T) {
+func TestStagingContinuesAfterATermination(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
 		e, r := n.engine()

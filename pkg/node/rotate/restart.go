@@ -17,12 +17,12 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
 
-// turns are the services that are restarted together, in the order of their stops.
+// turns lists the services that are restarted together, in the order of their stops.
 //
-// The API server goes before etcd: etcd exits in a second when the API server's
-// watches are gone, and takes eight otherwise; and the API server of a stacked
-// control plane can do nothing without its own etcd member anyway. The others need
-// the API server when they start, or they exit again and meet the kubelet's back-off.
+// The API server stops before etcd: etcd exits in a second when the API server's watches are
+// closed, and takes eight otherwise. The API server of a stacked control plane cannot work
+// without its own etcd member anyway. The other components need the API server when they start,
+// or they exit again and run into the kubelet's back-off.
 var turns = [][]certs.Service{
 	{certs.KubeAPIServer, certs.Etcd},
 	{certs.KubeControllerManager, certs.KubeScheduler},
@@ -32,30 +32,30 @@ var turns = [][]certs.Service{
 
 const (
 	// stopTimeout is how long a component may take to exit, besides an API server's
-	// --shutdown-delay-duration. etcd is not killed after it;
-	// the commit fails, and etcd goes on with what it has loaded.
+	// --shutdown-delay-duration. etcd is not killed after it: the commit fails, and etcd
+	// continues with the certificate that it has loaded.
 	stopTimeout = 2 * time.Minute
-	// killMargin is how long a supervisor may take beyond the grace to kill and clean up.
+	// killMargin is how long a supervisor may take after the grace period to kill and clean up.
 	killMargin = 30 * time.Second
 )
 
-// stopLimit is how long it may take until a component has exited: a static pod or unit that
-// is no component may have a longer grace of its own.
+// stopLimit is how long a component may take to exit. A static pod or unit that is no component
+// may have a longer grace period of its own.
 func stopLimit(target inventory.Component) time.Duration {
 	grace := time.Duration(target.GraceSeconds) * time.Second
 	return max(stopTimeout, grace+killMargin) + target.ShutdownDelay()
 }
 
-// restarting is one component on its way from one instance to the next.
+// restarting is one component between its old instance and the next.
 type restarting struct {
 	component inventory.Component
 	old       component.Instance
 	outage    *outage
 }
 
-// restart restarts services and waits until each is healthy again. While undoing it
-// also helps those that crash-loop, and is content when one that was not healthy
-// before the commit runs.
+// restartServices restarts services and waits until each is healthy again. In a rollback it
+// also shortens the back-off of components that crash-loop, and a component that was unhealthy
+// before the commit only has to run.
 func (c *committing) restart(ctx context.Context, services []certs.Service) error {
 	why := ""
 	if c.undoing {
@@ -69,7 +69,8 @@ func (c *committing) restart(ctx context.Context, services []certs.Service) erro
 			}
 			for _, component := range c.t.components(service) {
 				if service == certs.Kubelet && c.early != nil {
-					begun, c.early = append(begun, c.early), nil
+					begun = append(begun, c.early)
+					c.early = nil
 					continue
 				}
 				r, err := c.stop(ctx, component, why)
@@ -91,7 +92,7 @@ func (c *committing) restart(ctx context.Context, services []certs.Service) erro
 	return nil
 }
 
-// stop ends a component's instance. From its record on, the component may have read
+// stopComponent stops a component's instance. From its record on, the component may have read
 // new files.
 func (c *committing) stop(ctx context.Context, target inventory.Component, why string) (*restarting, error) {
 	limit := stopLimit(target)
@@ -114,7 +115,7 @@ func (c *committing) stop(ctx context.Context, target inventory.Component, why s
 	return r, nil
 }
 
-// awaitAll waits for all of them at the same time, each with its own deadline.
+// awaitAll waits for several components at the same time, each with its own deadline.
 func (c *committing) awaitAll(ctx context.Context, begun []*restarting) error {
 	g, first := errgroup.WithContext(ctx)
 	for _, r := range begun {
@@ -126,7 +127,7 @@ func (c *committing) awaitAll(ctx context.Context, begun []*restarting) error {
 	return g.Wait()
 }
 
-// await waits for a component's next instance and for its health, until first ends.
+// awaitRestarted waits for a component's next instance and for its health, until first ends.
 func (c *committing) await(ctx, first context.Context, r *restarting) error {
 	timeout := c.allowance(r.component, r.old.BackOff)
 	if err := c.sayWhy(r, timeout); err != nil {
@@ -149,8 +150,8 @@ func (c *committing) await(ctx, first context.Context, r *restarting) error {
 		}
 		detail = healthDetail(r.component, last)
 	}
-	// Healthy, but is it still the same instance? One that exits at once and is
-	// started again shows good health in between.
+	// The healthy instance must still be the same one. A component that exits soon after each
+	// start is healthy in between.
 	now, err := c.Restarter.Current(waiting, r.component)
 	if err == nil && (now.ID != fresh.ID || !now.Running) {
 		err = errors.New("it exited again")
@@ -169,7 +170,7 @@ func (c *committing) await(ctx, first context.Context, r *restarting) error {
 		Evidence: &nodeapi.Evidence{Service: service, Method: nodeapi.Health, Detail: detail}})
 }
 
-// gaveUp is the failure of a wait: at its deadline, or before, because of a crash.
+// waitFailure returns the failure of a wait: at its deadline, or earlier because of a crash.
 func (c *committing) gaveUp(ctx, waiting context.Context, target inventory.Component, what string, timeout time.Duration, err error) error {
 	var crash *crashError
 	if errors.As(context.Cause(waiting), &crash) {
@@ -178,13 +179,13 @@ func (c *committing) gaveUp(ctx, waiting context.Context, target inventory.Compo
 	return c.unwell(ctx, target, fmt.Sprintf("%s within %.0fs", what, timeout.Seconds()), err)
 }
 
-// unwell is a failure of a component, with its own last words.
+// componentFailure returns the failure of a component, with the last lines of its log.
 func (c *committing) unwell(ctx context.Context, target inventory.Component, what string, cause error) error {
 	words := c.lastWords(ctx, target)
 	return &failure{service: target.Service, what: what, cause: cause, why: strings.Join(words, " | ")}
 }
 
-// closeOutages ends every measurement; also those that a panic left running.
+// closeOutages ends every measurement, including those that a panic left running.
 func (c *committing) closeOutages() {
 	for _, o := range c.outages {
 		o.close()
@@ -192,26 +193,26 @@ func (c *committing) closeOutages() {
 	c.outages = nil
 }
 
-// outage measures for how long a health endpoint does not answer well.
+// outage measures for how long a component is unhealthy.
 type outage struct {
-	// unasked says that its health could not be requested before the commit either. Then
-	// it is up as soon as it is there again.
+	// unasked means that its health could not be requested before the commit either. The
+	// component is up as soon as it runs again then.
 	unasked bool
 	cancel  context.CancelFunc
-	changed chan struct{} // after every look
+	changed chan struct{} // after every probe
 
 	mu      sync.Mutex
-	looks   int // how often it was looked at
+	looks   int // number of probes
 	last    inventory.Probe
 	down    time.Time // zero: up
 	total   time.Duration
 	stopped sync.WaitGroup
 }
 
-// healthEvery is how often a health endpoint is asked while its component restarts.
+// healthEvery is the interval of health probes while a component restarts.
 const healthEvery = 50 * time.Millisecond
 
-// watchOutage begins to measure. A component without an endpoint is never down.
+// watchOutage starts a measurement. A component without a health endpoint is never down.
 func (c *committing) watchOutage(ctx context.Context, target inventory.Component) *outage {
 	// Measured beyond the stop's own deadline.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -221,7 +222,7 @@ func (c *committing) watchOutage(ctx context.Context, target inventory.Component
 		return o
 	}
 	o.stopped.Go(func() {
-		// A panic ends the measurement, and with that the wait for good health fails.
+		// A panic ends the measurement, and the wait for good health fails with it.
 		var ignored error
 		defer recoverAs(&ignored)
 		tick := time.NewTicker(healthEvery)
@@ -241,10 +242,10 @@ func (c *committing) watchOutage(ctx context.Context, target inventory.Component
 	return o
 }
 
-// up says whether an answer is as good as a component's health can be known.
+// isUp reports whether a probe shows the best health that can be known of the component.
 func (o *outage) up(p inventory.Probe) bool { return p.Healthy || o.unasked && p.Unasked }
 
-// note counts from the first question that was not answered well to the first that was.
+// addProbe adds the time from the first unhealthy probe to the first healthy one.
 func (o *outage) note(p inventory.Probe, asked, answered time.Time) {
 	o.mu.Lock()
 	o.looks++
@@ -263,16 +264,16 @@ func (o *outage) note(p inventory.Probe, asked, answered time.Time) {
 	}
 }
 
-// waitHealthy waits for a good answer to a question that is asked from now on, and returns
-// it.
+// waitHealthy waits for a healthy probe that begins from now on, and returns it.
 func (o *outage) waitHealthy(ctx context.Context) (inventory.Probe, error) {
 	o.mu.Lock()
-	// The look that is under way may have begun before the new instance ran.
+	// The current probe may have begun before the new instance ran.
 	from := o.looks + 1
 	o.mu.Unlock()
 	for {
 		o.mu.Lock()
-		looks, last := o.looks, o.last
+		looks := o.looks
+		last := o.last
 		o.mu.Unlock()
 		if looks > from && o.up(last) {
 			return last, nil

@@ -1,15 +1,15 @@
-// Package rotate carries out a rotation on one node. Orders come through the state
-// directory's inbox, what happens is written to its journal first:
+// Package rotate carries out a rotation on one node. Orders arrive in the inbox of the state
+// directory. Every step is written to its journal first:
 //
 //	Stage   scan, make keys, have certificates issued, check; nothing visible changes
-//	Commit  back up, replace every file, restart, verify; what fails is undone and verified
+//	Commit  back up, replace every file, restart, verify; a failure is rolled back and verified
 //	Finish, Abandon  end
 //
 // Where the restart of a unit makes the new certificates (k0s), nothing is signed or replaced,
-// and the restart cannot be undone: it is verified, or a person must look.
+// and the restart cannot be rolled back: it is verified, or manual intervention is required.
 //
-// Whatever interrupts it, the next start undoes a commit that was not completed. So
-// a node is all old or all new.
+// After any interruption, the next start rolls back an incomplete commit. A node has all old
+// certificates or all new ones.
 package rotate
 
 import (
@@ -31,81 +31,82 @@ import (
 
 // Restarter stops components, whose supervisors then start them again.
 type Restarter interface {
-	// Current returns the newest instance of a component, running or not.
+	// CurrentInstance returns the newest instance of a component, running or not.
 	Current(ctx context.Context, c inventory.Component) (component.Instance, error)
-	// Stop ends an instance; it returns when that is gone. Where it does not run, Stop
-	// sees to it that a next one is started.
+	// StopInstance stops an instance and returns when it has exited. If it does not run,
+	// StopInstance makes sure that the next one is started.
 	Stop(ctx context.Context, c inventory.Component, i component.Instance) error
-	// Await waits until an instance runs that did not run as old.
+	// AwaitInstance waits until an instance other than old runs.
 	Await(ctx context.Context, c inventory.Component, old component.Instance) (component.Instance, error)
 }
 
-// Prober looks at live endpoints.
+// Prober requests the endpoints of running components.
 type Prober interface {
-	// Handshake returns the certificate that an endpoint shows.
+	// ServedCertificate returns the certificate that an endpoint serves.
 	Handshake(ctx context.Context, address, serverName string) (*x509.Certificate, error)
-	// Health requests a component's health endpoint once, with a client certificate of the
-	// node where it wants one. Unasked: the component is there, but answers no such request.
+	// CheckHealth requests a component's health endpoint once, with a client certificate of the
+	// node if it requires one. Unasked: the component runs, but answers no such request.
 	Health(ctx context.Context, node inventory.Node, c inventory.Component) inventory.Probe
-	// Client authenticates with a client certificate, which may not be on disk yet. An
-	// error that is [component.ErrRejected] means that the server would not have it,
-	// any other that it could not be asked.
+	// VerifyClient authenticates with a client certificate, which may not be on disk yet.
+	// [component.ErrRejected] means that the server rejected it, any other error that the
+	// server could not be asked.
 	Client(ctx context.Context, c inventory.Certificate, m store.Material) (nodeapi.Evidence, error)
 }
 
-// Requests asks the cluster for certificates in the node's own name.
+// Requests requests certificates from the cluster with the node's own identity.
 type Requests interface {
-	// Post creates a CertificateSigningRequest. An error means that this identity
-	// cannot ask: expired, refused, or the API server is away.
+	// PostCSR creates a CertificateSigningRequest. An error means that this identity cannot: it
+	// has expired, it was refused, or the API server is not reachable.
 	Post(ctx context.Context, csr nodeapi.CSR) (name string, err error)
-	// Get returns the issued chain as PEM; nil while it waits. denied says who refused
-	// it and why. An error means that it could not be asked just now.
+	// GetIssued returns the issued chain as PEM; nil while the request is pending. denied is
+	// the reason of a refusal. An error means that the API server did not answer.
 	Get(ctx context.Context, name string) (pem []byte, denied string, err error)
 }
 
-// Engine works on one node.
+// Engine carries out rotations on one node.
 type Engine struct {
 	Root hostfs.Root
 	Node string // the node's name
-	// Scan looks at the node as it is now.
+	// Scan reads the node as it is now.
 	Scan      func(ctx context.Context) (inventory.Node, error)
 	Restarter Restarter
 	Prober    Prober
-	Requests  Requests // nil: the node cannot ask for certificates by itself
-	// LastWords returns what a component wrote last, without secrets; may be nil.
+	Requests  Requests // nil: the node has no identity to request certificates with
+	// LastLog returns the last lines of a component's log, without secrets; may be nil.
 	LastWords func(ctx context.Context, c inventory.Component) []string
 	// Records gets every record as a JSON line, besides the journal; may be nil.
 	Records io.Writer
-	// Warn gets what does not keep the work from being done; may be nil.
+	// Warn gets errors that do not stop the work; may be nil.
 	Warn func(error)
 	// Now is the clock; nil: the real one.
 	Now func() time.Time
-	// Idle is for how long Run waits for an order; 0: [DefaultIdle].
+	// Idle is how long RunOrders waits for an order; 0: [DefaultIdle].
 	Idle time.Duration
-	// LeftOut is called by ByHand with what the plan leaves out, before anything is
-	// changed; may be nil.
+	// LeftOut is called by RotateByHand with the certificates that the plan leaves out, before
+	// anything is changed; may be nil.
 	LeftOut func([]plan.LeftOut)
-	// Timeout is for how long a component may take to become healthy in ByHand; 0:
+	// Timeout is how long a component may take to become healthy in RotateByHand; 0:
 	// [DefaultTimeout].
 	Timeout time.Duration
-	// Alone says that no administrator can be asked for a signature.
+	// Alone means that neither the plugin nor the watcher follows the journal, so that no
+	// request can be posted for the node.
 	Alone bool
-	// Program is this program's file, of which the node keeps a copy while it commits,
-	// see [RecoveryUnit]; empty: it gets none.
+	// Program is this program's file. The node keeps a copy during a commit, see
+	// [RecoveryUnit]; empty: no copy and no unit.
 	Program string
 
-	// waitOrders is replaced where a test has its own clock.
+	// waitOrders is replaced by tests with their own clock.
 	waitOrders func(ctx context.Context, r *statedir.Rotation, after int64) ([]statedir.Order, error)
-	// issuerOf is replaced where a test has its own issuers.
+	// issuerOf is replaced by tests with their own issuers.
 	issuerOf func(inventory.Issuer) issue.Issuer
 }
 
 const (
-	// DefaultIdle is for how long the process on a node waits for an order: whoever
-	// gave the last one is gone, then.
+	// DefaultIdle is how long the process on a node waits for an order. The sender of the last
+	// one has ended then.
 	DefaultIdle = 15 * time.Minute
-	// DefaultTimeout is for how long a component may take to become healthy, besides
-	// its supervisor's back-off.
+	// DefaultTimeout is how long a component may take to become healthy, besides its
+	// supervisor's back-off.
 	DefaultTimeout = time.Minute
 )
 
@@ -122,8 +123,8 @@ func (e *Engine) warn(err error) {
 	}
 }
 
-// Forget removes a rotation from this node's state, see [statedir.Dir.Forget]. Where a
-// process works on the node it fails with a [*statedir.LockedError].
+// ForgetRotation removes a rotation from this node's state, see [statedir.Dir.ForgetRotation].
+// While another process works on the node it fails with a [*statedir.LockedError].
 func (e *Engine) Forget(ctx context.Context, id string, force bool) error {
 	dir, err := statedir.Open(e.Root)
 	if err != nil {
@@ -146,7 +147,8 @@ func (e *Engine) lastWords(ctx context.Context, c inventory.Component) []string 
 	return e.LastWords(ctx, c)
 }
 
-// issuer returns who can issue a certificate at once; nil: the cluster must be asked.
+// localIssuer returns the issuer that can sign on this node; nil: the certificate must be
+// requested from the cluster.
 func (e *Engine) issuer(i inventory.Issuer) issue.Issuer {
 	if e.issuerOf != nil {
 		return e.issuerOf(i)

@@ -11,8 +11,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
 
-// lockWait is how long to wait for another process on this node, which may just be
-// finishing or undoing what it was at.
+// lockWait is how long to wait for another process on this node, which may be finishing or
+// rolling back its commit.
 const lockWait = 2 * time.Minute
 
 // session is a process's work on one rotation.
@@ -21,19 +21,19 @@ type session struct {
 	dir      *statedir.Dir
 	rotation *statedir.Rotation
 	writer   *statedir.Writer
-	done     int64  // the highest order that has its answer
+	done     int64  // the highest order that is answered
 	token    int64  // of the last order
-	boot     bool   // nothing runs on this node yet
-	unit     string // whose restart renewed the certificates of the last commit, if one did
-	// undone are the answers to what was left incomplete.
+	boot     bool   // no component runs on this node yet
+	unit     string // the unit whose restart renewed the certificates of the last commit, if any
+	// undone holds the answers to incomplete commits of earlier processes.
 	undone []nodeapi.Record
-	// damaged says which other rotations' journals cannot be read.
+	// damaged holds an error for each other rotation whose journal cannot be read.
 	damaged []error
 }
 
-// Run carries out a rotation's orders until one of them ends it, none comes for the
-// idle time, or ctx ends (SIGTERM): then the order at work is finished or undone. It
-// first undoes what an earlier process left incomplete, of whichever rotation.
+// RunOrders carries out a rotation's orders until one of them ends it, none arrives for the
+// idle time, or ctx ends (SIGTERM): the order in progress is completed or rolled back then. It
+// first rolls back incomplete commits of earlier processes, of all rotations.
 //
 // Orders that fail are answered in the journal and are no error; an error means that
 // the process could not do its work at all.
@@ -63,7 +63,7 @@ func (e *Engine) Run(ctx context.Context, id string) error {
 	}
 }
 
-// open takes the node's lock, undoes what is incomplete and opens the journal.
+// openSession takes the node's lock, rolls back incomplete commits and opens the journal.
 func (e *Engine) open(ctx context.Context, id string) (*session, func(), error) {
 	dir, err := statedir.Open(e.Root)
 	if err != nil {
@@ -115,9 +115,8 @@ func (s *session) openLocked(ctx context.Context, id string) error {
 	return err
 }
 
-// next returns the next order that has no answer yet. Its error is
-// [context.DeadlineExceeded] where none came for the idle time, which an order to keep
-// alive begins anew.
+// nextOrder returns the next unanswered order. Its error is [context.DeadlineExceeded] if none
+// arrived for the idle time, which an order of kind KeepAlive restarts.
 func (s *session) next(ctx context.Context) (statedir.Order, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -140,7 +139,7 @@ func (s *session) next(ctx context.Context) (statedir.Order, error) {
 		for _, o := range orders {
 			after = o.Number
 			switch o.Kind {
-			case nodeapi.OrderIssued: // taken by the staging that waits for it
+			case nodeapi.OrderIssued: // read by the staging that waits for it
 			case nodeapi.OrderKeepAlive:
 				if o.Token >= s.token {
 					waiting.Reset(s.idle())
@@ -152,7 +151,7 @@ func (s *session) next(ctx context.Context) (statedir.Order, error) {
 	}
 }
 
-// handle carries out one order; ended says that it was the last. Its error stops the
+// handleOrder carries out one order; ended means that it was the last. Its error stops the
 // process.
 func (s *session) handle(ctx context.Context, o statedir.Order) (ended bool, err error) {
 	if ctx.Err() != nil {
@@ -176,12 +175,13 @@ func (s *session) handle(ctx context.Context, o statedir.Order) (ended bool, err
 			return true, s.abandon("the process was asked to end while it was staging")
 		}
 	case nodeapi.OrderCommit:
-		// A commit that has begun goes on to its end, whatever that is.
+		// A commit that has begun is completed or rolled back, even if the process is asked to
+		// end.
 		err = s.commit(context.WithoutCancel(ctx), o, l)
 	case nodeapi.OrderFinish:
 		return true, s.finish(l)
 	case nodeapi.OrderAbandon:
-		return true, s.abandon("it will go on later")
+		return true, s.abandon("the rotation may be continued later")
 	default:
 		err = l.write(nodeapi.Record{Kind: nodeapi.Refused, Message: fmt.Sprintf("unknown order %q", o.Kind),
 			Hint: "the node program is older than the plugin: use the image of the plugin's own version"})
@@ -190,8 +190,8 @@ func (s *session) handle(ctx context.Context, o statedir.Order) (ended bool, err
 	return false, err
 }
 
-// refuseStale answers commits that were ordered of a process which ended before it
-// began them: whether the cluster can still bear it must be asked anew.
+// refuseStale refuses commits whose process ended before it began them: the gate must be passed
+// again.
 func (s *session) refuseStale() error {
 	orders, err := s.rotation.Orders(s.done)
 	if err != nil {
@@ -212,7 +212,7 @@ func (s *session) refuseStale() error {
 	return nil
 }
 
-// finish ends a rotation that has succeeded everywhere.
+// finishRotation ends a rotation that has succeeded on all nodes.
 func (s *session) finish(l *log) error {
 	rec := nodeapi.Record{Kind: nodeapi.Finished}
 	if s.unit != "" {
@@ -227,8 +227,8 @@ func (s *session) finish(l *log) error {
 	return s.dir.Prune(s.rotation.ID)
 }
 
-// abandon ends the process, not the rotation. New keys that are not in use are not
-// left lying about; orders that were not begun are void.
+// abandonStaged ends the process, not the rotation. New keys that are not in use are removed,
+// and orders that were not begun are void.
 func (s *session) abandon(why string) error {
 	if err := s.tidy(); err != nil {
 		return err

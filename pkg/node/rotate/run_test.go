@@ -15,7 +15,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-func TestTerminatedDuringACommitItGoesOnToItsEnd(t *testing.T) {
+func TestTerminatedDuringACommitItIsCompleted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
 		e, r := n.engine()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -20,17 +19,17 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// stage makes everything ready and answers with Staged, Failed or Refused. Its error
-// is a *journalError, or ctx's: then the order has no answer and is taken up again by
-// the next process.
+// stage prepares a commit and answers with Staged, Failed or Refused. Its error is a
+// *journalError, or ctx's: the order has no answer then, and the next process carries it out
+// again.
 func (s *session) stage(ctx context.Context, o statedir.Order, l *log) error {
 	again, err := s.stagedBefore(o.Number)
 	if err != nil {
 		return err
 	}
 	if !again {
-		// An earlier order's keys are void; those of this very order may wait for a
-		// signature that somebody is just giving.
+		// The keys of an earlier order are void. Those of this order may wait for a signature
+		// that is about to be given.
 		if err := s.discardStaged(); err != nil {
 			return err
 		}
@@ -57,56 +56,10 @@ func (s *session) stage(ctx context.Context, o statedir.Order, l *log) error {
 	if err := s.discardStaged(); err != nil {
 		return err
 	}
-	rec := nodeapi.Record{Kind: nodeapi.Failed, Message: err.Error()}
-	var refused *refusal
-	if errors.As(err, &refused) {
-		rec.Kind, rec.Hint = nodeapi.Refused, refused.hint
-	}
-	var unsigned *unsignedError
-	if refused == nil && errors.As(err, &unsigned) {
-		rec.Hint = unsigned.hint(servicesOf(o.Step))
-	}
-	var loss *issue.LossError
-	if errors.As(err, &loss) {
-		rec.Hint = loss.Hint()
-	}
-	return l.write(rec)
+	return l.write(failedAnswer(err))
 }
 
-// unsignedError means that a certificate's successor could not be made. Nothing of the step
-// is renewed then.
-type unsignedError struct {
-	certificate inventory.Certificate
-	cause       error
-}
-
-func (e *unsignedError) Error() string {
-	return fmt.Sprintf("%s %q: %v", e.certificate.Name, e.certificate.Store.Cert, e.cause)
-}
-
-func (e *unsignedError) Unwrap() error { return e.cause }
-
-// hint says how to renew what else there is in the step.
-func (e *unsignedError) hint(services []certs.Service) string {
-	hint := "fix the cause and run the same command again"
-	var others []string
-	for _, s := range services {
-		if s != e.certificate.Service {
-			others = append(others, string(s))
-		}
-	}
-	if len(others) > 0 {
-		hint += "; to renew the others without " + string(e.certificate.Service) + ": --service " + strings.Join(others, ",")
-	}
-	return hint
-}
-
-// refusal is an order that must not be carried out.
-type refusal struct{ what, hint string }
-
-func (r *refusal) Error() string { return r.what }
-
-// stagedBefore says whether the staging of this order was begun by an earlier process.
+// stagedBefore reports whether an earlier process began the staging of this order.
 func (s *session) stagedBefore(order int64) (bool, error) {
 	records, err := s.rotation.Records()
 	if err != nil {
@@ -120,8 +73,8 @@ func (s *session) stagedBefore(order int64) (bool, error) {
 	return false, nil
 }
 
-// prepare makes the transaction and all its keys and certificates. A panic is an
-// error like any other: nothing visible has changed.
+// prepareCommit makes the transaction and all its keys and certificates. A panic is an error
+// like any other: nothing visible has changed.
 func (s *session) prepare(ctx context.Context, o statedir.Order, l *log) (t *transaction, err error) {
 	defer recoverAs(&err)
 	if o.Step == nil {
@@ -152,7 +105,7 @@ func (s *session) prepare(ctx context.Context, o statedir.Order, l *log) (t *tra
 		s.keepProgramEarly()
 		return nil
 	})
-	working := make(chan struct{}, runtime.GOMAXPROCS(0)) // making keys is work, waiting for signatures is not
+	working := make(chan struct{}, runtime.GOMAXPROCS(0)) // limits the making of keys, not the wait for signatures
 	for n, c := range found {
 		g.Go(func() (err error) {
 			defer recoverAs(&err)
@@ -178,13 +131,13 @@ func newTransaction(node inventory.Node, o statedir.Order, items int) *transacti
 	return t
 }
 
-// match finds the targets among what is on the node now.
+// matchTargets finds the targets among the certificates that are on the node now.
 func match(node inventory.Node, targets []plan.Target) ([]inventory.Certificate, error) {
 	byID := map[string]inventory.Certificate{}
 	for _, c := range node.Certificates {
 		byID[c.ID()] = c
 	}
-	const replan = "something else changes certificates on this node; run the same command again to plan anew"
+	const replan = "another program changes certificates on this node; run the same command again to make a new plan"
 	found := make([]inventory.Certificate, 0, len(targets))
 	for _, target := range targets {
 		c, there := byID[target.ID]
@@ -204,7 +157,7 @@ func match(node inventory.Node, targets []plan.Target) ([]inventory.Certificate,
 	return found, nil
 }
 
-// stageItem makes one certificate's successor.
+// stageItem makes the successor of one certificate.
 func (s *session) stageItem(ctx context.Context, n int, c inventory.Certificate, k chosenKey, o statedir.Order, l *log, working chan struct{}) (item, error) {
 	old, err := store.Read(s.Root, c.Store)
 	if err != nil {
@@ -218,7 +171,7 @@ func (s *session) stageItem(ctx context.Context, n int, c inventory.Certificate,
 	}
 	m, err := s.issue(ctx, c, old, k, o, l, working)
 	if err != nil {
-		return item{}, &unsignedError{c, err}
+		return item{}, &unsignedError{c, servicesOf(o.Step), err}
 	}
 	i := item{Certificate: c, New: certs.Describe(m.Chain[0]), KeptKey: k.kept}
 	if err := s.tryClient(ctx, &i, old, m); err != nil {
@@ -230,7 +183,8 @@ func (s *session) stageItem(ctx context.Context, n int, c inventory.Certificate,
 	return i, nil
 }
 
-// issue has a certificate issued, for a new key unless another is chosen, and checks it.
+// issueSuccessor gets a successor issued, for a new key unless another is chosen, and checks
+// it.
 func (s *session) issue(ctx context.Context, c inventory.Certificate, old store.Content, k chosenKey, o statedir.Order, l *log, working chan struct{}) (store.Material, error) {
 	issuer := s.issuer(c.Issuer)
 	if issuer == nil {
@@ -247,8 +201,8 @@ func (s *session) issue(ctx context.Context, c inventory.Certificate, old store.
 	if err != nil {
 		return store.Material{}, err
 	}
-	// Issuers check by themselves; this is what keeps a new kind of issuer from
-	// silently dropping a name.
+	// Issuers check their own result. This check covers every kind of issuer, also later ones:
+	// none may silently drop a name.
 	if err := issue.Check(r, chain, nil); err != nil {
 		return store.Material{}, err
 	}
@@ -260,9 +214,9 @@ func (s *session) issueRequest(c inventory.Certificate, old store.Content, key c
 		Validity: time.Duration(o.ValiditySeconds) * time.Second, Life: time.Duration(c.LifeSeconds) * time.Second}
 }
 
-// tryClient presents a new client certificate to its server before anything changes.
-// One that is refused where the old one is accepted fails the staging; where nobody
-// answers, that is remembered.
+// tryClient presents a new client certificate to its server before anything changes. The
+// staging fails if the server rejects it and accepts the old one. If the server does not
+// answer, that is noted in the item.
 func (s *session) tryClient(ctx context.Context, i *item, old store.Content, m store.Material) error {
 	if i.Certificate.Client == nil {
 		return nil
@@ -278,9 +232,9 @@ func (s *session) tryClient(ctx context.Context, i *item, old store.Content, m s
 	}
 	_, oldErr := s.Prober.Client(ctx, i.Certificate, store.Material{Chain: old.Chain, Key: old.Key})
 	if oldErr != nil {
-		return nil // it does not accept the old one either
+		return nil // the server rejects the old one as well
 	}
-	return fmt.Errorf("%s: %s does not accept the new certificate, but the old one: %w", i.Certificate.Name, i.Certificate.Client.Address, err)
+	return fmt.Errorf("%s: %s rejects the new certificate and accepts the old one: %w", i.Certificate.Name, i.Certificate.Client.Address, err)
 }
 
 func servicesOf(step *plan.Step) []certs.Service {

@@ -18,7 +18,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-func TestWhatCannotBeStagedChangesNothing(t *testing.T) {
+func TestFailedStagingChangesNothing(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		prepare func(n *fakeNode, e *Engine)
@@ -31,9 +31,10 @@ func TestWhatCannotBeStagedChangesNothing(t *testing.T) {
 		{"the certificate is gone", func(n *fakeNode, e *Engine) {
 			e.Scan = func(context.Context) (inventory.Node, error) { return inventory.Node{Name: "cp1"}, nil }
 		}, nodeapi.Refused, "is not there any more"},
-		{"nobody can issue it", func(_ *fakeNode, e *Engine) {
+		{"no issuer", func(_ *fakeNode, e *Engine) {
 			e.Scan = changed(e.Scan, func(c *inventory.Certificate) {
-				c.Issuer, c.Reason = inventory.Issuer{Kind: inventory.NoIssuer}, "the key of etcd-ca is not on this node"
+				c.Issuer = inventory.Issuer{Kind: inventory.NoIssuer}
+				c.Reason = "the key of etcd-ca is not on this node"
 			})
 		}, nodeapi.Failed, "the key of etcd-ca is not on this node"},
 		{"it is invalid", func(_ *fakeNode, e *Engine) {
@@ -55,7 +56,7 @@ func TestWhatCannotBeStagedChangesNothing(t *testing.T) {
 				}
 				return nil
 			}
-		}, nodeapi.Failed, "does not accept the new certificate, but the old one"},
+		}, nodeapi.Failed, "rejects the new certificate and accepts the old one"},
 		{"a program error", func(_ *fakeNode, e *Engine) {
 			e.Scan = func(context.Context) (inventory.Node, error) { panic("no") }
 		}, nodeapi.Failed, "program error"},
@@ -84,7 +85,7 @@ func TestWhatCannotBeStagedChangesNothing(t *testing.T) {
 	}
 }
 
-// Where one certificate cannot be signed, the hint says how the others can be renewed.
+// If one certificate cannot be signed, the hint names the command that renews the others.
 func TestHintWhereOneCannotBeSigned(t *testing.T) {
 	for _, test := range []struct {
 		services []certs.Service
@@ -104,7 +105,7 @@ func TestHintWhereOneCannotBeSigned(t *testing.T) {
 	}
 }
 
-// changed alters what a scan finds of etcd-server.
+// changeScan alters the scanned certificate etcd-server.
 func changed(scan func(context.Context) (inventory.Node, error), change func(*inventory.Certificate)) func(context.Context) (inventory.Node, error) {
 	return func(ctx context.Context) (inventory.Node, error) {
 		node, err := scan(ctx)
@@ -125,7 +126,9 @@ func (f forgetful) Issue(_ context.Context, r issue.Request) ([]*x509.Certificat
 	if err != nil {
 		return nil, err
 	}
-	template.DNSNames, template.IPAddresses, template.ExtraExtensions = nil, nil, nil
+	template.DNSNames = nil
+	template.IPAddresses = nil
+	template.ExtraExtensions = nil
 	leaf, err := certs.Sign(template, r.Key.Signer.Public(), f.ca.Cert, f.ca.Key.Signer)
 	return []*x509.Certificate{leaf}, err
 }

@@ -16,26 +16,25 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// transaction is all that a commit, or the undoing of one by a later process, must
-// know. It lies beside what was staged, and from the commit on beside the backups.
-// Nothing in it is secret.
+// transaction is everything that a commit, or its rollback by a later process, must know. It is
+// stored with the staged files, and from the commit on with the backups. It holds no secret.
 type transaction struct {
 	Token          int64              `json:"token"`
 	Order          int64              `json:"order"` // of the commit
 	Restart        plan.RestartPolicy `json:"restart"`
 	Timeout        time.Duration      `json:"timeout"`
 	DestroyOldKeys bool               `json:"destroyOldKeys,omitempty"`
-	// Node is what the scan found when staging.
+	// Node is the inventory of the scan while staging.
 	Node     inventory.Node  `json:"node"`
 	Restarts []certs.Service `json:"restarts,omitempty"`
 	Items    []item          `json:"items,omitempty"`
-	// Others are restarted besides: they read replaced files and are no components.
+	// Others are restarted as well: they read replaced files and are no components.
 	Others []inventory.OtherUser `json:"others,omitempty"`
 	// Stopped are those of them that did not run when the commit began. They read the new
 	// files when they start.
 	Stopped []inventory.OtherUser `json:"stopped,omitempty"`
-	// Failing are those of Others that ran, and had been started again lately because they
-	// ended by themselves.
+	// Failing are those of Others that ran, and that had recently been restarted after they had
+	// exited.
 	Failing []inventory.OtherUser `json:"failing,omitempty"`
 	// Unit is the systemd unit whose restart renews the items: this program writes none of
 	// their files, and cannot put them back. UnitInstance is the instance that ran when the
@@ -45,9 +44,9 @@ type transaction struct {
 	// Began is when the commit began; an instance that is younger may have read
 	// new files.
 	Began time.Time `json:"began,omitzero"`
-	// Unhealthy are the health endpoints that did not answer well before the commit.
+	// Unhealthy lists the health endpoints of components that were unhealthy before the commit.
 	Unhealthy []string `json:"unhealthy,omitempty"`
-	// Unasked are those that were there, and answered no request for health of this node.
+	// Unasked lists those of running components that answered no health request of this node.
 	Unasked []string `json:"unasked,omitempty"`
 }
 
@@ -55,15 +54,15 @@ type transaction struct {
 type item struct {
 	Certificate inventory.Certificate `json:"certificate"` // as it was
 	New         certs.Facts           `json:"new"`
-	// Accepted says that the server accepted the new certificate while staging, so
-	// that it must accept it afterwards as well.
+	// Accepted means that the server accepted the new certificate while staging. It must accept
+	// it after the commit as well.
 	Accepted bool `json:"accepted,omitempty"`
 	// CA is the certificate of the CA that signed the old one and must sign the new one, as
 	// PEM. It is set where a restart of transaction.Unit renews it.
 	CA string `json:"ca,omitempty"`
-	// KeptKey says what else the key is used for, where it is the old one.
+	// KeptKey is the other use of the key, where the old key is kept.
 	KeptKey string `json:"keptKey,omitempty"`
-	// Note says why it could not be tried.
+	// Note is the reason why it could not be tried.
 	Note string `json:"note,omitempty"`
 }
 
@@ -79,7 +78,8 @@ func (t *transaction) renewals() []inventory.Renewal {
 	return out
 }
 
-// components returns what can be restarted for a service on this node; usually one.
+// components returns the components of a service on this node that can be restarted; usually
+// one.
 func (t *transaction) components(s certs.Service) []inventory.Component {
 	var out []inventory.Component
 	for _, c := range t.Node.Components {
@@ -90,8 +90,8 @@ func (t *transaction) components(s certs.Service) []inventory.Component {
 	return out
 }
 
-// used says whether a component that loads the certificate runs on this node, whoever
-// started it.
+// isUsed reports whether a component that loads the certificate runs on this node, with any
+// supervisor.
 func (t *transaction) used(i item) bool {
 	return slices.ContainsFunc(t.Node.Components, func(c inventory.Component) bool {
 		loads := c.Service == i.Certificate.Service || slices.Contains(i.Certificate.UsedBy, c.Service)
@@ -125,10 +125,10 @@ func loadTransaction(dir string) (*transaction, error) {
 	return &t, nil
 }
 
-// itemDir is where the n-th item's files lie, below staged or backup.
+// itemDir is the directory of the n-th item's files, below staged or backup.
 func itemDir(dir string, n int) string { return filepath.Join(dir, strconv.Itoa(n)) }
 
-// backupDir is where a commit keeps what it replaces: one rotation may commit more
+// backupDir is where a commit keeps the files that it replaces. One rotation may commit more
 // than once, when it is continued.
 func backupDir(r *statedir.Rotation, order int64) string {
 	return filepath.Join(r.Backup(), strconv.FormatInt(order, 10))

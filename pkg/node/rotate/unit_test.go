@@ -55,12 +55,13 @@ func TestRestartOfAUnitIsTheRotation(t *testing.T) {
 			}
 		}
 		if _, err := os.Stat(k.state("backup/2/0")); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("a backup of what cannot be put back: %v", err)
+			t.Errorf("a backup of files that cannot be restored: %v", err)
 		}
 	})
 }
 
-// TestNothingIsRestartedThatWouldDoHarm: what is found while staging changes nothing.
+// TestNothingIsRestartedThatWouldDoHarm: an obstacle that is found while staging stops the
+// rotation before a change.
 func TestNothingIsRestartedThatWouldDoHarm(t *testing.T) {
 	for name, tt := range map[string]struct {
 		change func(k *fakeK0s)
@@ -93,9 +94,9 @@ func TestNothingIsRestartedThatWouldDoHarm(t *testing.T) {
 	}
 }
 
-// TestRestartThatDoesNotRenewIsToldApart: the restart cannot be undone. It is RolledBack
-// only where everything is old and verified, and else Unknown with what was found.
-func TestRestartThatDoesNotRenewIsToldApart(t *testing.T) {
+// TestRestartThatDoesNotRenewIsReported: the restart cannot be undone. It is RolledBack only
+// if everything is old and verified, otherwise Unknown with the findings.
+func TestRestartThatDoesNotRenewIsReported(t *testing.T) {
 	for name, tt := range map[string]struct {
 		change func(k *fakeK0s)
 		kind   nodeapi.Kind
@@ -114,7 +115,7 @@ func TestRestartThatDoesNotRenewIsToldApart(t *testing.T) {
 		}, nodeapi.Unknown, "before the old one"},
 		"one component cannot start":  {func(k *fakeK0s) { k.breaks[certs.KubeScheduler] = true }, nodeapi.Unknown, "kube-scheduler does not run"},
 		"one is not healthy":          {func(k *fakeK0s) { k.onStop = func(certs.Service) { k.unhealthy[certs.Etcd] = true } }, nodeapi.Unknown, "etcd did not become healthy"},
-		"one still serves the old":    {func(k *fakeK0s) { k.keepsOld[certs.KubeAPIServer] = true }, nodeapi.Unknown, "does not show the new certificate of apiserver"},
+		"one still serves the old":    {func(k *fakeK0s) { k.keepsOld[certs.KubeAPIServer] = true }, nodeapi.Unknown, "does not serve the new certificate of apiserver"},
 		"an old process is left over": {func(k *fakeK0s) { k.orphans[certs.KubeControllerManager] = true }, nodeapi.Unknown, "kube-controller-manager is still process"},
 		"the unit does not start":     {func(k *fakeK0s) { k.dies = true }, nodeapi.Unknown, "k0scontroller.service did not start again"},
 	} {
@@ -154,7 +155,8 @@ func TestExpiredNodeIsRenewedByARestart(t *testing.T) {
 // TestUnitRestartKilledAtEveryRecord: the next process finds out whether the restart happened,
 // by the unit and by the files, and never restarts anything for it.
 func TestUnitRestartKilledAtEveryRecord(t *testing.T) {
-	committed, rolledBack := 0, 0
+	committed := 0
+	rolledBack := 0
 	for count := 1; ; count++ {
 		ended := false
 		synctest.Test(t, func(t *testing.T) {
@@ -176,7 +178,7 @@ func TestUnitRestartKilledAtEveryRecord(t *testing.T) {
 			k.dead = false
 			boot := &Engine{Root: k.tree.Root, Node: "cp1"}
 			if undone, err := boot.Recover(t.Context(), true); err != nil || len(undone) > 0 {
-				t.Fatalf("at boot there is nothing to put back: %+v, %v", undone, err)
+				t.Fatalf("at boot there is nothing to restore: %+v, %v", undone, err)
 			}
 			e, r = k.engine()
 			k.order(abandon)
@@ -207,9 +209,9 @@ func TestUnitRestartKilledAtEveryRecord(t *testing.T) {
 	}
 }
 
-// TestRestartThatIsStillUnderWay: the process ends while k0s, told to restart, takes its time
-// to exit. The next process must not take the old certificates for the result.
-func TestRestartThatIsStillUnderWay(t *testing.T) {
+// TestRestartInProgressIsAwaited: the process ends while k0s, asked to restart, takes long to
+// exit. The next process must not take the old certificates for the result.
+func TestRestartInProgressIsAwaited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newFakeK0s(t)
 		k.stops = 80 * time.Second
@@ -233,8 +235,8 @@ func TestRestartThatIsStillUnderWay(t *testing.T) {
 	})
 }
 
-// TestCompromisedKeysAreGoneAfterARestart: k0s makes new keys, and nothing keeps the old ones.
-func TestCompromisedKeysAreGoneAfterARestart(t *testing.T) {
+// TestCompromisedKeysAreDestroyedAfterARestart: k0s makes new keys, and nothing keeps the old ones.
+func TestCompromisedKeysAreDestroyedAfterARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newFakeK0s(t)
 		before := map[string]bool{}
@@ -261,8 +263,8 @@ func TestCompromisedKeysAreGoneAfterARestart(t *testing.T) {
 	})
 }
 
-// TestRestartOfAUnitIsNotMixedWithWhatCanBeUndone: a node refuses such an order.
-func TestRestartOfAUnitIsNotMixedWithWhatCanBeUndone(t *testing.T) {
+// TestRestartOfAUnitIsACommitOfItsOwn: a node refuses such an order.
+func TestRestartOfAUnitIsACommitOfItsOwn(t *testing.T) {
 	local := inventory.Certificate{Name: "kube-proxy.conf", Issuer: inventory.Issuer{Kind: inventory.LocalCA}}
 	made := inventory.Certificate{Name: "apiserver", Issuer: inventory.Issuer{Kind: inventory.UnitStart, Unit: k0sUnit}}
 	for name, tt := range map[string]struct {

@@ -14,7 +14,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
 
-// restartUnit restarts the unit and verifies what its program made. A panic is an error.
+// restartUnit restarts the unit and verifies the certificates that its program made. A panic is
+// an error.
 func (c *committing) restartUnit(ctx context.Context) (err error) {
 	defer recoverAs(&err)
 	defer c.closeOutages()
@@ -34,7 +35,7 @@ func (c *committing) restartUnit(ctx context.Context) (err error) {
 	return c.verifyUnit(ctx, r, begun)
 }
 
-// supervised are the components that the unit runs, in the order of their turns.
+// supervised returns the components that the unit runs, in the order of their turns.
 func (c *committing) supervised() (out []inventory.Component) {
 	for _, turn := range turns {
 		for _, s := range turn {
@@ -96,7 +97,8 @@ func (c *committing) verifyUnit(ctx context.Context, r *restarting, begun []*res
 
 // awaitSupervised waits for the health of a component that the unit runs.
 func (c *committing) awaitSupervised(ctx, waiting context.Context, b *restarting, unit component.Instance, timeout time.Duration) error {
-	detail, service := "running", b.component.Service
+	detail := "running"
+	service := b.component.Service
 	if c.mustBeHealthy(b.component) {
 		last, err := b.outage.waitHealthy(waiting)
 		if err != nil {
@@ -130,8 +132,8 @@ func (c *committing) awaitSuccessors(ctx, waiting context.Context, unit inventor
 	}
 }
 
-// noteSuccessors reads the new certificates. late says which is not there yet; err that one
-// cannot be accepted.
+// noteSuccessors reads the new certificates. late names one that does not exist yet; err means
+// that one cannot be accepted.
 func (c *committing) noteSuccessors() (late, err error) {
 	for n, i := range c.t.Items {
 		content, err := store.Read(c.Root, i.Certificate.Store)
@@ -139,7 +141,7 @@ func (c *committing) noteSuccessors() (late, err error) {
 			err = content.KeyErr
 		}
 		switch {
-		case err != nil: // it is just being written
+		case err != nil: // the unit may be writing it
 			return fmt.Errorf("%s: %w", i.Certificate.Name, err), nil
 		case certs.Fingerprint(content.Leaf()) == i.Certificate.FingerprintSHA256:
 			return fmt.Errorf("%s %q is still the old one", i.Certificate.Name, i.Certificate.Store.Cert), nil
@@ -152,27 +154,28 @@ func (c *committing) noteSuccessors() (late, err error) {
 	return nil, nil
 }
 
-// acceptable says what is wrong with a certificate that the unit made: it must be signed by
-// the CA that signed its predecessor, be valid now, and not end before it.
+// checkSuccessor checks a certificate that the unit made: it must be signed by the CA that
+// signed its predecessor, be valid now, and not expire before it.
 func (c *committing) acceptable(i item, content store.Content) error {
 	ca, err := certs.ParsePEM([]byte(i.CA))
 	if err != nil {
 		return fmt.Errorf("read what was noted of its CA: %w", err)
 	}
-	leaf, now := content.Leaf(), c.atLeastBegan()
+	leaf := content.Leaf()
+	now := c.atLeastBegan()
 	switch {
 	case !certs.IsIssuedBy(leaf, ca[0]):
 		return fmt.Errorf("it was signed by another CA, %q", leaf.Issuer.CommonName)
 	case now.Before(leaf.NotBefore) || !now.Before(leaf.NotAfter):
 		return fmt.Errorf("it is valid from %s to %s only", leaf.NotBefore.UTC().Format(time.RFC3339), leaf.NotAfter.UTC().Format(time.RFC3339))
 	case leaf.NotAfter.Before(i.Certificate.NotAfter):
-		return fmt.Errorf("it ends %s, before the old one", leaf.NotAfter.UTC().Format(time.RFC3339))
+		return fmt.Errorf("it expires %s, before the old one", leaf.NotAfter.UTC().Format(time.RFC3339))
 	}
 	return nil
 }
 
 // awaitProcesses waits until none of the unit's old processes runs and all components run
-// again. A process that a supervisor left behind would still be on its old certificate.
+// again. A process that its supervisor left running would still use its old certificate.
 func (c *committing) awaitProcesses(ctx, waiting context.Context, timeout time.Duration) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()

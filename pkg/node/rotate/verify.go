@@ -19,20 +19,21 @@ import (
 )
 
 const (
-	// verifyEvery is how often an endpoint is looked at until it shows what it must.
+	// verifyEvery is the interval at which an endpoint is verified.
 	verifyEvery = 100 * time.Millisecond
-	// reloadTimeout is how long a component may take to notice new files; those that
-	// do at all take seconds.
+	// reloadTimeout is how long a component may take to re-read its files. Components that do
+	// so need seconds.
 	reloadTimeout = 15 * time.Second
-	// unsureTimeout is how long to wait for a verification that cannot be counted on.
+	// unsureTimeout is how long to wait for a verification that may never succeed.
 	unsureTimeout = 5 * time.Second
-	// silentTimeout is for where nobody answered before and nothing is restarted.
+	// silentTimeout is for endpoints that did not answer before, of components that are not
+	// restarted.
 	silentTimeout = 500 * time.Millisecond
 )
 
-// verify shows that certificates are in use, and records by what. The first that
-// fails is a *failure. What endpoints serve comes first: a component that serves
-// nothing accepts no clients either, and the former is what to tell.
+// verifyItems verifies that certificates are in use, and records the evidence. The first error
+// is a *failure. Serving certificates come first: an endpoint that does not answer accepts no
+// client either, and the former is the better message.
 func (c *committing) verify(ctx context.Context, items []int) error {
 	for _, n := range items {
 		if err := c.readBack(n); err != nil {
@@ -54,8 +55,8 @@ func (c *committing) verify(ctx context.Context, items []int) error {
 	return nil
 }
 
-// readBack makes sure that what is on disk is what was put there. A configuration
-// manager that puts its own files back would otherwise be found out by an outage.
+// readBack makes sure that the files hold the new certificate. A configuration manager that
+// restores its own files would otherwise be noticed only by an outage.
 func (c *committing) readBack(n int) error {
 	i := c.t.Items[n]
 	content, err := store.Read(c.Root, i.Certificate.Store)
@@ -69,11 +70,11 @@ func (c *committing) readBack(n int) error {
 		return nil
 	}
 	return &failure{service: i.Certificate.Service, cause: err,
-		what: fmt.Sprintf("%s was changed by something else while it was put into use", i.Certificate.Name)}
+		what: fmt.Sprintf("%s was changed by another program during the commit", i.Certificate.Name)}
 }
 
-// restartStale restarts what was expected to notice its new files by itself and still
-// serves the old ones after a while.
+// restartStale restarts components that were expected to re-read their files and still serve
+// the old certificate after [reloadTimeout].
 func (c *committing) restartStale(ctx context.Context) error {
 	var mu sync.Mutex
 	var stale []certs.Service
@@ -103,7 +104,7 @@ func (c *committing) verifyReload(ctx context.Context, i item, served inventory.
 	return c.awaitServed(ctx, served, reloadTimeout, i.New.FingerprintSHA256)
 }
 
-// verifyServing verifies by what endpoints show.
+// verifyServing verifies the certificates that endpoints serve.
 func (c *committing) verifyServing(ctx context.Context, i item) error {
 	for _, served := range i.Certificate.Served {
 		evidence, err := c.verifyServed(ctx, i, served)
@@ -117,7 +118,8 @@ func (c *committing) verifyServing(ctx context.Context, i item) error {
 	return nil
 }
 
-// verifyUse verifies by what servers accept, and by less where there is nothing better.
+// verifyUse verifies client certificates with their servers, and records weaker evidence where
+// there is nothing better.
 func (c *committing) verifyUse(ctx context.Context, i item) error {
 	verified := len(i.Certificate.Served) > 0
 	if i.Certificate.Client != nil {
@@ -136,9 +138,9 @@ func (c *committing) verifyUse(ctx context.Context, i item) error {
 		return err
 	}
 	if !c.t.used(i) && len(i.Certificate.OtherUsers) > 0 {
-		return nil // what uses it is recorded by now
+		return nil // its other users are recorded by now
 	}
-	// A server that accepts it says nothing about whether a running client uses it yet.
+	// Acceptance by a server is no evidence that the running client uses it already.
 	inUse := c.t.restartsFor(i) || len(i.Certificate.Served) > 0 || !c.t.used(i)
 	if !verified || !inUse {
 		return c.verified(i, c.indirect(i))
@@ -147,11 +149,12 @@ func (c *committing) verifyUse(ctx context.Context, i item) error {
 }
 
 func (c *committing) verified(i item, e nodeapi.Evidence) error {
-	e.TargetID, e.Service = i.Certificate.ID(), i.Certificate.Service
+	e.TargetID = i.Certificate.ID()
+	e.Service = i.Certificate.Service
 	return c.log.write(nodeapi.Record{Kind: nodeapi.Verified, Service: e.Service, Evidence: &e})
 }
 
-// verifyServed waits until an endpoint shows the new certificate.
+// verifyServed waits until an endpoint serves the new certificate.
 func (c *committing) verifyServed(ctx context.Context, i item, served inventory.Served) (nodeapi.Evidence, error) {
 	want := i.New.FingerprintSHA256
 	evidence := nodeapi.Evidence{Method: nodeapi.Handshake, Detail: fmt.Sprintf("%s serves %.12s", served.Address, want)}
@@ -173,14 +176,14 @@ func (c *committing) verifyServed(ctx context.Context, i item, served inventory.
 	if errors.Is(context.Cause(ctx), context.Canceled) {
 		return evidence, err // another verification has failed
 	}
-	what := fmt.Sprintf("%s does not show the new certificate of %s", served.Address, i.Certificate.Name)
+	what := fmt.Sprintf("%s does not serve the new certificate of %s", served.Address, i.Certificate.Name)
 	for _, target := range c.t.components(i.Certificate.Service) {
 		return evidence, c.unwell(ctx, target, what, err)
 	}
 	return evidence, &failure{service: i.Certificate.Service, what: what, cause: err}
 }
 
-// awaitServed waits until an endpoint shows one of the certificates.
+// awaitServed waits until an endpoint serves one of the certificates.
 func (c *committing) awaitServed(ctx context.Context, served inventory.Served, timeout time.Duration, want ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -193,7 +196,7 @@ func (c *committing) awaitServed(ctx context.Context, served inventory.Served, t
 			if slices.Contains(want, shown) {
 				return nil
 			}
-			err = fmt.Errorf("after %s it shows certificate %.12s, valid until %s", timeout, shown, leaf.NotAfter.UTC().Format(time.RFC3339))
+			err = fmt.Errorf("after %s it serves certificate %.12s, valid until %s", timeout, shown, leaf.NotAfter.UTC().Format(time.RFC3339))
 		}
 		select {
 		case <-ctx.Done():
@@ -203,9 +206,8 @@ func (c *committing) awaitServed(ctx context.Context, served inventory.Served, t
 	}
 }
 
-// verifyClient shows that the server accepts the new client certificate. Where it could
-// not be asked before the commit either, it is no failure that it cannot be now: then
-// the evidence is nil.
+// verifyClient verifies that the server accepts the new client certificate. If the server could
+// not be asked before the commit either, that is no failure: the evidence is nil then.
 func (c *committing) verifyClient(ctx context.Context, i item) (*nodeapi.Evidence, error) {
 	content, err := store.Read(c.Root, i.Certificate.Store)
 	if err == nil && content.KeyErr != nil {
@@ -251,21 +253,21 @@ func (c *committing) verifyClient(ctx context.Context, i item) (*nodeapi.Evidenc
 func notAccepted(i item, err error) error {
 	what := fmt.Sprintf("%s does not accept the new certificate of %s", i.Certificate.Client.Address, i.Certificate.Name)
 	if !errors.Is(err, component.ErrRejected) {
-		what = fmt.Sprintf("%s cannot be asked any more whether it accepts the new certificate of %s", i.Certificate.Client.Address, i.Certificate.Name)
+		what = fmt.Sprintf("%s no longer answers whether it accepts the new certificate of %s", i.Certificate.Client.Address, i.Certificate.Name)
 	}
 	return &failure{service: i.Certificate.Service, cause: err, what: what}
 }
 
-// indirect is the best there is for a certificate that no live endpoint shows.
+// indirectEvidence is the best evidence for a certificate that no endpoint serves or accepts.
 func (c *committing) indirect(i item) nodeapi.Evidence {
 	note := ""
 	if i.Note != "" {
-		note = " (its server could not be asked: " + i.Note + ")"
+		note = " (its server did not answer: " + i.Note + ")"
 	}
 	reload := plan.HotReload(i.Certificate)
 	switch {
 	case c.t.restartsFor(i):
-		return nodeapi.Evidence{Method: nodeapi.Health, Detail: fmt.Sprintf("%s is healthy after a restart that followed the replace%s", i.Certificate.Service, note)}
+		return nodeapi.Evidence{Method: nodeapi.Health, Detail: fmt.Sprintf("%s is healthy after a restart with the new files%s", i.Certificate.Service, note)}
 	case !c.t.used(i):
 		return nodeapi.Evidence{Method: nodeapi.FileOnly, Detail: "on disk, chain verified; not used by a running component" + note}
 	case reload != "":
@@ -275,12 +277,12 @@ func (c *committing) indirect(i item) nodeapi.Evidence {
 	}
 }
 
-// healthDetail is what the answer that ended the wait for a component's health shows.
+// healthDetail describes the probe that ended the wait for a component's health.
 func healthDetail(c inventory.Component, last inventory.Probe) string {
 	switch {
 	case !last.Healthy:
 		return "running; its health is not known, as before: " + last.Message
-	case last.Address != c.Health: // etcd over gRPC, see component.HealthOf
+	case last.Address != c.Health: // etcd over gRPC, see component.ComponentHealth
 		return last.Address + " reports a leader and no errors"
 	default:
 		return c.Health + " answers 200"

@@ -9,11 +9,12 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/layout"
 )
 
-// checkUnitStart makes sure that a start of the unit renews the certificate, with the CA
-// that signed it. k0s makes a new CA, which nothing in the cluster trusts, where it does not
-// find certificate and key of the old one in their places.
+// checkUnitStart makes sure that a start of the unit renews the certificate, with the CA that
+// signed it. k0s makes a new CA, which no component of the cluster trusts, if certificate and
+// key of the old one are not in their places.
 func (e *entry) checkUnitStart(ca *authority, known *authorities) {
-	unit, signedBy := e.Issuer.Unit, e.leaf().Issuer.CommonName
+	unit := e.Issuer.Unit
+	signedBy := e.leaf().Issuer.CommonName
 	e.Issuer = inventory.Issuer{Kind: inventory.NoIssuer}
 	switch {
 	case !layout.RenewedAtStart(signedBy):
@@ -23,7 +24,7 @@ func (e *entry) checkUnitStart(ca *authority, known *authorities) {
 		e.Reason = remark(e.Reason, e.noIssuer(ca, known)+fmt.Sprintf("; a restart of %s would make a new CA or use another one", unit))
 	case ca.key != strings.TrimSuffix(ca.keyCert, path.Ext(ca.keyCert))+".key":
 		e.Issuer.Unit = unit
-		e.Reason = remark(e.Reason, fmt.Sprintf("the key of its CA %q is in %q, where k0s does not look for it: a restart of %s would make a new CA", ca.name(), ca.key, unit))
+		e.Reason = remark(e.Reason, fmt.Sprintf("the key of its CA %q is in %q, where k0s does not expect it: a restart of %s would make a new CA", ca.name(), ca.key, unit))
 	default:
 		e.Issuer = inventory.Issuer{Kind: inventory.UnitStart, Unit: unit, CACert: ca.keyCert, CAKey: ca.key}
 	}

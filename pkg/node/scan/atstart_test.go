@@ -14,8 +14,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/layout/layouttest"
 )
 
-// TestCertificatesThatAStartOfK0sRenews scans a k0s controller. A restart of it is the
-// rotation only where the CA's files are in the places in which k0s looks for them.
+// TestCertificatesThatAStartOfK0sRenews scans a k0s controller. Its restart renews them only if
+// the CA's files are in the places where k0s expects them.
 func TestCertificatesThatAStartOfK0sRenews(t *testing.T) {
 	const pki, unit = "/var/lib/k0s/pki/", "k0scontroller.service"
 	atStart := inventory.Issuer{Kind: inventory.UnitStart, Unit: unit, CACert: pki + "ca.crt", CAKey: pki + "ca.key"}

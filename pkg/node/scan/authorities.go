@@ -17,15 +17,15 @@ import (
 type authority struct {
 	cert     *x509.Certificate
 	paths    []string
-	files    []string // those of paths that components name
+	files    []string // the paths that components name
 	services []certs.Service
 	flagKeys []string // keys that flags name beside it
-	key      string   // path of the key that fits it; empty: not here
+	key      string   // path of the key that fits it; empty: not on this node
 	keyCert  string   // the path of the certificate beside which the key was found
-	noKey    string   // why there is no key, where more is known than that
+	noKey    string   // why there is no key, if known
 }
 
-// named says whether a component names it; else it just lies in a directory.
+// isNamed reports whether a component names it; otherwise it was found in a directory.
 func (a *authority) named() bool { return len(a.files) > 0 }
 
 func (a *authority) name() string {
@@ -35,7 +35,7 @@ func (a *authority) name() string {
 	return a.cert.Subject.String()
 }
 
-// authorities are the CAs known on a node, and which certificate is whose.
+// authorities holds the CAs known on a node, and the certificates that they signed.
 type authorities struct {
 	all     []*authority
 	issuers map[*entry]*authority
@@ -66,7 +66,7 @@ func loadAuthorities(root hostfs.Root, found *layout.Layout) *authorities {
 	return known
 }
 
-// add takes up CAs; one that is known already gains paths and keys.
+// addCAs adds CAs; a known one gets further paths and keys.
 func (k *authorities) add(more ...*authority) {
 	for _, m := range more {
 		i := slices.IndexFunc(k.all, func(a *authority) bool { return a.cert.Equal(m.cert) })
@@ -82,7 +82,8 @@ func (k *authorities) add(more ...*authority) {
 	}
 }
 
-// find settles once which CA signed which certificate: signatures cost time.
+// findIssuers determines once which CA signed which certificate, since the verification of
+// signatures takes time.
 func (k *authorities) find(entries []entry, now time.Time) {
 	for i := range entries {
 		e := &entries[i]
@@ -104,11 +105,11 @@ func (k *authorities) find(entries []entry, now time.Time) {
 	}
 }
 
-// issuerOf is the known CA that signed a certificate, or nil.
+// issuerOf returns the known CA that signed a certificate, or nil.
 func (k *authorities) issuerOf(e *entry) *authority { return k.issuers[e] }
 
-// namesake is a CA that components name and that has a certificate's issuer's name, or
-// nil. One that only lies in a directory may be that of another cluster or of long ago.
+// namesakeOf returns a CA with the name of a certificate's issuer, or nil. It considers only
+// CAs that components name: others may belong to another cluster, or be outdated.
 func (k *authorities) namesake(e *entry) *authority {
 	for _, a := range k.all {
 		if a.named() && string(a.cert.RawSubject) == string(e.leaf().RawIssuer) {
@@ -118,8 +119,8 @@ func (k *authorities) namesake(e *entry) *authority {
 	return nil
 }
 
-// replaced is the CA of the same name, with another key that is here, which lies in one
-// bundle with a CA whose own key is not here; nil: there is none.
+// replacementOf returns the CA of the same name in the same bundle whose key is on this node,
+// for a CA whose key is not; nil: there is none.
 func (k *authorities) replaced(ca *authority) *authority {
 	if ca == nil || ca.key != "" {
 		return nil
@@ -133,18 +134,21 @@ func (k *authorities) replaced(ca *authority) *authority {
 	return nil
 }
 
-// keys looks for the key of each CA: where a flag says, and beside its certificate.
+// findKeys searches for the key of each CA: in the file that a flag names, and beside its
+// certificate.
 func (k *authorities) keys(root hostfs.Root) {
 	dirs := &keyDirectories{root: root, files: map[string][]string{}, keys: map[string]certs.Key{}, errs: map[string]error{}}
 	for _, a := range k.all {
 		for _, p := range a.flagKeys {
 			if dirs.fits(p, a.cert) {
-				a.key, a.keyCert = p, a.paths[0]
+				a.key = p
+				a.keyCert = a.paths[0]
 				break
 			}
 		}
 		for i := 0; i < len(a.paths) && a.key == ""; i++ {
-			a.key, a.keyCert = dirs.beside(a.paths[i], a.cert), a.paths[i]
+			a.key = dirs.beside(a.paths[i], a.cert)
+			a.keyCert = a.paths[i]
 		}
 		if a.key == "" {
 			a.noKey = dirs.whyNot(a)
@@ -152,9 +156,9 @@ func (k *authorities) keys(root hostfs.Root) {
 	}
 }
 
-// list returns the CAs that matter: those that components name, those that signed
-// something listed, and those whose key lies here. One that has expired, or expires
-// soon, and is none of the first two is a file that no component uses.
+// listCAs returns the relevant CAs: those that components name, those that signed a listed
+// certificate, and those whose key is on this node. An expired one, or one that expires soon,
+// which is none of the first two is listed as a file that no component uses.
 func (k *authorities) list(entries []entry, now time.Time, within time.Duration) (out []inventory.Authority, unused []inventory.UnusedCertificate) {
 	used := map[*authority]bool{}
 	for i := range entries {
@@ -171,14 +175,17 @@ func (k *authorities) list(entries []entry, now time.Time, within time.Duration)
 		problem := certs.CanSign(a.cert, now)
 		switch by := k.renewal(a, now); {
 		case by != nil:
-			listed.Renewed, listed.Status, listed.Reason = true, certs.OK, renewedReason(a, by)
+			listed.Renewed = true
+			listed.Status = certs.OK
+			listed.Reason = renewedReason(a, by)
 		case !a.named() && !used[a] && listed.Status != certs.OK:
 			unused = append(unused, inventory.UnusedCertificate{Facts: listed.Facts, Kind: inventory.UnusedFile, Path: a.paths[0],
 				Reason: "an old CA: no component names it, and it signed none of the certificates here"})
 			continue
 		case problem != nil && listed.Status != certs.Expired && listed.Status != certs.NotYetValid && used[a]:
 			first, _, _ := strings.Cut(problem.Error(), "\n")
-			listed.Status, listed.Reason = certs.Invalid, first
+			listed.Status = certs.Invalid
+			listed.Reason = first
 		}
 		out = append(out, listed)
 	}

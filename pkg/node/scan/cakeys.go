@@ -13,34 +13,34 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
 )
 
-// maxKeys bounds how many files of a directory are tried as a CA's key.
+// maxKeys limits the files of a directory that are tried as a CA's key.
 const maxKeys = 64
 
-// keyDirectories finds keys by what they fit, since their names are custom. Each
-// file is parsed once, and only when needed.
+// keyDirectories finds keys by the certificates that they fit, since their file names are a
+// convention only. Each file is parsed once, and only when needed.
 type keyDirectories struct {
 	root  hostfs.Root
 	files map[string][]string
 	keys  map[string]certs.Key
-	errs  map[string]error // why there is no key in a file
+	errs  map[string]error // why a file holds no key
 }
 
-// fits says whether the file holds the certificate's private key.
+// fitsCert reports whether the file holds the certificate's private key.
 func (k *keyDirectories) fits(file string, c *x509.Certificate) bool {
 	key, known := k.keys[file]
 	if !known {
 		data, err := k.root.ReadFile(file)
 		if err == nil {
-			key, err = certs.ParseKeyPEM(data) // no key: fits nothing
+			key, err = certs.ParseKeyPEM(data) // not a key
 		}
-		k.keys[file], k.errs[file] = key, err
+		k.keys[file] = key
+		k.errs[file] = err
 	}
 	return key.Fits(c)
 }
 
-// whyNot says what is wrong with the files in which a CA's key should be: those that a
-// flag names beside its certificate, and those of the usual names. Empty: there is none
-// of them.
+// keyProblem returns the reason why the files that should hold a CA's key do not: the file that
+// a flag names, and those of the usual names. Empty: none of them exists.
 func (k *keyDirectories) whyNot(a *authority) string {
 	files := slices.Clone(a.flagKeys)
 	for _, p := range a.paths {
@@ -63,15 +63,15 @@ func (k *keyDirectories) whyNot(a *authority) string {
 	return other
 }
 
-// beside returns the file in a certificate's directory that holds its key, or "".
+// keyBeside returns the file in a certificate's directory that holds its key, or "".
 func (k *keyDirectories) beside(certFile string, c *x509.Certificate) string {
 	for _, p := range likelyKeys(certFile) {
 		if k.fits(p, c) {
 			return p
 		}
 	}
-	// Nothing of a usual name. Only CAs are looked for in this way, and few of them
-	// have their key elsewhere in the same directory, so the names decide the order.
+	// No usual name fits. Only CAs are searched in this way, and few have their key under
+	// another name, so the usual names come first.
 	dir := path.Dir(certFile)
 	if _, known := k.files[dir]; !known {
 		k.files[dir] = keyFiles(k.root, dir)
@@ -84,8 +84,8 @@ func (k *keyDirectories) beside(certFile string, c *x509.Certificate) string {
 	return ""
 }
 
-// likelyKeys are the names that the key of a certificate usually has: ca.key for
-// ca.crt (kubeadm), ca-key.pem for ca.pem (cfssl), or the very same file.
+// likelyKeys returns the usual names of a certificate's key: ca.key for ca.crt (kubeadm),
+// ca-key.pem for ca.pem (cfssl), or the same file.
 func likelyKeys(certFile string) []string {
 	stem := strings.TrimSuffix(certFile, path.Ext(certFile))
 	out := []string{stem + ".key", stem + "-key.pem", stem + ".key.pem", strings.TrimSuffix(stem, "-cert") + "-key.pem", certFile}
@@ -93,7 +93,7 @@ func likelyKeys(certFile string) []string {
 	return slices.Compact(out)
 }
 
-// keyFiles lists what by its name is a private key.
+// keyFiles lists the files with names of private keys.
 func keyFiles(root hostfs.Root, dir string) []string {
 	entries, err := root.ReadDir(dir)
 	if err != nil {

@@ -13,20 +13,20 @@ import (
 )
 
 const (
-	// maxHomes, maxKubeconfigs and maxCopies bound the look into people's homes.
+	// maxHomes, maxKubeconfigs and maxCopies limit the scan of home directories.
 	maxHomes       = 256
 	maxKubeconfigs = 16
 	maxCopies      = 256
-	// homesTimeout is for homes on a file server that does not answer.
+	// homesTimeout is for home directories on a file server that does not answer.
 	homesTimeout = time.Second
 )
 
-// embeddedCert finds client certificates in kubeconfigs, YAML or JSON, without taking
-// the rest apart: these files are people's.
+// embeddedCert matches client certificates in kubeconfigs, YAML or JSON. The rest of these
+// personal files is not parsed.
 var embeddedCert = regexp.MustCompile(`client-certificate-data"?\s*:\s*["']?([A-Za-z0-9+/=]+)`)
 
-// copies finds the client certificates of the kubeconfigs in people's homes. What
-// cannot be read there is nobody's business, save that the homes do not answer.
+// findCopies finds the client certificates of the kubeconfigs in home directories. Unreadable
+// files there are skipped. Home directories that do not answer are reported.
 func copies(ctx context.Context, root hostfs.Root) ([]inventory.Copy, []inventory.NotInspected) {
 	found := make(chan []inventory.Copy, 1)
 	go func() { found <- lookForCopies(root) }()
@@ -36,7 +36,7 @@ func copies(ctx context.Context, root hostfs.Root) ([]inventory.Copy, []inventor
 	case out := <-found:
 		return out, nil
 	case <-ctx.Done():
-		return nil, []inventory.NotInspected{{Path: "/home", Reason: "looking for copies of kubeconfigs took more than " + homesTimeout.String(), Informational: true}}
+		return nil, []inventory.NotInspected{{Path: "/home", Reason: "the search for copies of kubeconfigs took more than " + homesTimeout.String(), Informational: true}}
 	}
 }
 
@@ -50,7 +50,7 @@ func lookForCopies(root hostfs.Root) (out []inventory.Copy) {
 		files, _ := root.ReadDir(path.Join(home, ".kube"))
 		looked := 0
 		for _, e := range files {
-			// A link is no copy: what it leads to is looked at where it lies.
+			// A symlink is no copy: its target is scanned where it is.
 			if !e.Type().IsRegular() {
 				continue
 			}

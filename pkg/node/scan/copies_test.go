@@ -14,8 +14,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/layout/layouttest"
 )
 
-// Copies of admin.conf are found in homes, read-only and within bounds: no link is
-// followed, no FIFO is waited for, nothing huge is read.
+// Copies of admin.conf are found in homes, read-only and within bounds: no symlink is followed,
+// no FIFO blocks, no huge file is read.
 func TestCopiesInHomesAreFound(t *testing.T) {
 	tree := certstest.Kubeadm(t, "cp1")
 	layouttest.In(t, tree.Root).Kubeadm(certstest.PKIDir)

@@ -15,7 +15,8 @@ import (
 // A node pod mounts these directories, and a mount below a symlink would lie elsewhere.
 func TestScanNamesRealDirectories(t *testing.T) {
 	n := kubeadm(t)
-	pki, moved := filepath.Join(string(n.Tree.Root), certstest.PKIDir), filepath.Join(string(n.Tree.Root), "opt/kube")
+	pki := filepath.Join(string(n.Tree.Root), certstest.PKIDir)
+	moved := filepath.Join(string(n.Tree.Root), "opt/kube")
 	require.NoError(t, os.MkdirAll(filepath.Dir(moved), 0o755))
 	require.NoError(t, os.Rename(pki, moved))
 	require.NoError(t, os.Symlink("/opt/kube", pki))

@@ -11,15 +11,15 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
 )
 
-// The most that the CIS Kubernetes Benchmark lets files have: 1.1.20 for certificates,
-// 1.1.21 for keys, 1.1.13 to 1.1.18 for kubeconfigs, which hold keys too.
+// The widest modes that the CIS Kubernetes Benchmark allows: 1.1.20 for certificates, 1.1.21
+// for keys, 1.1.13 to 1.1.18 for kubeconfigs, which hold keys as well.
 const (
 	secretMode      fs.FileMode = 0o600
 	certificateMode fs.FileMode = 0o644
 )
 
-// drift reports files whose mode or owner is not as the CIS benchmark wants it. It
-// is a report: a rotation keeps both as they are.
+// findDrift reports files whose mode or owner differs from the CIS benchmark. A rotation keeps
+// both as they are.
 func drift(root hostfs.Root, node *inventory.Node, entries []entry) []inventory.Finding {
 	d := &drifting{root: root, seen: map[string]bool{}}
 	for i := range entries {
@@ -38,7 +38,7 @@ func drift(root hostfs.Root, node *inventory.Node, entries []entry) []inventory.
 	d.service = ""
 	for _, a := range node.Authorities {
 		for _, p := range a.Paths {
-			if p != a.KeyOn && path.Ext(p) != ".conf" { // kubeconfigs embed their CA, and were looked at
+			if p != a.KeyOn && path.Ext(p) != ".conf" { // kubeconfigs embed their CA, and are inspected above
 				d.look(p, certificateMode, "1.1.20")
 			}
 		}
@@ -67,7 +67,7 @@ func (d *drifting) look(file string, most fs.FileMode, rule string) {
 	if mode := info.Mode().Perm(); mode&^most != 0 {
 		d.add(inventory.FileMode, file, fmt.Sprintf("mode %04o, CIS %s wants at most %04o", mode, rule, most))
 	}
-	// People own their kubeconfigs.
+	// Users own their kubeconfigs.
 	if owner, known := info.Sys().(*syscall.Stat_t); known && d.service != certs.Admin && (owner.Uid != 0 || owner.Gid != 0) {
 		d.add(inventory.FileOwner, file, fmt.Sprintf("owned by %d:%d, CIS 1.1.19 wants root:root", owner.Uid, owner.Gid))
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
-// TestSNIPairForAnAddressElsewhereIsNotTakenToBeReplaced: the default certificate, which
-// the server shows at every other address, says nothing about it.
+// TestSNIPairForAnAddressElsewhereIsNotTakenToBeReplaced: the server's default certificate at
+// other addresses does not count.
 func TestSNIPairForAnAddressElsewhereIsNotTakenToBeReplaced(t *testing.T) {
 	const pki = certstest.PKIDir
 	n := kubeadm(t)
@@ -35,7 +35,9 @@ func TestPairThatEtcdMadeIsListedWithItsEnd(t *testing.T) {
 	}
 	n.withArgs(certs.Etcd, 400, "a", map[string][]string{"cert-file": nil, "key-file": nil, "peer-cert-file": nil, "peer-key-file": nil,
 		"auto-tls": {"true"}, "peer-auto-tls": {"true"}, "data-dir": {"/var/lib/etcd"}}, "/var/lib/etcd")
-	n.served["127.0.0.1:2379"], n.served["10.0.0.11:2379"], n.served["10.0.0.11:2380"] = own.Leaf(), own.Leaf(), own.Leaf()
+	n.served["127.0.0.1:2379"] = own.Leaf()
+	n.served["10.0.0.11:2379"] = own.Leaf()
+	n.served["10.0.0.11:2380"] = own.Leaf()
 	got := n.scan(t, certstest.Now)
 	for _, name := range []string{"etcd-server", "etcd-peer"} {
 		c := certificate(t, got, name)

@@ -14,10 +14,10 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
 )
 
-// TestWhatIsNoFileIsAFinding has something else where each kind of store has its file:
-// it is found, in bounded time, and never OK; what a link leads to outside of the
-// node's tree is not read.
-func TestWhatIsNoFileIsAFinding(t *testing.T) {
+// TestAnythingElseThanAFileIsAFinding puts directories, FIFOs and links in the place of each kind of
+// store's file: each is a finding, in bounded time, and never OK. The target of a link outside
+// of the node's tree is not read.
+func TestAnythingElseThanAFileIsAFinding(t *testing.T) {
 	outside := filepath.Join(t.TempDir(), "outside.crt")
 	stores := map[string]string{
 		"apiserver": certstest.PKIDir + "/apiserver.crt", "etcd-peer": certstest.PKIDir + "/etcd/peer.key",
@@ -75,7 +75,7 @@ func TestWhatIsNoFileIsAFinding(t *testing.T) {
 					listed = listed || x.Path == path
 				}
 				if !listed {
-					t.Errorf("%s is not told of at all: %+v", path, got.NotInspected)
+					t.Errorf("%s is not reported at all: %+v", path, got.NotInspected)
 				}
 			}
 		})

@@ -11,9 +11,9 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
-// askInMemory asks the endpoints that serve a certificate which only the component has, all
-// at the same time. It sends those that answered; one that does not answer has nothing to
-// be said of.
+// askInMemory requests the certificates that components hold only in memory from their
+// endpoints, all at the same time. It sends those of the endpoints that answered; the others
+// are skipped.
 func askInMemory(ctx context.Context, endpoints []inventory.InMemory, opts Options) <-chan []inventory.InMemory {
 	out := make(chan []inventory.InMemory, 1)
 	if opts.HandshakeInMemory == nil {

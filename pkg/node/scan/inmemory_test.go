@@ -70,7 +70,7 @@ func TestCertificatesInMemoryAreListed(t *testing.T) {
 	}
 }
 
-// TestServerWithoutLoopbackCertificate: it shows its default one whatever the name.
+// TestServerWithoutLoopbackCertificate: it serves its default one for every name.
 func TestServerWithoutLoopbackCertificate(t *testing.T) {
 	n := kubeadm(t)
 	got := Scan(t.Context(), n.Tree.Root, Options{

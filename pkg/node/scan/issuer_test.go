@@ -11,11 +11,12 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/layout"
 )
 
-// TestKubeletServingIssuers gives the kubelet certificates of various origins, named
-// in its configuration or at the place where it makes its own.
+// TestKubeletServingIssuers gives the kubelet certificates of various issuers, named in its
+// configuration or in the place of its self-made one.
 func TestKubeletServingIssuers(t *testing.T) {
 	nodeName := certstest.Name("system:node:cp1", "system:nodes")
-	server, both := certstest.Usages(x509.ExtKeyUsageServerAuth), certstest.Usages(x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth)
+	server := certstest.Usages(x509.ExtKeyUsageServerAuth)
+	both := certstest.Usages(x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth)
 	serving := inventory.Issuer{Kind: inventory.KubernetesCSR, Signer: layout.KubeletServingSigner}
 	const pki = certstest.PKIDir
 	local := inventory.Issuer{Kind: inventory.LocalCA, CACert: pki + "/ca.crt", CAKey: pki + "/ca.key"}
@@ -33,7 +34,7 @@ func TestKubeletServingIssuers(t *testing.T) {
 			p := certstest.Throwaway(t, "cp1")
 			return certstest.Pair{Chain: p.Chain[:1], Key: p.Key}
 		}, false, true, inventory.Issuer{Kind: inventory.Throwaway}, ""},
-		{"put there by a person, CA key here", func(t *testing.T, n *node) certstest.Pair { return n.CA.Leaf(t, certstest.Name("cp1"), server) }, false, true, local, ""},
+		{"made by an administrator, CA key here", func(t *testing.T, n *node) certstest.Pair { return n.CA.Leaf(t, certstest.Name("cp1"), server) }, false, true, local, ""},
 		{"named, CA key here", func(t *testing.T, n *node) certstest.Pair {
 			return n.CA.Leaf(t, nodeName, server, certstest.SANs("cp1"))
 		}, true, true, local, ""},
@@ -45,7 +46,7 @@ func TestKubeletServingIssuers(t *testing.T) {
 		{"named, without names", func(t *testing.T, n *node) certstest.Pair { return n.CA.Leaf(t, nodeName, server) }, true, false,
 			inventory.Issuer{Kind: inventory.NoIssuer}, "the key of its CA"},
 		{"named, signed by itself", func(t *testing.T, _ *node) certstest.Pair { return certstest.NewCA(t, "mine").Pair() }, true, true,
-			inventory.Issuer{Kind: inventory.NoIssuer}, "signed itself"},
+			inventory.Issuer{Kind: inventory.NoIssuer}, "self-signed"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			n := kubeadm(t)
@@ -85,7 +86,8 @@ func TestPinnedKubeletConf(t *testing.T) {
 	old := n.CA.Leaf(t, certstest.Name("system:node:cp1", "system:nodes"), certstest.Usages(x509.ExtKeyUsageClientAuth))
 	n.put(t, "/etc/kubernetes/kubelet.conf", certstest.Kubeconfig(t, n.CA, "system:node:cp1", old))
 	got := n.scan(t, certstest.Now)
-	pinned, current := certificate(t, got, "kubelet.conf"), certificate(t, got, "kubelet-client")
+	pinned := certificate(t, got, "kubelet.conf")
+	current := certificate(t, got, "kubelet-client")
 	if pinned.Status != certs.OK || !strings.Contains(pinned.Reason, "cannot start") || pinned.FingerprintSHA256 != certs.Fingerprint(old.Leaf()) {
 		t.Errorf("pinned: %s %q", pinned.Status, pinned.Reason)
 	}

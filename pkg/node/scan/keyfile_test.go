@@ -8,7 +8,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
 )
 
-// TestCertificatesOfOneKeyFile are known by where that file really is.
+// TestCertificatesOfOneKeyFile finds certificates of one key file by the real path of that
+// file.
 func TestCertificatesOfOneKeyFile(t *testing.T) {
 	const pki = certstest.PKIDir
 	n := kubeadm(t)
@@ -19,7 +20,7 @@ func TestCertificatesOfOneKeyFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.put(t, pki+"/etcd/peer.crt", n.EtcdCA.Leaf(t, certstest.Name("cp1"), certstest.OfKey(n.Pairs["apiserver"].Key)).CertPEM())
-	n.put(t, pki+"/etcd/peer.key", n.Pairs["apiserver"].KeyPEM(t)) // a copy is no key file in common
+	n.put(t, pki+"/etcd/peer.key", n.Pairs["apiserver"].KeyPEM(t)) // a copy of the key is another file
 	got := n.scan(t, certstest.Now)
 	c := certificate(t, got, "apiserver")
 	if c.KeyFile != pki+"/apiserver.key" {
@@ -37,7 +38,7 @@ func TestCertificatesOfOneKeyFile(t *testing.T) {
 	}
 }
 
-func TestForHowLongACertificateWasMade(t *testing.T) {
+func TestLifeOfScannedCertificates(t *testing.T) {
 	n := kubeadm(t)
 	copied := n.CA.Leaf(t, certstest.Name("kube-apiserver"), certstest.Valid(n.CA.Cert.NotBefore, certstest.Now.Add(364*day+7*3600e9)))
 	n.WritePair(t, certstest.PKIDir+"/apiserver", copied)

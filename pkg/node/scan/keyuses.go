@@ -10,9 +10,9 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/layout"
 )
 
-// keyUses identifies the key of every entry and records what else it is used for: the
-// same key, compared by its public half, in a file that signs or verifies tokens or
-// certificates, or in a CA. It returns the files of keys that could not be read.
+// findKeyUses identifies the key of every entry and records its other uses: the same key,
+// compared by its public part, in a file that signs or verifies tokens or certificates, or in a
+// CA. It returns the key files that could not be read.
 func keyUses(root hostfs.Root, found *layout.Layout, entries []entry, known *authorities) []inventory.NotInspected {
 	var unread []inventory.NotInspected
 	for i := range entries {
@@ -60,12 +60,12 @@ func publicKeys(root hostfs.Root, file string) ([]string, error) {
 	return out, nil
 }
 
-// hasKey says whether the certificate is for one of the keys.
+// hasKey reports whether the certificate is for one of the keys.
 func (e *entry) hasKey(keys []string) bool {
 	return e.PublicKeySHA256 != "" && slices.Contains(keys, e.PublicKeySHA256)
 }
 
-// keyFile is the file that a new key would be written to.
+// keyFile returns the file that a new key would be written to.
 func (e *entry) keyFile() string {
 	if e.Store.Kind == inventory.Pair {
 		return e.Store.Key
@@ -73,7 +73,8 @@ func (e *entry) keyFile() string {
 	return e.Store.Cert
 }
 
-// realKeyFile is where the private key really lies; empty: in a kubeconfig, or nowhere.
+// realKeyFile returns the real path of the private key; empty: it is in a kubeconfig, or
+// missing.
 func (e *entry) realKeyFile(root hostfs.Root) string {
 	if e.Store.Kind == inventory.Kubeconfig {
 		return ""
@@ -85,7 +86,7 @@ func (e *entry) realKeyFile(root hostfs.Root) string {
 	return root.Host(local)
 }
 
-// use records a use of the key, each once.
+// addUse records a use of the key, each once.
 func (e *entry) use(u inventory.KeyUse) { e.KeyUses = appendNew(e.KeyUses, u) }
 
 // sameFile compares two host paths by where they lead.
@@ -98,7 +99,7 @@ func sameFile(root hostfs.Root, a, b string) bool {
 	return errX == nil && errY == nil && x == y
 }
 
-// owner is a service that trusts or signs with a CA; "" for one that only lies there.
+// caUser returns a service that trusts a CA or signs with it; "": there is none.
 func owner(a *authority) certs.Service {
 	if len(a.services) == 0 {
 		return ""

@@ -13,8 +13,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/layout/layouttest"
 )
 
-// withArgs starts a component of the node anew with other arguments: flags of the same
-// name are replaced by what is given, and dropped where that is nothing.
+// withArgs restarts a component of the node with other arguments: they replace flags of the
+// same name, which are dropped if no value is given.
 func (n *node) withArgs(s certs.Service, pid int, pod string, flags map[string][]string, mounts ...string) {
 	var argv []string
 	for _, arg := range layouttest.ControlPlaneArgs(s, certstest.PKIDir) {

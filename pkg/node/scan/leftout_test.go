@@ -15,7 +15,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// planned returns the names of what a plan for one node renews and leaves out.
+// planNames returns the names of the certificates that a plan for one node renews, and of those
+// that it leaves out.
 func planned(t *testing.T, n inventory.Node, restart plan.RestartPolicy, services ...certs.Service) (renewed []string, left []plan.LeftOut) {
 	t.Helper()
 	p, err := plan.Build([]inventory.Node{n}, plan.Request{Services: services, Restart: restart}, nil)
@@ -55,7 +56,7 @@ func TestAPairOfAPublicCAIsLeftOut(t *testing.T) {
 	assert.Contains(t, left[0].Reason, `its CA "Public CA" is not here`)
 }
 
-// TestADamagedPairKeepsItsComponentFromBeingRestarted, and nothing else.
+// TestADamagedPairKeepsItsComponentFromBeingRestarted, but not the other components.
 func TestADamagedPairKeepsItsComponentFromBeingRestarted(t *testing.T) {
 	n := kubeadm(t)
 	n.put(t, certstest.PKIDir+"/front-proxy-client.crt", []byte("nonsense"))
@@ -69,7 +70,7 @@ func TestADamagedPairKeepsItsComponentFromBeingRestarted(t *testing.T) {
 	assert.Len(t, left, 1)
 }
 
-// TestAKubeletThatNothingCanRestartIsLeftOut: OpenRC has started it.
+// TestAKubeletThatNothingCanRestartIsLeftOut has a kubelet that OpenRC started.
 func TestAKubeletThatNothingCanRestartIsLeftOut(t *testing.T) {
 	n := kubeadm(t)
 	got := n.scan(t, certstest.Now)

@@ -9,9 +9,9 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
-// lasting is the CA to go by among several that verify the same certificate: what a
-// component names before what only lies beside it, since peers have the former; of
-// those the one that lasts.
+// preferredCA returns the CA to use of several that verify the same certificate: one that a
+// component names, since peers have it, before one that only exists beside it; of those the one
+// that expires last.
 func lasting(of []*authority, now time.Time) *authority {
 	named := slices.DeleteFunc(slices.Clone(of), func(a *authority) bool { return !a.named() })
 	if len(named) > 0 {
@@ -24,9 +24,9 @@ func lasting(of []*authority, now time.Time) *authority {
 	return of[i]
 }
 
-// renewal returns the certificate of the same CA by which one that ends sooner has been
-// replaced in every file that a component names, or nil. Until it is, whoever has only
-// that file depends on the old one.
+// renewalOf returns the later certificate of the same CA if every file that a component names
+// contains it, otherwise nil: a component with a file that lacks it still depends on the old
+// one.
 func (k *authorities) renewal(a *authority, now time.Time) *authority {
 	same := slices.DeleteFunc(slices.Clone(k.all), func(b *authority) bool {
 		return !bytes.Equal(a.cert.RawSubject, b.cert.RawSubject) || !bytes.Equal(a.cert.RawSubjectPublicKeyInfo, b.cert.RawSubjectPublicKeyInfo)
@@ -47,6 +47,6 @@ func (k *authorities) renewal(a *authority, now time.Time) *authority {
 }
 
 func renewedReason(a, by *authority) string {
-	return fmt.Sprintf("ends %s; renewed with the same key, the renewed one in %s ends %s",
+	return fmt.Sprintf("expires %s; renewed with the same key, the renewed one in %s expires %s",
 		a.cert.NotAfter.UTC().Format(time.RFC3339), by.paths[0], by.cert.NotAfter.UTC().Format(time.RFC3339))
 }

@@ -22,7 +22,7 @@ func older(t *testing.T, ca certstest.CA, name string, end time.Time) certstest.
 	return certstest.NewCA(t, name, certstest.SANs(name), certstest.OfKey(ca.Key), certstest.Valid(certstest.Now.Add(-3650*day), end))
 }
 
-// authoritiesByEnd maps the end of each listed CA of a name to what is listed.
+// authoritiesByEnd maps the expiry of each listed CA of a name to its entry.
 func authoritiesByEnd(n inventory.Node, name string) map[time.Time]inventory.Authority {
 	out := map[time.Time]inventory.Authority{}
 	for _, a := range n.Authorities {
@@ -83,8 +83,8 @@ func TestACAThatWasRenewedWithItsKey(t *testing.T) {
 	}
 }
 
-// TestAnOldCAThatIsStillNamedAlone: the kubelet goes on trusting a file in which only the
-// old certificate lies, so that its end matters.
+// TestAnOldCAThatIsStillNamedAlone: the kubelet continues to trust a file that holds only the
+// old certificate, so its expiry matters.
 func TestAnOldCAThatIsStillNamedAlone(t *testing.T) {
 	n := kubeadm(t)
 	old := older(t, n.CA, "kubernetes", certstest.Now.Add(-time.Hour))
@@ -96,7 +96,7 @@ func TestAnOldCAThatIsStillNamedAlone(t *testing.T) {
 	}
 }
 
-// TestARenewedCAThatNobodyUsesYet: what only lies beside the CA that ended helps no peer.
+// TestARenewedCAThatNobodyUsesYet: a file beside the expired CA helps no peer.
 func TestARenewedCAThatNobodyUsesYet(t *testing.T) {
 	n := kubeadm(t)
 	old := older(t, n.CA, "kubernetes", certstest.Now.Add(-time.Hour))
@@ -143,7 +143,7 @@ func TestTwoCAsOfOneName(t *testing.T) {
 	})
 }
 
-// TestAnOldCAThatSignedNothingHere is told of, and counts for nothing.
+// TestAnOldCAThatSignedNothingHere is listed, and needs no action.
 func TestAnOldCAThatSignedNothingHere(t *testing.T) {
 	n := kubeadm(t)
 	gone := certstest.NewCA(t, "gone", certstest.Valid(certstest.Now.Add(-900*day), certstest.Now.Add(-day)))
@@ -154,7 +154,7 @@ func TestAnOldCAThatSignedNothingHere(t *testing.T) {
 	}
 }
 
-func TestWhyTheKeyOfACAIsNotToBeHad(t *testing.T) {
+func TestReasonOfAMissingCAKey(t *testing.T) {
 	other := certstest.NewCA(t, "other")
 	encrypted := pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte{1, 2, 3}})
 	legacy := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Headers: map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "AES-256-CBC,00"}, Bytes: []byte{1, 2, 3}})
@@ -166,7 +166,7 @@ func TestWhyTheKeyOfACAIsNotToBeHad(t *testing.T) {
 		"encrypted, as OpenSSL did": {legacy, `(/etc/kubernetes/pki/etcd/ca.crt) is encrypted with a passphrase: "/etc/kubernetes/pki/etcd/ca.key"`},
 		"of another CA":             {other.Pair().KeyPEM(t), `is not here: the key in "/etc/kubernetes/pki/etcd/ca.key" is another one`},
 		"damaged":                   {[]byte("nothing"), `cannot be used: "/etc/kubernetes/pki/etcd/ca.key"`},
-		"not there":                 {nil, `(/etc/kubernetes/pki/etcd/ca.crt) is not here: looked for beside it in /etc/kubernetes/pki/etcd`},
+		"not there":                 {nil, `(/etc/kubernetes/pki/etcd/ca.crt) is not on this node: it is not in /etc/kubernetes/pki/etcd`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := kubeadm(t)

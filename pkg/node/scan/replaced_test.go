@@ -10,7 +10,7 @@ import (
 )
 
 // TestCAThatWasReplacedWithANewKey: old and new CA are in one bundle, and only the new key is
-// there. The reason for certificates of the old one says so.
+// there. The reason for certificates of the old one names that.
 func TestCAThatWasReplacedWithANewKey(t *testing.T) {
 	n := kubeadm(t)
 	fresh := certstest.NewCA(t, "kubernetes")

@@ -1,9 +1,9 @@
-// Package scan takes a node's inventory: it reads the certificates that package
-// layout finds, judges them, finds out who signed them and where that CA's key is,
-// and asks the node's TLS endpoints what they really serve.
+// Package scan takes a node's inventory: it reads the certificates that package layout finds,
+// determines their status, their issuer and the place of the issuer's key, and reads the
+// certificates that the node's TLS endpoints serve.
 //
-// A scan changes nothing, starts no program and never fails as a whole: what is
-// wrong with one certificate is its status, what could not be looked at is listed.
+// A scan changes nothing, starts no program and never fails as a whole: a fault of one
+// certificate is its status, and files that could not be inspected are listed.
 package scan
 
 import (
@@ -23,29 +23,30 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 )
 
-// Options are what a scan needs from outside of the node's files.
+// Options holds the inputs of a scan beside the node's files.
 type Options struct {
-	// NodeName is the node's name in the API; empty: found out, see layout.Options.
+	// NodeName is the node's name in the API; empty: it is discovered, see layout.Options.
 	NodeName string
 	// PodsHidden: see layout.Options.
 	PodsHidden bool
 	// Now is the clock; nil: the real one.
 	Now func() time.Time
-	// Within is how near its end a certificate counts as expiring; 0: the default.
+	// Within is the time before its expiry from which a certificate counts as expiring; 0: the
+	// default.
 	Within time.Duration
-	// Homes says to look for copies of client certificates in people's homes, too.
+	// Homes includes copies of client certificates in home directories.
 	Homes bool
-	// History returns what the node's journals know: rotations, newest first, and the
-	// highest fencing token. Nil: nothing. An error is listed as not inspected.
+	// History returns the rotations of the node's journals, newest first, and the highest
+	// fencing token. Nil: none. An error is listed as not inspected.
 	History func() ([]inventory.NodeRotation, int64, error)
-	// Handshake asks a TLS endpoint for its certificate; nil: component.Handshake.
+	// Handshake returns the certificate of a TLS endpoint; nil: component.ServedCertificate.
 	Handshake func(ctx context.Context, addr, serverName string) (*x509.Certificate, error)
-	// HandshakeInMemory asks an endpoint for a certificate that no file has, if there is
-	// such an endpoint; nil: component.Handshake, or nothing where Handshake is set.
+	// HandshakeInMemory returns a certificate that an endpoint holds only in memory; nil:
+	// component.ServedCertificate, or none if Handshake is set.
 	HandshakeInMemory func(ctx context.Context, addr, serverName string) (*x509.Certificate, error)
 }
 
-// entry is a certificate under judgement.
+// entry is a certificate in the course of the scan.
 type entry struct {
 	inventory.Certificate
 	chain  []*x509.Certificate // leaf first; empty: could not be read
@@ -68,7 +69,8 @@ func Scan(ctx context.Context, root hostfs.Root, opts Options) inventory.Node {
 	now := opts.Now()
 	found := layout.Discover(root, layout.Options{NodeName: opts.NodeName, PodsHidden: opts.PodsHidden})
 	node := &found.Node
-	node.Time, node.ProgramVersion = now.UTC(), version.Version
+	node.Time = now.UTC()
+	node.ProgramVersion = version.Version
 
 	entries := withoutStrays(root, &found, read(root, &found))
 	known := loadAuthorities(root, &found)
@@ -122,13 +124,13 @@ func Scan(ctx context.Context, root hostfs.Root, opts Options) inventory.Node {
 	return *node
 }
 
-// unverified reports what an interrupted rotation left in place and could not verify yet.
+// findUnverified reports certificates of an interrupted rotation that are not verified yet.
 func unverified(rotations []inventory.NodeRotation) (out []inventory.NotInspected) {
 	for _, r := range rotations {
 		if !r.Unverified {
 			continue
 		}
-		what := "the old certificates of rotation %s were put back at boot"
+		what := "the old certificates of rotation %s were restored at boot"
 		if r.State == inventory.Committed {
 			what = "the new certificates of rotation %s were kept, since the old ones have expired"
 		}
@@ -139,18 +141,20 @@ func unverified(rotations []inventory.NodeRotation) (out []inventory.NotInspecte
 	return out
 }
 
-// read loads what lies in the stores that discovery found.
+// readStores reads the stores that discovery found.
 func read(root hostfs.Root, found *layout.Layout) []entry {
 	out := make([]entry, len(found.Node.Certificates))
 	for i, c := range found.Node.Certificates {
 		out[i].Certificate = c
 		content, err := store.Read(root, c.Store)
 		if err != nil {
-			out[i].Status, out[i].Reason = certs.Invalid, err.Error()
+			out[i].Status = certs.Invalid
+			out[i].Reason = err.Error()
 			continue
 		}
 		out[i].Facts = certs.Describe(content.Leaf())
-		out[i].chain, out[i].keyErr = content.Chain, content.KeyErr
+		out[i].chain = content.Chain
+		out[i].keyErr = content.KeyErr
 		if slices.Contains(found.Split, c.ID()) {
 			out[i].keyErr = nil
 		}
@@ -158,12 +162,12 @@ func read(root hostfs.Root, found *layout.Layout) []entry {
 	return out
 }
 
-// componentUsers are whom the API server takes components for.
+// componentUsers holds the user names of components at the API server.
 var componentUsers = []string{"system:kube-scheduler", "system:kube-controller-manager", "system:kube-proxy", "system:node:"}
 
-// withoutStrays drops what looks like a person's kubeconfig by its place, but is a
-// component's by its user: nothing here uses it, and it must not be renewed as if
-// nothing had to be restarted.
+// withoutStrays drops kubeconfigs that belong to admin by their place, but to a component by
+// their user: no component on this node uses them, and they must not be renewed as if no
+// restart were needed.
 func withoutStrays(root hostfs.Root, found *layout.Layout, entries []entry) []entry {
 	node := &found.Node
 	return slices.DeleteFunc(entries, func(e entry) bool {

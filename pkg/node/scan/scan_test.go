@@ -19,7 +19,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/layout/layouttest"
 )
 
-// node is a kubeadm control-plane node in a directory, and what its endpoints serve.
+// node is a kubeadm control-plane node in a directory, with the certificates that its endpoints
+// serve.
 type node struct {
 	*certstest.Tree
 	*layouttest.Node
@@ -154,8 +155,8 @@ func TestCAKeyElsewhere(t *testing.T) {
 	}
 }
 
-// TestFindings breaks one thing of a healthy node after the other; all else must
-// stay as it was.
+// TestFindings breaks one thing of a healthy node after the other; all others must stay as they
+// were.
 func TestFindings(t *testing.T) {
 	const pki = certstest.PKIDir
 	year := 366 * 24 * time.Hour
@@ -253,8 +254,8 @@ func TestUnreachableEndpointIsNoVerdict(t *testing.T) {
 	}
 }
 
-// TestHandshakesRunTogether has endpoints that answer only once all were asked, and
-// looks at how long they may take.
+// TestHandshakesRunTogether has endpoints that answer only after all were requested, and checks
+// their time limit.
 func TestHandshakesRunTogether(t *testing.T) {
 	n := kubeadm(t)
 	var all sync.WaitGroup
@@ -289,8 +290,9 @@ func TestNoKeyInTheInventory(t *testing.T) {
 	}
 }
 
-// What was put back at boot is not verified by a look, but a look tells of it.
-func TestWhatWasPutBackAtBootIsToldOf(t *testing.T) {
+// A scan does not verify certificates that were restored at boot, but reports that they are
+// unverified.
+func TestRestoredAtBootIsReported(t *testing.T) {
 	tree := certstest.Kubeadm(t, "cp1")
 	for _, unverified := range []bool{true, false} {
 		history := func() ([]inventory.NodeRotation, int64, error) {
@@ -298,7 +300,7 @@ func TestWhatWasPutBackAtBootIsToldOf(t *testing.T) {
 		}
 		node := Scan(t.Context(), tree.Root, Options{NodeName: "cp1", History: history})
 		told := slices.ContainsFunc(node.NotInspected, func(x inventory.NotInspected) bool {
-			return strings.Contains(x.Reason, "rotation 7f3c2a were put back at boot and are not verified yet")
+			return strings.Contains(x.Reason, "rotation 7f3c2a were restored at boot and are not verified yet")
 		})
 		if told != unverified {
 			t.Errorf("unverified %t, told of %t: %+v", unverified, told, node.NotInspected)

@@ -10,12 +10,12 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
-// askLimit bounds all handshakes together, which run at the same time: endpoints
-// that hang must not make a scan slow.
+// askLimit limits the time of all handshakes, which run at the same time: endpoints that hang
+// must not slow down a scan.
 const askLimit = 2500 * time.Millisecond
 
-// askAll asks every endpoint once and fills in what it serves. It returns, by
-// entry, a sentence about the first endpoint that serves another certificate.
+// askAll requests the certificate of every endpoint once and fills it in. It returns, by entry,
+// a sentence about the first endpoint that serves another certificate.
 func askAll(ctx context.Context, entries []entry, handshake func(context.Context, string, string) (*x509.Certificate, error)) []string {
 	ctx, cancel := context.WithTimeout(ctx, askLimit)
 	defer cancel()
@@ -45,8 +45,8 @@ func ask(ctx context.Context, s *inventory.Served, handshake func(context.Contex
 	s.NotAfter = &end
 }
 
-// servesOther tells of the first endpoint that shows another certificate than the
-// one on disk; empty where all agree or cannot be asked.
+// servesOther describes the first endpoint that serves another certificate than the one on
+// disk; empty if all agree or do not answer.
 func servesOther(e *entry) string {
 	if len(e.chain) == 0 {
 		return ""
@@ -55,7 +55,7 @@ func servesOther(e *entry) string {
 		if s.FingerprintSHA256 == "" || s.FingerprintSHA256 == e.FingerprintSHA256 {
 			continue
 		}
-		return s.Address + " serves another certificate, which ends " + s.NotAfter.Format(time.RFC3339)
+		return s.Address + " serves another certificate, which expires " + s.NotAfter.Format(time.RFC3339)
 	}
 	return ""
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/layout"
 )
 
-// csrSigner is the signer of the CSR API that would issue this certificate again, or
-// "". Signers are strict about subject and usages, so only the forms that they
-// accept qualify; and of a kubelet's only, which may ask by its own identity.
+// csrSigner is the signer of the CSR API that would issue this certificate again, or "".
+// Signers are strict about subject and usages, so only the forms that they accept qualify; and
+// only those of a kubelet, which may post requests with its own identity.
 func (e *entry) csrSigner() string {
 	c := e.leaf()
 	if e.Service != certs.Kubelet || e.madeItself() ||
@@ -35,13 +35,13 @@ func onlyUsage(c *x509.Certificate, usage x509.ExtKeyUsage) bool {
 	return len(c.UnknownExtKeyUsage) == 0 && slices.Equal(c.ExtKeyUsage, []x509.ExtKeyUsage{usage})
 }
 
-// clientCertificate says whether a certificate is one for clients.
+// clientCertificate reports whether a certificate is one for clients.
 func clientCertificate(c *x509.Certificate) bool {
 	return slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageClientAuth)
 }
 
-// proxyTrust completes the front proxy's place of verification: the server there is this
-// node's API server, whose certificate was signed by a CA that is known by now.
+// proxyTrust adds the trust bundle for the front proxy's verification: the server is this
+// node's API server, whose CA is known by now.
 func proxyTrust(entries []entry, known *authorities) {
 	caFile := ""
 	for i := range entries {

@@ -47,8 +47,8 @@ func TestKubeconfigWithOneOfTwoEmbedded(t *testing.T) {
 	}
 }
 
-// TestBootstrapKubeconfig: its client certificate is listed as not in use, however near its
-// end, and asks for nothing to be done.
+// TestBootstrapKubeconfig: its client certificate is listed as not in use and needs no action,
+// also when it expires soon.
 func TestBootstrapKubeconfig(t *testing.T) {
 	n := kubeadm(t)
 	expired := n.CA.Leaf(t, certstest.Name("system:bootstrapper"), certstest.Valid(certstest.Now.AddDate(-1, 0, 0), certstest.Now.AddDate(0, 0, -1)))

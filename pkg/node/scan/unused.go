@@ -13,12 +13,12 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/store"
 )
 
-// maxUnused bounds how many unused certificates of a node are listed.
+// maxUnused limits the unused certificates of a node that are listed.
 const maxUnused = 512
 
-// unclaimed reads the kubeconfigs that no component uses. One that has a component's
-// name, and the identity of one that was not found on this control-plane node, is listed
-// as not inspected: probably its component could not be found.
+// readUnclaimed reads the kubeconfigs that no component uses. One with the name and the user of
+// a component that was not found on this control-plane node is listed as not inspected:
+// discovery has probably missed the component.
 func unclaimed(root hostfs.Root, found *layout.Layout) {
 	node := &found.Node
 	for _, x := range found.Unclaimed {
@@ -27,7 +27,8 @@ func unclaimed(root hostfs.Root, found *layout.Layout) {
 		if x.Store.Cert != "" {
 			content, err := store.Read(root, x.Store)
 			if err == nil {
-				u.Facts, user = certs.Describe(content.Leaf()), content.Leaf().Subject.CommonName
+				u.Facts = certs.Describe(content.Leaf())
+				user = content.Leaf().Subject.CommonName
 			} else {
 				u.Reason = remark(u.Reason, err.Error())
 			}
@@ -41,13 +42,14 @@ func unclaimed(root hostfs.Root, found *layout.Layout) {
 	}
 }
 
-// lost says whether a component should be on a node and was not found, or only its process.
+// isLost reports whether a component should be on a node and was not found, or only its
+// process.
 func lost(node *inventory.Node, s certs.Service) bool {
 	c := node.Component(s)
 	return node.ControlPlane() && (c == nil || c.Runtime == inventory.None)
 }
 
-// componentOf says which component's kubeconfig this is, by kubeadm's name and by user.
+// componentOf returns the component of a kubeconfig, by kubeadm's file name and by user.
 func componentOf(name, user string) (certs.Service, bool) {
 	switch {
 	case name == "scheduler.conf" && user == "system:kube-scheduler":
@@ -67,14 +69,16 @@ func unusedPair(l leafFile, known map[string]bool) inventory.UnusedCertificate {
 	original, backup := layout.BackupOf(path.Base(file))
 	switch {
 	case backup:
-		u.Kind, u.Reason = inventory.UnusedBackup, "its name is that of a backup of "+original
+		u.Kind = inventory.UnusedBackup
+		u.Reason = "its name is that of a backup of " + original
 	case l.below && known[path.Base(file)]:
-		u.Kind, u.Reason = inventory.UnusedBackup, "a copy in a subdirectory"
+		u.Kind = inventory.UnusedBackup
+		u.Reason = "a copy in a subdirectory"
 	}
 	return u
 }
 
-// names are the base names of the files that components use.
+// usedNames returns the base names of the files that components use.
 func names(found *layout.Layout) map[string]bool {
 	out := map[string]bool{}
 	for _, c := range found.Node.Certificates {
@@ -83,7 +87,7 @@ func names(found *layout.Layout) map[string]bool {
 	return out
 }
 
-// sortUnused orders what is unused by its path, and bounds it.
+// sortUnused sorts the unused certificates by path, and limits their number.
 func sortUnused(node *inventory.Node) {
 	slices.SortStableFunc(node.Unused, func(a, b inventory.UnusedCertificate) int { return strings.Compare(a.Path, b.Path) })
 	if more := len(node.Unused) - maxUnused; more > 0 {

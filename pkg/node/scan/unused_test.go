@@ -17,7 +17,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/layout/layouttest"
 )
 
-// unused lists what is unused, in the form "Kind path" or "Kind path#user".
+// listUnused lists the unused certificates as "Kind path" or "Kind path#user".
 func unused(n inventory.Node) []string {
 	var out []string
 	for _, u := range n.Unused {
@@ -96,7 +96,7 @@ func TestBackupsAreUnused(t *testing.T) {
 	}
 }
 
-// TestExpiredBackupIsNoFault: the end of a file that nothing uses is no one's emergency.
+// TestExpiredBackupIsNoFault: the expiry of an unused file needs no action.
 func TestExpiredBackupIsNoFault(t *testing.T) {
 	n := kubeadm(t)
 	expired := n.CA.Leaf(t, certstest.Name("kubernetes-admin", "system:masters"), certstest.Valid(certstest.Now.Add(-48*time.Hour), certstest.Now.Add(-24*time.Hour)))

@@ -13,13 +13,13 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
 
-// graceOfStart is how long Follow waits for a process that is not there: it may
-// just be starting, or starting again.
+// graceOfStart is how long FollowJournal waits for a process that does not run: it may be
+// starting.
 var graceOfStart = 3 * time.Second
 
-// Follow calls emit with every record after a sequence number, as they are written,
-// until no process works on this rotation any more and everything was emitted. It
-// works while a rotation runs, before, and afterwards; it changes nothing.
+// FollowJournal calls emit with every record after a sequence number, as they are written,
+// until no process works on this rotation any more and every record was emitted. It works
+// before, during and after a rotation, and changes nothing.
 func Follow(ctx context.Context, root hostfs.Root, id string, after int64, emit func(nodeapi.Record) error) error {
 	d, err := at(root)
 	if err != nil {
@@ -35,10 +35,10 @@ func Follow(ctx context.Context, root hostfs.Root, id string, after int64, emit 
 	defer func() { w.close() }()
 	var alone time.Duration
 	for {
-		// Asked before reading, so that what the process wrote last is not missed.
+		// Checked before reading, so that the last records of the process are not missed.
 		holder, held, err := d.locked()
 		if err != nil {
-			return fmt.Errorf("look at the lock of %q: %w", HostPath, err)
+			return fmt.Errorf("read the lock of %q: %w", HostPath, err)
 		}
 		if err := tail.emit(emit); err != nil {
 			return err
@@ -57,7 +57,7 @@ func Follow(ctx context.Context, root hostfs.Root, id string, after int64, emit 
 		if !working {
 			alone += time.Since(begun)
 		}
-		if w.notify == nil { // the directory may have come to exist
+		if w.notify == nil { // the directory may exist now
 			w = watch(r.path)
 		}
 	}
@@ -71,7 +71,7 @@ type tail struct {
 	offset   int64
 }
 
-// emit hands over the whole lines that are new.
+// emitNew passes on the new complete lines.
 func (t *tail) emit(emit func(nodeapi.Record) error) error {
 	if t.f == nil {
 		f, err := os.Open(t.rotation.journal())
@@ -104,10 +104,10 @@ func (t *tail) emit(emit func(nodeapi.Record) error) error {
 	return nil
 }
 
-// found is an error where there never was such a rotation.
+// checkFound returns an error if there never was such a rotation.
 func (t *tail) found() error {
 	if t.f == nil {
-		return fmt.Errorf("rotation %q is not known on this node\nsee %q", t.rotation.ID, filepath.Join(HostPath, "rotations"))
+		return fmt.Errorf("rotation %q is not known on this node\nhint: see %q", t.rotation.ID, filepath.Join(HostPath, "rotations"))
 	}
 	return nil
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
 
-// History returns what a node's journals know of rotations, newest first, and the
-// highest fencing token. It changes nothing; a node that never saw a rotation has
-// none. A damaged journal is an error beside what the others tell.
+// ReadHistory returns the rotations of a node's journals, newest first, and the highest fencing
+// token. It changes nothing; a node without any rotation has none. A damaged journal is an
+// error in addition to the other rotations.
 func History(root hostfs.Root) ([]inventory.NodeRotation, int64, error) {
 	d, err := at(root)
 	if err != nil {
@@ -37,7 +37,7 @@ func History(root hostfs.Root) ([]inventory.NodeRotation, int64, error) {
 		}
 		summary := nodeapi.Summarize(r.ID, records)
 		token = max(token, summary.Token)
-		if summary.State != "" { // else nothing was ever begun
+		if summary.State != "" { // otherwise nothing was ever begun
 			out = append(out, summary)
 		}
 	}
@@ -45,7 +45,7 @@ func History(root hostfs.Root) ([]inventory.NodeRotation, int64, error) {
 	return out, token, errors.Join(problems...)
 }
 
-// Rotations returns every rotation that the node remembers, by name.
+// ListRotations returns every rotation whose journal the node keeps, by name.
 func (d *Dir) Rotations() ([]*Rotation, error) {
 	entries, err := os.ReadDir(filepath.Join(d.path, "rotations"))
 	if errors.Is(err, os.ErrNotExist) {
@@ -63,8 +63,8 @@ func (d *Dir) Rotations() ([]*Rotation, error) {
 	return out, nil
 }
 
-// Records returns what this node's journal holds of one rotation; nothing where the
-// node had no part in it. It changes nothing.
+// ReadRecords returns the records of one rotation in this node's journal; none if the node had
+// no part in it. It changes nothing.
 func Records(root hostfs.Root, id string) ([]nodeapi.Record, error) {
 	d, err := at(root)
 	if err != nil {

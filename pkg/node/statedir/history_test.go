@@ -95,15 +95,15 @@ func TestTheLastThreeAreKept(t *testing.T) {
 	for _, e := range entries {
 		left = append(left, e.Name())
 	}
-	// The one at work, the broken one, and the newest of the others.
+	// The one in progress, the damaged one, and the newest of the others.
 	if want := []string{"broken", "r0", "r5"}; !slices.Equal(left, want) {
 		t.Errorf("left %v, want %v", left, want)
 	}
 }
 
-// The plugin asks all nodes which rotations are unfinished, and only those of the last
-// wave know that one is not.
-func TestWhatMayBeContinuedIsRemembered(t *testing.T) {
+// The plugin reads unfinished rotations from all nodes, and only the nodes of the last wave
+// have the record that it is finished.
+func TestContinuableRotationsAreKept(t *testing.T) {
 	_, d := open(t)
 	ended := []nodeapi.Kind{nodeapi.Staging, nodeapi.Committing, nodeapi.Committed, nodeapi.Finished}
 	for n := range 6 {

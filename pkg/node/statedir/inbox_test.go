@@ -35,8 +35,11 @@ func TestOrderIsKnownByItsID(t *testing.T) {
 	_, d := open(t)
 	r := rotation(t, d, "a")
 	stage := nodeapi.Order{Kind: nodeapi.OrderStage, ID: "1", Rotation: "a", Token: 1, Step: &plan.Step{Node: "cp1"}}
-	again, other, without := stage, stage, stage
-	other.ID, without.ID = "2", ""
+	again := stage
+	other := stage
+	without := stage
+	other.ID = "2"
+	without.ID = ""
 	var got []int64
 	for _, o := range []nodeapi.Order{stage, again, other, again, other, without, without} {
 		number, err := r.PutOrder(o)
@@ -147,7 +150,7 @@ func TestWaitOrdersWakesUp(t *testing.T) {
 	}
 }
 
-// hurry shortens for how long Follow waits for a process that is not there.
+// shortenGrace shortens the time for which FollowJournal waits for a process that does not run.
 func hurry(t *testing.T) {
 	t.Helper()
 	usual := graceOfStart

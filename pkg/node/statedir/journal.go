@@ -13,12 +13,12 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
 
-// maxJournal bounds what is read of a journal. A rotation writes a few hundred
-// lines of some kilobytes at the most.
+// maxJournal limits the bytes that are read of a journal. A rotation writes at most a few
+// hundred lines of some kilobytes.
 const maxJournal = 32 << 20
 
-// Writer appends to a rotation's journal. After an error it appends nothing more:
-// what follows would be an effect without intent.
+// Writer appends to a rotation's journal. After an error it appends nothing more: the next
+// effect would have no record.
 type Writer struct {
 	rotation, node string
 	now            func() time.Time
@@ -27,8 +27,8 @@ type Writer struct {
 	failed         error
 }
 
-// Writer opens the journal to append to it. A torn last line, which a crash in
-// mid-write leaves behind, is cut off: what it would have announced was not begun.
+// OpenWriter opens the journal to append to it. An incomplete last line, left by a crash during
+// a write, is removed: the effect that it announces was not begun.
 func (r *Rotation) Writer(node string, now func() time.Time) (*Writer, error) {
 	if now == nil {
 		now = time.Now
@@ -59,14 +59,16 @@ func (r *Rotation) Writer(node string, now func() time.Time) (*Writer, error) {
 	return w, nil
 }
 
-// Append writes a record durably: when it returns nil, the record survives a power
-// cut. It fills in sequence, time, rotation and node, and returns the whole record.
+// AppendRecord writes a record durably: when it returns nil, the record survives a power cut.
+// It fills in sequence, time, rotation and node, and returns the whole record.
 func (w *Writer) Append(rec nodeapi.Record) (nodeapi.Record, error) {
 	if w.failed != nil {
 		return rec, w.failed
 	}
-	rec.Seq, rec.Time = w.seq+1, w.now().UTC()
-	rec.Rotation, rec.Node = w.rotation, w.node
+	rec.Seq = w.seq + 1
+	rec.Time = w.now().UTC()
+	rec.Rotation = w.rotation
+	rec.Node = w.node
 	line, err := json.Marshal(rec)
 	if err == nil {
 		line = append(line, '\n')
@@ -84,17 +86,17 @@ func (w *Writer) Append(rec nodeapi.Record) (nodeapi.Record, error) {
 	return rec, nil
 }
 
-// Close ends the writing.
+// Close closes the journal.
 func (w *Writer) Close() error { return w.f.Close() }
 
-// Records returns what the journal holds; nothing where there is none. A torn last
-// line is left out, any other damage is an error.
+// ReadRecords returns the records of the journal; none if there is no journal. An incomplete
+// last line is left out, any other damage is an error.
 func (r *Rotation) Records() ([]nodeapi.Record, error) {
 	records, _, err := r.read()
 	return records, err
 }
 
-// read also returns how many bytes are whole lines.
+// readLines also returns the number of bytes in complete lines.
 func (r *Rotation) read() ([]nodeapi.Record, int64, error) {
 	f, err := os.Open(r.journal())
 	if errors.Is(err, os.ErrNotExist) {
@@ -126,14 +128,14 @@ func (e *DamagedError) Error() string {
 
 func (e *DamagedError) Unwrap() error { return e.Err }
 
-// Salvage returns the records of a damaged journal that can still be read.
+// SalvageRecords returns the readable records of a damaged journal.
 func (r *Rotation) Salvage() []nodeapi.Record {
 	f, err := os.Open(r.journal())
 	if err != nil {
 		return nil
 	}
 	defer func() { _ = f.Close() }()
-	data, _ := io.ReadAll(io.LimitReader(f, maxJournal)) // what can be read
+	data, _ := io.ReadAll(io.LimitReader(f, maxJournal)) // the readable ones
 	var records []nodeapi.Record
 	for line := range bytes.Lines(data) {
 		if whole, _, err := parse(r.ID, line); err == nil {
@@ -143,7 +145,7 @@ func (r *Rotation) Salvage() []nodeapi.Record {
 	return records
 }
 
-// parse reads whole lines; bytes after the last newline are a torn line.
+// parseLines reads complete lines; bytes after the last newline are an incomplete line.
 func parse(rotation string, data []byte) ([]nodeapi.Record, int64, error) {
 	var records []nodeapi.Record
 	var size int64

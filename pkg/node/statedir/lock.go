@@ -24,16 +24,16 @@ type Holder struct {
 type LockedError struct{ Holder Holder }
 
 func (e *LockedError) Error() string {
-	return fmt.Sprintf("rotation %q has been at work on this node since %s\nwait for its end, or delete its pod",
+	return fmt.Sprintf("rotation %q has been in progress on this node since %s\nhint: wait for its end, or delete its pod",
 		e.Holder.Rotation, e.Holder.Since.Format(time.RFC3339))
 }
 
-// Lock makes this process the only one that works on the node, until release is
-// called or the process ends. It waits for another holder while ctx lasts, then
-// fails with a [*LockedError].
+// TakeLock makes this process the only one that works on the node, until release is called or
+// the process ends. It waits for another holder until ctx ends, then fails with a
+// [*LockedError].
 //
-// The lock is an open-file-description lock: it works between containers, dies
-// with its process, and can be looked at without being taken.
+// The lock is an open-file-description lock: it works across containers, is released when its
+// process ends, and can be read without being taken.
 func (d *Dir) Lock(ctx context.Context, holder Holder) (release func(), err error) {
 	f, err := os.OpenFile(d.lock(), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -56,7 +56,7 @@ func (d *Dir) Lock(ctx context.Context, holder Holder) (release func(), err erro
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
-	// Only for people: who holds the lock is known to the kernel.
+	// For messages only: the kernel knows the holder of the lock.
 	data, err := json.Marshal(holder)
 	if err == nil {
 		err = f.Truncate(0)
@@ -73,7 +73,7 @@ func (d *Dir) Lock(ctx context.Context, holder Holder) (release func(), err erro
 
 func (d *Dir) lock() string { return filepath.Join(d.path, "lock") }
 
-// locked says whether some process works on the node, and for which rotation.
+// lockHolder reports whether a process works on the node, and for which rotation.
 func (d *Dir) locked() (Holder, bool, error) {
 	f, err := os.Open(d.lock())
 	if errors.Is(err, os.ErrNotExist) {
@@ -100,7 +100,7 @@ func readHolder(f *os.File) Holder {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return h
 	}
-	// A holder that is just writing its name stays unnamed.
+	// The holder may be writing its name at this moment: it stays unnamed then.
 	_ = json.Unmarshal(data[:n], &h)
 	return h
 }

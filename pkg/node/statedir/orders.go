@@ -23,9 +23,9 @@ type Order struct {
 	nodeapi.Order
 }
 
-// PutOrder puts an order into the inbox durably and returns its number. An order whose
-// id is there already is not put twice, so a sender that lost the connection before the
-// answer may deliver it again. Orders without an id are the same if all else is equal.
+// PutOrder puts an order into the inbox durably and returns its number. An order with the ID of
+// an earlier one is not put again, so a sender that lost the connection before the answer may
+// deliver it again. Orders without an id are the same if all else is equal.
 func (r *Rotation) PutOrder(o nodeapi.Order) (int64, error) {
 	if err := checkOrder(r.ID, o); err != nil {
 		return 0, err
@@ -61,7 +61,7 @@ func (r *Rotation) PutOrder(o nodeapi.Order) (int64, error) {
 	return number, nil
 }
 
-// Orders returns the orders after a number, in the order of arrival.
+// OrdersAfter returns the orders after a number, in the order of arrival.
 func (r *Rotation) Orders(after int64) ([]Order, error) {
 	files, err := r.inbox()
 	if err != nil {
@@ -85,7 +85,7 @@ func (r *Rotation) Orders(after int64) ([]Order, error) {
 	return out, nil
 }
 
-// checkOrder refuses what no version of the plugin would send.
+// checkOrder refuses orders that no version of the plugin would send.
 func checkOrder(rotation string, o nodeapi.Order) error {
 	switch o.Kind {
 	case nodeapi.OrderStage:
@@ -111,7 +111,8 @@ type orderFile struct {
 	path   string
 }
 
-// repeats says whether the file holds the order of this id or, without one, of this content.
+// isRepeat reports whether the file holds the order with this ID or, without an ID, with this
+// content.
 func (f orderFile) repeats(id string, data []byte) (bool, error) {
 	old, err := os.ReadFile(f.path)
 	if err != nil {
@@ -127,7 +128,7 @@ func (f orderFile) repeats(id string, data []byte) (bool, error) {
 	return o.ID == id, nil
 }
 
-// inbox lists the order files by number; names that are not orders are skipped.
+// listInbox lists the order files by number; other names are skipped.
 func (r *Rotation) inbox() ([]orderFile, error) {
 	entries, err := os.ReadDir(r.orders())
 	if errors.Is(err, os.ErrNotExist) {
@@ -150,7 +151,7 @@ func (r *Rotation) inbox() ([]orderFile, error) {
 	return out, nil
 }
 
-// lockInbox keeps two deliveries from taking the same number.
+// lockInbox prevents two deliveries from taking the same number.
 func (r *Rotation) lockInbox() (func(), error) {
 	f, err := os.OpenFile(filepath.Join(r.orders(), ".lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

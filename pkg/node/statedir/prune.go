@@ -12,11 +12,10 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// Prune forgets all but the last [Kept] rotations, their backups included. It never
-// forgets one that is in the middle of its work, nor one that a person must look at,
-// nor the one named. Of one that could still be continued it forgets all but the
-// journal: this node may be the only one that knows that it has finished, and others
-// would take it for one that was cut off.
+// PruneRotations removes all but the last [Kept] rotations, including their backups. It keeps
+// rotations in progress, those that require manual intervention, and the one named. Of a
+// rotation that could still be continued it keeps the journal: it may be the only one with the
+// record that the rotation has finished.
 func (d *Dir) Prune(keep string) error {
 	if err := d.sweep(); err != nil {
 		return fmt.Errorf("forget old rotations: %w", err)
@@ -29,7 +28,7 @@ func (d *Dir) Prune(keep string) error {
 		*Rotation
 		last time.Time
 	}
-	var newest time.Time // now, as far as the journals know
+	var newest time.Time // the current time, by the newest record
 	var candidates []candidate
 	kept := 0
 	for _, r := range rotations {
@@ -60,18 +59,18 @@ func (d *Dir) Prune(keep string) error {
 	return nil
 }
 
-// IncompleteError means that a rotation began to replace certificates, and that no record
-// says how that ended.
+// IncompleteError means that a rotation began to replace certificates, and that no record shows
+// its end.
 type IncompleteError struct{ Rotation string }
 
 func (e *IncompleteError) Error() string {
-	return fmt.Sprintf("rotation %q began to replace certificates, and no record says how that ended\n"+
+	return fmt.Sprintf("rotation %q began to replace certificates, and no record shows the end\n"+
 		"hint: run \"rotate-certs-node recover\" first; where its journal is damaged, verify this node's certificates and add --force", e.Rotation)
 }
 
-// Forget removes a rotation from the node's state: journal, backups and what it had
-// staged. With an incomplete one it fails with an [*IncompleteError], unless forced. The
-// caller holds the lock.
+// ForgetRotation removes a rotation from the node's state: journal, backups and staged files.
+// If the rotation is incomplete it fails with an [*IncompleteError], unless forced. The caller
+// holds the lock.
 func (d *Dir) Forget(id string, force bool) error {
 	r, err := d.rotation(id)
 	if err != nil {
@@ -103,7 +102,7 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// forgetFiles removes old keys, and new ones that are not in use.
+// removeFiles removes old keys, and new ones that are not in use.
 func (r *Rotation) forgetFiles() error {
 	for _, dir := range []string{r.Backup(), r.Staged()} {
 		if err := os.RemoveAll(dir); err != nil {
@@ -113,7 +112,7 @@ func (r *Rotation) forgetFiles() error {
 	return SyncDir(r.path)
 }
 
-// sweep removes what a crash in [forget] left behind.
+// removeLeftovers removes files that a crash in [removeDir] left behind.
 func (d *Dir) sweep() error {
 	left, err := filepath.Glob(filepath.Join(d.path, "rotations", ".gone-*"))
 	if err != nil {
@@ -127,8 +126,8 @@ func (d *Dir) sweep() error {
 	return nil
 }
 
-// forget removes a directory so that a crash leaves nothing that looks like a
-// rotation: its name goes first.
+// removeDir removes a directory so that a crash leaves nothing with the name of a rotation: it
+// is renamed first.
 func forget(path string) error {
 	gone := filepath.Join(filepath.Dir(path), ".gone-"+filepath.Base(path))
 	if err := os.Rename(path, gone); err != nil {

@@ -1,16 +1,16 @@
-// Package statedir is what this program keeps on a node, below /var/lib/rotate-certs:
+// Package statedir is the state directory of this program on a node, /var/lib/rotate-certs:
 //
 //	lock                           held by the process that works on this node
 //	token                          the highest fencing token that was ever accepted
-//	rotations/ID/journal.jsonl     the record, one JSON object a line
+//	rotations/ID/journal.jsonl     the records, one JSON object per line
 //	rotations/ID/orders/N-KIND.json  the inbox
-//	rotations/ID/staged/           new keys and certificates until they are replaced in
-//	rotations/ID/backup/           what they replaced
+//	rotations/ID/staged/           new keys and certificates until they are installed
+//	rotations/ID/backup/           the replaced files
 //
-// Everything is readable by root only: backups hold private keys. The last
-// [Kept] rotations are kept, backups included, so that a person can go back.
+// Everything is readable by root only: backups hold private keys. The last [Kept] rotations are
+// kept with their backups, so that an operator can restore them.
 //
-// Those who only read records need package nodeapi alone, which knows nothing of files.
+// Readers of records need only package nodeapi, which has no files.
 package statedir
 
 import (
@@ -24,10 +24,10 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
 
-// HostPath is where the state lies on every node.
+// HostPath is the state directory on every node.
 const HostPath = nodeapi.StateDirectory
 
-// Kept is how many rotations a node remembers, with the backups of what they replaced.
+// Kept is the number of rotations whose journals and backups a node keeps.
 const Kept = 3
 
 // Dir is the state directory of one node.
@@ -35,7 +35,7 @@ type Dir struct {
 	path string // as this process reaches it
 }
 
-// Open returns the state directory, made where it is missing, for root only.
+// OpenDir returns the state directory, and makes it for root only if it is missing.
 func Open(root hostfs.Root) (*Dir, error) {
 	d, err := at(root)
 	if err != nil {
@@ -44,7 +44,7 @@ func Open(root hostfs.Root) (*Dir, error) {
 	if err := MkdirAll(filepath.Join(d.path, "rotations")); err != nil {
 		return nil, fmt.Errorf("create %q: %w", HostPath, err)
 	}
-	// A kubelet that makes it for the mount of a pod lets everybody look in.
+	// A kubelet that makes it for the mount of a pod makes it readable for all users.
 	info, err := os.Stat(d.path)
 	if err == nil && info.Mode().Perm() != 0o700 {
 		err = os.Chmod(d.path, 0o700)
@@ -55,7 +55,7 @@ func Open(root hostfs.Root) (*Dir, error) {
 	return d, nil
 }
 
-// at returns the state directory, whether or not it exists.
+// dirAt returns the state directory, whether or not it exists.
 func at(root hostfs.Root) (*Dir, error) {
 	local, err := root.Local(HostPath)
 	if err != nil {
@@ -70,13 +70,13 @@ type Rotation struct {
 	path string
 }
 
-// validID keeps an identifier from being a path, a flag or a hidden file.
+// validID matches IDs that are no path, flag or hidden file.
 var validID = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
-// ErrBadID means that a rotation's name is not one that this program gives.
+// ErrBadID means that a rotation's ID has not the form that this program uses.
 var ErrBadID = errors.New("want lower-case letters, digits and dashes, at most 63")
 
-// Rotation returns a rotation's directory, made where it is missing.
+// OpenRotation returns a rotation's directory, and makes it if it is missing.
 func (d *Dir) Rotation(id string) (*Rotation, error) {
 	r, err := d.rotation(id)
 	if err != nil {
@@ -97,16 +97,16 @@ func (d *Dir) rotation(id string) (*Rotation, error) {
 	return &Rotation{ID: id, path: filepath.Join(d.path, "rotations", id)}, nil
 }
 
-// Staged is the directory for keys and certificates that are not in use yet.
+// StagedDir is the directory for keys and certificates that are not in use yet.
 func (r *Rotation) Staged() string { return filepath.Join(r.path, "staged") }
 
-// Backup is the directory for what was replaced.
+// BackupDir is the directory for replaced files.
 func (r *Rotation) Backup() string { return filepath.Join(r.path, "backup") }
 
 func (r *Rotation) orders() string  { return filepath.Join(r.path, "orders") }
 func (r *Rotation) journal() string { return filepath.Join(r.path, "journal.jsonl") }
 
-// MkdirAll makes a directory and its parents durably; what is new is for root only.
+// MkdirAll makes a directory and its parents durably; new ones are for root only.
 func MkdirAll(dir string) error {
 	info, err := os.Stat(dir)
 	if err == nil {

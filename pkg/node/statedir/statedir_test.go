@@ -87,8 +87,8 @@ func TestAJournalContinuesItsSequence(t *testing.T) {
 	}
 }
 
-// Whatever part of a line reached the disk, the lines before it count, and the next
-// record is whole.
+// If any part of a line reached the disk, the lines before it are valid, and the next record is
+// complete.
 func TestATornLastLineIsToleratedAtEveryByte(t *testing.T) {
 	_, d := open(t)
 	r := rotation(t, d, "a")
@@ -127,7 +127,7 @@ func TestDamageInTheMiddleIsNotTolerated(t *testing.T) {
 	if _, err := r.Records(); err == nil || !strings.Contains(err.Error(), "line 1") {
 		t.Errorf("error %v, want one that names the line", err)
 	}
-	// The others are still told.
+	// The others are still returned.
 	write(t, rotation(t, d, "b"), 4, day, nodeapi.Staging)
 	history, token, err := History(root)
 	if err == nil || len(history) != 1 || token != 4 {
@@ -193,7 +193,7 @@ func FuzzJournal(f *testing.F) {
 	})
 }
 
-// A kubelet makes the directory for the mount of a pod, and lets everybody look in.
+// A kubelet makes the directory for the mount of a pod, readable for all users.
 func TestTheStateIsForRootAlone(t *testing.T) {
 	root := hostfs.Root(t.TempDir())
 	local := filepath.Join(string(root), HostPath)

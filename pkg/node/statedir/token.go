@@ -10,8 +10,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/store"
 )
 
-// Fence is the newest order-giver that a node has listened to. An order with a
-// lower token comes from somebody who lost the cluster's lock without noticing.
+// Fence is the highest fencing token that a node has accepted, with its rotation. An order with
+// a lower token comes from a sender that lost the cluster's lock without noticing.
 type Fence struct {
 	Token    int64  `json:"token"`
 	Rotation string `json:"rotation"`
@@ -24,11 +24,11 @@ type FencedError struct {
 }
 
 func (e *FencedError) Error() string {
-	return fmt.Sprintf("order with fencing token %d refused: this node has listened to token %d of rotation %q",
+	return fmt.Sprintf("order with fencing token %d refused: this node has accepted token %d of rotation %q",
 		e.Token, e.Fence.Token, e.Fence.Rotation)
 }
 
-// Fence returns the highest token accepted so far; zero on a new node.
+// ReadFence returns the highest token accepted so far; zero on a new node.
 func (d *Dir) Fence() (Fence, error) {
 	var f Fence
 	data, err := os.ReadFile(d.token())
@@ -44,8 +44,8 @@ func (d *Dir) Fence() (Fence, error) {
 	return f, nil
 }
 
-// Pass lets an order's token through and remembers it durably, or fails with a
-// [*FencedError]. Two rotations cannot have the same token.
+// PassToken accepts an order's token and stores it durably, or fails with a [*FencedError]. Two
+// rotations cannot have the same token.
 func (d *Dir) Pass(token int64, rotation string) error {
 	f, err := d.Fence()
 	if err != nil {

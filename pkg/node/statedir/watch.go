@@ -7,16 +7,17 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// pollEvery is how often a directory is looked at where no notification comes, as
-// on some file systems or when the kernel's limit of watches is reached.
+// pollEvery is the interval at which a directory is read without notifications, as on some file
+// systems or when the kernel's limit of watches is reached.
 const pollEvery = 500 * time.Millisecond
 
-// watcher tells when to look at a directory again.
+// watcher signals when to read a directory again.
 type watcher struct {
-	notify *fsnotify.Watcher // nil: polling alone
+	notify *fsnotify.Watcher // nil: polling only
 }
 
-// watch begins to watch directories. It never fails: what cannot be watched is polled.
+// watchDirs begins to watch directories. It never fails: directories that cannot be watched are
+// polled.
 func watch(dirs ...string) *watcher {
 	n, err := fsnotify.NewWatcher()
 	if err != nil {
@@ -31,20 +32,21 @@ func watch(dirs ...string) *watcher {
 	return &watcher{notify: n}
 }
 
-// wait returns when something may have changed, or with the context's error.
+// waitChange returns when something may have changed, or with the context's error.
 func (w *watcher) wait(ctx context.Context) error {
 	timer := time.NewTimer(pollEvery)
 	defer timer.Stop()
 	var events <-chan fsnotify.Event
 	var problems <-chan error
 	if w.notify != nil {
-		events, problems = w.notify.Events, w.notify.Errors
+		events = w.notify.Events
+		problems = w.notify.Errors
 	}
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-events:
-	case <-problems: //nolint:errcheck // an overflow: looking again is the answer to it
+	case <-problems: //nolint:errcheck // an overflow: the directory is read again anyway
 	case <-timer.C:
 	}
 	return nil

@@ -10,16 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tempName is where a file's successor is prepared: hidden, beside it, and always
-// the same, so that whoever comes after a crash knows what to remove. Libraries for
-// atomic writes choose random names, set the mode alone and do not fsync the
-// directory, which is why this package has its own few lines.
+// tempName returns the path for a file's successor: hidden, beside it, and always the same, so
+// that it can be removed after a crash. Libraries for atomic writes choose random names, set
+// only the mode and do not fsync the directory, so this package has its own code.
 func tempName(local string) string {
 	return filepath.Join(filepath.Dir(local), "."+filepath.Base(local)+".rotate-certs-new")
 }
 
-// WriteFile writes a file of this program's own durably: after it returns, a power
-// cut leaves the new content; before, the old one or none; never a part.
+// WriteFile writes a file of this program durably: after it returns, a power cut leaves the new
+// content; before, the old content or no file; never a part.
 func WriteFile(path string, data []byte, mode fs.FileMode) error {
 	a := attributes{Mode: uint32(mode.Perm()), UID: os.Geteuid(), GID: os.Getegid()}
 	err := stageFile(path, data, a)
@@ -32,14 +31,13 @@ func WriteFile(path string, data []byte, mode fs.FileMode) error {
 	return nil
 }
 
-// RemoveFile removes a file that [WriteFile] wrote, and what an interrupted WriteFile
-// left of it, durably. One that is not there is no error, also where nothing can be
-// written.
+// RemoveFile removes a file that [WriteFile] wrote, and the temporary file of an interrupted
+// WriteFile, durably. A missing file is no error, also on a read-only file system.
 func RemoveFile(path string) error {
 	removed := false
 	for _, p := range []string{path, tempName(path)} {
-		// Looked for first: a read-only file system refuses to remove what is not there.
-		// Nor is there anything below what is no directory.
+		// Checked first, since a read-only file system refuses the removal of a missing file. A
+		// parent that is not a directory means that the file does not exist.
 		if _, err := os.Lstat(p); errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
 			continue
 		}
@@ -57,15 +55,15 @@ func RemoveFile(path string) error {
 	return nil
 }
 
-// stageFile prepares a file's successor completely, attributes and fsync included.
-// Nothing remains of it when that fails.
+// stageFile prepares a file's successor completely, including attributes and fsync. It leaves
+// no file behind when it fails.
 func stageFile(local string, data []byte, a attributes) (err error) {
 	temp := tempName(local)
 	if err := removeIfThere(temp); err != nil {
 		return err
 	}
-	// Exclusive, so that a symlink put there is not written through; for root only
-	// until the attributes are set.
+	// Exclusive, so that no symlink in its place is followed; for root only until the
+	// attributes are set.
 	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return bare(err)
@@ -109,8 +107,8 @@ func stageLink(local, text string, a attributes) error {
 	return err
 }
 
-// install puts a staged successor in place: the one moment at which the old
-// content gives way to the new.
+// installStaged renames a staged successor into place. This is the moment at which the content
+// changes.
 func install(local string) error {
 	if err := os.Rename(tempName(local), local); err != nil {
 		return bare(err)
@@ -118,8 +116,8 @@ func install(local string) error {
 	return syncDir(filepath.Dir(local))
 }
 
-// syncDir makes a directory's entries durable: a rename alone is atomic, but may
-// be forgotten in a power cut.
+// syncDir makes a directory's entries durable: a rename is atomic, but may be lost in a power
+// cut.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -130,8 +128,8 @@ func syncDir(dir string) error {
 }
 
 func removeIfThere(path string) error {
-	// Looked for first: a read-only file system refuses to remove what is not there,
-	// and what was never changed needs no writing to be put back.
+	// Checked first, since a read-only file system refuses the removal of a missing file, and
+	// an unchanged store needs no write to be restored.
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -141,7 +139,7 @@ func removeIfThere(path string) error {
 	return nil
 }
 
-// bare drops the local path from a system error: callers name the host's path.
+// bareError drops the local path from a system error: callers name the host path.
 func bare(err error) error {
 	var pathErr *fs.PathError
 	if errors.As(err, &pathErr) {

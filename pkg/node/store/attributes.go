@@ -18,15 +18,15 @@ import (
 // although the file it replaces has none.
 const aclAttribute = "system.posix_acl_access"
 
-// permissions are the mode's bits that chmod sets.
+// permissions holds the bits of the mode that chmod sets.
 const permissions = 0o7777
 
-// attributes are what stays of a file when its content is replaced.
+// attributes of a file stay when its content is replaced.
 type attributes struct {
 	Mode   uint32            `json:"mode"` // permission bits, setuid, setgid and sticky included
 	UID    int               `json:"uid"`
 	GID    int               `json:"gid"`
-	Xattrs map[string][]byte `json:"xattrs,omitempty"` // SELinux label, ACL, user's own
+	Xattrs map[string][]byte `json:"xattrs,omitempty"` // SELinux label, ACL, user attributes
 }
 
 func (a attributes) equal(b attributes) bool {
@@ -42,8 +42,8 @@ func (a attributes) equal(b attributes) bool {
 	return true
 }
 
-// carried says whether an attribute goes over to a file of other content. IMA and
-// EVM hold signatures of the content: on another they would make it unreadable.
+// isCarried reports whether an attribute is copied to a file with other content. IMA and EVM
+// hold signatures of the content: with new content they would make the file unreadable.
 func carried(xattr string) bool {
 	return xattr != "security.ima" && xattr != "security.evm"
 }
@@ -84,7 +84,7 @@ func takeSnapshot(local string) (snapshot, error) {
 	return snapshot{data, attributes{mode, int(st.Uid), int(st.Gid), xattrs}}, nil
 }
 
-// give sets attributes on a file that this process has just made.
+// setOn sets attributes on a file that this process has just made.
 func (a attributes) give(f *os.File) error {
 	// Owner first: changing it clears setuid bits. The ACL last: chmod changes it.
 	if err := f.Chown(a.UID, a.GID); err != nil {
@@ -130,8 +130,7 @@ func linkXattrs(path string) xattrCalls {
 	}
 }
 
-// readXattrs returns the attributes to carry over; none where the file system
-// knows no attributes.
+// readXattrs returns the attributes to copy; none if the file system has no attributes.
 func readXattrs(calls xattrCalls) (map[string][]byte, error) {
 	names, err := grow(calls.list)
 	if errors.Is(err, unix.ENOTSUP) {
@@ -157,8 +156,8 @@ func readXattrs(calls xattrCalls) (map[string][]byte, error) {
 	return out, nil
 }
 
-// giveXattrs sets what is not so yet: a label that the kernel gave by itself need
-// not be set, which may take a capability that a node pod lacks.
+// setXattrs sets the attributes that differ: a label that the kernel set automatically needs no
+// call, which may require a capability that a node pod lacks.
 func giveXattrs(calls xattrCalls, want map[string][]byte) error {
 	names := make([]string, 0, len(want))
 	for name := range want {
@@ -177,7 +176,7 @@ func giveXattrs(calls xattrCalls, want map[string][]byte) error {
 	return nil
 }
 
-// grow calls a function that fills a buffer, with a larger one until it suffices.
+// growBuffer calls a function that fills a buffer, with a larger buffer until it suffices.
 func grow(call func(dest []byte) (int, error)) ([]byte, error) {
 	for size := 256; ; size *= 4 {
 		buf := make([]byte, size)

@@ -19,22 +19,22 @@ import (
 // manifestName is the file that makes a backup complete; it is written last.
 const manifestName = "backup.json"
 
-// manifest says what a backup directory holds. Nothing secret is in it.
+// manifest describes the content of a backup directory. It holds no secret.
 type manifest struct {
 	Store inventory.Store `json:"store"`
-	// Fingerprint is the leaf's; empty where there was none that could be read.
+	// Fingerprint is the leaf's; empty if there was no readable one.
 	Fingerprint string      `json:"fingerprint,omitempty"`
 	Files       []savedFile `json:"files"`
 	Link        *savedLink  `json:"link,omitempty"`
 }
 
-// isOf says whether a backup is that of a store; which directories the store was
-// found to lie in is no part of its identity.
+// isOf reports whether a backup is that of a store. The directories in which the store was
+// found are no part of its identity.
 func (m manifest) isOf(s inventory.Store) bool {
 	return m.Store.Kind == s.Kind && m.Store.Cert == s.Cert && m.Store.Key == s.Key && m.Store.User == s.User
 }
 
-// savedFile is one file's place; its content lies beside the manifest.
+// savedFile is the path of one file; its content is stored beside the manifest.
 type savedFile struct {
 	Path       string     `json:"path"` // host path of the real file
 	Content    string     `json:"content"`
@@ -42,7 +42,7 @@ type savedFile struct {
 	Attributes attributes `json:"attributes"`
 }
 
-// savedLink is the symlink of a Combined store, and the dated files that were there.
+// savedLink is the symlink of a Combined store, with the dated files that existed.
 type savedLink struct {
 	Path       string     `json:"path"`
 	Text       string     `json:"text"`
@@ -50,13 +50,12 @@ type savedLink struct {
 	Dated      []string   `json:"dated"`
 }
 
-// Backup copies what lies in a store, with owner, mode and attributes, into a
-// directory, which it creates for root only (0700, files 0600) and which belongs to
-// this store alone. dir is a path of this process, not a host path. When Backup
-// returns, the copy is durable.
+// BackUp copies the files of a store, with owner, mode and attributes, into a directory, which
+// it creates for root only (0700, files 0600) and which is for this store only. dir is a path
+// of this process, not a host path. When BackUp returns, the copy is durable.
 //
-// A complete backup of the same store is left as it is: repeated after a crash,
-// Backup must not take new files for old ones.
+// A complete backup of the same store is left unchanged: repeated after a crash, BackUp must
+// not save new files as old ones.
 func Backup(root hostfs.Root, s inventory.Store, dir string) error {
 	if err := backup(root, s, dir); err != nil {
 		return fmt.Errorf("back up %q: %w", s.Cert, err)
@@ -157,10 +156,10 @@ func (l *currentLink) datedFiles(root hostfs.Root) ([]string, error) {
 	return out, nil
 }
 
-// DestroyBackup overwrites and removes everything in a backup directory, or in a
-// directory of several, and the directory itself. One that is not there is no
-// error. Overwriting reaches the blocks only where the file system and the disk
-// write in place, so it lowers the odds of a key being found and is no promise.
+// DestroyBackup overwrites and removes everything in a backup directory, or in a directory of
+// several, and the directory itself. A missing directory is no error. Overwriting reaches the
+// blocks only if the file system and the disk write in place, so it makes the recovery of a key
+// less likely, but gives no guarantee.
 func DestroyBackup(dir string) error {
 	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || !e.Type().IsRegular() {
@@ -180,8 +179,8 @@ func DestroyBackup(dir string) error {
 	return syncDir(filepath.Dir(dir))
 }
 
-// overwrite writes zeros over a file's content; it is garbage already, so that this
-// is the one place where a file is written in place.
+// overwriteFile writes zeros over a file's content. This is the only place where a file is
+// written in place: its content is not needed any more.
 func overwrite(path string) error {
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
@@ -198,8 +197,7 @@ func overwrite(path string) error {
 	return bare(f.Sync())
 }
 
-// makePrivateDir creates a directory and its parents durably, and lets only its
-// owner in.
+// makePrivateDir creates a directory and its parents durably, accessible only to its owner.
 func makePrivateDir(dir string) error {
 	var made []string
 	for d := dir; ; d = filepath.Dir(d) {

@@ -44,7 +44,7 @@ func TestBackupBelongsToOneStore(t *testing.T) {
 	assert.ErrorContains(t, err, "is the backup of another store")
 
 	found := tree.Stores["etcd-peer"]
-	found.Directories = []string{"/elsewhere"} // where it was found is no part of it
+	found.Directories = []string{"/elsewhere"} // its directories are no part of its identity
 	assert.NoError(t, store.Restore(tree.Root, found, dir))
 	assert.Empty(t, changed(before, picture(t, string(tree.Root))))
 }
@@ -61,7 +61,8 @@ func TestRestoreRefusesADamagedBackup(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			tree := certstest.Kubeadm(t, "cp1")
-			s, dir := tree.Stores["apiserver"], t.TempDir()
+			s := tree.Stores["apiserver"]
+			dir := t.TempDir()
 			require.NoError(t, store.Backup(tree.Root, s, dir))
 			require.NoError(t, store.Replace(tree.Root, s, successor(t, tree.CA, tree.Pairs["apiserver"])))
 			before := picture(t, string(tree.Root))
@@ -75,7 +76,8 @@ func TestRestoreRefusesADamagedBackup(t *testing.T) {
 // TestBackupIsTakenAgainWhereItWasInterrupted: without a manifest there is none.
 func TestBackupIsTakenAgainWhereItWasInterrupted(t *testing.T) {
 	tree := certstest.Kubeadm(t, "cp1")
-	s, dir := tree.Stores["apiserver"], t.TempDir()
+	s := tree.Stores["apiserver"]
+	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "0.saved"), []byte("half"), 0o600))
 	require.NoError(t, store.Backup(tree.Root, s, dir))
 	before := picture(t, string(tree.Root))
@@ -84,7 +86,7 @@ func TestBackupIsTakenAgainWhereItWasInterrupted(t *testing.T) {
 	assert.Empty(t, changed(before, picture(t, string(tree.Root))))
 }
 
-// TestRestoreFromAnyState: the old set comes back whatever became of the files.
+// TestRestoreFromAnyState: the old files are restored from every state.
 func TestRestoreFromAnyState(t *testing.T) {
 	for name, disturb := range map[string]func(t *testing.T, path string){
 		"removed":      func(t *testing.T, path string) { require.NoError(t, os.Remove(path)) },
@@ -97,7 +99,8 @@ func TestRestoreFromAnyState(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			tree := certstest.Kubeadm(t, "cp1")
 			for _, kind := range []string{"apiserver", "admin.conf"} {
-				s, dir := tree.Stores[kind], t.TempDir()
+				s := tree.Stores[kind]
+				dir := t.TempDir()
 				before := picture(t, string(tree.Root))
 				require.NoError(t, store.Backup(tree.Root, s, dir))
 				disturb(t, tree.Local(s.Cert))
@@ -119,7 +122,7 @@ func trash(t *testing.T, path string) {
 	require.NoError(t, os.WriteFile(filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".rotate-certs-new"), nil, 0o600))
 }
 
-func TestRestoreTurnsTheLinkBackWhateverItBecame(t *testing.T) {
+func TestRestoreTurnsTheLinkBackFromAnyState(t *testing.T) {
 	for name, disturb := range map[string]func(t *testing.T, link string){
 		"removed":         func(t *testing.T, link string) { require.NoError(t, os.Remove(link)) },
 		"a file":          func(t *testing.T, link string) { require.NoError(t, os.Remove(link)); trashAt(t, link) },
@@ -127,7 +130,8 @@ func TestRestoreTurnsTheLinkBackWhateverItBecame(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			tree := certstest.Kubeadm(t, "cp1")
-			s, dir := tree.Stores["kubelet-client"], t.TempDir()
+			s := tree.Stores["kubelet-client"]
+			dir := t.TempDir()
 			before := picture(t, string(tree.Root))
 			require.NoError(t, store.Backup(tree.Root, s, dir))
 			disturb(t, tree.Local(s.Cert))
@@ -149,7 +153,7 @@ func TestDestroyBackup(t *testing.T) {
 	dir := filepath.Join(all, "1")
 	require.NoError(t, store.Backup(tree.Root, tree.Stores["apiserver"], dir))
 	require.NoError(t, store.Backup(tree.Root, tree.Stores["etcd-peer"], filepath.Join(all, "2")))
-	// A second name of the same file shows what became of its content.
+	// A second name of the same file shows its content afterwards.
 	witness := filepath.Join(parent, "witness")
 	require.NoError(t, os.Link(filepath.Join(dir, "0.saved"), witness))
 	outside := filepath.Join(parent, "outside")
@@ -168,9 +172,9 @@ func TestDestroyBackup(t *testing.T) {
 	assert.NoError(t, store.DestroyBackup(all), "again")
 }
 
-// TestRestoreKeepsWhatOthersChanged: around a certificate that is the old one, or beside
-// it in the same file, others may have changed something.
-func TestRestoreKeepsWhatOthersChanged(t *testing.T) {
+// TestRestoreKeepsChangesOfOtherPrograms: other programs may have changed the content around the old
+// certificate in the same file.
+func TestRestoreKeepsChangesOfOtherPrograms(t *testing.T) {
 	for name, test := range map[string]struct {
 		store string
 		edit  func(text string) string
@@ -180,7 +184,8 @@ func TestRestoreKeepsWhatOthersChanged(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			tree := certstest.Kubeadm(t, "cp1")
-			s, dir := tree.Stores[test.store], t.TempDir()
+			s := tree.Stores[test.store]
+			dir := t.TempDir()
 			require.NoError(t, store.Backup(tree.Root, s, dir))
 			text, err := os.ReadFile(tree.Local(s.Cert))
 			require.NoError(t, err)
@@ -200,8 +205,10 @@ func TestCompare(t *testing.T) {
 	old := tree.Pairs["apiserver"]
 	made := successor(t, tree.CA, old)
 	third := tree.CA.Leaf(t)
-	before, after := certs.Fingerprint(old.Leaf()), certs.Fingerprint(made.Chain[0])
-	s, path := tree.Stores["apiserver"], certstest.PKIDir+"/apiserver"
+	before := certs.Fingerprint(old.Leaf())
+	after := certs.Fingerprint(made.Chain[0])
+	s := tree.Stores["apiserver"]
+	path := certstest.PKIDir + "/apiserver"
 	is := func(want store.Generation, what string) {
 		t.Helper()
 		got, _ := store.Compare(tree.Root, s, before, after)

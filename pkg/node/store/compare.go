@@ -8,7 +8,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
 )
 
-// Generation says whose certificate and key lie in a store that was to be replaced.
+// Generation classifies the certificate and key in a store that was to be replaced.
 type Generation string
 
 // The generations.
@@ -18,18 +18,18 @@ const (
 	// Mixed: no usable pair. Halves of both, as between two renames, or a half that is
 	// missing, cannot be read, or fits nothing.
 	Mixed Generation = "Mixed"
-	// Foreign: neither of the two, and usable. Something else has replaced it since.
+	// Foreign: neither of the two, and usable. Another program has replaced it since.
 	Foreign Generation = "Foreign"
 )
 
-// Compare returns the generation of what lies in a store, by the fingerprints of the
-// certificate from before and of its successor, and the certificate itself; nil where
-// there is none that can be read.
+// CompareStore returns the generation of a store's content, by the fingerprints of the old
+// certificate and of its successor, and the certificate itself; nil if there is no readable
+// one.
 func Compare(root hostfs.Root, s inventory.Store, before, successor string) (Generation, *x509.Certificate) {
 	content, err := Read(root, s)
 	if err != nil {
 		if s.Kind == inventory.Kubeconfig && isKubeconfig(root, s.Cert) {
-			return Foreign, nil // its user has another credential now, or is gone
+			return Foreign, nil // its user has another credential now, or was removed
 		}
 		return Mixed, nil
 	}
@@ -46,7 +46,7 @@ func Compare(root hostfs.Root, s inventory.Store, before, successor string) (Gen
 	}
 }
 
-// isKubeconfig says whether a file can be read as a kubeconfig with users.
+// isKubeconfig reports whether a file can be read as a kubeconfig with users.
 func isKubeconfig(root hostfs.Root, path string) bool {
 	data, err := root.ReadFile(path)
 	if err != nil {
@@ -57,8 +57,8 @@ func isKubeconfig(root hostfs.Root, path string) bool {
 	return err == nil && len(users) > 0
 }
 
-// Discard removes what an interrupted [Replace] or [Restore] prepared beside a store and
-// did not put in place. The store itself stays as it is.
+// DiscardStaged removes files that an interrupted [ReplaceStore] or [RestoreStore] prepared
+// beside a store and did not install. The store itself stays unchanged.
 func Discard(root hostfs.Root, s inventory.Store) error {
 	paths, link, err := storeFiles(root, s)
 	if err != nil {

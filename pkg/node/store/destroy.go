@@ -7,8 +7,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
-// BackupKey returns the [certs.PublicKeySHA256] of the key in a store's backup. It fails
-// where the backup is not there, is damaged or holds no key that can be read.
+// BackupKey returns the [certs.PublicKeySHA256] of the key in a store's backup. It fails if the
+// backup is missing or damaged, or holds no readable key.
 func BackupKey(dir string) (string, error) {
 	m, err := readManifest(dir)
 	if err != nil {

@@ -8,9 +8,9 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
 )
 
-// Directories returns the directories in which [Replace] replaces a store's files, all
-// symlinks resolved: those of the real files, and of the symlink that it turns. They
-// are nil where that cannot be told.
+// StoreDirectories returns the directories in which [ReplaceStore] replaces a store's files,
+// all symlinks resolved: those of the real files, and of the symlink that it changes; nil if
+// they cannot be determined.
 func Directories(root hostfs.Root, s inventory.Store) []string {
 	var out []string
 	files := []string{s.Cert}

@@ -113,6 +113,6 @@ func TestReplaceUndoesTheKeyWhenTheCertificateCannotFollow(t *testing.T) {
 	before := picture(t, string(root))
 	err := store.Replace(root, stores["pair"], materials["pair"])
 	require.ErrorIs(t, err, unix.EBUSY)
-	assert.NotContains(t, err.Error(), "could not be put back")
+	assert.NotContains(t, err.Error(), "could not be restored")
 	assert.Empty(t, changed(before, picture(t, string(root))))
 }

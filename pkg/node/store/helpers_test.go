@@ -18,7 +18,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/store"
 )
 
-// entry is all that a file is to others: what it says, and to whom.
+// entry is everything that other programs see of a file: content, owner, mode and attributes.
 type entry struct {
 	Mode     fs.FileMode
 	UID, GID uint32
@@ -26,7 +26,7 @@ type entry struct {
 	Xattrs   map[string]string
 }
 
-// picture is everything below a directory, by path.
+// takePicture returns everything below a directory, by path.
 func picture(t *testing.T, dir string) map[string]entry {
 	t.Helper()
 	out := map[string]entry{}
@@ -99,7 +99,7 @@ func equalEntries(a, b entry) bool {
 	return true
 }
 
-// successor is new material for a store that holds p.
+// newMaterial makes new material for a store that holds p.
 func successor(t *testing.T, ca certstest.CA, p certstest.Pair) store.Material {
 	t.Helper()
 	key, err := certs.NewKeyLike(p.Leaf().PublicKey, p.Key.BlockType)
@@ -111,7 +111,7 @@ func successor(t *testing.T, ca certstest.CA, p certstest.Pair) store.Material {
 	return store.Material{Chain: append([]*x509.Certificate{leaf}, p.Chain[1:]...), Key: key}
 }
 
-// isRoot says whether tests may give files to others.
+// isRoot reports whether tests may change the owner of files.
 func isRoot() bool { return os.Geteuid() == 0 }
 
 func base64Of(text []byte) []byte { return []byte(base64.StdEncoding.EncodeToString(text)) }

@@ -14,8 +14,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/store"
 )
 
-// TestRemainsOfAnInterruptedReplace leaves what a death at each point would leave, and
-// goes on in both directions.
+// TestRemainsOfAnInterruptedReplace leaves the files that a crash at each point would leave,
+// and continues in both directions.
 func TestRemainsOfAnInterruptedReplace(t *testing.T) {
 	const staged = ".rotate-certs-new"
 	dated := certstest.KubeletDir + "/kubelet-client-2026-02-02-02-02-02.pem"
@@ -26,7 +26,9 @@ func TestRemainsOfAnInterruptedReplace(t *testing.T) {
 	link := func(path, text string) func(*testing.T, *certstest.Tree) {
 		return func(t *testing.T, tree *certstest.Tree) { require.NoError(t, os.Symlink(text, tree.Local(path))) }
 	}
-	apiserver, current, admin := certstest.PKIDir+"/apiserver", certstest.KubeletDir+"/kubelet-client-current.pem", "/etc/kubernetes/admin.conf"
+	apiserver := certstest.PKIDir + "/apiserver"
+	current := certstest.KubeletDir + "/kubelet-client-current.pem"
+	admin := "/etc/kubernetes/admin.conf"
 	for _, test := range []struct {
 		name, store string
 		remains     []func(*testing.T, *certstest.Tree)
@@ -43,7 +45,8 @@ func TestRemainsOfAnInterruptedReplace(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			arrange := func(t *testing.T) (*certstest.Tree, inventory.Store, map[string]entry, string) {
 				tree := certstest.Kubeadm(t, "cp1")
-				before, dir := picture(t, string(tree.Root)), t.TempDir()
+				before := picture(t, string(tree.Root))
+				dir := t.TempDir()
 				require.NoError(t, store.Backup(tree.Root, tree.Stores[test.store], dir))
 				for _, leave := range test.remains {
 					leave(t, tree)
@@ -71,8 +74,8 @@ func TestRemainsOfAnInterruptedReplace(t *testing.T) {
 	}
 }
 
-// TestCleaningUpTrustsNoStrangeLink: the place of a staged link can be prepared by
-// whoever may write in the directory.
+// TestCleaningUpTrustsNoStrangeLink: a user with write access to the directory can put a link
+// in the place of a staged one.
 func TestCleaningUpTrustsNoStrangeLink(t *testing.T) {
 	for _, text := range []string{"/etc/kubernetes/admin.conf", certstest.KubeletDir + "/kubelet.key", "/var/lib/kubelet/pki/kubelet-client-2026-01-02-03-04-05.pem"} {
 		t.Run(text, func(t *testing.T) {

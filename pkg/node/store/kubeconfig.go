@@ -20,9 +20,9 @@ type userEntry struct {
 	fields map[string]any
 }
 
-// kubeconfigUser finds a user. The file is taken as a tree instead of as client-go's
-// type, because replacing two values must leave every other one alone, those
-// included that the type does not know.
+// kubeconfigUser finds a user. The file is read as a tree instead of client-go's type, because
+// the replacement of two values must keep all others, including those that the type does not
+// have.
 func kubeconfigUser(data []byte, name string) (userEntry, error) {
 	tree, err := parseTree(data)
 	if err != nil {
@@ -60,7 +60,7 @@ func findUser(tree map[string]any, name string) (userEntry, error) {
 	}
 }
 
-// text is the value of a field as it stands in the tree.
+// fieldText is the value of a field in the tree.
 func (u userEntry) text(field string) (string, error) {
 	s, _ := u.fields[field].(string)
 	if s == "" {
@@ -69,7 +69,7 @@ func (u userEntry) text(field string) (string, error) {
 	return s, nil
 }
 
-// decode is the value of a base64 field.
+// decodeField is the decoded value of a base64 field.
 func (u userEntry) decode(field string) ([]byte, error) {
 	s, err := u.text(field)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// maxCandidates bounds how many equal values are tried; each costs parsing the file.
+// maxCandidates limits the equal values that are tried; each requires parsing the file.
 const maxCandidates = 64
 
 // replaceInKubeconfig returns the kubeconfig with a user's certificate and key
@@ -27,9 +27,8 @@ func replaceInKubeconfig(data []byte, user string, chainPEM, keyPEM []byte) ([]b
 	return data, nil
 }
 
-// replaceField replaces one base64 value. Where the same value stands more than
-// once, each place is tried, and the one is taken after which the file, parsed,
-// differs in that user's field and in nothing else.
+// replaceField replaces one base64 value. If the same value occurs more than once, each place
+// is tried, and the one is taken after which the parsed file differs only in that user's field.
 func replaceField(data []byte, user, field, value string) ([]byte, error) {
 	tree, err := parseTree(data)
 	if err != nil {
@@ -58,11 +57,11 @@ func replaceField(data []byte, user, field, value string) ([]byte, error) {
 			return candidate, nil
 		}
 	}
-	return nil, fmt.Errorf("%s of user %q cannot be replaced without touching anything else\n"+
-		"write its value out in one line at that user, without anchors, aliases or escapes", field, user)
+	return nil, fmt.Errorf("%s of user %q cannot be replaced without a change elsewhere; "+
+		"write its value in one line at that user, without anchors, aliases or escapes", field, user)
 }
 
-// onlyFieldChanged says whether a candidate is the old tree with that one new value.
+// onlyFieldChanged reports whether a candidate is the old tree with that one new value.
 func onlyFieldChanged(tree map[string]any, old userEntry, candidate []byte, field, value string) bool {
 	newTree, err := parseTree(candidate)
 	if err != nil {
@@ -80,9 +79,9 @@ func onlyFieldChanged(tree map[string]any, old userEntry, candidate []byte, fiel
 	return reflect.DeepEqual(tree, newTree)
 }
 
-// compacted is a text without whatever may stand inside a base64 value as it is
-// written in YAML or JSON: line ends and indentation, and backslashes, as in "\/"
-// or at a line's end. at holds where each byte came from.
+// compacted is a text without the characters that YAML or JSON allow inside a base64 value:
+// line ends, indentation, and backslashes, as in "\/" or at a line's end. at holds the position
+// of each byte in the original.
 type compacted struct {
 	text []byte
 	at   []int
@@ -105,10 +104,11 @@ func compact(data []byte) compacted {
 	return c
 }
 
-// splice puts a value in the place of the compacted bytes from i to j, broken into
-// lines as the old value was.
+// spliceValue replaces the compacted bytes from i to j by a value, wrapped into lines as the
+// old value was.
 func (c compacted) splice(data []byte, i, j int, value string) []byte {
-	start, end := c.at[i], c.at[j-1]+1
+	start := c.at[i]
+	end := c.at[j-1] + 1
 	width, separator := c.wrapping(data, i, j)
 	var out bytes.Buffer
 	out.Grow(len(data) + 2*len(value))
@@ -123,8 +123,8 @@ func (c compacted) splice(data []byte, i, j int, value string) []byte {
 	return out.Bytes()
 }
 
-// wrapping returns the length of a value's first line and what separates it from
-// the next; 0 for a value in one line.
+// lineWrapping returns the length of a value's first line and its separator from the next; 0
+// for a value in one line.
 func (c compacted) wrapping(data []byte, i, j int) (width int, separator []byte) {
 	for k := i + 1; k < j; k++ {
 		gap := data[c.at[k-1]+1 : c.at[k]]
@@ -142,7 +142,7 @@ func dropSpace(r rune) rune {
 	return dropLineEnds(r)
 }
 
-// dropLineEnds drops what a base64 decoder ignores.
+// dropLineEnds drops the line ends, which a base64 decoder ignores.
 func dropLineEnds(r rune) rune {
 	if r == '\r' || r == '\n' {
 		return -1

@@ -62,7 +62,8 @@ func TestKubeconfigKeepsEveryOtherByte(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			ca := certstest.NewCA(t, "ca")
-			p, other := ca.Leaf(t), ca.Leaf(t)
+			p := ca.Leaf(t)
+			other := ca.Leaf(t)
 			m := successor(t, ca, p)
 			next := certstest.Pair{Chain: m.Chain, Key: m.Key}
 			render := func(p certstest.Pair, write func(string) string) string {
@@ -125,14 +126,15 @@ func TestKubeconfigThatCannotBeReplacedByBytes(t *testing.T) {
 	ca := certstest.NewCA(t, "ca")
 	p := ca.Leaf(t)
 	m := successor(t, ca, p)
-	cert, key := b64(p.CertPEM()), b64(p.KeyPEM(t))
+	cert := b64(p.CertPEM())
+	key := b64(p.KeyPEM(t))
 	unicode := func(s string) string { return strings.ReplaceAll(s, "L", `\u004c`) }
 	for _, test := range []struct{ name, text, err string }{
 		{"two users share a value through an anchor", "users:\n- name: me\n  user:\n    client-certificate-data: &c " + cert + "\n    client-key-data: " + key +
-			"\n- name: you\n  user:\n    client-certificate-data: *c\n", "without touching anything else"},
-		{"escaped letters", `{"users":[{"name":"me","user":{"client-certificate-data":"` + unicode(cert) + `","client-key-data":"` + key + `"}}]}`, "without touching anything else"},
+			"\n- name: you\n  user:\n    client-certificate-data: *c\n", "without a change elsewhere"},
+		{"escaped letters", `{"users":[{"name":"me","user":{"client-certificate-data":"` + unicode(cert) + `","client-key-data":"` + key + `"}}]}`, "without a change elsewhere"},
 		{"key in a file of its own", "users:\n- name: me\n  user:\n    client-certificate-data: " + cert + "\n    client-key: /k\n", `user "me" has no client-key-data`},
-		{"more twins than anybody has", "users:\n" + strings.Repeat("# "+cert+"\n", 100) + "- name: me\n  user:\n    client-certificate-data: " + cert + "\n    client-key-data: " + key + "\n", "without touching anything else"},
+		{"more twins than anybody has", "users:\n" + strings.Repeat("# "+cert+"\n", 100) + "- name: me\n  user:\n    client-certificate-data: " + cert + "\n    client-key-data: " + key + "\n", "without a change elsewhere"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			tree, s := kubeconfigOnDisk(t, test.text)
@@ -145,8 +147,8 @@ func TestKubeconfigThatCannotBeReplacedByBytes(t *testing.T) {
 	}
 }
 
-// FuzzKubeconfigReplace judges with client-go's own types: whatever the file, either it
-// is refused, or that user has the new values and everything else is as it was.
+// FuzzKubeconfigReplace checks with client-go's own types: every file is refused, or that user
+// has the new values and everything else is unchanged.
 func FuzzKubeconfigReplace(f *testing.F) {
 	const cert, key = "Y2VydGlmaWNhdGU=", "a2V5L2tleStrZXk="
 	for _, text := range []string{
@@ -167,7 +169,7 @@ func FuzzKubeconfigReplace(f *testing.F) {
 		}
 		var before, after clientcmd.Config
 		if decodeAsClientGo(data, &before) != nil {
-			return // what client-go cannot read nobody uses
+			return // files that client-go cannot read are not used
 		}
 		require.NoError(t, decodeAsClientGo(got, &after))
 		for i, u := range before.AuthInfos {
@@ -185,7 +187,7 @@ func FuzzKubeconfigReplace(f *testing.F) {
 	})
 }
 
-// decodeAsClientGo tells fields apart by case, as client-go does.
+// decodeAsClientGo distinguishes fields by case, as client-go does.
 func decodeAsClientGo(data []byte, into *clientcmd.Config) error {
 	asJSON, err := yaml.YAMLToJSON(data)
 	if err != nil {

@@ -21,7 +21,7 @@ import (
 
 const (
 	pemSuffix = ".pem"
-	// datedLayout is how the kubelet names the file behind its *-current.pem.
+	// datedLayout is the kubelet's name format for the target of its *-current.pem.
 	datedLayout = "2006-01-02-15-04-05"
 	// maxLinks is the kernel's limit on symlinks in a row.
 	maxLinks = 40
@@ -34,7 +34,7 @@ var dated = regexp.MustCompile(`^\d{4}-\d\d-\d\d-\d\d-\d\d-\d\d$`)
 type currentLink struct {
 	host   string // the link, host path without symlinks in its directory
 	local  string
-	text   string // what the link says: absolute on the host, or relative
+	text   string // the link's text: absolute on the host, or relative
 	target string // host path that the link leads to; not itself a symlink
 	attr   attributes
 }
@@ -71,7 +71,7 @@ func findLink(root hostfs.Root, host string) (*currentLink, error) {
 	return nil, fmt.Errorf("stat %q: %w", host, unix.ELOOP)
 }
 
-// resolve returns the host path that the link would lead to with another text.
+// resolveText returns the host path that the link would lead to with another text.
 func (l *currentLink) resolve(text string) string {
 	if filepath.IsAbs(text) {
 		return filepath.Clean(text)
@@ -79,20 +79,20 @@ func (l *currentLink) resolve(text string) string {
 	return filepath.Join(filepath.Dir(l.host), text)
 }
 
-// prefix is what the names of the link and of its dated files begin with.
+// namePrefix is the common prefix of the names of the link and of its dated files.
 func (l *currentLink) prefix() string {
 	return strings.TrimSuffix(strings.TrimSuffix(filepath.Base(l.host), pemSuffix), "-current") + "-"
 }
 
-// isDated says whether a file name is one of the dated files that belong to the link.
+// isDated reports whether a file name is that of a dated file of the link.
 func (l *currentLink) isDated(name string) bool {
 	middle, ok := strings.CutPrefix(strings.TrimSuffix(name, pemSuffix), l.prefix())
 	return ok && strings.HasSuffix(name, pemSuffix) && dated.MatchString(middle)
 }
 
-// turn writes a new dated file and lets the link lead to it. The old file stays,
-// as the kubelet's do. The staged link comes first and is durable before the file
-// exists: it is the record by which an interrupted Replace's file is found and removed.
+// turnTo writes a new dated file and points the link to it. The old file stays, as with the
+// kubelet. The staged link comes first and is durable before the file exists: it is the record
+// by which the file of an interrupted replacement is found and removed.
 func (l *currentLink) turn(root hostfs.Root, leaf *x509.Certificate, data []byte) error {
 	if err := l.clean(root); err != nil {
 		return err
@@ -135,8 +135,8 @@ func (l *currentLink) turn(root hostfs.Root, leaf *x509.Certificate, data []byte
 	return syncDir(filepath.Dir(l.local))
 }
 
-// newFile chooses the dated file's name, free or with this very content. The date
-// is when the certificate was made, so that a repeated Replace finds its own file.
+// newFile chooses the dated file's name, which is free or has this content. The date is that of
+// the certificate, so that a repeated replacement finds its own file.
 func (l *currentLink) newFile(dir string, leaf *x509.Certificate, data []byte) (string, error) {
 	made := leaf.NotBefore.UTC().Add(certs.Backdate)
 	for i := range 1000 {
@@ -150,8 +150,8 @@ func (l *currentLink) newFile(dir string, leaf *x509.Certificate, data []byte) (
 	return "", fmt.Errorf("no free name for a new file beside %q", l.host)
 }
 
-// clean removes what an interrupted turn left: the staged link, the file that it
-// leads to unless that is in use, and that file's staged form.
+// cleanUp removes the files of an interrupted turnTo: the staged link, its target unless that
+// is in use, and the staged form of the target.
 func (l *currentLink) clean(root hostfs.Root) error {
 	text, err := os.Readlink(tempName(l.local))
 	if err != nil {
@@ -173,9 +173,9 @@ func (l *currentLink) clean(root hostfs.Root) error {
 	return removeIfThere(tempName(l.local))
 }
 
-// DestroySuperseded overwrites and removes the files that hold earlier keys of a
-// Combined store and lie beside the one in use, as a kubelet leaves them behind. See
-// [DestroyBackup] for what overwriting is worth. Other stores have none.
+// DestroySuperseded overwrites and removes the dated files with earlier keys of a Combined
+// store, which a kubelet keeps. See [DestroyBackup] for the limits of overwriting. Other stores
+// have no such files.
 func DestroySuperseded(root hostfs.Root, s inventory.Store) error {
 	if s.Kind != inventory.Combined {
 		return nil
@@ -199,7 +199,7 @@ func DestroySuperseded(root hostfs.Root, s inventory.Store) error {
 			return err
 		}
 		if info, err := os.Lstat(local); err != nil || !info.Mode().IsRegular() {
-			continue // not a file of the kubelet's
+			continue // not one of the kubelet's files
 		}
 		if err := overwrite(local); err != nil {
 			return fmt.Errorf("destroy %q: %w", host, err)

@@ -14,7 +14,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/store"
 )
 
-// TestReplaceTurnsTheLink looks at the kubelet's symlink as the kubelet does.
+// TestReplaceTurnsTheLink reads the kubelet's symlink as the kubelet does.
 func TestReplaceTurnsTheLink(t *testing.T) {
 	for _, test := range []struct {
 		name     string
@@ -35,7 +35,8 @@ func TestReplaceTurnsTheLink(t *testing.T) {
 				require.NoError(t, os.Symlink(s.Cert, tree.Local(test.via)))
 				s.Cert = test.via
 			}
-			before, dir := picture(t, string(tree.Root)), t.TempDir()
+			before := picture(t, string(tree.Root))
+			dir := t.TempDir()
 			require.NoError(t, store.Backup(tree.Root, s, dir))
 			m := successor(t, tree.CA, tree.Pairs["kubelet-client"])
 			require.NoError(t, store.Replace(tree.Root, s, m))

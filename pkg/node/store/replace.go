@@ -9,15 +9,15 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
 )
 
-// Replace replaces what lies in a store. Every new file is complete and durable
-// beside its predecessor before the first one is renamed into place; of a pair, the
-// key goes first. Symlinks are followed and the real file is replaced, except that
-// of a Combined store, which is turned to a new dated file as the kubelet does.
+// ReplaceStore replaces the certificate and key in a store. Every new file is complete and
+// durable beside its predecessor before the first one is renamed into place; of a pair, the key
+// comes first. Symlinks are followed and the real file is replaced, except for the link of a
+// Combined store, which is pointed to a new dated file as the kubelet does.
 //
-// When Replace fails, the store is as it was, as far as the system lets that be done.
-// When the process dies within Replace, each file is either old or new, but a pair may
-// be mixed: that is what [Backup] and [Restore] are for. Replacing the same material
-// again completes the work. What is left of an interrupted Replace is cleaned up.
+// When ReplaceStore fails, the store is as before, as far as the system allows. When the
+// process is killed within ReplaceStore, each file is either old or new, but a pair may be
+// mixed, which [RestoreStore] repairs with the files of [BackUp]. Replacing the same material
+// again completes the work and removes staged files of the interrupted one.
 func Replace(root hostfs.Root, s inventory.Store, m Material) error {
 	err := m.check()
 	if err == nil {
@@ -87,9 +87,9 @@ func replaceIn(root hostfs.Root, s inventory.Store, m Material) error {
 	}
 }
 
-// replacement is one file and what shall be in it.
+// replacement is one file with its new content.
 type replacement struct {
-	host  string // for people
+	host  string // for messages
 	local string // the real file
 	old   snapshot
 	data  []byte
@@ -107,9 +107,9 @@ func openReplacement(root hostfs.Root, host string) (replacement, error) {
 	return replacement{host: host, local: local, old: old}, nil
 }
 
-// installAll stages all files, then installs them one after the other. A file that holds
-// what it shall is left alone: the key of a certificate that keeps it, or one that was
-// replaced together with another certificate of the same key file.
+// installAll stages all files, then installs them one after the other. A file that already has
+// its new content is not written: a key that is kept, or one that was replaced with another
+// certificate of the same key file.
 func installAll(files ...replacement) error {
 	all := files
 	files = nil
@@ -141,7 +141,7 @@ func discard(files []replacement) {
 	}
 }
 
-// putBack undoes the replacement of files; what it could not undo, it says.
+// putBack restores replaced files, and returns an error for those that it could not restore.
 func putBack(files []replacement) string {
 	var complaint string
 	for _, f := range files {
@@ -154,7 +154,7 @@ func putBack(files []replacement) string {
 			err = install(f.local)
 		}
 		if err != nil {
-			complaint += fmt.Sprintf("\n%q could not be put back and holds the new content: %v", f.host, err)
+			complaint += fmt.Sprintf("; %q could not be restored and holds the new content: %v", f.host, err)
 		}
 	}
 	return complaint

@@ -34,8 +34,8 @@ func newDated() string {
 	return "kubelet-client-" + certstest.Now.Format("2006-01-02-15-04-05") + ".pem"
 }
 
-// TestReplaceAndRestore takes every store of a node there and back: what it changes,
-// what it keeps, and that it comes back byte by byte.
+// TestReplaceAndRestore replaces and restores every store of a node: it checks the changed and
+// the kept files, and that every byte is restored.
 func TestReplaceAndRestore(t *testing.T) {
 	for _, kind := range []struct {
 		name string
@@ -66,7 +66,8 @@ func TestReplaceAndRestore(t *testing.T) {
 						if old, ok := before[path]; ok {
 							now := after[path]
 							assert.NotEqual(t, old.Text, now.Text)
-							old.Text, now.Text = "", ""
+							old.Text = ""
+							now.Text = ""
 							assert.Equal(t, old, now, "%s keeps owner, mode and attributes", path)
 						}
 					}
@@ -90,7 +91,7 @@ func TestReplaceAndRestore(t *testing.T) {
 	}
 }
 
-// touched are the host paths that a Replace of a store may change or create.
+// touchedPaths returns the host paths that a replacement of a store may change or create.
 func touched(tree *certstest.Tree, s inventory.Store) []string {
 	switch s.Kind {
 	case inventory.Pair:
@@ -187,8 +188,10 @@ func TestReplaceFollowsSymlinks(t *testing.T) {
 			require.NoError(t, os.MkdirAll(tree.Local("/data"), 0o755))
 			require.NoError(t, os.Rename(tree.Local(test.link), tree.Local("/data/"+filepath.Base(test.link))))
 			require.NoError(t, os.Symlink(test.text, tree.Local(test.link)))
-			s, p := tree.Stores["apiserver"], tree.Pairs["apiserver"]
-			before, dir := picture(t, string(tree.Root)), t.TempDir()
+			s := tree.Stores["apiserver"]
+			p := tree.Pairs["apiserver"]
+			before := picture(t, string(tree.Root))
+			dir := t.TempDir()
 			require.NoError(t, store.Backup(tree.Root, s, dir))
 
 			m := successor(t, tree.CA, p)
@@ -221,7 +224,8 @@ func TestReplaceOneFileWithBoth(t *testing.T) {
 			p := tree.CA.Leaf(t)
 			tree.Write(t, "/t/both.pem", append(p.CertPEM(), p.KeyPEM(t)...), 0o600)
 			require.NoError(t, os.Symlink("both.pem", tree.Local("/t/link.pem")))
-			before, dir := picture(t, string(tree.Root)), t.TempDir()
+			before := picture(t, string(tree.Root))
+			dir := t.TempDir()
 			require.NoError(t, store.Backup(tree.Root, test.store, dir))
 			m := successor(t, tree.CA, p)
 			require.NoError(t, store.Replace(tree.Root, test.store, m))

@@ -14,13 +14,13 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
 )
 
-// Restore puts a store back as [Backup] found it: the same bytes, owner, mode and
-// attributes, the same symlink. Of a Combined store's dated files it removes those that
-// hold one of the certificates made, given by their fingerprints; others are the
-// kubelet's. What is already as it was is not touched, so Restore may be repeated,
-// and after a crash must be. A damaged backup is refused before anything is changed.
+// RestoreStore restores a store as [BackUp] found it: the same bytes, owner, mode and
+// attributes, the same symlink. Of a Combined store's dated files it removes those that hold
+// one of the new certificates, given by their fingerprints; others are the kubelet's. Files
+// that are already restored are not written, so RestoreStore may be repeated, and must be after
+// a crash. A damaged backup is refused before anything is changed.
 //
-// What others changed around the certificate is kept: the chain beside the old
+// Changes of other programs around the certificate are kept: the chain beside the old
 // certificate, and the rest of a kubeconfig.
 func Restore(root hostfs.Root, s inventory.Store, dir string, made ...string) error {
 	if err := restore(root, s, dir, made); err != nil {
@@ -48,7 +48,7 @@ func restore(root hostfs.Root, s inventory.Store, dir string, made []string) err
 			data = aroundUser(root, f.Path, s.User, data)
 		}
 		if err := f.putBack(root, data, current == Old); err != nil {
-			return fmt.Errorf("put back %q: %w", f.Path, err)
+			return fmt.Errorf("restore %q: %w", f.Path, err)
 		}
 	}
 	if m.Link != nil {
@@ -57,7 +57,7 @@ func restore(root hostfs.Root, s inventory.Store, dir string, made []string) err
 	return nil
 }
 
-// contents returns the saved files' bytes, all of them or none.
+// readContents returns the saved files' bytes, all of them or none.
 func (m manifest) contents(dir string) ([][]byte, error) {
 	out := make([][]byte, len(m.Files))
 	for i, f := range m.Files {
@@ -74,10 +74,10 @@ func (m manifest) contents(dir string) ([][]byte, error) {
 	return out, nil
 }
 
-// putBack restores one file. With sameCertificate it keeps content that differs from
-// the saved one: the certificate is the old one, so that others have changed the rest.
+// putBack restores one file. With sameCertificate it keeps content that differs from the saved
+// one: the certificate is the old one, so other programs have changed the rest.
 func (f savedFile) putBack(root hostfs.Root, data []byte, sameCertificate bool) error {
-	// The path is the real file's: a symlink there now has come since.
+	// The path is the real file's: a symlink there was created since.
 	local, err := root.LocalNoFollow(f.Path)
 	if err != nil {
 		return err
@@ -93,9 +93,8 @@ func (f savedFile) putBack(root hostfs.Root, data []byte, sameCertificate bool) 
 	return install(local)
 }
 
-// aroundUser returns what to put in the place of a kubeconfig: its saved content, or,
-// where the rest of the file was changed since, the file as it is with the user's saved
-// certificate and key.
+// aroundUser returns the content to restore for a kubeconfig: its saved content or, if the rest
+// of the file was changed since, the current file with the user's saved certificate and key.
 func aroundUser(root hostfs.Root, path, user string, saved []byte) []byte {
 	now, err := root.ReadFile(path)
 	if err != nil {
@@ -128,7 +127,7 @@ func sameTree(a, b []byte) bool {
 	return err == nil && reflect.DeepEqual(first, second)
 }
 
-// putBack turns the link back and removes the dated files that this program made.
+// putBack points the link back and removes the dated files that this program made.
 func (s savedLink) putBack(root hostfs.Root, made []string) error {
 	local, err := root.LocalNoFollow(s.Path)
 	if err != nil {
@@ -141,10 +140,10 @@ func (s savedLink) putBack(root hostfs.Root, made []string) error {
 	}
 	if text, err := os.Readlink(local); err != nil || text != s.Text {
 		if err := stageLink(local, s.Text, s.Attributes); err != nil {
-			return fmt.Errorf("put back symlink %q: %w", s.Path, err)
+			return fmt.Errorf("restore symlink %q: %w", s.Path, err)
 		}
 		if err := install(local); err != nil {
-			return fmt.Errorf("put back symlink %q: %w", s.Path, err)
+			return fmt.Errorf("restore symlink %q: %w", s.Path, err)
 		}
 	}
 	return link.removeMade(root, s.Dated, made)
@@ -177,7 +176,7 @@ func (l *currentLink) removeMade(root hostfs.Root, known, made []string) error {
 	return syncDir(dir)
 }
 
-// holds says whether a file's first certificate is one of those given by fingerprint.
+// holdsOne reports whether a file's first certificate is one of those given by fingerprint.
 func holds(local string, fingerprints []string) bool {
 	file, err := takeSnapshot(local)
 	if err != nil {

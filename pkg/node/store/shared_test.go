@@ -79,10 +79,11 @@ func TestAKeyThatStaysIsNotTouched(t *testing.T) {
 	assert.Equal(t, m.Chain, c.Chain)
 }
 
-// TestWhatElseLiesInAFileStays, in every kind of store.
-func TestWhatElseLiesInAFileStays(t *testing.T) {
+// TestOtherContentOfAFileIsKept in every kind of store.
+func TestOtherContentOfAFileIsKept(t *testing.T) {
 	ca := certstest.NewCA(t, "ca")
-	old, other := ca.Leaf(t), ca.Leaf(t)
+	old := ca.Leaf(t)
+	other := ca.Leaf(t)
 	next := func() store.Material {
 		p := ca.Leaf(t)
 		return store.Material{Chain: p.Chain, Key: p.Key}

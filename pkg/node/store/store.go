@@ -1,7 +1,7 @@
-// Package store reads and replaces certificates with their keys as they lie on a
-// node's disk: in two PEM files, in one PEM file behind a symlink, or inside a
-// kubeconfig. A file is never written in place, and what replaces it has its
-// owner, mode and extended attributes (SELinux label, ACL).
+// Package store reads and replaces certificates with their keys on a node's disk: in two PEM
+// files, in one PEM file behind a symlink, or inside a kubeconfig. A file is never written in
+// place, and its replacement has the same owner, mode and extended attributes (SELinux label,
+// ACL).
 package store
 
 import (
@@ -14,25 +14,25 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
 )
 
-// Content is what lies in a store.
+// Content is the content of a store.
 type Content struct {
 	Chain []*x509.Certificate // leaf first, never empty
 	Key   certs.Key           // zero where KeyErr is set
-	// KeyErr says why there is no usable key: missing, unreadable, or not that of
-	// the leaf. It is a finding, not a failure: the certificate can still be judged.
+	// KeyErr is the reason why there is no usable key: missing, unreadable, or not that of the
+	// leaf. It is a finding, not a failure: the certificate itself is usable.
 	KeyErr error
 }
 
-// Leaf is the certificate itself.
+// LeafCert is the certificate itself.
 func (c Content) Leaf() *x509.Certificate { return c.Chain[0] }
 
-// Material is what a store is to hold.
+// Material is the new content of a store.
 type Material struct {
 	Chain []*x509.Certificate // leaf first
 	Key   certs.Key
 }
 
-// check refuses what no component could load.
+// checkMaterial refuses material that no component could load.
 func (m Material) check() error {
 	switch {
 	case len(m.Chain) == 0:
@@ -43,8 +43,8 @@ func (m Material) check() error {
 	return nil
 }
 
-// Read returns what lies in a store. It fails when there is no certificate to
-// speak of; what is wrong with the key is Content.KeyErr.
+// ReadStore returns the content of a store. It fails if there is no readable certificate; an
+// error of the key is Content.KeyErr.
 func Read(root hostfs.Root, s inventory.Store) (Content, error) {
 	certPEM, keyPEM, keyErr, err := readPEM(root, s)
 	if err != nil {
@@ -71,8 +71,8 @@ func Read(root hostfs.Root, s inventory.Store) (Content, error) {
 	return c, nil
 }
 
-// readPEM returns a store's certificate and key as PEM, and apart from each other
-// what went wrong with the key and with the certificate.
+// readPEM returns a store's certificate and key as PEM, with separate errors for the key and
+// for the certificate.
 func readPEM(root hostfs.Root, s inventory.Store) (certPEM, keyPEM []byte, keyErr, err error) {
 	switch s.Kind {
 	case inventory.Pair:

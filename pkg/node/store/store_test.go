@@ -28,11 +28,12 @@ func TestReadEveryStoreOfANode(t *testing.T) {
 	}
 }
 
-// TestReadFindings: what is wrong with a key is told beside the certificate.
+// TestReadFindings: an error of the key is returned beside the certificate.
 func TestReadFindings(t *testing.T) {
 	tree := certstest.Kubeadm(t, "cp1")
 	ca := tree.CA
-	a, b := ca.Leaf(t), ca.Leaf(t)
+	a := ca.Leaf(t)
+	b := ca.Leaf(t)
 	put := func(name string, data []byte) string {
 		tree.Write(t, "/t/"+name, data, 0o600)
 		return "/t/" + name
@@ -40,7 +41,9 @@ func TestReadFindings(t *testing.T) {
 	pair := func(cert, key string) inventory.Store {
 		return inventory.Store{Kind: inventory.Pair, Cert: cert, Key: key}
 	}
-	crt, key, other := put("a.crt", a.CertPEM()), put("a.key", a.KeyPEM(t)), put("b.key", b.KeyPEM(t))
+	crt := put("a.crt", a.CertPEM())
+	key := put("a.key", a.KeyPEM(t))
+	other := put("b.key", b.KeyPEM(t))
 	text := put("text", []byte("nothing"))
 	fifo := "/t/fifo"
 	require.NoError(t, syscall.Mkfifo(tree.Local(fifo), 0o600))
@@ -50,7 +53,7 @@ func TestReadFindings(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		store  inventory.Store
-		keyErr string // the certificate is read none the less
+		keyErr string // the certificate is read all the same
 		err    string
 	}{
 		{"good", pair(crt, key), "", ""},

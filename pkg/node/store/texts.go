@@ -6,8 +6,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
-// certText is what a certificate's file is to hold: its chain, and all else that it held.
-// A copy of the key in it is replaced with the key.
+// certText is the new content of a certificate's file: its chain, and everything else that it
+// held. A copy of the key in it is replaced with the new key.
 func (m Material) certText(old []byte) ([]byte, error) {
 	if _, err := certs.ParsePEM(old); err != nil {
 		return certs.EncodePEM(m.Chain...), nil
@@ -15,9 +15,9 @@ func (m Material) certText(old []byte) ([]byte, error) {
 	return certs.Splice{Chain: m.Chain, Key: &m.Key}.Into(old)
 }
 
-// keyText is what a key's file is to hold: the key, and all else that it held. A copy of
-// the certificate in it, cert being the text of its own file, is replaced with the
-// certificate.
+// keyText is the new content of a key's file: the key, and everything else that it held. A copy
+// of the certificate in it is replaced with the new certificate; cert is the text of the
+// certificate's own file.
 func (m Material) keyText(old, cert []byte) ([]byte, error) {
 	splice := certs.Splice{Key: &m.Key}
 	if _, err := certs.ParseKeyPEM(old); err != nil {
@@ -33,12 +33,13 @@ func (m Material) keyText(old, cert []byte) ([]byte, error) {
 		return nil, err
 	}
 	if key, err := certs.ParseKeyPEM(text); err != nil || !key.Fits(m.Chain[0]) {
-		return nil, errors.New("the key cannot be replaced in this file without touching anything else")
+		return nil, errors.New("the key cannot be replaced in this file without a change elsewhere")
 	}
 	return text, nil
 }
 
-// both is what a file of certificate and key is to hold, and all else that it held.
+// bothText is the new content of a file of certificate and key, with everything else that it
+// held.
 func (m Material) both(old []byte) ([]byte, error) {
 	_, certErr := certs.ParsePEM(old)
 	_, keyErr := certs.ParseKeyPEM(old)
@@ -54,13 +55,13 @@ func (m Material) both(old []byte) ([]byte, error) {
 		return nil, err
 	}
 	if key, err := certs.ParseKeyPEM(text); err != nil || !key.Fits(m.Chain[0]) {
-		return nil, errors.New("certificate and key cannot be replaced in this file without touching anything else")
+		return nil, errors.New("certificate and key cannot be replaced in this file without a change elsewhere")
 	}
 	return text, nil
 }
 
-// inKubeconfig is a kubeconfig with a user's certificate and key replaced. The PEM text of
-// either keeps what else it held.
+// kubeconfigText is a kubeconfig with a user's certificate and key replaced. The PEM text of
+// both keeps everything else that it held.
 func (m Material) inKubeconfig(data []byte, user string) ([]byte, error) {
 	u, err := kubeconfigUser(data, user)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package ordertest says how a node answers the orders of a rotation. The engine and
-// everything that stands in for a node in a test must pass the same cases.
+// Package ordertest defines the answers of a node to the orders of a rotation. The engine and
+// every simulated node of a test must pass the same cases.
 package ordertest
 
 import (
@@ -49,7 +49,8 @@ var (
 func with(o nodeapi.Order, id string) nodeapi.Order { o.ID = id; return o }
 
 func older(o nodeapi.Order) nodeapi.Order {
-	o.ID, o.Token = o.ID+" of an older lock", o.Token-1
+	o.ID = o.ID + " of an older lock"
+	o.Token = o.Token - 1
 	return o
 }
 
@@ -97,7 +98,8 @@ func Run(t *testing.T, start func(t *testing.T) Node) {
 					<-time.After(s.after)
 					n.FailStaging(s.failing)
 					o := s.order
-					o.Rotation, o.StartTime = Rotation, began.UTC()
+					o.Rotation = Rotation
+					o.StartTime = began.UTC()
 					if o.Kind == nodeapi.OrderStage {
 						o.Step = n.Step()
 					}

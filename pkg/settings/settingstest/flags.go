@@ -1,4 +1,4 @@
-// Package settingstest reads the flags of components from what they print as help.
+// Package settingstest reads the flags of components from their help texts.
 package settingstest
 
 import (
@@ -16,7 +16,7 @@ var (
 
 	nameOfInterest  = regexp.MustCompile(`cert|key|kubeconfig|(^|-)ca(-|file|$)|x509|tls|config|file$|-dir$`)
 	usageOfInterest = regexp.MustCompile(`(?i)certificate|\bkeys?\b|kubeconfig|x509|\bPEM\b|\bCA\b|\bTLS\b`)
-	// noise is what descriptions say of keys that are no keys of certificates.
+	// noise matches descriptions of keys that are no keys of certificates.
 	noise          = regexp.MustCompile(`\(DEPRECATED.*|key[=-]value|<key>|\bkey\b: |HTTP header`)
 	switchOrNumber = regexp.MustCompile(`^(true|false|[0-9]+)$`)
 	etcdSwitch     = []string{"auto-tls", "peer-auto-tls"} // that make etcd use certificates

@@ -14,13 +14,13 @@ import (
 // call is a system call that could change something.
 type call struct {
 	Name   string
-	Path   string   // what it is about, without symlinks resolved
+	Path   string   // its path, without symlinks resolved
 	To     string   `json:",omitempty"` // the new name, or where a symlink leads
 	Data   []byte   `json:",omitempty"` // of a write; not of large ones
 	Number [3]int64 // the numbers among its arguments: offset, size, mode, owner, group, flags
 }
 
-// large is what is not copied of a write.
+// large is the size from which the data of a write is not copied.
 const large = 1 << 20
 
 type kind struct {
@@ -49,7 +49,8 @@ func enters(tid int) (c call, ok bool) {
 		return c, false
 	}
 	if name, ok := descriptors[nr]; ok {
-		c.Name, c.Path = name, descriptor(tid, args[0])
+		c.Name = name
+		c.Path = descriptor(tid, args[0])
 		switch name {
 		case "write", "pwrite64":
 			c.Data = readBytes(tid, args[1], args[2])
@@ -63,7 +64,8 @@ func enters(tid int) (c call, ok bool) {
 	if !ok {
 		return c, false
 	}
-	c.Name, c.Path = k.name, at(tid, args, k.dir, k.path)
+	c.Name = k.name
+	c.Path = at(tid, args, k.dir, k.path)
 	switch k.name {
 	case "openat":
 		c.Number = [3]int64{int64(args[3]), int64(args[2])} //nolint:gosec // mode, flags

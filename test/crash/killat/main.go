@@ -29,7 +29,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A tracer is a thread, and so is what a filter holds for.
+// A tracer is a single thread, and a filter applies to a single thread.
 func init() { runtime.LockOSThread() }
 
 func main() {
@@ -65,7 +65,8 @@ func run(under string, at int, log string, argv []string) (code int, err error) 
 		}
 	}()
 	cmd := exec.Command("/proc/self/exe", append([]string{"-become", "--"}, argv...)...)
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.Stdout = os.Stdout
+	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true}
 	if err := cmd.Start(); err != nil {
 		return 0, err
@@ -79,7 +80,8 @@ func run(under string, at int, log string, argv []string) (code int, err error) 
 			return
 		}
 		count++
-		c.Path, c.To = strings.TrimPrefix(c.Path, under), strings.TrimPrefix(c.To, under)
+		c.Path = strings.TrimPrefix(c.Path, under)
+		c.To = strings.TrimPrefix(c.To, under)
 		_ = encoder.Encode(c)
 		if count == at {
 			_ = unix.Kill(pid, unix.SIGKILL)

@@ -13,9 +13,9 @@ import (
 // ProxyUID is the UID of kube-proxy's pod on a node that [Kubeadm] built.
 const ProxyUID = "0a1b2c3d-0001-4002-8003-00000000000f"
 
-// Kubeadm adds what a kubeadm control-plane node runs, with its certificates in
-// pkiDir (kubeadm's certificatesDir): kubelet, four static pods and kube-proxy. The
-// certificates themselves are not written; the keys of ServiceAccount tokens are.
+// AddKubeadm adds the components of a kubeadm control-plane node, with certificates in pkiDir
+// (kubeadm's certificatesDir): kubelet, four static pods and kube-proxy. The certificates
+// themselves are not written; the keys of ServiceAccount tokens are.
 func (n *Node) Kubeadm(pkiDir string) {
 	n.T.Helper()
 	n.KubeadmWorker()

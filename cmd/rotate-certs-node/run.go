@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
+	"github.com/rotate-certs/rotate-certs/pkg/node/statedir"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+)
+
+func (p *program) runCommand() *cobra.Command {
+	var rotation string
+	cmd := &cobra.Command{
+		Use:   nodeapi.CommandRun + " --rotation ID",
+		Short: "Carry out the orders of a rotation until it ends; the main process of a node pod",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			engine, closeEngine := p.engine()
+			defer closeEngine()
+			if err := engine.Run(cmd.Context(), rotation); err != nil {
+				return err
+			}
+			linger(cmd.Context())
+			return nil
+		},
+	}
+	addRotation(cmd, &rotation)
+	return cmd
+}
+
+// lastRecordWait is how long the main process of a pod continues to run after its last record,
+// when everything is done and the node's lock is released. When it ends, processes that exec
+// has started in the pod end as well, and a follower receives that record only after the
+// kubelet has reported the pod's end, some two seconds later [measured]. A pod whose last
+// record was received is deleted, which ends the wait at once.
+const lastWord = 3 * time.Second
+
+func linger(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lastWord)
+	defer cancel()
+	<-ctx.Done()
+}
+
+func (p *program) orderCommand() *cobra.Command {
+	var rotation string
+	cmd := &cobra.Command{
+		Use:   nodeapi.CommandOrder + " --rotation ID",
+		Short: "Read one order as JSON on standard input and put it into the inbox of a rotation",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			data, err := io.ReadAll(io.LimitReader(cmd.InOrStdin(), hostfs.MaxFile+1))
+			if err != nil {
+				return fmt.Errorf("read order: %w", err)
+			}
+			if len(data) > hostfs.MaxFile {
+				return fmt.Errorf("read order: %w", hostfs.ErrTooLarge)
+			}
+			var o nodeapi.Order
+			if err := json.Unmarshal(data, &o); err != nil {
+				return fmt.Errorf("read order: %w", err)
+			}
+			r, err := openRotation(p.hostRoot(), rotation)
+			if err != nil {
+				return err
+			}
+			if _, err := r.PutOrder(o); err != nil {
+				return err
+			}
+			return p.print(map[string]bool{"accepted": true})
+		},
+	}
+	addRotation(cmd, &rotation)
+	return cmd
+}
+
+func openRotation(root hostfs.Root, id string) (*statedir.Rotation, error) {
+	dir, err := statedir.Open(root)
+	if err != nil {
+		return nil, err
+	}
+	return dir.Rotation(id)
+}
+
+// signOfLife is the interval at which follow prints an empty line, so that its reader can
+// distinguish silence from a broken connection.
+const signOfLife = 2 * time.Second
+
+func (p *program) followCommand() *cobra.Command {
+	var rotation string
+	var after int64
+	cmd := &cobra.Command{
+		Use:   nodeapi.CommandFollow + " --rotation ID",
+		Short: "Print a rotation's records as lines of JSON, until its process has ended",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			out := &lines{w: p.stdout}
+			ctx, cancel := context.WithCancel(cmd.Context())
+			defer cancel()
+			go out.beat(ctx)
+			err := statedir.Follow(ctx, p.hostRoot(), rotation, after, func(rec nodeapi.Record) error {
+				line, err := json.Marshal(rec)
+				if err != nil {
+					return err
+				}
+				return out.write(line)
+			})
+			if cmd.Context().Err() != nil && errors.Is(err, context.Canceled) {
+				return nil // asked to end
+			}
+			return err
+		},
+	}
+	addRotation(cmd, &rotation)
+	cmd.Flags().Int64Var(&after, "after", 0, "print only records after this sequence number")
+	return cmd
+}
+
+// lines writes whole lines from two goroutines.
+type lines struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *lines) write(line []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, err := l.w.Write(append(line, '\n'))
+	return err
+}
+
+func (l *lines) beat(ctx context.Context) {
+	tick := time.NewTicker(signOfLife)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if l.write(nil) != nil {
+				return
+			}
+		}
+	}
+}
+
+func addRotation(cmd *cobra.Command, id *string) {
+	cmd.Flags().StringVar(id, "rotation", "", "the rotation's id")
+	// Fails only for a flag that does not exist.
+	_ = cmd.MarkFlagRequired("rotation")
+}

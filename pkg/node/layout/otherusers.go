@@ -1,0 +1,250 @@
+package layout
+
+import (
+	"maps"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
+)
+
+// reader is a static pod's container or a unit that is no component, with the files of the host
+// that it names or mounts one by one. Mounted directories are separate: the files that it reads
+// of them are not known.
+type reader struct {
+	user inventory.OtherUser
+	// files holds the real paths of the files that it names.
+	files map[string]bool
+	// dirs are the real places of the directories that it mounts.
+	dirs []string
+	// runs reports whether it runs, and enabled whether it is started at boot; nil: only its
+	// supervisor knows.
+	runs, enabled func() bool
+}
+
+// OtherUsers returns the static pods, then the units, that read a file of a certificate and are
+// no components, each once.
+func (l *Layout) OtherUsers(root hostfs.Root, s inventory.Store) []inventory.OtherUser {
+	var out []inventory.OtherUser
+	for _, r := range l.readers {
+		if !r.reads(root, s.Cert) && !r.reads(root, s.Key) {
+			continue
+		}
+		user := r.user
+		if r.runs != nil && !r.runs() {
+			if !r.enabled() {
+				continue // started by a timer or by hand, it reads the file then
+			}
+			user.Restartable = false
+		}
+		if !slices.Contains(out, user) {
+			out = append(out, user)
+		}
+	}
+	return out
+}
+
+// MayUse returns the static pods that mount a directory of a certificate's file and name no
+// file below it.
+func (l *Layout) MayUse(root hostfs.Root, s inventory.Store) []string {
+	var out []string
+	for _, r := range l.readers {
+		for _, file := range []string{s.Cert, s.Key} {
+			local, err := root.Local(file)
+			if file != "" && err == nil && r.mountsOnly(local) && !slices.Contains(out, r.user.Name) {
+				out = append(out, r.user.Name)
+			}
+		}
+	}
+	return out
+}
+
+// mountsOnly reports whether a directory above a file is mounted, and no file below it is
+// named.
+func (r *reader) mountsOnly(local string) bool {
+	return slices.ContainsFunc(r.dirs, func(dir string) bool {
+		names := func(file string) bool { return under(file, dir) }
+		return names(local) && !slices.ContainsFunc(slices.Collect(maps.Keys(r.files)), names)
+	})
+}
+
+// OtherProgram is a static pod's container or a unit that is no component.
+type OtherProgram struct {
+	Name  string   // "static pod kube-vip", "unit haproxy.service"
+	Files []string // host paths of the files that it names, at most [maxNamed]
+}
+
+// maxNamed limits the files of another program that are inspected.
+const maxNamed = 64
+
+// OtherPrograms returns the static pods and units that are no components, and that run or
+// are started at boot, with the files that they name.
+func (l *Layout) OtherPrograms(root hostfs.Root) []OtherProgram {
+	var out []OtherProgram
+	for _, r := range l.readers {
+		if len(r.files) == 0 || r.runs != nil && !r.runs() && !r.enabled() {
+			continue
+		}
+		p := OtherProgram{Name: "unit " + r.user.Name}
+		if r.user.Kind == inventory.OtherStaticPod {
+			p.Name = "static pod " + r.user.Name
+		}
+		for _, local := range slices.Sorted(maps.Keys(r.files)) {
+			if len(p.Files) < maxNamed {
+				p.Files = append(p.Files, root.Host(local))
+			}
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+func (r *reader) reads(root hostfs.Root, file string) bool {
+	if file == "" {
+		return false
+	}
+	local, err := root.Local(file)
+	return err == nil && r.files[local]
+}
+
+// NamesFile reports whether the command line or the environment of a component names a file.
+func (l *Layout) Names(root hostfs.Root, file string) bool {
+	local, err := root.Local(file)
+	return err == nil && l.named[local]
+}
+
+// nameFiles collects the files that the command lines and variables of components name.
+func (d *discovery) nameFiles(programs []*program) {
+	d.out.named = map[string]bool{}
+	for _, p := range programs {
+		for _, word := range p.args {
+			d.noteFiles(d.out.named, p.files, word)
+		}
+		for _, value := range p.env {
+			d.noteFiles(d.out.named, p.files, value)
+		}
+	}
+}
+
+// findReaders goes through the static pods and units that are no components.
+func (d *discovery) findReaders(programs []*program) {
+	for _, f := range d.pods {
+		for i := range f.pod.Spec.InitContainers {
+			d.readContainer(f, &f.pod.Spec.InitContainers[i], true)
+		}
+		for i := range f.pod.Spec.Containers {
+			d.readContainer(f, &f.pod.Spec.Containers[i], false)
+		}
+	}
+	own := map[string]bool{}
+	for _, p := range programs {
+		own[p.component.Unit] = true
+	}
+	running := sync.OnceValue(func() map[string]bool { return runningUnits(d.root) })
+	enabled := sync.OnceValue(func() map[string]bool { return enabledUnits(d.root) })
+	seen := map[string]bool{}
+	for i, dir := range unitDirs {
+		entries, err := d.root.ReadDir(dir)
+		if err != nil {
+			continue
+		}
+		for _, e := range entries {
+			name := e.Name()
+			if !strings.HasSuffix(name, ".service") || seen[name] || own[name] || i >= 2 && !suggestive(name) {
+				continue
+			}
+			seen[name] = true
+			d.readUnit(name, func() bool { return running()[name] }, func() bool { return enabled()[name] })
+		}
+	}
+}
+
+func (d *discovery) readContainer(f manifestFile, c *container, init bool) {
+	env := c.environment()
+	if _, ok := c.recognise(env); ok && !init {
+		return
+	}
+	files := f.pod.resolver(c, env)
+	r := reader{files: map[string]bool{}, user: inventory.OtherUser{
+		Kind: inventory.OtherStaticPod, Name: f.pod.Metadata.Name, Manifest: f.path,
+		ContainerName: c.Name, PodName: f.pod.Metadata.Name, PodNamespace: f.pod.Metadata.Namespace,
+		// A container that has run to its end reads the file again when its pod starts.
+		Restartable: !init || c.RestartPolicy == "Always", GraceSeconds: f.pod.grace(),
+	}}
+	words := slices.Concat(c.Command, c.Args)
+	for _, value := range env {
+		words = append(words, value)
+	}
+	for _, w := range words {
+		d.noteFiles(r.files, files, expandPod(w, env))
+	}
+	for _, m := range files.mounts {
+		info, err := d.root.Stat(m.host)
+		switch local, notLocal := d.root.Local(m.host); {
+		case m.host == "" || err != nil || notLocal != nil:
+		case info.IsDir():
+			r.dirs = append(r.dirs, local)
+		default:
+			d.note(r.files, m.host)
+		}
+	}
+	d.out.readers = append(d.out.readers, r)
+}
+
+func (d *discovery) readUnit(name string, runs, enabled func() bool) {
+	u, ok := loadUnit(d.root, name)
+	if !ok {
+		return
+	}
+	r := reader{files: map[string]bool{}, runs: runs, enabled: enabled, user: inventory.OtherUser{
+		Kind: inventory.OtherUnit, Name: name, Unit: name, Restartable: true, GraceSeconds: u.grace,
+	}}
+	files := resolver{workDir: u.workDir, mounts: u.mounts}
+	for _, file := range u.credentials {
+		d.note(r.files, file)
+	}
+	for _, m := range u.mounts {
+		d.note(r.files, m.host)
+	}
+	for _, argv := range u.commands() {
+		if _, ok := recognise(argv); ok {
+			return
+		}
+		for _, w := range argv {
+			d.noteFiles(r.files, files, w)
+		}
+	}
+	for _, value := range u.env {
+		d.noteFiles(r.files, files, value)
+	}
+	d.out.readers = append(d.out.readers, r)
+}
+
+// runningUnits are the units that have a process.
+func runningUnits(root hostfs.Root) map[string]bool {
+	out := map[string]bool{}
+	proc, err := root.Local("/proc")
+	if err != nil {
+		return out
+	}
+	init := cgroupsOf(proc, 1)
+	for _, pid := range processIDs(proc) {
+		if unit := place(cgroupPaths(readInto(filepath.Join(proc, strconv.Itoa(pid), "cgroup"), make([]byte, cmdlineHead))), init).unit; unit != "" {
+			out[unit] = true
+		}
+	}
+	return out
+}
+
+// controlPlane reports whether the node has a control plane, whose kubeconfigs are expected
+// here.
+func controlPlane(programs []*program) bool {
+	return slices.ContainsFunc(programs, func(p *program) bool {
+		return slices.Contains([]certs.Service{certs.KubeAPIServer, certs.KubeControllerManager, certs.KubeScheduler}, p.service)
+	})
+}

@@ -1,0 +1,135 @@
+package layout
+
+import (
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+)
+
+// hyperkubeNames are the short names that multi-call binaries know components by.
+var hyperkubeNames = map[string]certs.Service{
+	"apiserver":          certs.KubeAPIServer,
+	"controller-manager": certs.KubeControllerManager,
+	"scheduler":          certs.KubeScheduler,
+	"proxy":              certs.KubeProxy,
+}
+
+// bundled maps programs that run all components in one process to the advice for their users.
+var bundled = map[string]string{
+	"k3s":      `K3s runs every component in one process and keeps their certificates itself; use "k3s certificate rotate"`,
+	"kubelite": `MicroK8s runs every component in one process; use "microk8s refresh-certs"`,
+}
+
+// recognized is the component of a command line.
+type recognised struct {
+	service certs.Service
+	args    arguments
+	direct  bool // the component itself, not a wrapper that names it
+}
+
+// recognizeArgs finds the component in a command line: by the base name of its first word, by
+// its second word in a multi-call binary, behind one wrapper or several, or within the script
+// of a shell.
+func recognise(argv []string) (recognised, bool) {
+	for depth := 0; depth < maxWrappers && len(argv) > 0; depth++ {
+		direct := depth == 0
+		first := base(argv[0])
+		if s, ok := serviceNamed(first); ok {
+			return recognised{s, argv[1:], direct}, true
+		}
+		if isShell(first) {
+			return recogniseScript(argv[1:])
+		}
+		if s, ok := hyperkube(first, argv[1:]); ok {
+			return recognised{s, argv[2:], direct}, true
+		}
+		command, known := behindWrapper(argv)
+		if !known {
+			return behindUnknown(argv, direct)
+		}
+		argv = command
+	}
+	return recognised{}, false
+}
+
+// maxWrappers limits the number of nested wrappers.
+const maxWrappers = 8
+
+// hyperkubeComponent is the component that a multi-call binary was started as.
+func hyperkube(program string, args []string) (certs.Service, bool) {
+	if len(args) == 0 || versioned.ReplaceAllString(program, "") != "hyperkube" {
+		return "", false
+	}
+	if s, ok := hyperkubeNames[args[0]]; ok {
+		return s, true
+	}
+	return serviceNamed(args[0])
+}
+
+// recognizeScript finds the component in `sh -c "exec kube-apiserver --flag … >>log"`.
+func recogniseScript(args []string) (recognised, bool) {
+	// "-c" may stand together with other options: "-ec", "-lc".
+	i := slices.IndexFunc(args, func(a string) bool {
+		return strings.HasPrefix(a, "-") && !strings.HasPrefix(a, "--") && strings.HasSuffix(a, "c")
+	})
+	if i < 0 || i+1 >= len(args) {
+		return recognised{}, false
+	}
+	words := splitWords(args[i+1])
+	for j, w := range words {
+		s, ok := serviceNamed(base(w))
+		tested := j > 0 && slices.Contains([]string{"-e", "-f", "-r", "-x"}, words[j-1])
+		if !ok || tested || !hasFlag(words[j+1:]) {
+			continue
+		}
+		rest := words[j+1:]
+		if end := slices.IndexFunc(rest, shellOperator); end >= 0 {
+			rest = rest[:end]
+		}
+		return recognised{s, rest, false}, true
+	}
+	return recognised{}, false
+}
+
+// shellOperator reports whether a word of a script ends a command's arguments.
+func shellOperator(w string) bool {
+	return strings.ContainsAny(w, "|;&<>") && !strings.HasPrefix(w, "-")
+}
+
+func isShell(name string) bool {
+	return slices.Contains([]string{"sh", "bash", "dash", "ash"}, name)
+}
+
+func hasFlag(args []string) bool {
+	return slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, "-") })
+}
+
+// build matches the possible suffixes of a program's name beside a version: a platform, or a
+// word for one of several.
+const build = `(?:[-_.](?:linux|amd64|x86_64|arm64|aarch64|arm|armv7|ppc64le|s390x|real|bin|orig|original|distrib|fips))*`
+
+// versioned matches the possible suffixes of a program's name: a version ("-v1.29.3", "_3.5",
+// "-1.30.0-rc.1") and a platform, in either order.
+var versioned = regexp.MustCompile(build + `(?:[-_.@]?v?[0-9]+(?:\.[0-9]+)*(?:[-+._](?:(?:alpha|beta|rc|eks|gke|aks|k3s|rke2r|k0s|vmware|fips|hotfix|build)[-.]?[0-9A-Za-z.]*|[0-9]+|[0-9a-f]{7,40}))*)?` + build + `$`)
+
+// serviceNamed maps a program's name, which may have a version, to its service; "admin"
+// is no program.
+func serviceNamed(name string) (certs.Service, bool) {
+	for _, s := range certs.Services() {
+		rest, ok := strings.CutPrefix(name, string(s))
+		if ok && s != certs.Admin && versioned.FindString(rest) == rest {
+			return s, true
+		}
+	}
+	return "", false
+}
+
+// base is a program's name: without directories, and without the rest of a
+// command line that some programs write over their own first word.
+func base(word string) string {
+	word, _, _ = strings.Cut(word, " ")
+	return path.Base(word)
+}

@@ -1,0 +1,61 @@
+package rotate
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+const (
+	// crashes is the number of instances in a row that may exit before the wait for a component
+	// ends. One may exit because another component was still starting.
+	crashes = 2
+	// crashEvery is the interval at which instances are inspected.
+	crashEvery = 200 * time.Millisecond
+)
+
+// crashError means that a component exits instead of becoming healthy.
+type crashError struct{ times int }
+
+func (e *crashError) Error() string {
+	if e.times == 1 {
+		return "it exited"
+	}
+	return fmt.Sprintf("it exited %d times", e.times)
+}
+
+// untilCrash returns a context that ends, with a *crashError as its cause, when the instances
+// after r.old exit one after the other, or one exits and its supervisor pauses for long:
+// waiting for the whole deadline would only make the outage longer. A rollback waits for the
+// whole deadline.
+func (c *committing) untilCrash(ctx context.Context, r *restarting) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := func() { cancel(nil) }
+	if c.undoing {
+		return ctx, stop
+	}
+	go func() {
+		var ignored error // a panic here must not end the process
+		defer recoverAs(&ignored)
+		exited := map[string]bool{}
+		tick := time.NewTicker(crashEvery)
+		defer tick.Stop()
+		for {
+			i, err := c.Restarter.Current(ctx, r.component)
+			crashed := err == nil && i.Exited && i.ID != r.old.ID
+			if crashed {
+				exited[i.ID] = true
+			}
+			if len(exited) >= crashes || (crashed && i.BackOff > patience) {
+				cancel(&crashError{len(exited)})
+				return
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	return ctx, stop
+}

@@ -1,0 +1,45 @@
+package rotate
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"github.com/rotate-certs/rotate-certs/pkg/node/store"
+)
+
+// destroyOldKeys removes compromised keys from the node: from this rotation's backup, from the
+// backup of an earlier rotation, which holds the same key if it was rolled back, and from the
+// dated files that a kubelet keeps of its earlier certificates. The new certificates are
+// verified by now. This rotation's backup is destroyed last: while it exists, an interrupted
+// destruction is repeated.
+func (s *session) destroyOldKeys(t *transaction, backup string) error {
+	compromised := map[string]bool{}
+	for n, i := range t.Items {
+		if key, err := store.BackupKey(itemDir(backup, n)); err == nil {
+			compromised[key] = true
+		}
+		if err := store.DestroySuperseded(s.Root, i.Certificate.Store); err != nil {
+			return err
+		}
+	}
+	rotations, err := s.dir.Rotations()
+	if err != nil {
+		return err
+	}
+	for _, r := range rotations {
+		dirs, err := filepath.Glob(filepath.Join(r.Backup(), "*", "*"))
+		if err != nil {
+			return fmt.Errorf("destroy compromised keys: %w", err)
+		}
+		for _, dir := range dirs {
+			key, err := store.BackupKey(dir)
+			if err != nil || !compromised[key] || filepath.Dir(dir) == backup {
+				continue
+			}
+			if err := store.DestroyBackup(dir); err != nil {
+				return err
+			}
+		}
+	}
+	return store.DestroyBackup(backup)
+}

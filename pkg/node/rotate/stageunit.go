@@ -1,0 +1,129 @@
+package rotate
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/node/statedir"
+	"github.com/rotate-certs/rotate-certs/pkg/node/store"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+// unitStart is the additional time for a unit that starts a whole control plane: etcd first,
+// then the API server, then the components that need it.
+const unitStart = 2 * time.Minute
+
+// renewingUnit returns the unit whose restart renews the certificates of a step; empty: this
+// program renews them. Both in one commit is refused, since only the latter can be rolled back.
+func unitOf(step *plan.Step, found []inventory.Certificate) (string, error) {
+	const replan = "run the same command again to make a new plan"
+	for _, c := range found {
+		if unit := c.Issuer.Unit; unit != step.RestartUnit {
+			return "", &refusal{fmt.Sprintf("%s %q is renewed by a restart of %q, and %q was planned", c.Name, c.Store.Cert, unit, step.RestartUnit), replan}
+		}
+	}
+	if step.RestartUnit != "" && len(found) == 0 {
+		return "", &refusal{fmt.Sprintf("restart of %s without a certificate to renew", step.RestartUnit), replan}
+	}
+	return step.RestartUnit, nil
+}
+
+// unitComponent describes a unit as a component, for the Restarter.
+func unitComponent(unit string) inventory.Component {
+	return inventory.Component{Service: certs.Service(unit), Runtime: inventory.Systemd, Unit: unit}
+}
+
+// unitTarget is the commit's unit, with its grace period.
+func (t *transaction) unitTarget() inventory.Component {
+	target := unitComponent(t.Unit)
+	for _, c := range t.Node.Components {
+		if t.runs(c) {
+			target.GraceSeconds = max(target.GraceSeconds, c.GraceSeconds)
+		}
+	}
+	return target
+}
+
+// runsInUnit reports whether the commit's unit runs a component.
+func (t *transaction) runs(c inventory.Component) bool {
+	return t.Unit != "" && c.Runtime == inventory.Supervised && c.Unit == t.Unit
+}
+
+// supervisorOf returns the commit's unit for a component that it runs, otherwise the component
+// itself.
+func (t *transaction) supervisor(c inventory.Component) inventory.Component {
+	if t.runs(c) {
+		return unitComponent(t.Unit)
+	}
+	return c
+}
+
+// prepareUnit checks everything that can be known before the unit is restarted, and notes the
+// CA of each certificate. No key is made: the unit makes the new ones.
+func (s *session) prepareUnit(ctx context.Context, unit string, node inventory.Node, found []inventory.Certificate, o statedir.Order) (*transaction, error) {
+	t := newTransaction(node, o, len(found))
+	t.Unit = unit
+	for n, c := range found {
+		old, err := store.Read(s.Root, c.Store)
+		if err == nil {
+			err = old.KeyErr
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s %q cannot be renewed: %w", c.Name, c.Store.Cert, err)
+		}
+		ca, err := s.authorityOf(c, old)
+		if err != nil {
+			return nil, fmt.Errorf("%s %q cannot be renewed: %w", c.Name, c.Store.Cert, err)
+		}
+		t.Items[n] = item{Certificate: c, CA: ca}
+		if c.Client == nil {
+			continue
+		}
+		// A server that accepts the old one must accept the new one afterwards.
+		_, err = s.Prober.Client(ctx, c, store.Material{Chain: old.Chain, Key: old.Key})
+		if t.Items[n].Accepted = err == nil; err != nil {
+			t.Items[n].Note = err.Error()
+		}
+	}
+	return t, t.save(s.rotation.Staged())
+}
+
+// authorityOf reads the CA that signed a certificate, and makes sure that its key exists:
+// without the key the unit's program makes a new CA, which no component trusts.
+func (s *session) authorityOf(c inventory.Certificate, old store.Content) (string, error) {
+	data, err := s.Root.ReadFile(c.Issuer.CACert)
+	if err != nil {
+		return "", fmt.Errorf("read its CA: %w", err)
+	}
+	chain, err := certs.ParsePEM(data)
+	if err != nil {
+		return "", fmt.Errorf("read its CA %q: %w", c.Issuer.CACert, err)
+	}
+	keyPEM, err := s.Root.ReadFile(c.Issuer.CAKey)
+	if err != nil {
+		return "", fmt.Errorf("read the key of its CA: %w", err)
+	}
+	key, err := certs.ParseKeyPEM(keyPEM)
+	if err != nil {
+		return "", fmt.Errorf("read the key of its CA %q: %w", c.Issuer.CAKey, err)
+	}
+	for _, ca := range chain {
+		if certs.IsIssuedBy(old.Leaf(), ca) && key.Fits(ca) {
+			return string(certs.EncodePEM(ca)), nil
+		}
+	}
+	return "", fmt.Errorf("the CA in %q with the key in %q did not sign it", c.Issuer.CACert, c.Issuer.CAKey)
+}
+
+// noteUnit stores the ID of the unit's current instance in the transaction.
+func (s *session) noteUnit(ctx context.Context, t *transaction) error {
+	if t.Unit == "" {
+		return nil
+	}
+	now, err := s.Restarter.Current(ctx, unitComponent(t.Unit))
+	t.UnitInstance = now.ID
+	return err
+}

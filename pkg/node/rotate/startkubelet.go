@@ -1,0 +1,78 @@
+package rotate
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+)
+
+// prepareKubelet makes sure that the kubelet can start static pods. A kubelet that is down, or
+// whose client certificate has expired, starts none: it is restarted first, on the certificates
+// that are on disk now. A running kubelet is not restarted, since a kubelet that finds no API
+// server when it starts waits for it, see [coldStart].
+//
+// It also sets how much longer static pods may take to be started. A rotation by hand always
+// adds it, since the state of the kubelet is not known then.
+func (c *committing) prepareKubelet(ctx context.Context) {
+	for _, kubelet := range c.t.components(certs.Kubelet) {
+		if kubelet.Runtime != inventory.Systemd {
+			continue
+		}
+		now, err := c.Restarter.Current(ctx, kubelet)
+		if err != nil {
+			continue
+		}
+		down := !now.Running || c.kubeletExpired()
+		if down || c.Alone || !c.kubeletFindsAPI(ctx) {
+			c.cold = coldStart + now.BackOff
+		}
+		if !down {
+			continue
+		}
+		// An error here shows later: the pods do not start.
+		if r, err := c.stop(ctx, kubelet, "so that it starts static pods"); err == nil && !c.undoing {
+			c.early = r
+		}
+	}
+}
+
+// kubeletExpired reports whether the kubelet's client certificate had expired when the commit
+// began. An older certificate in its kubeconfig does not count, see Certificate.Pinned.
+func (c *committing) kubeletExpired() bool {
+	return slices.ContainsFunc(c.t.Node.Certificates, func(cert inventory.Certificate) bool {
+		return cert.Service == certs.Kubelet && !cert.Pinned && cert.Client != nil &&
+			cert.Client.Kind == inventory.ToAPIServer && !c.t.Began.Before(cert.NotAfter)
+	})
+}
+
+// startTimeout is how long a component may take to be started and healthy: its own time, the
+// pause of its supervisor, and the time that a kubelet needs after its own start.
+func (c *committing) allowance(target inventory.Component, backOff time.Duration) time.Duration {
+	allowed := c.t.Timeout + backOff
+	if target.Runtime == inventory.StaticPod || target.Runtime == inventory.DaemonSet {
+		allowed += c.cold
+	}
+	if c.t.Unit != "" {
+		allowed += unitStart
+	}
+	return allowed
+}
+
+// shortPause is a supervisor's pause that needs no explanation in the output.
+const shortPause = 2 * time.Second
+
+// explainWait records the reason for a wait that may be long although the component is not at
+// fault.
+func (c *committing) sayWhy(r *restarting, timeout time.Duration) error {
+	pod := r.component.Runtime == inventory.StaticPod || r.component.Runtime == inventory.DaemonSet
+	if !pod || r.old.BackOff < shortPause {
+		return nil // systemd restarts a unit at once when it is asked to
+	}
+	return c.log.write(nodeapi.Record{Kind: nodeapi.Waiting, Service: r.component.Service, WithinSeconds: timeout.Seconds(),
+		Message: fmt.Sprintf("%s may be started again only after a pause of up to %.0fs, since it had restarted a short while ago", r.component.Service, r.old.BackOff.Seconds())})
+}
