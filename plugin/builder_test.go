@@ -31,7 +31,7 @@ func leaf(s certs.Service, name, ca string, left time.Duration) inventory.Certif
 		Store:  inventory.Store{Kind: inventory.Pair, Cert: "/etc/kubernetes/pki/" + name + ".crt", Key: "/etc/kubernetes/pki/" + name + ".key"},
 		Issuer: inventory.Issuer{Kind: inventory.LocalCA},
 	}
-	c.Status, c.Reason = c.Validity(noon, 0)
+	c.Status, c.Reason = c.ValidityStatus(noon, 0)
 	return c
 }
 
@@ -48,7 +48,7 @@ func serving(c inventory.Certificate, address, fingerprint string, left time.Dur
 func authority(name string, left time.Duration, key string) inventory.Authority {
 	a := inventory.Authority{Facts: facts(name, name, left), Name: name, Paths: []string{"/etc/kubernetes/pki/" + name + ".crt"}, KeyOn: key}
 	a.NotBefore = noon.Add(left - 3650*day)
-	a.Status, a.Reason = a.Validity(noon, 0)
+	a.Status, a.Reason = a.ValidityStatus(noon, 0)
 	return a
 }
 

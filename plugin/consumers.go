@@ -32,7 +32,7 @@ const maxNamed = 20
 // nodes that are not part of the plan. They hold the old certificate afterwards.
 func copies(p plan.Plan, nodes []inventory.Node) string {
 	old, replaced := map[string]string{}, map[string]bool{}
-	for _, s := range p.Steps() {
+	for _, s := range p.AllSteps() {
 		for _, t := range s.Targets {
 			if t.Service == certs.Admin {
 				old[t.OldFingerprint] = fmt.Sprintf("%s of %s", path.Base(t.Path), s.Node)
@@ -74,7 +74,7 @@ func etcdClients(nodes []inventory.Node) string {
 	var order []string
 	on := map[string][]string{}
 	for i := range nodes {
-		c := nodes[i].Component(certs.KubeAPIServer)
+		c := nodes[i].ComponentOf(certs.KubeAPIServer)
 		if c == nil || len(c.ClientURLs) == 0 {
 			continue
 		}
@@ -95,5 +95,5 @@ func etcdClients(nodes []inventory.Node) string {
 }
 
 func renews(p plan.Plan, which func(plan.Target) bool) bool {
-	return slices.ContainsFunc(p.Steps(), func(s plan.Step) bool { return slices.ContainsFunc(s.Targets, which) })
+	return slices.ContainsFunc(p.AllSteps(), func(s plan.Step) bool { return slices.ContainsFunc(s.Targets, which) })
 }

@@ -13,10 +13,10 @@ import (
 
 func TestConsumersAreNamedAndSoIsWhatCannotBeSeen(t *testing.T) {
 	cp1, cp2 := controlPlane("cp1"), controlPlane("cp2")
-	cp1.Component(certs.KubeAPIServer).ClientURLs = []string{"https://127.0.0.1:2379"}
-	cp2.Component(certs.KubeAPIServer).ClientURLs = []string{"https://10.0.0.1:2379", "https://10.0.0.2:2379"}
+	cp1.ComponentOf(certs.KubeAPIServer).ClientURLs = []string{"https://127.0.0.1:2379"}
+	cp2.ComponentOf(certs.KubeAPIServer).ClientURLs = []string{"https://10.0.0.1:2379", "https://10.0.0.2:2379"}
 	cp3 := controlPlane("cp3")
-	cp3.Component(certs.KubeAPIServer).ClientURLs = []string{"https://127.0.0.1:2379"}
+	cp3.ComponentOf(certs.KubeAPIServer).ClientURLs = []string{"https://127.0.0.1:2379"}
 	nodes := []inventory.Node{cp1, cp2, cp3, worker("w1")}
 	of := func(services ...certs.Service) []string {
 		return consumers(planOf(t, nodes, plan.Request{Services: services, Nodes: []string{"cp1"}, Restart: plan.RestartAlways}), nodes)

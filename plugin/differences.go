@@ -25,7 +25,7 @@ func differences(p plan.Plan) []string {
 			on[text] = append(on[text], node)
 		}
 	}
-	for _, s := range p.Steps() {
+	for _, s := range p.AllSteps() {
 		if s.RestartUnit != "" {
 			add(s.Node, fmt.Sprintf("a restart of %s is the renewal: its program makes these certificates, with new keys, when it starts. "+
 				"It restarts every component there, and cannot be undone.", s.RestartUnit))

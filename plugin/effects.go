@@ -15,7 +15,7 @@ import (
 // means for their clients, and what stays as it is.
 func effects(p plan.Plan, nodes []inventory.Node, policy plan.RestartPolicy, now time.Time) []string {
 	restarts := map[certs.Service][]string{}
-	for _, s := range p.Steps() {
+	for _, s := range p.AllSteps() {
 		for _, service := range s.Restarts {
 			restarts[service] = append(restarts[service], s.Node)
 		}
@@ -60,7 +60,7 @@ const forceMeans = "--force: proceeds even if, at the start, etcd (members that 
 func restartMeans(s certs.Service, nodes []inventory.Node) string {
 	instances := 0
 	for i := range nodes {
-		if nodes[i].Component(s) != nil {
+		if nodes[i].ComponentOf(s) != nil {
 			instances++
 		}
 	}
@@ -118,7 +118,7 @@ func keptRunning(p plan.Plan, policy plan.RestartPolicy) []string {
 		return nil
 	}
 	var out []string
-	for _, s := range p.Steps() {
+	for _, s := range p.AllSteps() {
 		for _, t := range s.Targets {
 			name := string(t.Service)
 			if t.Service != certs.Admin && !slices.Contains(s.Restarts, t.Service) && !slices.Contains(out, name) {
@@ -132,7 +132,7 @@ func keptRunning(p plan.Plan, policy plan.RestartPolicy) []string {
 // kubeconfigs names kubeconfigs of administrators, which no component uses.
 func kubeconfigs(p plan.Plan, uses []*otherUse) string {
 	var paths []string
-	for _, s := range p.Steps() {
+	for _, s := range p.AllSteps() {
 		for _, t := range s.Targets {
 			used := slices.ContainsFunc(uses, func(o *otherUse) bool { return slices.Contains(o.files, t.Path) })
 			if t.Service == certs.Admin && !used && !slices.Contains(paths, t.Path) {
@@ -150,7 +150,7 @@ func kubeconfigs(p plan.Plan, uses []*otherUse) string {
 func oldCopies(p plan.Plan, now time.Time) string {
 	var last plan.Target
 	node := ""
-	for _, s := range p.Steps() {
+	for _, s := range p.AllSteps() {
 		for _, t := range s.Targets {
 			if t.OldNotAfter.After(last.OldNotAfter) {
 				last, node = t, s.Node

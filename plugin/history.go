@@ -107,7 +107,7 @@ func (o *reader) runOne(ctx context.Context, id string) error {
 		APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.RotationHistoryKind, Records: []v1alpha1.RotationRecord{}, NotInspected: exclusions(missing),
 	}
 	for _, l := range logs {
-		nodes = append(nodes, inventory.Node{Name: l.Node, Rotations: []inventory.NodeRotation{nodeapi.Summarize(id, l.Records)}})
+		nodes = append(nodes, inventory.Node{Name: l.Node, Rotations: []inventory.NodeRotation{nodeapi.SummarizeRecords(id, l.Records)}})
 		for _, rec := range l.Records {
 			out.Records = append(out.Records, rotationRecord(rec))
 		}

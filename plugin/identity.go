@@ -47,7 +47,7 @@ func (i *identity) expiresSoon(nodes []inventory.Node, now time.Time, within tim
 	if i == nil {
 		return ""
 	}
-	if status, _ := i.Validity(now, within); status == certs.OK {
+	if status, _ := i.ValidityStatus(now, within); status == certs.OK {
 		return ""
 	}
 	how := "request a new one from its issuer"
@@ -65,7 +65,7 @@ func (i *identity) beingRenewed(p plan.Plan) string {
 	if i == nil {
 		return ""
 	}
-	for _, s := range p.Steps() {
+	for _, s := range p.AllSteps() {
 		for _, t := range s.Targets {
 			if t.OldFingerprint == i.FingerprintSHA256 {
 				return fmt.Sprintf("%s holds the certificate of %s on %s, which is renewed: the copy remains valid until %s; copy the new file from there.",

@@ -114,7 +114,7 @@ func certificate(node string, c inventory.Certificate, o listOptions) v1alpha1.C
 func statusWithin(f certs.Facts, status certs.Status, reason string, o listOptions) (certs.Status, string) {
 	switch status {
 	case certs.OK, certs.Expiring, "":
-		fresh, why := f.Validity(o.now, o.within)
+		fresh, why := f.ValidityStatus(o.now, o.within)
 		if why == "" {
 			why = reason
 			if status == certs.Expiring {
@@ -206,7 +206,7 @@ func noAPIServer(nodes []inventory.Node, missing []plan.Exclusion, o listOptions
 	if !o.whole || !o.wants(certs.KubeAPIServer) || len(nodes) == 0 {
 		return ""
 	}
-	if slices.ContainsFunc(nodes, func(n inventory.Node) bool { return n.Component(certs.KubeAPIServer) != nil }) {
+	if slices.ContainsFunc(nodes, func(n inventory.Node) bool { return n.ComponentOf(certs.KubeAPIServer) != nil }) {
 		return ""
 	}
 	if o.managed != "" {

@@ -24,7 +24,7 @@ const mayUse inventory.OtherUserKind = "MayUse"
 // otherUses collects the other users of the files that a plan replaces.
 func otherUses(p plan.Plan, nodes []inventory.Node) []*otherUse {
 	var out []*otherUse
-	for _, s := range p.Steps() {
+	for _, s := range p.AllSteps() {
 		for _, n := range nodes {
 			if n.Name != s.Node {
 				continue

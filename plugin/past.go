@@ -84,7 +84,7 @@ func (o *reader) recorded(ctx context.Context, c *cluster, chosen fleet.Selectio
 
 func (o *reader) past(nodes []inventory.Node) []v1alpha1.PastRotation {
 	out := []v1alpha1.PastRotation{}
-	for _, p := range plan.Remembered(nodes, o.now()) {
+	for _, p := range plan.RotationsOf(nodes, o.now()) {
 		// Another node may have recorded its end.
 		p.Continued = p.Continued && len(o.nodes) == 0
 		out = append(out, pastRotation(p, o.connectionFlags.command()))
@@ -98,7 +98,7 @@ func pastRotation(p plan.Past, command string) v1alpha1.PastRotation {
 		StartTime: p.Start.UTC(), LastTime: p.Last.UTC(), Result: string(p.Standing), Nodes: []v1alpha1.PastRotationNode{},
 	}
 	if p.Continued {
-		out.Continue = command + " " + p.Words()
+		out.Continue = command + " " + p.CommandArgs()
 	}
 	for _, n := range p.Nodes {
 		out.Nodes = append(out.Nodes, v1alpha1.PastRotationNode{Node: n.Node, State: string(n.State), Renewed: len(n.Renewed), Unverified: n.Unverified})

@@ -32,7 +32,7 @@ func remembering(n *inventory.Node, id, scope string, ago time.Duration, state i
 func eventful() *fake {
 	f := healthy()
 	for i := range f.scanned {
-		remembering(&f.scanned[i], "aaaaaa", plan.Request{Services: certs.Services()}.Scope(), 30*day, inventory.Finished, 5)
+		remembering(&f.scanned[i], "aaaaaa", plan.Request{Services: certs.Services()}.ScopeText(), 30*day, inventory.Finished, 5)
 	}
 	remembering(&f.scanned[0], "7f3c2a", etcdScope, time.Hour, inventory.Committed, 3)
 	remembering(&f.scanned[1], "7f3c2a", etcdScope, time.Hour, inventory.RolledBack, 0)

@@ -142,7 +142,7 @@ func blockedReason(c v1alpha1.ReportedCertificate, restart plan.RestartPolicy) s
 	if err != nil {
 		most = "" // under no policy
 	}
-	if obstacle := (plan.Obstacle{Reason: c.NotRenewable.Reason, MaxRestart: most}); !obstacle.Blocks(restart) {
+	if obstacle := (plan.Obstacle{Reason: c.NotRenewable.Reason, MaxRestart: most}); !obstacle.BlocksRenewal(restart) {
 		return ""
 	}
 	return c.NotRenewable.Reason

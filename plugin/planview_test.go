@@ -16,7 +16,7 @@ import (
 
 func planOf(t *testing.T, nodes []inventory.Node, req plan.Request) plan.Plan {
 	t.Helper()
-	p, err := plan.Build(nodes, req, nil)
+	p, err := plan.BuildPlan(nodes, req, nil)
 	require.NoError(t, err)
 	return p
 }

@@ -69,7 +69,7 @@ func (o *rotateOptions) asksFirst() bool {
 // obstacles are findings that refuse the start of the rotation, without --force.
 func obstacles(p fleet.Rotation) []string {
 	found := gate.Clocks(p.Scanned)
-	if slices.ContainsFunc(p.Plan.Steps(), func(s plan.Step) bool { return s.ControlPlane && !s.Idle() }) {
+	if slices.ContainsFunc(p.Plan.AllSteps(), func(s plan.Step) bool { return s.ControlPlane && !s.IsIdle() }) {
 		found = append(found, gate.Coverage(nil, p.Unscanned, nil)...)
 	}
 	var out []string
@@ -119,7 +119,7 @@ func (o *rotateOptions) runDry(ctx context.Context, c *cluster, p fleet.Rotation
 	}
 	admitted := ""
 	if dryRun(o.dryRun) == dryRunServer {
-		busy := slices.DeleteFunc(p.Plan.Steps(), plan.Step.Idle)
+		busy := slices.DeleteFunc(p.Plan.AllSteps(), plan.Step.IsIdle)
 		if err := c.Nodes.DryRun(ctx, p.ID, busy); err != nil {
 			return err
 		}
@@ -147,9 +147,9 @@ func (o *rotateOptions) announce(p fleet.Rotation, document v1alpha1.RotationPla
 
 // unfinishedOther names another unfinished rotation, which this one does not continue.
 func (o *rotateOptions) unfinishedOther(p fleet.Rotation) string {
-	for _, past := range plan.Remembered(p.Scanned, o.now()) {
+	for _, past := range plan.RotationsOf(p.Scanned, o.now()) {
 		if past.Continued && past.ID != p.ID {
-			return fmt.Sprintf("Rotation %s is unfinished, and this one does not continue it. To continue it: %s %s", past.ID, o.connectionFlags.command(), past.Words())
+			return fmt.Sprintf("Rotation %s is unfinished, and this one does not continue it. To continue it: %s %s", past.ID, o.connectionFlags.command(), past.CommandArgs())
 		}
 	}
 	return ""
@@ -158,7 +158,7 @@ func (o *rotateOptions) unfinishedOther(p fleet.Rotation) string {
 // rotate runs the engine and prints its report.
 func (o *rotateOptions) rotate(ctx context.Context, c *cluster, p fleet.Rotation) error {
 	names := make([]string, 0, len(p.Scanned))
-	for _, s := range p.Plan.Steps() {
+	for _, s := range p.Plan.AllSteps() {
 		names = append(names, s.Node)
 	}
 	// "kubectl rotate-certs … | head" must not end a rotation: a write fails instead.

@@ -14,7 +14,7 @@ import (
 // secretCopies names the Secrets with a copy of a certificate that a plan renews.
 func (o *rotateOptions) secretCopies(ctx context.Context, c *cluster, p fleet.Rotation) ([]string, error) {
 	names := map[string]string{}
-	for _, s := range p.Plan.Steps() {
+	for _, s := range p.Plan.AllSteps() {
 		for _, t := range s.Targets {
 			names[t.OldFingerprint] = t.Name + " of " + s.Node
 		}

@@ -39,7 +39,7 @@ nothing there.`,
 			if err != nil {
 				return err
 			}
-			reports, err := agent.Connect(f.kubeconfig)
+			reports, err := agent.ConnectAPI(f.kubeconfig)
 			if err != nil {
 				return err
 			}
@@ -49,7 +49,7 @@ nothing there.`,
 					return err
 				}
 			}
-			if err := agent.Confine(); err != nil {
+			if err := agent.ConfineProcess(); err != nil {
 				if !f.unconfined {
 					return fmt.Errorf("%w\nhint: --unconfined runs it with all rights of its user", err)
 				}
@@ -62,7 +62,7 @@ nothing there.`,
 				Root: p.hostRoot(), NodeName: p.nodeName, PodsHidden: f.podsHidden,
 				Interval: f.interval, Reports: reports, Health: health, Log: log,
 			}
-			return agent.Run(cmd.Context(), options)
+			return agent.RunAgent(cmd.Context(), options)
 		},
 	}
 	flags := cmd.Flags()
@@ -87,9 +87,9 @@ func probeCommand() *cobra.Command {
 		ValidArgs: []string{"alive", "ready"},
 		RunE: func(_ *cobra.Command, args []string) error {
 			if args[0] == "alive" {
-				return agent.Alive(healthFile, time.Now())
+				return agent.CheckAlive(healthFile, time.Now())
 			}
-			return agent.Ready(healthFile, time.Now())
+			return agent.CheckReady(healthFile, time.Now())
 		},
 	}
 	cmd.Flags().StringVar(&healthFile, "health-file", "", "the --health-file of the agent")

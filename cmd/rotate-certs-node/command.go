@@ -55,7 +55,7 @@ func (p *program) scanCommand() *cobra.Command {
 			// The process runs for some 20 ms: with the default setting, garbage collection
 			// takes a sixth of that.
 			debug.SetGCPercent(400)
-			return p.print(p.scan(cmd.Context(), true))
+			return p.printJSON(p.scanNode(cmd.Context(), true))
 		},
 	}
 }
@@ -71,14 +71,14 @@ func (p *program) healthCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			node := p.discover()
+			node := p.discoverNode()
 			var asking sync.WaitGroup
 			var found []inventory.PeerHealth
 			asking.Go(func() { found = component.OtherAPIServers(cmd.Context(), p.hostRoot(), node, peers) })
-			h := component.Health(cmd.Context(), p.hostRoot(), node)
+			h := component.NodeHealth(cmd.Context(), p.hostRoot(), node)
 			asking.Wait()
 			h.Others = found
-			return p.print(h)
+			return p.printJSON(h)
 		},
 	}
 	cmd.Flags().StringArrayVar(&others, "other", nil, "also request the API server of another node, as NODE=HOST:PORT")
@@ -110,7 +110,7 @@ func (p *program) versionCommand() *cobra.Command {
 }
 
 // printJSON writes one line of JSON.
-func (p *program) print(v any) error {
+func (p *program) printJSON(v any) error {
 	if err := json.NewEncoder(p.stdout).Encode(v); err != nil {
 		return fmt.Errorf("print: %w", err)
 	}

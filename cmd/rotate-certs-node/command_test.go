@@ -22,7 +22,7 @@ import (
 )
 
 // runProgram runs the program on a node's tree and returns its output.
-func run(t *testing.T, root, stdin string, args ...string) (string, error) {
+func runProgram(t *testing.T, root, stdin string, args ...string) (string, error) {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	cmd := newCommand(strings.NewReader(stdin), &stdout, &stderr)
@@ -36,7 +36,7 @@ func run(t *testing.T, root, stdin string, args ...string) (string, error) {
 
 func TestScanPrintsOneLineWithoutSecrets(t *testing.T) {
 	tree := certstest.Kubeadm(t, "cp1")
-	out, err := run(t, string(tree.Root), "", "scan")
+	out, err := runProgram(t, string(tree.Root), "", "scan")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func TestScanPrintsOneLineWithoutSecrets(t *testing.T) {
 func TestAnOrderIsAccepted(t *testing.T) {
 	root := t.TempDir()
 	for range 2 { // repeated after a lost answer
-		out, err := run(t, root, `{"kind":"Commit","rotation":"7f3c2a","token":1}`, "order", "--rotation=7f3c2a")
+		out, err := runProgram(t, root, `{"kind":"Commit","rotation":"7f3c2a","token":1}`, "order", "--rotation=7f3c2a")
 		if err != nil || out != "{\"accepted\":true}\n" {
 			t.Errorf("printed %q, %v", out, err)
 		}
@@ -63,7 +63,7 @@ func TestAnOrderIsAccepted(t *testing.T) {
 // follow.
 func TestTheMainProcessWaitsForTheReaderOfItsLastRecord(t *testing.T) {
 	root := string(certstest.Kubeadm(t, "cp1").Root)
-	if _, err := run(t, root, `{"kind":"Abandon","rotation":"7f3c2a","token":1}`, "order", "--rotation=7f3c2a"); err != nil {
+	if _, err := runProgram(t, root, `{"kind":"Abandon","rotation":"7f3c2a","token":1}`, "order", "--rotation=7f3c2a"); err != nil {
 		t.Fatal(err)
 	}
 	ctx, sigterm := context.WithCancel(t.Context())
@@ -74,7 +74,7 @@ func TestTheMainProcessWaitsForTheReaderOfItsLastRecord(t *testing.T) {
 	go func() { ended <- cmd.ExecuteContext(ctx) }()
 
 	heard := errors.New("heard")
-	err := statedir.Follow(t.Context(), hostfs.Root(root), "7f3c2a", 0, func(rec nodeapi.Record) error {
+	err := statedir.FollowJournal(t.Context(), hostfs.Root(root), "7f3c2a", 0, func(rec nodeapi.Record) error {
 		if rec.Kind == nodeapi.Abandoned {
 			return heard
 		}
@@ -83,11 +83,11 @@ func TestTheMainProcessWaitsForTheReaderOfItsLastRecord(t *testing.T) {
 	if !errors.Is(err, heard) {
 		t.Fatal(err)
 	}
-	dir, err := statedir.Open(hostfs.Root(root))
+	dir, err := statedir.OpenDir(hostfs.Root(root))
 	if err != nil {
 		t.Fatal(err)
 	}
-	release, err := dir.Lock(t.Context(), statedir.Holder{})
+	release, err := dir.TakeLock(t.Context(), statedir.Holder{})
 	if err != nil {
 		t.Fatalf("no other process can take the lock: %v", err)
 	}
@@ -104,7 +104,7 @@ func TestTheMainProcessWaitsForTheReaderOfItsLastRecord(t *testing.T) {
 }
 
 func TestHealthAsksOtherAPIServers(t *testing.T) {
-	out, err := run(t, string(certstest.Kubeadm(t, "cp1").Root), "", "health", "--other=cp2=127.0.0.1:1", "--other=cp3=[::1]:1")
+	out, err := runProgram(t, string(certstest.Kubeadm(t, "cp1").Root), "", "health", "--other=cp2=127.0.0.1:1", "--other=cp3=[::1]:1")
 	var h inventory.Health
 	if err != nil || json.Unmarshal([]byte(out), &h) != nil || len(h.Others) != 2 || h.Others[0].Node != "cp2" || h.Others[1].Node != "cp3" || h.Others[0].Healthy {
 		t.Errorf("printed %q, %v", out, err)
@@ -141,7 +141,7 @@ func TestBadInput(t *testing.T) {
 		{"", []string{"health", "--other=cp2"}, "want NODE=HOST:PORT"},
 		{"", []string{"health", "--other=cp2=10.0.0.12"}, "want NODE=HOST:PORT"},
 	} {
-		_, err := run(t, root, test.stdin, test.args...)
+		_, err := runProgram(t, root, test.stdin, test.args...)
 		if err == nil || !strings.Contains(err.Error(), test.words) {
 			t.Errorf("%v: error %v, want %q", test.args, err, test.words)
 		}
@@ -149,7 +149,7 @@ func TestBadInput(t *testing.T) {
 }
 
 func TestAnUnknownServiceIsToldApart(t *testing.T) {
-	_, err := run(t, t.TempDir(), "", "rotate", "--service=nginx")
+	_, err := runProgram(t, t.TempDir(), "", "rotate", "--service=nginx")
 	var unknown *certs.UnknownServiceError
 	if !errors.As(err, &unknown) {
 		t.Errorf("error %v", err)
@@ -175,7 +175,7 @@ func TestRecoverFailsWhileARotationIsInProgress(t *testing.T) {
 }
 
 func TestRotateWithNothingToDo(t *testing.T) {
-	out, err := run(t, t.TempDir(), "", "rotate", "--service=kube-proxy")
+	out, err := runProgram(t, t.TempDir(), "", "rotate", "--service=kube-proxy")
 	if err != nil || out != "" {
 		t.Errorf("printed %q, %v", out, err)
 	}
@@ -183,7 +183,7 @@ func TestRotateWithNothingToDo(t *testing.T) {
 
 func TestJournalPrintsOneLine(t *testing.T) {
 	root := t.TempDir()
-	out, err := run(t, root, "", "journal", "--rotation=7f3c2a")
+	out, err := runProgram(t, root, "", "journal", "--rotation=7f3c2a")
 	if err != nil || out != `{"node":"cp1","rotation":"7f3c2a","records":null}`+"\n" {
 		t.Errorf("of a node that had no part: %q, %v", out, err)
 	}
@@ -195,7 +195,7 @@ func TestJournalPrintsOneLine(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "journal.jsonl"), []byte(line+"{torn"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out, err = run(t, root, "", "journal", "--rotation=7f3c2a")
+	out, err = runProgram(t, root, "", "journal", "--rotation=7f3c2a")
 	var log nodeapi.Journal
 	if err != nil || strings.Count(out, "\n") != 1 || json.Unmarshal([]byte(out), &log) != nil || len(log.Records) != 1 {
 		t.Errorf("printed %q, %v", out, err)
@@ -203,7 +203,7 @@ func TestJournalPrintsOneLine(t *testing.T) {
 }
 
 func TestVersion(t *testing.T) {
-	out, err := run(t, t.TempDir(), "", "version")
+	out, err := runProgram(t, t.TempDir(), "", "version")
 	if err != nil || strings.TrimSpace(out) != version.String() {
 		t.Errorf("printed %q, %v", out, err)
 	}

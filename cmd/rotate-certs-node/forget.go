@@ -20,9 +20,9 @@ refused. Verify the node's certificates before you add --force: its backup is th
 copy of the replaced files.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			engine, closeEngine := p.engine()
+			engine, closeEngine := p.newEngine()
 			defer closeEngine()
-			if err := engine.Forget(cmd.Context(), args[0], force); err != nil {
+			if err := engine.ForgetRotation(cmd.Context(), args[0], force); err != nil {
 				return err
 			}
 			_, err := fmt.Fprintf(p.stderr, "rotation %s removed\n", args[0])

@@ -15,15 +15,15 @@ func (p *program) journalCommand() *cobra.Command {
 		Short: "Print all records of a rotation on this node as one line of JSON; changes nothing",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			records, err := statedir.Records(p.hostRoot(), rotation)
+			records, err := statedir.ReadRecords(p.hostRoot(), rotation)
 			if err != nil {
 				return err
 			}
 			name := p.nodeName
 			if name == "" {
-				name = p.discover().Name
+				name = p.discoverNode().Name
 			}
-			return p.print(nodeapi.Journal{Node: name, Rotation: rotation, Records: records})
+			return p.printJSON(nodeapi.Journal{Node: name, Rotation: rotation, Records: records})
 		},
 	}
 	addRotation(cmd, &rotation)

@@ -18,14 +18,14 @@ import (
 // changed, with an exit code of its own.
 func TestByHandLeftOutCertificatesAreNamed(t *testing.T) {
 	tree := certstest.Kubeadm(t, "cp1")
-	node := layouttest.In(t, tree.Root)
-	node.Kubeadm(certstest.PKIDir)
+	node := layouttest.NodeIn(t, tree.Root)
+	node.AddKubeadm(certstest.PKIDir)
 	for _, f := range []string{"/etc/kubernetes/manifests/etcd.yaml", certstest.PKIDir + "/etcd/ca.key", "/proc/400"} {
-		if err := os.RemoveAll(node.Local(f)); err != nil {
+		if err := os.RemoveAll(node.LocalPath(f)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	serving := node.Local(certstest.PKIDir + "/apiserver.crt")
+	serving := node.LocalPath(certstest.PKIDir + "/apiserver.crt")
 	before, err := os.ReadFile(serving)
 	if err != nil {
 		t.Fatal(err)

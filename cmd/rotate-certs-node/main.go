@@ -20,7 +20,7 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), endings()...)
+	ctx, stop := signal.NotifyContext(context.Background(), endSignals()...)
 	// A write to a closed pipe fails. Without this it would end the process, even in the middle
 	// of a commit, see package os/signal.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
@@ -59,7 +59,7 @@ func exitCode(err error, interrupted bool) int {
 // endSignals returns the signals that end the process in good order: at once before a commit; a
 // commit that has begun is completed or rolled back. SIGHUP is one, since a terminal whose
 // connection breaks sends it; if it is ignored, as with nohup, it stays ignored.
-func endings() []os.Signal {
+func endSignals() []os.Signal {
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) {
 		signals = append(signals, syscall.SIGHUP)

@@ -25,29 +25,29 @@ type program struct {
 func (p *program) hostRoot() hostfs.Root { return hostfs.Root(p.root) }
 
 // scanNode scans the node; for the command "scan" also the home directories.
-func (p *program) scan(ctx context.Context, homes bool) inventory.Node {
+func (p *program) scanNode(ctx context.Context, homes bool) inventory.Node {
 	root := p.hostRoot()
-	return scan.Scan(ctx, root, scan.Options{
+	return scan.ScanNode(ctx, root, scan.Options{
 		NodeName: p.nodeName, Homes: homes,
-		History: func() ([]inventory.NodeRotation, int64, error) { return statedir.History(root) },
+		History: func() ([]inventory.NodeRotation, int64, error) { return statedir.ReadHistory(root) },
 	})
 }
 
 // discoverNode is scanNode without certificates and endpoints: enough for health requests, and
 // cheap enough to be repeated.
-func (p *program) discover() inventory.Node {
-	return layout.Discover(p.hostRoot(), layout.Options{NodeName: p.nodeName}).Node
+func (p *program) discoverNode() inventory.Node {
+	return layout.DiscoverNode(p.hostRoot(), layout.Options{NodeName: p.nodeName}).Node
 }
 
 // newEngine returns the real engine; the caller closes it.
-func (p *program) engine() (*rotate.Engine, func()) {
+func (p *program) newEngine() (*rotate.Engine, func()) {
 	root := p.hostRoot()
-	found := p.discover()
+	found := p.discoverNode()
 	runtime := &component.Runtime{Root: root, Node: found.Name, CRISocket: found.CRISocket, DBusSocket: found.DBusSocket}
 	e := &rotate.Engine{
 		Root: root, Node: found.Name,
-		Scan:      func(ctx context.Context) (inventory.Node, error) { return p.scan(ctx, false), ctx.Err() },
-		Restarter: runtime, Prober: rotate.Live{Root: root}, LastWords: runtime.LastWords,
+		Scan:      func(ctx context.Context) (inventory.Node, error) { return p.scanNode(ctx, false), ctx.Err() },
+		Restarter: runtime, Prober: rotate.Live{Root: root}, LastLog: runtime.LastLog,
 		Records: &lockedWriter{w: p.stdout}, Program: ownProgram,
 		Warn: func(err error) { fmt.Fprintln(p.stderr, "warning:", err) },
 	}

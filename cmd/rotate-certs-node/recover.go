@@ -22,13 +22,13 @@ With --boot it only restores files, since no component runs yet that could have 
 others. A systemd unit, which a rotation installs until it is done, runs it so.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			engine, closeEngine := p.engine()
+			engine, closeEngine := p.newEngine()
 			defer closeEngine()
-			records, err := out.records(p.stdout)
+			records, err := out.recordWriter(p.stdout)
 			if err != nil {
 				return err
 			}
-			undone, err := engine.Recover(cmd.Context(), boot)
+			undone, err := engine.RecoverNode(cmd.Context(), boot)
 			for _, rec := range undone {
 				if err := json.NewEncoder(records).Encode(rec); err != nil {
 					return fmt.Errorf("print: %w", err)

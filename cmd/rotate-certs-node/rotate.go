@@ -42,19 +42,19 @@ the same command on the other control-plane nodes, then "rotate-certs-node recov
   rotate-certs-node rotate --service etcd,kube-apiserver --validity 90d`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			req, err := f.request()
+			req, err := f.planRequest()
 			if err != nil {
 				return err
 			}
-			engine, closeEngine := p.engine()
+			engine, closeEngine := p.newEngine()
 			defer closeEngine()
-			if engine.Records, err = f.output.records(p.stdout); err != nil {
+			if engine.Records, err = f.output.recordWriter(p.stdout); err != nil {
 				return err
 			}
 			engine.Alone = true
 			engine.Timeout = f.timeout
-			engine.LeftOut = p.leftOut
-			err = engine.ByHand(cmd.Context(), req)
+			engine.LeftOut = p.printLeftOut
+			err = engine.RotateByHand(cmd.Context(), req)
 			if errors.Is(err, plan.ErrNothing) {
 				fmt.Fprintln(p.stderr, "nothing to do: these services have no certificate on this node")
 				return nil
@@ -76,7 +76,7 @@ the same command on the other control-plane nodes, then "rotate-certs-node recov
 }
 
 // planRequest returns the request of the flags.
-func (f *byHand) request() (req plan.Request, err error) {
+func (f *byHand) planRequest() (req plan.Request, err error) {
 	if f.all {
 		req.Services = certs.Services()
 	} else if req.Services, err = certs.ParseServices(f.services); err != nil {
@@ -101,7 +101,7 @@ func (f *byHand) request() (req plan.Request, err error) {
 }
 
 // printLeftOut lists the certificates that a rotation by hand does not renew, with the reason.
-func (p *program) leftOut(left []plan.LeftOut) {
+func (p *program) printLeftOut(left []plan.LeftOut) {
 	for _, l := range left {
 		expires := ""
 		if !l.NotAfter.IsZero() {

@@ -23,12 +23,12 @@ func (p *program) runCommand() *cobra.Command {
 		Short: "Carry out the orders of a rotation until it ends; the main process of a node pod",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			engine, closeEngine := p.engine()
+			engine, closeEngine := p.newEngine()
 			defer closeEngine()
-			if err := engine.Run(cmd.Context(), rotation); err != nil {
+			if err := engine.RunOrders(cmd.Context(), rotation); err != nil {
 				return err
 			}
-			linger(cmd.Context())
+			waitForEnd(cmd.Context())
 			return nil
 		},
 	}
@@ -43,7 +43,7 @@ func (p *program) runCommand() *cobra.Command {
 // record was received is deleted, which ends the wait at once.
 const lastWord = 3 * time.Second
 
-func linger(ctx context.Context) {
+func waitForEnd(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lastWord)
 	defer cancel()
 	<-ctx.Done()
@@ -74,7 +74,7 @@ func (p *program) orderCommand() *cobra.Command {
 			if _, err := r.PutOrder(o); err != nil {
 				return err
 			}
-			return p.print(map[string]bool{"accepted": true})
+			return p.printJSON(map[string]bool{"accepted": true})
 		},
 	}
 	addRotation(cmd, &rotation)
@@ -82,11 +82,11 @@ func (p *program) orderCommand() *cobra.Command {
 }
 
 func openRotation(root hostfs.Root, id string) (*statedir.Rotation, error) {
-	dir, err := statedir.Open(root)
+	dir, err := statedir.OpenDir(root)
 	if err != nil {
 		return nil, err
 	}
-	return dir.Rotation(id)
+	return dir.OpenRotation(id)
 }
 
 // signOfLife is the interval at which follow prints an empty line, so that its reader can
@@ -104,13 +104,13 @@ func (p *program) followCommand() *cobra.Command {
 			out := &lines{w: p.stdout}
 			ctx, cancel := context.WithCancel(cmd.Context())
 			defer cancel()
-			go out.beat(ctx)
-			err := statedir.Follow(ctx, p.hostRoot(), rotation, after, func(rec nodeapi.Record) error {
+			go out.keepBeating(ctx)
+			err := statedir.FollowJournal(ctx, p.hostRoot(), rotation, after, func(rec nodeapi.Record) error {
 				line, err := json.Marshal(rec)
 				if err != nil {
 					return err
 				}
-				return out.write(line)
+				return out.writeLine(line)
 			})
 			if cmd.Context().Err() != nil && errors.Is(err, context.Canceled) {
 				return nil // asked to end
@@ -129,14 +129,14 @@ type lines struct {
 	w  io.Writer
 }
 
-func (l *lines) write(line []byte) error {
+func (l *lines) writeLine(line []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	_, err := l.w.Write(append(line, '\n'))
 	return err
 }
 
-func (l *lines) beat(ctx context.Context) {
+func (l *lines) keepBeating(ctx context.Context) {
 	tick := time.NewTicker(signOfLife)
 	defer tick.Stop()
 	for {
@@ -144,7 +144,7 @@ func (l *lines) beat(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if l.write(nil) != nil {
+			if l.writeLine(nil) != nil {
 				return
 			}
 		}

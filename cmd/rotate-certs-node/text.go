@@ -23,10 +23,10 @@ func (o *output) add(cmd *cobra.Command) {
 }
 
 // recordWriter returns the writer for a rotation's records.
-func (o output) records(w io.Writer) (io.Writer, error) {
+func (o output) recordWriter(w io.Writer) (io.Writer, error) {
 	switch f, isFile := w.(*os.File); {
 	case o == "text", o == "" && isFile && term.IsTerminal(int(f.Fd())):
-		return &words{w: w}, nil
+		return &recordText{w: w}, nil
 	case o == "json", o == "":
 		return &lockedWriter{w: w}, nil
 	default:
@@ -35,15 +35,15 @@ func (o output) records(w io.Writer) (io.Writer, error) {
 }
 
 // recordText writes records, which it gets as lines of JSON, as text.
-type words struct{ w io.Writer }
+type recordText struct{ w io.Writer }
 
 // Write implements [io.Writer]. Records come one by one.
-func (w *words) Write(line []byte) (int, error) {
+func (w *recordText) Write(line []byte) (int, error) {
 	var rec nodeapi.Record
 	if err := json.Unmarshal(line, &rec); err != nil {
 		return 0, fmt.Errorf("print record: %w", err)
 	}
-	if text := inWords(rec); text != "" {
+	if text := describeRecord(rec); text != "" {
 		if _, err := fmt.Fprintf(w.w, "%s  %s\n", rec.Time.Local().Format(time.TimeOnly), text); err != nil {
 			return 0, err
 		}
@@ -52,13 +52,13 @@ func (w *words) Write(line []byte) (int, error) {
 }
 
 // describeRecord describes a record in one line, or in several if it ends a rotation.
-func inWords(rec nodeapi.Record) string {
+func describeRecord(rec nodeapi.Record) string {
 	switch rec.Kind {
 	case nodeapi.Staging:
 		if rec.Message != "" {
-			return fmt.Sprintf("checking %s: %s", joined(rec.Services), rec.Message)
+			return fmt.Sprintf("checking %s: %s", joinServices(rec.Services), rec.Message)
 		}
-		return "signing new certificates for " + joined(rec.Services)
+		return "signing new certificates for " + joinServices(rec.Services)
 	case nodeapi.CSRPosted:
 		return "waiting for a signature of CertificateSigningRequest " + rec.CSR.Name
 	case nodeapi.Staged:
@@ -67,11 +67,11 @@ func inWords(rec nodeapi.Record) string {
 		}
 		return fmt.Sprintf("signed %d certificates; nothing is changed yet", len(rec.Renewals))
 	case nodeapi.Committing:
-		return with("replacing files", rec.Message)
+		return withService("replacing files", rec.Message)
 	case nodeapi.Replaced:
-		return with("files are replaced", rec.Message)
+		return withService("files are replaced", rec.Message)
 	case nodeapi.Restarting:
-		return with("restarting "+string(rec.Service), rec.Message)
+		return withService("restarting "+string(rec.Service), rec.Message)
 	case nodeapi.Restarted:
 		return fmt.Sprintf("%s runs again; it was unavailable for %.1f s", rec.Service, rec.UnavailableSeconds)
 	case nodeapi.Waiting:
@@ -79,17 +79,17 @@ func inWords(rec nodeapi.Record) string {
 	case nodeapi.Verified:
 		return "verified: " + rec.Evidence.Detail
 	case nodeapi.RollingBack:
-		return with("ROLLING BACK", rec.Message)
+		return withService("ROLLING BACK", rec.Message)
 	case nodeapi.Abandoned:
-		return with("ended", rec.Message)
+		return withService("ended", rec.Message)
 	default:
-		return ending(rec)
+		return describeAnswer(rec)
 	}
 }
 
 // describeAnswer describes the answer to an order. The program's error adds the reason and the
 // next step.
-func ending(rec nodeapi.Record) string {
+func describeAnswer(rec nodeapi.Record) string {
 	switch {
 	case rec.Kind == nodeapi.Committed && rec.Unverified:
 		return "NOT VERIFIED: the new certificates are in place"
@@ -102,9 +102,9 @@ func ending(rec nodeapi.Record) string {
 		}
 		return fmt.Sprintf("finished rotation %s%s\nNext: the other nodes, one after the other", rec.Rotation, kept)
 	case rec.Kind == nodeapi.RolledBack && rec.Unverified:
-		return with("ROLLED BACK, not verified yet", rec.Message)
+		return withService("ROLLED BACK, not verified yet", rec.Message)
 	case rec.Kind == nodeapi.RolledBack:
-		return with("ROLLED BACK", rec.Message)
+		return withService("ROLLED BACK", rec.Message)
 	case rec.Kind == nodeapi.Unknown:
 		return "UNKNOWN: neither old nor new certificates could be verified"
 	case rec.Kind == nodeapi.Failed, rec.Kind == nodeapi.Refused:
@@ -114,14 +114,14 @@ func ending(rec nodeapi.Record) string {
 	}
 }
 
-func with(text, message string) string {
+func withService(text, message string) string {
 	if message == "" {
 		return text
 	}
 	return text + ": " + message
 }
 
-func joined(services []certs.Service) string {
+func joinServices(services []certs.Service) string {
 	out := make([]string, 0, len(services))
 	for _, s := range services {
 		out = append(out, string(s))

@@ -13,7 +13,7 @@ import (
 
 func TestRecordsAsText(t *testing.T) {
 	var out strings.Builder
-	w := &words{w: &out}
+	w := &recordText{w: &out}
 	for _, rec := range []nodeapi.Record{
 		{Kind: nodeapi.Staging, Services: []certs.Service{certs.Etcd, certs.Kubelet}},
 		{Kind: nodeapi.Staged, Renewals: make([]inventory.Renewal, 3)},
@@ -57,7 +57,7 @@ func TestRestartOfAUnitAsText(t *testing.T) {
 		"files are replaced: k0scontroller.service made them":                                             {Kind: nodeapi.Replaced, Message: "k0scontroller.service made them"},
 		"finished rotation 7f3c2a; the earlier ones are gone\nNext: the other nodes, one after the other": {Kind: nodeapi.Finished, Rotation: "7f3c2a", Message: "the earlier ones are gone"},
 	} {
-		if got := inWords(rec); got != want {
+		if got := describeRecord(rec); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}

@@ -51,7 +51,7 @@ func IsIssuedBy(c, ca *x509.Certificate) bool {
 // signed by ca. The serial number is new: 128 random bits. The signature algorithm is the
 // template's if the CA's key can make it, otherwise the key's default. [CanSign] checks whether
 // the CA may sign.
-func Sign(template *x509.Certificate, pub crypto.PublicKey, ca *x509.Certificate, caKey crypto.Signer) (*x509.Certificate, error) {
+func SignTemplate(template *x509.Certificate, pub crypto.PublicKey, ca *x509.Certificate, caKey crypto.Signer) (*x509.Certificate, error) {
 	switch {
 	case caKey == nil:
 		return nil, fmt.Errorf("sign certificate %q: certificate authority %q has no key", template.Subject, ca.Subject)
@@ -106,7 +106,7 @@ func signatureBy(key crypto.PublicKey, wanted x509.SignatureAlgorithm) x509.Sign
 func signSelf(template *x509.Certificate, key crypto.Signer) (*x509.Certificate, error) {
 	issuer := *template
 	issuer.PublicKey = key.Public()
-	return Sign(template, key.Public(), &issuer, key)
+	return SignTemplate(template, key.Public(), &issuer, key)
 }
 
 // newSerial returns 128 random bits with the highest set: never zero, always of the

@@ -36,7 +36,7 @@ func (d Difference) String() string {
 }
 
 // LossesOf returns the differences that are losses.
-func Losses(in []Difference) []Difference {
+func LossesOf(in []Difference) []Difference {
 	var out []Difference
 	for _, d := range in {
 		if d.Loss {
@@ -50,7 +50,7 @@ func Losses(in []Difference) []Difference {
 // usages, CA or not, other extensions and their criticality, the key's algorithm and size, the
 // signature's algorithm, the issuer's name. Serial numbers, dates, the key itself and its
 // identifiers always differ and are not compared.
-func Diff(old, successor *x509.Certificate) []Difference {
+func Compare(old, successor *x509.Certificate) []Difference {
 	var out []Difference
 	add := func(attribute, o, n string, loss bool) {
 		if o != n {
@@ -78,12 +78,12 @@ func Diff(old, successor *x509.Certificate) []Difference {
 		add("subject", o, n, !sameSubject(old.RawSubject, successor.RawSubject))
 	}
 	addSet("names", generalNames(old), generalNames(successor))
-	addSet("usages", usages(old), usages(successor))
+	addSet("usages", usageNames(old), usageNames(successor))
 	add("certificate authority", yesNo(isCA(old)), yesNo(isCA(successor)), true)
 	addSet("extensions", otherExtensions(old), otherExtensions(successor))
-	o, n := criticality(old, successor)
+	o, n := criticalityChanges(old, successor)
 	add("critical extensions", o, n, false)
-	add("key", KeyAlgorithm(old.PublicKey), KeyAlgorithm(successor.PublicKey), weaker(old, successor))
+	add("key", KeyAlgorithm(old.PublicKey), KeyAlgorithm(successor.PublicKey), isWeaker(old, successor))
 	add("signature", old.SignatureAlgorithm.String(), successor.SignatureAlgorithm.String(), false)
 	add("issuer", old.Issuer.String(), successor.Issuer.String(), false)
 	return out
@@ -110,7 +110,7 @@ func yesNo(b bool) string {
 }
 
 // isWeaker reports whether the new key is of another algorithm or has fewer bits.
-func weaker(old, successor *x509.Certificate) bool {
+func isWeaker(old, successor *x509.Certificate) bool {
 	return old.PublicKeyAlgorithm != successor.PublicKeyAlgorithm || keyBits(successor) < keyBits(old)
 }
 
@@ -138,8 +138,8 @@ func otherExtensions(c *x509.Certificate) []string {
 	return out
 }
 
-// criticality names the extensions that both have and only one calls critical.
-func criticality(old, successor *x509.Certificate) (o, n string) {
+// criticalityChanges names the extensions that both have and only one calls critical.
+func criticalityChanges(old, successor *x509.Certificate) (o, n string) {
 	var inOld, inNew []string
 	for _, e := range old.Extensions {
 		i := slices.IndexFunc(successor.Extensions, func(other pkix.Extension) bool { return e.Id.Equal(other.Id) })

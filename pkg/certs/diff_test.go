@@ -30,10 +30,10 @@ func TestDiff(t *testing.T) {
 		loss      bool
 	}{
 		{"nothing but key, serial number and dates", []certstest.Option{certstest.Valid(now, now.AddDate(3, 0, 0))}, "", "", "", false},
-		{"names in another order", []certstest.Option{sans("b", "a", "10.0.0.1")}, "", "", "", false},
-		{"a name is gone", []certstest.Option{sans("a", "10.0.0.1")}, "names", "DNS:a, DNS:b, IP:10.0.0.1", "DNS:a, IP:10.0.0.1", true},
-		{"two names are gone", []certstest.Option{sans("a")}, "names", "DNS:a, DNS:b, IP:10.0.0.1", "DNS:a", true},
-		{"a name is more", []certstest.Option{sans("a", "b", "c", "10.0.0.1")}, "names", "DNS:a, DNS:b, IP:10.0.0.1", "DNS:a, DNS:b, DNS:c, IP:10.0.0.1", false},
+		{"names in another order", []certstest.Option{sanStrings("b", "a", "10.0.0.1")}, "", "", "", false},
+		{"a name is gone", []certstest.Option{sanStrings("a", "10.0.0.1")}, "names", "DNS:a, DNS:b, IP:10.0.0.1", "DNS:a, IP:10.0.0.1", true},
+		{"two names are gone", []certstest.Option{sanStrings("a")}, "names", "DNS:a, DNS:b, IP:10.0.0.1", "DNS:a", true},
+		{"a name is more", []certstest.Option{sanStrings("a", "b", "c", "10.0.0.1")}, "names", "DNS:a, DNS:b, IP:10.0.0.1", "DNS:a, DNS:b, DNS:c, IP:10.0.0.1", false},
 		{"another common name", []certstest.Option{certstest.Name("other", "o")}, "subject", "CN=etcd,O=o", "CN=other,O=o", true},
 		{"an organization is gone", []certstest.Option{certstest.Name("etcd")}, "subject", "CN=etcd,O=o", "CN=etcd", true},
 		{"a usage is gone", []certstest.Option{certstest.Usages(x509.ExtKeyUsageServerAuth)}, "usages",
@@ -51,7 +51,7 @@ func TestDiff(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := ca.Leaf(t, append(usual[:len(usual):len(usual)], test.change...)...).Leaf()
-			got := certs.Diff(old, c)
+			got := certs.Compare(old, c)
 			if test.attribute == "" {
 				assert.Empty(t, got)
 				return
@@ -62,28 +62,28 @@ func TestDiff(t *testing.T) {
 				assert.Contains(t, test.old, lost)
 				assert.NotContains(t, test.new, lost)
 			}
-			assert.Equal(t, test.loss, len(certs.Losses(got)) == 1)
+			assert.Equal(t, test.loss, len(certs.LossesOf(got)) == 1)
 		})
 	}
 	t.Run("what is gone is named", func(t *testing.T) {
-		got := certs.Diff(old, ca.Leaf(t, append(usual[:len(usual):len(usual)], sans("a"))...).Leaf())
+		got := certs.Compare(old, ca.Leaf(t, append(usual[:len(usual):len(usual)], sanStrings("a"))...).Leaf())
 		assert.Equal(t, `names: "DNS:a, DNS:b, IP:10.0.0.1" → "DNS:a" (lost DNS:b, IP:10.0.0.1)`, got[0].String())
 	})
 	t.Run("a smaller key", func(t *testing.T) {
 		large := ca.Leaf(t, append(usual[:len(usual):len(usual)], certstest.WithKey(certstest.ECDSAP384, ""))...).Leaf()
-		assert.Equal(t, []certs.Difference{{Attribute: "key", Old: "ECDSA-P-384", New: "ECDSA-P-256", Loss: true}}, certs.Diff(large, old))
+		assert.Equal(t, []certs.Difference{{Attribute: "key", Old: "ECDSA-P-384", New: "ECDSA-P-256", Loss: true}}, certs.Compare(large, old))
 	})
 	t.Run("another issuer", func(t *testing.T) {
 		c := certstest.NewCA(t, "other").Leaf(t, usual...).Leaf()
-		assert.Equal(t, []certs.Difference{{Attribute: "issuer", Old: "CN=ca", New: "CN=other"}}, certs.Diff(old, c))
+		assert.Equal(t, []certs.Difference{{Attribute: "issuer", Old: "CN=ca", New: "CN=other"}}, certs.Compare(old, c))
 	})
 	t.Run("the same subject in another string type", func(t *testing.T) {
 		utf8 := ca.Leaf(t, certstest.RawSubject(commonName(t, asn1.TagUTF8String, "x"))).Leaf()
 		printable := ca.Leaf(t, certstest.RawSubject(commonName(t, asn1.TagPrintableString, "x"))).Leaf()
-		got := certs.Diff(utf8, printable)
+		got := certs.Compare(utf8, printable)
 		require.Len(t, got, 1, "it is reported")
 		assert.Contains(t, got[0].String(), "CN=x (DER 30")
-		assert.Empty(t, certs.Losses(got), "and no loss: a signer writes it as it likes")
+		assert.Empty(t, certs.LossesOf(got), "and no loss: a signer writes it as it likes")
 	})
 	t.Run("a subject in another order", func(t *testing.T) {
 		organization := pkix.AttributeTypeAndValue{Type: asn1.ObjectIdentifier{2, 5, 4, 10}, Value: "o"}
@@ -93,28 +93,28 @@ func TestDiff(t *testing.T) {
 			for _, r := range rdns {
 				out = append(out, pkix.RelativeDistinguishedNameSET{r})
 			}
-			return ca.Leaf(t, certstest.RawSubject(marshal(t, out))).Leaf()
+			return ca.Leaf(t, certstest.RawSubject(marshalExtension(t, out))).Leaf()
 		}
-		assert.Len(t, certs.Losses(certs.Diff(subject(organization, name), subject(name, organization))), 1)
+		assert.Len(t, certs.LossesOf(certs.Compare(subject(organization, name), subject(name, organization))), 1)
 	})
 	t.Run("a name that Go does not parse is gone", func(t *testing.T) {
 		with := ca.Leaf(t, certstest.Extension(oidSAN, false, userPrincipalName(t, "x@example.org"))).Leaf()
-		got := certs.Losses(certs.Diff(with, ca.Leaf(t).Leaf()))
+		got := certs.LossesOf(certs.Compare(with, ca.Leaf(t).Leaf()))
 		require.Len(t, got, 1)
 		assert.Equal(t, "names", got[0].Attribute)
 		assert.Contains(t, got[0].Old, "other:a0")
 	})
 }
 
-// sans replaces all names.
-func sans(names ...string) certstest.Option {
+// sanStrings replaces all names.
+func sanStrings(names ...string) certstest.Option {
 	return func(s *certstest.Spec) {
-		certstest.Template(func(c *x509.Certificate) { c.DNSNames, c.IPAddresses = nil, nil })(s)
+		certstest.Template(func(c *x509.Certificate) { c.DNSNames = nil; c.IPAddresses = nil })(s)
 		certstest.SANs(names...)(s)
 	}
 }
 
-func pool(cas ...*x509.Certificate) *x509.CertPool {
+func poolOf(cas ...*x509.Certificate) *x509.CertPool {
 	p := x509.NewCertPool()
 	for _, c := range cas {
 		p.AddCert(c)
@@ -122,7 +122,7 @@ func pool(cas ...*x509.Certificate) *x509.CertPool {
 	return p
 }
 
-func marshal(t *testing.T, v any) []byte {
+func marshalExtension(t *testing.T, v any) []byte {
 	t.Helper()
 	out, err := asn1.Marshal(v)
 	require.NoError(t, err)
@@ -131,17 +131,17 @@ func marshal(t *testing.T, v any) []byte {
 
 // commonName is a subject whose only value has that string type.
 func commonName(t *testing.T, tag int, value string) []byte {
-	return marshal(t, pkix.RDNSequence{{{
+	return marshalExtension(t, pkix.RDNSequence{{{
 		Type: asn1.ObjectIdentifier{2, 5, 4, 3}, Value: asn1.RawValue{Tag: tag, Bytes: []byte(value)},
 	}}})
 }
 
 // userPrincipalName is a names extension with Microsoft's otherName.
 func userPrincipalName(t *testing.T, name string) []byte {
-	inner := marshal(t, asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 20, 2, 3})
-	text := marshal(t, asn1.RawValue{Tag: asn1.TagUTF8String, Bytes: []byte(name)})
-	inner = append(inner, marshal(t, asn1.RawValue{Class: asn1.ClassContextSpecific, IsCompound: true, Bytes: text})...)
-	return marshal(t, []asn1.RawValue{{Class: asn1.ClassContextSpecific, IsCompound: true, Bytes: inner}})
+	inner := marshalExtension(t, asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 20, 2, 3})
+	text := marshalExtension(t, asn1.RawValue{Tag: asn1.TagUTF8String, Bytes: []byte(name)})
+	inner = append(inner, marshalExtension(t, asn1.RawValue{Class: asn1.ClassContextSpecific, IsCompound: true, Bytes: text})...)
+	return marshalExtension(t, []asn1.RawValue{{Class: asn1.ClassContextSpecific, IsCompound: true, Bytes: inner}})
 }
 
 func parseCSR(t *testing.T, text []byte) *x509.CertificateRequest {

@@ -25,8 +25,8 @@ type Facts struct {
 	KeyAlgorithm      string    `json:"keyAlgorithm"`     // "RSA-2048", "ECDSA-P-256", "Ed25519"
 }
 
-// Describe extracts the facts of a certificate.
-func Describe(c *x509.Certificate) Facts {
+// DescribeCertificate extracts the facts of a certificate.
+func DescribeCertificate(c *x509.Certificate) Facts {
 	return Facts{
 		Subject:           c.Subject.String(),
 		Issuer:            c.Issuer.String(),
@@ -34,8 +34,8 @@ func Describe(c *x509.Certificate) Facts {
 		FingerprintSHA256: Fingerprint(c),
 		NotBefore:         c.NotBefore.UTC(),
 		NotAfter:          c.NotAfter.UTC(),
-		SANs:              sans(c),
-		Usages:            usages(c),
+		SANs:              sanStrings(c),
+		Usages:            usageNames(c),
 		KeyAlgorithm:      KeyAlgorithm(c.PublicKey),
 	}
 }
@@ -68,7 +68,7 @@ func serialHex(c *x509.Certificate) string {
 	return c.SerialNumber.Text(16)
 }
 
-func sans(c *x509.Certificate) []string {
+func sanStrings(c *x509.Certificate) []string {
 	var out []string
 	out = append(out, c.DNSNames...)
 	for _, ip := range c.IPAddresses {
@@ -108,7 +108,7 @@ var extKeyUsageNames = map[x509.ExtKeyUsage]string{
 	x509.ExtKeyUsageOCSPSigning:     "ocsp signing",
 }
 
-func usages(c *x509.Certificate) []string {
+func usageNames(c *x509.Certificate) []string {
 	var out []string
 	for _, u := range keyUsageNames {
 		if c.KeyUsage&u.usage != 0 {

@@ -119,7 +119,7 @@ func parseKeyDER(der []byte) (crypto.Signer, error) {
 }
 
 // FitsCert reports whether the key is the one that the certificate was made for.
-func (k Key) Fits(c *x509.Certificate) bool {
+func (k Key) FitsCert(c *x509.Certificate) bool {
 	return k.Signer != nil && c != nil && samePublicKey(k.Signer.Public(), c.PublicKey)
 }
 

@@ -70,9 +70,9 @@ func TestNewKeyIsNew(t *testing.T) {
 	old := ca.Leaf(t)
 	key, err := certs.NewKeyLike(old.Leaf().PublicKey, old.Key.BlockType)
 	require.NoError(t, err)
-	assert.True(t, old.Key.Fits(old.Leaf()))
-	assert.False(t, key.Fits(old.Leaf()))
-	assert.False(t, certs.Key{}.Fits(old.Leaf()), "no key fits nothing")
+	assert.True(t, old.Key.FitsCert(old.Leaf()))
+	assert.False(t, key.FitsCert(old.Leaf()))
+	assert.False(t, certs.Key{}.FitsCert(old.Leaf()), "no key fits nothing")
 }
 
 func TestNewKeyRefusesHugeKeys(t *testing.T) {
@@ -102,18 +102,18 @@ func TestParseKeyPEM(t *testing.T) {
 		{"after EC parameters, as openssl writes", append(params, keyPEM...), certs.SEC1, ""},
 		{"after certificates, as in kubelet-client-current.pem", append(p.CertPEM(), keyPEM...), certs.SEC1, ""},
 		{"between other text", []byte("Bag Attributes\n" + string(keyPEM) + "\ntail"), certs.SEC1, ""},
-		{"under a label of another encoding", encode(certs.PKCS8, block.Bytes), certs.PKCS8, ""},
-		{"on a rare curve", encode(certs.PKCS8, p224DER), certs.PKCS8, ""},
+		{"under a label of another encoding", encodeKey(certs.PKCS8, block.Bytes), certs.PKCS8, ""},
+		{"on a rare curve", encodeKey(certs.PKCS8, p224DER), certs.PKCS8, ""},
 		{"nothing", nil, "", "no private key block"},
 		{"only a certificate", p.CertPEM(), "", "no private key block"},
-		{"damaged", encode(certs.PKCS1, []byte("garbage")), "", "damaged or of an unknown kind"},
+		{"damaged", encodeKey(certs.PKCS1, []byte("garbage")), "", "damaged or of an unknown kind"},
 		{"cut off", keyPEM[:len(keyPEM)/2], "", "no private key block"},
-		{"encrypted PKCS 8", encode("ENCRYPTED PRIVATE KEY", block.Bytes), "", "encrypted with a passphrase"},
+		{"encrypted PKCS 8", encodeKey("ENCRYPTED PRIVATE KEY", block.Bytes), "", "encrypted with a passphrase"},
 		{"encrypted the old way", pem.EncodeToMemory(&pem.Block{
 			Type: certs.SEC1, Bytes: block.Bytes,
 			Headers: map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "AES-256-CBC,00"},
 		}), "", "encrypted with a passphrase"},
-		{"a kind that TLS has no use for", encode("OPENSSH PRIVATE KEY", []byte("openssh-key-v1")), "", "unknown kind"},
+		{"a kind that TLS has no use for", encodeKey("OPENSSH PRIVATE KEY", []byte("openssh-key-v1")), "", "unknown kind"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			key, err := certs.ParseKeyPEM(test.text)
@@ -241,13 +241,13 @@ func TestKeysServeTLS(t *testing.T) {
 					Certificate: [][]byte{p.Leaf().Raw}, PrivateKey: p.Key.Signer,
 				}}}).HandshakeContext(t.Context())
 			}()
-			conn := tls.Client(client, &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: pool(ca.Cert), ServerName: "example.com"})
+			conn := tls.Client(client, &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: poolOf(ca.Cert), ServerName: "example.com"})
 			require.NoError(t, conn.HandshakeContext(t.Context()))
 			require.NoError(t, <-done)
 		})
 	}
 }
 
-func encode(blockType string, der []byte) []byte {
+func encodeKey(blockType string, der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: blockType, Bytes: der})
 }

@@ -9,7 +9,7 @@ import (
 // renewed with its key, or is signed by two others, has more than one. It is the one that is
 // valid at now and expires last; if none is valid now, the one that expires last. It returns -1
 // for none. dates returns a certificate's NotBefore and NotAfter.
-func Lasting[T any](of []T, now time.Time, dates func(T) (notBefore, notAfter time.Time)) int {
+func LastingOf[T any](of []T, now time.Time, dates func(T) (notBefore, notAfter time.Time)) int {
 	best := -1
 	bestValid := false
 	bestEnd := time.Time{}
@@ -26,4 +26,4 @@ func Lasting[T any](of []T, now time.Time, dates func(T) (notBefore, notAfter ti
 }
 
 // DatesOf returns a certificate's NotBefore and NotAfter, for [LastingOf].
-func Dates(c *x509.Certificate) (notBefore, notAfter time.Time) { return c.NotBefore, c.NotAfter }
+func DatesOf(c *x509.Certificate) (notBefore, notAfter time.Time) { return c.NotBefore, c.NotAfter }

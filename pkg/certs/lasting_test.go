@@ -27,6 +27,6 @@ func TestLasting(t *testing.T) {
 		"not one that begins later":      {[]*x509.Certificate{c(1, 90), c(-9, 1)}, 1},
 		"of those that ended the last":   {[]*x509.Certificate{c(-9, -5), c(-9, -2), c(-9, -3)}, 1},
 	} {
-		assert.Equal(t, test.want, certs.Lasting(test.of, now, certs.Dates), name)
+		assert.Equal(t, test.want, certs.LastingOf(test.of, now, certs.DatesOf), name)
 	}
 }

@@ -10,7 +10,7 @@ import "time"
 // valid for four. It was made together with its CA only if that life is a whole number of days.
 // Otherwise the answer is [DefaultLifetime], or the time left at now if that is longer, and
 // never more than from NotBefore to NotAfter.
-func Life(notBefore, notAfter, now time.Time, copied bool) time.Duration {
+func LifeOf(notBefore, notAfter, now time.Time, copied bool) time.Duration {
 	life := notAfter.Sub(notBefore)
 	if life <= 0 {
 		return DefaultLifetime

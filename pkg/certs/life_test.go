@@ -28,7 +28,7 @@ func TestLife(t *testing.T) {
 		"NotBefore of its CA, short":                 {-10*day - 7*time.Hour, 20 * day, true, 30*day + 7*time.Hour},
 		"dates that make no sense are no length":     {day, -day, false, certs.DefaultLifetime},
 	} {
-		assert.Equal(t, test.want, certs.Life(now.Add(test.from), now.Add(test.to), now, test.copied), name)
+		assert.Equal(t, test.want, certs.LifeOf(now.Add(test.from), now.Add(test.to), now, test.copied), name)
 	}
 }
 
@@ -38,14 +38,14 @@ func TestRepeatedRotationsKeepTheLife(t *testing.T) {
 	young := certstest.NewCA(t, "ca", certstest.Valid(now.Add(-2*time.Second), now.Add(3650*24*time.Hour)))
 	long := young.Leaf(t, certstest.Valid(young.Cert.NotBefore, now.Add(36135*24*time.Hour))).Leaf()
 	for range 3 {
-		long, _ = renew(t, young, long)
+		long, _ = renewWith(t, young, long)
 		assert.Equal(t, young.Cert.NotAfter, long.NotAfter)
 	}
 	ca := certstest.NewCA(t, "ca", certstest.Valid(now.Add(-time.Hour), now.AddDate(100, 0, 0)))
 	for _, life := range []time.Duration{20 * time.Minute, time.Hour, 365 * 24 * time.Hour, 36135 * 24 * time.Hour} {
 		c := ca.Leaf(t, certstest.Valid(now.Add(-30*time.Minute), now.Add(life-30*time.Minute))).Leaf()
 		for range 3 {
-			c, _ = renew(t, ca, c)
+			c, _ = renewWith(t, ca, c)
 			assert.Equal(t, life, c.NotAfter.Sub(c.NotBefore))
 		}
 	}
@@ -74,10 +74,10 @@ func TestSignaturesKeepTheirAlgorithm(t *testing.T) {
 			if test.otherCA != nil {
 				ca = certstest.NewCA(t, "ca", certstest.WithKey(test.otherCA, ""))
 			}
-			c, _ := renew(t, ca, old)
+			c, _ := renewWith(t, ca, old)
 			assert.Equal(t, test.want, c.SignatureAlgorithm)
-			require.Equal(t, test.want != test.algorithm, len(certs.Diff(old, c)) > 0)
-			assert.Empty(t, certs.Losses(certs.Diff(old, c)))
+			require.Equal(t, test.want != test.algorithm, len(certs.Compare(old, c)) > 0)
+			assert.Empty(t, certs.LossesOf(certs.Compare(old, c)))
 		})
 	}
 	t.Run("SelfServing", func(t *testing.T) {

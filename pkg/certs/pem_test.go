@@ -28,13 +28,13 @@ func TestParsePEM(t *testing.T) {
 		{"a chain in its order", string(p.CertPEM()), []*x509.Certificate{leaf, intermediate}, ""},
 		{"a key between", string(certs.EncodePEM(leaf)) + string(p.KeyPEM(t)) + string(certs.EncodePEM(intermediate)), []*x509.Certificate{leaf, intermediate}, ""},
 		{"text of openssl x509 -text around", "Certificate:\n  Data:\n" + string(certs.EncodePEM(leaf)) + "# end", []*x509.Certificate{leaf}, ""},
-		{"Windows line ends", "\r\n" + windows(certs.EncodePEM(leaf)), []*x509.Certificate{leaf}, ""},
+		{"Windows line ends", "\r\n" + windowsEnds(certs.EncodePEM(leaf)), []*x509.Certificate{leaf}, ""},
 		{"empty", "", nil, "no CERTIFICATE block"},
 		{"DER", string(leaf.Raw), nil, "no CERTIFICATE block"},
 		{"only a key", string(p.KeyPEM(t)), nil, "no CERTIFICATE block"},
-		{"a request", string(encode("CERTIFICATE REQUEST", leaf.Raw)), nil, "no CERTIFICATE block"},
-		{"a hole in the chain", string(certs.EncodePEM(leaf)) + string(encode("CERTIFICATE", leaf.Raw[:40])), nil, "parse certificate 2"},
-		{"trailing bytes in a block", string(encode("CERTIFICATE", append(leaf.Raw[:len(leaf.Raw):len(leaf.Raw)], 0))), nil, "parse certificate 1"},
+		{"a request", string(encodeKey("CERTIFICATE REQUEST", leaf.Raw)), nil, "no CERTIFICATE block"},
+		{"a hole in the chain", string(certs.EncodePEM(leaf)) + string(encodeKey("CERTIFICATE", leaf.Raw[:40])), nil, "parse certificate 2"},
+		{"trailing bytes in a block", string(encodeKey("CERTIFICATE", append(leaf.Raw[:len(leaf.Raw):len(leaf.Raw)], 0))), nil, "parse certificate 1"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got, err := certs.ParsePEM([]byte(test.text))
@@ -52,7 +52,7 @@ func TestParsePEM(t *testing.T) {
 	}
 }
 
-func windows(text []byte) string {
+func windowsEnds(text []byte) string {
 	var out []byte
 	for _, b := range text {
 		if b == '\n' {
@@ -74,7 +74,7 @@ func FuzzParsePEM(f *testing.F) {
 		f.Add(c.Raw)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		for _, text := range [][]byte{data, encode("CERTIFICATE", data)} {
+		for _, text := range [][]byte{data, encodeKey("CERTIFICATE", data)} {
 			chain, err := certs.ParsePEM(text)
 			if err != nil {
 				require.Nil(t, chain)
@@ -86,9 +86,9 @@ func FuzzParsePEM(f *testing.F) {
 			for _, c := range chain {
 				// Every parsed certificate can be described, compared and renewed, or is
 				// refused.
-				certs.Describe(c)
-				assert.Empty(t, certs.Diff(c, c))
-				_, _ = certs.Successor(c, certs.Renewal{Now: certstest.Now, CA: p.Chain[1]})
+				certs.DescribeCertificate(c)
+				assert.Empty(t, certs.Compare(c, c))
+				_, _ = certs.SuccessorTemplate(c, certs.Renewal{Now: certstest.Now, CA: p.Chain[1]})
 				_ = certs.CanSign(c, certstest.Now)
 				certs.IsIssuedBy(c, p.Chain[1])
 				certs.IsIssuedBy(p.Leaf(), c)
@@ -112,7 +112,7 @@ func FuzzParseKeyPEM(f *testing.F) {
 	}
 	f.Add([]byte("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END RSA PRIVATE KEY-----\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		for _, text := range [][]byte{data, encode(certs.PKCS1, data), encode(certs.SEC1, data), encode(certs.PKCS8, data)} {
+		for _, text := range [][]byte{data, encodeKey(certs.PKCS1, data), encodeKey(certs.SEC1, data), encodeKey(certs.PKCS8, data)} {
 			key, err := certs.ParseKeyPEM(text)
 			if err != nil {
 				require.Nil(t, key.Signer)

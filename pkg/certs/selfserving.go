@@ -19,8 +19,8 @@ func SelfServing(oldChain []*x509.Certificate, k Key, r Renewal) ([]*x509.Certif
 	}
 	r.CA = nil
 	old := oldChain[0]
-	r.Life = r.life(old) // its CA's as well
-	template, err := Successor(old, r)
+	r.Life = r.lifeLike(old) // its CA's as well
+	template, err := SuccessorTemplate(old, r)
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +35,7 @@ func SelfServing(oldChain []*x509.Certificate, k Key, r Renewal) ([]*x509.Certif
 	if err != nil {
 		return nil, err
 	}
-	leaf, err := Sign(template, k.Signer.Public(), ca, caKey)
+	leaf, err := SignTemplate(template, k.Signer.Public(), ca, caKey)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func throwawayCA(oldChain []*x509.Certificate, leafKey Key, r Renewal) (*x509.Ce
 			break
 		}
 	}
-	template, err := Successor(like, r)
+	template, err := SuccessorTemplate(like, r)
 	if err != nil {
 		return nil, nil, err
 	}

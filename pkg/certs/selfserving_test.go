@@ -14,9 +14,9 @@ import (
 
 // TestSelfServing renews certificates whose CA's key no longer exists.
 func TestSelfServing(t *testing.T) {
-	kubelet := certstest.Throwaway(t, "n1", certstest.WithKey(certstest.RSA2048, ""))
+	kubelet := certstest.SelfMade(t, "n1", certstest.WithKey(certstest.RSA2048, ""))
 	selfSigned := certstest.NewCA(t, "dashboard", certstest.SANs("dashboard"),
-		certstest.Template(func(c *x509.Certificate) { c.IsCA, c.KeyUsage = false, x509.KeyUsageDigitalSignature })).Pair()
+		certstest.Template(func(c *x509.Certificate) { c.IsCA = false; c.KeyUsage = x509.KeyUsageDigitalSignature })).Pair()
 	for _, test := range []struct {
 		name  string
 		chain []*x509.Certificate
@@ -34,18 +34,18 @@ func TestSelfServing(t *testing.T) {
 
 			require.Len(t, chain, len(test.chain), "as many certificates as before")
 			leaf := chain[0]
-			assert.True(t, key.Fits(leaf))
-			assert.Empty(t, certs.Diff(old, leaf), "same names, also of the issuer")
+			assert.True(t, key.FitsCert(leaf))
+			assert.Empty(t, certs.Compare(old, leaf), "same names, also of the issuer")
 			assert.Equal(t, old.RawIssuer, leaf.RawIssuer)
 			assert.Equal(t, now.Add(-5*time.Minute), leaf.NotBefore)
 			assert.Equal(t, now.Add(30*24*time.Hour), leaf.NotAfter)
 			if len(chain) == 2 {
 				ca := chain[1]
-				assert.Empty(t, certs.Diff(test.chain[1], ca))
+				assert.Empty(t, certs.Compare(test.chain[1], ca))
 				assert.NotEqual(t, test.chain[1].PublicKey, ca.PublicKey, "the CA's key is new")
 				assert.Equal(t, ca.SubjectKeyId, leaf.AuthorityKeyId)
 				assert.NotEqual(t, test.chain[1].SubjectKeyId, ca.SubjectKeyId)
-				_, err := leaf.Verify(x509.VerifyOptions{Roots: pool(ca), DNSName: "n1", CurrentTime: now})
+				_, err := leaf.Verify(x509.VerifyOptions{Roots: poolOf(ca), DNSName: "n1", CurrentTime: now})
 				assert.NoError(t, err)
 			}
 		})

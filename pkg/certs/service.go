@@ -53,7 +53,7 @@ func ParseServices(names []string) ([]Service, error) {
 	for _, name := range names {
 		s := Service(strings.ToLower(strings.TrimSpace(name)))
 		if !slices.Contains(Services(), s) {
-			return nil, &UnknownServiceError{Name: name, Nearest: nearest(string(s))}
+			return nil, &UnknownServiceError{Name: name, Nearest: nearestService(string(s))}
 		}
 		found = append(found, s)
 	}
@@ -72,7 +72,7 @@ func SortServices(in []Service) []Service {
 }
 
 // nearestService returns the service that a mistyped name most likely means, or "".
-func nearest(name string) Service {
+func nearestService(name string) Service {
 	if name == "" {
 		return ""
 	}

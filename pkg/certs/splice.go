@@ -21,7 +21,7 @@ type Splice struct {
 // already the same is not changed. If the text has no such part, the new one is appended.
 //
 // It is an error if the result, parsed again, does not hold the new parts.
-func (s Splice) Into(text []byte) ([]byte, error) {
+func (s Splice) PutInto(text []byte) ([]byte, error) {
 	blocks, rest := pemBlocks(text)
 	oldChain, _ := ParsePEM(text)
 	var out bytes.Buffer
@@ -43,7 +43,7 @@ func (s Splice) Into(text []byte) ([]byte, error) {
 			}
 			n++
 			chainDone = true
-		case s.Key != nil && s.replaces(b, oldChain, keyDone):
+		case s.Key != nil && s.replacesKey(b, oldChain, keyDone):
 			text, err := s.keyText(b)
 			if err != nil {
 				return nil, err
@@ -65,11 +65,11 @@ func (s Splice) Into(text []byte) ([]byte, error) {
 		}
 		out.Write(text)
 	}
-	return out.Bytes(), s.check(out.Bytes())
+	return out.Bytes(), s.checkResult(out.Bytes())
 }
 
 // replacesKey reports whether a block is a private key that the new one replaces.
-func (s Splice) replaces(b pemBlock, oldChain []*x509.Certificate, done bool) bool {
+func (s Splice) replacesKey(b pemBlock, oldChain []*x509.Certificate, done bool) bool {
 	if b.Type != PKCS8 && !strings.HasSuffix(b.Type, " "+PKCS8) {
 		return false
 	}
@@ -88,7 +88,7 @@ func (s Splice) keyText(b pemBlock) ([]byte, error) {
 	return s.Key.PEM()
 }
 
-func (s Splice) check(text []byte) error {
+func (s Splice) checkResult(text []byte) error {
 	if s.Chain != nil {
 		chain, err := ParsePEM(text)
 		if err != nil || len(chain) != len(s.Chain) || !chain[0].Equal(s.Chain[0]) {

@@ -51,18 +51,18 @@ func TestSpliceTouchesNothingElse(t *testing.T) {
 		"no line end at the end":              {certs.Splice{Chain: fresh.Chain[:1]}, strings.TrimSuffix(oldLeaf, "\n"), newLeaf},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := test.splice.Into([]byte(test.was))
+			got, err := test.splice.PutInto([]byte(test.was))
 			require.NoError(t, err)
-			assert.True(t, bytes.Equal([]byte(test.now), got), "blocks %s", labels(got))
-			again, err := test.splice.Into(got)
+			assert.True(t, bytes.Equal([]byte(test.now), got), "blocks %s", labelsOf(got))
+			again, err := test.splice.PutInto(got)
 			require.NoError(t, err)
 			assert.True(t, bytes.Equal(got, again), "the second time it changes nothing")
 		})
 	}
 }
 
-// labels are a PEM text's blocks: no key is ever printed.
-func labels(text []byte) (out []string) {
+// labelsOf are a PEM text's blocks: no key is ever printed.
+func labelsOf(text []byte) (out []string) {
 	for b, rest := pem.Decode(text); b != nil; b, rest = pem.Decode(rest) {
 		out = append(out, b.Type)
 	}

@@ -24,7 +24,7 @@ const DefaultWithin = 30 * 24 * time.Hour
 
 // ValidityStatus depends only on the dates. within 0 means the default: [DefaultWithin], or 20
 // % of the certificate's life where that is shorter. The reason is empty for OK.
-func (f Facts) Validity(now time.Time, within time.Duration) (Status, string) {
+func (f Facts) ValidityStatus(now time.Time, within time.Duration) (Status, string) {
 	if within == 0 {
 		within = min(DefaultWithin, f.NotAfter.Sub(f.NotBefore)/5)
 	}

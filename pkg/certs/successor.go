@@ -54,8 +54,8 @@ type Renewal struct {
 // It starts five minutes before r.Now but not before its CA, and ends when asked but not after
 // its CA. A CA that cannot sign at r.Now is an error with the reason. The signature's algorithm
 // is that of old; [SignTemplate] uses it if the CA's key can.
-func Successor(old *x509.Certificate, r Renewal) (*x509.Certificate, error) {
-	notBefore, notAfter, err := r.dates(old)
+func SuccessorTemplate(old *x509.Certificate, r Renewal) (*x509.Certificate, error) {
+	notBefore, notAfter, err := r.datesFor(old)
 	if err != nil {
 		return nil, fmt.Errorf("renew certificate %q: %w", old.Subject, err)
 	}
@@ -83,15 +83,15 @@ func Successor(old *x509.Certificate, r Renewal) (*x509.Certificate, error) {
 }
 
 // lifeLike returns the life of the successor of old.
-func (r Renewal) life(old *x509.Certificate) time.Duration {
+func (r Renewal) lifeLike(old *x509.Certificate) time.Duration {
 	if r.Life > 0 {
 		return r.Life
 	}
 	copied := r.CA != nil && r.CA.NotBefore.Equal(old.NotBefore)
-	return Life(old.NotBefore, old.NotAfter, r.Now, copied)
+	return LifeOf(old.NotBefore, old.NotAfter, r.Now, copied)
 }
 
-func (r Renewal) dates(old *x509.Certificate) (notBefore, notAfter time.Time, err error) {
+func (r Renewal) datesFor(old *x509.Certificate) (notBefore, notAfter time.Time, err error) {
 	validity := r.Validity
 	if validity < 0 {
 		return notBefore, notAfter, fmt.Errorf("validity %s is negative", validity)
@@ -108,7 +108,7 @@ func (r Renewal) dates(old *x509.Certificate) (notBefore, notAfter time.Time, er
 	}
 	notAfter = r.Now.UTC().Add(validity).Truncate(time.Second)
 	if validity == 0 {
-		life := r.life(old)
+		life := r.lifeLike(old)
 		notAfter = notBefore.Add(life)
 		if least := r.Now.UTC().Add(life / 2).Truncate(time.Second); notAfter.Before(least) {
 			notAfter = least // one that lives for minutes

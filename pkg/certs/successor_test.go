@@ -31,14 +31,14 @@ var (
 	oidCustom       = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 99999, 2}
 )
 
-// renew makes a successor with a new key, as every caller does.
-func renew(t *testing.T, ca certstest.CA, old *x509.Certificate) (*x509.Certificate, certs.Key) {
+// renewWith makes a successor with a new key, as every caller does.
+func renewWith(t *testing.T, ca certstest.CA, old *x509.Certificate) (*x509.Certificate, certs.Key) {
 	t.Helper()
-	template, err := certs.Successor(old, certs.Renewal{Now: now, CA: ca.Cert})
+	template, err := certs.SuccessorTemplate(old, certs.Renewal{Now: now, CA: ca.Cert})
 	require.NoError(t, err)
 	key, err := certs.NewKeyLike(old.PublicKey, "")
 	require.NoError(t, err)
-	c, err := certs.Sign(template, key.Signer.Public(), ca.Cert, ca.Key.Signer)
+	c, err := certs.SignTemplate(template, key.Signer.Public(), ca.Cert, ca.Key.Signer)
 	require.NoError(t, err)
 	return c, key
 }
@@ -80,7 +80,7 @@ func TestSuccessorIsTheSameCertificateWithANewKey(t *testing.T) {
 		{"key usage that is not critical", []certstest.Option{certstest.Extension(oidKeyUsage, false, []byte{3, 2, 5, 160})}},
 		{"empty subject, critical names", []certstest.Option{certstest.RawSubject([]byte{0x30, 0}), certstest.SANs("only.example")}},
 		{"empty names extension", []certstest.Option{certstest.Extension(oidSAN, false, []byte{0x30, 0})}},
-		{"multi-valued subject", []certstest.Option{certstest.RawSubject(marshal(t, pkix.RDNSequence{
+		{"multi-valued subject", []certstest.Option{certstest.RawSubject(marshalExtension(t, pkix.RDNSequence{
 			{{Type: asn1.ObjectIdentifier{2, 5, 4, 10}, Value: "o"}, {Type: asn1.ObjectIdentifier{2, 5, 4, 11}, Value: "ou"}},
 			{{Type: asn1.ObjectIdentifier{2, 5, 4, 3}, Value: "cn"}},
 		}))}},
@@ -96,16 +96,16 @@ func TestSuccessorIsTheSameCertificateWithANewKey(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			old := ca.Leaf(t, test.is...).Leaf()
-			c, key := renew(t, ca, old)
+			c, key := renewWith(t, ca, old)
 
 			assert.Equal(t, old.RawSubject, c.RawSubject)
 			assert.Equal(t, extensionsOf(old), extensionsOf(c))
 			assert.Equal(t, certs.KeyAlgorithm(old.PublicKey), certs.KeyAlgorithm(c.PublicKey))
 			assert.Equal(t, ca.Cert.SubjectKeyId, c.AuthorityKeyId)
-			assert.Empty(t, certs.Diff(old, c))
+			assert.Empty(t, certs.Compare(old, c))
 
-			assert.True(t, key.Fits(c))
-			assert.False(t, key.Fits(old), "the key is new")
+			assert.True(t, key.FitsCert(c))
+			assert.False(t, key.FitsCert(old), "the key is new")
 			assert.NotEqual(t, old.SerialNumber, c.SerialNumber)
 			require.NoError(t, c.CheckSignatureFrom(ca.Cert))
 			assert.True(t, certs.IsIssuedBy(c, ca.Cert))
@@ -118,24 +118,24 @@ func TestSuccessorDropsExtensionsOfOneCertificate(t *testing.T) {
 	old := ca.Leaf(t,
 		certstest.Template(func(c *x509.Certificate) { c.SubjectKeyId = []byte{1, 2, 3} }),
 		certstest.Extension(oidSCT, false, []byte{4, 0})).Leaf()
-	c, _ := renew(t, ca, old)
+	c, _ := renewWith(t, ca, old)
 
 	for _, e := range c.Extensions {
 		assert.False(t, e.Id.Equal(oidSCT), "timestamps are of the old certificate")
 	}
 	assert.Len(t, c.SubjectKeyId, 20, "has one, because the old one had")
 	assert.NotEqual(t, old.SubjectKeyId, c.SubjectKeyId)
-	without, _ := renew(t, ca, ca.Leaf(t).Leaf())
+	without, _ := renewWith(t, ca, ca.Leaf(t).Leaf())
 	assert.Empty(t, without.SubjectKeyId)
-	assert.Empty(t, certs.Diff(old, c))
+	assert.Empty(t, certs.Compare(old, c))
 }
 
 func TestSubjectKeyIDIsThatOfGo(t *testing.T) {
 	ca := certstest.NewCA(t, "ca", certstest.WithKey(certstest.RSA2048, ""))
 	old := ca.Leaf(t, certstest.Template(func(c *x509.Certificate) { c.SubjectKeyId = []byte{1} })).Leaf()
-	template, err := certs.Successor(old, certs.Renewal{Now: now, CA: ca.Cert})
+	template, err := certs.SuccessorTemplate(old, certs.Renewal{Now: now, CA: ca.Cert})
 	require.NoError(t, err)
-	c, err := certs.Sign(template, ca.Key.Signer.Public(), ca.Cert, ca.Key.Signer)
+	c, err := certs.SignTemplate(template, ca.Key.Signer.Public(), ca.Cert, ca.Key.Signer)
 	require.NoError(t, err)
 	assert.Equal(t, ca.Cert.SubjectKeyId, c.SubjectKeyId, "the same key has the same identifier")
 }
@@ -152,7 +152,7 @@ func TestSignatureAlgorithmFollowsTheCAsKey(t *testing.T) {
 	} {
 		t.Run(test.want.String(), func(t *testing.T) {
 			ca := certstest.NewCA(t, "ca", certstest.WithKey(test.like, ""))
-			c, _ := renew(t, ca, ca.Leaf(t).Leaf())
+			c, _ := renewWith(t, ca, ca.Leaf(t).Leaf())
 			assert.Equal(t, test.want, c.SignatureAlgorithm)
 		})
 	}
@@ -163,13 +163,13 @@ func TestSerialNumbers(t *testing.T) {
 	old := ca.Leaf(t).Leaf()
 	seen := map[string]bool{}
 	for range 50 {
-		c, _ := renew(t, ca, old)
+		c, _ := renewWith(t, ca, old)
 		assert.Equal(t, 1, c.SerialNumber.Sign(), "positive")
 		assert.Equal(t, 128, c.SerialNumber.BitLen())
 		assert.False(t, seen[c.SerialNumber.String()])
 		seen[c.SerialNumber.String()] = true
 		// RFC 5280: at most 20 octets as encoded.
-		assert.LessOrEqual(t, len(marshal(t, new(big.Int).Set(c.SerialNumber))), 2+20)
+		assert.LessOrEqual(t, len(marshalExtension(t, new(big.Int).Set(c.SerialNumber))), 2+20)
 	}
 }
 
@@ -194,15 +194,15 @@ func TestSuccessorDates(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			ca := certstest.NewCA(t, "ca", certstest.Valid(test.caFrom, test.caTo))
 			old := ca.Leaf(t, certstest.Valid(longAgo, now.Add(-day))).Leaf() // expired: no matter
-			template, err := certs.Successor(old, certs.Renewal{Now: now, Validity: test.validity, CA: ca.Cert})
+			template, err := certs.SuccessorTemplate(old, certs.Renewal{Now: now, Validity: test.validity, CA: ca.Cert})
 			require.NoError(t, err)
 			key, err := certs.NewKeyLike(certstest.ECDSAP256, "")
 			require.NoError(t, err)
-			c, err := certs.Sign(template, key.Signer.Public(), ca.Cert, ca.Key.Signer)
+			c, err := certs.SignTemplate(template, key.Signer.Public(), ca.Cert, ca.Key.Signer)
 			require.NoError(t, err)
 			assert.Equal(t, test.wantFrom, c.NotBefore)
 			assert.Equal(t, test.wantTo, c.NotAfter)
-			_, err = c.Verify(x509.VerifyOptions{Roots: pool(ca.Cert), CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
+			_, err = c.Verify(x509.VerifyOptions{Roots: poolOf(ca.Cert), CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
 			assert.NoError(t, err)
 		})
 	}
@@ -219,13 +219,13 @@ func TestSuccessorRefusesACAThatCannotSign(t *testing.T) {
 		{"expired this second", certstest.Valid(now.Add(-time.Hour), now), "expired", "authority itself is replaced"},
 		{"not yet valid", certstest.Valid(now.Add(time.Hour), now.Add(2*time.Hour)), "is not valid before", "check this node's clock"},
 		{"key usage without cert sign", certstest.Template(func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageDigitalSignature }), "may not sign certificates", "lacks \"cert sign\""},
-		{"no CA", certstest.Template(func(c *x509.Certificate) { c.IsCA, c.KeyUsage = false, 0 }), "is not a certificate authority", "CA:TRUE"},
-		{"no basic constraints", certstest.Template(func(c *x509.Certificate) { c.IsCA, c.BasicConstraintsValid = false, false }), "is not a certificate authority", "CA:TRUE"},
+		{"no CA", certstest.Template(func(c *x509.Certificate) { c.IsCA = false; c.KeyUsage = 0 }), "is not a certificate authority", "CA:TRUE"},
+		{"no basic constraints", certstest.Template(func(c *x509.Certificate) { c.IsCA = false; c.BasicConstraintsValid = false }), "is not a certificate authority", "CA:TRUE"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			ca := certstest.NewCA(t, "bad-ca", test.is)
 			old := ca.Leaf(t).Leaf()
-			_, err := certs.Successor(old, certs.Renewal{Now: now, CA: ca.Cert})
+			_, err := certs.SuccessorTemplate(old, certs.Renewal{Now: now, CA: ca.Cert})
 			require.ErrorContains(t, err, test.err)
 			assert.ErrorContains(t, err, "bad-ca")
 			assert.ErrorContains(t, err, test.hint)
@@ -238,7 +238,7 @@ func TestSuccessorRefusesACAThatCannotSign(t *testing.T) {
 	})
 	t.Run("negative validity", func(t *testing.T) {
 		ca := certstest.NewCA(t, "ca")
-		_, err := certs.Successor(ca.Leaf(t).Leaf(), certs.Renewal{Now: now, CA: ca.Cert, Validity: -1})
+		_, err := certs.SuccessorTemplate(ca.Leaf(t).Leaf(), certs.Renewal{Now: now, CA: ca.Cert, Validity: -1})
 		assert.ErrorContains(t, err, "negative")
 	})
 }
@@ -246,11 +246,11 @@ func TestSuccessorRefusesACAThatCannotSign(t *testing.T) {
 func TestSignRefusesAKeyThatIsNotTheCAs(t *testing.T) {
 	ca := certstest.NewCA(t, "ca")
 	other := certstest.NewCA(t, "other")
-	template, err := certs.Successor(ca.Leaf(t).Leaf(), certs.Renewal{Now: now, CA: ca.Cert})
+	template, err := certs.SuccessorTemplate(ca.Leaf(t).Leaf(), certs.Renewal{Now: now, CA: ca.Cert})
 	require.NoError(t, err)
-	_, err = certs.Sign(template, other.Key.Signer.Public(), ca.Cert, other.Key.Signer)
+	_, err = certs.SignTemplate(template, other.Key.Signer.Public(), ca.Cert, other.Key.Signer)
 	assert.ErrorContains(t, err, `not that of certificate authority "CN=ca"`)
-	_, err = certs.Sign(template, other.Key.Signer.Public(), ca.Cert, nil)
+	_, err = certs.SignTemplate(template, other.Key.Signer.Public(), ca.Cert, nil)
 	assert.ErrorContains(t, err, "has no key")
 }
 

@@ -58,7 +58,7 @@ type Component struct {
 
 // IsRestartable reports whether a rotation can restart the component: its supervisor is known,
 // and restarts no other component with it.
-func (c *Component) Restartable() bool {
+func (c *Component) IsRestartable() bool {
 	return c.Runtime == StaticPod || c.Runtime == Systemd || c.Runtime == DaemonSet
 }
 

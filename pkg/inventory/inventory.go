@@ -116,8 +116,8 @@ type Finding struct {
 // UnreadJournals is the beginning of the reason if not all journals of a node could be read.
 const UnreadJournals = "read this node's journals: "
 
-// Component returns the component of a service, or nil.
-func (n *Node) Component(s certs.Service) *Component {
+// ComponentOf returns the component of a service, or nil.
+func (n *Node) ComponentOf(s certs.Service) *Component {
 	for i := range n.Components {
 		if n.Components[i].Service == s {
 			return &n.Components[i]
@@ -133,7 +133,7 @@ func (n *Node) ControlPlane() bool {
 		return true
 	}
 	for _, s := range []certs.Service{certs.KubeAPIServer, certs.Etcd, certs.KubeControllerManager, certs.KubeScheduler} {
-		if n.Component(s) != nil {
+		if n.ComponentOf(s) != nil {
 			return true
 		}
 	}

@@ -34,7 +34,7 @@ const (
 )
 
 // IsAnswer reports whether a record of this kind answers a Stage or Commit order.
-func (k Kind) Ends() bool {
+func (k Kind) IsAnswer() bool {
 	switch k {
 	case Staged, Committed, Failed, RolledBack, Unknown, Refused, Finished, Abandoned:
 		return true

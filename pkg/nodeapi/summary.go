@@ -13,13 +13,13 @@ var stateOf = map[Kind]inventory.RotationState{
 }
 
 // IncompleteCommit returns the Committing record that has no answer; nil: there is none.
-func Incomplete(records []Record) *Record {
+func IncompleteCommit(records []Record) *Record {
 	var open *Record
 	for n := range records {
 		switch {
 		case records[n].Kind == Committing:
 			open = &records[n]
-		case records[n].Kind.Ends():
+		case records[n].Kind.IsAnswer():
 			open = nil
 		}
 	}
@@ -27,7 +27,7 @@ func Incomplete(records []Record) *Record {
 }
 
 // SummarizeRecords derives the state of a rotation from its records.
-func Summarize(id string, records []Record) inventory.NodeRotation {
+func SummarizeRecords(id string, records []Record) inventory.NodeRotation {
 	r := inventory.NodeRotation{ID: id}
 	for _, rec := range records {
 		r.LastTime = rec.Time

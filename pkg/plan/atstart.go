@@ -22,10 +22,10 @@ func notByRestart(n *inventory.Node, c inventory.Certificate) string {
 		if other.Issuer.Unit == unit && other.Issuer.Kind == inventory.NoIssuer {
 			return fmt.Sprintf("a restart of %s renews it, and must not be done because of %s %q: %s", unit, other.Name, other.Store.Cert, other.Reason)
 		}
-		uses := slices.ContainsFunc(users(*other), func(s certs.Service) bool { return slices.Contains(runs, s) })
-		if other.Issuer.Unit != unit && uses && loaded(*other) && damaged(n, other) {
+		uses := slices.ContainsFunc(usersOf(*other), func(s certs.Service) bool { return slices.Contains(runs, s) })
+		if other.Issuer.Unit != unit && uses && isLoaded(*other) && isDamaged(n, other) {
 			return fmt.Sprintf("a restart of %s renews it, and %s could not start again with %s %q: %s",
-				unit, users(*other)[0], other.Name, other.Store.Cert, cmp.Or(other.Reason, string(other.Status)))
+				unit, usersOf(*other)[0], other.Name, other.Store.Cert, cmp.Or(other.Reason, string(other.Status)))
 		}
 	}
 	if kept := n.KeptKey(c); kept != "" {
@@ -93,7 +93,7 @@ func (b *builder) addUnit(c inventory.Certificate) {
 		if other.Issuer.Kind != inventory.UnitStart || other.Issuer.Unit != unit || reasonToLeave(b.node, other, b.req) != "" {
 			continue
 		}
-		b.step.add(other)
+		b.step.addTarget(other)
 		known := slices.ContainsFunc(b.step.Services, func(s Service) bool { return s.Service == other.Service })
 		if !known && !slices.Contains(b.req.Services, other.Service) {
 			b.step.Services = append(b.step.Services, Service{Service: other.Service,

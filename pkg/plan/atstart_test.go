@@ -13,9 +13,9 @@ import (
 
 const k0sUnit = "k0scontroller.service"
 
-// k0s is a node on which one unit runs everything, and makes all certificates but the
+// k0sNode is a node on which one unit runs everything, and makes all certificates but the
 // kubelet's whenever it starts.
-func k0s(name string) inventory.Node {
+func k0sNode(name string) inventory.Node {
 	n := controlPlane(name)
 	n.Time = now
 	n.Components = n.Components[:3]
@@ -38,13 +38,13 @@ func k0s(name string) inventory.Node {
 }
 
 func TestRestartOfK0sRenewsAllThatItMakes(t *testing.T) {
-	p := build(t, request(certs.Services()...), k0s("cp2"), k0s("cp1"))
+	p := buildPlan(t, newRequest(certs.Services()...), k0sNode("cp2"), k0sNode("cp1"))
 	require.Len(t, p.Waves, 2, "one control-plane node after the other")
 	step := p.Waves[0].Steps[0]
 	assert.Equal(t, "cp1", step.Node)
 	assert.Equal(t, k0sUnit, step.RestartUnit)
 	assert.ElementsMatch(t, []certs.Service{certs.Etcd, certs.KubeAPIServer, certs.Kubelet}, step.Restarts)
-	assert.ElementsMatch(t, []string{"cp1/etcd-server", "cp1/etcd-peer", "cp1/apiserver", "cp2/etcd-server", "cp2/etcd-peer", "cp2/apiserver"}, targets(p))
+	assert.ElementsMatch(t, []string{"cp1/etcd-server", "cp1/etcd-peer", "cp1/apiserver", "cp2/etcd-server", "cp2/etcd-peer", "cp2/apiserver"}, targetNames(p))
 	assert.Equal(t, string(inventory.UnitStart), step.Targets[0].Issuer)
 	assert.Empty(t, step.Directories, "the step writes no file of theirs")
 	assert.Equal(t, "/run/dbus.sock", step.DBusSocket)
@@ -56,12 +56,12 @@ func TestRestartOfK0sRenewsAllThatItMakes(t *testing.T) {
 
 func TestOneServiceOfK0sRestartsAll(t *testing.T) {
 	for _, policy := range []plan.RestartPolicy{plan.RestartAlways, plan.RestartIfNeeded} {
-		req := request(certs.KubeAPIServer)
+		req := newRequest(certs.KubeAPIServer)
 		req.Restart = policy
 		req.Compromised = policy == plan.RestartAlways
-		p := build(t, req, k0s("cp1"))
-		assert.ElementsMatch(t, []string{"cp1/etcd-server", "cp1/etcd-peer", "cp1/apiserver"}, targets(p), policy)
-		assert.Contains(t, p.Steps()[0].Services, plan.Service{Service: certs.Etcd, Because: "a restart of k0scontroller.service renews its certificates too"})
+		p := buildPlan(t, req, k0sNode("cp1"))
+		assert.ElementsMatch(t, []string{"cp1/etcd-server", "cp1/etcd-peer", "cp1/apiserver"}, targetNames(p), policy)
+		assert.Contains(t, p.AllSteps()[0].Services, plan.Service{Service: certs.Etcd, Because: "a restart of k0scontroller.service renews its certificates too"})
 		assert.Empty(t, p.LeftOut)
 	}
 }
@@ -89,10 +89,10 @@ func TestObstaclesToARestartOfK0s(t *testing.T) {
 		}, "a restart of k0scontroller.service makes a new key"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := k0s("cp1")
-			req := request(certs.Etcd)
+			n := k0sNode("cp1")
+			req := newRequest(certs.Etcd)
 			tt.change(&n, &req)
-			_, err := plan.Build([]inventory.Node{n}, req, nil)
+			_, err := plan.BuildPlan([]inventory.Node{n}, req, nil)
 			var refused *plan.RefusedError
 			require.ErrorAs(t, err, &refused)
 			require.Len(t, refused.Problems, 2)
@@ -104,14 +104,14 @@ func TestObstaclesToARestartOfK0s(t *testing.T) {
 // TestAUnitRestartIsARotationOfItsOwn: a certificate of another component on
 // the same node gets a rotation of its own.
 func TestAUnitRestartIsARotationOfItsOwn(t *testing.T) {
-	n := k0s("cp1")
+	n := k0sNode("cp1")
 	n.Components = append(n.Components, inventory.Component{Service: certs.KubeProxy, Runtime: inventory.Systemd, Unit: "kube-proxy.service"})
-	n.Certificates = append(n.Certificates, pair(certs.KubeProxy, "kube-proxy.conf", "/proxy"))
-	p := build(t, request(certs.Etcd, certs.KubeProxy), n)
-	assert.NotContains(t, targets(p), "cp1/kube-proxy.conf")
+	n.Certificates = append(n.Certificates, newPair(certs.KubeProxy, "kube-proxy.conf", "/proxy"))
+	p := buildPlan(t, newRequest(certs.Etcd, certs.KubeProxy), n)
+	assert.NotContains(t, targetNames(p), "cp1/kube-proxy.conf")
 	require.Len(t, p.LeftOut, 1)
 	assert.Contains(t, p.LeftOut[0].Reason, "in a rotation of its own")
-	p = build(t, request(certs.KubeProxy), n)
-	assert.Equal(t, []string{"cp1/kube-proxy.conf"}, targets(p))
-	assert.Empty(t, p.Steps()[0].RestartUnit)
+	p = buildPlan(t, newRequest(certs.KubeProxy), n)
+	assert.Equal(t, []string{"cp1/kube-proxy.conf"}, targetNames(p))
+	assert.Empty(t, p.AllSteps()[0].RestartUnit)
 }

@@ -37,7 +37,7 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("%s in scope cannot be renewed, so nothing was changed:\n  %s", what, strings.Join(lines, "\n  "))
 }
 
-// Build makes the plan. Control-plane nodes come first, one a wave, in the order of their names
+// BuildPlan makes the plan. Control-plane nodes come first, one a wave, in the order of their names
 // (the etcd leader is found at run time and taken last); workers follow in waves of at most
 // req.MaxUnavailable. Certificates that the unfinished rotation has renewed are not renewed
 // again.
@@ -45,7 +45,7 @@ func (e *RefusedError) Error() string {
 // A certificate that cannot be renewed is left out and named in Plan.LeftOut, see
 // [ObstacleTo]. Where nothing else remains to renew, or with req.RequireAll, that is a
 // [*RefusedError] that lists all of them.
-func Build(nodes []inventory.Node, req Request, unfinished *Unfinished) (Plan, error) {
+func BuildPlan(nodes []inventory.Node, req Request, unfinished *Unfinished) (Plan, error) {
 	if err := req.CheckValidity(); err != nil {
 		return Plan{}, err
 	}
@@ -65,7 +65,7 @@ func Build(nodes []inventory.Node, req Request, unfinished *Unfinished) (Plan, e
 			continue
 		}
 		b := buildStep(n, req, unfinished)
-		b.foresee(granted)
+		b.predictExpiry(granted)
 		p.LeftOut = append(p.LeftOut, b.left...)
 		p.NotInspected = append(p.NotInspected, b.findings...)
 		renews = renews || b.renews
@@ -80,20 +80,20 @@ func Build(nodes []inventory.Node, req Request, unfinished *Unfinished) (Plan, e
 	for chunk := range slices.Chunk(workers, size) {
 		p.Waves = append(p.Waves, Wave{Steps: chunk})
 	}
-	if err := p.Refuse(req); err != nil {
+	if err := p.RefuseIncomplete(req); err != nil {
 		return Plan{}, err
 	}
 	switch left := p.NotDone(req); {
 	case !renews && left > 0:
-		return Plan{}, p.refusal(req)
+		return Plan{}, p.refusalOf(req)
 	case len(p.Waves) == 0:
 		return Plan{}, ErrNothing
 	}
 	return p, nil
 }
 
-// Steps returns all steps in order.
-func (p Plan) Steps() []Step {
+// AllSteps returns all steps in order.
+func (p Plan) AllSteps() []Step {
 	var out []Step
 	for _, w := range p.Waves {
 		out = append(out, w.Steps...)
@@ -103,7 +103,7 @@ func (p Plan) Steps() []Step {
 
 // IsIdle reports whether the step changes nothing: its services have no certificates here, or
 // this rotation has already renewed them.
-func (s Step) Idle() bool { return len(s.Targets) == 0 && len(s.Restarts) == 0 }
+func (s Step) IsIdle() bool { return len(s.Targets) == 0 && len(s.Restarts) == 0 }
 
 func inScope(node string, req Request) bool {
 	return len(req.Nodes) == 0 || slices.Contains(req.Nodes, node)
@@ -123,7 +123,7 @@ type builder struct {
 
 func buildStep(n *inventory.Node, req Request, unfinished *Unfinished) *builder {
 	b := &builder{node: n, req: req, unfinished: unfinished,
-		step: Step{Node: n.Name, ControlPlane: n.ControlPlane(), Etcd: n.Component(certs.Etcd) != nil}}
+		step: Step{Node: n.Name, ControlPlane: n.ControlPlane(), Etcd: n.ComponentOf(certs.Etcd) != nil}}
 	for _, s := range req.Services {
 		b.addService(s)
 	}
@@ -138,8 +138,8 @@ func buildStep(n *inventory.Node, req Request, unfinished *Unfinished) *builder 
 // all left out is no part of the step.
 func (b *builder) addService(s certs.Service) {
 	owned := certificatesOf(b.node, s)
-	component := b.node.Component(s)
-	unread := uninspected(b.node, s)
+	component := b.node.ComponentOf(s)
+	unread := uninspectedFiles(b.node, s)
 	b.findings = append(b.findings, unread...)
 	if len(owned) == 0 && component != nil {
 		note := component.Note
@@ -161,17 +161,17 @@ func (b *builder) addService(s certs.Service) {
 // addCertificate reports whether a service's certificate is to be renewed, or was already
 // renewed by the same rotation. If not, it is left out.
 func (b *builder) addCertificate(s certs.Service, c inventory.Certificate) bool {
-	if b.unfinished.renewed(b.node.Name, c) {
+	if b.unfinished.isRenewed(b.node.Name, c) {
 		return true
 	}
 	if reason := reasonToLeave(b.node, c, b.req); reason != "" {
-		left := leave(b.node, c.Service, c, reason)
+		left := leaveOut(b.node, c.Service, c, reason)
 		if !slices.Contains(b.left, left) { // once for all services that share it
 			b.left = append(b.left, left)
 		}
 		return false
 	}
-	if b.step.add(c) {
+	if b.step.addTarget(c) {
 		b.restarts = append(b.restarts, needRestart(b.node, c, s, b.req.Restart)...)
 	}
 	b.addSharing(c)
@@ -181,7 +181,7 @@ func (b *builder) addCertificate(s certs.Service, c inventory.Certificate) bool 
 
 // uninspectedFiles returns the files of a service on a node that discovery could not inspect,
 // such as a missing kubeconfig.
-func uninspected(n *inventory.Node, s certs.Service) []Exclusion {
+func uninspectedFiles(n *inventory.Node, s certs.Service) []Exclusion {
 	var out []Exclusion
 	for _, x := range n.NotInspected {
 		if x.Service == s && x.Path != "" {
@@ -211,7 +211,7 @@ func needRestart(n *inventory.Node, c inventory.Certificate, s certs.Service, po
 	}
 	var out []certs.Service
 	for _, user := range append([]certs.Service{s}, c.UsedBy...) {
-		if component := n.Component(user); component != nil && component.Restartable() {
+		if component := n.ComponentOf(user); component != nil && component.IsRestartable() {
 			out = append(out, user)
 		}
 	}
@@ -225,7 +225,7 @@ func restartDue(n *inventory.Node, s certs.Service) bool {
 }
 
 // addTarget adds the certificate to the targets, once, and reports whether it was new.
-func (s *Step) add(c inventory.Certificate) bool {
+func (s *Step) addTarget(c inventory.Certificate) bool {
 	id := c.ID()
 	if slices.ContainsFunc(s.Targets, func(t Target) bool { return t.ID == id }) {
 		return false
@@ -259,7 +259,7 @@ func (s *Step) setSockets(n *inventory.Node) {
 		s.DBusSocket = n.DBusSocket
 	}
 	for _, r := range s.Restarts {
-		switch n.Component(r).Runtime {
+		switch n.ComponentOf(r).Runtime {
 		case inventory.StaticPod, inventory.DaemonSet:
 			s.CRISocket = n.CRISocket
 		case inventory.Systemd:
@@ -279,7 +279,7 @@ func (s *Step) setUnitDirectory(n *inventory.Node) {
 	}
 }
 
-func (u *Unfinished) renewed(node string, c inventory.Certificate) bool {
+func (u *Unfinished) isRenewed(node string, c inventory.Certificate) bool {
 	if u == nil {
 		return false
 	}

@@ -16,7 +16,7 @@ func HotReload(c inventory.Certificate) string {
 	if c.FileMount {
 		return "" // its container does not see the new file
 	}
-	if why := settings.Reloads(c.Service, c.Name); why != "" {
+	if why := settings.ReloadReason(c.Service, c.Name); why != "" {
 		return why
 	}
 	if c.Service == certs.Admin {
@@ -27,6 +27,6 @@ func HotReload(c inventory.Certificate) string {
 
 // isLoaded reports whether a component loads the certificate. Health checks of etcd read theirs
 // from disk each time, and a kubelet does not use a pinned one while it has another.
-func loaded(c inventory.Certificate) bool {
+func isLoaded(c inventory.Certificate) bool {
 	return !c.Pinned && c.Name != "etcd-healthcheck-client" || len(c.UsedBy) > 1
 }

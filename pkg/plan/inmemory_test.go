@@ -33,11 +33,11 @@ func TestCertificateInMemoryMakesTheRestartNeeded(t *testing.T) {
 			Certificates: []inventory.Certificate{{Facts: certs.Facts{FingerprintSHA256: "a"}, Service: certs.KubeAPIServer, UsedBy: []certs.Service{certs.KubeAPIServer}, Name: "apiserver", Issuer: inventory.Issuer{Kind: inventory.LocalCA}}},
 			InMemory:     []inventory.InMemory{{Service: tt.owner, Facts: certs.Facts{NotBefore: end.Add(-year), NotAfter: end}}},
 		}
-		p, err := Build([]inventory.Node{n}, Request{Services: []certs.Service{certs.KubeAPIServer}, Restart: tt.policy}, nil)
+		p, err := BuildPlan([]inventory.Node{n}, Request{Services: []certs.Service{certs.KubeAPIServer}, Restart: tt.policy}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := slices.Contains(p.Steps()[0].Restarts, certs.KubeAPIServer); got != tt.want {
+		if got := slices.Contains(p.AllSteps()[0].Restarts, certs.KubeAPIServer); got != tt.want {
 			t.Errorf("%s: restarted %v", name, got)
 		}
 	}

@@ -17,7 +17,7 @@ func sharedKeyObstacle(n *inventory.Node, c inventory.Certificate) Obstacle {
 	}
 	for _, one := range append([]inventory.Certificate{c}, others...) {
 		if why := newFileOfItsOwn(one); why != "" {
-			return Obstacle{Reason: fmt.Sprintf("its key lies in %q together with that of %s, and %s: give each a key file of its own", c.KeyFile, names(n, c), why)}
+			return Obstacle{Reason: fmt.Sprintf("its key lies in %q together with that of %s, and %s: give each a key file of its own", c.KeyFile, sharedNames(n, c), why)}
 		}
 	}
 	var worst Obstacle
@@ -27,13 +27,13 @@ func sharedKeyObstacle(n *inventory.Node, c inventory.Certificate) Obstacle {
 			continue
 		}
 		o.Reason = fmt.Sprintf("its key lies in %q together with that of %s %q, which cannot be renewed: %s", c.KeyFile, other.Name, other.Store.Cert, o.Reason)
-		worst = stricter(worst, o)
+		worst = stricterOf(worst, o)
 	}
 	return worst
 }
 
-// stricter returns the obstacle that blocks more.
-func stricter(a, b Obstacle) Obstacle {
+// stricterOf returns the obstacle that blocks more.
+func stricterOf(a, b Obstacle) Obstacle {
 	rank := func(o Obstacle) int {
 		switch {
 		case o.Reason == "":
@@ -63,8 +63,8 @@ func newFileOfItsOwn(c inventory.Certificate) string {
 	return ""
 }
 
-// names lists the certificates that share a certificate's key file.
-func names(n *inventory.Node, c inventory.Certificate) string {
+// sharedNames lists the certificates that share a certificate's key file.
+func sharedNames(n *inventory.Node, c inventory.Certificate) string {
 	text := ""
 	for i, other := range n.SharingKey(c) {
 		if i > 0 {
@@ -79,15 +79,15 @@ func names(n *inventory.Node, c inventory.Certificate) string {
 // outside of the scope, and notes their shared key file.
 func (b *builder) addSharing(c inventory.Certificate) {
 	if kept := b.node.KeptKey(c); kept != "" {
-		b.step.target(c.ID()).KeptKey = kept
+		b.step.targetOf(c.ID()).KeptKey = kept
 		return
 	}
 	for _, other := range b.node.SharingKey(c) {
-		b.step.target(c.ID()).SharedKeyFile = c.KeyFile
-		if b.step.add(other) {
+		b.step.targetOf(c.ID()).SharedKeyFile = c.KeyFile
+		if b.step.addTarget(other) {
 			b.restarts = append(b.restarts, needRestart(b.node, other, other.Service, b.req.Restart)...)
 		}
-		b.step.target(other.ID()).SharedKeyFile = c.KeyFile
+		b.step.targetOf(other.ID()).SharedKeyFile = c.KeyFile
 		known := slices.ContainsFunc(b.step.Services, func(s Service) bool { return s.Service == other.Service })
 		if !known && !slices.Contains(b.req.Services, other.Service) {
 			b.step.Services = append(b.step.Services, Service{Service: other.Service,
@@ -96,8 +96,8 @@ func (b *builder) addSharing(c inventory.Certificate) {
 	}
 }
 
-// target returns a target of the step, or nil.
-func (s *Step) target(id string) *Target {
+// targetOf returns a target of the step, or nil.
+func (s *Step) targetOf(id string) *Target {
 	for i := range s.Targets {
 		if s.Targets[i].ID == id {
 			return &s.Targets[i]

@@ -14,8 +14,8 @@ import (
 
 const keyFile = "/etc/kubernetes/pki/server.key"
 
-// sharing is a node on which the API server's and etcd's certificate have one key file.
-func sharing() inventory.Node {
+// sharingNode is a node on which the API server's and etcd's certificate have one key file.
+func sharingNode() inventory.Node {
 	c := func(s certs.Service, name string) inventory.Certificate {
 		path := "/etc/kubernetes/pki/" + name + ".crt"
 		return inventory.Certificate{Service: s, UsedBy: []certs.Service{s}, Name: name, Status: certs.OK, KeyFile: keyFile,
@@ -31,16 +31,16 @@ func sharing() inventory.Node {
 		Certificates: []inventory.Certificate{c(certs.Etcd, "etcd-server"), c(certs.KubeAPIServer, "apiserver"), other}}
 }
 
-func build(t *testing.T, n inventory.Node, change func(*Request), services ...certs.Service) (Plan, error) {
+func buildPlan(t *testing.T, n inventory.Node, change func(*Request), services ...certs.Service) (Plan, error) {
 	t.Helper()
 	req := Request{Services: services, Restart: RestartAlways}
 	if change != nil {
 		change(&req)
 	}
-	return Build([]inventory.Node{n}, req, nil)
+	return BuildPlan([]inventory.Node{n}, req, nil)
 }
 
-func targets(s Step) (out []string) {
+func targetNames(s Step) (out []string) {
 	for _, t := range s.Targets {
 		out = append(out, t.Name)
 	}
@@ -48,10 +48,10 @@ func targets(s Step) (out []string) {
 }
 
 func TestCertificatesOfOneKeyFileAreRenewedTogether(t *testing.T) {
-	p, err := build(t, sharing(), nil, certs.Etcd)
+	p, err := buildPlan(t, sharingNode(), nil, certs.Etcd)
 	require.NoError(t, err)
-	step := p.Steps()[0]
-	assert.Equal(t, []string{"etcd-server", "apiserver"}, targets(step), "and not the API server's other one")
+	step := p.AllSteps()[0]
+	assert.Equal(t, []string{"etcd-server", "apiserver"}, targetNames(step), "and not the API server's other one")
 	assert.Equal(t, []certs.Service{certs.Etcd, certs.KubeAPIServer}, step.Restarts)
 	for _, target := range step.Targets {
 		assert.Equal(t, keyFile, target.SharedKeyFile)
@@ -60,17 +60,17 @@ func TestCertificatesOfOneKeyFileAreRenewedTogether(t *testing.T) {
 	i := slices.IndexFunc(step.Services, func(s Service) bool { return s.Service == certs.KubeAPIServer })
 	assert.Contains(t, step.Services[i].Because, keyFile)
 
-	p, err = build(t, sharing(), nil, certs.Etcd, certs.KubeAPIServer)
+	p, err = buildPlan(t, sharingNode(), nil, certs.Etcd, certs.KubeAPIServer)
 	require.NoError(t, err)
-	assert.ElementsMatch(t, []string{"etcd-server", "apiserver", "apiserver-etcd-client"}, targets(p.Steps()[0]))
-	for _, s := range p.Steps()[0].Services {
+	assert.ElementsMatch(t, []string{"etcd-server", "apiserver", "apiserver-etcd-client"}, targetNames(p.AllSteps()[0]))
+	for _, s := range p.AllSteps()[0].Services {
 		assert.Empty(t, s.Because, "both were asked for")
 	}
 
-	p, err = build(t, sharing(), func(r *Request) { r.Restart = RestartNever }, certs.Etcd)
+	p, err = buildPlan(t, sharingNode(), func(r *Request) { r.Restart = RestartNever }, certs.Etcd)
 	require.NoError(t, err)
-	assert.Len(t, p.Steps()[0].Targets, 2)
-	assert.Empty(t, p.Steps()[0].Restarts)
+	assert.Len(t, p.AllSteps()[0].Targets, 2)
+	assert.Empty(t, p.AllSteps()[0].Restarts)
 }
 
 func TestOneThatCannotBeRenewedKeepsItsKeyFileAsItIs(t *testing.T) {
@@ -86,11 +86,11 @@ func TestOneThatCannotBeRenewedKeepsItsKeyFileAsItIs(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := sharing()
+			n := sharingNode()
 			spoil(&n, &n.Certificates[1])
-			p, err := build(t, n, nil, certs.Etcd)
+			p, err := buildPlan(t, n, nil, certs.Etcd)
 			if err == nil {
-				assert.Empty(t, p.Steps())
+				assert.Empty(t, p.AllSteps())
 			}
 			var refused *RefusedError
 			require.ErrorAs(t, err, &refused)
@@ -101,14 +101,14 @@ func TestOneThatCannotBeRenewedKeepsItsKeyFileAsItIs(t *testing.T) {
 }
 
 func TestAKeptKeyKeepsNothingTogether(t *testing.T) {
-	n := sharing()
+	n := sharingNode()
 	n.Certificates[1].KeyUses = []inventory.KeyUse{{Kind: inventory.ServiceAccountKey, Service: certs.KubeAPIServer, Setting: "--service-account-key-file", Path: keyFile}}
-	p, err := build(t, n, nil, certs.Etcd)
+	p, err := buildPlan(t, n, nil, certs.Etcd)
 	require.NoError(t, err)
-	assert.Equal(t, []string{"etcd-server"}, targets(p.Steps()[0]))
-	assert.Contains(t, p.Steps()[0].Targets[0].KeptKey, "ServiceAccount tokens (--service-account-key-file of kube-apiserver)")
+	assert.Equal(t, []string{"etcd-server"}, targetNames(p.AllSteps()[0]))
+	assert.Contains(t, p.AllSteps()[0].Targets[0].KeptKey, "ServiceAccount tokens (--service-account-key-file of kube-apiserver)")
 
-	_, err = build(t, n, func(r *Request) { r.Compromised = true }, certs.Etcd)
+	_, err = buildPlan(t, n, func(r *Request) { r.Compromised = true }, certs.Etcd)
 	require.ErrorContains(t, err, "ServiceAccount tokens")
 }
 
@@ -144,7 +144,7 @@ func TestThePlanForeseesAnotherLengthOfLife(t *testing.T) {
 		}, 3650 * day, 3650*day - certs.Backdate, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := sharing()
+			n := sharingNode()
 			n.Time = now
 			n.Authorities = []inventory.Authority{{Name: "ca", Paths: []string{"/ca.crt"}, KeyOn: "/ca.key",
 				Facts: certs.Facts{Subject: "CN=ca", NotBefore: now.Add(-day), NotAfter: now.Add(9000 * day)}}}
@@ -154,9 +154,9 @@ func TestThePlanForeseesAnotherLengthOfLife(t *testing.T) {
 			if test.change != nil {
 				test.change(&req, &n, c)
 			}
-			p, err := Build([]inventory.Node{n}, req, nil)
+			p, err := BuildPlan([]inventory.Node{n}, req, nil)
 			require.NoError(t, err)
-			target := p.Steps()[0].target(c.ID())
+			target := p.AllSteps()[0].targetOf(c.ID())
 			require.NotNil(t, target)
 			assert.Equal(t, now.Add(test.want), target.NewNotAfter)
 			assert.Equal(t, test.reason, target.LifeReason)

@@ -23,11 +23,11 @@ type LeftOut struct {
 }
 
 // String is the certificate and the reason in one line.
-func (l LeftOut) String() string { return l.Node + ": " + l.text() }
+func (l LeftOut) String() string { return l.Node + ": " + l.reasonText() }
 
-func (l LeftOut) text() string { return fmt.Sprintf("%s %q: %s", l.Name, l.Path, l.Reason) }
+func (l LeftOut) reasonText() string { return fmt.Sprintf("%s %q: %s", l.Name, l.Path, l.Reason) }
 
-func leave(n *inventory.Node, s certs.Service, c inventory.Certificate, reason string) LeftOut {
+func leaveOut(n *inventory.Node, s certs.Service, c inventory.Certificate, reason string) LeftOut {
 	return LeftOut{Node: n.Name, Service: s, Name: c.Name, Path: c.Store.Cert, User: c.Store.User, NotAfter: c.NotAfter, Reason: reason}
 }
 
@@ -41,7 +41,7 @@ type Obstacle struct {
 }
 
 // BlocksRenewal reports whether the certificate cannot be renewed with a restart policy.
-func (o Obstacle) Blocks(policy RestartPolicy) bool {
+func (o Obstacle) BlocksRenewal(policy RestartPolicy) bool {
 	switch {
 	case o.Reason == "":
 		return false
@@ -54,7 +54,7 @@ func (o Obstacle) Blocks(policy RestartPolicy) bool {
 // ObstacleTo returns the obstacle to the renewal of a certificate on its node, alone or
 // together with those whose key is in the same file.
 func ObstacleTo(n *inventory.Node, c inventory.Certificate) Obstacle {
-	return stricter(ownObstacle(n, c), sharedKeyObstacle(n, c))
+	return stricterOf(ownObstacle(n, c), sharedKeyObstacle(n, c))
 }
 
 func ownObstacle(n *inventory.Node, c inventory.Certificate) Obstacle {
@@ -70,7 +70,7 @@ func ownObstacle(n *inventory.Node, c inventory.Certificate) Obstacle {
 	}
 	// If a component cannot be restarted, only a handshake can verify that it uses the new one.
 	// A component with an expiring certificate in memory is restarted even with if-needed.
-	due := slices.ContainsFunc(users(c), func(s certs.Service) bool { return restartDue(n, s) })
+	due := slices.ContainsFunc(usersOf(c), func(s certs.Service) bool { return restartDue(n, s) })
 	if why := HotReload(c); why != "" && !due && (!unverified || len(c.Served) > 0) {
 		return Obstacle{Reason: reason + "; use --restart=if-needed: " + why, MaxRestart: RestartIfNeeded}
 	}
@@ -80,9 +80,9 @@ func ownObstacle(n *inventory.Node, c inventory.Certificate) Obstacle {
 // unrenewable is why a certificate cannot be renewed under any restart policy.
 func unrenewable(n *inventory.Node, c inventory.Certificate) string {
 	switch {
-	case damaged(n, &c) && c.FingerprintSHA256 == "":
+	case isDamaged(n, &c) && c.FingerprintSHA256 == "":
 		return "cannot be read: " + cmp.Or(c.Reason, "no certificate in it")
-	case damaged(n, &c):
+	case isDamaged(n, &c):
 		return cmp.Or(c.Reason, "is invalid")
 	case c.Issuer.Kind == inventory.NoIssuer:
 		return cmp.Or(c.Reason, "cannot be renewed from this node: nothing here can sign its successor")
@@ -93,11 +93,11 @@ func unrenewable(n *inventory.Node, c inventory.Certificate) string {
 // unrestartable is the reason why a component that loads a certificate cannot be restarted to
 // use the successor. unknown means that it runs and its supervisor is not known.
 func unrestartable(n *inventory.Node, c inventory.Certificate) (reason string, unknown bool) {
-	if !loaded(c) {
+	if !isLoaded(c) {
 		return "", false
 	}
-	for _, s := range users(c) {
-		u := n.Component(s)
+	for _, s := range usersOf(c) {
+		u := n.ComponentOf(s)
 		if u == nil {
 			continue
 		}
@@ -136,10 +136,10 @@ func withoutSocket(n *inventory.Node, u *inventory.Component) string {
 func keepsFromStarting(n *inventory.Node, s certs.Service) *inventory.Certificate {
 	for i := range n.Certificates {
 		c := &n.Certificates[i]
-		if !loaded(*c) || !slices.Contains(users(*c), s) {
+		if !isLoaded(*c) || !slices.Contains(usersOf(*c), s) {
 			continue
 		}
-		if damaged(n, c) || expiredClient(c) && unrenewable(n, *c) != "" {
+		if isDamaged(n, c) || expiredClient(c) && unrenewable(n, *c) != "" {
 			return c
 		}
 	}
@@ -148,7 +148,7 @@ func keepsFromStarting(n *inventory.Node, s certs.Service) *inventory.Certificat
 
 // isDamaged reports whether a certificate on disk is unusable. On a node whose rotation was
 // interrupted it may be half of a pair, which the next process there restores first.
-func damaged(n *inventory.Node, c *inventory.Certificate) bool {
+func isDamaged(n *inventory.Node, c *inventory.Certificate) bool {
 	between := slices.ContainsFunc(n.Rotations, func(r inventory.NodeRotation) bool { return r.State == inventory.Committing })
 	return !between && (c.FingerprintSHA256 == "" || c.Status == certs.Invalid)
 }
@@ -171,7 +171,7 @@ func KeptKey(n *inventory.Node, c inventory.Certificate) string {
 
 // reasonToLeave is why a request does not renew a certificate; empty: it does.
 func reasonToLeave(n *inventory.Node, c inventory.Certificate, req Request) string {
-	if o := ObstacleTo(n, c); o.Blocks(req.Restart) {
+	if o := ObstacleTo(n, c); o.BlocksRenewal(req.Restart) {
 		return o.Reason
 	}
 	if reason := reasonByUnit(n, c, req); reason != "" {
@@ -183,8 +183,8 @@ func reasonToLeave(n *inventory.Node, c inventory.Certificate, req Request) stri
 	return ""
 }
 
-// users are the services whose processes load a certificate.
-func users(c inventory.Certificate) []certs.Service {
+// usersOf are the services whose processes load a certificate.
+func usersOf(c inventory.Certificate) []certs.Service {
 	if len(c.UsedBy) == 0 {
 		return []certs.Service{c.Service}
 	}
@@ -193,7 +193,7 @@ func users(c inventory.Certificate) []certs.Service {
 
 // missingInScope returns the files and nodes in scope that should have been inspected and were
 // not.
-func (p Plan) missing(req Request) []Exclusion {
+func (p Plan) missingInScope(req Request) []Exclusion {
 	var out []Exclusion
 	for _, x := range p.NotInspected {
 		if !x.Informational && inScope(x.Node, req) {
@@ -205,24 +205,24 @@ func (p Plan) missing(req Request) []Exclusion {
 
 // NotDone counts the parts of the scope that the plan leaves unchanged: certificates that
 // cannot be renewed, nodes and files that could not be inspected.
-func (p Plan) NotDone(req Request) int { return len(p.LeftOut) + len(p.missing(req)) }
+func (p Plan) NotDone(req Request) int { return len(p.LeftOut) + len(p.missingInScope(req)) }
 
 // RefuseIncomplete returns a [*RefusedError] if everything in scope was required and a
 // certificate is left out.
-func (p Plan) Refuse(req Request) error {
+func (p Plan) RefuseIncomplete(req Request) error {
 	if req.RequireAll && p.NotDone(req) > 0 {
-		return p.refusal(req)
+		return p.refusalOf(req)
 	}
 	return nil
 }
 
 // refusalOf lists the obstacles to a plan.
-func (p Plan) refusal(req Request) *RefusedError {
+func (p Plan) refusalOf(req Request) *RefusedError {
 	refused := &RefusedError{}
 	for _, l := range p.LeftOut {
-		refused.Problems = append(refused.Problems, Problem{Node: l.Node, Text: l.text()})
+		refused.Problems = append(refused.Problems, Problem{Node: l.Node, Text: l.reasonText()})
 	}
-	for _, x := range p.missing(req) {
+	for _, x := range p.missingInScope(req) {
 		refused.Problems = append(refused.Problems, Problem{Node: x.Node, Text: strings.TrimPrefix(x.String(), x.Node+": ")})
 	}
 	return refused

@@ -24,9 +24,9 @@ func withoutIssuer(n *inventory.Node, name string) *inventory.Certificate {
 	panic(name)
 }
 
-func targets(p plan.Plan) []string {
+func targetNames(p plan.Plan) []string {
 	var out []string
-	for _, s := range p.Steps() {
+	for _, s := range p.AllSteps() {
 		for _, t := range s.Targets {
 			out = append(out, s.Node+"/"+t.Name)
 		}
@@ -36,28 +36,28 @@ func targets(p plan.Plan) []string {
 
 func TestACertificateWithoutIssuerIsLeftOutAndTheOthersAreRenewed(t *testing.T) {
 	n := controlPlane("cp1")
-	n.Certificates = append(n.Certificates, pair(certs.KubeAPIServer, "apiserver-etcd-client", "/pki"))
+	n.Certificates = append(n.Certificates, newPair(certs.KubeAPIServer, "apiserver-etcd-client", "/pki"))
 	end := now.Add(time.Hour)
 	withoutIssuer(&n, "apiserver-etcd-client").NotAfter = end
-	p := build(t, request(certs.KubeAPIServer, certs.Kubelet), n, worker("w1"))
+	p := buildPlan(t, newRequest(certs.KubeAPIServer, certs.Kubelet), n, newWorker("w1"))
 	assert.Equal(t, []plan.LeftOut{{
 		Node: "cp1", Service: certs.KubeAPIServer, Name: "apiserver-etcd-client", Path: "/pki/apiserver-etcd-client.crt",
 		NotAfter: end, Reason: "the key of its CA is not here",
 	}}, p.LeftOut)
-	assert.Equal(t, []string{"cp1/apiserver", "cp1/kubelet-client", "w1/kubelet-client"}, targets(p))
-	assert.Equal(t, []certs.Service{certs.Kubelet, certs.KubeAPIServer}, p.Steps()[0].Restarts)
+	assert.Equal(t, []string{"cp1/apiserver", "cp1/kubelet-client", "w1/kubelet-client"}, targetNames(p))
+	assert.Equal(t, []certs.Service{certs.Kubelet, certs.KubeAPIServer}, p.AllSteps()[0].Restarts)
 }
 
 func TestAServiceOfWhichAllIsLeftOutIsNoPartOfTheStep(t *testing.T) {
 	n := controlPlane("cp1")
 	withoutIssuer(&n, "etcd-server")
 	withoutIssuer(&n, "etcd-peer")
-	p := build(t, request(certs.Etcd, certs.Kubelet), n)
-	assert.Equal(t, []plan.Service{{Service: certs.Kubelet}}, p.Steps()[0].Services)
+	p := buildPlan(t, newRequest(certs.Etcd, certs.Kubelet), n)
+	assert.Equal(t, []plan.Service{{Service: certs.Kubelet}}, p.AllSteps()[0].Services)
 	assert.Len(t, p.LeftOut, 2)
 
-	p = build(t, request(certs.Etcd), n, controlPlane("cp2"))
-	assert.Equal(t, []string{"cp2/etcd-server", "cp2/etcd-peer"}, targets(p), "the other node is done")
+	p = buildPlan(t, newRequest(certs.Etcd), n, controlPlane("cp2"))
+	assert.Equal(t, []string{"cp2/etcd-server", "cp2/etcd-peer"}, targetNames(p), "the other node is done")
 }
 
 func TestAPlanWithEverythingLeftOutIsRefused(t *testing.T) {
@@ -65,7 +65,7 @@ func TestAPlanWithEverythingLeftOutIsRefused(t *testing.T) {
 	withoutIssuer(&n, "etcd-server")
 	n.Certificates[1].Status = certs.Invalid
 	n.Certificates[1].Reason = "the key does not fit the certificate"
-	_, err := plan.Build([]inventory.Node{n}, request(certs.Etcd), nil)
+	_, err := plan.BuildPlan([]inventory.Node{n}, newRequest(certs.Etcd), nil)
 	require.EqualError(t, err, `2 certificates in scope cannot be renewed, so nothing was changed:
   cp1: etcd-server "/pki/etcd/etcd-server.crt": the key of its CA is not here
   cp1: etcd-peer "/pki/etcd/etcd-peer.crt": the key does not fit the certificate`)
@@ -73,7 +73,7 @@ func TestAPlanWithEverythingLeftOutIsRefused(t *testing.T) {
 	require.ErrorAs(t, err, &refused)
 	assert.Equal(t, "cp1", refused.Problems[0].Node)
 
-	_, err = plan.Build([]inventory.Node{n}, request(certs.Etcd, certs.KubeProxy), nil)
+	_, err = plan.BuildPlan([]inventory.Node{n}, newRequest(certs.Etcd, certs.KubeProxy), nil)
 	require.ErrorAs(t, err, &refused, "a service without certificates is nothing that remains")
 }
 
@@ -81,18 +81,18 @@ func TestRequireAllRefusesAPlanWithLeftOutCertificates(t *testing.T) {
 	n := controlPlane("cp1")
 	withoutIssuer(&n, "etcd-peer")
 	n.NotInspected = []inventory.NotInspected{{Service: certs.Etcd, Path: "/etc/etcd.conf", Reason: "permission denied"}}
-	req := request(certs.Etcd, certs.KubeAPIServer)
+	req := newRequest(certs.Etcd, certs.KubeAPIServer)
 	req.RequireAll = true
-	_, err := plan.Build([]inventory.Node{n}, req, nil)
+	_, err := plan.BuildPlan([]inventory.Node{n}, req, nil)
 	require.EqualError(t, err, `2 certificates in scope cannot be renewed, so nothing was changed:
   cp1: etcd-peer "/pki/etcd/etcd-peer.crt": the key of its CA is not here
   cp1: "/etc/etcd.conf": permission denied`)
 
 	n.NotInspected[0].Informational = true
 	n.Certificates[1].Issuer.Kind = inventory.LocalCA
-	assert.Len(t, build(t, req, n).Steps()[0].Targets, 3)
+	assert.Len(t, buildPlan(t, req, n).AllSteps()[0].Targets, 3)
 	req.RequireAll = false
-	assert.Equal(t, request(certs.Etcd, certs.KubeAPIServer).Scope(), req.Scope(), "it is the same rotation")
+	assert.Equal(t, newRequest(certs.Etcd, certs.KubeAPIServer).ScopeText(), req.ScopeText(), "it is the same rotation")
 }
 
 func TestAlreadyRenewedCertificatesAreNotLeftOut(t *testing.T) {
@@ -100,9 +100,9 @@ func TestAlreadyRenewedCertificatesAreNotLeftOut(t *testing.T) {
 	withoutIssuer(&n, "etcd-peer")
 	done := n.Certificates[0]
 	unfinished := &plan.Unfinished{ID: "a", Renewed: map[string]map[string]inventory.Renewal{"cp1": {done.ID(): {ID: done.ID(), New: done.Facts}}}}
-	p, err := plan.Build([]inventory.Node{n}, request(certs.Etcd), unfinished)
+	p, err := plan.BuildPlan([]inventory.Node{n}, newRequest(certs.Etcd), unfinished)
 	require.NoError(t, err, "it has to come to its end")
-	assert.True(t, p.Steps()[0].Idle())
+	assert.True(t, p.AllSteps()[0].IsIdle())
 	assert.Len(t, p.LeftOut, 1)
 }
 
@@ -110,8 +110,8 @@ func TestAlreadyRenewedCertificatesAreNotLeftOut(t *testing.T) {
 // loaded.
 func TestNoComponentIsRestartedThatCouldNotStart(t *testing.T) {
 	for name, breaks := range map[string]func(*inventory.Certificate){
-		"unreadable":   func(c *inventory.Certificate) { c.FingerprintSHA256, c.Reason = "", "no PEM block" },
-		"does not fit": func(c *inventory.Certificate) { c.Status, c.Reason = certs.Invalid, "the key does not fit" },
+		"unreadable":   func(c *inventory.Certificate) { c.FingerprintSHA256 = ""; c.Reason = "no PEM block" },
+		"does not fit": func(c *inventory.Certificate) { c.Status = certs.Invalid; c.Reason = "the key does not fit" },
 		"expired, client": func(c *inventory.Certificate) {
 			c.Status = certs.Expired
 			c.Client = &inventory.Client{Kind: inventory.ToEtcd}
@@ -119,24 +119,24 @@ func TestNoComponentIsRestartedThatCouldNotStart(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := controlPlane("cp1")
-			n.Certificates = append(n.Certificates, pair(certs.KubeAPIServer, "apiserver-etcd-client", "/pki"))
+			n.Certificates = append(n.Certificates, newPair(certs.KubeAPIServer, "apiserver-etcd-client", "/pki"))
 			breaks(withoutIssuer(&n, "apiserver-etcd-client"))
-			req := request(certs.KubeAPIServer, certs.Kubelet)
-			p := build(t, req, n)
-			assert.Equal(t, []string{"cp1/kubelet-client"}, targets(p))
-			assert.Equal(t, []certs.Service{certs.Kubelet}, p.Steps()[0].Restarts)
+			req := newRequest(certs.KubeAPIServer, certs.Kubelet)
+			p := buildPlan(t, req, n)
+			assert.Equal(t, []string{"cp1/kubelet-client"}, targetNames(p))
+			assert.Equal(t, []certs.Service{certs.Kubelet}, p.AllSteps()[0].Restarts)
 			require.Len(t, p.LeftOut, 2)
 			assert.Contains(t, p.LeftOut[0].Reason, `kube-apiserver would have to restart, and could not start with apiserver-etcd-client "/pki/apiserver-etcd-client.crt": `)
 			for _, policy := range []plan.RestartPolicy{plan.RestartIfNeeded, plan.RestartNever} {
 				req.Restart = policy
-				assert.Equal(t, []string{"cp1/apiserver", "cp1/kubelet-client"}, targets(build(t, req, n)), policy)
+				assert.Equal(t, []string{"cp1/apiserver", "cp1/kubelet-client"}, targetNames(buildPlan(t, req, n)), policy)
 			}
 		})
 	}
 	n := controlPlane("cp1")
-	n.Certificates = append(n.Certificates, pair(certs.KubeAPIServer, "apiserver-sni", "/pki"))
+	n.Certificates = append(n.Certificates, newPair(certs.KubeAPIServer, "apiserver-sni", "/pki"))
 	withoutIssuer(&n, "apiserver-sni").Status = certs.Expired
-	assert.Equal(t, []string{"cp1/apiserver"}, targets(build(t, request(certs.KubeAPIServer), n)), "it starts with an expired serving certificate")
+	assert.Equal(t, []string{"cp1/apiserver"}, targetNames(buildPlan(t, newRequest(certs.KubeAPIServer), n)), "it starts with an expired serving certificate")
 }
 
 func TestUnrestartableComponentIsLeftOutUnlessRestartNever(t *testing.T) {
@@ -147,20 +147,20 @@ func TestUnrestartableComponentIsLeftOutUnlessRestartNever(t *testing.T) {
 		n.Components[i].Note = "was started by OpenRC"
 	}
 	n.Certificates[0].Served = []inventory.Served{{Address: "127.0.0.1:2379"}}
-	n.Certificates = append(n.Certificates, pair(certs.Etcd, "etcd-healthcheck-client", "/pki/etcd"), pair(certs.Admin, "admin.conf", "/etc/kubernetes"))
-	req := request(certs.Services()...)
+	n.Certificates = append(n.Certificates, newPair(certs.Etcd, "etcd-healthcheck-client", "/pki/etcd"), newPair(certs.Admin, "admin.conf", "/etc/kubernetes"))
+	req := newRequest(certs.Services()...)
 	for policy, want := range map[plan.RestartPolicy][]string{
 		plan.RestartAlways:   {"cp1/etcd-healthcheck-client", "cp1/admin.conf"},
 		plan.RestartIfNeeded: {"cp1/etcd-server", "cp1/etcd-healthcheck-client", "cp1/admin.conf"},
 		plan.RestartNever:    {"cp1/etcd-server", "cp1/etcd-peer", "cp1/etcd-healthcheck-client", "cp1/kubelet-client", "cp1/apiserver", "cp1/admin.conf"},
 	} {
 		req.Restart = policy
-		p := build(t, req, n)
-		assert.ElementsMatch(t, want, targets(p), policy)
-		assert.Empty(t, p.Steps()[0].Restarts)
+		p := buildPlan(t, req, n)
+		assert.ElementsMatch(t, want, targetNames(p), policy)
+		assert.Empty(t, p.AllSteps()[0].Restarts)
 	}
 	req.Restart = plan.RestartAlways
-	left := build(t, req, n).LeftOut
+	left := buildPlan(t, req, n).LeftOut
 	assert.Equal(t, "etcd: was started by OpenRC; nothing here can restart it; use --restart=if-needed: etcd reads this pair on every handshake", left[0].Reason)
 	assert.Equal(t, "etcd: was started by OpenRC; nothing here can restart it; use --restart=never and restart it yourself", left[1].Reason,
 		"it is not known to serve it, so nothing would show that it does")
@@ -178,12 +178,12 @@ func TestCertificatesOfADistributionAreAlwaysLeftOut(t *testing.T) {
 		}
 	}
 	for _, policy := range []plan.RestartPolicy{plan.RestartAlways, plan.RestartIfNeeded, plan.RestartNever} {
-		req := request(certs.Etcd, certs.Kubelet)
+		req := newRequest(certs.Etcd, certs.Kubelet)
 		req.Restart = policy
-		p := build(t, req, n)
-		assert.Equal(t, []string{"cp1/kubelet-client"}, targets(p), policy)
+		p := buildPlan(t, req, n)
+		assert.Equal(t, []string{"cp1/kubelet-client"}, targetNames(p), policy)
 		assert.Len(t, p.LeftOut, 2)
-		assert.NotContains(t, p.Steps()[0].Restarts, certs.Etcd)
+		assert.NotContains(t, p.AllSteps()[0].Restarts, certs.Etcd)
 		assert.Equal(t, reason, p.LeftOut[0].Reason)
 	}
 }
@@ -193,11 +193,11 @@ func TestUnknownSupervisorAllowsOnlyReplacementWithoutRestart(t *testing.T) {
 	n.Components[0].Runtime = inventory.Supervised
 	n.Components[0].Unit = "acme.service"
 	for policy, left := range map[plan.RestartPolicy]int{plan.RestartAlways: 2, plan.RestartNever: 0} {
-		req := request(certs.Etcd, certs.Kubelet)
+		req := newRequest(certs.Etcd, certs.Kubelet)
 		req.Restart = policy
-		p := build(t, req, n)
+		p := buildPlan(t, req, n)
 		assert.Len(t, p.LeftOut, left, policy)
-		assert.NotContains(t, p.Steps()[0].Restarts, certs.Etcd)
+		assert.NotContains(t, p.AllSteps()[0].Restarts, certs.Etcd)
 	}
 }
 
@@ -207,15 +207,15 @@ func TestARunningComponentWhoseSupervisorCannotBeReachedIsLeftOut(t *testing.T) 
 	n := controlPlane("cp1")
 	n.CRISocket = ""
 	n.DBusSocket = ""
-	req := request(certs.Etcd, certs.Kubelet)
-	assert.Len(t, targets(build(t, req, n)), 3)
+	req := newRequest(certs.Etcd, certs.Kubelet)
+	assert.Len(t, targetNames(buildPlan(t, req, n)), 3)
 	n.Components[2].PID = 300
-	p := build(t, req, n)
-	assert.Equal(t, []string{"cp1/etcd-server", "cp1/etcd-peer"}, targets(p))
+	p := buildPlan(t, req, n)
+	assert.Equal(t, []string{"cp1/etcd-server", "cp1/etcd-peer"}, targetNames(p))
 	assert.Contains(t, p.LeftOut[0].Reason, "there is no D-Bus socket; nothing here can restart it; use --restart=never")
 	n.Components[0].PID = 400
 	req.Services = certs.Services()
-	assert.Equal(t, []string{"cp1/apiserver"}, targets(build(t, req, n)))
+	assert.Equal(t, []string{"cp1/apiserver"}, targetNames(buildPlan(t, req, n)))
 }
 
 // TestAnInterruptedNodeIsNotLeftOut: the node is part of the plan, since its next
@@ -225,11 +225,11 @@ func TestAnInterruptedNodeIsNotLeftOut(t *testing.T) {
 	n.Certificates[1].Status = certs.Invalid
 	n.Certificates[1].Reason = "the key does not fit the certificate"
 	n.Rotations = []inventory.NodeRotation{{ID: "a", State: inventory.Committing}}
-	p := build(t, request(certs.Etcd), n)
-	assert.Equal(t, []string{"cp1/etcd-server", "cp1/etcd-peer"}, targets(p))
+	p := buildPlan(t, newRequest(certs.Etcd), n)
+	assert.Equal(t, []string{"cp1/etcd-server", "cp1/etcd-peer"}, targetNames(p))
 	assert.Empty(t, p.LeftOut)
 	n.Rotations[0].State = inventory.RolledBack
-	_, err := plan.Build([]inventory.Node{n}, request(certs.Etcd), nil)
+	_, err := plan.BuildPlan([]inventory.Node{n}, newRequest(certs.Etcd), nil)
 	require.ErrorContains(t, err, "does not fit")
 }
 
@@ -238,33 +238,33 @@ func TestAnInterruptedNodeIsNotLeftOut(t *testing.T) {
 func TestARestartThatIsDueAnywayIsNoHotReload(t *testing.T) {
 	n := controlPlane("cp1")
 	n.Time = now
-	n.Certificates = append(n.Certificates, pair(certs.KubeAPIServer, "front-proxy-client", "/pki"))
+	n.Certificates = append(n.Certificates, newPair(certs.KubeAPIServer, "front-proxy-client", "/pki"))
 	c := withoutIssuer(&n, "front-proxy-client")
 	c.FingerprintSHA256 = ""
 	c.Reason = "no PEM block"
-	req := request(certs.KubeAPIServer, certs.Kubelet)
+	req := newRequest(certs.KubeAPIServer, certs.Kubelet)
 	req.Restart = plan.RestartIfNeeded
-	assert.Equal(t, []string{"cp1/apiserver", "cp1/kubelet-client"}, targets(build(t, req, n)))
+	assert.Equal(t, []string{"cp1/apiserver", "cp1/kubelet-client"}, targetNames(buildPlan(t, req, n)))
 	n.InMemory = []inventory.InMemory{{Service: certs.KubeAPIServer, Name: "apiserver-loopback-client", Facts: certs.Facts{NotBefore: now.Add(-300 * 24 * time.Hour), NotAfter: now.Add(65 * 24 * time.Hour)}}}
-	p := build(t, req, n)
-	assert.Equal(t, []string{"cp1/kubelet-client"}, targets(p))
-	assert.NotContains(t, p.Steps()[0].Restarts, certs.KubeAPIServer)
+	p := buildPlan(t, req, n)
+	assert.Equal(t, []string{"cp1/kubelet-client"}, targetNames(p))
+	assert.NotContains(t, p.AllSteps()[0].Restarts, certs.KubeAPIServer)
 }
 
 func TestACompromisedKeyThatWouldBeKeptIsLeftOut(t *testing.T) {
 	n := controlPlane("cp1")
 	n.Certificates[2].KeyUses = []inventory.KeyUse{{Kind: inventory.ServiceAccountKey, Service: certs.KubeAPIServer, Setting: "--service-account-key-file", Path: "/pki/apiserver.key"}}
-	req := request(certs.KubeAPIServer, certs.Kubelet)
-	assert.Empty(t, build(t, req, n).LeftOut)
+	req := newRequest(certs.KubeAPIServer, certs.Kubelet)
+	assert.Empty(t, buildPlan(t, req, n).LeftOut)
 	req.Compromised = true
-	p := build(t, req, n)
-	assert.Equal(t, []string{"cp1/kubelet-client"}, targets(p))
+	p := buildPlan(t, req, n)
+	assert.Equal(t, []string{"cp1/kubelet-client"}, targetNames(p))
 	assert.Equal(t, "its key also signs or verifies ServiceAccount tokens (--service-account-key-file of kube-apiserver), so a renewal keeps it: replace the key by hand", p.LeftOut[0].Reason)
 }
 
 func TestASharedCertificateIsLeftOutOnce(t *testing.T) {
 	n := controlPlane("cp1")
-	n.Certificates = []inventory.Certificate{pair(certs.Etcd, "kubernetes", "/pki", certs.KubeAPIServer), pair(certs.Kubelet, "kubelet-client", "/kubelet")}
+	n.Certificates = []inventory.Certificate{newPair(certs.Etcd, "kubernetes", "/pki", certs.KubeAPIServer), newPair(certs.Kubelet, "kubelet-client", "/kubelet")}
 	withoutIssuer(&n, "kubernetes")
-	assert.Len(t, build(t, request(certs.Services()...), n).LeftOut, 1)
+	assert.Len(t, buildPlan(t, newRequest(certs.Services()...), n).LeftOut, 1)
 }

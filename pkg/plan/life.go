@@ -12,19 +12,19 @@ import (
 
 // SuccessorValidity returns how long a certificate's successor is valid from its signing on: as
 // requested, otherwise (0) so that it has the same life as the certificate.
-func Validity(c inventory.Certificate, asked time.Duration) time.Duration {
+func SuccessorValidity(c inventory.Certificate, asked time.Duration) time.Duration {
 	if asked > 0 {
 		return asked
 	}
-	return certs.ValidityFor(life(c))
+	return certs.ValidityFor(lifeOf(c))
 }
 
-// life is for how long a certificate was made to be valid.
-func life(c inventory.Certificate) time.Duration {
+// lifeOf is for how long a certificate was made to be valid.
+func lifeOf(c inventory.Certificate) time.Duration {
 	if c.LifeSeconds > 0 {
 		return time.Duration(c.LifeSeconds) * time.Second
 	}
-	return certs.Life(c.NotBefore, c.NotAfter, c.NotBefore, false)
+	return certs.LifeOf(c.NotBefore, c.NotAfter, c.NotBefore, false)
 }
 
 // LifeChanges reports whether two lifetimes differ by more than a tenth.
@@ -33,13 +33,13 @@ func LifeChanges(was, is time.Duration) bool { return is*10 < was*9 || is*10 > w
 // predictExpiry fills in the expiry of the targets' successors, as far as it is known before
 // they are signed, and the reason if their life changes. granted is the longest life that the
 // cluster's signers grant.
-func (b *builder) foresee(granted time.Duration) {
+func (b *builder) predictExpiry(granted time.Duration) {
 	for _, c := range b.node.Certificates {
-		t := b.step.target(c.ID())
+		t := b.step.targetOf(c.ID())
 		if t == nil || b.node.Time.IsZero() {
 			continue
 		}
-		was := life(c)
+		was := lifeOf(c)
 		end, reason := successorEnd(b.node, c, b.req, granted)
 		t.LifeSeconds = int64(was / time.Second)
 		t.NewNotAfter = end
@@ -56,7 +56,7 @@ func successorEnd(n *inventory.Node, c inventory.Certificate, req Request, grant
 	if c.Issuer.Kind == inventory.UnitStart {
 		asked = 0 // the unit's program decides it
 	}
-	validity := Validity(c, asked)
+	validity := SuccessorValidity(c, asked)
 	if asked > 0 {
 		reason = "as requested"
 		if req.ValidityFrom != "" {
@@ -88,7 +88,7 @@ func issuerOf(n *inventory.Node, c inventory.Certificate) *inventory.Authority {
 			of = append(of, a)
 		}
 	}
-	i := certs.Lasting(of, n.Time, func(a *inventory.Authority) (time.Time, time.Time) { return a.NotBefore, a.NotAfter })
+	i := certs.LastingOf(of, n.Time, func(a *inventory.Authority) (time.Time, time.Time) { return a.NotBefore, a.NotAfter })
 	if i < 0 {
 		return nil
 	}
@@ -101,7 +101,7 @@ func signingDuration(nodes []inventory.Node) time.Duration {
 	const flag = "--cluster-signing-duration"
 	var out time.Duration
 	for i := range nodes {
-		component := nodes[i].Component(certs.KubeControllerManager)
+		component := nodes[i].ComponentOf(certs.KubeControllerManager)
 		if component == nil {
 			continue
 		}

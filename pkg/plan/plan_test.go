@@ -14,7 +14,7 @@ import (
 
 var now = time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC)
 
-func pair(s certs.Service, name, dir string, usedBy ...certs.Service) inventory.Certificate {
+func newPair(s certs.Service, name, dir string, usedBy ...certs.Service) inventory.Certificate {
 	return inventory.Certificate{
 		Service: s, UsedBy: append([]certs.Service{s}, usedBy...), Name: name, Status: certs.OK,
 		Facts:  certs.Facts{FingerprintSHA256: "old-" + name},
@@ -33,34 +33,34 @@ func controlPlane(name string) inventory.Node {
 			{Service: certs.KubeProxy, Runtime: inventory.DaemonSet, Note: "uses a ServiceAccount token"},
 		},
 		Certificates: []inventory.Certificate{
-			pair(certs.Etcd, "etcd-server", "/pki/etcd"), pair(certs.Etcd, "etcd-peer", "/pki/etcd"),
-			pair(certs.KubeAPIServer, "apiserver", "/pki"),
-			pair(certs.Kubelet, "kubelet-client", "/kubelet"),
+			newPair(certs.Etcd, "etcd-server", "/pki/etcd"), newPair(certs.Etcd, "etcd-peer", "/pki/etcd"),
+			newPair(certs.KubeAPIServer, "apiserver", "/pki"),
+			newPair(certs.Kubelet, "kubelet-client", "/kubelet"),
 		},
 	}
 }
 
-func worker(name string) inventory.Node {
+func newWorker(name string) inventory.Node {
 	return inventory.Node{
 		Name: name, CRISocket: "/run/cri.sock", DBusSocket: "/run/dbus.sock",
 		Components:   []inventory.Component{{Service: certs.Kubelet, Runtime: inventory.Systemd}},
-		Certificates: []inventory.Certificate{pair(certs.Kubelet, "kubelet-client", "/kubelet")},
+		Certificates: []inventory.Certificate{newPair(certs.Kubelet, "kubelet-client", "/kubelet")},
 	}
 }
 
-func request(services ...certs.Service) plan.Request {
+func newRequest(services ...certs.Service) plan.Request {
 	return plan.Request{Services: services, Restart: plan.RestartAlways}
 }
 
-func build(t *testing.T, req plan.Request, nodes ...inventory.Node) plan.Plan {
+func buildPlan(t *testing.T, req plan.Request, nodes ...inventory.Node) plan.Plan {
 	t.Helper()
-	p, err := plan.Build(nodes, req, nil)
+	p, err := plan.BuildPlan(nodes, req, nil)
 	require.NoError(t, err)
 	return p
 }
 
 func TestControlPlanesOneAWaveThenWorkers(t *testing.T) {
-	p := build(t, request(certs.Kubelet), worker("w2"), controlPlane("cp2"), worker("w1"), controlPlane("cp1"))
+	p := buildPlan(t, newRequest(certs.Kubelet), newWorker("w2"), controlPlane("cp2"), newWorker("w1"), controlPlane("cp1"))
 	var waves []string
 	for _, w := range p.Waves {
 		entry := fmt.Sprint(w.ControlPlane)
@@ -75,13 +75,13 @@ func TestControlPlanesOneAWaveThenWorkers(t *testing.T) {
 func TestMaxUnavailable(t *testing.T) {
 	var workers []inventory.Node
 	for i := range 25 {
-		workers = append(workers, worker(fmt.Sprintf("w%02d", i)))
+		workers = append(workers, newWorker(fmt.Sprintf("w%02d", i)))
 	}
 	for given, first := range map[string]int{"": 2, "10%": 2, "1": 1, "7": 7, "100%": 25, "3%": 1, "400": 25} {
 		t.Run(given, func(t *testing.T) {
-			req := request(certs.Kubelet)
+			req := newRequest(certs.Kubelet)
 			req.MaxUnavailable = given
-			assert.Len(t, build(t, req, workers...).Waves[0].Steps, first)
+			assert.Len(t, buildPlan(t, req, workers...).Waves[0].Steps, first)
 		})
 	}
 	for _, bad := range []string{"0", "-1", "x", "101%", "%", "1.5"} {
@@ -92,7 +92,7 @@ func TestMaxUnavailable(t *testing.T) {
 }
 
 func TestStepNamesExactlyWhatItNeeds(t *testing.T) {
-	s := build(t, request(certs.Etcd), controlPlane("cp1")).Steps()[0]
+	s := buildPlan(t, newRequest(certs.Etcd), controlPlane("cp1")).AllSteps()[0]
 	assert.Equal(t, []certs.Service{certs.Etcd}, s.Restarts)
 	assert.Len(t, s.Targets, 2)
 	assert.Equal(t, []string{plan.UnitDirectory, "/pki/etcd"}, s.Directories, "the kubelet is a unit, so there is a recovery unit")
@@ -102,23 +102,23 @@ func TestStepNamesExactlyWhatItNeeds(t *testing.T) {
 }
 
 func TestKubeProxyWithoutCertificateIsNoted(t *testing.T) {
-	s := build(t, request(certs.KubeProxy), controlPlane("cp1")).Steps()[0]
-	assert.True(t, s.Idle())
+	s := buildPlan(t, newRequest(certs.KubeProxy), controlPlane("cp1")).AllSteps()[0]
+	assert.True(t, s.IsIdle())
 	assert.Equal(t, []plan.Service{{Service: certs.KubeProxy, NoCertificate: true, Note: "uses a ServiceAccount token"}}, s.Services)
 }
 
 func TestSharedPairRestartsBothUsers(t *testing.T) {
 	n := controlPlane("cp1")
-	n.Certificates = []inventory.Certificate{pair(certs.Etcd, "kubernetes", "/pki", certs.KubeAPIServer)}
+	n.Certificates = []inventory.Certificate{newPair(certs.Etcd, "kubernetes", "/pki", certs.KubeAPIServer)}
 	for _, s := range []certs.Service{certs.Etcd, certs.KubeAPIServer} {
-		step := build(t, request(s), n).Steps()[0]
+		step := buildPlan(t, newRequest(s), n).AllSteps()[0]
 		assert.Len(t, step.Targets, 1)
 		assert.Equal(t, []certs.Service{certs.Etcd, certs.KubeAPIServer}, step.Restarts)
 	}
 }
 
 func TestRestartPolicies(t *testing.T) {
-	all := request(certs.Etcd, certs.Kubelet, certs.KubeAPIServer)
+	all := newRequest(certs.Etcd, certs.Kubelet, certs.KubeAPIServer)
 	for policy, want := range map[plan.RestartPolicy][]certs.Service{
 		plan.RestartAlways:   {certs.Etcd, certs.Kubelet, certs.KubeAPIServer},
 		plan.RestartIfNeeded: {certs.Kubelet},
@@ -126,13 +126,13 @@ func TestRestartPolicies(t *testing.T) {
 	} {
 		t.Run(string(policy), func(t *testing.T) {
 			all.Restart = policy
-			assert.Equal(t, want, build(t, all, controlPlane("cp1")).Steps()[0].Restarts)
+			assert.Equal(t, want, buildPlan(t, all, controlPlane("cp1")).AllSteps()[0].Restarts)
 		})
 	}
 }
 
 func TestNothingInScope(t *testing.T) {
-	_, err := plan.Build([]inventory.Node{worker("w1")}, request(certs.Etcd), nil)
+	_, err := plan.BuildPlan([]inventory.Node{newWorker("w1")}, newRequest(certs.Etcd), nil)
 	require.ErrorIs(t, err, plan.ErrNothing)
 }
 
@@ -182,7 +182,7 @@ func TestAKnownRotationIsContinuedWhateverItsAge(t *testing.T) {
 	found := plan.FindUnfinished(nodes, "s", now, "a")
 	require.NotNil(t, found)
 	assert.Equal(t, "a", found.ID)
-	assert.True(t, found.Done("cp1"))
+	assert.True(t, found.IsDone("cp1"))
 	assert.Nil(t, plan.FindUnfinished(nodes, "s", now, "c"), "it is finished")
 	assert.Nil(t, plan.FindUnfinished(nodes, "s", now, "d"), "no node knows it")
 }
@@ -194,7 +194,7 @@ func TestUnverifiedCertificatesAreNotDone(t *testing.T) {
 			{ID: "a", Scope: "s", StartTime: now, State: inventory.Committed, Unverified: unverified, Renewed: []inventory.Renewal{{ID: "etcd/etcd-peer@/x"}}}}}}
 		found := plan.FindUnfinished(nodes, "s", now, "")
 		require.NotNil(t, found)
-		assert.Equal(t, done, found.Done("cp1"))
+		assert.Equal(t, done, found.IsDone("cp1"))
 		assert.Equal(t, done, len(found.RenewedOn("cp1")) == 1)
 	}
 }
@@ -202,27 +202,27 @@ func TestUnverifiedCertificatesAreNotDone(t *testing.T) {
 func TestScopeDoesNotDependOnOrder(t *testing.T) {
 	a := plan.Request{Services: []certs.Service{certs.Etcd, certs.Kubelet}, Nodes: []string{"b", "a"}}
 	b := plan.Request{Services: []certs.Service{certs.Kubelet, certs.Etcd}, Nodes: []string{"a", "b"}}
-	assert.Equal(t, a.Scope(), b.Scope())
-	assert.NotEqual(t, a.Scope(), plan.Request{Services: a.Services}.Scope())
+	assert.Equal(t, a.ScopeText(), b.ScopeText())
+	assert.NotEqual(t, a.ScopeText(), plan.Request{Services: a.Services}.ScopeText())
 }
 
 func TestMissingKubeconfigIsAFinding(t *testing.T) {
-	n := worker("w1")
+	n := newWorker("w1")
 	n.Components = append(n.Components, inventory.Component{Service: certs.KubeScheduler, Runtime: inventory.StaticPod})
 	n.NotInspected = []inventory.NotInspected{{Service: certs.KubeScheduler, Path: "/etc/kubernetes/scheduler.conf", Reason: "no such file"}}
-	p := build(t, request(certs.Kubelet, certs.KubeScheduler), n)
+	p := buildPlan(t, newRequest(certs.Kubelet, certs.KubeScheduler), n)
 	require.Len(t, p.NotInspected, 1, "it is reported")
 	assert.Equal(t, "w1", p.NotInspected[0].Node)
-	assert.Equal(t, "what it uses could not be inspected: no such file", p.Steps()[0].Services[1].Note, "and not that it has no certificate")
-	assert.Len(t, p.Steps()[0].Targets, 1, "the others go on")
+	assert.Equal(t, "what it uses could not be inspected: no such file", p.AllSteps()[0].Services[1].Note, "and not that it has no certificate")
+	assert.Len(t, p.AllSteps()[0].Targets, 1, "the others go on")
 }
 
 // A control-plane node whose components are not found is no worker.
 func TestLabelledNodeIsNoWorker(t *testing.T) {
 	for _, known := range []inventory.Known{{ControlPlane: true}, {Etcd: true}} {
-		n := worker("cp1")
+		n := newWorker("cp1")
 		n.Known = known
-		p := build(t, request(certs.Kubelet), n, worker("w1"))
+		p := buildPlan(t, newRequest(certs.Kubelet), n, newWorker("w1"))
 		require.Len(t, p.Waves, 2)
 		assert.True(t, p.Waves[0].ControlPlane)
 		assert.Equal(t, "cp1", p.Waves[0].Steps[0].Node)

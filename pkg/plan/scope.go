@@ -14,7 +14,7 @@ const ResumeWithin = 24 * time.Hour
 
 // ScopeText is the canonical form of the request. Two requests with the same scope are the same
 // rotation: the second continues the first if it is unfinished.
-func (r Request) Scope() string {
+func (r Request) ScopeText() string {
 	services := make([]string, 0, len(r.Services))
 	for _, s := range r.Services {
 		services = append(services, string(s))
@@ -106,7 +106,7 @@ func HighestToken(nodes []inventory.Node) int64 {
 }
 
 // IsDone reports whether a node's part is already committed. Nil-safe.
-func (u *Unfinished) Done(node string) bool { return u != nil && u.Committed[node] }
+func (u *Unfinished) IsDone(node string) bool { return u != nil && u.Committed[node] }
 
 // RenewedOn returns the certificates that this rotation has already renewed on a node.
 // Nil-safe.

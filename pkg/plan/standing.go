@@ -51,7 +51,7 @@ type PastNode struct {
 }
 
 // RotationsOf puts the rotations together from the nodes' journals, newest first.
-func Remembered(nodes []inventory.Node, now time.Time) []Past {
+func RotationsOf(nodes []inventory.Node, now time.Time) []Past {
 	var out []Past
 	scopes := map[string]string{}
 	for _, n := range nodes {
@@ -76,7 +76,7 @@ func Remembered(nodes []inventory.Node, now time.Time) []Past {
 		p := &out[i]
 		slices.SortFunc(p.Nodes, func(a, b PastNode) int { return strings.Compare(a.Node, b.Node) })
 		p.Services, p.Only, p.Compromised = parseScope(scopes[p.ID])
-		p.Standing = standing(p.Nodes)
+		p.Standing = standingOf(p.Nodes)
 		unfinished := FindUnfinished(nodes, scopes[p.ID], now, "")
 		p.Continued = len(p.Services) > 0 && unfinished != nil && unfinished.ID == p.ID
 		if p.Standing == Halfway && !p.Continued && !slices.ContainsFunc(p.Nodes, func(n PastNode) bool { return n.State != inventory.Committed }) {
@@ -89,7 +89,7 @@ func Remembered(nodes []inventory.Node, now time.Time) []Past {
 
 // standingOf returns the gravest of the nodes' states. The end of a rotation is recorded only
 // after every node was verified, so the journal of one node is enough.
-func standing(nodes []PastNode) Standing {
+func standingOf(nodes []PastNode) Standing {
 	for _, s := range []struct {
 		state inventory.RotationState
 		means Standing
@@ -129,7 +129,7 @@ func parseScope(scope string) (services []certs.Service, nodes []string, comprom
 }
 
 // CommandArgs returns the arguments of a command for the same scope.
-func (p Past) Words() string {
+func (p Past) CommandArgs() string {
 	if len(p.Services) == 0 {
 		return ""
 	}

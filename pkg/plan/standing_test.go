@@ -13,7 +13,7 @@ import (
 
 func TestRotationsOf(t *testing.T) {
 	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
-	scope := Request{Services: []certs.Service{certs.Etcd}}.Scope()
+	scope := Request{Services: []certs.Service{certs.Etcd}}.ScopeText()
 	part := func(node, id, scope string, ago time.Duration, state inventory.RotationState) inventory.Node {
 		return inventory.Node{Name: node, Rotations: []inventory.NodeRotation{
 			{ID: id, Scope: scope, StartTime: now.Add(-ago), LastTime: now.Add(time.Minute - ago), State: state}}}
@@ -38,18 +38,18 @@ func TestRotationsOf(t *testing.T) {
 			for i, s := range tt.states {
 				nodes = append(nodes, part("cp"+string(rune('1'+i)), "7f3c2a", scope, tt.ago, s))
 			}
-			got := Remembered(nodes, now)
+			got := RotationsOf(nodes, now)
 			require.Len(t, got, 1)
 			assert.Equal(t, tt.standing, got[0].Standing)
 			assert.Equal(t, tt.continued, got[0].Continued)
-			assert.Equal(t, "--service etcd", got[0].Words())
+			assert.Equal(t, "--service etcd", got[0].CommandArgs())
 			assert.Len(t, got[0].Nodes, len(tt.states))
 			assert.Equal(t, time.Minute, got[0].Last.Sub(got[0].Start))
 		})
 	}
 
 	t.Run("newest first", func(t *testing.T) {
-		got := Remembered([]inventory.Node{part("a", "old", scope, 2*time.Hour, inventory.Finished), part("b", "new", scope, time.Hour, inventory.Finished)}, now)
+		got := RotationsOf([]inventory.Node{part("a", "old", scope, 2*time.Hour, inventory.Finished), part("b", "new", scope, time.Hour, inventory.Finished)}, now)
 		require.Len(t, got, 2)
 		assert.Equal(t, "new", got[0].ID)
 	})
@@ -59,9 +59,9 @@ func TestRotationsOf(t *testing.T) {
 // pastes into a shell, or is dropped.
 func TestCommandArgs(t *testing.T) {
 	for scope, want := range map[string]string{
-		Request{Services: certs.Services()}.Scope():                                                          "--all",
-		Request{Services: []certs.Service{certs.Kubelet, certs.Etcd}, Nodes: []string{"w.2", "cp1"}}.Scope(): "--service etcd,kubelet --node cp1,w.2",
-		Request{Services: []certs.Service{certs.Etcd}, Nodes: []string{"cp1"}, Compromised: true}.Scope():    "--service etcd --node cp1 --compromised",
+		Request{Services: certs.Services()}.ScopeText():                                                          "--all",
+		Request{Services: []certs.Service{certs.Kubelet, certs.Etcd}, Nodes: []string{"w.2", "cp1"}}.ScopeText(): "--service etcd,kubelet --node cp1,w.2",
+		Request{Services: []certs.Service{certs.Etcd}, Nodes: []string{"cp1"}, Compromised: true}.ScopeText():    "--service etcd --node cp1 --compromised",
 		"":                               "",
 		"services=":                      "",
 		"services=etcd;reboot":           "",
@@ -73,6 +73,6 @@ func TestCommandArgs(t *testing.T) {
 	} {
 		got := Past{}
 		got.Services, got.Only, got.Compromised = parseScope(scope)
-		assert.Equal(t, want, got.Words(), "%q", scope)
+		assert.Equal(t, want, got.CommandArgs(), "%q", scope)
 	}
 }

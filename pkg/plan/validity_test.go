@@ -23,7 +23,7 @@ func TestShortValidityNeedsAFlag(t *testing.T) {
 		"as the cluster's settings say": {Request{Validity: 12 * time.Hour, ValidityFrom: "kubeadm has it so"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := Build(nil, tt.req, nil)
+			_, err := BuildPlan(nil, tt.req, nil)
 			if checked := tt.req.CheckValidity(); tt.says == "" {
 				assert.NoError(t, checked)
 				assert.NotContains(t, err.Error(), "validity", "it is refused for another reason: there is no node")

@@ -7,15 +7,15 @@ import (
 )
 
 var controllerManager = slices.Concat(
-	controller(certs.KubeControllerManager, "controller-manager"),
+	controllerRows(certs.KubeControllerManager, "controller-manager"),
 	[]Setting{
 		{Service: certs.KubeControllerManager, Flag: "service-account-private-key-file", Names: TokenKey},
 		{Service: certs.KubeControllerManager, Flag: "root-ca-file", Names: CABundle},
-		signer(""), signerKey(""),
-		signer("kubelet-serving-"), signerKey("kubelet-serving-"),
-		signer("kubelet-client-"), signerKey("kubelet-client-"),
-		signer("kube-apiserver-client-"), signerKey("kube-apiserver-client-"),
-		signer("legacy-unknown-"), signerKey("legacy-unknown-"),
+		signerRows(""), signerKey(""),
+		signerRows("kubelet-serving-"), signerKey("kubelet-serving-"),
+		signerRows("kubelet-client-"), signerKey("kubelet-client-"),
+		signerRows("kube-apiserver-client-"), signerKey("kube-apiserver-client-"),
+		signerRows("legacy-unknown-"), signerKey("legacy-unknown-"),
 		{Service: certs.KubeControllerManager, Flag: "cloud-config", Names: Nothing, Note: "the cloud provider's own file"},
 		{Service: certs.KubeControllerManager, Flag: "flex-volume-plugin-dir", Names: Nothing, Note: "programs of volumes"},
 		{Service: certs.KubeControllerManager, Flag: "leader-migration-config", Names: Nothing, Note: "names of controllers"},
@@ -24,7 +24,7 @@ var controllerManager = slices.Concat(
 
 var scheduler = slices.Concat(
 	[]Setting{{Service: certs.KubeScheduler, Flag: "config", Names: Configuration, Note: "clientConnection.kubeconfig takes precedence over --kubeconfig"}},
-	controller(certs.KubeScheduler, "scheduler"),
+	controllerRows(certs.KubeScheduler, "scheduler"),
 	[]Setting{{Service: certs.KubeScheduler, Flag: "write-config-to", Names: Nothing, Note: "it writes its configuration there and exits"}},
 )
 
@@ -35,9 +35,9 @@ var proxy = []Setting{
 	{Service: certs.KubeProxy, Flag: "write-config-to", Names: Nothing, Note: "it writes its defaults there and exits"},
 }
 
-// controller are the rows that the controller manager and the scheduler have in common.
+// controllerRows are the rows that the controller manager and the scheduler have in common.
 // Both read their kubeconfigs once, at their start.
-func controller(s certs.Service, name string) []Setting {
+func controllerRows(s certs.Service, name string) []Setting {
 	const watches = "it watches this pair" // dynamic content, Kubernetes 1.17
 	return []Setting{
 		{Service: s, Flag: "kubeconfig", Field: "clientConnection.kubeconfig", Names: Kubeconfig, Role: name + ".conf", Verification: APIServer},
@@ -55,7 +55,7 @@ func controller(s certs.Service, name string) []Setting {
 	}
 }
 
-func signer(name string) Setting {
+func signerRows(name string) Setting {
 	flag := "cluster-signing-" + name
 	return Setting{Service: certs.KubeControllerManager, Flag: flag + "cert-file", Names: SigningCertificate, Key: flag + "key-file"}
 }

@@ -19,11 +19,11 @@ Some certificates are in no file: the API server's loopback certificate (` + "`a
 `
 
 // WriteDocument returns docs/settings.md.
-func Document() string {
+func WriteDocument() string {
 	var b strings.Builder
 	b.WriteString(introduction)
 	for _, s := range certs.Services() {
-		writeService(&b, s, Of(s))
+		writeService(&b, s, SettingsOf(s))
 	}
 	return b.String()
 }
@@ -36,7 +36,7 @@ func writeService(b *strings.Builder, s certs.Service, rows []Setting) {
 	var nothing []string
 	for _, row := range rows {
 		if row.Names == Nothing {
-			nothing = append(nothing, fmt.Sprintf("`%s` (%s)", row.Setting(), row.Note))
+			nothing = append(nothing, fmt.Sprintf("`%s` (%s)", row.SettingName(), row.Note))
 			continue
 		}
 		names := string(row.Names)
@@ -46,7 +46,7 @@ func writeService(b *strings.Builder, s certs.Service, rows []Setting) {
 		if row.Key != "" {
 			names += "; key: `" + row.Key + "`"
 		}
-		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", settingCell(row), names, listedAs(row), row.Verification, restart(row), row.Holders)
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", settingCell(row), names, listedAs(row), row.Verification, restartText(row), row.Holders)
 	}
 	if len(nothing) > 0 {
 		fmt.Fprintf(b, "\nThese name no certificate and no key: %s.\n", strings.Join(nothing, ", "))
@@ -54,7 +54,7 @@ func writeService(b *strings.Builder, s certs.Service, rows []Setting) {
 }
 
 func settingCell(row Setting) string {
-	cell := "`" + row.Setting() + "`"
+	cell := "`" + row.SettingName() + "`"
 	if row.Flag != "" && row.Field != "" && row.Field != row.Flag {
 		cell += ", `" + row.Field + "`"
 	}
@@ -62,11 +62,11 @@ func settingCell(row Setting) string {
 }
 
 // isListed reports whether the row's certificates are listed and renewed.
-func listed(row Setting) bool { return row.Verification != "" }
+func isListed(row Setting) bool { return row.Verification != "" }
 
 func listedAs(row Setting) string {
 	switch {
-	case !listed(row):
+	case !isListed(row):
 		return ""
 	case row.Role == "":
 		return "the file's name"
@@ -74,9 +74,9 @@ func listedAs(row Setting) string {
 	return row.Role
 }
 
-func restart(row Setting) string {
+func restartText(row Setting) string {
 	switch {
-	case !listed(row):
+	case !isListed(row):
 		return ""
 	case row.Reloads != "":
 		return "no: " + row.Reloads

@@ -70,15 +70,15 @@ type Setting struct {
 }
 
 // SettingName is the name in messages: the flag, or else the field.
-func (s Setting) Setting() string {
+func (s Setting) SettingName() string {
 	if s.Flag == "" {
 		return s.Field
 	}
 	return "--" + s.Flag
 }
 
-// Variable is the environment variable of an etcd setting; "" for other components.
-func (s Setting) Variable() string {
+// EnvironmentVariable is the environment variable of an etcd setting; "" for other components.
+func (s Setting) EnvironmentVariable() string {
 	if s.Service != certs.Etcd || s.Flag == "" {
 		return ""
 	}
@@ -91,19 +91,19 @@ func EtcdVariable(flag string) string {
 }
 
 // AllSettings returns the table in the order in which components are listed.
-func All() []Setting {
+func AllSettings() []Setting {
 	return slices.Concat(etcd, kubelet, apiServer, controllerManager, scheduler, proxy)
 }
 
 // SettingsOf returns a component's rows.
-func Of(s certs.Service) []Setting {
-	return slices.DeleteFunc(All(), func(row Setting) bool { return row.Service != s })
+func SettingsOf(s certs.Service) []Setting {
+	return slices.DeleteFunc(AllSettings(), func(row Setting) bool { return row.Service != s })
 }
 
 // ReloadReason returns the reason why a service need not be restarted to use the successor of
 // the certificate with a name; "": it must be restarted, or the name is not in the table.
-func Reloads(s certs.Service, name string) string {
-	for _, row := range All() {
+func ReloadReason(s certs.Service, name string) string {
+	for _, row := range AllSettings() {
 		if row.Service == s && row.Role == name && row.Reloads != "" {
 			return row.Reloads
 		}

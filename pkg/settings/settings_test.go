@@ -35,7 +35,7 @@ func flagsOfComponents(t *testing.T) map[flagOf]bool {
 func TestEveryFlagThatMayNameACertificateIsInTheTable(t *testing.T) {
 	known := flagsOfComponents(t)
 	table := map[flagOf]bool{}
-	for _, row := range All() {
+	for _, row := range AllSettings() {
 		if row.Flag == "" {
 			continue
 		}
@@ -60,14 +60,14 @@ func TestEveryFlagThatMayNameACertificateIsInTheTable(t *testing.T) {
 
 func TestRowsAreComplete(t *testing.T) {
 	keys := map[flagOf]bool{}
-	for _, row := range All() {
+	for _, row := range AllSettings() {
 		if row.Names == PrivateKey || row.Names == SigningKey {
 			keys[flagOf{string(row.Service), row.Flag}] = true
 		}
 	}
-	for _, row := range All() {
-		name := fmt.Sprintf("%s %s", row.Service, row.Setting())
-		if row.Setting() == "--" || row.Setting() == "" || !slices.Contains(certs.Services(), row.Service) {
+	for _, row := range AllSettings() {
+		name := fmt.Sprintf("%s %s", row.Service, row.SettingName())
+		if row.SettingName() == "--" || row.SettingName() == "" || !slices.Contains(certs.Services(), row.Service) {
 			t.Errorf("%+v names no setting of a service", row)
 		}
 		switch row.Names {
@@ -100,7 +100,7 @@ func TestReloads(t *testing.T) {
 		"apiserver": {certs.KubeAPIServer, true}, "apiserver-sni": {certs.KubeAPIServer, true}, "egress-client": {certs.KubeAPIServer, false},
 		"scheduler.conf": {certs.KubeScheduler, false}, "kubelet-server": {certs.Kubelet, false}, "": {certs.KubeAPIServer, false},
 	} {
-		if got := Reloads(tt.service, name) != ""; got != tt.want {
+		if got := ReloadReason(tt.service, name) != ""; got != tt.want {
 			t.Errorf("%s: reloads %v", name, got)
 		}
 	}
@@ -109,7 +109,7 @@ func TestReloads(t *testing.T) {
 // TestDocument keeps docs/settings.md true; UPDATE=1 writes it.
 func TestDocument(t *testing.T) {
 	const path = "../../docs/settings.md"
-	want := Document()
+	want := WriteDocument()
 	if os.Getenv("UPDATE") != "" {
 		if err := os.WriteFile(path, []byte(want), 0o600); err != nil {
 			t.Fatal(err)

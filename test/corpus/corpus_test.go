@@ -106,7 +106,7 @@ func TestNoVectorIsOK(t *testing.T) { noneIsOK(t, vectors(t)) }
 func noneIsOK(t *testing.T, corpus map[string][]byte) {
 	t.Helper()
 	tree := certstest.Kubeadm(t, "cp1")
-	layouttest.In(t, tree.Root).Kubeadm(certstest.PKIDir)
+	layouttest.NodeIn(t, tree.Root).AddKubeadm(certstest.PKIDir)
 	scheduler := read(t, tree, "/etc/kubernetes/scheduler.conf")
 	fine := embedded(t, scheduler)
 	for name, odd := range corpus {
@@ -117,7 +117,7 @@ func noneIsOK(t *testing.T, corpus map[string][]byte) {
 		tree.Write(t, "/etc/kubernetes/scheduler.conf",
 			[]byte(strings.Replace(scheduler, fine, base64.StdEncoding.EncodeToString(odd), 1)), 0o600)
 		began := time.Now()
-		got := scan.Scan(t.Context(), tree.Root, scan.Options{
+		got := scan.ScanNode(t.Context(), tree.Root, scan.Options{
 			NodeName: "cp1", Now: func() time.Time { return certstest.Now },
 			Handshake: func(context.Context, string, string) (*x509.Certificate, error) { return nil, errors.New("refused") },
 		})
@@ -137,7 +137,7 @@ func noneIsOK(t *testing.T, corpus map[string][]byte) {
 		if judged != 4 {
 			t.Errorf("%s: %d of 4 places are listed", name, judged)
 		}
-		_, _ = plan.Build([]inventory.Node{got}, plan.Request{Services: certs.Services(), Restart: plan.RestartAlways}, nil)
+		_, _ = plan.BuildPlan([]inventory.Node{got}, plan.Request{Services: certs.Services(), Restart: plan.RestartAlways}, nil)
 	}
 }
 

@@ -47,7 +47,7 @@ type change struct {
 func readDisk(t *testing.T, root string) *disk {
 	t.Helper()
 	d := &disk{now: map[string]*inode{}, durable: map[string]*inode{}, pending: map[string][]change{}}
-	check(t, filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+	checkError(t, filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || path == root {
 			return err
 		}
@@ -80,34 +80,34 @@ func (d *disk) carryOut(c call) {
 	switch c.Name {
 	case "openat":
 		if i == nil {
-			d.create(c.Path, &inode{volatile: content{perm: uint32(c.Number[0])}, dirty: true}) //nolint:gosec // a mode
+			d.createInode(c.Path, &inode{volatile: content{perm: uint32(c.Number[0])}, dirty: true}) //nolint:gosec // a mode
 		}
 	case "mkdirat":
 		if i == nil {
-			d.create(c.Path, &inode{mode: fs.ModeDir, saved: content{perm: uint32(c.Number[0])}, volatile: content{perm: uint32(c.Number[0])}}) //nolint:gosec // a mode
+			d.createInode(c.Path, &inode{mode: fs.ModeDir, saved: content{perm: uint32(c.Number[0])}, volatile: content{perm: uint32(c.Number[0])}}) //nolint:gosec // a mode
 		}
 	case "symlinkat":
 		if i == nil {
-			d.create(c.Path, &inode{mode: fs.ModeSymlink, saved: content{data: c.To}, volatile: content{data: c.To}})
+			d.createInode(c.Path, &inode{mode: fs.ModeSymlink, saved: content{data: c.To}, volatile: content{data: c.To}})
 		}
 	case "renameat":
-		d.change(change{remove: c.Path, add: c.To, is: i})
+		d.addChange(change{remove: c.Path, add: c.To, is: i})
 	case "unlinkat":
 		removesDir := c.Number[0] != 0
 		if i != nil && i.mode.IsDir() == removesDir {
-			d.change(change{remove: c.Path})
+			d.addChange(change{remove: c.Path})
 		}
 	case "fsync":
-		d.sync(c.Path, i)
+		d.syncDirectory(c.Path, i)
 	default:
 		if i != nil {
-			i.alter(c)
+			i.alterInode(c)
 		}
 	}
 }
 
-// alter applies a call on a file itself.
-func (i *inode) alter(c call) {
+// alterInode applies a call on a file itself.
+func (i *inode) alterInode(c call) {
 	switch c.Name {
 	case "write": // these files are written once, from their beginning
 		i.volatile.data += string(c.Data)
@@ -128,10 +128,10 @@ func (i *inode) alter(c call) {
 	}
 }
 
-func (d *disk) create(path string, i *inode) { d.change(change{add: path, is: i}) }
+func (d *disk) createInode(path string, i *inode) { d.addChange(change{add: path, is: i}) }
 
-func (d *disk) change(c change) {
-	c.apply(d.now)
+func (d *disk) addChange(c change) {
+	c.applyTo(d.now)
 	dir := filepath.Dir(c.remove + c.add)
 	if c.add != "" {
 		dir = filepath.Dir(c.add)
@@ -139,7 +139,7 @@ func (d *disk) change(c change) {
 	d.pending[dir] = append(d.pending[dir], c)
 }
 
-func (c change) apply(names map[string]*inode) {
+func (c change) applyTo(names map[string]*inode) {
 	if c.remove != "" {
 		delete(names, c.remove)
 	}
@@ -148,14 +148,14 @@ func (c change) apply(names map[string]*inode) {
 	}
 }
 
-func (d *disk) sync(path string, i *inode) {
+func (d *disk) syncDirectory(path string, i *inode) {
 	if i != nil && i.mode.IsRegular() {
 		i.saved = i.volatile
 		i.dirty = false
 		return
 	}
 	for _, c := range d.pending[path] {
-		c.apply(d.durable)
+		c.applyTo(d.durable)
 	}
 	delete(d.pending, path)
 }
@@ -171,17 +171,17 @@ type found struct {
 // listImages returns the possible states after a power cut now: any prefix of the changes of
 // each directory's names, those of the other directories all or none, and of data that was not
 // fsynced nothing, a part, or all.
-func (d *disk) images() (out []image) {
+func (d *disk) listImages() (out []image) {
 	dirs := slices.Sorted(maps.Keys(d.pending))
 	for _, torn := range []func(*inode) content{
 		func(i *inode) content { return i.saved },
-		tear,
+		tearContent,
 		func(i *inode) content { return i.volatile },
 	} {
-		out = append(out, d.image(nil, "", 0, torn), d.image(dirs, "", 0, torn))
+		out = append(out, d.imageOf(nil, "", 0, torn), d.imageOf(dirs, "", 0, torn))
 		for _, dir := range dirs {
 			for n := range len(d.pending[dir]) + 1 {
-				out = append(out, d.image(nil, dir, n, torn), d.image(dirs, dir, n, torn))
+				out = append(out, d.imageOf(nil, dir, n, torn), d.imageOf(dirs, dir, n, torn))
 			}
 		}
 	}
@@ -189,7 +189,7 @@ func (d *disk) images() (out []image) {
 }
 
 // tearContent keeps the durable part of a file that grew, and half of the rest.
-func tear(i *inode) content {
+func tearContent(i *inode) content {
 	c := i.volatile
 	safe := 0
 	if strings.HasPrefix(c.data, i.saved.data) {
@@ -199,19 +199,19 @@ func tear(i *inode) content {
 	return c
 }
 
-// image applies all changes to the names of some directories and the first n to those
+// imageOf applies all changes to the names of some directories and the first n to those
 // of one.
-func (d *disk) image(all []string, one string, n int, torn func(*inode) content) image {
+func (d *disk) imageOf(all []string, one string, n int, torn func(*inode) content) image {
 	names := maps.Clone(d.durable)
 	for _, dir := range all {
 		if dir != one {
 			for _, c := range d.pending[dir] {
-				c.apply(names)
+				c.applyTo(names)
 			}
 		}
 	}
 	for _, c := range d.pending[one][:n] {
-		c.apply(names)
+		c.applyTo(names)
 	}
 	out := image{}
 	for path, i := range names {
@@ -233,7 +233,7 @@ func (d *disk) image(all []string, one string, n int, torn func(*inode) content)
 }
 
 // writeImage writes an image to disk.
-func (m image) write(root string) error {
+func (m image) writeImage(root string) error {
 	if err := os.Mkdir(root, 0o755); err != nil { //nolint:gosec // as a root directory is
 		return err
 	}

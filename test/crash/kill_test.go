@@ -31,19 +31,19 @@ const killed = 128 + 9
 // TestKilledAtEverySystemCall kills the node program just before each system call that changes
 // the node, recovers in a new process, and checks the node.
 func TestKilledAtEverySystemCall(t *testing.T) {
-	programs := build(t)
+	programs := buildPrograms(t)
 	for _, s := range scenes {
 		t.Run(s.name, func(t *testing.T) {
 			f := newFixture(t, s, programs.node)
-			states := programs.campaign(t, f, f.rotate)
+			states := programs.runCampaign(t, f, f.rotateArgs)
 			if states[inventory.RolledBack] == 0 || states[inventory.Committed]+states[inventory.Finished] == 0 {
 				t.Errorf("it ended old and new in turn: %v; the campaign is not what it seems", states)
 			}
 		})
 		t.Run(s.name+", again while recovering", func(t *testing.T) {
 			f := newFixture(t, s, programs.node)
-			programs.interrupt(t, f)
-			states := programs.campaign(t, f, f.recover)
+			programs.interruptCommit(t, f)
+			states := programs.runCampaign(t, f, f.recoverArgs)
 			if len(states) != 1 || states[inventory.RolledBack] == 0 {
 				t.Errorf("a recovery that was cut short ended as %v", states)
 			}
@@ -54,7 +54,7 @@ func TestKilledAtEverySystemCall(t *testing.T) {
 // programs are the real ones.
 type programs struct{ node, killat string }
 
-func build(t *testing.T) programs {
+func buildPrograms(t *testing.T) programs {
 	t.Helper()
 	dir := t.TempDir()
 	cmd := exec.Command("go", "build", "-o", dir, "./cmd/rotate-certs-node", "./test/crash/killat")
@@ -74,16 +74,16 @@ func readSources(t *testing.T) {
 	list := exec.Command("go", "list", "-deps", "-f", "{{$dir := .Dir}}{{if not .Standard}}{{range .GoFiles}}{{$dir}}/{{.}}\n{{end}}{{end}}", "./cmd/rotate-certs-node", "./test/crash/killat")
 	list.Dir = "../.."
 	out, err := list.Output()
-	check(t, err)
+	checkError(t, err)
 	for path := range strings.FieldsSeq(string(out)) {
 		_, err := os.ReadFile(path)
-		check(t, err)
+		checkError(t, err)
 	}
 }
 
-// run runs a command on a node and kills it before its at-th call; 0: never. It
+// runKilled runs a command on a node and kills it before its at-th call; 0: never. It
 // returns the exit code and the calls that were reached.
-func (p programs) run(root string, at int, argv []string) (int, []call, error) {
+func (p programs) runKilled(root string, at int, argv []string) (int, []call, error) {
 	log := root + ".calls"
 	args := append([]string{"-under", root, "-at", strconv.Itoa(at), "-log", log, "--"}, argv...)
 	cmd := exec.Command(p.killat, args...)
@@ -99,15 +99,15 @@ func (p programs) run(root string, at int, argv []string) (int, []call, error) {
 	return code, calls, err
 }
 
-// campaign tries the crash points of a command and counts how the node ended.
-func (p programs) campaign(t *testing.T, f *fixture, command func(root string) []string) map[inventory.RotationState]int {
+// runCampaign tries the crash points of a command and counts how the node ended.
+func (p programs) runCampaign(t *testing.T, f *fixture, command func(root string) []string) map[inventory.RotationState]int {
 	t.Helper()
 	dir := t.TempDir()
 	whole := filepath.Join(dir, "whole")
-	check(t, f.copyTo(whole))
-	_, calls, err := p.run(whole, 0, command(whole))
-	check(t, err)
-	points := choose(calls)
+	checkError(t, f.copyTo(whole))
+	_, calls, err := p.runKilled(whole, 0, command(whole))
+	checkError(t, err)
+	points := choosePoints(calls)
 	states := map[inventory.RotationState]int{}
 	var mu sync.Mutex
 	var workers sync.WaitGroup
@@ -116,7 +116,7 @@ func (p programs) campaign(t *testing.T, f *fixture, command func(root string) [
 		workers.Go(func() {
 			for at := range next {
 				root := filepath.Join(dir, strconv.Itoa(at))
-				state, last, problems := p.try(t, f, root, at, command)
+				state, last, problems := p.tryPoint(t, f, root, at, command)
 				mu.Lock()
 				states[state]++
 				for _, problem := range problems {
@@ -136,9 +136,9 @@ func (p programs) campaign(t *testing.T, f *fixture, command func(root string) [
 	return states
 }
 
-// choose returns the numbers of the calls before which to kill: all, or a sample in
+// choosePoints returns the numbers of the calls before which to kill: all, or a sample in
 // which every step by which the node's own files change comes first.
-func choose(calls []call) []int {
+func choosePoints(calls []call) []int {
 	var visible, all []int
 	for n, call := range calls {
 		all = append(all, n+1)
@@ -160,12 +160,12 @@ func choose(calls []call) []int {
 }
 
 // tryPoint kills a command at one point, recovers, and checks the node.
-func (p programs) try(t *testing.T, f *fixture, root string, at int, command func(string) []string) (state inventory.RotationState, last call, problems []string) {
+func (p programs) tryPoint(t *testing.T, f *fixture, root string, at int, command func(string) []string) (state inventory.RotationState, last call, problems []string) {
 	t.Helper()
 	if err := f.copyTo(root); err != nil {
 		return "", last, []string{err.Error()}
 	}
-	code, calls, err := p.run(root, at, command(root))
+	code, calls, err := p.runKilled(root, at, command(root))
 	if err != nil {
 		return "", last, []string{err.Error()}
 	}
@@ -173,23 +173,23 @@ func (p programs) try(t *testing.T, f *fixture, root string, at int, command fun
 	if code != killed {
 		return "", last, []string{"it was not killed"}
 	}
-	argv := f.recover(root)
+	argv := f.recoverArgs(root)
 	if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
 		problems = append(problems, fmt.Sprintf("recovery: %v: %s", err, out))
 	}
-	state, found := f.verify(t, root)
+	state, found := f.verifyNode(t, root)
 	return state, last, append(problems, found...)
 }
 
 // interruptCommit makes a node whose commit was interrupted when all its files were new, so
 // that much has to be rolled back.
-func (p programs) interrupt(t *testing.T, f *fixture) {
+func (p programs) interruptCommit(t *testing.T, f *fixture) {
 	t.Helper()
 	dir := t.TempDir()
 	whole := filepath.Join(dir, "whole")
-	check(t, f.copyTo(whole))
-	_, calls, err := p.run(whole, 0, f.rotate(whole))
-	check(t, err)
+	checkError(t, f.copyTo(whole))
+	_, calls, err := p.runKilled(whole, 0, f.rotateArgs(whole))
+	checkError(t, err)
 	at := 0
 	for n, call := range calls {
 		if call.Name == "renameat" && !strings.HasPrefix(call.Path, statedir.HostPath) && !strings.HasPrefix(call.Path, plan.UnitDirectory) {
@@ -197,8 +197,8 @@ func (p programs) interrupt(t *testing.T, f *fixture) {
 		}
 	}
 	root := filepath.Join(dir, "interrupted")
-	check(t, f.copyTo(root))
-	if code, _, err := p.run(root, at, f.rotate(root)); err != nil || code != killed {
+	checkError(t, f.copyTo(root))
+	if code, _, err := p.runKilled(root, at, f.rotateArgs(root)); err != nil || code != killed {
 		t.Fatalf("exit code %d, %v: it was to be killed before call %d", code, err, at)
 	}
 	f.template = root

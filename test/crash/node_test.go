@@ -29,33 +29,33 @@ import (
 func newNode(t *testing.T) *certstest.Tree {
 	t.Helper()
 	tree := certstest.Kubeadm(t, "node-1")
-	n := layouttest.In(t, tree.Root)
+	n := layouttest.NodeIn(t, tree.Root)
 	// An API server that refuses every client gets no further request.
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
 	t.Cleanup(server.Close)
 	ca := base64.StdEncoding.EncodeToString(certs.EncodePEM(server.Certificate()))
 	original := base64.StdEncoding.EncodeToString(tree.CA.Pair().CertPEM())
-	n.Kubeadm(certstest.PKIDir)
-	check(t, os.RemoveAll(n.Local("/proc")))
-	n.Write("/proc/stat", "cpu 1 2 3\nbtime 1700000000\nprocesses 1\n")
-	check(t, os.MkdirAll(n.Local("/run/systemd/system"), 0o755))
+	n.AddKubeadm(certstest.PKIDir)
+	checkError(t, os.RemoveAll(n.LocalPath("/proc")))
+	n.WriteFile("/proc/stat", "cpu 1 2 3\nbtime 1700000000\nprocesses 1\n")
+	checkError(t, os.MkdirAll(n.LocalPath("/run/systemd/system"), 0o755))
 	for _, pattern := range []string{"/*.conf", "/manifests/*.yaml"} {
-		files, err := filepath.Glob(n.Local(certstest.KubernetesDir + pattern))
-		check(t, err)
+		files, err := filepath.Glob(n.LocalPath(certstest.KubernetesDir + pattern))
+		checkError(t, err)
 		for _, path := range files {
 			data, err := os.ReadFile(path)
-			check(t, err)
+			checkError(t, err)
 			text := strings.NewReplacer("10.0.0.11:6443", server.Listener.Addr().String(), "10.0.0.11", "127.0.0.1", original, ca).Replace(string(data))
-			check(t, os.WriteFile(path, []byte(text), 0o600))
+			checkError(t, os.WriteFile(path, []byte(text), 0o600))
 		}
 	}
 	if os.Geteuid() == 0 {
 		// Owners and modes that differ from those of a new file.
-		check(t, os.Lchown(tree.Local(certstest.KubeletDir+"/kubelet.key"), 12, 34))
-		check(t, os.Lchown(tree.Local(certstest.KubeletDir+"/kubelet-client-current.pem"), 56, 78))
-		check(t, os.Lchown(tree.Local(tree.KubeletCurrent), 56, 78))
+		checkError(t, os.Lchown(tree.Local(certstest.KubeletDir+"/kubelet.key"), 12, 34))
+		checkError(t, os.Lchown(tree.Local(certstest.KubeletDir+"/kubelet-client-current.pem"), 56, 78))
+		checkError(t, os.Lchown(tree.Local(tree.KubeletCurrent), 56, 78))
 	}
-	check(t, os.Chmod(tree.Local(certstest.KubeletDir+"/kubelet.key"), 0o640))
+	checkError(t, os.Chmod(tree.Local(certstest.KubeletDir+"/kubelet.key"), 0o640))
 	return tree
 }
 
@@ -67,10 +67,10 @@ type entry struct {
 }
 
 // takeSnapshot returns everything below a root except the program's own state.
-func snapshot(t *testing.T, root string) map[string]entry {
+func takeSnapshot(t *testing.T, root string) map[string]entry {
 	t.Helper()
 	out := map[string]entry{}
-	check(t, filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+	checkError(t, filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -110,14 +110,14 @@ type scene struct {
 var scenes = []scene{
 	// A pair of files, a dated file behind a symlink, and kubeconfigs, in one commit.
 	{"kubelet and admin", "kubelet,admin", func(tree *certstest.Tree) map[string]inventory.Store {
-		return pick(tree, "kubelet-server", "kubelet-client", "admin.conf", "super-admin.conf")
+		return pickPoints(tree, "kubelet-server", "kubelet-client", "admin.conf", "super-admin.conf")
 	}},
 	{"etcd", "etcd", func(tree *certstest.Tree) map[string]inventory.Store {
-		return pick(tree, "etcd-server", "etcd-peer", "etcd-healthcheck-client")
+		return pickPoints(tree, "etcd-server", "etcd-peer", "etcd-healthcheck-client")
 	}},
 }
 
-func pick(tree *certstest.Tree, names ...string) map[string]inventory.Store {
+func pickPoints(tree *certstest.Tree, names ...string) map[string]inventory.Store {
 	out := map[string]inventory.Store{}
 	for _, n := range names {
 		out[n] = tree.Stores[n]
@@ -139,7 +139,7 @@ func newFixture(t *testing.T, s scene, program string) *fixture {
 	t.Helper()
 	tree := newNode(t)
 	f := &fixture{scene: s, program: program, template: string(tree.Root), stores: s.stores(tree), old: map[string]string{}}
-	f.before = snapshot(t, f.template)
+	f.before = takeSnapshot(t, f.template)
 	for name := range f.stores {
 		f.old[name] = certs.Fingerprint(tree.Pairs[name].Leaf())
 	}
@@ -155,20 +155,20 @@ func (f *fixture) copyTo(root string) error {
 	return nil
 }
 
-func (f *fixture) rotate(root string) []string {
+func (f *fixture) rotateArgs(root string) []string {
 	return []string{f.program, "rotate", "--root", root, "--service", f.services, "--restart", "never"}
 }
 
-func (f *fixture) recover(root string) []string {
+func (f *fixture) recoverArgs(root string) []string {
 	return []string{f.program, "recover", "--boot", "--root", root}
 }
 
 // verifyNode checks a node after its recovery: all old or all new, as in the journal, and
 // everything else unchanged. It returns the deviations.
-func (f *fixture) verify(t *testing.T, root string) (state inventory.RotationState, problems []string) {
+func (f *fixture) verifyNode(t *testing.T, root string) (state inventory.RotationState, problems []string) {
 	t.Helper()
 	problem := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
-	history, _, err := statedir.History(hostfs.Root(root))
+	history, _, err := statedir.ReadHistory(hostfs.Root(root))
 	if err != nil {
 		problem("the journal cannot be read: %v", err)
 		return "", problems
@@ -185,7 +185,7 @@ func (f *fixture) verify(t *testing.T, root string) (state inventory.RotationSta
 	for name, s := range f.stores {
 		replaced[s.Cert] = true
 		replaced[s.Key] = true
-		content, err := store.Read(hostfs.Root(root), s)
+		content, err := store.ReadStore(hostfs.Root(root), s)
 		switch {
 		case err != nil:
 			problem("%s: %v", name, err)
@@ -193,19 +193,19 @@ func (f *fixture) verify(t *testing.T, root string) (state inventory.RotationSta
 		case content.KeyErr != nil:
 			problem("%s: %v", name, content.KeyErr)
 		}
-		if got := certs.Fingerprint(content.Leaf()) != f.old[name]; got != isNew {
+		if got := certs.Fingerprint(content.LeafCert()) != f.old[name]; got != isNew {
 			problem("%s is new: %t, and the journal says %q", name, got, state)
 		}
 	}
 	if kept, err := os.ReadDir(filepath.Join(root, statedir.HostPath, "bin")); err == nil && len(kept) > 0 {
 		problem("the program %q was left on the node", kept[0].Name())
 	}
-	f.compare(snapshot(t, root), replaced, isNew, problem)
+	f.compareFiles(takeSnapshot(t, root), replaced, isNew, problem)
 	return state, problems
 }
 
 // compareFiles compares every file with its state before.
-func (f *fixture) compare(after map[string]entry, replaced map[string]bool, isNew bool, problem func(string, ...any)) {
+func (f *fixture) compareFiles(after map[string]entry, replaced map[string]bool, isNew bool, problem func(string, ...any)) {
 	dated := 0
 	for path, was := range f.before {
 		is, there := after[path]
@@ -232,7 +232,7 @@ func (f *fixture) compare(after map[string]entry, replaced map[string]bool, isNe
 	}
 }
 
-func check(t *testing.T, err error) {
+func checkError(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

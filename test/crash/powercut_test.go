@@ -20,11 +20,11 @@ import (
 // after a power cut at each call from the model of the disk, has the real program recover from
 // them, and checks the node.
 func TestPowerCutAnywhere(t *testing.T) {
-	programs := build(t)
+	programs := buildPrograms(t)
 	for _, s := range scenes {
 		t.Run(s.name, func(t *testing.T) {
 			f := newFixture(t, s, programs.node)
-			calls := programs.record(t, f)
+			calls := programs.recordCalls(t, f)
 			images, problems := f.cutPower(t, calls, 0, everySoMany(23))
 			for _, problem := range problems {
 				t.Error(problem)
@@ -37,9 +37,9 @@ func TestPowerCutAnywhere(t *testing.T) {
 // TestPowerCutFindsAMissingFsync is the test of that test: without the calls that make
 // something durable, it must find a node that is neither old nor new.
 func TestPowerCutFindsAMissingFsync(t *testing.T) {
-	programs := build(t)
+	programs := buildPrograms(t)
 	f := newFixture(t, scenes[0], programs.node)
-	calls := programs.record(t, f)
+	calls := programs.recordCalls(t, f)
 	inState := func(c call) bool { return strings.HasPrefix(c.Path, statedir.HostPath) }
 	for name, without := range map[string]func(c call) bool{
 		"of new files":                  func(c call) bool { return !inState(c) && strings.Contains(c.Path, ".rotate-certs-new") },
@@ -72,13 +72,13 @@ func everySoMany(n int) int {
 	return n
 }
 
-// record returns the calls of a whole rotation.
-func (p programs) record(t *testing.T, f *fixture) []call {
+// recordCalls returns the calls of a whole rotation.
+func (p programs) recordCalls(t *testing.T, f *fixture) []call {
 	t.Helper()
 	root := filepath.Join(t.TempDir(), "recorded")
-	check(t, f.copyTo(root))
-	_, calls, err := p.run(root, 0, f.rotate(root))
-	check(t, err)
+	checkError(t, f.copyTo(root))
+	_, calls, err := p.runKilled(root, 0, f.rotateArgs(root))
+	checkError(t, err)
 	return calls
 }
 
@@ -94,7 +94,7 @@ func (f *fixture) cutPower(t *testing.T, calls []call, first, n int) (tried int,
 		if at < first {
 			continue
 		}
-		for _, m := range d.images() {
+		for _, m := range d.listImages() {
 			key := m.key()
 			if seen[key] {
 				continue
@@ -105,11 +105,11 @@ func (f *fixture) cutPower(t *testing.T, calls []call, first, n int) (tried int,
 			}
 			tried++
 			root := filepath.Join(dir, fmt.Sprint(tried))
-			check(t, m.write(root))
-			for _, problem := range f.recovered(t, root) {
+			checkError(t, m.writeImage(root))
+			for _, problem := range f.recoverNode(t, root) {
 				problems = append(problems, fmt.Sprintf("power cut after call %d, %s %q: %s", at+1, c.Name, c.Path, problem))
 			}
-			check(t, os.RemoveAll(root))
+			checkError(t, os.RemoveAll(root))
 			if len(problems) > 3 {
 				return tried, problems
 			}
@@ -119,13 +119,13 @@ func (f *fixture) cutPower(t *testing.T, calls []call, first, n int) (tried int,
 }
 
 // recoverNode has the program recover a node and returns the deviations.
-func (f *fixture) recovered(t *testing.T, root string) (problems []string) {
+func (f *fixture) recoverNode(t *testing.T, root string) (problems []string) {
 	t.Helper()
-	argv := f.recover(root)
+	argv := f.recoverArgs(root)
 	if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
 		problems = append(problems, fmt.Sprintf("recovery: %v: %s", err, out))
 	}
-	_, found := f.verify(t, root)
+	_, found := f.verifyNode(t, root)
 	return append(problems, found...)
 }
 

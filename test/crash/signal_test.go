@@ -25,7 +25,7 @@ import (
 // before it has ended the commit.
 func TestSignalsDoNotCutACommit(t *testing.T) {
 	hearsHangUp(t)
-	f := newFixture(t, scenes[0], build(t).node)
+	f := newFixture(t, scenes[0], buildPrograms(t).node)
 	for name, lose := range map[string]func(p *os.Process, out *os.File) error{
 		"the terminal goes": func(p *os.Process, _ *os.File) error { return p.Signal(syscall.SIGHUP) },
 		"the reader goes":   func(_ *os.Process, out *os.File) error { return out.Close() },
@@ -35,28 +35,28 @@ func TestSignalsDoNotCutACommit(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			root := filepath.Join(t.TempDir(), "node")
-			check(t, f.copyTo(root))
-			argv := append(f.rotate(root), "-o", "json")
+			checkError(t, f.copyTo(root))
+			argv := append(f.rotateArgs(root), "-o", "json")
 			cmd := exec.Command(argv[0], argv[1:]...)
 			out, in, err := os.Pipe()
-			check(t, err)
+			checkError(t, err)
 			_, err = unix.FcntlInt(in.Fd(), unix.F_SETPIPE_SZ, 4096)
-			check(t, err)
+			checkError(t, err)
 			cmd.Stdout = in
-			check(t, cmd.Start())
-			check(t, in.Close())
+			checkError(t, cmd.Start())
+			checkError(t, in.Close())
 			// One byte at a time: a larger buffer would empty the pipe.
 			reader := bufio.NewReaderSize(out, 16)
 			for line := ""; !strings.Contains(line, `"kind":"Committing"`); {
 				line, err = reader.ReadString('\n')
-				check(t, err)
+				checkError(t, err)
 			}
-			check(t, lose(cmd.Process, out))
+			checkError(t, lose(cmd.Process, out))
 			for err == nil {
 				_, err = reader.ReadString('\n')
 			}
-			check(t, cmd.Wait())
-			ended, problems := f.verify(t, root)
+			checkError(t, cmd.Wait())
+			ended, problems := f.verifyNode(t, root)
 			if ended != inventory.Finished && ended != inventory.Committed {
 				t.Errorf("it ended as %q", ended)
 			}
@@ -72,31 +72,31 @@ func TestSignalsDoNotCutACommit(t *testing.T) {
 // first record, before the commit.
 func TestHangUpBeforeTheCommit(t *testing.T) {
 	hearsHangUp(t)
-	f := newFixture(t, scenes[0], build(t).node)
+	f := newFixture(t, scenes[0], buildPrograms(t).node)
 	root := filepath.Join(t.TempDir(), "node")
-	check(t, f.copyTo(root))
-	argv := append(f.rotate(root), "-o", "json")
+	checkError(t, f.copyTo(root))
+	argv := append(f.rotateArgs(root), "-o", "json")
 	cmd := exec.Command(argv[0], argv[1:]...)
 	out, in, err := os.Pipe()
-	check(t, err)
+	checkError(t, err)
 	size, err := unix.FcntlInt(in.Fd(), unix.F_SETPIPE_SZ, 4096)
-	check(t, err)
+	checkError(t, err)
 	_, err = in.WriteString(strings.Repeat(" ", size-1) + "\n")
-	check(t, err)
+	checkError(t, err)
 	cmd.Stdout = in
-	check(t, cmd.Start())
-	check(t, in.Close())
-	waitFor(t, "a write to the full pipe", func() bool { return threads(cmd.Process.Pid).writesOutput })
-	check(t, cmd.Process.Signal(syscall.SIGHUP))
+	checkError(t, cmd.Start())
+	checkError(t, in.Close())
+	waitFor(t, "a write to the full pipe", func() bool { return threadStates(cmd.Process.Pid).writesOutput })
+	checkError(t, cmd.Process.Signal(syscall.SIGHUP))
 	waitFor(t, "the signal's being handled", func() bool {
-		now := threads(cmd.Process.Pid)
+		now := threadStates(cmd.Process.Pid)
 		return now.asleep && !now.pending
 	})
 	reader := bufio.NewReader(out)
 	_, err = reader.ReadString('\n')
-	check(t, err)
+	checkError(t, err)
 	line, err := reader.ReadString('\n')
-	check(t, err)
+	checkError(t, err)
 	if !strings.Contains(line, `"kind":"Staging"`) {
 		t.Errorf("the first record is %s", line)
 	}
@@ -107,7 +107,7 @@ func TestHangUpBeforeTheCommit(t *testing.T) {
 	if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 130 {
 		t.Errorf("it ended with %v, want exit code 130", err)
 	}
-	ended, problems := f.verify(t, root)
+	ended, problems := f.verifyNode(t, root)
 	if ended == inventory.Committed || ended == inventory.Finished {
 		t.Errorf("it ended as %q", ended)
 	}
@@ -141,7 +141,7 @@ type state struct {
 	pending      bool // a signal waits to be delivered
 }
 
-func threads(pid int) state {
+func threadStates(pid int) state {
 	s := state{asleep: true}
 	dirs, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
 	for _, dir := range dirs {

@@ -20,7 +20,7 @@ import (
 // keeps one that was carried out from being carried out again, where its end could not
 // be written down.
 func done(c *v1alpha1.CertificateRotation, ready fleet.Rotation) string {
-	for _, past := range plan.Remembered(ready.Scanned, time.Time{}) {
+	for _, past := range plan.RotationsOf(ready.Scanned, time.Time{}) {
 		if past.ID == c.Status.RotationID && past.Standing == plan.Done {
 			return "done and verified, as the nodes' journals say"
 		}
@@ -96,7 +96,7 @@ func request(spec v1alpha1.CertificateRotationSpec) (plan.Request, error) {
 
 // words are the plugin's arguments for the same rotation.
 func words(spec v1alpha1.CertificateRotationSpec) string {
-	words := plan.Past{Services: certs.SortServices(spec.Services), Only: spec.Nodes, Compromised: spec.Compromised}.Words()
+	words := plan.Past{Services: certs.SortServices(spec.Services), Only: spec.Nodes, Compromised: spec.Compromised}.CommandArgs()
 	if spec.NodeSelector != nil {
 		words += fmt.Sprintf(" --selector %q", metav1.FormatLabelSelector(spec.NodeSelector.LabelSelector()))
 	}

@@ -103,7 +103,7 @@ func Extension(oid asn1.ObjectIdentifier, critical bool, value []byte) Option {
 
 // Valid sets the dates.
 func Valid(notBefore, notAfter time.Time) Option {
-	return Template(func(c *x509.Certificate) { c.NotBefore, c.NotAfter = notBefore, notAfter })
+	return Template(func(c *x509.Certificate) { c.NotBefore = notBefore; c.NotAfter = notAfter })
 }
 
 // Kinds of keys, for [WithKey].
@@ -118,7 +118,7 @@ var (
 // WithKey chooses the kind of key and its PEM label; the default is ECDSA P-256,
 // because it is fast, in SEC 1.
 func WithKey(like crypto.PublicKey, blockType string) Option {
-	return func(s *Spec) { s.keyLike, s.block = like, blockType }
+	return func(s *Spec) { s.keyLike = like; s.block = blockType }
 }
 
 // OfKey uses a key that exists.
@@ -130,16 +130,16 @@ func OfKey(key certs.Key) Option {
 func NewCA(t testing.TB, commonName string, options ...Option) CA {
 	t.Helper()
 	s := newCASpec(commonName)
-	key := s.apply(t, options)
-	return CA{Cert: sign(t, s.template, s.template, key, key), Key: key}
+	key := s.applyTo(t, options)
+	return CA{Cert: signWith(t, s.template, s.template, key, key), Key: key}
 }
 
 // Intermediate makes a CA below this one.
 func (ca CA) Intermediate(t testing.TB, commonName string, options ...Option) CA {
 	t.Helper()
 	s := newCASpec(commonName)
-	key := s.apply(t, options)
-	cert := sign(t, s.template, ca.Cert, key, ca.Key)
+	key := s.applyTo(t, options)
+	cert := signWith(t, s.template, ca.Cert, key, ca.Key)
 	return CA{Cert: cert, Key: key, above: append([]*x509.Certificate{cert}, ca.above...)}
 }
 
@@ -155,8 +155,8 @@ func (ca CA) Leaf(t testing.TB, options ...Option) Pair {
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 		BasicConstraintsValid: true,
 	}}
-	key := s.apply(t, options)
-	leaf := sign(t, s.template, ca.Cert, key, ca.Key)
+	key := s.applyTo(t, options)
+	leaf := signWith(t, s.template, ca.Cert, key, ca.Key)
 	return Pair{Chain: append([]*x509.Certificate{leaf}, ca.above...), Key: key}
 }
 
@@ -167,7 +167,7 @@ func (ca CA) Pair() Pair {
 
 // SelfMade makes a certificate like the kubelet's self-made one: a leaf and, after it in the
 // same file, a CA whose key was dropped.
-func Throwaway(t testing.TB, node string, options ...Option) Pair {
+func SelfMade(t testing.TB, node string, options ...Option) Pair {
 	t.Helper()
 	ca := NewCA(t, node+"-ca@1700000000", Valid(Now.Add(-time.Hour), Now.Add(365*24*time.Hour)))
 	leaf := ca.Leaf(t, append([]Option{Name(node + "@1700000000"), SANs(node), Usages(x509.ExtKeyUsageServerAuth)}, options...)...)
@@ -186,7 +186,7 @@ func newCASpec(commonName string) *Spec {
 }
 
 // applyTo applies the options to the template and returns the key to use.
-func (s *Spec) apply(t testing.TB, options []Option) certs.Key {
+func (s *Spec) applyTo(t testing.TB, options []Option) certs.Key {
 	t.Helper()
 	for _, o := range options {
 		o(s)
@@ -200,7 +200,7 @@ func (s *Spec) apply(t testing.TB, options []Option) certs.Key {
 }
 
 // signWith uses crypto/x509, independently of the code under test.
-func sign(t testing.TB, template, parent *x509.Certificate, key, parentKey certs.Key) *x509.Certificate {
+func signWith(t testing.TB, template, parent *x509.Certificate, key, parentKey certs.Key) *x509.Certificate {
 	t.Helper()
 	template.SerialNumber, _ = rand.Int(rand.Reader, big.NewInt(1<<62))
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Signer.Public(), parentKey.Signer)

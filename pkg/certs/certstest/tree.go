@@ -79,13 +79,13 @@ func Kubeadm(t testing.TB, node string, options ...Option) *Tree {
 		tree.Write(t, path, Kubeconfig(t, tree.CA, user, tree.Pairs[name]), 0o600)
 		tree.Stores[name] = inventory.Store{Kind: inventory.Kubeconfig, Cert: path, User: user}
 	}
-	tree.kubelet(t, node, append([]Option{Name("system:node:"+node, "system:nodes"), client}, options...))
+	tree.writeKubelet(t, node, append([]Option{Name("system:node:"+node, "system:nodes"), client}, options...))
 	return tree
 }
 
-// kubelet writes the kubelet's client certificate behind its symlink, its own
+// writeKubelet writes the kubelet's client certificate behind its symlink, its own
 // serving certificate, and the kubeconfig that names the former.
-func (tree *Tree) kubelet(t testing.TB, node string, client []Option) {
+func (tree *Tree) writeKubelet(t testing.TB, node string, client []Option) {
 	t.Helper()
 	p := tree.CA.Leaf(t, client...)
 	tree.Pairs["kubelet-client"] = p
@@ -96,7 +96,7 @@ func (tree *Tree) kubelet(t testing.TB, node string, client []Option) {
 	check(t, os.Symlink(tree.KubeletCurrent, tree.Local(current)))
 	tree.Stores["kubelet-client"] = inventory.Store{Kind: inventory.Combined, Cert: current}
 
-	tree.Pairs["kubelet-server"] = Throwaway(t, node)
+	tree.Pairs["kubelet-server"] = SelfMade(t, node)
 	tree.Stores["kubelet-server"] = tree.WritePair(t, KubeletDir+"/kubelet", tree.Pairs["kubelet-server"])
 
 	tree.Write(t, KubernetesDir+"/kubelet.conf", fmt.Appendf(nil, kubeletConf,

@@ -15,7 +15,7 @@ import (
 // until the annotation is removed: then it asks the API server for the date again.
 func clusterAPINotes(all []kubenode.Node, p plan.Plan) []string {
 	machines := map[string][]string{}
-	for _, s := range p.Steps() {
+	for _, s := range p.AllSteps() {
 		i := slices.IndexFunc(all, func(n kubenode.Node) bool { return n.Name == s.Node })
 		if i < 0 || len(s.Targets) == 0 || all[i].ClusterAPI == "" || !s.ControlPlane && !all[i].ControlPlane {
 			continue

@@ -196,7 +196,7 @@ func (r *run) finishRotation(ctx context.Context) error {
 }
 
 func (r *run) openOneDone(ctx context.Context) error {
-	for _, s := range r.Plan.Steps() {
+	for _, s := range r.Plan.AllSteps() {
 		// To open one that was interrupted in another rotation is to change it.
 		if r.Unfinished.Committed[s.Node] && !r.wasInterrupted(s.Node) {
 			return r.openSteps(ctx, []plan.Step{s})

@@ -19,7 +19,7 @@ import (
 func rotateSome(t *testing.T, c *cluster, nodes []string, change func(*fleet.Options)) (*v1alpha1.RotationReport, error) {
 	t.Helper()
 	request := plan.Request{Services: []certs.Service{certs.KubeAPIServer}, Nodes: nodes, Restart: plan.RestartAlways}
-	p, err := plan.Build(c.inventories(), request, nil)
+	p, err := plan.BuildPlan(c.inventories(), request, nil)
 	require.NoError(t, err)
 	o := fleet.Options{Rotation: fleet.Rotation{ID: "7f3c2a", Request: request, Plan: p, Scanned: c.inventories()}, Timeout: time.Millisecond}
 	if change != nil {

@@ -45,7 +45,7 @@ func (r *run) stepTimeout(s plan.Step) time.Duration {
 // shutdownDelay is for how long a node's API server continues to serve when it is stopped.
 func (r *run) shutdownDelay(node string) time.Duration {
 	if n := r.inventoryOf(node); n != nil {
-		if c := n.Component(certs.KubeAPIServer); c != nil {
+		if c := n.ComponentOf(certs.KubeAPIServer); c != nil {
 			return c.ShutdownDelay()
 		}
 	}
@@ -58,7 +58,7 @@ func (r *run) setLifetimes() {
 	var together time.Duration
 	for _, w := range r.Plan.Waves {
 		for _, s := range w.Steps {
-			if s.ControlPlane && !s.Idle() {
+			if s.ControlPlane && !s.IsIdle() {
 				together += r.stepTimeout(s) + 2*r.Timeout + r.Pause
 			}
 		}

@@ -49,7 +49,7 @@ func TestSlowRestartsAreWaitedFor(t *testing.T) {
 			n.Certificates[0].OtherUsers = []inventory.OtherUser{{Kind: inventory.OtherStaticPod, Name: "proxy", Restartable: true, GraceSeconds: 1800}}
 		},
 		"an API server that serves on for ten minutes": func(n *inventory.Node) {
-			n.Component(certs.KubeAPIServer).Args = []string{"--shutdown-delay-duration=10m"}
+			n.ComponentOf(certs.KubeAPIServer).Args = []string{"--shutdown-delay-duration=10m"}
 		},
 		"a pod of an ordinary grace, and a kubelet that starts static pods late": func(n *inventory.Node) {
 			for _, name := range []string{"a", "b", "c"} {

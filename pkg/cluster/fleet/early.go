@@ -55,7 +55,7 @@ func (r *run) stageWorkerEarly(ctx context.Context, s plan.Step) {
 
 func (r *run) firstWorkers() []plan.Step {
 	for _, w := range r.Plan.Waves {
-		steps := slices.DeleteFunc(slices.Clone(w.Steps), plan.Step.Idle)
+		steps := slices.DeleteFunc(slices.Clone(w.Steps), plan.Step.IsIdle)
 		if !w.ControlPlane && len(steps) > 0 {
 			return steps
 		}

@@ -68,7 +68,7 @@ func (h *hurdles) Open(ctx context.Context, rotation string, s plan.Step) (fleet
 
 func rotateThrough(t *testing.T, c *cluster, nodes fleet.Nodes) (*v1alpha1.RotationReport, error) {
 	t.Helper()
-	p, err := plan.Build(c.inventories(), everything, nil)
+	p, err := plan.BuildPlan(c.inventories(), everything, nil)
 	require.NoError(t, err)
 	through := c.asCluster()
 	through.Nodes = nodes

@@ -337,7 +337,7 @@ func (n *node) Health(_ context.Context, others []inventory.Peer) (inventory.Hea
 	h := inventory.Health{Node: n.inventory.Name, APIServer: &inventory.Probe{Healthy: n.sick == "", Message: n.sick}}
 	e := &inventory.Etcd{LeaderID: 1} // none of the nodes, unless the test names one
 	for name := range n.nodes {
-		if n.nodes[name].inventory.Component(certs.Etcd) == nil {
+		if n.nodes[name].inventory.ComponentOf(certs.Etcd) == nil {
 			continue
 		}
 		id := uint64(name[len(name)-1])

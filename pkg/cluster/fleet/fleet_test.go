@@ -20,7 +20,7 @@ var everything = plan.Request{Services: []certs.Service{certs.Etcd, certs.Kubele
 
 func rotate(ctx context.Context, t *testing.T, c *cluster, change func(*fleet.Options)) (*v1alpha1.RotationReport, error) {
 	t.Helper()
-	p, err := plan.Build(c.inventories(), everything, nil)
+	p, err := plan.BuildPlan(c.inventories(), everything, nil)
 	require.NoError(t, err)
 	o := fleet.Options{Rotation: fleet.Rotation{ID: "7f3c2a", Request: everything, Plan: p, Scanned: c.inventories()}, Timeout: time.Millisecond}
 	if change != nil {
@@ -235,7 +235,7 @@ func TestContinuesAnUnfinishedRotation(t *testing.T) {
 	c := newCluster(3, 0)
 	// cp1 was done by a run that was killed.
 	done := c.nodes["cp1"]
-	rotation := inventory.NodeRotation{ID: "7f3c2a", Scope: everything.Scope(), StartTime: time.Now(), State: inventory.Committed}
+	rotation := inventory.NodeRotation{ID: "7f3c2a", Scope: everything.ScopeText(), StartTime: time.Now(), State: inventory.Committed}
 	for i := range done.inventory.Certificates {
 		cert := &done.inventory.Certificates[i]
 		old := cert.Facts
@@ -243,9 +243,9 @@ func TestContinuesAnUnfinishedRotation(t *testing.T) {
 		rotation.Renewed = append(rotation.Renewed, inventory.Renewal{ID: cert.ID(), Old: old, New: cert.Facts})
 	}
 	done.inventory.Rotations = []inventory.NodeRotation{rotation}
-	unfinished := plan.FindUnfinished(c.inventories(), everything.Scope(), time.Now(), "")
+	unfinished := plan.FindUnfinished(c.inventories(), everything.ScopeText(), time.Now(), "")
 	require.NotNil(t, unfinished)
-	p, err := plan.Build(c.inventories(), everything, unfinished)
+	p, err := plan.BuildPlan(c.inventories(), everything, unfinished)
 	require.NoError(t, err)
 	report, err := rotate(t.Context(), t, c, func(o *fleet.Options) { o.Plan, o.Unfinished = p, unfinished })
 	require.NoError(t, err)

@@ -97,7 +97,7 @@ func (r *run) planAgain(ctx context.Context, w *worker) error {
 	}
 	again := found[at : at+1]
 	r.keepKnown(again)
-	p, err := plan.Build(again, r.Request, r.Unfinished)
+	p, err := plan.BuildPlan(again, r.Request, r.Unfinished)
 	if err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func (r *run) planAgain(ctx context.Context, w *worker) error {
 		for i := range wave.Steps {
 			if s := &wave.Steps[i]; s.Node == node {
 				lifetime := s.LifetimeSeconds
-				*s = p.Steps()[0]
+				*s = p.AllSteps()[0]
 				s.LifetimeSeconds = lifetime
 				w.step, w.limit = *s, r.stepTimeout(*s)
 			}

@@ -115,7 +115,7 @@ func (w *worker) carryOut(ctx context.Context, o nodeapi.Order, see func(nodeapi
 		if err := see(r); err != nil {
 			return &seeError{err}
 		}
-		if r.Kind.Ends() {
+		if r.Kind.IsAnswer() {
 			answer = r
 			return errAnswered
 		}

@@ -127,12 +127,12 @@ func Prepare(ctx context.Context, api API, scanner Scanner, req plan.Request, o 
 		}
 		req.ValidityFrom = "the cluster's kubeadm configuration has it so (certificateValidityPeriod)"
 	}
-	r := Rotation{Request: req, Scanned: nodes, Unscanned: unscanned, Unfinished: plan.FindUnfinished(nodes, req.Scope(), o.Now, o.Continue)}
-	if r.Plan, err = plan.Build(nodes, req, r.Unfinished); err != nil {
+	r := Rotation{Request: req, Scanned: nodes, Unscanned: unscanned, Unfinished: plan.FindUnfinished(nodes, req.ScopeText(), o.Now, o.Continue)}
+	if r.Plan, err = plan.BuildPlan(nodes, req, r.Unfinished); err != nil {
 		return Rotation{}, explainNothing(err, req, nodes, missing, o.Look)
 	}
 	r.Plan.NotInspected = append(r.Plan.NotInspected, markUnconcerned(missing, all, req)...)
-	if err := r.Plan.Refuse(req); err != nil {
+	if err := r.Plan.RefuseIncomplete(req); err != nil {
 		return Rotation{}, err
 	}
 	r.Notes = clusterAPINotes(all, r.Plan)
@@ -176,7 +176,7 @@ func explainNothing(err error, req plan.Request, nodes []inventory.Node, missing
 func runningOn(nodes []inventory.Node, s certs.Service) []string {
 	var out []string
 	for i := range nodes {
-		if nodes[i].Component(s) != nil {
+		if nodes[i].ComponentOf(s) != nil {
 			out = append(out, nodes[i].Name)
 		}
 	}

@@ -81,11 +81,11 @@ func (p *process) take(o nodeapi.Order) (fresh bool, err error) {
 			return false, err
 		}
 	}
-	dir, err := statedir.Open(hostfs.Root(p.root))
+	dir, err := statedir.OpenDir(hostfs.Root(p.root))
 	if err != nil {
 		return false, err
 	}
-	inbox, err := dir.Rotation(o.Rotation)
+	inbox, err := dir.OpenRotation(o.Rotation)
 	if err != nil {
 		return false, err
 	}
@@ -201,7 +201,7 @@ func (n contractNode) Records(end bool) []nodeapi.Record {
 }
 
 func TestSimulatedNodesAnswerAsTheEngineDoes(t *testing.T) {
-	ordertest.Run(t, func(t *testing.T) ordertest.Node {
+	ordertest.RunCases(t, func(t *testing.T) ordertest.Node {
 		n := newCluster(1, 0).nodes["cp1"]
 		n.start(24 * time.Hour)
 		return contractNode{n, t}

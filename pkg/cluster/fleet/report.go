@@ -27,7 +27,7 @@ func (r *run) reportOf(ctx context.Context, err error) *v1alpha1.RotationReport 
 			report.Result = v1alpha1.RolledBack
 		}
 	}
-	for _, s := range r.Plan.Steps() {
+	for _, s := range r.Plan.AllSteps() {
 		for _, service := range s.Services {
 			report.Items = append(report.Items, r.itemOf(s, service))
 		}
@@ -64,7 +64,7 @@ func (r *run) itemOf(s plan.Step, service plan.Service) v1alpha1.RotationItem {
 		return item
 	case o.result != "":
 		item.Result, item.Reason = o.result, o.message
-	case r.Unfinished.Done(s.Node):
+	case r.Unfinished.IsDone(s.Node):
 		item.Result, item.Reason = v1alpha1.Skipped, "already renewed by this rotation"
 	default:
 		item.Result, item.Reason = v1alpha1.Skipped, "not reached"

@@ -70,7 +70,7 @@ func newRun(c Cluster, o Options) *run {
 	if o.Timeout == 0 {
 		o.Timeout = defaultTimeout
 	}
-	return &run{Options: o, cluster: c, startTime: o.startTime(o.Now()), scope: o.Request.Scope(),
+	return &run{Options: o, cluster: c, startTime: o.startTime(o.Now()), scope: o.Request.ScopeText(),
 		workers: map[string]*worker{}, open: map[string]*worker{}, seen: map[string]*worker{}, early: earlyStaging{workers: map[string]*worker{}}, outcomes: map[string]outcome{}}
 }
 
@@ -203,10 +203,10 @@ func (r *run) removeOrphans(ctx context.Context) error {
 	}
 	r.keepKnown(scanned)
 	unfinished := r.Unfinished
-	if found := plan.FindUnfinished(scanned, r.Request.Scope(), r.Now(), r.ID); found != nil {
+	if found := plan.FindUnfinished(scanned, r.Request.ScopeText(), r.Now(), r.ID); found != nil {
 		unfinished = found
 	}
-	p, err := plan.Build(scanned, r.Request, unfinished)
+	p, err := plan.BuildPlan(scanned, r.Request, unfinished)
 	if err != nil {
 		return r.stoppedError("the plan could not be made anew; nothing was changed", err)
 	}
@@ -231,8 +231,8 @@ func (r *run) keepKnown(again []inventory.Node) {
 // busySteps returns the steps that have something to do.
 func (r *run) busySteps() []plan.Step {
 	var out []plan.Step
-	for _, s := range r.Plan.Steps() {
-		if !s.Idle() {
+	for _, s := range r.Plan.AllSteps() {
+		if !s.IsIdle() {
 			out = append(out, s)
 		}
 	}
@@ -244,7 +244,7 @@ func (r *run) busySteps() []plan.Step {
 func (r *run) planSteps() []plan.Step {
 	r.Lock()
 	defer r.Unlock()
-	return r.Plan.Steps()
+	return r.Plan.AllSteps()
 }
 
 func (r *run) inventoryOf(node string) *inventory.Node {

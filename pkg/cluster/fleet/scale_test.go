@@ -60,11 +60,11 @@ func renewFleet(b *testing.B, workers int) fleetRun {
 	c := newCluster(3, workers)
 	request := plan.Request{Services: []certs.Service{certs.Kubelet}, Restart: plan.RestartAlways, MaxUnavailable: fmt.Sprint(atOnce)}
 	for name := range c.nodes {
-		if c.nodes[name].inventory.Component(certs.Etcd) == nil {
+		if c.nodes[name].inventory.ComponentOf(certs.Etcd) == nil {
 			request.Nodes = append(request.Nodes, name)
 		}
 	}
-	p, err := plan.Build(c.inventories(), request, nil)
+	p, err := plan.BuildPlan(c.inventories(), request, nil)
 	require.NoError(b, err)
 	require.Len(b, p.Waves, workers/atOnce)
 	o := fleet.Options{Rotation: fleet.Rotation{ID: "7f3c2a", Request: request, Plan: p, Scanned: c.inventories()}, Timeout: time.Minute}

@@ -73,7 +73,7 @@ func (r *run) nodeStates(except string) []string {
 	for _, s := range r.planSteps() {
 		switch {
 		case s.Node == except:
-		case r.resultOf(s.Node) == v1alpha1.Succeeded || r.Unfinished.Done(s.Node):
+		case r.resultOf(s.Node) == v1alpha1.Succeeded || r.Unfinished.IsDone(s.Node):
 			done = append(done, s.Node)
 		case r.resultOf(s.Node) == "":
 			untouched = append(untouched, s.Node)

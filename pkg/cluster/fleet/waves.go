@@ -27,7 +27,7 @@ func (r *run) rotateControlPlane(ctx context.Context) error {
 			steps = append(steps, w.Steps...)
 		}
 	}
-	steps = slices.DeleteFunc(steps, plan.Step.Idle)
+	steps = slices.DeleteFunc(steps, plan.Step.IsIdle)
 	if len(steps) == 0 {
 		return nil
 	}
@@ -93,7 +93,7 @@ func (r *run) awaitClearance(ctx context.Context, remaining []string) (node stri
 // rotateWorkers stages and commits the workers, wave by wave; the first failure stops.
 func (r *run) rotateWorkers(ctx context.Context) error {
 	for _, w := range r.Plan.Waves {
-		steps := slices.DeleteFunc(slices.Clone(w.Steps), plan.Step.Idle)
+		steps := slices.DeleteFunc(slices.Clone(w.Steps), plan.Step.IsIdle)
 		if w.ControlPlane || len(steps) == 0 {
 			continue
 		}

@@ -18,7 +18,7 @@ type Unscanned struct{ Node, Reason string }
 func Peers(nodes []inventory.Node, ours func(node string) bool) []inventory.Peer {
 	var out []inventory.Peer
 	for i := range nodes {
-		c := nodes[i].Component(certs.KubeAPIServer)
+		c := nodes[i].ComponentOf(certs.KubeAPIServer)
 		if c == nil || ours(nodes[i].Name) && c.Health != "" {
 			continue
 		}
@@ -71,7 +71,7 @@ func Coverage(nodes []inventory.Node, unscanned []Unscanned, healths []inventory
 	var out findings
 	for i := range nodes {
 		n := &nodes[i]
-		c := n.Component(certs.KubeAPIServer)
+		c := n.ComponentOf(certs.KubeAPIServer)
 		answered := slices.ContainsFunc(healths, func(h inventory.Health) bool { return h.Node == n.Name && h.APIServer != nil })
 		switch {
 		case answered:
@@ -109,7 +109,7 @@ func Without(healths []inventory.Health, node *inventory.Node) []inventory.Healt
 // runsOn says whether an etcd member is that of a node: by its name, which kubeadm makes
 // that of the node, or by an address.
 func runsOn(n *inventory.Node, m inventory.Member) bool {
-	c := n.Component(certs.Etcd)
+	c := n.ComponentOf(certs.Etcd)
 	if c == nil {
 		return false
 	}

@@ -60,7 +60,7 @@ func address(s string) netip.Addr {
 
 // serviceRanges are those whose first address every API server's certificate has.
 func serviceRanges(n inventory.Node) []netip.Prefix {
-	c := n.Component(certs.KubeAPIServer)
+	c := n.ComponentOf(certs.KubeAPIServer)
 	if c == nil {
 		return nil
 	}

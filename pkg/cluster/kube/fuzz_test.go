@@ -40,14 +40,14 @@ func FuzzInventory(f *testing.F) {
 		require.Equal(t, "w1", n.Name)
 		nodes := []inventory.Node{*n}
 		req := plan.Request{Services: certs.Services(), Restart: plan.RestartIfNeeded}
-		p, err := plan.Build(nodes, req, plan.FindUnfinished(nodes, req.Scope(), now, ""))
+		p, err := plan.BuildPlan(nodes, req, plan.FindUnfinished(nodes, req.ScopeText(), now, ""))
 		if err == nil {
-			for _, s := range p.Steps() {
+			for _, s := range p.AllSteps() {
 				require.Equal(t, "w1", s.Node, "a node can make a plan for itself only")
 			}
 		}
-		for _, past := range plan.Remembered(nodes, now) {
-			require.Regexp(t, `^(--all|--service [a-z,-]+)?( --node [a-z0-9.,-]+)?$`, past.Words())
+		for _, past := range plan.RotationsOf(nodes, now) {
+			require.Regexp(t, `^(--all|--service [a-z,-]+)?( --node [a-z0-9.,-]+)?$`, past.CommandArgs())
 		}
 		gate.Misnamed(*n, []string{"10.0.0.2"}, []string{"w1.example"})
 	})
@@ -81,7 +81,7 @@ func FuzzFollow(f *testing.F) {
 		for _, r := range log.Records {
 			require.Equal(t, "w1/7f3c2a", r.Node+"/"+r.Rotation)
 		}
-		nodeapi.Summarize("7f3c2a", log.Records)
+		nodeapi.SummarizeRecords("7f3c2a", log.Records)
 	})
 }
 

@@ -59,6 +59,6 @@ func OwnCertificate(config *rest.Config) (*certs.Facts, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the client certificate: %w", err)
 	}
-	facts := certs.Describe(chain[0])
+	facts := certs.DescribeCertificate(chain[0])
 	return &facts, nil
 }

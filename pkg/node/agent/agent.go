@@ -25,7 +25,7 @@ const (
 
 // Reports is where reports go. An error means that the report may not have arrived.
 type Reports interface {
-	Write(ctx context.Context, report *v1alpha1.NodeCertificateReport) error
+	WriteReport(ctx context.Context, report *v1alpha1.NodeCertificateReport) error
 }
 
 // Options of an agent.
@@ -44,12 +44,12 @@ type Options struct {
 	// Log may be nil.
 	Log *slog.Logger
 	// ScanNode takes an inventory; nil: package scan.
-	Look func(ctx context.Context) inventory.Node
+	ScanNode func(ctx context.Context) inventory.Node
 	// Health is for the probes of a pod; may be nil.
 	Health *Health
 }
 
-func (o *Options) complete() {
+func (o *Options) fillDefaults() {
 	if o.Root == "" {
 		o.Root = "/"
 	}
@@ -59,9 +59,9 @@ func (o *Options) complete() {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if o.Look == nil {
-		o.Look = func(ctx context.Context) inventory.Node {
-			return scan.Scan(ctx, o.Root, scan.Options{NodeName: o.NodeName, PodsHidden: o.PodsHidden})
+	if o.ScanNode == nil {
+		o.ScanNode = func(ctx context.Context) inventory.Node {
+			return scan.ScanNode(ctx, o.Root, scan.Options{NodeName: o.NodeName, PodsHidden: o.PodsHidden})
 		}
 	}
 }
@@ -69,11 +69,11 @@ func (o *Options) complete() {
 // RunAgent watches the node until ctx ends. Files that cannot be inspected are part of the
 // report, and a report that cannot be written is retried, so it returns an error only if it
 // cannot work at all.
-func Run(ctx context.Context, o Options) error {
+func RunAgent(ctx context.Context, o Options) error {
 	if o.Reports == nil {
 		return errors.New("watch node: no destination for reports")
 	}
-	o.complete()
+	o.fillDefaults()
 	a := &agent{Options: o, mail: newMailbox()}
 	files, err := newFiles(o.Root)
 	if err != nil {
@@ -82,7 +82,7 @@ func Run(ctx context.Context, o Options) error {
 		o.Log.Warn("cannot watch files, so the node is scanned at the interval only", "error", err, "interval", o.Interval)
 	} else {
 		a.files = files
-		defer files.close()
+		defer files.closeAll()
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	sent := make(chan struct{})
@@ -91,7 +91,7 @@ func Run(ctx context.Context, o Options) error {
 		a.mail.deliver(ctx, o.Reports, o.Health, o.Log)
 	}()
 	defer func() { cancel(); <-sent }()
-	a.run(ctx)
+	a.runLoop(ctx)
 	return nil
 }
 
@@ -104,45 +104,45 @@ type agent struct {
 	seen  time.Time
 }
 
-func (a *agent) run(ctx context.Context) {
+func (a *agent) runLoop(ctx context.Context) {
 	when := schedule{interval: a.Interval, random: rand.Float64}
-	a.look(ctx, &when)
+	a.takeInventory(ctx, &when)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for ctx.Err() == nil {
-		timer.Reset(time.Until(when.next()))
+		timer.Reset(time.Until(when.nextScan()))
 		select {
 		case <-ctx.Done():
-		case <-a.files.changes():
-			when.event(time.Now())
+		case <-a.files.changeEvents():
+			when.noteEvent(time.Now())
 		case <-timer.C:
-			a.look(ctx, &when)
+			a.takeInventory(ctx, &when)
 		}
 	}
 }
 
 // takeInventory takes an inventory, reports it if it has changed, and watches the directories
 // that it names.
-func (a *agent) look(ctx context.Context, when *schedule) {
-	node := a.Look(ctx)
+func (a *agent) takeInventory(ctx context.Context, when *schedule) {
+	node := a.ScanNode(ctx)
 	if ctx.Err() != nil {
 		return // an interrupted scan is incomplete
 	}
 	now := time.Now()
-	report := Report(node, func(file string) string { return hidden(a.Root, file) })
+	report := NewReport(node, func(file string) string { return hiddenDirectory(a.Root, file) })
 	found := contentOf(report)
 	changed := found != a.last
 	if changed || now.Sub(a.seen) >= v1alpha1.ReportHeartbeat {
-		a.mail.put(report)
+		a.mail.putReport(report)
 		a.last = found
 		a.seen = now
 	}
-	when.looked(now, changed)
+	when.noteScan(now, changed)
 	// A change between the scan and the watch of a new directory was not noticed.
-	if a.files.watch(places(a.Root, node), a.Log) {
-		when.event(now)
+	if a.files.watchOnly(watchedPlaces(a.Root, node), a.Log) {
+		when.noteEvent(now)
 	}
-	if err := a.Health.scanned(now, a.Interval); err != nil {
+	if err := a.Health.noteScan(now, a.Interval); err != nil {
 		a.Log.Warn("the probes of this pod do not see that it is alive", "error", err)
 	}
 }

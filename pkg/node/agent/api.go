@@ -40,9 +40,9 @@ type API struct {
 	uid    types.UID
 }
 
-// Connect is NewAPI with a kubeconfig, or with the ServiceAccount of the pod where that
+// ConnectAPI is NewAPI with a kubeconfig, or with the ServiceAccount of the pod where that
 // is empty.
-func Connect(kubeconfig string) (*API, error) {
+func ConnectAPI(kubeconfig string) (*API, error) {
 	if kubeconfig == "" {
 		config, err := rest.InClusterConfig()
 		if err != nil {
@@ -76,9 +76,9 @@ func NewAPI(config *rest.Config) (*API, error) {
 	return &API{client: client}, nil
 }
 
-// Write implements [Reports].
-func (a *API) Write(ctx context.Context, report *v1alpha1.NodeCertificateReport) error {
-	if err := a.ask(ctx); err != nil {
+// WriteReport implements [Reports].
+func (a *API) WriteReport(ctx context.Context, report *v1alpha1.NodeCertificateReport) error {
+	if err := a.askOwner(ctx); err != nil {
 		return err
 	}
 	if a.node != "" && a.node != report.Name {
@@ -86,7 +86,7 @@ func (a *API) Write(ctx context.Context, report *v1alpha1.NodeCertificateReport)
 	}
 	owned := *report
 	if a.uid != "" {
-		owned.OwnerReferences = []metav1.OwnerReference{Owner(a.node, a.uid)}
+		owned.OwnerReferences = []metav1.OwnerReference{OwnerOf(a.node, a.uid)}
 	}
 	body, err := json.Marshal(&owned)
 	if err != nil {
@@ -104,13 +104,13 @@ func (a *API) Write(ctx context.Context, report *v1alpha1.NodeCertificateReport)
 }
 
 // OwnerOf is the owner reference that deletes a report with its node.
-func Owner(node string, uid types.UID) metav1.OwnerReference {
+func OwnerOf(node string, uid types.UID) metav1.OwnerReference {
 	return metav1.OwnerReference{APIVersion: "v1", Kind: "Node", Name: node, UID: uid}
 }
 
 // askOwner determines once the node of the agent's token. If the API server does not support
 // the request, reports have no owner, and the admission policy of an installation refuses them.
-func (a *API) ask(ctx context.Context) error {
+func (a *API) askOwner(ctx context.Context) error {
 	if a.asked {
 		return nil
 	}

@@ -71,8 +71,8 @@ func reportOf(node string) *v1alpha1.NodeCertificateReport {
 func TestWriteAppliesTheReportOwnedByItsNode(t *testing.T) {
 	s, api := newAPIServer(t)
 	s.identity = ofNodeA
-	require.NoError(t, api.Write(t.Context(), reportOf("a")))
-	require.NoError(t, api.Write(t.Context(), reportOf("a")))
+	require.NoError(t, api.WriteReport(t.Context(), reportOf("a")))
+	require.NoError(t, api.WriteReport(t.Context(), reportOf("a")))
 	const want = "PATCH /apis/rotate-certs.io/v1alpha1/nodecertificatereports/a?fieldManager=rotate-certs-agent&force=true&timeout=15s application/apply-patch+yaml"
 	assert.Equal(t, []string{want, want}, s.writes)
 	assert.Equal(t, 1, s.asked, "whose token this is does not change")
@@ -82,7 +82,7 @@ func TestWriteAppliesTheReportOwnedByItsNode(t *testing.T) {
 func TestWriteRefusesAnotherNodesName(t *testing.T) {
 	s, api := newAPIServer(t)
 	s.identity = ofNodeA
-	assert.ErrorContains(t, api.Write(t.Context(), reportOf("b")), `write report of node "b": this agent's token is of node "a"`)
+	assert.ErrorContains(t, api.WriteReport(t.Context(), reportOf("b")), `write report of node "b": this agent's token is of node "a"`)
 	assert.Empty(t, s.writes)
 }
 
@@ -91,11 +91,11 @@ func TestWriteWithoutANodeClaim(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s, api := newAPIServer(t)
 			s.identity = identity
-			require.NoError(t, api.Write(t.Context(), reportOf("a")), "who is not confined may write, e.g. with a kubeconfig")
+			require.NoError(t, api.WriteReport(t.Context(), reportOf("a")), "who is not confined may write, e.g. with a kubeconfig")
 			assert.Empty(t, s.body.OwnerReferences)
 
 			s.refuse = http.StatusForbidden
-			err := api.Write(t.Context(), reportOf("a"))
+			err := api.WriteReport(t.Context(), reportOf("a"))
 			assert.ErrorContains(t, err, "denied by policy")
 			assert.ErrorContains(t, err, "Kubernetes 1.32")
 		})
@@ -106,19 +106,19 @@ func TestWriteAsksAgainWhereTheAPIWasAway(t *testing.T) {
 	s, api := newAPIServer(t)
 	s.identity = ofNodeA
 	s.Close()
-	require.Error(t, api.Write(t.Context(), reportOf("a")))
+	require.Error(t, api.WriteReport(t.Context(), reportOf("a")))
 	assert.False(t, api.asked)
 }
 
 func TestConnect(t *testing.T) {
 	t.Setenv("KUBERNETES_SERVICE_HOST", "")
-	_, err := Connect("")
+	_, err := ConnectAPI("")
 	assert.ErrorContains(t, err, "--kubeconfig FILE")
 
 	file := filepath.Join(t.TempDir(), "config")
 	require.NoError(t, os.WriteFile(file, []byte("clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}]\ncontexts: [{name: c, context: {cluster: c}}]\ncurrent-context: c\n"), 0o600))
-	_, err = Connect(file)
+	_, err = ConnectAPI(file)
 	assert.NoError(t, err)
-	_, err = Connect(file + ".missing")
+	_, err = ConnectAPI(file + ".missing")
 	assert.ErrorContains(t, err, "read kubeconfig")
 }

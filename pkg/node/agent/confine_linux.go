@@ -53,7 +53,7 @@ var never = []uint32{
 //
 // If the kernel has Landlock, it prevents the same, and access to other processes. It covers
 // ways that the seccomp filter does not; the filter works on every kernel.
-func Confine() error {
+func ConfineProcess() error {
 	if err := setLandlock(); err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func setFilter() error {
 	if !known {
 		return fmt.Errorf("confine process: not supported on %s", runtime.GOARCH)
 	}
-	program := filter(arch)
+	program := buildFilter(arch)
 	prog := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]} //nolint:gosec // some dozens
 
 	runtime.LockOSThread()
@@ -94,7 +94,7 @@ func setFilter() error {
 
 // buildFilter refuses calls with EPERM; other calls are allowed. openat2, whose flags are in
 // memory, and calls of later kernels fail with ENOSYS.
-func filter(arch uint32) []unix.SockFilter {
+func buildFilter(arch uint32) []unix.SockFilter {
 	load := func(offset uint32) unix.SockFilter {
 		return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: offset}
 	}

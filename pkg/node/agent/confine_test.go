@@ -53,10 +53,10 @@ func TestConfine(t *testing.T) {
 	health, err := OpenHealth(filepath.Join(top, "health"), time.Minute)
 	require.NoError(t, err)
 
-	require.NoError(t, Confine())
+	require.NoError(t, ConfineProcess())
 
-	require.NoError(t, health.reported(nil), "its own file it may write")
-	require.NoError(t, Ready(filepath.Join(top, "health"), time.Now()))
+	require.NoError(t, health.noteReport(nil), "its own file it may write")
+	require.NoError(t, CheckReady(filepath.Join(top, "health"), time.Now()))
 	for range 20 { // on any thread
 		done := make(chan error)
 		go func() { _, err := net.Dial("unix", socket); done <- err }()
@@ -99,7 +99,7 @@ func TestConfineBelowAReadOnlyMount(t *testing.T) {
 	require.ErrorIs(t, os.WriteFile(filepath.Join(shown, "file"), nil, 0o600), unix.EROFS, "it is shown read-only")
 	require.NoError(t, os.WriteFile(filepath.Join(disk, "file"), []byte("old"), 0o600), "which does not hold below")
 
-	require.NoError(t, Confine())
+	require.NoError(t, ConfineProcess())
 
 	changesNothing(t, disk, everyChange(t, disk), unix.EPERM)
 }

@@ -32,26 +32,26 @@ func newFiles(root hostfs.Root) (*files, error) {
 		return nil, err
 	}
 	f := &files{root: root, watcher: w, watched: map[string]identity{}, changed: make(chan struct{}, 1), done: make(chan struct{})}
-	go f.collect()
+	go f.collectEvents()
 	return f, nil
 }
 
-// changed receives once after any number of changes.
-func (f *files) changes() <-chan struct{} {
+// changeEvents receives once after any number of changes.
+func (f *files) changeEvents() <-chan struct{} {
 	if f == nil {
 		return nil
 	}
 	return f.changed
 }
 
-func (f *files) close() {
+func (f *files) closeAll() {
 	_ = f.watcher.Close()
 	<-f.done
 }
 
 // collectEvents turns the kernel's events into a single notification. Errors as well: a queue
 // that overflowed has lost events.
-func (f *files) collect() {
+func (f *files) collectEvents() {
 	defer close(f.done)
 	for {
 		select {
@@ -80,14 +80,14 @@ func (f *files) collect() {
 
 // watchOnly watches exactly these directories, and reports whether there are new ones among
 // them. Changes in a directory that cannot be watched are found at the interval.
-func (f *files) watch(dirs []string, log *slog.Logger) (more bool) {
+func (f *files) watchOnly(dirs []string, log *slog.Logger) (more bool) {
 	if f == nil {
 		return false
 	}
 	wanted := map[string]bool{}
 	for _, dir := range dirs {
 		local := filepath.Join(string(f.root), dir)
-		is, ok := identify(local)
+		is, ok := identifyDir(local)
 		if !ok {
 			continue
 		}
@@ -117,7 +117,7 @@ func (f *files) watch(dirs []string, log *slog.Logger) (more bool) {
 	return more
 }
 
-func identify(local string) (identity, bool) {
+func identifyDir(local string) (identity, bool) {
 	info, err := os.Stat(local)
 	if err != nil || !info.IsDir() {
 		return identity{}, false

@@ -42,7 +42,7 @@ func OpenHealth(path string, interval time.Duration) (*Health, error) {
 		return nil, fmt.Errorf("create health file: %w", err)
 	}
 	h := &Health{file: file}
-	err = h.change(func(now *health) {
+	err = h.changeFile(func(now *health) {
 		now.AliveUntil = time.Now().Add(scansMissed * interval)
 		now.Problem = "no report has been written yet"
 	})
@@ -50,22 +50,22 @@ func OpenHealth(path string, interval time.Duration) (*Health, error) {
 }
 
 // noteScan notes that a scan has ended.
-func (h *Health) scanned(at time.Time, interval time.Duration) error {
-	return h.change(func(now *health) { now.AliveUntil = at.Add(scansMissed * interval) })
+func (h *Health) noteScan(at time.Time, interval time.Duration) error {
+	return h.changeFile(func(now *health) { now.AliveUntil = at.Add(scansMissed * interval) })
 }
 
 // noteReport notes whether a report was written.
-func (h *Health) reported(err error) error {
-	return h.change(func(now *health) {
+func (h *Health) noteReport(err error) error {
+	return h.changeFile(func(now *health) {
 		now.Reported = err == nil
 		now.Problem = ""
 		if err != nil {
-			now.Problem = "report not written: " + text(err.Error())
+			now.Problem = "report not written: " + limitText(err.Error())
 		}
 	})
 }
 
-func (h *Health) change(change func(*health)) error {
+func (h *Health) changeFile(change func(*health)) error {
 	if h == nil {
 		return nil
 	}
@@ -89,7 +89,7 @@ func (h *Health) change(change func(*health)) error {
 
 // CheckAlive returns an error if the agent of a health file has not scanned its node for a
 // while.
-func Alive(path string, now time.Time) error {
+func CheckAlive(path string, now time.Time) error {
 	h, err := readHealth(path)
 	if err == nil && now.After(h.AliveUntil) {
 		err = fmt.Errorf("the last scan should have ended by %s", h.AliveUntil.UTC().Format(time.RFC3339))
@@ -99,7 +99,7 @@ func Alive(path string, now time.Time) error {
 
 // CheckReady returns an error if the agent of a health file is not alive, or has not written
 // its last report.
-func Ready(path string, now time.Time) error {
+func CheckReady(path string, now time.Time) error {
 	h, err := readHealth(path)
 	if err == nil && !h.Reported {
 		err = errors.New(h.Problem)
@@ -107,7 +107,7 @@ func Ready(path string, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	return Alive(path, now)
+	return CheckAlive(path, now)
 }
 
 func readHealth(path string) (h health, err error) {

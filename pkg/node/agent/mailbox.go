@@ -28,7 +28,7 @@ type mailbox struct {
 
 func newMailbox() *mailbox { return &mailbox{wake: make(chan struct{}, 1)} }
 
-func (m *mailbox) put(report *v1alpha1.NodeCertificateReport) {
+func (m *mailbox) putReport(report *v1alpha1.NodeCertificateReport) {
 	m.mu.Lock()
 	m.newest = report
 	m.mu.Unlock()
@@ -38,14 +38,14 @@ func (m *mailbox) put(report *v1alpha1.NodeCertificateReport) {
 	}
 }
 
-func (m *mailbox) peek() *v1alpha1.NodeCertificateReport {
+func (m *mailbox) peekReport() *v1alpha1.NodeCertificateReport {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.newest
 }
 
 // markDone drops a written report, unless there is a newer one.
-func (m *mailbox) done(report *v1alpha1.NodeCertificateReport) {
+func (m *mailbox) markDone(report *v1alpha1.NodeCertificateReport) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.newest == report {
@@ -57,7 +57,7 @@ func (m *mailbox) done(report *v1alpha1.NodeCertificateReport) {
 func (m *mailbox) deliver(ctx context.Context, to Reports, health *Health, log *slog.Logger) {
 	pause := firstPause
 	for {
-		report := m.peek()
+		report := m.peekReport()
 		if report == nil {
 			select {
 			case <-ctx.Done():
@@ -67,17 +67,17 @@ func (m *mailbox) deliver(ctx context.Context, to Reports, health *Health, log *
 			continue
 		}
 		try, cancel := context.WithTimeout(ctx, writeLimit)
-		err := to.Write(try, report)
+		err := to.WriteReport(try, report)
 		cancel()
 		if ctx.Err() != nil {
 			return
 		}
-		if noted := health.reported(err); noted != nil {
+		if noted := health.noteReport(err); noted != nil {
 			log.Warn("the probes of this pod do not see whether reports are written", "error", noted)
 		}
 		if err == nil {
 			log.Info("report written", "node", report.Name, "certificates", report.Summary.Certificates, "problems", report.Summary.Problems)
-			m.done(report)
+			m.markDone(report)
 			pause = firstPause
 			continue
 		}

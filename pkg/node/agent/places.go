@@ -20,10 +20,10 @@ var unitDirectories = []string{"/etc/systemd/system", "/usr/lib/systemd/system"}
 // watchedPlaces returns the directories in which a change may matter: of all files that an
 // inventory names, with all symlinks on the way. For a missing file it is the directory in
 // which it, or its directory, would appear. Host paths, sorted.
-func places(root hostfs.Root, node inventory.Node) []string {
+func watchedPlaces(root hostfs.Root, node inventory.Node) []string {
 	found := map[string]bool{}
 	note := func(file string) {
-		if filepath.IsAbs(file) && !elsewhere(file) {
+		if filepath.IsAbs(file) && !isElsewhere(file) {
 			dirs, _ := onTheWay(root, file)
 			for _, dir := range dirs {
 				found[dir] = true
@@ -67,7 +67,7 @@ func places(root hostfs.Root, node inventory.Node) []string {
 
 // isElsewhere reports whether a path needs no watch: it is no file system of the host, or
 // changes all the time.
-func elsewhere(file string) bool {
+func isElsewhere(file string) bool {
 	for _, top := range []string{"/proc/", "/sys/", "/dev/", "/run/", "/var/run/", "/var/lib/kubelet/pods/", "/var/log/"} {
 		if strings.HasPrefix(file, top) {
 			return true
@@ -80,7 +80,7 @@ func elsewhere(file string) bool {
 // symlinks themselves. If a part of the path does not exist, missing is the first such part.
 func onTheWay(root hostfs.Root, file string) (dirs []string, missing string) {
 	at := "/"
-	rest := parts(file)
+	rest := partsOf(file)
 	links := 0
 	for len(rest) > 0 {
 		next := filepath.Join(at, rest[0])
@@ -96,7 +96,7 @@ func onTheWay(root hostfs.Root, file string) (dirs []string, missing string) {
 			if links++; err != nil || links > maxLinks {
 				return dirs, ""
 			}
-			rest = append(parts(target), rest...)
+			rest = append(partsOf(target), rest...)
 			if filepath.IsAbs(target) {
 				at = "/"
 			}
@@ -111,7 +111,7 @@ func onTheWay(root hostfs.Root, file string) (dirs []string, missing string) {
 
 // hiddenDirectory returns the directory of the host that would have to be mounted below root to
 // make a file visible; empty if its path is visible.
-func hidden(root hostfs.Root, file string) string {
+func hiddenDirectory(root hostfs.Root, file string) string {
 	if root == "/" || !filepath.IsAbs(file) {
 		return ""
 	}
@@ -123,6 +123,6 @@ func hidden(root hostfs.Root, file string) string {
 	return missing
 }
 
-func parts(p string) []string {
+func partsOf(p string) []string {
 	return strings.FieldsFunc(p, func(r rune) bool { return r == '/' })
 }

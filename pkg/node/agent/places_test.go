@@ -14,9 +14,9 @@ import (
 
 func TestPlacesOfAControlPlane(t *testing.T) {
 	tree := certstest.Kubeadm(t, "cp1")
-	node := layouttest.In(t, tree.Root)
-	node.Kubeadm(certstest.PKIDir)
-	got := places(tree.Root, scan.Scan(t.Context(), tree.Root, scan.Options{}))
+	node := layouttest.NodeIn(t, tree.Root)
+	node.AddKubeadm(certstest.PKIDir)
+	got := watchedPlaces(tree.Root, scan.ScanNode(t.Context(), tree.Root, scan.Options{}))
 	assert.Equal(t, []string{
 		"/etc/kubernetes", "/etc/kubernetes/manifests", "/etc/kubernetes/pki", "/etc/kubernetes/pki/etcd",
 		"/etc/systemd/system", "/usr/lib/systemd/system", "/usr/lib/systemd/system/kubelet.service.d",
@@ -25,11 +25,11 @@ func TestPlacesOfAControlPlane(t *testing.T) {
 }
 
 func TestPlacesOnTheWay(t *testing.T) {
-	n := layouttest.New(t)
-	n.Write("/data/pki-2/tls.crt", "")
-	n.Link("/data/current", "pki-2")
-	n.Link("/etc/kubernetes/pki", "/data/current")
-	n.Link("/etc/loop", "/etc/loop")
+	n := layouttest.NewNode(t)
+	n.WriteFile("/data/pki-2/tls.crt", "")
+	n.LinkFile("/data/current", "pki-2")
+	n.LinkFile("/etc/kubernetes/pki", "/data/current")
+	n.LinkFile("/etc/loop", "/etc/loop")
 	for name, c := range map[string]struct {
 		file string
 		want []string
@@ -51,7 +51,7 @@ func TestPlacesOnTheWay(t *testing.T) {
 }
 
 func TestPlacesWithoutVolatileDirectories(t *testing.T) {
-	n := layouttest.New(t)
-	assert.Empty(t, places(n.Root, inventory.Node{NotInspected: []inventory.NotInspected{
+	n := layouttest.NewNode(t)
+	assert.Empty(t, watchedPlaces(n.Root, inventory.Node{NotInspected: []inventory.NotInspected{
 		{Path: "/proc/1/x"}, {Path: "/run/x"}, {Path: "/var/lib/kubelet/pods/a/volumes/x"}, {Path: ""}, {Path: "relative"}}}))
 }

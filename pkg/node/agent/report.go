@@ -39,18 +39,18 @@ var labels = map[string]string{
 // be mounted to make a file visible to the agent; nil: all files are visible. A report depends
 // only on the node: values that change with the clock are left to the reader, so that a report
 // changes only when the node does.
-func Report(node inventory.Node, hidden func(hostPath string) string) *v1alpha1.NodeCertificateReport {
+func NewReport(node inventory.Node, hidden func(hostPath string) string) *v1alpha1.NodeCertificateReport {
 	r := &v1alpha1.NodeCertificateReport{
 		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "NodeCertificateReport"},
 		ObjectMeta: metav1.ObjectMeta{Name: node.Name, Labels: labels},
 	}
 	r.Summary.ObservedAt = node.Time.UTC().Format(time.RFC3339)
-	r.Summary.ProgramVersion = text(node.ProgramVersion)
+	r.Summary.ProgramVersion = limitText(node.ProgramVersion)
 
 	for _, c := range node.Certificates {
-		reported := certificate(c, node.Time, hidden)
-		reported.NotRenewable = obstacle(&node, c)
-		reported.KeptKey = text(plan.KeptKey(&node, c))
+		reported := reportCertificate(c, node.Time, hidden)
+		reported.NotRenewable = obstacleOf(&node, c)
+		reported.KeptKey = limitText(plan.KeptKey(&node, c))
 		r.Certificates = append(r.Certificates, reported)
 		if c.Status == certs.Invalid || c.Status == certs.NotServed {
 			r.Summary.Problems++
@@ -60,28 +60,28 @@ func Report(node inventory.Node, hidden func(hostPath string) string) *v1alpha1.
 		if a.Renewed {
 			continue // nothing depends on its end
 		}
-		r.Authorities = append(r.Authorities, authority(a))
+		r.Authorities = append(r.Authorities, reportAuthority(a))
 	}
 	for _, n := range node.NotInspected {
 		r.NotInspected = append(r.NotInspected, v1alpha1.ReportedGap{
-			Service: n.Service, Path: path(n.Path), Reason: text(explain(n.Reason, n.Path, hidden)), Informational: n.Informational})
+			Service: n.Service, Path: limitPath(n.Path), Reason: limitText(explainHidden(n.Reason, n.Path, hidden)), Informational: n.Informational})
 	}
-	arrange(r)
+	sortLists(r)
 	for _, gap := range r.NotInspected {
 		if !gap.Informational {
 			r.Summary.Problems++
 		}
 	}
 	r.Summary.Certificates = int32(len(r.Certificates)) //nolint:gosec // likewise
-	earliest(r)
-	shorten(r)
+	setEarliest(r)
+	shortenLists(r)
 	return r
 }
 
-func certificate(c inventory.Certificate, at time.Time, hidden func(string) string) v1alpha1.ReportedCertificate {
+func reportCertificate(c inventory.Certificate, at time.Time, hidden func(string) string) v1alpha1.ReportedCertificate {
 	out := v1alpha1.ReportedCertificate{
-		Service: c.Service, Name: text(c.Name), Path: path(c.Store.Cert), User: text(c.Store.User),
-		Subject: text(c.Subject), Issuer: text(c.Facts.Issuer), SerialNumber: serial(c.SerialNumber),
+		Service: c.Service, Name: limitText(c.Name), Path: limitPath(c.Store.Cert), User: limitText(c.Store.User),
+		Subject: limitText(c.Subject), Issuer: limitText(c.Facts.Issuer), SerialNumber: limitSerial(c.SerialNumber),
 		FingerprintSHA256: c.FingerprintSHA256, NotBefore: metav1.NewTime(c.NotBefore), NotAfter: metav1.NewTime(c.NotAfter),
 		SelfManaged: c.SelfManaged, Reason: c.Reason,
 	}
@@ -89,43 +89,43 @@ func certificate(c inventory.Certificate, at time.Time, hidden func(string) stri
 		if len(out.SANs) == maxNames {
 			break
 		}
-		out.SANs = append(out.SANs, text(name))
+		out.SANs = append(out.SANs, limitText(name))
 	}
 	if c.FingerprintSHA256 == "" {
-		out.Reason = explain(c.Reason, c.Store.Cert, hidden)
-	} else if _, why := c.Validity(at, 0); why != "" {
-		out.Reason = without(c.Reason, why)
+		out.Reason = explainHidden(c.Reason, c.Store.Cert, hidden)
+	} else if _, why := c.ValidityStatus(at, 0); why != "" {
+		out.Reason = withoutRemark(c.Reason, why)
 	}
-	out.Reason = text(out.Reason)
+	out.Reason = limitText(out.Reason)
 	return out
 }
 
 // obstacleOf returns the reason why a certificate cannot be renewed on its node, without values
 // that change with the clock; nil: it can be.
-func obstacle(node *inventory.Node, c inventory.Certificate) *v1alpha1.NotRenewable {
-	if _, why := c.Validity(node.Time, 0); why != "" && c.FingerprintSHA256 != "" {
-		c.Reason = without(c.Reason, why)
+func obstacleOf(node *inventory.Node, c inventory.Certificate) *v1alpha1.NotRenewable {
+	if _, why := c.ValidityStatus(node.Time, 0); why != "" && c.FingerprintSHA256 != "" {
+		c.Reason = withoutRemark(c.Reason, why)
 	}
 	o := plan.ObstacleTo(node, c)
 	if o.Reason == "" {
 		return nil
 	}
-	return &v1alpha1.NotRenewable{Reason: text(o.Reason), MaxRestart: o.MaxRestart.APIName()}
+	return &v1alpha1.NotRenewable{Reason: limitText(o.Reason), MaxRestart: o.MaxRestart.APIName()}
 }
 
-func authority(a inventory.Authority) v1alpha1.ReportedAuthority {
+func reportAuthority(a inventory.Authority) v1alpha1.ReportedAuthority {
 	out := v1alpha1.ReportedAuthority{
-		Name: text(a.Name), Subject: text(a.Subject), SerialNumber: serial(a.SerialNumber), FingerprintSHA256: a.FingerprintSHA256,
+		Name: limitText(a.Name), Subject: limitText(a.Subject), SerialNumber: limitSerial(a.SerialNumber), FingerprintSHA256: a.FingerprintSHA256,
 		NotBefore: metav1.NewTime(a.NotBefore), NotAfter: metav1.NewTime(a.NotAfter), HasKey: a.KeyOn != "",
 	}
 	if len(a.Paths) > 0 {
-		out.Path = path(a.Paths[0])
+		out.Path = limitPath(a.Paths[0])
 	}
 	return out
 }
 
 // withoutRemark removes one of the remarks that a scan joins by "; " from a reason.
-func without(reason, remark string) string {
+func withoutRemark(reason, remark string) string {
 	remarks := strings.Split(reason, "; ")
 	gone := strings.Split(remark, "; ")
 	for i := range remarks {
@@ -137,7 +137,7 @@ func without(reason, remark string) string {
 }
 
 // explainHidden adds the next step if a file is missing only for the agent.
-func explain(reason, file string, hidden func(string) string) string {
+func explainHidden(reason, file string, hidden func(string) string) string {
 	if file == "" || hidden == nil {
 		return reason
 	}
@@ -148,7 +148,7 @@ func explain(reason, file string, hidden func(string) string) string {
 }
 
 // sortLists sorts the lists, since the order of discovery varies.
-func arrange(r *v1alpha1.NodeCertificateReport) {
+func sortLists(r *v1alpha1.NodeCertificateReport) {
 	rank := func(s certs.Service) int { return slices.Index(certs.Services(), s) }
 	slices.SortStableFunc(r.Certificates, func(a, b v1alpha1.ReportedCertificate) int {
 		return cmp.Or(cmp.Compare(rank(a.Service), rank(b.Service)), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Path, b.Path), cmp.Compare(a.User, b.User))
@@ -163,7 +163,7 @@ func arrange(r *v1alpha1.NodeCertificateReport) {
 }
 
 // setEarliest fills in the certificate that expires first.
-func earliest(r *v1alpha1.NodeCertificateReport) {
+func setEarliest(r *v1alpha1.NodeCertificateReport) {
 	var first *v1alpha1.ReportedCertificate
 	for i := range r.Certificates {
 		c := &r.Certificates[i]
@@ -179,7 +179,7 @@ func earliest(r *v1alpha1.NodeCertificateReport) {
 
 // shortenLists keeps the lists within the limits of the API, and notes it in the report. Of too
 // many certificates those stay that expire first.
-func shorten(r *v1alpha1.NodeCertificateReport) {
+func shortenLists(r *v1alpha1.NodeCertificateReport) {
 	var left []string
 	if more := len(r.Certificates) - maxCertificates; more > 0 {
 		slices.SortStableFunc(r.Certificates, func(a, b v1alpha1.ReportedCertificate) int { return a.NotAfter.Compare(b.NotAfter.Time) })
@@ -208,15 +208,15 @@ func shorten(r *v1alpha1.NodeCertificateReport) {
 }
 
 // limitText limits the texts of a node's files in the API.
-func text(s string) string { return cut(s, maxText) }
+func limitText(s string) string { return cutText(s, maxText) }
 
 // limitSerial limits a serial number, which may have any length. It stays hexadecimal: the API
 // rejects the whole report otherwise.
-func serial(s string) string { return s[:min(len(s), maxText)] }
+func limitSerial(s string) string { return s[:min(len(s), maxText)] }
 
-func path(s string) string { return cut(s, maxPath) }
+func limitPath(s string) string { return cutText(s, maxPath) }
 
-func cut(s string, most int) string {
+func cutText(s string, most int) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")
 	if len(s) <= most {
 		return s

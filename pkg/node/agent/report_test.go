@@ -24,8 +24,8 @@ import (
 
 var noon = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 
-// ending is a certificate that lives for a year and ends after so many days.
-func ending(s certs.Service, name string, days int) inventory.Certificate {
+// endingIn is a certificate that lives for a year and ends after so many days.
+func endingIn(s certs.Service, name string, days int) inventory.Certificate {
 	end := noon.AddDate(0, 0, days)
 	c := inventory.Certificate{Service: s, Name: name, Status: certs.OK, Store: inventory.Store{Kind: inventory.Pair, Cert: "/pki/" + name + ".crt", Key: "/pki/" + name + ".key"}}
 	c.Facts = certs.Facts{Subject: "CN=" + name, Issuer: "CN=ca", SerialNumber: "1f", FingerprintSHA256: strings.Repeat("ab", 32), NotBefore: end.AddDate(-1, 0, 0), NotAfter: end}
@@ -34,16 +34,16 @@ func ending(s certs.Service, name string, days int) inventory.Certificate {
 
 func TestReport(t *testing.T) {
 	broken := inventory.Certificate{Service: certs.Etcd, Name: "etcd-peer", Status: certs.Invalid, Reason: "no certificate in it", Store: inventory.Store{Cert: "/pki/peer.crt"}}
-	misfit := ending(certs.Etcd, "etcd-server", 100)
+	misfit := endingIn(certs.Etcd, "etcd-server", 100)
 	misfit.Status = certs.Invalid
 	misfit.Reason = "the key does not fit"
-	old := ending(certs.KubeAPIServer, "apiserver", 90)
+	old := endingIn(certs.KubeAPIServer, "apiserver", 90)
 	old.Status = certs.NotServed
 	old.Reason = "127.0.0.1:6443 serves another certificate, which expires 2026-06-11T12:00:00Z"
-	admin := ending(certs.Admin, "admin.conf", 300)
+	admin := endingIn(certs.Admin, "admin.conf", 300)
 	admin.Store = inventory.Store{Kind: inventory.Kubeconfig, Cert: "/etc/kubernetes/admin.conf", User: "me"}
 
-	r := Report(inventory.Node{
+	r := NewReport(inventory.Node{
 		Name: "cp1", Time: noon, ProgramVersion: "v1",
 		Certificates: []inventory.Certificate{admin, old, misfit, broken},
 		Authorities: []inventory.Authority{{Facts: certs.Facts{Subject: "CN=ca", FingerprintSHA256: "cc", NotBefore: noon, NotAfter: noon.AddDate(9, 0, 0)},
@@ -76,15 +76,15 @@ func TestReport(t *testing.T) {
 
 func TestReportDoesNotChangeWithTheClockAlone(t *testing.T) {
 	at := func(now time.Time) content {
-		c := ending(certs.Etcd, "etcd-server", 300)
+		c := endingIn(certs.Etcd, "etcd-server", 300)
 		var why string
-		c.Status, why = c.Validity(now, 0)
+		c.Status, why = c.ValidityStatus(now, 0)
 		c.Reason = "holds a copy; and more"
 		if why != "" {
 			c.Reason += "; " + why
 		}
 		c.Reason += "; cannot be renewed from this node"
-		return contentOf(Report(inventory.Node{Name: "n", Time: now, Certificates: []inventory.Certificate{c}}, nil))
+		return contentOf(NewReport(inventory.Node{Name: "n", Time: now, Certificates: []inventory.Certificate{c}}, nil))
 	}
 	want := at(noon)
 	assert.Contains(t, string(want), "holds a copy; and more; cannot be renewed from this node")
@@ -96,7 +96,7 @@ func TestReportDoesNotChangeWithTheClockAlone(t *testing.T) {
 func TestReportStaysWithinTheLimitsOfTheAPI(t *testing.T) {
 	node := inventory.Node{Name: "n", Time: noon}
 	for i := range 700 {
-		c := ending(certs.Etcd, fmt.Sprintf("c%d", i), 1000-i)
+		c := endingIn(certs.Etcd, fmt.Sprintf("c%d", i), 1000-i)
 		c.Subject = "CN=" + strings.Repeat("\xff€", 1000)
 		for range 200 {
 			c.SANs = append(c.SANs, strings.Repeat("x", 300))
@@ -105,7 +105,7 @@ func TestReportStaysWithinTheLimitsOfTheAPI(t *testing.T) {
 		node.NotInspected = append(node.NotInspected, inventory.NotInspected{Path: fmt.Sprintf("/%d", i), Reason: strings.Repeat("r", 5000)})
 		node.Authorities = append(node.Authorities, inventory.Authority{Name: fmt.Sprint(i)})
 	}
-	r := Report(node, nil)
+	r := NewReport(node, nil)
 	assert.Len(t, r.Certificates, maxCertificates)
 	assert.Equal(t, "c699", r.Certificates[0].Name, "those that end first stay")
 	assert.Len(t, r.Authorities, maxAuthorities)
@@ -120,21 +120,21 @@ func TestReportStaysWithinTheLimitsOfTheAPI(t *testing.T) {
 // One certificate with an endless serial number must not keep the whole report from being
 // taken: the definition wants digits only.
 func TestALongSerialNumberStaysANumber(t *testing.T) {
-	odd := ending(certs.Etcd, "etcd-server", 100)
+	odd := endingIn(certs.Etcd, "etcd-server", 100)
 	odd.SerialNumber = strings.Repeat("1f", 1000)
-	r := Report(inventory.Node{Name: "cp1", Time: noon, Certificates: []inventory.Certificate{odd},
+	r := NewReport(inventory.Node{Name: "cp1", Time: noon, Certificates: []inventory.Certificate{odd},
 		Authorities: []inventory.Authority{{Facts: odd.Facts, Name: "ca"}}}, nil)
 	assert.Regexp(t, "^[0-9a-f]{512}$", r.Certificates[0].SerialNumber)
 	assert.Regexp(t, "^[0-9a-f]{512}$", r.Authorities[0].SerialNumber)
 }
 
 func TestReportNamesHiddenDirectories(t *testing.T) {
-	n := layouttest.New(t)
-	n.Write("/var/lib/x", "")
-	n.Link("/etc/kubernetes/pki", "/data/pki")
-	hidden := func(file string) string { return hidden(n.Root, file) }
+	n := layouttest.NewNode(t)
+	n.WriteFile("/var/lib/x", "")
+	n.LinkFile("/etc/kubernetes/pki", "/data/pki")
+	hidden := func(file string) string { return hiddenDirectory(n.Root, file) }
 	c := inventory.Certificate{Service: certs.Etcd, Name: "etcd-peer", Status: certs.Invalid, Reason: `read "/etc/kubernetes/pki/peer.crt": no such file or directory`, Store: inventory.Store{Cert: "/etc/kubernetes/pki/peer.crt"}}
-	r := Report(inventory.Node{Name: "n", Certificates: []inventory.Certificate{c}, NotInspected: []inventory.NotInspected{{Path: "/etc/x", Reason: "gone"}, {Path: "/data/ca.crt", Reason: "gone"}}}, hidden)
+	r := NewReport(inventory.Node{Name: "n", Certificates: []inventory.Certificate{c}, NotInspected: []inventory.NotInspected{{Path: "/etc/x", Reason: "gone"}, {Path: "/data/ca.crt", Reason: "gone"}}}, hidden)
 	const hint = "; /data is not visible to the agent: kubectl rotate-certs install --agent-directory /data"
 	assert.Equal(t, c.Reason+hint, r.Certificates[0].Reason)
 	assert.Equal(t, "gone"+hint, r.NotInspected[0].Reason)
@@ -144,19 +144,19 @@ func TestReportNamesHiddenDirectories(t *testing.T) {
 
 // TestAReportListsObstacles without values that change with the clock.
 func TestAReportListsObstacles(t *testing.T) {
-	orphan := ending(certs.KubeAPIServer, "apiserver-etcd-client", 5)
-	_, soon := orphan.Validity(noon, 0)
+	orphan := endingIn(certs.KubeAPIServer, "apiserver-etcd-client", 5)
+	_, soon := orphan.ValidityStatus(noon, 0)
 	orphan.Issuer.Kind = inventory.NoIssuer
 	orphan.Status = certs.Expiring
 	orphan.Reason = soon + "; the CA's key is not here"
-	shared := ending(certs.KubeAPIServer, "apiserver", 100)
+	shared := endingIn(certs.KubeAPIServer, "apiserver", 100)
 	shared.KeyUses = []inventory.KeyUse{{Kind: inventory.ServiceAccountKey, Service: certs.KubeAPIServer, Setting: "--service-account-key-file"}}
 	node := inventory.Node{
-		Name: "cp1", Time: noon, Certificates: []inventory.Certificate{orphan, shared, ending(certs.Kubelet, "kubelet-client", 100)},
+		Name: "cp1", Time: noon, Certificates: []inventory.Certificate{orphan, shared, endingIn(certs.Kubelet, "kubelet-client", 100)},
 		Components:   []inventory.Component{{Service: certs.Kubelet, Runtime: inventory.None, PID: 1}},
 		NotInspected: []inventory.NotInspected{{Reason: "by design", Informational: true}, {Reason: "permission denied"}},
 	}
-	r := Report(node, nil)
+	r := NewReport(node, nil)
 	require.Len(t, r.Certificates, 3)
 	assert.Equal(t, "Never", r.Certificates[0].NotRenewable.MaxRestart)
 	assert.Contains(t, r.Certificates[0].NotRenewable.Reason, "nothing here can restart it")
@@ -171,14 +171,14 @@ func TestAReportListsObstacles(t *testing.T) {
 func TestHiddenFilesAreNoObstacle(t *testing.T) {
 	for hidden, want := range map[bool]bool{true: false, false: true} {
 		tree := certstest.Kubeadm(t, "cp1")
-		layouttest.In(t, tree.Root).Kubeadm(certstest.PKIDir)
+		layouttest.NodeIn(t, tree.Root).AddKubeadm(certstest.PKIDir)
 		require.NoError(t, os.RemoveAll(tree.Local("/run")))
-		node := scan.Scan(t.Context(), tree.Root, scan.Options{NodeName: "cp1", PodsHidden: hidden, Now: func() time.Time { return certstest.Now },
+		node := scan.ScanNode(t.Context(), tree.Root, scan.Options{NodeName: "cp1", PodsHidden: hidden, Now: func() time.Time { return certstest.Now },
 			Handshake: func(context.Context, string, string) (*x509.Certificate, error) {
 				return nil, errors.New("connection refused")
 			}})
 		seen := false
-		for _, c := range Report(node, nil).Certificates {
+		for _, c := range NewReport(node, nil).Certificates {
 			if c.Service == certs.Kubelet {
 				seen = true
 				assert.Equal(t, want, c.NotRenewable != nil, "hidden %t: %s: %+v", hidden, c.Name, c.NotRenewable)

@@ -34,7 +34,7 @@ type schedule struct {
 }
 
 // noteEvent notes that a file has changed.
-func (s *schedule) event(now time.Time) {
+func (s *schedule) noteEvent(now time.Time) {
 	wait := quiet
 	most := patience
 	for range s.vain - fruitless {
@@ -44,11 +44,11 @@ func (s *schedule) event(now time.Time) {
 	if s.pending.IsZero() {
 		s.latest = now.Add(most)
 	}
-	s.pending = earlier(now.Add(wait), s.latest)
+	s.pending = earlierOf(now.Add(wait), s.latest)
 }
 
 // noteScan notes a scan, and whether its result was new.
-func (s *schedule) looked(now time.Time, changed bool) {
+func (s *schedule) noteScan(now time.Time, changed bool) {
 	switch {
 	case changed:
 		s.vain = 0
@@ -69,18 +69,18 @@ func (s *schedule) looked(now time.Time, changed bool) {
 }
 
 // nextScan returns the time of the next scan.
-func (s *schedule) next() time.Time {
+func (s *schedule) nextScan() time.Time {
 	next := s.poll
 	if len(s.settle) > 0 {
-		next = earlier(next, s.settle[0])
+		next = earlierOf(next, s.settle[0])
 	}
 	if !s.pending.IsZero() {
-		next = earlier(next, s.pending)
+		next = earlierOf(next, s.pending)
 	}
 	return next
 }
 
-func earlier(a, b time.Time) time.Time {
+func earlierOf(a, b time.Time) time.Time {
 	if b.Before(a) {
 		return b
 	}

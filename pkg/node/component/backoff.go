@@ -22,7 +22,7 @@ type backOff struct {
 }
 
 // predictWait returns how long the kubelet would wait if the container exited now.
-func (b backOff) predict() time.Duration {
+func (b backOff) predictWait() time.Duration {
 	switch {
 	case b.attempt == 0, b.now.Sub(b.started) > backOffForget:
 		return 0

@@ -31,7 +31,7 @@ func TestBackOffIsPredicted(t *testing.T) {
 			if !test.unknown {
 				b.previousEnded = b.started.Add(-test.waited)
 			}
-			if got := b.predict(); got != test.want {
+			if got := b.predictWait(); got != test.want {
 				t.Errorf("predicted %s, want %s", got, test.want)
 			}
 		})

@@ -28,7 +28,7 @@ func (o credential) String() string {
 // anonymous requests for /healthz unless --authorization-always-allow-paths was changed,
 // and know the same clients as the API server. Certificates that were not valid when the
 // node was scanned come last: their successor may be on disk by now.
-func credentials(node inventory.Node, c inventory.Component) []credential {
+func credentialsFor(node inventory.Node, c inventory.Component) []credential {
 	anonymous := credential{}
 	if !strings.HasPrefix(c.Health, "https://") {
 		return []credential{anonymous}
@@ -107,15 +107,15 @@ func etcdRank(c inventory.Certificate) int {
 }
 
 // loadPair reads a certificate and its key as they are on disk now.
-func load(root hostfs.Root, s inventory.Store) (tls.Certificate, error) {
-	content, err := store.Read(root, s)
+func loadPair(root hostfs.Root, s inventory.Store) (tls.Certificate, error) {
+	content, err := store.ReadStore(root, s)
 	if err != nil {
 		return tls.Certificate{}, err
 	}
 	if content.KeyErr != nil {
 		return tls.Certificate{}, content.KeyErr
 	}
-	pair := tls.Certificate{PrivateKey: content.Key.Signer, Leaf: content.Leaf()}
+	pair := tls.Certificate{PrivateKey: content.Key.Signer, Leaf: content.LeafCert()}
 	for _, link := range content.Chain {
 		pair.Certificate = append(pair.Certificate, link.Raw)
 	}

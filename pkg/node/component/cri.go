@@ -39,7 +39,7 @@ func (r *Runtime) dialCRI() (*criClient, error) {
 	if r.CRISocket == "" {
 		return nil, errors.New("the container runtime's socket is not known; set containerRuntimeEndpoint in the kubelet's configuration")
 	}
-	socket, err := r.Root.Local(r.CRISocket)
+	socket, err := r.Root.LocalPath(r.CRISocket)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +52,7 @@ func (r *Runtime) dialCRI() (*criClient, error) {
 }
 
 // listContainers returns a component's containers in every state, newest first.
-func (r *Runtime) containers(ctx context.Context, c inventory.Component) ([]*cri.Container, error) {
+func (r *Runtime) listContainers(ctx context.Context, c inventory.Component) ([]*cri.Container, error) {
 	client, err := r.dialCRI()
 	if err != nil {
 		return nil, err
@@ -67,7 +67,7 @@ func (r *Runtime) containers(ctx context.Context, c inventory.Component) ([]*cri
 	}
 	var out []*cri.Container
 	for _, container := range list.Containers {
-		if r.ofPod(container.Labels[labelPodName], c) {
+		if r.isPodOf(container.Labels[labelPodName], c) {
 			out = append(out, container)
 		}
 	}
@@ -77,16 +77,16 @@ func (r *Runtime) containers(ctx context.Context, c inventory.Component) ([]*cri
 
 // isPodOf reports whether a pod name of the runtime is that of the component's pod. The kubelet
 // appends the node's name to the name of a static pod.
-func (r *Runtime) ofPod(name string, c inventory.Component) bool {
+func (r *Runtime) isPodOf(name string, c inventory.Component) bool {
 	return c.PodName == "" || name == c.PodName || name == c.PodName+"-"+r.Node
 }
 
 func (r *Runtime) currentContainer(ctx context.Context, c inventory.Component) (Instance, error) {
-	list, err := r.containers(ctx, c)
+	list, err := r.listContainers(ctx, c)
 	if err != nil || len(list) == 0 {
 		return Instance{}, err
 	}
-	status, err := r.status(ctx, list[0].Id)
+	status, err := r.containerStatus(ctx, list[0].Id)
 	if err != nil {
 		return Instance{}, err
 	}
@@ -100,12 +100,12 @@ func (r *Runtime) currentContainer(ctx context.Context, c inventory.Component) (
 	b := backOff{now: r.now(), started: time.Unix(0, status.CreatedAt), attempt: list[0].GetMetadata().GetAttempt()}
 	if len(list) > 1 {
 		// It may have been removed since; the prediction is coarser then.
-		if before, err := r.status(ctx, list[1].Id); err == nil && before.FinishedAt > 0 {
+		if before, err := r.containerStatus(ctx, list[1].Id); err == nil && before.FinishedAt > 0 {
 			b.previousEnded = time.Unix(0, before.FinishedAt)
 		}
 	}
-	b.previousEnded = r.remember(list[0].Id, b.previousEnded)
-	i.BackOff = b.predict()
+	b.previousEnded = r.rememberEnd(list[0].Id, b.previousEnded)
+	i.BackOff = b.predictWait()
 	// The kubelet waits only from the second restart in a short time on.
 	i.Failing = i.BackOff > backOffFirst
 	return i, nil
@@ -114,7 +114,7 @@ func (r *Runtime) currentContainer(ctx context.Context, c inventory.Component) (
 // rememberEnd keeps the time at which the previous container ended. The kubelet removes that
 // container as soon as this one has ended as well. The number of attempts, which counts all
 // restarts, is not enough for a prediction then.
-func (r *Runtime) remember(id string, previousEnded time.Time) time.Time {
+func (r *Runtime) rememberEnd(id string, previousEnded time.Time) time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if previousEnded.IsZero() {
@@ -127,7 +127,7 @@ func (r *Runtime) remember(id string, previousEnded time.Time) time.Time {
 	return previousEnded
 }
 
-func (r *Runtime) status(ctx context.Context, id string) (*cri.ContainerStatus, error) {
+func (r *Runtime) containerStatus(ctx context.Context, id string) (*cri.ContainerStatus, error) {
 	client, err := r.dialCRI()
 	if err != nil {
 		return nil, err

@@ -31,7 +31,7 @@ type runtimeService struct {
 	hang       bool // StopContainer does not return before its caller gives up
 }
 
-func (s *runtimeService) add(id, pod, namespace, container string, created int64, state cri.ContainerState) {
+func (s *runtimeService) addContainer(id, pod, namespace, container string, created int64, state cri.ContainerState) {
 	s.containers = append(s.containers, &cri.Container{
 		Id: id, CreatedAt: created, State: state, Metadata: &cri.ContainerMetadata{Name: container},
 		Labels: map[string]string{labelPodName: pod, labelPodNamespace: namespace, labelContainerName: container},
@@ -78,7 +78,7 @@ func (s *runtimeService) StopContainer(ctx context.Context, r *cri.StopContainer
 		if c.Id == r.ContainerId {
 			c.State = cri.ContainerState_CONTAINER_EXITED
 			l := c.Labels
-			s.add(c.Id+"+", l[labelPodName], l[labelPodNamespace], l[labelContainerName], c.CreatedAt+1, cri.ContainerState_CONTAINER_RUNNING)
+			s.addContainer(c.Id+"+", l[labelPodName], l[labelPodNamespace], l[labelContainerName], c.CreatedAt+1, cri.ContainerState_CONTAINER_RUNNING)
 			return &cri.StopContainerResponse{}, nil
 		}
 	}
@@ -110,12 +110,12 @@ var etcdPod = inventory.Component{Service: certs.Etcd, Runtime: inventory.Static
 func TestAStaticPodIsFoundAmongItsLikes(t *testing.T) {
 	s := &runtimeService{}
 	const running, exited = cri.ContainerState_CONTAINER_RUNNING, cri.ContainerState_CONTAINER_EXITED
-	s.add("older", "etcd-cp1", "kube-system", "etcd", 1, exited)
-	s.add("ours", "etcd-cp1", "kube-system", "etcd", 2, running)
-	s.add("elsewhere", "etcd-cp1", "default", "etcd", 3, running)
-	s.add("another", "etcd-cp10", "kube-system", "etcd", 4, running)
-	s.add("sidecar", "etcd-cp1", "kube-system", "metrics", 5, running)
-	i, err := newRuntime(t, s).Current(t.Context(), etcdPod)
+	s.addContainer("older", "etcd-cp1", "kube-system", "etcd", 1, exited)
+	s.addContainer("ours", "etcd-cp1", "kube-system", "etcd", 2, running)
+	s.addContainer("elsewhere", "etcd-cp1", "default", "etcd", 3, running)
+	s.addContainer("another", "etcd-cp10", "kube-system", "etcd", 4, running)
+	s.addContainer("sidecar", "etcd-cp1", "kube-system", "metrics", 5, running)
+	i, err := newRuntime(t, s).CurrentInstance(t.Context(), etcdPod)
 	if err != nil || i.ID != "ours" || !i.Running || i.Exited {
 		t.Errorf("found %+v, %v", i, err)
 	}
@@ -126,8 +126,8 @@ func TestAStaticPodIsFoundAmongItsLikes(t *testing.T) {
 func TestAPauseIsPredictedFromAnEarlierContainer(t *testing.T) {
 	now := time.Now()
 	s := &runtimeService{finished: map[string]int64{"before": now.Add(-12 * time.Second).UnixNano()}}
-	s.add("before", "etcd-cp1", "kube-system", "etcd", now.Add(-20*time.Second).UnixNano(), cri.ContainerState_CONTAINER_EXITED)
-	s.add("newest", "etcd-cp1", "kube-system", "etcd", now.Add(-11*time.Second).UnixNano(), cri.ContainerState_CONTAINER_RUNNING)
+	s.addContainer("before", "etcd-cp1", "kube-system", "etcd", now.Add(-20*time.Second).UnixNano(), cri.ContainerState_CONTAINER_EXITED)
+	s.addContainer("newest", "etcd-cp1", "kube-system", "etcd", now.Add(-11*time.Second).UnixNano(), cri.ContainerState_CONTAINER_RUNNING)
 	s.containers[1].Metadata.Attempt = 9
 	r := newRuntime(t, s)
 	for _, kept := range []bool{true, false} {
@@ -136,7 +136,7 @@ func TestAPauseIsPredictedFromAnEarlierContainer(t *testing.T) {
 			s.containers = s.containers[1:]
 			s.mu.Unlock()
 		}
-		i, err := r.Current(t.Context(), etcdPod)
+		i, err := r.CurrentInstance(t.Context(), etcdPod)
 		if err != nil || i.BackOff != 10*time.Second {
 			t.Errorf("the one before is there: %v; a pause of %s, %v, want 10s", kept, i.BackOff, err)
 		}
@@ -154,20 +154,20 @@ func TestStoppingAContainer(t *testing.T) {
 	} {
 		t.Run(string(test.service), func(t *testing.T) {
 			s := &runtimeService{}
-			s.add("first", "pod-cp1", "kube-system", "c", 1, cri.ContainerState_CONTAINER_RUNNING)
+			s.addContainer("first", "pod-cp1", "kube-system", "c", 1, cri.ContainerState_CONTAINER_RUNNING)
 			r := newRuntime(t, s)
 			c := inventory.Component{Service: test.service, Runtime: inventory.StaticPod, ContainerName: "c", PodName: "pod", PodNamespace: "kube-system"}
-			old, err := r.Current(t.Context(), c)
+			old, err := r.CurrentInstance(t.Context(), c)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := r.Stop(t.Context(), c, old); err != nil {
+			if err := r.StopInstance(t.Context(), c, old); err != nil {
 				t.Fatal(err)
 			}
 			if len(s.stops) != 1 || s.stops[0].Timeout != int64(test.grace.Seconds()) {
 				t.Errorf("stopped by %v, want a grace of %s", s.stops, test.grace)
 			}
-			fresh, err := r.Await(t.Context(), c, old)
+			fresh, err := r.AwaitInstance(t.Context(), c, old)
 			if err != nil || fresh.ID != "first+" {
 				t.Errorf("started again as %+v, %v", fresh, err)
 			}
@@ -177,11 +177,11 @@ func TestStoppingAContainer(t *testing.T) {
 
 func TestEtcdThatDoesNotExitIsNotKilled(t *testing.T) {
 	s := &runtimeService{hang: true}
-	s.add("first", "etcd-cp1", "kube-system", "etcd", 1, cri.ContainerState_CONTAINER_RUNNING)
+	s.addContainer("first", "etcd-cp1", "kube-system", "etcd", 1, cri.ContainerState_CONTAINER_RUNNING)
 	r := newRuntime(t, s)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	err := r.Stop(ctx, etcdPod, Instance{ID: "first", Running: true})
+	err := r.StopInstance(ctx, etcdPod, Instance{ID: "first", Running: true})
 	if err == nil || !strings.Contains(err.Error(), "stop container first of etcd") {
 		t.Errorf("error %v", err)
 	}
@@ -194,7 +194,7 @@ func TestEtcdThatDoesNotExitIsNotKilled(t *testing.T) {
 
 func TestAStoppedContainerNeedsNoStop(t *testing.T) {
 	s := &runtimeService{}
-	if err := newRuntime(t, s).Stop(t.Context(), etcdPod, Instance{ID: "x"}); err != nil || len(s.stops) > 0 {
+	if err := newRuntime(t, s).StopInstance(t.Context(), etcdPod, Instance{ID: "x"}); err != nil || len(s.stops) > 0 {
 		t.Errorf("%v, %v", err, s.stops)
 	}
 }
@@ -202,15 +202,15 @@ func TestAStoppedContainerNeedsNoStop(t *testing.T) {
 func TestARuntimeThatIsNotThere(t *testing.T) {
 	r := &Runtime{Root: hostfs.Root(t.TempDir()), CRISocket: "/run/none.sock"}
 	defer r.Close()
-	if _, err := r.Current(t.Context(), etcdPod); err == nil || !strings.Contains(err.Error(), "list containers of etcd") {
+	if _, err := r.CurrentInstance(t.Context(), etcdPod); err == nil || !strings.Contains(err.Error(), "list containers of etcd") {
 		t.Errorf("error %v", err)
 	}
 	r = &Runtime{Root: "/"}
-	if _, err := r.Current(t.Context(), etcdPod); err == nil || !strings.Contains(err.Error(), "containerRuntimeEndpoint") {
+	if _, err := r.CurrentInstance(t.Context(), etcdPod); err == nil || !strings.Contains(err.Error(), "containerRuntimeEndpoint") {
 		t.Errorf("error %v, want a hint", err)
 	}
 	unknown := inventory.Component{Service: certs.KubeProxy, Runtime: inventory.None}
-	if err := r.Stop(t.Context(), unknown, Instance{}); err == nil || !strings.Contains(err.Error(), "--restart=never") {
+	if err := r.StopInstance(t.Context(), unknown, Instance{}); err == nil || !strings.Contains(err.Error(), "--restart=never") {
 		t.Errorf("error %v, want a hint", err)
 	}
 }
@@ -220,11 +220,11 @@ func TestFailingPod(t *testing.T) {
 	now := time.Now()
 	for waited, want := range map[time.Duration]bool{time.Second: false, 11 * time.Second: true} {
 		s := &runtimeService{finished: map[string]int64{"before": now.Add(-20*time.Second - waited).UnixNano()}}
-		s.add("before", "kube-vip-cp1", "kube-system", "vip", now.Add(-time.Minute).UnixNano(), cri.ContainerState_CONTAINER_EXITED)
-		s.add("newest", "kube-vip-cp1", "kube-system", "vip", now.Add(-20*time.Second).UnixNano(), cri.ContainerState_CONTAINER_RUNNING)
+		s.addContainer("before", "kube-vip-cp1", "kube-system", "vip", now.Add(-time.Minute).UnixNano(), cri.ContainerState_CONTAINER_EXITED)
+		s.addContainer("newest", "kube-vip-cp1", "kube-system", "vip", now.Add(-20*time.Second).UnixNano(), cri.ContainerState_CONTAINER_RUNNING)
 		s.containers[1].Metadata.Attempt = 4
 		vip := inventory.Component{Runtime: inventory.StaticPod, ContainerName: "vip", PodName: "kube-vip", PodNamespace: "kube-system"}
-		if i, err := newRuntime(t, s).Current(t.Context(), vip); err != nil || i.Failing != want {
+		if i, err := newRuntime(t, s).CurrentInstance(t.Context(), vip); err != nil || i.Failing != want {
 			t.Errorf("after %s: failing %v, %v", waited, i.Failing, err)
 		}
 	}

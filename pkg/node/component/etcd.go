@@ -26,7 +26,7 @@ const memberTimeout = 3 * time.Second
 // EtcdHealth reads the state of the etcd cluster that this node uses (its own member's, or the
 // external one of its API server) with a client certificate of this node. It is nil if the node
 // uses no etcd. Errors are part of the result.
-func Etcd(ctx context.Context, root hostfs.Root, node inventory.Node) *inventory.Etcd {
+func EtcdHealth(ctx context.Context, root hostfs.Root, node inventory.Node) *inventory.Etcd {
 	endpoints, local := etcdEndpoints(node)
 	if len(endpoints) == 0 {
 		return nil
@@ -45,20 +45,20 @@ func Etcd(ctx context.Context, root hostfs.Root, node inventory.Node) *inventory
 		all.Go(func() { out.Members[n], _ = askMember(ctx, client, m) })
 	}
 	all.Wait()
-	nameStrangers(out.Members)
+	nameOtherMembers(out.Members)
 	out.LeaderID = leaderOf(out.Members)
 	out.Alarms = etcdAlarms(ctx, client, out.Members)
-	ownQuota(out, node)
+	addOwnQuota(out, node)
 	return out
 }
 
 // etcdEndpoints returns the client URLs of etcd, and whether they are those of this node's own
 // member.
 func etcdEndpoints(node inventory.Node) (endpoints []string, local bool) {
-	if c := node.Component(certs.Etcd); c != nil && len(c.ClientURLs) > 0 {
+	if c := node.ComponentOf(certs.Etcd); c != nil && len(c.ClientURLs) > 0 {
 		return c.ClientURLs, true
 	}
-	if c := node.Component(certs.KubeAPIServer); c != nil {
+	if c := node.ComponentOf(certs.KubeAPIServer); c != nil {
 		return c.ClientURLs, false
 	}
 	return nil, false
@@ -85,11 +85,11 @@ func openEtcd(ctx context.Context, root hostfs.Root, node inventory.Node, endpoi
 			break // a rejected certificate is an error at once
 		}
 	}
-	return nil, nil, fmt.Errorf("list members through %s: %w", strings.Join(endpoints, ", "), joined(problems))
+	return nil, nil, fmt.Errorf("list members through %s: %w", strings.Join(endpoints, ", "), joinErrors(problems))
 }
 
 // joinErrors puts several errors into one line.
-func joined(problems []error) error {
+func joinErrors(problems []error) error {
 	if len(problems) == 0 {
 		return errors.New("no client certificate for etcd on this node")
 	}
@@ -114,10 +114,10 @@ func etcdConfigs(root hostfs.Root, node inventory.Node, endpoints []string) (out
 	}
 	clients := etcdClients(node)
 	for _, c := range clients {
-		pair, err := load(root, c.Store)
+		pair, err := loadPair(root, c.Store)
 		p := verifier{target: inventory.Client{Kind: inventory.ToEtcd, CAFile: etcdCAFile(c, clients)}, pair: pair}
 		if err == nil {
-			err = p.connect(root)
+			err = p.prepareTLS(root)
 		}
 		if err != nil {
 			problems = append(problems, fmt.Errorf("%s: %w", c.Name, err))

@@ -47,8 +47,8 @@ func (m *member) Alarm(context.Context, *etcdserverpb.AlarmRequest) (*etcdserver
 	return &etcdserverpb.AlarmResponse{Header: m.status.Header}, nil
 }
 
-// start runs a member of this id. It follows member 1, in term 7.
-func (c *etcdCluster) start(t *testing.T, id uint64) *member {
+// startMember runs a member of this id. It follows member 1, in term 7.
+func (c *etcdCluster) startMember(t *testing.T, id uint64) *member {
 	t.Helper()
 	m := &member{cluster: c, status: etcdserverpb.StatusResponse{Header: &etcdserverpb.ResponseHeader{MemberId: id},
 		Leader: 1, RaftTerm: 7, RaftIndex: 5000, RaftAppliedIndex: 5000}}
@@ -57,7 +57,7 @@ func (c *etcdCluster) start(t *testing.T, id uint64) *member {
 		t.Fatal(err)
 	}
 	conf := &tls.Config{Certificates: []tls.Certificate{keyPair(c.tree.Pairs["etcd-server"])},
-		ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool(c.tree.EtcdCA),
+		ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: poolOf(c.tree.EtcdCA),
 		VerifyConnection: func(s tls.ConnectionState) error {
 			if c.allowed != "" && s.PeerCertificates[0].Subject.CommonName != c.allowed {
 				return fmt.Errorf("CN is not %s", c.allowed)
@@ -85,7 +85,7 @@ func etcdOf(t *testing.T) (*etcdCluster, inventory.Node, []*member) {
 	t.Helper()
 	tree, node := kubeadmNode(t, "127.0.0.1:2379")
 	c := &etcdCluster{tree: tree}
-	members := []*member{c.start(t, 1), c.start(t, 2), c.start(t, 3)}
+	members := []*member{c.startMember(t, 1), c.startMember(t, 2), c.startMember(t, 3)}
 	node.Components = []inventory.Component{{Service: certs.Etcd, ClientURLs: []string{members[0].url}}}
 	return c, node, members
 }
@@ -96,7 +96,7 @@ func TestEtcdAsItIs(t *testing.T) {
 	members[2].status.RaftAppliedIndex = 4000
 	members[1].status.DbSize = 5
 	members[1].status.DbSizeQuota = 8 << 30
-	e := Etcd(t.Context(), c.tree.Root, node)
+	e := EtcdHealth(t.Context(), c.tree.Root, node)
 	if e.Error != "" || e.LeaderID != 1 || e.LocalID != 1 || len(e.Members) != 3 || len(e.Alarms) > 0 {
 		t.Fatalf("%+v", e)
 	}
@@ -119,8 +119,8 @@ func TestEtcdIsAskedWithACertificateThatItAccepts(t *testing.T) {
 		t.Run(allowed, func(t *testing.T) {
 			c, node, members := etcdOf(t)
 			c.allowed = allowed
-			e := Etcd(t.Context(), c.tree.Root, node)
-			p := HealthOf(t.Context(), c.tree.Root, node, inventory.Component{Service: certs.Etcd, Health: members[0].url + "/health"})
+			e := EtcdHealth(t.Context(), c.tree.Root, node)
+			p := ComponentHealth(t.Context(), c.tree.Root, node, inventory.Component{Service: certs.Etcd, Health: members[0].url + "/health"})
 			if allowed == "nobody" {
 				// The alert is not always read before the connection breaks.
 				if !strings.Contains(e.Error, "etcd-healthcheck-client: ") || !strings.Contains(e.Error, "; etcd-peer: ") {
@@ -139,7 +139,7 @@ func TestEtcdIsAskedWithACertificateThatItAccepts(t *testing.T) {
 				t.Errorf("%+v", p)
 			}
 			members[0].status.Leader = 0
-			p = HealthOf(t.Context(), c.tree.Root, node, inventory.Component{Service: certs.Etcd, Health: members[0].url + "/health"})
+			p = ComponentHealth(t.Context(), c.tree.Root, node, inventory.Component{Service: certs.Etcd, Health: members[0].url + "/health"})
 			if p.Healthy || p.Unasked || p.Message != "it knows no leader" {
 				t.Errorf("without a leader: %+v", p)
 			}
@@ -151,16 +151,16 @@ func TestEtcdIsAskedWithACertificateThatItAccepts(t *testing.T) {
 func TestEtcdWithoutTLS(t *testing.T) {
 	tree, node := kubeadmNode(t, "127.0.0.1:2379")
 	c := &etcdCluster{tree: tree, plain: true}
-	m := c.start(t, 1)
+	m := c.startMember(t, 1)
 	node.Components = []inventory.Component{{Service: certs.Etcd, ClientURLs: []string{m.url}, Health: m.url + "/health"}}
-	if e := Etcd(t.Context(), tree.Root, node); e.Error != "" || len(e.Members) != 1 || !e.Members[0].Healthy {
+	if e := EtcdHealth(t.Context(), tree.Root, node); e.Error != "" || len(e.Members) != 1 || !e.Members[0].Healthy {
 		t.Errorf("%+v", e)
 	}
-	if p := HealthOf(t.Context(), tree.Root, node, node.Components[0]); !p.Healthy {
+	if p := ComponentHealth(t.Context(), tree.Root, node, node.Components[0]); !p.Healthy {
 		t.Errorf("%+v", p)
 	}
 	m.status.Errors = []string{"memberID:1 alarm:NOSPACE"}
-	if p := HealthOf(t.Context(), tree.Root, node, node.Components[0]); p.Healthy || p.Unasked || !strings.Contains(p.Message, "NOSPACE") {
+	if p := ComponentHealth(t.Context(), tree.Root, node, node.Components[0]); p.Healthy || p.Unasked || !strings.Contains(p.Message, "NOSPACE") {
 		t.Errorf("with an alarm: %+v", p)
 	}
 }
@@ -168,7 +168,7 @@ func TestEtcdWithoutTLS(t *testing.T) {
 // TestEtcdWithoutACertificateForIt is an error of the result.
 func TestEtcdWithoutACertificateForIt(t *testing.T) {
 	c, node, _ := etcdOf(t)
-	if e := Etcd(t.Context(), c.tree.Root, only(node, "admin.conf")); !strings.Contains(e.Error, "no client certificate for etcd on this node") {
+	if e := EtcdHealth(t.Context(), c.tree.Root, onlyCertificates(node, "admin.conf")); !strings.Contains(e.Error, "no client certificate for etcd on this node") {
 		t.Errorf("%+v", e)
 	}
 }
@@ -180,7 +180,7 @@ func TestAMemberIsKnownByItsID(t *testing.T) {
 	for _, m := range c.members {
 		m.ClientURLs = []string{members[0].url} // as https://127.0.0.1:2379
 	}
-	e := Etcd(t.Context(), c.tree.Root, node)
+	e := EtcdHealth(t.Context(), c.tree.Root, node)
 	if len(e.Members) != 3 || !e.Members[0].Healthy || e.Members[0].AnsweredBy != 0 {
 		t.Fatalf("%+v", e)
 	}
@@ -196,7 +196,7 @@ func TestAMemberIsKnownByItsID(t *testing.T) {
 func TestEachAddressOfAMemberIsTried(t *testing.T) {
 	c, node, members := etcdOf(t)
 	c.members[1].ClientURLs = []string{members[0].url, "https://127.0.0.1:1", members[1].url}
-	e := Etcd(t.Context(), c.tree.Root, node)
+	e := EtcdHealth(t.Context(), c.tree.Root, node)
 	if m := e.Members[1]; !m.Healthy || m.AnsweredBy != 0 || m.Error != "" {
 		t.Errorf("%+v", m)
 	}
@@ -207,7 +207,7 @@ func TestTheLeaderOfTheNewestTerm(t *testing.T) {
 	c, node, members := etcdOf(t)
 	members[1].status.Leader = 2
 	members[1].status.RaftTerm = 8
-	e := Etcd(t.Context(), c.tree.Root, node)
+	e := EtcdHealth(t.Context(), c.tree.Root, node)
 	if e.LeaderID != 2 || e.Members[0].LeaderID != 1 || e.Members[1].LeaderID != 2 {
 		t.Errorf("%+v", e)
 	}

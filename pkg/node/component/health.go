@@ -15,10 +15,10 @@ import (
 
 // NodeHealth is the health of the cluster as seen from a control-plane node: etcd's members,
 // and the node's own API server.
-func Health(ctx context.Context, root hostfs.Root, node inventory.Node) inventory.Health {
-	h := inventory.Health{Node: node.Name, Etcd: Etcd(ctx, root, node)}
-	if c := node.Component(certs.KubeAPIServer); c != nil && c.Health != "" {
-		p := HealthOf(ctx, root, node, *c)
+func NodeHealth(ctx context.Context, root hostfs.Root, node inventory.Node) inventory.Health {
+	h := inventory.Health{Node: node.Name, Etcd: EtcdHealth(ctx, root, node)}
+	if c := node.ComponentOf(certs.KubeAPIServer); c != nil && c.Health != "" {
+		p := ComponentHealth(ctx, root, node, *c)
 		h.APIServer = &p
 	}
 	return h
@@ -32,10 +32,10 @@ func Health(ctx context.Context, root hostfs.Root, node inventory.Node) inventor
 // [credentialsFor], and are read from disk each time, since a rotation replaces them. If the
 // endpoint accepts none, the result is Unasked. The server's own certificate is not verified:
 // that is the purpose of [ServedCertificate].
-func HealthOf(ctx context.Context, root hostfs.Root, node inventory.Node, c inventory.Component) inventory.Probe {
+func ComponentHealth(ctx context.Context, root hostfs.Root, node inventory.Node, c inventory.Component) inventory.Probe {
 	var first inventory.Probe
-	for _, offered := range credentials(node, c) {
-		p, final := offered.request(ctx, root, c.Health)
+	for _, offered := range credentialsFor(node, c) {
+		p, final := offered.requestHealth(ctx, root, c.Health)
 		if final {
 			return p
 		}
@@ -54,7 +54,7 @@ func HealthOf(ctx context.Context, root hostfs.Root, node inventory.Node, c inve
 
 // requestHealth requests a health endpoint with one credential. final is false if another
 // credential may get another answer.
-func (o credential) request(ctx context.Context, root hostfs.Root, url string) (p inventory.Probe, final bool) {
+func (o credential) requestHealth(ctx context.Context, root hostfs.Root, url string) (p inventory.Probe, final bool) {
 	p.Address = url
 	there := false // the server presented its certificate, or took the connection
 	conf := &tls.Config{
@@ -64,7 +64,7 @@ func (o credential) request(ctx context.Context, root hostfs.Root, url string) (
 	}
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { there = true }})
 	if o.certificate != nil {
-		pair, err := load(root, o.certificate.Store)
+		pair, err := loadPair(root, o.certificate.Store)
 		if err != nil {
 			p.Message = fmt.Sprintf("%s: %v", o, err)
 			return p, false
@@ -72,7 +72,7 @@ func (o credential) request(ctx context.Context, root hostfs.Root, url string) (
 		// Sent even where the list of CAs that the server announces does not name its issuer.
 		conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
 	}
-	status, body, err := ask(ctx, conf, http.MethodGet, url, nil, nil)
+	status, body, err := sendRequest(ctx, conf, http.MethodGet, url, nil, nil)
 	switch {
 	case errors.Is(err, errAlert), err != nil && there && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled):
 		// With TLS 1.3 a server rejects a client after the handshake. Its alert may be lost:

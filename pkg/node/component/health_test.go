@@ -36,7 +36,7 @@ func kubeadmNode(t *testing.T, address string) (*certstest.Tree, inventory.Node)
 		{"etcd-server", certs.Etcd, ""},
 		{"scheduler.conf", certs.KubeScheduler, inventory.ToAPIServer},
 	} {
-		certificate := inventory.Certificate{Facts: certs.Describe(tree.Pairs[c.name].Leaf()), Service: c.service, Name: c.name,
+		certificate := inventory.Certificate{Facts: certs.DescribeCertificate(tree.Pairs[c.name].Leaf()), Service: c.service, Name: c.name,
 			Store: tree.Stores[c.name], Status: certs.OK}
 		if c.client != "" {
 			certificate.Client = &inventory.Client{Kind: c.client, Address: address, CAFile: certstest.PKIDir + "/etcd/ca.crt"}
@@ -46,8 +46,8 @@ func kubeadmNode(t *testing.T, address string) (*certstest.Tree, inventory.Node)
 	return tree, node
 }
 
-// only leaves a node the named certificates.
-func only(node inventory.Node, names ...string) inventory.Node {
+// onlyCertificates leaves a node the named certificates.
+func onlyCertificates(node inventory.Node, names ...string) inventory.Node {
 	node.Certificates = slices.Clone(node.Certificates)
 	node.Certificates = slices.DeleteFunc(node.Certificates, func(c inventory.Certificate) bool { return !slices.Contains(names, c.Name) })
 	return node
@@ -59,7 +59,7 @@ type guests struct {
 	names []string
 }
 
-func (g *guests) add(r *http.Request) {
+func (g *guests) addGuest(r *http.Request) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	name := "anonymous"
@@ -101,12 +101,12 @@ func TestHealthOfEtcdThatWantsClientCertificates(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			tree, node := kubeadmNode(t, "127.0.0.1:2379")
 			in := &guests{}
-			address, _ := serve(t, tree.EtcdCA, &tls.Config{
-				ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool(tree.EtcdCA), VerifyConnection: test.allowed,
+			address, _ := serveTLS(t, tree.EtcdCA, &tls.Config{
+				ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: poolOf(tree.EtcdCA), VerifyConnection: test.allowed,
 				MinVersion: test.version, MaxVersion: test.version,
-			}, func(_ http.ResponseWriter, r *http.Request) { in.add(r) })
+			}, func(_ http.ResponseWriter, r *http.Request) { in.addGuest(r) })
 			c := inventory.Component{Service: certs.Etcd, Health: "https://" + address + "/health"}
-			p := HealthOf(t.Context(), tree.Root, only(node, test.has...), c)
+			p := ComponentHealth(t.Context(), tree.Root, onlyCertificates(node, test.has...), c)
 			if test.want == "" {
 				if p.Healthy || !p.Unasked || p.Message == "" || len(in.names) > 0 {
 					t.Errorf("%+v, let in %q", p, in.names)
@@ -125,7 +125,7 @@ func TestHealthOfEtcdThatWantsClientCertificates(t *testing.T) {
 func TestHealthUsesTheCertificateOnDisk(t *testing.T) {
 	tree, node := kubeadmNode(t, "127.0.0.1:2379")
 	fresh := tree.EtcdCA.Leaf(t, certstest.Name("kube-etcd-healthcheck-client"), certstest.Usages(x509.ExtKeyUsageClientAuth))
-	address, _ := serve(t, tree.EtcdCA, &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool(tree.EtcdCA),
+	address, _ := serveTLS(t, tree.EtcdCA, &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: poolOf(tree.EtcdCA),
 		VerifyConnection: func(s tls.ConnectionState) error {
 			if !s.PeerCertificates[0].Equal(fresh.Leaf()) {
 				return fmt.Errorf("revoked")
@@ -133,13 +133,13 @@ func TestHealthUsesTheCertificateOnDisk(t *testing.T) {
 			return nil
 		}}, func(http.ResponseWriter, *http.Request) {})
 	c := inventory.Component{Service: certs.Etcd, Health: "https://" + address + "/health"}
-	node = only(node, "etcd-healthcheck-client")
+	node = onlyCertificates(node, "etcd-healthcheck-client")
 	node.Certificates[0].Status = certs.Expired // as it was found
-	if p := HealthOf(t.Context(), tree.Root, node, c); p.Healthy || !p.Unasked {
+	if p := ComponentHealth(t.Context(), tree.Root, node, c); p.Healthy || !p.Unasked {
 		t.Errorf("with the old one: %+v", p)
 	}
 	tree.WritePair(t, certstest.PKIDir+"/etcd/healthcheck-client", fresh)
-	if p := HealthOf(t.Context(), tree.Root, node, c); !p.Healthy {
+	if p := ComponentHealth(t.Context(), tree.Root, node, c); !p.Healthy {
 		t.Errorf("with the new one: %+v", p)
 	}
 }
@@ -149,12 +149,12 @@ func TestHealthUsesTheCertificateOnDisk(t *testing.T) {
 func TestAnAnswerIsFinal(t *testing.T) {
 	tree, node := kubeadmNode(t, "127.0.0.1:2379")
 	in := &guests{}
-	address, _ := serve(t, tree.EtcdCA, &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool(tree.EtcdCA)},
+	address, _ := serveTLS(t, tree.EtcdCA, &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: poolOf(tree.EtcdCA)},
 		func(w http.ResponseWriter, r *http.Request) {
-			in.add(r)
+			in.addGuest(r)
 			http.Error(w, `{"health":"false","reason":"RAFT NO LEADER"}`, http.StatusServiceUnavailable)
 		})
-	p := HealthOf(t.Context(), tree.Root, node, inventory.Component{Service: certs.Etcd, Health: "https://" + address + "/health"})
+	p := ComponentHealth(t.Context(), tree.Root, node, inventory.Component{Service: certs.Etcd, Health: "https://" + address + "/health"})
 	if p.Healthy || p.Unasked || !strings.Contains(p.Message, "status 503") || !strings.Contains(p.Message, "NO LEADER") || len(in.names) != 1 {
 		t.Errorf("%+v, asked by %q", p, in.names)
 	}
@@ -166,7 +166,7 @@ func TestAServerThatHangsUp(t *testing.T) {
 	tree, node := kubeadmNode(t, "127.0.0.1:2379")
 	pair := keyPair(tree.EtcdCA.Leaf(t, certstest.SANs("127.0.0.1")))
 	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair},
-		ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool(tree.EtcdCA)})
+		ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: poolOf(tree.EtcdCA)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,11 +182,11 @@ func TestAServerThatHangsUp(t *testing.T) {
 		}
 	}()
 	c := inventory.Component{Service: certs.Etcd, Health: "https://" + listener.Addr().String() + "/health"}
-	if p := HealthOf(t.Context(), tree.Root, node, c); p.Healthy || !p.Unasked {
+	if p := ComponentHealth(t.Context(), tree.Root, node, c); p.Healthy || !p.Unasked {
 		t.Errorf("%+v", p)
 	}
 	_ = listener.Close()
-	if p := HealthOf(t.Context(), tree.Root, node, c); p.Healthy || p.Unasked || !strings.Contains(p.Message, "connection refused") {
+	if p := ComponentHealth(t.Context(), tree.Root, node, c); p.Healthy || p.Unasked || !strings.Contains(p.Message, "connection refused") {
 		t.Errorf("nobody listens: %+v", p)
 	}
 }
@@ -211,16 +211,16 @@ func TestHealthOfTheOtherComponents(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			tree, node := kubeadmNode(t, "127.0.0.1:6443")
 			in := &guests{}
-			address, _ := serve(t, tree.CA, &tls.Config{ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: pool(tree.CA)},
+			address, _ := serveTLS(t, tree.CA, &tls.Config{ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: poolOf(tree.CA)},
 				func(w http.ResponseWriter, r *http.Request) {
 					if len(r.TLS.PeerCertificates) == 0 && !test.anonymous {
 						http.Error(w, "Unauthorized", http.StatusUnauthorized)
 						return
 					}
-					in.add(r)
+					in.addGuest(r)
 				})
 			c := inventory.Component{Service: test.service, Health: "https://" + address + "/healthz"}
-			p := HealthOf(t.Context(), tree.Root, only(node, test.has...), c)
+			p := ComponentHealth(t.Context(), tree.Root, onlyCertificates(node, test.has...), c)
 			if test.want == "" {
 				if p.Healthy || !p.Unasked || !strings.Contains(p.Message, "401") {
 					t.Errorf("%+v", p)
@@ -237,10 +237,10 @@ func TestHealthOfTheOtherComponents(t *testing.T) {
 // TestHealthOfTheAPIServerInAGate is asked in the same way.
 func TestHealthOfTheAPIServerInAGate(t *testing.T) {
 	tree, node := kubeadmNode(t, "lb.example.com:6443")
-	address, _ := serve(t, tree.CA, &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool(tree.CA)},
+	address, _ := serveTLS(t, tree.CA, &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: poolOf(tree.CA)},
 		func(http.ResponseWriter, *http.Request) {})
 	node.Components = []inventory.Component{{Service: certs.KubeAPIServer, Health: "https://" + address + "/readyz"}}
-	h := Health(t.Context(), tree.Root, node)
+	h := NodeHealth(t.Context(), tree.Root, node)
 	if h.Etcd != nil || h.APIServer == nil || !h.APIServer.Healthy {
 		t.Errorf("%+v", h.APIServer)
 	}
@@ -256,10 +256,10 @@ func TestHealthWithoutTLS(t *testing.T) {
 	}))
 	defer server.Close()
 	for _, service := range []certs.Service{certs.Etcd, certs.Kubelet} {
-		if p := HealthOf(t.Context(), tree.Root, node, inventory.Component{Service: service, Health: server.URL + "/health"}); !p.Healthy || p.Message != "" {
+		if p := ComponentHealth(t.Context(), tree.Root, node, inventory.Component{Service: service, Health: server.URL + "/health"}); !p.Healthy || p.Message != "" {
 			t.Errorf("%s: %+v", service, p)
 		}
-		p := HealthOf(t.Context(), tree.Root, node, inventory.Component{Service: service, Health: server.URL + "/other"})
+		p := ComponentHealth(t.Context(), tree.Root, node, inventory.Component{Service: service, Health: server.URL + "/other"})
 		if p.Healthy || p.Unasked || p.Message != "status 503: not synced" {
 			t.Errorf("%s: %+v", service, p)
 		}
@@ -277,7 +277,7 @@ func TestHealthOfAServerThatDoesNotAnswer(t *testing.T) {
 	c := inventory.Component{Service: certs.Etcd, Health: "https://" + silent.Addr().String() + "/health"}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if p := HealthOf(ctx, tree.Root, node, c); p.Healthy || p.Unasked || !strings.Contains(p.Message, "no answer in time") {
+	if p := ComponentHealth(ctx, tree.Root, node, c); p.Healthy || p.Unasked || !strings.Contains(p.Message, "no answer in time") {
 		t.Errorf("%+v", p)
 	}
 }

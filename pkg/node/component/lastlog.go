@@ -13,15 +13,15 @@ import (
 )
 
 const (
-	lastWordLines  = 3
-	lastWordBytes  = 16 << 10
-	lastWordLength = 400 // of one line
+	lastLogLines  = 3
+	lastLogBytes  = 16 << 10
+	lastLogLength = 400 // of one line
 )
 
 // LastLog returns the last lines of a component's log, for the message about its failure; none
 // if they cannot be read. Possible secrets are masked.
-func (r *Runtime) LastWords(ctx context.Context, c inventory.Component) []string {
-	i, err := r.Current(ctx, c)
+func (r *Runtime) LastLog(ctx context.Context, c inventory.Component) []string {
+	i, err := r.CurrentInstance(ctx, c)
 	if err != nil {
 		return nil
 	}
@@ -36,7 +36,7 @@ func (r *Runtime) LastWords(ctx context.Context, c inventory.Component) []string
 
 // logTail reads the end of a container's log in CRI format.
 func logTail(root hostfs.Root, path string) []string {
-	local, err := root.Local(path)
+	local, err := root.LocalPath(path)
 	if err != nil {
 		return nil
 	}
@@ -49,8 +49,8 @@ func logTail(root hostfs.Root, path string) []string {
 	if err != nil || !info.Mode().IsRegular() {
 		return nil
 	}
-	from := max(0, info.Size()-lastWordBytes)
-	data, err := io.ReadAll(io.NewSectionReader(f, from, lastWordBytes))
+	from := max(0, info.Size()-lastLogBytes)
+	data, err := io.ReadAll(io.NewSectionReader(f, from, lastLogBytes))
 	if err != nil {
 		return nil
 	}
@@ -62,16 +62,16 @@ func logTail(root hostfs.Root, path string) []string {
 		lines[n] = criMessage(line)
 	}
 	// A secret may span lines, so it is masked before lines are dropped.
-	lines = strings.Split(Mask(strings.Join(lines, "\n")), "\n")
-	if errors := complaints(lines); len(errors) > 0 {
+	lines = strings.Split(MaskSecrets(strings.Join(lines, "\n")), "\n")
+	if errors := errorLines(lines); len(errors) > 0 {
 		lines = errors
 	}
-	lines = lines[max(0, len(lines)-lastWordLines):]
+	lines = lines[max(0, len(lines)-lastLogLines):]
 	for n, line := range lines {
-		line = inWords(line)
+		line = plainMessage(line)
 		lines[n] = line
-		if len(line) > lastWordLength {
-			lines[n] = line[:lastWordLength] + "…"
+		if len(line) > lastLogLength {
+			lines[n] = line[:lastLogLength] + "…"
 		}
 	}
 	return lines
@@ -82,7 +82,7 @@ var complaint = regexp.MustCompile(`^[EF]\d{4} |"level":"(?:error|fatal|panic|dp
 
 // plainMessage reduces zap's JSON (etcd) to its message and error. Time and code location do
 // not help here.
-func inWords(line string) string {
+func plainMessage(line string) string {
 	var entry struct{ Msg, Error string }
 	if json.Unmarshal([]byte(line), &entry) != nil || entry.Msg == "" {
 		return line
@@ -93,7 +93,7 @@ func inWords(line string) string {
 	return entry.Msg
 }
 
-func complaints(lines []string) []string {
+func errorLines(lines []string) []string {
 	var out []string
 	for _, line := range lines {
 		if complaint.MatchString(line) {
@@ -119,4 +119,4 @@ var secrets = regexp.MustCompile(`(?s)-----BEGIN [^-]*-----.*?(?:-----END [^-]*-
 	`|[A-Za-z0-9+/_-]{64,}={0,2}`)
 
 // MaskSecrets replaces everything that could be a key, a token or a certificate.
-func Mask(text string) string { return secrets.ReplaceAllString(text, "[masked]") }
+func MaskSecrets(text string) string { return secrets.ReplaceAllString(text, "[masked]") }

@@ -53,10 +53,10 @@ func TestALongLogIsReadFromItsEnd(t *testing.T) {
 		lines = append(lines, fmt.Sprintf("line %d", n))
 	}
 	got := logTail(writeLog(t, lines...), "/var/log/0.log")
-	if len(got) != lastWordLines || got[len(got)-1] != "line 19999" {
+	if len(got) != lastLogLines || got[len(got)-1] != "line 19999" {
 		t.Errorf("last log lines %q", got)
 	}
-	if got := logTail(writeLog(t, strings.Repeat("ä ", 1000)), "/var/log/0.log"); len(got) != 1 || len(got[0]) > lastWordLength+10 {
+	if got := logTail(writeLog(t, strings.Repeat("ä ", 1000)), "/var/log/0.log"); len(got) != 1 || len(got[0]) > lastLogLength+10 {
 		t.Errorf("a long line has %d bytes", len(got[0]))
 	}
 }
@@ -84,7 +84,7 @@ func TestSecretsAreMasked(t *testing.T) {
 		"a single line of it": body[1],
 		"a token":             "Authorization: Bearer eyJhbGciOiJSUzI1NiIsImtpZCI6IjEyMyJ9.eyJpc3MiOiJrdWJlIn0.c2lnbmF0dXJl",
 	} {
-		masked := Mask(text)
+		masked := MaskSecrets(text)
 		for _, secret := range append(body[1:len(body)-1], "eyJhbGci", "eyJpc3Mi") {
 			if strings.Contains(masked, secret) {
 				t.Errorf("%s: %q shows in %q", name, secret, masked)
@@ -92,7 +92,7 @@ func TestSecretsAreMasked(t *testing.T) {
 		}
 	}
 	const harmless = `E1124 run.go:72] "command failed" err="open /etc/kubernetes/pki/apiserver.crt: permission denied"`
-	if got := Mask(harmless); got != harmless {
+	if got := MaskSecrets(harmless); got != harmless {
 		t.Errorf("masked %q", got)
 	}
 }

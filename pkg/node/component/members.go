@@ -34,11 +34,11 @@ func askMember(ctx context.Context, client *clientv3.Client, m *etcdserverpb.Mem
 		}
 		if id := status.Header.GetMemberId(); id != m.ID {
 			out.AnsweredBy = id
-			last = strangerError(hostOf(u), fmt.Sprintf("%x", id))
+			last = otherMemberError(hostOf(u), fmt.Sprintf("%x", id))
 			continue
 		}
 		out.AnsweredBy = 0
-		fill(&out, status)
+		addStatus(&out, status)
 		return out, status.Leader
 	}
 	out.Error = last.Error()
@@ -46,13 +46,13 @@ func askMember(ctx context.Context, client *clientv3.Client, m *etcdserverpb.Mem
 }
 
 // otherMemberError means that another member answers at the address of this one.
-func strangerError(address, other string) error {
+func otherMemberError(address, other string) error {
 	return fmt.Errorf("unknown: member %s answers at its address %s; --advertise-client-urls must be an address that leads to this member from every node",
 		other, address)
 }
 
 // nameOtherMembers replaces IDs by names in the errors of [otherMemberError].
-func nameStrangers(members []inventory.Member) {
+func nameOtherMembers(members []inventory.Member) {
 	for i := range members {
 		for _, other := range members {
 			if members[i].AnsweredBy == other.ID && other.ID != 0 && other.Name != "" {
@@ -63,7 +63,7 @@ func nameStrangers(members []inventory.Member) {
 }
 
 // addStatus copies the status that a member reports.
-func fill(m *inventory.Member, status *clientv3.StatusResponse) {
+func addStatus(m *inventory.Member, status *clientv3.StatusResponse) {
 	m.Learner = m.Learner || status.IsLearner
 	m.LeaderID = status.Leader
 	m.RaftTerm = status.RaftTerm
@@ -71,7 +71,7 @@ func fill(m *inventory.Member, status *clientv3.StatusResponse) {
 	m.RaftAppliedIndex = status.RaftAppliedIndex
 	m.DBSize = status.DbSize
 	m.DBQuota = status.DbSizeQuota
-	if err := unhealthy(status); err != nil {
+	if err := statusError(status); err != nil {
 		m.Error = err.Error()
 		return
 	}
@@ -79,7 +79,7 @@ func fill(m *inventory.Member, status *clientv3.StatusResponse) {
 }
 
 // statusError returns an error if a member reports that it is unhealthy.
-func unhealthy(status *clientv3.StatusResponse) error {
+func statusError(status *clientv3.StatusResponse) error {
 	switch {
 	case len(status.Errors) > 0:
 		return errors.New(strings.Join(status.Errors, "; "))
@@ -116,7 +116,7 @@ func memberHealth(ctx context.Context, root hostfs.Root, node inventory.Node, he
 		if err != nil {
 			continue
 		}
-		if err := unhealthy(status); err != nil {
+		if err := statusError(status); err != nil {
 			p.Message = err.Error()
 		} else {
 			p.Healthy = true
@@ -150,8 +150,8 @@ const defaultQuota = 2 << 30
 // addOwnQuota adds the quota of this node's member from its configuration, if the member does
 // not report it: before 3.6, and with the default. The quotas of other members are not known
 // here.
-func ownQuota(e *inventory.Etcd, node inventory.Node) {
-	c := node.Component(certs.Etcd)
+func addOwnQuota(e *inventory.Etcd, node inventory.Node) {
+	c := node.ComponentOf(certs.Etcd)
 	if c == nil || c.DBQuotaBytes < 0 {
 		return
 	}

@@ -44,7 +44,7 @@ func otherAPIServer(ctx context.Context, root hostfs.Root, node inventory.Node, 
 			last.Message = fmt.Sprintf("%s: %v", c.Name, err)
 			continue
 		}
-		status, body, err := ask(ctx, conf, http.MethodGet, url, nil, nil)
+		status, body, err := sendRequest(ctx, conf, http.MethodGet, url, nil, nil)
 		switch {
 		case errors.Is(err, errAlert):
 			last.Message = err.Error()
@@ -65,18 +65,18 @@ func otherAPIServer(ctx context.Context, root hostfs.Root, node inventory.Node, 
 // peerTLS presents a client certificate and verifies the server by the authorities that
 // this certificate's user trusts.
 func peerTLS(root hostfs.Root, c inventory.Certificate, peer inventory.Peer) (*tls.Config, error) {
-	content, err := store.Read(root, c.Store)
+	content, err := store.ReadStore(root, c.Store)
 	if err != nil {
 		return nil, err
 	}
 	if content.KeyErr != nil {
 		return nil, content.KeyErr
 	}
-	p := verifier{target: *c.Client, pair: tls.Certificate{PrivateKey: content.Key.Signer, Leaf: content.Leaf()}}
+	p := verifier{target: *c.Client, pair: tls.Certificate{PrivateKey: content.Key.Signer, Leaf: content.LeafCert()}}
 	for _, link := range content.Chain {
 		p.pair.Certificate = append(p.pair.Certificate, link.Raw)
 	}
-	if err := p.connect(root); err != nil {
+	if err := p.prepareTLS(root); err != nil {
 		return nil, err
 	}
 	if p.conf.InsecureSkipVerify {

@@ -15,9 +15,9 @@ import (
 func otherAPI(t *testing.T, ca certstest.CA, clients tls.ClientAuthType, status int, names ...string) string {
 	t.Helper()
 	pair := keyPair(ca.Leaf(t, certstest.SANs(names...)))
-	address, _ := serve(t, ca, &tls.Config{ClientAuth: clients, ClientCAs: pool(ca),
+	address, _ := serveTLS(t, ca, &tls.Config{ClientAuth: clients, ClientCAs: poolOf(ca),
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-			return &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: clients, ClientCAs: pool(ca), MinVersion: tls.VersionTLS12}, nil
+			return &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: clients, ClientCAs: poolOf(ca), MinVersion: tls.VersionTLS12}, nil
 		}}, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/readyz" || len(r.TLS.PeerCertificates) == 0 {
 			w.WriteHeader(http.StatusUnauthorized)

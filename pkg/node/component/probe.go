@@ -24,12 +24,12 @@ const maxAnswer = 64 << 10
 // serverName is sent as SNI; empty: none. The certificate is not verified: the caller compares
 // it with one that it knows. A server that then requires a client certificate has already sent
 // its own.
-func Handshake(ctx context.Context, addr, serverName string) (*x509.Certificate, error) {
+func ServedCertificate(ctx context.Context, addr, serverName string) (*x509.Certificate, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("handshake with %s: %w", addr, plain(err))
+		return nil, fmt.Errorf("handshake with %s: %w", addr, shortenError(err))
 	}
 	defer func() { _ = conn.Close() }()
 	var leaf *x509.Certificate
@@ -55,12 +55,12 @@ func Handshake(ctx context.Context, addr, serverName string) (*x509.Certificate,
 	if err == nil {
 		err = errors.New("the server showed no certificate")
 	}
-	return nil, fmt.Errorf("handshake with %s: %w", addr, plain(err))
+	return nil, fmt.Errorf("handshake with %s: %w", addr, shortenError(err))
 }
 
 // sendRequest makes one HTTP request on a connection of its own and returns the status and the
 // beginning of the body.
-func ask(ctx context.Context, conf *tls.Config, method, url string, header http.Header, body io.Reader) (int, string, error) {
+func sendRequest(ctx context.Context, conf *tls.Config, method, url string, header http.Header, body io.Reader) (int, string, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, url, body)
@@ -79,12 +79,12 @@ func ask(ctx context.Context, conf *tls.Config, method, url string, header http.
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return 0, "", fmt.Errorf("ask %s: %w", url, plain(err))
+		return 0, "", fmt.Errorf("ask %s: %w", url, shortenError(err))
 	}
 	defer func() { _ = resp.Body.Close() }()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return 0, "", fmt.Errorf("read the answer of %s: %w", url, plain(err))
+		return 0, "", fmt.Errorf("read the answer of %s: %w", url, shortenError(err))
 	}
 	return resp.StatusCode, string(data), nil
 }
@@ -94,7 +94,7 @@ var errAlert = errors.New("the server ended the handshake")
 
 // shortenError shortens a network error: the caller names the address. Errors of contexts stay
 // recognisable.
-func plain(err error) error {
+func shortenError(err error) error {
 	var op *net.OpError
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):

@@ -28,8 +28,8 @@ func keyPair(p certstest.Pair) tls.Certificate {
 	return out
 }
 
-// serve starts a TLS server with a certificate for 127.0.0.1 and returns its address.
-func serve(t *testing.T, ca certstest.CA, conf *tls.Config, handler http.HandlerFunc) (addr string, serving *x509.Certificate) {
+// serveTLS starts a TLS server with a certificate for 127.0.0.1 and returns its address.
+func serveTLS(t *testing.T, ca certstest.CA, conf *tls.Config, handler http.HandlerFunc) (addr string, serving *x509.Certificate) {
 	t.Helper()
 	pair := ca.Leaf(t, certstest.Name("server"), certstest.SANs("127.0.0.1"))
 	conf.Certificates = append(conf.Certificates, keyPair(pair))
@@ -41,7 +41,7 @@ func serve(t *testing.T, ca certstest.CA, conf *tls.Config, handler http.Handler
 	return s.Listener.Addr().String(), pair.Leaf()
 }
 
-func pool(ca certstest.CA) *x509.CertPool {
+func poolOf(ca certstest.CA) *x509.CertPool {
 	p := x509.NewCertPool()
 	p.AddCert(ca.Cert)
 	return p
@@ -52,13 +52,13 @@ func TestServedCertificateIsReturned(t *testing.T) {
 	for name, conf := range map[string]*tls.Config{
 		"TLS 1.3":                                {},
 		"TLS 1.2":                                {MaxVersion: tls.VersionTLS12},
-		"client certificate demanded, TLS 1.3":   {ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool(ca)},
-		"client certificate demanded, TLS 1.2":   {ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool(ca), MaxVersion: tls.VersionTLS12},
+		"client certificate demanded, TLS 1.3":   {ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: poolOf(ca)},
+		"client certificate demanded, TLS 1.2":   {ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: poolOf(ca), MaxVersion: tls.VersionTLS12},
 		"only curves that few clients put first": {CurvePreferences: []tls.CurveID{tls.CurveP521}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			addr, want := serve(t, ca, conf, nil)
-			got, err := Handshake(t.Context(), addr, "")
+			addr, want := serveTLS(t, ca, conf, nil)
+			got, err := ServedCertificate(t.Context(), addr, "")
 			if err != nil || !got.Equal(want) {
 				t.Errorf("Handshake = %v, %v", got, err)
 			}
@@ -69,12 +69,12 @@ func TestServedCertificateIsReturned(t *testing.T) {
 func TestServedCertificateOfAName(t *testing.T) {
 	ca := certstest.NewCA(t, "ca")
 	other := ca.Leaf(t, certstest.SANs("api.example.com"))
-	addr, fallback := serve(t, ca, &tls.Config{}, nil)
-	named, _ := serve(t, ca, &tls.Config{Certificates: []tls.Certificate{keyPair(other)}}, nil)
-	if got, err := Handshake(t.Context(), named, "api.example.com"); err != nil || !got.Equal(other.Leaf()) {
+	addr, fallback := serveTLS(t, ca, &tls.Config{}, nil)
+	named, _ := serveTLS(t, ca, &tls.Config{Certificates: []tls.Certificate{keyPair(other)}}, nil)
+	if got, err := ServedCertificate(t.Context(), named, "api.example.com"); err != nil || !got.Equal(other.Leaf()) {
 		t.Errorf("by name: %v, %v", got, err)
 	}
-	if got, err := Handshake(t.Context(), addr, "unknown.example.com"); err != nil || !got.Equal(fallback) {
+	if got, err := ServedCertificate(t.Context(), addr, "unknown.example.com"); err != nil || !got.Equal(fallback) {
 		t.Errorf("by an unknown name: %v, %v", got, err)
 	}
 }
@@ -92,11 +92,11 @@ func TestServedLoopbackCertificate(t *testing.T) {
 		}
 		return &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAnyClientCert}, nil
 	}
-	addr, serving := serve(t, ca, &tls.Config{GetConfigForClient: byName}, nil)
-	if got, err := Handshake(t.Context(), addr, "apiserver-loopback-client"); err != nil || !got.Equal(loopback.Leaf()) || !got.NotAfter.Before(certstest.Now) {
+	addr, serving := serveTLS(t, ca, &tls.Config{GetConfigForClient: byName}, nil)
+	if got, err := ServedCertificate(t.Context(), addr, "apiserver-loopback-client"); err != nil || !got.Equal(loopback.Leaf()) || !got.NotAfter.Before(certstest.Now) {
 		t.Errorf("by its name: %v, %v", got, err)
 	}
-	if got, err := Handshake(t.Context(), addr, ""); err != nil || !got.Equal(serving) {
+	if got, err := ServedCertificate(t.Context(), addr, ""); err != nil || !got.Equal(serving) {
 		t.Errorf("without a name: %v, %v", got, err)
 	}
 }
@@ -109,19 +109,19 @@ func TestServedCertificateOfASilentServer(t *testing.T) {
 	defer func() { _ = silent.Close() }()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := Handshake(ctx, silent.Addr().String(), ""); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "no answer in time") {
+	if _, err := ServedCertificate(ctx, silent.Addr().String(), ""); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "no answer in time") {
 		t.Errorf("a silent server: %v", err)
 	}
 
 	addr := silent.Addr().String()
 	_ = silent.Close()
-	if _, err := Handshake(t.Context(), addr, ""); err == nil || !strings.Contains(err.Error(), "connection refused") {
+	if _, err := ServedCertificate(t.Context(), addr, ""); err == nil || !strings.Contains(err.Error(), "connection refused") {
 		t.Errorf("nobody there: %v", err)
 	}
 
 	plainText := httptest.NewServer(http.NotFoundHandler())
 	defer plainText.Close()
-	if _, err := Handshake(t.Context(), plainText.Listener.Addr().String(), ""); err == nil {
+	if _, err := ServedCertificate(t.Context(), plainText.Listener.Addr().String(), ""); err == nil {
 		t.Error("a server without TLS: no error")
 	}
 }
@@ -130,7 +130,7 @@ func TestServedCertificateOfASilentServer(t *testing.T) {
 // certificate elsewhere.
 func TestHealthIsStatus200(t *testing.T) {
 	tree, node := kubeadmNode(t, "127.0.0.1:6443")
-	addr, _ := serve(t, tree.CA, &tls.Config{}, func(w http.ResponseWriter, r *http.Request) {
+	addr, _ := serveTLS(t, tree.CA, &tls.Config{}, func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/readyz":
 			_, _ = w.Write([]byte("ok"))
@@ -142,7 +142,7 @@ func TestHealthIsStatus200(t *testing.T) {
 		}
 	})
 	for path, message := range map[string]string{"/readyz": "", "/moved": "status 302: ", "/broken": "status 500: [-]etcd failed: reason withheld"} {
-		p := HealthOf(t.Context(), tree.Root, node, inventory.Component{Service: certs.KubeAPIServer, Health: "https://" + addr + path})
+		p := ComponentHealth(t.Context(), tree.Root, node, inventory.Component{Service: certs.KubeAPIServer, Health: "https://" + addr + path})
 		if p.Healthy != (message == "") || p.Unasked || !strings.HasPrefix(p.Message, message) || p.Address != "https://"+addr+path {
 			t.Errorf("%s: %+v", path, p)
 		}

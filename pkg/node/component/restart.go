@@ -63,14 +63,14 @@ type Instance struct {
 }
 
 // CurrentInstance returns the newest instance of a component.
-func (r *Runtime) Current(ctx context.Context, c inventory.Component) (Instance, error) {
+func (r *Runtime) CurrentInstance(ctx context.Context, c inventory.Component) (Instance, error) {
 	switch c.Runtime {
 	case inventory.StaticPod, inventory.DaemonSet:
 		return r.currentContainer(ctx, c)
 	case inventory.Systemd:
 		i, err := r.currentUnit(ctx, c.Unit)
 		if err == nil {
-			r.seeMain(c, i)
+			r.noteMain(c, i)
 		}
 		return i, err
 	default:
@@ -86,7 +86,7 @@ func (r *Runtime) Current(ctx context.Context, c inventory.Component) (Instance,
 // TimeoutStopSec. An API server is killed after [Runtime.GraceOf], and every other container
 // after a short grace. A component that is a child of a unit which also runs others
 // (Supervised) is refused: the control group of that unit includes etcd and the containers.
-func (r *Runtime) Stop(ctx context.Context, c inventory.Component, i Instance) error {
+func (r *Runtime) StopInstance(ctx context.Context, c inventory.Component, i Instance) error {
 	switch c.Runtime {
 	case inventory.StaticPod, inventory.DaemonSet:
 		return r.stopContainer(ctx, c, i, r.GraceOf(c))
@@ -130,7 +130,7 @@ func (r *Runtime) unitGrace(c inventory.Component) time.Duration {
 
 // noteMain notes a unit whose main process is the component's process in the scan. Later
 // instances have other process IDs.
-func (r *Runtime) seeMain(c inventory.Component, i Instance) {
+func (r *Runtime) noteMain(c inventory.Component, i Instance) {
 	if c.PID <= 0 || int64(i.pid) != int64(c.PID) {
 		return
 	}
@@ -144,12 +144,12 @@ func (r *Runtime) seeMain(c inventory.Component, i Instance) {
 
 // AwaitInstance waits for a running instance other than old, or for old itself if it had not
 // started yet.
-func (r *Runtime) Await(ctx context.Context, c inventory.Component, old Instance) (Instance, error) {
+func (r *Runtime) AwaitInstance(ctx context.Context, c inventory.Component, old Instance) (Instance, error) {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	var last error
 	for {
-		now, err := r.Current(ctx, c)
+		now, err := r.CurrentInstance(ctx, c)
 		if err == nil && now.Running && (now.ID != old.ID || !old.Running) {
 			return now, nil
 		}

@@ -37,7 +37,7 @@ func (r *Runtime) dialSystemd(ctx context.Context) (*systemd.Conn, error) {
 }
 
 func (r *Runtime) dialSocket(ctx context.Context, path string) (*systemd.Conn, error) {
-	socket, err := r.Root.Local(path)
+	socket, err := r.Root.LocalPath(path)
 	if err != nil {
 		return nil, err
 	}

@@ -36,7 +36,7 @@ type manager struct {
 }
 
 // seenCalls returns the calls to the manager so far.
-func (m *manager) seen() (kills []string, restarts int) {
+func (m *manager) seenCalls() (kills []string, restarts int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Clone(m.kills), m.restarts
@@ -62,7 +62,7 @@ func newManager(t *testing.T, m *manager, sockets ...string) *Runtime {
 				if err != nil {
 					return
 				}
-				go m.serve(conn)
+				go m.serveBus(conn)
 			}
 		}()
 	}
@@ -70,7 +70,7 @@ func newManager(t *testing.T, m *manager, sockets ...string) *Runtime {
 }
 
 // serveBus authenticates every client, and answers calls.
-func (m *manager) serve(conn net.Conn) {
+func (m *manager) serveBus(conn net.Conn) {
 	defer func() { _ = conn.Close() }()
 	in := bufio.NewReader(conn)
 	if _, err := in.ReadByte(); err != nil { // the null byte
@@ -88,7 +88,7 @@ func (m *manager) serve(conn net.Conn) {
 		case "NEGOTIATE_UNIX_FD":
 			answer = "ERROR"
 		case "BEGIN":
-			m.calls(in, conn)
+			m.answerCalls(in, conn)
 			return
 		}
 		if _, err := fmt.Fprintf(conn, "%s\r\n", answer); err != nil {
@@ -97,14 +97,14 @@ func (m *manager) serve(conn net.Conn) {
 	}
 }
 
-func (m *manager) calls(in *bufio.Reader, conn net.Conn) {
+func (m *manager) answerCalls(in *bufio.Reader, conn net.Conn) {
 	for {
 		call, err := dbus.DecodeMessage(in)
 		if err != nil {
 			return
 		}
 		answer := &dbus.Message{Type: dbus.TypeMethodReply, Headers: map[dbus.HeaderField]dbus.Variant{dbus.FieldReplySerial: dbus.MakeVariant(call.Serial())}}
-		body, err := m.call(call)
+		body, err := m.answerCall(call)
 		if err != nil {
 			answer.Type = dbus.TypeError
 			body = []any{err.Error()}
@@ -120,7 +120,7 @@ func (m *manager) calls(in *bufio.Reader, conn net.Conn) {
 	}
 }
 
-func (m *manager) call(call *dbus.Message) ([]any, error) {
+func (m *manager) answerCall(call *dbus.Message) ([]any, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	member, _ := call.Headers[dbus.FieldMember].Value().(string)
@@ -132,7 +132,7 @@ func (m *manager) call(call *dbus.Message) ([]any, error) {
 		}
 		return []any{":1.7"}, nil
 	case "GetAll":
-		return []any{m.properties(call.Body[0] == "org.freedesktop.systemd1.Service")}, nil
+		return []any{m.unitProperties(call.Body[0] == "org.freedesktop.systemd1.Service")}, nil
 	case "RestartUnit":
 		m.restarts++
 		if !m.stubborn {
@@ -146,7 +146,7 @@ func (m *manager) call(call *dbus.Message) ([]any, error) {
 	return nil, nil
 }
 
-func (m *manager) properties(service bool) map[string]dbus.Variant {
+func (m *manager) unitProperties(service bool) map[string]dbus.Variant {
 	if service {
 		return map[string]dbus.Variant{
 			"MainPID": dbus.MakeVariant(m.pid), "ExecMainStartTimestamp": dbus.MakeVariant(uint64(time.Now().Add(-m.age).UnixMicro())), //nolint:gosec // since 1970
@@ -159,32 +159,32 @@ func (m *manager) properties(service bool) map[string]dbus.Variant {
 	}
 }
 
-func unit(service certs.Service, pid int) inventory.Component {
+func unitOf(service certs.Service, pid int) inventory.Component {
 	return inventory.Component{Service: service, Runtime: inventory.Systemd, Unit: string(service) + ".service", PID: pid}
 }
 
 // TestAUnitThatDoesNotExit: only the main process of an API server is ever killed, and only
 // where that is the API server.
 func TestAUnitThatDoesNotExit(t *testing.T) {
-	wrapped := unit(certs.KubeAPIServer, 4711) // the unit's main process is a script
-	stopped := unit(certs.KubeAPIServer, 0)
+	wrapped := unitOf(certs.KubeAPIServer, 4711) // the unit's main process is a script
+	stopped := unitOf(certs.KubeAPIServer, 0)
 	for _, test := range []struct {
 		name      string
 		component inventory.Component
 		killed    bool
 	}{
-		{"API server", unit(certs.KubeAPIServer, 100), true},
+		{"API server", unitOf(certs.KubeAPIServer, 100), true},
 		{"API server behind a script", wrapped, false},
 		{"API server, stopped when found", stopped, false},
-		{"etcd", unit(certs.Etcd, 100), false},
-		{"kubelet", unit(certs.Kubelet, 100), false},
-		{"scheduler", unit(certs.KubeScheduler, 100), false},
+		{"etcd", unitOf(certs.Etcd, 100), false},
+		{"kubelet", unitOf(certs.Kubelet, 100), false},
+		{"scheduler", unitOf(certs.KubeScheduler, 100), false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			m := &manager{stubborn: true}
 			r := newManager(t, m, "/run/dbus/system_bus_socket")
 			r.Grace = 20 * time.Millisecond
-			old, err := r.Current(t.Context(), test.component)
+			old, err := r.CurrentInstance(t.Context(), test.component)
 			if err != nil || !old.Running {
 				t.Fatalf("%+v, %v", old, err)
 			}
@@ -193,8 +193,8 @@ func TestAUnitThatDoesNotExit(t *testing.T) {
 				ctx, cancel = context.WithCancel(t.Context())
 			}
 			defer cancel()
-			err = r.Stop(ctx, test.component, old)
-			kills, restarts := m.seen()
+			err = r.StopInstance(ctx, test.component, old)
+			kills, restarts := m.seenCalls()
 			if test.killed {
 				if err != nil || !slices.Equal(kills, []string{"kube-apiserver.service main 9"}) {
 					t.Errorf("%v, kills %q", err, kills)
@@ -214,17 +214,17 @@ func TestTheNextInstanceOfAUnitMayBeKilledToo(t *testing.T) {
 	m := &manager{stubborn: true}
 	r := newManager(t, m, "/run/dbus/system_bus_socket")
 	r.Grace = time.Millisecond
-	c := unit(certs.KubeAPIServer, 100)
+	c := unitOf(certs.KubeAPIServer, 100)
 	for range 2 {
-		old, err := r.Current(t.Context(), c)
+		old, err := r.CurrentInstance(t.Context(), c)
 		if err == nil {
-			err = r.Stop(t.Context(), c, old)
+			err = r.StopInstance(t.Context(), c, old)
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	if kills, _ := m.seen(); len(kills) != 2 {
+	if kills, _ := m.seenCalls(); len(kills) != 2 {
 		t.Errorf("kills %q", kills)
 	}
 }
@@ -237,15 +237,15 @@ func TestSystemdWithoutABus(t *testing.T) {
 			m := &manager{private: true}
 			r := newManager(t, m, "/run/systemd/private")
 			r.DBusSocket = found
-			c := unit(certs.Kubelet, 100)
-			old, err := r.Current(t.Context(), c)
+			c := unitOf(certs.Kubelet, 100)
+			old, err := r.CurrentInstance(t.Context(), c)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := r.Stop(t.Context(), c, old); err != nil {
+			if err := r.StopInstance(t.Context(), c, old); err != nil {
 				t.Fatal(err)
 			}
-			if fresh, err := r.Await(t.Context(), c, old); err != nil || fresh.ID == old.ID || m.hellos > 0 {
+			if fresh, err := r.AwaitInstance(t.Context(), c, old); err != nil || fresh.ID == old.ID || m.hellos > 0 {
 				t.Errorf("%+v after %+v, %v, %d Hellos", fresh, old, err, m.hellos)
 			}
 		})
@@ -257,8 +257,8 @@ func TestAChildOfASharedUnitIsNotStopped(t *testing.T) {
 	m := &manager{}
 	r := newManager(t, m, "/run/dbus/system_bus_socket")
 	c := inventory.Component{Service: certs.KubeAPIServer, Runtime: inventory.Supervised, Unit: "k0scontroller.service", PID: 100}
-	err := r.Stop(t.Context(), c, Instance{ID: "x", Running: true})
-	kills, restarts := m.seen()
+	err := r.StopInstance(t.Context(), c, Instance{ID: "x", Running: true})
+	kills, restarts := m.seenCalls()
 	if err == nil || !strings.Contains(err.Error(), `child process of unit "k0scontroller.service"`) || restarts > 0 || len(kills) > 0 {
 		t.Errorf("%v, %d restarts, kills %q", err, restarts, kills)
 	}
@@ -294,7 +294,7 @@ func TestFailingUnit(t *testing.T) {
 		want      bool
 	}{{0, time.Second, false}, {3, time.Second, true}, {3, time.Hour, false}} {
 		r := newManager(t, &manager{automatic: test.automatic, age: test.age}, "/run/dbus/system_bus_socket")
-		if i, err := r.Current(t.Context(), unit("haproxy", 0)); err != nil || i.Failing != test.want {
+		if i, err := r.CurrentInstance(t.Context(), unitOf("haproxy", 0)); err != nil || i.Failing != test.want {
 			t.Errorf("%+v: failing %v, %v", test, i.Failing, err)
 		}
 	}

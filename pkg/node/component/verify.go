@@ -40,7 +40,7 @@ func VerifyClient(ctx context.Context, root hostfs.Root, c inventory.Certificate
 		return e, fmt.Errorf("verify %s: %w: no server is known that it authenticates to", c.Name, ErrCannotVerify)
 	}
 	p := verifier{target: *c.Client, pair: pair}
-	if err := p.connect(root); err != nil {
+	if err := p.prepareTLS(root); err != nil {
 		return e, fmt.Errorf("verify %s: %w: %w", c.Name, ErrCannotVerify, err)
 	}
 	var err error
@@ -50,9 +50,9 @@ func VerifyClient(ctx context.Context, root hostfs.Root, c inventory.Certificate
 	case inventory.ToAPIServerAsProxy:
 		e.Method, e.Detail, err = p.reviewAsProxy(ctx)
 	case inventory.ToEtcd:
-		e.Method, e.Detail, err = p.get(ctx, "/version")
+		e.Method, e.Detail, err = p.verifyByGet(ctx, "/version")
 	case inventory.ToKubelet:
-		e.Method, e.Detail, err = p.get(ctx, "/healthz")
+		e.Method, e.Detail, err = p.verifyByGet(ctx, "/healthz")
 	default:
 		err = fmt.Errorf("%w: unknown kind of server %q", ErrCannotVerify, c.Client.Kind)
 	}
@@ -71,8 +71,8 @@ type verifier struct {
 }
 
 // verifyByGet verifies with a request that only an authenticated client may make.
-func (p *verifier) get(ctx context.Context, path string) (nodeapi.Method, string, error) {
-	status, body, err := p.request(ctx, http.MethodGet, path, nil, nil)
+func (p *verifier) verifyByGet(ctx context.Context, path string) (nodeapi.Method, string, error) {
+	status, body, err := p.sendVerified(ctx, http.MethodGet, path, nil, nil)
 	if err != nil {
 		return "", "", err
 	}
@@ -83,16 +83,16 @@ func (p *verifier) get(ctx context.Context, path string) (nodeapi.Method, string
 		return "", "", fmt.Errorf("%w: %s answered 401: %s", ErrRejected, p.target.Address, firstLines(body))
 	case status == http.StatusForbidden:
 		// The kubelet authenticated the client, and the API server denied the request.
-		return nodeapi.Authenticated, fmt.Sprintf("%s authenticated %s but answered 403: %s", p.target.Address, p.subject(), firstLines(body)), nil
+		return nodeapi.Authenticated, fmt.Sprintf("%s authenticated %s but answered 403: %s", p.target.Address, p.subjectText(), firstLines(body)), nil
 	case status != http.StatusOK:
 		return "", "", fmt.Errorf("%w: %s answered %d: %s", ErrCannotVerify, p.target.Address, status, firstLines(body))
 	}
-	return nodeapi.Authenticated, fmt.Sprintf("%s accepted %s", p.target.Address, p.subject()), nil
+	return nodeapi.Authenticated, fmt.Sprintf("%s accepted %s", p.target.Address, p.subjectText()), nil
 }
 
 // reviewSelf asks an API server which user it authenticates by the certificate.
 func (p *verifier) reviewSelf(ctx context.Context) (nodeapi.Method, string, error) {
-	user, err := p.review(ctx, nil)
+	user, err := p.postReview(ctx, nil)
 	if err != nil {
 		return "", "", err
 	}
@@ -118,32 +118,32 @@ const proxiedUser = "rotate-certs:front-proxy-probe"
 // reviewAsProxy asks an API server which user it authenticates when the client names one: only
 // a trusted front proxy may do so.
 func (p *verifier) reviewAsProxy(ctx context.Context) (nodeapi.Method, string, error) {
-	user, err := p.review(ctx, http.Header{"X-Remote-User": {proxiedUser}})
+	user, err := p.postReview(ctx, http.Header{"X-Remote-User": {proxiedUser}})
 	if err != nil {
 		return "", "", err
 	}
 	if user.Username != proxiedUser {
 		return "", "", fmt.Errorf("%w as front proxy: %s takes it for %q", ErrRejected, p.target.Address, user.Username)
 	}
-	return nodeapi.Authenticated, fmt.Sprintf("%s trusts %s as front proxy", p.target.Address, p.subject()), nil
+	return nodeapi.Authenticated, fmt.Sprintf("%s trusts %s as front proxy", p.target.Address, p.subjectText()), nil
 }
 
 // postReview posts a SelfSubjectReview.
-func (p *verifier) review(ctx context.Context, header http.Header) (authenticationv1.UserInfo, error) {
+func (p *verifier) postReview(ctx context.Context, header http.Header) (authenticationv1.UserInfo, error) {
 	const path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 	question := []byte(`{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}`)
-	status, body, err := p.request(ctx, http.MethodPost, path, header, question)
+	status, body, err := p.sendVerified(ctx, http.MethodPost, path, header, question)
 	if err != nil {
 		return authenticationv1.UserInfo{}, err
 	}
 	switch status {
 	case http.StatusOK, http.StatusCreated:
 	case http.StatusUnauthorized:
-		return authenticationv1.UserInfo{}, fmt.Errorf("%w: %s answered 401: %s", ErrRejected, p.target.Address, message(body))
+		return authenticationv1.UserInfo{}, fmt.Errorf("%w: %s answered 401: %s", ErrRejected, p.target.Address, statusMessage(body))
 	default:
 		// 403 comes to anonymous users as well as to known ones, 404 from servers before 1.28:
 		// neither depends on the certificate.
-		return authenticationv1.UserInfo{}, fmt.Errorf("%w: %s answered %d: %s", ErrCannotVerify, p.target.Address, status, message(body))
+		return authenticationv1.UserInfo{}, fmt.Errorf("%w: %s answered %d: %s", ErrCannotVerify, p.target.Address, status, statusMessage(body))
 	}
 	var review authenticationv1.SelfSubjectReview
 	if err := json.Unmarshal([]byte(body), &review); err != nil {
@@ -154,7 +154,7 @@ func (p *verifier) review(ctx context.Context, header http.Header) (authenticati
 
 // statusMessage returns the message of an API server's Status object, or the beginning of the
 // answer.
-func message(body string) string {
+func statusMessage(body string) string {
 	var status struct {
 		Message string `json:"message"`
 	}
@@ -173,7 +173,7 @@ const maxBroken = 3
 // With TLS 1.3 a server judges the certificate after the client has finished the handshake and
 // sent its request, and its alert is lost where the connection is reset before it was read. So
 // a request whose connection breaks is repeated.
-func (p *verifier) request(ctx context.Context, method, path string, header http.Header, body []byte) (status int, answer string, err error) {
+func (p *verifier) sendVerified(ctx context.Context, method, path string, header http.Header, body []byte) (status int, answer string, err error) {
 	if header == nil {
 		header = http.Header{}
 	}
@@ -183,7 +183,7 @@ func (p *verifier) request(ctx context.Context, method, path string, header http
 	header.Set("Accept", "application/json")
 	for range maxBroken {
 		p.asked.Store(false)
-		status, answer, err = ask(ctx, p.conf, method, "https://"+p.target.Address+path, header, bytes.NewReader(body))
+		status, answer, err = sendRequest(ctx, p.conf, method, "https://"+p.target.Address+path, header, bytes.NewReader(body))
 		if err == nil || !p.asked.Load() || errors.Is(err, errAlert) || errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
 			break
 		}
@@ -198,4 +198,4 @@ func (p *verifier) request(ctx context.Context, method, path string, header http
 	}
 }
 
-func (p *verifier) subject() string { return fmt.Sprintf("%q", p.pair.Leaf.Subject.String()) }
+func (p *verifier) subjectText() string { return fmt.Sprintf("%q", p.pair.Leaf.Subject.String()) }

@@ -36,7 +36,7 @@ func newStand(t *testing.T) stand {
 	return s
 }
 
-func (s stand) verify(t *testing.T, c inventory.Client, pair certstest.Pair) (nodeapi.Evidence, error) {
+func (s stand) verifyClient(t *testing.T, c inventory.Client, pair certstest.Pair) (nodeapi.Evidence, error) {
 	t.Helper()
 	return VerifyClient(t.Context(), s.root, inventory.Certificate{
 		Service: certs.KubeScheduler, Name: "scheduler.conf", Client: &c,
@@ -48,7 +48,7 @@ func (s stand) verify(t *testing.T, c inventory.Client, pair certstest.Pair) (no
 // by a trusted proxy's headers, or not at all.
 func (s stand) apiServer(t *testing.T, credentialIDs bool) string {
 	t.Helper()
-	addr, _ := serve(t, s.ca, &tls.Config{ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: pool(s.ca)}, func(w http.ResponseWriter, r *http.Request) {
+	addr, _ := serveTLS(t, s.ca, &tls.Config{ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: poolOf(s.ca)}, func(w http.ResponseWriter, r *http.Request) {
 		var asked authenticationv1.SelfSubjectReview
 		if r.Method != http.MethodPost || json.NewDecoder(r.Body).Decode(&asked) != nil || asked.Kind != "SelfSubjectReview" {
 			http.Error(w, "no such thing", http.StatusNotFound)
@@ -76,7 +76,7 @@ func TestVerifyToAPIServer(t *testing.T) {
 	s := newStand(t)
 	for name, caFile := range map[string]string{"CA from a file": "/ca.crt", "CA from a kubeconfig": "/kubeconfig"} {
 		t.Run(name, func(t *testing.T) {
-			e, err := s.verify(t, inventory.Client{Kind: inventory.ToAPIServer, Address: s.apiServer(t, true), CAFile: caFile}, s.client)
+			e, err := s.verifyClient(t, inventory.Client{Kind: inventory.ToAPIServer, Address: s.apiServer(t, true), CAFile: caFile}, s.client)
 			if err != nil || e.Method != nodeapi.SelfSubjectReview || !strings.Contains(e.Detail, certs.Fingerprint(s.client.Leaf())) {
 				t.Errorf("%+v, %v", e, err)
 			}
@@ -85,12 +85,12 @@ func TestVerifyToAPIServer(t *testing.T) {
 			}
 		})
 	}
-	e, err := s.verify(t, inventory.Client{Kind: inventory.ToAPIServer, Address: s.apiServer(t, false), CAFile: "/ca.crt"}, s.client)
+	e, err := s.verifyClient(t, inventory.Client{Kind: inventory.ToAPIServer, Address: s.apiServer(t, false), CAFile: "/ca.crt"}, s.client)
 	if err != nil || e.Method != nodeapi.Authenticated {
 		t.Errorf("a server that names no certificate: %+v, %v", e, err)
 	}
 	stranger := s.ca.Leaf(t, certstest.Name("stranger"))
-	_, err = s.verify(t, inventory.Client{Kind: inventory.ToAPIServer, Address: s.apiServer(t, true), CAFile: "/ca.crt"}, stranger)
+	_, err = s.verifyClient(t, inventory.Client{Kind: inventory.ToAPIServer, Address: s.apiServer(t, true), CAFile: "/ca.crt"}, stranger)
 	if !errors.Is(err, ErrRejected) || !strings.Contains(err.Error(), "401: Unauthorized") {
 		t.Errorf("a server that answers 401: %v", err)
 	}
@@ -102,7 +102,7 @@ func TestVerifyNeedsTheRightServer(t *testing.T) {
 	other := newStand(t)
 	address := other.apiServer(t, true)
 	for _, kind := range []inventory.ClientKind{inventory.ToAPIServer, inventory.ToEtcd, inventory.ToKubelet, inventory.ToAPIServerAsProxy} {
-		_, err := s.verify(t, inventory.Client{Kind: kind, Address: address, CAFile: "/ca.crt"}, s.client)
+		_, err := s.verifyClient(t, inventory.Client{Kind: kind, Address: address, CAFile: "/ca.crt"}, s.client)
 		if !errors.Is(err, ErrCannotVerify) || errors.Is(err, ErrRejected) {
 			t.Errorf("%s: %v", kind, err)
 		}
@@ -112,11 +112,11 @@ func TestVerifyNeedsTheRightServer(t *testing.T) {
 func TestVerifyAsFrontProxy(t *testing.T) {
 	s := newStand(t)
 	target := inventory.Client{Kind: inventory.ToAPIServerAsProxy, Address: s.apiServer(t, true), CAFile: "/ca.crt"}
-	e, err := s.verify(t, target, s.ca.Leaf(t, certstest.Name("front-proxy-client")))
+	e, err := s.verifyClient(t, target, s.ca.Leaf(t, certstest.Name("front-proxy-client")))
 	if err != nil || e.Method != nodeapi.Authenticated {
 		t.Errorf("%+v, %v", e, err)
 	}
-	if _, err := s.verify(t, target, s.client); !errors.Is(err, ErrRejected) {
+	if _, err := s.verifyClient(t, target, s.client); !errors.Is(err, ErrRejected) {
 		t.Errorf("a client that may not speak for others: %v", err)
 	}
 }
@@ -131,8 +131,8 @@ func TestVerifyToEtcdAndKubelet(t *testing.T) {
 		w.WriteHeader(int(status.Load()))
 		_, _ = w.Write([]byte("its words"))
 	}
-	strict, _ := serve(t, s.ca, &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool(s.ca)}, answer)
-	lax, _ := serve(t, s.ca, &tls.Config{ClientAuth: tls.NoClientCert}, answer)
+	strict, _ := serveTLS(t, s.ca, &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: poolOf(s.ca)}, answer)
+	lax, _ := serveTLS(t, s.ca, &tls.Config{ClientAuth: tls.NoClientCert}, answer)
 	foreign := certstest.NewCA(t, "another ca").Leaf(t)
 	for _, kind := range []inventory.ClientKind{inventory.ToEtcd, inventory.ToKubelet} {
 		for _, tt := range []struct {
@@ -152,7 +152,7 @@ func TestVerifyToEtcdAndKubelet(t *testing.T) {
 			{"nobody there", "127.0.0.1:1", 200, s.client, ErrCannotVerify, "connection refused"},
 		} {
 			status.Store(tt.status)
-			e, err := s.verify(t, inventory.Client{Kind: kind, Address: tt.address, CAFile: "/ca.crt"}, tt.pair)
+			e, err := s.verifyClient(t, inventory.Client{Kind: kind, Address: tt.address, CAFile: "/ca.crt"}, tt.pair)
 			if !errors.Is(err, tt.err) || tt.err == nil && e.Method != nodeapi.Authenticated {
 				t.Errorf("%s, %s: %+v, %v", kind, tt.name, e, err)
 			}
@@ -169,7 +169,7 @@ func TestVerifyWithoutTarget(t *testing.T) {
 		t.Errorf("no server: %v", err)
 	}
 	target := inventory.Client{Kind: inventory.ToEtcd, Address: "127.0.0.1:1", CAFile: "/none"}
-	if _, err := s.verify(t, target, s.client); !errors.Is(err, ErrCannotVerify) || !strings.Contains(err.Error(), "/none") {
+	if _, err := s.verifyClient(t, target, s.client); !errors.Is(err, ErrCannotVerify) || !strings.Contains(err.Error(), "/none") {
 		t.Errorf("no CA file: %v", err)
 	}
 	if _, err := VerifyClient(t.Context(), s.root, inventory.Certificate{Client: &target}, tls.Certificate{}); !errors.Is(err, ErrCannotVerify) {
@@ -201,7 +201,7 @@ func TestARejectionWhoseAlertIsLost(t *testing.T) {
 			}
 			if !first {
 				conf.ClientAuth = tls.RequireAndVerifyClientCert
-				conf.ClientCAs = pool(certstest.NewCA(t, "other"))
+				conf.ClientCAs = poolOf(certstest.NewCA(t, "other"))
 			}
 			server := tls.Server(conn, conf.Clone())
 			_ = server.HandshakeContext(t.Context())
@@ -211,7 +211,7 @@ func TestARejectionWhoseAlertIsLost(t *testing.T) {
 			_ = conn.Close()
 		}
 	}()
-	_, err = s.verify(t, inventory.Client{Kind: inventory.ToEtcd, Address: listener.Addr().String(), CAFile: "/ca.crt"}, s.client)
+	_, err = s.verifyClient(t, inventory.Client{Kind: inventory.ToEtcd, Address: listener.Addr().String(), CAFile: "/ca.crt"}, s.client)
 	if !errors.Is(err, ErrRejected) {
 		t.Errorf("%v, want a rejection", err)
 	}

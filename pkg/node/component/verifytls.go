@@ -14,7 +14,7 @@ import (
 // prepareTLS prepares the verification of the server. The client certificate is sent even if
 // its issuer is not in the list of CAs that the server announces: the server's answer to it is
 // the verification.
-func (p *verifier) connect(root hostfs.Root) error {
+func (p *verifier) prepareTLS(root hostfs.Root) error {
 	if p.pair.PrivateKey == nil || len(p.pair.Certificate) == 0 {
 		return errors.New("there is no key for the client certificate")
 	}
@@ -32,7 +32,7 @@ func (p *verifier) connect(root hostfs.Root) error {
 			return &p.pair, nil
 		},
 	}
-	roots, insecure, err := trust(root, p.target.CAFile)
+	roots, insecure, err := trustBundle(root, p.target.CAFile)
 	switch {
 	case err != nil:
 		return err
@@ -49,9 +49,9 @@ func (p *verifier) connect(root hostfs.Root) error {
 	return nil
 }
 
-// trust reads a bundle of CAs, from PEM or from a kubeconfig. Without a file, and with an
+// trustBundle reads a bundle of CAs, from PEM or from a kubeconfig. Without a file, and with an
 // insecure kubeconfig, the server is not verified. Nil roots are the system's.
-func trust(root hostfs.Root, file string) (roots *x509.CertPool, insecure bool, err error) {
+func trustBundle(root hostfs.Root, file string) (roots *x509.CertPool, insecure bool, err error) {
 	if file == "" {
 		return nil, true, nil
 	}
@@ -67,7 +67,7 @@ func trust(root hostfs.Root, file string) (roots *x509.CertPool, insecure bool, 
 	if err != nil {
 		return nil, false, fmt.Errorf("%q holds no CA certificate", file)
 	}
-	user := k.Current()
+	user := k.CurrentUser()
 	if user == nil && len(k.Users) > 0 {
 		user = &k.Users[0]
 	}

@@ -30,8 +30,8 @@ type Root string
 
 // LocalPath returns the path by which this process reaches a host path, with all symlinks
 // resolved. The last component need not exist.
-func (r Root) Local(hostPath string) (string, error) {
-	p, err := securejoin.SecureJoin(r.dir(), hostPath)
+func (r Root) LocalPath(hostPath string) (string, error) {
+	p, err := securejoin.SecureJoin(r.rootDir(), hostPath)
 	if err != nil {
 		return "", fmt.Errorf("resolve %q: %w", hostPath, err)
 	}
@@ -40,7 +40,7 @@ func (r Root) Local(hostPath string) (string, error) {
 
 // LocalNoFollow is LocalPath, but leaves a symlink in the last component unresolved.
 func (r Root) LocalNoFollow(hostPath string) (string, error) {
-	dir, err := r.Local(filepath.Dir(filepath.Clean(hostPath)))
+	dir, err := r.LocalPath(filepath.Dir(filepath.Clean(hostPath)))
 	if err != nil {
 		return "", err
 	}
@@ -48,8 +48,8 @@ func (r Root) LocalNoFollow(hostPath string) (string, error) {
 }
 
 // HostPath is the inverse of LocalPath: it returns the host path for a path of this process.
-func (r Root) Host(local string) string {
-	rel, err := filepath.Rel(r.dir(), local)
+func (r Root) HostPath(local string) string {
+	rel, err := filepath.Rel(r.rootDir(), local)
 	if err != nil {
 		return local
 	}
@@ -62,19 +62,19 @@ func (r Root) ReadFile(hostPath string) ([]byte, error) {
 	// Non-blocking, so that opening a FIFO returns; without a controlling terminal.
 	f, err := r.open(hostPath, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
 	if err != nil {
-		return nil, fmt.Errorf("read %q: %w", hostPath, bare(err))
+		return nil, fmt.Errorf("read %q: %w", hostPath, bareError(err))
 	}
 	defer func() { _ = f.Close() }()
 	info, err := f.Stat()
 	if err != nil {
-		return nil, fmt.Errorf("read %q: %w", hostPath, bare(err))
+		return nil, fmt.Errorf("read %q: %w", hostPath, bareError(err))
 	}
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("read %q: %w", hostPath, ErrNotRegular)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
 	if err != nil {
-		return nil, fmt.Errorf("read %q: %w", hostPath, bare(err))
+		return nil, fmt.Errorf("read %q: %w", hostPath, bareError(err))
 	}
 	if len(data) > MaxFile {
 		return nil, fmt.Errorf("read %q: %w", hostPath, ErrTooLarge)
@@ -87,7 +87,7 @@ func (r Root) open(hostPath string, flags int) (*os.File, error) {
 	if f, ok, err := r.openInRoot(hostPath, flags); ok {
 		return f, err
 	}
-	p, err := r.Local(hostPath)
+	p, err := r.LocalPath(hostPath)
 	if err != nil {
 		return nil, err
 	}
@@ -96,27 +96,27 @@ func (r Root) open(hostPath string, flags int) (*os.File, error) {
 
 // ReadDir lists a directory's entries, sorted by name.
 func (r Root) ReadDir(hostPath string) ([]fs.DirEntry, error) {
-	p, err := r.Local(hostPath)
+	p, err := r.LocalPath(hostPath)
 	if err != nil {
 		return nil, err
 	}
 	entries, err := os.ReadDir(p)
 	if err != nil {
-		return nil, fmt.Errorf("list %q: %w", hostPath, bare(err))
+		return nil, fmt.Errorf("list %q: %w", hostPath, bareError(err))
 	}
 	return entries, nil
 }
 
 // Stat follows symlinks.
 func (r Root) Stat(hostPath string) (fs.FileInfo, error) {
-	info, err := r.stat(hostPath)
+	info, err := r.statPath(hostPath)
 	if err != nil {
-		return nil, fmt.Errorf("stat %q: %w", hostPath, bare(err))
+		return nil, fmt.Errorf("stat %q: %w", hostPath, bareError(err))
 	}
 	return info, nil
 }
 
-func (r Root) stat(hostPath string) (fs.FileInfo, error) {
+func (r Root) statPath(hostPath string) (fs.FileInfo, error) {
 	if f, ok, err := r.openInRoot(hostPath, pathOnly); ok {
 		if err != nil {
 			return nil, err
@@ -124,7 +124,7 @@ func (r Root) stat(hostPath string) (fs.FileInfo, error) {
 		defer func() { _ = f.Close() }()
 		return f.Stat()
 	}
-	p, err := r.Local(hostPath)
+	p, err := r.LocalPath(hostPath)
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +132,7 @@ func (r Root) stat(hostPath string) (fs.FileInfo, error) {
 }
 
 // bareError drops the mount prefix from an *fs.PathError: callers name the host path.
-func bare(err error) error {
+func bareError(err error) error {
 	var pe *fs.PathError
 	if errors.As(err, &pe) {
 		return pe.Err
@@ -140,7 +140,7 @@ func bare(err error) error {
 	return err
 }
 
-func (r Root) dir() string {
+func (r Root) rootDir() string {
 	if r == "" {
 		return "/"
 	}

@@ -15,7 +15,7 @@ const pathOnly = unix.O_PATH
 // Local takes one for each component, and no symlink can be exchanged meanwhile. ok is false
 // where the kernel, or a seccomp filter, does not offer it.
 func (r Root) openInRoot(hostPath string, flags int) (f *os.File, ok bool, err error) {
-	root, err := unix.Open(r.dir(), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	root, err := unix.Open(r.rootDir(), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, false, nil //nolint:nilerr // the other way says what is wrong
 	}

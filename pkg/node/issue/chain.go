@@ -15,7 +15,7 @@ import (
 // file, if there is one, so that peers which trust only the root still receive all
 // intermediates. If the signer was among the old ones and has no valid certificate there, its
 // own comes first.
-func companions(r Request, signer *x509.Certificate, bundle []*x509.Certificate) []*x509.Certificate {
+func chainAfter(r Request, signer *x509.Certificate, bundle []*x509.Certificate) []*x509.Certificate {
 	if len(r.Old) == 1 {
 		return nil
 	}
@@ -48,7 +48,7 @@ func successorOf(c *x509.Certificate, among []*x509.Certificate, now time.Time) 
 	if len(below) > 0 {
 		fit = below
 	}
-	if i := certs.Lasting(fit, now, certs.Dates); i >= 0 {
+	if i := certs.LastingOf(fit, now, certs.DatesOf); i >= 0 {
 		return fit[i]
 	}
 	return nil
@@ -64,7 +64,7 @@ func validAt(c *x509.Certificate, now time.Time) bool {
 
 // climbChain returns the certificates that lead from a leaf upwards, as far as the candidates
 // do, in any order and with any dates.
-func climb(leaf *x509.Certificate, among []*x509.Certificate) []*x509.Certificate {
+func climbChain(leaf *x509.Certificate, among []*x509.Certificate) []*x509.Certificate {
 	var path []*x509.Certificate
 	for at := leaf; ; {
 		i := slices.IndexFunc(among, func(c *x509.Certificate) bool {
@@ -82,12 +82,12 @@ func climb(leaf *x509.Certificate, among []*x509.Certificate) []*x509.Certificat
 // peers trust only the highest authority to which the old file leads, or its signer if the CA's
 // file has it. An expired authority without a successor is accepted if it was in the old chain.
 func verifyAsBefore(r Request, chain, bundle []*x509.Certificate) error {
-	path := climb(r.Old[0], r.Old[1:])
+	path := climbChain(r.Old[0], r.Old[1:])
 	if len(path) == 0 {
 		return nil
 	}
 	top := path[len(path)-1]
-	if above := climb(top, bundle); len(above) > 0 {
+	if above := climbChain(top, bundle); len(above) > 0 {
 		path = append(path, above...)
 	}
 	for i, c := range path {

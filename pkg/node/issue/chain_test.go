@@ -14,7 +14,7 @@ import (
 )
 
 // acceptsChain reports whether a peer that trusts only a root verifies a chain.
-func accepts(root *x509.Certificate, chain []*x509.Certificate) error {
+func acceptsChain(root *x509.Certificate, chain []*x509.Certificate) error {
 	roots := x509.NewCertPool()
 	between := x509.NewCertPool()
 	roots.AddCert(root)
@@ -67,20 +67,20 @@ func TestPeersThatKnowTheRootAccept(t *testing.T) {
 			[]*x509.Certificate{issuing.Cert, oldPolicy.Cert}, []*x509.Certificate{issuing.Cert}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := request(t, append([]*x509.Certificate{leaf}, test.old...)...)
-			chain, err := onDisk(t, issuing.Key, test.bundle...).Issue(t.Context(), r)
+			r := requestFor(t, append([]*x509.Certificate{leaf}, test.old...)...)
+			chain, err := onDisk(t, issuing.Key, test.bundle...).IssueSuccessor(t.Context(), r)
 			require.NoError(t, err)
-			assert.Equal(t, subjects(test.want), subjects(chain[1:]))
+			assert.Equal(t, subjectsOf(test.want), subjectsOf(chain[1:]))
 			assert.Equal(t, test.want, chain[1:])
 			for _, root := range test.roots {
-				assert.NoError(t, accepts(root, chain), root.Subject)
+				assert.NoError(t, acceptsChain(root, chain), root.Subject)
 			}
-			assert.NoError(t, issue.Check(r, chain, nil), "the engine's own check agrees")
+			assert.NoError(t, issue.CheckSuccessor(r, chain, nil), "the engine's own check agrees")
 		})
 	}
 }
 
-func subjects(chain []*x509.Certificate) (out []string) {
+func subjectsOf(chain []*x509.Certificate) (out []string) {
 	for _, c := range chain {
 		out = append(out, c.Subject.CommonName)
 	}
@@ -100,7 +100,7 @@ func TestTheOldChainsAnchorMustVerifyTheNewOne(t *testing.T) {
 	}))
 	oldPolicy := root.Intermediate(t, "policy", certstest.OfKey(policy.Key), ended)
 	leaf := issuing.Leaf(t, certstest.SANs("in.example")).Leaf()
-	_, err := onDisk(t, issuing.Key, issuing.Cert, narrow.Cert, root.Cert).Issue(t.Context(), request(t, leaf, issuing.Cert, oldPolicy.Cert))
+	_, err := onDisk(t, issuing.Key, issuing.Cert, narrow.Cert, root.Cert).IssueSuccessor(t.Context(), requestFor(t, leaf, issuing.Cert, oldPolicy.Cert))
 	assert.ErrorContains(t, err, `peers that know only "CN=root"`)
 }
 
@@ -112,7 +112,7 @@ func TestLocalCATakesTheCertificateThatLasts(t *testing.T) {
 	for _, bundle := range [][]*x509.Certificate{
 		{ended.Cert, ending.Cert, ca.Cert}, {ca.Cert, ending.Cert, ended.Cert}, {renamed.Cert, ending.Cert, ca.Cert},
 	} {
-		chain, err := onDisk(t, ca.Key, bundle...).Issue(t.Context(), request(t, ca.Leaf(t).Leaf()))
+		chain, err := onDisk(t, ca.Key, bundle...).IssueSuccessor(t.Context(), requestFor(t, ca.Leaf(t).Leaf()))
 		require.NoError(t, err)
 		assert.Greater(t, chain[0].NotAfter.Sub(now), 300*24*time.Hour)
 		assert.True(t, certs.IsIssuedBy(chain[0], ca.Cert))

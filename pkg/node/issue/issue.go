@@ -26,11 +26,11 @@ type Request struct {
 
 // Issuer issues successors. A chain that it returns has passed [CheckSuccessor].
 type Issuer interface {
-	Issue(ctx context.Context, r Request) ([]*x509.Certificate, error)
+	IssueSuccessor(ctx context.Context, r Request) ([]*x509.Certificate, error)
 }
 
 // checkRequest refuses a request that no issuer can fulfil, or whose context has ended.
-func (r Request) validate(ctx context.Context) error {
+func (r Request) checkRequest(ctx context.Context) error {
 	switch {
 	case len(r.Old) == 0:
 		return errors.New("issue certificate: there is none to renew")
@@ -68,37 +68,37 @@ func (e *LossError) Hint() string {
 // had, is valid now, and verifies up to ca with the chain's other certificates. Without ca
 // (nil), as for a remote signer, those others are trusted, and only a chain of several is
 // verified.
-func Check(r Request, chain []*x509.Certificate, ca *x509.Certificate) error {
+func CheckSuccessor(r Request, chain []*x509.Certificate, ca *x509.Certificate) error {
 	if len(chain) == 0 {
 		return errors.New("check new certificate: there is none")
 	}
 	leaf := chain[0]
-	if !r.Key.Fits(leaf) {
+	if !r.Key.FitsCert(leaf) {
 		return fmt.Errorf("check new certificate %q: it is not for the new key", leaf.Subject)
 	}
-	switch kept := r.Key.Fits(r.Old[0]); {
+	switch kept := r.Key.FitsCert(r.Old[0]); {
 	case kept && !r.KeepKey:
 		return fmt.Errorf("check new certificate %q: its key is the old one", leaf.Subject)
 	case !kept && r.KeepKey:
 		return fmt.Errorf("check new certificate %q: its key is not the old one, which has to be kept", leaf.Subject)
 	}
-	if lost := certs.Losses(certs.Diff(r.Old[0], leaf)); len(lost) > 0 {
+	if lost := certs.LossesOf(certs.Compare(r.Old[0], leaf)); len(lost) > 0 {
 		return &LossError{Subject: r.Old[0].Subject.String(), Issuer: leaf.Issuer.String(), Lost: lost}
 	}
-	if status, reason := certs.Describe(leaf).Validity(r.Now, 1); status != certs.OK && status != certs.Expiring {
+	if status, reason := certs.DescribeCertificate(leaf).ValidityStatus(r.Now, 1); status != certs.OK && status != certs.Expiring {
 		return fmt.Errorf("check new certificate %q: %s", leaf.Subject, reason)
 	}
-	return verify(r, chain, ca)
+	return verifyChain(r, chain, ca)
 }
 
 // verifyChain checks that a chain leads to an authority. Without an authority the chain's other
 // certificates are trusted, if the leaf's issuer is among them; it must be among them if it was
 // before.
-func verify(r Request, chain []*x509.Certificate, ca *x509.Certificate) error {
+func verifyChain(r Request, chain []*x509.Certificate, ca *x509.Certificate) error {
 	trusted := []*x509.Certificate{ca}
 	if ca == nil {
-		led := len(climb(r.Old[0], r.Old[1:])) > 0
-		if trusted = chain[1:]; len(trusted) == 0 || !led && len(climb(chain[0], trusted)) == 0 {
+		led := len(climbChain(r.Old[0], r.Old[1:])) > 0
+		if trusted = chain[1:]; len(trusted) == 0 || !led && len(climbChain(chain[0], trusted)) == 0 {
 			return nil
 		}
 	}

@@ -20,7 +20,7 @@ import (
 var now = certstest.Now
 
 // requestFor requests the successor of a chain, with a new key of the same kind.
-func request(t *testing.T, old ...*x509.Certificate) issue.Request {
+func requestFor(t *testing.T, old ...*x509.Certificate) issue.Request {
 	t.Helper()
 	key, err := certs.NewKeyLike(old[0].PublicKey, "")
 	require.NoError(t, err)
@@ -46,26 +46,26 @@ func TestIssuers(t *testing.T) {
 	}{
 		{"CA on this node", ca.Leaf(t).Chain, onDisk(t, ca.Key, ca.Cert)},
 		{"intermediate CA on this node", intermediate.Leaf(t).Chain, onDisk(t, intermediate.Key, intermediate.Cert)},
-		{"throwaway CA", certstest.Throwaway(t, "n1").Chain, issue.Throwaway{}},
+		{"throwaway CA", certstest.SelfMade(t, "n1").Chain, issue.Throwaway{}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := request(t, test.old...)
+			r := requestFor(t, test.old...)
 			r.Validity = 90 * 24 * time.Hour
-			chain, err := test.issuer.Issue(t.Context(), r)
+			chain, err := test.issuer.IssueSuccessor(t.Context(), r)
 			require.NoError(t, err)
 			require.Len(t, chain, len(test.old))
-			assert.True(t, r.Key.Fits(chain[0]))
+			assert.True(t, r.Key.FitsCert(chain[0]))
 			assert.NotEqual(t, test.old[0].SerialNumber, chain[0].SerialNumber)
-			assert.Empty(t, certs.Diff(test.old[0], chain[0]))
+			assert.Empty(t, certs.Compare(test.old[0], chain[0]))
 			assert.Equal(t, now.Add(r.Validity), chain[0].NotAfter)
-			assert.NoError(t, issue.Check(r, chain, nil))
+			assert.NoError(t, issue.CheckSuccessor(r, chain, nil))
 
 			for name, bad := range map[string]issue.Request{
 				"no certificate": {Key: r.Key, Now: now},
 				"no key":         {Old: test.old, Now: now},
 				"no time":        {Old: test.old, Key: r.Key},
 			} {
-				_, err := test.issuer.Issue(t.Context(), bad)
+				_, err := test.issuer.IssueSuccessor(t.Context(), bad)
 				assert.Error(t, err, name)
 			}
 		})
@@ -80,23 +80,23 @@ func TestLocalCAKeepsIntermediates(t *testing.T) {
 	ofLower := onDisk(t, lower.Key, lower.Cert, middle.Cert)
 
 	t.Run("as they were", func(t *testing.T) {
-		chain, err := ofLower.Issue(t.Context(), request(t, old.Chain...))
+		chain, err := ofLower.IssueSuccessor(t.Context(), requestFor(t, old.Chain...))
 		require.NoError(t, err)
 		assert.Equal(t, []*x509.Certificate{lower.Cert, middle.Cert}, chain[1:])
 	})
 	t.Run("in whatever order they were", func(t *testing.T) {
-		chain, err := ofLower.Issue(t.Context(), request(t, old.Leaf(), middle.Cert, lower.Cert))
+		chain, err := ofLower.IssueSuccessor(t.Context(), requestFor(t, old.Leaf(), middle.Cert, lower.Cert))
 		require.NoError(t, err)
 		assert.Equal(t, []*x509.Certificate{middle.Cert, lower.Cert}, chain[1:])
 	})
 	t.Run("none where there were none", func(t *testing.T) {
-		chain, err := ofLower.Issue(t.Context(), request(t, old.Leaf()))
+		chain, err := ofLower.IssueSuccessor(t.Context(), requestFor(t, old.Leaf()))
 		require.NoError(t, err)
 		assert.Len(t, chain, 1)
 	})
 	t.Run("renewed where one had run out", func(t *testing.T) {
 		expired := middle.Intermediate(t, "lower", certstest.OfKey(lower.Key), certstest.Valid(now.Add(-2*time.Hour), now.Add(-time.Hour)))
-		chain, err := ofLower.Issue(t.Context(), request(t, old.Leaf(), expired.Cert))
+		chain, err := ofLower.IssueSuccessor(t.Context(), requestFor(t, old.Leaf(), expired.Cert))
 		require.NoError(t, err)
 		assert.Equal(t, []*x509.Certificate{lower.Cert}, chain[1:])
 	})
@@ -105,7 +105,7 @@ func TestLocalCAKeepsIntermediates(t *testing.T) {
 func TestLocalCAPicksOfSeveralTheOneWithTheKey(t *testing.T) {
 	newCA := certstest.NewCA(t, "kubernetes")
 	oldCA := certstest.NewCA(t, "kubernetes")
-	chain, err := onDisk(t, oldCA.Key, newCA.Cert, oldCA.Cert).Issue(t.Context(), request(t, oldCA.Leaf(t).Chain...))
+	chain, err := onDisk(t, oldCA.Key, newCA.Cert, oldCA.Cert).IssueSuccessor(t.Context(), requestFor(t, oldCA.Leaf(t).Chain...))
 	require.NoError(t, err)
 	assert.NoError(t, chain[0].CheckSignatureFrom(oldCA.Cert))
 }
@@ -140,7 +140,7 @@ func TestLocalCARefusals(t *testing.T) {
 		{"damaged key", issue.LocalCA{Root: good.Root, CACert: "/pki/ca.crt", CAKey: "/pki/not.pem"}, `from "/pki/not.pem": no private key block`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			chain, err := test.issuer.Issue(t.Context(), request(t, old))
+			chain, err := test.issuer.IssueSuccessor(t.Context(), requestFor(t, old))
 			require.ErrorContains(t, err, test.err)
 			assert.Nil(t, chain)
 			assert.NotContains(t, err.Error(), string(good.Root), "people know host paths")
@@ -158,7 +158,7 @@ func TestCheck(t *testing.T) {
 	client := certstest.Usages(x509.ExtKeyUsageClientAuth)
 	name := certstest.Name("system:node:n1", "system:nodes")
 	old := ca.Leaf(t, name, client, certstest.SANs("n1")).Leaf()
-	r := request(t, old)
+	r := requestFor(t, old)
 	mine := certstest.OfKey(r.Key)
 
 	for _, test := range []struct {
@@ -179,7 +179,7 @@ func TestCheck(t *testing.T) {
 		{"not yet valid", ca, []certstest.Option{mine, name, client, certstest.SANs("n1"), certstest.Valid(now.Add(time.Hour), now.Add(2*time.Hour))}, "valid only from"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			err := issue.Check(r, test.ca.Leaf(t, test.is...).Chain, ca.Cert)
+			err := issue.CheckSuccessor(r, test.ca.Leaf(t, test.is...).Chain, ca.Cert)
 			if test.err == "" {
 				assert.NoError(t, err)
 				return
@@ -188,27 +188,27 @@ func TestCheck(t *testing.T) {
 		})
 	}
 	t.Run("no certificate", func(t *testing.T) {
-		assert.ErrorContains(t, issue.Check(r, nil, ca.Cert), "there is none")
+		assert.ErrorContains(t, issue.CheckSuccessor(r, nil, ca.Cert), "there is none")
 	})
 	t.Run("the old key again", func(t *testing.T) {
 		p := ca.Leaf(t)
-		err := issue.Check(issue.Request{Old: p.Chain, Key: p.Key, Now: now}, p.Chain, ca.Cert)
+		err := issue.CheckSuccessor(issue.Request{Old: p.Chain, Key: p.Key, Now: now}, p.Chain, ca.Cert)
 		assert.ErrorContains(t, err, "its key is the old one")
 	})
 	t.Run("the old key, which is to be kept", func(t *testing.T) {
 		p := ca.Leaf(t)
-		assert.NoError(t, issue.Check(issue.Request{Old: p.Chain, Key: p.Key, KeepKey: true, Now: now}, p.Chain, ca.Cert))
-		fresh := request(t, p.Chain...)
+		assert.NoError(t, issue.CheckSuccessor(issue.Request{Old: p.Chain, Key: p.Key, KeepKey: true, Now: now}, p.Chain, ca.Cert))
+		fresh := requestFor(t, p.Chain...)
 		fresh.KeepKey = true
-		err := issue.Check(fresh, ca.Leaf(t, certstest.OfKey(fresh.Key)).Chain, ca.Cert)
+		err := issue.CheckSuccessor(fresh, ca.Leaf(t, certstest.OfKey(fresh.Key)).Chain, ca.Cert)
 		assert.ErrorContains(t, err, "has to be kept")
 	})
 	t.Run("a critical extension that Go does not know, as before", func(t *testing.T) {
 		odd := certstest.Extension(asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 99999, 3}, true, []byte{5, 0})
-		r := request(t, ca.Leaf(t, odd).Leaf())
-		assert.NoError(t, issue.Check(r, ca.Leaf(t, odd, certstest.OfKey(r.Key)).Chain, ca.Cert))
-		plain := request(t, ca.Leaf(t).Leaf())
-		assert.ErrorContains(t, issue.Check(plain, ca.Leaf(t, odd, certstest.OfKey(plain.Key)).Chain, ca.Cert), "does not verify")
+		r := requestFor(t, ca.Leaf(t, odd).Leaf())
+		assert.NoError(t, issue.CheckSuccessor(r, ca.Leaf(t, odd, certstest.OfKey(r.Key)).Chain, ca.Cert))
+		plain := requestFor(t, ca.Leaf(t).Leaf())
+		assert.ErrorContains(t, issue.CheckSuccessor(plain, ca.Leaf(t, odd, certstest.OfKey(plain.Key)).Chain, ca.Cert), "does not verify")
 	})
 }
 
@@ -217,7 +217,7 @@ func TestIssueHonoursACancelledContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for _, issuer := range []issue.Issuer{onDisk(t, ca.Key, ca.Cert), issue.Throwaway{}} {
-		_, err := issuer.Issue(ctx, request(t, ca.Leaf(t).Chain...))
+		_, err := issuer.IssueSuccessor(ctx, requestFor(t, ca.Leaf(t).Chain...))
 		assert.ErrorIs(t, err, context.Canceled)
 	}
 }

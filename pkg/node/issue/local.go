@@ -21,24 +21,24 @@ var _ Issuer = LocalCA{}
 
 // IssueSuccessor signs a successor. It refuses a CA that did not issue the old certificate, may
 // not sign, is not valid now, or whose key does not fit.
-func (l LocalCA) Issue(ctx context.Context, r Request) ([]*x509.Certificate, error) {
-	if err := r.validate(ctx); err != nil {
+func (l LocalCA) IssueSuccessor(ctx context.Context, r Request) ([]*x509.Certificate, error) {
+	if err := r.checkRequest(ctx); err != nil {
 		return nil, err
 	}
-	ca, bundle, caKey, err := l.load(r)
+	ca, bundle, caKey, err := l.loadCA(r)
 	if err != nil {
 		return nil, err
 	}
-	template, err := certs.Successor(r.Old[0], certs.Renewal{Now: r.Now, Validity: r.Validity, Life: r.Life, CA: ca})
+	template, err := certs.SuccessorTemplate(r.Old[0], certs.Renewal{Now: r.Now, Validity: r.Validity, Life: r.Life, CA: ca})
 	if err != nil {
 		return nil, err
 	}
-	leaf, err := certs.Sign(template, r.Key.Signer.Public(), ca, caKey.Signer)
+	leaf, err := certs.SignTemplate(template, r.Key.Signer.Public(), ca, caKey.Signer)
 	if err != nil {
 		return nil, err
 	}
-	chain := append([]*x509.Certificate{leaf}, companions(r, ca, bundle)...)
-	if err := Check(r, chain, ca); err != nil {
+	chain := append([]*x509.Certificate{leaf}, chainAfter(r, ca, bundle)...)
+	if err := CheckSuccessor(r, chain, ca); err != nil {
 		return nil, err
 	}
 	if err := verifyAsBefore(r, chain, bundle); err != nil {
@@ -50,7 +50,7 @@ func (l LocalCA) Issue(ctx context.Context, r Request) ([]*x509.Certificate, err
 // loadCA reads the CA and its key. Of the certificates in the file that issued the old
 // certificate and fit the key, it takes the one that expires last. bundle is the whole content
 // of the CA's file.
-func (l LocalCA) load(r Request) (ca *x509.Certificate, bundle []*x509.Certificate, key certs.Key, err error) {
+func (l LocalCA) loadCA(r Request) (ca *x509.Certificate, bundle []*x509.Certificate, key certs.Key, err error) {
 	certPEM, err := l.Root.ReadFile(l.CACert)
 	if err != nil {
 		return nil, nil, key, fmt.Errorf("load certificate authority: %w", err)
@@ -67,7 +67,7 @@ func (l LocalCA) load(r Request) (ca *x509.Certificate, bundle []*x509.Certifica
 	if err != nil {
 		return nil, nil, key, fmt.Errorf("load key of certificate authority %q from %q: %w", bundle[0].Subject, l.CAKey, err)
 	}
-	ours := slices.DeleteFunc(slices.Clone(bundle), func(c *x509.Certificate) bool { return !key.Fits(c) })
+	ours := slices.DeleteFunc(slices.Clone(bundle), func(c *x509.Certificate) bool { return !key.FitsCert(c) })
 	if len(ours) == 0 {
 		return nil, nil, key, fmt.Errorf("load certificate authority: the key in %q does not fit the certificate in %q", l.CAKey, l.CACert)
 	}
@@ -76,5 +76,5 @@ func (l LocalCA) load(r Request) (ca *x509.Certificate, bundle []*x509.Certifica
 	if len(issued) == 0 {
 		return nil, nil, key, fmt.Errorf("issue certificate %q: certificate authority %q in %q did not issue the old one", r.Old[0].Subject, first.Subject, l.CACert)
 	}
-	return issued[certs.Lasting(issued, r.Now, certs.Dates)], bundle, key, nil
+	return issued[certs.LastingOf(issued, r.Now, certs.DatesOf)], bundle, key, nil
 }

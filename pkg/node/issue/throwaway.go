@@ -15,15 +15,15 @@ type Throwaway struct{}
 var _ Issuer = Throwaway{}
 
 // IssueSuccessor makes the CA and the certificate.
-func (Throwaway) Issue(ctx context.Context, r Request) ([]*x509.Certificate, error) {
-	if err := r.validate(ctx); err != nil {
+func (Throwaway) IssueSuccessor(ctx context.Context, r Request) ([]*x509.Certificate, error) {
+	if err := r.checkRequest(ctx); err != nil {
 		return nil, err
 	}
 	chain, err := certs.SelfServing(r.Old, r.Key, certs.Renewal{Now: r.Now, Validity: r.Validity, Life: r.Life})
 	if err != nil {
 		return nil, err
 	}
-	if err := Check(r, chain, nil); err != nil {
+	if err := CheckSuccessor(r, chain, nil); err != nil {
 		return nil, err
 	}
 	return chain, nil

@@ -15,20 +15,20 @@ const LoopbackName = "apiserver-loopback-client"
 
 // localAddress returns the address at which a listener on bind is reached from the node itself:
 // the loopback address if it listens on all addresses.
-func local(bind string) string {
-	if everywhere(bind) {
+func localAddress(bind string) string {
+	if listensEverywhere(bind) {
 		return loopback
 	}
 	return bind
 }
 
 // listensEverywhere reports whether a listener on bind listens on every address of the node.
-func everywhere(bind string) bool {
+func listensEverywhere(bind string) bool {
 	ip := net.ParseIP(bind)
 	return bind == "" || ip != nil && ip.IsUnspecified()
 }
 
-func join(host, port string) string { return net.JoinHostPort(host, port) }
+func joinHostPort(host, port string) string { return net.JoinHostPort(host, port) }
 
 // httpsEndpoints returns the TLS endpoints of a component's listen URLs, as addresses that are
 // reachable from the node.
@@ -52,7 +52,7 @@ func localURLs(urls []string) []string {
 		if err != nil || u.Hostname() == "" || u.Port() == "" || u.Scheme != "http" && u.Scheme != "https" {
 			continue
 		}
-		ask := u.Scheme + "://" + join(local(u.Hostname()), u.Port())
+		ask := u.Scheme + "://" + joinHostPort(localAddress(u.Hostname()), u.Port())
 		if !seen[ask] {
 			seen[ask] = true
 			out = append(out, ask)

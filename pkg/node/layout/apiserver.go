@@ -13,31 +13,31 @@ const defaultAPIServerPort = "6443"
 
 // apiServerAddress is the address of an API server as seen from its own node.
 func (p *program) apiServerAddress() string {
-	port := p.args.value("secure-port")
+	port := p.args.lastValue("secure-port")
 	if port == "" {
 		port = defaultAPIServerPort
 	}
-	return join(local(p.args.value("bind-address")), port)
+	return joinHostPort(localAddress(p.args.lastValue("bind-address")), port)
 }
 
 // advertisedAddress is the address by which other nodes reach an API server.
-func (p *program) advertised() string {
-	host := p.args.value("advertise-address")
+func (p *program) advertisedAddress() string {
+	host := p.args.lastValue("advertise-address")
 	if host == "" {
 		return p.apiServerAddress()
 	}
-	port := p.args.value("secure-port")
+	port := p.args.lastValue("secure-port")
 	if port == "" {
 		port = defaultAPIServerPort
 	}
-	return join(host, port)
+	return joinHostPort(host, port)
 }
 
 // addAPIServer records the API server's serving and client certificates.
 func (d *discovery) addAPIServer(p *program) {
 	address := p.apiServerAddress()
-	p.component.APIServer = p.advertised()
-	p.component.ClientURLs = p.args.list("etcd-servers")
+	p.component.APIServer = p.advertisedAddress()
+	p.component.ClientURLs = p.args.listValue("etcd-servers")
 	if !p.isolated {
 		p.component.Health = "https://" + address + "/readyz"
 	}
@@ -46,10 +46,10 @@ func (d *discovery) addAPIServer(p *program) {
 		serving.served = []inventory.Served{{Address: address}}
 		d.addInMemory(p.service, LoopbackName, address, LoopbackName)
 	}
-	if p.args.value("tls-cert-file") == "" {
+	if p.args.lastValue("tls-cert-file") == "" {
 		d.addSelfMade(p, "apiserver", "/var/run/kubernetes", role{name: "apiserver", served: serving.served})
 	}
-	d.addSettings(p, p.args.values, map[settings.Verification]verificationPlace{
+	d.addSettings(p, p.args.allValues, map[settings.Verification]verificationPlace{
 		settings.Served:      serving,
 		settings.EtcdMember:  {client: d.etcdOf(p)},
 		settings.NodeKubelet: {client: d.kubeletOf(p)},
@@ -68,11 +68,11 @@ func (d *discovery) addInMemory(s certs.Service, name, address, serverName strin
 // addSelfMade records the serving pair that a component without --tls-cert-file makes at
 // its first start and uses again at the next, where it keeps it on the host: in --cert-dir.
 func (d *discovery) addSelfMade(p *program, pair, defaultDir string, r role) {
-	dir := p.args.value("cert-dir")
+	dir := p.args.lastValue("cert-dir")
 	if dir == "" {
 		dir = defaultDir
 	}
-	cert, err := p.files.host(path.Join(dir, pair+".crt"))
+	cert, err := p.files.hostPath(path.Join(dir, pair+".crt"))
 	if err == nil {
 		_, err = d.root.Stat(cert)
 	}
@@ -81,7 +81,7 @@ func (d *discovery) addSelfMade(p *program, pair, defaultDir string, r role) {
 			d.addInMemory(p.service, r.name, s.Address, s.ServerName)
 		}
 		if p.service == certs.KubeAPIServer {
-			p.component.Note = join2(p.component.Note, "serves a certificate that it makes itself at each start")
+			p.component.Note = joinNotes(p.component.Note, "serves a certificate that it makes itself at each start")
 		}
 		return
 	}
@@ -93,7 +93,7 @@ func (d *discovery) addSelfMade(p *program, pair, defaultDir string, r role) {
 // this node if it uses one, otherwise the first.
 func (d *discovery) etcdOf(p *program) *inventory.Client {
 	var chosen string
-	for _, u := range p.args.list("etcd-servers") {
+	for _, u := range p.args.listValue("etcd-servers") {
 		if address := hostPort(u); address != "" && (chosen == "" || isLoopback(address) && !isLoopback(chosen)) {
 			chosen = address
 		}
@@ -101,7 +101,7 @@ func (d *discovery) etcdOf(p *program) *inventory.Client {
 	if chosen == "" {
 		return nil
 	}
-	return d.etcdClient(p, chosen, p.args.value("etcd-cafile"))
+	return d.etcdClient(p, chosen, p.args.lastValue("etcd-cafile"))
 }
 
 // kubeletOf returns the address of this node's kubelet, as the API server uses it.
@@ -111,8 +111,8 @@ func (d *discovery) kubeletOf(p *program) *inventory.Client {
 		return nil
 	}
 	c := &inventory.Client{Kind: inventory.ToKubelet, Address: address}
-	if ca := p.args.value("kubelet-certificate-authority"); ca != "" {
-		if host, err := p.files.host(ca); err == nil {
+	if ca := p.args.lastValue("kubelet-certificate-authority"); ca != "" {
+		if host, err := p.files.hostPath(ca); err == nil {
 			c.CAFile = host
 		}
 	}

@@ -11,23 +11,23 @@ import (
 // dashes, and the last one takes precedence.
 type arguments []string
 
-// value is the last value of a flag, or "".
-func (a arguments) value(name string) string {
-	v, _ := a.lookup(name)
+// lastValue is the last value of a flag, or "".
+func (a arguments) lastValue(name string) string {
+	v, _ := a.lookupFlag(name)
 	return v
 }
 
 // lookupFlag returns the last value of a flag, and whether the flag is set.
-func (a arguments) lookup(name string) (string, bool) {
-	all := a.values(name)
+func (a arguments) lookupFlag(name string) (string, bool) {
+	all := a.allValues(name)
 	if len(all) == 0 {
 		return "", false
 	}
 	return all[len(all)-1], true
 }
 
-// values are all values of a flag that may be repeated.
-func (a arguments) values(name string) []string {
+// allValues are all values of a flag that may be repeated.
+func (a arguments) allValues(name string) []string {
 	var out []string
 	for i, arg := range a {
 		flag, value, joined, ok := splitFlag(arg)
@@ -42,8 +42,8 @@ func (a arguments) values(name string) []string {
 	return out
 }
 
-// boolean reads a boolean flag, which never takes the next word as its value.
-func (a arguments) boolean(name string) (value, set bool) {
+// booleanFlag reads a boolean flag, which never takes the next word as its value.
+func (a arguments) booleanFlag(name string) (value, set bool) {
 	for _, arg := range a {
 		flag, text, joined, ok := splitFlag(arg)
 		if !ok || flag != name {
@@ -58,8 +58,8 @@ func (a arguments) boolean(name string) (value, set bool) {
 	return value, set
 }
 
-// list splits the last value of a flag at its commas.
-func (a arguments) list(name string) []string { return splitList(a.value(name)) }
+// listValue splits the last value of a flag at its commas.
+func (a arguments) listValue(name string) []string { return splitList(a.lastValue(name)) }
 
 // splitFlag takes "--name=value" apart; the name has its underscores made dashes.
 func splitFlag(arg string) (name, value string, joined, ok bool) {

@@ -13,23 +13,23 @@ func TestArgumentsReadFlagsAsKubernetesDoes(t *testing.T) {
 	for flag, want := range map[string]string{
 		"cert-dir": "/b", "single": "1", "under-score": "2", "empty": "", "last": "", "missing": "",
 	} {
-		if got := args.value(flag); got != want {
+		if got := args.lastValue(flag); got != want {
 			t.Errorf("value(%q) = %q, want %q", flag, got, want)
 		}
 	}
-	if _, set := args.lookup("empty"); !set {
+	if _, set := args.lookupFlag("empty"); !set {
 		t.Error("a flag with an empty value counts as not set")
 	}
-	if got := args.values("cert-dir"); !slices.Equal(got, []string{"/a", "/b"}) {
+	if got := args.allValues("cert-dir"); !slices.Equal(got, []string{"/a", "/b"}) {
 		t.Errorf("values = %q", got)
 	}
-	if got := args.list("list"); !slices.Equal(got, []string{"a", "b", "c"}) {
+	if got := args.listValue("list"); !slices.Equal(got, []string{"a", "b", "c"}) {
 		t.Errorf("list = %q", got)
 	}
 	for flag, want := range map[string][2]bool{
 		"switch": {true, true}, "off": {false, true}, "last": {true, true}, "missing": {false, false},
 	} {
-		if v, set := args.boolean(flag); v != want[0] || set != want[1] {
+		if v, set := args.booleanFlag(flag); v != want[0] || set != want[1] {
 			t.Errorf("boolean(%q) = %v, %v, want %v", flag, v, set, want)
 		}
 	}
@@ -46,11 +46,11 @@ func TestRedactHidesValuesThatCouldBeSecrets(t *testing.T) {
 		"--etcd-servers=https://u:pw@10.0.0.1:1,b": "--etcd-servers=https://redacted@10.0.0.1:1,b",
 		"--tls-cert-file=/x.crt":                   "--tls-cert-file=/x.crt",
 	} {
-		if got := redact(arguments{arg}); !slices.Equal(got, []string{want}) {
+		if got := redactArgs(arguments{arg}); !slices.Equal(got, []string{want}) {
 			t.Errorf("redact(%q) = %q, want %q", arg, got, want)
 		}
 	}
-	if got := redact(arguments{"--token", "abc", "--v", "2"}); !slices.Equal(got, []string{"--token", "(redacted)", "--v", "2"}) {
+	if got := redactArgs(arguments{"--token", "abc", "--v", "2"}); !slices.Equal(got, []string{"--token", "(redacted)", "--v", "2"}) {
 		t.Errorf("a secret in a word of its own: %q", got)
 	}
 }

@@ -36,7 +36,7 @@ type starter struct {
 }
 
 // makesAgain reports whether a start of the unit makes this certificate again.
-func (s starter) makes(c *inventory.Certificate) bool {
+func (s starter) makesAgain(c *inventory.Certificate) bool {
 	file, ok := strings.CutPrefix(c.Store.Cert, s.dir+"/")
 	if !ok || s.unit == "" || !slices.Contains(madeAtStart, file) {
 		return false
@@ -59,7 +59,7 @@ func (d *discovery) findStarter(supervised map[certs.Service]*program) starter {
 				continue
 			}
 			s := starter{unit: p.component.Unit, dir: p.distribution.dir}
-			if dir := arguments(argv[1:]).value("data-dir"); dir != "" {
+			if dir := arguments(argv[1:]).lastValue("data-dir"); dir != "" {
 				s.dir = path.Clean(dir)
 			}
 			if kubelet := supervised[certs.Kubelet]; kubelet != nil && kubelet.component.Unit == s.unit {
@@ -88,7 +88,7 @@ func killsPods(u *unit, name string) string {
 func (d *distribution) reasonFor(c *inventory.Certificate, unit string) string {
 	switch {
 	case !d.atStart:
-		return d.reason(unit)
+		return d.leftReason(unit)
 	case c.Service == certs.Kubelet:
 		return fmt.Sprintf("%s leaves this certificate to the kubelet, which renews it before it expires", d.name)
 	case unit == "":

@@ -13,12 +13,12 @@ import (
 func k0sController(n *layouttest.Node, unitFile string, worker bool, args ...string) {
 	const unit, bin, pki = "k0scontroller.service", "/var/lib/k0s/bin/", "/var/lib/k0s/pki/"
 	if unitFile != "" {
-		n.Write("/etc/systemd/system/"+unit, unitFile)
+		n.WriteFile("/etc/systemd/system/"+unit, unitFile)
 	}
 	run := func(pid int, argv ...string) {
-		n.Process(pid, layouttest.Unit(unit), argv...)
+		n.AddProcess(pid, layouttest.UnitCgroup(unit), argv...)
 		if pid > 90 {
-			child(n, pid, 90)
+			makeChild(n, pid, 90)
 		}
 	}
 	run(90, append([]string{"/usr/local/bin/k0s", "controller"}, args...)...)
@@ -29,11 +29,11 @@ func k0sController(n *layouttest.Node, unitFile string, worker bool, args ...str
 		"--proxy-client-cert-file="+pki+"front-proxy-client.crt", "--proxy-client-key-file="+pki+"front-proxy-client.key",
 		"--tls-sni-cert-key=/srv/own.crt,/srv/own.key")
 	run(120, bin+"kube-scheduler", "--kubeconfig="+pki+"scheduler.conf")
-	n.Write(pki+"scheduler.conf", kubeconfig("system:kube-scheduler"))
-	n.Write(pki+"admin.conf", kubeconfig("kubernetes-admin"))
+	n.WriteFile(pki+"scheduler.conf", embeddedKubeconfig("system:kube-scheduler"))
+	n.WriteFile(pki+"admin.conf", embeddedKubeconfig("kubernetes-admin"))
 	if worker {
 		run(130, bin+"kubelet", "--kubeconfig=/var/lib/k0s/kubelet.conf")
-		n.Write("/var/lib/k0s/kubelet.conf", kubeconfig("system:node:n1"))
+		n.WriteFile("/var/lib/k0s/kubelet.conf", embeddedKubeconfig("system:node:n1"))
 	}
 }
 
@@ -57,19 +57,19 @@ func TestCertificatesThatK0sMakesAtItsStart(t *testing.T) {
 		"with the place of data spelled": {func(n *layouttest.Node) { k0sController(n, "", false, "--data-dir", "/var/lib/k0s/") }, true, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := layouttest.New(t)
+			n := layouttest.NewNode(t)
 			tt.build(n)
-			l := Discover(n.Root, Options{})
+			l := DiscoverNode(n.Root, Options{})
 			for _, name := range []string{"apiserver", "apiserver-kubelet-client", "front-proxy-client", "etcd-server", "etcd-peer", "scheduler.conf", "admin.conf"} {
-				c := find(t, l, name)
+				c := findCertificate(t, l, name)
 				if got := c.Issuer.Kind == inventory.UnitStart; got != tt.atUnit || got != (c.Issuer.Unit != "" && c.Reason == "") {
 					t.Errorf("%s: %+v %q", name, c.Issuer, c.Reason)
 				}
 			}
-			if c := find(t, l, "apiserver"); !strings.Contains(c.Reason, tt.reason) {
+			if c := findCertificate(t, l, "apiserver"); !strings.Contains(c.Reason, tt.reason) {
 				t.Errorf("apiserver: %q, want %q", c.Reason, tt.reason)
 			}
-			if grace := l.Node.Component(certs.Etcd).GraceSeconds; (grace == 300) != (name == "controller and worker") {
+			if grace := l.Node.ComponentOf(certs.Etcd).GraceSeconds; (grace == 300) != (name == "controller and worker") {
 				t.Errorf("the unit has %d s to exit", grace)
 			}
 			for _, c := range l.Node.Certificates {

@@ -18,7 +18,7 @@ type role struct {
 	pinned      bool             // see inventory.Certificate
 	fileMount   bool             // see inventory.Certificate
 	issuer      inventory.Issuer // where the role alone decides
-	reason      string
+	leftReason  string
 }
 
 // addPair records a certificate that lies in two PEM files, or in one that holds
@@ -28,7 +28,7 @@ func (d *discovery) addPair(s certs.Service, cert, key string, r role) {
 	if cert == key {
 		store = inventory.Store{Kind: inventory.Combined, Cert: cert}
 	}
-	d.add(s, store, r)
+	d.addCertificate(s, store, r)
 }
 
 // addNamedPair is addPair for the values of two flags of a component.
@@ -36,7 +36,7 @@ func (d *discovery) addNamedPair(p *program, certName, keyName string, r role) {
 	if certName == "" {
 		return
 	}
-	cert, ok := d.host(p, certName)
+	cert, ok := d.hostPath(p, certName)
 	if !ok {
 		return
 	}
@@ -44,15 +44,15 @@ func (d *discovery) addNamedPair(p *program, certName, keyName string, r role) {
 		d.notInspected(p.service, cert, "the component names this certificate without a key")
 		return
 	}
-	r.fileMount = p.files.alone(certName) || p.files.alone(keyName)
-	if key, ok := d.host(p, keyName); ok {
+	r.fileMount = p.files.mountedAlone(certName) || p.files.mountedAlone(keyName)
+	if key, ok := d.hostPath(p, keyName); ok {
 		d.addPair(p.service, cert, key, r)
 	}
 }
 
-// add records a certificate, or one more use of a certificate that is known.
-func (d *discovery) add(s certs.Service, store inventory.Store, r role) {
-	place := d.place(store)
+// addCertificate records a certificate, or one more use of a certificate that is known.
+func (d *discovery) addCertificate(s certs.Service, store inventory.Store, r role) {
+	place := d.storeKey(store)
 	if i, known := d.seen[place]; known {
 		c := &d.out.Node.Certificates[i]
 		if !slices.Contains(c.UsedBy, s) {
@@ -68,18 +68,18 @@ func (d *discovery) add(s certs.Service, store inventory.Store, r role) {
 	d.seen[place] = len(d.out.Node.Certificates)
 	d.out.Node.Certificates = append(d.out.Node.Certificates, inventory.Certificate{
 		Service: s, UsedBy: []certs.Service{s}, Name: r.name, Store: store, Issuer: r.issuer,
-		Served: r.served, Client: r.client, SelfManaged: r.selfManaged, Pinned: r.pinned, FileMount: r.fileMount, Reason: r.reason,
+		Served: r.served, Client: r.client, SelfManaged: r.selfManaged, Pinned: r.pinned, FileMount: r.fileMount, Reason: r.leftReason,
 	})
 }
 
 // storeKey identifies a store by the real paths of its files, so that two names of one pair are
 // one certificate.
-func (d *discovery) place(s inventory.Store) string {
+func (d *discovery) storeKey(s inventory.Store) string {
 	resolved := func(p string) string {
 		if p == "" {
 			return ""
 		}
-		local, err := d.root.Local(p)
+		local, err := d.root.LocalPath(p)
 		if err != nil {
 			return p
 		}
@@ -90,13 +90,13 @@ func (d *discovery) place(s inventory.Store) string {
 
 // addAuthority records a file of CA certificates that a component names.
 func (d *discovery) addAuthority(p *program, certName, keyName string) {
-	cert, ok := d.host(p, certName)
+	cert, ok := d.hostPath(p, certName)
 	if !ok {
 		return
 	}
 	key := ""
 	if keyName != "" {
-		key, _ = d.host(p, keyName)
+		key, _ = d.hostPath(p, keyName)
 	}
 	d.addAuthorityFile(p.service, cert, key)
 }
@@ -125,7 +125,7 @@ var systemTrust = []string{"/etc/ssl/certs", "/etc/pki/tls", "/etc/pki/ca-trust"
 // the kubelet's own: it keeps its former certificates there.
 func (d *discovery) addDirectories() {
 	note := func(dir string, s certs.Service) {
-		if slices.ContainsFunc(systemTrust, func(t string) bool { return under(dir, t) }) ||
+		if slices.ContainsFunc(systemTrust, func(t string) bool { return isUnder(dir, t) }) ||
 			d.kubelet != nil && dir == d.kubelet.certDir {
 			return
 		}

@@ -14,7 +14,7 @@ type placement struct {
 
 // isStatic reports whether the pod came from a manifest on this node: the kubelet gives such
 // pods a hash for a UID, where the API server gives a UUID.
-func (p placement) static() bool {
+func (p placement) isStatic() bool {
 	return p.podUID != "" && !strings.Contains(p.podUID, "-")
 }
 
@@ -58,7 +58,7 @@ func cgroupPaths(data []byte) map[string]string {
 // process 1: the groups of a node that is itself a container (nspawn, kind) have a prefix,
 // which is ignored. A reader in a control-group namespace of its own sees that prefix as
 // "/../..".
-func place(paths, init map[string]string) placement {
+func placeProcess(paths, init map[string]string) placement {
 	var p placement
 	for hierarchy, path := range paths {
 		prefix := strings.TrimSuffix(init[hierarchy], "/init.scope")

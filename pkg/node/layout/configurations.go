@@ -16,15 +16,15 @@ import (
 func (d *discovery) addConfigurations(p *program) {
 	p.orHost = true
 	defer func() { p.orHost = false }()
-	d.addAuthorizationConfig(p, p.args.value("authorization-config"))
-	d.addAdmissionConfig(p, p.args.value("admission-control-config-file"))
-	d.addEgressConfig(p, p.args.value("egress-selector-config-file"))
+	d.addAuthorizationConfig(p, p.args.lastValue("authorization-config"))
+	d.addAdmissionConfig(p, p.args.lastValue("admission-control-config-file"))
+	d.addEgressConfig(p, p.args.lastValue("egress-selector-config-file"))
 }
 
 // readConfiguration reads a configuration file, YAML or JSON, into out. An unreadable file is
 // recorded.
 func (d *discovery) readConfiguration(p *program, file string, out any) bool {
-	host, ok := d.host(p, file)
+	host, ok := d.hostPath(p, file)
 	if !ok {
 		return false
 	}
@@ -89,7 +89,7 @@ func (d *discovery) addAdmissionConfig(p *program, file string) {
 				d.addAdmissionPlugin(p, file, config)
 			}
 		case plugin.Path != "":
-			at := within(file, plugin.Path)
+			at := pathWithin(file, plugin.Path)
 			if d.readConfiguration(p, at, &config) {
 				d.addAdmissionPlugin(p, at, config)
 			}
@@ -106,7 +106,7 @@ func (d *discovery) addAdmissionPlugin(p *program, file string, c admissionPlugi
 // client certificate, or those of all users, since the admission webhooks choose theirs by the
 // webhook's host (k8s.io/apiserver/pkg/util/webhook/authentication.go).
 func (d *discovery) addWebhookConfig(p *program, file, conf string, everyUser bool) {
-	if conf = d.beside(p, file, conf); conf == "" {
+	if conf = d.resolveBeside(p, file, conf); conf == "" {
 		return
 	}
 	if !everyUser {
@@ -127,15 +127,15 @@ func (d *discovery) addWebhookConfig(p *program, file, conf string, everyUser bo
 // resolveBeside resolves a path in a configuration file. The API server takes relative paths
 // from its working directory, or refuses them; if such a file does not exist, but one beside
 // the configuration file does, that one is used.
-func (d *discovery) beside(p *program, file, name string) string {
-	if name == "" || path.IsAbs(name) || d.sees(p, name) || !d.sees(p, within(file, name)) {
+func (d *discovery) resolveBeside(p *program, file, name string) string {
+	if name == "" || path.IsAbs(name) || d.seesFile(p, name) || !d.seesFile(p, pathWithin(file, name)) {
 		return name
 	}
-	return within(file, name)
+	return pathWithin(file, name)
 }
 
-func (d *discovery) sees(p *program, name string) bool {
-	host, err := d.locate(p, name)
+func (d *discovery) seesFile(p *program, name string) bool {
+	host, err := d.locatePath(p, name)
 	if err != nil {
 		return false
 	}
@@ -168,8 +168,8 @@ func (d *discovery) addEgressConfig(p *program, file string) {
 	var bundles []string
 	for _, s := range c.EgressSelections {
 		tls := s.Connection.Transport.TCP.TLSConfig
-		d.addNamedPair(p, d.beside(p, file, tls.ClientCert), d.beside(p, file, tls.ClientKey), role{name: "egress-client"})
-		if ca := d.beside(p, file, tls.CABundle); ca != "" && !slices.Contains(bundles, ca) {
+		d.addNamedPair(p, d.resolveBeside(p, file, tls.ClientCert), d.resolveBeside(p, file, tls.ClientKey), role{name: "egress-client"})
+		if ca := d.resolveBeside(p, file, tls.CABundle); ca != "" && !slices.Contains(bundles, ca) {
 			bundles = append(bundles, ca)
 			d.addAuthority(p, ca, "")
 		}
@@ -179,11 +179,11 @@ func (d *discovery) addEgressConfig(p *program, file string) {
 // readKubeconfig reads a kubeconfig that a component names and returns its host path. An
 // unreadable file is recorded.
 func (d *discovery) readKubeconfig(p *program, conf string) (*KubeconfigFile, string, bool) {
-	host, ok := d.host(p, conf)
+	host, ok := d.hostPath(p, conf)
 	if !ok {
 		return nil, "", false
 	}
-	d.configs[d.place(inventory.Store{Cert: host})] = host
+	d.configs[d.storeKey(inventory.Store{Cert: host})] = host
 	data, err := d.root.ReadFile(host)
 	if err != nil {
 		d.notInspected(p.service, host, err.Error())

@@ -10,7 +10,7 @@ import (
 )
 
 func apiServerUnit(n *layouttest.Node, flags ...string) {
-	n.Process(11, layouttest.Unit("kube-apiserver.service"), append([]string{"/usr/local/bin/kube-apiserver"}, flags...)...)
+	n.AddProcess(11, layouttest.UnitCgroup("kube-apiserver.service"), append([]string{"/usr/local/bin/kube-apiserver"}, flags...)...)
 }
 
 func TestDiscoverClientCertificatesOfConfigurationFiles(t *testing.T) {
@@ -25,24 +25,24 @@ authorizers:
 - {type: Node, name: node}
 - {type: Webhook, name: a, webhook: {connectionInfo: {type: KubeConfigFile, kubeConfigFile: /srv/a.kubeconfig}}}
 - {type: Webhook, name: in, webhook: {connectionInfo: {type: InClusterConfig}}}
-`, "/srv/a.kubeconfig": kubeconfig("authz"),
+`, "/srv/a.kubeconfig": embeddedKubeconfig("authz"),
 		}, []string{"kube-apiserver a.kubeconfig Kubeconfig /srv/a.kubeconfig #authz"}},
 		"AuthorizationConfiguration in JSON": {"--authorization-config=/srv/authz.json", map[string]string{
 			"/srv/authz.json":   `{"authorizers": [{"type": "Webhook", "webhook": {"connectionInfo": {"kubeConfigFile": "/srv/a.kubeconfig"}}}]}`,
-			"/srv/a.kubeconfig": pointing("a.pem", "a.key"),
+			"/srv/a.kubeconfig": pointingKubeconfig("a.pem", "a.key"),
 		}, []string{"kube-apiserver a.kubeconfig Pair /srv/a.pem /srv/a.key"}},
 		"ImagePolicyWebhook, inline": {"--admission-control-config-file=/srv/adm.yaml", map[string]string{
 			"/srv/adm.yaml":     "plugins:\n- name: ImagePolicyWebhook\n  configuration: {imagePolicy: {kubeConfigFile: /srv/i.kubeconfig, allowTTL: 50}}\n- {name: EventRateLimit, path: limits.yaml}\n",
 			"/srv/limits.yaml":  "limits: []\n",
-			"/srv/i.kubeconfig": kubeconfig("image"),
+			"/srv/i.kubeconfig": embeddedKubeconfig("image"),
 		}, []string{"kube-apiserver i.kubeconfig Kubeconfig /srv/i.kubeconfig #image"}},
 		"ImagePolicyWebhook, by a relative path": {"--admission-control-config-file=/srv/adm.yaml", map[string]string{
 			"/srv/adm.yaml":                 "plugins:\n- {name: ImagePolicyWebhook, path: plugins/image.json}\n",
 			"/srv/plugins/image.json":       `{"imagePolicy": {"kubeConfigFile": "image.kubeconfig"}}`,
-			"/srv/plugins/image.kubeconfig": kubeconfig("image"),
+			"/srv/plugins/image.kubeconfig": embeddedKubeconfig("image"),
 		}, []string{"kube-apiserver image.kubeconfig Kubeconfig /srv/plugins/image.kubeconfig #image"}},
 		"ImagePolicyWebhook by itself": {"--admission-control-config-file=/srv/image.yaml", map[string]string{
-			"/srv/image.yaml": "imagePolicy: {kubeConfigFile: /srv/i.kubeconfig}\n", "/srv/i.kubeconfig": kubeconfig("image"),
+			"/srv/image.yaml": "imagePolicy: {kubeConfigFile: /srv/i.kubeconfig}\n", "/srv/i.kubeconfig": embeddedKubeconfig("image"),
 		}, []string{"kube-apiserver i.kubeconfig Kubeconfig /srv/i.kubeconfig #image"}},
 		"admission webhooks: every user": {"--admission-control-config-file=/srv/adm.yaml", map[string]string{
 			"/srv/adm.yaml": "plugins:\n- name: ValidatingAdmissionWebhook\n  configuration: {kind: WebhookAdmissionConfiguration, kubeConfigFile: /srv/w.kubeconfig}\n- name: MutatingAdmissionWebhook\n  configuration: {kind: WebhookAdmissionConfiguration, kubeConfigFile: /srv/w.kubeconfig}\n",
@@ -59,18 +59,18 @@ users:
 - {name: etcd, connection: {proxyProtocol: HTTPConnect, transport: {tcp: {url: "https://k:8131", tlsConfig: {caBundle: /srv/k-ca.pem, clientKey: /srv/k.key, clientCert: /srv/k.pem}}}}}
 `,
 		}, []string{"kube-apiserver egress-client Pair /srv/k.pem /srv/k.key"}},
-		"audit webhook": {"--audit-webhook-config-file=/srv/audit.conf", map[string]string{"/srv/audit.conf": kubeconfig("audit")},
+		"audit webhook": {"--audit-webhook-config-file=/srv/audit.conf", map[string]string{"/srv/audit.conf": embeddedKubeconfig("audit")},
 			[]string{"kube-apiserver audit.conf Kubeconfig /srv/audit.conf #audit"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := layouttest.New(t)
+			n := layouttest.NewNode(t)
 			apiServerUnit(n, tt.flag)
 			for file, content := range tt.files {
-				n.Write(file, content)
+				n.WriteFile(file, content)
 			}
-			l := Discover(n.Root, Options{})
+			l := DiscoverNode(n.Root, Options{})
 			expectInspected(t, l)
-			expect(t, l, tt.want...)
+			expectCertificates(t, l, tt.want...)
 			for _, c := range l.Node.Certificates {
 				if c.Client != nil {
 					t.Errorf("%s: no server of the cluster verifies it, but %+v is named", c.Name, *c.Client)
@@ -82,41 +82,41 @@ users:
 
 // TestConfigurationFileThatNoMountExplains is taken from the host.
 func TestConfigurationFileThatNoMountExplains(t *testing.T) {
-	n := layouttest.New(t)
-	n.Kubeadm("/etc/kubernetes/pki")
+	n := layouttest.NewNode(t)
+	n.AddKubeadm("/etc/kubernetes/pki")
 	kubeadmFiles(n)
 	argv := append(layouttest.ControlPlaneArgs(certs.KubeAPIServer, "/etc/kubernetes/pki"), "--authorization-config=/srv/authz.yaml")
-	n.Write("/etc/kubernetes/manifests/kube-apiserver.yaml", layouttest.Manifest("kube-apiserver", argv, []string{"/etc/kubernetes/pki"}))
-	n.Write("/srv/authz.yaml", "authorizers: [{webhook: {connectionInfo: {kubeConfigFile: /srv/a.kubeconfig}}}]\n")
-	n.Write("/srv/a.kubeconfig", kubeconfig("authz"))
-	l := Discover(n.Root, Options{})
+	n.WriteFile("/etc/kubernetes/manifests/kube-apiserver.yaml", layouttest.ManifestFor("kube-apiserver", argv, []string{"/etc/kubernetes/pki"}))
+	n.WriteFile("/srv/authz.yaml", "authorizers: [{webhook: {connectionInfo: {kubeConfigFile: /srv/a.kubeconfig}}}]\n")
+	n.WriteFile("/srv/a.kubeconfig", embeddedKubeconfig("authz"))
+	l := DiscoverNode(n.Root, Options{})
 	expectInspected(t, l)
-	if got := find(t, l, "a.kubeconfig"); got.Store.User != "authz" {
+	if got := findCertificate(t, l, "a.kubeconfig"); got.Store.User != "authz" {
 		t.Errorf("%+v", got)
 	}
 }
 
 func TestUnreadableConfigurationFileIsListed(t *testing.T) {
-	n := layouttest.New(t)
+	n := layouttest.NewNode(t)
 	apiServerUnit(n, "--authorization-config=/srv/authz.yaml", "--egress-selector-config-file=/srv/gone.yaml")
-	n.Write("/srv/authz.yaml", "{")
-	l := Discover(n.Root, Options{})
+	n.WriteFile("/srv/authz.yaml", "{")
+	l := DiscoverNode(n.Root, Options{})
 	for _, file := range []string{"/srv/authz.yaml", "/srv/gone.yaml"} {
-		if got := reason(l, file); !strings.Contains(got, "read configuration") {
+		if got := reasonOf(l, file); !strings.Contains(got, "read configuration") {
 			t.Errorf("%s: %q", file, got)
 		}
 	}
 }
 
 func TestDiscoverServingPairsOfControllers(t *testing.T) {
-	n := layouttest.New(t)
-	n.Process(12, layouttest.Unit("kube-scheduler.service"), "kube-scheduler", "--cert-dir=/srv/s", "--bind-address=127.0.0.1",
+	n := layouttest.NewNode(t)
+	n.AddProcess(12, layouttest.UnitCgroup("kube-scheduler.service"), "kube-scheduler", "--cert-dir=/srv/s", "--bind-address=127.0.0.1",
 		"--tls-sni-cert-key=/srv/sni.pem,/srv/sni.key:sched.example.com")
-	n.Write("/srv/s/kube-scheduler.crt", "")
-	l := Discover(n.Root, Options{})
+	n.WriteFile("/srv/s/kube-scheduler.crt", "")
+	l := DiscoverNode(n.Root, Options{})
 	expectInspected(t, l)
-	expect(t, l, "kube-scheduler scheduler-sni Pair /srv/sni.pem /srv/sni.key", "kube-scheduler scheduler-server Pair /srv/s/kube-scheduler.crt /srv/s/kube-scheduler.key")
-	if got := find(t, l, "scheduler-server"); got.Issuer.Kind != inventory.Throwaway || len(got.Served) != 1 {
+	expectCertificates(t, l, "kube-scheduler scheduler-sni Pair /srv/sni.pem /srv/sni.key", "kube-scheduler scheduler-server Pair /srv/s/kube-scheduler.crt /srv/s/kube-scheduler.key")
+	if got := findCertificate(t, l, "scheduler-server"); got.Issuer.Kind != inventory.Throwaway || len(got.Served) != 1 {
 		t.Errorf("%+v", got)
 	}
 }
@@ -131,10 +131,10 @@ func TestHealthOfKubeProxyUnit(t *testing.T) {
 		"--healthz-bind-address=1.2.3.4 --healthz-port=7": "http://1.2.3.4:7/healthz",
 		"--healthz-bind-address= --config=/srv/p.yaml":    "http://127.0.0.1:10333/healthz",
 	} {
-		n := layouttest.New(t)
-		n.Write("/srv/p.yaml", "healthzBindAddress: 0.0.0.0:10333\n")
-		n.Process(14, layouttest.Unit("kube-proxy.service"), append([]string{"kube-proxy"}, strings.Fields(flags)...)...)
-		if got := component(n, certs.KubeProxy).Health; got != want {
+		n := layouttest.NewNode(t)
+		n.WriteFile("/srv/p.yaml", "healthzBindAddress: 0.0.0.0:10333\n")
+		n.AddProcess(14, layouttest.UnitCgroup("kube-proxy.service"), append([]string{"kube-proxy"}, strings.Fields(flags)...)...)
+		if got := componentOf(n, certs.KubeProxy).Health; got != want {
 			t.Errorf("%q: health %q, want %q", flags, got, want)
 		}
 	}

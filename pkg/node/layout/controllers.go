@@ -25,18 +25,18 @@ var controllerPorts = map[certs.Service]string{certs.KubeControllerManager: "102
 // addController records the files of the controller manager and the scheduler: up to three
 // kubeconfigs, which often are one file, and a serving certificate where one is named.
 func (d *discovery) addController(p *program) {
-	port := p.args.value("secure-port")
+	port := p.args.lastValue("secure-port")
 	if port == "" {
 		port = controllerPorts[p.service]
 	}
-	address := join(local(p.args.value("bind-address")), port)
+	address := joinHostPort(localAddress(p.args.lastValue("bind-address")), port)
 	if !p.isolated && port != "0" {
 		p.component.Health = "https://" + address + "/healthz"
 	}
-	get := values(p.args.values)
-	if conf := p.args.value("config"); conf != "" {
+	get := values(p.args.allValues)
+	if conf := p.args.lastValue("config"); conf != "" {
 		if c, ok := d.readClientConnection(p, conf); ok && c.ClientConnection.Kubeconfig != "" {
-			get = get.with("kubeconfig", c.ClientConnection.Kubeconfig) // the configuration takes precedence over the flag
+			get = get.withValue("kubeconfig", c.ClientConnection.Kubeconfig) // the configuration takes precedence over the flag
 		}
 	}
 	var serving verificationPlace
@@ -44,7 +44,7 @@ func (d *discovery) addController(p *program) {
 		serving.served = []inventory.Served{{Address: address}}
 	}
 	d.addSettings(p, get, map[settings.Verification]verificationPlace{settings.Served: serving})
-	if p.args.value("tls-cert-file") == "" {
+	if p.args.lastValue("tls-cert-file") == "" {
 		name := strings.TrimPrefix(string(p.service), "kube-") + "-server"
 		d.addSelfMade(p, string(p.service), "", role{name: name, served: serving.served})
 	}
@@ -53,7 +53,7 @@ func (d *discovery) addController(p *program) {
 // readClientConnection reads a component's configuration file; an unreadable file is recorded.
 func (d *discovery) readClientConnection(p *program, conf string) (clientConnection, bool) {
 	var c clientConnection
-	host, ok := d.host(p, conf)
+	host, ok := d.hostPath(p, conf)
 	if !ok {
 		return c, false
 	}
@@ -65,7 +65,7 @@ func (d *discovery) readClientConnection(p *program, conf string) (clientConnect
 		d.notInspected(p.service, host, err.Error())
 		return clientConnection{}, false
 	}
-	c.ClientConnection.Kubeconfig = within(conf, c.ClientConnection.Kubeconfig)
+	c.ClientConnection.Kubeconfig = pathWithin(conf, c.ClientConnection.Kubeconfig)
 	return c, true
 }
 
@@ -76,24 +76,24 @@ const proxyName = "kube-proxy.conf"
 // kubeadm's, its files lie in the volumes that the kubelet made for its pod.
 func (d *discovery) addKubeProxy(p *program) {
 	const health = "10256"
-	p.component.Health = "http://" + join(loopback, health) + "/healthz"
+	p.component.Health = "http://" + joinHostPort(loopback, health) + "/healthz"
 	if p.component.Runtime == inventory.DaemonSet {
 		d.addKubeProxyPod(p)
 		return
 	}
-	conf := p.args.value("kubeconfig")
+	conf := p.args.lastValue("kubeconfig")
 	port := health
-	if v := p.args.value("healthz-port"); v != "" {
+	if v := p.args.lastValue("healthz-port"); v != "" {
 		port = v
 	}
 	// An empty address and the port 0 both mean that it serves no health.
-	switch bind, set := p.args.lookup("healthz-bind-address"); {
+	switch bind, set := p.args.lookupFlag("healthz-bind-address"); {
 	case set && bind == "" || port == "0":
 		p.component.Health = ""
 	case set:
 		p.component.Health = healthURL(bind, port)
 	}
-	if file := p.args.value("config"); file != "" {
+	if file := p.args.lastValue("config"); file != "" {
 		// Flags are ignored with a configuration file, and "" there means the default.
 		c, ok := d.readClientConnection(p, file)
 		if ok {
@@ -101,17 +101,17 @@ func (d *discovery) addKubeProxy(p *program) {
 			p.component.Health = healthURL(c.HealthzBindAddress, health)
 		}
 	}
-	d.addSettings(p, values(p.args.values).with("kubeconfig", conf), nil)
+	d.addSettings(p, values(p.args.allValues).withValue("kubeconfig", conf), nil)
 }
 
 // healthURL is the address of a plain health endpoint, given as "host:port" or
 // "host".
 func healthURL(bind, defaultPort string) string {
 	if bind == "" {
-		return "http://" + join(loopback, defaultPort) + "/healthz"
+		return "http://" + joinHostPort(loopback, defaultPort) + "/healthz"
 	}
 	if urls := localURLs([]string{"http://" + bind}); len(urls) == 1 {
 		return urls[0] + "/healthz"
 	}
-	return "http://" + join(local(path.Base(bind)), defaultPort) + "/healthz"
+	return "http://" + joinHostPort(localAddress(path.Base(bind)), defaultPort) + "/healthz"
 }

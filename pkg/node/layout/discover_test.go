@@ -14,7 +14,7 @@ import (
 )
 
 // summarize describes a certificate in one line: its services, its name and its files.
-func summary(c inventory.Certificate) string {
+func summarize(c inventory.Certificate) string {
 	users := make([]string, len(c.UsedBy))
 	for i, s := range c.UsedBy {
 		users[i] = string(s)
@@ -29,12 +29,12 @@ func summary(c inventory.Certificate) string {
 	return out
 }
 
-// expect compares a node's certificates with their summaries.
-func expect(t *testing.T, l Layout, want ...string) {
+// expectCertificates compares a node's certificates with their summaries.
+func expectCertificates(t *testing.T, l Layout, want ...string) {
 	t.Helper()
 	var got []string
 	for _, c := range l.Node.Certificates {
-		got = append(got, summary(c))
+		got = append(got, summarize(c))
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("certificates:\n  %s\nwant:\n  %s", strings.Join(got, "\n  "), strings.Join(want, "\n  "))
@@ -49,8 +49,8 @@ func expectInspected(t *testing.T, l Layout) {
 	}
 }
 
-// find returns the certificate of a name.
-func find(t *testing.T, l Layout, name string) inventory.Certificate {
+// findCertificate returns the certificate of a name.
+func findCertificate(t *testing.T, l Layout, name string) inventory.Certificate {
 	t.Helper()
 	for _, c := range l.Node.Certificates {
 		if c.Name == name {
@@ -61,8 +61,8 @@ func find(t *testing.T, l Layout, name string) inventory.Certificate {
 	return inventory.Certificate{}
 }
 
-// kubeconfig is one with an embedded certificate, without being one that parses.
-func kubeconfig(user string) string {
+// embeddedKubeconfig is one with an embedded certificate, without being one that parses.
+func embeddedKubeconfig(user string) string {
 	return `kind: Config
 clusters: [{name: c, cluster: {server: "https://10.0.0.11:6443", certificate-authority-data: Q0E=}}]
 contexts: [{name: x, context: {cluster: c, user: "` + user + `"}}]
@@ -71,8 +71,8 @@ users: [{name: "` + user + `", user: {client-certificate-data: Q0VSVA==, client-
 `
 }
 
-// pointing is a kubeconfig that names files.
-func pointing(cert, key string) string {
+// pointingKubeconfig is a kubeconfig that names files.
+func pointingKubeconfig(cert, key string) string {
 	return `kind: Config
 clusters: [{name: c, cluster: {server: "https://10.0.0.10", certificate-authority: ca.pem}}]
 contexts: [{name: x, context: {cluster: c, user: u}}]
@@ -84,25 +84,25 @@ users: [{name: u, user: {client-certificate: ` + cert + `, client-key: ` + key +
 // kubeadmFiles writes the files that discovery of a kubeadm node reads.
 func kubeadmFiles(n *layouttest.Node) {
 	for _, name := range []string{"admin.conf", "super-admin.conf", "controller-manager.conf", "scheduler.conf"} {
-		n.Write("/etc/kubernetes/"+name, kubeconfig(strings.TrimSuffix(name, ".conf")))
+		n.WriteFile("/etc/kubernetes/"+name, embeddedKubeconfig(strings.TrimSuffix(name, ".conf")))
 	}
 	current := "/var/lib/kubelet/pki/kubelet-client-current.pem"
-	n.Write("/etc/kubernetes/kubelet.conf", pointing(current, current))
-	n.Write("/var/lib/kubelet/pki/kubelet-client-2026-01-01-00-00-00.pem", "")
-	n.Link(current, "/var/lib/kubelet/pki/kubelet-client-2026-01-01-00-00-00.pem")
-	n.Write("/var/lib/kubelet/pki/kubelet.crt", "")
-	n.Write("/var/lib/kubelet/pki/kubelet.key", "")
+	n.WriteFile("/etc/kubernetes/kubelet.conf", pointingKubeconfig(current, current))
+	n.WriteFile("/var/lib/kubelet/pki/kubelet-client-2026-01-01-00-00-00.pem", "")
+	n.LinkFile(current, "/var/lib/kubelet/pki/kubelet-client-2026-01-01-00-00-00.pem")
+	n.WriteFile("/var/lib/kubelet/pki/kubelet.crt", "")
+	n.WriteFile("/var/lib/kubelet/pki/kubelet.key", "")
 }
 
 func TestDiscoverKubeadm(t *testing.T) {
 	for _, pki := range []string{"/etc/kubernetes/pki", "/srv/tls"} {
 		t.Run(pki, func(t *testing.T) {
-			n := layouttest.New(t)
-			n.Kubeadm(pki)
+			n := layouttest.NewNode(t)
+			n.AddKubeadm(pki)
 			kubeadmFiles(n)
-			l := Discover(n.Root, Options{})
+			l := DiscoverNode(n.Root, Options{})
 			expectInspected(t, l)
-			expect(t, l,
+			expectCertificates(t, l,
 				"etcd etcd-server Pair "+pki+"/etcd/server.crt "+pki+"/etcd/server.key",
 				"etcd etcd-peer Pair "+pki+"/etcd/peer.crt "+pki+"/etcd/peer.key",
 				"kubelet kubelet-client Combined /var/lib/kubelet/pki/kubelet-client-current.pem",
@@ -121,10 +121,10 @@ func TestDiscoverKubeadm(t *testing.T) {
 }
 
 func TestDiscoverFindsHowComponentsRun(t *testing.T) {
-	n := layouttest.New(t)
-	n.Kubeadm("/etc/kubernetes/pki")
+	n := layouttest.NewNode(t)
+	n.AddKubeadm("/etc/kubernetes/pki")
 	kubeadmFiles(n)
-	l := Discover(n.Root, Options{NodeName: "cp1"})
+	l := DiscoverNode(n.Root, Options{NodeName: "cp1"})
 	if l.Node.Name != "cp1" || l.Node.CRISocket != "/run/containerd/containerd.sock" || l.Node.KubeletConf != "/etc/kubernetes/kubelet.conf" {
 		t.Errorf("node %q, CRI %q, kubelet.conf %q", l.Node.Name, l.Node.CRISocket, l.Node.KubeletConf)
 	}
@@ -137,7 +137,7 @@ func TestDiscoverFindsHowComponentsRun(t *testing.T) {
 		{Service: certs.Kubelet, Runtime: inventory.Systemd, Unit: "kubelet.service", PID: 300, Health: "http://127.0.0.1:10248/healthz"},
 		{Service: certs.KubeProxy, Runtime: inventory.DaemonSet, PID: 500, Health: "http://127.0.0.1:10256/healthz"},
 	} {
-		got := l.Node.Component(want.Service)
+		got := l.Node.ComponentOf(want.Service)
 		if got == nil {
 			t.Errorf("%s was not found", want.Service)
 			continue
@@ -149,17 +149,17 @@ func TestDiscoverFindsHowComponentsRun(t *testing.T) {
 			t.Errorf("%s: started %v, want %v", want.Service, got.StartedAt, started)
 		}
 	}
-	proxy := l.Node.Component(certs.KubeProxy)
+	proxy := l.Node.ComponentOf(certs.KubeProxy)
 	if !strings.Contains(proxy.Note, "no certificate") || proxy.PodName != "kube-proxy-abcde" || proxy.PodNamespace != "kube-system" {
 		t.Errorf("kube-proxy: %+v", proxy)
 	}
 }
 
 func TestDiscoverFindsWhereToVerify(t *testing.T) {
-	n := layouttest.New(t)
-	n.Kubeadm("/etc/kubernetes/pki")
+	n := layouttest.NewNode(t)
+	n.AddKubeadm("/etc/kubernetes/pki")
 	kubeadmFiles(n)
-	l := Discover(n.Root, Options{})
+	l := DiscoverNode(n.Root, Options{})
 	for name, want := range map[string]inventory.Client{
 		"etcd-peer":                {Kind: inventory.ToEtcd, Address: "10.0.0.11:2380", CAFile: "/etc/kubernetes/pki/etcd/ca.crt"},
 		"apiserver-etcd-client":    {Kind: inventory.ToEtcd, Address: "127.0.0.1:2379", CAFile: "/etc/kubernetes/pki/etcd/ca.crt"},
@@ -168,14 +168,14 @@ func TestDiscoverFindsWhereToVerify(t *testing.T) {
 		"scheduler.conf":           {Kind: inventory.ToAPIServer, Address: "10.0.0.11:6443", CAFile: "/etc/kubernetes/scheduler.conf"},
 		"kubelet-client":           {Kind: inventory.ToAPIServer, Address: "10.0.0.10:443", CAFile: "/etc/kubernetes/ca.pem"},
 	} {
-		got := find(t, l, name).Client
+		got := findCertificate(t, l, name).Client
 		if got == nil || *got != want {
 			t.Errorf("%s: %+v, want %+v", name, got, want)
 		}
 	}
 	var addresses []string
 	for _, name := range []string{"etcd-server", "etcd-peer", "apiserver", "kubelet-server"} {
-		for _, s := range find(t, l, name).Served {
+		for _, s := range findCertificate(t, l, name).Served {
 			addresses = append(addresses, s.Address)
 		}
 	}
@@ -189,7 +189,7 @@ func TestNodeName(t *testing.T) {
 	ca := certstest.NewCA(t, "ca")
 	client := ca.Leaf(t, certstest.Name("system:node:cp1.example", "system:nodes"))
 	kubelet := func(n *layouttest.Node, flags ...string) {
-		n.Process(9, layouttest.Unit("kubelet.service"), append([]string{"kubelet", "--kubeconfig=/k.conf"}, flags...)...)
+		n.AddProcess(9, layouttest.UnitCgroup("kubelet.service"), append([]string{"kubelet", "--kubeconfig=/k.conf"}, flags...)...)
 	}
 	for _, tt := range []struct {
 		name, given, want string
@@ -198,20 +198,20 @@ func TestNodeName(t *testing.T) {
 		{"as given", "given", "given", func(n *layouttest.Node) { kubelet(n, "--hostname-override=x") }},
 		{"from an embedded certificate", "", "cp1.example", func(n *layouttest.Node) {
 			kubelet(n, "--hostname-override=x")
-			n.Write("/k.conf", string(certstest.Kubeconfig(t, ca, "u", client)))
+			n.WriteFile("/k.conf", string(certstest.Kubeconfig(t, ca, "u", client)))
 		}},
 		{"from a certificate's file", "", "cp1.example", func(n *layouttest.Node) {
 			kubelet(n)
-			n.Write("/k.conf", pointing("c.pem", "c.key"))
-			n.Write("/c.pem", string(client.CertPEM()))
+			n.WriteFile("/k.conf", pointingKubeconfig("c.pem", "c.key"))
+			n.WriteFile("/c.pem", string(client.CertPEM()))
 		}},
 		{"from the kubelet's flag", "", "over", func(n *layouttest.Node) { kubelet(n, "--hostname-override=Over") }},
 		{"from the host", "", "node-1", func(*layouttest.Node) {}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			n := layouttest.New(t)
+			n := layouttest.NewNode(t)
 			tt.build(n)
-			if got := Discover(n.Root, Options{NodeName: tt.given}).Node.Name; got != tt.want {
+			if got := DiscoverNode(n.Root, Options{NodeName: tt.given}).Node.Name; got != tt.want {
 				t.Errorf("name %q, want %q", got, tt.want)
 			}
 		})

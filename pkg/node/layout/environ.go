@@ -24,9 +24,9 @@ var etcdVariables = func() map[string]bool {
 	} {
 		out[settings.EtcdVariable(flag)] = true
 	}
-	for _, row := range settings.Of(certs.Etcd) {
+	for _, row := range settings.SettingsOf(certs.Etcd) {
 		if row.Flag != "" {
-			out[row.Variable()] = true
+			out[row.EnvironmentVariable()] = true
 		}
 	}
 	return out
@@ -59,7 +59,7 @@ func (d *discovery) addEnvironment(p *program) {
 
 // processEnvironment reads the relevant variables of a process.
 func (d *discovery) processEnvironment(pid int) (map[string]string, bool) {
-	proc, err := d.root.Local("/proc")
+	proc, err := d.root.LocalPath("/proc")
 	if err != nil {
 		return nil, false
 	}

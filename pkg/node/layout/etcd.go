@@ -39,10 +39,10 @@ func (d *discovery) addEtcd(p *program) {
 	p.component.DBQuotaBytes, _ = strconv.ParseInt(get("quota-backend-bytes"), 10, 64) // none: etcd's default
 
 	places := d.etcdPlaces(p, get, clients, serving, peers)
-	d.addSettings(p, get.values, places)
+	d.addSettings(p, get.allValues, places)
 	d.addSelfMadeEtcd(p, get, "auto-tls", "cert-file", "client", role{name: "etcd-server", served: places[settings.Served].served})
 	d.addSelfMadeEtcd(p, get, "peer-auto-tls", "peer-cert-file", "peer", role{name: "etcd-peer", served: places[settings.ServedPeers].served})
-	d.judgeEtcd(p, get, complete, slices.Concat(serving, peers))
+	d.noteEtcdWithoutCerts(p, get, complete, slices.Concat(serving, peers))
 }
 
 // etcdPlaces holds the endpoints where certificates of a member can be verified.
@@ -68,7 +68,7 @@ func (d *discovery) etcdPlaces(p *program, get etcdSettings, clients, serving, p
 // no pair there, and only if none is named (embed.Config.ClientSelfCert and PeerSelfCert;
 // client/pkg/transport.SelfCert). An existing pair is used again, also after its expiry.
 func (d *discovery) addSelfMadeEtcd(p *program, get etcdSettings, flag, named, kind string, r role) {
-	if !get.enabled(flag) || get(named) != "" {
+	if !get.isEnabled(flag) || get(named) != "" {
 		return
 	}
 	data := get("data-dir")
@@ -80,7 +80,7 @@ func (d *discovery) addSelfMadeEtcd(p *program, get etcdSettings, flag, named, k
 		data += ".etcd"
 	}
 	dir := path.Join(data, "fixtures", kind)
-	cert, ok := d.host(p, path.Join(dir, "cert.pem"))
+	cert, ok := d.hostPath(p, path.Join(dir, "cert.pem"))
 	if !ok {
 		return
 	}
@@ -89,15 +89,15 @@ func (d *discovery) addSelfMadeEtcd(p *program, get etcdSettings, flag, named, k
 		return
 	}
 	r.issuer = inventory.Issuer{Kind: inventory.NoIssuer}
-	r.reason = "made by etcd itself (--" + flag + "), which uses it again at every start, even after its expiry; " +
+	r.leftReason = "made by etcd itself (--" + flag + "), which uses it again at every start, even after its expiry; " +
 		"to have another made, stop etcd, remove cert.pem and key.pem in " + path.Dir(cert) + ", and start it"
 	d.addPair(p.service, cert, path.Join(path.Dir(cert), "key.pem"), r)
 }
 
 // noteEtcdWithoutCerts adds a note if no certificate was found. It says that there is none only
 // if every URL of the member is without TLS.
-func (d *discovery) judgeEtcd(p *program, get etcdSettings, complete bool, urls []string) {
-	if get("cert-file") != "" || get("peer-cert-file") != "" || get.enabled("auto-tls") || get.enabled("peer-auto-tls") {
+func (d *discovery) noteEtcdWithoutCerts(p *program, get etcdSettings, complete bool, urls []string) {
+	if get("cert-file") != "" || get("peer-cert-file") != "" || get.isEnabled("auto-tls") || get.isEnabled("peer-auto-tls") {
 		return
 	}
 	plain := len(urls) > 0 && !slices.ContainsFunc(urls, func(raw string) bool {
@@ -106,9 +106,9 @@ func (d *discovery) judgeEtcd(p *program, get etcdSettings, complete bool, urls 
 	})
 	switch {
 	case plain:
-		p.component.Note = join2(p.component.Note, "names no certificate: it talks without TLS")
+		p.component.Note = joinNotes(p.component.Note, "names no certificate: it talks without TLS")
 	case len(urls) == 0 && complete:
-		p.component.Note = join2(p.component.Note, "names no certificate and no URLs: etcd's defaults are without TLS")
+		p.component.Note = joinNotes(p.component.Note, "names no certificate and no URLs: etcd's defaults are without TLS")
 	case !complete:
 		d.notInspected(certs.Etcd, p.unreadPath(), "no certificate was found, and not all of etcd's settings could be read")
 	default:
@@ -120,7 +120,7 @@ func (d *discovery) judgeEtcd(p *program, get etcdSettings, complete bool, urls 
 func (d *discovery) etcdClient(p *program, address, caFile string) *inventory.Client {
 	c := &inventory.Client{Kind: inventory.ToEtcd, Address: address}
 	if caFile != "" {
-		if ca, err := p.files.host(caFile); err == nil {
+		if ca, err := p.files.hostPath(caFile); err == nil {
 			c.CAFile = ca
 		}
 	}
@@ -147,7 +147,7 @@ func (l *Layout) EtcdClient() *inventory.Client {
 }
 
 // joinNotes puts two notes into one.
-func join2(a, b string) string {
+func joinNotes(a, b string) string {
 	if a == "" {
 		return b
 	}

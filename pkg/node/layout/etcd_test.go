@@ -14,10 +14,10 @@ const ssl = "/etc/ssl/etcd/ssl"
 // etcdContainer is kubespray's etcd in Docker, whose settings are in its environment.
 func etcdContainer(t *testing.T) *layouttest.Node {
 	t.Helper()
-	n := layouttest.New(t)
-	n.Process(500, layouttest.Unit("docker-"+strings.Repeat("e", 64)+".scope"), "/usr/local/bin/etcd")
-	n.Write("/proc/1/mountinfo", "22 1 254:1 / / rw - ext4 /dev/vda1 rw\n")
-	n.Write("/proc/500/mountinfo", "50 1 0:44 / / rw - overlay overlay rw\n51 50 254:1 "+ssl+" "+ssl+" rw - ext4 /dev/vda1 rw\n")
+	n := layouttest.NewNode(t)
+	n.AddProcess(500, layouttest.UnitCgroup("docker-"+strings.Repeat("e", 64)+".scope"), "/usr/local/bin/etcd")
+	n.WriteFile("/proc/1/mountinfo", "22 1 254:1 / / rw - ext4 /dev/vda1 rw\n")
+	n.WriteFile("/proc/500/mountinfo", "50 1 0:44 / / rw - overlay overlay rw\n51 50 254:1 "+ssl+" "+ssl+" rw - ext4 /dev/vda1 rw\n")
 	return n
 }
 
@@ -27,25 +27,25 @@ func TestDiscoverEtcdByItsEnvironment(t *testing.T) {
 		"ETCD_LISTEN_CLIENT_URLS=https://127.0.0.1:2379", "ETCD_LISTEN_PEER_URLS=https://10.0.0.1:2380", "ETCD_QUOTA_BACKEND_BYTES=8589934592"}
 	for name, write := range map[string]func(n *layouttest.Node){
 		"of the process": func(n *layouttest.Node) {
-			n.Write("/proc/500/environ", strings.Join(variables, "\x00")+"\x00")
+			n.WriteFile("/proc/500/environ", strings.Join(variables, "\x00")+"\x00")
 		},
 		"of the container, where that of the process may not be read": func(n *layouttest.Node) {
-			n.Write("/var/lib/docker/containers/"+strings.Repeat("e", 64)+"/config.v2.json",
+			n.WriteFile("/var/lib/docker/containers/"+strings.Repeat("e", 64)+"/config.v2.json",
 				`{"Config": {"Env": ["`+strings.Join(variables, `","`)+`"]}}`)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := etcdContainer(t)
 			write(n)
-			l := Discover(n.Root, Options{})
+			l := DiscoverNode(n.Root, Options{})
 			expectInspected(t, l)
-			expect(t, l, "etcd etcd-server Pair "+ssl+"/member.pem "+ssl+"/member-key.pem")
-			c := l.Node.Component(certs.Etcd)
+			expectCertificates(t, l, "etcd etcd-server Pair "+ssl+"/member.pem "+ssl+"/member-key.pem")
+			c := l.Node.ComponentOf(certs.Etcd)
 			if c.DBQuotaBytes != 8<<30 || strings.Contains(c.Note, "TLS") {
 				t.Errorf("%+v", c)
 			}
-			if len(find(t, l, "etcd-server").Served) != 2 {
-				t.Errorf("served %+v", find(t, l, "etcd-server").Served)
+			if len(findCertificate(t, l, "etcd-server").Served) != 2 {
+				t.Errorf("served %+v", findCertificate(t, l, "etcd-server").Served)
 			}
 		})
 	}
@@ -67,11 +67,11 @@ func TestEtcdWithoutTLSIsNotedOnlyIfKnown(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			n := etcdContainer(t)
 			if tt.environ != "" {
-				n.Write("/proc/500/environ", tt.environ+"\x00")
+				n.WriteFile("/proc/500/environ", tt.environ+"\x00")
 			}
-			l := Discover(n.Root, Options{})
-			if got := strings.Contains(l.Node.Component(certs.Etcd).Note, "without TLS"); got != tt.plain {
-				t.Errorf("note %q", l.Node.Component(certs.Etcd).Note)
+			l := DiscoverNode(n.Root, Options{})
+			if got := strings.Contains(l.Node.ComponentOf(certs.Etcd).Note, "without TLS"); got != tt.plain {
+				t.Errorf("note %q", l.Node.ComponentOf(certs.Etcd).Note)
 			}
 			if listed := len(l.Node.NotInspected) > 0; listed == tt.plain {
 				t.Errorf("not inspected: %+v", l.Node.NotInspected)
@@ -92,28 +92,28 @@ func TestDiscoverEtcdsOwnCertificates(t *testing.T) {
 		"a configuration":       {[]string{"--config-file=/srv/c.yaml"}, "", "/data"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := layouttest.New(t)
-			n.Write("/etc/systemd/system/etcd.service", "[Service]\nWorkingDirectory=/srv\nExecStart=/usr/local/bin/etcd\n")
-			n.Write("/srv/c.yaml", "data-dir: /data\nclient-transport-security: {auto-tls: true}\npeer-transport-security: {auto-tls: true}\nlisten-client-urls: https://127.0.0.1:2379\nquota-backend-bytes: 4294967296\n")
+			n := layouttest.NewNode(t)
+			n.WriteFile("/etc/systemd/system/etcd.service", "[Service]\nWorkingDirectory=/srv\nExecStart=/usr/local/bin/etcd\n")
+			n.WriteFile("/srv/c.yaml", "data-dir: /data\nclient-transport-security: {auto-tls: true}\npeer-transport-security: {auto-tls: true}\nlisten-client-urls: https://127.0.0.1:2379\nquota-backend-bytes: 4294967296\n")
 			if tt.environ != "" {
-				n.Write("/proc/510/environ", tt.environ)
+				n.WriteFile("/proc/510/environ", tt.environ)
 			}
-			n.Process(510, layouttest.Unit("etcd.service"), append([]string{"/usr/local/bin/etcd"}, tt.args...)...)
+			n.AddProcess(510, layouttest.UnitCgroup("etcd.service"), append([]string{"/usr/local/bin/etcd"}, tt.args...)...)
 			for _, kind := range []string{"client", "peer"} {
-				n.Write(tt.dir+"/fixtures/"+kind+"/cert.pem", "")
+				n.WriteFile(tt.dir+"/fixtures/"+kind+"/cert.pem", "")
 			}
-			l := Discover(n.Root, Options{})
+			l := DiscoverNode(n.Root, Options{})
 			expectInspected(t, l)
-			expect(t, l, "etcd etcd-server Pair "+tt.dir+"/fixtures/client/cert.pem "+tt.dir+"/fixtures/client/key.pem",
+			expectCertificates(t, l, "etcd etcd-server Pair "+tt.dir+"/fixtures/client/cert.pem "+tt.dir+"/fixtures/client/key.pem",
 				"etcd etcd-peer Pair "+tt.dir+"/fixtures/peer/cert.pem "+tt.dir+"/fixtures/peer/key.pem")
-			c := find(t, l, "etcd-server")
+			c := findCertificate(t, l, "etcd-server")
 			if c.Issuer.Kind != inventory.NoIssuer || !strings.Contains(c.Reason, "made by etcd itself") {
 				t.Errorf("%+v", c)
 			}
-			if note := l.Node.Component(certs.Etcd).Note; strings.Contains(note, "without TLS") {
+			if note := l.Node.ComponentOf(certs.Etcd).Note; strings.Contains(note, "without TLS") {
 				t.Errorf("note %q", note)
 			}
-			if got := l.Node.Component(certs.Etcd).DBQuotaBytes; name == "a configuration" && got != 4<<30 {
+			if got := l.Node.ComponentOf(certs.Etcd).DBQuotaBytes; name == "a configuration" && got != 4<<30 {
 				t.Errorf("quota %d", got)
 			}
 		})
@@ -121,39 +121,39 @@ func TestDiscoverEtcdsOwnCertificates(t *testing.T) {
 }
 
 func TestNamedCertificateWinsOverAutoTLS(t *testing.T) {
-	n := layouttest.New(t)
-	n.Process(510, layouttest.Unit("etcd.service"), "etcd", "--auto-tls", "--cert-file=/e.pem", "--key-file=/e.key", "--data-dir=/d")
-	n.Write("/d/fixtures/client/cert.pem", "")
-	expect(t, Discover(n.Root, Options{}), "etcd etcd-server Pair /e.pem /e.key")
+	n := layouttest.NewNode(t)
+	n.AddProcess(510, layouttest.UnitCgroup("etcd.service"), "etcd", "--auto-tls", "--cert-file=/e.pem", "--key-file=/e.key", "--data-dir=/d")
+	n.WriteFile("/d/fixtures/client/cert.pem", "")
+	expectCertificates(t, DiscoverNode(n.Root, Options{}), "etcd etcd-server Pair /e.pem /e.key")
 }
 
 func TestQuotaOfEtcd(t *testing.T) {
 	for args, want := range map[string]int64{"": 0, "--quota-backend-bytes=8589934592": 8 << 30, "--quota-backend-bytes=-1": -1} {
-		n := layouttest.New(t)
-		n.Process(510, layouttest.Unit("etcd.service"), append([]string{"etcd"}, strings.Fields(args)...)...)
-		if got := component(n, certs.Etcd).DBQuotaBytes; got != want {
+		n := layouttest.NewNode(t)
+		n.AddProcess(510, layouttest.UnitCgroup("etcd.service"), append([]string{"etcd"}, strings.Fields(args)...)...)
+		if got := componentOf(n, certs.Etcd).DBQuotaBytes; got != want {
 			t.Errorf("%q: quota %d, want %d", args, got, want)
 		}
 	}
 }
 
 func TestEtcdInANetworkOfItsOwnHasNoHealthAddress(t *testing.T) {
-	n := layouttest.New(t)
-	n.Kubeadm("/etc/kubernetes/pki")
+	n := layouttest.NewNode(t)
+	n.AddKubeadm("/etc/kubernetes/pki")
 	kubeadmFiles(n)
-	manifest := layouttest.Manifest("etcd", append(layouttest.ControlPlaneArgs(certs.Etcd, "/etc/kubernetes/pki"), "--advertise-client-urls=https://10.9.9.9:2379"), []string{"/etc/kubernetes/pki/etcd"})
-	n.Write("/etc/kubernetes/manifests/etcd.yaml", strings.Replace(manifest, "hostNetwork: true", "hostNetwork: false", 1))
-	c := component(n, certs.Etcd)
+	manifest := layouttest.ManifestFor("etcd", append(layouttest.ControlPlaneArgs(certs.Etcd, "/etc/kubernetes/pki"), "--advertise-client-urls=https://10.9.9.9:2379"), []string{"/etc/kubernetes/pki/etcd"})
+	n.WriteFile("/etc/kubernetes/manifests/etcd.yaml", strings.Replace(manifest, "hostNetwork: true", "hostNetwork: false", 1))
+	c := componentOf(n, certs.Etcd)
 	if c.Health != "" || strings.Join(c.ClientURLs, ",") != "https://10.9.9.9:2379" {
 		t.Errorf("health %q, client URLs %q", c.Health, c.ClientURLs)
 	}
 }
 
 func TestKeysOfEtcdsOwnTokens(t *testing.T) {
-	n := layouttest.New(t)
-	n.Process(510, layouttest.Unit("etcd.service"), "etcd", "--auth-token=jwt,pub-key=/srv/jwt.pub,priv-key=/srv/jwt.key,sign-method=RS256")
+	n := layouttest.NewNode(t)
+	n.AddProcess(510, layouttest.UnitCgroup("etcd.service"), "etcd", "--auth-token=jwt,pub-key=/srv/jwt.pub,priv-key=/srv/jwt.key,sign-method=RS256")
 	var got []string
-	for _, u := range Discover(n.Root, Options{}).KeyUses {
+	for _, u := range DiscoverNode(n.Root, Options{}).KeyUses {
 		got = append(got, string(u.Kind)+" "+u.Setting+" "+u.Path)
 	}
 	if strings.Join(got, ", ") != "EtcdAuthKey --auth-token /srv/jwt.pub, EtcdAuthKey --auth-token /srv/jwt.key" {
@@ -161,8 +161,8 @@ func TestKeysOfEtcdsOwnTokens(t *testing.T) {
 	}
 }
 
-// component is a component of a node.
-func component(n *layouttest.Node, s certs.Service) *inventory.Component {
-	l := Discover(n.Root, Options{})
-	return l.Node.Component(s)
+// componentOf is a component of a node.
+func componentOf(n *layouttest.Node, s certs.Service) *inventory.Component {
+	l := DiscoverNode(n.Root, Options{})
+	return l.Node.ComponentOf(s)
 }

@@ -14,14 +14,14 @@ import (
 // etcdSettings reads etcd's settings by the names of its flags.
 type etcdSettings func(flag string) string
 
-// enabled reads a switch as etcd does: "--flag" alone is true.
-func (get etcdSettings) enabled(flag string) bool {
+// isEnabled reads a switch as etcd does: "--flag" alone is true.
+func (get etcdSettings) isEnabled(flag string) bool {
 	on, err := strconv.ParseBool(get(flag))
 	return err == nil && on
 }
 
-// values adapts the settings to the table.
-func (get etcdSettings) values(flag string) []string {
+// allValues adapts the settings to the table.
+func (get etcdSettings) allValues(flag string) []string {
 	if v := get(flag); v != "" {
 		return []string{v}
 	}
@@ -33,10 +33,10 @@ func (get etcdSettings) values(flag string) []string {
 // a missing setting may be set.
 func (d *discovery) etcdSettingsOf(p *program) (get etcdSettings, complete bool) {
 	direct := func(flag string) string {
-		if on, set := p.args.boolean(flag); set && etcdSwitches[flag] {
+		if on, set := p.args.booleanFlag(flag); set && etcdSwitches[flag] {
 			return strconv.FormatBool(on)
 		}
-		if v, set := p.args.lookup(flag); set {
+		if v, set := p.args.lookupFlag(flag); set {
 			return v
 		}
 		return p.env[settings.EtcdVariable(flag)]
@@ -45,7 +45,7 @@ func (d *discovery) etcdSettingsOf(p *program) (get etcdSettings, complete bool)
 	if name == "" {
 		return direct, !p.envHidden
 	}
-	file, ok := d.host(p, name)
+	file, ok := d.hostPath(p, name)
 	if !ok {
 		return func(string) string { return "" }, false
 	}
@@ -69,7 +69,7 @@ var etcdSwitches = map[string]bool{"auto-tls": true, "peer-auto-tls": true}
 // settings have the flag's name.
 var etcdFields = func() map[string]string {
 	out := map[string]string{}
-	for _, row := range settings.Of(certs.Etcd) {
+	for _, row := range settings.SettingsOf(certs.Etcd) {
 		if row.Flag != "" && row.Field != "" {
 			out[row.Flag] = row.Field
 		}

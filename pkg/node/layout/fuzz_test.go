@@ -12,7 +12,7 @@ import (
 
 func FuzzManifest(f *testing.F) {
 	f.Add([]byte(oddManifest))
-	f.Add([]byte(layouttest.Manifest("etcd", layouttest.ControlPlaneArgs(certs.Etcd, "/p"), layouttest.Mounts(certs.Etcd, "/p"))))
+	f.Add([]byte(layouttest.ManifestFor("etcd", layouttest.ControlPlaneArgs(certs.Etcd, "/p"), layouttest.MountsOf(certs.Etcd, "/p"))))
 	f.Add([]byte("kind: Pod\nspec: {containers: [{env: [{name: A, value: $(A)$$(B)}], args: [--a=$(A)]}]}"))
 	f.Add([]byte("a: &a [*a, *a]\nkind: Pod\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -26,7 +26,7 @@ func FuzzManifest(f *testing.F) {
 				continue
 			}
 			for _, a := range found.args {
-				host, err := found.files.host(a)
+				host, err := found.files.hostPath(a)
 				if err == nil && !strings.HasPrefix(host, "/") {
 					t.Errorf("host(%q) = %q, which is no absolute path", a, host)
 				}
@@ -40,8 +40,8 @@ func FuzzKubeletConfig(f *testing.F) {
 	f.Add([]byte(`{"tlsCertFile":"a","port":-1,"address":"::"}`), "--config-dir=/d", "--healthz-port=x")
 	f.Add([]byte("port: 99999999999999999999"), "--cert-dir", "..")
 	f.Fuzz(func(t *testing.T, data []byte, flag1, flag2 string) {
-		n := layouttest.New(t)
-		n.Write("/c", string(data))
+		n := layouttest.NewNode(t)
+		n.WriteFile("/c", string(data))
 		d := &discovery{root: n.Root, seen: map[string]int{}, configs: map[string]string{}}
 		k := d.readKubelet(&program{service: certs.Kubelet, args: arguments{"--config=/c", flag1, flag2}})
 		for _, p := range []string{k.certDir, k.manifests, k.criSocket} {
@@ -56,15 +56,15 @@ func FuzzUnitFile(f *testing.F) {
 	f.Add("[Service]\nExecStart=-/usr/bin/etcd --name=%i \\\n  $A ${B}\nEnvironment=A='1 2' B=3\n", "A=\"x y\"\nB=z\\\nz\n")
 	f.Add("[Service\nExecStart\n=\n\\", "=\nA='")
 	f.Fuzz(func(t *testing.T, file, env string) {
-		n := layouttest.New(t)
-		n.Write("/etc/systemd/system/etcd@a.service", file+"\nEnvironmentFile=/e\n")
-		n.Write("/e", env)
+		n := layouttest.NewNode(t)
+		n.WriteFile("/etc/systemd/system/etcd@a.service", file+"\nEnvironmentFile=/e\n")
+		n.WriteFile("/e", env)
 		u, ok := loadUnit(n.Root, "etcd@a.service")
 		if !ok {
 			t.Fatal("a unit file that is there was not found")
 		}
-		for _, argv := range u.commands() {
-			recognise(argv)
+		for _, argv := range u.expandedCommands() {
+			recognizeArgs(argv)
 		}
 	})
 }
@@ -75,31 +75,31 @@ func FuzzCmdline(f *testing.F) {
 	f.Add([]byte("\x00\x00-\x00--\x00--=\x00"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		argv := parseCmdline(data)
-		r, ok := recognise(argv)
+		r, ok := recognizeArgs(argv)
 		if !ok {
 			return
 		}
 		if !slices.Contains(certs.Services(), r.service) {
 			t.Errorf("recognised %q, which is no service", r.service)
 		}
-		if shown := redact(r.args); len(shown) != len(r.args) {
+		if shown := redactArgs(r.args); len(shown) != len(r.args) {
 			t.Errorf("%d arguments became %d", len(r.args), len(shown))
 		}
-		_ = r.args.value("token")
-		_, _ = r.args.boolean("x")
+		_ = r.args.lastValue("token")
+		_, _ = r.args.booleanFlag("x")
 	})
 }
 
 func FuzzKubeconfig(f *testing.F) {
-	f.Add([]byte(kubeconfig("u")))
-	f.Add([]byte(pointing("a", "b")))
+	f.Add([]byte(embeddedKubeconfig("u")))
+	f.Add([]byte(pointingKubeconfig("a", "b")))
 	f.Add([]byte(`{"kind":"Config","clusters":[{"cluster":{"server":"::://"}}],"users":[{}]}`))
 	f.Fuzz(func(_ *testing.T, data []byte) {
 		k, err := ParseKubeconfig(data)
 		if err != nil {
 			return
 		}
-		if u := k.Current(); u != nil {
+		if u := k.CurrentUser(); u != nil {
 			_ = u.Cluster.HostPort()
 		}
 	})
@@ -117,6 +117,6 @@ func FuzzMountinfo(f *testing.F) {
 			}
 		}
 		paths := cgroupPaths([]byte(text))
-		place(paths, paths)
+		placeProcess(paths, paths)
 	})
 }

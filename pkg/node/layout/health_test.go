@@ -33,10 +33,10 @@ func TestWhereHealthIsAsked(t *testing.T) {
 		{certs.KubeProxy, []string{"--healthz-bind-address="}, ""},
 		{certs.KubeProxy, []string{"--healthz-bind-address=0.0.0.0:10356"}, "http://127.0.0.1:10356/healthz"},
 	} {
-		n := layouttest.New(t)
-		n.Process(20, layouttest.Unit(string(test.service)+".service"), append([]string{string(test.service)}, test.args...)...)
-		l := Discover(n.Root, Options{})
-		c := l.Node.Component(test.service)
+		n := layouttest.NewNode(t)
+		n.AddProcess(20, layouttest.UnitCgroup(string(test.service)+".service"), append([]string{string(test.service)}, test.args...)...)
+		l := DiscoverNode(n.Root, Options{})
+		c := l.Node.ComponentOf(test.service)
 		if c == nil || c.Health != test.want {
 			t.Errorf("%s %q: %+v, want %q", test.service, test.args, c, test.want)
 		}

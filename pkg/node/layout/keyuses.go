@@ -7,7 +7,7 @@ import (
 // addKeyUse records a file with keys that a component has another use for than a certificate.
 // value is the path as the component names it; "" is no use.
 func (d *discovery) addKeyUse(p *program, kind inventory.KeyUseKind, setting, value string) {
-	file, ok := d.host(p, value)
+	file, ok := d.hostPath(p, value)
 	if !ok {
 		return
 	}
@@ -19,9 +19,9 @@ func (d *discovery) addKeyUse(p *program, kind inventory.KeyUseKind, setting, va
 // (pkg/controlplane/apiserver/options, Complete); later ones do not start so.
 func (d *discovery) addDefaultTokenKey(p *program) {
 	for _, flag := range []string{"service-account-key-file", "service-account-signing-key-file", "service-account-signing-endpoint"} {
-		if p.args.value(flag) != "" {
+		if p.args.lastValue(flag) != "" {
 			return
 		}
 	}
-	d.addKeyUse(p, inventory.ServiceAccountKey, "--tls-private-key-file, in place of --service-account-key-file", p.args.value("tls-private-key-file"))
+	d.addKeyUse(p, inventory.ServiceAccountKey, "--tls-private-key-file, in place of --service-account-key-file", p.args.lastValue("tls-private-key-file"))
 }

@@ -133,7 +133,7 @@ func (raw *rawKubeconfig) clusterOf(user string) KubeconfigCluster {
 
 // CurrentUser is the user of the current context, as which a component with this file
 // authenticates; nil if the file names none.
-func (k *KubeconfigFile) Current() *KubeconfigUser {
+func (k *KubeconfigFile) CurrentUser() *KubeconfigUser {
 	for i := range k.Users {
 		if k.Users[i].Name == k.current {
 			return &k.Users[i]

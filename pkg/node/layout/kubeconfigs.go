@@ -14,7 +14,7 @@ func (d *discovery) kubeconfigUser(p *program, conf string) (*KubeconfigUser, *i
 	if !ok {
 		return nil, nil
 	}
-	user := k.Current()
+	user := k.CurrentUser()
 	if user == nil {
 		d.notInspected(p.service, host, "the kubeconfig's current context names no user of it")
 		return nil, nil
@@ -31,7 +31,7 @@ func (d *discovery) apiClient(p *program, conf, host string, user *KubeconfigUse
 	}
 	c := &inventory.Client{Kind: inventory.ToAPIServer, Address: address, ServerName: user.Cluster.TLSServerName, CAFile: host}
 	if user.Cluster.CAFile != "" {
-		if ca, ok := d.host(p, within(conf, user.Cluster.CAFile)); ok {
+		if ca, ok := d.hostPath(p, pathWithin(conf, user.Cluster.CAFile)); ok {
 			c.CAFile = ca
 			d.addAuthorityFile(p.service, ca, "")
 		}
@@ -45,12 +45,12 @@ func (d *discovery) addUser(p *program, conf string, user *KubeconfigUser, r rol
 	switch {
 	case user.EmbeddedCert:
 		// Embedded data takes precedence over files.
-		host, ok := d.host(p, conf)
+		host, ok := d.hostPath(p, conf)
 		if !ok {
 			return true
 		}
 		if !user.EmbeddedKey {
-			key := within(conf, user.KeyFile)
+			key := pathWithin(conf, user.KeyFile)
 			if key == "" {
 				d.notInspected(p.service, host, "the kubeconfig holds a client certificate but not its key")
 				return true
@@ -59,10 +59,10 @@ func (d *discovery) addUser(p *program, conf string, user *KubeconfigUser, r rol
 				fmt.Sprintf("%q holds the certificate, and its key is in %q", host, key))
 			return true
 		}
-		d.add(p.service, inventory.Store{Kind: inventory.Kubeconfig, Cert: host, User: user.Name}, r)
+		d.addCertificate(p.service, inventory.Store{Kind: inventory.Kubeconfig, Cert: host, User: user.Name}, r)
 	case user.CertFile != "" && user.EmbeddedKey:
-		cert, found := d.host(p, within(conf, user.CertFile))
-		host, ok := d.host(p, conf)
+		cert, found := d.hostPath(p, pathWithin(conf, user.CertFile))
+		host, ok := d.hostPath(p, conf)
 		if found && ok {
 			d.addSplit(p, inventory.Store{Kind: inventory.Pair, Cert: cert, Key: host}, r,
 				fmt.Sprintf("the certificate is in %q, and its key in %q", cert, host))
@@ -70,9 +70,9 @@ func (d *discovery) addUser(p *program, conf string, user *KubeconfigUser, r rol
 	case user.CertFile != "":
 		key := ""
 		if user.KeyFile != "" {
-			key = within(conf, user.KeyFile)
+			key = pathWithin(conf, user.KeyFile)
 		}
-		d.addNamedPair(p, within(conf, user.CertFile), key, r)
+		d.addNamedPair(p, pathWithin(conf, user.CertFile), key, r)
 	default:
 		return false
 	}
@@ -83,9 +83,9 @@ func (d *discovery) addUser(p *program, conf string, user *KubeconfigUser, r rol
 // key embedded. The two cannot be replaced together, so it is never renewed.
 func (d *discovery) addSplit(p *program, s inventory.Store, r role, how string) {
 	r.issuer = inventory.Issuer{Kind: inventory.NoIssuer}
-	r.reason = "cannot be renewed: " + how + "; put both into the kubeconfig, or both into files"
+	r.leftReason = "cannot be renewed: " + how + "; put both into the kubeconfig, or both into files"
 	before := len(d.out.Node.Certificates)
-	d.add(p.service, s, r)
+	d.addCertificate(p.service, s, r)
 	for _, c := range d.out.Node.Certificates[before:] {
 		d.out.Split = append(d.out.Split, c.ID())
 	}

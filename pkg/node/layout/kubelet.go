@@ -25,7 +25,7 @@ func (d *discovery) addKubelet(p *program) {
 	p.component.Health = k.health
 	var serving verificationPlace
 	if !k.program.isolated && k.port != "0" {
-		serving.served = []inventory.Served{{Address: join(k.address, k.port)}}
+		serving.served = []inventory.Served{{Address: joinHostPort(k.address, k.port)}}
 	}
 	d.addKubeletClient(k)
 	d.addKubeletFiles(k, serving)
@@ -37,8 +37,8 @@ func (d *discovery) addKubelet(p *program) {
 // for its own. It uses none of them while it has a valid one. kubeadm removes the file once
 // the node has joined.
 func (d *discovery) addBootstrap(k *kubeletSettings) {
-	conf := k.program.args.value("bootstrap-kubeconfig")
-	host, err := d.locate(k.program, conf)
+	conf := k.program.args.lastValue("bootstrap-kubeconfig")
+	host, err := d.locatePath(k.program, conf)
 	if conf == "" || err != nil || host == d.out.Node.KubeletConf {
 		return
 	}
@@ -65,12 +65,12 @@ func (d *discovery) addBootstrap(k *kubeletSettings) {
 func (d *discovery) addKubeletClient(k *kubeletSettings) {
 	issuer := inventory.Issuer{Kind: inventory.KubernetesCSR, Signer: KubeletClientSigner}
 	r := role{name: "kubelet-client", issuer: issuer, selfManaged: k.rotateClient}
-	conf := k.program.args.value("kubeconfig")
+	conf := k.program.args.lastValue("kubeconfig")
 	if conf == "" {
 		// Standalone, or without a configured API server: no client certificate.
 		return
 	}
-	host, ok := d.host(k.program, conf)
+	host, ok := d.hostPath(k.program, conf)
 	if ok {
 		d.out.Node.KubeletConf = host
 	}
@@ -85,14 +85,14 @@ func (d *discovery) addKubeletClient(k *kubeletSettings) {
 		pinned.name = path.Base(host)
 		pinned.selfManaged = false
 		pinned.pinned = true
-		pinned.reason = "the kubelet's kubeconfig holds or names it, while the kubelet uses " + own.Cert +
+		pinned.leftReason = "the kubelet's kubeconfig holds or names it, while the kubelet uses " + own.Cert +
 			"; a kubelet that loses that one cannot start once this one has expired"
 		d.addUser(k.program, conf, user, pinned)
-		d.add(certs.Kubelet, own, r)
+		d.addCertificate(certs.Kubelet, own, r)
 	case hasOwn:
-		d.add(certs.Kubelet, own, r)
+		d.addCertificate(certs.Kubelet, own, r)
 	case user != nil && !d.addUser(k.program, conf, user, r):
-		k.program.component.Note = join2(k.program.component.Note, "authenticates with "+user.certificateKind()+", so it has no client certificate")
+		k.program.component.Note = joinNotes(k.program.component.Note, "authenticates with "+user.certificateKind()+", so it has no client certificate")
 	}
 }
 
@@ -104,16 +104,16 @@ func (d *discovery) kubeletsOwn(k *kubeletSettings, conf string, user *Kubeconfi
 	}
 	current := path.Join(k.certDir, currentClient)
 	own := inventory.Store{Kind: inventory.Combined, Cert: current}
-	if !d.exists(current) {
+	if !d.fileExists(current) {
 		stem := path.Join(k.certDir, "kubelet-client")
 		own = inventory.Store{Kind: inventory.Pair, Cert: stem + ".crt", Key: stem + ".key"}
-		if d.namesFiles(k, conf, user) || !d.exists(own.Cert) || !d.exists(own.Key) {
+		if d.namesFiles(k, conf, user) || !d.fileExists(own.Cert) || !d.fileExists(own.Key) {
 			return inventory.Store{}, false
 		}
 	}
 	if user != nil && !user.EmbeddedCert && user.CertFile != "" {
-		named, err := k.program.files.host(within(conf, user.CertFile))
-		if err == nil && d.place(inventory.Store{Cert: named}) == d.place(inventory.Store{Cert: own.Cert}) {
+		named, err := k.program.files.hostPath(pathWithin(conf, user.CertFile))
+		if err == nil && d.storeKey(inventory.Store{Cert: named}) == d.storeKey(inventory.Store{Cert: own.Cert}) {
 			return inventory.Store{}, false
 		}
 	}
@@ -125,12 +125,12 @@ func (d *discovery) namesFiles(k *kubeletSettings, conf string, user *Kubeconfig
 	if user == nil || user.EmbeddedCert || user.CertFile == "" {
 		return false
 	}
-	cert, noCert := k.program.files.host(within(conf, user.CertFile))
-	key, noKey := k.program.files.host(within(conf, user.KeyFile))
-	return noCert == nil && noKey == nil && d.exists(cert) && d.exists(key)
+	cert, noCert := k.program.files.hostPath(pathWithin(conf, user.CertFile))
+	key, noKey := k.program.files.hostPath(pathWithin(conf, user.KeyFile))
+	return noCert == nil && noKey == nil && d.fileExists(cert) && d.fileExists(key)
 }
 
-func (d *discovery) exists(host string) bool {
+func (d *discovery) fileExists(host string) bool {
 	_, err := d.root.Stat(host)
 	return err == nil
 }
@@ -155,7 +155,7 @@ func (d *discovery) addKubeletServing(k *kubeletSettings, serving verificationPl
 		cert := path.Join(k.certDir, "kubelet.crt")
 		key := path.Join(k.certDir, "kubelet.key")
 		if _, err := d.root.Stat(cert); err != nil {
-			d.informational(certs.Kubelet, cert, "the kubelet has not made its serving certificate yet")
+			d.notInspectedByDesign(certs.Kubelet, cert, "the kubelet has not made its serving certificate yet")
 			return
 		}
 		r.issuer = inventory.Issuer{Kind: inventory.Throwaway}
@@ -168,5 +168,5 @@ func (d *discovery) kubeletAddress() string {
 	if d.kubelet == nil || d.kubelet.port == "0" {
 		return ""
 	}
-	return join(d.kubelet.address, d.kubelet.port)
+	return joinHostPort(d.kubelet.address, d.kubelet.port)
 }

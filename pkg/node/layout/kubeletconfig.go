@@ -67,26 +67,26 @@ func (d *discovery) readKubelet(p *program) *kubeletSettings {
 	}
 	var out kubeletConfig
 	if err := json.Unmarshal(merged, &out); err != nil {
-		d.notInspected(certs.Kubelet, p.args.value("config-dir"), "merge kubelet configuration: a field of a drop-in has the wrong type")
+		d.notInspected(certs.Kubelet, p.args.lastValue("config-dir"), "merge kubelet configuration: a field of a drop-in has the wrong type")
 		out = c
 		merged = base
 	}
 	if out.StaticPodURL != "" {
-		d.informational(certs.Kubelet, "", "static pods come from a URL: "+withoutPasswords(out.StaticPodURL))
+		d.notInspectedByDesign(certs.Kubelet, "", "static pods come from a URL: "+withoutPasswords(out.StaticPodURL))
 	}
 	return d.kubeletSettings(p, out, kubeletFiles(p, merged))
 }
 
 // kubeletConfigFile reads the file of --config. It also returns it as JSON, with absolute paths.
 func (d *discovery) kubeletConfigFile(p *program) (c kubeletConfig, whole []byte) {
-	file := p.args.value("config")
-	host, ok := d.host(p, file)
+	file := p.args.lastValue("config")
+	host, ok := d.hostPath(p, file)
 	if !ok {
 		return c, []byte("{}")
 	}
 	data, err := d.readYAML(host)
 	if err == nil {
-		data, err = absolute(data, file)
+		data, err = absolutePaths(data, file)
 	}
 	if err == nil {
 		if err = json.Unmarshal(data, &c); err != nil {
@@ -122,7 +122,7 @@ const (
 // "*.conf" below it, in lexical order, as the kubelet walks it (mergeKubeletConfigurations
 // in cmd/kubelet/app/server.go; links to directories are not followed).
 func (d *discovery) kubeletDropIns(p *program) []string {
-	top, ok := d.host(p, p.args.value("config-dir"))
+	top, ok := d.hostPath(p, p.args.lastValue("config-dir"))
 	if !ok {
 		return nil
 	}
@@ -150,17 +150,17 @@ func (d *discovery) kubeletDropIns(p *program) []string {
 // kubeletSettings applies flags over the configuration and fills in defaults.
 func (d *discovery) kubeletSettings(p *program, c kubeletConfig, files values) *kubeletSettings {
 	flag := func(name, otherwise string) string {
-		if v, set := p.args.lookup(name); set {
+		if v, set := p.args.lookupFlag(name); set {
 			return v // also an empty one: flags take precedence over files
 		}
 		return otherwise
 	}
 	host := func(name string) string {
-		h, _ := d.host(p, name)
+		h, _ := d.hostPath(p, name)
 		return h
 	}
 	toggle := func(name string, configured *bool) bool {
-		if v, set := p.args.boolean(name); set {
+		if v, set := p.args.booleanFlag(name); set {
 			return v
 		}
 		return configured != nil && *configured
@@ -173,21 +173,21 @@ func (d *discovery) kubeletSettings(p *program, c kubeletConfig, files values) *
 		bootstrapServe: toggle("rotate-server-certificates", c.ServerTLSBootstrap),
 		files:          files,
 		criSocket:      socketPath(flag("container-runtime-endpoint", c.ContainerRuntimeEndpoint)),
-		address:        local(flag("address", c.Address)),
+		address:        localAddress(flag("address", c.Address)),
 		port:           flag("port", defaultKubeletPort),
 	}
-	if c.Port != 0 && p.args.value("port") == "" {
+	if c.Port != 0 && p.args.lastValue("port") == "" {
 		s.port = strconv.Itoa(c.Port)
 	}
 	healthPort := defaultKubeletHealth
 	if c.HealthzPort != nil {
 		healthPort = *c.HealthzPort
 	}
-	if v, err := strconv.Atoi(p.args.value("healthz-port")); err == nil {
+	if v, err := strconv.Atoi(p.args.lastValue("healthz-port")); err == nil {
 		healthPort = v
 	}
 	if healthPort > 0 {
-		s.health = "http://" + join(local(flag("healthz-bind-address", c.HealthzBindAddress)), strconv.Itoa(healthPort)) + "/healthz"
+		s.health = "http://" + joinHostPort(localAddress(flag("healthz-bind-address", c.HealthzBindAddress)), strconv.Itoa(healthPort)) + "/healthz"
 	}
 	return s
 }

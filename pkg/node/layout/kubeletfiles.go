@@ -16,10 +16,10 @@ func kubeletFiles(p *program, configuration []byte) values {
 	var tree map[string]any
 	_ = json.Unmarshal(configuration, &tree) // it was parsed before
 	return func(flag string) []string {
-		if v, set := p.args.lookup(flag); set {
+		if v, set := p.args.lookupFlag(flag); set {
 			return []string{v}
 		}
-		for _, row := range settings.Of(certs.Kubelet) {
+		for _, row := range settings.SettingsOf(certs.Kubelet) {
 			if v, _ := leafOf(tree, row.Field); row.Flag == flag && v != nil {
 				name, _ := (*v).(string)
 				return []string{name}
@@ -29,10 +29,10 @@ func kubeletFiles(p *program, configuration []byte) values {
 	}
 }
 
-// absolute makes the paths of the file of --config absolute: the kubelet takes them relative
+// absolutePaths makes the paths of the file of --config absolute: the kubelet takes them relative
 // to it, and those of drop-ins relative to its working directory
 // (pkg/kubelet/kubeletconfig/configfiles).
-func absolute(data []byte, file string) ([]byte, error) {
+func absolutePaths(data []byte, file string) ([]byte, error) {
 	var tree map[string]any
 	if err := json.Unmarshal(data, &tree); err != nil {
 		return nil, errors.New("parse kubelet configuration: it is no object")
@@ -41,13 +41,13 @@ func absolute(data []byte, file string) ([]byte, error) {
 		tree = map[string]any{}
 	}
 	fields := []string{"staticPodPath"}
-	for _, row := range settings.Of(certs.Kubelet) {
+	for _, row := range settings.SettingsOf(certs.Kubelet) {
 		fields = append(fields, row.Field)
 	}
 	for _, field := range fields {
 		if v, set := leafOf(tree, field); v != nil {
 			if name, ok := (*v).(string); ok {
-				set(within(file, name))
+				set(pathWithin(file, name))
 			}
 		}
 	}
@@ -92,5 +92,5 @@ func (d *discovery) addKubeletFiles(k *kubeletSettings, serving verificationPlac
 // namesServing reports whether the kubelet is configured with a serving certificate and its
 // key.
 func (k *kubeletSettings) namesServing() bool {
-	return k.files.last("tls-cert-file") != "" && k.files.last("tls-private-key-file") != ""
+	return k.files.lastValue("tls-cert-file") != "" && k.files.lastValue("tls-private-key-file") != ""
 }

@@ -17,12 +17,12 @@ const podVolumes = "/var/lib/kubelet/pods"
 // per pod, where they are found by their names.
 func (d *discovery) addKubeProxyPod(p *program) {
 	p.component.ContainerName = string(certs.KubeProxy)
-	conf := p.args.value("kubeconfig")
-	if file := p.args.value("config"); file != "" {
+	conf := p.args.lastValue("kubeconfig")
+	if file := p.args.lastValue("config"); file != "" {
 		var c clientConnection
 		data, _, ok := d.podFile(p.place.podUID, file)
 		if ok && yaml.Unmarshal(data, &c) == nil {
-			conf = within(file, c.ClientConnection.Kubeconfig)
+			conf = pathWithin(file, c.ClientConnection.Kubeconfig)
 			p.component.Health = healthURL(c.HealthzBindAddress, "10256")
 		}
 	}
@@ -32,7 +32,7 @@ func (d *discovery) addKubeProxyPod(p *program) {
 			p.component.Note = "runs as a pod, whose kubeconfig is not shown here"
 			return
 		}
-		d.informational(certs.KubeProxy, conf, "kube-proxy runs as a pod whose kubeconfig is not to be found on this node")
+		d.notInspectedByDesign(certs.KubeProxy, conf, "kube-proxy runs as a pod whose kubeconfig is not to be found on this node")
 		return
 	}
 	k, err := ParseKubeconfig(data)
@@ -40,7 +40,7 @@ func (d *discovery) addKubeProxyPod(p *program) {
 		d.notInspected(certs.KubeProxy, host, err.Error())
 		return
 	}
-	user := k.Current()
+	user := k.CurrentUser()
 	switch {
 	case user == nil:
 		d.notInspected(certs.KubeProxy, host, "the kubeconfig's current context names no user of it")
@@ -50,10 +50,10 @@ func (d *discovery) addKubeProxyPod(p *program) {
 			what = "a ServiceAccount token"
 		}
 		p.component.Note = "authenticates with " + what + ", so it has no certificate"
-	case under(host, podVolumes):
-		d.informational(certs.KubeProxy, host, "the client certificate comes from a ConfigMap or Secret, not from this node's files")
+	case isUnder(host, podVolumes):
+		d.notInspectedByDesign(certs.KubeProxy, host, "the client certificate comes from a ConfigMap or Secret, not from this node's files")
 	default:
-		d.configs[d.place(inventory.Store{Cert: host})] = host
+		d.configs[d.storeKey(inventory.Store{Cert: host})] = host
 		p.files = resolver{} // found under its own name on the host
 		d.addUser(p, host, user, role{name: proxyName, client: d.apiClient(p, host, host, user)})
 	}
@@ -76,7 +76,7 @@ func (d *discovery) restingKubeProxy() *program {
 			files: resolver{inContainer: true}, place: placement{container: true, podUID: pod.Name()},
 			component: inventory.Component{Service: certs.KubeProxy, Runtime: inventory.DaemonSet},
 		}
-		if p.place.static() {
+		if p.place.isStatic() {
 			continue
 		}
 		p.component.PodNamespace, p.component.PodName = d.podOf(pod.Name())

@@ -83,13 +83,13 @@ type discovery struct {
 
 // DiscoverNode finds the components of a node and the paths of their certificates. It always
 // returns a result, with the files that could not be inspected.
-func Discover(root hostfs.Root, opts Options) Layout {
+func DiscoverNode(root hostfs.Root, opts Options) Layout {
 	d := &discovery{root: root, opts: opts, seen: map[string]int{}, configs: map[string]string{}}
-	ran := processes(root)
+	ran := listProcesses(root)
 	running := ran.components
 	d.members = ran.members
 	for _, b := range ran.bundles {
-		d.informational("", "", bundled[b])
+		d.notInspectedByDesign("", "", bundled[b])
 	}
 
 	programs := d.findKubelet(running)
@@ -97,8 +97,8 @@ func Discover(root hostfs.Root, opts Options) Layout {
 		d.kubelet = d.readKubelet(programs[0])
 		programs = append(programs, d.staticPods(d.kubelet.manifests, running)...)
 	}
-	programs = append(programs, d.others(running, programs)...)
-	slices.SortStableFunc(programs, func(a, b *program) int { return rank(a.service) - rank(b.service) })
+	programs = append(programs, d.otherComponents(running, programs)...)
+	slices.SortStableFunc(programs, func(a, b *program) int { return serviceRank(a.service) - serviceRank(b.service) })
 
 	// Addresses first: client certificates are verified against other components.
 	for _, p := range programs {
@@ -137,7 +137,7 @@ func Discover(root hostfs.Root, opts Options) Layout {
 }
 
 // serviceRank is a service's position in lists.
-func rank(s certs.Service) int { return slices.Index(certs.Services(), s) }
+func serviceRank(s certs.Service) int { return slices.Index(certs.Services(), s) }
 
 // notInspected records a file or component that could not be inspected.
 func (d *discovery) notInspected(s certs.Service, path, reason string) {
@@ -146,6 +146,6 @@ func (d *discovery) notInspected(s certs.Service, path, reason string) {
 
 // notInspectedByDesign records a file or component that is not inspected by design, or that
 // needs no action.
-func (d *discovery) informational(s certs.Service, path, reason string) {
+func (d *discovery) notInspectedByDesign(s certs.Service, path, reason string) {
 	d.out.Node.NotInspected = append(d.out.Node.NotInspected, inventory.NotInspected{Service: s, Path: path, Reason: reason, Informational: true})
 }

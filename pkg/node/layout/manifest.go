@@ -71,7 +71,7 @@ func parseManifest(data []byte) (*pod, error) {
 }
 
 // gracePeriod is how long the pod's containers may take to exit, in seconds.
-func (p *pod) grace() int64 {
+func (p *pod) gracePeriod() int64 {
 	if p.Spec.GracePeriod == nil || *p.Spec.GracePeriod < 1 {
 		return defaultGracePeriod
 	}
@@ -81,8 +81,8 @@ func (p *pod) grace() int64 {
 // defaultGracePeriod is v1.DefaultTerminationGracePeriodSeconds of the API.
 const defaultGracePeriod = 30
 
-// environment are the container's variables that the manifest spells out.
-func (c *container) environment() map[string]string {
+// literalVariables are the container's variables that the manifest spells out.
+func (c *container) literalVariables() map[string]string {
 	env := map[string]string{}
 	for _, e := range c.Env {
 		if e.Value != nil {
@@ -94,23 +94,23 @@ func (c *container) environment() map[string]string {
 
 // recognizeComponent finds the component that a container runs: if the manifest has no command,
 // by the container's or the image's name.
-func (c *container) recognise(env map[string]string) (recognised, bool) {
+func (c *container) recognizeComponent(env map[string]string) (recognized, bool) {
 	var argv []string
 	for _, w := range append(append([]string{}, c.Command...), c.Args...) {
 		argv = append(argv, expandPod(w, env))
 	}
-	if r, ok := recognise(argv); ok {
+	if r, ok := recognizeArgs(argv); ok {
 		return r, true
 	}
 	if len(c.Command) > 0 || !hasFlag(argv) {
-		return recognised{}, false
+		return recognized{}, false
 	}
 	for _, name := range []string{c.Name, imageName(c.Image)} {
 		if s, ok := serviceNamed(name); ok {
-			return recognised{service: s, args: argv, direct: true}, true
+			return recognized{service: s, args: argv, direct: true}, true
 		}
 	}
-	return recognised{}, false
+	return recognized{}, false
 }
 
 // imageName is the last part of an image reference, without tag and digest.
@@ -121,8 +121,8 @@ func imageName(ref string) string {
 	return ref
 }
 
-// resolver translates the container's paths through its hostPath volumes.
-func (p *pod) resolver(c *container, env map[string]string) resolver {
+// pathResolver translates the container's paths through its hostPath volumes.
+func (p *pod) pathResolver(c *container, env map[string]string) resolver {
 	r := resolver{inContainer: true, workDir: c.WorkingDir}
 	for _, m := range c.VolumeMounts {
 		found := mount{container: path.Clean(m.MountPath), readOnly: m.ReadOnly}

@@ -32,7 +32,7 @@ func TestManifestWithoutCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := &p.Spec.Containers[0]
-	r, ok := c.recognise(c.environment())
+	r, ok := c.recognizeComponent(c.literalVariables())
 	if !ok || r.service != certs.KubeAPIServer {
 		t.Fatalf("recognised %q, %v: the image's name tells", r.service, ok)
 	}
@@ -44,7 +44,7 @@ func TestManifestWithoutCommand(t *testing.T) {
 		t.Errorf("namespace %q", p.Metadata.Namespace)
 	}
 
-	files := p.resolver(c, c.environment())
+	files := p.pathResolver(c, c.literalVariables())
 	for path, want := range map[string]string{
 		"/pki/x.crt":         "/srv/pki/x.crt",
 		"/pki/live/a.crt":    "/srv/pki/current/a.crt",
@@ -53,17 +53,17 @@ func TestManifestWithoutCommand(t *testing.T) {
 		"/pki/../pki/b.crt":  "/srv/pki/b.crt",
 		"relative/to/no/dir": "/srv/root/relative/to/no/dir",
 	} {
-		if got, err := files.host(path); err != nil || got != want {
+		if got, err := files.hostPath(path); err != nil || got != want {
 			t.Errorf("host(%q) = %q, %v, want %q", path, got, err, want)
 		}
 	}
-	if _, err := files.host("/tmp/a"); err == nil {
+	if _, err := files.hostPath("/tmp/a"); err == nil {
 		t.Error("a path in an emptyDir has no host path")
 	}
 }
 
 func TestPathsInTheImageAreNotTheHosts(t *testing.T) {
-	_, err := resolver{inContainer: true}.host("/etc/kubernetes/pki/ca.crt")
+	_, err := resolver{inContainer: true}.hostPath("/etc/kubernetes/pki/ca.crt")
 	if err == nil || !strings.Contains(err.Error(), "image") {
 		t.Errorf("err = %v, want one that names the image", err)
 	}

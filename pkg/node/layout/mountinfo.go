@@ -21,7 +21,7 @@ type mountPoint struct {
 // those of the host: both are directories of the same file system.
 func (d *discovery) containerResolver(pid int) resolver {
 	r := resolver{inContainer: true}
-	proc, err := d.root.Local("/proc")
+	proc, err := d.root.LocalPath("/proc")
 	if err != nil {
 		return r
 	}
@@ -34,7 +34,7 @@ func (d *discovery) containerResolver(pid int) resolver {
 	for _, m := range read(pid) {
 		found := mount{container: m.target}
 		for _, h := range host {
-			if h.device == m.device && under(m.root, h.root) {
+			if h.device == m.device && isUnder(m.root, h.root) {
 				found.host = path.Join(h.target, strings.TrimPrefix(m.root, h.root))
 				break
 			}

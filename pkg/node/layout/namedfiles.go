@@ -18,8 +18,8 @@ func (d *discovery) noteFiles(into map[string]bool, files resolver, text string)
 		names = append(names, relativePathsIn(text)...)
 	}
 	for _, name := range names {
-		host, err := files.host(name)
-		if err != nil || !d.note(into, host) || certificateFile(name) {
+		host, err := files.hostPath(name)
+		if err != nil || !d.noteFile(into, host) || certificateFile(name) {
 			continue
 		}
 		data, err := d.root.ReadFile(host)
@@ -28,19 +28,19 @@ func (d *discovery) noteFiles(into map[string]bool, files resolver, text string)
 		}
 		inside := pathsIn(string(data))
 		for _, inner := range relativePathsIn(string(data)) {
-			inside = append(inside, within(name, inner))
+			inside = append(inside, pathWithin(name, inner))
 		}
 		for _, inner := range inside {
-			if host, err := files.host(inner); err == nil {
-				d.note(into, host)
+			if host, err := files.hostPath(inner); err == nil {
+				d.noteFile(into, host)
 			}
 		}
 	}
 }
 
 // noteFile records the real path of a file; false if there is none, or none to search.
-func (d *discovery) note(into map[string]bool, host string) bool {
-	local, err := d.root.Local(host)
+func (d *discovery) noteFile(into map[string]bool, host string) bool {
+	local, err := d.root.LocalPath(host)
 	if err != nil {
 		return false
 	}

@@ -25,7 +25,7 @@ func (d *discovery) nodeName(given string) string {
 		}
 	}
 	if d.kubelet != nil {
-		if name := d.kubelet.program.args.value("hostname-override"); name != "" {
+		if name := d.kubelet.program.args.lastValue("hostname-override"); name != "" {
 			return strings.ToLower(name)
 		}
 	}

@@ -32,7 +32,7 @@ type reader struct {
 func (l *Layout) OtherUsers(root hostfs.Root, s inventory.Store) []inventory.OtherUser {
 	var out []inventory.OtherUser
 	for _, r := range l.readers {
-		if !r.reads(root, s.Cert) && !r.reads(root, s.Key) {
+		if !r.readsFile(root, s.Cert) && !r.readsFile(root, s.Key) {
 			continue
 		}
 		user := r.user
@@ -55,7 +55,7 @@ func (l *Layout) MayUse(root hostfs.Root, s inventory.Store) []string {
 	var out []string
 	for _, r := range l.readers {
 		for _, file := range []string{s.Cert, s.Key} {
-			local, err := root.Local(file)
+			local, err := root.LocalPath(file)
 			if file != "" && err == nil && r.mountsOnly(local) && !slices.Contains(out, r.user.Name) {
 				out = append(out, r.user.Name)
 			}
@@ -68,7 +68,7 @@ func (l *Layout) MayUse(root hostfs.Root, s inventory.Store) []string {
 // named.
 func (r *reader) mountsOnly(local string) bool {
 	return slices.ContainsFunc(r.dirs, func(dir string) bool {
-		names := func(file string) bool { return under(file, dir) }
+		names := func(file string) bool { return isUnder(file, dir) }
 		return names(local) && !slices.ContainsFunc(slices.Collect(maps.Keys(r.files)), names)
 	})
 }
@@ -96,7 +96,7 @@ func (l *Layout) OtherPrograms(root hostfs.Root) []OtherProgram {
 		}
 		for _, local := range slices.Sorted(maps.Keys(r.files)) {
 			if len(p.Files) < maxNamed {
-				p.Files = append(p.Files, root.Host(local))
+				p.Files = append(p.Files, root.HostPath(local))
 			}
 		}
 		out = append(out, p)
@@ -104,17 +104,17 @@ func (l *Layout) OtherPrograms(root hostfs.Root) []OtherProgram {
 	return out
 }
 
-func (r *reader) reads(root hostfs.Root, file string) bool {
+func (r *reader) readsFile(root hostfs.Root, file string) bool {
 	if file == "" {
 		return false
 	}
-	local, err := root.Local(file)
+	local, err := root.LocalPath(file)
 	return err == nil && r.files[local]
 }
 
 // NamesFile reports whether the command line or the environment of a component names a file.
-func (l *Layout) Names(root hostfs.Root, file string) bool {
-	local, err := root.Local(file)
+func (l *Layout) NamesFile(root hostfs.Root, file string) bool {
+	local, err := root.LocalPath(file)
 	return err == nil && l.named[local]
 }
 
@@ -155,7 +155,7 @@ func (d *discovery) findReaders(programs []*program) {
 		}
 		for _, e := range entries {
 			name := e.Name()
-			if !strings.HasSuffix(name, ".service") || seen[name] || own[name] || i >= 2 && !suggestive(name) {
+			if !strings.HasSuffix(name, ".service") || seen[name] || own[name] || i >= 2 && !isSuggestive(name) {
 				continue
 			}
 			seen[name] = true
@@ -165,16 +165,16 @@ func (d *discovery) findReaders(programs []*program) {
 }
 
 func (d *discovery) readContainer(f manifestFile, c *container, init bool) {
-	env := c.environment()
-	if _, ok := c.recognise(env); ok && !init {
+	env := c.literalVariables()
+	if _, ok := c.recognizeComponent(env); ok && !init {
 		return
 	}
-	files := f.pod.resolver(c, env)
+	files := f.pod.pathResolver(c, env)
 	r := reader{files: map[string]bool{}, user: inventory.OtherUser{
 		Kind: inventory.OtherStaticPod, Name: f.pod.Metadata.Name, Manifest: f.path,
 		ContainerName: c.Name, PodName: f.pod.Metadata.Name, PodNamespace: f.pod.Metadata.Namespace,
 		// A container that has run to its end reads the file again when its pod starts.
-		Restartable: !init || c.RestartPolicy == "Always", GraceSeconds: f.pod.grace(),
+		Restartable: !init || c.RestartPolicy == "Always", GraceSeconds: f.pod.gracePeriod(),
 	}}
 	words := slices.Concat(c.Command, c.Args)
 	for _, value := range env {
@@ -185,12 +185,12 @@ func (d *discovery) readContainer(f manifestFile, c *container, init bool) {
 	}
 	for _, m := range files.mounts {
 		info, err := d.root.Stat(m.host)
-		switch local, notLocal := d.root.Local(m.host); {
+		switch local, notLocal := d.root.LocalPath(m.host); {
 		case m.host == "" || err != nil || notLocal != nil:
 		case info.IsDir():
 			r.dirs = append(r.dirs, local)
 		default:
-			d.note(r.files, m.host)
+			d.noteFile(r.files, m.host)
 		}
 	}
 	d.out.readers = append(d.out.readers, r)
@@ -206,13 +206,13 @@ func (d *discovery) readUnit(name string, runs, enabled func() bool) {
 	}}
 	files := resolver{workDir: u.workDir, mounts: u.mounts}
 	for _, file := range u.credentials {
-		d.note(r.files, file)
+		d.noteFile(r.files, file)
 	}
 	for _, m := range u.mounts {
-		d.note(r.files, m.host)
+		d.noteFile(r.files, m.host)
 	}
-	for _, argv := range u.commands() {
-		if _, ok := recognise(argv); ok {
+	for _, argv := range u.expandedCommands() {
+		if _, ok := recognizeArgs(argv); ok {
 			return
 		}
 		for _, w := range argv {
@@ -228,13 +228,13 @@ func (d *discovery) readUnit(name string, runs, enabled func() bool) {
 // runningUnits are the units that have a process.
 func runningUnits(root hostfs.Root) map[string]bool {
 	out := map[string]bool{}
-	proc, err := root.Local("/proc")
+	proc, err := root.LocalPath("/proc")
 	if err != nil {
 		return out
 	}
 	init := cgroupsOf(proc, 1)
 	for _, pid := range processIDs(proc) {
-		if unit := place(cgroupPaths(readInto(filepath.Join(proc, strconv.Itoa(pid), "cgroup"), make([]byte, cmdlineHead))), init).unit; unit != "" {
+		if unit := placeProcess(cgroupPaths(readInto(filepath.Join(proc, strconv.Itoa(pid), "cgroup"), make([]byte, cmdlineHead))), init).unit; unit != "" {
 			out[unit] = true
 		}
 	}

@@ -28,7 +28,7 @@ const clockTicks = 100
 
 // process is a running component.
 type process struct {
-	recognised
+	recognized
 	pid   int
 	argv  []string
 	place placement
@@ -40,7 +40,7 @@ type process struct {
 }
 
 // processTable holds the processes of a node.
-type table struct {
+type processTable struct {
 	components []process // in the order of their ids
 	bundles    []string  // programs that hold many components at once, see bundled
 	// members are all processes of the units in which components run.
@@ -52,9 +52,9 @@ type table struct {
 // The cost is one read per process of the node, and one more if a component runs in a unit, so
 // it uses the kernel's paths directly: files of /proc/PID are no symlinks and cannot lead out
 // of the root.
-func processes(root hostfs.Root) table {
-	var out table
-	proc, err := root.Local("/proc")
+func listProcesses(root hostfs.Root) processTable {
+	var out processTable
+	proc, err := root.LocalPath("/proc")
 	if err != nil {
 		return out
 	}
@@ -69,17 +69,17 @@ func processes(root hostfs.Root) table {
 		if len(argv) == 0 {
 			continue
 		}
-		if name := base(argv[0]); bundled[name] != "" {
+		if name := programName(argv[0]); bundled[name] != "" {
 			out.bundles = append(out.bundles, name)
 			continue
 		}
-		if _, ok := recognise(argv); !ok {
+		if _, ok := recognizeArgs(argv); !ok {
 			continue
 		}
 		if len(head) == len(buf) {
 			argv = parseCmdline(readInto(filepath.Join(dir, "cmdline"), make([]byte, cmdlineMax)))
 		}
-		r, ok := recognise(argv)
+		r, ok := recognizeArgs(argv)
 		if !ok {
 			continue
 		}
@@ -88,7 +88,7 @@ func processes(root hostfs.Root) table {
 			boot = bootTime(proc)
 		}
 		groups := cgroupsOf(proc, pid)
-		p := process{recognised: r, pid: pid, argv: argv, place: place(groups, init), containerID: containerID(groups)}
+		p := process{recognized: r, pid: pid, argv: argv, place: placeProcess(groups, init), containerID: containerID(groups)}
 		p.started = startTime(readInto(filepath.Join(dir, "stat"), make([]byte, cmdlineHead)), boot)
 		p.hostNetwork = sameNetwork(proc, pid)
 		out.components = append(out.components, p)

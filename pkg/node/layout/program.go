@@ -32,7 +32,7 @@ type program struct {
 
 // otherComponents finds the components that are no static pods: those that run under systemd or
 // otherwise, then those that a unit would start.
-func (d *discovery) others(running []process, known []*program) []*program {
+func (d *discovery) otherComponents(running []process, known []*program) []*program {
 	var found []*program
 	has := func(s certs.Service) bool {
 		return slices.ContainsFunc(append(slices.Clone(known), found...), func(p *program) bool { return p.service == s })
@@ -50,7 +50,7 @@ func (d *discovery) others(running []process, known []*program) []*program {
 	for _, p := range running {
 		switch {
 		case has(p.service):
-		case p.place.podUID == "" || p.service == certs.KubeProxy && !p.place.static():
+		case p.place.podUID == "" || p.service == certs.KubeProxy && !p.place.isStatic():
 			found = append(found, d.fromProcess(p))
 		default:
 			if pod := d.unmanagedPod(p); pod != nil {
@@ -98,7 +98,7 @@ func (d *discovery) findKubelet(running []process) []*program {
 func (d *discovery) fromProcess(p process) *program {
 	out := &program{service: p.service, args: p.args, place: p.place, containerID: p.containerID}
 	out.component = inventory.Component{
-		Service: p.service, Runtime: inventory.None, PID: p.pid, StartedAt: p.started, Args: redact(p.args),
+		Service: p.service, Runtime: inventory.None, PID: p.pid, StartedAt: p.started, Args: redactArgs(p.args),
 	}
 	switch {
 	case p.place.podUID != "":
@@ -116,7 +116,7 @@ func (d *discovery) fromProcess(p process) *program {
 			out.files.workDir = u.workDir
 			out.files.mounts = u.mounts
 		}
-		d.supervise(p, out)
+		d.judgeUnit(p, out)
 	default:
 		out.component.Note = "no systemd unit and no manifest restarts it: it was started by another service manager or by hand"
 	}
@@ -127,7 +127,7 @@ func (d *discovery) fromProcess(p process) *program {
 // in ordinary pods. Nil for a pod that is a workload: a tenant's control plane, an
 // application's etcd.
 func (d *discovery) unmanagedPod(p process) *program {
-	if p.place.static() {
+	if p.place.isStatic() {
 		const reason = "runs as a static pod whose manifest was not found"
 		d.notInspected(p.service, "", reason)
 		return d.fromPod(p, reason)
@@ -137,7 +137,7 @@ func (d *discovery) unmanagedPod(p process) *program {
 	case p.service == certs.Kubelet:
 		return nil
 	case namespace == "" && !p.hostNetwork:
-		d.informational(p.service, "", "runs in an ordinary pod, whose certificates come from Secrets or its image and are not inspected")
+		d.notInspectedByDesign(p.service, "", "runs in an ordinary pod, whose certificates come from Secrets or its image and are not inspected")
 		return nil
 	case namespace != systemNamespace && !p.hostNetwork:
 		return nil
@@ -147,7 +147,7 @@ func (d *discovery) unmanagedPod(p process) *program {
 		pod = p.place.podUID
 	}
 	reason := fmt.Sprintf("runs as the ordinary pod %s/%s and not as a static pod: its certificates come from Secrets, which are not inspected or renewed", namespace, pod)
-	d.informational(p.service, "", strings.Replace(reason, " /", " ", 1))
+	d.notInspectedByDesign(p.service, "", strings.Replace(reason, " /", " ", 1))
 	return d.fromPod(p, strings.Replace(reason, " /", " ", 1))
 }
 
@@ -158,12 +158,12 @@ const systemNamespace = "kube-system"
 func (d *discovery) fromPod(p process, note string) *program {
 	out := &program{service: p.service, args: p.args, place: p.place, secrets: true}
 	out.component = inventory.Component{
-		Service: p.service, Runtime: inventory.None, PID: p.pid, StartedAt: p.started, Args: redact(p.args), Note: note,
+		Service: p.service, Runtime: inventory.None, PID: p.pid, StartedAt: p.started, Args: redactArgs(p.args), Note: note,
 	}
 	out.component.PodNamespace, out.component.PodName = d.podOf(p.place.podUID)
 	if p.service == certs.KubeAPIServer {
-		out.component.APIServer = out.advertised()
-		out.component.ClientURLs = p.args.list("etcd-servers")
+		out.component.APIServer = out.advertisedAddress()
+		out.component.ClientURLs = p.args.listValue("etcd-servers")
 	}
 	return out
 }
@@ -173,7 +173,7 @@ func fromUnit(u stoppedUnit) *program {
 	return &program{
 		service: u.service, args: u.args, env: u.unit.env, files: resolver{workDir: u.unit.workDir, mounts: u.unit.mounts},
 		component: inventory.Component{
-			Service: u.service, Runtime: inventory.Systemd, Unit: u.unit.name, Args: redact(u.args), Note: "does not run",
+			Service: u.service, Runtime: inventory.Systemd, Unit: u.unit.name, Args: redactArgs(u.args), Note: "does not run",
 		},
 	}
 }
@@ -196,11 +196,11 @@ func (d *discovery) podOf(uid string) (namespace, name string) {
 
 // hostPath resolves a path that a component names. If the host has no such path it records
 // that, and returns false.
-func (d *discovery) host(p *program, name string) (string, bool) {
+func (d *discovery) hostPath(p *program, name string) (string, bool) {
 	if name == "" {
 		return "", false
 	}
-	h, err := d.locate(p, name)
+	h, err := d.locatePath(p, name)
 	if err != nil {
 		d.notInspected(p.service, name, err.Error())
 		return "", false
@@ -210,8 +210,8 @@ func (d *discovery) host(p *program, name string) (string, bool) {
 
 // locatePath is hostPath without the record. A configuration file that is in no known mount,
 // and the files that it names, are taken from the same path of the host if that exists.
-func (d *discovery) locate(p *program, name string) (string, error) {
-	h, err := p.files.host(name)
+func (d *discovery) locatePath(p *program, name string) (string, error) {
+	h, err := p.files.hostPath(name)
 	if err != nil && p.orHost {
 		if _, absent := d.root.Stat(name); absent == nil {
 			return path.Clean(name), nil
@@ -220,9 +220,9 @@ func (d *discovery) locate(p *program, name string) (string, error) {
 	return h, err
 }
 
-// within resolves a path that stands in a file of the component: relative to that
+// pathWithin resolves a path that stands in a file of the component: relative to that
 // file, as the component sees it.
-func within(file, name string) string {
+func pathWithin(file, name string) string {
 	if name == "" || path.IsAbs(name) {
 		return name
 	}

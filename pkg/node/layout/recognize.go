@@ -24,7 +24,7 @@ var bundled = map[string]string{
 }
 
 // recognized is the component of a command line.
-type recognised struct {
+type recognized struct {
 	service certs.Service
 	args    arguments
 	direct  bool // the component itself, not a wrapper that names it
@@ -33,18 +33,18 @@ type recognised struct {
 // recognizeArgs finds the component in a command line: by the base name of its first word, by
 // its second word in a multi-call binary, behind one wrapper or several, or within the script
 // of a shell.
-func recognise(argv []string) (recognised, bool) {
+func recognizeArgs(argv []string) (recognized, bool) {
 	for depth := 0; depth < maxWrappers && len(argv) > 0; depth++ {
 		direct := depth == 0
-		first := base(argv[0])
+		first := programName(argv[0])
 		if s, ok := serviceNamed(first); ok {
-			return recognised{s, argv[1:], direct}, true
+			return recognized{s, argv[1:], direct}, true
 		}
 		if isShell(first) {
-			return recogniseScript(argv[1:])
+			return recognizeScript(argv[1:])
 		}
-		if s, ok := hyperkube(first, argv[1:]); ok {
-			return recognised{s, argv[2:], direct}, true
+		if s, ok := hyperkubeComponent(first, argv[1:]); ok {
+			return recognized{s, argv[2:], direct}, true
 		}
 		command, known := behindWrapper(argv)
 		if !known {
@@ -52,14 +52,14 @@ func recognise(argv []string) (recognised, bool) {
 		}
 		argv = command
 	}
-	return recognised{}, false
+	return recognized{}, false
 }
 
 // maxWrappers limits the number of nested wrappers.
 const maxWrappers = 8
 
 // hyperkubeComponent is the component that a multi-call binary was started as.
-func hyperkube(program string, args []string) (certs.Service, bool) {
+func hyperkubeComponent(program string, args []string) (certs.Service, bool) {
 	if len(args) == 0 || versioned.ReplaceAllString(program, "") != "hyperkube" {
 		return "", false
 	}
@@ -70,17 +70,17 @@ func hyperkube(program string, args []string) (certs.Service, bool) {
 }
 
 // recognizeScript finds the component in `sh -c "exec kube-apiserver --flag … >>log"`.
-func recogniseScript(args []string) (recognised, bool) {
+func recognizeScript(args []string) (recognized, bool) {
 	// "-c" may stand together with other options: "-ec", "-lc".
 	i := slices.IndexFunc(args, func(a string) bool {
 		return strings.HasPrefix(a, "-") && !strings.HasPrefix(a, "--") && strings.HasSuffix(a, "c")
 	})
 	if i < 0 || i+1 >= len(args) {
-		return recognised{}, false
+		return recognized{}, false
 	}
 	words := splitWords(args[i+1])
 	for j, w := range words {
-		s, ok := serviceNamed(base(w))
+		s, ok := serviceNamed(programName(w))
 		tested := j > 0 && slices.Contains([]string{"-e", "-f", "-r", "-x"}, words[j-1])
 		if !ok || tested || !hasFlag(words[j+1:]) {
 			continue
@@ -89,9 +89,9 @@ func recogniseScript(args []string) (recognised, bool) {
 		if end := slices.IndexFunc(rest, shellOperator); end >= 0 {
 			rest = rest[:end]
 		}
-		return recognised{s, rest, false}, true
+		return recognized{s, rest, false}, true
 	}
-	return recognised{}, false
+	return recognized{}, false
 }
 
 // shellOperator reports whether a word of a script ends a command's arguments.
@@ -127,9 +127,9 @@ func serviceNamed(name string) (certs.Service, bool) {
 	return "", false
 }
 
-// base is a program's name: without directories, and without the rest of a
+// programName is a program's name: without directories, and without the rest of a
 // command line that some programs write over their own first word.
-func base(word string) string {
+func programName(word string) string {
 	word, _, _ = strings.Cut(word, " ")
 	return path.Base(word)
 }

@@ -82,7 +82,7 @@ func TestRecognizeArgs(t *testing.T) {
 		{"nothing", nil, "", nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r, ok := recognise(tt.argv)
+			r, ok := recognizeArgs(tt.argv)
 			if ok != (tt.want != "") || r.service != tt.want || !slices.Equal(r.args, tt.args) {
 				t.Errorf("recognise(%q) = %q %q, want %q %q", tt.argv, r.service, r.args, tt.want, tt.args)
 			}
@@ -117,12 +117,12 @@ func TestPlace(t *testing.T) {
 		{"unreadable", "", "", placement{}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := place(cgroupPaths([]byte(tt.cgroup)), cgroupPaths([]byte(tt.init))); got != tt.want {
+			if got := placeProcess(cgroupPaths([]byte(tt.cgroup)), cgroupPaths([]byte(tt.init))); got != tt.want {
 				t.Errorf("place = %+v, want %+v", got, tt.want)
 			}
 		})
 	}
-	if (placement{podUID: uid}).static() || !(placement{podUID: hash}).static() {
+	if (placement{podUID: uid}).isStatic() || !(placement{podUID: hash}).isStatic() {
 		t.Error("only a pod whose UID is a hash is static")
 	}
 }

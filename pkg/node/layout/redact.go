@@ -8,18 +8,18 @@ import (
 // redacted replaces a value that could be a secret.
 const redacted = "(redacted)"
 
-// redact returns a command line that may be shown: values of flags that could be
+// redactArgs returns a command line that may be shown: values of flags that could be
 // secrets, and passwords inside URLs, are replaced. Paths of files that hold
 // secrets stay, since a path is not one.
-func redact(args arguments) []string {
+func redactArgs(args arguments) []string {
 	out := make([]string, 0, len(args))
 	hideNext := false
 	for _, arg := range args {
 		name, value, joined, isFlag := splitFlag(arg)
 		switch {
-		case hideNext && !isFlag && !harmless(arg):
+		case hideNext && !isFlag && !isHarmless(arg):
 			out = append(out, redacted)
-		case isFlag && joined && secretFlag(name) && !harmless(value):
+		case isFlag && joined && secretFlag(name) && !isHarmless(value):
 			out = append(out, arg[:len(arg)-len(value)]+redacted)
 		case isFlag && joined:
 			out = append(out, arg[:len(arg)-len(value)]+withoutPasswords(value))
@@ -50,7 +50,7 @@ func secretFlag(name string) bool {
 
 // isHarmless reports whether a value is a switch or empty, e.g. of
 // --enable-bootstrap-token-auth.
-func harmless(value string) bool { return value == "" || value == "true" || value == "false" }
+func isHarmless(value string) bool { return value == "" || value == "true" || value == "false" }
 
 // withoutPasswords drops the user part of URLs in a comma-separated value.
 func withoutPasswords(value string) string {

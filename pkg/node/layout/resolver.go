@@ -25,14 +25,14 @@ type resolver struct {
 
 // hostPath returns the host path of a component's path. The error is the reason why the host
 // has none.
-func (r resolver) host(p string) (string, error) {
+func (r resolver) hostPath(p string) (string, error) {
 	if !path.IsAbs(p) {
 		p = path.Join("/", r.workDir, p)
 	}
 	p = path.Clean(p)
 	best := mount{}
 	for _, m := range r.mounts {
-		if under(p, m.container) && len(m.container) > len(best.container) {
+		if isUnder(p, m.container) && len(m.container) > len(best.container) {
 			best = m
 		}
 	}
@@ -49,7 +49,7 @@ func (r resolver) host(p string) (string, error) {
 
 // mountedAlone reports whether a file is mounted into the container without its directory: the
 // container does not see a file that replaces it then.
-func (r resolver) alone(p string) bool {
+func (r resolver) mountedAlone(p string) bool {
 	if p == "" || !r.inContainer {
 		return false
 	}
@@ -61,6 +61,6 @@ func (r resolver) alone(p string) bool {
 }
 
 // isUnder reports whether p is dir or below it. Both are clean.
-func under(p, dir string) bool {
+func isUnder(p, dir string) bool {
 	return p == dir || dir == "/" || strings.HasPrefix(p, dir+"/")
 }

@@ -13,15 +13,15 @@ import (
 type values func(flag string) []string
 
 // lastValue is the effective value of a setting that may not be repeated.
-func (v values) last(flag string) string {
+func (v values) lastValue(flag string) string {
 	if all := v(flag); len(all) > 0 && flag != "" {
 		return all[len(all)-1]
 	}
 	return ""
 }
 
-// with returns the same settings with another value for one of them.
-func (v values) with(flag, value string) values {
+// withValue returns the same settings with another value for one of them.
+func (v values) withValue(flag, value string) values {
 	return func(f string) []string {
 		if f == flag {
 			return []string{value}
@@ -42,31 +42,31 @@ type verificationPlace struct {
 // own function.
 func (d *discovery) addSettings(p *program, get values, places map[settings.Verification]verificationPlace) {
 	var kubeconfigs []string
-	for _, row := range settings.Of(p.service) {
+	for _, row := range settings.SettingsOf(p.service) {
 		if row.Flag == "" {
 			continue // a field of a configuration file, see addConfigurations
 		}
 		switch row.Names {
 		case settings.CABundle:
-			d.addAuthority(p, get.last(row.Flag), "")
+			d.addAuthority(p, get.lastValue(row.Flag), "")
 		case settings.SigningCertificate:
-			d.addAuthority(p, get.last(row.Flag), get.last(row.Key))
+			d.addAuthority(p, get.lastValue(row.Flag), get.lastValue(row.Key))
 		case settings.SigningKey:
-			d.addKeyUse(p, inventory.SigningKey, row.Setting(), get.last(row.Flag))
+			d.addKeyUse(p, inventory.SigningKey, row.SettingName(), get.lastValue(row.Flag))
 		case settings.TokenKey:
 			for _, file := range get(row.Flag) {
-				d.addKeyUse(p, inventory.ServiceAccountKey, row.Setting(), file)
+				d.addKeyUse(p, inventory.ServiceAccountKey, row.SettingName(), file)
 			}
 		case settings.EtcdAuthKey:
-			d.addEtcdAuthKeys(p, row.Setting(), get.last(row.Flag))
+			d.addEtcdAuthKeys(p, row.SettingName(), get.lastValue(row.Flag))
 		case settings.Certificate:
 			at := places[row.Verification]
-			d.addNamedPair(p, get.last(row.Flag), get.last(row.Key), role{name: row.Role, served: at.served, client: at.client})
+			d.addNamedPair(p, get.lastValue(row.Flag), get.lastValue(row.Key), role{name: row.Role, served: at.served, client: at.client})
 		case settings.SNIPairs:
 			d.addSNI(p, row.Role, get(row.Flag), places[row.Verification].served)
 		case settings.Kubeconfig:
 			// Often one file for several purposes.
-			if conf := get.last(row.Flag); !slices.Contains(kubeconfigs, conf) {
+			if conf := get.lastValue(row.Flag); !slices.Contains(kubeconfigs, conf) {
 				kubeconfigs = append(kubeconfigs, conf)
 				d.addKubeconfigOf(p, row, conf)
 			}
@@ -82,7 +82,7 @@ func (d *discovery) addKubeconfigOf(p *program, row settings.Setting, conf strin
 	}
 	without := d.addKubeconfig(p, conf, name, row.Verification == settings.APIServer)
 	if without != "" && row.Role != "" {
-		p.component.Note = join2(p.component.Note, "authenticates with "+without+", so it has no client certificate")
+		p.component.Note = joinNotes(p.component.Note, "authenticates with "+without+", so it has no client certificate")
 	}
 }
 

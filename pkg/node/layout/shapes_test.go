@@ -13,37 +13,37 @@ import (
 // TestDiscoverTheHardWay is a cluster of systemd units in which one pair serves
 // several purposes, and the kubelet runs without static pods.
 func TestDiscoverTheHardWay(t *testing.T) {
-	n := layouttest.New(t)
-	n.Write("/etc/systemd/system/etcd.service", "[Service]\nWorkingDirectory=/etc/etcd\nExecStart=/usr/local/bin/etcd --name c0\n")
-	n.Process(10, layouttest.Unit("etcd.service"), "/usr/local/bin/etcd", "--name", "c0",
+	n := layouttest.NewNode(t)
+	n.WriteFile("/etc/systemd/system/etcd.service", "[Service]\nWorkingDirectory=/etc/etcd\nExecStart=/usr/local/bin/etcd --name c0\n")
+	n.AddProcess(10, layouttest.UnitCgroup("etcd.service"), "/usr/local/bin/etcd", "--name", "c0",
 		"--cert-file=/etc/etcd/kubernetes.pem", "--key-file", "/etc/etcd/kubernetes-key.pem",
 		"--peer-cert-file=kubernetes.pem", "--peer-key-file=kubernetes-key.pem", "--trusted-ca-file=/etc/etcd/ca.pem",
 		"--peer-trusted-ca-file=/etc/etcd/ca.pem", "--listen-client-urls", "https://10.240.0.10:2379,https://127.0.0.1:2379",
 		"--listen-peer-urls=https://0.0.0.0:2380")
-	n.Link("/var/lib/kubernetes/kubernetes.pem", "/etc/etcd/kubernetes.pem")
-	n.Link("/var/lib/kubernetes/kubernetes-key.pem", "/etc/etcd/kubernetes-key.pem")
-	n.Write("/etc/etcd/kubernetes.pem", "")
-	n.Write("/etc/etcd/kubernetes-key.pem", "")
-	n.Process(11, layouttest.Unit("kube-apiserver.service"), "/usr/local/bin/kube-apiserver", "--bind-address=0.0.0.0",
+	n.LinkFile("/var/lib/kubernetes/kubernetes.pem", "/etc/etcd/kubernetes.pem")
+	n.LinkFile("/var/lib/kubernetes/kubernetes-key.pem", "/etc/etcd/kubernetes-key.pem")
+	n.WriteFile("/etc/etcd/kubernetes.pem", "")
+	n.WriteFile("/etc/etcd/kubernetes-key.pem", "")
+	n.AddProcess(11, layouttest.UnitCgroup("kube-apiserver.service"), "/usr/local/bin/kube-apiserver", "--bind-address=0.0.0.0",
 		"--client-ca-file=/var/lib/kubernetes/ca.pem", "--etcd-servers=https://10.240.0.10:2379,https://10.240.0.11:2379",
 		"--etcd-certfile=/var/lib/kubernetes/kubernetes.pem", "--etcd-keyfile=/var/lib/kubernetes/kubernetes-key.pem",
 		"--tls-cert-file=/var/lib/kubernetes/kubernetes.pem", "--tls-private-key-file=/var/lib/kubernetes/kubernetes-key.pem",
 		"--kubelet-client-certificate=/var/lib/kubernetes/kubernetes.pem", "--kubelet-client-key=/var/lib/kubernetes/kubernetes-key.pem",
 		"--tls-sni-cert-key=/srv/pub.pem,/srv/pub.key:api.example.com,*.example.com")
-	n.Process(12, layouttest.Unit("kube-scheduler.service"), "/usr/local/bin/kube-scheduler", "--config=/etc/kubernetes/config/kube-scheduler.yaml")
-	n.Write("/etc/kubernetes/config/kube-scheduler.yaml", "kind: KubeSchedulerConfiguration\nclientConnection:\n  kubeconfig: \"/var/lib/kubernetes/kube-scheduler.kubeconfig\"\n")
-	n.Write("/var/lib/kubernetes/kube-scheduler.kubeconfig", kubeconfig("system:kube-scheduler"))
-	n.Write("/var/lib/kubernetes/admin.kubeconfig", kubeconfig("admin"))
-	n.Process(13, layouttest.Unit("kubelet.service"), "/usr/local/bin/kubelet", "--config=/var/lib/kubelet/kubelet-config.yaml", "--kubeconfig=/var/lib/kubelet/kubeconfig")
-	n.Write("/var/lib/kubelet/kubelet-config.yaml", "tlsCertFile: worker.pem\ntlsPrivateKeyFile: worker-key.pem\nauthentication: {x509: {clientCAFile: /var/lib/kubernetes/ca.pem}}\n")
-	n.Write("/var/lib/kubelet/kubeconfig", pointing("worker.pem", "worker-key.pem"))
-	n.Process(14, layouttest.Unit("kube-proxy.service"), "/usr/local/bin/kube-proxy", "--config=/var/lib/kube-proxy/kube-proxy-config.yaml")
-	n.Write("/var/lib/kube-proxy/kube-proxy-config.yaml", "clientConnection:\n  kubeconfig: kubeconfig\nhealthzBindAddress: 0.0.0.0:10999\n")
-	n.Write("/var/lib/kube-proxy/kubeconfig", kubeconfig("system:kube-proxy"))
+	n.AddProcess(12, layouttest.UnitCgroup("kube-scheduler.service"), "/usr/local/bin/kube-scheduler", "--config=/etc/kubernetes/config/kube-scheduler.yaml")
+	n.WriteFile("/etc/kubernetes/config/kube-scheduler.yaml", "kind: KubeSchedulerConfiguration\nclientConnection:\n  kubeconfig: \"/var/lib/kubernetes/kube-scheduler.kubeconfig\"\n")
+	n.WriteFile("/var/lib/kubernetes/kube-scheduler.kubeconfig", embeddedKubeconfig("system:kube-scheduler"))
+	n.WriteFile("/var/lib/kubernetes/admin.kubeconfig", embeddedKubeconfig("admin"))
+	n.AddProcess(13, layouttest.UnitCgroup("kubelet.service"), "/usr/local/bin/kubelet", "--config=/var/lib/kubelet/kubelet-config.yaml", "--kubeconfig=/var/lib/kubelet/kubeconfig")
+	n.WriteFile("/var/lib/kubelet/kubelet-config.yaml", "tlsCertFile: worker.pem\ntlsPrivateKeyFile: worker-key.pem\nauthentication: {x509: {clientCAFile: /var/lib/kubernetes/ca.pem}}\n")
+	n.WriteFile("/var/lib/kubelet/kubeconfig", pointingKubeconfig("worker.pem", "worker-key.pem"))
+	n.AddProcess(14, layouttest.UnitCgroup("kube-proxy.service"), "/usr/local/bin/kube-proxy", "--config=/var/lib/kube-proxy/kube-proxy-config.yaml")
+	n.WriteFile("/var/lib/kube-proxy/kube-proxy-config.yaml", "clientConnection:\n  kubeconfig: kubeconfig\nhealthzBindAddress: 0.0.0.0:10999\n")
+	n.WriteFile("/var/lib/kube-proxy/kubeconfig", embeddedKubeconfig("system:kube-proxy"))
 
-	l := Discover(n.Root, Options{})
+	l := DiscoverNode(n.Root, Options{})
 	expectInspected(t, l)
-	expect(t, l,
+	expectCertificates(t, l,
 		"etcd+kube-apiserver etcd-server Pair /etc/etcd/kubernetes.pem /etc/etcd/kubernetes-key.pem",
 		"kubelet kubelet-client Pair /var/lib/kubelet/worker.pem /var/lib/kubelet/worker-key.pem",
 		"kube-apiserver apiserver-sni Pair /srv/pub.pem /srv/pub.key",
@@ -51,14 +51,14 @@ func TestDiscoverTheHardWay(t *testing.T) {
 		"kube-scheduler scheduler.conf Kubeconfig /var/lib/kubernetes/kube-scheduler.kubeconfig #system:kube-scheduler",
 		"admin admin.kubeconfig Kubeconfig /var/lib/kubernetes/admin.kubeconfig #admin",
 	)
-	shared := find(t, l, "etcd-server")
+	shared := findCertificate(t, l, "etcd-server")
 	if shared.Service != certs.Etcd || len(shared.Served) != 4 {
 		t.Errorf("the shared pair: owner %s, served %+v", shared.Service, shared.Served)
 	}
-	if got := find(t, l, "apiserver-sni").Served; len(got) != 1 || got[0].ServerName != "api.example.com" {
+	if got := findCertificate(t, l, "apiserver-sni").Served; len(got) != 1 || got[0].ServerName != "api.example.com" {
 		t.Errorf("SNI pair served as %+v", got)
 	}
-	if got := l.Node.Component(certs.KubeProxy).Health; got != "http://127.0.0.1:10999/healthz" {
+	if got := l.Node.ComponentOf(certs.KubeProxy).Health; got != "http://127.0.0.1:10999/healthz" {
 		t.Errorf("kube-proxy's health %q", got)
 	}
 	if l.Node.Name != "node-1" {
@@ -68,18 +68,18 @@ func TestDiscoverTheHardWay(t *testing.T) {
 
 // TestDiscoverStoppedUnits is such a cluster with nothing running.
 func TestDiscoverStoppedUnits(t *testing.T) {
-	n := layouttest.New(t)
-	n.Write("/etc/systemd/system/etcd.service", "[Service]\nEnvironmentFile=-/etc/etcd.env\nExecStart=/usr/local/bin/etcd\n")
-	n.Write("/etc/etcd.env", "ETCD_CERT_FILE=/etc/ssl/etcd/ssl/member-n1.pem\nETCD_KEY_FILE=/etc/ssl/etcd/ssl/member-n1-key.pem\nETCD_LISTEN_CLIENT_URLS=https://10.0.0.1:2379\n")
-	n.Write("/etc/systemd/system/apiserver.service", "[Service]\nExecStart=/usr/local/bin/kube-apiserver \\\n  --tls-cert-file=/pki/a.pem \\\n  --tls-private-key-file=/pki/a-key.pem\n")
-	n.Write("/usr/lib/systemd/system/kube-proxy.service", "[Service]\nExecStart=/usr/bin/kube-proxy --kubeconfig=/etc/p.conf\n") // of a package, not enabled
-	n.Write("/lib/systemd/system/kubelet.service", "[Service]\nEnvironment='X=--kubeconfig=/etc/k.conf --cert-dir=/var/k'\nExecStart=/usr/bin/kubelet $X\n")
-	n.Link("/etc/systemd/system/multi-user.target.wants/kubelet.service", "/lib/systemd/system/kubelet.service")
-	n.Write("/etc/k.conf", kubeconfig("system:node:n1"))
-	n.Write("/var/k/kubelet.crt", "")
-	l := Discover(n.Root, Options{})
+	n := layouttest.NewNode(t)
+	n.WriteFile("/etc/systemd/system/etcd.service", "[Service]\nEnvironmentFile=-/etc/etcd.env\nExecStart=/usr/local/bin/etcd\n")
+	n.WriteFile("/etc/etcd.env", "ETCD_CERT_FILE=/etc/ssl/etcd/ssl/member-n1.pem\nETCD_KEY_FILE=/etc/ssl/etcd/ssl/member-n1-key.pem\nETCD_LISTEN_CLIENT_URLS=https://10.0.0.1:2379\n")
+	n.WriteFile("/etc/systemd/system/apiserver.service", "[Service]\nExecStart=/usr/local/bin/kube-apiserver \\\n  --tls-cert-file=/pki/a.pem \\\n  --tls-private-key-file=/pki/a-key.pem\n")
+	n.WriteFile("/usr/lib/systemd/system/kube-proxy.service", "[Service]\nExecStart=/usr/bin/kube-proxy --kubeconfig=/etc/p.conf\n") // of a package, not enabled
+	n.WriteFile("/lib/systemd/system/kubelet.service", "[Service]\nEnvironment='X=--kubeconfig=/etc/k.conf --cert-dir=/var/k'\nExecStart=/usr/bin/kubelet $X\n")
+	n.LinkFile("/etc/systemd/system/multi-user.target.wants/kubelet.service", "/lib/systemd/system/kubelet.service")
+	n.WriteFile("/etc/k.conf", embeddedKubeconfig("system:node:n1"))
+	n.WriteFile("/var/k/kubelet.crt", "")
+	l := DiscoverNode(n.Root, Options{})
 	expectInspected(t, l)
-	expect(t, l,
+	expectCertificates(t, l,
 		"etcd etcd-server Pair /etc/ssl/etcd/ssl/member-n1.pem /etc/ssl/etcd/ssl/member-n1-key.pem",
 		"kubelet kubelet-client Kubeconfig /etc/k.conf #system:node:n1",
 		"kubelet kubelet-server Pair /var/k/kubelet.crt /var/k/kubelet.key",
@@ -90,50 +90,50 @@ func TestDiscoverStoppedUnits(t *testing.T) {
 			t.Errorf("%s: %+v", c.Service, c)
 		}
 	}
-	if got := l.Node.Component(certs.KubeAPIServer).Unit; got != "apiserver.service" {
+	if got := l.Node.ComponentOf(certs.KubeAPIServer).Unit; got != "apiserver.service" {
 		t.Errorf("the API server's unit is %q", got)
 	}
 }
 
 func TestDiscoverStoppedStaticPods(t *testing.T) {
-	n := layouttest.New(t)
+	n := layouttest.NewNode(t)
 	n.KubeadmWorker()
 	kubeadmFiles(n)
-	n.Write("/etc/kubernetes/manifests/etcd.yaml", layouttest.Manifest("etcd", layouttest.ControlPlaneArgs(certs.Etcd, "/p"), layouttest.Mounts(certs.Etcd, "/p")))
-	n.Write("/etc/kubernetes/manifests/.etcd.yaml.swp", "what an editor left")
-	l := Discover(n.Root, Options{})
+	n.WriteFile("/etc/kubernetes/manifests/etcd.yaml", layouttest.ManifestFor("etcd", layouttest.ControlPlaneArgs(certs.Etcd, "/p"), layouttest.MountsOf(certs.Etcd, "/p")))
+	n.WriteFile("/etc/kubernetes/manifests/.etcd.yaml.swp", "what an editor left")
+	l := DiscoverNode(n.Root, Options{})
 	expectInspected(t, l)
-	if c := l.Node.Component(certs.Etcd); c == nil || c.Runtime != inventory.StaticPod || c.PID != 0 || c.Note != "does not run" {
+	if c := l.Node.ComponentOf(certs.Etcd); c == nil || c.Runtime != inventory.StaticPod || c.PID != 0 || c.Note != "does not run" {
 		t.Errorf("etcd: %+v", c)
 	}
-	find(t, l, "etcd-server")
+	findCertificate(t, l, "etcd-server")
 }
 
 // TestDiscoverRKE2 has unusual directories, a kubelet below another program's unit,
 // drop-ins, etcd's settings in a file, and kubeconfigs that name files.
 func TestDiscoverRKE2(t *testing.T) {
 	const data = "/var/lib/rancher/rke2"
-	n := layouttest.New(t)
-	n.Process(20, layouttest.Unit("rke2-server.service"), "kubelet", "--config-dir="+data+"/agent/etc/kubelet.conf.d", "--kubeconfig="+data+"/agent/kubelet.kubeconfig")
-	n.Write(data+"/agent/etc/kubelet.conf.d/00-base.conf", "staticPodPath: "+data+"/agent/pod-manifests\ntlsCertFile: "+data+"/agent/serving-kubelet.crt\ntlsPrivateKeyFile: "+data+"/agent/other.key\nport: 10250\n")
-	n.Write(data+"/agent/etc/kubelet.conf.d/90-own.conf", "tlsPrivateKeyFile: "+data+"/agent/serving-kubelet.key\naddress: 192.168.1.5\nhealthzPort: 0\n")
-	n.Write(data+"/agent/etc/kubelet.conf.d/README", "not a drop-in: {{{")
-	n.Write(data+"/agent/kubelet.kubeconfig", pointing(data+"/agent/client-kubelet.crt", data+"/agent/client-kubelet.key"))
-	n.Write(data+"/agent/pod-manifests/etcd.yaml", layouttest.Manifest("etcd", []string{"etcd", "--config-file=" + data + "/server/db/etcd/config"}, []string{data + "/server/db/etcd", data + "/server/tls/etcd"}))
-	n.Write(data+"/server/db/etcd/config", `listen-client-urls: https://127.0.0.1:2379,https://192.168.1.5:2379
+	n := layouttest.NewNode(t)
+	n.AddProcess(20, layouttest.UnitCgroup("rke2-server.service"), "kubelet", "--config-dir="+data+"/agent/etc/kubelet.conf.d", "--kubeconfig="+data+"/agent/kubelet.kubeconfig")
+	n.WriteFile(data+"/agent/etc/kubelet.conf.d/00-base.conf", "staticPodPath: "+data+"/agent/pod-manifests\ntlsCertFile: "+data+"/agent/serving-kubelet.crt\ntlsPrivateKeyFile: "+data+"/agent/other.key\nport: 10250\n")
+	n.WriteFile(data+"/agent/etc/kubelet.conf.d/90-own.conf", "tlsPrivateKeyFile: "+data+"/agent/serving-kubelet.key\naddress: 192.168.1.5\nhealthzPort: 0\n")
+	n.WriteFile(data+"/agent/etc/kubelet.conf.d/README", "not a drop-in: {{{")
+	n.WriteFile(data+"/agent/kubelet.kubeconfig", pointingKubeconfig(data+"/agent/client-kubelet.crt", data+"/agent/client-kubelet.key"))
+	n.WriteFile(data+"/agent/pod-manifests/etcd.yaml", layouttest.ManifestFor("etcd", []string{"etcd", "--config-file=" + data + "/server/db/etcd/config"}, []string{data + "/server/db/etcd", data + "/server/tls/etcd"}))
+	n.WriteFile(data+"/server/db/etcd/config", `listen-client-urls: https://127.0.0.1:2379,https://192.168.1.5:2379
 listen-metrics-urls: http://127.0.0.1:2381
 listen-peer-urls: https://192.168.1.5:2380
 client-transport-security: {cert-file: `+data+`/server/tls/etcd/server-client.crt, key-file: `+data+`/server/tls/etcd/server-client.key, client-cert-auth: true, trusted-ca-file: `+data+`/server/tls/etcd/server-ca.crt}
 peer-transport-security: {cert-file: `+data+`/server/tls/etcd/peer-server-client.crt, key-file: `+data+`/server/tls/etcd/peer-server-client.key}
 `)
-	n.Write(data+"/agent/pod-manifests/kcm.yaml", layouttest.Manifest("kube-controller-manager",
+	n.WriteFile(data+"/agent/pod-manifests/kcm.yaml", layouttest.ManifestFor("kube-controller-manager",
 		[]string{"kube-controller-manager", "--kubeconfig=" + data + "/server/cred/controller.kubeconfig", "--tls-cert-file=" + data + "/server/tls/kcm/kcm.crt", "--tls-private-key-file=" + data + "/server/tls/kcm/kcm.key"}, []string{data + "/server/cred", data + "/server/tls"}))
-	n.Write(data+"/server/cred/controller.kubeconfig", pointing("../tls/client-controller.crt", "../tls/client-controller.key"))
-	n.Write(data+"/server/cred/admin.kubeconfig", pointing(data+"/server/tls/client-admin.crt", data+"/server/tls/client-admin.key"))
+	n.WriteFile(data+"/server/cred/controller.kubeconfig", pointingKubeconfig("../tls/client-controller.crt", "../tls/client-controller.key"))
+	n.WriteFile(data+"/server/cred/admin.kubeconfig", pointingKubeconfig(data+"/server/tls/client-admin.crt", data+"/server/tls/client-admin.key"))
 
-	l := Discover(n.Root, Options{})
+	l := DiscoverNode(n.Root, Options{})
 	expectInspected(t, l)
-	expect(t, l,
+	expectCertificates(t, l,
 		"etcd etcd-server Pair "+data+"/server/tls/etcd/server-client.crt "+data+"/server/tls/etcd/server-client.key",
 		"etcd etcd-peer Pair "+data+"/server/tls/etcd/peer-server-client.crt "+data+"/server/tls/etcd/peer-server-client.key",
 		"kubelet kubelet-client Pair "+data+"/agent/client-kubelet.crt "+data+"/agent/client-kubelet.key",
@@ -142,7 +142,7 @@ peer-transport-security: {cert-file: `+data+`/server/tls/etcd/peer-server-client
 		"kube-controller-manager controller-manager-server Pair "+data+"/server/tls/kcm/kcm.crt "+data+"/server/tls/kcm/kcm.key",
 		"admin admin.kubeconfig Pair "+data+"/server/tls/client-admin.crt "+data+"/server/tls/client-admin.key",
 	)
-	kubelet := l.Node.Component(certs.Kubelet)
+	kubelet := l.Node.ComponentOf(certs.Kubelet)
 	if kubelet.Runtime != inventory.Supervised || kubelet.Unit != "rke2-server.service" || !strings.Contains(kubelet.Note, "rke2-server.service") || kubelet.Health != "" {
 		t.Errorf("kubelet: %+v", kubelet)
 	}
@@ -151,7 +151,7 @@ peer-transport-security: {cert-file: `+data+`/server/tls/etcd/peer-server-client
 			t.Errorf("%s is not left to RKE2: %+v %q", c.Name, c.Issuer, c.Reason)
 		}
 	}
-	if got := find(t, l, "kubelet-server").Served; len(got) != 1 || got[0].Address != "192.168.1.5:10250" {
+	if got := findCertificate(t, l, "kubelet-server").Served; len(got) != 1 || got[0].Address != "192.168.1.5:10250" {
 		t.Errorf("the kubelet is asked at %+v", got)
 	}
 }
@@ -159,14 +159,14 @@ peer-transport-security: {cert-file: `+data+`/server/tls/etcd/peer-server-client
 // TestDiscoverDockerContainers is RKE1: components in plain containers, whose paths
 // only their mounts explain.
 func TestDiscoverDockerContainers(t *testing.T) {
-	n := layouttest.New(t)
+	n := layouttest.NewNode(t)
 	container := "/docker/" + strings.Repeat("e", 64)
-	n.Process(30, container, "kube-apiserver", "--tls-cert-file=/etc/kubernetes/ssl/a.pem", "--tls-private-key-file=/etc/kubernetes/ssl/a-key.pem", "--etcd-certfile=/in/image.pem", "--etcd-keyfile=/in/image-key.pem")
-	n.Write("/proc/1/mountinfo", "22 1 254:1 / / rw - ext4 /dev/vda1 rw\n23 22 254:2 / /data rw - ext4 /dev/vdb rw\n")
-	n.Write("/proc/30/mountinfo", "50 1 0:44 / / rw - overlay overlay rw\n51 50 254:2 /ssl /etc/kubernetes/ssl rw - ext4 /dev/vdb rw\n52 50 0:50 net:[40] /run/netns/x rw - nsfs nsfs rw\n")
-	l := Discover(n.Root, Options{})
-	expect(t, l, "kube-apiserver apiserver Pair /data/ssl/a.pem /data/ssl/a-key.pem")
-	if c := l.Node.Component(certs.KubeAPIServer); c.Runtime != inventory.None || c.Note == "" {
+	n.AddProcess(30, container, "kube-apiserver", "--tls-cert-file=/etc/kubernetes/ssl/a.pem", "--tls-private-key-file=/etc/kubernetes/ssl/a-key.pem", "--etcd-certfile=/in/image.pem", "--etcd-keyfile=/in/image-key.pem")
+	n.WriteFile("/proc/1/mountinfo", "22 1 254:1 / / rw - ext4 /dev/vda1 rw\n23 22 254:2 / /data rw - ext4 /dev/vdb rw\n")
+	n.WriteFile("/proc/30/mountinfo", "50 1 0:44 / / rw - overlay overlay rw\n51 50 254:2 /ssl /etc/kubernetes/ssl rw - ext4 /dev/vdb rw\n52 50 0:50 net:[40] /run/netns/x rw - nsfs nsfs rw\n")
+	l := DiscoverNode(n.Root, Options{})
+	expectCertificates(t, l, "kube-apiserver apiserver Pair /data/ssl/a.pem /data/ssl/a-key.pem")
+	if c := l.Node.ComponentOf(certs.KubeAPIServer); c.Runtime != inventory.None || c.Note == "" {
 		t.Errorf("kube-apiserver: %+v", c)
 	}
 	if len(l.Node.NotInspected) != 1 || l.Node.NotInspected[0].Path != "/in/image.pem" {
@@ -175,16 +175,16 @@ func TestDiscoverDockerContainers(t *testing.T) {
 }
 
 func TestWorkloadsAreNotTheNodesComponents(t *testing.T) {
-	n := layouttest.New(t)
+	n := layouttest.NewNode(t)
 	n.KubeadmWorker()
 	kubeadmFiles(n)
-	tenant := layouttest.Pod("0a1b2c3d-0001-4002-8003-0000000000aa")
-	n.Write("/var/log/pods/tenant_etcd-0_0a1b2c3d-0001-4002-8003-0000000000aa/etcd/0.log", "")
-	n.Process(600, tenant, "etcd", "--cert-file=/x.crt", "--key-file=/x.key")
-	n.Process(601, tenant, "kube-apiserver", "--tls-cert-file=/x.crt", "--tls-private-key-file=/x.key")
-	n.Process(602, tenant, "kubelet", "--kubeconfig=/x")
-	n.Process(603, "/user.slice/session-1.scope", "less", "kube-scheduler")
-	l := Discover(n.Root, Options{})
+	tenant := layouttest.PodCgroup("0a1b2c3d-0001-4002-8003-0000000000aa")
+	n.WriteFile("/var/log/pods/tenant_etcd-0_0a1b2c3d-0001-4002-8003-0000000000aa/etcd/0.log", "")
+	n.AddProcess(600, tenant, "etcd", "--cert-file=/x.crt", "--key-file=/x.key")
+	n.AddProcess(601, tenant, "kube-apiserver", "--tls-cert-file=/x.crt", "--tls-private-key-file=/x.key")
+	n.AddProcess(602, tenant, "kubelet", "--kubeconfig=/x")
+	n.AddProcess(603, "/user.slice/session-1.scope", "less", "kube-scheduler")
+	l := DiscoverNode(n.Root, Options{})
 	expectInspected(t, l)
 	var services []certs.Service
 	for _, c := range l.Node.Components {
@@ -196,10 +196,10 @@ func TestWorkloadsAreNotTheNodesComponents(t *testing.T) {
 }
 
 func TestBundledDistributionsAreNotInspected(t *testing.T) {
-	n := layouttest.New(t)
-	n.Process(40, layouttest.Unit("k3s.service"), "/usr/local/bin/k3s server")
-	n.Process(41, layouttest.Unit("k3s.service"), "/usr/local/bin/k3s", "agent")
-	l := Discover(n.Root, Options{})
+	n := layouttest.NewNode(t)
+	n.AddProcess(40, layouttest.UnitCgroup("k3s.service"), "/usr/local/bin/k3s server")
+	n.AddProcess(41, layouttest.UnitCgroup("k3s.service"), "/usr/local/bin/k3s", "agent")
+	l := DiscoverNode(n.Root, Options{})
 	if len(l.Node.NotInspected) != 1 || !strings.Contains(l.Node.NotInspected[0].Reason, "k3s certificate rotate") {
 		t.Errorf("not inspected: %+v", l.Node.NotInspected)
 	}

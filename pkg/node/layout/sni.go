@@ -72,7 +72,7 @@ func (d *discovery) parseSNI(p *program, value string) (sniPair, bool) {
 	if explicit || !ok {
 		return pair, ok
 	}
-	file, err := p.files.host(pair.cert)
+	file, err := p.files.hostPath(pair.cert)
 	if err != nil {
 		return pair, true
 	}
@@ -103,8 +103,8 @@ func (d *discovery) askFor(p *program, names, taken []string, address string) (o
 		case ip != nil:
 			// Clients send no name for an IP address: the server goes by the address that
 			// was dialled, as it is written here. Elsewhere another machine would answer.
-			if n == ip.String() && d.localIP(ip) && (n == host || everywhere(p.args.value("bind-address"))) {
-				out = append(out, inventory.Served{Address: join(n, port)})
+			if n == ip.String() && d.localIP(ip) && (n == host || listensEverywhere(p.args.lastValue("bind-address"))) {
+				out = append(out, inventory.Served{Address: joinHostPort(n, port)})
 			}
 		case strings.HasPrefix(n, "*."):
 			wildcard = n

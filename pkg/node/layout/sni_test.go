@@ -50,17 +50,17 @@ func TestEndpointsOfSNIPairs(t *testing.T) {
 		"the server's own client":                 {values: []string{"/a.pem,/a.key:apiserver-loopback-client"}, want: [][]string{nil}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := layouttest.New(t)
-			n.Write("/proc/1/net/fib_trie", fibTrie)
-			n.Write("/proc/1/net/if_inet6", "fd000000000000000000000000000001 02 40 00 80     eth0\n")
-			n.Write("/a.pem", string(ca.Leaf(t, certstest.Name("a"), certstest.SANs("a.example.com", "10.0.0.100")).CertPEM()))
-			n.Write("/odd.pem", string(ca.Leaf(t, certstest.Name("my_vip"), certstest.SANs("10.0.0.7")).CertPEM()))
+			n := layouttest.NewNode(t)
+			n.WriteFile("/proc/1/net/fib_trie", fibTrie)
+			n.WriteFile("/proc/1/net/if_inet6", "fd000000000000000000000000000001 02 40 00 80     eth0\n")
+			n.WriteFile("/a.pem", string(ca.Leaf(t, certstest.Name("a"), certstest.SANs("a.example.com", "10.0.0.100")).CertPEM()))
+			n.WriteFile("/odd.pem", string(ca.Leaf(t, certstest.Name("my_vip"), certstest.SANs("10.0.0.7")).CertPEM()))
 			flags := append([]string{"--tls-cert-file=/default.pem", "--tls-private-key-file=/default.key"}, tt.flags...)
 			for _, v := range tt.values {
 				flags = append(flags, "--tls-sni-cert-key="+v)
 			}
 			apiServerUnit(n, flags...)
-			l := Discover(n.Root, Options{})
+			l := DiscoverNode(n.Root, Options{})
 			expectInspected(t, l)
 			var got [][]string
 			for _, c := range l.Node.Certificates[1:] {
@@ -73,7 +73,7 @@ func TestEndpointsOfSNIPairs(t *testing.T) {
 			if !slices.EqualFunc(got, tt.want, slices.Equal) {
 				t.Errorf("asked for at %q, want %q", got, tt.want)
 			}
-			if s := find(t, l, "apiserver").Served[0]; (s.ServerName == NoSuchName) != tt.byName {
+			if s := findCertificate(t, l, "apiserver").Served[0]; (s.ServerName == NoSuchName) != tt.byName {
 				t.Errorf("the default certificate is asked for at %+v", s)
 			}
 		})

@@ -32,7 +32,7 @@ func lexWords(line string) []word {
 		switch {
 		case c == '\\' && i+1 < len(line):
 			i++
-			b.WriteString(unescape(line[i]))
+			b.WriteString(unescapeChar(line[i]))
 			inWord = true
 		case quote != 0 && c == quote:
 			quote = 0
@@ -62,9 +62,9 @@ func lexWords(line string) []word {
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
 
-// unescape resolves the character after a backslash; those without a meaning keep
+// unescapeChar resolves the character after a backslash; those without a meaning keep
 // their backslash.
-func unescape(c byte) string {
+func unescapeChar(c byte) string {
 	switch c {
 	case 'n':
 		return "\n"

@@ -31,7 +31,7 @@ func (d *discovery) staticPods(manifests string, running []process) []*program {
 				continue
 			}
 			if slices.ContainsFunc(out, func(o *program) bool { return o.service == found.service }) {
-				d.informational(found.service, file, "a second manifest for this component, whose certificates are not inspected")
+				d.notInspectedByDesign(found.service, file, "a second manifest for this component, whose certificates are not inspected")
 				continue
 			}
 			found.component.Manifest = file
@@ -86,13 +86,13 @@ func serviceOfFile(file string) certs.Service {
 
 // fromContainer describes a component by its container in a static pod.
 func fromContainer(p *pod, c *container, running []process) (*program, bool) {
-	env := c.environment()
-	r, ok := c.recognise(env)
+	env := c.literalVariables()
+	r, ok := c.recognizeComponent(env)
 	if !ok {
 		return nil, false
 	}
 	out := &program{
-		service: r.service, args: r.args, env: env, files: p.resolver(c, env), isolated: !p.Spec.HostNetwork,
+		service: r.service, args: r.args, env: env, files: p.pathResolver(c, env), isolated: !p.Spec.HostNetwork,
 		component: inventory.Component{
 			Service: r.service, Runtime: inventory.StaticPod,
 			ContainerName: c.Name, PodName: p.Metadata.Name, PodNamespace: p.Metadata.Namespace,
@@ -109,7 +109,7 @@ func fromContainer(p *pod, c *container, running []process) (*program, bool) {
 	} else {
 		out.component.Note = "does not run"
 	}
-	out.component.Args = redact(out.args)
+	out.component.Args = redactArgs(out.args)
 	if out.isolated {
 		out.component.Note = "has a network of its own, so its endpoints are not reachable from the node"
 	}
@@ -118,10 +118,10 @@ func fromContainer(p *pod, c *container, running []process) (*program, bool) {
 
 // runningAs finds a static pod's process: the same arguments first, else the same
 // component in some static pod.
-func runningAs(r recognised, running []process) (process, bool) {
+func runningAs(r recognized, running []process) (process, bool) {
 	for _, fits := range []func(process) bool{
 		func(p process) bool { return p.place.container && slices.Equal(p.args, r.args) },
-		func(p process) bool { return p.place.static() },
+		func(p process) bool { return p.place.isStatic() },
 	} {
 		best := process{}
 		found := false

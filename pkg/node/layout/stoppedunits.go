@@ -12,7 +12,7 @@ import (
 
 // stoppedUnit is a unit that would start a component which does not run now.
 type stoppedUnit struct {
-	recognised
+	recognized
 	unit *unit
 }
 
@@ -38,15 +38,15 @@ func stoppedUnits(root hostfs.Root, services []certs.Service) []stoppedUnit {
 			seen[name] = true
 			// Packages install hundreds of units: only those whose names suggest a component
 			// are read.
-			if i >= 2 && !suggestive(name) {
+			if i >= 2 && !isSuggestive(name) {
 				continue
 			}
 			u, ok := loadUnit(root, name)
 			if !ok {
 				continue
 			}
-			for _, argv := range u.commands() {
-				r, ok := recognise(argv)
+			for _, argv := range u.expandedCommands() {
+				r, ok := recognizeArgs(argv)
 				if ok && slices.Contains(services, r.service) && (!u.preset || enabled()[name]) {
 					out = append(out, stoppedUnit{r, u})
 				}
@@ -56,7 +56,7 @@ func stoppedUnits(root hostfs.Root, services []certs.Service) []stoppedUnit {
 	return out
 }
 
-func suggestive(unit string) bool {
+func isSuggestive(unit string) bool {
 	for _, part := range []string{"kube", "etcd", "k8s", "k0s", "rke"} {
 		if strings.Contains(unit, part) {
 			return true

@@ -17,7 +17,7 @@ type member struct {
 	argv        []string
 }
 
-func (m member) name() string { return base(m.argv[0]) }
+func (m member) programName() string { return programName(m.argv[0]) }
 
 // membersOf collects the processes of the units in which components run.
 func membersOf(proc string, init map[string]string, ids []int, components []process) map[string][]member {
@@ -31,7 +31,7 @@ func membersOf(proc string, init map[string]string, ids []int, components []proc
 		return out
 	}
 	for _, pid := range ids {
-		unit := place(cgroupsOf(proc, pid), init).unit
+		unit := placeProcess(cgroupsOf(proc, pid), init).unit
 		if _, wanted := out[unit]; !wanted || unit == "" {
 			continue
 		}
@@ -71,7 +71,7 @@ var distributions = []distribution{
 }
 
 // leftReason is the reason why a certificate is left to the distribution.
-func (d *distribution) reason(unit string) string {
+func (d *distribution) leftReason(unit string) string {
 	if unit == "" {
 		unit = d.unit
 	}
@@ -88,7 +88,7 @@ func distributionOf(argv []string) *distribution {
 		return nil
 	}
 	for i := range distributions {
-		if slices.Contains(distributions[i].programs, base(argv[0])) {
+		if slices.Contains(distributions[i].programs, programName(argv[0])) {
 			return &distributions[i]
 		}
 	}
@@ -98,19 +98,19 @@ func distributionOf(argv []string) *distribution {
 // judgeUnit determines whether a component's unit is its own. A component that runs below
 // another program, or together with other components, is Supervised: its unit stops all of
 // them.
-func (d *discovery) supervise(p process, out *program) {
+func (d *discovery) judgeUnit(p process, out *program) {
 	head, why := d.headOf(p)
 	if why == "" {
 		return
 	}
 	out.component.Runtime = inventory.Supervised
 	out.distribution = head
-	out.component.Note = join2(out.component.Note, why)
+	out.component.Note = joinNotes(out.component.Note, why)
 	if u, ok := loadUnit(d.root, p.place.unit); ok && head != nil && head.atStart {
 		out.component.GraceSeconds = u.grace
 	}
 	if head != nil && !head.atStart {
-		out.component.Note = join2(out.component.Note, strings.Replace(head.reason(p.place.unit), "this certificate", "its certificates", 1))
+		out.component.Note = joinNotes(out.component.Note, strings.Replace(head.leftReason(p.place.unit), "this certificate", "its certificates", 1))
 	}
 }
 
@@ -132,7 +132,7 @@ func (d *discovery) headOf(p process) (head *distribution, why string) {
 		}
 	}
 	for _, m := range members {
-		if r, ok := recognise(m.argv); ok && r.service != p.service {
+		if r, ok := recognizeArgs(m.argv); ok && r.service != p.service {
 			return nil, fmt.Sprintf("shares %s with %s, and is not restarted without it", unit, r.service)
 		}
 	}
@@ -140,7 +140,7 @@ func (d *discovery) headOf(p process) (head *distribution, why string) {
 		return nil, ""
 	}
 	if first, other := firstOf(p, members); other {
-		return nil, fmt.Sprintf("is started by %q in %s, whose restart restarts everything that it runs", first.name(), unit)
+		return nil, fmt.Sprintf("is started by %q in %s, whose restart restarts everything that it runs", first.programName(), unit)
 	}
 	return nil, ""
 }
@@ -149,7 +149,7 @@ func (d *discovery) headOf(p process) (head *distribution, why string) {
 func (d *discovery) commandsOf(u *unit, members []member) [][]string {
 	var out [][]string
 	if u != nil {
-		out = u.commands()
+		out = u.expandedCommands()
 	}
 	for _, m := range members {
 		out = append(out, m.argv)
@@ -161,8 +161,8 @@ func (d *discovery) commandsOf(u *unit, members []member) [][]string {
 // named for it.
 func ownUnit(u *unit, name string, s certs.Service) bool {
 	if u != nil {
-		for _, argv := range u.commands() {
-			if r, ok := recognise(argv); ok {
+		for _, argv := range u.expandedCommands() {
+			if r, ok := recognizeArgs(argv); ok {
 				return r.service == s
 			}
 		}
@@ -193,10 +193,10 @@ func firstOf(p process, members []member) (member, bool) {
 			}
 		}
 	}
-	if !known || top.pid == p.pid || isShell(top.name()) {
+	if !known || top.pid == p.pid || isShell(top.programName()) {
 		return member{}, false
 	}
-	_, wraps := wrappers[top.name()]
+	_, wraps := wrappers[top.programName()]
 	return top, !wraps
 }
 
@@ -216,14 +216,14 @@ func (d *discovery) leaveToDistributions(programs []*program) {
 		c := &certificates[i]
 		reason := leftTo(c, byService)
 		unit := ""
-		if starter.makes(c) {
+		if starter.makesAgain(c) {
 			reason = starter.harm
 			unit = starter.unit
 			c.Issuer = inventory.Issuer{Kind: inventory.UnitStart, Unit: unit}
 		}
 		if reason != "" {
 			c.Issuer = inventory.Issuer{Kind: inventory.NoIssuer, Unit: unit}
-			c.Reason = join2(c.Reason, reason)
+			c.Reason = joinNotes(c.Reason, reason)
 		}
 	}
 }
@@ -239,7 +239,7 @@ func leftTo(c *inventory.Certificate, supervised map[certs.Service]*program) str
 		}
 	}
 	for i := range distributions {
-		if dist := &distributions[i]; under(c.Store.Cert, dist.dir) {
+		if dist := &distributions[i]; isUnder(c.Store.Cert, dist.dir) {
 			unit := ""
 			for _, p := range supervised {
 				if p.distribution == dist {

@@ -40,7 +40,7 @@ func (d *discovery) addAdmins(programs []*program) {
 		tops["/etc/kubernetes"] = true
 	}
 	for _, top := range slices.Sorted(maps.Keys(tops)) {
-		for _, dir := range append([]string{top}, d.subdirectories(top)...) {
+		for _, dir := range append([]string{top}, d.listSubdirectories(top)...) {
 			entries, err := d.root.ReadDir(dir)
 			if err != nil {
 				continue
@@ -62,13 +62,13 @@ func (d *discovery) addAdmin(file string, home, below bool) {
 		return
 	}
 	k, err := ParseKubeconfig(data)
-	_, component := d.configs[d.place(inventory.Store{Cert: file})]
+	_, component := d.configs[d.storeKey(inventory.Store{Cert: file})]
 	store := inventory.Store{Kind: inventory.Kubeconfig, Cert: file}
 	switch {
 	case err != nil && home && adminName(path.Base(file)):
 		d.notInspected(certs.Admin, file, err.Error())
 	case err != nil && !component:
-		d.unclaimed(Unclaimed{Path: file, Kind: inventory.UnusedFile, Reason: err.Error()})
+		d.unclaimedUser(Unclaimed{Path: file, Kind: inventory.UnusedFile, Reason: err.Error()})
 	case err != nil:
 	case component:
 		d.addSecondUsers(file, k)
@@ -78,7 +78,7 @@ func (d *discovery) addAdmin(file string, home, below bool) {
 			u := &k.Users[i]
 			d.addUser(nobody, file, u, role{name: path.Base(file), client: d.apiClient(nobody, file, file, u)})
 		}
-	case d.out.Names(d.root, file) && !kubeadmName(path.Base(file)):
+	case d.out.NamesFile(d.root, file) && !kubeadmName(path.Base(file)):
 		// A component names it in an unknown way: it is not a certificate of the inventory.
 	default:
 		kind, reason := unusedKind(file, below)
@@ -90,7 +90,7 @@ func (d *discovery) addAdmin(file string, home, below bool) {
 
 // addSecondUsers lists the users of a component's kubeconfig that it does not use.
 func (d *discovery) addSecondUsers(file string, k *KubeconfigFile) {
-	current := k.Current()
+	current := k.CurrentUser()
 	for i := range k.Users {
 		if u := &k.Users[i]; current != nil && u.Name != current.Name {
 			d.addUnclaimed(file, u, inventory.UnusedFile,
@@ -106,17 +106,17 @@ func (d *discovery) addUnclaimed(file string, u *KubeconfigUser, kind inventory.
 	case u.EmbeddedCert:
 		x.Store = inventory.Store{Kind: inventory.Kubeconfig, Cert: file, User: u.Name}
 	case u.CertFile != "":
-		x.Store = inventory.Store{Kind: inventory.Pair, Cert: within(file, u.CertFile), Key: within(file, u.KeyFile)}
-		if _, used := d.seen[d.place(x.Store)]; used {
+		x.Store = inventory.Store{Kind: inventory.Pair, Cert: pathWithin(file, u.CertFile), Key: pathWithin(file, u.KeyFile)}
+		if _, used := d.seen[d.storeKey(x.Store)]; used {
 			return // a certificate that is listed itself
 		}
 	default:
 		return
 	}
-	d.unclaimed(x)
+	d.unclaimedUser(x)
 }
 
-func (d *discovery) unclaimed(x Unclaimed) {
+func (d *discovery) unclaimedUser(x Unclaimed) {
 	d.out.Unclaimed = append(d.out.Unclaimed, x)
 }
 
@@ -154,10 +154,10 @@ var unsearched = []string{"manifests", "pods", "plugins", "plugins_registry", "p
 // shared lists the directories that hold all kinds of other files.
 var shared = []string{"/var/lib", "/var/run", "/usr/lib", "/usr/local", "/etc/ssl", "/etc/pki"}
 
-// subdirectories lists the directories below one in which copies may lie, without those
+// listSubdirectories lists the directories below one in which copies may lie, without those
 // in which components have certificates.
-func (d *discovery) subdirectories(top string) []string {
-	if strings.Count(top, "/") < 2 || slices.Contains(shared, top) || under(top, "/home") || under(top, "/proc") || under(top, podVolumes) {
+func (d *discovery) listSubdirectories(top string) []string {
+	if strings.Count(top, "/") < 2 || slices.Contains(shared, top) || isUnder(top, "/home") || isUnder(top, "/proc") || isUnder(top, podVolumes) {
 		return nil
 	}
 	known := map[string]bool{}
@@ -199,7 +199,7 @@ func (d *discovery) addSubdirectories() {
 		tops[dir.Path] = true
 	}
 	for _, top := range slices.Sorted(maps.Keys(tops)) {
-		for _, sub := range d.subdirectories(top) {
+		for _, sub := range d.listSubdirectories(top) {
 			if !slices.Contains(d.out.Subdirectories, sub) {
 				d.out.Subdirectories = append(d.out.Subdirectories, sub)
 			}

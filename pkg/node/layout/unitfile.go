@@ -73,7 +73,7 @@ func loadUnit(root hostfs.Root, name string) (*unit, bool) {
 	for _, file := range []string{name, template} {
 		for _, dir := range unitDirs {
 			p := path.Join(dir, file)
-			if masked(root, p) {
+			if isMasked(root, p) {
 				return nil, false
 			}
 			data, err := root.ReadFile(p)
@@ -97,13 +97,13 @@ func loadUnit(root hostfs.Root, name string) (*unit, bool) {
 			lines = append(lines, parseUnit(string(data))...)
 		}
 	}
-	u.apply(root, lines, instance)
+	u.applyAll(root, lines, instance)
 	return u, true
 }
 
 // isMasked reports whether a unit file is a link to /dev/null. Only the link is read: a node
 // pod need not see the host's devices.
-func masked(root hostfs.Root, file string) bool {
+func isMasked(root hostfs.Root, file string) bool {
 	local, err := root.LocalNoFollow(file)
 	if err != nil {
 		return false
@@ -113,7 +113,7 @@ func masked(root hostfs.Root, file string) bool {
 }
 
 // applyAll evaluates the assignments in order; an empty value resets a list.
-func (u *unit) apply(root hostfs.Root, lines []assignment, instance string) {
+func (u *unit) applyAll(root hostfs.Root, lines []assignment, instance string) {
 	var files []string
 	for _, l := range lines {
 		if l.section != "Service" {
@@ -169,8 +169,8 @@ func (u *unit) apply(root hostfs.Root, lines []assignment, instance string) {
 	}
 }
 
-// commands are the command lines that the unit starts, expanded.
-func (u *unit) commands() [][]string {
+// expandedCommands are the command lines that the unit starts, expanded.
+func (u *unit) expandedCommands() [][]string {
 	var out [][]string
 	for _, line := range u.execStart {
 		words := lexWords(strings.TrimLeft(line, "-@:+!|"))
@@ -250,14 +250,14 @@ func parseEnvFile(data string) map[string]string {
 		if name = strings.TrimSpace(name); !ok || !isName(name) {
 			continue
 		}
-		env[name] = unquote(strings.TrimSpace(value))
+		env[name] = removeQuotes(strings.TrimSpace(value))
 	}
 	return env
 }
 
-// unquote removes quotes around parts of a value; unlike in splitWords, blanks
+// removeQuotes removes quotes around parts of a value; unlike in splitWords, blanks
 // outside of them stay.
-func unquote(value string) string {
+func removeQuotes(value string) string {
 	var b strings.Builder
 	var quote byte
 	for i := 0; i < len(value); i++ {

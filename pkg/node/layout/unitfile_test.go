@@ -59,23 +59,23 @@ func TestExpandPod(t *testing.T) {
 }
 
 func TestLoadUnitWithDropIns(t *testing.T) {
-	n := layouttest.New(t)
-	n.Write("/usr/lib/systemd/system/etcd@.service", strings.Join([]string{
+	n := layouttest.NewNode(t)
+	n.WriteFile("/usr/lib/systemd/system/etcd@.service", strings.Join([]string{
 		"# comment", "[Unit]", "ExecStart=/not/this/section", "[Service]",
 		"Environment=A=1 \"B=two words\"", "Environment=C=vendor", "EnvironmentFile=-/etc/none", "EnvironmentFile=/etc/etcd.env",
 		"WorkingDirectory=-/var/lib/etcd", "ExecStart=-/usr/bin/etcd --name=%i \\", "; comment between", "  --data-dir=${D} \\", "  $MORE",
 	}, "\n"))
-	n.Write("/etc/etcd.env", "# comment\nD='/data dir'\nMORE=\"--x=1 --y=2\"\nC=file\nnot a line\n")
-	n.Write("/usr/lib/systemd/system/etcd@.service.d/10-a.conf", "[Service]\nEnvironment=A=vendor\n")
-	n.Write("/etc/systemd/system/etcd@.service.d/10-a.conf", "[Service]\nEnvironment=A=admin\n")
-	n.Write("/etc/systemd/system/etcd@n1.service.d/20-b.conf", "[Service]\nEnvironment=E=instance\n")
+	n.WriteFile("/etc/etcd.env", "# comment\nD='/data dir'\nMORE=\"--x=1 --y=2\"\nC=file\nnot a line\n")
+	n.WriteFile("/usr/lib/systemd/system/etcd@.service.d/10-a.conf", "[Service]\nEnvironment=A=vendor\n")
+	n.WriteFile("/etc/systemd/system/etcd@.service.d/10-a.conf", "[Service]\nEnvironment=A=admin\n")
+	n.WriteFile("/etc/systemd/system/etcd@n1.service.d/20-b.conf", "[Service]\nEnvironment=E=instance\n")
 
 	u, ok := loadUnit(n.Root, "etcd@n1.service")
 	if !ok {
 		t.Fatal("the unit was not found")
 	}
 	want := []string{"/usr/bin/etcd", "--name=n1", "--data-dir=/data dir", "--x=1", "--y=2"}
-	if got := u.commands(); len(got) != 1 || !slices.Equal(got[0], want) {
+	if got := u.expandedCommands(); len(got) != 1 || !slices.Equal(got[0], want) {
 		t.Errorf("commands = %q, want %q", got, want)
 	}
 	for name, want := range map[string]string{"A": "admin", "B": "two words", "C": "file", "E": "instance"} {
@@ -87,8 +87,8 @@ func TestLoadUnitWithDropIns(t *testing.T) {
 		t.Errorf("work directory %q, preset %v", u.workDir, u.preset)
 	}
 
-	n.Link("/etc/systemd/system/masked.service", "/dev/null")
-	n.Write("/usr/lib/systemd/system/masked.service", "[Service]\nExecStart=/usr/bin/etcd --a\n")
+	n.LinkFile("/etc/systemd/system/masked.service", "/dev/null")
+	n.WriteFile("/usr/lib/systemd/system/masked.service", "[Service]\nExecStart=/usr/bin/etcd --a\n")
 	if _, ok := loadUnit(n.Root, "masked.service"); ok {
 		t.Error("a masked unit was taken for one that starts something")
 	}

@@ -71,7 +71,7 @@ var wrappers = map[string]wrapper{
 // behindWrapper returns the command that a known wrapper's command line starts: the words after
 // its options, its operands and, for env, its assignments.
 func behindWrapper(argv []string) ([]string, bool) {
-	w, known := wrappers[base(argv[0])]
+	w, known := wrappers[programName(argv[0])]
 	if !known {
 		return nil, false
 	}
@@ -135,19 +135,19 @@ var clients = []string{"docker", "podman", "nerdctl", "ctr", "crictl", "runc", "
 // behindUnknown finds a component's command in that of a program which is not known as
 // a wrapper: named by its path, after "--" or, in a command line of its own, as the
 // second word, and followed by flags that the component has.
-func behindUnknown(argv []string, whole bool) (recognised, bool) {
-	if slices.Contains(clients, base(argv[0])) {
-		return recognised{}, false
+func behindUnknown(argv []string, whole bool) (recognized, bool) {
+	if slices.Contains(clients, programName(argv[0])) {
+		return recognized{}, false
 	}
 	for i := 1; i < len(argv); i++ {
 		if !(i == 1 && whole) && !path.IsAbs(argv[i]) && argv[i-1] != "--" {
 			continue
 		}
-		s, ok := serviceNamed(base(argv[i]))
+		s, ok := serviceNamed(programName(argv[i]))
 		rest := arguments(argv[i+1:])
-		if ok && slices.ContainsFunc(distinctive[s], func(f string) bool { _, set := rest.lookup(f); return set }) {
-			return recognised{s, rest, false}, true
+		if ok && slices.ContainsFunc(distinctive[s], func(f string) bool { _, set := rest.lookupFlag(f); return set }) {
+			return recognized{s, rest, false}, true
 		}
 	}
-	return recognised{}, false
+	return recognized{}, false
 }

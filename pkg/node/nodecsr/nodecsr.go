@@ -40,7 +40,7 @@ type Requests struct {
 // PostCSR creates the CSR object of a request and returns its name; if an earlier attempt has
 // created it, that one is used. An error means that this identity cannot: it has expired, it is
 // refused, or no API server is reachable. The plugin or the watcher must post the request then.
-func (r *Requests) Post(ctx context.Context, csr nodeapi.CSR) (name string, err error) {
+func (r *Requests) PostCSR(ctx context.Context, csr nodeapi.CSR) (name string, err error) {
 	object := &certificatesv1.CertificateSigningRequest{
 		ObjectMeta: metav1.ObjectMeta{Name: objectName(r.Node, csr.PEM)},
 		Spec:       certificatesv1.CertificateSigningRequestSpec{Request: []byte(csr.PEM), SignerName: csr.Signer},
@@ -63,7 +63,7 @@ func (r *Requests) Post(ctx context.Context, csr nodeapi.CSR) (name string, err 
 			return object.Name, nil
 		}
 		r.disconnect()
-		if refused(err) || pause(ctx) != nil {
+		if isRefused(err) || pauseFor(ctx) != nil {
 			return "", fmt.Errorf("create certificate signing request %q as node %q: %w", object.Name, r.Node, err)
 		}
 	}
@@ -71,7 +71,7 @@ func (r *Requests) Post(ctx context.Context, csr nodeapi.CSR) (name string, err 
 
 // GetIssued returns the issued chain as PEM, or nil while the request is pending. denied is the
 // reason of a refusal, which is final. An error means that the API server did not answer.
-func (r *Requests) Get(ctx context.Context, name string) (pem []byte, denied string, err error) {
+func (r *Requests) GetIssued(ctx context.Context, name string) (pem []byte, denied string, err error) {
 	client, err := r.connect()
 	if err != nil {
 		return nil, "", fmt.Errorf("use the node's own identity: %w", err)
@@ -123,7 +123,7 @@ func (r *Requests) disconnect() {
 
 // isRefused reports whether another attempt is useless: the API server does not accept the
 // identity or the request, or the TLS handshake failed on the client certificate.
-func refused(err error) bool {
+func isRefused(err error) bool {
 	return apierrors.IsUnauthorized(err) || apierrors.IsForbidden(err) || apierrors.IsInvalid(err) ||
 		apierrors.IsBadRequest(err) || strings.Contains(err.Error(), "remote error: tls:")
 }
@@ -138,7 +138,7 @@ func objectName(node, request string) string {
 	return "rotate-certs-" + strings.Trim(readable[:min(len(readable), 200)], "-.") + "-" + hex.EncodeToString(sum[:5])
 }
 
-func pause(ctx context.Context) error {
+func pauseFor(ctx context.Context) error {
 	t := time.NewTimer(time.Second)
 	defer t.Stop()
 	select {

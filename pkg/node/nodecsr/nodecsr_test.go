@@ -62,8 +62,8 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(object)
 }
 
-// cluster is a node's tree and the API server that its kubeconfig names.
-func cluster(t *testing.T) (*certstest.Tree, *api, *Requests) {
+// newCluster is a node's tree and the API server that its kubeconfig names.
+func newCluster(t *testing.T) (*certstest.Tree, *api, *Requests) {
 	t.Helper()
 	tree := certstest.Kubeadm(t, "w1.example.com")
 	serving := tree.CA.Leaf(t, certstest.SANs("127.0.0.1"), certstest.Usages(x509.ExtKeyUsageServerAuth))
@@ -91,8 +91,8 @@ var csr = nodeapi.CSR{
 }
 
 func TestPostAndGet(t *testing.T) {
-	_, a, r := cluster(t)
-	name, err := r.Post(t.Context(), csr)
+	_, a, r := newCluster(t)
+	name, err := r.PostCSR(t.Context(), csr)
 	require.NoError(t, err)
 	assert.True(t, strings.HasPrefix(name, "rotate-certs-w1.example.com-"), name)
 	assert.Equal(t, "system:node:w1.example.com", a.clients[0], "in the node's own name, through files below root")
@@ -103,12 +103,12 @@ func TestPostAndGet(t *testing.T) {
 	assert.Equal(t, []certificatesv1.KeyUsage{"digital signature", "client auth"}, object.Spec.Usages)
 	assert.Equal(t, int32(3600), *object.Spec.ExpirationSeconds)
 
-	again, err := r.Post(t.Context(), csr)
+	again, err := r.PostCSR(t.Context(), csr)
 	require.NoError(t, err, "an answer that got lost")
 	assert.Equal(t, name, again)
 	other := csr
 	other.PEM += "x"
-	another, err := r.Post(t.Context(), other)
+	another, err := r.PostCSR(t.Context(), other)
 	require.NoError(t, err)
 	assert.NotEqual(t, name, another)
 
@@ -131,49 +131,49 @@ func TestPostAndGet(t *testing.T) {
 	} {
 		object.Status = certificatesv1.CertificateSigningRequestStatus{}
 		tc.change(&object.Status)
-		pem, denied, err := r.Get(t.Context(), name)
+		pem, denied, err := r.GetIssued(t.Context(), name)
 		require.NoError(t, err, what)
 		assert.Equal(t, tc.pem, string(pem), what)
 		assert.Contains(t, denied, tc.denied, what)
 		assert.Equal(t, tc.denied == "", denied == "", what)
 	}
 	delete(a.objects, name)
-	_, denied, err := r.Get(t.Context(), name)
+	_, denied, err := r.GetIssued(t.Context(), name)
 	require.NoError(t, err)
 	assert.Contains(t, denied, "was deleted")
 }
 
 func TestAnIdentityThatIsRefused(t *testing.T) {
 	for _, code := range []int{401, 403} {
-		_, a, r := cluster(t)
+		_, a, r := newCluster(t)
 		a.refuse = code
-		_, err := r.Post(t.Context(), csr)
+		_, err := r.PostCSR(t.Context(), csr)
 		require.ErrorContains(t, err, `as node "w1.example.com"`)
 		assert.Len(t, a.clients, 1, "asking again would not help")
 	}
 }
 
 func TestAnIdentityThatHasExpired(t *testing.T) {
-	tree, a, r := cluster(t)
+	tree, a, r := newCluster(t)
 	expired := tree.CA.Leaf(t, certstest.Name("system:node:w1.example.com", "system:nodes"), certstest.Usages(x509.ExtKeyUsageClientAuth),
 		certstest.Valid(certstest.Now.AddDate(-1, 0, 0), certstest.Now.AddDate(0, 0, -1)))
 	tree.Write(t, tree.KubeletCurrent, append(expired.CertPEM(), expired.KeyPEM(t)...), 0o600)
-	_, err := r.Post(t.Context(), csr)
+	_, err := r.PostCSR(t.Context(), csr)
 	require.Error(t, err)
 	assert.Empty(t, a.clients)
 }
 
 func TestGetReadsTheKubeconfigAgainAfterAFailure(t *testing.T) {
-	tree, a, r := cluster(t)
-	name, err := r.Post(t.Context(), csr)
+	tree, a, r := newCluster(t)
+	name, err := r.PostCSR(t.Context(), csr)
 	require.NoError(t, err)
 	a.refuse = 401
-	_, _, err = r.Get(t.Context(), name)
+	_, _, err = r.GetIssued(t.Context(), name)
 	require.Error(t, err)
 	a.refuse = 0
 	renewed := tree.CA.Leaf(t, certstest.Name("system:node:renewed"), certstest.Usages(x509.ExtKeyUsageClientAuth))
 	tree.Write(t, tree.KubeletCurrent, append(renewed.CertPEM(), renewed.KeyPEM(t)...), 0o600)
-	_, _, err = r.Get(t.Context(), name)
+	_, _, err = r.GetIssued(t.Context(), name)
 	require.NoError(t, err)
 	assert.Equal(t, "system:node:renewed", a.clients[len(a.clients)-1])
 }
@@ -195,7 +195,7 @@ func TestBadKubeconfigs(t *testing.T) {
 			if tc.conf != "" {
 				tree.Write(t, "/etc/kubelet.conf", []byte(tc.conf), 0o600)
 			}
-			_, err := (&Requests{Root: tree.Root, Kubeconfig: "/etc/kubelet.conf", Node: "w1"}).Post(t.Context(), csr)
+			_, err := (&Requests{Root: tree.Root, Kubeconfig: "/etc/kubelet.conf", Node: "w1"}).PostCSR(t.Context(), csr)
 			require.ErrorContains(t, err, tc.want)
 			assert.NotContains(t, err.Error(), secret)
 			assert.NotContains(t, err.Error(), string(tree.Root), "paths are the host's")
@@ -204,7 +204,7 @@ func TestBadKubeconfigs(t *testing.T) {
 }
 
 func TestRelativePathsAreRelativeToTheKubeconfig(t *testing.T) {
-	tree, _, r := cluster(t)
+	tree, _, r := newCluster(t)
 	conf, err := tree.Root.ReadFile("/etc/kubernetes/kubelet.conf")
 	require.NoError(t, err)
 	current := "/var/lib/kubelet/pki/kubelet-client-current.pem"
@@ -212,7 +212,7 @@ func TestRelativePathsAreRelativeToTheKubeconfig(t *testing.T) {
 	tree.Write(t, "/var/lib/kubelet/kubelet.conf", []byte(strings.ReplaceAll(string(conf), current, "pki/kubelet-client-current.pem")), 0o600)
 	r.Kubeconfig = "/var/lib/kubelet/kubelet.conf"
 	require.NoError(t, os.Remove(tree.Local("/etc/kubernetes/kubelet.conf")))
-	_, err = r.Post(t.Context(), csr)
+	_, err = r.PostCSR(t.Context(), csr)
 	require.NoError(t, err)
 }
 

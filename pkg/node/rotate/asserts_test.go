@@ -13,15 +13,15 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/statedir"
 )
 
-// snapshot is every file of the node outside the state directory: content and mode.
-func (n *fakeNode) snapshot() map[string]string {
+// takeSnapshot is every file of the node outside the state directory: content and mode.
+func (n *fakeNode) takeSnapshot() map[string]string {
 	n.t.Helper()
 	out := map[string]string{}
 	err := filepath.WalkDir(string(n.tree.Root), func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		host := n.tree.Root.Host(path)
+		host := n.tree.Root.HostPath(path)
 		if host == statedir.HostPath {
 			return filepath.SkipDir
 		}
@@ -46,7 +46,7 @@ func (n *fakeNode) snapshot() map[string]string {
 // sameAs fails the test where files differ from a snapshot.
 func (n *fakeNode) sameAs(before map[string]string) {
 	n.t.Helper()
-	after := n.snapshot()
+	after := n.takeSnapshot()
 	for path, was := range before {
 		if after[path] != was {
 			n.t.Errorf("%s is not as it was before", path)
@@ -68,7 +68,7 @@ func (n *fakeNode) isAll(isNew bool, services ...certs.Service) {
 		services = certs.Services()
 	}
 	for name, s := range owners {
-		if !strings.Contains(joined(services), string(s)+",") {
+		if !strings.Contains(joinServices(services), string(s)+",") {
 			continue
 		}
 		if got := certs.Fingerprint(n.onDisk(name)) != n.original[name]; got != isNew {
@@ -87,7 +87,7 @@ func (n *fakeNode) isAll(isNew bool, services ...certs.Service) {
 	}
 }
 
-func joined(services []certs.Service) string {
+func joinServices(services []certs.Service) string {
 	out := ""
 	for _, s := range services {
 		out += string(s) + ","
@@ -120,7 +120,7 @@ func (n *fakeNode) noSecrets() {
 
 func (n *fakeNode) stagedIsEmpty() {
 	n.t.Helper()
-	entries, err := os.ReadDir(n.state("staged"))
+	entries, err := os.ReadDir(n.fileState("staged"))
 	if err != nil || len(entries) > 0 {
 		n.t.Errorf("staged keys were left behind: %v, %v", entries, err)
 	}
@@ -129,7 +129,7 @@ func (n *fakeNode) stagedIsEmpty() {
 func (n *fakeNode) backupIsPrivate() {
 	n.t.Helper()
 	for _, path := range []string{"", "backup", "backup/2", "backup/2/0"} {
-		info, err := os.Stat(n.state(path))
+		info, err := os.Stat(n.fileState(path))
 		if err != nil || info.Mode().Perm() != 0o700 {
 			n.t.Errorf("%s: mode %v, %v; want 0700", path, info, err)
 		}
@@ -145,6 +145,6 @@ func pemBytes(t *testing.T, text string) []byte {
 	return block.Bytes
 }
 
-func (n *fakeNode) state(path string) string {
+func (n *fakeNode) fileState(path string) string {
 	return filepath.Join(string(n.tree.Root), statedir.HostPath, "rotations", rotationID, path)
 }

@@ -37,8 +37,8 @@ var (
 // an error, [plan.ErrNothing] or a [plan.RefusedError]. A failure wraps [ErrAsBefore] or
 // [ErrManualInterventionRequired]. [ErrLeftOut] means that it is done, except for certificates
 // that cannot be renewed.
-func (e *Engine) ByHand(ctx context.Context, req plan.Request) error {
-	s, release, err := e.open(ctx, newID())
+func (e *Engine) RotateByHand(ctx context.Context, req plan.Request) error {
+	s, release, err := e.openSession(ctx, newID())
 	if err != nil {
 		return err
 	}
@@ -47,19 +47,19 @@ func (e *Engine) ByHand(ctx context.Context, req plan.Request) error {
 	if err != nil {
 		return err
 	}
-	step, left, err := stepOf(node, req)
+	step, left, err := planStep(node, req)
 	if err != nil {
 		return err
 	}
 	if e.LeftOut != nil && len(left) > 0 {
 		e.LeftOut(left)
 	}
-	fence, err := s.dir.Fence()
+	fence, err := s.dir.ReadFence()
 	if err != nil {
 		return err
 	}
 	order := nodeapi.Order{
-		Rotation: s.rotation.ID, Token: max(fence.Token, node.Token) + 1, Scope: req.Scope(), StartTime: e.now().UTC(),
+		Rotation: s.rotation.ID, Token: max(fence.Token, node.Token) + 1, Scope: req.ScopeText(), StartTime: e.now().UTC(),
 		Restart: req.Restart, ValiditySeconds: int64(req.Validity.Seconds()),
 		TimeoutSeconds: int64(e.Timeout.Seconds()),
 	}
@@ -77,7 +77,7 @@ func (e *Engine) ByHand(ctx context.Context, req plan.Request) error {
 			return asError(answer) // the process was asked to end before anything was changed
 		}
 		if err := asError(answer); err != nil {
-			return errors.Join(err, s.abandon("it failed"))
+			return errors.Join(err, s.abandonStaged("it failed"))
 		}
 	}
 	order.Kind = nodeapi.OrderFinish
@@ -89,13 +89,13 @@ func (e *Engine) ByHand(ctx context.Context, req plan.Request) error {
 }
 
 // planStep plans this node only.
-func stepOf(node inventory.Node, req plan.Request) (*plan.Step, []plan.LeftOut, error) {
-	p, err := plan.Build([]inventory.Node{node}, req, nil)
+func planStep(node inventory.Node, req plan.Request) (*plan.Step, []plan.LeftOut, error) {
+	p, err := plan.BuildPlan([]inventory.Node{node}, req, nil)
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, step := range p.Steps() {
-		if !step.Idle() {
+	for _, step := range p.AllSteps() {
+		if !step.IsIdle() {
 			return &step, p.LeftOut, nil
 		}
 	}
@@ -109,10 +109,10 @@ func (s *session) carryOut(ctx context.Context, o nodeapi.Order) (nodeapi.Record
 	if err != nil {
 		return nodeapi.Record{}, err
 	}
-	if _, err := s.handle(ctx, statedir.Order{Number: number, Order: o}); err != nil {
+	if _, err := s.handleOrder(ctx, statedir.Order{Number: number, Order: o}); err != nil {
 		return nodeapi.Record{}, err
 	}
-	records, err := s.rotation.Records()
+	records, err := s.rotation.ReadRecords()
 	if err != nil {
 		return nodeapi.Record{}, err
 	}

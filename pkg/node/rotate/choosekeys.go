@@ -17,14 +17,14 @@ type chosenKey struct {
 
 // keyFor returns the key for the successor of a certificate, and makes it where it is not
 // shared.
-func (k chosenKey) of(old store.Content) (certs.Key, error) {
+func (k chosenKey) keyFor(old store.Content) (certs.Key, error) {
 	switch {
 	case k.kept != "":
 		return old.Key, nil
 	case k.shared.Signer != nil:
 		return k.shared, nil
 	}
-	return certs.NewKeyLike(old.Leaf().PublicKey, old.Key.BlockType)
+	return certs.NewKeyLike(old.LeafCert().PublicKey, old.Key.BlockType)
 }
 
 // chooseKeys decides, by Certificate.ID, which certificates keep their key and which share a
@@ -55,11 +55,11 @@ func (s *session) chooseKeys(node *inventory.Node, found []inventory.Certificate
 		}
 		key, made := byFile[c.KeyFile]
 		if !made {
-			old, err := store.Read(s.Root, c.Store)
+			old, err := store.ReadStore(s.Root, c.Store)
 			if err != nil {
 				return nil, err
 			}
-			if key, err = certs.NewKeyLike(old.Leaf().PublicKey, old.Key.BlockType); err != nil {
+			if key, err = certs.NewKeyLike(old.LeafCert().PublicKey, old.Key.BlockType); err != nil {
 				return nil, err
 			}
 			byFile[c.KeyFile] = key

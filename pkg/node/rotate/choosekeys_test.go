@@ -28,10 +28,10 @@ func (n *fakeNode) shareKey() {
 	n.original["etcd-server"] = certs.Fingerprint(shared.Leaf())
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.launch(certs.Etcd)
+	n.launchService(certs.Etcd)
 }
 
-func (n *fakeNode) file(path string) []byte {
+func (n *fakeNode) readFile(path string) []byte {
 	n.t.Helper()
 	data, err := os.ReadFile(n.tree.Local(path))
 	if err != nil {
@@ -44,21 +44,21 @@ func TestCertificatesOfOneKeyFileGetOneNewKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
 		n.shareKey()
-		e, r := n.engine()
-		n.stage(plan.RestartAlways, certs.Etcd, certs.KubeAPIServer)
+		e, r := n.newEngine()
+		n.stageServices(plan.RestartAlways, certs.Etcd, certs.KubeAPIServer)
 		r.orderAfter(n, nodeapi.Staged, commitOrder)
 		r.orderAfter(n, nodeapi.Committed, finish)
-		if err := run(t, t.Context(), e); err != nil {
+		if err := runOrders(t, t.Context(), e); err != nil {
 			t.Fatal(err)
 		}
-		if r.last().Kind != nodeapi.Finished {
-			t.Fatalf("records: %s, %+v", r.kinds(), r.last())
+		if r.lastRecord().Kind != nodeapi.Finished {
+			t.Fatalf("records: %s, %+v", r.kindsText(), r.lastRecord())
 		}
 		n.isAll(true, certs.Etcd, certs.KubeAPIServer)
-		if !n.read("apiserver").Key.Fits(n.read("etcd-server").Leaf()) {
+		if !n.readStore("apiserver").Key.FitsCert(n.readStore("etcd-server").LeafCert()) {
 			t.Error("they have keys of their own")
 		}
-		if n.tree.Pairs["apiserver"].Key.Fits(n.read("apiserver").Leaf()) {
+		if n.tree.Pairs["apiserver"].Key.FitsCert(n.readStore("apiserver").LeafCert()) {
 			t.Error("the key is the old one")
 		}
 	})
@@ -69,17 +69,17 @@ func TestCertificatesOfOneKeyFileAreRolledBackTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
 		n.shareKey()
-		before := n.snapshot()
+		before := n.takeSnapshot()
 		n.breaks[certs.KubeAPIServer] = true
-		e, r := n.engine()
-		n.stage(plan.RestartAlways, certs.Etcd, certs.KubeAPIServer)
+		e, r := n.newEngine()
+		n.stageServices(plan.RestartAlways, certs.Etcd, certs.KubeAPIServer)
 		r.orderAfter(n, nodeapi.Staged, commitOrder)
 		r.orderAfter(n, nodeapi.RolledBack, abandon)
-		if err := run(t, t.Context(), e); err != nil {
+		if err := runOrders(t, t.Context(), e); err != nil {
 			t.Fatal(err)
 		}
-		if len(r.of(nodeapi.RolledBack)) != 1 {
-			t.Fatalf("records: %s", r.kinds())
+		if len(r.recordsOf(nodeapi.RolledBack)) != 1 {
+			t.Fatalf("records: %s", r.kindsText())
 		}
 		n.isAll(false, certs.Etcd, certs.KubeAPIServer)
 		n.sameAs(before)
@@ -90,17 +90,17 @@ func TestHalfOfAKeyFileIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
 		n.shareKey()
-		before := n.snapshot()
-		e, r := n.engine()
-		step := n.step(plan.RestartAlways, certs.Etcd)
+		before := n.takeSnapshot()
+		e, r := n.newEngine()
+		step := n.planStep(plan.RestartAlways, certs.Etcd)
 		step.Targets = slices.DeleteFunc(step.Targets, func(t plan.Target) bool { return t.Name == "apiserver" })
-		n.order(nodeapi.Order{Kind: nodeapi.OrderStage, Step: step, Restart: plan.RestartAlways, Scope: "test", StartTime: n.now()})
+		n.putOrder(nodeapi.Order{Kind: nodeapi.OrderStage, Step: step, Restart: plan.RestartAlways, Scope: "test", StartTime: n.clock()})
 		r.orderAfter(n, nodeapi.Refused, abandon)
-		if err := run(t, t.Context(), e); err != nil {
+		if err := runOrders(t, t.Context(), e); err != nil {
 			t.Fatal(err)
 		}
-		if refused := r.of(nodeapi.Refused); len(refused) != 1 || !strings.Contains(refused[0].Message, apiserverKey) {
-			t.Errorf("records: %s, %+v", r.kinds(), refused)
+		if refused := r.recordsOf(nodeapi.Refused); len(refused) != 1 || !strings.Contains(refused[0].Message, apiserverKey) {
+			t.Errorf("records: %s, %+v", r.kindsText(), refused)
 		}
 		n.sameAs(before)
 	})
@@ -112,28 +112,28 @@ func TestAKeyWithAnotherUseIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
 		n.keyUses = map[string][]inventory.KeyUse{"apiserver": {{Kind: inventory.ServiceAccountKey, Service: certs.KubeAPIServer, Setting: "--service-account-key-file", Path: apiserverKey}}}
-		key := n.file(apiserverKey)
-		e, r := n.engine()
-		n.stage(plan.RestartAlways, certs.KubeAPIServer)
+		key := n.readFile(apiserverKey)
+		e, r := n.newEngine()
+		n.stageServices(plan.RestartAlways, certs.KubeAPIServer)
 		r.orderAfter(n, nodeapi.Staged, commitOrder)
 		r.orderAfter(n, nodeapi.Committed, finish)
-		if err := run(t, t.Context(), e); err != nil {
+		if err := runOrders(t, t.Context(), e); err != nil {
 			t.Fatal(err)
 		}
-		if r.last().Kind != nodeapi.Finished {
-			t.Fatalf("records: %s, %+v", r.kinds(), r.last())
+		if r.lastRecord().Kind != nodeapi.Finished {
+			t.Fatalf("records: %s, %+v", r.kindsText(), r.lastRecord())
 		}
 		n.isAll(true, certs.KubeAPIServer)
-		if !bytes.Equal(key, n.file(apiserverKey)) {
+		if !bytes.Equal(key, n.readFile(apiserverKey)) {
 			t.Error("the key's file was changed")
 		}
-		for _, renewal := range r.of(nodeapi.Committed)[0].Renewals {
+		for _, renewal := range r.recordsOf(nodeapi.Committed)[0].Renewals {
 			if kept := strings.Contains(renewal.ID, "/apiserver@"); kept != strings.Contains(renewal.KeptKey, "ServiceAccount tokens (--service-account-key-file of kube-apiserver)") {
 				t.Errorf("%s: key kept: %q", renewal.ID, renewal.KeptKey)
 			}
 		}
 		for _, other := range []string{"apiserver-etcd-client", "front-proxy-client"} {
-			if n.tree.Pairs[other].Key.Fits(n.read(other).Leaf()) {
+			if n.tree.Pairs[other].Key.FitsCert(n.readStore(other).LeafCert()) {
 				t.Errorf("%s has its old key", other)
 			}
 		}
@@ -145,17 +145,17 @@ func TestAKeyWithAnotherUseIsKept(t *testing.T) {
 func TestACompromisedKeyThatMustStayIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
-		step := n.step(plan.RestartAlways, certs.KubeAPIServer)
+		step := n.planStep(plan.RestartAlways, certs.KubeAPIServer)
 		n.keyUses = map[string][]inventory.KeyUse{"apiserver": {{Kind: inventory.ServiceAccountKey, Service: certs.KubeAPIServer, Setting: "--service-account-key-file", Path: apiserverKey}}}
-		before := n.snapshot()
-		e, r := n.engine()
-		n.order(nodeapi.Order{Kind: nodeapi.OrderStage, Step: step, Restart: plan.RestartAlways, Scope: "test", StartTime: n.now(), Compromised: true})
+		before := n.takeSnapshot()
+		e, r := n.newEngine()
+		n.putOrder(nodeapi.Order{Kind: nodeapi.OrderStage, Step: step, Restart: plan.RestartAlways, Scope: "test", StartTime: n.clock(), Compromised: true})
 		r.orderAfter(n, nodeapi.Refused, abandon)
-		if err := run(t, t.Context(), e); err != nil {
+		if err := runOrders(t, t.Context(), e); err != nil {
 			t.Fatal(err)
 		}
-		if refused := r.of(nodeapi.Refused); len(refused) != 1 || !strings.Contains(refused[0].Message, "ServiceAccount tokens") {
-			t.Errorf("records: %s, %+v", r.kinds(), refused)
+		if refused := r.recordsOf(nodeapi.Refused); len(refused) != 1 || !strings.Contains(refused[0].Message, "ServiceAccount tokens") {
+			t.Errorf("records: %s, %+v", r.kindsText(), refused)
 		}
 		n.sameAs(before)
 	})

@@ -17,12 +17,12 @@ func TestTheClockJumpsDuringACommit(t *testing.T) {
 			t.Run(name+", "+string(end), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					n := newFakeNode(t)
-					before := n.snapshot()
-					e, r := n.engine()
+					before := n.takeSnapshot()
+					e, r := n.newEngine()
 					var shift time.Duration
 					clock := e.Now
 					e.Now = func() time.Time { return clock().Add(shift) }
-					n.stage(plan.RestartAlways, certs.Etcd, certs.KubeScheduler)
+					n.stageServices(plan.RestartAlways, certs.Etcd, certs.KubeScheduler)
 					r.orderAfter(n, nodeapi.Staged, commitOrder)
 					r.orderAfter(n, end, finish)
 					orders := r.hook
@@ -36,11 +36,11 @@ func TestTheClockJumpsDuringACommit(t *testing.T) {
 							panic("whatever goes wrong")
 						}
 					}
-					if err := run(t, t.Context(), e); err != nil {
+					if err := runOrders(t, t.Context(), e); err != nil {
 						t.Fatal(err)
 					}
-					if len(r.of(end)) != 1 {
-						t.Fatalf("want %s in %s", end, r.kinds())
+					if len(r.recordsOf(end)) != 1 {
+						t.Fatalf("want %s in %s", end, r.kindsText())
 					}
 					n.isAll(!fails, certs.Etcd, certs.KubeScheduler)
 					if fails {

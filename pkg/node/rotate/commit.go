@@ -22,7 +22,7 @@ import (
 // *journalError: the node was rolled back as far as possible, and the next process rolls it
 // back again and reports it.
 func (s *session) commit(ctx context.Context, o statedir.Order, l *log) error {
-	t, materials, err := s.ready(ctx, o)
+	t, materials, err := s.checkReady(ctx, o)
 	if err != nil {
 		return l.write(failedAnswer(err))
 	}
@@ -30,7 +30,7 @@ func (s *session) commit(ctx context.Context, o statedir.Order, l *log) error {
 	if err := s.backUp(t, backup); err != nil {
 		return l.write(nodeapi.Record{Kind: nodeapi.Failed, Message: err.Error()})
 	}
-	unguarded, err := s.guard(t)
+	unguarded, err := s.installRecovery(t)
 	if err != nil {
 		return l.write(nodeapi.Record{Kind: nodeapi.Failed, Message: err.Error()})
 	}
@@ -41,13 +41,13 @@ func (s *session) commit(ctx context.Context, o statedir.Order, l *log) error {
 	if s.unit = t.Unit; s.unit != "" {
 		err = c.restartUnit(ctx)
 	} else {
-		err = c.apply(ctx, materials)
+		err = c.applyNew(ctx, materials)
 	}
 	if err == nil {
 		err = l.write(nodeapi.Record{Kind: nodeapi.Committed, Renewals: t.renewals()})
 	}
 	if err != nil {
-		undone := c.undo(ctx, asFailure(err))
+		undone := c.rollBack(ctx, asFailure(err))
 		var broken *journalError
 		if errors.As(err, &broken) {
 			return err
@@ -62,21 +62,21 @@ func (s *session) commit(ctx context.Context, o statedir.Order, l *log) error {
 			return err
 		}
 	}
-	return s.tidy()
+	return s.cleanUp()
 }
 
 // cleanUp removes the recovery unit and the staged files of a commit that has its answer.
-func (s *session) tidy() error {
-	if err := s.unguard(); err != nil {
+func (s *session) cleanUp() error {
+	if err := s.removeRecovery(); err != nil {
 		return err
 	}
 	return s.discardStaged()
 }
 
 // checkReady checks everything that can be checked before anything changes.
-func (s *session) ready(ctx context.Context, o statedir.Order) (t *transaction, m []store.Material, err error) {
+func (s *session) checkReady(ctx context.Context, o statedir.Order) (t *transaction, m []store.Material, err error) {
 	defer recoverAs(&err)
-	t, err = loadTransaction(s.rotation.Staged())
+	t, err = loadTransaction(s.rotation.StagedDir())
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil, &refusal{"nothing is staged on this node", "order Stage before Commit"}
 	}
@@ -84,18 +84,18 @@ func (s *session) ready(ctx context.Context, o statedir.Order) (t *transaction, 
 		return nil, nil, err
 	}
 	for n, i := range t.Items {
-		now, err := store.Read(s.Root, i.Certificate.Store)
+		now, err := store.ReadStore(s.Root, i.Certificate.Store)
 		if err != nil {
 			return nil, nil, err
 		}
-		if certs.Fingerprint(now.Leaf()) != i.Certificate.FingerprintSHA256 {
+		if certs.Fingerprint(now.LeafCert()) != i.Certificate.FingerprintSHA256 {
 			return nil, nil, &refusal{fmt.Sprintf("%s %q was changed since it was staged", i.Certificate.Name, i.Certificate.Store.Cert),
 				"another program changes certificates on this node; run the same command again to make a new plan"}
 		}
 		if t.Unit != "" {
 			continue // its unit makes the new one
 		}
-		staged, err := loadMaterial(itemDir(s.rotation.Staged(), n))
+		staged, err := loadMaterial(itemDir(s.rotation.StagedDir(), n))
 		if err != nil {
 			return nil, nil, fmt.Errorf("load what was staged for %s: %w", i.Certificate.Name, err)
 		}
@@ -107,10 +107,10 @@ func (s *session) ready(ctx context.Context, o statedir.Order) (t *transaction, 
 	}
 	for _, service := range t.Restarts {
 		for _, c := range t.components(service) {
-			if t.runs(c) {
+			if t.runsInUnit(c) {
 				continue
 			}
-			if _, err := s.Restarter.Current(ctx, c); err != nil {
+			if _, err := s.Restarter.CurrentInstance(ctx, c); err != nil {
 				return nil, nil, err
 			}
 		}
@@ -122,7 +122,7 @@ func (s *session) ready(ctx context.Context, o statedir.Order) (t *transaction, 
 		if c.Health == "" {
 			continue
 		}
-		switch p := s.Prober.Health(ctx, t.Node, c); {
+		switch p := s.Prober.CheckHealth(ctx, t.Node, c); {
 		case p.Healthy:
 		case p.Unasked:
 			t.Unasked = append(t.Unasked, c.Health)
@@ -146,11 +146,11 @@ func (s *session) backUp(t *transaction, dir string) (err error) {
 		if t.Unit != "" {
 			continue // the unit would overwrite restored files at its next start
 		}
-		if err := store.Backup(s.Root, i.Certificate.Store, itemDir(dir, n)); err != nil {
+		if err := store.BackUp(s.Root, i.Certificate.Store, itemDir(dir, n)); err != nil {
 			return err
 		}
 	}
-	return t.save(dir)
+	return t.saveTo(dir)
 }
 
 // committing is a commit, or the rollback of one.
@@ -171,11 +171,11 @@ type committing struct {
 
 // applyNew replaces the certificates, restarts the components and verifies them. A panic is an
 // error, and leads to a rollback.
-func (c *committing) apply(ctx context.Context, materials []store.Material) (err error) {
+func (c *committing) applyNew(ctx context.Context, materials []store.Material) (err error) {
 	defer recoverAs(&err)
 	defer c.closeOutages()
 	for n, i := range c.t.Items {
-		if err := store.Replace(c.Root, i.Certificate.Store, materials[n]); err != nil {
+		if err := store.ReplaceStore(c.Root, i.Certificate.Store, materials[n]); err != nil {
 			return &failure{service: i.Certificate.Service, what: i.Certificate.Name + " could not be replaced", cause: err}
 		}
 	}
@@ -187,11 +187,11 @@ func (c *committing) apply(ctx context.Context, materials []store.Material) (err
 			return err // before anything is restarted
 		}
 	}
-	first, last := split(c.t.Restarts)
+	first, last := splitKubelet(c.t.Restarts)
 	if len(c.t.Restarts) > 0 {
 		c.prepareKubelet(ctx)
 	}
-	if err := c.restart(ctx, first); err != nil {
+	if err := c.restartServices(ctx, first); err != nil {
 		return err
 	}
 	if c.t.Restart == plan.RestartIfNeeded {
@@ -200,10 +200,10 @@ func (c *committing) apply(ctx context.Context, materials []store.Material) (err
 		}
 	}
 	early, late := c.byTurn(last)
-	if err := c.verify(ctx, early); err != nil {
+	if err := c.verifyItems(ctx, early); err != nil {
 		return err
 	}
-	if err := c.restart(ctx, last); err != nil {
+	if err := c.restartServices(ctx, last); err != nil {
 		return err
 	}
 	if c.early != nil { // the commit restarts no kubelet
@@ -214,12 +214,12 @@ func (c *committing) apply(ctx context.Context, materials []store.Material) (err
 	if err := c.restartOthers(ctx, c.t.Others); err != nil {
 		return err
 	}
-	return c.verify(ctx, late)
+	return c.verifyItems(ctx, late)
 }
 
 // splitKubelet separates the kubelet and kube-proxy from the other services: they come last,
 // when everything that the kubelet must start again is verified.
-func split(services []certs.Service) (first, last []certs.Service) {
+func splitKubelet(services []certs.Service) (first, last []certs.Service) {
 	for _, s := range services {
 		if s == certs.Kubelet || s == certs.KubeProxy {
 			last = append(last, s)

@@ -29,14 +29,14 @@ var (
 // rotateAll stages, commits and finishes, and returns the records.
 func rotateAll(n *fakeNode, policy plan.RestartPolicy, services ...certs.Service) *records {
 	n.t.Helper()
-	e, r := n.engine()
-	n.stage(policy, services...)
+	e, r := n.newEngine()
+	n.stageServices(policy, services...)
 	r.orderAfter(n, nodeapi.Staged, commitOrder)
 	r.orderAfter(n, nodeapi.Committed, finish)
 	for _, bad := range []nodeapi.Kind{nodeapi.RolledBack, nodeapi.Unknown, nodeapi.Failed, nodeapi.Refused} {
 		r.orderAfter(n, bad, abandon)
 	}
-	if err := run(n.t, n.t.Context(), e); err != nil {
+	if err := runOrders(n.t, n.t.Context(), e); err != nil {
 		n.t.Fatal(err)
 	}
 	return r
@@ -48,14 +48,14 @@ func TestEverythingIsRenewedAndVerified(t *testing.T) {
 		r := rotateAll(n, plan.RestartAlways)
 		n.isAll(true)
 		n.noSecrets()
-		if got := r.last().Kind; got != nodeapi.Finished {
-			t.Fatalf("ends with %s: %s", got, r.last().Message)
+		if got := r.lastRecord().Kind; got != nodeapi.Finished {
+			t.Fatalf("ends with %s: %s", got, r.lastRecord().Message)
 		}
 		want := []certs.Service{certs.KubeAPIServer, certs.Etcd, certs.KubeControllerManager, certs.KubeScheduler, certs.Kubelet}
 		if !slices.Equal(n.started, want) {
 			t.Errorf("restarted in the order %v, want %v", n.started, want)
 		}
-		committed := r.of(nodeapi.Committed)[0]
+		committed := r.recordsOf(nodeapi.Committed)[0]
 		if len(committed.Renewals) != len(owners) {
 			t.Errorf("%d renewals reported, want %d", len(committed.Renewals), len(owners))
 		}
@@ -68,15 +68,15 @@ func TestEverythingIsRenewedAndVerified(t *testing.T) {
 			"apiserver@": nodeapi.Handshake, "etcd-peer@": nodeapi.Handshake, "kubelet-server@": nodeapi.Handshake,
 			"scheduler.conf@": nodeapi.Authenticated, "front-proxy-client@": nodeapi.Authenticated,
 		} {
-			if !r.verified(name, method) {
+			if !r.isVerified(name, method) {
 				t.Errorf("%s is not verified by %s", name, method)
 			}
 		}
 		// Static pods are verified before the kubelet is restarted.
-		if r.index(nodeapi.Restarting, certs.Kubelet) < r.indexVerified("apiserver@") {
+		if r.indexOf(nodeapi.Restarting, certs.Kubelet) < r.indexVerified("apiserver@") {
 			t.Error("the kubelet was restarted before the API server was verified")
 		}
-		for _, rec := range r.of(nodeapi.Restarted) {
+		for _, rec := range r.recordsOf(nodeapi.Restarted) {
 			if rec.UnavailableSeconds < 0.3 || rec.UnavailableSeconds > 1 {
 				t.Errorf("%s was unavailable for %v s, want about 0.5", rec.Service, rec.UnavailableSeconds)
 			}
@@ -89,14 +89,14 @@ func TestEverythingIsRenewedAndVerified(t *testing.T) {
 func TestOnlyTheServiceInScopeIsTouched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
-		before := n.snapshot()
+		before := n.takeSnapshot()
 		rotateAll(n, plan.RestartAlways, certs.KubeScheduler)
 		n.isAll(true, certs.KubeScheduler)
 		n.isAll(false, certs.Etcd, certs.KubeAPIServer, certs.KubeControllerManager, certs.Kubelet, certs.Admin)
 		if !slices.Equal(n.started, []certs.Service{certs.KubeScheduler}) {
 			t.Errorf("restarted %v", n.started)
 		}
-		for path, was := range n.snapshot() {
+		for path, was := range n.takeSnapshot() {
 			if path != "/etc/kubernetes/scheduler.conf" && before[path] != was {
 				t.Errorf("%s was changed", path)
 			}
@@ -148,18 +148,18 @@ func TestRollbackOnFailedVerification(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := newFakeNode(t)
-				before := n.snapshot()
+				before := n.takeSnapshot()
 				test.prepare(n)
 				r := rotateAll(n, plan.RestartAlways)
 				n.isAll(false)
 				n.sameAs(before)
 				n.noSecrets()
 				n.stagedIsEmpty()
-				rolledBack := r.of(nodeapi.RolledBack)
+				rolledBack := r.recordsOf(nodeapi.RolledBack)
 				if len(rolledBack) != 1 {
-					t.Fatalf("records: %s\n%+v", r.kinds(), r.last())
+					t.Fatalf("records: %s\n%+v", r.kindsText(), r.lastRecord())
 				}
-				if got := r.of(nodeapi.RollingBack)[0].Message; !strings.Contains(got, test.what) {
+				if got := r.recordsOf(nodeapi.RollingBack)[0].Message; !strings.Contains(got, test.what) {
 					t.Errorf("undone because %q, want %q", got, test.what)
 				}
 				if got := rolledBack[0].Message; !strings.Contains(got, test.words) {
@@ -175,9 +175,9 @@ func TestUnverifiedRollbackRequiresManualIntervention(t *testing.T) {
 		n := newFakeNode(t)
 		n.stuck[certs.Etcd] = true
 		r := rotateAll(n, plan.RestartAlways, certs.Etcd)
-		broken := r.of(nodeapi.Unknown)
+		broken := r.recordsOf(nodeapi.Unknown)
 		if len(broken) != 1 {
-			t.Fatalf("records: %s", r.kinds())
+			t.Fatalf("records: %s", r.kindsText())
 		}
 		if !strings.Contains(broken[0].Message, "etcd") || !strings.Contains(broken[0].Hint, "/var/lib/rotate-certs/rotations/7f3c2a/backup/2") {
 			t.Errorf("message %q\nhint %q", broken[0].Message, broken[0].Hint)
@@ -209,16 +209,16 @@ func TestRestartPolicies(t *testing.T) {
 				n := newFakeNode(t)
 				n.reloads = test.reloads
 				r := rotateAll(n, test.policy, certs.KubeAPIServer)
-				if r.last().Kind != nodeapi.Finished {
-					t.Fatalf("records: %s", r.kinds())
+				if r.lastRecord().Kind != nodeapi.Finished {
+					t.Fatalf("records: %s", r.kindsText())
 				}
 				if !slices.Equal(n.started, test.started) {
 					t.Errorf("restarted %v, want %v", n.started, test.started)
 				}
-				if !r.verified("apiserver@", test.method) {
-					t.Errorf("apiserver is not verified by %s: %+v", test.method, r.of(nodeapi.Verified))
+				if !r.isVerified("apiserver@", test.method) {
+					t.Errorf("apiserver is not verified by %s: %+v", test.method, r.recordsOf(nodeapi.Verified))
 				}
-				if !r.verified("apiserver-kubelet-client@", test.kubelet) {
+				if !r.isVerified("apiserver-kubelet-client@", test.kubelet) {
 					t.Errorf("apiserver-kubelet-client is not verified by %s", test.kubelet)
 				}
 			})
@@ -229,11 +229,11 @@ func TestRestartPolicies(t *testing.T) {
 func TestCompromisedKeysAreDestroyedAfterVerification(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
-		e, r := n.engine()
-		n.distrust(certs.Etcd, certs.Kubelet)
+		e, r := n.newEngine()
+		n.distrustOld(certs.Etcd, certs.Kubelet)
 		r.orderAfter(n, nodeapi.Staged, commitOrder)
 		r.orderAfter(n, nodeapi.Committed, finish)
-		if err := run(t, t.Context(), e); err != nil {
+		if err := runOrders(t, t.Context(), e); err != nil {
 			t.Fatal(err)
 		}
 		n.isAll(true, certs.Etcd, certs.Kubelet)
@@ -245,41 +245,41 @@ func TestCompromisedKeysAreDestroyedAfterVerification(t *testing.T) {
 func TestCompromisedKeysAreDestroyedAlsoAcrossACrash(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
-		e, r := n.engine()
-		n.distrust(certs.Etcd, certs.Kubelet)
+		e, r := n.newEngine()
+		n.distrustOld(certs.Etcd, certs.Kubelet)
 		r.orderAfter(n, nodeapi.Staged, commitOrder)
 		hook := r.hook
 		r.hook = func(rec nodeapi.Record) {
 			hook(rec)
 			if rec.Kind == nodeapi.Committed {
-				n.kill()
+				n.killProcess()
 			}
 		}
-		if err := run(t, t.Context(), e); !errors.Is(err, errKilled) {
+		if err := runOrders(t, t.Context(), e); !errors.Is(err, errKilled) {
 			t.Fatal(err)
 		}
-		if _, err := os.Stat(n.state("backup/2")); err != nil {
+		if _, err := os.Stat(n.fileState("backup/2")); err != nil {
 			t.Fatalf("killed too late to verify anything: %v", err)
 		}
 		n.dead = false
-		e, _ = n.engine()
+		e, _ = n.newEngine()
 		e.Idle = time.Second
-		if err := e.Run(t.Context(), "0ther"); err != nil {
+		if err := e.RunOrders(t.Context(), "0ther"); err != nil {
 			t.Fatal(err)
 		}
 		n.noOldKeys()
 	})
 }
 
-// distrust orders a rotation of compromised keys.
-func (n *fakeNode) distrust(services ...certs.Service) {
-	n.order(nodeapi.Order{Kind: nodeapi.OrderStage, Step: n.step(plan.RestartAlways, services...), Restart: plan.RestartAlways, Compromised: true})
+// distrustOld orders a rotation of compromised keys.
+func (n *fakeNode) distrustOld(services ...certs.Service) {
+	n.putOrder(nodeapi.Order{Kind: nodeapi.OrderStage, Step: n.planStep(plan.RestartAlways, services...), Restart: plan.RestartAlways, Compromised: true})
 }
 
 // noOldKeys fails where an old key is still on the node.
 func (n *fakeNode) noOldKeys() {
 	n.t.Helper()
-	if _, err := os.Stat(n.state("backup/2")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(n.fileState("backup/2")); !errors.Is(err, fs.ErrNotExist) {
 		n.t.Errorf("the backup of compromised keys is still there: %v", err)
 	}
 	if _, err := os.Stat(n.tree.Local(n.tree.KubeletCurrent)); !errors.Is(err, fs.ErrNotExist) {
@@ -303,8 +303,8 @@ func TestAnExpiredClusterCanBeRotated(t *testing.T) {
 			n.unhealthy[s] = false
 		}
 		r := rotateAll(n, plan.RestartAlways)
-		if r.last().Kind != nodeapi.Finished {
-			t.Fatalf("records: %s: %s", r.kinds(), r.last().Message)
+		if r.lastRecord().Kind != nodeapi.Finished {
+			t.Fatalf("records: %s: %s", r.kindsText(), r.lastRecord().Message)
 		}
 		n.isAll(true)
 	})

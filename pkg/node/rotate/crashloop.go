@@ -7,9 +7,9 @@ import (
 )
 
 const (
-	// crashes is the number of instances in a row that may exit before the wait for a component
+	// maxCrashes is the number of instances in a row that may exit before the wait for a component
 	// ends. One may exit because another component was still starting.
-	crashes = 2
+	maxCrashes = 2
 	// crashEvery is the interval at which instances are inspected.
 	crashEvery = 200 * time.Millisecond
 )
@@ -41,12 +41,12 @@ func (c *committing) untilCrash(ctx context.Context, r *restarting) (context.Con
 		tick := time.NewTicker(crashEvery)
 		defer tick.Stop()
 		for {
-			i, err := c.Restarter.Current(ctx, r.component)
+			i, err := c.Restarter.CurrentInstance(ctx, r.component)
 			crashed := err == nil && i.Exited && i.ID != r.old.ID
 			if crashed {
 				exited[i.ID] = true
 			}
-			if len(exited) >= crashes || (crashed && i.BackOff > patience) {
+			if len(exited) >= maxCrashes || (crashed && i.BackOff > maxBackOff) {
 				cancel(&crashError{len(exited)})
 				return
 			}

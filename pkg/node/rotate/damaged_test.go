@@ -16,8 +16,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// damage makes a journal unreadable in its middle, of a rotation that comes first by name.
-func (n *fakeNode) damage(id string) {
+// damageJournal makes a journal unreadable in its middle, of a rotation that comes first by name.
+func (n *fakeNode) damageJournal(id string) {
 	n.t.Helper()
 	dir := filepath.Join(n.tree.Local(statedir.HostPath), "rotations", id)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -37,11 +37,11 @@ func TestDamagedJournalOfAnotherRotation(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := newFakeNode(t)
-				before := n.snapshot()
-				n.interrupted(certs.Etcd)
-				n.damage("000old")
-				e, _ := n.engine()
-				undone, err := e.Recover(t.Context(), boot)
+				before := n.takeSnapshot()
+				n.interruptCommit(certs.Etcd)
+				n.damageJournal("000old")
+				e, _ := n.newEngine()
+				undone, err := e.RecoverNode(t.Context(), boot)
 				n.sameAs(before)
 				var damaged *statedir.DamagedError
 				if !errors.As(err, &damaged) || damaged.Rotation != "000old" || !strings.Contains(err.Error(), "rotate-certs-node forget 000old") {
@@ -50,7 +50,7 @@ func TestDamagedJournalOfAnotherRotation(t *testing.T) {
 				if len(undone) != 1 || undone[0].Kind != nodeapi.RolledBack {
 					t.Errorf("undone: %+v", undone)
 				}
-				if left := n.guards(); len(left) > 0 {
+				if left := n.recoveryFiles(); len(left) > 0 {
 					t.Errorf("the recovery unit stays: %v", left)
 				}
 			})
@@ -62,25 +62,25 @@ func TestDamagedJournalOfAnotherRotation(t *testing.T) {
 func TestDamagedJournalStopsNoOtherRotation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
-		n.damage("000old")
-		e, _ := n.engine()
+		n.damageJournal("000old")
+		e, _ := n.newEngine()
 		e.Alone = true
 		var warned []string
 		e.Warn = func(err error) { warned = append(warned, err.Error()) }
-		if err := e.ByHand(t.Context(), plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways}); err != nil {
+		if err := e.RotateByHand(t.Context(), plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways}); err != nil {
 			t.Fatal(err)
 		}
 		n.isAll(true, certs.Etcd)
 		if len(warned) != 1 || !strings.Contains(warned[0], "forget 000old") {
 			t.Errorf("warnings: %v", warned)
 		}
-		if err := e.Run(t.Context(), "000old"); err == nil {
+		if err := e.RunOrders(t.Context(), "000old"); err == nil {
 			t.Error("the rotation with the damaged journal continues")
 		}
-		if err := e.Forget(t.Context(), "000old", false); err != nil {
+		if err := e.ForgetRotation(t.Context(), "000old", false); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := e.Recover(t.Context(), false); err != nil {
+		if _, err := e.RecoverNode(t.Context(), false); err != nil {
 			t.Errorf("after it was removed: %v", err)
 		}
 	})
@@ -91,26 +91,26 @@ func TestDamagedJournalStopsNoOtherRotation(t *testing.T) {
 func TestDamagedJournalOfTheInterruptedCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
-		before := n.snapshot()
-		n.interrupted(certs.Etcd)
-		newOnes := n.snapshot()
-		n.damage(rotationID)
-		e, _ := n.engine()
-		if _, err := e.Recover(t.Context(), true); err == nil || !strings.Contains(err.Error(), "the old certificates were restored") {
+		before := n.takeSnapshot()
+		n.interruptCommit(certs.Etcd)
+		newOnes := n.takeSnapshot()
+		n.damageJournal(rotationID)
+		e, _ := n.newEngine()
+		if _, err := e.RecoverNode(t.Context(), true); err == nil || !strings.Contains(err.Error(), "the old certificates were restored") {
 			t.Errorf("error: %v", err)
 		}
 		n.sameAs(before)
 		// The operator has the new certificates back. A later boot leaves them.
 		n.copyBack(newOnes)
-		if _, err := e.Recover(t.Context(), true); err == nil || strings.Contains(err.Error(), "were restored") {
+		if _, err := e.RecoverNode(t.Context(), true); err == nil || strings.Contains(err.Error(), "were restored") {
 			t.Errorf("at a later boot: %v", err)
 		}
 		n.sameAs(newOnes)
 		var incomplete *statedir.IncompleteError
-		if err := e.Forget(t.Context(), rotationID, false); !errors.As(err, &incomplete) {
+		if err := e.ForgetRotation(t.Context(), rotationID, false); !errors.As(err, &incomplete) {
 			t.Errorf("forget: %v", err)
 		}
-		if err := e.Forget(t.Context(), rotationID, true); err != nil {
+		if err := e.ForgetRotation(t.Context(), rotationID, true); err != nil {
 			t.Error(err)
 		}
 	})
@@ -122,8 +122,8 @@ func TestDamagedEndOfACommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
 		rotateAll(n, plan.RestartAlways, certs.Etcd)
-		after := n.snapshot()
-		journalFile := n.state("journal.jsonl")
+		after := n.takeSnapshot()
+		journalFile := n.fileState("journal.jsonl")
 		data, err := os.ReadFile(journalFile)
 		if err != nil {
 			t.Fatal(err)
@@ -135,9 +135,9 @@ func TestDamagedEndOfACommit(t *testing.T) {
 		if err := os.WriteFile(journalFile, []byte(before+"\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		e, _ := n.engine()
+		e, _ := n.newEngine()
 		var damaged *statedir.DamagedError
-		if _, err := e.Recover(t.Context(), true); !errors.As(err, &damaged) || !strings.Contains(err.Error(), "forget "+rotationID) {
+		if _, err := e.RecoverNode(t.Context(), true); !errors.As(err, &damaged) || !strings.Contains(err.Error(), "forget "+rotationID) {
 			t.Errorf("error: %v", err)
 		}
 		n.sameAs(after)
@@ -163,19 +163,19 @@ func TestDamagedBackup(t *testing.T) {
 		t.Run(file, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := newFakeNode(t)
-				n.interrupted(certs.Etcd)
-				if err := os.WriteFile(n.state("backup/2/"+file), []byte("{"), 0o600); err != nil {
+				n.interruptCommit(certs.Etcd)
+				if err := os.WriteFile(n.fileState("backup/2/"+file), []byte("{"), 0o600); err != nil {
 					t.Fatal(err)
 				}
-				e, _ := n.engine()
-				if _, err := e.Recover(t.Context(), true); !errors.Is(err, ErrManualInterventionRequired) {
+				e, _ := n.newEngine()
+				if _, err := e.RecoverNode(t.Context(), true); !errors.Is(err, ErrManualInterventionRequired) {
 					t.Errorf("error: %v", err)
 				}
-				if got := n.rotation(); got.State != inventory.Unknown {
+				if got := n.nodeRotation(); got.State != inventory.Unknown {
 					t.Errorf("it stands as %s", got.State)
 				}
 				e.Idle = time.Second
-				if err := e.Run(t.Context(), "0ther"); err != nil {
+				if err := e.RunOrders(t.Context(), "0ther"); err != nil {
 					t.Errorf("the next process: %v", err)
 				}
 			})

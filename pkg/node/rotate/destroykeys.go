@@ -22,12 +22,12 @@ func (s *session) destroyOldKeys(t *transaction, backup string) error {
 			return err
 		}
 	}
-	rotations, err := s.dir.Rotations()
+	rotations, err := s.dir.ListRotations()
 	if err != nil {
 		return err
 	}
 	for _, r := range rotations {
-		dirs, err := filepath.Glob(filepath.Join(r.Backup(), "*", "*"))
+		dirs, err := filepath.Glob(filepath.Join(r.BackupDir(), "*", "*"))
 		if err != nil {
 			return fmt.Errorf("destroy compromised keys: %w", err)
 		}

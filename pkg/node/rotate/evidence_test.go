@@ -16,9 +16,9 @@ import (
 
 // evidenceDetails returns the details of the evidence for the certificate whose ID contains a
 // text.
-func (r *records) details(name string) string {
+func (r *records) evidenceDetails(name string) string {
 	var out []string
-	for _, rec := range r.of(nodeapi.Verified) {
+	for _, rec := range r.recordsOf(nodeapi.Verified) {
 		if strings.Contains(rec.Evidence.TargetID, "/"+name) {
 			out = append(out, string(rec.Evidence.Method)+": "+rec.Evidence.Detail)
 		}
@@ -38,7 +38,7 @@ func TestEvidenceOfARunningComponentThatIsNotRestarted(t *testing.T) {
 				if len(n.started) != 0 {
 					t.Errorf("restarted %v", n.started)
 				}
-				got := r.details("scheduler.conf@")
+				got := r.evidenceDetails("scheduler.conf@")
 				if strings.Contains(got, "not used") || !strings.Contains(got, "uses the old one until it is restarted") {
 					t.Errorf("evidence:\n%s", got)
 				}
@@ -52,7 +52,7 @@ func TestEvidenceOfAnUnusedCertificate(t *testing.T) {
 		n := newFakeNode(t)
 		n.rejects = func(inventory.Certificate, *x509.Certificate) error { return errors.New("connection refused") }
 		r := rotateAll(n, plan.RestartAlways, certs.Admin)
-		if got := r.details("admin.conf@"); !strings.Contains(got, "not used by a running component") {
+		if got := r.evidenceDetails("admin.conf@"); !strings.Contains(got, "not used by a running component") {
 			t.Errorf("evidence:\n%s", got)
 		}
 		if slices.Contains(n.started, certs.KubeAPIServer) {

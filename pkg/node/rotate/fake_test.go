@@ -91,37 +91,37 @@ func newFakeNode(t *testing.T) *fakeNode {
 	}
 	for _, s := range []certs.Service{certs.Etcd, certs.Kubelet, certs.KubeAPIServer, certs.KubeScheduler, certs.KubeControllerManager} {
 		n.all[s] = &fakeComponent{}
-		n.launch(s)
+		n.launchService(s)
 	}
 	return n
 }
 
 // clock is certstest.Now plus the time that the test's clock has passed.
-func (n *fakeNode) now() time.Time { return certstest.Now.Add(time.Since(n.start)) }
+func (n *fakeNode) clock() time.Time { return certstest.Now.Add(time.Since(n.start)) }
 
 // onDisk returns the certificate that a component would load. A component refuses a key that
 // does not fit.
 func (n *fakeNode) onDisk(name string) *x509.Certificate {
-	content := n.read(name)
+	content := n.readStore(name)
 	if content.KeyErr != nil {
 		n.t.Errorf("read %s: %v", name, content.KeyErr)
 	}
-	return content.Leaf()
+	return content.LeafCert()
 }
 
-func (n *fakeNode) read(name string) store.Content {
-	content, err := store.Read(n.tree.Root, n.tree.Stores[name])
+func (n *fakeNode) readStore(name string) store.Content {
+	content, err := store.ReadStore(n.tree.Root, n.tree.Stores[name])
 	if err != nil {
 		n.t.Fatalf("read %s: %v", name, err)
 	}
 	return content
 }
 
-// launch starts a component: it reads its files, or dies of them.
-func (n *fakeNode) launch(s certs.Service) {
+// launchService starts a component: it reads its files, or dies of them.
+func (n *fakeNode) launchService(s certs.Service) {
 	c := n.all[s]
 	c.id++
-	c.began = n.now()
+	c.began = n.clock()
 	c.running = !n.stuck[s] || c.id == 1
 	loaded := map[string]*x509.Certificate{}
 	for name, owner := range owners {
@@ -139,7 +139,7 @@ func (n *fakeNode) launch(s certs.Service) {
 	}
 }
 
-func (n *fakeNode) scan(context.Context) (inventory.Node, error) {
+func (n *fakeNode) scanNode(context.Context) (inventory.Node, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	node := inventory.Node{Name: "cp1", KubeletConf: "/etc/kubernetes/kubelet.conf", CRISocket: "/run/cri.sock", DBusSocket: "/run/dbus.sock"}
@@ -159,7 +159,7 @@ func (n *fakeNode) scan(context.Context) (inventory.Node, error) {
 		node.Components = append(node.Components, c)
 	}
 	for name, s := range owners {
-		c := inventory.Certificate{Facts: certs.Describe(n.read(name).Leaf()), Service: s, UsedBy: []certs.Service{s}, Name: name,
+		c := inventory.Certificate{Facts: certs.DescribeCertificate(n.readStore(name).LeafCert()), Service: s, UsedBy: []certs.Service{s}, Name: name,
 			Store: n.tree.Stores[name], Issuer: issuerFor(name), Status: certs.OK, KeyUses: n.keyUses[name], KeyFile: n.keyFile(name)}
 		for _, a := range serves[name] {
 			c.Served = append(c.Served, inventory.Served{Address: a, FingerprintSHA256: certs.Fingerprint(n.all[s].loaded[name])})
@@ -170,7 +170,7 @@ func (n *fakeNode) scan(context.Context) (inventory.Node, error) {
 		}
 		node.Certificates = append(node.Certificates, c)
 	}
-	slices.SortFunc(node.Certificates, func(a, b inventory.Certificate) int { return compare(a.Name, b.Name) })
+	slices.SortFunc(node.Certificates, func(a, b inventory.Certificate) int { return compareServices(a.Name, b.Name) })
 	return node, nil
 }
 
@@ -184,14 +184,14 @@ func (n *fakeNode) keyFile(name string) string {
 	case inventory.Pair:
 		file = s.Key
 	}
-	local, err := n.tree.Root.Local(file)
+	local, err := n.tree.Root.LocalPath(file)
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	return n.tree.Root.Host(local)
+	return n.tree.Root.HostPath(local)
 }
 
-func compare(a, b string) int {
+func compareServices(a, b string) int {
 	if a < b {
 		return -1
 	}
@@ -214,8 +214,8 @@ func issuerFor(name string) inventory.Issuer {
 	}
 }
 
-// alive ends the caller where the process under test is dead.
-func (n *fakeNode) alive() {
+// checkAlive ends the caller where the process under test is dead.
+func (n *fakeNode) checkAlive() {
 	n.mu.Lock()
 	dead := n.dead
 	n.mu.Unlock()
@@ -224,9 +224,9 @@ func (n *fakeNode) alive() {
 	}
 }
 
-// Current implements Restarter.
-func (n *fakeNode) Current(_ context.Context, c inventory.Component) (component.Instance, error) {
-	n.alive()
+// CurrentInstance implements Restarter.
+func (n *fakeNode) CurrentInstance(_ context.Context, c inventory.Component) (component.Instance, error) {
+	n.checkAlive()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	f := n.all[c.Service]
@@ -238,9 +238,9 @@ func (n *fakeNode) Current(_ context.Context, c inventory.Component) (component.
 	return i, nil
 }
 
-// Stop implements Restarter; the supervisor starts the next instance half a second later.
-func (n *fakeNode) Stop(ctx context.Context, c inventory.Component, i component.Instance) error {
-	n.alive()
+// StopInstance implements Restarter; the supervisor starts the next instance half a second later.
+func (n *fakeNode) StopInstance(ctx context.Context, c inventory.Component, i component.Instance) error {
+	n.checkAlive()
 	select {
 	case <-time.After(n.exits):
 	case <-ctx.Done():
@@ -260,16 +260,16 @@ func (n *fakeNode) Stop(ctx context.Context, c inventory.Component, i component.
 	n.started = append(n.started, c.Service)
 	hook := n.onStop
 	n.mu.Unlock()
-	go n.supervise(c.Service)
+	go n.superviseService(c.Service)
 	if hook != nil {
 		hook(c.Service)
 	}
 	return nil
 }
 
-// supervise starts a component after a while, again and again until it runs or the test
+// superviseService starts a component after a while, again and again until it runs or the test
 // ends.
-func (n *fakeNode) supervise(s certs.Service) {
+func (n *fakeNode) superviseService(s certs.Service) {
 	for {
 		select {
 		case <-n.t.Context().Done():
@@ -279,7 +279,7 @@ func (n *fakeNode) supervise(s certs.Service) {
 		n.mu.Lock()
 		n.noKubelet = n.noKubelet && s != certs.Kubelet
 		if !n.all[s].running && !n.noKubelet {
-			n.launch(s)
+			n.launchService(s)
 		}
 		running := n.all[s].running
 		stuck := n.stuck[s]
@@ -290,10 +290,10 @@ func (n *fakeNode) supervise(s certs.Service) {
 	}
 }
 
-// Await implements Restarter.
-func (n *fakeNode) Await(ctx context.Context, c inventory.Component, old component.Instance) (component.Instance, error) {
+// AwaitInstance implements Restarter.
+func (n *fakeNode) AwaitInstance(ctx context.Context, c inventory.Component, old component.Instance) (component.Instance, error) {
 	for {
-		now, err := n.Current(ctx, c)
+		now, err := n.CurrentInstance(ctx, c)
 		if err != nil || (now.Running && (now.ID != old.ID || !old.Running)) {
 			return now, err
 		}
@@ -305,9 +305,9 @@ func (n *fakeNode) Await(ctx context.Context, c inventory.Component, old compone
 	}
 }
 
-// Handshake implements Prober.
-func (n *fakeNode) Handshake(_ context.Context, address, _ string) (*x509.Certificate, error) {
-	n.alive()
+// ServedCertificate implements Prober.
+func (n *fakeNode) ServedCertificate(_ context.Context, address, _ string) (*x509.Certificate, error) {
+	n.checkAlive()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for name, addresses := range serves {
@@ -326,9 +326,9 @@ func (n *fakeNode) Handshake(_ context.Context, address, _ string) (*x509.Certif
 	return nil, errors.New("no such address")
 }
 
-// Health implements Prober.
-func (n *fakeNode) Health(_ context.Context, _ inventory.Node, c inventory.Component) inventory.Probe {
-	n.alive()
+// CheckHealth implements Prober.
+func (n *fakeNode) CheckHealth(_ context.Context, _ inventory.Node, c inventory.Component) inventory.Probe {
+	n.checkAlive()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	p := inventory.Probe{Address: c.Health}
@@ -346,10 +346,10 @@ func (n *fakeNode) Health(_ context.Context, _ inventory.Node, c inventory.Compo
 	return p
 }
 
-// Client implements Prober.
-func (n *fakeNode) Client(_ context.Context, c inventory.Certificate, m store.Material) (nodeapi.Evidence, error) {
-	n.alive()
-	if !m.Key.Fits(m.Chain[0]) {
+// VerifyClient implements Prober.
+func (n *fakeNode) VerifyClient(_ context.Context, c inventory.Certificate, m store.Material) (nodeapi.Evidence, error) {
+	n.checkAlive()
+	if !m.Key.FitsCert(m.Chain[0]) {
 		n.t.Errorf("%s presented with a key that is not its own", c.Name)
 	}
 	n.mu.Lock()

@@ -40,13 +40,13 @@ type fakeK0s struct {
 
 func newFakeK0s(t *testing.T) *fakeK0s {
 	n := newFakeNode(t)
-	k := &fakeK0s{fakeNode: n, id: 1, running: true, began: n.now(), keeps: map[string]bool{}, orphans: map[certs.Service]bool{},
+	k := &fakeK0s{fakeNode: n, id: 1, running: true, began: n.clock(), keeps: map[string]bool{}, orphans: map[certs.Service]bool{},
 		ca: n.tree.CA, writes: 100 * time.Millisecond, stops: 10 * time.Millisecond, validity: []certstest.Option{certstest.Valid(certstest.Now.Add(-5*time.Minute), certstest.Now.AddDate(2, 0, 0))}}
 	return k
 }
 
-func (k *fakeK0s) scan(ctx context.Context) (inventory.Node, error) {
-	node, err := k.fakeNode.scan(ctx)
+func (k *fakeK0s) scanNode(ctx context.Context) (inventory.Node, error) {
+	node, err := k.fakeNode.scanNode(ctx)
 	if err != nil {
 		return node, err
 	}
@@ -75,10 +75,10 @@ func (k *fakeK0s) scan(ctx context.Context) (inventory.Node, error) {
 	return node, nil
 }
 
-// Current implements Restarter. A component that runs below another unit is refused, as the
+// CurrentInstance implements Restarter. A component that runs below another unit is refused, as the
 // real one does.
-func (k *fakeK0s) Current(_ context.Context, c inventory.Component) (component.Instance, error) {
-	k.alive()
+func (k *fakeK0s) CurrentInstance(_ context.Context, c inventory.Component) (component.Instance, error) {
+	k.checkAlive()
 	if c.Runtime != inventory.Systemd || c.Unit != k0sUnit {
 		return component.Instance{}, fmt.Errorf("restart %s: it is a child process", c.Service)
 	}
@@ -87,9 +87,9 @@ func (k *fakeK0s) Current(_ context.Context, c inventory.Component) (component.I
 	return component.Instance{ID: fmt.Sprint(k.id), Running: k.running, Exited: !k.running, StartedAt: k.began}, nil
 }
 
-// Stop implements Restarter.
-func (k *fakeK0s) Stop(ctx context.Context, c inventory.Component, i component.Instance) error {
-	if _, err := k.Current(ctx, c); err != nil {
+// StopInstance implements Restarter.
+func (k *fakeK0s) StopInstance(ctx context.Context, c inventory.Component, i component.Instance) error {
+	if _, err := k.CurrentInstance(ctx, c); err != nil {
 		return err
 	}
 	k.mu.Lock()
@@ -100,12 +100,12 @@ func (k *fakeK0s) Stop(ctx context.Context, c inventory.Component, i component.I
 	k.started = append(k.started, certs.Service(c.Unit))
 	hook := k.onStop
 	k.mu.Unlock()
-	go k.restart()
+	go k.restartUnit()
 	if hook != nil {
 		hook(certs.Service(c.Unit))
 	}
 	for {
-		now, err := k.Current(ctx, c)
+		now, err := k.CurrentInstance(ctx, c)
 		if err != nil || !now.Running || now.ID != i.ID {
 			return err
 		}
@@ -119,8 +119,8 @@ func (k *fakeK0s) Stop(ctx context.Context, c inventory.Component, i component.I
 
 // restartUnit does what systemd does when it is asked to, even if the process that asked has
 // ended.
-func (k *fakeK0s) restart() {
-	if !k.sleep(k.stops) {
+func (k *fakeK0s) restartUnit() {
+	if !k.sleepFor(k.stops) {
 		return
 	}
 	k.mu.Lock()
@@ -129,13 +129,13 @@ func (k *fakeK0s) restart() {
 		f.running = f.running && k.orphans[s]
 	}
 	k.mu.Unlock()
-	k.start()
+	k.startUnit()
 }
 
-// Await implements Restarter.
-func (k *fakeK0s) Await(ctx context.Context, c inventory.Component, old component.Instance) (component.Instance, error) {
+// AwaitInstance implements Restarter.
+func (k *fakeK0s) AwaitInstance(ctx context.Context, c inventory.Component, old component.Instance) (component.Instance, error) {
 	for {
-		now, err := k.Current(ctx, c)
+		now, err := k.CurrentInstance(ctx, c)
 		if err != nil || (now.Running && (now.ID != old.ID || !old.Running)) {
 			return now, err
 		}
@@ -147,15 +147,15 @@ func (k *fakeK0s) Await(ctx context.Context, c inventory.Component, old componen
 	}
 }
 
-// start is a start of k0s.
-func (k *fakeK0s) start() {
-	if !k.sleep(500 * time.Millisecond) {
+// startUnit is a start of k0s.
+func (k *fakeK0s) startUnit() {
+	if !k.sleepFor(500 * time.Millisecond) {
 		return
 	}
 	k.mu.Lock()
 	k.id++
 	k.running = !k.dies
-	k.began = k.now()
+	k.began = k.clock()
 	dies := k.dies
 	k.mu.Unlock()
 	if dies {
@@ -168,30 +168,30 @@ func (k *fakeK0s) start() {
 		}
 	}
 	slices.SortFunc(names, func(a, b string) int {
-		return 2*(btoi(issuerFor(a).CACert == certstest.PKIDir+"/etcd/ca.crt")-btoi(issuerFor(b).CACert == certstest.PKIDir+"/etcd/ca.crt")) + compare(a, b)
+		return 2*(intOf(issuerFor(a).CACert == certstest.PKIDir+"/etcd/ca.crt")-intOf(issuerFor(b).CACert == certstest.PKIDir+"/etcd/ca.crt")) + compareServices(a, b)
 	})
 	for _, name := range names {
-		if !k.sleep(k.writes) {
+		if !k.sleepFor(k.writes) {
 			return
 		}
 		k.mu.Lock()
-		k.renew(name)
+		k.renewPair(name)
 		k.mu.Unlock()
 	}
 	for _, s := range []certs.Service{certs.Etcd, certs.KubeAPIServer, certs.KubeScheduler, certs.KubeControllerManager, certs.Kubelet} {
-		if !k.sleep(500 * time.Millisecond) {
+		if !k.sleepFor(500 * time.Millisecond) {
 			return
 		}
 		k.mu.Lock()
 		if !k.all[s].running {
-			k.launch(s)
+			k.launchService(s)
 		}
 		k.mu.Unlock()
 	}
 }
 
-// sleep is false when the test has ended meanwhile.
-func (k *fakeK0s) sleep(d time.Duration) bool {
+// sleepFor is false when the test has ended meanwhile.
+func (k *fakeK0s) sleepFor(d time.Duration) bool {
 	select {
 	case <-k.t.Context().Done():
 		return false
@@ -200,15 +200,15 @@ func (k *fakeK0s) sleep(d time.Duration) bool {
 	}
 }
 
-func btoi(b bool) int {
+func intOf(b bool) int {
 	if b {
 		return 1
 	}
 	return 0
 }
 
-// renew writes a new key and then its certificate, with the subject and names of the old one.
-func (k *fakeK0s) renew(name string) {
+// renewPair writes a new key and then its certificate, with the subject and names of the old one.
+func (k *fakeK0s) renewPair(name string) {
 	ca := k.ca
 	switch issuerFor(name).CACert {
 	case certstest.PKIDir + "/etcd/ca.crt":
@@ -232,20 +232,20 @@ func (k *fakeK0s) renew(name string) {
 	k.tree.WritePair(k.t, store.Cert[:len(store.Cert)-len(".crt")], p)
 }
 
-func (k *fakeK0s) engine() (*Engine, *records) {
-	e, r := k.fakeNode.engine()
-	e.Scan = k.scan
+func (k *fakeK0s) newEngine() (*Engine, *records) {
+	e, r := k.fakeNode.newEngine()
+	e.Scan = k.scanNode
 	e.Restarter = k
 	return e, r
 }
 
-func (k *fakeK0s) stage(order nodeapi.Order, services ...certs.Service) {
+func (k *fakeK0s) stageServices(order nodeapi.Order, services ...certs.Service) {
 	k.t.Helper()
-	node, err := k.scan(k.t.Context())
+	node, err := k.scanNode(k.t.Context())
 	if err != nil {
 		k.t.Fatal(err)
 	}
-	step, _, err := stepOf(node, plan.Request{Services: services, Restart: plan.RestartAlways, Compromised: order.Compromised})
+	step, _, err := planStep(node, plan.Request{Services: services, Restart: plan.RestartAlways, Compromised: order.Compromised})
 	if err != nil {
 		k.t.Fatal(err)
 	}
@@ -253,21 +253,21 @@ func (k *fakeK0s) stage(order nodeapi.Order, services ...certs.Service) {
 	order.Step = step
 	order.Restart = plan.RestartAlways
 	order.Scope = "test"
-	order.StartTime = k.now()
-	k.order(order)
+	order.StartTime = k.clock()
+	k.putOrder(order)
 }
 
-// rotate carries out a whole rotation of some services.
-func (k *fakeK0s) rotate(services ...certs.Service) *records {
+// rotateServices carries out a whole rotation of some services.
+func (k *fakeK0s) rotateServices(services ...certs.Service) *records {
 	k.t.Helper()
-	e, r := k.engine()
-	k.stage(nodeapi.Order{}, services...)
+	e, r := k.newEngine()
+	k.stageServices(nodeapi.Order{}, services...)
 	r.orderAfter(k.fakeNode, nodeapi.Staged, commitOrder)
 	r.orderAfter(k.fakeNode, nodeapi.Committed, finish)
 	for _, bad := range []nodeapi.Kind{nodeapi.RolledBack, nodeapi.Unknown, nodeapi.Failed, nodeapi.Refused} {
 		r.orderAfter(k.fakeNode, bad, abandon)
 	}
-	if err := run(k.t, k.t.Context(), e); err != nil {
+	if err := runOrders(k.t, k.t.Context(), e); err != nil {
 		k.t.Fatal(err)
 	}
 	return r

@@ -42,7 +42,7 @@ func (r *records) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-func (r *records) kinds() string {
+func (r *records) kindsText() string {
 	var out []string
 	for _, rec := range r.all {
 		out = append(out, string(rec.Kind))
@@ -50,7 +50,7 @@ func (r *records) kinds() string {
 	return strings.Join(out, " ")
 }
 
-func (r *records) of(kind nodeapi.Kind) []nodeapi.Record {
+func (r *records) recordsOf(kind nodeapi.Kind) []nodeapi.Record {
 	var out []nodeapi.Record
 	for _, rec := range r.all {
 		if rec.Kind == kind {
@@ -60,28 +60,28 @@ func (r *records) of(kind nodeapi.Kind) []nodeapi.Record {
 	return out
 }
 
-func (r *records) last() nodeapi.Record {
+func (r *records) lastRecord() nodeapi.Record {
 	if len(r.all) == 0 {
 		return nodeapi.Record{}
 	}
 	return r.all[len(r.all)-1]
 }
 
-// engine is an engine on a fake node, whose clock is the test's.
-func (n *fakeNode) engine() (*Engine, *records) {
+// newEngine is an engine on a fake node, whose clock is the test's.
+func (n *fakeNode) newEngine() (*Engine, *records) {
 	r := &records{}
 	return &Engine{
-		Root: n.tree.Root, Node: "cp1", Scan: n.scan, Restarter: n, Prober: n, Records: r,
+		Root: n.tree.Root, Node: "cp1", Scan: n.scanNode, Restarter: n, Prober: n, Records: r,
 		Now: func() time.Time {
-			n.alive() // asked before every record: the dead write none
-			return n.now()
+			n.checkAlive() // asked before every record: the dead write none
+			return n.clock()
 		},
-		LastWords: func(_ context.Context, c inventory.Component) []string {
+		LastLog: func(_ context.Context, c inventory.Component) []string {
 			return []string{"panic: bad certificate in " + string(c.Service)}
 		},
 		waitOrders: func(ctx context.Context, r *statedir.Rotation, after int64) ([]statedir.Order, error) {
 			for {
-				if orders, err := r.Orders(after); err != nil || len(orders) > 0 {
+				if orders, err := r.OrdersAfter(after); err != nil || len(orders) > 0 {
 					return orders, err
 				}
 				select {
@@ -94,31 +94,31 @@ func (n *fakeNode) engine() (*Engine, *records) {
 	}, r
 }
 
-// step plans some services of the node; none: all.
-func (n *fakeNode) step(policy plan.RestartPolicy, services ...certs.Service) *plan.Step {
+// planStep plans some services of the node; none: all.
+func (n *fakeNode) planStep(policy plan.RestartPolicy, services ...certs.Service) *plan.Step {
 	n.t.Helper()
 	if len(services) == 0 {
 		services = certs.Services()
 	}
-	node, err := n.scan(n.t.Context())
+	node, err := n.scanNode(n.t.Context())
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	step, _, err := stepOf(node, plan.Request{Services: services, Restart: policy})
+	step, _, err := planStep(node, plan.Request{Services: services, Restart: policy})
 	if err != nil {
 		n.t.Fatal(err)
 	}
 	return step
 }
 
-// order puts an order into the node's inbox.
-func (n *fakeNode) order(o nodeapi.Order) {
+// putOrder puts an order into the node's inbox.
+func (n *fakeNode) putOrder(o nodeapi.Order) {
 	n.t.Helper()
-	dir, err := statedir.Open(n.tree.Root)
+	dir, err := statedir.OpenDir(n.tree.Root)
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	r, err := dir.Rotation(rotationID)
+	r, err := dir.OpenRotation(rotationID)
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -134,9 +134,9 @@ func (n *fakeNode) order(o nodeapi.Order) {
 	}
 }
 
-func (n *fakeNode) stage(policy plan.RestartPolicy, services ...certs.Service) {
+func (n *fakeNode) stageServices(policy plan.RestartPolicy, services ...certs.Service) {
 	n.t.Helper()
-	n.order(nodeapi.Order{Kind: nodeapi.OrderStage, Step: n.step(policy, services...), Restart: policy, Scope: "test", StartTime: n.now()})
+	n.putOrder(nodeapi.Order{Kind: nodeapi.OrderStage, Step: n.planStep(policy, services...), Restart: policy, Scope: "test", StartTime: n.clock()})
 }
 
 // orderAfter gives an order as soon as a record of a kind is written.
@@ -148,18 +148,18 @@ func (r *records) orderAfter(n *fakeNode, kind nodeapi.Kind, orders ...nodeapi.O
 		}
 		if rec.Kind == kind {
 			for _, o := range orders {
-				n.order(o)
+				n.putOrder(o)
 			}
 		}
 	}
 }
 
-// run runs an engine as a process of its own would: it may be killed.
-func run(t *testing.T, ctx context.Context, e *Engine) error { //nolint:revive // t first, as everywhere in tests
+// runOrders runs an engine as a process of its own would: it may be killed.
+func runOrders(t *testing.T, ctx context.Context, e *Engine) error { //nolint:revive // t first, as everywhere in tests
 	t.Helper()
 	err := errKilled
 	var done sync.WaitGroup
-	done.Go(func() { err = e.Run(ctx, rotationID) })
+	done.Go(func() { err = e.RunOrders(ctx, rotationID) })
 	done.Wait()
 	return err
 }
@@ -173,13 +173,13 @@ func (n *fakeNode) killAt(r *records, count int) {
 		now := len(r.all) >= count
 		r.mu.Unlock()
 		if now {
-			n.kill()
+			n.killProcess()
 		}
 	}
 }
 
-// kill ends the process whose goroutine calls this.
-func (n *fakeNode) kill() {
+// killProcess ends the process whose goroutine calls this.
+func (n *fakeNode) killProcess() {
 	n.mu.Lock()
 	n.dead = true
 	n.mu.Unlock()
@@ -188,8 +188,8 @@ func (n *fakeNode) kill() {
 
 // isVerified reports whether there is evidence of a kind for the certificate whose ID contains
 // a text.
-func (r *records) verified(name string, method nodeapi.Method) bool {
-	for _, rec := range r.of(nodeapi.Verified) {
+func (r *records) isVerified(name string, method nodeapi.Method) bool {
+	for _, rec := range r.recordsOf(nodeapi.Verified) {
 		if strings.Contains(rec.Evidence.TargetID, "/"+name) && rec.Evidence.Method == method {
 			return true
 		}
@@ -197,7 +197,7 @@ func (r *records) verified(name string, method nodeapi.Method) bool {
 	return false
 }
 
-func (r *records) index(kind nodeapi.Kind, s certs.Service) int {
+func (r *records) indexOf(kind nodeapi.Kind, s certs.Service) int {
 	for n, rec := range r.all {
 		if rec.Kind == kind && rec.Service == s {
 			return n

@@ -24,25 +24,25 @@ type runningNode struct {
 
 func startNode(t *testing.T) ordertest.Node {
 	n := newFakeNode(t)
-	e, r := n.engine()
+	e, r := n.newEngine()
 	key, err := os.ReadFile(n.tree.Local(certstest.PKIDir + "/etcd/ca.key"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	node := &runningNode{fakeNode: n, records: r, key: key, ended: make(chan error, 1), planned: n.step(plan.RestartAlways, certs.Etcd)}
-	go func() { node.ended <- e.Run(t.Context(), rotationID) }()
+	node := &runningNode{fakeNode: n, records: r, key: key, ended: make(chan error, 1), planned: n.planStep(plan.RestartAlways, certs.Etcd)}
+	go func() { node.ended <- e.RunOrders(t.Context(), rotationID) }()
 	return node
 }
 
 func (n *runningNode) Order(o nodeapi.Order) error {
-	if n.over() {
+	if n.hasEnded() {
 		return errors.New("the process has ended")
 	}
-	n.order(o)
+	n.putOrder(o)
 	return nil
 }
 
-func (n *runningNode) over() bool {
+func (n *runningNode) hasEnded() bool {
 	return slices.ContainsFunc(n.Records(false), func(r nodeapi.Record) bool { return r.Kind == nodeapi.Abandoned || r.Kind == nodeapi.Finished })
 }
 
@@ -69,4 +69,4 @@ func (n *runningNode) FailStaging(fail bool) {
 
 func (n *runningNode) Step() *plan.Step { return n.planned }
 
-func TestOrdersOfARotation(t *testing.T) { ordertest.Run(t, startNode) }
+func TestOrdersOfARotation(t *testing.T) { ordertest.RunCases(t, startNode) }

@@ -39,7 +39,7 @@ func (s *session) sortOthers(ctx context.Context, t *transaction) error {
 	t.Stopped = nil
 	t.Failing = nil
 	for _, u := range all {
-		now, err := s.Restarter.Current(ctx, otherComponent(u))
+		now, err := s.Restarter.CurrentInstance(ctx, otherComponent(u))
 		switch {
 		case err != nil:
 			return err
@@ -65,7 +65,7 @@ func (c *committing) restartOthers(ctx context.Context, others []inventory.Other
 	}
 	var begun []*restarting
 	for _, u := range others {
-		r, err := c.stop(ctx, otherComponent(u), why)
+		r, err := c.stopComponent(ctx, otherComponent(u), why)
 		var unrecorded *journalError
 		if !c.ranWell(u) && !errors.As(err, &unrecorded) {
 			continue
@@ -91,7 +91,7 @@ func (c *committing) affectedOthers(ctx context.Context) []inventory.OtherUser {
 	var out []inventory.OtherUser
 	for _, u := range slices.Concat(c.t.Others, c.t.Stopped) {
 		target := otherComponent(u)
-		now, err := c.Restarter.Current(ctx, target)
+		now, err := c.Restarter.CurrentInstance(ctx, target)
 		if slices.Contains(c.restarted, target.Service) || err == nil && now.StartedAt.After(c.t.Began) {
 			out = append(out, u)
 		}
@@ -118,19 +118,19 @@ func (c *committing) recordOtherUsers(i item) error {
 	}
 	if len(again) > 0 {
 		detail := strings.Join(again, ", ") + ": running, on what was read at a start after the files were replaced"
-		if err := c.verified(i, nodeapi.Evidence{Method: nodeapi.Health, Detail: detail}); err != nil {
+		if err := c.recordVerified(i, nodeapi.Evidence{Method: nodeapi.Health, Detail: detail}); err != nil {
 			return err
 		}
 	}
 	if len(failing) > 0 {
 		detail := strings.Join(failing, ", ") + ": failed before the commit as well; stopped, so that it reads the new files at its next start"
-		if err := c.verified(i, nodeapi.Evidence{Method: nodeapi.FileOnly, Detail: detail}); err != nil {
+		if err := c.recordVerified(i, nodeapi.Evidence{Method: nodeapi.FileOnly, Detail: detail}); err != nil {
 			return err
 		}
 	}
 	if len(old) == 0 {
 		return nil
 	}
-	return c.verified(i, nodeapi.Evidence{Method: nodeapi.FileOnly,
+	return c.recordVerified(i, nodeapi.Evidence{Method: nodeapi.FileOnly,
 		Detail: strings.Join(old, ", ") + ": keeps the old certificate until it is restarted or replaced"})
 }

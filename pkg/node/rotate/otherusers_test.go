@@ -23,7 +23,7 @@ func withVIP(t *testing.T, restartable bool) *fakeNode {
 	n.others = map[string][]inventory.OtherUser{"admin.conf": {{Kind: inventory.OtherStaticPod, Name: string(vip), ContainerName: "vip",
 		PodName: string(vip), PodNamespace: "kube-system", Restartable: restartable, GraceSeconds: 30}}}
 	n.all[vip] = &fakeComponent{}
-	n.launch(vip)
+	n.launchService(vip)
 	return n
 }
 
@@ -50,8 +50,8 @@ func TestOtherUserOfAFileIsRestarted(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := withVIP(t, test.restartable)
 				r := rotateAll(n, test.policy, certs.KubeScheduler, certs.Admin)
-				if got := r.last().Kind; got != nodeapi.Finished {
-					t.Fatalf("ends with %s: %s", got, r.last().Message)
+				if got := r.lastRecord().Kind; got != nodeapi.Finished {
+					t.Fatalf("ends with %s: %s", got, r.lastRecord().Message)
 				}
 				if n.vipIsNew() != test.restarted || slices.Contains(n.started, vip) != test.restarted {
 					t.Errorf("kube-vip: new %v, restarts %v", n.vipIsNew(), n.started)
@@ -59,7 +59,7 @@ func TestOtherUserOfAFileIsRestarted(t *testing.T) {
 				if test.restarted && n.started[len(n.started)-1] != vip {
 					t.Errorf("restarted in the order %v, want kube-vip after the components", n.started)
 				}
-				got := r.details("admin.conf@")
+				got := r.evidenceDetails("admin.conf@")
 				want := "kube-vip: keeps the old certificate"
 				if test.restarted {
 					want = "kube-vip: running"
@@ -77,9 +77,9 @@ func TestOtherUserThatFailsIsRolledBack(t *testing.T) {
 		n := withVIP(t, true)
 		n.breaks[vip] = true
 		r := rotateAll(n, plan.RestartAlways, certs.Admin)
-		rolledBack := r.of(nodeapi.RolledBack)
+		rolledBack := r.recordsOf(nodeapi.RolledBack)
 		if len(rolledBack) != 1 || !strings.Contains(rolledBack[0].Message, "kube-vip") {
-			t.Fatalf("records: %s", r.kinds())
+			t.Fatalf("records: %s", r.kindsText())
 		}
 		if n.vipIsNew() || certs.Fingerprint(n.onDisk("admin.conf")) != n.original["admin.conf"] || !n.all[vip].running {
 			t.Error("kube-vip does not run on the old admin.conf")
@@ -92,7 +92,7 @@ func TestOtherUserThatDoesNotRunIsNotWaitedFor(t *testing.T) {
 		n := withVIP(t, true)
 		n.all[vip].running = false
 		r := rotateAll(n, plan.RestartAlways, certs.Admin)
-		if got := r.last().Kind; got != nodeapi.Finished || slices.Contains(n.started, vip) {
+		if got := r.lastRecord().Kind; got != nodeapi.Finished || slices.Contains(n.started, vip) {
 			t.Errorf("ends with %s, restarts %v", got, n.started)
 		}
 	})
@@ -112,10 +112,10 @@ func TestOtherUserThatFailedBeforeIsNotRequired(t *testing.T) {
 				n.failing = map[certs.Service]bool{vip: true}
 				fails(n)
 				r := rotateAll(n, plan.RestartAlways, certs.KubeScheduler, certs.Admin)
-				if got := r.last().Kind; got != nodeapi.Finished {
-					t.Fatalf("ends with %s: %s", got, r.last().Message)
+				if got := r.lastRecord().Kind; got != nodeapi.Finished {
+					t.Fatalf("ends with %s: %s", got, r.lastRecord().Message)
 				}
-				if got := r.details("admin.conf@"); !strings.Contains(got, "kube-vip: failed before the commit") {
+				if got := r.evidenceDetails("admin.conf@"); !strings.Contains(got, "kube-vip: failed before the commit") {
 					t.Errorf("evidence:\n%s", got)
 				}
 			})
@@ -136,8 +136,8 @@ func TestOtherUserThatFailedBeforeBreaksNoRollback(t *testing.T) {
 			return nil
 		}
 		r := rotateAll(n, plan.RestartAlways, certs.KubeScheduler, certs.Admin)
-		if got := r.of(nodeapi.RolledBack); len(got) != 1 {
-			t.Errorf("records: %s", r.kinds())
+		if got := r.recordsOf(nodeapi.RolledBack); len(got) != 1 {
+			t.Errorf("records: %s", r.kindsText())
 		}
 	})
 }
@@ -149,10 +149,10 @@ func TestOtherUserWithALongGrace(t *testing.T) {
 		n.others["admin.conf"][0].GraceSeconds = 600
 		n.exits = 9 * time.Minute
 		r := rotateAll(n, plan.RestartAlways, certs.Admin)
-		if got := r.last().Kind; got != nodeapi.Finished || !n.vipIsNew() {
-			t.Errorf("ends with %s: %s", got, r.last().Message)
+		if got := r.lastRecord().Kind; got != nodeapi.Finished || !n.vipIsNew() {
+			t.Errorf("ends with %s: %s", got, r.lastRecord().Message)
 		}
-		if got := r.of(nodeapi.Restarting); len(got) != 1 || got[0].WithinSeconds < 600 {
+		if got := r.recordsOf(nodeapi.Restarting); len(got) != 1 || got[0].WithinSeconds < 600 {
 			t.Errorf("restarting: %+v", got)
 		}
 	})

@@ -20,19 +20,19 @@ var (
 	_ Restarter = (*component.Runtime)(nil)
 )
 
-// Handshake implements [Prober].
-func (Live) Handshake(ctx context.Context, address, serverName string) (*x509.Certificate, error) {
-	return component.Handshake(ctx, address, serverName)
+// ServedCertificate implements [Prober].
+func (Live) ServedCertificate(ctx context.Context, address, serverName string) (*x509.Certificate, error) {
+	return component.ServedCertificate(ctx, address, serverName)
 }
 
-// Client implements [Prober].
-func (l Live) Client(ctx context.Context, c inventory.Certificate, m store.Material) (nodeapi.Evidence, error) {
+// VerifyClient implements [Prober].
+func (l Live) VerifyClient(ctx context.Context, c inventory.Certificate, m store.Material) (nodeapi.Evidence, error) {
 	return component.VerifyClient(ctx, l.Root, c, pairOf(m))
 }
 
-// Health implements [Prober].
-func (l Live) Health(ctx context.Context, node inventory.Node, c inventory.Component) inventory.Probe {
-	return component.HealthOf(ctx, l.Root, node, c)
+// CheckHealth implements [Prober].
+func (l Live) CheckHealth(ctx context.Context, node inventory.Node, c inventory.Component) inventory.Probe {
+	return component.ComponentHealth(ctx, l.Root, node, c)
 }
 
 func pairOf(m store.Material) tls.Certificate {

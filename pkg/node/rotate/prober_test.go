@@ -63,7 +63,7 @@ func TestProberContract(t *testing.T) {
 		for _, test := range proberContract {
 			t.Run(kind+"/"+test.name, func(t *testing.T) {
 				prober, node, target := stand(t, test.endpoint)
-				got := prober.Health(t.Context(), node, target)
+				got := prober.CheckHealth(t.Context(), node, target)
 				if got.Healthy != test.want.Healthy || got.Unasked != test.want.Unasked {
 					t.Errorf("%+v, want healthy %v, unasked %v", got, test.want.Healthy, test.want.Unasked)
 				}
@@ -86,13 +86,13 @@ func TestProberContractForCertificates(t *testing.T) {
 			for _, e := range []endpoint{{service: service}, {service: service, refuses: true}, {service: service, down: true}} {
 				t.Run(fmt.Sprintf("%s/%s, down %v, refuses %v", kind, service, e.down, e.refuses), func(t *testing.T) {
 					prober, node, _ := stand(t, e)
-					serving := named(node, names[0])
-					client := named(node, names[1])
-					shown, err := prober.Handshake(t.Context(), serving.Served[0].Address, "")
+					serving := certificateNamed(node, names[0])
+					client := certificateNamed(node, names[1])
+					shown, err := prober.ServedCertificate(t.Context(), serving.Served[0].Address, "")
 					if e.down != (err != nil) || err == nil && certs.Fingerprint(shown) != serving.FingerprintSHA256 {
 						t.Errorf("handshake: %v, %v", shown, err)
 					}
-					_, err = prober.Client(t.Context(), client, materialOf(t, prober, client))
+					_, err = prober.VerifyClient(t.Context(), client, materialOf(t, prober, client))
 					if rejected := errors.Is(err, component.ErrRejected); rejected != e.refuses || (err == nil) != (!e.down && !e.refuses) {
 						t.Errorf("client: %v", err)
 					}
@@ -102,7 +102,7 @@ func TestProberContractForCertificates(t *testing.T) {
 	}
 }
 
-func named(node inventory.Node, name string) inventory.Certificate {
+func certificateNamed(node inventory.Node, name string) inventory.Certificate {
 	for _, c := range node.Certificates {
 		if c.Name == name {
 			return c
@@ -120,7 +120,7 @@ func materialOf(t *testing.T, p Prober, c inventory.Certificate) store.Material 
 	case *fakeNode:
 		root = p.tree.Root
 	}
-	content, err := store.Read(root, c.Store)
+	content, err := store.ReadStore(root, c.Store)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,11 +135,11 @@ func fakeEndpoint(t *testing.T, e endpoint) (Prober, inventory.Node, inventory.C
 	if e.refuses {
 		n.rejects = func(inventory.Certificate, *x509.Certificate) error { return component.ErrRejected }
 	}
-	node, err := n.scan(t.Context())
+	node, err := n.scanNode(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return n, node, *node.Component(e.service)
+	return n, node, *node.ComponentOf(e.service)
 }
 
 func realEndpoint(t *testing.T, e endpoint) (Prober, inventory.Node, inventory.Component) {
@@ -155,7 +155,7 @@ func realEndpoint(t *testing.T, e endpoint) (Prober, inventory.Node, inventory.C
 	}
 	clientCAs := x509.NewCertPool()
 	clientCAs.AddCert(ca.Cert)
-	content, err := store.Read(tree.Root, tree.Stores[serving])
+	content, err := store.ReadStore(tree.Root, tree.Stores[serving])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +187,7 @@ func realEndpoint(t *testing.T, e endpoint) (Prober, inventory.Node, inventory.C
 	}
 	node := inventory.Node{Name: "cp1"}
 	for name, s := range tree.Stores {
-		c := inventory.Certificate{Facts: certs.Describe(tree.Pairs[name].Leaf()), Service: owners[name], Name: name, Store: s, Status: certs.OK}
+		c := inventory.Certificate{Facts: certs.DescribeCertificate(tree.Pairs[name].Leaf()), Service: owners[name], Name: name, Store: s, Status: certs.OK}
 		if kind, ok := clients[name]; ok {
 			c.Client = &inventory.Client{Kind: kind, Address: address}
 		}
@@ -207,16 +207,16 @@ func TestEtcdWhoseHealthCannotBeAsked(t *testing.T) {
 		n.refuses[certs.Etcd] = true
 		r := rotateAll(n, plan.RestartAlways, certs.Etcd)
 		n.isAll(true, certs.Etcd)
-		if len(r.of(nodeapi.Committed)) != 1 || len(r.of(nodeapi.RollingBack)) != 0 {
-			t.Fatal(r.kinds())
+		if len(r.recordsOf(nodeapi.Committed)) != 1 || len(r.recordsOf(nodeapi.RollingBack)) != 0 {
+			t.Fatal(r.kindsText())
 		}
-		said := slices.ContainsFunc(r.of(nodeapi.Verified), func(rec nodeapi.Record) bool {
+		said := slices.ContainsFunc(r.recordsOf(nodeapi.Verified), func(rec nodeapi.Record) bool {
 			return rec.Evidence.Service == certs.Etcd && strings.HasPrefix(rec.Evidence.Detail, "running; its health is not known")
 		})
 		if !said {
 			t.Error("the evidence does not say that etcd's health is not known")
 		}
-		for _, rec := range r.of(nodeapi.Restarted) {
+		for _, rec := range r.recordsOf(nodeapi.Restarted) {
 			if rec.UnavailableSeconds < 0.3 || rec.UnavailableSeconds > 1 {
 				t.Errorf("%s was unavailable for %v s, want about 0.5", rec.Service, rec.UnavailableSeconds)
 			}
@@ -231,8 +231,8 @@ func TestEtcdThatRefusesOnlyAfterTheCommit(t *testing.T) {
 		n.onStop = func(s certs.Service) { n.refuses[s] = s == certs.Etcd && len(n.started) < 2 }
 		r := rotateAll(n, plan.RestartAlways, certs.Etcd)
 		n.isAll(false, certs.Etcd)
-		if rolledBack := r.of(nodeapi.RolledBack); len(rolledBack) != 1 || !strings.HasPrefix(rolledBack[0].Message, "no client certificate is accepted") {
-			t.Errorf("%s %+v", r.kinds(), rolledBack)
+		if rolledBack := r.recordsOf(nodeapi.RolledBack); len(rolledBack) != 1 || !strings.HasPrefix(rolledBack[0].Message, "no client certificate is accepted") {
+			t.Errorf("%s %+v", r.kindsText(), rolledBack)
 		}
 	})
 }
@@ -240,29 +240,29 @@ func TestEtcdThatRefusesOnlyAfterTheCommit(t *testing.T) {
 // TestEtcdWhoseHealthCannotBeAskedAfterABoot is verified by its endpoints.
 func TestEtcdWhoseHealthCannotBeAskedAfterABoot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, program := guarded(t)
+		n, program := committedNode(t)
 		n.refuses[certs.Etcd] = true
-		e, r := n.engine()
+		e, r := n.newEngine()
 		e.Program = program
-		n.stage(plan.RestartAlways, certs.Etcd)
+		n.stageServices(plan.RestartAlways, certs.Etcd)
 		n.killAt(r, 4) // Replaced
 		r.orderAfter(n, nodeapi.Staged, commitOrder)
-		if err := run(t, t.Context(), e); !errors.Is(err, errKilled) {
+		if err := runOrders(t, t.Context(), e); !errors.Is(err, errKilled) {
 			t.Fatal(err)
 		}
 		boot := &Engine{Root: n.tree.Root, Node: "cp1"}
-		if _, err := boot.Recover(t.Context(), true); err != nil {
+		if _, err := boot.RecoverNode(t.Context(), true); err != nil {
 			t.Fatal(err)
 		}
 		n.dead = false
 		for s := range n.all {
-			n.launch(s)
+			n.launchService(s)
 		}
-		e, _ = n.engine()
-		if _, err := e.Recover(t.Context(), false); err != nil {
+		e, _ = n.newEngine()
+		if _, err := e.RecoverNode(t.Context(), false); err != nil {
 			t.Fatal(err)
 		}
-		if n.unverified() {
+		if n.isUnverified() {
 			t.Error("it was not verified")
 		}
 	})

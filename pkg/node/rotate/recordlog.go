@@ -40,7 +40,7 @@ func (l *log) write(rec nodeapi.Record) error {
 	defer l.mu.Unlock()
 	rec.Token = l.token
 	rec.Order = l.order
-	rec, err := l.writer.Append(rec)
+	rec, err := l.writer.AppendRecord(rec)
 	if err != nil {
 		err = &journalError{err}
 		if !l.lenient {
@@ -79,8 +79,8 @@ func (f *failure) Error() string {
 
 func (f *failure) Unwrap() error { return f.cause }
 
-// reason returns the cause and the component's last log lines.
-func (f *failure) reason() string {
+// causeText returns the cause and the component's last log lines.
+func (f *failure) causeText() string {
 	switch {
 	case f.cause == nil:
 		return f.why

@@ -18,17 +18,17 @@ import (
 // progress it fails with a [*statedir.LockedError]. If the old certificates could not be
 // restored, its error wraps [ErrManualInterventionRequired]. A damaged journal is a
 // [*statedir.DamagedError], returned after the other journals were handled.
-func (e *Engine) Recover(ctx context.Context, boot bool) ([]nodeapi.Record, error) {
+func (e *Engine) RecoverNode(ctx context.Context, boot bool) ([]nodeapi.Record, error) {
 	if _, err := e.Root.Stat(statedir.HostPath); errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
-	dir, err := statedir.Open(e.Root)
+	dir, err := statedir.OpenDir(e.Root)
 	if err != nil {
 		return nil, err
 	}
-	waiting, cancel := context.WithTimeout(ctx, lockLook)
+	waiting, cancel := context.WithTimeout(ctx, shortLockWait)
 	defer cancel()
-	unlock, err := dir.Lock(waiting, statedir.Holder{Rotation: "recovery", PID: os.Getpid(), Since: e.now().UTC()})
+	unlock, err := dir.TakeLock(waiting, statedir.Holder{Rotation: "recovery", PID: os.Getpid(), Since: e.now().UTC()})
 	if err != nil {
 		return nil, err
 	}
@@ -42,18 +42,18 @@ func (e *Engine) Recover(ctx context.Context, boot bool) ([]nodeapi.Record, erro
 			return s.undone, errors.Join(append(s.damaged, err)...)
 		}
 	}
-	return s.undone, errors.Join(append(s.damaged, s.unguard())...)
+	return s.undone, errors.Join(append(s.damaged, s.removeRecovery())...)
 }
 
 // shortLockWait is how long to wait for another process where the command can be repeated.
-const lockLook = time.Second
+const shortLockWait = time.Second
 
 // recoverAll rolls back every incomplete commit, of all rotations, and verifies the
 // certificates that were restored at boot. Nothing else may be done on a node before. An error
 // of one rotation is returned after the others were handled; a damaged journal is a
 // [*statedir.DamagedError] in s.damaged, and an error only if it is the current rotation's.
 func (s *session) recoverAll(ctx context.Context, current string) error {
-	rotations, err := s.dir.Rotations()
+	rotations, err := s.dir.ListRotations()
 	if err != nil {
 		return err
 	}
@@ -74,15 +74,15 @@ func (s *session) recoverAll(ctx context.Context, current string) error {
 }
 
 func (s *session) recoverRotation(ctx context.Context, r *statedir.Rotation, current string) error {
-	records, err := r.Records()
+	records, err := r.ReadRecords()
 	if err != nil {
 		return err
 	}
 	// The rollback itself must not be interrupted.
 	ctx = context.WithoutCancel(ctx)
-	if interrupted := nodeapi.Incomplete(records); interrupted != nil {
+	if interrupted := nodeapi.IncompleteCommit(records); interrupted != nil {
 		err = s.recoverOne(ctx, r, current, *interrupted, records)
-	} else if restored := unverified(records); restored != nil && !s.boot {
+	} else if restored := findUnverified(records); restored != nil && !s.boot {
 		err = s.verifyRestored(ctx, r, current, *restored)
 	}
 	if err != nil {
@@ -96,12 +96,12 @@ func (s *session) recoverRotation(ctx context.Context, r *statedir.Rotation, cur
 // otherwise. It does so once. This cannot be recorded in the damaged journal, so the staged
 // files are the record: a commit keeps them until its end, and setAside removes them.
 func (s *session) setAside(r *statedir.Rotation, damaged error) error {
-	interrupted := nodeapi.Incomplete(r.Salvage())
+	interrupted := nodeapi.IncompleteCommit(r.SalvageRecords())
 	hint := fmt.Sprintf("\nhint: remove it with \"rotate-certs-node forget %s\"", r.ID)
 	if interrupted == nil {
 		return fmt.Errorf("%w%s", damaged, hint)
 	}
-	if _, err := loadTransaction(r.Staged()); errors.Is(err, os.ErrNotExist) {
+	if _, err := loadTransaction(r.StagedDir()); errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("%w; its commit is complete or rolled back, and its files are left unchanged%s once this node's certificates are verified", damaged, hint)
 	}
 	hint = "; it began to replace certificates, and its end is unknown" + hint + " once this node's certificates are verified"
@@ -111,7 +111,7 @@ func (s *session) setAside(r *statedir.Rotation, damaged error) error {
 	}
 	older := &session{Engine: s.Engine, dir: s.dir, rotation: r}
 	c := &committing{session: older, t: t, boot: true, late: true}
-	if problems := c.putBack(); len(problems) > 0 {
+	if problems := c.restoreFiles(); len(problems) > 0 {
 		return fmt.Errorf("%w; its files could not be restored: %s%s", damaged, strings.Join(problems, "; "), hint)
 	}
 	if err := older.discardStaged(); err != nil {
@@ -140,7 +140,7 @@ func (s *session) destroyLeft(r *statedir.Rotation, records []nodeapi.Record) er
 }
 
 func (s *session) recoverOne(ctx context.Context, r *statedir.Rotation, current string, began nodeapi.Record, records []nodeapi.Record) error {
-	writer, err := r.Writer(s.Node, s.Engine.Now)
+	writer, err := r.OpenWriter(s.Node, s.Engine.Now)
 	if err != nil {
 		return err
 	}
@@ -173,5 +173,5 @@ func (s *session) recoverOne(ctx context.Context, r *statedir.Rotation, current 
 			c.restarted = append(c.restarted, rec.Service)
 		}
 	}
-	return c.undo(ctx, &failure{what: "the process on this node ended in the middle of a commit"})
+	return c.rollBack(ctx, &failure{what: "the process on this node ended in the middle of a commit"})
 }

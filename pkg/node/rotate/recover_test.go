@@ -22,26 +22,26 @@ func TestKilledAtEveryRecord(t *testing.T) {
 		ended := false
 		synctest.Test(t, func(t *testing.T) {
 			n := newFakeNode(t)
-			before := n.snapshot()
-			n.stage(plan.RestartAlways, certs.Etcd, certs.KubeScheduler, certs.Kubelet)
-			e, r := n.engine()
+			before := n.takeSnapshot()
+			n.stageServices(plan.RestartAlways, certs.Etcd, certs.KubeScheduler, certs.Kubelet)
+			e, r := n.newEngine()
 			n.killAt(r, count)
 			r.orderAfter(n, nodeapi.Staged, commitOrder)
 			r.orderAfter(n, nodeapi.Committed, finish)
-			if err := run(t, t.Context(), e); !errors.Is(err, errKilled) {
+			if err := runOrders(t, t.Context(), e); !errors.Is(err, errKilled) {
 				if err != nil {
 					t.Fatal(err)
 				}
 				ended = true // it got through before its turn came
 				return
 			}
-			committed := len(r.of(nodeapi.Committed)) > 0
+			committed := len(r.recordsOf(nodeapi.Committed)) > 0
 			synctest.Wait()
 			n.dead = false
 			time.Sleep(5 * time.Second) // the component starts in the meantime
-			e, r = n.engine()
-			n.order(abandon)
-			if err := run(t, t.Context(), e); err != nil {
+			e, r = n.newEngine()
+			n.putOrder(abandon)
+			if err := runOrders(t, t.Context(), e); err != nil {
 				t.Fatal(err)
 			}
 			n.isAll(committed, certs.Etcd, certs.KubeScheduler, certs.Kubelet)
@@ -49,7 +49,7 @@ func TestKilledAtEveryRecord(t *testing.T) {
 				n.sameAs(before)
 			}
 			n.stagedIsEmpty()
-			if left := r.of(nodeapi.Unknown); len(left) > 0 {
+			if left := r.recordsOf(nodeapi.Unknown); len(left) > 0 {
 				t.Errorf("killed at record %d: %s", count, left[0].Message)
 			}
 			survived++
@@ -68,18 +68,18 @@ func TestKilledAtEveryRecord(t *testing.T) {
 func TestAnotherRotationRollsBackAnIncompleteCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
-		before := n.snapshot()
-		n.stage(plan.RestartAlways, certs.Etcd)
-		e, r := n.engine()
+		before := n.takeSnapshot()
+		n.stageServices(plan.RestartAlways, certs.Etcd)
+		e, r := n.newEngine()
 		n.killAt(r, 4) // Replaced
 		r.orderAfter(n, nodeapi.Staged, commitOrder)
-		if err := run(t, t.Context(), e); !errors.Is(err, errKilled) {
+		if err := runOrders(t, t.Context(), e); !errors.Is(err, errKilled) {
 			t.Fatal(err)
 		}
 		n.dead = false
-		e, r = n.engine()
+		e, r = n.newEngine()
 		e.Idle = time.Second
-		if err := e.Run(t.Context(), "0ther"); err != nil {
+		if err := e.RunOrders(t.Context(), "0ther"); err != nil {
 			t.Fatal(err)
 		}
 		n.sameAs(before)
@@ -88,7 +88,7 @@ func TestAnotherRotationRollsBackAnIncompleteCommit(t *testing.T) {
 				t.Errorf("record %s of rotation %q shows among those of another", rec.Kind, rec.Rotation)
 			}
 		}
-		history, token, err := statedir.History(n.tree.Root)
+		history, token, err := statedir.ReadHistory(n.tree.Root)
 		if err != nil || token != 5 || len(history) != 1 {
 			t.Fatalf("history %+v, token %d, %v", history, token, err)
 		}
@@ -103,29 +103,29 @@ func TestAnotherRotationRollsBackAnIncompleteCommit(t *testing.T) {
 func TestAStaleCommitIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
-		before := n.snapshot()
-		e, r := n.engine()
-		n.stage(plan.RestartAlways, certs.Etcd)
+		before := n.takeSnapshot()
+		e, r := n.newEngine()
+		n.stageServices(plan.RestartAlways, certs.Etcd)
 		r.orderAfter(n, nodeapi.Staged, commitOrder)
 		n.killAt(r, 2)
 		// The order is in the inbox when the process dies.
 		hook := r.hook
 		r.hook = func(rec nodeapi.Record) {
 			if rec.Kind == nodeapi.Staged {
-				n.order(commitOrder)
+				n.putOrder(commitOrder)
 			}
 			hook(rec)
 		}
-		if err := run(t, t.Context(), e); !errors.Is(err, errKilled) {
+		if err := runOrders(t, t.Context(), e); !errors.Is(err, errKilled) {
 			t.Fatal(err)
 		}
 		n.dead = false
-		e, r = n.engine()
-		n.order(abandon)
-		if err := run(t, t.Context(), e); err != nil {
+		e, r = n.newEngine()
+		n.putOrder(abandon)
+		if err := runOrders(t, t.Context(), e); err != nil {
 			t.Fatal(err)
 		}
-		if got := r.kinds(); got != "Refused Abandoned" {
+		if got := r.kindsText(); got != "Refused Abandoned" {
 			t.Errorf("records: %s", got)
 		}
 		n.sameAs(before)
@@ -135,9 +135,9 @@ func TestAStaleCommitIsRefused(t *testing.T) {
 func TestARecordThatCannotBeWrittenStopsEverythingAndIsUndone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
-		before := n.snapshot()
-		e, r := n.engine()
-		s, release, err := e.open(t.Context(), rotationID)
+		before := n.takeSnapshot()
+		e, r := n.newEngine()
+		s, release, err := e.openSession(t.Context(), rotationID)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -146,29 +146,29 @@ func TestARecordThatCannotBeWrittenStopsEverythingAndIsUndone(t *testing.T) {
 				_ = s.writer.Close() // as good as a full disk
 			}
 		}
-		n.stage(plan.RestartAlways)
-		n.order(commitOrder)
-		orders, err := s.rotation.Orders(0)
+		n.stageServices(plan.RestartAlways)
+		n.putOrder(commitOrder)
+		orders, err := s.rotation.OrdersAfter(0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.handle(t.Context(), orders[0]); err != nil {
+		if _, err := s.handleOrder(t.Context(), orders[0]); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.handle(t.Context(), orders[1]); err == nil {
+		if _, err := s.handleOrder(t.Context(), orders[1]); err == nil {
 			t.Fatal("the process continues although it cannot write records")
 		}
 		release()
 		n.isAll(false)
 		n.sameAs(before)
 		// The next process records it.
-		e, r = n.engine()
-		n.order(abandon)
-		if err := run(t, context.Background(), e); err != nil {
+		e, r = n.newEngine()
+		n.putOrder(abandon)
+		if err := runOrders(t, context.Background(), e); err != nil {
 			t.Fatal(err)
 		}
-		if len(r.of(nodeapi.RolledBack)) != 1 {
-			t.Errorf("records of the next process: %s", r.kinds())
+		if len(r.recordsOf(nodeapi.RolledBack)) != 1 {
+			t.Errorf("records of the next process: %s", r.kindsText())
 		}
 		n.sameAs(before)
 	})

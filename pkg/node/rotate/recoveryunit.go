@@ -35,13 +35,13 @@ const (
 	// systemdRuns exists where systemd is the init system, see sd_booted(3).
 	systemdRuns = "/run/systemd/system"
 	// modelProgram is a program of the host whose SELinux label lets systemd run it.
-	aProgram     = "/usr/bin/env"
+	modelProgram = "/usr/bin/env"
 	selinuxLabel = "security.selinux"
 )
 
 // installRecovery installs the recovery unit, durably. missing is the reason where the node
 // cannot have one; an error means that a possible installation failed.
-func (s *session) guard(t *transaction) (unguarded string, err error) {
+func (s *session) installRecovery(t *transaction) (unguarded string, err error) {
 	if t.Unit != "" {
 		return fmt.Sprintf("%s makes the new ones at its start", t.Unit), nil
 	}
@@ -51,12 +51,12 @@ func (s *session) guard(t *transaction) (unguarded string, err error) {
 	if info, err := s.Root.Stat(systemdRuns); err != nil || !info.IsDir() {
 		return "without a recovery unit: no systemd runs on this node", nil
 	}
-	err = s.putGuard(t)
+	err = s.writeRecoveryUnit(t)
 	if errors.Is(err, unix.EROFS) {
-		return fmt.Sprintf("without a recovery unit: %v", err), s.unguard()
+		return fmt.Sprintf("without a recovery unit: %v", err), s.removeRecovery()
 	}
 	if err != nil {
-		return "", errors.Join(fmt.Errorf("install recovery unit: %w", err), s.unguard())
+		return "", errors.Join(fmt.Errorf("install recovery unit: %w", err), s.removeRecovery())
 	}
 	return "", nil
 }
@@ -86,7 +86,7 @@ func (s *session) keepProgram() error {
 }
 
 // writeRecoveryUnit writes the program first and the link last: an enabled unit is complete.
-func (s *session) putGuard(t *transaction) error {
+func (s *session) writeRecoveryUnit(t *transaction) error {
 	if err := s.keepProgram(); err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ func (s *session) putGuard(t *transaction) error {
 // labelProgram lets systemd run the program where SELinux forbids programs in data directories.
 // Best effort: without the label, the unit fails there.
 func (s *session) labelProgram(local string) {
-	model, err := s.Root.Local(aProgram)
+	model, err := s.Root.LocalPath(modelProgram)
 	if err != nil {
 		return
 	}
@@ -133,7 +133,7 @@ func (s *session) keepProgramEarly() {
 }
 
 // removeRecovery removes the recovery unit, in the reverse order.
-func (s *session) unguard() error {
+func (s *session) removeRecovery() error {
 	for _, file := range []string{unitLink, unitFile, keptProgram} {
 		local, err := s.Root.LocalNoFollow(file)
 		if err != nil {

@@ -18,8 +18,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// guarded is a fake node with systemd, and a program to keep on it.
-func guarded(t *testing.T) (*fakeNode, string) {
+// committedNode is a fake node with systemd, and a program to keep on it.
+func committedNode(t *testing.T) (*fakeNode, string) {
 	t.Helper()
 	n := newFakeNode(t)
 	for _, dir := range []string{systemdRuns, plan.UnitDirectory} {
@@ -35,7 +35,7 @@ func guarded(t *testing.T) (*fakeNode, string) {
 }
 
 // recoveryFiles lists the files of the recovery unit that are on a node.
-func (n *fakeNode) guards() (there []string) {
+func (n *fakeNode) recoveryFiles() (there []string) {
 	for _, file := range []string{unitLink, unitFile, keptProgram} {
 		if _, err := os.Lstat(n.tree.Local(file)); err == nil {
 			there = append(there, file)
@@ -50,10 +50,10 @@ func TestTheRecoveryUnitIsThereWhileItIsNeeded(t *testing.T) {
 	for name, spoil := range map[string]bool{"committed": false, "rolled back": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n, program := guarded(t)
-				e, r := n.engine()
+				n, program := committedNode(t)
+				e, r := n.newEngine()
 				e.Program = program
-				n.stage(plan.RestartAlways, certs.Etcd)
+				n.stageServices(plan.RestartAlways, certs.Etcd)
 				r.orderAfter(n, nodeapi.Staged, commitOrder)
 				r.orderAfter(n, nodeapi.Committed, finish)
 				r.orderAfter(n, nodeapi.RolledBack, finish)
@@ -62,12 +62,12 @@ func TestTheRecoveryUnitIsThereWhileItIsNeeded(t *testing.T) {
 					before(rec)
 					switch rec.Kind {
 					case nodeapi.Committing, nodeapi.Replaced, nodeapi.Restarting, nodeapi.RollingBack:
-						if there := n.guards(); len(there) != 3 {
+						if there := n.recoveryFiles(); len(there) != 3 {
 							t.Errorf("at %s only %q is there", rec.Kind, there)
 						}
 					case nodeapi.Staged:
 						// The program is written ahead; the unit that runs it is not.
-						if there := n.guards(); !slices.Equal(there, []string{keptProgram}) {
+						if there := n.recoveryFiles(); !slices.Equal(there, []string{keptProgram}) {
 							t.Errorf("%q is there before anything is replaced", there)
 						}
 					}
@@ -76,13 +76,13 @@ func TestTheRecoveryUnitIsThereWhileItIsNeeded(t *testing.T) {
 						panic("whatever goes wrong")
 					}
 				}
-				if err := run(t, t.Context(), e); err != nil {
+				if err := runOrders(t, t.Context(), e); err != nil {
 					t.Fatal(err)
 				}
-				if got := len(r.of(nodeapi.RolledBack)); got != map[bool]int{false: 0, true: 1}[spoil] {
-					t.Errorf("records: %s", r.kinds())
+				if got := len(r.recordsOf(nodeapi.RolledBack)); got != map[bool]int{false: 0, true: 1}[spoil] {
+					t.Errorf("records: %s", r.kindsText())
 				}
-				if there := n.guards(); len(there) != 0 {
+				if there := n.recoveryFiles(); len(there) != 0 {
 					t.Errorf("%q was left behind", there)
 				}
 			})
@@ -93,15 +93,15 @@ func TestTheRecoveryUnitIsThereWhileItIsNeeded(t *testing.T) {
 // An abandoned staging leaves no recovery unit behind.
 func TestAbandonedStagingKeepsNoProgram(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, program := guarded(t)
-		e, r := n.engine()
+		n, program := committedNode(t)
+		e, r := n.newEngine()
 		e.Program = program
-		n.stage(plan.RestartAlways, certs.Etcd)
+		n.stageServices(plan.RestartAlways, certs.Etcd)
 		r.orderAfter(n, nodeapi.Staged, nodeapi.Order{Kind: nodeapi.OrderAbandon})
-		if err := run(t, t.Context(), e); err != nil {
+		if err := runOrders(t, t.Context(), e); err != nil {
 			t.Fatal(err)
 		}
-		if there := n.guards(); len(there) != 0 {
+		if there := n.recoveryFiles(); len(there) != 0 {
 			t.Errorf("%q was left behind", there)
 		}
 	})
@@ -109,13 +109,13 @@ func TestAbandonedStagingKeepsNoProgram(t *testing.T) {
 
 func TestTheRecoveryUnitStartsBeforeEverythingOfTheNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, program := guarded(t)
-		e, r := n.engine()
+		n, program := committedNode(t)
+		e, r := n.newEngine()
 		e.Program = program
-		n.stage(plan.RestartAlways, certs.Etcd)
+		n.stageServices(plan.RestartAlways, certs.Etcd)
 		n.killAt(r, 4)
 		r.orderAfter(n, nodeapi.Staged, commitOrder)
-		if err := run(t, t.Context(), e); !errors.Is(err, errKilled) {
+		if err := runOrders(t, t.Context(), e); !errors.Is(err, errKilled) {
 			t.Fatal(err)
 		}
 		unit, err := os.ReadFile(n.tree.Local(unitFile))
@@ -167,20 +167,20 @@ func TestWithoutARecoveryUnit(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n, program := guarded(t)
+				n, program := committedNode(t)
 				c.spoil(n)
-				before := n.snapshot()
-				e, r := n.engine()
+				before := n.takeSnapshot()
+				e, r := n.newEngine()
 				e.Program = program
-				n.stage(plan.RestartAlways, certs.Etcd)
+				n.stageServices(plan.RestartAlways, certs.Etcd)
 				r.orderAfter(n, nodeapi.Staged, commitOrder)
 				r.orderAfter(n, nodeapi.Committed, finish)
 				r.orderAfter(n, nodeapi.Failed, abandon)
-				if err := run(t, t.Context(), e); err != nil {
+				if err := runOrders(t, t.Context(), e); err != nil {
 					t.Fatal(err)
 				}
-				if len(r.of(nodeapi.Kind(c.want))) != 1 {
-					t.Errorf("want %s in %s", c.want, r.kinds())
+				if len(r.recordsOf(nodeapi.Kind(c.want))) != 1 {
+					t.Errorf("want %s in %s", c.want, r.kindsText())
 				}
 				if c.want == "Failed" {
 					n.sameAs(before)
@@ -192,7 +192,7 @@ func TestWithoutARecoveryUnit(t *testing.T) {
 				if !strings.Contains(said, c.said) {
 					t.Errorf("%q is not said: %q", c.said, said)
 				}
-				if there := n.guards(); len(there) != 0 {
+				if there := n.recoveryFiles(); len(there) != 0 {
 					t.Errorf("%q was left behind", there)
 				}
 			})
@@ -203,21 +203,21 @@ func TestWithoutARecoveryUnit(t *testing.T) {
 // At boot nothing runs that could be restarted or asked.
 func TestRecoveryAtBootOnlyRestoresFiles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, program := guarded(t)
-		before := n.snapshot()
-		e, r := n.engine()
+		n, program := committedNode(t)
+		before := n.takeSnapshot()
+		e, r := n.newEngine()
 		e.Program = program
-		n.stage(plan.RestartAlways, certs.Etcd)
+		n.stageServices(plan.RestartAlways, certs.Etcd)
 		n.killAt(r, 4) // Replaced
 		r.orderAfter(n, nodeapi.Staged, commitOrder)
-		if err := run(t, t.Context(), e); !errors.Is(err, errKilled) {
+		if err := runOrders(t, t.Context(), e); !errors.Is(err, errKilled) {
 			t.Fatal(err)
 		}
-		if reflect.DeepEqual(n.snapshot(), before) {
+		if reflect.DeepEqual(n.takeSnapshot(), before) {
 			t.Error("there is nothing to restore, so the test is void")
 		}
 		boot := &Engine{Root: n.tree.Root, Node: "cp1"} // whom to ask or to restart it does not even know
-		undone, err := boot.Recover(t.Context(), true)
+		undone, err := boot.RecoverNode(t.Context(), true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -226,10 +226,10 @@ func TestRecoveryAtBootOnlyRestoresFiles(t *testing.T) {
 		}
 		n.dead = false
 		n.sameAs(before)
-		if there := n.guards(); len(there) != 0 {
+		if there := n.recoveryFiles(); len(there) != 0 {
 			t.Errorf("%q was left behind", there)
 		}
-		if undone, err := boot.Recover(t.Context(), true); err != nil || len(undone) != 0 {
+		if undone, err := boot.RecoverNode(t.Context(), true); err != nil || len(undone) != 0 {
 			t.Errorf("a second recovery did %+v, %v", undone, err)
 		}
 	})
@@ -237,21 +237,21 @@ func TestRecoveryAtBootOnlyRestoresFiles(t *testing.T) {
 
 func TestRecoveryRefusesDuringARotation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, _ := guarded(t)
-		e, _ := n.engine()
-		if undone, err := e.Recover(t.Context(), false); err != nil || len(undone) != 0 {
+		n, _ := committedNode(t)
+		e, _ := n.newEngine()
+		if undone, err := e.RecoverNode(t.Context(), false); err != nil || len(undone) != 0 {
 			t.Errorf("on a node that never saw a rotation it did %+v, %v", undone, err)
 		}
 		if _, err := os.Stat(n.tree.Local(statedir.HostPath)); err == nil {
 			t.Error("it made a state directory where there was none")
 		}
-		_, release, err := e.open(t.Context(), rotationID)
+		_, release, err := e.openSession(t.Context(), rotationID)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer release()
 		var locked *statedir.LockedError
-		if _, err := e.Recover(t.Context(), false); !errors.As(err, &locked) {
+		if _, err := e.RecoverNode(t.Context(), false); !errors.As(err, &locked) {
 			t.Errorf("it did not notice: %v", err)
 		}
 	})

@@ -44,8 +44,8 @@ var errSignHere = errors.New("the authority's key is on this node")
 // a control-plane node whose API server is down; otherwise the plugin or the watcher, which
 // follows the journal, posts the request. The new key is kept until then, so that a restart of
 // this process does not void the request.
-func (s *session) request(ctx context.Context, c inventory.Certificate, old store.Content, k chosenKey, o statedir.Order, l *log) (store.Material, error) {
-	pending := filepath.Join(s.rotation.Staged(), "pending-"+nameOf(c.ID()))
+func (s *session) requestCertificate(ctx context.Context, c inventory.Certificate, old store.Content, k chosenKey, o statedir.Order, l *log) (store.Material, error) {
+	pending := filepath.Join(s.rotation.StagedDir(), "pending-"+fileNameFor(c.ID()))
 	key, before, err := pendingKey(pending, old, k)
 	if err != nil {
 		return store.Material{}, err
@@ -54,26 +54,26 @@ func (s *session) request(ctx context.Context, c inventory.Certificate, old stor
 	if err != nil {
 		return store.Material{}, err
 	}
-	name, needed, err := s.requested(c.ID(), o.Number, before)
+	name, needed, err := s.findRequest(c.ID(), o.Number, before)
 	if err != nil {
 		return store.Material{}, err
 	}
 	if name == "" && !needed {
-		name, err = s.ask(ctx, csr, localAuthority(c) != nil, o.Compromised, l)
+		name, err = s.askForSignature(ctx, csr, localAuthority(c) != nil, o.Compromised, l)
 	}
 	r := s.issueRequest(c, old, key, k, o)
 	var chain []*x509.Certificate
 	switch {
 	case errors.Is(err, errSignHere):
-		chain, err = s.issuer(*localAuthority(c)).Issue(ctx, r)
+		chain, err = s.localIssuer(*localAuthority(c)).IssueSuccessor(ctx, r)
 	case err == nil:
-		chain, err = s.await(ctx, c.ID(), name, o)
+		chain, err = s.awaitIssued(ctx, c.ID(), name, o)
 		r.Now = s.now() // the wait may have been long
 	}
 	if err != nil {
 		return store.Material{}, err
 	}
-	if err := issue.Check(r, chain, nil); err != nil {
+	if err := issue.CheckSuccessor(r, chain, nil); err != nil {
 		return store.Material{}, err
 	}
 	if err := os.Remove(pending); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -93,17 +93,17 @@ func localAuthority(c inventory.Certificate) *inventory.Issuer {
 
 // askForSignature requests a signature with the node's own identity, unless that identity is
 // compromised.
-func (s *session) ask(ctx context.Context, csr nodeapi.CSR, here, distrusted bool, l *log) (name string, err error) {
+func (s *session) askForSignature(ctx context.Context, csr nodeapi.CSR, here, distrusted bool, l *log) (name string, err error) {
 	if distrusted {
 		return s.askElsewhere(csr, here, errors.New("the node's own identity is not trusted any more"), l)
 	}
-	return s.post(ctx, csr, here, l)
+	return s.postRequest(ctx, csr, here, l)
 }
 
 // postRequest posts a request with the node's own identity and returns its name. If that fails
 // it returns errSignHere where the node can sign; otherwise it records CSRNeeded, and the name
 // is empty.
-func (s *session) post(ctx context.Context, csr nodeapi.CSR, here bool, l *log) (name string, err error) {
+func (s *session) postRequest(ctx context.Context, csr nodeapi.CSR, here bool, l *log) (name string, err error) {
 	cause := errors.New("the node has no identity to ask with")
 	if s.Requests != nil {
 		asking := ctx
@@ -113,7 +113,7 @@ func (s *session) post(ctx context.Context, csr nodeapi.CSR, here bool, l *log) 
 		}
 		defer cancel()
 		posted := csr
-		if posted.Name, cause = s.Requests.Post(asking, csr); cause == nil {
+		if posted.Name, cause = s.Requests.PostCSR(asking, csr); cause == nil {
 			posted.PEM = ""
 			return posted.Name, l.write(nodeapi.Record{Kind: nodeapi.CSRPosted, CSR: &posted})
 		}
@@ -137,14 +137,14 @@ func (s *session) askElsewhere(csr nodeapi.CSR, here bool, cause error, l *log) 
 }
 
 // awaitIssued returns the issued chain: from the API, or from an order of kind Issued.
-func (s *session) await(ctx context.Context, id, name string, o statedir.Order) ([]*x509.Certificate, error) {
+func (s *session) awaitIssued(ctx context.Context, id, name string, o statedir.Order) ([]*x509.Certificate, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, signatureTimeout,
 		fmt.Errorf("no certificate was issued within %s; approve the request (kubectl get csr), or check why the signer does not sign it", signatureTimeout))
 	defer cancel()
 	tick := time.NewTicker(askEvery)
 	defer tick.Stop()
 	for {
-		orders, err := s.rotation.Orders(o.Number)
+		orders, err := s.rotation.OrdersAfter(o.Number)
 		if err != nil {
 			return nil, err
 		}
@@ -162,7 +162,7 @@ func (s *session) await(ctx context.Context, id, name string, o statedir.Order) 
 			}
 		}
 		if name != "" {
-			pem, denied, err := s.Requests.Get(ctx, name)
+			pem, denied, err := s.Requests.GetIssued(ctx, name)
 			switch {
 			case err != nil: // the API server may be restarting
 			case denied != "":
@@ -180,11 +180,11 @@ func (s *session) await(ctx context.Context, id, name string, o statedir.Order) 
 }
 
 // findRequest returns the request that an earlier process has already made for a certificate.
-func (s *session) requested(id string, order int64, before bool) (name string, needed bool, err error) {
+func (s *session) findRequest(id string, order int64, before bool) (name string, needed bool, err error) {
 	if !before {
 		return "", false, nil
 	}
-	records, err := s.rotation.Records()
+	records, err := s.rotation.ReadRecords()
 	for _, rec := range records {
 		if rec.Order != order || rec.CSR == nil || rec.CSR.TargetID != id {
 			continue
@@ -209,7 +209,7 @@ func pendingKey(path string, old store.Content, k chosenKey) (key certs.Key, bef
 	if !errors.Is(err, os.ErrNotExist) {
 		return key, false, err
 	}
-	key, err = certs.NewKeyLike(old.Leaf().PublicKey, old.Key.BlockType)
+	key, err = certs.NewKeyLike(old.LeafCert().PublicKey, old.Key.BlockType)
 	if err != nil {
 		return key, false, err
 	}
@@ -221,11 +221,11 @@ func pendingKey(path string, old store.Content, k chosenKey) (key certs.Key, bef
 }
 
 func newCSR(c inventory.Certificate, old store.Content, key certs.Key, o statedir.Order) (nodeapi.CSR, error) {
-	pem, err := certs.NewCSR(old.Leaf(), key)
+	pem, err := certs.NewCSR(old.LeafCert(), key)
 	if err != nil {
 		return nodeapi.CSR{}, err
 	}
-	csr := nodeapi.CSR{TargetID: c.ID(), Signer: c.Issuer.Signer, PEM: string(pem), Usages: usagesFor(c.Issuer.Signer, old.Leaf())}
+	csr := nodeapi.CSR{TargetID: c.ID(), Signer: c.Issuer.Signer, PEM: string(pem), Usages: usagesFor(c.Issuer.Signer, old.LeafCert())}
 	if seconds := expiration(c, time.Duration(o.ValiditySeconds)*time.Second) / time.Second; seconds > 0 {
 		csr.ExpirationSeconds = int32(min(max(int64(seconds), minExpiration), math.MaxInt32))
 	}
@@ -244,7 +244,7 @@ func expiration(c inventory.Certificate, asked time.Duration) time.Duration {
 	case life >= short || life == 0:
 		return life
 	}
-	return plan.Validity(c, 0)
+	return plan.SuccessorValidity(c, 0)
 }
 
 // usagesFor returns the usages that the kubelet itself requests, in the names of the
@@ -262,7 +262,7 @@ func usagesFor(signer string, old *x509.Certificate) []string {
 }
 
 // fileNameFor makes a file name of any ID.
-func nameOf(id string) string {
+func fileNameFor(id string) string {
 	sum := sha256.Sum256([]byte(id))
 	return hex.EncodeToString(sum[:8])
 }

@@ -30,8 +30,8 @@ type api struct {
 	posted   []nodeapi.CSR
 }
 
-func (a *api) Post(_ context.Context, csr nodeapi.CSR) (string, error) {
-	a.n.alive()
+func (a *api) PostCSR(_ context.Context, csr nodeapi.CSR) (string, error) {
+	a.n.checkAlive()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.refuse != nil {
@@ -41,31 +41,31 @@ func (a *api) Post(_ context.Context, csr nodeapi.CSR) (string, error) {
 	return "csr-1", nil
 }
 
-func (a *api) Get(context.Context, string) ([]byte, string, error) {
-	a.n.alive()
+func (a *api) GetIssued(context.Context, string) ([]byte, string, error) {
+	a.n.checkAlive()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.denied != "" || !a.approved {
 		return nil, a.denied, nil
 	}
-	return []byte(a.n.sign(a.posted[0].PEM, a.takes)), "", nil
+	return []byte(a.n.signRequest(a.posted[0].PEM, a.takes)), "", nil
 }
 
 // signRequest signs a request as a signer does.
-func (n *fakeNode) sign(csrPEM string, takes func(*x509.Certificate)) string {
+func (n *fakeNode) signRequest(csrPEM string, takes func(*x509.Certificate)) string {
 	n.t.Helper()
 	csr, err := x509.ParseCertificateRequest(pemBytes(n.t, csrPEM))
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	template, err := certs.Successor(n.onDisk("kubelet-client"), certs.Renewal{Now: n.now(), CA: n.tree.CA.Cert})
+	template, err := certs.SuccessorTemplate(n.onDisk("kubelet-client"), certs.Renewal{Now: n.clock(), CA: n.tree.CA.Cert})
 	if err != nil {
 		n.t.Fatal(err)
 	}
 	if takes != nil {
 		takes(template)
 	}
-	leaf, err := certs.Sign(template, csr.PublicKey, n.tree.CA.Cert, n.tree.CA.Key.Signer)
+	leaf, err := certs.SignTemplate(template, csr.PublicKey, n.tree.CA.Cert, n.tree.CA.Key.Signer)
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -90,10 +90,10 @@ func (n *fakeNode) throughAPI(e *Engine, a *api) {
 func TestKubeletRequestsWithItsOwnIdentity(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
-		e, r := n.engine()
+		e, r := n.newEngine()
 		a := &api{n: n}
 		n.throughAPI(e, a)
-		n.stage(plan.RestartAlways, certs.Kubelet)
+		n.stageServices(plan.RestartAlways, certs.Kubelet)
 		r.orderAfter(n, nodeapi.Staged, commitOrder)
 		r.orderAfter(n, nodeapi.Committed, finish)
 		hook := r.hook
@@ -106,12 +106,12 @@ func TestKubeletRequestsWithItsOwnIdentity(t *testing.T) {
 			}
 			hook(rec)
 		}
-		if err := run(t, t.Context(), e); err != nil {
+		if err := runOrders(t, t.Context(), e); err != nil {
 			t.Fatal(err)
 		}
 		n.isAll(true, certs.Kubelet)
-		if r.last().Kind != nodeapi.Finished {
-			t.Errorf("records: %s", r.kinds())
+		if r.lastRecord().Kind != nodeapi.Finished {
+			t.Errorf("records: %s", r.kindsText())
 		}
 		want := "[digital signature key encipherment client auth]"
 		if got := fmt.Sprint(a.posted[0].Usages); got != want {
@@ -123,7 +123,7 @@ func TestKubeletRequestsWithItsOwnIdentity(t *testing.T) {
 func TestLocalCAKeySignsWithoutTheAPI(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
-		e, r := n.engine()
+		e, r := n.newEngine()
 		n.throughAPI(e, &api{n: n, refuse: errors.New("connection refused")})
 		scan := e.Scan
 		e.Scan = func(ctx context.Context) (inventory.Node, error) {
@@ -136,14 +136,14 @@ func TestLocalCAKeySignsWithoutTheAPI(t *testing.T) {
 			}
 			return node, err
 		}
-		n.stage(plan.RestartAlways, certs.Kubelet)
+		n.stageServices(plan.RestartAlways, certs.Kubelet)
 		r.orderAfter(n, nodeapi.Staged, commitOrder)
 		r.orderAfter(n, nodeapi.Committed, finish)
-		if err := run(t, t.Context(), e); err != nil {
+		if err := runOrders(t, t.Context(), e); err != nil {
 			t.Fatal(err)
 		}
-		if len(r.of(nodeapi.CSRNeeded)) > 0 || r.last().Kind != nodeapi.Finished {
-			t.Errorf("records: %s", r.kinds())
+		if len(r.recordsOf(nodeapi.CSRNeeded)) > 0 || r.lastRecord().Kind != nodeapi.Finished {
+			t.Errorf("records: %s", r.kindsText())
 		}
 		n.isAll(true, certs.Kubelet)
 	})
@@ -154,24 +154,24 @@ func TestLocalCAKeySignsWithoutTheAPI(t *testing.T) {
 func TestACompromisedIdentityIsNotUsed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
-		e, r := n.engine()
+		e, r := n.newEngine()
 		a := &api{n: n}
 		n.throughAPI(e, a)
-		n.distrust(certs.Kubelet)
+		n.distrustOld(certs.Kubelet)
 		r.orderAfter(n, nodeapi.Staged, commitOrder)
 		r.orderAfter(n, nodeapi.Committed, finish)
 		hook := r.hook
 		r.hook = func(rec nodeapi.Record) {
 			if rec.Kind == nodeapi.CSRNeeded {
-				n.order(nodeapi.Order{Kind: nodeapi.OrderIssued, Issued: &nodeapi.Issued{TargetID: rec.CSR.TargetID, PEM: n.sign(rec.CSR.PEM, nil)}})
+				n.putOrder(nodeapi.Order{Kind: nodeapi.OrderIssued, Issued: &nodeapi.Issued{TargetID: rec.CSR.TargetID, PEM: n.signRequest(rec.CSR.PEM, nil)}})
 			}
 			hook(rec)
 		}
-		if err := run(t, t.Context(), e); err != nil {
+		if err := runOrders(t, t.Context(), e); err != nil {
 			t.Fatal(err)
 		}
-		if len(a.posted) > 0 || len(r.of(nodeapi.CSRNeeded)) != 1 || r.last().Kind != nodeapi.Finished {
-			t.Errorf("posted %d, records: %s", len(a.posted), r.kinds())
+		if len(a.posted) > 0 || len(r.recordsOf(nodeapi.CSRNeeded)) != 1 || r.lastRecord().Kind != nodeapi.Finished {
+			t.Errorf("posted %d, records: %s", len(a.posted), r.kindsText())
 		}
 		n.isAll(true, certs.Kubelet)
 		n.noOldKeys()
@@ -181,33 +181,33 @@ func TestACompromisedIdentityIsNotUsed(t *testing.T) {
 func TestCSRNeededSurvivesARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
-		e, r := n.engine()
+		e, r := n.newEngine()
 		a := &api{n: n, refuse: errors.New("401 Unauthorized")}
 		n.throughAPI(e, a)
-		n.stage(plan.RestartAlways, certs.Kubelet)
+		n.stageServices(plan.RestartAlways, certs.Kubelet)
 		n.killAt(r, 2)
-		if err := run(t, t.Context(), e); !errors.Is(err, errKilled) {
+		if err := runOrders(t, t.Context(), e); !errors.Is(err, errKilled) {
 			t.Fatal(err)
 		}
-		needed := r.of(nodeapi.CSRNeeded)
+		needed := r.recordsOf(nodeapi.CSRNeeded)
 		if len(needed) != 1 || !strings.Contains(needed[0].Message, "401") {
-			t.Fatalf("records: %s %+v", r.kinds(), needed)
+			t.Fatalf("records: %s %+v", r.kindsText(), needed)
 		}
 		n.dead = false
-		e, r = n.engine()
+		e, r = n.newEngine()
 		n.throughAPI(e, a)
 		r.orderAfter(n, nodeapi.Staged, commitOrder)
 		r.orderAfter(n, nodeapi.Committed, finish)
 		go func() {
 			time.Sleep(3 * time.Minute) // an administrator takes his time
-			n.order(nodeapi.Order{Kind: nodeapi.OrderKeepAlive})
+			n.putOrder(nodeapi.Order{Kind: nodeapi.OrderKeepAlive})
 			time.Sleep(3 * time.Minute)
-			n.order(nodeapi.Order{Kind: nodeapi.OrderIssued, Issued: &nodeapi.Issued{TargetID: needed[0].CSR.TargetID, PEM: n.sign(needed[0].CSR.PEM, nil)}})
+			n.putOrder(nodeapi.Order{Kind: nodeapi.OrderIssued, Issued: &nodeapi.Issued{TargetID: needed[0].CSR.TargetID, PEM: n.signRequest(needed[0].CSR.PEM, nil)}})
 		}()
-		if err := run(t, t.Context(), e); err != nil {
+		if err := runOrders(t, t.Context(), e); err != nil {
 			t.Fatal(err)
 		}
-		if got := r.kinds(); !strings.HasPrefix(got, "Staged Committing") || !strings.HasSuffix(got, "Finished") {
+		if got := r.kindsText(); !strings.HasPrefix(got, "Staged Committing") || !strings.HasSuffix(got, "Finished") {
 			t.Errorf("records after the restart: %s", got)
 		}
 		n.isAll(true, certs.Kubelet)
@@ -231,28 +231,28 @@ func TestADeniedRequestFailsTheStaging(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := newFakeNode(t)
-				before := n.snapshot()
-				e, r := n.engine()
+				before := n.takeSnapshot()
+				e, r := n.newEngine()
 				e.Idle = time.Second
 				a := test.api
 				a.n = n
 				n.throughAPI(e, a)
-				n.stage(plan.RestartAlways, certs.Kubelet)
+				n.stageServices(plan.RestartAlways, certs.Kubelet)
 				r.hook = func(rec nodeapi.Record) {
 					if rec.CSR != nil && test.order != nil {
 						o := *test.order
 						if o.Issued != nil {
 							o.Issued.TargetID = rec.CSR.TargetID
 						}
-						n.order(o)
+						n.putOrder(o)
 					}
 				}
-				if err := run(t, t.Context(), e); err != nil {
+				if err := runOrders(t, t.Context(), e); err != nil {
 					t.Fatal(err)
 				}
-				failed := r.of(nodeapi.Failed)
+				failed := r.recordsOf(nodeapi.Failed)
 				if len(failed) != 1 || !strings.Contains(failed[0].Message, test.words) {
-					t.Errorf("records: %s %+v, want %q", r.kinds(), failed, test.words)
+					t.Errorf("records: %s %+v, want %q", r.kindsText(), failed, test.words)
 				}
 				n.sameAs(before)
 				n.stagedIsEmpty()
@@ -279,17 +279,17 @@ func TestASignerThatDropsNamesIsRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := newFakeNode(t)
-				before := n.snapshot()
-				e, r := n.engine()
+				before := n.takeSnapshot()
+				e, r := n.newEngine()
 				e.Idle = time.Second
 				n.throughAPI(e, &api{n: n, approved: true, takes: test.takes})
-				n.stage(plan.RestartAlways, certs.Kubelet)
-				if err := run(t, t.Context(), e); err != nil {
+				n.stageServices(plan.RestartAlways, certs.Kubelet)
+				if err := runOrders(t, t.Context(), e); err != nil {
 					t.Fatal(err)
 				}
-				failed := r.of(nodeapi.Failed)
+				failed := r.recordsOf(nodeapi.Failed)
 				if len(failed) != 1 || !strings.Contains(failed[0].Message, test.says) || !strings.Contains(failed[0].Hint, "it must sign the names and usages that were requested") {
-					t.Errorf("records: %s %+v, want %q", r.kinds(), failed, test.says)
+					t.Errorf("records: %s %+v, want %q", r.kindsText(), failed, test.says)
 				}
 				n.sameAs(before)
 				n.stagedIsEmpty()
@@ -301,7 +301,7 @@ func TestASignerThatDropsNamesIsRefused(t *testing.T) {
 func TestStagingContinuesAfterATermination(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
-		e, r := n.engine()
+		e, r := n.newEngine()
 		n.throughAPI(e, &api{n: n})
 		ctx, sigterm := context.WithCancel(t.Context())
 		r.hook = func(rec nodeapi.Record) {
@@ -309,11 +309,11 @@ func TestStagingContinuesAfterATermination(t *testing.T) {
 				sigterm()
 			}
 		}
-		n.stage(plan.RestartAlways, certs.Kubelet)
-		if err := run(t, ctx, e); err != nil {
+		n.stageServices(plan.RestartAlways, certs.Kubelet)
+		if err := runOrders(t, ctx, e); err != nil {
 			t.Fatal(err)
 		}
-		if got := r.kinds(); got != "Staging CSRPosted Abandoned" {
+		if got := r.kindsText(); got != "Staging CSRPosted Abandoned" {
 			t.Errorf("records: %s", got)
 		}
 		n.stagedIsEmpty()

@@ -56,7 +56,7 @@ type restarting struct {
 // restartServices restarts services and waits until each is healthy again. In a rollback it
 // also shortens the back-off of components that crash-loop, and a component that was unhealthy
 // before the commit only has to run.
-func (c *committing) restart(ctx context.Context, services []certs.Service) error {
+func (c *committing) restartServices(ctx context.Context, services []certs.Service) error {
 	why := ""
 	if c.undoing {
 		why = "back to its old certificates"
@@ -73,7 +73,7 @@ func (c *committing) restart(ctx context.Context, services []certs.Service) erro
 					c.early = nil
 					continue
 				}
-				r, err := c.stop(ctx, component, why)
+				r, err := c.stopComponent(ctx, component, why)
 				if r != nil {
 					begun = append(begun, r)
 				}
@@ -94,22 +94,22 @@ func (c *committing) restart(ctx context.Context, services []certs.Service) erro
 
 // stopComponent stops a component's instance. From its record on, the component may have read
 // new files.
-func (c *committing) stop(ctx context.Context, target inventory.Component, why string) (*restarting, error) {
+func (c *committing) stopComponent(ctx context.Context, target inventory.Component, why string) (*restarting, error) {
 	limit := stopLimit(target)
 	err := c.log.write(nodeapi.Record{Kind: nodeapi.Restarting, Service: target.Service, Message: why,
-		WithinSeconds: (limit + c.allowance(target, 0)).Seconds()})
+		WithinSeconds: (limit + c.startTimeout(target, 0)).Seconds()})
 	if err != nil {
 		return nil, err
 	}
 	c.restarted = append(c.restarted, target.Service)
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	old, err := c.Restarter.Current(ctx, target)
+	old, err := c.Restarter.CurrentInstance(ctx, target)
 	if err != nil {
 		return nil, &failure{service: target.Service, what: fmt.Sprintf("%s could not be restarted", target.Service), cause: err}
 	}
 	r := &restarting{component: target, old: old, outage: c.watchOutage(ctx, target)}
-	if err := c.Restarter.Stop(ctx, target, old); err != nil {
+	if err := c.Restarter.StopInstance(ctx, target, old); err != nil {
 		return r, &failure{service: target.Service, what: fmt.Sprintf("%s could not be stopped", target.Service), cause: err}
 	}
 	return r, nil
@@ -121,16 +121,16 @@ func (c *committing) awaitAll(ctx context.Context, begun []*restarting) error {
 	for _, r := range begun {
 		g.Go(func() (err error) {
 			defer recoverAs(&err)
-			return c.await(ctx, first, r)
+			return c.awaitRestarted(ctx, first, r)
 		})
 	}
 	return g.Wait()
 }
 
 // awaitRestarted waits for a component's next instance and for its health, until first ends.
-func (c *committing) await(ctx, first context.Context, r *restarting) error {
-	timeout := c.allowance(r.component, r.old.BackOff)
-	if err := c.sayWhy(r, timeout); err != nil {
+func (c *committing) awaitRestarted(ctx, first context.Context, r *restarting) error {
+	timeout := c.startTimeout(r.component, r.old.BackOff)
+	if err := c.explainWait(r, timeout); err != nil {
 		return err
 	}
 	waiting, cancel := context.WithTimeout(first, timeout)
@@ -138,31 +138,31 @@ func (c *committing) await(ctx, first context.Context, r *restarting) error {
 	waiting, stop := c.untilCrash(waiting, r)
 	defer stop()
 	service := r.component.Service
-	fresh, err := c.Restarter.Await(waiting, r.component, r.old)
+	fresh, err := c.Restarter.AwaitInstance(waiting, r.component, r.old)
 	if err != nil {
-		return c.gaveUp(ctx, waiting, r.component, fmt.Sprintf("%s did not start again", service), timeout, err)
+		return c.waitFailure(ctx, waiting, r.component, fmt.Sprintf("%s did not start again", service), timeout, err)
 	}
 	detail := "running"
 	if c.mustBeHealthy(r.component) {
 		last, err := r.outage.waitHealthy(waiting)
 		if err != nil {
-			return c.gaveUp(ctx, waiting, r.component, fmt.Sprintf("%s did not become healthy", service), timeout, err)
+			return c.waitFailure(ctx, waiting, r.component, fmt.Sprintf("%s did not become healthy", service), timeout, err)
 		}
 		detail = healthDetail(r.component, last)
 	}
 	// The healthy instance must still be the same one. A component that exits soon after each
 	// start is healthy in between.
-	now, err := c.Restarter.Current(waiting, r.component)
+	now, err := c.Restarter.CurrentInstance(waiting, r.component)
 	if err == nil && (now.ID != fresh.ID || !now.Running) {
 		err = errors.New("it exited again")
 	}
 	if err != nil {
-		return c.unwell(ctx, r.component, fmt.Sprintf("%s did not stay up", service), err)
+		return c.componentFailure(ctx, r.component, fmt.Sprintf("%s did not stay up", service), err)
 	}
-	r.outage.close()
+	r.outage.stopMeasuring()
 	started := fresh.StartedAt.UTC()
 	err = c.log.write(nodeapi.Record{Kind: nodeapi.Restarted, Service: service,
-		UnavailableSeconds: r.outage.seconds(), StartedAt: &started})
+		UnavailableSeconds: r.outage.downSeconds(), StartedAt: &started})
 	if err != nil {
 		return err
 	}
@@ -171,24 +171,24 @@ func (c *committing) await(ctx, first context.Context, r *restarting) error {
 }
 
 // waitFailure returns the failure of a wait: at its deadline, or earlier because of a crash.
-func (c *committing) gaveUp(ctx, waiting context.Context, target inventory.Component, what string, timeout time.Duration, err error) error {
+func (c *committing) waitFailure(ctx, waiting context.Context, target inventory.Component, what string, timeout time.Duration, err error) error {
 	var crash *crashError
 	if errors.As(context.Cause(waiting), &crash) {
-		return c.unwell(ctx, target, what, crash)
+		return c.componentFailure(ctx, target, what, crash)
 	}
-	return c.unwell(ctx, target, fmt.Sprintf("%s within %.0fs", what, timeout.Seconds()), err)
+	return c.componentFailure(ctx, target, fmt.Sprintf("%s within %.0fs", what, timeout.Seconds()), err)
 }
 
 // componentFailure returns the failure of a component, with the last lines of its log.
-func (c *committing) unwell(ctx context.Context, target inventory.Component, what string, cause error) error {
-	words := c.lastWords(ctx, target)
+func (c *committing) componentFailure(ctx context.Context, target inventory.Component, what string, cause error) error {
+	words := c.lastLog(ctx, target)
 	return &failure{service: target.Service, what: what, cause: cause, why: strings.Join(words, " | ")}
 }
 
 // closeOutages ends every measurement, including those that a panic left running.
 func (c *committing) closeOutages() {
 	for _, o := range c.outages {
-		o.close()
+		o.stopMeasuring()
 	}
 	c.outages = nil
 }
@@ -229,9 +229,9 @@ func (c *committing) watchOutage(ctx context.Context, target inventory.Component
 		defer tick.Stop()
 		for ctx.Err() == nil {
 			asked := c.now()
-			p := c.Prober.Health(ctx, c.t.Node, target)
+			p := c.Prober.CheckHealth(ctx, c.t.Node, target)
 			if ctx.Err() == nil {
-				o.note(p, asked, c.now())
+				o.addProbe(p, asked, c.now())
 			}
 			select {
 			case <-ctx.Done():
@@ -243,17 +243,17 @@ func (c *committing) watchOutage(ctx context.Context, target inventory.Component
 }
 
 // isUp reports whether a probe shows the best health that can be known of the component.
-func (o *outage) up(p inventory.Probe) bool { return p.Healthy || o.unasked && p.Unasked }
+func (o *outage) isUp(p inventory.Probe) bool { return p.Healthy || o.unasked && p.Unasked }
 
 // addProbe adds the time from the first unhealthy probe to the first healthy one.
-func (o *outage) note(p inventory.Probe, asked, answered time.Time) {
+func (o *outage) addProbe(p inventory.Probe, asked, answered time.Time) {
 	o.mu.Lock()
 	o.looks++
 	o.last = p
 	switch {
-	case !o.up(p) && o.down.IsZero():
+	case !o.isUp(p) && o.down.IsZero():
 		o.down = asked
-	case o.up(p) && !o.down.IsZero():
+	case o.isUp(p) && !o.down.IsZero():
 		o.total += answered.Sub(o.down)
 		o.down = time.Time{}
 	}
@@ -275,7 +275,7 @@ func (o *outage) waitHealthy(ctx context.Context) (inventory.Probe, error) {
 		looks := o.looks
 		last := o.last
 		o.mu.Unlock()
-		if looks > from && o.up(last) {
+		if looks > from && o.isUp(last) {
 			return last, nil
 		}
 		select {
@@ -286,13 +286,13 @@ func (o *outage) waitHealthy(ctx context.Context) (inventory.Probe, error) {
 	}
 }
 
-func (o *outage) seconds() float64 {
+func (o *outage) downSeconds() float64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return float64(o.total.Milliseconds()) / 1000
 }
 
-func (o *outage) close() {
+func (o *outage) stopMeasuring() {
 	o.cancel()
 	o.stopped.Wait()
 }

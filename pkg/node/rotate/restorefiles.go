@@ -31,17 +31,17 @@ type fate struct {
 
 // restoreFiles restores the files of the old certificates, except where that would do harm: see
 // [committing.decideFates]. It continues after an error.
-func (c *committing) putBack() (problems []string) {
-	c.fates = c.decide()
+func (c *committing) restoreFiles() (problems []string) {
+	c.fates = c.decideFates()
 	dir := backupDir(c.rotation, c.t.Order)
 	for n, i := range c.t.Items {
 		var err error
 		func() {
 			defer recoverAs(&err)
 			if c.fates[n].action == restored {
-				err = store.Restore(c.Root, i.Certificate.Store, itemDir(dir, n), i.New.FingerprintSHA256)
+				err = store.RestoreStore(c.Root, i.Certificate.Store, itemDir(dir, n), i.New.FingerprintSHA256)
 			} else {
-				err = store.Discard(c.Root, i.Certificate.Store)
+				err = store.DiscardStaged(c.Root, i.Certificate.Store)
 			}
 		}()
 		if err != nil {
@@ -58,11 +58,11 @@ func (c *committing) putBack() (problems []string) {
 // complete and valid successor. A commit whose process ended is rolled back later, perhaps
 // weeks later: a third certificate, which an operator or the kubelet has written in between, is
 // kept then. Items that share a file have one fate.
-func (c *committing) decide() []fate {
+func (c *committing) decideFates() []fate {
 	fates := make([]fate, len(c.t.Items))
 	found := make([]store.Generation, len(c.t.Items))
 	for n, i := range c.t.Items {
-		generation, leaf := store.Compare(c.Root, i.Certificate.Store, i.Certificate.FingerprintSHA256, i.New.FingerprintSHA256)
+		generation, leaf := store.CompareStore(c.Root, i.Certificate.Store, i.Certificate.FingerprintSHA256, i.New.FingerprintSHA256)
 		found[n] = generation
 		fates[n] = fate{fits: generation != store.Mixed}
 		if leaf != nil {
@@ -75,7 +75,7 @@ func (c *committing) decide() []fate {
 			fates[n].action = left
 		}
 	}
-	for _, group := range c.sharing() {
+	for _, group := range c.groupSharing() {
 		has := func(a action) bool {
 			return slices.ContainsFunc(group, func(n int) bool { return fates[n].action == a })
 		}
@@ -96,15 +96,15 @@ func (c *committing) decide() []fate {
 // onlyNewIsValid reports whether an item's old certificate has expired and its new one is
 // valid.
 func (c *committing) onlyNewIsValid(i item) bool {
-	return c.expired(i) && c.atLeastBegan().Before(i.New.NotAfter) && !c.atLeastBegan().Before(i.New.NotBefore)
+	return c.oldExpired(i) && c.atLeastBegan().Before(i.New.NotAfter) && !c.atLeastBegan().Before(i.New.NotBefore)
 }
 
 // replacesExpired reports whether a third certificate is valid where the old one has expired.
 func (c *committing) replacesExpired(i item, third *x509.Certificate) bool {
-	return third != nil && c.expired(i) && c.atLeastBegan().Before(third.NotAfter)
+	return third != nil && c.oldExpired(i) && c.atLeastBegan().Before(third.NotAfter)
 }
 
-func (c *committing) expired(i item) bool {
+func (c *committing) oldExpired(i item) bool {
 	return !c.atLeastBegan().Before(i.Certificate.NotAfter)
 }
 
@@ -118,11 +118,11 @@ func (c *committing) atLeastBegan() time.Time {
 }
 
 // groupSharing groups items whose pairs share a file, such as one key of two certificates.
-func (c *committing) sharing() [][]int {
+func (c *committing) groupSharing() [][]int {
 	var groups [][]int
 	files := make([][]string, len(c.t.Items))
 	for n, i := range c.t.Items {
-		files[n] = c.files(i.Certificate.Store)
+		files[n] = c.pairFiles(i.Certificate.Store)
 		group := []int{n}
 		groups = slices.DeleteFunc(groups, func(other []int) bool {
 			joins := slices.ContainsFunc(other, func(m int) bool {
@@ -140,7 +140,7 @@ func (c *committing) sharing() [][]int {
 
 // pairFiles returns the real files of a pair, which is replaced as a whole. In a kubeconfig one
 // user can be replaced without the others.
-func (c *committing) files(s inventory.Store) (out []string) {
+func (c *committing) pairFiles(s inventory.Store) (out []string) {
 	if s.Kind == inventory.Kubeconfig {
 		return nil
 	}
@@ -148,7 +148,7 @@ func (c *committing) files(s inventory.Store) (out []string) {
 		if path == "" {
 			continue
 		}
-		local, err := c.Root.Local(path)
+		local, err := c.Root.LocalPath(path)
 		if err != nil {
 			local = filepath.Clean(path)
 		}
@@ -158,7 +158,7 @@ func (c *committing) files(s inventory.Store) (out []string) {
 }
 
 // namesOf lists the certificates of one fate.
-func (c *committing) names(a action) (names []string) {
+func (c *committing) namesOf(a action) (names []string) {
 	for n, f := range c.fates {
 		if f.action == a {
 			names = append(names, c.t.Items[n].Certificate.Name)
@@ -179,9 +179,9 @@ func (c *committing) usersOf(a action) (out []certs.Service) {
 }
 
 // explainFates names the certificates that are not the old ones, with the reason.
-func (c *committing) remarks() string {
+func (c *committing) explainFates() string {
 	var out []string
-	if names := c.names(kept); len(names) > 0 {
+	if names := c.namesOf(kept); len(names) > 0 {
 		var expired []string
 		for n, f := range c.fates {
 			if f.action == kept {
@@ -192,7 +192,7 @@ func (c *committing) remarks() string {
 		out = append(out, fmt.Sprintf("the new certificates of %s stay in place, since the old ones expired (%s)",
 			strings.Join(names, ", "), strings.Join(slices.Compact(expired), ", ")))
 	}
-	if names := c.names(left); len(names) > 0 {
+	if names := c.namesOf(left); len(names) > 0 {
 		out = append(out, fmt.Sprintf("%s changed by another program since, and left unchanged", strings.Join(names, ", ")))
 	}
 	return strings.Join(out, "; ")

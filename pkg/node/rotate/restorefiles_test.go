@@ -17,15 +17,15 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// interrupted is a node on which the process died when every file of some services was
+// interruptCommit is a node on which the process died when every file of some services was
 // new and nothing was restarted yet.
-func (n *fakeNode) interrupted(services ...certs.Service) {
+func (n *fakeNode) interruptCommit(services ...certs.Service) {
 	n.t.Helper()
-	n.stage(plan.RestartAlways, services...)
-	e, r := n.engine()
+	n.stageServices(plan.RestartAlways, services...)
+	e, r := n.newEngine()
 	n.killAt(r, 4) // Replaced
 	r.orderAfter(n, nodeapi.Staged, commitOrder)
-	if err := run(n.t, n.t.Context(), e); !errors.Is(err, errKilled) {
+	if err := runOrders(n.t, n.t.Context(), e); !errors.Is(err, errKilled) {
 		n.t.Fatal(err)
 	}
 	n.dead = false
@@ -45,14 +45,14 @@ func (n *fakeNode) launchAll() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for s := range n.all {
-		n.launch(s)
+		n.launchService(s)
 	}
 }
 
-// rotation is how the only rotation stands on the node.
-func (n *fakeNode) rotation() inventory.NodeRotation {
+// nodeRotation is how the only rotation stands on the node.
+func (n *fakeNode) nodeRotation() inventory.NodeRotation {
 	n.t.Helper()
-	history, _, err := statedir.History(n.tree.Root)
+	history, _, err := statedir.ReadHistory(n.tree.Root)
 	if err != nil || len(history) != 1 {
 		n.t.Fatalf("history %+v, %v", history, err)
 	}
@@ -66,14 +66,14 @@ func TestRecoveryKeepsRepairedCertificates(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := newFakeNode(t)
-				n.interrupted(certs.Etcd)
+				n.interruptCommit(certs.Etcd)
 				repaired := n.renewEtcd("etcd-server")
 				time.Sleep(6 * 7 * 24 * time.Hour)
 				if !boot {
 					n.launchAll() // on the certificate that the operator has written
 				}
-				e, _ := n.engine()
-				undone, err := e.Recover(t.Context(), boot)
+				e, _ := n.newEngine()
+				undone, err := e.RecoverNode(t.Context(), boot)
 				if err != nil || len(undone) != 1 {
 					t.Fatalf("%+v, %v", undone, err)
 				}
@@ -88,14 +88,14 @@ func TestRecoveryKeepsRepairedCertificates(t *testing.T) {
 				if rec := undone[0]; !strings.Contains(rec.Message, "etcd-server changed by another program since") || rec.Hint == "" {
 					t.Errorf("message %q, hint %q", rec.Message, rec.Hint)
 				}
-				if got := n.rotation(); got.State != inventory.RolledBack || got.Unverified != boot {
+				if got := n.nodeRotation(); got.State != inventory.RolledBack || got.Unverified != boot {
 					t.Errorf("the rotation stands as %s, unverified %v", got.State, got.Unverified)
 				}
 				n.launchAll()
-				if _, err := e.Recover(t.Context(), false); err != nil {
+				if _, err := e.RecoverNode(t.Context(), false); err != nil {
 					t.Fatal(err)
 				}
-				if n.rotation().Unverified {
+				if n.nodeRotation().Unverified {
 					t.Error("the next process did not verify it")
 				}
 				if got := certs.Fingerprint(n.onDisk("etcd-server")); got != repaired {
@@ -111,13 +111,13 @@ func TestRecoveryKeepsRepairedCertificates(t *testing.T) {
 func TestRecoveryKeepsCertificatesThatTheKubeletRotated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
-		n.interrupted(certs.Kubelet)
+		n.interruptCommit(certs.Kubelet)
 		p := n.tree.CA.Leaf(t, certstest.Name("system:node:cp1", "system:nodes"))
 		dated := certstest.KubeletDir + "/kubelet-client-2030-01-02-03-04-05.pem"
 		n.tree.Write(t, dated, append(p.CertPEM(), p.KeyPEM(t)...), 0o600)
 		n.turnLink(dated)
-		e, _ := n.engine()
-		if _, err := e.Recover(t.Context(), true); err != nil {
+		e, _ := n.newEngine()
+		if _, err := e.RecoverNode(t.Context(), true); err != nil {
 			t.Fatal(err)
 		}
 		if got := certs.Fingerprint(n.onDisk("kubelet-client")); got != certs.Fingerprint(p.Leaf()) {
@@ -134,7 +134,7 @@ func TestRecoveryKeepsCertificatesThatTheKubeletRotated(t *testing.T) {
 func TestRecoveryDeletesOnlyItsOwnDatedFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
-		n.interrupted(certs.Kubelet)
+		n.interruptCommit(certs.Kubelet)
 		made, err := os.Readlink(n.tree.Local(certstest.KubeletDir + "/kubelet-client-current.pem"))
 		if err != nil {
 			t.Fatal(err)
@@ -142,8 +142,8 @@ func TestRecoveryDeletesOnlyItsOwnDatedFile(t *testing.T) {
 		p := n.tree.CA.Leaf(t, certstest.Name("system:node:cp1", "system:nodes"))
 		dated := certstest.KubeletDir + "/kubelet-client-2030-01-02-03-04-05.pem"
 		n.tree.Write(t, dated, append(p.CertPEM(), p.KeyPEM(t)...), 0o600)
-		e, _ := n.engine()
-		if _, err := e.Recover(t.Context(), true); err != nil {
+		e, _ := n.newEngine()
+		if _, err := e.RecoverNode(t.Context(), true); err != nil {
 			t.Fatal(err)
 		}
 		if got := certs.Fingerprint(n.onDisk("kubelet-client")); got != n.original["kubelet-client"] {
@@ -187,11 +187,11 @@ func TestRecoveryRestoresAMixedPair(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := newFakeNode(t)
-				before := n.snapshot()
-				n.interrupted(certs.Etcd)
+				before := n.takeSnapshot()
+				n.interruptCommit(certs.Etcd)
 				tear(t, n, certstest.PKIDir+"/etcd/server", n.tree.Pairs["etcd-server"])
-				e, _ := n.engine()
-				if _, err := e.Recover(t.Context(), true); err != nil {
+				e, _ := n.newEngine()
+				if _, err := e.RecoverNode(t.Context(), true); err != nil {
 					t.Fatal(err)
 				}
 				n.sameAs(before)
@@ -209,7 +209,7 @@ func TestRecoveryKeepsTheRestOfAKubeconfig(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		n.interrupted(certs.KubeScheduler)
+		n.interruptCommit(certs.KubeScheduler)
 		now, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -221,8 +221,8 @@ func TestRecoveryKeepsTheRestOfAKubeconfig(t *testing.T) {
 		if err := os.WriteFile(path, []byte(edit.Replace(string(now))), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		e, _ := n.engine()
-		if _, err := e.Recover(t.Context(), true); err != nil {
+		e, _ := n.newEngine()
+		if _, err := e.RecoverNode(t.Context(), true); err != nil {
 			t.Fatal(err)
 		}
 		after, err := os.ReadFile(path)
@@ -238,24 +238,24 @@ func TestRecoveryKeepsNewWhereOldHasExpired(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
 		n.expireEtcd(certstest.Now.Add(24 * time.Hour))
-		n.interrupted(certs.Etcd)
-		after := n.snapshot()
+		n.interruptCommit(certs.Etcd)
+		after := n.takeSnapshot()
 		time.Sleep(3 * 24 * time.Hour)
-		e, _ := n.engine()
-		undone, err := e.Recover(t.Context(), true)
+		e, _ := n.newEngine()
+		undone, err := e.RecoverNode(t.Context(), true)
 		if err != nil || len(undone) != 1 {
 			t.Fatalf("%+v, %v", undone, err)
 		}
 		n.sameAs(after)
-		got := n.rotation()
+		got := n.nodeRotation()
 		if got.State != inventory.Committed || !got.Unverified || len(got.Renewed) != 3 {
 			t.Errorf("the rotation stands as %s, unverified %v, %d renewed", got.State, got.Unverified, len(got.Renewed))
 		}
 		n.launchAll()
-		if _, err := e.Recover(t.Context(), false); err != nil {
+		if _, err := e.RecoverNode(t.Context(), false); err != nil {
 			t.Fatal(err)
 		}
-		if got := n.rotation(); got.State != inventory.Committed || got.Unverified {
+		if got := n.nodeRotation(); got.State != inventory.Committed || got.Unverified {
 			t.Errorf("after the next process it stands as %s, unverified %v", got.State, got.Unverified)
 		}
 		n.sameAs(after)
@@ -268,11 +268,11 @@ func TestRecoveryDoesNotTrustAClockFromBeforeTheCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
 		n.expireEtcd(certstest.Now.Add(-time.Hour))
-		n.interrupted(certs.Etcd)
-		after := n.snapshot()
-		e, _ := n.engine()
+		n.interruptCommit(certs.Etcd)
+		after := n.takeSnapshot()
+		e, _ := n.newEngine()
 		e.Now = func() time.Time { return time.Unix(0, 0) }
-		if _, err := e.Recover(t.Context(), true); err != nil {
+		if _, err := e.RecoverNode(t.Context(), true); err != nil {
 			t.Fatal(err)
 		}
 		n.sameAs(after)
@@ -284,10 +284,10 @@ func TestRecoveryDecidesForEveryCertificate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
 		n.expireEtcd(certstest.Now.Add(24 * time.Hour))
-		n.interrupted(certs.Etcd, certs.KubeScheduler)
+		n.interruptCommit(certs.Etcd, certs.KubeScheduler)
 		time.Sleep(3 * 24 * time.Hour)
-		e, _ := n.engine()
-		if _, err := e.Recover(t.Context(), true); err != nil {
+		e, _ := n.newEngine()
+		if _, err := e.RecoverNode(t.Context(), true); err != nil {
 			t.Fatal(err)
 		}
 		for name, isNew := range map[string]bool{"etcd-server": true, "etcd-peer": true, "scheduler.conf": false} {
@@ -295,7 +295,7 @@ func TestRecoveryDecidesForEveryCertificate(t *testing.T) {
 				t.Errorf("%s is new: %v, want %v", name, got, isNew)
 			}
 		}
-		if got := n.rotation(); got.State != inventory.RolledBack || !got.Unverified {
+		if got := n.nodeRotation(); got.State != inventory.RolledBack || !got.Unverified {
 			t.Errorf("the rotation stands as %s, unverified %v", got.State, got.Unverified)
 		}
 	})
@@ -320,21 +320,21 @@ func TestExpiredMemberKeepsItsNewCertificates(t *testing.T) {
 		n := newFakeNode(t)
 		n.expireEtcd(certstest.Now.Add(-time.Hour))
 		n.unhealthy[certs.Etcd] = true
-		e, _ := n.engine()
+		e, _ := n.newEngine()
 		e.Alone = true
-		err := e.ByHand(t.Context(), plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways})
+		err := e.RotateByHand(t.Context(), plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways})
 		if !errors.Is(err, ErrNotVerified) || errors.Is(err, ErrAsBefore) || !strings.Contains(err.Error(), "other control-plane nodes") {
 			t.Fatalf("error: %v", err)
 		}
 		n.isAll(true, certs.Etcd)
-		if got := n.rotation(); got.State != inventory.Committed || !got.Unverified {
+		if got := n.nodeRotation(); got.State != inventory.Committed || !got.Unverified {
 			t.Errorf("the rotation stands as %s, unverified %v", got.State, got.Unverified)
 		}
 		n.unhealthy[certs.Etcd] = false // the other members have come back
-		if _, err := e.Recover(t.Context(), false); err != nil {
+		if _, err := e.RecoverNode(t.Context(), false); err != nil {
 			t.Fatal(err)
 		}
-		if n.rotation().Unverified {
+		if n.nodeRotation().Unverified {
 			t.Error("it is not verified now")
 		}
 	})

@@ -17,7 +17,7 @@ import (
 const (
 	// maxBackOff is the longest back-off that is waited for; the kubelet is restarted to end a
 	// longer one.
-	patience = 10 * time.Second
+	maxBackOff = 10 * time.Second
 	// coldStart is how long a kubelet that finds no API server when it starts does not start
 	// even its static pods. Measured with v1.37: it waits a minute for its Node object. If the
 	// only API server is down, a restart of the kubelet makes the outage longer, unless the
@@ -29,14 +29,14 @@ const (
 // Unknown, if they cannot be verified. If every old certificate has expired the new ones stay,
 // and the answer is Committed. It continues after errors as far as it can, also if nothing can
 // be recorded any more, which is its only error.
-func (c *committing) undo(ctx context.Context, f *failure) error {
+func (c *committing) rollBack(ctx context.Context, f *failure) error {
 	if c.t.Unit != "" {
-		return c.settle(ctx, f)
+		return c.settleUnit(ctx, f)
 	}
 	c.undoing = true
 	c.log.lenient = true
 	_ = c.log.write(nodeapi.Record{Kind: nodeapi.RollingBack, Service: f.service, Message: f.what})
-	problems := c.putBack()
+	problems := c.restoreFiles()
 	var unverified error
 	if len(problems) == 0 && !c.boot {
 		if problems = c.restartOld(ctx); len(problems) == 0 {
@@ -44,32 +44,32 @@ func (c *committing) undo(ctx context.Context, f *failure) error {
 		}
 	}
 	problems = append(problems, c.changedSince()...)
-	_ = c.log.write(c.answer(f, problems, unverified))
+	_ = c.log.write(c.rollBackAnswer(f, problems, unverified))
 	if c.log.failed != nil {
 		return c.log.failed
 	}
 	// A failed commit is not repeated.
-	return c.tidy()
+	return c.cleanUp()
 }
 
 // rollBackAnswer is the record that ends a rollback.
-func (c *committing) answer(f *failure, problems []string, unverified error) nodeapi.Record {
+func (c *committing) rollBackAnswer(f *failure, problems []string, unverified error) nodeapi.Record {
 	if len(problems) > 0 {
 		return nodeapi.Record{Kind: nodeapi.Unknown, Service: f.service, Hint: c.hintBackup(),
 			Message: fmt.Sprintf("%s; the rollback failed as well: %s", f.Error(), strings.Join(problems, "; "))}
 	}
-	remarks := c.remarks()
-	rec := nodeapi.Record{Kind: nodeapi.RolledBack, Service: f.service, Message: f.reason(), Unverified: c.boot || unverified != nil}
+	remarks := c.explainFates()
+	rec := nodeapi.Record{Kind: nodeapi.RolledBack, Service: f.service, Message: f.causeText(), Unverified: c.boot || unverified != nil}
 	switch {
-	case len(c.names(kept)) == len(c.t.Items) && len(c.t.Items) > 0:
+	case len(c.namesOf(kept)) == len(c.t.Items) && len(c.t.Items) > 0:
 		rec.Kind = nodeapi.Committed
 		rec.Renewals = c.t.renewals()
 		rec.Message = f.Error()
-	case c.boot && len(c.names(restored)) > 0:
+	case c.boot && len(c.namesOf(restored)) > 0:
 		rec.Message = "the old certificates were restored before the components started, which use them at their start; not verified yet"
 	}
 	switch {
-	case len(c.names(left)) > 0:
+	case len(c.namesOf(left)) > 0:
 		rec.Hint = hintLeft
 	case unverified != nil && slices.Contains(c.usersOf(kept), certs.Etcd):
 		rec.Hint = hintQuorum
@@ -98,12 +98,12 @@ func (c *committing) restartOld(ctx context.Context) (problems []string) {
 	func() {
 		defer recoverAs(&err)
 		defer c.closeOutages()
-		affected := c.affected(ctx)
+		affected := c.affectedServices(ctx)
 		others := c.affectedOthers(ctx)
 		if len(affected) > 0 {
 			c.prepareKubelet(ctx)
 		}
-		if err = c.restart(ctx, affected); err == nil {
+		if err = c.restartServices(ctx, affected); err == nil {
 			err = c.restartOthers(ctx, others)
 		}
 		if err == nil {
@@ -112,7 +112,7 @@ func (c *committing) restartOld(ctx context.Context) (problems []string) {
 	}()
 	if err != nil {
 		f := asFailure(err)
-		problems = append(problems, strings.TrimSuffix(f.what+": "+f.reason(), ": "))
+		problems = append(problems, strings.TrimSuffix(f.what+": "+f.causeText(), ": "))
 	}
 	return problems
 }
@@ -121,7 +121,7 @@ func (c *committing) restartOld(ctx context.Context) (problems []string) {
 // new certificates stay and that were not restarted yet. An error means that they are not
 // verified yet; no further action is possible here.
 func (c *committing) verifyKept(ctx context.Context) (err error) {
-	if len(c.names(restored)) == len(c.t.Items) {
+	if len(c.namesOf(restored)) == len(c.t.Items) {
 		return nil
 	}
 	defer recoverAs(&err)
@@ -134,11 +134,11 @@ func (c *committing) verifyKept(ctx context.Context) (err error) {
 		for _, target := range c.t.components(s) {
 			// If one cannot be restarted, the others are restarted all the same. Their health
 			// is awaited together, below.
-			r, failed := c.stop(ctx, target, "onto its new certificates")
+			r, failed := c.stopComponent(ctx, target, "onto its new certificates")
 			if failed == nil {
-				within := c.allowance(target, r.old.BackOff)
+				within := c.startTimeout(target, r.old.BackOff)
 				pause = max(pause, within-c.t.Timeout)
-				failed = c.sayWhy(r, within)
+				failed = c.explainWait(r, within)
 			}
 			err = errors.Join(err, failed)
 		}
@@ -146,7 +146,7 @@ func (c *committing) verifyKept(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	_, err = c.inUse(ctx, pause)
+	_, err = c.verifyInUse(ctx, pause)
 	return err
 }
 
@@ -158,10 +158,10 @@ func (c *committing) changedSince() (problems []string) {
 		if c.fates[n].action != restored {
 			want = c.fates[n].found
 		}
-		content, err := store.Read(c.Root, i.Certificate.Store)
+		content, err := store.ReadStore(c.Root, i.Certificate.Store)
 		switch {
-		case err == nil && certs.Fingerprint(content.Leaf()) != want:
-			err = fmt.Errorf("it is certificate %.12s", certs.Fingerprint(content.Leaf()))
+		case err == nil && certs.Fingerprint(content.LeafCert()) != want:
+			err = fmt.Errorf("it is certificate %.12s", certs.Fingerprint(content.LeafCert()))
 		case c.fates[n].action == left && want == "":
 			err = nil // a kubeconfig that holds no certificate any more
 		}
@@ -174,15 +174,15 @@ func (c *committing) changedSince() (problems []string) {
 
 // affectedServices returns the services that may have read new files whose old ones are
 // restored: their restart was begun, or they have started since.
-func (c *committing) affected(ctx context.Context) []certs.Service {
+func (c *committing) affectedServices(ctx context.Context) []certs.Service {
 	users := c.usersOf(restored)
 	out := slices.Clone(c.restarted)
-	if len(c.names(restored)) < len(c.t.Items) {
+	if len(c.namesOf(restored)) < len(c.t.Items) {
 		out = slices.DeleteFunc(out, func(s certs.Service) bool { return !slices.Contains(users, s) })
 	}
 	for _, s := range users {
 		for _, target := range c.t.components(s) {
-			i, err := c.Restarter.Current(ctx, target)
+			i, err := c.Restarter.CurrentInstance(ctx, target)
 			if err != nil && !slices.Contains(c.t.Restarts, s) {
 				continue // the commit does not restart it, and its supervisor may not be reachable
 			}
@@ -195,7 +195,7 @@ func (c *committing) affected(ctx context.Context) []certs.Service {
 }
 
 // changedServices returns the services whose certificates were replaced.
-func (c *committing) services() []certs.Service {
+func (c *committing) changedServices() []certs.Service {
 	var out []certs.Service
 	for _, i := range c.t.Items {
 		out = append(out, i.Certificate.Service)
@@ -208,7 +208,7 @@ func (c *committing) services() []certs.Service {
 // new certificate is started again after ever longer pauses, which the kubelet keeps in memory.
 // Best effort: if it fails, the pause is waited for.
 func (c *committing) cutBackOff(ctx context.Context, begun []*restarting) {
-	bearable := patience
+	bearable := maxBackOff
 	if !c.kubeletFindsAPI(ctx) {
 		bearable += coldStart
 	}
@@ -229,7 +229,7 @@ func (c *committing) cutBackOff(ctx context.Context, begun []*restarting) {
 			continue
 		}
 		why := "so that it starts without its back-off: " + strings.Join(waiting, ", ")
-		if r, _ := c.stop(ctx, kubelet, why); r != nil && c.awaitAll(ctx, []*restarting{r}) == nil {
+		if r, _ := c.stopComponent(ctx, kubelet, why); r != nil && c.awaitAll(ctx, []*restarting{r}) == nil {
 			for _, l := range long {
 				l.old.BackOff = bearable // the kubelet has forgotten the pause
 			}
@@ -244,7 +244,7 @@ func (c *committing) kubeletFindsAPI(ctx context.Context) bool {
 			continue
 		}
 		api := inventory.Component{Service: certs.KubeAPIServer, Health: "https://" + cert.Client.Address + "/readyz"}
-		if c.Prober.Health(ctx, c.t.Node, api).Healthy {
+		if c.Prober.CheckHealth(ctx, c.t.Node, api).Healthy {
 			return true
 		}
 	}

@@ -33,8 +33,8 @@ func TestKubeletIsRestartedOnlyToEndALongerWait(t *testing.T) {
 				n.breaks[test.broken] = true
 				n.backOff = test.backOff
 				r := rotateAll(n, plan.RestartAlways, test.broken)
-				if len(r.of(nodeapi.RolledBack)) != 1 {
-					t.Fatalf("records: %s", r.kinds())
+				if len(r.recordsOf(nodeapi.RolledBack)) != 1 {
+					t.Fatalf("records: %s", r.kindsText())
 				}
 				if got := slices.Contains(n.started, certs.Kubelet); got != test.want {
 					t.Errorf("kubelet restarted: %v, want %v", got, test.want)
@@ -52,7 +52,7 @@ func TestFilesChangedAfterARollbackAreNamed(t *testing.T) {
 		n.onStop = func(certs.Service) {
 			n.onStop = nil
 			go func() {
-				for certs.Fingerprint(n.read("apiserver").Leaf()) != n.original["apiserver"] {
+				for certs.Fingerprint(n.readStore("apiserver").LeafCert()) != n.original["apiserver"] {
 					time.Sleep(time.Millisecond)
 				}
 				n.tree.WritePair(n.t, certstest.PKIDir+"/apiserver", n.tree.CA.Leaf(n.t, certstest.Name("kube-apiserver")))
@@ -63,9 +63,9 @@ func TestFilesChangedAfterARollbackAreNamed(t *testing.T) {
 		}
 		began := time.Now()
 		r := rotateAll(n, plan.RestartAlways, certs.KubeAPIServer)
-		broken := r.of(nodeapi.Unknown)
+		broken := r.recordsOf(nodeapi.Unknown)
 		if len(broken) != 1 || !strings.Contains(broken[0].Message, "apiserver does not hold the restored certificate, another program changes it") {
-			t.Fatalf("records: %s\n%+v", r.kinds(), r.last())
+			t.Fatalf("records: %s\n%+v", r.kindsText(), r.lastRecord())
 		}
 		if took := time.Since(began); took > 3*time.Minute {
 			t.Errorf("it took %s", took)
@@ -79,12 +79,12 @@ func TestALongPauseIsExplained(t *testing.T) {
 		n := newFakeNode(t)
 		n.backOff = 40 * time.Second
 		r := rotateAll(n, plan.RestartAlways, certs.KubeScheduler)
-		waiting := r.of(nodeapi.Waiting)
+		waiting := r.recordsOf(nodeapi.Waiting)
 		if len(waiting) != 1 || waiting[0].Service != certs.KubeScheduler || waiting[0].WithinSeconds != 100 ||
 			!strings.Contains(waiting[0].Message, "only after a pause of up to 40s") {
 			t.Errorf("%+v", waiting)
 		}
-		for _, rec := range r.of(nodeapi.Restarting) {
+		for _, rec := range r.recordsOf(nodeapi.Restarting) {
 			if rec.WithinSeconds != 180 {
 				t.Errorf("the next record comes within %.0fs, want 180s", rec.WithinSeconds)
 			}

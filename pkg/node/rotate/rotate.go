@@ -32,35 +32,35 @@ import (
 // Restarter stops components, whose supervisors then start them again.
 type Restarter interface {
 	// CurrentInstance returns the newest instance of a component, running or not.
-	Current(ctx context.Context, c inventory.Component) (component.Instance, error)
+	CurrentInstance(ctx context.Context, c inventory.Component) (component.Instance, error)
 	// StopInstance stops an instance and returns when it has exited. If it does not run,
 	// StopInstance makes sure that the next one is started.
-	Stop(ctx context.Context, c inventory.Component, i component.Instance) error
+	StopInstance(ctx context.Context, c inventory.Component, i component.Instance) error
 	// AwaitInstance waits until an instance other than old runs.
-	Await(ctx context.Context, c inventory.Component, old component.Instance) (component.Instance, error)
+	AwaitInstance(ctx context.Context, c inventory.Component, old component.Instance) (component.Instance, error)
 }
 
 // Prober requests the endpoints of running components.
 type Prober interface {
 	// ServedCertificate returns the certificate that an endpoint serves.
-	Handshake(ctx context.Context, address, serverName string) (*x509.Certificate, error)
+	ServedCertificate(ctx context.Context, address, serverName string) (*x509.Certificate, error)
 	// CheckHealth requests a component's health endpoint once, with a client certificate of the
 	// node if it requires one. Unasked: the component runs, but answers no such request.
-	Health(ctx context.Context, node inventory.Node, c inventory.Component) inventory.Probe
+	CheckHealth(ctx context.Context, node inventory.Node, c inventory.Component) inventory.Probe
 	// VerifyClient authenticates with a client certificate, which may not be on disk yet.
 	// [component.ErrRejected] means that the server rejected it, any other error that the
 	// server could not be asked.
-	Client(ctx context.Context, c inventory.Certificate, m store.Material) (nodeapi.Evidence, error)
+	VerifyClient(ctx context.Context, c inventory.Certificate, m store.Material) (nodeapi.Evidence, error)
 }
 
 // Requests requests certificates from the cluster with the node's own identity.
 type Requests interface {
 	// PostCSR creates a CertificateSigningRequest. An error means that this identity cannot: it
 	// has expired, it was refused, or the API server is not reachable.
-	Post(ctx context.Context, csr nodeapi.CSR) (name string, err error)
+	PostCSR(ctx context.Context, csr nodeapi.CSR) (name string, err error)
 	// GetIssued returns the issued chain as PEM; nil while the request is pending. denied is
 	// the reason of a refusal. An error means that the API server did not answer.
-	Get(ctx context.Context, name string) (pem []byte, denied string, err error)
+	GetIssued(ctx context.Context, name string) (pem []byte, denied string, err error)
 }
 
 // Engine carries out rotations on one node.
@@ -73,7 +73,7 @@ type Engine struct {
 	Prober    Prober
 	Requests  Requests // nil: the node has no identity to request certificates with
 	// LastLog returns the last lines of a component's log, without secrets; may be nil.
-	LastWords func(ctx context.Context, c inventory.Component) []string
+	LastLog func(ctx context.Context, c inventory.Component) []string
 	// Records gets every record as a JSON line, besides the journal; may be nil.
 	Records io.Writer
 	// Warn gets errors that do not stop the work; may be nil.
@@ -125,31 +125,31 @@ func (e *Engine) warn(err error) {
 
 // ForgetRotation removes a rotation from this node's state, see [statedir.Dir.ForgetRotation].
 // While another process works on the node it fails with a [*statedir.LockedError].
-func (e *Engine) Forget(ctx context.Context, id string, force bool) error {
-	dir, err := statedir.Open(e.Root)
+func (e *Engine) ForgetRotation(ctx context.Context, id string, force bool) error {
+	dir, err := statedir.OpenDir(e.Root)
 	if err != nil {
 		return err
 	}
-	waiting, cancel := context.WithTimeout(ctx, lockLook)
+	waiting, cancel := context.WithTimeout(ctx, shortLockWait)
 	defer cancel()
-	unlock, err := dir.Lock(waiting, statedir.Holder{Rotation: "recovery", PID: os.Getpid(), Since: e.now().UTC()})
+	unlock, err := dir.TakeLock(waiting, statedir.Holder{Rotation: "recovery", PID: os.Getpid(), Since: e.now().UTC()})
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	return dir.Forget(id, force)
+	return dir.ForgetRotation(id, force)
 }
 
-func (e *Engine) lastWords(ctx context.Context, c inventory.Component) []string {
-	if e.LastWords == nil {
+func (e *Engine) lastLog(ctx context.Context, c inventory.Component) []string {
+	if e.LastLog == nil {
 		return nil
 	}
-	return e.LastWords(ctx, c)
+	return e.LastLog(ctx, c)
 }
 
 // localIssuer returns the issuer that can sign on this node; nil: the certificate must be
 // requested from the cluster.
-func (e *Engine) issuer(i inventory.Issuer) issue.Issuer {
+func (e *Engine) localIssuer(i inventory.Issuer) issue.Issuer {
 	if e.issuerOf != nil {
 		return e.issuerOf(i)
 	}

@@ -37,8 +37,8 @@ type session struct {
 //
 // Orders that fail are answered in the journal and are no error; an error means that
 // the process could not do its work at all.
-func (e *Engine) Run(ctx context.Context, id string) error {
-	s, release, err := e.open(ctx, id)
+func (e *Engine) RunOrders(ctx context.Context, id string) error {
+	s, release, err := e.openSession(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -47,16 +47,16 @@ func (e *Engine) Run(ctx context.Context, id string) error {
 		return err
 	}
 	for {
-		order, err := s.next(ctx)
+		order, err := s.nextOrder(ctx)
 		switch {
 		case errors.Is(err, context.DeadlineExceeded):
-			return s.abandon(fmt.Sprintf("no order came for %s", s.idle()))
+			return s.abandonStaged(fmt.Sprintf("no order came for %s", s.idleTime()))
 		case ctx.Err() != nil:
-			return s.abandon("the process was asked to end")
+			return s.abandonStaged("the process was asked to end")
 		case err != nil:
 			return err
 		}
-		ended, err := s.handle(ctx, order)
+		ended, err := s.handleOrder(ctx, order)
 		if err != nil || ended {
 			return err
 		}
@@ -64,14 +64,14 @@ func (e *Engine) Run(ctx context.Context, id string) error {
 }
 
 // openSession takes the node's lock, rolls back incomplete commits and opens the journal.
-func (e *Engine) open(ctx context.Context, id string) (*session, func(), error) {
-	dir, err := statedir.Open(e.Root)
+func (e *Engine) openSession(ctx context.Context, id string) (*session, func(), error) {
+	dir, err := statedir.OpenDir(e.Root)
 	if err != nil {
 		return nil, nil, err
 	}
 	waiting, cancel := context.WithTimeout(ctx, lockWait)
 	defer cancel()
-	unlock, err := dir.Lock(waiting, statedir.Holder{Rotation: id, PID: os.Getpid(), Since: e.now().UTC()})
+	unlock, err := dir.TakeLock(waiting, statedir.Holder{Rotation: id, PID: os.Getpid(), Since: e.now().UTC()})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -90,37 +90,37 @@ func (s *session) openLocked(ctx context.Context, id string) error {
 	for _, err := range s.damaged {
 		s.warn(err)
 	}
-	if err := s.unguard(); err != nil {
+	if err := s.removeRecovery(); err != nil {
 		return err
 	}
-	rotation, err := s.dir.Rotation(id)
+	rotation, err := s.dir.OpenRotation(id)
 	if err != nil {
 		return err
 	}
-	records, err := rotation.Records()
+	records, err := rotation.ReadRecords()
 	if err != nil {
 		return err
 	}
 	for _, rec := range records {
 		s.token = max(s.token, rec.Token)
-		if rec.Kind.Ends() {
+		if rec.Kind.IsAnswer() {
 			s.done = max(s.done, rec.Order)
 		}
 	}
-	if err := s.dir.Prune(id); err != nil {
+	if err := s.dir.PruneRotations(id); err != nil {
 		return err
 	}
 	s.rotation = rotation
-	s.writer, err = rotation.Writer(s.Node, s.Engine.Now)
+	s.writer, err = rotation.OpenWriter(s.Node, s.Engine.Now)
 	return err
 }
 
 // nextOrder returns the next unanswered order. Its error is [context.DeadlineExceeded] if none
 // arrived for the idle time, which an order of kind KeepAlive restarts.
-func (s *session) next(ctx context.Context) (statedir.Order, error) {
+func (s *session) nextOrder(ctx context.Context) (statedir.Order, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	waiting := time.AfterFunc(s.idle(), func() { cancel(context.DeadlineExceeded) })
+	waiting := time.AfterFunc(s.idleTime(), func() { cancel(context.DeadlineExceeded) })
 	defer waiting.Stop()
 	wait := s.waitOrders
 	if wait == nil {
@@ -142,7 +142,7 @@ func (s *session) next(ctx context.Context) (statedir.Order, error) {
 			case nodeapi.OrderIssued: // read by the staging that waits for it
 			case nodeapi.OrderKeepAlive:
 				if o.Token >= s.token {
-					waiting.Reset(s.idle())
+					waiting.Reset(s.idleTime())
 				}
 			default:
 				return o, nil
@@ -153,12 +153,12 @@ func (s *session) next(ctx context.Context) (statedir.Order, error) {
 
 // handleOrder carries out one order; ended means that it was the last. Its error stops the
 // process.
-func (s *session) handle(ctx context.Context, o statedir.Order) (ended bool, err error) {
+func (s *session) handleOrder(ctx context.Context, o statedir.Order) (ended bool, err error) {
 	if ctx.Err() != nil {
-		return true, s.abandon("the process was asked to end")
+		return true, s.abandonStaged("the process was asked to end")
 	}
-	l := s.log(o.Token, o.Number)
-	if err := s.dir.Pass(o.Token, s.rotation.ID); err != nil {
+	l := s.newLog(o.Token, o.Number)
+	if err := s.dir.PassToken(o.Token, s.rotation.ID); err != nil {
 		var fenced *statedir.FencedError
 		if !errors.As(err, &fenced) {
 			return false, err
@@ -172,16 +172,16 @@ func (s *session) handle(ctx context.Context, o statedir.Order) (ended bool, err
 	case nodeapi.OrderStage:
 		err = s.stage(ctx, o, l)
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-			return true, s.abandon("the process was asked to end while it was staging")
+			return true, s.abandonStaged("the process was asked to end while it was staging")
 		}
 	case nodeapi.OrderCommit:
 		// A commit that has begun is completed or rolled back, even if the process is asked to
 		// end.
 		err = s.commit(context.WithoutCancel(ctx), o, l)
 	case nodeapi.OrderFinish:
-		return true, s.finish(l)
+		return true, s.finishRotation(l)
 	case nodeapi.OrderAbandon:
-		return true, s.abandon("the rotation may be continued later")
+		return true, s.abandonStaged("the rotation may be continued later")
 	default:
 		err = l.write(nodeapi.Record{Kind: nodeapi.Refused, Message: fmt.Sprintf("unknown order %q", o.Kind),
 			Hint: "the node program is older than the plugin: use the image of the plugin's own version"})
@@ -193,7 +193,7 @@ func (s *session) handle(ctx context.Context, o statedir.Order) (ended bool, err
 // refuseStale refuses commits whose process ended before it began them: the gate must be passed
 // again.
 func (s *session) refuseStale() error {
-	orders, err := s.rotation.Orders(s.done)
+	orders, err := s.rotation.OrdersAfter(s.done)
 	if err != nil {
 		return err
 	}
@@ -201,7 +201,7 @@ func (s *session) refuseStale() error {
 		if o.Kind != nodeapi.OrderCommit {
 			continue
 		}
-		err := s.log(o.Token, o.Number).write(nodeapi.Record{Kind: nodeapi.Refused,
+		err := s.newLog(o.Token, o.Number).write(nodeapi.Record{Kind: nodeapi.Refused,
 			Message: "the process on this node ended before it began the commit; nothing was changed",
 			Hint:    "run the same command again"})
 		if err != nil {
@@ -213,7 +213,7 @@ func (s *session) refuseStale() error {
 }
 
 // finishRotation ends a rotation that has succeeded on all nodes.
-func (s *session) finish(l *log) error {
+func (s *session) finishRotation(l *log) error {
 	rec := nodeapi.Record{Kind: nodeapi.Finished}
 	if s.unit != "" {
 		rec.Message = s.unit + " has overwritten the earlier certificates"
@@ -224,17 +224,17 @@ func (s *session) finish(l *log) error {
 	if err := s.discardStaged(); err != nil {
 		return err
 	}
-	return s.dir.Prune(s.rotation.ID)
+	return s.dir.PruneRotations(s.rotation.ID)
 }
 
 // abandonStaged ends the process, not the rotation. New keys that are not in use are removed,
 // and orders that were not begun are void.
-func (s *session) abandon(why string) error {
-	if err := s.tidy(); err != nil {
+func (s *session) abandonStaged(why string) error {
+	if err := s.cleanUp(); err != nil {
 		return err
 	}
 	last := s.done
-	orders, err := s.rotation.Orders(s.done)
+	orders, err := s.rotation.OrdersAfter(s.done)
 	if err != nil {
 		return err
 	}
@@ -242,14 +242,14 @@ func (s *session) abandon(why string) error {
 		last = o.Number
 		s.token = max(s.token, o.Token)
 	}
-	return s.log(s.token, last).write(nodeapi.Record{Kind: nodeapi.Abandoned, Message: why})
+	return s.newLog(s.token, last).write(nodeapi.Record{Kind: nodeapi.Abandoned, Message: why})
 }
 
-func (s *session) log(token, order int64) *log {
+func (s *session) newLog(token, order int64) *log {
 	return &log{writer: s.writer, out: s.Records, token: token, order: order}
 }
 
-func (s *session) idle() time.Duration {
+func (s *session) idleTime() time.Duration {
 	if s.Idle > 0 {
 		return s.Idle
 	}

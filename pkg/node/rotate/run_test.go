@@ -18,9 +18,9 @@ import (
 func TestTerminatedDuringACommitItIsCompleted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
-		e, r := n.engine()
+		e, r := n.newEngine()
 		ctx, sigterm := context.WithCancel(t.Context())
-		n.stage(plan.RestartAlways, certs.Etcd)
+		n.stageServices(plan.RestartAlways, certs.Etcd)
 		r.orderAfter(n, nodeapi.Staged, commitOrder)
 		before := r.hook
 		r.hook = func(rec nodeapi.Record) {
@@ -29,11 +29,11 @@ func TestTerminatedDuringACommitItIsCompleted(t *testing.T) {
 				sigterm()
 			}
 		}
-		if err := run(t, ctx, e); err != nil {
+		if err := runOrders(t, ctx, e); err != nil {
 			t.Fatal(err)
 		}
 		n.isAll(true, certs.Etcd)
-		if got := r.kinds(); !strings.HasSuffix(got, "Committed Abandoned") {
+		if got := r.kindsText(); !strings.HasSuffix(got, "Committed Abandoned") {
 			t.Errorf("records: %s", got)
 		}
 	})
@@ -42,16 +42,16 @@ func TestTerminatedDuringACommitItIsCompleted(t *testing.T) {
 func TestWithoutOrdersItEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
-		e, r := n.engine()
-		n.stage(plan.RestartAlways, certs.Etcd)
+		e, r := n.newEngine()
+		n.stageServices(plan.RestartAlways, certs.Etcd)
 		begun := time.Now()
-		if err := run(t, t.Context(), e); err != nil {
+		if err := runOrders(t, t.Context(), e); err != nil {
 			t.Fatal(err)
 		}
 		if waited := time.Since(begun); waited < DefaultIdle || waited > DefaultIdle+time.Minute {
 			t.Errorf("waited %s", waited)
 		}
-		if got := r.kinds(); got != "Staging Staged Abandoned" {
+		if got := r.kindsText(); got != "Staging Staged Abandoned" {
 			t.Errorf("records: %s", got)
 		}
 		n.stagedIsEmpty()
@@ -61,23 +61,23 @@ func TestWithoutOrdersItEnds(t *testing.T) {
 func TestFencing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
-		before := n.snapshot()
-		dir, err := statedir.Open(n.tree.Root)
+		before := n.takeSnapshot()
+		dir, err := statedir.OpenDir(n.tree.Root)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := dir.Pass(6, "newer"); err != nil {
+		if err := dir.PassToken(6, "newer"); err != nil {
 			t.Fatal(err)
 		}
-		e, r := n.engine()
-		n.stage(plan.RestartAlways, certs.Etcd) // with token 5
+		e, r := n.newEngine()
+		n.stageServices(plan.RestartAlways, certs.Etcd) // with token 5
 		r.orderAfter(n, nodeapi.Refused, nodeapi.Order{Kind: nodeapi.OrderAbandon, Token: 7})
-		if err := run(t, t.Context(), e); err != nil {
+		if err := runOrders(t, t.Context(), e); err != nil {
 			t.Fatal(err)
 		}
-		refused := r.of(nodeapi.Refused)
+		refused := r.recordsOf(nodeapi.Refused)
 		if len(refused) != 1 || !strings.Contains(refused[0].Message, `token 6 of rotation "newer"`) {
-			t.Errorf("records: %s %+v", r.kinds(), refused)
+			t.Errorf("records: %s %+v", r.kindsText(), refused)
 		}
 		n.sameAs(before)
 	})
@@ -86,19 +86,19 @@ func TestFencing(t *testing.T) {
 func TestOnlyOneProcessWorksOnANode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
-		e, _ := n.engine()
-		_, release, err := e.open(t.Context(), "first")
+		e, _ := n.newEngine()
+		_, release, err := e.openSession(t.Context(), "first")
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = e.Run(t.Context(), "second")
+		err = e.RunOrders(t.Context(), "second")
 		var locked *statedir.LockedError
 		if !errors.As(err, &locked) || locked.Holder.Rotation != "first" || locked.Holder.PID != os.Getpid() {
 			t.Errorf("error %v, want who holds the lock", err)
 		}
 		release()
 		e.Idle = time.Second
-		if err := e.Run(t.Context(), "second"); err != nil {
+		if err := e.RunOrders(t.Context(), "second"); err != nil {
 			t.Errorf("after the first has ended: %v", err)
 		}
 	})
@@ -107,22 +107,22 @@ func TestOnlyOneProcessWorksOnANode(t *testing.T) {
 func TestByHand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
-		e, r := n.engine()
+		e, r := n.newEngine()
 		req := plan.Request{Services: []certs.Service{certs.KubeScheduler}, Restart: plan.RestartAlways}
-		if err := e.ByHand(t.Context(), req); err != nil {
+		if err := e.RotateByHand(t.Context(), req); err != nil {
 			t.Fatal(err)
 		}
 		n.isAll(true, certs.KubeScheduler)
-		if r.last().Kind != nodeapi.Finished || r.last().Token != 1 {
-			t.Errorf("last record: %+v", r.last())
+		if r.lastRecord().Kind != nodeapi.Finished || r.lastRecord().Token != 1 {
+			t.Errorf("last record: %+v", r.lastRecord())
 		}
 
 		n.stuck[certs.KubeScheduler] = true
-		if err := e.ByHand(t.Context(), req); !errors.Is(err, ErrManualInterventionRequired) {
+		if err := e.RotateByHand(t.Context(), req); !errors.Is(err, ErrManualInterventionRequired) {
 			t.Errorf("never starts again: %v, want ErrManualInterventionRequired", err)
 		}
 		req.Services = []certs.Service{certs.KubeProxy}
-		if err := e.ByHand(t.Context(), req); !errors.Is(err, plan.ErrNothing) {
+		if err := e.RotateByHand(t.Context(), req); !errors.Is(err, plan.ErrNothing) {
 			t.Errorf("kube-proxy: %v, want ErrNothing", err)
 		}
 	})

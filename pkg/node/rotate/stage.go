@@ -42,7 +42,7 @@ func (s *session) stage(ctx context.Context, o statedir.Order, l *log) error {
 			return err
 		}
 	}
-	t, err := s.prepare(ctx, o, l)
+	t, err := s.prepareCommit(ctx, o, l)
 	var broken *journalError
 	switch {
 	case err == nil && t.Unit != "":
@@ -61,7 +61,7 @@ func (s *session) stage(ctx context.Context, o statedir.Order, l *log) error {
 
 // stagedBefore reports whether an earlier process began the staging of this order.
 func (s *session) stagedBefore(order int64) (bool, error) {
-	records, err := s.rotation.Records()
+	records, err := s.rotation.ReadRecords()
 	if err != nil {
 		return false, err
 	}
@@ -75,7 +75,7 @@ func (s *session) stagedBefore(order int64) (bool, error) {
 
 // prepareCommit makes the transaction and all its keys and certificates. A panic is an error
 // like any other: nothing visible has changed.
-func (s *session) prepare(ctx context.Context, o statedir.Order, l *log) (t *transaction, err error) {
+func (s *session) prepareCommit(ctx context.Context, o statedir.Order, l *log) (t *transaction, err error) {
 	defer recoverAs(&err)
 	if o.Step == nil {
 		return nil, &refusal{what: "order to stage without a step"}
@@ -84,11 +84,11 @@ func (s *session) prepare(ctx context.Context, o statedir.Order, l *log) (t *tra
 	if err != nil {
 		return nil, fmt.Errorf("scan the node: %w", err)
 	}
-	found, err := match(node, o.Step.Targets)
+	found, err := matchTargets(node, o.Step.Targets)
 	if err != nil {
 		return nil, err
 	}
-	if unit, err := unitOf(o.Step, found); unit != "" || err != nil {
+	if unit, err := renewingUnit(o.Step, found); unit != "" || err != nil {
 		if err != nil {
 			return nil, err
 		}
@@ -117,7 +117,7 @@ func (s *session) prepare(ctx context.Context, o statedir.Order, l *log) (t *tra
 		return nil, err
 	}
 	// Renamed into place last: without it, nothing is staged.
-	return t, t.save(s.rotation.Staged())
+	return t, t.saveTo(s.rotation.StagedDir())
 }
 
 func newTransaction(node inventory.Node, o statedir.Order, items int) *transaction {
@@ -132,7 +132,7 @@ func newTransaction(node inventory.Node, o statedir.Order, items int) *transacti
 }
 
 // matchTargets finds the targets among the certificates that are on the node now.
-func match(node inventory.Node, targets []plan.Target) ([]inventory.Certificate, error) {
+func matchTargets(node inventory.Node, targets []plan.Target) ([]inventory.Certificate, error) {
 	byID := map[string]inventory.Certificate{}
 	for _, c := range node.Certificates {
 		byID[c.ID()] = c
@@ -159,25 +159,25 @@ func match(node inventory.Node, targets []plan.Target) ([]inventory.Certificate,
 
 // stageItem makes the successor of one certificate.
 func (s *session) stageItem(ctx context.Context, n int, c inventory.Certificate, k chosenKey, o statedir.Order, l *log, working chan struct{}) (item, error) {
-	old, err := store.Read(s.Root, c.Store)
+	old, err := store.ReadStore(s.Root, c.Store)
 	if err != nil {
 		return item{}, err
 	}
 	if old.KeyErr != nil {
 		return item{}, fmt.Errorf("%s %q cannot be renewed: %w", c.Name, c.Store.Cert, old.KeyErr)
 	}
-	if got := certs.Fingerprint(old.Leaf()); got != c.FingerprintSHA256 {
+	if got := certs.Fingerprint(old.LeafCert()); got != c.FingerprintSHA256 {
 		return item{}, &refusal{fmt.Sprintf("%s %q is just being changed", c.Name, c.Store.Cert), "run the same command again"}
 	}
-	m, err := s.issue(ctx, c, old, k, o, l, working)
+	m, err := s.issueSuccessor(ctx, c, old, k, o, l, working)
 	if err != nil {
 		return item{}, &unsignedError{c, servicesOf(o.Step), err}
 	}
-	i := item{Certificate: c, New: certs.Describe(m.Chain[0]), KeptKey: k.kept}
+	i := item{Certificate: c, New: certs.DescribeCertificate(m.Chain[0]), KeptKey: k.kept}
 	if err := s.tryClient(ctx, &i, old, m); err != nil {
 		return item{}, err
 	}
-	if err := saveMaterial(itemDir(s.rotation.Staged(), n), m); err != nil {
+	if err := saveMaterial(itemDir(s.rotation.StagedDir(), n), m); err != nil {
 		return item{}, fmt.Errorf("save what was staged: %w", err)
 	}
 	return i, nil
@@ -185,25 +185,25 @@ func (s *session) stageItem(ctx context.Context, n int, c inventory.Certificate,
 
 // issueSuccessor gets a successor issued, for a new key unless another is chosen, and checks
 // it.
-func (s *session) issue(ctx context.Context, c inventory.Certificate, old store.Content, k chosenKey, o statedir.Order, l *log, working chan struct{}) (store.Material, error) {
-	issuer := s.issuer(c.Issuer)
+func (s *session) issueSuccessor(ctx context.Context, c inventory.Certificate, old store.Content, k chosenKey, o statedir.Order, l *log, working chan struct{}) (store.Material, error) {
+	issuer := s.localIssuer(c.Issuer)
 	if issuer == nil {
-		return s.request(ctx, c, old, k, o, l)
+		return s.requestCertificate(ctx, c, old, k, o, l)
 	}
 	working <- struct{}{}
 	defer func() { <-working }()
-	key, err := k.of(old)
+	key, err := k.keyFor(old)
 	if err != nil {
 		return store.Material{}, err
 	}
 	r := s.issueRequest(c, old, key, k, o)
-	chain, err := issuer.Issue(ctx, r)
+	chain, err := issuer.IssueSuccessor(ctx, r)
 	if err != nil {
 		return store.Material{}, err
 	}
 	// Issuers check their own result. This check covers every kind of issuer, also later ones:
 	// none may silently drop a name.
-	if err := issue.Check(r, chain, nil); err != nil {
+	if err := issue.CheckSuccessor(r, chain, nil); err != nil {
 		return store.Material{}, err
 	}
 	return store.Material{Chain: chain, Key: key}, nil
@@ -221,7 +221,7 @@ func (s *session) tryClient(ctx context.Context, i *item, old store.Content, m s
 	if i.Certificate.Client == nil {
 		return nil
 	}
-	_, err := s.Prober.Client(ctx, i.Certificate, m)
+	_, err := s.Prober.VerifyClient(ctx, i.Certificate, m)
 	if err == nil {
 		i.Accepted = true
 		return nil
@@ -230,7 +230,7 @@ func (s *session) tryClient(ctx context.Context, i *item, old store.Content, m s
 	if !errors.Is(err, component.ErrRejected) {
 		return nil
 	}
-	_, oldErr := s.Prober.Client(ctx, i.Certificate, store.Material{Chain: old.Chain, Key: old.Key})
+	_, oldErr := s.Prober.VerifyClient(ctx, i.Certificate, store.Material{Chain: old.Chain, Key: old.Key})
 	if oldErr != nil {
 		return nil // the server rejects the old one as well
 	}

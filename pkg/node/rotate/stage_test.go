@@ -32,13 +32,13 @@ func TestFailedStagingChangesNothing(t *testing.T) {
 			e.Scan = func(context.Context) (inventory.Node, error) { return inventory.Node{Name: "cp1"}, nil }
 		}, nodeapi.Refused, "is not there any more"},
 		{"no issuer", func(_ *fakeNode, e *Engine) {
-			e.Scan = changed(e.Scan, func(c *inventory.Certificate) {
+			e.Scan = changeScan(e.Scan, func(c *inventory.Certificate) {
 				c.Issuer = inventory.Issuer{Kind: inventory.NoIssuer}
 				c.Reason = "the key of etcd-ca is not on this node"
 			})
 		}, nodeapi.Failed, "the key of etcd-ca is not on this node"},
 		{"it is invalid", func(_ *fakeNode, e *Engine) {
-			e.Scan = changed(e.Scan, func(c *inventory.Certificate) { c.Status, c.Reason = certs.Invalid, "its chain does not verify" })
+			e.Scan = changeScan(e.Scan, func(c *inventory.Certificate) { c.Status = certs.Invalid; c.Reason = "its chain does not verify" })
 		}, nodeapi.Failed, "its chain does not verify"},
 		{"its key is another's", func(n *fakeNode, _ *Engine) {
 			n.tree.Write(n.t, certstest.PKIDir+"/etcd/server.key", n.tree.CA.Leaf(n.t).KeyPEM(n.t), 0o600)
@@ -64,18 +64,18 @@ func TestFailedStagingChangesNothing(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := newFakeNode(t)
-				e, r := n.engine()
-				n.stage(plan.RestartAlways, certs.Etcd)
+				e, r := n.newEngine()
+				n.stageServices(plan.RestartAlways, certs.Etcd)
 				test.prepare(n, e)
-				before := n.snapshot()
+				before := n.takeSnapshot()
 				r.orderAfter(n, test.kind, abandon)
 				e.Idle = time.Second
-				if err := run(t, t.Context(), e); err != nil {
+				if err := runOrders(t, t.Context(), e); err != nil {
 					t.Fatal(err)
 				}
-				answers := r.of(test.kind)
+				answers := r.recordsOf(test.kind)
 				if len(answers) != 1 || !strings.Contains(answers[0].Message, test.words) {
-					t.Errorf("records: %s; %+v\nwant %s with %q", r.kinds(), answers, test.kind, test.words)
+					t.Errorf("records: %s; %+v\nwant %s with %q", r.kindsText(), answers, test.kind, test.words)
 				}
 				n.sameAs(before)
 				n.stagedIsEmpty()
@@ -98,15 +98,15 @@ func TestHintWhereOneCannotBeSigned(t *testing.T) {
 			n := newFakeNode(t)
 			n.tree.Write(t, certstest.PKIDir+"/etcd/ca.key", nil, 0o600)
 			r := rotateAll(n, plan.RestartAlways, test.services...)
-			if got := r.of(nodeapi.Failed); len(got) != 1 || !strings.HasSuffix(got[0].Hint, test.want) {
-				t.Errorf("%s: %+v", r.kinds(), got)
+			if got := r.recordsOf(nodeapi.Failed); len(got) != 1 || !strings.HasSuffix(got[0].Hint, test.want) {
+				t.Errorf("%s: %+v", r.kindsText(), got)
 			}
 		})
 	}
 }
 
 // changeScan alters the scanned certificate etcd-server.
-func changed(scan func(context.Context) (inventory.Node, error), change func(*inventory.Certificate)) func(context.Context) (inventory.Node, error) {
+func changeScan(scan func(context.Context) (inventory.Node, error), change func(*inventory.Certificate)) func(context.Context) (inventory.Node, error) {
 	return func(ctx context.Context) (inventory.Node, error) {
 		node, err := scan(ctx)
 		for i := range node.Certificates {
@@ -121,14 +121,14 @@ func changed(scan func(context.Context) (inventory.Node, error), change func(*in
 // forgetful issues certificates without names.
 type forgetful struct{ ca certstest.CA }
 
-func (f forgetful) Issue(_ context.Context, r issue.Request) ([]*x509.Certificate, error) {
-	template, err := certs.Successor(r.Old[0], certs.Renewal{Now: r.Now, CA: f.ca.Cert})
+func (f forgetful) IssueSuccessor(_ context.Context, r issue.Request) ([]*x509.Certificate, error) {
+	template, err := certs.SuccessorTemplate(r.Old[0], certs.Renewal{Now: r.Now, CA: f.ca.Cert})
 	if err != nil {
 		return nil, err
 	}
 	template.DNSNames = nil
 	template.IPAddresses = nil
 	template.ExtraExtensions = nil
-	leaf, err := certs.Sign(template, r.Key.Signer.Public(), f.ca.Cert, f.ca.Key.Signer)
+	leaf, err := certs.SignTemplate(template, r.Key.Signer.Public(), f.ca.Cert, f.ca.Key.Signer)
 	return []*x509.Certificate{leaf}, err
 }

@@ -18,7 +18,7 @@ const unitStart = 2 * time.Minute
 
 // renewingUnit returns the unit whose restart renews the certificates of a step; empty: this
 // program renews them. Both in one commit is refused, since only the latter can be rolled back.
-func unitOf(step *plan.Step, found []inventory.Certificate) (string, error) {
+func renewingUnit(step *plan.Step, found []inventory.Certificate) (string, error) {
 	const replan = "run the same command again to make a new plan"
 	for _, c := range found {
 		if unit := c.Issuer.Unit; unit != step.RestartUnit {
@@ -40,7 +40,7 @@ func unitComponent(unit string) inventory.Component {
 func (t *transaction) unitTarget() inventory.Component {
 	target := unitComponent(t.Unit)
 	for _, c := range t.Node.Components {
-		if t.runs(c) {
+		if t.runsInUnit(c) {
 			target.GraceSeconds = max(target.GraceSeconds, c.GraceSeconds)
 		}
 	}
@@ -48,14 +48,14 @@ func (t *transaction) unitTarget() inventory.Component {
 }
 
 // runsInUnit reports whether the commit's unit runs a component.
-func (t *transaction) runs(c inventory.Component) bool {
+func (t *transaction) runsInUnit(c inventory.Component) bool {
 	return t.Unit != "" && c.Runtime == inventory.Supervised && c.Unit == t.Unit
 }
 
 // supervisorOf returns the commit's unit for a component that it runs, otherwise the component
 // itself.
-func (t *transaction) supervisor(c inventory.Component) inventory.Component {
-	if t.runs(c) {
+func (t *transaction) supervisorOf(c inventory.Component) inventory.Component {
+	if t.runsInUnit(c) {
 		return unitComponent(t.Unit)
 	}
 	return c
@@ -67,7 +67,7 @@ func (s *session) prepareUnit(ctx context.Context, unit string, node inventory.N
 	t := newTransaction(node, o, len(found))
 	t.Unit = unit
 	for n, c := range found {
-		old, err := store.Read(s.Root, c.Store)
+		old, err := store.ReadStore(s.Root, c.Store)
 		if err == nil {
 			err = old.KeyErr
 		}
@@ -83,12 +83,12 @@ func (s *session) prepareUnit(ctx context.Context, unit string, node inventory.N
 			continue
 		}
 		// A server that accepts the old one must accept the new one afterwards.
-		_, err = s.Prober.Client(ctx, c, store.Material{Chain: old.Chain, Key: old.Key})
+		_, err = s.Prober.VerifyClient(ctx, c, store.Material{Chain: old.Chain, Key: old.Key})
 		if t.Items[n].Accepted = err == nil; err != nil {
 			t.Items[n].Note = err.Error()
 		}
 	}
-	return t, t.save(s.rotation.Staged())
+	return t, t.saveTo(s.rotation.StagedDir())
 }
 
 // authorityOf reads the CA that signed a certificate, and makes sure that its key exists:
@@ -111,7 +111,7 @@ func (s *session) authorityOf(c inventory.Certificate, old store.Content) (strin
 		return "", fmt.Errorf("read the key of its CA %q: %w", c.Issuer.CAKey, err)
 	}
 	for _, ca := range chain {
-		if certs.IsIssuedBy(old.Leaf(), ca) && key.Fits(ca) {
+		if certs.IsIssuedBy(old.LeafCert(), ca) && key.FitsCert(ca) {
 			return string(certs.EncodePEM(ca)), nil
 		}
 	}
@@ -123,7 +123,7 @@ func (s *session) noteUnit(ctx context.Context, t *transaction) error {
 	if t.Unit == "" {
 		return nil
 	}
-	now, err := s.Restarter.Current(ctx, unitComponent(t.Unit))
+	now, err := s.Restarter.CurrentInstance(ctx, unitComponent(t.Unit))
 	t.UnitInstance = now.ID
 	return err
 }

@@ -23,7 +23,7 @@ func (c *committing) prepareKubelet(ctx context.Context) {
 		if kubelet.Runtime != inventory.Systemd {
 			continue
 		}
-		now, err := c.Restarter.Current(ctx, kubelet)
+		now, err := c.Restarter.CurrentInstance(ctx, kubelet)
 		if err != nil {
 			continue
 		}
@@ -35,7 +35,7 @@ func (c *committing) prepareKubelet(ctx context.Context) {
 			continue
 		}
 		// An error here shows later: the pods do not start.
-		if r, err := c.stop(ctx, kubelet, "so that it starts static pods"); err == nil && !c.undoing {
+		if r, err := c.stopComponent(ctx, kubelet, "so that it starts static pods"); err == nil && !c.undoing {
 			c.early = r
 		}
 	}
@@ -52,7 +52,7 @@ func (c *committing) kubeletExpired() bool {
 
 // startTimeout is how long a component may take to be started and healthy: its own time, the
 // pause of its supervisor, and the time that a kubelet needs after its own start.
-func (c *committing) allowance(target inventory.Component, backOff time.Duration) time.Duration {
+func (c *committing) startTimeout(target inventory.Component, backOff time.Duration) time.Duration {
 	allowed := c.t.Timeout + backOff
 	if target.Runtime == inventory.StaticPod || target.Runtime == inventory.DaemonSet {
 		allowed += c.cold
@@ -68,7 +68,7 @@ const shortPause = 2 * time.Second
 
 // explainWait records the reason for a wait that may be long although the component is not at
 // fault.
-func (c *committing) sayWhy(r *restarting, timeout time.Duration) error {
+func (c *committing) explainWait(r *restarting, timeout time.Duration) error {
 	pod := r.component.Runtime == inventory.StaticPod || r.component.Runtime == inventory.DaemonSet
 	if !pod || r.old.BackOff < shortPause {
 		return nil // systemd restarts a unit at once when it is asked to

@@ -21,9 +21,9 @@ func TestStaticPodsOfAColdKubeletAreAwaited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
 		n.pause = 75 * time.Second
-		e, _ := n.engine()
+		e, _ := n.newEngine()
 		e.Alone = true
-		if err := e.ByHand(t.Context(), plan.Request{Services: []certs.Service{certs.Etcd, certs.KubeAPIServer}, Restart: plan.RestartAlways}); err != nil {
+		if err := e.RotateByHand(t.Context(), plan.Request{Services: []certs.Service{certs.Etcd, certs.KubeAPIServer}, Restart: plan.RestartAlways}); err != nil {
 			t.Fatal(err)
 		}
 		n.isAll(true, certs.Etcd, certs.KubeAPIServer)
@@ -42,8 +42,8 @@ func TestKubeletThatDoesNotRunIsStartedFirst(t *testing.T) {
 				n := newFakeNode(t)
 				n.rebootWithoutKubelet()
 				r := rotateAll(n, plan.RestartAlways, services...)
-				if r.last().Kind != nodeapi.Finished {
-					t.Fatalf("records: %s: %s", r.kinds(), r.last().Message)
+				if r.lastRecord().Kind != nodeapi.Finished {
+					t.Fatalf("records: %s: %s", r.kindsText(), r.lastRecord().Message)
 				}
 				n.isAll(true, services...)
 				if n.started[0] != certs.Kubelet || slices.Contains(n.started[1:], certs.Kubelet) {
@@ -62,7 +62,7 @@ func (n *fakeNode) rebootWithoutKubelet() {
 	for s, c := range n.all {
 		c.running = false
 		if s != certs.Kubelet {
-			go n.supervise(s)
+			go n.superviseService(s)
 		}
 	}
 }
@@ -77,7 +77,7 @@ func TestPauseBeforeNewCertificatesAreVerified(t *testing.T) {
 		n.backOff = 2 * time.Minute
 		n.pause = 100 * time.Second
 		n.unhealthy[certs.Etcd] = true
-		e, r := n.engine()
+		e, r := n.newEngine()
 		e.Alone = true
 		r.hook = func(rec nodeapi.Record) {
 			if rec.Kind == nodeapi.RollingBack {
@@ -87,13 +87,13 @@ func TestPauseBeforeNewCertificatesAreVerified(t *testing.T) {
 			}
 		}
 		services := []certs.Service{certs.Etcd, certs.KubeScheduler}
-		err := e.ByHand(t.Context(), plan.Request{Services: services, Restart: plan.RestartAlways})
+		err := e.RotateByHand(t.Context(), plan.Request{Services: services, Restart: plan.RestartAlways})
 		if !errors.Is(err, ErrAsBefore) && err != nil {
 			t.Errorf("error: %v", err)
 		}
 		n.isAll(true, services...)
-		if got := n.rotation(); got.State != inventory.Finished || got.Unverified {
-			t.Errorf("the rotation stands as %s, unverified %v; records %s", got.State, got.Unverified, r.kinds())
+		if got := n.nodeRotation(); got.State != inventory.Finished || got.Unverified {
+			t.Errorf("the rotation stands as %s, unverified %v; records %s", got.State, got.Unverified, r.kindsText())
 		}
 	})
 }
@@ -114,9 +114,9 @@ func TestStaleComponentThatWasNotRestarted(t *testing.T) {
 		n := newFakeNode(t)
 		n.original["etcd-server"] = n.renewEtcd("etcd-server")
 		n.expireScheduler()
-		n.interrupted(certs.Etcd, certs.KubeScheduler)
-		e, _ := n.engine()
-		undone, err := e.Recover(t.Context(), false)
+		n.interruptCommit(certs.Etcd, certs.KubeScheduler)
+		e, _ := n.newEngine()
+		undone, err := e.RecoverNode(t.Context(), false)
 		if err != nil || len(undone) != 1 || undone[0].Unverified {
 			t.Errorf("%+v, %v", undone, err)
 		}

@@ -66,14 +66,14 @@ type item struct {
 	Note string `json:"note,omitempty"`
 }
 
-func (i item) renewal() inventory.Renewal {
+func (i item) asRenewal() inventory.Renewal {
 	return inventory.Renewal{ID: i.Certificate.ID(), Old: i.Certificate.Facts, New: i.New, KeptKey: i.KeptKey}
 }
 
 func (t *transaction) renewals() []inventory.Renewal {
 	out := make([]inventory.Renewal, 0, len(t.Items))
 	for _, i := range t.Items {
-		out = append(out, i.renewal())
+		out = append(out, i.asRenewal())
 	}
 	return out
 }
@@ -83,7 +83,7 @@ func (t *transaction) renewals() []inventory.Renewal {
 func (t *transaction) components(s certs.Service) []inventory.Component {
 	var out []inventory.Component
 	for _, c := range t.Node.Components {
-		if c.Service == s && (c.Restartable() || t.runs(c)) {
+		if c.Service == s && (c.IsRestartable() || t.runsInUnit(c)) {
 			out = append(out, c)
 		}
 	}
@@ -92,16 +92,16 @@ func (t *transaction) components(s certs.Service) []inventory.Component {
 
 // isUsed reports whether a component that loads the certificate runs on this node, with any
 // supervisor.
-func (t *transaction) used(i item) bool {
+func (t *transaction) isUsed(i item) bool {
 	return slices.ContainsFunc(t.Node.Components, func(c inventory.Component) bool {
 		loads := c.Service == i.Certificate.Service || slices.Contains(i.Certificate.UsedBy, c.Service)
-		return loads && (c.Restartable() || c.PID != 0)
+		return loads && (c.IsRestartable() || c.PID != 0)
 	})
 }
 
 const transactionFile = "transaction.json"
 
-func (t *transaction) save(dir string) error {
+func (t *transaction) saveTo(dir string) error {
 	data, err := json.Marshal(t)
 	if err != nil {
 		return fmt.Errorf("encode transaction: %w", err)
@@ -131,7 +131,7 @@ func itemDir(dir string, n int) string { return filepath.Join(dir, strconv.Itoa(
 // backupDir is where a commit keeps the files that it replaces. One rotation may commit more
 // than once, when it is continued.
 func backupDir(r *statedir.Rotation, order int64) string {
-	return filepath.Join(r.Backup(), strconv.FormatInt(order, 10))
+	return filepath.Join(r.BackupDir(), strconv.FormatInt(order, 10))
 }
 
 // saveMaterial writes a new certificate with its key for root only.
@@ -171,8 +171,8 @@ func loadMaterial(dir string) (store.Material, error) {
 
 // discardStaged removes new keys and certificates that will not be used.
 func (s *session) discardStaged() error {
-	if err := os.RemoveAll(s.rotation.Staged()); err != nil {
+	if err := os.RemoveAll(s.rotation.StagedDir()); err != nil {
 		return fmt.Errorf("discard what was staged: %w", err)
 	}
-	return statedir.MkdirAll(s.rotation.Staged())
+	return statedir.MkdirAll(s.rotation.StagedDir())
 }

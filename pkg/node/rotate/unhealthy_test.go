@@ -19,11 +19,11 @@ func TestUnhealthyComponentOfEveryKind(t *testing.T) {
 				n := newFakeNode(t)
 				n.unhealthy[s] = true
 				r := rotateAll(n, plan.RestartAlways, s)
-				got := r.of(nodeapi.RolledBack)
-				if len(got) != 1 || got[0].Unverified || !strings.Contains(got[0].Message, "status 500") || len(r.of(nodeapi.Committed)) > 0 {
-					t.Fatalf("records: %s", r.kinds())
+				got := r.recordsOf(nodeapi.RolledBack)
+				if len(got) != 1 || got[0].Unverified || !strings.Contains(got[0].Message, "status 500") || len(r.recordsOf(nodeapi.Committed)) > 0 {
+					t.Fatalf("records: %s", r.kindsText())
 				}
-				if got := r.of(nodeapi.RollingBack)[0]; got.Service != s || !strings.Contains(got.Message, "did not become healthy") {
+				if got := r.recordsOf(nodeapi.RollingBack)[0]; got.Service != s || !strings.Contains(got.Message, "did not become healthy") {
 					t.Errorf("rolling back: %s: %s", got.Service, got.Message)
 				}
 				n.isAll(false)

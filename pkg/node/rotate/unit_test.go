@@ -21,9 +21,9 @@ import (
 func TestRestartOfAUnitIsTheRotation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newFakeK0s(t)
-		r := k.rotate(certs.KubeAPIServer)
-		if r.last().Kind != nodeapi.Finished {
-			t.Fatalf("%s\n%+v", r.kinds(), r.last())
+		r := k.rotateServices(certs.KubeAPIServer)
+		if r.lastRecord().Kind != nodeapi.Finished {
+			t.Fatalf("%s\n%+v", r.kindsText(), r.lastRecord())
 		}
 		k.isAll(true, ofK0s...)
 		k.isAll(false, certs.Kubelet)
@@ -34,18 +34,18 @@ func TestRestartOfAUnitIsTheRotation(t *testing.T) {
 		}
 		for name, method := range map[string]nodeapi.Method{"apiserver@": nodeapi.Handshake, "etcd-peer@": nodeapi.Handshake,
 			"scheduler.conf@": nodeapi.Authenticated, "front-proxy-client@": nodeapi.Authenticated, "admin.conf@": nodeapi.Authenticated} {
-			if !r.verified(name, method) {
+			if !r.isVerified(name, method) {
 				t.Errorf("%s is not verified by %s", name, method)
 			}
 		}
 		restarted := map[certs.Service]bool{}
-		for _, rec := range r.of(nodeapi.Restarted) {
+		for _, rec := range r.recordsOf(nodeapi.Restarted) {
 			restarted[rec.Service] = rec.UnavailableSeconds > 0.5
 		}
 		if len(restarted) != 5 || !restarted[certs.KubeAPIServer] || !restarted[certs.Kubelet] {
 			t.Errorf("recorded as restarted, and unavailable for a time: %v", restarted)
 		}
-		committed := r.of(nodeapi.Committed)[0]
+		committed := r.recordsOf(nodeapi.Committed)[0]
 		if len(committed.Renewals) != len(owners)-2 {
 			t.Errorf("%d renewals", len(committed.Renewals))
 		}
@@ -54,7 +54,7 @@ func TestRestartOfAUnitIsTheRotation(t *testing.T) {
 				t.Errorf("%s: %+v", renewal.ID, renewal.New)
 			}
 		}
-		if _, err := os.Stat(k.state("backup/2/0")); !errors.Is(err, os.ErrNotExist) {
+		if _, err := os.Stat(k.fileState("backup/2/0")); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("a backup of files that cannot be restored: %v", err)
 		}
 	})
@@ -72,22 +72,22 @@ func TestNothingIsRestartedThatWouldDoHarm(t *testing.T) {
 		"another CA is there": {func(k *fakeK0s) {
 			k.tree.WritePair(k.t, certstest.PKIDir+"/ca", certstest.NewCA(k.t, "kubernetes").Pair())
 		}, nodeapi.Failed, "did not sign it"},
-		"a certificate was changed": {func(k *fakeK0s) { k.renew("apiserver") }, nodeapi.Refused, "was changed since the plan was made"},
+		"a certificate was changed": {func(k *fakeK0s) { k.renewPair("apiserver") }, nodeapi.Refused, "was changed since the plan was made"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := newFakeK0s(t)
-				e, r := k.engine()
-				k.stage(nodeapi.Order{}, certs.Etcd)
+				e, r := k.newEngine()
+				k.stageServices(nodeapi.Order{}, certs.Etcd)
 				tt.change(k)
 				r.orderAfter(k.fakeNode, tt.kind, abandon)
 				r.orderAfter(k.fakeNode, nodeapi.Staged, abandon)
-				if err := run(t, t.Context(), e); err != nil {
+				if err := runOrders(t, t.Context(), e); err != nil {
 					t.Fatal(err)
 				}
-				failed := r.of(tt.kind)
+				failed := r.recordsOf(tt.kind)
 				if len(failed) != 1 || !strings.Contains(failed[0].Message, tt.words) || len(k.started) > 0 {
-					t.Errorf("%s, restarted %v: %+v", r.kinds(), k.started, failed)
+					t.Errorf("%s, restarted %v: %+v", r.kindsText(), k.started, failed)
 				}
 			})
 		})
@@ -123,16 +123,16 @@ func TestRestartThatDoesNotRenewIsReported(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := newFakeK0s(t)
 				tt.change(k)
-				r := k.rotate(ofK0s...)
-				ended := r.of(tt.kind)
+				r := k.rotateServices(ofK0s...)
+				ended := r.recordsOf(tt.kind)
 				if len(ended) != 1 || !strings.Contains(ended[0].Message, tt.words) {
-					t.Fatalf("%s\n%+v", r.kinds(), r.all[len(r.all)-2])
+					t.Fatalf("%s\n%+v", r.kindsText(), r.all[len(r.all)-2])
 				}
 				if tt.kind == nodeapi.Unknown && !strings.Contains(ended[0].Hint, "journalctl -u k0scontroller.service") {
 					t.Errorf("hint %q", ended[0].Hint)
 				}
-				if len(r.of(nodeapi.RollingBack)) > 0 || len(k.started) != 1 {
-					t.Errorf("something was tried that cannot help: %s, %v", r.kinds(), k.started)
+				if len(r.recordsOf(nodeapi.RollingBack)) > 0 || len(k.started) != 1 {
+					t.Errorf("something was tried that cannot help: %s, %v", r.kindsText(), k.started)
 				}
 				k.stagedIsEmpty()
 			})
@@ -146,8 +146,8 @@ func TestExpiredNodeIsRenewedByARestart(t *testing.T) {
 		k := newFakeK0s(t)
 		k.unhealthy[certs.KubeAPIServer] = true
 		k.onStop = func(certs.Service) { k.unhealthy[certs.KubeAPIServer] = false }
-		if r := k.rotate(ofK0s...); r.last().Kind != nodeapi.Finished {
-			t.Fatalf("%s\n%+v", r.kinds(), r.last())
+		if r := k.rotateServices(ofK0s...); r.lastRecord().Kind != nodeapi.Finished {
+			t.Fatalf("%s\n%+v", r.kindsText(), r.lastRecord())
 		}
 	})
 }
@@ -161,28 +161,28 @@ func TestUnitRestartKilledAtEveryRecord(t *testing.T) {
 		ended := false
 		synctest.Test(t, func(t *testing.T) {
 			k := newFakeK0s(t)
-			e, r := k.engine()
-			k.stage(nodeapi.Order{}, certs.Etcd)
+			e, r := k.newEngine()
+			k.stageServices(nodeapi.Order{}, certs.Etcd)
 			k.killAt(r, count)
 			r.orderAfter(k.fakeNode, nodeapi.Staged, commitOrder)
 			r.orderAfter(k.fakeNode, nodeapi.Committed, finish)
-			if err := run(t, t.Context(), e); !errors.Is(err, errKilled) {
+			if err := runOrders(t, t.Context(), e); !errors.Is(err, errKilled) {
 				ended = true
 				if err != nil {
 					t.Fatal(err)
 				}
 				return
 			}
-			began := len(r.of(nodeapi.Committing)) > 0 && len(r.of(nodeapi.Committed)) == 0
+			began := len(r.recordsOf(nodeapi.Committing)) > 0 && len(r.recordsOf(nodeapi.Committed)) == 0
 			restarts := len(k.started)
 			k.dead = false
 			boot := &Engine{Root: k.tree.Root, Node: "cp1"}
-			if undone, err := boot.Recover(t.Context(), true); err != nil || len(undone) > 0 {
+			if undone, err := boot.RecoverNode(t.Context(), true); err != nil || len(undone) > 0 {
 				t.Fatalf("at boot there is nothing to restore: %+v, %v", undone, err)
 			}
-			e, r = k.engine()
-			k.order(abandon)
-			if err := run(t, t.Context(), e); err != nil {
+			e, r = k.newEngine()
+			k.putOrder(abandon)
+			if err := runOrders(t, t.Context(), e); err != nil {
 				t.Fatal(err)
 			}
 			if len(k.started) != restarts {
@@ -191,12 +191,12 @@ func TestUnitRestartKilledAtEveryRecord(t *testing.T) {
 			k.isAll(restarts > 0, ofK0s...)
 			switch {
 			case !began:
-			case restarts > 0 && len(r.of(nodeapi.Committed)) == 1:
+			case restarts > 0 && len(r.recordsOf(nodeapi.Committed)) == 1:
 				committed++
-			case restarts == 0 && len(r.of(nodeapi.RolledBack)) == 1:
+			case restarts == 0 && len(r.recordsOf(nodeapi.RolledBack)) == 1:
 				rolledBack++
 			default:
-				t.Errorf("killed at record %d: %s %+v", count, r.kinds(), r.last())
+				t.Errorf("killed at record %d: %s %+v", count, r.kindsText(), r.lastRecord())
 			}
 			k.stagedIsEmpty()
 		})
@@ -215,22 +215,22 @@ func TestRestartInProgressIsAwaited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newFakeK0s(t)
 		k.stops = 80 * time.Second
-		k.onStop = func(certs.Service) { k.kill() }
-		e, r := k.engine()
-		k.stage(nodeapi.Order{}, certs.Etcd)
+		k.onStop = func(certs.Service) { k.killProcess() }
+		e, r := k.newEngine()
+		k.stageServices(nodeapi.Order{}, certs.Etcd)
 		r.orderAfter(k.fakeNode, nodeapi.Staged, commitOrder)
-		if err := run(t, t.Context(), e); !errors.Is(err, errKilled) {
+		if err := runOrders(t, t.Context(), e); !errors.Is(err, errKilled) {
 			t.Fatal(err)
 		}
 		k.dead = false
-		e, r = k.engine()
-		k.order(abandon)
-		if err := run(t, t.Context(), e); err != nil {
+		e, r = k.newEngine()
+		k.putOrder(abandon)
+		if err := runOrders(t, t.Context(), e); err != nil {
 			t.Fatal(err)
 		}
 		k.isAll(true, ofK0s...)
-		if len(r.of(nodeapi.Committed)) != 1 || len(k.started) != 1 {
-			t.Errorf("%s, restarted %v", r.kinds(), k.started)
+		if len(r.recordsOf(nodeapi.Committed)) != 1 || len(k.started) != 1 {
+			t.Errorf("%s, restarted %v", r.kindsText(), k.started)
 		}
 	})
 }
@@ -242,22 +242,22 @@ func TestCompromisedKeysAreDestroyedAfterARestart(t *testing.T) {
 		before := map[string]bool{}
 		for name, s := range owners {
 			if s != certs.Kubelet {
-				before[string(k.read(name).Leaf().RawSubjectPublicKeyInfo)] = true
+				before[string(k.readStore(name).LeafCert().RawSubjectPublicKeyInfo)] = true
 			}
 		}
-		e, r := k.engine()
-		k.stage(nodeapi.Order{Compromised: true}, ofK0s...)
+		e, r := k.newEngine()
+		k.stageServices(nodeapi.Order{Compromised: true}, ofK0s...)
 		r.orderAfter(k.fakeNode, nodeapi.Staged, commitOrder)
 		r.orderAfter(k.fakeNode, nodeapi.Committed, finish)
-		if err := run(t, t.Context(), e); err != nil {
+		if err := runOrders(t, t.Context(), e); err != nil {
 			t.Fatal(err)
 		}
 		for name, s := range owners {
-			if s != certs.Kubelet && before[string(k.read(name).Leaf().RawSubjectPublicKeyInfo)] {
+			if s != certs.Kubelet && before[string(k.readStore(name).LeafCert().RawSubjectPublicKeyInfo)] {
 				t.Errorf("%s has its old key", name)
 			}
 		}
-		if left, err := os.ReadDir(k.state("backup")); err != nil || len(left) > 0 {
+		if left, err := os.ReadDir(k.fileState("backup")); err != nil || len(left) > 0 {
 			t.Errorf("left of the backup: %v, %v", left, err)
 		}
 	})
@@ -275,7 +275,7 @@ func TestRestartOfAUnitIsACommitOfItsOwn(t *testing.T) {
 		"nothing": {k0sUnit, nil}, "another unit": {"k0sworker.service", []inventory.Certificate{made}},
 	} {
 		var refused *refusal
-		if _, err := unitOf(&plan.Step{RestartUnit: tt.planned}, tt.found); !errors.As(err, &refused) {
+		if _, err := renewingUnit(&plan.Step{RestartUnit: tt.planned}, tt.found); !errors.As(err, &refused) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

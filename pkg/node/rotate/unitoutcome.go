@@ -16,16 +16,16 @@ import (
 // cannot be rolled back. settleUnit inspects the result and answers with Committed (all new and
 // verified), RolledBack (all old and verified) or Unknown. Its only error is that nothing can
 // be recorded any more.
-func (c *committing) settle(ctx context.Context, f *failure) error {
+func (c *committing) settleUnit(ctx context.Context, f *failure) error {
 	c.log.lenient = true
-	_ = c.log.write(c.outcome(ctx, f))
+	_ = c.log.write(c.unitOutcome(ctx, f))
 	if c.log.failed != nil {
 		return c.log.failed
 	}
-	return c.tidy()
+	return c.cleanUp()
 }
 
-func (c *committing) outcome(ctx context.Context, f *failure) nodeapi.Record {
+func (c *committing) unitOutcome(ctx context.Context, f *failure) nodeapi.Record {
 	if c.late && c.wasRestarted(ctx) {
 		err := c.verifyLate(ctx)
 		if err == nil {
@@ -34,11 +34,11 @@ func (c *committing) outcome(ctx context.Context, f *failure) nodeapi.Record {
 		}
 		f = asFailure(err)
 	}
-	rec := nodeapi.Record{Kind: nodeapi.Unknown, Service: f.service, Message: withWords(f)}
+	rec := nodeapi.Record{Kind: nodeapi.Unknown, Service: f.service, Message: withLastLog(f)}
 	stillOld := c.stillOld()
 	if len(stillOld) == len(c.t.Items) {
 		c.undoing = true // components that were unhealthy before need not be healthy now
-		_, err := c.inUse(ctx, unitStart)
+		_, err := c.verifyInUse(ctx, unitStart)
 		if err == nil {
 			rec.Kind = nodeapi.RolledBack
 			rec.Message += "; no certificate was renewed, and the old ones are verified"
@@ -55,7 +55,7 @@ func (c *committing) outcome(ctx context.Context, f *failure) nodeapi.Record {
 	return rec
 }
 
-func withWords(f *failure) string {
+func withLastLog(f *failure) string {
 	if f.why == "" {
 		return f.Error()
 	}
@@ -65,7 +65,7 @@ func withWords(f *failure) string {
 // wasRestarted reports whether the unit was restarted since the commit began, or was about to
 // be when the process ended. The restart may still be in progress then.
 func (c *committing) wasRestarted(ctx context.Context) bool {
-	now, err := c.Restarter.Current(ctx, unitComponent(c.t.Unit))
+	now, err := c.Restarter.CurrentInstance(ctx, unitComponent(c.t.Unit))
 	return slices.Contains(c.restarted, certs.Service(c.t.Unit)) || err == nil && now.ID != c.t.UnitInstance
 }
 
@@ -74,7 +74,7 @@ func (c *committing) verifyLate(ctx context.Context) (err error) {
 	defer recoverAs(&err)
 	defer c.closeOutages()
 	var begun []*restarting
-	for _, target := range c.supervised() {
+	for _, target := range c.supervisedComponents() {
 		begun = append(begun, &restarting{component: target, outage: c.watchOutage(ctx, target)})
 	}
 	old := component.Instance{ID: c.t.UnitInstance, Running: true}
@@ -84,8 +84,8 @@ func (c *committing) verifyLate(ctx context.Context) (err error) {
 // stillOld names the certificates whose files are unchanged since before the commit.
 func (c *committing) stillOld() (names []string) {
 	for _, i := range c.t.Items {
-		content, err := store.Read(c.Root, i.Certificate.Store)
-		if err == nil && content.KeyErr == nil && certs.Fingerprint(content.Leaf()) == i.Certificate.FingerprintSHA256 {
+		content, err := store.ReadStore(c.Root, i.Certificate.Store)
+		if err == nil && content.KeyErr == nil && certs.Fingerprint(content.LeafCert()) == i.Certificate.FingerprintSHA256 {
 			names = append(names, i.Certificate.Name)
 		}
 	}

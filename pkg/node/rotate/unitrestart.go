@@ -20,30 +20,30 @@ func (c *committing) restartUnit(ctx context.Context) (err error) {
 	defer recoverAs(&err)
 	defer c.closeOutages()
 	var begun []*restarting
-	for _, target := range c.supervised() {
+	for _, target := range c.supervisedComponents() {
 		err := c.log.write(nodeapi.Record{Kind: nodeapi.Restarting, Service: target.Service, Message: "with " + c.t.Unit,
-			WithinSeconds: (stopLimit(c.t.unitTarget()) + c.allowance(target, 0)).Seconds()})
+			WithinSeconds: (stopLimit(c.t.unitTarget()) + c.startTimeout(target, 0)).Seconds()})
 		if err != nil {
 			return err
 		}
 		begun = append(begun, &restarting{component: target, outage: c.watchOutage(ctx, target)})
 	}
-	r, err := c.stop(ctx, c.t.unitTarget(), "it makes new certificates when it starts")
+	r, err := c.stopComponent(ctx, c.t.unitTarget(), "it makes new certificates when it starts")
 	if err != nil {
 		return err
 	}
 	return c.verifyUnit(ctx, r, begun)
 }
 
-// supervised returns the components that the unit runs, in the order of their turns.
-func (c *committing) supervised() (out []inventory.Component) {
+// supervisedComponents returns the components that the unit runs, in the order of their turns.
+func (c *committing) supervisedComponents() (out []inventory.Component) {
 	for _, turn := range turns {
 		for _, s := range turn {
 			if !slices.Contains(c.t.Restarts, s) {
 				continue
 			}
 			for _, target := range c.t.components(s) {
-				if c.t.runs(target) {
+				if c.t.runsInUnit(target) {
 					out = append(out, target)
 				}
 			}
@@ -55,14 +55,14 @@ func (c *committing) supervised() (out []inventory.Component) {
 // verifyUnit waits until the unit has started, every file is new, and every component runs as
 // a new process and is healthy. It then verifies the new certificates like any others.
 func (c *committing) verifyUnit(ctx context.Context, r *restarting, begun []*restarting) error {
-	timeout := c.allowance(r.component, r.old.BackOff)
+	timeout := c.startTimeout(r.component, r.old.BackOff)
 	waiting, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	waiting, stop := c.untilCrash(waiting, r)
 	defer stop()
-	fresh, err := c.Restarter.Await(waiting, r.component, r.old)
+	fresh, err := c.Restarter.AwaitInstance(waiting, r.component, r.old)
 	if err != nil {
-		return c.gaveUp(ctx, waiting, r.component, c.t.Unit+" did not start again", timeout, err)
+		return c.waitFailure(ctx, waiting, r.component, c.t.Unit+" did not start again", timeout, err)
 	}
 	if err := c.awaitSuccessors(ctx, waiting, r.component, timeout); err != nil {
 		return err
@@ -78,12 +78,12 @@ func (c *committing) verifyUnit(ctx context.Context, r *restarting, begun []*res
 			return err
 		}
 	}
-	now, err := c.Restarter.Current(ctx, r.component)
+	now, err := c.Restarter.CurrentInstance(ctx, r.component)
 	if err == nil && (now.ID != fresh.ID || !now.Running) {
 		err = errors.New("it exited again")
 	}
 	if err != nil {
-		return c.unwell(ctx, r.component, c.t.Unit+" did not stay up", err)
+		return c.componentFailure(ctx, r.component, c.t.Unit+" did not stay up", err)
 	}
 	if err := c.restartOthers(ctx, c.t.Others); err != nil {
 		return err
@@ -92,7 +92,7 @@ func (c *committing) verifyUnit(ctx context.Context, r *restarting, begun []*res
 	for n := range all {
 		all[n] = n
 	}
-	return c.verify(ctx, all)
+	return c.verifyItems(ctx, all)
 }
 
 // awaitSupervised waits for the health of a component that the unit runs.
@@ -102,13 +102,13 @@ func (c *committing) awaitSupervised(ctx, waiting context.Context, b *restarting
 	if c.mustBeHealthy(b.component) {
 		last, err := b.outage.waitHealthy(waiting)
 		if err != nil {
-			return c.gaveUp(ctx, waiting, b.component, fmt.Sprintf("%s did not become healthy", service), timeout, err)
+			return c.waitFailure(ctx, waiting, b.component, fmt.Sprintf("%s did not become healthy", service), timeout, err)
 		}
 		detail = healthDetail(b.component, last)
 	}
-	b.outage.close()
+	b.outage.stopMeasuring()
 	started := unit.StartedAt.UTC()
-	err := c.log.write(nodeapi.Record{Kind: nodeapi.Restarted, Service: service, UnavailableSeconds: b.outage.seconds(), StartedAt: &started})
+	err := c.log.write(nodeapi.Record{Kind: nodeapi.Restarted, Service: service, UnavailableSeconds: b.outage.downSeconds(), StartedAt: &started})
 	if err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ func (c *committing) awaitSuccessors(ctx, waiting context.Context, unit inventor
 		}
 		select {
 		case <-waiting.Done():
-			return c.gaveUp(ctx, waiting, unit, c.t.Unit+" made no new certificate", timeout, late)
+			return c.waitFailure(ctx, waiting, unit, c.t.Unit+" made no new certificate", timeout, late)
 		case <-tick.C:
 		}
 	}
@@ -136,32 +136,32 @@ func (c *committing) awaitSuccessors(ctx, waiting context.Context, unit inventor
 // that one cannot be accepted.
 func (c *committing) noteSuccessors() (late, err error) {
 	for n, i := range c.t.Items {
-		content, err := store.Read(c.Root, i.Certificate.Store)
+		content, err := store.ReadStore(c.Root, i.Certificate.Store)
 		if err == nil {
 			err = content.KeyErr
 		}
 		switch {
 		case err != nil: // the unit may be writing it
 			return fmt.Errorf("%s: %w", i.Certificate.Name, err), nil
-		case certs.Fingerprint(content.Leaf()) == i.Certificate.FingerprintSHA256:
+		case certs.Fingerprint(content.LeafCert()) == i.Certificate.FingerprintSHA256:
 			return fmt.Errorf("%s %q is still the old one", i.Certificate.Name, i.Certificate.Store.Cert), nil
 		}
-		if err := c.acceptable(i, content); err != nil {
+		if err := c.checkSuccessor(i, content); err != nil {
 			return nil, &failure{service: i.Certificate.Service, what: i.Certificate.Name + " was not renewed as expected", cause: err}
 		}
-		c.t.Items[n].New = certs.Describe(content.Leaf())
+		c.t.Items[n].New = certs.DescribeCertificate(content.LeafCert())
 	}
 	return nil, nil
 }
 
 // checkSuccessor checks a certificate that the unit made: it must be signed by the CA that
 // signed its predecessor, be valid now, and not expire before it.
-func (c *committing) acceptable(i item, content store.Content) error {
+func (c *committing) checkSuccessor(i item, content store.Content) error {
 	ca, err := certs.ParsePEM([]byte(i.CA))
 	if err != nil {
 		return fmt.Errorf("read what was noted of its CA: %w", err)
 	}
-	leaf := content.Leaf()
+	leaf := content.LeafCert()
 	now := c.atLeastBegan()
 	switch {
 	case !certs.IsIssuedBy(leaf, ca[0]):
@@ -189,7 +189,7 @@ func (c *committing) awaitProcesses(ctx, waiting context.Context, timeout time.D
 		}
 		select {
 		case <-waiting.Done():
-			return c.gaveUp(ctx, waiting, target, "not every component was restarted", timeout, err)
+			return c.waitFailure(ctx, waiting, target, "not every component was restarted", timeout, err)
 		case <-tick.C:
 		}
 	}
@@ -197,10 +197,12 @@ func (c *committing) awaitProcesses(ctx, waiting context.Context, timeout time.D
 
 func (c *committing) notRestarted(node inventory.Node) (inventory.Component, error) {
 	for _, old := range c.t.Node.Components {
-		if !c.t.runs(old) || old.PID == 0 {
+		if !c.t.runsInUnit(old) || old.PID == 0 {
 			continue
 		}
-		i := slices.IndexFunc(node.Components, func(now inventory.Component) bool { return now.Service == old.Service && c.t.runs(now) && now.PID != 0 })
+		i := slices.IndexFunc(node.Components, func(now inventory.Component) bool {
+			return now.Service == old.Service && c.t.runsInUnit(now) && now.PID != 0
+		})
 		if i < 0 {
 			return old, fmt.Errorf("%s does not run", old.Service)
 		}

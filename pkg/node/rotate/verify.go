@@ -34,7 +34,7 @@ const (
 // verifyItems verifies that certificates are in use, and records the evidence. The first error
 // is a *failure. Serving certificates come first: an endpoint that does not answer accepts no
 // client either, and the former is the better message.
-func (c *committing) verify(ctx context.Context, items []int) error {
+func (c *committing) verifyItems(ctx context.Context, items []int) error {
 	for _, n := range items {
 		if err := c.readBack(n); err != nil {
 			return err
@@ -59,13 +59,13 @@ func (c *committing) verify(ctx context.Context, items []int) error {
 // restores its own files would otherwise be noticed only by an outage.
 func (c *committing) readBack(n int) error {
 	i := c.t.Items[n]
-	content, err := store.Read(c.Root, i.Certificate.Store)
+	content, err := store.ReadStore(c.Root, i.Certificate.Store)
 	switch {
 	case err != nil:
 	case content.KeyErr != nil:
 		err = content.KeyErr
-	case certs.Fingerprint(content.Leaf()) != i.New.FingerprintSHA256:
-		err = fmt.Errorf("it is certificate %.12s", certs.Fingerprint(content.Leaf()))
+	case certs.Fingerprint(content.LeafCert()) != i.New.FingerprintSHA256:
+		err = fmt.Errorf("it is certificate %.12s", certs.Fingerprint(content.LeafCert()))
 	default:
 		return nil
 	}
@@ -96,7 +96,7 @@ func (c *committing) restartStale(ctx context.Context) error {
 	all.Wait()
 	stale = certs.SortServices(stale)
 	c.t.Restarts = certs.SortServices(append(stale, c.t.Restarts...))
-	return c.restart(ctx, stale)
+	return c.restartServices(ctx, stale)
 }
 
 func (c *committing) verifyReload(ctx context.Context, i item, served inventory.Served) (err error) {
@@ -111,7 +111,7 @@ func (c *committing) verifyServing(ctx context.Context, i item) error {
 		if err != nil {
 			return err
 		}
-		if err := c.verified(i, evidence); err != nil {
+		if err := c.recordVerified(i, evidence); err != nil {
 			return err
 		}
 	}
@@ -128,7 +128,7 @@ func (c *committing) verifyUse(ctx context.Context, i item) error {
 			return err
 		}
 		if evidence != nil {
-			if err := c.verified(i, *evidence); err != nil {
+			if err := c.recordVerified(i, *evidence); err != nil {
 				return err
 			}
 			verified = true
@@ -137,18 +137,18 @@ func (c *committing) verifyUse(ctx context.Context, i item) error {
 	if err := c.recordOtherUsers(i); err != nil {
 		return err
 	}
-	if !c.t.used(i) && len(i.Certificate.OtherUsers) > 0 {
+	if !c.t.isUsed(i) && len(i.Certificate.OtherUsers) > 0 {
 		return nil // its other users are recorded by now
 	}
 	// Acceptance by a server is no evidence that the running client uses it already.
-	inUse := c.t.restartsFor(i) || len(i.Certificate.Served) > 0 || !c.t.used(i)
+	inUse := c.t.restartsFor(i) || len(i.Certificate.Served) > 0 || !c.t.isUsed(i)
 	if !verified || !inUse {
-		return c.verified(i, c.indirect(i))
+		return c.recordVerified(i, c.indirectEvidence(i))
 	}
 	return nil
 }
 
-func (c *committing) verified(i item, e nodeapi.Evidence) error {
+func (c *committing) recordVerified(i item, e nodeapi.Evidence) error {
 	e.TargetID = i.Certificate.ID()
 	e.Service = i.Certificate.Service
 	return c.log.write(nodeapi.Record{Kind: nodeapi.Verified, Service: e.Service, Evidence: &e})
@@ -178,7 +178,7 @@ func (c *committing) verifyServed(ctx context.Context, i item, served inventory.
 	}
 	what := fmt.Sprintf("%s does not serve the new certificate of %s", served.Address, i.Certificate.Name)
 	for _, target := range c.t.components(i.Certificate.Service) {
-		return evidence, c.unwell(ctx, target, what, err)
+		return evidence, c.componentFailure(ctx, target, what, err)
 	}
 	return evidence, &failure{service: i.Certificate.Service, what: what, cause: err}
 }
@@ -190,7 +190,7 @@ func (c *committing) awaitServed(ctx context.Context, served inventory.Served, t
 	tick := time.NewTicker(verifyEvery)
 	defer tick.Stop()
 	for {
-		leaf, err := c.Prober.Handshake(ctx, served.Address, served.ServerName)
+		leaf, err := c.Prober.ServedCertificate(ctx, served.Address, served.ServerName)
 		if err == nil {
 			shown := certs.Fingerprint(leaf)
 			if slices.Contains(want, shown) {
@@ -209,7 +209,7 @@ func (c *committing) awaitServed(ctx context.Context, served inventory.Served, t
 // verifyClient verifies that the server accepts the new client certificate. If the server could
 // not be asked before the commit either, that is no failure: the evidence is nil then.
 func (c *committing) verifyClient(ctx context.Context, i item) (*nodeapi.Evidence, error) {
-	content, err := store.Read(c.Root, i.Certificate.Store)
+	content, err := store.ReadStore(c.Root, i.Certificate.Store)
 	if err == nil && content.KeyErr != nil {
 		err = content.KeyErr
 	}
@@ -229,7 +229,7 @@ func (c *committing) verifyClient(ctx context.Context, i item) (*nodeapi.Evidenc
 	defer tick.Stop()
 	rejected := 0
 	for {
-		evidence, err := c.Prober.Client(ctx, i.Certificate, store.Material{Chain: content.Chain, Key: content.Key})
+		evidence, err := c.Prober.VerifyClient(ctx, i.Certificate, store.Material{Chain: content.Chain, Key: content.Key})
 		if err == nil {
 			return &evidence, nil
 		}
@@ -259,7 +259,7 @@ func notAccepted(i item, err error) error {
 }
 
 // indirectEvidence is the best evidence for a certificate that no endpoint serves or accepts.
-func (c *committing) indirect(i item) nodeapi.Evidence {
+func (c *committing) indirectEvidence(i item) nodeapi.Evidence {
 	note := ""
 	if i.Note != "" {
 		note = " (its server did not answer: " + i.Note + ")"
@@ -268,7 +268,7 @@ func (c *committing) indirect(i item) nodeapi.Evidence {
 	switch {
 	case c.t.restartsFor(i):
 		return nodeapi.Evidence{Method: nodeapi.Health, Detail: fmt.Sprintf("%s is healthy after a restart with the new files%s", i.Certificate.Service, note)}
-	case !c.t.used(i):
+	case !c.t.isUsed(i):
 		return nodeapi.Evidence{Method: nodeapi.FileOnly, Detail: "on disk, chain verified; not used by a running component" + note}
 	case reload != "":
 		return nodeapi.Evidence{Method: nodeapi.HotReload, Detail: reload + "; open connections keep the old certificate" + note}

@@ -17,7 +17,7 @@ import (
 
 // findUnverified returns the record of a rollback at boot that was not verified since; nil:
 // there is none.
-func unverified(records []nodeapi.Record) *nodeapi.Record {
+func findUnverified(records []nodeapi.Record) *nodeapi.Record {
 	var open *nodeapi.Record
 	for n := range records {
 		switch records[n].Kind {
@@ -40,7 +40,7 @@ func (s *session) verifyRestored(ctx context.Context, r *statedir.Rotation, curr
 	if err != nil {
 		return nil //nolint:nilerr // its record remains unverified
 	}
-	writer, err := r.Writer(s.Node, s.Engine.Now)
+	writer, err := r.OpenWriter(s.Node, s.Engine.Now)
 	if err != nil {
 		return err
 	}
@@ -51,7 +51,7 @@ func (s *session) verifyRestored(ctx context.Context, r *statedir.Rotation, curr
 	}
 	older := &session{Engine: s.Engine, dir: s.dir, rotation: r, writer: writer}
 	c := &committing{session: older, t: t, log: l, undoing: true}
-	shown, err := c.inUse(ctx, 0)
+	shown, err := c.verifyInUse(ctx, 0)
 	whose := "the old certificates that were restored"
 	if restored.Kind == nodeapi.Committed {
 		whose = "the new certificates"
@@ -73,7 +73,7 @@ func (s *session) verifyRestored(ctx context.Context, r *statedir.Rotation, curr
 // since: keys fit, components are healthy, endpoints serve the certificates on disk. pause is
 // how long a supervisor may wait before it starts a component, besides the component's own
 // time.
-func (c *committing) inUse(ctx context.Context, pause time.Duration) (shown []string, err error) {
+func (c *committing) verifyInUse(ctx context.Context, pause time.Duration) (shown []string, err error) {
 	defer recoverAs(&err)
 	timeout := c.t.Timeout
 	if timeout <= 0 {
@@ -84,24 +84,24 @@ func (c *committing) inUse(ctx context.Context, pause time.Duration) (shown []st
 	defer cancel()
 	onDisk := make([]string, len(c.t.Items))
 	for n, i := range c.t.Items {
-		content, err := store.Read(c.Root, i.Certificate.Store)
+		content, err := store.ReadStore(c.Root, i.Certificate.Store)
 		if err == nil {
 			err = content.KeyErr
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", i.Certificate.Name, err)
 		}
-		onDisk[n] = certs.Fingerprint(content.Leaf())
+		onDisk[n] = certs.Fingerprint(content.LeafCert())
 		if onDisk[n] != i.Certificate.FingerprintSHA256 && onDisk[n] != i.New.FingerprintSHA256 {
 			shown = append(shown, i.Certificate.Name+" was replaced since by another program")
 		}
 	}
 	if c.fates == nil {
-		c.fates = c.asFound(onDisk)
+		c.fates = c.fatesOnDisk(onDisk)
 	}
-	for _, service := range c.services() {
+	for _, service := range c.changedServices() {
 		for _, target := range c.t.components(service) {
-			if err := c.awaitWell(ctx, target); err != nil {
+			if err := c.awaitHealthy(ctx, target); err != nil {
 				return nil, err
 			}
 			shown = append(shown, fmt.Sprintf("%s is healthy", service))
@@ -132,7 +132,7 @@ func (c *committing) inUse(ctx context.Context, pause time.Duration) (shown []st
 // startedSince reports whether a service may have read its files since the commit began.
 func (c *committing) startedSince(ctx context.Context, s certs.Service) bool {
 	for _, target := range c.t.components(s) {
-		if now, err := c.Restarter.Current(ctx, c.t.supervisor(target)); err != nil || !now.Running || now.StartedAt.After(c.t.Began) {
+		if now, err := c.Restarter.CurrentInstance(ctx, c.t.supervisorOf(target)); err != nil || !now.Running || now.StartedAt.After(c.t.Began) {
 			return true
 		}
 	}
@@ -140,7 +140,7 @@ func (c *committing) startedSince(ctx context.Context, s certs.Service) bool {
 }
 
 // fatesOnDisk derives the items' fates from the certificates on disk.
-func (c *committing) asFound(onDisk []string) []fate {
+func (c *committing) fatesOnDisk(onDisk []string) []fate {
 	fates := make([]fate, len(c.t.Items))
 	for n, i := range c.t.Items {
 		fates[n] = fate{action: left, found: onDisk[n], fits: true}
@@ -156,14 +156,14 @@ func (c *committing) asFound(onDisk []string) []fate {
 
 // awaitHealthy waits until a component is healthy, or runs if it has no health endpoint; see
 // [committing.mustBeHealthy] for components that need not be healthy.
-func (c *committing) awaitWell(ctx context.Context, target inventory.Component) error {
+func (c *committing) awaitHealthy(ctx context.Context, target inventory.Component) error {
 	if target.Health != "" && !c.mustBeHealthy(target) {
 		return nil
 	}
 	tick := time.NewTicker(verifyEvery)
 	defer tick.Stop()
 	for {
-		err := c.well(ctx, target)
+		err := c.checkHealthy(ctx, target)
 		if err == nil {
 			return nil
 		}
@@ -175,15 +175,15 @@ func (c *committing) awaitWell(ctx context.Context, target inventory.Component) 
 	}
 }
 
-func (c *committing) well(ctx context.Context, target inventory.Component) error {
+func (c *committing) checkHealthy(ctx context.Context, target inventory.Component) error {
 	if target.Health != "" {
-		p := c.Prober.Health(ctx, c.t.Node, target)
+		p := c.Prober.CheckHealth(ctx, c.t.Node, target)
 		if !p.Healthy && !(p.Unasked && slices.Contains(c.t.Unasked, target.Health)) {
 			return errors.New(p.Message)
 		}
 		return nil
 	}
-	i, err := c.Restarter.Current(ctx, c.t.supervisor(target))
+	i, err := c.Restarter.CurrentInstance(ctx, c.t.supervisorOf(target))
 	switch {
 	case err != nil && slices.Contains(c.t.Restarts, target.Service):
 		return err

@@ -14,33 +14,33 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// rebooted is a node whose power went in mid-commit: the old files are back, and its
+// rebootedNode is a node whose power went in mid-commit: the old files are back, and its
 // components have started on them.
-func rebooted(t *testing.T) *fakeNode {
+func rebootedNode(t *testing.T) *fakeNode {
 	t.Helper()
-	n, program := guarded(t)
-	e, r := n.engine()
+	n, program := committedNode(t)
+	e, r := n.newEngine()
 	e.Program = program
-	n.stage(plan.RestartAlways, certs.Etcd)
+	n.stageServices(plan.RestartAlways, certs.Etcd)
 	n.killAt(r, 4) // Replaced
 	r.orderAfter(n, nodeapi.Staged, commitOrder)
-	if err := run(t, t.Context(), e); !errors.Is(err, errKilled) {
+	if err := runOrders(t, t.Context(), e); !errors.Is(err, errKilled) {
 		t.Fatal(err)
 	}
 	boot := &Engine{Root: n.tree.Root, Node: "cp1"}
-	if _, err := boot.Recover(t.Context(), true); err != nil {
+	if _, err := boot.RecoverNode(t.Context(), true); err != nil {
 		t.Fatal(err)
 	}
 	n.dead = false
 	for s := range n.all {
-		n.launch(s)
+		n.launchService(s)
 	}
 	return n
 }
 
-func (n *fakeNode) unverified() bool {
+func (n *fakeNode) isUnverified() bool {
 	n.t.Helper()
-	history, _, err := statedir.History(n.tree.Root)
+	history, _, err := statedir.ReadHistory(n.tree.Root)
 	if err != nil || len(history) != 1 || history[0].State != inventory.RolledBack {
 		n.t.Fatalf("history %+v, %v", history, err)
 	}
@@ -51,25 +51,25 @@ func (n *fakeNode) unverified() bool {
 // verifies them.
 func TestRestoredAtBootIsVerifiedLater(t *testing.T) {
 	for name, next := range map[string]func(*testing.T, *Engine) error{
-		"by another rotation":  func(t *testing.T, e *Engine) error { e.Idle = time.Second; return e.Run(t.Context(), "0ther") },
-		"by the same rotation": func(t *testing.T, e *Engine) error { e.Idle = time.Second; return e.Run(t.Context(), rotationID) },
-		"by hand":              func(t *testing.T, e *Engine) error { _, err := e.Recover(t.Context(), false); return err },
+		"by another rotation":  func(t *testing.T, e *Engine) error { e.Idle = time.Second; return e.RunOrders(t.Context(), "0ther") },
+		"by the same rotation": func(t *testing.T, e *Engine) error { e.Idle = time.Second; return e.RunOrders(t.Context(), rotationID) },
+		"by hand":              func(t *testing.T, e *Engine) error { _, err := e.RecoverNode(t.Context(), false); return err },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := rebooted(t)
-				before := n.snapshot()
-				if !n.unverified() {
+				n := rebootedNode(t)
+				before := n.takeSnapshot()
+				if !n.isUnverified() {
 					t.Fatal("nothing says that it is not verified yet")
 				}
-				e, _ := n.engine()
+				e, _ := n.newEngine()
 				if err := next(t, e); err != nil {
 					t.Fatal(err)
 				}
-				if n.unverified() {
+				if n.isUnverified() {
 					t.Error("it was not verified")
 				}
-				records, err := statedir.Records(n.tree.Root, rotationID)
+				records, err := statedir.ReadRecords(n.tree.Root, rotationID)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -104,29 +104,29 @@ func TestRestoredAtBootAndNotInUse(t *testing.T) {
 		},
 		"another certificate is shown": {
 			func(n *fakeNode) { n.all[certs.Etcd].loaded["etcd-peer"] = n.onDisk("apiserver") },
-			func(n *fakeNode) { n.launch(certs.Etcd) }, "10.0.0.11:2380 does not serve etcd-peer",
+			func(n *fakeNode) { n.launchService(certs.Etcd) }, "10.0.0.11:2380 does not serve etcd-peer",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := rebooted(t)
+				n := rebootedNode(t)
 				c.spoil(n)
-				e, _ := n.engine()
-				undone, err := e.Recover(t.Context(), false)
+				e, _ := n.newEngine()
+				undone, err := e.RecoverNode(t.Context(), false)
 				if err != nil || len(undone) != 1 || !strings.Contains(undone[0].Message, c.said) {
 					t.Errorf("%+v, %v", undone, err)
 				}
-				if !n.unverified() {
+				if !n.isUnverified() {
 					t.Error("it is called verified")
 				}
 				c.mend(n)
-				if _, err := e.Recover(t.Context(), false); err != nil {
+				if _, err := e.RecoverNode(t.Context(), false); err != nil {
 					t.Fatal(err)
 				}
-				if n.unverified() {
+				if n.isUnverified() {
 					t.Error("it was not tried again")
 				}
-				if undone, err := e.Recover(t.Context(), false); err != nil || len(undone) > 0 {
+				if undone, err := e.RecoverNode(t.Context(), false); err != nil || len(undone) > 0 {
 					t.Errorf("once verified, it is verified again: %+v, %v", undone, err)
 				}
 			})

@@ -26,9 +26,9 @@ type authority struct {
 }
 
 // isNamed reports whether a component names it; otherwise it was found in a directory.
-func (a *authority) named() bool { return len(a.files) > 0 }
+func (a *authority) isNamed() bool { return len(a.files) > 0 }
 
-func (a *authority) name() string {
+func (a *authority) displayName() string {
 	if a.cert.Subject.CommonName != "" {
 		return a.cert.Subject.CommonName
 	}
@@ -60,14 +60,14 @@ func loadAuthorities(root hostfs.Root, found *layout.Layout) *authorities {
 			if f.Key != "" {
 				a.flagKeys = []string{f.Key}
 			}
-			known.add(a)
+			known.addCAs(a)
 		}
 	}
 	return known
 }
 
 // addCAs adds CAs; a known one gets further paths and keys.
-func (k *authorities) add(more ...*authority) {
+func (k *authorities) addCAs(more ...*authority) {
 	for _, m := range more {
 		i := slices.IndexFunc(k.all, func(a *authority) bool { return a.cert.Equal(m.cert) })
 		if i < 0 {
@@ -84,7 +84,7 @@ func (k *authorities) add(more ...*authority) {
 
 // findIssuers determines once which CA signed which certificate, since the verification of
 // signatures takes time.
-func (k *authorities) find(entries []entry, now time.Time) {
+func (k *authorities) findIssuers(entries []entry, now time.Time) {
 	for i := range entries {
 		e := &entries[i]
 		if len(e.chain) == 0 {
@@ -93,14 +93,14 @@ func (k *authorities) find(entries []entry, now time.Time) {
 		var signed []*authority
 		copied := false // NotBefore, from its CA
 		for _, a := range k.all {
-			if certs.IsIssuedBy(e.leaf(), a.cert) && !a.cert.Equal(e.leaf()) {
+			if certs.IsIssuedBy(e.leafCert(), a.cert) && !a.cert.Equal(e.leafCert()) {
 				signed = append(signed, a)
-				copied = copied || a.cert.NotBefore.Equal(e.leaf().NotBefore)
+				copied = copied || a.cert.NotBefore.Equal(e.leafCert().NotBefore)
 			}
 		}
-		e.LifeSeconds = int64(certs.Life(e.leaf().NotBefore, e.leaf().NotAfter, now, copied) / time.Second)
+		e.LifeSeconds = int64(certs.LifeOf(e.leafCert().NotBefore, e.leafCert().NotAfter, now, copied) / time.Second)
 		if len(signed) > 0 {
-			k.issuers[e] = lasting(signed, now)
+			k.issuers[e] = preferredCA(signed, now)
 		}
 	}
 }
@@ -110,9 +110,9 @@ func (k *authorities) issuerOf(e *entry) *authority { return k.issuers[e] }
 
 // namesakeOf returns a CA with the name of a certificate's issuer, or nil. It considers only
 // CAs that components name: others may belong to another cluster, or be outdated.
-func (k *authorities) namesake(e *entry) *authority {
+func (k *authorities) namesakeOf(e *entry) *authority {
 	for _, a := range k.all {
-		if a.named() && string(a.cert.RawSubject) == string(e.leaf().RawIssuer) {
+		if a.isNamed() && string(a.cert.RawSubject) == string(e.leafCert().RawIssuer) {
 			return a
 		}
 	}
@@ -121,7 +121,7 @@ func (k *authorities) namesake(e *entry) *authority {
 
 // replacementOf returns the CA of the same name in the same bundle whose key is on this node,
 // for a CA whose key is not; nil: there is none.
-func (k *authorities) replaced(ca *authority) *authority {
+func (k *authorities) replacementOf(ca *authority) *authority {
 	if ca == nil || ca.key != "" {
 		return nil
 	}
@@ -136,22 +136,22 @@ func (k *authorities) replaced(ca *authority) *authority {
 
 // findKeys searches for the key of each CA: in the file that a flag names, and beside its
 // certificate.
-func (k *authorities) keys(root hostfs.Root) {
+func (k *authorities) findKeys(root hostfs.Root) {
 	dirs := &keyDirectories{root: root, files: map[string][]string{}, keys: map[string]certs.Key{}, errs: map[string]error{}}
 	for _, a := range k.all {
 		for _, p := range a.flagKeys {
-			if dirs.fits(p, a.cert) {
+			if dirs.fitsCert(p, a.cert) {
 				a.key = p
 				a.keyCert = a.paths[0]
 				break
 			}
 		}
 		for i := 0; i < len(a.paths) && a.key == ""; i++ {
-			a.key = dirs.beside(a.paths[i], a.cert)
+			a.key = dirs.keyBeside(a.paths[i], a.cert)
 			a.keyCert = a.paths[i]
 		}
 		if a.key == "" {
-			a.noKey = dirs.whyNot(a)
+			a.noKey = dirs.keyProblem(a)
 		}
 	}
 }
@@ -159,7 +159,7 @@ func (k *authorities) keys(root hostfs.Root) {
 // listCAs returns the relevant CAs: those that components name, those that signed a listed
 // certificate, and those whose key is on this node. An expired one, or one that expires soon,
 // which is none of the first two is listed as a file that no component uses.
-func (k *authorities) list(entries []entry, now time.Time, within time.Duration) (out []inventory.Authority, unused []inventory.UnusedCertificate) {
+func (k *authorities) listCAs(entries []entry, now time.Time, within time.Duration) (out []inventory.Authority, unused []inventory.UnusedCertificate) {
 	used := map[*authority]bool{}
 	for i := range entries {
 		if a := k.issuers[&entries[i]]; a != nil {
@@ -167,18 +167,18 @@ func (k *authorities) list(entries []entry, now time.Time, within time.Duration)
 		}
 	}
 	for _, a := range k.all {
-		if !a.named() && !used[a] && a.key == "" {
+		if !a.isNamed() && !used[a] && a.key == "" {
 			continue
 		}
-		listed := inventory.Authority{Facts: certs.Describe(a.cert), Name: a.name(), Paths: a.paths, KeyOn: a.key}
-		listed.Status, listed.Reason = listed.Validity(now, within)
+		listed := inventory.Authority{Facts: certs.DescribeCertificate(a.cert), Name: a.displayName(), Paths: a.paths, KeyOn: a.key}
+		listed.Status, listed.Reason = listed.ValidityStatus(now, within)
 		problem := certs.CanSign(a.cert, now)
-		switch by := k.renewal(a, now); {
+		switch by := k.renewalOf(a, now); {
 		case by != nil:
 			listed.Renewed = true
 			listed.Status = certs.OK
 			listed.Reason = renewedReason(a, by)
-		case !a.named() && !used[a] && listed.Status != certs.OK:
+		case !a.isNamed() && !used[a] && listed.Status != certs.OK:
 			unused = append(unused, inventory.UnusedCertificate{Facts: listed.Facts, Kind: inventory.UnusedFile, Path: a.paths[0],
 				Reason: "an old CA: no component names it, and it signed none of the certificates here"})
 			continue

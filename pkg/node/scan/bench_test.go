@@ -12,9 +12,9 @@ import (
 
 func BenchmarkScan(b *testing.B) {
 	tree := certstest.Kubeadm(b, "cp1", certstest.WithKey(certstest.RSA2048, ""))
-	layouttest.In(b, tree.Root).Kubeadm(certstest.PKIDir)
+	layouttest.NodeIn(b, tree.Root).AddKubeadm(certstest.PKIDir)
 	for b.Loop() {
-		Scan(b.Context(), tree.Root, Options{Handshake: func(context.Context, string, string) (*x509.Certificate, error) {
+		ScanNode(b.Context(), tree.Root, Options{Handshake: func(context.Context, string, string) (*x509.Certificate, error) {
 			return nil, errors.New("not part of this")
 		}})
 	}

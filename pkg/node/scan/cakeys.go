@@ -26,7 +26,7 @@ type keyDirectories struct {
 }
 
 // fitsCert reports whether the file holds the certificate's private key.
-func (k *keyDirectories) fits(file string, c *x509.Certificate) bool {
+func (k *keyDirectories) fitsCert(file string, c *x509.Certificate) bool {
 	key, known := k.keys[file]
 	if !known {
 		data, err := k.root.ReadFile(file)
@@ -36,19 +36,19 @@ func (k *keyDirectories) fits(file string, c *x509.Certificate) bool {
 		k.keys[file] = key
 		k.errs[file] = err
 	}
-	return key.Fits(c)
+	return key.FitsCert(c)
 }
 
 // keyProblem returns the reason why the files that should hold a CA's key do not: the file that
 // a flag names, and those of the usual names. Empty: none of them exists.
-func (k *keyDirectories) whyNot(a *authority) string {
+func (k *keyDirectories) keyProblem(a *authority) string {
 	files := slices.Clone(a.flagKeys)
 	for _, p := range a.paths {
 		files = append(files, likelyKeys(p)...)
 	}
 	var other string
 	for _, p := range files {
-		k.fits(p, a.cert)
+		k.fitsCert(p, a.cert)
 		err := k.errs[p]
 		switch {
 		case errors.Is(err, certs.ErrEncryptedKey):
@@ -64,9 +64,9 @@ func (k *keyDirectories) whyNot(a *authority) string {
 }
 
 // keyBeside returns the file in a certificate's directory that holds its key, or "".
-func (k *keyDirectories) beside(certFile string, c *x509.Certificate) string {
+func (k *keyDirectories) keyBeside(certFile string, c *x509.Certificate) string {
 	for _, p := range likelyKeys(certFile) {
-		if k.fits(p, c) {
+		if k.fitsCert(p, c) {
 			return p
 		}
 	}
@@ -77,7 +77,7 @@ func (k *keyDirectories) beside(certFile string, c *x509.Certificate) string {
 		k.files[dir] = keyFiles(k.root, dir)
 	}
 	for _, p := range k.files[dir] {
-		if k.fits(p, c) {
+		if k.fitsCert(p, c) {
 			return p
 		}
 	}

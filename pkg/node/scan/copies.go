@@ -27,7 +27,7 @@ var embeddedCert = regexp.MustCompile(`client-certificate-data"?\s*:\s*["']?([A-
 
 // findCopies finds the client certificates of the kubeconfigs in home directories. Unreadable
 // files there are skipped. Home directories that do not answer are reported.
-func copies(ctx context.Context, root hostfs.Root) ([]inventory.Copy, []inventory.NotInspected) {
+func findCopies(ctx context.Context, root hostfs.Root) ([]inventory.Copy, []inventory.NotInspected) {
 	found := make(chan []inventory.Copy, 1)
 	go func() { found <- lookForCopies(root) }()
 	ctx, cancel := context.WithTimeout(ctx, homesTimeout)

@@ -18,7 +18,7 @@ import (
 // no FIFO blocks, no huge file is read.
 func TestCopiesInHomesAreFound(t *testing.T) {
 	tree := certstest.Kubeadm(t, "cp1")
-	layouttest.In(t, tree.Root).Kubeadm(certstest.PKIDir)
+	layouttest.NodeIn(t, tree.Root).AddKubeadm(certstest.PKIDir)
 	admin, err := os.ReadFile(tree.Local("/etc/kubernetes/admin.conf"))
 	if err != nil {
 		t.Fatal(err)
@@ -47,7 +47,7 @@ func TestCopiesInHomesAreFound(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	node := Scan(t.Context(), tree.Root, Options{NodeName: "cp1", Homes: true})
+	node := ScanNode(t.Context(), tree.Root, Options{NodeName: "cp1", Homes: true})
 	var found []string
 	for _, c := range node.Copies {
 		found = append(found, c.Path)
@@ -60,7 +60,7 @@ func TestCopiesInHomesAreFound(t *testing.T) {
 	if !slices.Equal(found, []string{"/root/.kube/config", "/home/jane/.kube/config"}) {
 		t.Errorf("found %q", found)
 	}
-	if node := Scan(t.Context(), tree.Root, Options{NodeName: "cp1"}); len(node.Copies) > 0 {
+	if node := ScanNode(t.Context(), tree.Root, Options{NodeName: "cp1"}); len(node.Copies) > 0 {
 		t.Errorf("homes are looked into unasked: %+v", node.Copies)
 	}
 }

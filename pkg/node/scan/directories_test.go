@@ -14,14 +14,14 @@ import (
 
 // A node pod mounts these directories, and a mount below a symlink would lie elsewhere.
 func TestScanNamesRealDirectories(t *testing.T) {
-	n := kubeadm(t)
+	n := kubeadmNode(t)
 	pki := filepath.Join(string(n.Tree.Root), certstest.PKIDir)
 	moved := filepath.Join(string(n.Tree.Root), "opt/kube")
 	require.NoError(t, os.MkdirAll(filepath.Dir(moved), 0o755))
 	require.NoError(t, os.Rename(pki, moved))
 	require.NoError(t, os.Symlink("/opt/kube", pki))
-	found := n.scan(t, time.Now())
-	assert.Equal(t, []string{"/opt/kube/etcd"}, certificate(t, found, "etcd-server").Store.Directories)
-	assert.Equal(t, []string{"/opt/kube"}, certificate(t, found, "apiserver").Store.Directories)
-	assert.Equal(t, []string{"/etc/kubernetes"}, certificate(t, found, "admin.conf").Store.Directories)
+	found := n.scanAt(t, time.Now())
+	assert.Equal(t, []string{"/opt/kube/etcd"}, certificateNamed(t, found, "etcd-server").Store.Directories)
+	assert.Equal(t, []string{"/opt/kube"}, certificateNamed(t, found, "apiserver").Store.Directories)
+	assert.Equal(t, []string{"/etc/kubernetes"}, certificateNamed(t, found, "admin.conf").Store.Directories)
 }

@@ -20,29 +20,29 @@ const (
 
 // findDrift reports files whose mode or owner differs from the CIS benchmark. A rotation keeps
 // both as they are.
-func drift(root hostfs.Root, node *inventory.Node, entries []entry) []inventory.Finding {
+func findDrift(root hostfs.Root, node *inventory.Node, entries []entry) []inventory.Finding {
 	d := &drifting{root: root, seen: map[string]bool{}}
 	for i := range entries {
 		e := &entries[i]
 		d.service = e.Service
 		switch e.Store.Kind {
 		case inventory.Pair:
-			d.look(e.Store.Cert, certificateMode, "1.1.20")
-			d.look(e.Store.Key, secretMode, "1.1.21")
+			d.inspectFile(e.Store.Cert, certificateMode, "1.1.20")
+			d.inspectFile(e.Store.Key, secretMode, "1.1.21")
 		case inventory.Combined:
-			d.look(e.Store.Cert, secretMode, "1.1.21")
+			d.inspectFile(e.Store.Cert, secretMode, "1.1.21")
 		case inventory.Kubeconfig:
-			d.look(e.Store.Cert, secretMode, "1.1.13-18")
+			d.inspectFile(e.Store.Cert, secretMode, "1.1.13-18")
 		}
 	}
 	d.service = ""
 	for _, a := range node.Authorities {
 		for _, p := range a.Paths {
 			if p != a.KeyOn && path.Ext(p) != ".conf" { // kubeconfigs embed their CA, and are inspected above
-				d.look(p, certificateMode, "1.1.20")
+				d.inspectFile(p, certificateMode, "1.1.20")
 			}
 		}
-		d.look(a.KeyOn, secretMode, "1.1.21")
+		d.inspectFile(a.KeyOn, secretMode, "1.1.21")
 	}
 	return d.found
 }
@@ -55,7 +55,7 @@ type drifting struct {
 	found   []inventory.Finding
 }
 
-func (d *drifting) look(file string, most fs.FileMode, rule string) {
+func (d *drifting) inspectFile(file string, most fs.FileMode, rule string) {
 	if file == "" || d.seen[file] {
 		return
 	}
@@ -65,14 +65,14 @@ func (d *drifting) look(file string, most fs.FileMode, rule string) {
 		return // that is a certificate's status
 	}
 	if mode := info.Mode().Perm(); mode&^most != 0 {
-		d.add(inventory.FileMode, file, fmt.Sprintf("mode %04o, CIS %s wants at most %04o", mode, rule, most))
+		d.addFinding(inventory.FileMode, file, fmt.Sprintf("mode %04o, CIS %s wants at most %04o", mode, rule, most))
 	}
 	// Users own their kubeconfigs.
 	if owner, known := info.Sys().(*syscall.Stat_t); known && d.service != certs.Admin && (owner.Uid != 0 || owner.Gid != 0) {
-		d.add(inventory.FileOwner, file, fmt.Sprintf("owned by %d:%d, CIS 1.1.19 wants root:root", owner.Uid, owner.Gid))
+		d.addFinding(inventory.FileOwner, file, fmt.Sprintf("owned by %d:%d, CIS 1.1.19 wants root:root", owner.Uid, owner.Gid))
 	}
 }
 
-func (d *drifting) add(kind inventory.FindingKind, file, text string) {
+func (d *drifting) addFinding(kind inventory.FindingKind, file, text string) {
 	d.found = append(d.found, inventory.Finding{Kind: kind, Service: d.service, Path: file, Text: text})
 }

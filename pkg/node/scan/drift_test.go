@@ -23,11 +23,11 @@ func TestDrift(t *testing.T) {
 		"a kubeconfig for all":  {func(p func(string) string) error { return os.Chmod(p("/etc/kubernetes/scheduler.conf"), 0o644) }, "/scheduler.conf: mode 0644, CIS 1.1.13-18"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := kubeadm(t)
+			n := kubeadmNode(t)
 			if err := tt.spoil(n.Tree.Local); err != nil {
 				t.Fatal(err)
 			}
-			got := n.scan(t, certstest.Now)
+			got := n.scanAt(t, certstest.Now)
 			var modes []string
 			for _, f := range got.Findings {
 				if f.Kind == inventory.FileMode {
@@ -46,13 +46,13 @@ func TestDriftOfOwners(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root gives files away")
 	}
-	n := kubeadm(t)
+	n := kubeadmNode(t)
 	for _, p := range []string{certstest.PKIDir + "/etcd/server.key", "/etc/kubernetes/admin.conf"} {
 		if err := os.Chown(n.Tree.Local(p), 1000, 1000); err != nil {
 			t.Fatal(err)
 		}
 	}
-	got := n.scan(t, certstest.Now).Findings
+	got := n.scanAt(t, certstest.Now).Findings
 	if len(got) != 1 || got[0].Text != "owned by 1000:1000, CIS 1.1.19 wants root:root" || got[0].Kind != inventory.FileOwner {
 		t.Errorf("findings %+v, want etcd's key only: people own their kubeconfigs", got)
 	}

@@ -45,17 +45,17 @@ func TestAnythingElseThanAFileIsAFinding(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for cert, path := range stores {
-				n := kubeadm(t)
+				n := kubeadmNode(t)
 				good := n.Pairs["apiserver"].CertPEM()
 				if err := os.WriteFile(outside, good, 0o600); err != nil {
 					t.Fatal(err)
 				}
-				remove(t, n, path)
+				removeFile(t, n, path)
 				if err := put.there(n.Tree.Local(path)); err != nil {
 					t.Fatal(err)
 				}
 				began := time.Now()
-				got := n.scan(t, certstest.Now)
+				got := n.scanAt(t, certstest.Now)
 				if took := time.Since(began); took > 5*time.Second {
 					t.Errorf("%s: the scan took %s", path, took)
 				}

@@ -38,8 +38,8 @@ func askOne(ctx context.Context, m *inventory.InMemory, opts Options) {
 	if err != nil || m.ServerName != "" && !slices.Contains(leaf.DNSNames, m.ServerName) {
 		return // the server has no certificate of that name, so this is its default one
 	}
-	m.Facts = certs.Describe(leaf)
-	m.Status, m.Reason = m.Validity(opts.Now(), opts.Within)
+	m.Facts = certs.DescribeCertificate(leaf)
+	m.Status, m.Reason = m.ValidityStatus(opts.Now(), opts.Within)
 }
 
 // inMemoryFindings reports the certificates in memory that expire soon.

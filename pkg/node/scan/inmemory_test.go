@@ -27,13 +27,13 @@ func TestCertificatesInMemoryAreListed(t *testing.T) {
 		"expired": {-time.Hour, certs.Expired, "expired"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := kubeadm(t)
+			n := kubeadmNode(t)
 			end := certstest.Now.Add(tt.left)
 			made := func(names ...string) *x509.Certificate {
 				return certstest.NewCA(t, "x-ca@1").Leaf(t, certstest.Name("x@1"), certstest.SANs(names...), certstest.Valid(end.Add(-year), end)).Leaf()
 			}
 			memory := map[string]*x509.Certificate{"127.0.0.1:6443 apiserver-loopback-client": made("apiserver-loopback-client"), "127.0.0.1:10259 ": made("localhost")}
-			got := Scan(t.Context(), n.Tree.Root, Options{
+			got := ScanNode(t.Context(), n.Tree.Root, Options{
 				Now: func() time.Time { return certstest.Now },
 				HandshakeInMemory: func(_ context.Context, address, serverName string) (*x509.Certificate, error) {
 					if c := memory[address+" "+serverName]; c != nil {
@@ -72,8 +72,8 @@ func TestCertificatesInMemoryAreListed(t *testing.T) {
 
 // TestServerWithoutLoopbackCertificate: it serves its default one for every name.
 func TestServerWithoutLoopbackCertificate(t *testing.T) {
-	n := kubeadm(t)
-	got := Scan(t.Context(), n.Tree.Root, Options{
+	n := kubeadmNode(t)
+	got := ScanNode(t.Context(), n.Tree.Root, Options{
 		Now: func() time.Time { return certstest.Now },
 		HandshakeInMemory: func(_ context.Context, address, _ string) (*x509.Certificate, error) {
 			if c := n.served[address]; c != nil {

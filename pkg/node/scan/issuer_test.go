@@ -28,10 +28,10 @@ func TestKubeletServingIssuers(t *testing.T) {
 		want    inventory.Issuer
 		reason  string
 	}{
-		{"made by itself", func(t *testing.T, _ *node) certstest.Pair { return certstest.Throwaway(t, "cp1") }, false, true,
+		{"made by itself", func(t *testing.T, _ *node) certstest.Pair { return certstest.SelfMade(t, "cp1") }, false, true,
 			inventory.Issuer{Kind: inventory.Throwaway}, ""},
 		{"made by itself, without its CA in the file", func(t *testing.T, _ *node) certstest.Pair {
-			p := certstest.Throwaway(t, "cp1")
+			p := certstest.SelfMade(t, "cp1")
 			return certstest.Pair{Chain: p.Chain[:1], Key: p.Key}
 		}, false, true, inventory.Issuer{Kind: inventory.Throwaway}, ""},
 		{"made by an administrator, CA key here", func(t *testing.T, n *node) certstest.Pair { return n.CA.Leaf(t, certstest.Name("cp1"), server) }, false, true, local, ""},
@@ -49,18 +49,18 @@ func TestKubeletServingIssuers(t *testing.T) {
 			inventory.Issuer{Kind: inventory.NoIssuer}, "self-signed"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			n := kubeadm(t)
+			n := kubeadmNode(t)
 			p := tt.pair(t, n)
 			n.WritePair(t, certstest.KubeletDir+"/kubelet", p)
 			if tt.named {
-				n.put(t, "/var/lib/kubelet/config.yaml", []byte("tlsCertFile: pki/kubelet.crt\ntlsPrivateKeyFile: pki/kubelet.key\n"+
+				n.putFile(t, "/var/lib/kubelet/config.yaml", []byte("tlsCertFile: pki/kubelet.crt\ntlsPrivateKeyFile: pki/kubelet.key\n"+
 					"rotateCertificates: true\nauthentication: {x509: {clientCAFile: "+pki+"/ca.crt}}\nstaticPodPath: /etc/kubernetes/manifests\n"))
 			}
 			if !tt.withKey {
-				remove(t, n, pki+"/ca.key")
+				removeFile(t, n, pki+"/ca.key")
 			}
 			n.served["127.0.0.1:10250"] = p.Leaf()
-			c := certificate(t, n.scan(t, certstest.Now), "kubelet-server")
+			c := certificateNamed(t, n.scanAt(t, certstest.Now), "kubelet-server")
 			if c.Issuer != tt.want || !strings.Contains(c.Reason, tt.reason) || c.Status != certs.OK {
 				t.Errorf("issuer %+v, %s %q; want %+v, %q", c.Issuer, c.Status, c.Reason, tt.want, tt.reason)
 			}
@@ -70,11 +70,11 @@ func TestKubeletServingIssuers(t *testing.T) {
 
 // TestWorkerAsksTheCSRAPI: a worker has its CA's certificate but not the key.
 func TestWorkerAsksTheCSRAPI(t *testing.T) {
-	n := kubeadm(t)
+	n := kubeadmNode(t)
 	for _, f := range []string{"/ca.key", "/etcd/ca.key", "/front-proxy-ca.key"} {
-		remove(t, n, certstest.PKIDir+f)
+		removeFile(t, n, certstest.PKIDir+f)
 	}
-	c := certificate(t, n.scan(t, certstest.Now), "kubelet-client")
+	c := certificateNamed(t, n.scanAt(t, certstest.Now), "kubelet-client")
 	if want := (inventory.Issuer{Kind: inventory.KubernetesCSR, Signer: layout.KubeletClientSigner}); c.Issuer != want {
 		t.Errorf("issuer %+v, want %+v", c.Issuer, want)
 	}
@@ -82,12 +82,12 @@ func TestWorkerAsksTheCSRAPI(t *testing.T) {
 
 // TestPinnedKubeletConf: the copy in kubelet.conf is judged beside the current one.
 func TestPinnedKubeletConf(t *testing.T) {
-	n := kubeadm(t)
+	n := kubeadmNode(t)
 	old := n.CA.Leaf(t, certstest.Name("system:node:cp1", "system:nodes"), certstest.Usages(x509.ExtKeyUsageClientAuth))
-	n.put(t, "/etc/kubernetes/kubelet.conf", certstest.Kubeconfig(t, n.CA, "system:node:cp1", old))
-	got := n.scan(t, certstest.Now)
-	pinned := certificate(t, got, "kubelet.conf")
-	current := certificate(t, got, "kubelet-client")
+	n.putFile(t, "/etc/kubernetes/kubelet.conf", certstest.Kubeconfig(t, n.CA, "system:node:cp1", old))
+	got := n.scanAt(t, certstest.Now)
+	pinned := certificateNamed(t, got, "kubelet.conf")
+	current := certificateNamed(t, got, "kubelet-client")
 	if pinned.Status != certs.OK || !strings.Contains(pinned.Reason, "cannot start") || pinned.FingerprintSHA256 != certs.Fingerprint(old.Leaf()) {
 		t.Errorf("pinned: %s %q", pinned.Status, pinned.Reason)
 	}

@@ -13,11 +13,11 @@ import (
 // findKeyUses identifies the key of every entry and records its other uses: the same key,
 // compared by its public part, in a file that signs or verifies tokens or certificates, or in a
 // CA. It returns the key files that could not be read.
-func keyUses(root hostfs.Root, found *layout.Layout, entries []entry, known *authorities) []inventory.NotInspected {
+func findKeyUses(root hostfs.Root, found *layout.Layout, entries []entry, known *authorities) []inventory.NotInspected {
 	var unread []inventory.NotInspected
 	for i := range entries {
 		if len(entries[i].chain) > 0 {
-			entries[i].PublicKeySHA256 = certs.PublicKeySHA256(entries[i].leaf().PublicKey)
+			entries[i].PublicKeySHA256 = certs.PublicKeySHA256(entries[i].leafCert().PublicKey)
 		}
 	}
 	for _, use := range found.KeyUses {
@@ -28,15 +28,15 @@ func keyUses(root hostfs.Root, found *layout.Layout, entries []entry, known *aut
 		}
 		for i := range entries {
 			if entries[i].hasKey(keys) || sameFile(root, entries[i].keyFile(), use.Path) {
-				entries[i].use(use)
+				entries[i].addUse(use)
 			}
 		}
 	}
 	for _, a := range known.all {
 		key := []string{certs.PublicKeySHA256(a.cert.PublicKey)}
 		for i := range entries {
-			if e := &entries[i]; e.hasKey(key) && !a.cert.Equal(e.leaf()) {
-				e.use(inventory.KeyUse{Kind: inventory.SigningKey, Service: owner(a), Setting: "CA certificate", Path: a.paths[0]})
+			if e := &entries[i]; e.hasKey(key) && !a.cert.Equal(e.leafCert()) {
+				e.addUse(inventory.KeyUse{Kind: inventory.SigningKey, Service: caUser(a), Setting: "CA certificate", Path: a.paths[0]})
 			}
 		}
 	}
@@ -79,28 +79,28 @@ func (e *entry) realKeyFile(root hostfs.Root) string {
 	if e.Store.Kind == inventory.Kubeconfig {
 		return ""
 	}
-	local, err := root.Local(e.keyFile())
+	local, err := root.LocalPath(e.keyFile())
 	if err != nil {
 		return ""
 	}
-	return root.Host(local)
+	return root.HostPath(local)
 }
 
 // addUse records a use of the key, each once.
-func (e *entry) use(u inventory.KeyUse) { e.KeyUses = appendNew(e.KeyUses, u) }
+func (e *entry) addUse(u inventory.KeyUse) { e.KeyUses = appendNew(e.KeyUses, u) }
 
 // sameFile compares two host paths by where they lead.
 func sameFile(root hostfs.Root, a, b string) bool {
 	if a == "" || b == "" {
 		return false
 	}
-	x, errX := root.Local(a)
-	y, errY := root.Local(b)
+	x, errX := root.LocalPath(a)
+	y, errY := root.LocalPath(b)
 	return errX == nil && errY == nil && x == y
 }
 
 // caUser returns a service that trusts a CA or signs with it; "": there is none.
-func owner(a *authority) certs.Service {
+func caUser(a *authority) certs.Service {
 	if len(a.services) == 0 {
 		return ""
 	}

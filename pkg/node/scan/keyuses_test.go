@@ -28,8 +28,8 @@ func (n *node) withArgs(s certs.Service, pid int, pod string, flags map[string][
 			argv = append(argv, "--"+name+"="+v)
 		}
 	}
-	n.Node.Write("/etc/kubernetes/manifests/"+string(s)+".yaml", layouttest.Manifest(string(s), argv, append(mounts, certstest.PKIDir)))
-	n.Node.Process(pid, layouttest.StaticPod(pod), argv...)
+	n.Node.WriteFile("/etc/kubernetes/manifests/"+string(s)+".yaml", layouttest.ManifestFor(string(s), argv, append(mounts, certstest.PKIDir)))
+	n.Node.AddProcess(pid, layouttest.StaticPodCgroup(pod), argv...)
 }
 
 func (n *node) apiServer(flags map[string][]string) { n.withArgs(certs.KubeAPIServer, 401, "b", flags) }
@@ -62,13 +62,13 @@ func TestKeyOfServiceAccountTokensIsRecognised(t *testing.T) {
 		"an external signer":            {map[string][]string{verify: nil, sign: nil, "service-account-signing-endpoint": {"/run/signer.sock"}}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := kubeadm(t)
+			n := kubeadmNode(t)
 			pair := n.Pairs["apiserver"]
-			n.put(t, pki+"/old.pub", publicPEM(t, pair.Leaf()))
-			n.put(t, pki+"/several.pem", append(publicPEM(t, n.Pairs["etcd-server"].Leaf()), publicPEM(t, pair.Leaf())...))
-			n.put(t, pki+"/copy.key", pair.KeyPEM(t))
+			n.putFile(t, pki+"/old.pub", publicPEM(t, pair.Leaf()))
+			n.putFile(t, pki+"/several.pem", append(publicPEM(t, n.Pairs["etcd-server"].Leaf()), publicPEM(t, pair.Leaf())...))
+			n.putFile(t, pki+"/copy.key", pair.KeyPEM(t))
 			n.apiServer(tt.flags)
-			c := certificate(t, n.scan(t, certstest.Now), "apiserver")
+			c := certificateNamed(t, n.scanAt(t, certstest.Now), "apiserver")
 			var got []string
 			for _, u := range c.KeyUses {
 				if u.Kind != inventory.ServiceAccountKey || u.Service != certs.KubeAPIServer || u.Path == "" {
@@ -88,24 +88,24 @@ func TestKeyOfServiceAccountTokensIsRecognised(t *testing.T) {
 
 func TestSigningKeysAreRecognised(t *testing.T) {
 	const pki = certstest.PKIDir
-	n := kubeadm(t)
-	n.put(t, pki+"/signer.key", n.Pairs["front-proxy-client"].KeyPEM(t))
+	n := kubeadmNode(t)
+	n.putFile(t, pki+"/signer.key", n.Pairs["front-proxy-client"].KeyPEM(t))
 	n.withArgs(certs.KubeControllerManager, 402, "c", map[string][]string{
 		"service-account-private-key-file": {pki + "/apiserver-kubelet-client.key"}, "cluster-signing-kubelet-serving-key-file": {pki + "/signer.key"}})
 	shared := n.CA.Leaf(t, certstest.Name("kube-apiserver"), certstest.OfKey(n.CA.Key), certstest.SANs("kubernetes"))
-	n.put(t, pki+"/apiserver.crt", shared.CertPEM())
-	n.put(t, pki+"/apiserver.key", shared.KeyPEM(t))
-	got := n.scan(t, certstest.Now)
+	n.putFile(t, pki+"/apiserver.crt", shared.CertPEM())
+	n.putFile(t, pki+"/apiserver.key", shared.KeyPEM(t))
+	got := n.scanAt(t, certstest.Now)
 	for name, want := range map[string]inventory.KeyUse{
 		"apiserver-kubelet-client": {Kind: inventory.ServiceAccountKey, Service: certs.KubeControllerManager, Setting: "--service-account-private-key-file", Path: pki + "/apiserver-kubelet-client.key"},
 		"front-proxy-client":       {Kind: inventory.SigningKey, Service: certs.KubeControllerManager, Setting: "--cluster-signing-kubelet-serving-key-file", Path: pki + "/signer.key"},
 		"apiserver":                {Kind: inventory.SigningKey, Service: certs.KubeControllerManager, Setting: "--cluster-signing-key-file", Path: pki + "/ca.key"},
 	} {
-		if c := certificate(t, got, name); !slices.Contains(c.KeyUses, want) {
+		if c := certificateNamed(t, got, name); !slices.Contains(c.KeyUses, want) {
 			t.Errorf("%s: uses %+v, want %+v", name, c.KeyUses, want)
 		}
 	}
-	if c := certificate(t, got, "etcd-server"); len(c.KeyUses) > 0 {
+	if c := certificateNamed(t, got, "etcd-server"); len(c.KeyUses) > 0 {
 		t.Errorf("etcd-server: uses %+v", c.KeyUses)
 	}
 }
@@ -113,11 +113,11 @@ func TestSigningKeysAreRecognised(t *testing.T) {
 // Kubernetes the hard way: --service-account-key-file names a certificate.
 func TestCertificateOfTheServiceAccountKeyIsNoLeaf(t *testing.T) {
 	const pki = certstest.PKIDir
-	n := kubeadm(t)
+	n := kubeadmNode(t)
 	n.WritePair(t, pki+"/service-accounts", n.CA.Leaf(t, certstest.Name("service-accounts")))
 	n.apiServer(map[string][]string{"service-account-key-file": {pki + "/service-accounts.crt"},
 		"service-account-signing-key-file": {pki + "/service-accounts.key"}})
-	got := n.scan(t, certstest.Now)
+	got := n.scanAt(t, certstest.Now)
 	for _, c := range got.Certificates {
 		if strings.Contains(c.Store.Cert, "service-accounts") {
 			t.Errorf("listed as %s", c.ID())
@@ -132,9 +132,9 @@ func TestCertificateOfTheServiceAccountKeyIsNoLeaf(t *testing.T) {
 }
 
 func TestUnreadableServiceAccountKeyIsListed(t *testing.T) {
-	n := kubeadm(t)
+	n := kubeadmNode(t)
 	n.apiServer(map[string][]string{"service-account-key-file": {certstest.PKIDir + "/gone.pub"}})
-	got := n.scan(t, certstest.Now)
+	got := n.scanAt(t, certstest.Now)
 	if !slices.ContainsFunc(got.NotInspected, func(x inventory.NotInspected) bool {
 		return x.Path == certstest.PKIDir+"/gone.pub" && x.Service == certs.KubeAPIServer && strings.Contains(x.Reason, "--service-account-key-file")
 	}) {

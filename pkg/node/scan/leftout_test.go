@@ -17,11 +17,11 @@ import (
 
 // planNames returns the names of the certificates that a plan for one node renews, and of those
 // that it leaves out.
-func planned(t *testing.T, n inventory.Node, restart plan.RestartPolicy, services ...certs.Service) (renewed []string, left []plan.LeftOut) {
+func planNames(t *testing.T, n inventory.Node, restart plan.RestartPolicy, services ...certs.Service) (renewed []string, left []plan.LeftOut) {
 	t.Helper()
-	p, err := plan.Build([]inventory.Node{n}, plan.Request{Services: services, Restart: restart}, nil)
+	p, err := plan.BuildPlan([]inventory.Node{n}, plan.Request{Services: services, Restart: restart}, nil)
 	require.NoError(t, err)
-	for _, s := range p.Steps() {
+	for _, s := range p.AllSteps() {
 		for _, target := range s.Targets {
 			renewed = append(renewed, target.Name)
 		}
@@ -31,11 +31,11 @@ func planned(t *testing.T, n inventory.Node, restart plan.RestartPolicy, service
 
 // TestExternalEtcdBlocksNoAPIServer: kubeadm's external etcd, whose CA's key is elsewhere.
 func TestExternalEtcdBlocksNoAPIServer(t *testing.T) {
-	n := kubeadm(t)
+	n := kubeadmNode(t)
 	for _, f := range []string{"/etc/kubernetes/manifests/etcd.yaml", certstest.PKIDir + "/etcd/ca.key", "/proc/400"} {
-		require.NoError(t, os.RemoveAll(n.Node.Local(f)))
+		require.NoError(t, os.RemoveAll(n.Node.LocalPath(f)))
 	}
-	renewed, left := planned(t, n.scan(t, certstest.Now), plan.RestartIfNeeded, certs.KubeAPIServer)
+	renewed, left := planNames(t, n.scanAt(t, certstest.Now), plan.RestartIfNeeded, certs.KubeAPIServer)
 	assert.ElementsMatch(t, []string{"apiserver", "apiserver-kubelet-client", "front-proxy-client"}, renewed)
 	require.Len(t, left, 1)
 	assert.Equal(t, "apiserver-etcd-client", left[0].Name)
@@ -44,12 +44,12 @@ func TestExternalEtcdBlocksNoAPIServer(t *testing.T) {
 }
 
 func TestAPairOfAPublicCAIsLeftOut(t *testing.T) {
-	n := kubeadm(t)
+	n := kubeadmNode(t)
 	n.Tree.WritePair(t, certstest.PKIDir+"/public", certstest.NewCA(t, "Public CA").Leaf(t, certstest.Name("api.example.com"), certstest.SANs("api.example.com")))
 	argv := append(layouttest.ControlPlaneArgs(certs.KubeAPIServer, certstest.PKIDir), "--tls-sni-cert-key="+certstest.PKIDir+"/public.crt,"+certstest.PKIDir+"/public.key")
-	n.Node.Write("/etc/kubernetes/manifests/kube-apiserver.yaml", layouttest.Manifest("kube-apiserver", argv, layouttest.Mounts(certs.KubeAPIServer, certstest.PKIDir)))
-	n.Node.Process(401, layouttest.StaticPod("b"), argv...)
-	renewed, left := planned(t, n.scan(t, certstest.Now), plan.RestartAlways, certs.KubeAPIServer)
+	n.Node.WriteFile("/etc/kubernetes/manifests/kube-apiserver.yaml", layouttest.ManifestFor("kube-apiserver", argv, layouttest.MountsOf(certs.KubeAPIServer, certstest.PKIDir)))
+	n.Node.AddProcess(401, layouttest.StaticPodCgroup("b"), argv...)
+	renewed, left := planNames(t, n.scanAt(t, certstest.Now), plan.RestartAlways, certs.KubeAPIServer)
 	assert.Len(t, renewed, 4)
 	require.Len(t, left, 1)
 	assert.True(t, strings.HasSuffix(left[0].Path, "/public.crt"), left[0].Path)
@@ -58,31 +58,31 @@ func TestAPairOfAPublicCAIsLeftOut(t *testing.T) {
 
 // TestADamagedPairKeepsItsComponentFromBeingRestarted, but not the other components.
 func TestADamagedPairKeepsItsComponentFromBeingRestarted(t *testing.T) {
-	n := kubeadm(t)
-	n.put(t, certstest.PKIDir+"/front-proxy-client.crt", []byte("nonsense"))
-	got := n.scan(t, certstest.Now)
-	renewed, left := planned(t, got, plan.RestartAlways, certs.KubeAPIServer, certs.KubeScheduler)
+	n := kubeadmNode(t)
+	n.putFile(t, certstest.PKIDir+"/front-proxy-client.crt", []byte("nonsense"))
+	got := n.scanAt(t, certstest.Now)
+	renewed, left := planNames(t, got, plan.RestartAlways, certs.KubeAPIServer, certs.KubeScheduler)
 	assert.NotContains(t, renewed, "apiserver")
 	assert.Contains(t, renewed, "scheduler.conf")
 	assert.Len(t, left, 4)
-	renewed, left = planned(t, got, plan.RestartIfNeeded, certs.KubeAPIServer)
+	renewed, left = planNames(t, got, plan.RestartIfNeeded, certs.KubeAPIServer)
 	assert.Len(t, renewed, 3, "it re-reads these")
 	assert.Len(t, left, 1)
 }
 
 // TestAKubeletThatNothingCanRestartIsLeftOut has a kubelet that OpenRC started.
 func TestAKubeletThatNothingCanRestartIsLeftOut(t *testing.T) {
-	n := kubeadm(t)
-	got := n.scan(t, certstest.Now)
-	unit := got.Component(certs.Kubelet)
-	n.Node.Process(unit.PID, "/openrc.kubelet", append([]string{"/usr/bin/kubelet"}, unit.Args...)...)
-	got = n.scan(t, certstest.Now)
-	require.Equal(t, inventory.None, got.Component(certs.Kubelet).Runtime)
-	renewed, left := planned(t, got, plan.RestartAlways, certs.Kubelet, certs.Admin)
+	n := kubeadmNode(t)
+	got := n.scanAt(t, certstest.Now)
+	unit := got.ComponentOf(certs.Kubelet)
+	n.Node.AddProcess(unit.PID, "/openrc.kubelet", append([]string{"/usr/bin/kubelet"}, unit.Args...)...)
+	got = n.scanAt(t, certstest.Now)
+	require.Equal(t, inventory.None, got.ComponentOf(certs.Kubelet).Runtime)
+	renewed, left := planNames(t, got, plan.RestartAlways, certs.Kubelet, certs.Admin)
 	assert.NotContains(t, renewed, "kubelet-client")
 	require.NotEmpty(t, left)
 	assert.Contains(t, left[0].Reason, "nothing here can restart it; use --restart=never and restart it yourself")
-	renewed, left = planned(t, got, plan.RestartNever, certs.Kubelet)
+	renewed, left = planNames(t, got, plan.RestartNever, certs.Kubelet)
 	assert.Contains(t, renewed, "kubelet-client")
 	assert.Empty(t, left)
 }

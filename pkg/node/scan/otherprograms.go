@@ -16,7 +16,7 @@ import (
 func otherPrograms(root hostfs.Root, found *layout.Layout, entries []entry) {
 	known := map[string]bool{}
 	note := func(file string) {
-		if local, err := root.Local(file); err == nil {
+		if local, err := root.LocalPath(file); err == nil {
 			known[local] = true
 		}
 	}
@@ -35,17 +35,17 @@ func otherPrograms(root hostfs.Root, found *layout.Layout, entries []entry) {
 	}
 	for _, other := range found.OtherPrograms(root) {
 		for _, file := range other.Files {
-			if local, err := root.Local(file); err != nil || known[local] {
+			if local, err := root.LocalPath(file); err != nil || known[local] {
 				continue
 			}
 			for _, s := range storesIn(root, file, other.Files) {
-				content, err := store.Read(root, s)
-				if err != nil || content.KeyErr != nil || content.Leaf().IsCA {
+				content, err := store.ReadStore(root, s)
+				if err != nil || content.KeyErr != nil || content.LeafCert().IsCA {
 					continue
 				}
 				note(file)
 				node.Unused = append(node.Unused, inventory.UnusedCertificate{
-					Facts: certs.Describe(content.Leaf()), Kind: inventory.UnusedOther, Path: file, User: s.User,
+					Facts: certs.DescribeCertificate(content.LeafCert()), Kind: inventory.UnusedOther, Path: file, User: s.User,
 					Reason: other.Name + " names it, which is no component: renew it as that program's documentation says"})
 			}
 		}
@@ -74,18 +74,18 @@ func storesIn(root hostfs.Root, file string, beside []string) []inventory.Store 
 	if _, err := certs.ParsePEM(data); err != nil {
 		return nil
 	}
-	if s := (inventory.Store{Kind: inventory.Combined, Cert: file}); fits(root, s) {
+	if s := (inventory.Store{Kind: inventory.Combined, Cert: file}); fitsPair(root, s) {
 		return []inventory.Store{s}
 	}
 	for _, key := range beside {
-		if s := (inventory.Store{Kind: inventory.Pair, Cert: file, Key: key}); key != file && fits(root, s) {
+		if s := (inventory.Store{Kind: inventory.Pair, Cert: file, Key: key}); key != file && fitsPair(root, s) {
 			return []inventory.Store{s}
 		}
 	}
 	return nil
 }
 
-func fits(root hostfs.Root, s inventory.Store) bool {
-	content, err := store.Read(root, s)
+func fitsPair(root hostfs.Root, s inventory.Store) bool {
+	content, err := store.ReadStore(root, s)
 	return err == nil && content.KeyErr == nil
 }

@@ -13,7 +13,7 @@ import (
 
 // addOtherUsers fills in the other users of each certificate's files: static pods, units, and
 // other names of the same file, which keep the old content.
-func otherUsers(root hostfs.Root, found *layout.Layout, entries []entry) {
+func addOtherUsers(root hostfs.Root, found *layout.Layout, entries []entry) {
 	dirs := map[string]bool{}
 	for i := range entries {
 		s := entries[i].Store
@@ -29,7 +29,7 @@ func otherUsers(root hostfs.Root, found *layout.Layout, entries []entry) {
 		e.OtherUsers = found.OtherUsers(root, e.Store)
 		e.MayUse = found.MayUse(root, e.Store)
 		for _, file := range []string{e.Store.Cert, e.Store.Key} {
-			if other, ok := links.of(file); ok {
+			if other, ok := links.otherName(file); ok {
 				e.OtherUsers = append(e.OtherUsers, inventory.OtherUser{Kind: inventory.OtherHardLink, Name: other})
 			}
 		}
@@ -47,7 +47,7 @@ type inode struct{ dev, ino uint64 }
 
 // otherName returns another name of a file that has several: its path if it is in a directory
 // of certificates, otherwise a description.
-func (h *hardLinks) of(file string) (string, bool) {
+func (h *hardLinks) otherName(file string) (string, bool) {
 	if file == "" {
 		return "", false
 	}
@@ -60,18 +60,18 @@ func (h *hardLinks) of(file string) (string, bool) {
 		return "", false
 	}
 	if h.byFile == nil {
-		h.collect()
+		h.collectLinks()
 	}
-	local, err := h.root.Local(file)
+	local, err := h.root.LocalPath(file)
 	for _, other := range h.byFile[id] {
-		if at, otherErr := h.root.Local(other); err == nil && otherErr == nil && at != local {
+		if at, otherErr := h.root.LocalPath(other); err == nil && otherErr == nil && at != local {
 			return other, true
 		}
 	}
 	return "another name of " + file, true
 }
 
-func (h *hardLinks) collect() {
+func (h *hardLinks) collectLinks() {
 	h.byFile = map[inode][]string{}
 	for dir := range h.dirs {
 		entries, err := h.root.ReadDir(dir)

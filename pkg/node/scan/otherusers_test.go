@@ -14,7 +14,7 @@ import (
 
 // usersOf returns a certificate's other users: "StaticPod kube-vip/vip", "Systemd x.service",
 // with "!" if a rotation cannot restart them.
-func users(c inventory.Certificate) string {
+func usersOf(c inventory.Certificate) string {
 	var out []string
 	for _, u := range c.OtherUsers {
 		text := string(u.Kind) + " " + u.Name
@@ -29,9 +29,9 @@ func users(c inventory.Certificate) string {
 	return strings.Join(out, ", ")
 }
 
-// pod is the manifest of a static pod that is no component.
-func pod(n *node, name, containers, volumes string) {
-	n.Node.Write("/etc/kubernetes/manifests/"+name+".yaml",
+// addPod is the manifest of a static pod that is no component.
+func addPod(n *node, name, containers, volumes string) {
+	n.Node.WriteFile("/etc/kubernetes/manifests/"+name+".yaml",
 		"kind: Pod\nmetadata: {name: "+name+", namespace: kube-system}\nspec: {hostNetwork: true, "+containers+", volumes: ["+volumes+"]}\n")
 }
 
@@ -47,64 +47,64 @@ func TestOtherUsersOfAFile(t *testing.T) {
 		want  string
 	}{
 		"a pod that mounts the file": {func(n *node) {
-			pod(n, "kube-vip", "containers: [{name: vip, image: x, args: [manager], volumeMounts: [{name: k, mountPath: /kubeconfig}]}]", "{name: k, hostPath: {path: "+admin+", type: File}}")
+			addPod(n, "kube-vip", "containers: [{name: vip, image: x, args: [manager], volumeMounts: [{name: k, mountPath: /kubeconfig}]}]", "{name: k, hostPath: {path: "+admin+", type: File}}")
 		}, "admin.conf", "StaticPod kube-vip/vip"},
 		"a pod that mounts the directory and names the file": {func(n *node) {
-			pod(n, "vip", "containers: [{name: vip, image: x, args: ['--config='], env: [{name: KUBECONFIG, value: /host/admin.conf}], volumeMounts: [{name: k, mountPath: /host}]}]", all)
+			addPod(n, "vip", "containers: [{name: vip, image: x, args: ['--config='], env: [{name: KUBECONFIG, value: /host/admin.conf}], volumeMounts: [{name: k, mountPath: /host}]}]", all)
 		}, "admin.conf", "StaticPod vip/vip"},
 		"a pod that mounts the directory only": {func(n *node) {
-			pod(n, "logs", "containers: [{name: logs, image: x, args: [run], "+mount+"}]", all)
+			addPod(n, "logs", "containers: [{name: logs, image: x, args: [run], "+mount+"}]", all)
 		}, "admin.conf", ""},
 		"a pod whose flag names the key": {func(n *node) {
-			pod(n, "konnectivity", "containers: [{name: server, image: x, command: [/proxy-server, '--cluster-cert="+certstest.PKIDir+"/apiserver.crt', '--cluster-key="+certstest.PKIDir+"/apiserver.key'], "+mount+"}]", all)
+			addPod(n, "konnectivity", "containers: [{name: server, image: x, command: [/proxy-server, '--cluster-cert="+certstest.PKIDir+"/apiserver.crt', '--cluster-key="+certstest.PKIDir+"/apiserver.key'], "+mount+"}]", all)
 		}, "apiserver", "StaticPod konnectivity/server"},
 		"a pod whose configuration names the file": {func(n *node) {
-			n.Node.Write("/etc/haproxy/haproxy.cfg", "listen x\n  bind *:8443 ssl crt "+certstest.PKIDir+"/apiserver.crt key "+certstest.PKIDir+"/apiserver.key\n")
-			pod(n, "haproxy", "containers: [{name: haproxy, image: x, args: [-f, /etc/haproxy/haproxy.cfg], volumeMounts: [{name: k, mountPath: /etc/kubernetes}, {name: h, mountPath: /etc/haproxy}]}]", all+", {name: h, hostPath: {path: /etc/haproxy}}")
+			n.Node.WriteFile("/etc/haproxy/haproxy.cfg", "listen x\n  bind *:8443 ssl crt "+certstest.PKIDir+"/apiserver.crt key "+certstest.PKIDir+"/apiserver.key\n")
+			addPod(n, "haproxy", "containers: [{name: haproxy, image: x, args: [-f, /etc/haproxy/haproxy.cfg], volumeMounts: [{name: k, mountPath: /etc/kubernetes}, {name: h, mountPath: /etc/haproxy}]}]", all+", {name: h, hostPath: {path: /etc/haproxy}}")
 		}, "apiserver", "StaticPod haproxy/haproxy"},
 		"a container that runs before the others": {func(n *node) {
-			pod(n, "vip", "initContainers: [{name: wait, image: x, args: ['--kubeconfig="+admin+"'], "+mount+"}], containers: [{name: vip, image: x}]", all)
+			addPod(n, "vip", "initContainers: [{name: wait, image: x, args: ['--kubeconfig="+admin+"'], "+mount+"}], containers: [{name: vip, image: x}]", all)
 		}, "admin.conf", "StaticPod vip/wait!"},
 		"a container beside them": {func(n *node) {
-			pod(n, "vip", "initContainers: [{name: side, restartPolicy: Always, image: x, args: ['--kubeconfig="+admin+"'], "+mount+"}], containers: [{name: vip, image: x}]", all)
+			addPod(n, "vip", "initContainers: [{name: side, restartPolicy: Always, image: x, args: ['--kubeconfig="+admin+"'], "+mount+"}], containers: [{name: vip, image: x}]", all)
 		}, "admin.conf", "StaticPod vip/side"},
 		"a unit that runs": {func(n *node) {
-			n.Node.Write("/etc/systemd/system/exporter.service", "[Service]\nEnvironmentFile=/etc/default/exporter\nExecStart=/usr/bin/exporter $ARGS\n")
-			n.Node.Write("/etc/default/exporter", "ARGS=--kubeconfig="+admin+"\n")
-			n.Process(700, layouttest.Unit("exporter.service"), "/usr/bin/exporter")
+			n.Node.WriteFile("/etc/systemd/system/exporter.service", "[Service]\nEnvironmentFile=/etc/default/exporter\nExecStart=/usr/bin/exporter $ARGS\n")
+			n.Node.WriteFile("/etc/default/exporter", "ARGS=--kubeconfig="+admin+"\n")
+			n.AddProcess(700, layouttest.UnitCgroup("exporter.service"), "/usr/bin/exporter")
 		}, "admin.conf", "Systemd exporter.service"},
 		"a unit that is enabled and does not run": {func(n *node) {
-			n.Node.Write("/etc/systemd/system/exporter.service", "[Service]\nExecStart=/usr/bin/exporter --kubeconfig "+admin+"\n")
-			n.Link("/etc/systemd/system/multi-user.target.wants/exporter.service", "/etc/systemd/system/exporter.service")
+			n.Node.WriteFile("/etc/systemd/system/exporter.service", "[Service]\nExecStart=/usr/bin/exporter --kubeconfig "+admin+"\n")
+			n.LinkFile("/etc/systemd/system/multi-user.target.wants/exporter.service", "/etc/systemd/system/exporter.service")
 		}, "admin.conf", "Systemd exporter.service!"},
 		"a unit that a timer starts": {func(n *node) {
-			n.Node.Write("/etc/systemd/system/backup.service", "[Service]\nExecStart=/usr/bin/backup --kubeconfig "+admin+"\n")
+			n.Node.WriteFile("/etc/systemd/system/backup.service", "[Service]\nExecStart=/usr/bin/backup --kubeconfig "+admin+"\n")
 		}, "admin.conf", ""},
 		"a unit that names it from its working directory": {func(n *node) {
-			n.Node.Write("/etc/systemd/system/exporter.service", "[Service]\nWorkingDirectory=/etc/kubernetes\nExecStart=/usr/bin/exporter --kubeconfig=admin.conf\n")
-			n.Process(700, layouttest.Unit("exporter.service"), "/usr/bin/exporter")
+			n.Node.WriteFile("/etc/systemd/system/exporter.service", "[Service]\nWorkingDirectory=/etc/kubernetes\nExecStart=/usr/bin/exporter --kubeconfig=admin.conf\n")
+			n.AddProcess(700, layouttest.UnitCgroup("exporter.service"), "/usr/bin/exporter")
 		}, "admin.conf", "Systemd exporter.service"},
 		"a unit that is given it as a credential": {func(n *node) {
-			n.Node.Write("/etc/systemd/system/exporter.service", "[Service]\nLoadCredential=kubeconfig:"+admin+"\nExecStart=/usr/bin/exporter\n")
-			n.Process(700, layouttest.Unit("exporter.service"), "/usr/bin/exporter")
+			n.Node.WriteFile("/etc/systemd/system/exporter.service", "[Service]\nLoadCredential=kubeconfig:"+admin+"\nExecStart=/usr/bin/exporter\n")
+			n.AddProcess(700, layouttest.UnitCgroup("exporter.service"), "/usr/bin/exporter")
 		}, "admin.conf", "Systemd exporter.service"},
 		"a unit into which it is mounted": {func(n *node) {
-			n.Node.Write("/etc/systemd/system/exporter.service", "[Service]\nBindReadOnlyPaths=-"+admin+":/run/exporter/config:rbind /usr\nExecStart=/usr/bin/exporter\n")
-			n.Process(700, layouttest.Unit("exporter.service"), "/usr/bin/exporter")
+			n.Node.WriteFile("/etc/systemd/system/exporter.service", "[Service]\nBindReadOnlyPaths=-"+admin+":/run/exporter/config:rbind /usr\nExecStart=/usr/bin/exporter\n")
+			n.AddProcess(700, layouttest.UnitCgroup("exporter.service"), "/usr/bin/exporter")
 		}, "admin.conf", "Systemd exporter.service"},
 		"a unit that names it below a mounted directory": {func(n *node) {
-			n.Node.Write("/etc/systemd/system/exporter.service", "[Service]\nBindPaths=/etc/kubernetes:/run/exporter\nExecStart=/usr/bin/exporter /run/exporter/admin.conf\n")
-			n.Process(700, layouttest.Unit("exporter.service"), "/usr/bin/exporter")
+			n.Node.WriteFile("/etc/systemd/system/exporter.service", "[Service]\nBindPaths=/etc/kubernetes:/run/exporter\nExecStart=/usr/bin/exporter /run/exporter/admin.conf\n")
+			n.AddProcess(700, layouttest.UnitCgroup("exporter.service"), "/usr/bin/exporter")
 		}, "admin.conf", "Systemd exporter.service"},
 		"a pod that names it from its working directory": {func(n *node) {
-			pod(n, "vip", "containers: [{name: vip, image: x, workingDir: /host, args: ['--config', admin.conf], volumeMounts: [{name: k, mountPath: /host}]}]", all)
+			addPod(n, "vip", "containers: [{name: vip, image: x, workingDir: /host, args: ['--config', admin.conf], volumeMounts: [{name: k, mountPath: /host}]}]", all)
 		}, "admin.conf", "StaticPod vip/vip"},
 		"a pod whose configuration names it from its own directory": {func(n *node) {
-			n.Node.Write("/etc/kubernetes/vip.yaml", "kubeconfig: ./admin.conf\n")
-			pod(n, "vip", "containers: [{name: vip, image: x, args: ['--config=/host/vip.yaml'], volumeMounts: [{name: k, mountPath: /host}]}]", all)
+			n.Node.WriteFile("/etc/kubernetes/vip.yaml", "kubeconfig: ./admin.conf\n")
+			addPod(n, "vip", "containers: [{name: vip, image: x, args: ['--config=/host/vip.yaml'], volumeMounts: [{name: k, mountPath: /host}]}]", all)
 		}, "admin.conf", "StaticPod vip/vip"},
 		"a pod whose image may have such a file": {func(n *node) {
-			pod(n, "vip", "containers: [{name: vip, image: x, args: ['--config=admin.conf'], volumeMounts: [{name: k, mountPath: /}]}]", all)
+			addPod(n, "vip", "containers: [{name: vip, image: x, args: ['--config=admin.conf'], volumeMounts: [{name: k, mountPath: /}]}]", all)
 		}, "admin.conf", ""},
 		"a hard link": {func(n *node) {
 			if err := os.Link(n.Tree.Local(certstest.PKIDir+"/apiserver.key"), n.Tree.Local(certstest.PKIDir+"/lb.key")); err != nil {
@@ -118,15 +118,15 @@ func TestOtherUsersOfAFile(t *testing.T) {
 		}, "admin.conf", "HardLink another name of " + admin + "!"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := kubeadm(t)
+			n := kubeadmNode(t)
 			tt.build(n)
-			got := n.scan(t, certstest.Now)
-			if have := users(certificate(t, got, tt.name)); have != tt.want {
+			got := n.scanAt(t, certstest.Now)
+			if have := usersOf(certificateNamed(t, got, tt.name)); have != tt.want {
 				t.Errorf("other users %q, want %q", have, tt.want)
 			}
 			for _, c := range got.Certificates {
 				if c.Name != tt.name && len(c.OtherUsers) > 0 {
-					t.Errorf("%s: other users %q", c.Name, users(c))
+					t.Errorf("%s: other users %q", c.Name, usersOf(c))
 				}
 			}
 		})
@@ -136,30 +136,30 @@ func TestOtherUsersOfAFile(t *testing.T) {
 // TestKubeconfigOfAStaticPodIsRenewed: the kubeconfig of a static pod is a certificate, with a
 // name that no component's kubeconfig has.
 func TestKubeconfigOfAStaticPodIsRenewed(t *testing.T) {
-	n := kubeadm(t)
+	n := kubeadmNode(t)
 	const conf = "/etc/kubernetes/konnectivity-server.conf"
-	n.put(t, conf, certstest.Kubeconfig(t, n.CA, "system:konnectivity-server", n.CA.Leaf(t, certstest.Name("system:konnectivity-server"))))
+	n.putFile(t, conf, certstest.Kubeconfig(t, n.CA, "system:konnectivity-server", n.CA.Leaf(t, certstest.Name("system:konnectivity-server"))))
 	n.WritePair(t, certstest.PKIDir+"/tunnel", n.CA.Leaf(t))
-	pod(n, "konnectivity", "containers: [{name: server, image: x, args: ['--kubeconfig="+conf+"', '--server-cert="+certstest.PKIDir+"/tunnel.crt'], volumeMounts: [{name: k, mountPath: /etc/kubernetes}]}]",
+	addPod(n, "konnectivity", "containers: [{name: server, image: x, args: ['--kubeconfig="+conf+"', '--server-cert="+certstest.PKIDir+"/tunnel.crt'], volumeMounts: [{name: k, mountPath: /etc/kubernetes}]}]",
 		"{name: k, hostPath: {path: /etc/kubernetes}}")
-	got := n.scan(t, certstest.Now)
+	got := n.scanAt(t, certstest.Now)
 	for _, name := range []string{"konnectivity-server.conf", "tunnel.crt"} {
-		c := certificate(t, got, name)
-		if c.Service != certs.Admin || c.Issuer.Kind != inventory.LocalCA || users(c) != "StaticPod konnectivity/server" {
-			t.Errorf("%s: %s, %s, other users %q", name, c.Service, c.Issuer.Kind, users(c))
+		c := certificateNamed(t, got, name)
+		if c.Service != certs.Admin || c.Issuer.Kind != inventory.LocalCA || usersOf(c) != "StaticPod konnectivity/server" {
+			t.Errorf("%s: %s, %s, other users %q", name, c.Service, c.Issuer.Kind, usersOf(c))
 		}
 	}
-	if have := unused(got); slices.ContainsFunc(have, func(u string) bool { return strings.Contains(u, "konnectivity") || strings.Contains(u, "tunnel") }) {
+	if have := listUnused(got); slices.ContainsFunc(have, func(u string) bool { return strings.Contains(u, "konnectivity") || strings.Contains(u, "tunnel") }) {
 		t.Errorf("unused: %q", have)
 	}
 }
 
 // TestGraceOfAUnit: a unit that may take five minutes to exit is waited for as long.
 func TestGraceOfAUnit(t *testing.T) {
-	n := kubeadm(t)
-	n.Node.Write("/etc/systemd/system/exporter.service", "[Service]\nExecStart=/usr/bin/exporter /etc/kubernetes/admin.conf\nTimeoutStopSec=5min\n")
-	n.Process(700, layouttest.Unit("exporter.service"), "/usr/bin/exporter")
-	if u := certificate(t, n.scan(t, certstest.Now), "admin.conf").OtherUsers; len(u) != 1 || u[0].GraceSeconds != 300 {
+	n := kubeadmNode(t)
+	n.Node.WriteFile("/etc/systemd/system/exporter.service", "[Service]\nExecStart=/usr/bin/exporter /etc/kubernetes/admin.conf\nTimeoutStopSec=5min\n")
+	n.AddProcess(700, layouttest.UnitCgroup("exporter.service"), "/usr/bin/exporter")
+	if u := certificateNamed(t, n.scanAt(t, certstest.Now), "admin.conf").OtherUsers; len(u) != 1 || u[0].GraceSeconds != 300 {
 		t.Errorf("%+v", u)
 	}
 }
@@ -167,14 +167,14 @@ func TestGraceOfAUnit(t *testing.T) {
 // TestDirectoryMountWithoutAFile: a pod that mounts a directory and names none of its files
 // may use all of them. One that names a file there does not use the others.
 func TestDirectoryMountWithoutAFile(t *testing.T) {
-	n := kubeadm(t)
+	n := kubeadmNode(t)
 	const all, mount = "{name: k, hostPath: {path: /etc/kubernetes}}", "volumeMounts: [{name: k, mountPath: /etc/kubernetes}]"
-	pod(n, "logs", "containers: [{name: logs, image: x, args: [run], "+mount+"}]", all)
-	pod(n, "vip", "containers: [{name: vip, image: x, args: ['--config=/etc/kubernetes/super-admin.conf'], "+mount+"}]", all)
-	got := n.scan(t, certstest.Now)
+	addPod(n, "logs", "containers: [{name: logs, image: x, args: [run], "+mount+"}]", all)
+	addPod(n, "vip", "containers: [{name: vip, image: x, args: ['--config=/etc/kubernetes/super-admin.conf'], "+mount+"}]", all)
+	got := n.scanAt(t, certstest.Now)
 	for name, want := range map[string][]string{"admin.conf": {"logs"}, "apiserver": {"logs"}, "super-admin.conf": {"logs"}, "kubelet-client": nil} {
-		if c := certificate(t, got, name); !slices.Equal(c.MayUse, want) || name == "apiserver" && len(c.OtherUsers) > 0 {
-			t.Errorf("%s: may use %q, want %q; other users %q", name, c.MayUse, want, users(c))
+		if c := certificateNamed(t, got, name); !slices.Equal(c.MayUse, want) || name == "apiserver" && len(c.OtherUsers) > 0 {
+			t.Errorf("%s: may use %q, want %q; other users %q", name, c.MayUse, want, usersOf(c))
 		}
 	}
 }

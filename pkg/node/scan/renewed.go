@@ -12,12 +12,12 @@ import (
 // preferredCA returns the CA to use of several that verify the same certificate: one that a
 // component names, since peers have it, before one that only exists beside it; of those the one
 // that expires last.
-func lasting(of []*authority, now time.Time) *authority {
-	named := slices.DeleteFunc(slices.Clone(of), func(a *authority) bool { return !a.named() })
+func preferredCA(of []*authority, now time.Time) *authority {
+	named := slices.DeleteFunc(slices.Clone(of), func(a *authority) bool { return !a.isNamed() })
 	if len(named) > 0 {
 		of = named
 	}
-	i := certs.Lasting(of, now, func(a *authority) (time.Time, time.Time) { return certs.Dates(a.cert) })
+	i := certs.LastingOf(of, now, func(a *authority) (time.Time, time.Time) { return certs.DatesOf(a.cert) })
 	if i < 0 {
 		return nil
 	}
@@ -27,11 +27,11 @@ func lasting(of []*authority, now time.Time) *authority {
 // renewalOf returns the later certificate of the same CA if every file that a component names
 // contains it, otherwise nil: a component with a file that lacks it still depends on the old
 // one.
-func (k *authorities) renewal(a *authority, now time.Time) *authority {
+func (k *authorities) renewalOf(a *authority, now time.Time) *authority {
 	same := slices.DeleteFunc(slices.Clone(k.all), func(b *authority) bool {
 		return !bytes.Equal(a.cert.RawSubject, b.cert.RawSubject) || !bytes.Equal(a.cert.RawSubjectPublicKeyInfo, b.cert.RawSubjectPublicKeyInfo)
 	})
-	best := lasting(same, now)
+	best := preferredCA(same, now)
 	if best == a || now.Before(best.cert.NotBefore) || !now.Before(best.cert.NotAfter) || !best.cert.NotAfter.After(a.cert.NotAfter) {
 		return nil
 	}

@@ -16,8 +16,8 @@ import (
 
 const day = 24 * time.Hour
 
-// older is the certificate that a CA had before it was renewed with its key.
-func older(t *testing.T, ca certstest.CA, name string, end time.Time) certstest.CA {
+// olderCA is the certificate that a CA had before it was renewed with its key.
+func olderCA(t *testing.T, ca certstest.CA, name string, end time.Time) certstest.CA {
 	t.Helper()
 	return certstest.NewCA(t, name, certstest.SANs(name), certstest.OfKey(ca.Key), certstest.Valid(certstest.Now.Add(-3650*day), end))
 }
@@ -38,23 +38,23 @@ func TestACAThatWasRenewedWithItsKey(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for place, put := range map[string]func(n *node, old certstest.CA){
 				"old first": func(n *node, old certstest.CA) {
-					n.put(t, certstest.PKIDir+"/ca.crt", certs.EncodePEM(old.Cert, n.CA.Cert))
+					n.putFile(t, certstest.PKIDir+"/ca.crt", certs.EncodePEM(old.Cert, n.CA.Cert))
 				},
 				"old last": func(n *node, old certstest.CA) {
-					n.put(t, certstest.PKIDir+"/ca.crt", certs.EncodePEM(n.CA.Cert, old.Cert))
+					n.putFile(t, certstest.PKIDir+"/ca.crt", certs.EncodePEM(n.CA.Cert, old.Cert))
 				},
 				"old beside it": func(n *node, old certstest.CA) {
-					n.put(t, certstest.PKIDir+"/ca-old.crt", certs.EncodePEM(old.Cert))
+					n.putFile(t, certstest.PKIDir+"/ca-old.crt", certs.EncodePEM(old.Cert))
 				},
 				"old beside it, earlier in the alphabet": func(n *node, old certstest.CA) {
-					n.put(t, certstest.PKIDir+"/a.crt", certs.EncodePEM(old.Cert))
+					n.putFile(t, certstest.PKIDir+"/a.crt", certs.EncodePEM(old.Cert))
 				},
 			} {
 				t.Run(place, func(t *testing.T) {
-					n := kubeadm(t)
-					put(n, older(t, n.CA, "kubernetes", end))
-					got := n.scan(t, certstest.Now)
-					c := certificate(t, got, "apiserver")
+					n := kubeadmNode(t)
+					put(n, olderCA(t, n.CA, "kubernetes", end))
+					got := n.scanAt(t, certstest.Now)
+					c := certificateNamed(t, got, "apiserver")
 					if c.Status != certs.OK || c.Reason != "" || c.Issuer.CACert != certstest.PKIDir+"/ca.crt" {
 						t.Errorf("%s %q, issuer %+v", c.Status, c.Reason, c.Issuer)
 					}
@@ -62,7 +62,7 @@ func TestACAThatWasRenewedWithItsKey(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					chain, err := issue.LocalCA{Root: n.Tree.Root, CACert: c.Issuer.CACert, CAKey: c.Issuer.CAKey}.Issue(t.Context(),
+					chain, err := issue.LocalCA{Root: n.Tree.Root, CACert: c.Issuer.CACert, CAKey: c.Issuer.CAKey}.IssueSuccessor(t.Context(),
 						issue.Request{Old: n.Pairs["apiserver"].Chain, Key: key, Now: certstest.Now})
 					if err != nil {
 						t.Fatal(err)
@@ -86,11 +86,11 @@ func TestACAThatWasRenewedWithItsKey(t *testing.T) {
 // TestAnOldCAThatIsStillNamedAlone: the kubelet continues to trust a file that holds only the
 // old certificate, so its expiry matters.
 func TestAnOldCAThatIsStillNamedAlone(t *testing.T) {
-	n := kubeadm(t)
-	old := older(t, n.CA, "kubernetes", certstest.Now.Add(-time.Hour))
-	n.put(t, "/etc/kubernetes/kubelet-ca.crt", certs.EncodePEM(old.Cert))
-	n.put(t, "/var/lib/kubelet/config.yaml", []byte("kind: KubeletConfiguration\nstaticPodPath: /etc/kubernetes/manifests\nrotateCertificates: true\nauthentication: {x509: {clientCAFile: /etc/kubernetes/kubelet-ca.crt}}\n"))
-	a := authoritiesByEnd(n.scan(t, certstest.Now), "kubernetes")[old.Cert.NotAfter]
+	n := kubeadmNode(t)
+	old := olderCA(t, n.CA, "kubernetes", certstest.Now.Add(-time.Hour))
+	n.putFile(t, "/etc/kubernetes/kubelet-ca.crt", certs.EncodePEM(old.Cert))
+	n.putFile(t, "/var/lib/kubelet/config.yaml", []byte("kind: KubeletConfiguration\nstaticPodPath: /etc/kubernetes/manifests\nrotateCertificates: true\nauthentication: {x509: {clientCAFile: /etc/kubernetes/kubelet-ca.crt}}\n"))
+	a := authoritiesByEnd(n.scanAt(t, certstest.Now), "kubernetes")[old.Cert.NotAfter]
 	if a.Renewed || a.Status != certs.Expired {
 		t.Errorf("listed as %+v", a)
 	}
@@ -98,46 +98,46 @@ func TestAnOldCAThatIsStillNamedAlone(t *testing.T) {
 
 // TestARenewedCAThatNobodyUsesYet: a file beside the expired CA helps no peer.
 func TestARenewedCAThatNobodyUsesYet(t *testing.T) {
-	n := kubeadm(t)
-	old := older(t, n.CA, "kubernetes", certstest.Now.Add(-time.Hour))
-	n.put(t, certstest.PKIDir+"/ca-new.crt", certs.EncodePEM(n.CA.Cert))
-	n.put(t, certstest.PKIDir+"/ca.crt", certs.EncodePEM(old.Cert))
+	n := kubeadmNode(t)
+	old := olderCA(t, n.CA, "kubernetes", certstest.Now.Add(-time.Hour))
+	n.putFile(t, certstest.PKIDir+"/ca-new.crt", certs.EncodePEM(n.CA.Cert))
+	n.putFile(t, certstest.PKIDir+"/ca.crt", certs.EncodePEM(old.Cert))
 	for _, f := range []string{"admin.conf", "super-admin.conf", "controller-manager.conf", "scheduler.conf"} {
 		user := n.Pairs[f].Leaf().Subject.CommonName
-		n.put(t, "/etc/kubernetes/"+f, certstest.Kubeconfig(t, old, user, n.Pairs[f]))
+		n.putFile(t, "/etc/kubernetes/"+f, certstest.Kubeconfig(t, old, user, n.Pairs[f]))
 	}
-	c := certificate(t, n.scan(t, certstest.Now), "apiserver")
+	c := certificateNamed(t, n.scanAt(t, certstest.Now), "apiserver")
 	if c.Status != certs.Invalid || !strings.Contains(c.Reason, `its CA "kubernetes" expired`) {
 		t.Errorf("%s %q", c.Status, c.Reason)
 	}
 }
 
 func TestTwoCAsOfOneName(t *testing.T) {
-	n := kubeadm(t)
+	n := kubeadmNode(t)
 	other := certstest.NewCA(t, "kubernetes", certstest.SANs("kubernetes"), certstest.Valid(certstest.Now.Add(-day), certstest.Now.Add(9000*day)))
-	n.put(t, certstest.PKIDir+"/ca.crt", certs.EncodePEM(other.Cert, n.CA.Cert))
-	c := certificate(t, n.scan(t, certstest.Now), "apiserver")
+	n.putFile(t, certstest.PKIDir+"/ca.crt", certs.EncodePEM(other.Cert, n.CA.Cert))
+	c := certificateNamed(t, n.scanAt(t, certstest.Now), "apiserver")
 	if c.Status != certs.OK || c.Issuer.Kind != inventory.LocalCA {
 		t.Errorf("%s %q %+v", c.Status, c.Reason, c.Issuer)
 	}
 
 	t.Run("one of them lies about, and neither signed it", func(t *testing.T) {
-		n := kubeadm(t)
+		n := kubeadmNode(t)
 		elsewhere := certstest.NewCA(t, "webhook-ca")
 		p := elsewhere.Leaf(t, certstest.Name("kubernetes-admin"), certstest.Usages(x509.ExtKeyUsageClientAuth))
-		n.put(t, "/etc/kubernetes/admin.conf", certstest.Kubeconfig(t, elsewhere, "kubernetes-admin", p))
-		n.put(t, certstest.PKIDir+"/webhook-ca-2019.crt", certs.EncodePEM(certstest.NewCA(t, "webhook-ca").Cert))
-		if c := certificate(t, n.scan(t, certstest.Now), "admin.conf"); c.Status != certs.OK {
+		n.putFile(t, "/etc/kubernetes/admin.conf", certstest.Kubeconfig(t, elsewhere, "kubernetes-admin", p))
+		n.putFile(t, certstest.PKIDir+"/webhook-ca-2019.crt", certs.EncodePEM(certstest.NewCA(t, "webhook-ca").Cert))
+		if c := certificateNamed(t, n.scanAt(t, certstest.Now), "admin.conf"); c.Status != certs.OK {
 			t.Errorf("%s %q", c.Status, c.Reason)
 		}
 	})
 	t.Run("its own file brings the one that signed it", func(t *testing.T) {
-		n := kubeadm(t)
+		n := kubeadmNode(t)
 		issuing := certstest.NewCA(t, "corporate root").Intermediate(t, "kubernetes", certstest.SANs("kubernetes"))
 		p := issuing.Leaf(t, certstest.Name("kube-apiserver"), certstest.SANs("api"))
 		n.WritePair(t, certstest.PKIDir+"/apiserver", p)
 		n.served["127.0.0.1:6443"] = p.Leaf()
-		if c := certificate(t, n.scan(t, certstest.Now), "apiserver"); c.Status != certs.OK {
+		if c := certificateNamed(t, n.scanAt(t, certstest.Now), "apiserver"); c.Status != certs.OK {
 			t.Errorf("%s %q", c.Status, c.Reason)
 		}
 	})
@@ -145,10 +145,10 @@ func TestTwoCAsOfOneName(t *testing.T) {
 
 // TestAnOldCAThatSignedNothingHere is listed, and needs no action.
 func TestAnOldCAThatSignedNothingHere(t *testing.T) {
-	n := kubeadm(t)
+	n := kubeadmNode(t)
 	gone := certstest.NewCA(t, "gone", certstest.Valid(certstest.Now.Add(-900*day), certstest.Now.Add(-day)))
 	n.WritePair(t, certstest.PKIDir+"/gone", gone.Pair())
-	got := n.scan(t, certstest.Now)
+	got := n.scanAt(t, certstest.Now)
 	if len(authoritiesByEnd(got, "gone")) > 0 || len(got.Unused) != 1 || got.Unused[0].Path != certstest.PKIDir+"/gone.crt" {
 		t.Errorf("unused: %+v", got.Unused)
 	}
@@ -169,12 +169,12 @@ func TestReasonOfAMissingCAKey(t *testing.T) {
 		"not there":                 {nil, `(/etc/kubernetes/pki/etcd/ca.crt) is not on this node: it is not in /etc/kubernetes/pki/etcd`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := kubeadm(t)
-			remove(t, n, certstest.PKIDir+"/etcd/ca.key")
+			n := kubeadmNode(t)
+			removeFile(t, n, certstest.PKIDir+"/etcd/ca.key")
 			if test.key != nil {
-				n.put(t, certstest.PKIDir+"/etcd/ca.key", test.key)
+				n.putFile(t, certstest.PKIDir+"/etcd/ca.key", test.key)
 			}
-			c := certificate(t, n.scan(t, certstest.Now), "etcd-server")
+			c := certificateNamed(t, n.scanAt(t, certstest.Now), "etcd-server")
 			if c.Issuer.Kind != inventory.NoIssuer || !strings.Contains(c.Reason, test.want) || !strings.Contains(c.Reason, "etcd-ca") {
 				t.Errorf("%+v %q", c.Issuer, c.Reason)
 			}

@@ -12,16 +12,16 @@ import (
 // TestCAThatWasReplacedWithANewKey: old and new CA are in one bundle, and only the new key is
 // there. The reason for certificates of the old one names that.
 func TestCAThatWasReplacedWithANewKey(t *testing.T) {
-	n := kubeadm(t)
+	n := kubeadmNode(t)
 	fresh := certstest.NewCA(t, "kubernetes")
-	n.put(t, certstest.PKIDir+"/ca.crt", certs.EncodePEM(n.CA.Cert, fresh.Cert))
-	n.put(t, certstest.PKIDir+"/ca.key", fresh.Pair().KeyPEM(t))
-	got := n.scan(t, certstest.Now)
-	c := certificate(t, got, "apiserver")
+	n.putFile(t, certstest.PKIDir+"/ca.crt", certs.EncodePEM(n.CA.Cert, fresh.Cert))
+	n.putFile(t, certstest.PKIDir+"/ca.key", fresh.Pair().KeyPEM(t))
+	got := n.scanAt(t, certstest.Now)
+	c := certificateNamed(t, got, "apiserver")
 	if c.Status != certs.OK || c.Issuer.Kind != inventory.NoIssuer || !strings.Contains(c.Reason, "replaced by one of the same name with a new key") {
 		t.Errorf("%s, issuer %+v: %q", c.Status, c.Issuer, c.Reason)
 	}
-	if c := certificate(t, got, "etcd-server"); c.Reason != "" {
+	if c := certificateNamed(t, got, "etcd-server"); c.Reason != "" {
 		t.Errorf("etcd-server: %q", c.Reason)
 	}
 }

@@ -53,50 +53,50 @@ type entry struct {
 	keyErr error
 }
 
-func (e *entry) leaf() *x509.Certificate { return e.chain[0] }
+func (e *entry) leafCert() *x509.Certificate { return e.chain[0] }
 
-// Scan takes the inventory of the node whose root directory is root.
-func Scan(ctx context.Context, root hostfs.Root, opts Options) inventory.Node {
+// ScanNode takes the inventory of the node whose root directory is root.
+func ScanNode(ctx context.Context, root hostfs.Root, opts Options) inventory.Node {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
 	if opts.Handshake == nil {
-		opts.Handshake = component.Handshake
+		opts.Handshake = component.ServedCertificate
 		if opts.HandshakeInMemory == nil {
-			opts.HandshakeInMemory = component.Handshake
+			opts.HandshakeInMemory = component.ServedCertificate
 		}
 	}
 	now := opts.Now()
-	found := layout.Discover(root, layout.Options{NodeName: opts.NodeName, PodsHidden: opts.PodsHidden})
+	found := layout.DiscoverNode(root, layout.Options{NodeName: opts.NodeName, PodsHidden: opts.PodsHidden})
 	node := &found.Node
 	node.Time = now.UTC()
 	node.ProgramVersion = version.Version
 
-	entries := withoutStrays(root, &found, read(root, &found))
+	entries := withoutStrays(root, &found, readStores(root, &found))
 	known := loadAuthorities(root, &found)
 	loose := readDirectories(root, &found)
-	known.add(loose.authorities...)
+	known.addCAs(loose.authorities...)
 	node.NotInspected = append(node.NotInspected, loose.unreadable...)
-	unclaimed(root, &found)
-	entries = append(entries, adopt(root, node, &found, loose.leaves, known)...)
+	readUnclaimed(root, &found)
+	entries = append(entries, adoptLeaves(root, node, &found, loose.leaves, known)...)
 
 	memory := askInMemory(ctx, found.InMemory, opts)
 	shown := askAll(ctx, entries, opts.Handshake)
 	node.InMemory = <-memory
-	known.find(entries, now)
+	known.findIssuers(entries, now)
 	for i := range entries {
-		entries[i].judge(known, shown[i], now, opts.Within)
+		entries[i].setStatus(known, shown[i], now, opts.Within)
 	}
-	known.keys(root)
-	node.NotInspected = append(node.NotInspected, keyUses(root, &found, entries, known)...)
+	known.findKeys(root)
+	node.NotInspected = append(node.NotInspected, findKeyUses(root, &found, entries, known)...)
 	proxyTrust(entries, known)
 	for i := range entries {
 		entries[i].findIssuer(known)
 	}
-	otherUsers(root, &found, entries)
+	addOtherUsers(root, &found, entries)
 	node.Certificates = node.Certificates[:0]
 	for i := range entries {
-		entries[i].Store.Directories = store.Directories(root, entries[i].Store)
+		entries[i].Store.Directories = store.StoreDirectories(root, entries[i].Store)
 		entries[i].KeyFile = entries[i].realKeyFile(root)
 		node.Certificates = append(node.Certificates, entries[i].Certificate)
 	}
@@ -104,14 +104,14 @@ func Scan(ctx context.Context, root hostfs.Root, opts Options) inventory.Node {
 		return slices.Index(certs.Services(), a.Service) - slices.Index(certs.Services(), b.Service)
 	})
 	var old []inventory.UnusedCertificate
-	node.Authorities, old = known.list(entries, now, opts.Within)
+	node.Authorities, old = known.listCAs(entries, now, opts.Within)
 	node.Unused = append(node.Unused, old...)
 	otherPrograms(root, &found, entries)
 	sortUnused(node)
-	node.Findings = append(drift(root, node, entries), inMemoryFindings(node.InMemory)...)
+	node.Findings = append(findDrift(root, node, entries), inMemoryFindings(node.InMemory)...)
 	if opts.Homes {
 		var slow []inventory.NotInspected
-		node.Copies, slow = copies(ctx, root)
+		node.Copies, slow = findCopies(ctx, root)
 		node.NotInspected = append(node.NotInspected, slow...)
 	}
 	if opts.History != nil {
@@ -119,13 +119,13 @@ func Scan(ctx context.Context, root hostfs.Root, opts Options) inventory.Node {
 		if node.Rotations, node.Token, err = opts.History(); err != nil {
 			node.NotInspected = append(node.NotInspected, inventory.NotInspected{Reason: inventory.UnreadJournals + err.Error()})
 		}
-		node.NotInspected = append(node.NotInspected, unverified(node.Rotations)...)
+		node.NotInspected = append(node.NotInspected, findUnverified(node.Rotations)...)
 	}
 	return *node
 }
 
 // findUnverified reports certificates of an interrupted rotation that are not verified yet.
-func unverified(rotations []inventory.NodeRotation) (out []inventory.NotInspected) {
+func findUnverified(rotations []inventory.NodeRotation) (out []inventory.NotInspected) {
 	for _, r := range rotations {
 		if !r.Unverified {
 			continue
@@ -142,17 +142,17 @@ func unverified(rotations []inventory.NodeRotation) (out []inventory.NotInspecte
 }
 
 // readStores reads the stores that discovery found.
-func read(root hostfs.Root, found *layout.Layout) []entry {
+func readStores(root hostfs.Root, found *layout.Layout) []entry {
 	out := make([]entry, len(found.Node.Certificates))
 	for i, c := range found.Node.Certificates {
 		out[i].Certificate = c
-		content, err := store.Read(root, c.Store)
+		content, err := store.ReadStore(root, c.Store)
 		if err != nil {
 			out[i].Status = certs.Invalid
 			out[i].Reason = err.Error()
 			continue
 		}
-		out[i].Facts = certs.Describe(content.Leaf())
+		out[i].Facts = certs.DescribeCertificate(content.LeafCert())
 		out[i].chain = content.Chain
 		out[i].keyErr = content.KeyErr
 		if slices.Contains(found.Split, c.ID()) {
@@ -174,7 +174,7 @@ func withoutStrays(root hostfs.Root, found *layout.Layout, entries []entry) []en
 		if e.Service != certs.Admin || len(e.chain) == 0 || len(found.OtherUsers(root, e.Store)) > 0 {
 			return false
 		}
-		user := e.leaf().Subject.CommonName
+		user := e.leafCert().Subject.CommonName
 		for _, name := range componentUsers {
 			if !strings.HasPrefix(user, name) {
 				continue

@@ -27,21 +27,21 @@ type node struct {
 	served map[string]*x509.Certificate
 }
 
-func kubeadm(t *testing.T, options ...certstest.Option) *node {
+func kubeadmNode(t *testing.T, options ...certstest.Option) *node {
 	t.Helper()
 	tree := certstest.Kubeadm(t, "cp1", options...)
-	n := &node{Tree: tree, Node: layouttest.In(t, tree.Root), served: map[string]*x509.Certificate{
+	n := &node{Tree: tree, Node: layouttest.NodeIn(t, tree.Root), served: map[string]*x509.Certificate{
 		"127.0.0.1:2379": tree.Pairs["etcd-server"].Leaf(), "10.0.0.11:2379": tree.Pairs["etcd-server"].Leaf(),
 		"10.0.0.11:2380": tree.Pairs["etcd-peer"].Leaf(), "127.0.0.1:6443": tree.Pairs["apiserver"].Leaf(),
 		"127.0.0.1:10250": tree.Pairs["kubelet-server"].Leaf(),
 	}}
-	n.Node.Kubeadm(certstest.PKIDir)
+	n.Node.AddKubeadm(certstest.PKIDir)
 	return n
 }
 
-func (n *node) scan(t *testing.T, at time.Time) inventory.Node {
+func (n *node) scanAt(t *testing.T, at time.Time) inventory.Node {
 	t.Helper()
-	return Scan(t.Context(), n.Tree.Root, Options{
+	return ScanNode(t.Context(), n.Tree.Root, Options{
 		Now: func() time.Time { return at },
 		Handshake: func(_ context.Context, address, _ string) (*x509.Certificate, error) {
 			if c := n.served[address]; c != nil {
@@ -52,13 +52,13 @@ func (n *node) scan(t *testing.T, at time.Time) inventory.Node {
 	})
 }
 
-// put replaces a file of the node.
-func (n *node) put(t *testing.T, path string, data []byte) {
+// putFile replaces a file of the node.
+func (n *node) putFile(t *testing.T, path string, data []byte) {
 	t.Helper()
 	n.Tree.Write(t, path, data, 0o600)
 }
 
-func certificate(t *testing.T, n inventory.Node, name string) inventory.Certificate {
+func certificateNamed(t *testing.T, n inventory.Node, name string) inventory.Certificate {
 	t.Helper()
 	for _, c := range n.Certificates {
 		if c.Name == name {
@@ -74,8 +74,8 @@ func TestScanOfAHealthyNode(t *testing.T) {
 		"ECDSA": nil, "RSA": {certstest.WithKey(certstest.RSA2048, "")}, "Ed25519": {certstest.WithKey(certstest.Ed25519, "")},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := kubeadm(t, options...)
-			got := n.scan(t, certstest.Now)
+			n := kubeadmNode(t, options...)
+			got := n.scanAt(t, certstest.Now)
 			if got.Name != "cp1" || !got.Time.Equal(certstest.Now) {
 				t.Errorf("node %q at %v", got.Name, got.Time)
 			}
@@ -86,7 +86,7 @@ func TestScanOfAHealthyNode(t *testing.T) {
 				t.Errorf("%d certificates, want %d", len(got.Certificates), len(n.Pairs))
 			}
 			for name, pair := range n.Pairs {
-				c := certificate(t, got, name)
+				c := certificateNamed(t, got, name)
 				if c.Status != certs.OK || c.Reason != "" || c.FingerprintSHA256 != certs.Fingerprint(pair.Leaf()) {
 					t.Errorf("%s: %s %s %s", name, c.Status, c.Reason, c.FingerprintSHA256)
 				}
@@ -101,8 +101,8 @@ func TestScanOfAHealthyNode(t *testing.T) {
 }
 
 func TestScanFindsIssuers(t *testing.T) {
-	n := kubeadm(t)
-	got := n.scan(t, certstest.Now)
+	n := kubeadmNode(t)
+	got := n.scanAt(t, certstest.Now)
 	const pki = certstest.PKIDir
 	local := func(ca string) inventory.Issuer {
 		return inventory.Issuer{Kind: inventory.LocalCA, CACert: pki + ca + ".crt", CAKey: pki + ca + ".key"}
@@ -114,7 +114,7 @@ func TestScanFindsIssuers(t *testing.T) {
 		"kubelet-server":     {Kind: inventory.Throwaway},
 		"kubelet-client":     {Kind: inventory.KubernetesCSR, Signer: "kubernetes.io/kube-apiserver-client-kubelet", CACert: pki + "/ca.crt", CAKey: pki + "/ca.key"},
 	} {
-		if c := certificate(t, got, name); c.Issuer != want {
+		if c := certificateNamed(t, got, name); c.Issuer != want {
 			t.Errorf("%s: %+v, want %+v", name, c.Issuer, want)
 		}
 	}
@@ -126,30 +126,30 @@ func TestScanFindsIssuers(t *testing.T) {
 	if !slices.Equal(names, want) {
 		t.Errorf("authorities %q, want %q", names, want)
 	}
-	if health := certificate(t, got, "etcd-healthcheck-client"); health.Client == nil || health.Client.Address != "127.0.0.1:2379" || health.Client.CAFile != pki+"/etcd/ca.crt" {
+	if health := certificateNamed(t, got, "etcd-healthcheck-client"); health.Client == nil || health.Client.Address != "127.0.0.1:2379" || health.Client.CAFile != pki+"/etcd/ca.crt" {
 		t.Errorf("healthcheck-client is verified against %+v", health.Client)
 	}
-	if proxy := certificate(t, got, "front-proxy-client"); proxy.Client.CAFile != pki+"/ca.crt" {
+	if proxy := certificateNamed(t, got, "front-proxy-client"); proxy.Client.CAFile != pki+"/ca.crt" {
 		t.Errorf("the front proxy trusts %q, want the CA of the API server's certificate", proxy.Client.CAFile)
 	}
 }
 
 func TestCAKeyOfAnyName(t *testing.T) {
-	n := kubeadm(t)
+	n := kubeadmNode(t)
 	const key = certstest.PKIDir + "/the-one.key"
 	if err := os.Rename(n.Tree.Local(certstest.PKIDir+"/front-proxy-ca.key"), n.Tree.Local(key)); err != nil {
 		t.Fatal(err)
 	}
-	c := certificate(t, n.scan(t, certstest.Now), "front-proxy-client")
+	c := certificateNamed(t, n.scanAt(t, certstest.Now), "front-proxy-client")
 	if c.Issuer.Kind != inventory.LocalCA || c.Issuer.CAKey != key {
 		t.Errorf("issuer %+v", c.Issuer)
 	}
 }
 
 func TestCAKeyElsewhere(t *testing.T) {
-	n := kubeadm(t)
-	n.put(t, certstest.PKIDir+"/front-proxy-ca.key", certstest.NewCA(t, "other").Pair().KeyPEM(t))
-	c := certificate(t, n.scan(t, certstest.Now), "front-proxy-client")
+	n := kubeadmNode(t)
+	n.putFile(t, certstest.PKIDir+"/front-proxy-ca.key", certstest.NewCA(t, "other").Pair().KeyPEM(t))
+	c := certificateNamed(t, n.scanAt(t, certstest.Now), "front-proxy-client")
 	if c.Issuer.Kind != inventory.NoIssuer || c.Status != certs.OK || !strings.Contains(c.Reason, "the key of its CA") {
 		t.Errorf("issuer %+v, %s %q", c.Issuer, c.Status, c.Reason)
 	}
@@ -170,26 +170,26 @@ func TestFindings(t *testing.T) {
 		others certs.Status // of the rest; default OK
 	}{
 		{name: "certificate that cannot be parsed", cert: "apiserver", status: certs.Invalid, reason: "CERTIFICATE",
-			spoil: func(t *testing.T, n *node) { n.put(t, pki+"/apiserver.crt", []byte("hello")) }},
+			spoil: func(t *testing.T, n *node) { n.putFile(t, pki+"/apiserver.crt", []byte("hello")) }},
 		{name: "certificate cut short", cert: "apiserver", status: certs.Invalid, reason: "apiserver.crt",
-			spoil: func(t *testing.T, n *node) { n.put(t, pki+"/apiserver.crt", n.Pairs["apiserver"].CertPEM()[:200]) }},
+			spoil: func(t *testing.T, n *node) { n.putFile(t, pki+"/apiserver.crt", n.Pairs["apiserver"].CertPEM()[:200]) }},
 		{name: "certificate that is gone", cert: "etcd-peer", status: certs.Invalid, reason: "no such file",
-			spoil: func(t *testing.T, n *node) { remove(t, n, pki+"/etcd/peer.crt") }},
+			spoil: func(t *testing.T, n *node) { removeFile(t, n, pki+"/etcd/peer.crt") }},
 		{name: "directory where a certificate should be", cert: "apiserver", status: certs.Invalid, reason: "not a regular file",
 			spoil: func(t *testing.T, n *node) {
-				remove(t, n, pki+"/apiserver.crt")
+				removeFile(t, n, pki+"/apiserver.crt")
 				if err := os.Mkdir(n.Tree.Local(pki+"/apiserver.crt"), 0o755); err != nil {
 					t.Fatal(err)
 				}
 			}},
 		{name: "key that is gone", cert: "etcd-server", status: certs.Invalid, reason: "no such file",
-			spoil: func(t *testing.T, n *node) { remove(t, n, pki+"/etcd/server.key") }},
+			spoil: func(t *testing.T, n *node) { removeFile(t, n, pki+"/etcd/server.key") }},
 		{name: "key that does not fit", cert: "apiserver", status: certs.Invalid, reason: "does not fit",
-			spoil: func(t *testing.T, n *node) { n.put(t, pki+"/apiserver.key", n.Pairs["etcd-peer"].KeyPEM(t)) }},
+			spoil: func(t *testing.T, n *node) { n.putFile(t, pki+"/apiserver.key", n.Pairs["etcd-peer"].KeyPEM(t)) }},
 		{name: "kubeconfig whose key does not fit", cert: "scheduler.conf", status: certs.Invalid, reason: "does not fit",
 			spoil: func(t *testing.T, n *node) {
 				p := certstest.Pair{Chain: n.Pairs["scheduler.conf"].Chain, Key: n.Pairs["apiserver"].Key}
-				n.put(t, "/etc/kubernetes/scheduler.conf", certstest.Kubeconfig(t, n.CA, "system:kube-scheduler", p))
+				n.putFile(t, "/etc/kubernetes/scheduler.conf", certstest.Kubeconfig(t, n.CA, "system:kube-scheduler", p))
 			}},
 		{name: "certificate of a CA of the same name", cert: "front-proxy-client", status: certs.Invalid, reason: "did not sign it",
 			spoil: func(t *testing.T, n *node) {
@@ -213,7 +213,7 @@ func TestFindings(t *testing.T) {
 		{name: "a clock that is behind", at: certstest.Now.Add(-36 * time.Hour), cert: "apiserver", status: certs.NotYetValid, reason: "clock", others: certs.NotYetValid},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			n := kubeadm(t)
+			n := kubeadmNode(t)
 			if tt.spoil != nil {
 				tt.spoil(t, n)
 			}
@@ -223,8 +223,8 @@ func TestFindings(t *testing.T) {
 			if tt.others == "" {
 				tt.others = certs.OK
 			}
-			got := n.scan(t, tt.at)
-			c := certificate(t, got, tt.cert)
+			got := n.scanAt(t, tt.at)
+			c := certificateNamed(t, got, tt.cert)
 			if c.Status != tt.status || !strings.Contains(c.Reason, tt.reason) {
 				t.Errorf("%s: %s %q, want %s and %q", tt.cert, c.Status, c.Reason, tt.status, tt.reason)
 			}
@@ -238,7 +238,7 @@ func TestFindings(t *testing.T) {
 	}
 }
 
-func remove(t *testing.T, n *node, path string) {
+func removeFile(t *testing.T, n *node, path string) {
 	t.Helper()
 	if err := os.Remove(n.Tree.Local(path)); err != nil {
 		t.Fatal(err)
@@ -246,9 +246,9 @@ func remove(t *testing.T, n *node, path string) {
 }
 
 func TestUnreachableEndpointIsNoVerdict(t *testing.T) {
-	n := kubeadm(t)
+	n := kubeadmNode(t)
 	delete(n.served, "127.0.0.1:6443")
-	c := certificate(t, n.scan(t, certstest.Now), "apiserver")
+	c := certificateNamed(t, n.scanAt(t, certstest.Now), "apiserver")
 	if c.Status != certs.OK || c.Served[0].Error == "" || c.Served[0].FingerprintSHA256 != "" {
 		t.Errorf("%s %+v", c.Status, c.Served)
 	}
@@ -257,10 +257,10 @@ func TestUnreachableEndpointIsNoVerdict(t *testing.T) {
 // TestHandshakesRunTogether has endpoints that answer only after all were requested, and checks
 // their time limit.
 func TestHandshakesRunTogether(t *testing.T) {
-	n := kubeadm(t)
+	n := kubeadmNode(t)
 	var all sync.WaitGroup
 	all.Add(len(n.served))
-	got := Scan(t.Context(), n.Tree.Root, Options{Handshake: func(ctx context.Context, address, _ string) (*x509.Certificate, error) {
+	got := ScanNode(t.Context(), n.Tree.Root, Options{Handshake: func(ctx context.Context, address, _ string) (*x509.Certificate, error) {
 		all.Done()
 		all.Wait()
 		if end, ok := ctx.Deadline(); !ok || time.Until(end) > 3*time.Second {
@@ -276,8 +276,8 @@ func TestHandshakesRunTogether(t *testing.T) {
 }
 
 func TestNoKeyInTheInventory(t *testing.T) {
-	n := kubeadm(t)
-	out, err := json.Marshal(n.scan(t, certstest.Now))
+	n := kubeadmNode(t)
+	out, err := json.Marshal(n.scanAt(t, certstest.Now))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -298,7 +298,7 @@ func TestRestoredAtBootIsReported(t *testing.T) {
 		history := func() ([]inventory.NodeRotation, int64, error) {
 			return []inventory.NodeRotation{{ID: "7f3c2a", State: inventory.RolledBack, Unverified: unverified}}, 1, nil
 		}
-		node := Scan(t.Context(), tree.Root, Options{NodeName: "cp1", History: history})
+		node := ScanNode(t.Context(), tree.Root, Options{NodeName: "cp1", History: history})
 		told := slices.ContainsFunc(node.NotInspected, func(x inventory.NotInspected) bool {
 			return strings.Contains(x.Reason, "rotation 7f3c2a were restored at boot and are not verified yet")
 		})

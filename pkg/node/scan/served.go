@@ -23,7 +23,7 @@ func askAll(ctx context.Context, entries []entry, handshake func(context.Context
 	for i := range entries {
 		for j := range entries[i].Served {
 			s := &entries[i].Served[j]
-			all.Go(func() { ask(ctx, s, handshake) })
+			all.Go(func() { askEndpoint(ctx, s, handshake) })
 		}
 	}
 	all.Wait()
@@ -34,7 +34,7 @@ func askAll(ctx context.Context, entries []entry, handshake func(context.Context
 	return other
 }
 
-func ask(ctx context.Context, s *inventory.Served, handshake func(context.Context, string, string) (*x509.Certificate, error)) {
+func askEndpoint(ctx context.Context, s *inventory.Served, handshake func(context.Context, string, string) (*x509.Certificate, error)) {
 	leaf, err := handshake(ctx, s.Address, s.ServerName)
 	if err != nil {
 		s.Error = err.Error()

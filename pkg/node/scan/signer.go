@@ -14,8 +14,8 @@ import (
 // Signers are strict about subject and usages, so only the forms that they accept qualify; and
 // only those of a kubelet, which may post requests with its own identity.
 func (e *entry) csrSigner() string {
-	c := e.leaf()
-	if e.Service != certs.Kubelet || e.madeItself() ||
+	c := e.leafCert()
+	if e.Service != certs.Kubelet || e.isSelfMade() ||
 		!strings.HasPrefix(c.Subject.CommonName, "system:node:") ||
 		!slices.Equal(c.Subject.Organization, []string{"system:nodes"}) {
 		return ""

@@ -17,31 +17,31 @@ import (
 func TestKubeconfigWithOneOfTwoEmbedded(t *testing.T) {
 	for name, split := range map[string]func(n *node, conf []byte, p certstest.Pair) []byte{
 		"the key in a file": func(n *node, conf []byte, p certstest.Pair) []byte {
-			n.put(t, "/etc/kubernetes/pki/jane.key", p.KeyPEM(t))
+			n.putFile(t, "/etc/kubernetes/pki/jane.key", p.KeyPEM(t))
 			return bytes.Replace(conf, []byte("client-key-data: "+base64.StdEncoding.EncodeToString(p.KeyPEM(t))), []byte("client-key: pki/jane.key"), 1)
 		},
 		"the certificate in a file": func(n *node, conf []byte, p certstest.Pair) []byte {
-			n.put(t, "/etc/kubernetes/pki/jane.crt", p.CertPEM())
+			n.putFile(t, "/etc/kubernetes/pki/jane.crt", p.CertPEM())
 			return bytes.Replace(conf, []byte("client-certificate-data: "+base64.StdEncoding.EncodeToString(p.CertPEM())), []byte("client-certificate: pki/jane.crt"), 1)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := kubeadm(t)
+			n := kubeadmNode(t)
 			p := n.Pairs["admin.conf"]
 			conf := certstest.Kubeconfig(t, n.CA, "kubernetes-admin", p)
 			changed := split(n, conf, p)
 			if bytes.Equal(conf, changed) {
 				t.Fatalf("nothing replaced in:\n%s", conf)
 			}
-			n.put(t, "/etc/kubernetes/admin.conf", changed)
-			got := n.scan(t, certstest.Now)
-			c := certificate(t, got, "admin.conf")
+			n.putFile(t, "/etc/kubernetes/admin.conf", changed)
+			got := n.scanAt(t, certstest.Now)
+			c := certificateNamed(t, got, "admin.conf")
 			if c.Service != certs.Admin || c.Status != certs.OK || c.FingerprintSHA256 != certs.Fingerprint(p.Leaf()) ||
 				c.Issuer.Kind != inventory.NoIssuer || !strings.Contains(c.Reason, "put both into") {
 				t.Errorf("%+v", c)
 			}
 			if len(got.NotInspected) > 0 {
-				t.Errorf("not inspected: %q", uninspected(got))
+				t.Errorf("not inspected: %q", uninspectedPaths(got))
 			}
 		})
 	}
@@ -50,14 +50,14 @@ func TestKubeconfigWithOneOfTwoEmbedded(t *testing.T) {
 // TestBootstrapKubeconfig: its client certificate is listed as not in use and needs no action,
 // also when it expires soon.
 func TestBootstrapKubeconfig(t *testing.T) {
-	n := kubeadm(t)
+	n := kubeadmNode(t)
 	expired := n.CA.Leaf(t, certstest.Name("system:bootstrapper"), certstest.Valid(certstest.Now.AddDate(-1, 0, 0), certstest.Now.AddDate(0, 0, -1)))
-	n.put(t, "/etc/kubernetes/bootstrap-kubelet.conf", certstest.Kubeconfig(t, n.CA, "bootstrap", expired))
-	got := n.scan(t, certstest.Now)
-	if have := unused(got); !slices.Equal(have, []string{"Bootstrap /etc/kubernetes/bootstrap-kubelet.conf"}) || !got.Unused[0].NotAfter.Equal(expired.Leaf().NotAfter) {
+	n.putFile(t, "/etc/kubernetes/bootstrap-kubelet.conf", certstest.Kubeconfig(t, n.CA, "bootstrap", expired))
+	got := n.scanAt(t, certstest.Now)
+	if have := listUnused(got); !slices.Equal(have, []string{"Bootstrap /etc/kubernetes/bootstrap-kubelet.conf"}) || !got.Unused[0].NotAfter.Equal(expired.Leaf().NotAfter) {
 		t.Errorf("unused: %q", have)
 	}
 	if len(got.NotInspected) > 0 {
-		t.Errorf("not inspected: %q", uninspected(got))
+		t.Errorf("not inspected: %q", uninspectedPaths(got))
 	}
 }

@@ -15,11 +15,11 @@ import (
 
 // setStatus sets the status: the gravest finding wins. Unreadable certificates have theirs
 // already. A reason from discovery comes first.
-func (e *entry) judge(known *authorities, servesOther string, now time.Time, within time.Duration) {
+func (e *entry) setStatus(known *authorities, servesOther string, now time.Time, within time.Duration) {
 	if len(e.chain) == 0 {
 		return
 	}
-	status, why := e.Validity(now, within)
+	status, why := e.ValidityStatus(now, within)
 	switch {
 	case e.keyErr != nil:
 		status = certs.Invalid
@@ -36,7 +36,7 @@ func (e *entry) judge(known *authorities, servesOther string, now time.Time, wit
 		}
 	}
 	e.Status = status
-	e.Reason = remark(e.Reason, why)
+	e.Reason = joinReasons(e.Reason, why)
 }
 
 // chainProblem returns the reason why the certificate's chain does not verify; empty if it
@@ -45,28 +45,28 @@ func (e *entry) chainProblem(known *authorities, now time.Time) string {
 	if ca := known.issuerOf(e); ca != nil {
 		switch {
 		case !now.Before(ca.cert.NotAfter):
-			return fmt.Sprintf("its CA %q expired %s", ca.name(), ca.cert.NotAfter.UTC().Format(time.RFC3339))
+			return fmt.Sprintf("its CA %q expired %s", ca.displayName(), ca.cert.NotAfter.UTC().Format(time.RFC3339))
 		case now.Before(ca.cert.NotBefore):
-			return fmt.Sprintf("its CA %q is valid only from %s; check this node's clock", ca.name(), ca.cert.NotBefore.UTC().Format(time.RFC3339))
+			return fmt.Sprintf("its CA %q is valid only from %s; check this node's clock", ca.displayName(), ca.cert.NotBefore.UTC().Format(time.RFC3339))
 		}
 		return ""
 	}
-	if ca := known.namesake(e); ca != nil && !e.bringsIssuer() {
-		return fmt.Sprintf("the CA %q in %s did not sign it, though it has its issuer's name", ca.name(), ca.paths[0])
+	if ca := known.namesakeOf(e); ca != nil && !e.bringsIssuer() {
+		return fmt.Sprintf("the CA %q in %s did not sign it, though it has its issuer's name", ca.displayName(), ca.paths[0])
 	}
 	return ""
 }
 
 // bringsIssuer reports whether the issuer's certificate follows in its own file.
 func (e *entry) bringsIssuer() bool {
-	return slices.ContainsFunc(e.chain, func(c *x509.Certificate) bool { return certs.IsIssuedBy(e.leaf(), c) })
+	return slices.ContainsFunc(e.chain, func(c *x509.Certificate) bool { return certs.IsIssuedBy(e.leafCert(), c) })
 }
 
 // isSelfMade reports whether the component made the certificate, as the kubelet does
 // kubelet.crt: self-signed, or signed by a CA that follows it in the file.
-func (e *entry) madeItself() bool {
+func (e *entry) isSelfMade() bool {
 	for _, c := range e.chain {
-		if certs.IsIssuedBy(e.leaf(), c) && certs.IsIssuedBy(c, c) {
+		if certs.IsIssuedBy(e.leafCert(), c) && certs.IsIssuedBy(c, c) {
 			return true
 		}
 	}
@@ -98,10 +98,10 @@ func (e *entry) findIssuer(known *authorities) {
 		local = inventory.Issuer{Kind: inventory.LocalCA, CACert: ca.keyCert, CAKey: ca.key}
 	}
 	signer := e.csrSigner()
-	selfMade := selfMadeName.MatchString(e.leaf().Issuer.CommonName)
+	selfMade := selfMadeName.MatchString(e.leafCert().Issuer.CommonName)
 	switch {
 	case e.Issuer.Kind == inventory.NoIssuer: // discovery found the unit that renews it
-	case e.Issuer.Kind == inventory.Throwaway && e.madeItself(), selfMade && (e.madeItself() || ca == nil):
+	case e.Issuer.Kind == inventory.Throwaway && e.isSelfMade(), selfMade && (e.isSelfMade() || ca == nil):
 		// Also where a flag names the pair: its CA's key was never kept.
 		e.Issuer = inventory.Issuer{Kind: inventory.Throwaway}
 	case signer != "" && (e.Issuer.Kind == inventory.KubernetesCSR || local.Kind == ""):
@@ -110,29 +110,29 @@ func (e *entry) findIssuer(known *authorities) {
 		e.Issuer = local
 	default:
 		e.Issuer = inventory.Issuer{Kind: inventory.NoIssuer}
-		e.Reason = remark(e.Reason, e.noIssuer(ca, known))
+		e.Reason = joinReasons(e.Reason, e.noIssuer(ca, known))
 	}
 }
 
 // noIssuer explains why the certificate cannot be renewed on this node.
 func (e *entry) noIssuer(ca *authority, known *authorities) string {
-	switch by := known.replaced(ca); {
+	switch by := known.replacementOf(ca); {
 	case by != nil:
 		return fmt.Sprintf("cannot be renewed yet: its CA %q (%s) was replaced by one of the same name with a new key, valid from %s, and only that key is here; "+
 			"once all peers that verify this certificate trust the new CA, issue its successor by hand",
-			ca.name(), ca.paths[0], by.cert.NotBefore.UTC().Format(time.DateOnly))
+			ca.displayName(), ca.paths[0], by.cert.NotBefore.UTC().Format(time.DateOnly))
 	case ca != nil:
-		return fmt.Sprintf("cannot be renewed from this node: the key of its CA %q (%s) %s", ca.name(), ca.paths[0],
+		return fmt.Sprintf("cannot be renewed from this node: the key of its CA %q (%s) %s", ca.displayName(), ca.paths[0],
 			cmp.Or(ca.noKey, "is not on this node: it is not in "+path.Dir(ca.paths[0])))
-	case e.madeItself():
+	case e.isSelfMade():
 		return "cannot be renewed: it is self-signed, and its maker is not known"
 	default:
-		return fmt.Sprintf("cannot be renewed from this node: its CA %q is not here", e.leaf().Issuer.CommonName)
+		return fmt.Sprintf("cannot be renewed from this node: its CA %q is not here", e.leafCert().Issuer.CommonName)
 	}
 }
 
 // joinReasons puts two reasons into one text.
-func remark(a, b string) string {
+func joinReasons(a, b string) string {
 	switch {
 	case a == "":
 		return b

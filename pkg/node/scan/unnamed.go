@@ -39,7 +39,7 @@ func readDirectories(root hostfs.Root, found *layout.Layout) unnamed {
 	// By real path: a link and its target are one file.
 	named := map[string]bool{}
 	name := func(file string) {
-		if local, err := root.Local(file); err == nil {
+		if local, err := root.LocalPath(file); err == nil {
 			named[local] = true
 		}
 	}
@@ -72,16 +72,16 @@ func readDirectories(root hostfs.Root, found *layout.Layout) unnamed {
 			if !certificateName(e.Name()) {
 				continue
 			}
-			if local, err := root.Local(file); err != nil || named[local] {
+			if local, err := root.LocalPath(file); err != nil || named[local] {
 				continue
 			}
-			out.look(root, file, dir, below[dir.Path], entries)
+			out.inspectFile(root, file, dir, below[dir.Path], entries)
 		}
 	}
 	return out
 }
 
-func (u *unnamed) look(root hostfs.Root, file string, dir layout.Directory, below bool, beside []fs.DirEntry) {
+func (u *unnamed) inspectFile(root hostfs.Root, file string, dir layout.Directory, below bool, beside []fs.DirEntry) {
 	data, err := root.ReadFile(file)
 	if err != nil {
 		// A file beside a key with the name of a certificate is meant to be one.
@@ -112,7 +112,7 @@ func (u *unnamed) look(root hostfs.Root, file string, dir layout.Directory, belo
 		if key == file {
 			s = inventory.Store{Kind: inventory.Combined, Cert: file}
 		}
-		if content, err := store.Read(root, s); err == nil && content.KeyErr == nil {
+		if content, err := store.ReadStore(root, s); err == nil && content.KeyErr == nil {
 			u.leaves = append(u.leaves, leafFile{s, content, dir, below})
 			return
 		}
@@ -153,18 +153,18 @@ func keysBeside(file string, entries []fs.DirEntry) []string {
 // adoptLeaves assigns the unnamed leaves. Client certificates of an etcd CA in etcd's own
 // directory are etcd's, such as kubeadm's healthcheck-client, which only a probe names. Those
 // that a static pod or unit names are renewed like those of admin. All others are unused.
-func adopt(root hostfs.Root, node *inventory.Node, found *layout.Layout, leaves []leafFile, known *authorities) []entry {
+func adoptLeaves(root hostfs.Root, node *inventory.Node, found *layout.Layout, leaves []leafFile, known *authorities) []entry {
 	var out []entry
-	originals := names(found)
+	originals := usedNames(found)
 	for _, l := range leaves {
-		c := inventory.Certificate{Facts: certs.Describe(l.content.Leaf()), Store: l.store}
+		c := inventory.Certificate{Facts: certs.DescribeCertificate(l.content.LeafCert()), Store: l.store}
 		_, backup := layout.BackupOf(path.Base(l.store.Cert))
 		switch {
-		case !backup && forEtcd(root, found, l) && etcds(l, known):
+		case !backup && isForEtcd(root, found, l) && isEtcds(l, known):
 			c.Service = certs.Etcd
 			c.Name = etcdName(l.store.Cert)
 			c.Client = found.EtcdClient()
-		case found.Names(root, l.store.Cert) || found.Names(root, l.store.Key):
+		case found.NamesFile(root, l.store.Cert) || found.NamesFile(root, l.store.Key):
 			continue // a component has another use for it, such as the verification of tokens
 		case len(found.OtherUsers(root, l.store)) > 0:
 			c.Service = certs.Admin
@@ -182,20 +182,20 @@ func adopt(root hostfs.Root, node *inventory.Node, found *layout.Layout, leaves 
 // isForEtcd reports whether an unnamed leaf is for etcd's health checks (kubeadm), for this
 // node's etcdctl (kubespray's admin-NODE.pem), or named in a component's command line or
 // environment. Others in etcd's directory belong to a user, another node or another program.
-func forEtcd(root hostfs.Root, found *layout.Layout, l leafFile) bool {
+func isForEtcd(root hostfs.Root, found *layout.Layout, l leafFile) bool {
 	stem := strings.TrimSuffix(path.Base(l.store.Cert), path.Ext(l.store.Cert))
-	return stem == "healthcheck-client" || stem == "admin-"+found.Node.Name || found.Names(root, l.store.Cert)
+	return stem == "healthcheck-client" || stem == "admin-"+found.Node.Name || found.NamesFile(root, l.store.Cert)
 }
 
 // isEtcds reports whether such a leaf is etcd's: a client certificate in etcd's directory,
 // signed by a CA that only etcd and its client use (or, with one CA for all components, in a
 // directory that only etcd uses).
-func etcds(l leafFile, known *authorities) bool {
-	if l.below || !slices.Contains(l.dir.Services, certs.Etcd) || !clientCertificate(l.content.Leaf()) {
+func isEtcds(l leafFile, known *authorities) bool {
+	if l.below || !slices.Contains(l.dir.Services, certs.Etcd) || !clientCertificate(l.content.LeafCert()) {
 		return false
 	}
 	for _, a := range known.all {
-		if !slices.Contains(a.services, certs.Etcd) || !certs.IsIssuedBy(l.content.Leaf(), a.cert) {
+		if !slices.Contains(a.services, certs.Etcd) || !certs.IsIssuedBy(l.content.LeafCert(), a.cert) {
 			continue
 		}
 		return etcdSide(a.services) || slices.Equal(l.dir.Services, []certs.Service{certs.Etcd})

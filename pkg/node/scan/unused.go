@@ -19,21 +19,21 @@ const maxUnused = 512
 // readUnclaimed reads the kubeconfigs that no component uses. One with the name and the user of
 // a component that was not found on this control-plane node is listed as not inspected:
 // discovery has probably missed the component.
-func unclaimed(root hostfs.Root, found *layout.Layout) {
+func readUnclaimed(root hostfs.Root, found *layout.Layout) {
 	node := &found.Node
 	for _, x := range found.Unclaimed {
 		u := inventory.UnusedCertificate{Kind: x.Kind, Path: x.Path, User: x.User, Reason: x.Reason}
 		var user string
 		if x.Store.Cert != "" {
-			content, err := store.Read(root, x.Store)
+			content, err := store.ReadStore(root, x.Store)
 			if err == nil {
-				u.Facts = certs.Describe(content.Leaf())
-				user = content.Leaf().Subject.CommonName
+				u.Facts = certs.DescribeCertificate(content.LeafCert())
+				user = content.LeafCert().Subject.CommonName
 			} else {
-				u.Reason = remark(u.Reason, err.Error())
+				u.Reason = joinReasons(u.Reason, err.Error())
 			}
 		}
-		if service, ok := componentOf(path.Base(x.Path), user); ok && lost(node, service) {
+		if service, ok := componentOf(path.Base(x.Path), user); ok && isLost(node, service) {
 			node.NotInspected = append(node.NotInspected, inventory.NotInspected{
 				Informational: true, Path: x.Path, Reason: fmt.Sprintf("holds a certificate of %q, but no component found on this node uses it", user)})
 			continue
@@ -44,8 +44,8 @@ func unclaimed(root hostfs.Root, found *layout.Layout) {
 
 // isLost reports whether a component should be on a node and was not found, or only its
 // process.
-func lost(node *inventory.Node, s certs.Service) bool {
-	c := node.Component(s)
+func isLost(node *inventory.Node, s certs.Service) bool {
+	c := node.ComponentOf(s)
 	return node.ControlPlane() && (c == nil || c.Runtime == inventory.None)
 }
 
@@ -65,7 +65,7 @@ func componentOf(name, user string) (certs.Service, bool) {
 // unusedPair lists a pair that no component names.
 func unusedPair(l leafFile, known map[string]bool) inventory.UnusedCertificate {
 	file := l.store.Cert
-	u := inventory.UnusedCertificate{Facts: certs.Describe(l.content.Leaf()), Path: file, Kind: inventory.UnusedFile, Reason: "no component names it"}
+	u := inventory.UnusedCertificate{Facts: certs.DescribeCertificate(l.content.LeafCert()), Path: file, Kind: inventory.UnusedFile, Reason: "no component names it"}
 	original, backup := layout.BackupOf(path.Base(file))
 	switch {
 	case backup:
@@ -79,7 +79,7 @@ func unusedPair(l leafFile, known map[string]bool) inventory.UnusedCertificate {
 }
 
 // usedNames returns the base names of the files that components use.
-func names(found *layout.Layout) map[string]bool {
+func usedNames(found *layout.Layout) map[string]bool {
 	out := map[string]bool{}
 	for _, c := range found.Node.Certificates {
 		out[path.Base(c.Store.Cert)] = true

@@ -18,7 +18,7 @@ import (
 )
 
 // listUnused lists the unused certificates as "Kind path" or "Kind path#user".
-func unused(n inventory.Node) []string {
+func listUnused(n inventory.Node) []string {
 	var out []string
 	for _, u := range n.Unused {
 		line := string(u.Kind) + " " + u.Path
@@ -30,7 +30,7 @@ func unused(n inventory.Node) []string {
 	return out
 }
 
-func admins(n inventory.Node) []string {
+func adminNames(n inventory.Node) []string {
 	var out []string
 	for _, c := range n.Certificates {
 		if c.Service == certs.Admin {
@@ -44,7 +44,7 @@ func admins(n inventory.Node) []string {
 // TestBackupsAreUnused has copies by all kinds of names beside the originals: none of
 // them is a certificate to renew, and each is listed with its dates.
 func TestBackupsAreUnused(t *testing.T) {
-	n := kubeadm(t)
+	n := kubeadmNode(t)
 	admin := certstest.Kubeconfig(t, n.CA, "kubernetes-admin", n.Pairs["admin.conf"])
 	var want []string
 	for _, name := range []string{
@@ -53,11 +53,11 @@ func TestBackupsAreUnused(t *testing.T) {
 		"admin.conf.rpmsave", "admin.conf.dpkg-old", "admin.conf_backup", "admin.conf (1)", "admin.conf.3141.2026-01-02@03:04:05~",
 		"admin-old.conf", "admin.bak.conf", "old-admin.conf", "super-admin.conf.old", "scheduler.conf.old", "backup/admin.conf", "tmp/2026/admin.conf",
 	} {
-		n.put(t, certstest.KubernetesDir+"/"+name, admin)
+		n.putFile(t, certstest.KubernetesDir+"/"+name, admin)
 		want = append(want, "Backup "+certstest.KubernetesDir+"/"+name)
 	}
 	for _, name := range []string{"jane.conf", "ci.kubeconfig"} {
-		n.put(t, certstest.KubernetesDir+"/"+name, admin)
+		n.putFile(t, certstest.KubernetesDir+"/"+name, admin)
 		want = append(want, "File "+certstest.KubernetesDir+"/"+name)
 	}
 	pair := n.Pairs["apiserver"]
@@ -65,15 +65,15 @@ func TestBackupsAreUnused(t *testing.T) {
 		"apiserver.crt.old": "apiserver.key.old", "apiserver-2026-01-02.crt": "apiserver-2026-01-02.key", "old/apiserver.crt": "old/apiserver.key",
 		"apiserver.crt.77.2026-01-02@03:04:05~": "apiserver.key.78.2026-01-02@03:04:06~",
 	} {
-		n.put(t, certstest.PKIDir+"/"+cert, pair.CertPEM())
-		n.put(t, certstest.PKIDir+"/"+key, pair.KeyPEM(t))
+		n.putFile(t, certstest.PKIDir+"/"+cert, pair.CertPEM())
+		n.putFile(t, certstest.PKIDir+"/"+key, pair.KeyPEM(t))
 		want = append(want, "Backup "+certstest.PKIDir+"/"+cert)
 	}
 	n.WritePair(t, certstest.PKIDir+"/jane", n.CA.Leaf(t, certstest.Usages(x509.ExtKeyUsageClientAuth)))
 	want = append(want, "File "+certstest.PKIDir+"/jane.crt")
 
-	got := n.scan(t, certstest.Now)
-	have := unused(got)
+	got := n.scanAt(t, certstest.Now)
+	have := listUnused(got)
 	slices.Sort(have)
 	slices.Sort(want)
 	if !slices.Equal(have, want) {
@@ -88,20 +88,20 @@ func TestBackupsAreUnused(t *testing.T) {
 			}
 		}
 	}
-	if have := admins(got); !slices.Equal(have, []string{"/etc/kubernetes/admin.conf", "/etc/kubernetes/super-admin.conf"}) {
+	if have := adminNames(got); !slices.Equal(have, []string{"/etc/kubernetes/admin.conf", "/etc/kubernetes/super-admin.conf"}) {
 		t.Errorf("administrators' certificates: %q", have)
 	}
 	if len(got.NotInspected) != 0 {
-		t.Errorf("not inspected: %q", uninspected(got))
+		t.Errorf("not inspected: %q", uninspectedPaths(got))
 	}
 }
 
 // TestExpiredBackupIsNoFault: the expiry of an unused file needs no action.
 func TestExpiredBackupIsNoFault(t *testing.T) {
-	n := kubeadm(t)
+	n := kubeadmNode(t)
 	expired := n.CA.Leaf(t, certstest.Name("kubernetes-admin", "system:masters"), certstest.Valid(certstest.Now.Add(-48*time.Hour), certstest.Now.Add(-24*time.Hour)))
-	n.put(t, "/etc/kubernetes/admin.conf.2025-10-24.bak", certstest.Kubeconfig(t, n.CA, "kubernetes-admin", expired))
-	got := n.scan(t, certstest.Now)
+	n.putFile(t, "/etc/kubernetes/admin.conf.2025-10-24.bak", certstest.Kubeconfig(t, n.CA, "kubernetes-admin", expired))
+	got := n.scanAt(t, certstest.Now)
 	for _, c := range got.Certificates {
 		if c.Status != certs.OK {
 			t.Errorf("%s: %s %s", c.Name, c.Status, c.Reason)
@@ -119,24 +119,24 @@ func TestAdminKubeconfigOnAWorkerIsACopy(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	n := &node{Tree: tree, Node: layouttest.In(t, tree.Root)}
+	n := &node{Tree: tree, Node: layouttest.NodeIn(t, tree.Root)}
 	n.KubeadmWorker()
-	got := n.scan(t, certstest.Now)
-	if have := admins(got); len(have) != 0 {
+	got := n.scanAt(t, certstest.Now)
+	if have := adminNames(got); len(have) != 0 {
 		t.Errorf("certificates to renew: %q", have)
 	}
-	if !slices.Contains(unused(got), "Copy /etc/kubernetes/admin.conf") {
-		t.Errorf("unused: %q", unused(got))
+	if !slices.Contains(listUnused(got), "Copy /etc/kubernetes/admin.conf") {
+		t.Errorf("unused: %q", listUnused(got))
 	}
 }
 
 // TestSecondUserOfAComponentsKubeconfigIsListed: the component uses the current context's.
 func TestSecondUserOfAComponentsKubeconfigIsListed(t *testing.T) {
-	n := kubeadm(t)
+	n := kubeadmNode(t)
 	own := certstest.Kubeconfig(t, n.CA, "system:kube-scheduler", n.Pairs["scheduler.conf"])
 	other := certstest.Kubeconfig(t, n.CA, "jane", n.CA.Leaf(t, certstest.Name("jane")))
-	n.put(t, "/etc/kubernetes/scheduler.conf", withUserOf(t, own, other))
-	got := n.scan(t, certstest.Now)
+	n.putFile(t, "/etc/kubernetes/scheduler.conf", withUserOf(t, own, other))
+	got := n.scanAt(t, certstest.Now)
 	if len(got.Unused) != 1 || got.Unused[0].User != "jane" || got.Unused[0].Kind != inventory.UnusedFile || got.Unused[0].FingerprintSHA256 == "" {
 		t.Errorf("unused: %+v", got.Unused)
 	}
@@ -144,11 +144,11 @@ func TestSecondUserOfAComponentsKubeconfigIsListed(t *testing.T) {
 
 // TestKeyThatAComponentNamesIsNotUnused: the certificate beside a ServiceAccount key.
 func TestKeyThatAComponentNamesIsNotUnused(t *testing.T) {
-	n := kubeadm(t)
+	n := kubeadmNode(t)
 	n.WritePair(t, certstest.PKIDir+"/service-account", n.CA.Leaf(t))
 	argv := append(layouttest.ControlPlaneArgs(certs.KubeAPIServer, certstest.PKIDir), "--service-account-key-file="+certstest.PKIDir+"/service-account.crt")
-	n.Node.Write("/etc/kubernetes/manifests/kube-apiserver.yaml", layouttest.Manifest("kube-apiserver", argv, layouttest.Mounts(certs.KubeAPIServer, certstest.PKIDir)))
-	if have := unused(n.scan(t, certstest.Now)); len(have) != 0 {
+	n.Node.WriteFile("/etc/kubernetes/manifests/kube-apiserver.yaml", layouttest.ManifestFor("kube-apiserver", argv, layouttest.MountsOf(certs.KubeAPIServer, certstest.PKIDir)))
+	if have := listUnused(n.scanAt(t, certstest.Now)); len(have) != 0 {
 		t.Errorf("unused: %q", have)
 	}
 }
@@ -156,13 +156,13 @@ func TestKeyThatAComponentNamesIsNotUnused(t *testing.T) {
 // TestClientPairInEtcdsEnvironmentIsEtcds has etcdctl's settings in the member's own
 // variables, as Kubespray writes them.
 func TestClientPairInEtcdsEnvironmentIsEtcds(t *testing.T) {
-	n := kubeadm(t)
+	n := kubeadmNode(t)
 	const stem = certstest.PKIDir + "/etcd/admin-n1"
 	n.WritePair(t, stem, n.EtcdCA.Leaf(t, certstest.Usages(x509.ExtKeyUsageClientAuth)))
-	manifest := layouttest.Manifest("etcd", layouttest.ControlPlaneArgs(certs.Etcd, certstest.PKIDir), layouttest.Mounts(certs.Etcd, certstest.PKIDir))
-	n.Node.Write("/etc/kubernetes/manifests/etcd.yaml", strings.Replace(manifest, "    command:\n",
+	manifest := layouttest.ManifestFor("etcd", layouttest.ControlPlaneArgs(certs.Etcd, certstest.PKIDir), layouttest.MountsOf(certs.Etcd, certstest.PKIDir))
+	n.Node.WriteFile("/etc/kubernetes/manifests/etcd.yaml", strings.Replace(manifest, "    command:\n",
 		"    env: [{name: ETCDCTL_CERT, value: "+stem+".crt}, {name: ETCDCTL_KEY, value: "+stem+".key}]\n    command:\n", 1))
-	if c := certificate(t, n.scan(t, certstest.Now), "etcd-admin-n1"); c.Service != certs.Etcd || c.Client == nil {
+	if c := certificateNamed(t, n.scanAt(t, certstest.Now), "etcd-admin-n1"); c.Service != certs.Etcd || c.Client == nil {
 		t.Errorf("%+v", c)
 	}
 }

@@ -20,27 +20,27 @@ var graceOfStart = 3 * time.Second
 // FollowJournal calls emit with every record after a sequence number, as they are written,
 // until no process works on this rotation any more and every record was emitted. It works
 // before, during and after a rotation, and changes nothing.
-func Follow(ctx context.Context, root hostfs.Root, id string, after int64, emit func(nodeapi.Record) error) error {
-	d, err := at(root)
+func FollowJournal(ctx context.Context, root hostfs.Root, id string, after int64, emit func(nodeapi.Record) error) error {
+	d, err := dirAt(root)
 	if err != nil {
 		return err
 	}
-	r, err := d.rotation(id)
+	r, err := d.rotationOf(id)
 	if err != nil {
 		return err
 	}
 	tail := &tail{rotation: r, after: after}
-	defer tail.close()
-	w := watch(r.path)
+	defer tail.closeFile()
+	w := watchDirs(r.path)
 	defer func() { w.close() }()
 	var alone time.Duration
 	for {
 		// Checked before reading, so that the last records of the process are not missed.
-		holder, held, err := d.locked()
+		holder, held, err := d.lockHolder()
 		if err != nil {
 			return fmt.Errorf("read the lock of %q: %w", HostPath, err)
 		}
-		if err := tail.emit(emit); err != nil {
+		if err := tail.emitNew(emit); err != nil {
 			return err
 		}
 		working := held && (holder.Rotation == id || holder.Rotation == "")
@@ -48,17 +48,17 @@ func Follow(ctx context.Context, root hostfs.Root, id string, after int64, emit 
 		case working:
 			alone = 0
 		case alone >= graceOfStart:
-			return tail.found()
+			return tail.checkFound()
 		}
 		begun := time.Now()
-		if err := w.wait(ctx); err != nil {
+		if err := w.waitChange(ctx); err != nil {
 			return err
 		}
 		if !working {
 			alone += time.Since(begun)
 		}
 		if w.notify == nil { // the directory may exist now
-			w = watch(r.path)
+			w = watchDirs(r.path)
 		}
 	}
 }
@@ -72,9 +72,9 @@ type tail struct {
 }
 
 // emitNew passes on the new complete lines.
-func (t *tail) emit(emit func(nodeapi.Record) error) error {
+func (t *tail) emitNew(emit func(nodeapi.Record) error) error {
 	if t.f == nil {
-		f, err := os.Open(t.rotation.journal())
+		f, err := os.Open(t.rotation.journalPath())
 		if errors.Is(err, os.ErrNotExist) {
 			return nil
 		}
@@ -87,7 +87,7 @@ func (t *tail) emit(emit func(nodeapi.Record) error) error {
 	if err != nil {
 		return fmt.Errorf("read journal of rotation %q: %w", t.rotation.ID, err)
 	}
-	records, size, err := parse(t.rotation.ID, data)
+	records, size, err := parseLines(t.rotation.ID, data)
 	if err != nil {
 		return err
 	}
@@ -105,14 +105,14 @@ func (t *tail) emit(emit func(nodeapi.Record) error) error {
 }
 
 // checkFound returns an error if there never was such a rotation.
-func (t *tail) found() error {
+func (t *tail) checkFound() error {
 	if t.f == nil {
 		return fmt.Errorf("rotation %q is not known on this node\nhint: see %q", t.rotation.ID, filepath.Join(HostPath, "rotations"))
 	}
 	return nil
 }
 
-func (t *tail) close() {
+func (t *tail) closeFile() {
 	if t.f != nil {
 		_ = t.f.Close()
 	}

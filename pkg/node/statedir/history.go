@@ -15,19 +15,19 @@ import (
 // ReadHistory returns the rotations of a node's journals, newest first, and the highest fencing
 // token. It changes nothing; a node without any rotation has none. A damaged journal is an
 // error in addition to the other rotations.
-func History(root hostfs.Root) ([]inventory.NodeRotation, int64, error) {
-	d, err := at(root)
+func ReadHistory(root hostfs.Root) ([]inventory.NodeRotation, int64, error) {
+	d, err := dirAt(root)
 	if err != nil {
 		return nil, 0, err
 	}
-	fence, err := d.Fence()
+	fence, err := d.ReadFence()
 	problems := []error{err}
-	rotations, err := d.Rotations()
+	rotations, err := d.ListRotations()
 	problems = append(problems, err)
 	token := fence.Token
 	var out []inventory.NodeRotation
 	for _, r := range rotations {
-		records, err := r.Records()
+		records, err := r.ReadRecords()
 		if err != nil {
 			problems = append(problems, err)
 			continue
@@ -35,7 +35,7 @@ func History(root hostfs.Root) ([]inventory.NodeRotation, int64, error) {
 		if len(records) == 0 {
 			continue
 		}
-		summary := nodeapi.Summarize(r.ID, records)
+		summary := nodeapi.SummarizeRecords(r.ID, records)
 		token = max(token, summary.Token)
 		if summary.State != "" { // otherwise nothing was ever begun
 			out = append(out, summary)
@@ -46,7 +46,7 @@ func History(root hostfs.Root) ([]inventory.NodeRotation, int64, error) {
 }
 
 // ListRotations returns every rotation whose journal the node keeps, by name.
-func (d *Dir) Rotations() ([]*Rotation, error) {
+func (d *Dir) ListRotations() ([]*Rotation, error) {
 	entries, err := os.ReadDir(filepath.Join(d.path, "rotations"))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
@@ -56,7 +56,7 @@ func (d *Dir) Rotations() ([]*Rotation, error) {
 	}
 	var out []*Rotation
 	for _, e := range entries {
-		if r, err := d.rotation(e.Name()); err == nil && e.IsDir() {
+		if r, err := d.rotationOf(e.Name()); err == nil && e.IsDir() {
 			out = append(out, r)
 		}
 	}
@@ -65,14 +65,14 @@ func (d *Dir) Rotations() ([]*Rotation, error) {
 
 // ReadRecords returns the records of one rotation in this node's journal; none if the node had
 // no part in it. It changes nothing.
-func Records(root hostfs.Root, id string) ([]nodeapi.Record, error) {
-	d, err := at(root)
+func ReadRecords(root hostfs.Root, id string) ([]nodeapi.Record, error) {
+	d, err := dirAt(root)
 	if err != nil {
 		return nil, err
 	}
-	r, err := d.rotation(id)
+	r, err := d.rotationOf(id)
 	if err != nil {
 		return nil, err
 	}
-	return r.Records()
+	return r.ReadRecords()
 }

@@ -17,22 +17,22 @@ import (
 
 func TestHistory(t *testing.T) {
 	root := hostfs.Root(t.TempDir())
-	if history, token, err := History(root); history != nil || token != 0 || err != nil {
+	if history, token, err := ReadHistory(root); history != nil || token != 0 || err != nil {
 		t.Errorf("a node without any: %v, %d, %v", history, token, err)
 	}
 	if _, err := os.Stat(filepath.Join(string(root), HostPath)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("looking has made the directory: %v", err)
 	}
-	d, err := Open(root)
+	d, err := OpenDir(root)
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, rotation(t, d, "old"), 1, day, nodeapi.Staging, nodeapi.Staged, nodeapi.Committing, nodeapi.Committed, nodeapi.Finished)
-	write(t, rotation(t, d, "new"), 2, day.Add(time.Hour), nodeapi.Staging, nodeapi.Staged, nodeapi.Committing)
-	if err := d.Pass(9, "fenced"); err != nil {
+	writeRecords(t, openRotation(t, d, "old"), 1, day, nodeapi.Staging, nodeapi.Staged, nodeapi.Committing, nodeapi.Committed, nodeapi.Finished)
+	writeRecords(t, openRotation(t, d, "new"), 2, day.Add(time.Hour), nodeapi.Staging, nodeapi.Staged, nodeapi.Committing)
+	if err := d.PassToken(9, "fenced"); err != nil {
 		t.Fatal(err)
 	}
-	history, token, err := History(root)
+	history, token, err := ReadHistory(root)
 	if err != nil || token != 9 || len(history) != 2 || history[0].ID != "new" {
 		t.Fatalf("%+v, %d, %v", history, token, err)
 	}
@@ -55,9 +55,9 @@ func TestStates(t *testing.T) {
 	} {
 		var records []nodeapi.Record
 		for _, k := range test.kinds {
-			records = append(records, nodeapi.Record{Kind: k, Renewals: renewals(k)})
+			records = append(records, nodeapi.Record{Kind: k, Renewals: renewalsOf(k)})
 		}
-		got := nodeapi.Summarize("a", records)
+		got := nodeapi.SummarizeRecords("a", records)
 		if got.State != test.want {
 			t.Errorf("%v: %s, want %s", test.kinds, got.State, test.want)
 		}
@@ -67,7 +67,7 @@ func TestStates(t *testing.T) {
 	}
 }
 
-func renewals(k nodeapi.Kind) []inventory.Renewal {
+func renewalsOf(k nodeapi.Kind) []inventory.Renewal {
 	if k != nodeapi.Committed && k != nodeapi.Staged {
 		return nil
 	}
@@ -75,16 +75,16 @@ func renewals(k nodeapi.Kind) []inventory.Renewal {
 }
 
 func TestTheLastThreeAreKept(t *testing.T) {
-	_, d := open(t)
+	_, d := openDir(t)
 	ended := []nodeapi.Kind{nodeapi.Staging, nodeapi.Committing, nodeapi.Committed, nodeapi.Finished}
 	for n := range 6 {
-		write(t, rotation(t, d, fmt.Sprintf("r%d", n)), 1, day.AddDate(0, 0, 2*n), ended...)
+		writeRecords(t, openRotation(t, d, fmt.Sprintf("r%d", n)), 1, day.AddDate(0, 0, 2*n), ended...)
 	}
-	write(t, rotation(t, d, "broken"), 1, day.Add(-time.Hour), nodeapi.Staging, nodeapi.Committing, nodeapi.Unknown)
+	writeRecords(t, openRotation(t, d, "broken"), 1, day.Add(-time.Hour), nodeapi.Staging, nodeapi.Committing, nodeapi.Unknown)
 	if err := os.Mkdir(filepath.Join(d.path, "rotations", ".gone-x"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Prune("r0"); err != nil {
+	if err := d.PruneRotations("r0"); err != nil {
 		t.Fatal(err)
 	}
 	entries, err := os.ReadDir(filepath.Join(d.path, "rotations"))
@@ -104,32 +104,32 @@ func TestTheLastThreeAreKept(t *testing.T) {
 // The plugin reads unfinished rotations from all nodes, and only the nodes of the last wave
 // have the record that it is finished.
 func TestContinuableRotationsAreKept(t *testing.T) {
-	_, d := open(t)
+	_, d := openDir(t)
 	ended := []nodeapi.Kind{nodeapi.Staging, nodeapi.Committing, nodeapi.Committed, nodeapi.Finished}
 	for n := range 6 {
-		r := rotation(t, d, fmt.Sprintf("r%d", n))
-		write(t, r, 1, day.Add(time.Duration(n)*time.Hour), ended...)
-		if err := os.WriteFile(filepath.Join(r.Backup(), "key"), nil, 0o600); err != nil {
+		r := openRotation(t, d, fmt.Sprintf("r%d", n))
+		writeRecords(t, r, 1, day.Add(time.Duration(n)*time.Hour), ended...)
+		if err := os.WriteFile(filepath.Join(r.BackupDir(), "key"), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := d.Prune("r5"); err != nil {
+	if err := d.PruneRotations("r5"); err != nil {
 		t.Fatal(err)
 	}
-	rotations, err := d.Rotations()
+	rotations, err := d.ListRotations()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var finished, backedUp []string
 	for _, r := range rotations {
-		records, err := r.Records()
+		records, err := r.ReadRecords()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if nodeapi.Summarize(r.ID, records).State == inventory.Finished {
+		if nodeapi.SummarizeRecords(r.ID, records).State == inventory.Finished {
 			finished = append(finished, r.ID)
 		}
-		if _, err := os.Stat(filepath.Join(r.Backup(), "key")); err == nil {
+		if _, err := os.Stat(filepath.Join(r.BackupDir(), "key")); err == nil {
 			backedUp = append(backedUp, r.ID)
 		}
 	}

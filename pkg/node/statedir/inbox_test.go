@@ -13,8 +13,8 @@ import (
 )
 
 func TestOrdersAreTakenOnceAndInOrder(t *testing.T) {
-	_, d := open(t)
-	r := rotation(t, d, "a")
+	_, d := openDir(t)
+	r := openRotation(t, d, "a")
 	orders := []nodeapi.Order{
 		{Kind: nodeapi.OrderStage, Rotation: "a", Token: 1, Step: &plan.Step{Node: "cp1"}},
 		{Kind: nodeapi.OrderCommit, Rotation: "a", Token: 1},
@@ -25,15 +25,15 @@ func TestOrdersAreTakenOnceAndInOrder(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	got, err := r.Orders(1)
+	got, err := r.OrdersAfter(1)
 	if err != nil || len(got) != 2 || got[0].Number != 2 || got[1].Token != 2 {
 		t.Errorf("orders after the first: %+v, %v", got, err)
 	}
 }
 
 func TestOrderIsKnownByItsID(t *testing.T) {
-	_, d := open(t)
-	r := rotation(t, d, "a")
+	_, d := openDir(t)
+	r := openRotation(t, d, "a")
 	stage := nodeapi.Order{Kind: nodeapi.OrderStage, ID: "1", Rotation: "a", Token: 1, Step: &plan.Step{Node: "cp1"}}
 	again := stage
 	other := stage
@@ -54,8 +54,8 @@ func TestOrderIsKnownByItsID(t *testing.T) {
 }
 
 func TestOrdersDeliveredAtTheSameTimeGetNumbersOfTheirOwn(t *testing.T) {
-	_, d := open(t)
-	r := rotation(t, d, "a")
+	_, d := openDir(t)
+	r := openRotation(t, d, "a")
 	done := make(chan error)
 	for token := range int64(20) {
 		go func() {
@@ -68,7 +68,7 @@ func TestOrdersDeliveredAtTheSameTimeGetNumbersOfTheirOwn(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	orders, err := r.Orders(0)
+	orders, err := r.OrdersAfter(0)
 	if err != nil || len(orders) != 20 {
 		t.Fatalf("%d orders, %v", len(orders), err)
 	}
@@ -80,34 +80,34 @@ func TestOrdersDeliveredAtTheSameTimeGetNumbersOfTheirOwn(t *testing.T) {
 }
 
 func TestNonsenseIsNotAnOrder(t *testing.T) {
-	_, d := open(t)
+	_, d := openDir(t)
 	for _, o := range []nodeapi.Order{
 		{}, {Kind: "Destroy", Rotation: "a"}, {Kind: nodeapi.OrderStage, Rotation: "a"}, {Kind: nodeapi.OrderIssued, Rotation: "a"},
 		{Kind: nodeapi.OrderCommit, Rotation: "b"},
 	} {
-		if _, err := rotation(t, d, "a").PutOrder(o); err == nil {
+		if _, err := openRotation(t, d, "a").PutOrder(o); err == nil {
 			t.Errorf("%+v was taken", o)
 		}
 	}
 }
 
 func TestFollow(t *testing.T) {
-	hurry(t)
-	root, d := open(t)
-	r := rotation(t, d, "a")
-	write(t, r, 1, day, nodeapi.Staging, nodeapi.Staged)
-	release, err := d.Lock(t.Context(), Holder{Rotation: "a"})
+	shortenGrace(t)
+	root, d := openDir(t)
+	r := openRotation(t, d, "a")
+	writeRecords(t, r, 1, day, nodeapi.Staging, nodeapi.Staged)
+	release, err := d.TakeLock(t.Context(), Holder{Rotation: "a"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got []nodeapi.Kind
-	err = Follow(t.Context(), root, "a", 1, func(rec nodeapi.Record) error {
+	err = FollowJournal(t.Context(), root, "a", 1, func(rec nodeapi.Record) error {
 		got = append(got, rec.Kind)
 		switch rec.Kind {
 		case nodeapi.Staged: // written while it is followed
-			write(t, r, 1, day, nodeapi.Committing, nodeapi.Committed)
+			writeRecords(t, r, 1, day, nodeapi.Committing, nodeapi.Committed)
 		case nodeapi.Committed:
-			write(t, r, 1, day, nodeapi.Finished)
+			writeRecords(t, r, 1, day, nodeapi.Finished)
 			release()
 		default:
 		}
@@ -122,22 +122,22 @@ func TestFollow(t *testing.T) {
 }
 
 func TestFollowEndsAndSaysWhenThereIsNothing(t *testing.T) {
-	hurry(t)
-	root, _ := open(t)
-	err := Follow(t.Context(), root, "a", 0, func(nodeapi.Record) error { return nil })
+	shortenGrace(t)
+	root, _ := openDir(t)
+	err := FollowJournal(t.Context(), root, "a", 0, func(nodeapi.Record) error { return nil })
 	if err == nil || !strings.Contains(err.Error(), `rotation "a" is not known`) {
 		t.Errorf("error %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := Follow(ctx, root, "a", 0, func(nodeapi.Record) error { return nil }); !errors.Is(err, context.Canceled) {
+	if err := FollowJournal(ctx, root, "a", 0, func(nodeapi.Record) error { return nil }); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want context.Canceled", err)
 	}
 }
 
 func TestWaitOrdersWakesUp(t *testing.T) {
-	_, d := open(t)
-	r := rotation(t, d, "a")
+	_, d := openDir(t)
+	r := openRotation(t, d, "a")
 	go func() { _, _ = r.PutOrder(nodeapi.Order{Kind: nodeapi.OrderCommit, Rotation: "a"}) }()
 	orders, err := r.WaitOrders(t.Context(), 0)
 	if err != nil || len(orders) != 1 {
@@ -151,7 +151,7 @@ func TestWaitOrdersWakesUp(t *testing.T) {
 }
 
 // shortenGrace shortens the time for which FollowJournal waits for a process that does not run.
-func hurry(t *testing.T) {
+func shortenGrace(t *testing.T) {
 	t.Helper()
 	usual := graceOfStart
 	t.Cleanup(func() { graceOfStart = usual })

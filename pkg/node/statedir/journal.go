@@ -29,15 +29,15 @@ type Writer struct {
 
 // OpenWriter opens the journal to append to it. An incomplete last line, left by a crash during
 // a write, is removed: the effect that it announces was not begun.
-func (r *Rotation) Writer(node string, now func() time.Time) (*Writer, error) {
+func (r *Rotation) OpenWriter(node string, now func() time.Time) (*Writer, error) {
 	if now == nil {
 		now = time.Now
 	}
-	records, size, err := r.read()
+	records, size, err := r.readLines()
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(r.journal(), os.O_WRONLY|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(r.journalPath(), os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open journal of rotation %q: %w", r.ID, err)
 	}
@@ -46,7 +46,7 @@ func (r *Rotation) Writer(node string, now func() time.Time) (*Writer, error) {
 		err = f.Sync()
 	}
 	if err == nil {
-		err = SyncDir(filepath.Dir(r.journal()))
+		err = SyncDir(filepath.Dir(r.journalPath()))
 	}
 	if err != nil {
 		_ = f.Close()
@@ -61,7 +61,7 @@ func (r *Rotation) Writer(node string, now func() time.Time) (*Writer, error) {
 
 // AppendRecord writes a record durably: when it returns nil, the record survives a power cut.
 // It fills in sequence, time, rotation and node, and returns the whole record.
-func (w *Writer) Append(rec nodeapi.Record) (nodeapi.Record, error) {
+func (w *Writer) AppendRecord(rec nodeapi.Record) (nodeapi.Record, error) {
 	if w.failed != nil {
 		return rec, w.failed
 	}
@@ -91,14 +91,14 @@ func (w *Writer) Close() error { return w.f.Close() }
 
 // ReadRecords returns the records of the journal; none if there is no journal. An incomplete
 // last line is left out, any other damage is an error.
-func (r *Rotation) Records() ([]nodeapi.Record, error) {
-	records, _, err := r.read()
+func (r *Rotation) ReadRecords() ([]nodeapi.Record, error) {
+	records, _, err := r.readLines()
 	return records, err
 }
 
 // readLines also returns the number of bytes in complete lines.
-func (r *Rotation) read() ([]nodeapi.Record, int64, error) {
-	f, err := os.Open(r.journal())
+func (r *Rotation) readLines() ([]nodeapi.Record, int64, error) {
+	f, err := os.Open(r.journalPath())
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, 0, nil
 	}
@@ -113,7 +113,7 @@ func (r *Rotation) read() ([]nodeapi.Record, int64, error) {
 	if err != nil {
 		return nil, 0, &DamagedError{r.ID, fmt.Errorf("read: %w", err)}
 	}
-	return parse(r.ID, data)
+	return parseLines(r.ID, data)
 }
 
 // DamagedError means that a rotation's journal cannot be read.
@@ -129,8 +129,8 @@ func (e *DamagedError) Error() string {
 func (e *DamagedError) Unwrap() error { return e.Err }
 
 // SalvageRecords returns the readable records of a damaged journal.
-func (r *Rotation) Salvage() []nodeapi.Record {
-	f, err := os.Open(r.journal())
+func (r *Rotation) SalvageRecords() []nodeapi.Record {
+	f, err := os.Open(r.journalPath())
 	if err != nil {
 		return nil
 	}
@@ -138,7 +138,7 @@ func (r *Rotation) Salvage() []nodeapi.Record {
 	data, _ := io.ReadAll(io.LimitReader(f, maxJournal)) // the readable ones
 	var records []nodeapi.Record
 	for line := range bytes.Lines(data) {
-		if whole, _, err := parse(r.ID, line); err == nil {
+		if whole, _, err := parseLines(r.ID, line); err == nil {
 			records = append(records, whole...)
 		}
 	}
@@ -146,7 +146,7 @@ func (r *Rotation) Salvage() []nodeapi.Record {
 }
 
 // parseLines reads complete lines; bytes after the last newline are an incomplete line.
-func parse(rotation string, data []byte) ([]nodeapi.Record, int64, error) {
+func parseLines(rotation string, data []byte) ([]nodeapi.Record, int64, error) {
 	var records []nodeapi.Record
 	var size int64
 	for len(data) > 0 {

@@ -34,8 +34,8 @@ func (e *LockedError) Error() string {
 //
 // The lock is an open-file-description lock: it works across containers, is released when its
 // process ends, and can be read without being taken.
-func (d *Dir) Lock(ctx context.Context, holder Holder) (release func(), err error) {
-	f, err := os.OpenFile(d.lock(), os.O_RDWR|os.O_CREATE, 0o600)
+func (d *Dir) TakeLock(ctx context.Context, holder Holder) (release func(), err error) {
+	f, err := os.OpenFile(d.lockPath(), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open lock of %q: %w", HostPath, err)
 	}
@@ -71,11 +71,11 @@ func (d *Dir) Lock(ctx context.Context, holder Holder) (release func(), err erro
 	return func() { _ = f.Close() }, nil
 }
 
-func (d *Dir) lock() string { return filepath.Join(d.path, "lock") }
+func (d *Dir) lockPath() string { return filepath.Join(d.path, "lock") }
 
 // lockHolder reports whether a process works on the node, and for which rotation.
-func (d *Dir) locked() (Holder, bool, error) {
-	f, err := os.Open(d.lock())
+func (d *Dir) lockHolder() (Holder, bool, error) {
+	f, err := os.Open(d.lockPath())
 	if errors.Is(err, os.ErrNotExist) {
 		return Holder{}, false, nil
 	}

@@ -39,14 +39,14 @@ func (r *Rotation) PutOrder(o nodeapi.Order) (int64, error) {
 		return 0, fmt.Errorf("put order into the inbox: %w", err)
 	}
 	defer unlock()
-	files, err := r.inbox()
+	files, err := r.listInbox()
 	if err != nil {
 		return 0, err
 	}
 	number := int64(1)
 	for _, f := range files {
 		number = max(number, f.number+1)
-		there, err := f.repeats(o.ID, data)
+		there, err := f.isRepeat(o.ID, data)
 		if err != nil {
 			return 0, err
 		}
@@ -55,15 +55,15 @@ func (r *Rotation) PutOrder(o nodeapi.Order) (int64, error) {
 		}
 	}
 	name := fmt.Sprintf("%06d-%s.json", number, o.Kind)
-	if err := store.WriteFile(filepath.Join(r.orders(), name), data, 0o600); err != nil {
+	if err := store.WriteFile(filepath.Join(r.ordersDir(), name), data, 0o600); err != nil {
 		return 0, fmt.Errorf("put order into the inbox: %w", err)
 	}
 	return number, nil
 }
 
 // OrdersAfter returns the orders after a number, in the order of arrival.
-func (r *Rotation) Orders(after int64) ([]Order, error) {
-	files, err := r.inbox()
+func (r *Rotation) OrdersAfter(after int64) ([]Order, error) {
+	files, err := r.listInbox()
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +113,7 @@ type orderFile struct {
 
 // isRepeat reports whether the file holds the order with this ID or, without an ID, with this
 // content.
-func (f orderFile) repeats(id string, data []byte) (bool, error) {
+func (f orderFile) isRepeat(id string, data []byte) (bool, error) {
 	old, err := os.ReadFile(f.path)
 	if err != nil {
 		return false, fmt.Errorf("read order %d: %w", f.number, err)
@@ -129,8 +129,8 @@ func (f orderFile) repeats(id string, data []byte) (bool, error) {
 }
 
 // listInbox lists the order files by number; other names are skipped.
-func (r *Rotation) inbox() ([]orderFile, error) {
-	entries, err := os.ReadDir(r.orders())
+func (r *Rotation) listInbox() ([]orderFile, error) {
+	entries, err := os.ReadDir(r.ordersDir())
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
@@ -145,7 +145,7 @@ func (r *Rotation) inbox() ([]orderFile, error) {
 		if !isJSON || err != nil {
 			continue
 		}
-		out = append(out, orderFile{number, filepath.Join(r.orders(), e.Name())})
+		out = append(out, orderFile{number, filepath.Join(r.ordersDir(), e.Name())})
 	}
 	slices.SortFunc(out, func(a, b orderFile) int { return int(a.number - b.number) })
 	return out, nil
@@ -153,7 +153,7 @@ func (r *Rotation) inbox() ([]orderFile, error) {
 
 // lockInbox prevents two deliveries from taking the same number.
 func (r *Rotation) lockInbox() (func(), error) {
-	f, err := os.OpenFile(filepath.Join(r.orders(), ".lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(filepath.Join(r.ordersDir(), ".lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}

@@ -16,11 +16,11 @@ import (
 // rotations in progress, those that require manual intervention, and the one named. Of a
 // rotation that could still be continued it keeps the journal: it may be the only one with the
 // record that the rotation has finished.
-func (d *Dir) Prune(keep string) error {
-	if err := d.sweep(); err != nil {
+func (d *Dir) PruneRotations(keep string) error {
+	if err := d.removeLeftovers(); err != nil {
 		return fmt.Errorf("forget old rotations: %w", err)
 	}
-	rotations, err := d.Rotations()
+	rotations, err := d.ListRotations()
 	if err != nil {
 		return err
 	}
@@ -32,13 +32,13 @@ func (d *Dir) Prune(keep string) error {
 	var candidates []candidate
 	kept := 0
 	for _, r := range rotations {
-		records, err := r.Records()
+		records, err := r.ReadRecords()
 		if err != nil {
 			kept++ // damaged: evidence
 			continue
 		}
-		state := nodeapi.Summarize(r.ID, records).State
-		newest = later(newest, lastOf(records))
+		state := nodeapi.SummarizeRecords(r.ID, records).State
+		newest = laterOf(newest, lastOf(records))
 		if r.ID == keep || state == inventory.Committing || state == inventory.Unknown {
 			kept++
 			continue
@@ -48,9 +48,9 @@ func (d *Dir) Prune(keep string) error {
 	slices.SortFunc(candidates, func(a, b candidate) int { return b.last.Compare(a.last) })
 	for i := max(0, Kept-kept); i < len(candidates); i++ {
 		c := candidates[i]
-		err := c.forgetFiles()
+		err := c.removeFiles()
 		if err == nil && newest.Sub(c.last) > plan.ResumeWithin {
-			err = forget(c.path)
+			err = removeDir(c.path)
 		}
 		if err != nil {
 			return fmt.Errorf("forget rotation %q: %w", c.ID, err)
@@ -71,18 +71,18 @@ func (e *IncompleteError) Error() string {
 // ForgetRotation removes a rotation from the node's state: journal, backups and staged files.
 // If the rotation is incomplete it fails with an [*IncompleteError], unless forced. The caller
 // holds the lock.
-func (d *Dir) Forget(id string, force bool) error {
-	r, err := d.rotation(id)
+func (d *Dir) ForgetRotation(id string, force bool) error {
+	r, err := d.rotationOf(id)
 	if err != nil {
 		return err
 	}
 	if _, err := os.Stat(r.path); err != nil {
 		return fmt.Errorf("forget rotation %q: it is not known on this node", id)
 	}
-	if nodeapi.Incomplete(r.Salvage()) != nil && !force {
+	if nodeapi.IncompleteCommit(r.SalvageRecords()) != nil && !force {
 		return &IncompleteError{id}
 	}
-	if err := forget(r.path); err != nil {
+	if err := removeDir(r.path); err != nil {
 		return fmt.Errorf("forget rotation %q: %w", id, err)
 	}
 	return nil
@@ -95,7 +95,7 @@ func lastOf(records []nodeapi.Record) time.Time {
 	return records[len(records)-1].Time
 }
 
-func later(a, b time.Time) time.Time {
+func laterOf(a, b time.Time) time.Time {
 	if b.After(a) {
 		return b
 	}
@@ -103,8 +103,8 @@ func later(a, b time.Time) time.Time {
 }
 
 // removeFiles removes old keys, and new ones that are not in use.
-func (r *Rotation) forgetFiles() error {
-	for _, dir := range []string{r.Backup(), r.Staged()} {
+func (r *Rotation) removeFiles() error {
+	for _, dir := range []string{r.BackupDir(), r.StagedDir()} {
 		if err := os.RemoveAll(dir); err != nil {
 			return err
 		}
@@ -113,7 +113,7 @@ func (r *Rotation) forgetFiles() error {
 }
 
 // removeLeftovers removes files that a crash in [removeDir] left behind.
-func (d *Dir) sweep() error {
+func (d *Dir) removeLeftovers() error {
 	left, err := filepath.Glob(filepath.Join(d.path, "rotations", ".gone-*"))
 	if err != nil {
 		return err
@@ -128,7 +128,7 @@ func (d *Dir) sweep() error {
 
 // removeDir removes a directory so that a crash leaves nothing with the name of a rotation: it
 // is renamed first.
-func forget(path string) error {
+func removeDir(path string) error {
 	gone := filepath.Join(filepath.Dir(path), ".gone-"+filepath.Base(path))
 	if err := os.Rename(path, gone); err != nil {
 		return err

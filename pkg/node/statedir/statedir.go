@@ -36,8 +36,8 @@ type Dir struct {
 }
 
 // OpenDir returns the state directory, and makes it for root only if it is missing.
-func Open(root hostfs.Root) (*Dir, error) {
-	d, err := at(root)
+func OpenDir(root hostfs.Root) (*Dir, error) {
+	d, err := dirAt(root)
 	if err != nil {
 		return nil, err
 	}
@@ -56,8 +56,8 @@ func Open(root hostfs.Root) (*Dir, error) {
 }
 
 // dirAt returns the state directory, whether or not it exists.
-func at(root hostfs.Root) (*Dir, error) {
-	local, err := root.Local(HostPath)
+func dirAt(root hostfs.Root) (*Dir, error) {
+	local, err := root.LocalPath(HostPath)
 	if err != nil {
 		return nil, err
 	}
@@ -77,12 +77,12 @@ var validID = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 var ErrBadID = errors.New("want lower-case letters, digits and dashes, at most 63")
 
 // OpenRotation returns a rotation's directory, and makes it if it is missing.
-func (d *Dir) Rotation(id string) (*Rotation, error) {
-	r, err := d.rotation(id)
+func (d *Dir) OpenRotation(id string) (*Rotation, error) {
+	r, err := d.rotationOf(id)
 	if err != nil {
 		return nil, err
 	}
-	for _, dir := range []string{r.path, r.orders(), r.Staged(), r.Backup()} {
+	for _, dir := range []string{r.path, r.ordersDir(), r.StagedDir(), r.BackupDir()} {
 		if err := MkdirAll(dir); err != nil {
 			return nil, fmt.Errorf("create rotation %q: %w", id, err)
 		}
@@ -90,7 +90,7 @@ func (d *Dir) Rotation(id string) (*Rotation, error) {
 	return r, nil
 }
 
-func (d *Dir) rotation(id string) (*Rotation, error) {
+func (d *Dir) rotationOf(id string) (*Rotation, error) {
 	if !validID.MatchString(id) {
 		return nil, fmt.Errorf("rotation %q: %w", id, ErrBadID)
 	}
@@ -98,13 +98,13 @@ func (d *Dir) rotation(id string) (*Rotation, error) {
 }
 
 // StagedDir is the directory for keys and certificates that are not in use yet.
-func (r *Rotation) Staged() string { return filepath.Join(r.path, "staged") }
+func (r *Rotation) StagedDir() string { return filepath.Join(r.path, "staged") }
 
 // BackupDir is the directory for replaced files.
-func (r *Rotation) Backup() string { return filepath.Join(r.path, "backup") }
+func (r *Rotation) BackupDir() string { return filepath.Join(r.path, "backup") }
 
-func (r *Rotation) orders() string  { return filepath.Join(r.path, "orders") }
-func (r *Rotation) journal() string { return filepath.Join(r.path, "journal.jsonl") }
+func (r *Rotation) ordersDir() string   { return filepath.Join(r.path, "orders") }
+func (r *Rotation) journalPath() string { return filepath.Join(r.path, "journal.jsonl") }
 
 // MkdirAll makes a directory and its parents durably; new ones are for root only.
 func MkdirAll(dir string) error {

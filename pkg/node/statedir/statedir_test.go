@@ -13,34 +13,34 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
 
-func open(t *testing.T) (hostfs.Root, *Dir) {
+func openDir(t *testing.T) (hostfs.Root, *Dir) {
 	t.Helper()
 	root := hostfs.Root(t.TempDir())
-	d, err := Open(root)
+	d, err := OpenDir(root)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return root, d
 }
 
-func rotation(t *testing.T, d *Dir, id string) *Rotation {
+func openRotation(t *testing.T, d *Dir, id string) *Rotation {
 	t.Helper()
-	r, err := d.Rotation(id)
+	r, err := d.OpenRotation(id)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return r
 }
 
-// write appends records of some kinds, a second apart.
-func write(t *testing.T, r *Rotation, token int64, begin time.Time, kinds ...nodeapi.Kind) {
+// writeRecords appends records of some kinds, a second apart.
+func writeRecords(t *testing.T, r *Rotation, token int64, begin time.Time, kinds ...nodeapi.Kind) {
 	t.Helper()
-	w, err := r.Writer("cp1", func() time.Time { begin = begin.Add(time.Second); return begin })
+	w, err := r.OpenWriter("cp1", func() time.Time { begin = begin.Add(time.Second); return begin })
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, k := range kinds {
-		if _, err := w.Append(nodeapi.Record{Kind: k, Token: token}); err != nil {
+		if _, err := w.AppendRecord(nodeapi.Record{Kind: k, Token: token}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -52,9 +52,9 @@ func write(t *testing.T, r *Rotation, token int64, begin time.Time, kinds ...nod
 var day = time.Date(2026, 11, 24, 6, 0, 0, 0, time.UTC)
 
 func TestEverythingIsForRootOnly(t *testing.T) {
-	root, d := open(t)
-	write(t, rotation(t, d, "a"), 1, day, nodeapi.Staging)
-	if _, err := rotation(t, d, "a").PutOrder(nodeapi.Order{Kind: nodeapi.OrderCommit, Rotation: "a"}); err != nil {
+	root, d := openDir(t)
+	writeRecords(t, openRotation(t, d, "a"), 1, day, nodeapi.Staging)
+	if _, err := openRotation(t, d, "a").PutOrder(nodeapi.Order{Kind: nodeapi.OrderCommit, Rotation: "a"}); err != nil {
 		t.Fatal(err)
 	}
 	err := filepath.Walk(filepath.Join(string(root), HostPath), func(path string, info os.FileInfo, err error) error {
@@ -69,11 +69,11 @@ func TestEverythingIsForRootOnly(t *testing.T) {
 }
 
 func TestAJournalContinuesItsSequence(t *testing.T) {
-	_, d := open(t)
-	r := rotation(t, d, "a")
-	write(t, r, 1, day, nodeapi.Staging, nodeapi.Staged)
-	write(t, r, 1, day, nodeapi.Committing)
-	records, err := r.Records()
+	_, d := openDir(t)
+	r := openRotation(t, d, "a")
+	writeRecords(t, r, 1, day, nodeapi.Staging, nodeapi.Staged)
+	writeRecords(t, r, 1, day, nodeapi.Committing)
+	records, err := r.ReadRecords()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,23 +90,23 @@ func TestAJournalContinuesItsSequence(t *testing.T) {
 // If any part of a line reached the disk, the lines before it are valid, and the next record is
 // complete.
 func TestATornLastLineIsToleratedAtEveryByte(t *testing.T) {
-	_, d := open(t)
-	r := rotation(t, d, "a")
-	write(t, r, 1, day, nodeapi.Staging, nodeapi.Staged)
-	whole, err := os.ReadFile(r.journal())
+	_, d := openDir(t)
+	r := openRotation(t, d, "a")
+	writeRecords(t, r, 1, day, nodeapi.Staging, nodeapi.Staged)
+	whole, err := os.ReadFile(r.journalPath())
 	if err != nil {
 		t.Fatal(err)
 	}
 	first := strings.IndexByte(string(whole), '\n') + 1
 	for size := first; size < len(whole); size++ {
-		if err := os.WriteFile(r.journal(), whole[:size], 0o600); err != nil {
+		if err := os.WriteFile(r.journalPath(), whole[:size], 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if records, err := r.Records(); err != nil || len(records) != 1 {
+		if records, err := r.ReadRecords(); err != nil || len(records) != 1 {
 			t.Fatalf("cut at byte %d: %d records, %v", size, len(records), err)
 		}
-		write(t, r, 1, day, nodeapi.Committing)
-		records, err := r.Records()
+		writeRecords(t, r, 1, day, nodeapi.Committing)
+		records, err := r.ReadRecords()
 		if err != nil || len(records) != 2 || records[1].Kind != nodeapi.Committing || records[1].Seq != 2 {
 			t.Fatalf("continued after byte %d: %+v, %v", size, records, err)
 		}
@@ -114,54 +114,54 @@ func TestATornLastLineIsToleratedAtEveryByte(t *testing.T) {
 }
 
 func TestDamageInTheMiddleIsNotTolerated(t *testing.T) {
-	root, d := open(t)
-	r := rotation(t, d, "a")
-	write(t, r, 1, day, nodeapi.Staging)
-	whole, err := os.ReadFile(r.journal())
+	root, d := openDir(t)
+	r := openRotation(t, d, "a")
+	writeRecords(t, r, 1, day, nodeapi.Staging)
+	whole, err := os.ReadFile(r.journalPath())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(r.journal(), append([]byte("{\"seq\":\n"), whole...), 0o600); err != nil {
+	if err := os.WriteFile(r.journalPath(), append([]byte("{\"seq\":\n"), whole...), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Records(); err == nil || !strings.Contains(err.Error(), "line 1") {
+	if _, err := r.ReadRecords(); err == nil || !strings.Contains(err.Error(), "line 1") {
 		t.Errorf("error %v, want one that names the line", err)
 	}
 	// The others are still returned.
-	write(t, rotation(t, d, "b"), 4, day, nodeapi.Staging)
-	history, token, err := History(root)
+	writeRecords(t, openRotation(t, d, "b"), 4, day, nodeapi.Staging)
+	history, token, err := ReadHistory(root)
 	if err == nil || len(history) != 1 || token != 4 {
 		t.Errorf("history %+v, token %d, error %v", history, token, err)
 	}
 }
 
 func TestAnErrorEndsTheWriting(t *testing.T) {
-	_, d := open(t)
-	w, err := rotation(t, d, "a").Writer("cp1", nil)
+	_, d := openDir(t)
+	w, err := openRotation(t, d, "a").OpenWriter("cp1", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := w.f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	_, first := w.Append(nodeapi.Record{Kind: nodeapi.Staging})
-	_, second := w.Append(nodeapi.Record{Kind: nodeapi.Staged})
+	_, first := w.AppendRecord(nodeapi.Record{Kind: nodeapi.Staging})
+	_, second := w.AppendRecord(nodeapi.Record{Kind: nodeapi.Staged})
 	if first == nil || !errors.Is(second, first) {
 		t.Errorf("errors %v and %v", first, second)
 	}
 }
 
 func TestARotationsNameIsNoPath(t *testing.T) {
-	_, d := open(t)
+	_, d := openDir(t)
 	for _, id := range []string{"", "..", "a/b", "../x", "-a", ".gone-a", "A", strings.Repeat("a", 64)} {
-		if _, err := d.Rotation(id); !errors.Is(err, ErrBadID) {
+		if _, err := d.OpenRotation(id); !errors.Is(err, ErrBadID) {
 			t.Errorf("%q: %v, want ErrBadID", id, err)
 		}
 	}
 }
 
 func TestFence(t *testing.T) {
-	_, d := open(t)
+	_, d := openDir(t)
 	for _, test := range []struct {
 		token    int64
 		rotation string
@@ -169,7 +169,7 @@ func TestFence(t *testing.T) {
 	}{
 		{3, "a", true}, {3, "a", true}, {2, "a", false}, {3, "b", false}, {4, "b", true}, {3, "a", false}, {5, "a", true},
 	} {
-		err := d.Pass(test.token, test.rotation)
+		err := d.PassToken(test.token, test.rotation)
 		var fenced *FencedError
 		if (err == nil) != test.passes || (err != nil && !errors.As(err, &fenced)) {
 			t.Errorf("token %d of %s: %v", test.token, test.rotation, err)
@@ -185,11 +185,11 @@ func FuzzJournal(f *testing.F) {
 	f.Add(append(line, '\n'))
 	f.Add([]byte("{}\n{"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		records, size, err := parse("a", data)
+		records, size, err := parseLines("a", data)
 		if err == nil && (size > int64(len(data)) || (size > 0 && data[size-1] != '\n')) {
 			t.Errorf("%d records in %d of %d bytes", len(records), size, len(data))
 		}
-		nodeapi.Summarize("a", records)
+		nodeapi.SummarizeRecords("a", records)
 	})
 }
 
@@ -200,7 +200,7 @@ func TestTheStateIsForRootAlone(t *testing.T) {
 	if err := os.MkdirAll(local, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(root); err != nil {
+	if _, err := OpenDir(root); err != nil {
 		t.Fatal(err)
 	}
 	info, err := os.Stat(local)

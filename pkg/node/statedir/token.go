@@ -29,9 +29,9 @@ func (e *FencedError) Error() string {
 }
 
 // ReadFence returns the highest token accepted so far; zero on a new node.
-func (d *Dir) Fence() (Fence, error) {
+func (d *Dir) ReadFence() (Fence, error) {
 	var f Fence
-	data, err := os.ReadFile(d.token())
+	data, err := os.ReadFile(d.tokenPath())
 	if errors.Is(err, os.ErrNotExist) {
 		return f, nil
 	}
@@ -46,8 +46,8 @@ func (d *Dir) Fence() (Fence, error) {
 
 // PassToken accepts an order's token and stores it durably, or fails with a [*FencedError]. Two
 // rotations cannot have the same token.
-func (d *Dir) Pass(token int64, rotation string) error {
-	f, err := d.Fence()
+func (d *Dir) PassToken(token int64, rotation string) error {
+	f, err := d.ReadFence()
 	if err != nil {
 		return err
 	}
@@ -61,10 +61,10 @@ func (d *Dir) Pass(token int64, rotation string) error {
 	if err != nil {
 		return err
 	}
-	if err := store.WriteFile(d.token(), append(data, '\n'), 0o600); err != nil {
+	if err := store.WriteFile(d.tokenPath(), append(data, '\n'), 0o600); err != nil {
 		return fmt.Errorf("write fencing token: %w", err)
 	}
 	return nil
 }
 
-func (d *Dir) token() string { return filepath.Join(d.path, "token") }
+func (d *Dir) tokenPath() string { return filepath.Join(d.path, "token") }

@@ -18,7 +18,7 @@ type watcher struct {
 
 // watchDirs begins to watch directories. It never fails: directories that cannot be watched are
 // polled.
-func watch(dirs ...string) *watcher {
+func watchDirs(dirs ...string) *watcher {
 	n, err := fsnotify.NewWatcher()
 	if err != nil {
 		return &watcher{}
@@ -33,7 +33,7 @@ func watch(dirs ...string) *watcher {
 }
 
 // waitChange returns when something may have changed, or with the context's error.
-func (w *watcher) wait(ctx context.Context) error {
+func (w *watcher) waitChange(ctx context.Context) error {
 	timer := time.NewTimer(pollEvery)
 	defer timer.Stop()
 	var events <-chan fsnotify.Event
@@ -61,14 +61,14 @@ func (w *watcher) close() {
 // WaitOrders returns the orders after a number as soon as there are some, or the
 // context's error.
 func (r *Rotation) WaitOrders(ctx context.Context, after int64) ([]Order, error) {
-	w := watch(r.orders())
+	w := watchDirs(r.ordersDir())
 	defer w.close()
 	for {
-		orders, err := r.Orders(after)
+		orders, err := r.OrdersAfter(after)
 		if err != nil || len(orders) > 0 {
 			return orders, err
 		}
-		if err := w.wait(ctx); err != nil {
+		if err := w.waitChange(ctx); err != nil {
 			return nil, err
 		}
 	}

@@ -23,7 +23,7 @@ func WriteFile(path string, data []byte, mode fs.FileMode) error {
 	a := attributes{Mode: uint32(mode.Perm()), UID: os.Geteuid(), GID: os.Getegid()}
 	err := stageFile(path, data, a)
 	if err == nil {
-		err = install(path)
+		err = installStaged(path)
 	}
 	if err != nil {
 		return fmt.Errorf("write %q: %w", path, err)
@@ -66,23 +66,23 @@ func stageFile(local string, data []byte, a attributes) (err error) {
 	// attributes are set.
 	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
-		return bare(err)
+		return bareError(err)
 	}
 	defer func() {
 		if closeErr := f.Close(); err == nil {
-			err = bare(closeErr)
+			err = bareError(closeErr)
 		}
 		if err != nil {
 			_ = os.Remove(temp)
 		}
 	}()
 	if _, err := f.Write(data); err != nil {
-		return bare(err)
+		return bareError(err)
 	}
-	if err := a.give(f); err != nil {
+	if err := a.setOn(f); err != nil {
 		return err
 	}
-	return bare(f.Sync())
+	return bareError(f.Sync())
 }
 
 // stageLink prepares a symlink's successor.
@@ -92,11 +92,11 @@ func stageLink(local, text string, a attributes) error {
 		return err
 	}
 	if err := os.Symlink(text, temp); err != nil {
-		return bare(err)
+		return bareError(err)
 	}
-	err := bare(os.Lchown(temp, a.UID, a.GID))
+	err := bareError(os.Lchown(temp, a.UID, a.GID))
 	if err == nil {
-		err = giveXattrs(linkXattrs(temp), a.Xattrs)
+		err = setXattrs(linkXattrs(temp), a.Xattrs)
 	}
 	if err == nil {
 		err = syncDir(filepath.Dir(local))
@@ -109,9 +109,9 @@ func stageLink(local, text string, a attributes) error {
 
 // installStaged renames a staged successor into place. This is the moment at which the content
 // changes.
-func install(local string) error {
+func installStaged(local string) error {
 	if err := os.Rename(tempName(local), local); err != nil {
-		return bare(err)
+		return bareError(err)
 	}
 	return syncDir(filepath.Dir(local))
 }
@@ -121,10 +121,10 @@ func install(local string) error {
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
-		return bare(err)
+		return bareError(err)
 	}
 	defer func() { _ = d.Close() }()
-	return bare(d.Sync())
+	return bareError(d.Sync())
 }
 
 func removeIfThere(path string) error {
@@ -134,13 +134,13 @@ func removeIfThere(path string) error {
 		return nil
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return bare(err)
+		return bareError(err)
 	}
 	return nil
 }
 
 // bareError drops the local path from a system error: callers name the host path.
-func bare(err error) error {
+func bareError(err error) error {
 	var pathErr *fs.PathError
 	if errors.As(err, &pathErr) {
 		return fmt.Errorf("%s: %w", pathErr.Op, pathErr.Err)

@@ -29,7 +29,7 @@ type attributes struct {
 	Xattrs map[string][]byte `json:"xattrs,omitempty"` // SELinux label, ACL, user attributes
 }
 
-func (a attributes) equal(b attributes) bool {
+func (a attributes) isEqual(b attributes) bool {
 	if a.Mode != b.Mode || a.UID != b.UID || a.GID != b.GID || len(a.Xattrs) != len(b.Xattrs) {
 		return false
 	}
@@ -44,7 +44,7 @@ func (a attributes) equal(b attributes) bool {
 
 // isCarried reports whether an attribute is copied to a file with other content. IMA and EVM
 // hold signatures of the content: with new content they would make the file unreadable.
-func carried(xattr string) bool {
+func isCarried(xattr string) bool {
 	return xattr != "security.ima" && xattr != "security.evm"
 }
 
@@ -59,7 +59,7 @@ type snapshot struct {
 func takeSnapshot(local string) (snapshot, error) {
 	f, err := os.OpenFile(local, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if err != nil {
-		return snapshot{}, bare(err)
+		return snapshot{}, bareError(err)
 	}
 	defer func() { _ = f.Close() }()
 	var st unix.Stat_t
@@ -71,7 +71,7 @@ func takeSnapshot(local string) (snapshot, error) {
 	}
 	data, err := io.ReadAll(io.LimitReader(f, hostfs.MaxFile+1))
 	if err != nil {
-		return snapshot{}, bare(err)
+		return snapshot{}, bareError(err)
 	}
 	if len(data) > hostfs.MaxFile {
 		return snapshot{}, hostfs.ErrTooLarge
@@ -85,15 +85,15 @@ func takeSnapshot(local string) (snapshot, error) {
 }
 
 // setOn sets attributes on a file that this process has just made.
-func (a attributes) give(f *os.File) error {
+func (a attributes) setOn(f *os.File) error {
 	// Owner first: changing it clears setuid bits. The ACL last: chmod changes it.
 	if err := f.Chown(a.UID, a.GID); err != nil {
-		return fmt.Errorf("set owner %d:%d: %w", a.UID, a.GID, bare(err))
+		return fmt.Errorf("set owner %d:%d: %w", a.UID, a.GID, bareError(err))
 	}
 	if err := unix.Fchmod(int(f.Fd()), a.Mode); err != nil {
 		return fmt.Errorf("set mode %04o: %w", a.Mode, err)
 	}
-	if err := giveXattrs(fileXattrs(f), a.Xattrs); err != nil {
+	if err := setXattrs(fileXattrs(f), a.Xattrs); err != nil {
 		return err
 	}
 	if _, wanted := a.Xattrs[aclAttribute]; !wanted {
@@ -132,7 +132,7 @@ func linkXattrs(path string) xattrCalls {
 
 // readXattrs returns the attributes to copy; none if the file system has no attributes.
 func readXattrs(calls xattrCalls) (map[string][]byte, error) {
-	names, err := grow(calls.list)
+	names, err := growBuffer(calls.list)
 	if errors.Is(err, unix.ENOTSUP) {
 		return nil, nil
 	}
@@ -141,10 +141,10 @@ func readXattrs(calls xattrCalls) (map[string][]byte, error) {
 	}
 	var out map[string][]byte
 	for name := range strings.SplitSeq(string(names), "\x00") {
-		if name == "" || !carried(name) {
+		if name == "" || !isCarried(name) {
 			continue
 		}
-		value, err := grow(func(dest []byte) (int, error) { return calls.get(name, dest) })
+		value, err := growBuffer(func(dest []byte) (int, error) { return calls.get(name, dest) })
 		if err != nil {
 			return nil, fmt.Errorf("read attribute %q: %w", name, err)
 		}
@@ -158,14 +158,14 @@ func readXattrs(calls xattrCalls) (map[string][]byte, error) {
 
 // setXattrs sets the attributes that differ: a label that the kernel set automatically needs no
 // call, which may require a capability that a node pod lacks.
-func giveXattrs(calls xattrCalls, want map[string][]byte) error {
+func setXattrs(calls xattrCalls, want map[string][]byte) error {
 	names := make([]string, 0, len(want))
 	for name := range want {
 		names = append(names, name)
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		have, err := grow(func(dest []byte) (int, error) { return calls.get(name, dest) })
+		have, err := growBuffer(func(dest []byte) (int, error) { return calls.get(name, dest) })
 		if err == nil && bytes.Equal(have, want[name]) {
 			continue
 		}
@@ -177,7 +177,7 @@ func giveXattrs(calls xattrCalls, want map[string][]byte) error {
 }
 
 // growBuffer calls a function that fills a buffer, with a larger buffer until it suffices.
-func grow(call func(dest []byte) (int, error)) ([]byte, error) {
+func growBuffer(call func(dest []byte) (int, error)) ([]byte, error) {
 	for size := 256; ; size *= 4 {
 		buf := make([]byte, size)
 		n, err := call(buf)

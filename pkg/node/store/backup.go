@@ -56,14 +56,14 @@ type savedLink struct {
 //
 // A complete backup of the same store is left unchanged: repeated after a crash, BackUp must
 // not save new files as old ones.
-func Backup(root hostfs.Root, s inventory.Store, dir string) error {
-	if err := backup(root, s, dir); err != nil {
+func BackUp(root hostfs.Root, s inventory.Store, dir string) error {
+	if err := backUp(root, s, dir); err != nil {
 		return fmt.Errorf("back up %q: %w", s.Cert, err)
 	}
 	return nil
 }
 
-func backup(root hostfs.Root, s inventory.Store, dir string) error {
+func backUp(root hostfs.Root, s inventory.Store, dir string) error {
 	switch m, err := readManifest(dir); {
 	case err == nil && m.isOf(s):
 		return nil
@@ -76,8 +76,8 @@ func backup(root hostfs.Root, s inventory.Store, dir string) error {
 		return err
 	}
 	m := manifest{Store: s}
-	if content, err := Read(root, s); err == nil {
-		m.Fingerprint = certs.Fingerprint(content.Leaf())
+	if content, err := ReadStore(root, s); err == nil {
+		m.Fingerprint = certs.Fingerprint(content.LeafCert())
 	}
 	paths, link, err := storeFiles(root, s)
 	if err != nil {
@@ -90,7 +90,7 @@ func backup(root hostfs.Root, s inventory.Store, dir string) error {
 		}
 	}
 	for i, p := range paths {
-		local, err := root.Local(p)
+		local, err := root.LocalPath(p)
 		if err != nil {
 			return err
 		}
@@ -102,7 +102,7 @@ func backup(root hostfs.Root, s inventory.Store, dir string) error {
 		if err := WriteFile(filepath.Join(dir, name), file.data, 0o600); err != nil {
 			return err
 		}
-		m.Files = append(m.Files, savedFile{root.Host(local), name, digest(file.data), file.attr})
+		m.Files = append(m.Files, savedFile{root.HostPath(local), name, digestOf(file.data), file.attr})
 	}
 	text, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
@@ -116,11 +116,11 @@ func backup(root hostfs.Root, s inventory.Store, dir string) error {
 func storeFiles(root hostfs.Root, s inventory.Store) ([]string, *currentLink, error) {
 	switch s.Kind {
 	case inventory.Pair:
-		key, err := root.Local(s.Key)
+		key, err := root.LocalPath(s.Key)
 		if err != nil {
 			return nil, nil, err
 		}
-		cert, err := root.Local(s.Cert)
+		cert, err := root.LocalPath(s.Cert)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -165,7 +165,7 @@ func DestroyBackup(dir string) error {
 		if err != nil || !e.Type().IsRegular() {
 			return err
 		}
-		return overwrite(path)
+		return overwriteFile(path)
 	})
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -174,27 +174,27 @@ func DestroyBackup(dir string) error {
 		return fmt.Errorf("destroy backup %q: %w", dir, err)
 	}
 	if err := os.RemoveAll(dir); err != nil {
-		return fmt.Errorf("destroy backup %q: %w", dir, bare(err))
+		return fmt.Errorf("destroy backup %q: %w", dir, bareError(err))
 	}
 	return syncDir(filepath.Dir(dir))
 }
 
 // overwriteFile writes zeros over a file's content. This is the only place where a file is
 // written in place: its content is not needed any more.
-func overwrite(path string) error {
+func overwriteFile(path string) error {
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
-		return bare(err)
+		return bareError(err)
 	}
 	defer func() { _ = f.Close() }()
 	info, err := f.Stat()
 	if err != nil {
-		return bare(err)
+		return bareError(err)
 	}
 	if _, err := f.Write(make([]byte, info.Size())); err != nil {
-		return bare(err)
+		return bareError(err)
 	}
-	return bare(f.Sync())
+	return bareError(f.Sync())
 }
 
 // makePrivateDir creates a directory and its parents durably, accessible only to its owner.
@@ -207,21 +207,21 @@ func makePrivateDir(dir string) error {
 		made = append(made, d)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("create %q: %w", dir, bare(err))
+		return fmt.Errorf("create %q: %w", dir, bareError(err))
 	}
 	for _, d := range made {
 		if err := syncDir(filepath.Dir(d)); err != nil {
 			return err
 		}
 	}
-	return bare(os.Chmod(dir, 0o700))
+	return bareError(os.Chmod(dir, 0o700))
 }
 
 func readManifest(dir string) (manifest, error) {
 	var m manifest
 	text, err := os.ReadFile(filepath.Join(dir, manifestName))
 	if err != nil {
-		return m, fmt.Errorf("read backup %q: %w", dir, bare(err))
+		return m, fmt.Errorf("read backup %q: %w", dir, bareError(err))
 	}
 	if err := json.Unmarshal(text, &m); err != nil {
 		return m, fmt.Errorf("read backup %q: %w", dir, err)
@@ -229,7 +229,7 @@ func readManifest(dir string) (manifest, error) {
 	return m, nil
 }
 
-func digest(data []byte) string {
+func digestOf(data []byte) string {
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:])
 }

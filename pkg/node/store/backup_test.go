@@ -18,8 +18,8 @@ func TestBackupIsForRootOnly(t *testing.T) {
 	tree := certstest.Kubeadm(t, "cp1")
 	for name, s := range tree.Stores {
 		dir := filepath.Join(t.TempDir(), "a", "b")
-		require.NoError(t, store.Backup(tree.Root, s, dir))
-		for path, e := range picture(t, dir) {
+		require.NoError(t, store.BackUp(tree.Root, s, dir))
+		for path, e := range takePicture(t, dir) {
 			if e.Mode.IsDir() {
 				assert.Equal(t, os.FileMode(0o700), e.Mode.Perm(), "%s %s", name, path)
 			} else {
@@ -35,18 +35,18 @@ func TestBackupIsForRootOnly(t *testing.T) {
 func TestBackupBelongsToOneStore(t *testing.T) {
 	tree := certstest.Kubeadm(t, "cp1")
 	dir := t.TempDir()
-	require.NoError(t, store.Backup(tree.Root, tree.Stores["etcd-peer"], dir))
-	before := picture(t, string(tree.Root))
+	require.NoError(t, store.BackUp(tree.Root, tree.Stores["etcd-peer"], dir))
+	before := takePicture(t, string(tree.Root))
 
-	err := store.Backup(tree.Root, tree.Stores["etcd-server"], dir)
+	err := store.BackUp(tree.Root, tree.Stores["etcd-server"], dir)
 	assert.ErrorContains(t, err, "is the backup of another store")
-	err = store.Restore(tree.Root, tree.Stores["etcd-server"], dir)
+	err = store.RestoreStore(tree.Root, tree.Stores["etcd-server"], dir)
 	assert.ErrorContains(t, err, "is the backup of another store")
 
 	found := tree.Stores["etcd-peer"]
 	found.Directories = []string{"/elsewhere"} // its directories are no part of its identity
-	assert.NoError(t, store.Restore(tree.Root, found, dir))
-	assert.Empty(t, changed(before, picture(t, string(tree.Root))))
+	assert.NoError(t, store.RestoreStore(tree.Root, found, dir))
+	assert.Empty(t, changedPaths(before, takePicture(t, string(tree.Root))))
 }
 
 func TestRestoreRefusesADamagedBackup(t *testing.T) {
@@ -63,12 +63,12 @@ func TestRestoreRefusesADamagedBackup(t *testing.T) {
 			tree := certstest.Kubeadm(t, "cp1")
 			s := tree.Stores["apiserver"]
 			dir := t.TempDir()
-			require.NoError(t, store.Backup(tree.Root, s, dir))
-			require.NoError(t, store.Replace(tree.Root, s, successor(t, tree.CA, tree.Pairs["apiserver"])))
-			before := picture(t, string(tree.Root))
+			require.NoError(t, store.BackUp(tree.Root, s, dir))
+			require.NoError(t, store.ReplaceStore(tree.Root, s, newMaterial(t, tree.CA, tree.Pairs["apiserver"])))
+			before := takePicture(t, string(tree.Root))
 			require.NoError(t, damage(dir))
-			require.ErrorContains(t, store.Restore(tree.Root, s, dir), `restore "/etc/kubernetes/pki/apiserver.crt"`)
-			assert.Empty(t, changed(before, picture(t, string(tree.Root))), "not even the half that is whole")
+			require.ErrorContains(t, store.RestoreStore(tree.Root, s, dir), `restore "/etc/kubernetes/pki/apiserver.crt"`)
+			assert.Empty(t, changedPaths(before, takePicture(t, string(tree.Root))), "not even the half that is whole")
 		})
 	}
 }
@@ -79,11 +79,11 @@ func TestBackupIsTakenAgainWhereItWasInterrupted(t *testing.T) {
 	s := tree.Stores["apiserver"]
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "0.saved"), []byte("half"), 0o600))
-	require.NoError(t, store.Backup(tree.Root, s, dir))
-	before := picture(t, string(tree.Root))
-	require.NoError(t, store.Replace(tree.Root, s, successor(t, tree.CA, tree.Pairs["apiserver"])))
-	require.NoError(t, store.Restore(tree.Root, s, dir))
-	assert.Empty(t, changed(before, picture(t, string(tree.Root))))
+	require.NoError(t, store.BackUp(tree.Root, s, dir))
+	before := takePicture(t, string(tree.Root))
+	require.NoError(t, store.ReplaceStore(tree.Root, s, newMaterial(t, tree.CA, tree.Pairs["apiserver"])))
+	require.NoError(t, store.RestoreStore(tree.Root, s, dir))
+	assert.Empty(t, changedPaths(before, takePicture(t, string(tree.Root))))
 }
 
 // TestRestoreFromAnyState: the old files are restored from every state.
@@ -94,18 +94,18 @@ func TestRestoreFromAnyState(t *testing.T) {
 		"other mode":   func(t *testing.T, path string) { require.NoError(t, os.Chmod(path, 0o777)) },
 		"now a link":   func(t *testing.T, path string) { replaceByLink(t, path) },
 		"same, newer":  func(t *testing.T, path string) { require.NoError(t, os.Chtimes(path, certstest.Now, certstest.Now)) },
-		"hidden trash": func(t *testing.T, path string) { trash(t, path) },
+		"hidden trash": func(t *testing.T, path string) { trashFile(t, path) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			tree := certstest.Kubeadm(t, "cp1")
 			for _, kind := range []string{"apiserver", "admin.conf"} {
 				s := tree.Stores[kind]
 				dir := t.TempDir()
-				before := picture(t, string(tree.Root))
-				require.NoError(t, store.Backup(tree.Root, s, dir))
+				before := takePicture(t, string(tree.Root))
+				require.NoError(t, store.BackUp(tree.Root, s, dir))
 				disturb(t, tree.Local(s.Cert))
-				require.NoError(t, store.Restore(tree.Root, s, dir))
-				assert.Empty(t, changed(before, picture(t, string(tree.Root))))
+				require.NoError(t, store.RestoreStore(tree.Root, s, dir))
+				assert.Empty(t, changedPaths(before, takePicture(t, string(tree.Root))))
 			}
 		})
 	}
@@ -117,7 +117,7 @@ func replaceByLink(t *testing.T, path string) {
 	require.NoError(t, os.Symlink("elsewhere", path))
 }
 
-func trash(t *testing.T, path string) {
+func trashFile(t *testing.T, path string) {
 	t.Helper()
 	require.NoError(t, os.WriteFile(filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".rotate-certs-new"), nil, 0o600))
 }
@@ -132,11 +132,11 @@ func TestRestoreTurnsTheLinkBackFromAnyState(t *testing.T) {
 			tree := certstest.Kubeadm(t, "cp1")
 			s := tree.Stores["kubelet-client"]
 			dir := t.TempDir()
-			before := picture(t, string(tree.Root))
-			require.NoError(t, store.Backup(tree.Root, s, dir))
+			before := takePicture(t, string(tree.Root))
+			require.NoError(t, store.BackUp(tree.Root, s, dir))
 			disturb(t, tree.Local(s.Cert))
-			require.NoError(t, store.Restore(tree.Root, s, dir))
-			assert.Empty(t, changed(before, picture(t, string(tree.Root))))
+			require.NoError(t, store.RestoreStore(tree.Root, s, dir))
+			assert.Empty(t, changedPaths(before, takePicture(t, string(tree.Root))))
 		})
 	}
 }
@@ -151,8 +151,8 @@ func TestDestroyBackup(t *testing.T) {
 	parent := t.TempDir()
 	all := filepath.Join(parent, "backup")
 	dir := filepath.Join(all, "1")
-	require.NoError(t, store.Backup(tree.Root, tree.Stores["apiserver"], dir))
-	require.NoError(t, store.Backup(tree.Root, tree.Stores["etcd-peer"], filepath.Join(all, "2")))
+	require.NoError(t, store.BackUp(tree.Root, tree.Stores["apiserver"], dir))
+	require.NoError(t, store.BackUp(tree.Root, tree.Stores["etcd-peer"], filepath.Join(all, "2")))
 	// A second name of the same file shows its content afterwards.
 	witness := filepath.Join(parent, "witness")
 	require.NoError(t, os.Link(filepath.Join(dir, "0.saved"), witness))
@@ -186,13 +186,13 @@ func TestRestoreKeepsChangesOfOtherPrograms(t *testing.T) {
 			tree := certstest.Kubeadm(t, "cp1")
 			s := tree.Stores[test.store]
 			dir := t.TempDir()
-			require.NoError(t, store.Backup(tree.Root, s, dir))
+			require.NoError(t, store.BackUp(tree.Root, s, dir))
 			text, err := os.ReadFile(tree.Local(s.Cert))
 			require.NoError(t, err)
 			edited := test.edit(string(text))
 			require.NotEqual(t, string(text), edited)
 			require.NoError(t, os.WriteFile(tree.Local(s.Cert), []byte(edited), 0o600))
-			require.NoError(t, store.Restore(tree.Root, s, dir))
+			require.NoError(t, store.RestoreStore(tree.Root, s, dir))
 			now, err := os.ReadFile(tree.Local(s.Cert))
 			require.NoError(t, err)
 			assert.Equal(t, edited, string(now))
@@ -203,7 +203,7 @@ func TestRestoreKeepsChangesOfOtherPrograms(t *testing.T) {
 func TestCompare(t *testing.T) {
 	tree := certstest.Kubeadm(t, "cp1")
 	old := tree.Pairs["apiserver"]
-	made := successor(t, tree.CA, old)
+	made := newMaterial(t, tree.CA, old)
 	third := tree.CA.Leaf(t)
 	before := certs.Fingerprint(old.Leaf())
 	after := certs.Fingerprint(made.Chain[0])
@@ -211,11 +211,11 @@ func TestCompare(t *testing.T) {
 	path := certstest.PKIDir + "/apiserver"
 	is := func(want store.Generation, what string) {
 		t.Helper()
-		got, _ := store.Compare(tree.Root, s, before, after)
+		got, _ := store.CompareStore(tree.Root, s, before, after)
 		assert.Equal(t, want, got, what)
 	}
 	is(store.Old, "untouched")
-	require.NoError(t, store.Replace(tree.Root, s, made))
+	require.NoError(t, store.ReplaceStore(tree.Root, s, made))
 	is(store.New, "replaced")
 	tree.Write(t, path+".crt", old.CertPEM(), 0o644)
 	is(store.Mixed, "between two renames")

@@ -25,15 +25,15 @@ const (
 // CompareStore returns the generation of a store's content, by the fingerprints of the old
 // certificate and of its successor, and the certificate itself; nil if there is no readable
 // one.
-func Compare(root hostfs.Root, s inventory.Store, before, successor string) (Generation, *x509.Certificate) {
-	content, err := Read(root, s)
+func CompareStore(root hostfs.Root, s inventory.Store, before, successor string) (Generation, *x509.Certificate) {
+	content, err := ReadStore(root, s)
 	if err != nil {
 		if s.Kind == inventory.Kubeconfig && isKubeconfig(root, s.Cert) {
 			return Foreign, nil // its user has another credential now, or was removed
 		}
 		return Mixed, nil
 	}
-	leaf := content.Leaf()
+	leaf := content.LeafCert()
 	switch fingerprint := certs.Fingerprint(leaf); {
 	case content.KeyErr != nil:
 		return Mixed, leaf
@@ -59,18 +59,18 @@ func isKubeconfig(root hostfs.Root, path string) bool {
 
 // DiscardStaged removes files that an interrupted [ReplaceStore] or [RestoreStore] prepared
 // beside a store and did not install. The store itself stays unchanged.
-func Discard(root hostfs.Root, s inventory.Store) error {
+func DiscardStaged(root hostfs.Root, s inventory.Store) error {
 	paths, link, err := storeFiles(root, s)
 	if err != nil {
 		return err
 	}
 	if link != nil {
-		if err := link.clean(root); err != nil {
+		if err := link.cleanUp(root); err != nil {
 			return err
 		}
 	}
 	for _, path := range paths {
-		local, err := root.Local(path)
+		local, err := root.LocalPath(path)
 		if err != nil {
 			return err
 		}

@@ -14,7 +14,7 @@ func BackupKey(dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	contents, err := m.contents(dir)
+	contents, err := m.readContents(dir)
 	if err != nil {
 		return "", err
 	}
@@ -24,7 +24,7 @@ func BackupKey(dir string) (string, error) {
 			if err != nil {
 				continue
 			}
-			if data, err = u.decode(keyField); err != nil {
+			if data, err = u.decodeField(keyField); err != nil {
 				continue
 			}
 		}

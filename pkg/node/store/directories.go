@@ -11,7 +11,7 @@ import (
 // StoreDirectories returns the directories in which [ReplaceStore] replaces a store's files,
 // all symlinks resolved: those of the real files, and of the symlink that it changes; nil if
 // they cannot be determined.
-func Directories(root hostfs.Root, s inventory.Store) []string {
+func StoreDirectories(root hostfs.Root, s inventory.Store) []string {
 	var out []string
 	files := []string{s.Cert}
 	switch s.Kind {
@@ -28,11 +28,11 @@ func Directories(root hostfs.Root, s inventory.Store) []string {
 	case inventory.Kubeconfig:
 	}
 	for _, file := range files {
-		local, err := root.Local(file)
+		local, err := root.LocalPath(file)
 		if err != nil {
 			return nil
 		}
-		out = append(out, root.Host(filepath.Dir(local)))
+		out = append(out, root.HostPath(filepath.Dir(local)))
 	}
 	slices.Sort(out)
 	return slices.Compact(out)

@@ -16,8 +16,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/store"
 )
 
-// mount mounts for the length of a test.
-func mount(t *testing.T, source, target, kind string, flags uintptr, data string) {
+// mountFor mounts for the length of a test.
+func mountFor(t *testing.T, source, target, kind string, flags uintptr, data string) {
 	t.Helper()
 	err := unix.Mount(source, target, kind, flags, data)
 	if errors.Is(err, unix.EPERM) {
@@ -31,7 +31,7 @@ func mount(t *testing.T, source, target, kind string, flags uintptr, data string
 func smallDisk(t *testing.T) (root hostfs.Root, stores map[string]inventory.Store, materials map[string]store.Material) {
 	t.Helper()
 	dir := t.TempDir()
-	mount(t, "tmpfs", dir, "tmpfs", 0, "size=1m")
+	mountFor(t, "tmpfs", dir, "tmpfs", 0, "size=1m")
 	tree := certstest.Tree{Root: hostfs.Root(dir)}
 	ca := certstest.NewCA(t, "ca")
 	p := ca.Leaf(t)
@@ -45,13 +45,13 @@ func smallDisk(t *testing.T) (root hostfs.Root, stores map[string]inventory.Stor
 	}
 	materials = map[string]store.Material{}
 	for name := range stores {
-		materials[name] = successor(t, ca, p)
+		materials[name] = newMaterial(t, ca, p)
 	}
 	return tree.Root, stores, materials
 }
 
-// fill leaves that many pages of the file system free.
-func fill(t *testing.T, dir string, pages uint64) {
+// fillDisk leaves that many pages of the file system free.
+func fillDisk(t *testing.T, dir string, pages uint64) {
 	t.Helper()
 	var st unix.Statfs_t
 	require.NoError(t, unix.Statfs(dir, &st))
@@ -65,43 +65,43 @@ func TestReplaceOnAFullDiskLeavesTheOldSet(t *testing.T) {
 	for _, kind := range []string{"pair", "combined", "kubeconfig"} {
 		t.Run(kind, func(t *testing.T) {
 			root, stores, materials := smallDisk(t)
-			fill(t, string(root), 0)
-			before := picture(t, string(root))
-			err := store.Replace(root, stores[kind], materials[kind])
+			fillDisk(t, string(root), 0)
+			before := takePicture(t, string(root))
+			err := store.ReplaceStore(root, stores[kind], materials[kind])
 			require.ErrorIs(t, err, unix.ENOSPC)
-			assert.Empty(t, changed(before, picture(t, string(root))), "nothing new, nothing left over")
+			assert.Empty(t, changedPaths(before, takePicture(t, string(root))), "nothing new, nothing left over")
 
 			require.NoError(t, os.Remove(filepath.Join(string(root), "filler")))
-			assert.NoError(t, store.Replace(root, stores[kind], materials[kind]), "with room again")
+			assert.NoError(t, store.ReplaceStore(root, stores[kind], materials[kind]), "with room again")
 		})
 	}
 	t.Run("pair, room for one of the two", func(t *testing.T) {
 		root, stores, materials := smallDisk(t)
-		fill(t, string(root), 1)
-		before := picture(t, string(root))
-		err := store.Replace(root, stores["pair"], materials["pair"])
+		fillDisk(t, string(root), 1)
+		before := takePicture(t, string(root))
+		err := store.ReplaceStore(root, stores["pair"], materials["pair"])
 		require.ErrorIs(t, err, unix.ENOSPC)
 		assert.ErrorContains(t, err, `prepare successor of "/p/x.crt"`, "the key's was prepared")
-		assert.Empty(t, changed(before, picture(t, string(root))))
+		assert.Empty(t, changedPaths(before, takePicture(t, string(root))))
 	})
 }
 
 func TestBackupOnAFullDiskIsNoBackup(t *testing.T) {
 	root, stores, _ := smallDisk(t)
-	fill(t, string(root), 2) // one for the directory's first file
+	fillDisk(t, string(root), 2) // one for the directory's first file
 	dir := filepath.Join(string(root), "backup")
-	require.ErrorIs(t, store.Backup(root, stores["pair"], dir), unix.ENOSPC)
-	assert.Error(t, store.Restore(root, stores["pair"], dir))
+	require.ErrorIs(t, store.BackUp(root, stores["pair"], dir), unix.ENOSPC)
+	assert.Error(t, store.RestoreStore(root, stores["pair"], dir))
 }
 
 func TestReplaceOnAReadOnlyFileSystem(t *testing.T) {
 	root, stores, materials := smallDisk(t)
-	before := picture(t, string(root))
+	before := takePicture(t, string(root))
 	require.NoError(t, unix.Mount("", string(root), "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
 	for kind, s := range stores {
-		require.ErrorIs(t, store.Replace(root, s, materials[kind]), unix.EROFS, kind)
+		require.ErrorIs(t, store.ReplaceStore(root, s, materials[kind]), unix.EROFS, kind)
 	}
-	assert.Empty(t, changed(before, picture(t, string(root))))
+	assert.Empty(t, changedPaths(before, takePicture(t, string(root))))
 }
 
 // TestReplaceUndoesTheKeyWhenTheCertificateCannotFollow: the second rename of a pair
@@ -109,10 +109,10 @@ func TestReplaceOnAReadOnlyFileSystem(t *testing.T) {
 func TestReplaceUndoesTheKeyWhenTheCertificateCannotFollow(t *testing.T) {
 	root, stores, materials := smallDisk(t)
 	crt := filepath.Join(string(root), stores["pair"].Cert)
-	mount(t, crt, crt, "", unix.MS_BIND, "")
-	before := picture(t, string(root))
-	err := store.Replace(root, stores["pair"], materials["pair"])
+	mountFor(t, crt, crt, "", unix.MS_BIND, "")
+	before := takePicture(t, string(root))
+	err := store.ReplaceStore(root, stores["pair"], materials["pair"])
 	require.ErrorIs(t, err, unix.EBUSY)
 	assert.NotContains(t, err.Error(), "could not be restored")
-	assert.Empty(t, changed(before, picture(t, string(root))))
+	assert.Empty(t, changedPaths(before, takePicture(t, string(root))))
 }

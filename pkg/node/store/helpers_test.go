@@ -27,7 +27,7 @@ type entry struct {
 }
 
 // takePicture returns everything below a directory, by path.
-func picture(t *testing.T, dir string) map[string]entry {
+func takePicture(t *testing.T, dir string) map[string]entry {
 	t.Helper()
 	out := map[string]entry{}
 	require.NoError(t, filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
@@ -35,7 +35,7 @@ func picture(t *testing.T, dir string) map[string]entry {
 		info, err := os.Lstat(path)
 		require.NoError(t, err)
 		st := info.Sys().(*syscall.Stat_t)
-		e := entry{Mode: info.Mode(), UID: st.Uid, GID: st.Gid, Xattrs: xattrs(t, path)}
+		e := entry{Mode: info.Mode(), UID: st.Uid, GID: st.Gid, Xattrs: xattrsOf(t, path)}
 		switch {
 		case info.Mode().IsRegular():
 			data, err := os.ReadFile(path)
@@ -53,7 +53,7 @@ func picture(t *testing.T, dir string) map[string]entry {
 	return out
 }
 
-func xattrs(t *testing.T, path string) map[string]string {
+func xattrsOf(t *testing.T, path string) map[string]string {
 	t.Helper()
 	buf := make([]byte, 4096)
 	n, err := unix.Llistxattr(path, buf)
@@ -71,8 +71,8 @@ func xattrs(t *testing.T, path string) map[string]string {
 	return out
 }
 
-// changed lists the paths in which two pictures differ.
-func changed(before, after map[string]entry) []string {
+// changedPaths lists the paths in which two pictures differ.
+func changedPaths(before, after map[string]entry) []string {
 	var out []string
 	for path, e := range after {
 		if old, ok := before[path]; !ok || !equalEntries(old, e) {
@@ -100,13 +100,13 @@ func equalEntries(a, b entry) bool {
 }
 
 // newMaterial makes new material for a store that holds p.
-func successor(t *testing.T, ca certstest.CA, p certstest.Pair) store.Material {
+func newMaterial(t *testing.T, ca certstest.CA, p certstest.Pair) store.Material {
 	t.Helper()
 	key, err := certs.NewKeyLike(p.Leaf().PublicKey, p.Key.BlockType)
 	require.NoError(t, err)
-	template, err := certs.Successor(p.Leaf(), certs.Renewal{Now: certstest.Now, CA: ca.Cert})
+	template, err := certs.SuccessorTemplate(p.Leaf(), certs.Renewal{Now: certstest.Now, CA: ca.Cert})
 	require.NoError(t, err)
-	leaf, err := certs.Sign(template, key.Signer.Public(), ca.Cert, ca.Key.Signer)
+	leaf, err := certs.SignTemplate(template, key.Signer.Public(), ca.Cert, ca.Key.Signer)
 	require.NoError(t, err)
 	return store.Material{Chain: append([]*x509.Certificate{leaf}, p.Chain[1:]...), Key: key}
 }

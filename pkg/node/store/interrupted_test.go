@@ -45,9 +45,9 @@ func TestRemainsOfAnInterruptedReplace(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			arrange := func(t *testing.T) (*certstest.Tree, inventory.Store, map[string]entry, string) {
 				tree := certstest.Kubeadm(t, "cp1")
-				before := picture(t, string(tree.Root))
+				before := takePicture(t, string(tree.Root))
 				dir := t.TempDir()
-				require.NoError(t, store.Backup(tree.Root, tree.Stores[test.store], dir))
+				require.NoError(t, store.BackUp(tree.Root, tree.Stores[test.store], dir))
 				for _, leave := range test.remains {
 					leave(t, tree)
 				}
@@ -55,20 +55,20 @@ func TestRemainsOfAnInterruptedReplace(t *testing.T) {
 			}
 			t.Run("back", func(t *testing.T) {
 				tree, s, before, dir := arrange(t)
-				require.NoError(t, store.Restore(tree.Root, s, dir))
-				assert.Empty(t, changed(before, picture(t, string(tree.Root))))
+				require.NoError(t, store.RestoreStore(tree.Root, s, dir))
+				assert.Empty(t, changedPaths(before, takePicture(t, string(tree.Root))))
 			})
 			t.Run("forth", func(t *testing.T) {
 				tree, s, before, dir := arrange(t)
-				m := successor(t, tree.CA, tree.Pairs[test.store])
-				require.NoError(t, store.Replace(tree.Root, s, m))
-				assert.ElementsMatch(t, touched(tree, s), files(changed(before, picture(t, string(tree.Root)))))
-				c, err := store.Read(tree.Root, s)
+				m := newMaterial(t, tree.CA, tree.Pairs[test.store])
+				require.NoError(t, store.ReplaceStore(tree.Root, s, m))
+				assert.ElementsMatch(t, touchedPaths(tree, s), filesOnly(changedPaths(before, takePicture(t, string(tree.Root)))))
+				c, err := store.ReadStore(tree.Root, s)
 				require.NoError(t, err)
 				require.NoError(t, c.KeyErr)
 				assert.Equal(t, m.Chain, c.Chain)
-				require.NoError(t, store.Restore(tree.Root, s, dir, certs.Fingerprint(m.Chain[0])))
-				assert.Empty(t, changed(before, picture(t, string(tree.Root))))
+				require.NoError(t, store.RestoreStore(tree.Root, s, dir, certs.Fingerprint(m.Chain[0])))
+				assert.Empty(t, changedPaths(before, takePicture(t, string(tree.Root))))
 			})
 		})
 	}
@@ -81,10 +81,10 @@ func TestCleaningUpTrustsNoStrangeLink(t *testing.T) {
 		t.Run(text, func(t *testing.T) {
 			tree := certstest.Kubeadm(t, "cp1")
 			s := tree.Stores["kubelet-client"]
-			before := picture(t, string(tree.Root))
+			before := takePicture(t, string(tree.Root))
 			require.NoError(t, os.Symlink(text, tree.Local(certstest.KubeletDir+"/.kubelet-client-current.pem.rotate-certs-new")))
-			require.NoError(t, store.Replace(tree.Root, s, successor(t, tree.CA, tree.Pairs["kubelet-client"])))
-			assert.ElementsMatch(t, touched(tree, s), files(changed(before, picture(t, string(tree.Root)))))
+			require.NoError(t, store.ReplaceStore(tree.Root, s, newMaterial(t, tree.CA, tree.Pairs["kubelet-client"])))
+			assert.ElementsMatch(t, touchedPaths(tree, s), filesOnly(changedPaths(before, takePicture(t, string(tree.Root)))))
 		})
 	}
 	t.Run("nothing is written through a link in a staged file's place", func(t *testing.T) {
@@ -93,7 +93,7 @@ func TestCleaningUpTrustsNoStrangeLink(t *testing.T) {
 		before, err := os.ReadFile(victim)
 		require.NoError(t, err)
 		require.NoError(t, os.Symlink(victim, tree.Local(certstest.PKIDir+"/.apiserver.key.rotate-certs-new")))
-		require.NoError(t, store.Replace(tree.Root, tree.Stores["apiserver"], successor(t, tree.CA, tree.Pairs["apiserver"])))
+		require.NoError(t, store.ReplaceStore(tree.Root, tree.Stores["apiserver"], newMaterial(t, tree.CA, tree.Pairs["apiserver"])))
 		after, err := os.ReadFile(victim)
 		require.NoError(t, err)
 		assert.Equal(t, before, after)

@@ -61,7 +61,7 @@ func findUser(tree map[string]any, name string) (userEntry, error) {
 }
 
 // fieldText is the value of a field in the tree.
-func (u userEntry) text(field string) (string, error) {
+func (u userEntry) fieldText(field string) (string, error) {
 	s, _ := u.fields[field].(string)
 	if s == "" {
 		return "", fmt.Errorf("user %q has no %s", u.name, field)
@@ -70,8 +70,8 @@ func (u userEntry) text(field string) (string, error) {
 }
 
 // decodeField is the decoded value of a base64 field.
-func (u userEntry) decode(field string) ([]byte, error) {
-	s, err := u.text(field)
+func (u userEntry) decodeField(field string) ([]byte, error) {
+	s, err := u.fieldText(field)
 	if err != nil {
 		return nil, err
 	}

@@ -38,11 +38,11 @@ func replaceField(data []byte, user, field, value string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	old, err := u.text(field)
+	old, err := u.fieldText(field)
 	if err != nil {
 		return nil, err
 	}
-	c := compact(data)
+	c := compactText(data)
 	needle := []byte(strings.Map(dropSpace, old))
 	from := 0
 	for range maxCandidates {
@@ -52,7 +52,7 @@ func replaceField(data []byte, user, field, value string) ([]byte, error) {
 		}
 		i += from
 		from = i + 1
-		candidate := c.splice(data, i, i+len(needle), value)
+		candidate := c.spliceValue(data, i, i+len(needle), value)
 		if onlyFieldChanged(tree, u, candidate, field, value) {
 			return candidate, nil
 		}
@@ -71,7 +71,7 @@ func onlyFieldChanged(tree map[string]any, old userEntry, candidate []byte, fiel
 	if err != nil {
 		return false
 	}
-	text, err := u.text(field)
+	text, err := u.fieldText(field)
 	if err != nil || strings.Map(dropLineEnds, text) != value {
 		return false
 	}
@@ -87,7 +87,7 @@ type compacted struct {
 	at   []int
 }
 
-func compact(data []byte) compacted {
+func compactText(data []byte) compacted {
 	c := compacted{make([]byte, 0, len(data)), make([]int, 0, len(data))}
 	for i := 0; i < len(data); i++ {
 		switch b := data[i]; b {
@@ -106,10 +106,10 @@ func compact(data []byte) compacted {
 
 // spliceValue replaces the compacted bytes from i to j by a value, wrapped into lines as the
 // old value was.
-func (c compacted) splice(data []byte, i, j int, value string) []byte {
+func (c compacted) spliceValue(data []byte, i, j int, value string) []byte {
 	start := c.at[i]
 	end := c.at[j-1] + 1
-	width, separator := c.wrapping(data, i, j)
+	width, separator := c.lineWrapping(data, i, j)
 	var out bytes.Buffer
 	out.Grow(len(data) + 2*len(value))
 	out.Write(data[:start])
@@ -125,7 +125,7 @@ func (c compacted) splice(data []byte, i, j int, value string) []byte {
 
 // lineWrapping returns the length of a value's first line and its separator from the next; 0
 // for a value in one line.
-func (c compacted) wrapping(data []byte, i, j int) (width int, separator []byte) {
+func (c compacted) lineWrapping(data []byte, i, j int) (width int, separator []byte) {
 	for k := i + 1; k < j; k++ {
 		gap := data[c.at[k-1]+1 : c.at[k]]
 		if len(gap) > 0 && string(gap) != `\` {

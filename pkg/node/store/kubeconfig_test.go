@@ -20,8 +20,8 @@ import (
 
 var b64 = base64.StdEncoding.EncodeToString
 
-// wrap breaks a value into lines as base64(1) does.
-func wrap(value string, width int, separator string) string {
+// wrapLines breaks a value into lines as base64(1) does.
+func wrapLines(value string, width int, separator string) string {
 	var lines []string
 	for len(value) > width {
 		lines = append(lines, value[:width])
@@ -54,29 +54,29 @@ func TestKubeconfigKeepsEveryOtherByte(t *testing.T) {
 		{"several users", "users:\n- name: other\n  user:\n    client-certificate-data: %[3]s\n    client-key-data: %[4]s\n- name: me\n  user:\n    client-certificate-data: %[1]s\n    client-key-data: %[2]s\n- name: robot\n  user:\n    token: abc\n", plain, plain},
 		{"fields that no version knows", "users:\n- name: me\n  note: [1, 2.50, ~, yes, 0x1F]\n  user:\n    x-strange: {a: !!str 1}\n    client-certificate-data: %[1]s\n    client-key-data: %[2]s\npreferences: {}\nextra: >\n  folded\n  text\n", plain, plain},
 		{"broken into lines, in a literal block", "users:\n- name: me\n  user:\n    client-certificate-data: |\n      %[1]s\n    client-key-data: |-\n      %[2]s\n",
-			func(s string) string { return wrap(s, 76, "\n      ") }, func(s string) string { return wrap(s, 76, "\n      ") }},
+			func(s string) string { return wrapLines(s, 76, "\n      ") }, func(s string) string { return wrapLines(s, 76, "\n      ") }},
 		{"broken into lines, in double quotes", "users:\n- name: me\n  user:\n    client-certificate-data: \"%[1]s\"\n    client-key-data: \"%[2]s\"\n",
-			func(s string) string { return wrap(s, 64, "\\\n      ") }, func(s string) string { return wrap(s, 64, "\\\n      ") }},
+			func(s string) string { return wrapLines(s, 64, "\\\n      ") }, func(s string) string { return wrapLines(s, 64, "\\\n      ") }},
 		{"with line ends as escapes", `{"users":[{"name":"me","user":{"client-certificate-data":"%[1]s\n","client-key-data":"%[2]s\n"}}]}`,
-			func(s string) string { return wrap(s, 64, `\n`) }, func(s string) string { return wrap(s, 64, `\n`) }},
+			func(s string) string { return wrapLines(s, 64, `\n`) }, func(s string) string { return wrapLines(s, 64, `\n`) }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			ca := certstest.NewCA(t, "ca")
 			p := ca.Leaf(t)
 			other := ca.Leaf(t)
-			m := successor(t, ca, p)
+			m := newMaterial(t, ca, p)
 			next := certstest.Pair{Chain: m.Chain, Key: m.Key}
 			render := func(p certstest.Pair, write func(string) string) string {
 				return strings.NewReplacer("%[1]s", write(b64(p.CertPEM())), "%[2]s", write(b64(p.KeyPEM(t))),
 					"%[3]s", b64(other.CertPEM()), "%[4]s", b64(other.KeyPEM(t))).Replace(test.text)
 			}
 			tree, s := kubeconfigOnDisk(t, render(p, test.before))
-			require.NoError(t, store.Replace(tree.Root, s, m))
+			require.NoError(t, store.ReplaceStore(tree.Root, s, m))
 			got, err := tree.Root.ReadFile(s.Cert)
 			require.NoError(t, err)
 			assert.Equal(t, render(next, test.after), string(got))
 
-			c, err := store.Read(tree.Root, s)
+			c, err := store.ReadStore(tree.Root, s)
 			require.NoError(t, err)
 			require.NoError(t, c.KeyErr)
 			assert.Equal(t, m.Chain, c.Chain)
@@ -97,7 +97,7 @@ func TestKubeconfigReplacesOnlyThatUsersValues(t *testing.T) {
 	ca := certstest.NewCA(t, "root").Intermediate(t, "intermediate")
 	p := ca.Leaf(t)
 	alone := certstest.Pair{Chain: p.Chain[:1], Key: p.Key}
-	m := successor(t, ca, alone)
+	m := newMaterial(t, ca, alone)
 	next := certstest.Pair{Chain: m.Chain, Key: m.Key}
 	entry := func(name string, p certstest.Pair) string {
 		return fmt.Sprintf("- name: %s\n  user:\n    client-certificate-data: %s\n    client-key-data: %s\n", name, b64(p.CertPEM()), b64(p.KeyPEM(t)))
@@ -114,7 +114,7 @@ func TestKubeconfigReplacesOnlyThatUsersValues(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			file := func(p certstest.Pair) string { return "users:\n" + test.before + entry("me", p) + test.after }
 			tree, s := kubeconfigOnDisk(t, file(alone))
-			require.NoError(t, store.Replace(tree.Root, s, m))
+			require.NoError(t, store.ReplaceStore(tree.Root, s, m))
 			got, err := tree.Root.ReadFile(s.Cert)
 			require.NoError(t, err)
 			assert.Equal(t, file(next), string(got))
@@ -125,7 +125,7 @@ func TestKubeconfigReplacesOnlyThatUsersValues(t *testing.T) {
 func TestKubeconfigThatCannotBeReplacedByBytes(t *testing.T) {
 	ca := certstest.NewCA(t, "ca")
 	p := ca.Leaf(t)
-	m := successor(t, ca, p)
+	m := newMaterial(t, ca, p)
 	cert := b64(p.CertPEM())
 	key := b64(p.KeyPEM(t))
 	unicode := func(s string) string { return strings.ReplaceAll(s, "L", `\u004c`) }
@@ -138,11 +138,11 @@ func TestKubeconfigThatCannotBeReplacedByBytes(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			tree, s := kubeconfigOnDisk(t, test.text)
-			before := picture(t, string(tree.Root))
-			err := store.Replace(tree.Root, s, m)
+			before := takePicture(t, string(tree.Root))
+			err := store.ReplaceStore(tree.Root, s, m)
 			require.ErrorContains(t, err, test.err)
 			assert.NotContains(t, err.Error(), key[:40])
-			assert.Empty(t, changed(before, picture(t, string(tree.Root))))
+			assert.Empty(t, changedPaths(before, takePicture(t, string(tree.Root))))
 		})
 	}
 }

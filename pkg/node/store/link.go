@@ -57,22 +57,22 @@ func findLink(root hostfs.Root, host string) (*currentLink, error) {
 		}
 		text, err := os.Readlink(local)
 		if err != nil {
-			return nil, bare(err)
+			return nil, bareError(err)
 		}
 		xattrs, err := readXattrs(linkXattrs(local))
 		if err != nil {
 			return nil, err
 		}
-		found = &currentLink{host: root.Host(local), local: local, text: text,
+		found = &currentLink{host: root.HostPath(local), local: local, text: text,
 			attr: attributes{UID: int(st.Uid), GID: int(st.Gid), Xattrs: xattrs}}
-		found.target = found.resolve(text)
+		found.target = found.resolveText(text)
 		host = found.target
 	}
 	return nil, fmt.Errorf("stat %q: %w", host, unix.ELOOP)
 }
 
 // resolveText returns the host path that the link would lead to with another text.
-func (l *currentLink) resolve(text string) string {
+func (l *currentLink) resolveText(text string) string {
 	if filepath.IsAbs(text) {
 		return filepath.Clean(text)
 	}
@@ -80,24 +80,24 @@ func (l *currentLink) resolve(text string) string {
 }
 
 // namePrefix is the common prefix of the names of the link and of its dated files.
-func (l *currentLink) prefix() string {
+func (l *currentLink) namePrefix() string {
 	return strings.TrimSuffix(strings.TrimSuffix(filepath.Base(l.host), pemSuffix), "-current") + "-"
 }
 
 // isDated reports whether a file name is that of a dated file of the link.
 func (l *currentLink) isDated(name string) bool {
-	middle, ok := strings.CutPrefix(strings.TrimSuffix(name, pemSuffix), l.prefix())
+	middle, ok := strings.CutPrefix(strings.TrimSuffix(name, pemSuffix), l.namePrefix())
 	return ok && strings.HasSuffix(name, pemSuffix) && dated.MatchString(middle)
 }
 
 // turnTo writes a new dated file and points the link to it. The old file stays, as with the
 // kubelet. The staged link comes first and is durable before the file exists: it is the record
 // by which the file of an interrupted replacement is found and removed.
-func (l *currentLink) turn(root hostfs.Root, leaf *x509.Certificate, data []byte) error {
-	if err := l.clean(root); err != nil {
+func (l *currentLink) turnTo(root hostfs.Root, leaf *x509.Certificate, data []byte) error {
+	if err := l.cleanUp(root); err != nil {
 		return err
 	}
-	oldLocal, err := root.Local(l.target)
+	oldLocal, err := root.LocalPath(l.target)
 	if err != nil {
 		return err
 	}
@@ -122,15 +122,15 @@ func (l *currentLink) turn(root hostfs.Root, leaf *x509.Certificate, data []byte
 	}
 	if err := stageFile(newLocal, data, old.attr); err != nil {
 		undo()
-		return fmt.Errorf("prepare %q: %w", root.Host(newLocal), err)
+		return fmt.Errorf("prepare %q: %w", root.HostPath(newLocal), err)
 	}
-	if err := install(newLocal); err != nil {
+	if err := installStaged(newLocal); err != nil {
 		undo()
-		return fmt.Errorf("create %q: %w", root.Host(newLocal), err)
+		return fmt.Errorf("create %q: %w", root.HostPath(newLocal), err)
 	}
 	if err := os.Rename(tempName(l.local), l.local); err != nil {
 		undo()
-		return fmt.Errorf("replace symlink %q: %w", l.host, bare(err))
+		return fmt.Errorf("replace symlink %q: %w", l.host, bareError(err))
 	}
 	return syncDir(filepath.Dir(l.local))
 }
@@ -140,7 +140,7 @@ func (l *currentLink) turn(root hostfs.Root, leaf *x509.Certificate, data []byte
 func (l *currentLink) newFile(dir string, leaf *x509.Certificate, data []byte) (string, error) {
 	made := leaf.NotBefore.UTC().Add(certs.Backdate)
 	for i := range 1000 {
-		name := l.prefix() + made.Add(time.Duration(i)*time.Second).Format(datedLayout) + pemSuffix
+		name := l.namePrefix() + made.Add(time.Duration(i)*time.Second).Format(datedLayout) + pemSuffix
 		local := filepath.Join(dir, name)
 		there, err := takeSnapshot(local)
 		if errors.Is(err, fs.ErrNotExist) || (err == nil && bytes.Equal(there.data, data)) {
@@ -152,13 +152,13 @@ func (l *currentLink) newFile(dir string, leaf *x509.Certificate, data []byte) (
 
 // cleanUp removes the files of an interrupted turnTo: the staged link, its target unless that
 // is in use, and the staged form of the target.
-func (l *currentLink) clean(root hostfs.Root) error {
+func (l *currentLink) cleanUp(root hostfs.Root) error {
 	text, err := os.Readlink(tempName(l.local))
 	if err != nil {
 		// Not a symlink, or nothing there.
 		return removeIfThere(tempName(l.local))
 	}
-	file := l.resolve(text)
+	file := l.resolveText(text)
 	if l.isDated(filepath.Base(file)) && file != l.target {
 		local, err := root.LocalNoFollow(file)
 		if err != nil {
@@ -201,14 +201,14 @@ func DestroySuperseded(root hostfs.Root, s inventory.Store) error {
 		if info, err := os.Lstat(local); err != nil || !info.Mode().IsRegular() {
 			continue // not one of the kubelet's files
 		}
-		if err := overwrite(local); err != nil {
+		if err := overwriteFile(local); err != nil {
 			return fmt.Errorf("destroy %q: %w", host, err)
 		}
 		if err := os.Remove(local); err != nil {
-			return fmt.Errorf("destroy %q: %w", host, bare(err))
+			return fmt.Errorf("destroy %q: %w", host, bareError(err))
 		}
 	}
-	local, err := root.Local(dir)
+	local, err := root.LocalPath(dir)
 	if err != nil {
 		return err
 	}

@@ -35,17 +35,17 @@ func TestReplaceTurnsTheLink(t *testing.T) {
 				require.NoError(t, os.Symlink(s.Cert, tree.Local(test.via)))
 				s.Cert = test.via
 			}
-			before := picture(t, string(tree.Root))
+			before := takePicture(t, string(tree.Root))
 			dir := t.TempDir()
-			require.NoError(t, store.Backup(tree.Root, s, dir))
-			m := successor(t, tree.CA, tree.Pairs["kubelet-client"])
-			require.NoError(t, store.Replace(tree.Root, s, m))
+			require.NoError(t, store.BackUp(tree.Root, s, dir))
+			m := newMaterial(t, tree.CA, tree.Pairs["kubelet-client"])
+			require.NoError(t, store.ReplaceStore(tree.Root, s, m))
 			text, err := os.Readlink(link)
 			require.NoError(t, err)
 			assert.Equal(t, test.new, text)
 			assert.FileExists(t, tree.Local(tree.KubeletCurrent), "the old file stays, as the kubelet's do")
-			require.NoError(t, store.Restore(tree.Root, s, dir, certs.Fingerprint(m.Chain[0])))
-			assert.Empty(t, changed(before, picture(t, string(tree.Root))))
+			require.NoError(t, store.RestoreStore(tree.Root, s, dir, certs.Fingerprint(m.Chain[0])))
+			assert.Empty(t, changedPaths(before, takePicture(t, string(tree.Root))))
 		})
 	}
 	t.Run("never writes over another dated file", func(t *testing.T) {
@@ -53,12 +53,12 @@ func TestReplaceTurnsTheLink(t *testing.T) {
 		taken := certstest.KubeletDir + "/" + newDated()
 		tree.Write(t, taken, []byte("the kubelet's own of this second"), 0o600)
 		s := tree.Stores["kubelet-client"]
-		m := successor(t, tree.CA, tree.Pairs["kubelet-client"])
-		require.NoError(t, store.Replace(tree.Root, s, m))
+		m := newMaterial(t, tree.CA, tree.Pairs["kubelet-client"])
+		require.NoError(t, store.ReplaceStore(tree.Root, s, m))
 		data, err := os.ReadFile(tree.Local(taken))
 		require.NoError(t, err)
 		assert.Equal(t, "the kubelet's own of this second", string(data))
-		c, err := store.Read(tree.Root, s)
+		c, err := store.ReadStore(tree.Root, s)
 		require.NoError(t, err)
 		assert.Equal(t, m.Chain, c.Chain)
 	})
@@ -67,7 +67,7 @@ func TestReplaceTurnsTheLink(t *testing.T) {
 		require.NoError(t, os.Symlink("/t/b", tree.Local("/a")))
 		require.NoError(t, os.MkdirAll(tree.Local("/t"), 0o755))
 		require.NoError(t, os.Symlink("/a", tree.Local("/t/b")))
-		err := store.Replace(tree.Root, inventory.Store{Kind: inventory.Combined, Cert: "/a"}, successor(t, tree.CA, tree.Pairs["kubelet-client"]))
+		err := store.ReplaceStore(tree.Root, inventory.Store{Kind: inventory.Combined, Cert: "/a"}, newMaterial(t, tree.CA, tree.Pairs["kubelet-client"]))
 		assert.ErrorIs(t, err, unix.ELOOP)
 	})
 }

@@ -18,8 +18,8 @@ import (
 // process is killed within ReplaceStore, each file is either old or new, but a pair may be
 // mixed, which [RestoreStore] repairs with the files of [BackUp]. Replacing the same material
 // again completes the work and removes staged files of the interrupted one.
-func Replace(root hostfs.Root, s inventory.Store, m Material) error {
-	err := m.check()
+func ReplaceStore(root hostfs.Root, s inventory.Store, m Material) error {
+	err := m.checkMaterial()
 	if err == nil {
 		err = replaceIn(root, s, m)
 	}
@@ -41,7 +41,7 @@ func replaceIn(root hostfs.Root, s inventory.Store, m Material) error {
 			return err
 		}
 		if cert.local == key.local {
-			if cert.data, err = m.both(cert.old.data); err != nil {
+			if cert.data, err = m.bothText(cert.old.data); err != nil {
 				return err
 			}
 			return installAll(cert)
@@ -59,17 +59,17 @@ func replaceIn(root hostfs.Root, s inventory.Store, m Material) error {
 			return err
 		}
 		if link != nil {
-			both, err := m.both(nil)
+			both, err := m.bothText(nil)
 			if err != nil {
 				return err
 			}
-			return link.turn(root, m.Chain[0], both)
+			return link.turnTo(root, m.Chain[0], both)
 		}
 		file, err := openReplacement(root, s.Cert)
 		if err != nil {
 			return err
 		}
-		if file.data, err = m.both(file.old.data); err != nil {
+		if file.data, err = m.bothText(file.old.data); err != nil {
 			return err
 		}
 		return installAll(file)
@@ -78,7 +78,7 @@ func replaceIn(root hostfs.Root, s inventory.Store, m Material) error {
 		if err != nil {
 			return err
 		}
-		if file.data, err = m.inKubeconfig(file.old.data, s.User); err != nil {
+		if file.data, err = m.kubeconfigText(file.old.data, s.User); err != nil {
 			return err
 		}
 		return installAll(file)
@@ -96,7 +96,7 @@ type replacement struct {
 }
 
 func openReplacement(root hostfs.Root, host string) (replacement, error) {
-	local, err := root.Local(host)
+	local, err := root.LocalPath(host)
 	if err != nil {
 		return replacement{}, err
 	}
@@ -122,20 +122,20 @@ func installAll(files ...replacement) error {
 	}
 	for i, f := range files {
 		if err := stageFile(f.local, f.data, f.old.attr); err != nil {
-			discard(files[:i])
+			discardFiles(files[:i])
 			return fmt.Errorf("prepare successor of %q: %w", f.host, err)
 		}
 	}
 	for i, f := range files {
-		if err := install(f.local); err != nil {
-			discard(files[i:])
+		if err := installStaged(f.local); err != nil {
+			discardFiles(files[i:])
 			return fmt.Errorf("replace %q: %w%s", f.host, err, putBack(files[:i+1]))
 		}
 	}
 	return nil
 }
 
-func discard(files []replacement) {
+func discardFiles(files []replacement) {
 	for _, f := range files {
 		_ = os.Remove(tempName(f.local))
 	}
@@ -151,7 +151,7 @@ func putBack(files []replacement) string {
 		}
 		err = stageFile(f.local, f.old.data, f.old.attr)
 		if err == nil {
-			err = install(f.local)
+			err = installStaged(f.local)
 		}
 		if err != nil {
 			complaint += fmt.Sprintf("; %q could not be restored and holds the new content: %v", f.host, err)

@@ -17,8 +17,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/store"
 )
 
-// authority returns the CA that issued a certificate of the tree.
-func authority(tree *certstest.Tree, name string) certstest.CA {
+// authorityOf returns the CA that issued a certificate of the tree.
+func authorityOf(tree *certstest.Tree, name string) certstest.CA {
 	switch {
 	case strings.HasPrefix(name, "etcd-"), name == "apiserver-etcd-client":
 		return tree.EtcdCA
@@ -49,20 +49,20 @@ func TestReplaceAndRestore(t *testing.T) {
 			tree := certstest.Kubeadm(t, "cp1", kind.is...)
 			root := string(tree.Root)
 			for _, paths := range tree.Stores {
-				mark(t, tree, paths)
+				markFiles(t, tree, paths)
 			}
 			for name, s := range tree.Stores {
 				t.Run(name, func(t *testing.T) {
-					before := picture(t, root)
+					before := takePicture(t, root)
 					dir := filepath.Join(t.TempDir(), "backups", "of", "this")
-					require.NoError(t, store.Backup(tree.Root, s, dir))
-					assert.Empty(t, changed(before, picture(t, root)), "a backup changes nothing")
+					require.NoError(t, store.BackUp(tree.Root, s, dir))
+					assert.Empty(t, changedPaths(before, takePicture(t, root)), "a backup changes nothing")
 
-					m := successor(t, authority(tree, name), tree.Pairs[name])
-					require.NoError(t, store.Replace(tree.Root, s, m))
-					after := picture(t, root)
-					assert.ElementsMatch(t, touched(tree, s), files(changed(before, after)))
-					for _, path := range files(changed(before, after)) {
+					m := newMaterial(t, authorityOf(tree, name), tree.Pairs[name])
+					require.NoError(t, store.ReplaceStore(tree.Root, s, m))
+					after := takePicture(t, root)
+					assert.ElementsMatch(t, touchedPaths(tree, s), filesOnly(changedPaths(before, after)))
+					for _, path := range filesOnly(changedPaths(before, after)) {
 						if old, ok := before[path]; ok {
 							now := after[path]
 							assert.NotEqual(t, old.Text, now.Text)
@@ -71,19 +71,19 @@ func TestReplaceAndRestore(t *testing.T) {
 							assert.Equal(t, old, now, "%s keeps owner, mode and attributes", path)
 						}
 					}
-					c, err := store.Read(tree.Root, s)
+					c, err := store.ReadStore(tree.Root, s)
 					require.NoError(t, err)
 					require.NoError(t, c.KeyErr)
 					assert.Equal(t, m.Chain, c.Chain)
 					assert.Equal(t, m.Key.BlockType, c.Key.BlockType)
 
-					require.NoError(t, store.Replace(tree.Root, s, m))
-					assert.Empty(t, changed(after, picture(t, root)), "the same Replace again changes nothing")
-					require.NoError(t, store.Backup(tree.Root, s, dir), "does not take the new for the old")
+					require.NoError(t, store.ReplaceStore(tree.Root, s, m))
+					assert.Empty(t, changedPaths(after, takePicture(t, root)), "the same Replace again changes nothing")
+					require.NoError(t, store.BackUp(tree.Root, s, dir), "does not take the new for the old")
 
 					for range 2 {
-						require.NoError(t, store.Restore(tree.Root, s, dir, certs.Fingerprint(m.Chain[0])))
-						assert.Empty(t, changed(before, picture(t, root)), "all as it was")
+						require.NoError(t, store.RestoreStore(tree.Root, s, dir, certs.Fingerprint(m.Chain[0])))
+						assert.Empty(t, changedPaths(before, takePicture(t, root)), "all as it was")
 					}
 				})
 			}
@@ -92,7 +92,7 @@ func TestReplaceAndRestore(t *testing.T) {
 }
 
 // touchedPaths returns the host paths that a replacement of a store may change or create.
-func touched(tree *certstest.Tree, s inventory.Store) []string {
+func touchedPaths(tree *certstest.Tree, s inventory.Store) []string {
 	switch s.Kind {
 	case inventory.Pair:
 		return []string{s.Cert, s.Key}
@@ -103,13 +103,13 @@ func touched(tree *certstest.Tree, s inventory.Store) []string {
 	}
 }
 
-// files leaves out directories, whose only change is the time of their last entry.
-func files(paths []string) []string {
+// filesOnly leaves out directories, whose only change is the time of their last entry.
+func filesOnly(paths []string) []string {
 	return slices.DeleteFunc(paths, func(p string) bool { return filepath.Ext(p) == "" })
 }
 
-// mark gives a store's files an unusual owner, mode and attributes.
-func mark(t *testing.T, tree *certstest.Tree, s inventory.Store) {
+// markFiles gives a store's files an unusual owner, mode and attributes.
+func markFiles(t *testing.T, tree *certstest.Tree, s inventory.Store) {
 	t.Helper()
 	paths := []string{s.Cert}
 	if s.Kind == inventory.Combined {
@@ -146,19 +146,19 @@ func TestReplaceKeepsSecurityAttributes(t *testing.T) {
 	acl := []byte("\x02\x00\x00\x00" + "\x01\x00\x06\x00\xff\xff\xff\xff" + "\x02\x00\x04\x00\xd2\x04\x00\x00" +
 		"\x04\x00\x00\x00\xff\xff\xff\xff" + "\x10\x00\x04\x00\xff\xff\xff\xff" + "\x20\x00\x00\x00\xff\xff\xff\xff")
 	require.NoError(t, unix.Setxattr(key, "system.posix_acl_access", acl, 0))
-	before := picture(t, filepath.Dir(key))
+	before := takePicture(t, filepath.Dir(key))
 
 	dir := t.TempDir()
-	require.NoError(t, store.Backup(tree.Root, s, dir))
-	require.NoError(t, store.Replace(tree.Root, s, successor(t, tree.CA, tree.Pairs["apiserver"])))
-	got := xattrs(t, key)
+	require.NoError(t, store.BackUp(tree.Root, s, dir))
+	require.NoError(t, store.ReplaceStore(tree.Root, s, newMaterial(t, tree.CA, tree.Pairs["apiserver"])))
+	got := xattrsOf(t, key)
 	assert.Equal(t, string(label), got["security.selinux"])
 	assert.Equal(t, string(acl), got["system.posix_acl_access"])
-	assert.Equal(t, before["/apiserver.key"].Mode, picture(t, filepath.Dir(key))["/apiserver.key"].Mode)
+	assert.Equal(t, before["/apiserver.key"].Mode, takePicture(t, filepath.Dir(key))["/apiserver.key"].Mode)
 
 	require.NoError(t, os.Remove(key))
-	require.NoError(t, store.Restore(tree.Root, s, dir))
-	assert.Empty(t, changed(before, picture(t, filepath.Dir(key))), "restored from nothing")
+	require.NoError(t, store.RestoreStore(tree.Root, s, dir))
+	assert.Empty(t, changedPaths(before, takePicture(t, filepath.Dir(key))), "restored from nothing")
 }
 
 // TestReplaceTakesNoACLFromTheDirectory: a default ACL would open the new key to others.
@@ -168,8 +168,8 @@ func TestReplaceTakesNoACLFromTheDirectory(t *testing.T) {
 	acl := []byte("\x02\x00\x00\x00" + "\x01\x00\x07\x00\xff\xff\xff\xff" + "\x02\x00\x04\x00\xd2\x04\x00\x00" +
 		"\x04\x00\x05\x00\xff\xff\xff\xff" + "\x10\x00\x05\x00\xff\xff\xff\xff" + "\x20\x00\x05\x00\xff\xff\xff\xff")
 	require.NoError(t, unix.Setxattr(filepath.Dir(tree.Local(s.Key)), "system.posix_acl_default", acl, 0))
-	require.NoError(t, store.Replace(tree.Root, s, successor(t, tree.CA, tree.Pairs["apiserver"])))
-	assert.NotContains(t, xattrs(t, tree.Local(s.Key)), "system.posix_acl_access")
+	require.NoError(t, store.ReplaceStore(tree.Root, s, newMaterial(t, tree.CA, tree.Pairs["apiserver"])))
+	assert.NotContains(t, xattrsOf(t, tree.Local(s.Key)), "system.posix_acl_access")
 	info, err := os.Stat(tree.Local(s.Key))
 	require.NoError(t, err)
 	assert.Equal(t, os.FileMode(0o600), info.Mode())
@@ -190,22 +190,22 @@ func TestReplaceFollowsSymlinks(t *testing.T) {
 			require.NoError(t, os.Symlink(test.text, tree.Local(test.link)))
 			s := tree.Stores["apiserver"]
 			p := tree.Pairs["apiserver"]
-			before := picture(t, string(tree.Root))
+			before := takePicture(t, string(tree.Root))
 			dir := t.TempDir()
-			require.NoError(t, store.Backup(tree.Root, s, dir))
+			require.NoError(t, store.BackUp(tree.Root, s, dir))
 
-			m := successor(t, tree.CA, p)
-			require.NoError(t, store.Replace(tree.Root, s, m))
+			m := newMaterial(t, tree.CA, p)
+			require.NoError(t, store.ReplaceStore(tree.Root, s, m))
 			text, err := os.Readlink(tree.Local(test.link))
 			require.NoError(t, err)
 			assert.Equal(t, test.text, text, "the link stays")
-			c, err := store.Read(tree.Root, s)
+			c, err := store.ReadStore(tree.Root, s)
 			require.NoError(t, err)
 			require.NoError(t, c.KeyErr)
 			assert.Equal(t, m.Chain, c.Chain)
 
-			require.NoError(t, store.Restore(tree.Root, s, dir))
-			assert.Empty(t, changed(before, picture(t, string(tree.Root))))
+			require.NoError(t, store.RestoreStore(tree.Root, s, dir))
+			assert.Empty(t, changedPaths(before, takePicture(t, string(tree.Root))))
 		})
 	}
 }
@@ -224,28 +224,28 @@ func TestReplaceOneFileWithBoth(t *testing.T) {
 			p := tree.CA.Leaf(t)
 			tree.Write(t, "/t/both.pem", append(p.CertPEM(), p.KeyPEM(t)...), 0o600)
 			require.NoError(t, os.Symlink("both.pem", tree.Local("/t/link.pem")))
-			before := picture(t, string(tree.Root))
+			before := takePicture(t, string(tree.Root))
 			dir := t.TempDir()
-			require.NoError(t, store.Backup(tree.Root, test.store, dir))
-			m := successor(t, tree.CA, p)
-			require.NoError(t, store.Replace(tree.Root, test.store, m))
-			assert.Equal(t, []string{"/t/both.pem"}, files(changed(before, picture(t, string(tree.Root)))))
-			c, err := store.Read(tree.Root, test.store)
+			require.NoError(t, store.BackUp(tree.Root, test.store, dir))
+			m := newMaterial(t, tree.CA, p)
+			require.NoError(t, store.ReplaceStore(tree.Root, test.store, m))
+			assert.Equal(t, []string{"/t/both.pem"}, filesOnly(changedPaths(before, takePicture(t, string(tree.Root)))))
+			c, err := store.ReadStore(tree.Root, test.store)
 			require.NoError(t, err)
 			require.NoError(t, c.KeyErr)
 			assert.Equal(t, m.Chain, c.Chain)
-			require.NoError(t, store.Restore(tree.Root, test.store, dir))
-			assert.Empty(t, changed(before, picture(t, string(tree.Root))))
+			require.NoError(t, store.RestoreStore(tree.Root, test.store, dir))
+			assert.Empty(t, changedPaths(before, takePicture(t, string(tree.Root))))
 		})
 	}
 }
 
 func TestReplaceRefusals(t *testing.T) {
 	tree := certstest.Kubeadm(t, "cp1")
-	good := successor(t, tree.CA, tree.Pairs["apiserver"])
+	good := newMaterial(t, tree.CA, tree.Pairs["apiserver"])
 	s := tree.Stores["apiserver"]
 	require.NoError(t, os.Symlink("/etc/kubernetes/pki/apiserver.key", tree.Local("/outside")))
-	before := picture(t, string(tree.Root))
+	before := takePicture(t, string(tree.Root))
 	for _, test := range []struct {
 		name     string
 		store    inventory.Store
@@ -262,11 +262,11 @@ func TestReplaceRefusals(t *testing.T) {
 		{"unknown kind", inventory.Store{Kind: "Vault", Cert: s.Cert}, good, "unknown kind of store"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			err := store.Replace(tree.Root, test.store, test.material)
+			err := store.ReplaceStore(tree.Root, test.store, test.material)
 			require.ErrorContains(t, err, test.err)
 			assert.ErrorContains(t, err, "replace certificate in")
 			assert.NotContains(t, err.Error(), string(tree.Root))
-			assert.Empty(t, changed(before, picture(t, string(tree.Root))))
+			assert.Empty(t, changedPaths(before, takePicture(t, string(tree.Root))))
 		})
 	}
 }

@@ -22,14 +22,14 @@ import (
 //
 // Changes of other programs around the certificate are kept: the chain beside the old
 // certificate, and the rest of a kubeconfig.
-func Restore(root hostfs.Root, s inventory.Store, dir string, made ...string) error {
-	if err := restore(root, s, dir, made); err != nil {
+func RestoreStore(root hostfs.Root, s inventory.Store, dir string, made ...string) error {
+	if err := restoreAll(root, s, dir, made); err != nil {
 		return fmt.Errorf("restore %q: %w", s.Cert, err)
 	}
 	return nil
 }
 
-func restore(root hostfs.Root, s inventory.Store, dir string, made []string) error {
+func restoreAll(root hostfs.Root, s inventory.Store, dir string, made []string) error {
 	m, err := readManifest(dir)
 	if err != nil {
 		return err
@@ -37,11 +37,11 @@ func restore(root hostfs.Root, s inventory.Store, dir string, made []string) err
 	if !m.isOf(s) {
 		return fmt.Errorf("%q is the backup of another store, %q", dir, m.Store.Cert)
 	}
-	contents, err := m.contents(dir)
+	contents, err := m.readContents(dir)
 	if err != nil {
 		return err
 	}
-	current, _ := Compare(root, s, m.Fingerprint, "")
+	current, _ := CompareStore(root, s, m.Fingerprint, "")
 	for i, f := range m.Files {
 		data := contents[i]
 		if s.Kind == inventory.Kubeconfig {
@@ -58,15 +58,15 @@ func restore(root hostfs.Root, s inventory.Store, dir string, made []string) err
 }
 
 // readContents returns the saved files' bytes, all of them or none.
-func (m manifest) contents(dir string) ([][]byte, error) {
+func (m manifest) readContents(dir string) ([][]byte, error) {
 	out := make([][]byte, len(m.Files))
 	for i, f := range m.Files {
 		// The manifest is this program's own, but names nothing outside its directory.
 		data, err := os.ReadFile(filepath.Join(dir, filepath.Base(f.Content)))
 		if err != nil {
-			return nil, fmt.Errorf("read backup of %q: %w", f.Path, bare(err))
+			return nil, fmt.Errorf("read backup of %q: %w", f.Path, bareError(err))
 		}
-		if digest(data) != f.SHA256 {
+		if digestOf(data) != f.SHA256 {
 			return nil, fmt.Errorf("the backup of %q in %q is damaged", f.Path, dir)
 		}
 		out[i] = data
@@ -83,14 +83,14 @@ func (f savedFile) putBack(root hostfs.Root, data []byte, sameCertificate bool) 
 		return err
 	}
 	now, err := takeSnapshot(local)
-	if err == nil && (string(now.data) == string(data) && now.attr.equal(f.Attributes) ||
+	if err == nil && (string(now.data) == string(data) && now.attr.isEqual(f.Attributes) ||
 		string(now.data) != string(data) && sameCertificate) {
 		return removeIfThere(tempName(local))
 	}
 	if err := stageFile(local, data, f.Attributes); err != nil {
 		return err
 	}
-	return install(local)
+	return installStaged(local)
 }
 
 // aroundUser returns the content to restore for a kubeconfig: its saved content or, if the rest
@@ -104,8 +104,8 @@ func aroundUser(root hostfs.Root, path, user string, saved []byte) []byte {
 	if err != nil {
 		return saved
 	}
-	certPEM, certErr := u.decode(certField)
-	keyPEM, keyErr := u.decode(keyField)
+	certPEM, certErr := u.decodeField(certField)
+	keyPEM, keyErr := u.decodeField(keyField)
 	candidate, err := replaceInKubeconfig(now, user, certPEM, keyPEM)
 	if errors.Join(certErr, keyErr, err) != nil {
 		return saved // it cannot be read, or no longer has that user's certificate
@@ -134,15 +134,15 @@ func (s savedLink) putBack(root hostfs.Root, made []string) error {
 		return err
 	}
 	link := &currentLink{host: s.Path, local: local, text: s.Text, attr: s.Attributes}
-	link.target = link.resolve(s.Text)
-	if err := link.clean(root); err != nil {
+	link.target = link.resolveText(s.Text)
+	if err := link.cleanUp(root); err != nil {
 		return err
 	}
 	if text, err := os.Readlink(local); err != nil || text != s.Text {
 		if err := stageLink(local, s.Text, s.Attributes); err != nil {
 			return fmt.Errorf("restore symlink %q: %w", s.Path, err)
 		}
-		if err := install(local); err != nil {
+		if err := installStaged(local); err != nil {
 			return fmt.Errorf("restore symlink %q: %w", s.Path, err)
 		}
 	}
@@ -156,17 +156,17 @@ func (l *currentLink) removeMade(root hostfs.Root, known, made []string) error {
 	if err != nil {
 		return err
 	}
-	dir, err := root.Local(filepath.Dir(l.target))
+	dir, err := root.LocalPath(filepath.Dir(l.target))
 	if err != nil {
 		return err
 	}
 	removed := false
 	for _, name := range names {
-		if slices.Contains(known, name) || name == filepath.Base(l.target) || !holds(filepath.Join(dir, name), made) {
+		if slices.Contains(known, name) || name == filepath.Base(l.target) || !holdsOne(filepath.Join(dir, name), made) {
 			continue
 		}
 		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return bare(err)
+			return bareError(err)
 		}
 		removed = true
 	}
@@ -177,7 +177,7 @@ func (l *currentLink) removeMade(root hostfs.Root, known, made []string) error {
 }
 
 // holdsOne reports whether a file's first certificate is one of those given by fingerprint.
-func holds(local string, fingerprints []string) bool {
+func holdsOne(local string, fingerprints []string) bool {
 	file, err := takeSnapshot(local)
 	if err != nil {
 		return false

@@ -27,22 +27,22 @@ func TestPairsOfOneKeyFile(t *testing.T) {
 	tree.Write(t, "/pki/two.crt", two.CertPEM(), 0o644)
 	require.NoError(t, os.Symlink("one.key", tree.Local("/pki/two.key")))
 	b := inventory.Store{Kind: inventory.Pair, Cert: "/pki/two.crt", Key: "/pki/two.key"}
-	before := picture(t, string(tree.Root))
+	before := takePicture(t, string(tree.Root))
 
 	key, err := certs.NewKeyLike(one.Leaf().PublicKey, "")
 	require.NoError(t, err)
 	backups := t.TempDir()
 	for name, s := range map[string]inventory.Store{"a": a, "b": b} {
-		require.NoError(t, store.Backup(tree.Root, s, filepath.Join(backups, name)))
+		require.NoError(t, store.BackUp(tree.Root, s, filepath.Join(backups, name)))
 	}
 	for range 2 {
-		require.NoError(t, store.Replace(tree.Root, a, store.Material{Chain: ca.Leaf(t, certstest.Name("one"), certstest.OfKey(key)).Chain, Key: key}))
-		require.NoError(t, store.Replace(tree.Root, b, store.Material{Chain: ca.Leaf(t, certstest.Name("two"), certstest.OfKey(key)).Chain, Key: key}))
+		require.NoError(t, store.ReplaceStore(tree.Root, a, store.Material{Chain: ca.Leaf(t, certstest.Name("one"), certstest.OfKey(key)).Chain, Key: key}))
+		require.NoError(t, store.ReplaceStore(tree.Root, b, store.Material{Chain: ca.Leaf(t, certstest.Name("two"), certstest.OfKey(key)).Chain, Key: key}))
 		for _, s := range []inventory.Store{a, b} {
-			c, err := store.Read(tree.Root, s)
+			c, err := store.ReadStore(tree.Root, s)
 			require.NoError(t, err)
 			require.NoError(t, c.KeyErr)
-			assert.True(t, key.Fits(c.Leaf()))
+			assert.True(t, key.FitsCert(c.LeafCert()))
 		}
 	}
 	link, err := os.Readlink(tree.Local("/pki/two.key"))
@@ -50,9 +50,9 @@ func TestPairsOfOneKeyFile(t *testing.T) {
 	assert.Equal(t, "one.key", link)
 	for _, name := range []string{"b", "a", "b"} {
 		s := map[string]inventory.Store{"a": a, "b": b}[name]
-		require.NoError(t, store.Restore(tree.Root, s, filepath.Join(backups, name)))
+		require.NoError(t, store.RestoreStore(tree.Root, s, filepath.Join(backups, name)))
 	}
-	assert.Empty(t, changed(before, picture(t, string(tree.Root))))
+	assert.Empty(t, changedPaths(before, takePicture(t, string(tree.Root))))
 }
 
 // TestAKeyThatStaysIsNotTouched: its file keeps every byte, and its time.
@@ -66,14 +66,14 @@ func TestAKeyThatStaysIsNotTouched(t *testing.T) {
 	before, err := os.Stat(tree.Local(s.Key))
 	require.NoError(t, err)
 	m := store.Material{Chain: ca.Leaf(t, certstest.OfKey(old.Key)).Chain, Key: old.Key}
-	require.NoError(t, store.Replace(tree.Root, s, m))
+	require.NoError(t, store.ReplaceStore(tree.Root, s, m))
 	after, err := os.Stat(tree.Local(s.Key))
 	require.NoError(t, err)
 	assert.True(t, os.SameFile(before, after))
 	now, err := os.ReadFile(tree.Local(s.Key))
 	require.NoError(t, err)
 	assert.True(t, bytes.Equal(text, now))
-	c, err := store.Read(tree.Root, s)
+	c, err := store.ReadStore(tree.Root, s)
 	require.NoError(t, err)
 	require.NoError(t, c.KeyErr)
 	assert.Equal(t, m.Chain, c.Chain)
@@ -124,7 +124,7 @@ func TestOtherContentOfAFileIsKept(t *testing.T) {
 				s.User = "admin"
 			}
 			m := next()
-			require.NoError(t, store.Replace(tree.Root, s, m))
+			require.NoError(t, store.ReplaceStore(tree.Root, s, m))
 			p := certstest.Pair{Chain: m.Chain, Key: m.Key}
 			got, err := os.ReadFile(tree.Local(s.Cert))
 			require.NoError(t, err)

@@ -24,7 +24,7 @@ type Content struct {
 }
 
 // LeafCert is the certificate itself.
-func (c Content) Leaf() *x509.Certificate { return c.Chain[0] }
+func (c Content) LeafCert() *x509.Certificate { return c.Chain[0] }
 
 // Material is the new content of a store.
 type Material struct {
@@ -33,11 +33,11 @@ type Material struct {
 }
 
 // checkMaterial refuses material that no component could load.
-func (m Material) check() error {
+func (m Material) checkMaterial() error {
 	switch {
 	case len(m.Chain) == 0:
 		return errors.New("there is no certificate")
-	case !m.Key.Fits(m.Chain[0]):
+	case !m.Key.FitsCert(m.Chain[0]):
 		return fmt.Errorf("the key does not fit certificate %q", m.Chain[0].Subject)
 	}
 	return nil
@@ -45,7 +45,7 @@ func (m Material) check() error {
 
 // ReadStore returns the content of a store. It fails if there is no readable certificate; an
 // error of the key is Content.KeyErr.
-func Read(root hostfs.Root, s inventory.Store) (Content, error) {
+func ReadStore(root hostfs.Root, s inventory.Store) (Content, error) {
 	certPEM, keyPEM, keyErr, err := readPEM(root, s)
 	if err != nil {
 		return Content{}, err
@@ -63,7 +63,7 @@ func Read(root hostfs.Root, s inventory.Store) (Content, error) {
 	switch {
 	case err != nil:
 		c.KeyErr = fmt.Errorf("read key from %q: %w", keyPath(s), err)
-	case !key.Fits(c.Leaf()):
+	case !key.FitsCert(c.LeafCert()):
 		c.KeyErr = fmt.Errorf("key in %q does not fit the certificate in %q", keyPath(s), s.Cert)
 	default:
 		c.Key = key
@@ -93,10 +93,10 @@ func readPEM(root hostfs.Root, s inventory.Store) (certPEM, keyPEM []byte, keyEr
 		if err != nil {
 			return nil, nil, nil, fmt.Errorf("read kubeconfig %q: %w", s.Cert, err)
 		}
-		if certPEM, err = u.decode(certField); err != nil {
+		if certPEM, err = u.decodeField(certField); err != nil {
 			return nil, nil, nil, fmt.Errorf("read kubeconfig %q: %w", s.Cert, err)
 		}
-		if keyPEM, keyErr = u.decode(keyField); keyErr != nil {
+		if keyPEM, keyErr = u.decodeField(keyField); keyErr != nil {
 			keyErr = fmt.Errorf("read kubeconfig %q: %w", s.Cert, keyErr)
 		}
 		return certPEM, keyPEM, keyErr, nil

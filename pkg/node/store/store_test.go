@@ -18,12 +18,12 @@ func TestReadEveryStoreOfANode(t *testing.T) {
 	tree := certstest.Kubeadm(t, "cp1")
 	for name, s := range tree.Stores {
 		t.Run(name, func(t *testing.T) {
-			c, err := store.Read(tree.Root, s)
+			c, err := store.ReadStore(tree.Root, s)
 			require.NoError(t, err)
 			require.NoError(t, c.KeyErr)
 			require.Len(t, c.Chain, len(tree.Pairs[name].Chain))
-			assert.True(t, c.Leaf().Equal(tree.Pairs[name].Leaf()))
-			assert.True(t, c.Key.Fits(tree.Pairs[name].Leaf()))
+			assert.True(t, c.LeafCert().Equal(tree.Pairs[name].Leaf()))
+			assert.True(t, c.Key.FitsCert(tree.Pairs[name].Leaf()))
 		})
 	}
 }
@@ -76,7 +76,7 @@ func TestReadFindings(t *testing.T) {
 		{"unknown kind", inventory.Store{Kind: "Vault", Cert: crt}, "", `unknown kind of store "Vault"`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c, err := store.Read(tree.Root, test.store)
+			c, err := store.ReadStore(tree.Root, test.store)
 			if test.err != "" {
 				require.ErrorContains(t, err, test.err)
 				assert.NotContains(t, err.Error(), "secret")
@@ -84,7 +84,7 @@ func TestReadFindings(t *testing.T) {
 				return
 			}
 			require.NoError(t, err)
-			assert.True(t, c.Leaf().Equal(a.Leaf()))
+			assert.True(t, c.LeafCert().Equal(a.Leaf()))
 			if test.keyErr != "" {
 				require.ErrorContains(t, c.KeyErr, test.keyErr)
 				assert.Nil(t, c.Key.Signer)

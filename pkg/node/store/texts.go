@@ -12,7 +12,7 @@ func (m Material) certText(old []byte) ([]byte, error) {
 	if _, err := certs.ParsePEM(old); err != nil {
 		return certs.EncodePEM(m.Chain...), nil
 	}
-	return certs.Splice{Chain: m.Chain, Key: &m.Key}.Into(old)
+	return certs.Splice{Chain: m.Chain, Key: &m.Key}.PutInto(old)
 }
 
 // keyText is the new content of a key's file: the key, and everything else that it held. A copy
@@ -28,11 +28,11 @@ func (m Material) keyText(old, cert []byte) ([]byte, error) {
 	if besideErr == nil && chainErr == nil && (beside[0].Equal(chain[0]) || beside[0].Equal(m.Chain[0])) {
 		splice.Chain = m.Chain[:min(len(beside), len(m.Chain))]
 	}
-	text, err := splice.Into(old)
+	text, err := splice.PutInto(old)
 	if err != nil {
 		return nil, err
 	}
-	if key, err := certs.ParseKeyPEM(text); err != nil || !key.Fits(m.Chain[0]) {
+	if key, err := certs.ParseKeyPEM(text); err != nil || !key.FitsCert(m.Chain[0]) {
 		return nil, errors.New("the key cannot be replaced in this file without a change elsewhere")
 	}
 	return text, nil
@@ -40,7 +40,7 @@ func (m Material) keyText(old, cert []byte) ([]byte, error) {
 
 // bothText is the new content of a file of certificate and key, with everything else that it
 // held.
-func (m Material) both(old []byte) ([]byte, error) {
+func (m Material) bothText(old []byte) ([]byte, error) {
 	_, certErr := certs.ParsePEM(old)
 	_, keyErr := certs.ParseKeyPEM(old)
 	if certErr != nil || keyErr != nil {
@@ -50,11 +50,11 @@ func (m Material) both(old []byte) ([]byte, error) {
 		}
 		return append(certs.EncodePEM(m.Chain...), key...), nil
 	}
-	text, err := certs.Splice{Chain: m.Chain, Key: &m.Key}.Into(old)
+	text, err := certs.Splice{Chain: m.Chain, Key: &m.Key}.PutInto(old)
 	if err != nil {
 		return nil, err
 	}
-	if key, err := certs.ParseKeyPEM(text); err != nil || !key.Fits(m.Chain[0]) {
+	if key, err := certs.ParseKeyPEM(text); err != nil || !key.FitsCert(m.Chain[0]) {
 		return nil, errors.New("certificate and key cannot be replaced in this file without a change elsewhere")
 	}
 	return text, nil
@@ -62,16 +62,16 @@ func (m Material) both(old []byte) ([]byte, error) {
 
 // kubeconfigText is a kubeconfig with a user's certificate and key replaced. The PEM text of
 // both keeps everything else that it held.
-func (m Material) inKubeconfig(data []byte, user string) ([]byte, error) {
+func (m Material) kubeconfigText(data []byte, user string) ([]byte, error) {
 	u, err := kubeconfigUser(data, user)
 	if err != nil {
 		return nil, err
 	}
-	oldCert, err := u.decode(certField)
+	oldCert, err := u.decodeField(certField)
 	if err != nil {
 		return nil, err
 	}
-	oldKey, err := u.decode(keyField)
+	oldKey, err := u.decodeField(keyField)
 	if err != nil {
 		return nil, err
 	}

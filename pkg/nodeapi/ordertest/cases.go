@@ -46,9 +46,9 @@ var (
 	alive  = nodeapi.Order{Kind: nodeapi.OrderKeepAlive, ID: "alive", Token: 5}
 )
 
-func with(o nodeapi.Order, id string) nodeapi.Order { o.ID = id; return o }
+func withSteps(o nodeapi.Order, id string) nodeapi.Order { o.ID = id; return o }
 
-func older(o nodeapi.Order) nodeapi.Order {
+func olderToken(o nodeapi.Order) nodeapi.Order {
 	o.ID = o.ID + " of an older lock"
 	o.Token = o.Token - 1
 	return o
@@ -63,31 +63,31 @@ var cases = []struct {
 		[]nodeapi.Kind{nodeapi.Staged, nodeapi.Committed, nodeapi.Finished}},
 	{"an order that is delivered again is carried out once", []step{{order: stage}, {order: stage}, {order: commit}, {order: commit}, {order: finish}},
 		[]nodeapi.Kind{nodeapi.Staged, nodeapi.Committed, nodeapi.Finished}},
-	{"another id is another order, even if all else is equal", []step{{order: stage}, {order: with(stage, "again")}, {order: commit}, {order: finish}},
+	{"another id is another order, even if all else is equal", []step{{order: stage}, {order: withSteps(stage, "again")}, {order: commit}, {order: finish}},
 		[]nodeapi.Kind{nodeapi.Staged, nodeapi.Staged, nodeapi.Committed, nodeapi.Finished}},
-	{"a staging that failed is tried again", []step{{order: stage, failing: true}, {order: with(stage, "again")}, {order: commit}, {order: finish}},
+	{"a staging that failed is tried again", []step{{order: stage, failing: true}, {order: withSteps(stage, "again")}, {order: commit}, {order: finish}},
 		[]nodeapi.Kind{nodeapi.Failed, nodeapi.Staged, nodeapi.Committed, nodeapi.Finished}},
 	{"a staging that failed is not tried again by a repeated delivery", []step{{order: stage, failing: true}, {order: stage}, {order: finish}},
 		[]nodeapi.Kind{nodeapi.Failed, nodeapi.Finished}},
 	{"nothing is committed that was not staged", []step{{order: commit}, {order: finish}},
 		[]nodeapi.Kind{nodeapi.Refused, nodeapi.Finished}},
-	{"what was staged is committed once", []step{{order: stage}, {order: commit}, {order: with(commit, "again")}, {order: finish}},
+	{"what was staged is committed once", []step{{order: stage}, {order: commit}, {order: withSteps(commit, "again")}, {order: finish}},
 		[]nodeapi.Kind{nodeapi.Staged, nodeapi.Committed, nodeapi.Refused, nodeapi.Finished}},
-	{"an older lock commands nothing", []step{{order: stage}, {order: older(commit)}, {order: commit}, {order: finish}},
+	{"an older lock commands nothing", []step{{order: stage}, {order: olderToken(commit)}, {order: commit}, {order: finish}},
 		[]nodeapi.Kind{nodeapi.Staged, nodeapi.Refused, nodeapi.Committed, nodeapi.Finished}},
 	{"without orders the process ends", []step{{order: stage}},
 		[]nodeapi.Kind{nodeapi.Staged, nodeapi.Abandoned}},
 	{"no order reaches a process that has ended", []step{{order: stage}, {order: commit, after: 15 * time.Minute}},
 		[]nodeapi.Kind{nodeapi.Staged, nodeapi.Abandoned}},
-	{"a process that is kept alive waits", []step{{order: stage}, {order: alive, after: 9 * time.Minute}, {order: with(alive, "2"), after: 9 * time.Minute},
-		{order: with(alive, "3"), after: 9 * time.Minute}, {order: commit, after: 9 * time.Minute}, {order: finish}},
+	{"a process that is kept alive waits", []step{{order: stage}, {order: alive, after: 9 * time.Minute}, {order: withSteps(alive, "2"), after: 9 * time.Minute},
+		{order: withSteps(alive, "3"), after: 9 * time.Minute}, {order: commit, after: 9 * time.Minute}, {order: finish}},
 		[]nodeapi.Kind{nodeapi.Staged, nodeapi.Committed, nodeapi.Finished}},
-	{"an older lock keeps nothing alive", []step{{order: stage}, {order: older(alive), after: 9 * time.Minute}, {order: commit, after: 9 * time.Minute}},
+	{"an older lock keeps nothing alive", []step{{order: stage}, {order: olderToken(alive), after: 9 * time.Minute}, {order: commit, after: 9 * time.Minute}},
 		[]nodeapi.Kind{nodeapi.Staged, nodeapi.Abandoned}},
 }
 
-// Run runs all cases, each with a node of its own.
-func Run(t *testing.T, start func(t *testing.T) Node) {
+// RunCases runs all cases, each with a node of its own.
+func RunCases(t *testing.T, start func(t *testing.T) Node) {
 	t.Helper()
 	for _, tt := range cases {
 		t.Run(tt.name, func(t *testing.T) {
@@ -111,7 +111,7 @@ func Run(t *testing.T, start func(t *testing.T) Node) {
 				}
 				var got []nodeapi.Kind
 				for _, rec := range n.Records(true) {
-					if rec.Kind.Ends() {
+					if rec.Kind.IsAnswer() {
 						got = append(got, rec.Kind)
 					}
 				}

@@ -209,6 +209,6 @@ const NamePrefix = "auto-"
 // attempt: the same work has the same name, so that a request that is made twice is one object.
 func NameOf(r Proposal) string {
 	request := plan.Request{Services: r.Services, Nodes: r.Nodes, Compromised: r.Compromised}
-	sum := sha256.Sum256([]byte(fmt.Sprintf("%s\n%s\n%d", request.Scope(), strings.Join(r.Fingerprints, ","), r.Attempt)))
+	sum := sha256.Sum256([]byte(fmt.Sprintf("%s\n%s\n%d", request.ScopeText(), strings.Join(r.Fingerprints, ","), r.Attempt)))
 	return NamePrefix + hex.EncodeToString(sum[:8])
 }

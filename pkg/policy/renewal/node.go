@@ -49,7 +49,7 @@ func (c *Certificate) life() time.Duration { return c.NotAfter.Sub(c.NotBefore) 
 // unrenewable is why a rotation with a restart policy does not renew the certificate;
 // empty: it does.
 func (c *Certificate) unrenewable(restart plan.RestartPolicy) string {
-	if o := (plan.Obstacle{Reason: c.NotRenewable, MaxRestart: c.MaxRestart}); o.Blocks(restart) {
+	if o := (plan.Obstacle{Reason: c.NotRenewable, MaxRestart: c.MaxRestart}); o.BlocksRenewal(restart) {
 		return "it cannot be renewed here: " + o.Reason
 	}
 	return ""
@@ -114,7 +114,7 @@ func (n *Node) issuer(c *Certificate, now time.Time) *Authority {
 	if len(withKey) > 0 {
 		of = withKey
 	}
-	i := certs.Lasting(of, now, func(a *Authority) (time.Time, time.Time) { return a.NotBefore, a.NotAfter })
+	i := certs.LastingOf(of, now, func(a *Authority) (time.Time, time.Time) { return a.NotBefore, a.NotAfter })
 	if i < 0 {
 		return nil
 	}

@@ -79,5 +79,5 @@ func (p *Policy) validity(now time.Time, n *Node, c *Certificate, r *Rule) time.
 		return p.Lifetime
 	}
 	ca := n.issuer(c, now)
-	return certs.ValidityFor(certs.Life(c.NotBefore, c.NotAfter, now, ca != nil && ca.NotBefore.Equal(c.NotBefore)))
+	return certs.ValidityFor(certs.LifeOf(c.NotBefore, c.NotAfter, now, ca != nil && ca.NotBefore.Equal(c.NotBefore)))
 }

@@ -41,16 +41,16 @@ var descriptors = map[uint64]string{
 	unix.SYS_FCHMOD: "fchmod", unix.SYS_FCHOWN: "fchown", unix.SYS_FTRUNCATE: "ftruncate", unix.SYS_FSETXATTR: "fsetxattr",
 }
 
-// enters returns the call before which a thread is stopped; none when it could change
+// enteredCall returns the call before which a thread is stopped; none when it could change
 // nothing.
-func enters(tid int) (c call, ok bool) {
+func enteredCall(tid int) (c call, ok bool) {
 	nr, args, ok := syscallInfo(tid)
 	if !ok {
 		return c, false
 	}
 	if name, ok := descriptors[nr]; ok {
 		c.Name = name
-		c.Path = descriptor(tid, args[0])
+		c.Path = descriptorPath(tid, args[0])
 		switch name {
 		case "write", "pwrite64":
 			c.Data = readBytes(tid, args[1], args[2])
@@ -65,13 +65,13 @@ func enters(tid int) (c call, ok bool) {
 		return c, false
 	}
 	c.Name = k.name
-	c.Path = at(tid, args, k.dir, k.path)
+	c.Path = absolutePath(tid, args, k.dir, k.path)
 	switch k.name {
 	case "openat":
 		c.Number = [3]int64{int64(args[3]), int64(args[2])} //nolint:gosec // mode, flags
 		return c, args[2]&(unix.O_WRONLY|unix.O_RDWR|unix.O_CREAT) != 0
 	case "renameat":
-		c.To = at(tid, args, 2, 3)
+		c.To = absolutePath(tid, args, 2, 3)
 	case "symlinkat":
 		c.To = readString(tid, args[0])
 	default:
@@ -80,16 +80,16 @@ func enters(tid int) (c call, ok bool) {
 	return c, true
 }
 
-// at returns the absolute path that a pair of arguments means.
-func at(tid int, args [6]uint64, dir, path int) string {
+// absolutePath returns the absolute path that a pair of arguments means.
+func absolutePath(tid int, args [6]uint64, dir, path int) string {
 	name := readString(tid, args[path])
 	if dir >= 0 && !filepath.IsAbs(name) && int32(args[dir]) != unix.AT_FDCWD { //nolint:gosec // as the kernel takes it
-		name = filepath.Join(descriptor(tid, args[dir]), name)
+		name = filepath.Join(descriptorPath(tid, args[dir]), name)
 	}
 	return filepath.Clean(name)
 }
 
-func descriptor(tid int, fd uint64) string {
+func descriptorPath(tid int, fd uint64) string {
 	path, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", tid, fd))
 	if err != nil {
 		return ""

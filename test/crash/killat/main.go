@@ -39,10 +39,10 @@ func main() {
 	become := flag.Bool("become", false, "for killat itself: become the program, traced")
 	flag.Parse()
 	if *become {
-		fmt.Fprintln(os.Stderr, "killat:", filtered(flag.Args()))
+		fmt.Fprintln(os.Stderr, "killat:", runFiltered(flag.Args()))
 		os.Exit(125)
 	}
-	code, err := run(*under, *at, *log, flag.Args())
+	code, err := runTraced(*under, *at, *log, flag.Args())
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "killat:", err)
 		os.Exit(125)
@@ -50,7 +50,7 @@ func main() {
 	os.Exit(code)
 }
 
-func run(under string, at int, log string, argv []string) (code int, err error) {
+func runTraced(under string, at int, log string, argv []string) (code int, err error) {
 	file, err := os.Create(log) //nolint:gosec // named by the test
 	if err != nil {
 		return 0, err
@@ -74,8 +74,8 @@ func run(under string, at int, log string, argv []string) (code int, err error) 
 	pid := cmd.Process.Pid
 	count := 0
 	encoder := json.NewEncoder(lines)
-	return trace(pid, func(tid int) {
-		c, ok := enters(tid)
+	return traceProcess(pid, func(tid int) {
+		c, ok := enteredCall(tid)
 		if !ok || !strings.HasPrefix(c.Path, under+"/") {
 			return
 		}
@@ -89,9 +89,9 @@ func run(under string, at int, log string, argv []string) (code int, err error) 
 	})
 }
 
-// filtered becomes a program that stops for its tracer before the calls that may change
+// runFiltered becomes a program that stops for its tracer before the calls that may change
 // something, and before no other: a Go program makes some ten thousand of those.
-func filtered(argv []string) error {
+func runFiltered(argv []string) error {
 	filter := []unix.SockFilter{{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS}} // the call's number
 	for _, number := range slices.Concat(slices.Collect(maps.Keys(paths)), slices.Collect(maps.Keys(descriptors))) {
 		filter = append(filter, unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: uint32(number), Jf: 1}, //nolint:gosec // a few hundreds
@@ -108,9 +108,9 @@ func filtered(argv []string) error {
 	return fmt.Errorf("exec %s: %w", argv[0], unix.Exec(argv[0], argv, os.Environ()))
 }
 
-// trace runs a stopped process to its end and calls visit when a thread of it is about
+// traceProcess runs a stopped process to its end and calls visit when a thread of it is about
 // to carry out a system call that may change something.
-func trace(pid int, visit func(tid int)) (code int, err error) {
+func traceProcess(pid int, visit func(tid int)) (code int, err error) {
 	var status unix.WaitStatus
 	if _, err := unix.Wait4(pid, &status, unix.WALL, nil); err != nil {
 		return 0, fmt.Errorf("wait: %w", err)

@@ -16,14 +16,14 @@ const ProxyUID = "0a1b2c3d-0001-4002-8003-00000000000f"
 // AddKubeadm adds the components of a kubeadm control-plane node, with certificates in pkiDir
 // (kubeadm's certificatesDir): kubelet, four static pods and kube-proxy. The certificates
 // themselves are not written; the keys of ServiceAccount tokens are.
-func (n *Node) Kubeadm(pkiDir string) {
+func (n *Node) AddKubeadm(pkiDir string) {
 	n.T.Helper()
 	n.KubeadmWorker()
 	n.serviceAccountKeys(pkiDir)
 	for i, name := range []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"} {
 		argv := ControlPlaneArgs(certs.Service(name), pkiDir)
-		n.Write("/etc/kubernetes/manifests/"+name+".yaml", Manifest(name, argv, Mounts(certs.Service(name), pkiDir)))
-		n.Process(400+i, StaticPod(string(rune('a'+i))), argv...)
+		n.WriteFile("/etc/kubernetes/manifests/"+name+".yaml", ManifestFor(name, argv, MountsOf(certs.Service(name), pkiDir)))
+		n.AddProcess(400+i, StaticPodCgroup(string(rune('a'+i))), argv...)
 	}
 }
 
@@ -36,14 +36,14 @@ func (n *Node) serviceAccountKeys(pkiDir string) {
 	n.check(err)
 	public, err := x509.MarshalPKIXPublicKey(key.Signer.Public())
 	n.check(err)
-	n.Write(pkiDir+"/sa.key", string(private))
-	n.Write(pkiDir+"/sa.pub", string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})))
+	n.WriteFile(pkiDir+"/sa.key", string(private))
+	n.WriteFile(pkiDir+"/sa.pub", string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})))
 }
 
 // KubeadmWorker adds a kubelet and kube-proxy as kubeadm sets them up.
 func (n *Node) KubeadmWorker() {
 	n.T.Helper()
-	n.Write("/var/lib/kubelet/config.yaml", `apiVersion: kubelet.config.k8s.io/v1beta1
+	n.WriteFile("/var/lib/kubelet/config.yaml", `apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 authentication: {x509: {clientCAFile: /etc/kubernetes/pki/ca.crt}}
 containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
@@ -52,9 +52,9 @@ healthzPort: 10248
 rotateCertificates: true
 staticPodPath: /etc/kubernetes/manifests
 `)
-	n.Write("/usr/lib/systemd/system/kubelet.service", "[Service]\nExecStart=/usr/bin/kubelet\n")
-	n.Link("/etc/systemd/system/multi-user.target.wants/kubelet.service", "/usr/lib/systemd/system/kubelet.service")
-	n.Write("/usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf", `[Service]
+	n.WriteFile("/usr/lib/systemd/system/kubelet.service", "[Service]\nExecStart=/usr/bin/kubelet\n")
+	n.LinkFile("/etc/systemd/system/multi-user.target.wants/kubelet.service", "/usr/lib/systemd/system/kubelet.service")
+	n.WriteFile("/usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf", `[Service]
 Environment="KUBELET_KUBECONFIG_ARGS=--bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf --kubeconfig=/etc/kubernetes/kubelet.conf"
 Environment="KUBELET_CONFIG_ARGS=--config=/var/lib/kubelet/config.yaml"
 EnvironmentFile=-/var/lib/kubelet/kubeadm-flags.env
@@ -62,15 +62,15 @@ EnvironmentFile=-/etc/default/kubelet
 ExecStart=
 ExecStart=/usr/bin/kubelet $KUBELET_KUBECONFIG_ARGS $KUBELET_CONFIG_ARGS $KUBELET_KUBEADM_ARGS $KUBELET_EXTRA_ARGS
 `)
-	n.Process(300, Unit("kubelet.service"), "/usr/bin/kubelet",
+	n.AddProcess(300, UnitCgroup("kubelet.service"), "/usr/bin/kubelet",
 		"--bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf", "--kubeconfig=/etc/kubernetes/kubelet.conf",
 		"--config=/var/lib/kubelet/config.yaml")
-	n.Process(500, Pod(ProxyUID), "/usr/local/bin/kube-proxy", "--config=/var/lib/kube-proxy/config.conf", "--hostname-override=node-1")
-	n.Write("/var/log/pods/kube-system_kube-proxy-abcde_"+ProxyUID+"/kube-proxy/0.log", "")
-	n.Write("/var/lib/kubelet/pods/"+ProxyUID+"/containers/kube-proxy/a1b2c3d4", "")
+	n.AddProcess(500, PodCgroup(ProxyUID), "/usr/local/bin/kube-proxy", "--config=/var/lib/kube-proxy/config.conf", "--hostname-override=node-1")
+	n.WriteFile("/var/log/pods/kube-system_kube-proxy-abcde_"+ProxyUID+"/kube-proxy/0.log", "")
+	n.WriteFile("/var/lib/kubelet/pods/"+ProxyUID+"/containers/kube-proxy/a1b2c3d4", "")
 	volume := "/var/lib/kubelet/pods/" + ProxyUID + "/volumes/kubernetes.io~configmap/kube-proxy/"
-	n.Write(volume+"config.conf", "kind: KubeProxyConfiguration\nclientConnection: {kubeconfig: /var/lib/kube-proxy/kubeconfig.conf}\n")
-	n.Write(volume+"kubeconfig.conf", `kind: Config
+	n.WriteFile(volume+"config.conf", "kind: KubeProxyConfiguration\nclientConnection: {kubeconfig: /var/lib/kube-proxy/kubeconfig.conf}\n")
+	n.WriteFile(volume+"kubeconfig.conf", `kind: Config
 clusters: [{name: default, cluster: {server: "https://10.0.0.10:6443", certificate-authority: /var/run/secrets/kubernetes.io/serviceaccount/ca.crt}}]
 contexts: [{name: default, context: {cluster: default, user: default}}]
 current-context: default
@@ -119,9 +119,9 @@ func ControlPlaneArgs(s certs.Service, pki string) []string {
 	}[s]
 }
 
-// Mounts are the host paths that kubeadm mounts into a component, under their own
+// MountsOf are the host paths that kubeadm mounts into a component, under their own
 // names.
-func Mounts(s certs.Service, pki string) []string {
+func MountsOf(s certs.Service, pki string) []string {
 	switch s {
 	case certs.Etcd:
 		return []string{pki + "/etcd", "/var/lib/etcd"}
@@ -134,8 +134,8 @@ func Mounts(s certs.Service, pki string) []string {
 	}
 }
 
-// Manifest is a static pod with one container, on the host's network.
-func Manifest(name string, command, mounts []string) string {
+// ManifestFor is a static pod with one container, on the host's network.
+func ManifestFor(name string, command, mounts []string) string {
 	var b strings.Builder
 	b.WriteString("apiVersion: v1\nkind: Pod\nmetadata:\n  name: " + name + "\n  namespace: kube-system\nspec:\n  hostNetwork: true\n  containers:\n  - name: " + name + "\n    image: registry.k8s.io/" + name + ":v1\n    command:\n")
 	for _, c := range command {
