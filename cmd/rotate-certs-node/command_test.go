@@ -158,16 +158,16 @@ func TestAnUnknownServiceIsToldApart(t *testing.T) {
 
 func TestRecoverFailsWhileARotationIsInProgress(t *testing.T) {
 	root := t.TempDir()
-	dir, err := statedir.Open(hostfs.Root(root))
+	dir, err := statedir.OpenDir(hostfs.Root(root))
 	if err != nil {
 		t.Fatal(err)
 	}
-	release, err := dir.Lock(t.Context(), statedir.Holder{Rotation: "7f3c2a"})
+	release, err := dir.TakeLock(t.Context(), statedir.Holder{Rotation: "7f3c2a"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer release()
-	_, err = run(t, root, "", "recover")
+	_, err = runProgram(t, root, "", "recover")
 	var locked *statedir.LockedError
 	if !errors.As(err, &locked) || exitCode(err, false) != exitcode.Held {
 		t.Errorf("error %v, want that the node is locked, and exit code 3", err)
