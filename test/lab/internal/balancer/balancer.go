@@ -129,7 +129,7 @@ func pipe(to, from *net.TCPConn) {
 }
 
 func (b *Balancer) set(backend *Backend, up bool, reason string) {
-	if backend.up.Replace(up) != up {
+	if backend.up.Swap(up) != up {
 		state := "down"
 		if up {
 			state = "up"
