@@ -33,7 +33,7 @@ type apiServerFake struct {
 	late      map[string]int                               // by resource, how many requests are answered as if its kind were not served
 	onDelete  func(path string)
 	onList    func(kind string)
-	answers   string            // of a person on a terminal; empty: there is none
+	answers   string            // on a terminal; empty: there is none
 	onPatch   func(path string) // before it is done
 }
 

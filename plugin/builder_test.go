@@ -23,7 +23,7 @@ func facts(cn, ca string, left time.Duration) certs.Facts {
 	}
 }
 
-// leaf is a certificate as a scan returns it: judged by its dates, signed with the CA's
+// leaf is a certificate as a scan returns it: its status follows from its dates, signed with the CA's
 // key on the node.
 func leaf(s certs.Service, name, ca string, left time.Duration) inventory.Certificate {
 	c := inventory.Certificate{

@@ -11,7 +11,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-func TestConsumersAreNamedAndSoIsWhatCannotBeSeen(t *testing.T) {
+func TestConsumersAreNamedWithTheLimitsOfAScan(t *testing.T) {
 	cp1, cp2 := controlPlane("cp1"), controlPlane("cp2")
 	cp1.ComponentOf(certs.KubeAPIServer).ClientURLs = []string{"https://127.0.0.1:2379"}
 	cp2.ComponentOf(certs.KubeAPIServer).ClientURLs = []string{"https://10.0.0.1:2379", "https://10.0.0.2:2379"}

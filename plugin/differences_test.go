@@ -10,8 +10,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// TestThePlanTellsWhatWillDiffer, once for all nodes.
-func TestThePlanTellsWhatWillDiffer(t *testing.T) {
+// TestPlanNamesDifferencesOfSuccessors, once for all nodes.
+func TestPlanNamesDifferencesOfSuccessors(t *testing.T) {
 	step := func(node string) plan.Step {
 		return plan.Step{Node: node, Services: []plan.Service{{Service: certs.Etcd}, {Service: certs.KubeAPIServer, Because: "the key of apiserver lies in /pki/k.key, with that of etcd-server"}},
 			Targets: []plan.Target{

@@ -25,7 +25,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// fake is a cluster whose node programs are simulated: what was asked of it is in log,
+// fake is a cluster whose node programs are simulated: its calls are in log,
 // and each field makes something go wrong.
 type fake struct {
 	sync.Mutex
@@ -38,7 +38,7 @@ type fake struct {
 	refused     error                   // by admission
 	held        error                   // what taking the lock meets
 	heldNow     error                   // what a look at the lock shows
-	holder      *kube.HeldError         // of the lock, for who only looks
+	holder      *kube.HeldError         // of the lock, as status reads it
 	lockErr     error                   // of reading it
 	survey      *v1alpha1.WatcherStatus // of the watcher
 	policy      *v1alpha1.RotationPolicy

@@ -9,8 +9,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
-// TestCertificateInMemoryIsNoDrift: a rotation, with a restart, does renew it.
-func TestCertificateInMemoryIsNoDrift(t *testing.T) {
+// TestCertificateInMemoryIsNotDrift: a rotation, with a restart, does renew it.
+func TestCertificateInMemoryIsNotDrift(t *testing.T) {
 	var b strings.Builder
 	err := printList(&b, formatTable, v1alpha1.CertificateList{Findings: []v1alpha1.Finding{
 		{Node: "cp1", Kind: string(inventory.Memory), Path: "127.0.0.1:6443", Message: "apiserver-loopback-client expires soon"},

@@ -28,7 +28,7 @@ func healthy() *fake {
 	return newFake(controlPlane("cp1"), controlPlane("cp2"), controlPlane("cp3"), worker("w1"))
 }
 
-func TestRotateTellsItsStoryOnStandardErrorAndItsResultOnStandardOutput(t *testing.T) {
+func TestRotatePrintsProgressToStderrAndReportToStdout(t *testing.T) {
 	f := healthy()
 	code, stdout, stderr := f.run(t, "--service", "etcd,kube-proxy")
 	require.Equal(t, 0, code, stderr)
@@ -43,7 +43,7 @@ func TestRotateTellsItsStoryOnStandardErrorAndItsResultOnStandardOutput(t *testi
 	assert.True(t, f.did("Stage cp1 for 2160h"), "the cluster's kubeadm configuration gives the lifetime: %v", f.log)
 }
 
-func TestRotateAsJSONHasNothingElseOnStandardOutput(t *testing.T) {
+func TestRotateAsJSONPrintsOnlyTheReportToStdout(t *testing.T) {
 	for _, ends := range []map[string]nodeapi.Kind{{}, {"cp2": nodeapi.RolledBack}} {
 		f := healthy()
 		f.ends = ends
@@ -74,9 +74,9 @@ func TestExitCodesOfRotate(t *testing.T) {
 		"held":                     {func(f *fake) { f.held = &kube.HeldError{Holder: "jane@laptop"} }, "--service etcd", 3, "another rotation holds the lock: jane@laptop", false},
 		"admission refuses":        {func(f *fake) { f.refused = errors.New("pod security") }, "--service etcd", 1, "nothing was changed", false},
 		"no permission":            {func(f *fake) { f.denied = errors.New("missing permissions for rotate:\n  create pods") }, "--service etcd", 1, "create pods", false},
-		"API away":                 {func(f *fake) { f.down = errors.New("list nodes: gone") }, "--service etcd", 1, "error: list nodes: gone", false},
+		"API unavailable":          {func(f *fake) { f.down = errors.New("list nodes: gone") }, "--service etcd", 1, "error: list nodes: gone", false},
 		"unknown node":             {func(*fake) {}, "--service etcd --node cp11", 1, `unknown node "cp11", did you mean "cp1"?`, false},
-		"node away, named":         {func(f *fake) { f.nodes[1].Ready = false }, "--service etcd --node cp1,cp2", 1, "cannot work on a node that was named, so nothing was changed:\n  cp2: NotReady", false},
+		"NotReady, named":          {func(f *fake) { f.nodes[1].Ready = false }, "--service etcd --node cp1,cp2", 1, "cannot work on a node that was named, so nothing was changed:\n  cp2: NotReady", false},
 		"node's pod failed, named": {failing("cp2"), "--service etcd --node cp2", 1, "cp2: ImagePullBackOff", false},
 		"service nowhere":          {func(f *fake) { f.nodes, f.scanned = f.nodes[3:], f.scanned[3:] }, "--service etcd", 1, "no node in scope runs any of these services\nsee what is where: kubectl rotate-certs check", false},
 		"service elsewhere":        {func(*fake) {}, "--service etcd --node w1", 1, "runs any of these services\netcd runs on cp1, cp2, cp3\n", false},
@@ -84,9 +84,9 @@ func TestExitCodesOfRotate(t *testing.T) {
 		"no CA key, all required":  {noIssuer, "--service etcd --require-all", 1, "cannot be renewed, so nothing was changed:\n  cp1: etcd-peer \"/etc/kubernetes/pki/etcd-peer.crt\": no CA key on this node", false},
 		"no CA key, nothing else":  {noIssuer, "--service etcd --node cp1", 1, "cannot be renewed, so nothing was changed", false},
 		"no CA key, plan":          {noIssuer, "plan --service etcd", 0, "Nothing was changed.", false},
-		"a worker away, its turn":  {func(f *fake) { f.nodes[3].Ready = false }, "--all --yes", 4, "1 item was not inspected: see above", true},
-		"a worker away, required":  {func(f *fake) { f.nodes[3].Ready = false }, "--all --require-all", 1, "so nothing was changed:\n  w1: NotReady", false},
-		"a worker away, not meant": {func(f *fake) { f.nodes[3].Ready = false }, "--service etcd", 0, "renewed and verified", true},
+		"a worker NotReady":        {func(f *fake) { f.nodes[3].Ready = false }, "--all --yes", 4, "1 item was not inspected: see above", true},
+		"NotReady, all required":   {func(f *fake) { f.nodes[3].Ready = false }, "--all --require-all", 1, "so nothing was changed:\n  w1: NotReady", false},
+		"NotReady, not in scope":   {func(f *fake) { f.nodes[3].Ready = false }, "--service etcd", 0, "renewed and verified", true},
 		"a node without programs":  {func(f *fake) { f.nodes[3].OS = "windows" }, "--all --yes", 0, "renewed and verified", true},
 		"--all, not confirmed":     {func(*fake) {}, "--all", 130, "Continue? [y/N]", false},
 		"declined":                 {func(*fake) {}, "--service etcd --interactive", 130, "nothing was changed", false},
@@ -102,7 +102,7 @@ func TestExitCodesOfRotate(t *testing.T) {
 	}
 }
 
-func TestAHeldLockIsToldBeforeNodesAreLookedAt(t *testing.T) {
+func TestHeldLockIsReportedBeforeTheScan(t *testing.T) {
 	f := healthy()
 	f.heldNow = &kube.HeldError{Holder: "jane@laptop"}
 	code, _, stderr := f.run(t, "--service", "etcd")
@@ -148,7 +148,7 @@ func noIssuer(f *fake) {
 	c.Issuer, c.Reason = inventory.Issuer{Kind: inventory.NoIssuer}, "no CA key on this node"
 }
 
-func TestWhatIsLeftOutIsInPlanAndReport(t *testing.T) {
+func TestLeftOutCertificatesAreInPlanAndReport(t *testing.T) {
 	f := healthy()
 	noIssuer(f)
 	const line = "\nLeft out, since it cannot be renewed\n  cp1  etcd-peer /etc/kubernetes/pki/etcd-peer.crt, expires 2027-09-20 12:00 UTC: no CA key on this node\n"
@@ -207,7 +207,7 @@ func TestMachinesOfClusterAPIAreInPlanAndReport(t *testing.T) {
 	}
 }
 
-func TestNodesThatAreAwayAreListedAndTheOthersGoOn(t *testing.T) {
+func TestUnavailableNodesAreListedAndTheOthersRotated(t *testing.T) {
 	f := healthy()
 	f.nodes[3].Ready = false
 	code, stdout, _ := f.run(t, "--service", "kubelet")
@@ -217,7 +217,7 @@ func TestNodesThatAreAwayAreListedAndTheOthersGoOn(t *testing.T) {
 	assert.True(t, f.did("Commit cp1"))
 }
 
-func TestANodeWithNothingToRenewIsNoFailure(t *testing.T) {
+func TestNothingToRenewIsNoFailure(t *testing.T) {
 	f := healthy()
 	code, stdout, stderr := f.run(t, "--service", "kube-proxy")
 	assert.Equal(t, 0, code)
@@ -226,7 +226,7 @@ func TestANodeWithNothingToRenewIsNoFailure(t *testing.T) {
 	assert.False(t, f.did("open"), "%v", f.log)
 }
 
-func TestOnlyTheNamedNodesAreWorkedOnButTheControlPlaneIsLookedAt(t *testing.T) {
+func TestNamedNodesAreRotatedAndTheControlPlaneIsScanned(t *testing.T) {
 	f := healthy()
 	code, _, stderr := f.run(t, "--service", "kubelet", "--node", "w1")
 	require.Equal(t, 0, code, stderr)
@@ -235,8 +235,8 @@ func TestOnlyTheNamedNodesAreWorkedOnButTheControlPlaneIsLookedAt(t *testing.T) 
 	assert.False(t, f.did("open cp"))
 }
 
-// TestAClosedPipeStopsNoRotation: whoever read the output has gone.
-func TestAClosedPipeStopsNoRotation(t *testing.T) {
+// TestClosedPipeDoesNotStopARotation: the reader of the output has ended.
+func TestClosedPipeDoesNotStopARotation(t *testing.T) {
 	f := healthy()
 	r, w, err := os.Pipe()
 	require.NoError(t, err)
@@ -295,7 +295,7 @@ func TestPlanAndServerDryRunChangeNothing(t *testing.T) {
 	assert.False(t, f.did("lock") || f.did("open"), "%v", f.log)
 }
 
-func TestTheSameCommandContinuesAndSaysSo(t *testing.T) {
+func TestSameCommandContinuesAnUnfinishedRotation(t *testing.T) {
 	f := healthy()
 	for i := range f.scanned[:2] {
 		n := &f.scanned[i]
@@ -319,20 +319,20 @@ func TestTheSameCommandContinuesAndSaysSo(t *testing.T) {
 	assert.Contains(t, stderr, "Rotation abc123 is unfinished, and this one does not continue it. To continue it: kubectl rotate-certs --service etcd\n")
 }
 
-func TestInteractiveAsksFirst(t *testing.T) {
+func TestInteractiveAsksAfterThePlan(t *testing.T) {
 	f := healthy()
 	code, _, stderr := f.interrupted(t, nil, strings.NewReader("y\n"), "--service", "etcd", "--interactive")
 	assert.Equal(t, 0, code, stderr)
 	assert.Less(t, strings.Index(stderr, "etcd restarts on"), strings.Index(stderr, "Continue? [y/N]"), "the plan is printed before the question")
 }
 
-func TestCtrlCFinishesTheNodeAtWorkAndStops(t *testing.T) {
+func TestCtrlCFinishesTheNodeInProgress(t *testing.T) {
 	f := healthy()
 	signals := make(chan os.Signal)
 	f.onCommit = func(node string) {
 		if node == "cp1" {
 			signals <- os.Interrupt
-			<-f.rotation.Done() // the engine knows before the node goes on
+			<-f.rotation.Done() // the engine is interrupted before the node continues
 		}
 	}
 	code, stdout, stderr := f.interrupted(t, signals, strings.NewReader(""), "--service", "etcd")
@@ -344,7 +344,7 @@ func TestCtrlCFinishesTheNodeAtWorkAndStops(t *testing.T) {
 	assert.False(t, f.did("Commit cp2"))
 }
 
-func TestCtrlCWhileLookingChangesNothing(t *testing.T) {
+func TestCtrlCDuringTheScanChangesNothing(t *testing.T) {
 	for _, args := range []string{"check", "--service etcd"} {
 		f := healthy()
 		signals := make(chan os.Signal)
@@ -356,7 +356,7 @@ func TestCtrlCWhileLookingChangesNothing(t *testing.T) {
 	}
 }
 
-func TestCtrlCTwiceLeavesAtOnce(t *testing.T) {
+func TestCtrlCTwiceStopsAtOnce(t *testing.T) {
 	f := healthy()
 	signals, left := make(chan os.Signal), make(chan struct{})
 	t.Cleanup(func() { close(left) })
@@ -370,7 +370,7 @@ func TestCtrlCTwiceLeavesAtOnce(t *testing.T) {
 	assert.Contains(t, stderr, "stopped at once: the pod on cp1 finishes or rolls back on its own.\nnext: kubectl rotate-certs --service etcd --take-over\n")
 }
 
-func TestAClosedTerminalFinishesTheNodeAtWork(t *testing.T) {
+func TestClosedTerminalFinishesTheNodeInProgress(t *testing.T) {
 	f := healthy()
 	signals := make(chan os.Signal)
 	f.onCommit = func(node string) {
@@ -393,12 +393,12 @@ func TestExitCodesOfCheck(t *testing.T) {
 		code   int
 		says   string
 	}{
-		"well":           {func(*fake) {}, "check", 0, "All 16 certificates are OK. The next one expires in 300d"},
-		"near its end":   {func(*fake) {}, "check --within 310d", 1, "12 of 16 certificates need attention. Next: kubectl rotate-certs --service etcd,kube-apiserver,admin"},
-		"a node is away": {func(f *fake) { f.nodes[3].Ready = false }, "check", 1, "1 item was not inspected"},
-		"a windows node": {func(f *fake) { f.nodes[3].OS = "windows" }, "check", 0, "All 15 certificates are OK"},
-		"no issuer":      {noIssuer, "check", 0, "1 cannot be renewed here"},
-		"nothing seen": {func(f *fake) {
+		"OK":              {func(*fake) {}, "check", 0, "All 16 certificates are OK. The next one expires in 300d"},
+		"expires soon":    {func(*fake) {}, "check --within 310d", 1, "12 of 16 certificates need attention. Next: kubectl rotate-certs --service etcd,kube-apiserver,admin"},
+		"a NotReady node": {func(f *fake) { f.nodes[3].Ready = false }, "check", 1, "1 item was not inspected"},
+		"a windows node":  {func(f *fake) { f.nodes[3].OS = "windows" }, "check", 0, "All 15 certificates are OK"},
+		"no issuer":       {noIssuer, "check", 0, "1 cannot be renewed here"},
+		"nothing scanned": {func(f *fake) {
 			for i := range f.nodes {
 				f.nodes[i].Ready = false
 			}
@@ -423,7 +423,7 @@ func TestCheckRepeatsHowTheClusterWasReached(t *testing.T) {
 	assert.NotContains(t, stderr, "canary", "a credential is never repeated")
 }
 
-func TestCheckAsJSONHasNothingElseOnStandardOutput(t *testing.T) {
+func TestCheckAsJSONPrintsOnlyTheListToStdout(t *testing.T) {
 	f := healthy()
 	f.who = &identity{Facts: facts("jane", "kubernetes", day), kubeconfig: "jane.conf"}
 	f.scanned[3].Time = noon.Add(-2 * time.Hour)
@@ -437,7 +437,7 @@ func TestCheckAsJSONHasNothingElseOnStandardOutput(t *testing.T) {
 	assert.Contains(t, stderr, "jane.conf: your own client certificate (jane) expires in 24h")
 }
 
-func TestEveryLineOfHelpComesFromTheCommand(t *testing.T) {
+func TestHelpLeavesCommonFlagsToOptions(t *testing.T) {
 	code, stdout, stderr := healthy().run(t, "check", "--help")
 	assert.Equal(t, 0, code)
 	assert.Empty(t, stderr)
@@ -473,7 +473,7 @@ func TestHelpFitsItsWidth(t *testing.T) {
 	}
 }
 
-func TestCompletionKnowsNodesAndWhatWasGiven(t *testing.T) {
+func TestCompletionOffersNodesThatAreNotGivenYet(t *testing.T) {
 	_, stdout, _ := healthy().run(t, "__complete", "--service", "etcd", "--node", "cp1,c")
 	assert.Equal(t, "cp1,cp2\ncp1,cp3\n:6\n", stdout)
 	_, stdout, _ = healthy().run(t, "__complete", "--service", "etcd,kube-c")

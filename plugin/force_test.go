@@ -11,8 +11,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// TestForceSaysWhatItOverrides in the plan, on the way and in the report.
-func TestForceSaysWhatItOverrides(t *testing.T) {
+// TestForceNamesOverriddenFindings in the plan, on the way and in the report.
+func TestForceNamesOverriddenFindings(t *testing.T) {
 	f := healthy()
 	f.sick = "cp2"
 	code, _, stderr := f.run(t, "--service", "etcd")
@@ -49,8 +49,8 @@ func TestClocksAreComparedBeforeTheStart(t *testing.T) {
 	assert.Contains(t, stdout, "Overridden by --force: clocks differ by 9m0s")
 }
 
-// TestControlPlaneNodeThatIsNotReady is a finding, also where it is out of scope.
-func TestControlPlaneNodeThatIsNotReady(t *testing.T) {
+// TestNotReadyControlPlaneNodeIsAFinding is a finding, also where it is out of scope.
+func TestNotReadyControlPlaneNodeIsAFinding(t *testing.T) {
 	f := healthy()
 	f.nodes[0].Ready = false
 	node := f.nodes[1].Name
@@ -63,8 +63,8 @@ func TestControlPlaneNodeThatIsNotReady(t *testing.T) {
 	assert.False(t, f.did("Stage"))
 }
 
-// TestNothingToDoSaysWhyANodeWasNotInspected: the service may be on it.
-func TestNothingToDoSaysWhyANodeWasNotInspected(t *testing.T) {
+// TestNothingToDoNamesNodesThatWereNotInspected: the service may be on it.
+func TestNothingToDoNamesNodesThatWereNotInspected(t *testing.T) {
 	f := healthy()
 	for _, node := range []string{"cp1", "cp2", "cp3"} {
 		f.missing = append(f.missing, plan.Exclusion{Node: node, NotInspected: inventory.NotInspected{Reason: "its pod was evicted"}})

@@ -40,7 +40,7 @@ func (s *apiServerFake) forgetSettings() {
 	delete(s.objects[agentPath]["metadata"].(map[string]any), "annotations")
 }
 
-func TestInstallAgainKeepsWhatTheInstallationWas(t *testing.T) {
+func TestInstallAgainKeepsSettings(t *testing.T) {
 	const external = "--nats-url tls://a.test:4222,tls://b.test:4222 --nats-secret creds"
 	for name, tt := range map[string]struct {
 		first, again string
@@ -99,9 +99,9 @@ func TestInstallAgainWithoutAWatcher(t *testing.T) {
 	assert.NotEmpty(t, s.paths(watcherPath))
 }
 
-// TestWatcherComesBackToItsOwnNATS: the API server sets parameters of rolling updates, and
+// TestInstallReturnsToTheEmbeddedNATS: the API server sets parameters of rolling updates, and
 // refuses them beside "Recreate".
-func TestWatcherComesBackToItsOwnNATS(t *testing.T) {
+func TestInstallReturnsToTheEmbeddedNATS(t *testing.T) {
 	s := newAPIServer(t)
 	s.install(t, "--nats-url tls://a.test:4222")
 	require.Contains(t, s.object(watcherPath), "maxSurge")
@@ -111,8 +111,8 @@ func TestWatcherComesBackToItsOwnNATS(t *testing.T) {
 	assert.Contains(t, s.object(watcherPath), `"strategy":{"type":"Recreate"}`)
 }
 
-// TestImagesThatOthersChangedAreKept: kubectl set image, kustomize's images, a mirror.
-func TestImagesThatOthersChangedAreKept(t *testing.T) {
+// TestImagesChangedByOthersAreKept: kubectl set image, kustomize's images, a mirror.
+func TestImagesChangedByOthersAreKept(t *testing.T) {
 	s := newAPIServer(t)
 	s.install(t, "")
 	for _, path := range []string{watcherPath, agentPath} {
@@ -124,7 +124,7 @@ func TestImagesThatOthersChangedAreKept(t *testing.T) {
 	}
 }
 
-func TestMoreRightsAreAskedFor(t *testing.T) {
+func TestChangedPermissionsArePrinted(t *testing.T) {
 	s := newAPIServer(t)
 	s.install(t, "--notify-only")
 	said := s.install(t, "")
@@ -145,7 +145,7 @@ func TestMoreRightsAreAskedFor(t *testing.T) {
 	assert.Empty(t, s.paths(rotateRole))
 }
 
-func TestNotifyOnlyByHandIsKept(t *testing.T) {
+func TestNotifyOnlySetByHandIsKept(t *testing.T) {
 	s := newAPIServer(t)
 	s.install(t, "")
 	s.add(t, watcherPath, strings.Replace(s.object(watcherPath), `"--http-address=:8080"`, `"--http-address=:8080","--notify-only"`, 1))
@@ -176,9 +176,9 @@ func TestUpgradeKeepsTheRegistry(t *testing.T) {
 	}
 }
 
-// TestWatcherHasAnImageOfItsOwn beside that of the agents, in the same registry unless it is
+// TestWatcherImageFollowsTheNodeImage beside that of the agents, in the same registry unless it is
 // named otherwise.
-func TestWatcherHasAnImageOfItsOwn(t *testing.T) {
+func TestWatcherImageFollowsTheNodeImage(t *testing.T) {
 	for flags, want := range map[string]string{
 		"": version.WatcherImage(),
 		"--image registry.test/a/rotate-certs-node:7":                                                  "registry.test/a/rotate-certs-watcher:7",
@@ -244,7 +244,7 @@ func TestInstallWhileARotationIsInProgress(t *testing.T) {
 	}
 }
 
-func TestSettingsThatCannotBeReadAreNotGuessed(t *testing.T) {
+func TestUnreadableSettingsAreRefused(t *testing.T) {
 	s := newAPIServer(t)
 	s.install(t, "")
 	s.Lock()
@@ -256,7 +256,7 @@ func TestSettingsThatCannotBeReadAreNotGuessed(t *testing.T) {
 	assert.Contains(t, stderr, "\nhint: kubectl -n rotate-certs annotate daemonset rotate-certs-agent rotate-certs.io/settings-")
 }
 
-func TestAStorageClassThatCannotBeChanged(t *testing.T) {
+func TestStorageClassOfAClaimCannotBeChanged(t *testing.T) {
 	s := newAPIServer(t)
 	for _, class := range []string{"slow", "fast"} {
 		s.add(t, "/apis/storage.k8s.io/v1/storageclasses/"+class, `{}`)
@@ -277,7 +277,7 @@ func TestNotifyOnlyOutlivesItsWatcher(t *testing.T) {
 	assert.Empty(t, s.paths(rotateRole))
 }
 
-func TestOlderPluginReplacesNothing(t *testing.T) {
+func TestOlderPluginIsRefused(t *testing.T) {
 	s := newAPIServer(t)
 	s.install(t, "")
 	for _, path := range []string{watcherPath, agentPath} {

@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-func TestInstallRefusesWhatAgentsMustNotSee(t *testing.T) {
+func TestInstallRefusesSensitiveAgentDirectories(t *testing.T) {
 	for name, tt := range map[string]struct{ flag, says string }{
 		"all of it":            {"--agent-directory=/", `--agent-directory "/": want a directory of the nodes`},
 		"relative":             {"--agent-directory=srv", `--agent-directory "srv": want a directory of the nodes`},

@@ -10,7 +10,7 @@ import (
 const podSettings = "--cluster-name prod --priority-class high --toleration dedicated=infra:NoSchedule,spot --label team=platform " +
 	"--watcher-limits memory=1Gi --watcher-requests cpu=1 --agent-limits memory=256Mi --agent-requests cpu=20m"
 
-func TestPodsAreWhatWasAskedFor(t *testing.T) {
+func TestPodFlagsReachThePods(t *testing.T) {
 	s := newAPIServer(t)
 	s.add(t, "/apis/scheduling.k8s.io/v1/priorityclasses/high", `{}`)
 	s.install(t, podSettings)
@@ -40,7 +40,7 @@ func TestPodsAreWhatWasAskedFor(t *testing.T) {
 	assert.NotContains(t, s.object(watcherPath), "spot")
 }
 
-func TestInstallRefusesWhatPodsCannotBe(t *testing.T) {
+func TestInstallRefusesInvalidPodFlags(t *testing.T) {
 	for flag, says := range map[string]string{
 		"--cluster-name=a b":               `--cluster-name "a b": want letters`,
 		"--priority-class=High":            `--priority-class "High" is not a valid name of an object`,
@@ -63,9 +63,9 @@ func TestInstallRefusesWhatPodsCannotBe(t *testing.T) {
 	assert.Contains(t, stderr, "--without-watcher installs no watcher")
 }
 
-// TestInstallChangesNothingForPodsThatCannotBe: rights would have been given by then, and the
+// TestInvalidPodFlagsChangeNothing: rights would have been given by then, and the
 // watcher that runs been removed.
-func TestInstallChangesNothingForPodsThatCannotBe(t *testing.T) {
+func TestInvalidPodFlagsChangeNothing(t *testing.T) {
 	for flags, want := range map[string]string{
 		"--agent-requests memory=256Mi":  "requests memory=256Mi and is limited to 128Mi",
 		"--agent-limits memory=16Mi":     "requests memory=32Mi and is limited to 16Mi",
@@ -81,7 +81,7 @@ func TestInstallChangesNothingForPodsThatCannotBe(t *testing.T) {
 	}
 }
 
-func TestPairsCanBeTakenBack(t *testing.T) {
+func TestPairsCanBeRemoved(t *testing.T) {
 	s := newAPIServer(t)
 	s.install(t, "--label team=pki --agent-limits memory=256Mi,cpu=1")
 	assert.Contains(t, s.object(agentPath), `"team":"pki"`)

@@ -21,10 +21,10 @@ func (s *apiServerFake) spec() string {
 	return flat(s.objects[policyPath]["spec"])
 }
 
-func TestInstallMakesThePolicyOnlyWhereThereIsNone(t *testing.T) {
+func TestInstallCreatesThePolicyOnlyWhereThereIsNone(t *testing.T) {
 	s := newAPIServer(t)
 	s.install(t, "")
-	assert.Contains(t, s.spec(), `"rotationsPerDay":6`, "written out, so that a person sees what to change")
+	assert.Contains(t, s.spec(), `"rotationsPerDay":6`, "written out, so that it is easy to change")
 
 	s.remove(policyPath)
 	s.add(t, policyPath, `{"spec":{"limits":{"rotationsPerDay":2}}}`)
@@ -51,7 +51,7 @@ func TestInstallWithAPolicyFile(t *testing.T) {
 	s.install(t, "--policy "+file)
 	assert.JSONEq(t, `{"limits":{"rotationsPerDay":2}}`, s.spec())
 
-	// One that a person made, with fields that the file does not have, is replaced as a whole.
+	// One that a user made, with fields that the file does not have, is replaced as a whole.
 	s.remove(policyPath)
 	s.add(t, policyPath, `{"metadata":{"labels":{"team":"a"}},"spec":{"freeze":{"enabled":true}},"status":{"observedGeneration":7}}`)
 	said = s.install(t, "--policy "+file)
@@ -95,8 +95,8 @@ func TestInstallForGitPrintsThePolicy(t *testing.T) {
 	assert.Less(t, strings.Index(stdout, "name: rotationpolicies.rotate-certs.io"), strings.Index(stdout, "\nkind: RotationPolicy\n"))
 }
 
-// TestInstallJudgedByTheServerWithoutTheKind: the API server does not know it yet.
-func TestInstallJudgedByTheServerWithoutTheKind(t *testing.T) {
+// TestInstallServerDryRunWithoutTheKind: the API server does not know it yet.
+func TestInstallServerDryRunWithoutTheKind(t *testing.T) {
 	s := newAPIServer(t)
 	code, stdout, stderr := s.run(t, "install", "--dry-run=server", "-o", "name")
 	require.Zero(t, code, stderr)
@@ -124,7 +124,7 @@ func TestInstallWaitsUntilTheKindIsServed(t *testing.T) {
 	assert.Zero(t, s.late["rotationpolicies"])
 }
 
-func TestInstallNeedsNoRightToApplyPolicies(t *testing.T) {
+func TestInstallNeedsNoPermissionToPatchPolicies(t *testing.T) {
 	s := newAPIServer(t)
 	s.forbidden = []string{"patch rotationpolicies", "delete rotationpolicies"}
 	s.install(t, "")

@@ -9,7 +9,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
 
-// TestNodeImagesOfAnyVersion: the admission policy goes on admitting those of watchers that run.
+// TestNodeImagesOfAnyVersion: the admission policy still admits those of running watchers.
 func TestNodeImagesOfAnyVersion(t *testing.T) {
 	pod := func(c corev1.Container) corev1.PodSpec { return corev1.PodSpec{Containers: []corev1.Container{c}} }
 	assert.Equal(t, []string{"r/node:1"}, nodeImages(pod(corev1.Container{Args: []string{"--namespace=x", "--image=r/node:1"}})))

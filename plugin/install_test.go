@@ -11,7 +11,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 )
 
-func TestInstallSaysWhatItDoes(t *testing.T) {
+func TestInstallPrintsItsStages(t *testing.T) {
 	s := newAPIServer(t)
 	code, stdout, stderr := s.run(t, "install")
 	require.Equal(t, 0, code, stderr)
@@ -26,17 +26,17 @@ func TestInstallSaysWhatItDoes(t *testing.T) {
 		assert.NotContains(t, stderr, "created")
 		assert.NotContains(t, stderr, " changed")
 	})
-	t.Run("notify only, and the rights are taken away", func(t *testing.T) {
+	t.Run("notify-only removes the permissions", func(t *testing.T) {
 		code, _, stderr := s.run(t, "install", "--notify-only")
 		require.Equal(t, 0, code, stderr)
 		assert.Contains(t, stderr, "no longer needed")
 		assert.Empty(t, s.paths(":rotate"))
 		assert.NotEmpty(t, s.paths("validatingadmissionpolicies/rotate-certs-watcher"), "they are there before the rights are given again")
-		assert.NotEmpty(t, s.paths(policyPath), "what a person may have written stays")
+		assert.NotEmpty(t, s.paths(policyPath), "a changed policy stays")
 	})
 }
 
-func TestInstallAppliesInAnOrderInWhichItWorks(t *testing.T) {
+func TestInstallAppliesDefinitionsAndPermissionsFirst(t *testing.T) {
 	s := newAPIServer(t)
 	code, _, stderr := s.run(t, "install")
 	require.Equal(t, 0, code, stderr)
@@ -74,7 +74,7 @@ func TestInstallChoosesTheStorage(t *testing.T) {
 		"no default class":    {class("slow", ""), "", "no StorageClass is the default; --storage-class chooses one of slow", false, 0},
 		"a class by its name": {class("slow", ""), "--storage-class slow", "(StorageClass slow)", true, 0},
 		"an unknown class":    {class("slow", ""), "--storage-class fast", "unknown StorageClass \"fast\"\nhint: want one of slow, none", false, 1},
-		"none, as asked":      {standard, "--storage-class none", "events are stored in the pod", false, 0},
+		"none":                {standard, "--storage-class none", "events are stored in the pod", false, 0},
 		"external":            {standard, "--nats-url tls://nats.test:4222", "events go to the NATS of --nats-url", false, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -131,7 +131,7 @@ func TestInstallRefusesBeforeAnythingChanges(t *testing.T) {
 // labelled is an object of an installation.
 const labelled = `{"metadata":{"labels":{"app.kubernetes.io/name":"rotate-certs","app.kubernetes.io/managed-by":"rotate-certs"}}}`
 
-func TestInstallLeavesAloneWhatIsNotOurs(t *testing.T) {
+func TestInstallRefusesObjectsOfOthers(t *testing.T) {
 	s := newAPIServer(t)
 	s.add(t, "/apis/rbac.authorization.k8s.io/v1/clusterroles/rotate-certs:view", `{}`)
 	code, _, stderr := s.run(t, "install")
@@ -166,7 +166,7 @@ func TestInstallSaysWhyAPodDoesNotStart(t *testing.T) {
 		"status":{"containerStatuses":[{"name":"agent","state":{"waiting":{"reason":"ImagePullBackOff","message":"no such image"}}}]}}`)
 	code, _, stderr := s.run(t, "install")
 	assert.Equal(t, 1, code)
-	assert.Equal(t, 1, strings.Count(stderr, "agent        w1: ImagePullBackOff: image"), "each trouble is told once: %s", stderr)
+	assert.Equal(t, 1, strings.Count(stderr, "agent        w1: ImagePullBackOff: image"), "each problem is printed once: %s", stderr)
 	assert.Contains(t, stderr, "error: everything is applied, but not ready: agents: 1/2 ready\nw1: pod \"rotate-certs/rotate-certs-agent-x7k2p\": ImagePullBackOff")
 	assert.Contains(t, stderr, "ctr -n k8s.io images import", "and what to do")
 }
@@ -194,7 +194,7 @@ func TestInstallWaitsForAFreshReportOfEveryNode(t *testing.T) {
 	}
 }
 
-func TestInstallWaitsForNoAgentThatCannotBe(t *testing.T) {
+func TestInstallDoesNotWaitForAgentsThatCannotRun(t *testing.T) {
 	s := newAPIServer(t)
 	s.silent = []string{"windows", "burst", "tainted"}
 	s.add(t, "/api/v1/nodes/windows", `{"status":{"conditions":[{"type":"Ready","status":"False"}],"nodeInfo":{"operatingSystem":"windows","architecture":"amd64"}}}`)
@@ -219,7 +219,7 @@ func TestInstallWaitsForNoAgentThatCannotBe(t *testing.T) {
 	assert.Contains(t, stderr, "agents: 1/3 ready\n")
 }
 
-func TestInstallForGitAsksNoCluster(t *testing.T) {
+func TestInstallForGitSendsNoRequest(t *testing.T) {
 	s := newAPIServer(t)
 	s.Close()
 	code, stdout, stderr := s.run(t, "install", "--dry-run=client", "-o", "yaml", "--nats-url", "tls://nats.test:4222", "--nats-secret", "creds")
@@ -239,7 +239,7 @@ func TestInstallForGitAsksNoCluster(t *testing.T) {
 	assert.NotContains(t, stdout, "watcher")
 }
 
-func TestInstallJudgedByTheServerChangesNothing(t *testing.T) {
+func TestInstallServerDryRunChangesNothing(t *testing.T) {
 	s := newAPIServer(t)
 	code, stdout, stderr := s.run(t, "install", "--dry-run=server", "-o", "name")
 	require.Equal(t, 0, code, stderr)

@@ -49,7 +49,7 @@ func listOf(o listOptions) v1alpha1.CertificateList {
 	return certificateList(nodes, missing, o)
 }
 
-func TestCheckShowsWhatASleepyPersonNeeds(t *testing.T) {
+func TestCheckOutput(t *testing.T) {
 	list := listOf(listOptions{})
 	for f, file := range map[format]string{formatTable: "check.txt", formatWide: "check-wide.txt", formatYAML: "check.yaml", formatName: "check-name.txt"} {
 		var out bytes.Buffer
@@ -78,7 +78,7 @@ func TestEmptyListsAreNeverNull(t *testing.T) {
 	assert.Contains(t, string(text), `"sans":[],"usages":[]`)
 }
 
-func TestStatusFollowsWithinUnlessTheNodeKnowsBetter(t *testing.T) {
+func TestStatusFollowsWithinUnlessTheNodeFoundAProblem(t *testing.T) {
 	for name, tt := range map[string]struct {
 		node   certs.Status
 		left   time.Duration
@@ -87,7 +87,7 @@ func TestStatusFollowsWithinUnlessTheNodeKnowsBetter(t *testing.T) {
 	}{
 		"far":                               {certs.OK, 100 * day, 0, certs.OK},
 		"near by default":                   {certs.OK, 29 * day, 0, certs.Expiring},
-		"near for a careful person":         {certs.OK, 100 * day, 120 * day, certs.Expiring},
+		"soon by a longer --within":         {certs.OK, 100 * day, 120 * day, certs.Expiring},
 		"near for the node, not for us":     {certs.Expiring, 29 * day, 7 * day, certs.OK},
 		"ended since the scan":              {certs.OK, -time.Second, 0, certs.Expired},
 		"invalid stays":                     {certs.Invalid, 100 * day, 0, certs.Invalid},
@@ -123,7 +123,7 @@ func TestOneBadEndpointOutweighsGoodOnes(t *testing.T) {
 	}
 }
 
-func TestUnusedCertificatesAreShownAndChangeNoVerdict(t *testing.T) {
+func TestUnusedCertificatesDoNotNeedAttention(t *testing.T) {
 	cp1 := controlPlane("cp1")
 	before := certificateList([]inventory.Node{cp1}, nil, listOptions{now: noon})
 	cp1.Unused = []inventory.UnusedCertificate{
@@ -145,7 +145,7 @@ func TestUnusedCertificatesAreShownAndChangeNoVerdict(t *testing.T) {
 	assert.Contains(t, lines[2], "user jane; no component names it")
 }
 
-func TestFindingsAreShownAndChangeNoVerdict(t *testing.T) {
+func TestFindingsDoNotNeedAttention(t *testing.T) {
 	cp1 := controlPlane("cp1")
 	cp1.Certificates[1].SANs = []string{"cp1", "10.0.0.1"}
 	cp1.Certificates[1].Usages = []string{"server auth"}
@@ -177,10 +177,10 @@ func TestServicesNarrowTheListAndItsAuthorities(t *testing.T) {
 	for _, x := range list.NotInspected {
 		assert.NotEqual(t, certs.KubeProxy, x.Service, "another service's trouble is not shown")
 	}
-	assert.Len(t, list.NotInspected, 2, "but nodes that are away are: they may run it")
+	assert.Len(t, list.NotInspected, 2, "but NotReady nodes are: they may run it")
 }
 
-func TestAControlPlaneThatIsNowhereIsSaid(t *testing.T) {
+func TestMissingControlPlaneIsExplained(t *testing.T) {
 	nodes := []inventory.Node{worker("w1")}
 	reasons := func(o listOptions, missing ...plan.Exclusion) (out []string) {
 		o.now = noon
@@ -191,10 +191,10 @@ func TestAControlPlaneThatIsNowhereIsSaid(t *testing.T) {
 	}
 	assert.Equal(t, []string{"EKS manages the control plane and its certificates"}, reasons(listOptions{whole: true, managed: "EKS"}))
 	assert.Contains(t, reasons(listOptions{whole: true})[0], "managed elsewhere")
-	assert.Empty(t, reasons(listOptions{}), "not when only some nodes were asked for")
-	assert.Empty(t, reasons(listOptions{whole: true, services: []certs.Service{certs.Kubelet}}), "not when only kubelets were asked for")
+	assert.Empty(t, reasons(listOptions{}), "not when only some nodes were requested")
+	assert.Empty(t, reasons(listOptions{whole: true, services: []certs.Service{certs.Kubelet}}), "not when only kubelets were requested")
 	assert.Equal(t, []string{"NotReady"}, reasons(listOptions{whole: true}, plan.Exclusion{Node: "cp1", NotInspected: inventory.NotInspected{Reason: "NotReady"}}),
-		"it may be on the node that is away")
+		"it may be on the NotReady node")
 }
 
 func TestVerdictSaysWhatToDoNext(t *testing.T) {
@@ -203,10 +203,10 @@ func TestVerdictSaysWhatToDoNext(t *testing.T) {
 	assert.Equal(t, "All 2 certificates are OK. The next one expires in 200d (kubelet-client on w1, 2027-06-12 12:00 UTC).", verdict(well, displayName, nil, noon))
 	assert.False(t, needsAttention(well))
 
-	away := well
-	away.NotInspected = []v1alpha1.NotInspected{{Node: "w7", Reason: "NotReady"}}
-	assert.Contains(t, verdict(away, displayName, nil, noon), "1 item was not inspected: see above.")
-	assert.True(t, needsAttention(away), "what nobody could look at is not well")
+	notReady := well
+	notReady.NotInspected = []v1alpha1.NotInspected{{Node: "w7", Reason: "NotReady"}}
+	assert.Contains(t, verdict(notReady, displayName, nil, noon), "1 item was not inspected: see above.")
+	assert.True(t, needsAttention(notReady), "a node that was not inspected needs attention")
 
 	assert.Equal(t, "4 of 12 certificates need attention. 1 cannot be renewed here: -o wide says why. 2 items were not inspected: see above. "+
 		"Next: kubectl rotate-certs --context lab --service etcd,kubelet,kube-apiserver --node cp1,w1",
@@ -219,8 +219,8 @@ func TestVerdictSaysWhatToDoNext(t *testing.T) {
 	assert.Contains(t, hints(old, noon)[0], "CA kubernetes expires in 20d")
 }
 
-// TestOnlyWhatAPersonCanActUponNeedsAttention: a cron job fails for nothing else.
-func TestOnlyWhatAPersonCanActUponNeedsAttention(t *testing.T) {
+// TestOnlyActionableItemsNeedAttention: a cron job fails for nothing else.
+func TestOnlyActionableItemsNeedAttention(t *testing.T) {
 	attention := func(change func(n *inventory.Node)) bool {
 		n := controlPlane("cp1")
 		change(&n)
@@ -258,7 +258,7 @@ func TestOnlyWhatAPersonCanActUponNeedsAttention(t *testing.T) {
 	assert.False(t, needsAttention(managed), "the control plane is another's")
 }
 
-func TestWhatCannotBeRenewedIsCountedAndExplained(t *testing.T) {
+func TestNotRenewableCertificatesAreCounted(t *testing.T) {
 	n := controlPlane("cp1")
 	c := &n.Certificates[2]
 	c.Issuer.Kind, c.Reason = inventory.NoIssuer, "the key of its CA is not here"
@@ -274,7 +274,7 @@ func TestWhatCannotBeRenewedIsCountedAndExplained(t *testing.T) {
 	assert.NotContains(t, verdict(list, displayName, nil, noon), "Next:", "a rotation would not help")
 }
 
-func TestOnAFleetHintsStayReadable(t *testing.T) {
+func TestHintsAreBounded(t *testing.T) {
 	list := v1alpha1.CertificateList{}
 	for range 40 {
 		list.Items = append(list.Items, v1alpha1.Certificate{Node: "w", Status: certs.Invalid, Reason: "no key"})
@@ -289,8 +289,8 @@ func TestStatusesAreColouredOnlyAtTheEndOfALine(t *testing.T) {
 	assert.Equal(t, "NODE   STATUS\nEXPIRED-node   OK\nw1   \x1b[31mEXPIRED\x1b[0m\nw2   \x1b[33mNOT SERVED\x1b[0m\n", paint(in))
 }
 
-// TestARenewedCAIsListedCalmly: its end counts only where its renewal is missing.
-func TestARenewedCAIsListedCalmly(t *testing.T) {
+// TestRenewedCANeedsNoAttention: its end counts only where its renewal is missing.
+func TestRenewedCANeedsNoAttention(t *testing.T) {
 	old := authority("kubernetes", -day, "")
 	renewed := old
 	renewed.Renewed, renewed.Status, renewed.Reason = true, certs.OK, "renewed with the same key"

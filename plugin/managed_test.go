@@ -30,7 +30,7 @@ func managed(t *testing.T, labels, annotations map[string]any) *apiServerFake {
 	return s
 }
 
-func TestWhatOthersManageIsLeftToThem(t *testing.T) {
+func TestManagedInstallationIsRefused(t *testing.T) {
 	helm := map[string]any{"meta.helm.sh/release-name": "certs", "meta.helm.sh/release-namespace": "rotate-certs"}
 	for name, tt := range map[string]struct {
 		labels, annotations map[string]any
@@ -87,7 +87,7 @@ func TestUninstallRemovesWhatHelmLeaves(t *testing.T) {
 	assert.Empty(t, s.paths("rotate-certs.io"))
 }
 
-func TestSkewOfWhatOthersManage(t *testing.T) {
+func TestSkewOfAManagedInstallation(t *testing.T) {
 	said := skew("v1.2.0", &installedVersions{Agents: "v1.1.0", ManagedBy: "the Helm release \"certs\""}, displayName)
 	assert.Equal(t, `The installation is older than this plugin. It is updated by the Helm release "certs"`, said)
 }

@@ -124,7 +124,7 @@ func TestStatus(t *testing.T) {
 			remembering(&f.scanned[0], "7f3c2a", etcdScope, 2*day, inventory.Staged, 0)
 			return f
 		}},
-		{"one needs a person", func() *fake {
+		{"manual intervention is required", func() *fake {
 			f := done()
 			remembering(&f.scanned[0], "7f3c2a", etcdScope, 2*day, inventory.Unknown, 0)
 			return f
@@ -157,9 +157,9 @@ func TestStatus(t *testing.T) {
 	assert.NotContains(t, stdout, "null")
 }
 
-// TestTheHintOfAFailureLeadsToWhatHappened: the command that an error names exists, and
+// TestHistoryCommandOfAFailureShowsItsCause: the command that an error names exists, and
 // asks that node for that rotation.
-func TestTheHintOfAFailureLeadsToWhatHappened(t *testing.T) {
+func TestHistoryCommandOfAFailureShowsItsCause(t *testing.T) {
 	f := healthy()
 	f.ends["cp2"] = nodeapi.RolledBack
 	_, _, stderr := f.run(t, "--service", "etcd")
@@ -172,7 +172,7 @@ func TestTheHintOfAFailureLeadsToWhatHappened(t *testing.T) {
 	assert.True(t, f.did("journals of "+words[1]+" on cp2"), "%v", f.log)
 }
 
-func TestWhatIsNotVerifiedYetIsToldUntilItIs(t *testing.T) {
+func TestUnverifiedNodesAreReportedUntilVerified(t *testing.T) {
 	for _, unverified := range []bool{true, false} {
 		f := eventful()
 		f.scanned[1].Rotations[0].Unverified = unverified

@@ -21,7 +21,7 @@ func planOf(t *testing.T, nodes []inventory.Node, req plan.Request) plan.Plan {
 	return p
 }
 
-func TestPlanSaysItsBlastRadius(t *testing.T) {
+func TestPlanOutput(t *testing.T) {
 	three := []inventory.Node{controlPlane("cp1"), controlPlane("cp2"), controlPlane("cp3"), worker("w1"), worker("w2")}
 	k0s := []inventory.Node{byRestartOf("k0scontroller.service", controlPlane("cp1")), byRestartOf("k0scontroller.service", controlPlane("cp2"))}
 	for file, tt := range map[string]struct {
@@ -70,7 +70,7 @@ func byRestartOf(unit string, n inventory.Node) inventory.Node {
 	return n
 }
 
-func TestTitleSaysWhetherTheRotationIsNew(t *testing.T) {
+func TestPlanTitleNamesAContinuedRotation(t *testing.T) {
 	req := plan.Request{Services: []certs.Service{certs.Etcd}}
 	assert.Equal(t, "Rotation 7f3c2a, new: etcd. The CA stays. Workloads are not touched.", planTitle("7f3c2a", req, nil))
 
@@ -80,14 +80,14 @@ func TestTitleSaysWhetherTheRotationIsNew(t *testing.T) {
 		planTitle("7f3c2a", req, u))
 }
 
-func TestWhatHasEndedIsNotSaidToBeValid(t *testing.T) {
+func TestExpiredCopiesAreNotReportedAsValid(t *testing.T) {
 	n := worker("w1")
 	n.Certificates[0] = kubelet("w1", -2*day)
 	p := planOf(t, []inventory.Node{n}, plan.Request{Services: []certs.Service{certs.Kubelet}, Restart: plan.RestartAlways})
 	assert.NotContains(t, strings.Join(effects(p, []inventory.Node{n}, plan.RestartAlways, noon), "\n"), "remain valid")
 }
 
-func TestOwnKubeconfigIsToldOf(t *testing.T) {
+func TestOwnKubeconfigIsMentioned(t *testing.T) {
 	cp1 := controlPlane("cp1")
 	nodes := []inventory.Node{cp1}
 	me := &identity{Facts: cp1.Certificates[4].Facts, kubeconfig: "/home/me/.kube/config"}

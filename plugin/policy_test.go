@@ -49,7 +49,7 @@ func TestPolicyCheckOffline(t *testing.T) {
 	code, stdout, stderr := f.run(t, "policy", "check", "--offline", policyAt(t, inWindows))
 	assert.Zero(t, code, stderr)
 	golden(t, "policy-offline.txt", stdout)
-	assert.Empty(t, f.log, "no cluster is asked")
+	assert.Empty(t, f.log, "no request is sent")
 	assert.Empty(t, stderr)
 
 	code, stdout, _ = f.run(t, "policy", "check", "--offline", policyAt(t, policyHeader))
@@ -71,7 +71,7 @@ func sixNodes() *fake {
 func TestPolicyCheck(t *testing.T) {
 	f := sixNodes()
 	code, stdout, stderr := f.run(t, "policy", "check", policyAt(t, inWindows))
-	assert.Equal(t, 1, code, "the kubelet's ends during the freeze, and etcd's is due and nobody's")
+	assert.Equal(t, 1, code, "the kubelet's ends during the freeze, and etcd's is due and not rotated automatically")
 	golden(t, "policy.txt", stdout+"--\n"+stderr)
 	assert.True(t, f.did("permissions for check"))
 	assert.True(t, f.did("scan cp1,cp2,w1,w2"))
@@ -103,7 +103,7 @@ func TestPolicyCheckExitCodes(t *testing.T) {
 		{"its CA ends", policyHeader, newFake(ending), nil, 1, `kubelet-client of w1: its CA "kubernetes" ends 2026-12-14T12:00:00Z, and a successor with it: renew the CA`},
 		{"a wrong file", "kind: x\n", newFake(due), nil, 2, "policy.yaml\": 3 errors\n  apiVersion: "},
 		{"a wrong time", policyHeader, newFake(due), []string{"--now", "tomorrow"}, 2, `--now "tomorrow": want a time with its zone`},
-		{"nothing could be looked at", policyHeader, func() *fake {
+		{"no node could be scanned", policyHeader, func() *fake {
 			f := newFake(due)
 			f.missing = append(f.missing, exclusion("w1", "NotReady"))
 			return f
@@ -154,7 +154,7 @@ func TestPolicyCheckOfTheCluster(t *testing.T) {
 	assert.Contains(t, stdout, "every certificate")
 }
 
-func TestThePolicyOfTheCluster(t *testing.T) {
+func TestInstalledPolicyIsRead(t *testing.T) {
 	read := func(s *apiServerFake) (*v1alpha1.RotationPolicy, error) {
 		t.Helper()
 		t.Setenv("KUBECONFIG", "testdata/kubeconfig")

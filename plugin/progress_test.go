@@ -29,7 +29,7 @@ var story = []fleet.Progress{
 	{Node: "cp2", Phase: fleet.PhaseUndone, Done: true, Text: "old certificates are back and verified"},
 }
 
-func TestOffATerminalProgressOnlyAppends(t *testing.T) {
+func TestProgressWithoutATerminalOnlyAppends(t *testing.T) {
 	var out bytes.Buffer
 	p := newProgress(&out, func() time.Time { return noon }, nil, []string{"cp1", "cp2"})
 	for _, ev := range story {
@@ -72,7 +72,7 @@ func screen(t *testing.T, bytes string) []string {
 	return lines
 }
 
-func TestOnATerminalLiveLinesEndAsThoseThatStay(t *testing.T) {
+func TestLiveLinesAreReplacedByResults(t *testing.T) {
 	var out bytes.Buffer
 	now := noon
 	p := newProgress(&out, func() time.Time { return now }, func() int { return 40 }, []string{"cp1", "cp2"})
@@ -103,7 +103,7 @@ func TestOnATerminalLiveLinesEndAsThoseThatStay(t *testing.T) {
 		"cp2       old certificates are back and verified", ""}, got[2:], "a node cannot write to the terminal, and no live line is left")
 }
 
-func TestLiveLinesFitAnyTerminal(t *testing.T) {
+func TestLiveLinesFitTheTerminal(t *testing.T) {
 	var out bytes.Buffer
 	p := newProgress(&out, func() time.Time { return noon }, func() int { return 20 }, nil)
 	for i := range 40 {

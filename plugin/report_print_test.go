@@ -48,7 +48,7 @@ func TestReportShowsOldAndNewAndHowItWasVerified(t *testing.T) {
 	}
 }
 
-func TestOldCertificatesAreSaidToStayValidOnlyWhileTheyAre(t *testing.T) {
+func TestExpiredOldCertificatesAreNotReportedAsValid(t *testing.T) {
 	r := stoppedReport()
 	assert.Equal(t, "Copies of the old certificates remain valid, the last one until 2026-12-02: Kubernetes cannot revoke them.", stillValid(r, noon),
 		"those that were not renewed do not count")

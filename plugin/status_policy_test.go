@@ -35,7 +35,7 @@ func TestStatusShowsThePolicyInForce(t *testing.T) {
 	}
 }
 
-func TestStatusOfSomebodyWhoMayNotSeeThePolicy(t *testing.T) {
+func TestStatusWithoutPermissionForThePolicy(t *testing.T) {
 	s := installed(t)
 	s.forbidden = []string{"get rotationpolicies"}
 	status, words := surveyed(t, s)

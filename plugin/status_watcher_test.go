@@ -16,7 +16,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 )
 
-// surveyed is what status tells of an installation, as a document and in words.
+// surveyed is what status prints of an installation, as a document and in words.
 func surveyed(t *testing.T, s *apiServerFake) (*v1alpha1.WatcherStatus, string) {
 	t.Helper()
 	t.Setenv("KUBECONFIG", "testdata/kubeconfig")
@@ -31,7 +31,7 @@ func surveyed(t *testing.T, s *apiServerFake) (*v1alpha1.WatcherStatus, string) 
 	return status, out.String()
 }
 
-func TestStatusTellsHowTheWatcherIs(t *testing.T) {
+func TestStatusOfTheWatcher(t *testing.T) {
 	s := installed(t)
 	s.add(t, "/apis/rotate-certs.io/v1alpha1/nodecertificatereports/w1", `{"summary":{"observedAt":"2026-11-24T07:00:00Z"},
 		"status":{"conditions":[{"type":"CertificatesDue","status":"True","reason":"CANearEnd","message":"kubelet-client: a successor would end with its CA"}]}}`)
@@ -56,7 +56,7 @@ func TestStatusWithoutAnInstallation(t *testing.T) {
 	assert.Empty(t, words)
 }
 
-func TestStatusWhereTheDefinitionsAreGone(t *testing.T) {
+func TestStatusWithoutTheDefinitions(t *testing.T) {
 	s := installed(t)
 	for _, p := range s.paths("/customresourcedefinitions/") {
 		s.remove(p)
@@ -66,7 +66,7 @@ func TestStatusWhereTheDefinitionsAreGone(t *testing.T) {
 	assert.Contains(t, words, "Not read: reports: the API server does not know them; run install again\n")
 }
 
-func TestStatusOfSomebodyWhoMaySeeNothing(t *testing.T) {
+func TestStatusWithoutAnyPermission(t *testing.T) {
 	s := installed(t)
 	s.forbidden = []string{"list deployments", "list nodes", "list nodecertificatereports", "list compromisedcertificates", "list certificaterotations", "get rotationpolicies"}
 	status, _ := surveyed(t, s)
@@ -86,8 +86,8 @@ func TestStatusShowsWhatIsDueWithoutTheNodes(t *testing.T) {
 	assert.Contains(t, words, "Not read: nodes without a report: ")
 }
 
-// TestStatusNeedsNoRightToCreatePods where the watcher is installed: its objects say most.
-func TestStatusNeedsNoRightToCreatePods(t *testing.T) {
+// TestStatusWithoutPermissionToCreatePods where the watcher is installed: its objects say most.
+func TestStatusWithoutPermissionToCreatePods(t *testing.T) {
 	denied := &kube.MissingPermissionsError{Use: kube.UseStatus, Missing: []string{"create pods in namespace kube-system (run a pod on each node)"}}
 	watched := &v1alpha1.WatcherStatus{Namespace: "rotate-certs", Watcher: &v1alpha1.WatcherHealth{ReadyCount: v1alpha1.ReadyCount{Ready: 1, Wanted: 1}, NATS: "embedded"}}
 	forbidden := apierrors.NewForbidden(schema.GroupResource{Group: "coordination.k8s.io", Resource: "leases"}, "rotate-certs", nil)
@@ -121,8 +121,8 @@ func TestStatusNeedsNoRightToCreatePods(t *testing.T) {
 	}
 }
 
-// TestStatusOfSomebodyWhoMaySeeReportsOnly shows what these say.
-func TestStatusOfSomebodyWhoMaySeeReportsOnly(t *testing.T) {
+// TestStatusWithPermissionForReportsOnly shows what these say.
+func TestStatusWithPermissionForReportsOnly(t *testing.T) {
 	s := installed(t)
 	s.add(t, "/apis/rotate-certs.io/v1alpha1/nodecertificatereports/w1", `{"summary":{"observedAt":"2026-11-20T07:00:00Z"},
 		"status":{"conditions":[{"type":"CertificatesDue","status":"True","reason":"CANearEnd","message":"soon"}]}}`)

@@ -62,7 +62,7 @@ func TestUninstallLeavesNothing(t *testing.T) {
 	assert.Equal(t, "Nothing of rotate-certs is installed in this cluster.\n", stderr)
 }
 
-func TestUninstallKeepsWhatOthersPutThere(t *testing.T) {
+func TestUninstallKeepsANamespaceWithOtherObjects(t *testing.T) {
 	s := installed(t)
 	s.add(t, "/api/v1/namespaces/rotate-certs/secrets/rotate-certs-nats", `{}`)
 	code, _, stderr := s.run(t, "uninstall")
@@ -88,7 +88,7 @@ func TestUninstallKeepsThePolicy(t *testing.T) {
 	assert.Contains(t, said, "RotationPolicy default is kept")
 }
 
-func TestUninstallWhileARotationIsAtWork(t *testing.T) {
+func TestUninstallIsRefusedDuringARotation(t *testing.T) {
 	held := `{"spec":{"holderIdentity":"jane@laptop (rotation 7f3c2a)","renewTime":"` + noon.Add(-5*time.Second).UTC().Format("2006-01-02T15:04:05.000000Z") + `","leaseDurationSeconds":60,"acquireTime":"2026-11-24T11:00:00.000000Z"}}`
 	for name, prepare := range map[string]func(*apiServerFake){
 		"jane@laptop": func(s *apiServerFake) { s.add(t, lockPath, held) },
@@ -108,7 +108,7 @@ func TestUninstallWhileARotationIsAtWork(t *testing.T) {
 	}
 }
 
-func TestUninstallAsksOnlyForKindsThatItFound(t *testing.T) {
+func TestUninstallListsOnlyKindsThatItFound(t *testing.T) {
 	s := installed(t)
 	const pod = "/api/v1/namespaces/rotate-certs/pods/rotate-certs-watcher-x7k2p"
 	ending := `{"metadata":{"labels":{"app.kubernetes.io/name":"rotate-certs","app.kubernetes.io/managed-by":"rotate-certs"},"ownerReferences":[{"name":"rotate-certs-watcher"}]}}`
@@ -139,7 +139,7 @@ func TestUninstallAsksOnlyForKindsThatItFound(t *testing.T) {
 	assert.Contains(t, stderr, "not deleted yet: secret/late in namespace default")
 }
 
-func TestUninstallAsks(t *testing.T) {
+func TestUninstallAsksBeforeItDeletes(t *testing.T) {
 	const marked = "/apis/rotate-certs.io/v1alpha1/compromisedcertificates/etcd-1"
 	for name, tt := range map[string]struct {
 		answers, args string
@@ -153,10 +153,10 @@ func TestUninstallAsks(t *testing.T) {
 		"a script, a policy":        {"", "", false, true, 1, "1 rotationpolicies.rotate-certs.io\nhint: --yes deletes the RotationPolicy too, --keep-policy keeps it\n"},
 		"a script keeps the policy": {"", "--keep-policy", false, true, 0, "Done in"},
 		"a dry run, marks":          {"", "--dry-run", true, false, 0, "Nothing was changed."},
-		"a person says yes":         {"y\n", "", true, true, 0, "1 nodecertificatereports.rotate-certs.io, 1 rotationpolicies.rotate-certs.io. Continue? [y/N] "},
-		"a person says no":          {"n\n", "", false, false, 130, "Continue? [y/N] error: nothing was changed"},
-		"a person says nothing":     {"\n", "", true, false, 130, "Continue? [y/N] error: nothing was changed"},
-		"a person need not say":     {"n\n", "-y", true, false, 0, "Done in"},
+		"yes":                       {"y\n", "", true, true, 0, "1 nodecertificatereports.rotate-certs.io, 1 rotationpolicies.rotate-certs.io. Continue? [y/N] "},
+		"no":                        {"n\n", "", false, false, 130, "Continue? [y/N] error: nothing was changed"},
+		"no answer":                 {"\n", "", true, false, 130, "Continue? [y/N] error: nothing was changed"},
+		"--yes":                     {"n\n", "-y", true, false, 0, "Done in"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := installed(t)

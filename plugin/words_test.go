@@ -25,7 +25,7 @@ func TestCommonNameOfADistinguishedName(t *testing.T) {
 	}
 }
 
-func TestWordsOfNodesCannotRewriteTheTerminal(t *testing.T) {
+func TestControlCharactersOfNodesAreReplaced(t *testing.T) {
 	assert.Equal(t, " [2Jgone  fine ", clean("\x1b[2Jgone\r\nfine\a"))
 	assert.Equal(t, "one\ntwo ", cleanLines("one\ntwo\x1b"))
 }

@@ -25,7 +25,7 @@ func onlyIn(c *fake.Clientset, namespace string) {
 	})
 }
 
-// left is a pod that somebody left in another namespace an hour ago.
+// left is a pod that is left in another namespace an hour ago.
 func left(p *corev1.Pod, phase corev1.PodPhase) *corev1.Pod {
 	p.Namespace, p.UID, p.Status.Phase = "kube-system", "left", phase
 	p.CreationTimestamp = metav1.NewTime(time.Now().Add(-time.Hour))
@@ -75,7 +75,7 @@ func TestPodsThatMayNotBeDeleted(t *testing.T) {
 }
 
 // A pod that ends between the list and the refusal is not there either.
-func TestAPodThatEndsMeanwhileIsNotThere(t *testing.T) {
+func TestPodThatHasEndedMeanwhileIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pod := left(RotatePod(step("w1"), "left", options), corev1.PodRunning)
 		c := newCluster(t, pod)
@@ -92,7 +92,7 @@ func TestAPodThatEndsMeanwhileIsNotThere(t *testing.T) {
 }
 
 // What keeps our own pods from being deleted is an error as before.
-func TestARefusalInTheOwnNamespaceIsAnError(t *testing.T) {
+func TestForbiddenDeletionInTheOwnNamespaceIsAnError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pod := left(RotatePod(step("w1"), "left", options), corev1.PodRunning)
 		pod.Namespace = options.Namespace
@@ -106,7 +106,7 @@ func TestARefusalInTheOwnNamespaceIsAnError(t *testing.T) {
 
 // Whoever scans removes what others have left: nothing in Kubernetes removes a pod that
 // has ended.
-func TestAScanRemovesEndedScans(t *testing.T) {
+func TestScanRemovesEndedScans(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		old := func(name string, p *corev1.Pod, phase corev1.PodPhase, age time.Duration) *corev1.Pod {
 			p.Name, p.Status.Phase, p.CreationTimestamp = name, phase, metav1.NewTime(time.Now().Add(-age))

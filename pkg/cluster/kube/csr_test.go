@@ -96,9 +96,9 @@ func TestCheckRequest(t *testing.T) {
 		"a CA's usage":                       {request(t), clientSigner, append(slices.Clone(clientUsages), "cert sign"), `usage "cert sign"`},
 		"a usage too few":                    {request(t), clientSigner, clientUsages[:2], `does not request usage "client auth"`},
 		"no names in a serving one":          {request(t), servingSigner, servingUsages, "without names"},
-		"a name of nobody":                   {request(t, names([]string{"w1", "kubernetes.default"})), servingSigner, servingUsages, `DNS name "kubernetes.default"`},
+		"a name of no node":                  {request(t, names([]string{"w1", "kubernetes.default"})), servingSigner, servingUsages, `DNS name "kubernetes.default"`},
 		"a neighbour's name":                 {request(t, names([]string{"w2"})), servingSigner, servingUsages, `DNS name "w2"`},
-		"an address of nobody":               {request(t, names(nil, "10.96.0.1")), servingSigner, servingUsages, "10.96.0.1"},
+		"an address of no node":              {request(t, names(nil, "10.96.0.1")), servingSigner, servingUsages, "10.96.0.1"},
 		"an address that two nodes claim":    {request(t, names(nil, "10.0.0.2")), servingSigner, servingUsages, `which node "w2" has too`},
 		"an address as a DNS name":           {request(t, names([]string{"10.0.0.1"})), servingSigner, servingUsages, `DNS name "10.0.0.1"`},
 		"a URI":                              {request(t, func(r *x509.CertificateRequest) { r.URIs = []*url.URL{{Scheme: "spiffe", Host: "x"}} }), clientSigner, clientUsages, "e-mail or URI"},
@@ -173,14 +173,14 @@ func TestApprove(t *testing.T) {
 		approvals int32
 		want      string
 	}{
-		"nobody else approves": {func(t *testing.T) *certificatesv1.CertificateSigningRequest { return csrOf(t, node1) }, certify, 1, ""},
+		"not approved by others": {func(t *testing.T) *certificatesv1.CertificateSigningRequest { return csrOf(t, node1) }, certify, 1, ""},
 		"approved by the cluster, and issued": {func(t *testing.T) *certificatesv1.CertificateSigningRequest {
 			return csrOf(t, node1, func(c *certificatesv1.CertificateSigningRequest) {
 				c.Status.Conditions = append(c.Status.Conditions, condition(certificatesv1.CertificateApproved))
 				certify(c)
 			})
 		}, certify, 0, ""},
-		"denied by somebody": {func(t *testing.T) *certificatesv1.CertificateSigningRequest {
+		"denied": {func(t *testing.T) *certificatesv1.CertificateSigningRequest {
 			return csrOf(t, node1, func(c *certificatesv1.CertificateSigningRequest) {
 				c.Status.Conditions = append(c.Status.Conditions, condition(certificatesv1.CertificateDenied))
 			})
@@ -189,13 +189,13 @@ func TestApprove(t *testing.T) {
 			func(c *certificatesv1.CertificateSigningRequest) {
 				c.Status.Conditions = append(c.Status.Conditions, condition(certificatesv1.CertificateFailed))
 			}, 1, "Failed by its signer"},
-		"nobody signs": {func(t *testing.T) *certificatesv1.CertificateSigningRequest { return csrOf(t, node1) },
+		"not signed": {func(t *testing.T) *certificatesv1.CertificateSigningRequest { return csrOf(t, node1) },
 			func(*certificatesv1.CertificateSigningRequest) {}, 1, "is a controller manager running"},
 		"made by another node": {func(t *testing.T) *certificatesv1.CertificateSigningRequest { return csrOf(t, "system:node:w2") }, certify, 0, `made by "system:node:w2"`},
 		"made by an impostor without the group": {func(t *testing.T) *certificatesv1.CertificateSigningRequest {
 			return csrOf(t, node1, func(c *certificatesv1.CertificateSigningRequest) { c.Spec.Groups = nil })
 		}, certify, 0, "made by"},
-		"for another signer than told": {func(t *testing.T) *certificatesv1.CertificateSigningRequest {
+		"for another signer than recorded": {func(t *testing.T) *certificatesv1.CertificateSigningRequest {
 			return csrOf(t, node1, func(c *certificatesv1.CertificateSigningRequest) { c.Spec.SignerName = servingSigner })
 		}, certify, 0, "it is for signer"},
 		"for more than it may": {func(t *testing.T) *certificatesv1.CertificateSigningRequest {
@@ -227,7 +227,7 @@ func TestApprove(t *testing.T) {
 	}
 }
 
-func TestApproveGivesTheClusterAMoment(t *testing.T) {
+func TestApproveWaitsForTheControllerManager(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, csrOf(t, "system:node:w1"))
 		approvals := signing(t, c, certify)
@@ -269,8 +269,8 @@ func TestIssue(t *testing.T) {
 	})
 }
 
-// What an earlier run left, perhaps of somebody else, is not adopted: the watcher may approve
-// what it requested itself, and no person's request.
+// What an earlier run left, perhaps of another user, is not used: the watcher may approve
+// what it requested itself, and no request of another user.
 func TestIssueReplacesALeftoverRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, node("w1"))

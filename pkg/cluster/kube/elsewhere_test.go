@@ -36,7 +36,7 @@ func balanced(t *testing.T, answer string) (config *rest.Config, connections fun
 	}
 }
 
-func TestElsewhereHasConnectionsOfItsOwn(t *testing.T) {
+func TestElsewhereUsesOwnConnections(t *testing.T) {
 	config, connections := balanced(t, `{"major":"1"}`)
 	client, err := kubernetes.NewForConfig(config)
 	require.NoError(t, err)

@@ -61,7 +61,7 @@ func TestTailKeepsTheEnd(t *testing.T) {
 }
 
 func TestStream(t *testing.T) {
-	nobody := errors.New("nobody wants this")
+	refused := errors.New("not wanted")
 	for name, tc := range map[string]struct {
 		run     runner
 		refuse  bool // of the first line
@@ -134,7 +134,7 @@ func TestStream(t *testing.T) {
 			},
 			refuse: true,
 			want:   []string{"one"},
-			check:  func(t *testing.T, err error) { assert.Equal(t, nobody, err) },
+			check:  func(t *testing.T, err error) { assert.Equal(t, refused, err) },
 			atMost: time.Second,
 		},
 	} {
@@ -145,7 +145,7 @@ func TestStream(t *testing.T) {
 				err := stream(t.Context(), tc.run, command{}, func(line []byte) error {
 					got = append(got, string(line))
 					if tc.refuse {
-						return nobody
+						return refused
 					}
 					return nil
 				})

@@ -35,12 +35,12 @@ func TestCertificateValidity(t *testing.T) {
 		want    time.Duration
 		fails   string
 	}{
-		"set":                           {config("apiVersion: kubeadm.k8s.io/v1beta4\ncertificateValidityPeriod: 720h0m0s\n"), 720 * time.Hour, ""},
-		"not set":                       {config("apiVersion: kubeadm.k8s.io/v1beta3\n"), 0, ""},
-		"empty":                         {config(""), 0, ""},
-		"no kubeadm":                    {nil, 0, ""},
-		"a negative one":                {config("certificateValidityPeriod: -5h\n"), 0, ""},
-		"nonsense is told, not guessed": {config("certificateValidityPeriod: [1]\n"), 0, "--validity"},
+		"set":                        {config("apiVersion: kubeadm.k8s.io/v1beta4\ncertificateValidityPeriod: 720h0m0s\n"), 720 * time.Hour, ""},
+		"not set":                    {config("apiVersion: kubeadm.k8s.io/v1beta3\n"), 0, ""},
+		"empty":                      {config(""), 0, ""},
+		"no kubeadm":                 {nil, 0, ""},
+		"a negative one":             {config("certificateValidityPeriod: -5h\n"), 0, ""},
+		"an invalid one is an error": {config("certificateValidityPeriod: [1]\n"), 0, "--validity"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := CertificateValidity(t.Context(), newCluster(t, tc.objects...))
@@ -168,6 +168,6 @@ func TestRestarts(t *testing.T) {
 	assert.Equal(t, "containerd://etcd-cp1", got["etcd"].ContainerID)
 	assert.Equal(t, noon, got["etcd"].StartedAt.UTC())
 	assert.Equal(t, "Error, exit code 137", got["etcd"].Reason)
-	assert.Equal(t, int32(1), got["kube-apiserver"].Count, "told by its label")
+	assert.Equal(t, int32(1), got["kube-apiserver"].Count, "recognized by its label")
 	assert.Contains(t, got, "kube-proxy")
 }

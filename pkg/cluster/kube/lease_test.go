@@ -134,12 +134,12 @@ func TestExpiredLeaseIsTakenAfterItWasObserved(t *testing.T) {
 		killedHolder(t, c)
 		time.Sleep(leaseDuration + time.Second) //nolint:forbidigo // the bubble's clock
 		require.NoError(t, (&Locker{Client: c}).Held(t.Context()), "it has expired: Acquire observes it")
-		began, told := time.Now(), false
-		bob := acquire(t, &Locker{Client: c, Holder: "bob@b", Waiting: func(*HeldError, time.Duration) { told = true }}, "2", 0)
+		began, reported := time.Now(), false
+		bob := acquire(t, &Locker{Client: c, Holder: "bob@b", Waiting: func(*HeldError, time.Duration) { reported = true }}, "2", 0)
 		assert.Equal(t, int64(2), bob.Token())
 		assert.GreaterOrEqual(t, time.Since(began), expiredFor)
 		assert.Less(t, time.Since(began), leaseDuration)
-		assert.True(t, told)
+		assert.True(t, reported)
 	})
 }
 
@@ -187,7 +187,7 @@ func TestSuccessorOfTheSameInstanceDoesNotWait(t *testing.T) {
 	})
 }
 
-func TestLivingHolderWithASlowClockKeepsTheLock(t *testing.T) {
+func TestRunningHolderWithASlowClockKeepsTheLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		slow := &Locker{Client: c, Holder: "alice@a", Now: func() time.Time { return time.Now().Add(-time.Hour) }}
@@ -251,7 +251,7 @@ func TestLostLock(t *testing.T) {
 				s.HolderIdentity, s.LeaseTransitions = new("bob@b (rotation 2)"), new(int32(2))
 			})
 		}, "bob@b (rotation 2) holds it"},
-		"taken over by the same person for the same rotation": {func(t *testing.T, c *fake.Clientset) {
+		"taken over by the same user for the same rotation": {func(t *testing.T, c *fake.Clientset) {
 			changeLease(t, c, func(s *coordinationv1.LeaseSpec) { s.LeaseTransitions = new(int32(2)) })
 		}, "alice@a (rotation 1) holds it"},
 		"deleted": {func(t *testing.T, c *fake.Clientset) {

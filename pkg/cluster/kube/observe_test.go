@@ -76,7 +76,7 @@ func TestObserve(t *testing.T) {
 		want   []string
 	}{
 		"what is there already": {script{lists: []func() ([]*corev1.Pod, error){listing(pod("a", "1"))}}, "a/1", []string{"a/1"}},
-		"an API that is away": {script{lists: []func() ([]*corev1.Pod, error){
+		"an unavailable API": {script{lists: []func() ([]*corev1.Pod, error){
 			failing(broken), failing(apierrors.NewServiceUnavailable("")), listing(pod("a", "1")),
 		}}, "a/1", []string{"a/1"}},
 		"a watch that hangs hides nothing for long": {script{lists: []func() ([]*corev1.Pod, error){
@@ -123,12 +123,12 @@ func TestObserve(t *testing.T) {
 
 func TestObserveEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		away := script{lists: []func() ([]*corev1.Pod, error){failing(errors.New("connection refused"))}}
+		unavailable := script{lists: []func() ([]*corev1.Pod, error){failing(errors.New("connection refused"))}}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		_, err := events(ctx, away.source(), "")
+		_, err := events(ctx, unavailable.source(), "")
 		require.ErrorIs(t, err, context.DeadlineExceeded)
-		require.ErrorContains(t, err, "connection refused", "the last answer is told")
+		require.ErrorContains(t, err, "connection refused", "the last error is included")
 
 		forbidden := script{lists: []func() ([]*corev1.Pod, error){failing(apierrors.NewForbidden(corev1.Resource("pods"), "", errors.New("no")))}}
 		_, err = events(t.Context(), forbidden.source(), "")

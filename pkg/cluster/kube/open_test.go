@@ -54,7 +54,7 @@ func TestOpenTakesOverThePodOfTheSameStep(t *testing.T) {
 
 		_, err = n.Open(t.Context(), "7f3c2a", step("cp1", "/etc/kubernetes"))
 		require.NoError(t, err)
-		assert.Equal(t, first, uidOf(t, c, name), "the process that works there goes on")
+		assert.Equal(t, first, uidOf(t, c, name), "its process continues")
 
 		_, err = n.Open(t.Context(), "7f3c2a", step("cp1", "/etc/kubernetes", "/srv/pki"))
 		require.NoError(t, err)
@@ -75,15 +75,15 @@ func TestOpenReplacesAPodThatHasEnded(t *testing.T) {
 	})
 }
 
-func TestOpenSaysWhyAPodDoesNotRun(t *testing.T) {
+func TestOpenReportsWhyAPodDoesNotRun(t *testing.T) {
 	for name, tc := range map[string]struct {
 		status corev1.PodStatus
 		want   string
 	}{
-		"its image":            {waiting("ImagePullBackOff", "not found"), "ImagePullBackOff"},
-		"its program ended":    {terminated(corev1.PodFailed, "Error", 2), "exit code 2"},
-		"its kubelet is away":  {corev1.PodStatus{Phase: corev1.PodPending}, "KubeletSilent"},
-		"it crashes for ever ": {waiting("CrashLoopBackOff", ""), "CrashLoopBackOff"},
+		"its image":             {waiting("ImagePullBackOff", "not found"), "ImagePullBackOff"},
+		"its program ended":     {terminated(corev1.PodFailed, "Error", 2), "exit code 2"},
+		"its kubelet is silent": {corev1.PodStatus{Phase: corev1.PodPending}, "KubeletSilent"},
+		"it crashes for ever ":  {waiting("CrashLoopBackOff", ""), "CrashLoopBackOff"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -121,8 +121,8 @@ func TestDryRun(t *testing.T) {
 	require.ErrorContains(t, err, "cp1: pod")
 	require.ErrorContains(t, err, "enforce=privileged")
 	require.ErrorContains(t, err, "exceeded quota")
-	require.NotContains(t, err.Error(), "cp2: pod", "the same refusal is told once")
-	assert.Len(t, dry, 5, "every pod was judged")
+	require.NotContains(t, err.Error(), "cp2: pod", "the same refusal is reported once")
+	assert.Len(t, dry, 5, "every pod was sent")
 	for _, d := range dry {
 		assert.Equal(t, []string{"All"}, d)
 	}
@@ -136,7 +136,7 @@ func TestClose(t *testing.T) {
 			return p
 		}
 		stranger := aged(ScanPod("w1", "s", options), "kube-system", time.Hour)
-		stranger.Name, stranger.Labels = "somebody-elses", map[string]string{LabelName: "other"}
+		stranger.Name, stranger.Labels = "of-another-program", map[string]string{LabelName: "other"}
 		scanning := aged(ScanPod("w1", "running", options), "maintenance", time.Second)
 		// The watcher's own pod would not survive its own rotation.
 		watcher := aged(ScanPod("w1", "s", options), "maintenance", time.Hour)
@@ -175,13 +175,13 @@ func TestClose(t *testing.T) {
 				assert.Equal(t, tc.want, count)
 				left := podsLeft(t, c)
 				assert.Len(t, left, tc.left)
-				assert.Contains(t, left, "somebody-elses")
+				assert.Contains(t, left, "of-another-program")
 			})
 		})
 	}
 }
 
-func TestCloseWaitsUntilThePodsAreGone(t *testing.T) {
+func TestCloseWaitsUntilThePodsAreDeleted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, c := openNodes(t, runningStatus)
 		_, err := n.Open(t.Context(), "7f3c2a", step("cp1"))
@@ -195,29 +195,29 @@ func TestCloseWaitsUntilThePodsAreGone(t *testing.T) {
 			return true, nil, nil
 		})
 		began := time.Now()
-		var told []string
-		n.Waiting = func(node, what string) { told = append(told, node+": "+what) }
+		var reported []string
+		n.Waiting = func(node, what string) { reported = append(reported, node+": "+what) }
 		count, err := n.Close(t.Context(), "7f3c2a")
 		require.NoError(t, err)
 		assert.Equal(t, 1, count)
 		assert.GreaterOrEqual(t, time.Since(began), 40*time.Second)
-		assert.Equal(t, []string{"cp1: the process of an earlier order finishes or rolls back; waiting for its end, 5m0s at most"}, told)
+		assert.Equal(t, []string{"cp1: the process of an earlier order finishes or rolls back; waiting for its end, 5m0s at most"}, reported)
 	})
 }
 
 // A process that has said its last word needs no time to end, and any other all of it.
-func TestOnlyAProcessAtWorkIsGivenTimeToEnd(t *testing.T) {
+func TestOnlyARunningProcessHasAGracePeriod(t *testing.T) {
 	for name, tc := range map[string]struct {
-		said  nodeapi.Kind
-		token int64
-		told  int64 // the token of the order to end
-		want  *int64
+		said   nodeapi.Kind
+		token  int64
+		ending int64 // the token of the order to end
+		want   *int64
 	}{
 		"it has committed":               {nodeapi.Committed, 5, 5, nil},
 		"it has finished":                {nodeapi.Finished, 5, 5, new(int64)},
 		"it has left off":                {nodeapi.Abandoned, 5, 5, new(int64)},
 		"the one before it has left off": {nodeapi.Abandoned, 4, 5, nil},
-		"nobody told it to end":          {nodeapi.Abandoned, 5, 0, nil},
+		"it was not ordered to end":      {nodeapi.Abandoned, 5, 0, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -226,7 +226,7 @@ func TestOnlyAProcessAtWorkIsGivenTimeToEnd(t *testing.T) {
 				require.NoError(t, err)
 				line, err := json.Marshal(nodeapi.Record{Seq: 1, Node: "cp1", Rotation: "7f3c2a", Kind: tc.said, Token: tc.token})
 				require.NoError(t, err)
-				session.(*Session).ending = tc.told
+				session.(*Session).ending = tc.ending
 				after := int64(0)
 				require.NoError(t, session.(*Session).deliver(line, &after, func(nodeapi.Record) error { return nil }))
 				var grace *int64
@@ -244,15 +244,15 @@ func TestOnlyAProcessAtWorkIsGivenTimeToEnd(t *testing.T) {
 
 // A node that reports nothing reports no end either, so that is not waited for. A
 // control-plane node whose process may still work keeps everything else from beginning.
-func TestWhatANodeDoesThatReportsNothingIsNotWaitedFor(t *testing.T) {
+func TestNotReadyNodesAreNotWaitedFor(t *testing.T) {
 	for name, tc := range map[string]struct {
 		labels map[string]string
 		ready  corev1.ConditionStatus
 		says   string
 		atMost time.Duration
 	}{
-		"a worker that is away":               {nil, corev1.ConditionUnknown, "", time.Second},
-		"a control-plane node that is away":   {map[string]string{"node-role.kubernetes.io/control-plane": ""}, corev1.ConditionUnknown, "the node is NotReady", time.Second},
+		"a NotReady worker":                   {nil, corev1.ConditionUnknown, "", time.Second},
+		"a NotReady control-plane node":       {map[string]string{"node-role.kubernetes.io/control-plane": ""}, corev1.ConditionUnknown, "the node is NotReady", time.Second},
 		"a node that reports, but no end":     {nil, corev1.ConditionTrue, "has not reported its end", deletionTimeout + time.Second},
 		"a control-plane node that does both": {map[string]string{"node-role.kubernetes.io/control-plane": ""}, corev1.ConditionTrue, "has not reported its end", deletionTimeout + time.Second},
 	} {

@@ -18,7 +18,7 @@ import (
 )
 
 // A kubelet closes a followed log up to a second after the container has ended.
-func TestScanDoesNotWaitForTheEndOfALog(t *testing.T) {
+func TestScanReturnsBeforeTheLogEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		(&kubelets{status: corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: []corev1.ContainerStatus{{

@@ -128,7 +128,7 @@ func TestLabelValue(t *testing.T) {
 	}
 }
 
-func TestRotatePodLivesAsLongAsItIsNeeded(t *testing.T) {
+func TestRotatePodDeadlineFollowsTheStep(t *testing.T) {
 	for _, tt := range []struct{ needed, want time.Duration }{
 		{0, 30 * time.Minute}, {time.Minute, 30 * time.Minute}, {3 * time.Hour, 3 * time.Hour}, {100 * time.Hour, 24 * time.Hour},
 	} {

@@ -120,7 +120,7 @@ func TestUntil(t *testing.T) {
 			set(waiting("ErrImagePull", "not found"))
 			time.AfterFunc(5*time.Second, func() { set(waiting("ImagePullBackOff", "Back-off")) })
 		}, "ImagePullBackOff", "not found", 6 * time.Second},
-		"a kubelet that is away": {func(*testing.T, *fake.Clientset, *corev1.Pod, func(corev1.PodStatus)) {},
+		"a silent kubelet": {func(*testing.T, *fake.Clientset, *corev1.Pod, func(corev1.PodStatus)) {},
 			"KubeletSilent", "has not acknowledged it within 1m30s", silentTimeout},
 		"a kubelet that has just started": {func(_ *testing.T, _ *fake.Clientset, _ *corev1.Pod, set func(corev1.PodStatus)) {
 			set(waiting("CreateContainerConfigError", unread))

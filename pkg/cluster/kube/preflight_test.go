@@ -48,7 +48,7 @@ func TestCheckPermissions(t *testing.T) {
 			`approve signers "kubernetes.io/kubelet-serving" (approve kubelet serving certificates)`,
 		}, missing.Missing)
 	})
-	t.Run("what check does not need is not asked of it", func(t *testing.T) {
+	t.Run("check needs fewer permissions", func(t *testing.T) {
 		c := authorizing(t, func(a authorizationv1.ResourceAttributes) (bool, error) {
 			return a.Subresource != "exec" && a.Resource != "leases" && a.Group != "certificates.k8s.io", nil
 		})

@@ -12,7 +12,7 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-func TestAnAPIServerWithoutEtcdIsToldAtOnce(t *testing.T) {
+func TestAPIServerWithoutEtcdIsAnError(t *testing.T) {
 	for name, tc := range map[string]struct {
 		status int
 		body   string
@@ -22,7 +22,7 @@ func TestAnAPIServerWithoutEtcdIsToldAtOnce(t *testing.T) {
 	}{
 		"all is well":                                         {http.StatusOK, "ok", 0, 0, ""},
 		"it is sick, but has its etcd":                        {http.StatusInternalServerError, "[+]etcd ok\n[-]shutdown failed: reason withheld\n", 0, 0, ""},
-		"it may not be asked":                                 {http.StatusForbidden, "no", 0, 0, ""},
+		"/readyz is forbidden":                                {http.StatusForbidden, "no", 0, 0, ""},
 		"the next API server has its etcd":                    {http.StatusInternalServerError, "[-]etcd failed: reason withheld\n", 2, 0, ""},
 		"none has, and it is said of etcd":                    {http.StatusInternalServerError, "[+]ping ok\n[-]etcd failed: reason withheld\n[+]log ok\n", 0, 0, "no working etcd: [-]etcd failed: reason withheld"},
 		"it reads from its etcd, whatever its check says yet": {http.StatusInternalServerError, "[-]etcd failed: reason withheld\n", 0, http.StatusNotFound, ""},

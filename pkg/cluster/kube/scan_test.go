@@ -27,7 +27,7 @@ import (
 )
 
 // kubelets plays the nodes: what becomes of a pod, and what its log says. client-go's
-// fake does not tell whose log is asked for, so a test has one log for all.
+// fake does not distinguish the pods of logs, so a test has one log for all.
 type kubelets struct {
 	status corev1.PodStatus
 	log    string
@@ -134,7 +134,7 @@ func TestScan(t *testing.T) {
 	}
 }
 
-// TestJournals has a node tell of one rotation, and of what it was not asked for.
+// TestJournals reads journals of one rotation, and ones that do not match the request.
 func TestJournals(t *testing.T) {
 	line := func(node, rotation string, records ...nodeapi.Record) string {
 		out, err := json.Marshal(nodeapi.Journal{Node: node, Rotation: rotation, Records: records})
@@ -185,7 +185,7 @@ func TestJournalPodIsAScanPod(t *testing.T) {
 	assert.Equal(t, scan, read)
 }
 
-func TestScanOneBadNodeDoesNotAbort(t *testing.T) {
+func TestOneFailingNodeDoesNotAbortAScan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		k := kubelets{status: terminated(corev1.PodSucceeded, "Completed", 0), log: inventoryOf(t, "w2"), refuse: func(p *corev1.Pod) error {

@@ -45,7 +45,7 @@ func secretsOf(allowed bool, secrets ...*corev1.Secret) *fake.Clientset {
 	return client
 }
 
-func TestCopiesInSecretsAreFoundAndNothingSecretIsKept(t *testing.T) {
+func TestSecretsAreSearchedAndOverwritten(t *testing.T) {
 	ca := certstest.NewCA(t, "etcd-ca")
 	pair, other := ca.Leaf(t, certstest.Name("etcd-client")), ca.Leaf(t, certstest.Name("somebody"))
 	secret := func(namespace, name string, data map[string][]byte) *corev1.Secret {
@@ -74,7 +74,7 @@ func TestCopiesInSecretsAreFoundAndNothingSecretIsKept(t *testing.T) {
 	assert.NotContains(t, string(text), "PRIVATE")
 }
 
-func TestWithoutTheRightToListSecretsNoneIsRead(t *testing.T) {
+func TestNoSecretIsReadWithoutPermission(t *testing.T) {
 	client := secretsOf(false, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "x"}})
 	_, err := FindInSecrets(t.Context(), client, []string{"ab"})
 	var missing *MissingPermissionsError
@@ -112,7 +112,7 @@ func TestKubeconfigsInSecretsAndConfigMapsAreFound(t *testing.T) {
 }
 
 // ConfigMaps are not searched without the right to list them, which is said; Secrets are.
-func TestWithoutTheRightToListConfigMaps(t *testing.T) {
+func TestConfigMapsAreNotSearchedWithoutPermission(t *testing.T) {
 	client := secretsOf(true, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "x"}})
 	client.PrependReactor("create", "selfsubjectaccessreviews", func(a k8stesting.Action) (bool, runtime.Object, error) {
 		review := a.(k8stesting.CreateAction).GetObject().(*authorizationv1.SelfSubjectAccessReview)

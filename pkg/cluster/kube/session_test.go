@@ -67,7 +67,7 @@ func exits(code int, words string) runner {
 
 var errBroken = errors.New("websocket: close 1006 (abnormal closure): unexpected EOF")
 
-func TestOrderIsTriedUntilTheNodeHasIt(t *testing.T) {
+func TestOrderIsRetriedUntilItIsDelivered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var bodies []string
 		taken := func(_ context.Context, c command) error {
@@ -90,7 +90,7 @@ func TestOrderIsTriedUntilTheNodeHasIt(t *testing.T) {
 	})
 }
 
-func TestOrderThatCannotBeDelivered(t *testing.T) {
+func TestUndeliverableOrderIsAnError(t *testing.T) {
 	for name, tc := range map[string]struct {
 		run   runner
 		pod   func(t *testing.T, c *fake.Clientset, p *corev1.Pod) // what becomes of it
@@ -140,7 +140,7 @@ func TestHealth(t *testing.T) {
 			return run
 		}(), ""},
 		"a node that cannot be reached": {fails(errBroken), "abnormal closure"},
-		"a node that speaks for others": {says(`{"node":"cp2"}` + "\n"), `is of node "cp2"`},
+		"an answer about another node":  {says(`{"node":"cp2"}` + "\n"), `is of node "cp2"`},
 		"nonsense":                      {says("[]\n"), "unexpected answer"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -168,7 +168,7 @@ func TestHealthOfOtherNodes(t *testing.T) {
 		h, err := s.Health(t.Context(), []inventory.Peer{{Node: "cp2", Address: "10.0.0.2:6443"}})
 		require.NoError(t, err)
 		assert.Contains(t, args, "--other=cp2=10.0.0.2:6443")
-		require.Len(t, h.Others, 1, "it was not asked about cp3")
+		require.Len(t, h.Others, 1, "cp3 was not requested")
 		assert.True(t, h.Others[0].Healthy)
 	})
 }
