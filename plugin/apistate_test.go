@@ -87,8 +87,8 @@ func strategy(object map[string]any) map[string]any {
 	return strategy
 }
 
-// marksOf are an object's labels and annotations.
-func marksOf(object map[string]any) string {
+// compromisedOf are an object's labels and annotations.
+func compromisedOf(object map[string]any) string {
 	metadata := object["metadata"].(map[string]any)
 	return flat(metadata["labels"]) + flat(metadata["annotations"])
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
-// eventsOptions are the flags of `events`, and what Complete makes of them.
+// eventsOptions are the flags of `events`, and the values from Complete.
 type eventsOptions struct {
 	*app
 	installFlags
@@ -24,7 +24,7 @@ type eventsOptions struct {
 
 	format format
 	from   time.Time // zero: all that are kept
-	direct *url.URL  // of a watcher that runs beside the cluster
+	direct *url.URL  // of a watcher outside the cluster
 	conn   connection
 }
 
@@ -34,11 +34,11 @@ func (a *app) eventsCommand(flags *connectionFlags) *cobra.Command {
 	o := &eventsOptions{app: a, installFlags: installFlags{connectionFlags: flags}}
 	cmd := &cobra.Command{
 		Use:   "events",
-		Short: "Show what the watcher saw and did",
-		Long: `Show the events of the watcher, oldest first: certificates that near their end, that are
-marked as compromised or were renewed, and each rotation from its request to its verification.
-They are read through the API server; no NATS client is needed. -o json prints them as
-CloudEvents, one a line.`,
+		Short: "Show the events of the watcher",
+		Long: `Show the events of the watcher, oldest first: certificates that expire soon, are marked as
+compromised or were renewed, and each rotation from its request to its verification. The
+events are read through the API server; no NATS client is needed. -o json prints them as
+CloudEvents, one on each line.`,
 		Example: `  kubectl rotate-certs events --since 2h
   kubectl rotate-certs events --since 1m --follow`,
 		Args:              noArguments,
@@ -53,11 +53,11 @@ CloudEvents, one a line.`,
 	plain(cmd)
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringVar(&o.since, "since", "", "Only from then on: 2h, 7d or 2030-05-17T09:30:00Z; without it, all that are kept")
-	f.BoolVarP(&o.follow, "follow", "f", false, "Go on until interrupted, over restarts of API server and watcher")
-	f.StringVar(&o.url, "url", "", "Ask this watcher, which runs beside the cluster: http://127.0.0.1:8080")
+	f.StringVar(&o.since, "since", "", "Only events since 2h, 7d or 2030-05-17T09:30:00Z (default: all that are kept)")
+	f.BoolVarP(&o.follow, "follow", "f", false, "Print new events until interrupted, also after restarts of API server and watcher")
+	f.StringVar(&o.url, "url", "", "Read from a watcher outside the cluster: http://127.0.0.1:8080")
 	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(eventFormats, ", "))
-	o.addNamespace(f, "", "Namespace of the watcher (default: wherever it is)")
+	o.addNamespace(f, "", "Namespace of the watcher (default: where it is found)")
 	complete(cmd, "output", cobra.FixedCompletions(eventFormats, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -65,7 +65,7 @@ CloudEvents, one a line.`,
 // Complete turns flags into values.
 func (o *eventsOptions) Complete() error {
 	if o.format = format(o.output); o.output != "" && !oneOf(eventFormats, o.output) {
-		return fmt.Errorf("unknown output format %q\nformats: %s", o.output, strings.Join(eventFormats, ", "))
+		return fmt.Errorf("unknown output format %q\nhint: one of %s", o.output, strings.Join(eventFormats, ", "))
 	}
 	var err error
 	if o.from, err = parseSince(o.since, o.now()); err != nil {
@@ -73,11 +73,11 @@ func (o *eventsOptions) Complete() error {
 	}
 	if o.url != "" {
 		if o.where != "" {
-			return errors.New("--url and --namespace exclude each other: one is beside the cluster, the other in it")
+			return errors.New("--url and --namespace exclude each other: a watcher is outside the cluster or in it")
 		}
 		o.direct, err = url.Parse(o.url)
 		if err != nil || o.direct.Host == "" || !oneOf([]string{"http", "https"}, o.direct.Scheme) {
-			return fmt.Errorf("--url %q: want http://HOST:PORT, as rotate-certs-watcher --http-address has it", o.url)
+			return fmt.Errorf("--url %q: want http://HOST:PORT, the --http-address of rotate-certs-watcher", o.url)
 		}
 		return nil
 	}

@@ -19,30 +19,31 @@ import (
 const (
 	// longestEvent bounds a line: an event that names thousands of certificates.
 	longestEvent = 8 << 20
-	// overlap is how much is asked for again after a connection broke: an event is
-	// stored a moment after the time that it bears.
+	// overlap is how far back events are read again after a reconnect: an event is stored a
+	// moment after its time.
 	overlap = 2 * time.Minute
 	// believedAfter is how many refusals in a row end following.
 	believedAfter = 60
-	// silence is how long a followed connection may say nothing, not even an empty line,
-	// until it is taken for broken.
+	// silence is after how long without any line a followed connection counts as broken.
 	silence = 2 * time.Minute
 )
 
 // Run reads and prints events.
 func (o *eventsOptions) Run(ctx context.Context) error {
-	open, err := o.opener(ctx)
+	open, err := o.chooseOpener(ctx)
 	if err != nil {
 		return err
 	}
 	p := &eventPrinter{out: o.Out, format: o.format, seen: newSeen()}
-	since, lost, refusals := o.from, false, 0
+	since := o.from
+	lost := false
+	refusals := 0
 	for {
-		err := o.read(ctx, open, since, p)
+		err := o.readConnection(ctx, open, since, p)
 		var printing *printError
 		switch {
 		case ctx.Err() != nil:
-			return nil // Ctrl-C is how following ends
+			return nil // Ctrl-C ends following
 		case errors.As(err, &printing):
 			return printing.err
 		case !o.follow || (err != nil && !p.began):
@@ -53,8 +54,8 @@ func (o *eventsOptions) Run(ctx context.Context) error {
 		case errors.As(err, new(*notAnEventError)):
 			return err
 		case err != nil && !passing(err) && !unavailable(err) && statusCode(err) != 0:
-			// An API server that has just started forbids everything until it has read the
-			// roles; and so it may mean it.
+			// An API server that has just started forbids every request until it has read the
+			// roles. The refusal may also be permanent.
 			if refusals++; refusals >= believedAfter {
 				return err
 			}
@@ -62,9 +63,10 @@ func (o *eventsOptions) Run(ctx context.Context) error {
 			refusals = 0
 		}
 		if !lost || p.news {
-			note(o.ErrOut, "The connection broke; making it again …")
+			note(o.ErrOut, "Connection lost, reconnecting …")
 		}
-		lost, p.news = true, false
+		lost = true
+		p.news = false
 		if !p.last.IsZero() {
 			since = p.last.Add(-overlap)
 		}
@@ -74,10 +76,10 @@ func (o *eventsOptions) Run(ctx context.Context) error {
 	}
 }
 
-// opener is how the events are asked for.
+// opener requests the events.
 type opener func(ctx context.Context, query url.Values) (io.ReadCloser, error)
 
-func (o *eventsOptions) opener(ctx context.Context) (opener, error) {
+func (o *eventsOptions) chooseOpener(ctx context.Context) (opener, error) {
 	if o.direct != nil {
 		return o.openDirect, nil
 	}
@@ -92,15 +94,14 @@ func (o *eventsOptions) opener(ctx context.Context) (opener, error) {
 		case err != nil && !apierrors.IsForbidden(err):
 			return nil, err
 		case err == nil && (found == nil || found.watcher == nil):
-			return nil, fmt.Errorf("the watcher is not installed in this cluster\ninstall it: %s install; one that runs beside the cluster: --url http://HOST:PORT",
+			return nil, fmt.Errorf("the watcher is not installed in this cluster\nhint: install it with %s install, or give the URL of a watcher outside the cluster: --url http://HOST:PORT",
 				o.connectionFlags.command())
 		case err == nil:
 			namespace = found.namespace
 		default:
-			namespace = o.namespace() // who may only read events need not be able to look around
+			namespace = o.namespace() // the right to read events does not include the right to list deployments
 		}
 	}
-	// The connection lasts as long as it is followed.
 	return func(ctx context.Context, query url.Values) (io.ReadCloser, error) {
 		request := api.proxied(namespace, "events")
 		for name := range query {
@@ -111,17 +112,17 @@ func (o *eventsOptions) opener(ctx context.Context) (opener, error) {
 	}, nil
 }
 
-// explainProxy says what an answer of the API server means for the watcher's events.
+// explainProxy explains an error of the API server for the watcher's events.
 func explainProxy(err error, namespace string) error {
 	switch {
 	case err == nil:
 		return nil
 	case apierrors.IsForbidden(err):
-		return fmt.Errorf("read events: %w\nask an administrator to bind the Role rotate-certs:view in namespace %s to you", err, namespace)
+		return fmt.Errorf("read events: %w\nhint: an administrator can bind the Role rotate-certs:view in namespace %s to you", err, namespace)
 	case apierrors.IsNotFound(err):
-		return fmt.Errorf("the watcher is not installed in namespace %q: %w\n--namespace names another", namespace, err)
+		return fmt.Errorf("the watcher is not installed in namespace %q: %w\nhint: --namespace selects another", namespace, err)
 	case unavailable(err):
-		return fmt.Errorf("the watcher does not answer: %w\nis it ready? kubectl -n %s get pods", err, namespace)
+		return fmt.Errorf("the watcher does not answer: %w\nhint: kubectl -n %s get pods", err, namespace)
 	}
 	return fmt.Errorf("read events: %w", err)
 }
@@ -131,7 +132,7 @@ func (o *eventsOptions) openDirect(ctx context.Context, query url.Values) (io.Re
 	u.RawQuery = query.Encode()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return nil, fmt.Errorf("ask for events: %w", err)
+		return nil, fmt.Errorf("request events: %w", err)
 	}
 	answer, err := http.DefaultClient.Do(request)
 	if err != nil {
@@ -139,21 +140,21 @@ func (o *eventsOptions) openDirect(ctx context.Context, query url.Values) (io.Re
 		if errors.As(err, &request) {
 			err = request.Err
 		}
-		// Not wrapped: it is not the API server that does not answer.
-		return nil, fmt.Errorf("the watcher at %s does not answer: %v\nis it running, with --http-address?", o.direct.Redacted(), err) //nolint:errorlint // see above
+		// Not wrapped: it is not an error of the API server.
+		return nil, fmt.Errorf("the watcher at %s does not answer: %v\nhint: check that it runs with --http-address", o.direct.Redacted(), err) //nolint:errorlint // see above
 	}
 	if answer.StatusCode != http.StatusOK {
 		defer answer.Body.Close()
-		said, _ := io.ReadAll(io.LimitReader(answer.Body, 1024)) // its words, as far as they came
+		said, _ := io.ReadAll(io.LimitReader(answer.Body, 1024)) // an incomplete text is fine
 		return nil, fmt.Errorf("the watcher at %s refuses: %w", o.direct.Redacted(),
 			apierrors.NewGenericServerResponse(answer.StatusCode, "get", resourceEvents, "", strings.TrimSpace(string(said)), 0, true))
 	}
 	return answer.Body, nil
 }
 
-// read reads one connection to its end. Ended by the server while it is followed, it is
-// an error only where something else went wrong.
-func (o *eventsOptions) read(ctx context.Context, open opener, since time.Time, p *eventPrinter) error {
+// readConnection reads one connection to its end. If the events are followed, the end of the
+// connection is no error.
+func (o *eventsOptions) readConnection(ctx context.Context, open opener, since time.Time, p *eventPrinter) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	query := url.Values{}
@@ -176,17 +177,17 @@ func (o *eventsOptions) read(ctx context.Context, open opener, since time.Time, 
 	lines.Split(wholeLines)
 	for lines.Scan() {
 		quiet.Reset(silence)
-		if err := p.line(lines.Bytes()); err != nil {
+		if err := p.printLine(lines.Bytes()); err != nil {
 			return err
 		}
 	}
 	if err := lines.Err(); err != nil && !o.follow {
-		return fmt.Errorf("read events: %w\nthese were not all", err)
+		return fmt.Errorf("read events: the list is incomplete: %w", err)
 	}
 	return nil
 }
 
-// wholeLines leaves out what follows the last line's end: a connection broke there.
+// wholeLines skips an incomplete last line: the connection broke there.
 func wholeLines(data []byte, atEOF bool) (advance int, token []byte, err error) {
 	if i := bytes.IndexByte(data, '\n'); i >= 0 {
 		return i + 1, data[:i], nil
@@ -208,19 +209,19 @@ type eventPrinter struct {
 	printed int
 }
 
-// printError is an error of where the output goes.
+// printError is an error of the output.
 type printError struct{ err error }
 
 func (e *printError) Error() string { return e.err.Error() }
 
-// notAnEventError is an answer that no watcher gives.
+// notAnEventError is an answer that is not from a watcher.
 type notAnEventError struct{ said string }
 
 func (e *notAnEventError) Error() string {
-	return fmt.Sprintf("read events: this is no event: %q", e.said)
+	return fmt.Sprintf("read events: not an event: %q", e.said)
 }
 
-func (p *eventPrinter) line(raw []byte) error {
+func (p *eventPrinter) printLine(raw []byte) error {
 	if len(strings.TrimSpace(string(raw))) == 0 {
 		return nil // keeps the connection open
 	}
@@ -231,7 +232,7 @@ func (p *eventPrinter) line(raw []byte) error {
 	if e.Time.After(p.last) {
 		p.last = e.Time
 	}
-	if !p.seen.add(e.ID) {
+	if !p.seen.addID(e.ID) {
 		return nil
 	}
 	p.news = true
@@ -251,20 +252,19 @@ func (p *eventPrinter) line(raw []byte) error {
 	return nil
 }
 
-// seen remembers the ids of the newest events, so that none is printed twice when a
-// connection is made again.
+// seen has the ids of the newest events, so that none is printed twice after a reconnect.
 type seen struct {
 	ids   map[string]bool
 	order []string
 }
 
-// remembered is how many ids are kept; far more than come within [overlap].
+// remembered is how many ids are kept; far more than arrive within [overlap].
 const remembered = 50_000
 
 func newSeen() *seen { return &seen{ids: map[string]bool{}} }
 
-// add says whether the id is new.
-func (s *seen) add(id string) bool {
+// addID returns whether the id is new.
+func (s *seen) addID(id string) bool {
 	if s.ids[id] {
 		return false
 	}

@@ -79,21 +79,21 @@ func TestEventsWithoutAWatcher(t *testing.T) {
 		"not installed": {func(s *apiServerFake) {
 			s.remove("/apis/apps/v1/namespaces/rotate-certs/deployments/rotate-certs-watcher")
 		},
-			"the watcher is not installed in this cluster\ninstall it: kubectl rotate-certs --server URL install"},
-		"not ready": {func(*apiServerFake) {}, "the watcher does not answer: no endpoints available for service\nis it ready? kubectl -n rotate-certs get pods"},
+			"the watcher is not installed in this cluster\nhint: install it with kubectl rotate-certs --server URL install"},
+		"not ready": {func(*apiServerFake) {}, "the watcher does not answer: no endpoints available for service\nhint: kubectl -n rotate-certs get pods"},
 		"forbidden": {func(s *apiServerFake) {
 			s.events = func(w http.ResponseWriter, _ *http.Request) {
 				fail(w, 403, "Forbidden", "services/proxy is forbidden", "x")
 			}
-		}, "ask an administrator to bind the Role rotate-certs:view in namespace rotate-certs to you"},
+		}, "hint: an administrator can bind the Role rotate-certs:view in namespace rotate-certs to you"},
 		"cut off": {func(s *apiServerFake) {
 			s.events = func(w http.ResponseWriter, _ *http.Request) {
 				fmt.Fprintln(w, told()[0])
 				w.(http.Flusher).Flush()
 				panic(http.ErrAbortHandler)
 			}
-		}, "these were not all"},
-		"no events at all": {func(s *apiServerFake) { s.events = send("<html>") }, `this is no event: "<html>"`},
+		}, "the list is incomplete"},
+		"no events at all": {func(s *apiServerFake) { s.events = send("<html>") }, `not an event: "<html>"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := installed(t)
@@ -138,7 +138,7 @@ func TestFollowingSurvivesRestarts(t *testing.T) {
 	again := "2026-11-24T11:01:00Z"
 	assert.Equal(t, []string{"", again, again, again, "2026-11-24T11:04:00Z", "2026-11-24T11:06:00Z"}, since[:6])
 	assert.Len(t, since, 5+believedAfter)
-	assert.Contains(t, stderr, "The connection broke; making it again …\n")
+	assert.Contains(t, stderr, "Connection lost, reconnecting …\n")
 	assert.Contains(t, stderr, "rotate-certs:view", "what waiting does not mend ends it")
 }
 
@@ -149,21 +149,21 @@ func TestEventsOfAWatcherBesideTheCluster(t *testing.T) {
 	s.Close()
 	code, stdout, stderr := s.run(t, "events", "--url", server.URL)
 	assert.Equal(t, 0, code, stderr)
-	assert.Contains(t, stdout, "etcd etcd-server nears its end")
+	assert.Contains(t, stdout, "etcd etcd-server expires soon")
 	server.Close()
 	code, _, stderr = s.run(t, "events", "--url", server.URL)
 	assert.Equal(t, 1, code)
-	assert.Contains(t, stderr, "is it running, with --http-address?")
+	assert.Contains(t, stderr, "hint: check that it runs with --http-address")
 }
 
 func TestSeenForgetsTheOldest(t *testing.T) {
 	s := newSeen()
 	for i := range remembered + 10 {
-		assert.True(t, s.add(fmt.Sprint(i)))
+		assert.True(t, s.addID(fmt.Sprint(i)))
 	}
 	assert.Len(t, s.ids, remembered)
-	assert.False(t, s.add(fmt.Sprint(remembered)))
-	assert.True(t, s.add("0"))
+	assert.False(t, s.addID(fmt.Sprint(remembered)))
+	assert.True(t, s.addID("0"))
 }
 
 func TestParseSince(t *testing.T) {

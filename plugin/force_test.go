@@ -55,7 +55,7 @@ func TestNotReadyControlPlaneNodeIsAFinding(t *testing.T) {
 	f.nodes[0].Ready = false
 	node := f.nodes[1].Name
 	_, stdout, _ := f.run(t, "plan", "--service", "etcd", "--node", node)
-	says := f.nodes[0].Name + " is a control-plane node, and its API server could not be requested: NotReady"
+	says := f.nodes[0].Name + " is a control-plane node, and its API server could not be probed: NotReady"
 	assert.Contains(t, stdout, "Refused at the start, unless --force is given: "+says)
 	code, _, stderr := f.run(t, "--service", "etcd", "--node", node)
 	assert.Equal(t, 1, code)

@@ -75,7 +75,7 @@ func findings(n inventory.Node, o listOptions) []v1alpha1.Finding {
 	found := n.Findings
 	for _, m := range o.members {
 		if m.Name == n.Name {
-			found = append(slices.Clone(found), gate.Misnamed(n, m.InternalIPs(), m.Hostnames())...)
+			found = append(slices.Clone(found), gate.CheckNames(n, m.InternalIPs(), m.Hostnames())...)
 		}
 	}
 	var out []v1alpha1.Finding

@@ -45,12 +45,12 @@ func openObjects(c connection) (*objects, error) {
 
 // The resources of package v1alpha1.
 var (
-	reportsResource   = v1alpha1.GroupVersion.WithResource("nodecertificatereports")
-	rotationsResource = v1alpha1.GroupVersion.WithResource("certificaterotations")
-	marksResource     = v1alpha1.GroupVersion.WithResource("compromisedcertificates")
-	policiesResource  = v1alpha1.GroupVersion.WithResource("rotationpolicies")
-	podsResource      = corev1.SchemeGroupVersion.WithResource("pods")
-	leasesResource    = coordinationv1.SchemeGroupVersion.WithResource("leases")
+	reportsResource     = v1alpha1.GroupVersion.WithResource("nodecertificatereports")
+	rotationsResource   = v1alpha1.GroupVersion.WithResource("certificaterotations")
+	compromisedResource = v1alpha1.GroupVersion.WithResource("compromisedcertificates")
+	policiesResource    = v1alpha1.GroupVersion.WithResource("rotationpolicies")
+	podsResource        = corev1.SchemeGroupVersion.WithResource("pods")
+	leasesResource      = coordinationv1.SchemeGroupVersion.WithResource("leases")
 )
 
 // page bounds how much one answer of a list may hold.

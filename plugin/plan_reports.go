@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
@@ -86,7 +86,7 @@ func freshReports(reports []v1alpha1.NodeCertificateReport, nodes []string, now 
 
 // staleness says why a report is not used; empty: it is.
 func staleness(r v1alpha1.NodeCertificateReport, now time.Time) string {
-	if conditionOf(r.Status.Conditions, v1alpha1.ConditionAccepted) == metav1.ConditionFalse {
+	if meta.IsStatusConditionFalse(r.Status.Conditions, v1alpha1.ConditionAccepted) {
 		return "the watcher does not accept its report"
 	}
 	observed := observedAt(r)

@@ -99,7 +99,7 @@ func rotatesWord(p v1alpha1.PolicyProspect, r v1alpha1.PolicyReport) string {
 		return text + " (freeze)"
 	case renewal.ReasonNotifyOnly:
 		return text + " (notify-only)"
-	case renewal.ReasonCANearEnd:
+	case renewal.ReasonCAExpiresSoon:
 		return text + " (its CA expires)"
 	case renewal.ReasonNoGain:
 		return text + " (validity too short)"

@@ -97,10 +97,10 @@ func TestPolicyCheckExitCodes(t *testing.T) {
 		{"now", policyHeader, newFake(due), nil, 0, "the first now."},
 		{"at another time", policyHeader, newFake(worker("w1")), []string{"--now", noon.Add(320 * day).Format(time.RFC3339)}, 0, "the first now."},
 		{"notify only, nothing due", policyHeader + "spec: {defaults: {mode: NotifyOnly}}\n", newFake(worker("w1")), nil, 0, "No certificate is rotated automatically under this policy, and none is due."},
-		{"notify only, and due", policyHeader + "spec: {defaults: {mode: NotifyOnly}}\n", newFake(due), nil, 1, `kubelet-client of w1: rule "defaults" only notifies`},
+		{"notify only, and due", policyHeader + "spec: {defaults: {mode: NotifyOnly}}\n", newFake(due), nil, 1, `kubelet-client of w1: rule "defaults" is notify-only`},
 		{"before its window", policyHeader + "spec: {defaults: {windows: [{schedule: \"0 0 1 3 *\", duration: 1h}], override: {never: true}}}\n", newFake(due), nil, 1,
 			"kubelet-client of w1: it expires before its next window"},
-		{"its CA ends", policyHeader, newFake(ending), nil, 1, `kubelet-client of w1: its CA "kubernetes" ends 2026-12-14T12:00:00Z, and a successor with it: renew the CA`},
+		{"its CA ends", policyHeader, newFake(ending), nil, 1, `kubelet-client of w1: its CA "kubernetes" expires at 2026-12-14T12:00:00Z, and a new certificate with it: replace the CA`},
 		{"a wrong file", "kind: x\n", newFake(due), nil, 2, "policy.yaml\": 3 errors\n  apiVersion: "},
 		{"a wrong time", policyHeader, newFake(due), []string{"--now", "tomorrow"}, 2, `--now "tomorrow": want a time with its zone`},
 		{"no node could be scanned", policyHeader, func() *fake {
@@ -139,7 +139,7 @@ func TestPolicyCheckOfTheCluster(t *testing.T) {
 	f.policy.Spec.Defaults.Mode = "NotifyOnly"
 	code, _, stderr := f.run(t, "policy", "check")
 	assert.Equal(t, 1, code, "%s", stderr)
-	assert.Contains(t, stderr, `kubelet-client of w1: rule "defaults" only notifies`)
+	assert.Contains(t, stderr, `kubelet-client of w1: rule "defaults" is notify-only`)
 
 	f.policy.Spec.Defaults.Windows = []v1alpha1.RotationPolicyWindow{{Schedule: "61 * * * *", Duration: "1h"}}
 	code, stdout, stderr := f.run(t, "policy", "check")

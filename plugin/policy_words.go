@@ -65,16 +65,16 @@ func explainRule(r *renewal.Rule, matches string, now time.Time) v1alpha1.Policy
 	}
 	say("validity", "%s", validity)
 	for _, w := range r.Windows {
-		open, _ := w.Open(now)
+		open, _ := w.OpenAt(now)
 		schedule, _, _ := strings.Cut(w.Text, " for ")
 		out.Windows = append(out.Windows, v1alpha1.PolicyWindow{
-			Schedule: schedule, Duration: certs.FormatDuration(w.Duration), TimeZone: w.Zone.String(), Open: open, Next: w.Coming(now, comingWindows),
+			Schedule: schedule, Duration: certs.FormatDuration(w.Duration), TimeZone: w.Zone.String(), Open: open, Next: w.NextOpenings(now, comingWindows),
 		})
 	}
 	return out
 }
 
-func nearWords(n renewal.Near) string {
+func nearWords(n renewal.Threshold) string {
 	part := fmt.Sprintf("%.4g%% of its validity", n.Fraction*100)
 	switch {
 	case n.Fraction == 0:

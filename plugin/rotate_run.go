@@ -68,9 +68,9 @@ func (o *rotateOptions) asksFirst() bool {
 
 // obstacles are findings that refuse the start of the rotation, without --force.
 func obstacles(p fleet.Rotation) []string {
-	found := gate.Clocks(p.Scanned)
+	found := gate.CheckClocks(p.Scanned)
 	if slices.ContainsFunc(p.Plan.AllSteps(), func(s plan.Step) bool { return s.ControlPlane && !s.IsIdle() }) {
-		found = append(found, gate.Coverage(nil, p.Unscanned, nil)...)
+		found = append(found, gate.CheckCoverage(nil, p.Unscanned, nil)...)
 	}
 	var out []string
 	for _, f := range found {

@@ -56,8 +56,8 @@ func installedLines(s *v1alpha1.WatcherStatus, command string) []string {
 		}
 		lines = append(lines, fmt.Sprintf("Due on %s (%s): %s", d.Node, d.Reason, d.Message))
 	}
-	for _, m := range s.Marks {
-		lines = append(lines, markLines(m)...)
+	for _, m := range s.CompromisedCertificates {
+		lines = append(lines, compromisedLines(m)...)
 	}
 	failed := false
 	for _, r := range s.Rotations {
@@ -94,7 +94,7 @@ func watcherLine(h *v1alpha1.WatcherHealth, namespace string) string {
 	return text + fmt.Sprintf(" (namespace %s).", namespace)
 }
 
-func markLines(m v1alpha1.OpenMark) []string {
+func compromisedLines(m v1alpha1.OpenCompromisedCertificate) []string {
 	line := fmt.Sprintf("CompromisedCertificate %s, %s: %s", m.Name, scope(string(m.Service), m.Nodes), m.Reason)
 	waits := "  waits for the watcher"
 	switch {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
@@ -45,20 +46,20 @@ func (a *app) surveyWatcher(ctx context.Context, c connection) *v1alpha1.Watcher
 		return nil
 	}
 	s := &survey{objects: api, now: a.now(), status: &v1alpha1.WatcherStatus{
-		WithoutReport: []v1alpha1.NodeWithoutReport{}, Due: []v1alpha1.DueOnNode{}, Marks: []v1alpha1.OpenMark{}, Rotations: []v1alpha1.OpenRotation{},
+		WithoutReport: []v1alpha1.NodeWithoutReport{}, Due: []v1alpha1.DueOnNode{}, CompromisedCertificates: []v1alpha1.OpenCompromisedCertificate{}, Rotations: []v1alpha1.OpenRotation{},
 	}}
 	if found != nil {
 		s.installation(ctx, found)
 	} else {
 		s.notSeen("whether the watcher is installed", err)
 	}
-	policy, reports, marks, rotations := s.policyInForce(ctx), s.reports(ctx), s.marks(ctx), s.rotations(ctx)
-	if found == nil && policy != nil && reports != nil && marks != nil && rotations != nil {
+	policy, reports, compromised, rotations := s.policyInForce(ctx), s.reports(ctx), s.compromisedCertificates(ctx), s.rotations(ctx)
+	if found == nil && policy != nil && reports != nil && compromised != nil && rotations != nil {
 		return nil // the operator may read none of it
 	}
 	s.notSeen("the policy", policy)
 	s.notSeen("reports", reports)
-	s.notSeen("marks", marks)
+	s.notSeen("CompromisedCertificates", compromised)
 	s.notSeen("rotations", rotations)
 	return s.status
 }
@@ -173,12 +174,12 @@ func (s *survey) reports(ctx context.Context) error {
 	return nil
 }
 
-func (s *survey) marks(ctx context.Context) error {
-	return eachOf(ctx, s.objects, marksResource, func(m *v1alpha1.CompromisedCertificate) {
-		if conditionOf(m.Status.Conditions, v1alpha1.ConditionReplaced) == metav1.ConditionTrue {
+func (s *survey) compromisedCertificates(ctx context.Context) error {
+	return eachOf(ctx, s.objects, compromisedResource, func(m *v1alpha1.CompromisedCertificate) {
+		if meta.IsStatusConditionTrue(m.Status.Conditions, v1alpha1.ConditionReplaced) {
 			return
 		}
-		s.status.Marks = append(s.status.Marks, v1alpha1.OpenMark{
+		s.status.CompromisedCertificates = append(s.status.CompromisedCertificates, v1alpha1.OpenCompromisedCertificate{
 			Name: m.Name, Service: m.Spec.Service, Nodes: m.Spec.Nodes, Reason: m.Spec.Reason, Rotation: m.Status.Rotation,
 			Message: openMessage(m.Status.Conditions),
 		})

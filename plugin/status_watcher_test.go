@@ -34,16 +34,16 @@ func surveyed(t *testing.T, s *apiServerFake) (*v1alpha1.WatcherStatus, string) 
 func TestStatusOfTheWatcher(t *testing.T) {
 	s := installed(t)
 	s.add(t, "/apis/rotate-certs.io/v1alpha1/nodecertificatereports/w1", `{"summary":{"observedAt":"2026-11-24T07:00:00Z"},
-		"status":{"conditions":[{"type":"CertificatesDue","status":"True","reason":"CANearEnd","message":"kubelet-client: a successor would end with its CA"}]}}`)
+		"status":{"conditions":[{"type":"CertificatesDue","status":"True","reason":"CAExpiresSoon","message":"kubelet-client: a successor would end with its CA"}]}}`)
 	s.add(t, "/apis/rotate-certs.io/v1alpha1/compromisedcertificates/etcd-1", `{"spec":{"service":"etcd","nodes":["cp1"],"reason":"disk sold"},"status":{"conditions":[{"type":"Replaced","status":"False","message":"waits for auto-1"}]}}`)
 	s.add(t, "/apis/rotate-certs.io/v1alpha1/compromisedcertificates/etcd-2", `{"spec":{"service":"etcd","reason":"x"},"status":{"conditions":[{"type":"Replaced","status":"True"}]}}`)
 	s.add(t, "/apis/rotate-certs.io/v1alpha1/certificaterotations/auto-2", `{"spec":{"services":["etcd"],"nodes":["cp1"]},"status":{"conditions":[{"type":"Succeeded","status":"False","reason":"RolledBack","message":"etcd did not become healthy"}]}}`)
 	s.add(t, "/apis/rotate-certs.io/v1alpha1/certificaterotations/by-hand", `{"spec":{"services":["kubelet"]}}`)
-	s.add(t, "/apis/rotate-certs.io/v1alpha1/certificaterotations/test-nodes", `{"spec":{"services":["kubelet"],"nodeSelector":{"matchLabels":{"env":"test"}},"suspend":true},"status":{"conditions":[{"type":"Succeeded","status":"Unknown","reason":"Suspended","message":"it begins once spec.suspend is false"}]}}`)
+	s.add(t, "/apis/rotate-certs.io/v1alpha1/certificaterotations/test-nodes", `{"spec":{"services":["kubelet"],"nodeSelector":{"matchLabels":{"env":"test"}},"suspend":true},"status":{"conditions":[{"type":"Succeeded","status":"Unknown","reason":"Suspended","message":"suspended; it starts once spec.suspend is false"}]}}`)
 	status, words := surveyed(t, s)
 	golden(t, "status-watcher.txt", strings.ReplaceAll(words, version.Version, "VERSION"))
 	assert.Len(t, status.Rotations, 3, "what succeeded is not open")
-	assert.Len(t, status.Marks, 1)
+	assert.Len(t, status.CompromisedCertificates, 1)
 
 	raw, err := json.Marshal(v1alpha1.RotationStatus{Installed: status})
 	require.NoError(t, err)
@@ -77,7 +77,7 @@ func TestStatusWithoutAnyPermission(t *testing.T) {
 func TestStatusShowsWhatIsDueWithoutTheNodes(t *testing.T) {
 	s := installed(t)
 	s.add(t, "/apis/rotate-certs.io/v1alpha1/nodecertificatereports/w1", `{"summary":{"observedAt":"2026-11-20T07:00:00Z"},
-		"status":{"conditions":[{"type":"CertificatesDue","status":"True","reason":"CANearEnd","message":"kubelet-client: a successor would end with its CA"}]}}`)
+		"status":{"conditions":[{"type":"CertificatesDue","status":"True","reason":"CAExpiresSoon","message":"kubelet-client: a successor would end with its CA"}]}}`)
 	s.forbidden = []string{"list nodes"}
 	status, words := surveyed(t, s)
 	require.Len(t, status.Due, 1)
@@ -125,7 +125,7 @@ func TestStatusWithoutPermissionToCreatePods(t *testing.T) {
 func TestStatusWithPermissionForReportsOnly(t *testing.T) {
 	s := installed(t)
 	s.add(t, "/apis/rotate-certs.io/v1alpha1/nodecertificatereports/w1", `{"summary":{"observedAt":"2026-11-20T07:00:00Z"},
-		"status":{"conditions":[{"type":"CertificatesDue","status":"True","reason":"CANearEnd","message":"soon"}]}}`)
+		"status":{"conditions":[{"type":"CertificatesDue","status":"True","reason":"CAExpiresSoon","message":"soon"}]}}`)
 	s.forbidden = []string{"list deployments", "list nodes", "list compromisedcertificates", "list certificaterotations"}
 	status, _ := surveyed(t, s)
 	require.NotNil(t, status)

@@ -122,7 +122,7 @@ func (o *uninstallOptions) Run(ctx context.Context) error {
 // asked, but needs --yes for CompromisedCertificates and for a RotationPolicy of its own.
 func (r *removal) agreed() error {
 	what := strings.Join(r.customWords(), ", ")
-	marks := slices.ContainsFunc(r.custom, func(t thing) bool { return t.resource == marksResource })
+	compromised := slices.ContainsFunc(r.custom, func(t thing) bool { return t.resource == compromisedResource })
 	switch {
 	case r.yes:
 		return nil
@@ -134,7 +134,7 @@ func (r *removal) agreed() error {
 		if !r.confirmed(question + " Continue?") {
 			return errDeclined
 		}
-	case marks:
+	case compromised:
 		return fmt.Errorf("uninstall deletes %s\nhint: --yes deletes the CompromisedCertificates too; to keep them: kubectl get compromisedcertificates -o yaml", what)
 	case r.written:
 		return fmt.Errorf("uninstall deletes %s\nhint: --yes deletes the RotationPolicy too, --keep-policy keeps it", what)

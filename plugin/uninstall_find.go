@@ -98,7 +98,7 @@ func (r *removal) findElection(ctx context.Context) error {
 // a report for each of thousands of nodes.
 func (r *removal) listCustom(ctx context.Context) ([]thing, error) {
 	var custom []thing
-	for _, resource := range []schema.GroupVersionResource{reportsResource, rotationsResource, marksResource, policiesResource} {
+	for _, resource := range []schema.GroupVersionResource{reportsResource, rotationsResource, compromisedResource, policiesResource} {
 		err := r.api.each(ctx, resource, "", "", func(u *unstructured.Unstructured) error {
 			if resource == policiesResource {
 				if r.keepPolicy {

@@ -142,17 +142,17 @@ func TestUninstallListsOnlyKindsThatItFound(t *testing.T) {
 func TestUninstallAsksBeforeItDeletes(t *testing.T) {
 	const marked = "/apis/rotate-certs.io/v1alpha1/compromisedcertificates/etcd-1"
 	for name, tt := range map[string]struct {
-		answers, args string
-		marks, policy bool
-		code          int
-		says          string
+		answers, args       string
+		compromised, policy bool
+		code                int
+		says                string
 	}{
 		"a script":                  {"", "", false, false, 0, "Done in"},
-		"a script, marks":           {"", "", true, false, 1, "error: uninstall deletes 1 certificaterotations.rotate-certs.io, 1 compromisedcertificates.rotate-certs.io, 1 nodecertificatereports.rotate-certs.io, 1 rotationpolicies.rotate-certs.io\nhint: --yes "},
+		"a script, keys in use":     {"", "", true, false, 1, "error: uninstall deletes 1 certificaterotations.rotate-certs.io, 1 compromisedcertificates.rotate-certs.io, 1 nodecertificatereports.rotate-certs.io, 1 rotationpolicies.rotate-certs.io\nhint: --yes "},
 		"a script that means them":  {"", "--yes", true, true, 0, "Done in"},
 		"a script, a policy":        {"", "", false, true, 1, "1 rotationpolicies.rotate-certs.io\nhint: --yes deletes the RotationPolicy too, --keep-policy keeps it\n"},
 		"a script keeps the policy": {"", "--keep-policy", false, true, 0, "Done in"},
-		"a dry run, marks":          {"", "--dry-run", true, false, 0, "Nothing was changed."},
+		"a dry run, keys in use":    {"", "--dry-run", true, false, 0, "Nothing was changed."},
 		"yes":                       {"y\n", "", true, true, 0, "1 nodecertificatereports.rotate-certs.io, 1 rotationpolicies.rotate-certs.io. Continue? [y/N] "},
 		"no":                        {"n\n", "", false, false, 130, "Continue? [y/N] error: nothing was changed"},
 		"no answer":                 {"\n", "", true, false, 130, "Continue? [y/N] error: nothing was changed"},
@@ -160,7 +160,7 @@ func TestUninstallAsksBeforeItDeletes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := installed(t)
-			if tt.marks {
+			if tt.compromised {
 				s.add(t, marked, `{"spec":{"service":"etcd"}}`)
 			}
 			if tt.policy {
@@ -173,7 +173,7 @@ func TestUninstallAsksBeforeItDeletes(t *testing.T) {
 			assert.Contains(t, stderr, tt.says)
 			if code != 0 {
 				assert.Empty(t, s.log)
-				assert.Equal(t, tt.marks, len(s.paths(marked)) == 1)
+				assert.Equal(t, tt.compromised, len(s.paths(marked)) == 1)
 			}
 		})
 	}

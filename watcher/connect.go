@@ -9,14 +9,16 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 )
 
-// Connect finds the cluster: by a kubeconfig, or with the ServiceAccount of the pod. Ten thousand nodes are listed in pages, and a rotation
-// talks to many at once: client-go's own limits are for less.
+// Connect finds the cluster: by a kubeconfig, or with the ServiceAccount of the pod. The
+// default rate limits of client-go are too low: ten thousand nodes are listed in pages, and a
+// rotation connects to many nodes at once.
 func Connect(kubeconfig string) (*rest.Config, error) {
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
-		return nil, fmt.Errorf("find the cluster: %w\noutside of a pod, say --kubeconfig FILE", err)
+		return nil, fmt.Errorf("find the cluster: %w\nhint: outside of a pod, give --kubeconfig FILE", err)
 	}
-	config.QPS, config.Burst = 100, 200
+	config.QPS = 100
+	config.Burst = 200
 	config.UserAgent = "rotate-certs-watcher/" + version.Version
 	return config, nil
 }

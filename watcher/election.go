@@ -10,12 +10,12 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
 
-// leaseName is the Lease by which watchers elect their leader.
+// leaseName is the Lease of the leader election.
 const leaseName = "rotate-certs-watcher"
 
-// election is how watchers agree on who does the work. It fences nothing: that is what
-// the cluster's lock and the nodes' tokens are for. So it may be slow, and has to be: a
-// rotation of the only API server must not cost its own watcher the leadership.
+// election has the timing of the leader election. It fences nothing: the cluster's lock and
+// the fencing tokens of the nodes do. It must be slow: a rotation of the only API server must
+// not end the leadership of its own watcher.
 type election struct {
 	lock                resourcelock.Interface // nil: no election
 	lease, renew, retry time.Duration
@@ -26,11 +26,11 @@ func newElection(o Options) (election, error) {
 	if !o.LeaderElection {
 		return e, nil
 	}
-	identity, err := identity()
+	identity, err := leaderIdentity()
 	if err != nil {
 		return e, err
 	}
-	// A request that hangs must not use up the time to renew in.
+	// A request that hangs must leave time for another try before the deadline.
 	config := rest.CopyConfig(o.Config)
 	config.Timeout = e.renew / 5
 	e.lock, err = resourcelock.NewFromKubeconfig(resourcelock.LeasesResourceLock, o.Pods.Namespace, leaseName,
@@ -41,12 +41,12 @@ func newElection(o Options) (election, error) {
 	return e, nil
 }
 
-// identity tells one watcher from the others. In a pod it is the pod's name, so that a
-// container that was killed and started again is the leader that it was, at once.
-func identity() (string, error) {
+// leaderIdentity is the identity of this watcher. In a pod it is the name of the pod, so that
+// a restarted container continues as leader at once.
+func leaderIdentity() (string, error) {
 	host, err := os.Hostname()
 	if err != nil {
-		return "", fmt.Errorf("name this watcher: %w", err)
+		return "", fmt.Errorf("read host name: %w", err)
 	}
 	if inPod() {
 		return host, nil
@@ -56,9 +56,9 @@ func identity() (string, error) {
 
 func inPod() bool { return os.Getenv("KUBERNETES_SERVICE_HOST") != "" }
 
-// instance names the leader in this pod to the cluster's lock: what a container that was
-// killed has held, its successor takes over at once.
-func instance() string {
+// lockInstance identifies this pod to the cluster's lock: a restarted container takes over the
+// lock of its predecessor at once.
+func lockInstance() string {
 	host, err := os.Hostname()
 	if err != nil || !inPod() {
 		return ""

@@ -16,9 +16,9 @@ import (
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
-// handler passes on what an informer sees: objects as they are, nil for those deleted, and
-// the uid of those to gone, which may be nil.
-func handler(on func(name string, object client.Object), gone func(types.UID)) toolscache.ResourceEventHandler {
+// informerHandler passes objects on: nil for deleted ones, whose UID goes to gone, which may
+// be nil.
+func informerHandler(on func(name string, object client.Object), gone func(types.UID)) toolscache.ResourceEventHandler {
 	pass := func(o any) {
 		if object, ok := o.(client.Object); ok {
 			on(object.GetName(), object)
@@ -28,7 +28,7 @@ func handler(on func(name string, object client.Object), gone func(types.UID)) t
 		AddFunc: pass,
 		UpdateFunc: func(before, o any) {
 			pass(o)
-			// An object that was deleted and made anew while nothing was watched is an update.
+			// An object that was deleted and created again during a reconnect is an update.
 			old, _ := before.(client.Object)
 			if now, ok := o.(client.Object); ok && old != nil && gone != nil && old.GetUID() != now.GetUID() {
 				gone(old.GetUID())
@@ -48,46 +48,46 @@ func handler(on func(name string, object client.Object), gone func(types.UID)) t
 	}
 }
 
-// teller publishes events; what cannot be published is logged, and told again by those
-// who derive it from the objects.
-type teller struct {
+// publisher publishes events. An event that cannot be published is logged; it is published
+// again by the part that derives it from the objects.
+type publisher struct {
 	bus *bus.Bus
 	log *slog.Logger
 }
 
-func (t teller) Tell(data event.Data) (string, error) {
+func (t publisher) Publish(data event.Data) (string, error) {
 	if err := t.bus.Publish(data); err != nil {
-		t.log.Error("publish event", "type", data.Type(), "error", err)
+		t.log.Error("publish event", "type", data.EventType(), "error", err)
 		return "", err
 	}
 	return t.bus.EventID(data), nil
 }
 
-// onRequest makes the object that a rotation.requested asks for.
-func (w *watcher) onRequest(ctx context.Context, e event.Event) error {
+// receiveRequest creates the CertificateRotation of a rotation.requested.
+func (w *watcher) receiveRequest(ctx context.Context, e event.Event) error {
 	r, ok := e.Data.(event.RotationRequested)
 	if !ok {
 		return fmt.Errorf("%w: not a request", bus.ErrPoison)
 	}
-	return forBus(w.decider.Hear(ctx, r, e.ID, e.Time))
+	return toBusError(w.decider.ReceiveRequest(ctx, r, e.ID, e.Time))
 }
 
-// mayStart asks whether a rotation may begin under the policy, once that is known.
+// mayStart returns why a rotation must not start under the policy, once that is known.
 func (w *watcher) mayStart(ctx context.Context, c *v1alpha1.CertificateRotation) (string, error) {
-	if !w.complete(ctx) {
+	if !w.awaitComplete(ctx) {
 		return "", ctx.Err()
 	}
 	return w.decider.MayStart(ctx, c)
 }
 
-// onMark makes the object that a certificate.compromised stands for.
-func (w *watcher) onMark(ctx context.Context, e event.Event) error {
-	return forBus(w.decider.HearMark(ctx, e))
+// receiveCompromised creates the CompromisedCertificate of a certificate.compromised.
+func (w *watcher) receiveCompromised(ctx context.Context, e event.Event) error {
+	return toBusError(w.decider.ReceiveCompromised(ctx, e))
 }
 
-// forBus says what an error of the API server means for the message behind it: one that
-// will never be taken, one that some right is missing for, or come back later.
-func forBus(err error) error {
+// toBusError converts an error of the API server: the event is given up, put back, or tried
+// until the API server is available.
+func toBusError(err error) error {
 	switch {
 	case err == nil:
 		return nil

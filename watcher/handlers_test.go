@@ -19,7 +19,7 @@ func TestHandlerSaysWhatIsGone(t *testing.T) {
 		return &v1alpha1.CertificateRotation{ObjectMeta: metav1.ObjectMeta{Name: "mine", UID: uid}}
 	}
 	var gone []types.UID
-	h := handler(func(string, client.Object) {}, func(uid types.UID) { gone = append(gone, uid) })
+	h := informerHandler(func(string, client.Object) {}, func(uid types.UID) { gone = append(gone, uid) })
 	h.OnAdd(object("1"), false)
 	h.OnUpdate(object("1"), object("1"))
 	assert.Empty(t, gone)

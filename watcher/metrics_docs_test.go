@@ -16,7 +16,7 @@ import (
 func TestMetricsOfLibrariesAreDocumented(t *testing.T) {
 	text, err := os.ReadFile("../docs/metrics.md")
 	require.NoError(t, err)
-	_, section, ok := strings.Cut(string(text), "\n## Its libraries\n")
+	_, section, ok := strings.Cut(string(text), "\n## Libraries\n")
 	require.True(t, ok)
 	var prefixes []string
 	for _, found := range regexp.MustCompile("`([a-z_]+_)\\*`").FindAllStringSubmatch(section, -1) {

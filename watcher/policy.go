@@ -14,26 +14,26 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/policy/rotationpolicy"
 )
 
-// policy follows the RotationPolicy. Where there is none, the defaults hold. One that became
-// invalid changes nothing: the last valid one stays in force. One that was never valid since
-// the start lets the watcher only notify.
+// policy follows the RotationPolicy. Without one the defaults are in force. If it becomes
+// invalid, the last valid policy remains in force. If it was never valid since the start, the
+// watcher is notify-only.
 type policy struct {
 	notifyOnly bool
 	log        *slog.Logger
 	now        func() time.Time
-	use        func(*renewal.Policy) // gets every policy that comes into force; may be nil
+	use        func(*renewal.Policy) // receives every policy that is put in force; may be nil
 	inForce    atomic.Pointer[renewal.Policy]
-	changed    chan struct{} // that the status may have to be written
+	changed    chan struct{} // the status may have to be written
 
 	mu       sync.Mutex
 	lifetime time.Duration
-	known    bool                     // whether there is an object
+	known    bool                     // whether it is known if there is an object
 	object   *v1alpha1.RotationPolicy // nil: there is none
-	wrong    error                    // that is wrong with it
-	held     *held                    // nil: no valid one since the start
+	invalid  error                    // why it is invalid; nil: it is valid
+	held     *held                    // nil: none was valid since the start
 }
 
-// held is the valid policy that is in force.
+// held is the valid policy in force.
 type held struct {
 	policy     renewal.Policy
 	generation int64 // of the object; 0: there was none
@@ -42,51 +42,53 @@ type held struct {
 
 func newPolicy(notifyOnly bool, log *slog.Logger, now func() time.Time) *policy {
 	p := &policy{notifyOnly: notifyOnly, log: log, now: now, changed: make(chan struct{}, 1)}
-	p.apply(renewal.Default().NotifyOnly())
+	p.putInForce(renewal.Default().NotifyOnly())
 	return p
 }
 
-// current is the policy in force.
-func (p *policy) current() *renewal.Policy { return p.inForce.Load() }
+// currentPolicy is the policy in force.
+func (p *policy) currentPolicy() *renewal.Policy { return p.inForce.Load() }
 
-// problem is what is wrong with the object; nil: nothing.
-func (p *policy) problem() error {
+// validationError is why the object is invalid; nil: it is valid.
+func (p *policy) validationError() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.wrong
+	return p.invalid
 }
 
-// lives sets how long the cluster's certificates are valid by default.
-func (p *policy) lives(d time.Duration) {
+// setLifetime sets the default validity of the cluster's certificates.
+func (p *policy) setLifetime(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.lifetime = d
-	p.apply(*p.inForce.Load())
+	p.putInForce(*p.inForce.Load())
 }
 
-// on takes an object as an informer passes it; nil: it was deleted.
-func (p *policy) on(name string, object client.Object) {
+// handleObject receives the object from the informer; nil: it was deleted.
+func (p *policy) handleObject(name string, object client.Object) {
 	if name != v1alpha1.RotationPolicyName {
 		return
 	}
 	policy, _ := object.(*v1alpha1.RotationPolicy)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.observe(policy)
+	p.observeObject(policy)
 }
 
-// settle applies the defaults where no object was there when all of them had been passed.
-func (p *policy) settle() {
+// applyDefaults puts the defaults in force if the informer has passed all objects and there
+// was none.
+func (p *policy) applyDefaults() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.known {
-		p.observe(nil)
+		p.observeObject(nil)
 	}
 }
 
-func (p *policy) observe(object *v1alpha1.RotationPolicy) {
+func (p *policy) observeObject(object *v1alpha1.RotationPolicy) {
 	same := p.known && sameSpec(p.object, object)
-	p.object, p.known = object, true
+	p.object = object
+	p.known = true
 	select {
 	case p.changed <- struct{}{}:
 	default:
@@ -94,23 +96,25 @@ func (p *policy) observe(object *v1alpha1.RotationPolicy) {
 	if same {
 		return
 	}
-	next, generation, err := renewal.Default(), int64(0), error(nil)
+	next := renewal.Default()
+	generation := int64(0)
+	err := error(nil)
 	if object != nil {
 		generation = object.Generation
 		next, err = rotationpolicy.Compile(&object.Spec)
 	}
 	if err != nil {
-		p.wrong = fmt.Errorf("RotationPolicy %q is invalid: %w\nhint: kubectl rotate-certs policy check", object.Name, err) //nolint:staticcheck // a kind's name
-		p.log.Error("the RotationPolicy is invalid", "generation", generation, "error", err, "inForce", p.held.stays())
+		p.invalid = fmt.Errorf("RotationPolicy %q is invalid: %w\nhint: kubectl rotate-certs policy check", object.Name, err) //nolint:staticcheck // a kind's name
+		p.log.Error("the RotationPolicy is invalid", "generation", generation, "error", err, "inForce", p.held.describeKept())
 		return
 	}
-	p.wrong = nil
+	p.invalid = nil
 	p.held = &held{policy: next, generation: generation, since: p.now()}
-	p.apply(next)
-	p.log.Info("policy in force", "policy", p.held.words())
+	p.putInForce(next)
+	p.log.Info("policy in force", "policy", p.held.describePolicy())
 }
 
-// sameSpec says whether an object has not changed but for its status and metadata.
+// sameSpec is true if at most status and metadata have changed.
 func sameSpec(a, b *v1alpha1.RotationPolicy) bool {
 	if a == nil || b == nil {
 		return a == b
@@ -118,8 +122,8 @@ func sameSpec(a, b *v1alpha1.RotationPolicy) bool {
 	return a.UID == b.UID && a.Generation == b.Generation
 }
 
-// apply puts a policy in force.
-func (p *policy) apply(policy renewal.Policy) {
+// putInForce puts a policy in force.
+func (p *policy) putInForce(policy renewal.Policy) {
 	policy.Lifetime = p.lifetime
 	if p.notifyOnly {
 		policy = policy.NotifyOnly()

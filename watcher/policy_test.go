@@ -42,24 +42,24 @@ func threshold(p *renewal.Policy) time.Duration { return p.Default.Threshold.Dur
 // reported for as long as it is.
 func TestAPolicyTakesEffectWithoutARestart(t *testing.T) {
 	p := following(false)
-	p.lives(90 * days)
+	p.setLifetime(90 * days)
 	var used []*renewal.Policy
 	p.use = func(policy *renewal.Policy) { used = append(used, policy) }
-	informer := handler(p.on, nil)
+	informer := informerHandler(p.handleObject, nil)
 
 	informer.OnAdd(policyOf(1, "11d"), true)
-	assert.Equal(t, 11*days, threshold(p.current()))
+	assert.Equal(t, 11*days, threshold(p.currentPolicy()))
 	informer.OnUpdate(policyOf(1, "11d"), policyOf(2, "soon"))
-	assert.ErrorContains(t, p.problem(), `RotationPolicy "default" is invalid: spec.defaults.threshold.duration: duration "soon"`)
-	assert.ErrorContains(t, p.problem(), "\nhint: kubectl rotate-certs policy check")
-	assert.Equal(t, 11*days, threshold(p.current()), "the last valid one stays in force")
+	assert.ErrorContains(t, p.validationError(), `RotationPolicy "default" is invalid: spec.defaults.threshold.duration: duration "soon"`)
+	assert.ErrorContains(t, p.validationError(), "\nhint: kubectl rotate-certs policy check")
+	assert.Equal(t, 11*days, threshold(p.currentPolicy()), "the last valid one stays in force")
 
 	informer.OnUpdate(policyOf(2, "soon"), policyOf(3, "13d"))
-	require.NoError(t, p.problem())
-	assert.Equal(t, 13*days, threshold(p.current()))
-	assert.Equal(t, 90*days, p.current().Lifetime, "what the cluster says is kept")
+	require.NoError(t, p.validationError())
+	assert.Equal(t, 13*days, threshold(p.currentPolicy()))
+	assert.Equal(t, 90*days, p.currentPolicy().Lifetime, "what the cluster says is kept")
 	require.Len(t, used, 2)
-	assert.Same(t, p.current(), used[1])
+	assert.Same(t, p.currentPolicy(), used[1])
 
 	informer.OnUpdate(policyOf(3, "13d"), policyOf(3, "13d"))
 	assert.Len(t, used, 2, "its status changed, and nothing else")
@@ -67,38 +67,38 @@ func TestAPolicyTakesEffectWithoutARestart(t *testing.T) {
 	other := policyOf(1, "99d")
 	other.Name = "other"
 	informer.OnAdd(other, false)
-	assert.Equal(t, 13*days, threshold(p.current()), "there is one that counts")
+	assert.Equal(t, 13*days, threshold(p.currentPolicy()), "there is one that counts")
 
 	informer.OnDelete(policyOf(3, "13d"))
-	assert.Equal(t, 30*days, threshold(p.current()), "without one the defaults hold")
-	require.NoError(t, p.problem())
+	assert.Equal(t, 30*days, threshold(p.currentPolicy()), "without one the defaults hold")
+	require.NoError(t, p.validationError())
 	informer.OnAdd(policyOf(1, "11d"), false)
-	assert.Equal(t, 11*days, threshold(p.current()))
+	assert.Equal(t, 11*days, threshold(p.currentPolicy()))
 }
 
 // TestAnInvalidPolicyAtTheStart: the watcher runs, and starts no rotation until it is valid.
 func TestAnInvalidPolicyAtTheStart(t *testing.T) {
 	p := following(false)
-	p.on(v1alpha1.RotationPolicyName, policyOf(1, "soon"))
-	p.settle()
-	assert.Equal(t, renewal.NotifyOnly, p.current().Default.Mode)
-	require.ErrorContains(t, p.problem(), "spec.defaults.threshold.duration")
+	p.handleObject(v1alpha1.RotationPolicyName, policyOf(1, "soon"))
+	p.applyDefaults()
+	assert.Equal(t, renewal.NotifyOnly, p.currentPolicy().Default.Mode)
+	require.ErrorContains(t, p.validationError(), "spec.defaults.threshold.duration")
 
-	p.on(v1alpha1.RotationPolicyName, policyOf(2, "13d"))
-	require.NoError(t, p.problem())
-	assert.Equal(t, renewal.Automatic, p.current().Default.Mode)
+	p.handleObject(v1alpha1.RotationPolicyName, policyOf(2, "13d"))
+	require.NoError(t, p.validationError())
+	assert.Equal(t, renewal.Automatic, p.currentPolicy().Default.Mode)
 }
 
 // TestNoRotationStartsBeforeThePolicyIsKnown: there may be one that forbids it.
 func TestNoRotationStartsBeforeThePolicyIsKnown(t *testing.T) {
 	p := following(false)
-	assert.Equal(t, renewal.NotifyOnly, p.current().Default.Mode)
-	require.NoError(t, p.problem())
-	p.settle()
-	assert.Equal(t, renewal.Default(), *p.current(), "there is none: the defaults hold")
-	p.on(v1alpha1.RotationPolicyName, policyOf(1, "11d"))
-	p.settle()
-	assert.Equal(t, 11*days, threshold(p.current()))
+	assert.Equal(t, renewal.NotifyOnly, p.currentPolicy().Default.Mode)
+	require.NoError(t, p.validationError())
+	p.applyDefaults()
+	assert.Equal(t, renewal.Default(), *p.currentPolicy(), "there is none: the defaults hold")
+	p.handleObject(v1alpha1.RotationPolicyName, policyOf(1, "11d"))
+	p.applyDefaults()
+	assert.Equal(t, 11*days, threshold(p.currentPolicy()))
 }
 
 func TestNotifyOnlyHoldsWhateverThePolicySays(t *testing.T) {
@@ -106,9 +106,9 @@ func TestNotifyOnlyHoldsWhateverThePolicySays(t *testing.T) {
 	automatic := policyOf(1, "11d")
 	automatic.Spec.Defaults.Mode = "Automatic"
 	automatic.Spec.Rules = []v1alpha1.RotationPolicyRule{{Name: "etcd", Match: v1alpha1.RotationPolicyMatch{Issuers: []string{"etcd-ca"}}}}
-	p.on(v1alpha1.RotationPolicyName, automatic)
-	assert.Equal(t, renewal.NotifyOnly, p.current().Default.Mode)
-	assert.Equal(t, renewal.NotifyOnly, p.current().Rules[0].Mode)
+	p.handleObject(v1alpha1.RotationPolicyName, automatic)
+	assert.Equal(t, renewal.NotifyOnly, p.currentPolicy().Default.Mode)
+	assert.Equal(t, renewal.NotifyOnly, p.currentPolicy().Rules[0].Mode)
 	object := p.withStatus()
 	assert.Contains(t, condition(object, v1alpha1.ConditionInForce), "True NotifyOnly notify-only: the watcher was installed with --notify-only")
 }
@@ -140,11 +140,11 @@ func change(t *testing.T, p *policy, c client.Client, generation int64, spec fun
 	spec(&object.Spec)
 	require.NoError(t, c.Update(t.Context(), &object))
 	cached := object.DeepCopy()
-	p.on(object.Name, cached)
-	require.NoError(t, (&policyStatus{policy: p, client: c, log: slog.New(slog.DiscardHandler)}).write(t.Context()))
+	p.handleObject(object.Name, cached)
+	require.NoError(t, (&policyStatus{policy: p, client: c, log: slog.New(slog.DiscardHandler)}).writeStatus(t.Context()))
 	assert.Equal(t, object.Status, cached.Status, "what the cache has is not changed")
 	require.NoError(t, c.Get(t.Context(), key, &object))
-	p.on(object.Name, object.DeepCopy())
+	p.handleObject(object.Name, object.DeepCopy())
 	assert.Nil(t, p.withStatus(), "what is written is not written again")
 	return &object
 }
@@ -155,7 +155,7 @@ func TestTheStatusSaysWhatIsInForceAndWhatIsWrong(t *testing.T) {
 	c := stored(t, first, interceptor.Funcs{})
 	now := noon
 	p := newPolicy(false, slog.New(slog.DiscardHandler), func() time.Time { return now })
-	p.settle()
+	p.applyDefaults()
 
 	object := change(t, p, c, 1, func(s *v1alpha1.RotationPolicySpec) {
 		s.Rules = []v1alpha1.RotationPolicyRule{{Name: "by hand", Match: v1alpha1.RotationPolicyMatch{Issuers: []string{"etcd-ca"}}}}
@@ -183,7 +183,7 @@ func TestTheStatusSaysWhatIsInForceAndWhatIsWrong(t *testing.T) {
 		assert.Contains(t, condition(object, kind), "\n  spec.defaults.windows[1].timeZone: ")
 		assert.NotContains(t, condition(object, kind), "hint")
 	}
-	assert.Equal(t, `False Invalid the policy before this change (generation 1) stays in force: defaults, rules "by hand"; frozen until 2031-01-03T06:00:00Z`,
+	assert.Equal(t, `False Invalid the policy before this change (generation 1) remains in force: defaults, rules "by hand"; frozen until 2031-01-03T06:00:00Z`,
 		condition(object, v1alpha1.ConditionInForce))
 	assert.True(t, object.Status.InForceSince.Time.Equal(noon))
 
@@ -195,17 +195,17 @@ func TestTheStatusSaysWhatIsInForceAndWhatIsWrong(t *testing.T) {
 
 func TestTheStatusOfAPolicyThatWasNeverValid(t *testing.T) {
 	p := following(false)
-	p.on(v1alpha1.RotationPolicyName, policyOf(1, "soon"))
-	assert.Equal(t, "False Invalid no policy is in force: the watcher only notifies until this one is valid", condition(p.withStatus(), v1alpha1.ConditionInForce))
+	p.handleObject(v1alpha1.RotationPolicyName, policyOf(1, "soon"))
+	assert.Equal(t, "False Invalid no policy is in force: the watcher is notify-only until this one is valid", condition(p.withStatus(), v1alpha1.ConditionInForce))
 	assert.Nil(t, p.withStatus().Status.InForceSince)
 
 	p = following(false)
-	p.settle()
-	p.on(v1alpha1.RotationPolicyName, policyOf(1, "soon"))
-	assert.Equal(t, "False Invalid the defaults stay in force, which held before there was a RotationPolicy", condition(p.withStatus(), v1alpha1.ConditionInForce))
+	p.applyDefaults()
+	p.handleObject(v1alpha1.RotationPolicyName, policyOf(1, "soon"))
+	assert.Equal(t, "False Invalid the defaults remain in force, as before there was a RotationPolicy", condition(p.withStatus(), v1alpha1.ConditionInForce))
 
 	p = following(false)
-	p.settle()
+	p.applyDefaults()
 	assert.Nil(t, p.withStatus(), "there is none")
 }
 
@@ -221,9 +221,9 @@ func TestAStatusThatCouldNotBeWritten(t *testing.T) {
 	}})
 	require.NoError(t, c.Get(t.Context(), client.ObjectKeyFromObject(object), object))
 	p := following(false)
-	p.on(object.Name, object)
+	p.handleObject(object.Name, object)
 	s := &policyStatus{policy: p, client: c, log: slog.New(slog.DiscardHandler)}
-	require.ErrorIs(t, s.write(t.Context()), refused)
+	require.ErrorIs(t, s.writeStatus(t.Context()), refused)
 
 	refused = nil
 	ctx, stop := context.WithCancel(t.Context())

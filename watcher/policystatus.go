@@ -18,7 +18,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/policy/rotationpolicy"
 )
 
-// policyStatus writes into the RotationPolicy what is in force and what is wrong.
+// policyStatus writes into the RotationPolicy which policy is in force, and its errors.
 type policyStatus struct {
 	policy *policy
 	client client.Client
@@ -26,20 +26,19 @@ type policyStatus struct {
 }
 
 const (
-	// statusTimeout bounds one write of the status, and statusRetry is when one that failed is
-	// tried again.
+	// statusTimeout limits one write of the status, which is tried again after statusRetry.
 	statusTimeout = 10 * time.Second
 	statusRetry   = 10 * time.Second
 )
 
-// NeedLeaderElection keeps a second watcher from writing the same.
+// NeedLeaderElection keeps a second watcher from writing the same status.
 func (s *policyStatus) NeedLeaderElection() bool { return true }
 
 // Start writes whenever the object or the policy in force changes, until ctx ends.
 func (s *policyStatus) Start(ctx context.Context) error {
 	for {
 		var again <-chan time.Time
-		if err := s.write(ctx); err != nil && ctx.Err() == nil {
+		if err := s.writeStatus(ctx); err != nil && ctx.Err() == nil {
 			s.log.Warn("write the status of the RotationPolicy, trying again", "in", statusRetry, "error", err)
 			again = time.After(statusRetry)
 		}
@@ -52,7 +51,7 @@ func (s *policyStatus) Start(ctx context.Context) error {
 	}
 }
 
-func (s *policyStatus) write(ctx context.Context) error {
+func (s *policyStatus) writeStatus(ctx context.Context) error {
 	object := s.policy.withStatus()
 	if object == nil {
 		return nil
@@ -61,13 +60,13 @@ func (s *policyStatus) write(ctx context.Context) error {
 	defer cancel()
 	err := s.client.Status().Update(trying, object)
 	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-		return nil // the informer passes on what changed, and then it is written
+		return nil // the informer passes the changed object, and it is written then
 	}
 	return err
 }
 
-// withStatus is the object with the status that it should have; nil where it has it, or where
-// there is no object.
+// withStatus is the object with its current status; nil: it has it already, or there is no
+// object.
 func (p *policy) withStatus() *v1alpha1.RotationPolicy {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -79,15 +78,15 @@ func (p *policy) withStatus() *v1alpha1.RotationPolicy {
 	before := meta.FindStatusCondition(p.object.Status.Conditions, v1alpha1.ConditionInForce)
 	set := func(kind string, is metav1.ConditionStatus, reason, message string) {
 		meta.SetStatusCondition(&status.Conditions, metav1.Condition{
-			Type: kind, Status: is, Reason: reason, Message: clipped(message), ObservedGeneration: out.Generation,
+			Type: kind, Status: is, Reason: reason, Message: clipMessage(message), ObservedGeneration: out.Generation,
 			LastTransitionTime: metav1.NewTime(p.now().UTC().Truncate(time.Second)),
 		})
 	}
 	status.ObservedGeneration = out.Generation
-	if p.wrong != nil {
-		set(v1alpha1.ConditionValid, metav1.ConditionFalse, reasonInvalid, invalidWords(p.wrong))
-		set(v1alpha1.ConditionInForce, metav1.ConditionFalse, reasonInvalid, p.held.stays())
-		set(v1alpha1.ConditionStalled, metav1.ConditionTrue, reasonInvalid, invalidWords(p.wrong))
+	if p.invalid != nil {
+		set(v1alpha1.ConditionValid, metav1.ConditionFalse, reasonInvalid, invalidWords(p.invalid))
+		set(v1alpha1.ConditionInForce, metav1.ConditionFalse, reasonInvalid, p.held.describeKept())
+		set(v1alpha1.ConditionStalled, metav1.ConditionTrue, reasonInvalid, invalidWords(p.invalid))
 		switch {
 		case p.held == nil:
 			status.InForceSince = nil
@@ -96,14 +95,16 @@ func (p *policy) withStatus() *v1alpha1.RotationPolicy {
 		}
 	} else {
 		set(v1alpha1.ConditionValid, metav1.ConditionTrue, reasonValid, "")
-		reason, message := reasonInForce, p.held.words()
+		reason := reasonInForce
+		message := p.held.describePolicy()
 		if p.notifyOnly {
-			reason, message = reasonNotifyOnly, "notify-only: the watcher was installed with --notify-only and starts no rotation; "+message
+			reason = reasonNotifyOnly
+			message = "notify-only: the watcher was installed with --notify-only and starts no rotation; " + message
 		}
 		set(v1alpha1.ConditionInForce, metav1.ConditionTrue, reason, message)
 		meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionStalled)
 		known := before != nil && before.Status == metav1.ConditionTrue && before.ObservedGeneration == out.Generation
-		if !known || status.InForceSince == nil { // an earlier watcher may have had it in force already
+		if !known || status.InForceSince == nil { // a previous watcher may have put it in force
 			status.InForceSince = p.held.sinceTime()
 		}
 	}
@@ -121,7 +122,7 @@ const (
 	reasonNotifyOnly = "NotifyOnly"
 )
 
-// invalidWords are the errors of a policy, without what a log says around them.
+// invalidWords are the errors of a policy without the prefix for the log.
 func invalidWords(err error) string {
 	var found rotationpolicy.Errors
 	if errors.As(err, &found) {
@@ -130,8 +131,8 @@ func invalidWords(err error) string {
 	return err.Error()
 }
 
-// clipped shortens a message to what a condition may hold.
-func clipped(message string) string {
+// clipMessage shortens a message to the maximum of a condition.
+func clipMessage(message string) string {
 	const most = 32000
 	if len(message) <= most {
 		return message
@@ -139,19 +140,19 @@ func clipped(message string) string {
 	return strings.ToValidUTF8(message[:most], "") + "…"
 }
 
-// stays says what is in force while the object is invalid.
-func (h *held) stays() string {
+// describeKept says which policy is in force while the object is invalid.
+func (h *held) describeKept() string {
 	switch {
 	case h == nil:
-		return "no policy is in force: the watcher only notifies until this one is valid"
+		return "no policy is in force: the watcher is notify-only until this one is valid"
 	case h.generation == 0:
-		return "the defaults stay in force, which held before there was a RotationPolicy"
+		return "the defaults remain in force, as before there was a RotationPolicy"
 	}
-	return fmt.Sprintf("the policy before this change (generation %d) stays in force: %s", h.generation, h.words())
+	return fmt.Sprintf("the policy before this change (generation %d) remains in force: %s", h.generation, h.describePolicy())
 }
 
-// words says what is in force.
-func (h *held) words() string {
+// describePolicy describes the policy in force.
+func (h *held) describePolicy() string {
 	const shown = 20
 	text := "defaults"
 	var names []string

@@ -9,8 +9,8 @@ import (
 	"k8s.io/client-go/util/cert"
 )
 
-// selfSigned is a certificate for a port of this process, in memory. Clients cannot verify
-// it; it keeps the tokens that they send from those who only listen.
+// selfSigned is a certificate for a port of this process, in memory. Clients cannot verify it;
+// it protects the tokens that they send against passive readers.
 type selfSigned struct {
 	now func() time.Time
 
@@ -18,16 +18,16 @@ type selfSigned struct {
 	current *tls.Certificate
 }
 
-func (s *selfSigned) config() *tls.Config {
-	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.get}
+func (s *selfSigned) tlsConfig() *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.getCertificate}
 }
 
-// renewBefore is how long before its end the certificate, which is valid for a year, is
+// renewBefore is how long before its expiry the certificate, which is valid for a year, is
 // replaced.
 const renewBefore = 180 * 24 * time.Hour
 
-// get makes another certificate where the end of the last one is near.
-func (s *selfSigned) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+// getCertificate makes another certificate if the current one expires soon.
+func (s *selfSigned) getCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.current != nil && s.now().Before(s.current.Leaf.NotAfter.Add(-renewBefore)) {

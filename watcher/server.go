@@ -18,16 +18,16 @@ import (
 	"github.com/rotate-certs/rotate-certs/watcher/metrics"
 )
 
-// endTimeout is how long those who read may take when the watcher ends; who follows events
-// would keep it for ever.
-const endTimeout = time.Second
+// readerGrace is how long open requests may take when the watcher ends; those that follow
+// events have no end.
+const readerGrace = time.Second
 
-// servers serve metrics, health and events. They are up before anything of the cluster is
-// read: a slow API server must not look like a watcher that hangs.
-func (w *watcher) servers(ctx context.Context, config *rest.Config) ([]manager.Runnable, error) {
+// newServers serve metrics, health and events. They listen before anything of the cluster is
+// read: a slow API server must not make the watcher look stuck.
+func (w *watcher) newServers(ctx context.Context, config *rest.Config) ([]manager.Runnable, error) {
 	var servers []manager.Runnable
 	if w.HTTPAddress != "" {
-		server, err := w.serve(ctx, "http", w.HTTPAddress, nil, w.open())
+		server, err := w.listenOn(ctx, "http", w.HTTPAddress, nil, w.publicHandler())
 		if err != nil {
 			return nil, err
 		}
@@ -39,7 +39,7 @@ func (w *watcher) servers(ctx context.Context, config *rest.Config) ([]manager.R
 			return nil, fmt.Errorf("authorize readers of metrics: %w", err)
 		}
 		certificate := &selfSigned{now: time.Now}
-		server, err := w.serve(ctx, "metrics", w.MetricsAddress, certificate.config(), w.protected(client))
+		server, err := w.listenOn(ctx, "metrics", w.MetricsAddress, certificate.tlsConfig(), w.protectedHandler(client))
 		if err != nil {
 			return nil, err
 		}
@@ -48,28 +48,28 @@ func (w *watcher) servers(ctx context.Context, config *rest.Config) ([]manager.R
 	return servers, nil
 }
 
-// open is what everyone may read who reaches the port.
-func (w *watcher) open() http.Handler {
+// publicHandler serves without authentication.
+func (w *watcher) publicHandler() http.Handler {
 	mux := http.NewServeMux()
 	if w.MetricsAddress == "" {
 		mux.Handle("GET /metrics", w.metrics.Handler(ctrlmetrics.Registry))
 	}
-	mux.Handle("/events", w.bus.Handler())
-	mux.HandleFunc("GET /livez", health(func(context.Context) error { return errors.Join(w.decider.Alive(), w.runner.Alive()) }))
-	mux.HandleFunc("GET /readyz", health(w.ready))
+	mux.Handle("/events", w.bus.EventsHandler())
+	mux.HandleFunc("GET /livez", healthHandler(func(context.Context) error { return errors.Join(w.decider.CheckAlive(), w.runner.CheckAlive()) }))
+	mux.HandleFunc("GET /readyz", healthHandler(w.checkReady))
 	return mux
 }
 
-// protected is what those may read whom the API server permits it.
-func (w *watcher) protected(client kubernetes.Interface) http.Handler {
+// protectedHandler serves users that the API server permits.
+func (w *watcher) protectedHandler(client kubernetes.Interface) http.Handler {
 	mux := http.NewServeMux()
 	readers := &metrics.Readers{Client: client, Log: w.Log.With("part", "metrics"), Now: time.Now}
-	mux.Handle("GET /metrics", readers.Only(w.metrics.Handler(ctrlmetrics.Registry)))
+	mux.Handle("GET /metrics", readers.AuthorizedOnly(w.metrics.Handler(ctrlmetrics.Registry)))
 	return mux
 }
 
-// serve listens at an address, with TLS where a configuration is given.
-func (w *watcher) serve(ctx context.Context, name, address string, secured *tls.Config, handler http.Handler) (*manager.Server, error) {
+// listenOn listens at an address, with TLS if a configuration is given.
+func (w *watcher) listenOn(ctx context.Context, name, address string, secured *tls.Config, handler http.Handler) (*manager.Server, error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("serve %s: %w", name, err)
@@ -78,14 +78,14 @@ func (w *watcher) serve(ctx context.Context, name, address string, secured *tls.
 	if secured != nil {
 		listener = tls.NewListener(listener, secured)
 	}
-	timeout := endTimeout
+	timeout := readerGrace
 	return &manager.Server{Name: name, Listener: listener, ShutdownTimeout: &timeout, Server: &http.Server{
 		Handler: handler, ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx },
 	}}, nil
 }
 
-// health answers whether something is in order.
-func health(check func(context.Context) error) http.HandlerFunc {
+// healthHandler answers a health check.
+func healthHandler(check func(context.Context) error) http.HandlerFunc {
 	return func(to http.ResponseWriter, r *http.Request) {
 		if err := check(r.Context()); err != nil {
 			http.Error(to, err.Error(), http.StatusServiceUnavailable)
@@ -95,15 +95,15 @@ func health(check func(context.Context) error) http.HandlerFunc {
 	}
 }
 
-// ready says what keeps the watcher from its work.
-func (w *watcher) ready(ctx context.Context) error {
+// checkReady returns why the watcher is not ready.
+func (w *watcher) checkReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	if !w.complete(ctx) {
-		return errors.New("the cluster's objects are not all read yet")
+	if !w.awaitComplete(ctx) {
+		return errors.New("not all objects of the cluster are read yet")
 	}
 	if err := w.bus.Ready(); err != nil {
 		return fmt.Errorf("events: %w", err)
 	}
-	return w.policy.problem()
+	return w.policy.validationError()
 }

@@ -27,7 +27,7 @@ func serving(t *testing.T, o Options) map[string]string {
 		decider: controller.NewDecider(&controller.Decider{}, &policy), runner: controller.NewRunner(&controller.Runner{}),
 	}
 	w.Log = slog.New(slog.DiscardHandler)
-	servers, err := w.servers(t.Context(), &rest.Config{Host: "https://127.0.0.1:1"}) // no API server
+	servers, err := w.newServers(t.Context(), &rest.Config{Host: "https://127.0.0.1:1"}) // no API server
 	require.NoError(t, err)
 	addresses := map[string]string{}
 	for _, s := range servers {
@@ -72,7 +72,7 @@ func TestSelfSignedCertificateIsRenewed(t *testing.T) {
 	now := time.Now()
 	s := &selfSigned{now: func() time.Time { return now }}
 	serial := func() string {
-		c, err := s.get(nil)
+		c, err := s.getCertificate(nil)
 		require.NoError(t, err)
 		require.True(t, now.After(c.Leaf.NotBefore) && now.Before(c.Leaf.NotAfter))
 		return c.Leaf.SerialNumber.String()

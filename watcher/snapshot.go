@@ -15,10 +15,10 @@ import (
 	"github.com/rotate-certs/rotate-certs/watcher/metrics"
 )
 
-// listTimeout bounds how long a scrape waits for the cache.
+// listTimeout limits how long a scrape waits for the cache.
 const listTimeout = 5 * time.Second
 
-// observer reads off what metrics show.
+// observer collects the values of the metrics.
 type observer struct {
 	objects interface { // of the cache
 		List(ctx context.Context, list client.ObjectList, options ...client.ListOption) error
@@ -34,40 +34,41 @@ type observer struct {
 	now func() time.Time
 }
 
-func (o *observer) snapshot() metrics.Snapshot {
+func (o *observer) takeSnapshot() metrics.Snapshot {
 	s := metrics.Snapshot{PolicyValid: o.policy() == nil, NATSReady: o.bus.Ready() == nil, Events: o.bus.Stats()}
 	select {
 	case <-o.elected:
-		s.Leader, s.Cluster = true, o.cluster()
+		s.Leader = true
+		s.Cluster = o.clusterSnapshot()
 	default:
 	}
 	return s
 }
 
-// cluster is what is known of the cluster. The objects are the cache's own: there may be two
-// hundred thousand certificates in them.
-func (o *observer) cluster() metrics.Cluster {
+// clusterSnapshot collects the values of the cluster. The objects are those of the cache,
+// uncopied: there may be two hundred thousand certificates in them.
+func (o *observer) clusterSnapshot() metrics.Cluster {
 	ctx, cancel := context.WithTimeout(context.Background(), listTimeout)
 	defer cancel()
-	c := metrics.Cluster{Agents: o.picture.Agents(o.now().Add(-v1alpha1.ReportFreshFor))}
+	c := metrics.Cluster{Agents: o.picture.AgentsSince(o.now().Add(-v1alpha1.ReportFreshFor))}
 	decision, at := o.decided()
 	c.Decided = at
-	c.Due, c.Waiting = due(decision)
+	c.Due, c.Waiting = countDue(decision)
 	var reports v1alpha1.NodeCertificateReportList
 	if o.objects.List(ctx, &reports, client.UnsafeDisableDeepCopy) == nil {
-		c.Reports = each(reports.Items)
+		c.Reports = eachReport(reports.Items)
 	}
-	var marks v1alpha1.CompromisedCertificateList
-	if o.objects.List(ctx, &marks, client.UnsafeDisableDeepCopy) == nil {
-		for i := range marks.Items {
-			if !meta.IsStatusConditionTrue(marks.Items[i].Status.Conditions, v1alpha1.ConditionReplaced) {
-				c.OpenMarks++
+	var compromised v1alpha1.CompromisedCertificateList
+	if o.objects.List(ctx, &compromised, client.UnsafeDisableDeepCopy) == nil {
+		for i := range compromised.Items {
+			if !meta.IsStatusConditionTrue(compromised.Items[i].Status.Conditions, v1alpha1.ConditionReplaced) {
+				c.OpenCompromised++
 			}
 		}
 	}
 	var rotations v1alpha1.CertificateRotationList
 	if o.objects.List(ctx, &rotations, client.UnsafeDisableDeepCopy) == nil {
-		c.Interventions = controller.Interventions(rotations.Items)
+		c.Interventions = controller.CountInterventions(rotations.Items)
 	}
 	return c
 }
@@ -75,17 +76,18 @@ func (o *observer) cluster() metrics.Cluster {
 // starting is the reason of certificates whose rotation starts.
 const starting = "Starting"
 
-// due counts the certificates that are to be replaced, each once, and those that wait, by
-// reason: one may wait for its renewal and as a compromised one.
-func due(d renewal.Decision) (count int, waiting map[string]metrics.Waiting) {
-	all, waiting := map[renewal.Ref]bool{}, map[string]metrics.Waiting{}
+// countDue counts the due certificates, each once, and the waiting ones by reason. A
+// certificate may be counted twice as waiting: for its renewal, and as a compromised one.
+func countDue(d renewal.Decision) (count int, waiting map[string]metrics.Waiting) {
+	all := map[renewal.Ref]bool{}
+	waiting = map[string]metrics.Waiting{}
 	add := func(reason string, refs []renewal.Ref) {
 		w := waiting[reason]
 		for _, ref := range refs {
 			if w.Count++; w.Earliest.IsZero() || ref.NotAfter.Before(w.Earliest) {
 				w.Earliest = ref.NotAfter
 			}
-			ref.NotAfter = time.Time{} // equal times may differ in how they are kept
+			ref.NotAfter = time.Time{} // equal times may have different representations
 			all[ref] = true
 		}
 		if w.Count > 0 {
@@ -101,7 +103,7 @@ func due(d renewal.Decision) (count int, waiting map[string]metrics.Waiting) {
 	return len(all), waiting
 }
 
-func each(items []v1alpha1.NodeCertificateReport) iter.Seq[*v1alpha1.NodeCertificateReport] {
+func eachReport(items []v1alpha1.NodeCertificateReport) iter.Seq[*v1alpha1.NodeCertificateReport] {
 	return func(yield func(*v1alpha1.NodeCertificateReport) bool) {
 		for i := range items {
 			if !yield(&items[i]) {

@@ -45,15 +45,15 @@ func observerOf(t *testing.T, objects ...runtime.Object) *observer {
 func TestSnapshotOfOneThatStandsBy(t *testing.T) {
 	o := observerOf(t, &v1alpha1.CompromisedCertificate{ObjectMeta: metav1.ObjectMeta{Name: "stolen"}})
 	o.bus = busState{stats: bus.Stats{Connected: true, Published: 3}}
-	s := o.snapshot()
+	s := o.takeSnapshot()
 	assert.False(t, s.Leader)
 	assert.True(t, s.PolicyValid)
 	assert.True(t, s.NATSReady)
 	assert.Equal(t, bus.Stats{Connected: true, Published: 3}, s.Events)
-	assert.Zero(t, s.OpenMarks)
+	assert.Zero(t, s.OpenCompromised)
 
 	o.policy, o.bus = func() error { return errors.New("unknown field") }, busState{err: errors.New("no stream")}
-	s = o.snapshot()
+	s = o.takeSnapshot()
 	assert.False(t, s.PolicyValid)
 	assert.False(t, s.NATSReady)
 }
@@ -77,23 +77,23 @@ func TestSnapshotOfTheLeader(t *testing.T) {
 			Waiting: []renewal.Waiting{
 				{Reason: renewal.ReasonStopped, Text: "one rotation", Certificates: []renewal.Ref{etcd}},
 				{Reason: renewal.ReasonStopped, Text: "another one", Certificates: []renewal.Ref{kubelet}},
-				{Reason: renewal.ReasonNodeAway, Compromised: true, Certificates: []renewal.Ref{again}},
+				{Reason: renewal.ReasonNodeUnavailable, Compromised: true, Certificates: []renewal.Ref{again}},
 			},
 		}, noon.Add(-time.Minute)
 	}
 	for name, labels := range map[string]map[string]string{"cp1": nil, "virtual": {"type": "virtual-kubelet"}} {
-		o.picture.Node(name, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}, noon)
+		o.picture.UpdateNode(name, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}, noon)
 	}
 	windows := &corev1.Node{Status: corev1.NodeStatus{NodeInfo: corev1.NodeSystemInfo{OperatingSystem: "windows"}}}
-	o.picture.Node("windows", windows, noon)
+	o.picture.UpdateNode("windows", windows, noon)
 
-	s := o.snapshot()
+	s := o.takeSnapshot()
 	assert.True(t, s.Leader)
 	assert.Equal(t, map[string]bool{"cp1": false}, s.Agents, "no agent can run on a node of Windows or without a machine")
-	assert.Equal(t, 1, s.OpenMarks)
+	assert.Equal(t, 1, s.OpenCompromised)
 	assert.Equal(t, 1, s.Interventions)
 	assert.Equal(t, 3, s.Due, "each certificate once")
-	assert.Equal(t, map[string]metrics.Waiting{"Stopped": {Count: 2, Earliest: noon.Add(-time.Hour)}, "NodeAway": {Count: 1, Earliest: again.NotAfter},
+	assert.Equal(t, map[string]metrics.Waiting{"Stopped": {Count: 2, Earliest: noon.Add(-time.Hour)}, "NodeUnavailable": {Count: 1, Earliest: again.NotAfter},
 		"Starting": {Count: 1, Earliest: noon}}, s.Waiting)
 	assert.Equal(t, noon.Add(-time.Minute), s.Decided)
 	reports := 0

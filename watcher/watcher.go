@@ -1,7 +1,21 @@
-// Package watcher keeps the certificates of a cluster from expiring: it watches what the
-// agents report, decides under a policy what is due, asks for it through NATS, and runs the
-// rotations that are asked for. Its parts are in the packages below; here they are put
-// together.
+// Package watcher renews the certificates of a cluster before they expire. A renewal has these
+// steps, each in the named function:
+//
+//  1. The agent of a node writes a NodeCertificateReport: pkg/node/agent.
+//  2. The informer passes it to the picture, and triggers a decision: watchObjects,
+//     [controller.Picture.UpdateReport], [controller.Decider.TriggerDecision].
+//  3. The decider assesses the nodes that have changed, and decides under the policy:
+//     [renewal.Assess], [renewal.Decide].
+//  4. It publishes rotation.requested, through the outbox of the bus: [bus.Bus.Publish].
+//  5. The consumer receives the request, and creates a CertificateRotation:
+//     [bus.Bus.ReceiveRequests], [controller.Decider.ReceiveRequest]. Without NATS, the decider
+//     creates it after some minutes, or at once if it is urgent.
+//  6. The informer passes that to the runner, which runs it with the engine of the plugin:
+//     [controller.Runner.TriggerRun], [controller.Engine].
+//  7. Progress and result are written into its status, and published as events:
+//     watcher/controller/progress.go.
+//
+// Compromised keys take the same path from step 3, from their CompromisedCertificate.
 package watcher
 
 import (
@@ -35,32 +49,32 @@ import (
 	"github.com/rotate-certs/rotate-certs/watcher/metrics"
 )
 
-// Options are what the watcher is told.
+// Options are the settings of the watcher.
 type Options struct {
 	Config *rest.Config // how to reach the cluster
 	// Cluster names the cluster in events; empty: the uid of its namespace kube-system.
 	Cluster string
-	// NotifyOnly tells and rotates nothing, whatever the policy says.
+	// NotifyOnly publishes events and never starts a rotation, whatever the policy says.
 	NotifyOnly bool
 	Bus        bus.Config // without Cluster, GivenUp, Now and Log
 	Pods       kube.PodOptions
-	// LeaderElection keeps two watchers of a cluster from doing the same. Its Lease is in
-	// the namespace of the node pods.
+	// LeaderElection elects one of several watchers. The Lease is in the namespace of the node
+	// pods.
 	LeaderElection bool
-	HTTPAddress    string // of health and events; empty: none
-	// MetricsAddress is where those read metrics, by HTTPS, who may; empty: at HTTPAddress,
-	// and whoever reaches it may.
+	HTTPAddress    string // for health and events; empty: none
+	// MetricsAddress serves metrics by HTTPS to authorized users; empty: HTTPAddress serves
+	// them without authentication.
 	MetricsAddress string
-	// CertificateMetrics has metrics of each certificate and node.
+	// CertificateMetrics adds metrics of each certificate and node.
 	CertificateMetrics bool
 	Log                *slog.Logger
-	// Engine carries rotations out; nil: the real one.
+	// Engine carries out rotations; nil: the real one.
 	Engine controller.Engine
 }
 
-// orderlyEnd is how long the node at work may take to finish or undo its part when the
-// watcher is told to end. It must fit into the pod's grace.
-const orderlyEnd = 4 * time.Minute
+// shutdownGrace is how long the current node may take to finish or roll back when the watcher
+// ends. It must be shorter than the grace period of the pod.
+const shutdownGrace = 4 * time.Minute
 
 // Run watches until ctx ends.
 func Run(ctx context.Context, o Options) error {
@@ -82,7 +96,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer w.bus.Close()
-	if err := w.assemble(ctx, mgr); err != nil {
+	if err := w.assembleParts(ctx, mgr); err != nil {
 		return err
 	}
 	o.Log.Info("watching", "cluster", o.Bus.Cluster, "notifyOnly", o.NotifyOnly)
@@ -98,22 +112,23 @@ type watcher struct {
 	runner  *controller.Runner
 	metrics *metrics.Metrics
 	cache   cache.Cache
-	synced  []toolscache.InformerSynced // that everything which there was has been passed on
+	synced  []toolscache.InformerSynced // of the event handlers
 }
 
-// complete waits until it has, and until it is known which policy is in force.
-func (w *watcher) complete(ctx context.Context) bool {
+// awaitComplete waits until the informers have passed all existing objects, and the policy in
+// force is known.
+func (w *watcher) awaitComplete(ctx context.Context) bool {
 	if !toolscache.WaitForCacheSync(ctx.Done(), w.synced...) {
 		return false
 	}
-	w.policy.settle()
+	w.policy.applyDefaults()
 	return true
 }
 
-// whenComplete runs a part once everything which there was has been passed on.
+// whenComplete runs a part after awaitComplete.
 func (w *watcher) whenComplete(part func(context.Context) error) leading {
 	return func(ctx context.Context) error {
-		if !w.complete(ctx) {
+		if !w.awaitComplete(ctx) {
 			return nil
 		}
 		return part(ctx)
@@ -129,15 +144,16 @@ func newManager(o Options, log logr.Logger) (manager.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	end, shared := orderlyEnd, true
+	end := shutdownGrace
+	shared := true
 	mgr, err := manager.New(o.Config, manager.Options{
 		Scheme: scheme, Logger: log,
 		Metrics: metricsserver.Options{BindAddress: "0"}, HealthProbeBindAddress: "0",
 		LeaderElection: o.LeaderElection, LeaderElectionResourceLockInterface: election.lock, LeaderElectionReleaseOnCancel: true,
 		LeaseDuration: &election.lease, RenewDeadline: &election.renew, RetryPeriod: &election.retry,
 		GracefulShutdownTimeout: &end,
-		// What is read here is copied before it is changed, and there may be ten thousand reports.
-		Cache: cache.Options{DefaultTransform: controller.Compact, DefaultUnsafeDisableDeepCopy: &shared},
+		// Objects are copied before they are changed, and there may be ten thousand reports.
+		Cache: cache.Options{DefaultTransform: controller.CompactObject, DefaultUnsafeDisableDeepCopy: &shared},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("use the cluster: %w", err)
@@ -145,7 +161,7 @@ func newManager(o Options, log logr.Logger) (manager.Manager, error) {
 	return mgr, nil
 }
 
-// clusterName is what a cluster's events name it by.
+// clusterName is the name of the cluster in events.
 func clusterName(ctx context.Context, o Options) (string, error) {
 	if o.Cluster != "" {
 		return o.Cluster, nil
@@ -156,21 +172,21 @@ func clusterName(ctx context.Context, o Options) (string, error) {
 	}
 	namespace, err := client.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
 	if err != nil {
-		return "", fmt.Errorf("name the cluster by its namespace %q: %w\n--cluster names it otherwise", metav1.NamespaceSystem, err)
+		return "", fmt.Errorf("name the cluster by its namespace %q: %w\nhint: --cluster gives it another name", metav1.NamespaceSystem, err)
 	}
 	return string(namespace.UID), nil
 }
 
-// assemble puts the parts together.
-func (w *watcher) assemble(ctx context.Context, mgr manager.Manager) error {
+// assembleParts connects the parts.
+func (w *watcher) assembleParts(ctx context.Context, mgr manager.Manager) error {
 	w.cache = mgr.GetCache()
 	recorder := mgr.GetEventRecorder("rotate-certs-watcher")
-	teller := teller{bus: w.bus, log: w.Log}
-	cluster, err := kube.Connect(mgr.GetConfig(), w.Pods, kube.Locker{Holder: "rotate-certs-watcher", Instance: instance()})
+	publisher := publisher{bus: w.bus, log: w.Log}
+	cluster, err := kube.Connect(mgr.GetConfig(), w.Pods, kube.Locker{Holder: "rotate-certs-watcher", Instance: lockInstance()})
 	if err != nil {
 		return err
 	}
-	cluster.ReportWaits(func(node, what string) { w.Log.Info(what, "part", "rotations", "node", node) })
+	cluster.ReportWaits(func(node, text string) { w.Log.Info("waiting", "part", "rotations", "node", node, "message", text) })
 	if w.Engine == nil {
 		w.Engine = controller.NewEngine(cluster, nil)
 	}
@@ -178,35 +194,35 @@ func (w *watcher) assemble(ctx context.Context, mgr manager.Manager) error {
 	if err != nil {
 		return err
 	}
-	w.policy.lives(lifetime)
-	conditions := controller.NewConditions(&controller.Conditions{Client: mgr.GetClient(), Log: w.Log.With("part", "conditions"), Now: time.Now, Refused: w.picture.Refused})
+	w.policy.setLifetime(lifetime)
+	conditions := controller.NewConditions(&controller.Conditions{Client: mgr.GetClient(), Log: w.Log.With("part", "conditions"), Now: time.Now, RefusedReports: w.picture.RefusedReports})
 	w.decider = controller.NewDecider(&controller.Decider{
-		Client: mgr.GetClient(), Picture: w.picture, Events: teller, Recorder: recorder, Log: w.Log.With("part", "decisions"), Complete: w.complete, Decided: conditions.Set,
-	}, w.policy.current())
+		Client: mgr.GetClient(), Picture: w.picture, Events: publisher, Recorder: recorder, Log: w.Log.With("part", "decisions"), Complete: w.awaitComplete, Decided: conditions.Set,
+	}, w.policy.currentPolicy())
 	seen := observer{
-		objects: w.cache, picture: w.picture, decided: w.decider.Last, policy: w.policy.problem, elected: mgr.Elected(), bus: w.bus, now: time.Now,
+		objects: w.cache, picture: w.picture, decided: w.decider.LastDecision, policy: w.policy.validationError, elected: mgr.Elected(), bus: w.bus, now: time.Now,
 	}
-	w.metrics = metrics.New(seen.snapshot, metrics.Options{NoCertificates: !w.CertificateMetrics})
+	w.metrics = metrics.New(seen.takeSnapshot, metrics.Options{NoCertificates: !w.CertificateMetrics})
 	w.runner = controller.NewRunner(&controller.Runner{
-		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Engine: w.Engine, Events: teller, Recorder: recorder,
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Engine: w.Engine, Events: publisher, Recorder: recorder,
 		Log: w.Log.With("part", "rotations"), NotifyOnly: w.NotifyOnly, Finished: w.metrics.RotationEnded, MayStart: w.mayStart,
 	})
-	w.policy.use = w.decider.Use
-	if err := w.listen(ctx); err != nil {
+	w.policy.use = w.decider.UsePolicy
+	if err := w.watchObjects(ctx); err != nil {
 		return err
 	}
 	parts := []manager.Runnable{
 		w.decider, w.runner, conditions,
 		&policyStatus{policy: w.policy, client: mgr.GetClient(), log: w.Log.With("part", "policy")},
-		w.whenComplete(func(ctx context.Context) error { return w.bus.Requests(ctx, w.onRequest) }),
-		w.whenComplete(func(ctx context.Context) error { return w.bus.Marks(ctx, w.onMark) }),
+		w.whenComplete(func(ctx context.Context) error { return w.bus.ReceiveRequests(ctx, w.receiveRequest) }),
+		w.whenComplete(func(ctx context.Context) error { return w.bus.ReceiveCompromised(ctx, w.receiveCompromised) }),
 	}
-	if !w.NotifyOnly { // it makes no rotations, and has no right to delete any
+	if !w.NotifyOnly { // it may not delete rotations
 		parts = append(parts, &controller.Pruner{
-			Client: mgr.GetClient(), Picture: w.picture, Log: w.Log.With("part", "rotations"), Now: time.Now, Complete: w.complete,
+			Client: mgr.GetClient(), Picture: w.picture, Log: w.Log.With("part", "rotations"), Now: time.Now, Complete: w.awaitComplete,
 		})
 	}
-	servers, err := w.servers(ctx, mgr.GetConfig())
+	servers, err := w.newServers(ctx, mgr.GetConfig())
 	if err != nil {
 		return err
 	}
@@ -230,11 +246,11 @@ func (l leading) Start(ctx context.Context) error {
 	return nil
 }
 
-// NeedLeaderElection says so.
+// NeedLeaderElection restricts it to the leader.
 func (leading) NeedLeaderElection() bool { return true }
 
-// listen follows the objects that decisions depend on.
-func (w *watcher) listen(ctx context.Context) error {
+// watchObjects follows the objects that decisions depend on.
+func (w *watcher) watchObjects(ctx context.Context) error {
 	for _, source := range []struct {
 		object client.Object
 		on     func(name string, object client.Object) // nil: it was deleted
@@ -242,32 +258,32 @@ func (w *watcher) listen(ctx context.Context) error {
 	}{
 		{&v1alpha1.NodeCertificateReport{}, func(name string, o client.Object) {
 			report, _ := o.(*v1alpha1.NodeCertificateReport)
-			w.metrics.Report(name, report)
-			if w.picture.Report(name, report) {
-				w.decider.Kick()
+			w.metrics.CountReport(name, report)
+			if w.picture.UpdateReport(name, report) {
+				w.decider.TriggerDecision()
 			}
 		}, nil},
 		{&corev1.Node{}, func(name string, o client.Object) {
 			node, _ := o.(*corev1.Node)
-			if w.picture.Node(name, node, time.Now()) {
-				w.decider.Kick()
+			if w.picture.UpdateNode(name, node, time.Now()) {
+				w.decider.TriggerDecision()
 			}
 		}, nil},
-		{&v1alpha1.RotationPolicy{}, w.policy.on, nil},
-		{&v1alpha1.CompromisedCertificate{}, func(string, client.Object) { w.decider.Kick() }, nil},
+		{&v1alpha1.RotationPolicy{}, w.policy.handleObject, nil},
+		{&v1alpha1.CompromisedCertificate{}, func(string, client.Object) { w.decider.TriggerDecision() }, nil},
 		{&v1alpha1.CertificateRotation{}, func(_ string, o client.Object) {
 			if c, _ := o.(*v1alpha1.CertificateRotation); c != nil {
-				w.runner.Changed(c)
+				w.runner.HandleChanged(c)
 			}
-			w.decider.Kick()
-			w.runner.Kick()
-		}, w.runner.Deleted},
+			w.decider.TriggerDecision()
+			w.runner.TriggerRun()
+		}, w.runner.HandleDeleted},
 	} {
 		informer, err := w.cache.GetInformer(ctx, source.object, cache.BlockUntilSynced(false))
 		if err != nil {
-			return fmt.Errorf("watch %T: %w\nis it installed? kubectl rotate-certs install", source.object, err)
+			return fmt.Errorf("watch %T: %w\nhint: kubectl rotate-certs install", source.object, err)
 		}
-		registration, err := informer.AddEventHandler(handler(source.on, source.gone))
+		registration, err := informer.AddEventHandler(informerHandler(source.on, source.gone))
 		if err != nil {
 			return fmt.Errorf("watch %T: %w", source.object, err)
 		}

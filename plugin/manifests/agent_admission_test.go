@@ -35,7 +35,7 @@ func TestAnAgentWritesItsOwnReportOnly(t *testing.T) {
 		"removed":                         {operation: "DELETE", report: "a"},
 		"a status":                        {operation: "UPDATE", subresource: "status", report: "a"},
 		"a rotation":                      {resource: "certificaterotations", report: "a"},
-		"a mark":                          {resource: "compromisedcertificates", report: "a"},
+		"a CompromisedCertificate":        {resource: "compromisedcertificates", report: "a"},
 		"somebody else's write":           {report: "b", otherUser: true, admitted: true},
 		"somebody else's write, no claim": {report: "b", otherUser: true, unbound: true, admitted: true},
 	} {

@@ -22,12 +22,12 @@ import (
 
 // renderChart renders the templates of the Helm chart.
 func renderChart(o Options) ([]*unstructured.Unstructured, error) {
-	templates, err := template.New("chart").Option("missingkey=error").Funcs(functions()).
+	templates, err := template.New("chart").Option("missingkey=error").Funcs(helmFunctions()).
 		ParseFS(chart.FS, "templates/*.tpl", "templates/*.yaml")
 	if err != nil {
 		return nil, fmt.Errorf("read the chart: %w", err)
 	}
-	values, err := o.values()
+	values, err := o.chartValues()
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +46,7 @@ func renderChart(o Options) ([]*unstructured.Unstructured, error) {
 		if err := templates.ExecuteTemplate(&out, path.Base(name), data); err != nil {
 			return nil, fmt.Errorf("fill in the chart: %w", err)
 		}
-		found, err := decode(name, out.String())
+		found, err := decodeManifests(name, out.String())
 		if err != nil {
 			return nil, err
 		}
@@ -55,8 +55,8 @@ func renderChart(o Options) ([]*unstructured.Unstructured, error) {
 	return objects, nil
 }
 
-// values are those of the chart: its defaults, with the options instead.
-func (o Options) values() (map[string]any, error) {
+// chartValues are the default values of the chart, overridden by the options.
+func (o Options) chartValues() (map[string]any, error) {
 	values := map[string]any{}
 	if err := yaml.Unmarshal(chart.Values, &values); err != nil {
 		return nil, fmt.Errorf("read the values of the chart: %w", err)
@@ -69,12 +69,12 @@ func (o Options) values() (map[string]any, error) {
 	if o.Policy != nil {
 		spec = o.Policy.Spec
 	}
-	for _, some := range []any{o.Settings, map[string]any{
+	for _, source := range []any{o.Settings, map[string]any{
 		"policy": spec, "createPolicy": true,
 		"createNamespace": true, "image": o.Image, "watcherImage": o.WatcherImage,
 		"natsSecretKeys": o.NATSSecretKeys, "earlierImages": o.EarlierImages,
 	}} {
-		text, err := json.Marshal(some)
+		text, err := json.Marshal(source)
 		if err != nil {
 			return nil, fmt.Errorf("encode settings: %w", err)
 		}
@@ -87,8 +87,9 @@ func (o Options) values() (map[string]any, error) {
 	return values, nil
 }
 
-// functions are those of Helm that the chart uses, beside those of Go's templates.
-func functions() template.FuncMap {
+// helmFunctions are the functions of Helm that the chart uses, in addition to those of Go's
+// templates.
+func helmFunctions() template.FuncMap {
 	return template.FuncMap{
 		"append": func(list []any, item any) []any { return append(list[:len(list):len(list)], item) },
 		"default": func(otherwise, value any) any {
@@ -104,7 +105,7 @@ func functions() template.FuncMap {
 			}
 			return out
 		},
-		"fail":      func(words string) (string, error) { return "", errors.New(words) },
+		"fail":      func(text string) (string, error) { return "", errors.New(text) },
 		"hasPrefix": func(prefix, text string) bool { return strings.HasPrefix(text, prefix) },
 		"list":      func(items ...any) []any { return items },
 		"omit": func(from map[string]any, names ...string) map[string]any {
@@ -124,7 +125,7 @@ func functions() template.FuncMap {
 		},
 		"toJson": func(value any) (string, error) {
 			text, err := json.Marshal(value)
-			return string(text), err //nolint:wrapcheck // the template says where
+			return string(text), err //nolint:wrapcheck // the template adds the context
 		},
 	}
 }

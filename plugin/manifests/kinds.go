@@ -9,7 +9,7 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 )
 
-// Kind is a kind of object that an installation has.
+// Kind is a kind of object of an installation.
 type Kind struct {
 	schema.GroupVersionResource
 	Kind       string
@@ -30,8 +30,8 @@ const (
 	StageWorkloads   Stage = "workloads"
 )
 
-// Kinds are all kinds, in the order in which their objects have to be created: an
-// admission policy before what it confines, a role before who uses it.
+// Kinds are all kinds, in the order of creation: an admission policy before the objects that
+// it restricts, a role before its users.
 func Kinds() []Kind {
 	kind := func(stage Stage, group, version, kind, resource string, namespaced bool) Kind {
 		return Kind{schema.GroupVersionResource{Group: group, Version: version, Resource: resource}, kind, stage, namespaced}
@@ -56,7 +56,7 @@ func Kinds() []Kind {
 	}
 }
 
-// KindOf returns an object's kind; false where no installation has such objects.
+// KindOf returns the kind of an object; false: no installation has such objects.
 func KindOf(object *unstructured.Unstructured) (Kind, bool) {
 	kinds := Kinds()
 	i := Place(object)

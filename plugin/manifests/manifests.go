@@ -1,5 +1,5 @@
-// Package manifests makes the objects of an installation of the watcher and its agents, of
-// the templates of the Helm chart. It asks no cluster.
+// Package manifests renders the objects of an installation of the watcher and its agents from
+// the templates of the Helm chart. It sends no requests to a cluster.
 package manifests
 
 import (
@@ -19,7 +19,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/policy/rotationpolicy"
 )
 
-// The names of what is installed.
+// The names of the installed objects.
 const (
 	DefaultNamespace = "rotate-certs"
 	Watcher          = "rotate-certs-watcher" // Deployment, Service, ServiceAccount, PersistentVolumeClaim, Lease, roles
@@ -29,7 +29,7 @@ const (
 	NodeImageVariable = "NODE_IMAGE"
 )
 
-// Name and ManagedBy are the values of the labels that all objects bear.
+// Name and ManagedBy are the values of the labels of all objects.
 const (
 	Name      = "rotate-certs"
 	ManagedBy = "rotate-certs"
@@ -38,30 +38,30 @@ const (
 // Selector selects every labelled object of an installation, and the node pods.
 const Selector = kube.LabelName + "=" + Name + "," + kube.LabelManagedBy + "=" + ManagedBy
 
-// NATSSecretKeys are all that the Secret for an external NATS may hold.
+// NATSSecretKeys are all keys that the Secret for an external NATS may have.
 func NATSSecretKeys() []string {
 	return []string{"ca.crt", "tls.crt", "tls.key", "reporter.creds", "rotator.creds"}
 }
 
-// Options are what the templates fill in.
+// Options are the input of the templates.
 type Options struct {
 	Settings
 	Namespace      string
 	Version        string
-	NATSSecretKeys []string                 // those that the Secret for NATS holds
-	Policy         *v1alpha1.RotationPolicy // nil: one with the defaults
+	NATSSecretKeys []string                 // of the Secret for NATS
+	Policy         *v1alpha1.RotationPolicy // nil: the defaults
 	// EarlierImages are those of watchers that still run and create node pods.
 	EarlierImages []string
 }
 
-// defaultPolicy is the RotationPolicy of a cluster for which nobody has written one.
+// defaultPolicy is the RotationPolicy of a new installation.
 //
 //go:embed rotationpolicy.yaml
 var defaultPolicy []byte
 
 // Render returns all objects in the order in which they have to be created.
 func Render(o Options) ([]*unstructured.Unstructured, error) {
-	objects, err := definitions()
+	objects, err := loadDefinitions()
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func Render(o Options) ([]*unstructured.Unstructured, error) {
 	return objects, nil
 }
 
-// keepLabels gives the RotationPolicy the labels and annotations of the one that was asked for.
+// keepLabels gives the RotationPolicy the labels and annotations of the given one.
 func (o Options) keepLabels(objects []*unstructured.Unstructured) {
 	for _, object := range objects {
 		if object.GetKind() != rotationpolicy.Kind {
@@ -93,7 +93,7 @@ func (o Options) keepLabels(objects []*unstructured.Unstructured) {
 	}
 }
 
-func decode(name, documents string) ([]*unstructured.Unstructured, error) {
+func decodeManifests(name, documents string) ([]*unstructured.Unstructured, error) {
 	var objects []*unstructured.Unstructured
 	for document := range strings.SplitSeq("\n"+documents, "\n---") {
 		object := map[string]any{}
@@ -107,8 +107,8 @@ func decode(name, documents string) ([]*unstructured.Unstructured, error) {
 	return objects, nil
 }
 
-// definitions are the CustomResourceDefinitions of package v1alpha1.
-func definitions() ([]*unstructured.Unstructured, error) {
+// loadDefinitions are the CustomResourceDefinitions of package v1alpha1.
+func loadDefinitions() ([]*unstructured.Unstructured, error) {
 	names, err := fs.Glob(chart.FS, "crds/*.yaml")
 	if err != nil {
 		return nil, fmt.Errorf("list definitions: %w", err)
@@ -119,7 +119,7 @@ func definitions() ([]*unstructured.Unstructured, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read definition %q: %w", name, err)
 		}
-		found, err := decode(name, string(text))
+		found, err := decodeManifests(name, string(text))
 		if err != nil {
 			return nil, err
 		}

@@ -2,11 +2,11 @@ package manifests
 
 import "strings"
 
-// AgentDirectories are those of a node that every agent is shown. Each must exist: the
-// kubelet, or else the container runtime, would create one that does not.
+// AgentDirectories are the directories of a node that every agent can read. Each must exist:
+// the kubelet, or the container runtime, would create a missing one.
 var AgentDirectories = []string{"/etc", "/lib", "/proc", "/usr", "/var/lib"}
 
-// kubeletRootDir is where kubelets keep what they need, unless told otherwise.
+// kubeletRootDir is the default of the root directory of kubelets.
 const kubeletRootDir = "/var/lib/kubelet"
 
 // HiddenDirectories hold volumes of pods, and sockets through which volumes and devices
@@ -27,5 +27,5 @@ func (s Settings) kubeletRoot() string {
 	return s.KubeletRootDir
 }
 
-// Within tells whether a directory is another one or lies in it.
+// Within is true if a directory is another one or below it.
 func Within(dir, in string) bool { return dir == in || in == "/" || strings.HasPrefix(dir, in+"/") }

@@ -8,15 +8,15 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// SettingsAnnotation holds the settings of an installation, as JSON, on the DaemonSet of
-// its agents: every installation has one.
+// SettingsAnnotation has the settings of an installation, as JSON. It is on the DaemonSet of
+// the agents, which every installation has.
 const SettingsAnnotation = "rotate-certs.io/settings"
 
-// Settings are what a person chooses for an installation. They are kept in the cluster,
-// so that installing again changes only what it is asked to change.
+// Settings are the settings of an installation. They are stored in the cluster, so that a new
+// install changes only the given ones.
 type Settings struct {
-	// Image of node pods and agents, and that of the watcher. What keeps them are the pods:
-	// mirrors and GitOps tools change images there.
+	// Image of node pods and agents, and that of the watcher. They are stored in the pods
+	// only: mirrors and GitOps tools change images there.
 	Image           string   `json:"-"`
 	WatcherImage    string   `json:"-"`
 	ImagePullSecret string   `json:"imagePullSecret,omitempty"`
@@ -30,14 +30,13 @@ type Settings struct {
 
 	AgentDirectories []string `json:"agentDirectories,omitempty"` // that agents are shown beside those that each node has
 	KubeletRootDir   string   `json:"kubeletRootDir,omitempty"`   // empty: /var/lib/kubelet
-	// NoCertificateMetrics leaves out the metrics of each certificate and node.
+	// NoCertificateMetrics omits the metrics of each certificate and node.
 	NoCertificateMetrics bool   `json:"noCertificateMetrics,omitempty"`
 	ClusterName          string `json:"clusterName,omitempty"` // in events; empty: the UID of the namespace kube-system
 	Pods
 }
 
-// ReadSettings returns the settings that are kept on an object, without images; false:
-// none are.
+// ReadSettings returns the settings that an object stores, without images; false: it has none.
 func ReadSettings(object metav1.Object) (s Settings, found bool, err error) {
 	text, found := object.GetAnnotations()[SettingsAnnotation]
 	if !found {
@@ -49,8 +48,8 @@ func ReadSettings(object metav1.Object) (s Settings, found bool, err error) {
 	return s, true, nil
 }
 
-// WatcherImageBeside is the watcher's image in the registry of a node image; false: that has
-// a name of its own, which tells nothing of the other.
+// WatcherImageBeside is the image of the watcher in the registry of a node image; false: that
+// has a custom name, from which the other does not follow.
 func WatcherImageBeside(nodeImage string) (string, bool) {
 	const node, watcher = "rotate-certs-node", "rotate-certs-watcher"
 	at := strings.LastIndex(nodeImage, node)

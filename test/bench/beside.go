@@ -34,7 +34,7 @@ type line struct {
 }
 
 // judged is what the watcher logs once it has judged every node for the first time.
-const judged = "all nodes are judged"
+const judged = "all nodes are assessed"
 
 func (l *lab) startBeside(ctx context.Context) (*beside, error) {
 	store, err := os.MkdirTemp("", "bench-watcher")

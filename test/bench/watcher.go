@@ -55,19 +55,19 @@ func (l *lab) measureWatcher(ctx context.Context, w io.Writer, size int) (aims [
 	if err != nil {
 		return nil, err
 	}
-	small, large, marks, err := l.grownWatcher(ctx, config, api, size)
+	small, large, compromised, err := l.grownWatcher(ctx, config, api, size)
 	if err != nil {
 		return nil, err
 	}
-	fmt.Fprintf(w, "\nThe watcher: %d replaced files; %d marks\n\n", len(heard), len(marks))
-	printReactions(w, heard, load, marks, large.load)
+	fmt.Fprintf(w, "\nThe watcher: %d replaced files; %d CompromisedCertificates\n\n", len(heard), len(compromised))
+	printReactions(w, heard, load, compromised, large.load)
 	fmt.Fprintf(w, "\nThe watcher's program beside the cluster, with %d certificates on each node of the large one:\n\n", certificatesEach)
 	printScale(w, small, large)
 	return []aim{
 		atMost("watcher: every report known and judged after its start", large.pictured.Seconds(), 10, " s"),
 		atMost("watcher: peak memory", large.peakMemory, 400, " MiB"),
 		atMost("watcher: share of a core at rest", large.rest, 1, " %"),
-		atMost("watcher: from a mark to its rotation, 99 of 100", float64(rank(marks, 0.99).Milliseconds()), 500, " ms"),
+		atMost("watcher: from a CompromisedCertificate to its rotation, 99 of 100", float64(rank(compromised, 0.99).Milliseconds()), 500, " ms"),
 		atMost("watcher: from a replaced file to its event, longest", rank(heard, 1).Seconds(), 2, " s"),
 	}, nil
 }
@@ -92,7 +92,7 @@ func (l *lab) installedWatcher(ctx context.Context, config *rest.Config) ([]time
 }
 
 // grownWatcher measures the watcher's program, at first for the lab as it is.
-func (l *lab) grownWatcher(ctx context.Context, config *rest.Config, api client.WithWatch, size int) (small, large *scaled, marks []time.Duration, err error) {
+func (l *lab) grownWatcher(ctx context.Context, config *rest.Config, api client.WithWatch, size int) (small, large *scaled, compromised []time.Duration, err error) {
 	if small, err = l.measureScale(ctx, &crowd{api: api}); err != nil {
 		return nil, nil, nil, err
 	}
@@ -116,8 +116,8 @@ func (l *lab) grownWatcher(ctx context.Context, config *rest.Config, api client.
 		return nil, nil, nil, err
 	}
 	fmt.Fprintln(os.Stderr, "watcher: marking certificates as compromised")
-	marks, err = measureMarks(ctx, config, api, c)
-	return small, large, marks, err
+	compromised, err = measureCompromised(ctx, config, api, c)
+	return small, large, compromised, err
 }
 
 // withoutControllers takes the controller managers away, which would write to each node of
@@ -149,14 +149,14 @@ func (l *lab) kubectl(ctx context.Context, args ...string) error {
 	return nil
 }
 
-func printReactions(w io.Writer, heard []time.Duration, whenHeard string, marks []time.Duration, whenMarked string) {
+func printReactions(w io.Writer, heard []time.Duration, whenHeard string, compromised []time.Duration, whenMarked string) {
 	row := func(what string, d []time.Duration, load string) []string {
 		return []string{what, milliseconds(rank(d, 0.5)), milliseconds(rank(d, 0.99)), milliseconds(rank(d, 1)), load}
 	}
 	table{
 		{"", "median", "99 of 100", "longest", "load"},
 		row("from a certificate's file on a node to its event at /events?follow=true", heard, whenHeard),
-		row("from mark-compromised to its CertificateRotation Running, the engine faked", marks, whenMarked),
+		row("from mark-compromised to its CertificateRotation Running, the engine faked", compromised, whenMarked),
 	}.print(w)
 }
 

@@ -35,8 +35,8 @@ func whatIsCompromisedIsReplaced(t *testing.T) {
 
 	o := the.kubectl(t, "rotate-certs", "mark-compromised", "--service", "kube-apiserver", "--reason", "a backup was stolen", "-o", "name")
 	require.Zero(t, o.exit, "%s", o)
-	mark := strings.TrimSpace(o.stdout)
-	done := the.kubectl(t, "wait", "--for=condition=Replaced", mark, "--timeout=4m")
+	object := strings.TrimSpace(o.stdout)
+	done := the.kubectl(t, "wait", "--for=condition=Replaced", object, "--timeout=4m")
 	require.Zero(t, done.exit, "%s", done)
 	within(t, 2*time.Minute, "the rotation's end", func() bool {
 		rotations := the.rotations(t)
@@ -62,7 +62,7 @@ func whatIsCompromisedIsReplaced(t *testing.T) {
 	assert.NotEmpty(t, newest.Status.Notes, "what the old keys still open is said")
 	keys := the.on(t, the.controlPlanes()[0].Name, "ls /var/lib/rotate-certs/rotations/"+newest.Status.RotationID+"/backup 2>/dev/null | wc -l")
 	assert.Equal(t, "0", strings.TrimSpace(string(keys)), "the compromised keys are destroyed")
-	require.Zero(t, the.kubectl(t, "rotate-certs", "unmark", "--all").exit)
+	require.Zero(t, the.kubectl(t, "delete", "compromisedcertificates", "--all").exit)
 	removeLeftover()
 	the.assertClusterIsWhole(t)
 }
@@ -131,6 +131,6 @@ func aStolenIdentityIsNotUsed(t *testing.T) {
 	assert.Len(t, files, 1, "the old keys are destroyed")
 	csrs.Stop()
 	assert.Equal(t, []string{"system:serviceaccount:rotate-certs:rotate-certs-watcher"}, <-asked, "who asked")
-	require.Zero(t, the.kubectl(t, "rotate-certs", "unmark", "--all").exit)
+	require.Zero(t, the.kubectl(t, "delete", "compromisedcertificates", "--all").exit)
 	the.assertClusterIsWhole(t)
 }

@@ -23,7 +23,7 @@ func (s *natsServer) nobodyElseStartsARotation(t *testing.T) {
 	const conf = "/etc/kubernetes/admin.conf"
 	goes := fingerprint(the.snapshot(t, node).identity(t, conf, conf).leaf)
 	request := `{"name": "forged", "services": ["admin"], "nodes": ["` + node + `"], "reason": "Expiring", "attempt": 1, "fingerprints": ["` + goes + `"]}`
-	for _, role := range []string{"viewer", "marker", "rotator"} {
+	for _, role := range []string{"viewer", "incident-responder", "rotator"} {
 		require.ErrorIs(t, s.publish(t, role, "rotation.requested", "forged-by-"+role, request), nats.ErrPermissionViolation, role)
 	}
 	for _, role := range []string{"viewer", "reporter"} {
@@ -55,27 +55,27 @@ func (s *natsServer) nobodyElseStartsARotation(t *testing.T) {
 	assert.False(t, slices.ContainsFunc(the.events(t), func(e told) bool { return e.rotation == "forged" }))
 }
 
-func (s *natsServer) aMarkStartsARotation(t *testing.T) {
+func (s *natsServer) compromisedEventStartsARotation(t *testing.T) {
 	node, path, known := the.controlPlanes()[0], "/etc/kubernetes/scheduler.conf", len(the.rotations(t))
 	before := the.snapshot(t, node.Name).identity(t, path, path)
-	mark := `{"service": "kube-scheduler", "nodes": ["` + node.Name + `"], "reason": "a backup was stolen"}`
+	report := `{"service": "kube-scheduler", "nodes": ["` + node.Name + `"], "reason": "a backup was stolen"}`
 	for range 2 { // who is not sure that it was taken says it again
-		require.NoError(t, s.publish(t, "marker", "certificate.compromised", "incident-4711", mark))
+		require.NoError(t, s.publish(t, "incident-responder", "certificate.compromised", "incident-4711", report))
 	}
-	var marks v1alpha1.CompromisedCertificateList
-	within(t, time.Minute, "the mark's object", func() bool {
+	var objects v1alpha1.CompromisedCertificateList
+	within(t, time.Minute, "the CompromisedCertificate", func() bool {
 		o := the.kubectl(t, "get", "compromisedcertificates", "-o", "json")
-		return o.exit == 0 && json.Unmarshal([]byte(o.stdout), &marks) == nil && len(marks.Items) > 0
+		return o.exit == 0 && json.Unmarshal([]byte(o.stdout), &objects) == nil && len(objects.Items) > 0
 	})
-	require.Len(t, marks.Items, 1)
-	o := the.kubectl(t, "wait", "--for=condition=Replaced", "compromisedcertificate/"+marks.Items[0].Name, "--timeout=3m")
+	require.Len(t, objects.Items, 1)
+	o := the.kubectl(t, "wait", "--for=condition=Replaced", "compromisedcertificate/"+objects.Items[0].Name, "--timeout=3m")
 	require.Zero(t, o.exit, "%s", o)
 	assertRenewed(t, "scheduler.conf", before, the.snapshot(t, node.Name).identity(t, path, path))
 	within(t, time.Minute, "the rotation's end", func() bool {
 		r := the.rotations(t)
 		return len(r) == known+1 && r[known].State() == v1alpha1.StateSucceeded
 	})
-	require.Zero(t, the.kubectl(t, "rotate-certs", "unmark", "--all").exit)
+	require.Zero(t, the.kubectl(t, "delete", "compromisedcertificates", "--all").exit)
 }
 
 // anotherWatcherTakesOver when the leader's pod is deleted while a node is at work; in a

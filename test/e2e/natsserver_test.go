@@ -51,14 +51,14 @@ func newNATS(t *testing.T, servers int) *natsServer {
 	}
 	s.file(t, "tls.crt", client.CertPEM())
 	s.file(t, "tls.key", client.KeyPEM(t))
-	for _, role := range []string{"reporter", "rotator", "marker", "viewer"} {
+	for _, role := range []string{"reporter", "rotator", "incident-responder", "viewer"} {
 		user, err := nkeys.CreateUser()
 		require.NoError(t, err)
 		seed, err := user.Seed()
 		require.NoError(t, err)
 		s.file(t, role+".creds", seed)
 		s.users[role] = user
-		edits[strings.ToUpper(role)] = s.public(t, role)
+		edits[strings.ToUpper(strings.ReplaceAll(role, "-", "_"))] = s.public(t, role)
 	}
 	for i := range s.processes {
 		edits["LISTEN"], edits["STORE"] = s.address(i), s.path(fmt.Sprintf("store-%d", i))
@@ -209,7 +209,7 @@ func (s *natsServer) publish(t *testing.T, role, kind, id, data string) error {
 	defer conn.Close()
 	subject := "rotate-certs.v1." + s.cluster + "." + kind + "._"
 	if kind == "certificate.compromised" {
-		subject = "rotate-certs-marks.v1." + s.cluster
+		subject = "rotate-certs-compromised.v1." + s.cluster
 	}
 	message := nats.NewMsg(subject)
 	message.Header.Set("Nats-Msg-Id", id)

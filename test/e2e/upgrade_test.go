@@ -89,8 +89,8 @@ func TestUpgradeTakesOverWhatItRotated(t *testing.T) {
 	node := the.controlPlanes()[0]
 	o := the.older(t, "mark-compromised", "--service", "kube-scheduler", "--node", node.Name, "--reason", "a backup was stolen", "-o", "name")
 	require.Zero(t, o.exit, "%s", o)
-	mark := strings.TrimSpace(o.stdout)
-	done := the.kubectl(t, "wait", "--for=condition=Replaced", mark, "--timeout=4m")
+	object := strings.TrimSpace(o.stdout)
+	done := the.kubectl(t, "wait", "--for=condition=Replaced", object, "--timeout=4m")
 	require.Zero(t, done.exit, "%s", done)
 	within(t, 2*time.Minute, "the rotation's end", func() bool {
 		all := the.rotations(t)
@@ -104,7 +104,7 @@ func TestUpgradeTakesOverWhatItRotated(t *testing.T) {
 	all := the.rotations(t)
 	require.Len(t, all, 1)
 	assert.Equal(t, v1alpha1.StateSucceeded, all[0].State())
-	assert.Zero(t, the.kubectl(t, "get", mark).exit, "what is compromised is still known")
+	assert.Zero(t, the.kubectl(t, "get", object).exit, "what is compromised is still known")
 	the.beginRenewal(t, node).assertOnce(t)
 	status := the.kubectl(t, "rotate-certs", "status")
 	assert.Zero(t, status.exit, "%s", status)

@@ -36,7 +36,7 @@ func TestWatcher(t *testing.T) {
 	})
 	t.Run("renews what nears its end", whatNearsItsEndRenewsItself)
 	t.Run("is started by nobody without the right", server.nobodyElseStartsARotation)
-	t.Run("replaces what somebody with the right marks", server.aMarkStartsARotation)
+	t.Run("replaces keys that an incident responder reports", server.compromisedEventStartsARotation)
 	t.Run("goes on with another leader", anotherWatcherTakesOver)
 	t.Run("survives NATS being killed", server.killedLosesNothing)
 	if kills > 0 {

@@ -73,7 +73,7 @@ func TestAlerts(t *testing.T) {
 		changes     map[string]string
 	}{
 		{"a certificate waits for its window, 3 days before it expires", "CertificateExpiresSoon", map[string]string{earliest + `{pod="a",reason="Window"}`: "_x60 259200x180"}},
-		{"a certificate has expired", "CertificateExpiresSoon", map[string]string{earliest + `{pod="a",reason="NodeAway"}`: "_x60 100x180"}},
+		{"a certificate has expired", "CertificateExpiresSoon", map[string]string{earliest + `{pod="a",reason="NodeUnavailable"}`: "_x60 100x180"}},
 		{"renewals are stopped", "Stopped", map[string]string{`rotate_certs_certificates_waiting{pod="a",reason="Stopped"}`: "_x60 2x180"}},
 		{"they are tried just now", "Stopped", map[string]string{`rotate_certs_certificates_waiting{pod="a",reason="Stopped"}`: "_x60 2x160 _x20"}},
 		{"an operator must repair a node", "ManualInterventionRequired", map[string]string{`rotate_certs_manual_interventions_required{pod="a"}`: "_x60 1x180"}},

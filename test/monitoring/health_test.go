@@ -34,11 +34,11 @@ func TestHealth(t *testing.T) {
 		"rotation, failed": {"CertificateRotation", "", `[{type: Succeeded, status: "False", reason: RolledBack, message: m}, {type: Stalled, status: "True", reason: RolledBack, message: m}]`,
 			2, "Degraded", status.FailedStatus},
 		"rotation, changed since": {"CertificateRotation", "", `[{type: Succeeded, status: "True", reason: Succeeded, message: m}]`, 1, "Progressing", status.InProgressStatus},
-		"mark, on nodes": {"CompromisedCertificate", "", `[{type: Accepted, status: "True", reason: Found, message: x}, {type: Replaced, status: "False", reason: OnNodes, message: m}, {type: Reconciling, status: "True", reason: OnNodes, message: m}]`,
+		"CompromisedCertificate, on nodes": {"CompromisedCertificate", "", `[{type: Accepted, status: "True", reason: Matched, message: x}, {type: Replaced, status: "False", reason: OnNodes, message: m}, {type: Reconciling, status: "True", reason: OnNodes, message: m}]`,
 			2, "Progressing", status.InProgressStatus},
-		"mark, of nothing": {"CompromisedCertificate", "", `[{type: Accepted, status: "False", reason: NothingFound, message: x}, {type: Replaced, status: Unknown, reason: NothingFound, message: m}, {type: Reconciling, status: "True", reason: NothingFound, message: m}]`,
+		"CompromisedCertificate without a match": {"CompromisedCertificate", "", `[{type: Accepted, status: "False", reason: NoMatch, message: x}, {type: Replaced, status: Unknown, reason: NoMatch, message: m}, {type: Reconciling, status: "True", reason: NoMatch, message: m}]`,
 			2, "Progressing", status.InProgressStatus},
-		"mark, of too many": {"CompromisedCertificate", "", `[{type: Accepted, status: "False", reason: TooMany, message: x}, {type: Replaced, status: "False", reason: TooMany, message: m}, {type: Stalled, status: "True", reason: TooMany, message: m}]`,
+		"CompromisedCertificate with too many matches": {"CompromisedCertificate", "", `[{type: Accepted, status: "False", reason: TooMany, message: x}, {type: Replaced, status: "False", reason: TooMany, message: m}, {type: Stalled, status: "True", reason: TooMany, message: m}]`,
 			2, "Degraded", status.FailedStatus},
 		"policy, new": {"RotationPolicy", "", "", 0, "Progressing", status.InProgressStatus},
 		"policy, in force": {"RotationPolicy", "", `[{type: Valid, status: "True", reason: Valid, message: ""}, {type: InForce, status: "True", reason: InForce, message: m}]`,
@@ -49,7 +49,7 @@ func TestHealth(t *testing.T) {
 			2, "Degraded", status.FailedStatus},
 		"policy, changed since": {"RotationPolicy", "", `[{type: Valid, status: "True", reason: Valid, message: ""}, {type: InForce, status: "True", reason: InForce, message: m}]`,
 			1, "Progressing", status.InProgressStatus},
-		"mark, replaced": {"CompromisedCertificate", "", `[{type: Accepted, status: "True", reason: Found, message: x}, {type: Replaced, status: "True", reason: Replaced, message: m}]`, 2, "Healthy", status.CurrentStatus},
+		"CompromisedCertificate, replaced": {"CompromisedCertificate", "", `[{type: Accepted, status: "True", reason: Matched, message: x}, {type: Replaced, status: "True", reason: Replaced, message: m}]`, 2, "Healthy", status.CurrentStatus},
 	} {
 		t.Run(name, func(t *testing.T) {
 			object := map[string]any{"apiVersion": "rotate-certs.io/v1alpha1", "kind": tt.kind, "metadata": map[string]any{"name": "x", "generation": int64(2)}}

@@ -20,7 +20,6 @@ type Bus struct {
 	outboxes map[string]*outbox // by role
 
 	ready    *readiness
-	store    life
 	counters counters
 
 	followers atomic.Int64
@@ -29,26 +28,26 @@ type Bus struct {
 	tasks     sync.WaitGroup
 }
 
-// Open starts the bus. An error means that the configuration cannot be right, or that another
-// process uses the embedded server's store. No server need run yet: [Bus.Ready] says how it
-// stands, and what is published waits.
+// Open starts the bus. An error means that the configuration is invalid, or that another
+// process uses the store of the embedded server. The NATS server need not be available yet:
+// [Bus.Ready] returns why events are not published, and they wait.
 func Open(ctx context.Context, config Config) (*Bus, error) {
-	if err := config.complete(); err != nil {
+	if err := config.setDefaults(); err != nil {
 		return nil, err
 	}
 	b := &Bus{config: config, ready: newReadiness()}
 	b.ctx, b.stop = context.WithCancel(context.WithoutCancel(ctx))
-	b.store.begin(b.ctx)
-	if err := b.open(); err != nil {
+	if err := b.openAll(); err != nil {
 		b.Close()
 		return nil, err
 	}
 	return b, nil
 }
 
-func (b *Bus) open() error {
+func (b *Bus) openAll() error {
 	var err error
-	reporter, rotator := b.config.Credentials, b.config.RotatorCredentials
+	reporter := b.config.Credentials
+	rotator := b.config.RotatorCredentials
 	if rotator == "" {
 		rotator = reporter
 	}
@@ -56,14 +55,14 @@ func (b *Bus) open() error {
 		if b.embedded, err = startEmbedded(&b.config); err != nil {
 			return err
 		}
-		if b.embedded.stopped() != nil {
-			b.tasks.Go(b.restartServer)
+		if b.embedded.startFailure() != nil {
+			b.tasks.Go(b.retryStart)
 		}
 	}
-	if b.reporter, err = b.connect(roleReporter, reporter); err != nil {
+	if b.reporter, err = b.connectRole(roleReporter, reporter); err != nil {
 		return err
 	}
-	if b.rotator, err = b.connect(roleRotator, rotator); err != nil {
+	if b.rotator, err = b.connectRole(roleRotator, rotator); err != nil {
 		return err
 	}
 	b.outboxes = map[string]*outbox{
@@ -71,49 +70,46 @@ func (b *Bus) open() error {
 		roleRotator:  newOutbox(b, b.rotator),
 	}
 	for _, o := range b.outboxes {
-		b.tasks.Go(o.run)
+		b.tasks.Go(o.publishLoop)
 	}
-	b.tasks.Go(b.prepare)
-	if b.embedded != nil {
-		b.tasks.Go(b.watchStore)
-		if b.config.Listen != nil {
-			b.tasks.Go(b.followUsers)
-		}
+	b.tasks.Go(b.declareLoop)
+	if b.embedded != nil && b.config.Listen != nil {
+		b.tasks.Go(b.followUsers)
 	}
 	return nil
 }
 
-func (b *Bus) connect(role, credentials string) (*link, error) {
+func (b *Bus) connectRole(role, credentials string) (*link, error) {
 	if b.embedded != nil {
 		credentials = ""
 	}
-	l, err := connect(&b.config, role, credentials, b.embedded)
+	l, err := newLink(&b.config, role, credentials, b.embedded)
 	if err == nil && credentials != "" {
 		b.tasks.Go(func() { b.followCredentials(l) })
 	}
 	return l, err
 }
 
-// Close ends everything within moments. What is still in the outboxes is lost, which loses
-// nothing: see [Bus.Publish].
+// Close ends everything within moments. Events that wait in the outboxes are lost, see
+// [Bus.Publish].
 func (b *Bus) Close() {
 	b.stop()
 	for _, l := range []*link{b.reporter, b.rotator} {
 		if l != nil {
-			l.close()
+			l.closeLink()
 		}
 	}
 	b.tasks.Wait()
 	if b.embedded != nil {
-		b.embedded.shutdown()
+		b.embedded.shutDown()
 	}
 }
 
-// Publish tells an event, dated now. It never waits: the event goes through an outbox in
-// memory, in order, and is tried until NATS has it on disk. What finds the outbox full, or
-// dies there with this process, is lost. So callers publish again for as long as a thing is
-// so: the same data has the same id, and is told once. An error says that the data is not
-// what its schema allows, or [ErrOutboxFull]; neither is a reason to stop.
+// Publish publishes an event with the current time. It never waits: the event is put into an
+// outbox in memory, and tried in order until NATS has stored it. It is lost if the outbox is
+// full, or if this process ends. So callers publish again while the cause remains: the same
+// data has the same id, and is stored once. An error means that the data violates its schema,
+// or [ErrOutboxFull]; callers continue after both.
 func (b *Bus) Publish(data event.Data) error {
 	e := event.New(b.config.Cluster, b.config.Now(), data)
 	raw, err := e.MarshalJSON()
@@ -124,39 +120,39 @@ func (b *Bus) Publish(data event.Data) error {
 		b.counters.refused.Add(1)
 		return fmt.Errorf("publish %s of %q: %w", e.Type, e.Subject, err)
 	}
-	return b.outboxes[publisher(e.Type)].add(e, raw)
+	return b.outboxes[publishingRole(e.Type)].addEvent(e, raw)
 }
 
-// EventID returns the id that [Bus.Publish] gives an event of some data.
+// EventID returns the id that [Bus.Publish] gives an event with this data.
 func (b *Bus) EventID(data event.Data) string {
 	return event.New(b.config.Cluster, b.config.Now(), data).ID
 }
 
-// Ready says why events do not flow just now; nil: they do.
+// Ready returns why events cannot be published and received now; nil: they can.
 func (b *Bus) Ready() error {
-	if err := b.embedded.stopped(); err != nil {
+	if err := b.embedded.startFailure(); err != nil {
 		return err
 	}
 	for _, l := range []*link{b.reporter, b.rotator} {
-		if _, err := l.state(); err != nil {
+		if _, err := l.connectionState(); err != nil {
 			return fmt.Errorf("NATS as %s: %w", l.role, err)
 		}
 	}
-	return b.ready.err()
+	return b.ready.currentError()
 }
 
-// WaitReady waits until events flow, or the context ends.
+// WaitReady waits until the bus is ready, or the context ends.
 func (b *Bus) WaitReady(ctx context.Context) error {
 	for {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		changed := b.ready.changed()
+		changed := b.ready.changedSignal()
 		err := b.Ready()
 		if err == nil {
 			return nil
 		}
-		timer := time.NewTimer(50 * time.Millisecond) // links come back without a word here
+		timer := time.NewTimer(50 * time.Millisecond) // a reconnect does not close changed
 		select {
 		case <-changed:
 		case <-timer.C:
@@ -167,25 +163,23 @@ func (b *Bus) WaitReady(ctx context.Context) error {
 	}
 }
 
-// Stats are counts since the bus was opened, but where they say otherwise.
+// Stats are counts since the bus was opened, except for the current values among them.
 type Stats struct {
 	Published  uint64 // stored by NATS
 	Duplicates uint64 // NATS had them already
-	Refused    uint64 // not what their schema allows, too large, or not permitted
-	Overflowed uint64 // found the outbox full
+	Refused    uint64 // invalid, too large, or not permitted
+	Overflowed uint64 // dropped: the outbox was full
 	Waiting    int    // in the outboxes now
-	Handled    uint64 // requests and marks that a handler has done
-	Retried    uint64 // put back, to be handed out again
-	// GivenUp are requests and marks that no repetition can fix, and those whose handler failed
-	// at their last delivery.
+	Handled    uint64 // received and handled
+	Retried    uint64 // put back, to be delivered again
+	// GivenUp are received events that can never be handled, or failed at the last delivery.
 	GivenUp   uint64
 	Followers int  // of /events now
 	Connected bool // both connections are up
-	SetAside  uint64
 }
 
 type counters struct {
-	published, duplicates, refused, overflowed, handled, retried, givenUp, setAside atomic.Uint64
+	published, duplicates, refused, overflowed, handled, retried, givenUp atomic.Uint64
 }
 
 // Stats returns the counts.
@@ -194,22 +188,22 @@ func (b *Bus) Stats() Stats {
 	s := Stats{
 		Published: c.published.Load(), Duplicates: c.duplicates.Load(), Refused: c.refused.Load(),
 		Overflowed: c.overflowed.Load(), Handled: c.handled.Load(), Retried: c.retried.Load(),
-		GivenUp: c.givenUp.Load(), SetAside: c.setAside.Load(),
+		GivenUp:   c.givenUp.Load(),
 		Followers: int(b.followers.Load()), Connected: true,
 	}
 	for _, o := range b.outboxes {
-		s.Waiting += o.waiting()
+		s.Waiting += o.countWaiting()
 	}
 	for _, l := range []*link{b.reporter, b.rotator} {
-		if _, err := l.state(); err != nil {
+		if _, err := l.connectionState(); err != nil {
 			s.Connected = false
 		}
 	}
 	return s
 }
 
-// pause waits; it says whether to go on.
-func pause(ctx context.Context, d time.Duration, wake ...<-chan struct{}) bool {
+// waitFor waits for some time, or until wake is closed. It returns false once ctx has ended.
+func waitFor(ctx context.Context, d time.Duration, wake ...<-chan struct{}) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	var first <-chan struct{}

@@ -48,7 +48,7 @@ func TestAClusterOfThreeLosesOne(t *testing.T) {
 	servers := natsCluster(t)
 	js := jetStreamOf(t, servers["nats-0"])
 	require.Eventually(t, func() bool { // they choose a leader first
-		_, err := js.CreateOrUpdateStream(t.Context(), streams("prod", 1)[0].StreamConfig)
+		_, err := js.CreateOrUpdateStream(t.Context(), declaredStreams("prod", 1)[0].StreamConfig)
 		return err == nil
 	}, elected, 100*tick)
 	b := openTest(t, testConfig(t, func(c *Config) {
@@ -61,7 +61,7 @@ func TestAClusterOfThreeLosesOne(t *testing.T) {
 	defer cancel()
 	require.NoError(t, b.WaitReady(ctx))
 	got := make(chan string, 10)
-	background(t, b.Requests, func(_ context.Context, e event.Event) error { got <- e.Subject; return nil })
+	background(t, b.ReceiveRequests, func(_ context.Context, e event.Event) error { got <- e.Subject; return nil })
 	receiveIn := func(want string) {
 		t.Helper()
 		select {

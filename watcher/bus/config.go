@@ -11,82 +11,83 @@ import (
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
-// Config says which NATS to use. With URLs it is an external one, without them a server in
-// this process, whose store is in StoreDir.
+// Config selects the NATS server: an external one with URLs, otherwise one in this process
+// with its store in StoreDir.
 type Config struct {
 	Cluster string // names subjects and streams; required
 
-	// StoreDir is the embedded server's; nobody else may use it at the same time.
+	// StoreDir is the directory of the embedded server. Only one process may use it.
 	StoreDir string
-	// Listen opens the embedded server to others. Nil: only this process reaches it.
+	// Listen lets others connect to the embedded server. Nil: only this process connects.
 	Listen *Listen
 
 	URLs []string
-	// Replicas is how many of the external servers keep each stream; 0: one, or what there is.
+	// Replicas is the number of external servers that store each stream; 0: one, or that of an
+	// existing stream.
 	Replicas int
-	// Domain is the JetStream domain of the external streams; empty: the servers' own.
+	// Domain is the JetStream domain of the external streams; empty: that of the servers.
 	Domain string
-	// TLS is for the external server. Files are read again at every connect.
+	// TLS is for the external server. Its files are read at every connect.
 	TLS TLS
 	// Credentials and RotatorCredentials are files: a .creds file or an NKey seed, read again
-	// when they change. The first
-	// user publishes what is seen and asks for rotations, the second hears these and tells
-	// how they go. Without a second the first needs both permissions.
+	// when they change. The first user publishes observations and requests rotations; the
+	// second receives requests and reports of compromised keys, and publishes how rotations
+	// proceed. Without the second, the first user needs both sets of permissions.
 	Credentials, RotatorCredentials string
 
-	// GivenUp is called for every request and mark that is given up. An event that could not be
-	// read is empty. Nil: it is only counted and logged.
+	// GivenUp receives every event that is given up; an event that could not be parsed is
+	// empty. Nil: it is only counted and logged.
 	GivenUp func(ctx context.Context, e event.Event, why error)
 
-	// Now is the clock that dates events; nil: the real one.
+	// Now is the clock for the time of events; nil: the real one.
 	Now func() time.Time
 	Log *slog.Logger // nil: nothing is logged
 
 	tuning tuning
 }
 
-// TLS names files in PEM. CA alone authenticates the server, the other two this client.
+// TLS names files in PEM. CA verifies the server; Cert and Key authenticate this client.
 type TLS struct {
 	CA, Cert, Key string
 }
 
-// Listen is the embedded server's TLS listener.
+// Listen is the TLS listener of the embedded server.
 type Listen struct {
 	Address string // "host:port"
 	// TLS has the listener's certificate, key and CA, read again for every handshake. With a CA,
 	// clients must show a certificate by it, besides being a user.
 	TLS TLS
-	// Users is a file with one user a line: a role (reporter, rotator, marker or viewer), and
-	// either a public NKey or a name and a password (bcrypt or plain). "#" begins a comment.
-	// Read again when it changes.
+	// Users is a file with one user on each line: a role (reporter, rotator,
+	// incident-responder or viewer), and either a public NKey or a name and a password (bcrypt
+	// or plain). "#" begins a comment. It is read again when it changes.
 	Users string
 }
 
-// tuning is what only tests change; zero values mean the defaults.
+// tuning is changed by tests only; zero values mean the defaults.
 type tuning struct {
-	ackWait    time.Duration
-	retry      []time.Duration // delay before the 2nd, 3rd … delivery; the last one repeats
-	hold       time.Duration   // first pause of a handler that asked to be retried later
-	outbox     int             // events that wait at the most
-	request    time.Duration   // one request to NATS
-	reconnect  time.Duration
-	watch      time.Duration // how often the embedded store, and files of users and credentials, are looked at
-	followers  int
-	keepAlive  time.Duration
-	marksBurst int
-	marksEvery time.Duration
+	ackWait          time.Duration
+	retry            []time.Duration // delay before the 2nd, 3rd … delivery; the last one repeats
+	hold             time.Duration   // first pause of a handler that asked to be retried later
+	outbox           int             // maximum of waiting events
+	request          time.Duration   // one request to NATS
+	reconnect        time.Duration
+	watch            time.Duration // how often files of users and credentials are checked, and a failed start is retried
+	followers        int
+	keepAlive        time.Duration
+	compromisedBurst int
+	compromisedEvery time.Duration
 }
 
 var domainName = regexp.MustCompile(`^[a-zA-Z0-9_-]+$`)
 
-func (c *Config) complete() error {
+func (c *Config) setDefaults() error {
 	switch {
 	case c.Cluster == "":
 		return errors.New("open event bus: the cluster has no name")
 	case len(c.URLs) == 0 && c.StoreDir == "":
 		return errors.New("open event bus: neither a NATS URL nor a directory for the embedded server's store\nhint: --nats-url or --store")
 	case len(c.URLs) > 0 && c.Listen != nil:
-		return errors.New("open event bus: only the embedded NATS server can listen\nhint: leave --nats-url or --nats-listen away")
+		return errors.New("open event bus: only the embedded NATS server can listen\nhint: omit --nats-url or --nats-listen")
 	case len(c.URLs) == 0 && (c.Replicas != 0 || c.Domain != ""):
 		return errors.New("open event bus: the embedded NATS server has neither replicas nor a JetStream domain\nhint: give --nats-url too")
 	case c.Replicas < 0 || c.Replicas > 5:
@@ -108,11 +109,11 @@ func (c *Config) complete() error {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	c.tuning.complete(len(c.URLs) == 0)
+	c.tuning.setDefaults(len(c.URLs) == 0)
 	return nil
 }
 
-func (t *tuning) complete(embedded bool) {
+func (t *tuning) setDefaults(embedded bool) {
 	reconnect := 2 * time.Second
 	if embedded {
 		reconnect = 50 * time.Millisecond
@@ -122,7 +123,7 @@ func (t *tuning) complete(embedded bool) {
 		or    time.Duration
 	}{
 		{&t.ackWait, ackWait}, {&t.hold, time.Second}, {&t.request, 5 * time.Second}, {&t.reconnect, reconnect},
-		{&t.watch, 5 * time.Second}, {&t.keepAlive, 30 * time.Second}, {&t.marksEvery, 30 * time.Second},
+		{&t.watch, 5 * time.Second}, {&t.keepAlive, 30 * time.Second}, {&t.compromisedEvery, 30 * time.Second},
 	} {
 		if *d.value == 0 {
 			*d.value = d.or
@@ -131,7 +132,7 @@ func (t *tuning) complete(embedded bool) {
 	for _, n := range []struct {
 		value *int
 		or    int
-	}{{&t.outbox, 8192}, {&t.followers, 16}, {&t.marksBurst, 100}} {
+	}{{&t.outbox, 8192}, {&t.followers, 16}, {&t.compromisedBurst, 100}} {
 		if *n.value == 0 {
 			*n.value = n.or
 		}

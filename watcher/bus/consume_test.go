@@ -19,11 +19,11 @@ import (
 func TestRequestsArriveWhole(t *testing.T) {
 	b := openReady(t, testConfig(t))
 	want := request("auto-1")
-	want.Nodes, want.Fingerprints, want.Marks = []string{"cp1.example.org"}, []string{fmt.Sprintf("%064x", 1)}, []string{"m"}
+	want.Nodes, want.Fingerprints, want.CompromisedCertificates = []string{"cp1.example.org"}, []string{fmt.Sprintf("%064x", 1)}, []string{"m"}
 	want.Compromised, want.Reason, want.Restart, want.MaxUnavailable = true, event.ReasonCompromised, "Always", "10%"
 	require.NoError(t, b.Publish(want))
 	got := make(chan event.Event, 1)
-	background(t, b.Requests, func(_ context.Context, e event.Event) error { got <- e; return nil })
+	background(t, b.ReceiveRequests, func(_ context.Context, e event.Event) error { got <- e; return nil })
 	require.Equal(t, want, receive(t, got).Data)
 }
 
@@ -39,7 +39,7 @@ func TestMessageOfADeadHandlerComesAgain(t *testing.T) {
 	require.NotEmpty(t, msg.Data())
 
 	got := make(chan event.Event, 1)
-	background(t, b.Requests, func(_ context.Context, e event.Event) error { got <- e; return nil })
+	background(t, b.ReceiveRequests, func(_ context.Context, e event.Event) error { got <- e; return nil })
 	require.Equal(t, "auto-1", receive(t, got).Subject)
 }
 
@@ -47,7 +47,7 @@ func TestLeavingHandlerGivesItsMessageBack(t *testing.T) {
 	b := openReady(t, testConfig(t, func(c *Config) { c.tuning.ackWait = time.Hour }))
 	require.NoError(t, b.Publish(request("auto-1")))
 	entered := make(chan struct{})
-	stop := background(t, b.Requests, func(ctx context.Context, _ event.Event) error {
+	stop := background(t, b.ReceiveRequests, func(ctx context.Context, _ event.Event) error {
 		close(entered)
 		<-ctx.Done()
 		return ctx.Err()
@@ -55,7 +55,7 @@ func TestLeavingHandlerGivesItsMessageBack(t *testing.T) {
 	receive(t, entered)
 	stop()
 	got := make(chan event.Event, 1)
-	background(t, b.Requests, func(_ context.Context, e event.Event) error { got <- e; return nil })
+	background(t, b.ReceiveRequests, func(_ context.Context, e event.Event) error { got <- e; return nil })
 	require.Equal(t, "auto-1", receive(t, got).Subject, "long before AckWait")
 }
 
@@ -66,13 +66,13 @@ func TestAnswerToAReaderIsNoEvent(t *testing.T) {
 	b := openReady(t, testConfig(t, reportTo(given)))
 	raw, err := json.Marshal(event.New("prod", at, request("auto-1")))
 	require.NoError(t, err)
-	again := nats.NewMsg(Subject(event.New("prod", at, request("auto-1"))))
+	again := nats.NewMsg(SubjectOf(event.New("prod", at, request("auto-1"))))
 	again.Data = raw
 	again.Header.Set(jetstream.StreamHeader, EventStream("prod"))
 	_, err = b.rotator.jetStream().PublishMsg(t.Context(), again)
 	require.NoError(t, err)
-	background(t, b.Requests, func(context.Context, event.Event) error { t.Error("it was handled"); return nil })
-	require.ErrorContains(t, receive(t, given).why, "answered to a reader")
+	background(t, b.ReceiveRequests, func(context.Context, event.Event) error { t.Error("it was handled"); return nil })
+	require.ErrorContains(t, receive(t, given).why, "reply of the server to a reader")
 }
 
 func TestAnEventWhoseHandlerAlwaysFailsIsGivenUp(t *testing.T) {
@@ -82,7 +82,7 @@ func TestAnEventWhoseHandlerAlwaysFailsIsGivenUp(t *testing.T) {
 	require.NoError(t, b.Publish(request("auto-2")))
 	var failed atomic.Int32
 	done := make(chan string, 1)
-	background(t, b.Requests, func(_ context.Context, e event.Event) error {
+	background(t, b.ReceiveRequests, func(_ context.Context, e event.Event) error {
 		if e.Subject == "auto-1" {
 			if failed.Add(1) == 2 {
 				panic("a handler's mistake")
@@ -97,7 +97,7 @@ func TestAnEventWhoseHandlerAlwaysFailsIsGivenUp(t *testing.T) {
 	require.Equal(t, "auto-1", one.e.Subject)
 	require.ErrorContains(t, one.why, "not today")
 	require.EqualValues(t, 1, b.Stats().GivenUp)
-	require.EqualValues(t, maxRequests, failed.Load())
+	require.EqualValues(t, maxRequestDeliveries, failed.Load())
 	settled(t, b, ConsumerRotator)
 }
 
@@ -109,12 +109,12 @@ func TestAnEventThatEndsItsProcessIsGivenUp(t *testing.T) {
 	flushed(t, b)
 	consumer, err := b.rotator.jetStream().Consumer(t.Context(), EventStream("prod"), ConsumerRotator)
 	require.NoError(t, err)
-	for range maxRequests {
+	for range maxRequestDeliveries {
 		msg, err := consumer.Next()
 		require.NoError(t, err)
 		require.NoError(t, msg.Nak())
 	}
-	background(t, b.Requests, func(context.Context, event.Event) error { panic("delivered once more") })
+	background(t, b.ReceiveRequests, func(context.Context, event.Event) error { panic("delivered once more") })
 	require.ErrorContains(t, receive(t, given).why, "not handled in 5 deliveries")
 	settled(t, b, ConsumerRotator)
 }
@@ -133,7 +133,7 @@ func reportTo(to chan<- givenUp) func(*Config) {
 // settled waits until a consumer has nothing left, delivered or not.
 func settled(t *testing.T, b *Bus, name string) {
 	t.Helper()
-	stream := map[string]string{ConsumerRotator: EventStream("prod"), ConsumerMarks: MarkStream("prod")}[name]
+	stream := map[string]string{ConsumerRotator: EventStream("prod"), ConsumerCompromised: CompromisedStream("prod")}[name]
 	require.Eventually(t, func() bool {
 		consumer, err := b.rotator.jetStream().Consumer(t.Context(), stream, name)
 		return err == nil && consumer.CachedInfo().NumPending == 0 && consumer.CachedInfo().NumAckPending == 0
@@ -143,10 +143,10 @@ func settled(t *testing.T, b *Bus, name string) {
 func TestHandlerThatWaitsForTheWorldUsesNoDelivery(t *testing.T) {
 	b := openReady(t, testConfig(t))
 	_, js := raw(t, b)
-	require.NoError(t, publishMark(t, js, mark("stolen")))
+	require.NoError(t, publishCompromised(t, js, compromisedReport("stolen")))
 	var asked atomic.Int32
 	done := make(chan struct{})
-	background(t, b.Marks, func(context.Context, event.Event) error {
+	background(t, b.ReceiveCompromised, func(context.Context, event.Event) error {
 		if asked.Add(1) < 8 {
 			return fmt.Errorf("API server: %w", ErrRetryLater)
 		}
@@ -162,9 +162,9 @@ func TestSlowHandlerKeepsItsMessage(t *testing.T) {
 	b := openReady(t, testConfig(t, func(c *Config) { c.tuning.ackWait = 250 * time.Millisecond }))
 	require.NoError(t, b.Publish(request("slow")))
 	var calls atomic.Int32
-	background(t, b.Requests, func(ctx context.Context, _ event.Event) error {
+	background(t, b.ReceiveRequests, func(ctx context.Context, _ event.Event) error {
 		calls.Add(1)
-		pause(ctx, 3*250*time.Millisecond)
+		waitFor(ctx, 3*250*time.Millisecond)
 		return nil
 	})
 	require.Eventually(t, func() bool { return b.Stats().Handled == 1 }, soon, tick)
@@ -189,7 +189,7 @@ func TestPoisonIsGivenUpAtOnce(t *testing.T) {
 	for _, body := range [][]byte{
 		[]byte("{"),
 		encode("other", request("auto-1")),
-		encode("prod", mark("on the wrong subject").Data),
+		encode("prod", compromisedReport("on the wrong subject").Data),
 		[]byte(`{"specversion":"1.0","id":"1","source":"/clusters/prod","type":"io.rotate-certs.rotation.requested.v9","data":{}}`),
 		[]byte(`{"specversion":"1.0","id":"1","source":"/clusters/prod","type":"io.rotate-certs.rotation.requested.v1","data":{"name":"x"}}`),
 	} {
@@ -201,7 +201,7 @@ func TestPoisonIsGivenUpAtOnce(t *testing.T) {
 	require.NoError(t, b.Publish(request("refused-by-handler")))
 	require.NoError(t, b.Publish(request("good")))
 	good := make(chan string, 1)
-	background(t, b.Requests, func(_ context.Context, e event.Event) error {
+	background(t, b.ReceiveRequests, func(_ context.Context, e event.Event) error {
 		if e.Subject != "good" {
 			return fmt.Errorf("node %q does not exist: %w", "x", ErrPoison)
 		}
@@ -217,7 +217,7 @@ func TestPoisonIsGivenUpAtOnce(t *testing.T) {
 	require.Zero(t, b.Stats().Retried)
 	settled(t, b, ConsumerRotator)
 	require.Contains(t, reasons[0], "not a CloudEvent in JSON")
-	require.Contains(t, reasons[1], `it is about cluster "other"`)
+	require.Contains(t, reasons[1], `it belongs to cluster "other"`)
 	require.Contains(t, reasons[2], "a certificate.compromised on the subject of rotation.requested")
 	require.Contains(t, reasons[3], "unknown type or version")
 	require.Contains(t, reasons[4], "missing properties 'services', 'reason', 'attempt'")
@@ -225,19 +225,19 @@ func TestPoisonIsGivenUpAtOnce(t *testing.T) {
 	require.Len(t, told(t, b), 3, "a replay leaves out what is no event of this cluster")
 }
 
-func TestMarksAreLimited(t *testing.T) {
-	b := openReady(t, testConfig(t, func(c *Config) { c.tuning.marksBurst, c.tuning.marksEvery = 3, time.Hour }))
+func TestReportsOfCompromisedKeysAreLimited(t *testing.T) {
+	b := openReady(t, testConfig(t, func(c *Config) { c.tuning.compromisedBurst, c.tuning.compromisedEvery = 3, time.Hour }))
 	_, js := raw(t, b)
 	for i := range 5 {
-		require.NoError(t, publishMark(t, js, mark(fmt.Sprint("flood-", i))))
+		require.NoError(t, publishCompromised(t, js, compromisedReport(fmt.Sprint("flood-", i))))
 	}
 	var handled atomic.Int32
-	stop := background(t, b.Marks, func(context.Context, event.Event) error {
+	stop := background(t, b.ReceiveCompromised, func(context.Context, event.Event) error {
 		handled.Add(1)
 		return nil
 	})
 	require.Eventually(t, func() bool { // the fourth is here, and waits
-		consumer, err := js.Consumer(t.Context(), MarkStream("prod"), ConsumerMarks)
+		consumer, err := js.Consumer(t.Context(), CompromisedStream("prod"), ConsumerCompromised)
 		return err == nil && consumer.CachedInfo().Delivered.Consumer >= 4
 	}, soon, tick)
 	stop()

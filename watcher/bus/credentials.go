@@ -12,7 +12,8 @@ import (
 	"github.com/nats-io/nkeys"
 )
 
-// userOf reads a file of credentials: what a connection shows of them, and their hash.
+// userOf reads a file of credentials. It returns the options of a connection, and the hash of
+// the file.
 func userOf(file string) (options []nats.Option, used [sha256.Size]byte, err error) {
 	if file == "" {
 		return nil, used, nil
@@ -31,37 +32,37 @@ func userOf(file string) (options []nats.Option, used [sha256.Size]byte, err err
 	}
 	public, err := key.PublicKey()
 	if err != nil || !nkeys.IsValidPublicUserKey(public) {
-		return nil, used, fmt.Errorf("read NATS credentials %q: the NKey seed is not a user's", file)
+		return nil, used, fmt.Errorf("read NATS credentials %q: the NKey seed is not that of a user", file)
 	}
 	return []nats.Option{nats.Nkey(public, key.Sign)}, used, nil
 }
 
-// followCredentials makes the connection anew when its file of credentials changes. A
-// connection shows the public key with which it was made for as long as it lives. Where the
-// server does not accept the new user yet, the old connection stays, and it is tried again.
+// followCredentials reconnects when the file of credentials changes: a connection presents the
+// public key that it was made with. While the server does not accept the new user, the old
+// connection is kept.
 func (b *Bus) followCredentials(l *link) {
-	said := l.used
-	for pause(b.ctx, b.config.tuning.watch) {
+	logged := l.used
+	for waitFor(b.ctx, b.config.tuning.watch) {
 		_, now, err := userOf(l.credentials)
 		if err == nil && now == l.used {
-			said = now
+			logged = now
 			continue
 		}
 		if err == nil {
-			err = l.dial()
+			err = l.dialServer()
 		}
 		switch {
 		case err == nil:
 			l.log.Info("connected to NATS with new credentials", "file", l.credentials)
-		case said != now:
+		case logged != now:
 			l.log.Warn("new credentials for NATS are not used yet, trying again", "file", l.credentials, "error", err)
 		}
-		said = now
+		logged = now
 	}
 }
 
-// tlsOf are the options for a server elsewhere. Files are read now, so that a mistake is
-// found at once, and again at every connect.
+// tlsOf are the TLS options for an external server. The files are read now, to report errors
+// at once, and again at every connect.
 func tlsOf(files TLS) ([]nats.Option, error) {
 	readCert := func() (tls.Certificate, error) { return tls.LoadX509KeyPair(files.Cert, files.Key) }
 	readCA := func() (*x509.CertPool, error) { return readPool(files.CA) }

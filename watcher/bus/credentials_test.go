@@ -44,7 +44,7 @@ func TestSeedsAreRotatedUnderARunningWatcher(t *testing.T) {
 	c.Log = slog.New(log)
 	b := openReady(t, c)
 	got := make(chan string, 10)
-	background(t, b.Requests, func(_ context.Context, e event.Event) error { got <- e.Subject; return nil })
+	background(t, b.ReceiveRequests, func(_ context.Context, e event.Event) error { got <- e.Subject; return nil })
 
 	for _, role := range []string{roleReporter, roleRotator} {
 		s.edit(strings.ToUpper(role), s.newSeed(role))

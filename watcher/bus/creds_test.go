@@ -54,7 +54,7 @@ func TestCredentialsFiles(t *testing.T) {
 	dir := t.TempDir()
 	file := func(role string) string {
 		user := newSigner(t, nkeys.CreateUser)
-		claims, may := jwt.NewUserClaims(user.public), permissions(role, "prod")
+		claims, may := jwt.NewUserClaims(user.public), permissionsOf(role, "prod")
 		claims.Pub.Allow, claims.Sub.Allow = may.Publish.Allow, may.Subscribe.Allow
 		token, err := claims.Encode(account)
 		require.NoError(t, err)
@@ -71,7 +71,7 @@ func TestCredentialsFiles(t *testing.T) {
 	}))
 	require.NoError(t, b.Publish(request("auto-1")))
 	got := make(chan event.Event, 1)
-	background(t, b.Requests, func(_ context.Context, e event.Event) error { got <- e; return nil })
+	background(t, b.ReceiveRequests, func(_ context.Context, e event.Event) error { got <- e; return nil })
 	require.Equal(t, request("auto-1"), receive(t, got).Data)
 
 	file(roleReporter) // another user

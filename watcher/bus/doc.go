@@ -1,7 +1,7 @@
-// Package bus carries the watcher's events over NATS JetStream, embedded or external, and
-// is the only package that knows NATS. docs/events.md describes what it carries to people.
+// Package bus carries the events of the watcher over NATS JetStream, embedded or external. No
+// other package uses NATS. docs/events.md describes the events for users.
 //
-// NATS carries triggers and the story. Objects carry state, and the certificates themselves
-// are the truth: a caller publishes again what is still so, under the same id, and loses
-// nothing when NATS, its store or this process goes away.
+// NATS carries requests and the event history. The state is in objects, and in the
+// certificates. While the cause of an event remains, its publisher publishes it again under
+// the same id, so that nothing is lost if NATS, its store or this process ends.
 package bus

@@ -19,19 +19,19 @@ import (
 
 const document = "../../docs/events.md"
 
-// story says of every type when it is published and what its id follows from.
-var story = map[event.Type]struct{ when, id string }{
-	event.TypeCertificateExpiring:    {"A certificate has come within the policy's threshold of its end.", "node, service, name, path and fingerprint"},
-	event.TypeCertificateExpired:     {"A certificate is past its end.", "node, service, name, path and fingerprint"},
-	event.TypeCertificateCompromised: {"A CompromisedCertificate exists. At `rotate-certs-marks.v1.CLUSTER`, where others publish it: one is to be made.", "the mark; where another made the event, it chose the id"},
-	event.TypeCertificateRenewed:     {"Another certificate lies where one lay before, whoever renewed it.", "node, service, name, path and fingerprint of the new one"},
-	event.TypeCAExpiring:             {"A certificate authority nears its end. Nothing starts by itself: what it signs cannot outlive it.", "its fingerprint"},
-	event.TypeRotationRequested:      {"A rotation is due by the policy or a mark, and no CertificateRotation of that name exists. The watcher makes it from this event.", "the name and the five minutes in which it is told: a request that was given up is heard when it is told again"},
+// eventDocs says of every type when it is published and what its id follows from.
+var eventDocs = map[event.Type]struct{ when, id string }{
+	event.TypeCertificateExpiring:    {"A certificate expires within the threshold of the policy.", "node, service, name, path and fingerprint"},
+	event.TypeCertificateExpired:     {"A certificate has expired.", "node, service, name, path and fingerprint"},
+	event.TypeCertificateCompromised: {"A CompromisedCertificate exists. Published by others to `rotate-certs-compromised.v1.CLUSTER`, it has the watcher create one.", "the name of the CompromisedCertificate; other publishers choose the id"},
+	event.TypeCertificateRenewed:     {"A certificate was replaced by another one, by the watcher or otherwise.", "node, service, name, path and fingerprint of the new one"},
+	event.TypeCAExpiring:             {"A certificate authority expires soon. No rotation starts: a certificate cannot outlive the CA that signs it.", "its fingerprint"},
+	event.TypeRotationRequested:      {"A rotation is due by the policy or a CompromisedCertificate, and no CertificateRotation of that name exists. The watcher creates it from this event.", "the name and the period of five minutes in which it is published: a request that was given up is received when it is published again"},
 	event.TypeRotationStarted:        {"A rotation has begun.", "name and rotation id"},
-	event.TypeRotationNodeVerified:   {"A node serves its new certificates and its components are healthy.", "name, rotation id and node"},
-	event.TypeRotationSucceeded:      {"A rotation is done and verified, or nothing was left to do.", "name and rotation id"},
-	event.TypeRotationRolledBack:     {"A rotation stopped; the node that failed is as it was before, and verified so.", "name and rotation id"},
-	event.TypeRotationFailed:         {"A rotation stopped before anything was changed on the node that failed; or, with the result ManualInterventionRequired, a node is neither provably old nor new.", "name and rotation id"},
+	event.TypeRotationNodeVerified:   {"The components of a node present their new certificates and are healthy.", "name, rotation id and node"},
+	event.TypeRotationSucceeded:      {"A rotation is done and verified, or there was nothing to do.", "name and rotation id"},
+	event.TypeRotationRolledBack:     {"A rotation stopped, and the failed node was rolled back and verified.", "name and rotation id"},
+	event.TypeRotationFailed:         {"A rotation stopped before anything was changed on the failed node; or, with the result ManualInterventionRequired, the state of a node is unknown: neither old nor new certificates could be verified.", "name and rotation id"},
 }
 
 // TestDocument keeps docs/events.md true; UPDATE=1 writes it.
@@ -70,9 +70,9 @@ func TestDocumentedSchemasAcceptWhatIsPublished(t *testing.T) {
 	require.NoError(t, err)
 	section := regexp.MustCompile("(?s)\n### ([a-z.]+)\n.*?```json\n(.*?)```.*?```json\n(.*?)```")
 	sections := section.FindAllStringSubmatch(string(text), -1)
-	require.Len(t, sections, len(event.Types()))
+	require.Len(t, sections, len(event.AllTypes()))
 	for i, s := range sections {
-		require.Equal(t, string(event.Types()[i]), s[1])
+		require.Equal(t, string(event.AllTypes()[i]), s[1])
 		published, err := stream.GetMsg(t.Context(), uint64(i+1))
 		require.NoError(t, err)
 		schema, err := jsonschema.UnmarshalJSON(strings.NewReader(s[3]))
@@ -95,22 +95,22 @@ func TestDocumentedSchemasAcceptWhatIsPublished(t *testing.T) {
 	}
 }
 
-// TestDocumentedMarkIsAMark publishes what the document says that a person should.
-func TestDocumentedMarkIsAMark(t *testing.T) {
+// TestDocumentedReportIsAccepted publishes the example of the document.
+func TestDocumentedReportIsAccepted(t *testing.T) {
 	text, err := os.ReadFile(document)
 	require.NoError(t, err)
-	found := regexp.MustCompile(`(?s)nats pub [^\n]* (rotate-certs-marks\S+) \\\n[^\n]*'(\{.*?\}\})'\n`).FindStringSubmatch(string(text))
+	found := regexp.MustCompile(`(?s)nats pub [^\n]* (rotate-certs-compromised\S+) \\\n[^\n]*'(\{.*?\}\})'\n`).FindStringSubmatch(string(text))
 	require.NotNil(t, found)
 	b := openReady(t, testConfig(t))
 	_, js := raw(t, b)
 	ack, err := js.Publish(t.Context(), found[1], []byte(found[2]))
 	require.NoError(t, err)
-	require.Equal(t, MarkStream("prod"), ack.Stream)
+	require.Equal(t, CompromisedStream("prod"), ack.Stream)
 	got := make(chan event.Event, 1)
-	background(t, b.Marks, func(_ context.Context, e event.Event) error { got <- e; return nil })
+	background(t, b.ReceiveCompromised, func(_ context.Context, e event.Event) error { got <- e; return nil })
 	e := receive(t, got)
 	require.Equal(t, "incident-4711", e.ID)
-	require.Regexp(t, "^nats-", e.MarkName())
+	require.Regexp(t, "^nats-", e.ObjectName())
 	require.Equal(t, eventtest.All()[2], e.Data)
 }
 
@@ -118,10 +118,10 @@ func fenced(language, text string) string { return "```" + language + "\n" + tex
 
 func commands(cluster string) string {
 	var out strings.Builder
-	for _, s := range streams(cluster, 1) {
+	for _, s := range declaredStreams(cluster, 1) {
 		fmt.Fprintln(&out, streamCommand(s.StreamConfig))
 	}
-	for _, c := range consumers(cluster, ackWait) {
+	for _, c := range declaredConsumers(cluster, ackWait) {
 		fmt.Fprintln(&out, consumerCommand(c))
 	}
 	return out.String()
@@ -131,11 +131,11 @@ func describeEvents(t *testing.T) string {
 	t.Helper()
 	var out strings.Builder
 	for _, data := range eventtest.All() {
-		kind := data.Type()
+		kind := data.EventType()
 		e := event.New("prod", at, data)
-		require.NotEmpty(t, story[kind].when)
+		require.NotEmpty(t, eventDocs[kind].when)
 		fmt.Fprintf(&out, "### %s\n\n%s\n\nSubject of the example: `%s`. Published by the %s. Its id follows from: %s.\n\n",
-			kind, story[kind].when, Subject(e), publisher(kind), story[kind].id)
+			kind, eventDocs[kind].when, SubjectOf(e), publishingRole(kind), eventDocs[kind].id)
 		out.WriteString(fenced("json", indent(t, e)))
 		out.WriteString("\n<details><summary>schema</summary>\n\n" + fenced("json", indent(t, event.Schema(kind))) + "\n</details>\n\n")
 	}
@@ -161,7 +161,7 @@ KEY: "/etc/nats/tls.key"
 STORE: "/var/lib/nats"
 REPORTER: "UREPORTER_PUBLIC_NKEY"
 ROTATOR: "UROTATOR_PUBLIC_NKEY"
-MARKER: "UMARKER_PUBLIC_NKEY"
+INCIDENT_RESPONDER: "URESPONDER_PUBLIC_NKEY"
 VIEWER: "UVIEWER_PUBLIC_NKEY"
 
 listen: $LISTEN
@@ -181,9 +181,9 @@ accounts {
     jetstream: enabled
     users: [
 `)
-	for _, role := range roles() {
-		may := permissions(role, cluster)
-		fmt.Fprintf(&out, "      {\n        nkey: $%s\n        permissions: {\n", strings.ToUpper(role))
+	for _, role := range allRoles() {
+		may := permissionsOf(role, cluster)
+		fmt.Fprintf(&out, "      {\n        nkey: $%s\n        permissions: {\n", strings.ToUpper(strings.ReplaceAll(role, "-", "_")))
 		for _, list := range []struct {
 			what     string
 			subjects []string

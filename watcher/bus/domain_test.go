@@ -64,7 +64,7 @@ func TestStreamsAreInTheDomainThatIsNamed(t *testing.T) {
 	flushed(t, b)
 	require.Len(t, told(t, b), 1)
 	got := make(chan event.Event, 1)
-	background(t, b.Requests, func(_ context.Context, e event.Event) error { got <- e; return nil })
+	background(t, b.ReceiveRequests, func(_ context.Context, e event.Event) error { got <- e; return nil })
 	require.Equal(t, request("auto-1"), receive(t, got).Data)
 	stream, err := jetStreamOf(t, server).Stream(t.Context(), EventStream("prod"))
 	require.NoError(t, err)

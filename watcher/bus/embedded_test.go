@@ -1,56 +1,63 @@
 package bus
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event/eventtest"
 )
 
-func TestDamagedStoreIsSetAside(t *testing.T) {
-	streamDir := func(store string) string {
-		return filepath.Join(store, "jetstream", "$G", "streams", EventStream("prod"))
-	}
-	for _, tc := range []struct {
-		name   string
-		damage func(t *testing.T, store string)
-	}{
-		{"it is a file", func(t *testing.T, store string) {
+func TestDamagedStoreIsReportedUntilItIsDeleted(t *testing.T) {
+	for name, damage := range map[string]func(t *testing.T, store string){
+		"the store is a file": func(t *testing.T, store string) {
 			require.NoError(t, os.RemoveAll(store))
 			require.NoError(t, os.WriteFile(store, []byte("x"), 0o600))
-		}},
-		{"what is below it is a file", func(t *testing.T, store string) {
+		},
+		"its directory is a file": func(t *testing.T, store string) {
 			require.NoError(t, os.RemoveAll(filepath.Join(store, "jetstream")))
 			require.NoError(t, os.WriteFile(filepath.Join(store, "jetstream"), []byte("x"), 0o600))
-		}},
-		{"the stream's description is garbage", func(t *testing.T, store string) {
-			require.NoError(t, os.WriteFile(filepath.Join(streamDir(store), "meta.inf"), []byte("garbage"), 0o600))
-		}},
-		{"the stream's description is gone", func(t *testing.T, store string) {
-			require.NoError(t, os.Remove(filepath.Join(streamDir(store), "meta.inf")))
-		}},
+		},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			c := testConfig(t)
-			b := openReady(t, c)
-			require.NoError(t, b.Publish(request("auto-1")))
-			flushed(t, b)
-			b.Close()
-			tc.damage(t, filepath.Join(c.StoreDir, storeName))
+			openReady(t, c).Close()
+			store := filepath.Join(c.StoreDir, storeName)
+			damage(t, store)
 
-			again := openReady(t, c)
-			require.Empty(t, told(t, again))
+			again, err := Open(t.Context(), c)
+			require.NoError(t, err, "rotations do not depend on it")
+			t.Cleanup(again.Close)
+			require.ErrorContains(t, again.Ready(), "start embedded NATS server with store")
+			require.ErrorContains(t, again.Ready(), "delete a damaged store, which loses its events only")
+			require.NoError(t, os.RemoveAll(store))
+			waitReady(t, again)
 			require.NoError(t, again.Publish(request("auto-1")))
 			flushed(t, again)
 			require.Len(t, told(t, again), 1)
-			aside, err := filepath.Glob(filepath.Join(c.StoreDir, storeName+asideInfix+"*"))
-			require.NoError(t, err)
-			require.Len(t, aside, 1)
+		})
+	}
+}
+
+// TestDamagedStreamIsCreatedAgain where the server does not recognise what is on the disk.
+func TestDamagedStreamIsCreatedAgain(t *testing.T) {
+	for name, damage := range map[string]func(t *testing.T, meta string){
+		"its description is garbage": func(t *testing.T, meta string) {
+			require.NoError(t, os.WriteFile(meta, []byte("garbage"), 0o600))
+		},
+		"its description is missing": func(t *testing.T, meta string) { require.NoError(t, os.Remove(meta)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := testConfig(t)
+			openReady(t, c).Close()
+			damage(t, filepath.Join(c.StoreDir, storeName, "jetstream", "$G", "streams", EventStream("prod"), "meta.inf"))
+
+			again := openReady(t, c)
+			require.NoError(t, again.Publish(request("auto-1")))
+			flushed(t, again)
+			require.Len(t, told(t, again), 1)
 		})
 	}
 }
@@ -80,20 +87,6 @@ func TestTornMessagesDoNotStopTheServer(t *testing.T) {
 	require.Equal(t, eventtest.All(), told(t, again))
 }
 
-func TestStoreThatVanishesIsReplacedInUse(t *testing.T) {
-	c := testConfig(t)
-	b := openReady(t, c)
-	require.NoError(t, b.Publish(request("auto-1")))
-	flushed(t, b)
-	require.NoError(t, os.RemoveAll(filepath.Join(c.StoreDir, storeName)))
-	require.Eventually(t, func() bool { return b.Stats().SetAside == 1 && b.Ready() == nil }, soon, tick)
-
-	require.NoError(t, b.Publish(request("auto-1")))
-	flushed(t, b)
-	require.Len(t, told(t, b), 1)
-	require.DirExists(t, filepath.Join(c.StoreDir, storeName))
-}
-
 // TestStoreThatCannotBeMadeIsTriedAgain: a full disk must not keep the watcher from starting.
 func TestStoreThatCannotBeMadeIsTriedAgain(t *testing.T) {
 	c := testConfig(t)
@@ -103,29 +96,12 @@ func TestStoreThatCannotBeMadeIsTriedAgain(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(b.Close)
 	require.ErrorContains(t, b.Ready(), "start embedded NATS server with store")
-	require.ErrorContains(t, b.Ready(), "hint: give --store")
+	require.ErrorContains(t, b.Ready(), "hint: check that --store")
 	require.False(t, b.Stats().Connected)
 	require.NoError(t, b.Publish(request("auto-1")), "it waits")
 
 	require.NoError(t, os.Remove(inTheWay))
 	waitReady(t, b)
-	flushed(t, b)
-	require.Len(t, told(t, b), 1)
-}
-
-// TestStoreThatRefusesWritesIsReplaced: what the server answers then is all that is seen of
-// a disk that fails.
-func TestStoreThatRefusesWritesIsReplaced(t *testing.T) {
-	b := openReady(t, testConfig(t))
-	refusal := fmt.Errorf("nats: %w", &jetstream.APIError{Code: 503, ErrorCode: 10077, Description: "no space left on device"})
-	for times := range 3 {
-		b.storeFailed(refusal, times)
-	}
-	require.Zero(t, b.Stats().SetAside, "once or twice is nothing")
-	b.storeFailed(refusal, 3)
-	require.EqualValues(t, 1, b.Stats().SetAside)
-	waitReady(t, b)
-	require.NoError(t, b.Publish(request("auto-1")))
 	flushed(t, b)
 	require.Len(t, told(t, b), 1)
 }
@@ -137,13 +113,9 @@ func TestStoreThatAnotherUsesIsRefused(t *testing.T) {
 	flushed(t, first)
 	_, err := Open(t.Context(), c)
 	require.ErrorIs(t, err, errInUse)
-	require.ErrorContains(t, err, "hint: end that one")
+	require.ErrorContains(t, err, "hint: stop the other watcher")
 	require.Len(t, told(t, first), 1, "the first is not disturbed")
 
-	require.NoError(t, os.RemoveAll(filepath.Join(c.StoreDir, storeName)))
-	require.Eventually(t, func() bool { return first.Stats().SetAside == 1 && first.Ready() == nil }, soon, tick)
-	_, err = Open(t.Context(), c)
-	require.ErrorIs(t, err, errInUse, "a new store is locked as well")
 	first.Close()
 	openReady(t, c)
 }

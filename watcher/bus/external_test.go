@@ -48,8 +48,8 @@ func newSite(t *testing.T, replace ...string) *site {
 		"STORE": filepath.Join(s.dir, "store"),
 	}
 	writeFile(t, s.dir, "ca.crt", s.ca.Pair().CertPEM())
-	for _, role := range roles() {
-		values[strings.ToUpper(role)] = s.newSeed(role)
+	for _, role := range allRoles() {
+		values[strings.ToUpper(strings.ReplaceAll(role, "-", "_"))] = s.newSeed(role)
 	}
 	s.config = strings.NewReplacer(append(replace, "/etc/nats/ca.crt", filepath.Join(s.dir, "ca.crt"))...).Replace(block[1])
 	for name, value := range values {
@@ -122,8 +122,8 @@ func (s *site) busConfig() Config {
 	})
 }
 
-// dial connects as a user, past the bus.
-func (s *site) dial(role string) *nats.Conn {
+// dialServer connects as a user, past the bus.
+func (s *site) dialServer(role string) *nats.Conn {
 	s.t.Helper()
 	user, err := nats.NkeyOptionFromSeed(s.seeds[role])
 	require.NoError(s.t, err)
@@ -248,7 +248,7 @@ func TestRequestOfALargeCluster(t *testing.T) {
 			flushed(t, b)
 			require.EqualValues(t, 1, b.Stats().Published)
 			got := make(chan event.Event, 1)
-			background(t, b.Requests, func(_ context.Context, e event.Event) error { got <- e; return nil })
+			background(t, b.ReceiveRequests, func(_ context.Context, e event.Event) error { got <- e; return nil })
 			require.Equal(t, large, receive(t, got).Data)
 		})
 	}

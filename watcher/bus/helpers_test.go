@@ -75,19 +75,19 @@ func request(name string) event.RotationRequested {
 	return event.RotationRequested{Name: name, Services: []certs.Service{certs.Etcd}, Reason: event.ReasonExpiring, Attempt: 1}
 }
 
-// mark is what others publish; its reason is its id, too.
-func mark(reason string) event.Event {
+// compromisedReport is an event that others publish; its reason is its id, too.
+func compromisedReport(reason string) event.Event {
 	e := event.New("prod", at, event.CertificateCompromised{Service: certs.Etcd, Reason: reason})
 	e.ID = reason
 	return e
 }
 
-// publishMark publishes one as a user who may.
-func publishMark(t *testing.T, js jetstream.JetStream, e event.Event) error {
+// publishCompromised publishes a report as a permitted user.
+func publishCompromised(t *testing.T, js jetstream.JetStream, e event.Event) error {
 	t.Helper()
 	body, err := e.MarshalJSON()
 	require.NoError(t, err)
-	_, err = js.Publish(t.Context(), MarkSubject("prod"), body, jetstream.WithMsgID(e.ID))
+	_, err = js.Publish(t.Context(), CompromisedSubject("prod"), body, jetstream.WithMsgID(e.ID))
 	return err
 }
 

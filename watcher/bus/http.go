@@ -14,13 +14,13 @@ import (
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
-// Handler serves
+// EventsHandler serves
 //
 //	GET /events?since=2h|RFC3339&follow=true   the events, one a line, oldest first
 //
-// Without since it gives all that are kept. Following, an empty line now and then keeps the
+// Without since it returns all that are kept. With follow, an empty line now and then keeps the
 // connection open.
-func (b *Bus) Handler() http.Handler {
+func (b *Bus) EventsHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /events", b.serveEvents)
 	return mux
@@ -40,7 +40,7 @@ func (b *Bus) serveEvents(w http.ResponseWriter, r *http.Request) {
 	if b.followers.Add(1) > int64(b.config.tuning.followers) {
 		b.followers.Add(-1)
 		w.Header().Set("Retry-After", "10")
-		http.Error(w, fmt.Sprintf("already %d readers of events\nhint: end one, or try again later", b.config.tuning.followers), http.StatusTooManyRequests)
+		http.Error(w, fmt.Sprintf("already %d readers of events\nhint: stop one, or try again later", b.config.tuning.followers), http.StatusTooManyRequests)
 		return
 	}
 	defer b.followers.Add(-1)
@@ -55,10 +55,10 @@ func (b *Bus) serveEvents(w http.ResponseWriter, r *http.Request) {
 		var beating sync.WaitGroup
 		defer beating.Wait()
 		defer cancel()
-		out.flush()
+		out.flushHeader()
 		beating.Go(func() {
-			for pause(ctx, b.config.tuning.keepAlive) {
-				if out.line(nil) != nil {
+			for waitFor(ctx, b.config.tuning.keepAlive) {
+				if out.writeLine(nil) != nil {
 					cancel()
 				}
 			}
@@ -69,15 +69,15 @@ func (b *Bus) serveEvents(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return err
 		}
-		return out.line(raw)
+		return out.writeLine(raw)
 	})
 	if err != nil && r.Context().Err() == nil && b.ctx.Err() == nil {
-		b.config.Log.Warn("events cut off", "error", err)
-		panic(http.ErrAbortHandler) // the reader must not take what it has for all there is
+		b.config.Log.Warn("events interrupted", "error", err)
+		panic(http.ErrAbortHandler) // the client must notice that the response is incomplete
 	}
 }
 
-// lines writes JSON, a value a line.
+// lines writes JSON values, one on each line.
 type lines struct {
 	mu sync.Mutex
 	w  io.Writer
@@ -91,8 +91,8 @@ func newLines(w http.ResponseWriter) *lines {
 	return &lines{w: w, c: http.NewResponseController(w)}
 }
 
-// line writes and flushes. A reader that takes nothing for half a minute is given up.
-func (l *lines) line(raw []byte) error {
+// writeLine writes and flushes. A reader that reads nothing for half a minute is disconnected.
+func (l *lines) writeLine(raw []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.c.SetWriteDeadline(time.Now().Add(30 * time.Second)); err != nil && !errors.Is(err, http.ErrNotSupported) {
@@ -104,10 +104,10 @@ func (l *lines) line(raw []byte) error {
 	return l.c.Flush()
 }
 
-func (l *lines) flush() {
+func (l *lines) flushHeader() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_ = l.c.Flush() // the next line says so too
+	_ = l.c.Flush() // the next line fails too
 }
 
 // parseSince reads a duration before now, or a time.

@@ -31,7 +31,7 @@ type answer struct {
 // serve serves a bus's events and gives two clients: one reads all, one reads as it comes.
 func serve(t *testing.T, b *Bus) (get func(string) answer, follow func(context.Context, string) io.Reader) {
 	t.Helper()
-	s := httptest.NewServer(b.Handler())
+	s := httptest.NewServer(b.EventsHandler())
 	t.Cleanup(s.Close)
 	get = func(pathAndQuery string) answer {
 		t.Helper()
@@ -103,7 +103,7 @@ func TestFollowersHearAtOnceAndEndWithTheirClient(t *testing.T) {
 	require.Eventually(t, func() bool { return b.Stats().Followers == 0 }, soon, tick)
 }
 
-func TestFollowerOutlivesTheServerAndItsStore(t *testing.T) {
+func TestFollowerContinuesInANewStream(t *testing.T) {
 	c := testConfig(t)
 	b := openReady(t, c)
 	got := make(chan string, 10)
@@ -114,8 +114,8 @@ func TestFollowerOutlivesTheServerAndItsStore(t *testing.T) {
 	}()
 	require.NoError(t, b.Publish(request("before")))
 	require.Equal(t, "before", receive(t, got))
-	require.NoError(t, os.RemoveAll(c.StoreDir+"/"+storeName))
-	require.Eventually(t, func() bool { return b.Stats().SetAside == 1 && b.Ready() == nil }, soon, tick)
+	_, js := raw(t, b)
+	require.NoError(t, js.DeleteStream(t.Context(), EventStream("prod")))
 	require.NoError(t, b.Publish(request("after")))
 	require.Equal(t, "after", receive(t, got))
 	cancel()
@@ -174,14 +174,14 @@ func TestEventsRefuses(t *testing.T) {
 	require.Contains(t, response.body, "already 1 readers of events")
 
 	recorder := httptest.NewRecorder()
-	b.Handler().ServeHTTP(recorder, httptest.NewRequest(http.MethodPost, "/events", nil))
+	b.EventsHandler().ServeHTTP(recorder, httptest.NewRequest(http.MethodPost, "/events", nil))
 	require.Equal(t, http.StatusMethodNotAllowed, recorder.Code)
 }
 
 func TestEventsOfANATSThatIsAway(t *testing.T) {
 	b := openTest(t, testConfig(t, func(c *Config) { c.URLs, c.StoreDir = []string{"nats://127.0.0.1:1"}, "" }))
 	recorder := httptest.NewRecorder()
-	b.Handler().ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/events", nil))
+	b.EventsHandler().ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/events", nil))
 	require.Equal(t, http.StatusServiceUnavailable, recorder.Code)
 	require.Contains(t, recorder.Body.String(), "events cannot be read now: NATS as reporter")
 }

@@ -14,14 +14,14 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// errDenied means that the server does not let this user publish to a subject. It is not
-// said in a reply, there is none: it arrives by itself on the connection.
+// errDenied means that this user may not publish to a subject. The server sends no reply then:
+// the error arrives asynchronously on the connection.
 var errDenied = errors.New("permission denied by NATS")
 
 var deniedSubject = regexp.MustCompile(`Publish to "([^"]*)"`)
 
-// link is one role's connection. It is made again for ever, and anew where its credentials
-// change.
+// link is the connection of one role. It reconnects without limit, and again when its
+// credentials change.
 type link struct {
 	role        string
 	config      *Config
@@ -34,40 +34,40 @@ type link struct {
 	js      jetstream.JetStream
 	used    [sha256.Size]byte // of the credentials that nc has
 	ended   bool
-	watched map[*watcher]bool
+	denials map[*denial]bool
 	up      chan struct{} // closed and replaced at every connect
 	last    error         // why it is not connected
 }
 
-// watcher waits for a refusal.
-type watcher struct {
+// denial waits for a permission error.
+type denial struct {
 	matches func(subject string) bool
 	cancel  context.CancelCauseFunc
 }
 
-// connect begins to connect a role; it does not wait for the server.
-func connect(c *Config, role, credentials string, e *embedded) (*link, error) {
-	l := &link{role: role, config: c, credentials: credentials, embedded: e, log: c.Log.With("nats", role), watched: map[*watcher]bool{}, up: make(chan struct{})}
+// newLink begins to connect a role; it does not wait for the server.
+func newLink(c *Config, role, credentials string, e *embedded) (*link, error) {
+	l := &link{role: role, config: c, credentials: credentials, embedded: e, log: c.Log.With("nats", role), denials: map[*denial]bool{}, up: make(chan struct{})}
 	l.last = errors.New("not connected yet")
-	if err := l.dial(nats.RetryOnFailedConnect(true)); err != nil {
+	if err := l.dialServer(nats.RetryOnFailedConnect(true)); err != nil {
 		return nil, fmt.Errorf("connect to NATS as %s: %w", role, err)
 	}
 	return l, nil
 }
 
-// dial makes a connection in the place of the one that there is, which stays where that fails.
-func (l *link) dial(more ...nats.Option) error {
+// dialServer makes a new connection in place of the current one, which is kept if that fails.
+func (l *link) dialServer(more ...nats.Option) error {
 	options := append([]nats.Option{
 		nats.Name("rotate-certs-watcher " + l.role),
 		nats.CustomInboxPrefix(inboxPrefix + l.role),
 		nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(),
 		nats.ReconnectWait(l.config.tuning.reconnect), nats.ReconnectJitter(l.config.tuning.reconnect/2, l.config.tuning.reconnect),
-		nats.ReconnectBufSize(-1), // what is not sent stays in the outbox
-		nats.ConnectHandler(l.connected),
-		nats.ReconnectHandler(l.connected),
-		nats.DisconnectErrHandler(l.disconnected),
-		nats.ReconnectErrHandler(l.disconnected),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { l.failed(err) }),
+		nats.ReconnectBufSize(-1), // unsent events stay in the outbox
+		nats.ConnectHandler(l.onConnected),
+		nats.ReconnectHandler(l.onConnected),
+		nats.DisconnectErrHandler(l.onDisconnected),
+		nats.ReconnectErrHandler(l.onDisconnected),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { l.onError(err) }),
 	}, more...)
 	var used [sha256.Size]byte
 	if l.embedded != nil {
@@ -84,7 +84,8 @@ func (l *link) dial(more ...nats.Option) error {
 		if err != nil {
 			return err
 		}
-		used, options = hash, append(append(options, tls...), user...)
+		used = hash
+		options = append(append(options, tls...), user...)
 	}
 	nc, err := nats.Connect(strings.Join(l.config.URLs, ","), options...)
 	if err != nil {
@@ -95,29 +96,31 @@ func (l *link) dial(more ...nats.Option) error {
 		nc.Close()
 		return err
 	}
-	l.replace(nc, js, used)
+	l.replaceConnection(nc, js, used)
 	return nil
 }
 
-// replace puts a connection in the place of the one before, and ends that.
-func (l *link) replace(nc *nats.Conn, js jetstream.JetStream, used [sha256.Size]byte) {
+// replaceConnection replaces the connection and closes the previous one.
+func (l *link) replaceConnection(nc *nats.Conn, js jetstream.JetStream, used [sha256.Size]byte) {
 	l.mu.Lock()
 	old := l.nc
 	if l.ended {
 		old = nc
 	} else {
-		l.nc, l.js, l.used = nc, js, used
+		l.nc = nc
+		l.js = js
+		l.used = used
 	}
 	l.mu.Unlock()
 	if old != nil {
 		old.Close()
 	}
-	if nc.IsConnected() { // its handler may have been called before it was ours
-		l.connected(nc)
+	if nc.IsConnected() { // onConnected may have been called before
+		l.onConnected(nc)
 	}
 }
 
-func (l *link) close() {
+func (l *link) closeLink() {
 	l.mu.Lock()
 	l.ended = true
 	nc := l.nc
@@ -125,7 +128,7 @@ func (l *link) close() {
 	nc.Close()
 }
 
-// jetStream is that of the connection that there is now.
+// jetStream is the JetStream context of the current connection.
 func (l *link) jetStream() jetstream.JetStream {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -140,7 +143,7 @@ func jetStream(nc *nats.Conn, c *Config) (jetstream.JetStream, error) {
 	return jetstream.NewWithDomain(nc, c.Domain, timeout)
 }
 
-func (l *link) connected(nc *nats.Conn) {
+func (l *link) onConnected(nc *nats.Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if nc != l.nc || l.last == nil {
@@ -152,7 +155,7 @@ func (l *link) connected(nc *nats.Conn) {
 	l.log.Info("connected to NATS")
 }
 
-func (l *link) disconnected(nc *nats.Conn, err error) {
+func (l *link) onDisconnected(nc *nats.Conn, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if nc != l.nc || l.ended {
@@ -167,33 +170,33 @@ func (l *link) disconnected(nc *nats.Conn, err error) {
 	l.last = err
 }
 
-// failed hears what the server says by itself.
-func (l *link) failed(err error) {
-	l.log.Warn("NATS refuses", "error", err)
+// onError handles asynchronous errors of the server.
+func (l *link) onError(err error) {
+	l.log.Warn("NATS reports an error", "error", err)
 	subject := deniedSubject.FindStringSubmatch(err.Error())
 	if subject == nil || !errors.Is(err, nats.ErrPermissionViolation) {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for w := range l.watched {
+	for w := range l.denials {
 		if w.matches(subject[1]) {
 			w.cancel(fmt.Errorf("%w: user %q may not publish to %q", errDenied, l.role, subject[1]))
 		}
 	}
 }
 
-// deniable is a context that ends with [errDenied] as soon as the server refuses a subject.
-// The function that it returns gives the cause in the place of an error.
-func (l *link) deniable(ctx context.Context, matches func(string) bool) (context.Context, func(error) error) {
+// withDenial returns a context that ends with [errDenied] once the server refuses a subject,
+// and a function that replaces an error by that cause.
+func (l *link) withDenial(ctx context.Context, matches func(string) bool) (context.Context, func(error) error) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	w := &watcher{matches: matches, cancel: cancel}
+	w := &denial{matches: matches, cancel: cancel}
 	l.mu.Lock()
-	l.watched[w] = true
+	l.denials[w] = true
 	l.mu.Unlock()
 	return ctx, func(err error) error {
 		l.mu.Lock()
-		delete(l.watched, w)
+		delete(l.denials, w)
 		l.mu.Unlock()
 		cause := context.Cause(ctx)
 		cancel(nil)
@@ -204,8 +207,9 @@ func (l *link) deniable(ctx context.Context, matches func(string) bool) (context
 	}
 }
 
-// state says why the link is not connected, and gives what is closed at the next connect.
-func (l *link) state() (<-chan struct{}, error) {
+// connectionState returns why the link is not connected (nil: it is), and a channel that is
+// closed at the next connect.
+func (l *link) connectionState() (<-chan struct{}, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.up, l.last

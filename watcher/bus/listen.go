@@ -15,8 +15,8 @@ import (
 	"github.com/nats-io/nkeys"
 )
 
-// listen opens the embedded server to users over TLS.
-func (e *embedded) listen(o *server.Options) error {
+// addListener adds the TLS listener and its users to the options of the server.
+func (e *embedded) addListener(o *server.Options) error {
 	l := e.config.Listen
 	host, port, err := net.SplitHostPort(l.Address)
 	if err == nil {
@@ -34,8 +34,10 @@ func (e *embedded) listen(o *server.Options) error {
 	if _, err := tls.LoadX509KeyPair(l.TLS.Cert, l.TLS.Key); err != nil {
 		return fmt.Errorf("read certificate %q of the NATS listener: %w", l.TLS.Cert, err)
 	}
-	o.DontListen, o.TLS, o.TLSTimeout = false, true, 5
-	if o.TLSConfig, err = l.tls(); err != nil {
+	o.DontListen = false
+	o.TLS = true
+	o.TLSTimeout = 5
+	if o.TLSConfig, err = l.tlsConfig(); err != nil {
 		return err
 	}
 	o.TLSVerify = l.TLS.CA != ""
@@ -51,8 +53,8 @@ func (e *embedded) listen(o *server.Options) error {
 	return nil
 }
 
-// tls reads the files again for every handshake.
-func (l *Listen) tls() (*tls.Config, error) {
+// tlsConfig reads the files again for every handshake.
+func (l *Listen) tlsConfig() (*tls.Config, error) {
 	config := &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -78,36 +80,36 @@ func (l *Listen) tls() (*tls.Config, error) {
 	return config, nil
 }
 
-// followUsers gives the server its users again when their file changes: who is no user any
-// more is disconnected. A file that became wrong changes nothing.
+// followUsers reloads the users of the server when their file changes: removed users are
+// disconnected. An invalid file changes nothing.
 func (b *Bus) followUsers() {
-	for pause(b.ctx, b.config.tuning.watch) {
+	for waitFor(b.ctx, b.config.tuning.watch) {
 		if err := b.embedded.reloadUsers(); err != nil {
-			b.config.Log.Error("users of the NATS listener are wrong, the last good ones stay in force", "error", err)
+			b.config.Log.Error("invalid file of users of the NATS listener: the last valid users remain", "error", err)
 		}
 	}
 }
 
-// reloadUsers does it once for each content of the file.
+// reloadUsers reloads once for each content of the file.
 func (e *embedded) reloadUsers() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	raw, err := os.ReadFile(e.config.Listen.Users)
 	if err != nil || e.server == nil || sha256.Sum256(raw) == e.users {
-		return nil //nolint:nilerr // a file that is being replaced is there the next time
+		return nil //nolint:nilerr // a file that is being replaced exists at the next check
 	}
-	options, err := e.options()
+	options, err := e.serverOptions()
 	if err != nil {
 		return err
 	}
 	if err := e.server.ReloadOptions(options); err != nil {
 		return fmt.Errorf("reload users of the NATS listener: %w", err)
 	}
-	e.log.Info("users of the NATS listener read again", "file", e.config.Listen.Users)
+	e.log.Info("reloaded users of the NATS listener", "file", e.config.Listen.Users)
 	return nil
 }
 
-// parseUsers reads "ROLE NKEY" and "ROLE NAME PASSWORD" lines. Passwords are in no error.
+// parseUsers reads "ROLE NKEY" and "ROLE NAME PASSWORD" lines. Errors contain no passwords.
 func parseUsers(text, cluster string) (users []*server.User, keys []*server.NkeyUser, err error) {
 	var seen []string
 	for number, scanner := 1, bufio.NewScanner(strings.NewReader(text)); scanner.Scan(); number++ {
@@ -115,11 +117,11 @@ func parseUsers(text, cluster string) (users []*server.User, keys []*server.Nkey
 		if len(fields) == 0 || strings.HasPrefix(fields[0], "#") {
 			continue
 		}
-		bad := func(what string) error { return fmt.Errorf("line %d: %s", number, what) }
-		if !slices.Contains(roles(), fields[0]) {
-			return nil, nil, bad(fmt.Sprintf("unknown role %q\nroles: %s", fields[0], strings.Join(roles(), ", ")))
+		bad := func(text string) error { return fmt.Errorf("line %d: %s", number, text) }
+		if !slices.Contains(allRoles(), fields[0]) {
+			return nil, nil, bad(fmt.Sprintf("unknown role %q\nhint: roles are %s", fields[0], strings.Join(allRoles(), ", ")))
 		}
-		may := permissions(fields[0], cluster)
+		may := permissionsOf(fields[0], cluster)
 		switch {
 		case len(fields) == 2 && nkeys.IsValidPublicUserKey(fields[1]):
 			keys = append(keys, &server.NkeyUser{Nkey: fields[1], Permissions: may})
@@ -129,12 +131,12 @@ func parseUsers(text, cluster string) (users []*server.User, keys []*server.Nkey
 			return nil, nil, bad("neither \"ROLE NKEY\" (the public one, it begins with U) nor \"ROLE NAME PASSWORD\"")
 		}
 		if slices.Contains(seen, fields[1]) {
-			return nil, nil, bad(fmt.Sprintf("user %q is there twice", fields[1]))
+			return nil, nil, bad(fmt.Sprintf("user %q is listed twice", fields[1]))
 		}
 		seen = append(seen, fields[1])
 	}
 	if len(seen) == 0 {
-		return nil, nil, fmt.Errorf("it has no user\nhint: a line such as \"viewer NAME PASSWORD\"")
+		return nil, nil, fmt.Errorf("no user in it\nhint: a line such as \"viewer NAME PASSWORD\"")
 	}
 	return users, keys, nil
 }

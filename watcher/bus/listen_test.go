@@ -18,7 +18,7 @@ func TestUsersOfTheListenerAreReadAgain(t *testing.T) {
 	log := make(said, 1000)
 	c := testConfig(t, func(c *Config) {
 		c.Log = slog.New(log)
-		c.Listen = &Listen{Address: "127.0.0.1:0", Users: writeFile(t, s.dir, "users", []byte("marker ann secret-of-ann\n"))}
+		c.Listen = &Listen{Address: "127.0.0.1:0", Users: writeFile(t, s.dir, "users", []byte("incident-responder ann secret-of-ann\n"))}
 		c.Listen.TLS = TLS{Cert: s.dir + "/tls.crt", Key: s.dir + "/tls.key"}
 	})
 	b := openReady(t, c)
@@ -30,8 +30,8 @@ func TestUsersOfTheListenerAreReadAgain(t *testing.T) {
 	_, err := dial("ann", nats.ClosedHandler(func(*nats.Conn) { close(gone) }))
 	require.NoError(t, err)
 
-	replaceFile(t, s.dir, "users", "marker ann\n")
-	log.until(t, "users of the NATS listener are wrong", 1)
+	replaceFile(t, s.dir, "users", "incident-responder ann\n")
+	log.until(t, "invalid file of users of the NATS listener", 1)
 	again, err := dial("ann")
 	require.NoError(t, err, "the last good ones stay")
 	again.Close()
@@ -52,14 +52,14 @@ func TestUsersOfTheListenerAreReadAgain(t *testing.T) {
 func TestAWrongFileOfUsersAtTheStart(t *testing.T) {
 	s := newSite(t)
 	c := testConfig(t, func(c *Config) {
-		c.Listen = &Listen{Address: "127.0.0.1:0", Users: writeFile(t, s.dir, "users", []byte("marker ann\n"))}
+		c.Listen = &Listen{Address: "127.0.0.1:0", Users: writeFile(t, s.dir, "users", []byte("incident-responder ann\n"))}
 		c.Listen.TLS = TLS{Cert: s.dir + "/tls.crt", Key: s.dir + "/tls.key"}
 	})
 	b, err := Open(t.Context(), c)
 	require.NoError(t, err)
 	t.Cleanup(b.Close)
 	require.ErrorContains(t, b.Ready(), "users of the NATS listener from")
-	replaceFile(t, s.dir, "users", "marker ann secret-of-ann\n")
+	replaceFile(t, s.dir, "users", "incident-responder ann secret-of-ann\n")
 	waitReady(t, b)
 }
 
@@ -68,7 +68,7 @@ func TestTheCAOfTheListenerIsReadAgain(t *testing.T) {
 	s := newSite(t)
 	first, second := certstest.NewCA(t, "first"), certstest.NewCA(t, "second")
 	c := testConfig(t, func(c *Config) {
-		c.Listen = &Listen{Address: "127.0.0.1:0", Users: writeFile(t, s.dir, "users", []byte("marker ann secret-of-ann\n"))}
+		c.Listen = &Listen{Address: "127.0.0.1:0", Users: writeFile(t, s.dir, "users", []byte("incident-responder ann secret-of-ann\n"))}
 		c.Listen.TLS = TLS{CA: writeFile(t, s.dir, "clients.crt", first.Pair().CertPEM()), Cert: s.dir + "/tls.crt", Key: s.dir + "/tls.key"}
 	})
 	b := openReady(t, c)

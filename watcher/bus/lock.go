@@ -6,38 +6,38 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-
-	"github.com/gofrs/flock"
 )
 
-// lockName is in StoreDir, beside the store, which may be set aside.
+// lockName is in StoreDir, beside the store, which may be deleted.
 const lockName = "lock"
 
 var errInUse = errors.New("another watcher uses it")
 
-// lock takes the directory for this process: two servers would ruin each other's store. It
-// ends with the process, however that ends. A file system that has no locks is used
-// without.
-func (e *embedded) lock() error {
-	if e.unlock != nil {
+// lockStore locks the store for this process: two servers would damage it. The kernel drops
+// the lock when the process ends. A file system without locks is used without one.
+func (e *embedded) lockStore() error {
+	if e.locked != nil {
 		return nil
 	}
-	dir := e.config.StoreDir
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	directory := e.config.StoreDir
+	if err := os.MkdirAll(directory, 0o700); err != nil {
 		return err
 	}
-	held := flock.New(filepath.Join(dir, lockName))
-	ours, err := held.TryLock()
+	file, err := os.OpenFile(filepath.Join(directory, lockName), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	switch {
+	case errors.Is(err, syscall.EWOULDBLOCK):
+		_ = file.Close() // nothing was written
+		return fmt.Errorf("use store %q: %w\nhint: stop the other watcher, or give this one another directory with --store", directory, errInUse)
 	case errors.Is(err, errors.ErrUnsupported), errors.Is(err, syscall.ENOLCK):
-		e.log.Warn("the file system of the embedded NATS server's store has no locks: see to it that no other watcher uses it", "directory", dir, "error", err)
-		e.unlock = func() error { return nil }
-		return nil
+		e.log.Warn("the file system of the embedded NATS server's store has no locks; no other watcher may use it", "directory", directory, "error", err)
 	case err != nil:
-		return err
-	case !ours:
-		return fmt.Errorf("use store %q: %w\nhint: end that one, or give this one another directory with --store", dir, errInUse)
+		_ = file.Close() // nothing was written
+		return fmt.Errorf("lock store %q: %w", directory, err)
 	}
-	e.unlock = held.Unlock
+	e.locked = file
 	return nil
 }

@@ -53,7 +53,7 @@ func nackObjects(t *testing.T, cluster string) string {
 		require.NoError(t, err)
 		out = append(out, string(text))
 	}
-	for _, s := range streams(cluster, 1) {
+	for _, s := range declaredStreams(cluster, 1) {
 		spec := nackSpec{
 			Name: s.Name, Subjects: s.Subjects, Storage: "file", Retention: "limits", Discard: "old", MaxAge: s.MaxAge.String(),
 			MaxMsgs: s.MaxMsgs, MaxBytes: s.MaxBytes, MaxMsgSize: s.MaxMsgSize, DuplicateWindow: s.Duplicates.String(), AllowDirect: true, Replicas: 1,
@@ -63,7 +63,7 @@ func nackObjects(t *testing.T, cluster string) string {
 		}
 		add("Stream", s.Name, spec)
 	}
-	for _, c := range consumers(cluster, ackWait) {
+	for _, c := range declaredConsumers(cluster, ackWait) {
 		spec := nackSpec{
 			StreamName: c.stream, DurableName: c.Durable, DeliverPolicy: "all", AckPolicy: "explicit", AckWait: c.AckWait.String(), MaxDeliver: -1, FilterSubject: c.FilterSubject,
 		}
@@ -82,7 +82,7 @@ func TestDocumentedNACKObjectsFit(t *testing.T) {
 	limited := *s
 	limited.config = regexp.MustCompile(`(?m)^.*STREAM\.CREATE.*\n`).ReplaceAllString(s.config, "")
 	s.start()
-	js, err := jetstream.New(s.dial(roleRotator))
+	js, err := jetstream.New(s.dialServer(roleRotator))
 	require.NoError(t, err)
 	text, err := os.ReadFile(document)
 	require.NoError(t, err)
@@ -105,7 +105,7 @@ func TestDocumentedNACKObjectsFit(t *testing.T) {
 
 	limited.start()
 	b := openReady(t, limited.busConfig())
-	for _, want := range streams("prod", 1) {
+	for _, want := range declaredStreams("prod", 1) {
 		have, err := b.rotator.jetStream().Stream(t.Context(), want.Name)
 		require.NoError(t, err)
 		require.Equal(t, fmt.Sprint(want.MaxAge, want.MaxMsgs, want.MaxBytes, want.MaxMsgSize, want.Duplicates), func(c jetstream.StreamConfig) string {

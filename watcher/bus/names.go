@@ -12,30 +12,32 @@ import (
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
-// Everything that has a name in NATS has it from here; docs/events.md lists it. Each
-// cluster has its own streams, so that many can share one NATS account without seeing,
-// filling or deduplicating each other's.
+// All names in NATS are defined here; docs/events.md lists them. Each cluster has its own
+// streams, so that clusters can share a NATS account without access to, or limits from, the
+// events of others.
 const (
 	// subjectRoot begins every subject: "rotate-certs.v1.CLUSTER.certificate.expiring.NODE".
 	subjectRoot = eventRoot + ".v1"
 	eventRoot   = "rotate-certs"
-	// noNode is the last token of what is not about a single node.
+	// noNode is the last token of events that are not about a single node.
 	noNode = "_"
 
-	// markRoot begins the subject of marks: "rotate-certs-marks.v1.CLUSTER". It is none of the
-	// events' subjects, so that nothing published there takes room from marks.
-	markRoot = "rotate-certs-marks"
+	// compromisedRoot begins the subject of reports of compromised keys,
+	// "rotate-certs-compromised.v1.CLUSTER". It is not among the subjects of events, so that
+	// events cannot use up the space of reports.
+	compromisedRoot = "rotate-certs-compromised"
 
-	eventStreamPrefix = "rotate-certs-events-"
-	markStreamPrefix  = "rotate-certs-marks-"
+	// Prefixes of stream names: with maxShort, a name has fewer than 32 characters.
+	eventStreamPrefix       = "rotate-certs-events-"
+	compromisedStreamPrefix = "compromised-certs-"
 
 	// ConsumerRotator is the durable consumer of rotation.requested.
 	ConsumerRotator = "rotator"
-	// ConsumerMarks is the durable consumer of marks.
-	ConsumerMarks = "marks"
+	// ConsumerCompromised is the durable consumer of reports of compromised keys.
+	ConsumerCompromised = "compromised"
 
-	// inboxPrefix and the role's name begin the subjects of its replies, so that no user
-	// can listen to another's.
+	// inboxPrefix and the role begin the subjects of replies, so that no user can read the
+	// replies to another.
 	inboxPrefix = "_INBOX_"
 )
 
@@ -45,37 +47,35 @@ const (
 	eventMaxBytes = 256 << 20
 	// eventMaxSize has room for a request that names every certificate of a large cluster.
 	eventMaxSize = 4 << 20
-	// A mark that finds its stream full is refused, so that none that was acknowledged goes.
-	markMaxAge   = 30 * 24 * time.Hour
-	markMaxSize  = 64 << 10
-	markMaxMsgs  = 1000
-	markMaxBytes = markMaxMsgs * markMaxSize
-	// dedupeWindow is for how long the same event is told only once. What is still true
-	// after it, such as a certificate that nobody renews, is told again.
+	// A report that finds its stream full is refused, so that no acknowledged one is removed.
+	compromisedMaxAge   = 30 * 24 * time.Hour
+	compromisedMaxSize  = 64 << 10
+	compromisedMaxMsgs  = 1000
+	compromisedMaxBytes = compromisedMaxMsgs * compromisedMaxSize
+	// dedupeWindow is for how long NATS stores the same event only once.
 	dedupeWindow = 7 * 24 * time.Hour
-	// markAge is how old a mark may be when the watcher receives it. It is for how long the
-	// watcher or NATS may be away with a mark that was acknowledged. After it, certificates may
-	// have been renewed for other reasons: whoever published it has to say that it still holds.
-	markAge = 7 * 24 * time.Hour
-	// startBack is how far back a consumer begins that is made where the stream exists. Requests
-	// are dropped long before that age, by their receiver.
+	// compromisedMaxWait is how old a report may be when the watcher receives it: for that long
+	// the watcher or NATS may be unavailable. Later, the certificates may have been renewed for
+	// other reasons, and the report must be published again if it still applies.
+	compromisedMaxWait = 7 * 24 * time.Hour
+	// startBack is how far back a consumer starts that is created for an existing stream.
+	// Receivers drop requests of that age.
 	startBack = time.Hour
-	// markDedupeWindow is for whoever publishes again because no answer came. NATS remembers an
-	// id for that time, in memory. After it, the same id still makes the same object.
-	markDedupeWindow = time.Hour
-	// ackWait is how long a message may be silent in a handler's hands.
+	// compromisedDedupeWindow is for publishers that received no acknowledgement. NATS keeps
+	// the ids of that time in memory. Later, the same id still leads to the same object.
+	compromisedDedupeWindow = time.Hour
+	// ackWait is for how long a handler may hold a message without extending it.
 	ackWait = time.Minute
-	// maxRequests and maxMarks are how often a message is delivered before the watcher gives
-	// it up. The decider publishes a request again. A person publishes a mark once, so it gets
-	// more deliveries.
-	maxRequests = 5
-	maxMarks    = 20
+	// A message that was delivered so often is given up. The decider publishes a request again.
+	// A report is published once, so it gets more deliveries.
+	maxRequestDeliveries     = 5
+	maxCompromisedDeliveries = 20
 )
 
-// Token encodes a name as one token of a subject, stream or consumer name: letters,
-// digits and "-" stay, every other byte becomes "_" and two hexadecimal digits. So
-// "cp1.example.org" is "cp1_2eexample_2eorg", and no two names become the same.
-func Token(name string) string {
+// NameToken encodes a name as one token of a subject, stream or consumer name: letters, digits
+// and "-" are kept, every other byte becomes "_" and two hexadecimal digits. So
+// "cp1.example.org" is "cp1_2eexample_2eorg", and different names have different tokens.
+func NameToken(name string) string {
 	var b strings.Builder
 	for _, c := range []byte(name) {
 		switch {
@@ -91,98 +91,117 @@ func Token(name string) string {
 	return b.String()
 }
 
-// maxShort keeps the names of streams below the 32 characters that NATS advises.
+// maxShort keeps stream names shorter than the 32 characters that NATS recommends.
 const maxShort = 11
 
-// short is the token of a cluster's name, or the beginning of the name's SHA-256 where that
-// token is long, as a UID is.
-func short(cluster string) string {
-	if token := Token(cluster); len(token) <= maxShort {
+// shortToken is the token of a cluster name, or the beginning of the SHA-256 of the name if
+// the token is long, as that of a UID is.
+func shortToken(cluster string) string {
+	if token := NameToken(cluster); len(token) <= maxShort {
 		return token
 	}
 	return fmt.Sprintf("%x", sha256.Sum256([]byte(cluster)))[:maxShort]
 }
 
-// Subject is where an event is published.
-func Subject(e event.Event) string {
-	return subjectOf(e.Cluster, e.Type, Token(e.Node))
+// SubjectOf is the subject of an event.
+func SubjectOf(e event.Event) string {
+	return buildSubject(e.Cluster, e.Type, NameToken(e.Node))
 }
 
-func subjectOf(cluster string, t event.Type, last string) string {
-	return subjectRoot + "." + Token(cluster) + "." + string(t) + "." + last
+func buildSubject(cluster string, t event.Type, last string) string {
+	return subjectRoot + "." + NameToken(cluster) + "." + string(t) + "." + last
 }
 
-// EventStream is the name of the stream with a cluster's events.
-func EventStream(cluster string) string { return eventStreamPrefix + short(cluster) }
+// EventStream is the name of the stream of events of a cluster.
+func EventStream(cluster string) string { return eventStreamPrefix + shortToken(cluster) }
 
-// MarkStream is the name of the stream with a cluster's marks that wait for the watcher.
-func MarkStream(cluster string) string { return markStreamPrefix + short(cluster) }
+// CompromisedStream is the name of the stream of reports of compromised keys of a cluster.
+func CompromisedStream(cluster string) string { return compromisedStreamPrefix + shortToken(cluster) }
 
-// MarkSubject is where others publish a certificate.compromised, for the watcher to make a
-// CompromisedCertificate of it.
-func MarkSubject(cluster string) string { return markRoot + ".v1." + Token(cluster) }
+// CompromisedSubject is the subject to which others publish certificate.compromised, for the
+// watcher to create a CompromisedCertificate.
+func CompromisedSubject(cluster string) string { return compromisedRoot + ".v1." + NameToken(cluster) }
 
-// stream is a declared stream, and what it must do at least where it exists.
+// stream is a declared stream, and the minimum that an existing one must comply with.
 type stream struct {
 	jetstream.StreamConfig
-	takes string        // subject
-	keeps time.Duration // messages for as long
+	subject string        // that it must have
+	minAge  time.Duration // for how long it must keep messages
 }
 
-// streams are the declared streams of a cluster. Events have limits, because a stream of that
-// retention remembers the ids of what was acknowledged over a restart. Marks are a work queue:
-// those that became objects take no room, and are not delivered again. File storage with the
-// default persistence, because the other one acknowledges before it writes.
-func streams(cluster string, replicas int) []stream {
+// declaredStreams are the streams of a cluster. The event stream has the retention "limits",
+// since it then remembers the ids of acknowledged messages over a restart. The stream of
+// reports is a work queue: handled reports use no space, and are not delivered again. Both
+// use file storage with the default persistence; the other mode acknowledges before writing.
+func declaredStreams(cluster string, replicas int) []stream {
+	token := NameToken(cluster)
 	common := jetstream.StreamConfig{
 		Storage: jetstream.FileStorage,
 		MaxMsgs: -1, MaxMsgsPerSubject: -1, MaxConsumers: -1, Replicas: max(1, replicas), AllowDirect: true,
 	}
-	events, marks := common, common
-	events.Name, events.Description = EventStream(cluster), "certificates and their rotations"
-	events.Subjects = []string{eventRoot + ".*." + Token(cluster) + ".>"} // of every version
-	events.Retention, events.Discard = jetstream.LimitsPolicy, jetstream.DiscardOld
-	events.MaxAge, events.MaxBytes, events.MaxMsgSize = eventMaxAge, eventMaxBytes, eventMaxSize
-	events.Duplicates, marks.Duplicates = dedupeWindow, markDedupeWindow
-	marks.Name, marks.Description = MarkStream(cluster), "reports of compromised keys"
-	marks.Subjects = []string{markRoot + ".*." + Token(cluster)}
-	marks.Retention, marks.Discard = jetstream.WorkQueuePolicy, jetstream.DiscardNew
-	marks.MaxAge, marks.MaxBytes, marks.MaxMsgs, marks.MaxMsgSize = markMaxAge, markMaxBytes, markMaxMsgs, markMaxSize
+	events := common
+	events.Name = EventStream(cluster)
+	events.Description = "certificates and their rotations"
+	events.Subjects = []string{eventRoot + ".*." + token + ".>"} // of every version
+	events.Retention = jetstream.LimitsPolicy
+	events.Discard = jetstream.DiscardOld
+	events.MaxAge = eventMaxAge
+	events.MaxBytes = eventMaxBytes
+	events.MaxMsgSize = eventMaxSize
+	events.Duplicates = dedupeWindow
+
+	compromised := common
+	compromised.Name = CompromisedStream(cluster)
+	compromised.Description = "reports of compromised keys"
+	compromised.Subjects = []string{compromisedRoot + ".*." + token}
+	compromised.Retention = jetstream.WorkQueuePolicy
+	compromised.Discard = jetstream.DiscardNew
+	compromised.MaxAge = compromisedMaxAge
+	compromised.MaxBytes = compromisedMaxBytes
+	compromised.MaxMsgs = compromisedMaxMsgs
+	compromised.MaxMsgSize = compromisedMaxSize
+	compromised.Duplicates = compromisedDedupeWindow
 	return []stream{
-		{StreamConfig: events, takes: subjectRoot + "." + Token(cluster) + ".>", keeps: startBack},
-		{StreamConfig: marks, takes: MarkSubject(cluster), keeps: markAge},
+		{StreamConfig: events, subject: subjectRoot + "." + token + ".>", minAge: startBack},
+		{StreamConfig: compromised, subject: CompromisedSubject(cluster), minAge: compromisedMaxWait},
 	}
 }
 
-// consumer is a durable consumer of a stream, and what it must do at least where it exists.
+// consumer is a durable consumer of a stream, and the minimum that an existing one must comply
+// with.
 type consumer struct {
 	jetstream.ConsumerConfig
 	stream     string
 	deliveries int
-	filtered   func(filters []string) bool // tells whether these are what it may have
+	filtered   func(filters []string) bool // whether these filters are sufficient
 }
 
-// consumers are the declared consumers of a cluster's streams. They have no BackOff, which
-// would replace AckWait: what failed is put back with a delay of its own. They have no limit
-// of deliveries: the watcher counts these itself, and reports what it gives up.
-func consumers(cluster string, wait time.Duration) []consumer {
+// declaredConsumers are the consumers of the streams of a cluster. They have no BackOff, which
+// would replace AckWait: a failed message is put back with a delay. They have no limit of
+// deliveries: the watcher counts deliveries, and reports messages that it gives up.
+func declaredConsumers(cluster string, wait time.Duration) []consumer {
 	common := jetstream.ConsumerConfig{
 		AckPolicy:    jetstream.AckExplicitPolicy,
 		ReplayPolicy: jetstream.ReplayInstantPolicy, AckWait: wait, MaxDeliver: -1,
 	}
-	rotator, marks := common, common
-	rotator.Durable, rotator.DeliverPolicy = ConsumerRotator, jetstream.DeliverByStartTimePolicy
-	rotator.FilterSubject = subjectOf(cluster, event.TypeRotationRequested, "*")
-	marks.Durable, marks.DeliverPolicy = ConsumerMarks, jetstream.DeliverAllPolicy // a work queue has no other
-	marks.FilterSubject = markRoot + ".*." + Token(cluster)                        // of an unknown version: it is given up
+	rotator := common
+	rotator.Durable = ConsumerRotator
+	rotator.DeliverPolicy = jetstream.DeliverByStartTimePolicy
+	rotator.FilterSubject = buildSubject(cluster, event.TypeRotationRequested, "*")
+
+	compromised := common
+	compromised.Durable = ConsumerCompromised
+	compromised.DeliverPolicy = jetstream.DeliverAllPolicy // the only one for a work queue
+	// Reports of unknown versions are received too, and given up.
+	compromised.FilterSubject = compromisedRoot + ".*." + NameToken(cluster)
 	return []consumer{
 		{
-			ConsumerConfig: rotator, stream: EventStream(cluster), deliveries: maxRequests,
+			ConsumerConfig: rotator, stream: EventStream(cluster), deliveries: maxRequestDeliveries,
 			filtered: func(f []string) bool { return slices.Equal(f, []string{rotator.FilterSubject}) },
 		},
 		{
-			ConsumerConfig: marks, stream: MarkStream(cluster), deliveries: maxMarks,
-			filtered: func(f []string) bool { return len(f) == 0 || takes(MarkSubject(cluster), f) },
+			ConsumerConfig: compromised, stream: CompromisedStream(cluster), deliveries: maxCompromisedDeliveries,
+			filtered: func(f []string) bool { return len(f) == 0 || coversSubject(CompromisedSubject(cluster), f) },
 		},
 	}
 }

@@ -14,21 +14,21 @@ import (
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
-// ErrOutboxFull means that NATS has been away for so long that an event was dropped. The
-// caller publishes it again as long as it is so.
+// ErrOutboxFull means that an event was dropped, since NATS was unavailable for too long. The
+// caller publishes it again while its cause remains.
 var ErrOutboxFull = errors.New("too many events wait for NATS")
 
-// outbox publishes what it is given in that order, each until NATS has it. Where much waits,
-// requests go first: they must not wait behind thousands of notices.
+// outbox publishes events in the order given, each until NATS has stored it. Requests are
+// moved ahead if many events wait.
 type outbox struct {
 	bus  *Bus
 	link *link
 
 	mu    sync.Mutex
 	queue []letter
-	ids   map[string]bool // of the queue: what waits already need not wait twice
+	ids   map[string]bool // of the queue
 	more  chan struct{}
-	full  bool // said once
+	full  bool // it was logged
 }
 
 type letter struct {
@@ -38,9 +38,9 @@ type letter struct {
 }
 
 const (
-	// inOrder is how many letters may wait before a request is put in front of them.
+	// inOrder is how many events may wait before a request is moved ahead.
 	inOrder = 16
-	// forRequests is for how many requests there is room beside what else waits.
+	// forRequests is the room for requests in addition to other events.
 	forRequests = 64
 )
 
@@ -48,33 +48,34 @@ func newOutbox(b *Bus, l *link) *outbox {
 	return &outbox{bus: b, link: l, ids: map[string]bool{}, more: make(chan struct{}, 1)}
 }
 
-func (o *outbox) add(e event.Event, raw []byte) error {
+func (o *outbox) addEvent(e event.Event, raw []byte) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.ids[e.ID] {
 		return nil
 	}
-	request, room := e.Type == event.TypeRotationRequested, o.bus.config.tuning.outbox
+	request := e.Type == event.TypeRotationRequested
+	room := o.bus.config.tuning.outbox
 	if request {
 		room += forRequests
 	}
 	if len(o.queue) >= room {
 		o.bus.counters.overflowed.Add(1)
 		if !o.full {
-			o.link.log.Warn("events are dropped until NATS is back; what is still so will be told again", "waiting", len(o.queue))
+			o.link.log.Warn("events are dropped until NATS is available; they are published again while their cause remains", "waiting", len(o.queue))
 		}
 		o.full = true
 		return fmt.Errorf("publish %s of %q: %w", e.Type, e.Subject, ErrOutboxFull)
 	}
 	at := len(o.queue)
 	if request && at > inOrder {
-		// Not before the first, which may be on its way.
+		// Not before the first event, which may be in transmission.
 		at = 1 + slices.IndexFunc(o.queue[1:], func(l letter) bool { return !l.request })
 		if at == 0 {
 			at = len(o.queue)
 		}
 	}
-	o.queue = slices.Insert(o.queue, at, letter{id: e.ID, subject: Subject(e), raw: raw, request: request})
+	o.queue = slices.Insert(o.queue, at, letter{id: e.ID, subject: SubjectOf(e), raw: raw, request: request})
 	o.ids[e.ID] = true
 	select {
 	case o.more <- struct{}{}:
@@ -83,13 +84,13 @@ func (o *outbox) add(e event.Event, raw []byte) error {
 	return nil
 }
 
-func (o *outbox) waiting() int {
+func (o *outbox) countWaiting() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return len(o.queue)
 }
 
-func (o *outbox) head() (letter, bool) {
+func (o *outbox) first() (letter, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.queue) == 0 {
@@ -99,21 +100,22 @@ func (o *outbox) head() (letter, bool) {
 	return o.queue[0], true
 }
 
-func (o *outbox) drop() {
+func (o *outbox) dropFirst() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.ids, o.queue[0].id)
 	o.queue[0] = letter{}
 	if o.queue = o.queue[1:]; len(o.queue) == 0 {
-		o.queue = nil // its array goes with it
+		o.queue = nil // frees its array
 	}
 }
 
-func (o *outbox) run() {
+func (o *outbox) publishLoop() {
 	const shortest = 50 * time.Millisecond
-	ctx, wait, failures := o.bus.ctx, shortest, 0
+	ctx := o.bus.ctx
+	wait := shortest
 	for ctx.Err() == nil {
-		next, ok := o.head()
+		next, ok := o.first()
 		if !ok {
 			select {
 			case <-o.more:
@@ -121,40 +123,38 @@ func (o *outbox) run() {
 			}
 			continue
 		}
-		up, down := o.link.state()
+		up, down := o.link.connectionState()
 		if down != nil {
-			pause(ctx, time.Minute, up)
+			waitFor(ctx, time.Minute, up)
 			continue
 		}
-		err := o.send(ctx, next)
+		err := o.publishOne(ctx, next)
 		switch {
 		case err == nil:
-			o.drop()
-			wait, failures = shortest, 0
+			o.dropFirst()
+			wait = shortest
 			continue
-		case hopeless(err):
+		case isPermanent(err):
 			o.bus.counters.refused.Add(1)
 			o.link.log.Error("event not published", "subject", next.subject, "id", next.id, "error", err)
-			o.drop()
+			o.dropFirst()
 			continue
-		case missing(err):
-			o.bus.ready.lookAgain()
+		case isMissing(err):
+			o.bus.ready.requestCheck()
 		}
-		failures++
-		o.bus.storeFailed(err, failures)
 		o.link.log.Debug("event not published yet", "subject", next.subject, "error", err)
-		pause(ctx, wait, up)
+		waitFor(ctx, wait, up)
 		wait = min(2*wait, 5*time.Second)
 	}
 }
 
-func (o *outbox) send(ctx context.Context, l letter) error {
+func (o *outbox) publishOne(ctx context.Context, l letter) error {
 	msg := nats.NewMsg(l.subject)
 	msg.Data = l.raw
 	msg.Header.Set("Content-Type", event.ContentType)
 	ctx, cancel := context.WithTimeout(ctx, o.bus.config.tuning.request)
 	defer cancel()
-	ctx, cause := o.link.deniable(ctx, func(subject string) bool { return subject == l.subject })
+	ctx, cause := o.link.withDenial(ctx, func(subject string) bool { return subject == l.subject })
 	ack, err := o.link.jetStream().PublishMsg(ctx, msg, jetstream.WithMsgID(l.id), jetstream.WithExpectStream(EventStream(o.bus.config.Cluster)))
 	if err = cause(err); err != nil {
 		return err
@@ -167,8 +167,9 @@ func (o *outbox) send(ctx context.Context, l letter) error {
 	return nil
 }
 
-// hopeless tells what no repetition mends; it must not hold up what follows.
-func hopeless(err error) bool {
+// isPermanent is true for an error that a retry cannot fix. The event is dropped, so that
+// others can be published.
+func isPermanent(err error) bool {
 	if errors.Is(err, errDenied) || errors.Is(err, nats.ErrMaxPayload) {
 		return true
 	}

@@ -37,22 +37,22 @@ func TestDocumentedUsersCanDoTheirWork(t *testing.T) {
 	require.Zero(t, b.Stats().Refused)
 	require.Equal(t, eventtest.All(), told(t, b))
 
-	requests, marks := make(chan string, 10), make(chan string, 10)
-	background(t, b.Requests, func(_ context.Context, e event.Event) error { requests <- e.Subject; return nil })
-	background(t, b.Marks, func(_ context.Context, e event.Event) error { marks <- e.ID; return nil })
+	requests, compromised := make(chan string, 10), make(chan string, 10)
+	background(t, b.ReceiveRequests, func(_ context.Context, e event.Event) error { requests <- e.Subject; return nil })
+	background(t, b.ReceiveCompromised, func(_ context.Context, e event.Event) error { compromised <- e.ID; return nil })
 	receive(t, requests)
 
-	viewer := s.dial(roleViewer)
-	live, err := viewer.SubscribeSync(MarkSubject("prod"))
+	viewer := s.dialServer(roleViewer)
+	live, err := viewer.SubscribeSync(CompromisedSubject("prod"))
 	require.NoError(t, err)
 	require.NoError(t, viewer.Flush())
-	marker, err := jetstream.New(s.dial(roleMarker))
+	responder, err := jetstream.New(s.dialServer(roleIncidentResponder))
 	require.NoError(t, err)
-	first := mark("stolen laptop")
+	first := compromisedReport("stolen laptop")
 	body, err := first.MarshalJSON()
 	require.NoError(t, err)
-	require.NoError(t, publishMark(t, marker, first))
-	require.Equal(t, first.ID, receive(t, marks))
+	require.NoError(t, publishCompromised(t, responder, first))
+	require.Equal(t, first.ID, receive(t, compromised))
 
 	seen, err := live.NextMsg(soon)
 	require.NoError(t, err)
@@ -66,10 +66,10 @@ func TestDocumentedUsersCanDoTheirWork(t *testing.T) {
 	require.Contains(t, string(kept.Data), "io.rotate-certs.ca.expiring.v1")
 
 	require.Eventually(t, func() bool { return b.Stats().Handled == 2 }, soon, tick, "the rotator may acknowledge")
-	_, err = marker.Publish(t.Context(), MarkSubject("prod"), []byte("{"))
+	_, err = responder.Publish(t.Context(), CompromisedSubject("prod"), []byte("{"))
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { return b.Stats().GivenUp == 1 }, soon, tick)
-	settled(t, b, ConsumerMarks)
+	settled(t, b, ConsumerCompromised)
 }
 
 // TestDocumentedUsersCanDoNothingElse tries everything as everybody.
@@ -77,13 +77,13 @@ func TestDocumentedUsersCanDoNothingElse(t *testing.T) {
 	s := newSite(t)
 	s.start()
 	openReady(t, s.busConfig()).Close() // streams and consumers are there
-	events, queue := EventStream("prod"), MarkStream("prod")
-	reporter, rotator, marker, viewer := roleReporter, roleRotator, roleMarker, roleViewer
+	events, queue := EventStream("prod"), CompromisedStream("prod")
+	reporter, rotator, responder, viewer := roleReporter, roleRotator, roleIncidentResponder, roleViewer
 	try := map[string][]string{ // who may
 		"rotate-certs.v1.prod.certificate.compromised._":                    {rotator},
-		"rotate-certs-marks.v1.prod":                                        {marker},
-		"rotate-certs-marks.v1.other":                                       {},
-		"rotate-certs-marks.v2.prod":                                        {},
+		"rotate-certs-compromised.v1.prod":                                  {responder},
+		"rotate-certs-compromised.v1.other":                                 {},
+		"rotate-certs-compromised.v2.prod":                                  {},
 		"rotate-certs.v1.prod.unknown.type._":                               {},
 		"rotate-certs.v1.other.rotation.requested._":                        {},
 		"rotate-certs.v1.other.certificate.compromised._":                   {},
@@ -101,29 +101,29 @@ func TestDocumentedUsersCanDoNothingElse(t *testing.T) {
 		"$JS.API.CONSUMER.CREATE." + events + ".x.rotate-certs.v1.prod.>":   {rotator},
 		"$JS.API.CONSUMER.MSG.NEXT." + events + ".rotator":                  {rotator},
 		"$JS.API.CONSUMER.CREATE." + queue + ".x.>":                         {},
-		"$JS.API.CONSUMER.CREATE." + queue + ".marks.>":                     {rotator},
-		"$JS.API.CONSUMER.DELETE." + queue + ".marks":                       {},
-		"$JS.API.CONSUMER.MSG.NEXT." + queue + ".marks":                     {rotator},
+		"$JS.API.CONSUMER.CREATE." + queue + ".compromised.>":               {rotator},
+		"$JS.API.CONSUMER.DELETE." + queue + ".compromised":                 {},
+		"$JS.API.CONSUMER.MSG.NEXT." + queue + ".compromised":               {rotator},
 		"$JS.API.STREAM.CREATE." + queue:                                    {rotator},
 		"$JS.API.STREAM.MSG.GET." + queue:                                   {viewer},
 		"$JS.API.STREAM.INFO." + queue:                                      {rotator, viewer},
 		"$JS.ACK." + events + ".rotator.1.1.1.1.0":                          {rotator},
-		"$JS.ACK." + queue + ".marks.1.1.1.1.0":                             {rotator},
-		"$JS.ACK.hub.ACCOUNT." + queue + ".marks.1.1.1.1.0":                 {rotator},
+		"$JS.ACK." + queue + ".compromised.1.1.1.1.0":                       {rotator},
+		"$JS.ACK.hub.ACCOUNT." + queue + ".compromised.1.1.1.1.0":           {rotator},
 		"$JS.API.CONSUMER.PAUSE." + events + ".rotator":                     {},
 	}
 	for _, call := range []string{"UPDATE", "DELETE", "PURGE", "SNAPSHOT", "RESTORE", "MSG.DELETE"} {
 		try["$JS.API.STREAM."+call+"."+events], try["$JS.API.STREAM."+call+"."+queue] = []string{}, []string{}
 	}
-	for _, kind := range event.Types() {
+	for _, kind := range event.AllTypes() {
 		subject := fmt.Sprintf("rotate-certs.v1.prod.%s._", kind)
 		if _, there := try[subject]; !there {
-			try[subject] = []string{publisher(kind)}
+			try[subject] = []string{publishingRole(kind)}
 		}
 	}
-	for _, role := range roles() {
+	for _, role := range allRoles() {
 		t.Run(role, func(t *testing.T) {
-			nc := s.dial(role)
+			nc := s.dialServer(role)
 			for subject, may := range try {
 				require.NoError(t, nc.Publish(subject, []byte(`"nothing"`)))
 				require.NoError(t, nc.Flush())
@@ -131,26 +131,26 @@ func TestDocumentedUsersCanDoNothingElse(t *testing.T) {
 				refused := err != nil && strings.Contains(err.Error(), `Publish to "`+subject+`"`)
 				require.Equal(t, !slices.Contains(may, role), refused, "%s publishes to %s: %v", role, subject, err)
 			}
-			for _, subject := range []string{">", "_INBOX.>", "_INBOX_rotator.>", "_INBOX_reporter.>", "_INBOX_marker.>", "$JS.>", "rotate-certs.v1.prod.>", "rotate-certs-marks.v1.prod", "rotate-certs.>", "rotate-certs-marks.>"} {
+			for _, subject := range []string{">", "_INBOX.>", "_INBOX_rotator.>", "_INBOX_reporter.>", "_INBOX_incident-responder.>", "$JS.>", "rotate-certs.v1.prod.>", "rotate-certs-compromised.v1.prod", "rotate-certs.>", "rotate-certs-compromised.>"} {
 				_, err := nc.SubscribeSync(subject)
 				require.NoError(t, err)
 				require.NoError(t, nc.Flush())
 				err = nc.LastError()
 				refused := err != nil && strings.Contains(err.Error(), `Subscription to "`+subject+`"`)
-				may := subject == inboxPrefix+role+".>" || role == viewer && (subject == "rotate-certs.v1.prod.>" || subject == MarkSubject("prod"))
+				may := subject == inboxPrefix+role+".>" || role == viewer && (subject == "rotate-certs.v1.prod.>" || subject == CompromisedSubject("prod"))
 				require.Equal(t, !may, refused, "%s subscribes to %s: %v", role, subject, err)
 			}
 		})
 	}
 }
 
-// TestRefusedEventDoesNotHoldUpOthers: the watcher with the credentials of a marker.
+// TestRefusedEventDoesNotHoldUpOthers: the watcher with the credentials of an incident responder.
 func TestRefusedEventDoesNotHoldUpOthers(t *testing.T) {
 	s := newSite(t)
 	s.start()
 	c := s.busConfig()
 	openReady(t, c).Close()
-	c.Credentials = s.seeds[roleMarker]
+	c.Credentials = s.seeds[roleIncidentResponder]
 	b := openReady(t, c)
 	require.NoError(t, b.Publish(request("auto-1")))
 	flushed(t, b)
@@ -160,14 +160,14 @@ func TestRefusedEventDoesNotHoldUpOthers(t *testing.T) {
 
 func TestListenerHasTheSameUsers(t *testing.T) {
 	s := newSite(t)
-	users := "# those who may\nmarker   ann  secret-of-ann\n\nviewer bob secret-of-bob\n"
+	users := "# some users\nincident-responder ann secret-of-ann\n\nviewer bob secret-of-bob\n"
 	c := testConfig(t, func(c *Config) {
 		c.Listen = &Listen{Address: "127.0.0.1:0", Users: writeFile(t, s.dir, "users", []byte(users))}
 		c.Listen.TLS.Cert, c.Listen.TLS.Key = s.dir+"/tls.crt", s.dir+"/tls.key"
 	})
 	b := openReady(t, c)
 	got := make(chan event.Event, 1)
-	background(t, b.Marks, func(_ context.Context, e event.Event) error { got <- e; return nil })
+	background(t, b.ReceiveCompromised, func(_ context.Context, e event.Event) error { got <- e; return nil })
 	dial := func(options ...nats.Option) (*nats.Conn, error) {
 		return nats.Connect("tls://"+b.embedded.server.Addr().String(), append(options, nats.RootCAs(s.dir+"/ca.crt"),
 			nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))...)
@@ -179,19 +179,19 @@ func TestListenerHasTheSameUsers(t *testing.T) {
 	_, err := nats.Connect("nats://"+b.embedded.server.Addr().String(), nats.UserInfo("ann", "secret-of-ann"))
 	require.Error(t, err, "without TLS nothing")
 
-	e := mark("stolen")
+	e := compromisedReport("stolen")
 	body, err := e.MarshalJSON()
 	require.NoError(t, err)
 	bob, err := dial(nats.UserInfo("bob", "secret-of-bob"))
 	require.NoError(t, err)
 	defer bob.Close()
-	require.NoError(t, bob.Publish(MarkSubject("prod"), body))
+	require.NoError(t, bob.Publish(CompromisedSubject("prod"), body))
 	require.NoError(t, bob.Flush())
 	require.ErrorIs(t, bob.LastError(), nats.ErrPermissionViolation)
 	ann, err := dial(nats.UserInfo("ann", "secret-of-ann"))
 	require.NoError(t, err)
 	defer ann.Close()
-	require.NoError(t, ann.Publish(MarkSubject("prod"), body))
+	require.NoError(t, ann.Publish(CompromisedSubject("prod"), body))
 	require.Equal(t, e.ID, receive(t, got).ID)
 }
 
@@ -199,7 +199,7 @@ func TestListenerHasTheSameUsers(t *testing.T) {
 func TestListenerAsksForCertificates(t *testing.T) {
 	s := newSite(t)
 	c := testConfig(t, func(c *Config) {
-		c.Listen = &Listen{Address: "127.0.0.1:0", Users: writeFile(t, s.dir, "users", []byte("marker ann secret-of-ann\n"))}
+		c.Listen = &Listen{Address: "127.0.0.1:0", Users: writeFile(t, s.dir, "users", []byte("incident-responder ann secret-of-ann\n"))}
 		c.Listen.TLS = TLS{CA: s.dir + "/ca.crt", Cert: s.dir + "/tls.crt", Key: s.dir + "/tls.key"}
 	})
 	b := openReady(t, c)
@@ -223,12 +223,12 @@ func TestListenerAsksForCertificates(t *testing.T) {
 
 func TestUsersAreRefusedByLine(t *testing.T) {
 	for text, want := range map[string]string{
-		"":                             "it has no user",
-		"boss ann secret":              `line 1: unknown role "boss"`,
-		"# x\nviewer ann":              `line 2: neither "ROLE NKEY"`,
-		"viewer rotate-certs secret":   `line 1: neither "ROLE NKEY"`,
-		"viewer a secret\nmarker a b":  `line 2: user "a" is there twice`,
-		"viewer ann secret and more x": `line 1: neither`,
+		"":                           "no user in it",
+		"boss ann secret":            `line 1: unknown role "boss"`,
+		"# x\nviewer ann":            `line 2: neither "ROLE NKEY"`,
+		"viewer rotate-certs secret": `line 1: neither "ROLE NKEY"`,
+		"viewer a secret\nincident-responder a b": `line 2: user "a" is listed twice`,
+		"viewer ann secret and more x":            `line 1: neither`,
 	} {
 		_, _, err := parseUsers(text, "prod")
 		require.ErrorContains(t, err, want)

@@ -10,15 +10,15 @@ import (
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
-// Replay gives every event since a time (zero: all that are kept), oldest first; with
-// follow it goes on until the context or the bus ends, or fn fails, whose error it returns.
-// What is no event of this cluster is left out.
+// Replay passes every event since a time (zero: all that are kept) to fn, oldest first. With
+// follow it continues until the context or the bus ends, or fn fails; it returns the error of
+// fn. Messages that are not events of this cluster are skipped.
 func (b *Bus) Replay(ctx context.Context, since time.Time, follow bool, fn func(event.Event) error) error {
 	var failed error
-	err := b.read(ctx, EventStream(b.config.Cluster), since, follow, func(msg jetstream.Msg) error {
+	err := b.readStream(ctx, EventStream(b.config.Cluster), since, follow, func(msg jetstream.Msg) error {
 		e, err := event.Parse(msg.Data())
 		if err != nil || e.Cluster != b.config.Cluster {
-			return nil //nolint:nilerr // who consumes it reports what it is instead
+			return nil //nolint:nilerr // the consumer logs invalid messages
 		}
 		failed = fn(e)
 		return failed
@@ -29,14 +29,14 @@ func (b *Bus) Replay(ctx context.Context, since time.Time, follow bool, fn func(
 	return failed
 }
 
-// read gives a stream's messages; with follow it outlives connections and servers.
-func (b *Bus) read(ctx context.Context, stream string, since time.Time, follow bool, fn func(jetstream.Msg) error) error {
+// readStream passes the messages of a stream to fn; with follow it continues over reconnects.
+func (b *Bus) readStream(ctx context.Context, stream string, since time.Time, follow bool, fn func(jetstream.Msg) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(b.ctx, cancel)()
 	r := &reading{bus: b, stream: stream, since: since, follow: follow, fn: fn}
 	for {
-		err := r.run(ctx)
+		err := r.readOnce(ctx)
 		if r.refused != nil || err == nil {
 			return r.refused
 		}
@@ -46,46 +46,49 @@ func (b *Bus) read(ctx context.Context, stream string, since time.Time, follow b
 		if !follow {
 			return err
 		}
-		if missing(err) {
-			b.ready.lookAgain()
+		if isMissing(err) {
+			b.ready.requestCheck()
 		}
-		pause(ctx, 100*time.Millisecond)
+		waitFor(ctx, 100*time.Millisecond)
 		if err := b.WaitReady(ctx); err != nil {
 			return err
 		}
 	}
 }
 
-// reading is where one reader of a stream is.
+// reading is the position of one reader in a stream.
 type reading struct {
 	bus     *Bus
 	stream  string
 	since   time.Time
 	follow  bool
 	fn      func(jetstream.Msg) error
-	last    uint64    // the sequence of the last message that fn had
-	created time.Time // the stream's: another one counts from the beginning
-	refused error     // what fn said
+	last    uint64    // sequence of the last message that was passed to fn
+	created time.Time // of the stream: a new stream starts from the beginning
+	refused error     // the error of fn
 }
 
-// run reads until something ends it, and goes on where the last run ended.
-func (r *reading) run(ctx context.Context) error {
-	js, store := r.bus.rotator.jetStream(), r.bus.store.context()
+// readOnce reads until an error, from the position of the last run.
+func (r *reading) readOnce(ctx context.Context) error {
+	js := r.bus.rotator.jetStream()
 	s, err := js.Stream(ctx, r.stream)
 	if err != nil {
 		return err
 	}
 	if created := s.CachedInfo().Created; !created.Equal(r.created) {
-		r.created, r.last = created, 0
+		r.created = created
+		r.last = 0
 	}
 	config := jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverAllPolicy, InactiveThreshold: time.Minute, MaxResetAttempts: 1,
 	}
 	switch {
 	case r.last > 0:
-		config.DeliverPolicy, config.OptStartSeq = jetstream.DeliverByStartSequencePolicy, r.last+1
+		config.DeliverPolicy = jetstream.DeliverByStartSequencePolicy
+		config.OptStartSeq = r.last + 1
 	case !r.since.IsZero():
-		config.DeliverPolicy, config.OptStartTime = jetstream.DeliverByStartTimePolicy, &r.since
+		config.DeliverPolicy = jetstream.DeliverByStartTimePolicy
+		config.OptStartTime = &r.since
 	}
 	consumer, err := js.OrderedConsumer(ctx, r.stream, config)
 	if err != nil {
@@ -99,7 +102,6 @@ func (r *reading) run(ctx context.Context) error {
 		return err
 	}
 	defer context.AfterFunc(ctx, messages.Stop)()
-	defer context.AfterFunc(store, messages.Stop)()
 	defer messages.Stop()
 	for {
 		msg, err := messages.Next(jetstream.NextContext(ctx))

@@ -9,41 +9,38 @@ import (
 	"sync"
 )
 
-// serverLog gives the server's own words to slog; what it calls fatal ends nothing here.
+// serverLog passes the server's log lines to slog. A fatal one does not end this process.
 type serverLog struct {
-	log  *slog.Logger
-	mu   sync.Mutex
-	died string
+	log   *slog.Logger
+	mu    sync.Mutex
+	fatal string
 }
 
-func (l *serverLog) say(level slog.Level, format string, v []any) string {
-	text := strings.TrimSpace(fmt.Sprintf(format, v...))
-	l.log.Log(context.Background(), level, text)
+func (l *serverLog) write(level slog.Level, format string, values []any) string {
+	text := strings.TrimSpace(fmt.Sprintf(format, values...))
+	l.log.Log(context.Background(), level, "NATS server", "message", text)
 	return text
 }
 
-// fatal is what the server died of. JetStream that does not start means its store.
-func (l *serverLog) fatal() error {
+// fatalError is the last fatal line: the server has not started.
+func (l *serverLog) fatalError() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	switch why, jetStream := strings.CutPrefix(l.died, "Can't start JetStream: "); {
-	case jetStream:
-		return &damageError{why}
-	case l.died != "":
-		return errors.New(why)
+	if l.fatal == "" {
+		return nil
 	}
-	return nil
+	return errors.New(l.fatal)
 }
 
 func (l *serverLog) Fatalf(format string, v ...any) {
-	text := l.say(slog.LevelError, format, v)
+	text := l.write(slog.LevelError, format, v)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.died = text
+	l.fatal = text
 }
 
-func (l *serverLog) Noticef(format string, v ...any) { l.say(slog.LevelDebug, format, v) }
-func (l *serverLog) Warnf(format string, v ...any)   { l.say(slog.LevelWarn, format, v) }
-func (l *serverLog) Errorf(format string, v ...any)  { l.say(slog.LevelError, format, v) }
-func (l *serverLog) Debugf(format string, v ...any)  { l.say(slog.LevelDebug, format, v) }
-func (l *serverLog) Tracef(format string, v ...any)  { l.say(slog.LevelDebug, format, v) }
+func (l *serverLog) Noticef(format string, v ...any) { l.write(slog.LevelDebug, format, v) }
+func (l *serverLog) Warnf(format string, v ...any)   { l.write(slog.LevelWarn, format, v) }
+func (l *serverLog) Errorf(format string, v ...any)  { l.write(slog.LevelError, format, v) }
+func (l *serverLog) Debugf(format string, v ...any)  { l.write(slog.LevelDebug, format, v) }
+func (l *serverLog) Tracef(format string, v ...any)  { l.write(slog.LevelDebug, format, v) }

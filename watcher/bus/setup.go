@@ -14,7 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// readiness tells whether streams and consumers are there.
+// readiness is whether streams and consumers exist and comply.
 type readiness struct {
 	mu     sync.Mutex
 	why    error
@@ -23,22 +23,22 @@ type readiness struct {
 }
 
 func newReadiness() *readiness {
-	return &readiness{why: errors.New("streams not looked at yet"), notify: make(chan struct{}), again: make(chan struct{}, 1)}
+	return &readiness{why: errors.New("streams not checked yet"), notify: make(chan struct{}), again: make(chan struct{}, 1)}
 }
 
-func (r *readiness) err() error {
+func (r *readiness) currentError() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.why
 }
 
-func (r *readiness) changed() <-chan struct{} {
+func (r *readiness) changedSignal() <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.notify
 }
 
-func (r *readiness) set(why error) {
+func (r *readiness) setError(why error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.why = why
@@ -46,32 +46,32 @@ func (r *readiness) set(why error) {
 	r.notify = make(chan struct{})
 }
 
-// lookAgain is for those who find that what should be there is not.
-func (r *readiness) lookAgain() {
+// requestCheck has streams and consumers checked again: one of them was missing.
+func (r *readiness) requestCheck() {
 	select {
 	case r.again <- struct{}{}:
 	default:
 	}
 }
 
-// prepare makes or checks streams and consumers, again whenever somebody misses them.
-func (b *Bus) prepare() {
+// declareLoop creates or checks streams and consumers, and again after requestCheck.
+func (b *Bus) declareLoop() {
 	wait := 250 * time.Millisecond
 	for b.ctx.Err() == nil {
-		up, down := b.rotator.state()
+		up, down := b.rotator.connectionState()
 		err := down
 		if down == nil {
-			err = b.declare(b.ctx)
+			err = b.declareAll(b.ctx)
 		}
-		if old := b.ready.err(); err != nil && down == nil && (old == nil || old.Error() != err.Error()) {
-			b.config.Log.Error("streams of NATS are not as they must be, trying again", "error", err)
+		if old := b.ready.currentError(); err != nil && down == nil && (old == nil || old.Error() != err.Error()) {
+			b.config.Log.Error("streams of NATS do not comply, trying again", "error", err)
 		}
-		b.ready.set(err)
+		b.ready.setError(err)
 		switch {
 		case down != nil:
-			pause(b.ctx, time.Minute, up)
+			waitFor(b.ctx, time.Minute, up)
 		case err != nil:
-			pause(b.ctx, wait, up)
+			waitFor(b.ctx, wait, up)
 			wait = min(2*wait, 30*time.Second)
 		default:
 			wait = 250 * time.Millisecond
@@ -83,18 +83,18 @@ func (b *Bus) prepare() {
 	}
 }
 
-func (b *Bus) declare(ctx context.Context) error {
+func (b *Bus) declareAll(ctx context.Context) error {
 	if b.embedded != nil {
 		if err := b.removeOthers(ctx); err != nil {
-			return fmt.Errorf("tidy the embedded NATS server: %w", err)
+			return fmt.Errorf("remove other streams from the embedded NATS server: %w", err)
 		}
 	}
-	for _, want := range streams(b.config.Cluster, b.config.Replicas) {
+	for _, want := range declaredStreams(b.config.Cluster, b.config.Replicas) {
 		if err := b.declareStream(ctx, want); err != nil {
 			return err
 		}
 	}
-	for _, want := range consumers(b.config.Cluster, b.config.tuning.ackWait) {
+	for _, want := range declaredConsumers(b.config.Cluster, b.config.tuning.ackWait) {
 		if err := b.declareConsumer(ctx, want); err != nil {
 			return err
 		}
@@ -102,10 +102,10 @@ func (b *Bus) declare(ctx context.Context) error {
 	return nil
 }
 
-// removeOthers removes streams that are not declared from the embedded server, which has no
-// others than ours. An earlier release called its own otherwise, and they have the subjects.
+// removeOthers removes other streams from the embedded server: those of an earlier release
+// have the same subjects.
 func (b *Bus) removeOthers(ctx context.Context) error {
-	declared := streams(b.config.Cluster, 1)
+	declared := declaredStreams(b.config.Cluster, 1)
 	found := b.rotator.jetStream().StreamNames(ctx)
 	for name := range found.Name() {
 		if slices.ContainsFunc(declared, func(s stream) bool { return s.Name == name }) {
@@ -114,7 +114,7 @@ func (b *Bus) removeOthers(ctx context.Context) error {
 		if err := b.rotator.jetStream().DeleteStream(ctx, name); err != nil {
 			return fmt.Errorf("remove stream %q: %w", name, err)
 		}
-		b.config.Log.Info("stream removed, it is of an earlier release or another cluster name", "stream", name)
+		b.config.Log.Info("removed a stream of an earlier release or another cluster name", "stream", name)
 	}
 	if err := found.Err(); err != nil {
 		return fmt.Errorf("list streams: %w", err)
@@ -126,7 +126,7 @@ func (b *Bus) declareStream(ctx context.Context, want stream) error {
 	got, err := b.rotator.jetStream().Stream(ctx, want.Name)
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
-		request, cause := b.rotator.deniable(ctx, b.called("STREAM.CREATE", want.Name))
+		request, cause := b.rotator.withDenial(ctx, b.matchesCall("STREAM.CREATE", want.Name))
 		_, err = b.rotator.jetStream().CreateStream(request, want.StreamConfig)
 		if refused := (*jetstream.APIError)(nil); errors.As(err, &refused) && refused.ErrorCode == jetstream.ErrorCode(server.JSStreamSubjectOverlapErr) {
 			return fmt.Errorf("create stream %q: %w\nhint: another stream has its subjects; if it is of an earlier release, remove it as a user without limits: nats stream ls --subject '%s'; nats stream rm NAME",
@@ -138,38 +138,39 @@ func (b *Bus) declareStream(ctx context.Context, want stream) error {
 		b.config.Log.Info("stream created", "stream", want.Name)
 		return nil
 	case err != nil:
-		return fmt.Errorf("look at stream %q: %w", want.Name, err)
+		return fmt.Errorf("read stream %q: %w", want.Name, err)
 	}
 	return b.correctStream(ctx, want, got.CachedInfo().Config)
 }
 
-// correctStream changes what is there, where it does not fit and the rotator may.
+// correctStream changes an existing stream that does not comply, if the rotator may.
 func (b *Bus) correctStream(ctx context.Context, want stream, have jetstream.StreamConfig) error {
 	fit, broken := fitStream(want, have)
 	fit.Replicas = max(have.Replicas, want.Replicas)
 	if len(broken) == 0 && fit.Replicas == have.Replicas {
 		return nil
 	}
-	request, cause := b.rotator.deniable(ctx, b.called("STREAM.UPDATE", want.Name))
+	request, cause := b.rotator.withDenial(ctx, b.matchesCall("STREAM.UPDATE", want.Name))
 	_, err := b.rotator.jetStream().UpdateStream(request, fit)
 	switch err = cause(err); {
 	case err == nil:
 		b.config.Log.Info("stream changed", "stream", want.Name, "replicas", fit.Replicas, "because", broken)
 		return nil
 	case len(broken) == 0:
-		b.config.Log.Warn("stream is not on as many servers as --nats-replicas says", "stream", want.Name, "replicas", have.Replicas, "error", err)
+		b.config.Log.Warn("stream has fewer replicas than --nats-replicas", "stream", want.Name, "replicas", have.Replicas, "error", err)
 		return nil
 	}
-	return fmt.Errorf("stream %q is not as it must be: %s (change it: %w)\nhint: change it with \"nats stream edit\", or remove it and create it so: %s",
+	return fmt.Errorf("stream %q does not comply: %s (change it: %w)\nhint: change it with \"nats stream edit\", or remove it and create it again: %s",
 		want.Name, strings.Join(broken, ", "), err, streamCommand(want.StreamConfig))
 }
 
 func (b *Bus) declareConsumer(ctx context.Context, declared consumer) error {
-	stream, want := declared.stream, declared.ConsumerConfig
+	stream := declared.stream
+	want := declared.ConsumerConfig
 	got, err := b.rotator.jetStream().Consumer(ctx, stream, want.Durable)
 	switch {
 	case errors.Is(err, jetstream.ErrConsumerNotFound):
-		request, cause := b.rotator.deniable(ctx, b.called("CONSUMER.CREATE", stream))
+		request, cause := b.rotator.withDenial(ctx, b.matchesCall("CONSUMER.CREATE", stream))
 		if want.DeliverPolicy == jetstream.DeliverByStartTimePolicy {
 			start := b.config.Now().Add(-startBack)
 			want.OptStartTime = &start
@@ -181,29 +182,29 @@ func (b *Bus) declareConsumer(ctx context.Context, declared consumer) error {
 		}
 		return nil
 	case err != nil:
-		return fmt.Errorf("look at consumer %q of stream %q: %w", want.Durable, stream, err)
+		return fmt.Errorf("read consumer %q of stream %q: %w", want.Durable, stream, err)
 	}
 	return b.correctConsumer(ctx, declared, got.CachedInfo().Config)
 }
 
-// correctConsumer does for a consumer what correctStream does for a stream.
+// correctConsumer does the same for a consumer.
 func (b *Bus) correctConsumer(ctx context.Context, want consumer, have jetstream.ConsumerConfig) error {
 	fit, broken := fitConsumer(want, have)
 	if len(broken) == 0 {
 		return nil
 	}
-	request, cause := b.rotator.deniable(ctx, b.called("CONSUMER.CREATE", want.stream))
+	request, cause := b.rotator.withDenial(ctx, b.matchesCall("CONSUMER.CREATE", want.stream))
 	_, err := b.rotator.jetStream().UpdateConsumer(request, want.stream, fit)
 	if err = cause(err); err != nil {
-		return fmt.Errorf("consumer %q of stream %q is not as it must be: %s (change it: %w)\nhint: remove it and create it so: %s",
+		return fmt.Errorf("consumer %q of stream %q does not comply: %s (change it: %w)\nhint: remove it and create it again: %s",
 			want.Durable, want.stream, strings.Join(broken, ", "), err, consumerCommand(want))
 	}
 	b.config.Log.Info("consumer changed", "stream", want.stream, "consumer", want.Durable, "because", broken)
 	return nil
 }
 
-// called matches the subject of a call to JetStream's API.
-func (b *Bus) called(call, stream string) func(string) bool {
+// matchesCall matches the subject of a call to the JetStream API.
+func (b *Bus) matchesCall(call, stream string) func(string) bool {
 	exact := "API." + call + "." + stream
 	return func(subject string) bool {
 		// A server of the domain itself refuses the subject without the domain.
@@ -213,24 +214,24 @@ func (b *Bus) called(call, stream string) func(string) bool {
 	}
 }
 
-// missing tells whether an error means that a stream or consumer is not there any more.
-func missing(err error) bool {
+// isMissing is true for an error that means that a stream or consumer does not exist.
+func isMissing(err error) bool {
 	return errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrConsumerNotFound) ||
 		errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, jetstream.ErrNoStreamResponse) ||
 		errors.Is(err, nats.ErrNoResponders)
 }
 
-// streamCommand is how to make a stream by hand.
+// streamCommand is the command that creates a stream.
 func streamCommand(c jetstream.StreamConfig) string {
 	kept := "--retention limits --discard old"
 	if c.Retention == jetstream.WorkQueuePolicy {
 		kept = fmt.Sprintf("--retention work --discard new --max-msgs %d", c.MaxMsgs)
 	}
 	return fmt.Sprintf("nats stream add %s --subjects '%s' --storage file %s --max-age %s --max-bytes %d --max-msg-size %d --dupe-window %s --allow-direct --defaults",
-		c.Name, strings.Join(c.Subjects, ","), kept, days(c.MaxAge), c.MaxBytes, c.MaxMsgSize, days(c.Duplicates))
+		c.Name, strings.Join(c.Subjects, ","), kept, formatDays(c.MaxAge), c.MaxBytes, c.MaxMsgSize, formatDays(c.Duplicates))
 }
 
-// consumerCommand is how to make a consumer by hand.
+// consumerCommand is the command that creates a consumer.
 func consumerCommand(c consumer) string {
 	from := "all"
 	if c.DeliverPolicy == jetstream.DeliverByStartTimePolicy {
@@ -240,8 +241,8 @@ func consumerCommand(c consumer) string {
 		c.stream, c.Durable, from, c.FilterSubject, c.AckWait)
 }
 
-// days writes a duration in days, where it is whole ones.
-func days(d time.Duration) string {
+// formatDays writes a duration in days, if it is whole days.
+func formatDays(d time.Duration) string {
 	if d%(24*time.Hour) != 0 {
 		return d.String()
 	}

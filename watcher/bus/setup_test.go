@@ -56,7 +56,7 @@ func TestStreamOfAnEarlierReleaseIsExplained(t *testing.T) {
 	s := newSite(t)
 	s.config = strings.ReplaceAll(s.config, "-events-prod", "-events-other")
 	s.start()
-	js, err := jetstream.New(s.dial(roleRotator))
+	js, err := jetstream.New(s.dialServer(roleRotator))
 	require.NoError(t, err)
 	_, err = js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "rotate-certs-events-other", Subjects: []string{"rotate-certs.*.prod.>"}})
 	require.NoError(t, err)
@@ -69,7 +69,7 @@ func TestStreamOfAnEarlierReleaseIsExplained(t *testing.T) {
 	require.Eventually(t, func() bool { return b.Ready() != nil && strings.Contains(b.Ready().Error(), "subjects overlap") }, soon, tick)
 	require.ErrorContains(t, b.Ready(), "nats stream ls --subject 'rotate-certs.*.prod.>'; nats stream rm NAME")
 
-	js, err = jetstream.New(s.dial(roleRotator))
+	js, err = jetstream.New(s.dialServer(roleRotator))
 	require.NoError(t, err)
 	require.NoError(t, js.DeleteStream(t.Context(), "rotate-certs-events-other"))
 	waitReady(t, b)
@@ -85,10 +85,10 @@ func withUpdates(t *testing.T) *site {
 	return s
 }
 
-// notAsItMustBe waits until the bus says so.
-func notAsItMustBe(t *testing.T, b *Bus) error {
+// notCompliant waits until the bus says so.
+func notCompliant(t *testing.T, b *Bus) error {
 	t.Helper()
-	require.Eventually(t, func() bool { return b.Ready() != nil && strings.Contains(b.Ready().Error(), "not as it must be") }, soon, tick)
+	require.Eventually(t, func() bool { return b.Ready() != nil && strings.Contains(b.Ready().Error(), "does not comply") }, soon, tick)
 	return b.Ready()
 }
 
@@ -96,33 +96,33 @@ func notAsItMustBe(t *testing.T, b *Bus) error {
 func TestADifferenceThatDoesNotMatterIsNoError(t *testing.T) {
 	s := newSite(t)
 	s.start()
-	nc := s.dial(roleRotator)
+	nc := s.dialServer(roleRotator)
 	js, err := jetstream.New(nc)
 	require.NoError(t, err)
-	declared := streams("prod", 1)
-	events, marks := declared[0].StreamConfig, declared[1].StreamConfig
+	declared := declaredStreams("prod", 1)
+	events, compromised := declared[0].StreamConfig, declared[1].StreamConfig
 	events.Subjects, events.Duplicates, events.MaxAge, events.Storage = []string{"rotate-certs.v1.prod.>"}, time.Minute, 24*time.Hour, jetstream.MemoryStorage
 	events.MaxBytes, events.MaxMsgSize, events.MaxMsgs = 1<<20, -1, 1000
-	marks.Subjects, marks.MaxAge, marks.MaxMsgs, marks.MaxBytes, marks.MaxMsgSize = []string{MarkSubject("prod"), "rotate-certs-marks.test.prod"}, 0, 50, -1, 128<<10
+	compromised.Subjects, compromised.MaxAge, compromised.MaxMsgs, compromised.MaxBytes, compromised.MaxMsgSize = []string{CompromisedSubject("prod"), "rotate-certs-compromised.test.prod"}, 0, 50, -1, 128<<10
 	createStream(t, nc, events)
-	createStream(t, nc, marks)
-	for _, c := range consumers("prod", quick.ackWait) {
+	createStream(t, nc, compromised)
+	for _, c := range declaredConsumers("prod", quick.ackWait) {
 		want := c.ConsumerConfig
 		want.DeliverPolicy, want.AckWait, want.MaxDeliver, want.MaxAckPending = jetstream.DeliverAllPolicy, 2*quick.ackWait, 100, 7
-		if c.Durable == ConsumerMarks {
-			want.FilterSubject = "rotate-certs-marks.>"
+		if c.Durable == ConsumerCompromised {
+			want.FilterSubject = "rotate-certs-compromised.>"
 		}
 		_, err := js.CreateConsumer(t.Context(), c.stream, want)
 		require.NoError(t, err)
 	}
 	b := openReady(t, s.busConfig())
-	for _, c := range []jetstream.StreamConfig{events, marks} {
+	for _, c := range []jetstream.StreamConfig{events, compromised} {
 		have, err := b.rotator.jetStream().Stream(t.Context(), c.Name)
 		require.NoError(t, err)
 		require.Equal(t, c.Subjects, have.CachedInfo().Config.Subjects)
 		require.Equal(t, c.MaxMsgs, have.CachedInfo().Config.MaxMsgs)
 	}
-	for _, c := range consumers("prod", quick.ackWait) {
+	for _, c := range declaredConsumers("prod", quick.ackWait) {
 		have, err := b.rotator.jetStream().Consumer(t.Context(), c.stream, c.Durable)
 		require.NoError(t, err)
 		require.Equal(t, 100, have.CachedInfo().Config.MaxDeliver, "it is left as it is")
@@ -133,16 +133,16 @@ func TestADifferenceThatDoesNotMatterIsNoError(t *testing.T) {
 func TestWhatMattersIsChangedWherePermitted(t *testing.T) {
 	s := withUpdates(t)
 	s.start()
-	nc := s.dial(roleRotator)
+	nc := s.dialServer(roleRotator)
 	js, err := jetstream.New(nc)
 	require.NoError(t, err)
-	declared := streams("prod", 1)
-	events, marks := declared[0].StreamConfig, declared[1].StreamConfig
+	declared := declaredStreams("prod", 1)
+	events, compromised := declared[0].StreamConfig, declared[1].StreamConfig
 	events.Subjects, events.Discard, events.MaxBytes = []string{"rotate-certs.v1.prod.rotation.>", "mine"}, jetstream.DiscardNew, 1<<20
-	marks.Discard, marks.MaxMsgsPerSubject, marks.MaxAge, marks.Duplicates = jetstream.DiscardOld, 1, time.Hour, 7*time.Minute
+	compromised.Discard, compromised.MaxMsgsPerSubject, compromised.MaxAge, compromised.Duplicates = jetstream.DiscardOld, 1, time.Hour, 7*time.Minute
 	createStream(t, nc, events)
-	createStream(t, nc, marks)
-	c := consumers("prod", quick.ackWait)[0]
+	createStream(t, nc, compromised)
+	c := declaredConsumers("prod", quick.ackWait)[0]
 	wrong := c.ConsumerConfig
 	wrong.DeliverPolicy, wrong.MaxDeliver, wrong.FilterSubject, wrong.AckWait, wrong.MaxAckPending = jetstream.DeliverAllPolicy, 1, "rotate-certs.v1.prod.rotation.>", quick.ackWait/2, 7
 	_, err = js.CreateConsumer(t.Context(), c.stream, wrong)
@@ -159,7 +159,7 @@ func TestWhatMattersIsChangedWherePermitted(t *testing.T) {
 	}
 	require.EqualValues(t, 1<<20, configs[events.Name].MaxBytes)
 	require.Contains(t, configs[events.Name].Subjects, "mine")
-	require.Equal(t, 7*time.Minute, configs[marks.Name].Duplicates)
+	require.Equal(t, 7*time.Minute, configs[compromised.Name].Duplicates)
 	have, err := b.rotator.jetStream().Consumer(t.Context(), c.stream, c.Durable)
 	require.NoError(t, err)
 	_, broken := fitConsumer(c, have.CachedInfo().Config)
@@ -170,20 +170,20 @@ func TestWhatMattersIsChangedWherePermitted(t *testing.T) {
 func TestAConsumerThatCannotBeChangedIsExplained(t *testing.T) {
 	s := newSite(t)
 	s.start()
-	nc := s.dial(roleRotator)
-	createStream(t, nc, streams("prod", 1)[0].StreamConfig)
+	nc := s.dialServer(roleRotator)
+	createStream(t, nc, declaredStreams("prod", 1)[0].StreamConfig)
 	js, err := jetstream.New(nc)
 	require.NoError(t, err)
-	want := consumers("prod", quick.ackWait)[0].ConsumerConfig
+	want := declaredConsumers("prod", quick.ackWait)[0].ConsumerConfig
 	want.AckPolicy, want.DeliverPolicy, want.MaxDeliver = jetstream.AckAllPolicy, jetstream.DeliverAllPolicy, 1
 	_, err = js.CreateConsumer(t.Context(), EventStream("prod"), want)
 	require.NoError(t, err)
 	b := openTest(t, s.busConfig())
-	err = notAsItMustBe(t, b)
+	err = notCompliant(t, b)
 	require.ErrorContains(t, err, `consumer "rotator" of stream "`+EventStream("prod")+`"`)
 	require.ErrorContains(t, err, "ack policy is AckAll, not AckExplicit")
 	require.ErrorContains(t, err, "max deliver is 1, not unlimited")
-	require.ErrorContains(t, err, "hint: remove it and create it so: nats consumer add")
+	require.ErrorContains(t, err, "hint: remove it and create it again: nats consumer add")
 
 	require.NoError(t, js.DeleteConsumer(t.Context(), EventStream("prod"), "rotator"))
 	waitReady(t, b) // it makes its own
@@ -192,10 +192,10 @@ func TestAConsumerThatCannotBeChangedIsExplained(t *testing.T) {
 func TestAStreamThatMayNotBeChangedIsExplained(t *testing.T) {
 	s := newSite(t)
 	s.start()
-	want := streams("prod", 1)[1].StreamConfig
+	want := declaredStreams("prod", 1)[1].StreamConfig
 	want.Discard, want.MaxAge, want.Duplicates = jetstream.DiscardOld, time.Hour, time.Hour
-	createStream(t, s.dial(roleRotator), want)
-	err := notAsItMustBe(t, openTest(t, s.busConfig()))
+	createStream(t, s.dialServer(roleRotator), want)
+	err := notCompliant(t, openTest(t, s.busConfig()))
 	require.ErrorContains(t, err, "discard is DiscardOld, not DiscardNew")
 	require.ErrorContains(t, err, "maximum age is 1h0m0s, not at least 168h0m0s")
 	require.ErrorContains(t, err, `may not publish to "$JS.API.STREAM.UPDATE.`)
@@ -205,16 +205,16 @@ func TestAStreamThatMayNotBeChangedIsExplained(t *testing.T) {
 // TestStreamsOfAnEarlierReleaseAreRemoved from the embedded server: they have the subjects.
 func TestStreamsOfAnEarlierReleaseAreRemoved(t *testing.T) {
 	c := testConfig(t)
-	require.NoError(t, c.complete())
+	require.NoError(t, c.setDefaults())
 	before, err := startEmbedded(&c)
 	require.NoError(t, err)
 	_, js := raw(t, &Bus{embedded: before})
-	for _, s := range streams("prod", 1) {
+	for _, s := range declaredStreams("prod", 1) {
 		s.Name += "-of-before"
 		_, err := js.CreateStream(t.Context(), s.StreamConfig)
 		require.NoError(t, err)
 	}
-	before.shutdown()
+	before.shutDown()
 	b := openReady(t, c)
 	require.NoError(t, b.Publish(request("auto-1")))
 	flushed(t, b)
@@ -224,10 +224,10 @@ func TestStreamsOfAnEarlierReleaseAreRemoved(t *testing.T) {
 	require.ErrorIs(t, err, jetstream.ErrStreamNotFound)
 }
 
-// TestBoundsOfMarks: what is acknowledged is removed by nobody, and delivered until it is handled
+// TestBoundsOfTheCompromisedStream: what is acknowledged is removed by nobody, and delivered until it is handled
 // or reported.
-func TestBoundsOfMarks(t *testing.T) {
-	want := streams("prod", 1)[1]
+func TestBoundsOfTheCompromisedStream(t *testing.T) {
+	want := declaredStreams("prod", 1)[1]
 	_, broken := fitStream(want, want.StreamConfig)
 	require.Empty(t, broken)
 	rollup := want.StreamConfig
@@ -236,13 +236,13 @@ func TestBoundsOfMarks(t *testing.T) {
 	require.Equal(t, []string{"roll-up headers is allowed, not denied"}, broken)
 	require.False(t, fit.AllowRollup)
 
-	marks := consumers("prod", ackWait)[1]
-	paused := marks.ConsumerConfig
+	compromised := declaredConsumers("prod", ackWait)[1]
+	paused := compromised.ConsumerConfig
 	paused.PauseUntil = new(at.Add(time.Hour))
-	_, broken = fitConsumer(marks, paused)
+	_, broken = fitConsumer(compromised, paused)
 	require.Len(t, broken, 1)
-	few := marks.ConsumerConfig
-	few.MaxDeliver = marks.deliveries // the last one may end with its process, and nobody would say so
-	_, broken = fitConsumer(marks, few)
+	few := compromised.ConsumerConfig
+	few.MaxDeliver = compromised.deliveries // the last one may end with its process, and nobody would say so
+	_, broken = fitConsumer(compromised, few)
 	require.Len(t, broken, 1)
 }

@@ -8,25 +8,26 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
 )
 
-// assess judges the nodes that have changed or whose time has come, all of them under a
-// new policy; it returns when the clock changes one next.
-func (d *Decider) assess(now time.Time) time.Time {
-	changed, renewed := d.Picture.Changed()
+// assessNodes assesses the nodes that have changed or whose time has come, and all of them
+// under a new policy. It returns when time alone changes an assessment.
+func (d *Decider) assessNodes(now time.Time) time.Time {
+	changed, renewed := d.Picture.TakeChanges()
 	for _, r := range renewed {
-		if !d.spentUp(r.Node, now) {
-			_, _ = d.Events.Tell(r) // there is no state that it could be told from again
-			d.spent[r.Node]++
+		if !d.atEventLimit(r.Node, now) {
+			_, _ = d.Events.Publish(r) // no state remains from which to publish it again
+			d.newEvents[r.Node]++
 		}
 	}
-	if p := d.policy.Load(); p != d.judged {
-		d.judged, d.assessed = p, map[string]renewal.Assessment{}
-		for _, name := range d.Picture.Names() {
-			changed[name] = d.Picture.Lookup(name)
+	if p := d.policy.Load(); p != d.assessedBy {
+		d.assessedBy = p
+		d.assessed = map[string]renewal.Assessment{}
+		for _, name := range d.Picture.NodeNames() {
+			changed[name] = d.Picture.LookupNode(name)
 		}
 	}
 	for name, a := range d.assessed {
 		if _, anyway := changed[name]; !anyway && !a.Next.IsZero() && !a.Next.After(now) {
-			changed[name] = d.Picture.Lookup(name)
+			changed[name] = d.Picture.LookupNode(name)
 		}
 	}
 	for name, n := range changed {
@@ -34,30 +35,30 @@ func (d *Decider) assess(now time.Time) time.Time {
 		if n == nil {
 			continue
 		}
-		a := renewal.Assess(now, d.judged, n)
+		a := renewal.Assess(now, d.assessedBy, n)
 		d.assessed[name] = a
-		d.tellAt = sooner(d.tellAt, d.tell(now, a.Notices))
+		d.publishAt = earlierOf(d.publishAt, d.publishNotices(now, a.Notices))
 	}
 	var next time.Time
-	again := !d.tellAt.IsZero() && !d.tellAt.After(now)
-	if again {
-		d.tellAt = time.Time{}
+	republish := !d.publishAt.IsZero() && !d.publishAt.After(now)
+	if republish {
+		d.publishAt = time.Time{}
 	}
 	notices := 0
 	for _, a := range d.assessed {
-		next = sooner(next, a.Next)
-		if again {
-			d.tellAt = sooner(d.tellAt, d.tell(now, a.Notices))
+		next = earlierOf(next, a.Next)
+		if republish {
+			d.publishAt = earlierOf(d.publishAt, d.publishNotices(now, a.Notices))
 		}
 		notices += len(a.Notices)
 	}
-	if len(d.told) > 2*notices+enoughTold {
-		d.forgetTold()
+	if len(d.published) > 2*notices+maxStalePublished {
+		d.forgetPublished()
 	}
-	return sooner(next, d.tellAt)
+	return earlierOf(next, d.publishAt)
 }
 
-func (d *Decider) due() []renewal.Assessment {
+func (d *Decider) dueAssessments() []renewal.Assessment {
 	var out []renewal.Assessment
 	for _, a := range d.assessed {
 		if len(a.Items)+len(a.LeftOut) > 0 {
@@ -68,93 +69,94 @@ func (d *Decider) due() []renewal.Assessment {
 	return out
 }
 
-func (d *Decider) node(name string) (renewal.Node, bool) {
-	n := d.Picture.Lookup(name)
+func (d *Decider) lookupNode(name string) (renewal.Node, bool) {
+	n := d.Picture.LookupNode(name)
 	if n == nil {
 		return renewal.Node{}, false
 	}
 	return *n, true
 }
 
-// nodes are those of some names as they are now; without names, every node.
-func (d *Decider) nodes(names []string) (out []renewal.Node) {
+// lookupNodes returns the nodes of the given names; without names, every node.
+func (d *Decider) lookupNodes(names []string) (out []renewal.Node) {
 	if len(names) == 0 {
-		names = d.Picture.Names()
+		names = d.Picture.NodeNames()
 	}
 	for _, name := range names {
-		if n, ok := d.node(name); ok {
+		if n, ok := d.lookupNode(name); ok {
 			out = append(out, n)
 		}
 	}
 	return out
 }
 
-// tellAgainAfter is how long after it was published what is still so is published again. It
-// has the same id: NATS stores it once within the time in which it recognises those.
-const tellAgainAfter = 24 * time.Hour
+// republishAfter is after how long a notice is published again if it still holds. It has the
+// same id, and NATS stores it once within its deduplication window.
+const republishAfter = 24 * time.Hour
 
-// tell publishes what was not told within a day, and returns when it is to be told again.
-func (d *Decider) tell(now time.Time, notices []renewal.Notice) time.Time {
+// publishNotices publishes the notices that were not published within a day, and returns when
+// to publish again.
+func (d *Decider) publishNotices(now time.Time, notices []renewal.Notice) time.Time {
 	var next time.Time
 	for _, n := range notices {
-		at, before := d.told[n.ID()]
-		if before && now.Sub(at) < tellAgainAfter {
-			next = sooner(next, at.Add(tellAgainAfter))
+		at, before := d.published[n.ID()]
+		if before && now.Sub(at) < republishAfter {
+			next = earlierOf(next, at.Add(republishAfter))
 			continue
 		}
-		if !before && d.spentUp(n.Node, now) {
-			next = sooner(next, d.spentSince.Add(tellAgainAfter))
+		if !before && d.atEventLimit(n.Node, now) {
+			next = earlierOf(next, d.countedSince.Add(republishAfter))
 			continue
 		}
 		data, reason, text := noticeData(n)
-		if _, err := d.Events.Tell(data); err != nil {
-			next = sooner(next, now.Add(askAgain))
+		if _, err := d.Events.Publish(data); err != nil {
+			next = earlierOf(next, now.Add(requestInterval))
 			continue
 		}
-		d.told[n.ID()] = now
+		d.published[n.ID()] = now
 		if !before {
-			d.spent[n.Node]++
+			d.newEvents[n.Node]++
 		}
-		next = sooner(next, now.Add(tellAgainAfter))
+		next = earlierOf(next, now.Add(republishAfter))
 		if before {
 			continue
 		}
 		if n.Kind != renewal.AuthorityExpiring || n.Node != "" {
-			noteNode(d.Recorder, n.Node, warning, reason, text)
+			recordNodeEvent(d.Recorder, n.Node, warning, reason, text)
 		}
 	}
 	return next
 }
 
-// noticesPerNode is how many events of one node are told within a day: twice what one report
-// can hold. Whoever has a node's agent must not be able to fill the stream with
-// invented certificates.
+// noticesPerNode is how many events of one node are published within a day: twice what one
+// report can hold. A compromised agent must not fill the stream with invented certificates.
 const noticesPerNode = 1000
 
-// spentUp says that no more new events of a node are told within this day.
-func (d *Decider) spentUp(node string, now time.Time) bool {
-	if now.Sub(d.spentSince) >= tellAgainAfter {
-		d.spent, d.spentSince = map[string]int{}, now
+// atEventLimit is true if no more new events of a node are published within this day.
+func (d *Decider) atEventLimit(node string, now time.Time) bool {
+	if now.Sub(d.countedSince) >= republishAfter {
+		d.newEvents = map[string]int{}
+		d.countedSince = now
 	}
-	if d.spent[node] == noticesPerNode {
-		d.spent[node]++ // said once
-		d.Log.Warn("a node tells of more certificates than a node can have; no more events of it within this day", "node", node)
+	if d.newEvents[node] == noticesPerNode {
+		d.newEvents[node]++ // logged once
+		d.Log.Warn("a node reports more certificates than a node can have; no more events of it are published today", "node", node)
 	}
-	return d.spent[node] >= noticesPerNode
+	return d.newEvents[node] >= noticesPerNode
 }
 
-// enoughTold is how many ids of what is not so any more are kept before they are forgotten.
-const enoughTold = 1000
+// maxStalePublished is how many ids of outdated notices are kept before they are dropped.
+const maxStalePublished = 1000
 
-// forgetTold drops the ids of what is not so any more.
-func (d *Decider) forgetTold() {
+// forgetPublished drops the ids of outdated notices.
+func (d *Decider) forgetPublished() {
 	left := map[string]time.Time{}
 	for _, a := range d.assessed {
 		for _, n := range a.Notices {
-			if at, ok := d.told[n.ID()]; ok {
+			if at, ok := d.published[n.ID()]; ok {
 				left[n.ID()] = at
 			}
 		}
 	}
-	d.told = left
+	d.published = left
 }

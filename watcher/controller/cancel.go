@@ -9,49 +9,51 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 )
 
-// Why a rotation is stopped while it runs, other than by the end of the watcher.
+// The reasons for which a rotation in progress is stopped, other than the end of the watcher.
 var (
 	errDeleted   = errors.New("its CertificateRotation was deleted")
 	errSuspended = errors.New("spec.suspend was set")
 )
 
-// Deleted cancels the rotation of an object that was deleted, if it runs. The node that is
-// being worked on finishes or undoes its part. It never blocks.
-func (r *Runner) Deleted(uid types.UID) { r.stop(uid, errDeleted) }
+// HandleDeleted cancels the rotation of a deleted object, if it is in progress. The current
+// node is finished or rolled back. HandleDeleted never blocks.
+func (r *Runner) HandleDeleted(uid types.UID) { r.stopRotation(uid, errDeleted) }
 
-// Changed stops the rotation of an object whose spec.suspend was set, if it runs, in the same
-// way. It never blocks.
-func (r *Runner) Changed(c *v1alpha1.CertificateRotation) {
+// HandleChanged stops the rotation of an object whose spec.suspend was set, in the same way.
+// It never blocks.
+func (r *Runner) HandleChanged(c *v1alpha1.CertificateRotation) {
 	if c.Spec.Suspend {
-		r.stop(c.UID, errSuspended)
+		r.stopRotation(c.UID, errSuspended)
 	}
 }
 
-func (r *Runner) stop(uid types.UID, why error) {
+func (r *Runner) stopRotation(uid types.UID, why error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if uid != "" && uid == r.current {
-		r.Log.Info("no other node is begun", "why", why, "uid", uid)
-		if r.why == nil || errors.Is(why, errDeleted) {
-			r.why = why
+		r.Log.Info("stopping a rotation: no other node is started", "reason", why.Error(), "uid", uid)
+		if r.stopReason == nil || errors.Is(why, errDeleted) {
+			r.stopReason = why
 		}
 		r.cancel()
 	}
 }
 
-// stoppedBy says why the rotation that runs was stopped; nil: it was not.
+// stoppedBy is why the rotation in progress was stopped; nil: it was not.
 func (r *Runner) stoppedBy() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.why
+	return r.stopReason
 }
 
-// cancelable is ctx until [Runner.stop] is called for a rotation.
-func (r *Runner) cancelable(ctx context.Context, uid types.UID) (_ context.Context, done func()) {
+// withCancel returns a context that [Runner.stopRotation] cancels.
+func (r *Runner) withCancel(ctx context.Context, uid types.UID) (_ context.Context, done func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.current, r.cancel, r.why = uid, cancel, nil
+	r.current = uid
+	r.cancel = cancel
+	r.stopReason = nil
 	return ctx, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()

@@ -22,38 +22,39 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
 )
 
-// Conditions writes into the reports what is due on their nodes and what it waits for. It
-// does so behind the decisions' back: when a whole fleet falls due, ten thousand writes
-// must not hold up the one rotation that ends it.
+// Conditions writes into the reports which certificates of their nodes are due, and what these
+// wait for. It writes asynchronously: when all certificates of a cluster become due, ten
+// thousand writes must not delay the rotation.
 type Conditions struct {
 	Client client.Client
 	Log    *slog.Logger
 	Now    func() time.Time
-	// Refused says which reports are not taken into account; may be nil.
-	Refused func() map[string]Refusal
+	// RefusedReports returns the reports that are not used, and why; may be nil.
+	RefusedReports func() map[string]Refusal
 
 	mu      sync.Mutex
-	want    map[string]standing // of nodes with something to say
+	want    map[string]standing // of nodes with due certificates or a refused report
 	written map[string]standing // nil: not read yet
 	wake    chan struct{}
 }
 
-// standing is what a node waits for, and what of its report is refused; the zero value: nothing.
+// standing is what the due certificates of a node wait for, and why its report is refused; the
+// zero value: neither.
 type standing struct {
 	reason, message string
 	refused         Refusal
 }
 
-// reasonRequested is the reason where a rotation has been asked for.
+// reasonRequested is the reason of certificates whose rotation was requested.
 const reasonRequested = "Requested"
 
-// NewConditions completes it.
+// NewConditions completes a Conditions.
 func NewConditions(c *Conditions) *Conditions {
 	c.wake = make(chan struct{}, 1)
 	return c
 }
 
-// Set says what a decision means for the nodes. It never blocks.
+// Set derives the conditions of all nodes from a decision. It never blocks.
 func (c *Conditions) Set(decision renewal.Decision) {
 	want := map[string]standing{}
 	add := func(refs []renewal.Ref, reason, text string) {
@@ -72,7 +73,7 @@ func (c *Conditions) Set(decision renewal.Decision) {
 		}
 	}
 	for _, r := range decision.Start {
-		add(r.Certificates, reasonRequested, fmt.Sprintf("rotation %q was asked for", r.Name))
+		add(r.Certificates, reasonRequested, fmt.Sprintf("rotation %q was requested", r.Name))
 	}
 	for _, w := range decision.Waiting {
 		text := w.Text
@@ -82,11 +83,11 @@ func (c *Conditions) Set(decision renewal.Decision) {
 		add(w.Certificates, string(w.Reason), text)
 	}
 	for node, s := range want {
-		s.message = clip(s.message, maxWords) // as it is read back
+		s.message = clipText(s.message, maxMessage) // as the API server stores it
 		want[node] = s
 	}
-	if c.Refused != nil {
-		for node, why := range c.Refused() {
+	if c.RefusedReports != nil {
+		for node, why := range c.RefusedReports() {
 			s := want[node]
 			s.refused = why
 			want[node] = s
@@ -105,12 +106,12 @@ func (c *Conditions) Set(decision renewal.Decision) {
 	}
 }
 
-// NeedLeaderElection keeps a second watcher from writing the same.
+// NeedLeaderElection keeps a second watcher from writing the same conditions.
 func (c *Conditions) NeedLeaderElection() bool { return true }
 
 // Start writes until ctx ends.
 func (c *Conditions) Start(ctx context.Context) error {
-	tick := time.NewTicker(time.Minute) // what could not be written is tried again
+	tick := time.NewTicker(time.Minute) // failed writes are tried again
 	defer tick.Stop()
 	for {
 		select {
@@ -118,17 +119,17 @@ func (c *Conditions) Start(ctx context.Context) error {
 			return nil
 		case <-c.wake:
 		case <-tick.C:
-			c.written = nil // a report may have been deleted and made anew
+			c.written = nil // a report may have been deleted and created again
 		}
-		if err := c.write(ctx); err != nil && ctx.Err() == nil {
-			c.Log.Warn("write what is due into the reports, trying again in a minute", "error", err)
+		if err := c.writeAll(ctx); err != nil && ctx.Err() == nil {
+			c.Log.Warn("write conditions of reports, trying again in a minute", "error", err)
 		}
 	}
 }
 
-func (c *Conditions) write(ctx context.Context) error {
+func (c *Conditions) writeAll(ctx context.Context) error {
 	if c.written == nil {
-		written, err := c.read(ctx)
+		written, err := c.readWritten(ctx)
 		if err != nil {
 			return err
 		}
@@ -138,7 +139,7 @@ func (c *Conditions) write(ctx context.Context) error {
 	want := maps.Clone(c.want)
 	c.mu.Unlock()
 	if want == nil {
-		return nil // nothing has been decided yet
+		return nil // there is no decision yet
 	}
 	for node := range c.written {
 		if _, due := want[node]; !due {
@@ -152,10 +153,10 @@ func (c *Conditions) write(ctx context.Context) error {
 		if s == c.written[node] {
 			continue
 		}
-		switch err := ignoreNotFound(c.patch(ctx, node, s)); {
-		case isRefused(err) && refusals < mostRefusals:
+		switch err := ignoreNotFound(c.patchReport(ctx, node, s)); {
+		case isRefused(err) && refusals < maxRefusals:
 			refusals++
-			refused = cmp.Or(refused, fmt.Errorf("report of node %q: %w", node, err)) // the others may be written
+			refused = cmp.Or(refused, fmt.Errorf("report of node %q: %w", node, err)) // other reports may accept theirs
 			continue
 		case err != nil:
 			return err
@@ -168,16 +169,16 @@ func (c *Conditions) write(ctx context.Context) error {
 	return refused
 }
 
-// mostRefusals ends a pass: where so many are refused, all are.
-const mostRefusals = 20
+// maxRefusals ends a pass: after so many refused writes, all others would be refused.
+const maxRefusals = 20
 
-// isRefused says that the API server, or a webhook of its, does not want this very write.
+// isRefused is true if the API server, or one of its webhooks, rejects this very write.
 func isRefused(err error) bool {
 	return apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)
 }
 
-// read takes over what a predecessor has written.
-func (c *Conditions) read(ctx context.Context) (map[string]standing, error) {
+// readWritten reads the conditions that a previous leader has written.
+func (c *Conditions) readWritten(ctx context.Context) (map[string]standing, error) {
 	var list v1alpha1.NodeCertificateReportList
 	if err := c.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, err
@@ -187,7 +188,8 @@ func (c *Conditions) read(ctx context.Context) (map[string]standing, error) {
 		r := &list.Items[i]
 		var s standing
 		if due := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionCertificatesDue); due != nil && due.Status == metav1.ConditionTrue {
-			s.reason, s.message = due.Reason, due.Message
+			s.reason = due.Reason
+			s.message = due.Message
 		}
 		if refused := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionAccepted); refused != nil {
 			s.refused = Refusal{refused.Reason, refused.Message}
@@ -199,9 +201,9 @@ func (c *Conditions) read(ctx context.Context) (map[string]standing, error) {
 	return out, nil
 }
 
-// patch writes what a node waits for into its report. A condition keeps the time of its last
-// transition while its status stays, and those of others stay.
-func (c *Conditions) patch(ctx context.Context, node string, s standing) error {
+// patchReport writes the conditions of a node into its report. A condition keeps its
+// transition time while its status remains, and conditions of other writers are kept.
+func (c *Conditions) patchReport(ctx context.Context, node string, s standing) error {
 	report := &v1alpha1.NodeCertificateReport{}
 	if err := c.Client.Get(ctx, client.ObjectKey{Name: node}, report, client.UnsafeDisableDeepCopy); err != nil {
 		return err

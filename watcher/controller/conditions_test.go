@@ -25,7 +25,7 @@ func (w *world) conditions() *Conditions {
 	return NewConditions(&Conditions{Client: w.client, Log: slog.New(slog.DiscardHandler), Now: w.clock.now})
 }
 
-func (w *world) due(node string) *metav1.Condition {
+func (w *world) dueAssessments(node string) *metav1.Condition {
 	w.t.Helper()
 	var r v1alpha1.NodeCertificateReport
 	require.NoError(w.t, w.client.Get(w.t.Context(), client.ObjectKey{Name: node}, &r))
@@ -41,27 +41,27 @@ func TestWhatIsDueIsACondition(t *testing.T) {
 	w := newWorld(t, report("cp1"), report("cp2"))
 	refs := []renewal.Ref{{Node: "cp1", Name: "etcd-server"}, {Node: "cp1", Name: "etcd-peer"}, {Node: "gone", Name: "etcd-server"}}
 	c := w.conditions()
-	require.NoError(t, c.write(t.Context()), "before the first decision")
-	assert.Nil(t, w.due("cp1"))
+	require.NoError(t, c.writeAll(t.Context()), "before the first decision")
+	assert.Nil(t, w.dueAssessments("cp1"))
 
-	c.Set(renewal.Decision{Waiting: []renewal.Waiting{{Reason: renewal.ReasonCANearEnd, Text: "a successor would end with its CA", Certificates: refs}}})
-	require.NoError(t, c.write(t.Context()), "a node that is gone is no trouble")
-	due := w.due("cp1")
+	c.Set(renewal.Decision{Waiting: []renewal.Waiting{{Reason: renewal.ReasonCAExpiresSoon, Text: "a successor would end with its CA", Certificates: refs}}})
+	require.NoError(t, c.writeAll(t.Context()), "a node that is gone is no trouble")
+	due := w.dueAssessments("cp1")
 	require.NotNil(t, due)
 	assert.Equal(t, metav1.ConditionTrue, due.Status)
-	assert.Equal(t, "CANearEnd", due.Reason)
+	assert.Equal(t, "CAExpiresSoon", due.Reason)
 	assert.Equal(t, "etcd-server, etcd-peer: a successor would end with its CA", due.Message)
-	assert.Nil(t, w.due("cp2"))
+	assert.Nil(t, w.dueAssessments("cp2"))
 
 	c.Set(renewal.Decision{Start: []renewal.Proposal{{Name: "auto-1", Certificates: refs[:1]}}})
-	require.NoError(t, c.write(t.Context()))
-	assert.Equal(t, "Requested", w.due("cp1").Reason)
+	require.NoError(t, c.writeAll(t.Context()))
+	assert.Equal(t, "Requested", w.dueAssessments("cp1").Reason)
 
 	successor := w.conditions()
 	successor.Set(renewal.Decision{})
-	require.NoError(t, successor.write(t.Context()))
-	assert.Equal(t, metav1.ConditionFalse, w.due("cp1").Status)
-	assert.Nil(t, w.due("cp2"), "what never was due is not written to")
+	require.NoError(t, successor.writeAll(t.Context()))
+	assert.Equal(t, metav1.ConditionFalse, w.dueAssessments("cp1").Status)
+	assert.Nil(t, w.dueAssessments("cp2"), "what never was due is not written to")
 }
 
 // TestOneRefusedReportDelaysNoOther: a policy engine may refuse a write to one of them.
@@ -78,12 +78,12 @@ func TestOneRefusedReportDelaysNoOther(t *testing.T) {
 			return of.SubResource(sub).Patch(ctx, o, p, options...)
 		},
 	})
-	long := strings.Repeat("x", 2*maxWords)
-	c.Set(renewal.Decision{Waiting: []renewal.Waiting{{Reason: renewal.ReasonCANearEnd, Text: long,
+	long := strings.Repeat("x", 2*maxMessage)
+	c.Set(renewal.Decision{Waiting: []renewal.Waiting{{Reason: renewal.ReasonCAExpiresSoon, Text: long,
 		Certificates: []renewal.Ref{{Node: "cp1", Name: "etcd-server"}, {Node: "cp2", Name: "etcd-server"}}}}})
-	require.ErrorContains(t, c.write(t.Context()), `report of node "cp1"`)
-	require.NotNil(t, w.due("cp2"))
-	assert.Nil(t, w.due("cp1"), "and is tried again")
+	require.ErrorContains(t, c.writeAll(t.Context()), `report of node "cp1"`)
+	require.NotNil(t, w.dueAssessments("cp2"))
+	assert.Nil(t, w.dueAssessments("cp1"), "and is tried again")
 
 	// Also one who reads what was written, clipped as it is, finds nothing to write.
 	successor := w.conditions()
@@ -93,7 +93,7 @@ func TestOneRefusedReportDelaysNoOther(t *testing.T) {
 			return errors.New("written again")
 		},
 	})
-	require.NoError(t, successor.write(t.Context()))
+	require.NoError(t, successor.writeAll(t.Context()))
 }
 
 // TestConditionsChangeOnlyWithTheirStatus: who waits for one reads its last transition, and
@@ -106,16 +106,16 @@ func TestConditionsChangeOnlyWithTheirStatus(t *testing.T) {
 	waits := func(text string) {
 		t.Helper()
 		c.Set(renewal.Decision{Waiting: []renewal.Waiting{{Reason: renewal.ReasonWindow, Text: text, Certificates: []renewal.Ref{{Node: "cp1", Name: "etcd-server"}}}}})
-		require.NoError(t, c.write(t.Context()))
+		require.NoError(t, c.writeAll(t.Context()))
 	}
 	waits("until Saturday")
-	assert.EqualValues(t, 7, w.due("cp1").ObservedGeneration)
+	assert.EqualValues(t, 7, w.dueAssessments("cp1").ObservedGeneration)
 	w.clock.pass(time.Hour)
 	waits("until Sunday")
-	assert.True(t, noon.Equal(w.due("cp1").LastTransitionTime.Time), "the message alone has changed")
+	assert.True(t, noon.Equal(w.dueAssessments("cp1").LastTransitionTime.Time), "the message alone has changed")
 	c.Set(renewal.Decision{})
-	require.NoError(t, c.write(t.Context()))
-	assert.True(t, noon.Add(time.Hour).Equal(w.due("cp1").LastTransitionTime.Time))
+	require.NoError(t, c.writeAll(t.Context()))
+	assert.True(t, noon.Add(time.Hour).Equal(w.dueAssessments("cp1").LastTransitionTime.Time))
 	var r v1alpha1.NodeCertificateReport
 	require.NoError(t, w.client.Get(t.Context(), client.ObjectKey{Name: "cp1"}, &r))
 	assert.NotNil(t, meta.FindStatusCondition(r.Status.Conditions, "Scanned"))

@@ -16,37 +16,39 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
 )
 
-// Decider judges the picture whenever it, the policy, a mark or a rotation changes, and
-// whenever the clock alone changes the answer. It tells what is near its end, and asks for
-// the rotations that are due through the bus; objects are made by whoever hears that.
+// Decider decides whenever the picture, the policy, a CompromisedCertificate or a rotation
+// changes, and whenever time alone changes the result. It publishes notices of certificates
+// that expire soon, and requests due rotations through the bus. [Decider.ReceiveRequest]
+// creates the objects from these requests.
 type Decider struct {
 	Client   client.Client
 	Picture  *Picture
-	Events   Teller
+	Events   Publisher
 	Recorder events.EventRecorder
 	Log      *slog.Logger
 	Now      func() time.Time
-	// Complete waits until the picture has everything that there is: what a mark means must
-	// not be decided on half of it. Nil: it has.
+	// Complete waits until the picture is complete. The certificates that a
+	// CompromisedCertificate matches must not be determined before. Nil: the picture is
+	// complete.
 	Complete func(ctx context.Context) bool
 
-	// Decided is told of every decision; may be nil. It must not block.
+	// Decided receives every decision; may be nil. It must not block.
 	Decided func(renewal.Decision)
 
 	policy atomic.Pointer[renewal.Policy]
 	pulse  pulse
 	wake   chan struct{}
 
-	// What only the loop touches.
-	assessed   map[string]renewal.Assessment // of nodes that have something to tell or a time to wake at
-	judged     *renewal.Policy               // the policy that they were made with
-	told       map[string]time.Time          // by id of a notice, when it was published
-	tellAt     time.Time                     // when one of them is published again
-	spent      map[string]int                // by node, how many were new since spentSince
-	spentSince time.Time
-	toldMarks  map[types.UID]bool // that their event was published
-	asked      map[string]asking  // by rotation's name
-	requested  []renewal.Proposal
+	// Only the loop of Start uses these.
+	assessed             map[string]renewal.Assessment // by node
+	assessedBy           *renewal.Policy               // the policy of these assessments
+	published            map[string]time.Time          // by id of a notice, when it was published
+	publishAt            time.Time                     // when a notice is published again
+	newEvents            map[string]int                // by node, the events since countedSince
+	countedSince         time.Time
+	publishedCompromised map[types.UID]bool        // CompromisedCertificates whose event was published
+	pending              map[string]pendingRequest // by name of the rotation
+	requested            []renewal.Proposal
 
 	mu   sync.Mutex
 	last renewal.Decision
@@ -54,21 +56,23 @@ type Decider struct {
 }
 
 const (
-	// settle lets changes that come together be judged together.
-	settle = 25 * time.Millisecond
-	// askAgain is how often a rotation is asked for until its object exists.
-	askAgain = time.Minute
-	// directAfter is how long after it was first asked for a rotation's object is made without
-	// NATS, which may be away.
-	directAfter = 3 * time.Minute
-	// longest is the longest time between two judgements: clocks are set, sometimes.
-	longest = 30 * time.Minute
+	// debounceDelay is how long the decider waits for further changes, to judge them together.
+	debounceDelay = 25 * time.Millisecond
+	// requestInterval is how often a rotation is requested until its object exists.
+	requestInterval = time.Minute
+	// createDirectlyAfter is how long after the first request the object of a rotation is
+	// created without NATS, which may be unavailable.
+	createDirectlyAfter = 3 * time.Minute
+	// maxDecideInterval is the longest time between two decisions. It bounds the delay when a
+	// clock is set.
+	maxDecideInterval = 30 * time.Minute
 )
 
 // NewDecider completes a decider.
 func NewDecider(d *Decider, p *renewal.Policy) *Decider {
 	d.wake = make(chan struct{}, 1)
-	d.told, d.asked = map[string]time.Time{}, map[string]asking{}
+	d.published = map[string]time.Time{}
+	d.pending = map[string]pendingRequest{}
 	if d.Now == nil {
 		d.Now = time.Now
 	}
@@ -79,48 +83,48 @@ func NewDecider(d *Decider, p *renewal.Policy) *Decider {
 // Policy is the policy in force.
 func (d *Decider) Policy() *renewal.Policy { return d.policy.Load() }
 
-// Use puts another policy in force.
-func (d *Decider) Use(p *renewal.Policy) {
+// UsePolicy puts another policy in force.
+func (d *Decider) UsePolicy(p *renewal.Policy) {
 	d.policy.Store(p)
-	d.Kick()
+	d.TriggerDecision()
 }
 
-// Kick has everything judged again soon. It never blocks.
-func (d *Decider) Kick() {
+// TriggerDecision makes the decider decide soon. It never blocks.
+func (d *Decider) TriggerDecision() {
 	select {
 	case d.wake <- struct{}{}:
 	default:
 	}
 }
 
-// Last is the last decision, and when it was made; zero: none was made yet.
-func (d *Decider) Last() (renewal.Decision, time.Time) {
+// LastDecision returns the last decision and its time; zero: there was none yet.
+func (d *Decider) LastDecision() (renewal.Decision, time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.last, d.at
 }
 
-// Alive is an error where decisions are not made any more.
-func (d *Decider) Alive() error { return d.pulse.alive("deciding", d.Now()) }
+// CheckAlive returns an error if the decider no longer decides.
+func (d *Decider) CheckAlive() error { return d.pulse.checkAlive("deciding", d.Now()) }
 
-// NeedLeaderElection keeps a second watcher from asking for the same.
+// NeedLeaderElection keeps a second watcher from requesting the same rotations.
 func (d *Decider) NeedLeaderElection() bool { return true }
 
-// Start judges until ctx ends.
+// Start decides until ctx ends.
 func (d *Decider) Start(ctx context.Context) error {
 	if d.Complete != nil && !d.Complete(ctx) {
 		return nil
 	}
-	// A new leader knows the whole picture and has judged none of it.
-	d.judged = nil
-	d.Picture.takeOver(d.Now())
-	told := sync.OnceFunc(func() { d.Log.Info("all nodes are judged", "nodes", len(d.assessed)) })
+	// A new leader has assessed no node yet.
+	d.assessedBy = nil
+	d.Picture.dropOldRenewals(d.Now())
+	logOnce := sync.OnceFunc(func() { d.Log.Info("all nodes are assessed", "nodes", len(d.assessed)) })
 	for {
-		next, err := d.judge(ctx)
+		next, err := d.decideOnce(ctx)
 		if err == nil {
-			told()
+			logOnce()
 		}
-		wait := longest
+		wait := maxDecideInterval
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -128,16 +132,16 @@ func (d *Decider) Start(ctx context.Context) error {
 			d.Log.Error("decide", "error", err)
 			wait = retryAfter
 		case !next.IsZero():
-			wait = min(max(next.Sub(d.Now()), settle), longest)
+			wait = min(max(next.Sub(d.Now()), debounceDelay), maxDecideInterval)
 		}
-		if !d.sleep(ctx, wait) {
+		if !d.awaitChange(ctx, wait) {
 			return nil
 		}
 	}
 }
 
-// sleep waits for a change or for the time; it says whether to go on.
-func (d *Decider) sleep(ctx context.Context, wait time.Duration) bool {
+// awaitChange waits for a change, or for the given time. It returns false once ctx has ended.
+func (d *Decider) awaitChange(ctx context.Context, wait time.Duration) bool {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
@@ -147,106 +151,109 @@ func (d *Decider) sleep(ctx context.Context, wait time.Duration) bool {
 		return true
 	case <-d.wake:
 	}
-	timer.Reset(settle)
+	timer.Reset(debounceDelay)
 	select {
 	case <-ctx.Done():
 		return false
 	case <-timer.C:
 	}
-	select { // what came meanwhile is judged now
+	select { // the next decision includes all changes until now
 	case <-d.wake:
 	default:
 	}
 	return true
 }
 
-// judge brings everything up to date, and returns when to look again.
-func (d *Decider) judge(ctx context.Context) (time.Time, error) {
+// decideOnce makes one decision and acts on it. It returns when to decide next.
+func (d *Decider) decideOnce(ctx context.Context) (time.Time, error) {
 	now := d.Now()
-	d.pulse.beat(now)
-	next := d.assess(now)
-	history, err := d.history(ctx)
+	d.pulse.recordBeat(now)
+	next := d.assessNodes(now)
+	history, err := d.listHistory(ctx)
 	if err != nil {
 		return next, err
 	}
-	marks, failed, err := d.marks(ctx)
+	compromised, failed, err := d.compromisedCertificates(ctx)
 	if err != nil {
 		return next, err
 	}
 	if failed {
-		next = sooner(next, now.Add(retryAfter))
+		next = earlierOf(next, now.Add(retryAfter))
 	}
 	decision := renewal.Decide(renewal.Input{
-		Now: now, Policy: d.judged, Assessments: d.due(), Node: d.node, Marks: marks, History: history, Requested: d.requested,
+		Now: now, Policy: d.assessedBy, Assessments: d.dueAssessments(), Node: d.lookupNode, CompromisedCertificates: compromised, History: history, Requested: d.requested,
 	})
 	d.mu.Lock()
-	d.last, d.at = decision, now
+	d.last = decision
+	d.at = now
 	d.mu.Unlock()
 	if d.Decided != nil {
 		d.Decided(decision)
 	}
-	if at := d.ask(ctx, now, decision.Start); !at.IsZero() {
-		next = sooner(next, at)
+	if at := d.requestRotations(ctx, now, decision.Start); !at.IsZero() {
+		next = earlierOf(next, at)
 	}
-	return sooner(next, decision.Next), nil
+	return earlierOf(next, decision.Next), nil
 }
 
-// asking is when a rotation was asked for, whose object is not there yet.
-type asking struct {
+// pendingRequest is a rotation that was requested and whose object does not exist yet.
+type pendingRequest struct {
 	first, last  time.Time
 	certificates []renewal.Ref
 }
 
-// askedFirst is when the certificates of a rotation were first asked for. What is due changes
-// meanwhile, and with it the rotation and its name; NATS does not become faster by that.
-func (d *Decider) askedFirst(r renewal.Proposal, now time.Time) time.Time {
-	first, same := now, map[renewal.Ref]bool{}
+// firstRequested is when the certificates of a rotation were first requested. The set of due
+// certificates, and with it the name of the rotation, may have changed since. That must not
+// extend the wait for NATS.
+func (d *Decider) firstRequested(r renewal.Proposal, now time.Time) time.Time {
+	first := now
+	same := map[renewal.Ref]bool{}
 	for _, ref := range r.Certificates {
 		same[renewal.Ref{Node: ref.Node, Service: ref.Service, Fingerprint: ref.Fingerprint}] = true
 	}
-	for _, asked := range d.asked {
-		if asked.first.Before(first) && slices.ContainsFunc(asked.certificates, func(ref renewal.Ref) bool {
+	for _, pending := range d.pending {
+		if pending.first.Before(first) && slices.ContainsFunc(pending.certificates, func(ref renewal.Ref) bool {
 			return same[renewal.Ref{Node: ref.Node, Service: ref.Service, Fingerprint: ref.Fingerprint}]
 		}) {
-			first = asked.first
+			first = pending.first
 		}
 	}
 	return first
 }
 
-// ask publishes the rotations that are due, each again every minute until its object is
-// there; it returns when to ask next. NATS must not be able to hold a rotation up: where it
-// is urgent, or no object has come of it for some minutes, the object is made here. It is the
-// same one, so that the event finds it made.
-func (d *Decider) ask(ctx context.Context, now time.Time, start []renewal.Proposal) time.Time {
+// requestRotations publishes requests for due rotations, each again every minute until its
+// object exists. It returns when to publish next. NATS must not delay a rotation: if it is
+// urgent, or the object does not exist some minutes later, the object is created here. It has
+// the same name, so that the request has no further effect.
+func (d *Decider) requestRotations(ctx context.Context, now time.Time, start []renewal.Proposal) time.Time {
 	var next time.Time
 	d.requested = start
-	current := map[string]asking{}
+	current := map[string]pendingRequest{}
 	for _, r := range start {
-		asked, before := d.asked[r.Name]
-		if !before || now.Before(asked.last) {
-			asked = asking{first: d.askedFirst(r, now), certificates: r.Certificates}
+		pending, before := d.pending[r.Name]
+		if !before || now.Before(pending.last) {
+			pending = pendingRequest{first: d.firstRequested(r, now), certificates: r.Certificates}
 		}
-		if now.Sub(asked.last) >= askAgain {
-			d.Log.Info("asking for a rotation", "rotation", r.Name, "services", r.Services, "nodes", r.Nodes, "compromised", r.Compromised)
+		if now.Sub(pending.last) >= requestInterval {
+			d.Log.Info("requesting a rotation", "rotation", r.Name, "services", r.Services, "nodes", r.Nodes, "compromised", r.Compromised)
 			request := requestOf(r)
-			id, err := d.Events.Tell(request)
-			if err != nil || r.Compromised || r.Urgent || now.Sub(asked.first) >= directAfter {
-				if err := d.make(ctx, request, id); err != nil {
-					d.Log.Error("make rotation", "rotation", r.Name, "error", err)
+			id, err := d.Events.Publish(request)
+			if err != nil || r.Compromised || r.Urgent || now.Sub(pending.first) >= createDirectlyAfter {
+				if err := d.createRotation(ctx, request, id); err != nil {
+					d.Log.Error("create rotation", "rotation", r.Name, "error", err)
 				}
 			}
-			asked.last = now
+			pending.last = now
 		}
-		current[r.Name] = asked
-		next = sooner(next, asked.last.Add(askAgain))
+		current[r.Name] = pending
+		next = earlierOf(next, pending.last.Add(requestInterval))
 	}
-	d.asked = current
+	d.pending = current
 	return next
 }
 
-// history is what was rotated before, as the objects tell.
-func (d *Decider) history(ctx context.Context) ([]renewal.Past, error) {
+// listHistory returns all rotations, as their objects describe them.
+func (d *Decider) listHistory(ctx context.Context) ([]renewal.Past, error) {
 	var list v1alpha1.CertificateRotationList
 	if err := d.Client.List(ctx, &list); err != nil {
 		return nil, err
@@ -258,8 +265,8 @@ func (d *Decider) history(ctx context.Context) ([]renewal.Past, error) {
 	return out, nil
 }
 
-// sooner is the earlier of two times; zero means never.
-func sooner(a, b time.Time) time.Time {
+// earlierOf returns the earlier of two times; zero means never.
+func earlierOf(a, b time.Time) time.Time {
 	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
 		return b
 	}

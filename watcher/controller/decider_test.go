@@ -27,7 +27,7 @@ const (
 func (w *world) decider() *Decider {
 	policy := renewal.Default()
 	d := NewDecider(&Decider{Client: w.client, Picture: w.picture, Events: w.story, Log: slog.New(slog.DiscardHandler), Now: w.clock.now}, &policy)
-	d.judged = nil
+	d.assessedBy = nil
 	return d
 }
 
@@ -38,21 +38,21 @@ func (w *world) node(name string, controlPlane bool) {
 	if controlPlane {
 		n.Labels = map[string]string{"node-role.kubernetes.io/control-plane": ""}
 	}
-	w.picture.Node(name, n, w.clock.now())
+	w.picture.UpdateNode(name, n, w.clock.now())
 }
 
 // report says that a node has an etcd certificate that ends after a time.
 func (w *world) report(node, fingerprint string, ends time.Duration) {
 	at := w.clock.now()
-	w.picture.Report(node, &v1alpha1.NodeCertificateReport{Certificates: []v1alpha1.ReportedCertificate{{
+	w.picture.UpdateReport(node, &v1alpha1.NodeCertificateReport{Certificates: []v1alpha1.ReportedCertificate{{
 		Service: certs.Etcd, Name: "etcd-server", Path: "/etc/kubernetes/pki/etcd/server.crt", Subject: "CN=cp1", Issuer: "CN=etcd-ca", SerialNumber: "1a",
 		FingerprintSHA256: fingerprint, NotBefore: metav1.NewTime(at.Add(ends - 365*day)), NotAfter: metav1.NewTime(at.Add(ends)),
 	}}})
 }
 
-func (w *world) judge(d *Decider) time.Time {
+func (w *world) decideOnce(d *Decider) time.Time {
 	w.t.Helper()
-	next, err := d.judge(w.t.Context())
+	next, err := d.decideOnce(w.t.Context())
 	require.NoError(w.t, err)
 	return next
 }
@@ -62,12 +62,12 @@ func (s *story) requests() []event.RotationRequested {
 	s.Lock()
 	defer s.Unlock()
 	var out []event.RotationRequested
-	for _, d := range s.told {
+	for _, d := range s.published {
 		if r, ok := d.(event.RotationRequested); ok {
 			out = append(out, r)
 		}
 	}
-	s.told = nil
+	s.published = nil
 	return out
 }
 
@@ -78,34 +78,34 @@ func TestFromReportToRotation(t *testing.T) {
 	d := w.decider()
 	w.node("cp1", true)
 	w.report("cp1", oldPrint, 300*day)
-	w.judge(d)
+	w.decideOnce(d)
 	assert.Empty(t, w.story.types(), "a certificate with most of its life before it")
 
 	w.report("cp1", oldPrint, 10*day)
-	w.judge(d)
+	w.decideOnce(d)
 	assert.Equal(t, []string{"certificate.expiring", "rotation.requested"}, w.story.types())
-	next := w.judge(d)
+	next := w.decideOnce(d)
 	assert.Empty(t, w.story.types(), "not asked again at once")
-	assert.False(t, next.After(noon.Add(askAgain)))
+	assert.False(t, next.After(noon.Add(requestInterval)))
 
-	w.clock.pass(askAgain)
-	w.judge(d)
+	w.clock.pass(requestInterval)
+	w.decideOnce(d)
 	requests := w.story.requests()
 	require.Len(t, requests, 1, "the object is still not there")
 	assert.Equal(t, []string{oldPrint}, requests[0].Fingerprints)
 
-	require.NoError(t, d.Hear(t.Context(), requests[0], "event-1", w.clock.now()))
-	require.NoError(t, d.Hear(t.Context(), requests[0], "event-1", w.clock.now()), "a repeated event makes nothing")
+	require.NoError(t, d.ReceiveRequest(t.Context(), requests[0], "event-1", w.clock.now()))
+	require.NoError(t, d.ReceiveRequest(t.Context(), requests[0], "event-1", w.clock.now()), "a repeated event makes nothing")
 	c := w.rotation(requests[0].Name)
 	assert.Equal(t, v1alpha1.TriggerExpiring, c.Spec.Trigger.Reason)
 	assert.Equal(t, "IfNeeded", c.Spec.Restart)
 	assert.Equal(t, "event-1", c.Spec.Trigger.EventID)
-	w.clock.pass(askAgain)
-	w.judge(d)
+	w.clock.pass(requestInterval)
+	w.decideOnce(d)
 	assert.Empty(t, w.story.types(), "it exists, so it is not asked for")
 
 	w.report("cp1", newPrint, 365*day)
-	w.judge(d)
+	w.decideOnce(d)
 	assert.Equal(t, []string{"certificate.renewed"}, w.story.types())
 }
 
@@ -116,7 +116,7 @@ func TestTheClockAlone(t *testing.T) {
 	w.node("cp1", true)
 	w.report("cp1", oldPrint, 40*day)
 	for range 20 {
-		next := w.judge(d)
+		next := w.decideOnce(d)
 		if told := w.story.types(); len(told) > 0 {
 			assert.Equal(t, []string{"certificate.expiring", "rotation.requested"}, told)
 			assert.Equal(t, noon.Add(10*day), w.clock.now(), "30 days before the end")
@@ -133,59 +133,59 @@ func TestAWorkersReportStartsNothingOnTheControlPlane(t *testing.T) {
 	d := w.decider()
 	w.node("w1", false)
 	w.report("w1", oldPrint, day)
-	w.judge(d)
+	w.decideOnce(d)
 	assert.Equal(t, []string{"certificate.expiring"}, w.story.types())
-	decided, at := d.Last()
+	decided, at := d.LastDecision()
 	require.Len(t, decided.Waiting, 1)
 	assert.Equal(t, renewal.ReasonNotControlPlane, decided.Waiting[0].Reason)
 	assert.Equal(t, w.clock.now(), at)
 }
 
-// TestAMark is resolved before anything is done about it, starts a rotation at once, and
+// TestCompromisedCertificateStartsARotation is resolved before anything is done about it, starts a rotation at once, and
 // is replaced when nothing of it is left.
-func TestAMark(t *testing.T) {
+func TestCompromisedCertificateStartsARotation(t *testing.T) {
 	w := newWorld(t, &v1alpha1.CompromisedCertificate{ObjectMeta: metav1.ObjectMeta{Name: "stolen"},
 		Spec: v1alpha1.CompromisedCertificateSpec{Service: certs.Etcd, Reason: "laptop lost"}})
 	d := w.decider()
 	w.node("cp1", true)
 	w.node("cp2", true) // its agent has not reported yet
 	w.report("cp1", oldPrint, 300*day)
-	w.judge(d)
-	assert.Equal(t, []string{"certificate.compromised", "rotation.requested"}, typesOf(w.story.told))
+	w.decideOnce(d)
+	assert.Equal(t, []string{"certificate.compromised", "rotation.requested"}, typesOf(w.story.published))
 	request := w.story.requests()[0]
-	mark := w.mark("stolen")
-	require.Len(t, mark.Status.Certificates, 1)
-	assert.Equal(t, oldPrint, mark.Status.Certificates[0].FingerprintSHA256)
-	assert.Equal(t, []string{"cp2"}, mark.Status.PendingNodes)
-	assert.Equal(t, metav1.ConditionFalse, replaced(mark))
-	assert.True(t, meta.IsStatusConditionTrue(mark.Status.Conditions, v1alpha1.ConditionReconciling))
-	assert.NotEmpty(t, mark.Status.Residual)
+	object := w.compromisedCertificate("stolen")
+	require.Len(t, object.Status.Certificates, 1)
+	assert.Equal(t, oldPrint, object.Status.Certificates[0].FingerprintSHA256)
+	assert.Equal(t, []string{"cp2"}, object.Status.PendingNodes)
+	assert.Equal(t, metav1.ConditionFalse, replaced(object))
+	assert.True(t, meta.IsStatusConditionTrue(object.Status.Conditions, v1alpha1.ConditionReconciling))
+	assert.NotEmpty(t, object.Status.Residual)
 
-	w.clock.pass(askAgain)
-	w.judge(d)
+	w.clock.pass(requestInterval)
+	w.decideOnce(d)
 	assert.Empty(t, w.story.types(), "its object is there, with or without NATS")
 	assert.True(t, request.Compromised)
 	assert.Equal(t, "Always", request.Restart)
-	assert.Equal(t, []string{"stolen"}, request.Marks)
-	require.NoError(t, d.Hear(t.Context(), request, "event-1", w.clock.now()))
+	assert.Equal(t, []string{"stolen"}, request.CompromisedCertificates)
+	require.NoError(t, d.ReceiveRequest(t.Context(), request, "event-1", w.clock.now()))
 
 	w.report("cp2", "0000000000000000000000000000000000000000000000000000000000000003", 300*day)
-	w.judge(d)
-	mark = w.mark("stolen")
-	require.Len(t, mark.Status.Certificates, 2, "what cp2 turned out to have")
-	assert.Empty(t, mark.Status.PendingNodes)
-	assert.Equal(t, request.Name, mark.Status.Rotation)
+	w.decideOnce(d)
+	object = w.compromisedCertificate("stolen")
+	require.Len(t, object.Status.Certificates, 2, "what cp2 turned out to have")
+	assert.Empty(t, object.Status.PendingNodes)
+	assert.Equal(t, request.Name, object.Status.Rotation)
 
 	w.report("cp1", newPrint, 365*day)
 	w.report("cp2", "0000000000000000000000000000000000000000000000000000000000000004", 365*day)
-	w.judge(d)
-	mark = w.mark("stolen")
-	assert.Equal(t, metav1.ConditionTrue, replaced(mark))
-	assert.Nil(t, meta.FindStatusCondition(mark.Status.Conditions, v1alpha1.ConditionReconciling))
-	assert.Len(t, mark.Status.Certificates, 2, "what was issued since is not compromised")
+	w.decideOnce(d)
+	object = w.compromisedCertificate("stolen")
+	assert.Equal(t, metav1.ConditionTrue, replaced(object))
+	assert.Nil(t, meta.FindStatusCondition(object.Status.Conditions, v1alpha1.ConditionReconciling))
+	assert.Len(t, object.Status.Certificates, 2, "what was issued since is not compromised")
 }
 
-func (w *world) mark(name string) *v1alpha1.CompromisedCertificate {
+func (w *world) compromisedCertificate(name string) *v1alpha1.CompromisedCertificate {
 	w.t.Helper()
 	var c v1alpha1.CompromisedCertificate
 	require.NoError(w.t, w.client.Get(w.t.Context(), client.ObjectKey{Name: name}, &c))
@@ -196,16 +196,16 @@ func replaced(c *v1alpha1.CompromisedCertificate) metav1.ConditionStatus {
 	return meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionReplaced).Status
 }
 
-// TestAMarkByEvent becomes an object, once; what the watcher itself told does not.
-func TestAMarkByEvent(t *testing.T) {
+// TestCompromisedEventCreatesTheObject becomes an object, once; what the watcher itself told does not.
+func TestCompromisedEventCreatesTheObject(t *testing.T) {
 	w := newWorld(t)
 	d := w.decider()
 	e := event.New("prod", noon, event.CertificateCompromised{Service: certs.Etcd, Reason: "laptop lost"})
-	require.NoError(t, d.HearMark(t.Context(), e))
-	require.NoError(t, d.HearMark(t.Context(), e))
-	assert.Equal(t, "laptop lost", w.mark(e.MarkName()).Spec.Reason)
-	own := event.New("prod", noon, event.CertificateCompromised{Service: certs.Etcd, Reason: "laptop lost", Mark: e.MarkName()})
-	require.NoError(t, d.HearMark(t.Context(), own))
+	require.NoError(t, d.ReceiveCompromised(t.Context(), e))
+	require.NoError(t, d.ReceiveCompromised(t.Context(), e))
+	assert.Equal(t, "laptop lost", w.compromisedCertificate(e.ObjectName()).Spec.Reason)
+	own := event.New("prod", noon, event.CertificateCompromised{Service: certs.Etcd, Reason: "laptop lost", CompromisedCertificate: e.ObjectName()})
+	require.NoError(t, d.ReceiveCompromised(t.Context(), own))
 	var list v1alpha1.CompromisedCertificateList
 	require.NoError(t, w.client.List(t.Context(), &list))
 	assert.Len(t, list.Items, 1)
@@ -215,14 +215,14 @@ func TestTheStoryOfOneDecisionIsToldOnceByASuccessorToo(t *testing.T) {
 	w := newWorld(t)
 	w.node("cp1", true)
 	w.report("cp1", oldPrint, 10*day)
-	w.judge(w.decider())
-	first := append([]event.Data(nil), w.story.told...)
+	w.decideOnce(w.decider())
+	first := append([]event.Data(nil), w.story.published...)
 	w.story.types()
 	w.node("cp1", true)
 	w.report("cp1", oldPrint, 10*day)
-	w.judge(w.decider())
-	for i, data := range w.story.told {
+	w.decideOnce(w.decider())
+	for i, data := range w.story.published {
 		assert.Equal(t, event.New("prod", noon, first[i]).ID, event.New("prod", noon, data).ID, "NATS drops it as a duplicate")
 	}
-	assert.Len(t, w.story.told, len(first))
+	assert.Len(t, w.story.published, len(first))
 }

@@ -32,13 +32,13 @@ type engine struct {
 	now     func() time.Time
 }
 
-// look is the command that a person runs to see what is where.
-const look = "kubectl rotate-certs check"
+// checkCommand is the command that lists the certificates.
+const checkCommand = "kubectl rotate-certs check"
 
 func (e *engine) Prepare(ctx context.Context, req plan.Request, continued string) (fleet.Rotation, error) {
-	// A worker that went away since the decision must not keep the others from theirs.
+	// A worker that became unavailable since the decision must not block the others.
 	return fleet.Prepare(ctx, e.cluster.API, e.cluster.Scanner, req, fleet.PrepareOptions{
-		Now: e.now(), Look: look, LeaveUnavailable: true, Held: e.cluster.Held, Continue: continued,
+		Now: e.now(), Look: checkCommand, LeaveUnavailable: true, Held: e.cluster.Held, Continue: continued,
 	})
 }
 

@@ -47,17 +47,17 @@ func (c *clock) pass(d time.Duration) {
 // story collects what is told.
 type story struct {
 	sync.Mutex
-	told []event.Data
-	err  error // of whatever is told
+	published []event.Data
+	err       error // of whatever is told
 }
 
-func (s *story) Tell(data event.Data) (string, error) {
+func (s *story) Publish(data event.Data) (string, error) {
 	s.Lock()
 	defer s.Unlock()
 	if s.err != nil {
 		return "", s.err
 	}
-	s.told = append(s.told, data)
+	s.published = append(s.published, data)
 	return "event-1", nil
 }
 
@@ -65,14 +65,14 @@ func (s *story) Tell(data event.Data) (string, error) {
 func (s *story) types() []string {
 	s.Lock()
 	defer s.Unlock()
-	out := typesOf(s.told)
-	s.told = nil
+	out := typesOf(s.published)
+	s.published = nil
 	return out
 }
 
 func typesOf(told []event.Data) (out []string) {
 	for _, d := range told {
-		out = append(out, string(d.Type()))
+		out = append(out, string(d.EventType()))
 	}
 	return out
 }
@@ -156,7 +156,7 @@ func (e *fakeEngine) Rotate(ctx context.Context, o fleet.Options) (*v1alpha1.Rot
 			Name: "etcd-server", Old: v1alpha1.CertificateRef{FingerprintSHA256: "old"}, New: &v1alpha1.CertificateRef{FingerprintSHA256: "new"}}}}}}, nil
 }
 
-// asked is a rotation of etcd, as the watcher asks for one.
+// pending is a rotation of etcd, as the watcher asks for one.
 func asked(name string) *v1alpha1.CertificateRotation {
 	return &v1alpha1.CertificateRotation{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Generation: 1, CreationTimestamp: metav1.NewTime(noon)},

@@ -7,24 +7,25 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 )
 
-// Interventions counts the rotations after which an operator must repair a node: those that
-// left a node with neither its old nor its new certificates verified. One is counted until
-// later rotations have succeeded on each node that it failed on, or its object is deleted.
-func Interventions(all []v1alpha1.CertificateRotation) int {
+// CountInterventions counts the rotations after which an operator must repair a node: neither
+// its old nor its new certificates could be verified. A rotation is counted until later
+// rotations have succeeded on each of its failed nodes, or its object is deleted.
+func CountInterventions(all []v1alpha1.CertificateRotation) int {
 	count := 0
 	for i := range all {
-		if all[i].State() == v1alpha1.StateManualInterventionRequired && !repaired(&all[i], all) {
+		if all[i].State() == v1alpha1.StateManualInterventionRequired && !repairedLater(&all[i], all) {
 			count++
 		}
 	}
 	return count
 }
 
-// repaired says that later rotations have succeeded on each node that one failed on.
-func repaired(c *v1alpha1.CertificateRotation, all []v1alpha1.CertificateRotation) bool {
+// repairedLater is true if later rotations have succeeded on each node that a rotation failed
+// on.
+func repairedLater(c *v1alpha1.CertificateRotation, all []v1alpha1.CertificateRotation) bool {
 	failed := false
 	for _, n := range c.Status.Nodes {
-		if !wentWrong(n) {
+		if !failedOn(n) {
 			continue
 		}
 		failed = true

@@ -15,7 +15,7 @@ func TestInterventions(t *testing.T) {
 	ended := func(state v1alpha1.RotationState, hour int, phases map[string]fleet.Phase) v1alpha1.CertificateRotation {
 		at := metav1.NewTime(noon.Add(time.Duration(hour) * time.Hour))
 		c := v1alpha1.CertificateRotation{}
-		become(&c, state, "", at.Time)
+		setState(&c, state, "", at.Time)
 		for node, phase := range phases {
 			c.Status.Nodes = append(c.Status.Nodes, v1alpha1.RotationNodeStatus{Node: node, Phase: phaseName(phase)})
 		}
@@ -42,6 +42,6 @@ func TestInterventions(t *testing.T) {
 			ended(v1alpha1.StateSucceeded, 2, map[string]fleet.Phase{"cp3": skipped})}, 1},
 		{"without a node, none repairs it", []v1alpha1.CertificateRotation{nowhere, success(2, "cp2")}, 1},
 	} {
-		assert.Equal(t, c.want, Interventions(c.all), c.name)
+		assert.Equal(t, c.want, CountInterventions(c.all), c.name)
 	}
 }

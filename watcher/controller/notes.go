@@ -20,15 +20,15 @@ const (
 	warning = corev1.EventTypeWarning
 )
 
-// action is what the watcher does when it writes an Event.
+// action is the action in Kubernetes Events.
 const action = "Rotate"
 
-// maxNote is what a Kubernetes Event's note may hold.
+// maxNote is the maximum length of the note of a Kubernetes Event.
 const maxNote = 1024
 
-// note writes a Kubernetes Event about an object, for those who use "kubectl describe".
-// Without a recorder it does nothing.
-func note(to events.EventRecorder, about runtime.Object, kind, reason, message string) {
+// recordEvent writes a Kubernetes Event about an object, for "kubectl describe". Without a
+// recorder it does nothing.
+func recordEvent(to events.EventRecorder, about runtime.Object, kind, reason, message string) {
 	if to == nil {
 		return
 	}
@@ -38,13 +38,15 @@ func note(to events.EventRecorder, about runtime.Object, kind, reason, message s
 	to.Eventf(about, nil, kind, reason, action, "%s", message)
 }
 
-// noteNode writes one about a node. Events of nodes have its name in place of a uid, as
-// the kubelet's have.
-func noteNode(to events.EventRecorder, node, kind, reason, message string) {
+// recordNodeEvent writes a Kubernetes Event about a node. As in events of the kubelet, the
+// name of the node stands for its UID.
+func recordNodeEvent(to events.EventRecorder, node, kind, reason, message string) {
 	about := &corev1.Node{}
-	about.Name, about.UID = node, types.UID(node)
-	about.APIVersion, about.Kind = "v1", "Node"
-	note(to, about, kind, reason, message)
+	about.Name = node
+	about.UID = types.UID(node)
+	about.APIVersion = "v1"
+	about.Kind = "Node"
+	recordEvent(to, about, kind, reason, message)
 }
 
 func rotationOf(c *v1alpha1.CertificateRotation) event.Rotation {

@@ -19,9 +19,9 @@ import (
 // then is the leader.
 func TestAStandbyRemembersWhatItMayHaveToTell(t *testing.T) {
 	p := NewPicture()
-	p.Node("cp1", &corev1.Node{}, noon)
+	p.UpdateNode("cp1", &corev1.Node{}, noon)
 	renew := func(i int, at time.Time) {
-		p.Report("cp1", &v1alpha1.NodeCertificateReport{Summary: v1alpha1.ReportSummary{ObservedAt: at.Format(time.RFC3339)},
+		p.UpdateReport("cp1", &v1alpha1.NodeCertificateReport{Summary: v1alpha1.ReportSummary{ObservedAt: at.Format(time.RFC3339)},
 			Certificates: []v1alpha1.ReportedCertificate{{Service: certs.Etcd, Name: "etcd-server", SerialNumber: "1", FingerprintSHA256: fmt.Sprintf("%064x", i), NotAfter: metav1.NewTime(at.Add(day))}}})
 	}
 	for i := range 3 * maxRenewed {
@@ -29,8 +29,8 @@ func TestAStandbyRemembersWhatItMayHaveToTell(t *testing.T) {
 	}
 	assert.LessOrEqual(t, len(p.renewed), 2*maxRenewed)
 	renew(0xabcdef, noon.Add(-time.Minute))
-	p.takeOver(noon)
-	_, told := p.Changed()
+	p.dropOldRenewals(noon)
+	_, told := p.TakeChanges()
 	assert.Len(t, told, 1)
 	assert.Equal(t, fmt.Sprintf("%064x", 0xabcdef), told[0].FingerprintSHA256)
 }
@@ -38,18 +38,18 @@ func TestAStandbyRemembersWhatItMayHaveToTell(t *testing.T) {
 // TestAReportSaysWhatCannotBeRenewed, and a change of that is a change of the node.
 func TestAReportSaysWhatCannotBeRenewed(t *testing.T) {
 	p := NewPicture()
-	p.Node("w1", &corev1.Node{}, noon)
+	p.UpdateNode("w1", &corev1.Node{}, noon)
 	report := &v1alpha1.NodeCertificateReport{Certificates: []v1alpha1.ReportedCertificate{{
 		Service: certs.Kubelet, Name: "kubelet-client", KeptKey: "kept", NotRenewable: &v1alpha1.NotRenewable{Reason: "no issuer", MaxRestart: "Never"}}}}
 	report.Name = "w1"
-	compact, err := Compact(report.DeepCopy())
+	compact, err := CompactObject(report.DeepCopy())
 	require.NoError(t, err)
-	assert.True(t, p.Report("w1", compact.(*v1alpha1.NodeCertificateReport)))
-	c := p.Lookup("w1").Certificates[0]
+	assert.True(t, p.UpdateReport("w1", compact.(*v1alpha1.NodeCertificateReport)))
+	c := p.LookupNode("w1").Certificates[0]
 	assert.Equal(t, []string{"no issuer", "never", "kept"}, []string{c.NotRenewable, string(c.MaxRestart), c.KeptKey})
-	assert.False(t, p.Report("w1", report))
+	assert.False(t, p.UpdateReport("w1", report))
 	report.Certificates[0].NotRenewable = nil
-	assert.True(t, p.Report("w1", report))
+	assert.True(t, p.UpdateReport("w1", report))
 }
 
 // TestANoticeSaysWhatCannotBeRenewed in its event's message.

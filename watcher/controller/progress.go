@@ -13,15 +13,15 @@ import (
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
-// writeEvery bounds how often progress is written to the API: a thousand nodes pass
-// through six phases each.
+// writeEvery limits how often progress is written to the API: each of a thousand nodes passes
+// through six phases.
 const writeEvery = time.Second
 
-// writeTimeout bounds one try to write progress. The API server may be the very thing
-// that restarts; the rotation does not wait for it.
+// writeTimeout limits one attempt to write a status. The API server may be the component that
+// restarts, and the rotation does not wait for it.
 const writeTimeout = 5 * time.Second
 
-// progress keeps the status of a rotation that runs, behind its back.
+// progress writes the status of a rotation in progress asynchronously.
 type progress struct {
 	runner *Runner
 	mu     sync.Mutex
@@ -36,31 +36,31 @@ type progress struct {
 func newProgress(ctx context.Context, r *Runner, c *v1alpha1.CertificateRotation) *progress {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	p := &progress{runner: r, object: c, about: c.DeepCopy(), cancel: cancel, ended: make(chan struct{})}
-	go p.write(ctx)
+	go p.writeLoop(ctx)
 	return p
 }
 
-// on is told by the engine, from several goroutines, one at a time.
-func (p *progress) on(line fleet.Progress) {
-	p.begun()
-	p.runner.pulse.beat(p.runner.Now())
+// onProgress receives the progress of the engine. Several goroutines call it, one at a time.
+func (p *progress) onProgress(line fleet.Progress) {
+	p.publishStart()
+	p.runner.pulse.recordBeat(p.runner.Now())
 	p.mu.Lock()
-	told(&p.object.Status, line, p.runner.Now())
+	recordPhase(&p.object.Status, line, p.runner.Now())
 	p.dirty = true
 	p.mu.Unlock()
-	p.runner.Log.Info(line.Text, "rotation", p.about.Name, "node", line.Node, "phase", line.Phase)
+	p.runner.Log.Info("progress", "rotation", p.about.Name, "node", line.Node, "phase", line.Phase, "message", line.Text)
 	if line.Phase == fleet.PhaseVerified && line.Done && line.Node != "" {
-		p.runner.nodeVerified(p.about, line)
+		p.runner.publishNodeVerified(p.about, line)
 	}
 }
 
-// begun tells once that the rotation has begun: not before it has the cluster's lock,
-// which it may have to wait for.
-func (p *progress) begun() {
-	p.once.Do(func() { p.runner.started(p.about) })
+// publishStart publishes once that the rotation has started. The rotation may have waited for
+// the lock before.
+func (p *progress) publishStart() {
+	p.once.Do(func() { p.runner.publishStarted(p.about) })
 }
 
-func (p *progress) write(ctx context.Context) {
+func (p *progress) writeLoop(ctx context.Context) {
 	defer close(p.ended)
 	tick := time.NewTicker(writeEvery)
 	defer tick.Stop()
@@ -80,44 +80,44 @@ func (p *progress) write(ctx context.Context) {
 		p.mu.Unlock()
 		trying, cancel := context.WithTimeout(ctx, writeTimeout)
 		err := p.runner.Client.Status().Update(trying, snapshot)
-		if apierrors.IsConflict(err) { // somebody has changed a label, say
-			err = p.runner.overwrite(trying, snapshot)
+		if apierrors.IsConflict(err) { // a label was changed, for example
+			err = p.runner.overwriteStatus(trying, snapshot)
 		}
 		cancel()
 		p.mu.Lock()
 		switch {
 		case err == nil:
 			p.object.ResourceVersion = snapshot.ResourceVersion
-		case apierrors.IsNotFound(err): // it was deleted, and ends with nobody to read of it
+		case apierrors.IsNotFound(err): // it was deleted
 		default:
-			p.dirty = true // the next tick tries again
+			p.dirty = true // tried again at the next tick
 		}
 		p.mu.Unlock()
 	}
 }
 
-// stop ends the writing; the object is the caller's again.
-func (p *progress) stop() {
+// stopWriting ends the writing. The caller may then change the object.
+func (p *progress) stopWriting() {
 	p.cancel()
 	<-p.ended
 }
 
-// writeRefused is how long a status is tried that the API server refuses, and how long its
-// rotation is left alone then: an old definition of the kind or a missing right is put in
-// order by people, and other rotations must not wait for that.
-const writeRefused = 5 * time.Minute
+// refusedPause is for how long a status that the API server refuses is written again, and how
+// long its rotation is then not tried: an operator must update the definition or grant a
+// right, and other rotations must not wait for that.
+const refusedPause = 5 * time.Minute
 
-// write writes a status that must not be lost. It tries until ctx ends, and for a moment
-// after that: a rotation that was interrupted has to say so. What is lost all the same, or is
-// refused for good, is found again in the nodes' journals.
-func (r *Runner) write(ctx context.Context, c *v1alpha1.CertificateRotation) {
+// writeStatus writes a status that must not be lost. It tries until ctx ends, and once more
+// after that: an interrupted rotation needs its state. If the status is lost, or refused
+// permanently, the next watcher reads the journals of the nodes.
+func (r *Runner) writeStatus(ctx context.Context, c *v1alpha1.CertificateRotation) {
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
 	var refusedSince time.Time
 	for {
-		err := r.overwrite(ctx, c)
+		err := r.overwriteStatus(ctx, c)
 		if err != nil && ctx.Err() != nil {
-			err = r.overwrite(last, c)
+			err = r.overwriteStatus(last, c)
 			if err == nil || last.Err() != nil {
 				return
 			}
@@ -125,16 +125,16 @@ func (r *Runner) write(ctx context.Context, c *v1alpha1.CertificateRotation) {
 		if err == nil {
 			return
 		}
-		if tooMuch(err) {
-			shorten(&c.Status)
+		if objectTooLarge(err) {
+			shortenStatus(&c.Status)
 		}
-		if now := r.Now(); refusedForGood(err) {
+		if now := r.Now(); permanentlyRefused(err) {
 			if refusedSince.IsZero() {
 				refusedSince = now
 			}
-			if now.Sub(refusedSince) >= writeRefused {
-				r.unwritten[c.UID] = now.Add(writeRefused)
-				r.Log.Error("status not written, going on with other rotations", "rotation", c.Name, "state", c.State(), "error", err)
+			if now.Sub(refusedSince) >= refusedPause {
+				r.unwritableUntil[c.UID] = now.Add(refusedPause)
+				r.Log.Error("status not written, continuing with other rotations", "rotation", c.Name, "state", c.State(), "error", err)
 				return
 			}
 		} else {
@@ -150,9 +150,10 @@ func (r *Runner) write(ctx context.Context, c *v1alpha1.CertificateRotation) {
 	}
 }
 
-// overwrite writes the status over whatever is there: nobody else writes it. An object
-// that was deleted has no status to keep, and another of its name has its own.
-func (r *Runner) overwrite(ctx context.Context, c *v1alpha1.CertificateRotation) error {
+// overwriteStatus writes the status regardless of the version of the object, since only the
+// watcher writes it. The status of a deleted object is dropped, and a new object of the same
+// name keeps its own.
+func (r *Runner) overwriteStatus(ctx context.Context, c *v1alpha1.CertificateRotation) error {
 	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
 		trying, cancel := context.WithTimeout(ctx, writeTimeout)
 		defer cancel()
@@ -173,26 +174,26 @@ func (r *Runner) overwrite(ctx context.Context, c *v1alpha1.CertificateRotation)
 	return ignoreNotFound(err)
 }
 
-func (r *Runner) started(c *v1alpha1.CertificateRotation) {
+func (r *Runner) publishStarted(c *v1alpha1.CertificateRotation) {
 	reason := ""
 	if c.Spec.Trigger != nil {
 		reason = c.Spec.Trigger.Reason
 	}
-	_, _ = r.Events.Tell(event.RotationStarted{Rotation: rotationOf(c), Services: c.Spec.Services, Nodes: c.Spec.Nodes, Reason: reason})
-	note(r.Recorder, c, normal, "Started", "rotation "+c.Status.RotationID+" has begun")
+	_, _ = r.Events.Publish(event.RotationStarted{Rotation: rotationOf(c), Services: c.Spec.Services, Nodes: c.Spec.Nodes, Reason: reason})
+	recordEvent(r.Recorder, c, normal, "Started", "rotation "+c.Status.RotationID+" has started")
 }
 
-func (r *Runner) nodeVerified(c *v1alpha1.CertificateRotation, line fleet.Progress) {
-	_, _ = r.Events.Tell(event.RotationNodeVerified{Rotation: rotationOf(c), Node: line.Node, Message: line.Text})
-	note(r.Recorder, c, normal, "NodeVerified", line.Node+": "+line.Text)
-	noteNode(r.Recorder, line.Node, normal, "CertificatesRotated", line.Text)
+func (r *Runner) publishNodeVerified(c *v1alpha1.CertificateRotation, line fleet.Progress) {
+	_, _ = r.Events.Publish(event.RotationNodeVerified{Rotation: rotationOf(c), Node: line.Node, Message: line.Text})
+	recordEvent(r.Recorder, c, normal, "NodeVerified", line.Node+": "+line.Text)
+	recordNodeEvent(r.Recorder, line.Node, normal, "CertificatesRotated", line.Text)
 }
 
-// outcome is the event of a rotation's end.
-func outcome(c *v1alpha1.CertificateRotation) (data event.Data, node string) {
+// outcomeEvent is the event of the end of a rotation.
+func outcomeEvent(c *v1alpha1.CertificateRotation) (data event.Data, node string) {
 	o := event.Outcome{Rotation: rotationOf(c), Result: string(c.State()), Message: c.Message()}
 	for _, n := range c.Status.Nodes {
-		if wentWrong(n) {
+		if failedOn(n) {
 			o.Node = n.Node
 		}
 	}
@@ -206,27 +207,27 @@ func outcome(c *v1alpha1.CertificateRotation) (data event.Data, node string) {
 	}
 }
 
-// ended tells of a rotation's end.
-func (r *Runner) ended(c *v1alpha1.CertificateRotation) {
-	data, node := outcome(c)
-	_, _ = r.Events.Tell(data)
+// publishEnded publishes the end of a rotation.
+func (r *Runner) publishEnded(c *v1alpha1.CertificateRotation) {
+	data, node := outcomeEvent(c)
+	_, _ = r.Events.Publish(data)
 	kind := warning
 	if c.State() == v1alpha1.StateSucceeded {
 		kind = normal
 	}
-	note(r.Recorder, c, kind, string(c.State()), c.Message())
+	recordEvent(r.Recorder, c, kind, string(c.State()), c.Message())
 	if kind == warning && node != "" {
-		noteNode(r.Recorder, node, warning, "CertificateRotation"+string(c.State()), c.Message())
+		recordNodeEvent(r.Recorder, node, warning, "CertificateRotation"+string(c.State()), c.Message())
 	}
 }
 
-// tellAgainFor is how long after its end a rotation's is told again by a watcher that
-// starts.
-const tellAgainFor = time.Hour
+// republishEndsFor is for how long after it the end of a rotation is published again by a new
+// leader.
+const republishEndsFor = time.Hour
 
-// tellAgain tells the ends that a predecessor may have written down and not come to tell.
-// NATS drops those that it has.
-func (r *Runner) tellAgain(ctx context.Context) {
+// republishEnds publishes ends of rotations that the previous leader may have written into a
+// status and not published. NATS drops duplicates.
+func (r *Runner) republishEnds(ctx context.Context) {
 	var list v1alpha1.CertificateRotationList
 	if err := r.Client.List(ctx, &list); err != nil {
 		r.Log.Warn("list rotations", "error", err)
@@ -234,9 +235,9 @@ func (r *Runner) tellAgain(ctx context.Context) {
 	}
 	for i := range list.Items {
 		c := &list.Items[i]
-		if end := c.Status.CompletionTime; Ended(c) && c.State() != v1alpha1.StateCanceled && end != nil && r.Now().Sub(end.Time) < tellAgainFor {
-			data, _ := outcome(c)
-			_, _ = r.Events.Tell(data)
+		if end := c.Status.CompletionTime; HasEnded(c) && c.State() != v1alpha1.StateCanceled && end != nil && r.Now().Sub(end.Time) < republishEndsFor {
+			data, _ := outcomeEvent(c)
+			_, _ = r.Events.Publish(data)
 		}
 	}
 }

@@ -11,32 +11,32 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 )
 
-// What is kept of the rotations that the watcher made by itself. Pauses after failures and
-// the limit of a day are read off these objects, so nothing goes that either may need.
+// Limits of how long automatic rotations are kept. Pauses after failures and the daily limit
+// are derived from these objects, so they are kept as long as either needs them.
 const (
 	keepFor   = 30 * 24 * time.Hour // after their end
-	keepLast  = 20                  // whatever their age
+	keepLast  = 20                  // of any age
 	pruneEach = 6 * time.Hour
 
-	expireEach = time.Minute // how often ttlSecondsAfterFinished is looked at
+	expireEach = time.Minute // how often ttlSecondsAfterFinished is checked
 )
 
-// Pruner deletes the automatic rotations that nobody needs any more: there is one for
-// every renewal, for years. What a person made is deleted as its ttlSecondsAfterFinished says,
-// and without one by a person.
+// Pruner deletes automatic rotations that are no longer needed: every renewal creates one. A
+// rotation that a user created is deleted after its ttlSecondsAfterFinished; without it, it is
+// kept.
 type Pruner struct {
 	Client  client.Client
 	Picture *Picture
 	Log     *slog.Logger
 	Now     func() time.Time
-	// Complete waits until the picture has everything that there is; nil: it has.
+	// Complete waits until the picture is complete; nil: it is.
 	Complete func(ctx context.Context) bool
 }
 
-// NeedLeaderElection says that one of several watchers is enough.
+// NeedLeaderElection keeps other watchers from doing the same.
 func (p *Pruner) NeedLeaderElection() bool { return true }
 
-// Start prunes now and then until ctx ends.
+// Start deletes rotations periodically until ctx ends.
 func (p *Pruner) Start(ctx context.Context) error {
 	if p.Complete != nil && !p.Complete(ctx) {
 		return nil
@@ -45,9 +45,9 @@ func (p *Pruner) Start(ctx context.Context) error {
 	defer tick.Stop()
 	var pruned time.Time
 	for {
-		p.expire(ctx)
+		p.deleteExpired(ctx)
 		if now := p.Now(); now.Sub(pruned) >= pruneEach {
-			p.prune(ctx)
+			p.deleteOld(ctx)
 			pruned = now
 		}
 		select {
@@ -58,8 +58,8 @@ func (p *Pruner) Start(ctx context.Context) error {
 	}
 }
 
-// expire deletes the rotations whose time after their end is over.
-func (p *Pruner) expire(ctx context.Context) {
+// deleteExpired deletes the rotations whose ttlSecondsAfterFinished has passed.
+func (p *Pruner) deleteExpired(ctx context.Context) {
 	var list v1alpha1.CertificateRotationList
 	if err := p.Client.List(ctx, &list); err != nil {
 		p.Log.Error("list rotations", "error", err)
@@ -67,47 +67,48 @@ func (p *Pruner) expire(ctx context.Context) {
 	}
 	for i := range list.Items {
 		c := &list.Items[i]
-		ttl, end := c.Spec.TTLSecondsAfterFinished, c.Status.CompletionTime
-		if ttl == nil || end == nil || !Ended(c) || c.DeletionTimestamp != nil || p.Now().Before(end.Add(time.Duration(*ttl)*time.Second)) {
+		ttl := c.Spec.TTLSecondsAfterFinished
+		end := c.Status.CompletionTime
+		if ttl == nil || end == nil || !HasEnded(c) || c.DeletionTimestamp != nil || p.Now().Before(end.Add(time.Duration(*ttl)*time.Second)) {
 			continue
 		}
-		p.remove(ctx, c, "its ttlSecondsAfterFinished is over")
+		p.deleteRotation(ctx, c, "its ttlSecondsAfterFinished has passed")
 	}
 }
 
-func (p *Pruner) remove(ctx context.Context, c *v1alpha1.CertificateRotation, why string) {
+func (p *Pruner) deleteRotation(ctx context.Context, c *v1alpha1.CertificateRotation, why string) {
 	err := p.Client.Delete(ctx, c, client.Preconditions{UID: &c.UID, ResourceVersion: &c.ResourceVersion})
 	if ignoreNotFound(err) != nil {
-		p.Log.Warn("delete a CertificateRotation", "rotation", c.Name, "why", why, "error", err)
+		p.Log.Warn("delete a CertificateRotation", "rotation", c.Name, "reason", why, "error", err)
 		return
 	}
-	p.Log.Info("deleted a CertificateRotation", "rotation", c.Name, "state", c.State(), "why", why)
+	p.Log.Info("deleted a CertificateRotation", "rotation", c.Name, "state", c.State(), "reason", why)
 }
 
-func (p *Pruner) prune(ctx context.Context) {
+func (p *Pruner) deleteOld(ctx context.Context) {
 	var list v1alpha1.CertificateRotationList
 	if err := p.Client.List(ctx, &list); err != nil {
 		p.Log.Error("list rotations", "error", err)
 		return
 	}
-	old := outlived(list.Items, p.Now())
+	old := oldRotations(list.Items, p.Now())
 	if len(old) == 0 {
 		return
 	}
-	present, unseen := p.Picture.fingerprints()
+	present, unseen := p.Picture.presentFingerprints()
 	for _, c := range old {
-		if needed(c, present, unseen) {
+		if isNeeded(c, present, unseen) {
 			continue
 		}
-		p.remove(ctx, c, "it ended long ago")
+		p.deleteRotation(ctx, c, "it ended long ago")
 	}
 }
 
-// outlived are the automatic rotations that ended long ago, without the last of them.
-func outlived(all []v1alpha1.CertificateRotation, now time.Time) []*v1alpha1.CertificateRotation {
+// oldRotations are the automatic rotations that ended long ago, except for the last ones.
+func oldRotations(all []v1alpha1.CertificateRotation, now time.Time) []*v1alpha1.CertificateRotation {
 	var past []*v1alpha1.CertificateRotation
 	for i := range all {
-		if c := &all[i]; c.Spec.Trigger != nil && Ended(c) && c.Status.CompletionTime != nil && c.DeletionTimestamp == nil {
+		if c := &all[i]; c.Spec.Trigger != nil && HasEnded(c) && c.Status.CompletionTime != nil && c.DeletionTimestamp == nil {
 			past = append(past, c)
 		}
 	}
@@ -119,9 +120,9 @@ func outlived(all []v1alpha1.CertificateRotation, now time.Time) []*v1alpha1.Cer
 	})
 }
 
-// needed says whether something that a rotation was about may still be on a node: then it
-// tells how often that was tried in vain.
-func needed(c *v1alpha1.CertificateRotation, present, unseen map[string]bool) bool {
+// isNeeded returns whether a certificate of a rotation may still be on a node: then the
+// rotation counts as a failed attempt.
+func isNeeded(c *v1alpha1.CertificateRotation, present, unseen map[string]bool) bool {
 	on := func(set map[string]bool) func(string) bool { return func(s string) bool { return set[s] } }
 	if len(unseen) > 0 && (len(c.Spec.Nodes) == 0 || slices.ContainsFunc(c.Spec.Nodes, on(unseen))) {
 		return true
@@ -129,12 +130,13 @@ func needed(c *v1alpha1.CertificateRotation, present, unseen map[string]bool) bo
 	return slices.ContainsFunc(c.Spec.Trigger.Fingerprints, on(present))
 }
 
-// fingerprints are those of all certificates on all nodes, and the nodes of which nothing
-// is known.
-func (p *Picture) fingerprints() (present, unseen map[string]bool) {
+// presentFingerprints returns the fingerprints of all certificates, and the nodes without a
+// report.
+func (p *Picture) presentFingerprints() (present, unseen map[string]bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	present, unseen = map[string]bool{}, map[string]bool{}
+	present = map[string]bool{}
+	unseen = map[string]bool{}
 	for name, s := range p.nodes {
 		if s.node.Unseen {
 			unseen[name] = true

@@ -21,7 +21,7 @@ func TestWhatIsLongPastGoes(t *testing.T) {
 		c.Spec.Trigger.Fingerprints = []string{name}
 		c.CreationTimestamp = metav1.NewTime(noon.Add(-age - time.Hour))
 		at := metav1.NewTime(noon.Add(-age))
-		become(c, v1alpha1.StateSucceeded, "", at.Time)
+		setState(c, v1alpha1.StateSucceeded, "", at.Time)
 		c.Status.CompletionTime = &at
 		return c
 	}
@@ -31,7 +31,7 @@ func TestWhatIsLongPastGoes(t *testing.T) {
 	kept[1].Spec.Trigger.Fingerprints = []string{oldPrint}
 	kept[2].Spec.Nodes = []string{"w1"}
 	kept[3].Spec.Trigger = nil
-	become(kept[4], v1alpha1.StateRunning, "", noon)
+	setState(kept[4], v1alpha1.StateRunning, "", noon)
 	kept[4].Status.CompletionTime = nil
 	for i := range keepLast {
 		kept = append(kept, past(fmt.Sprint("last-", i), time.Duration(i)*time.Hour))
@@ -43,7 +43,7 @@ func TestWhatIsLongPastGoes(t *testing.T) {
 	w.report("cp1", oldPrint, day)
 	w.node("w1", false) // whose agent has not reported
 	p := &Pruner{Client: w.client, Picture: w.picture, Log: slog.New(slog.DiscardHandler), Now: w.clock.now}
-	p.prune(t.Context())
+	p.deleteOld(t.Context())
 
 	var list v1alpha1.CertificateRotationList
 	require.NoError(t, w.client.List(t.Context(), &list))
@@ -62,11 +62,11 @@ func TestTheLastTwentyStayForEver(t *testing.T) {
 	for i := range keepLast + 2 {
 		c := asked(fmt.Sprint("auto-", i))
 		at := metav1.NewTime(noon.Add(-time.Duration(i+100) * day))
-		become(c, v1alpha1.StateFailed, "", at.Time)
+		setState(c, v1alpha1.StateFailed, "", at.Time)
 		c.Status.CompletionTime = &at
 		all = append(all, *c)
 	}
-	old := outlived(all, noon)
+	old := oldRotations(all, noon)
 	require.Len(t, old, 2)
 	assert.Equal(t, "auto-20", old[0].Name)
 }
@@ -77,17 +77,17 @@ func TestTTLSecondsAfterFinished(t *testing.T) {
 		c := asked(name)
 		at := metav1.NewTime(noon.Add(-ago))
 		c.Spec.Trigger, c.Spec.TTLSecondsAfterFinished = nil, ttl
-		become(c, v1alpha1.StateSucceeded, "", at.Time)
+		setState(c, v1alpha1.StateSucceeded, "", at.Time)
 		c.Status.CompletionTime = &at
 		return c
 	}
 	running := ended("running", time.Hour, new(int32(60)))
-	become(running, v1alpha1.StateRunning, "", noon)
+	setState(running, v1alpha1.StateRunning, "", noon)
 	running.Status.CompletionTime = nil
 	w := newWorld(t, ended("over", time.Hour, new(int32(3600))), ended("at-once", 0, new(int32(0))), ended("not-yet", time.Hour, new(int32(3601))),
 		ended("without", 100*day, nil), running)
 	p := &Pruner{Client: w.client, Picture: w.picture, Log: slog.New(slog.DiscardHandler), Now: w.clock.now}
-	p.expire(t.Context())
+	p.deleteExpired(t.Context())
 	var left []string
 	for _, c := range w.rotations() {
 		left = append(left, c.Name)

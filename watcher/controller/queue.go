@@ -10,25 +10,25 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 )
 
-// next runs what is to be run, and returns after how long to look again unasked.
-func (r *Runner) next(ctx context.Context) time.Duration {
+// runNext runs the next rotation, and returns after how long to check again without a trigger.
+func (r *Runner) runNext(ctx context.Context) time.Duration {
 	const idle = time.Minute
-	r.pulse.beat(r.Now())
+	r.pulse.recordBeat(r.Now())
 	var list v1alpha1.CertificateRotationList
 	if err := r.Client.List(ctx, &list); err != nil {
 		r.Log.Error("list rotations", "error", err)
 		return retryAfter
 	}
 	open := slices.DeleteFunc(list.Items, func(c v1alpha1.CertificateRotation) bool {
-		if Ended(&c) {
-			r.observe(ctx, &c)
+		if HasEnded(&c) {
+			r.observeEnded(ctx, &c)
 			return true
 		}
-		return c.DeletionTimestamp != nil || r.Now().Before(r.unwritten[c.UID])
+		return c.DeletionTimestamp != nil || r.Now().Before(r.unwritableUntil[c.UID])
 	})
 	open = slices.DeleteFunc(open, func(c v1alpha1.CertificateRotation) bool {
 		if c.Spec.Suspend {
-			r.suspend(ctx, &c)
+			r.setSuspended(ctx, &c)
 		}
 		return c.Spec.Suspend
 	})
@@ -37,35 +37,38 @@ func (r *Runner) next(ctx context.Context) time.Duration {
 	}
 	slices.SortStableFunc(open, byUrgency)
 	for i := range open[1:] {
-		r.accept(ctx, &open[i+1], fmt.Sprintf("waiting for rotation %q", open[0].Name))
+		r.setPending(ctx, &open[i+1], fmt.Sprintf("waiting for rotation %q", open[0].Name))
 	}
 	if r.NotifyOnly {
-		r.accept(ctx, &open[0], "this watcher only notifies; run it by hand: kubectl rotate-certs "+words(open[0].Spec))
+		r.setPending(ctx, &open[0], "the watcher is notify-only; to rotate: kubectl rotate-certs "+pluginArguments(open[0].Spec))
 		return idle
 	}
-	// The cache may lag behind what this very runner wrote: one that has ended must not
-	// run again because of that.
+	// The cache may not have the last status yet that this runner wrote. A rotation that has
+	// ended must not run again.
 	var latest v1alpha1.CertificateRotation
-	if err := r.Reader.Get(ctx, keyOf(&open[0]), &latest); err != nil || Ended(&latest) || latest.Spec.Suspend {
+	if err := r.Reader.Get(ctx, keyOf(&open[0]), &latest); err != nil || HasEnded(&latest) || latest.Spec.Suspend {
 		if ignoreNotFound(err) != nil {
 			r.Log.Error("read rotation", "rotation", open[0].Name, "error", err)
 			return retryAfter
 		}
-		return settle
+		return debounceDelay
 	}
-	if r.later != latest.Name {
-		r.later, r.until, r.failed = latest.Name, time.Time{}, time.Time{}
+	if r.retryName != latest.Name {
+		r.retryName = latest.Name
+		r.retryAt = time.Time{}
+		r.failingSince = time.Time{}
 	}
-	// What was just written about it wakes this loop as well, and is no reason to hurry.
-	if left := r.until.Sub(r.Now()); left > 0 {
+	// The status that was just written triggers this loop too, and does not shorten the pause.
+	if left := r.retryAt.Sub(r.Now()); left > 0 {
 		return left
 	}
-	pause := r.run(ctx, &latest)
-	r.until = r.Now().Add(pause)
+	pause := r.runRotation(ctx, &latest)
+	r.retryAt = r.Now().Add(pause)
 	return pause
 }
 
-// byUrgency puts what was begun first, then what is compromised, then the older one.
+// byUrgency orders rotations: those in progress first, then those of compromised keys, then by
+// age.
 func byUrgency(a, b v1alpha1.CertificateRotation) int {
 	rank := func(c v1alpha1.CertificateRotation) int {
 		switch {
@@ -79,8 +82,8 @@ func byUrgency(a, b v1alpha1.CertificateRotation) int {
 	return cmp.Or(cmp.Compare(rank(a), rank(b)), a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
 }
 
-// accept tells that a rotation was seen and waits.
-func (r *Runner) accept(ctx context.Context, c *v1alpha1.CertificateRotation, why string) {
+// setPending writes into the status why a rotation waits.
+func (r *Runner) setPending(ctx context.Context, c *v1alpha1.CertificateRotation, why string) {
 	if c.State() == v1alpha1.StatePending && c.Message() == why {
 		return
 	}
@@ -88,31 +91,31 @@ func (r *Runner) accept(ctx context.Context, c *v1alpha1.CertificateRotation, wh
 		return
 	}
 	c = c.DeepCopy()
-	become(c, v1alpha1.StatePending, why, r.Now())
+	setState(c, v1alpha1.StatePending, why, r.Now())
 	if err := r.Client.Status().Update(ctx, c); err != nil {
-		r.Log.Warn("write status of a rotation that waits", "rotation", c.Name, "error", err)
+		r.Log.Warn("write status of a pending rotation", "rotation", c.Name, "error", err)
 	}
 }
 
-// suspend tells that a rotation does not go on while spec.suspend is set.
-func (r *Runner) suspend(ctx context.Context, c *v1alpha1.CertificateRotation) {
+// setSuspended writes into the status that a rotation waits for spec.suspend to be false.
+func (r *Runner) setSuspended(ctx context.Context, c *v1alpha1.CertificateRotation) {
 	if c.State() == v1alpha1.StateSuspended && c.Status.ObservedGeneration == c.Generation {
 		return
 	}
 	c = c.DeepCopy()
-	why := "it begins once spec.suspend is false"
+	why := "suspended; it starts once spec.suspend is false"
 	if c.Status.RotationID != "" {
-		why = "it goes on where it stopped once spec.suspend is false"
+		why = "suspended; it continues once spec.suspend is false"
 	}
-	become(c, v1alpha1.StateSuspended, why, r.Now())
+	setState(c, v1alpha1.StateSuspended, why, r.Now())
 	if err := r.Client.Status().Update(ctx, c); err != nil {
 		r.Log.Warn("write status of a suspended rotation", "rotation", c.Name, "error", err)
 	}
 }
 
-// observe tells that a change to a rotation that has ended was seen, and changes nothing: else
-// it would look as if something were still to come.
-func (r *Runner) observe(ctx context.Context, c *v1alpha1.CertificateRotation) {
+// observeEnded updates the observed generation of a rotation that has ended, and nothing else:
+// kstatus would report it as in progress otherwise.
+func (r *Runner) observeEnded(ctx context.Context, c *v1alpha1.CertificateRotation) {
 	if c.Status.ObservedGeneration == c.Generation || c.DeletionTimestamp != nil {
 		return
 	}

@@ -31,7 +31,7 @@ func TestARotationThatGoesWell(t *testing.T) {
 	c.Spec.Timeout, c.Spec.Pause = &v1alpha1.Duration{Duration: 2 * time.Minute}, &v1alpha1.Duration{Duration: 90 * time.Second}
 	w := newWorld(t, c)
 	r := w.runner()
-	r.next(t.Context())
+	r.runNext(t.Context())
 
 	c = w.rotation("auto-1")
 	require.Len(t, w.engine.rotated, 1)
@@ -51,7 +51,7 @@ func TestARotationThatGoesWell(t *testing.T) {
 	require.Len(t, w.engine.prepared, 1)
 	assert.Equal(t, plan.Request{Services: []certs.Service{certs.Etcd}, Nodes: []string{"cp1"}, Restart: plan.RestartIfNeeded, MaxUnavailable: "10%"}, w.engine.prepared[0])
 
-	r.next(t.Context())
+	r.runNext(t.Context())
 	assert.Len(t, w.engine.rotated, 1, "what has ended never runs again")
 }
 
@@ -72,7 +72,7 @@ func TestHowItEnds(t *testing.T) {
 				o.Progress(fleet.Progress{Node: "cp1", Phase: fleet.PhaseUndone, Text: "back"})
 				return &v1alpha1.RotationReport{Result: tt.result, Items: []v1alpha1.RotationItem{{Node: "cp1", Result: tt.result}}}, tt.err
 			}
-			w.runner().next(t.Context())
+			w.runner().runNext(t.Context())
 			c := w.rotation("auto-1")
 			assert.Equal(t, tt.want, c.State())
 			assert.Equal(t, metav1.ConditionTrue, status(c, v1alpha1.ConditionStalled))
@@ -90,7 +90,7 @@ func TestInterruptedItGoesOn(t *testing.T) {
 	w.engine.rotate = func(ctx context.Context, _ fleet.Options) (*v1alpha1.RotationReport, error) {
 		return &v1alpha1.RotationReport{Result: v1alpha1.Failed}, fleet.ErrInterrupted
 	}
-	w.runner().next(t.Context())
+	w.runner().runNext(t.Context())
 	c := w.rotation("auto-1")
 	assert.Equal(t, v1alpha1.StateInterrupted, c.State())
 	assert.Equal(t, metav1.ConditionUnknown, status(c, v1alpha1.ConditionSucceeded), "it is not at its end")
@@ -99,7 +99,7 @@ func TestInterruptedItGoesOn(t *testing.T) {
 
 	w.engine.rotate = nil
 	w.engine.unfinished = &plan.Unfinished{ID: "1d1d1d"}
-	w.runner().next(t.Context())
+	w.runner().runNext(t.Context())
 	assert.Equal(t, v1alpha1.StateSucceeded, w.rotation("auto-1").State())
 	assert.Equal(t, "1d1d1d", w.engine.rotated[1].ID)
 }
@@ -108,13 +108,13 @@ func TestInterruptedItGoesOn(t *testing.T) {
 func TestKilledItIsNotDoneTwice(t *testing.T) {
 	running := func() *v1alpha1.CertificateRotation {
 		c := asked("auto-1")
-		become(c, v1alpha1.StateRunning, "", noon)
+		setState(c, v1alpha1.StateRunning, "", noon)
 		c.Status.RotationID = "aaaaaa"
 		return c
 	}
 	t.Run("before any node knew", func(t *testing.T) {
 		w := newWorld(t, running())
-		w.runner().next(t.Context())
+		w.runner().runNext(t.Context())
 		require.Len(t, w.engine.rotated, 1)
 		assert.Equal(t, "aaaaaa", w.engine.rotated[0].ID, "under the id that was written down")
 	})
@@ -123,7 +123,7 @@ func TestKilledItIsNotDoneTwice(t *testing.T) {
 		c.Spec.Trigger = nil // somebody asked by hand: no fingerprints tell
 		w := newWorld(t, c)
 		w.engine.nodes = []inventory.Node{{Name: "cp1", Rotations: []inventory.NodeRotation{{ID: "aaaaaa", Scope: "services=etcd", State: inventory.Finished}}}}
-		w.runner().next(t.Context())
+		w.runner().runNext(t.Context())
 		assert.Empty(t, w.engine.rotated)
 		assert.Equal(t, v1alpha1.StateSucceeded, w.rotation("auto-1").State())
 		assert.Equal(t, []string{"rotation.succeeded"}, w.story.types())
@@ -131,9 +131,9 @@ func TestKilledItIsNotDoneTwice(t *testing.T) {
 	t.Run("somebody has renewed them meanwhile", func(t *testing.T) {
 		w := newWorld(t, asked("auto-1"))
 		w.engine.nodes = []inventory.Node{{Name: "cp1", Certificates: []inventory.Certificate{{Facts: certs.Facts{FingerprintSHA256: "another"}}}}}
-		w.runner().next(t.Context())
+		w.runner().runNext(t.Context())
 		assert.Empty(t, w.engine.rotated)
-		assert.Contains(t, w.rotation("auto-1").Message(), "nothing is left to do")
+		assert.Contains(t, w.rotation("auto-1").Message(), "nothing to do")
 	})
 }
 
@@ -143,32 +143,32 @@ func TestItWaitsForTheLockAndForTheCluster(t *testing.T) {
 		return &v1alpha1.RotationReport{}, &kube.HeldError{Holder: "root@laptop"}
 	}
 	r := w.runner()
-	assert.Equal(t, retryAfter, r.next(t.Context()))
+	assert.Equal(t, retryAfter, r.runNext(t.Context()))
 	c := w.rotation("auto-1")
 	assert.Equal(t, v1alpha1.StatePending, c.State())
 	assert.Contains(t, c.Message(), "root@laptop")
 
 	assert.NotContains(t, w.story.types(), "rotation.started", "it has not begun")
 
-	assert.Equal(t, retryAfter, r.next(t.Context()))
+	assert.Equal(t, retryAfter, r.runNext(t.Context()))
 	assert.Len(t, w.engine.prepared, 1, "what it wrote itself is no reason to look again at once")
 
 	w.clock.pass(retryAfter)
 	w.engine.rotate, w.engine.prepareErr = nil, errors.New("connection reset")
-	assert.Equal(t, retryAfter, r.next(t.Context()), "a look that failed once, and counts no more after the next")
+	assert.Equal(t, retryAfter, r.runNext(t.Context()), "a look that failed once, and counts no more after the next")
 	w.clock.pass(retryAfter)
 	w.engine.prepareErr = &kube.HeldError{Holder: "alice@desk"}
-	assert.Equal(t, retryAfter, r.next(t.Context()), "a lock that is seen before anything else")
-	w.clock.pass(giveUpAfter + time.Minute)
-	r.next(t.Context())
+	assert.Equal(t, retryAfter, r.runNext(t.Context()), "a lock that is seen before anything else")
+	w.clock.pass(prepareTimeout + time.Minute)
+	r.runNext(t.Context())
 	assert.Contains(t, w.rotation("auto-1").Message(), "alice@desk", "is waited for as long as it takes")
 
 	w.clock.pass(retryAfter)
 	w.engine.prepareErr = errors.New("connection refused")
-	assert.Equal(t, retryAfter, r.next(t.Context()))
+	assert.Equal(t, retryAfter, r.runNext(t.Context()))
 	assert.Equal(t, v1alpha1.StatePending, w.rotation("auto-1").State())
-	w.clock.pass(giveUpAfter + time.Minute)
-	r.next(t.Context())
+	w.clock.pass(prepareTimeout + time.Minute)
+	r.runNext(t.Context())
 	c = w.rotation("auto-1")
 	assert.Equal(t, v1alpha1.StateRefused, c.State())
 	assert.Contains(t, c.Message(), "connection refused")
@@ -180,14 +180,14 @@ func TestOneAtATimeTheUrgentFirst(t *testing.T) {
 	urgent.Spec.Compromised, urgent.Spec.Trigger.Reason = true, v1alpha1.TriggerCompromised
 	w := newWorld(t, older, urgent)
 	r := w.runner()
-	r.next(t.Context())
+	r.runNext(t.Context())
 	assert.Equal(t, v1alpha1.StateSucceeded, w.rotation("auto-urgent").State())
 	c := w.rotation("auto-older")
 	assert.Equal(t, v1alpha1.StatePending, c.State())
 	assert.Equal(t, `waiting for rotation "auto-urgent"`, c.Message())
 	assert.True(t, w.engine.prepared[0].Compromised)
 	assert.NotEmpty(t, w.rotation("auto-urgent").Status.Notes[1:], "what the old certificate still opens is said")
-	r.next(t.Context())
+	r.runNext(t.Context())
 	assert.Equal(t, v1alpha1.StateSucceeded, w.rotation("auto-older").State())
 }
 
@@ -195,7 +195,7 @@ func TestNotifyOnlyRunsNothingAndSaysHow(t *testing.T) {
 	w := newWorld(t, asked("by-hand"))
 	r := w.runner()
 	r.NotifyOnly = true
-	r.next(t.Context())
+	r.runNext(t.Context())
 	assert.Empty(t, w.engine.prepared)
 	assert.Contains(t, w.rotation("by-hand").Message(), "kubectl rotate-certs --service etcd --node cp1")
 }

@@ -21,12 +21,12 @@ import (
 // them, and after one report has changed.
 func BenchmarkJudge(b *testing.B) {
 	const nodes, certificates = 10000, 20
-	report := func(node, mark string) *v1alpha1.NodeCertificateReport {
+	report := func(node, object string) *v1alpha1.NodeCertificateReport {
 		r := &v1alpha1.NodeCertificateReport{}
 		for i := range certificates {
 			r.Certificates = append(r.Certificates, v1alpha1.ReportedCertificate{
 				Service: certs.Kubelet, Name: fmt.Sprint("kubelet-", i), Path: fmt.Sprint("/var/lib/kubelet/pki/", i), Subject: "CN=" + node, Issuer: "CN=kubernetes",
-				SerialNumber: "1", FingerprintSHA256: fmt.Sprintf("%x", sha256.Sum256([]byte(mark+fmt.Sprint(node, i)))), NotBefore: metav1.NewTime(noon.Add(-65 * day)), NotAfter: metav1.NewTime(noon.Add(300 * day)),
+				SerialNumber: "1", FingerprintSHA256: fmt.Sprintf("%x", sha256.Sum256([]byte(object+fmt.Sprint(node, i)))), NotBefore: metav1.NewTime(noon.Add(-65 * day)), NotAfter: metav1.NewTime(noon.Add(300 * day)),
 			})
 		}
 		return r
@@ -44,24 +44,24 @@ func BenchmarkJudge(b *testing.B) {
 	d := newDecider(b)
 	for i := range nodes {
 		name := fmt.Sprintf("node-%05d", i)
-		d.Picture.Node(name, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}, noon)
-		d.Picture.Report(name, report(name, "a"))
+		d.Picture.UpdateNode(name, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}, noon)
+		d.Picture.UpdateReport(name, report(name, "a"))
 	}
 	judge := func(b *testing.B) {
 		b.Helper()
-		_, err := d.judge(b.Context())
+		_, err := d.decideOnce(b.Context())
 		require.NoError(b, err)
 	}
 	b.Run("all", func(b *testing.B) {
 		for b.Loop() {
-			d.judged = nil
+			d.assessedBy = nil
 			judge(b)
 		}
 	})
 	b.Run("one", func(b *testing.B) {
 		judge(b)
 		for i := 0; b.Loop(); i++ {
-			d.Picture.Report("node-00001", report("node-00001", fmt.Sprint(i)))
+			d.Picture.UpdateReport("node-00001", report("node-00001", fmt.Sprint(i)))
 			judge(b)
 		}
 	})

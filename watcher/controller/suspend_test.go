@@ -14,8 +14,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
 )
 
-// suspend sets or clears spec.suspend, as an API server does: the generation counts.
-func (w *world) suspend(name string, on bool) *v1alpha1.CertificateRotation {
+// setSuspended sets or clears spec.suspend, as an API server does: the generation counts.
+func (w *world) setSuspended(name string, on bool) *v1alpha1.CertificateRotation {
 	w.t.Helper()
 	c := w.rotation(name)
 	c.Spec.Suspend = on
@@ -30,7 +30,7 @@ func TestSuspendedRotationDoesNotBeginAndHoldsUpNoOther(t *testing.T) {
 	suspended.Spec.Suspend = true
 	w := newWorld(t, suspended, other)
 	r := w.runner()
-	r.next(t.Context())
+	r.runNext(t.Context())
 	assert.Equal(t, v1alpha1.StateSucceeded, w.rotation("other").State())
 	c := w.rotation("suspended")
 	assert.Equal(t, v1alpha1.StateSuspended, c.State())
@@ -38,8 +38,8 @@ func TestSuspendedRotationDoesNotBeginAndHoldsUpNoOther(t *testing.T) {
 	assert.Equal(t, renewal.Suspended, pastOf(c).State)
 	require.Len(t, w.engine.rotated, 1)
 
-	w.suspend("suspended", false)
-	r.next(t.Context())
+	w.setSuspended("suspended", false)
+	r.runNext(t.Context())
 	assert.Equal(t, v1alpha1.StateSucceeded, w.rotation("suspended").State())
 }
 
@@ -51,24 +51,24 @@ func TestRotationThatRunsIsSuspended(t *testing.T) {
 	r := w.runner()
 	w.engine.rotate = func(ctx context.Context, o fleet.Options) (*v1alpha1.RotationReport, error) {
 		o.Progress(fleet.Progress{Node: "cp1", Phase: fleet.PhaseWorking, Text: "working"})
-		r.Changed(w.rotation("mine"))
+		r.HandleChanged(w.rotation("mine"))
 		require.NoError(t, ctx.Err(), "a label was changed, say")
-		r.Changed(w.suspend("mine", true))
+		r.HandleChanged(w.setSuspended("mine", true))
 		<-ctx.Done()
 		return &v1alpha1.RotationReport{Result: v1alpha1.Failed, Items: []v1alpha1.RotationItem{{Node: "cp1", Result: v1alpha1.Succeeded}}}, fleet.ErrInterrupted
 	}
-	r.next(t.Context())
+	r.runNext(t.Context())
 	c := w.rotation("mine")
 	assert.Equal(t, v1alpha1.StateSuspended, c.State())
 	assert.Nil(t, c.Status.CompletionTime)
 	assert.Equal(t, []string{"rotation.started"}, w.story.types())
 
 	w.engine.rotate = nil
-	r.next(t.Context())
+	r.runNext(t.Context())
 	assert.Len(t, w.engine.rotated, 1)
 
-	w.suspend("mine", false)
-	r.next(t.Context())
+	w.setSuspended("mine", false)
+	r.runNext(t.Context())
 	assert.Equal(t, v1alpha1.StateSucceeded, w.rotation("mine").State())
 	require.Len(t, w.engine.rotated, 2)
 	assert.Equal(t, w.engine.rotated[0].ID, w.engine.rotated[1].ID)
@@ -83,7 +83,7 @@ func (w *world) stoppedIn(r *Runner, phase fleet.Phase, result v1alpha1.Result, 
 		<-ctx.Done()
 		return &v1alpha1.RotationReport{Result: v1alpha1.Failed, Items: []v1alpha1.RotationItem{{Node: "cp1", Result: result}}}, fleet.ErrInterrupted
 	}
-	r.next(w.t.Context())
+	r.runNext(w.t.Context())
 	w.engine.rotate = nil
 }
 
@@ -95,13 +95,13 @@ func TestSuspendedBeforeItTouchedANode(t *testing.T) {
 	w := newWorld(t, mine)
 	r := w.runner()
 	r.MayStart = func(context.Context, *v1alpha1.CertificateRotation) (string, error) { return "", nil }
-	w.stoppedIn(r, fleet.PhaseStaging, v1alpha1.Skipped, func() { r.Changed(w.suspend("mine", true)) })
+	w.stoppedIn(r, fleet.PhaseStaging, v1alpha1.Skipped, func() { r.HandleChanged(w.setSuspended("mine", true)) })
 	assert.Equal(t, v1alpha1.StateSuspended, w.rotation("mine").State())
 	assert.Empty(t, w.rotation("mine").Status.RotationID)
 
 	r.MayStart = func(context.Context, *v1alpha1.CertificateRotation) (string, error) { return "frozen", nil }
-	w.suspend("mine", false)
-	r.next(t.Context())
+	w.setSuspended("mine", false)
+	r.runNext(t.Context())
 	assert.Equal(t, v1alpha1.StateCanceled, w.rotation("mine").State())
 	assert.Len(t, w.engine.rotated, 1)
 }
@@ -114,10 +114,10 @@ func TestSelectedNodesStay(t *testing.T) {
 	w := newWorld(t, mine)
 	w.engine.selected = []string{"cp1"}
 	r := w.runner()
-	w.stoppedIn(r, fleet.PhaseWorking, v1alpha1.Succeeded, func() { r.Changed(w.suspend("mine", true)) })
+	w.stoppedIn(r, fleet.PhaseWorking, v1alpha1.Succeeded, func() { r.HandleChanged(w.setSuspended("mine", true)) })
 	w.engine.selected = []string{"cp1", "cp2"}
-	w.suspend("mine", false)
-	r.next(t.Context())
+	w.setSuspended("mine", false)
+	r.runNext(t.Context())
 	assert.Equal(t, v1alpha1.StateSucceeded, w.rotation("mine").State())
 	require.Len(t, w.engine.prepared, 2)
 	assert.Equal(t, "env=test", w.engine.prepared[0].NodeSelector)
@@ -132,11 +132,11 @@ func TestDeletedAfterItWasSuspended(t *testing.T) {
 	w := newWorld(t, mine)
 	r := w.runner()
 	w.stoppedIn(r, fleet.PhaseWorking, v1alpha1.Succeeded, func() {
-		c := w.suspend("mine", true)
-		r.Changed(c)
+		c := w.setSuspended("mine", true)
+		r.HandleChanged(c)
 		require.NoError(t, w.client.Delete(t.Context(), c))
-		r.Deleted("of-mine")
-		r.Changed(c)
+		r.HandleDeleted("of-mine")
+		r.HandleChanged(c)
 	})
 	assert.Equal(t, []string{"rotation.started", "rotation.failed"}, w.story.types())
 }
@@ -146,10 +146,10 @@ func TestSuspendedMeanwhile(t *testing.T) {
 	w := newWorld(t, asked("mine"))
 	r := w.runner()
 	r.MayStart = func(context.Context, *v1alpha1.CertificateRotation) (string, error) {
-		w.suspend("mine", true)
+		w.setSuspended("mine", true)
 		return "", nil
 	}
-	r.next(t.Context())
+	r.runNext(t.Context())
 	assert.Empty(t, w.engine.rotated)
 }
 
@@ -158,9 +158,9 @@ func TestSuspendedMeanwhile(t *testing.T) {
 func TestChangeAfterTheEndIsObserved(t *testing.T) {
 	w := newWorld(t, asked("mine"))
 	r := w.runner()
-	r.next(t.Context())
-	w.suspend("mine", true)
-	r.next(t.Context())
+	r.runNext(t.Context())
+	w.setSuspended("mine", true)
+	r.runNext(t.Context())
 	c := w.rotation("mine")
 	assert.Equal(t, c.Generation, c.Status.ObservedGeneration)
 	assert.Equal(t, v1alpha1.StateSucceeded, c.State())

@@ -31,25 +31,25 @@ import (
 func TestHavingWaitedForOthersIsNoFailure(t *testing.T) {
 	w := newWorld(t, asked("auto-1"))
 	r := w.runner()
-	r.accept(t.Context(), w.rotation("auto-1"), "waiting for another")
-	w.clock.pass(2 * giveUpAfter)
+	r.setPending(t.Context(), w.rotation("auto-1"), "waiting for another")
+	w.clock.pass(2 * prepareTimeout)
 	w.engine.prepareErr = errors.New("connection refused")
-	assert.Equal(t, retryAfter, r.next(t.Context()))
+	assert.Equal(t, retryAfter, r.runNext(t.Context()))
 	assert.Equal(t, v1alpha1.StatePending, w.rotation("auto-1").State())
 }
 
 // TestOneThatWasBegunAndCannotBeLookedAtEnds: it would keep all others waiting for ever.
 func TestOneThatWasBegunAndCannotBeLookedAtEnds(t *testing.T) {
 	c := asked("auto-1")
-	become(c, v1alpha1.StateRunning, "", noon)
+	setState(c, v1alpha1.StateRunning, "", noon)
 	c.Status.RotationID = "aaaaaa"
 	w := newWorld(t, c)
 	w.engine.prepareErr = errors.New("no node could be scanned")
 	r := w.runner()
-	r.next(t.Context())
+	r.runNext(t.Context())
 	assert.Equal(t, v1alpha1.StateRunning, w.rotation("auto-1").State())
-	w.clock.pass(giveUpAfter + time.Minute)
-	r.next(t.Context())
+	w.clock.pass(prepareTimeout + time.Minute)
+	r.runNext(t.Context())
 	assert.Equal(t, v1alpha1.StateFailed, w.rotation("auto-1").State())
 }
 
@@ -57,7 +57,7 @@ func TestOneThatWasBegunAndCannotBeLookedAtEnds(t *testing.T) {
 func TestWhatIsRefusedBlamesItsNodesOnly(t *testing.T) {
 	w := newWorld(t, asked("auto-1"))
 	w.engine.prepareErr = fmt.Errorf("plan: %w", &plan.RefusedError{Problems: []plan.Problem{{Node: "w3", Text: "its key is missing"}, {Node: "w7", Text: "no CA"}}})
-	w.runner().next(t.Context())
+	w.runner().runNext(t.Context())
 	c := w.rotation("auto-1")
 	assert.Equal(t, v1alpha1.StateRefused, c.State())
 	assert.Equal(t, []string{"w3", "w7"}, pastOf(c).FailedNodes)
@@ -92,12 +92,12 @@ func TestAStatusThatIsTooMuch(t *testing.T) {
 		o.Progress(fleet.Progress{Node: "one-more", Phase: fleet.PhaseFailed, Text: "broken"})
 		return &v1alpha1.RotationReport{Result: v1alpha1.Failed, Items: []v1alpha1.RotationItem{{Node: "one-more", Result: v1alpha1.Failed}}}, errors.New(strings.Repeat("much to say\n", 10000))
 	}
-	synctest.Test(t, func(t *testing.T) { w.runner().next(t.Context()) })
+	synctest.Test(t, func(t *testing.T) { w.runner().runNext(t.Context()) })
 	c := w.rotation("auto-1")
 	assert.Equal(t, v1alpha1.StateFailed, c.State())
 	assert.Equal(t, 1, refusals)
 	assert.Equal(t, []string{"one-more"}, pastOf(c).FailedNodes, "what failed is what a person needs")
-	assert.LessOrEqual(t, len(c.Message()), maxWords)
+	assert.LessOrEqual(t, len(c.Message()), maxMessage)
 }
 
 // TestAnotherOfTheSameNameKeepsItsStatus: the rotation that runs was deleted, and somebody
@@ -113,7 +113,7 @@ func TestAnotherOfTheSameNameKeepsItsStatus(t *testing.T) {
 		require.NoError(t, w.client.Create(ctx, second))
 		return &v1alpha1.RotationReport{Result: v1alpha1.Succeeded}, nil
 	}
-	w.runner().next(t.Context())
+	w.runner().runNext(t.Context())
 	assert.Empty(t, w.rotation("by-hand").State())
 }
 
@@ -133,7 +133,7 @@ func TestProgressIsWrittenOverALabel(t *testing.T) {
 		o.Progress(fleet.Progress{Node: "cp1", Phase: fleet.PhaseVerified, Text: "verified", Done: true})
 		return &v1alpha1.RotationReport{Result: v1alpha1.Succeeded}, nil
 	}
-	synctest.Test(t, func(t *testing.T) { r.next(t.Context()) })
+	synctest.Test(t, func(t *testing.T) { r.runNext(t.Context()) })
 	assert.Equal(t, v1alpha1.StateSucceeded, w.rotation("auto-1").State())
 	assert.Equal(t, "by-me", w.rotation("auto-1").Labels["seen"])
 }
@@ -147,9 +147,9 @@ func TestWhoIsLeftOutIsSaid(t *testing.T) {
 		return plan.Exclusion{Node: node, NotInspected: inventory.NotInspected{Reason: "NotReady"}}
 	}
 	w.engine.plan.NotInspected = []plan.Exclusion{away("w7"), away("w8")}
-	w.runner().next(t.Context())
+	w.runner().runNext(t.Context())
 	c = w.rotation("auto-1")
-	assert.Equal(t, "done and verified, but for what could not be worked on: w7", c.Message())
+	assert.Equal(t, "done and verified, except for nodes that could not be rotated: w7", c.Message())
 	assert.Equal(t, "Skipped", c.Status.Nodes[0].Phase)
 	assert.Equal(t, "NotReady", c.Status.Nodes[0].Message)
 	assert.Empty(t, pastOf(c).FailedNodes)
@@ -165,10 +165,10 @@ func TestCertificatesThatAreLeftOutAreInTheStatus(t *testing.T) {
 	w.engine.rotate = func(_ context.Context, o fleet.Options) (*v1alpha1.RotationReport, error) {
 		return &v1alpha1.RotationReport{ID: o.ID, Result: v1alpha1.Succeeded, LeftOut: fleet.LeftOut(o.Plan)}, nil
 	}
-	w.runner().next(t.Context())
+	w.runner().runNext(t.Context())
 	c = w.rotation("auto-1")
 	assert.Equal(t, v1alpha1.StateSucceeded, c.State())
-	assert.Equal(t, "done and verified; left out, since it cannot be renewed: apiserver-etcd-client of cp1", c.Message())
+	assert.Equal(t, "done and verified; left out, cannot be renewed: apiserver-etcd-client of cp1", c.Message())
 	require.Len(t, c.Status.LeftOut, 1)
 	assert.Equal(t, "no CA key", c.Status.LeftOut[0].Reason)
 	assert.True(t, c.Status.LeftOut[0].NotAfter.Time.Equal(noon))
@@ -182,16 +182,16 @@ func TestCertificatesThatAreLeftOutAreInTheStatus(t *testing.T) {
 // down and before it was told. The id is the same, so that NATS has it once.
 func TestAnEndIsToldAgainByASuccessor(t *testing.T) {
 	w := newWorld(t, asked("auto-1"))
-	w.runner().next(t.Context())
-	before := w.story.told[len(w.story.told)-1]
+	w.runner().runNext(t.Context())
+	before := w.story.published[len(w.story.published)-1]
 	w.story.types()
 	w.clock.pass(time.Minute)
-	w.runner().tellAgain(t.Context())
-	require.Len(t, w.story.told, 1)
-	assert.Equal(t, event.New("prod", noon, before).ID, event.New("prod", w.clock.now(), w.story.told[0]).ID)
+	w.runner().republishEnds(t.Context())
+	require.Len(t, w.story.published, 1)
+	assert.Equal(t, event.New("prod", noon, before).ID, event.New("prod", w.clock.now(), w.story.published[0]).ID)
 	w.story.types()
-	w.clock.pass(tellAgainFor)
-	w.runner().tellAgain(t.Context())
+	w.clock.pass(republishEndsFor)
+	w.runner().republishEnds(t.Context())
 	assert.Empty(t, w.story.types())
 }
 
@@ -205,21 +205,21 @@ func TestDeletedObjectCancelsItsRotation(t *testing.T) {
 	canceled := make(chan error, 1)
 	w.engine.rotate = func(ctx context.Context, o fleet.Options) (*v1alpha1.RotationReport, error) {
 		o.Progress(fleet.Progress{Node: "cp1", Phase: fleet.PhaseWorking, Text: "working"})
-		r.Deleted("of-other")
+		r.HandleDeleted("of-other")
 		canceled <- ctx.Err()
 		require.NoError(t, w.client.Delete(t.Context(), c))
-		r.Deleted("of-mine")
+		r.HandleDeleted("of-mine")
 		<-ctx.Done()
 		return &v1alpha1.RotationReport{Result: v1alpha1.Failed}, fleet.ErrInterrupted
 	}
 	var state v1alpha1.RotationState
 	r.Finished = func(s v1alpha1.RotationState, _ time.Duration) { state = s }
-	r.next(t.Context())
+	r.runNext(t.Context())
 	assert.NoError(t, <-canceled, "another object was deleted")
 	assert.Equal(t, v1alpha1.StateCanceled, state)
 	assert.Equal(t, []string{"rotation.started", "rotation.failed"}, w.story.types())
 	w.engine.rotate = nil
-	r.next(t.Context())
+	r.runNext(t.Context())
 	assert.Equal(t, v1alpha1.StateSucceeded, w.rotation("other").State(), "the next one runs")
 }
 
@@ -231,11 +231,11 @@ func TestDeletedObjectHidesNoTrouble(t *testing.T) {
 	r := w.runner()
 	w.engine.rotate = func(_ context.Context, o fleet.Options) (*v1alpha1.RotationReport, error) {
 		o.Progress(fleet.Progress{Node: "cp1", Phase: fleet.PhaseWorking, Text: "working"})
-		r.Deleted("of-mine")
+		r.HandleDeleted("of-mine")
 		return &v1alpha1.RotationReport{Result: v1alpha1.Failed}, fleet.ErrManualInterventionRequired
 	}
 	var state v1alpha1.RotationState
 	r.Finished = func(s v1alpha1.RotationState, _ time.Duration) { state = s }
-	r.next(t.Context())
+	r.runNext(t.Context())
 	assert.Equal(t, v1alpha1.StateManualInterventionRequired, state)
 }

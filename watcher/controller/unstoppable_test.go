@@ -40,7 +40,7 @@ func TestNATSHoldsNoRotationUp(t *testing.T) {
 		err   error         // of publishing
 		after time.Duration
 	}{
-		"nobody hears":                 {left: 20 * day, after: directAfter},
+		"nobody hears":                 {left: 20 * day, after: createDirectlyAfter},
 		"it cannot be published":       {left: 20 * day, err: errors.New("the outbox is full")},
 		"nobody hears, near its end":   {left: 2 * day},
 		"nobody hears, after its end":  {left: -time.Hour},
@@ -54,7 +54,7 @@ func TestNATSHoldsNoRotationUp(t *testing.T) {
 			w.report("cp1", oldPrint, tt.left)
 			var made []v1alpha1.CertificateRotation
 			for made = w.rotations(); len(made) == 0 && !w.clock.now().After(noon.Add(tt.after)); made = w.rotations() {
-				next := w.judge(d)
+				next := w.decideOnce(d)
 				if len(w.rotations()) == 0 {
 					w.clock.pass(next.Sub(w.clock.now()))
 				}
@@ -63,7 +63,7 @@ func TestNATSHoldsNoRotationUp(t *testing.T) {
 			assert.Equal(t, noon.Add(tt.after), w.clock.now())
 			assert.Equal(t, []string{oldPrint}, made[0].Spec.Trigger.Fingerprints)
 			if requests := w.story.requests(); tt.err == nil {
-				require.NoError(t, d.Hear(t.Context(), requests[0], "event-1", w.clock.now()), "the event comes in the end")
+				require.NoError(t, d.ReceiveRequest(t.Context(), requests[0], "event-1", w.clock.now()), "the event comes in the end")
 				assert.Len(t, w.rotations(), 1)
 			}
 		})
@@ -75,20 +75,20 @@ func TestWhatIsStillSoIsToldAgain(t *testing.T) {
 	w := newWorld(t)
 	d := w.decider()
 	p := renewal.Default().NotifyOnly()
-	d.Use(&p)
+	d.UsePolicy(&p)
 	w.node("cp1", true)
 	w.report("cp1", oldPrint, 10*day)
 	w.story.err = errors.New("the outbox is full")
-	next := w.judge(d)
-	assert.Equal(t, noon.Add(askAgain), next)
+	next := w.decideOnce(d)
+	assert.Equal(t, noon.Add(requestInterval), next)
 	for range 2 * noticesPerNode { // what was not taken is not counted against the node
-		d.tell(noon, d.assessed["cp1"].Notices)
+		d.publishNotices(noon, d.assessed["cp1"].Notices)
 	}
 	w.story.err = nil
 	told := 0
 	for next.Before(noon.Add(5 * day)) {
 		w.clock.pass(next.Sub(w.clock.now()))
-		next = w.judge(d)
+		next = w.decideOnce(d)
 		told += len(w.story.types())
 	}
 	assert.Equal(t, 5, told)
@@ -100,19 +100,19 @@ func TestANodeCannotDrownTheStream(t *testing.T) {
 	w := newWorld(t)
 	d := w.decider()
 	p := renewal.Default().NotifyOnly()
-	d.Use(&p)
+	d.UsePolicy(&p)
 	w.node("w1", false)
 	w.node("w2", false)
 	for i := range 2 * noticesPerNode {
 		w.report("w1", fmt.Sprintf("%064x", i), 10*day)
-		w.judge(d)
+		w.decideOnce(d)
 	}
 	w.report("w2", oldPrint, 10*day)
-	w.judge(d)
+	w.decideOnce(d)
 	assert.Equal(t, noticesPerNode+1, len(w.story.types()))
-	w.clock.pass(tellAgainAfter)
+	w.clock.pass(republishAfter)
 	w.report("w1", newPrint, 10*day)
-	w.judge(d)
+	w.decideOnce(d)
 	assert.Equal(t, []string{"certificate.renewed", "certificate.expiring", "certificate.expiring"}, w.story.types(), "another day")
 }
 
@@ -123,43 +123,43 @@ func TestWhatIsNotAllowedAnyMoreIsNotBegun(t *testing.T) {
 	d := w.decider()
 	w.node("cp1", true)
 	w.report("cp1", oldPrint, 20*day)
-	w.judge(d)
-	require.NoError(t, d.Hear(t.Context(), w.story.requests()[0], "event-1", noon))
+	w.decideOnce(d)
+	require.NoError(t, d.ReceiveRequest(t.Context(), w.story.requests()[0], "event-1", noon))
 	first := w.rotations()[0]
 
 	p := renewal.Default()
 	p.Freeze = renewal.Freeze{On: true, Until: noon.Add(3 * day), Reason: "end of the year"}
-	d.Use(&p)
+	d.UsePolicy(&p)
 	w.engine.nodes = []inventory.Node{{Name: "cp1", Certificates: []inventory.Certificate{{Service: certs.Etcd, Facts: certs.Facts{FingerprintSHA256: oldPrint}}}}}
 	r := w.runner()
 	r.MayStart = d.MayStart
-	r.next(t.Context())
+	r.runNext(t.Context())
 	assert.Empty(t, w.engine.rotated)
 	canceled := w.rotation(first.Name)
 	assert.Equal(t, v1alpha1.StateCanceled, canceled.State())
 	assert.Contains(t, canceled.Message(), "renewals are frozen: end of the year")
-	w.judge(d)
+	w.decideOnce(d)
 	assert.Empty(t, w.story.types())
 
 	w.clock.pass(3 * day)
-	w.judge(d)
+	w.decideOnce(d)
 	requests := w.story.requests()
 	require.Len(t, requests, 1)
 	assert.Equal(t, int32(2), requests[0].Attempt)
-	require.NoError(t, d.Hear(t.Context(), requests[0], "event-2", w.clock.now()))
-	r.next(t.Context())
+	require.NoError(t, d.ReceiveRequest(t.Context(), requests[0], "event-2", w.clock.now()))
+	r.runNext(t.Context())
 	assert.Len(t, w.engine.rotated, 1)
 }
 
 // TestWhatWasBegunIsFinishedInAFreeze: a node may be half done.
 func TestWhatWasBegunIsFinishedInAFreeze(t *testing.T) {
 	c := asked("auto-1")
-	become(c, v1alpha1.StateInterrupted, "", noon)
+	setState(c, v1alpha1.StateInterrupted, "", noon)
 	c.Status.RotationID = "1d1d1d"
 	w := newWorld(t, c)
 	r := w.runner()
 	r.MayStart = func(_ context.Context, _ *v1alpha1.CertificateRotation) (string, error) { return "frozen", nil }
-	r.next(t.Context())
+	r.runNext(t.Context())
 	assert.Len(t, w.engine.rotated, 1)
 }
 
@@ -170,7 +170,7 @@ func TestAnothersUnfinishedWorkOpensNoFreeze(t *testing.T) {
 	w.engine.unfinished = &plan.Unfinished{ID: "bbbbbb"}
 	r := w.runner()
 	r.MayStart = func(context.Context, *v1alpha1.CertificateRotation) (string, error) { return "frozen", nil }
-	r.next(t.Context())
+	r.runNext(t.Context())
 	assert.Empty(t, w.engine.rotated)
 	assert.Equal(t, v1alpha1.StateCanceled, w.rotation("auto-1").State())
 }
@@ -184,13 +184,13 @@ func TestWhatFoundTheLockHeldHasNotBegun(t *testing.T) {
 	w.engine.rotate = func(context.Context, fleet.Options) (*v1alpha1.RotationReport, error) {
 		return nil, &kube.HeldError{Holder: "somebody"}
 	}
-	r.next(t.Context())
+	r.runNext(t.Context())
 	c := w.rotation("auto-1")
 	assert.Equal(t, v1alpha1.StatePending, c.State())
 	assert.Nil(t, c.Status.StartTime)
 	frozen = "frozen"
 	w.clock.pass(time.Hour)
-	r.next(t.Context())
+	r.runNext(t.Context())
 	assert.Equal(t, v1alpha1.StateCanceled, w.rotation("auto-1").State())
 	assert.Equal(t, []string{}, append([]string{}, w.story.types()...), "it was never begun, so it did not fail")
 }
@@ -198,13 +198,13 @@ func TestWhatFoundTheLockHeldHasNotBegun(t *testing.T) {
 // TestWhatWasAtWorkBeforeIsNotRefused: nodes that it did stay done.
 func TestWhatWasAtWorkBeforeIsNotRefused(t *testing.T) {
 	c := asked("auto-1")
-	become(c, v1alpha1.StateInterrupted, "", noon)
+	setState(c, v1alpha1.StateInterrupted, "", noon)
 	c.Status.RotationID = "1d1d1d"
 	w := newWorld(t, c)
 	w.engine.rotate = func(context.Context, fleet.Options) (*v1alpha1.RotationReport, error) {
 		return &v1alpha1.RotationReport{Result: v1alpha1.Failed, Items: []v1alpha1.RotationItem{{Node: "cp1", Result: v1alpha1.Skipped}}}, fleet.ErrStopped
 	}
-	w.runner().next(t.Context())
+	w.runner().runNext(t.Context())
 	assert.Equal(t, v1alpha1.StateFailed, w.rotation("auto-1").State())
 }
 
@@ -217,7 +217,7 @@ func TestWhatTouchedNoNodeWasRefused(t *testing.T) {
 			{Node: "cp1", Service: certs.Etcd, Result: v1alpha1.Skipped}, {Node: "cp2", Service: certs.Kubelet, Result: v1alpha1.NoCertificate},
 		}}, fleet.ErrStopped
 	}
-	w.runner().next(t.Context())
+	w.runner().runNext(t.Context())
 	c := w.rotation("auto-1")
 	assert.Equal(t, v1alpha1.StateRefused, c.State())
 	assert.Equal(t, renewal.Refused, pastOf(c).State)
@@ -231,7 +231,7 @@ func TestAStatusThatIsRefusedForGood(t *testing.T) {
 	w := newWorld(t, first, second)
 	w.client = interceptor.NewClient(w.client.(client.WithWatch), interceptor.Funcs{
 		SubResourceUpdate: func(ctx context.Context, c client.Client, sub string, o client.Object, options ...client.SubResourceUpdateOption) error {
-			if s := o.(*v1alpha1.CertificateRotation); s.Name == "auto-1" && Ended(s) {
+			if s := o.(*v1alpha1.CertificateRotation); s.Name == "auto-1" && HasEnded(s) {
 				return apierrors.NewInvalid(schema.GroupKind{Kind: "CertificateRotation"}, s.Name, nil)
 			}
 			return c.SubResource(sub).Update(ctx, o, options...)
@@ -241,10 +241,10 @@ func TestAStatusThatIsRefusedForGood(t *testing.T) {
 		began := time.Now()
 		r := w.runner()
 		r.Now = func() time.Time { return noon.Add(time.Since(began)) }
-		r.next(t.Context())
+		r.runNext(t.Context())
 		assert.Equal(t, v1alpha1.StateRunning, w.rotation("auto-1").State())
-		assert.Less(t, time.Since(began), 2*writeRefused)
-		r.next(t.Context())
+		assert.Less(t, time.Since(began), 2*refusedPause)
+		r.runNext(t.Context())
 		assert.Equal(t, v1alpha1.StateSucceeded, w.rotation("auto-2").State())
 	})
 }
@@ -254,25 +254,25 @@ func TestALoopThatIsStuckIsNotAlive(t *testing.T) {
 	w := newWorld(t)
 	d, r := w.decider(), w.runner()
 	w.clock.pass(2 * stuckAfter)
-	require.NoError(t, d.Alive())
-	require.NoError(t, r.Alive())
-	next := w.judge(d)
-	assert.LessOrEqual(t, min(next.Sub(w.clock.now()), longest), stuckAfter/2)
-	r.next(t.Context())
+	require.NoError(t, d.CheckAlive())
+	require.NoError(t, r.CheckAlive())
+	next := w.decideOnce(d)
+	assert.LessOrEqual(t, min(next.Sub(w.clock.now()), maxDecideInterval), stuckAfter/2)
+	r.runNext(t.Context())
 	w.clock.pass(stuckAfter)
-	require.NoError(t, d.Alive())
+	require.NoError(t, d.CheckAlive())
 	w.clock.pass(time.Minute)
-	require.ErrorContains(t, d.Alive(), "deciding has not come round for 1h1m0s")
-	require.ErrorContains(t, r.Alive(), "running rotations has not come round for 1h1m0s")
+	require.ErrorContains(t, d.CheckAlive(), "deciding has been stuck for 1h1m0s")
+	require.ErrorContains(t, r.CheckAlive(), "running rotations has been stuck for 1h1m0s")
 }
 
-// TestAMarkThatIsToldOfIsThere, or the event is given up, so that whoever published it
+// TestPublishedCompromisedCertificateExists, or the event is given up, so that whoever published it
 // hears of it.
-func TestAMarkThatIsToldOfIsThere(t *testing.T) {
+func TestPublishedCompromisedCertificateExists(t *testing.T) {
 	w := newWorld(t)
-	told := event.Event{Time: noon, Data: event.CertificateCompromised{Service: certs.Etcd, Reason: "laptop lost", Mark: "stolen"}}
-	require.True(t, apierrors.IsBadRequest(w.decider().HearMark(t.Context(), told)))
+	told := event.Event{Time: noon, Data: event.CertificateCompromised{Service: certs.Etcd, Reason: "laptop lost", CompromisedCertificate: "stolen"}}
+	require.True(t, apierrors.IsBadRequest(w.decider().ReceiveCompromised(t.Context(), told)))
 	require.NoError(t, w.client.Create(t.Context(), &v1alpha1.CompromisedCertificate{ObjectMeta: metav1.ObjectMeta{Name: "stolen"}}))
-	require.NoError(t, w.decider().HearMark(t.Context(), told))
+	require.NoError(t, w.decider().ReceiveCompromised(t.Context(), told))
 	require.NoError(t, w.client.Get(t.Context(), client.ObjectKey{Name: "stolen"}, &v1alpha1.CompromisedCertificate{}))
 }

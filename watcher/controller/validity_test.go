@@ -36,13 +36,13 @@ func TestValidityIsThePolicys(t *testing.T) {
 			d := w.decider()
 			p := renewal.Default()
 			p.Rules = tt.rules
-			d.Use(&p)
+			d.UsePolicy(&p)
 			w.node("cp1", true)
 			w.report("cp1", oldPrint, 10*day)
 			w.node("w1", false)
-			w.picture.Report("w1", &v1alpha1.NodeCertificateReport{Certificates: []v1alpha1.ReportedCertificate{{Service: certs.Etcd, Name: "etcd-server", Path: "/etc/x.crt",
+			w.picture.UpdateReport("w1", &v1alpha1.NodeCertificateReport{Certificates: []v1alpha1.ReportedCertificate{{Service: certs.Etcd, Name: "etcd-server", Path: "/etc/x.crt",
 				Subject: "CN=w1", Issuer: "CN=short-lived", SerialNumber: "1b", FingerprintSHA256: newPrint, NotBefore: metav1.NewTime(noon), NotAfter: metav1.NewTime(noon.Add(day))}}})
-			require.NoError(t, d.Hear(t.Context(), event.RotationRequested{Name: "by-hand", Services: []certs.Service{tt.service}, Nodes: tt.nodes,
+			require.NoError(t, d.ReceiveRequest(t.Context(), event.RotationRequested{Name: "by-hand", Services: []certs.Service{tt.service}, Nodes: tt.nodes,
 				Reason: event.ReasonExpiring, Fingerprints: []string{oldPrint}, Attempt: 1}, "e", noon))
 			spec := w.rotation("by-hand").Spec
 			assert.Equal(t, tt.short, spec.AllowShortValidity)

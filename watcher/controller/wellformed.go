@@ -13,7 +13,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
 )
 
-// Refusal is why a report, or a part of it, is not taken into account.
+// Refusal is why a report, or a part of it, is ignored.
 type Refusal struct{ Reason, Message string }
 
 const (
@@ -26,8 +26,8 @@ const (
 // a definition changes. One malformed entry would make an event that NATS refuses, and with
 // it the rotation of everything else that is due.
 const (
-	mostText = 512
-	mostPath = 4096
+	maxEntryText = 512
+	maxPath      = 4096
 )
 
 var (
@@ -35,30 +35,30 @@ var (
 	serialForm      = regexp.MustCompile(`\A-?[0-9a-f]{1,512}\z`)
 )
 
-// malformedCertificate says what is not well-formed in an entry; empty: nothing.
+// malformedCertificate returns why an entry is malformed; empty: it is not.
 func malformedCertificate(c *v1alpha1.ReportedCertificate) string {
 	switch {
 	case !slices.Contains(certs.Services(), c.Service):
 		return "service is not one that exists"
-	case len(c.Name) > mostText, len(c.User) > mostText, len(c.Path) > mostPath, len(c.Subject) > mostText, len(c.Issuer) > mostText,
-		len(c.KeptKey) > mostText, c.NotRenewable != nil && len(c.NotRenewable.Reason) > mostText:
+	case len(c.Name) > maxEntryText, len(c.User) > maxEntryText, len(c.Path) > maxPath, len(c.Subject) > maxEntryText, len(c.Issuer) > maxEntryText,
+		len(c.KeptKey) > maxEntryText, c.NotRenewable != nil && len(c.NotRenewable.Reason) > maxEntryText:
 		return "a text is too long"
 	case c.NotRenewable != nil && !slices.Contains([]string{"", plan.RestartIfNeeded.APIName(), plan.RestartNever.APIName()}, c.NotRenewable.MaxRestart):
 		return "maxRestart is not a restart policy"
 	case c.FingerprintSHA256 == "":
 		return "" // it cannot be parsed: nothing is known of it, and nothing is started for it
 	}
-	return malformed(c.FingerprintSHA256, c.SerialNumber, c.NotBefore.Time, c.NotAfter.Time)
+	return malformedFacts(c.FingerprintSHA256, c.SerialNumber, c.NotBefore.Time, c.NotAfter.Time)
 }
 
 func malformedAuthority(a *v1alpha1.ReportedAuthority) string {
-	if len(a.Name) > mostText || len(a.Path) > mostPath || len(a.Subject) > mostText {
+	if len(a.Name) > maxEntryText || len(a.Path) > maxPath || len(a.Subject) > maxEntryText {
 		return "a text is too long"
 	}
-	return malformed(a.FingerprintSHA256, a.SerialNumber, a.NotBefore.Time, a.NotAfter.Time)
+	return malformedFacts(a.FingerprintSHA256, a.SerialNumber, a.NotBefore.Time, a.NotAfter.Time)
 }
 
-func malformed(fingerprint, serial string, notBefore, notAfter time.Time) string {
+func malformedFacts(fingerprint, serial string, notBefore, notAfter time.Time) string {
 	switch {
 	case !fingerprintForm.MatchString(fingerprint):
 		return "fingerprintSHA256 is not 64 lower-case hexadecimal digits"
@@ -70,10 +70,10 @@ func malformed(fingerprint, serial string, notBefore, notAfter time.Time) string
 	return ""
 }
 
-// mostNamed is how many entries a condition names.
-const mostNamed = 5
+// maxNamed is how many entries a condition names.
+const maxNamed = 5
 
-// wellFormed takes over what is well-formed in a report, and says what is not.
+// wellFormed returns the well-formed entries of a report, and a text about the others.
 func wellFormed(r *v1alpha1.NodeCertificateReport) ([]renewal.Certificate, []renewal.Authority, string) {
 	var left []string
 	certificates := make([]renewal.Certificate, 0, len(r.Certificates))
@@ -95,8 +95,8 @@ func wellFormed(r *v1alpha1.NodeCertificateReport) ([]renewal.Certificate, []ren
 	if len(left) == 0 {
 		return certificates, authorities, ""
 	}
-	text := fmt.Sprintf("%d entries are left out: %s", len(left), strings.Join(left[:min(len(left), mostNamed)], "; "))
-	if len(left) > mostNamed {
+	text := fmt.Sprintf("%d entries are left out: %s", len(left), strings.Join(left[:min(len(left), maxNamed)], "; "))
+	if len(left) > maxNamed {
 		text += " …"
 	}
 	return certificates, authorities, text

@@ -59,15 +59,15 @@ func TestOneMalformedCertificateBlocksNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, &v1alpha1.NodeCertificateReport{ObjectMeta: metav1.ObjectMeta{Name: "w1"}})
 			d := w.decider()
-			conditions := NewConditions(&Conditions{Client: w.client, Log: slog.New(slog.DiscardHandler), Now: w.clock.now, Refused: w.picture.Refused})
+			conditions := NewConditions(&Conditions{Client: w.client, Log: slog.New(slog.DiscardHandler), Now: w.clock.now, RefusedReports: w.picture.RefusedReports})
 			d.Decided = conditions.Set
 			w.node("cp1", true)
 			w.report("cp1", oldPrint, 10*day)
 			w.node("w1", false)
 			bad := expired()
 			change(&bad)
-			w.picture.Report("w1", &v1alpha1.NodeCertificateReport{Certificates: []v1alpha1.ReportedCertificate{bad}})
-			w.judge(d)
+			w.picture.UpdateReport("w1", &v1alpha1.NodeCertificateReport{Certificates: []v1alpha1.ReportedCertificate{bad}})
+			w.decideOnce(d)
 			requests := w.story.requests()
 			require.NotEmpty(t, requests)
 			for _, r := range requests {
@@ -76,20 +76,20 @@ func TestOneMalformedCertificateBlocksNothing(t *testing.T) {
 			}
 			assert.Equal(t, []certs.Service{certs.Etcd}, requests[0].Services)
 
-			require.NoError(t, conditions.write(t.Context()))
+			require.NoError(t, conditions.writeAll(t.Context()))
 			var r v1alpha1.NodeCertificateReport
 			require.NoError(t, w.client.Get(t.Context(), client.ObjectKey{Name: "w1"}, &r))
 			says := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionAccepted)
 			require.NotNil(t, says, "the report says so")
 			assert.Equal(t, metav1.ConditionFalse, says.Status)
 			assert.Equal(t, "Malformed", says.Reason)
-			assert.LessOrEqual(t, len(says.Message), maxWords)
+			assert.LessOrEqual(t, len(says.Message), maxMessage)
 			assert.NotContains(t, says.Message, "\n")
 
 			// Once it is well-formed, it is taken, and the condition goes.
-			w.picture.Report("w1", &v1alpha1.NodeCertificateReport{Certificates: []v1alpha1.ReportedCertificate{expired()}})
-			w.judge(d)
-			require.NoError(t, conditions.write(t.Context()))
+			w.picture.UpdateReport("w1", &v1alpha1.NodeCertificateReport{Certificates: []v1alpha1.ReportedCertificate{expired()}})
+			w.decideOnce(d)
+			require.NoError(t, conditions.writeAll(t.Context()))
 			require.NoError(t, w.client.Get(t.Context(), client.ObjectKey{Name: "w1"}, &r))
 			assert.Nil(t, meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionAccepted))
 			assert.True(t, meta.IsStatusConditionTrue(r.Status.Conditions, v1alpha1.ConditionCertificatesDue))
@@ -97,8 +97,8 @@ func TestOneMalformedCertificateBlocksNothing(t *testing.T) {
 	}
 }
 
-// A mark of all kubelets is the answer to a stolen worker; that worker must not stop it.
-func TestAMalformedCertificateDoesNotBlockAMark(t *testing.T) {
+// A CompromisedCertificate of all kubelets is the answer to a stolen worker; that worker must not stop it.
+func TestMalformedCertificateDoesNotBlockACompromisedCertificate(t *testing.T) {
 	m := marked("stolen")
 	m.Spec.Service = certs.Kubelet
 	w := newWorld(t, m)
@@ -109,9 +109,9 @@ func TestAMalformedCertificateDoesNotBlockAMark(t *testing.T) {
 		if name == "w1" {
 			c.FingerprintSHA256 = "zz"
 		}
-		w.picture.Report(name, &v1alpha1.NodeCertificateReport{Certificates: []v1alpha1.ReportedCertificate{c}})
+		w.picture.UpdateReport(name, &v1alpha1.NodeCertificateReport{Certificates: []v1alpha1.ReportedCertificate{c}})
 	}
-	w.judge(d)
+	w.decideOnce(d)
 	requests := w.story.requests()
 	require.NotEmpty(t, requests)
 	for _, r := range requests {
@@ -126,12 +126,12 @@ func TestWhatIsWellFormedOnANodeIsJudged(t *testing.T) {
 	bad.FingerprintSHA256 = "zz"
 	unparsed := v1alpha1.ReportedCertificate{Service: certs.Etcd, Name: "etcd-server", Path: "/y", Reason: "it cannot be parsed"}
 	w.node("w1", false)
-	w.picture.Report("w1", &v1alpha1.NodeCertificateReport{
+	w.picture.UpdateReport("w1", &v1alpha1.NodeCertificateReport{
 		Certificates: []v1alpha1.ReportedCertificate{bad, expired(), unparsed}, Authorities: []v1alpha1.ReportedAuthority{badCA}})
-	n := w.picture.Lookup("w1")
+	n := w.picture.LookupNode("w1")
 	require.Len(t, n.Certificates, 2)
 	assert.Empty(t, n.Authorities)
-	assert.Equal(t, map[string]Refusal{"w1": {"Malformed", `2 entries are left out: certificate 1: fingerprintSHA256 is not 64 lower-case hexadecimal digits; authority 1: fingerprintSHA256 is not 64 lower-case hexadecimal digits`}}, w.picture.Refused())
+	assert.Equal(t, map[string]Refusal{"w1": {"Malformed", `2 entries are left out: certificate 1: fingerprintSHA256 is not 64 lower-case hexadecimal digits; authority 1: fingerprintSHA256 is not 64 lower-case hexadecimal digits`}}, w.picture.RefusedReports())
 }
 
 // TestAReportWithoutANodeIsNotJudged: a node that was removed, or never was there.
@@ -141,16 +141,16 @@ func TestAReportWithoutANodeIsNotJudged(t *testing.T) {
 	w.node("w1", false)
 	w.report("w1", oldPrint, 10*day)
 	w.report("ghost", newPrint, 10*day)
-	w.picture.Node("w1", nil, w.clock.now())
-	w.judge(d)
+	w.picture.UpdateNode("w1", nil, w.clock.now())
+	w.decideOnce(d)
 	assert.Empty(t, w.story.requests())
 	assert.Empty(t, w.story.types(), "nothing is told of them either")
-	assert.Nil(t, w.picture.Lookup("w1"))
-	assert.Empty(t, w.picture.Names())
-	assert.Equal(t, "NoNode", w.picture.Refused()["ghost"].Reason)
+	assert.Nil(t, w.picture.LookupNode("w1"))
+	assert.Empty(t, w.picture.NodeNames())
+	assert.Equal(t, "NoNode", w.picture.RefusedReports()["ghost"].Reason)
 
 	w.node("w1", true) // it comes back
-	w.judge(d)
+	w.decideOnce(d)
 	assert.Len(t, w.story.requests(), 1)
-	assert.Equal(t, []string{"w1"}, w.picture.Names())
+	assert.Equal(t, []string{"w1"}, w.picture.NodeNames())
 }

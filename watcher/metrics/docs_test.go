@@ -45,7 +45,7 @@ func everything(t *testing.T) map[string]*dto.MetricFamily {
 	r.Certificates[0].NotRenewable = &v1alpha1.NotRenewable{Reason: "no key"}
 	r.Summary.ObservedAt = "2026-06-01T11:00:00Z"
 	m := metricsOf(r)
-	m.Report("cp1", r)
+	m.CountReport("cp1", r)
 	text := expfmt.NewTextParser(model.LegacyValidation)
 	served, err := text.TextToMetricFamilies(strings.NewReader(scrape(t, m, "")))
 	require.NoError(t, err)

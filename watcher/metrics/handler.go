@@ -15,20 +15,20 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// scrapeTimeout is how long a scraper may take to read.
+// scrapeTimeout limits how long a scrape may take.
 const scrapeTimeout = time.Minute
 
-// Handler answers scrapes with the certificates, the watcher's own metrics and those of
-// more gatherers, in Prometheus' text format. Those of certificates come from the leader only.
-// Nothing but one line at a time is held in memory of the certificates.
+// Handler answers scrapes with the metrics of certificates, the watcher's own metrics and
+// those of more gatherers, in the text format of Prometheus. Only the leader has the metrics
+// of certificates. They are written line by line, without a copy in memory.
 func (m *Metrics) Handler(more ...prometheus.Gatherer) http.Handler {
 	own := prometheus.NewRegistry()
 	own.MustRegister(m)
 	gatherers := append(prometheus.Gatherers{own}, more...)
 	format := expfmt.NewFormat(expfmt.TypeTextPlain)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(scrapeTimeout)) // not every writer has one
-		// Before anything is written, so that a failure is an answer.
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(scrapeTimeout)) // not every writer supports it
+		// Gathered before anything is written, so that an error can set the status.
 		gathered, err := gatherers.Gather()
 		if err != nil {
 			http.Error(w, "gather metrics: "+err.Error(), http.StatusInternalServerError)
@@ -38,14 +38,14 @@ func (m *Metrics) Handler(more ...prometheus.Gatherer) http.Handler {
 		var to io.Writer = w
 		if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
 			w.Header().Set("Content-Encoding", "gzip")
-			// The fastest: labels repeat, so it takes nine tenths off all the same.
+			// The fastest level still saves nine tenths, since labels repeat.
 			zip, _ := gzip.NewWriterLevel(w, gzip.BestSpeed) // fails only for an unknown level
 			defer func() { _ = zip.Close() }()
 			to = zip
 		}
 		buffered := bufio.NewWriterSize(to, 64<<10)
 		defer func() { _ = buffered.Flush() }()
-		// A scraper that goes away fails every write after it.
+		// After a disconnect of the scraper, every write fails.
 		if !m.options.NoCertificates && m.writeNodes(buffered) != nil {
 			return
 		}
@@ -58,7 +58,7 @@ func (m *Metrics) Handler(more ...prometheus.Gatherer) http.Handler {
 	})
 }
 
-// writeNodes writes what there is a sample of for each node or certificate.
+// writeNodes writes the metrics with one sample for each node or certificate.
 func (m *Metrics) writeNodes(w *bufio.Writer) error {
 	s := m.snapshot()
 	if !s.Leader {
@@ -71,40 +71,40 @@ func (m *Metrics) writeNodes(w *bufio.Writer) error {
 // family is a metric of certificates.
 type family struct {
 	name, help string
-	// value is false where a certificate has none.
+	// value returns false for a certificate without a sample.
 	value func(readable bool, notBefore, notAfter metav1.Time, now time.Time) (float64, bool)
 }
 
 var families = []family{
-	{"x509_cert_not_before", "When the certificate begins to be valid, in seconds since 1970.",
+	{"x509_cert_not_before", "When the certificate becomes valid, in seconds since 1970.",
 		func(readable bool, notBefore, _ metav1.Time, _ time.Time) (float64, bool) {
 			return float64(notBefore.Unix()), readable
 		}},
-	{"x509_cert_not_after", "When the certificate ends, in seconds since 1970.",
+	{"x509_cert_not_after", "When the certificate expires, in seconds since 1970.",
 		func(readable bool, _, notAfter metav1.Time, _ time.Time) (float64, bool) {
 			return float64(notAfter.Unix()), readable
 		}},
-	{"x509_cert_expired", "1 where the certificate has expired, else 0.",
+	{"x509_cert_expired", "1 if the certificate has expired, else 0.",
 		func(readable bool, _, notAfter metav1.Time, now time.Time) (float64, bool) {
 			if now.Before(notAfter.Time) {
 				return 0, readable
 			}
 			return 1, readable
 		}},
-	// Only of those that cannot be read, to spare a fourth of all samples.
-	{"x509_cert_error", "1 where there should be a certificate and none can be read.",
+	// Only for unreadable certificates, to save a fourth of all samples.
+	{"x509_cert_error", "1 if there should be a certificate and none can be read.",
 		func(readable bool, _, _ metav1.Time, _ time.Time) (float64, bool) { return 1, !readable }},
 }
 
-// writeCertificates writes the metrics of all certificates, one family after another
-// as the format demands.
+// writeCertificates writes the metrics of all certificates. The format requires one family
+// after another.
 func writeCertificates(w *bufio.Writer, cluster *Cluster, now time.Time) error {
 	var labels []label
 	for _, f := range families {
 		if err := writeHead(w, f.name, f.help, "gauge"); err != nil {
-			return err // no scraper reads any more
+			return err // the scraper has disconnected
 		}
-		for r := range cluster.each() {
+		for r := range cluster.eachReport() {
 			for i := range r.Certificates {
 				c := &r.Certificates[i]
 				if v, ok := f.value(c.FingerprintSHA256 != "", c.NotBefore, c.NotAfter, now); ok {
@@ -125,12 +125,12 @@ func writeCertificates(w *bufio.Writer, cluster *Cluster, now time.Time) error {
 	return w.Flush()
 }
 
-// writeNotRenewable writes one sample for each certificate that its node cannot renew.
+// writeNotRenewable writes one sample for each certificate that cannot be renewed on its node.
 func writeNotRenewable(w *bufio.Writer, cluster *Cluster) {
 	const name = "rotate_certs_certificate_not_renewable"
-	_ = writeHead(w, name, "1 where a certificate cannot be renewed on its node, so that no rotation renews it.", "gauge")
+	_ = writeHead(w, name, "1 if a certificate cannot be renewed on its node, so that no rotation renews it.", "gauge")
 	var labels []label
-	for r := range cluster.each() {
+	for r := range cluster.eachReport() {
 		for i := range r.Certificates {
 			if c := &r.Certificates[i]; c.NotRenewable != nil {
 				labels = certificateLabels(labels[:0], r.Name, c)
@@ -146,10 +146,10 @@ func writeHead(w *bufio.Writer, name, help, kind string) error {
 	return err
 }
 
-// escape is what the text format asks of a label's value.
+// escape escapes a label value for the text format.
 var escape = strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
 
-// writeSample writes one line. Errors are kept by the writer until it is flushed.
+// writeSample writes one line. The writer keeps errors until it is flushed.
 func writeSample(w *bufio.Writer, name string, labels []label, value float64) {
 	_, _ = w.WriteString(name)
 	between := byte('{')

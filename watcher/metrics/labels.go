@@ -13,20 +13,20 @@ import (
 // nameFields are the parts of a distinguished name that have a label each.
 var nameFields = [...]string{"CN", "C", "L", "O", "OU", "ST"}
 
-var subjectLabels, issuerLabels = prefixed("subject_"), prefixed("issuer_")
+var subjectLabels, issuerLabels = prefixedLabels("subject_"), prefixedLabels("issuer_")
 
-func prefixed(by string) (out [len(nameFields)]string) {
+func prefixedLabels(by string) (out [len(nameFields)]string) {
 	for i, f := range nameFields {
 		out[i] = by + f
 	}
 	return out
 }
 
-// label is a name with its value. Without a value it is left out: to Prometheus that is
+// label is a name with its value. A label without a value is omitted: to Prometheus that is
 // the same.
 type label struct{ name, value string }
 
-// certificateLabels appends those of a certificate with a key on its node.
+// certificateLabels appends the labels of a certificate with a key on its node.
 func certificateLabels(to []label, node string, c *v1alpha1.ReportedCertificate) []label {
 	to = append(to, label{"node", node}, label{"service", string(c.Service)}, label{"name", c.Name})
 	if c.User != "" {
@@ -36,25 +36,25 @@ func certificateLabels(to []label, node string, c *v1alpha1.ReportedCertificate)
 	return factLabels(to, c.Path, c.SerialNumber, c.Subject, c.Issuer)
 }
 
-// authorityLabels appends those of a CA's certificate. A report does not say who issued
-// it, so that is not shown.
+// authorityLabels appends the labels of the certificate of a CA. A report does not have its
+// issuer.
 func authorityLabels(to []label, node string, a *v1alpha1.ReportedAuthority) []label {
 	return factLabels(append(to, label{"node", node}, label{"name", a.Name}), a.Path, a.SerialNumber, a.Subject, "")
 }
 
 func factLabels(to []label, file, serial, subject, issuer string) []label {
-	to = append(to, label{"filename", path.Base(file)}, label{"filepath", file}, label{"serial_number", decimal(serial)})
-	for i, value := range distinguished(subject) {
+	to = append(to, label{"filename", path.Base(file)}, label{"filepath", file}, label{"serial_number", decimalSerial(serial)})
+	for i, value := range nameParts(subject) {
 		to = append(to, label{subjectLabels[i], value})
 	}
-	for i, value := range distinguished(issuer) {
+	for i, value := range nameParts(issuer) {
 		to = append(to, label{issuerLabels[i], value})
 	}
 	return to
 }
 
-// decimal turns a serial number from hex.
-func decimal(hex string) string {
+// decimalSerial converts a serial number from hexadecimal.
+func decimalSerial(hex string) string {
 	if n, err := strconv.ParseUint(hex, 16, 64); err == nil {
 		return strconv.FormatUint(n, 10)
 	}
@@ -65,9 +65,9 @@ func decimal(hex string) string {
 	return n.String()
 }
 
-// distinguished takes a name apart as crypto/x509 prints it (RFC 2253), in the order of
-// nameFields. Of several values of one field, all are kept, with commas.
-func distinguished(name string) (out [len(nameFields)]string) {
+// nameParts splits a name in the form of crypto/x509 (RFC 2253), in the order of nameFields.
+// Several values of one field are joined by commas.
+func nameParts(name string) (out [len(nameFields)]string) {
 	for len(name) > 0 {
 		end := 0
 		for end < len(name) && name[end] != ',' && name[end] != '+' {
@@ -83,7 +83,7 @@ func distinguished(name string) (out [len(nameFields)]string) {
 		if !ok || i < 0 {
 			continue
 		}
-		value = unescape(value)
+		value = unescapeValue(value)
 		if out[i] != "" {
 			value = out[i] + "," + value
 		}
@@ -92,7 +92,7 @@ func distinguished(name string) (out [len(nameFields)]string) {
 	return out
 }
 
-func unescape(value string) string {
+func unescapeValue(value string) string {
 	if !strings.Contains(value, `\`) {
 		return value
 	}

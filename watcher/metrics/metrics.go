@@ -1,9 +1,9 @@
-// Package metrics shows what the watcher knows, for Prometheus.
+// Package metrics has the metrics of the watcher for Prometheus.
 //
-// Certificates have the names and labels of x509-certificate-exporter, which dashboards
-// and alerts exist for, and are written straight from the reports: a cluster of 10,000
-// nodes has 200,000 of them, and as objects of the client library they would take a
-// gigabyte at every scrape. The watcher's own metrics are "rotate_certs_*".
+// Metrics of certificates have the names and labels of x509-certificate-exporter, for which
+// dashboards and alerts exist, and are written directly from the reports: a cluster of 10,000
+// nodes has 200,000 certificates, which would take a gigabyte as objects of the client library
+// at every scrape. The watcher's own metrics are "rotate_certs_*".
 package metrics
 
 import (
@@ -16,32 +16,33 @@ import (
 	"github.com/rotate-certs/rotate-certs/watcher/bus"
 )
 
-// Snapshot is what one watcher knows at one moment.
+// Snapshot is the state of a watcher at one moment.
 type Snapshot struct {
 	Leader      bool // it decides and rotates
 	PolicyValid bool
-	NATSReady   bool // connected, and NATS has the streams that the watcher needs
+	NATSReady   bool // connected, and NATS has the streams
 	Events      bus.Stats
 
-	Cluster // what the leader alone shows
+	Cluster // only on the leader
 }
 
-// Cluster is what is known of the cluster. Every watcher knows it, so only the leader shows
-// it: else every series would be there once for each watcher.
+// Cluster is the state of the cluster. Every watcher knows it, and only the leader reports it:
+// otherwise every series would exist once for each watcher.
 type Cluster struct {
-	// Reports may be the very objects of a cache: they are only read. They are gone
-	// through several times. Nil: none.
+	// Reports may be the objects of a cache: they are only read, several times. Nil: none.
 	Reports iter.Seq[*v1alpha1.NodeCertificateReport]
-	// Agents says of each node that should have an agent whether it has reported recently.
+	// Agents is true for each node whose agent has reported recently, and false for each other
+	// node that should have one.
 	Agents map[string]bool
-	// OpenMarks is the number of CompromisedCertificates that still wait for something.
-	OpenMarks int
+	// OpenCompromised is the number of CompromisedCertificates whose keys are not all
+	// replaced.
+	OpenCompromised int
 	// Interventions is the number of rotations after which an operator must repair a node.
 	Interventions int
 	// Due is how many certificates expire soon, have expired or are compromised.
 	Due int
-	// Waiting are those of them that no rotation replaces now, by reason, and as "Starting"
-	// those whose rotation starts.
+	// Waiting are the due certificates that no rotation replaces now, by reason, and as
+	// "Starting" those whose rotation starts.
 	Waiting map[string]Waiting
 	// Decided is when the policy was last applied to all nodes; zero: not yet.
 	Decided time.Time
@@ -53,8 +54,8 @@ type Waiting struct {
 	Earliest time.Time // when the first of them expires
 }
 
-// Metrics are a [prometheus.Collector] of the watcher's own metrics, and by Handler all
-// of them over HTTP.
+// Metrics is a [prometheus.Collector] of the watcher's own metrics; its Handler serves all
+// metrics.
 type Metrics struct {
 	snapshot func() Snapshot
 	options  Options
@@ -64,9 +65,9 @@ type Metrics struct {
 	duration  prometheus.Histogram
 }
 
-// Options say what is shown.
+// Options select the metrics.
 type Options struct {
-	// NoCertificates leaves out what there is a sample of for each certificate or node.
+	// NoCertificates omits metrics with one sample for each certificate or node.
 	NoCertificates bool
 	Now            func() time.Time // nil: the real clock
 }
@@ -81,7 +82,7 @@ var results = map[v1alpha1.RotationState]string{
 	v1alpha1.StateCanceled:                   "Canceled",
 }
 
-// New returns metrics of what snapshot returns, which is called at every scrape.
+// New returns metrics of the state that snapshot returns at every scrape.
 func New(snapshot func() Snapshot, options Options) *Metrics {
 	if options.Now == nil {
 		options.Now = time.Now
@@ -96,7 +97,7 @@ func New(snapshot func() Snapshot, options Options) *Metrics {
 			Buckets: []float64{5, 15, 30, 60, 120, 300, 600, 1800, 3600},
 		}),
 	}
-	for _, result := range results { // so that an increase from nothing is seen
+	for _, result := range results { // so that the first increase is visible
 		m.rotations.WithLabelValues(result)
 	}
 	return m
@@ -132,7 +133,7 @@ func (m *Metrics) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-func (c *Cluster) each() iter.Seq[*v1alpha1.NodeCertificateReport] {
+func (c *Cluster) eachReport() iter.Seq[*v1alpha1.NodeCertificateReport] {
 	if c.Reports == nil {
 		return func(func(*v1alpha1.NodeCertificateReport) bool) {}
 	}

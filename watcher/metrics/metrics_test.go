@@ -52,10 +52,10 @@ func metricsOf(reports ...*v1alpha1.NodeCertificateReport) *Metrics {
 			Leader: true, PolicyValid: true, NATSReady: true,
 			Events: bus.Stats{
 				Connected: true, Waiting: 3, Followers: 1, Published: 10, Duplicates: 11, Handled: 12, Retried: 13,
-				Refused: 15, Overflowed: 16, GivenUp: 4, SetAside: 17,
+				Refused: 15, Overflowed: 16, GivenUp: 4,
 			},
 			Cluster: Cluster{
-				Reports: slices.Values(reports), Agents: map[string]bool{"cp1": true, "w1": false, "w2": false}, OpenMarks: 1, Interventions: 6, Due: 7,
+				Reports: slices.Values(reports), Agents: map[string]bool{"cp1": true, "w1": false, "w2": false}, OpenCompromised: 1, Interventions: 6, Due: 7,
 				Waiting: map[string]Waiting{"Window": {5, noon}, "Stopped": {2, noon.Add(time.Minute)}}, Decided: noon,
 			},
 		}
@@ -117,7 +117,7 @@ func TestOwnMetrics(t *testing.T) {
 		"rotate_certs_events_duplicate_total 11", "rotate_certs_events_handled_total 12", "rotate_certs_events_retried_total 13",
 		`rotate_certs_events_dropped_total{reason="Refused"} 15`,
 		`rotate_certs_events_dropped_total{reason="OutboxFull"} 16`, `rotate_certs_events_dropped_total{reason="GivenUp"} 4`,
-		"rotate_certs_event_stores_set_aside_total 17", "rotate_certs_manual_interventions_required 6", "rotate_certs_certificates_due 7",
+		"rotate_certs_manual_interventions_required 6", "rotate_certs_certificates_due 7",
 		`rotate_certs_certificates_waiting{reason="Window"} 5`, `rotate_certs_certificates_waiting{reason="Stopped"} 2`,
 		`rotate_certs_certificates_earliest_expiry_timestamp_seconds{reason="Stopped"} 1.78031526e+09`,
 		"rotate_certs_last_decision_timestamp_seconds 1.7803152e+09",
@@ -163,7 +163,7 @@ func TestTheClusterIsShownByTheLeader(t *testing.T) {
 	own := []string{
 		"build_info", "leader", "policy_valid", "nats_connected", "nats_ready", "events_unpublished", "event_followers", "events_published_total",
 		"events_duplicate_total", "events_handled_total", "events_retried_total", "events_dropped_total",
-		"event_stores_set_aside_total", "rotations_total", "rotation_duration_seconds",
+		"rotations_total", "rotation_duration_seconds",
 	}
 	text := scrape(t, standby, "")
 	for _, name := range samples(t, text) {
@@ -231,7 +231,7 @@ func TestDistinguished(t *testing.T) {
 		"CN=x,1.2.3=#0c01,SERIALNUMBER": {"x"},
 		`CN=broken\`:                    {`broken\`},
 	} {
-		assert.Equal(t, want, distinguished(name), name)
+		assert.Equal(t, want, nameParts(name), name)
 	}
 }
 

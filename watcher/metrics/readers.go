@@ -16,29 +16,29 @@ import (
 	"k8s.io/client-go/kubernetes"
 )
 
-// Readers lets through who may read metrics: whose bearer token the API server knows, and
-// who may "get" the non-resource URL /metrics there.
+// Readers authorizes readers of metrics: the API server must accept their bearer token, and
+// they need the right to "get" the non-resource URL /metrics.
 type Readers struct {
 	Client kubernetes.Interface
 	Log    *slog.Logger
 	Now    func() time.Time
 
 	mu      sync.Mutex
-	allowed map[[sha256.Size]byte]time.Time // by token's hash, until when it is not asked again
+	allowed map[[sha256.Size]byte]time.Time // by hash of the token, until when it is not reviewed again
 }
 
 const (
-	// metricsPath is what a reader needs the right to get.
+	// metricsPath is the URL that a reader needs the right to get.
 	metricsPath = "/metrics"
-	// allowedFor is for how long an answer of the API server holds, so that not every scrape
-	// needs two. Refusals are not kept: a right that was granted counts at once.
+	// allowedFor is for how long a review is valid, to save two requests at every scrape.
+	// Refusals are not kept, so that a granted right takes effect at once.
 	allowedFor = time.Minute
-	// askTimeout is how long the API server may take to answer.
-	askTimeout = 10 * time.Second
+	// reviewTimeout is how long the API server may take to answer.
+	reviewTimeout = 10 * time.Second
 )
 
-// Only serves those who may read.
-func (r *Readers) Only(next http.Handler) http.Handler {
+// AuthorizedOnly serves authorized readers only.
+func (r *Readers) AuthorizedOnly(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		token, ok := strings.CutPrefix(q.Header.Get("Authorization"), "Bearer ")
 		if !ok || token == "" {
@@ -46,7 +46,7 @@ func (r *Readers) Only(next http.Handler) http.Handler {
 			http.Error(w, "a bearer token is required", http.StatusUnauthorized)
 			return
 		}
-		status, err := r.check(q.Context(), token)
+		status, err := r.checkToken(q.Context(), token)
 		if err != nil {
 			if status == http.StatusServiceUnavailable {
 				r.Log.Warn("authorize a reader of metrics", "error", err)
@@ -58,13 +58,13 @@ func (r *Readers) Only(next http.Handler) http.Handler {
 	})
 }
 
-// check returns an error where a token's bearer must not read, with the status to answer.
-func (r *Readers) check(ctx context.Context, token string) (int, error) {
+// checkToken returns an error if the bearer of a token is not authorized, and the HTTP status.
+func (r *Readers) checkToken(ctx context.Context, token string) (int, error) {
 	hash := sha256.Sum256([]byte(token))
-	if r.known(hash) {
+	if r.recentlyAllowed(hash) {
 		return http.StatusOK, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
 	defer cancel()
 	review, err := r.Client.AuthenticationV1().TokenReviews().Create(ctx, &authenticationv1.TokenReview{
 		Spec: authenticationv1.TokenReviewSpec{Token: token},
@@ -92,17 +92,17 @@ func (r *Readers) check(ctx context.Context, token string) (int, error) {
 	if !access.Status.Allowed {
 		return http.StatusForbidden, fmt.Errorf("%q may not get the non-resource URL %q", user.Username, metricsPath)
 	}
-	r.remember(hash)
+	r.rememberAllowed(hash)
 	return http.StatusOK, nil
 }
 
-func (r *Readers) known(hash [sha256.Size]byte) bool {
+func (r *Readers) recentlyAllowed(hash [sha256.Size]byte) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.Now().Before(r.allowed[hash])
 }
 
-func (r *Readers) remember(hash [sha256.Size]byte) {
+func (r *Readers) rememberAllowed(hash [sha256.Size]byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.Now()

@@ -56,7 +56,7 @@ func TestReaders(t *testing.T) {
 	client := fake.NewClientset()
 	client.PrependReactor("create", "*", api.review)
 	readers := &Readers{Client: client, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }}
-	handler := readers.Only(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "metrics") }))
+	handler := readers.AuthorizedOnly(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "metrics") }))
 	status := func(authorization string) int {
 		request := httptest.NewRequestWithContext(context.Background(), http.MethodGet, "/metrics", nil)
 		if authorization != "" {

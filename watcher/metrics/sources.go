@@ -10,7 +10,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 )
 
-// sources counts, by node, what agents could not read. To x509-certificate-exporter an agent
+// sources counts read errors of agents by node. In terms of x509-certificate-exporter an agent
 // is a source of the kind "file".
 type sources struct {
 	mu     sync.Mutex
@@ -22,9 +22,9 @@ type source struct {
 	errors     map[string]uint64 // by reason
 }
 
-// Report takes in a node's report; nil: it was deleted. What could not be read is counted
+// CountReport counts the read errors of a report; nil: it was deleted. An error is counted
 // once in each report, and agents report every hour and at each change.
-func (m *Metrics) Report(node string, r *v1alpha1.NodeCertificateReport) {
+func (m *Metrics) CountReport(node string, r *v1alpha1.NodeCertificateReport) {
 	if m.options.NoCertificates {
 		return
 	}
@@ -55,7 +55,7 @@ func (m *Metrics) Report(node string, r *v1alpha1.NodeCertificateReport) {
 	}
 }
 
-// reasonCodes are those of x509-certificate-exporter, by what is part of an agent's message.
+// reasonCodes are those of x509-certificate-exporter, by a part of the message of an agent.
 var reasonCodes = []struct{ text, code string }{
 	{"permission denied", "permission_denied"},
 	{"no such file or directory", "not_found"},
@@ -73,14 +73,14 @@ func reasonCode(message string) string {
 	return "read_failed"
 }
 
-// writeSources writes whether each node's agent reports, and what the agents could not read.
+// writeSources writes for each node whether its agent reports, and its read errors.
 func (m *Metrics) writeSources(w *bufio.Writer, agents map[string]bool) {
 	_ = writeHead(w, "x509_source_up", "1 if the node's agent has reported recently, else 0.", "gauge")
 	for _, node := range slices.Sorted(maps.Keys(agents)) {
-		writeSample(w, "x509_source_up", sourceLabels(node), truth(agents[node]))
+		writeSample(w, "x509_source_up", sourceLabels(node), boolValue(agents[node]))
 	}
-	_ = writeHead(w, "x509_source_errors_total", "What agents could not read, counted in each of their reports, by reason.", "counter")
-	counted := m.sources.counted()
+	_ = writeHead(w, "x509_source_errors_total", "Read errors of agents, counted in each of their reports, by reason.", "counter")
+	counted := m.sources.copyErrors()
 	for _, node := range slices.Sorted(maps.Keys(counted)) {
 		errors := counted[node]
 		for _, reason := range slices.Sorted(maps.Keys(errors)) {
@@ -89,9 +89,8 @@ func (m *Metrics) writeSources(w *bufio.Writer, agents map[string]bool) {
 	}
 }
 
-// counted is a copy of the errors by node and reason: whoever reads metrics slowly, or stops
-// reading, must not hold up reports.
-func (s *sources) counted() map[string]map[string]uint64 {
+// copyErrors copies the errors by node and reason: a slow scraper must not block reports.
+func (s *sources) copyErrors() map[string]map[string]uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := make(map[string]map[string]uint64, len(s.byNode))

@@ -28,8 +28,8 @@ func TestSources(t *testing.T) {
 		{Path: "/etc/cni", Reason: "open /etc/cni: permission denied"},
 		{Path: "/home", Reason: "took too long", Informational: true},
 	}
-	m.Report("cp1", unreadable)
-	m.Report("cp1", unreadable) // its conditions have changed
+	m.CountReport("cp1", unreadable)
+	m.CountReport("cp1", unreadable) // its conditions have changed
 	text := scrape(t, m, "")
 	for _, line := range []string{
 		`x509_source_up{source_kind="file",source_name="cp1"} 1`, `x509_source_up{source_kind="file",source_name="w1"} 0`,
@@ -42,9 +42,9 @@ func TestSources(t *testing.T) {
 
 	later := unreadable.DeepCopy()
 	later.Summary.ObservedAt = "2026-06-01T12:00:00Z"
-	m.Report("cp1", later)
+	m.CountReport("cp1", later)
 	assert.Contains(t, scrape(t, m, ""), `reason="permission_denied"} 2`+"\n")
-	m.Report("cp1", nil)
+	m.CountReport("cp1", nil)
 	assert.NotContains(t, scrape(t, m, ""), "\nx509_source_errors_total{")
 }
 
@@ -66,7 +66,7 @@ func TestReasonCode(t *testing.T) {
 func TestWithoutCertificates(t *testing.T) {
 	m := metricsOf(report("cp1"))
 	m.options.NoCertificates = true
-	m.Report("cp1", report("cp1"))
+	m.CountReport("cp1", report("cp1"))
 	for _, name := range samples(t, scrape(t, m, "")) {
 		assert.False(t, strings.HasPrefix(name, "x509_") || name == "rotate_certs_certificate_not_renewable", name)
 	}
@@ -96,7 +96,7 @@ func TestStalledScraperHoldsUpNoReport(t *testing.T) {
 	}
 	m := metricsOf(reports...)
 	for _, r := range reports {
-		m.Report(r.Name, r)
+		m.CountReport(r.Name, r)
 	}
 	to := &stalled{ResponseWriter: httptest.NewRecorder(), entered: make(chan struct{}), release: make(chan struct{})}
 	done := make(chan struct{})

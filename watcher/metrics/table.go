@@ -6,72 +6,72 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 )
 
-// row is a metric that is read off a snapshot.
+// row is a metric whose value comes from a snapshot.
 type row struct {
 	desc *prometheus.Desc
 	kind prometheus.ValueType
-	// cluster says that it is about the cluster, so that only the leader shows it.
+	// cluster means that it describes the cluster, so that only the leader has it.
 	cluster bool
 	collect func(s *Snapshot, show show)
 }
 
-// show adds a sample with the values of the metric's labels.
+// show adds a sample with label values.
 type show func(value float64, labels ...string)
 
-func describe(name, help string, labels ...string) *prometheus.Desc {
+func newDesc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("rotate_certs_"+name, help, labels, nil)
 }
 
-func gauge(name, help string, value func(s *Snapshot) float64) row {
-	return row{desc: describe(name, help), kind: prometheus.GaugeValue, collect: func(s *Snapshot, show show) { show(value(s)) }}
+func gaugeRow(name, help string, value func(s *Snapshot) float64) row {
+	return row{desc: newDesc(name, help), kind: prometheus.GaugeValue, collect: func(s *Snapshot, show show) { show(value(s)) }}
 }
 
-func counter(name, help string, value func(s *Snapshot) uint64) row {
-	return row{desc: describe(name, help), kind: prometheus.CounterValue, collect: func(s *Snapshot, show show) { show(float64(value(s))) }}
+func counterRow(name, help string, value func(s *Snapshot) uint64) row {
+	return row{desc: newDesc(name, help), kind: prometheus.CounterValue, collect: func(s *Snapshot, show show) { show(float64(value(s))) }}
 }
 
-func ofCluster(name, help string, value func(c *Cluster) int) row {
-	r := gauge(name, help, func(s *Snapshot) float64 { return float64(value(&s.Cluster)) })
+func clusterRow(name, help string, value func(c *Cluster) int) row {
+	r := gaugeRow(name, help, func(s *Snapshot) float64 { return float64(value(&s.Cluster)) })
 	r.cluster = true
 	return r
 }
 
-func truth(yes bool) float64 {
+func boolValue(yes bool) float64 {
 	if yes {
 		return 1
 	}
 	return 0
 }
 
-// table is of the watcher's own metrics, but for those that it counts as rotations end.
+// table has the watcher's own metrics, except for those counted at the end of rotations.
 var table = []row{
 	{
-		desc: describe("build_info", "Which watcher this is; always 1.", "version", "commit"), kind: prometheus.GaugeValue,
+		desc: newDesc("build_info", "Version of the watcher; always 1.", "version", "commit"), kind: prometheus.GaugeValue,
 		collect: func(_ *Snapshot, show show) { show(1, version.Version, version.GitCommit) },
 	},
-	gauge("leader", "1 on the watcher that leads, which decides and rotates; 0 on one that stands by.",
-		func(s *Snapshot) float64 { return truth(s.Leader) }),
-	gauge("policy_valid", "1 if the RotationPolicy is valid, or there is none; 0 if it is not: until it is, the last valid policy remains in force, or the watcher only notifies.",
-		func(s *Snapshot) float64 { return truth(s.PolicyValid) }),
+	gaugeRow("leader", "1 on the watcher that leads, which decides and rotates; 0 on a standby.",
+		func(s *Snapshot) float64 { return boolValue(s.Leader) }),
+	gaugeRow("policy_valid", "1 if the RotationPolicy is valid, or there is none; 0 if it is invalid: the last valid policy remains in force, or, if there was none, the watcher is notify-only.",
+		func(s *Snapshot) float64 { return boolValue(s.PolicyValid) }),
 
-	gauge("nats_connected", "1 while the watcher is connected to NATS.",
-		func(s *Snapshot) float64 { return truth(s.Events.Connected) }),
-	gauge("nats_ready", "1 while events can be published and received: NATS is connected and has the streams.",
-		func(s *Snapshot) float64 { return truth(s.NATSReady) }),
-	gauge("events_unpublished", "Events in memory that NATS has not stored yet.",
+	gaugeRow("nats_connected", "1 while the watcher is connected to NATS.",
+		func(s *Snapshot) float64 { return boolValue(s.Events.Connected) }),
+	gaugeRow("nats_ready", "1 while events can be published and received: NATS is connected and has the streams.",
+		func(s *Snapshot) float64 { return boolValue(s.NATSReady) }),
+	gaugeRow("events_unpublished", "Events in memory that NATS has not stored yet.",
 		func(s *Snapshot) float64 { return float64(s.Events.Waiting) }),
-	gauge("event_followers", "Clients that follow /events now.",
+	gaugeRow("event_followers", "Clients that follow /events now.",
 		func(s *Snapshot) float64 { return float64(s.Events.Followers) }),
-	counter("events_published_total", "Events that NATS has stored for this watcher.",
+	counterRow("events_published_total", "Events that NATS has stored for this watcher.",
 		func(s *Snapshot) uint64 { return s.Events.Published }),
-	counter("events_duplicate_total", "Published events that NATS had stored before. An event is published again as long as its cause remains.",
+	counterRow("events_duplicate_total", "Published events that NATS had stored before. An event is published again as long as its cause remains.",
 		func(s *Snapshot) uint64 { return s.Events.Duplicates }),
-	counter("events_handled_total", "Received events that were handled.",
+	counterRow("events_handled_total", "Received events that were handled.",
 		func(s *Snapshot) uint64 { return s.Events.Handled }),
-	counter("events_retried_total", "Received events that could not be handled and were put back, to be received again.",
+	counterRow("events_retried_total", "Received events that could not be handled and were put back, to be received again.",
 		func(s *Snapshot) uint64 { return s.Events.Retried }),
 	{
-		desc: describe("events_dropped_total", "Events that are lost, by reason. Refused: NATS or the event's schema does not accept it. "+
+		desc: newDesc("events_dropped_total", "Events that are lost, by reason. Refused: NATS or the event's schema does not accept it. "+
 			"OutboxFull: too many events were unpublished. GivenUp: received, and invalid or not handled at the last delivery.", "reason"),
 		kind: prometheus.CounterValue,
 		collect: func(s *Snapshot, show show) {
@@ -80,17 +80,15 @@ var table = []row{
 			show(float64(s.Events.GivenUp), "GivenUp")
 		},
 	},
-	counter("event_stores_set_aside_total", "Times that the embedded NATS server's store was damaged and replaced by an empty one.",
-		func(s *Snapshot) uint64 { return s.Events.SetAside }),
 
-	ofCluster("reports", "NodeCertificateReports that the watcher knows.", func(c *Cluster) int {
+	clusterRow("reports", "NodeCertificateReports that the watcher knows.", func(c *Cluster) int {
 		count := 0
-		for range c.each() {
+		for range c.eachReport() {
 			count++
 		}
 		return count
 	}),
-	ofCluster("agents_missing", "Nodes that should have an agent, and have no recent NodeCertificateReport.",
+	clusterRow("agents_missing", "Nodes that should have an agent, and have no recent NodeCertificateReport.",
 		func(c *Cluster) int {
 			missing := 0
 			for _, reported := range c.Agents {
@@ -100,14 +98,14 @@ var table = []row{
 			}
 			return missing
 		}),
-	ofCluster("compromised_certificates_open", "CompromisedCertificates whose keys are not all replaced.",
-		func(c *Cluster) int { return c.OpenMarks }),
-	ofCluster("manual_interventions_required", "Rotations that ended with manual intervention required, without a later success on their failed nodes.",
+	clusterRow("compromised_certificates_open", "CompromisedCertificates whose keys are not all replaced.",
+		func(c *Cluster) int { return c.OpenCompromised }),
+	clusterRow("manual_interventions_required", "Rotations that ended with manual intervention required, without a later success on their failed nodes.",
 		func(c *Cluster) int { return c.Interventions }),
-	ofCluster("certificates_due", "Certificates that expire soon, have expired or are compromised, and are not replaced yet.",
+	clusterRow("certificates_due", "Certificates that expire soon, have expired or are compromised, and are not replaced yet.",
 		func(c *Cluster) int { return c.Due }),
 	{
-		desc: describe("certificates_waiting", "Certificates that are due and that no rotation replaces now, by reason. "+
+		desc: newDesc("certificates_waiting", "Certificates that are due and that no rotation replaces now, by reason. "+
 			"Stopped: renewal failed too often and is tried only once a day. Starting: their rotation starts.", "reason"),
 		kind: prometheus.GaugeValue, cluster: true,
 		collect: func(s *Snapshot, show show) {
@@ -117,7 +115,7 @@ var table = []row{
 		},
 	},
 	{
-		desc: describe("certificates_earliest_expiry_timestamp_seconds", "When the first of the due certificates expires, in seconds since 1970, by the reason for which they wait.", "reason"),
+		desc: newDesc("certificates_earliest_expiry_timestamp_seconds", "When the first of the due certificates expires, in seconds since 1970, by the reason for which they wait.", "reason"),
 		kind: prometheus.GaugeValue, cluster: true,
 		collect: func(s *Snapshot, show show) {
 			for reason, w := range s.Waiting {
@@ -126,7 +124,7 @@ var table = []row{
 		},
 	},
 	{
-		desc: describe("last_decision_timestamp_seconds", "When the policy was last applied to all nodes, in seconds since 1970; 0: not since this watcher leads."),
+		desc: newDesc("last_decision_timestamp_seconds", "When the policy was last applied to all nodes, in seconds since 1970; 0: not since this watcher leads."),
 		kind: prometheus.GaugeValue, cluster: true,
 		collect: func(s *Snapshot, show show) {
 			if s.Decided.IsZero() {

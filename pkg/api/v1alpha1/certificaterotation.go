@@ -7,10 +7,10 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
-// CertificateRotation asks for one rotation and tells how it went. The watcher makes
-// them by itself; anyone who may create one can do so with kubectl or Git. One that has
-// come to its end stays as it is: to rotate again, create another. Deleting one cancels it:
-// the node that is being worked on finishes or undoes its part, and no other is begun.
+// CertificateRotation requests one rotation and reports its state. The watcher creates
+// CertificateRotations automatically; you can also create one with kubectl or Git. A
+// finished rotation is never run again: to rotate again, create another. Deleting one cancels
+// it: the node in progress is finished or rolled back, and no other node is started.
 //
 // +kubebuilder:object:generate=true
 // +kubebuilder:object:root=true
@@ -19,7 +19,7 @@ import (
 // +kubebuilder:resource:scope=Cluster,shortName=certrot,categories=rotate-certs
 // +kubebuilder:printcolumn:name="Services",type=string,JSONPath=`.spec.services`
 // +kubebuilder:printcolumn:name="Nodes",type=string,JSONPath=`.spec.nodes`
-// +kubebuilder:printcolumn:name="Why",type=string,JSONPath=`.spec.trigger.reason`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.spec.trigger.reason`
 // +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.status.conditions[?(@.type=="Succeeded")].reason`
 // +kubebuilder:printcolumn:name="Rotation",type=string,JSONPath=`.status.rotationID`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
@@ -29,20 +29,20 @@ type CertificateRotation struct {
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
 	Spec CertificateRotationSpec `json:"spec"`
-	// Status is how it goes. Its observedGeneration is -1 until the
-	// watcher has seen the object, so that kstatus does not take it for done.
+	// Status is the state of the rotation. Its observedGeneration is -1 until the watcher has seen
+	// the object, so that kstatus does not report it as done.
 	// +kubebuilder:default={"observedGeneration":-1}
 	// +optional
 	Status CertificateRotationStatus `json:"status,omitempty"`
 }
 
-// CertificateRotationSpec is what to rotate; nothing but suspend and ttlSecondsAfterFinished
+// CertificateRotationSpec is the scope of a rotation. Only suspend and ttlSecondsAfterFinished
 // can be changed afterwards.
 //
-// +kubebuilder:validation:XValidation:rule="self.services == oldSelf.services && has(self.nodes) == has(oldSelf.nodes) && (!has(self.nodes) || self.nodes == oldSelf.nodes) && has(self.nodeSelector) == has(oldSelf.nodeSelector) && (!has(self.nodeSelector) || self.nodeSelector == oldSelf.nodeSelector) && has(self.restart) == has(oldSelf.restart) && (!has(self.restart) || self.restart == oldSelf.restart) && has(self.validity) == has(oldSelf.validity) && (!has(self.validity) || self.validity == oldSelf.validity) && has(self.allowShortValidity) == has(oldSelf.allowShortValidity) && (!has(self.allowShortValidity) || self.allowShortValidity == oldSelf.allowShortValidity) && has(self.maxUnavailable) == has(oldSelf.maxUnavailable) && (!has(self.maxUnavailable) || self.maxUnavailable == oldSelf.maxUnavailable) && has(self.pause) == has(oldSelf.pause) && (!has(self.pause) || self.pause == oldSelf.pause) && has(self.timeout) == has(oldSelf.timeout) && (!has(self.timeout) || self.timeout == oldSelf.timeout) && has(self.compromised) == has(oldSelf.compromised) && (!has(self.compromised) || self.compromised == oldSelf.compromised) && has(self.requireAll) == has(oldSelf.requireAll) && (!has(self.requireAll) || self.requireAll == oldSelf.requireAll) && has(self.trigger) == has(oldSelf.trigger) && (!has(self.trigger) || self.trigger == oldSelf.trigger)",message="nothing but suspend and ttlSecondsAfterFinished can be changed; create another"
+// +kubebuilder:validation:XValidation:rule="self.services == oldSelf.services && has(self.nodes) == has(oldSelf.nodes) && (!has(self.nodes) || self.nodes == oldSelf.nodes) && has(self.nodeSelector) == has(oldSelf.nodeSelector) && (!has(self.nodeSelector) || self.nodeSelector == oldSelf.nodeSelector) && has(self.restart) == has(oldSelf.restart) && (!has(self.restart) || self.restart == oldSelf.restart) && has(self.validity) == has(oldSelf.validity) && (!has(self.validity) || self.validity == oldSelf.validity) && has(self.allowShortValidity) == has(oldSelf.allowShortValidity) && (!has(self.allowShortValidity) || self.allowShortValidity == oldSelf.allowShortValidity) && has(self.maxUnavailable) == has(oldSelf.maxUnavailable) && (!has(self.maxUnavailable) || self.maxUnavailable == oldSelf.maxUnavailable) && has(self.pause) == has(oldSelf.pause) && (!has(self.pause) || self.pause == oldSelf.pause) && has(self.timeout) == has(oldSelf.timeout) && (!has(self.timeout) || self.timeout == oldSelf.timeout) && has(self.compromised) == has(oldSelf.compromised) && (!has(self.compromised) || self.compromised == oldSelf.compromised) && has(self.requireAll) == has(oldSelf.requireAll) && (!has(self.requireAll) || self.requireAll == oldSelf.requireAll) && has(self.trigger) == has(oldSelf.trigger) && (!has(self.trigger) || self.trigger == oldSelf.trigger)",message="only suspend and ttlSecondsAfterFinished can be changed: create another"
 // +kubebuilder:validation:XValidation:rule="!has(self.nodes) || !has(self.nodeSelector)",message="nodes and nodeSelector exclude each other"
 // +kubebuilder:validation:XValidation:rule="!has(self.validity) || self.validity.contains('d') || duration(self.validity) >= duration('24h') || (has(self.allowShortValidity) && self.allowShortValidity && duration(self.validity) >= duration('10m'))",message="validity is too short: at least 24h, or, with allowShortValidity, 10m"
-// +kubebuilder:validation:XValidation:rule="!has(self.compromised) || !self.compromised || !has(self.restart) || self.restart != 'Never'",message="compromised excludes restart Never: what is not restarted continues to use the old key"
+// +kubebuilder:validation:XValidation:rule="!has(self.compromised) || !self.compromised || !has(self.restart) || self.restart != 'Never'",message="compromised excludes restart Never: a component that is not restarted continues to use the old key"
 // +kubebuilder:object:generate=true
 type CertificateRotationSpec struct {
 	// Services to rotate, as in "kubectl rotate-certs --service".
@@ -60,16 +60,15 @@ type CertificateRotationSpec struct {
 	Nodes []string `json:"nodes,omitempty"`
 	// NodeSelector selects the nodes to rotate on by their labels, when the rotation begins. It
 	// excludes nodes.
-	// +kubebuilder:validation:XValidation:rule="(has(self.matchLabels) && size(self.matchLabels) > 0) || (has(self.matchExpressions) && size(self.matchExpressions) > 0)",message="it selects every node: leave it out for that"
+	// +kubebuilder:validation:XValidation:rule="(has(self.matchLabels) && size(self.matchLabels) > 0) || (has(self.matchExpressions) && size(self.matchExpressions) > 0)",message="an empty nodeSelector selects every node: omit it instead"
 	// +optional
 	NodeSelector *NodeSelector `json:"nodeSelector,omitempty"`
-	// Suspend keeps the rotation from beginning. Where it runs, the node that is being worked on
-	// finishes or undoes its part, and no other is begun until suspend is false again. Other
-	// rotations go on meanwhile.
+	// Suspend keeps the rotation from starting. In a rotation that is in progress, the current
+	// node is finished or rolled back, and no other is started until suspend is false again.
+	// Other rotations are not affected.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
-	// Restart says which components restart: Always, IfNeeded (what does not read its
-	// files again) or Never.
+	// Restart is Always, IfNeeded (only components that do not reload their files) or Never.
 	// +kubebuilder:validation:Enum=Always;IfNeeded;Never
 	// +kubebuilder:default=Always
 	// +optional
@@ -79,17 +78,17 @@ type CertificateRotationSpec struct {
 	// +kubebuilder:validation:XValidation:rule="size(self) <= 20 && (self.matches('^[1-9][0-9]{0,3}d([0-9]{1,4}h)?([0-9]{1,4}m)?$') || (self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('0s')))",message="want a time such as 90d, 1d12h, 2160h or 90m"
 	// +optional
 	Validity *Duration `json:"validity,omitempty"`
-	// AllowShortValidity allows a validity of less than 24 hours, and of 10 minutes at least:
-	// after it, everything that was renewed expires at once.
+	// AllowShortValidity allows a validity of less than 24 hours, and of 10 minutes at least. All
+	// renewed certificates expire at its end.
 	// +optional
 	AllowShortValidity bool `json:"allowShortValidity,omitempty"`
-	// MaxUnavailable is how many workers may be worked on at a time, 3 or "10%".
+	// MaxUnavailable is the number of workers that may be in progress at a time, 3 or "10%".
 	// +kubebuilder:validation:XIntOrString
 	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self >= 1 && self <= 999999999 : self.matches('^[1-9][0-9]{0,8}%?$')",message="want a number of workers, or a percentage of them such as 10%"
 	// +optional
 	MaxUnavailable *intstr.IntOrString `json:"maxUnavailable,omitempty"`
 	// Pause is how long to wait between two control-plane nodes, 30 minutes at most, for load
-	// balancers that take an API server back late.
+	// balancers that are slow to detect that an API server is available again.
 	// +kubebuilder:validation:XValidation:rule="size(self) <= 20 && self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('0s') && duration(self) <= duration('30m')",message="want a time of 30m at most, such as 90s"
 	// +optional
 	Pause *Duration `json:"pause,omitempty"`
@@ -98,22 +97,22 @@ type CertificateRotationSpec struct {
 	// +kubebuilder:validation:XValidation:rule="size(self) <= 20 && (self.matches('^[1-9][0-9]{0,3}d([0-9]{1,4}h)?([0-9]{1,4}m)?$') || (self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('0s')))",message="want a time such as 90d, 1d12h, 2160h or 90m"
 	// +optional
 	Timeout *Duration `json:"timeout,omitempty"`
-	// Compromised says that the old keys are not trusted any more: the new certificates
-	// are signed with the CA's key and not through a node's own identity, and the old
-	// keys are destroyed once the new ones are verified.
+	// Compromised means that the old keys are not trusted: the new certificates are signed with
+	// the CA's key instead of requested with the identity of a node, and the old keys are
+	// destroyed once the new ones are verified.
 	// +optional
 	Compromised bool `json:"compromised,omitempty"`
-	// RequireAll refuses the rotation where a certificate in scope cannot be renewed. Without
-	// it, such a certificate is left out and listed in the status, and the others are renewed.
+	// RequireAll refuses the rotation if a certificate in scope cannot be renewed. Without it,
+	// such a certificate is left out and listed in the status, and the others are renewed.
 	// +optional
 	RequireAll bool `json:"requireAll,omitempty"`
 	// TTLSecondsAfterFinished is how long after its end the watcher deletes this object. Without
-	// it, an object that a person made stays.
+	// it, only objects that the watcher created are deleted.
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=2147483647
 	// +optional
 	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
-	// Trigger says why the watcher made this one. Absent: somebody else did.
+	// Trigger is why the watcher created this rotation. Absent: another user created it.
 	// +optional
 	Trigger *RotationTrigger `json:"trigger,omitempty"`
 }
@@ -131,8 +130,8 @@ type RotationTrigger struct {
 	// Reason is Expiring or Compromised.
 	// +kubebuilder:validation:Enum=Expiring;Compromised
 	Reason string `json:"reason"`
-	// Fingerprints are those (SHA-256, hex) of the certificates that are to go. Where none
-	// of them is on a node any more, there is nothing left to do.
+	// Fingerprints (SHA-256, hex) of the certificates to replace. If none of them is on a node
+	// anymore, there is nothing to do.
 	// +kubebuilder:validation:items:MaxLength=64
 	// +kubebuilder:validation:items:Pattern=`^[0-9a-f]{64}$`
 	// +kubebuilder:validation:MaxItems=20000
@@ -143,26 +142,26 @@ type RotationTrigger struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=2147483647
 	Attempt int32 `json:"attempt"`
-	// EventID is the event's that asked for it.
+	// EventID is the id of the event that requested the rotation.
 	// +kubebuilder:validation:MaxLength=1024
 	// +optional
 	EventID string `json:"eventID,omitempty"`
-	// Marks are the CompromisedCertificates behind it.
+	// CompromisedCertificates are the objects that this rotation was created for.
 	// +kubebuilder:validation:MaxItems=10000
 	// +kubebuilder:validation:items:MaxLength=253
 	// +kubebuilder:validation:items:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
 	// +listType=set
 	// +optional
-	Marks []string `json:"marks,omitempty"`
+	CompromisedCertificates []string `json:"compromisedCertificates,omitempty"`
 }
 
-// CertificateRotationStatus is how it goes.
+// CertificateRotationStatus is the state of a rotation.
 //
 // +kubebuilder:object:generate=true
 type CertificateRotationStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// RotationID is what "kubectl rotate-certs history" knows it by.
+	// RotationID is the id of the rotation in "kubectl rotate-certs history".
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	RotationID string `json:"rotationID,omitempty"`
@@ -176,13 +175,13 @@ type CertificateRotationStatus struct {
 	StartTime *metav1.Time `json:"startTime,omitempty"`
 	// +optional
 	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
-	// Conditions say how it stands: see the reason of Succeeded.
+	// Conditions are the state of the rotation: see the reason of Succeeded.
 	// +kubebuilder:validation:MaxItems=20
 	// +listType=map
 	// +listMapKey=type
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
-	// Nodes is how each node stands.
+	// Nodes is the state of each node.
 	// +kubebuilder:validation:MaxItems=10000
 	// +listType=map
 	// +listMapKey=node
@@ -193,8 +192,8 @@ type CertificateRotationStatus struct {
 	// +listType=atomic
 	// +optional
 	LeftOut []LeftOut `json:"leftOut,omitempty"`
-	// Notes are what a person should know afterwards: what an old certificate still opens
-	// and until when, what could not be verified.
+	// Notes are for the operator: access that an old certificate still gives and until when,
+	// and missing verifications.
 	// +kubebuilder:validation:MaxItems=10000
 	// +kubebuilder:validation:items:MaxLength=32768
 	// +listType=atomic
@@ -202,13 +201,13 @@ type CertificateRotationStatus struct {
 	Notes []string `json:"notes,omitempty"`
 }
 
-// RotationNodeStatus is one node's part.
+// RotationNodeStatus is the state of one node.
 //
 // +kubebuilder:object:generate=true
 type RotationNodeStatus struct {
 	// +kubebuilder:validation:MaxLength=253
 	Node string `json:"node"`
-	// Phase is what the node is in: Waiting (for the cluster to be healthy enough), Starting
+	// Phase is the current phase of the node: Waiting (for the cluster to be healthy enough), Starting
 	// (its pod), Staging, Staged, Working (files replaced, components restarting), Verified,
 	// Undoing, Undone, Failed, Forced, Ending or Skipped.
 	// +kubebuilder:validation:Enum=Waiting;Starting;Staging;Staged;Working;Verified;Undoing;Undone;Failed;Forced;Ending;Skipped

@@ -19,20 +19,21 @@ type CertificateList struct {
 	Unused []UnusedCertificate `json:"unused"`
 }
 
-// UnusedCertificate is a certificate that lies on a node and that no component uses: a
-// backup, a copy of an administrator's kubeconfig, a file of a person, another program's.
+// UnusedCertificate is a certificate on a node that no component uses: a backup, a copy of an
+// administrator's kubeconfig, a file of a user or of another program.
 type UnusedCertificate struct {
 	Node string `json:"node"`
-	Kind string `json:"kind"` // Backup, Copy, File, Bootstrap, or Other: another program's
+	Kind string `json:"kind"` // Backup, Copy, File, Bootstrap, or Other: of another program
 	Path string `json:"path"`
 	User string `json:"user,omitempty"` // of a kubeconfig
 	certs.Facts
 	Reason string `json:"reason"`
 }
 
-// Finding is something that has drifted and that no rotation changes: a file's mode or
-// owner against the CIS benchmark, a serving certificate that does not name its node
-// any more; or a certificate in a component's memory that expires soon. It changes neither a certificate's status nor the exit code.
+// Finding is a deviation that no rotation fixes: the mode or owner of a file against the CIS
+// benchmark, a serving certificate without the current names of its node, or a certificate in
+// the memory of a component that expires soon. It changes neither the status of a certificate
+// nor the exit code.
 type Finding struct {
 	Node    string        `json:"node"`
 	Kind    string        `json:"kind"` // FileMode, FileOwner, Names or Memory
@@ -48,22 +49,22 @@ type Certificate struct {
 	Name    string        `json:"name"`
 	Path    string        `json:"path"`
 	certs.Facts
-	// SANs and Usages are always there, empty where the certificate has none; they
-	// take the place of those in Facts.
+	// SANs and Usages are always present, empty if the certificate has none; they replace
+	// those in Facts.
 	SANs   []string     `json:"sans"`
 	Usages []string     `json:"usages"`
-	Served *Served      `json:"served,omitempty"` // absent: nothing serves it, or it is a client certificate
+	Served *Served      `json:"served,omitempty"` // absent: no endpoint presents it, or it is a client certificate
 	Status certs.Status `json:"status"`
 	Reason string       `json:"reason,omitempty"`
-	// NotRenewable says why no rotation can renew it where it is; absent: one can.
+	// NotRenewable is why no rotation can renew it on its node; absent: one can.
 	NotRenewable string `json:"notRenewable,omitempty"`
 }
 
-// Served is what a live endpoint shows. Where a certificate has several endpoints it
-// is one that shows another certificate, else one that shows this one.
+// Served is the certificate that an endpoint presents. Of several endpoints, it is one that
+// presents another certificate, if any.
 type Served struct {
 	Address           string     `json:"address"`
-	FingerprintSHA256 string     `json:"fingerprintSHA256"` // empty: it did not answer, see Error
+	FingerprintSHA256 string     `json:"fingerprintSHA256"` // empty: no answer, see Error
 	NotAfter          *time.Time `json:"notAfter,omitempty"`
 	Error             string     `json:"error,omitempty"`
 }
@@ -74,20 +75,20 @@ type Authority struct {
 	Name  string   `json:"name"`
 	Nodes []string `json:"nodes"`
 	KeyOn []string `json:"keyOn"` // nodes that hold its key
-	// Renewed says that its renewal, with the same name and key, lies wherever it does:
-	// its own end means nothing, and Status is OK.
+	// Renewed means that its renewal, with the same name and key, is on all its nodes: its own
+	// expiry has no effect, and Status is OK.
 	Renewed bool         `json:"renewed,omitempty"`
 	Status  certs.Status `json:"status"`
 	Reason  string       `json:"reason,omitempty"`
 }
 
-// NotInspected is something that could not be looked at.
+// NotInspected is a file, component or node that could not be scanned.
 type NotInspected struct {
 	Node    string        `json:"node"`
 	Service certs.Service `json:"service,omitempty"`
 	Path    string        `json:"path,omitempty"`
 	Reason  string        `json:"reason"`
-	// Informational says that it is as it should be, or that nobody can change it. It does
-	// not change the exit code.
+	// Informational means that this is expected, or cannot be changed. It does not change the
+	// exit code.
 	Informational bool `json:"informational,omitempty"`
 }

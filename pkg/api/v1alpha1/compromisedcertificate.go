@@ -6,9 +6,9 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
-// CompromisedCertificate states that the private keys of a service's certificates are in
-// wrong hands, or may be: a fact that no certificate shows. The watcher rotates them at
-// once. RBAC says who may state it, the audit log who did.
+// CompromisedCertificate marks certificates of a service as compromised: their private keys are
+// known to others, or may be. The watcher replaces the keys at once. RBAC controls the right to
+// create one, and the audit log names its author. To withdraw it, delete it.
 //
 // +kubebuilder:object:generate=true
 // +kubebuilder:object:root=true
@@ -26,35 +26,36 @@ type CompromisedCertificate struct {
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
 	Spec CompromisedCertificateSpec `json:"spec"`
-	// Status is what was found to be compromised, and what became of it. Its observedGeneration is -1 until the
-	// watcher has seen the object, so that kstatus does not take it for done.
+	// Status lists the certificates that matched, and whether they are replaced. Its
+	// observedGeneration is -1 until the watcher has seen the object, so that kstatus does not
+	// report it as done.
 	// +kubebuilder:default={"observedGeneration":-1}
 	// +optional
 	Status CompromisedCertificateStatus `json:"status,omitempty"`
 }
 
-// CompromisedCertificateSpec says what is compromised; it cannot be changed afterwards.
+// CompromisedCertificateSpec selects the compromised certificates; it cannot be changed afterwards.
 //
-// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a mark cannot be changed; remove it and make another"
+// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a CompromisedCertificate cannot be changed: delete it and create another"
 // +kubebuilder:object:generate=true
 type CompromisedCertificateSpec struct {
-	// Service that holds the keys.
+	// Service that uses the keys.
 	// +kubebuilder:validation:Enum=etcd;kubelet;kube-apiserver;kube-proxy;kube-scheduler;kube-controller-manager;admin
 	Service certs.Service `json:"service"`
-	// Nodes on which they lie; without it, every node.
+	// Nodes on which the keys are; without it, every node.
 	// +kubebuilder:validation:MaxItems=10000
 	// +kubebuilder:validation:items:MaxLength=253
 	// +kubebuilder:validation:items:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
 	// +listType=set
 	// +optional
 	Nodes []string `json:"nodes,omitempty"`
-	// Fingerprint (SHA-256, hex) of the one certificate that is meant; without it, all of
-	// the service.
+	// Fingerprint (SHA-256, hex) of a single certificate; without it, all certificates of the
+	// service match.
 	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:Pattern=`^[0-9a-f]{64}$`
 	// +optional
 	Fingerprint string `json:"fingerprint,omitempty"`
-	// Reason in a person's words. It appears in events and messages.
+	// Reason describes what happened. It appears in events and messages.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
 	// +kubebuilder:validation:Pattern=`\S`
@@ -62,40 +63,40 @@ type CompromisedCertificateSpec struct {
 }
 
 // The condition types of a CompromisedCertificate. Until the certificates are replaced it has
-// [ConditionReconciling] too, or [ConditionStalled] where it means too many.
+// [ConditionReconciling] too, or [ConditionStalled] if too many match.
 const (
-	// ConditionAccepted is True once status.certificates says what the mark means, and
-	// False where it means nothing.
+	// ConditionAccepted is True once status.certificates lists the certificates that match,
+	// and False if none matches.
 	ConditionAccepted = "Accepted"
-	// ConditionReplaced is True once none of status.certificates is on a node any more.
+	// ConditionReplaced is True once none of status.certificates is on a node anymore.
 	ConditionReplaced = "Replaced"
 )
 
-// CompromisedCertificateStatus is what was found to be compromised, and what became of it.
+// CompromisedCertificateStatus lists the certificates that matched, and whether they are replaced.
 //
 // +kubebuilder:object:generate=true
 type CompromisedCertificateStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// Certificates are what the mark meant when it was seen first: what is issued later is
-	// not compromised by it.
+	// Certificates are those that matched when the watcher first saw the object. Certificates
+	// that are issued later are not compromised by it.
 	// +kubebuilder:validation:MaxItems=200000
 	// +listType=atomic
 	// +optional
 	Certificates []CompromisedRef `json:"certificates,omitempty"`
-	// PendingNodes had not reported yet when the mark was seen first; what they turn out to
-	// have is added then.
+	// PendingNodes had not reported when the watcher first saw the object. Their certificates
+	// are added once they report.
 	// +kubebuilder:validation:MaxItems=10000
 	// +kubebuilder:validation:items:MaxLength=253
 	// +listType=set
 	// +optional
 	PendingNodes []string `json:"pendingNodes,omitempty"`
-	// Rotation is the newest CertificateRotation that this mark has caused.
+	// Rotation is the newest CertificateRotation that replaces these certificates.
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	Rotation string `json:"rotation,omitempty"`
-	// Residual says what the old certificates still open, until when, and what stops it:
-	// Kubernetes cannot revoke them.
+	// Residual lists the access that the old certificates still give, until when, and how to stop
+	// it: Kubernetes cannot revoke them.
 	// +kubebuilder:validation:MaxItems=10000
 	// +kubebuilder:validation:items:MaxLength=32768
 	// +listType=atomic
@@ -124,7 +125,7 @@ type CompromisedRef struct {
 	NotAfter          metav1.Time `json:"notAfter"`
 }
 
-// CompromisedCertificateList is a list of marks.
+// CompromisedCertificateList is a list of CompromisedCertificates.
 //
 // +kubebuilder:object:generate=true
 // +kubebuilder:object:root=true

@@ -1,7 +1,7 @@
-// Package v1alpha1 holds what others may rely on: the documents that `check`, a rotation,
-// `history` and `status` print with -o json and -o yaml, and the objects through which
-// the watcher and its agents work (CustomResourceDefinitions in crds/, which "make
-// generate" writes). Fields are only ever added.
+// Package v1alpha1 has the stable interfaces: the documents that `check`, a rotation, `history`
+// and `status` print with -o json and -o yaml, and the objects of the watcher and its agents
+// (their CustomResourceDefinitions are in deploy/chart/crds; "make generate" writes them).
+// Fields are only ever added.
 //
 // +groupName=rotate-certs.io
 // +versionName=v1alpha1

@@ -17,7 +17,7 @@ type Duration struct {
 	time.Duration `json:"-"`
 }
 
-// UnmarshalJSON reads one; an error names what was given.
+// UnmarshalJSON reads a duration; an error quotes the text.
 func (d *Duration) UnmarshalJSON(raw []byte) error {
 	var text string
 	if err := json.Unmarshal(raw, &text); err != nil {
@@ -30,5 +30,5 @@ func (d *Duration) UnmarshalJSON(raw []byte) error {
 	return err
 }
 
-// MarshalJSON writes one.
+// MarshalJSON writes a duration.
 func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(d.Duration.String()) }

@@ -6,8 +6,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
-// RotationList is what `kubectl rotate-certs history` prints: the rotations that the
-// nodes remember, newest first.
+// RotationList is the output of `kubectl rotate-certs history`: the rotations in the journals
+// of the nodes, newest first.
 type RotationList struct {
 	APIVersion   string         `json:"apiVersion"`
 	Kind         string         `json:"kind"`
@@ -15,8 +15,8 @@ type RotationList struct {
 	NotInspected []NotInspected `json:"notInspected"`
 }
 
-// RotationHistory is what `kubectl rotate-certs history ID` prints: one rotation, and
-// every record of it in the order of its nodes' clocks.
+// RotationHistory is the output of `kubectl rotate-certs history ID`: one rotation, with all
+// its records in the order of the clocks of its nodes.
 type RotationHistory struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
@@ -25,23 +25,23 @@ type RotationHistory struct {
 	NotInspected []NotInspected   `json:"notInspected"`
 }
 
-// RotationStatus is what `kubectl rotate-certs status` prints.
+// RotationStatus is the output of `kubectl rotate-certs status`.
 type RotationStatus struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
-	// Running says who holds the cluster's lock; absent: no rotation is at work.
+	// Running is the holder of the cluster's lock; absent: no rotation is in progress.
 	Running *RunningRotation `json:"running,omitempty"`
-	// Last is the newest rotation that the nodes remember; absent: there never was one.
+	// Last is the newest rotation in the journals; absent: there is none.
 	Last *PastRotation `json:"last,omitempty"`
-	// Unfinished are all that the same command would continue.
+	// Unfinished are the rotations that the same command would continue.
 	Unfinished   []PastRotation `json:"unfinished"`
 	NotInspected []NotInspected `json:"notInspected"`
-	// JournalsNotRead says why the nodes' journals were not read, so that Last and Unfinished
-	// are unknown; absent: they were.
+	// JournalsNotRead is why the journals of the nodes were not read, so that Last and
+	// Unfinished are unknown; absent: they were.
 	JournalsNotRead string `json:"journalsNotRead,omitempty"`
-	// LockNotRead says why Running is unknown; absent: it is not.
+	// LockNotRead is why Running is unknown; absent: it is not.
 	LockNotRead string `json:"lockNotRead,omitempty"`
-	// Installed is what is known of the watcher; absent: none is installed.
+	// Installed is the state of the watcher; absent: it is not installed.
 	Installed *WatcherStatus `json:"installed,omitempty"`
 }
 
@@ -49,12 +49,12 @@ type RotationStatus struct {
 type RunningRotation struct {
 	Holder string    `json:"holder"`
 	Since  time.Time `json:"since"`
-	// RunsOut is until when the lock is held unless it is renewed. In the past: the
-	// holder is dead or cannot reach the API.
+	// RunsOut is until when the lock is held unless it is renewed. In the past: the holder has
+	// ended or cannot reach the API.
 	RunsOut time.Time `json:"runsOut"`
 }
 
-// PastRotation is a rotation as the nodes' journals know it.
+// PastRotation is a rotation according to the journals of the nodes.
 type PastRotation struct {
 	ID        string          `json:"id"`
 	Services  []certs.Service `json:"services"`
@@ -65,12 +65,12 @@ type PastRotation struct {
 	// ended nor failed, or Renewed where every node that remembers it was renewed and
 	// verified, and none remembers its end.
 	Result string `json:"result"`
-	// Continue is the command that goes on with it; absent: a new one would start.
+	// Continue is the command that continues it; absent: a new rotation would start.
 	Continue string             `json:"continue,omitempty"`
 	Nodes    []PastRotationNode `json:"nodes"`
 }
 
-// PastRotationNode is one node's part.
+// PastRotationNode is the state of one node.
 type PastRotationNode struct {
 	Node string `json:"node"`
 	// State is Staging, Staged, Failed, Committing, Committed, RolledBack, Unknown or Finished.
@@ -82,7 +82,7 @@ type PastRotationNode struct {
 	Unverified bool `json:"unverified,omitempty"`
 }
 
-// RotationRecord is one line of a node's journal.
+// RotationRecord is one record of the journal of a node.
 type RotationRecord struct {
 	Node               string               `json:"node"`
 	Time               time.Time            `json:"time"` // by the node's clock

@@ -8,10 +8,9 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
-// NodeCertificateReport is what the agent on a node sees of that node's certificates. It
-// has the node's name and is owned by the node. It is written by nobody but that node's
-// agent, so it is a hint: whoever acts on it looks at the node again. It holds nothing
-// secret.
+// NodeCertificateReport lists the certificates of a node, as its agent found them. It has the
+// name of the node and is owned by it. Only the agent of that node can write it, so it is not
+// trusted: every rotation scans the node again. It holds no secrets.
 //
 // +kubebuilder:object:generate=true
 // +kubebuilder:object:root=true
@@ -23,8 +22,8 @@ import (
 // +kubebuilder:printcolumn:name="Certificates",type=integer,JSONPath=`.summary.certificates`
 // +kubebuilder:printcolumn:name="Problems",type=integer,JSONPath=`.summary.problems`
 // +kubebuilder:printcolumn:name="Due",type=string,JSONPath=`.status.conditions[?(@.type=="CertificatesDue")].reason`
-// +kubebuilder:printcolumn:name="Waits For",type=string,JSONPath=`.status.conditions[?(@.type=="CertificatesDue")].message`,priority=1
-// +kubebuilder:printcolumn:name="Seen",type=string,JSONPath=`.summary.observedAt`,priority=1
+// +kubebuilder:printcolumn:name="Waiting On",type=string,JSONPath=`.status.conditions[?(@.type=="CertificatesDue")].message`,priority=1
+// +kubebuilder:printcolumn:name="Last Report",type=string,JSONPath=`.summary.observedAt`,priority=1
 type NodeCertificateReport struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -39,35 +38,35 @@ type NodeCertificateReport struct {
 	// +listType=atomic
 	// +optional
 	Authorities []ReportedAuthority `json:"authorities,omitempty"`
-	// NotInspected is what could not be looked at.
+	// NotInspected are files and components that could not be scanned.
 	// +kubebuilder:validation:MaxItems=500
 	// +listType=atomic
 	// +optional
 	NotInspected []ReportedGap `json:"notInspected,omitempty"`
-	// Status is what the watcher makes of the report.
+	// Status is the watcher's assessment of the report.
 	// +optional
 	Status NodeCertificateReportStatus `json:"status,omitzero"`
 }
 
 const (
-	// ReportHeartbeat is after how long an agent writes its report though nothing has
-	// changed, so that a silent agent can be told from a quiet node.
+	// ReportHeartbeat is how often an agent writes its report if nothing has changed. Without
+	// it, a stopped agent would look like a node without changes.
 	ReportHeartbeat = time.Hour
 	// ReportFreshFor is how old a report may be before its agent counts as missing: it may
 	// fail to write two.
 	ReportFreshFor = 3 * ReportHeartbeat
 )
 
-// ConditionCertificatesDue is True while something on the node is due, or compromised, and
-// not renewed yet. Its reason says what it waits for (Requested, Running, Window, Freeze,
-// Limit, BackOff, Stopped, NotifyOnly, NotRenewable, CANearEnd …), its message the same in sentences.
+// ConditionCertificatesDue is True while a certificate on the node is due or compromised. Its
+// reason is why it waits (Requested, Running, Window, Freeze,
+// Limit, BackOff, Stopped, NotifyOnly, NotRenewable, CAExpiresSoon …), its message the same in sentences.
 const ConditionCertificatesDue = "CertificatesDue"
 
 // A report, or entries of it, that the watcher does not take into account have the condition
 // [ConditionAccepted] with the status False and the reason Malformed or NoNode. A report
 // without that condition is accepted.
 
-// NodeCertificateReportStatus is what the watcher makes of a report.
+// NodeCertificateReportStatus is the watcher's assessment of a report.
 //
 // +kubebuilder:object:generate=true
 type NodeCertificateReportStatus struct {
@@ -78,29 +77,29 @@ type NodeCertificateReportStatus struct {
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
-// ReportSummary is what a person looks for first. Its times are texts (RFC 3339, UTC):
-// kubectl prints dates of the future as "<invalid>".
+// ReportSummary is for printer columns. Its times are texts (RFC 3339, UTC): kubectl prints
+// dates in the future as "<invalid>".
 //
 // +kubebuilder:object:generate=true
 type ReportSummary struct {
-	// EarliestExpiry is when the first certificate ends. Empty where there is none.
+	// EarliestExpiry is when the first certificate expires. Empty if there is none.
 	// +kubebuilder:validation:MaxLength=20
 	// +kubebuilder:validation:Pattern=`^([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)?$`
 	// +optional
 	EarliestExpiry string `json:"earliestExpiry,omitempty"`
-	// EarliestCertificate is which, "service/name".
+	// EarliestCertificate is the certificate that expires first, "service/name".
 	// +kubebuilder:validation:MaxLength=1024
 	// +optional
 	EarliestCertificate string `json:"earliestCertificate,omitempty"`
 	Certificates        int32  `json:"certificates"`
-	// Problems counts what is invalid, not served, or could not be looked at. What a
-	// clock alone changes (expiring, expired) is not counted: reports change only when
-	// the node does.
+	// Problems counts certificates that are invalid or not presented, and files and components
+	// that could not be scanned. Certificates that expire soon or have expired are not counted:
+	// reports change only when the node does.
 	Problems int32 `json:"problems"`
 	// +kubebuilder:validation:MaxLength=20
 	// +kubebuilder:validation:Pattern=`^([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)?$`
 	ObservedAt string `json:"observedAt"`
-	// ProgramVersion is the agent's.
+	// ProgramVersion is the version of the agent.
 	// +kubebuilder:validation:MaxLength=512
 	// +optional
 	ProgramVersion string `json:"programVersion,omitempty"`
@@ -131,7 +130,7 @@ type ReportedCertificate struct {
 	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:Pattern=`^([0-9a-f]{64})?$`
 	FingerprintSHA256 string `json:"fingerprintSHA256"` // lower-case hex; empty: it cannot be parsed
-	// The dates are missing where it cannot be parsed.
+	// The dates are missing if the certificate cannot be parsed.
 	// +optional
 	NotBefore metav1.Time `json:"notBefore,omitzero"`
 	// +optional
@@ -140,32 +139,32 @@ type ReportedCertificate struct {
 	// +kubebuilder:validation:items:MaxLength=512
 	// +optional
 	SANs []string `json:"sans,omitempty"`
-	// SelfManaged says that its component renews it by itself too.
+	// SelfManaged means that its component renews it automatically, too.
 	// +optional
 	SelfManaged bool `json:"selfManaged,omitempty"`
-	// Reason says what is wrong with it whatever the time: it does not fit its key, an
-	// endpoint serves another one. Empty: nothing.
+	// Reason is why it is invalid: it does not match its key, or an endpoint presents another
+	// certificate. Empty: it is valid. Expiry does not count.
 	// +kubebuilder:validation:MaxLength=512
 	// +optional
 	Reason string `json:"reason,omitempty"`
-	// NotRenewable says that it cannot be renewed on this node, and why. Absent: it can.
+	// NotRenewable is why it cannot be renewed on this node. Absent: it can.
 	// +optional
 	NotRenewable *NotRenewable `json:"notRenewable,omitempty"`
-	// KeptKey says why its key is kept when it is renewed, so that a renewal does not
-	// replace a compromised key. Empty: the key is replaced.
+	// KeptKey is why a renewal keeps its key, even a compromised one. Empty: the key is
+	// replaced.
 	// +kubebuilder:validation:MaxLength=512
 	// +optional
 	KeptKey string `json:"keptKey,omitempty"`
 }
 
-// NotRenewable is why a certificate cannot be renewed where it is.
+// NotRenewable is why a certificate cannot be renewed on its node.
 //
 // +kubebuilder:object:generate=true
 type NotRenewable struct {
 	// +kubebuilder:validation:MaxLength=512
 	Reason string `json:"reason"`
-	// MaxRestart is the restart policy with which it can be renewed all the same:
-	// IfNeeded (then also with Never), or Never. Empty: with none.
+	// MaxRestart is the strongest restart policy with which it can still be renewed: IfNeeded
+	// (and Never), or Never. Empty: with none.
 	// +kubebuilder:validation:Enum=IfNeeded;Never
 	// +optional
 	MaxRestart string `json:"maxRestart,omitempty"`
@@ -189,12 +188,12 @@ type ReportedAuthority struct {
 	FingerprintSHA256 string      `json:"fingerprintSHA256"`
 	NotBefore         metav1.Time `json:"notBefore"`
 	NotAfter          metav1.Time `json:"notAfter"`
-	// HasKey says that its private key lies on this node.
+	// HasKey means that its private key is on this node.
 	// +optional
 	HasKey bool `json:"hasKey,omitempty"`
 }
 
-// ReportedGap is something that could not be looked at.
+// ReportedGap is a file or component that could not be scanned.
 //
 // +kubebuilder:object:generate=true
 type ReportedGap struct {
@@ -206,8 +205,8 @@ type ReportedGap struct {
 	Path string `json:"path,omitempty"`
 	// +kubebuilder:validation:MaxLength=512
 	Reason string `json:"reason"`
-	// Informational says that it is as it should be, or that nobody can change it. It is
-	// not counted as a problem.
+	// Informational means that this is expected, or cannot be changed. It is not counted as a
+	// problem.
 	// +optional
 	Informational bool `json:"informational,omitempty"`
 }

@@ -2,7 +2,7 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// NodeSelector selects nodes by their labels: a [metav1.LabelSelector] whose parts have bounds.
+// NodeSelector selects nodes by their labels: a [metav1.LabelSelector] with limits.
 //
 // +kubebuilder:object:generate=true
 type NodeSelector struct {
@@ -17,7 +17,7 @@ type NodeSelector struct {
 	MatchExpressions []NodeSelectorRequirement `json:"matchExpressions,omitempty"`
 }
 
-// NodeSelectorRequirement is what a label of a node must be.
+// NodeSelectorRequirement is a requirement on a label of a node.
 //
 // +kubebuilder:validation:XValidation:rule="(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",message="In and NotIn need values; Exists and DoesNotExist exclude them"
 // +kubebuilder:object:generate=true
@@ -42,7 +42,7 @@ type NodeSelectorRequirement struct {
 // +kubebuilder:validation:Pattern=`^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$`
 type LabelValue string
 
-// LabelSelector is the same selector as Kubernetes' libraries have it.
+// LabelSelector converts it for the libraries of Kubernetes.
 func (s *NodeSelector) LabelSelector() *metav1.LabelSelector {
 	out := &metav1.LabelSelector{MatchLabels: map[string]string{}}
 	for key, value := range s.MatchLabels {

@@ -6,8 +6,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
-// RotationPlan is what `kubectl rotate-certs plan` prints: what a rotation would do, in which
-// order, and what that means.
+// RotationPlan is the output of `kubectl rotate-certs plan`: the steps of a rotation in their
+// order, and their effects.
 type RotationPlan struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
@@ -17,19 +17,19 @@ type RotationPlan struct {
 	Services        []certs.Service `json:"services"`
 	Restart         string          `json:"restart"`
 	ValiditySeconds int64           `json:"validitySeconds,omitempty"`
-	Force           bool            `json:"force,omitempty"` // what that overrides is in Effects
-	// FromReports says that the nodes were not scanned: NodeCertificateReports say which
-	// certificates would be renewed, and waves, issuers and restarts are not known.
+	Force           bool            `json:"force,omitempty"` // Effects lists the overridden findings
+	// FromReports means that the nodes were not scanned: the certificates are those of the
+	// NodeCertificateReports, and waves, issuers and restarts are unknown.
 	FromReports bool       `json:"fromReports,omitempty"`
 	Steps       []PlanStep `json:"steps"`
-	// Effects say in sentences what restarts and what that means to others.
+	// Effects are the restarts and their consequences.
 	Effects []string `json:"effects"`
 	// LeftOut are the certificates in scope that cannot be renewed, and why.
 	LeftOut      []LeftOut      `json:"leftOut"`
 	NotInspected []NotInspected `json:"notInspected"`
 }
 
-// PlanStep is one node's part of a plan.
+// PlanStep is the part of a plan for one node.
 type PlanStep struct {
 	Node string `json:"node"`
 	// Wave counts from 1; the steps of one wave may run at the same time. Among the
@@ -39,8 +39,8 @@ type PlanStep struct {
 	Services     []PlanService        `json:"services"`
 	Certificates []PlannedCertificate `json:"certificates"`
 	Restarts     []certs.Service      `json:"restarts"`
-	// RestartUnit is the systemd unit whose restart renews the certificates: its program makes
-	// new ones when it starts. It runs all components in Restarts.
+	// RestartUnit is the systemd unit whose restart renews the certificates: its program creates
+	// new ones at its start. It runs all components in Restarts.
 	RestartUnit string `json:"restartUnit,omitempty"`
 	// OtherRestarts are static pods and units that restart as well, since they use replaced
 	// files.
@@ -50,10 +50,10 @@ type PlanStep struct {
 // PlanService is one service of a step.
 type PlanService struct {
 	Service certs.Service `json:"service"`
-	// NoCertificate is set where the service has none on this node; Reason says why.
+	// NoCertificate is set if the service has none on this node, for the given Reason.
 	NoCertificate bool   `json:"noCertificate,omitempty"`
 	Reason        string `json:"reason,omitempty"`
-	// Because says why a service that was not asked for is part of the step.
+	// Because is why a service outside the requested scope is part of the step.
 	Because string `json:"because,omitempty"`
 }
 
@@ -65,14 +65,14 @@ type PlannedCertificate struct {
 	Issuer            string        `json:"issuer,omitempty"` // LocalCA, KubernetesCSR, Throwaway or UnitStart
 	FingerprintSHA256 string        `json:"fingerprintSHA256"`
 	NotAfter          time.Time     `json:"notAfter"`
-	// NewNotAfter is when the new one will end, as far as can be told before it is signed.
+	// NewNotAfter is the expected expiry of the new certificate.
 	NewNotAfter time.Time `json:"newNotAfter,omitzero"`
-	// LifeReason says why it will be valid clearly longer or shorter than the old one was
-	// made to be; absent: it will not.
+	// LifeReason is why it will be valid clearly longer or shorter than the old one; absent: it
+	// will not.
 	LifeReason string `json:"lifeReason,omitempty"`
-	// KeptKey says what else the key is used for, so that it stays.
+	// KeptKey is the other use of the key, for which it is kept.
 	KeptKey string `json:"keptKey,omitempty"`
-	// SharedKeyFile is where the key lies together with those of others of this step,
-	// which all get one new key.
+	// SharedKeyFile is the file of a key that several certificates of this step share; they
+	// all get one new key.
 	SharedKeyFile string `json:"sharedKeyFile,omitempty"`
 }

@@ -9,35 +9,35 @@ import (
 // PolicyReportKind is the kind of [PolicyReport].
 const PolicyReportKind = "PolicyReport"
 
-// PolicyReport is what `kubectl rotate-certs policy check` prints: what a RotationPolicy
-// means, and what would rotate when under it if nothing changed.
+// PolicyReport is the output of `kubectl rotate-certs policy check`: an explanation of a
+// RotationPolicy, and when certificates would rotate under it if nothing changed.
 type PolicyReport struct {
 	APIVersion string    `json:"apiVersion"`
 	Kind       string    `json:"kind"`
 	Time       time.Time `json:"time"` // for which it was judged
-	// Rules in the order in which they are asked; the last one is for all the rest.
+	// Rules in the order of their evaluation; the last one has the defaults.
 	Rules []PolicyRule `json:"rules"`
-	// General is what holds whatever the rule: the freeze, limits, retries, CAs.
+	// General are the settings outside of rules: the freeze, limits, retries, CAs.
 	General []PolicyStatement `json:"general"`
 	// Items are the cluster's certificates, by when they rotate; absent with --offline.
 	Items        []PolicyProspect `json:"items,omitempty"`
 	NotInspected []NotInspected   `json:"notInspected,omitempty"`
 }
 
-// PolicyRule is a rule in words.
+// PolicyRule explains a rule.
 type PolicyRule struct {
 	Name       string            `json:"name"`
 	Statements []PolicyStatement `json:"statements"`
 	Windows    []PolicyWindow    `json:"windows,omitempty"`
 }
 
-// PolicyStatement is one thing that a policy says.
+// PolicyStatement explains one setting.
 type PolicyStatement struct {
 	About string `json:"about"`
 	Text  string `json:"text"`
 }
 
-// PolicyWindow is a window and when it opens next. One that is open comes first.
+// PolicyWindow is a window with its next openings, beginning with the current one.
 type PolicyWindow struct {
 	Schedule string      `json:"schedule"`
 	Duration string      `json:"duration"`
@@ -46,7 +46,7 @@ type PolicyWindow struct {
 	Next     []time.Time `json:"next"`
 }
 
-// PolicyProspect is what a policy means for one certificate.
+// PolicyProspect is the effect of a policy on one certificate.
 type PolicyProspect struct {
 	Node              string        `json:"node"`
 	Service           certs.Service `json:"service"`
@@ -56,12 +56,12 @@ type PolicyProspect struct {
 	NotAfter          time.Time     `json:"notAfter"`
 	Rule              string        `json:"rule"`
 	Due               time.Time     `json:"due"`
-	// Starts is the first moment at which it may be rotated automatically; absent: there is none.
+	// Starts is when it may first be rotated automatically; absent: never.
 	Starts *time.Time `json:"starts,omitempty"`
-	// Reason is why that is not when it is due: Window, Freeze, NotifyOnly, CANearEnd,
-	// NoGain, NotControlPlane or NodeAway.
+	// Reason is why it starts later than it is due, or never: Window, Freeze, NotifyOnly, CAExpiresSoon,
+	// NoGain, NotControlPlane or NodeUnavailable.
 	Reason  string `json:"reason,omitempty"`
 	Message string `json:"message,omitempty"`
-	// TooLate says that a person must see to it, or it ends before it is rotated.
+	// TooLate means that it expires before it is rotated, unless an operator intervenes.
 	TooLate bool `json:"tooLate,omitempty"`
 }

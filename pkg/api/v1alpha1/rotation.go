@@ -31,10 +31,10 @@ type RotationReport struct {
 	Message    string         `json:"message,omitempty"` // why it did not succeed
 	Items      []RotationItem `json:"items"`
 	Collateral []Collateral   `json:"collateral"`
-	// Overridden is what --force went on in spite of, in words.
+	// Overridden are the findings that --force overrode.
 	Overridden []string `json:"overridden,omitempty"`
-	// Notes are what a person should know afterwards: what an old certificate still
-	// opens, what could not be verified, which copies of a kubeconfig are now old.
+	// Notes are for the operator: access that an old certificate still gives, missing
+	// verifications, copies of a kubeconfig that are now outdated.
 	Notes []string `json:"notes,omitempty"`
 	// LeftOut are the certificates in scope that could not be renewed, and why.
 	LeftOut      []LeftOut      `json:"leftOut,omitempty"`
@@ -60,7 +60,7 @@ type LeftOut struct {
 	// NotAfter is missing where the certificate cannot be read.
 	// +optional
 	NotAfter metav1.Time `json:"notAfter,omitzero"`
-	// Reason says why it cannot be renewed, and what to do instead where that is known.
+	// Reason is why it cannot be renewed, with an alternative if one is known.
 	// +kubebuilder:validation:MaxLength=32768
 	Reason string `json:"reason"`
 }
@@ -83,10 +83,10 @@ type RotatedCertificate struct {
 	Path string          `json:"path"`
 	Old  CertificateRef  `json:"old"`
 	New  *CertificateRef `json:"new,omitempty"` // absent: not renewed
-	// KeptKey says what else the key is used for, where the new certificate is for the old
-	// key; absent: the key is new.
+	// KeptKey is the other use of the key, if the new certificate has the old key; absent: the
+	// key is new.
 	KeptKey string `json:"keptKey,omitempty"`
-	// Evidence is what was seen of the new one, "Method: detail".
+	// Evidence is how the new certificate was verified, "Method: detail".
 	Evidence []string `json:"evidence,omitempty"`
 }
 
@@ -97,8 +97,8 @@ type CertificateRef struct {
 	NotAfter          time.Time `json:"notAfter"`
 }
 
-// Collateral is a restart that this rotation caused without asking for it: a
-// controller that lost its lease while its API server was away.
+// Collateral is an unplanned restart that this rotation caused: a controller that lost its
+// lease while its API server was unavailable.
 type Collateral struct {
 	Node    string        `json:"node"`
 	Service certs.Service `json:"service"`

@@ -8,9 +8,9 @@ import (
 // RotationPolicyName is the name of the only RotationPolicy.
 const RotationPolicyName = "default"
 
-// RotationPolicy says what the watcher does automatically: which certificates it rotates, when,
-// how many at a time, and when it starts nothing. There is one, named "default". Without it,
-// and for every field that it does not set, the defaults in docs/policy.md hold.
+// RotationPolicy controls the automatic rotations of the watcher: which certificates it
+// rotates, when, how many at a time, and when it starts nothing. There is one, named "default".
+// Without it, and for every field that it does not set, the defaults in docs/policy.md apply.
 //
 // +kubebuilder:object:generate=true
 // +kubebuilder:object:root=true
@@ -19,7 +19,7 @@ const RotationPolicyName = "default"
 // +kubebuilder:metadata:labels={app.kubernetes.io/name=rotate-certs,app.kubernetes.io/managed-by=rotate-certs}
 // +kubebuilder:validation:XValidation:rule="self.metadata.name == 'default'",message="a cluster has one RotationPolicy: its name must be \"default\""
 // +kubebuilder:printcolumn:name="Valid",type=string,JSONPath=`.status.conditions[?(@.type=="Valid")].status`
-// +kubebuilder:printcolumn:name="InForce",type=string,JSONPath=`.status.conditions[?(@.type=="InForce")].status`
+// +kubebuilder:printcolumn:name="In Force",type=string,JSONPath=`.status.conditions[?(@.type=="InForce")].status`
 // +kubebuilder:printcolumn:name="Frozen",type=boolean,JSONPath=`.spec.freeze.enabled`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="InForce")].message`,priority=1
@@ -29,24 +29,24 @@ type RotationPolicy struct {
 
 	// +optional
 	Spec RotationPolicySpec `json:"spec,omitzero"`
-	// Status is what is in force, and what is wrong. Its observedGeneration is -1 until the
-	// watcher has seen the object, so that kstatus does not take it for done.
+	// Status is whether the policy is valid and in force. Its observedGeneration is -1 until the
+	// watcher has seen the object, so that kstatus does not report it as done.
 	// +kubebuilder:default={"observedGeneration":-1}
 	// +optional
 	Status RotationPolicyStatus `json:"status,omitzero"`
 }
 
 // RotationPolicySpec is the policy. Durations, fractions, times and schedules are strings that
-// the watcher reads, so that one that it cannot read is reported in the status with its field.
+// the watcher reads, so that an invalid one is reported in the status with its field.
 //
 // +kubebuilder:validation:XValidation:rule="(has(self.defaults) && has(self.defaults.allowShortValidity) && self.defaults.allowShortValidity) || ((!has(self.defaults) || !has(self.defaults.validity) || self.defaults.validity.contains('d') || duration(self.defaults.validity) >= duration('24h')) && (!has(self.rules) || self.rules.all(r, !has(r.validity) || (has(r.allowShortValidity) && r.allowShortValidity) || r.validity.contains('d') || duration(r.validity) >= duration('24h'))))",message="validity is too short: at least 24h, or, with allowShortValidity, 10m"
 // +kubebuilder:object:generate=true
 type RotationPolicySpec struct {
-	// Defaults hold for every certificate.
+	// Defaults apply to every certificate.
 	// +optional
 	Defaults RotationPolicySettings `json:"defaults,omitzero"`
-	// Rules are evaluated in their order; the first whose match fits a certificate counts. What
-	// it does not set is as in defaults.
+	// Rules are evaluated in order; the first whose match matches a certificate applies. Fields
+	// that it does not set are as in defaults.
 	// +kubebuilder:validation:MaxItems=200
 	// +listType=map
 	// +listMapKey=name
@@ -64,7 +64,7 @@ type RotationPolicySpec struct {
 	Retry RotationPolicyRetry `json:"retry,omitzero"`
 }
 
-// RotationPolicySettings are what holds for certificates.
+// RotationPolicySettings are the settings for certificates.
 //
 // +kubebuilder:object:generate=true
 type RotationPolicySettings struct {
@@ -76,8 +76,8 @@ type RotationPolicySettings struct {
 	// Threshold is how long before its expiry a certificate is due.
 	// +optional
 	Threshold RotationPolicyThreshold `json:"threshold,omitzero"`
-	// SelfManaged takes the place of threshold for a certificate that its component renews
-	// itself too, as a kubelet does.
+	// SelfManaged replaces threshold for a certificate that its component renews automatically,
+	// too, as a kubelet does.
 	// +optional
 	SelfManaged RotationPolicyThreshold `json:"selfManaged,omitzero"`
 	// Windows are when renewals may start; an empty list: at any time.
@@ -88,8 +88,8 @@ type RotationPolicySettings struct {
 	// Override is how long before its expiry a certificate does not wait for a window.
 	// +optional
 	Override RotationPolicyOverride `json:"override,omitzero"`
-	// Validity of new certificates, such as "90d"; without it, as the cluster's kubeadm
-	// configuration says. At least 24 hours, unless allowShortValidity is set.
+	// Validity of new certificates, such as "90d"; without it, that of the cluster's kubeadm
+	// configuration. At least 24 hours, unless allowShortValidity is set.
 	// +optional
 	Validity DurationText `json:"validity,omitempty"`
 	// AllowShortValidity allows a validity of less than 24 hours, and of 10 minutes at least, or
@@ -107,9 +107,9 @@ type RotationPolicyRule struct {
 	// Name by which messages refer to the rule.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=100
-	// +kubebuilder:validation:XValidation:rule="self != 'defaults'",message="\"defaults\" is the name of what holds where no rule fits"
+	// +kubebuilder:validation:XValidation:rule="self != 'defaults'",message="\"defaults\" is the name of the settings without a matching rule"
 	Name string `json:"name"`
-	// Match is which certificates: those that fit everything that is set.
+	// Match selects certificates that match everything that is set.
 	Match RotationPolicyMatch `json:"match"`
 
 	RotationPolicySettings `json:",inline"`
@@ -131,7 +131,7 @@ type RotationPolicyThreshold struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.never) || !self.never || (!has(self.duration) && !has(self.fraction))",message="never excludes duration and fraction"
 // +kubebuilder:object:generate=true
 type RotationPolicyOverride struct {
-	// Never has a certificate always wait for a window.
+	// Never makes a certificate always wait for a window.
 	// +optional
 	Never bool `json:"never,omitempty"`
 	// +optional
@@ -158,30 +158,30 @@ type RotationPolicyWindow struct {
 	TimeZone string `json:"timeZone,omitempty"`
 }
 
-// RotationPolicyRestart says what restarts.
+// RotationPolicyRestart selects the components that restart.
 //
 // +kubebuilder:object:generate=true
 type RotationPolicyRestart struct {
-	// Renewal is what restarts after a renewal: Always every component whose certificate is
-	// replaced, IfNeeded what does not read its files again, or Never.
+	// Renewal selects the components that restart after a renewal: Always (every component whose
+	// certificate is replaced), IfNeeded (those that do not reload their files), or Never.
 	// +kubebuilder:validation:Enum=Always;IfNeeded;Never
 	// +optional
 	Renewal string `json:"renewal,omitempty"`
-	// Compromise is the same where keys are compromised. What is not restarted continues to use
-	// the old key, so Never is not possible.
+	// Compromise is the same for compromised keys. A component that is not restarted continues
+	// to use the old key, so Never is not possible.
 	// +kubebuilder:validation:Enum=Always;IfNeeded
 	// +optional
 	Compromise string `json:"compromise,omitempty"`
 }
 
-// RotationPolicyFreeze stops what would start automatically.
+// RotationPolicyFreeze stops automatic rotations.
 //
 // +kubebuilder:object:generate=true
 type RotationPolicyFreeze struct {
 	// +optional
 	Enabled bool `json:"enabled,omitempty"`
-	// Until is when the freeze ends, such as 2027-01-03T06:00:00Z; without it, when it is
-	// disabled.
+	// Until is the end of the freeze, such as 2027-01-03T06:00:00Z; without it, the freeze
+	// remains until it is disabled.
 	// +kubebuilder:validation:Format=date-time
 	// +kubebuilder:validation:MaxLength=25
 	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-][0-9]{2}:[0-9]{2})$`
@@ -190,8 +190,8 @@ type RotationPolicyFreeze struct {
 	// +kubebuilder:validation:MaxLength=1024
 	// +optional
 	Reason string `json:"reason,omitempty"`
-	// Allow is what starts although there is a freeze: Compromised, Override (what does not wait
-	// for a window). Without it, Compromised; an empty list: nothing.
+	// Allow are exceptions from the freeze: Compromised, and Override (certificates that do not
+	// wait for a window). Without it, Compromised; an empty list: no exceptions.
 	// +kubebuilder:validation:MaxItems=2
 	// +kubebuilder:validation:items:Enum=Compromised;Override
 	// +listType=set
@@ -199,7 +199,7 @@ type RotationPolicyFreeze struct {
 	Allow []string `json:"allow,omitzero"`
 }
 
-// RotationPolicyLimits bound what starts automatically.
+// RotationPolicyLimits limit automatic rotations.
 //
 // +kubebuilder:object:generate=true
 type RotationPolicyLimits struct {
@@ -213,14 +213,14 @@ type RotationPolicyLimits struct {
 	// +kubebuilder:validation:Maximum=2000
 	// +optional
 	NodesPerRotation *int32 `json:"nodesPerRotation,omitempty"`
-	// MaxUnavailable is how many workers may be worked on at a time, 3 or "10%".
+	// MaxUnavailable is the number of workers that may be in progress at a time, 3 or "10%".
 	// +kubebuilder:validation:XIntOrString
 	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self >= 1 && self <= 999999999 : self.matches('^[1-9][0-9]{0,8}%?$')",message="want a number of workers, or a percentage of them such as 10%"
 	// +optional
 	MaxUnavailable *intstr.IntOrString `json:"maxUnavailable,omitempty"`
 }
 
-// RotationPolicyRetry says when what failed is tried again.
+// RotationPolicyRetry controls retries after failures.
 //
 // +kubebuilder:object:generate=true
 type RotationPolicyRetry struct {
@@ -230,7 +230,7 @@ type RotationPolicyRetry struct {
 	// MaxBackoff is the longest pause.
 	// +optional
 	MaxBackoff DurationText `json:"maxBackoff,omitempty"`
-	// StopAfter so many failures, a certificate is tried once a day.
+	// StopAfter is after how many failures a certificate is tried once a day.
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=100
 	// +optional
@@ -240,22 +240,22 @@ type RotationPolicyRetry struct {
 // The condition types of a RotationPolicy. [ConditionStalled] is True while the spec is not
 // valid, and absent otherwise.
 const (
-	// ConditionValid is False where the watcher cannot read the spec; the message has every
-	// error with its field.
+	// ConditionValid is False if the watcher cannot read the spec; the message has every error
+	// with its field.
 	ConditionValid = "Valid"
 	// ConditionInForce is True once the watcher applies the spec, and False while it applies
 	// another policy. Its message says which.
 	ConditionInForce = "InForce"
 )
 
-// RotationPolicyStatus says what is in force, and what is wrong. The watcher that leads writes
+// RotationPolicyStatus is whether the policy is valid and in force. The leading watcher writes
 // it.
 //
 // +kubebuilder:object:generate=true
 type RotationPolicyStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// InForceSince is since when the policy holds that is in force.
+	// InForceSince is since when the current policy is in force.
 	// +optional
 	InForceSince *metav1.Time `json:"inForceSince,omitempty"`
 	// +kubebuilder:validation:MaxItems=20

@@ -4,7 +4,7 @@ import "github.com/rotate-certs/rotate-certs/pkg/certs"
 
 // RotationPolicyMatch selects certificates.
 //
-// +kubebuilder:validation:XValidation:rule="(has(self.services) && size(self.services) > 0) || (has(self.issuers) && size(self.issuers) > 0) || (has(self.nodeSelector) && ((has(self.nodeSelector.matchLabels) && size(self.nodeSelector.matchLabels) > 0) || (has(self.nodeSelector.matchExpressions) && size(self.nodeSelector.matchExpressions) > 0)))",message="it matches every certificate: name services, nodeSelector or issuers, or set it in defaults"
+// +kubebuilder:validation:XValidation:rule="(has(self.services) && size(self.services) > 0) || (has(self.issuers) && size(self.issuers) > 0) || (has(self.nodeSelector) && ((has(self.nodeSelector.matchLabels) && size(self.nodeSelector.matchLabels) > 0) || (has(self.nodeSelector.matchExpressions) && size(self.nodeSelector.matchExpressions) > 0)))",message="match selects every certificate: set services, nodeSelector or issuers, or use defaults"
 // +kubebuilder:object:generate=true
 type RotationPolicyMatch struct {
 	// +kubebuilder:validation:MaxItems=7
@@ -24,7 +24,7 @@ type RotationPolicyMatch struct {
 	Issuers []string `json:"issuers,omitempty"`
 }
 
-// DurationText is a time as people write it, such as "90d", "1d12h" or "90m".
+// DurationText is a duration such as "90d", "1d12h" or "90m".
 //
 // +kubebuilder:validation:MinLength=2
 // +kubebuilder:validation:MaxLength=20

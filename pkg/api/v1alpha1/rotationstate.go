@@ -5,54 +5,54 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// RotationState is how far a CertificateRotation is, in a word.
+// RotationState is the state of a CertificateRotation.
 type RotationState string
 
-// The states. A rotation that is Interrupted goes on by itself.
+// The states. An Interrupted rotation continues automatically.
 const (
-	StatePending                    RotationState = "Pending"                    // accepted, not begun: another one runs
+	StatePending                    RotationState = "Pending"                    // accepted, not started: another one is in progress
 	StateSuspended                  RotationState = "Suspended"                  // spec.suspend is set
-	StateRunning                    RotationState = "Running"                    // nodes are worked on
-	StateInterrupted                RotationState = "Interrupted"                // its watcher ended; the next one goes on
-	StateSucceeded                  RotationState = "Succeeded"                  // done and verified, or nothing was left to do
-	StateRolledBack                 RotationState = "RolledBack"                 // stopped; the failing node is as it was
-	StateFailed                     RotationState = "Failed"                     // stopped before anything was changed on the failing node
-	StateManualInterventionRequired RotationState = "ManualInterventionRequired" // a node is neither provably old nor new
+	StateRunning                    RotationState = "Running"                    // in progress
+	StateInterrupted                RotationState = "Interrupted"                // its watcher stopped; the next one continues it
+	StateSucceeded                  RotationState = "Succeeded"                  // done and verified, or there was nothing to do
+	StateRolledBack                 RotationState = "RolledBack"                 // stopped; the failed node was rolled back
+	StateFailed                     RotationState = "Failed"                     // stopped before anything was changed on the failed node
+	StateManualInterventionRequired RotationState = "ManualInterventionRequired" // the state of a node is unknown
 	StateRefused                    RotationState = "Refused"                    // ended before it touched a node
-	StateCanceled                   RotationState = "Canceled"                   // not begun: the policy did not allow it any more
+	StateCanceled                   RotationState = "Canceled"                   // not started: the policy does not allow it anymore
 )
 
 // The condition types of a CertificateRotation.
 const (
-	// ConditionSucceeded is Unknown until the end. Its reason is the state, its message says
-	// in a sentence how it stands, and why.
+	// ConditionSucceeded is Unknown until the end. Its reason is the state, its message explains
+	// it.
 	ConditionSucceeded = "Succeeded"
-	// ConditionReconciling and ConditionStalled are what kstatus, and with it Flux, reads of any
-	// object: the first is True until the end, the second after an
-	// end that is not a success; else there is none.
+	// ConditionReconciling and ConditionStalled are read by kstatus, and with it by Flux: the
+	// first is True until the end, the second after an end without success. Otherwise they are
+	// absent.
 	ConditionReconciling = "Reconciling"
 	ConditionStalled     = "Stalled"
-	// ConditionLeftOut is True where certificates in scope could not be renewed, so that the
-	// rotation was done without them. Its message names them.
+	// ConditionLeftOut is True if certificates in scope could not be renewed and were left out.
+	// Its message names them.
 	ConditionLeftOut = "LeftOut"
 )
 
-// State is how far the rotation is; empty: nobody has taken notice of it yet.
+// State is the state of the rotation; empty: the watcher has not seen it yet.
 func (c *CertificateRotation) State() RotationState {
-	if succeeded := c.succeeded(); succeeded != nil {
+	if succeeded := c.succeededCondition(); succeeded != nil {
 		return RotationState(succeeded.Reason)
 	}
 	return ""
 }
 
-// Message says in a sentence how it stands, and why.
+// Message explains the state.
 func (c *CertificateRotation) Message() string {
-	if succeeded := c.succeeded(); succeeded != nil {
+	if succeeded := c.succeededCondition(); succeeded != nil {
 		return succeeded.Message
 	}
 	return ""
 }
 
-func (c *CertificateRotation) succeeded() *metav1.Condition {
+func (c *CertificateRotation) succeededCondition() *metav1.Condition {
 	return meta.FindStatusCondition(c.Status.Conditions, ConditionSucceeded)
 }

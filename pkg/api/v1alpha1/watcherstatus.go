@@ -6,30 +6,30 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
-// WatcherStatus is what `status` tells of an installation.
+// WatcherStatus is the state of an installation, as `status` prints it.
 type WatcherStatus struct {
 	Namespace string `json:"namespace"`
-	// Watcher is absent where only agents are installed.
+	// Watcher is absent if only agents are installed.
 	Watcher *WatcherHealth `json:"watcher,omitempty"`
 	Agents  *ReadyCount    `json:"agents,omitempty"`
-	// Policy is absent where it could not be read.
+	// Policy is absent if it could not be read.
 	Policy *PolicyInForce `json:"policy,omitempty"`
-	// WithoutReport are nodes of which nothing is known, or nothing new.
+	// WithoutReport are nodes without a report, or without a recent one.
 	WithoutReport []NodeWithoutReport `json:"withoutReport"`
-	// Due is what is due, or compromised, on which node, and what it waits for.
+	// Due are the nodes with certificates that are due or compromised, and the reasons why they wait.
 	Due []DueOnNode `json:"due"`
-	// Marks are those whose certificates have not been replaced yet.
-	Marks []OpenMark `json:"marks"`
-	// Rotations are those at work, those that wait, and those that failed.
+	// CompromisedCertificates are those whose certificates are not all replaced.
+	CompromisedCertificates []OpenCompromisedCertificate `json:"compromisedCertificates"`
+	// Rotations are those in progress, those that wait, and those that failed.
 	Rotations []OpenRotation `json:"rotations"`
-	// NotSeen says what of this could not be asked for.
+	// NotSeen lists the parts of this status that could not be read.
 	NotSeen []string `json:"notSeen,omitempty"`
-	// Skew says that the installation and the plugin are of different versions, and how to
+	// Skew reports that the installation and the plugin are of different versions, and how to
 	// update the older one.
 	Skew string `json:"skew,omitempty"`
 }
 
-// WatcherHealth is how the watcher is.
+// WatcherHealth is the state of the watcher.
 type WatcherHealth struct {
 	ReadyCount
 	NotifyOnly bool   `json:"notifyOnly,omitempty"`
@@ -39,47 +39,47 @@ type WatcherHealth struct {
 	Problem    string `json:"problem,omitempty"`
 }
 
-// PolicyInForce is what the RotationPolicy's status says.
+// PolicyInForce is the status of the RotationPolicy.
 type PolicyInForce struct {
 	// Generation of the RotationPolicy; 0: there is none, and the defaults hold.
 	Generation int64 `json:"generation"`
-	// Valid and InForce are the statuses of its conditions: True, False, or Unknown where the
+	// Valid and InForce are the statuses of its conditions: True, False, or Unknown if the
 	// watcher has not read this generation yet.
 	Valid   string `json:"valid,omitempty"`
 	InForce string `json:"inForce,omitempty"`
-	// Message says what is in force, and Problem what is wrong.
+	// Message describes the policy in force, and Problem the error in the object.
 	Message string     `json:"message,omitempty"`
 	Problem string     `json:"problem,omitempty"`
 	Since   *time.Time `json:"since,omitempty"`
 }
 
-// ReadyCount is how many of how many are ready.
+// ReadyCount is the number of ready pods, and of those wanted.
 type ReadyCount struct {
 	Ready  int32 `json:"ready"`
 	Wanted int32 `json:"wanted"`
 }
 
-// NodeWithoutReport is a node, and why nothing is known of it.
+// NodeWithoutReport is a node without a recent report, and the reason.
 type NodeWithoutReport struct {
 	Node   string `json:"node"`
 	Reason string `json:"reason"`
 }
 
-// DueOnNode is what is due on a node.
+// DueOnNode is a node with due certificates, and the reasons why they wait.
 type DueOnNode struct {
 	Node    string `json:"node"`
 	Reason  string `json:"reason"`
 	Message string `json:"message"`
 }
 
-// OpenMark is a CompromisedCertificate whose certificates are still in use.
-type OpenMark struct {
+// OpenCompromisedCertificate is a CompromisedCertificate whose certificates are still in use.
+type OpenCompromisedCertificate struct {
 	Name     string        `json:"name"`
 	Service  certs.Service `json:"service"`
 	Nodes    []string      `json:"nodes,omitempty"`
 	Reason   string        `json:"reason"`
 	Rotation string        `json:"rotation,omitempty"`
-	Message  string        `json:"message,omitempty"` // what it waits for
+	Message  string        `json:"message,omitempty"` // why it waits
 }
 
 // OpenRotation is a CertificateRotation that is not done, or failed.

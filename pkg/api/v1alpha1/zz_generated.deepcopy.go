@@ -924,8 +924,8 @@ func (in *RotationTrigger) DeepCopyInto(out *RotationTrigger) {
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
-	if in.Marks != nil {
-		in, out := &in.Marks, &out.Marks
+	if in.CompromisedCertificates != nil {
+		in, out := &in.CompromisedCertificates, &out.CompromisedCertificates
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}

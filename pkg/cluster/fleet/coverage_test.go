@@ -58,13 +58,13 @@ func TestControlPlaneNodeWithoutAnAnswerIsAFinding(t *testing.T) {
 	}{
 		"it could not be scanned": {func(_ *cluster, o *fleet.Options) {
 			o.Unscanned = []gate.Unscanned{{Node: "cp0", Reason: "NotReady for 14m"}}
-		}, "cp0 is a control-plane node, and its API server could not be requested: NotReady for 14m"},
+		}, "cp0 is a control-plane node, and its API server could not be probed: NotReady for 14m"},
 		"no API server was found behind its label": {func(_ *cluster, o *fleet.Options) {
 			o.Scanned = append(o.Scanned, inventory.Node{Name: "cp0", Known: inventory.Known{ControlPlane: true}})
-		}, "cp0 has the label of a control-plane node, and no API server was found there"},
+		}, "cp0 has the label of a control-plane node, but no API server was found on it"},
 		"its address is not known": {func(_ *cluster, o *fleet.Options) {
 			o.Scanned = append(o.Scanned, inventory.Node{Name: "cp0", Components: []inventory.Component{{Service: certs.KubeAPIServer, APIServer: "127.0.0.1:6443"}}})
-		}, "cp0 runs an API server, and it could not be requested"},
+		}, "cp0: the API server did not report whether it is ready"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCluster(3, 0)

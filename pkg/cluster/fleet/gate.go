@@ -25,7 +25,7 @@ func (r *run) awaitGate(ctx context.Context, among []string, within time.Duratio
 // judgeCluster is what speaks against touching the next node, or any: every control-plane node
 // of the cluster counts, also those that the rotation does not change.
 func (r *run) judgeCluster(healths []inventory.Health, next string) []gate.Finding {
-	return append(gate.Gate(healths, next), gate.Coverage(r.Scanned, r.Unscanned, healths)...)
+	return append(gate.CheckHealth(healths, next), gate.CheckCoverage(r.Scanned, r.Unscanned, healths)...)
 }
 
 // awaitGateBy is gate with a judgement of its own.
@@ -41,9 +41,9 @@ func (r *run) awaitGateBy(ctx context.Context, among []string, within time.Durat
 			r.health, r.asked = healths, asked
 		}
 		if len(among) > 0 {
-			next = gate.Next(among, healths)
+			next = gate.NextNode(among, healths)
 		}
-		r.warnOnce(gate.Warnings(healths))
+		r.warnOnce(gate.HealthWarnings(healths))
 		found := judge(healths, next)
 		// Overridden findings are not waited for. They are reported once nothing else is wrong.
 		open := slices.DeleteFunc(slices.Clone(found), forced)
@@ -110,7 +110,7 @@ func (r *run) warnOnce(texts []string) {
 
 // compareClocks refuses a rotation of nodes whose clocks differ too much.
 func (r *run) compareClocks() error {
-	for _, f := range gate.Clocks(r.Scanned) {
+	for _, f := range gate.CheckClocks(r.Scanned) {
 		if !r.Force {
 			return r.refusedByGate("the clocks of the nodes are too far apart to start; nothing was changed", errors.New(f.Text))
 		}

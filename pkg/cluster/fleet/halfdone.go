@@ -56,7 +56,7 @@ func (r *run) undoInterrupted(ctx context.Context, steps []plan.Step) error {
 			}
 			return err
 		}
-		judge := func(h []inventory.Health, _ string) []gate.Finding { return gate.Gate(onlyOf(h, s.Node), "") }
+		judge := func(h []inventory.Health, _ string) []gate.Finding { return gate.CheckHealth(onlyOf(h, s.Node), "") }
 		if _, err := r.awaitGateBy(ctx, nil, r.Timeout, r.overriddenAtStart, judge); err != nil {
 			return r.stoppedError(fmt.Sprintf("%s: it was interrupted and its old certificates are back, but it did not become healthy", s.Node), err)
 		}
@@ -134,9 +134,9 @@ func (r *run) anyControlPlane() bool {
 // judgeWithout is what speaks against restarting components on an interrupted node: all
 // that is wrong elsewhere.
 func (r *run) judgeWithout(node string, healths []inventory.Health) []gate.Finding {
-	found := gate.Gate(gate.Without(healths, r.inventoryOf(node)), "")
+	found := gate.CheckHealth(gate.WithoutNode(healths, r.inventoryOf(node)), "")
 	others := slices.DeleteFunc(slices.Clone(r.Scanned), func(n inventory.Node) bool { return n.Name == node })
-	return append(found, gate.Coverage(others, r.Unscanned, healths)...)
+	return append(found, gate.CheckCoverage(others, r.Unscanned, healths)...)
 }
 
 // onlyOf keeps what one node says of itself.

@@ -89,7 +89,7 @@ func (r *run) summaryOf(w *worker) string {
 		parts = append(parts, "restarted "+strings.Join(services, ", "))
 	}
 	for _, h := range r.health {
-		if m := gate.Members(h); w.step.Etcd && h.Node == w.step.Node && m != "" {
+		if m := gate.MemberSummary(h); w.step.Etcd && h.Node == w.step.Node && m != "" {
 			parts = append(parts, m)
 		}
 	}

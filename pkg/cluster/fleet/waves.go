@@ -182,7 +182,7 @@ func (r *run) askHealth(ctx context.Context) []inventory.Health {
 	}
 	r.Unlock()
 	slices.SortFunc(asked, func(a, b *worker) int { return strings.Compare(a.step.Node, b.step.Node) })
-	peers := gate.Peers(r.Scanned, func(node string) bool { return ours[node] })
+	peers := gate.PeersToProbe(r.Scanned, func(node string) bool { return ours[node] })
 	out := make([]inventory.Health, len(asked))
 	for i, w := range asked {
 		g.Go(func() error {
@@ -198,7 +198,7 @@ func (r *run) askHealth(ctx context.Context) []inventory.Health {
 		})
 	}
 	_ = g.Wait() // the functions return no errors
-	return gate.Answered(out, peers)
+	return gate.WithPeerAnswers(out, peers)
 }
 
 func nodeNames(steps []plan.Step) []string {

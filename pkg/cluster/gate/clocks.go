@@ -11,21 +11,23 @@ import (
 )
 
 // MaxClockDifference is by how much two clocks may differ. A certificate is valid from
-// [certs.Backdate] before it is signed, by the clock of its signer; a minute of that is
-// kept for what happens until it is used.
+// [certs.Backdate] before it is signed, by the clock of its signer; a minute of that is kept
+// for the time until it is used.
 const MaxClockDifference = certs.Backdate - time.Minute
 
-// clock is by how much a clock is ahead of ours, at least and at most: a scan takes time.
+// clock is by how much a clock is ahead of that of this machine, at least and at most: a scan
+// takes time.
 type clock struct {
 	name        string
 	least, most time.Duration
 }
 
-// Clocks returns a finding where clocks differ so much that a certificate which is signed
-// by one would not be valid yet by another. Clocks that were read at moments that are not
-// known are compared with each other only, and only where they are that far apart.
-func Clocks(nodes []inventory.Node) []Finding {
-	known, unknown := []clock{{name: "this machine"}}, []clock(nil)
+// CheckClocks returns a finding if clocks differ so much that a certificate signed by one of
+// them would not be valid yet by another. Clocks that were read at an unknown moment are
+// compared with each other only.
+func CheckClocks(nodes []inventory.Node) []Finding {
+	known := []clock{{name: "this machine"}}
+	unknown := []clock(nil)
 	var base time.Time
 	for _, n := range nodes {
 		switch {
@@ -41,16 +43,16 @@ func Clocks(nodes []inventory.Node) []Finding {
 	}
 	var out findings
 	for _, group := range [][]clock{known, unknown} {
-		if most := apart(group); most > MaxClockDifference {
-			out.add("clocks", "clocks differ by %s: %s; a certificate is valid from %s before it is signed, so what one of them signs would not be valid yet for the other: synchronize them (timedatectl status, chronyc tracking)",
-				most.Round(time.Second), strings.Join(outliers(group), ", "), inMinutes(certs.Backdate))
+		if most := minDifference(group); most > MaxClockDifference {
+			out.addOnce("clocks", "clocks differ by %s: %s; a certificate is valid from %s before it is signed, so what one of them signs would not be valid yet for the other: synchronize them (timedatectl status, chronyc tracking)",
+				most.Round(time.Second), strings.Join(outlierTexts(group), ", "), inMinutes(certs.Backdate))
 		}
 	}
 	return out
 }
 
-// apart is by how much two of the clocks differ at least.
-func apart(clocks []clock) time.Duration {
+// minDifference is by how much two of the clocks differ at least.
+func minDifference(clocks []clock) time.Duration {
 	var most time.Duration
 	for _, a := range clocks {
 		for _, b := range clocks {
@@ -60,8 +62,8 @@ func apart(clocks []clock) time.Duration {
 	return most
 }
 
-// outliers are the clocks that are far from most of the others, and by how much.
-func outliers(clocks []clock) []string {
+// outlierTexts names the clocks that are far from the median, and by how much.
+func outlierTexts(clocks []clock) []string {
 	sorted := slices.Clone(clocks)
 	slices.SortFunc(sorted, func(a, b clock) int { return int(a.least - b.least) })
 	middle := sorted[(len(sorted)-1)/2]

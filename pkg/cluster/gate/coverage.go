@@ -9,28 +9,28 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
-// Unscanned is a control-plane node of which there is no inventory, and why.
+// Unscanned is a control-plane node without inventory, and the reason.
 type Unscanned struct{ Node, Reason string }
 
-// Peers returns the API servers that must be requested from another node: those of
-// scanned nodes where no process of ours runs (ours says where one does), and those that
-// cannot be requested on their own node.
-func Peers(nodes []inventory.Node, ours func(node string) bool) []inventory.Peer {
+// PeersToProbe returns the API servers that must be probed from another node: those of scanned
+// nodes on which no process of this program runs (see ours), and those that cannot be probed
+// on their own node.
+func PeersToProbe(nodes []inventory.Node, ours func(node string) bool) []inventory.Peer {
 	var out []inventory.Peer
 	for i := range nodes {
 		c := nodes[i].ComponentOf(certs.KubeAPIServer)
 		if c == nil || ours(nodes[i].Name) && c.Health != "" {
 			continue
 		}
-		if address := reachable(nodes[i], c.APIServer); address != "" {
+		if address := reachableAddress(nodes[i], c.APIServer); address != "" {
 			out = append(out, inventory.Peer{Node: nodes[i].Name, Address: address})
 		}
 	}
 	return out
 }
 
-// reachable is an API server's address for other nodes; empty where it is not known.
-func reachable(n inventory.Node, advertised string) string {
+// reachableAddress is the address of an API server for other nodes; empty: unknown.
+func reachableAddress(n inventory.Node, advertised string) string {
 	host, port, err := net.SplitHostPort(advertised)
 	if err != nil {
 		return ""
@@ -45,9 +45,9 @@ func reachable(n inventory.Node, advertised string) string {
 	return ""
 }
 
-// Answered adds what nodes know of the API servers of others. One that any of them finds
-// ready is ready.
-func Answered(healths []inventory.Health, peers []inventory.Peer) []inventory.Health {
+// WithPeerAnswers adds the probes of API servers from other nodes. One healthy probe is
+// enough.
+func WithPeerAnswers(healths []inventory.Health, peers []inventory.Peer) []inventory.Health {
 	out := slices.Clone(healths)
 	for _, p := range peers {
 		var best *inventory.Probe
@@ -65,9 +65,9 @@ func Answered(healths []inventory.Health, peers []inventory.Peer) []inventory.He
 	return out
 }
 
-// Coverage returns the control-plane nodes whose API server has given no answer: the gate
-// cannot know that the cluster would still have an API without the next node.
-func Coverage(nodes []inventory.Node, unscanned []Unscanned, healths []inventory.Health) []Finding {
+// CheckCoverage returns the control-plane nodes whose API server has not answered: it is
+// unknown whether the cluster would still have an API without the next node.
+func CheckCoverage(nodes []inventory.Node, unscanned []Unscanned, healths []inventory.Health) []Finding {
 	var out findings
 	for i := range nodes {
 		n := &nodes[i]
@@ -76,21 +76,21 @@ func Coverage(nodes []inventory.Node, unscanned []Unscanned, healths []inventory
 		switch {
 		case answered:
 		case c != nil:
-			out.add("unasked "+n.Name, "%s runs an API server, and it could not be requested whether that is ready", n.Name)
+			out.addOnce("no answer of "+n.Name, "%s: the API server did not report whether it is ready", n.Name)
 		case n.Known.ControlPlane:
-			out.add("unasked "+n.Name, "%s has the label of a control-plane node, and no API server was found there that could be requested", n.Name)
+			out.addOnce("no answer of "+n.Name, "%s has the label of a control-plane node, but no API server was found on it", n.Name)
 		}
 	}
 	for _, u := range unscanned {
-		out.add("unasked "+u.Node, "%s is a control-plane node, and its API server could not be requested: %s", u.Node, u.Reason)
+		out.addOnce("no answer of "+u.Node, "%s is a control-plane node, and its API server could not be probed: %s", u.Node, u.Reason)
 	}
 	return out
 }
 
-// Without returns what the others say of the cluster, without a node's own answers and
-// without its etcd member: what must be in order before a process there may put files
-// back and restart components.
-func Without(healths []inventory.Health, node *inventory.Node) []inventory.Health {
+// WithoutNode returns the health of the cluster without a node's own answers and its etcd
+// member. Before a process on the node may roll back and restart components, the rest of the
+// cluster must be healthy.
+func WithoutNode(healths []inventory.Health, node *inventory.Node) []inventory.Health {
 	var out []inventory.Health
 	for _, h := range healths {
 		if h.Node == node.Name {
@@ -106,8 +106,8 @@ func Without(healths []inventory.Health, node *inventory.Node) []inventory.Healt
 	return out
 }
 
-// runsOn says whether an etcd member is that of a node: by its name, which kubeadm makes
-// that of the node, or by an address.
+// runsOn is true for the etcd member of a node: by its name, which kubeadm sets to that of the
+// node, or by an address.
 func runsOn(n *inventory.Node, m inventory.Member) bool {
 	c := n.ComponentOf(certs.Etcd)
 	if c == nil {
@@ -124,7 +124,7 @@ func runsOn(n *inventory.Node, m inventory.Member) bool {
 	})
 }
 
-// hostOf is the host of a URL; empty where it is none.
+// hostOf is the host of a URL; empty: the URL is invalid.
 func hostOf(address string) string {
 	u, err := url.Parse(address)
 	if err != nil {

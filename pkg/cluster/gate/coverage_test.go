@@ -24,7 +24,7 @@ func TestPeersAreTheAPIServersThatNoProcessOfOursStandsBeside(t *testing.T) {
 		apiServerOn("cp1", "10.0.0.1:6443", local), apiServerOn("cp2", "10.0.0.2:6443", local), apiServerOn("cp3", "10.0.0.3:6443", ""),
 		behind, apiServerOn("cp5", "0.0.0.0:6443", local), {Name: "w1"},
 	}
-	got := gate.Peers(nodes, func(node string) bool { return node == "cp1" || node == "cp3" })
+	got := gate.PeersToProbe(nodes, func(node string) bool { return node == "cp1" || node == "cp3" })
 	assert.Equal(t, []inventory.Peer{
 		{Node: "cp2", Address: "10.0.0.2:6443"}, {Node: "cp3", Address: "10.0.0.3:6443"},
 		{Node: "cp4", Address: "[fd00::4]:6443"}, // its own address would lead to whoever asks
@@ -36,9 +36,9 @@ func TestAPIServerIsReadyWhereOneNodeFindsItReady(t *testing.T) {
 	h := healthy(2)
 	h[0].Others = []inventory.PeerHealth{{Node: "cp3", Probe: down}, {Node: "cp4", Probe: down}}
 	h[1].Others = []inventory.PeerHealth{{Node: "cp3", Probe: up}, {Node: "cp4", Probe: down}}
-	got := gate.Answered(h, []inventory.Peer{{Node: "cp3"}, {Node: "cp4"}, {Node: "cp5"}})
+	got := gate.WithPeerAnswers(h, []inventory.Peer{{Node: "cp3"}, {Node: "cp4"}, {Node: "cp5"}})
 	require.Len(t, got, 4, "of cp5 nothing is known")
-	texts := gate.Gate(got, "")
+	texts := gate.CheckHealth(got, "")
 	require.Len(t, texts, 1)
 	assert.Equal(t, "cp4: API server is not ready: no route to host", texts[0].Text)
 }
@@ -50,20 +50,20 @@ func TestWithoutANodeNothingOfItCounts(t *testing.T) {
 		h[i].Etcd.Members[0].Healthy = false
 	}
 	cp1 := inventory.Node{Name: "cp1", Components: []inventory.Component{{Service: certs.Etcd}}}
-	assert.Empty(t, gate.Gate(gate.Without(h, &cp1), ""))
-	assert.NotEmpty(t, gate.Gate(h, ""), "the original is as it was")
+	assert.Empty(t, gate.CheckHealth(gate.WithoutNode(h, &cp1), ""))
+	assert.NotEmpty(t, gate.CheckHealth(h, ""), "the original is as it was")
 
 	// A member of another name is known by its address.
 	for i := range h {
 		h[i].Etcd.Members[0].Name = "infra0"
 		h[i].Etcd.Members[0].ClientURLs = []string{"https://10.0.0.1:2379"}
 	}
-	assert.NotEmpty(t, gate.Gate(gate.Without(h, &cp1), ""))
+	assert.NotEmpty(t, gate.CheckHealth(gate.WithoutNode(h, &cp1), ""))
 	cp1.Components[0].ClientURLs = []string{"https://127.0.0.1:2379", "https://10.0.0.1:2379"}
-	assert.Empty(t, gate.Gate(gate.Without(h, &cp1), ""))
+	assert.Empty(t, gate.CheckHealth(gate.WithoutNode(h, &cp1), ""))
 	// External etcd is no part of the node.
 	external := inventory.Node{Name: "cp1"}
-	assert.NotEmpty(t, gate.Gate(gate.Without(h, &external), ""))
+	assert.NotEmpty(t, gate.CheckHealth(gate.WithoutNode(h, &external), ""))
 }
 
 func TestClocks(t *testing.T) {
@@ -85,7 +85,7 @@ func TestClocks(t *testing.T) {
 		"no time at all":                  {[]inventory.Node{{Name: "cp1"}, at("cp2", 0, 0)}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			found := gate.Clocks(tt.nodes)
+			found := gate.CheckClocks(tt.nodes)
 			if tt.want == "" {
 				assert.Empty(t, found)
 				return

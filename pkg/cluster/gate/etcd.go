@@ -7,7 +7,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
-// answers are what members say of themselves on their own nodes, by their ids.
+// answers are the states that members report on their own nodes, by their ids.
 type answers map[uint64]inventory.Member
 
 func ownAnswers(healths []inventory.Health) answers {
@@ -25,10 +25,9 @@ func ownAnswers(healths []inventory.Health) answers {
 	return out
 }
 
-// complete fills in the members at whose address another one answers: those that
-// advertise 127.0.0.1 can be known on their own nodes, and nowhere else. What no node has
-// asked stays unknown.
-func (a answers) complete(e *inventory.Etcd) *inventory.Etcd {
+// fillMembers replaces members at whose address another member answers: those that advertise
+// 127.0.0.1 are known on their own nodes only. Members without an own answer stay unknown.
+func (a answers) fillMembers(e *inventory.Etcd) *inventory.Etcd {
 	out := *e
 	out.Members = slices.Clone(e.Members)
 	for i, m := range out.Members {
@@ -42,14 +41,14 @@ func (a answers) complete(e *inventory.Etcd) *inventory.Etcd {
 func gateEtcd(h inventory.Health, next string, out *findings) {
 	e := h.Etcd
 	if e.Error != "" {
-		out.add("etcd seen by "+h.Node, "%s: etcd does not answer: %s", h.Node, e.Error)
+		out.addOnce("etcd seen by "+h.Node, "%s: etcd does not answer: %s", h.Node, e.Error)
 		return
 	}
 	if e.LeaderID == 0 {
-		out.add("leader seen by "+h.Node, "%s: etcd has no leader", h.Node)
+		out.addOnce("leader seen by "+h.Node, "%s: etcd has no leader", h.Node)
 	}
 	for _, a := range e.Alarms {
-		out.add("alarm "+a, "etcd alarm: %s", a)
+		out.addOnce("alarm "+a, "etcd alarm: %s", a)
 	}
 	oneLeader(e, out)
 	healthy := 0
@@ -61,41 +60,41 @@ func gateEtcd(h inventory.Health, next string, out *findings) {
 	// Without the next node: one voter fewer must still be a majority.
 	voters := len(e.Members)
 	if h.Node == next && e.LocalID != 0 && voters > 2 && healthy-1 < voters/2+1 {
-		out.add(quorum+next, "etcd would lose its quorum without %s: %d of %d members are healthy", next, healthy, voters)
+		out.addOnce(quorum+next, "etcd would lose its quorum without %s: %d of %d members are healthy", next, healthy, voters)
 	}
 }
 
-// gateMember judges one member and says whether it counts for the quorum.
+// gateMember checks one member, and returns whether it counts for the quorum.
 func gateMember(e *inventory.Etcd, m inventory.Member, out *findings) bool {
 	key := fmt.Sprintf("etcd member %x", m.ID)
 	switch {
 	case m.Name == "":
-		out.add(key+" never started", "etcd member %x never started", m.ID)
+		out.addOnce(key+" never started", "etcd member %x never started", m.ID)
 		return false
 	case m.Learner:
-		out.add(key+" is a learner", "etcd member %q is a learner", m.Name)
+		out.addOnce(key+" is a learner", "etcd member %q is a learner", m.Name)
 		return false
 	case m.AnsweredBy != 0:
-		out.add(key+" did not answer", "the health of etcd member %q is %s", m.Name, m.Error)
+		out.addOnce(key+" did not answer", "the health of etcd member %q is %s", m.Name, m.Error)
 		return false
 	case !m.Healthy:
-		out.add(key+" is not healthy", "etcd member %q is not healthy: %s", m.Name, m.Error)
+		out.addOnce(key+" is not healthy", "etcd member %q is not healthy: %s", m.Name, m.Error)
 		return false
 	}
-	if lag := behind(e, m); lag > MaxRaftLag {
-		out.add(key+" lags", "etcd member %q is %d entries behind its leader (%d are fine)", m.Name, lag, MaxRaftLag)
+	if lag := entriesBehind(e, m); lag > MaxRaftLag {
+		out.addOnce(key+" lags", "etcd member %q is %d entries behind its leader (%d are fine)", m.Name, lag, MaxRaftLag)
 	}
-	if lag := unapplied(m); lag > MaxRaftLag {
-		out.add(key+" does not apply", "etcd member %q has %d entries of the raft log still to apply to its database (%d are fine)", m.Name, lag, MaxRaftLag)
+	if lag := entriesUnapplied(m); lag > MaxRaftLag {
+		out.addOnce(key+" does not apply", "etcd member %q has %d entries of the raft log still to apply to its database (%d are fine)", m.Name, lag, MaxRaftLag)
 	}
 	if full := percentFull(m); full >= refuseFull {
-		out.add(key+" is full", "the database of etcd member %q is %d%% of its quota of %d MiB: at 100%% it refuses every write; "+
+		out.addOnce(key+" is full", "the database of etcd member %q is %d%% of its quota of %d MiB: at 100%% it refuses every write; "+
 			"compact and defragment it", m.Name, full, m.DBQuota>>20)
 	}
 	return true
 }
 
-// oneLeader finds healthy members that follow different leaders, or are in different terms.
+// oneLeader checks that healthy members follow one leader in one term.
 func oneLeader(e *inventory.Etcd, out *findings) {
 	var first *inventory.Member
 	for i := range e.Members {
@@ -105,16 +104,16 @@ func oneLeader(e *inventory.Etcd, out *findings) {
 		case first == nil:
 			first = m
 		case m.LeaderID != first.LeaderID:
-			out.add("etcd leaders differ", "etcd members do not agree on their leader: %q follows %s, %q follows %s",
+			out.addOnce("etcd leaders differ", "etcd members do not agree on their leader: %q follows %s, %q follows %s",
 				first.Name, nameOf(e, first.LeaderID), m.Name, nameOf(e, m.LeaderID))
 		case m.RaftTerm != first.RaftTerm:
-			out.add("etcd terms differ", "etcd members are in different raft terms: %q in %d, %q in %d",
+			out.addOnce("etcd terms differ", "etcd members are in different raft terms: %q in %d, %q in %d",
 				first.Name, first.RaftTerm, m.Name, m.RaftTerm)
 		}
 	}
 }
 
-// nameOf is a member's name, or its id where there is none of that id.
+// nameOf is the name of a member, or its id if it has none.
 func nameOf(e *inventory.Etcd, id uint64) string {
 	for _, m := range e.Members {
 		if m.ID == id && m.Name != "" {
@@ -124,9 +123,9 @@ func nameOf(e *inventory.Etcd, id uint64) string {
 	return fmt.Sprintf("%x", id)
 }
 
-// behind is by how many entries a member's log trails its leader's; 0 where that is not
-// known.
-func behind(e *inventory.Etcd, m inventory.Member) uint64 {
+// entriesBehind is by how many entries the log of a member trails that of its leader; 0:
+// unknown.
+func entriesBehind(e *inventory.Etcd, m inventory.Member) uint64 {
 	newest := leaderIndex(e)
 	if m.RaftIndex == 0 || newest <= m.RaftIndex {
 		return 0
@@ -134,16 +133,16 @@ func behind(e *inventory.Etcd, m inventory.Member) uint64 {
 	return newest - m.RaftIndex
 }
 
-// unapplied is how many entries that are in a member's log are not in its database yet; 0
-// where that is not known.
-func unapplied(m inventory.Member) uint64 {
+// entriesUnapplied is how many entries of the log of a member are not in its database yet; 0:
+// unknown.
+func entriesUnapplied(m inventory.Member) uint64 {
 	if m.RaftAppliedIndex == 0 || m.RaftIndex <= m.RaftAppliedIndex {
 		return 0
 	}
 	return m.RaftIndex - m.RaftAppliedIndex
 }
 
-// leaderIndex is how far the leader's log is; 0 where that is not known.
+// leaderIndex is the last entry in the log of the leader; 0: unknown.
 func leaderIndex(e *inventory.Etcd) uint64 {
 	for _, m := range e.Members {
 		if m.ID == e.LeaderID {
@@ -153,7 +152,7 @@ func leaderIndex(e *inventory.Etcd) uint64 {
 	return 0
 }
 
-// percentFull is how much of its quota a database takes; 0 where that is not known.
+// percentFull is the used part of the quota of a database; 0: unknown.
 func percentFull(m inventory.Member) int64 {
 	if m.DBQuota <= 0 || m.DBSize <= 0 {
 		return 0

@@ -117,7 +117,7 @@ func TestGate(t *testing.T) {
 			if tt.change != nil {
 				tt.change(h)
 			}
-			problems := gate.Gate(h, tt.next)
+			problems := gate.CheckHealth(h, tt.next)
 			if tt.want == "" {
 				assert.Empty(t, problems)
 				return
@@ -178,7 +178,7 @@ func TestKeysOutliveNumbers(t *testing.T) {
 	before, after := healthy(3), healthy(3)
 	lagging(before, 2000)
 	lagging(after, 3000)
-	a, b := gate.Gate(before, ""), gate.Gate(after, "")
+	a, b := gate.CheckHealth(before, ""), gate.CheckHealth(after, "")
 	assert.Len(t, a, 1)
 	assert.Equal(t, a[0].Key, b[0].Key)
 	assert.NotEqual(t, a[0].Text, b[0].Text)
@@ -186,7 +186,7 @@ func TestKeysOutliveNumbers(t *testing.T) {
 
 	after[0].Etcd.Members[2].Healthy = false
 	about := 0
-	for _, f := range gate.Gate(after, "cp1") {
+	for _, f := range gate.CheckHealth(after, "cp1") {
 		if f.AboutNext() {
 			about++
 		}
@@ -196,35 +196,35 @@ func TestKeysOutliveNumbers(t *testing.T) {
 
 func TestWarnings(t *testing.T) {
 	h := healthy(3)
-	assert.Empty(t, gate.Warnings(h))
+	assert.Empty(t, gate.HealthWarnings(h))
 	full(h, 1700)
 	full(h[1:], 1700) // another node says the same
-	assert.Equal(t, []string{`the database of etcd member "cp2" is 83% of its quota of 2048 MiB; from 95% on no rotation starts`}, gate.Warnings(h))
+	assert.Equal(t, []string{`the database of etcd member "cp2" is 83% of its quota of 2048 MiB; from 95% on no rotation starts`}, gate.HealthWarnings(h))
 	full(h, 2000)
-	assert.Len(t, gate.Warnings(h[:1]), 0, "the gate says it")
+	assert.Len(t, gate.HealthWarnings(h[:1]), 0, "the gate says it")
 
 	h = healthy(2)
 	loopback(h)
 	assert.Equal(t, []string{
 		`the health of etcd member "cp2" is known on its own node only: another answers`,
 		`the health of etcd member "cp1" is known on its own node only: another answers`,
-	}, gate.Warnings(h))
+	}, gate.HealthWarnings(h))
 }
 
 func TestMembers(t *testing.T) {
 	h := healthy(3)
-	assert.Equal(t, "3/3 members healthy", gate.Members(h[0]))
+	assert.Equal(t, "3/3 members healthy", gate.MemberSummary(h[0]))
 	h[0].Etcd.Members[1].Healthy = false
-	assert.Equal(t, "2/3 members healthy", gate.Members(h[0]))
+	assert.Equal(t, "2/3 members healthy", gate.MemberSummary(h[0]))
 	loopback(h)
-	assert.Equal(t, "1/3 members healthy, 2 not known here", gate.Members(h[0]))
-	assert.Empty(t, gate.Members(inventory.Health{Etcd: &inventory.Etcd{Error: "refused"}}))
+	assert.Equal(t, "1/3 members healthy, 2 not known here", gate.MemberSummary(h[0]))
+	assert.Empty(t, gate.MemberSummary(inventory.Health{Etcd: &inventory.Etcd{Error: "refused"}}))
 }
 
 func TestNextTakesTheLeaderLast(t *testing.T) {
 	h := healthy(3)
-	assert.Equal(t, "cp2", gate.Next([]string{"cp1", "cp2", "cp3"}, h))
-	assert.Equal(t, "cp3", gate.Next([]string{"cp1", "cp3"}, h))
-	assert.Equal(t, "cp1", gate.Next([]string{"cp1"}, h))
-	assert.Equal(t, "cp1", gate.Next([]string{"cp1", "cp2"}, nil), "without etcd, plan order")
+	assert.Equal(t, "cp2", gate.NextNode([]string{"cp1", "cp2", "cp3"}, h))
+	assert.Equal(t, "cp3", gate.NextNode([]string{"cp1", "cp3"}, h))
+	assert.Equal(t, "cp1", gate.NextNode([]string{"cp1"}, h))
+	assert.Equal(t, "cp1", gate.NextNode([]string{"cp1", "cp2"}, nil), "without etcd, plan order")
 }

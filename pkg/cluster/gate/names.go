@@ -10,13 +10,13 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
-// Misnamed returns the serving certificates of a node that do not name it any more.
-// ips and names are the node's own, as the API knows them now.
+// CheckNames returns the serving certificates of a node that lack the current names of the
+// node. ips and names are those of the Node object.
 //
-// A certificate with IP addresses must have one of the node's (those of loopback and
-// of the service range are every node's, and do not count); one with names only must
-// have one of its names. A renewal keeps the names as they are, so it does not mend this.
-func Misnamed(n inventory.Node, ips, names []string) []inventory.Finding {
+// A certificate with IP addresses must have one of the node (loopback and service addresses do
+// not count); one with names only must have one of its names. A renewal keeps the names, so it
+// does not fix this.
+func CheckNames(n inventory.Node, ips, names []string) []inventory.Finding {
 	var out []inventory.Finding
 	names = append(slices.Clone(names), n.Name)
 	services := serviceRanges(n)
@@ -38,27 +38,28 @@ func Misnamed(n inventory.Node, ips, names []string) []inventory.Finding {
 			}
 		}
 		switch {
-		case len(own) > 0 && len(ips) > 0 && !slices.ContainsFunc(ips, func(ip string) bool { return slices.Contains(own, address(ip)) }):
-			out = append(out, misnamed(c, "address "+strings.Join(ips, ", "), c.SANs))
-		case len(own) == 0 && len(hosts) > 0 && !slices.ContainsFunc(names, func(name string) bool { return named(hosts, name) }):
-			out = append(out, misnamed(c, "name "+strings.Join(names, ", "), hosts))
+		case len(own) > 0 && len(ips) > 0 && !slices.ContainsFunc(ips, func(ip string) bool { return slices.Contains(own, parseAddress(ip)) }):
+			out = append(out, namesFinding(c, "address "+strings.Join(ips, ", "), c.SANs))
+		case len(own) == 0 && len(hosts) > 0 && !slices.ContainsFunc(names, func(name string) bool { return matchesName(hosts, name) }):
+			out = append(out, namesFinding(c, "name "+strings.Join(names, ", "), hosts))
 		}
 	}
 	return out
 }
 
-func misnamed(c inventory.Certificate, lacks string, has []string) inventory.Finding {
+func namesFinding(c inventory.Certificate, lacks string, has []string) inventory.Finding {
 	return inventory.Finding{Kind: inventory.Names, Service: c.Service, Path: c.Store.Cert, Text: fmt.Sprintf(
-		"%s does not have the node's %s, but %s; a renewal keeps the names, so make it anew with the right ones", c.Name, lacks, strings.Join(has, ", "))}
+		"%s does not have the node's %s, but %s; a renewal keeps the names: create a new certificate with the right ones", c.Name, lacks, strings.Join(has, ", "))}
 }
 
-// address is the zero Addr for what is none.
-func address(s string) netip.Addr {
+// parseAddress returns the zero Addr for an invalid address.
+func parseAddress(s string) netip.Addr {
 	a, _ := netip.ParseAddr(s)
 	return a
 }
 
-// serviceRanges are those whose first address every API server's certificate has.
+// serviceRanges are the service ranges: the certificate of every API server has the first
+// address of each.
 func serviceRanges(n inventory.Node) []netip.Prefix {
 	c := n.ComponentOf(certs.KubeAPIServer)
 	if c == nil {
@@ -79,8 +80,8 @@ func serviceRanges(n inventory.Node) []netip.Prefix {
 	return out
 }
 
-// named says whether one of a certificate's names is the given one, wildcards included.
-func named(hosts []string, name string) bool {
+// matchesName is true if one of the names of a certificate matches, including wildcards.
+func matchesName(hosts []string, name string) bool {
 	_, domain, _ := strings.Cut(name, ".")
 	return slices.ContainsFunc(hosts, func(h string) bool {
 		return strings.EqualFold(h, name) || (domain != "" && strings.EqualFold(h, "*."+domain))

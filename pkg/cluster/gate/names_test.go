@@ -39,7 +39,7 @@ func TestMisnamed(t *testing.T) {
 			}
 			n := inventory.Node{Name: "cp1", Certificates: []inventory.Certificate{c}, Components: []inventory.Component{
 				{Service: certs.KubeAPIServer, Args: []string{"--service-cluster-ip-range=10.96.0.0/12,fd01::/112"}}}}
-			got := gate.Misnamed(n, tt.ips, []string{"host1.example"})
+			got := gate.CheckNames(n, tt.ips, []string{"host1.example"})
 			if tt.want == "" {
 				assert.Empty(t, got)
 				return

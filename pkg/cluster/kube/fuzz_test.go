@@ -49,7 +49,7 @@ func FuzzInventory(f *testing.F) {
 		for _, past := range plan.RotationsOf(nodes, now) {
 			require.Regexp(t, `^(--all|--service [a-z,-]+)?( --node [a-z0-9.,-]+)?$`, past.CommandArgs())
 		}
-		gate.Misnamed(*n, []string{"10.0.0.2"}, []string{"w1.example"})
+		gate.CheckNames(*n, []string{"10.0.0.2"}, []string{"w1.example"})
 	})
 }
 

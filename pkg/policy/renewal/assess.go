@@ -4,22 +4,22 @@ import (
 	"time"
 )
 
-// soonPart of the threshold before it is due a certificate comes along with others that
-// are: nodes that were set up within days of each other are rotated in one go.
-const soonPart = 10
+// soonFraction of the threshold before it is due, a certificate is renewed together with due
+// ones: nodes that were set up within days of each other are rotated at once.
+const soonFraction = 10
 
-// Assessment is what a policy says of one node. It holds until Next.
+// Assessment is the result of a policy for one node. It is valid until Next.
 type Assessment struct {
 	Node    string
 	Notices []Notice
-	Items   []Item // what is due, and what may come along; usually nothing
-	// LeftOut is what is due and cannot be renewed. It is never an Item, so that it keeps no
-	// other certificate from being renewed.
+	Items   []Item // due certificates, and others that may be renewed with them; usually none
+	// LeftOut are due certificates that cannot be renewed. They are never Items, so that they
+	// do not block other certificates.
 	LeftOut []LeftOut
 	Next    time.Time // when the clock alone changes it; zero: never
 }
 
-// HasDue says whether something on the node is to be renewed, if only by a person.
+// HasDue is true if a certificate on the node is due, also if only an operator can renew it.
 func (a Assessment) HasDue() bool {
 	for _, i := range a.Items {
 		if !i.Soon {
@@ -29,7 +29,7 @@ func (a Assessment) HasDue() bool {
 	return len(a.LeftOut) > 0
 }
 
-// LeftOut is a certificate that is due and that no rotation under its rule can renew.
+// LeftOut is a due certificate that no rotation under its rule can renew.
 type LeftOut struct {
 	Ref
 	Text string // why
@@ -39,8 +39,8 @@ type LeftOut struct {
 type Item struct {
 	Ref
 	ControlPlane bool
-	Soon         bool // not due yet; only together with others
-	// Held says why it is not renewed by itself, as far as the node alone tells.
+	Soon         bool // not due yet: renewed only together with others
+	// Held is why it is not renewed automatically, as far as the node determines it.
 	Held     Reason
 	HeldText string
 	Until    time.Time // when the clock alone changes that; zero: never
@@ -48,24 +48,24 @@ type Item struct {
 	cert     Certificate
 }
 
-// Assess judges one node. The policy must not be changed while the result is kept.
+// Assess assesses one node. The policy must not be changed while the result is used.
 func Assess(now time.Time, p *Policy, n *Node) Assessment {
 	a := Assessment{Node: n.Name}
-	// wake notes a moment at which the clock alone changes something.
+	// wake records a moment at which time alone changes the result.
 	wake := func(at time.Time) {
 		if at.After(now) {
-			a.Next = earlier(a.Next, at)
+			a.Next = earlierOf(a.Next, at)
 		}
 	}
 	for i := range n.Certificates {
 		c := &n.Certificates[i]
 		if c.Fingerprint == "" || c.NotAfter.IsZero() {
-			continue // it cannot be parsed, which the report tells
+			continue // it cannot be parsed, see its report
 		}
 		r := p.RuleFor(n, c)
-		threshold := r.threshold(c)
+		threshold := r.dueBefore(c)
 		due := c.NotAfter.Add(-threshold)
-		soon := due.Add(-threshold / soonPart)
+		soon := due.Add(-threshold / soonFraction)
 		wake(soon)
 		wake(due)
 		wake(c.NotAfter)
@@ -74,7 +74,7 @@ func Assess(now time.Time, p *Policy, n *Node) Assessment {
 		} else if !now.Before(due) {
 			a.Notices = append(a.Notices, certificateNotice(CertificateExpiring, n, c, r))
 		}
-		if why := c.unrenewable(r.Renewal); why != "" {
+		if why := c.unrenewableReason(r.Renewal); why != "" {
 			if !now.Before(due) {
 				a.LeftOut = append(a.LeftOut, LeftOut{refOf(n, c), why})
 			}
@@ -83,11 +83,11 @@ func Assess(now time.Time, p *Policy, n *Node) Assessment {
 		if now.Before(soon) {
 			continue
 		}
-		item := p.item(now, n, c, r)
+		item := p.assessItem(now, n, c, r)
 		item.Soon = now.Before(due)
 		wake(item.Until)
-		if ca := n.issuer(c, now); ca != nil {
-			wake(ca.NotAfter.Add(-c.leastGain())) // from then on nothing is worth it
+		if ca := n.issuerOf(c, now); ca != nil {
+			wake(ca.NotAfter.Add(-c.minGain())) // from then on a renewal gains too little
 		}
 		a.Items = append(a.Items, item)
 	}
@@ -96,7 +96,7 @@ func Assess(now time.Time, p *Policy, n *Node) Assessment {
 		if ca.Fingerprint == "" || ca.NotAfter.IsZero() {
 			continue
 		}
-		near := ca.NotAfter.Add(-p.Authorities.Of(ca.NotAfter.Sub(ca.NotBefore)))
+		near := ca.NotAfter.Add(-p.Authorities.PartOf(ca.NotAfter.Sub(ca.NotBefore)))
 		wake(near)
 		if !now.Before(near) {
 			a.Notices = append(a.Notices, Notice{
@@ -112,30 +112,30 @@ func certificateNotice(kind NoticeKind, n *Node, c *Certificate, r *Rule) Notice
 	return Notice{
 		Kind: kind, Node: n.Name, Service: c.Service, Name: c.Name, Path: c.Path, User: c.User, Subject: c.Subject, Issuer: c.Issuer, Serial: c.Serial,
 		Fingerprint: c.Fingerprint, NotBefore: c.NotBefore, NotAfter: c.NotAfter, Rule: r.Name,
-		NotRenewable: c.unrenewable(r.Renewal),
+		NotRenewable: c.unrenewableReason(r.Renewal),
 	}
 }
 
-// item judges what of a certificate depends on its node alone.
-func (p *Policy) item(now time.Time, n *Node, c *Certificate, r *Rule) Item {
+// assessItem assesses one certificate as far as it depends on its node alone.
+func (p *Policy) assessItem(now time.Time, n *Node, c *Certificate, r *Rule) Item {
 	item := Item{Ref: refOf(n, c), ControlPlane: n.ControlPlane, rule: r, cert: *c}
-	item.Held, item.HeldText = standing(n, c, r)
+	item.Held, item.HeldText = neverReason(n, c, r)
 	if item.Held == "" {
-		item.Held, item.HeldText, item.Until = p.worth(now, n, c, r)
+		item.Held, item.HeldText, item.Until = p.judgeGain(now, n, c, r)
 	}
 	return item
 }
 
-// standing is why a certificate is never rotated by itself as its node and its rule are,
-// whether it is due or compromised.
-func standing(n *Node, c *Certificate, r *Rule) (Reason, string) {
+// neverReason is why node and rule exclude every automatic rotation of a certificate, due or
+// compromised.
+func neverReason(n *Node, c *Certificate, r *Rule) (Reason, string) {
 	switch {
 	case r.Mode == NotifyOnly:
-		return ReasonNotifyOnly, "rule " + quoted(r.Name) + " only notifies"
+		return ReasonNotifyOnly, "rule " + quoteName(r.Name) + " is notify-only"
 	case ofControlPlane(c.Service) && !n.ControlPlane:
-		return ReasonNotControlPlane, "node " + quoted(n.Name) + " reports a certificate of the control plane, and its Node object has no control-plane label"
-	case n.Away != "":
-		return ReasonNodeAway, "node " + quoted(n.Name) + " cannot be worked on: " + n.Away
+		return ReasonNotControlPlane, "node " + quoteName(n.Name) + " reports a certificate of the control plane, and its Node object has no control-plane label"
+	case n.Unavailable != "":
+		return ReasonNodeUnavailable, "node " + quoteName(n.Name) + " cannot be rotated: " + n.Unavailable
 	}
 	return "", ""
 }

@@ -5,33 +5,40 @@ import (
 	"time"
 )
 
-// failed says whether earlier attempts hold a certificate back. None does so for good: what
-// has failed too often, or needs a person, is still tried once a day, since the cause may be
-// gone; and more often once its end is near or its key is in wrong hands.
-func (d *decider) failed(ref Ref, r *Rule, c *Certificate, compromised bool) (Reason, string, time.Time) {
-	t, retry := d.record.trouble(ref, compromised), d.Policy.Retry
+// backOffReason returns why earlier attempts delay a certificate, and until when. None does so
+// permanently: after too many failures, or if manual intervention is required, a certificate
+// is tried once a day, since the cause may be fixed. It is tried more often once it expires
+// soon, or if its key is compromised.
+func (d *decider) backOffReason(ref Ref, r *Rule, c *Certificate, compromised bool) (Reason, string, time.Time) {
+	t := d.attempts.failuresOf(ref, compromised)
+	retry := d.Policy.Retry
 	if t.name == "" {
 		return "", "", time.Time{}
 	}
-	threshold := r.threshold(c)
+	threshold := r.dueBefore(c)
 	if compromised {
-		retry.Initial, retry.Max, threshold = min(retry.Initial, compromisedPause), min(retry.Max, longestCompromised), 0
+		retry.Initial = min(retry.Initial, compromisedInitialPause)
+		retry.Max = min(retry.Max, compromisedMaxPause)
+		threshold = 0
 	}
 	pause := retry.pauseAfterCancel(t.canceled)
 	if t.failures+t.refusals > 0 || t.elsewhere {
-		pause = retry.pause(t.failures+t.refusals, threshold)
+		pause = retry.pauseAfter(t.failures+t.refusals, threshold)
 	}
-	why, text := ReasonBackOff, "rotation "+quoted(t.name)+" "+t.words()
-	switch urgent := r.urgent(c, d.Now); {
+	why := ReasonBackOff
+	text := "rotation " + quoteName(t.name) + " " + t.describeFailures()
+	switch urgent := r.isUrgent(c, d.Now); {
 	case compromised:
 	case urgent:
-		pause = min(pause, max(c.NotAfter.Sub(d.Now)/8, retry.pause(1, threshold)))
+		pause = min(pause, max(c.NotAfter.Sub(d.Now)/8, retry.pauseAfter(1, threshold)))
 	case t.manualInterventionRequired:
-		why, pause = ReasonStopped, max(pause, day)
-		text = "rotation " + quoted(t.name) + " needs a person; it is tried once a day until its nodes are in order"
+		why = ReasonStopped
+		pause = max(pause, day)
+		text = "rotation " + quoteName(t.name) + ": manual intervention required; it is tried once a day"
 	case retry.StopAfter > 0 && t.failures >= retry.StopAfter:
-		why, pause = ReasonStopped, max(pause, day)
-		text = fmt.Sprintf("%d rotations have failed, %s last; it is tried once a day", t.failures, quoted(t.name))
+		why = ReasonStopped
+		pause = max(pause, day)
+		text = fmt.Sprintf("%d rotations have failed, %s last; it is tried once a day", t.failures, quoteName(t.name))
 	}
 	if until := t.last.Add(pause); until.After(d.Now) {
 		return why, text, until

@@ -11,24 +11,24 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// Reason is why something that is due does not start.
+// Reason is why a due certificate does not start to rotate.
 type Reason string
 
 // The reasons.
 const (
-	ReasonRunning         Reason = "Running"         // one rotation at a time, and there is one
-	ReasonQueued          Reason = "Queued"          // it does not fit into the one that starts now
-	ReasonSuspended       Reason = "Suspended"       // its rotation is there, and somebody has suspended it
+	ReasonRunning         Reason = "Running"         // another rotation is in progress
+	ReasonQueued          Reason = "Queued"          // it does not fit into the rotation that starts now
+	ReasonSuspended       Reason = "Suspended"       // its rotation is suspended
 	ReasonWindow          Reason = "Window"          // no maintenance window is open
-	ReasonFreeze          Reason = "Freeze"          // the policy stops everything
-	ReasonLimit           Reason = "Limit"           // enough rotations for this day
+	ReasonFreeze          Reason = "Freeze"          // the policy has a freeze
+	ReasonLimit           Reason = "Limit"           // the daily limit is reached
 	ReasonBackOff         Reason = "BackOff"         // it failed, and is tried again later
-	ReasonStopped         Reason = "Stopped"         // it failed too often: a person must look, and it is tried once a day
-	ReasonNotifyOnly      Reason = "NotifyOnly"      // its rule acts on nothing
-	ReasonCANearEnd       Reason = "CANearEnd"       // a successor would end with its CA, too soon
-	ReasonNoGain          Reason = "NoGain"          // a successor would be due again before the old one ends
-	ReasonNodeAway        Reason = "NodeAway"        // no pod of ours can work there now
-	ReasonNotRenewable    Reason = "NotRenewable"    // nothing on its node can renew it
+	ReasonStopped         Reason = "Stopped"         // it failed too often, or manual intervention is required: it is tried once a day
+	ReasonNotifyOnly      Reason = "NotifyOnly"      // its rule starts nothing
+	ReasonCAExpiresSoon   Reason = "CAExpiresSoon"   // a new certificate would expire with its CA, too soon
+	ReasonNoGain          Reason = "NoGain"          // a new certificate would be due again before the old one expires
+	ReasonNodeUnavailable Reason = "NodeUnavailable" // no pod can run on its node now
+	ReasonNotRenewable    Reason = "NotRenewable"    // it cannot be renewed on its node
 	ReasonNotControlPlane Reason = "NotControlPlane" // a worker reports a certificate of the control plane
 )
 
@@ -36,64 +36,64 @@ const (
 type Input struct {
 	Now    time.Time
 	Policy *Policy
-	// Assessments of the nodes that have Items. Others may be among them.
+	// Assessments of the nodes that have Items; there may be others.
 	Assessments []Assessment
-	// Node returns a node of the cluster; false: there is none of that name any more. It
-	// is asked about nodes with due certificates and about those that marks name.
-	Node    func(name string) (Node, bool)
-	Marks   []Mark
-	History []Past
-	// Requested are rotations that were asked for before and whose objects do not exist
-	// yet. While all of it is still due, or compromised, each is asked for again as it was,
-	// so that no two objects are made for one certificate.
+	// Node returns a node of the cluster; false: it does not exist. It is called for nodes
+	// with due or compromised certificates.
+	Node                    func(name string) (Node, bool)
+	CompromisedCertificates []CompromisedCertificate
+	History                 []Past
+	// Requested are earlier proposals whose objects do not exist yet. While all their
+	// certificates are still due or compromised, each is proposed again unchanged, so that no
+	// two objects are created for one certificate.
 	Requested []Proposal
 }
 
 // Decision is what to do now.
 type Decision struct {
-	// Start are rotations to ask for: at most one renewal, and what replaces compromised
-	// keys. They are returned until History knows them.
+	// Start are the rotations to request: at most one renewal, and replacements of compromised
+	// keys. They are returned until History has them.
 	Start []Proposal
-	// Waiting is what is due, or compromised, and does not start.
+	// Waiting are due and compromised certificates that do not start.
 	Waiting []Waiting
 	Next    time.Time // when the clock alone changes the decision; zero: never
 }
 
-// Proposal is one rotation to ask for.
+// Proposal is one rotation to request.
 type Proposal struct {
-	Name           string
-	Compromised    bool
-	Services       []certs.Service
-	Nodes          []string
-	Restart        plan.RestartPolicy
-	Validity       time.Duration // 0: as the cluster has it
-	MaxUnavailable string
-	Fingerprints   []string // of Certificates, sorted, once each
-	Certificates   []Ref    // what is due; what shares their services and nodes comes along
-	Marks          []string // names
-	Attempt        int
-	// Overrides says that it starts outside its window, because an end is near.
+	Name                    string
+	Compromised             bool
+	Services                []certs.Service
+	Nodes                   []string
+	Restart                 plan.RestartPolicy
+	Validity                time.Duration // 0: the default of the cluster
+	MaxUnavailable          string
+	Fingerprints            []string // of Certificates, sorted, once each
+	Certificates            []Ref    // due; others of the same services and nodes are renewed with them
+	CompromisedCertificates []string // names
+	Attempt                 int
+	// Overrides means that it starts outside its window, because a certificate expires soon.
 	Overrides bool
-	// Urgent says that an end is near enough not to wait for a window, or past.
+	// Urgent means that a certificate has expired, or expires too soon to wait for a window.
 	Urgent bool
 }
 
-// Waiting is a group of certificates that wait for the same.
+// Waiting are certificates that wait for the same reason.
 type Waiting struct {
 	Reason       Reason
-	Text         string    // a sentence for people
-	Until        time.Time // zero: not by time alone
+	Text         string    // an explanation
+	Until        time.Time // zero: time alone does not end it
 	Compromised  bool
 	Certificates []Ref
 }
 
-// Decide says what starts now. Compromised keys come first and wait for nothing but their
-// own failures, unless the policy holds them back. A renewal starts when nothing else
-// runs: everything that is due and allowed, in one rotation as far as the rules agree.
+// Decide returns the rotations that start now. Compromised keys come first, and wait only
+// after own failures, unless the policy stops them. A renewal starts if no rotation is in
+// progress: one rotation of everything that is due and permitted, as far as the rules agree.
 func Decide(in Input) Decision {
-	d := decider{Input: in, record: newRecord(in.History), nodes: map[string]*Node{}, waiting: map[string]*Waiting{}}
-	start := d.compromises()
-	start = append(start, d.renewals(len(start) > 0)...)
+	d := decider{Input: in, attempts: newAttemptIndex(in.History), nodes: map[string]*Node{}, waiting: map[string]*Waiting{}}
+	start := d.compromisedProposals()
+	start = append(start, d.renewalProposals(len(start) > 0)...)
 	out := Decision{Start: start, Next: d.next}
 	for _, w := range d.waiting {
 		sortRefs(w.Certificates)
@@ -107,14 +107,14 @@ func Decide(in Input) Decision {
 
 type decider struct {
 	Input
-	record  record
-	nodes   map[string]*Node // that Input.Node returned; nil: there is none
-	waiting map[string]*Waiting
-	next    time.Time
+	attempts attemptIndex
+	nodes    map[string]*Node // returned by Input.Node; nil: does not exist
+	waiting  map[string]*Waiting
+	next     time.Time
 }
 
-func (d *decider) node(name string) *Node {
-	if n, asked := d.nodes[name]; asked {
+func (d *decider) lookupNode(name string) *Node {
+	if n, known := d.nodes[name]; known {
 		return n
 	}
 	d.nodes[name] = nil
@@ -124,9 +124,9 @@ func (d *decider) node(name string) *Node {
 	return d.nodes[name]
 }
 
-func (d *decider) wait(ref Ref, compromised bool, why Reason, text string, until time.Time) {
+func (d *decider) addWaiting(ref Ref, compromised bool, why Reason, text string, until time.Time) {
 	if until.After(d.Now) {
-		d.next = earlier(d.next, until)
+		d.next = earlierOf(d.next, until)
 	}
 	key := fmt.Sprint(why, text, until.Unix(), compromised)
 	w := d.waiting[key]
@@ -137,16 +137,16 @@ func (d *decider) wait(ref Ref, compromised bool, why Reason, text string, until
 	w.Certificates = append(w.Certificates, ref)
 }
 
-// renewals starts at most one rotation of what is due.
-func (d *decider) renewals(compromised bool) []Proposal {
+// renewalProposals proposes at most one rotation of due certificates.
+func (d *decider) renewalProposals(compromised bool) []Proposal {
 	var due, soon []Item
 	for _, a := range d.Assessments {
 		for _, left := range a.LeftOut {
-			d.wait(left.Ref, false, ReasonNotRenewable, left.Text, time.Time{})
+			d.addWaiting(left.Ref, false, ReasonNotRenewable, left.Text, time.Time{})
 		}
 		for _, item := range a.Items {
 			switch {
-			case !d.eligible(item):
+			case !d.isEligible(item):
 			case item.Soon:
 				soon = append(soon, item)
 			default:
@@ -157,87 +157,90 @@ func (d *decider) renewals(compromised bool) []Proposal {
 	if len(due) == 0 {
 		return nil
 	}
-	if text := d.busy(compromised); text != "" {
+	if text := d.busyText(compromised); text != "" {
 		for _, item := range due {
-			d.wait(item.Ref, false, ReasonRunning, text, time.Time{})
+			d.addWaiting(item.Ref, false, ReasonRunning, text, time.Time{})
 		}
 		return nil
 	}
-	if r, ok := d.again(due, soon); ok {
+	if r, ok := d.repeatRequest(due, soon); ok {
 		return []Proposal{r}
 	}
 	limit := d.Policy.Limits.RotationsPerDay
-	if full, until := today(d.History, d.Now, limit); full {
+	if full, until := dailyLimitReached(d.History, d.Now, limit); full {
 		for _, item := range due {
-			d.wait(item.Ref, false, ReasonLimit, limitText(limit), until)
+			d.addWaiting(item.Ref, false, ReasonLimit, limitText(limit), until)
 		}
 		return nil
 	}
-	due, soon = d.withinShare(due), d.withinShare(soon)
+	due = d.withinNodeLimit(due)
+	soon = d.withinNodeLimit(soon)
 	if len(due) == 0 {
 		return nil
 	}
-	rotation, left := d.gather(due, soon)
+	rotation, left := d.gatherProposal(due, soon)
 	for _, item := range left {
-		d.wait(item.Ref, false, ReasonQueued, "it comes after the rotation that starts now", time.Time{})
+		d.addWaiting(item.Ref, false, ReasonQueued, "it follows the rotation that starts now", time.Time{})
 	}
 	return []Proposal{rotation}
 }
 
-// withinShare returns the items whose nodes have not had their share of a day's renewals, or
-// that are urgent, and notes that the others wait.
-func (d *decider) withinShare(items []Item) []Item {
+// withinNodeLimit returns the items that are urgent, or whose nodes have not reached their
+// part of the daily limit, and records that the others wait.
+func (d *decider) withinNodeLimit(items []Item) []Item {
 	limit := d.Policy.Limits.PerNode()
-	full := map[string]time.Time{} // until when; zero: it is not
+	full := map[string]time.Time{} // until when; zero: the limit is not reached
 	return slices.DeleteFunc(slices.Clone(items), func(item Item) bool {
-		if item.rule.urgent(&item.cert, d.Now) {
+		if item.rule.isUrgent(&item.cert, d.Now) {
 			return false
 		}
 		until, known := full[item.Node]
 		if !known {
-			_, until = ofNode(d.History, d.Now, limit, item.Node)
+			_, until = nodeLimitReached(d.History, d.Now, limit, item.Node)
 			full[item.Node] = until
 		}
 		if !until.IsZero() && !item.Soon {
-			d.wait(item.Ref, false, ReasonLimit, fmt.Sprintf("%d rotations of node %s have started within a day, which is its share", limit, item.Node), until)
+			d.addWaiting(item.Ref, false, ReasonLimit, fmt.Sprintf("%d rotations of node %s have started within a day: the limit of a node is reached", limit, item.Node), until)
 		}
 		return !until.IsZero()
 	})
 }
 
-func limitText(limit int) string { return fmt.Sprintf("%d rotations have started within a day", limit) }
+func limitText(limit int) string {
+	return fmt.Sprintf("%d rotations have started within a day: the limit is reached", limit)
+}
 
-// eligible says whether nothing but the rotations of others holds an item back, and notes
-// what does.
-func (d *decider) eligible(item Item) bool {
-	why, text, until := d.held(item)
+// isEligible is true if nothing but other rotations delays an item, and records the reason if
+// not.
+func (d *decider) isEligible(item Item) bool {
+	why, text, until := d.holdReason(item)
 	if why == "" {
 		return true
 	}
 	if !item.Soon {
-		d.wait(item.Ref, false, why, text, until)
+		d.addWaiting(item.Ref, false, why, text, until)
 	}
 	return false
 }
 
-func (d *decider) held(item Item) (Reason, string, time.Time) {
+func (d *decider) holdReason(item Item) (Reason, string, time.Time) {
 	if item.Held != "" {
 		return item.Held, item.HeldText, item.Until
 	}
-	if p := d.record.suspended(item.Ref); p != nil {
+	if p := d.attempts.suspendedRotation(item.Ref); p != nil {
 		return ReasonSuspended, suspendedText(p), time.Time{}
 	}
-	if why, text, until := d.failed(item.Ref, item.rule, &item.cert, false); why != "" {
+	if why, text, until := d.backOffReason(item.Ref, item.rule, &item.cert, false); why != "" {
 		return why, text, until
 	}
-	at, why := d.Policy.start(item.rule, &item.cert, d.Now)
+	at, why := d.Policy.earliestStart(item.rule, &item.cert, d.Now)
 	if !at.IsZero() && !at.After(d.Now) {
 		return "", "", time.Time{}
 	}
-	return why, d.Policy.closed(why, item.rule, at), at
+	return why, d.Policy.closedText(why, item.rule, at), at
 }
 
-func (f Freeze) text() string {
+func (f Freeze) freezeText() string {
 	text := "renewals are frozen"
 	if f.Reason != "" {
 		text += ": " + f.Reason
@@ -245,43 +248,43 @@ func (f Freeze) text() string {
 	return text
 }
 
-// busy says what else runs.
-func (d *decider) busy(compromised bool) string {
+// busyText is why another rotation has precedence.
+func (d *decider) busyText(compromised bool) string {
 	if compromised {
-		return "what is compromised comes first"
+		return "compromised keys are replaced first"
 	}
 	for i := range d.History {
 		if d.History[i].State == Active {
-			return "rotation " + quoted(d.History[i].Name) + " is not at its end"
+			return "rotation " + quoteName(d.History[i].Name) + " is in progress"
 		}
 	}
 	return ""
 }
 
-// again returns a rotation that was asked for before, if all of it may still start.
-func (d *decider) again(due, soon []Item) (Proposal, bool) {
+// repeatRequest returns an earlier proposal, if all of it may still start.
+func (d *decider) repeatRequest(due, soon []Item) (Proposal, bool) {
 	allowed := map[key]bool{}
 	for _, item := range due {
-		allowed[item.key()] = true
+		allowed[item.refKey()] = true
 	}
-	isDue := func(r Ref) bool { return allowed[r.key()] }
+	isDue := func(r Ref) bool { return allowed[r.refKey()] }
 	for _, r := range d.Requested {
 		if r.Compromised || slices.ContainsFunc(d.History, func(p Past) bool { return p.Name == r.Name }) || !slices.ContainsFunc(r.Certificates, isDue) {
 			continue
 		}
-		asked := map[key]bool{}
+		requested := map[key]bool{}
 		for _, ref := range r.Certificates {
-			asked[ref.key()] = true
+			requested[ref.refKey()] = true
 		}
 		for _, item := range soon {
-			allowed[item.key()] = true
+			allowed[item.refKey()] = true
 		}
-		if slices.ContainsFunc(r.Certificates, func(ref Ref) bool { return !allowed[ref.key()] }) {
+		if slices.ContainsFunc(r.Certificates, func(ref Ref) bool { return !allowed[ref.refKey()] }) {
 			continue
 		}
 		for _, item := range due {
-			if !asked[item.key()] {
-				d.wait(item.Ref, false, ReasonQueued, "it comes after the rotation that was asked for", time.Time{})
+			if !requested[item.refKey()] {
+				d.addWaiting(item.Ref, false, ReasonQueued, "it follows the requested rotation", time.Time{})
 			}
 		}
 		return r, true
@@ -296,4 +299,4 @@ func sortRefs(refs []Ref) {
 	})
 }
 
-func quoted(s string) string { return fmt.Sprintf("%q", s) }
+func quoteName(s string) string { return fmt.Sprintf("%q", s) }

@@ -65,8 +65,8 @@ func TestDecide(t *testing.T) {
 		{"a worker that reports a certificate of etcd", nodes{worker("w1", etcd(due))}, nil, []string{"NotControlPlane: w1/etcd-server"}},
 		{"does not lend it to others either", nodes{worker("w1", etcd(over), serving(due)), controlPlane("cp1", etcd(due))}, nil,
 			[]string{"start [etcd] on [cp1]", "Queued: w1/kubelet-server"}},
-		{"a node that is away", nodes{func() renewal.Node { n := worker("w1", serving(due)); n.Away = "NotReady"; return n }(), worker("w2", serving(due))}, nil,
-			[]string{"start [kubelet] on [w2]", "NodeAway: w1/kubelet-server"}},
+		{"a node that is away", nodes{func() renewal.Node { n := worker("w1", serving(due)); n.Unavailable = "NotReady"; return n }(), worker("w2", serving(due))}, nil,
+			[]string{"start [kubelet] on [w2]", "NodeUnavailable: w1/kubelet-server"}},
 
 		{"notify only", nodes{controlPlane("cp1", etcd(due))}, func(p *renewal.Policy) { *p = p.NotifyOnly() }, []string{"NotifyOnly: cp1/etcd-server"}},
 		{"notify only for a service", nodes{controlPlane("cp1", etcd(due), api(due))}, func(p *renewal.Policy) {
@@ -97,7 +97,7 @@ func TestDecide(t *testing.T) {
 		{"a window does not wait for the end", nodes{controlPlane("cp1", etcd(7*day))}, window, []string{"start [etcd] on [cp1], overriding"}},
 		{"what is only due waits for it meanwhile", nodes{controlPlane("cp1", etcd(7*day)), controlPlane("cp2", etcd(due))}, window,
 			[]string{"start [etcd] on [cp1], overriding", "Window: cp2/etcd-server until +14h0m0s"}},
-		{"without override it waits to the end", nodes{controlPlane("cp1", etcd(time.Hour))}, func(p *renewal.Policy) { window(p); p.Default.Override = renewal.Near{} },
+		{"without override it waits to the end", nodes{controlPlane("cp1", etcd(time.Hour))}, func(p *renewal.Policy) { window(p); p.Default.Override = renewal.Threshold{} },
 			[]string{"Window: cp1/etcd-server until +14h0m0s"}},
 
 		{"frozen", nodes{controlPlane("cp1", etcd(due))}, func(p *renewal.Policy) { p.Freeze.On = true }, []string{"Freeze: cp1/etcd-server"}},
@@ -138,11 +138,11 @@ func TestAuthorityNearItsEnd(t *testing.T) {
 		left, caLeft time.Duration
 		want         []string
 	}{
-		{"both end together", due, due, []string{"CANearEnd: cp1/etcd-server"}},
-		{"the CA ends a day later: not before the successor lasts", due, due + day, []string{"CANearEnd: cp1/etcd-server until +624h0m1s"}},
+		{"both end together", due, due, []string{"CAExpiresSoon: cp1/etcd-server"}},
+		{"the CA ends a day later: not before the successor lasts", due, due + day, []string{"CAExpiresSoon: cp1/etcd-server until +624h0m1s"}},
 		{"and then once", 4 * day, 5 * day, []string{"start [etcd] on [cp1]"}},
 		{"the CA ends much later", due, 90 * day, []string{"start [etcd] on [cp1]"}},
-		{"the CA has ended", due, -day, []string{"CANearEnd: cp1/etcd-server"}},
+		{"the CA has ended", due, -day, []string{"CAExpiresSoon: cp1/etcd-server"}},
 		{"expired, and the CA has days left: better than an outage", -day, 3 * day, []string{"start [etcd] on [cp1]"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

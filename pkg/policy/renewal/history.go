@@ -7,57 +7,55 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
-// State is how a rotation stands, as far as a decision cares.
+// State is the state of a rotation, as far as decisions need it.
 type State string
 
 // The states.
 const (
-	Active State = "Active" // asked for, pending, running or interrupted: it goes on
-	// Suspended is one that an operator has suspended. It keeps what it is about from other
-	// renewals, and holds up nothing else.
+	Active State = "Active" // pending, in progress or interrupted
+	// Suspended rotations keep their certificates from other renewals, and delay nothing else.
 	Suspended State = "Suspended"
 	Succeeded State = "Succeeded"
-	Failed    State = "Failed" // stopped; what it touched last is as it was
-	// Refused is one that ended before it touched a node: the cluster was not healthy enough,
-	// a webhook said no, nothing of what it was about was there. No certificate is to blame.
+	Failed    State = "Failed" // stopped; the failed node was rolled back or not changed
+	// Refused rotations ended before they touched a node: the cluster was not healthy, a
+	// webhook refused the pods, none of the certificates existed. It is not a failure of a
+	// certificate.
 	Refused State = "Refused"
-	// Canceled is one that was not begun, since the policy did not allow it any more when its
-	// turn came.
+	// Canceled rotations did not start, since the policy no longer permitted them.
 	Canceled                   State = "Canceled"
-	ManualInterventionRequired State = "ManualInterventionRequired" // a node is neither provably old nor new
+	ManualInterventionRequired State = "ManualInterventionRequired" // the state of a node is unknown
 )
 
-// Past is a rotation that there is or was, whoever asked for it.
+// Past is a rotation that exists, from any creator.
 type Past struct {
 	Name         string
 	Services     []certs.Service
 	Nodes        []string // empty: every node
-	Fingerprints []string // of what was to go
+	Fingerprints []string // of the certificates to replace
 	Created      time.Time
 	Completed    time.Time // zero: not yet
 	State        State
 	Attempt      int
-	Automatic    bool // the watcher asked for it
-	Compromised  bool // it trusts no old key
-	// FailedNodes are those that it failed on, where that is known. What is on other
-	// nodes is not blamed.
+	Automatic    bool // the watcher created it
+	Compromised  bool // it replaces compromised keys
+	// FailedNodes are the failed nodes, if known. Certificates on other nodes have not failed.
 	FailedNodes []string
 }
 
-// about says whether a rotation was to replace this very certificate. A fingerprint alone
-// does not tell: those of serving certificates are public, and any node can report one.
-func (p *Past) about(ref Ref) bool {
-	return p.covers(ref.Node, ref.Service) && slices.Contains(p.Fingerprints, ref.Fingerprint)
+// concerns is true if a rotation is to replace this very certificate. Fingerprints alone are
+// not enough: those of serving certificates are public, and any node can report one.
+func (p *Past) concerns(ref Ref) bool {
+	return p.coversService(ref.Node, ref.Service) && slices.Contains(p.Fingerprints, ref.Fingerprint)
 }
 
-// Open says that a rotation has not come to its end.
-func (p *Past) Open() bool { return p.State == Active || p.State == Suspended }
+// IsOpen is true for a rotation that has not ended.
+func (p *Past) IsOpen() bool { return p.State == Active || p.State == Suspended }
 
-// suspended returns the suspended rotation that the watcher asked for and that is about a
-// certificate; nil: none is. What others ask for names no certificates, and keeps nothing back.
-func (r record) suspended(ref Ref) *Past {
+// suspendedRotation returns the suspended automatic rotation of a certificate; nil: there is
+// none. Rotations of other creators name no certificates, and hold none.
+func (r attemptIndex) suspendedRotation(ref Ref) *Past {
 	for _, p := range r.pasts[ref.Fingerprint] {
-		if p.State == Suspended && p.Automatic && p.about(ref) {
+		if p.State == Suspended && p.Automatic && p.concerns(ref) {
 			return p
 		}
 	}
@@ -65,27 +63,27 @@ func (r record) suspended(ref Ref) *Past {
 }
 
 func suspendedText(p *Past) string {
-	return "rotation " + quoted(p.Name) + " of it is suspended; set its spec.suspend to false, or delete it to have another one asked for"
+	return "rotation " + quoteName(p.Name) + " is suspended; set its spec.suspend to false, or delete it to have another one requested"
 }
 
-// touched says whether a rotation may have changed something on a node.
-func (p *Past) touched() bool { return p.State != Refused && p.State != Canceled }
+// mayHaveChanged is true if a rotation may have changed a node.
+func (p *Past) mayHaveChanged() bool { return p.State != Refused && p.State != Canceled }
 
-func (p *Past) ended() time.Time {
+func (p *Past) endTime() time.Time {
 	if p.Completed.IsZero() {
 		return p.Created
 	}
 	return p.Completed
 }
 
-// record is what was tried before, by fingerprint; [Past.about] tells what of it concerns a
+// attemptIndex are the rotations by fingerprint; [Past.concerns] selects those of a
 // certificate.
-type record struct {
+type attemptIndex struct {
 	pasts map[string][]*Past
 }
 
-func newRecord(history []Past) record {
-	r := record{pasts: map[string][]*Past{}}
+func newAttemptIndex(history []Past) attemptIndex {
+	r := attemptIndex{pasts: map[string][]*Past{}}
 	for i := range history {
 		for _, f := range history[i].Fingerprints {
 			r.pasts[f] = append(r.pasts[f], &history[i])
@@ -94,44 +92,46 @@ func newRecord(history []Past) record {
 	return r
 }
 
-// attempts is the highest attempt among the rotations that were to replace a certificate,
-// came to their end, and left it in place, whatever they say of themselves.
-func (r record) attempts(ref Ref) int {
+// highestAttempt is the highest attempt among the ended rotations of a certificate that is
+// still there.
+func (r attemptIndex) highestAttempt(ref Ref) int {
 	highest := 0
 	for _, p := range r.pasts[ref.Fingerprint] {
-		if !p.Open() && p.about(ref) && p.Attempt < absurdAttempt {
+		if !p.IsOpen() && p.concerns(ref) && p.Attempt < maxPlausibleAttempt {
 			highest = max(highest, p.Attempt)
 		}
 	}
 	return highest
 }
 
-// absurdAttempt is more than the watcher ever comes to: who may ask for rotations has made
-// it up.
-const absurdAttempt = 1_000_000
+// maxPlausibleAttempt is more than the watcher ever reaches: a higher number comes from
+// another publisher of requests.
+const maxPlausibleAttempt = 1_000_000
 
-// trouble is what was tried for one certificate in vain.
-type trouble struct {
-	failures                   int       // that it is blamed for
-	refusals                   int       // that touched no node; it may be the reason of each
+// failures are the unsuccessful attempts for one certificate.
+type failures struct {
+	failures                   int       // of this certificate
+	refusals                   int       // rotations that touched no node, perhaps because of this certificate
 	elsewhere                  bool      // it failed on another node
-	canceled                   int       // that were not begun
-	last                       time.Time // the end of the last attempt, whoever is to blame
-	name                       string    // of that one
+	canceled                   int       // rotations that did not start
+	last                       time.Time // the end of the last attempt
+	name                       string    // of the last attempt
 	manualInterventionRequired bool
-	apart                      bool // nothing tells which node failed: control plane and workers go apart
+	separate                   bool // the failed node is unknown: control plane and workers are not combined
 }
 
-// trouble sums up the attempts that left a certificate in place. One that is still there
-// although its rotation succeeded is blamed as well: else it would be rotated for ever.
-func (r record) trouble(ref Ref, compromised bool) trouble {
-	var t trouble
+// failuresOf sums up the attempts that left a certificate in place. A certificate that is
+// still there although its rotation succeeded has failed, too: it would be rotated forever
+// otherwise.
+func (r attemptIndex) failuresOf(ref Ref, compromised bool) failures {
+	var t failures
 	for _, p := range r.pasts[ref.Fingerprint] {
-		if p.Open() || compromised && !p.Compromised || !p.about(ref) {
+		if p.IsOpen() || compromised && !p.Compromised || !p.concerns(ref) {
 			continue
 		}
-		if end := p.ended(); !end.Before(t.last) {
-			t.last, t.name = end, p.Name
+		if end := p.endTime(); !end.Before(t.last) {
+			t.last = end
+			t.name = p.Name
 		}
 		switch {
 		case p.State == Canceled:
@@ -145,27 +145,26 @@ func (r record) trouble(ref Ref, compromised bool) trouble {
 		default:
 			t.failures++
 		}
-		t.apart = t.apart || len(p.FailedNodes) == 0
+		t.separate = t.separate || len(p.FailedNodes) == 0
 		t.manualInterventionRequired = t.manualInterventionRequired || p.State == ManualInterventionRequired
 	}
 	return t
 }
 
-func (t trouble) words() string {
+func (t failures) describeFailures() string {
 	if t.failures == 0 && t.refusals > 0 {
 		return "was refused before it touched a node"
 	}
 	return "has failed or left it in place"
 }
 
-// leastPause is how long there is between two attempts at the least.
-const leastPause = 30 * time.Second
+// minPause is the minimum pause between two attempts.
+const minPause = 30 * time.Second
 
-// pause is how long after the last attempt something is tried again: what is not to blame
-// for a failure waits as after a first one, since what failed on one node may fail on the
-// next. It shrinks with what it is for: a certificate that lives for an hour cannot wait
-// for one.
-func (r Retry) pause(failures int, threshold time.Duration) time.Duration {
+// pauseAfter is the pause after the last attempt. Certificates on other nodes than the failed
+// one wait as after a first failure, since the same may happen to them. The pause is shorter
+// for short-lived certificates.
+func (r Retry) pauseAfter(failures int, threshold time.Duration) time.Duration {
 	d := r.Initial
 	for range min(max(failures, 1), 62) - 1 {
 		if d *= 2; d >= r.Max || d <= 0 {
@@ -176,39 +175,40 @@ func (r Retry) pause(failures int, threshold time.Duration) time.Duration {
 	if threshold > 0 {
 		d = min(d, threshold/8)
 	}
-	return max(d, leastPause)
+	return max(d, minPause)
 }
 
-// pauseAfterCancel is how long after one that was not begun it is asked for again: soon,
-// since the policy has held it back meanwhile; but not for ever, should that not be so.
+// pauseAfterCancel is the pause after rotations that did not start: short, since the policy
+// has delayed them, and growing, in case it has not.
 func (r Retry) pauseAfterCancel(canceled int) time.Duration {
-	return min(leastPause<<min(max(canceled, 1)-1, 12), max(r.Max, leastPause))
+	return min(minPause<<min(max(canceled, 1)-1, 12), max(r.Max, minPause))
 }
 
-// today counts the renewals that started automatically within the day before now and
-// touched a node, and says when the oldest that is too many leaves that day.
-func today(history []Past, now time.Time, limit int) (full bool, until time.Time) {
-	return full24h(history, now, limit, func(*Past) bool { return true })
+// dailyLimitReached counts the automatic renewals of the last 24 hours that touched a node,
+// and returns until when the limit is reached.
+func dailyLimitReached(history []Past, now time.Time, limit int) (full bool, until time.Time) {
+	return limitReached(history, now, limit, func(*Past) bool { return true })
 }
 
-// PerNode is how many of a day's renewals one node may take part in: half of them, so that
-// no node uses up those of the others, whatever it reports. 0: no limit.
+// PerNode is how many of a day's renewals one node may take part in: half of them, so that no
+// node uses up the limit of the others, whatever it reports. 0: no limit.
 func (l Limits) PerNode() int { return (l.RotationsPerDay + 1) / 2 }
 
-// ofNode is [today] for the renewals of one node, without those that failed on others.
-func ofNode(history []Past, now time.Time, limit int, node string) (full bool, until time.Time) {
-	return full24h(history, now, limit, func(p *Past) bool {
+// nodeLimitReached is [dailyLimitReached] for one node, without renewals that failed on other
+// nodes.
+func nodeLimitReached(history []Past, now time.Time, limit int, node string) (full bool, until time.Time) {
+	return limitReached(history, now, limit, func(p *Past) bool {
 		return slices.Contains(p.Nodes, node) && (len(p.FailedNodes) == 0 || slices.Contains(p.FailedNodes, node))
 	})
 }
 
-func full24h(history []Past, now time.Time, limit int, counts func(*Past) bool) (full bool, until time.Time) {
+func limitReached(history []Past, now time.Time, limit int, counts func(*Past) bool) (full bool, until time.Time) {
 	if limit == 0 {
 		return false, time.Time{}
 	}
 	var created []time.Time
 	for i := range history {
-		if p := &history[i]; p.Automatic && !p.Compromised && p.touched() && now.Sub(p.Created) < day && counts(p) {
+		if p := &history[i]; p.Automatic && !p.Compromised && p.mayHaveChanged() && now.Sub(p.Created) < day && counts(p) {
 			created = append(created, p.Created)
 		}
 	}

@@ -101,9 +101,9 @@ func TestACompromisedKeyThatARenewalKeepsIsNotRotated(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			n := controlPlane("cp1", api(100*day), etcd(100*day))
 			change(&n.Certificates[0])
-			m := renewal.Mark{Name: "m", Service: certs.KubeAPIServer}
-			m.Certificates = renewal.ResolveMark(m, []renewal.Node{n})
-			d := decide(noon, renewal.Default(), []renewal.Node{n}, func(in *renewal.Input) { in.Marks = []renewal.Mark{m} })
+			m := renewal.CompromisedCertificate{Name: "m", Service: certs.KubeAPIServer}
+			m.Certificates = renewal.MatchCompromised(m, []renewal.Node{n})
+			d := decide(noon, renewal.Default(), []renewal.Node{n}, func(in *renewal.Input) { in.CompromisedCertificates = []renewal.CompromisedCertificate{m} })
 			assert.Empty(t, d.Start)
 			require.Len(t, d.Waiting, 1)
 			assert.Equal(t, renewal.ReasonNotRenewable, d.Waiting[0].Reason)

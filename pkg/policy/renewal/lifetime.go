@@ -7,10 +7,10 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
-// ValidityOf is for how long the successors of certificates are to be valid, which are named
-// by fingerprint: the shortest time that a rule for one of them gives. 0: no rule gives one.
-// What else is renewed with them has no say: any node may report a certificate to which a rule
-// gives a short life.
+// ValidityOf is the validity of the successors of the certificates with these fingerprints:
+// the shortest that one of their rules sets. 0: no rule sets one. Other certificates that are
+// renewed with them do not count: any node may report a certificate whose rule has a short
+// validity.
 func (p *Policy) ValidityOf(services []certs.Service, nodes []Node, fingerprints []string) time.Duration {
 	var shortest time.Duration
 	for i := range nodes {

@@ -7,15 +7,15 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// Node is what is known of one node.
+// Node is the known state of one node.
 type Node struct {
 	Name   string
 	Labels map[string]string // of the Node object
-	// ControlPlane comes from the Node object, never from a report: a worker's report
+	// ControlPlane comes from the Node object, never from a report: the report of a worker
 	// must not start a rotation of the control plane.
 	ControlPlane bool
-	// Away says why no pod of ours can work on the node now ("NotReady for 14m").
-	Away string
+	// Unavailable is why no pod can run on the node now ("NotReady for 14m").
+	Unavailable string
 	// Unseen says that the node exists and that nothing is known of its certificates, as
 	// before its agent's first report.
 	Unseen       bool
@@ -35,20 +35,20 @@ type Certificate struct {
 	Fingerprint string // SHA-256, hex; empty: it cannot be parsed
 	NotBefore   time.Time
 	NotAfter    time.Time
-	SelfManaged bool // its component renews it by itself too
-	// NotRenewable says why it cannot be renewed on its node; empty: it can. MaxRestart is
-	// the restart policy with which it can all the same, see [plan.Obstacle].
+	SelfManaged bool // its component renews it automatically, too
+	// NotRenewable is why it cannot be renewed on its node; empty: it can. MaxRestart is the
+	// restart policy with which it still can, see [plan.Obstacle].
 	NotRenewable string
 	MaxRestart   plan.RestartPolicy
-	// KeptKey says why a renewal keeps its key; empty: it gets a new one.
+	// KeptKey is why a renewal keeps its key; empty: it gets a new one.
 	KeptKey string
 }
 
-func (c *Certificate) life() time.Duration { return c.NotAfter.Sub(c.NotBefore) }
+func (c *Certificate) lifeSpan() time.Duration { return c.NotAfter.Sub(c.NotBefore) }
 
-// unrenewable is why a rotation with a restart policy does not renew the certificate;
+// unrenewableReason is why a rotation with a restart policy does not renew the certificate;
 // empty: it does.
-func (c *Certificate) unrenewable(restart plan.RestartPolicy) string {
+func (c *Certificate) unrenewableReason(restart plan.RestartPolicy) string {
 	if o := (plan.Obstacle{Reason: c.NotRenewable, MaxRestart: c.MaxRestart}); o.BlocksRenewal(restart) {
 		return "it cannot be renewed here: " + o.Reason
 	}
@@ -67,7 +67,7 @@ type Authority struct {
 	HasKey      bool
 }
 
-// Ref names one certificate, and tells it from those that come after it in its place.
+// Ref identifies one certificate, also among its successors.
 type Ref struct {
 	Node        string
 	Service     certs.Service
@@ -76,8 +76,7 @@ type Ref struct {
 	NotAfter    time.Time
 }
 
-// key is what two refs to one certificate have in common; times may differ in how they
-// are written.
+// key identifies the certificate of a ref; equal times may have different representations.
 type key struct {
 	node        string
 	service     certs.Service
@@ -85,21 +84,21 @@ type key struct {
 	fingerprint string
 }
 
-func (r Ref) key() key { return key{r.Node, r.Service, r.Name, r.Fingerprint} }
+func (r Ref) refKey() key { return key{r.Node, r.Service, r.Name, r.Fingerprint} }
 
 func refOf(n *Node, c *Certificate) Ref {
 	return Ref{Node: n.Name, Service: c.Service, Name: c.Name, Fingerprint: c.Fingerprint, NotAfter: c.NotAfter}
 }
 
-// ofControlPlane says whether a service's keys open the control plane: they are counted
-// only on nodes that the API knows as its members.
+// ofControlPlane is true if the keys of a service give access to the control plane: they are
+// accepted only on nodes with that role in the API.
 func ofControlPlane(s certs.Service) bool {
 	return s != certs.Kubelet && s != certs.KubeProxy
 }
 
-// issuer returns the CA that would sign a certificate's successor, where it is known:
-// among several of the same name one with a key, and of those the one that lasts.
-func (n *Node) issuer(c *Certificate, now time.Time) *Authority {
+// issuerOf returns the CA that would sign the successor of a certificate, if known: among
+// several of the same name one with a key, and among those the one that is valid longest.
+func (n *Node) issuerOf(c *Certificate, now time.Time) *Authority {
 	var of, withKey []*Authority
 	for i := range n.Authorities {
 		a := &n.Authorities[i]

@@ -7,20 +7,20 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
-// NoticeKind is what a notice tells.
+// NoticeKind is the kind of a notice.
 type NoticeKind string
 
 // The kinds of notices.
 const (
 	CertificateExpiring NoticeKind = "CertificateExpiring" // it is due under its rule
 	CertificateExpired  NoticeKind = "CertificateExpired"
-	AuthorityExpiring   NoticeKind = "AuthorityExpiring" // a CA is near its end, or past it
+	AuthorityExpiring   NoticeKind = "AuthorityExpiring" // a CA expires soon or has expired
 )
 
-// Notice is something that people are told once.
+// Notice is a fact that is published once.
 type Notice struct {
 	Kind        NoticeKind
-	Node        string // where it was seen; a CA is told of once for all nodes
+	Node        string // a CA is published once for all its nodes
 	Service     certs.Service
 	Name        string
 	Path        string
@@ -31,12 +31,12 @@ type Notice struct {
 	Fingerprint string
 	NotBefore   time.Time
 	NotAfter    time.Time
-	// NotRenewable says that and why no rotation under its rule renews it; empty: one does.
+	// NotRenewable is why no rotation under its rule renews it; empty: one does.
 	NotRenewable string
-	Rule         string // that says how near is near; empty for a CA
+	Rule         string // with the threshold; empty for a CA
 }
 
-// ID is the same for the same fact, whoever looks and however often.
+// ID identifies the fact.
 func (n Notice) ID() string {
 	if n.Kind == AuthorityExpiring {
 		return string(n.Kind) + "/" + n.Fingerprint

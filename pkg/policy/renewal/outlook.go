@@ -2,23 +2,23 @@ package renewal
 
 import "time"
 
-// Prospect is what a policy means for one certificate if nothing changes: no failure, no
-// limit, nobody's hand.
+// Prospect is the result of a policy for one certificate if nothing changes: without failures,
+// limits or manual rotations.
 type Prospect struct {
 	Ref
 	Path   string
 	Rule   string
 	Due    time.Time
-	Starts time.Time // the first moment that is allowed; zero: never by itself
-	// Why is what holds it longer than until it is due, and why it never starts.
+	Starts time.Time // the first permitted moment; zero: never automatically
+	// Why is why it starts later than it is due, or never.
 	Why  Reason
 	Text string
 }
 
-// InTime says that the renewal starts before the certificate ends.
+// InTime is true if the renewal starts before the certificate expires.
 func (p Prospect) InTime() bool { return !p.Starts.IsZero() && p.Starts.Before(p.NotAfter) }
 
-// Outlook tells for each certificate of a node when its renewal would start.
+// Outlook returns for each certificate of a node when its renewal would start.
 func Outlook(now time.Time, p *Policy, n *Node) []Prospect {
 	var out []Prospect
 	for i := range n.Certificates {
@@ -27,23 +27,25 @@ func Outlook(now time.Time, p *Policy, n *Node) []Prospect {
 			continue
 		}
 		r := p.RuleFor(n, c)
-		at := Prospect{Ref: refOf(n, c), Path: c.Path, Rule: r.Name, Due: c.NotAfter.Add(-r.threshold(c))}
-		from := later(at.Due, now)
-		at.Why, at.Text = standing(n, c, r)
-		if why := c.unrenewable(r.Renewal); at.Why == "" && why != "" {
-			at.Why, at.Text = ReasonNotRenewable, why
+		at := Prospect{Ref: refOf(n, c), Path: c.Path, Rule: r.Name, Due: c.NotAfter.Add(-r.dueBefore(c))}
+		from := laterOf(at.Due, now)
+		at.Why, at.Text = neverReason(n, c, r)
+		if why := c.unrenewableReason(r.Renewal); at.Why == "" && why != "" {
+			at.Why = ReasonNotRenewable
+			at.Text = why
 		}
-		if at.Why == ReasonNodeAway && from.After(now) {
-			at.Why, at.Text = "", "" // it may be back by then
+		if at.Why == ReasonNodeUnavailable && from.After(now) {
+			at.Why = ""
+			at.Text = "" // it may be available by then
 		}
 		if at.Why == "" {
-			if at.Why, at.Text, at.Starts = p.worth(from, n, c, r); at.Why != "" && !at.Starts.IsZero() {
+			if at.Why, at.Text, at.Starts = p.judgeGain(from, n, c, r); at.Why != "" && !at.Starts.IsZero() {
 				from = at.Starts
 			}
 		}
 		if at.Why == "" || !at.Starts.IsZero() {
 			at.Starts = time.Time{}
-			begin, why := p.start(r, c, from)
+			begin, why := p.earliestStart(r, c, from)
 			if !begin.Equal(from) {
 				at.Why = why
 			}

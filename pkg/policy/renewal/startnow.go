@@ -7,19 +7,19 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
-// MayStart says why a rotation that was asked for must not begin now; empty: it may. What
-// held when it was asked for may hold no more when its turn comes: another one may have run
-// for hours, a freeze may have been written, a window have closed. Nodes are those that it
-// is about; what the policy says of their certificates counts.
+// MayStart returns why a requested rotation must not start now; empty: it may. The situation
+// may have changed since the request: another rotation may have run for hours, a freeze may be
+// in force, a window may have closed. nodes are those of the rotation; the rules of their
+// certificates apply.
 func MayStart(now time.Time, p *Policy, rotation Past, nodes []Node, history []Past) (Reason, string) {
-	frozen := p.Freeze.holds(now)
+	frozen := p.Freeze.isFrozen(now)
 	if rotation.Compromised {
 		if frozen && p.Freeze.HoldCompromised {
-			return ReasonFreeze, p.Freeze.text()
+			return ReasonFreeze, p.Freeze.freezeText()
 		}
 	} else {
 		others := slices.DeleteFunc(slices.Clone(history), func(h Past) bool { return h.Name == rotation.Name })
-		if full, _ := today(others, now, p.Limits.RotationsPerDay); full {
+		if full, _ := dailyLimitReached(others, now, p.Limits.RotationsPerDay); full {
 			return ReasonLimit, limitText(p.Limits.RotationsPerDay)
 		}
 	}
@@ -30,25 +30,25 @@ func MayStart(now time.Time, p *Policy, rotation Past, nodes []Node, history []P
 		for j := range n.Certificates {
 			c := &n.Certificates[j]
 			switch {
-			case rotation.about(refOf(n, c)):
+			case rotation.concerns(refOf(n, c)):
 				known = true
-			case named[c.Service] || !rotation.covers(n.Name, c.Service):
-				continue // it comes along with the one that is named, or is not in scope
+			case named[c.Service] || !rotation.coversService(n.Name, c.Service):
+				continue // it is renewed together with a named one, or not in scope
 			}
 			r := p.RuleFor(n, c)
-			if c.unrenewable(restart(r, rotation.Compromised)) != "" {
+			if c.unrenewableReason(restartPolicyOf(r, rotation.Compromised)) != "" {
 				continue // it is left out
 			}
 			if r.Mode == NotifyOnly {
-				return ReasonNotifyOnly, "rule " + quoted(r.Name) + " only notifies"
+				return ReasonNotifyOnly, "rule " + quoteName(r.Name) + " is notify-only"
 			}
-			if at, why := p.start(r, c, now); !rotation.Compromised && (at.IsZero() || at.After(now)) {
-				return why, p.closed(why, r, at)
+			if at, why := p.earliestStart(r, c, now); !rotation.Compromised && (at.IsZero() || at.After(now)) {
+				return why, p.closedText(why, r, at)
 			}
 		}
 	}
 	if !known && !rotation.Compromised && frozen {
-		return ReasonFreeze, p.Freeze.text()
+		return ReasonFreeze, p.Freeze.freezeText()
 	}
 	return "", ""
 }
@@ -57,25 +57,25 @@ func MayStart(now time.Time, p *Policy, rotation Past, nodes []Node, history []P
 func (p *Past) servicesNamed(n *Node) map[certs.Service]bool {
 	out := map[certs.Service]bool{}
 	for i := range n.Certificates {
-		if c := &n.Certificates[i]; p.about(refOf(n, c)) {
+		if c := &n.Certificates[i]; p.concerns(refOf(n, c)) {
 			out[c.Service] = true
 		}
 	}
 	return out
 }
 
-// covers says whether a service on a node is in a rotation's scope.
-func (p *Past) covers(node string, service certs.Service) bool {
+// coversService is true if a service on a node is in the scope of a rotation.
+func (p *Past) coversService(node string, service certs.Service) bool {
 	return slices.Contains(p.Services, service) && (len(p.Nodes) == 0 || slices.Contains(p.Nodes, node))
 }
 
-// closed says what keeps a rule's renewals from starting before a moment; zero: for ever.
-func (p *Policy) closed(why Reason, r *Rule, until time.Time) string {
+// closedText is why renewals of a rule do not start before a moment; zero: never.
+func (p *Policy) closedText(why Reason, r *Rule, until time.Time) string {
 	switch {
 	case why == ReasonFreeze:
-		return p.Freeze.text()
+		return p.Freeze.freezeText()
 	case until.IsZero():
-		return "no window of rule " + quoted(r.Name) + " ever opens"
+		return "no window of rule " + quoteName(r.Name) + " ever opens"
 	}
-	return "the windows of rule " + quoted(r.Name) + " are closed"
+	return "the windows of rule " + quoteName(r.Name) + " are closed"
 }

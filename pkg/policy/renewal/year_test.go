@@ -282,7 +282,7 @@ func TestYearOfWindows(t *testing.T) {
 	overrides := 0
 	w.nodes = append(w.nodes, worker("late", living(certs.Kubelet, "kubelet-server", year, 3*day)))
 	w.check = func(w *world, r renewal.Proposal) {
-		open, _ := p.Default.Windows[0].Open(w.now)
+		open, _ := p.Default.Windows[0].OpenAt(w.now)
 		if r.Overrides {
 			overrides++
 			assert.Equal(t, []string{"late"}, r.Nodes)
@@ -420,6 +420,6 @@ func TestYearsAtRandom(t *testing.T) {
 }
 
 func isOpen(w renewal.Window, now time.Time) bool {
-	open, _ := w.Open(now)
+	open, _ := w.OpenAt(now)
 	return open
 }

@@ -17,11 +17,11 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
 )
 
-// Compile returns the policy that a spec describes, with the defaults for what it does not
-// set. An error is an [Errors].
+// Compile returns the policy of a spec, with defaults for the missing fields. An error is an
+// [Errors].
 func Compile(spec *v1alpha1.RotationPolicySpec) (renewal.Policy, error) {
 	var found Errors
-	p := compile(spec, func(field, format string, args ...any) {
+	p := compileSpec(spec, func(field, format string, args ...any) {
 		found = append(found, &Error{Field: "spec." + field, Message: fmt.Sprintf(format, args...)})
 	})
 	if len(found) > 0 {
@@ -30,7 +30,7 @@ func Compile(spec *v1alpha1.RotationPolicySpec) (renewal.Policy, error) {
 	return p, nil
 }
 
-// The least and the most of what a policy can set, as the CustomResourceDefinition has them.
+// Limits of values, as in the CustomResourceDefinition.
 const (
 	maxStopAfter = 100
 	maxRotations = 10000
@@ -52,25 +52,26 @@ var (
 	}
 )
 
-// What a freeze can let through.
+// Exceptions of a freeze.
 const (
 	allowCompromised = "Compromised"
 	allowOverride    = "Override"
 )
 
-// report notes what is wrong with a field.
+// report records an error of a field.
 type report func(field, format string, args ...any)
 
-func compile(spec *v1alpha1.RotationPolicySpec, bad report) renewal.Policy {
+func compileSpec(spec *v1alpha1.RotationPolicySpec, bad report) renewal.Policy {
 	p := renewal.Default()
-	bad.settings("defaults", &spec.Defaults, &p.Default)
+	bad.applySettings("defaults", &spec.Defaults, &p.Default)
 	if len(spec.Rules) > maxRules {
 		bad("rules", "%d rules: at most %d", len(spec.Rules), maxRules)
 		return p
 	}
 	names := map[string]bool{p.Default.Name: true}
 	for i := range spec.Rules {
-		r, field := &spec.Rules[i], fmt.Sprintf("rules[%d]", i)
+		r := &spec.Rules[i]
+		field := fmt.Sprintf("rules[%d]", i)
 		rule := p.Default
 		rule.Name = r.Name
 		switch {
@@ -80,57 +81,57 @@ func compile(spec *v1alpha1.RotationPolicySpec, bad report) renewal.Policy {
 			bad(field+".name", "%q is taken: each rule has its own", r.Name)
 		}
 		names[r.Name] = true
-		rule.Match = bad.match(field+".match", &r.Match)
-		bad.settings(field, &r.RotationPolicySettings, &rule)
+		rule.Match = bad.compileMatch(field+".match", &r.Match)
+		bad.applySettings(field, &r.RotationPolicySettings, &rule)
 		p.Rules = append(p.Rules, rule)
 	}
-	bad.near("authorities", spec.Authorities, &p.Authorities)
-	bad.freeze(&spec.Freeze, &p.Freeze)
-	bad.limits(&spec.Limits, &p.Limits)
-	bad.retry(&spec.Retry, &p.Retry)
+	bad.applyThreshold("authorities", spec.Authorities, &p.Authorities)
+	bad.applyFreeze(&spec.Freeze, &p.Freeze)
+	bad.applyLimits(&spec.Limits, &p.Limits)
+	bad.applyRetry(&spec.Retry, &p.Retry)
 	return p
 }
 
-func (bad report) settings(field string, s *v1alpha1.RotationPolicySettings, r *renewal.Rule) {
+func (bad report) applySettings(field string, s *v1alpha1.RotationPolicySettings, r *renewal.Rule) {
 	if s.Mode != "" {
 		r.Mode = oneOf(bad, field+".mode", "mode", s.Mode, modes)
 	}
-	bad.near(field+".threshold", s.Threshold, &r.Threshold)
-	bad.near(field+".selfManaged", s.SelfManaged, &r.SelfManaged)
+	bad.applyThreshold(field+".threshold", s.Threshold, &r.Threshold)
+	bad.applyThreshold(field+".selfManaged", s.SelfManaged, &r.SelfManaged)
 	if s.Windows != nil {
 		r.Windows = nil
 		for i, w := range s.Windows {
-			r.Windows = append(r.Windows, bad.window(fmt.Sprintf("%s.windows[%d]", field, i), w))
+			r.Windows = append(r.Windows, bad.compileWindow(fmt.Sprintf("%s.windows[%d]", field, i), w))
 		}
 	}
 	if s.Override.Never {
-		r.Override = renewal.Near{}
+		r.Override = renewal.Threshold{}
 		if s.Override.Duration != "" || s.Override.Fraction != "" {
 			bad(field+".override.never", "excludes duration and fraction")
 		}
 	} else {
-		bad.near(field+".override", v1alpha1.RotationPolicyThreshold{Duration: s.Override.Duration, Fraction: s.Override.Fraction}, &r.Override)
+		bad.applyThreshold(field+".override", v1alpha1.RotationPolicyThreshold{Duration: s.Override.Duration, Fraction: s.Override.Fraction}, &r.Override)
 	}
-	bad.validity(field, s, r)
+	bad.applyValidity(field, s, r)
 	if s.Restart.Renewal != "" {
 		r.Renewal = oneOf(bad, field+".restart.renewal", "restart policy", s.Restart.Renewal, restarts)
 	}
 	if s.Restart.Compromise != "" {
 		if r.Compromise = oneOf(bad, field+".restart.compromise", "restart policy", s.Restart.Compromise, restarts); r.Compromise == plan.RestartNever {
-			bad(field+".restart.compromise", "Never is not possible: what is not restarted continues to use the old key")
+			bad(field+".restart.compromise", "Never is not possible: a component that is not restarted continues to use the old key")
 		}
 	}
 	if len(r.Windows) > 0 && (r.Override.Duration >= r.Threshold.Duration || r.Override.Fraction >= r.Threshold.Fraction) {
-		bad(field+".override", "%s is not nearer than the threshold, %s: no window would ever be waited for", describe(r.Override), describe(r.Threshold))
+		bad(field+".override", "%s is not shorter than the threshold, %s: no certificate would wait for a window", describeThreshold(r.Override), describeThreshold(r.Threshold))
 	}
 }
 
-// validity judges a lifetime wherever it or what makes it too short is set. One that is not
-// longer than the threshold's duration is more likely a mistake than meant: of that threshold
-// only the fraction would count.
-func (bad report) validity(field string, s *v1alpha1.RotationPolicySettings, r *renewal.Rule) {
+// applyValidity checks a validity where it, or the threshold, is set. A validity that is not
+// longer than the duration of the threshold is probably a mistake: only the fraction of the
+// threshold would apply.
+func (bad report) applyValidity(field string, s *v1alpha1.RotationPolicySettings, r *renewal.Rule) {
 	if s.Validity != "" {
-		r.Validity = bad.duration(field+".validity", s.Validity)
+		r.Validity = bad.parseDuration(field+".validity", s.Validity)
 	}
 	r.AllowShortValidity = r.AllowShortValidity || s.AllowShortValidity
 	if r.Validity == 0 || (s.Validity == "" && s.Threshold.Duration == "") {
@@ -144,11 +145,11 @@ func (bad report) validity(field string, s *v1alpha1.RotationPolicySettings, r *
 	}
 }
 
-func describe(n renewal.Near) string {
+func describeThreshold(n renewal.Threshold) string {
 	return fmt.Sprintf("%s or %g%%", certs.FormatDuration(n.Duration), n.Fraction*100)
 }
 
-func (bad report) duration(field string, s v1alpha1.DurationText) time.Duration {
+func (bad report) parseDuration(field string, s v1alpha1.DurationText) time.Duration {
 	d, err := certs.ParseDuration(string(s))
 	if err == nil && !durationPattern.MatchString(string(s)) {
 		err = fmt.Errorf("duration %q: want whole numbers with units, such as 90d, 12h, 1d12h or 30m", s)
@@ -159,9 +160,9 @@ func (bad report) duration(field string, s v1alpha1.DurationText) time.Duration 
 	return d
 }
 
-func (bad report) near(field string, t v1alpha1.RotationPolicyThreshold, n *renewal.Near) {
+func (bad report) applyThreshold(field string, t v1alpha1.RotationPolicyThreshold, n *renewal.Threshold) {
 	if t.Duration != "" {
-		n.Duration = bad.duration(field+".duration", t.Duration)
+		n.Duration = bad.parseDuration(field+".duration", t.Duration)
 	}
 	if t.Fraction == "" {
 		return
@@ -174,7 +175,7 @@ func (bad report) near(field string, t v1alpha1.RotationPolicyThreshold, n *rene
 	n.Fraction = percent / 100
 }
 
-func (bad report) match(field string, m *v1alpha1.RotationPolicyMatch) renewal.Match {
+func (bad report) compileMatch(field string, m *v1alpha1.RotationPolicyMatch) renewal.Match {
 	out := renewal.Match{Issuers: m.Issuers}
 	known := map[string]certs.Service{}
 	for _, s := range certs.Services() {
@@ -203,8 +204,10 @@ func (bad report) match(field string, m *v1alpha1.RotationPolicyMatch) renewal.M
 	return out
 }
 
-func (bad report) freeze(f *v1alpha1.RotationPolicyFreeze, out *renewal.Freeze) {
-	out.On, out.Reason, out.HoldCompromised = f.Enabled, f.Reason, f.Allow != nil
+func (bad report) applyFreeze(f *v1alpha1.RotationPolicyFreeze, out *renewal.Freeze) {
+	out.On = f.Enabled
+	out.Reason = f.Reason
+	out.HoldCompromised = f.Allow != nil
 	if f.Until != "" {
 		until, err := time.Parse(time.RFC3339, f.Until)
 		if err != nil || !untilPattern.MatchString(f.Until) {
@@ -212,8 +215,8 @@ func (bad report) freeze(f *v1alpha1.RotationPolicyFreeze, out *renewal.Freeze) 
 		}
 		out.Until = until
 	}
-	for i, what := range f.Allow {
-		switch oneOf(bad, fmt.Sprintf("freeze.allow[%d]", i), "exception", what, map[string]string{allowCompromised: allowCompromised, allowOverride: allowOverride}) {
+	for i, exception := range f.Allow {
+		switch oneOf(bad, fmt.Sprintf("freeze.allow[%d]", i), "exception", exception, map[string]string{allowCompromised: allowCompromised, allowOverride: allowOverride}) {
 		case allowCompromised:
 			out.HoldCompromised = false
 		case allowOverride:
@@ -222,9 +225,9 @@ func (bad report) freeze(f *v1alpha1.RotationPolicyFreeze, out *renewal.Freeze) 
 	}
 }
 
-func (bad report) limits(l *v1alpha1.RotationPolicyLimits, out *renewal.Limits) {
-	bad.number("limits.rotationsPerDay", l.RotationsPerDay, 0, maxRotations, &out.RotationsPerDay)
-	bad.number("limits.nodesPerRotation", l.NodesPerRotation, 1, renewal.MaxNodes, &out.NodesPerRotation)
+func (bad report) applyLimits(l *v1alpha1.RotationPolicyLimits, out *renewal.Limits) {
+	bad.applyNumber("limits.rotationsPerDay", l.RotationsPerDay, 0, maxRotations, &out.RotationsPerDay)
+	bad.applyNumber("limits.nodesPerRotation", l.NodesPerRotation, 1, renewal.MaxNodes, &out.NodesPerRotation)
 	if l.MaxUnavailable != nil {
 		out.MaxUnavailable = l.MaxUnavailable.String()
 		if err := plan.ValidateMaxUnavailable(out.MaxUnavailable); err != nil {
@@ -233,20 +236,20 @@ func (bad report) limits(l *v1alpha1.RotationPolicyLimits, out *renewal.Limits) 
 	}
 }
 
-func (bad report) retry(r *v1alpha1.RotationPolicyRetry, out *renewal.Retry) {
+func (bad report) applyRetry(r *v1alpha1.RotationPolicyRetry, out *renewal.Retry) {
 	if r.InitialBackoff != "" {
-		out.Initial = bad.duration("retry.initialBackoff", r.InitialBackoff)
+		out.Initial = bad.parseDuration("retry.initialBackoff", r.InitialBackoff)
 	}
 	if r.MaxBackoff != "" {
-		out.Max = bad.duration("retry.maxBackoff", r.MaxBackoff)
+		out.Max = bad.parseDuration("retry.maxBackoff", r.MaxBackoff)
 	}
 	if out.Initial > out.Max {
 		bad("retry.initialBackoff", "%s is longer than maxBackoff, %s", certs.FormatDuration(out.Initial), certs.FormatDuration(out.Max))
 	}
-	bad.number("retry.stopAfter", r.StopAfter, 1, maxStopAfter, &out.StopAfter)
+	bad.applyNumber("retry.stopAfter", r.StopAfter, 1, maxStopAfter, &out.StopAfter)
 }
 
-func (bad report) number(field string, v *int32, least, most int, out *int) {
+func (bad report) applyNumber(field string, v *int32, least, most int, out *int) {
 	switch {
 	case v == nil:
 	case int(*v) < least || int(*v) > most:

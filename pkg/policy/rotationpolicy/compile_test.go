@@ -74,9 +74,9 @@ func TestEveryFieldArrives(t *testing.T) {
 	p := compiled(t, everything)
 	d := p.Default
 	assert.Equal(t, renewal.Automatic, d.Mode)
-	assert.Equal(t, renewal.Near{Duration: 45 * day, Fraction: 0.25}, d.Threshold)
-	assert.Equal(t, renewal.Near{Duration: 10 * day, Fraction: 0.08}, d.SelfManaged)
-	assert.Equal(t, renewal.Near{Duration: 5 * day, Fraction: 0.05}, d.Override)
+	assert.Equal(t, renewal.Threshold{Duration: 45 * day, Fraction: 0.25}, d.Threshold)
+	assert.Equal(t, renewal.Threshold{Duration: 10 * day, Fraction: 0.08}, d.SelfManaged)
+	assert.Equal(t, renewal.Threshold{Duration: 5 * day, Fraction: 0.05}, d.Override)
 	assert.Equal(t, 180*day, d.Validity)
 	assert.Equal(t, []plan.RestartPolicy{plan.RestartAlways, plan.RestartIfNeeded}, []plan.RestartPolicy{d.Renewal, d.Compromise})
 	require.Len(t, d.Windows, 1)
@@ -97,7 +97,7 @@ func TestEveryFieldArrives(t *testing.T) {
 	assert.Equal(t, renewal.NotifyOnly, p.Rules[1].Mode)
 	assert.Equal(t, []string{"etcd-ca"}, p.Rules[1].Match.Issuers)
 
-	assert.Equal(t, renewal.Near{Duration: 200 * day, Fraction: 0.1}, p.Authorities)
+	assert.Equal(t, renewal.Threshold{Duration: 200 * day, Fraction: 0.1}, p.Authorities)
 	assert.Equal(t, renewal.Freeze{On: true, Until: time.Date(2027, 1, 3, 6, 0, 0, 0, time.UTC), Reason: "end of year", Override: true, HoldCompromised: true}, p.Freeze)
 	assert.Equal(t, renewal.Limits{RotationsPerDay: 0, NodesPerRotation: 3, MaxUnavailable: "1"}, p.Limits)
 	assert.Equal(t, renewal.Retry{Initial: 30 * time.Minute, Max: 6 * time.Hour, StopAfter: 5}, p.Retry)
@@ -152,7 +152,7 @@ func TestMistakes(t *testing.T) {
 		"this machine's zone":                    {windows("0 0 * * *", "4h", "Local"), `unknown time zone "Local"`},
 		"a window of a moment":                   {windows("0 0 * * *", "1s", "UTC"), "spec.defaults.windows[0].duration: 1s: want from 1m to 7d"},
 		"windows that nothing waits for": {"defaults: {threshold: {duration: 5d}, windows: [{schedule: 0 0 * * *, duration: 1h}]}",
-			"spec.defaults.override: 7d or 10% is not nearer than the threshold, 5d or 20%: no window would ever be waited for"},
+			"spec.defaults.override: 7d or 10% is not shorter than the threshold, 5d or 20%: no certificate would wait for a window"},
 		"a time and never":              {"defaults: {override: {never: true, duration: 1d}}", "spec.defaults.override.never: excludes duration and fraction"},
 		"a life that is too short":      {"defaults: {validity: 90m}", "spec.defaults.validity: validity 1h30m is too short: at least 1d, unless short ones are allowed explicitly (allowShortValidity: true)"},
 		"one that is too short even so": {"defaults: {validity: 9m, allowShortValidity: true}", "spec.defaults.validity: validity 9m is too short: at least 10m"},

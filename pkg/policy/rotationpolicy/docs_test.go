@@ -14,7 +14,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
 )
 
-func document(t *testing.T) string {
+func singleDocument(t *testing.T) string {
 	t.Helper()
 	text, err := os.ReadFile("../../../docs/policy.md")
 	require.NoError(t, err)
@@ -23,7 +23,7 @@ func document(t *testing.T) string {
 
 // TestDocumentedExample: the example parses, and has every field that there is.
 func TestDocumentedExample(t *testing.T) {
-	found := regexp.MustCompile("(?s)<!-- example -->\n```yaml\n(.*?)```").FindStringSubmatch(document(t))
+	found := regexp.MustCompile("(?s)<!-- example -->\n```yaml\n(.*?)```").FindStringSubmatch(singleDocument(t))
 	require.NotNil(t, found)
 	p := compiled(t, found[1])
 	assert.Len(t, p.Rules, 3)
@@ -36,7 +36,7 @@ func TestDocumentedExample(t *testing.T) {
 // TestDocumentedDefaults: the table says what the code does.
 func TestDocumentedDefaults(t *testing.T) {
 	p := renewal.Default()
-	near := func(n renewal.Near) string {
+	near := func(n renewal.Threshold) string {
 		return fmt.Sprintf("%s or %g%%", certs.FormatDuration(n.Duration), n.Fraction*100)
 	}
 	windows := "any time"
@@ -63,5 +63,5 @@ func TestDocumentedDefaults(t *testing.T) {
 	} {
 		want = append(want, fmt.Sprintf("| `%s` | %v |", row[0], row[1]))
 	}
-	assert.Contains(t, document(t), "<!-- defaults -->\n"+strings.Join(want, "\n")+"\n\n")
+	assert.Contains(t, singleDocument(t), "<!-- defaults -->\n"+strings.Join(want, "\n")+"\n\n")
 }

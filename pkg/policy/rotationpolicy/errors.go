@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Error is one thing that is wrong in a policy.
+// Error is one error of a policy.
 type Error struct {
 	Field   string // "spec.rules[0].threshold.duration"; empty: the object as a whole
 	Message string
@@ -18,7 +18,7 @@ func (e *Error) Error() string {
 	return e.Field + ": " + e.Message
 }
 
-// Errors is everything that is wrong in a policy.
+// Errors are all errors of a policy.
 type Errors []*Error
 
 func (e Errors) Error() string {

@@ -8,18 +8,20 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
-// oneOf returns what a name stands for. The error for one that is unknown names that which was
-// probably meant, or all.
+// oneOf returns the value of a name. The error for an unknown name suggests a similar one, or
+// lists all.
 func oneOf[T any](bad report, field, what, name string, known map[string]T) T {
 	found, is := known[name]
 	if is {
 		return found
 	}
 	all := slices.Sorted(maps.Keys(known))
-	best, distance := "", max(2, len(name)/3)+1
+	best := ""
+	distance := max(2, len(name)/3) + 1
 	for _, k := range all {
 		if d := certs.EditDistance(strings.ToLower(name), strings.ToLower(k)); d < distance {
-			best, distance = k, d
+			best = k
+			distance = d
 		}
 	}
 	if best != "" && len(name) < 100 {

@@ -1,6 +1,5 @@
-// Package rotationpolicy turns a RotationPolicy of the API into the policy that decisions are
-// made with, and reads one from a file. Everything that is wrong is reported at once, with its
-// field.
+// Package rotationpolicy converts a RotationPolicy of the API into the policy of decisions,
+// and reads one from a file. All errors are reported at once, each with its field.
 package rotationpolicy
 
 import (
@@ -25,11 +24,11 @@ const Kind = "RotationPolicy"
 // Read reads a RotationPolicy from a file, as strictly as the API server with strict field
 // validation, and checks it with [Compile]. An error is an [Errors].
 func Read(file []byte) (*v1alpha1.RotationPolicy, error) {
-	text, err := document(file)
+	text, err := singleDocument(file)
 	if err != nil {
 		return nil, Errors{{Message: err.Error()}}
 	}
-	object, found := decode(text)
+	object, found := decodeObject(text)
 	if object == nil {
 		return nil, found
 	}
@@ -53,8 +52,8 @@ func Read(file []byte) (*v1alpha1.RotationPolicy, error) {
 	return object, nil
 }
 
-// document returns the one document of a file, as JSON.
-func document(file []byte) ([]byte, error) {
+// singleDocument returns the only document of a file, as JSON.
+func singleDocument(file []byte) ([]byte, error) {
 	var only []byte
 	reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(file)))
 	for {
@@ -82,9 +81,9 @@ func document(file []byte) ([]byte, error) {
 	return only, nil
 }
 
-// decode reads an object. The decoder ends at the first value of a wrong type, so such a value
+// decodeObject reads an object. The decoder ends at the first value of a wrong type, so such a value
 // is taken out and the rest read again; nil: nothing of it can be read.
-func decode(text []byte) (*v1alpha1.RotationPolicy, Errors) {
+func decodeObject(text []byte) (*v1alpha1.RotationPolicy, Errors) {
 	var found Errors
 	for {
 		var object v1alpha1.RotationPolicy
@@ -100,7 +99,7 @@ func decode(text []byte) (*v1alpha1.RotationPolicy, Errors) {
 			return nil, append(found, &Error{Message: err.Error()})
 		}
 		found = append(found, &Error{mistyped.Field, "want " + typeWords(mistyped) + ", not " + mistyped.Value})
-		left, err := without(text, strings.Split(mistyped.Field, "."))
+		left, err := removeField(text, strings.Split(mistyped.Field, "."))
 		if err != nil {
 			return nil, append(found, &Error{Message: err.Error()})
 		}
@@ -111,7 +110,7 @@ func decode(text []byte) (*v1alpha1.RotationPolicy, Errors) {
 	}
 }
 
-// strictError is an unknown field, or one that is there twice.
+// strictError is the error of an unknown or repeated field.
 func strictError(err error) *Error {
 	var of kjson.FieldError
 	if !errors.As(err, &of) {
@@ -121,7 +120,7 @@ func strictError(err error) *Error {
 	return &Error{of.FieldPath(), what}
 }
 
-// typeWords names what a field takes, as YAML has it.
+// typeWords names the type of a field in terms of YAML.
 func typeWords(e *json.UnmarshalTypeError) string {
 	switch kind := e.Type.Kind().String(); kind {
 	case "struct", "map":
@@ -137,8 +136,8 @@ func typeWords(e *json.UnmarshalTypeError) string {
 	}
 }
 
-// without leaves out a field, in every item of the lists on its path.
-func without(text []byte, path []string) ([]byte, error) {
+// removeField removes a field, in every item of the lists on its path.
+func removeField(text []byte, path []string) ([]byte, error) {
 	var tree any
 	if err := json.Unmarshal(text, &tree); err != nil {
 		return nil, err

@@ -94,7 +94,7 @@ func FuzzRead(f *testing.F) {
 		p, err := rotationpolicy.Compile(&object.Spec)
 		require.NoError(t, err)
 		for _, w := range p.Default.Windows {
-			w.Open(now)
+			w.OpenAt(now)
 		}
 		written, err := yaml.Marshal(object)
 		require.NoError(t, err)

@@ -12,14 +12,14 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
 )
 
-// Longest and shortest of a window.
+// The limits of the duration of a window.
 const (
 	minWindow = time.Minute
 	maxWindow = 7 * 24 * time.Hour
 )
 
-// window reads a schedule in its time zone.
-func (bad report) window(field string, w v1alpha1.RotationPolicyWindow) renewal.Window {
+// compileWindow reads a schedule in its time zone.
+func (bad report) compileWindow(field string, w v1alpha1.RotationPolicyWindow) renewal.Window {
 	out := renewal.Window{Zone: time.UTC}
 	if w.TimeZone != "" {
 		zone, err := time.LoadLocation(w.TimeZone)
@@ -31,7 +31,7 @@ func (bad report) window(field string, w v1alpha1.RotationPolicyWindow) renewal.
 	}
 	if w.Duration == "" {
 		bad(field+".duration", "a window needs a duration, such as 4h")
-	} else if out.Duration = bad.duration(field+".duration", w.Duration); out.Duration != 0 && (out.Duration < minWindow || out.Duration > maxWindow) {
+	} else if out.Duration = bad.parseDuration(field+".duration", w.Duration); out.Duration != 0 && (out.Duration < minWindow || out.Duration > maxWindow) {
 		bad(field+".duration", "%s: want from %s to %s", w.Duration, certs.FormatDuration(minWindow), certs.FormatDuration(maxWindow))
 	}
 	schedule, err := parseSchedule(w.Schedule, out.Zone)
@@ -44,8 +44,8 @@ func (bad report) window(field string, w v1alpha1.RotationPolicyWindow) renewal.
 	return out
 }
 
-// searchFrom is when the search for a schedule's first time begins: it must come
-// within the five years that are looked through, whatever the date today.
+// searchFrom is when the search for the first time of a schedule begins. The schedule must
+// have a time within five years from then, whichever day it is today.
 var searchFrom = time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func parseSchedule(text string, zone *time.Location) (renewal.Schedule, error) {

@@ -1,7 +1,6 @@
-// Package event has the events that the watcher tells: CloudEvents 1.0 in their structured
-// JSON form, each with data of its own type and a JSON Schema. They carry public facts
-// only, never a key, a token or the bytes of a file. docs/events.md describes them to
-// those who read or publish them.
+// Package event has the events of the watcher: CloudEvents 1.0 in structured JSON, each with
+// data of its own type and a JSON Schema. They carry public facts only, never a key, a token
+// or the contents of a file. docs/events.md describes them for users.
 package event
 
 import (
@@ -19,8 +18,8 @@ import (
 // ContentType is what a message with an event declares.
 const ContentType = cloudevents.ApplicationCloudEventsJSON
 
-// Type is an event's type as its readers say it, "certificate.expiring". On the wire it
-// stands between [typePrefix] and [typeVersion].
+// Type is the type of an event in its short form, "certificate.expiring". In a CloudEvent it
+// is between [typePrefix] and [typeVersion].
 type Type string
 
 const (
@@ -43,8 +42,8 @@ const (
 	TypeRotationFailed         Type = "rotation.failed"
 )
 
-// Wire is the type as CloudEvents has it, "io.rotate-certs.certificate.expiring.v1".
-func (t Type) Wire() string { return typePrefix + string(t) + typeVersion }
+// WireName is the type of the CloudEvent, "io.rotate-certs.certificate.expiring.v1".
+func (t Type) WireName() string { return typePrefix + string(t) + typeVersion }
 
 // all has one empty value of every type of data.
 var all = []Data{
@@ -53,28 +52,28 @@ var all = []Data{
 	RotationRequested{}, RotationStarted{}, RotationNodeVerified{}, RotationSucceeded{}, RotationRolledBack{}, RotationFailed{},
 }
 
-// Types lists the types in the order in which they are documented.
-func Types() []Type {
+// AllTypes lists the types in the order in which they are documented.
+func AllTypes() []Type {
 	out := make([]Type, 0, len(all))
 	for _, d := range all {
-		out = append(out, d.Type())
+		out = append(out, d.EventType())
 	}
 	return out
 }
 
-// Data is what an event says: one of the structs of this package, by value.
+// Data is the content of an event: one of the structs of this package, by value.
 type Data interface {
-	Type() Type
-	// place is the node it happened on; empty for what concerns the whole cluster.
-	place() string
-	// subject is what it is about, within its source.
-	subject() string
-	// identity tells it from all others of its type: two with the same are one event,
-	// told twice.
-	identity(at time.Time) []string
+	EventType() Type
+	// nodeName is the node of the event; empty: it concerns the whole cluster.
+	nodeName() string
+	// subjectName is the subject of the CloudEvent.
+	subjectName() string
+	// identityParts identify the event among those of its type: two with the same parts are
+	// one event, published twice.
+	identityParts(at time.Time) []string
 }
 
-// Event is one event. Data is never nil in one that [New] or [Parse] made.
+// Event is one event. Data is never nil after [New] or [Parse].
 type Event struct {
 	ID      string
 	Type    Type
@@ -85,16 +84,16 @@ type Event struct {
 	Data    Data
 }
 
-// New makes the event that data is, told at a time. The same data gives the same id.
+// New makes an event with this data and time. The same data gives the same id.
 func New(cluster string, at time.Time, data Data) Event {
 	return Event{
-		ID: identify(cluster, at, data), Type: data.Type(), Cluster: cluster, Node: data.place(),
-		Subject: data.subject(), Time: at.UTC(), Data: data,
+		ID: eventID(cluster, at, data), Type: data.EventType(), Cluster: cluster, Node: data.nodeName(),
+		Subject: data.subjectName(), Time: at.UTC(), Data: data,
 	}
 }
 
-// Source is where the event comes from, as a CloudEvents source.
-func (e Event) Source() string {
+// SourceURI is the source of the CloudEvent.
+func (e Event) SourceURI() string {
 	source := "/clusters/" + url.PathEscape(e.Cluster)
 	if e.Node != "" {
 		source += "/nodes/" + url.PathEscape(e.Node)
@@ -106,8 +105,8 @@ func (e Event) Source() string {
 func (e Event) MarshalJSON() ([]byte, error) {
 	ce := cloudevents.New()
 	ce.SetID(e.ID)
-	ce.SetType(e.Type.Wire())
-	ce.SetSource(e.Source())
+	ce.SetType(e.Type.WireName())
+	ce.SetSource(e.SourceURI())
 	if e.Subject != "" {
 		ce.SetSubject(e.Subject)
 	}
@@ -130,8 +129,8 @@ func (e *Event) UnmarshalJSON(raw []byte) error {
 	return err
 }
 
-// Parse reads the structured form. What is no CloudEvent, has a type or version that is
-// not known here, or data that its schema refuses, is an error of one line.
+// Parse reads the structured form. Invalid CloudEvents, unknown types or versions, and data
+// that its schema refuses are errors of one line.
 func Parse(raw []byte) (Event, error) {
 	var ce cloudevents.Event
 	if err := json.Unmarshal(raw, &ce); err != nil {
@@ -148,7 +147,7 @@ func Parse(raw []byte) (Event, error) {
 	if err != nil {
 		return Event{}, err
 	}
-	if err := validate(empty.Type(), ce.Data()); err != nil {
+	if err := validateData(empty.EventType(), ce.Data()); err != nil {
 		return Event{}, err
 	}
 	data := reflect.New(reflect.TypeOf(empty))
@@ -157,14 +156,14 @@ func Parse(raw []byte) (Event, error) {
 	}
 	d, _ := data.Elem().Interface().(Data)
 	return Event{
-		ID: ce.ID(), Type: empty.Type(), Cluster: cluster, Node: node,
+		ID: ce.ID(), Type: empty.EventType(), Cluster: cluster, Node: node,
 		Subject: ce.Subject(), Time: ce.Time(), Data: d,
 	}, nil
 }
 
 // dataOf is the empty data of a type on the wire, or nil.
 func dataOf(wire string) Data {
-	i := slices.IndexFunc(all, func(d Data) bool { return d.Type().Wire() == wire })
+	i := slices.IndexFunc(all, func(d Data) bool { return d.EventType().WireName() == wire })
 	if i < 0 {
 		return nil
 	}
@@ -186,7 +185,7 @@ func parseSource(source string) (cluster, node string, err error) {
 	return cluster, node, nil
 }
 
-// oneLine is an error for places that hold a line: reasons in NATS, columns.
+// oneLine writes an error on one line, for reasons in NATS.
 func oneLine(err error) string {
 	return strings.Join(strings.Fields(err.Error()), " ")
 }

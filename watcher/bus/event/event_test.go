@@ -16,10 +16,10 @@ import (
 var at = time.Date(2030, 5, 17, 9, 30, 0, 0, time.UTC)
 
 func TestEveryTypeSurvivesTheWire(t *testing.T) {
-	require.Len(t, eventtest.All(), len(event.Types()), "an example of each")
+	require.Len(t, eventtest.All(), len(event.AllTypes()), "an example of each")
 	for i, data := range eventtest.All() {
-		require.Equal(t, event.Types()[i], data.Type())
-		t.Run(string(data.Type()), func(t *testing.T) {
+		require.Equal(t, event.AllTypes()[i], data.EventType())
+		t.Run(string(data.EventType()), func(t *testing.T) {
 			e := event.New("prod", at, data)
 			raw, err := json.Marshal(e)
 			require.NoError(t, err)
@@ -30,8 +30,8 @@ func TestEveryTypeSurvivesTheWire(t *testing.T) {
 			var fields map[string]any
 			require.NoError(t, json.Unmarshal(raw, &fields))
 			require.Equal(t, "1.0", fields["specversion"])
-			require.Equal(t, "io.rotate-certs."+string(data.Type())+".v1", fields["type"])
-			require.Equal(t, e.Source(), fields["source"])
+			require.Equal(t, "io.rotate-certs."+string(data.EventType())+".v1", fields["type"])
+			require.Equal(t, e.SourceURI(), fields["source"])
 			require.Equal(t, "application/json", fields["datacontenttype"])
 		})
 	}
@@ -41,10 +41,10 @@ func TestSameDataSameID(t *testing.T) {
 	seen := map[string]event.Type{}
 	for _, data := range eventtest.All() {
 		a, b := event.New("prod", at, data), event.New("prod", at.Add(time.Minute), data)
-		require.Equal(t, a.ID, b.ID, data.Type())
+		require.Equal(t, a.ID, b.ID, data.EventType())
 		require.NotEqual(t, a.ID, event.New("test", at, data).ID, "another cluster's")
 		require.Empty(t, seen[a.ID])
-		seen[a.ID] = data.Type()
+		seen[a.ID] = data.EventType()
 	}
 }
 
@@ -57,28 +57,28 @@ func TestIDFollowsWhatItIsAbout(t *testing.T) {
 	require.NotEqual(t, id(event.CertificateExpiring{Certificate: c}), id(event.CertificateExpiring{Certificate: renewed}))
 	require.Equal(t, id(event.CertificateExpiring{Certificate: c}), id(event.CertificateExpiring{Certificate: c, Message: "in other words"}))
 
-	mark := event.CertificateCompromised{Service: certs.Etcd, Nodes: []string{"a", "b"}, Reason: "stolen"}
+	report := event.CertificateCompromised{Service: certs.Etcd, Nodes: []string{"a", "b"}, Reason: "stolen"}
 	turned := event.CertificateCompromised{Service: certs.Etcd, Nodes: []string{"b", "a"}, Reason: "stolen"}
-	require.Equal(t, id(mark), id(turned))
+	require.Equal(t, id(report), id(turned))
 
 	request := event.RotationRequested{Name: "auto-1", Services: []certs.Service{certs.Etcd}, Reason: event.ReasonExpiring, Attempt: 1}
 	later := event.New("prod", at.Add(event.RequestSlot), request)
 	require.NotEqual(t, id(request), later.ID, "a request that is still due is heard again")
 }
 
-func TestMarkNameStandsForTheEvent(t *testing.T) {
-	mark := event.CertificateCompromised{Service: certs.Etcd, Reason: "stolen"}
-	first := event.New("prod", at, mark)
-	again := event.New("prod", at.Add(time.Hour), mark)
-	require.Equal(t, first.MarkName(), again.MarkName())
-	require.Regexp(t, `^nats-[0-9a-f]{20}$`, first.MarkName())
+func TestObjectNameFollowsFromTheEvent(t *testing.T) {
+	report := event.CertificateCompromised{Service: certs.Etcd, Reason: "stolen"}
+	first := event.New("prod", at, report)
+	again := event.New("prod", at.Add(time.Hour), report)
+	require.Equal(t, first.ObjectName(), again.ObjectName())
+	require.Regexp(t, `^nats-[0-9a-f]{20}$`, first.ObjectName())
 
 	other := first
 	other.Data = event.CertificateCompromised{Service: certs.Admin, Reason: "stolen"}
-	require.NotEqual(t, first.MarkName(), other.MarkName(), "an id that is used twice hides nothing")
+	require.NotEqual(t, first.ObjectName(), other.ObjectName(), "an id that is used twice hides nothing")
 
-	mark.Mark = "laptop-stolen"
-	require.Equal(t, "laptop-stolen", event.New("prod", at, mark).MarkName())
+	report.CompromisedCertificate = "laptop-stolen"
+	require.Equal(t, "laptop-stolen", event.New("prod", at, report).ObjectName())
 }
 
 func TestParseRefuses(t *testing.T) {
@@ -110,7 +110,7 @@ func TestSourceEscapesNames(t *testing.T) {
 	odd := eventtest.Certificate
 	odd.Node = "rack 1/node?x"
 	e := event.New("a/b c", at, event.CertificateExpired{Certificate: odd})
-	require.Equal(t, "/clusters/a%2Fb%20c/nodes/rack%201%2Fnode%3Fx", e.Source())
+	require.Equal(t, "/clusters/a%2Fb%20c/nodes/rack%201%2Fnode%3Fx", e.SourceURI())
 	raw, err := json.Marshal(e)
 	require.NoError(t, err)
 	got, err := event.Parse(raw)

@@ -8,29 +8,29 @@ import (
 	"time"
 )
 
-// RequestSlot is how long repetitions of one rotation.requested count as the same event.
+// RequestSlot is how long repetitions of a rotation.requested count as the same event.
 const RequestSlot = 5 * time.Minute
 
-// identify hashes what tells an event from all others. Each part is preceded by its
-// length, so that no two lists of parts look the same.
-func identify(cluster string, at time.Time, data Data) string {
+// eventID hashes the identity of an event. Each part is preceded by its length, so that
+// different lists of parts have different hashes.
+func eventID(cluster string, at time.Time, data Data) string {
 	var b strings.Builder
-	for _, part := range append([]string{data.Type().Wire(), cluster}, data.identity(at)...) {
+	for _, part := range append([]string{data.EventType().WireName(), cluster}, data.identityParts(at)...) {
 		fmt.Fprintf(&b, "%d:%s", len(part), part)
 	}
 	sum := sha256.Sum256([]byte(b.String()))
 	return hex.EncodeToString(sum[:16])
 }
 
-// MarkName is the name of the CompromisedCertificate that stands for a
-// certificate.compromised: its own where the watcher told of one that exists, else one
-// that follows from the event's id and content, so that a repeated event makes no second one
-// and none can take the place of another.
-func (e Event) MarkName() string {
+// ObjectName is the name of the CompromisedCertificate of a certificate.compromised: that of
+// the existing object if the watcher published it, otherwise a name that follows from id and
+// content. So a repeated event creates no second object, and no event can take the name of
+// another.
+func (e Event) ObjectName() string {
 	c, ok := e.Data.(CertificateCompromised)
-	if ok && c.Mark != "" {
-		return c.Mark
+	if ok && c.CompromisedCertificate != "" {
+		return c.CompromisedCertificate
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q", e.ID, e.Source(), fmt.Sprint(c)))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q", e.ID, e.SourceURI(), fmt.Sprint(c)))
 	return "nats-" + hex.EncodeToString(sum[:10])
 }

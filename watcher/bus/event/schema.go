@@ -24,8 +24,8 @@ var forms = map[string]object{
 	"name":         {"type": "string", "minLength": 1, "maxLength": 253},
 	"names":        {"type": "array", "maxItems": 10000, "uniqueItems": true, "items": object{"type": "string", "minLength": 1, "maxLength": 253}},
 	"objectname":   {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", "maxLength": 253},
-	"service":      {"enum": services()},
-	"services":     {"type": "array", "minItems": 1, "uniqueItems": true, "items": object{"enum": services()}},
+	"service":      {"enum": serviceNames()},
+	"services":     {"type": "array", "minItems": 1, "uniqueItems": true, "items": object{"enum": serviceNames()}},
 	"serial":       {"type": "string", "pattern": "^-?[0-9a-f]+$"},
 	"fingerprint":  {"type": "string", "pattern": "^[0-9a-f]{64}$"},
 	"fingerprints": {"type": "array", "maxItems": 20000, "uniqueItems": true, "items": object{"type": "string", "pattern": "^[0-9a-f]{64}$"}},
@@ -36,7 +36,7 @@ var forms = map[string]object{
 	"result":       {"enum": []any{ResultSucceeded, ResultRolledBack, ResultFailed, ResultManualInterventionRequired, ResultRefused, ResultCanceled}},
 }
 
-func services() []any {
+func serviceNames() []any {
 	var out []any
 	for _, s := range certs.Services() {
 		out = append(out, string(s))
@@ -44,26 +44,27 @@ func services() []any {
 	return out
 }
 
-// Schema is the JSON Schema (2020-12) of a type's data, nil for a type that does not
-// exist. Unknown fields are refused: a mistyped "nodes" must not mean "every node".
+// Schema is the JSON Schema (2020-12) of the data of a type; nil: the type does not exist.
+// Unknown fields are refused: a mistyped "nodes" must not match every node.
 func Schema(t Type) map[string]any {
-	d := dataOf(t.Wire())
+	d := dataOf(t.WireName())
 	if d == nil {
 		return nil
 	}
-	properties, required := object{}, []any{}
-	describe(reflect.TypeOf(d), properties, &required)
+	properties := object{}
+	required := []any{}
+	describeFields(reflect.TypeOf(d), properties, &required)
 	return object{
-		"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": "urn:" + t.Wire(),
+		"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": "urn:" + t.WireName(),
 		"type": "object", "additionalProperties": false, "properties": properties, "required": required,
 	}
 }
 
-// describe collects a struct's fields, those of embedded structs among them.
-func describe(t reflect.Type, properties object, required *[]any) {
+// describeFields collects the fields of a struct and of its embedded structs.
+func describeFields(t reflect.Type, properties object, required *[]any) {
 	for f := range t.Fields() {
 		if f.Anonymous {
-			describe(f.Type, properties, required)
+			describeFields(f.Type, properties, required)
 			continue
 		}
 		name, option, _ := strings.Cut(f.Tag.Get("json"), ",")
@@ -76,28 +77,28 @@ func describe(t reflect.Type, properties object, required *[]any) {
 	}
 }
 
-// compiled are the schemas, ready to be used.
+// compiled are the compiled schemas.
 var compiled = sync.OnceValues(func() (map[Type]*jsonschema.Schema, error) {
 	c := jsonschema.NewCompiler()
 	c.AssertFormat()
 	out := map[Type]*jsonschema.Schema{}
-	for _, t := range Types() {
-		document, err := plain(Schema(t))
+	for _, t := range AllTypes() {
+		document, err := plainJSON(Schema(t))
 		if err != nil {
 			return nil, err
 		}
-		if err := c.AddResource("urn:"+t.Wire(), document); err != nil {
+		if err := c.AddResource("urn:"+t.WireName(), document); err != nil {
 			return nil, err
 		}
-		if out[t], err = c.Compile("urn:" + t.Wire()); err != nil {
+		if out[t], err = c.Compile("urn:" + t.WireName()); err != nil {
 			return nil, err
 		}
 	}
 	return out, nil
 })
 
-// plain turns a schema into what the compiler reads.
-func plain(schema map[string]any) (any, error) {
+// plainJSON converts a schema for the compiler.
+func plainJSON(schema map[string]any) (any, error) {
 	raw, err := json.Marshal(schema)
 	if err != nil {
 		return nil, err
@@ -105,7 +106,7 @@ func plain(schema map[string]any) (any, error) {
 	return jsonschema.UnmarshalJSON(strings.NewReader(string(raw)))
 }
 
-func validate(t Type, data []byte) error {
+func validateData(t Type, data []byte) error {
 	schemas, err := compiled()
 	if err != nil {
 		return fmt.Errorf("schema of %q: %w", t, err)

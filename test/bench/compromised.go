@@ -28,14 +28,14 @@ import (
 // marked is how many certificates are marked as compromised, one after another.
 const marked = 50
 
-// measureMarks runs the watcher in this process, with an engine that finds what the crowd
+// measureCompromised runs the watcher in this process, with an engine that finds what the crowd
 // reports and rotates at once, and returns how long after "kubectl rotate-certs
-// mark-compromised" asks for the mark its CertificateRotation is Running, as anyone sees
+// mark-compromised" asks for the CompromisedCertificate its CertificateRotation is Running, as anyone sees
 // it. The watcher keeps its events on disk, synced, as it does by default.
-func measureMarks(ctx context.Context, config *rest.Config, api client.WithWatch, c *crowd) ([]time.Duration, error) {
+func measureCompromised(ctx context.Context, config *rest.Config, api client.WithWatch, c *crowd) ([]time.Duration, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	store, err := os.MkdirTemp("", "bench-marks")
+	store, err := os.MkdirTemp("", "bench-compromised")
 	if err != nil {
 		return nil, err
 	}
@@ -55,9 +55,9 @@ func measureMarks(ctx context.Context, config *rest.Config, api client.WithWatch
 	}
 	var took []time.Duration
 	for i := range marked + 1 {
-		d, err := c.mark(ctx, i, began, ended)
+		d, err := c.markCompromised(ctx, i, began, ended)
 		if err != nil {
-			return nil, fmt.Errorf("mark %d: %w", i, err)
+			return nil, fmt.Errorf("mark certificate %d as compromised: %w", i, err)
 		}
 		if i > 0 { // the first waits for the watcher's start
 			took = append(took, d)
@@ -69,9 +69,9 @@ func measureMarks(ctx context.Context, config *rest.Config, api client.WithWatch
 
 // begun tells of a rotation that is Running.
 type begun struct {
-	name string
-	mark string
-	at   time.Time
+	name        string
+	compromised string
+	at          time.Time
 }
 
 // watchRotations follows CertificateRotations until ctx ends.
@@ -87,11 +87,11 @@ func watchRotations(ctx context.Context, api client.WithWatch) (<-chan begun, er
 		defer close(out)
 		for e := range watching.ResultChan() {
 			r, ok := e.Object.(*v1alpha1.CertificateRotation)
-			if !ok || e.Type != watch.Modified || r.State() != v1alpha1.StateRunning || r.Spec.Trigger == nil || len(r.Spec.Trigger.Marks) == 0 {
+			if !ok || e.Type != watch.Modified || r.State() != v1alpha1.StateRunning || r.Spec.Trigger == nil || len(r.Spec.Trigger.CompromisedCertificates) == 0 {
 				continue
 			}
 			select {
-			case out <- begun{r.Name, r.Spec.Trigger.Marks[0], time.Now()}:
+			case out <- begun{r.Name, r.Spec.Trigger.CompromisedCertificates[0], time.Now()}:
 			case <-ctx.Done():
 			}
 		}
@@ -99,8 +99,8 @@ func watchRotations(ctx context.Context, api client.WithWatch) (<-chan begun, er
 	return out, nil
 }
 
-// mark marks one certificate, waits for its rotation and takes both away again.
-func (c *crowd) mark(ctx context.Context, i int, rotations <-chan begun, ended <-chan error) (time.Duration, error) {
+// markCompromised marks one certificate as compromised, waits for its rotation and takes both away again.
+func (c *crowd) markCompromised(ctx context.Context, i int, rotations <-chan begun, ended <-chan error) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	node := i + 1
@@ -122,10 +122,10 @@ func (c *crowd) mark(ctx context.Context, i int, rotations <-chan begun, ended <
 			if !ok || ctx.Err() != nil {
 				return 0, errors.New("its rotation did not begin")
 			}
-			if r.mark != m.Name {
+			if r.compromised != m.Name {
 				continue // a state that came twice
 			}
-			// Nobody replaces the certificate; without its mark nobody asks again either.
+			// Nobody replaces the certificate; without its CompromisedCertificate nobody asks again either.
 			err := orGone(c.api.Delete(ctx, m), c.api.Delete(ctx, &v1alpha1.CertificateRotation{ObjectMeta: metav1.ObjectMeta{Name: r.name}}))
 			return r.at.Sub(asked), err
 		case <-ctx.Done():

@@ -33,8 +33,8 @@ func accepted(c *v1alpha1.CompromisedCertificate) metav1.Condition {
 	return metav1.Condition{}
 }
 
-// TestAMarkThatCannotBeWrittenKeepsNothingBack: neither the others nor what expires.
-func TestAMarkThatCannotBeWrittenKeepsNothingBack(t *testing.T) {
+// TestFailedStatusWriteHoldsNothingBack: neither the others nor what expires.
+func TestFailedStatusWriteHoldsNothingBack(t *testing.T) {
 	w := newWorld(t, marked("bad"))
 	w.client = interceptor.NewClient(w.client.(client.WithWatch), interceptor.Funcs{
 		SubResourceUpdate: func(context.Context, client.Client, string, client.Object, ...client.SubResourceUpdateOption) error {
@@ -44,36 +44,36 @@ func TestAMarkThatCannotBeWrittenKeepsNothingBack(t *testing.T) {
 	d := w.decider()
 	w.node("cp1", true)
 	w.report("cp1", oldPrint, day)
-	next := w.judge(d)
+	next := w.decideOnce(d)
 	requests := w.story.requests()
 	require.Len(t, requests, 1)
-	assert.False(t, requests[0].Compromised, "what a mark means is written down before anything is done about it")
+	assert.False(t, requests[0].Compromised, "the matching certificates are written down before anything is requested")
 	assert.False(t, next.After(noon.Add(retryAfter)))
 }
 
-// TestAMarkOverManyNodes fits into what Kubernetes and etcd take, or says that it does not.
-func TestAMarkOverManyNodes(t *testing.T) {
+// TestCompromisedCertificateOfManyNodes fits into what Kubernetes and etcd take, or says that it does not.
+func TestCompromisedCertificateOfManyNodes(t *testing.T) {
 	w := newWorld(t, marked("stolen"))
 	d := w.decider()
 	w.node("cp1", true)
 	w.report("cp1", oldPrint, 300*day)
-	for i := range maxMarked {
+	for i := range maxMatched {
 		w.node(fmt.Sprintf("cp-%056d", i), true)
 	}
-	w.judge(d)
-	c := w.mark("stolen")
+	w.decideOnce(d)
+	c := w.compromisedCertificate("stolen")
 	assert.Equal(t, metav1.ConditionTrue, accepted(c).Status)
 	assert.Less(t, len(accepted(c).Message), 1000, "a condition's message is bounded by Kubernetes")
 
 	w = newWorld(t, marked("stolen"))
 	d = w.decider()
-	for i := range maxMarked + 1 {
+	for i := range maxMatched + 1 {
 		name := fmt.Sprint("cp-", i)
 		w.node(name, true)
 		w.report(name, fmt.Sprintf("%064d", i), 300*day)
 	}
-	w.judge(d)
-	c = w.mark("stolen")
+	w.decideOnce(d)
+	c = w.compromisedCertificate("stolen")
 	assert.Equal(t, "TooMany", accepted(c).Reason)
 	assert.True(t, meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.ConditionStalled))
 	assert.Nil(t, meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionReconciling))
@@ -81,35 +81,35 @@ func TestAMarkOverManyNodes(t *testing.T) {
 	assert.Empty(t, w.story.requests())
 }
 
-// TestAMarkIsToldAgainByASuccessor, which cannot know whether its predecessor came to it.
-func TestAMarkIsToldAgainByASuccessor(t *testing.T) {
+// TestNewLeaderPublishesCompromisedAgain, which cannot know whether its predecessor came to it.
+func TestNewLeaderPublishesCompromisedAgain(t *testing.T) {
 	w := newWorld(t, marked("stolen"))
 	w.node("cp1", true)
 	w.report("cp1", oldPrint, 300*day)
 	d := w.decider()
-	w.judge(d)
-	w.judge(d)
+	w.decideOnce(d)
+	w.decideOnce(d)
 	assert.Equal(t, []string{"certificate.compromised", "rotation.requested"}, w.story.types())
-	w.judge(w.decider())
+	w.decideOnce(w.decider())
 	assert.Contains(t, w.story.types(), "certificate.compromised")
 }
 
-// TestAnOldEventMarksNothingNew: NATS hands out everything again to a consumer that was
+// TestOldEventMatchesNoNewCertificate: NATS hands out everything again to a consumer that was
 // made anew, also what was marked, replaced and taken back weeks ago.
-func TestAnOldEventMarksNothingNew(t *testing.T) {
+func TestOldEventMatchesNoNewCertificate(t *testing.T) {
 	w := newWorld(t)
 	d := w.decider()
 	w.node("cp1", true)
 	w.report("cp1", newPrint, 364*day) // issued yesterday
 	e := event.New("prod", noon.Add(-20*day), event.CertificateCompromised{Service: certs.Etcd, Reason: "laptop lost"})
-	require.NoError(t, d.HearMark(t.Context(), e))
-	c := w.mark(e.MarkName())
+	require.NoError(t, d.ReceiveCompromised(t.Context(), e))
+	c := w.compromisedCertificate(e.ObjectName())
 	c.CreationTimestamp = metav1.NewTime(noon)
 	require.NoError(t, w.client.Update(t.Context(), c))
-	w.judge(d)
+	w.decideOnce(d)
 	assert.Empty(t, w.story.requests())
-	assert.Equal(t, "NothingFound", accepted(w.mark(e.MarkName())).Reason)
-	assert.True(t, meta.IsStatusConditionTrue(w.mark(e.MarkName()).Status.Conditions, v1alpha1.ConditionReconciling), "it is looked for again")
+	assert.Equal(t, "NoMatch", accepted(w.compromisedCertificate(e.ObjectName())).Reason)
+	assert.True(t, meta.IsStatusConditionTrue(w.compromisedCertificate(e.ObjectName()).Status.Conditions, v1alpha1.ConditionReconciling), "it is looked for again")
 }
 
 // TestWhatWasToldIsForgotten once it is not so any more.
@@ -117,17 +117,17 @@ func TestWhatWasToldIsForgotten(t *testing.T) {
 	w := newWorld(t)
 	d := w.decider()
 	w.node("cp1", true)
-	for i := range enoughTold + 100 {
+	for i := range maxStalePublished + 100 {
 		w.report("cp1", fmt.Sprintf("%064d", i), day)
-		w.judge(d)
+		w.decideOnce(d)
 	}
-	assert.LessOrEqual(t, len(d.told), enoughTold+2)
+	assert.LessOrEqual(t, len(d.published), maxStalePublished+2)
 	w.story.types()
-	w.judge(d)
+	w.decideOnce(d)
 	assert.NotContains(t, w.story.types(), "certificate.expiring", "what is still so was not forgotten")
 }
 
-// TestNobodyDistrustsByARequestAlone: who may ask for rotations is not who may mark.
+// TestNobodyDistrustsByARequestAlone: a user that may request rotations may not mark as compromised.
 func TestNobodyDistrustsByARequestAlone(t *testing.T) {
 	stolen, other := marked("stolen"), marked("other")
 	stolen.Status.Certificates = []v1alpha1.CompromisedRef{{Node: "cp1", Service: certs.Etcd, Name: "etcd-server", FingerprintSHA256: oldPrint}}
@@ -137,33 +137,33 @@ func TestNobodyDistrustsByARequestAlone(t *testing.T) {
 	w.node("cp1", true)
 	w.report("cp1", oldPrint, 300*day)
 	r := event.RotationRequested{Name: "by-hand", Services: []certs.Service{certs.Etcd}, Reason: event.ReasonCompromised, Attempt: 1, Compromised: true, Fingerprints: []string{oldPrint}}
-	require.True(t, apierrors.IsForbidden(d.Hear(t.Context(), r, "forged", w.clock.now())))
-	r.Marks = []string{"no-such"}
-	require.True(t, apierrors.IsForbidden(d.Hear(t.Context(), r, "forged", w.clock.now())))
-	r.Marks = []string{"other"}
-	require.True(t, apierrors.IsForbidden(d.Hear(t.Context(), r, "of another mark", w.clock.now())))
-	r.Marks = []string{"stolen"}
+	require.True(t, apierrors.IsForbidden(d.ReceiveRequest(t.Context(), r, "forged", w.clock.now())))
+	r.CompromisedCertificates = []string{"no-such"}
+	require.True(t, apierrors.IsForbidden(d.ReceiveRequest(t.Context(), r, "forged", w.clock.now())))
+	r.CompromisedCertificates = []string{"other"}
+	require.True(t, apierrors.IsForbidden(d.ReceiveRequest(t.Context(), r, "of another object", w.clock.now())))
+	r.CompromisedCertificates = []string{"stolen"}
 	more := r
 	more.Fingerprints = []string{oldPrint, newPrint}
-	require.True(t, apierrors.IsForbidden(d.Hear(t.Context(), more, "more than it means", w.clock.now())))
-	require.NoError(t, d.Hear(t.Context(), r, "genuine", w.clock.now()))
+	require.True(t, apierrors.IsForbidden(d.ReceiveRequest(t.Context(), more, "more than it means", w.clock.now())))
+	require.NoError(t, d.ReceiveRequest(t.Context(), r, "genuine", w.clock.now()))
 	assert.True(t, w.rotation("by-hand").Spec.Compromised)
 }
 
 // TestARequestNamesWhatIsToGo: one that does not would have anything rotated, due or not.
 func TestARequestNamesWhatIsToGo(t *testing.T) {
 	w := newWorld(t)
-	err := w.decider().Hear(t.Context(), event.RotationRequested{Name: "by-hand", Services: certs.Services(), Reason: event.ReasonExpiring, Attempt: 1}, "event-1", w.clock.now())
+	err := w.decider().ReceiveRequest(t.Context(), event.RotationRequested{Name: "by-hand", Services: certs.Services(), Reason: event.ReasonExpiring, Attempt: 1}, "event-1", w.clock.now())
 	assert.True(t, apierrors.IsBadRequest(err), "%v: it is poison", err)
 }
 
-// TestAGivenUpRequestIsNotedOnItsMarks: nothing else of it is left in the cluster.
-func TestAGivenUpRequestIsNotedOnItsMarks(t *testing.T) {
+// TestGivenUpRequestIsNotedOnItsCompromisedCertificates: nothing else of it is left in the cluster.
+func TestGivenUpRequestIsNotedOnItsCompromisedCertificates(t *testing.T) {
 	w := newWorld(t, marked("stolen"), marked("other"))
 	d := w.decider()
 	recorder := events.NewFakeRecorder(10)
 	d.Recorder = recorder
-	e := event.New("prod", noon, event.RotationRequested{Name: "auto-1", Marks: []string{"stolen", "gone"}})
+	e := event.New("prod", noon, event.RotationRequested{Name: "auto-1", CompromisedCertificates: []string{"stolen", "gone"}})
 	d.GivenUp(t.Context(), e, errors.New("not permitted"))
 	d.GivenUp(t.Context(), event.Event{}, errors.New("not a CloudEvent"))
 	close(recorder.Events)
@@ -174,18 +174,18 @@ func TestAGivenUpRequestIsNotedOnItsMarks(t *testing.T) {
 	assert.Equal(t, []string{`Warning RequestGivenUp request for rotation "auto-1" given up: not permitted`}, noted)
 }
 
-// TestAnUnmarkedCertificateStaysUnmarked when NATS delivers its event again. What was made
+// TestDeletedCompromisedCertificateIsNotCreatedAgain when NATS delivers its event again. What was made
 // before the event was published was not made for it.
-func TestAnUnmarkedCertificateStaysUnmarked(t *testing.T) {
+func TestDeletedCompromisedCertificateIsNotCreatedAgain(t *testing.T) {
 	e := event.New("prod", noon, event.CertificateCompromised{Service: certs.Etcd, Reason: "stolen"})
 	for made, want := range map[time.Duration]int{time.Minute: 0, -time.Minute: 1} {
 		rotation := asked("auto-1")
-		rotation.Spec.Compromised, rotation.Spec.Trigger.Marks = true, []string{e.MarkName()}
+		rotation.Spec.Compromised, rotation.Spec.Trigger.CompromisedCertificates = true, []string{e.ObjectName()}
 		rotation.CreationTimestamp = metav1.NewTime(noon.Add(made))
 		w := newWorld(t, rotation)
-		require.NoError(t, w.decider().HearMark(t.Context(), e))
-		var marks v1alpha1.CompromisedCertificateList
-		require.NoError(t, w.client.List(t.Context(), &marks))
-		assert.Len(t, marks.Items, want, "a rotation made %s after the event", made)
+		require.NoError(t, w.decider().ReceiveCompromised(t.Context(), e))
+		var compromised v1alpha1.CompromisedCertificateList
+		require.NoError(t, w.client.List(t.Context(), &compromised))
+		assert.Len(t, compromised.Items, want, "a rotation made %s after the event", made)
 	}
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
-// markOptions are the flags of `mark-compromised`, and what Complete makes of them.
-type markOptions struct {
+// markCompromisedOptions are the flags of `mark-compromised`, and the values from Complete.
+type markCompromisedOptions struct {
 	*app
 	installFlags
 
@@ -34,19 +34,21 @@ type markOptions struct {
 	conn   connection
 }
 
-var markFormats = []string{string(formatJSON), string(formatYAML), string(formatName)}
+var markCompromisedFormats = []string{string(formatJSON), string(formatYAML), string(formatName)}
 
-func (a *app) markCommand(flags *connectionFlags) *cobra.Command {
-	o := &markOptions{app: a, installFlags: installFlags{connectionFlags: flags}}
+func (a *app) markCompromisedCommand(flags *connectionFlags) *cobra.Command {
+	o := &markCompromisedOptions{app: a, installFlags: installFlags{connectionFlags: flags}}
 	cmd := &cobra.Command{
 		Use:   "mark-compromised",
-		Short: "State that keys are in wrong hands: the watcher replaces them at once",
-		Long: `State that the private keys of a service's certificates are in wrong hands, or may be.
-The watcher replaces them at once, past windows and limits, with new keys that the CA
-signs. It makes a CompromisedCertificate; RBAC says who may, the audit log who did.
+		Short: "Mark certificates as compromised: the watcher replaces their keys at once",
+		Long: `Mark the certificates of a service as compromised: their private keys are known to
+others, or may be. The command creates a CompromisedCertificate. The watcher replaces
+the keys at once, outside maintenance windows and limits, and the CA signs the new ones.
 
-Kubernetes cannot revoke a certificate: what the old one opens, it opens until it ends
-or its CA is replaced. The mark's status says what that is, and what stops it.`,
+Kubernetes cannot revoke a certificate: an old one remains valid until it expires or its
+CA is replaced. The status of the CompromisedCertificate lists what it still gives access
+to, and how to stop that. To withdraw one, delete it:
+kubectl delete compromisedcertificate NAME`,
 		Example: `  # The key of one node's API server leaked
   kubectl rotate-certs mark-compromised --service kube-apiserver --node cp1 --reason "backup leaked"
 
@@ -64,35 +66,35 @@ or its CA is replaced. The mark's status says what that is, and what stops it.`,
 	plain(cmd)
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringVar(&o.service, "service", "", "Service that holds the keys")
-	f.StringSliceVar(&o.nodes, "node", nil, "Only on these nodes; without it, on every one")
-	f.StringVar(&o.fingerprint, "fingerprint", "", "SHA-256 fingerprint of the one certificate that is meant")
-	f.StringVar(&o.reason, "reason", "", "What happened, in your words; it is shown in events and reports")
-	f.StringVar(&o.dryRun, "dry-run", string(dryRunNone), `"client" prints the mark; "server" also has the API server judge it`)
+	f.StringVar(&o.service, "service", "", "Service that uses the keys")
+	f.StringSliceVar(&o.nodes, "node", nil, "Only on these nodes (default: on every node)")
+	f.StringVar(&o.fingerprint, "fingerprint", "", "Only the certificate with this SHA-256 fingerprint (default: all of the service)")
+	f.StringVar(&o.reason, "reason", "", "What happened; it appears in events and in the status")
+	f.StringVar(&o.dryRun, "dry-run", string(dryRunNone), `"client" prints the object; "server" also has the API server validate it`)
 	f.Lookup("dry-run").NoOptDefVal = string(dryRunClient)
-	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(markFormats, ", "))
-	o.addNamespace(f, "", "Namespace of the watcher (default: wherever it is)")
+	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(markCompromisedFormats, ", "))
+	o.addNamespace(f, "", "Namespace of the watcher (default: where it is found)")
 	complete(cmd, "service", completeServices)
 	complete(cmd, "node", a.completeNodes(flags))
 	complete(cmd, "dry-run", cobra.FixedCompletions(dryRuns, cobra.ShellCompDirectiveNoFileComp))
-	complete(cmd, "output", cobra.FixedCompletions(markFormats, cobra.ShellCompDirectiveNoFileComp))
+	complete(cmd, "output", cobra.FixedCompletions(markCompromisedFormats, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
-// Complete turns flags into values, and refuses what means nothing.
-func (o *markOptions) Complete(cmd *cobra.Command) error {
+// Complete turns flags into values, and refuses invalid ones.
+func (o *markCompromisedOptions) Complete(cmd *cobra.Command) error {
 	if o.service == "" {
-		return errors.New("say whose keys: --service NAME\nservices: " + joinServices(certs.Services(), ", "))
+		return errors.New("no service given\nhint: --service NAME, one of " + joinServices(certs.Services(), ", "))
 	}
 	services, err := certs.ParseServices([]string{o.service})
 	if err != nil {
 		return err
 	}
 	if len(services) != 1 {
-		return errors.New("a mark is for one service")
+		return errors.New("mark as compromised: only one service at a time")
 	}
 	if o.reason = strings.TrimSpace(o.reason); o.reason == "" {
-		return errors.New("say what happened: --reason TEXT\nit is shown to whoever asks why this was rotated")
+		return errors.New("no reason given\nhint: --reason TEXT; it appears in events and in the status")
 	}
 	if len(o.reason) > 1024 {
 		return errors.New("--reason is too long: at most 1024 bytes")
@@ -107,10 +109,10 @@ func (o *markOptions) Complete(cmd *cobra.Command) error {
 		}
 	}
 	if !oneOf(dryRuns, o.dryRun) {
-		return fmt.Errorf("unknown --dry-run %q\nwant one of: %s", o.dryRun, strings.Join(dryRuns, ", "))
+		return fmt.Errorf("unknown --dry-run %q\nhint: one of %s", o.dryRun, strings.Join(dryRuns, ", "))
 	}
-	if o.format = format(o.output); o.output != "" && !oneOf(markFormats, o.output) {
-		return fmt.Errorf("unknown output format %q\nformats: %s", o.output, strings.Join(markFormats, ", "))
+	if o.format = format(o.output); o.output != "" && !oneOf(markCompromisedFormats, o.output) {
+		return fmt.Errorf("unknown output format %q\nhint: one of %s", o.output, strings.Join(markCompromisedFormats, ", "))
 	}
 	o.spec = v1alpha1.CompromisedCertificateSpec{Service: services[0], Nodes: o.nodes, Fingerprint: fingerprint, Reason: o.reason}
 	o.conn, err = o.connection()
@@ -129,13 +131,13 @@ func parseFingerprint(s string) (string, error) {
 	text = strings.TrimPrefix(text, "sha256")
 	if !hexFingerprint.MatchString(text) {
 		return "", fmt.Errorf("fingerprint %q: want the SHA-256 of the certificate, 64 hex digits with or without colons\n"+
-			"openssl x509 -noout -fingerprint -sha256 -in FILE prints it", s)
+			"hint: openssl x509 -noout -fingerprint -sha256 -in FILE", s)
 	}
 	return text, nil
 }
 
-// Run checks that the mark means something, and makes it.
-func (o *markOptions) Run(ctx context.Context) error {
+// Run checks that the agents have reported a matching certificate, and creates the object.
+func (o *markCompromisedOptions) Run(ctx context.Context) error {
 	api, err := openObjects(o.conn)
 	if err != nil {
 		return err
@@ -144,34 +146,34 @@ func (o *markOptions) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	meant, err := o.meant(ctx, api)
+	matched, err := o.matchReported(ctx, api)
 	if noSuchKind(err) {
-		return fmt.Errorf("the watcher is not installed, so nobody would see the mark\nreplace the keys by hand: %s\nor install it: %s install",
-			o.byHand(), o.connectionFlags.command())
+		return fmt.Errorf("mark as compromised: the watcher is not installed\nhint: install it (%s install), or replace the keys without it: %s",
+			o.connectionFlags.command(), o.rotateCommand())
 	}
 	if err != nil {
 		return err
 	}
-	mark := &v1alpha1.CompromisedCertificate{
+	object := &v1alpha1.CompromisedCertificate{
 		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.APIVersion, Kind: "CompromisedCertificate"},
 		ObjectMeta: metav1.ObjectMeta{GenerateName: string(o.spec.Service) + "-"},
 		Spec:       o.spec,
 	}
-	made, err := o.create(ctx, api, mark)
+	created, err := o.createObject(ctx, api, object)
 	if err != nil {
 		return err
 	}
-	if err := o.print(made); err != nil {
+	if err := o.printCreated(created); err != nil {
 		return err
 	}
-	o.say(o.following(meant, found))
+	o.say(o.explainEffect(matched, found))
 	return nil
 }
 
-func (o *markOptions) create(ctx context.Context, api *objects, mark *v1alpha1.CompromisedCertificate) (*unstructured.Unstructured, error) {
-	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(mark)
+func (o *markCompromisedOptions) createObject(ctx context.Context, api *objects, compromised *v1alpha1.CompromisedCertificate) (*unstructured.Unstructured, error) {
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(compromised)
 	if err != nil {
-		return nil, fmt.Errorf("encode the mark: %w", err)
+		return nil, fmt.Errorf("encode CompromisedCertificate: %w", err)
 	}
 	object := &unstructured.Unstructured{Object: content}
 	unstructured.RemoveNestedField(object.Object, "metadata", "creationTimestamp")
@@ -184,21 +186,21 @@ func (o *markOptions) create(ctx context.Context, api *objects, mark *v1alpha1.C
 		options.DryRun = []string{metav1.DryRunAll}
 	case dryRunNone:
 	}
-	made, err := api.resource(marksResource, "").Create(ctx, object, options)
+	created, err := api.resource(compromisedResource, "").Create(ctx, object, options)
 	if err != nil {
-		return nil, o.explainCreate(err)
+		return nil, o.explainRefusal(err)
 	}
-	return made, nil
+	return created, nil
 }
 
-func (o *markOptions) print(made *unstructured.Unstructured) error {
-	name := made.GetName()
+func (o *markCompromisedOptions) printCreated(object *unstructured.Unstructured) error {
+	name := object.GetName()
 	if name == "" {
-		name = made.GetGenerateName() + "…"
+		name = object.GetGenerateName() + "…"
 	}
 	switch o.format {
 	case formatJSON, formatYAML:
-		return printDocument(o.Out, o.format, made.Object)
+		return printDocument(o.Out, o.format, object.Object)
 	case formatName:
 		fmt.Fprintf(o.Out, "compromisedcertificate.%s/%s\n", v1alpha1.GroupVersion.Group, name)
 	default:
@@ -211,8 +213,8 @@ func (o *markOptions) print(made *unstructured.Unstructured) error {
 	return nil
 }
 
-// byHand is the command that does without the watcher what the mark asks for.
-func (o *markOptions) byHand() string {
+// rotateCommand is the command that replaces the keys without the watcher.
+func (o *markCompromisedOptions) rotateCommand() string {
 	text := fmt.Sprintf("%s --service %s", o.connectionFlags.command(), o.spec.Service)
 	if len(o.spec.Nodes) > 0 {
 		text += " --node " + strings.Join(o.spec.Nodes, ",")
@@ -220,9 +222,9 @@ func (o *markOptions) byHand() string {
 	return text + " --compromised"
 }
 
-func (o *markOptions) explainCreate(err error) error {
+func (o *markCompromisedOptions) explainRefusal(err error) error {
 	if apierrors.IsForbidden(err) {
-		return fmt.Errorf("mark as compromised: %w\nask an administrator to bind the ClusterRole rotate-certs:mark to you, or for: %s", err, o.byHand())
+		return fmt.Errorf("mark as compromised: %w\nhint: an administrator can bind the ClusterRole rotate-certs:incident-responder to you, or run: %s", err, o.rotateCommand())
 	}
 	return fmt.Errorf("mark as compromised: %w", err)
 }

@@ -41,9 +41,9 @@ func TestRequestRotatesOnlyWhatItNames(t *testing.T) {
 				w.node(node, true)
 				w.report(node, fingerprint, 20*day)
 			}
-			err := d.Hear(t.Context(), tt.request, "event-1", noon)
+			err := d.ReceiveRequest(t.Context(), tt.request, "event-1", noon)
 			if tt.nodes == nil {
-				require.ErrorContains(t, err, "no report has a certificate that it names")
+				require.ErrorContains(t, err, "no report has a certificate of the request")
 				assert.Empty(t, w.rotations())
 				return
 			}
@@ -61,14 +61,14 @@ func TestRequestCannotTakeTheWatchersName(t *testing.T) {
 	d := w.decider()
 	w.node("cp1", true)
 	w.report("cp1", oldPrint, 20*day)
-	w.judge(d)
+	w.decideOnce(d)
 	genuine := w.story.requests()[0]
 	forged := genuine
 	forged.Services = []certs.Service{certs.KubeProxy}
-	assert.True(t, apierrors.IsBadRequest(d.Hear(t.Context(), forged, "forged", noon)))
+	assert.True(t, apierrors.IsBadRequest(d.ReceiveRequest(t.Context(), forged, "forged", noon)))
 	assert.Empty(t, w.rotations())
-	require.NoError(t, d.Hear(t.Context(), genuine, "event-1", noon))
-	require.NoError(t, d.Hear(t.Context(), genuine, "event-1", noon), "again")
+	require.NoError(t, d.ReceiveRequest(t.Context(), genuine, "event-1", noon))
+	require.NoError(t, d.ReceiveRequest(t.Context(), genuine, "event-1", noon), "again")
 	assert.Len(t, w.rotations(), 1)
 }
 
@@ -77,7 +77,7 @@ func TestObjectOfOtherCertificatesIsNotTakenForMade(t *testing.T) {
 	d := w.decider()
 	w.node("cp1", true)
 	w.report("cp1", oldPrint, 20*day)
-	assert.True(t, apierrors.IsBadRequest(d.Hear(t.Context(), ofEtcd("mine", nil, oldPrint), "event-1", noon)))
+	assert.True(t, apierrors.IsBadRequest(d.ReceiveRequest(t.Context(), ofEtcd("mine", nil, oldPrint), "event-1", noon)))
 }
 
 // TestAChangingScopeIsMadeWithoutNATS: whenever one of its certificates is not due any more,
@@ -92,8 +92,8 @@ func TestAChangingScopeIsMadeWithoutNATS(t *testing.T) {
 		w.report(node, fingerprint(node), 20*day)
 	}
 	for _, node := range nodes {
-		w.judge(d)
-		w.clock.pass(directAfter / 2)
+		w.decideOnce(d)
+		w.clock.pass(createDirectlyAfter / 2)
 		w.report(node, fingerprint("renewed "+node), 365*day)
 	}
 	assert.NotEmpty(t, w.rotations())
@@ -102,7 +102,7 @@ func TestAChangingScopeIsMadeWithoutNATS(t *testing.T) {
 // TestPulseIsMonotonic: a clock that is set makes no loop look stuck.
 func TestPulseIsMonotonic(t *testing.T) {
 	var p pulse
-	p.beat(time.Now())
+	p.recordBeat(time.Now())
 	assert.Contains(t, p.at.Load().String(), "m=", "the reading of the monotonic clock is kept")
 }
 
@@ -114,9 +114,9 @@ func TestAnOldRequestMakesNothing(t *testing.T) {
 	w.node("cp1", true)
 	w.report("cp1", oldPrint, 20*day)
 	r := event.RotationRequested{Name: "by-hand", Services: []certs.Service{certs.Etcd}, Nodes: []string{"cp1"}, Reason: event.ReasonExpiring, Fingerprints: []string{oldPrint}, Attempt: 1}
-	require.NoError(t, d.Hear(t.Context(), r, "event-1", noon.Add(-48*time.Hour)))
+	require.NoError(t, d.ReceiveRequest(t.Context(), r, "event-1", noon.Add(-48*time.Hour)))
 	assert.Empty(t, w.rotations())
-	require.NoError(t, d.Hear(t.Context(), r, "event-1", noon.Add(-time.Minute)))
+	require.NoError(t, d.ReceiveRequest(t.Context(), r, "event-1", noon.Add(-time.Minute)))
 	assert.Len(t, w.rotations(), 1)
 }
 
@@ -130,7 +130,7 @@ func TestAnothersFingerprintHoldsNothingUp(t *testing.T) {
 	w.node("cp1", true)
 	w.report("cp1", oldPrint, 20*day)
 	r := event.RotationRequested{Name: "by-hand", Services: []certs.Service{certs.Etcd}, Nodes: []string{"cp1"}, Reason: event.ReasonExpiring, Fingerprints: []string{oldPrint}, Attempt: 1}
-	require.NoError(t, w.decider().Hear(t.Context(), r, "event-1", noon))
+	require.NoError(t, w.decider().ReceiveRequest(t.Context(), r, "event-1", noon))
 	assert.Len(t, w.rotations(), 2)
 }
 
@@ -138,19 +138,19 @@ func TestAnothersFingerprintHoldsNothingUp(t *testing.T) {
 // Anything else would be held in hand, with all requests behind it.
 func TestRequestThatNoReportFitsHoldsUpNoOther(t *testing.T) {
 	d := newWorld(t).decider()
-	assert.True(t, apierrors.IsForbidden(d.Hear(t.Context(), ofEtcd("mine", nil, oldPrint), "event-1", noon)))
+	assert.True(t, apierrors.IsForbidden(d.ReceiveRequest(t.Context(), ofEtcd("mine", nil, oldPrint), "event-1", noon)))
 }
 
-// TestRenewalAnswersNoMark: else whoever may request rotations could have a mark taken for
+// TestRenewalNamesNoCompromisedCertificates: else whoever may request rotations could have a CompromisedCertificate taken for
 // handled.
-func TestRenewalAnswersNoMark(t *testing.T) {
+func TestRenewalNamesNoCompromisedCertificates(t *testing.T) {
 	w := newWorld(t)
 	d := w.decider()
 	w.node("cp1", true)
 	w.report("cp1", oldPrint, 20*day)
 	r := ofEtcd("mine", nil, oldPrint)
-	r.Marks = []string{"stolen"}
-	require.NoError(t, d.Hear(t.Context(), r, "event-1", noon))
-	assert.Empty(t, w.rotation("mine").Spec.Trigger.Marks)
-	assert.Nil(t, d.newestFor(t.Context(), "stolen"))
+	r.CompromisedCertificates = []string{"stolen"}
+	require.NoError(t, d.ReceiveRequest(t.Context(), r, "event-1", noon))
+	assert.Empty(t, w.rotation("mine").Spec.Trigger.CompromisedCertificates)
+	assert.Nil(t, d.newestRotationFor(t.Context(), "stolen"))
 }

@@ -16,20 +16,19 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
 )
 
-// done says why nothing is left to do for a rotation; empty: something is. It is what
-// keeps one that was carried out from being carried out again, where its end could not
-// be written down.
-func done(c *v1alpha1.CertificateRotation, ready fleet.Rotation) string {
+// nothingToDo returns why there is nothing to do for a rotation; empty: there is. It keeps a
+// rotation from being carried out again if its end could not be written into its status.
+func nothingToDo(c *v1alpha1.CertificateRotation, ready fleet.Rotation) string {
 	for _, past := range plan.RotationsOf(ready.Scanned, time.Time{}) {
 		if past.ID == c.Status.RotationID && past.Standing == plan.Done {
-			return "done and verified, as the nodes' journals say"
+			return "done and verified, according to the journals of the nodes"
 		}
 	}
 	if c.Spec.Trigger == nil || len(c.Spec.Trigger.Fingerprints) == 0 {
 		return ""
 	}
 	if ready.Unfinished != nil && ready.Unfinished.ID == c.Status.RotationID {
-		return "" // to be finished: its nodes have to know that it came to its end
+		return "" // it must be finished: its nodes have no record of its end
 	}
 	for _, n := range ready.Scanned {
 		for _, certificate := range n.Certificates {
@@ -38,11 +37,11 @@ func done(c *v1alpha1.CertificateRotation, ready fleet.Rotation) string {
 			}
 		}
 	}
-	return "nothing is left to do: none of the certificates that it was about is on a node any more"
+	return "nothing to do: none of its certificates is on a node anymore"
 }
 
-// residual says what the replaced certificates of compromised keys still open.
-func residual(c *v1alpha1.CertificateRotation, nodes []inventory.Node, report *v1alpha1.RotationReport) []string {
+// residualNotes lists what the replaced certificates of compromised keys still give access to.
+func residualNotes(c *v1alpha1.CertificateRotation, nodes []inventory.Node, report *v1alpha1.RotationReport) []string {
 	if !c.Spec.Compromised {
 		return nil
 	}
@@ -68,14 +67,14 @@ func residual(c *v1alpha1.CertificateRotation, nodes []inventory.Node, report *v
 	return renewal.Residual(old)
 }
 
-// request is what the engine is asked for.
-func request(spec v1alpha1.CertificateRotationSpec) (plan.Request, error) {
+// engineRequest converts a spec for the engine.
+func engineRequest(spec v1alpha1.CertificateRotationSpec) (plan.Request, error) {
 	req := plan.Request{
 		Services: certs.SortServices(spec.Services), Nodes: spec.Nodes, Restart: plan.RestartAlways,
 		MaxUnavailable: plan.DefaultMaxUnavailable, Compromised: spec.Compromised,
 		RequireAll: spec.RequireAll, AllowShortValidity: spec.AllowShortValidity,
 	}
-	if restart, err := plan.ParseRestartPolicy(spec.Restart); err == nil { // the API server takes no other
+	if restart, err := plan.ParseRestartPolicy(spec.Restart); err == nil { // the API server accepts no other
 		req.Restart = restart
 	}
 	if spec.MaxUnavailable != nil {
@@ -94,8 +93,8 @@ func request(spec v1alpha1.CertificateRotationSpec) (plan.Request, error) {
 	return req, nil
 }
 
-// words are the plugin's arguments for the same rotation.
-func words(spec v1alpha1.CertificateRotationSpec) string {
+// pluginArguments are the arguments of the plugin for the same rotation.
+func pluginArguments(spec v1alpha1.CertificateRotationSpec) string {
 	words := plan.Past{Services: certs.SortServices(spec.Services), Only: spec.Nodes, Compromised: spec.Compromised}.CommandArgs()
 	if spec.NodeSelector != nil {
 		words += fmt.Sprintf(" --selector %q", metav1.FormatLabelSelector(spec.NodeSelector.LabelSelector()))
@@ -103,30 +102,31 @@ func words(spec v1alpha1.CertificateRotationSpec) string {
 	return words
 }
 
-// refused says whether a plan was refused, and puts down on which nodes: what is on others
-// is not blamed for it.
-func refused(c *v1alpha1.CertificateRotation, err error, now time.Time) bool {
+// recordRefusal returns whether a plan was refused, and records the nodes of its problems as
+// failed. Certificates on other nodes are not counted as failed.
+func recordRefusal(c *v1alpha1.CertificateRotation, err error, now time.Time) bool {
 	var refusal *plan.RefusedError
 	if !errors.As(err, &refusal) {
 		return false
 	}
 	for _, p := range refusal.Problems {
-		told(&c.Status, fleet.Progress{Node: p.Node, Phase: fleet.PhaseFailed, Text: p.Text}, now)
+		recordPhase(&c.Status, fleet.Progress{Node: p.Node, Phase: fleet.PhaseFailed, Text: p.Text}, now)
 	}
 	return true
 }
 
-// skipped is the phase of a node that could not be worked on.
+// skipped is the phase of a node that could not be rotated.
 const skipped fleet.Phase = "skipped"
 
-// skip puts down which nodes of a rotation are left out, and returns them.
-func skip(c *v1alpha1.CertificateRotation, ready fleet.Rotation, now time.Time) []string {
+// recordSkipped records the nodes of a rotation that could not be scanned, and returns their
+// names.
+func recordSkipped(c *v1alpha1.CertificateRotation, ready fleet.Rotation, now time.Time) []string {
 	var names []string
 	for _, x := range ready.Plan.NotInspected {
 		if x.Service != "" || x.Path != "" || len(ready.Request.Nodes) > 0 && !slices.Contains(ready.Request.Nodes, x.Node) {
 			continue
 		}
-		told(&c.Status, fleet.Progress{Node: x.Node, Phase: skipped, Text: x.Reason}, now)
+		recordPhase(&c.Status, fleet.Progress{Node: x.Node, Phase: skipped, Text: x.Reason}, now)
 		names = append(names, x.Node)
 	}
 	return names

@@ -27,7 +27,7 @@ func colons(s string) string {
 	return "sha256 Fingerprint=" + strings.Join(parts, ":")
 }
 
-func TestMark(t *testing.T) {
+func TestMarkCompromised(t *testing.T) {
 	for name, tt := range map[string]struct {
 		args  []string
 		says  []string
@@ -36,19 +36,19 @@ func TestMark(t *testing.T) {
 	}{
 		"a service": {[]string{"--service", "kube-apiserver"}, []string{
 			"1 certificate of kube-apiserver on cp1 will be replaced at once, with new keys signed by the CA.\n",
-			"Kubernetes cannot revoke the old ones:\n  apiserver of cp1: whoever has the old key",
-			"Follow it: kubectl get compromisedcertificates; kubectl rotate-certs --server URL events --follow\n",
+			"Kubernetes cannot revoke the old certificates:\n  apiserver of cp1: a holder of the old key",
+			"To follow: kubectl get compromisedcertificates; kubectl rotate-certs --server URL events --follow\n",
 		}, `{"reason":"stolen","service":"kube-apiserver"}`, false},
-		"a kubelet, whose thief has no end": {[]string{"--service", "kubelet", "--node", "cp1"}, []string{"renew it without end"},
+		"a kubelet, whose thief has no end": {[]string{"--service", "kubelet", "--node", "cp1"}, []string{"renew it indefinitely"},
 			`{"nodes":["cp1"],"reason":"stolen","service":"kubelet"}`, false},
 		"a fingerprint as openssl prints it": {[]string{"--service", "kubelet", "--fingerprint", colons(kubeletPrint)}, []string{"1 certificate of kubelet"},
 			`{"fingerprint":"` + kubeletPrint + `","reason":"stolen","service":"kubelet"}`, false},
-		"another service's fingerprint": {[]string{"--service", "etcd", "--fingerprint", kubeletPrint}, []string{"is of kubelet: kubelet-client on cp1\nmark that: --service kubelet"}, "", true},
-		"an unknown fingerprint":        {[]string{"--service", "kubelet", "--fingerprint", strings.Repeat("b", 64)}, []string{"it was replaced already, or is of another cluster"}, "", true},
+		"another service's fingerprint": {[]string{"--service", "etcd", "--fingerprint", kubeletPrint}, []string{"belongs to kubelet: kubelet-client on cp1\nhint: --service kubelet"}, "", true},
+		"an unknown fingerprint":        {[]string{"--service", "kubelet", "--fingerprint", strings.Repeat("b", 64)}, []string{"it was replaced already, or belongs to another cluster"}, "", true},
 		"a service that is not there":   {[]string{"--service", "etcd"}, []string{"error: etcd has no certificate on any node"}, "", true},
 		"kube-proxy":                    {[]string{"--service", "kube-proxy"}, []string{"authenticates with a ServiceAccount token"}, "", true},
 		"an unknown node":               {[]string{"--service", "kubelet", "--node", "cp11"}, []string{`unknown node "cp11", did you mean "cp1"?`}, "", true},
-		"a node without a report":       {[]string{"--service", "kubelet", "--node", "w1"}, []string{`no agent has reported the certificates of "w1"`, "by hand: kubectl rotate-certs --server URL --service kubelet --node w1 --compromised"}, "", true},
+		"a node without a report":       {[]string{"--service", "kubelet", "--node", "w1"}, []string{`no agent has reported the certificates of node "w1"`, "replace the keys without the watcher: kubectl rotate-certs --server URL --service kubelet --node w1 --compromised"}, "", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := installed(t)
@@ -60,7 +60,7 @@ func TestMark(t *testing.T) {
 			if tt.notOK {
 				assert.Equal(t, 1, code)
 				assert.Empty(t, stdout)
-				assert.Empty(t, s.paths("compromisedcertificates/"), "nothing was marked")
+				assert.Empty(t, s.paths("compromisedcertificates/"), "nothing was created")
 				return
 			}
 			require.Equal(t, 0, code, stderr)
@@ -72,20 +72,20 @@ func TestMark(t *testing.T) {
 	}
 }
 
-func TestMarkSaysWhoWillActOnIt(t *testing.T) {
+func TestMarkCompromisedSaysWhetherAWatcherActs(t *testing.T) {
 	mark := []string{"mark-compromised", "--service", "kube-apiserver", "--reason", "stolen"}
-	byHand := "by hand: kubectl rotate-certs --server URL --service kube-apiserver --compromised"
+	rotate := "kubectl rotate-certs --server URL --service kube-apiserver --compromised"
 	t.Run("nothing is installed", func(t *testing.T) {
 		s := newAPIServer(t)
 		code, _, stderr := s.run(t, mark...)
 		assert.Equal(t, 1, code)
-		assert.Contains(t, strings.ReplaceAll(stderr, s.URL, "URL"), "error: the watcher is not installed, so nobody would see the mark\nreplace the keys "+byHand)
+		assert.Contains(t, strings.ReplaceAll(stderr, s.URL, "URL"), "error: mark as compromised: the watcher is not installed\nhint: install it (kubectl rotate-certs --server URL install), or replace the keys without it: "+rotate)
 	})
 	t.Run("agents only", func(t *testing.T) {
 		s := installed(t)
 		s.remove("/apis/apps/v1/namespaces/rotate-certs/deployments/rotate-certs-watcher")
 		_, _, stderr := s.run(t, mark...)
-		assert.Contains(t, strings.ReplaceAll(stderr, s.URL, "URL"), "no watcher is installed in this cluster. Unless one runs beside it, replace the keys "+byHand)
+		assert.Contains(t, strings.ReplaceAll(stderr, s.URL, "URL"), "no watcher is installed in this cluster. Unless one runs outside, replace the keys without it: "+rotate)
 	})
 	t.Run("notify only", func(t *testing.T) {
 		s := installed(t)
@@ -93,7 +93,7 @@ func TestMarkSaysWhoWillActOnIt(t *testing.T) {
 		code, stdout, stderr := s.run(t, append(mark, "-o", "name")...)
 		assert.Equal(t, 0, code)
 		assert.Equal(t, "compromisedcertificate.rotate-certs.io/kube-apiserver-x7k2p\n", stdout)
-		assert.Contains(t, strings.ReplaceAll(stderr, s.URL, "URL"), "The watcher may only notify, so replace the keys "+byHand)
+		assert.Contains(t, strings.ReplaceAll(stderr, s.URL, "URL"), "The watcher is notify-only and starts no rotation; replace the keys without it: "+rotate)
 	})
 	t.Run("dry run", func(t *testing.T) {
 		for _, how := range []string{"client", "server"} {
@@ -101,7 +101,7 @@ func TestMarkSaysWhoWillActOnIt(t *testing.T) {
 			code, stdout, stderr := s.run(t, append(mark, "--dry-run="+how, "-o", "yaml")...)
 			assert.Equal(t, 0, code)
 			assert.Contains(t, stdout, "generateName: kube-apiserver-\n")
-			assert.Contains(t, stderr, "It would mean 1 certificate of kube-apiserver on cp1. Nothing was changed.\n")
+			assert.Contains(t, stderr, "It matches 1 certificate of kube-apiserver on cp1. Nothing was changed.\n")
 			assert.Empty(t, s.log)
 		}
 	})
@@ -111,30 +111,8 @@ func TestMarkSaysWhoWillActOnIt(t *testing.T) {
 		code, _, stderr := s.run(t, mark...)
 		assert.Equal(t, 1, code)
 		assert.Contains(t, stderr, "mark as compromised")
-		assert.Contains(t, stderr, "rotate-certs:mark")
+		assert.Contains(t, stderr, "rotate-certs:incident-responder")
 	})
-}
-
-func TestUnmark(t *testing.T) {
-	s := installed(t)
-	s.add(t, "/apis/rotate-certs.io/v1alpha1/compromisedcertificates/etcd-1", `{"spec":{"service":"etcd","reason":"x"},"status":{"conditions":[{"type":"Replaced","status":"True"}]}}`)
-	s.add(t, "/apis/rotate-certs.io/v1alpha1/compromisedcertificates/etcd-2", `{"spec":{"service":"etcd","reason":"x"}}`)
-	code, _, stderr := s.run(t, "unmark", "etcd-1", "etcd-3")
-	assert.Equal(t, 1, code)
-	assert.Contains(t, stderr, `error: no mark "etcd-3"`)
-	assert.Len(t, s.paths("/compromisedcertificates/"), 2, "all or none")
-
-	code, stdout, stderr := s.run(t, "unmark", "compromisedcertificate.rotate-certs.io/etcd-1")
-	assert.Equal(t, 0, code, stderr)
-	assert.Equal(t, "compromisedcertificate.rotate-certs.io/etcd-1 removed\n", stdout)
-	assert.Empty(t, stderr)
-	_, _, stderr = s.run(t, "unmark", "--all", "--dry-run=server")
-	assert.Contains(t, stderr, "etcd-2: its keys have not been replaced")
-	assert.Len(t, s.paths("/compromisedcertificates/"), 1)
-	code, _, _ = s.run(t, "unmark", "--all")
-	assert.Equal(t, 0, code)
-	_, _, stderr = s.run(t, "unmark", "--all")
-	assert.Equal(t, "There are no marks.\n", stderr)
 }
 
 func TestParseFingerprint(t *testing.T) {

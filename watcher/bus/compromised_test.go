@@ -12,19 +12,19 @@ import (
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
-// TestNothingPushesOutAMark: neither what a reporter publishes nor what another marker does.
-func TestNothingPushesOutAMark(t *testing.T) {
+// TestUnreadReportIsNeverDiscarded: neither what a reporter publishes nor what another responder publishes.
+func TestUnreadReportIsNeverDiscarded(t *testing.T) {
 	s := newSite(t)
 	s.start()
-	events := streams("prod", 1)[0].StreamConfig
+	events := declaredStreams("prod", 1)[0].StreamConfig
 	events.MaxBytes = 2 * eventMaxSize
-	createStream(t, s.dial(roleRotator), events)
+	createStream(t, s.dialServer(roleRotator), events)
 	b := openReady(t, s.busConfig())
-	reporter, err := jetstream.New(s.dial(roleReporter))
+	reporter, err := jetstream.New(s.dialServer(roleReporter))
 	require.NoError(t, err)
-	marker, err := jetstream.New(s.dial(roleMarker))
+	responder, err := jetstream.New(s.dialServer(roleIncidentResponder))
 	require.NoError(t, err)
-	require.NoError(t, publishMark(t, marker, mark("the-first")))
+	require.NoError(t, publishCompromised(t, responder, compromisedReport("the-first")))
 
 	large := make([]byte, eventMaxSize-1024)
 	for range 4 {
@@ -33,49 +33,49 @@ func TestNothingPushesOutAMark(t *testing.T) {
 	}
 	_, err = reporter.Publish(t.Context(), "rotate-certs.v1.prod.certificate.expiring._", make([]byte, eventMaxSize+1))
 	require.ErrorContains(t, err, "message size exceeds maximum allowed")
-	_, err = marker.Publish(t.Context(), MarkSubject("prod"), make([]byte, markMaxSize+1))
+	_, err = responder.Publish(t.Context(), CompromisedSubject("prod"), make([]byte, compromisedMaxSize+1))
 	require.ErrorContains(t, err, "message size exceeds maximum allowed")
 	refused := 0
-	for i := range markMaxMsgs {
-		if err := publishMark(t, marker, mark(fmt.Sprint("flood-", i))); err != nil {
-			require.ErrorContains(t, err, "maximum messages exceeded", "a mark without room is refused")
+	for i := range compromisedMaxMsgs {
+		if err := publishCompromised(t, responder, compromisedReport(fmt.Sprint("flood-", i))); err != nil {
+			require.ErrorContains(t, err, "maximum messages exceeded", "a report without room is refused")
 			refused++
 		}
 	}
 	require.Equal(t, 1, refused)
 
-	handled := make(chan string, markMaxMsgs)
-	background(t, b.Marks, func(_ context.Context, e event.Event) error { handled <- e.ID; return nil })
+	handled := make(chan string, compromisedMaxMsgs)
+	background(t, b.ReceiveCompromised, func(_ context.Context, e event.Event) error { handled <- e.ID; return nil })
 	require.Equal(t, "the-first", receive(t, handled))
 	receive(t, handled)
-	require.NoError(t, publishMark(t, marker, mark("the-last")), "one that became an object leaves room")
+	require.NoError(t, publishCompromised(t, responder, compromisedReport("the-last")), "one that became an object leaves room")
 }
 
-// TestTheWatchersOwnEventMakesNoMark: it says that the object exists.
-func TestTheWatchersOwnEventMakesNoMark(t *testing.T) {
+// TestEventOfTheWatcherCreatesNoObject: it says that the object exists.
+func TestEventOfTheWatcherCreatesNoObject(t *testing.T) {
 	b := openReady(t, testConfig(t))
-	require.NoError(t, b.Publish(mark("its-own").Data))
+	require.NoError(t, b.Publish(compromisedReport("its-own").Data))
 	flushed(t, b)
 	_, js := raw(t, b)
-	require.NoError(t, publishMark(t, js, mark("another's")))
+	require.NoError(t, publishCompromised(t, js, compromisedReport("another's")))
 	handled := make(chan string, 2)
-	background(t, b.Marks, func(_ context.Context, e event.Event) error { handled <- e.ID; return nil })
+	background(t, b.ReceiveCompromised, func(_ context.Context, e event.Event) error { handled <- e.ID; return nil })
 	require.Equal(t, "another's", receive(t, handled))
-	settled(t, b, ConsumerMarks)
+	settled(t, b, ConsumerCompromised)
 	require.Empty(t, handled)
 	require.Len(t, told(t, b), 1, "the event history has the watcher's own")
 }
 
-// TestAHandledMarkIsNotDeliveredAgain, also to a consumer that is made anew.
-func TestAHandledMarkIsNotDeliveredAgain(t *testing.T) {
+// TestHandledReportIsNotDeliveredAgain, also to a consumer that is made anew.
+func TestHandledReportIsNotDeliveredAgain(t *testing.T) {
 	c := testConfig(t)
 	b := openReady(t, c)
 	_, js := raw(t, b)
-	require.NoError(t, publishMark(t, js, mark("stolen")))
-	stop := background(t, b.Marks, func(context.Context, event.Event) error { return nil })
+	require.NoError(t, publishCompromised(t, js, compromisedReport("stolen")))
+	stop := background(t, b.ReceiveCompromised, func(context.Context, event.Event) error { return nil })
 	require.Eventually(t, func() bool { return b.Stats().Handled == 1 }, soon, tick)
 	stop()
-	require.Zero(t, anew(t, c, b, MarkStream("prod"), ConsumerMarks, 0))
+	require.Zero(t, anew(t, c, b, CompromisedStream("prod"), ConsumerCompromised, 0))
 }
 
 // TestAConsumerMadeAnewDoesNotReplayOldRequests: it begins an hour back.
@@ -103,30 +103,30 @@ func anew(t *testing.T, c Config, b *Bus, stream, name string, after time.Durati
 	return consumer.CachedInfo().NumPending
 }
 
-// TestAnOldMarkIsGivenUp: its object may have been removed in the meantime.
-func TestAnOldMarkIsGivenUp(t *testing.T) {
+// TestOldReportIsGivenUp: its object may have been removed in the meantime.
+func TestOldReportIsGivenUp(t *testing.T) {
 	given := make(chan givenUp, 1)
 	b := openReady(t, testConfig(t, reportTo(given), func(c *Config) {
-		c.Now = func() time.Time { return time.Now().Add(markAge + time.Hour) }
+		c.Now = func() time.Time { return time.Now().Add(compromisedMaxWait + time.Hour) }
 	}))
 	_, js := raw(t, b)
-	require.NoError(t, publishMark(t, js, mark("stolen")))
-	background(t, b.Marks, func(context.Context, event.Event) error { panic("handled") })
+	require.NoError(t, publishCompromised(t, js, compromisedReport("stolen")))
+	background(t, b.ReceiveCompromised, func(context.Context, event.Event) error { panic("handled") })
 	one := receive(t, given)
 	require.Equal(t, "stolen", one.e.ID)
 	require.ErrorContains(t, one.why, "published 169h0m0s ago, more than 168h0m0s")
 	require.EqualValues(t, 1, b.Stats().GivenUp)
-	settled(t, b, ConsumerMarks)
+	settled(t, b, ConsumerCompromised)
 }
 
-// TestAMarkIsAsOldAsNATSSays: its publisher may have another clock.
-func TestAMarkIsAsOldAsNATSSays(t *testing.T) {
+// TestReportHasTheTimeOfNATS: its publisher may have another clock.
+func TestReportHasTheTimeOfNATS(t *testing.T) {
 	b := openReady(t, testConfig(t))
 	_, js := raw(t, b)
-	e := mark("stolen")
+	e := compromisedReport("stolen")
 	e.Time = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
-	require.NoError(t, publishMark(t, js, e))
+	require.NoError(t, publishCompromised(t, js, e))
 	got := make(chan event.Event, 1)
-	background(t, b.Marks, func(_ context.Context, e event.Event) error { got <- e; return nil })
+	background(t, b.ReceiveCompromised, func(_ context.Context, e event.Event) error { got <- e; return nil })
 	require.WithinDuration(t, time.Now(), receive(t, got).Time, soon)
 }

@@ -1,0 +1,160 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
+	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
+)
+
+// reportedCertificate is a certificate with the node of its report.
+type reportedCertificate struct {
+	node string
+	v1alpha1.ReportedCertificate
+}
+
+// matchReported returns the reported certificates that are marked as compromised. Without a
+// match nothing is created, since the keys would be believed to be replaced.
+func (o *markCompromisedOptions) matchReported(ctx context.Context, api *objects) ([]reportedCertificate, error) {
+	reports, err := o.listReports(ctx, api)
+	if err != nil {
+		return nil, err
+	}
+	if len(reports) == 0 {
+		return nil, o.explainNoReports()
+	}
+	var all, chosen []reportedCertificate
+	for _, r := range reports {
+		for _, c := range r.Certificates {
+			all = append(all, reportedCertificate{r.Name, c})
+			if c.Service == o.spec.Service && (o.spec.Fingerprint == "" || c.FingerprintSHA256 == o.spec.Fingerprint) {
+				chosen = append(chosen, reportedCertificate{r.Name, c})
+			}
+		}
+	}
+	if len(chosen) > 0 {
+		return chosen, nil
+	}
+	return nil, o.explainNoMatch(all)
+}
+
+// listReports returns the reports of the nodes given, or all.
+func (o *markCompromisedOptions) listReports(ctx context.Context, api *objects) ([]v1alpha1.NodeCertificateReport, error) {
+	var out []v1alpha1.NodeCertificateReport
+	if len(o.spec.Nodes) == 0 {
+		err := eachOf(ctx, api, reportsResource, func(r *v1alpha1.NodeCertificateReport) { out = append(out, *r) })
+		return out, err
+	}
+	for _, name := range o.spec.Nodes {
+		u, err := api.resource(reportsResource, "").Get(ctx, name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) && !noSuchKind(err) {
+			return nil, o.explainUnreportedNode(ctx, api, name)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read the report of %q: %w", name, err)
+		}
+		r := v1alpha1.NodeCertificateReport{}
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, &r); err != nil {
+			return nil, fmt.Errorf("read the report of %q: %w", name, err)
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+func (o *markCompromisedOptions) explainUnreportedNode(ctx context.Context, api *objects, name string) error {
+	nodes, err := kube.ListNodes(ctx, api.client)
+	if err == nil {
+		if _, err := kubenode.Select(nodes, []string{name}); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("mark as compromised: no agent has reported the certificates of node %q\nhint: see %s status, or replace the keys without the watcher: %s",
+		name, o.connectionFlags.command(), o.rotateCommand())
+}
+
+func (o *markCompromisedOptions) explainNoReports() error {
+	return fmt.Errorf("mark as compromised: no agent has reported certificates yet\nhint: see %s status, or replace the keys without the watcher: %s",
+		o.connectionFlags.command(), o.rotateCommand())
+}
+
+// explainNoMatch names the certificates that are there instead.
+func (o *markCompromisedOptions) explainNoMatch(all []reportedCertificate) error {
+	if o.spec.Fingerprint != "" {
+		for _, c := range all {
+			if c.FingerprintSHA256 == o.spec.Fingerprint {
+				return fmt.Errorf("the certificate with this fingerprint belongs to %s: %s on %s\nhint: --service %s", c.Service, c.Name, c.node, c.Service)
+			}
+		}
+		return fmt.Errorf("no node has a %s certificate with the fingerprint %s: it was replaced already, or belongs to another cluster\n"+
+			"hint: %s check --service %s -o wide lists the fingerprints", o.spec.Service, o.spec.Fingerprint, o.connectionFlags.command(), o.spec.Service)
+	}
+	var on []string
+	for _, c := range all {
+		if c.Service == o.spec.Service && !slices.Contains(on, c.node) {
+			on = append(on, c.node)
+		}
+	}
+	where := "on any node"
+	if len(o.spec.Nodes) > 0 {
+		where = "on " + some(o.spec.Nodes)
+	}
+	text := fmt.Sprintf("%s has no certificate %s", o.spec.Service, where)
+	if o.spec.Service == certs.KubeProxy {
+		text += ": it authenticates with a ServiceAccount token, and a leaked one is replaced by deleting the pod that uses it"
+	}
+	if len(on) > 0 {
+		text += "; it has some on " + some(on)
+	}
+	return fmt.Errorf("%s\nhint: %s check lists all certificates", text, o.connectionFlags.command())
+}
+
+// explainEffect says that the keys are replaced, and lists the access that the old ones still
+// give.
+func (o *markCompromisedOptions) explainEffect(matched []reportedCertificate, found *installation) string {
+	var nodes []string
+	var old []renewal.Compromised
+	for _, c := range matched {
+		if !slices.Contains(nodes, c.node) {
+			nodes = append(nodes, c.node)
+		}
+		old = append(old, renewal.Compromised{Node: c.node, Certificate: renewal.Certificate{
+			Service: c.Service, Name: c.Name, User: c.User, Subject: c.Subject, Issuer: c.Issuer,
+			NotAfter: c.NotAfter.Time, SelfManaged: c.SelfManaged,
+		}})
+	}
+	what := fmt.Sprintf("%s of %s on %s", count(len(matched), "certificate"), o.spec.Service, some(nodes))
+	var lines []string
+	switch {
+	case dryRun(o.dryRun) != dryRunNone:
+		lines = append(lines, fmt.Sprintf("It matches %s. Nothing was changed.", what))
+	case found == nil || found.watcher == nil:
+		lines = append(lines, fmt.Sprintf("It matches %s, but no watcher is installed in this cluster. Unless one runs outside, replace the keys without it: %s", what, o.rotateCommand()))
+	case found.notifyOnly():
+		lines = append(lines, fmt.Sprintf("It matches %s. The watcher is notify-only and starts no rotation; replace the keys without it: %s", what, o.rotateCommand()))
+	case found.watcher.Status.ReadyReplicas == 0:
+		lines = append(lines, fmt.Sprintf("It matches %s. The watcher replaces the keys once it is ready. Without it: %s", what, o.rotateCommand()))
+	default:
+		lines = append(lines, fmt.Sprintf("%s will be replaced at once, with new keys signed by the CA.", what))
+	}
+	if residual := renewal.Residual(old); len(residual) > 0 {
+		lines = append(lines, "Kubernetes cannot revoke the old certificates:")
+		for _, text := range residual {
+			lines = append(lines, "  "+text)
+		}
+	}
+	if dryRun(o.dryRun) == dryRunNone {
+		lines = append(lines, "To follow: kubectl get compromisedcertificates; "+o.again("events")+" --follow")
+	}
+	return cleanLines(strings.Join(lines, "\n"))
+}
