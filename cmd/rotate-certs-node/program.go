@@ -27,7 +27,7 @@ func (p *program) hostRoot() hostfs.Root { return hostfs.Root(p.root) }
 // scanNode scans the node; for the command "scan" also the home directories.
 func (p *program) scanNode(ctx context.Context, homes bool) inventory.Node {
 	root := p.hostRoot()
-	return scan.ScanNode(ctx, root, scan.Options{
+	return scan.TakeInventory(ctx, root, scan.Options{
 		NodeName: p.nodeName, Homes: homes,
 		History: func() ([]inventory.NodeRotation, int64, error) { return statedir.ReadHistory(root) },
 	})

@@ -23,7 +23,7 @@ func WriteDocument() string {
 	var b strings.Builder
 	b.WriteString(introduction)
 	for _, s := range certs.Services() {
-		writeService(&b, s, SettingsOf(s))
+		writeService(&b, s, RowsOf(s))
 	}
 	return b.String()
 }

@@ -95,8 +95,8 @@ func AllSettings() []Setting {
 	return slices.Concat(etcd, kubelet, apiServer, controllerManager, scheduler, proxy)
 }
 
-// SettingsOf returns a component's rows.
-func SettingsOf(s certs.Service) []Setting {
+// RowsOf returns a component's rows.
+func RowsOf(s certs.Service) []Setting {
 	return slices.DeleteFunc(AllSettings(), func(row Setting) bool { return row.Service != s })
 }
 

@@ -117,7 +117,7 @@ func noneIsOK(t *testing.T, corpus map[string][]byte) {
 		tree.Write(t, "/etc/kubernetes/scheduler.conf",
 			[]byte(strings.Replace(scheduler, fine, base64.StdEncoding.EncodeToString(odd), 1)), 0o600)
 		began := time.Now()
-		got := scan.ScanNode(t.Context(), tree.Root, scan.Options{
+		got := scan.TakeInventory(t.Context(), tree.Root, scan.Options{
 			NodeName: "cp1", Now: func() time.Time { return certstest.Now },
 			Handshake: func(context.Context, string, string) (*x509.Certificate, error) { return nil, errors.New("refused") },
 		})

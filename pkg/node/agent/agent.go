@@ -61,7 +61,7 @@ func (o *Options) fillDefaults() {
 	}
 	if o.ScanNode == nil {
 		o.ScanNode = func(ctx context.Context) inventory.Node {
-			return scan.ScanNode(ctx, o.Root, scan.Options{NodeName: o.NodeName, PodsHidden: o.PodsHidden})
+			return scan.TakeInventory(ctx, o.Root, scan.Options{NodeName: o.NodeName, PodsHidden: o.PodsHidden})
 		}
 	}
 }

@@ -94,7 +94,7 @@ func watchNode(t *testing.T) *watched {
 	go func() {
 		ended <- RunAgent(ctx, Options{Root: w.Root, NodeName: "cp1", Reports: &w.reported, Interval: time.Hour,
 			ScanNode: func(ctx context.Context) inventory.Node {
-				return scan.ScanNode(ctx, w.Root, scan.Options{NodeName: "cp1", Handshake: nobody})
+				return scan.TakeInventory(ctx, w.Root, scan.Options{NodeName: "cp1", Handshake: nobody})
 			}})
 	}()
 	t.Cleanup(func() { cancel(); assert.NoError(t, <-ended) })

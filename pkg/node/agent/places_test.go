@@ -16,7 +16,7 @@ func TestPlacesOfAControlPlane(t *testing.T) {
 	tree := certstest.Kubeadm(t, "cp1")
 	node := layouttest.NodeIn(t, tree.Root)
 	node.AddKubeadm(certstest.PKIDir)
-	got := watchedPlaces(tree.Root, scan.ScanNode(t.Context(), tree.Root, scan.Options{}))
+	got := watchedPlaces(tree.Root, scan.TakeInventory(t.Context(), tree.Root, scan.Options{}))
 	assert.Equal(t, []string{
 		"/etc/kubernetes", "/etc/kubernetes/manifests", "/etc/kubernetes/pki", "/etc/kubernetes/pki/etcd",
 		"/etc/systemd/system", "/usr/lib/systemd/system", "/usr/lib/systemd/system/kubelet.service.d",

@@ -173,7 +173,7 @@ func TestHiddenFilesAreNoObstacle(t *testing.T) {
 		tree := certstest.Kubeadm(t, "cp1")
 		layouttest.NodeIn(t, tree.Root).AddKubeadm(certstest.PKIDir)
 		require.NoError(t, os.RemoveAll(tree.Local("/run")))
-		node := scan.ScanNode(t.Context(), tree.Root, scan.Options{NodeName: "cp1", PodsHidden: hidden, Now: func() time.Time { return certstest.Now },
+		node := scan.TakeInventory(t.Context(), tree.Root, scan.Options{NodeName: "cp1", PodsHidden: hidden, Now: func() time.Time { return certstest.Now },
 			Handshake: func(context.Context, string, string) (*x509.Certificate, error) {
 				return nil, errors.New("connection refused")
 			}})

@@ -120,7 +120,7 @@ func TestEtcdIsAskedWithACertificateThatItAccepts(t *testing.T) {
 			c, node, members := etcdOf(t)
 			c.allowed = allowed
 			e := EtcdHealth(t.Context(), c.tree.Root, node)
-			p := ComponentHealth(t.Context(), c.tree.Root, node, inventory.Component{Service: certs.Etcd, Health: members[0].url + "/health"})
+			p := HealthOf(t.Context(), c.tree.Root, node, inventory.Component{Service: certs.Etcd, Health: members[0].url + "/health"})
 			if allowed == "nobody" {
 				// The alert is not always read before the connection breaks.
 				if !strings.Contains(e.Error, "etcd-healthcheck-client: ") || !strings.Contains(e.Error, "; etcd-peer: ") {
@@ -139,7 +139,7 @@ func TestEtcdIsAskedWithACertificateThatItAccepts(t *testing.T) {
 				t.Errorf("%+v", p)
 			}
 			members[0].status.Leader = 0
-			p = ComponentHealth(t.Context(), c.tree.Root, node, inventory.Component{Service: certs.Etcd, Health: members[0].url + "/health"})
+			p = HealthOf(t.Context(), c.tree.Root, node, inventory.Component{Service: certs.Etcd, Health: members[0].url + "/health"})
 			if p.Healthy || p.Unasked || p.Message != "it knows no leader" {
 				t.Errorf("without a leader: %+v", p)
 			}
@@ -156,11 +156,11 @@ func TestEtcdWithoutTLS(t *testing.T) {
 	if e := EtcdHealth(t.Context(), tree.Root, node); e.Error != "" || len(e.Members) != 1 || !e.Members[0].Healthy {
 		t.Errorf("%+v", e)
 	}
-	if p := ComponentHealth(t.Context(), tree.Root, node, node.Components[0]); !p.Healthy {
+	if p := HealthOf(t.Context(), tree.Root, node, node.Components[0]); !p.Healthy {
 		t.Errorf("%+v", p)
 	}
 	m.status.Errors = []string{"memberID:1 alarm:NOSPACE"}
-	if p := ComponentHealth(t.Context(), tree.Root, node, node.Components[0]); p.Healthy || p.Unasked || !strings.Contains(p.Message, "NOSPACE") {
+	if p := HealthOf(t.Context(), tree.Root, node, node.Components[0]); p.Healthy || p.Unasked || !strings.Contains(p.Message, "NOSPACE") {
 		t.Errorf("with an alarm: %+v", p)
 	}
 }

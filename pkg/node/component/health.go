@@ -18,13 +18,13 @@ import (
 func NodeHealth(ctx context.Context, root hostfs.Root, node inventory.Node) inventory.Health {
 	h := inventory.Health{Node: node.Name, Etcd: EtcdHealth(ctx, root, node)}
 	if c := node.ComponentOf(certs.KubeAPIServer); c != nil && c.Health != "" {
-		p := ComponentHealth(ctx, root, node, *c)
+		p := HealthOf(ctx, root, node, *c)
 		h.APIServer = &p
 	}
 	return h
 }
 
-// ComponentHealth requests a component's health endpoint once; status 200 is healthy. All
+// HealthOf requests a component's health endpoint once; status 200 is healthy. All
 // health requests to a component use it: before a commit, during one, and after it.
 //
 // An https endpoint may accept only certain client certificates (etcd with --client-cert-auth,
@@ -32,7 +32,7 @@ func NodeHealth(ctx context.Context, root hostfs.Root, node inventory.Node) inve
 // [credentialsFor], and are read from disk each time, since a rotation replaces them. If the
 // endpoint accepts none, the result is Unasked. The server's own certificate is not verified:
 // that is the purpose of [ServedCertificate].
-func ComponentHealth(ctx context.Context, root hostfs.Root, node inventory.Node, c inventory.Component) inventory.Probe {
+func HealthOf(ctx context.Context, root hostfs.Root, node inventory.Node, c inventory.Component) inventory.Probe {
 	var first inventory.Probe
 	for _, offered := range credentialsFor(node, c) {
 		p, final := offered.requestHealth(ctx, root, c.Health)
@@ -59,7 +59,7 @@ func (o credential) requestHealth(ctx context.Context, root hostfs.Root, url str
 	there := false // the server presented its certificate, or took the connection
 	conf := &tls.Config{
 		MinVersion:         tls.VersionTLS12,
-		InsecureSkipVerify: true, //nolint:gosec // see ComponentHealth; no secret is sent
+		InsecureSkipVerify: true, //nolint:gosec // see HealthOf; no secret is sent
 		VerifyConnection:   func(tls.ConnectionState) error { there = true; return nil },
 	}
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { there = true }})

@@ -106,7 +106,7 @@ func TestHealthOfEtcdThatWantsClientCertificates(t *testing.T) {
 				MinVersion: test.version, MaxVersion: test.version,
 			}, func(_ http.ResponseWriter, r *http.Request) { in.addGuest(r) })
 			c := inventory.Component{Service: certs.Etcd, Health: "https://" + address + "/health"}
-			p := ComponentHealth(t.Context(), tree.Root, onlyCertificates(node, test.has...), c)
+			p := HealthOf(t.Context(), tree.Root, onlyCertificates(node, test.has...), c)
 			if test.want == "" {
 				if p.Healthy || !p.Unasked || p.Message == "" || len(in.names) > 0 {
 					t.Errorf("%+v, let in %q", p, in.names)
@@ -135,11 +135,11 @@ func TestHealthUsesTheCertificateOnDisk(t *testing.T) {
 	c := inventory.Component{Service: certs.Etcd, Health: "https://" + address + "/health"}
 	node = onlyCertificates(node, "etcd-healthcheck-client")
 	node.Certificates[0].Status = certs.Expired // as it was found
-	if p := ComponentHealth(t.Context(), tree.Root, node, c); p.Healthy || !p.Unasked {
+	if p := HealthOf(t.Context(), tree.Root, node, c); p.Healthy || !p.Unasked {
 		t.Errorf("with the old one: %+v", p)
 	}
 	tree.WritePair(t, certstest.PKIDir+"/etcd/healthcheck-client", fresh)
-	if p := ComponentHealth(t.Context(), tree.Root, node, c); !p.Healthy {
+	if p := HealthOf(t.Context(), tree.Root, node, c); !p.Healthy {
 		t.Errorf("with the new one: %+v", p)
 	}
 }
@@ -154,7 +154,7 @@ func TestAnAnswerIsFinal(t *testing.T) {
 			in.addGuest(r)
 			http.Error(w, `{"health":"false","reason":"RAFT NO LEADER"}`, http.StatusServiceUnavailable)
 		})
-	p := ComponentHealth(t.Context(), tree.Root, node, inventory.Component{Service: certs.Etcd, Health: "https://" + address + "/health"})
+	p := HealthOf(t.Context(), tree.Root, node, inventory.Component{Service: certs.Etcd, Health: "https://" + address + "/health"})
 	if p.Healthy || p.Unasked || !strings.Contains(p.Message, "status 503") || !strings.Contains(p.Message, "NO LEADER") || len(in.names) != 1 {
 		t.Errorf("%+v, asked by %q", p, in.names)
 	}
@@ -182,11 +182,11 @@ func TestAServerThatHangsUp(t *testing.T) {
 		}
 	}()
 	c := inventory.Component{Service: certs.Etcd, Health: "https://" + listener.Addr().String() + "/health"}
-	if p := ComponentHealth(t.Context(), tree.Root, node, c); p.Healthy || !p.Unasked {
+	if p := HealthOf(t.Context(), tree.Root, node, c); p.Healthy || !p.Unasked {
 		t.Errorf("%+v", p)
 	}
 	_ = listener.Close()
-	if p := ComponentHealth(t.Context(), tree.Root, node, c); p.Healthy || p.Unasked || !strings.Contains(p.Message, "connection refused") {
+	if p := HealthOf(t.Context(), tree.Root, node, c); p.Healthy || p.Unasked || !strings.Contains(p.Message, "connection refused") {
 		t.Errorf("nobody listens: %+v", p)
 	}
 }
@@ -220,7 +220,7 @@ func TestHealthOfTheOtherComponents(t *testing.T) {
 					in.addGuest(r)
 				})
 			c := inventory.Component{Service: test.service, Health: "https://" + address + "/healthz"}
-			p := ComponentHealth(t.Context(), tree.Root, onlyCertificates(node, test.has...), c)
+			p := HealthOf(t.Context(), tree.Root, onlyCertificates(node, test.has...), c)
 			if test.want == "" {
 				if p.Healthy || !p.Unasked || !strings.Contains(p.Message, "401") {
 					t.Errorf("%+v", p)
@@ -256,10 +256,10 @@ func TestHealthWithoutTLS(t *testing.T) {
 	}))
 	defer server.Close()
 	for _, service := range []certs.Service{certs.Etcd, certs.Kubelet} {
-		if p := ComponentHealth(t.Context(), tree.Root, node, inventory.Component{Service: service, Health: server.URL + "/health"}); !p.Healthy || p.Message != "" {
+		if p := HealthOf(t.Context(), tree.Root, node, inventory.Component{Service: service, Health: server.URL + "/health"}); !p.Healthy || p.Message != "" {
 			t.Errorf("%s: %+v", service, p)
 		}
-		p := ComponentHealth(t.Context(), tree.Root, node, inventory.Component{Service: service, Health: server.URL + "/other"})
+		p := HealthOf(t.Context(), tree.Root, node, inventory.Component{Service: service, Health: server.URL + "/other"})
 		if p.Healthy || p.Unasked || p.Message != "status 503: not synced" {
 			t.Errorf("%s: %+v", service, p)
 		}
@@ -277,7 +277,7 @@ func TestHealthOfAServerThatDoesNotAnswer(t *testing.T) {
 	c := inventory.Component{Service: certs.Etcd, Health: "https://" + silent.Addr().String() + "/health"}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if p := ComponentHealth(ctx, tree.Root, node, c); p.Healthy || p.Unasked || !strings.Contains(p.Message, "no answer in time") {
+	if p := HealthOf(ctx, tree.Root, node, c); p.Healthy || p.Unasked || !strings.Contains(p.Message, "no answer in time") {
 		t.Errorf("%+v", p)
 	}
 }

@@ -142,7 +142,7 @@ func TestHealthIsStatus200(t *testing.T) {
 		}
 	})
 	for path, message := range map[string]string{"/readyz": "", "/moved": "status 302: ", "/broken": "status 500: [-]etcd failed: reason withheld"} {
-		p := ComponentHealth(t.Context(), tree.Root, node, inventory.Component{Service: certs.KubeAPIServer, Health: "https://" + addr + path})
+		p := HealthOf(t.Context(), tree.Root, node, inventory.Component{Service: certs.KubeAPIServer, Health: "https://" + addr + path})
 		if p.Healthy != (message == "") || p.Unasked || !strings.HasPrefix(p.Message, message) || p.Address != "https://"+addr+path {
 			t.Errorf("%s: %+v", path, p)
 		}

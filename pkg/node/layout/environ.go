@@ -24,7 +24,7 @@ var etcdVariables = func() map[string]bool {
 	} {
 		out[settings.EtcdVariable(flag)] = true
 	}
-	for _, row := range settings.SettingsOf(certs.Etcd) {
+	for _, row := range settings.RowsOf(certs.Etcd) {
 		if row.Flag != "" {
 			out[row.EnvironmentVariable()] = true
 		}

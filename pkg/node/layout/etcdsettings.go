@@ -69,7 +69,7 @@ var etcdSwitches = map[string]bool{"auto-tls": true, "peer-auto-tls": true}
 // settings have the flag's name.
 var etcdFields = func() map[string]string {
 	out := map[string]string{}
-	for _, row := range settings.SettingsOf(certs.Etcd) {
+	for _, row := range settings.RowsOf(certs.Etcd) {
 		if row.Flag != "" && row.Field != "" {
 			out[row.Flag] = row.Field
 		}

@@ -100,7 +100,7 @@ func TestKubeletSettingsOfTheTable(t *testing.T) {
 		names := strings.Split(row.Field, ".")
 		return strings.Join(names, ": {") + ": " + value + strings.Repeat("}", len(names)-1) + "\n"
 	}
-	rows := settings.SettingsOf(certs.Kubelet)
+	rows := settings.RowsOf(certs.Kubelet)
 	for _, row := range rows {
 		if row.Names != settings.Certificate && row.Names != settings.CABundle {
 			continue

@@ -19,7 +19,7 @@ func kubeletFiles(p *program, configuration []byte) values {
 		if v, set := p.args.lookupFlag(flag); set {
 			return []string{v}
 		}
-		for _, row := range settings.SettingsOf(certs.Kubelet) {
+		for _, row := range settings.RowsOf(certs.Kubelet) {
 			if v, _ := leafOf(tree, row.Field); row.Flag == flag && v != nil {
 				name, _ := (*v).(string)
 				return []string{name}
@@ -41,7 +41,7 @@ func absolutePaths(data []byte, file string) ([]byte, error) {
 		tree = map[string]any{}
 	}
 	fields := []string{"staticPodPath"}
-	for _, row := range settings.SettingsOf(certs.Kubelet) {
+	for _, row := range settings.RowsOf(certs.Kubelet) {
 		fields = append(fields, row.Field)
 	}
 	for _, field := range fields {

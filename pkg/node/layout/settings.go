@@ -42,7 +42,7 @@ type verificationPlace struct {
 // own function.
 func (d *discovery) addSettings(p *program, get values, places map[settings.Verification]verificationPlace) {
 	var kubeconfigs []string
-	for _, row := range settings.SettingsOf(p.service) {
+	for _, row := range settings.RowsOf(p.service) {
 		if row.Flag == "" {
 			continue // a field of a configuration file, see addConfigurations
 		}

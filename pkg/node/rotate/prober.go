@@ -32,7 +32,7 @@ func (l Live) VerifyClient(ctx context.Context, c inventory.Certificate, m store
 
 // CheckHealth implements [Prober].
 func (l Live) CheckHealth(ctx context.Context, node inventory.Node, c inventory.Component) inventory.Probe {
-	return component.ComponentHealth(ctx, l.Root, node, c)
+	return component.HealthOf(ctx, l.Root, node, c)
 }
 
 func pairOf(m store.Material) tls.Certificate {

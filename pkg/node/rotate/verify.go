@@ -282,7 +282,7 @@ func healthDetail(c inventory.Component, last inventory.Probe) string {
 	switch {
 	case !last.Healthy:
 		return "running; its health is not known, as before: " + last.Message
-	case last.Address != c.Health: // etcd over gRPC, see component.ComponentHealth
+	case last.Address != c.Health: // etcd over gRPC, see component.HealthOf
 		return last.Address + " reports a leader and no errors"
 	default:
 		return c.Health + " answers 200"

@@ -49,7 +49,7 @@ func TestCertificatesThatAStartOfK0sRenews(t *testing.T) {
 			nothing := func(context.Context, string, string) (*x509.Certificate, error) {
 				return nil, errors.New("connection refused")
 			}
-			node := ScanNode(t.Context(), n.Root, Options{Now: func() time.Time { return certstest.Now }, Handshake: nothing})
+			node := TakeInventory(t.Context(), n.Root, Options{Now: func() time.Time { return certstest.Now }, Handshake: nothing})
 			c := certificateNamed(t, node, "apiserver")
 			if c.Issuer != tt.want || !strings.Contains(c.Reason, tt.reason) {
 				t.Errorf("issuer %+v %q; want %+v, %q", c.Issuer, c.Reason, tt.want, tt.reason)

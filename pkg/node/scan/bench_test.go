@@ -14,7 +14,7 @@ func BenchmarkScan(b *testing.B) {
 	tree := certstest.Kubeadm(b, "cp1", certstest.WithKey(certstest.RSA2048, ""))
 	layouttest.NodeIn(b, tree.Root).AddKubeadm(certstest.PKIDir)
 	for b.Loop() {
-		ScanNode(b.Context(), tree.Root, Options{Handshake: func(context.Context, string, string) (*x509.Certificate, error) {
+		TakeInventory(b.Context(), tree.Root, Options{Handshake: func(context.Context, string, string) (*x509.Certificate, error) {
 			return nil, errors.New("not part of this")
 		}})
 	}

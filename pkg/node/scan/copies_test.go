@@ -47,7 +47,7 @@ func TestCopiesInHomesAreFound(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	node := ScanNode(t.Context(), tree.Root, Options{NodeName: "cp1", Homes: true})
+	node := TakeInventory(t.Context(), tree.Root, Options{NodeName: "cp1", Homes: true})
 	var found []string
 	for _, c := range node.Copies {
 		found = append(found, c.Path)
@@ -60,7 +60,7 @@ func TestCopiesInHomesAreFound(t *testing.T) {
 	if !slices.Equal(found, []string{"/root/.kube/config", "/home/jane/.kube/config"}) {
 		t.Errorf("found %q", found)
 	}
-	if node := ScanNode(t.Context(), tree.Root, Options{NodeName: "cp1"}); len(node.Copies) > 0 {
+	if node := TakeInventory(t.Context(), tree.Root, Options{NodeName: "cp1"}); len(node.Copies) > 0 {
 		t.Errorf("homes are looked into unasked: %+v", node.Copies)
 	}
 }

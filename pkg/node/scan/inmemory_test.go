@@ -33,7 +33,7 @@ func TestCertificatesInMemoryAreListed(t *testing.T) {
 				return certstest.NewCA(t, "x-ca@1").Leaf(t, certstest.Name("x@1"), certstest.SANs(names...), certstest.Valid(end.Add(-year), end)).Leaf()
 			}
 			memory := map[string]*x509.Certificate{"127.0.0.1:6443 apiserver-loopback-client": made("apiserver-loopback-client"), "127.0.0.1:10259 ": made("localhost")}
-			got := ScanNode(t.Context(), n.Tree.Root, Options{
+			got := TakeInventory(t.Context(), n.Tree.Root, Options{
 				Now: func() time.Time { return certstest.Now },
 				HandshakeInMemory: func(_ context.Context, address, serverName string) (*x509.Certificate, error) {
 					if c := memory[address+" "+serverName]; c != nil {
@@ -73,7 +73,7 @@ func TestCertificatesInMemoryAreListed(t *testing.T) {
 // TestServerWithoutLoopbackCertificate: it serves its default one for every name.
 func TestServerWithoutLoopbackCertificate(t *testing.T) {
 	n := kubeadmNode(t)
-	got := ScanNode(t.Context(), n.Tree.Root, Options{
+	got := TakeInventory(t.Context(), n.Tree.Root, Options{
 		Now: func() time.Time { return certstest.Now },
 		HandshakeInMemory: func(_ context.Context, address, _ string) (*x509.Certificate, error) {
 			if c := n.served[address]; c != nil {

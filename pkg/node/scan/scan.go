@@ -55,8 +55,8 @@ type entry struct {
 
 func (e *entry) leafCert() *x509.Certificate { return e.chain[0] }
 
-// ScanNode takes the inventory of the node whose root directory is root.
-func ScanNode(ctx context.Context, root hostfs.Root, opts Options) inventory.Node {
+// TakeInventory takes the inventory of the node whose root directory is root.
+func TakeInventory(ctx context.Context, root hostfs.Root, opts Options) inventory.Node {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
@@ -96,7 +96,7 @@ func ScanNode(ctx context.Context, root hostfs.Root, opts Options) inventory.Nod
 	addOtherUsers(root, &found, entries)
 	node.Certificates = node.Certificates[:0]
 	for i := range entries {
-		entries[i].Store.Directories = store.StoreDirectories(root, entries[i].Store)
+		entries[i].Store.Directories = store.DirectoriesOf(root, entries[i].Store)
 		entries[i].KeyFile = entries[i].realKeyFile(root)
 		node.Certificates = append(node.Certificates, entries[i].Certificate)
 	}

@@ -41,7 +41,7 @@ func kubeadmNode(t *testing.T, options ...certstest.Option) *node {
 
 func (n *node) scanAt(t *testing.T, at time.Time) inventory.Node {
 	t.Helper()
-	return ScanNode(t.Context(), n.Tree.Root, Options{
+	return TakeInventory(t.Context(), n.Tree.Root, Options{
 		Now: func() time.Time { return at },
 		Handshake: func(_ context.Context, address, _ string) (*x509.Certificate, error) {
 			if c := n.served[address]; c != nil {
@@ -260,7 +260,7 @@ func TestHandshakesRunTogether(t *testing.T) {
 	n := kubeadmNode(t)
 	var all sync.WaitGroup
 	all.Add(len(n.served))
-	got := ScanNode(t.Context(), n.Tree.Root, Options{Handshake: func(ctx context.Context, address, _ string) (*x509.Certificate, error) {
+	got := TakeInventory(t.Context(), n.Tree.Root, Options{Handshake: func(ctx context.Context, address, _ string) (*x509.Certificate, error) {
 		all.Done()
 		all.Wait()
 		if end, ok := ctx.Deadline(); !ok || time.Until(end) > 3*time.Second {
@@ -298,7 +298,7 @@ func TestRestoredAtBootIsReported(t *testing.T) {
 		history := func() ([]inventory.NodeRotation, int64, error) {
 			return []inventory.NodeRotation{{ID: "7f3c2a", State: inventory.RolledBack, Unverified: unverified}}, 1, nil
 		}
-		node := ScanNode(t.Context(), tree.Root, Options{NodeName: "cp1", History: history})
+		node := TakeInventory(t.Context(), tree.Root, Options{NodeName: "cp1", History: history})
 		told := slices.ContainsFunc(node.NotInspected, func(x inventory.NotInspected) bool {
 			return strings.Contains(x.Reason, "rotation 7f3c2a were restored at boot and are not verified yet")
 		})

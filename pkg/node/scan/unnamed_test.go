@@ -106,7 +106,7 @@ func TestComponentsKubeconfigIsNotAdmins(t *testing.T) {
 
 func TestHistory(t *testing.T) {
 	n := kubeadmNode(t)
-	got := ScanNode(t.Context(), n.Tree.Root, Options{NodeName: "given", History: func() ([]inventory.NodeRotation, int64, error) {
+	got := TakeInventory(t.Context(), n.Tree.Root, Options{NodeName: "given", History: func() ([]inventory.NodeRotation, int64, error) {
 		return []inventory.NodeRotation{{ID: "r1"}}, 7, errors.New("journal of r0 is damaged")
 	}})
 	if got.Name != "given" || got.Token != 7 || len(got.Rotations) != 1 {

@@ -8,10 +8,10 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
 )
 
-// StoreDirectories returns the directories in which [ReplaceStore] replaces a store's files,
+// DirectoriesOf returns the directories in which [ReplaceStore] replaces a store's files,
 // all symlinks resolved: those of the real files, and of the symlink that it changes; nil if
 // they cannot be determined.
-func StoreDirectories(root hostfs.Root, s inventory.Store) []string {
+func DirectoriesOf(root hostfs.Root, s inventory.Store) []string {
 	var out []string
 	files := []string{s.Cert}
 	switch s.Kind {

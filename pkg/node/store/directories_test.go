@@ -47,7 +47,7 @@ func TestDirectoriesAreTheRealOnes(t *testing.T) {
 		"a kubeconfig": {inventory.Store{Kind: inventory.Kubeconfig, Cert: "/etc/kubernetes/admin.conf"}, []string{"/etc/kubernetes"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			assert.Equal(t, tc.want, store.StoreDirectories(hostfs.Root(root), tc.store))
+			assert.Equal(t, tc.want, store.DirectoriesOf(hostfs.Root(root), tc.store))
 		})
 	}
 }
