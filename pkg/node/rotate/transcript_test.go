@@ -71,6 +71,13 @@ func playScript(t *testing.T, script string) string {
 			behaviour[certs.Service(words[0])] = true
 		}
 	}
+	// The fake node lists its certificates in any order.
+	slices.SortStableFunc(r.all, func(a, b nodeapi.Record) int {
+		if a.Kind == nodeapi.Verified && b.Kind == nodeapi.Verified && a.Service == b.Service && a.Evidence.TargetID != "" && b.Evidence.TargetID != "" {
+			return strings.Compare(a.Evidence.TargetID, b.Evidence.TargetID)
+		}
+		return int(a.Seq - b.Seq)
+	})
 	var out strings.Builder
 	began := r.all[0].Time
 	for _, rec := range r.all {
@@ -82,9 +89,9 @@ func playScript(t *testing.T, script string) string {
 // changing are parts of messages that differ from run to run.
 var changing = regexp.MustCompile(`[0-9-]{10}T[0-9:]{8}Z|[0-9a-f]{8,}|/[^ ]*/backup/[0-9]+|/tmp/[^ ]*`)
 
-// recordLine is a record with what happened and when, in seconds since the first.
+// recordLine is a record, and when it was written: seconds since the first, in tens.
 func recordLine(rec nodeapi.Record, began time.Time) string {
-	parts := []string{fmt.Sprintf("%5.1fs", rec.Time.Sub(began).Seconds()), string(rec.Kind)}
+	parts := []string{fmt.Sprintf("%4.0fs", rec.Time.Sub(began).Round(10*time.Second).Seconds()), string(rec.Kind)}
 	if rec.Service != "" {
 		parts = append(parts, string(rec.Service))
 	}
