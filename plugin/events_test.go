@@ -44,7 +44,7 @@ func send(lines ...string) func(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func TestEventsInWords(t *testing.T) {
+func TestEventsAreDescribed(t *testing.T) {
 	s := installed(t)
 	s.events = send(told()...)
 	code, stdout, stderr := s.run(t, "events")
@@ -60,7 +60,7 @@ func TestEventsInWords(t *testing.T) {
 	assert.Contains(t, stdout, "[certificate.expiring id-01] sha256=ab12")
 }
 
-func TestEventsAsksForWhatWasAskedFor(t *testing.T) {
+func TestEventsSendsTheGivenOptions(t *testing.T) {
 	s := installed(t)
 	var query string
 	s.events = func(_ http.ResponseWriter, r *http.Request) { query = r.URL.Path + "?" + r.URL.RawQuery }

@@ -147,7 +147,7 @@ func (o *markCompromisedOptions) explainEffect(matched []reportedCertificate, fo
 	default:
 		lines = append(lines, fmt.Sprintf("%s will be replaced at once, with new keys signed by the CA.", what))
 	}
-	if residual := renewal.Residual(old); len(residual) > 0 {
+	if residual := renewal.ResidualAccess(old); len(residual) > 0 {
 		lines = append(lines, "Kubernetes cannot revoke the old certificates:")
 		for _, text := range residual {
 			lines = append(lines, "  "+text)

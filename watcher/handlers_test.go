@@ -12,9 +12,9 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 )
 
-// TestHandlerSaysWhatIsGone, also where an object was deleted and made anew while the watch
+// TestHandlerReportsDeletedObjects, also where an object was deleted and made anew while the watch
 // was interrupted: then it is an update.
-func TestHandlerSaysWhatIsGone(t *testing.T) {
+func TestHandlerReportsDeletedObjects(t *testing.T) {
 	object := func(uid types.UID) *v1alpha1.CertificateRotation {
 		return &v1alpha1.CertificateRotation{ObjectMeta: metav1.ObjectMeta{Name: "mine", UID: uid}}
 	}

@@ -101,7 +101,7 @@ func TestNoRotationStartsBeforeThePolicyIsKnown(t *testing.T) {
 	assert.Equal(t, 11*days, threshold(p.currentPolicy()))
 }
 
-func TestNotifyOnlyHoldsWhateverThePolicySays(t *testing.T) {
+func TestNotifyOnlyOverridesThePolicy(t *testing.T) {
 	p := following(true)
 	automatic := policyOf(1, "11d")
 	automatic.Spec.Defaults.Mode = "Automatic"
@@ -149,8 +149,8 @@ func change(t *testing.T, p *policy, c client.Client, generation int64, spec fun
 	return &object
 }
 
-// TestTheStatusSaysWhatIsInForceAndWhatIsWrong.
-func TestTheStatusSaysWhatIsInForceAndWhatIsWrong(t *testing.T) {
+// TestPolicyStatusReportsPolicyInForceAndErrors.
+func TestPolicyStatusReportsPolicyInForceAndErrors(t *testing.T) {
 	first := policyOf(1, "11d")
 	c := stored(t, first, interceptor.Funcs{})
 	now := noon

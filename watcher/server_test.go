@@ -41,7 +41,7 @@ func serving(t *testing.T, o Options) map[string]string {
 	return addresses
 }
 
-func TestMetricsAreForThoseWhoMayReadThem(t *testing.T) {
+func TestMetricsRequireAuthorization(t *testing.T) {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // it is self-signed
 	status := func(url, token string) int {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)

@@ -197,7 +197,7 @@ func (w *watcher) assembleParts(ctx context.Context, mgr manager.Manager) error 
 	w.policy.setLifetime(lifetime)
 	conditions := controller.NewConditions(&controller.Conditions{Client: mgr.GetClient(), Log: w.Log.With("part", "conditions"), Now: time.Now, RefusedReports: w.picture.RefusedReports})
 	w.decider = controller.NewDecider(&controller.Decider{
-		Client: mgr.GetClient(), Picture: w.picture, Events: publisher, Recorder: recorder, Log: w.Log.With("part", "decisions"), Complete: w.awaitComplete, Decided: conditions.Set,
+		Client: mgr.GetClient(), Picture: w.picture, Events: publisher, Recorder: recorder, Log: w.Log.With("part", "decisions"), Complete: w.awaitComplete, Decided: conditions.SetDecision,
 	}, w.policy.currentPolicy())
 	seen := observer{
 		objects: w.cache, picture: w.picture, decided: w.decider.LastDecision, policy: w.policy.validationError, elected: mgr.Elected(), bus: w.bus, now: time.Now,

@@ -57,9 +57,9 @@ func takes(t *testing.T, schema apiextensionsv1.JSONSchemaProps, text string) bo
 	return schema.MinLength == nil || int64(len(text)) >= *schema.MinLength
 }
 
-// TestWhatADefinitionLetsThroughCanBeRead: a watcher that cannot decode one object sees
+// TestAcceptedPolicyCanBeRead: a watcher that cannot decode one object sees
 // none of its kind, whoever made it.
-func TestWhatADefinitionLetsThroughCanBeRead(t *testing.T) {
+func TestAcceptedPolicyCanBeRead(t *testing.T) {
 	for text, fits := range map[string]bool{
 		"90d": true, "1d12h": true, "9999d9999h9999m": true, "2160h": true, "90m": true, "1h30m": true, "1.5h": true, "0s": true,
 		"0d": false, "d": false, "1d1d": false, "10000d": false, "1d99999999999999h": false, "1.5d": false, "1w": false, "": false, "soon": false, "-5m": false, "90": false, "5m ": false,
@@ -76,7 +76,7 @@ func TestWhatADefinitionLetsThroughCanBeRead(t *testing.T) {
 	}
 }
 
-func TestWhatDefinitionsRefuse(t *testing.T) {
+func TestInvalidObjectsAreRefused(t *testing.T) {
 	for _, plural := range []string{"certificaterotations", "compromisedcertificates"} {
 		nodes := *specField(t, plural, "nodes").Items.Schema
 		assert.True(t, takes(t, nodes, "cp1.example.org"))
@@ -203,8 +203,8 @@ func TestMaxUnavailableIsANumberOrAPercentage(t *testing.T) {
 	}
 }
 
-// TestAShortValidityNeedsAWord in the object, as it does on the command line.
-func TestAShortValidityNeedsAWord(t *testing.T) {
+// TestShortValidityNeedsPermission in the object, as it does on the command line.
+func TestShortValidityNeedsPermission(t *testing.T) {
 	for name, tt := range map[string]struct {
 		spec     map[string]any
 		admitted bool

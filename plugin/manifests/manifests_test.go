@@ -77,7 +77,7 @@ func find[T runtime.Object](t *testing.T, objects []*unstructured.Unstructured, 
 	panic("unreachable")
 }
 
-func TestObjectsAreWhatAnAPIServerTakes(t *testing.T) {
+func TestObjectsAreAcceptedByAnAPIServer(t *testing.T) {
 	for name, options := range variants() {
 		t.Run(name, func(t *testing.T) {
 			seen := map[string]bool{}
@@ -151,7 +151,7 @@ func allows(rules []rbacv1.PolicyRule, group, resource, verb string) bool {
 	})
 }
 
-func TestTheWatcherMayRotateAsMuchAsAPersonWhoMust(t *testing.T) {
+func TestTheWatcherHasThePermissionsOfAUserWhoRotates(t *testing.T) {
 	objects := render(t, base())
 	for _, role := range kube.Roles(kube.UseRotate, "rotate-certs") {
 		namespace, rules := "", []rbacv1.PolicyRule(nil)
@@ -261,7 +261,7 @@ func TestWorkloadsHaveNoMoreThanTheyNeed(t *testing.T) {
 	assert.Equal(t, appsv1.RecreateDeploymentStrategyType, embedded.Spec.Strategy.Type, "two processes must not open one store")
 }
 
-func TestOnlyLookingIsPartOfTheClustersOwnRoles(t *testing.T) {
+func TestOnlyReadingIsPartOfTheClustersOwnRoles(t *testing.T) {
 	for _, u := range render(t, base()) {
 		for label := range u.GetLabels() {
 			if strings.HasPrefix(label, "rbac.authorization.k8s.io/aggregate-to") {

@@ -110,7 +110,7 @@ func TestPodsGoWhereTheImageRuns(t *testing.T) {
 	}
 }
 
-func TestAgentsAreProbedForWhatTheyReport(t *testing.T) {
+func TestAgentsAreProbedForTheirReports(t *testing.T) {
 	pod := find[*appsv1.DaemonSet](t, render(t, base()), Agent, "rotate-certs").Spec.Template.Spec
 	c := pod.Containers[0]
 	const flag = "--health-file=/run/rotate-certs-agent/health"
@@ -131,8 +131,8 @@ func TestAgentsAreProbedForWhatTheyReport(t *testing.T) {
 	}
 }
 
-// TestSettingsAreTextsWhateverTheyLookLike: YAML reads 010 as a number and "a: b" as a map.
-func TestSettingsAreTextsWhateverTheyLookLike(t *testing.T) {
+// TestSettingsAreRenderedAsTexts: YAML reads 010 as a number and "a: b" as a map.
+func TestSettingsAreRenderedAsTexts(t *testing.T) {
 	o := base()
 	o.Pods.Labels = map[string]string{"010": "1e3", "null": "true"}
 	o.NATSURLs = []string{"tls://a: b"}

@@ -106,7 +106,7 @@ func TestTextsOfAPolicy(t *testing.T) {
 	}
 }
 
-func TestWhatTheDefinitionOfAPolicyRefuses(t *testing.T) {
+func TestInvalidPoliciesAreRefused(t *testing.T) {
 	spec, rule := []string{"spec"}, []string{"spec", "rules", "[]"}
 	for name, tt := range map[string]struct {
 		path     []string

@@ -114,7 +114,7 @@ func (b *Bus) Publish(data event.Data) error {
 	e := event.New(b.config.Cluster, b.config.Now(), data)
 	raw, err := e.MarshalJSON()
 	if err == nil {
-		_, err = event.Parse(raw)
+		_, err = event.ParseEvent(raw)
 	}
 	if err != nil {
 		b.counters.refused.Add(1)

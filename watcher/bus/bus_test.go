@@ -31,7 +31,7 @@ func TestPublishedEventsAreReplayedInOrder(t *testing.T) {
 	for i := range want {
 		msg, err := stream.GetMsg(t.Context(), uint64(i+1))
 		require.NoError(t, err)
-		e, err := event.Parse(msg.Data)
+		e, err := event.ParseEvent(msg.Data)
 		require.NoError(t, err)
 		require.Equal(t, "application/cloudevents+json", msg.Header.Get("Content-Type"))
 		require.Equal(t, e.ID, msg.Header.Get("Nats-Msg-Id"))
@@ -39,7 +39,7 @@ func TestPublishedEventsAreReplayedInOrder(t *testing.T) {
 	}
 }
 
-func TestSameEventIsToldOnceEvenAfterARestart(t *testing.T) {
+func TestSameEventIsStoredOnceEvenAfterARestart(t *testing.T) {
 	c := testConfig(t)
 	b := openReady(t, c)
 	expiring := event.CertificateExpiring{Certificate: eventtest.Certificate}
@@ -70,9 +70,9 @@ func TestSameEventIsToldOnceEvenAfterARestart(t *testing.T) {
 	require.Len(t, told(t, again), 2)
 }
 
-// TestKilledServerHasWhatItAcknowledged copies the store of a server that runs, as a
+// TestKilledServerKeepsAcknowledgedEvents copies the store of a server that runs, as a
 // SIGKILL would leave it.
-func TestKilledServerHasWhatItAcknowledged(t *testing.T) {
+func TestKilledServerKeepsAcknowledgedEvents(t *testing.T) {
 	c := testConfig(t)
 	b := openReady(t, c)
 	for _, data := range eventtest.All() {
@@ -90,7 +90,7 @@ func TestKilledServerHasWhatItAcknowledged(t *testing.T) {
 	require.EqualValues(t, 1, after.Stats().Duplicates)
 }
 
-func TestStreamsKeepWhatTheyAcknowledge(t *testing.T) {
+func TestStreamsKeepAcknowledgedEvents(t *testing.T) {
 	c := testConfig(t)
 	b := openReady(t, c)
 	_, js := raw(t, b)
@@ -113,7 +113,7 @@ func TestStreamsKeepWhatTheyAcknowledge(t *testing.T) {
 	require.Equal(t, os.FileMode(0o700), info.Mode().Perm())
 }
 
-func TestPublishRefusesWhatItsSchemaDoes(t *testing.T) {
+func TestPublishRefusesInvalidData(t *testing.T) {
 	b := openReady(t, testConfig(t))
 	require.ErrorContains(t, b.Publish(event.CertificateExpiring{}), `publish certificate.expiring of "/"`)
 	require.EqualValues(t, 1, b.Stats().Refused)

@@ -93,7 +93,7 @@ func TestAClusterOfThreeLosesOne(t *testing.T) {
 	require.NoError(t, b.WaitReady(ctx))
 	require.Eventually(t, func() bool {
 		var names []string
-		err := b.Replay(ctx, time.Time{}, false, func(e event.Event) error { names = append(names, e.Subject); return nil })
+		err := b.ReplayEvents(ctx, time.Time{}, false, func(e event.Event) error { names = append(names, e.Subject); return nil })
 		return err == nil && fmt.Sprint(names) == "[before after]"
 	}, elected, 100*tick)
 }

@@ -67,7 +67,7 @@ type Listen struct {
 type tuning struct {
 	ackWait          time.Duration
 	retry            []time.Duration // delay before the 2nd, 3rd … delivery; the last one repeats
-	hold             time.Duration   // first pause of a handler that asked to be retried later
+	hold             time.Duration   // first pause after ErrRetryLater
 	outbox           int             // maximum of waiting events
 	request          time.Duration   // one request to NATS
 	reconnect        time.Duration

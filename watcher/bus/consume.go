@@ -148,7 +148,7 @@ func (c *consumption) logUnconfirmed(warn func(string, ...any), err error) {
 // parseMessage parses and checks a message. The publisher was permitted for its subject only,
 // so the content must match the subject.
 func (c *consumption) parseMessage(msg jetstream.Msg) (event.Event, error) {
-	e, err := event.Parse(msg.Data())
+	e, err := event.ParseEvent(msg.Data())
 	// The age of an event is that of the message: its publisher may have another clock, or set
 	// no time.
 	if meta, metaErr := msg.Metadata(); metaErr == nil {

@@ -27,8 +27,8 @@ func TestRequestsArriveWhole(t *testing.T) {
 	require.Equal(t, want, receive(t, got).Data)
 }
 
-// TestMessageOfADeadHandlerComesAgain: a process that ends without a word.
-func TestMessageOfADeadHandlerComesAgain(t *testing.T) {
+// TestMessageOfADeadHandlerIsDeliveredAgain: a process that ends without a word.
+func TestMessageOfADeadHandlerIsDeliveredAgain(t *testing.T) {
 	b := openReady(t, testConfig(t))
 	require.NoError(t, b.Publish(request("auto-1")))
 	flushed(t, b)
@@ -176,7 +176,7 @@ func TestSlowHandlerKeepsItsMessage(t *testing.T) {
 	require.Zero(t, info.NumAckPending)
 }
 
-func TestPoisonIsGivenUpAtOnce(t *testing.T) {
+func TestInvalidEventIsGivenUpAtOnce(t *testing.T) {
 	given := make(chan givenUp, 10)
 	b := openReady(t, testConfig(t, reportTo(given)))
 	nc, _ := raw(t, b)

@@ -56,8 +56,8 @@ func TestDocument(t *testing.T) {
 	require.Equal(t, string(old), text, "UPDATE=1 go test ./watcher/bus -run TestDocument writes docs/events.md")
 }
 
-// TestDocumentedSchemasAcceptWhatIsPublished takes both from the document's text.
-func TestDocumentedSchemasAcceptWhatIsPublished(t *testing.T) {
+// TestDocumentedSchemasAcceptPublishedEvents takes both from the document's text.
+func TestDocumentedSchemasAcceptPublishedEvents(t *testing.T) {
 	text, err := os.ReadFile(document)
 	require.NoError(t, err)
 	b := openReady(t, testConfig(t))
@@ -83,7 +83,7 @@ func TestDocumentedSchemasAcceptWhatIsPublished(t *testing.T) {
 		compiled, err := c.Compile("urn:x")
 		require.NoError(t, err)
 		for _, text := range []string{s[2], string(published.Data)} {
-			_, err := event.Parse([]byte(text))
+			_, err := event.ParseEvent([]byte(text))
 			require.NoError(t, err)
 			value, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
 			require.NoError(t, err)
@@ -137,7 +137,7 @@ func describeEvents(t *testing.T) string {
 		fmt.Fprintf(&out, "### %s\n\n%s\n\nSubject of the example: `%s`. Published by the %s. Its id follows from: %s.\n\n",
 			kind, eventDocs[kind].when, SubjectOf(e), publishingRole(kind), eventDocs[kind].id)
 		out.WriteString(fenced("json", indent(t, e)))
-		out.WriteString("\n<details><summary>schema</summary>\n\n" + fenced("json", indent(t, event.Schema(kind))) + "\n</details>\n\n")
+		out.WriteString("\n<details><summary>schema</summary>\n\n" + fenced("json", indent(t, event.DataSchema(kind))) + "\n</details>\n\n")
 	}
 	return out.String()
 }

@@ -95,7 +95,7 @@ func publishCompromised(t *testing.T, js jetstream.JetStream, e event.Event) err
 func told(t *testing.T, b *Bus) []event.Data {
 	t.Helper()
 	var out []event.Data
-	require.NoError(t, b.Replay(t.Context(), time.Time{}, false, func(e event.Event) error {
+	require.NoError(t, b.ReplayEvents(t.Context(), time.Time{}, false, func(e event.Event) error {
 		out = append(out, e.Data)
 		return nil
 	}))

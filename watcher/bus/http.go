@@ -64,7 +64,7 @@ func (b *Bus) serveEvents(w http.ResponseWriter, r *http.Request) {
 			}
 		})
 	}
-	err = b.Replay(ctx, since, follow, func(e event.Event) error {
+	err = b.ReplayEvents(ctx, since, follow, func(e event.Event) error {
 		raw, err := e.MarshalJSON()
 		if err != nil {
 			return err

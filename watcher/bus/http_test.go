@@ -81,7 +81,7 @@ func TestEventsAreServedALineEach(t *testing.T) {
 	require.NotEmpty(t, get("/events?since="+past).body)
 }
 
-func TestFollowersHearAtOnceAndEndWithTheirClient(t *testing.T) {
+func TestFollowersReceiveAtOnceAndEndWithTheirClient(t *testing.T) {
 	b := openReady(t, testConfig(t))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -110,7 +110,7 @@ func TestFollowerContinuesInANewStream(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- b.Replay(ctx, time.Time{}, true, func(e event.Event) error { got <- e.Subject; return nil })
+		ended <- b.ReplayEvents(ctx, time.Time{}, true, func(e event.Event) error { got <- e.Subject; return nil })
 	}()
 	require.NoError(t, b.Publish(request("before")))
 	require.Equal(t, "before", receive(t, got))
@@ -126,7 +126,7 @@ func TestReplayEndsWithItsReader(t *testing.T) {
 	b := openReady(t, testConfig(t))
 	require.NoError(t, b.Publish(request("auto-1")))
 	enough := errors.New("enough")
-	err := b.Replay(t.Context(), time.Time{}, true, func(event.Event) error { return enough })
+	err := b.ReplayEvents(t.Context(), time.Time{}, true, func(event.Event) error { return enough })
 	require.Equal(t, enough, err)
 }
 
@@ -134,7 +134,7 @@ func TestClosingEndsFollowers(t *testing.T) {
 	b := openReady(t, testConfig(t))
 	ended := make(chan error, 1)
 	go func() {
-		ended <- b.Replay(context.Background(), time.Time{}, true, func(event.Event) error { return nil })
+		ended <- b.ReplayEvents(context.Background(), time.Time{}, true, func(event.Event) error { return nil })
 	}()
 	b.Close()
 	require.Error(t, receive(t, ended))
@@ -178,7 +178,7 @@ func TestEventsRefuses(t *testing.T) {
 	require.Equal(t, http.StatusMethodNotAllowed, recorder.Code)
 }
 
-func TestEventsOfANATSThatIsAway(t *testing.T) {
+func TestEventsWhileNATSIsUnavailable(t *testing.T) {
 	b := openTest(t, testConfig(t, func(c *Config) { c.URLs, c.StoreDir = []string{"nats://127.0.0.1:1"}, "" }))
 	recorder := httptest.NewRecorder()
 	b.EventsHandler().ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/events", nil))
@@ -186,8 +186,8 @@ func TestEventsOfANATSThatIsAway(t *testing.T) {
 	require.Contains(t, recorder.Body.String(), "events cannot be read now: NATS as reporter")
 }
 
-// TestDocumentedUsersFileIsOne reads the example that the document gives.
-func TestDocumentedUsersFileIsOne(t *testing.T) {
+// TestDocumentedUsersFileIsValid reads the example that the document gives.
+func TestDocumentedUsersFileIsValid(t *testing.T) {
 	text, err := os.ReadFile(document)
 	require.NoError(t, err)
 	block := regexp.MustCompile("(?s)```\n(# ROLE .*?)```").FindStringSubmatch(string(text))

@@ -90,7 +90,7 @@ func (o *outbox) countWaiting() int {
 	return len(o.queue)
 }
 
-func (o *outbox) first() (letter, bool) {
+func (o *outbox) firstLetter() (letter, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.queue) == 0 {
@@ -115,7 +115,7 @@ func (o *outbox) publishLoop() {
 	ctx := o.bus.ctx
 	wait := shortest
 	for ctx.Err() == nil {
-		next, ok := o.first()
+		next, ok := o.firstLetter()
 		if !ok {
 			select {
 			case <-o.more:

@@ -195,8 +195,8 @@ func TestListenerHasTheSameUsers(t *testing.T) {
 	require.Equal(t, e.ID, receive(t, got).ID)
 }
 
-// TestListenerAsksForCertificates, where it is given a CA, of users too.
-func TestListenerAsksForCertificates(t *testing.T) {
+// TestListenerRequiresClientCertificates, where it is given a CA, of users too.
+func TestListenerRequiresClientCertificates(t *testing.T) {
 	s := newSite(t)
 	c := testConfig(t, func(c *Config) {
 		c.Listen = &Listen{Address: "127.0.0.1:0", Users: writeFile(t, s.dir, "users", []byte("incident-responder ann secret-of-ann\n"))}

@@ -10,13 +10,13 @@ import (
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
-// Replay passes every event since a time (zero: all that are kept) to fn, oldest first. With
+// ReplayEvents passes every event since a time (zero: all that are kept) to fn, oldest first. With
 // follow it continues until the context or the bus ends, or fn fails; it returns the error of
 // fn. Messages that are not events of this cluster are skipped.
-func (b *Bus) Replay(ctx context.Context, since time.Time, follow bool, fn func(event.Event) error) error {
+func (b *Bus) ReplayEvents(ctx context.Context, since time.Time, follow bool, fn func(event.Event) error) error {
 	var failed error
 	err := b.readStream(ctx, EventStream(b.config.Cluster), since, follow, func(msg jetstream.Msg) error {
-		e, err := event.Parse(msg.Data())
+		e, err := event.ParseEvent(msg.Data())
 		if err != nil || e.Cluster != b.config.Cluster {
 			return nil //nolint:nilerr // the consumer logs invalid messages
 		}

@@ -16,7 +16,7 @@ type serverLog struct {
 	fatal string
 }
 
-func (l *serverLog) write(level slog.Level, format string, values []any) string {
+func (l *serverLog) writeText(level slog.Level, format string, values []any) string {
 	text := strings.TrimSpace(fmt.Sprintf(format, values...))
 	l.log.Log(context.Background(), level, "NATS server", "message", text)
 	return text
@@ -33,14 +33,14 @@ func (l *serverLog) fatalError() error {
 }
 
 func (l *serverLog) Fatalf(format string, v ...any) {
-	text := l.write(slog.LevelError, format, v)
+	text := l.writeText(slog.LevelError, format, v)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.fatal = text
 }
 
-func (l *serverLog) Noticef(format string, v ...any) { l.write(slog.LevelDebug, format, v) }
-func (l *serverLog) Warnf(format string, v ...any)   { l.write(slog.LevelWarn, format, v) }
-func (l *serverLog) Errorf(format string, v ...any)  { l.write(slog.LevelError, format, v) }
-func (l *serverLog) Debugf(format string, v ...any)  { l.write(slog.LevelDebug, format, v) }
-func (l *serverLog) Tracef(format string, v ...any)  { l.write(slog.LevelDebug, format, v) }
+func (l *serverLog) Noticef(format string, v ...any) { l.writeText(slog.LevelDebug, format, v) }
+func (l *serverLog) Warnf(format string, v ...any)   { l.writeText(slog.LevelWarn, format, v) }
+func (l *serverLog) Errorf(format string, v ...any)  { l.writeText(slog.LevelError, format, v) }
+func (l *serverLog) Debugf(format string, v ...any)  { l.writeText(slog.LevelDebug, format, v) }
+func (l *serverLog) Tracef(format string, v ...any)  { l.writeText(slog.LevelDebug, format, v) }

@@ -129,8 +129,8 @@ func TestADifferenceThatDoesNotMatterIsNoError(t *testing.T) {
 	}
 }
 
-// TestWhatMattersIsChangedWherePermitted, and nothing beside it.
-func TestWhatMattersIsChangedWherePermitted(t *testing.T) {
+// TestNonCompliantStreamsAreCorrectedIfPermitted, and nothing beside it.
+func TestNonCompliantStreamsAreCorrectedIfPermitted(t *testing.T) {
 	s := withUpdates(t)
 	s.start()
 	nc := s.dialServer(roleRotator)

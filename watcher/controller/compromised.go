@@ -131,9 +131,9 @@ func (d *Decider) updateStatus(ctx context.Context, c *v1alpha1.CompromisedCerti
 			})
 		}
 		if found := d.compromisedDetails(m.Certificates); len(found) >= len(m.Certificates) {
-			s.Residual = renewal.Residual(found)
+			s.Residual = renewal.ResidualAccess(found)
 		} else {
-			s.Residual = append(s.Residual, renewal.Residual(d.compromisedDetails(m.Certificates[known:]))...)
+			s.Residual = append(s.Residual, renewal.ResidualAccess(d.compromisedDetails(m.Certificates[known:]))...)
 		}
 	}
 	now := metav1.NewTime(d.Now().UTC().Truncate(time.Second))

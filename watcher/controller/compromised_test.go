@@ -112,8 +112,8 @@ func TestOldEventMatchesNoNewCertificate(t *testing.T) {
 	assert.True(t, meta.IsStatusConditionTrue(w.compromisedCertificate(e.ObjectName()).Status.Conditions, v1alpha1.ConditionReconciling), "it is looked for again")
 }
 
-// TestWhatWasToldIsForgotten once it is not so any more.
-func TestWhatWasToldIsForgotten(t *testing.T) {
+// TestPublishedNoticesAreForgotten once it is not so any more.
+func TestPublishedNoticesAreForgotten(t *testing.T) {
 	w := newWorld(t)
 	d := w.decider()
 	w.node("cp1", true)
@@ -127,8 +127,8 @@ func TestWhatWasToldIsForgotten(t *testing.T) {
 	assert.NotContains(t, w.story.types(), "certificate.expiring", "what is still so was not forgotten")
 }
 
-// TestNobodyDistrustsByARequestAlone: a user that may request rotations may not mark as compromised.
-func TestNobodyDistrustsByARequestAlone(t *testing.T) {
+// TestRequestAloneMarksNothingAsCompromised: a user that may request rotations may not mark as compromised.
+func TestRequestAloneMarksNothingAsCompromised(t *testing.T) {
 	stolen, other := marked("stolen"), marked("other")
 	stolen.Status.Certificates = []v1alpha1.CompromisedRef{{Node: "cp1", Service: certs.Etcd, Name: "etcd-server", FingerprintSHA256: oldPrint}}
 	other.Status.Certificates = []v1alpha1.CompromisedRef{{Node: "w1", Service: certs.Kubelet, Name: "kubelet-client", FingerprintSHA256: oldPrint}}
@@ -150,8 +150,8 @@ func TestNobodyDistrustsByARequestAlone(t *testing.T) {
 	assert.True(t, w.rotation("by-hand").Spec.Compromised)
 }
 
-// TestARequestNamesWhatIsToGo: one that does not would have anything rotated, due or not.
-func TestARequestNamesWhatIsToGo(t *testing.T) {
+// TestRequestMustNameCertificates: one that does not would have anything rotated, due or not.
+func TestRequestMustNameCertificates(t *testing.T) {
 	w := newWorld(t)
 	err := w.decider().ReceiveRequest(t.Context(), event.RotationRequested{Name: "by-hand", Services: certs.Services(), Reason: event.ReasonExpiring, Attempt: 1}, "event-1", w.clock.now())
 	assert.True(t, apierrors.IsBadRequest(err), "%v: it is poison", err)

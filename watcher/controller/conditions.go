@@ -54,8 +54,8 @@ func NewConditions(c *Conditions) *Conditions {
 	return c
 }
 
-// Set derives the conditions of all nodes from a decision. It never blocks.
-func (c *Conditions) Set(decision renewal.Decision) {
+// SetDecision derives the conditions of all nodes from a decision. It never blocks.
+func (c *Conditions) SetDecision(decision renewal.Decision) {
 	want := map[string]standing{}
 	add := func(refs []renewal.Ref, reason, text string) {
 		byNode := map[string][]string{}

@@ -32,9 +32,9 @@ func (w *world) dueAssessments(node string) *metav1.Condition {
 	return meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionCertificatesDue)
 }
 
-// TestWhatIsDueIsACondition of the node's report, with what it waits for; and none any more
+// TestDueCertificatesAreACondition of the node's report, with what it waits for; and none any more
 // when nothing is, also where a predecessor wrote it.
-func TestWhatIsDueIsACondition(t *testing.T) {
+func TestDueCertificatesAreACondition(t *testing.T) {
 	report := func(name string) *v1alpha1.NodeCertificateReport {
 		return &v1alpha1.NodeCertificateReport{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	}
@@ -44,7 +44,7 @@ func TestWhatIsDueIsACondition(t *testing.T) {
 	require.NoError(t, c.writeAll(t.Context()), "before the first decision")
 	assert.Nil(t, w.dueAssessments("cp1"))
 
-	c.Set(renewal.Decision{Waiting: []renewal.Waiting{{Reason: renewal.ReasonCAExpiresSoon, Text: "a successor would end with its CA", Certificates: refs}}})
+	c.SetDecision(renewal.Decision{Waiting: []renewal.Waiting{{Reason: renewal.ReasonCAExpiresSoon, Text: "a successor would end with its CA", Certificates: refs}}})
 	require.NoError(t, c.writeAll(t.Context()), "a node that is gone is no trouble")
 	due := w.dueAssessments("cp1")
 	require.NotNil(t, due)
@@ -53,12 +53,12 @@ func TestWhatIsDueIsACondition(t *testing.T) {
 	assert.Equal(t, "etcd-server, etcd-peer: a successor would end with its CA", due.Message)
 	assert.Nil(t, w.dueAssessments("cp2"))
 
-	c.Set(renewal.Decision{Start: []renewal.Proposal{{Name: "auto-1", Certificates: refs[:1]}}})
+	c.SetDecision(renewal.Decision{Start: []renewal.Proposal{{Name: "auto-1", Certificates: refs[:1]}}})
 	require.NoError(t, c.writeAll(t.Context()))
 	assert.Equal(t, "Requested", w.dueAssessments("cp1").Reason)
 
 	successor := w.conditions()
-	successor.Set(renewal.Decision{})
+	successor.SetDecision(renewal.Decision{})
 	require.NoError(t, successor.writeAll(t.Context()))
 	assert.Equal(t, metav1.ConditionFalse, w.dueAssessments("cp1").Status)
 	assert.Nil(t, w.dueAssessments("cp2"), "what never was due is not written to")
@@ -79,7 +79,7 @@ func TestOneRefusedReportDelaysNoOther(t *testing.T) {
 		},
 	})
 	long := strings.Repeat("x", 2*maxMessage)
-	c.Set(renewal.Decision{Waiting: []renewal.Waiting{{Reason: renewal.ReasonCAExpiresSoon, Text: long,
+	c.SetDecision(renewal.Decision{Waiting: []renewal.Waiting{{Reason: renewal.ReasonCAExpiresSoon, Text: long,
 		Certificates: []renewal.Ref{{Node: "cp1", Name: "etcd-server"}, {Node: "cp2", Name: "etcd-server"}}}}})
 	require.ErrorContains(t, c.writeAll(t.Context()), `report of node "cp1"`)
 	require.NotNil(t, w.dueAssessments("cp2"))
@@ -105,7 +105,7 @@ func TestConditionsChangeOnlyWithTheirStatus(t *testing.T) {
 	c := w.conditions()
 	waits := func(text string) {
 		t.Helper()
-		c.Set(renewal.Decision{Waiting: []renewal.Waiting{{Reason: renewal.ReasonWindow, Text: text, Certificates: []renewal.Ref{{Node: "cp1", Name: "etcd-server"}}}}})
+		c.SetDecision(renewal.Decision{Waiting: []renewal.Waiting{{Reason: renewal.ReasonWindow, Text: text, Certificates: []renewal.Ref{{Node: "cp1", Name: "etcd-server"}}}}})
 		require.NoError(t, c.writeAll(t.Context()))
 	}
 	waits("until Saturday")
@@ -113,7 +113,7 @@ func TestConditionsChangeOnlyWithTheirStatus(t *testing.T) {
 	w.clock.pass(time.Hour)
 	waits("until Sunday")
 	assert.True(t, noon.Equal(w.dueAssessments("cp1").LastTransitionTime.Time), "the message alone has changed")
-	c.Set(renewal.Decision{})
+	c.SetDecision(renewal.Decision{})
 	require.NoError(t, c.writeAll(t.Context()))
 	assert.True(t, noon.Add(time.Hour).Equal(w.dueAssessments("cp1").LastTransitionTime.Time))
 	var r v1alpha1.NodeCertificateReport

@@ -80,8 +80,8 @@ func NewDecider(d *Decider, p *renewal.Policy) *Decider {
 	return d
 }
 
-// Policy is the policy in force.
-func (d *Decider) Policy() *renewal.Policy { return d.policy.Load() }
+// PolicyInForce is the policy in force.
+func (d *Decider) PolicyInForce() *renewal.Policy { return d.policy.Load() }
 
 // UsePolicy puts another policy in force.
 func (d *Decider) UsePolicy(p *renewal.Policy) {

@@ -211,7 +211,7 @@ func TestCompromisedEventCreatesTheObject(t *testing.T) {
 	assert.Len(t, list.Items, 1)
 }
 
-func TestTheStoryOfOneDecisionIsToldOnceByASuccessorToo(t *testing.T) {
+func TestNewLeaderPublishesNoDuplicates(t *testing.T) {
 	w := newWorld(t)
 	w.node("cp1", true)
 	w.report("cp1", oldPrint, 10*day)

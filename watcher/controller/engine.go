@@ -12,7 +12,7 @@ import (
 
 // Engine is what carries a rotation out: the plugin's own.
 type Engine interface {
-	// Prepare looks at the nodes and plans; nothing is changed. See [fleet.Prepare].
+	// Prepare scans the nodes and plans; nothing is changed. See [fleet.Prepare].
 	// continued is the id of a rotation that was begun; empty: it is new.
 	Prepare(ctx context.Context, req plan.Request, continued string) (fleet.Rotation, error)
 	// Rotate is [fleet.Rotate].

@@ -15,9 +15,9 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
 )
 
-// TestAStandbyRemembersWhatItMayHaveToTell and no more: it sees everything for months, and
+// TestStandbyKeepsRecentRenewals and no more: it sees everything for months, and
 // then is the leader.
-func TestAStandbyRemembersWhatItMayHaveToTell(t *testing.T) {
+func TestStandbyKeepsRecentRenewals(t *testing.T) {
 	p := NewPicture()
 	p.UpdateNode("cp1", &corev1.Node{}, noon)
 	renew := func(i int, at time.Time) {
@@ -35,8 +35,8 @@ func TestAStandbyRemembersWhatItMayHaveToTell(t *testing.T) {
 	assert.Equal(t, fmt.Sprintf("%064x", 0xabcdef), told[0].FingerprintSHA256)
 }
 
-// TestAReportSaysWhatCannotBeRenewed, and a change of that is a change of the node.
-func TestAReportSaysWhatCannotBeRenewed(t *testing.T) {
+// TestReportedUnrenewableCertificateIsLeftOut, and a change of that is a change of the node.
+func TestReportedUnrenewableCertificateIsLeftOut(t *testing.T) {
 	p := NewPicture()
 	p.UpdateNode("w1", &corev1.Node{}, noon)
 	report := &v1alpha1.NodeCertificateReport{Certificates: []v1alpha1.ReportedCertificate{{
@@ -52,8 +52,8 @@ func TestAReportSaysWhatCannotBeRenewed(t *testing.T) {
 	assert.True(t, p.UpdateReport("w1", report))
 }
 
-// TestANoticeSaysWhatCannotBeRenewed in its event's message.
-func TestANoticeSaysWhatCannotBeRenewed(t *testing.T) {
+// TestNoticeNamesUnrenewableCertificate in its event's message.
+func TestNoticeNamesUnrenewableCertificate(t *testing.T) {
 	for _, kind := range []renewal.NoticeKind{renewal.CertificateExpired, renewal.CertificateExpiring} {
 		_, _, text := noticeData(renewal.Notice{Kind: kind, Name: "apiserver", Service: "kube-apiserver", NotRenewable: "it cannot be renewed here: no issuer"})
 		assert.Contains(t, text, "; it cannot be renewed here: no issuer")

@@ -13,9 +13,9 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 )
 
-// TestWhatIsLongPastGoes: automatic rotations that ended more than 30 days ago, but never
+// TestOldRotationsAreDeleted: automatic rotations that ended more than 30 days ago, but never
 // the last twenty, nor what decisions are still made of.
-func TestWhatIsLongPastGoes(t *testing.T) {
+func TestOldRotationsAreDeleted(t *testing.T) {
 	past := func(name string, age time.Duration) *v1alpha1.CertificateRotation {
 		c := asked(name)
 		c.Spec.Trigger.Fingerprints = []string{name}

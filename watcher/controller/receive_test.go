@@ -21,7 +21,7 @@ func ofEtcd(name string, nodes []string, fingerprints ...string) event.RotationR
 		Reason: event.ReasonExpiring, Fingerprints: fingerprints, Attempt: 1}
 }
 
-func TestRequestRotatesOnlyWhatItNames(t *testing.T) {
+func TestRequestRotatesNamedCertificatesOnly(t *testing.T) {
 	const unknown = "00000000000000000000000000000000000000000000000000000000000000ff"
 	for name, tt := range map[string]struct {
 		request event.RotationRequested

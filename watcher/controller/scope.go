@@ -64,7 +64,7 @@ func residualNotes(c *v1alpha1.CertificateRotation, nodes []inventory.Node, repo
 			}
 		}
 	}
-	return renewal.Residual(old)
+	return renewal.ResidualAccess(old)
 }
 
 // engineRequest converts a spec for the engine.

@@ -38,8 +38,8 @@ func TestHavingWaitedForOthersIsNoFailure(t *testing.T) {
 	assert.Equal(t, v1alpha1.StatePending, w.rotation("auto-1").State())
 }
 
-// TestOneThatWasBegunAndCannotBeLookedAtEnds: it would keep all others waiting for ever.
-func TestOneThatWasBegunAndCannotBeLookedAtEnds(t *testing.T) {
+// TestStartedRotationFailsIfScansKeepFailing: it would keep all others waiting for ever.
+func TestStartedRotationFailsIfScansKeepFailing(t *testing.T) {
 	c := asked("auto-1")
 	setState(c, v1alpha1.StateRunning, "", noon)
 	c.Status.RotationID = "aaaaaa"
@@ -53,8 +53,8 @@ func TestOneThatWasBegunAndCannotBeLookedAtEnds(t *testing.T) {
 	assert.Equal(t, v1alpha1.StateFailed, w.rotation("auto-1").State())
 }
 
-// TestWhatIsRefusedBlamesItsNodesOnly, at once: looking again would change nothing.
-func TestWhatIsRefusedBlamesItsNodesOnly(t *testing.T) {
+// TestRefusedPlanFailsItsNodesOnly, at once: looking again would change nothing.
+func TestRefusedPlanFailsItsNodesOnly(t *testing.T) {
 	w := newWorld(t, asked("auto-1"))
 	w.engine.prepareErr = fmt.Errorf("plan: %w", &plan.RefusedError{Problems: []plan.Problem{{Node: "w3", Text: "its key is missing"}, {Node: "w7", Text: "no CA"}}})
 	w.runner().runNext(t.Context())
@@ -138,8 +138,8 @@ func TestProgressIsWrittenOverALabel(t *testing.T) {
 	assert.Equal(t, "by-me", w.rotation("auto-1").Labels["seen"])
 }
 
-// TestWhoIsLeftOutIsSaid: "done and verified" is not true of a node that was away.
-func TestWhoIsLeftOutIsSaid(t *testing.T) {
+// TestNodesThatAreLeftOutAreNamed: "done and verified" is not true of a node that was away.
+func TestNodesThatAreLeftOutAreNamed(t *testing.T) {
 	c := asked("auto-1")
 	c.Spec.Nodes = []string{"cp1", "w7"}
 	w := newWorld(t, c)
@@ -178,9 +178,9 @@ func TestCertificatesThatAreLeftOutAreInTheStatus(t *testing.T) {
 	assert.Empty(t, pastOf(c).FailedNodes, "no node is blamed")
 }
 
-// TestAnEndIsToldAgainByASuccessor: its predecessor was killed after it had written the end
+// TestNewLeaderPublishesEndsAgain: its predecessor was killed after it had written the end
 // down and before it was told. The id is the same, so that NATS has it once.
-func TestAnEndIsToldAgainByASuccessor(t *testing.T) {
+func TestNewLeaderPublishesEndsAgain(t *testing.T) {
 	w := newWorld(t, asked("auto-1"))
 	w.runner().runNext(t.Context())
 	before := w.story.published[len(w.story.published)-1]

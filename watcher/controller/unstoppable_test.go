@@ -70,8 +70,8 @@ func TestNATSHoldsNoRotationUp(t *testing.T) {
 	}
 }
 
-// TestWhatIsStillSoIsToldAgain, every day; what was not taken, as soon as possible.
-func TestWhatIsStillSoIsToldAgain(t *testing.T) {
+// TestNoticesArePublishedAgainWhileTheyHold, every day; what was not taken, as soon as possible.
+func TestNoticesArePublishedAgainWhileTheyHold(t *testing.T) {
 	w := newWorld(t)
 	d := w.decider()
 	p := renewal.Default().NotifyOnly()
@@ -116,9 +116,9 @@ func TestANodeCannotDrownTheStream(t *testing.T) {
 	assert.Equal(t, []string{"certificate.renewed", "certificate.expiring", "certificate.expiring"}, w.story.types(), "another day")
 }
 
-// TestWhatIsNotAllowedAnyMoreIsNotBegun: the freeze was written after the rotation was asked
+// TestRotationNoLongerPermittedIsCanceled: the freeze was written after the rotation was asked
 // for, and another one kept it waiting. Once the freeze is over, it is asked for anew.
-func TestWhatIsNotAllowedAnyMoreIsNotBegun(t *testing.T) {
+func TestRotationNoLongerPermittedIsCanceled(t *testing.T) {
 	w := newWorld(t)
 	d := w.decider()
 	w.node("cp1", true)
@@ -151,8 +151,8 @@ func TestWhatIsNotAllowedAnyMoreIsNotBegun(t *testing.T) {
 	assert.Len(t, w.engine.rotated, 1)
 }
 
-// TestWhatWasBegunIsFinishedInAFreeze: a node may be half done.
-func TestWhatWasBegunIsFinishedInAFreeze(t *testing.T) {
+// TestStartedRotationIsFinishedInAFreeze: a node may be half done.
+func TestStartedRotationIsFinishedInAFreeze(t *testing.T) {
 	c := asked("auto-1")
 	setState(c, v1alpha1.StateInterrupted, "", noon)
 	c.Status.RotationID = "1d1d1d"
@@ -175,8 +175,8 @@ func TestAnothersUnfinishedWorkOpensNoFreeze(t *testing.T) {
 	assert.Equal(t, v1alpha1.StateCanceled, w.rotation("auto-1").State())
 }
 
-// TestWhatFoundTheLockHeldHasNotBegun: it is asked again whether it may start.
-func TestWhatFoundTheLockHeldHasNotBegun(t *testing.T) {
+// TestRotationThatFindsTheLockHeldHasNotStarted: it is asked again whether it may start.
+func TestRotationThatFindsTheLockHeldHasNotStarted(t *testing.T) {
 	w := newWorld(t, asked("auto-1"))
 	r := w.runner()
 	frozen := ""
@@ -195,8 +195,8 @@ func TestWhatFoundTheLockHeldHasNotBegun(t *testing.T) {
 	assert.Equal(t, []string{}, append([]string{}, w.story.types()...), "it was never begun, so it did not fail")
 }
 
-// TestWhatWasAtWorkBeforeIsNotRefused: nodes that it did stay done.
-func TestWhatWasAtWorkBeforeIsNotRefused(t *testing.T) {
+// TestInterruptedRotationIsNotRefused: nodes that it did stay done.
+func TestInterruptedRotationIsNotRefused(t *testing.T) {
 	c := asked("auto-1")
 	setState(c, v1alpha1.StateInterrupted, "", noon)
 	c.Status.RotationID = "1d1d1d"
@@ -208,8 +208,8 @@ func TestWhatWasAtWorkBeforeIsNotRefused(t *testing.T) {
 	assert.Equal(t, v1alpha1.StateFailed, w.rotation("auto-1").State())
 }
 
-// TestWhatTouchedNoNodeWasRefused, and is no failure of any certificate.
-func TestWhatTouchedNoNodeWasRefused(t *testing.T) {
+// TestRotationThatTouchedNoNodeIsRefused, and is no failure of any certificate.
+func TestRotationThatTouchedNoNodeIsRefused(t *testing.T) {
 	w := newWorld(t, asked("auto-1"))
 	w.engine.rotate = func(_ context.Context, o fleet.Options) (*v1alpha1.RotationReport, error) {
 		o.Progress(fleet.Progress{Node: "cp3", Phase: fleet.PhaseFailed, Text: "its machine is off"})

@@ -57,6 +57,6 @@ func TestValidityIsThePolicys(t *testing.T) {
 }
 
 func TestARequestCarriesNoValidity(t *testing.T) {
-	_, has := event.Schema(event.TypeRotationRequested)["properties"].(map[string]any)["validitySeconds"]
+	_, has := event.DataSchema(event.TypeRotationRequested)["properties"].(map[string]any)["validitySeconds"]
 	assert.False(t, has)
 }

@@ -20,7 +20,7 @@ import (
 func publishable(d event.Data) error {
 	raw, err := event.New("prod", noon, d).MarshalJSON()
 	if err == nil {
-		_, err = event.Parse(raw)
+		_, err = event.ParseEvent(raw)
 	}
 	return err
 }
@@ -60,7 +60,7 @@ func TestOneMalformedCertificateBlocksNothing(t *testing.T) {
 			w := newWorld(t, &v1alpha1.NodeCertificateReport{ObjectMeta: metav1.ObjectMeta{Name: "w1"}})
 			d := w.decider()
 			conditions := NewConditions(&Conditions{Client: w.client, Log: slog.New(slog.DiscardHandler), Now: w.clock.now, RefusedReports: w.picture.RefusedReports})
-			d.Decided = conditions.Set
+			d.Decided = conditions.SetDecision
 			w.node("cp1", true)
 			w.report("cp1", oldPrint, 10*day)
 			w.node("w1", false)
@@ -119,8 +119,8 @@ func TestMalformedCertificateDoesNotBlockACompromisedCertificate(t *testing.T) {
 	}
 }
 
-// TestWhatIsWellFormedOnANodeIsJudged beside what is not.
-func TestWhatIsWellFormedOnANodeIsJudged(t *testing.T) {
+// TestWellFormedEntriesOfANodeAreAssessed beside what is not.
+func TestWellFormedEntriesOfANodeAreAssessed(t *testing.T) {
 	w := newWorld(t)
 	bad, badCA := expired(), v1alpha1.ReportedAuthority{Name: "ca", FingerprintSHA256: "zz", SerialNumber: "1"}
 	bad.FingerprintSHA256 = "zz"

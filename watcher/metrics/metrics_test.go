@@ -97,7 +97,7 @@ func TestCertificatesHaveTheLabelsThatDashboardsRead(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeRenewedIsAMetric(t *testing.T) {
+func TestUnrenewableCertificateIsAMetric(t *testing.T) {
 	r := report("cp1")
 	r.Certificates[0].NotRenewable = &v1alpha1.NotRenewable{Reason: "no key"}
 	text := scrape(t, metricsOf(r, report("cp2")), "")

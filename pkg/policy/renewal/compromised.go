@@ -195,7 +195,7 @@ func (d *decider) replacingRotation(ref Ref) *Past {
 			continue
 		}
 		// A rotation without fingerprints replaces all certificates of its services on its nodes.
-		if p.concerns(ref) || len(p.Fingerprints) == 0 && slices.Contains(p.Services, ref.Service) &&
+		if p.concernsCertificate(ref) || len(p.Fingerprints) == 0 && slices.Contains(p.Services, ref.Service) &&
 			(len(p.Nodes) == 0 || slices.Contains(p.Nodes, ref.Node)) {
 			return p
 		}

@@ -135,7 +135,7 @@ func TestResidual(t *testing.T) {
 		return renewal.Compromised{Node: node, Certificate: c}
 	}
 	subject := func(s string) func(*renewal.Certificate) { return func(c *renewal.Certificate) { c.Subject = s } }
-	got := renewal.Residual([]renewal.Compromised{
+	got := renewal.ResidualAccess([]renewal.Compromised{
 		on("cp1", etcd(over)), on("cp2", etcd(over-time.Hour)),
 		on("cp1", leaf(certs.KubeAPIServer, "front-proxy-client", 50*day)),
 		on("w1", client(40*day), subject("CN=system:node:w1,O=system:nodes")),

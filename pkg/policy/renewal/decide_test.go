@@ -130,9 +130,9 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-// TestAuthorityNearItsEnd: nothing starts whose result would be due again before the old
+// TestAuthorityThatExpiresSoon: nothing starts whose result would be due again before the old
 // certificate has ended.
-func TestAuthorityNearItsEnd(t *testing.T) {
+func TestAuthorityThatExpiresSoon(t *testing.T) {
 	for _, tt := range []struct {
 		name         string
 		left, caLeft time.Duration
@@ -251,9 +251,9 @@ func TestANodesShareHoldsNothingUrgentUp(t *testing.T) {
 	assert.Equal(t, []string{"start [kubelet] on [w1]"}, told(got))
 }
 
-// TestWhatComesAlongMayStartToo: a request that names a certificate of one service on one
+// TestIncludedCertificatesMayStartToo: a request that names a certificate of one service on one
 // node and one of another service on another has both services on both nodes in its scope.
-func TestWhatComesAlongMayStartToo(t *testing.T) {
+func TestIncludedCertificatesMayStartToo(t *testing.T) {
 	nodes := []renewal.Node{controlPlane("cp1", etcd(due), serving(200*day)), controlPlane("cp2", etcd(200*day), serving(due))}
 	rotation := renewal.Past{Name: "mine", Automatic: true, State: renewal.Active, Services: []certs.Service{certs.Etcd, certs.Kubelet},
 		Nodes: []string{"cp1", "cp2"}, Fingerprints: []string{nodes[0].Certificates[0].Fingerprint, nodes[1].Certificates[1].Fingerprint}}
@@ -277,9 +277,9 @@ func TestPauseFitsTheLife(t *testing.T) {
 	assert.Equal(t, noon.Add(89*time.Second), got.Next)
 }
 
-// TestNearItsEndNothingIsStopped: neither three failures nor what needs a person keeps a
+// TestCertificateThatExpiresSoonIsNotStopped: neither three failures nor what needs a person keeps a
 // certificate from being tried when its end is near or past.
-func TestNearItsEndNothingIsStopped(t *testing.T) {
+func TestCertificateThatExpiresSoonIsNotStopped(t *testing.T) {
 	for left, want := range map[time.Duration]time.Duration{10 * day: day, 4 * day: 4 * time.Hour, 16 * time.Hour: 2 * time.Hour, time.Hour: time.Hour, -time.Hour: time.Hour} {
 		for _, state := range []renewal.State{renewal.Failed, renewal.ManualInterventionRequired} {
 			n := []renewal.Node{controlPlane("cp1", etcd(left))}

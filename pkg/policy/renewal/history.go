@@ -42,9 +42,9 @@ type Past struct {
 	FailedNodes []string
 }
 
-// concerns is true if a rotation is to replace this very certificate. Fingerprints alone are
+// concernsCertificate is true if a rotation is to replace this very certificate. Fingerprints alone are
 // not enough: those of serving certificates are public, and any node can report one.
-func (p *Past) concerns(ref Ref) bool {
+func (p *Past) concernsCertificate(ref Ref) bool {
 	return p.coversService(ref.Node, ref.Service) && slices.Contains(p.Fingerprints, ref.Fingerprint)
 }
 
@@ -55,7 +55,7 @@ func (p *Past) IsOpen() bool { return p.State == Active || p.State == Suspended 
 // none. Rotations of other creators name no certificates, and hold none.
 func (r attemptIndex) suspendedRotation(ref Ref) *Past {
 	for _, p := range r.pasts[ref.Fingerprint] {
-		if p.State == Suspended && p.Automatic && p.concerns(ref) {
+		if p.State == Suspended && p.Automatic && p.concernsCertificate(ref) {
 			return p
 		}
 	}
@@ -76,7 +76,7 @@ func (p *Past) endTime() time.Time {
 	return p.Completed
 }
 
-// attemptIndex are the rotations by fingerprint; [Past.concerns] selects those of a
+// attemptIndex are the rotations by fingerprint; [Past.concernsCertificate] selects those of a
 // certificate.
 type attemptIndex struct {
 	pasts map[string][]*Past
@@ -97,7 +97,7 @@ func newAttemptIndex(history []Past) attemptIndex {
 func (r attemptIndex) highestAttempt(ref Ref) int {
 	highest := 0
 	for _, p := range r.pasts[ref.Fingerprint] {
-		if !p.IsOpen() && p.concerns(ref) && p.Attempt < maxPlausibleAttempt {
+		if !p.IsOpen() && p.concernsCertificate(ref) && p.Attempt < maxPlausibleAttempt {
 			highest = max(highest, p.Attempt)
 		}
 	}
@@ -126,7 +126,7 @@ type failures struct {
 func (r attemptIndex) failuresOf(ref Ref, compromised bool) failures {
 	var t failures
 	for _, p := range r.pasts[ref.Fingerprint] {
-		if p.IsOpen() || compromised && !p.Compromised || !p.concerns(ref) {
+		if p.IsOpen() || compromised && !p.Compromised || !p.concernsCertificate(ref) {
 			continue
 		}
 		if end := p.endTime(); !end.Before(t.last) {

@@ -55,7 +55,7 @@ func TestYearWithACertificateWithoutIssuer(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeRenewedIsANoticeAndWaits(t *testing.T) {
+func TestUnrenewableCertificateIsANoticeAndWaits(t *testing.T) {
 	c := leaf(certs.KubeAPIServer, "apiserver-etcd-client", 10*day)
 	c.NotRenewable = noKey
 	n := controlPlane("cp1", c, api(10*day), etcd(10*day))
@@ -81,8 +81,8 @@ func TestWhatCannotBeRenewedIsANoticeAndWaits(t *testing.T) {
 	assert.Equal(t, renewal.ReasonNotRenewable, renewal.Outlook(noon, &p, &n)[0].Why)
 }
 
-// TestARuleThatRestartsNothingRenewsWhatNothingCanRestart: how it is renewed is the rule's.
-func TestARuleThatRestartsNothingRenewsWhatNothingCanRestart(t *testing.T) {
+// TestRuleWithoutRestartsRenewsUnrestartableComponents: how it is renewed is the rule's.
+func TestRuleWithoutRestartsRenewsUnrestartableComponents(t *testing.T) {
 	c := serving(10 * day)
 	c.NotRenewable, c.MaxRestart = "nothing here can restart it", plan.RestartNever
 	n := worker("w1", c)
@@ -112,8 +112,8 @@ func TestACompromisedKeyThatARenewalKeepsIsNotRotated(t *testing.T) {
 	}
 }
 
-// TestWhatCannotBeRenewedHoldsNothingBack, whatever its own rule says.
-func TestWhatCannotBeRenewedHoldsNothingBack(t *testing.T) {
+// TestUnrenewableCertificateHoldsNothingBack, whatever its own rule says.
+func TestUnrenewableCertificateHoldsNothingBack(t *testing.T) {
 	c := leaf(certs.KubeAPIServer, "apiserver-sni", 100*day)
 	c.Issuer, c.NotRenewable = "CN=public", noKey
 	p := renewal.Default()

@@ -17,8 +17,8 @@ import (
 
 // Policy is what an operator permits.
 type Policy struct {
-	// Rules are asked in order; the first that matches a certificate counts. Where none
-	// does, Default counts; its Match is not looked at.
+	// Rules are evaluated in order; the first that matches a certificate applies. If none
+	// does, Default applies; its Match is not used.
 	Rules   []Rule
 	Default Rule
 	// Authorities is how long before its expiry a CA is reported.

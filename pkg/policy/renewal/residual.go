@@ -16,9 +16,9 @@ type Compromised struct {
 	Certificate
 }
 
-// Residual lists what replaced certificates still give access to, until when, and how to stop
+// ResidualAccess lists what replaced certificates still give access to, until when, and how to stop
 // that: Kubernetes cannot revoke them.
-func Residual(old []Compromised) []string {
+func ResidualAccess(old []Compromised) []string {
 	type group struct {
 		names []string
 		until time.Time

@@ -30,7 +30,7 @@ func MayStart(now time.Time, p *Policy, rotation Past, nodes []Node, history []P
 		for j := range n.Certificates {
 			c := &n.Certificates[j]
 			switch {
-			case rotation.concerns(refOf(n, c)):
+			case rotation.concernsCertificate(refOf(n, c)):
 				known = true
 			case named[c.Service] || !rotation.coversService(n.Name, c.Service):
 				continue // it is renewed together with a named one, or not in scope
@@ -57,7 +57,7 @@ func MayStart(now time.Time, p *Policy, rotation Past, nodes []Node, history []P
 func (p *Past) servicesNamed(n *Node) map[certs.Service]bool {
 	out := map[certs.Service]bool{}
 	for i := range n.Certificates {
-		if c := &n.Certificates[i]; p.concerns(refOf(n, c)) {
+		if c := &n.Certificates[i]; p.concernsCertificate(refOf(n, c)) {
 			out[c.Service] = true
 		}
 	}

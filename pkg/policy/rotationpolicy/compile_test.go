@@ -111,7 +111,7 @@ func TestAnEmptySpecIsTheDefaults(t *testing.T) {
 	assert.Equal(t, renewal.Default(), p)
 }
 
-func TestWhatAFreezeAllows(t *testing.T) {
+func TestExceptionsOfAFreeze(t *testing.T) {
 	for allow, holds := range map[string]bool{"": false, ", allow: []": true, ", allow: [Compromised]": false, ", allow: [Override]": true} {
 		p := compiled(t, header+"spec: {freeze: {enabled: true"+allow+"}}\n")
 		assert.Equal(t, holds, p.Freeze.HoldCompromised, allow)

@@ -11,8 +11,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/policy/rotationpolicy"
 )
 
-// TestWhatIsWrittenIsReadAgain: an empty list is not the same as none.
-func TestWhatIsWrittenIsReadAgain(t *testing.T) {
+// TestWrittenPolicyIsReadAgain: an empty list is not the same as none.
+func TestWrittenPolicyIsReadAgain(t *testing.T) {
 	for _, text := range []string{everything, header, header + "spec: {freeze: {enabled: true, allow: []}, defaults: {windows: []}}\n"} {
 		object, err := rotationpolicy.Read([]byte(text))
 		require.NoError(t, err)

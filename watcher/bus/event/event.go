@@ -73,7 +73,7 @@ type Data interface {
 	identityParts(at time.Time) []string
 }
 
-// Event is one event. Data is never nil after [New] or [Parse].
+// Event is one event. Data is never nil after [New] or [ParseEvent].
 type Event struct {
 	ID      string
 	Type    Type
@@ -120,18 +120,18 @@ func (e Event) MarshalJSON() ([]byte, error) {
 	return json.Marshal(ce)
 }
 
-// UnmarshalJSON is [Parse].
+// UnmarshalJSON is [ParseEvent].
 func (e *Event) UnmarshalJSON(raw []byte) error {
-	parsed, err := Parse(raw)
+	parsed, err := ParseEvent(raw)
 	if err == nil {
 		*e = parsed
 	}
 	return err
 }
 
-// Parse reads the structured form. Invalid CloudEvents, unknown types or versions, and data
+// ParseEvent reads the structured form. Invalid CloudEvents, unknown types or versions, and data
 // that its schema refuses are errors of one line.
-func Parse(raw []byte) (Event, error) {
+func ParseEvent(raw []byte) (Event, error) {
 	var ce cloudevents.Event
 	if err := json.Unmarshal(raw, &ce); err != nil {
 		return Event{}, fmt.Errorf("not a CloudEvent in JSON: %s", oneLine(err))

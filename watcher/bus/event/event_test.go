@@ -23,7 +23,7 @@ func TestEveryTypeSurvivesTheWire(t *testing.T) {
 			e := event.New("prod", at, data)
 			raw, err := json.Marshal(e)
 			require.NoError(t, err)
-			got, err := event.Parse(raw)
+			got, err := event.ParseEvent(raw)
 			require.NoError(t, err)
 			require.Equal(t, e, got)
 
@@ -48,7 +48,7 @@ func TestSameDataSameID(t *testing.T) {
 	}
 }
 
-func TestIDFollowsWhatItIsAbout(t *testing.T) {
+func TestIDFollowsTheContent(t *testing.T) {
 	id := func(d event.Data) string { return event.New("prod", at, d).ID }
 
 	c := eventtest.Certificate
@@ -99,7 +99,7 @@ func TestParseRefuses(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			changed := strings.Replace(string(raw), tc.old, tc.with, 1)
 			require.NotEqual(t, string(raw), changed)
-			_, err := event.Parse([]byte(changed))
+			_, err := event.ParseEvent([]byte(changed))
 			require.ErrorContains(t, err, tc.want)
 			require.NotContains(t, err.Error(), "\n")
 		})
@@ -113,7 +113,7 @@ func TestSourceEscapesNames(t *testing.T) {
 	require.Equal(t, "/clusters/a%2Fb%20c/nodes/rack%201%2Fnode%3Fx", e.SourceURI())
 	raw, err := json.Marshal(e)
 	require.NoError(t, err)
-	got, err := event.Parse(raw)
+	got, err := event.ParseEvent(raw)
 	require.NoError(t, err)
 	require.Equal(t, e, got)
 }

@@ -44,9 +44,9 @@ func serviceNames() []any {
 	return out
 }
 
-// Schema is the JSON Schema (2020-12) of the data of a type; nil: the type does not exist.
+// DataSchema is the JSON Schema (2020-12) of the data of a type; nil: the type does not exist.
 // Unknown fields are refused: a mistyped "nodes" must not match every node.
-func Schema(t Type) map[string]any {
+func DataSchema(t Type) map[string]any {
 	d := dataOf(t.WireName())
 	if d == nil {
 		return nil
@@ -83,7 +83,7 @@ var compiled = sync.OnceValues(func() (map[Type]*jsonschema.Schema, error) {
 	c.AssertFormat()
 	out := map[Type]*jsonschema.Schema{}
 	for _, t := range AllTypes() {
-		document, err := plainJSON(Schema(t))
+		document, err := plainJSON(DataSchema(t))
 		if err != nil {
 			return nil, err
 		}
