@@ -15,7 +15,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
-// checkOptions are the flags of check, and what Complete makes of them.
+// checkOptions are the flags of check, and the values that Complete derives from them.
 type checkOptions struct {
 	*app
 	*connectionFlags
@@ -103,7 +103,7 @@ func (o *checkOptions) Complete(cmd *cobra.Command) error {
 	return err
 }
 
-// Run scans the nodes and prints what was found.
+// Run scans the nodes and prints their certificates.
 func (o *checkOptions) Run(ctx context.Context) error {
 	c, err := o.dial(o.conn)
 	if err != nil {
@@ -166,7 +166,7 @@ func (o *checkOptions) Run(ctx context.Context) error {
 // certificates are valid from some minutes before they are signed.
 const maxSkew = 5 * time.Minute
 
-// clocks names nodes whose clock differs from this machine's: on a node, its clock decides
+// clocks names nodes with a clock that differs from this machine's: on a node, its clock decides
 // whether a certificate has expired, and this machine's clock here.
 func clocks(nodes []inventory.Node, now time.Time) []string {
 	var out []string

@@ -71,7 +71,7 @@ func needsAttention(list v1alpha1.CertificateList) bool {
 		slices.ContainsFunc(list.Authorities, func(a v1alpha1.Authority) bool { return a.Status != certs.OK })
 }
 
-// gaps counts what could not be inspected and should have been.
+// gaps counts the items that should have been inspected and could not be.
 func gaps(items []v1alpha1.NotInspected) int {
 	n := 0
 	for _, x := range items {

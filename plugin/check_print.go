@@ -85,7 +85,7 @@ func checkRows(items []v1alpha1.Certificate, now time.Time) [][]string {
 	return rows
 }
 
-// reasons says what is wrong with a certificate, and why it cannot be renewed.
+// reasons describes the problem of a certificate, and why it cannot be renewed.
 func reasons(c v1alpha1.Certificate) string {
 	switch {
 	case strings.Contains(c.Reason, c.NotRenewable):
@@ -115,7 +115,7 @@ func authorityRows(authorities []v1alpha1.Authority, now time.Time) [][]string {
 	return rows
 }
 
-// printNotInspected lists what could not be inspected.
+// printNotInspected lists the items that could not be inspected.
 func printNotInspected(w io.Writer, items []v1alpha1.NotInspected) {
 	if len(items) == 0 {
 		return

@@ -24,7 +24,7 @@ type cluster struct {
 	held func(context.Context) error
 }
 
-// api is what the commands read from the API server themselves.
+// api is the access of the commands to the API server.
 type api interface {
 	fleet.API
 	// Permitted returns an error that names every permission that is missing.

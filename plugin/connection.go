@@ -56,7 +56,7 @@ func newConnectionFlags() *connectionFlags {
 	return f
 }
 
-// addPodFlags adds what concerns node pods to a command's own flags.
+// addPodFlags adds the flags of node pods to a command's own flags.
 func (f *connectionFlags) addPodFlags(set *pflag.FlagSet) {
 	set.StringVar(&f.image, "image", version.NodeImage(), "Image of the pods that work on nodes")
 	set.StringVar(&f.pullSecret, "image-pull-secret", "", "Secret in the namespace to pull the image with")

@@ -11,7 +11,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// consumers names the clients of what the plan renews: those that the scan found, and kinds
+// consumers names the clients of the services that the plan renews: those that the scan found, and kinds
 // of clients that no scan can find. All of them trust a CA that stays.
 func consumers(p plan.Plan, nodes []inventory.Node) []string {
 	var out []string

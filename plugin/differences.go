@@ -9,7 +9,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// differences are sentences about certificates whose successor differs by more than its key:
+// differences are sentences about successors that differ from their certificate by more than the key:
 // another validity period, a key that stays, or one key for several certificates.
 func differences(p plan.Plan) []string {
 	var out []string

@@ -11,8 +11,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// effects describes a plan's blast radius: which components restart on which node, what that
-// means for their clients, and what stays as it is.
+// effects describes a plan's blast radius: which components restart on which node, the
+// consequences for their clients, and the copies that keep an old certificate.
 func effects(p plan.Plan, nodes []inventory.Node, policy plan.RestartPolicy, now time.Time) []string {
 	restarts := map[certs.Service][]string{}
 	for _, s := range p.AllSteps() {
@@ -51,12 +51,12 @@ func effects(p plan.Plan, nodes []inventory.Node, policy plan.RestartPolicy, now
 	return out
 }
 
-// forceMeans says what --force does, before any check has failed.
+// forceMeans describes --force, before any check has failed.
 const forceMeans = "--force: proceeds even if, at the start, etcd (members that are not healthy, never started, learners or far behind, " +
 	"alarms, a full database, no quorum without the next node) or an API server fails a health check; every overridden finding is named. " +
 	"Without a quorum the API is unavailable. It overrides no lock, no lost attribute, no invalid certificate or CA, and no failure after the start."
 
-// restartMeans says what clients notice when one instance of a service restarts.
+// restartMeans describes the effect on clients when one instance of a service restarts.
 func restartMeans(s certs.Service, nodes []inventory.Node) string {
 	instances := 0
 	for i := range nodes {
@@ -164,6 +164,6 @@ func oldCopies(p plan.Plan, now time.Time) string {
 		last.Name, node, date(last.OldNotAfter))
 }
 
-// compromisedMeans is what --compromised adds to a rotation.
+// compromisedMeans describes --compromised.
 const compromisedMeans = "--compromised: no certificate is requested with a node's own identity, and once the new certificates are verified the old private keys are destroyed on their nodes: " +
 	"no roll back is possible after that. A copy of an old key can be used until its certificate expires or its CA is replaced: Kubernetes cannot revoke certificates."

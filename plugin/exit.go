@@ -11,7 +11,7 @@ import (
 // errAttention makes a check exit with [exitcode.Attention]; the output has said why.
 var errAttention = errors.New("certificates need attention")
 
-// errLeftOut makes a rotation exit with [exitcode.LeftOut]; the report lists what.
+// errLeftOut makes a rotation exit with [exitcode.LeftOut]; the report lists it.
 var errLeftOut = errors.New("done, but something in scope was left out")
 
 // errDeclined means that the answer to a question was no.

@@ -35,7 +35,7 @@ func explain(err error) string {
 		if u, parseErr := url.Parse(request.URL); parseErr == nil {
 			server = u.Scheme + "://" + u.Host
 		}
-		// The URL of the request is too long; what was tried and why it failed remains.
+		// The URL of the request is too long for a line.
 		text = strings.Replace(text, request.Error(), request.Err.Error(), 1)
 	}
 	var authority x509.UnknownAuthorityError

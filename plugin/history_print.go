@@ -47,7 +47,7 @@ var recordColumns = []column{
 	{name: "Node"}, {name: "Time"}, {name: "Record"}, {name: "Service"}, {name: "Details"},
 }
 
-// printHistory prints one rotation in any format; by name, what was renewed.
+// printHistory prints one rotation in any format; by name, the renewed certificates.
 func printHistory(w io.Writer, f format, h v1alpha1.RotationHistory, command string, now time.Time) error {
 	switch f {
 	case formatJSON, formatYAML:
@@ -102,7 +102,7 @@ func recordWord(k nodeapi.Kind) string {
 	return string(k)
 }
 
-// details is what a record adds to its kind; fingerprints only in the wide format.
+// details is the content of a record besides its kind; fingerprints only in the wide format.
 func details(r v1alpha1.RotationRecord, f format) string {
 	var parts []string
 	if len(r.Services) > 0 {

@@ -13,7 +13,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// identity is the client certificate of the operator who runs this.
+// identity is the client certificate of the operator.
 type identity struct {
 	certs.Facts
 	kubeconfig string // the file, or "your kubeconfig"

@@ -17,7 +17,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
 
-// installOptions are the flags of `install`, and what Complete makes of them.
+// installOptions are the flags of `install`, and the values that Complete derives from them.
 type installOptions struct {
 	*app
 	installFlags
@@ -196,12 +196,12 @@ func validURLs(urls []string) error {
 	return nil
 }
 
-// options are what the manifests are made with.
+// options are the options of the manifests.
 func (o *installOptions) options(settings manifests.Settings) manifests.Options {
 	return manifests.Options{Settings: settings, Namespace: o.namespace(), Version: version.Version, Policy: o.policy}
 }
 
-// Run installs, or prints what would be installed.
+// Run installs, or prints the objects that would be installed.
 func (o *installOptions) Run(ctx context.Context) error {
 	if dryRun(o.dryRun) == dryRunClient {
 		return o.runClient()

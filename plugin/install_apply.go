@@ -84,7 +84,7 @@ func (i *installer) applyStage(ctx context.Context, stage manifests.Stage, objec
 	return applied, nil
 }
 
-// apply applies one object and returns what that did. It overrides the fields that others
+// apply applies one object and returns whether it was created or changed. It overrides the fields that others
 // have changed, and refuses an object that is not labelled as ours.
 func (o *objects) apply(ctx context.Context, kind manifests.Kind, object *unstructured.Unstructured, dry bool) (result *unstructured.Unstructured, did string, err error) {
 	resource := o.resource(kind.GroupVersionResource, object.GetNamespace())
@@ -214,7 +214,7 @@ func (i *installer) admitOnlyThis(ctx context.Context) error {
 	return nil
 }
 
-// keptByPrune are kinds whose objects hold data of users or of the watcher.
+// keptByPrune are kinds with objects that hold data of users or of the watcher.
 var keptByPrune = []string{"CustomResourceDefinition", "Namespace", rotationpolicy.Kind, "PersistentVolumeClaim"}
 
 // prune removes objects that an earlier installation had and this one has not, roles above all.

@@ -99,7 +99,7 @@ func orNone(s string) string {
 // right is one verb that a role allows.
 type right struct{ role, on, verb string }
 
-// addRights adds what a role allows; other objects allow nothing.
+// addRights adds the permissions of a role; other objects allow nothing.
 func addRights(to map[right]bool, object *unstructured.Unstructured) error {
 	if object.GetKind() != "ClusterRole" && object.GetKind() != "Role" {
 		return nil

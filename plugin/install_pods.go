@@ -15,7 +15,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
 
-// podFlags are flags for the pods of watcher and agents, and what complete makes of them.
+// podFlags are flags for the pods of watcher and agents, and the values that complete derives from them.
 type podFlags struct {
 	manifests.Pods
 	tolerations []string
@@ -96,7 +96,7 @@ func checkResources(objects []*unstructured.Unstructured) error {
 	return nil
 }
 
-// complete parses tolerations, and refuses what an API server would refuse only after the
+// complete parses tolerations, and refuses values that an API server would refuse only after the
 // permissions are granted.
 func (f *podFlags) complete() error {
 	if f.PriorityClass != "" && !validName(f.PriorityClass) {

@@ -21,7 +21,7 @@ import (
 const (
 	// noStorage as --storage-class keeps the embedded NATS's store in its pod.
 	noStorage = "none"
-	// podSecurity is the label that says what pods a namespace admits.
+	// podSecurity is the label for the pods that a namespace admits.
 	podSecurity  = "pod-security.kubernetes.io/enforce"
 	defaultClass = "storageclass.kubernetes.io/is-default-class"
 )

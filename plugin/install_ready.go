@@ -66,7 +66,7 @@ func (i *installer) until(ctx context.Context, what string, holds func(context.C
 	return i.await(ctx, time.Duration(i.timeout), what, holds)
 }
 
-// waiting is what is known while pods start.
+// waiting is the state while pods start.
 type waiting struct {
 	*installer
 	printed  map[string]bool // problems that were printed
@@ -110,7 +110,7 @@ func (w *waiting) silent(ctx context.Context, notReady []string) ([]string, erro
 	return out, err
 }
 
-// notWaitedFor returns the NotReady nodes, whose agents cannot be ready, and the number of
+// notWaitedFor returns the NotReady nodes, since their agents cannot be ready, and the number of
 // virtual nodes that only a taint marks: the DaemonSet counts them, since agents tolerate taints.
 func notWaitedFor(nodes []kubenode.Node) (notReady []string, virtual int) {
 	for _, n := range nodes {

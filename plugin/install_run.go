@@ -14,7 +14,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
 
-// runClient prints what would be installed, and sends no request.
+// runClient prints the objects that would be installed, and sends no request.
 func (o *installOptions) runClient() error {
 	settings, err := o.merged(manifests.Settings{})
 	if err != nil {
@@ -135,7 +135,7 @@ func (o *installOptions) runInstall(ctx context.Context) error {
 	return nil
 }
 
-// means says what happens after the installation.
+// means describes the effect of the installation.
 func (i *installer) means() string {
 	switch {
 	case i.settings.WithoutWatcher:
@@ -156,12 +156,12 @@ type installer struct {
 	found    *installation      // the present one; nil: none
 	before   manifests.Settings // its settings
 	settings manifests.Settings // the new ones
-	made     manifests.Options  // what its objects are made with
+	made     manifests.Options  // the options of its objects
 
 	kubernetes   string // its version
 	warnings     []string
 	storage      string // where the watcher stores its events, as printed
-	newNamespace bool   // it does not exist, so a dry run cannot check what is in it
+	newNamespace bool   // it does not exist, so a dry run cannot check objects in it
 }
 
 // printStage prints the result of a stage of install or uninstall.

@@ -37,7 +37,7 @@ func printLeftOut(w io.Writer, items []v1alpha1.LeftOut) {
 	}
 }
 
-// notDone summarizes what a rotation left out or did not inspect; empty where that is nothing.
+// notDone summarizes the items that a rotation left out or did not inspect; empty where that is nothing.
 func notDone(r *v1alpha1.RotationReport) string {
 	text := ""
 	if n := len(r.LeftOut); n > 0 {

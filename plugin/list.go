@@ -15,7 +15,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// listOptions are what a list of certificates depends on besides the inventories.
+// listOptions are the inputs of a list of certificates besides the inventories.
 type listOptions struct {
 	services []certs.Service // empty: all
 	within   time.Duration   // 0: the default, see certs.Facts.Validity

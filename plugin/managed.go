@@ -43,7 +43,7 @@ func (i *installation) managedBy() (words, hint string) {
 	return "", ""
 }
 
-// refuseManaged refuses to change or remove what a tool would restore.
+// refuseManaged refuses to change or remove objects that a tool would restore.
 func (i *installation) refuseManaged() error {
 	words, hint := i.managedBy()
 	if words == "" {

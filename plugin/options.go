@@ -30,7 +30,7 @@ func optionsCommand(flags *connectionFlags) *cobra.Command {
 }
 
 // logRequests has client-go log its requests from the given level on. Without a level its
-// log is discarded: it repeats what is also returned as an error.
+// log is discarded: its errors are also returned.
 func logRequests(level int) error {
 	if level <= 0 {
 		klog.SetLogger(logr.Discard())

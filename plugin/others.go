@@ -59,7 +59,7 @@ func noteUse(all []*otherUse, u inventory.OtherUser, again bool, node, file stri
 	return all
 }
 
-// restartedOthers lists what restarts besides the components.
+// restartedOthers lists static pods and units that restart besides the components.
 func restartedOthers(uses []*otherUse) (out []string) {
 	for _, o := range uses {
 		if o.again {
@@ -69,7 +69,7 @@ func restartedOthers(uses []*otherUse) (out []string) {
 	return out
 }
 
-// keptOthers lists what keeps an old certificate, and what to do about it.
+// keptOthers lists the users of an old certificate, and the next step for each.
 func keptOthers(uses []*otherUse) (out []string) {
 	for _, o := range uses {
 		files := strings.Join(o.files, ", ")

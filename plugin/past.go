@@ -16,8 +16,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// reader is what the commands that read journals share: flags, and what Complete makes of
-// them.
+// reader is the common part of the commands that read journals: flags, and the values that
+// complete derives from them.
 type reader struct {
 	*app
 	*connectionFlags

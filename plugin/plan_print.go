@@ -81,7 +81,7 @@ func planRows(p v1alpha1.RotationPlan) [][]string {
 	return rows
 }
 
-// allRestarts are the components that restart in a step, and what else does.
+// allRestarts are the components, static pods and units that restart in a step.
 func allRestarts(s v1alpha1.PlanStep) string {
 	names := append([]string{}, s.OtherRestarts...)
 	switch components := joinServices(s.Restarts, ", "); {
@@ -153,7 +153,7 @@ func withoutCertificate(items []bare) []string {
 	return out
 }
 
-// planTitle says what is about to happen and whether it is new.
+// planTitle names a rotation, its scope, and whether it is new.
 func planTitle(id string, req plan.Request, unfinished *plan.Unfinished) string {
 	if unfinished == nil {
 		return fmt.Sprintf("Rotation %s, new: %s. The CA stays. Workloads are not touched.", id, requestScope(req))

@@ -30,7 +30,7 @@ func (a *app) storedReports(ctx context.Context, c connection) ([]v1alpha1.NodeC
 	return out, err
 }
 
-// runFromReports prints what would be renewed by the agents' reports. It only reads objects
+// runFromReports prints which certificates would be renewed, by the agents' reports. It only reads objects
 // of the API and creates none, not even the reviews by which permissions are checked.
 func (o *rotateOptions) runFromReports(ctx context.Context) error {
 	c, err := o.dial(o.conn)
@@ -168,7 +168,7 @@ func withoutColumns(columns []column, rows [][]string, names ...string) ([]colum
 	return kept, out
 }
 
-// reportedEffects says what a plan from reports does not know.
+// reportedEffects describes the limits of a plan from reports.
 func reportedEffects(reports []v1alpha1.NodeCertificateReport, restart plan.RestartPolicy, scan string) []string {
 	oldest := observedAt(reports[0])
 	for _, r := range reports {

@@ -12,7 +12,7 @@ import (
 )
 
 // rotationPlan makes the document that a dry run prints. nodes are all that were
-// scanned, also those out of scope: what a restart means depends on the others.
+// scanned, also those out of scope: the effect of a restart depends on the others.
 func rotationPlan(p plan.Plan, nodes []inventory.Node, req plan.Request, unfinished *plan.Unfinished, now time.Time) v1alpha1.RotationPlan {
 	out := v1alpha1.RotationPlan{
 		APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.RotationPlanKind,

@@ -33,7 +33,7 @@ func (a *app) policyCommand(flags *connectionFlags) *cobra.Command {
 	return cmd
 }
 
-// policyCheckOptions are the flags of policy check, and what Complete makes of them.
+// policyCheckOptions are the flags of policy check, and the values that Complete derives from them.
 type policyCheckOptions struct {
 	*app
 	*connectionFlags

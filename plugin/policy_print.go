@@ -109,7 +109,7 @@ func rotatesWord(p v1alpha1.PolicyProspect, r v1alpha1.PolicyReport) string {
 	return text + " (" + p.Reason + ")"
 }
 
-// policyVerdict names what would be rotated too late, or what is rotated first.
+// policyVerdict names certificates that would be rotated too late, or the first rotation.
 func policyVerdict(r v1alpha1.PolicyReport) []string {
 	var out []string
 	seen := map[string]bool{}

@@ -18,7 +18,7 @@ import (
 const maxPolicy = 1 << 20
 
 // policyFromFile reads the RotationPolicy of a file, or of standard input ("-"), and refuses
-// what the watcher would refuse.
+// the same as the watcher.
 func policyFromFile(name string, in io.Reader) (*v1alpha1.RotationPolicy, error) {
 	if name != "-" {
 		f, err := os.Open(name)

@@ -174,7 +174,7 @@ func prospect(p renewal.Prospect, now time.Time) v1alpha1.PolicyProspect {
 	return out
 }
 
-// sortProspects puts what is too late first, and sorts by time.
+// sortProspects puts certificates that are too late first, and sorts by time.
 func sortProspects(items []v1alpha1.PolicyProspect) {
 	at := func(p v1alpha1.PolicyProspect) time.Time {
 		if p.Starts != nil {

@@ -24,7 +24,7 @@ type progress struct {
 	busy  map[string]*activity
 	begun map[string]fleet.Phase // without a terminal: the last announced phase of each node
 	drawn []string               // the live lines on the screen
-	buf   bytes.Buffer           // what goes out next, in one write: no flicker on a slow line
+	buf   bytes.Buffer           // the next output, in one write: no flicker on a slow line
 }
 
 // activity is the current action of a node.
@@ -111,7 +111,7 @@ func (p *progress) say(line string) {
 	p.draw()
 }
 
-// inProgress names the nodes whose files or components are between old and new.
+// inProgress names the nodes with files or components between old and new.
 func (p *progress) inProgress() []string {
 	p.Lock()
 	defer p.Unlock()
@@ -153,7 +153,7 @@ func (p *progress) erase() {
 	}
 }
 
-// flush sends what was written.
+// flush writes the buffer.
 func (p *progress) flush() {
 	if p.buf.Len() > 0 {
 		_, _ = p.buf.WriteTo(p.out) // there is no other stream to report a failure on

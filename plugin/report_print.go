@@ -16,7 +16,7 @@ var reportColumns = []column{
 	{"Serial", true}, {"SHA256", true}, {"Path", true},
 }
 
-// printReport prints what a rotation did, in any format.
+// printReport prints the report of a rotation in any format.
 func printReport(w io.Writer, f format, r *v1alpha1.RotationReport) error {
 	switch f {
 	case formatJSON, formatYAML:

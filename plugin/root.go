@@ -73,8 +73,8 @@ Services: ` + joinServices(certs.Services(), ", ") + `.
 	return cmd
 }
 
-// rootArguments refuses arguments, since services are named by a flag, and suggests what was
-// probably meant.
+// rootArguments refuses arguments, since services are named by a flag, and suggests
+// a command or a flag.
 func rootArguments(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -121,7 +121,7 @@ func usage(c *cobra.Command, connection *pflag.FlagSet) error {
 		}
 	}
 	own := pflag.NewFlagSet("own", pflag.ContinueOnError)
-	own.SortFlags = false // the order in which they were declared: what matters first
+	own.SortFlags = false // the order of their declaration: important ones first
 	c.LocalFlags().VisitAll(func(f *pflag.Flag) {
 		if connection.Lookup(f.Name) != f { // a command may have its own flag of that name
 			own.AddFlag(f)

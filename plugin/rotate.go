@@ -23,7 +23,7 @@ const (
 
 var dryRuns = []string{string(dryRunNone), string(dryRunClient), string(dryRunServer)}
 
-// rotateOptions are the flags of a rotation and of plan, and what Complete makes of them.
+// rotateOptions are the flags of a rotation and of plan, and the values that Complete derives from them.
 type rotateOptions struct {
 	*app
 	*connectionFlags
@@ -127,7 +127,7 @@ func (o *rotateOptions) Complete(cmd *cobra.Command) error {
 	return err
 }
 
-// Validate refuses what can be refused without a request to the cluster.
+// Validate refuses invalid values, without a request to the cluster.
 func (o *rotateOptions) Validate() error {
 	switch {
 	case o.all && len(o.services) > 0:

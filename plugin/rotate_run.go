@@ -221,7 +221,7 @@ func changedNodes(report *v1alpha1.RotationReport) bool {
 // outcome summarizes a rotation that succeeded.
 func outcome(report *v1alpha1.RotationReport, elapsed time.Duration, policy plan.RestartPolicy) string {
 	renewed := 0
-	var running []certs.Service // with what they had loaded before
+	var running []certs.Service // not restarted, so they may use an old certificate
 	for _, item := range report.Items {
 		if item.Result != v1alpha1.Succeeded {
 			continue

@@ -96,7 +96,7 @@ func (o *reader) runStatus(ctx context.Context, journals, required bool) error {
 	return printStatus(o.Out, o.format, status, o.connectionFlags.command(), o.now())
 }
 
-// readJournals completes a status with what the nodes' journals say.
+// readJournals completes a status with the nodes' journals.
 func (o *reader) readJournals(ctx context.Context, c *cluster, status *v1alpha1.RotationStatus) error {
 	chosen, err := o.choose(ctx, c)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 )
 
-// policyInForce reads what the RotationPolicy's status says.
+// policyInForce reads the RotationPolicy's status.
 func (s *survey) policyInForce(ctx context.Context) error {
 	policy, err := s.policy(ctx)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 )
 
-// The columns of a report that say when it was made, and what is due on its node and why
+// The columns of a report for the time when it was made, and for what is due on its node and why
 // it waits.
 const (
 	seenColumn  = "seen"

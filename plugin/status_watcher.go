@@ -32,8 +32,8 @@ func (o *reader) surveying(ctx context.Context) <-chan *v1alpha1.WatcherStatus {
 	return out
 }
 
-// surveyWatcher returns the state of the watcher and its agents, and what waits; nil where
-// nothing is installed. What cannot be read is listed, and does not stop the rest.
+// surveyWatcher returns the state of the watcher, its agents and pending rotations; nil where
+// nothing is installed. Kinds that cannot be read are listed, and do not stop the rest.
 func (a *app) surveyWatcher(ctx context.Context, c connection) *v1alpha1.WatcherStatus {
 	ctx, cancel := context.WithTimeout(ctx, surveyTimeout)
 	defer cancel()
@@ -186,7 +186,7 @@ func (s *survey) compromisedCertificates(ctx context.Context) error {
 	})
 }
 
-// openMessage says what a CompromisedCertificate waits for, by its conditions.
+// openMessage is why a CompromisedCertificate is pending, by its conditions.
 func openMessage(conditions []metav1.Condition) string {
 	for _, kind := range []string{v1alpha1.ConditionReplaced, v1alpha1.ConditionAccepted} {
 		for _, c := range conditions {

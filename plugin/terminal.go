@@ -12,7 +12,7 @@ import (
 	"golang.org/x/term"
 )
 
-// terminal is what is known of where the output goes.
+// terminal describes the standard streams.
 type terminal struct {
 	in     bool       // standard input is a terminal
 	colour bool       // standard output may be coloured

@@ -143,7 +143,7 @@ func (r *removal) agreed() error {
 }
 
 func (o *uninstallOptions) located(ctx context.Context, api *objects) error {
-	found, err := api.find(ctx, "") // what is removed is found in every namespace, too
+	found, err := api.find(ctx, "") // objects are removed in every namespace, too
 	if err != nil {
 		return err
 	}

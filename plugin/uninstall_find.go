@@ -39,11 +39,11 @@ type removal struct {
 	api *objects
 
 	kinds   []resourceKind // all that the API server has
-	things  []thing        // what is ours, by label
+	things  []thing        // our objects, by label
 	custom  []thing        // the objects of our definitions
 	written bool           // the RotationPolicy among them is not the default
 	lock    bool
-	kept    []string // what is left on purpose, as printed
+	kept    []string // objects that are left on purpose, as printed
 	removed int
 }
 

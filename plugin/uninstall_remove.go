@@ -19,7 +19,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
 
-// show lists what would be removed.
+// show lists the objects that would be removed.
 func (r *removal) show(ctx context.Context) error {
 	admitted := ""
 	for _, t := range r.ordered() {
@@ -128,7 +128,7 @@ func (r *removal) remove(ctx context.Context) error {
 	return r.everythingGone(ctx)
 }
 
-// remove deletes exactly the object that was read (by its UID), and what it owns.
+// remove deletes exactly the object that was read (by its UID), and the objects that it owns.
 func (o *objects) remove(ctx context.Context, resource schema.GroupVersionResource, u *unstructured.Unstructured) error {
 	policy, uid := metav1.DeletePropagationBackground, u.GetUID()
 	err := o.resource(resource, u.GetNamespace()).Delete(ctx, u.GetName(), metav1.DeleteOptions{

@@ -19,7 +19,7 @@ import (
 // versionTimeout bounds how long version waits for the API server.
 const versionTimeout = 5 * time.Second
 
-// versionInfo is what `version -o json` prints.
+// versionInfo is the output of `version -o json`.
 type versionInfo struct {
 	Version   string `json:"version"`
 	GitCommit string `json:"gitCommit,omitempty"`
@@ -28,7 +28,7 @@ type versionInfo struct {
 	NodeImage string `json:"nodeImage"`
 	// Installed is absent where nothing is installed, or it is unknown.
 	Installed *installedVersions `json:"installed,omitempty"`
-	// Unknown says why it is unknown what is installed.
+	// Unknown says why the installed versions are unknown.
 	Unknown string `json:"unknown,omitempty"`
 	// Skew says which side is older and how to update it.
 	Skew string `json:"skew,omitempty"`
@@ -169,7 +169,7 @@ func versionOf(o metav1.Object) string {
 }
 
 // skew says which side is older and how to update it; empty where all are the same, or
-// nothing is installed. A label has no "+", so what is built after it does not count.
+// nothing is installed. A label has no "+", so build metadata after it is not compared.
 func skew(plugin string, installed *installedVersions, command string) string {
 	if installed == nil {
 		return ""

@@ -18,7 +18,7 @@ import (
 
 // Close deletes the pods of a rotation, or of every rotation where it is "", and waits until
 // they are deleted: a pod in progress first finishes or rolls back. It returns how many it
-// deleted, without scan pods. A pod that may not be deleted and whose process has ended is left.
+// deleted, without scan pods. A pod with an ended process that may not be deleted is left.
 func (n *Nodes) Close(ctx context.Context, rotation string) (int, error) {
 	// By now the present connection may lead to an API server that is not ready.
 	client := elsewhere(n.Client, n.Config)
@@ -161,7 +161,7 @@ func (n *Nodes) remove(ctx context.Context, client kubernetes.Interface, p corev
 }
 
 // mayNotDelete decides whether a pod that may not be deleted can stay. A scan changes nothing
-// on its node, and neither does a rotation pod whose process has ended: both can stay. A
+// on its node, and neither does a rotation pod with an ended process: both can stay. A
 // process that may still change its node cannot, since two would change it at the same time.
 func (n *Nodes) mayNotDelete(ctx context.Context, client kubernetes.Interface, p corev1.Pod, refusal error) error {
 	if p.Labels[LabelComponent] != componentRotation {
@@ -175,7 +175,7 @@ func (n *Nodes) mayNotDelete(ctx context.Context, client kubernetes.Interface, p
 	}
 	at := slices.IndexFunc(now, func(o corev1.Pod) bool { return o.UID == p.UID })
 	switch {
-	// The kubelets of old releases report a pod as failed whose process still ends.
+	// The kubelets of old releases report a pod as failed while its process still ends.
 	case at < 0, ended(&now[at]) && !running(&now[at]):
 		return nil
 	case p.Namespace == n.Pods.namespace():

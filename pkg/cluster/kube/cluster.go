@@ -15,7 +15,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 )
 
-// APIServer is what is read from the API server before nodes are scanned.
+// APIServer is the access to the API server before nodes are scanned.
 type APIServer struct {
 	Client    kubernetes.Interface
 	Namespace string // where node pods run

@@ -10,8 +10,8 @@ import (
 
 // elsewhere returns a client with connections of its own, so that its requests may reach
 // another API server: behind a load balancer, all requests of a client share one connection.
-// Some API servers may be unable to reach a kubelet, such as those whose client certificate
-// has expired. Without a configuration it returns the given client.
+// Some API servers may be unable to reach a kubelet, such as those with an expired
+// client certificate. Without a configuration it returns the given client.
 func elsewhere(client kubernetes.Interface, config *rest.Config) kubernetes.Interface {
 	if own, ok := client.(*reconnecting); ok && config == nil {
 		config = own.config

@@ -28,7 +28,7 @@ const (
 	callTimeout = 15 * time.Second
 	// maxLine bounds one line from a node. No record is nearly as long.
 	maxLine = 1 << 20
-	// maxStderr bounds what is kept of a command's standard error.
+	// maxStderr bounds how much of a command's standard error is kept.
 	maxStderr = 8 << 10
 )
 
@@ -91,7 +91,7 @@ func (e *CommandError) Error() string {
 }
 
 // exited returns the exit code of a command. One that was killed (a kubelet that restarts
-// kills what exec had started) counts as a broken connection instead.
+// kills the processes that exec has started) counts as a broken connection instead.
 func exited(err error) (code int, ok bool) {
 	var exit utilexec.CodeExitError
 	if errors.As(err, &exit) && exit.Code > 0 && exit.Code < 128 {

@@ -6,7 +6,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// LabelValue replaces what a label's value may not hold, such as the "+" of a version.
+// LabelValue replaces characters that a label's value may not hold, such as the "+" of a version.
 func LabelValue(s string) string { return labelValue(s) }
 
 // PodTrouble returns the problem of a pod that does not run; nil: none is known. final says

@@ -20,8 +20,8 @@ const (
 
 // removeEndedScans deletes pods of earlier scans that were not deleted because their process
 // was killed or could not reach the API server. Kubernetes has no time to live for a pod
-// without a controller. The pods of the scan with the given id are left out. What fails here
-// is left to the next scan.
+// without a controller. The pods of the scan with the given id are left out. A pod that cannot be deleted is left
+// to the next scan.
 func removeEndedScans(ctx context.Context, client kubernetes.Interface, namespace, id string) {
 	ctx, cancel := context.WithTimeout(ctx, cleanupTimeout)
 	defer cancel()

@@ -123,7 +123,7 @@ func (b *backoff) wait(ctx context.Context) error {
 	return sleep(ctx, d)
 }
 
-// sleep waits for a duration or the end of ctx, whose error it returns.
+// sleep waits for a duration or the end of ctx, and returns the error of ctx.
 func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()

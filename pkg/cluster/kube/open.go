@@ -37,7 +37,7 @@ type Nodes struct {
 	run     runner // nil: exec
 	mu      sync.Mutex
 	watches map[string]*podWatch // by rotation
-	over    map[types.UID]bool   // pods whose process has written its last record
+	over    map[types.UID]bool   // pods with a process that has written its last record
 }
 
 // dryRunsAtOnce is how many dry runs are made at the same time.

@@ -45,7 +45,7 @@ const (
 // DefaultNamespace is the default namespace of node pods.
 const DefaultNamespace = "kube-system"
 
-// PodOptions are what node pods have in common.
+// PodOptions are the options of all node pods.
 type PodOptions struct {
 	Namespace        string   // empty: [DefaultNamespace]
 	Image            string   // empty: the image of this version
@@ -129,7 +129,7 @@ func rotationDeadline(step plan.Step) time.Duration {
 	return min(max(time.Duration(step.LifetimeSeconds)*time.Second, minRotationDeadline), maxRotationDeadline)
 }
 
-// nodePod is what both kinds of pods share.
+// nodePod is the common part of both kinds of pods.
 func nodePod(component, node, id string, o PodOptions) *corev1.Pod {
 	no, yes := false, true
 	root := int64(0)
@@ -240,7 +240,7 @@ func hash(s string) string {
 	return hex.EncodeToString(sum[:4])
 }
 
-// labelValue replaces what a label value may not hold ("v1.2.3+build").
+// labelValue replaces characters that a label value may not hold ("v1.2.3+build").
 func labelValue(s string) string {
 	clean := strings.Map(func(r rune) rune {
 		switch {

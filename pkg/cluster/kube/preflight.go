@@ -32,7 +32,7 @@ type permission struct {
 	why                          string
 }
 
-// permissions lists what a use needs, for the check before the start and for the roles in the
+// permissions lists the permissions of a use, for the check before the start and for the roles in the
 // documentation.
 func permissions(use Use, namespace string) []permission {
 	const certificates = "certificates.k8s.io"

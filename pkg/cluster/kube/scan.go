@@ -24,7 +24,7 @@ import (
 )
 
 const (
-	// maxInventory bounds what is read from a scan pod. A node with hundreds of certificates
+	// maxInventory bounds the output of a scan pod. A node with hundreds of certificates
 	// needs far less, and a compromised node cannot exhaust the memory of this process.
 	maxInventory = 4 << 20
 	// cleanupTimeout bounds how long deleting pods may take after ctx has ended.
@@ -37,7 +37,7 @@ type Scanner struct {
 	Config   *rest.Config // to reach another API server; nil: Client is all there is
 	Pods     PodOptions
 	Parallel int // nodes at a time; 0: 16
-	// Waiting is called for a node whose pod takes long to start; may be nil.
+	// Waiting is called for a node with a pod that takes long to start; may be nil.
 	Waiting func(node, what string)
 }
 
@@ -123,7 +123,7 @@ func oneDocument[T any](output []byte, what string) (*T, error) {
 }
 
 // createPod creates a pod, and retries while the API server is unavailable. A refusal is a
-// [*PodError]. A pod that an earlier attempt created, whose response got lost, is returned.
+// [*PodError]. A pod of an earlier attempt that got no response is returned.
 func createPod(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod) (*corev1.Pod, error) {
 	pods := client.CoreV1().Pods(pod.Namespace)
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)

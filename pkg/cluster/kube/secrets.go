@@ -29,10 +29,10 @@ type SecretCopy struct {
 // secretsPage is how many Secrets are held in memory at a time.
 const secretsPage = 50
 
-// Copies are what [FindInSecrets] found.
+// Copies is the result of [FindInSecrets].
 type Copies struct {
 	Found []SecretCopy
-	// NotSearched says what was not searched, and why; empty: everything was.
+	// NotSearched names the kinds that were not searched, and why; empty: none.
 	NotSearched string
 }
 
