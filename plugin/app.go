@@ -89,7 +89,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	if ctx.Err() != nil && !errors.As(err, &stopped) {
 		err = errors.New("interrupted before anything was changed") // shorter than the error of the interrupted request
 	}
-	if text := explain(err); text != "" {
+	if text := errorText(err); text != "" {
 		fmt.Fprintln(a.ErrOut, "error: "+cleanLines(text))
 	}
 	return exitCode(ran.Name(), err, ctx.Err() != nil)

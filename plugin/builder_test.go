@@ -23,8 +23,8 @@ func facts(cn, ca string, left time.Duration) certs.Facts {
 	}
 }
 
-// leaf is a certificate as a scan returns it: its status follows from its dates, signed with the CA's
-// key on the node.
+// leaf is a certificate as a scan returns it: its status follows from its dates, signed with
+// the CA's key on the node.
 func leaf(s certs.Service, name, ca string, left time.Duration) inventory.Certificate {
 	c := inventory.Certificate{
 		Service: s, UsedBy: []certs.Service{s}, Name: name, Facts: facts(name, ca, left),

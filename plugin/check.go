@@ -139,14 +139,14 @@ func (o *checkOptions) Run(ctx context.Context) error {
 	}
 	shown := text.String()
 	if o.terminal.colour && o.format == formatTable {
-		shown = paint(shown)
+		shown = paintStatus(shown)
 	}
 	fmt.Fprint(o.Out, shown)
 	if unknown != nil {
 		return unknown
 	}
-	note(o.ErrOut, hints(list, now)...)
-	note(o.ErrOut, clocks(nodes, now)...)
+	note(o.ErrOut, checkHints(list, now)...)
+	note(o.ErrOut, clockWarnings(nodes, now)...)
 	if o.findSecrets {
 		copied, err := findSecrets(ctx, c.api, certificatesOf(nodes))
 		if err != nil {
@@ -155,7 +155,7 @@ func (o *checkOptions) Run(ctx context.Context) error {
 		note(o.ErrOut, copied...)
 	}
 	note(o.ErrOut, c.who.expiresSoon(nodes, now, time.Duration(o.within)))
-	note(o.ErrOut, verdict(list, o.connectionFlags.command(), o.nodes, now))
+	note(o.ErrOut, checkVerdict(list, o.connectionFlags.command(), o.nodes, now))
 	if needsAttention(list) {
 		return errAttention
 	}
@@ -166,9 +166,9 @@ func (o *checkOptions) Run(ctx context.Context) error {
 // certificates are valid from some minutes before they are signed.
 const maxSkew = 5 * time.Minute
 
-// clocks names nodes with a clock that differs from this machine's: on a node, its clock decides
-// whether a certificate has expired, and this machine's clock here.
-func clocks(nodes []inventory.Node, now time.Time) []string {
+// clockWarnings names nodes with a clock that differs from this machine's: on a node, its
+// clock decides whether a certificate has expired, and this machine's clock here.
+func clockWarnings(nodes []inventory.Node, now time.Time) []string {
 	var out []string
 	for _, n := range nodes {
 		if skew := n.Time.Sub(now); !n.Time.IsZero() && skew.Abs() > maxSkew {

@@ -13,9 +13,9 @@ import (
 // maxHints bounds how many hints are printed; the table and -o json have everything.
 const maxHints = 12
 
-// hints adds to the table why a certificate needs attention, and where a rotation would not
+// checkHints adds to the table why a certificate needs attention, and where a rotation would not
 // help.
-func hints(list v1alpha1.CertificateList, now time.Time) []string {
+func checkHints(list v1alpha1.CertificateList, now time.Time) []string {
 	var out []string
 	for _, c := range list.Items {
 		if h := certificateHint(c, now); h != "" {
@@ -66,13 +66,13 @@ func authorityHint(a v1alpha1.Authority, now time.Time) string {
 
 // needsAttention reports whether the operator can and should act now.
 func needsAttention(list v1alpha1.CertificateList) bool {
-	return gaps(list.NotInspected) > 0 ||
+	return countGaps(list.NotInspected) > 0 ||
 		slices.ContainsFunc(list.Items, func(c v1alpha1.Certificate) bool { return c.Status != certs.OK }) ||
 		slices.ContainsFunc(list.Authorities, func(a v1alpha1.Authority) bool { return a.Status != certs.OK })
 }
 
-// gaps counts the items that should have been inspected and could not be.
-func gaps(items []v1alpha1.NotInspected) int {
+// countGaps counts the items that should have been inspected and could not be.
+func countGaps(items []v1alpha1.NotInspected) int {
 	n := 0
 	for _, x := range items {
 		if !x.Informational {
@@ -82,10 +82,10 @@ func gaps(items []v1alpha1.NotInspected) int {
 	return n
 }
 
-// verdict is the last line of a check: a summary and the next step. command is how the
+// checkVerdict is the last line of a check: a summary and the next step. command is how the
 // plugin is called, with the connection flags that were given; nodes are those that --node
 // names.
-func verdict(list v1alpha1.CertificateList, command string, nodes []string, now time.Time) string {
+func checkVerdict(list v1alpha1.CertificateList, command string, nodes []string, now time.Time) string {
 	bad, services := 0, []certs.Service{}
 	for _, c := range list.Items {
 		if c.Status == certs.OK {
@@ -96,12 +96,12 @@ func verdict(list v1alpha1.CertificateList, command string, nodes []string, now 
 			services = append(services, c.Service)
 		}
 	}
-	rest := besides(list)
+	rest := verdictDetails(list)
 	switch {
 	case len(list.Items) == 0:
 		return "No certificate was found." + rest
 	case bad == 0:
-		return fmt.Sprintf("%s. The next one expires %s.%s", allOK(len(list.Items)), soonest(list.Items, now), rest)
+		return fmt.Sprintf("%s. The next one expires %s.%s", allOK(len(list.Items)), firstExpiry(list.Items, now), rest)
 	case len(services) == 0:
 		return fmt.Sprintf("%d of %s.%s", bad, ofAll(bad, len(list.Items)), rest)
 	}
@@ -112,8 +112,8 @@ func verdict(list v1alpha1.CertificateList, command string, nodes []string, now 
 	return fmt.Sprintf("%d of %s.%s Next: %s", bad, ofAll(bad, len(list.Items)), rest, next)
 }
 
-// besides summarizes everything but the certificates that need attention.
-func besides(list v1alpha1.CertificateList) string {
+// verdictDetails summarizes everything but the certificates that need attention.
+func verdictDetails(list v1alpha1.CertificateList) string {
 	rest, left := "", 0
 	for _, c := range list.Items {
 		if c.NotRenewable != "" {
@@ -123,7 +123,7 @@ func besides(list v1alpha1.CertificateList) string {
 	if left > 0 {
 		rest += fmt.Sprintf(" %d cannot be renewed here: -o wide says why.", left)
 	}
-	if n := gaps(list.NotInspected); n > 0 {
+	if n := countGaps(list.NotInspected); n > 0 {
 		rest += fmt.Sprintf(" %s not inspected: see above.", wasWere(n, "item"))
 	}
 	if n := badAuthorities(list); n > 0 {
@@ -180,8 +180,8 @@ func ofAll(bad, all int) string {
 	return fmt.Sprintf("%s %s attention", count(all, "certificate"), verb)
 }
 
-// soonest names the certificate that expires first.
-func soonest(items []v1alpha1.Certificate, now time.Time) string {
+// firstExpiry names the certificate that expires first.
+func firstExpiry(items []v1alpha1.Certificate, now time.Time) string {
 	first := items[0]
 	for _, c := range items {
 		if c.NotAfter.Before(first.NotAfter) {

@@ -77,16 +77,16 @@ func checkRows(items []v1alpha1.Certificate, now time.Time) [][]string {
 	rows := make([][]string, 0, len(items))
 	for _, c := range items {
 		rows = append(rows, []string{
-			c.Node, string(c.Service), c.Name, moment(c.NotAfter), residual(c.NotAfter, now),
+			c.Node, string(c.Service), c.Name, moment(c.NotAfter), residualTime(c.NotAfter, now),
 			commonName(c.Issuer), servedWord(c), statusWord(c.Status),
-			reasons(c), c.KeyAlgorithm, strings.Join(c.SANs, ","), c.SerialNumber, c.FingerprintSHA256, c.Path,
+			problemText(c), c.KeyAlgorithm, strings.Join(c.SANs, ","), c.SerialNumber, c.FingerprintSHA256, c.Path,
 		})
 	}
 	return rows
 }
 
-// reasons describes the problem of a certificate, and why it cannot be renewed.
-func reasons(c v1alpha1.Certificate) string {
+// problemText describes the problem of a certificate, and why it cannot be renewed.
+func problemText(c v1alpha1.Certificate) string {
 	switch {
 	case strings.Contains(c.Reason, c.NotRenewable):
 		return c.Reason
@@ -108,7 +108,7 @@ func authorityRows(authorities []v1alpha1.Authority, now time.Time) [][]string {
 			status = "RENEWED"
 		}
 		rows = append(rows, []string{
-			a.Name, moment(a.NotAfter), residual(a.NotAfter, now), keyOn, status,
+			a.Name, moment(a.NotAfter), residualTime(a.NotAfter, now), keyOn, status,
 			a.SerialNumber, a.FingerprintSHA256,
 		})
 	}
@@ -122,7 +122,7 @@ func printNotInspected(w io.Writer, items []v1alpha1.NotInspected) {
 	}
 	width := 0
 	for _, x := range items {
-		width = max(width, len(whose(x)))
+		width = max(width, len(nodeOrService(x)))
 	}
 	fmt.Fprintln(w, "\nNot inspected")
 	for _, x := range items {
@@ -133,18 +133,18 @@ func printNotInspected(w io.Writer, items []v1alpha1.NotInspected) {
 		if x.Service != "" && x.Node != "" {
 			what = string(x.Service) + ": " + what
 		}
-		fmt.Fprintf(w, "  %-*s  %s\n", width, whose(x), what)
+		fmt.Fprintf(w, "  %-*s  %s\n", width, nodeOrService(x), what)
 	}
 }
 
-func whose(x v1alpha1.NotInspected) string {
+func nodeOrService(x v1alpha1.NotInspected) string {
 	if x.Node == "" {
 		return string(x.Service)
 	}
 	return x.Node
 }
 
-func residual(t, now time.Time) string {
+func residualTime(t, now time.Time) string {
 	if t.IsZero() {
 		return nothing
 	}

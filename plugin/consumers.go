@@ -11,15 +11,15 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// consumers names the clients of the services that the plan renews: those that the scan found, and kinds
-// of clients that no scan can find. All of them trust a CA that stays.
-func consumers(p plan.Plan, nodes []inventory.Node) []string {
+// namedConsumers names the clients of the services that the plan renews: those that the scan
+// found, and kinds of clients that no scan can find. All of them trust a CA that stays.
+func namedConsumers(p plan.Plan, nodes []inventory.Node) []string {
 	var out []string
-	if renews(p, func(t plan.Target) bool { return t.Service == certs.Etcd }) {
+	if anyTarget(p, func(t plan.Target) bool { return t.Service == certs.Etcd }) {
 		out = append(out, "Clients of etcd: "+etcdClients(nodes)+". A scan does not find other clients (backups, monitoring, networks). "+
 			"All of them continue if they trust etcd's CA, which stays.")
 	}
-	if renews(p, func(t plan.Target) bool { return t.Name == "front-proxy-client" }) {
+	if anyTarget(p, func(t plan.Target) bool { return t.Name == "front-proxy-client" }) {
 		out = append(out, "Aggregated API servers (such as metrics-server) are not inspected: they trust the front proxy by its CA, which stays.")
 	}
 	return out
@@ -28,9 +28,9 @@ func consumers(p plan.Plan, nodes []inventory.Node) []string {
 // maxNamed bounds how many copies are named.
 const maxNamed = 20
 
-// copies names copies of the certificates that the plan replaces: in home directories, and on
+// namedCopies names copies of the certificates that the plan replaces: in home directories, and on
 // nodes that are not part of the plan. They hold the old certificate afterwards.
-func copies(p plan.Plan, nodes []inventory.Node) string {
+func namedCopies(p plan.Plan, nodes []inventory.Node) string {
 	old, replaced := map[string]string{}, map[string]bool{}
 	for _, s := range p.AllSteps() {
 		for _, t := range s.Targets {
@@ -94,6 +94,6 @@ func etcdClients(nodes []inventory.Node) string {
 	return strings.Join(known, "; ")
 }
 
-func renews(p plan.Plan, which func(plan.Target) bool) bool {
+func anyTarget(p plan.Plan, which func(plan.Target) bool) bool {
 	return slices.ContainsFunc(p.AllSteps(), func(s plan.Step) bool { return slices.ContainsFunc(s.Targets, which) })
 }

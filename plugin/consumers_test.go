@@ -19,7 +19,7 @@ func TestConsumersAreNamedWithTheLimitsOfAScan(t *testing.T) {
 	cp3.ComponentOf(certs.KubeAPIServer).ClientURLs = []string{"https://127.0.0.1:2379"}
 	nodes := []inventory.Node{cp1, cp2, cp3, worker("w1")}
 	of := func(services ...certs.Service) []string {
-		return consumers(planOf(t, nodes, plan.Request{Services: services, Nodes: []string{"cp1"}, Restart: plan.RestartAlways}), nodes)
+		return namedConsumers(planOf(t, nodes, plan.Request{Services: services, Nodes: []string{"cp1"}, Restart: plan.RestartAlways}), nodes)
 	}
 	got := of(certs.Etcd)
 	require.Len(t, got, 1)
@@ -44,7 +44,7 @@ func TestCopiesThatKeepTheOldCertificateAreNamed(t *testing.T) {
 	}
 	nodes := []inventory.Node{cp1, w1}
 	of := func(services ...certs.Service) string {
-		return copies(planOf(t, nodes, plan.Request{Services: services, Restart: plan.RestartAlways}), nodes)
+		return namedCopies(planOf(t, nodes, plan.Request{Services: services, Restart: plan.RestartAlways}), nodes)
 	}
 	assert.Equal(t, "Copies keep the old certificate and are not changed: /root/.kube/config on w1 (admin.conf of cp1). Copy the new file there.", of(certs.Admin))
 	assert.Empty(t, of(certs.Etcd))

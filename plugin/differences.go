@@ -9,9 +9,10 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// differences are sentences about successors that differ from their certificate by more than the key:
-// another validity period, a key that stays, or one key for several certificates.
-func differences(p plan.Plan) []string {
+// successorDifferences are sentences about successors that differ from their certificate by
+// more than the key: another validity period, a key that stays, or one key for several
+// certificates.
+func successorDifferences(p plan.Plan) []string {
 	var out []string
 	on := map[string][]string{}
 	add := func(node, text string) {

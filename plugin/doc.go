@@ -3,5 +3,5 @@
 // values, calls the engine, and prints the results; it decides nothing about certificates.
 //
 // Standard output carries the result (tables, JSON), standard error carries progress,
-// hints and errors. Every error names the operation, the object, the cause and the next step.
+// checkHints and errors. Every error names the operation, the object, the cause and the next step.
 package plugin

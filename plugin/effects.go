@@ -11,16 +11,16 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// effects describes a plan's blast radius: which components restart on which node, the
+// planEffects describes a plan's blast radius: which components restart on which node, the
 // consequences for their clients, and the copies that keep an old certificate.
-func effects(p plan.Plan, nodes []inventory.Node, policy plan.RestartPolicy, now time.Time) []string {
+func planEffects(p plan.Plan, nodes []inventory.Node, policy plan.RestartPolicy, now time.Time) []string {
 	restarts := map[certs.Service][]string{}
 	for _, s := range p.AllSteps() {
 		for _, service := range s.Restarts {
 			restarts[service] = append(restarts[service], s.Node)
 		}
 	}
-	out := differences(p)
+	out := successorDifferences(p)
 	if policy == plan.RestartNever {
 		out = append(out, "No component restarts (--restart=never): one that does not re-read its files uses the old certificate until it expires.")
 	}
@@ -29,7 +29,7 @@ func effects(p plan.Plan, nodes []inventory.Node, policy plan.RestartPolicy, now
 			out = append(out, fmt.Sprintf("%s restarts on %s: %s", service, some(on), restartMeans(service, nodes)))
 		}
 	}
-	if shaken := collateral(restarts); shaken != "" {
+	if shaken := collateralRestarts(restarts); shaken != "" {
 		out = append(out, shaken)
 	}
 	if hot := keptRunning(p, policy); len(hot) > 0 {
@@ -38,11 +38,11 @@ func effects(p plan.Plan, nodes []inventory.Node, policy plan.RestartPolicy, now
 	uses := otherUses(p, nodes)
 	out = append(out, restartedOthers(uses)...)
 	out = append(out, keptOthers(uses)...)
-	out = append(out, consumers(p, nodes)...)
-	if kept := kubeconfigs(p, uses); kept != "" {
+	out = append(out, namedConsumers(p, nodes)...)
+	if kept := adminKubeconfigs(p, uses); kept != "" {
 		out = append(out, kept)
 	}
-	if copied := copies(p, nodes); copied != "" {
+	if copied := namedCopies(p, nodes); copied != "" {
 		out = append(out, copied)
 	}
 	if old := oldCopies(p, now); old != "" {
@@ -90,8 +90,8 @@ func restartMeans(s certs.Service, nodes []inventory.Node) string {
 	}
 }
 
-// collateral names components that may restart although the plan does not restart them.
-func collateral(restarts map[certs.Service][]string) string {
+// collateralRestarts names components that may restart although the plan does not restart them.
+func collateralRestarts(restarts map[certs.Service][]string) string {
 	var at []string
 	for _, s := range []certs.Service{certs.Etcd, certs.KubeAPIServer} {
 		for _, n := range restarts[s] {
@@ -129,8 +129,8 @@ func keptRunning(p plan.Plan, policy plan.RestartPolicy) []string {
 	return out
 }
 
-// kubeconfigs names kubeconfigs of administrators, which no component uses.
-func kubeconfigs(p plan.Plan, uses []*otherUse) string {
+// adminKubeconfigs names kubeconfigs of administrators, which no component uses.
+func adminKubeconfigs(p plan.Plan, uses []*otherUse) string {
 	var paths []string
 	for _, s := range p.AllSteps() {
 		for _, t := range s.Targets {

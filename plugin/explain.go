@@ -18,9 +18,9 @@ import (
 // byHand is the hint where the API server cannot be reached: its certificates may have expired.
 const byHand = "if its certificates have expired: as root on a control-plane node, rotate-certs-node rotate --all"
 
-// explain is an error as it is printed: with a hint where the cause is a connection, a
+// errorText is an error as it is printed: with a hint where the cause is a connection, a
 // credential, a kubeconfig or the lock. Empty: the output has said it already.
-func explain(err error) string {
+func errorText(err error) string {
 	if errors.Is(err, errAttention) || errors.Is(err, errLeftOut) {
 		return ""
 	}

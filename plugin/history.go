@@ -104,7 +104,7 @@ func (o *reader) runOne(ctx context.Context, id string) error {
 	}
 	var nodes []inventory.Node
 	out := v1alpha1.RotationHistory{
-		APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.RotationHistoryKind, Records: []v1alpha1.RotationRecord{}, NotInspected: exclusions(missing),
+		APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.RotationHistoryKind, Records: []v1alpha1.RotationRecord{}, NotInspected: excludedItems(missing),
 	}
 	for _, l := range logs {
 		nodes = append(nodes, inventory.Node{Name: l.Node, Rotations: []inventory.NodeRotation{nodeapi.SummarizeRecords(id, l.Records)}})

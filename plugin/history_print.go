@@ -32,7 +32,7 @@ func printRotations(w io.Writer, f format, list v1alpha1.RotationList) error {
 		for _, n := range p.Nodes {
 			names, renewed = append(names, n.Node), renewed+n.Renewed
 		}
-		rows = append(rows, []string{p.ID, second(p.StartTime), lasted(p), scopeWords(p), some(names), count(renewed, "certificate"), standingWord(p.Result), p.Continue})
+		rows = append(rows, []string{p.ID, second(p.StartTime), rotationTook(p), scopeWords(p), some(names), count(renewed, "certificate"), standingWord(p.Result), p.Continue})
 	}
 	if len(rows) == 0 {
 		fmt.Fprintln(w, "No rotation is recorded in the journals of the scanned nodes.")
@@ -62,14 +62,14 @@ func printHistory(w io.Writer, f format, h v1alpha1.RotationHistory, command str
 		}
 		return nil
 	}
-	fmt.Fprintln(w, clean(fmt.Sprintf("Rotation %s: %s, from %s: %s, after %s", h.ID, scopeWords(h.PastRotation), second(h.StartTime), standingWord(h.Result), lasted(h.PastRotation))))
+	fmt.Fprintln(w, clean(fmt.Sprintf("Rotation %s: %s, from %s: %s, after %s", h.ID, scopeWords(h.PastRotation), second(h.StartTime), standingWord(h.Result), rotationTook(h.PastRotation))))
 	rows := make([][]string, 0, len(h.Records))
 	for _, r := range h.Records {
 		word := recordWord(nodeapi.Kind(r.Kind))
 		if r.Unverified {
 			word = strings.ToUpper(unverifiedWord(r.Kind))
 		}
-		rows = append(rows, []string{r.Node, r.Time.Format("15:04:05.000"), word, string(r.Service), details(r, f)})
+		rows = append(rows, []string{r.Node, r.Time.Format("15:04:05.000"), word, string(r.Service), recordDetails(r, f)})
 	}
 	if err := printTable(w, f, recordColumns, rows); err != nil {
 		return err
@@ -102,8 +102,8 @@ func recordWord(k nodeapi.Kind) string {
 	return string(k)
 }
 
-// details is the content of a record besides its kind; fingerprints only in the wide format.
-func details(r v1alpha1.RotationRecord, f format) string {
+// recordDetails is the content of a record besides its kind; fingerprints only in the wide format.
+func recordDetails(r v1alpha1.RotationRecord, f format) string {
 	var parts []string
 	if len(r.Services) > 0 {
 		parts = append(parts, joinServices(r.Services, ", "))

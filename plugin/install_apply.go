@@ -84,8 +84,8 @@ func (i *installer) applyStage(ctx context.Context, stage manifests.Stage, objec
 	return applied, nil
 }
 
-// apply applies one object and returns whether it was created or changed. It overrides the fields that others
-// have changed, and refuses an object that is not labelled as ours.
+// apply applies one object and returns whether it was created or changed. It overrides the
+// fields that others have changed, and refuses an object that is not labelled as ours.
 func (o *objects) apply(ctx context.Context, kind manifests.Kind, object *unstructured.Unstructured, dry bool) (result *unstructured.Unstructured, did string, err error) {
 	resource := o.resource(kind.GroupVersionResource, object.GetNamespace())
 	before, err := resource.Get(ctx, object.GetName(), metav1.GetOptions{})
@@ -94,7 +94,7 @@ func (o *objects) apply(ctx context.Context, kind manifests.Kind, object *unstru
 		before = nil
 	case err != nil:
 		return nil, "", fmt.Errorf("read %s: %w", objectName(object), err)
-	case !ours(before):
+	case !isOurs(before):
 		return nil, "", fmt.Errorf("%s exists without the label %s=%s\nhint: remove or rename it, or label it to have it replaced",
 			objectName(object), kube.LabelManagedBy, manifests.ManagedBy)
 	}
@@ -154,7 +154,7 @@ func letRecreate(ctx context.Context, resource dynamic.ResourceInterface, before
 	return object, nil
 }
 
-func ours(object *unstructured.Unstructured) bool {
+func isOurs(object *unstructured.Unstructured) bool {
 	return object.GetLabels()[kube.LabelManagedBy] == manifests.ManagedBy
 }
 

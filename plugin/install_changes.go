@@ -81,11 +81,11 @@ func (i *installer) changedSettings() []string {
 	change("--cluster-name", old.ClusterName, now.ClusterName)
 	change("--priority-class", old.PriorityClass, now.PriorityClass)
 	change("--toleration", tolerationWords(old.Tolerations), tolerationWords(now.Tolerations))
-	change("--label", pairs(old.Labels), pairs(now.Labels))
-	change("--watcher-requests", pairs(old.WatcherRequests), pairs(now.WatcherRequests))
-	change("--watcher-limits", pairs(old.WatcherLimits), pairs(now.WatcherLimits))
-	change("--agent-requests", pairs(old.AgentRequests), pairs(now.AgentRequests))
-	change("--agent-limits", pairs(old.AgentLimits), pairs(now.AgentLimits))
+	change("--label", pairsText(old.Labels), pairsText(now.Labels))
+	change("--watcher-requests", pairsText(old.WatcherRequests), pairsText(now.WatcherRequests))
+	change("--watcher-limits", pairsText(old.WatcherLimits), pairsText(now.WatcherLimits))
+	change("--agent-requests", pairsText(old.AgentRequests), pairsText(now.AgentRequests))
+	change("--agent-limits", pairsText(old.AgentLimits), pairsText(now.AgentLimits))
 	return out
 }
 

@@ -22,14 +22,14 @@ var neverShown = []string{"/dev", "/proc", "/run", "/sys", "/var/run"}
 
 // validPlaces checks the directories that agents are to read.
 func validPlaces(s manifests.Settings) error {
-	if s.KubeletRootDir != "" && (!validDirectory(s.KubeletRootDir) || touches(s.KubeletRootDir, neverShown)) {
+	if s.KubeletRootDir != "" && (!validDirectory(s.KubeletRootDir) || overlapsAny(s.KubeletRootDir, neverShown)) {
 		return fmt.Errorf("--kubelet-root-dir %q: want the --root-dir of the kubelet, such as /data/kubelet", s.KubeletRootDir)
 	}
 	for _, dir := range s.AgentDirectories {
 		switch {
 		case !validDirectory(dir):
 			return fmt.Errorf("--agent-directory %q: want a directory of the nodes, such as /srv", dir)
-		case touches(dir, neverShown):
+		case overlapsAny(dir, neverShown):
 			return fmt.Errorf("--agent-directory %s holds sockets or devices, by which an agent could become root on its node\nhint: name only directories that hold certificates", dir)
 		}
 		for _, shown := range manifests.AgentDirectories {
@@ -46,8 +46,8 @@ func validPlaces(s manifests.Settings) error {
 	return nil
 }
 
-// touches reports whether a directory is, lies in, or holds one of others.
-func touches(dir string, others []string) bool {
+// overlapsAny reports whether a directory is, lies in, or holds one of others.
+func overlapsAny(dir string, others []string) bool {
 	for _, o := range others {
 		if manifests.Within(dir, o) || manifests.Within(o, dir) {
 			return true
@@ -56,8 +56,8 @@ func touches(dir string, others []string) bool {
 	return false
 }
 
-// directories are the values of a flag that names some, without slashes at their ends.
-func directories(values []string) []string {
+// cleanDirectories are the values of a flag that names some, without slashes at their ends.
+func cleanDirectories(values []string) []string {
 	var out []string
 	for _, v := range trimmed(values) {
 		if v != "/" {

@@ -15,7 +15,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
 
-// podFlags are flags for the pods of watcher and agents, and the values that complete derives from them.
+// podFlags are flags for the pods of watcher and agents, and the values that complete derives
+// from them.
 type podFlags struct {
 	manifests.Pods
 	tolerations []string
@@ -62,7 +63,7 @@ func (f *pairsFlag) String() string {
 	if f.to == nil {
 		return ""
 	}
-	return pairs(*f.to)
+	return pairsText(*f.to)
 }
 
 // Type names the value in the usage text.
@@ -161,8 +162,8 @@ func tolerationWords(tolerations []corev1.Toleration) string {
 	return strings.Join(out, ",")
 }
 
-// pairs are the values of a flag as it takes them.
-func pairs(values map[string]string) string {
+// pairsText are the values of a flag as it takes them.
+func pairsText(values map[string]string) string {
 	var out []string
 	for _, key := range slices.Sorted(maps.Keys(values)) {
 		out = append(out, key+"="+values[key])

@@ -30,7 +30,7 @@ func (i *installer) respectPolicy(ctx context.Context, objects []*unstructured.U
 		return objects, nil
 	}
 	i.warnings = append(i.warnings, fmt.Sprintf("RotationPolicy %s is kept; --policy FILE replaces it.", v1alpha1.RotationPolicyName))
-	return without(objects, rotationpolicy.Kind), nil
+	return withoutKind(objects, rotationpolicy.Kind), nil
 }
 
 // notDefined is the result of a dry run for the RotationPolicy where its kind is new.

@@ -64,7 +64,7 @@ func (i *installer) refuseOlder() error {
 	}
 	installed := i.found.versions()
 	for _, theirs := range []string{installed.Watcher, installed.Agents} {
-		if older(version.Version, theirs) {
+		if isOlder(version.Version, theirs) {
 			return fmt.Errorf("%s is installed, and this plugin is %s\nhint: kubectl krew upgrade rotate-certs; --force installs the older version and drops settings that it does not have", theirs, version.Version)
 		}
 	}
@@ -79,7 +79,7 @@ func (i *installer) settle(ctx context.Context) error {
 	}
 	kept := i.before
 	if i.found != nil {
-		kept.Image, kept.WatcherImage = upgraded(kept.Image, i.found.agents), upgraded(kept.WatcherImage, i.found.agents)
+		kept.Image, kept.WatcherImage = upgradedImage(kept.Image, i.found.agents), upgradedImage(kept.WatcherImage, i.found.agents)
 	}
 	if i.settings, err = i.merged(kept); err != nil {
 		return err
@@ -259,9 +259,9 @@ func (i *installer) respectNamespace(ctx context.Context, objects []*unstructure
 	if there.Labels[podSecurity] == "" {
 		i.warnings = append(i.warnings, fmt.Sprintf("If the cluster enforces a Pod Security Standard by default: kubectl label namespace %s %s=privileged", i.namespace(), podSecurity))
 	}
-	return without(objects, "Namespace"), nil
+	return withoutKind(objects, "Namespace"), nil
 }
 
-func without(objects []*unstructured.Unstructured, kind string) []*unstructured.Unstructured {
+func withoutKind(objects []*unstructured.Unstructured, kind string) []*unstructured.Unstructured {
 	return slices.DeleteFunc(objects, func(u *unstructured.Unstructured) bool { return u.GetKind() == kind })
 }

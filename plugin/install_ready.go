@@ -19,7 +19,7 @@ import (
 )
 
 // checksUntilHopeless is how many checks in a row must find a problem that does not pass
-// without intervention before the wait ends.
+// withoutKind intervention before the wait ends.
 const checksUntilHopeless = 10
 
 // errTooLong ends a wait.
@@ -203,7 +203,7 @@ func (w *waiting) troubles(ctx context.Context, component string) error {
 		w.hopeless = 0
 	}
 	if w.hopeless >= checksUntilHopeless {
-		return errors.New(strings.Join(together(stuck), "\n"))
+		return errors.New(strings.Join(groupProblems(stuck), "\n"))
 	}
 	return nil
 }
@@ -218,8 +218,8 @@ func sameTrouble(reason string) string {
 	return reason
 }
 
-// together lists the problems of pods, each once with its nodes.
-func together(stuck []kube.PodError) []string {
+// groupProblems lists the problems of pods, each once with its nodes.
+func groupProblems(stuck []kube.PodError) []string {
 	var order []string
 	nodes, said := map[string][]string{}, map[string]kube.PodError{}
 	for _, e := range stuck {

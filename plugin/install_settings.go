@@ -103,9 +103,9 @@ func (o *objects) settings(ctx context.Context, found *installation) (manifests.
 		}
 		if kept {
 			s.NotifyOnly = s.NotifyOnly || found.notifyOnly()
-			s.Image, _ = images(found.agents.Spec.Template.Spec)
+			s.Image, _ = podImages(found.agents.Spec.Template.Spec)
 			if found.watcher != nil {
-				s.WatcherImage, _ = images(found.watcher.Spec.Template.Spec)
+				s.WatcherImage, _ = podImages(found.watcher.Spec.Template.Spec)
 			}
 			return s, nil
 		}
@@ -117,14 +117,14 @@ func (o *objects) settings(ctx context.Context, found *installation) (manifests.
 func (o *objects) evident(ctx context.Context, found *installation) (manifests.Settings, error) {
 	s := manifests.Settings{WithoutWatcher: found.watcher == nil}
 	if found.agents != nil {
-		s.Image, s.ImagePullSecret = images(found.agents.Spec.Template.Spec)
+		s.Image, s.ImagePullSecret = podImages(found.agents.Spec.Template.Spec)
 		s.KubeletRootDir, s.AgentDirectories = agentPlaces(found.agents)
 	}
 	if found.watcher == nil {
 		return s, nil
 	}
 	pod := found.watcher.Spec.Template.Spec
-	s.WatcherImage, s.ImagePullSecret = images(pod)
+	s.WatcherImage, s.ImagePullSecret = podImages(pod)
 	for _, image := range nodeImages(pod) {
 		s.Image = image
 	}
@@ -133,11 +133,11 @@ func (o *objects) evident(ctx context.Context, found *installation) (manifests.S
 	}
 	s.NotifyOnly = found.notifyOnly()
 	s.NoCertificateMetrics = hasArgument(found.watcher, "--certificate-metrics=false")
-	s.NATSURLs = arguments(pod, "--nats-url=")
-	for _, n := range arguments(pod, "--nats-replicas=") {
+	s.NATSURLs = argumentsWith(pod, "--nats-url=")
+	for _, n := range argumentsWith(pod, "--nats-replicas=") {
 		s.NATSReplicas, _ = strconv.Atoi(n) // the watcher refuses anything but a number
 	}
-	for _, name := range arguments(pod, "--nats-domain=") {
+	for _, name := range argumentsWith(pod, "--nats-domain=") {
 		s.NATSDomain = name
 	}
 	claim := ""
@@ -170,7 +170,7 @@ func (o *objects) classOf(ctx context.Context, namespace, name string) (class st
 	return class, true, nil
 }
 
-func images(pod corev1.PodSpec) (image, pullSecret string) {
+func podImages(pod corev1.PodSpec) (image, pullSecret string) {
 	if len(pod.Containers) > 0 {
 		image = pod.Containers[0].Image
 	}
@@ -191,11 +191,11 @@ func nodeImages(pod corev1.PodSpec) []string {
 		}
 	}
 	// Watchers of earlier versions have it as an argument.
-	return append(out, slices.DeleteFunc(arguments(pod, "--image="), func(image string) bool { return strings.HasPrefix(image, "$(") })...)
+	return append(out, slices.DeleteFunc(argumentsWith(pod, "--image="), func(image string) bool { return strings.HasPrefix(image, "$(") })...)
 }
 
-// arguments are the values of a pod's arguments that begin with a prefix.
-func arguments(pod corev1.PodSpec, prefix string) []string {
+// argumentsWith are the values of a pod's arguments that begin with a prefix.
+func argumentsWith(pod corev1.PodSpec, prefix string) []string {
 	var out []string
 	for _, c := range pod.Containers {
 		for _, a := range c.Args {
@@ -207,9 +207,9 @@ func arguments(pod corev1.PodSpec, prefix string) []string {
 	return out
 }
 
-// upgraded replaces the tag of the installed version by that of this version, in the same
+// upgradedImage replaces the tag of the installed version by that of this version, in the same
 // registry. Another tag, or a digest, stays.
-func upgraded(image string, agents *appsv1.DaemonSet) string {
+func upgradedImage(image string, agents *appsv1.DaemonSet) string {
 	at := strings.LastIndex(image, ":")
 	if agents == nil || at < 0 || strings.Contains(image, "@") || kube.LabelValue(image[at+1:]) != agents.Labels[kube.LabelVersion] {
 		return image

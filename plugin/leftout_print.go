@@ -37,13 +37,14 @@ func printLeftOut(w io.Writer, items []v1alpha1.LeftOut) {
 	}
 }
 
-// notDone summarizes the items that a rotation left out or did not inspect; empty where that is nothing.
+// notDone summarizes the items that a rotation left out or did not inspect; empty where that
+// is nothing.
 func notDone(r *v1alpha1.RotationReport) string {
 	text := ""
 	if n := len(r.LeftOut); n > 0 {
 		text = fmt.Sprintf("%s left out", wasWere(n, "certificate"))
 	}
-	if n := gaps(r.NotInspected); n > 0 {
+	if n := countGaps(r.NotInspected); n > 0 {
 		if text != "" {
 			text += ", "
 		}

@@ -52,16 +52,16 @@ func certificateList(nodes []inventory.Node, missing []plan.Exclusion, o listOpt
 			list.Items = append(list.Items, item)
 			issuers[c.Facts.Issuer] = true
 		}
-		list.Findings = append(list.Findings, findings(n, o)...)
-		list.Unused = append(list.Unused, unused(n, o)...)
+		list.Findings = append(list.Findings, nodeFindings(n, o)...)
+		list.Unused = append(list.Unused, unusedCertificates(n, o)...)
 		for _, x := range n.NotInspected {
 			missing = append(missing, plan.Exclusion{Node: n.Name, NotInspected: x})
 		}
 	}
 	slices.SortStableFunc(list.Items, func(a, b v1alpha1.Certificate) int {
-		return cmp.Or(strings.Compare(a.Node, b.Node), place(a.Service)-place(b.Service))
+		return cmp.Or(strings.Compare(a.Node, b.Node), serviceRank(a.Service)-serviceRank(b.Service))
 	})
-	for _, a := range authorities(nodes, o) {
+	for _, a := range listAuthorities(nodes, o) {
 		if len(o.services) == 0 || issuers[a.Subject] {
 			list.Authorities = append(list.Authorities, a)
 		}
@@ -70,8 +70,8 @@ func certificateList(nodes []inventory.Node, missing []plan.Exclusion, o listOpt
 	return list
 }
 
-// findings are those of the scan, and those that need the Node object, such as its addresses.
-func findings(n inventory.Node, o listOptions) []v1alpha1.Finding {
+// nodeFindings are those of the scan, and those that need the Node object, such as its addresses.
+func nodeFindings(n inventory.Node, o listOptions) []v1alpha1.Finding {
 	found := n.Findings
 	for _, m := range o.members {
 		if m.Name == n.Name {
@@ -87,9 +87,9 @@ func findings(n inventory.Node, o listOptions) []v1alpha1.Finding {
 	return out
 }
 
-// unused are the certificates of a node that no component uses. They belong to no
+// unusedCertificates are the certificates of a node that no component uses. They belong to no
 // service, so they are listed where all services are.
-func unused(n inventory.Node, o listOptions) []v1alpha1.UnusedCertificate {
+func unusedCertificates(n inventory.Node, o listOptions) []v1alpha1.UnusedCertificate {
 	if len(o.services) > 0 {
 		return nil
 	}
@@ -151,9 +151,9 @@ func served(c inventory.Certificate) *v1alpha1.Served {
 	return &v1alpha1.Served{Address: best.Address, FingerprintSHA256: best.FingerprintSHA256, NotAfter: best.NotAfter, Error: best.Error}
 }
 
-// authorities lists each CA once, by its fingerprint, with the nodes that have it and those
+// listAuthorities lists each CA once, by its fingerprint, with the nodes that have it and those
 // that have its key.
-func authorities(nodes []inventory.Node, o listOptions) []v1alpha1.Authority {
+func listAuthorities(nodes []inventory.Node, o listOptions) []v1alpha1.Authority {
 	var out []v1alpha1.Authority
 	index := map[string]int{}
 	for _, n := range nodes {
@@ -218,5 +218,5 @@ func noAPIServer(nodes []inventory.Node, missing []plan.Exclusion, o listOptions
 	return "no node of this cluster runs an API server: its control plane is managed elsewhere, and so are its certificates"
 }
 
-// place is a service's position in lists.
-func place(s certs.Service) int { return slices.Index(certs.Services(), s) }
+// serviceRank is a service's position in lists.
+func serviceRank(s certs.Service) int { return slices.Index(certs.Services(), s) }

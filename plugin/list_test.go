@@ -59,7 +59,7 @@ func TestCheckOutput(t *testing.T) {
 		}
 		require.NoError(t, printList(&out, f, shown, noon))
 		if f == formatTable {
-			for _, h := range append(hints(list, noon), verdict(list, displayName, nil, noon)) {
+			for _, h := range append(checkHints(list, noon), checkVerdict(list, displayName, nil, noon)) {
 				out.WriteString(h + "\n")
 			}
 		}
@@ -200,23 +200,23 @@ func TestMissingControlPlaneIsExplained(t *testing.T) {
 func TestVerdictSaysWhatToDoNext(t *testing.T) {
 	well := v1alpha1.CertificateList{Items: []v1alpha1.Certificate{
 		{Node: "cp1", Name: "apiserver", Status: certs.OK, Facts: facts("a", "b", 300*day)}, {Node: "w1", Name: "kubelet-client", Status: certs.OK, Facts: facts("a", "b", 200*day)}}}
-	assert.Equal(t, "All 2 certificates are OK. The next one expires in 200d (kubelet-client on w1, 2027-06-12 12:00 UTC).", verdict(well, displayName, nil, noon))
+	assert.Equal(t, "All 2 certificates are OK. The next one expires in 200d (kubelet-client on w1, 2027-06-12 12:00 UTC).", checkVerdict(well, displayName, nil, noon))
 	assert.False(t, needsAttention(well))
 
 	notReady := well
 	notReady.NotInspected = []v1alpha1.NotInspected{{Node: "w7", Reason: "NotReady"}}
-	assert.Contains(t, verdict(notReady, displayName, nil, noon), "1 item was not inspected: see above.")
+	assert.Contains(t, checkVerdict(notReady, displayName, nil, noon), "1 item was not inspected: see above.")
 	assert.True(t, needsAttention(notReady), "a node that was not inspected needs attention")
 
 	assert.Equal(t, "4 of 12 certificates need attention. 1 cannot be renewed here: -o wide says why. 2 items were not inspected: see above. "+
 		"Next: kubectl rotate-certs --context lab --service etcd,kubelet,kube-apiserver --node cp1,w1",
-		verdict(listOf(listOptions{}), displayName+" --context lab", []string{"cp1", "w1"}, noon), "admin cannot be rotated, so it is not proposed")
+		checkVerdict(listOf(listOptions{}), displayName+" --context lab", []string{"cp1", "w1"}, noon), "admin cannot be rotated, so it is not proposed")
 
 	old := well
 	old.Authorities = []v1alpha1.Authority{{Name: "kubernetes", Status: certs.Expiring, Facts: facts("kubernetes", "kubernetes", 20*day)}}
-	assert.Contains(t, verdict(old, displayName, nil, noon), "1 CA needs attention")
+	assert.Contains(t, checkVerdict(old, displayName, nil, noon), "1 CA needs attention")
 	assert.True(t, needsAttention(old))
-	assert.Contains(t, hints(old, noon)[0], "CA kubernetes expires in 20d")
+	assert.Contains(t, checkHints(old, noon)[0], "CA kubernetes expires in 20d")
 }
 
 // TestOnlyActionableItemsNeedAttention: a cron job fails for nothing else.
@@ -264,14 +264,14 @@ func TestNotRenewableCertificatesAreCounted(t *testing.T) {
 	c.Issuer.Kind, c.Reason = inventory.NoIssuer, "the key of its CA is not here"
 	list := certificateList([]inventory.Node{n}, nil, listOptions{now: noon})
 	assert.Equal(t, "the key of its CA is not here", list.Items[3].NotRenewable)
-	assert.Contains(t, verdict(list, displayName, nil, noon), "All 5 certificates are OK.")
-	assert.Contains(t, verdict(list, displayName, nil, noon), " 1 cannot be renewed here: -o wide says why.")
-	assert.Empty(t, hints(list, noon))
+	assert.Contains(t, checkVerdict(list, displayName, nil, noon), "All 5 certificates are OK.")
+	assert.Contains(t, checkVerdict(list, displayName, nil, noon), " 1 cannot be renewed here: -o wide says why.")
+	assert.Empty(t, checkHints(list, noon))
 
 	list = certificateList([]inventory.Node{n}, nil, listOptions{now: noon, within: 310 * day, services: []certs.Service{certs.KubeAPIServer}})
-	assert.Contains(t, hints(list, noon), "cp1: apiserver-etcd-client /etc/kubernetes/pki/apiserver-etcd-client.crt expires in 300d, and cannot be renewed here: the key of its CA is not here.")
+	assert.Contains(t, checkHints(list, noon), "cp1: apiserver-etcd-client /etc/kubernetes/pki/apiserver-etcd-client.crt expires in 300d, and cannot be renewed here: the key of its CA is not here.")
 	list.Items = list.Items[1:]
-	assert.NotContains(t, verdict(list, displayName, nil, noon), "Next:", "a rotation would not help")
+	assert.NotContains(t, checkVerdict(list, displayName, nil, noon), "Next:", "a rotation would not help")
 }
 
 func TestHintsAreBounded(t *testing.T) {
@@ -279,14 +279,14 @@ func TestHintsAreBounded(t *testing.T) {
 	for range 40 {
 		list.Items = append(list.Items, v1alpha1.Certificate{Node: "w", Status: certs.Invalid, Reason: "no key"})
 	}
-	got := hints(list, noon)
+	got := checkHints(list, noon)
 	require.Len(t, got, maxHints+1)
 	assert.Equal(t, "and 28 more: -o wide has every reason.", got[maxHints])
 }
 
 func TestStatusesAreColouredOnlyAtTheEndOfALine(t *testing.T) {
 	in := "NODE   STATUS\nEXPIRED-node   OK\nw1   EXPIRED\nw2   NOT SERVED\n"
-	assert.Equal(t, "NODE   STATUS\nEXPIRED-node   OK\nw1   \x1b[31mEXPIRED\x1b[0m\nw2   \x1b[33mNOT SERVED\x1b[0m\n", paint(in))
+	assert.Equal(t, "NODE   STATUS\nEXPIRED-node   OK\nw1   \x1b[31mEXPIRED\x1b[0m\nw2   \x1b[33mNOT SERVED\x1b[0m\n", paintStatus(in))
 }
 
 // TestRenewedCANeedsNoAttention: its end counts only where its renewal is missing.

@@ -18,7 +18,7 @@ func managed(t *testing.T, labels, annotations map[string]any) *apiServerFake {
 	t.Helper()
 	s := installed(t)
 	for path, object := range s.objects {
-		if strings.Contains(path, "/customresourcedefinitions/") || !ours(&unstructured.Unstructured{Object: object}) {
+		if strings.Contains(path, "/customresourcedefinitions/") || !isOurs(&unstructured.Unstructured{Object: object}) {
 			continue
 		}
 		metadata := object["metadata"].(map[string]any)
@@ -78,7 +78,7 @@ func TestUninstallOfAnotherNamespace(t *testing.T) {
 func TestUninstallRemovesWhatHelmLeaves(t *testing.T) {
 	s := installed(t)
 	for path, object := range s.objects {
-		if !strings.Contains(path, "/customresourcedefinitions/") && !strings.HasPrefix(path, "/apis/rotate-certs.io/") && ours(&unstructured.Unstructured{Object: object}) {
+		if !strings.Contains(path, "/customresourcedefinitions/") && !strings.HasPrefix(path, "/apis/rotate-certs.io/") && isOurs(&unstructured.Unstructured{Object: object}) {
 			s.remove(path)
 		}
 	}
@@ -88,6 +88,6 @@ func TestUninstallRemovesWhatHelmLeaves(t *testing.T) {
 }
 
 func TestSkewOfAManagedInstallation(t *testing.T) {
-	said := skew("v1.2.0", &installedVersions{Agents: "v1.1.0", ManagedBy: "the Helm release \"certs\""}, displayName)
+	said := versionSkew("v1.2.0", &installedVersions{Agents: "v1.1.0", ManagedBy: "the Helm release \"certs\""}, displayName)
 	assert.Equal(t, `The installation is older than this plugin. It is updated by the Helm release "certs"`, said)
 }

@@ -79,7 +79,7 @@ func (o *reader) recorded(ctx context.Context, c *cluster, chosen fleet.Selectio
 			}
 		}
 	}
-	return o.past(nodes), exclusions(missing), nil
+	return o.past(nodes), excludedItems(missing), nil
 }
 
 func (o *reader) past(nodes []inventory.Node) []v1alpha1.PastRotation {
@@ -106,7 +106,7 @@ func pastRotation(p plan.Past, command string) v1alpha1.PastRotation {
 	return out
 }
 
-func exclusions(missing []plan.Exclusion) []v1alpha1.NotInspected {
+func excludedItems(missing []plan.Exclusion) []v1alpha1.NotInspected {
 	out := []v1alpha1.NotInspected{}
 	for _, x := range missing {
 		out = append(out, v1alpha1.NotInspected{Node: x.Node, Service: x.Service, Path: x.Path, Reason: x.Reason, Informational: x.Informational})
@@ -183,8 +183,8 @@ func unverifiedWord(state string) string {
 	return "rolled back, NOT VERIFIED YET"
 }
 
-// lasted is how long a rotation took; nothing where no record says so.
-func lasted(p v1alpha1.PastRotation) string {
+// rotationTook is how long a rotation took; nothing where no record says so.
+func rotationTook(p v1alpha1.PastRotation) string {
 	if d := p.LastTime.Sub(p.StartTime); !p.LastTime.IsZero() && d >= 0 {
 		return took(d)
 	}

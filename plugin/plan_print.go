@@ -67,7 +67,7 @@ func planRows(p v1alpha1.RotationPlan) [][]string {
 		}
 		switch {
 		case len(renews) > 0:
-		case !renewable(s):
+		case !hasCertificate(s):
 			continue // listed below the table
 		default:
 			renews = append(renews, "(done before)")
@@ -103,8 +103,8 @@ func planWideRows(p v1alpha1.RotationPlan) [][]string {
 	return rows
 }
 
-// renewable says that a step has a service with a certificate.
-func renewable(s v1alpha1.PlanStep) bool {
+// hasCertificate says that a step has a service with a certificate.
+func hasCertificate(s v1alpha1.PlanStep) bool {
 	return slices.ContainsFunc(s.Services, func(s v1alpha1.PlanService) bool { return !s.NoCertificate })
 }
 

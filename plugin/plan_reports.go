@@ -30,8 +30,9 @@ func (a *app) storedReports(ctx context.Context, c connection) ([]v1alpha1.NodeC
 	return out, err
 }
 
-// runFromReports prints which certificates would be renewed, by the agents' reports. It only reads objects
-// of the API and creates none, not even the reviews by which permissions are checked.
+// runFromReports prints which certificates would be renewed, by the agents' reports. It only
+// reads objects of the API and creates none, not even the reviews by which permissions are
+// checked.
 func (o *rotateOptions) runFromReports(ctx context.Context) error {
 	c, err := o.dial(o.conn)
 	if err != nil {
@@ -55,7 +56,7 @@ func (o *rotateOptions) runFromReports(ctx context.Context) error {
 		return fmt.Errorf("plan without a scan: no node in scope has a fresh NodeCertificateReport\nhint: %s scans the nodes through read-only pods", scan)
 	}
 	document := o.reportedPlan(fresh, all)
-	document.NotInspected = append(document.NotInspected, exclusions(append(chosen.Excluded, missing...))...)
+	document.NotInspected = append(document.NotInspected, excludedItems(append(chosen.Excluded, missing...))...)
 	document.Effects = reportedEffects(fresh, o.request.Restart, scan)
 	if o.format == formatTable || o.format == formatWide {
 		fmt.Fprintf(o.Out, "Planned without a scan: %s. The CA stays. Workloads are not touched.\n", requestScope(o.request))
@@ -75,7 +76,7 @@ func freshReports(reports []v1alpha1.NodeCertificateReport, nodes []string, now 
 			missing = append(missing, plan.Exclusion{Node: name, NotInspected: inventory.NotInspected{Reason: "it has no NodeCertificateReport"}})
 			continue
 		}
-		if reason := staleness(reports[at], now); reason != "" {
+		if reason := staleReason(reports[at], now); reason != "" {
 			missing = append(missing, plan.Exclusion{Node: name, NotInspected: inventory.NotInspected{Reason: reason}})
 			continue
 		}
@@ -84,8 +85,8 @@ func freshReports(reports []v1alpha1.NodeCertificateReport, nodes []string, now 
 	return fresh, missing
 }
 
-// staleness says why a report is not used; empty: it is.
-func staleness(r v1alpha1.NodeCertificateReport, now time.Time) string {
+// staleReason says why a report is not used; empty: it is.
+func staleReason(r v1alpha1.NodeCertificateReport, now time.Time) string {
 	if meta.IsStatusConditionFalse(r.Status.Conditions, v1alpha1.ConditionAccepted) {
 		return "the watcher does not accept its report"
 	}

@@ -17,8 +17,8 @@ func rotationPlan(p plan.Plan, nodes []inventory.Node, req plan.Request, unfinis
 	out := v1alpha1.RotationPlan{
 		APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.RotationPlanKind,
 		Services: req.Services, Restart: req.Restart.APIName(), ValiditySeconds: int64(req.Validity / time.Second),
-		Steps: []v1alpha1.PlanStep{}, LeftOut: fleet.LeftOut(p), NotInspected: exclusions(p.NotInspected),
-		Effects: effects(p, nodes, req.Restart, now),
+		Steps: []v1alpha1.PlanStep{}, LeftOut: fleet.LeftOut(p), NotInspected: excludedItems(p.NotInspected),
+		Effects: planEffects(p, nodes, req.Restart, now),
 	}
 	if unfinished != nil {
 		out.Continues = unfinished.ID

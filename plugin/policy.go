@@ -198,7 +198,7 @@ func (o *policyCheckOptions) foresee(ctx context.Context, report *v1alpha1.Polic
 	for i := range nodes {
 		n := renewalNode(&nodes[i], all)
 		for _, p := range renewal.Outlook(o.when, &o.policy, &n) {
-			report.Items = append(report.Items, prospect(p, o.when))
+			report.Items = append(report.Items, policyProspect(p, o.when))
 		}
 		for _, x := range nodes[i].NotInspected {
 			missing = append(missing, plan.Exclusion{Node: nodes[i].Name, NotInspected: x})

@@ -155,8 +155,8 @@ func freezeWords(f renewal.Freeze, now time.Time) string {
 	return text
 }
 
-// prospect converts a prospect for printing.
-func prospect(p renewal.Prospect, now time.Time) v1alpha1.PolicyProspect {
+// policyProspect converts a prospect for printing.
+func policyProspect(p renewal.Prospect, now time.Time) v1alpha1.PolicyProspect {
 	out := v1alpha1.PolicyProspect{
 		Node: p.Node, Service: p.Service, Name: p.Name, Path: p.Path, FingerprintSHA256: p.Fingerprint, NotAfter: p.NotAfter.UTC(),
 		Rule: p.Rule, Due: p.Due.UTC(), Reason: string(p.Why), Message: p.Text,

@@ -175,7 +175,7 @@ func (p *progress) draw() {
 	var lines []string
 	for i, n := range names {
 		if i == maxLive-1 && len(names) > maxLive {
-			lines = append(lines, cut(fmt.Sprintf("%-*s  and %d more nodes", p.pad, "", len(names)-i), p.width()-1))
+			lines = append(lines, cutLine(fmt.Sprintf("%-*s  and %d more nodes", p.pad, "", len(names)-i), p.width()-1))
 			break
 		}
 		a := p.busy[n]
@@ -183,7 +183,7 @@ func (p *progress) draw() {
 		if elapsed := p.now().Sub(a.since); elapsed >= time.Second {
 			line += "  " + elapsed.Truncate(time.Second).String()
 		}
-		lines = append(lines, cut(line, p.width()-1))
+		lines = append(lines, cutLine(line, p.width()-1))
 	}
 	if slices.Equal(lines, p.drawn) {
 		return
@@ -195,8 +195,8 @@ func (p *progress) draw() {
 	}
 }
 
-// cut shortens a line to a number of columns.
-func cut(line string, width int) string {
+// cutLine shortens a line to a number of columns.
+func cutLine(line string, width int) string {
 	runes := []rune(line)
 	if width < 1 || len(runes) <= width {
 		return line

@@ -65,7 +65,7 @@ func reportRows(r *v1alpha1.RotationReport, f format) [][]string {
 		for i, c := range item.Certificates {
 			row := []string{
 				item.Node, string(item.Service), c.Name, moment(c.Old.NotAfter), nothing,
-				restarted(item), resultWord(item), nothing, c.Old.SerialNumber, c.Old.FingerprintSHA256, c.Path,
+				restartedText(item), resultWord(item), nothing, c.Old.SerialNumber, c.Old.FingerprintSHA256, c.Path,
 			}
 			if c.New != nil {
 				row[4], row[8], row[9] = moment(c.New.NotAfter), c.New.SerialNumber, c.New.FingerprintSHA256
@@ -75,14 +75,14 @@ func reportRows(r *v1alpha1.RotationReport, f format) [][]string {
 		}
 		if len(item.Certificates) == 0 && item.Result != v1alpha1.NoCertificate {
 			rows = append(rows, []string{item.Node, string(item.Service), nothing, nothing, nothing,
-				restarted(item), resultWord(item), verifiedBy(item, -1, f), "", "", ""})
+				restartedText(item), resultWord(item), verifiedBy(item, -1, f), "", "", ""})
 		}
 	}
 	return rows
 }
 
-// restarted says whether the component was restarted, and how long it was unavailable.
-func restarted(item v1alpha1.RotationItem) string {
+// restartedText says whether the component was restarted, and how long it was unavailable.
+func restartedText(item v1alpha1.RotationItem) string {
 	switch {
 	case !item.Restarted:
 		return "no"

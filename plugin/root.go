@@ -56,10 +56,10 @@ Services: ` + joinServices(certs.Services(), ", ") + `.
 	cmd.SetOut(a.Out)
 	cmd.SetErr(a.ErrOut)
 	cmd.CompletionOptions.DisableDefaultCmd = true
-	cmd.SetUsageFunc(func(c *cobra.Command) error { return usage(c, flags.set) })
+	cmd.SetUsageFunc(func(c *cobra.Command) error { return printUsage(c, flags.set) })
 	cmd.SetHelpFunc(func(c *cobra.Command, _ []string) {
 		fmt.Fprintln(c.OutOrStdout(), strings.TrimSpace(c.Long))
-		_ = usage(c, flags.set) // it writes to a buffer or a terminal
+		_ = printUsage(c, flags.set) // it writes to a buffer or a terminal
 	})
 	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w\nhint: see %s --help", err, c.CommandPath())
@@ -101,8 +101,8 @@ func rootArguments(cmd *cobra.Command, args []string) error {
 	return fmt.Errorf("unknown command %q%s\nhint: the commands are %s", args[0], hint, strings.Join(names, ", "))
 }
 
-// usage lists a command's own flags; those of every command are behind "options".
-func usage(c *cobra.Command, connection *pflag.FlagSet) error {
+// printUsage lists a command's own flags; those of every command are behind "options".
+func printUsage(c *cobra.Command, connection *pflag.FlagSet) error {
 	w := c.OutOrStdout()
 	if c.Example != "" {
 		fmt.Fprintf(w, "\nExamples:\n%s\n", c.Example)

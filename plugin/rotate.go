@@ -23,7 +23,8 @@ const (
 
 var dryRuns = []string{string(dryRunNone), string(dryRunClient), string(dryRunServer)}
 
-// rotateOptions are the flags of a rotation and of plan, and the values that Complete derives from them.
+// rotateOptions are the flags of a rotation and of plan, and the values that Complete derives
+// from them.
 type rotateOptions struct {
 	*app
 	*connectionFlags

@@ -38,7 +38,7 @@ func (o *rotateOptions) Run(ctx context.Context) error {
 		p.Notes = append(p.Notes, copied...)
 	}
 	document := rotationPlan(p.Plan, p.Scanned, o.request, p.Unfinished, o.now())
-	document.Effects = slices.Concat(obstacles(p), document.Effects, p.Notes)
+	document.Effects = slices.Concat(startObstacles(p), document.Effects, p.Notes)
 	if o.force {
 		document.Force, document.Effects = true, append([]string{forceMeans}, document.Effects...)
 	}
@@ -66,8 +66,8 @@ func (o *rotateOptions) asksFirst() bool {
 	return o.interactive || o.all && o.terminal.in && !o.yes
 }
 
-// obstacles are findings that refuse the start of the rotation, without --force.
-func obstacles(p fleet.Rotation) []string {
+// startObstacles are findings that refuse the start of the rotation, without --force.
+func startObstacles(p fleet.Rotation) []string {
 	found := gate.CheckClocks(p.Scanned)
 	if slices.ContainsFunc(p.Plan.AllSteps(), func(s plan.Step) bool { return s.ControlPlane && !s.IsIdle() }) {
 		found = append(found, gate.CheckCoverage(nil, p.Unscanned, nil)...)
@@ -175,13 +175,13 @@ func (o *rotateOptions) rotate(ctx context.Context, c *cluster, p fleet.Rotation
 	show.end()
 	o.showing(nil)
 	if err == nil && o.format != formatTable && o.format != formatWide { // printed above otherwise
-		report.Notes = append(report.Notes, consumers(p.Plan, p.Scanned)...)
+		report.Notes = append(report.Notes, namedConsumers(p.Plan, p.Scanned)...)
 	}
 	report.Notes = append(report.Notes, p.Notes...)
 	if err == nil {
 		report.Notes = append(report.Notes, keptOthers(otherUses(p.Plan, p.Scanned))...)
 	}
-	if copied := copies(p.Plan, p.Scanned); err == nil && copied != "" {
+	if copied := namedCopies(p.Plan, p.Scanned); err == nil && copied != "" {
 		report.Notes = append(report.Notes, copied)
 	}
 	if old := stillValid(report, o.now()); old != "" {
@@ -200,7 +200,7 @@ func (o *rotateOptions) rotate(ctx context.Context, c *cluster, p fleet.Rotation
 		}
 		return err
 	}
-	done, left := outcome(report, o.now().Sub(began), o.request.Restart), notDone(report)
+	done, left := outcomeText(report, o.now().Sub(began), o.request.Restart), notDone(report)
 	if left != "" {
 		done += ", but " + left + ": see above"
 	}
@@ -218,8 +218,8 @@ func changedNodes(report *v1alpha1.RotationReport) bool {
 	})
 }
 
-// outcome summarizes a rotation that succeeded.
-func outcome(report *v1alpha1.RotationReport, elapsed time.Duration, policy plan.RestartPolicy) string {
+// outcomeText summarizes a rotation that succeeded.
+func outcomeText(report *v1alpha1.RotationReport, elapsed time.Duration, policy plan.RestartPolicy) string {
 	renewed := 0
 	var running []certs.Service // not restarted, so they may use an old certificate
 	for _, item := range report.Items {

@@ -165,7 +165,7 @@ func statusLines(s v1alpha1.RotationStatus, command string, now time.Time) []str
 		shown = []v1alpha1.PastRotation{*s.Last}
 	}
 	for _, p := range shown {
-		lines = append(lines, fmt.Sprintf("%s, %s, from %s: %s, after %s", p.ID, scopeWords(p), second(p.StartTime), standingWord(p.Result), lasted(p)))
+		lines = append(lines, fmt.Sprintf("%s, %s, from %s: %s, after %s", p.ID, scopeWords(p), second(p.StartTime), standingWord(p.Result), rotationTook(p)))
 		for _, words := range nodesInWords(p.Nodes) {
 			lines = append(lines, "  "+words)
 		}

@@ -10,7 +10,8 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 )
 
-// printInstalled prints the state of the watcher and of pending rotations; nothing where none is installed.
+// printInstalled prints the state of the watcher and of pending rotations; nothing where none
+// is installed.
 func printInstalled(w io.Writer, s *v1alpha1.WatcherStatus, command string, _ time.Time) {
 	if s == nil {
 		return

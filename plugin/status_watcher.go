@@ -83,7 +83,7 @@ func (s *survey) notSeen(what string, err error) {
 
 func (s *survey) installation(ctx context.Context, found *installation) {
 	s.status.Namespace = found.namespace
-	s.status.Skew = skew(version.Version, found.versions(), displayName)
+	s.status.Skew = versionSkew(version.Version, found.versions(), displayName)
 	if d := found.agents; d != nil {
 		s.status.Agents = &v1alpha1.ReadyCount{Ready: d.Status.NumberReady, Wanted: d.Status.DesiredNumberScheduled}
 	}

@@ -53,8 +53,8 @@ var colours = map[string]string{
 	"EXPIRED": "31", "INVALID": "31", "NOT YET VALID": "31", "EXPIRING": "33", "NOT SERVED": "33",
 }
 
-// paint colours the status at the end of each line of a table.
-func paint(table string) string {
+// paintStatus colours the status at the end of each line of a table.
+func paintStatus(table string) string {
 	lines := strings.Split(table, "\n")
 	words := make([]string, 0, len(colours))
 	for w := range colours {

@@ -201,7 +201,7 @@ func (r *removal) foreign(ctx context.Context, namespace string) ([]string, erro
 			continue
 		}
 		err := r.api.each(ctx, kind.GroupVersionResource, namespace, "", func(u *unstructured.Unstructured) error {
-			if !ours(u) && len(u.GetOwnerReferences()) == 0 && !madeByKubernetes(u) {
+			if !isOurs(u) && len(u.GetOwnerReferences()) == 0 && !madeByKubernetes(u) {
 				found = append(found, objectName(u))
 			}
 			return nil

@@ -63,7 +63,7 @@ within 5 seconds is no error.`,
 				if info.Installed, err = installedIn(cmd.Context(), flags); err != nil {
 					info.Unknown = err.Error()
 				}
-				info.Skew = skew(info.Version, info.Installed, flags.command())
+				info.Skew = versionSkew(info.Version, info.Installed, flags.command())
 			}
 			switch f := format(output); f {
 			case formatJSON, formatYAML:
@@ -168,27 +168,27 @@ func versionOf(o metav1.Object) string {
 	return "unknown"
 }
 
-// skew says which side is older and how to update it; empty where all are the same, or
+// versionSkew says which side is older and how to update it; empty where all are the same, or
 // nothing is installed. A label has no "+", so build metadata after it is not compared.
-func skew(plugin string, installed *installedVersions, command string) string {
+func versionSkew(plugin string, installed *installedVersions, command string) string {
 	if installed == nil {
 		return ""
 	}
 	for _, theirs := range []string{installed.Watcher, installed.Agents} {
 		switch {
-		case older(theirs, plugin) && installed.ManagedBy != "":
+		case isOlder(theirs, plugin) && installed.ManagedBy != "":
 			return "The installation is older than this plugin. It is updated by " + installed.ManagedBy
-		case older(theirs, plugin):
+		case isOlder(theirs, plugin):
 			return fmt.Sprintf("The installation is older than this plugin. To update it: %s install", command)
-		case older(plugin, theirs):
+		case isOlder(plugin, theirs):
 			return "This plugin is older than the installation. To update it: kubectl krew upgrade rotate-certs"
 		}
 	}
 	return ""
 }
 
-// older reports whether a version is older than another; false where one cannot be parsed.
-func older(a, b string) bool {
+// isOlder reports whether a version is older than another; false where one cannot be parsed.
+func isOlder(a, b string) bool {
 	v, err := utilversion.ParseSemantic(a)
 	w, err2 := utilversion.ParseSemantic(b)
 	return err == nil && err2 == nil && v.LessThan(w)

@@ -30,7 +30,7 @@ func TestSkew(t *testing.T) {
 		"no version in the label": {&installedVersions{Watcher: "unknown"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := skew("v1.2.0", tt.installed, displayName)
+			got := versionSkew("v1.2.0", tt.installed, displayName)
 			if tt.says == "" {
 				assert.Empty(t, got)
 			} else {

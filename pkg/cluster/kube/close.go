@@ -21,14 +21,14 @@ import (
 // deleted, without scan pods. A pod with an ended process that may not be deleted is left.
 func (n *Nodes) Close(ctx context.Context, rotation string) (int, error) {
 	// By now the present connection may lead to an API server that is not ready.
-	client := elsewhere(n.Client, n.Config)
+	client := viaNewConnection(n.Client, n.Config)
 	pods, err := n.list(ctx, client, rotation)
 	if err != nil {
 		return 0, err
 	}
 	removed, err := n.end(ctx, client, pods)
 	if err != nil {
-		return worked(removed), err
+		return countRotationPods(removed), err
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -38,7 +38,7 @@ func (n *Nodes) Close(ctx context.Context, rotation string) (int, error) {
 			delete(n.watches, id)
 		}
 	}
-	return worked(removed), nil
+	return countRotationPods(removed), nil
 }
 
 // list returns the pods of a rotation, or, where it is "", of every rotation and of scans that
@@ -63,7 +63,7 @@ func (n *Nodes) list(ctx context.Context, client kubernetes.Interface, rotation 
 		if err != nil {
 			return nil, fmt.Errorf("list node pods: %w", err)
 		}
-		return slices.DeleteFunc(found, inUse), nil
+		return slices.DeleteFunc(found, mayBeInProgress), nil
 	}
 	return nil, nil
 }
@@ -74,14 +74,14 @@ func listOnce(ctx context.Context, client kubernetes.Interface, namespace string
 		if err == nil {
 			return list.Items, nil
 		}
-		if !transient(err) || pause.wait(ctx) != nil {
+		if !isTransient(err) || pause.wait(ctx) != nil {
 			return nil, err
 		}
 	}
 }
 
-// worked counts the pods that may have changed their node.
-func worked(pods []corev1.Pod) int {
+// countRotationPods counts the pods that may have changed their node.
+func countRotationPods(pods []corev1.Pod) int {
 	n := 0
 	for _, p := range pods {
 		if p.Labels[LabelComponent] == componentRotation {
@@ -154,7 +154,7 @@ func (n *Nodes) remove(ctx context.Context, client kubernetes.Interface, p corev
 		if apierrors.IsForbidden(err) {
 			return false, n.mayNotDelete(ctx, client, p, err)
 		}
-		if !transient(err) || pause.wait(ctx) != nil {
+		if !isTransient(err) || pause.wait(ctx) != nil {
 			return false, fmt.Errorf("delete pod %q: %w", p.Namespace+"/"+p.Name, err)
 		}
 	}
@@ -176,7 +176,7 @@ func (n *Nodes) mayNotDelete(ctx context.Context, client kubernetes.Interface, p
 	at := slices.IndexFunc(now, func(o corev1.Pod) bool { return o.UID == p.UID })
 	switch {
 	// The kubelets of old releases report a pod as failed while its process still ends.
-	case at < 0, ended(&now[at]) && !running(&now[at]):
+	case at < 0, hasEnded(&now[at]) && !isRunning(&now[at]):
 		return nil
 	case p.Namespace == n.Pods.namespace():
 		return fmt.Errorf("delete pod %q: %w", name, refusal)
@@ -194,9 +194,9 @@ const (
 	sayDeletion = 3 * time.Second
 )
 
-// awaitDeleted waits until a pod is deleted. On a NotReady node that cannot be observed. On a worker
-// the wait ends there, since its process affects no other node. On a control-plane node it is
-// an error: while a process may change it, no other node may be touched.
+// awaitDeleted waits until a pod is deleted. On a NotReady node that cannot be observed. On a
+// worker the wait ends there, since its process affects no other node. On a control-plane node
+// it is an error: while a process may change it, no other node may be touched.
 func (n *Nodes) awaitDeleted(ctx context.Context, client kubernetes.Interface, p corev1.Pod) error {
 	ctx, cancel := context.WithTimeout(ctx, deletionTimeout)
 	defer cancel()
@@ -206,7 +206,7 @@ func (n *Nodes) awaitDeleted(ctx context.Context, client kubernetes.Interface, p
 		if apierrors.IsNotFound(err) || (err == nil && there.UID != p.UID) {
 			return nil
 		}
-		node := silent(ctx, client, p.Spec.NodeName)
+		node := notReadyNode(ctx, client, p.Spec.NodeName)
 		switch {
 		case node == nil:
 		case !node.ControlPlane:
@@ -229,8 +229,8 @@ func (n *Nodes) awaitDeleted(ctx context.Context, client kubernetes.Interface, p
 	}
 }
 
-// silent returns a node that is NotReady; nil: it is Ready, or its state cannot be read.
-func silent(ctx context.Context, client kubernetes.Interface, name string) *kubenode.Node {
+// notReadyNode returns a node that is NotReady; nil: it is Ready, or its state cannot be read.
+func notReadyNode(ctx context.Context, client kubernetes.Interface, name string) *kubenode.Node {
 	found, err := client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return nil

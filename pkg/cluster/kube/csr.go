@@ -63,7 +63,7 @@ func (s *Signers) Approve(ctx context.Context, node string, want nodeapi.CSR) er
 func (s *Signers) awaitDecision(ctx context.Context, csr *certificatesv1.CertificateSigningRequest) (*certificatesv1.CertificateSigningRequest, error) {
 	moment, cancel := context.WithTimeout(ctx, approveAfter)
 	defer cancel()
-	latest, err := s.await(moment, csr, decided)
+	latest, err := s.await(moment, csr, isDecided)
 	if err != nil && moment.Err() != nil && ctx.Err() == nil {
 		return latest, nil
 	}
@@ -79,7 +79,7 @@ func (s *Signers) Issue(ctx context.Context, node string, want nodeapi.CSR) ([]b
 	}
 	csr := &certificatesv1.CertificateSigningRequest{
 		ObjectMeta: metav1.ObjectMeta{
-			Name:   "rotate-certs-" + hash(node+want.Signer+want.PEM),
+			Name:   "rotate-certs-" + shortHash(node+want.Signer+want.PEM),
 			Labels: map[string]string{LabelName: appName, LabelManagedBy: appName},
 		},
 		Spec: certificatesv1.CertificateSigningRequestSpec{Request: request, SignerName: want.Signer, Usages: usagesOf(want)},
@@ -128,7 +128,7 @@ func (s *Signers) checkRequest(ctx context.Context, request []byte, signer strin
 			if all, err = ListNodes(ctx, s.Client); err == nil {
 				break
 			}
-			if !transient(err) || pause.wait(ctx) != nil {
+			if !isTransient(err) || pause.wait(ctx) != nil {
 				return err
 			}
 		}
@@ -142,7 +142,7 @@ func (s *Signers) get(ctx context.Context, name string) (*certificatesv1.Certifi
 		if err == nil {
 			return csr, nil
 		}
-		if !transient(err) || pause.wait(ctx) != nil {
+		if !isTransient(err) || pause.wait(ctx) != nil {
 			return nil, fmt.Errorf("read certificate signing request %q: %w", name, err)
 		}
 	}
@@ -162,7 +162,7 @@ func (s *Signers) create(ctx context.Context, csr *certificatesv1.CertificateSig
 				return s.get(ctx, csr.Name)
 			}
 			s.remove(ctx, csr)
-		} else if !transient(err) {
+		} else if !isTransient(err) {
 			return nil, fmt.Errorf("create certificate signing request %q: %w", csr.Name, err)
 		}
 		if pause.wait(ctx) != nil {
@@ -182,7 +182,7 @@ func (s *Signers) remove(ctx context.Context, csr *certificatesv1.CertificateSig
 // approve adds the condition, unless the request was approved or denied in the meantime.
 func (s *Signers) approve(ctx context.Context, csr *certificatesv1.CertificateSigningRequest, why string) error {
 	for pause := (backoff{}); ; {
-		if decided(csr) {
+		if isDecided(csr) {
 			return nil
 		}
 		csr = csr.DeepCopy()
@@ -195,7 +195,7 @@ func (s *Signers) approve(ctx context.Context, csr *certificatesv1.CertificateSi
 		if err == nil {
 			return nil
 		}
-		if (!transient(err) && !apierrors.IsConflict(err)) || pause.wait(ctx) != nil {
+		if (!isTransient(err) && !apierrors.IsConflict(err)) || pause.wait(ctx) != nil {
 			return fmt.Errorf("approve certificate signing request %q: %w", csr.Name, err)
 		}
 		if csr, err = s.get(ctx, csr.Name); err != nil {
@@ -208,12 +208,12 @@ func (s *Signers) approve(ctx context.Context, csr *certificatesv1.CertificateSi
 // manager has ended and its successor waits until the leader's Lease expires.
 func (s *Signers) issued(ctx context.Context, csr *certificatesv1.CertificateSigningRequest) ([]byte, error) {
 	csr, err := s.await(ctx, csr, func(c *certificatesv1.CertificateSigningRequest) bool {
-		return len(c.Status.Certificate) > 0 || rejection(c) != nil
+		return len(c.Status.Certificate) > 0 || requestRejection(c) != nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%w\nhint: is a controller manager running, with the cluster's signing key?", err)
 	}
-	if r := rejection(csr); r != nil {
+	if r := requestRejection(csr); r != nil {
 		return nil, r
 	}
 	return csr.Status.Certificate, nil
@@ -255,15 +255,15 @@ func (s *Signers) await(ctx context.Context, csr *certificatesv1.CertificateSign
 	return latest, nil
 }
 
-// decided reports whether a request was approved, denied or has failed.
-func decided(c *certificatesv1.CertificateSigningRequest) bool {
+// isDecided reports whether a request was approved, denied or has failed.
+func isDecided(c *certificatesv1.CertificateSigningRequest) bool {
 	return slices.ContainsFunc(c.Status.Conditions, func(c certificatesv1.CertificateSigningRequestCondition) bool {
 		return c.Type == certificatesv1.CertificateApproved || c.Type == certificatesv1.CertificateDenied || c.Type == certificatesv1.CertificateFailed
 	})
 }
 
-// rejection is the error of a request that was denied, or that its signer could not sign.
-func rejection(c *certificatesv1.CertificateSigningRequest) error {
+// requestRejection is the error of a request that was denied, or that its signer could not sign.
+func requestRejection(c *certificatesv1.CertificateSigningRequest) error {
 	for _, condition := range c.Status.Conditions {
 		if condition.Type == certificatesv1.CertificateDenied || condition.Type == certificatesv1.CertificateFailed {
 			return fmt.Errorf("certificate signing request %q: %s by its signer or an approver: %s: %s",

@@ -276,7 +276,7 @@ func TestIssueReplacesALeftoverRequest(t *testing.T) {
 		c := newCluster(t, node("w1"))
 		ask := nodeapi.CSR{Signer: clientSigner, PEM: string(request(t)), Usages: []string{"digital signature", "client auth"}}
 		left := csrOf(t, "jane", func(csr *certificatesv1.CertificateSigningRequest) {
-			csr.Name = "rotate-certs-" + hash("w1"+clientSigner+ask.PEM)
+			csr.Name = "rotate-certs-" + shortHash("w1"+clientSigner+ask.PEM)
 		})
 		require.NoError(t, c.Tracker().Add(left))
 		var asked certificatesv1.CertificateSigningRequestSpec

@@ -8,11 +8,11 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// elsewhere returns a client with connections of its own, so that its requests may reach
+// viaNewConnection returns a client with connections of its own, so that its requests may reach
 // another API server: behind a load balancer, all requests of a client share one connection.
 // Some API servers may be unable to reach a kubelet, such as those with an expired
 // client certificate. Without a configuration it returns the given client.
-func elsewhere(client kubernetes.Interface, config *rest.Config) kubernetes.Interface {
+func viaNewConnection(client kubernetes.Interface, config *rest.Config) kubernetes.Interface {
 	if own, ok := client.(*reconnecting); ok && config == nil {
 		config = own.config
 	}

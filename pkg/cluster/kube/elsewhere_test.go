@@ -47,10 +47,10 @@ func TestElsewhereUsesOwnConnections(t *testing.T) {
 	ask(client)
 	ask(client)
 	assert.Equal(t, 1, connections(), "a client keeps to its connection")
-	ask(elsewhere(client, config))
-	ask(elsewhere(client, config))
+	ask(viaNewConnection(client, config))
+	ask(viaNewConnection(client, config))
 	assert.Equal(t, 3, connections())
-	assert.Equal(t, kubernetes.Interface(client), elsewhere(client, nil))
+	assert.Equal(t, kubernetes.Interface(client), viaNewConnection(client, nil))
 }
 
 // One API server's own client certificate has expired: no kubelet answers it, but all

@@ -90,9 +90,9 @@ func (e *CommandError) Error() string {
 	return fmt.Sprintf("%s: %q failed with code %d: %s", e.Node, e.Verb, e.Code, e.Said)
 }
 
-// exited returns the exit code of a command. One that was killed (a kubelet that restarts
+// exitCodeOf returns the exit code of a command. One that was killed (a kubelet that restarts
 // kills the processes that exec has started) counts as a broken connection instead.
-func exited(err error) (code int, ok bool) {
+func exitCodeOf(err error) (code int, ok bool) {
 	var exit utilexec.CodeExitError
 	if errors.As(err, &exit) && exit.Code > 0 && exit.Code < 128 {
 		return exit.Code, true
@@ -178,7 +178,7 @@ func stream(ctx context.Context, run runner, c command, fn func(line []byte) err
 	if err != nil && errors.Is(context.Cause(ctx), errSilent) {
 		return errSilent
 	}
-	if code, ok := exited(err); ok {
+	if code, ok := exitCodeOf(err); ok {
 		return &CommandError{Code: code, Said: lastLine(string(said.kept))}
 	}
 	return err

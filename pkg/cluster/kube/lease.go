@@ -52,7 +52,7 @@ type HeldError struct {
 
 func (e *HeldError) Error() string {
 	return fmt.Sprintf("another rotation holds the lock: %s, since %s, until %s unless renewed",
-		e.Holder, utc(e.Since), utc(e.Until))
+		e.Holder, utcText(e.Since), utcText(e.Until))
 }
 
 // Hint returns the next step for an operator.
@@ -61,7 +61,7 @@ func (e *HeldError) Hint() string {
 		"nodes refuse later orders of the previous holder, whose fencing token is older"
 }
 
-func utc(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
+func utcText(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
 
 // Locker takes the Lease kube-system/rotate-certs.
 //
@@ -112,12 +112,12 @@ func (l *Locker) Acquire(ctx context.Context, rotation string, minToken int64) (
 		switch {
 		case apierrors.IsNotFound(err):
 			lease = nil
-		case err != nil && transient(err) && pause.wait(ctx) == nil:
+		case err != nil && isTransient(err) && pause.wait(ctx) == nil:
 			continue
 		case err != nil:
 			return nil, fmt.Errorf("read lease %q: %w", LeaseNamespace+"/"+LeaseName, err)
 		}
-		if written(lease, tried) {
+		if wasWritten(lease, tried) {
 			return l.hold(holder, int64(*lease.Spec.LeaseTransitions)), nil
 		}
 		if err := l.free(ctx, lease); err != nil {
@@ -132,7 +132,7 @@ func (l *Locker) Acquire(ctx context.Context, rotation string, minToken int64) (
 		switch {
 		case err == nil:
 			return l.hold(holder, token), nil
-		case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), transient(err):
+		case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), isTransient(err):
 			// Another process wrote it, or the response got lost: read it again.
 			if waited := pause.wait(ctx); waited != nil {
 				return nil, fmt.Errorf("take lease %q: %w (last answer: %w)", LeaseNamespace+"/"+LeaseName, waited, err)
@@ -158,7 +158,7 @@ func (l *Locker) Held(ctx context.Context) error {
 
 // heldByOther returns the holder of the Lease; nil: it is free, or may be taken over at once.
 func (l *Locker) heldByOther(lease *coordinationv1.Lease) *HeldError {
-	held := holding(lease)
+	held := holderOf(lease)
 	if held == nil || l.TakeOver || (l.Instance != "" && lease.Annotations[annotationInstance] == l.Instance) {
 		return nil
 	}
@@ -180,7 +180,7 @@ func (l *Locker) free(ctx context.Context, lease *coordinationv1.Lease) error {
 	began := time.Now() // monotonic, and not the injected clock: this really waits
 	for {
 		if err := sleep(ctx, time.Second); err != nil {
-			return fmt.Errorf("observe lease %q, which expired at %s: %w", LeaseNamespace+"/"+LeaseName, utc(held.Until), err)
+			return fmt.Errorf("observe lease %q, which expired at %s: %w", LeaseNamespace+"/"+LeaseName, utcText(held.Until), err)
 		}
 		now, err := l.leases().Get(ctx, LeaseName, metav1.GetOptions{})
 		switch {
@@ -190,7 +190,7 @@ func (l *Locker) free(ctx context.Context, lease *coordinationv1.Lease) error {
 			// A failed read does not show that the Lease is unchanged.
 			began = time.Now()
 		case !equality.Semantic.DeepEqual(now.Spec, lease.Spec):
-			if again := holding(now); again != nil {
+			if again := holderOf(now); again != nil {
 				return again
 			}
 			return nil
@@ -229,9 +229,9 @@ func (l *Locker) write(ctx context.Context, lease *coordinationv1.Lease) error {
 	return err
 }
 
-// written reports whether the Lease is the one that an earlier attempt wrote: holder, token
+// wasWritten reports whether the Lease is the one that an earlier attempt wrote: holder, token
 // and a time in microseconds are the same.
-func written(lease, tried *coordinationv1.Lease) bool {
+func wasWritten(lease, tried *coordinationv1.Lease) bool {
 	return lease != nil && tried != nil && equality.Semantic.DeepEqual(lease.Spec, tried.Spec)
 }
 
@@ -268,11 +268,11 @@ func Holder(ctx context.Context, client kubernetes.Interface) (*HeldError, error
 	if err != nil {
 		return nil, fmt.Errorf("read lease %q: %w", LeaseNamespace+"/"+LeaseName, err)
 	}
-	return holding(lease), nil
+	return holderOf(lease), nil
 }
 
-// holding returns the holder of the Lease; nil: it is free.
-func holding(lease *coordinationv1.Lease) *HeldError {
+// holderOf returns the holder of the Lease; nil: it is free.
+func holderOf(lease *coordinationv1.Lease) *HeldError {
 	if lease == nil || lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity == "" {
 		return nil
 	}

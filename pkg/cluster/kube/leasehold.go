@@ -61,7 +61,7 @@ func (k *Lock) Confirm(ctx context.Context) error {
 	for pause := (backoff{}); ; {
 		err := k.renew(ctx)
 		k.remember(err)
-		if err == nil || lost(err) {
+		if err == nil || isLost(err) {
 			return err
 		}
 		// No error of the API is final here: an API server that is starting returns
@@ -81,7 +81,7 @@ func (k *Lock) Release(ctx context.Context) error {
 		err := k.update(ctx, func(spec *coordinationv1.LeaseSpec) {
 			spec.HolderIdentity = new("")
 		})
-		if err == nil || lost(err) {
+		if err == nil || isLost(err) {
 			return nil
 		}
 		k.remember(err)
@@ -135,20 +135,20 @@ func (k *Lock) leases() leaseClient {
 	if k.Err() == nil {
 		return k.locker.leases()
 	}
-	return elsewhere(k.locker.Client, nil).CoordinationV1().Leases(LeaseNamespace)
+	return viaNewConnection(k.locker.Client, nil).CoordinationV1().Leases(LeaseNamespace)
 }
 
 // ours checks holder and token. One user may run the same rotation twice, but no two locks
 // have the same token.
 func (k *Lock) ours(lease *coordinationv1.Lease) error {
-	held := holding(lease)
+	held := holderOf(lease)
 	if held == nil {
 		return fmt.Errorf("%w: another process released it", ErrLockLost)
 	}
 	if held.Holder != k.holder || lease.Spec.LeaseTransitions == nil || int64(*lease.Spec.LeaseTransitions) != k.token {
-		return fmt.Errorf("%w: %s holds it since %s", ErrLockLost, held.Holder, utc(held.Since))
+		return fmt.Errorf("%w: %s holds it since %s", ErrLockLost, held.Holder, utcText(held.Since))
 	}
 	return nil
 }
 
-func lost(err error) bool { return errors.Is(err, ErrLockLost) }
+func isLost(err error) bool { return errors.Is(err, ErrLockLost) }

@@ -20,8 +20,8 @@ const (
 
 // removeEndedScans deletes pods of earlier scans that were not deleted because their process
 // was killed or could not reach the API server. Kubernetes has no time to live for a pod
-// without a controller. The pods of the scan with the given id are left out. A pod that cannot be deleted is left
-// to the next scan.
+// without a controller. The pods of the scan with the given id are left out. A pod that cannot
+// be deleted is left to the next scan.
 func removeEndedScans(ctx context.Context, client kubernetes.Interface, namespace, id string) {
 	ctx, cancel := context.WithTimeout(ctx, cleanupTimeout)
 	defer cancel()
@@ -33,15 +33,15 @@ func removeEndedScans(ctx context.Context, client kubernetes.Interface, namespac
 	}
 	for i := range list.Items {
 		p := &list.Items[i]
-		if ended(p) && time.Since(p.CreationTimestamp.Time) > leftoverAge {
+		if hasEnded(p) && time.Since(p.CreationTimestamp.Time) > leftoverAge {
 			_ = client.CoreV1().Pods(p.Namespace).Delete(ctx, p.Name, metav1.DeleteOptions{
 				Preconditions: &metav1.Preconditions{UID: &p.UID}, GracePeriodSeconds: new(int64)})
 		}
 	}
 }
 
-// inUse reports whether a pod may belong to a scan that is in progress: a scan takes no lock,
-// so "check" may run at any time.
-func inUse(p corev1.Pod) bool {
+// mayBeInProgress reports whether a pod may belong to a scan that is in progress: a scan takes
+// no lock, so "check" may run at any time.
+func mayBeInProgress(p corev1.Pod) bool {
 	return p.Labels[LabelComponent] != componentRotation && time.Since(p.CreationTimestamp.Time) < pullTimeout+scanDeadline
 }

@@ -64,7 +64,7 @@ func (n *Nodes) DryRun(ctx context.Context, rotation string, steps []plan.Step) 
 		if err == nil || apierrors.IsAlreadyExists(err) {
 			continue
 		}
-		e := refused(step.Node, pod.Namespace+"/"+pod.Name, pod.Namespace, err)
+		e := refusedPod(step.Node, pod.Namespace+"/"+pod.Name, pod.Namespace, err)
 		// The pods of all nodes are usually refused for the same reason.
 		words := strings.ReplaceAll(e.Message, pod.Name, "")
 		if slices.Contains(reported, words) {
@@ -86,12 +86,12 @@ func (n *Nodes) Open(ctx context.Context, rotation string, step plan.Step) (flee
 	if err != nil {
 		return nil, err
 	}
-	state, err := watching.until(ctx, created, func(p *corev1.Pod) bool { return running(p) || ended(p) })
+	state, err := watching.until(ctx, created, func(p *corev1.Pod) bool { return isRunning(p) || hasEnded(p) })
 	if err != nil {
 		return nil, err
 	}
 	session := &Session{client: n.Client, config: n.Config, run: n.runner(), pod: state, rotation: rotation, isOver: func() { n.isOver(state.UID) }}
-	if ended(state) {
+	if hasEnded(state) {
 		return nil, session.over(state)
 	}
 	return session, nil
@@ -103,7 +103,7 @@ func (n *Nodes) pod(step plan.Step, rotation string) *corev1.Pod {
 	if err != nil {
 		panic(err) // a struct of the API's own types
 	}
-	pod.Annotations = map[string]string{annotationSpec: hash(string(spec))}
+	pod.Annotations = map[string]string{annotationSpec: shortHash(string(spec))}
 	return pod
 }
 
@@ -121,7 +121,7 @@ func (n *Nodes) createOrAdopt(ctx context.Context, pod *corev1.Pod) (*corev1.Pod
 			return nil, fmt.Errorf("read pod %q: %w", pod.Namespace+"/"+pod.Name, err)
 		}
 		same := there.Annotations[annotationSpec] == pod.Annotations[annotationSpec]
-		if same && there.DeletionTimestamp == nil && !ended(there) {
+		if same && there.DeletionTimestamp == nil && !hasEnded(there) {
 			return there, nil
 		}
 		removed, err := n.end(ctx, n.Client, []corev1.Pod{*there})

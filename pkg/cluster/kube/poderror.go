@@ -45,8 +45,8 @@ const (
 	hintKubelet = "is the kubelet of this node running? systemctl status kubelet"
 )
 
-// refused explains why the API server refused a pod.
-func refused(node, pod, namespace string, err error) *PodError {
+// refusedPod explains why the API server refused a pod.
+func refusedPod(node, pod, namespace string, err error) *PodError {
 	e := &PodError{Node: node, Pod: pod, Message: err.Error(), Err: err}
 	var status apierrors.APIStatus
 	if errors.As(err, &status) {

@@ -70,7 +70,7 @@ func (s podReader[T]) readNodes(ctx context.Context, nodes []string) ([]T, []pla
 	var excluded []plan.Exclusion
 	for i, node := range nodes {
 		if failed[i] != nil {
-			excluded = append(excluded, plan.Exclusion{Node: node, NotInspected: inventory.NotInspected{Reason: reason(failed[i], node)}})
+			excluded = append(excluded, plan.Exclusion{Node: node, NotInspected: inventory.NotInspected{Reason: exclusionReason(failed[i], node)}})
 			continue
 		}
 		out = append(out, *found[i])
@@ -78,8 +78,8 @@ func (s podReader[T]) readNodes(ctx context.Context, nodes []string) ([]T, []pla
 	return out, excluded, nil
 }
 
-// reason is an error as the reason of an exclusion, without the node's name.
-func reason(err error, node string) string {
+// exclusionReason is an error as the reason of an exclusion, without the node's name.
+func exclusionReason(err error, node string) string {
 	return strings.ReplaceAll(strings.TrimPrefix(err.Error(), node+": "), "\n", "; ")
 }
 
@@ -99,18 +99,18 @@ func (s podReader[T]) node(ctx context.Context, watching *podWatch, node, id str
 			s.Waiting(node, fmt.Sprintf("its kubelet has not started the scan pod yet; waiting up to %s", silentTimeout))
 		}
 	})
-	state, err := watching.until(ctx, created, func(p *corev1.Pod) bool { return running(p) || ended(p) })
+	state, err := watching.until(ctx, created, func(p *corev1.Pod) bool { return isRunning(p) || hasEnded(p) })
 	slow.Stop()
 	if err != nil {
 		return nil, err
 	}
-	if !ended(state) {
+	if !hasEnded(state) {
 		// A scan takes a moment, and the kubelet more than a second to report its end, and
 		// up to another one to end the log [measured].
 		if found := s.readAlong(ctx, state); found != nil {
 			return found, nil
 		}
-		if state, err = watching.until(ctx, created, ended); err != nil {
+		if state, err = watching.until(ctx, created, hasEnded); err != nil {
 			return nil, err
 		}
 	}
@@ -159,7 +159,7 @@ func (s podReader[T]) read(ctx context.Context, pod *corev1.Pod) (*T, error) {
 			return nil, &PodError{Node: pod.Spec.NodeName, Pod: name, Reason: "NoLog", Message: err.Error(), Err: err, Hint: hintLog(err)}
 		}
 		if err != nil {
-			client = elsewhere(s.Client, s.Config)
+			client = viaNewConnection(s.Client, s.Config)
 		}
 		if err := pause.wait(ctx); err != nil {
 			return nil, err
@@ -170,7 +170,7 @@ func (s podReader[T]) read(ctx context.Context, pod *corev1.Pod) (*T, error) {
 		return document, nil
 	}
 	if pod.Status.Phase == corev1.PodFailed {
-		err = fmt.Errorf("the scan failed: %s", failure(pod, log))
+		err = fmt.Errorf("the scan failed: %s", failureText(pod, log))
 	}
 	return nil, &PodError{Node: pod.Spec.NodeName, Pod: name, Message: err.Error(), Err: err}
 }
@@ -200,9 +200,9 @@ func (s *Scanner) log(ctx context.Context, client kubernetes.Interface, pod *cor
 	}
 }
 
-// failure is the last output and the exit code of a node program.
-func failure(pod *corev1.Pod, log []byte) string {
-	for _, c := range statuses(pod) {
+// failureText is the last output and the exit code of a node program.
+func failureText(pod *corev1.Pod, log []byte) string {
+	for _, c := range containerStatuses(pod) {
 		if t := c.State.Terminated; t != nil {
 			return fmt.Sprintf("%s (exit code %d)", lastLine(string(log)), t.ExitCode)
 		}

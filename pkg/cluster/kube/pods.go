@@ -74,8 +74,8 @@ func (o PodOptions) image() string {
 func ScanPod(node, scan string, o PodOptions) *corev1.Pod {
 	pod := nodePod(componentScan, node, scan, o)
 	pod.Spec.RestartPolicy = corev1.RestartPolicyNever
-	pod.Spec.ActiveDeadlineSeconds = seconds(scanDeadline)
-	pod.Spec.TerminationGracePeriodSeconds = seconds(0)
+	pod.Spec.ActiveDeadlineSeconds = inSeconds(scanDeadline)
+	pod.Spec.TerminationGracePeriodSeconds = inSeconds(0)
 	c := &pod.Spec.Containers[0]
 	c.Args = []string{nodeapi.CommandScan, "--root=" + hostRoot, "--node-name=" + node}
 	c.SecurityContext.Capabilities.Add = []corev1.Capability{"DAC_READ_SEARCH"}
@@ -108,8 +108,8 @@ func RotatePod(step plan.Step, rotation string, o PodOptions) *corev1.Pod {
 	pod.Spec.PriorityClassName = "system-node-critical"
 	// The process resumes from its journal when it is restarted.
 	pod.Spec.RestartPolicy = corev1.RestartPolicyOnFailure
-	pod.Spec.ActiveDeadlineSeconds = seconds(rotationDeadline(step))
-	pod.Spec.TerminationGracePeriodSeconds = seconds(rotationGrace)
+	pod.Spec.ActiveDeadlineSeconds = inSeconds(rotationDeadline(step))
+	pod.Spec.TerminationGracePeriodSeconds = inSeconds(rotationGrace)
 	c := &pod.Spec.Containers[0]
 	c.Args = []string{nodeapi.CommandRun, "--root=" + hostRoot, "--node-name=" + step.Node, "--rotation=" + rotation}
 	c.SecurityContext.Capabilities.Add = []corev1.Capability{"CHOWN", "DAC_OVERRIDE", "FOWNER"}
@@ -118,7 +118,7 @@ func RotatePod(step plan.Step, rotation string, o PodOptions) *corev1.Pod {
 		c.SecurityContext.AppArmorProfile = &corev1.AppArmorProfile{Type: corev1.AppArmorProfileTypeUnconfined}
 	}
 	mountWritable(pod, nodeapi.StateDirectory, corev1.HostPathDirectoryOrCreate)
-	for _, dir := range outermost(step.Directories) {
+	for _, dir := range outermostDirectories(step.Directories) {
 		mountWritable(pod, dir, corev1.HostPathDirectory)
 	}
 	return pod
@@ -199,7 +199,7 @@ func nodePod(component, node, id string, o PodOptions) *corev1.Pod {
 // mountWritable mounts a host directory over its read-only view. The directory must
 // be free of symlinks: a mount point below one would lie elsewhere in the container.
 func mountWritable(pod *corev1.Pod, dir string, kind corev1.HostPathType) {
-	name := "writable-" + hash(dir)
+	name := "writable-" + shortHash(dir)
 	pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{
 		HostPath: &corev1.HostPathVolumeSource{Path: dir, Type: &kind},
 	}})
@@ -207,10 +207,10 @@ func mountWritable(pod *corev1.Pod, dir string, kind corev1.HostPathType) {
 	c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: name, MountPath: path.Join(hostRoot, dir)})
 }
 
-// outermost cleans and sorts directories and drops those that lie within another one
+// outermostDirectories cleans and sorts directories and drops those that lie within another one
 // or within the state directory: they are writable with it, and a second mount would
 // only hide changes of the first.
-func outermost(dirs []string) []string {
+func outermostDirectories(dirs []string) []string {
 	var out []string
 	for _, dir := range dirs {
 		out = append(out, path.Clean("/"+dir))
@@ -231,11 +231,11 @@ func podName(component, node, id string) string {
 	prefix := appName + "-" + component + "-"
 	readable := strings.ReplaceAll(node, ".", "-")
 	readable = readable[:min(len(readable), 63-len(prefix)-9)]
-	return prefix + strings.Trim(readable, "-") + "-" + hash(node+"\x00"+id)
+	return prefix + strings.Trim(readable, "-") + "-" + shortHash(node+"\x00"+id)
 }
 
-// hash is a short name for something long: 8 hex digits.
-func hash(s string) string {
+// shortHash is a short name for something long: 8 hex digits.
+func shortHash(s string) string {
 	sum := sha256.Sum256([]byte(s))
 	return hex.EncodeToString(sum[:4])
 }
@@ -252,7 +252,7 @@ func labelValue(s string) string {
 	return strings.Trim(clean[:min(len(clean), 63)], "-_.")
 }
 
-func seconds(d time.Duration) *int64 {
+func inSeconds(d time.Duration) *int64 {
 	s := int64(d / time.Second)
 	return &s
 }

@@ -136,7 +136,7 @@ func (w *podWatch) until(ctx context.Context, pod *corev1.Pod, good func(*corev1
 			return nil, fmt.Errorf("wait for pod %q: %w", w.namespace+"/"+name, ctx.Err())
 		case <-changed:
 		case <-deadline.C:
-			if running(p) && !waited {
+			if isRunning(p) && !waited {
 				waited = true
 				deadline.Reset(scanDeadline)
 				continue
@@ -153,7 +153,7 @@ func (w *podWatch) until(ctx context.Context, pod *corev1.Pod, good func(*corev1
 			if trouble == nil {
 				var pulling bool
 				trouble, pulling = w.explain(ctx, pod, p, time.Since(began))
-				if trouble.Reason == reasonSilent && time.Since(began) < silentTimeout && silent(ctx, w.client, node) == nil {
+				if trouble.Reason == reasonSilent && time.Since(began) < silentTimeout && notReadyNode(ctx, w.client, node) == nil {
 					trouble = nil
 					deadline.Reset(startTimeout)
 					continue
@@ -198,8 +198,8 @@ func pointers[T any](in []T) []*T {
 	return out
 }
 
-func running(p *corev1.Pod) bool {
-	for _, c := range statuses(p) {
+func isRunning(p *corev1.Pod) bool {
+	for _, c := range containerStatuses(p) {
 		if c.State.Running != nil {
 			return true
 		}
@@ -207,12 +207,12 @@ func running(p *corev1.Pod) bool {
 	return false
 }
 
-// ended reports whether the pod's process has ended and is not restarted.
-func ended(p *corev1.Pod) bool {
+// hasEnded reports whether the pod's process has ended and is not restarted.
+func hasEnded(p *corev1.Pod) bool {
 	return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
 }
 
-func statuses(p *corev1.Pod) []corev1.ContainerStatus {
+func containerStatuses(p *corev1.Pod) []corev1.ContainerStatus {
 	if p == nil {
 		return nil
 	}
@@ -223,7 +223,7 @@ func statuses(p *corev1.Pod) []corev1.ContainerStatus {
 // says that it does not pass without intervention. before is the previous problem: only the
 // first failure has the registry's message, the back-off after it does not repeat it.
 func startTrouble(p *corev1.Pod, before *PodError) (e *PodError, final bool) {
-	for _, c := range statuses(p) {
+	for _, c := range containerStatuses(p) {
 		if w := c.State.Waiting; w != nil {
 			return waitingTrouble(p, c, before)
 		}
@@ -282,7 +282,7 @@ func lastLine(s string) string {
 	return strings.TrimSpace(lines[len(lines)-1])
 }
 
-// interrupted reports whether an error means only that ctx ended.
-func interrupted(err error) bool {
+// isInterrupted reports whether an error means only that ctx ended.
+func isInterrupted(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }

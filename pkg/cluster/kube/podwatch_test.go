@@ -166,7 +166,7 @@ func TestUntil(t *testing.T) {
 				p, set := started(t, c)
 				tc.happens(t, c, p, set)
 				began := time.Now()
-				_, err := w.until(t.Context(), p, ended)
+				_, err := w.until(t.Context(), p, hasEnded)
 				assert.LessOrEqual(t, time.Since(began), tc.within)
 				if tc.want == "" {
 					require.NoError(t, err)

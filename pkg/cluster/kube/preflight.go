@@ -32,9 +32,9 @@ type permission struct {
 	why                          string
 }
 
-// permissions lists the permissions of a use, for the check before the start and for the roles in the
-// documentation.
-func permissions(use Use, namespace string) []permission {
+// permissionsOf lists the permissions of a use, for the check before the start and for the
+// roles in the documentation.
+func permissionsOf(use Use, namespace string) []permission {
 	const certificates = "certificates.k8s.io"
 	common := []permission{
 		{resource: "nodes", verbs: []string{"get", "list"}, why: "find the nodes"},
@@ -91,7 +91,7 @@ func CheckPermissions(ctx context.Context, client kubernetes.Interface, use Use,
 		err  error
 	}
 	var questions []*question
-	for _, p := range permissions(use, namespace) {
+	for _, p := range permissionsOf(use, namespace) {
 		if p.optional {
 			continue
 		}

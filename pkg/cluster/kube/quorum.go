@@ -38,7 +38,7 @@ func checkEtcd(ctx context.Context, client kubernetes.Interface, config *rest.Co
 	defer cancel()
 	var last error
 	for {
-		answered, said := readyz(ctx, client)
+		answered, said := etcdReadiness(ctx, client)
 		switch {
 		case said == nil && (answered || last == nil):
 			return nil
@@ -48,13 +48,13 @@ func checkEtcd(ctx context.Context, client kubernetes.Interface, config *rest.Co
 		if sleep(ctx, every) != nil {
 			return fmt.Errorf("%w\nhint: has etcd lost its quorum? see its members on the control-plane nodes (crictl ps -a, logs below /var/log/pods), and kubectl get --raw '/readyz?verbose'", last)
 		}
-		client = elsewhere(client, config) // another API server may have one
+		client = viaNewConnection(client, config) // another API server may have one
 	}
 }
 
-// readyz returns whether an API server answered, and an error if it has no working etcd. Its
+// etcdReadiness returns whether an API server answered, and an error if it has no working etcd. Its
 // other checks are not evaluated.
-func readyz(ctx context.Context, client kubernetes.Interface) (answered bool, bad error) {
+func etcdReadiness(ctx context.Context, client kubernetes.Interface) (answered bool, bad error) {
 	body, err := client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Raw()
 	if err == nil {
 		return true, nil

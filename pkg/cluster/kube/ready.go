@@ -46,7 +46,7 @@ func (o *Observer) missing(ctx context.Context, node string, after time.Time) er
 		return fmt.Errorf("read the kubelet's lease: %w", err)
 	}
 	if lease.Spec.RenewTime == nil || !lease.Spec.RenewTime.After(after) {
-		return fmt.Errorf("its kubelet has not reported since %s", utc(after))
+		return fmt.Errorf("its kubelet has not reported since %s", utcText(after))
 	}
 	n, err := o.Client.CoreV1().Nodes().Get(ctx, node, metav1.GetOptions{})
 	if err != nil {
@@ -107,7 +107,7 @@ func APIReady(ctx context.Context, client kubernetes.Interface) error {
 		return fmt.Errorf("get /readyz: %w", err)
 	}
 	if string(body) != "ok" {
-		return fmt.Errorf("get /readyz: %s", clip(body))
+		return fmt.Errorf("get /readyz: %s", clipOutput(body))
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ func Roles(use Use, namespace string) []runtime.Object {
 	var clusterWide []rbacv1.PolicyRule
 	inNamespace := map[string][]rbacv1.PolicyRule{}
 	var namespaces []string
-	for _, p := range permissions(use, namespace) {
+	for _, p := range permissionsOf(use, namespace) {
 		if p.namespace == "" {
 			clusterWide = append(clusterWide, p.rule())
 			continue

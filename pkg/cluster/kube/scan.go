@@ -136,16 +136,16 @@ func createPod(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod
 		if apierrors.IsAlreadyExists(err) && pause.tries > 0 {
 			return pods.Get(ctx, pod.Name, metav1.GetOptions{})
 		}
-		if !transient(err) || pause.wait(ctx) != nil {
-			return nil, refused(pod.Spec.NodeName, pod.Namespace+"/"+pod.Name, pod.Namespace, err)
+		if !isTransient(err) || pause.wait(ctx) != nil {
+			return nil, refusedPod(pod.Spec.NodeName, pod.Namespace+"/"+pod.Name, pod.Namespace, err)
 		}
 	}
 }
 
-// transient reports whether an API request may succeed when it is repeated: it got no response,
+// isTransient reports whether an API request may succeed when it is repeated: it got no response,
 // or one that asks for a retry.
-func transient(err error) bool {
-	if interrupted(err) {
+func isTransient(err error) bool {
+	if isInterrupted(err) {
 		return false
 	}
 	var status apierrors.APIStatus
@@ -166,7 +166,7 @@ func (s *Scanner) remove(ctx context.Context, pod *corev1.Pod) {
 	for pause := (backoff{}); ; {
 		err := s.Client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{GracePeriodSeconds: &now})
 		// A pod that cannot be deleted ends at its deadline, and the next run removes it.
-		if err == nil || !transient(err) || pause.wait(ctx) != nil {
+		if err == nil || !isTransient(err) || pause.wait(ctx) != nil {
 			return
 		}
 	}

@@ -276,7 +276,7 @@ func TestTransient(t *testing.T) {
 		},
 	} {
 		for _, err := range errs {
-			assert.Equal(t, want, transient(err), "%v", err)
+			assert.Equal(t, want, isTransient(err), "%v", err)
 		}
 	}
 }

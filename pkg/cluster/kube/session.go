@@ -51,7 +51,7 @@ func (s *Session) Order(ctx context.Context, o nodeapi.Order) error {
 		Error    string `json:"error"`
 	}
 	if err := json.Unmarshal(out, &answer); err != nil || !answer.Accepted {
-		return fmt.Errorf("deliver order %q: %s: unexpected answer %q", o.Kind, s.pod.Spec.NodeName, clip(out))
+		return fmt.Errorf("deliver order %q: %s: unexpected answer %q", o.Kind, s.pod.Spec.NodeName, clipOutput(out))
 	}
 	if o.Kind == nodeapi.OrderFinish || o.Kind == nodeapi.OrderAbandon {
 		s.ending = o.Token
@@ -71,7 +71,7 @@ func (s *Session) Health(ctx context.Context, peers []inventory.Peer) (inventory
 	}
 	var h inventory.Health
 	if err := json.Unmarshal(out, &h); err != nil {
-		return inventory.Health{}, fmt.Errorf("read health: %s: unexpected answer %q: %w", s.pod.Spec.NodeName, clip(out), err)
+		return inventory.Health{}, fmt.Errorf("read health: %s: unexpected answer %q: %w", s.pod.Spec.NodeName, clipOutput(out), err)
 	}
 	if h.Node != s.pod.Spec.NodeName {
 		return inventory.Health{}, fmt.Errorf("read health: %s: its answer is of node %q", s.pod.Spec.NodeName, h.Node)
@@ -103,7 +103,7 @@ func (s *Session) Follow(ctx context.Context, after int64, fn func(nodeapi.Recor
 	switch {
 	case deleted:
 		return nil
-	case pod != nil && ended(pod):
+	case pod != nil && hasEnded(pod):
 		// No command can run in it any more, but its log has its records, too.
 		if err := s.replay(ctx, deliver); err != nil {
 			if errors.As(err, &mine) {
@@ -129,7 +129,7 @@ func (e *recordError) Error() string { return e.err.Error() }
 func (s *Session) deliver(line []byte, after *int64, fn func(nodeapi.Record) error) error {
 	var r nodeapi.Record
 	if err := json.Unmarshal(line, &r); err != nil {
-		return fmt.Errorf("unreadable record %q: %w", clip(line), err)
+		return fmt.Errorf("unreadable record %q: %w", clipOutput(line), err)
 	}
 	if r.Node != s.pod.Spec.NodeName || r.Rotation != s.rotation {
 		return fmt.Errorf("a record is of node %q in rotation %q", r.Node, r.Rotation)
@@ -152,7 +152,7 @@ func (s *Session) deliver(line []byte, after *int64, fn func(nodeapi.Record) err
 func (s *Session) replay(ctx context.Context, deliver func(line []byte) error) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	log, err := elsewhere(s.client, s.config).CoreV1().Pods(s.pod.Namespace).GetLogs(s.pod.Name, &corev1.PodLogOptions{Container: containerName}).Stream(ctx)
+	log, err := viaNewConnection(s.client, s.config).CoreV1().Pods(s.pod.Namespace).GetLogs(s.pod.Name, &corev1.PodLogOptions{Container: containerName}).Stream(ctx)
 	if err != nil {
 		return err
 	}
@@ -193,7 +193,7 @@ func (s *Session) call(ctx context.Context, tries int, stdin []byte, verb string
 		if errors.As(err, &failed) {
 			return nil, s.named(err, verb)
 		}
-		if pod, deleted := s.state(ctx); deleted || (pod != nil && ended(pod)) {
+		if pod, deleted := s.state(ctx); deleted || (pod != nil && hasEnded(pod)) {
 			return nil, s.over(pod)
 		}
 		if tries > 0 && pause.tries+1 >= tries {
@@ -243,13 +243,13 @@ func (s *Session) over(pod *corev1.Pod) error {
 	e := &PodError{Node: s.pod.Spec.NodeName, Pod: s.pod.Namespace + "/" + s.pod.Name, Reason: "Deleted", Message: "it was deleted",
 		Hint: "the same command continues this rotation"}
 	if pod != nil {
-		e.Reason, e.Message = "Ended", failure(pod, nil)
+		e.Reason, e.Message = "Ended", failureText(pod, nil)
 	}
 	return e
 }
 
-// clip shortens output of a node for an error.
-func clip(b []byte) string {
+// clipOutput shortens output of a node for an error.
+func clipOutput(b []byte) string {
 	const most = 200
 	if len(b) > most {
 		return string(b[:most]) + "…"
