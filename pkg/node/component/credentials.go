@@ -39,18 +39,18 @@ func credentialsFor(node inventory.Node, c inventory.Component) []credential {
 	} else {
 		clients = apiClients(node, c.Health)
 	}
-	var valid, doubtful []credential
+	var valid, invalid []credential
 	for i := range clients {
 		if isValid(clients[i]) {
 			valid = append(valid, credential{&clients[i]})
 		} else {
-			doubtful = append(doubtful, credential{&clients[i]})
+			invalid = append(invalid, credential{&clients[i]})
 		}
 	}
 	if c.Service != certs.Etcd && c.Service != certs.KubeAPIServer {
-		return slices.Concat([]credential{anonymous}, valid, doubtful)
+		return slices.Concat([]credential{anonymous}, valid, invalid)
 	}
-	return slices.Concat(valid, []credential{anonymous}, doubtful)
+	return slices.Concat(valid, []credential{anonymous}, invalid)
 }
 
 func isValid(c inventory.Certificate) bool {

@@ -202,7 +202,7 @@ type outage struct {
 	changed chan struct{} // after every probe
 
 	mu      sync.Mutex
-	looks   int // number of probes
+	probes  int // number of probes
 	last    inventory.Probe
 	down    time.Time // zero: up
 	total   time.Duration
@@ -248,7 +248,7 @@ func (o *outage) isUp(p inventory.Probe) bool { return p.Healthy || o.unasked &&
 // addProbe adds the time from the first unhealthy probe to the first healthy one.
 func (o *outage) addProbe(p inventory.Probe, asked, answered time.Time) {
 	o.mu.Lock()
-	o.looks++
+	o.probes++
 	o.last = p
 	switch {
 	case !o.isUp(p) && o.down.IsZero():
@@ -268,14 +268,14 @@ func (o *outage) addProbe(p inventory.Probe, asked, answered time.Time) {
 func (o *outage) waitHealthy(ctx context.Context) (inventory.Probe, error) {
 	o.mu.Lock()
 	// The current probe may have begun before the new instance ran.
-	from := o.looks + 1
+	from := o.probes + 1
 	o.mu.Unlock()
 	for {
 		o.mu.Lock()
-		looks := o.looks
+		probes := o.probes
 		last := o.last
 		o.mu.Unlock()
-		if looks > from && o.isUp(last) {
+		if probes > from && o.isUp(last) {
 			return last, nil
 		}
 		select {

@@ -29,7 +29,7 @@ var embeddedCert = regexp.MustCompile(`client-certificate-data"?\s*:\s*["']?([A-
 // files there are skipped. Home directories that do not answer are reported.
 func findCopies(ctx context.Context, root hostfs.Root) ([]inventory.Copy, []inventory.NotInspected) {
 	found := make(chan []inventory.Copy, 1)
-	go func() { found <- lookForCopies(root) }()
+	go func() { found <- searchHomes(root) }()
 	ctx, cancel := context.WithTimeout(ctx, homesTimeout)
 	defer cancel()
 	select {
@@ -40,21 +40,21 @@ func findCopies(ctx context.Context, root hostfs.Root) ([]inventory.Copy, []inve
 	}
 }
 
-func lookForCopies(root hostfs.Root) (out []inventory.Copy) {
+func searchHomes(root hostfs.Root) (out []inventory.Copy) {
 	homes := []string{"/root"}
-	people, _ := root.ReadDir("/home")
-	for _, e := range people[:min(len(people), maxHomes)] {
+	entries, _ := root.ReadDir("/home")
+	for _, e := range entries[:min(len(entries), maxHomes)] {
 		homes = append(homes, path.Join("/home", e.Name()))
 	}
 	for _, home := range homes {
 		files, _ := root.ReadDir(path.Join(home, ".kube"))
-		looked := 0
+		count := 0
 		for _, e := range files {
 			// A symlink is no copy: its target is scanned where it is.
 			if !e.Type().IsRegular() {
 				continue
 			}
-			if looked++; looked > maxKubeconfigs || len(out) >= maxCopies {
+			if count++; count > maxKubeconfigs || len(out) >= maxCopies {
 				break
 			}
 			out = append(out, copiesIn(root, path.Join(home, ".kube", e.Name()))...)
