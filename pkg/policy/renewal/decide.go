@@ -292,11 +292,4 @@ func (d *decider) repeatRequest(due, soon []Item) (Proposal, bool) {
 	return Proposal{}, false
 }
 
-func sortRefs(refs []Ref) {
-	slices.SortFunc(refs, func(a, b Ref) int {
-		return cmp.Or(strings.Compare(a.Node, b.Node), strings.Compare(string(a.Service), string(b.Service)),
-			strings.Compare(a.Name, b.Name), strings.Compare(a.Fingerprint, b.Fingerprint))
-	})
-}
-
 func quoteName(s string) string { return fmt.Sprintf("%q", s) }

@@ -1,6 +1,9 @@
 package renewal
 
 import (
+	"cmp"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
@@ -88,6 +91,13 @@ func (r Ref) refKey() key { return key{r.Node, r.Service, r.Name, r.Fingerprint}
 
 func refOf(n *Node, c *Certificate) Ref {
 	return Ref{Node: n.Name, Service: c.Service, Name: c.Name, Fingerprint: c.Fingerprint, NotAfter: c.NotAfter}
+}
+
+func sortRefs(refs []Ref) {
+	slices.SortFunc(refs, func(a, b Ref) int {
+		return cmp.Or(strings.Compare(a.Node, b.Node), strings.Compare(string(a.Service), string(b.Service)),
+			strings.Compare(a.Name, b.Name), strings.Compare(a.Fingerprint, b.Fingerprint))
+	})
 }
 
 // ofControlPlane is true if the keys of a service give access to the control plane: they are
