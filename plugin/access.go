@@ -29,17 +29,17 @@ func (a access) String() string {
 	return fmt.Sprintf("%s (%s)", what, a.why)
 }
 
-// permitted checks all permissions. The error names all that are missing.
-func (o *objects) permitted(ctx context.Context, use kube.Use, wanted []access) error {
+// checkPermitted checks all permissions. The error names all that are missing.
+func (o *objects) checkPermitted(ctx context.Context, use kube.Use, wanted []access) error {
 	// One request instead of a hundred for a cluster administrator.
-	if all, err := o.allowed(ctx, access{verb: "*", group: "*", resource: "*"}); err != nil || all {
+	if all, err := o.isAllowed(ctx, access{verb: "*", group: "*", resource: "*"}); err != nil || all {
 		return err
 	}
 	answers := make([]bool, len(wanted))
 	failures := make([]error, len(wanted))
 	var questions sync.WaitGroup
 	for n, a := range wanted {
-		questions.Go(func() { answers[n], failures[n] = o.allowed(ctx, a) })
+		questions.Go(func() { answers[n], failures[n] = o.isAllowed(ctx, a) })
 	}
 	questions.Wait()
 	missing := &kube.MissingPermissionsError{Use: use}
@@ -58,7 +58,7 @@ func (o *objects) permitted(ctx context.Context, use kube.Use, wanted []access) 
 	return missing
 }
 
-func (o *objects) allowed(ctx context.Context, a access) (bool, error) {
+func (o *objects) isAllowed(ctx context.Context, a access) (bool, error) {
 	review, err := o.client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
 		Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{
 			Namespace: a.namespace, Verb: a.verb, Group: a.group, Resource: a.resource,

@@ -58,8 +58,8 @@ func (s *apiServerFake) run(t *testing.T, args ...string) (code int, stdout, std
 	t.Setenv("KUBECONFIG", "testdata/kubeconfig")
 	var out, errOut lockedBuffer
 	a := &app{terminal: terminal{in: s.answers != ""}, IOStreams: genericiooptions.IOStreams{In: strings.NewReader(s.answers), Out: &out, ErrOut: &errOut}, now: func() time.Time { return noon }, hurry: true}
-	a.dial, a.survey, a.readPolicy, a.readReports = a.connect, a.surveyWatcher, a.installedPolicy, a.storedReports
-	code = a.main(append(args, "--server", s.URL), nil)
+	a.dial, a.survey, a.readPolicy, a.readReports = a.connectCluster, a.surveyWatcher, a.installedPolicy, a.storedReports
+	code = a.runUntilSignal(append(args, "--server", s.URL), nil)
 	return code, out.String(), errOut.String()
 }
 

@@ -48,15 +48,15 @@ func Main(args []string, streams genericiooptions.IOStreams, signals <-chan os.S
 		terminal:  findTerminal(streams.In, streams.Out, streams.ErrOut, os.Getenv),
 		now:       time.Now,
 	}
-	a.dial, a.survey, a.readPolicy, a.readReports = a.connect, a.surveyWatcher, a.installedPolicy, a.storedReports
-	return a.main(args, signals)
+	a.dial, a.survey, a.readPolicy, a.readReports = a.connectCluster, a.surveyWatcher, a.installedPolicy, a.storedReports
+	return a.runUntilSignal(args, signals)
 }
 
-func (a *app) main(args []string, signals <-chan os.Signal) int {
+func (a *app) runUntilSignal(args []string, signals <-chan os.Signal) int {
 	ctx, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)
 	done := make(chan int, 1)
-	go func() { done <- a.run(ctx, args) }()
+	go func() { done <- a.runCommandLine(ctx, args) }()
 	for stopping := false; ; stopping = true {
 		select {
 		case code := <-done:
@@ -67,17 +67,17 @@ func (a *app) main(args []string, signals <-chan os.Signal) int {
 			}
 		}
 		if stopping {
-			a.say(a.leaving())
+			a.printLine(a.secondInterruptText())
 			return exitcode.Interrupted
 		}
-		answer := a.stopping()
+		answer := a.firstInterruptText()
 		stop(fleet.ErrInterrupted)
-		a.say(answer)
+		a.printLine(answer)
 	}
 }
 
-// run executes the command line and prints its error.
-func (a *app) run(ctx context.Context, args []string) int {
+// runCommandLine executes the command line and prints its error.
+func (a *app) runCommandLine(ctx context.Context, args []string) int {
 	root := a.rootCommand()
 	root.SetArgs(args)
 	a.command = strings.Join(append([]string{displayName}, args...), " ")
@@ -95,19 +95,19 @@ func (a *app) run(ctx context.Context, args []string) int {
 	return exitCode(ran.Name(), err, ctx.Err() != nil)
 }
 
-// say writes a line to standard error, above the live lines where there are any.
-func (a *app) say(line string) {
+// printLine writes a line to standard error, above the live lines where there are any.
+func (a *app) printLine(line string) {
 	a.mu.Lock()
 	p := a.progress
 	a.mu.Unlock()
 	if p != nil {
-		p.say(line)
+		p.printAbove(line)
 		return
 	}
 	fmt.Fprintln(a.ErrOut, line)
 }
 
-func (a *app) showing(p *progress) {
+func (a *app) showProgress(p *progress) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.progress = p
@@ -123,24 +123,24 @@ func (a *app) nodesInProgress() []string {
 	return p.inProgress()
 }
 
-// stopping answers the first Ctrl-C.
-func (a *app) stopping() string {
+// firstInterruptText answers the first Ctrl-C.
+func (a *app) firstInterruptText() string {
 	if nodes := a.nodesInProgress(); len(nodes) > 0 {
-		return fmt.Sprintf("finishing or rolling back %s, then stopping; press Ctrl-C again to stop at once", some(nodes))
+		return fmt.Sprintf("finishing or rolling back %s, then stopping; press Ctrl-C again to stop at once", someNames(nodes))
 	}
 	return "stopping; press Ctrl-C again to stop at once"
 }
 
-// leaving answers the second one.
-func (a *app) leaving() string {
+// secondInterruptText answers the second one.
+func (a *app) secondInterruptText() string {
 	if nodes := a.nodesInProgress(); len(nodes) > 0 {
-		return fmt.Sprintf("stopped at once: the pod on %s finishes or rolls back on its own.\nnext: %s --take-over", some(nodes), a.command)
+		return fmt.Sprintf("stopped at once: the pod on %s finishes or rolls back on its own.\nnext: %s --take-over", someNames(nodes), a.command)
 	}
 	return "stopped at once; the node pods end on their own"
 }
 
-// note prints lines; empty ones are left out.
-func note(w io.Writer, lines ...string) {
+// printNotes prints lines; empty ones are left out.
+func printNotes(w io.Writer, lines ...string) {
 	for _, l := range lines {
 		if l != "" {
 			fmt.Fprintln(w, l)
@@ -148,7 +148,7 @@ func note(w io.Writer, lines ...string) {
 	}
 }
 
-// plain has cobra print neither usage nor errors: app.run does.
-func plain(cmd *cobra.Command) {
+// silenceCobra has cobra print neither usage nor errors: app.run does.
+func silenceCobra(cmd *cobra.Command) {
 	cmd.SilenceUsage, cmd.SilenceErrors = true, true
 }

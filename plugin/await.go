@@ -13,8 +13,8 @@ import (
 // checkEvery is the pause between two checks of a condition that is waited for.
 const checkEvery = time.Second
 
-// pause waits, shorter in tests; false when ctx ended.
-func (a *app) pause(ctx context.Context, d time.Duration) bool {
+// pauseFor waits, shorter in tests; false when ctx ended.
+func (a *app) pauseFor(ctx context.Context, d time.Duration) bool {
 	if a.hurry {
 		d = time.Millisecond
 	}
@@ -28,9 +28,9 @@ func (a *app) pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// await repeats a check until it holds or the timeout is over. Errors of a connection are
+// awaitCondition repeats a check until it holds or the timeout is over. Errors of a connection are
 // retried, since API servers restart.
-func (a *app) await(ctx context.Context, timeout time.Duration, what string, holds func(context.Context) (bool, error)) error {
+func (a *app) awaitCondition(ctx context.Context, timeout time.Duration, what string, holds func(context.Context) (bool, error)) error {
 	ctx, stop := context.WithTimeoutCause(ctx, timeout, errTooLong)
 	defer stop()
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -41,7 +41,7 @@ func (a *app) await(ctx context.Context, timeout time.Duration, what string, hol
 		switch {
 		case ok:
 			return nil
-		case err != nil && !passing(err) && ctx.Err() == nil:
+		case err != nil && !isTransient(err) && ctx.Err() == nil:
 			return err
 		}
 		if err != nil && ctx.Err() == nil {
@@ -50,7 +50,7 @@ func (a *app) await(ctx context.Context, timeout time.Duration, what string, hol
 		if waited >= timeout {
 			cancel(errTooLong)
 		}
-		if ctx.Err() != nil || !a.pause(ctx, checkEvery) {
+		if ctx.Err() != nil || !a.pauseFor(ctx, checkEvery) {
 			if last != nil {
 				return fmt.Errorf("wait until %s: %w (%w)", what, context.Cause(ctx), last)
 			}
@@ -59,8 +59,8 @@ func (a *app) await(ctx context.Context, timeout time.Duration, what string, hol
 	}
 }
 
-// passing reports whether an error is one of a connection, or of a server that restarts.
-func passing(err error) bool {
+// isTransient reports whether an error is one of a connection, or of a server that restarts.
+func isTransient(err error) bool {
 	return utilnet.IsConnectionRefused(err) || utilnet.IsConnectionReset(err) || utilnet.IsProbableEOF(err) || utilnet.IsTimeout(err) ||
 		apierrors.IsServerTimeout(err) || apierrors.IsServiceUnavailable(err) || apierrors.IsTooManyRequests(err) || apierrors.IsInternalError(err)
 }

@@ -65,7 +65,7 @@ cannot be renewed but are far from their expiry do not change the exit code.`,
 			return o.Run(cmd.Context())
 		},
 	}
-	plain(cmd)
+	silenceCobra(cmd)
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.Var(&o.within, "within", "Time before its expiry from which a certificate needs attention, such as 90d (default: 30d, or a fifth of a shorter validity)")
@@ -74,8 +74,8 @@ cannot be renewed but are far from their expiry do not change the exit code.`,
 	f.BoolVar(&o.findSecrets, "find-secrets", false, "Also list Secrets that hold a copy of a certificate; needs the permission to list Secrets")
 	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(formats, ", "))
 	o.addPodFlags(f)
-	complete(cmd, "service", completeServices)
-	complete(cmd, "output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	completeFlag(cmd, "service", completeServices)
+	completeFlag(cmd, "output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -99,7 +99,7 @@ func (o *checkOptions) Complete(cmd *cobra.Command) error {
 	if o.format, err = parseFormat(o.output); err != nil {
 		return err
 	}
-	o.conn, err = o.connection()
+	o.conn, err = o.newConnection()
 	return err
 }
 
@@ -116,7 +116,7 @@ func (o *checkOptions) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	chosen, err := o.selection(all, o.now())
+	chosen, err := o.selectNodes(all, o.now())
 	if err != nil {
 		return err
 	}
@@ -145,17 +145,17 @@ func (o *checkOptions) Run(ctx context.Context) error {
 	if unknown != nil {
 		return unknown
 	}
-	note(o.ErrOut, checkHints(list, now)...)
-	note(o.ErrOut, clockWarnings(nodes, now)...)
+	printNotes(o.ErrOut, checkHints(list, now)...)
+	printNotes(o.ErrOut, clockWarnings(nodes, now)...)
 	if o.findSecrets {
 		copied, err := findSecrets(ctx, c.api, certificatesOf(nodes))
 		if err != nil {
 			return err
 		}
-		note(o.ErrOut, copied...)
+		printNotes(o.ErrOut, copied...)
 	}
-	note(o.ErrOut, c.who.expiresSoon(nodes, now, time.Duration(o.within)))
-	note(o.ErrOut, checkVerdict(list, o.connectionFlags.command(), o.nodes, now))
+	printNotes(o.ErrOut, c.who.expiresSoon(nodes, now, time.Duration(o.within)))
+	printNotes(o.ErrOut, checkVerdict(list, o.connectionFlags.commandLine(), o.nodes, now))
 	if needsAttention(list) {
 		return errAttention
 	}
@@ -176,7 +176,7 @@ func clockWarnings(nodes []inventory.Node, now time.Time) []string {
 			if skew < 0 {
 				direction = "behind"
 			}
-			out = append(out, fmt.Sprintf("%s: its clock is %s %s this machine's; it decides there whether a certificate has expired.", n.Name, remainder(skew.Abs()), direction))
+			out = append(out, fmt.Sprintf("%s: its clock is %s %s this machine's; it decides there whether a certificate has expired.", n.Name, remainingTime(skew.Abs()), direction))
 		}
 	}
 	return out

@@ -19,12 +19,12 @@ func checkHints(list v1alpha1.CertificateList, now time.Time) []string {
 	var out []string
 	for _, c := range list.Items {
 		if h := certificateHint(c, now); h != "" {
-			out = append(out, clean(h))
+			out = append(out, cleanText(h))
 		}
 	}
 	for _, a := range list.Authorities {
 		if a.Status != certs.OK {
-			out = append(out, clean(authorityHint(a, now)))
+			out = append(out, cleanText(authorityHint(a, now)))
 		}
 	}
 	if more := len(out) - maxHints; more > 0 {
@@ -37,13 +37,13 @@ func certificateHint(c v1alpha1.Certificate, now time.Time) string {
 	switch {
 	case c.Status == certs.NotServed && c.Served != nil && c.Served.NotAfter != nil:
 		return fmt.Sprintf("%s: %s still serves a certificate that %s, on %s; %s on disk %s. Restart %s.",
-			c.Node, c.Service, expires(*c.Served.NotAfter, now), c.Served.Address, c.Name, expires(c.NotAfter, now), c.Service)
+			c.Node, c.Service, expiryInWords(*c.Served.NotAfter, now), c.Served.Address, c.Name, expiryInWords(c.NotAfter, now), c.Service)
 	case c.Status == certs.NotServed:
 		return fmt.Sprintf("%s: %s does not serve %s, which is on disk: %s. Restart %s.", c.Node, c.Service, c.Name, c.Reason, c.Service)
 	case c.Status == certs.Invalid:
 		return fmt.Sprintf("%s: %s %s: %s. Rotations leave it out until this is fixed.", c.Node, c.Name, c.Path, strings.TrimSuffix(c.Reason, "."))
 	case c.NotRenewable != "" && (c.Status == certs.Expiring || c.Status == certs.Expired):
-		return fmt.Sprintf("%s: %s %s %s, and cannot be renewed here: %s.", c.Node, c.Name, c.Path, expires(c.NotAfter, now), strings.TrimSuffix(c.NotRenewable, "."))
+		return fmt.Sprintf("%s: %s %s %s, and cannot be renewed here: %s.", c.Node, c.Name, c.Path, expiryInWords(c.NotAfter, now), strings.TrimSuffix(c.NotRenewable, "."))
 	case c.Status == certs.OK && c.Reason != "" && c.Reason == c.NotRenewable:
 		return "" // the verdict counts it
 	case c.Status == certs.NotYetValid:
@@ -58,10 +58,10 @@ func certificateHint(c v1alpha1.Certificate, now time.Time) string {
 
 func authorityHint(a v1alpha1.Authority, now time.Time) string {
 	if a.Status == certs.Invalid {
-		return fmt.Sprintf("CA %s on %s: %s", a.Name, some(a.Nodes), a.Reason)
+		return fmt.Sprintf("CA %s on %s: %s", a.Name, someNames(a.Nodes), a.Reason)
 	}
 	return fmt.Sprintf("CA %s %s. Its certificates expire with it at the latest, and a rotation keeps the CA: replace it by hand, "+
-		"https://kubernetes.io/docs/tasks/tls/manual-rotation-of-ca-certificates/", a.Name, expires(a.NotAfter, now))
+		"https://kubernetes.io/docs/tasks/tls/manual-rotation-of-ca-certificates/", a.Name, expiryInWords(a.NotAfter, now))
 }
 
 // needsAttention reports whether the operator can and should act now.
@@ -149,12 +149,12 @@ func allOK(n int) string {
 	return fmt.Sprintf("All %d certificates are OK", n)
 }
 
-// expires says when a certificate expires or expired, for a sentence.
-func expires(t, now time.Time) string {
+// expiryInWords says when a certificate expires or expired, for a sentence.
+func expiryInWords(t, now time.Time) string {
 	if d := t.Sub(now); d >= 0 {
-		return "expires in " + remainder(d)
+		return "expires in " + remainingTime(d)
 	}
-	return "expired " + remainder(now.Sub(t)) + " ago"
+	return "expired " + remainingTime(now.Sub(t)) + " ago"
 }
 
 func wasWere(n int, noun string) string {
@@ -177,7 +177,7 @@ func ofAll(bad, all int) string {
 	if bad == 1 {
 		verb = "needs"
 	}
-	return fmt.Sprintf("%s %s attention", count(all, "certificate"), verb)
+	return fmt.Sprintf("%s %s attention", countOf(all, "certificate"), verb)
 }
 
 // firstExpiry names the certificate that expires first.
@@ -188,5 +188,5 @@ func firstExpiry(items []v1alpha1.Certificate, now time.Time) string {
 			first = c
 		}
 	}
-	return fmt.Sprintf("in %s (%s on %s, %s)", remainder(first.NotAfter.Sub(now)), first.Name, first.Node, moment(first.NotAfter))
+	return fmt.Sprintf("in %s (%s on %s, %s)", remainingTime(first.NotAfter.Sub(now)), first.Name, first.Node, utcMinute(first.NotAfter))
 }

@@ -69,7 +69,7 @@ func printFindings(w io.Writer, f format, title string, found []v1alpha1.Finding
 			fmt.Fprintf(w, "  and %d more: -o wide lists all\n", len(found)-maxHints)
 			return
 		}
-		fmt.Fprintf(w, "  %-*s  %s: %s\n", width, x.Node, clean(x.Path), clean(x.Message))
+		fmt.Fprintf(w, "  %-*s  %s: %s\n", width, x.Node, cleanText(x.Path), cleanText(x.Message))
 	}
 }
 
@@ -77,7 +77,7 @@ func checkRows(items []v1alpha1.Certificate, now time.Time) [][]string {
 	rows := make([][]string, 0, len(items))
 	for _, c := range items {
 		rows = append(rows, []string{
-			c.Node, string(c.Service), c.Name, moment(c.NotAfter), residualTime(c.NotAfter, now),
+			c.Node, string(c.Service), c.Name, utcMinute(c.NotAfter), residualTime(c.NotAfter, now),
 			commonName(c.Issuer), servedWord(c), statusWord(c.Status),
 			problemText(c), c.KeyAlgorithm, strings.Join(c.SANs, ","), c.SerialNumber, c.FingerprintSHA256, c.Path,
 		})
@@ -99,7 +99,7 @@ func problemText(c v1alpha1.Certificate) string {
 func authorityRows(authorities []v1alpha1.Authority, now time.Time) [][]string {
 	rows := make([][]string, 0, len(authorities))
 	for _, a := range authorities {
-		keyOn := some(a.KeyOn)
+		keyOn := someNames(a.KeyOn)
 		if keyOn == "" {
 			keyOn = "none of these nodes"
 		}
@@ -108,7 +108,7 @@ func authorityRows(authorities []v1alpha1.Authority, now time.Time) [][]string {
 			status = "RENEWED"
 		}
 		rows = append(rows, []string{
-			a.Name, moment(a.NotAfter), residualTime(a.NotAfter, now), keyOn, status,
+			a.Name, utcMinute(a.NotAfter), residualTime(a.NotAfter, now), keyOn, status,
 			a.SerialNumber, a.FingerprintSHA256,
 		})
 	}
@@ -126,9 +126,9 @@ func printNotInspected(w io.Writer, items []v1alpha1.NotInspected) {
 	}
 	fmt.Fprintln(w, "\nNot inspected")
 	for _, x := range items {
-		what := clean(x.Reason)
+		what := cleanText(x.Reason)
 		if x.Path != "" {
-			what = clean(x.Path) + ": " + what
+			what = cleanText(x.Path) + ": " + what
 		}
 		if x.Service != "" && x.Node != "" {
 			what = string(x.Service) + ": " + what
@@ -148,7 +148,7 @@ func residualTime(t, now time.Time) string {
 	if t.IsZero() {
 		return nothing
 	}
-	return remainder(t.Sub(now))
+	return remainingTime(t.Sub(now))
 }
 
 // servedWord says whether the certificate on disk is the one that is served.

@@ -34,7 +34,7 @@ func printUnusedOf(w io.Writer, f format, title string, all []v1alpha1.UnusedCer
 			fmt.Fprintf(w, "  and %d more: -o wide lists all\n", len(all)-maxHints)
 			return
 		}
-		fmt.Fprintf(w, "  %-*s  %s: %s\n", width, u.Node, clean(u.Path), clean(unusedText(u, now)))
+		fmt.Fprintf(w, "  %-*s  %s: %s\n", width, u.Node, cleanText(u.Path), cleanText(unusedText(u, now)))
 	}
 }
 
@@ -48,7 +48,7 @@ func unusedText(u v1alpha1.UnusedCertificate, now time.Time) string {
 	case u.NotAfter.IsZero():
 		return text
 	case now.After(u.NotAfter):
-		return fmt.Sprintf("expired %s; %s", moment(u.NotAfter), text)
+		return fmt.Sprintf("expired %s; %s", utcMinute(u.NotAfter), text)
 	}
-	return fmt.Sprintf("valid until %s; %s", moment(u.NotAfter), text)
+	return fmt.Sprintf("valid until %s; %s", utcMinute(u.NotAfter), text)
 }

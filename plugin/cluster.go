@@ -41,19 +41,19 @@ type journals interface {
 	Journals(ctx context.Context, nodes []string, rotation string) ([]nodeapi.Journal, []plan.Exclusion, error)
 }
 
-// connect makes the real cluster; it sends no request yet.
-func (a *app) connect(c connection) (*cluster, error) {
+// connectCluster makes the real cluster; it sends no request yet.
+func (a *app) connectCluster(c connection) (*cluster, error) {
 	pods := kube.PodOptions{Namespace: c.namespace, Image: c.image}
 	if c.pullSecret != "" {
 		pods.ImagePullSecrets = []string{c.pullSecret}
 	}
 	made, err := kube.Connect(c.config, pods, kube.Locker{Holder: whoAndWhere(), TakeOver: c.takeOver, Waiting: func(held *kube.HeldError, atMost time.Duration) {
-		a.say(fmt.Sprintf("the lock of %s has expired; waiting %s in case its holder renews it (--take-over does not wait)", held.Holder, took(atMost)))
+		a.printLine(fmt.Sprintf("the lock of %s has expired; waiting %s in case its holder renews it (--take-over does not wait)", held.Holder, elapsedTime(atMost)))
 	}})
 	if err != nil {
 		return nil, err
 	}
-	made.ReportWaits(func(node, what string) { a.say(node + ": " + what) })
+	made.ReportWaits(func(node, what string) { a.printLine(node + ": " + what) })
 	return &cluster{Cluster: made.Cluster, api: made.API, journals: made.Scanner, who: c.identity, held: made.Held}, nil
 }
 

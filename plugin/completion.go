@@ -49,13 +49,13 @@ Shells: ` + strings.Join(shells, ", ") + `.`,
 			}
 		},
 	}
-	plain(cmd)
+	silenceCobra(cmd)
 	return cmd
 }
 
-// complete registers how a flag's value is completed. The flag exists: a wrong name is
+// completeFlag registers how a flag's value is completed. The flag exists: a wrong name is
 // a mistake in this package that every test of the command line shows.
-func complete(cmd *cobra.Command, flag string, f cobra.CompletionFunc) {
+func completeFlag(cmd *cobra.Command, flag string, f cobra.CompletionFunc) {
 	if err := cmd.RegisterFlagCompletionFunc(flag, f); err != nil {
 		panic(err)
 	}
@@ -73,7 +73,7 @@ func completeServices(_ *cobra.Command, _ []string, toComplete string) ([]string
 // completeNodes completes names of nodes by a request to the cluster; no names where that fails.
 func (a *app) completeNodes(flags *connectionFlags) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, _ []string, toComplete string) ([]string, cobra.ShellCompDirective) {
-		conn, err := flags.connection()
+		conn, err := flags.newConnection()
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
@@ -124,15 +124,15 @@ func (a *app) completeConnection(cmd *cobra.Command, flags *connectionFlags) {
 			return out, cobra.ShellCompDirectiveNoFileComp
 		}
 	}
-	complete(cmd, "context", offer(func() []string {
+	completeFlag(cmd, "context", offer(func() []string {
 		raw, _ := flags.ToRawKubeConfigLoader().RawConfig() // unreadable: nothing to offer
 		return slices.Sorted(maps.Keys(raw.Contexts))
 	}))
-	complete(cmd, "cluster", offer(func() []string {
+	completeFlag(cmd, "cluster", offer(func() []string {
 		raw, _ := flags.ToRawKubeConfigLoader().RawConfig()
 		return slices.Sorted(maps.Keys(raw.Clusters))
 	}))
-	complete(cmd, "user", offer(func() []string {
+	completeFlag(cmd, "user", offer(func() []string {
 		raw, _ := flags.ToRawKubeConfigLoader().RawConfig()
 		return slices.Sorted(maps.Keys(raw.AuthInfos))
 	}))

@@ -62,8 +62,8 @@ func (f *connectionFlags) addPodFlags(set *pflag.FlagSet) {
 	set.StringVar(&f.pullSecret, "image-pull-secret", "", "Secret in the namespace to pull the image with")
 }
 
-// connection resolves the flags; it sends no request yet.
-func (f *connectionFlags) connection() (connection, error) {
+// newConnection resolves the flags; it sends no request yet.
+func (f *connectionFlags) newConnection() (connection, error) {
 	config, err := f.ToRESTConfig()
 	if err != nil {
 		return connection{}, fmt.Errorf("read the kubeconfig: %w", err)
@@ -82,8 +82,8 @@ func (f *connectionFlags) connection() (connection, error) {
 // credential.
 var repeatable = []string{"kubeconfig", "context", "cluster", "user", "server", "namespace"}
 
-// command is how to call the plugin for the same cluster again.
-func (f *connectionFlags) command() string {
+// commandLine is how to call the plugin for the same cluster again.
+func (f *connectionFlags) commandLine() string {
 	parts := []string{displayName}
 	for _, name := range repeatable {
 		if flag := f.set.Lookup(name); flag != nil && flag.Changed {

@@ -89,7 +89,7 @@ func etcdClients(nodes []inventory.Node) string {
 	}
 	known := make([]string, 0, len(order))
 	for _, urls := range order {
-		known = append(known, fmt.Sprintf("kube-apiserver on %s (%s)", some(on[urls]), urls))
+		known = append(known, fmt.Sprintf("kube-apiserver on %s (%s)", someNames(on[urls]), urls))
 	}
 	return strings.Join(known, "; ")
 }

@@ -50,7 +50,7 @@ CloudEvents, one on each line.`,
 			return o.Run(cmd.Context())
 		},
 	}
-	plain(cmd)
+	silenceCobra(cmd)
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.StringVar(&o.since, "since", "", "Only events since 2h, 7d or 2030-05-17T09:30:00Z (default: all that are kept)")
@@ -58,7 +58,7 @@ CloudEvents, one on each line.`,
 	f.StringVar(&o.url, "url", "", "Read from a watcher outside the cluster: http://127.0.0.1:8080")
 	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(eventFormats, ", "))
 	o.addNamespace(f, "", "Namespace of the watcher (default: where it is found)")
-	complete(cmd, "output", cobra.FixedCompletions(eventFormats, cobra.ShellCompDirectiveNoFileComp))
+	completeFlag(cmd, "output", cobra.FixedCompletions(eventFormats, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -81,7 +81,7 @@ func (o *eventsOptions) Complete() error {
 		}
 		return nil
 	}
-	o.conn, err = o.connection()
+	o.conn, err = o.newConnection()
 	return err
 }
 

@@ -48,12 +48,12 @@ func (o *eventsOptions) Run(ctx context.Context) error {
 			return printing.err
 		case !o.follow || (err != nil && !p.began):
 			if err == nil && p.printed == 0 {
-				note(o.ErrOut, "No events.")
+				printNotes(o.ErrOut, "No events.")
 			}
 			return err
 		case errors.As(err, new(*notAnEventError)):
 			return err
-		case err != nil && !passing(err) && !unavailable(err) && statusCode(err) != 0:
+		case err != nil && !isTransient(err) && !isUnavailable(err) && statusCode(err) != 0:
 			// An API server that has just started forbids every request until it has read the
 			// roles. The refusal may also be permanent.
 			if refusals++; refusals >= believedAfter {
@@ -63,14 +63,14 @@ func (o *eventsOptions) Run(ctx context.Context) error {
 			refusals = 0
 		}
 		if !lost || p.news {
-			note(o.ErrOut, "Connection lost, reconnecting …")
+			printNotes(o.ErrOut, "Connection lost, reconnecting …")
 		}
 		lost = true
 		p.news = false
 		if !p.last.IsZero() {
 			since = p.last.Add(-overlap)
 		}
-		if !o.pause(ctx, checkEvery) {
+		if !o.pauseFor(ctx, checkEvery) {
 			return nil
 		}
 	}
@@ -89,21 +89,21 @@ func (o *eventsOptions) chooseOpener(ctx context.Context) (opener, error) {
 	}
 	namespace := o.where
 	if namespace == "" {
-		found, err := api.find(ctx, "")
+		found, err := api.findInstallation(ctx, "")
 		switch {
 		case err != nil && !apierrors.IsForbidden(err):
 			return nil, err
 		case err == nil && (found == nil || found.watcher == nil):
 			return nil, fmt.Errorf("the watcher is not installed in this cluster\nhint: install it with %s install, or give the URL of a watcher outside the cluster: --url http://HOST:PORT",
-				o.connectionFlags.command())
+				o.connectionFlags.commandLine())
 		case err == nil:
 			namespace = found.namespace
 		default:
-			namespace = o.namespace() // the right to read events does not include the right to list deployments
+			namespace = o.targetNamespace() // the right to read events does not include the right to list deployments
 		}
 	}
 	return func(ctx context.Context, query url.Values) (io.ReadCloser, error) {
-		request := api.proxied(namespace, "events")
+		request := api.proxiedRequest(namespace, "events")
 		for name := range query {
 			request = request.Param(name, query.Get(name))
 		}
@@ -121,7 +121,7 @@ func explainProxy(err error, namespace string) error {
 		return fmt.Errorf("read events: %w\nhint: an administrator can bind the Role rotate-certs:view in namespace %s to you", err, namespace)
 	case apierrors.IsNotFound(err):
 		return fmt.Errorf("the watcher is not installed in namespace %q: %w\nhint: --namespace selects another", namespace, err)
-	case unavailable(err):
+	case isUnavailable(err):
 		return fmt.Errorf("the watcher does not answer: %w\nhint: kubectl -n %s get pods", err, namespace)
 	}
 	return fmt.Errorf("read events: %w", err)
@@ -227,7 +227,7 @@ func (p *eventPrinter) printLine(raw []byte) error {
 	}
 	var e cloudEvent
 	if err := json.Unmarshal(raw, &e); err != nil || e.ID == "" {
-		return &notAnEventError{said: clean(string(raw[:min(len(raw), 120)]))}
+		return &notAnEventError{said: cleanText(string(raw[:min(len(raw), 120)]))}
 	}
 	if e.Time.After(p.last) {
 		p.last = e.Time
@@ -242,9 +242,9 @@ func (p *eventPrinter) printLine(raw []byte) error {
 	case formatJSON:
 		_, err = fmt.Fprintf(p.out, "%s\n", raw)
 	case formatName:
-		_, err = fmt.Fprintf(p.out, "%s\n", clean(e.ID))
+		_, err = fmt.Fprintf(p.out, "%s\n", cleanText(e.ID))
 	default:
-		_, err = fmt.Fprintln(p.out, clean(e.inWords(p.format == formatWide)))
+		_, err = fmt.Fprintln(p.out, cleanText(e.inWords(p.format == formatWide)))
 	}
 	if err != nil {
 		return &printError{err}

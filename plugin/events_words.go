@@ -63,12 +63,12 @@ func (e cloudEvent) shortType() string {
 func (e cloudEvent) inWords(wide bool) string {
 	where := e.Data.Node
 	if where == "" && len(e.Data.Nodes) > 0 {
-		where = some(e.Data.Nodes)
+		where = someNames(e.Data.Nodes)
 	}
 	if where == "" {
 		where = nothing
 	}
-	text := fmt.Sprintf("%s  %-10s  %s", second(e.Time), where, e.describeEvent())
+	text := fmt.Sprintf("%s  %-10s  %s", toTheSecond(e.Time), where, e.describeEvent())
 	if wide {
 		text += fmt.Sprintf("  [%s %s]", e.shortType(), e.ID)
 		if f := e.Data.FingerprintSHA256 + e.Data.Fingerprint; f != "" {
@@ -87,15 +87,15 @@ func (e cloudEvent) describeEvent() string {
 	}
 	switch e.shortType() {
 	case "certificate.expiring":
-		return joinSentences(fmt.Sprintf("%s expires soon: %s", certificate, moment(d.NotAfter)), d.Message)
+		return joinSentences(fmt.Sprintf("%s expires soon: %s", certificate, utcMinute(d.NotAfter)), d.Message)
 	case "certificate.expired":
-		return joinSentences(fmt.Sprintf("%s HAS EXPIRED: %s", certificate, moment(d.NotAfter)), d.Message)
+		return joinSentences(fmt.Sprintf("%s HAS EXPIRED: %s", certificate, utcMinute(d.NotAfter)), d.Message)
 	case "certificate.renewed":
-		return fmt.Sprintf("%s was renewed, and is valid until %s", certificate, moment(d.NotAfter))
+		return fmt.Sprintf("%s was renewed, and is valid until %s", certificate, utcMinute(d.NotAfter))
 	case "certificate.compromised":
 		return fmt.Sprintf("%s is marked as COMPROMISED: %s", d.Service, d.Reason)
 	case "ca.expiring":
-		return joinSentences(fmt.Sprintf("CA %s expires soon: %s", d.Name, moment(d.NotAfter)), d.Message)
+		return joinSentences(fmt.Sprintf("CA %s expires soon: %s", d.Name, utcMinute(d.NotAfter)), d.Message)
 	case "rotation.requested":
 		return joinSentences(fmt.Sprintf("%s requested: %s, %s%s", rotation, joinServices(d.Services, ", "), strings.ToLower(d.Reason), attemptSuffix(d.Attempt)), d.Message)
 	case "rotation.started":

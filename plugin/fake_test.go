@@ -100,7 +100,7 @@ func (f *fake) interrupted(t *testing.T, signals <-chan os.Signal, in io.Reader,
 		return &cluster{Cluster: fleet.Cluster{Nodes: f, Locker: f, Signers: f, Observer: f, Scanner: f}, api: f, journals: f, who: f.who,
 			held: func(context.Context) error { return f.heldNow }}, nil
 	}
-	code = a.main(args, signals)
+	code = a.runUntilSignal(args, signals)
 	return code, out.String(), errOut.String()
 }
 

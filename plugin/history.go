@@ -38,7 +38,7 @@ short-lived, read-only pods.`,
 		},
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := o.complete(cmd); err != nil {
+			if err := o.completeReader(cmd); err != nil {
 				return err
 			}
 			if len(args) == 0 {
@@ -50,13 +50,13 @@ short-lived, read-only pods.`,
 			return o.runOne(cmd.Context(), args[0])
 		},
 	}
-	plain(cmd)
+	silenceCobra(cmd)
 	f := cmd.Flags()
 	f.SortFlags = false
 	o.addNodeFlags(cmd, "Only these nodes", a.completeNodes(flags))
 	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(formats, ", "))
 	o.addPodFlags(f)
-	complete(cmd, "output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	completeFlag(cmd, "output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -65,11 +65,11 @@ var rotationID = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
 // runList shows all rotations.
 func (o *reader) runList(ctx context.Context) error {
-	c, chosen, err := o.open(ctx, kube.UseCheck)
+	c, chosen, err := o.openCluster(ctx, kube.UseCheck)
 	if err != nil {
 		return err
 	}
-	past, missing, err := o.recorded(ctx, c, chosen)
+	past, missing, err := o.recordedRotations(ctx, c, chosen)
 	if err != nil {
 		return err
 	}
@@ -78,14 +78,14 @@ func (o *reader) runList(ctx context.Context) error {
 		return err
 	}
 	if len(past) > 0 {
-		note(o.ErrOut, fmt.Sprintf("Every record of one: %s %s %s", o.connectionFlags.command(), historyName, clean(past[0].ID)))
+		printNotes(o.ErrOut, fmt.Sprintf("Every record of one: %s %s %s", o.connectionFlags.commandLine(), historyName, cleanText(past[0].ID)))
 	}
 	return nil
 }
 
 // runOne shows one rotation.
 func (o *reader) runOne(ctx context.Context, id string) error {
-	c, chosen, err := o.open(ctx, kube.UseCheck)
+	c, chosen, err := o.openCluster(ctx, kube.UseCheck)
 	if err != nil {
 		return err
 	}
@@ -98,9 +98,9 @@ func (o *reader) runOne(ctx context.Context, id string) error {
 	if len(logs) == 0 {
 		unread := ""
 		if len(missing) > 0 {
-			unread = fmt.Sprintf("; %s could not be read, first %s: %s", count(len(missing), "node"), missing[0].Node, missing[0].Reason)
+			unread = fmt.Sprintf("; %s could not be read, first %s: %s", countOf(len(missing), "node"), missing[0].Node, missing[0].Reason)
 		}
-		return fmt.Errorf("no journal has rotation %q%s\nhint: %s %s lists them", id, unread, o.connectionFlags.command(), historyName)
+		return fmt.Errorf("no journal has rotation %q%s\nhint: %s %s lists them", id, unread, o.connectionFlags.commandLine(), historyName)
 	}
 	var nodes []inventory.Node
 	out := v1alpha1.RotationHistory{
@@ -115,11 +115,11 @@ func (o *reader) runOne(ctx context.Context, id string) error {
 	slices.SortStableFunc(out.Records, func(a, b v1alpha1.RotationRecord) int {
 		return cmp.Or(a.Time.Compare(b.Time), strings.Compare(a.Node, b.Node))
 	})
-	out.PastRotation = o.past(nodes)[0]
+	out.PastRotation = o.pastRotations(nodes)[0]
 	if len(o.nodes) > 0 && (o.format == formatTable || o.format == formatWide) {
-		fmt.Fprintf(o.Out, "By the journals of %s only. ", some(o.nodes))
+		fmt.Fprintf(o.Out, "By the journals of %s only. ", someNames(o.nodes))
 	}
-	return printHistory(o.Out, o.format, out, o.connectionFlags.command(), o.now())
+	return printHistory(o.Out, o.format, out, o.connectionFlags.commandLine(), o.now())
 }
 
 func rotationRecord(rec nodeapi.Record) v1alpha1.RotationRecord {

@@ -22,7 +22,7 @@ func printRotations(w io.Writer, f format, list v1alpha1.RotationList) error {
 		return printDocument(w, f, list)
 	case formatName:
 		for _, p := range list.Items {
-			fmt.Fprintln(w, clean(p.ID))
+			fmt.Fprintln(w, cleanText(p.ID))
 		}
 		return nil
 	}
@@ -32,7 +32,7 @@ func printRotations(w io.Writer, f format, list v1alpha1.RotationList) error {
 		for _, n := range p.Nodes {
 			names, renewed = append(names, n.Node), renewed+n.Renewed
 		}
-		rows = append(rows, []string{p.ID, second(p.StartTime), rotationTook(p), scopeWords(p), some(names), count(renewed, "certificate"), standingWord(p.Result), p.Continue})
+		rows = append(rows, []string{p.ID, toTheSecond(p.StartTime), rotationTook(p), scopeWords(p), someNames(names), countOf(renewed, "certificate"), standingWord(p.Result), p.Continue})
 	}
 	if len(rows) == 0 {
 		fmt.Fprintln(w, "No rotation is recorded in the journals of the scanned nodes.")
@@ -56,13 +56,13 @@ func printHistory(w io.Writer, f format, h v1alpha1.RotationHistory, command str
 		for _, r := range h.Records {
 			if r.Kind == string(nodeapi.Committed) {
 				for _, c := range r.Certificates {
-					fmt.Fprintln(w, clean(r.Node+"/"+c.Name))
+					fmt.Fprintln(w, cleanText(r.Node+"/"+c.Name))
 				}
 			}
 		}
 		return nil
 	}
-	fmt.Fprintln(w, clean(fmt.Sprintf("Rotation %s: %s, from %s: %s, after %s", h.ID, scopeWords(h.PastRotation), second(h.StartTime), standingWord(h.Result), rotationTook(h.PastRotation))))
+	fmt.Fprintln(w, cleanText(fmt.Sprintf("Rotation %s: %s, from %s: %s, after %s", h.ID, scopeWords(h.PastRotation), toTheSecond(h.StartTime), standingWord(h.Result), rotationTook(h.PastRotation))))
 	rows := make([][]string, 0, len(h.Records))
 	for _, r := range h.Records {
 		word := recordWord(nodeapi.Kind(r.Kind))
@@ -75,11 +75,11 @@ func printHistory(w io.Writer, f format, h v1alpha1.RotationHistory, command str
 		return err
 	}
 	for _, line := range nodesInWords(h.Nodes) {
-		fmt.Fprintln(w, clean(line))
+		fmt.Fprintln(w, cleanText(line))
 	}
 	for _, line := range nextSteps(h.PastRotation, command, now) {
 		if line != "why: "+command+" "+historyName+" "+h.ID { // this is that output
-			fmt.Fprintln(w, clean(line))
+			fmt.Fprintln(w, cleanText(line))
 		}
 	}
 	printNotInspected(w, h.NotInspected)
@@ -109,14 +109,14 @@ func recordDetails(r v1alpha1.RotationRecord, f format) string {
 		parts = append(parts, joinServices(r.Services, ", "))
 	}
 	for _, c := range r.Certificates {
-		words := fmt.Sprintf("%s: %s → %s", c.Name, date(c.Old.NotAfter), date(c.New.NotAfter))
+		words := fmt.Sprintf("%s: %s → %s", c.Name, utcDate(c.Old.NotAfter), utcDate(c.New.NotAfter))
 		if f == formatWide {
 			words = fmt.Sprintf("%s (%s → %s)", words, c.Old.FingerprintSHA256, c.New.FingerprintSHA256)
 		}
 		parts = append(parts, words)
 	}
 	if r.UnavailableSeconds > 0 {
-		parts = append(parts, took(time.Duration(r.UnavailableSeconds*float64(time.Second)))+" unavailable")
+		parts = append(parts, elapsedTime(time.Duration(r.UnavailableSeconds*float64(time.Second)))+" unavailable")
 	}
 	for _, words := range []string{r.Evidence, r.Message, r.Hint} {
 		if words != "" {

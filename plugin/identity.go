@@ -29,8 +29,8 @@ func clientIdentity(config *rest.Config, kubeconfig string) *identity {
 	return &identity{Facts: *facts, kubeconfig: kubeconfig}
 }
 
-// origin finds the kubeconfig on a node of which the identity is a copy.
-func (i *identity) origin(nodes []inventory.Node) (node string, found *inventory.Certificate) {
+// findOrigin finds the kubeconfig on a node of which the identity is a copy.
+func (i *identity) findOrigin(nodes []inventory.Node) (node string, found *inventory.Certificate) {
 	for n := range nodes {
 		for c := range nodes[n].Certificates {
 			if nodes[n].Certificates[c].FingerprintSHA256 == i.FingerprintSHA256 {
@@ -51,12 +51,12 @@ func (i *identity) expiresSoon(nodes []inventory.Node, now time.Time, within tim
 		return ""
 	}
 	how := "request a new one from its issuer"
-	if node, c := i.origin(nodes); c != nil {
+	if node, c := i.findOrigin(nodes); c != nil {
 		how = fmt.Sprintf("it is the one of %s on %s: rotate admin, then copy the file from there", c.Store.Cert, node)
 	} else if node, path := adminConf(nodes); node != "" {
 		how = fmt.Sprintf("%s on %s holds an administrator's certificate, which --service admin renews", path, node)
 	}
-	return fmt.Sprintf("%s: your own client certificate (%s) %s; %s.", i.kubeconfig, clean(commonName(i.Subject)), expires(i.NotAfter, now), how)
+	return fmt.Sprintf("%s: your own client certificate (%s) %s; %s.", i.kubeconfig, cleanText(commonName(i.Subject)), expiryInWords(i.NotAfter, now), how)
 }
 
 // beingRenewed says that the plan renews the certificate of which the operator has a copy:
@@ -69,7 +69,7 @@ func (i *identity) beingRenewed(p plan.Plan) string {
 		for _, t := range s.Targets {
 			if t.OldFingerprint == i.FingerprintSHA256 {
 				return fmt.Sprintf("%s holds the certificate of %s on %s, which is renewed: the copy remains valid until %s; copy the new file from there.",
-					i.kubeconfig, t.Path, s.Node, moment(i.NotAfter))
+					i.kubeconfig, t.Path, s.Node, utcMinute(i.NotAfter))
 			}
 		}
 	}

@@ -86,7 +86,7 @@ and only the flags count:
 			return o.Run(cmd.Context())
 		},
 	}
-	plain(cmd)
+	silenceCobra(cmd)
 	f := cmd.Flags()
 	o.set = f
 	f.SortFlags = false
@@ -112,8 +112,8 @@ and only the flags count:
 	f.BoolVar(&o.force, "force", false, "Proceed even if a rotation is in progress: its node finishes or rolls back, and the new watcher continues")
 	f.VarP(&o.timeout, "timeout", "", "How long to wait until everything is ready and every node has reported")
 	f.StringVarP(&o.output, "output", "o", "", "Print the objects: "+strings.Join(installFormats, ", "))
-	complete(cmd, "dry-run", cobra.FixedCompletions(dryRuns, cobra.ShellCompDirectiveNoFileComp))
-	complete(cmd, "output", cobra.FixedCompletions(installFormats, cobra.ShellCompDirectiveNoFileComp))
+	completeFlag(cmd, "dry-run", cobra.FixedCompletions(dryRuns, cobra.ShellCompDirectiveNoFileComp))
+	completeFlag(cmd, "output", cobra.FixedCompletions(installFormats, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -121,7 +121,7 @@ func natsKeys() string { return strings.Join(manifests.NATSSecretKeys(), ", ") }
 
 // Complete parses the flags. Only with --dry-run=client no kubeconfig is needed.
 func (o *installOptions) Complete(*cobra.Command) error {
-	o.natsURLs, o.directories = trimmed(o.natsURLs), cleanDirectories(o.directories)
+	o.natsURLs, o.directories = trimmedList(o.natsURLs), cleanDirectories(o.directories)
 	o.format = format(o.output)
 	if !oneOf(dryRuns, o.dryRun) {
 		return fmt.Errorf("unknown --dry-run %q\nhint: want one of %s", o.dryRun, strings.Join(dryRuns, ", "))
@@ -136,7 +136,7 @@ func (o *installOptions) Complete(*cobra.Command) error {
 		return nil
 	}
 	var err error
-	o.conn, err = o.connection()
+	o.conn, err = o.newConnection()
 	return err
 }
 
@@ -153,14 +153,14 @@ func (o *installOptions) Validate() error {
 		return fmt.Errorf("unknown output format %q\nhint: want one of %s", o.output, strings.Join(installFormats, ", "))
 	}
 	for _, name := range []struct{ flag, value string }{
-		{"namespace", o.namespace()}, {"nats-secret", o.natsSecret}, {"storage-class", o.storageClass}, {"image-pull-secret", o.pullSecret},
+		{"namespace", o.targetNamespace()}, {"nats-secret", o.natsSecret}, {"storage-class", o.storageClass}, {"image-pull-secret", o.pullSecret},
 	} {
 		if name.value != "" && !validName(name.value) {
 			return fmt.Errorf("--%s %q is not a valid name of an object", name.flag, name.value)
 		}
 	}
-	if strings.HasPrefix(o.namespace(), "kube-") {
-		return fmt.Errorf("--namespace %s belongs to the cluster\nhint: leave it out, or name one for rotate-certs only", o.namespace())
+	if strings.HasPrefix(o.targetNamespace(), "kube-") {
+		return fmt.Errorf("--namespace %s belongs to the cluster\nhint: leave it out, or name one for rotate-certs only", o.targetNamespace())
 	}
 	if o.watcherImage != "" && !imageReference.MatchString(o.watcherImage) {
 		return fmt.Errorf("--watcher-image %q is not a valid image reference", o.watcherImage)
@@ -180,7 +180,7 @@ func (o *installOptions) Validate() error {
 	if o.clusterName != "" && !clusterName.MatchString(o.clusterName) {
 		return fmt.Errorf("--cluster-name %q: want letters, digits, \"-\", \"_\" and \".\"", o.clusterName)
 	}
-	return o.pods.complete()
+	return o.pods.completeFlags()
 }
 
 func validURLs(urls []string) error {
@@ -196,9 +196,9 @@ func validURLs(urls []string) error {
 	return nil
 }
 
-// options are the options of the manifests.
-func (o *installOptions) options(settings manifests.Settings) manifests.Options {
-	return manifests.Options{Settings: settings, Namespace: o.namespace(), Version: version.Version, Policy: o.policy}
+// manifestOptions are the options of the manifests.
+func (o *installOptions) manifestOptions(settings manifests.Settings) manifests.Options {
+	return manifests.Options{Settings: settings, Namespace: o.targetNamespace(), Version: version.Version, Policy: o.policy}
 }
 
 // Run installs, or prints the objects that would be installed.

@@ -23,8 +23,8 @@ import (
 // fieldManager owns the fields that install applies.
 const fieldManager = "kubectl-rotate-certs"
 
-// apply applies all objects, stage by stage, and returns them as the API server has them.
-func (i *installer) apply(ctx context.Context, objects []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
+// applyObjects applies all objects, stage by stage, and returns them as the API server has them.
+func (i *installer) applyObjects(ctx context.Context, objects []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
 	var applied []*unstructured.Unstructured
 	for len(objects) > 0 {
 		kind, known := manifests.KindOf(objects[0])
@@ -53,11 +53,11 @@ func (i *installer) applyStage(ctx context.Context, stage manifests.Stage, objec
 	var applied []*unstructured.Unstructured
 	for _, object := range objects {
 		kind, _ := manifests.KindOf(object)
-		if i.dry && i.newNamespace && kind.Namespaced && object.GetNamespace() == i.namespace() {
+		if i.dry && i.newNamespace && kind.Namespaced && object.GetNamespace() == i.targetNamespace() {
 			counts["not checked, since the namespace does not exist yet"]++
 			continue
 		}
-		put := func() (*unstructured.Unstructured, string, error) { return i.api.apply(ctx, kind, object, i.dry) }
+		put := func() (*unstructured.Unstructured, string, error) { return i.api.applyObject(ctx, kind, object, i.dry) }
 		if kind.Kind == rotationpolicy.Kind {
 			put = func() (*unstructured.Unstructured, string, error) { return i.applyPolicy(ctx, object) }
 		}
@@ -75,7 +75,7 @@ func (i *installer) applyStage(ctx context.Context, stage manifests.Stage, objec
 		}
 	}
 	if stage == manifests.StageDefinitions && !i.dry {
-		if err := i.established(ctx, objects); err != nil {
+		if err := i.crdsEstablished(ctx, objects); err != nil {
 			return nil, err
 		}
 		words = append(words, "established")
@@ -84,10 +84,10 @@ func (i *installer) applyStage(ctx context.Context, stage manifests.Stage, objec
 	return applied, nil
 }
 
-// apply applies one object and returns whether it was created or changed. It overrides the
+// applyObject applies one object and returns whether it was created or changed. It overrides the
 // fields that others have changed, and refuses an object that is not labelled as ours.
-func (o *objects) apply(ctx context.Context, kind manifests.Kind, object *unstructured.Unstructured, dry bool) (result *unstructured.Unstructured, did string, err error) {
-	resource := o.resource(kind.GroupVersionResource, object.GetNamespace())
+func (o *objects) applyObject(ctx context.Context, kind manifests.Kind, object *unstructured.Unstructured, dry bool) (result *unstructured.Unstructured, did string, err error) {
+	resource := o.resourceOf(kind.GroupVersionResource, object.GetNamespace())
 	before, err := resource.Get(ctx, object.GetName(), metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
@@ -158,12 +158,12 @@ func isOurs(object *unstructured.Unstructured) bool {
 	return object.GetLabels()[kube.LabelManagedBy] == manifests.ManagedBy
 }
 
-// established waits until the API server serves the kinds that were defined.
-func (i *installer) established(ctx context.Context, definitions []*unstructured.Unstructured) error {
-	return i.until(ctx, "the API server serves the new kinds", func(ctx context.Context) (bool, error) {
+// crdsEstablished waits until the API server serves the kinds that were defined.
+func (i *installer) crdsEstablished(ctx context.Context, definitions []*unstructured.Unstructured) error {
+	return i.waitUntil(ctx, "the API server serves the new kinds", func(ctx context.Context) (bool, error) {
 		for _, d := range definitions {
 			kind, _ := manifests.KindOf(d)
-			now, err := i.api.resource(kind.GroupVersionResource, "").Get(ctx, d.GetName(), metav1.GetOptions{})
+			now, err := i.api.resourceOf(kind.GroupVersionResource, "").Get(ctx, d.GetName(), metav1.GetOptions{})
 			if err != nil {
 				return false, fmt.Errorf("read %s: %w", objectName(d), err)
 			}
@@ -206,7 +206,7 @@ func (i *installer) admitOnlyThis(ctx context.Context) error {
 		if kind.Kind != "ValidatingAdmissionPolicy" {
 			continue
 		}
-		if _, _, err := i.api.apply(ctx, kind, object, false); err != nil {
+		if _, _, err := i.api.applyObject(ctx, kind, object, false); err != nil {
 			return err
 		}
 	}
@@ -217,8 +217,8 @@ func (i *installer) admitOnlyThis(ctx context.Context) error {
 // keptByPrune are kinds with objects that hold data of users or of the watcher.
 var keptByPrune = []string{"CustomResourceDefinition", "Namespace", rotationpolicy.Kind, "PersistentVolumeClaim"}
 
-// prune removes objects that an earlier installation had and this one has not, roles above all.
-func (i *installer) prune(ctx context.Context, objects []*unstructured.Unstructured) error {
+// pruneObjects removes objects that an earlier installation had and this one has not, roles above all.
+func (i *installer) pruneObjects(ctx context.Context, objects []*unstructured.Unstructured) error {
 	wanted := map[string]bool{}
 	for _, object := range objects {
 		wanted[objectName(object)+" "+object.GetNamespace()] = true
@@ -228,19 +228,19 @@ func (i *installer) prune(ctx context.Context, objects []*unstructured.Unstructu
 		if slices.Contains(keptByPrune, kind.Kind) {
 			continue
 		}
-		err := i.api.each(ctx, kind.GroupVersionResource, "", manifests.Selector, func(u *unstructured.Unstructured) error {
+		err := i.api.eachObject(ctx, kind.GroupVersionResource, "", manifests.Selector, func(u *unstructured.Unstructured) error {
 			if wanted[objectName(u)+" "+u.GetNamespace()] || len(u.GetOwnerReferences()) > 0 {
 				return nil
 			}
 			removed = append(removed, objectName(u))
-			return i.api.remove(ctx, kind.GroupVersionResource, u)
+			return i.api.removeObject(ctx, kind.GroupVersionResource, u)
 		})
 		if err != nil {
 			return fmt.Errorf("remove objects that are no longer needed: %w", err)
 		}
 	}
 	if len(removed) > 0 {
-		i.printStage("removed", "no longer needed: "+some(removed), i.now())
+		i.printStage("removed", "no longer needed: "+someNames(removed), i.now())
 	}
 	return nil
 }

@@ -31,7 +31,7 @@ func (i *installer) printChanges(ctx context.Context, objects []*unstructured.Un
 		if kind.Kind != "ClusterRole" && kind.Kind != "Role" {
 			continue
 		}
-		if err := i.api.each(ctx, kind.GroupVersionResource, "", manifests.Selector, func(u *unstructured.Unstructured) error {
+		if err := i.api.eachObject(ctx, kind.GroupVersionResource, "", manifests.Selector, func(u *unstructured.Unstructured) error {
 			return addRights(before, u)
 		}); err != nil {
 			return err

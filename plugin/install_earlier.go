@@ -57,7 +57,7 @@ func (i *installer) warnEarlierStreams(ctx context.Context) error {
 	}
 	i.warnings = append(i.warnings, fmt.Sprintf("The events of the earlier version in your NATS are not migrated, and the watcher is not ready until its streams are deleted. "+
 		"Before you install: kubectl -n %s scale deployment %s --replicas=0; then, as a user without limits: nats stream rm -f rotate-certs-events-%s; nats stream rm -f rotate-certs-dead-%[3]s",
-		i.namespace(), manifests.Watcher, cluster))
+		i.targetNamespace(), manifests.Watcher, cluster))
 	return nil
 }
 
@@ -70,10 +70,10 @@ func (i *installer) warnEarlierPolicy(ctx context.Context) error {
 	if i.found == nil || i.policy != nil {
 		return nil
 	}
-	if there, err := i.api.policy(ctx); there != nil || (err != nil && !noSuchKind(err)) {
+	if there, err := i.api.rotationPolicy(ctx); there != nil || (err != nil && !noSuchKind(err)) {
 		return err
 	}
-	_, err := i.api.client.CoreV1().ConfigMaps(i.namespace()).Get(ctx, earlierPolicy, metav1.GetOptions{})
+	_, err := i.api.client.CoreV1().ConfigMaps(i.targetNamespace()).Get(ctx, earlierPolicy, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err), apierrors.IsForbidden(err):
 		return nil
@@ -81,6 +81,6 @@ func (i *installer) warnEarlierPolicy(ctx context.Context) error {
 		return fmt.Errorf("read ConfigMap %q: %w", earlierPolicy, err)
 	}
 	i.warnings = append(i.warnings, fmt.Sprintf("The policy of the earlier version is not migrated, and without --policy the defaults are in force. "+
-		"Its content belongs below \"spec:\" of a RotationPolicy: kubectl -n %s get configmap %s -o yaml", i.namespace(), earlierPolicy))
+		"Its content belongs below \"spec:\" of a RotationPolicy: kubectl -n %s get configmap %s -o yaml", i.targetNamespace(), earlierPolicy))
 	return nil
 }

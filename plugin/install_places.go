@@ -59,7 +59,7 @@ func overlapsAny(dir string, others []string) bool {
 // cleanDirectories are the values of a flag that names some, without slashes at their ends.
 func cleanDirectories(values []string) []string {
 	var out []string
-	for _, v := range trimmed(values) {
+	for _, v := range trimmedList(values) {
 		if v != "/" {
 			v = strings.TrimRight(v, "/")
 		}

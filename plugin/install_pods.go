@@ -48,7 +48,7 @@ func (f *pairsFlag) Set(text string) error {
 	if *f.to == nil {
 		*f.to = map[string]string{}
 	}
-	for _, pair := range trimmed(strings.Split(text, ",")) {
+	for _, pair := range trimmedList(strings.Split(text, ",")) {
 		key, value, found := strings.Cut(pair, "=")
 		if !found {
 			return fmt.Errorf("%q: want KEY=VALUE", pair)
@@ -97,13 +97,13 @@ func checkResources(objects []*unstructured.Unstructured) error {
 	return nil
 }
 
-// complete parses tolerations, and refuses values that an API server would refuse only after the
+// completeFlags parses tolerations, and refuses values that an API server would refuse only after the
 // permissions are granted.
-func (f *podFlags) complete() error {
+func (f *podFlags) completeFlags() error {
 	if f.PriorityClass != "" && !validName(f.PriorityClass) {
 		return fmt.Errorf("--priority-class %q is not a valid name of an object", f.PriorityClass)
 	}
-	for _, text := range trimmed(f.tolerations) {
+	for _, text := range trimmedList(f.tolerations) {
 		t, err := parseToleration(text)
 		if err != nil {
 			return err

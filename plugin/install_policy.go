@@ -20,7 +20,7 @@ func (i *installer) respectPolicy(ctx context.Context, objects []*unstructured.U
 	if i.policy != nil {
 		return objects, nil
 	}
-	there, err := i.api.policy(ctx)
+	there, err := i.api.rotationPolicy(ctx)
 	switch {
 	case noSuchKind(err):
 		return objects, nil
@@ -46,7 +46,7 @@ func (i *installer) applyPolicy(ctx context.Context, object *unstructured.Unstru
 		}
 		return result, did, err
 	}
-	err = i.until(ctx, "the API server serves RotationPolicies", func(ctx context.Context) (bool, error) {
+	err = i.waitUntil(ctx, "the API server serves RotationPolicies", func(ctx context.Context) (bool, error) {
 		var err error
 		result, did, err = i.replacePolicy(ctx, object)
 		if noSuchKind(err) {
@@ -62,7 +62,7 @@ func (i *installer) replacePolicy(ctx context.Context, object *unstructured.Unst
 	if i.dry {
 		dryRun = []string{metav1.DryRunAll}
 	}
-	policies := i.api.resource(policiesResource, "")
+	policies := i.api.resourceOf(policiesResource, "")
 	before, err := policies.Get(ctx, object.GetName(), metav1.GetOptions{})
 	switch {
 	case noSuchKind(err):

@@ -26,8 +26,8 @@ const (
 	defaultClass = "storageclass.kubernetes.io/is-default-class"
 )
 
-// prepare checks everything before anything is changed, and returns the objects to apply.
-func (i *installer) prepare(ctx context.Context) ([]*unstructured.Unstructured, error) {
+// prepareInstallation checks everything before anything is changed, and returns the objects to apply.
+func (i *installer) prepareInstallation(ctx context.Context) ([]*unstructured.Unstructured, error) {
 	if err := i.checkVersion(); err != nil {
 		return nil, err
 	}
@@ -37,10 +37,10 @@ func (i *installer) prepare(ctx context.Context) ([]*unstructured.Unstructured, 
 	if err := i.refuseOlder(); err != nil {
 		return nil, err
 	}
-	if err := i.settle(ctx); err != nil {
+	if err := i.settleSettings(ctx); err != nil {
 		return nil, err
 	}
-	objects, err := i.render(ctx)
+	objects, err := i.renderObjects(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +53,7 @@ func (i *installer) prepare(ctx context.Context) ([]*unstructured.Unstructured, 
 	if objects, err = i.respectPolicy(ctx, objects); err != nil {
 		return nil, err
 	}
-	return objects, i.api.permitted(ctx, "install", installAccess(objects, i.namespace()))
+	return objects, i.api.checkPermitted(ctx, "install", installAccess(objects, i.targetNamespace()))
 }
 
 // refuseOlder refuses to replace an installation by an older one, which does not know all of
@@ -62,7 +62,7 @@ func (i *installer) refuseOlder() error {
 	if i.found == nil || i.force {
 		return nil
 	}
-	installed := i.found.versions()
+	installed := i.found.installedVersions()
 	for _, theirs := range []string{installed.Watcher, installed.Agents} {
 		if isOlder(version.Version, theirs) {
 			return fmt.Errorf("%s is installed, and this plugin is %s\nhint: kubectl krew upgrade rotate-certs; --force installs the older version and drops settings that it does not have", theirs, version.Version)
@@ -71,17 +71,17 @@ func (i *installer) refuseOlder() error {
 	return nil
 }
 
-// settle sets the settings: those of the present installation, changed by flags.
-func (i *installer) settle(ctx context.Context) error {
+// settleSettings sets the settings: those of the present installation, changed by flags.
+func (i *installer) settleSettings(ctx context.Context) error {
 	var err error
-	if i.before, err = i.api.settings(ctx, i.found); err != nil {
+	if i.before, err = i.api.storedSettings(ctx, i.found); err != nil {
 		return err
 	}
 	kept := i.before
 	if i.found != nil {
 		kept.Image, kept.WatcherImage = upgradedImage(kept.Image, i.found.agents), upgradedImage(kept.WatcherImage, i.found.agents)
 	}
-	if i.settings, err = i.merged(kept); err != nil {
+	if i.settings, err = i.mergedSettings(kept); err != nil {
 		return err
 	}
 	if i.settings.StorageClass, err = i.chooseStorage(ctx); err != nil {
@@ -93,10 +93,10 @@ func (i *installer) settle(ctx context.Context) error {
 	return i.warnEarlierStreams(ctx)
 }
 
-// render makes the objects. The admission policy that pins the image of node pods also admits
+// renderObjects makes the objects. The admission policy that pins the image of node pods also admits
 // the images of watchers that still run.
-func (i *installer) render(ctx context.Context) ([]*unstructured.Unstructured, error) {
-	i.made = i.options(i.settings)
+func (i *installer) renderObjects(ctx context.Context) ([]*unstructured.Unstructured, error) {
+	i.made = i.manifestOptions(i.settings)
 	var err error
 	if i.made.NATSSecretKeys, err = i.secretFiles(ctx); err != nil {
 		return nil, err
@@ -128,7 +128,7 @@ func installAccess(objects []*unstructured.Unstructured, namespace string) []acc
 			verbs = []string{"get", "create", "update"}
 		}
 		for _, verb := range verbs {
-			a := access{verb: verb, group: kind.Group, resource: kind.Resource, namespace: object.GetNamespace(), why: "install " + plural(kind.Kind)}
+			a := access{verb: verb, group: kind.Group, resource: kind.Resource, namespace: object.GetNamespace(), why: "install " + pluralOf(kind.Kind)}
 			if !slices.Contains(out, a) {
 				out = append(out, a)
 			}
@@ -150,7 +150,7 @@ func (i *installer) checkVersion() error {
 	}
 	if v.LessThan(utilversion.MustParseGeneric("1.30")) {
 		return fmt.Errorf("Kubernetes %s is too old to install on: ValidatingAdmissionPolicy came with 1.30\n"+ //nolint:staticcheck // a name
-			"hint: the other commands need no installation, such as %s check", info.GitVersion, i.connectionFlags.command())
+			"hint: the other commands need no installation, such as %s check", info.GitVersion, i.connectionFlags.commandLine())
 	}
 	if v.LessThan(utilversion.MustParseGeneric("1.32")) {
 		i.warnings = append(i.warnings, fmt.Sprintf("Tokens of Kubernetes %s do not name the node of their pod (those of 1.32 do), so agents may be unable to write reports: "+
@@ -161,19 +161,19 @@ func (i *installer) checkVersion() error {
 
 // checkElsewhere refuses a second installation: its cluster-wide objects are the same.
 func (i *installer) checkElsewhere(ctx context.Context) error {
-	found, err := i.api.find(ctx, "")
+	found, err := i.api.findInstallation(ctx, "")
 	if err != nil {
 		return err
 	}
 	if err := found.refuseManaged(); err != nil {
 		return err
 	}
-	if found == nil || found.namespace == i.namespace() {
+	if found == nil || found.namespace == i.targetNamespace() {
 		i.found = found
 		return nil
 	}
 	return fmt.Errorf("rotate-certs is already installed in namespace %q, and a cluster has one installation\nhint: to change it, add --namespace %s; to move it: %s uninstall --namespace %s",
-		found.namespace, found.namespace, i.connectionFlags.command(), found.namespace)
+		found.namespace, found.namespace, i.connectionFlags.commandLine(), found.namespace)
 }
 
 // chooseStorage chooses where the embedded NATS stores its events, and describes it in
@@ -189,7 +189,7 @@ func (i *installer) chooseStorage(ctx context.Context) (string, error) {
 		i.storage = "events are stored in the pod (emptyDir) and are lost with it"
 		return "", nil
 	}
-	class, claimed, err := i.api.classOf(ctx, i.namespace(), manifests.Watcher)
+	class, claimed, err := i.api.classOf(ctx, i.targetNamespace(), manifests.Watcher)
 	if err != nil {
 		return "", err
 	}
@@ -197,7 +197,7 @@ func (i *installer) chooseStorage(ctx context.Context) (string, error) {
 	switch {
 	case claimed && i.storageClass != "" && i.storageClass != class:
 		return "", fmt.Errorf("PersistentVolumeClaim %q has StorageClass %q, which cannot be changed\nhint: kubectl -n %s delete pvc %s deletes it and its events", //nolint:staticcheck // a kind's name
-			manifests.Watcher, class, i.namespace(), manifests.Watcher)
+			manifests.Watcher, class, i.targetNamespace(), manifests.Watcher)
 	case embedded && i.storageClass == "" && i.before.StorageClass == "":
 		i.storage = "events are stored in the pod (emptyDir), as before, and are lost with it; --storage-class changes this"
 		return "", nil
@@ -227,7 +227,7 @@ func (i *installer) pickClass(classes []storagev1.StorageClass) (string, error) 
 	case i.storageClass != "":
 		chosen = i.storageClass
 	case chosen == "" && len(names) > 0:
-		i.storage = fmt.Sprintf("events are stored in the pod (emptyDir) and are lost with it: no StorageClass is the default; --storage-class chooses one of %s", some(names))
+		i.storage = fmt.Sprintf("events are stored in the pod (emptyDir) and are lost with it: no StorageClass is the default; --storage-class chooses one of %s", someNames(names))
 		return "", nil
 	case chosen == "":
 		i.storage = "events are stored in the pod (emptyDir) and are lost with it: the cluster has no StorageClass. No rotation is lost with them: what is due follows from the objects"
@@ -239,25 +239,25 @@ func (i *installer) pickClass(classes []storagev1.StorageClass) (string, error) 
 
 // respectNamespace keeps a namespace that rotate-certs did not create.
 func (i *installer) respectNamespace(ctx context.Context, objects []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
-	there, err := i.api.client.CoreV1().Namespaces().Get(ctx, i.namespace(), metav1.GetOptions{})
+	there, err := i.api.client.CoreV1().Namespaces().Get(ctx, i.targetNamespace(), metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
 		i.newNamespace = true
 		return objects, nil
 	case err != nil:
-		return nil, fmt.Errorf("read namespace %q: %w", i.namespace(), err)
+		return nil, fmt.Errorf("read namespace %q: %w", i.targetNamespace(), err)
 	case there.DeletionTimestamp != nil:
-		return nil, fmt.Errorf("namespace %q is being deleted\nhint: repeat this when it is deleted", i.namespace())
+		return nil, fmt.Errorf("namespace %q is being deleted\nhint: repeat this when it is deleted", i.targetNamespace())
 	case there.Labels[kube.LabelManagedBy] == manifests.ManagedBy:
 		return objects, nil
 	}
 	if level := there.Labels[podSecurity]; level != "" && level != "privileged" {
 		return nil, fmt.Errorf("namespace %q enforces the Pod Security Standard %q, which forbids pods that mount the host's files\n"+
-			"hint: choose another with --namespace, or: kubectl label --overwrite namespace %s %s=privileged", i.namespace(), level, i.namespace(), podSecurity)
+			"hint: choose another with --namespace, or: kubectl label --overwrite namespace %s %s=privileged", i.targetNamespace(), level, i.targetNamespace(), podSecurity)
 	}
-	i.warnings = append(i.warnings, fmt.Sprintf("Namespace %s exists already: it is not changed, and uninstall keeps it.", i.namespace()))
+	i.warnings = append(i.warnings, fmt.Sprintf("Namespace %s exists already: it is not changed, and uninstall keeps it.", i.targetNamespace()))
 	if there.Labels[podSecurity] == "" {
-		i.warnings = append(i.warnings, fmt.Sprintf("If the cluster enforces a Pod Security Standard by default: kubectl label namespace %s %s=privileged", i.namespace(), podSecurity))
+		i.warnings = append(i.warnings, fmt.Sprintf("If the cluster enforces a Pod Security Standard by default: kubectl label namespace %s %s=privileged", i.targetNamespace(), podSecurity))
 	}
 	return withoutKind(objects, "Namespace"), nil
 }

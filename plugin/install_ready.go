@@ -25,8 +25,8 @@ const checksUntilHopeless = 10
 // errTooLong ends a wait.
 var errTooLong = errors.New("timeout")
 
-// ready waits until the agents and the watcher are ready, and says why they are not.
-func (i *installer) ready(ctx context.Context) error {
+// awaitReady waits until the agents and the watcher are ready, and says why they are not.
+func (i *installer) awaitReady(ctx context.Context) error {
 	if i.storage != "" {
 		i.printStage("storage", i.storage, time.Time{})
 	}
@@ -35,14 +35,14 @@ func (i *installer) ready(ctx context.Context) error {
 		name, component string
 		check           func(context.Context) (done bool, words string, err error)
 	}{
-		{"agents", "agent", w.agents},
-		{"watcher", "watcher", w.watcher},
+		{"agents", "agent", w.agentsReady},
+		{"watcher", "watcher", w.watcherReady},
 	} {
 		if part.component == "watcher" && i.settings.WithoutWatcher {
 			continue
 		}
 		began, words := i.now(), ""
-		err := i.until(ctx, "the "+part.name+" are ready", func(ctx context.Context) (bool, error) {
+		err := i.waitUntil(ctx, "the "+part.name+" are ready", func(ctx context.Context) (bool, error) {
 			done, now, err := part.check(ctx)
 			if err != nil {
 				return false, err
@@ -50,20 +50,20 @@ func (i *installer) ready(ctx context.Context) error {
 			if words = now; done {
 				return true, nil
 			}
-			return false, w.troubles(ctx, part.component)
+			return false, w.reportTroubles(ctx, part.component)
 		})
 		if err != nil {
 			return fmt.Errorf("everything is applied, but not ready: %s: %s\n%w\nhint: fix the cause and run it again; see kubectl -n %s describe pods -l %s=%s",
-				part.name, words, err, i.namespace(), kube.LabelComponent, part.component)
+				part.name, words, err, i.targetNamespace(), kube.LabelComponent, part.component)
 		}
 		i.printStage(part.name, words, began)
 	}
 	return nil
 }
 
-// until waits at most --timeout.
-func (i *installer) until(ctx context.Context, what string, holds func(context.Context) (bool, error)) error {
-	return i.await(ctx, time.Duration(i.timeout), what, holds)
+// waitUntil waits at most --timeout.
+func (i *installer) waitUntil(ctx context.Context, what string, holds func(context.Context) (bool, error)) error {
+	return i.awaitCondition(ctx, time.Duration(i.timeout), what, holds)
 }
 
 // waiting is the state while pods start.
@@ -73,8 +73,8 @@ type waiting struct {
 	hopeless int             // checks in a row in which every pod had a lasting problem
 }
 
-func (w *waiting) agents(ctx context.Context) (bool, string, error) {
-	set, err := w.api.client.AppsV1().DaemonSets(w.namespace()).Get(ctx, manifests.Agent, metav1.GetOptions{})
+func (w *waiting) agentsReady(ctx context.Context) (bool, string, error) {
+	set, err := w.api.client.AppsV1().DaemonSets(w.targetNamespace()).Get(ctx, manifests.Agent, metav1.GetOptions{})
 	if err != nil {
 		return false, "", fmt.Errorf("read the agents: %w", err)
 	}
@@ -85,22 +85,22 @@ func (w *waiting) agents(ctx context.Context) (bool, string, error) {
 	notReady, virtual := notWaitedFor(nodes)
 	words := agentWords(set)
 	if len(notReady) > 0 {
-		words += "; not waited for: " + some(notReady) + " (NotReady)"
+		words += "; not waited for: " + someNames(notReady) + " (NotReady)"
 	}
 	if !agentsReady(set, len(notReady)+virtual) {
 		return false, words, nil
 	}
-	silent, err := w.silent(ctx, notReady)
+	silent, err := w.silentNodes(ctx, notReady)
 	if len(silent) > 0 {
-		words += "; no fresh report of: " + some(silent)
+		words += "; no fresh report of: " + someNames(silent)
 	}
 	return len(silent) == 0, words, err
 }
 
-// silent are the nodes with an agent and without a fresh report.
-func (w *waiting) silent(ctx context.Context, notReady []string) ([]string, error) {
+// silentNodes are the nodes with an agent and without a fresh report.
+func (w *waiting) silentNodes(ctx context.Context, notReady []string) ([]string, error) {
 	s := &survey{objects: w.api, now: w.now(), status: &v1alpha1.WatcherStatus{}}
-	err := s.reports(ctx)
+	err := s.readReports(ctx)
 	var out []string
 	for _, n := range s.status.WithoutReport {
 		if !slices.Contains(notReady, n.Node) {
@@ -135,8 +135,8 @@ func agentsReady(set *appsv1.DaemonSet, notReady int) bool {
 	return s.ObservedGeneration >= set.Generation && s.DesiredNumberScheduled > 0 && s.UpdatedNumberScheduled >= enough && s.NumberReady >= enough
 }
 
-func (w *waiting) watcher(ctx context.Context) (bool, string, error) {
-	d, err := w.api.client.AppsV1().Deployments(w.namespace()).Get(ctx, manifests.Watcher, metav1.GetOptions{})
+func (w *waiting) watcherReady(ctx context.Context) (bool, string, error) {
+	d, err := w.api.client.AppsV1().Deployments(w.targetNamespace()).Get(ctx, manifests.Watcher, metav1.GetOptions{})
 	if err != nil {
 		return false, "", fmt.Errorf("read the watcher: %w", err)
 	}
@@ -170,10 +170,10 @@ func watcherReady(d *appsv1.Deployment) bool {
 	return s.ObservedGeneration >= d.Generation && s.UpdatedReplicas == want && s.ReadyReplicas == want && s.Replicas == want
 }
 
-// troubles prints each problem of a pod once, and fails where every pod has a problem that
+// reportTroubles prints each problem of a pod once, and fails where every pod has a problem that
 // does not pass without intervention.
-func (w *waiting) troubles(ctx context.Context, component string) error {
-	pods, err := w.api.client.CoreV1().Pods(w.namespace()).List(ctx, metav1.ListOptions{
+func (w *waiting) reportTroubles(ctx context.Context, component string) error {
+	pods, err := w.api.client.CoreV1().Pods(w.targetNamespace()).List(ctx, metav1.ListOptions{
 		LabelSelector: manifests.Selector + "," + kube.LabelComponent + "=" + component, Limit: page,
 	})
 	if err != nil {
@@ -234,7 +234,7 @@ func groupProblems(stuck []kube.PodError) []string {
 	for _, key := range order {
 		e := said[key]
 		slices.Sort(nodes[key])
-		e.Node = some(nodes[key])
+		e.Node = someNames(nodes[key])
 		lines = append(lines, e.Error())
 	}
 	return lines

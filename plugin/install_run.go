@@ -16,11 +16,11 @@ import (
 
 // runClient prints the objects that would be installed, and sends no request.
 func (o *installOptions) runClient() error {
-	settings, err := o.merged(manifests.Settings{})
+	settings, err := o.mergedSettings(manifests.Settings{})
 	if err != nil {
 		return err
 	}
-	options := o.options(settings)
+	options := o.manifestOptions(settings)
 	if options.NATSSecret != "" {
 		options.NATSSecretKeys = manifests.NATSSecretKeys() // its keys are not known
 	}
@@ -45,7 +45,7 @@ func (o *installOptions) runClient() error {
 	if o.natsSecret != "" {
 		files = fmt.Sprintf("Secret %q must have the keys %s; for each key that it lacks, remove the watcher's flag and the item of its volume.", o.natsSecret, natsKeys())
 	}
-	note(o.ErrOut, store, files, "Nothing was changed. To install it: kubectl apply --server-side -f FILE, or the same command without --dry-run. "+
+	printNotes(o.ErrOut, store, files, "Nothing was changed. To install it: kubectl apply --server-side -f FILE, or the same command without --dry-run. "+
 		"Where the definitions are new, apply it twice: the RotationPolicy needs one of them.")
 	return nil
 }
@@ -94,7 +94,7 @@ func (o *installOptions) runInstall(ctx context.Context) error {
 		return err
 	}
 	i := &installer{installOptions: o, api: api, dry: dryRun(o.dryRun) == dryRunServer}
-	objects, err := i.prepare(ctx)
+	objects, err := i.prepareInstallation(ctx)
 	if err != nil {
 		return err
 	}
@@ -103,13 +103,13 @@ func (o *installOptions) runInstall(ctx context.Context) error {
 			return err
 		}
 	}
-	note(o.ErrOut, fmt.Sprintf("Installing rotate-certs %s in namespace %s (Kubernetes %s)%s.",
-		version.Version, o.namespace(), i.kubernetes, map[bool]string{true: ", dry run", false: ""}[i.dry]))
-	note(o.ErrOut, i.warnings...)
+	printNotes(o.ErrOut, fmt.Sprintf("Installing rotate-certs %s in namespace %s (Kubernetes %s)%s.",
+		version.Version, o.targetNamespace(), i.kubernetes, map[bool]string{true: ", dry run", false: ""}[i.dry]))
+	printNotes(o.ErrOut, i.warnings...)
 	if err := i.printChanges(ctx, objects); err != nil {
 		return err
 	}
-	applied, err := i.apply(ctx, objects)
+	applied, err := i.applyObjects(ctx, objects)
 	if err != nil {
 		return err
 	}
@@ -119,27 +119,27 @@ func (o *installOptions) runInstall(ctx context.Context) error {
 		}
 	}
 	if i.dry {
-		note(o.ErrOut, "Nothing was changed. To do it, run the same without --dry-run.")
+		printNotes(o.ErrOut, "Nothing was changed. To do it, run the same without --dry-run.")
 		return nil
 	}
-	if err := i.prune(ctx, objects); err != nil {
+	if err := i.pruneObjects(ctx, objects); err != nil {
 		return err
 	}
-	if err := i.ready(ctx); err != nil {
+	if err := i.awaitReady(ctx); err != nil {
 		return err
 	}
 	if err := i.admitOnlyThis(ctx); err != nil {
 		return err
 	}
-	note(o.ErrOut, fmt.Sprintf("Done in %s. %s", took(o.now().Sub(began)), i.means()), "Next: "+o.again("status"))
+	printNotes(o.ErrOut, fmt.Sprintf("Done in %s. %s", elapsedTime(o.now().Sub(began)), i.describeEffect()), "Next: "+o.sameCommand("status"))
 	return nil
 }
 
-// means describes the effect of the installation.
-func (i *installer) means() string {
+// describeEffect describes the effect of the installation.
+func (i *installer) describeEffect() string {
 	switch {
 	case i.settings.WithoutWatcher:
-		return "The agents are installed; now run the watcher: rotate-certs-watcher --kubeconfig FILE --namespace " + i.namespace()
+		return "The agents are installed; now run the watcher: rotate-certs-watcher --kubeconfig FILE --namespace " + i.targetNamespace()
 	case i.settings.NotifyOnly:
 		return "The watcher publishes events, and never starts a rotation."
 	default:
@@ -168,7 +168,7 @@ type installer struct {
 func (a *app) printStage(stage, words string, began time.Time) {
 	line := fmt.Sprintf("%-12s %s", stage, words)
 	if !began.IsZero() {
-		line += "   " + took(a.now().Sub(began))
+		line += "   " + elapsedTime(a.now().Sub(began))
 	}
-	note(a.ErrOut, clean(line))
+	printNotes(a.ErrOut, cleanText(line))
 }

@@ -16,7 +16,7 @@ func (i *installer) secretFiles(ctx context.Context) ([]string, error) {
 	if name == "" {
 		return nil, nil
 	}
-	secret, err := i.api.client.CoreV1().Secrets(i.namespace()).Get(ctx, name, metav1.GetOptions{})
+	secret, err := i.api.client.CoreV1().Secrets(i.targetNamespace()).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return nil, i.missingSecret(ctx, name, "generic "+name+" --from-file=ca.crt=… --from-file=reporter.creds=… --from-file=rotator.creds=…", err)
 	}
@@ -38,7 +38,7 @@ func (i *installer) checkPullSecret(ctx context.Context) error {
 	if name == "" {
 		return nil
 	}
-	_, err := i.api.client.CoreV1().Secrets(i.namespace()).Get(ctx, name, metav1.GetOptions{})
+	_, err := i.api.client.CoreV1().Secrets(i.targetNamespace()).Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsForbidden(err) {
 		return nil // the kubelets may still be allowed to read it
 	}
@@ -69,8 +69,8 @@ func (i *installer) checkPriorityClass(ctx context.Context) error {
 // namespace needs the label that admits pods with hostPath volumes.
 func (i *installer) missingSecret(ctx context.Context, name, create string, err error) error {
 	namespace := ""
-	if _, missing := i.api.client.CoreV1().Namespaces().Get(ctx, i.namespace(), metav1.GetOptions{}); apierrors.IsNotFound(missing) {
-		namespace = fmt.Sprintf("kubectl create namespace %s && kubectl label namespace %s %s=privileged && ", i.namespace(), i.namespace(), podSecurity)
+	if _, missing := i.api.client.CoreV1().Namespaces().Get(ctx, i.targetNamespace(), metav1.GetOptions{}); apierrors.IsNotFound(missing) {
+		namespace = fmt.Sprintf("kubectl create namespace %s && kubectl label namespace %s %s=privileged && ", i.targetNamespace(), i.targetNamespace(), podSecurity)
 	}
-	return fmt.Errorf("read Secret %q: %w\nhint: %skubectl -n %s create secret %s", name, err, namespace, i.namespace(), create)
+	return fmt.Errorf("read Secret %q: %w\nhint: %skubectl -n %s create secret %s", name, err, namespace, i.targetNamespace(), create)
 }

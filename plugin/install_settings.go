@@ -18,8 +18,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
 
-// merged are the settings of an installation, changed by the flags that were given.
-func (o *installOptions) merged(s manifests.Settings) (manifests.Settings, error) {
+// mergedSettings are the settings of an installation, changed by the flags that were given.
+func (o *installOptions) mergedSettings(s manifests.Settings) (manifests.Settings, error) {
 	for flag, set := range map[string]func(){
 		"image":               func() { s.Image = o.image },
 		"watcher-image":       func() { s.WatcherImage = o.watcherImage },
@@ -59,14 +59,14 @@ func (o *installOptions) merged(s manifests.Settings) (manifests.Settings, error
 			return s, fmt.Errorf("no image of the watcher follows from --image %q\nhint: give --watcher-image, too", s.Image)
 		}
 	}
-	if err := o.fit(&s); err != nil {
+	if err := o.fitSettings(&s); err != nil {
 		return s, err
 	}
 	return s, validPlaces(s)
 }
 
-// fit drops settings that have no effect with others, and refuses such flags.
-func (o *installOptions) fit(s *manifests.Settings) error {
+// fitSettings drops settings that have no effect with others, and refuses such flags.
+func (o *installOptions) fitSettings(s *manifests.Settings) error {
 	switch {
 	case s.WithoutWatcher:
 		if o.clusterName != "" || len(o.pods.Tolerations)+len(o.pods.WatcherRequests)+len(o.pods.WatcherLimits) > 0 || o.notifyOnly || !o.certMetrics || len(o.natsURLs) > 0 || o.natsSecret != "" || o.natsReplicas > 0 || o.natsDomain != "" || o.policyFile != "" || o.storageClass != "" {
@@ -89,9 +89,9 @@ func (o *installOptions) fit(s *manifests.Settings) error {
 	return nil
 }
 
-// settings are those that an installation has stored. Where it has stored none they are read
+// storedSettings are those that an installation has stored. Where it has stored none they are read
 // from its pods.
-func (o *objects) settings(ctx context.Context, found *installation) (manifests.Settings, error) {
+func (o *objects) storedSettings(ctx context.Context, found *installation) (manifests.Settings, error) {
 	if found == nil {
 		return manifests.Settings{}, nil
 	}
@@ -110,11 +110,11 @@ func (o *objects) settings(ctx context.Context, found *installation) (manifests.
 			return s, nil
 		}
 	}
-	return o.evident(ctx, found)
+	return o.evidentSettings(ctx, found)
 }
 
-// evident are the settings as far as the pods of an installation show them.
-func (o *objects) evident(ctx context.Context, found *installation) (manifests.Settings, error) {
+// evidentSettings are the settings as far as the pods of an installation show them.
+func (o *objects) evidentSettings(ctx context.Context, found *installation) (manifests.Settings, error) {
 	s := manifests.Settings{WithoutWatcher: found.watcher == nil}
 	if found.agents != nil {
 		s.Image, s.ImagePullSecret = podImages(found.agents.Spec.Template.Spec)
@@ -222,7 +222,7 @@ func (i *installer) earlierImages(ctx context.Context) ([]string, error) {
 	if i.found == nil || i.found.watcher == nil || i.settings.NotifyOnly || i.settings.WithoutWatcher {
 		return nil, nil
 	}
-	pods, err := i.api.client.CoreV1().Pods(i.namespace()).List(ctx, metav1.ListOptions{
+	pods, err := i.api.client.CoreV1().Pods(i.targetNamespace()).List(ctx, metav1.ListOptions{
 		LabelSelector: manifests.Selector + "," + kube.LabelComponent + "=watcher",
 	})
 	if err != nil {

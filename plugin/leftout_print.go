@@ -31,9 +31,9 @@ func printLeftOut(w io.Writer, items []v1alpha1.LeftOut) {
 	for _, k := range order {
 		end := ""
 		if at := expires[k]; !at.IsZero() {
-			end = ", expires " + moment(at)
+			end = ", expires " + utcMinute(at)
 		}
-		fmt.Fprintf(w, "  %s  %s %s%s: %s\n", some(nodes[k]), clean(k.name), clean(k.path), end, clean(k.reason))
+		fmt.Fprintf(w, "  %s  %s %s%s: %s\n", someNames(nodes[k]), cleanText(k.name), cleanText(k.path), end, cleanText(k.reason))
 	}
 }
 

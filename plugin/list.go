@@ -27,7 +27,7 @@ type listOptions struct {
 	managed string          // the provider of the control plane ("EKS"), where labels name it
 }
 
-func (o listOptions) wants(s certs.Service) bool {
+func (o listOptions) wantsService(s certs.Service) bool {
 	return len(o.services) == 0 || slices.Contains(o.services, s)
 }
 
@@ -44,10 +44,10 @@ func certificateList(nodes []inventory.Node, missing []plan.Exclusion, o listOpt
 	issuers := map[string]bool{}
 	for _, n := range nodes {
 		for _, c := range n.Certificates {
-			if !o.wants(c.Service) && !slices.ContainsFunc(c.UsedBy, o.wants) {
+			if !o.wantsService(c.Service) && !slices.ContainsFunc(c.UsedBy, o.wantsService) {
 				continue
 			}
-			item := certificate(n.Name, c, o)
+			item := certificateOf(n.Name, c, o)
 			item.NotRenewable = plan.ObstacleTo(&n, c).Reason
 			list.Items = append(list.Items, item)
 			issuers[c.Facts.Issuer] = true
@@ -80,7 +80,7 @@ func nodeFindings(n inventory.Node, o listOptions) []v1alpha1.Finding {
 	}
 	var out []v1alpha1.Finding
 	for _, f := range found {
-		if f.Service == "" || o.wants(f.Service) {
+		if f.Service == "" || o.wantsService(f.Service) {
 			out = append(out, v1alpha1.Finding{Node: n.Name, Kind: string(f.Kind), Service: f.Service, Path: f.Path, Message: f.Text})
 		}
 	}
@@ -100,11 +100,11 @@ func unusedCertificates(n inventory.Node, o listOptions) []v1alpha1.UnusedCertif
 	return out
 }
 
-func certificate(node string, c inventory.Certificate, o listOptions) v1alpha1.Certificate {
+func certificateOf(node string, c inventory.Certificate, o listOptions) v1alpha1.Certificate {
 	out := v1alpha1.Certificate{
 		Node: node, Service: c.Service, Name: c.Name, Path: c.Store.Cert, Facts: c.Facts,
 		SANs: append([]string{}, c.SANs...), Usages: append([]string{}, c.Usages...),
-		Served: served(c), Status: c.Status, Reason: c.Reason,
+		Served: worstServed(c), Status: c.Status, Reason: c.Reason,
 	}
 	out.Status, out.Reason = statusWithin(c.Facts, c.Status, c.Reason, o)
 	return out
@@ -127,8 +127,8 @@ func statusWithin(f certs.Facts, status certs.Status, reason string, o listOptio
 	}
 }
 
-// served picks the most important result among a certificate's endpoints.
-func served(c inventory.Certificate) *v1alpha1.Served {
+// worstServed picks the most important result among a certificate's endpoints.
+func worstServed(c inventory.Certificate) *v1alpha1.Served {
 	var best *inventory.Served
 	rank := func(s *inventory.Served) int {
 		switch {
@@ -189,7 +189,7 @@ func listAuthorities(nodes []inventory.Node, o listOptions) []v1alpha1.Authority
 func notInspected(nodes []inventory.Node, missing []plan.Exclusion, o listOptions) []v1alpha1.NotInspected {
 	out := []v1alpha1.NotInspected{}
 	for _, x := range missing {
-		if x.Service == "" || o.wants(x.Service) {
+		if x.Service == "" || o.wantsService(x.Service) {
 			out = append(out, v1alpha1.NotInspected{Node: x.Node, Service: x.Service, Path: x.Path, Reason: x.Reason, Informational: x.Informational})
 		}
 	}
@@ -203,7 +203,7 @@ func notInspected(nodes []inventory.Node, missing []plan.Exclusion, o listOption
 // noAPIServer says why no API server was found; empty where one was, or where one may run on
 // a node that could not be scanned.
 func noAPIServer(nodes []inventory.Node, missing []plan.Exclusion, o listOptions) string {
-	if !o.whole || !o.wants(certs.KubeAPIServer) || len(nodes) == 0 {
+	if !o.whole || !o.wantsService(certs.KubeAPIServer) || len(nodes) == 0 {
 		return ""
 	}
 	if slices.ContainsFunc(nodes, func(n inventory.Node) bool { return n.ComponentOf(certs.KubeAPIServer) != nil }) {

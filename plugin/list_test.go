@@ -119,7 +119,7 @@ func TestOneBadEndpointOutweighsGoodOnes(t *testing.T) {
 		"order is no matter": {[]inventory.Served{bad, good}, "no"},
 	} {
 		c.Served = tt.served
-		assert.Equal(t, tt.word, servedWord(certificate("cp1", c, listOptions{now: noon})), name)
+		assert.Equal(t, tt.word, servedWord(certificateOf("cp1", c, listOptions{now: noon})), name)
 	}
 }
 

@@ -63,7 +63,7 @@ kubectl delete compromisedcertificate NAME`,
 			return o.Run(cmd.Context())
 		},
 	}
-	plain(cmd)
+	silenceCobra(cmd)
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.StringVar(&o.service, "service", "", "Service that uses the keys")
@@ -74,10 +74,10 @@ kubectl delete compromisedcertificate NAME`,
 	f.Lookup("dry-run").NoOptDefVal = string(dryRunClient)
 	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(markCompromisedFormats, ", "))
 	o.addNamespace(f, "", "Namespace of the watcher (default: where it is found)")
-	complete(cmd, "service", completeServices)
-	complete(cmd, "node", a.completeNodes(flags))
-	complete(cmd, "dry-run", cobra.FixedCompletions(dryRuns, cobra.ShellCompDirectiveNoFileComp))
-	complete(cmd, "output", cobra.FixedCompletions(markCompromisedFormats, cobra.ShellCompDirectiveNoFileComp))
+	completeFlag(cmd, "service", completeServices)
+	completeFlag(cmd, "node", a.completeNodes(flags))
+	completeFlag(cmd, "dry-run", cobra.FixedCompletions(dryRuns, cobra.ShellCompDirectiveNoFileComp))
+	completeFlag(cmd, "output", cobra.FixedCompletions(markCompromisedFormats, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -115,7 +115,7 @@ func (o *markCompromisedOptions) Complete(cmd *cobra.Command) error {
 		return fmt.Errorf("unknown output format %q\nhint: one of %s", o.output, strings.Join(markCompromisedFormats, ", "))
 	}
 	o.spec = v1alpha1.CompromisedCertificateSpec{Service: services[0], Nodes: o.nodes, Fingerprint: fingerprint, Reason: o.reason}
-	o.conn, err = o.connection()
+	o.conn, err = o.newConnection()
 	return err
 }
 
@@ -142,14 +142,14 @@ func (o *markCompromisedOptions) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	found, err := api.find(ctx, o.where)
+	found, err := api.findInstallation(ctx, o.where)
 	if err != nil {
 		return err
 	}
 	matched, err := o.matchReported(ctx, api)
 	if noSuchKind(err) {
 		return fmt.Errorf("mark as compromised: the watcher is not installed\nhint: install it (%s install), or replace the keys without it: %s",
-			o.connectionFlags.command(), o.rotateCommand())
+			o.connectionFlags.commandLine(), o.rotateCommand())
 	}
 	if err != nil {
 		return err
@@ -166,7 +166,7 @@ func (o *markCompromisedOptions) Run(ctx context.Context) error {
 	if err := o.printCreated(created); err != nil {
 		return err
 	}
-	o.say(o.explainEffect(matched, found))
+	o.printLine(o.explainEffect(matched, found))
 	return nil
 }
 
@@ -186,7 +186,7 @@ func (o *markCompromisedOptions) createObject(ctx context.Context, api *objects,
 		options.DryRun = []string{metav1.DryRunAll}
 	case dryRunNone:
 	}
-	created, err := api.resource(compromisedResource, "").Create(ctx, object, options)
+	created, err := api.resourceOf(compromisedResource, "").Create(ctx, object, options)
 	if err != nil {
 		return nil, o.explainRefusal(err)
 	}
@@ -215,7 +215,7 @@ func (o *markCompromisedOptions) printCreated(object *unstructured.Unstructured)
 
 // rotateCommand is the command that replaces the keys without the watcher.
 func (o *markCompromisedOptions) rotateCommand() string {
-	text := fmt.Sprintf("%s --service %s", o.connectionFlags.command(), o.spec.Service)
+	text := fmt.Sprintf("%s --service %s", o.connectionFlags.commandLine(), o.spec.Service)
 	if len(o.spec.Nodes) > 0 {
 		text += " --node " + strings.Join(o.spec.Nodes, ",")
 	}

@@ -56,7 +56,7 @@ func (o *markCompromisedOptions) listReports(ctx context.Context, api *objects) 
 		return out, err
 	}
 	for _, name := range o.spec.Nodes {
-		u, err := api.resource(reportsResource, "").Get(ctx, name, metav1.GetOptions{})
+		u, err := api.resourceOf(reportsResource, "").Get(ctx, name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) && !noSuchKind(err) {
 			return nil, o.explainUnreportedNode(ctx, api, name)
 		}
@@ -80,12 +80,12 @@ func (o *markCompromisedOptions) explainUnreportedNode(ctx context.Context, api 
 		}
 	}
 	return fmt.Errorf("mark as compromised: no agent has reported the certificates of node %q\nhint: see %s status, or replace the keys without the watcher: %s",
-		name, o.connectionFlags.command(), o.rotateCommand())
+		name, o.connectionFlags.commandLine(), o.rotateCommand())
 }
 
 func (o *markCompromisedOptions) explainNoReports() error {
 	return fmt.Errorf("mark as compromised: no agent has reported certificates yet\nhint: see %s status, or replace the keys without the watcher: %s",
-		o.connectionFlags.command(), o.rotateCommand())
+		o.connectionFlags.commandLine(), o.rotateCommand())
 }
 
 // explainNoMatch names the certificates that are there instead.
@@ -97,7 +97,7 @@ func (o *markCompromisedOptions) explainNoMatch(all []reportedCertificate) error
 			}
 		}
 		return fmt.Errorf("no node has a %s certificate with the fingerprint %s: it was replaced already, or belongs to another cluster\n"+
-			"hint: %s check --service %s -o wide lists the fingerprints", o.spec.Service, o.spec.Fingerprint, o.connectionFlags.command(), o.spec.Service)
+			"hint: %s check --service %s -o wide lists the fingerprints", o.spec.Service, o.spec.Fingerprint, o.connectionFlags.commandLine(), o.spec.Service)
 	}
 	var on []string
 	for _, c := range all {
@@ -107,16 +107,16 @@ func (o *markCompromisedOptions) explainNoMatch(all []reportedCertificate) error
 	}
 	where := "on any node"
 	if len(o.spec.Nodes) > 0 {
-		where = "on " + some(o.spec.Nodes)
+		where = "on " + someNames(o.spec.Nodes)
 	}
 	text := fmt.Sprintf("%s has no certificate %s", o.spec.Service, where)
 	if o.spec.Service == certs.KubeProxy {
 		text += ": it authenticates with a ServiceAccount token, and a leaked one is replaced by deleting the pod that uses it"
 	}
 	if len(on) > 0 {
-		text += "; it has some on " + some(on)
+		text += "; it has some on " + someNames(on)
 	}
-	return fmt.Errorf("%s\nhint: %s check lists all certificates", text, o.connectionFlags.command())
+	return fmt.Errorf("%s\nhint: %s check lists all certificates", text, o.connectionFlags.commandLine())
 }
 
 // explainEffect says that the keys are replaced, and lists the access that the old ones still
@@ -133,7 +133,7 @@ func (o *markCompromisedOptions) explainEffect(matched []reportedCertificate, fo
 			NotAfter: c.NotAfter.Time, SelfManaged: c.SelfManaged,
 		}})
 	}
-	what := fmt.Sprintf("%s of %s on %s", count(len(matched), "certificate"), o.spec.Service, some(nodes))
+	what := fmt.Sprintf("%s of %s on %s", countOf(len(matched), "certificate"), o.spec.Service, someNames(nodes))
 	var lines []string
 	switch {
 	case dryRun(o.dryRun) != dryRunNone:
@@ -154,7 +154,7 @@ func (o *markCompromisedOptions) explainEffect(matched []reportedCertificate, fo
 		}
 	}
 	if dryRun(o.dryRun) == dryRunNone {
-		lines = append(lines, "To follow: kubectl get compromisedcertificates; "+o.again("events")+" --follow")
+		lines = append(lines, "To follow: kubectl get compromisedcertificates; "+o.sameCommand("events")+" --follow")
 	}
 	return cleanLines(strings.Join(lines, "\n"))
 }

@@ -20,17 +20,17 @@ func (f *installFlags) addNamespace(set *pflag.FlagSet, standard, usage string) 
 	f.own = set.Lookup("namespace")
 }
 
-// namespace is the one that was given, or the default.
-func (f *installFlags) namespace() string {
+// targetNamespace is the one that was given, or the default.
+func (f *installFlags) targetNamespace() string {
 	if f.where == "" {
 		return manifests.DefaultNamespace
 	}
 	return f.where
 }
 
-// again is the command line for the same cluster and installation.
-func (f *installFlags) again(name string) string {
-	text := f.connectionFlags.command() + " " + name
+// sameCommand is the command line for the same cluster and installation.
+func (f *installFlags) sameCommand(name string) string {
+	text := f.connectionFlags.commandLine() + " " + name
 	if f.own != nil && f.own.Changed {
 		text += " --namespace " + f.where
 	}

@@ -22,7 +22,7 @@ func (f *nodeFlags) addNodeFlags(cmd *cobra.Command, usage string, completion co
 	set := cmd.Flags()
 	set.StringSliceVar(&f.nodes, "node", nil, usage)
 	set.StringVarP(&f.selector, "selector", "l", "", "Only nodes with these labels, such as env=test")
-	complete(cmd, "node", completion)
+	completeFlag(cmd, "node", completion)
 }
 
 // validateNodes refuses flags without a value: an empty variable in a script must not select
@@ -44,8 +44,8 @@ func (f *nodeFlags) validateNodes(cmd *cobra.Command) (err error) {
 	return nil
 }
 
-// selection chooses among the cluster's nodes. It resolves the selector into f.nodes.
-func (f *nodeFlags) selection(all []kubenode.Node, now time.Time) (fleet.Selection, error) {
+// selectNodes chooses among the cluster's nodes. It resolves the selector into f.nodes.
+func (f *nodeFlags) selectNodes(all []kubenode.Node, now time.Time) (fleet.Selection, error) {
 	if f.selector != "" {
 		var err error
 		if f.nodes, err = fleet.Matching(all, f.selector); err != nil {
@@ -57,7 +57,7 @@ func (f *nodeFlags) selection(all []kubenode.Node, now time.Time) (fleet.Selecti
 
 // namedNodes are the nodes that --node names.
 func namedNodes(cmd *cobra.Command, given []string) ([]string, error) {
-	nodes := trimmed(given)
+	nodes := trimmedList(given)
 	if len(nodes) == 0 && cmd.Flags().Changed("node") {
 		return nil, errors.New("--node names no node\nhint: leave it out to select every node")
 	}

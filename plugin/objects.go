@@ -56,19 +56,19 @@ var (
 // page bounds how much one answer of a list may hold.
 const page = 500
 
-// resource is the client for objects of a kind; namespace "" where it has none, or for all.
-func (o *objects) resource(r schema.GroupVersionResource, namespace string) dynamic.ResourceInterface {
+// resourceOf is the client for objects of a kind; namespace "" where it has none, or for all.
+func (o *objects) resourceOf(r schema.GroupVersionResource, namespace string) dynamic.ResourceInterface {
 	if namespace == "" {
 		return o.any.Resource(r)
 	}
 	return o.any.Resource(r).Namespace(namespace)
 }
 
-// each passes every selected object to fn, page by page.
-func (o *objects) each(ctx context.Context, r schema.GroupVersionResource, namespace, selector string, fn func(*unstructured.Unstructured) error) error {
+// eachObject passes every selected object to fn, page by page.
+func (o *objects) eachObject(ctx context.Context, r schema.GroupVersionResource, namespace, selector string, fn func(*unstructured.Unstructured) error) error {
 	options := metav1.ListOptions{LabelSelector: selector, Limit: page}
 	for {
-		list, err := o.resource(r, namespace).List(ctx, options)
+		list, err := o.resourceOf(r, namespace).List(ctx, options)
 		if err != nil {
 			return fmt.Errorf("list %s: %w", r.GroupResource(), err)
 		}
@@ -85,7 +85,7 @@ func (o *objects) each(ctx context.Context, r schema.GroupVersionResource, names
 
 // eachOf is each, with objects of their own type.
 func eachOf[T any](ctx context.Context, o *objects, r schema.GroupVersionResource, fn func(*T)) error {
-	return o.each(ctx, r, "", "", func(u *unstructured.Unstructured) error {
+	return o.eachObject(ctx, r, "", "", func(u *unstructured.Unstructured) error {
 		object := new(T)
 		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, object); err != nil {
 			return fmt.Errorf("read %s %q: %w", r.Resource, u.GetName(), err)
@@ -124,9 +124,9 @@ func hasArgument(d *appsv1.Deployment, argument string) bool {
 	return false
 }
 
-// find finds the installation in one namespace, or, where that is "", in any; nil: there is
+// findInstallation finds the installation in one namespace, or, where that is "", in any; nil: there is
 // none. Without permission for all namespaces, the default one is searched.
-func (o *objects) find(ctx context.Context, namespace string) (*installation, error) {
+func (o *objects) findInstallation(ctx context.Context, namespace string) (*installation, error) {
 	found, err := o.findIn(ctx, namespace)
 	if namespace == "" && apierrors.IsForbidden(err) {
 		return o.findIn(ctx, manifests.DefaultNamespace)
@@ -162,8 +162,8 @@ func (o *objects) findIn(ctx context.Context, namespace string) (*installation, 
 	return found, nil
 }
 
-// proxied is a request to the watcher through the API server.
-func (o *objects) proxied(namespace, path string) *rest.Request {
+// proxiedRequest is a request to the watcher through the API server.
+func (o *objects) proxiedRequest(namespace, path string) *rest.Request {
 	return o.client.CoreV1().RESTClient().Get().Namespace(namespace).Resource("services").
 		Name(manifests.Watcher + ":" + manifests.ServicePort).SubResource("proxy").Suffix(path)
 }
@@ -177,14 +177,14 @@ func statusCode(err error) int {
 	return 0
 }
 
-// unavailable reports whether the watcher, not the API server, does not answer.
-func unavailable(err error) bool {
+// isUnavailable reports whether the watcher, not the API server, does not answer.
+func isUnavailable(err error) bool {
 	code := statusCode(err)
 	return code == http.StatusServiceUnavailable || code == http.StatusBadGateway || code == http.StatusGatewayTimeout
 }
 
-// running names the holder of the cluster's lock, or the rotation in progress; empty: none.
-func (o *objects) running(ctx context.Context, now time.Time) (string, error) {
+// runningRotation names the holder of the cluster's lock, or the rotation in progress; empty: none.
+func (o *objects) runningRotation(ctx context.Context, now time.Time) (string, error) {
 	held, err := kube.Holder(ctx, o.client)
 	if err != nil {
 		return "", err

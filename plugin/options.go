@@ -25,7 +25,7 @@ func optionsCommand(flags *connectionFlags) *cobra.Command {
 		},
 	}
 	cmd.Long = cmd.Short + "."
-	plain(cmd)
+	silenceCobra(cmd)
 	return cmd
 }
 

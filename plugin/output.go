@@ -73,7 +73,7 @@ func printTable(w io.Writer, f format, columns []column, rows [][]string) error 
 			if cell == "" {
 				cell = nothing
 			}
-			cells = append(cells, clean(cell))
+			cells = append(cells, cleanText(cell))
 		}
 		table.Rows = append(table.Rows, metav1.TableRow{Cells: cells})
 	}

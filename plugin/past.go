@@ -29,7 +29,7 @@ type reader struct {
 	conn   connection
 }
 
-func (o *reader) complete(cmd *cobra.Command) error {
+func (o *reader) completeReader(cmd *cobra.Command) error {
 	err := o.validateNodes(cmd)
 	if err != nil {
 		return err
@@ -37,12 +37,12 @@ func (o *reader) complete(cmd *cobra.Command) error {
 	if o.format, err = parseFormat(o.output); err != nil {
 		return err
 	}
-	o.conn, err = o.connection()
+	o.conn, err = o.newConnection()
 	return err
 }
 
-// open connects and chooses the nodes.
-func (o *reader) open(ctx context.Context, use kube.Use) (*cluster, fleet.Selection, error) {
+// openCluster connects and chooses the nodes.
+func (o *reader) openCluster(ctx context.Context, use kube.Use) (*cluster, fleet.Selection, error) {
 	c, err := o.dial(o.conn)
 	if err != nil {
 		return nil, fleet.Selection{}, err
@@ -50,20 +50,20 @@ func (o *reader) open(ctx context.Context, use kube.Use) (*cluster, fleet.Select
 	if err := c.api.Permitted(ctx, use); err != nil {
 		return nil, fleet.Selection{}, err
 	}
-	chosen, err := o.choose(ctx, c)
+	chosen, err := o.chooseNodes(ctx, c)
 	return c, chosen, err
 }
 
-func (o *reader) choose(ctx context.Context, c *cluster) (fleet.Selection, error) {
+func (o *reader) chooseNodes(ctx context.Context, c *cluster) (fleet.Selection, error) {
 	all, err := c.api.Nodes(ctx)
 	if err != nil {
 		return fleet.Selection{}, err
 	}
-	return o.selection(all, o.now())
+	return o.selectNodes(all, o.now())
 }
 
-// recorded scans the nodes and returns the rotations in their journals, newest first.
-func (o *reader) recorded(ctx context.Context, c *cluster, chosen fleet.Selection) ([]v1alpha1.PastRotation, []v1alpha1.NotInspected, error) {
+// recordedRotations scans the nodes and returns the rotations in their journals, newest first.
+func (o *reader) recordedRotations(ctx context.Context, c *cluster, chosen fleet.Selection) ([]v1alpha1.PastRotation, []v1alpha1.NotInspected, error) {
 	nodes, missing, err := c.Scanner.Scan(ctx, chosen.Names)
 	if err != nil {
 		return nil, nil, err
@@ -79,15 +79,15 @@ func (o *reader) recorded(ctx context.Context, c *cluster, chosen fleet.Selectio
 			}
 		}
 	}
-	return o.past(nodes), excludedItems(missing), nil
+	return o.pastRotations(nodes), excludedItems(missing), nil
 }
 
-func (o *reader) past(nodes []inventory.Node) []v1alpha1.PastRotation {
+func (o *reader) pastRotations(nodes []inventory.Node) []v1alpha1.PastRotation {
 	out := []v1alpha1.PastRotation{}
 	for _, p := range plan.RotationsOf(nodes, o.now()) {
 		// Another node may have recorded its end.
 		p.Continued = p.Continued && len(o.nodes) == 0
-		out = append(out, pastRotation(p, o.connectionFlags.command()))
+		out = append(out, pastRotation(p, o.connectionFlags.commandLine()))
 	}
 	return out
 }
@@ -124,7 +124,7 @@ func scopeWords(p v1alpha1.PastRotation) string {
 		words = "all services"
 	}
 	if len(p.OnlyNodes) > 0 {
-		words += " on " + some(p.OnlyNodes)
+		words += " on " + someNames(p.OnlyNodes)
 	}
 	return words
 }
@@ -170,7 +170,7 @@ func nodesInWords(nodes []v1alpha1.PastRotationNode) []string {
 	}
 	out := make([]string, 0, len(order))
 	for _, words := range order {
-		out = append(out, some(of[words])+": "+words)
+		out = append(out, someNames(of[words])+": "+words)
 	}
 	return out
 }
@@ -186,7 +186,7 @@ func unverifiedWord(state string) string {
 // rotationTook is how long a rotation took; nothing where no record says so.
 func rotationTook(p v1alpha1.PastRotation) string {
 	if d := p.LastTime.Sub(p.StartTime); !p.LastTime.IsZero() && d >= 0 {
-		return took(d)
+		return elapsedTime(d)
 	}
 	return nothing
 }
@@ -205,7 +205,7 @@ func nextSteps(p v1alpha1.PastRotation, command string, now time.Time) []string 
 		}
 	case plan.Halfway:
 		if p.Continue != "" {
-			return []string{fmt.Sprintf("next: %s   (continues it, until %s)", p.Continue, moment(p.StartTime.Add(plan.ResumeWithin)))}
+			return []string{fmt.Sprintf("next: %s   (continues it, until %s)", p.Continue, utcMinute(p.StartTime.Add(plan.ResumeWithin)))}
 		}
 	}
 	if now.Sub(p.StartTime) > plan.ResumeWithin {

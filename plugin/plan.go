@@ -24,7 +24,7 @@ is left out. It creates the read-only pods of the scan, and changes nothing on a
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE:              o.runCommand,
 	}
-	plain(cmd)
+	silenceCobra(cmd)
 	o.addFlags(cmd)
 	return cmd
 }

@@ -51,7 +51,7 @@ func printPlan(w io.Writer, f format, p v1alpha1.RotationPlan) error {
 		fmt.Fprintln(w, line)
 	}
 	for _, e := range p.Effects {
-		fmt.Fprintln(w, clean(e))
+		fmt.Fprintln(w, cleanText(e))
 	}
 	printLeftOut(w, p.LeftOut)
 	printNotInspected(w, p.NotInspected)
@@ -97,7 +97,7 @@ func planWideRows(p v1alpha1.RotationPlan) [][]string {
 	var rows [][]string
 	for _, s := range p.Steps {
 		for _, c := range s.Certificates {
-			rows = append(rows, []string{fmt.Sprint(s.Wave), s.Node, string(c.Service), c.Name, moment(c.NotAfter), c.Issuer, c.FingerprintSHA256, c.Path})
+			rows = append(rows, []string{fmt.Sprint(s.Wave), s.Node, string(c.Service), c.Name, utcMinute(c.NotAfter), c.Issuer, c.FingerprintSHA256, c.Path})
 		}
 	}
 	return rows
@@ -137,7 +137,7 @@ func withoutCertificate(items []bare) []string {
 	var order []group
 	nodes := map[group][]string{}
 	for _, b := range items {
-		g := group{b.service, strings.TrimSuffix(clean(b.reason), ".")}
+		g := group{b.service, strings.TrimSuffix(cleanText(b.reason), ".")}
 		if g.reason == "" {
 			g.reason = "it has no certificate there"
 		}
@@ -148,7 +148,7 @@ func withoutCertificate(items []bare) []string {
 	}
 	out := make([]string, 0, len(order))
 	for _, g := range order {
-		out = append(out, fmt.Sprintf("%s on %s: nothing to renew; %s.", g.service, some(nodes[g]), g.reason))
+		out = append(out, fmt.Sprintf("%s on %s: nothing to renew; %s.", g.service, someNames(nodes[g]), g.reason))
 	}
 	return out
 }
@@ -165,10 +165,10 @@ func planTitle(id string, req plan.Request, unfinished *plan.Unfinished) string 
 	slices.Sort(done)
 	before := "no node is done yet"
 	if len(done) > 0 {
-		before = some(done) + " done before"
+		before = someNames(done) + " done before"
 	}
 	return fmt.Sprintf("Rotation %s, continued from %s (%s): %s. The CA stays. Workloads are not touched.",
-		unfinished.ID, moment(unfinished.StartTime), before, requestScope(req))
+		unfinished.ID, utcMinute(unfinished.StartTime), before, requestScope(req))
 }
 
 // requestScope names the services and nodes of a request.
@@ -178,7 +178,7 @@ func requestScope(req plan.Request) string {
 		text = "all services"
 	}
 	if len(req.Nodes) > 0 {
-		text += " on " + some(req.Nodes)
+		text += " on " + someNames(req.Nodes)
 	}
 	return text
 }

@@ -42,7 +42,7 @@ func (o *rotateOptions) runFromReports(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	chosen, err := o.selection(all, o.now())
+	chosen, err := o.selectNodes(all, o.now())
 	if err != nil {
 		return err
 	}
@@ -51,7 +51,7 @@ func (o *rotateOptions) runFromReports(ctx context.Context) error {
 		return err
 	}
 	fresh, missing := freshReports(reports, chosen.Names, o.now())
-	scan := o.connectionFlags.command() + " " + planName
+	scan := o.connectionFlags.commandLine() + " " + planName
 	if len(fresh) == 0 {
 		return fmt.Errorf("plan without a scan: no node in scope has a fresh NodeCertificateReport\nhint: %s scans the nodes through read-only pods", scan)
 	}
@@ -64,7 +64,7 @@ func (o *rotateOptions) runFromReports(ctx context.Context) error {
 	if err := printPlan(o.Out, o.format, document); err != nil {
 		return err
 	}
-	note(o.ErrOut, "Nothing was created or changed.")
+	printNotes(o.ErrOut, "Nothing was created or changed.")
 	return nil
 }
 
@@ -92,7 +92,7 @@ func staleReason(r v1alpha1.NodeCertificateReport, now time.Time) string {
 	}
 	observed := observedAt(r)
 	if now.Sub(observed) > v1alpha1.ReportFreshFor {
-		return "its last report is of " + moment(observed)
+		return "its last report is of " + utcMinute(observed)
 	}
 	return ""
 }
@@ -183,7 +183,7 @@ func reportedEffects(reports []v1alpha1.NodeCertificateReport, restart plan.Rest
 		plan.RestartNever:    "No service restarts (--restart=never).",
 	}
 	return []string{
-		fmt.Sprintf("Source: the NodeCertificateReports of %s, the oldest of %s.", count(len(reports), "node"), moment(oldest)),
+		fmt.Sprintf("Source: the NodeCertificateReports of %s, the oldest of %s.", countOf(len(reports), "node"), utcMinute(oldest)),
 		restarts[restart],
 		"A scan decides the rest: the order, restarts on each node, what else uses these files, and whether an interrupted rotation is continued. See: " + scan,
 	}

@@ -28,7 +28,7 @@ func (a *app) policyCommand(flags *connectionFlags) *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.Long = cmd.Short + "."
-	plain(cmd)
+	silenceCobra(cmd)
 	cmd.AddCommand(a.policyCheckCommand(flags))
 	return cmd
 }
@@ -86,14 +86,14 @@ Exit codes:
 			return o.Run(cmd.Context())
 		},
 	}
-	plain(cmd)
+	silenceCobra(cmd)
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.BoolVar(&o.offline, "offline", false, "Only explain FILE, without a cluster")
 	f.StringVar(&o.at, "now", "", "Evaluate at this time, such as 2027-03-01T00:00:00Z (default: now)")
 	f.StringVarP(&o.output, "output", "o", "", "Output format: json, yaml, wide")
 	o.addPodFlags(f)
-	complete(cmd, "output", cobra.FixedCompletions([]string{string(formatJSON), string(formatYAML), string(formatWide)}, cobra.ShellCompDirectiveNoFileComp))
+	completeFlag(cmd, "output", cobra.FixedCompletions([]string{string(formatJSON), string(formatYAML), string(formatWide)}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -120,7 +120,7 @@ func (o *policyCheckOptions) Complete(args []string) error {
 		}
 		return nil
 	}
-	o.conn, err = o.connection()
+	o.conn, err = o.newConnection()
 	return err
 }
 
@@ -135,7 +135,7 @@ func (o *policyCheckOptions) fromCluster(ctx context.Context) error {
 	}
 	if o.object == nil {
 		o.object = &v1alpha1.RotationPolicy{}
-		note(o.ErrOut, "The cluster has no RotationPolicy: the defaults are in force.")
+		printNotes(o.ErrOut, "The cluster has no RotationPolicy: the defaults are in force.")
 	}
 	return nil
 }
@@ -151,7 +151,7 @@ func (o *policyCheckOptions) Run(ctx context.Context) error {
 	}
 	report := explainPolicy(&o.object.Spec, &o.policy, o.when)
 	if !o.offline {
-		if err := o.foresee(ctx, &report); err != nil {
+		if err := o.foreseeRotations(ctx, &report); err != nil {
 			return err
 		}
 	}
@@ -161,15 +161,15 @@ func (o *policyCheckOptions) Run(ctx context.Context) error {
 	if o.offline {
 		return nil
 	}
-	note(o.ErrOut, policyVerdict(report)...)
+	printNotes(o.ErrOut, policyVerdict(report)...)
 	if slices.ContainsFunc(report.Items, func(p v1alpha1.PolicyProspect) bool { return p.TooLate }) {
 		return errAttention
 	}
 	return nil
 }
 
-// foresee scans the cluster and adds when its certificates would be rotated.
-func (o *policyCheckOptions) foresee(ctx context.Context, report *v1alpha1.PolicyReport) error {
+// foreseeRotations scans the cluster and adds when its certificates would be rotated.
+func (o *policyCheckOptions) foreseeRotations(ctx context.Context, report *v1alpha1.PolicyReport) error {
 	c, err := o.dial(o.conn)
 	if err != nil {
 		return err

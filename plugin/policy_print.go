@@ -23,7 +23,7 @@ func printPolicy(w io.Writer, f format, r v1alpha1.PolicyReport) error {
 		fmt.Fprintln(w, "The first rule that matches a certificate applies.")
 	}
 	for _, rule := range r.Rules {
-		fmt.Fprintln(w, clean(rule.Name))
+		fmt.Fprintln(w, cleanText(rule.Name))
 		printStatements(w, rule.Statements)
 		for _, window := range rule.Windows {
 			printWindow(w, window)
@@ -34,7 +34,7 @@ func printPolicy(w io.Writer, f format, r v1alpha1.PolicyReport) error {
 	if len(r.Items) > 0 {
 		rows := make([][]string, 0, len(r.Items))
 		for _, p := range r.Items {
-			rows = append(rows, []string{p.Node, string(p.Service), p.Name, moment(p.NotAfter), p.Rule, dueWord(p, r), rotatesWord(p, r), p.FingerprintSHA256, p.Path})
+			rows = append(rows, []string{p.Node, string(p.Service), p.Name, utcMinute(p.NotAfter), p.Rule, dueWord(p, r), rotatesWord(p, r), p.FingerprintSHA256, p.Path})
 		}
 		fmt.Fprintln(w)
 		if err := printTable(w, f, policyColumns, rows); err != nil {
@@ -47,7 +47,7 @@ func printPolicy(w io.Writer, f format, r v1alpha1.PolicyReport) error {
 
 func printStatements(w io.Writer, statements []v1alpha1.PolicyStatement) {
 	for _, s := range statements {
-		fmt.Fprintf(w, "  %-11s  %s\n", s.About, clean(s.Text))
+		fmt.Fprintf(w, "  %-11s  %s\n", s.About, cleanText(s.Text))
 	}
 }
 
@@ -59,7 +59,7 @@ func printWindow(w io.Writer, window v1alpha1.PolicyWindow) {
 	}
 	times := make([]string, 0, len(window.Next))
 	for i, t := range window.Next {
-		text := moment(t)
+		text := utcMinute(t)
 		if local := t.Format("15:04 MST"); window.TimeZone != "UTC" {
 			text += " (" + local + ")"
 		}
@@ -68,14 +68,14 @@ func printWindow(w io.Writer, window v1alpha1.PolicyWindow) {
 		}
 		times = append(times, text)
 	}
-	fmt.Fprintf(w, "  %-11s  %q for %s, %s: %s %s\n", "window", clean(window.Schedule), window.Duration, window.TimeZone, state, strings.Join(times, ", "))
+	fmt.Fprintf(w, "  %-11s  %q for %s, %s: %s %s\n", "window", cleanText(window.Schedule), window.Duration, window.TimeZone, state, strings.Join(times, ", "))
 }
 
 func dueWord(p v1alpha1.PolicyProspect, r v1alpha1.PolicyReport) string {
 	if !p.Due.After(r.Time) {
 		return "now"
 	}
-	return date(p.Due)
+	return utcDate(p.Due)
 }
 
 func rotatesWord(p v1alpha1.PolicyProspect, r v1alpha1.PolicyReport) string {
@@ -85,7 +85,7 @@ func rotatesWord(p v1alpha1.PolicyProspect, r v1alpha1.PolicyReport) string {
 	case !p.Starts.After(r.Time):
 		text = "now"
 	default:
-		text = moment(*p.Starts)
+		text = utcMinute(*p.Starts)
 	}
 	if p.TooLate {
 		text += ", TOO LATE"
@@ -141,11 +141,11 @@ func policyVerdict(r v1alpha1.PolicyReport) []string {
 	switch {
 	case late > 0:
 		return append(out, fmt.Sprintf("%d of %s would not be rotated in time by this policy. To rotate one now: %s --service NAME --node NODE",
-			late, count(len(r.Items), "certificate"), displayName))
+			late, countOf(len(r.Items), "certificate"), displayName))
 	case first == nil:
 		return []string{"No certificate is rotated automatically under this policy, and none is due."}
 	case !first.Starts.After(r.Time):
-		return []string{fmt.Sprintf("All of %s would be rotated in time; the first now.", count(len(r.Items), "certificate"))}
+		return []string{fmt.Sprintf("All of %s would be rotated in time; the first now.", countOf(len(r.Items), "certificate"))}
 	}
-	return []string{fmt.Sprintf("All of %s would be rotated in time; the first in %s.", count(len(r.Items), "certificate"), remainder(first.Starts.Sub(r.Time)))}
+	return []string{fmt.Sprintf("All of %s would be rotated in time; the first in %s.", countOf(len(r.Items), "certificate"), remainingTime(first.Starts.Sub(r.Time)))}
 }

@@ -51,16 +51,16 @@ func (a *app) installedPolicy(ctx context.Context, c connection) (*v1alpha1.Rota
 	if err != nil {
 		return nil, err
 	}
-	policy, err := api.policy(ctx)
+	policy, err := api.rotationPolicy(ctx)
 	if noSuchKind(err) {
 		return nil, nil // nothing is installed
 	}
 	return policy, err
 }
 
-// policy is the RotationPolicy of the cluster; nil: there is none.
-func (o *objects) policy(ctx context.Context) (*v1alpha1.RotationPolicy, error) {
-	found, err := o.resource(policiesResource, "").Get(ctx, v1alpha1.RotationPolicyName, metav1.GetOptions{})
+// rotationPolicy is the RotationPolicy of the cluster; nil: there is none.
+func (o *objects) rotationPolicy(ctx context.Context) (*v1alpha1.RotationPolicy, error) {
+	found, err := o.resourceOf(policiesResource, "").Get(ctx, v1alpha1.RotationPolicyName, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) && !noSuchKind(err) {
 		return nil, nil
 	}

@@ -160,7 +160,7 @@ func TestInstalledPolicyIsRead(t *testing.T) {
 		t.Setenv("KUBECONFIG", "testdata/kubeconfig")
 		flags := newConnectionFlags()
 		*flags.APIServer = s.URL
-		conn, err := flags.connection()
+		conn, err := flags.newConnection()
 		require.NoError(t, err)
 		return (&app{}).installedPolicy(t.Context(), conn)
 	}

@@ -114,16 +114,16 @@ func generalStatements(p *renewal.Policy, now time.Time) []v1alpha1.PolicyStatem
 	return []v1alpha1.PolicyStatement{
 		{About: "freeze", Text: freezeWords(p.Freeze, now)},
 		{About: "limits", Text: fmt.Sprintf("one rotation at a time, %s, of at most %s each; in it %s at a time. The number a day does not limit what is compromised",
-			perDay, count(p.Limits.NodesPerRotation, "node"), workerWords(p.Limits.MaxUnavailable))},
+			perDay, countOf(p.Limits.NodesPerRotation, "node"), workerWords(p.Limits.MaxUnavailable))},
 		{About: "failures", Text: fmt.Sprintf("retried after %s, then after twice as long each time, up to %s; after %s once a day",
-			certs.FormatDuration(p.Retry.Initial), certs.FormatDuration(p.Retry.Max), count(p.Retry.StopAfter, "failure"))},
+			certs.FormatDuration(p.Retry.Initial), certs.FormatDuration(p.Retry.Max), countOf(p.Retry.StopAfter, "failure"))},
 		{About: "authorities", Text: "reported with " + nearWords(p.Authorities) + "; never renewed automatically"},
 	}
 }
 
 func workerWords(maxUnavailable string) string {
 	if n, err := strconv.Atoi(maxUnavailable); err == nil {
-		return count(n, "worker")
+		return countOf(n, "worker")
 	}
 	return maxUnavailable + " of the workers"
 }
@@ -133,11 +133,11 @@ func freezeWords(f renewal.Freeze, now time.Time) string {
 	case !f.On:
 		return "none"
 	case !f.Until.IsZero() && !now.Before(f.Until):
-		return "ended " + moment(f.Until)
+		return "ended " + utcMinute(f.Until)
 	}
 	text := "nothing starts automatically"
 	if !f.Until.IsZero() {
-		text += " until " + moment(f.Until)
+		text += " until " + utcMinute(f.Until)
 	}
 	var through []string
 	if !f.HoldCompromised {

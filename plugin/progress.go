@@ -42,27 +42,27 @@ func newProgress(out io.Writer, now func() time.Time, width func() int, nodes []
 	return p
 }
 
-// on receives one event of the rotation.
-func (p *progress) on(ev fleet.Progress) {
+// showEvent receives one event of the rotation.
+func (p *progress) showEvent(ev fleet.Progress) {
 	p.Lock()
 	defer p.Unlock()
-	defer p.flush()
-	ev.Text = clean(ev.Text)
+	defer p.flushLines()
+	ev.Text = cleanText(ev.Text)
 	if ev.Phase == fleet.PhaseWaiting && ev.Node != "" { // else it stands in the node's place
 		ev.Text = "waiting: " + ev.Text
 	}
-	p.follow(ev)
+	p.followNode(ev)
 	switch {
 	case ev.Done:
-		p.keep(ev)
-	case p.width == nil && p.announce(ev):
-		p.keep(ev)
+		p.keepLine(ev)
+	case p.width == nil && p.announceNode(ev):
+		p.keepLine(ev)
 	}
-	p.draw()
+	p.drawLines()
 }
 
-// follow records which nodes are in progress.
-func (p *progress) follow(ev fleet.Progress) {
+// followNode records which nodes are in progress.
+func (p *progress) followNode(ev fleet.Progress) {
 	switch {
 	case ev.Node == "" && (ev.Done || ev.Text == ""):
 		delete(p.busy, "")
@@ -76,9 +76,9 @@ func (p *progress) follow(ev fleet.Progress) {
 	}
 }
 
-// announce reports whether a live line is printed without a terminal: the first one of a phase
+// announceNode reports whether a live line is printed without a terminal: the first one of a phase
 // that may take long.
-func (p *progress) announce(ev fleet.Progress) bool {
+func (p *progress) announceNode(ev fleet.Progress) bool {
 	before := p.begun[ev.Node]
 	p.begun[ev.Node] = ev.Phase
 	if before == ev.Phase {
@@ -87,28 +87,28 @@ func (p *progress) announce(ev fleet.Progress) bool {
 	return ev.Phase == fleet.PhaseWorking || ev.Phase == fleet.PhaseWaiting || ev.Phase == fleet.PhaseUndoing
 }
 
-// keep writes a line that stays.
-func (p *progress) keep(ev fleet.Progress) {
-	p.erase()
+// keepLine writes a line that stays.
+func (p *progress) keepLine(ev fleet.Progress) {
+	p.eraseLines()
 	name := ev.Node
 	if name == "" {
 		name = string(ev.Phase)
 	}
 	line := fmt.Sprintf("%-*s  %s", p.pad, name, ev.Text)
 	if ev.Took > 0 {
-		line += "   " + took(ev.Took)
+		line += "   " + elapsedTime(ev.Took)
 	}
 	fmt.Fprintln(&p.buf, line)
 }
 
-// say prints another line above the live ones.
-func (p *progress) say(line string) {
+// printAbove prints another line above the live ones.
+func (p *progress) printAbove(line string) {
 	p.Lock()
 	defer p.Unlock()
-	defer p.flush()
-	p.erase()
+	defer p.flushLines()
+	p.eraseLines()
 	fmt.Fprintln(&p.buf, line)
-	p.draw()
+	p.drawLines()
 }
 
 // inProgress names the nodes with files or components between old and new.
@@ -125,45 +125,45 @@ func (p *progress) inProgress() []string {
 	return out
 }
 
-// redraw refreshes the elapsed times.
-func (p *progress) redraw() {
+// redrawLines refreshes the elapsed times.
+func (p *progress) redrawLines() {
 	p.Lock()
 	defer p.Unlock()
-	defer p.flush()
-	p.draw()
+	defer p.flushLines()
+	p.drawLines()
 }
 
-// end removes the live lines.
-func (p *progress) end() {
+// endDisplay removes the live lines.
+func (p *progress) endDisplay() {
 	p.Lock()
 	defer p.Unlock()
-	defer p.flush()
-	p.erase()
+	defer p.flushLines()
+	p.eraseLines()
 	p.busy = map[string]*activity{}
 }
 
 // maxLive bounds the live lines, so that they never fill a screen.
 const maxLive = 12
 
-// erase takes the live lines off the screen.
-func (p *progress) erase() {
+// eraseLines takes the live lines off the screen.
+func (p *progress) eraseLines() {
 	if len(p.drawn) > 0 {
 		fmt.Fprintf(&p.buf, "\x1b[%dA\r\x1b[J", len(p.drawn))
 		p.drawn = nil
 	}
 }
 
-// flush writes the buffer.
-func (p *progress) flush() {
+// flushLines writes the buffer.
+func (p *progress) flushLines() {
 	if p.buf.Len() > 0 {
 		_, _ = p.buf.WriteTo(p.out) // there is no other stream to report a failure on
 		p.buf.Reset()
 	}
 }
 
-// draw writes the live lines anew where they have changed, each cut to the terminal's
+// drawLines writes the live lines anew where they have changed, each cut to the terminal's
 // width: a line that wraps could not be taken back.
-func (p *progress) draw() {
+func (p *progress) drawLines() {
 	if p.width == nil {
 		return
 	}
@@ -188,7 +188,7 @@ func (p *progress) draw() {
 	if slices.Equal(lines, p.drawn) {
 		return
 	}
-	p.erase()
+	p.eraseLines()
 	if len(lines) > 0 {
 		fmt.Fprintln(&p.buf, strings.Join(lines, "\n"))
 		p.drawn = lines

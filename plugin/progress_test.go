@@ -33,9 +33,9 @@ func TestProgressWithoutATerminalOnlyAppends(t *testing.T) {
 	var out bytes.Buffer
 	p := newProgress(&out, func() time.Time { return noon }, nil, []string{"cp1", "cp2"})
 	for _, ev := range story {
-		p.on(ev)
+		p.showEvent(ev)
 	}
-	p.end()
+	p.endDisplay()
 	golden(t, "progress.txt", out.String())
 	assert.NotContains(t, out.String(), "\x1b")
 	assert.NotContains(t, out.String(), "\r")
@@ -77,25 +77,25 @@ func TestLiveLinesAreReplacedByResults(t *testing.T) {
 	now := noon
 	p := newProgress(&out, func() time.Time { return now }, func() int { return 40 }, []string{"cp1", "cp2"})
 	for _, ev := range story[:3] {
-		p.on(ev)
+		p.showEvent(ev)
 	}
 	now = now.Add(5 * time.Second)
-	p.redraw()
+	p.redrawLines()
 	assert.Equal(t, []string{"cp1       signing 3 certificates  5s", "cp2       starting the node's pod  5s", ""}, screen(t, out.String()))
 	assert.Empty(t, p.inProgress(), "nothing has changed on any node yet")
 
 	for _, ev := range story[3:8] {
-		p.on(ev)
+		p.showEvent(ev)
 	}
 	assert.Equal(t, []string{"cp1"}, p.inProgress())
-	p.say("finishing or undoing cp1")
+	p.printAbove("finishing or undoing cp1")
 	assert.Equal(t, []string{
 		"staged    cp1 cp2: 6 certificates signed, nothing changed yet   0.9s", "finishing or undoing cp1", "cp1       restarting etcd", ""}, screen(t, out.String()))
 
 	for _, ev := range story[8:] {
-		p.on(ev)
+		p.showEvent(ev)
 	}
-	p.end()
+	p.endDisplay()
 	got := screen(t, out.String())
 	assert.Equal(t, []string{
 		"cp1       replaced · restarted etcd   3.4s",
@@ -107,7 +107,7 @@ func TestLiveLinesFitTheTerminal(t *testing.T) {
 	var out bytes.Buffer
 	p := newProgress(&out, func() time.Time { return noon }, func() int { return 20 }, nil)
 	for i := range 40 {
-		p.on(fleet.Progress{Node: "worker-" + string(rune('a'+i%26)) + string(rune('a'+i/26)), Phase: fleet.PhaseStarting, Text: "größer als die Zeile"})
+		p.showEvent(fleet.Progress{Node: "worker-" + string(rune('a'+i%26)) + string(rune('a'+i/26)), Phase: fleet.PhaseStarting, Text: "größer als die Zeile"})
 	}
 	lines := screen(t, out.String())
 	assert.Len(t, lines, maxLive+1)

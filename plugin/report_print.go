@@ -46,13 +46,13 @@ func printReport(w io.Writer, f format, r *v1alpha1.RotationReport) error {
 		fmt.Fprintln(w, line)
 	}
 	for _, o := range r.Overridden {
-		fmt.Fprintln(w, "Overridden by --force: "+clean(o))
+		fmt.Fprintln(w, "Overridden by --force: "+cleanText(o))
 	}
 	for _, c := range r.Collateral {
-		fmt.Fprintf(w, "%s: %s %s\n", c.Node, c.Service, clean(c.Reason))
+		fmt.Fprintf(w, "%s: %s %s\n", c.Node, c.Service, cleanText(c.Reason))
 	}
 	for _, n := range r.Notes {
-		fmt.Fprintln(w, clean(n))
+		fmt.Fprintln(w, cleanText(n))
 	}
 	printLeftOut(w, r.LeftOut)
 	printNotInspected(w, r.NotInspected)
@@ -64,11 +64,11 @@ func reportRows(r *v1alpha1.RotationReport, f format) [][]string {
 	for _, item := range r.Items {
 		for i, c := range item.Certificates {
 			row := []string{
-				item.Node, string(item.Service), c.Name, moment(c.Old.NotAfter), nothing,
+				item.Node, string(item.Service), c.Name, utcMinute(c.Old.NotAfter), nothing,
 				restartedText(item), resultWord(item), nothing, c.Old.SerialNumber, c.Old.FingerprintSHA256, c.Path,
 			}
 			if c.New != nil {
-				row[4], row[8], row[9] = moment(c.New.NotAfter), c.New.SerialNumber, c.New.FingerprintSHA256
+				row[4], row[8], row[9] = utcMinute(c.New.NotAfter), c.New.SerialNumber, c.New.FingerprintSHA256
 				row[7] = verifiedBy(item, i, f)
 			}
 			rows = append(rows, row)
@@ -87,7 +87,7 @@ func restartedText(item v1alpha1.RotationItem) string {
 	case !item.Restarted:
 		return "no"
 	case item.UnavailableSeconds > 0:
-		return "yes, " + took(time.Duration(item.UnavailableSeconds*float64(time.Second))) + " unavailable"
+		return "yes, " + elapsedTime(time.Duration(item.UnavailableSeconds*float64(time.Second))) + " unavailable"
 	default:
 		return "yes"
 	}
@@ -160,5 +160,5 @@ func stillValid(r *v1alpha1.RotationReport, now time.Time) string {
 	if !last.After(now) {
 		return ""
 	}
-	return fmt.Sprintf("Copies of the old certificates remain valid, the last one until %s: Kubernetes cannot revoke them.", date(last))
+	return fmt.Sprintf("Copies of the old certificates remain valid, the last one until %s: Kubernetes cannot revoke them.", utcDate(last))
 }

@@ -50,7 +50,7 @@ Services: ` + joinServices(certs.Services(), ", ") + `.
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE:              o.runCommand,
 	}
-	plain(cmd)
+	silenceCobra(cmd)
 	cmd.PersistentPreRunE = func(*cobra.Command, []string) error { return logRequests(flags.verbosity) }
 	cmd.SetIn(a.In)
 	cmd.SetOut(a.Out)

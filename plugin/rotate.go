@@ -75,9 +75,9 @@ func (o *rotateOptions) addFlags(cmd *cobra.Command) {
 	f.BoolVar(&o.findSecrets, "find-secrets", false, "Also list Secrets that hold a copy of a certificate in scope; needs the permission to list Secrets")
 	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(formats, ", "))
 	o.addPodFlags(f)
-	complete(cmd, "service", completeServices)
-	complete(cmd, "restart", cobra.FixedCompletions(plan.RestartPolicies(), cobra.ShellCompDirectiveNoFileComp))
-	complete(cmd, "output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	completeFlag(cmd, "service", completeServices)
+	completeFlag(cmd, "restart", cobra.FixedCompletions(plan.RestartPolicies(), cobra.ShellCompDirectiveNoFileComp))
+	completeFlag(cmd, "output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // addRunFlags adds the flags that only a rotation has.
@@ -88,7 +88,7 @@ func (o *rotateOptions) addRunFlags(cmd *cobra.Command) {
 	f.BoolVar(&o.interactive, "interactive", false, "Ask before anything is changed")
 	f.BoolVarP(&o.yes, "yes", "y", false, "Do not ask, also with --all on a terminal")
 	f.BoolVar(&o.takeOver, "take-over", false, "Take the lock from a rotation whose process was killed; nodes refuse later orders of that process")
-	complete(cmd, "dry-run", cobra.FixedCompletions(dryRuns, cobra.ShellCompDirectiveNoFileComp))
+	completeFlag(cmd, "dry-run", cobra.FixedCompletions(dryRuns, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // runCommand runs a rotation or a plan.
@@ -123,7 +123,7 @@ func (o *rotateOptions) Complete(cmd *cobra.Command) error {
 	if o.format, err = parseFormat(o.output); err != nil {
 		return err
 	}
-	o.conn, err = o.connection()
+	o.conn, err = o.newConnection()
 	o.conn.takeOver = o.takeOver
 	return err
 }
@@ -158,8 +158,8 @@ func oneOf(allowed []string, value string) bool {
 	return false
 }
 
-// trimmed drops blanks and repetitions from a list that was separated by commas.
-func trimmed(in []string) []string {
+// trimmedList drops blanks and repetitions from a list that was separated by commas.
+func trimmedList(in []string) []string {
 	var out []string
 	for _, s := range in {
 		if s = strings.TrimSpace(s); s != "" && !oneOf(out, s) {

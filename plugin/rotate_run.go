@@ -26,7 +26,7 @@ func (o *rotateOptions) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p, err := o.prepare(ctx, c)
+	p, err := o.prepareRotation(ctx, c)
 	if err != nil {
 		return o.reportHeld(err)
 	}
@@ -48,13 +48,13 @@ func (o *rotateOptions) Run(ctx context.Context) error {
 	if o.changesNothing() {
 		return o.runDry(ctx, c, p, document)
 	}
-	if err := o.announce(p, document, c.who); err != nil {
+	if err := o.announcePlan(p, document, c.who); err != nil {
 		return err
 	}
-	if o.asksFirst() && !o.confirmed("Continue?") {
+	if o.asksFirst() && !o.askConfirmation("Continue?") {
 		return errDeclined
 	}
-	return o.rotate(ctx, c, p)
+	return o.runRotation(ctx, c, p)
 }
 
 // changesNothing reports whether the plan is only printed.
@@ -79,16 +79,16 @@ func startObstacles(p fleet.Rotation) []string {
 	return out
 }
 
-// prepare scans and plans, and changes nothing.
-func (o *rotateOptions) prepare(ctx context.Context, c *cluster) (fleet.Rotation, error) {
+// prepareRotation scans and plans, and changes nothing.
+func (o *rotateOptions) prepareRotation(ctx context.Context, c *cluster) (fleet.Rotation, error) {
 	held := c.held
 	if o.changesNothing() {
 		held = nil // a plan needs no lock
 	}
 	r, err := fleet.Prepare(ctx, c.api, c.Scanner, o.request, fleet.PrepareOptions{
 		Now:      o.now(),
-		Scanning: func(nodes int) { note(o.ErrOut, fmt.Sprintf("Scanning %s …", count(nodes, "node"))) },
-		Look:     o.connectionFlags.command() + " check",
+		Scanning: func(nodes int) { printNotes(o.ErrOut, fmt.Sprintf("Scanning %s …", countOf(nodes, "node"))) },
+		Look:     o.connectionFlags.commandLine() + " check",
 		Held:     held,
 	})
 	if err == nil {
@@ -123,7 +123,7 @@ func (o *rotateOptions) runDry(ctx context.Context, c *cluster, p fleet.Rotation
 		if err := c.Nodes.DryRun(ctx, p.ID, busy); err != nil {
 			return err
 		}
-		admitted = fmt.Sprintf(" The API server admits %s.", count(len(busy), "node pod"))
+		admitted = fmt.Sprintf(" The API server admits %s.", countOf(len(busy), "node pod"))
 	}
 	if o.format == formatTable || o.format == formatWide {
 		fmt.Fprintln(o.Out, planTitle("(plan)", o.request, p.Unfinished))
@@ -131,17 +131,17 @@ func (o *rotateOptions) runDry(ctx context.Context, c *cluster, p fleet.Rotation
 	if err := printPlan(o.Out, o.format, document); err != nil {
 		return err
 	}
-	note(o.ErrOut, c.who.beingRenewed(p.Plan), "Nothing was changed."+admitted+" "+next)
+	printNotes(o.ErrOut, c.who.beingRenewed(p.Plan), "Nothing was changed."+admitted+" "+next)
 	return nil
 }
 
-// announce prints the plan on standard error.
-func (o *rotateOptions) announce(p fleet.Rotation, document v1alpha1.RotationPlan, who *identity) error {
-	note(o.ErrOut, planTitle(p.ID, o.request, p.Unfinished), o.unfinishedOther(p))
+// announcePlan prints the plan on standard error.
+func (o *rotateOptions) announcePlan(p fleet.Rotation, document v1alpha1.RotationPlan, who *identity) error {
+	printNotes(o.ErrOut, planTitle(p.ID, o.request, p.Unfinished), o.unfinishedOther(p))
 	if err := printPlan(o.ErrOut, formatTable, document); err != nil {
 		return err
 	}
-	note(o.ErrOut, who.beingRenewed(p.Plan))
+	printNotes(o.ErrOut, who.beingRenewed(p.Plan))
 	return nil
 }
 
@@ -149,14 +149,14 @@ func (o *rotateOptions) announce(p fleet.Rotation, document v1alpha1.RotationPla
 func (o *rotateOptions) unfinishedOther(p fleet.Rotation) string {
 	for _, past := range plan.RotationsOf(p.Scanned, o.now()) {
 		if past.Continued && past.ID != p.ID {
-			return fmt.Sprintf("Rotation %s is unfinished, and this one does not continue it. To continue it: %s %s", past.ID, o.connectionFlags.command(), past.CommandArgs())
+			return fmt.Sprintf("Rotation %s is unfinished, and this one does not continue it. To continue it: %s %s", past.ID, o.connectionFlags.commandLine(), past.CommandArgs())
 		}
 	}
 	return ""
 }
 
-// rotate runs the engine and prints its report.
-func (o *rotateOptions) rotate(ctx context.Context, c *cluster, p fleet.Rotation) error {
+// runRotation runs the engine and prints its report.
+func (o *rotateOptions) runRotation(ctx context.Context, c *cluster, p fleet.Rotation) error {
 	names := make([]string, 0, len(p.Scanned))
 	for _, s := range p.Plan.AllSteps() {
 		names = append(names, s.Node)
@@ -165,15 +165,15 @@ func (o *rotateOptions) rotate(ctx context.Context, c *cluster, p fleet.Rotation
 	signal.Ignore(syscall.SIGPIPE)
 	began := o.now()
 	show := newProgress(o.ErrOut, o.now, o.terminal.width, names)
-	o.showing(show)
-	stopTicking := o.tick(show)
+	o.showProgress(show)
+	stopTicking := o.tickProgress(show)
 	report, err := fleet.Rotate(ctx, c.Cluster, fleet.Options{
 		Rotation: p, Timeout: time.Duration(o.timeout), Pause: time.Duration(o.pause), Force: o.force,
-		Command: o.connectionFlags.command(), Progress: show.on, Now: o.now,
+		Command: o.connectionFlags.commandLine(), Progress: show.showEvent, Now: o.now,
 	})
 	stopTicking()
-	show.end()
-	o.showing(nil)
+	show.endDisplay()
+	o.showProgress(nil)
 	if err == nil && o.format != formatTable && o.format != formatWide { // printed above otherwise
 		report.Notes = append(report.Notes, namedConsumers(p.Plan, p.Scanned)...)
 	}
@@ -204,7 +204,7 @@ func (o *rotateOptions) rotate(ctx context.Context, c *cluster, p fleet.Rotation
 	if left != "" {
 		done += ", but " + left + ": see above"
 	}
-	note(o.ErrOut, fmt.Sprintf("%s. Next: %s check", done, o.connectionFlags.command()))
+	printNotes(o.ErrOut, fmt.Sprintf("%s. Next: %s check", done, o.connectionFlags.commandLine()))
 	if left != "" {
 		return errLeftOut
 	}
@@ -240,13 +240,13 @@ func outcomeText(report *v1alpha1.RotationReport, elapsed time.Duration, policy 
 	}
 	if policy == plan.RestartNever && len(running) > 0 {
 		return fmt.Sprintf("Done in %s: %s renewed on disk, no component restarted. These may use the old certificates until they are restarted: %s",
-			took(elapsed), count(renewed, "certificate"), joinServices(certs.SortServices(running), ", "))
+			elapsedTime(elapsed), countOf(renewed, "certificate"), joinServices(certs.SortServices(running), ", "))
 	}
-	return fmt.Sprintf("Done in %s: %s renewed and verified", took(elapsed), count(renewed, "certificate"))
+	return fmt.Sprintf("Done in %s: %s renewed and verified", elapsedTime(elapsed), countOf(renewed, "certificate"))
 }
 
-// tick refreshes the elapsed times on a terminal, until the returned function is called.
-func (o *rotateOptions) tick(show *progress) func() {
+// tickProgress refreshes the elapsed times on a terminal, until the returned function is called.
+func (o *rotateOptions) tickProgress(show *progress) func() {
 	if o.terminal.width == nil {
 		return func() {}
 	}
@@ -256,7 +256,7 @@ func (o *rotateOptions) tick(show *progress) func() {
 		for {
 			select {
 			case <-ticker.C:
-				show.redraw()
+				show.redrawLines()
 			case <-stop:
 				return
 			}

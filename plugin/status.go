@@ -34,26 +34,26 @@ not be created.`,
 		Args:              noArguments,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := o.complete(cmd); err != nil {
+			if err := o.completeReader(cmd); err != nil {
 				return err
 			}
 			return o.runStatus(cmd.Context(), journals, journals && cmd.Flags().Changed("nodes"))
 		},
 	}
-	plain(cmd)
+	silenceCobra(cmd)
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.BoolVar(&journals, "nodes", true, "Read the nodes' journals, through read-only pods")
 	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(formats, ", "))
 	o.addPodFlags(f)
-	complete(cmd, "output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	completeFlag(cmd, "output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
 // runStatus prints the state by the cluster's objects and, if they are to be read, by the
 // nodes' journals. Journals that are not required are left out where pods may not be created.
 func (o *reader) runStatus(ctx context.Context, journals, required bool) error {
-	installed := o.surveying(ctx)
+	installed := o.surveyWatcher(ctx)
 	c, err := o.dial(o.conn)
 	if err != nil {
 		return err
@@ -93,16 +93,16 @@ func (o *reader) runStatus(ctx context.Context, journals, required bool) error {
 			return err
 		}
 	}
-	return printStatus(o.Out, o.format, status, o.connectionFlags.command(), o.now())
+	return printStatus(o.Out, o.format, status, o.connectionFlags.commandLine(), o.now())
 }
 
 // readJournals completes a status with the nodes' journals.
 func (o *reader) readJournals(ctx context.Context, c *cluster, status *v1alpha1.RotationStatus) error {
-	chosen, err := o.choose(ctx, c)
+	chosen, err := o.chooseNodes(ctx, c)
 	if err != nil {
 		return err
 	}
-	past, missing, err := o.recorded(ctx, c, chosen)
+	past, missing, err := o.recordedRotations(ctx, c, chosen)
 	if err != nil {
 		return err
 	}
@@ -126,12 +126,12 @@ func printStatus(w io.Writer, f format, s v1alpha1.RotationStatus, command strin
 		return printDocument(w, f, s)
 	case formatName:
 		for _, p := range s.Unfinished {
-			fmt.Fprintln(w, clean(p.ID))
+			fmt.Fprintln(w, cleanText(p.ID))
 		}
 		return nil
 	}
 	for _, line := range statusLines(s, command, now) {
-		fmt.Fprintln(w, clean(line))
+		fmt.Fprintln(w, cleanText(line))
 	}
 	printInstalled(w, s.Installed, command, now)
 	printNotInspected(w, s.NotInspected)
@@ -141,14 +141,14 @@ func printStatus(w io.Writer, f format, s v1alpha1.RotationStatus, command strin
 func statusLines(s v1alpha1.RotationStatus, command string, now time.Time) []string {
 	if r := s.Running; r != nil && now.Before(r.RunsOut) {
 		return []string{
-			fmt.Sprintf("In progress: %s, since %s (%s).", r.Holder, second(r.Since), remainder(now.Sub(r.Since))),
+			fmt.Sprintf("In progress: %s, since %s (%s).", r.Holder, toTheSecond(r.Since), remainingTime(now.Sub(r.Since))),
 			"Its records so far: " + command + " " + historyName,
 		}
 	}
 	var lines []string
 	if r := s.Running; r != nil {
 		lines = append(lines, fmt.Sprintf("No rotation is in progress: the lock of %s expired at %s without being released. That rotation was interrupted, or cannot reach the API.",
-			r.Holder, second(r.RunsOut)))
+			r.Holder, toTheSecond(r.RunsOut)))
 	} else if s.LockNotRead != "" {
 		lines = append(lines, "Whether a rotation is in progress is unknown ("+s.LockNotRead+").")
 	} else {
@@ -165,7 +165,7 @@ func statusLines(s v1alpha1.RotationStatus, command string, now time.Time) []str
 		shown = []v1alpha1.PastRotation{*s.Last}
 	}
 	for _, p := range shown {
-		lines = append(lines, fmt.Sprintf("%s, %s, from %s: %s, after %s", p.ID, scopeWords(p), second(p.StartTime), standingWord(p.Result), rotationTook(p)))
+		lines = append(lines, fmt.Sprintf("%s, %s, from %s: %s, after %s", p.ID, scopeWords(p), toTheSecond(p.StartTime), standingWord(p.Result), rotationTook(p)))
 		for _, words := range nodesInWords(p.Nodes) {
 			lines = append(lines, "  "+words)
 		}
@@ -174,5 +174,5 @@ func statusLines(s v1alpha1.RotationStatus, command string, now time.Time) []str
 	return lines
 }
 
-// second is a time to the second, for recent events.
-func second(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
+// toTheSecond is a time to the second, for recent events.
+func toTheSecond(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }

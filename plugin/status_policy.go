@@ -13,7 +13,7 @@ import (
 
 // policyInForce reads the RotationPolicy's status.
 func (s *survey) policyInForce(ctx context.Context) error {
-	policy, err := s.policy(ctx)
+	policy, err := s.rotationPolicy(ctx)
 	if err != nil {
 		return err
 	}
@@ -42,7 +42,7 @@ func (s *survey) policyInForce(ctx context.Context) error {
 func policyLines(p *v1alpha1.PolicyInForce) []string {
 	since := ""
 	if p.Since != nil {
-		since = " since " + moment(*p.Since)
+		since = " since " + utcMinute(*p.Since)
 	}
 	switch {
 	case p.Generation == 0:

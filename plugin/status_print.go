@@ -17,7 +17,7 @@ func printInstalled(w io.Writer, s *v1alpha1.WatcherStatus, command string, _ ti
 		return
 	}
 	for _, line := range installedLines(s, command) {
-		fmt.Fprintln(w, clean(line))
+		fmt.Fprintln(w, cleanText(line))
 	}
 }
 
@@ -62,7 +62,7 @@ func installedLines(s *v1alpha1.WatcherStatus, command string) []string {
 	}
 	failed := false
 	for _, r := range s.Rotations {
-		where := scope(joinServices(r.Services, ", "), r.Nodes)
+		where := scopeInWords(joinServices(r.Services, ", "), r.Nodes)
 		if r.NodeSelector != "" {
 			where += " on nodes with " + r.NodeSelector
 		}
@@ -96,7 +96,7 @@ func watcherLine(h *v1alpha1.WatcherHealth, namespace string) string {
 }
 
 func compromisedLines(m v1alpha1.OpenCompromisedCertificate) []string {
-	line := fmt.Sprintf("CompromisedCertificate %s, %s: %s", m.Name, scope(string(m.Service), m.Nodes), m.Reason)
+	line := fmt.Sprintf("CompromisedCertificate %s, %s: %s", m.Name, scopeInWords(string(m.Service), m.Nodes), m.Reason)
 	waits := "  waits for the watcher"
 	switch {
 	case m.Message != "":
@@ -107,11 +107,11 @@ func compromisedLines(m v1alpha1.OpenCompromisedCertificate) []string {
 	return []string{line, waits}
 }
 
-func scope(services string, nodes []string) string {
+func scopeInWords(services string, nodes []string) string {
 	if len(nodes) == 0 {
 		return services
 	}
-	return services + " on " + some(nodes)
+	return services + " on " + someNames(nodes)
 }
 
 // stateWord is a printed state, in capitals where the operator has to act.

@@ -24,8 +24,8 @@ const (
 // row is a report's row; a column that the table lacks is empty.
 type row struct{ name, observed, due, waits string }
 
-// tables passes a row for every report.
-func (s *survey) tables(ctx context.Context, fn func(row)) error {
+// eachReportRow passes a row for every report.
+func (s *survey) eachReportRow(ctx context.Context, fn func(row)) error {
 	next := ""
 	for {
 		raw, err := s.client.CoreV1().RESTClient().Get().

@@ -21,8 +21,8 @@ import (
 // surveyTimeout bounds how long status waits for the watcher's objects.
 const surveyTimeout = 15 * time.Second
 
-// surveying reads the watcher's objects while the nodes are scanned.
-func (o *reader) surveying(ctx context.Context) <-chan *v1alpha1.WatcherStatus {
+// surveyWatcher reads the watcher's objects while the nodes are scanned.
+func (o *reader) surveyWatcher(ctx context.Context) <-chan *v1alpha1.WatcherStatus {
 	out := make(chan *v1alpha1.WatcherStatus, 1)
 	if o.survey == nil {
 		out <- nil
@@ -41,7 +41,7 @@ func (a *app) surveyWatcher(ctx context.Context, c connection) *v1alpha1.Watcher
 	if err != nil {
 		return nil // the rest of status cannot work either, and says why
 	}
-	found, err := api.find(ctx, "")
+	found, err := api.findInstallation(ctx, "")
 	if found == nil && (err == nil || !apierrors.IsForbidden(err)) {
 		return nil
 	}
@@ -49,11 +49,11 @@ func (a *app) surveyWatcher(ctx context.Context, c connection) *v1alpha1.Watcher
 		WithoutReport: []v1alpha1.NodeWithoutReport{}, Due: []v1alpha1.DueOnNode{}, CompromisedCertificates: []v1alpha1.OpenCompromisedCertificate{}, Rotations: []v1alpha1.OpenRotation{},
 	}}
 	if found != nil {
-		s.installation(ctx, found)
+		s.readInstallation(ctx, found)
 	} else {
 		s.notSeen("whether the watcher is installed", err)
 	}
-	policy, reports, compromised, rotations := s.policyInForce(ctx), s.reports(ctx), s.compromisedCertificates(ctx), s.rotations(ctx)
+	policy, reports, compromised, rotations := s.policyInForce(ctx), s.readReports(ctx), s.compromisedCertificates(ctx), s.readRotations(ctx)
 	if found == nil && policy != nil && reports != nil && compromised != nil && rotations != nil {
 		return nil // the operator may read none of it
 	}
@@ -81,9 +81,9 @@ func (s *survey) notSeen(what string, err error) {
 	}
 }
 
-func (s *survey) installation(ctx context.Context, found *installation) {
+func (s *survey) readInstallation(ctx context.Context, found *installation) {
 	s.status.Namespace = found.namespace
-	s.status.Skew = versionSkew(version.Version, found.versions(), displayName)
+	s.status.Skew = versionSkew(version.Version, found.installedVersions(), displayName)
 	if d := found.agents; d != nil {
 		s.status.Agents = &v1alpha1.ReadyCount{Ready: d.Status.NumberReady, Wanted: d.Status.DesiredNumberScheduled}
 	}
@@ -102,12 +102,12 @@ func (s *survey) installation(ctx context.Context, found *installation) {
 		health.Leader, _, _ = strings.Cut(*lease.Spec.HolderIdentity, "_")
 	}
 	if health.Ready < health.Wanted {
-		health.Problem = s.problem(ctx, found.namespace)
+		health.Problem = s.readinessProblem(ctx, found.namespace)
 	}
 }
 
-// problem says why a watcher is not ready, by its pod's status or its own readiness endpoint.
-func (s *survey) problem(ctx context.Context, namespace string) string {
+// readinessProblem says why a watcher is not ready, by its pod's status or its own readiness endpoint.
+func (s *survey) readinessProblem(ctx context.Context, namespace string) string {
 	pods, err := s.client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{
 		LabelSelector: manifests.Selector + "," + kube.LabelComponent + "=watcher", Limit: page,
 	})
@@ -132,12 +132,12 @@ func (s *survey) problem(ctx context.Context, namespace string) string {
 	return ""
 }
 
-// reports finds nodes without a fresh report, and those on which something is due. It requests
+// readReports finds nodes without a fresh report, and those on which something is due. It requests
 // tables, whose columns are enough: the reports of thousands of nodes are large. What is due
 // is also known where the nodes may not be listed.
-func (s *survey) reports(ctx context.Context) error {
+func (s *survey) readReports(ctx context.Context) error {
 	seen := map[string]time.Time{}
-	if err := s.tables(ctx, func(r row) {
+	if err := s.eachReportRow(ctx, func(r row) {
 		at, _ := time.Parse(time.RFC3339, r.observed) // not readable: not fresh
 		seen[r.name] = at
 		if r.waits != "" { // only while something is due
@@ -165,7 +165,7 @@ func (s *survey) reports(ctx context.Context) error {
 		case !has:
 			reason = "never reported"
 		case s.now.Sub(at) > v1alpha1.ReportFreshFor:
-			reason = fmt.Sprintf("last reported at %s (%s ago)", moment(at), remainder(s.now.Sub(at)))
+			reason = fmt.Sprintf("last reported at %s (%s ago)", utcMinute(at), remainingTime(s.now.Sub(at)))
 		default:
 			continue
 		}
@@ -198,7 +198,7 @@ func openMessage(conditions []metav1.Condition) string {
 	return ""
 }
 
-func (s *survey) rotations(ctx context.Context) error {
+func (s *survey) readRotations(ctx context.Context) error {
 	return eachOf(ctx, s.objects, rotationsResource, func(r *v1alpha1.CertificateRotation) {
 		if r.State() == v1alpha1.StateSucceeded {
 			return

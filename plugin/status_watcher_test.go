@@ -22,7 +22,7 @@ func surveyed(t *testing.T, s *apiServerFake) (*v1alpha1.WatcherStatus, string) 
 	t.Setenv("KUBECONFIG", "testdata/kubeconfig")
 	flags := newConnectionFlags()
 	*flags.APIServer = s.URL
-	conn, err := flags.connection()
+	conn, err := flags.newConnection()
 	require.NoError(t, err)
 	a := &app{now: func() time.Time { return noon }}
 	status := a.surveyWatcher(t.Context(), conn)

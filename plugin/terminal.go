@@ -36,8 +36,8 @@ func findTerminal(in io.Reader, out, errOut io.Writer, getenv func(string) strin
 	return t
 }
 
-// confirmed asks a question that only "y" or "yes" answers with yes.
-func (a *app) confirmed(question string) bool {
+// askConfirmation asks a question that only "y" or "yes" answers with yes.
+func (a *app) askConfirmation(question string) bool {
 	fmt.Fprint(a.ErrOut, question+" [y/N] ")
 	answer, _ := bufio.NewReader(a.In).ReadString('\n') // no answer is a no
 	return oneOf([]string{"y", "yes"}, strings.ToLower(strings.TrimSpace(answer)))

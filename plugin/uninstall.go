@@ -52,7 +52,7 @@ or a RotationPolicy other than the default, since these cannot be restored.`,
 			return o.Run(cmd.Context())
 		},
 	}
-	plain(cmd)
+	silenceCobra(cmd)
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.StringVar(&o.dryRun, "dry-run", string(dryRunNone), `"client" lists what would be removed; "server" also has the API server admit it`)
@@ -62,7 +62,7 @@ or a RotationPolicy other than the default, since these cannot be restored.`,
 	f.BoolVarP(&o.yes, "yes", "y", false, "Do not ask")
 	o.addNamespace(f, "", "Namespace of the installation (default: wherever it is)")
 	f.VarP(&o.timeout, "timeout", "", "How long to wait until everything is deleted")
-	complete(cmd, "dry-run", cobra.FixedCompletions(uninstallDryRuns, cobra.ShellCompDirectiveNoFileComp))
+	completeFlag(cmd, "dry-run", cobra.FixedCompletions(uninstallDryRuns, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -72,7 +72,7 @@ func (o *uninstallOptions) Complete() error {
 		return fmt.Errorf("unknown --dry-run %q\nhint: want one of %s", o.dryRun, strings.Join(uninstallDryRuns, ", "))
 	}
 	var err error
-	o.conn, err = o.connection()
+	o.conn, err = o.newConnection()
 	return err
 }
 
@@ -83,44 +83,44 @@ func (o *uninstallOptions) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := o.located(ctx, api); err != nil {
+	if err := o.locateInstallation(ctx, api); err != nil {
 		return err
 	}
-	if err := api.permitted(ctx, "uninstall", uninstallAccess(o.namespace())); err != nil {
+	if err := api.checkPermitted(ctx, "uninstall", uninstallAccess(o.targetNamespace())); err != nil {
 		return err
 	}
 	if err := o.refuseRunning(ctx, api, o.now(), o.force); err != nil {
 		return err
 	}
 	r := &removal{uninstallOptions: o, api: api}
-	if err := r.find(ctx); err != nil {
+	if err := r.findObjects(ctx); err != nil {
 		return err
 	}
-	if r.empty() {
-		note(o.ErrOut, "Nothing of rotate-certs is installed in this cluster.")
+	if r.isEmpty() {
+		printNotes(o.ErrOut, "Nothing of rotate-certs is installed in this cluster.")
 		return nil
 	}
 	if dryRun(o.dryRun) != dryRunNone {
-		return r.show(ctx)
+		return r.showRemoval(ctx)
 	}
-	if err := r.agreed(); err != nil {
+	if err := r.confirmRemoval(); err != nil {
 		return err
 	}
-	if err := r.remove(ctx); err != nil {
-		return fmt.Errorf("%w\nhint: some objects may be left, run it again: %s", err, o.again("uninstall"))
+	if err := r.removeAll(ctx); err != nil {
+		return fmt.Errorf("%w\nhint: some objects may be left, run it again: %s", err, o.sameCommand("uninstall"))
 	}
 	kept := ""
 	if len(r.kept) > 0 {
 		kept = "Kept: " + strings.Join(r.kept, "; ")
 	}
-	note(o.ErrOut, kept, fmt.Sprintf("Done in %s: %s removed, none is left. No certificate was changed, and none is renewed automatically from now on.",
-		took(o.now().Sub(began)), count(r.removed, "object")))
+	printNotes(o.ErrOut, kept, fmt.Sprintf("Done in %s: %s removed, none is left. No certificate was changed, and none is renewed automatically from now on.",
+		elapsedTime(o.now().Sub(began)), countOf(r.removed, "object")))
 	return nil
 }
 
-// agreed asks before custom resources are deleted with their definitions. A script is not
+// confirmRemoval asks before custom resources are deleted with their definitions. A script is not
 // asked, but needs --yes for CompromisedCertificates and for a RotationPolicy of its own.
-func (r *removal) agreed() error {
+func (r *removal) confirmRemoval() error {
 	what := strings.Join(r.customWords(), ", ")
 	compromised := slices.ContainsFunc(r.custom, func(t thing) bool { return t.resource == compromisedResource })
 	switch {
@@ -131,7 +131,7 @@ func (r *removal) agreed() error {
 		if what != "" {
 			question = "This removes rotate-certs from the cluster, and deletes " + what + "."
 		}
-		if !r.confirmed(question + " Continue?") {
+		if !r.askConfirmation(question + " Continue?") {
 			return errDeclined
 		}
 	case compromised:
@@ -142,8 +142,8 @@ func (r *removal) agreed() error {
 	return nil
 }
 
-func (o *uninstallOptions) located(ctx context.Context, api *objects) error {
-	found, err := api.find(ctx, "") // objects are removed in every namespace, too
+func (o *uninstallOptions) locateInstallation(ctx context.Context, api *objects) error {
+	found, err := api.findInstallation(ctx, "") // objects are removed in every namespace, too
 	if err != nil {
 		return err
 	}
@@ -167,12 +167,12 @@ func (f *installFlags) refuseRunning(ctx context.Context, api *objects, now time
 	if force {
 		return nil
 	}
-	who, err := api.running(ctx, now)
+	who, err := api.runningRotation(ctx, now)
 	if err != nil || who == "" {
 		return err
 	}
 	return fmt.Errorf("a rotation is in progress: %s\nhint: wait until it has ended (%s), or add --force: its node then finishes or rolls back first",
-		who, f.connectionFlags.command()+" status")
+		who, f.connectionFlags.commandLine()+" status")
 }
 
 // uninstallAccess are the permissions that uninstall needs.
@@ -185,7 +185,7 @@ func uninstallAccess(namespace string) []access {
 	}
 	for _, k := range manifests.Kinds() {
 		for _, verb := range []string{"list", "delete"} {
-			out = append(out, access{verb: verb, group: k.Group, resource: k.Resource, why: "remove " + plural(k.Kind)})
+			out = append(out, access{verb: verb, group: k.Group, resource: k.Resource, why: "remove " + pluralOf(k.Kind)})
 		}
 	}
 	return out

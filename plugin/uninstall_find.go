@@ -53,15 +53,15 @@ type resourceKind struct {
 	namespaced bool
 }
 
-func (r *removal) empty() bool { return len(r.things) == 0 && len(r.custom) == 0 && !r.lock }
+func (r *removal) isEmpty() bool { return len(r.things) == 0 && len(r.custom) == 0 && !r.lock }
 
-// find finds all of our objects, in every kind of the API server.
-func (r *removal) find(ctx context.Context) error {
+// findObjects finds all of our objects, in every kind of the API server.
+func (r *removal) findObjects(ctx context.Context) error {
 	var err error
-	if r.kinds, err = r.api.discover(); err != nil {
+	if r.kinds, err = r.api.discoverKinds(); err != nil {
 		return err
 	}
-	if r.things, err = r.labelled(ctx, r.kinds); err != nil {
+	if r.things, err = r.labelledObjects(ctx, r.kinds); err != nil {
 		return err
 	}
 	if r.custom, err = r.listCustom(ctx); err != nil {
@@ -76,7 +76,7 @@ func (r *removal) find(ctx context.Context) error {
 	}
 	r.lock = err == nil
 	if r.keepPolicy {
-		r.keep()
+		r.keepPolicies()
 	}
 	return r.spareNamespaces(ctx)
 }
@@ -84,7 +84,7 @@ func (r *removal) find(ctx context.Context) error {
 // findElection finds the Lease by which watchers elect their leader. They create it
 // themselves, without labels, and a namespace that is kept would keep it.
 func (r *removal) findElection(ctx context.Context) error {
-	lease, err := r.api.resource(leasesResource, r.namespace()).Get(ctx, manifests.Watcher, metav1.GetOptions{})
+	lease, err := r.api.resourceOf(leasesResource, r.targetNamespace()).Get(ctx, manifests.Watcher, metav1.GetOptions{})
 	switch {
 	case err == nil:
 		r.things = append(r.things, thing{leasesResource, lease})
@@ -99,7 +99,7 @@ func (r *removal) findElection(ctx context.Context) error {
 func (r *removal) listCustom(ctx context.Context) ([]thing, error) {
 	var custom []thing
 	for _, resource := range []schema.GroupVersionResource{reportsResource, rotationsResource, compromisedResource, policiesResource} {
-		err := r.api.each(ctx, resource, "", "", func(u *unstructured.Unstructured) error {
+		err := r.api.eachObject(ctx, resource, "", "", func(u *unstructured.Unstructured) error {
 			if resource == policiesResource {
 				if r.keepPolicy {
 					return nil
@@ -119,9 +119,9 @@ func (r *removal) listCustom(ctx context.Context) ([]thing, error) {
 	return custom, nil
 }
 
-// discover lists the kinds of resources that can be listed and deleted. An aggregated API
+// discoverKinds lists the kinds of resources that can be listed and deleted. An aggregated API
 // that is unavailable has none of our objects.
-func (o *objects) discover() ([]resourceKind, error) {
+func (o *objects) discoverKinds() ([]resourceKind, error) {
 	lists, err := o.client.Discovery().ServerPreferredResources()
 	var partly *discovery.ErrGroupDiscoveryFailed
 	if err != nil && !errors.As(err, &partly) {
@@ -143,15 +143,15 @@ func (o *objects) discover() ([]resourceKind, error) {
 	return kinds, nil
 }
 
-// labelled are all objects of some kinds with our labels. Those with an owner are deleted with
+// labelledObjects are all objects of some kinds with our labels. Those with an owner are deleted with
 // it.
-func (r *removal) labelled(ctx context.Context, kinds []resourceKind) ([]thing, error) {
+func (r *removal) labelledObjects(ctx context.Context, kinds []resourceKind) ([]thing, error) {
 	var things []thing
 	for _, kind := range kinds {
 		if kind.Group == v1alpha1.GroupVersion.Group {
 			continue
 		}
-		err := r.api.each(ctx, kind.GroupVersionResource, "", manifests.Selector, func(u *unstructured.Unstructured) error {
+		err := r.api.eachObject(ctx, kind.GroupVersionResource, "", manifests.Selector, func(u *unstructured.Unstructured) error {
 			things = append(things, thing{kind.GroupVersionResource, u})
 			return nil
 		})
@@ -164,8 +164,8 @@ func (r *removal) labelled(ctx context.Context, kinds []resourceKind) ([]thing, 
 	return things, nil
 }
 
-// keep keeps the definition of RotationPolicies, and so the RotationPolicy.
-func (r *removal) keep() {
+// keepPolicies keeps the definition of RotationPolicies, and so the RotationPolicy.
+func (r *removal) keepPolicies() {
 	r.things = slices.DeleteFunc(r.things, func(t thing) bool {
 		if t.object.GetKind() == "CustomResourceDefinition" && t.object.GetName() == policiesResource.GroupResource().String() {
 			r.kept = append(r.kept, t.String())
@@ -183,24 +183,24 @@ func (r *removal) spareNamespaces(ctx context.Context) error {
 			return false
 		}
 		var foreign []string
-		if foreign, err = r.foreign(ctx, t.object.GetName()); err != nil || len(foreign) == 0 {
+		if foreign, err = r.foreignObjects(ctx, t.object.GetName()); err != nil || len(foreign) == 0 {
 			return false
 		}
 		r.kept = append(r.kept, fmt.Sprintf("namespace %s, since it holds other objects: %s. If they are not needed: kubectl delete namespace %s",
-			t.object.GetName(), some(foreign), t.object.GetName()))
+			t.object.GetName(), someNames(foreign), t.object.GetName()))
 		return true
 	})
 	return err
 }
 
-// foreign are the objects in a namespace that neither rotate-certs nor Kubernetes created.
-func (r *removal) foreign(ctx context.Context, namespace string) ([]string, error) {
+// foreignObjects are the objects in a namespace that neither rotate-certs nor Kubernetes created.
+func (r *removal) foreignObjects(ctx context.Context, namespace string) ([]string, error) {
 	var found []string
 	for _, kind := range r.kinds {
 		if !kind.namespaced || kind.Group == "metrics.k8s.io" {
 			continue
 		}
-		err := r.api.each(ctx, kind.GroupVersionResource, namespace, "", func(u *unstructured.Unstructured) error {
+		err := r.api.eachObject(ctx, kind.GroupVersionResource, namespace, "", func(u *unstructured.Unstructured) error {
 			if !isOurs(u) && len(u.GetOwnerReferences()) == 0 && !madeByKubernetes(u) {
 				found = append(found, objectName(u))
 			}

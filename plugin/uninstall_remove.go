@@ -19,18 +19,18 @@ import (
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
 
-// show lists the objects that would be removed.
-func (r *removal) show(ctx context.Context) error {
+// showRemoval lists the objects that would be removed.
+func (r *removal) showRemoval(ctx context.Context) error {
 	admitted := ""
-	for _, t := range r.ordered() {
+	for _, t := range r.removalOrder() {
 		if dryRun(r.dryRun) == dryRunServer && len(t.object.GetOwnerReferences()) == 0 {
 			admitted = " The API server admits it."
-			err := r.api.resource(t.resource, t.object.GetNamespace()).Delete(ctx, t.object.GetName(), metav1.DeleteOptions{DryRun: []string{metav1.DryRunAll}})
+			err := r.api.resourceOf(t.resource, t.object.GetNamespace()).Delete(ctx, t.object.GetName(), metav1.DeleteOptions{DryRun: []string{metav1.DryRunAll}})
 			if err != nil && !apierrors.IsNotFound(err) {
 				return fmt.Errorf("delete %s: %w", t, err)
 			}
 		}
-		fmt.Fprintln(r.Out, clean(t.String()))
+		fmt.Fprintln(r.Out, cleanText(t.String()))
 	}
 	if r.lock {
 		fmt.Fprintf(r.Out, "lease.coordination.k8s.io/%s in namespace %s\n", kube.LeaseName, kube.LeaseNamespace)
@@ -42,7 +42,7 @@ func (r *removal) show(ctx context.Context) error {
 	if len(r.kept) > 0 {
 		kept = "To be kept: " + strings.Join(r.kept, "; ")
 	}
-	note(r.ErrOut, kept, "Nothing was changed."+admitted+" To do it, run the same without --dry-run.")
+	printNotes(r.ErrOut, kept, "Nothing was changed."+admitted+" To do it, run the same without --dry-run.")
 	return nil
 }
 
@@ -60,9 +60,9 @@ func (r *removal) customWords() []string {
 	return out
 }
 
-// ordered are the labelled objects in the order of their removal: workloads, node pods,
+// removalOrder are the labelled objects in the order of their removal: workloads, node pods,
 // roles, admission policies, definitions and the namespace.
-func (r *removal) ordered() []thing {
+func (r *removal) removalOrder() []thing {
 	things := slices.Clone(r.things)
 	slices.SortStableFunc(things, func(a, b thing) int { return removalTurn(a.object) - removalTurn(b.object) })
 	return things
@@ -87,17 +87,17 @@ func removalTurn(u *unstructured.Unstructured) int {
 	}[kind.Stage]
 }
 
-// remove removes everything and waits until it is deleted.
-func (r *removal) remove(ctx context.Context) error {
+// removeAll removes everything and waits until it is deleted.
+func (r *removal) removeAll(ctx context.Context) error {
 	turn, began := 0, r.now()
 	var names []string
 	printRemoved := func() {
 		if len(names) > 0 {
-			r.printStage("removed", some(names), began)
+			r.printStage("removed", someNames(names), began)
 		}
 		names, began = nil, r.now()
 	}
-	for _, t := range r.ordered() {
+	for _, t := range r.removalOrder() {
 		if next := removalTurn(t.object); next != turn {
 			printRemoved()
 			if turn = next; turn >= 3 {
@@ -115,7 +115,7 @@ func (r *removal) remove(ctx context.Context) error {
 		if len(t.object.GetOwnerReferences()) > 0 {
 			continue // it goes with its owner
 		}
-		if err := r.api.remove(ctx, t.resource, t.object); err != nil {
+		if err := r.api.removeObject(ctx, t.resource, t.object); err != nil {
 			return err
 		}
 		r.removed++
@@ -128,10 +128,10 @@ func (r *removal) remove(ctx context.Context) error {
 	return r.everythingGone(ctx)
 }
 
-// remove deletes exactly the object that was read (by its UID), and the objects that it owns.
-func (o *objects) remove(ctx context.Context, resource schema.GroupVersionResource, u *unstructured.Unstructured) error {
+// removeObject deletes exactly the object that was read (by its UID), and the objects that it owns.
+func (o *objects) removeObject(ctx context.Context, resource schema.GroupVersionResource, u *unstructured.Unstructured) error {
 	policy, uid := metav1.DeletePropagationBackground, u.GetUID()
-	err := o.resource(resource, u.GetNamespace()).Delete(ctx, u.GetName(), metav1.DeleteOptions{
+	err := o.resourceOf(resource, u.GetNamespace()).Delete(ctx, u.GetName(), metav1.DeleteOptions{
 		PropagationPolicy: &policy, Preconditions: &metav1.Preconditions{UID: &uid},
 	})
 	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
@@ -159,7 +159,7 @@ func (r *removal) removeCustom(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("encode a patch: %w", err)
 		}
-		_, err = r.api.resource(t.resource, "").Patch(ctx, t.object.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
+		_, err = r.api.resourceOf(t.resource, "").Patch(ctx, t.object.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
 		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
 			return fmt.Errorf("remove the finalizer of %s: %w", t, err)
 		}
@@ -205,11 +205,11 @@ func (r *removal) everythingGone(ctx context.Context) error {
 	if err := r.awaitDeleted(ctx, afterAll, r.foundKinds()); err != nil {
 		return err
 	}
-	things, err := r.labelled(ctx, r.kinds)
+	things, err := r.labelledObjects(ctx, r.kinds)
 	if err != nil {
 		return err
 	}
-	r.things = slices.DeleteFunc(things, r.stays)
+	r.things = slices.DeleteFunc(things, r.isKept)
 	return r.awaitDeleted(ctx, afterAll, r.foundKinds())
 }
 
@@ -226,31 +226,31 @@ func (r *removal) foundKinds() []resourceKind {
 func (r *removal) awaitDeleted(ctx context.Context, before int, kinds []resourceKind) error {
 	var left []string
 	printed := ""
-	err := r.await(ctx, time.Duration(r.timeout), "everything is deleted", func(ctx context.Context) (bool, error) {
-		things, err := r.labelled(ctx, kinds)
+	err := r.awaitCondition(ctx, time.Duration(r.timeout), "everything is deleted", func(ctx context.Context) (bool, error) {
+		things, err := r.labelledObjects(ctx, kinds)
 		if err != nil {
 			return false, err
 		}
 		left = nil
 		for _, t := range things {
-			if removalTurn(t.object) < before && !r.stays(t) {
+			if removalTurn(t.object) < before && !r.isKept(t) {
 				left = append(left, t.String())
 			}
 		}
-		if now := some(left); now != printed && len(left) > 0 {
+		if now := someNames(left); now != printed && len(left) > 0 {
 			printed = now
 			r.printStage("waiting", "for "+now, time.Time{})
 		}
 		return len(left) == 0, nil
 	})
 	if err != nil && len(left) > 0 {
-		return fmt.Errorf("%w; not deleted yet: %s", err, some(left))
+		return fmt.Errorf("%w; not deleted yet: %s", err, someNames(left))
 	}
 	return err
 }
 
-// stays reports whether an object is left on purpose.
-func (r *removal) stays(t thing) bool {
+// isKept reports whether an object is left on purpose.
+func (r *removal) isKept(t thing) bool {
 	return slices.ContainsFunc(r.kept, func(words string) bool {
 		return words == t.String() || (t.object.GetKind() == "Namespace" && strings.HasPrefix(words, "namespace "+t.object.GetName()+","))
 	})

@@ -63,43 +63,43 @@ within 5 seconds is no error.`,
 				if info.Installed, err = installedIn(cmd.Context(), flags); err != nil {
 					info.Unknown = err.Error()
 				}
-				info.Skew = versionSkew(info.Version, info.Installed, flags.command())
+				info.Skew = versionSkew(info.Version, info.Installed, flags.commandLine())
 			}
 			switch f := format(output); f {
 			case formatJSON, formatYAML:
 				return printDocument(a.Out, f, info)
 			case formatTable:
-				info.print(a.Out, client)
+				info.printVersions(a.Out, client)
 				return nil
 			}
 			return fmt.Errorf("unknown output format %q\nhint: want one of json, yaml", output)
 		},
 	}
-	plain(cmd)
+	silenceCobra(cmd)
 	cmd.Flags().StringVarP(&output, "output", "o", "", "Output format: json, yaml")
 	cmd.Flags().BoolVar(&client, "client", false, "Show this plugin's version only, without a request to the cluster")
-	complete(cmd, "output", cobra.FixedCompletions([]string{string(formatJSON), string(formatYAML)}, cobra.ShellCompDirectiveNoFileComp))
+	completeFlag(cmd, "output", cobra.FixedCompletions([]string{string(formatJSON), string(formatYAML)}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
-func (i versionInfo) print(w io.Writer, client bool) {
+func (i versionInfo) printVersions(w io.Writer, client bool) {
 	fmt.Fprintf(w, "%s %s\nnode image %s\n", displayName, version.String(), i.NodeImage)
 	switch {
 	case client:
 	case i.Unknown != "":
 		text, _, _ := strings.Cut(i.Unknown, "\n")
-		fmt.Fprintf(w, "installed: unknown (%s)\n", clean(text))
+		fmt.Fprintf(w, "installed: unknown (%s)\n", cleanText(text))
 	case i.Installed == nil:
 		fmt.Fprintln(w, "installed: nothing")
 	default:
-		fmt.Fprintf(w, "installed in namespace %s: %s\n", clean(i.Installed.Namespace), clean(i.Installed.words()))
+		fmt.Fprintf(w, "installed in namespace %s: %s\n", cleanText(i.Installed.Namespace), cleanText(i.Installed.versionsInWords()))
 	}
 	if i.Skew != "" {
-		fmt.Fprintln(w, clean(i.Skew))
+		fmt.Fprintln(w, cleanText(i.Skew))
 	}
 }
 
-func (v *installedVersions) words() string {
+func (v *installedVersions) versionsInWords() string {
 	var parts []string
 	if v.Watcher != "" {
 		parts = append(parts, "watcher "+v.Watcher)
@@ -133,7 +133,7 @@ func installedIn(ctx context.Context, flags *connectionFlags) (*installedVersion
 }
 
 func readInstalled(ctx context.Context, flags *connectionFlags) (*installedVersions, error) {
-	conn, err := flags.connection()
+	conn, err := flags.newConnection()
 	if err != nil {
 		return nil, err
 	}
@@ -141,14 +141,14 @@ func readInstalled(ctx context.Context, flags *connectionFlags) (*installedVersi
 	if err != nil {
 		return nil, err
 	}
-	found, err := api.find(ctx, "")
+	found, err := api.findInstallation(ctx, "")
 	if found == nil || err != nil {
 		return nil, err
 	}
-	return found.versions(), nil
+	return found.installedVersions(), nil
 }
 
-func (i *installation) versions() *installedVersions {
+func (i *installation) installedVersions() *installedVersions {
 	managedBy, _ := i.managedBy()
 	out := &installedVersions{Namespace: i.namespace, ManagedBy: managedBy}
 	if i.watcher != nil {

@@ -13,20 +13,20 @@ import (
 // nothing fills a cell that has no value.
 const nothing = "–"
 
-// moment is a time as every line shows it: absolute, UTC, to the minute.
-func moment(t time.Time) string {
+// utcMinute is a time as every line shows it: absolute, UTC, to the minute.
+func utcMinute(t time.Time) string {
 	if t.IsZero() {
 		return nothing
 	}
 	return t.UTC().Format("2006-01-02 15:04 UTC")
 }
 
-func date(t time.Time) string { return t.UTC().Format("2006-01-02") }
+func utcDate(t time.Time) string { return t.UTC().Format("2006-01-02") }
 
-// remainder is a remaining time in one unit: 9y, 364d, 31h, 12m; "-3d" is three days ago.
-func remainder(d time.Duration) string {
+// remainingTime is a remaining time in one unit: 9y, 364d, 31h, 12m; "-3d" is three days ago.
+func remainingTime(d time.Duration) string {
 	if d < 0 {
-		return "-" + remainder(-d)
+		return "-" + remainingTime(-d)
 	}
 	switch {
 	case d >= 2*365*day:
@@ -42,32 +42,32 @@ func remainder(d time.Duration) string {
 	}
 }
 
-// took is an elapsed time: 0.9s, 12s, 3m20s.
-func took(d time.Duration) string {
+// elapsedTime is an elapsed time: 0.9s, 12s, 3m20s.
+func elapsedTime(d time.Duration) string {
 	if d < 10*time.Second {
 		return fmt.Sprintf("%.1fs", d.Seconds())
 	}
 	return d.Round(time.Second).String()
 }
 
-// plural names several objects of a kind.
-func plural(kind string) string {
+// pluralOf names several objects of a kind.
+func pluralOf(kind string) string {
 	if stem, is := strings.CutSuffix(kind, "y"); is {
 		return stem + "ies"
 	}
 	return kind + "s"
 }
 
-// count is "1 certificate" or "3 certificates".
-func count(n int, noun string) string {
+// countOf is "1 certificate" or "3 certificates".
+func countOf(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// some lists at most six names.
-func some(names []string) string { return fleet.Some(names) }
+// someNames lists at most six names.
+func someNames(names []string) string { return fleet.Some(names) }
 
 func joinServices(services []certs.Service, separator string) string {
 	names := make([]string, 0, len(services))
@@ -80,9 +80,9 @@ func joinServices(services []certs.Service, separator string) string {
 // commonName is the common name in a distinguished name.
 func commonName(dn string) string { return certs.CommonName(dn) }
 
-// clean replaces control characters, which could rewrite what the terminal shows, in a text
+// cleanText replaces control characters, which could rewrite what the terminal shows, in a text
 // that came from a node or a server.
-func clean(s string) string {
+func cleanText(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return ' '
@@ -95,7 +95,7 @@ func clean(s string) string {
 func cleanLines(s string) string {
 	lines := strings.Split(s, "\n")
 	for i, l := range lines {
-		lines[i] = clean(l)
+		lines[i] = cleanText(l)
 	}
 	return strings.Join(lines, "\n")
 }

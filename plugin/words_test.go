@@ -12,7 +12,7 @@ func TestRemainderHasOneUnitThatFits(t *testing.T) {
 		"9y": 3600 * day, "364d": 365*day - time.Hour, "7d": 7*day + 23*time.Hour, "31h": 31 * time.Hour,
 		"90m": 90 * time.Minute, "59s": 59 * time.Second, "-3d": -3*day - time.Hour, "0s": 0,
 	} {
-		assert.Equal(t, want, remainder(in))
+		assert.Equal(t, want, remainingTime(in))
 	}
 }
 
@@ -26,6 +26,6 @@ func TestCommonNameOfADistinguishedName(t *testing.T) {
 }
 
 func TestControlCharactersOfNodesAreReplaced(t *testing.T) {
-	assert.Equal(t, " [2Jgone  fine ", clean("\x1b[2Jgone\r\nfine\a"))
+	assert.Equal(t, " [2Jgone  fine ", cleanText("\x1b[2Jgone\r\nfine\a"))
 	assert.Equal(t, "one\ntwo ", cleanLines("one\ntwo\x1b"))
 }

@@ -27,7 +27,7 @@ func TestSlowControlPlaneOfSevenNodes(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, v1alpha1.Succeeded, report.Result)
 		assert.Equal(t, v1alpha1.Succeeded, result(report, "w1"))
-		assert.Greater(t, time.Since(began), 8*11*time.Minute+6*time.Minute)
+		assert.GreaterOrEqual(t, time.Since(began), 8*11*time.Minute+6*time.Minute)
 		assert.Equal(t, 1, c.times("open cp7"), "its first process was still there")
 	})
 }

@@ -22,11 +22,11 @@ import (
 func (n *Nodes) Close(ctx context.Context, rotation string) (int, error) {
 	// By now the present connection may lead to an API server that is not ready.
 	client := viaNewConnection(n.Client, n.Config)
-	pods, err := n.list(ctx, client, rotation)
+	pods, err := n.listPods(ctx, client, rotation)
 	if err != nil {
 		return 0, err
 	}
-	removed, err := n.end(ctx, client, pods)
+	removed, err := n.endPods(ctx, client, pods)
 	if err != nil {
 		return countRotationPods(removed), err
 	}
@@ -34,26 +34,26 @@ func (n *Nodes) Close(ctx context.Context, rotation string) (int, error) {
 	defer n.mu.Unlock()
 	for id, w := range n.watches {
 		if rotation == "" || id == rotation {
-			w.stop()
+			w.stopWatch()
 			delete(n.watches, id)
 		}
 	}
 	return countRotationPods(removed), nil
 }
 
-// list returns the pods of a rotation, or, where it is "", of every rotation and of scans that
+// listPods returns the pods of a rotation, or, where it is "", of every rotation and of scans that
 // have ended. Pods of a run with another --namespace are found where the caller may list pods
 // in all namespaces.
-func (n *Nodes) list(ctx context.Context, client kubernetes.Interface, rotation string) ([]corev1.Pod, error) {
+func (n *Nodes) listPods(ctx context.Context, client kubernetes.Interface, rotation string) ([]corev1.Pod, error) {
 	// Not the watcher and its agents, which have the same name label.
 	selector := fmt.Sprintf("%s=%s,%s in (%s,%s)", LabelName, appName, LabelComponent, componentScan, componentRotation)
 	if rotation != "" {
 		selector += "," + LabelRotation + "=" + rotation
 	}
 	options := metav1.ListOptions{LabelSelector: selector}
-	namespaces := []string{n.Pods.namespace()}
+	namespaces := []string{n.Pods.podNamespace()}
 	if rotation == "" {
-		namespaces = []string{metav1.NamespaceAll, n.Pods.namespace()}
+		namespaces = []string{metav1.NamespaceAll, n.Pods.podNamespace()}
 	}
 	for i, namespace := range namespaces {
 		found, err := listOnce(ctx, client, namespace, options)
@@ -74,7 +74,7 @@ func listOnce(ctx context.Context, client kubernetes.Interface, namespace string
 		if err == nil {
 			return list.Items, nil
 		}
-		if !isTransient(err) || pause.wait(ctx) != nil {
+		if !isTransient(err) || pause.waitLonger(ctx) != nil {
 			return nil, err
 		}
 	}
@@ -100,9 +100,9 @@ func (n *Nodes) isOver(uid types.UID) {
 	n.over[uid] = true
 }
 
-// grace is the grace period of a deletion: none where the pod's process has written its last
+// gracePeriod is the grace period of a deletion: none where the pod's process has written its last
 // record, so that its end need not be reported by the kubelet; else that of the pod (nil).
-func (n *Nodes) grace(uid types.UID) *int64 {
+func (n *Nodes) gracePeriod(uid types.UID) *int64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.over[uid] {
@@ -114,15 +114,15 @@ func (n *Nodes) grace(uid types.UID) *int64 {
 // endsAtOnce is how many pods are removed at the same time.
 const endsAtOnce = 8
 
-// end deletes pods with the grace period of each, and waits until they are deleted. The first
+// endPods deletes pods with the grace period of each, and waits until they are deleted. The first
 // error is returned at once. It returns the pods that it deleted.
-func (n *Nodes) end(ctx context.Context, client kubernetes.Interface, pods []corev1.Pod) ([]corev1.Pod, error) {
+func (n *Nodes) endPods(ctx context.Context, client kubernetes.Interface, pods []corev1.Pod) ([]corev1.Pod, error) {
 	var removing errgroup.Group
 	removing.SetLimit(endsAtOnce)
 	deleted := make([]bool, len(pods))
 	for i, p := range pods {
 		removing.Go(func() (err error) {
-			deleted[i], err = n.remove(ctx, client, p)
+			deleted[i], err = n.removePod(ctx, client, p)
 			return err
 		})
 	}
@@ -143,18 +143,18 @@ func (n *Nodes) end(ctx context.Context, client kubernetes.Interface, pods []cor
 	return removed, waiting.Wait()
 }
 
-// remove deletes a pod. It returns false where that is forbidden and not necessary.
-func (n *Nodes) remove(ctx context.Context, client kubernetes.Interface, p corev1.Pod) (bool, error) {
+// removePod deletes a pod. It returns false where that is forbidden and not necessary.
+func (n *Nodes) removePod(ctx context.Context, client kubernetes.Interface, p corev1.Pod) (bool, error) {
 	for pause := (backoff{}); ; {
 		err := client.CoreV1().Pods(p.Namespace).Delete(ctx, p.Name, metav1.DeleteOptions{
-			Preconditions: &metav1.Preconditions{UID: &p.UID}, GracePeriodSeconds: n.grace(p.UID)})
+			Preconditions: &metav1.Preconditions{UID: &p.UID}, GracePeriodSeconds: n.gracePeriod(p.UID)})
 		if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 			return true, nil
 		}
 		if apierrors.IsForbidden(err) {
 			return false, n.mayNotDelete(ctx, client, p, err)
 		}
-		if !isTransient(err) || pause.wait(ctx) != nil {
+		if !isTransient(err) || pause.waitLonger(ctx) != nil {
 			return false, fmt.Errorf("delete pod %q: %w", p.Namespace+"/"+p.Name, err)
 		}
 	}
@@ -178,7 +178,7 @@ func (n *Nodes) mayNotDelete(ctx context.Context, client kubernetes.Interface, p
 	// The kubelets of old releases report a pod as failed while its process still ends.
 	case at < 0, hasEnded(&now[at]) && !isRunning(&now[at]):
 		return nil
-	case p.Namespace == n.Pods.namespace():
+	case p.Namespace == n.Pods.podNamespace():
 		return fmt.Errorf("delete pod %q: %w", name, refusal)
 	}
 	return &PodError{Node: p.Spec.NodeName, Pod: name, Reason: "Held", Err: refusal,
@@ -221,7 +221,7 @@ func (n *Nodes) awaitDeleted(ctx context.Context, client kubernetes.Interface, p
 			reported = true
 			n.Waiting(p.Spec.NodeName, fmt.Sprintf("the process of an earlier order finishes or rolls back; waiting for its end, %s at most", rotationGrace))
 		}
-		if waited := pause.wait(ctx); waited != nil {
+		if waited := pause.waitLonger(ctx); waited != nil {
 			return &PodError{Node: p.Spec.NodeName, Pod: p.Namespace + "/" + p.Name, Reason: "Terminating", Err: waited,
 				Message: "it was deleted, and its kubelet has not reported its end",
 				Hint:    fmt.Sprintf("it finishes or rolls back within %s; is the node's kubelet running, and its API server?", rotationGrace)}

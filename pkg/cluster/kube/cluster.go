@@ -103,7 +103,7 @@ func Connect(config *rest.Config, pods PodOptions, locker Locker) (*Cluster, err
 			Observer: &Observer{Client: client},
 			Scanner:  scanner,
 		},
-		API:     &APIServer{Client: &reconnecting{client, config}, Namespace: pods.namespace()},
+		API:     &APIServer{Client: &reconnecting{client, config}, Namespace: pods.podNamespace()},
 		Scanner: scanner,
 		nodes:   nodes,
 		locker:  &locker,

@@ -38,11 +38,11 @@ type Signers struct {
 // for the controller manager to approve it, approves it otherwise, and waits for the
 // certificate until ctx ends. A request that is not the node's own is refused, and not changed.
 func (s *Signers) Approve(ctx context.Context, node string, want nodeapi.CSR) error {
-	csr, err := s.get(ctx, want.Name)
+	csr, err := s.getRequest(ctx, want.Name)
 	if err != nil {
 		return err
 	}
-	if err := s.check(ctx, csr, node, want.Signer); err != nil {
+	if err := s.checkAgainstNode(ctx, csr, node, want.Signer); err != nil {
 		return err
 	}
 	// Nothing in Kubernetes approves serving certificates automatically.
@@ -51,10 +51,10 @@ func (s *Signers) Approve(ctx context.Context, node string, want nodeapi.CSR) er
 			return err
 		}
 	}
-	if err := s.approve(ctx, csr, "the rotation of node "+node); err != nil {
+	if err := s.approveRequest(ctx, csr, "the rotation of node "+node); err != nil {
 		return err
 	}
-	_, err = s.issued(ctx, csr)
+	_, err = s.awaitIssued(ctx, csr)
 	return err
 }
 
@@ -63,7 +63,7 @@ func (s *Signers) Approve(ctx context.Context, node string, want nodeapi.CSR) er
 func (s *Signers) awaitDecision(ctx context.Context, csr *certificatesv1.CertificateSigningRequest) (*certificatesv1.CertificateSigningRequest, error) {
 	moment, cancel := context.WithTimeout(ctx, approveAfter)
 	defer cancel()
-	latest, err := s.await(moment, csr, isDecided)
+	latest, err := s.awaitRequest(moment, csr, isDecided)
 	if err != nil && moment.Err() != nil && ctx.Err() == nil {
 		return latest, nil
 	}
@@ -86,15 +86,15 @@ func (s *Signers) Issue(ctx context.Context, node string, want nodeapi.CSR) ([]b
 	}
 	lifetime := max(minExpirationSeconds, cmp.Or(want.ExpirationSeconds, defaultExpirationSeconds))
 	csr.Spec.ExpirationSeconds = &lifetime
-	made, err := s.create(ctx, csr)
+	made, err := s.createRequest(ctx, csr)
 	if err != nil {
 		return nil, err
 	}
-	defer s.remove(ctx, made)
-	if err := s.approve(ctx, made, "the rotation of node "+node+", whose own identity cannot request it"); err != nil {
+	defer s.removeRequest(ctx, made)
+	if err := s.approveRequest(ctx, made, "the rotation of node "+node+", whose own identity cannot request it"); err != nil {
 		return nil, err
 	}
-	return s.issued(ctx, made)
+	return s.awaitIssued(ctx, made)
 }
 
 const (
@@ -106,7 +106,7 @@ const (
 	defaultExpirationSeconds = 365 * 24 * 3600
 )
 
-func (s *Signers) check(ctx context.Context, csr *certificatesv1.CertificateSigningRequest, node, signer string) error {
+func (s *Signers) checkAgainstNode(ctx context.Context, csr *certificatesv1.CertificateSigningRequest, node, signer string) error {
 	err := checkRequester(csr, node)
 	if err == nil && csr.Spec.SignerName != signer {
 		err = fmt.Errorf("it is for signer %q, not %q", csr.Spec.SignerName, signer)
@@ -128,7 +128,7 @@ func (s *Signers) checkRequest(ctx context.Context, request []byte, signer strin
 			if all, err = ListNodes(ctx, s.Client); err == nil {
 				break
 			}
-			if !isTransient(err) || pause.wait(ctx) != nil {
+			if !isTransient(err) || pause.waitLonger(ctx) != nil {
 				return err
 			}
 		}
@@ -136,22 +136,22 @@ func (s *Signers) checkRequest(ctx context.Context, request []byte, signer strin
 	return checkRequest(request, signer, usages, node, all)
 }
 
-func (s *Signers) get(ctx context.Context, name string) (*certificatesv1.CertificateSigningRequest, error) {
+func (s *Signers) getRequest(ctx context.Context, name string) (*certificatesv1.CertificateSigningRequest, error) {
 	for pause := (backoff{}); ; {
 		csr, err := s.Client.CertificatesV1().CertificateSigningRequests().Get(ctx, name, metav1.GetOptions{})
 		if err == nil {
 			return csr, nil
 		}
-		if !isTransient(err) || pause.wait(ctx) != nil {
+		if !isTransient(err) || pause.waitLonger(ctx) != nil {
 			return nil, fmt.Errorf("read certificate signing request %q: %w", name, err)
 		}
 	}
 }
 
-// create creates the object, or returns the one that an earlier attempt has created: the name
+// createRequest creates the object, or returns the one that an earlier attempt has created: the name
 // is a hash of the request. An object of an earlier run is replaced, since another user may
 // have created it.
-func (s *Signers) create(ctx context.Context, csr *certificatesv1.CertificateSigningRequest) (*certificatesv1.CertificateSigningRequest, error) {
+func (s *Signers) createRequest(ctx context.Context, csr *certificatesv1.CertificateSigningRequest) (*certificatesv1.CertificateSigningRequest, error) {
 	for pause := (backoff{}); ; {
 		made, err := s.Client.CertificatesV1().CertificateSigningRequests().Create(ctx, csr, metav1.CreateOptions{})
 		if err == nil {
@@ -159,19 +159,19 @@ func (s *Signers) create(ctx context.Context, csr *certificatesv1.CertificateSig
 		}
 		if apierrors.IsAlreadyExists(err) {
 			if pause.tries > 0 {
-				return s.get(ctx, csr.Name)
+				return s.getRequest(ctx, csr.Name)
 			}
-			s.remove(ctx, csr)
+			s.removeRequest(ctx, csr)
 		} else if !isTransient(err) {
 			return nil, fmt.Errorf("create certificate signing request %q: %w", csr.Name, err)
 		}
-		if pause.wait(ctx) != nil {
+		if pause.waitLonger(ctx) != nil {
 			return nil, fmt.Errorf("create certificate signing request %q: %w", csr.Name, err)
 		}
 	}
 }
 
-func (s *Signers) remove(ctx context.Context, csr *certificatesv1.CertificateSigningRequest) {
+func (s *Signers) removeRequest(ctx context.Context, csr *certificatesv1.CertificateSigningRequest) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
 	// An object that is left holds nothing secret, and the controller manager deletes it
@@ -179,8 +179,8 @@ func (s *Signers) remove(ctx context.Context, csr *certificatesv1.CertificateSig
 	_ = s.Client.CertificatesV1().CertificateSigningRequests().Delete(ctx, csr.Name, metav1.DeleteOptions{})
 }
 
-// approve adds the condition, unless the request was approved or denied in the meantime.
-func (s *Signers) approve(ctx context.Context, csr *certificatesv1.CertificateSigningRequest, why string) error {
+// approveRequest adds the condition, unless the request was approved or denied in the meantime.
+func (s *Signers) approveRequest(ctx context.Context, csr *certificatesv1.CertificateSigningRequest, why string) error {
 	for pause := (backoff{}); ; {
 		if isDecided(csr) {
 			return nil
@@ -195,19 +195,19 @@ func (s *Signers) approve(ctx context.Context, csr *certificatesv1.CertificateSi
 		if err == nil {
 			return nil
 		}
-		if (!isTransient(err) && !apierrors.IsConflict(err)) || pause.wait(ctx) != nil {
+		if (!isTransient(err) && !apierrors.IsConflict(err)) || pause.waitLonger(ctx) != nil {
 			return fmt.Errorf("approve certificate signing request %q: %w", csr.Name, err)
 		}
-		if csr, err = s.get(ctx, csr.Name); err != nil {
+		if csr, err = s.getRequest(ctx, csr.Name); err != nil {
 			return err
 		}
 	}
 }
 
-// issued waits for the certificate. That can take half a minute and more where a controller
+// awaitIssued waits for the certificate. That can take half a minute and more where a controller
 // manager has ended and its successor waits until the leader's Lease expires.
-func (s *Signers) issued(ctx context.Context, csr *certificatesv1.CertificateSigningRequest) ([]byte, error) {
-	csr, err := s.await(ctx, csr, func(c *certificatesv1.CertificateSigningRequest) bool {
+func (s *Signers) awaitIssued(ctx context.Context, csr *certificatesv1.CertificateSigningRequest) ([]byte, error) {
+	csr, err := s.awaitRequest(ctx, csr, func(c *certificatesv1.CertificateSigningRequest) bool {
 		return len(c.Status.Certificate) > 0 || requestRejection(c) != nil
 	})
 	if err != nil {
@@ -219,21 +219,21 @@ func (s *Signers) issued(ctx context.Context, csr *certificatesv1.CertificateSig
 	return csr.Status.Certificate, nil
 }
 
-// await returns the object's latest state once good returns true for it, or the error.
-func (s *Signers) await(ctx context.Context, csr *certificatesv1.CertificateSigningRequest,
+// awaitRequest returns the object's latest state once good returns true for it, or the error.
+func (s *Signers) awaitRequest(ctx context.Context, csr *certificatesv1.CertificateSigningRequest,
 	good func(*certificatesv1.CertificateSigningRequest) bool,
 ) (*certificatesv1.CertificateSigningRequest, error) {
 	requests := s.Client.CertificatesV1().CertificateSigningRequests()
 	selector := "metadata.name=" + csr.Name
 	latest, deleted := csr, false
-	err := observe(ctx, source[*certificatesv1.CertificateSigningRequest]{
+	err := observeAll(ctx, source[*certificatesv1.CertificateSigningRequest]{
 		list: func(ctx context.Context, o metav1.ListOptions) ([]*certificatesv1.CertificateSigningRequest, string, error) {
 			o.FieldSelector = selector
 			list, err := requests.List(ctx, o)
 			if err != nil {
 				return nil, "", err
 			}
-			return pointers(list.Items), list.ResourceVersion, nil
+			return pointersTo(list.Items), list.ResourceVersion, nil
 		},
 		watch: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			o.FieldSelector = selector

@@ -148,9 +148,9 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// stream runs a command and passes its lines to fn until it ends, fn fails (with fn's error),
+// streamOutput runs a command and passes its lines to fn until it ends, fn fails (with fn's error),
 // or it sends nothing for too long.
-func stream(ctx context.Context, run runner, c command, fn func(line []byte) error) error {
+func streamOutput(ctx context.Context, run runner, c command, fn func(line []byte) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	watchdog := time.AfterFunc(silence, func() { cancel(errSilent) })

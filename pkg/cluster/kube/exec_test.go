@@ -92,7 +92,7 @@ func TestStream(t *testing.T) {
 			run: func(ctx context.Context, c command) error {
 				for range 60 {
 					_, _ = io.WriteString(c.stdout, "\n")
-					if err := sleep(ctx, 2*time.Second); err != nil {
+					if err := sleepFor(ctx, 2*time.Second); err != nil {
 						return err
 					}
 				}
@@ -142,7 +142,7 @@ func TestStream(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				began := time.Now()
 				var got []string
-				err := stream(t.Context(), tc.run, command{}, func(line []byte) error {
+				err := streamOutput(t.Context(), tc.run, command{}, func(line []byte) error {
 					got = append(got, string(line))
 					if tc.refuse {
 						return refused

@@ -70,7 +70,7 @@ func FuzzFollow(f *testing.F) {
 	pod := &corev1.Pod{Spec: corev1.PodSpec{NodeName: "w1"}}
 	f.Fuzz(func(t *testing.T, line []byte) {
 		var after int64
-		_ = (&Session{pod: pod, rotation: "7f3c2a"}).deliver(line, &after, func(r nodeapi.Record) error {
+		_ = (&Session{pod: pod, rotation: "7f3c2a"}).deliverRecord(line, &after, func(r nodeapi.Record) error {
 			require.Equal(t, "w1/7f3c2a", r.Node+"/"+r.Rotation, "a node speaks for itself only")
 			return nil
 		})

@@ -108,33 +108,33 @@ func (l *Locker) Acquire(ctx context.Context, rotation string, minToken int64) (
 	pause := backoff{}
 	var tried *coordinationv1.Lease // an earlier attempt may have written it although no response arrived
 	for {
-		lease, err := l.leases().Get(ctx, LeaseName, metav1.GetOptions{})
+		lease, err := l.leaseClient().Get(ctx, LeaseName, metav1.GetOptions{})
 		switch {
 		case apierrors.IsNotFound(err):
 			lease = nil
-		case err != nil && isTransient(err) && pause.wait(ctx) == nil:
+		case err != nil && isTransient(err) && pause.waitLonger(ctx) == nil:
 			continue
 		case err != nil:
 			return nil, fmt.Errorf("read lease %q: %w", LeaseNamespace+"/"+LeaseName, err)
 		}
 		if wasWritten(lease, tried) {
-			return l.hold(holder, int64(*lease.Spec.LeaseTransitions)), nil
+			return l.holdLease(holder, int64(*lease.Spec.LeaseTransitions)), nil
 		}
-		if err := l.free(ctx, lease); err != nil {
+		if err := l.checkFree(ctx, lease); err != nil {
 			return nil, err
 		}
 		token, err := nextToken(lease, minToken)
 		if err != nil {
 			return nil, err
 		}
-		tried = l.taken(lease, holder, token)
-		err = l.write(ctx, tried)
+		tried = l.takenLease(lease, holder, token)
+		err = l.writeLease(ctx, tried)
 		switch {
 		case err == nil:
-			return l.hold(holder, token), nil
+			return l.holdLease(holder, token), nil
 		case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), isTransient(err):
 			// Another process wrote it, or the response got lost: read it again.
-			if waited := pause.wait(ctx); waited != nil {
+			if waited := pause.waitLonger(ctx); waited != nil {
 				return nil, fmt.Errorf("take lease %q: %w (last answer: %w)", LeaseNamespace+"/"+LeaseName, waited, err)
 			}
 		default:
@@ -146,11 +146,11 @@ func (l *Locker) Acquire(ctx context.Context, rotation string, minToken int64) (
 // Held returns a [*HeldError] where Acquire would return one now. It is one request and
 // never waits: an expired Lease, or one that cannot be read, is left to Acquire.
 func (l *Locker) Held(ctx context.Context) error {
-	lease, err := l.leases().Get(ctx, LeaseName, metav1.GetOptions{})
+	lease, err := l.leaseClient().Get(ctx, LeaseName, metav1.GetOptions{})
 	if err != nil {
 		return nil
 	}
-	if held := l.heldByOther(lease); held != nil && l.now().Before(held.Until) {
+	if held := l.heldByOther(lease); held != nil && l.currentTime().Before(held.Until) {
 		return held
 	}
 	return nil
@@ -165,13 +165,13 @@ func (l *Locker) heldByOther(lease *coordinationv1.Lease) *HeldError {
 	return held
 }
 
-// free returns nil once the Lease may be taken, and a [*HeldError] while it is held.
-func (l *Locker) free(ctx context.Context, lease *coordinationv1.Lease) error {
+// checkFree returns nil once the Lease may be taken, and a [*HeldError] while it is held.
+func (l *Locker) checkFree(ctx context.Context, lease *coordinationv1.Lease) error {
 	held := l.heldByOther(lease)
 	if held == nil {
 		return nil
 	}
-	if l.now().Before(held.Until) {
+	if l.currentTime().Before(held.Until) {
 		return held
 	}
 	if l.Waiting != nil {
@@ -179,10 +179,10 @@ func (l *Locker) free(ctx context.Context, lease *coordinationv1.Lease) error {
 	}
 	began := time.Now() // monotonic, and not the injected clock: this really waits
 	for {
-		if err := sleep(ctx, time.Second); err != nil {
+		if err := sleepFor(ctx, time.Second); err != nil {
 			return fmt.Errorf("observe lease %q, which expired at %s: %w", LeaseNamespace+"/"+LeaseName, utcText(held.Until), err)
 		}
-		now, err := l.leases().Get(ctx, LeaseName, metav1.GetOptions{})
+		now, err := l.leaseClient().Get(ctx, LeaseName, metav1.GetOptions{})
 		switch {
 		case apierrors.IsNotFound(err):
 			return nil
@@ -200,10 +200,10 @@ func (l *Locker) free(ctx context.Context, lease *coordinationv1.Lease) error {
 	}
 }
 
-// taken returns the Lease as this process writes it to take the lock; before is the present
+// takenLease returns the Lease as this process writes it to take the lock; before is the present
 // one (nil: there is none).
-func (l *Locker) taken(before *coordinationv1.Lease, holder string, token int64) *coordinationv1.Lease {
-	now := metav1.NewMicroTime(l.now())
+func (l *Locker) takenLease(before *coordinationv1.Lease, holder string, token int64) *coordinationv1.Lease {
+	now := metav1.NewMicroTime(l.currentTime())
 	duration, transitions := int32(leaseDuration/time.Second), int32(token) //nolint:gosec // nextToken checked it
 	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: LeaseName, Namespace: LeaseNamespace}}
 	if before != nil {
@@ -219,13 +219,13 @@ func (l *Locker) taken(before *coordinationv1.Lease, holder string, token int64)
 	return lease
 }
 
-// write creates the Lease, or updates it if it has not changed since it was read.
-func (l *Locker) write(ctx context.Context, lease *coordinationv1.Lease) error {
+// writeLease creates the Lease, or updates it if it has not changed since it was read.
+func (l *Locker) writeLease(ctx context.Context, lease *coordinationv1.Lease) error {
 	if lease.ResourceVersion == "" {
-		_, err := l.leases().Create(ctx, lease, metav1.CreateOptions{})
+		_, err := l.leaseClient().Create(ctx, lease, metav1.CreateOptions{})
 		return err
 	}
-	_, err := l.leases().Update(ctx, lease, metav1.UpdateOptions{})
+	_, err := l.leaseClient().Update(ctx, lease, metav1.UpdateOptions{})
 	return err
 }
 
@@ -235,9 +235,9 @@ func wasWritten(lease, tried *coordinationv1.Lease) bool {
 	return lease != nil && tried != nil && equality.Semantic.DeepEqual(lease.Spec, tried.Spec)
 }
 
-func (l *Locker) leases() leaseClient { return l.Client.CoordinationV1().Leases(LeaseNamespace) }
+func (l *Locker) leaseClient() leaseClient { return l.Client.CoordinationV1().Leases(LeaseNamespace) }
 
-func (l *Locker) now() time.Time {
+func (l *Locker) currentTime() time.Time {
 	if l.Now == nil {
 		return time.Now()
 	}

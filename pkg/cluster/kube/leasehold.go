@@ -18,19 +18,19 @@ type leaseClient interface {
 	Update(context.Context, *coordinationv1.Lease, metav1.UpdateOptions) (*coordinationv1.Lease, error)
 }
 
-// hold starts to renew a Lease that was just taken. The lock outlives the caller's ctx: it
+// holdLease starts to renew a Lease that was just taken. The lock outlives the caller's ctx: it
 // stays held while a node finishes or rolls back.
-func (l *Locker) hold(holder string, token int64) *Lock {
+func (l *Locker) holdLease(holder string, token int64) *Lock {
 	ctx, cancel := context.WithCancel(context.Background())
 	lock := &Lock{locker: l, holder: holder, token: token, stop: cancel, ended: make(chan struct{})}
 	go func() {
 		defer close(lock.ended)
-		for sleep(ctx, renewEvery) == nil {
-			err := lock.renew(ctx)
+		for sleepFor(ctx, renewEvery) == nil {
+			err := lock.renewLease(ctx)
 			if ctx.Err() != nil {
 				return
 			}
-			lock.remember(err)
+			lock.rememberLease(err)
 		}
 	}()
 	return lock
@@ -47,7 +47,7 @@ func (k *Lock) Err() error {
 	return k.err
 }
 
-func (k *Lock) remember(err error) {
+func (k *Lock) rememberLease(err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.err = err
@@ -59,14 +59,14 @@ func (k *Lock) remember(err error) {
 // not created again, since another rotation may have run in the meantime.
 func (k *Lock) Confirm(ctx context.Context) error {
 	for pause := (backoff{}); ; {
-		err := k.renew(ctx)
-		k.remember(err)
+		err := k.renewLease(ctx)
+		k.rememberLease(err)
 		if err == nil || isLost(err) {
 			return err
 		}
 		// No error of the API is final here: an API server that is starting returns
 		// Forbidden and Unauthorized, too.
-		if waited := pause.wait(ctx); waited != nil {
+		if waited := pause.waitLonger(ctx); waited != nil {
 			return fmt.Errorf("confirm the lock: %w (last error of the API: %w)", waited, err)
 		}
 	}
@@ -78,34 +78,34 @@ func (k *Lock) Release(ctx context.Context) error {
 	k.stop()
 	<-k.ended
 	for pause := (backoff{}); ; {
-		err := k.update(ctx, func(spec *coordinationv1.LeaseSpec) {
+		err := k.updateLease(ctx, func(spec *coordinationv1.LeaseSpec) {
 			spec.HolderIdentity = new("")
 		})
 		if err == nil || isLost(err) {
 			return nil
 		}
-		k.remember(err)
-		if waited := pause.wait(ctx); waited != nil {
+		k.rememberLease(err)
+		if waited := pause.waitLonger(ctx); waited != nil {
 			return fmt.Errorf("release the lock: %w (last error of the API: %w)", waited, err)
 		}
 	}
 }
 
-func (k *Lock) renew(ctx context.Context) error {
-	return k.update(ctx, func(spec *coordinationv1.LeaseSpec) {
-		now := metav1.NewMicroTime(k.locker.now())
+func (k *Lock) renewLease(ctx context.Context) error {
+	return k.updateLease(ctx, func(spec *coordinationv1.LeaseSpec) {
+		now := metav1.NewMicroTime(k.locker.currentTime())
 		duration := int32(leaseDuration / time.Second)
 		spec.RenewTime, spec.LeaseDurationSeconds = &now, &duration
 	})
 }
 
-// update changes the Lease if this lock still holds it, and fails with [ErrLockLost] where
+// updateLease changes the Lease if this lock still holds it, and fails with [ErrLockLost] where
 // it does not. A conflict means that another process wrote the Lease, or that the response
 // to our own last attempt got lost: the next read shows which.
-func (k *Lock) update(ctx context.Context, change func(*coordinationv1.LeaseSpec)) error {
+func (k *Lock) updateLease(ctx context.Context, change func(*coordinationv1.LeaseSpec)) error {
 	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
 	defer cancel()
-	leases := k.leases()
+	leases := k.leaseClient()
 	for {
 		lease, err := leases.Get(ctx, LeaseName, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
@@ -114,7 +114,7 @@ func (k *Lock) update(ctx context.Context, change func(*coordinationv1.LeaseSpec
 		if err != nil {
 			return fmt.Errorf("read lease %q: %w", LeaseNamespace+"/"+LeaseName, err)
 		}
-		if err := k.ours(lease); err != nil {
+		if err := k.isOurs(lease); err != nil {
 			return err
 		}
 		change(&lease.Spec)
@@ -129,18 +129,18 @@ func (k *Lock) update(ctx context.Context, change func(*coordinationv1.LeaseSpec
 	}
 }
 
-// leases returns the client for the Lease. After a failure it uses a new connection, since
+// leaseClient returns the client for the Lease. After a failure it uses a new connection, since
 // the old one may lead to an API server that has lost its etcd and answers no request.
-func (k *Lock) leases() leaseClient {
+func (k *Lock) leaseClient() leaseClient {
 	if k.Err() == nil {
-		return k.locker.leases()
+		return k.locker.leaseClient()
 	}
 	return viaNewConnection(k.locker.Client, nil).CoordinationV1().Leases(LeaseNamespace)
 }
 
-// ours checks holder and token. One user may run the same rotation twice, but no two locks
+// isOurs checks holder and token. One user may run the same rotation twice, but no two locks
 // have the same token.
-func (k *Lock) ours(lease *coordinationv1.Lease) error {
+func (k *Lock) isOurs(lease *coordinationv1.Lease) error {
 	held := holderOf(lease)
 	if held == nil {
 		return fmt.Errorf("%w: another process released it", ErrLockLost)

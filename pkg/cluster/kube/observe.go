@@ -28,11 +28,11 @@ type source[T object] struct {
 // late a change is observed.
 const watchWindow = 10 * time.Second
 
-// observe calls see with the state of every object of the source, and again with every change,
+// observeAll calls see with the state of every object of the source, and again with every change,
 // until see returns true (then the result is nil) or ctx ends (its error, with the last error
 // of the API, if any). A deleted object is passed once more with deleted set. Errors of the API
 // are retried, except a missing permission to list.
-func observe[T object](ctx context.Context, s source[T], see func(o T, deleted bool) (done bool)) error {
+func observeAll[T object](ctx context.Context, s source[T], see func(o T, deleted bool) (done bool)) error {
 	known := map[string]T{}
 	pause := backoff{}
 	for {
@@ -46,7 +46,7 @@ func observe[T object](ctx context.Context, s source[T], see func(o T, deleted b
 		if err == nil {
 			pause = backoff{}
 		}
-		if waited := pause.wait(ctx); waited != nil {
+		if waited := pause.waitLonger(ctx); waited != nil {
 			if err != nil && ctx.Err() != nil {
 				return fmt.Errorf("%w (last error of the API: %w)", waited, err)
 			}
@@ -64,8 +64,8 @@ func observeOnce[T object](ctx context.Context, s source[T], known map[string]T,
 	}
 	listed := map[string]bool{}
 	for _, o := range items {
-		listed[key(o)] = true
-		known[key(o)] = o
+		listed[objectKey(o)] = true
+		known[objectKey(o)] = o
 		if see(o, false) {
 			return true, nil
 		}
@@ -97,9 +97,9 @@ func observeOnce[T object](ctx context.Context, s source[T], known map[string]T,
 			}
 			deleted := event.Type == watch.Deleted
 			if deleted {
-				delete(known, key(o))
+				delete(known, objectKey(o))
 			} else {
-				known[key(o)] = o
+				known[objectKey(o)] = o
 			}
 			if see(o, deleted) {
 				return true, nil
@@ -108,23 +108,23 @@ func observeOnce[T object](ctx context.Context, s source[T], known map[string]T,
 	}
 }
 
-// key identifies an object, also among later ones of the same name.
-func key(o metav1.Object) string {
+// objectKey identifies an object, also among later ones of the same name.
+func objectKey(o metav1.Object) string {
 	return o.GetNamespace() + "/" + o.GetName() + "/" + string(o.GetUID())
 }
 
 // backoff is the pause between tries: 100 ms, doubled up to 2 s.
 type backoff struct{ tries int }
 
-// wait pauses; the error is ctx's.
-func (b *backoff) wait(ctx context.Context) error {
+// waitLonger pauses; the error is ctx's.
+func (b *backoff) waitLonger(ctx context.Context) error {
 	d := min(2*time.Second, 100*time.Millisecond<<min(b.tries, 5))
 	b.tries++
-	return sleep(ctx, d)
+	return sleepFor(ctx, d)
 }
 
-// sleep waits for a duration or the end of ctx, and returns the error of ctx.
-func sleep(ctx context.Context, d time.Duration) error {
+// sleepFor waits for a duration or the end of ctx, and returns the error of ctx.
+func sleepFor(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

@@ -57,7 +57,7 @@ func failing(err error) func() ([]*corev1.Pod, error) {
 // events are what observe passed on, as "name/uid", with a "-" in front of what is gone.
 func events(ctx context.Context, s source[*corev1.Pod], until string) ([]string, error) {
 	var seen []string
-	err := observe(ctx, s, func(p *corev1.Pod, gone bool) bool {
+	err := observeAll(ctx, s, func(p *corev1.Pod, gone bool) bool {
 		e := p.Name + "/" + string(p.UID)
 		if gone {
 			e = "-" + e

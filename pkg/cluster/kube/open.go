@@ -51,7 +51,7 @@ func (n *Nodes) DryRun(ctx context.Context, rotation string, steps []plan.Step) 
 	all.SetLimit(dryRunsAtOnce)
 	for i, step := range steps {
 		all.Go(func() error {
-			pod := n.pod(step, rotation)
+			pod := n.rotationPod(step, rotation)
 			_, answers[i] = n.Client.CoreV1().Pods(pod.Namespace).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 			return nil
 		})
@@ -60,7 +60,7 @@ func (n *Nodes) DryRun(ctx context.Context, rotation string, steps []plan.Step) 
 	var refusals []error
 	var reported []string
 	for i, step := range steps {
-		pod, err := n.pod(step, rotation), answers[i]
+		pod, err := n.rotationPod(step, rotation), answers[i]
 		if err == nil || apierrors.IsAlreadyExists(err) {
 			continue
 		}
@@ -80,24 +80,24 @@ func (n *Nodes) DryRun(ctx context.Context, rotation string, steps []plan.Step) 
 // the node already, left by a plugin that was killed, is used if it was made for the same
 // step, and otherwise deleted and replaced. A pod that cannot start is a [*PodError].
 func (n *Nodes) Open(ctx context.Context, rotation string, step plan.Step) (fleet.Session, error) {
-	pod := n.pod(step, rotation)
-	watching := n.watch(rotation)
+	pod := n.rotationPod(step, rotation)
+	watching := n.watchOf(rotation)
 	created, err := n.createOrAdopt(ctx, pod)
 	if err != nil {
 		return nil, err
 	}
-	state, err := watching.until(ctx, created, func(p *corev1.Pod) bool { return isRunning(p) || hasEnded(p) })
+	state, err := watching.waitUntil(ctx, created, func(p *corev1.Pod) bool { return isRunning(p) || hasEnded(p) })
 	if err != nil {
 		return nil, err
 	}
-	session := &Session{client: n.Client, config: n.Config, run: n.runner(), pod: state, rotation: rotation, isOver: func() { n.isOver(state.UID) }}
+	session := &Session{client: n.Client, config: n.Config, run: n.commandRunner(), pod: state, rotation: rotation, isOver: func() { n.isOver(state.UID) }}
 	if hasEnded(state) {
-		return nil, session.over(state)
+		return nil, session.overError(state)
 	}
 	return session, nil
 }
 
-func (n *Nodes) pod(step plan.Step, rotation string) *corev1.Pod {
+func (n *Nodes) rotationPod(step plan.Step, rotation string) *corev1.Pod {
 	pod := RotatePod(step, rotation, n.Pods)
 	spec, err := json.Marshal(pod.Spec)
 	if err != nil {
@@ -124,7 +124,7 @@ func (n *Nodes) createOrAdopt(ctx context.Context, pod *corev1.Pod) (*corev1.Pod
 		if same && there.DeletionTimestamp == nil && !hasEnded(there) {
 			return there, nil
 		}
-		removed, err := n.end(ctx, n.Client, []corev1.Pod{*there})
+		removed, err := n.endPods(ctx, n.Client, []corev1.Pod{*there})
 		switch {
 		case err != nil:
 			return nil, err
@@ -135,22 +135,22 @@ func (n *Nodes) createOrAdopt(ctx context.Context, pod *corev1.Pod) (*corev1.Pod
 	}
 }
 
-// watch returns the watch of a rotation's pods. It ends with Close.
-func (n *Nodes) watch(rotation string) *podWatch {
+// watchOf returns the watch of a rotation's pods. It ends with Close.
+func (n *Nodes) watchOf(rotation string) *podWatch {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if w := n.watches[rotation]; w != nil && w.alive() {
+	if w := n.watches[rotation]; w != nil && w.isAlive() {
 		return w
 	}
 	if n.watches == nil {
 		n.watches = map[string]*podWatch{}
 	}
-	w := watchPods(context.Background(), n.Client, n.Pods.namespace(), LabelName+"="+appName+","+LabelRotation+"="+rotation)
+	w := watchPods(context.Background(), n.Client, n.Pods.podNamespace(), LabelName+"="+appName+","+LabelRotation+"="+rotation)
 	n.watches[rotation] = w
 	return w
 }
 
-func (n *Nodes) runner() runner {
+func (n *Nodes) commandRunner() runner {
 	if n.run != nil {
 		return n.run
 	}

@@ -31,7 +31,7 @@ func openNodes(t *testing.T, status corev1.PodStatus) (*Nodes, *fake.Clientset) 
 	n := &Nodes{Client: c, Pods: options, run: hangs}
 	t.Cleanup(func() {
 		for _, w := range n.watches {
-			w.stop()
+			w.stopWatch()
 		}
 	})
 	return n, c
@@ -66,7 +66,7 @@ func TestOpenTakesOverThePodOfTheSameStep(t *testing.T) {
 func TestOpenReplacesAPodThatHasEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, c := openNodes(t, runningStatus)
-		old := n.pod(step("cp1"), "7f3c2a")
+		old := n.rotationPod(step("cp1"), "7f3c2a")
 		old.UID, old.Status = "old", terminated(corev1.PodSucceeded, "Completed", 0)
 		require.NoError(t, c.Tracker().Add(old))
 		_, err := n.Open(t.Context(), "7f3c2a", step("cp1"))
@@ -228,7 +228,7 @@ func TestOnlyARunningProcessHasAGracePeriod(t *testing.T) {
 				require.NoError(t, err)
 				session.(*Session).ending = tc.ending
 				after := int64(0)
-				require.NoError(t, session.(*Session).deliver(line, &after, func(nodeapi.Record) error { return nil }))
+				require.NoError(t, session.(*Session).deliverRecord(line, &after, func(nodeapi.Record) error { return nil }))
 				var grace *int64
 				c.PrependReactor("delete", "pods", func(a ktesting.Action) (bool, runtime.Object, error) {
 					grace = a.(ktesting.DeleteAction).GetDeleteOptions().GracePeriodSeconds
@@ -273,7 +273,7 @@ func TestNotReadyNodesAreNotWaitedFor(t *testing.T) {
 					require.ErrorContains(t, err, tc.says)
 				}
 				if w := n.watches["7f3c2a"]; w != nil {
-					w.stop()
+					w.stopWatch()
 				}
 			})
 		})

@@ -9,8 +9,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// explain finds in its events why a pod without a visible problem does not start.
-func (w *podWatch) explain(ctx context.Context, pod, state *corev1.Pod, waited time.Duration) (e *PodError, pulling bool) {
+// explainPod finds in its events why a pod without a visible problem does not start.
+func (w *podWatch) explainPod(ctx context.Context, pod, state *corev1.Pod, waited time.Duration) (e *PodError, pulling bool) {
 	if state == nil || state.Status.StartTime == nil {
 		return &PodError{Reason: reasonSilent, Hint: hintKubelet,
 			Message: fmt.Sprintf("the node's kubelet has not acknowledged it within %s", waited.Round(time.Second))}, false

@@ -39,8 +39,8 @@ func (s podReader[T]) readNodes(ctx context.Context, nodes []string) ([]T, []pla
 	if err != nil {
 		return nil, nil, err
 	}
-	watching := watchPods(ctx, s.Client, s.Pods.namespace(), LabelName+"="+appName+","+LabelRotation+"="+id)
-	defer watching.stop()
+	watching := watchPods(ctx, s.Client, s.Pods.podNamespace(), LabelName+"="+appName+","+LabelRotation+"="+id)
+	defer watching.stopWatch()
 
 	found := make([]*T, len(nodes))
 	failed := make([]error, len(nodes))
@@ -50,13 +50,13 @@ func (s podReader[T]) readNodes(ctx context.Context, nodes []string) ([]T, []pla
 	}
 	slots := make(chan struct{}, parallel)
 	var all sync.WaitGroup
-	all.Go(func() { removeEndedScans(ctx, s.Client, s.Pods.namespace(), id) })
+	all.Go(func() { removeEndedScans(ctx, s.Client, s.Pods.podNamespace(), id) })
 	for i, node := range nodes {
 		all.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
 			from := time.Now()
-			found[i], failed[i] = s.node(ctx, watching, node, id)
+			found[i], failed[i] = s.readNode(ctx, watching, node, id)
 			if found[i] != nil && s.seen != nil {
 				s.seen(found[i], from, time.Now())
 			}
@@ -83,13 +83,13 @@ func exclusionReason(err error, node string) string {
 	return strings.ReplaceAll(strings.TrimPrefix(err.Error(), node+": "), "\n", "; ")
 }
 
-func (s podReader[T]) node(ctx context.Context, watching *podWatch, node, id string) (*T, error) {
+func (s podReader[T]) readNode(ctx context.Context, watching *podWatch, node, id string) (*T, error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
 	pod := s.pod(node, id)
 	// A failed request may have created the pod: its response can get lost.
-	defer s.remove(ctx, pod)
+	defer s.removeScanPods(ctx, pod)
 	created, err := createPod(ctx, s.Client, pod)
 	if err != nil {
 		return nil, err
@@ -99,7 +99,7 @@ func (s podReader[T]) node(ctx context.Context, watching *podWatch, node, id str
 			s.Waiting(node, fmt.Sprintf("its kubelet has not started the scan pod yet; waiting up to %s", silentTimeout))
 		}
 	})
-	state, err := watching.until(ctx, created, func(p *corev1.Pod) bool { return isRunning(p) || hasEnded(p) })
+	state, err := watching.waitUntil(ctx, created, func(p *corev1.Pod) bool { return isRunning(p) || hasEnded(p) })
 	slow.Stop()
 	if err != nil {
 		return nil, err
@@ -110,11 +110,11 @@ func (s podReader[T]) node(ctx context.Context, watching *podWatch, node, id str
 		if found := s.readAlong(ctx, state); found != nil {
 			return found, nil
 		}
-		if state, err = watching.until(ctx, created, hasEnded); err != nil {
+		if state, err = watching.waitUntil(ctx, created, hasEnded); err != nil {
 			return nil, err
 		}
 	}
-	return s.read(ctx, state)
+	return s.readPod(ctx, state)
 }
 
 // readAlong reads the output while the pod runs, until the document is complete. It returns
@@ -123,7 +123,7 @@ func (s podReader[T]) readAlong(ctx context.Context, pod *corev1.Pod) *T {
 	ctx, cancel := context.WithTimeout(ctx, scanDeadline)
 	defer cancel()
 	var found *T
-	_, err := s.log(ctx, s.Client, pod, true, func(line []byte) bool {
+	_, err := s.readLog(ctx, s.Client, pod, true, func(line []byte) bool {
 		if line[0] != '{' {
 			return false // the program's standard error
 		}
@@ -139,15 +139,15 @@ func (s podReader[T]) readAlong(ctx context.Context, pod *corev1.Pod) *T {
 	return found
 }
 
-// read takes the output from the log of a pod that has ended.
-func (s podReader[T]) read(ctx context.Context, pod *corev1.Pod) (*T, error) {
+// readPod takes the output from the log of a pod that has ended.
+func (s podReader[T]) readPod(ctx context.Context, pod *corev1.Pod) (*T, error) {
 	name := pod.Namespace + "/" + pod.Name
 	var log []byte
 	client := s.Client
 	pause := backoff{}
 	for {
 		var err error
-		log, err = s.log(ctx, client, pod, false, nil)
+		log, err = s.readLog(ctx, client, pod, false, nil)
 		if err == nil && (pod.Status.Phase == corev1.PodFailed || bytes.IndexByte(log, '\n') >= 0) {
 			break
 		}
@@ -161,7 +161,7 @@ func (s podReader[T]) read(ctx context.Context, pod *corev1.Pod) (*T, error) {
 		if err != nil {
 			client = viaNewConnection(s.Client, s.Config)
 		}
-		if err := pause.wait(ctx); err != nil {
+		if err := pause.waitLonger(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -175,9 +175,9 @@ func (s podReader[T]) read(ctx context.Context, pod *corev1.Pod) (*T, error) {
 	return nil, &PodError{Node: pod.Spec.NodeName, Pod: name, Message: err.Error(), Err: err}
 }
 
-// log reads a pod's log: as it is, or with follow until enough returns true for a line or the
+// readLog reads a pod's log: as it is, or with follow until enough returns true for a line or the
 // pod ends. enough may be nil.
-func (s *Scanner) log(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod, follow bool, enough func(line []byte) bool) ([]byte, error) {
+func (s *Scanner) readLog(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod, follow bool, enough func(line []byte) bool) ([]byte, error) {
 	limit := int64(maxInventory) + 1
 	stream, err := client.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{
 		Container: containerName, LimitBytes: &limit, Follow: follow,

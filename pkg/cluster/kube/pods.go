@@ -52,14 +52,14 @@ type PodOptions struct {
 	ImagePullSecrets []string // names of Secrets in the namespace
 }
 
-func (o PodOptions) namespace() string {
+func (o PodOptions) podNamespace() string {
 	if o.Namespace == "" {
 		return DefaultNamespace
 	}
 	return o.Namespace
 }
 
-func (o PodOptions) image() string {
+func (o PodOptions) nodeImage() string {
 	if o.Image == "" {
 		return version.NodeImage()
 	}
@@ -139,7 +139,7 @@ func nodePod(component, node, id string, o PodOptions) *corev1.Pod {
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
 		ObjectMeta: metav1.ObjectMeta{
 			Name:      podName(component, node, id),
-			Namespace: o.namespace(),
+			Namespace: o.podNamespace(),
 			Labels: map[string]string{
 				LabelName:      appName,
 				LabelComponent: component,
@@ -168,7 +168,7 @@ func nodePod(component, node, id string, o PodOptions) *corev1.Pod {
 			},
 			Containers: []corev1.Container{{
 				Name:            containerName,
-				Image:           o.image(),
+				Image:           o.nodeImage(),
 				ImagePullPolicy: corev1.PullIfNotPresent,
 				Command:         []string{nodeProgram},
 				// An explicit zero keeps a LimitRange from setting more.

@@ -49,24 +49,24 @@ func watchPods(ctx context.Context, client kubernetes.Interface, namespace, sele
 		pods: map[types.UID]*corev1.Pod{}, changed: make(chan struct{})}
 	go func() {
 		defer close(w.ended)
-		err := observe(ctx, podSource(client, namespace, selector), func(p *corev1.Pod, deleted bool) bool {
-			w.set(p, deleted)
+		err := observeAll(ctx, podSource(client, namespace, selector), func(p *corev1.Pod, deleted bool) bool {
+			w.setPod(p, deleted)
 			return false
 		})
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.err = err
-		w.signal()
+		w.signalChange()
 	}()
 	return w
 }
 
-func (w *podWatch) stop() {
+func (w *podWatch) stopWatch() {
 	w.cancel()
 	<-w.ended
 }
 
-func (w *podWatch) alive() bool {
+func (w *podWatch) isAlive() bool {
 	select {
 	case <-w.ended:
 		return false
@@ -75,32 +75,32 @@ func (w *podWatch) alive() bool {
 	}
 }
 
-func (w *podWatch) set(p *corev1.Pod, deleted bool) {
+func (w *podWatch) setPod(p *corev1.Pod, deleted bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.pods[p.UID] = p
 	if deleted {
 		w.pods[p.UID] = nil
 	}
-	w.signal()
+	w.signalChange()
 }
 
-func (w *podWatch) signal() {
+func (w *podWatch) signalChange() {
 	close(w.changed)
 	w.changed = make(chan struct{})
 }
 
-func (w *podWatch) get(uid types.UID) (p *corev1.Pod, seen bool, changed <-chan struct{}, err error) {
+func (w *podWatch) getPod(uid types.UID) (p *corev1.Pod, seen bool, changed <-chan struct{}, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	p, seen = w.pods[uid]
 	return p, seen, w.changed, w.err
 }
 
-// until waits until good returns true for a created pod, and returns its state. A pod that
+// waitUntil waits until good returns true for a created pod, and returns its state. A pod that
 // cannot start, that is deleted, or that makes no progress for startTimeout (silentTimeout,
 // where its kubelet has not acknowledged it or has just started) is a [*PodError].
-func (w *podWatch) until(ctx context.Context, pod *corev1.Pod, good func(*corev1.Pod) bool) (*corev1.Pod, error) {
+func (w *podWatch) waitUntil(ctx context.Context, pod *corev1.Pod, good func(*corev1.Pod) bool) (*corev1.Pod, error) {
 	node, name := pod.Spec.NodeName, pod.Name
 	fail := func(e *PodError) error {
 		e.Node, e.Pod = node, w.namespace+"/"+name
@@ -112,7 +112,7 @@ func (w *podWatch) until(ctx context.Context, pod *corev1.Pod, good func(*corev1
 	var trouble *PodError
 	waited := false // it was running when startTimeout was over
 	for {
-		p, seen, changed, err := w.get(pod.UID)
+		p, seen, changed, err := w.getPod(pod.UID)
 		switch {
 		case p != nil:
 			t, final := startTrouble(p, trouble)
@@ -152,7 +152,7 @@ func (w *podWatch) until(ctx context.Context, pod *corev1.Pod, good func(*corev1
 			}
 			if trouble == nil {
 				var pulling bool
-				trouble, pulling = w.explain(ctx, pod, p, time.Since(began))
+				trouble, pulling = w.explainPod(ctx, pod, p, time.Since(began))
 				if trouble.Reason == reasonSilent && time.Since(began) < silentTimeout && notReadyNode(ctx, w.client, node) == nil {
 					trouble = nil
 					deadline.Reset(startTimeout)
@@ -181,7 +181,7 @@ func podSource(client kubernetes.Interface, namespace, selector string) source[*
 			if err != nil {
 				return nil, "", fmt.Errorf("list pods in namespace %q: %w", namespace, err)
 			}
-			return pointers(list.Items), list.ResourceVersion, nil
+			return pointersTo(list.Items), list.ResourceVersion, nil
 		},
 		watch: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			o.LabelSelector = selector
@@ -190,7 +190,7 @@ func podSource(client kubernetes.Interface, namespace, selector string) source[*
 	}
 }
 
-func pointers[T any](in []T) []*T {
+func pointersTo[T any](in []T) []*T {
 	out := make([]*T, len(in))
 	for i := range in {
 		out[i] = &in[i]

@@ -162,11 +162,11 @@ func TestUntil(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newCluster(t)
 				w := watchPods(t.Context(), c, options.Namespace, LabelName+"="+appName)
-				defer w.stop()
+				defer w.stopWatch()
 				p, set := started(t, c)
 				tc.happens(t, c, p, set)
 				began := time.Now()
-				_, err := w.until(t.Context(), p, hasEnded)
+				_, err := w.waitUntil(t.Context(), p, hasEnded)
 				assert.LessOrEqual(t, time.Since(began), tc.within)
 				if tc.want == "" {
 					require.NoError(t, err)

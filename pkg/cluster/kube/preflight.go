@@ -118,7 +118,7 @@ func CheckPermissions(ctx context.Context, client kubernetes.Interface, use Use,
 			return fmt.Errorf("check permissions: %w", q.err)
 		}
 		if q.no {
-			missing.Missing = append(missing.Missing, q.describe(q.verb))
+			missing.Missing = append(missing.Missing, q.describeVerb(q.verb))
 		}
 	}
 	if len(missing.Missing) > 0 {
@@ -127,8 +127,8 @@ func CheckPermissions(ctx context.Context, client kubernetes.Interface, use Use,
 	return nil
 }
 
-// describe is a permission as printed.
-func (p permission) describe(verb string) string {
+// describeVerb is a permission as printed.
+func (p permission) describeVerb(verb string) string {
 	what := p.resource
 	if p.subresource != "" {
 		what += "/" + p.subresource

@@ -45,7 +45,7 @@ func checkEtcd(ctx context.Context, client kubernetes.Interface, config *rest.Co
 		case said != nil && (last == nil || ctx.Err() == nil):
 			last = said
 		}
-		if sleep(ctx, every) != nil {
+		if sleepFor(ctx, every) != nil {
 			return fmt.Errorf("%w\nhint: has etcd lost its quorum? see its members on the control-plane nodes (crictl ps -a, logs below /var/log/pods), and kubectl get --raw '/readyz?verbose'", last)
 		}
 		client = viaNewConnection(client, config) // another API server may have one

@@ -28,17 +28,17 @@ type Observer struct {
 // server again.
 func (o *Observer) Ready(ctx context.Context, node string, after time.Time) error {
 	for pause := (backoff{}); ; {
-		missing := o.missing(ctx, node, after)
+		missing := o.missingReadiness(ctx, node, after)
 		if missing == nil {
 			return nil
 		}
-		if waited := pause.wait(ctx); waited != nil {
+		if waited := pause.waitLonger(ctx); waited != nil {
 			return fmt.Errorf("node %q: %w: %w", node, waited, missing)
 		}
 	}
 }
 
-func (o *Observer) missing(ctx context.Context, node string, after time.Time) error {
+func (o *Observer) missingReadiness(ctx context.Context, node string, after time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
 	defer cancel()
 	lease, err := o.Client.CoordinationV1().Leases(corev1.NamespaceNodeLease).Get(ctx, node, metav1.GetOptions{})

@@ -19,13 +19,13 @@ func Roles(use Use, namespace string) []runtime.Object {
 	var namespaces []string
 	for _, p := range permissionsOf(use, namespace) {
 		if p.namespace == "" {
-			clusterWide = append(clusterWide, p.rule())
+			clusterWide = append(clusterWide, p.policyRule())
 			continue
 		}
 		if !slices.Contains(namespaces, p.namespace) {
 			namespaces = append(namespaces, p.namespace)
 		}
-		inNamespace[p.namespace] = append(inNamespace[p.namespace], p.rule())
+		inNamespace[p.namespace] = append(inNamespace[p.namespace], p.policyRule())
 	}
 	out := []runtime.Object{&rbacv1.ClusterRole{
 		TypeMeta:   metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "ClusterRole"},
@@ -43,7 +43,7 @@ func Roles(use Use, namespace string) []runtime.Object {
 	return out
 }
 
-func (p permission) rule() rbacv1.PolicyRule {
+func (p permission) policyRule() rbacv1.PolicyRule {
 	what := p.resource
 	if p.subresource != "" {
 		what += "/" + p.subresource

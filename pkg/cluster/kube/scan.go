@@ -136,7 +136,7 @@ func createPod(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod
 		if apierrors.IsAlreadyExists(err) && pause.tries > 0 {
 			return pods.Get(ctx, pod.Name, metav1.GetOptions{})
 		}
-		if !isTransient(err) || pause.wait(ctx) != nil {
+		if !isTransient(err) || pause.waitLonger(ctx) != nil {
 			return nil, refusedPod(pod.Spec.NodeName, pod.Namespace+"/"+pod.Name, pod.Namespace, err)
 		}
 	}
@@ -158,15 +158,15 @@ func isTransient(err error) bool {
 		code == 502 || code == 504
 }
 
-// remove deletes a scan pod, also when ctx has ended.
-func (s *Scanner) remove(ctx context.Context, pod *corev1.Pod) {
+// removeScanPods deletes a scan pod, also when ctx has ended.
+func (s *Scanner) removeScanPods(ctx context.Context, pod *corev1.Pod) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
 	now := int64(0)
 	for pause := (backoff{}); ; {
 		err := s.Client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{GracePeriodSeconds: &now})
 		// A pod that cannot be deleted ends at its deadline, and the next run removes it.
-		if err == nil || !isTransient(err) || pause.wait(ctx) != nil {
+		if err == nil || !isTransient(err) || pause.waitLonger(ctx) != nil {
 			return
 		}
 	}

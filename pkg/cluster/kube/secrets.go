@@ -147,7 +147,7 @@ func mayListSecrets(ctx context.Context, client kubernetes.Interface) error {
 	case err != nil:
 		return err
 	case !allowed:
-		return &MissingPermissionsError{Use: "--find-secrets", Missing: []string{list.describe("list")}}
+		return &MissingPermissionsError{Use: "--find-secrets", Missing: []string{list.describeVerb("list")}}
 	}
 	return nil
 }

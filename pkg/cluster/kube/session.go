@@ -42,7 +42,7 @@ func (s *Session) Order(ctx context.Context, o nodeapi.Order) error {
 	if err != nil {
 		return fmt.Errorf("encode order %q: %w", o.Kind, err)
 	}
-	out, err := s.call(ctx, 0, append(body, '\n'), nodeapi.CommandOrder, "--rotation="+s.rotation)
+	out, err := s.callCommand(ctx, 0, append(body, '\n'), nodeapi.CommandOrder, "--rotation="+s.rotation)
 	if err != nil {
 		return fmt.Errorf("deliver order %q: %w", o.Kind, err)
 	}
@@ -65,7 +65,7 @@ func (s *Session) Health(ctx context.Context, peers []inventory.Peer) (inventory
 	for _, p := range peers {
 		args = append(args, "--other="+p.Node+"="+p.Address)
 	}
-	out, err := s.call(ctx, 3, nil, nodeapi.CommandHealth, args...)
+	out, err := s.callCommand(ctx, 3, nil, nodeapi.CommandHealth, args...)
 	if err != nil {
 		return inventory.Health{}, fmt.Errorf("read health: %w", err)
 	}
@@ -86,8 +86,8 @@ func (s *Session) Health(ctx context.Context, peers []inventory.Peer) (inventory
 // process has ended (nil) or the connection breaks (an error: call again). An error
 // of fn ends it and is returned as it is.
 func (s *Session) Follow(ctx context.Context, after int64, fn func(nodeapi.Record) error) error {
-	deliver := func(line []byte) error { return s.deliver(line, &after, fn) }
-	err := stream(ctx, s.run, s.command(nil, nodeapi.CommandFollow, "--rotation="+s.rotation, "--after="+strconv.FormatInt(after, 10)), deliver)
+	deliver := func(line []byte) error { return s.deliverRecord(line, &after, fn) }
+	err := streamOutput(ctx, s.run, s.newCommand(nil, nodeapi.CommandFollow, "--rotation="+s.rotation, "--after="+strconv.FormatInt(after, 10)), deliver)
 	var mine *recordError
 	switch {
 	case err == nil:
@@ -99,13 +99,13 @@ func (s *Session) Follow(ctx context.Context, after int64, fn func(nodeapi.Recor
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}
-	pod, deleted := s.state(ctx)
+	pod, deleted := s.podState(ctx)
 	switch {
 	case deleted:
 		return nil
 	case pod != nil && hasEnded(pod):
 		// No command can run in it any more, but its log has its records, too.
-		if err := s.replay(ctx, deliver); err != nil {
+		if err := s.replayLog(ctx, deliver); err != nil {
 			if errors.As(err, &mine) {
 				return mine.err
 			}
@@ -113,7 +113,7 @@ func (s *Session) Follow(ctx context.Context, after int64, fn func(nodeapi.Recor
 		}
 		return nil
 	}
-	return fmt.Errorf("follow %s: %w", s.pod.Spec.NodeName, s.named(err, nodeapi.CommandFollow))
+	return fmt.Errorf("follow %s: %w", s.pod.Spec.NodeName, s.namedError(err, nodeapi.CommandFollow))
 }
 
 // errClosed means that a stream ended without an error but without a complete output, as when
@@ -125,8 +125,8 @@ type recordError struct{ err error }
 
 func (e *recordError) Error() string { return e.err.Error() }
 
-// deliver passes a record on, if it is new.
-func (s *Session) deliver(line []byte, after *int64, fn func(nodeapi.Record) error) error {
+// deliverRecord passes a record on, if it is new.
+func (s *Session) deliverRecord(line []byte, after *int64, fn func(nodeapi.Record) error) error {
 	var r nodeapi.Record
 	if err := json.Unmarshal(line, &r); err != nil {
 		return fmt.Errorf("unreadable record %q: %w", clipOutput(line), err)
@@ -148,8 +148,8 @@ func (s *Session) deliver(line []byte, after *int64, fn func(nodeapi.Record) err
 	return nil
 }
 
-// replay reads the records of an ended pod from its log.
-func (s *Session) replay(ctx context.Context, deliver func(line []byte) error) error {
+// replayLog reads the records of an ended pod from its log.
+func (s *Session) replayLog(ctx context.Context, deliver func(line []byte) error) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	log, err := viaNewConnection(s.client, s.config).CoreV1().Pods(s.pod.Namespace).GetLogs(s.pod.Name, &corev1.PodLogOptions{Container: containerName}).Stream(ctx)
@@ -166,8 +166,8 @@ func (s *Session) replay(ctx context.Context, deliver func(line []byte) error) e
 	return copyLines(w, log)
 }
 
-// state reads the pod: nil where that fails, deleted where it is deleted.
-func (s *Session) state(ctx context.Context) (pod *corev1.Pod, deleted bool) {
+// podState reads the pod: nil where that fails, deleted where it is deleted.
+func (s *Session) podState(ctx context.Context) (pod *corev1.Pod, deleted bool) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	pod, err := s.client.CoreV1().Pods(s.pod.Namespace).Get(ctx, s.pod.Name, metav1.GetOptions{})
@@ -180,9 +180,9 @@ func (s *Session) state(ctx context.Context) (pod *corev1.Pod, deleted bool) {
 	return pod, pod.UID != s.pod.UID
 }
 
-// call runs a short command in the pod and returns its standard output. A broken connection is
+// callCommand runs a short command in the pod and returns its standard output. A broken connection is
 // retried, tries times in all or, with 0, until ctx ends.
-func (s *Session) call(ctx context.Context, tries int, stdin []byte, verb string, args ...string) ([]byte, error) {
+func (s *Session) callCommand(ctx context.Context, tries int, stdin []byte, verb string, args ...string) ([]byte, error) {
 	pause := backoff{}
 	for {
 		out, err := s.callOnce(ctx, stdin, verb, args...)
@@ -191,15 +191,15 @@ func (s *Session) call(ctx context.Context, tries int, stdin []byte, verb string
 		}
 		var failed *CommandError
 		if errors.As(err, &failed) {
-			return nil, s.named(err, verb)
+			return nil, s.namedError(err, verb)
 		}
-		if pod, deleted := s.state(ctx); deleted || (pod != nil && hasEnded(pod)) {
-			return nil, s.over(pod)
+		if pod, deleted := s.podState(ctx); deleted || (pod != nil && hasEnded(pod)) {
+			return nil, s.overError(pod)
 		}
 		if tries > 0 && pause.tries+1 >= tries {
 			return nil, fmt.Errorf("%s: %w", s.pod.Spec.NodeName, err)
 		}
-		if waited := pause.wait(ctx); waited != nil {
+		if waited := pause.waitLonger(ctx); waited != nil {
 			return nil, fmt.Errorf("%s: %w (last connection: %w)", s.pod.Spec.NodeName, waited, err)
 		}
 	}
@@ -209,8 +209,8 @@ func (s *Session) callOnce(ctx context.Context, stdin []byte, verb string, args 
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	var out []byte
-	c := s.command(stdin, verb, args...)
-	err := stream(ctx, s.run, c, func(line []byte) error {
+	c := s.newCommand(stdin, verb, args...)
+	err := streamOutput(ctx, s.run, c, func(line []byte) error {
 		out = bytes.Clone(line)
 		return nil
 	})
@@ -220,7 +220,7 @@ func (s *Session) callOnce(ctx context.Context, stdin []byte, verb string, args 
 	return out, err
 }
 
-func (s *Session) command(stdin []byte, verb string, args ...string) command {
+func (s *Session) newCommand(stdin []byte, verb string, args ...string) command {
 	c := command{namespace: s.pod.Namespace, pod: s.pod.Name,
 		args: append([]string{nodeProgram, verb, "--root=" + hostRoot, "--node-name=" + s.pod.Spec.NodeName}, args...)}
 	if stdin != nil {
@@ -229,8 +229,8 @@ func (s *Session) command(stdin []byte, verb string, args ...string) command {
 	return c
 }
 
-// named puts node and verb into a command's error.
-func (s *Session) named(err error, verb string) error {
+// namedError puts node and verb into a command's error.
+func (s *Session) namedError(err error, verb string) error {
 	var failed *CommandError
 	if errors.As(err, &failed) {
 		failed.Node, failed.Verb = s.pod.Spec.NodeName, verb
@@ -238,8 +238,8 @@ func (s *Session) named(err error, verb string) error {
 	return err
 }
 
-// over is the error of a request to a pod that has ended or is deleted.
-func (s *Session) over(pod *corev1.Pod) error {
+// overError is the error of a request to a pod that has ended or is deleted.
+func (s *Session) overError(pod *corev1.Pod) error {
 	e := &PodError{Node: s.pod.Spec.NodeName, Pod: s.pod.Namespace + "/" + s.pod.Name, Reason: "Deleted", Message: "it was deleted",
 		Hint: "the same command continues this rotation"}
 	if pod != nil {

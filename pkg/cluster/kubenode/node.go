@@ -68,7 +68,7 @@ func (n Node) Excluded(now time.Time) (reason string, excluded bool) {
 	case !n.Ready && n.NotReadySince.IsZero():
 		return "NotReady", true
 	case !n.Ready:
-		return "NotReady for " + age(now.Sub(n.NotReadySince)), true
+		return "NotReady for " + ageInWords(now.Sub(n.NotReadySince)), true
 	}
 	return "", false
 }
@@ -234,8 +234,8 @@ func clusterAPI(annotations map[string]string) string {
 	return ""
 }
 
-// age is a duration as kubectl prints ages, to one unit: 45s, 14m, 3h, 2d.
-func age(d time.Duration) string {
+// ageInWords is a duration as kubectl prints ages, to one unit: 45s, 14m, 3h, 2d.
+func ageInWords(d time.Duration) string {
 	switch {
 	case d < time.Minute:
 		return fmt.Sprintf("%ds", max(0, int(d.Seconds())))
