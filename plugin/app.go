@@ -48,7 +48,10 @@ func Main(args []string, streams genericiooptions.IOStreams, signals <-chan os.S
 		terminal:  findTerminal(streams.In, streams.Out, streams.ErrOut, os.Getenv),
 		now:       time.Now,
 	}
-	a.dial, a.survey, a.readPolicy, a.readReports = a.connectCluster, a.surveyWatcher, a.installedPolicy, a.storedReports
+	a.dial = a.connectCluster
+	a.survey = a.surveyWatcher
+	a.readPolicy = a.installedPolicy
+	a.readReports = a.storedReports
 	return a.runUntilSignal(args, signals)
 }
 
@@ -150,5 +153,6 @@ func printNotes(w io.Writer, lines ...string) {
 
 // silenceCobra has cobra print neither usage nor errors: app.run does.
 func silenceCobra(cmd *cobra.Command) {
-	cmd.SilenceUsage, cmd.SilenceErrors = true, true
+	cmd.SilenceUsage = true
+	cmd.SilenceErrors = true
 }

@@ -86,7 +86,8 @@ func countGaps(items []v1alpha1.NotInspected) int {
 // plugin is called, with the connection flags that were given; nodes are those that --node
 // names.
 func checkVerdict(list v1alpha1.CertificateList, command string, nodes []string, now time.Time) string {
-	bad, services := 0, []certs.Service{}
+	bad := 0
+	services := []certs.Service{}
 	for _, c := range list.Items {
 		if c.Status == certs.OK {
 			continue
@@ -114,7 +115,8 @@ func checkVerdict(list v1alpha1.CertificateList, command string, nodes []string,
 
 // verdictDetails summarizes everything but the certificates that need attention.
 func verdictDetails(list v1alpha1.CertificateList) string {
-	rest, left := "", 0
+	rest := ""
+	left := 0
 	for _, c := range list.Items {
 		if c.NotRenewable != "" {
 			left++

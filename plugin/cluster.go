@@ -59,7 +59,8 @@ func (a *app) connectCluster(c connection) (*cluster, error) {
 
 // whoAndWhere is the name of this process's user and machine, as holder of the lock.
 func whoAndWhere() string {
-	name, host := "unknown", "unknown"
+	name := "unknown"
+	host := "unknown"
 	if u, err := user.Current(); err == nil {
 		name = u.Username
 	}

@@ -97,9 +97,11 @@ func (a *app) completeNodes(flags *connectionFlags) cobra.CompletionFunc {
 
 // completeList completes a list separated by commas, without the names that are in it already.
 func completeList(names []string, toComplete string) ([]string, cobra.ShellCompDirective) {
-	before, last := "", toComplete
+	before := ""
+	last := toComplete
 	if i := strings.LastIndex(toComplete, ","); i >= 0 {
-		before, last = toComplete[:i+1], toComplete[i+1:]
+		before = toComplete[:i+1]
+		last = toComplete[i+1:]
 	}
 	given := strings.Split(before, ",")
 	var out []string

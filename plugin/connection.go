@@ -46,7 +46,8 @@ func newConnectionFlags() *connectionFlags {
 	f.Namespace = &namespace
 	f.ConfigFlags = f.WithWrapConfigFn(func(c *rest.Config) *rest.Config {
 		// A rotation works on many nodes at once; kubectl's own limits are too low for that.
-		c.QPS, c.Burst = 100, 200
+		c.QPS = 100
+		c.Burst = 200
 		c.UserAgent = "kubectl-rotate-certs/" + version.Version + " " + rest.DefaultKubernetesUserAgent()
 		return c
 	}).WithWarningPrinter(genericclioptions.IOStreams{})

@@ -31,7 +31,8 @@ const maxNamed = 20
 // namedCopies names copies of the certificates that the plan replaces: in home directories, and on
 // nodes that are not part of the plan. They hold the old certificate afterwards.
 func namedCopies(p plan.Plan, nodes []inventory.Node) string {
-	old, replaced := map[string]string{}, map[string]bool{}
+	old := map[string]string{}
+	replaced := map[string]bool{}
 	for _, s := range p.AllSteps() {
 		for _, t := range s.Targets {
 			if t.Service == certs.Admin {
@@ -64,7 +65,8 @@ func namedCopies(p plan.Plan, nodes []inventory.Node) string {
 	slices.Sort(found)
 	more := ""
 	if n := len(found) - maxNamed; n > 0 {
-		found, more = found[:maxNamed], fmt.Sprintf(" and %d more", n)
+		found = found[:maxNamed]
+		more = fmt.Sprintf(" and %d more", n)
 	}
 	return "Copies keep the old certificate and are not changed: " + strings.Join(found, ", ") + more + ". Copy the new file there."
 }

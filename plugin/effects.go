@@ -153,7 +153,8 @@ func oldCopies(p plan.Plan, now time.Time) string {
 	for _, s := range p.AllSteps() {
 		for _, t := range s.Targets {
 			if t.OldNotAfter.After(last.OldNotAfter) {
-				last, node = t, s.Node
+				last = t
+				node = s.Node
 			}
 		}
 	}

@@ -128,7 +128,8 @@ func rotationRecord(rec nodeapi.Record) v1alpha1.RotationRecord {
 		Message: rec.Message, Hint: rec.Hint, Unverified: rec.Unverified, UnavailableSeconds: rec.UnavailableSeconds,
 	}
 	if e := rec.Evidence; e != nil {
-		out.Service, out.Evidence = e.Service, string(e.Method)+": "+e.Detail
+		out.Service = e.Service
+		out.Evidence = string(e.Method) + ": " + e.Detail
 	}
 	for _, r := range rec.Renewals {
 		renewed := certificateRef(r.New)

@@ -28,9 +28,11 @@ func printRotations(w io.Writer, f format, list v1alpha1.RotationList) error {
 	}
 	rows := make([][]string, 0, len(list.Items))
 	for _, p := range list.Items {
-		names, renewed := []string{}, 0
+		names := []string{}
+		renewed := 0
 		for _, n := range p.Nodes {
-			names, renewed = append(names, n.Node), renewed+n.Renewed
+			names = append(names, n.Node)
+			renewed = renewed + n.Renewed
 		}
 		rows = append(rows, []string{p.ID, toTheSecond(p.StartTime), rotationTook(p), scopeWords(p), someNames(names), countOf(renewed, "certificate"), standingWord(p.Result), p.Continue})
 	}

@@ -82,7 +82,8 @@ func adminConf(nodes []inventory.Node) (node, path string) {
 	for _, n := range nodes {
 		for _, c := range n.Certificates {
 			if c.Service == certs.Admin && (path == "" || strings.HasSuffix(c.Store.Cert, "/admin.conf") && !strings.HasSuffix(path, "/admin.conf")) {
-				node, path = n.Name, c.Store.Cert
+				node = n.Name
+				path = c.Store.Cert
 			}
 		}
 	}

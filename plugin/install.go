@@ -121,7 +121,8 @@ func natsKeys() string { return strings.Join(manifests.NATSSecretKeys(), ", ") }
 
 // Complete parses the flags. Only with --dry-run=client no kubeconfig is needed.
 func (o *installOptions) Complete(*cobra.Command) error {
-	o.natsURLs, o.directories = trimmedList(o.natsURLs), cleanDirectories(o.directories)
+	o.natsURLs = trimmedList(o.natsURLs)
+	o.directories = cleanDirectories(o.directories)
 	o.format = format(o.output)
 	if !oneOf(dryRuns, o.dryRun) {
 		return fmt.Errorf("unknown --dry-run %q\nhint: want one of %s", o.dryRun, strings.Join(dryRuns, ", "))

@@ -42,7 +42,8 @@ func (i *installer) applyObjects(ctx context.Context, objects []*unstructured.Un
 		if err != nil {
 			return nil, err
 		}
-		applied, objects = append(applied, done...), objects[end:]
+		applied = append(applied, done...)
+		objects = objects[end:]
 	}
 	return applied, nil
 }

@@ -26,7 +26,8 @@ func (i *installer) printChanges(ctx context.Context, objects []*unstructured.Un
 	for _, line := range i.changedSettings() {
 		i.printStage("change", line, time.Time{})
 	}
-	before, after := map[right]bool{}, map[right]bool{}
+	before := map[right]bool{}
+	after := map[right]bool{}
 	for _, kind := range manifests.Kinds() {
 		if kind.Kind != "ClusterRole" && kind.Kind != "Role" {
 			continue
@@ -59,7 +60,8 @@ func (i *installer) changedSettings() []string {
 			out = append(out, fmt.Sprintf("%s: %s -> %s", name, orNone(old), orNone(now)))
 		}
 	}
-	old, now := i.before, i.settings
+	old := i.before
+	now := i.settings
 	if i.found.agents != nil {
 		change("version", i.found.agents.Labels[kube.LabelVersion], kube.LabelValue(version.Version))
 	}

@@ -137,7 +137,8 @@ func parseToleration(text string) (corev1.Toleration, error) {
 	key, value, equal := strings.Cut(taint, "=")
 	t := corev1.Toleration{Key: key, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffect(effect)}
 	if equal {
-		t.Operator, t.Value = corev1.TolerationOpEqual, value
+		t.Operator = corev1.TolerationOpEqual
+		t.Value = value
 	}
 	effects := []string{"", string(corev1.TaintEffectNoSchedule), string(corev1.TaintEffectPreferNoSchedule), string(corev1.TaintEffectNoExecute)}
 	if len(validation.IsQualifiedName(key)) > 0 || len(validation.IsValidLabelValue(value)) > 0 || !oneOf(effects, effect) {

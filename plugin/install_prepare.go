@@ -79,7 +79,8 @@ func (i *installer) settleSettings(ctx context.Context) error {
 	}
 	kept := i.before
 	if i.found != nil {
-		kept.Image, kept.WatcherImage = upgradedImage(kept.Image, i.found.agents), upgradedImage(kept.WatcherImage, i.found.agents)
+		kept.Image = upgradedImage(kept.Image, i.found.agents)
+		kept.WatcherImage = upgradedImage(kept.WatcherImage, i.found.agents)
 	}
 	if i.settings, err = i.mergedSettings(kept); err != nil {
 		return err

@@ -41,7 +41,8 @@ func (i *installer) awaitReady(ctx context.Context) error {
 		if part.component == "watcher" && i.settings.WithoutWatcher {
 			continue
 		}
-		began, words := i.now(), ""
+		began := i.now()
+		words := ""
 		err := i.waitUntil(ctx, "the "+part.name+" are ready", func(ctx context.Context) (bool, error) {
 			done, now, err := part.check(ctx)
 			if err != nil {
@@ -166,7 +167,8 @@ func wantedReplicas(d *appsv1.Deployment) int32 {
 }
 
 func watcherReady(d *appsv1.Deployment) bool {
-	s, want := d.Status, wantedReplicas(d)
+	s := d.Status
+	want := wantedReplicas(d)
 	return s.ObservedGeneration >= d.Generation && s.UpdatedReplicas == want && s.ReadyReplicas == want && s.Replicas == want
 }
 
@@ -221,7 +223,8 @@ func sameTrouble(reason string) string {
 // groupProblems lists the problems of pods, each once with its nodes.
 func groupProblems(stuck []kube.PodError) []string {
 	var order []string
-	nodes, said := map[string][]string{}, map[string]kube.PodError{}
+	nodes := map[string][]string{}
+	said := map[string]kube.PodError{}
 	for _, e := range stuck {
 		key := sameTrouble(e.Reason)
 		if nodes[key] == nil {

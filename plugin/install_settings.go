@@ -73,8 +73,16 @@ func (o *installOptions) fitSettings(s *manifests.Settings) error {
 			return errors.New("--without-watcher installs no watcher\nhint: give the watcher's flags to rotate-certs-watcher")
 		}
 		// NotifyOnly stays: a watcher that is installed again has the same permissions as before.
-		s.NoCertificateMetrics, s.NATSURLs, s.NATSSecret, s.NATSReplicas, s.NATSDomain, s.StorageClass = false, nil, "", 0, "", ""
-		s.ClusterName, s.Tolerations, s.WatcherRequests, s.WatcherLimits = "", nil, nil, nil
+		s.NoCertificateMetrics = false
+		s.NATSURLs = nil
+		s.NATSSecret = ""
+		s.NATSReplicas = 0
+		s.NATSDomain = ""
+		s.StorageClass = ""
+		s.ClusterName = ""
+		s.Tolerations = nil
+		s.WatcherRequests = nil
+		s.WatcherLimits = nil
 	case len(s.NATSURLs) > 0:
 		if o.storageClass != "" {
 			return errors.New("--storage-class and --nats-url exclude each other: only the embedded NATS has a volume")
@@ -84,7 +92,10 @@ func (o *installOptions) fitSettings(s *manifests.Settings) error {
 		if o.natsSecret != "" || o.natsReplicas > 0 || o.natsDomain != "" {
 			return errors.New("--nats-secret, --nats-replicas and --nats-domain need --nats-url")
 		}
-		s.NATSURLs, s.NATSSecret, s.NATSReplicas, s.NATSDomain = nil, "", 0, ""
+		s.NATSURLs = nil
+		s.NATSSecret = ""
+		s.NATSReplicas = 0
+		s.NATSDomain = ""
 	}
 	return nil
 }

@@ -16,7 +16,8 @@ func printLeftOut(w io.Writer, items []v1alpha1.LeftOut) {
 	}
 	type kind struct{ name, path, reason string }
 	var order []kind
-	nodes, expires := map[kind][]string{}, map[kind]time.Time{}
+	nodes := map[kind][]string{}
+	expires := map[kind]time.Time{}
 	for _, l := range items {
 		k := kind{l.Name, l.Path, l.Reason}
 		if nodes[k] == nil {

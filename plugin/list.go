@@ -170,7 +170,9 @@ func listAuthorities(nodes []inventory.Node, o listOptions) []v1alpha1.Authority
 			}
 			// It counts as renewed only where its successor is on every node.
 			if !known || out[i].Renewed && !a.Renewed {
-				out[i].Renewed, out[i].Status, out[i].Reason = a.Renewed, a.Status, a.Reason
+				out[i].Renewed = a.Renewed
+				out[i].Status = a.Status
+				out[i].Reason = a.Reason
 				if !a.Renewed {
 					out[i].Status, out[i].Reason = statusWithin(a.Facts, a.Status, a.Reason, o)
 				}

@@ -26,7 +26,8 @@ func (i *installation) managedBy() (words, hint string) {
 		return "", ""
 	}
 	for _, m := range managers {
-		name, change := i.agents.Labels[m.key], "label"
+		name := i.agents.Labels[m.key]
+		change := "label"
 		if name == "" {
 			change = "annotate"
 			name, _, _ = strings.Cut(i.agents.Annotations[m.key], ":") // Argo CD: APPLICATION:GROUP/KIND:…

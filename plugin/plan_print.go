@@ -35,9 +35,11 @@ func printPlan(w io.Writer, f format, p v1alpha1.RotationPlan) error {
 		}
 		return nil
 	}
-	columns, rows := planColumns, planRows(p)
+	columns := planColumns
+	rows := planRows(p)
 	if f == formatWide {
-		columns, rows = planWideColumns, planWideRows(p)
+		columns = planWideColumns
+		rows = planWideRows(p)
 	}
 	if p.FromReports {
 		columns, rows = withoutColumns(columns, rows, "Order", "Restarts", "Issuer")

@@ -214,7 +214,8 @@ func renewalNode(n *inventory.Node, all []kubenode.Node) renewal.Node {
 	out := renewal.Node{Name: n.Name}
 	for _, known := range all {
 		if known.Name == n.Name {
-			out.Labels, out.ControlPlane = known.Labels, known.ControlPlane
+			out.Labels = known.Labels
+			out.ControlPlane = known.ControlPlane
 		}
 	}
 	for _, c := range n.Certificates {

@@ -113,7 +113,8 @@ func rotatesWord(p v1alpha1.PolicyProspect, r v1alpha1.PolicyReport) string {
 func policyVerdict(r v1alpha1.PolicyReport) []string {
 	var out []string
 	seen := map[string]bool{}
-	late, first := 0, (*v1alpha1.PolicyProspect)(nil)
+	late := 0
+	first := (*v1alpha1.PolicyProspect)(nil)
 	for i := range r.Items {
 		p := &r.Items[i]
 		if p.Starts != nil && !p.TooLate && first == nil {

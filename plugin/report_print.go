@@ -68,7 +68,9 @@ func reportRows(r *v1alpha1.RotationReport, f format) [][]string {
 				restartedText(item), resultWord(item), nothing, c.Old.SerialNumber, c.Old.FingerprintSHA256, c.Path,
 			}
 			if c.New != nil {
-				row[4], row[8], row[9] = utcMinute(c.New.NotAfter), c.New.SerialNumber, c.New.FingerprintSHA256
+				row[4] = utcMinute(c.New.NotAfter)
+				row[8] = c.New.SerialNumber
+				row[9] = c.New.FingerprintSHA256
 				row[7] = verifiedBy(item, i, f)
 			}
 			rows = append(rows, row)

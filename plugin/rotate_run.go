@@ -40,7 +40,8 @@ func (o *rotateOptions) Run(ctx context.Context) error {
 	document := rotationPlan(p.Plan, p.Scanned, o.request, p.Unfinished, o.now())
 	document.Effects = slices.Concat(startObstacles(p), document.Effects, p.Notes)
 	if o.force {
-		document.Force, document.Effects = true, append([]string{forceMeans}, document.Effects...)
+		document.Force = true
+		document.Effects = append([]string{forceMeans}, document.Effects...)
 	}
 	if o.compromised {
 		document.Effects = append([]string{compromisedMeans}, document.Effects...)
@@ -200,7 +201,8 @@ func (o *rotateOptions) runRotation(ctx context.Context, c *cluster, p fleet.Rot
 		}
 		return err
 	}
-	done, left := outcomeText(report, o.now().Sub(began), o.request.Restart), notDone(report)
+	done := outcomeText(report, o.now().Sub(began), o.request.Restart)
+	left := notDone(report)
 	if left != "" {
 		done += ", but " + left + ": see above"
 	}
@@ -250,7 +252,9 @@ func (o *rotateOptions) tickProgress(show *progress) func() {
 	if o.terminal.width == nil {
 		return func() {}
 	}
-	ticker, stop, stopped := time.NewTicker(500*time.Millisecond), make(chan struct{}), make(chan struct{})
+	ticker := time.NewTicker(500 * time.Millisecond)
+	stop := make(chan struct{})
+	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
 		for {

@@ -58,7 +58,8 @@ func findSecrets(ctx context.Context, a api, names map[string]string) ([]string,
 func secretsText(found []kube.SecretCopy, names map[string]string) string {
 	more := ""
 	if n := len(found) - maxNamed; n > 0 {
-		found, more = found[:maxNamed], fmt.Sprintf(" and %d more", n)
+		found = found[:maxNamed]
+		more = fmt.Sprintf(" and %d more", n)
 	}
 	words := make([]string, 0, len(found))
 	for _, s := range found {

@@ -71,7 +71,8 @@ func (o *reader) runStatus(ctx context.Context, journals, required bool) error {
 	switch status.Installed = <-installed; {
 	case err == nil:
 	case !required && status.Installed != nil && errors.As(err, &missing):
-		journals, status.JournalsNotRead = false, "missing permissions: "+strings.Join(missing.Missing, "; ")
+		journals = false
+		status.JournalsNotRead = "missing permissions: " + strings.Join(missing.Missing, "; ")
 	default:
 		return err
 	}

@@ -22,15 +22,19 @@ func (s *survey) policyInForce(ctx context.Context) error {
 		return nil
 	}
 	out := s.status.Policy
-	out.Generation, out.Valid, out.InForce = policy.Generation, string(metav1.ConditionUnknown), string(metav1.ConditionUnknown)
+	out.Generation = policy.Generation
+	out.Valid = string(metav1.ConditionUnknown)
+	out.InForce = string(metav1.ConditionUnknown)
 	if policy.Status.ObservedGeneration != policy.Generation {
 		return nil
 	}
 	if c := meta.FindStatusCondition(policy.Status.Conditions, v1alpha1.ConditionValid); c != nil {
-		out.Valid, out.Problem = string(c.Status), c.Message
+		out.Valid = string(c.Status)
+		out.Problem = c.Message
 	}
 	if c := meta.FindStatusCondition(policy.Status.Conditions, v1alpha1.ConditionInForce); c != nil {
-		out.InForce, out.Message = string(c.Status), c.Message
+		out.InForce = string(c.Status)
+		out.Message = c.Message
 	}
 	if since := policy.Status.InForceSince; since != nil {
 		at := since.UTC()

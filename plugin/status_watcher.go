@@ -53,7 +53,10 @@ func (a *app) surveyWatcher(ctx context.Context, c connection) *v1alpha1.Watcher
 	} else {
 		s.notSeen("whether the watcher is installed", err)
 	}
-	policy, reports, compromised, rotations := s.policyInForce(ctx), s.readReports(ctx), s.compromisedCertificates(ctx), s.readRotations(ctx)
+	policy := s.policyInForce(ctx)
+	reports := s.readReports(ctx)
+	compromised := s.compromisedCertificates(ctx)
+	rotations := s.readRotations(ctx)
 	if found == nil && policy != nil && reports != nil && compromised != nil && rotations != nil {
 		return nil // the operator may read none of it
 	}

@@ -89,13 +89,15 @@ func removalTurn(u *unstructured.Unstructured) int {
 
 // removeAll removes everything and waits until it is deleted.
 func (r *removal) removeAll(ctx context.Context) error {
-	turn, began := 0, r.now()
+	turn := 0
+	began := r.now()
 	var names []string
 	printRemoved := func() {
 		if len(names) > 0 {
 			r.printStage("removed", someNames(names), began)
 		}
-		names, began = nil, r.now()
+		names = nil
+		began = r.now()
 	}
 	for _, t := range r.removalOrder() {
 		if next := removalTurn(t.object); next != turn {
@@ -130,7 +132,8 @@ func (r *removal) removeAll(ctx context.Context) error {
 
 // removeObject deletes exactly the object that was read (by its UID), and the objects that it owns.
 func (o *objects) removeObject(ctx context.Context, resource schema.GroupVersionResource, u *unstructured.Unstructured) error {
-	policy, uid := metav1.DeletePropagationBackground, u.GetUID()
+	policy := metav1.DeletePropagationBackground
+	uid := u.GetUID()
 	err := o.resourceOf(resource, u.GetNamespace()).Delete(ctx, u.GetName(), metav1.DeleteOptions{
 		PropagationPolicy: &policy, Preconditions: &metav1.Preconditions{UID: &uid},
 	})

@@ -44,7 +44,8 @@ type installedVersions struct {
 }
 
 func (a *app) versionCommand(flags *connectionFlags) *cobra.Command {
-	output, client := "", false
+	output := ""
+	client := false
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Show the versions of this plugin and of what is installed in the cluster",

@@ -16,7 +16,8 @@ import (
 
 func main() {
 	plugin := exec.CommandContext(context.Background(), pluginPath(), append([]string{"__complete"}, os.Args[1:]...)...)
-	plugin.Stdout, plugin.Stderr = os.Stdout, os.Stderr
+	plugin.Stdout = os.Stdout
+	plugin.Stderr = os.Stderr
 	err := plugin.Run()
 	var exit *exec.ExitError
 	switch {

@@ -48,11 +48,12 @@ func SelfServing(oldChain []*x509.Certificate, k Key, r Renewal) ([]*x509.Certif
 // throwawayCA makes a new CA for a self-made leaf. If the old one is not available, it is made
 // with the issuer name of the leaf.
 func throwawayCA(oldChain []*x509.Certificate, leafKey Key, r Renewal) (*x509.Certificate, crypto.Signer, error) {
-	like, keyLike := &x509.Certificate{
+	like := &x509.Certificate{
 		RawSubject: oldChain[0].RawIssuer,
 		Subject:    oldChain[0].Issuer,
 		KeyUsage:   x509.KeyUsageKeyEncipherment | x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-	}, signerLike(oldChain[0].SignatureAlgorithm, leafKey.Signer.Public())
+	}
+	keyLike := signerLike(oldChain[0].SignatureAlgorithm, leafKey.Signer.Public())
 	for _, c := range oldChain[1:] {
 		if IsIssuedBy(oldChain[0], c) && IsIssuedBy(c, c) {
 			like = c

@@ -17,10 +17,10 @@ import (
 // The limits that keep names and comments readable. Tests, generated code and the code that
 // only tests use are not counted.
 const (
-	minWordsPerName    = 1.5  // of functions, methods included
-	maxOneWordNames    = 0.50 // share
-	maxVaguePer1000    = 20.0 // of the words of comments
-	maxSameNamePackage = 7    // packages that have an unexported function of one name
+	minWordsPerName    = 2.0  // of functions, methods included
+	maxOneWordNames    = 0.35 // share
+	maxVaguePer1000    = 3.0  // of the words of comments
+	maxSameNamePackage = 3    // packages that have an unexported function of one name
 )
 
 // vague are words that stand for an actor or a thing without naming it.
@@ -53,6 +53,9 @@ func TestNamesAndCommentsKeepTheLimits(t *testing.T) {
 	}
 	if unclear > maxVaguePer1000 {
 		t.Errorf("comments have %.1f of %q per 1,000 words (at most %.0f)", unclear, vague, maxVaguePer1000)
+	}
+	for _, where := range s.parallel {
+		t.Errorf("%s: several values are assigned at once: one a line can be read, compared and commented", where)
 	}
 	for name, packages := range s.packagesOf {
 		if len(packages) > maxSameNamePackage {
@@ -100,14 +103,26 @@ func (s *source) read(path string) error {
 		switch n := n.(type) {
 		case *ast.FuncDecl:
 			s.count(n, directory)
-		case *ast.AssignStmt:
-			if assignsValues(n) {
-				s.parallel = append(s.parallel, fmt.Sprint(positions.Position(n.Pos())))
-			}
+		case *ast.BlockStmt:
+			s.findParallel(n.List, positions)
+		case *ast.CaseClause:
+			s.findParallel(n.Body, positions)
+		case *ast.CommClause:
+			s.findParallel(n.Body, positions)
 		}
 		return true
 	})
 	return nil
+}
+
+// findParallel finds assignments of several values among statements. Those at the head of
+// an if, for or switch have no line of their own.
+func (s *source) findParallel(statements []ast.Stmt, positions *token.FileSet) {
+	for _, statement := range statements {
+		if a, ok := statement.(*ast.AssignStmt); ok && assignsValues(a) {
+			s.parallel = append(s.parallel, fmt.Sprint(positions.Position(a.Pos())))
+		}
+	}
 }
 
 func (s *source) count(f *ast.FuncDecl, directory string) {
@@ -159,13 +174,12 @@ func assignsValues(a *ast.AssignStmt) bool {
 
 // swaps says whether the values are the variables in another order.
 func swaps(a *ast.AssignStmt) bool {
-	text := func(e ast.Expr) string { return exprText(e) }
 	left := map[string]bool{}
 	for _, e := range a.Lhs {
-		left[text(e)] = true
+		left[exprText(e)] = true
 	}
 	for _, e := range a.Rhs {
-		if !left[text(e)] {
+		if !left[exprText(e)] {
 			return false
 		}
 	}

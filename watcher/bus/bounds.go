@@ -57,7 +57,10 @@ func fitConsumer(want consumer, have jetstream.ConsumerConfig) (jetstream.Consum
 	if have.FilterSubject != "" {
 		filters = append(filters, have.FilterSubject)
 	}
-	b.requireRule(want.filtered(filters), "filter", filters, want.FilterSubject, func() { fit.FilterSubject, fit.FilterSubjects = want.FilterSubject, nil })
+	b.requireRule(want.filtered(filters), "filter", filters, want.FilterSubject, func() {
+		fit.FilterSubject = want.FilterSubject
+		fit.FilterSubjects = nil
+	})
 	b.requireRule(have.AckPolicy == want.AckPolicy, "ack policy", have.AckPolicy, want.AckPolicy, func() { fit.AckPolicy = want.AckPolicy })
 	b.requireRule(have.AckWait >= want.AckWait, "ack wait", have.AckWait, "at least "+want.AckWait.String(), func() { fit.AckWait = want.AckWait })
 	b.requireRule(len(have.BackOff) == 0 || slices.Min(have.BackOff) >= want.AckWait, "backoff", have.BackOff, "none", func() { fit.BackOff = nil })

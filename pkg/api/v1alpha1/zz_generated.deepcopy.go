@@ -44,7 +44,8 @@ func (in *CertificateRotationList) DeepCopyInto(out *CertificateRotationList) {
 	out.TypeMeta = in.TypeMeta
 	in.ListMeta.DeepCopyInto(&out.ListMeta)
 	if in.Items != nil {
-		in, out := &in.Items, &out.Items
+		in := &in.Items
+		out := &out.Items
 		*out = make([]CertificateRotation, len(*in))
 		for i := range *in {
 			(*in)[i].DeepCopyInto(&(*out)[i])
@@ -74,47 +75,56 @@ func (in *CertificateRotationList) DeepCopyObject() runtime.Object {
 func (in *CertificateRotationSpec) DeepCopyInto(out *CertificateRotationSpec) {
 	*out = *in
 	if in.Services != nil {
-		in, out := &in.Services, &out.Services
+		in := &in.Services
+		out := &out.Services
 		*out = make([]certs.Service, len(*in))
 		copy(*out, *in)
 	}
 	if in.Nodes != nil {
-		in, out := &in.Nodes, &out.Nodes
+		in := &in.Nodes
+		out := &out.Nodes
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
 	if in.NodeSelector != nil {
-		in, out := &in.NodeSelector, &out.NodeSelector
+		in := &in.NodeSelector
+		out := &out.NodeSelector
 		*out = new(NodeSelector)
 		(*in).DeepCopyInto(*out)
 	}
 	if in.Validity != nil {
-		in, out := &in.Validity, &out.Validity
+		in := &in.Validity
+		out := &out.Validity
 		*out = new(Duration)
 		**out = **in
 	}
 	if in.MaxUnavailable != nil {
-		in, out := &in.MaxUnavailable, &out.MaxUnavailable
+		in := &in.MaxUnavailable
+		out := &out.MaxUnavailable
 		*out = new(intstr.IntOrString)
 		**out = **in
 	}
 	if in.Pause != nil {
-		in, out := &in.Pause, &out.Pause
+		in := &in.Pause
+		out := &out.Pause
 		*out = new(Duration)
 		**out = **in
 	}
 	if in.Timeout != nil {
-		in, out := &in.Timeout, &out.Timeout
+		in := &in.Timeout
+		out := &out.Timeout
 		*out = new(Duration)
 		**out = **in
 	}
 	if in.TTLSecondsAfterFinished != nil {
-		in, out := &in.TTLSecondsAfterFinished, &out.TTLSecondsAfterFinished
+		in := &in.TTLSecondsAfterFinished
+		out := &out.TTLSecondsAfterFinished
 		*out = new(int32)
 		**out = **in
 	}
 	if in.Trigger != nil {
-		in, out := &in.Trigger, &out.Trigger
+		in := &in.Trigger
+		out := &out.Trigger
 		*out = new(RotationTrigger)
 		(*in).DeepCopyInto(*out)
 	}
@@ -134,41 +144,48 @@ func (in *CertificateRotationSpec) DeepCopy() *CertificateRotationSpec {
 func (in *CertificateRotationStatus) DeepCopyInto(out *CertificateRotationStatus) {
 	*out = *in
 	if in.SelectedNodes != nil {
-		in, out := &in.SelectedNodes, &out.SelectedNodes
+		in := &in.SelectedNodes
+		out := &out.SelectedNodes
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
 	if in.StartTime != nil {
-		in, out := &in.StartTime, &out.StartTime
+		in := &in.StartTime
+		out := &out.StartTime
 		*out = (*in).DeepCopy()
 	}
 	if in.CompletionTime != nil {
-		in, out := &in.CompletionTime, &out.CompletionTime
+		in := &in.CompletionTime
+		out := &out.CompletionTime
 		*out = (*in).DeepCopy()
 	}
 	if in.Conditions != nil {
-		in, out := &in.Conditions, &out.Conditions
+		in := &in.Conditions
+		out := &out.Conditions
 		*out = make([]v1.Condition, len(*in))
 		for i := range *in {
 			(*in)[i].DeepCopyInto(&(*out)[i])
 		}
 	}
 	if in.Nodes != nil {
-		in, out := &in.Nodes, &out.Nodes
+		in := &in.Nodes
+		out := &out.Nodes
 		*out = make([]RotationNodeStatus, len(*in))
 		for i := range *in {
 			(*in)[i].DeepCopyInto(&(*out)[i])
 		}
 	}
 	if in.LeftOut != nil {
-		in, out := &in.LeftOut, &out.LeftOut
+		in := &in.LeftOut
+		out := &out.LeftOut
 		*out = make([]LeftOut, len(*in))
 		for i := range *in {
 			(*in)[i].DeepCopyInto(&(*out)[i])
 		}
 	}
 	if in.Notes != nil {
-		in, out := &in.Notes, &out.Notes
+		in := &in.Notes
+		out := &out.Notes
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
@@ -217,7 +234,8 @@ func (in *CompromisedCertificateList) DeepCopyInto(out *CompromisedCertificateLi
 	out.TypeMeta = in.TypeMeta
 	in.ListMeta.DeepCopyInto(&out.ListMeta)
 	if in.Items != nil {
-		in, out := &in.Items, &out.Items
+		in := &in.Items
+		out := &out.Items
 		*out = make([]CompromisedCertificate, len(*in))
 		for i := range *in {
 			(*in)[i].DeepCopyInto(&(*out)[i])
@@ -247,7 +265,8 @@ func (in *CompromisedCertificateList) DeepCopyObject() runtime.Object {
 func (in *CompromisedCertificateSpec) DeepCopyInto(out *CompromisedCertificateSpec) {
 	*out = *in
 	if in.Nodes != nil {
-		in, out := &in.Nodes, &out.Nodes
+		in := &in.Nodes
+		out := &out.Nodes
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
@@ -267,24 +286,28 @@ func (in *CompromisedCertificateSpec) DeepCopy() *CompromisedCertificateSpec {
 func (in *CompromisedCertificateStatus) DeepCopyInto(out *CompromisedCertificateStatus) {
 	*out = *in
 	if in.Certificates != nil {
-		in, out := &in.Certificates, &out.Certificates
+		in := &in.Certificates
+		out := &out.Certificates
 		*out = make([]CompromisedRef, len(*in))
 		for i := range *in {
 			(*in)[i].DeepCopyInto(&(*out)[i])
 		}
 	}
 	if in.PendingNodes != nil {
-		in, out := &in.PendingNodes, &out.PendingNodes
+		in := &in.PendingNodes
+		out := &out.PendingNodes
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
 	if in.Residual != nil {
-		in, out := &in.Residual, &out.Residual
+		in := &in.Residual
+		out := &out.Residual
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
 	if in.Conditions != nil {
-		in, out := &in.Conditions, &out.Conditions
+		in := &in.Conditions
+		out := &out.Conditions
 		*out = make([]v1.Condition, len(*in))
 		for i := range *in {
 			(*in)[i].DeepCopyInto(&(*out)[i])
@@ -356,21 +379,24 @@ func (in *NodeCertificateReport) DeepCopyInto(out *NodeCertificateReport) {
 	in.ObjectMeta.DeepCopyInto(&out.ObjectMeta)
 	out.Summary = in.Summary
 	if in.Certificates != nil {
-		in, out := &in.Certificates, &out.Certificates
+		in := &in.Certificates
+		out := &out.Certificates
 		*out = make([]ReportedCertificate, len(*in))
 		for i := range *in {
 			(*in)[i].DeepCopyInto(&(*out)[i])
 		}
 	}
 	if in.Authorities != nil {
-		in, out := &in.Authorities, &out.Authorities
+		in := &in.Authorities
+		out := &out.Authorities
 		*out = make([]ReportedAuthority, len(*in))
 		for i := range *in {
 			(*in)[i].DeepCopyInto(&(*out)[i])
 		}
 	}
 	if in.NotInspected != nil {
-		in, out := &in.NotInspected, &out.NotInspected
+		in := &in.NotInspected
+		out := &out.NotInspected
 		*out = make([]ReportedGap, len(*in))
 		copy(*out, *in)
 	}
@@ -401,7 +427,8 @@ func (in *NodeCertificateReportList) DeepCopyInto(out *NodeCertificateReportList
 	out.TypeMeta = in.TypeMeta
 	in.ListMeta.DeepCopyInto(&out.ListMeta)
 	if in.Items != nil {
-		in, out := &in.Items, &out.Items
+		in := &in.Items
+		out := &out.Items
 		*out = make([]NodeCertificateReport, len(*in))
 		for i := range *in {
 			(*in)[i].DeepCopyInto(&(*out)[i])
@@ -431,7 +458,8 @@ func (in *NodeCertificateReportList) DeepCopyObject() runtime.Object {
 func (in *NodeCertificateReportStatus) DeepCopyInto(out *NodeCertificateReportStatus) {
 	*out = *in
 	if in.Conditions != nil {
-		in, out := &in.Conditions, &out.Conditions
+		in := &in.Conditions
+		out := &out.Conditions
 		*out = make([]v1.Condition, len(*in))
 		for i := range *in {
 			(*in)[i].DeepCopyInto(&(*out)[i])
@@ -453,14 +481,16 @@ func (in *NodeCertificateReportStatus) DeepCopy() *NodeCertificateReportStatus {
 func (in *NodeSelector) DeepCopyInto(out *NodeSelector) {
 	*out = *in
 	if in.MatchLabels != nil {
-		in, out := &in.MatchLabels, &out.MatchLabels
+		in := &in.MatchLabels
+		out := &out.MatchLabels
 		*out = make(map[string]LabelValue, len(*in))
 		for key, val := range *in {
 			(*out)[key] = val
 		}
 	}
 	if in.MatchExpressions != nil {
-		in, out := &in.MatchExpressions, &out.MatchExpressions
+		in := &in.MatchExpressions
+		out := &out.MatchExpressions
 		*out = make([]NodeSelectorRequirement, len(*in))
 		for i := range *in {
 			(*in)[i].DeepCopyInto(&(*out)[i])
@@ -482,7 +512,8 @@ func (in *NodeSelector) DeepCopy() *NodeSelector {
 func (in *NodeSelectorRequirement) DeepCopyInto(out *NodeSelectorRequirement) {
 	*out = *in
 	if in.Values != nil {
-		in, out := &in.Values, &out.Values
+		in := &in.Values
+		out := &out.Values
 		*out = make([]LabelValue, len(*in))
 		copy(*out, *in)
 	}
@@ -551,12 +582,14 @@ func (in *ReportedCertificate) DeepCopyInto(out *ReportedCertificate) {
 	in.NotBefore.DeepCopyInto(&out.NotBefore)
 	in.NotAfter.DeepCopyInto(&out.NotAfter)
 	if in.SANs != nil {
-		in, out := &in.SANs, &out.SANs
+		in := &in.SANs
+		out := &out.SANs
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
 	if in.NotRenewable != nil {
-		in, out := &in.NotRenewable, &out.NotRenewable
+		in := &in.NotRenewable
+		out := &out.NotRenewable
 		*out = new(NotRenewable)
 		**out = **in
 	}
@@ -634,7 +667,8 @@ func (in *RotationPolicy) DeepCopyObject() runtime.Object {
 func (in *RotationPolicyFreeze) DeepCopyInto(out *RotationPolicyFreeze) {
 	*out = *in
 	if in.Allow != nil {
-		in, out := &in.Allow, &out.Allow
+		in := &in.Allow
+		out := &out.Allow
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
@@ -654,17 +688,20 @@ func (in *RotationPolicyFreeze) DeepCopy() *RotationPolicyFreeze {
 func (in *RotationPolicyLimits) DeepCopyInto(out *RotationPolicyLimits) {
 	*out = *in
 	if in.RotationsPerDay != nil {
-		in, out := &in.RotationsPerDay, &out.RotationsPerDay
+		in := &in.RotationsPerDay
+		out := &out.RotationsPerDay
 		*out = new(int32)
 		**out = **in
 	}
 	if in.NodesPerRotation != nil {
-		in, out := &in.NodesPerRotation, &out.NodesPerRotation
+		in := &in.NodesPerRotation
+		out := &out.NodesPerRotation
 		*out = new(int32)
 		**out = **in
 	}
 	if in.MaxUnavailable != nil {
-		in, out := &in.MaxUnavailable, &out.MaxUnavailable
+		in := &in.MaxUnavailable
+		out := &out.MaxUnavailable
 		*out = new(intstr.IntOrString)
 		**out = **in
 	}
@@ -686,7 +723,8 @@ func (in *RotationPolicyList) DeepCopyInto(out *RotationPolicyList) {
 	out.TypeMeta = in.TypeMeta
 	in.ListMeta.DeepCopyInto(&out.ListMeta)
 	if in.Items != nil {
-		in, out := &in.Items, &out.Items
+		in := &in.Items
+		out := &out.Items
 		*out = make([]RotationPolicy, len(*in))
 		for i := range *in {
 			(*in)[i].DeepCopyInto(&(*out)[i])
@@ -716,17 +754,20 @@ func (in *RotationPolicyList) DeepCopyObject() runtime.Object {
 func (in *RotationPolicyMatch) DeepCopyInto(out *RotationPolicyMatch) {
 	*out = *in
 	if in.Services != nil {
-		in, out := &in.Services, &out.Services
+		in := &in.Services
+		out := &out.Services
 		*out = make([]certs.Service, len(*in))
 		copy(*out, *in)
 	}
 	if in.NodeSelector != nil {
-		in, out := &in.NodeSelector, &out.NodeSelector
+		in := &in.NodeSelector
+		out := &out.NodeSelector
 		*out = new(NodeSelector)
 		(*in).DeepCopyInto(*out)
 	}
 	if in.Issuers != nil {
-		in, out := &in.Issuers, &out.Issuers
+		in := &in.Issuers
+		out := &out.Issuers
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
@@ -776,7 +817,8 @@ func (in *RotationPolicyRestart) DeepCopy() *RotationPolicyRestart {
 func (in *RotationPolicyRetry) DeepCopyInto(out *RotationPolicyRetry) {
 	*out = *in
 	if in.StopAfter != nil {
-		in, out := &in.StopAfter, &out.StopAfter
+		in := &in.StopAfter
+		out := &out.StopAfter
 		*out = new(int32)
 		**out = **in
 	}
@@ -815,7 +857,8 @@ func (in *RotationPolicySettings) DeepCopyInto(out *RotationPolicySettings) {
 	out.Threshold = in.Threshold
 	out.SelfManaged = in.SelfManaged
 	if in.Windows != nil {
-		in, out := &in.Windows, &out.Windows
+		in := &in.Windows
+		out := &out.Windows
 		*out = make([]RotationPolicyWindow, len(*in))
 		copy(*out, *in)
 	}
@@ -838,7 +881,8 @@ func (in *RotationPolicySpec) DeepCopyInto(out *RotationPolicySpec) {
 	*out = *in
 	in.Defaults.DeepCopyInto(&out.Defaults)
 	if in.Rules != nil {
-		in, out := &in.Rules, &out.Rules
+		in := &in.Rules
+		out := &out.Rules
 		*out = make([]RotationPolicyRule, len(*in))
 		for i := range *in {
 			(*in)[i].DeepCopyInto(&(*out)[i])
@@ -864,11 +908,13 @@ func (in *RotationPolicySpec) DeepCopy() *RotationPolicySpec {
 func (in *RotationPolicyStatus) DeepCopyInto(out *RotationPolicyStatus) {
 	*out = *in
 	if in.InForceSince != nil {
-		in, out := &in.InForceSince, &out.InForceSince
+		in := &in.InForceSince
+		out := &out.InForceSince
 		*out = (*in).DeepCopy()
 	}
 	if in.Conditions != nil {
-		in, out := &in.Conditions, &out.Conditions
+		in := &in.Conditions
+		out := &out.Conditions
 		*out = make([]v1.Condition, len(*in))
 		for i := range *in {
 			(*in)[i].DeepCopyInto(&(*out)[i])
@@ -920,12 +966,14 @@ func (in *RotationPolicyWindow) DeepCopy() *RotationPolicyWindow {
 func (in *RotationTrigger) DeepCopyInto(out *RotationTrigger) {
 	*out = *in
 	if in.Fingerprints != nil {
-		in, out := &in.Fingerprints, &out.Fingerprints
+		in := &in.Fingerprints
+		out := &out.Fingerprints
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
 	if in.CompromisedCertificates != nil {
-		in, out := &in.CompromisedCertificates, &out.CompromisedCertificates
+		in := &in.CompromisedCertificates
+		out := &out.CompromisedCertificates
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}

@@ -72,7 +72,8 @@ func (r *run) listCollateral(ctx context.Context) []v1alpha1.Collateral {
 			}
 		}
 		for _, name := range slices.Sorted(maps.Keys(after[s.Node])) {
-			before, now := r.restarts[s.Node][name], after[s.Node][name]
+			before := r.restarts[s.Node][name]
+			now := after[s.Node][name]
 			if now.Count > before.Count && !ours[certs.Service(name)] {
 				reason := strings.TrimSpace("restarted while the rotation worked on the node, not by it. " + now.Reason)
 				out = append(out, v1alpha1.Collateral{Node: s.Node, Service: certs.Service(name), Reason: reason})

@@ -97,7 +97,8 @@ func (r *run) issueCertificate(ctx context.Context, w *worker, csr nodeapi.CSR) 
 // commitNode replaces, restarts and verifies on one node. It does not end with ctx: a node that
 // began is followed until it is all new or all old.
 func (r *run) commitNode(ctx context.Context, node string) error {
-	w, began := r.workers[node], r.Now()
+	w := r.workers[node]
+	began := r.Now()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.limit+2*r.Timeout)
 	defer cancel()
 	if w.step.ControlPlane {

@@ -32,7 +32,8 @@ func (e *StopError) Error() string {
 	}
 	next := "next: "
 	if e.Look != "" {
-		lines, next = append(lines, next+e.Look), "then: "
+		lines = append(lines, next+e.Look)
+		next = "then: "
 	}
 	if e.Next != "" {
 		lines = append(lines, next+e.Next)

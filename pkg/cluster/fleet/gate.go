@@ -38,7 +38,8 @@ func (r *run) awaitGateBy(ctx context.Context, among []string, within time.Durat
 		healths := r.health
 		if age := asked.Sub(r.asked); !first || age < 0 || age > fresh {
 			healths = r.askHealth(ctx)
-			r.health, r.asked = healths, asked
+			r.health = healths
+			r.asked = asked
 		}
 		if len(among) > 0 {
 			next = gate.NextNode(among, healths)

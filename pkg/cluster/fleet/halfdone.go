@@ -112,7 +112,8 @@ func (r *run) planAgain(ctx context.Context, w *worker) error {
 				lifetime := s.LifetimeSeconds
 				*s = p.AllSteps()[0]
 				s.LifetimeSeconds = lifetime
-				w.step, w.limit = *s, r.stepTimeout(*s)
+				w.step = *s
+				w.limit = r.stepTimeout(*s)
 			}
 		}
 	}

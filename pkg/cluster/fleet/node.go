@@ -124,7 +124,8 @@ func (w *worker) carryOut(ctx context.Context, o nodeapi.Order, see func(nodeapi
 	var broke time.Time // since when nothing connects
 	reported := false
 	for {
-		before, began := w.last, time.Now()
+		before := w.last
+		began := time.Now()
 		err := w.session.Follow(ctx, w.last, observe)
 		var refused *seeError
 		switch {

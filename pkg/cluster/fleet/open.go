@@ -31,5 +31,6 @@ func (r *run) holdWorker(w *worker) {
 	if before := r.seen[w.step.Node]; before != nil {
 		w.last = max(w.last, before.last)
 	}
-	r.workers[w.step.Node], r.seen[w.step.Node] = w, w
+	r.workers[w.step.Node] = w
+	r.seen[w.step.Node] = w
 }

@@ -88,7 +88,8 @@ func Prepare(ctx context.Context, api API, scanner Scanner, req plan.Request, o 
 			return Rotation{}, err
 		}
 	}
-	asked, gone := req.Nodes, []plan.Exclusion(nil)
+	asked := req.Nodes
+	gone := []plan.Exclusion(nil)
 	if o.LeaveUnavailable {
 		asked, gone = splitExisting(all, req.Nodes)
 	}

@@ -28,13 +28,20 @@ func (r *run) showRecord(rec nodeapi.Record) {
 	case nodeapi.Verified:
 		p.Text = "verified: " + rec.Evidence.Detail
 	case nodeapi.Waiting:
-		p.Done, p.Text = true, rec.Message
+		p.Done = true
+		p.Text = rec.Message
 	case nodeapi.RollingBack:
-		p.Phase, p.Done, p.Text = PhaseUndoing, true, rec.Message+"; putting the old certificates back"
+		p.Phase = PhaseUndoing
+		p.Done = true
+		p.Text = rec.Message + "; putting the old certificates back"
 	case nodeapi.RolledBack:
-		p.Phase, p.Done, p.Text = PhaseUndone, true, "old certificates are in use and verified"
+		p.Phase = PhaseUndone
+		p.Done = true
+		p.Text = "old certificates are in use and verified"
 	case nodeapi.Unknown, nodeapi.Failed, nodeapi.Refused:
-		p.Phase, p.Done, p.Text = PhaseFailed, true, rec.Message
+		p.Phase = PhaseFailed
+		p.Done = true
+		p.Text = rec.Message
 	default:
 		return
 	}
@@ -51,7 +58,8 @@ func stagingText(s plan.Step) string {
 }
 
 func stagedText(steps []plan.Step) string {
-	signed, byUnit := 0, 0
+	signed := 0
+	byUnit := 0
 	for _, s := range steps {
 		if s.RestartUnit != "" {
 			byUnit += len(s.Targets)

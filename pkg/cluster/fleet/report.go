@@ -22,7 +22,8 @@ func (r *run) reportOf(ctx context.Context, err error) *v1alpha1.RotationReport 
 		Items: []v1alpha1.RotationItem{}, Collateral: []v1alpha1.Collateral{},
 	}
 	if err != nil {
-		report.Result, report.Message = v1alpha1.Failed, err.Error()
+		report.Result = v1alpha1.Failed
+		report.Message = err.Error()
 		if !errors.Is(err, ErrManualInterventionRequired) && r.anyRolledBack() {
 			report.Result = v1alpha1.RolledBack
 		}
@@ -57,17 +58,22 @@ func (r *run) anyRolledBack() bool {
 
 func (r *run) itemOf(s plan.Step, service plan.Service) v1alpha1.RotationItem {
 	item := v1alpha1.RotationItem{Node: s.Node, Service: service.Service}
-	w, o := r.seen[s.Node], r.outcomes[s.Node]
+	w := r.seen[s.Node]
+	o := r.outcomes[s.Node]
 	switch {
 	case service.NoCertificate:
-		item.Result, item.Reason = v1alpha1.NoCertificate, service.Note
+		item.Result = v1alpha1.NoCertificate
+		item.Reason = service.Note
 		return item
 	case o.result != "":
-		item.Result, item.Reason = o.result, o.message
+		item.Result = o.result
+		item.Reason = o.message
 	case r.Unfinished.IsDone(s.Node):
-		item.Result, item.Reason = v1alpha1.Skipped, "already renewed by this rotation"
+		item.Result = v1alpha1.Skipped
+		item.Reason = "already renewed by this rotation"
 	default:
-		item.Result, item.Reason = v1alpha1.Skipped, "not reached"
+		item.Result = v1alpha1.Skipped
+		item.Reason = "not reached"
 	}
 	fresh := map[string]inventory.Renewal{}
 	if w != nil {
@@ -88,7 +94,9 @@ func (r *run) itemOf(s plan.Step, service plan.Service) v1alpha1.RotationItem {
 		entry := v1alpha1.RotatedCertificate{Name: c.Name, Path: c.Store.Cert, Old: certificateRef(c.Facts)}
 		if renewal, ok := fresh[c.ID()]; ok {
 			renewed := certificateRef(renewal.New)
-			entry.Old, entry.New, entry.Evidence = certificateRef(renewal.Old), &renewed, w.evidenceFor(c.ID())
+			entry.Old = certificateRef(renewal.Old)
+			entry.New = &renewed
+			entry.Evidence = w.evidenceFor(c.ID())
 			entry.KeptKey = renewal.KeptKey
 		}
 		item.Certificates = append(item.Certificates, entry)

@@ -215,7 +215,9 @@ func (r *run) removeOrphans(ctx context.Context) error {
 			p.NotInspected = append(p.NotInspected, x)
 		}
 	}
-	r.Scanned, r.Plan, r.Unfinished = scanned, p, unfinished
+	r.Scanned = scanned
+	r.Plan = p
+	r.Unfinished = unfinished
 	return nil
 }
 

@@ -36,13 +36,15 @@ func (r *run) shorterLives() []string {
 
 func (r *run) shorterLife(s plan.Step, n inventory.Renewal) string {
 	got := lifetime(n.New.NotBefore, n.New.NotAfter)
-	want, than := lifetime(n.Old.NotBefore, n.Old.NotAfter), "the old one was valid for"
+	want := lifetime(n.Old.NotBefore, n.Old.NotAfter)
+	than := "the old one was valid for"
 	target := targetOf(s, n.ID)
 	if target.LifeSeconds > 0 {
 		want = time.Duration(target.LifeSeconds) * time.Second // what it was made for
 	}
 	if r.Request.Validity > 0 {
-		want, than = r.Request.Validity, "what was asked for is"
+		want = r.Request.Validity
+		than = "what was asked for is"
 	}
 	if got <= 0 || got*10 >= want*9 {
 		return ""

@@ -22,13 +22,15 @@ func (r *run) stoppedError(what string, why error) error {
 
 // nodeFailed is an error of one node.
 func (r *run) nodeFailed(node string, result v1alpha1.Result, what, why, hint string) error {
-	kind, own := ErrStopped, node+" was not changed"
+	kind := ErrStopped
+	own := node + " was not changed"
 	w := r.seen[node]
 	switch {
 	case result == v1alpha1.RolledBack:
 		own = node + " runs on its old certificates again, and serves them (verified)"
 	case len(w.recordsOf(nodeapi.Committing)) > 0:
-		kind, own = ErrManualInterventionRequired, node+": state unknown: neither old nor new certificates could be verified"
+		kind = ErrManualInterventionRequired
+		own = node + ": state unknown: neither old nor new certificates could be verified"
 	}
 	r.recordOutcome(node, result, why)
 	next := hint

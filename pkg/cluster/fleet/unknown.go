@@ -54,7 +54,8 @@ func (r *run) readOutcome(ctx context.Context, w *worker, lost error) (nodeapi.R
 	answer := nodeapi.Record{Node: node, Rotation: r.ID, Token: standing.Token, Time: standing.LastTime, Kind: kind,
 		Message: "read afterwards, from its journal", Renewals: standing.Renewed, Unverified: standing.Unverified}
 	if kind == nodeapi.Refused {
-		answer.Message, answer.Hint = "the order to commit did not reach it: "+lost.Error(), "run the same command again"
+		answer.Message = "the order to commit did not reach it: " + lost.Error()
+		answer.Hint = "run the same command again"
 	}
 	w.records = append(w.records, answer)
 	return answer, nil

@@ -200,7 +200,8 @@ const (
 func (n *Nodes) awaitDeleted(ctx context.Context, client kubernetes.Interface, p corev1.Pod) error {
 	ctx, cancel := context.WithTimeout(ctx, deletionTimeout)
 	defer cancel()
-	began, reported := time.Now(), n.Waiting == nil
+	began := time.Now()
+	reported := n.Waiting == nil
 	for pause := (backoff{}); ; {
 		there, err := client.CoreV1().Pods(p.Namespace).Get(ctx, p.Name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) || (err == nil && there.UID != p.UID) {

@@ -111,4 +111,7 @@ func Connect(config *rest.Config, pods PodOptions, locker Locker) (*Cluster, err
 }
 
 // ReportWaits has f called when a node takes long to start or to end a pod.
-func (c *Cluster) ReportWaits(f func(node, what string)) { c.nodes.Waiting, c.Scanner.Waiting = f, f }
+func (c *Cluster) ReportWaits(f func(node, what string)) {
+	c.nodes.Waiting = f
+	c.Scanner.Waiting = f
+}

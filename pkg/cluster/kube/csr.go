@@ -225,7 +225,8 @@ func (s *Signers) awaitRequest(ctx context.Context, csr *certificatesv1.Certific
 ) (*certificatesv1.CertificateSigningRequest, error) {
 	requests := s.Client.CertificatesV1().CertificateSigningRequests()
 	selector := "metadata.name=" + csr.Name
-	latest, deleted := csr, false
+	latest := csr
+	deleted := false
 	err := observeAll(ctx, source[*certificatesv1.CertificateSigningRequest]{
 		list: func(ctx context.Context, o metav1.ListOptions) ([]*certificatesv1.CertificateSigningRequest, string, error) {
 			o.FieldSelector = selector
@@ -243,7 +244,8 @@ func (s *Signers) awaitRequest(ctx context.Context, csr *certificatesv1.Certific
 		if c.Name != csr.Name {
 			return false
 		}
-		latest, deleted = c, gone
+		latest = c
+		deleted = gone
 		return gone || good(c)
 	})
 	if err != nil {

@@ -27,7 +27,8 @@ func PodTrouble(p *corev1.Pod) (trouble *PodError, final bool) {
 		}
 	}
 	if trouble != nil {
-		trouble.Node, trouble.Pod = p.Spec.NodeName, p.Namespace+"/"+p.Name
+		trouble.Node = p.Spec.NodeName
+		trouble.Pod = p.Namespace + "/" + p.Name
 		if trouble.Node == "" {
 			trouble.Node = "no node yet"
 		}

@@ -204,7 +204,8 @@ func (l *Locker) checkFree(ctx context.Context, lease *coordinationv1.Lease) err
 // one (nil: there is none).
 func (l *Locker) takenLease(before *coordinationv1.Lease, holder string, token int64) *coordinationv1.Lease {
 	now := metav1.NewMicroTime(l.currentTime())
-	duration, transitions := int32(leaseDuration/time.Second), int32(token) //nolint:gosec // nextToken checked it
+	duration := int32(leaseDuration / time.Second)
+	transitions := int32(token) //nolint:gosec // nextToken checked it
 	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: LeaseName, Namespace: LeaseNamespace}}
 	if before != nil {
 		lease = before.DeepCopy()

@@ -95,7 +95,8 @@ func (k *Lock) renewLease(ctx context.Context) error {
 	return k.updateLease(ctx, func(spec *coordinationv1.LeaseSpec) {
 		now := metav1.NewMicroTime(k.locker.currentTime())
 		duration := int32(leaseDuration / time.Second)
-		spec.RenewTime, spec.LeaseDurationSeconds = &now, &duration
+		spec.RenewTime = &now
+		spec.LeaseDurationSeconds = &duration
 	})
 }
 

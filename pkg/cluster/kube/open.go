@@ -60,7 +60,8 @@ func (n *Nodes) DryRun(ctx context.Context, rotation string, steps []plan.Step) 
 	var refusals []error
 	var reported []string
 	for i, step := range steps {
-		pod, err := n.rotationPod(step, rotation), answers[i]
+		pod := n.rotationPod(step, rotation)
+		err := answers[i]
 		if err == nil || apierrors.IsAlreadyExists(err) {
 			continue
 		}

@@ -56,18 +56,22 @@ func refusedPod(node, pod, namespace string, err error) *PodError {
 	text := e.Message
 	switch {
 	case strings.Contains(text, "violates PodSecurity"):
-		e.Reason, e.Hint = "PodSecurity", hintPodSecurity
+		e.Reason = "PodSecurity"
+		e.Hint = hintPodSecurity
 	case strings.Contains(text, "admission webhook"), strings.Contains(text, "ValidatingAdmissionPolicy"),
 		strings.Contains(text, "failed calling webhook"):
-		e.Reason, e.Hint = "Admission", hintWebhook
+		e.Reason = "Admission"
+		e.Hint = hintWebhook
 	case apierrors.IsNotFound(err) && strings.Contains(text, "namespaces"):
 		e.Hint = fmt.Sprintf("create the namespace (kubectl create namespace %s) or name another with --namespace", namespace)
 	case strings.Contains(text, "exceeded quota"):
-		e.Reason, e.Hint = "Quota", "raise the namespace's ResourceQuota, or name another namespace with --namespace"
+		e.Reason = "Quota"
+		e.Hint = "raise the namespace's ResourceQuota, or name another namespace with --namespace"
 	case strings.Contains(text, "error looking up service account"):
 		e.Hint = fmt.Sprintf("namespace %q has no ServiceAccount \"default\" yet: is the controller manager running?", namespace)
 	case strings.Contains(text, "cannot create resource"):
-		e.Reason, e.Hint = "Forbidden", hintRBAC
+		e.Reason = "Forbidden"
+		e.Hint = hintRBAC
 	}
 	return e
 }

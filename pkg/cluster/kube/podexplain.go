@@ -35,7 +35,9 @@ func (w *podWatch) explainPod(ctx context.Context, pod, state *corev1.Pod, waite
 		case event.Reason == "Pulled":
 			pulling = false
 		case event.Type == corev1.EventTypeWarning:
-			e.Reason, e.Message, pulling = event.Reason, event.Message, false
+			e.Reason = event.Reason
+			e.Message = event.Message
+			pulling = false
 		}
 	}
 	return e, pulling

@@ -131,7 +131,8 @@ func rotationDeadline(step plan.Step) time.Duration {
 
 // nodePod is the common part of both kinds of pods.
 func nodePod(component, node, id string, o PodOptions) *corev1.Pod {
-	no, yes := false, true
+	no := false
+	yes := true
 	root := int64(0)
 	readOnly := corev1.RecursiveReadOnlyIfPossible
 	directory := corev1.HostPathDirectory

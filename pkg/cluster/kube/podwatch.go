@@ -101,9 +101,11 @@ func (w *podWatch) getPod(uid types.UID) (p *corev1.Pod, seen bool, changed <-ch
 // cannot start, that is deleted, or that makes no progress for startTimeout (silentTimeout,
 // where its kubelet has not acknowledged it or has just started) is a [*PodError].
 func (w *podWatch) waitUntil(ctx context.Context, pod *corev1.Pod, good func(*corev1.Pod) bool) (*corev1.Pod, error) {
-	node, name := pod.Spec.NodeName, pod.Name
+	node := pod.Spec.NodeName
+	name := pod.Name
 	fail := func(e *PodError) error {
-		e.Node, e.Pod = node, w.namespace+"/"+name
+		e.Node = node
+		e.Pod = w.namespace + "/" + name
 		return e
 	}
 	began := time.Now()

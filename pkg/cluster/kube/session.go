@@ -233,7 +233,8 @@ func (s *Session) newCommand(stdin []byte, verb string, args ...string) command 
 func (s *Session) namedError(err error, verb string) error {
 	var failed *CommandError
 	if errors.As(err, &failed) {
-		failed.Node, failed.Verb = s.pod.Spec.NodeName, verb
+		failed.Node = s.pod.Spec.NodeName
+		failed.Verb = verb
 	}
 	return err
 }
@@ -243,7 +244,8 @@ func (s *Session) overError(pod *corev1.Pod) error {
 	e := &PodError{Node: s.pod.Spec.NodeName, Pod: s.pod.Namespace + "/" + s.pod.Name, Reason: "Deleted", Message: "it was deleted",
 		Hint: "the same command continues this rotation"}
 	if pod != nil {
-		e.Reason, e.Message = "Ended", failureText(pod, nil)
+		e.Reason = "Ended"
+		e.Message = failureText(pod, nil)
 	}
 	return e
 }

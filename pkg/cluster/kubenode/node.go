@@ -153,7 +153,8 @@ func unknownNode(name string, all []Node) error {
 			d = 0
 		}
 		if d < best {
-			best, e.Nearest = d, n.Name
+			best = d
+			e.Nearest = n.Name
 		}
 	}
 	if best > max(2, len(name)/3) {
@@ -214,7 +215,8 @@ func Describe(n *corev1.Node) Node {
 		}
 		out.Ready = c.Status == corev1.ConditionTrue
 		if !out.Ready {
-			out.NotReadySince, out.NotReadyWhy = c.LastTransitionTime.Time, c.Reason
+			out.NotReadySince = c.LastTransitionTime.Time
+			out.NotReadyWhy = c.Reason
 		}
 	}
 	return out

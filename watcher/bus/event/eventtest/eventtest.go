@@ -21,7 +21,8 @@ var Certificate = event.Certificate{
 // All are the examples, in the order of [event.AllTypes].
 func All() []event.Data {
 	renewed := Certificate
-	renewed.SerialNumber, renewed.FingerprintSHA256 = "77aa01c4", strings.Repeat("90ab12cd", 8)
+	renewed.SerialNumber = "77aa01c4"
+	renewed.FingerprintSHA256 = strings.Repeat("90ab12cd", 8)
 	renewed.NotAfter = Certificate.NotAfter.AddDate(1, 0, 0)
 	rotation := event.Rotation{Name: "auto-3f9c2a71d0", RotationID: "20300517-093001-7c1e"}
 	services := []certs.Service{certs.KubeAPIServer}
