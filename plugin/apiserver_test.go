@@ -321,7 +321,7 @@ func (s *apiServerFake) list(w http.ResponseWriter, r *http.Request, kind resour
 			due, waits := dueCells(s.objects[p])
 			rows = append(rows, map[string]any{"cells": []any{strings.TrimPrefix(p, prefix), due, waits, summary["observedAt"]}})
 		}
-		columns := []any{map[string]any{"name": "Name"}, map[string]any{"name": "Due"}, map[string]any{"name": "Waits For"}, map[string]any{"name": "Seen"}}
+		columns := []any{map[string]any{"name": "Name"}, map[string]any{"name": dueColumn}, map[string]any{"name": waitsColumn}, map[string]any{"name": seenColumn}}
 		answer(w, 200, map[string]any{"kind": "Table", "columnDefinitions": columns, "rows": rows})
 		return
 	}

@@ -14,11 +14,11 @@ import (
 )
 
 // The columns of a report for the time when it was made, and for what is due on its node and why
-// it waits.
+// it waits, as the CustomResourceDefinition names them.
 const (
-	seenColumn  = "seen"
-	dueColumn   = "due"
-	waitsColumn = "waits for"
+	seenColumn  = "Last Report"
+	dueColumn   = "Due"
+	waitsColumn = "Waiting On"
 )
 
 // row is a report's row; a column that the table lacks is empty.

@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"encoding/json"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/yaml"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
@@ -130,4 +132,24 @@ func TestStatusWithPermissionForReportsOnly(t *testing.T) {
 	status, _ := surveyed(t, s)
 	require.NotNil(t, status)
 	assert.Len(t, status.Due, 1)
+}
+
+// TestColumnsOfReportsAreThoseOfTheDefinition since a column that the server does not send is
+// read as empty.
+func TestColumnsOfReportsAreThoseOfTheDefinition(t *testing.T) {
+	text, err := os.ReadFile("../deploy/chart/crds/rotate-certs.io_nodecertificatereports.yaml")
+	require.NoError(t, err)
+	var definition struct {
+		Spec struct {
+			Versions []struct {
+				AdditionalPrinterColumns []struct{ Name string }
+			}
+		}
+	}
+	require.NoError(t, yaml.Unmarshal(text, &definition))
+	var columns []string
+	for _, c := range definition.Spec.Versions[0].AdditionalPrinterColumns {
+		columns = append(columns, c.Name)
+	}
+	assert.Subset(t, columns, []string{seenColumn, dueColumn, waitsColumn})
 }
