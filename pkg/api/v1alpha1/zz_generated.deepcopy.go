@@ -44,8 +44,7 @@ func (in *CertificateRotationList) DeepCopyInto(out *CertificateRotationList) {
 	out.TypeMeta = in.TypeMeta
 	in.ListMeta.DeepCopyInto(&out.ListMeta)
 	if in.Items != nil {
-		in := &in.Items
-		out := &out.Items
+		in, out := &in.Items, &out.Items
 		*out = make([]CertificateRotation, len(*in))
 		for i := range *in {
 			(*in)[i].DeepCopyInto(&(*out)[i])
@@ -75,56 +74,47 @@ func (in *CertificateRotationList) DeepCopyObject() runtime.Object {
 func (in *CertificateRotationSpec) DeepCopyInto(out *CertificateRotationSpec) {
 	*out = *in
 	if in.Services != nil {
-		in := &in.Services
-		out := &out.Services
+		in, out := &in.Services, &out.Services
 		*out = make([]certs.Service, len(*in))
 		copy(*out, *in)
 	}
 	if in.Nodes != nil {
-		in := &in.Nodes
-		out := &out.Nodes
+		in, out := &in.Nodes, &out.Nodes
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
 	if in.NodeSelector != nil {
-		in := &in.NodeSelector
-		out := &out.NodeSelector
+		in, out := &in.NodeSelector, &out.NodeSelector
 		*out = new(NodeSelector)
 		(*in).DeepCopyInto(*out)
 	}
 	if in.Validity != nil {
-		in := &in.Validity
-		out := &out.Validity
+		in, out := &in.Validity, &out.Validity
 		*out = new(Duration)
 		**out = **in
 	}
 	if in.MaxUnavailable != nil {
-		in := &in.MaxUnavailable
-		out := &out.MaxUnavailable
+		in, out := &in.MaxUnavailable, &out.MaxUnavailable
 		*out = new(intstr.IntOrString)
 		**out = **in
 	}
 	if in.Pause != nil {
-		in := &in.Pause
-		out := &out.Pause
+		in, out := &in.Pause, &out.Pause
 		*out = new(Duration)
 		**out = **in
 	}
 	if in.Timeout != nil {
-		in := &in.Timeout
-		out := &out.Timeout
+		in, out := &in.Timeout, &out.Timeout
 		*out = new(Duration)
 		**out = **in
 	}
 	if in.TTLSecondsAfterFinished != nil {
-		in := &in.TTLSecondsAfterFinished
-		out := &out.TTLSecondsAfterFinished
+		in, out := &in.TTLSecondsAfterFinished, &out.TTLSecondsAfterFinished
 		*out = new(int32)
 		**out = **in
 	}
 	if in.Trigger != nil {
-		in := &in.Trigger
-		out := &out.Trigger
+		in, out := &in.Trigger, &out.Trigger
 		*out = new(RotationTrigger)
 		(*in).DeepCopyInto(*out)
 	}
@@ -144,48 +134,41 @@ func (in *CertificateRotationSpec) DeepCopy() *CertificateRotationSpec {
 func (in *CertificateRotationStatus) DeepCopyInto(out *CertificateRotationStatus) {
 	*out = *in
 	if in.SelectedNodes != nil {
-		in := &in.SelectedNodes
-		out := &out.SelectedNodes
+		in, out := &in.SelectedNodes, &out.SelectedNodes
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
 	if in.StartTime != nil {
-		in := &in.StartTime
-		out := &out.StartTime
+		in, out := &in.StartTime, &out.StartTime
 		*out = (*in).DeepCopy()
 	}
 	if in.CompletionTime != nil {
-		in := &in.CompletionTime
-		out := &out.CompletionTime
+		in, out := &in.CompletionTime, &out.CompletionTime
 		*out = (*in).DeepCopy()
 	}
 	if in.Conditions != nil {
-		in := &in.Conditions
-		out := &out.Conditions
+		in, out := &in.Conditions, &out.Conditions
 		*out = make([]v1.Condition, len(*in))
 		for i := range *in {
 			(*in)[i].DeepCopyInto(&(*out)[i])
 		}
 	}
 	if in.Nodes != nil {
-		in := &in.Nodes
-		out := &out.Nodes
+		in, out := &in.Nodes, &out.Nodes
 		*out = make([]RotationNodeStatus, len(*in))
 		for i := range *in {
 			(*in)[i].DeepCopyInto(&(*out)[i])
 		}
 	}
 	if in.LeftOut != nil {
-		in := &in.LeftOut
-		out := &out.LeftOut
+		in, out := &in.LeftOut, &out.LeftOut
 		*out = make([]LeftOut, len(*in))
 		for i := range *in {
 			(*in)[i].DeepCopyInto(&(*out)[i])
 		}
 	}
 	if in.Notes != nil {
-		in := &in.Notes
-		out := &out.Notes
+		in, out := &in.Notes, &out.Notes
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
@@ -234,8 +217,7 @@ func (in *CompromisedCertificateList) DeepCopyInto(out *CompromisedCertificateLi
 	out.TypeMeta = in.TypeMeta
 	in.ListMeta.DeepCopyInto(&out.ListMeta)
 	if in.Items != nil {
-		in := &in.Items
-		out := &out.Items
+		in, out := &in.Items, &out.Items
 		*out = make([]CompromisedCertificate, len(*in))
 		for i := range *in {
 			(*in)[i].DeepCopyInto(&(*out)[i])
@@ -265,8 +247,7 @@ func (in *CompromisedCertificateList) DeepCopyObject() runtime.Object {
 func (in *CompromisedCertificateSpec) DeepCopyInto(out *CompromisedCertificateSpec) {
 	*out = *in
 	if in.Nodes != nil {
-		in := &in.Nodes
-		out := &out.Nodes
+		in, out := &in.Nodes, &out.Nodes
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
@@ -286,28 +267,24 @@ func (in *CompromisedCertificateSpec) DeepCopy() *CompromisedCertificateSpec {
 func (in *CompromisedCertificateStatus) DeepCopyInto(out *CompromisedCertificateStatus) {
 	*out = *in
 	if in.Certificates != nil {
-		in := &in.Certificates
-		out := &out.Certificates
+		in, out := &in.Certificates, &out.Certificates
 		*out = make([]CompromisedRef, len(*in))
 		for i := range *in {
 			(*in)[i].DeepCopyInto(&(*out)[i])
 		}
 	}
 	if in.PendingNodes != nil {
-		in := &in.PendingNodes
-		out := &out.PendingNodes
+		in, out := &in.PendingNodes, &out.PendingNodes
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
 	if in.Residual != nil {
-		in := &in.Residual
-		out := &out.Residual
+		in, out := &in.Residual, &out.Residual
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
 	if in.Conditions != nil {
-		in := &in.Conditions
-		out := &out.Conditions
+		in, out := &in.Conditions, &out.Conditions
 		*out = make([]v1.Condition, len(*in))
 		for i := range *in {
 			(*in)[i].DeepCopyInto(&(*out)[i])
@@ -379,24 +356,21 @@ func (in *NodeCertificateReport) DeepCopyInto(out *NodeCertificateReport) {
 	in.ObjectMeta.DeepCopyInto(&out.ObjectMeta)
 	out.Summary = in.Summary
 	if in.Certificates != nil {
-		in := &in.Certificates
-		out := &out.Certificates
+		in, out := &in.Certificates, &out.Certificates
 		*out = make([]ReportedCertificate, len(*in))
 		for i := range *in {
 			(*in)[i].DeepCopyInto(&(*out)[i])
 		}
 	}
 	if in.Authorities != nil {
-		in := &in.Authorities
-		out := &out.Authorities
+		in, out := &in.Authorities, &out.Authorities
 		*out = make([]ReportedAuthority, len(*in))
 		for i := range *in {
 			(*in)[i].DeepCopyInto(&(*out)[i])
 		}
 	}
 	if in.NotInspected != nil {
-		in := &in.NotInspected
-		out := &out.NotInspected
+		in, out := &in.NotInspected, &out.NotInspected
 		*out = make([]ReportedGap, len(*in))
 		copy(*out, *in)
 	}
@@ -427,8 +401,7 @@ func (in *NodeCertificateReportList) DeepCopyInto(out *NodeCertificateReportList
 	out.TypeMeta = in.TypeMeta
 	in.ListMeta.DeepCopyInto(&out.ListMeta)
 	if in.Items != nil {
-		in := &in.Items
-		out := &out.Items
+		in, out := &in.Items, &out.Items
 		*out = make([]NodeCertificateReport, len(*in))
 		for i := range *in {
 			(*in)[i].DeepCopyInto(&(*out)[i])
@@ -458,8 +431,7 @@ func (in *NodeCertificateReportList) DeepCopyObject() runtime.Object {
 func (in *NodeCertificateReportStatus) DeepCopyInto(out *NodeCertificateReportStatus) {
 	*out = *in
 	if in.Conditions != nil {
-		in := &in.Conditions
-		out := &out.Conditions
+		in, out := &in.Conditions, &out.Conditions
 		*out = make([]v1.Condition, len(*in))
 		for i := range *in {
 			(*in)[i].DeepCopyInto(&(*out)[i])
@@ -481,16 +453,14 @@ func (in *NodeCertificateReportStatus) DeepCopy() *NodeCertificateReportStatus {
 func (in *NodeSelector) DeepCopyInto(out *NodeSelector) {
 	*out = *in
 	if in.MatchLabels != nil {
-		in := &in.MatchLabels
-		out := &out.MatchLabels
+		in, out := &in.MatchLabels, &out.MatchLabels
 		*out = make(map[string]LabelValue, len(*in))
 		for key, val := range *in {
 			(*out)[key] = val
 		}
 	}
 	if in.MatchExpressions != nil {
-		in := &in.MatchExpressions
-		out := &out.MatchExpressions
+		in, out := &in.MatchExpressions, &out.MatchExpressions
 		*out = make([]NodeSelectorRequirement, len(*in))
 		for i := range *in {
 			(*in)[i].DeepCopyInto(&(*out)[i])
@@ -512,8 +482,7 @@ func (in *NodeSelector) DeepCopy() *NodeSelector {
 func (in *NodeSelectorRequirement) DeepCopyInto(out *NodeSelectorRequirement) {
 	*out = *in
 	if in.Values != nil {
-		in := &in.Values
-		out := &out.Values
+		in, out := &in.Values, &out.Values
 		*out = make([]LabelValue, len(*in))
 		copy(*out, *in)
 	}
@@ -582,14 +551,12 @@ func (in *ReportedCertificate) DeepCopyInto(out *ReportedCertificate) {
 	in.NotBefore.DeepCopyInto(&out.NotBefore)
 	in.NotAfter.DeepCopyInto(&out.NotAfter)
 	if in.SANs != nil {
-		in := &in.SANs
-		out := &out.SANs
+		in, out := &in.SANs, &out.SANs
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
 	if in.NotRenewable != nil {
-		in := &in.NotRenewable
-		out := &out.NotRenewable
+		in, out := &in.NotRenewable, &out.NotRenewable
 		*out = new(NotRenewable)
 		**out = **in
 	}
@@ -667,8 +634,7 @@ func (in *RotationPolicy) DeepCopyObject() runtime.Object {
 func (in *RotationPolicyFreeze) DeepCopyInto(out *RotationPolicyFreeze) {
 	*out = *in
 	if in.Allow != nil {
-		in := &in.Allow
-		out := &out.Allow
+		in, out := &in.Allow, &out.Allow
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
@@ -688,20 +654,17 @@ func (in *RotationPolicyFreeze) DeepCopy() *RotationPolicyFreeze {
 func (in *RotationPolicyLimits) DeepCopyInto(out *RotationPolicyLimits) {
 	*out = *in
 	if in.RotationsPerDay != nil {
-		in := &in.RotationsPerDay
-		out := &out.RotationsPerDay
+		in, out := &in.RotationsPerDay, &out.RotationsPerDay
 		*out = new(int32)
 		**out = **in
 	}
 	if in.NodesPerRotation != nil {
-		in := &in.NodesPerRotation
-		out := &out.NodesPerRotation
+		in, out := &in.NodesPerRotation, &out.NodesPerRotation
 		*out = new(int32)
 		**out = **in
 	}
 	if in.MaxUnavailable != nil {
-		in := &in.MaxUnavailable
-		out := &out.MaxUnavailable
+		in, out := &in.MaxUnavailable, &out.MaxUnavailable
 		*out = new(intstr.IntOrString)
 		**out = **in
 	}
@@ -723,8 +686,7 @@ func (in *RotationPolicyList) DeepCopyInto(out *RotationPolicyList) {
 	out.TypeMeta = in.TypeMeta
 	in.ListMeta.DeepCopyInto(&out.ListMeta)
 	if in.Items != nil {
-		in := &in.Items
-		out := &out.Items
+		in, out := &in.Items, &out.Items
 		*out = make([]RotationPolicy, len(*in))
 		for i := range *in {
 			(*in)[i].DeepCopyInto(&(*out)[i])
@@ -754,20 +716,17 @@ func (in *RotationPolicyList) DeepCopyObject() runtime.Object {
 func (in *RotationPolicyMatch) DeepCopyInto(out *RotationPolicyMatch) {
 	*out = *in
 	if in.Services != nil {
-		in := &in.Services
-		out := &out.Services
+		in, out := &in.Services, &out.Services
 		*out = make([]certs.Service, len(*in))
 		copy(*out, *in)
 	}
 	if in.NodeSelector != nil {
-		in := &in.NodeSelector
-		out := &out.NodeSelector
+		in, out := &in.NodeSelector, &out.NodeSelector
 		*out = new(NodeSelector)
 		(*in).DeepCopyInto(*out)
 	}
 	if in.Issuers != nil {
-		in := &in.Issuers
-		out := &out.Issuers
+		in, out := &in.Issuers, &out.Issuers
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
@@ -817,8 +776,7 @@ func (in *RotationPolicyRestart) DeepCopy() *RotationPolicyRestart {
 func (in *RotationPolicyRetry) DeepCopyInto(out *RotationPolicyRetry) {
 	*out = *in
 	if in.StopAfter != nil {
-		in := &in.StopAfter
-		out := &out.StopAfter
+		in, out := &in.StopAfter, &out.StopAfter
 		*out = new(int32)
 		**out = **in
 	}
@@ -857,8 +815,7 @@ func (in *RotationPolicySettings) DeepCopyInto(out *RotationPolicySettings) {
 	out.Threshold = in.Threshold
 	out.SelfManaged = in.SelfManaged
 	if in.Windows != nil {
-		in := &in.Windows
-		out := &out.Windows
+		in, out := &in.Windows, &out.Windows
 		*out = make([]RotationPolicyWindow, len(*in))
 		copy(*out, *in)
 	}
@@ -881,8 +838,7 @@ func (in *RotationPolicySpec) DeepCopyInto(out *RotationPolicySpec) {
 	*out = *in
 	in.Defaults.DeepCopyInto(&out.Defaults)
 	if in.Rules != nil {
-		in := &in.Rules
-		out := &out.Rules
+		in, out := &in.Rules, &out.Rules
 		*out = make([]RotationPolicyRule, len(*in))
 		for i := range *in {
 			(*in)[i].DeepCopyInto(&(*out)[i])
@@ -908,13 +864,11 @@ func (in *RotationPolicySpec) DeepCopy() *RotationPolicySpec {
 func (in *RotationPolicyStatus) DeepCopyInto(out *RotationPolicyStatus) {
 	*out = *in
 	if in.InForceSince != nil {
-		in := &in.InForceSince
-		out := &out.InForceSince
+		in, out := &in.InForceSince, &out.InForceSince
 		*out = (*in).DeepCopy()
 	}
 	if in.Conditions != nil {
-		in := &in.Conditions
-		out := &out.Conditions
+		in, out := &in.Conditions, &out.Conditions
 		*out = make([]v1.Condition, len(*in))
 		for i := range *in {
 			(*in)[i].DeepCopyInto(&(*out)[i])
@@ -966,14 +920,12 @@ func (in *RotationPolicyWindow) DeepCopy() *RotationPolicyWindow {
 func (in *RotationTrigger) DeepCopyInto(out *RotationTrigger) {
 	*out = *in
 	if in.Fingerprints != nil {
-		in := &in.Fingerprints
-		out := &out.Fingerprints
+		in, out := &in.Fingerprints, &out.Fingerprints
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
 	if in.CompromisedCertificates != nil {
-		in := &in.CompromisedCertificates
-		out := &out.CompromisedCertificates
+		in, out := &in.CompromisedCertificates, &out.CompromisedCertificates
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
