@@ -11,7 +11,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/watcher/bus"
 )
 
-// watchFlags are what the watcher is told.
+// watchFlags are the flags of the watcher.
 type watchFlags struct {
 	watcher.Options
 	kubeconfig, pullSecret, logFormat, logLevel string
@@ -41,7 +41,7 @@ func (f *watchFlags) addTo(cmd *cobra.Command) {
 	flags.StringVar(&f.Bus.TLS.Key, "nats-key", "", "its key (PEM)")
 	flags.StringVar(&f.Bus.Credentials, "nats-creds", "", "credentials or NKey seed file of the user who reports")
 	flags.StringVar(&f.Bus.RotatorCredentials, "nats-rotator-creds", "", "the same of the user who rotates (default: the one who reports)")
-	flags.StringVar(&f.listen.Address, "nats-listen", "", `open the embedded server to others at this address, e.g. ":4222" (default: to nobody)`)
+	flags.StringVar(&f.listen.Address, "nats-listen", "", `open the embedded server to others at this address, e.g. ":4222" (default: not opened)`)
 	flags.StringVar(&f.listen.TLS.Cert, "nats-listen-cert", "", "the listener's certificate (PEM)")
 	flags.StringVar(&f.listen.TLS.Key, "nats-listen-key", "", "its key (PEM)")
 	flags.StringVar(&f.listen.TLS.CA, "nats-listen-ca", "", "clients of the listener must show a certificate by this CA (PEM)")

@@ -58,7 +58,7 @@ func printMeasurements(w io.Writer, ms []*measurement) {
 			return fmt.Sprintf("%d of %d", x.failed, x.asked)
 		})
 	}
-	row("the API server was away, says our report", func(m *measurement) string { return or(strings.Join(m.reported, ", "), "–") })
+	row("the API server was unavailable, says our report", func(m *measurement) string { return or(strings.Join(m.reported, ", "), "–") })
 	row("plugin: CPU / memory", func(m *measurement) string { return m.plugin.String() })
 	row("node program: CPU on all nodes / memory on one", func(m *measurement) string { return m.nodes.String() })
 	row("machine: load when it began / busy meanwhile", func(m *measurement) string {

@@ -176,7 +176,7 @@ func (r *run) finishRotation(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
 	if len(r.workers) == 0 && r.Unfinished != nil {
-		// Everything had been done by the run that was cut off.
+		// The interrupted run had done everything.
 		if err := r.openOneDone(ctx); err != nil {
 			r.addNote("the end of rotation %s could not be recorded (%v); the same command within a day finds nothing left to do", r.ID, err)
 			return nil

@@ -36,7 +36,7 @@ type Nodes interface {
 	// DryRun lets the API server judge every pod that the steps need, and changes nothing.
 	DryRun(ctx context.Context, rotation string, steps []plan.Step) error
 	Open(ctx context.Context, rotation string, step plan.Step) (Session, error)
-	// Close removes the pods of a rotation and waits until they are gone; with
+	// Close removes the pods of a rotation and waits until they are deleted; with
 	// rotation "" those of every rotation. It returns how many there were. It does not
 	// wait for a node that reports nothing any more: where that is one of the control
 	// plane, it is an error.
@@ -61,7 +61,7 @@ type Locker interface {
 // Signers see to it that a node's certificate signing requests are signed.
 type Signers interface {
 	// Approve checks the named request against the node that must have made it and
-	// approves it, unless the cluster does so by itself. It returns when it is issued.
+	// approves it, unless the cluster approves it. It returns when it is issued.
 	Approve(ctx context.Context, node string, csr nodeapi.CSR) error
 	// Issue has a request signed in the name of the administrator, after the same checks.
 	Issue(ctx context.Context, node string, csr nodeapi.CSR) (pem []byte, err error)
@@ -76,7 +76,7 @@ type Observer interface {
 	Ready(ctx context.Context, node string, after time.Time) error
 }
 
-// Restart tells one run of a container from the next.
+// Restart identifies one run of a container.
 type Restart struct {
 	ContainerID string
 	Count       int32
@@ -117,7 +117,7 @@ const (
 	PhaseUndoing  Phase = "undoing" // rolling back
 	PhaseUndone   Phase = "undone"
 	PhaseFailed   Phase = "failed"
-	PhaseForced   Phase = "forced" // on in spite of a finding
+	PhaseForced   Phase = "forced" // continued although the gate found something
 	PhaseEnding   Phase = "ending" // nothing more is done on any node
 )
 

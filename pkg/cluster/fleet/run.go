@@ -20,7 +20,7 @@ const (
 	// closeTimeout and closeFailed are how long node pods may take to go in the end.
 	closeTimeout = time.Minute
 	closeFailed  = 10 * time.Second
-	// releaseTimeout bounds giving the lock back; it runs out by itself.
+	// releaseTimeout bounds the release of the lock, which expires anyway.
 	releaseTimeout = 10 * time.Second
 )
 
@@ -48,7 +48,7 @@ type run struct {
 	outcomes  map[string]outcome // by node, those begun
 	restarts  map[string]map[string]Restart
 	notes     []string
-	// overridden is what the gate found and --force went on in spite of.
+	// overridden are the findings that --force overrides.
 	overridden []gate.Finding
 	// health is what the last gate saw, and asked when it asked; zero: since then a node
 	// of the control plane was touched.
@@ -151,7 +151,7 @@ func (r *run) whileLocked(ctx context.Context, f func() error) error {
 		releasing, released := context.WithTimeout(background, releaseTimeout)
 		defer released()
 		if releaseErr := lock.Release(releasing); releaseErr != nil {
-			r.addNote("the lock could not be released (%v); it runs out by itself within a minute", releaseErr)
+			r.addNote("the lock could not be released (%v); it expires within a minute", releaseErr)
 		}
 	}()
 	return f()

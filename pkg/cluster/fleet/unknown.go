@@ -24,7 +24,7 @@ var answered = map[inventory.RotationState]nodeapi.Kind{
 	inventory.Staged: nodeapi.Refused, inventory.Staging: nodeapi.Refused, inventory.Failed: nodeapi.Refused,
 }
 
-// readOutcome reads a node's journal by another way, once its process is gone or says
+// readOutcome reads a node's journal by another way, once its process has ended or says
 // nothing any more: often the node has finished and only the record was not received. The
 // error is the one at hand, and what keeps the journal from telling more.
 func (r *run) readOutcome(ctx context.Context, w *worker, lost error) (nodeapi.Record, error) {

@@ -227,7 +227,7 @@ func outermostDirectories(dirs []string) []string {
 }
 
 // podName names the pod of a node in a rotation: always the same one, valid as a host
-// name too, and told apart from others by the hash where names are cut or alike.
+// name too, and distinguished from others by the hash where names are cut or alike.
 func podName(component, node, id string) string {
 	prefix := appName + "-" + component + "-"
 	readable := strings.ReplaceAll(node, ".", "-")

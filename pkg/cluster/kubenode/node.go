@@ -32,7 +32,7 @@ type Node struct {
 	// ClusterAPI is the name of the cluster whose Machine the node is; empty: Cluster API does
 	// not manage it.
 	ClusterAPI   string
-	ControlPlane bool // by its label; what really runs there only a scan tells
+	ControlPlane bool // by its label; only a scan shows the components there
 	Etcd         bool // it has a label that says that it runs etcd
 }
 
@@ -177,7 +177,7 @@ var managedBy = map[string]string{
 // controlPlaneLabels are those of kubeadm, the one before it, and RKE's.
 var controlPlaneLabels = []string{"node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master", "node-role.kubernetes.io/controlplane"}
 
-// Describe says what a Node object tells of its node.
+// Describe reads a Node object.
 func Describe(n *corev1.Node) Node {
 	out := Node{
 		Name:          n.Name,

@@ -73,10 +73,10 @@ func (d *discovery) addAdmin(file string, home, below bool) {
 	case component:
 		d.addSecondUsers(file, k)
 	case len(d.out.OtherUsers(d.root, store)) > 0, home && adminName(path.Base(file)):
-		nobody := &program{service: certs.Admin}
+		unowned := &program{service: certs.Admin}
 		for i := range k.Users {
 			u := &k.Users[i]
-			d.addUser(nobody, file, u, role{name: path.Base(file), client: d.apiClient(nobody, file, file, u)})
+			d.addUser(unowned, file, u, role{name: path.Base(file), client: d.apiClient(unowned, file, file, u)})
 		}
 	case d.out.NamesFile(d.root, file) && !kubeadmName(path.Base(file)):
 		// A component names it in an unknown way: it is not a certificate of the inventory.
