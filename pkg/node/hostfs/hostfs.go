@@ -87,6 +87,11 @@ func (r Root) open(hostPath string, flags int) (*os.File, error) {
 	if f, ok, err := r.openInRoot(hostPath, flags); ok {
 		return f, err
 	}
+	return r.openByComponent(hostPath, flags)
+}
+
+// openByComponent resolves symlinks one component after the other.
+func (r Root) openByComponent(hostPath string, flags int) (*os.File, error) {
 	p, err := r.LocalPath(hostPath)
 	if err != nil {
 		return nil, err
