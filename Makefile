@@ -47,7 +47,7 @@ demo: build image $(LAB) ## Install, build, boot a cluster, rotate etcd's certif
 	@test/demo $(CONTROL_PLANES) $(WORKERS)
 
 .PHONY: demo-svg
-demo-svg: build image $(LAB) ## Draw the rotation of "make demo" as docs/demo.svg, which README shows (root, Debian)
+demo-svg: build image $(LAB) ## Draw the rotation of "make demo" as docs/demo.svg (root, Debian)
 	@test/demo $(CONTROL_PLANES) $(WORKERS) 2>&1 | tee bin/demo.txt
 	@go run ./test/tools/demosvg <bin/demo.txt >docs/demo.svg
 

@@ -89,13 +89,22 @@ func (a *app) runCommandLine(ctx context.Context, args []string) int {
 		return 0
 	}
 	var stopped *fleet.StopError
-	if ctx.Err() != nil && !errors.As(err, &stopped) {
-		err = errors.New("interrupted before anything was changed") // shorter than the error of the interrupted request
+	if ctx.Err() != nil && !errors.As(err, &stopped) && !errors.Is(err, errLeftOut) {
+		err = interruption(ran.Name()) // shorter than the error of the interrupted request
 	}
 	if text := errorText(err); text != "" {
 		fmt.Fprintln(a.ErrOut, "error: "+cleanLines(text))
 	}
 	return exitCode(ran.Name(), err, ctx.Err() != nil)
+}
+
+// interruption is the error of an interrupted command that is no rotation in progress.
+func interruption(command string) error {
+	switch command {
+	case "install", "uninstall", "mark-compromised":
+		return errors.New("interrupted: part of it may be done\nhint: the same command again does the rest")
+	}
+	return errors.New("interrupted before anything was changed")
 }
 
 // printLine writes a line to standard error, above the live lines where there are any.

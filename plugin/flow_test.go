@@ -108,7 +108,7 @@ func TestHeldLockIsReportedBeforeTheScan(t *testing.T) {
 	code, _, stderr := f.run(t, "--service", "etcd")
 	assert.Equal(t, 3, code)
 	assert.Contains(t, stderr, "another rotation holds the lock: jane@laptop")
-	assert.Contains(t, stderr, "\nhint: wait until it has finished; if its process was killed, add --take-over.")
+	assert.Contains(t, stderr, "\nhint: wait until it has finished; if its process was killed, or you have ended it, add --take-over")
 	assert.False(t, f.did("scan"), "%v", f.log)
 
 	code, stdout, _ := f.run(t, "--service", "etcd", "-o", "json")

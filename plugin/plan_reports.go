@@ -130,6 +130,10 @@ func (o *rotateOptions) reportedPlan(reports []v1alpha1.NodeCertificateReport, n
 		if len(step.Certificates) > 0 {
 			out.Steps = append(out.Steps, step)
 		}
+		for _, gap := range r.NotInspected {
+			out.NotInspected = append(out.NotInspected, v1alpha1.NotInspected{
+				Node: r.Name, Service: gap.Service, Path: gap.Path, Reason: gap.Reason, Informational: gap.Informational})
+		}
 	}
 	return out
 }

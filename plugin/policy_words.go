@@ -59,7 +59,7 @@ func explainRule(r *renewal.Rule, matches string, now time.Time) v1alpha1.Policy
 	}
 	say("action", "rotates what is due, %s; what is compromised at once", windowWords(r))
 	say("restarts", "%s; where it is compromised, %s", restartWords(r.Renewal), restartWords(r.Compromise))
-	validity := "as the cluster's kubeadm configuration says, else 365d"
+	validity := "as the cluster's kubeadm configuration says, else that of the old certificate"
 	if r.Validity != 0 {
 		validity = certs.FormatDuration(r.Validity)
 	}

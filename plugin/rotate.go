@@ -64,7 +64,7 @@ func (o *rotateOptions) addFlags(cmd *cobra.Command) {
 	o.addNodeFlags(cmd, "Only on these nodes (default: every node)", o.completeNodes(o.connectionFlags))
 	f.StringVar(&o.restart, "restart", string(plan.RestartAlways), `When to restart components: "always", "if-needed" (those that do not re-read their files) or "never"`)
 	f.StringVar(&o.unavailable, "max-unavailable", plan.DefaultMaxUnavailable, "Workers in progress at the same time, a number or a percentage")
-	f.Var(&o.validity, "validity", "Validity of the new certificates, such as 90d (default: that of the cluster's kubeadm configuration, else 365d)")
+	f.Var(&o.validity, "validity", "Validity of the new certificates, such as 90d (default: that of the cluster's kubeadm configuration, else that of the old certificate)")
 	f.BoolVar(&o.allowShort, "allow-short-validity", false, "Allow a --validity of less than a day")
 	o.timeout = durationFlag(time.Minute)
 	f.Var(&o.timeout, "component-timeout", "How long a component may take to become healthy")
@@ -87,7 +87,7 @@ func (o *rotateOptions) addRunFlags(cmd *cobra.Command) {
 	f.Lookup("dry-run").NoOptDefVal = string(dryRunClient)
 	f.BoolVar(&o.interactive, "interactive", false, "Ask before anything is changed")
 	f.BoolVarP(&o.yes, "yes", "y", false, "Do not ask, also with --all on a terminal")
-	f.BoolVar(&o.takeOver, "take-over", false, "Take the lock from a rotation whose process was killed; nodes refuse later orders of that process")
+	f.BoolVar(&o.takeOver, "take-over", false, "Take the lock at once from a rotation whose process was killed or that you have ended")
 	completeFlag(cmd, "dry-run", cobra.FixedCompletions(dryRuns, cobra.ShellCompDirectiveNoFileComp))
 }
 
@@ -131,6 +131,8 @@ func (o *rotateOptions) Complete(cmd *cobra.Command) error {
 // Validate refuses invalid values, without a request to the cluster.
 func (o *rotateOptions) Validate() error {
 	switch {
+	case dryRun(o.dryRun) == dryRunClient && (o.compromised || o.requireAll || o.findSecrets || o.force):
+		return errors.New("--dry-run=client does not judge --compromised, --require-all, --find-secrets and --force\nhint: kubectl rotate-certs plan does, with a scan")
 	case o.all && len(o.services) > 0:
 		return errors.New("--all and --service exclude each other\nhint: give one of them")
 	case len(o.request.Services) == 0:

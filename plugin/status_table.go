@@ -39,6 +39,9 @@ func (s *survey) eachReportRow(ctx context.Context, fn func(row)) error {
 		if err := json.Unmarshal(raw, &table); err != nil {
 			return fmt.Errorf("read the list of reports: %w", err)
 		}
+		if !slices.ContainsFunc(table.ColumnDefinitions, func(c metav1.TableColumnDefinition) bool { return strings.EqualFold(c.Name, seenColumn) }) {
+			return fmt.Errorf("read the list of reports: it has no column %q: their definition is of another version\nhint: kubectl rotate-certs install updates it", seenColumn)
+		}
 		for _, r := range table.Rows {
 			if len(r.Cells) == 0 {
 				continue

@@ -14,7 +14,7 @@ import (
 
 // terminal describes the standard streams.
 type terminal struct {
-	in     bool       // standard input is a terminal
+	in     bool       // a question can be asked: standard input and standard error are terminals
 	colour bool       // standard output may be coloured
 	width  func() int // columns of standard error, when it can be animated; else nil
 }
@@ -23,7 +23,7 @@ type terminal struct {
 func findTerminal(in io.Reader, out, errOut io.Writer, getenv func(string) string) terminal {
 	// The old Windows console prints escape sequences as text; Windows Terminal sets WT_SESSION.
 	escapes := getenv("TERM") != "dumb" && (runtime.GOOS != "windows" || getenv("WT_SESSION") != "")
-	t := terminal{in: isTerminal(in), colour: escapes && getenv("NO_COLOR") == "" && isTerminal(out)}
+	t := terminal{in: isTerminal(in) && isTerminal(errOut), colour: escapes && getenv("NO_COLOR") == "" && isTerminal(out)}
 	if f, ok := errOut.(*os.File); ok && escapes && isTerminal(errOut) {
 		t.width = func() int {
 			columns, _, err := term.GetSize(int(f.Fd()))

@@ -91,7 +91,7 @@ func cleanText(s string) string {
 	}, s)
 }
 
-// cleanLines is clean for a text that may have several lines.
+// cleanLines is cleanText for a text that may have several lines.
 func cleanLines(s string) string {
 	lines := strings.Split(s, "\n")
 	for i, l := range lines {

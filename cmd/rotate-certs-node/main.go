@@ -41,8 +41,9 @@ func main() {
 // exitCode returns the exit code of an error, see docs/exit-codes.md.
 func exitCode(err error, interrupted bool) int {
 	var locked *statedir.LockedError
+	var damaged *statedir.DamagedError
 	switch {
-	case errors.Is(err, rotate.ErrManualInterventionRequired), errors.Is(err, rotate.ErrNotVerified):
+	case errors.Is(err, rotate.ErrManualInterventionRequired), errors.Is(err, rotate.ErrNotVerified), errors.As(err, &damaged):
 		return exitcode.ManualInterventionRequired
 	case errors.Is(err, rotate.ErrLeftOut):
 		return exitcode.LeftOut

@@ -12,9 +12,10 @@ func (p *program) recoverCommand() *cobra.Command {
 	var out output
 	cmd := &cobra.Command{
 		Use:   "recover",
-		Short: "Restore the old certificates of an interrupted rotation",
+		Short: "Complete or undo what a rotation left on this node",
 		Long: `Restore the old certificates of an interrupted rotation, restart the components that may
-have read new ones, and verify that the old ones are in use. It needs no API server. It
+have read new ones, and verify that the old ones are in use. Certificates that are in
+place but not verified yet are verified; new ones stay. It needs no API server. It
 changes nothing if no rotation was interrupted, or if a rotation is in progress (exit
 code 3).
 

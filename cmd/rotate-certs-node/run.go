@@ -36,7 +36,7 @@ func (p *program) runCommand() *cobra.Command {
 	return cmd
 }
 
-// lastRecordWait is how long the main process of a pod continues to run after its last record,
+// lastWord is how long the main process of a pod continues to run after its last record,
 // when everything is done and the node's lock is released. When it ends, processes that exec
 // has started in the pod end as well, and a follower receives that record only after the
 // kubelet has reported the pod's end, some two seconds later [measured]. A pod whose last

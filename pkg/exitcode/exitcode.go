@@ -42,7 +42,7 @@ func Rows() []Row {
 		{Failed, "error, nothing was changed", "wrong usage, refused, missing permissions, or the cluster is not reachable", "something needs attention"},
 		{Stopped, "stopped, the failing node is as before", "nodes done before it keep their new, verified certificates", "could not be judged: wrong usage, an invalid policy, or no node could be scanned"},
 		{Held, "another rotation holds the lock", "nothing was changed", ""},
-		{LeftOut, "done, but something in scope was left out", "or not inspected; the output lists it", ""},
+		{LeftOut, "done, but something in scope was left out", "it could not be renewed or not be inspected; the output lists it", ""},
 		{ManualInterventionRequired, "manual intervention required", "the state of a node is unknown or not verified; the output names the node and the next step", ""},
 		{Interrupted, "interrupted", "the node in progress finished or rolled back first, unless Ctrl-C was pressed twice", "interrupted"},
 	}

@@ -70,7 +70,7 @@ func (e *embedded) startOnce() error {
 		e.failure.Store(nil)
 		return nil
 	}
-	err = fmt.Errorf("start embedded NATS server with store %q: %w\nhint: check that --store can be written and has room; delete a damaged store, which loses its events only", e.store, err)
+	err = fmt.Errorf("start embedded NATS server with store %q: %w\nhint: check that --store can be written and has room; delete a damaged store: events, and CompromisedCertificates published to NATS that were not read yet, are lost", e.store, err)
 	if before := e.failure.Load(); before == nil || (*before).Error() != err.Error() {
 		e.log.Error("the embedded NATS server does not start, trying again; rotations start without it", "error", err)
 	}

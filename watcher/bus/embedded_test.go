@@ -31,7 +31,7 @@ func TestDamagedStoreIsReportedUntilItIsDeleted(t *testing.T) {
 			require.NoError(t, err, "rotations do not depend on it")
 			t.Cleanup(again.Close)
 			require.ErrorContains(t, again.Ready(), "start embedded NATS server with store")
-			require.ErrorContains(t, again.Ready(), "delete a damaged store, which loses its events only")
+			require.ErrorContains(t, again.Ready(), "delete a damaged store: events, and CompromisedCertificates published to NATS that were not read yet, are lost")
 			require.NoError(t, os.RemoveAll(store))
 			waitReady(t, again)
 			require.NoError(t, again.Publish(request("auto-1")))

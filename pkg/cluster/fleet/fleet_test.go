@@ -71,6 +71,25 @@ func TestBrokenConnectionsAreMadeAgainAndNothingIsOrderedTwice(t *testing.T) {
 	assert.Equal(t, []string{`close ""`, "dry-run", "open cp1", "Stage cp1", "Commit cp1", "ready cp1", "Finish cp1", `close "7f3c2a"`, "release"}, c.log)
 }
 
+// TestUnknownNodeCountsMoreThanARolledBackOne of the same wave, whichever ends first.
+func TestUnknownNodeCountsMoreThanARolledBackOne(t *testing.T) {
+	request := everything
+	request.MaxUnavailable = "2"
+	c := newCluster(1, 2)
+	c.nodes["w1"].commit = nodeapi.RolledBack
+	c.nodes["w2"].commit = nodeapi.Unknown
+	p, err := plan.BuildPlan(c.inventories(), request, nil)
+	require.NoError(t, err)
+	report, err := rotate(t.Context(), t, c, func(o *fleet.Options) {
+		o.Request = request
+		o.Plan = p
+	})
+	require.ErrorIs(t, err, fleet.ErrManualInterventionRequired)
+	assert.Equal(t, v1alpha1.Failed, report.Result)
+	assert.Contains(t, err.Error(), "w2: state unknown")
+	assert.Contains(t, err.Error(), "w1 runs on its old certificates again")
+}
+
 func TestFirstFailureStops(t *testing.T) {
 	for _, tt := range []struct {
 		name   string

@@ -28,7 +28,7 @@ func (r *run) judgeCluster(healths []inventory.Health, next string) []gate.Findi
 	return append(gate.CheckHealth(healths, next), gate.CheckCoverage(r.Scanned, r.Unscanned, healths)...)
 }
 
-// awaitGateBy is gate with a judgement of its own.
+// awaitGateBy is awaitGate with a judgement of its own.
 func (r *run) awaitGateBy(ctx context.Context, among []string, within time.Duration, forced func(gate.Finding) bool,
 	judge func(healths []inventory.Health, next string) []gate.Finding) (next string, err error) {
 	deadline := time.Now().Add(within)

@@ -40,6 +40,34 @@ func (r *run) nodeFailed(node string, result v1alpha1.Result, what, why, hint st
 	return &StopError{What: what, State: append([]string{own}, r.nodeStates(node)...), Why: why, Look: r.historyCommand(node), Next: next, kind: kind}
 }
 
+// worstFailure is the failure of a wave: the first one, or the first that requires manual
+// intervention, with how the nodes of the other failures stand; nil: there is none.
+func worstFailure(failures []error) error {
+	var all []*StopError
+	for _, err := range failures {
+		var stop *StopError
+		switch {
+		case err == nil:
+		case !errors.As(err, &stop):
+			return err
+		case errors.Is(stop, ErrManualInterventionRequired):
+			all = slices.Insert(all, 0, stop)
+		default:
+			all = append(all, stop)
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	worst := *all[0]
+	worst.State = slices.Clone(worst.State)
+	for _, other := range all[1:] {
+		worst.State = append(worst.State, other.What)
+		worst.State = append(worst.State, other.State[:min(1, len(other.State))]...)
+	}
+	return &worst
+}
+
 func (r *run) interruptedError(err error) error {
 	stop := &StopError{What: "interrupted", State: r.nodeStates(""), Why: err.Error(), kind: ErrInterrupted,
 		Next: "run the same command again: it continues this rotation (" + r.ID + ") for a day"}

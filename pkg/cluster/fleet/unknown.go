@@ -69,7 +69,7 @@ func (r *run) stateUnknown(node string, err error) error {
 	if errors.As(stop, &stopError) {
 		// The order may have reached the node, whatever was received from it.
 		stopError.kind = ErrManualInterventionRequired
-		stopError.State[0] = node + ": state unknown: neither old nor new certificates could be verified"
+		stopError.State[0] = node + ": state unknown: it may have its old or its new certificates"
 	}
 	return stop
 }

@@ -78,14 +78,14 @@ func (r *run) rotateControlPlane(ctx context.Context) error {
 // awaitClearance waits until the next control-plane node may be touched, and says which that
 // is: the lock is still ours and the cluster is healthy, also without it.
 func (r *run) awaitClearance(ctx context.Context, remaining []string) (node string, err error) {
-	confirm, cancel := context.WithTimeout(ctx, minStepTimeout)
-	defer cancel()
-	if err := r.lock.Confirm(confirm); err != nil {
-		return "", r.stoppedError("the lock is no longer held; "+strings.Join(remaining, ", ")+" not touched", err)
-	}
 	node, err = r.awaitGate(ctx, remaining, r.Timeout, r.overriddenSinceStart)
 	if err != nil {
 		return "", r.refusedByGate("the cluster is not healthy enough to touch "+node, err)
+	}
+	confirm, cancel := context.WithTimeout(ctx, minStepTimeout)
+	defer cancel()
+	if err := r.lock.Confirm(confirm); err != nil { // last, since the gate may have waited
+		return "", r.stoppedError("the lock is no longer held; "+strings.Join(remaining, ", ")+" not touched", err)
 	}
 	return node, nil
 }
@@ -122,11 +122,19 @@ func (r *run) rotateWave(ctx context.Context, steps []plan.Step) error {
 			return err
 		}
 	}
-	var g errgroup.Group // not WithContext: one failure must not cut the others short
-	for _, s := range steps {
-		g.Go(func() error { return r.commitNode(ctx, s.Node) })
+	if err := r.lock.Confirm(ctx); err != nil { // staging may have taken minutes
+		return r.stoppedError("the lock is no longer held; "+strings.Join(nodeNames(steps), ", ")+" not committed", err)
 	}
-	return g.Wait()
+	failures := make([]error, len(steps)) // one failure must not end the others
+	var g errgroup.Group
+	for i, s := range steps {
+		g.Go(func() error {
+			failures[i] = r.commitNode(ctx, s.Node)
+			return nil
+		})
+	}
+	_ = g.Wait() // see failures
+	return worstFailure(failures)
 }
 
 // stageAll stages the workers of a wave, interrupted ones after the others: what these are

@@ -57,8 +57,8 @@ func (e *HeldError) Error() string {
 
 // Hint returns the next step for an operator.
 func (e *HeldError) Hint() string {
-	return "wait until it has finished; if its process was killed, add --take-over. That is safe: " +
-		"nodes refuse later orders of the previous holder, whose fencing token is older"
+	return "wait until it has finished; if its process was killed, or you have ended it, add --take-over: " +
+		"a node that has an order of the new holder refuses those of the previous one"
 }
 
 func utcText(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
@@ -72,9 +72,8 @@ func utcText(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UT
 //   - It was held by the predecessor of this very instance, see Locker.Instance.
 //   - TakeOver is set: the operator knows that the holder no longer runs, or should stop.
 //
-// In each case the previous holder may still run. The fencing token makes that harmless:
-// nodes refuse orders with a token older than the newest that they know, and a holder
-// starts no further node without [Lock.Confirm].
+// In each case the previous holder may still run. It commits no further node without
+// [Lock.Confirm], and nodes refuse orders with a token older than the newest that they know.
 type Locker struct {
 	Client kubernetes.Interface
 	Holder string // "user@host"

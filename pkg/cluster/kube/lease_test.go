@@ -162,7 +162,7 @@ func TestHeldErrorNamesTakeOver(t *testing.T) {
 	held := &HeldError{Holder: "alice@a"}
 	assert.NotContains(t, held.Error(), "\n")
 	assert.Contains(t, held.Hint(), "--take-over")
-	assert.Contains(t, held.Hint(), "fencing token")
+	assert.Contains(t, held.Hint(), "new holder")
 }
 
 // TestSuccessorOfTheSameInstanceDoesNotWait: there is never more than one process of an

@@ -2,7 +2,6 @@ package hostfs
 
 import (
 	"os"
-	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,7 +20,7 @@ func (r Root) openInRoot(hostPath string, flags int) (f *os.File, ok bool, err e
 	}
 	defer func() { _ = unix.Close(root) }()
 	how := &unix.OpenHow{Flags: uint64(flags | unix.O_CLOEXEC), Resolve: unix.RESOLVE_IN_ROOT} //nolint:gosec // flags are small and positive
-	fd, err := unix.Openat2(root, filepath.Join("/", hostPath), how)
+	fd, err := unix.Openat2(root, hostPath, how)
 	switch err {
 	case nil:
 		return os.NewFile(uintptr(fd), hostPath), true, nil

@@ -50,7 +50,7 @@ func (s *session) commit(ctx context.Context, o statedir.Order, l *log) error {
 		undone := c.rollBack(ctx, asFailure(err))
 		var broken *journalError
 		if errors.As(err, &broken) {
-			return err
+			return fmt.Errorf("%w: %w", ErrManualInterventionRequired, err)
 		}
 		if undone != nil || l.last.Kind != nodeapi.Committed || l.last.Unverified {
 			return undone
