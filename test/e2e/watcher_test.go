@@ -107,7 +107,7 @@ func whatNearsItsEndRenewsItself(t *testing.T) {
 	assert.Equal(t, []string{node.Name}, rotations[0].Spec.Nodes)
 	assert.Zero(t, the.kubectl(t, "wait", "--for=condition=Succeeded", "certificaterotation/"+rotations[0].Name, "--timeout=5s").exit)
 	explained := the.kubectl(t, "explain", "certificaterotation.spec.compromised")
-	assert.Contains(t, explained.stdout, "not trusted any more")
+	assert.Contains(t, explained.stdout, "the old keys are not trusted")
 
 	// The story is told in order. The reports of renewed certificates come by another way.
 	within(t, 30*time.Second, "the whole story", func() bool { return slices.Contains(the.story(t, node.Name), "certificate.renewed") })
@@ -138,5 +138,5 @@ func anyonePermittedMayAsk(t *testing.T) {
 	require.Zero(t, o.exit, "%s", o)
 	change := the.kubectl(t, "patch", "certificaterotation", "by-hand", "--type=merge", "-p", `{"spec":{"restart":"Never"}}`)
 	assert.NotZero(t, change.exit)
-	assert.Contains(t, change.stderr, "can be changed; create another")
+	assert.Contains(t, change.stderr, "can be changed: create another")
 }
