@@ -40,7 +40,7 @@ func TestPolicy(t *testing.T) {
 		`{"spec":{"defaults":{"validity":"90m"}}}`:                                     "validity is too short",
 		`{"spec":{"defaults":{"threshold":{"fraction":"120%"}}}}`:                      "should match",
 		`{"spec":{"defaults":{"restart":{"compromise":"Never"}}}}`:                     `supported values: "Always", "IfNeeded"`,
-		`{"spec":{"rules":[{"name":"a","match":{}}]}}`:                                 "it matches every certificate",
+		`{"spec":{"rules":[{"name":"a","match":{}}]}}`:                                 "match selects every certificate",
 		`{"spec":{"limits":{"maxUnavailable":0}}}`:                                     "want a number of workers",
 		`{"spec":{"freeze":{"enabled":true,"until":"tomorrow"}}}`:                      "should match",
 		`{"spec":{"defaults":{"override":{"never":true,"duration":"1d"}}}}`:            "never excludes duration and fraction",
