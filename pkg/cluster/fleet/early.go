@@ -10,10 +10,10 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// The workers of the first wave are staged together with the control plane. A controller
-// manager signs their requests, and after its restart it signs nothing until it is the
-// leader again, which may take 15 seconds. Nothing on a worker changes by it. What fails is
-// tried again in the worker's own turn, which reports it.
+// The workers of the first wave are opened and staged together with the control plane. A
+// controller manager signs their requests, and after its restart it signs nothing until it
+// is the leader again, which may take 15 seconds. Nothing on a worker changes by it. What
+// fails is tried again in the worker's own turn, which reports it.
 const (
 	// earlyPatience is how long a control plane that is staged waits for these workers.
 	earlyPatience = 3 * time.Second
@@ -23,24 +23,38 @@ const (
 
 // earlyStaging is what runs ahead of the workers' turn.
 type earlyStaging struct {
-	cancel  context.CancelFunc
+	cancel  context.CancelFunc // nil: nothing was begun
+	healthy chan struct{}      // closed once the gate has let the rotation start
 	running sync.WaitGroup
 	workers map[string]*worker // by node, those whose process runs; complete once running is done
 }
 
-// stageEarly begins to open and stage the workers of the first wave.
-func (r *run) stageEarly(ctx context.Context) {
+// openEarly begins to open the workers of the first wave. Each is staged once stageEarly was
+// called.
+func (r *run) openEarly(ctx context.Context) {
 	ctx, r.early.cancel = context.WithCancel(ctx)
+	r.early.healthy = make(chan struct{})
 	// The process of an interrupted node would undo what was interrupted, which is a change.
 	steps, _ := r.splitInterrupted(r.firstWorkers())
 	for _, s := range steps {
-		r.early.running.Go(func() { r.stageWorkerEarly(ctx, s) })
+		r.early.running.Go(func() { r.prepareEarly(ctx, s) })
 	}
 }
 
-func (r *run) stageWorkerEarly(ctx context.Context, s plan.Step) {
+// stageEarly lets the workers that were opened early be staged.
+func (r *run) stageEarly() { close(r.early.healthy) }
+
+func (r *run) prepareEarly(ctx context.Context, s plan.Step) {
 	w, err := r.openSession(ctx, s)
 	if err != nil {
+		return
+	}
+	r.Lock()
+	r.early.workers[s.Node] = w
+	r.Unlock()
+	select {
+	case <-r.early.healthy:
+	case <-ctx.Done():
 		return
 	}
 	answer, err := r.stageAndSign(ctx, w)
@@ -48,9 +62,6 @@ func (r *run) stageWorkerEarly(ctx context.Context, s plan.Step) {
 		w.stagedAt = r.Now()
 		r.showProgress(Progress{Node: s.Node, Phase: PhaseStaged, Text: "staged"})
 	}
-	r.Lock()
-	defer r.Unlock()
-	r.early.workers[s.Node] = w
 }
 
 func (r *run) firstWorkers() []plan.Step {

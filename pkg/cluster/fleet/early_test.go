@@ -46,7 +46,25 @@ func TestUnhealthyClusterHasNoWorkerStagedEarly(t *testing.T) {
 	c.nodes["cp2"].sick = "[-]etcd failed"
 	_, err := rotate(t.Context(), t, c, nil)
 	require.ErrorIs(t, err, fleet.ErrStopped)
-	assert.False(t, c.did("open w1"))
+	assert.Equal(t, 1, c.times("open w1"), "it is opened meanwhile")
+	assert.False(t, c.did("Stage w1"))
+	assert.True(t, c.did("Abandon w1"))
+}
+
+// TestSlowStartOfAWorkerDoesNotDelayItsSignature: its pod starts together with those of the
+// control plane, and not only after the gate.
+func TestSlowStartOfAWorkerDoesNotDelayItsSignature(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(1, 1)
+		c.nodes["w1"].csr = &nodeapi.Record{Kind: nodeapi.CSRPosted, CSR: &nodeapi.CSR{Name: "csr-w1"}}
+		c.onOpen = func(string) error {
+			time.Sleep(5 * time.Second)
+			return nil
+		}
+		_, err := rotate(t.Context(), t, c, nil)
+		require.NoError(t, err)
+		assert.Less(t, c.index("approve csr-w1 for w1"), c.index("Commit cp1"))
+	})
 }
 
 // hurdles refuse some attempts to open a session.

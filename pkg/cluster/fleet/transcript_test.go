@@ -129,22 +129,31 @@ func (c *cluster) set(words []string) error {
 func atTheSameTime(before, entry string) bool {
 	checking := func(e string) bool { return verb(e) == "health" || verb(e) == "ready" }
 	staging := func(e string) bool {
-		return slices.Contains([]string{"Stage", "approve"}, verb(e)) || strings.HasPrefix(e, "open w")
+		return slices.Contains([]string{"Stage", "approve"}, verb(e)) || isWorkerOpened(e)
 	}
 	return verb(before) == verb(entry) && verb(entry) != "Commit" || staging(before) && staging(entry) || checking(before) && checking(entry)
 }
 
 // inOrder sorts entries of the same time, whose order differs from run to run, and lists
-// once what is repeated. Processes that are let go end while the next nodes are opened:
-// these stand at the end.
+// once what is repeated. Workers that are opened early stand with the control plane, whatever
+// that is asked meanwhile, and processes that are let go, which end while the next nodes are
+// opened, at the end.
 func inOrder(log []string) []string {
-	var out, abandoned []string
+	var out, early, abandoned []string
+	committing := false
 	for _, entry := range log {
-		if verb(entry) == "Abandon" {
+		committing = committing || verb(entry) == "Commit"
+		switch {
+		case verb(entry) == "Abandon":
 			abandoned = append(abandoned, entry)
-		} else {
+		case !committing && isWorkerOpened(entry):
+			early = append(early, entry)
+		default:
 			out = append(out, entry)
 		}
+	}
+	if first := slices.IndexFunc(out, func(e string) bool { return verb(e) == "open" }); first >= 0 {
+		out = slices.Insert(out, first, early...)
 	}
 	for start := 0; start < len(out); {
 		end := start + 1
@@ -163,5 +172,7 @@ func inOrder(log []string) []string {
 	slices.Sort(abandoned)
 	return append(slices.Compact(out), abandoned...)
 }
+
+func isWorkerOpened(entry string) bool { return strings.HasPrefix(entry, "open w") }
 
 func verb(entry string) string { return strings.Fields(entry)[0] }

@@ -32,6 +32,7 @@ func (r *run) rotateControlPlane(ctx context.Context) error {
 		return nil
 	}
 	whole, half := r.splitInterrupted(steps)
+	r.openEarly(ctx)
 	if err := r.openSteps(ctx, whole); err != nil {
 		return err
 	}
@@ -52,7 +53,7 @@ func (r *run) rotateControlPlane(ctx context.Context) error {
 		}
 		return r.refusedByGate("the cluster is not healthy enough to start; "+what, err)
 	}
-	r.stageEarly(ctx)
+	r.stageEarly()
 	if err := r.stageSteps(ctx, whole); err != nil {
 		return err
 	}
