@@ -89,7 +89,7 @@ func (a *app) runCommandLine(ctx context.Context, args []string) int {
 		return 0
 	}
 	var stopped *fleet.StopError
-	if ctx.Err() != nil && !errors.As(err, &stopped) && !errors.Is(err, errLeftOut) {
+	if ctx.Err() != nil && !errors.As(err, &stopped) && !errors.Is(err, errLeftOut) && !errors.Is(err, errDeclined) {
 		err = interruption(ran.Name()) // shorter than the error of the interrupted request
 	}
 	if text := errorText(err); text != "" {

@@ -17,21 +17,16 @@ var errLeftOut = errors.New("done, but something in scope was left out")
 // errDeclined means that the answer to a question was no.
 var errDeclined = errors.New("nothing was changed")
 
-// stoppedError is a rotation that stopped after it had changed a node.
-type stoppedError struct{ error }
-
-func (e stoppedError) Unwrap() error { return e.error }
-
 // exitCode returns the exit code of a command's error, see docs/exit-codes.md.
 func exitCode(command string, err error, interrupted bool) int {
 	var held *kube.HeldError
-	var stopped stoppedError
+	var stopped *fleet.StopError
 	switch {
 	case errors.Is(err, fleet.ErrManualInterventionRequired):
 		return exitcode.ManualInterventionRequired
 	case errors.As(err, &held):
 		return exitcode.Held
-	case errors.As(err, &stopped):
+	case errors.Is(err, fleet.ErrStopped) && errors.As(err, &stopped) && stopped.Changed:
 		return exitcode.Stopped
 	case errors.Is(err, fleet.ErrStopped):
 		return exitcode.Failed

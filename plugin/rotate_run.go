@@ -52,7 +52,7 @@ func (o *rotateOptions) Run(ctx context.Context) error {
 	if err := o.announcePlan(p, document, c.who); err != nil {
 		return err
 	}
-	if o.asksFirst() && !o.askConfirmation("Continue?") {
+	if o.asksFirst() && !o.askConfirmation(ctx, "Continue?") {
 		return errDeclined
 	}
 	return o.runRotation(ctx, c, p)
@@ -196,9 +196,6 @@ func (o *rotateOptions) runRotation(ctx context.Context, c *cluster, p fleet.Rot
 		return printErr
 	}
 	if err != nil {
-		if errors.Is(err, fleet.ErrStopped) && changedNodes(report) {
-			return stoppedError{err}
-		}
 		return err
 	}
 	done := outcomeText(report, o.now().Sub(began), o.request.Restart)
@@ -211,13 +208,6 @@ func (o *rotateOptions) runRotation(ctx context.Context, c *cluster, p fleet.Rot
 		return errLeftOut
 	}
 	return nil
-}
-
-// changedNodes reports whether a rotation has changed a node, also where that was rolled back.
-func changedNodes(report *v1alpha1.RotationReport) bool {
-	return slices.ContainsFunc(report.Items, func(i v1alpha1.RotationItem) bool {
-		return i.Result == v1alpha1.Succeeded || i.Result == v1alpha1.RolledBack
-	})
 }
 
 // outcomeText summarizes a rotation that succeeded.

@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -36,11 +37,20 @@ func findTerminal(in io.Reader, out, errOut io.Writer, getenv func(string) strin
 	return t
 }
 
-// askConfirmation asks a question that only "y" or "yes" answers with yes.
-func (a *app) askConfirmation(question string) bool {
+// askConfirmation asks a question that only "y" or "yes" answers with yes. Ctrl-C is a no.
+func (a *app) askConfirmation(ctx context.Context, question string) bool {
 	fmt.Fprint(a.ErrOut, question+" [y/N] ")
-	answer, _ := bufio.NewReader(a.In).ReadString('\n') // no answer is a no
-	return oneOf([]string{"y", "yes"}, strings.ToLower(strings.TrimSpace(answer)))
+	answers := make(chan string, 1)
+	go func() {
+		answer, _ := bufio.NewReader(a.In).ReadString('\n') // no answer is a no
+		answers <- answer
+	}()
+	select {
+	case answer := <-answers:
+		return oneOf([]string{"y", "yes"}, strings.ToLower(strings.TrimSpace(answer)))
+	case <-ctx.Done():
+		return false
+	}
 }
 
 func isTerminal(stream any) bool {

@@ -103,7 +103,7 @@ func (o *uninstallOptions) Run(ctx context.Context) error {
 	if dryRun(o.dryRun) != dryRunNone {
 		return r.showRemoval(ctx)
 	}
-	if err := r.confirmRemoval(); err != nil {
+	if err := r.confirmRemoval(ctx); err != nil {
 		return err
 	}
 	if err := r.removeAll(ctx); err != nil {
@@ -120,7 +120,7 @@ func (o *uninstallOptions) Run(ctx context.Context) error {
 
 // confirmRemoval asks before custom resources are deleted with their definitions. A script is not
 // asked, but needs --yes for CompromisedCertificates and for a RotationPolicy of its own.
-func (r *removal) confirmRemoval() error {
+func (r *removal) confirmRemoval(ctx context.Context) error {
 	what := strings.Join(r.customWords(), ", ")
 	compromised := slices.ContainsFunc(r.custom, func(t thing) bool { return t.resource == compromisedResource })
 	switch {
@@ -131,7 +131,7 @@ func (r *removal) confirmRemoval() error {
 		if what != "" {
 			question = "This removes rotate-certs from the cluster, and deletes " + what + "."
 		}
-		if !r.askConfirmation(question + " Continue?") {
+		if !r.askConfirmation(ctx, question+" Continue?") {
 			return errDeclined
 		}
 	case compromised:

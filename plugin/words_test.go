@@ -1,10 +1,13 @@
 package plugin
 
 import (
+	"context"
+	"io"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
 )
 
 func TestRemainderHasOneUnitThatFits(t *testing.T) {
@@ -28,4 +31,14 @@ func TestCommonNameOfADistinguishedName(t *testing.T) {
 func TestControlCharactersOfNodesAreReplaced(t *testing.T) {
 	assert.Equal(t, " [2Jgone  fine ", cleanText("\x1b[2Jgone\r\nfine\a"))
 	assert.Equal(t, "one\ntwo ", cleanLines("one\ntwo\x1b"))
+}
+
+// TestInterruptAnswersAQuestion since the answer may never come.
+func TestInterruptAnswersAQuestion(t *testing.T) {
+	typing, operator := io.Pipe()
+	defer func() { assert.NoError(t, operator.Close()) }()
+	ctx, interrupt := context.WithCancel(t.Context())
+	interrupt()
+	a := &app{IOStreams: genericiooptions.IOStreams{In: typing, ErrOut: io.Discard}}
+	assert.False(t, a.askConfirmation(ctx, "Continue?"))
 }

@@ -22,7 +22,9 @@ type StopError struct {
 	Why   string   // the component's or the cluster's own words; may be empty
 	Look  string   // the command that shows more; may be empty
 	Next  string   // what to do then
-	kind  error    // one of the sentinels
+	// Changed is true if the rotation has changed a node, also where that was rolled back.
+	Changed bool
+	kind    error // one of the sentinels
 }
 
 func (e *StopError) Error() string {

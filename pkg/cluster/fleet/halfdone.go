@@ -67,6 +67,9 @@ func (r *run) undoInterrupted(ctx context.Context, steps []plan.Step) error {
 // stageUndone stages an interrupted node, whose answer comes once all is undone. The plan
 // may be made of certificates that are not in place any more then; it is made anew.
 func (r *run) stageUndone(ctx context.Context, w *worker) error {
+	r.Lock()
+	r.changed = true // its process puts files back and restarts components
+	r.Unlock()
 	w.undoes = true
 	answer, err := r.stageAndSign(ctx, w)
 	w.undoes = false

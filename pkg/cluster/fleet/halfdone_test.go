@@ -11,6 +11,7 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
 
 // interrupt leaves a node between old and new.
@@ -97,6 +98,17 @@ func TestInterruptedNodeIsPlannedAnewOnceItIsUndone(t *testing.T) {
 			assert.Equal(t, old, report.Items[at].Certificates[0].Old.FingerprintSHA256)
 		})
 	}
+}
+
+// TestUndoneNodeCountsAsChanged though the rotation itself has replaced nothing.
+func TestUndoneNodeCountsAsChanged(t *testing.T) {
+	c := newCluster(3, 0)
+	interrupt(c, "cp1")
+	c.nodes["cp1"].stage = nodeapi.Failed
+	_, err := rotate(t.Context(), t, c, nil)
+	var stop *fleet.StopError
+	require.ErrorAs(t, err, &stop)
+	assert.True(t, stop.Changed)
 }
 
 // A worker whose pod does not start, while the plan is made anew for an interrupted node.

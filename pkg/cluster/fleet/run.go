@@ -48,6 +48,7 @@ type run struct {
 	outcomes  map[string]outcome // by node, those begun
 	restarts  map[string]map[string]Restart
 	notes     []string
+	changed   bool // a node, by this rotation
 	// overridden are the findings that --force overrides.
 	overridden []gate.Finding
 	// health is what the last gate saw, and asked when it asked; zero: since then a node
@@ -102,6 +103,10 @@ func (r *run) rotate(ctx context.Context) (*v1alpha1.RotationReport, error) {
 		return r.finishRotation(ctx)
 	})
 	err = r.asInterruption(ctx, err)
+	var stop *StopError
+	if errors.As(err, &stop) {
+		stop.Changed = r.changed
+	}
 	return r.reportOf(context.WithoutCancel(ctx), err), err
 }
 
@@ -276,4 +281,5 @@ func (r *run) recordOutcome(node string, result v1alpha1.Result, message string)
 	r.Lock()
 	defer r.Unlock()
 	r.outcomes[node] = outcome{result: result, message: message}
+	r.changed = r.changed || result == v1alpha1.Succeeded || result == v1alpha1.RolledBack
 }

@@ -83,7 +83,11 @@ func play(t *testing.T, script string) string {
 	}
 	slices.Sort(nodes)
 	fmt.Fprintln(&out, strings.Join(nodes, "\n"))
-	if err != nil {
+	var stop *fleet.StopError
+	switch {
+	case errors.As(err, &stop) && stop.Changed:
+		fmt.Fprintf(&out, "= error after a node was changed: %v\n", err)
+	case err != nil:
 		fmt.Fprintf(&out, "= error: %v\n", err)
 	}
 	return out.String()

@@ -32,8 +32,6 @@ type Finding struct {
 	Text string
 }
 
-func (f Finding) String() string { return f.Text }
-
 // quorum begins the key of a finding about one node only.
 const quorum = "quorum without "
 

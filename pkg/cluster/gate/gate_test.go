@@ -124,7 +124,7 @@ func TestGate(t *testing.T) {
 			}
 			texts := []string{}
 			for _, p := range problems {
-				texts = append(texts, p.String())
+				texts = append(texts, p.Text)
 			}
 			assert.Contains(t, texts, tt.want)
 		})

@@ -11,7 +11,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	authenticationv1 "k8s.io/api/authentication/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -59,19 +58,6 @@ func TestCertificateValidity(t *testing.T) {
 	got, err := CertificateValidity(t.Context(), c)
 	require.NoError(t, err)
 	assert.Zero(t, got)
-}
-
-func TestWhoAmI(t *testing.T) {
-	c := newCluster(t)
-	c.PrependReactor("create", "selfsubjectreviews", func(ktesting.Action) (bool, runtime.Object, error) {
-		return true, &authenticationv1.SelfSubjectReview{Status: authenticationv1.SelfSubjectReviewStatus{UserInfo: authenticationv1.UserInfo{
-			Username: "kubernetes-admin", Groups: []string{"kubeadm:cluster-admins"},
-			Extra: map[string]authenticationv1.ExtraValue{"authentication.kubernetes.io/credential-id": {"X509SHA256=3F9A"}},
-		}}}, nil
-	})
-	who, err := WhoAmI(t.Context(), c)
-	require.NoError(t, err)
-	assert.Equal(t, Identity{User: "kubernetes-admin", Groups: []string{"kubeadm:cluster-admins"}, FingerprintSHA256: "3f9a"}, who)
 }
 
 func TestOwnCertificate(t *testing.T) {

@@ -99,15 +99,3 @@ func serviceOf(p *corev1.Pod, container string) (certs.Service, bool) {
 	}
 	return "", false
 }
-
-// APIReady requests /readyz of any API server.
-func APIReady(ctx context.Context, client kubernetes.Interface) error {
-	body, err := client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Raw()
-	if err != nil {
-		return fmt.Errorf("get /readyz: %w", err)
-	}
-	if string(body) != "ok" {
-		return fmt.Errorf("get /readyz: %s", clipOutput(body))
-	}
-	return nil
-}

@@ -72,11 +72,6 @@ func RemainingCertificates(m CompromisedCertificate, node func(name string) (Nod
 	return out
 }
 
-// AllReplaced is true if certificates matched, and none of them is on a node anymore.
-func AllReplaced(m CompromisedCertificate, node func(name string) (Node, bool)) bool {
-	return len(m.Certificates) > 0 && len(RemainingCertificates(m, node)) == 0
-}
-
 func (n *Node) findCertificate(ref Ref) *Certificate {
 	for i := range n.Certificates {
 		if c := &n.Certificates[i]; c.Fingerprint == ref.Fingerprint && c.Service == ref.Service {

@@ -109,16 +109,16 @@ func TestCompromised(t *testing.T) {
 	})
 	t.Run("what is issued later is not compromised", func(t *testing.T) {
 		renewed := []renewal.Node{controlPlane("cp1", api(364*day)), controlPlane("cp2", api(over))}
-		assert.False(t, renewal.AllReplaced(all, lookup(renewed)))
+		assert.NotEmpty(t, renewal.RemainingCertificates(all, lookup(renewed)))
 		assert.Equal(t, []string{"replace [kube-apiserver] on [cp2]"}, told(decide(noon, renewal.Default(), renewed, func(in *renewal.Input) { in.CompromisedCertificates = []renewal.CompromisedCertificate{all} })))
 		renewed[1] = controlPlane("cp2", api(364*day))
-		assert.True(t, renewal.AllReplaced(all, lookup(renewed)))
+		assert.Empty(t, renewal.RemainingCertificates(all, lookup(renewed)))
 		assert.Empty(t, decide(noon, renewal.Default(), renewed, func(in *renewal.Input) { in.CompromisedCertificates = []renewal.CompromisedCertificate{all} }).Start)
 	})
 	t.Run("a node that is gone has nothing; of one that is not seen, nobody knows", func(t *testing.T) {
-		assert.True(t, renewal.AllReplaced(all, lookup(nil)))
+		assert.Empty(t, renewal.RemainingCertificates(all, lookup(nil)))
 		unseen := []renewal.Node{{Name: "cp1", ControlPlane: true, Unseen: true}}
-		assert.False(t, renewal.AllReplaced(all, lookup(unseen)))
+		assert.NotEmpty(t, renewal.RemainingCertificates(all, lookup(unseen)))
 		assert.Equal(t, []string{"NodeUnavailable: cp1/apiserver"}, told(decide(noon, renewal.Default(), unseen, func(in *renewal.Input) { in.CompromisedCertificates = []renewal.CompromisedCertificate{all} })))
 	})
 	t.Run("one certificate by its fingerprint", func(t *testing.T) {
