@@ -46,12 +46,14 @@ func (k Kind) IsAnswer() bool {
 // and synced to disk before its effect. The plugin follows it to show progress, the node
 // resumes from it, and "history" reads it.
 type Record struct {
-	Seq      int64               `json:"seq"` // 1, 2, 3, … within the rotation on this node
-	Time     time.Time           `json:"time"`
-	Rotation string              `json:"rotation"`
-	Node     string              `json:"node"`
-	Token    int64               `json:"token"`
-	Order    int64               `json:"order,omitempty"` // number in the node's inbox of the order that this belongs to
+	Seq      int64     `json:"seq"` // 1, 2, 3, … within the rotation on this node
+	Time     time.Time `json:"time"`
+	Rotation string    `json:"rotation"`
+	Node     string    `json:"node"`
+	Token    int64     `json:"token"`
+	Order    int64     `json:"order,omitempty"` // number in the node's inbox of the order that this belongs to
+	// OrderID is the ID of that order; empty: the record belongs to none.
+	OrderID  string              `json:"orderID,omitempty"`
 	Kind     Kind                `json:"kind"`
 	Message  string              `json:"message,omitempty"`
 	Hint     string              `json:"hint,omitempty"`  // the next step

@@ -67,6 +67,20 @@ func TestSlowStartOfAWorkerDoesNotDelayItsSignature(t *testing.T) {
 	})
 }
 
+// TestAnswerToAnEarlierOrderIsNotTaken for that of the present one: its staging was given up,
+// and the node answers it late.
+func TestAnswerToAnEarlierOrderIsNotTaken(t *testing.T) {
+	c := newCluster(1, 0)
+	cp1 := c.nodes["cp1"]
+	cp1.onStage = func() {
+		cp1.records = append(cp1.records, nodeapi.Record{Seq: int64(len(cp1.records) + 1), Node: "cp1", Rotation: "7f3c2a",
+			Token: c.token, OrderID: "earlier", Kind: nodeapi.Failed})
+	}
+	_, err := rotate(t.Context(), t, c, nil)
+	require.NoError(t, err)
+	assert.True(t, c.did("Commit cp1"))
+}
+
 // hurdles refuse some attempts to open a session.
 type hurdles struct {
 	*cluster

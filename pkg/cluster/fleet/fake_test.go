@@ -49,6 +49,7 @@ type node struct {
 	claims     string          // which node it says it is; "": the truth
 	onCommit   func()          // what else happens meanwhile
 	onStage    func()          // what happens before a staging, such as undoing
+	answers    string          // ID of the order that is carried out
 	down       bool            // its etcd member
 	grants     time.Duration   // life of its new certificates; 0: as before
 	vanishes   bool            // the process ends in the middle of a commit
@@ -220,7 +221,10 @@ func (c *cluster) Ready(_ context.Context, node string, _ time.Time) error {
 func (n *node) record(kind nodeapi.Kind, token int64, change func(*nodeapi.Record)) {
 	n.Lock()
 	defer n.Unlock()
-	r := nodeapi.Record{Seq: int64(len(n.records) + 1), Node: or(n.claims, n.inventory.Name), Rotation: "7f3c2a", Token: token, Kind: kind, Message: "message of " + string(kind)}
+	r := nodeapi.Record{Seq: int64(len(n.records) + 1), Node: or(n.claims, n.inventory.Name), Rotation: "7f3c2a", Token: token, OrderID: n.answers, Kind: kind, Message: "message of " + string(kind)}
+	if kind == nodeapi.Abandoned {
+		r.OrderID = "" // the process ends; as an answer it is of no order
+	}
 	if change != nil {
 		change(&r)
 	}
@@ -240,6 +244,11 @@ func (n *node) Order(_ context.Context, o nodeapi.Order) error {
 		return nil
 	}
 	n.note("%s %s", o.Kind, name)
+	if o.Kind != nodeapi.OrderIssued { // the staging that waits for it goes on
+		n.Lock()
+		n.answers = o.ID
+		n.Unlock()
+	}
 	if o.Token < n.fence {
 		n.record(nodeapi.Refused, o.Token, nil)
 		return nil

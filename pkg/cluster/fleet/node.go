@@ -105,6 +105,10 @@ func (w *worker) carryOut(ctx context.Context, o nodeapi.Order, see func(nodeapi
 		if r.Token != w.token {
 			return nil
 		}
+		// So do records of an earlier order, whose answer was not waited for to the end.
+		if r.OrderID != "" && r.OrderID != o.ID {
+			return nil
+		}
 		w.records = append(w.records, r)
 		if silence.Stop() { // else it has just been given up
 			newest = r

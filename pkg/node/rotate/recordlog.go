@@ -19,6 +19,8 @@ type log struct {
 	out    io.Writer
 	token  int64
 	order  int64
+	// orderID is the sender's name for the order.
+	orderID string
 	// lenient is set during a rollback, which must continue when nothing can be recorded any
 	// more. The first error is kept.
 	lenient bool
@@ -40,6 +42,7 @@ func (l *log) write(rec nodeapi.Record) error {
 	defer l.mu.Unlock()
 	rec.Token = l.token
 	rec.Order = l.order
+	rec.OrderID = l.orderID
 	rec, err := l.writer.AppendRecord(rec)
 	if err != nil {
 		err = &journalError{err}

@@ -146,7 +146,7 @@ func (s *session) recoverOne(ctx context.Context, r *statedir.Rotation, current 
 	}
 	defer func() { _ = writer.Close() }()
 	// The records carry the number of the interrupted order, and are its answer.
-	l := &log{writer: writer, token: began.Token, order: began.Order}
+	l := &log{writer: writer, token: began.Token, order: began.Order, orderID: began.OrderID}
 	defer func() {
 		if l.last.Kind != "" {
 			s.undone = append(s.undone, l.last)

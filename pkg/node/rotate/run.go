@@ -157,7 +157,7 @@ func (s *session) handleOrder(ctx context.Context, o statedir.Order) (ended bool
 	if ctx.Err() != nil {
 		return true, s.abandonStaged("the process was asked to end")
 	}
-	l := s.newLog(o.Token, o.Number)
+	l := s.newLog(o.Token, o.Number, o.ID)
 	if err := s.dir.PassToken(o.Token, s.rotation.ID); err != nil {
 		var fenced *statedir.FencedError
 		if !errors.As(err, &fenced) {
@@ -201,7 +201,7 @@ func (s *session) refuseStale() error {
 		if o.Kind != nodeapi.OrderCommit {
 			continue
 		}
-		err := s.newLog(o.Token, o.Number).write(nodeapi.Record{Kind: nodeapi.Refused,
+		err := s.newLog(o.Token, o.Number, o.ID).write(nodeapi.Record{Kind: nodeapi.Refused,
 			Message: "the process on this node ended before it began the commit; nothing was changed",
 			Hint:    "run the same command again"})
 		if err != nil {
@@ -242,11 +242,11 @@ func (s *session) abandonStaged(why string) error {
 		last = o.Number
 		s.token = max(s.token, o.Token)
 	}
-	return s.newLog(s.token, last).write(nodeapi.Record{Kind: nodeapi.Abandoned, Message: why})
+	return s.newLog(s.token, last, "").write(nodeapi.Record{Kind: nodeapi.Abandoned, Message: why})
 }
 
-func (s *session) newLog(token, order int64) *log {
-	return &log{writer: s.writer, out: s.Records, token: token, order: order}
+func (s *session) newLog(token, order int64, orderID string) *log {
+	return &log{writer: s.writer, out: s.Records, token: token, order: order, orderID: orderID}
 }
 
 func (s *session) idleTime() time.Duration {

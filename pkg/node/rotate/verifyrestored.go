@@ -45,7 +45,7 @@ func (s *session) verifyRestored(ctx context.Context, r *statedir.Rotation, curr
 		return err
 	}
 	defer func() { _ = writer.Close() }()
-	l := &log{writer: writer, token: restored.Token, order: restored.Order}
+	l := &log{writer: writer, token: restored.Token, order: restored.Order, orderID: restored.OrderID}
 	if r.ID == current {
 		l.out = s.Records
 	}

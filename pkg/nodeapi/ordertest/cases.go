@@ -86,6 +86,17 @@ var cases = []struct {
 		[]nodeapi.Kind{nodeapi.Staged, nodeapi.Abandoned}},
 }
 
+// orderIDs are the IDs of the steps' orders, each once, in the order of delivery.
+func orderIDs(steps []step) []string {
+	var out []string
+	for _, s := range steps {
+		if !slices.Contains(out, s.order.ID) {
+			out = append(out, s.order.ID)
+		}
+	}
+	return out
+}
+
 // RunCases runs all cases, each with a node of its own.
 func RunCases(t *testing.T, start func(t *testing.T) Node) {
 	t.Helper()
@@ -110,10 +121,21 @@ func RunCases(t *testing.T, start func(t *testing.T) Node) {
 					<-time.After(settles)
 				}
 				var got []nodeapi.Kind
+				unanswered := orderIDs(tt.steps)
 				for _, rec := range n.Records(true) {
-					if rec.Kind.IsAnswer() {
-						got = append(got, rec.Kind)
+					if !rec.Kind.IsAnswer() {
+						continue
 					}
+					got = append(got, rec.Kind)
+					if rec.Kind == nodeapi.Abandoned {
+						continue // the process ended, whatever was ordered
+					}
+					at := slices.Index(unanswered, rec.OrderID)
+					if at < 0 {
+						t.Errorf("answer %s to order %q, which was not delivered or has its answer: %v are left", rec.Kind, rec.OrderID, unanswered)
+						continue
+					}
+					unanswered = unanswered[at+1:]
 				}
 				if !slices.Equal(got, tt.want) {
 					t.Errorf("answers %v, want %v", got, tt.want)
