@@ -14,25 +14,25 @@ import (
 
 var noon = time.Date(2026, time.May, 4, 12, 0, 0, 0, time.UTC)
 
-func away(node, reason string) plan.Exclusion {
+func excluded(node, reason string) plan.Exclusion {
 	return plan.Exclusion{Node: node, NotInspected: inventory.NotInspected{Reason: reason}}
 }
 
 func TestOneCauseIsSaidOnce(t *testing.T) {
 	err := NoneScanned(nil, []plan.Exclusion{
-		away("cp1", `pod "kube-system/scan-cp1-9d864a53": cannot pull: 10.0.0.1:5431 refused`),
-		away("cp2", `pod "kube-system/scan-cp2-91a8893a": cannot pull: 10.0.0.2:612 refused`),
-		away("win1", "windows/amd64 has no node program"),
+		excluded("cp1", `pod "kube-system/scan-cp1-9d864a53": cannot pull: 10.0.0.1:5431 refused`),
+		excluded("cp2", `pod "kube-system/scan-cp2-91a8893a": cannot pull: 10.0.0.2:612 refused`),
+		excluded("win1", "windows/amd64 has no node program"),
 	})
 	require.ErrorIs(t, err, ErrNoNode)
 	assert.EqualError(t, err, "no node could be scanned:\n"+
 		`  cp1, cp2: pod "kube-system/scan-cp1-9d864a53": cannot pull: 10.0.0.1:5431 refused`+"\n"+
 		"  win1: windows/amd64 has no node program")
 	require.EqualError(t, NoneScanned(nil, nil), "no node could be scanned: the cluster has none")
-	require.NoError(t, NoneScanned([]inventory.Node{{}}, []plan.Exclusion{away("w1", "NotReady")}))
+	require.NoError(t, NoneScanned([]inventory.Node{{}}, []plan.Exclusion{excluded("w1", "NotReady")}))
 }
 
-func TestSelectionListsWhoIsAwayAndKnowsTheControlPlane(t *testing.T) {
+func TestSelectionExcludesUnavailableNodesAndKnowsTheControlPlane(t *testing.T) {
 	all := []kubenode.Node{
 		{Name: "cp1", Ready: true, OS: "linux", Arch: "arm64", ControlPlane: true}, {Name: "cp2", ControlPlane: true, OS: "linux", Arch: "amd64"},
 		{Name: "w1", Ready: true, OS: "linux", Arch: "amd64", Managed: "EKS"}, {Name: "win1", Ready: true, OS: "windows", Arch: "amd64"},
@@ -40,14 +40,14 @@ func TestSelectionListsWhoIsAwayAndKnowsTheControlPlane(t *testing.T) {
 	s, err := Choose(all, nil, noon)
 	require.NoError(t, err)
 	assert.Equal(t, []string{"cp1", "w1"}, s.Names)
-	windows := away("win1", "windows/amd64 has no node program")
+	windows := excluded("win1", "windows/amd64 has no node program")
 	windows.Informational = true
-	assert.Equal(t, []plan.Exclusion{away("cp2", "NotReady"), windows}, s.Excluded)
+	assert.Equal(t, []plan.Exclusion{excluded("cp2", "NotReady"), windows}, s.Excluded)
 	assert.Equal(t, "EKS", s.Managed)
 
 	s, err = Choose(all, []string{"w1"}, noon)
 	require.NoError(t, err)
-	assert.Equal(t, []string{"cp1", "w1"}, s.withControlPlane(all, noon), "cp2 is away, so it is not asked")
+	assert.Equal(t, []string{"cp1", "w1"}, s.withControlPlane(all, noon), "cp2 is NotReady, so it is not scanned")
 	assert.Empty(t, s.Excluded, "who was not asked for is not listed")
 
 	_, err = Choose(all, []string{"w2"}, noon)
@@ -69,12 +69,12 @@ func TestNodesAreSelectedByTheirLabels(t *testing.T) {
 	}
 }
 
-// TestANodeThatIsGone keeps the others of an automatic rotation from nothing.
-func TestANodeThatIsGone(t *testing.T) {
-	left, gone := splitExisting([]kubenode.Node{{Name: "w1"}, {Name: "w2"}}, []string{"w1", "w3"})
+// An automatic rotation continues without nodes that the cluster no longer has.
+func TestNodeThatNoLongerExistsIsExcluded(t *testing.T) {
+	left, missing := splitExisting([]kubenode.Node{{Name: "w1"}, {Name: "w2"}}, []string{"w1", "w3"})
 	assert.Equal(t, []string{"w1"}, left)
-	assert.Equal(t, []plan.Exclusion{away("w3", "the cluster has no node of this name")}, gone)
-	left, gone = splitExisting([]kubenode.Node{{Name: "w1"}}, nil)
+	assert.Equal(t, []plan.Exclusion{excluded("w3", "the cluster has no node of this name")}, missing)
+	left, missing = splitExisting([]kubenode.Node{{Name: "w1"}}, nil)
 	assert.Empty(t, left)
-	assert.Empty(t, gone)
+	assert.Empty(t, missing)
 }

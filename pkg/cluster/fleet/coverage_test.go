@@ -30,7 +30,7 @@ func rotateSome(t *testing.T, c *cluster, nodes []string, change func(*fleet.Opt
 
 func TestGateCoversControlPlaneNodesThatAreNotChanged(t *testing.T) {
 	c := newCluster(3, 0)
-	c.nodes["cp1"].sick = "connection refused"
+	c.nodes["cp1"].unhealthy = "connection refused"
 	_, err := rotateSome(t, c, []string{"cp2"}, nil)
 	require.ErrorIs(t, err, fleet.ErrStopped)
 	assert.Contains(t, err.Error(), "cp1: API server is not ready: connection refused")
@@ -38,14 +38,14 @@ func TestGateCoversControlPlaneNodesThatAreNotChanged(t *testing.T) {
 	assert.False(t, c.did("open cp1"))
 
 	c = newCluster(3, 0)
-	c.nodes["cp1"].sick = "connection refused"
-	var told []string
-	_, err = rotateSome(t, c, []string{"cp2"}, forced(&told))
+	c.nodes["cp1"].unhealthy = "connection refused"
+	var overridden []string
+	_, err = rotateSome(t, c, []string{"cp2"}, forced(&overridden))
 	require.NoError(t, err)
-	assert.Equal(t, []string{"overridden by --force: cp1: API server is not ready: connection refused"}, told)
+	assert.Equal(t, []string{"overridden by --force: cp1: API server is not ready: connection refused"}, overridden)
 
 	c = newCluster(3, 0)
-	c.nodes["cp2"].onCommit = func() { c.nodes["cp1"].sick = "connection refused" }
+	c.nodes["cp2"].onCommit = func() { c.nodes["cp1"].unhealthy = "connection refused" }
 	_, err = rotateSome(t, c, []string{"cp2", "cp3"}, nil)
 	require.ErrorIs(t, err, fleet.ErrStopped)
 	assert.False(t, c.did("Commit cp3"))
@@ -99,13 +99,13 @@ func TestNodeWithoutAnAnswerIsBlamedForTheRefusal(t *testing.T) {
 }
 
 // A node whose API server is started by a program that the scan does not know is no worker.
-func TestLabelledNodeIsTakenAloneAndAfterTheGate(t *testing.T) {
+func TestLabelledNodeIsRotatedAloneAndAfterTheGate(t *testing.T) {
 	c := newCluster(2, 2)
 	c.nodes["w1"].inventory.Known.ControlPlane = true
 	_, err := rotate(t.Context(), t, c, func(o *fleet.Options) { o.Force = true })
 	require.NoError(t, err)
 	assert.Less(t, c.index("Commit w1"), c.index("Commit w2"))
-	assert.Positive(t, c.nodes["w1"].looks, "it takes part in the gate")
+	assert.Positive(t, c.nodes["w1"].healthChecks, "it takes part in the gate")
 }
 
 func TestClocksThatDifferTooMuchAreRefused(t *testing.T) {

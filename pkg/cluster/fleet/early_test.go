@@ -43,7 +43,7 @@ func TestInterruptedWorkerIsOpenedInItsTurn(t *testing.T) {
 
 func TestUnhealthyClusterHasNoWorkerStagedEarly(t *testing.T) {
 	c := newCluster(3, 1)
-	c.nodes["cp2"].sick = "[-]etcd failed"
+	c.nodes["cp2"].unhealthy = "[-]etcd failed"
 	_, err := rotate(t.Context(), t, c, nil)
 	require.ErrorIs(t, err, fleet.ErrStopped)
 	assert.Equal(t, 1, c.times("open w1"), "it is opened meanwhile")

@@ -36,28 +36,28 @@ type cluster struct {
 
 type node struct {
 	*cluster
-	inventory  inventory.Node
-	records    []nodeapi.Record
-	breaks     int          // connections of Follow that break after one record each
-	commit     nodeapi.Kind // how a commit ends; "" = Committed
-	stage      nodeapi.Kind
-	stageOnce  nodeapi.Kind // how the first staging ends
-	sick       string       // API server message
-	looks      int          // how often it was asked about health
-	csr        *nodeapi.Record
-	issued     chan nodeapi.Order
-	claims     string          // which node it says it is; "": the truth
-	onCommit   func()          // what else happens meanwhile
-	onStage    func()          // what happens before a staging, such as undoing
-	answers    string          // ID of the order that is carried out
-	down       bool            // its etcd member
-	grants     time.Duration   // life of its new certificates; 0: as before
-	vanishes   bool            // the process ends in the middle of a commit
-	deaf, gone bool            // no order to commit reaches it; it has vanished
-	away       bool            // it cannot be looked at any more
-	lost       *nodeapi.Record // its commit's last record; nothing connects from then on
-	takes      time.Duration   // of a commit, once it was ordered
-	says       bool            // how long its commit takes, before that
+	inventory             inventory.Node
+	records               []nodeapi.Record
+	breaks                int          // connections of Follow that break after one record each
+	commit                nodeapi.Kind // how a commit ends; "" = Committed
+	stage                 nodeapi.Kind
+	stageOnce             nodeapi.Kind // how the first staging ends
+	unhealthy             string       // API server message
+	healthChecks          int          // how often its health was requested
+	csr                   *nodeapi.Record
+	issued                chan nodeapi.Order
+	claims                string          // which node it says it is; "": the truth
+	onCommit              func()          // what else happens meanwhile
+	onStage               func()          // what happens before a staging, such as undoing
+	answers               string          // ID of the order that is carried out
+	down                  bool            // its etcd member
+	grants                time.Duration   // life of its new certificates; 0: as before
+	vanishes              bool            // the process ends in the middle of a commit
+	unreachable, vanished bool            // no order to commit reaches it; its process has ended
+	notReady              bool            // it cannot be scanned any more
+	lost                  *nodeapi.Record // its commit's last record; nothing connects from then on
+	takes                 time.Duration   // of a commit, once it was ordered
+	says                  bool            // how long its commit takes, before that
 	process
 }
 
@@ -132,7 +132,7 @@ func (c *cluster) Scan(_ context.Context, nodes []string) ([]inventory.Node, []p
 		c.onScan()
 	}
 	for _, name := range nodes {
-		if c.nodes[name].away {
+		if c.nodes[name].notReady {
 			return nil, []plan.Exclusion{{Node: name, NotInspected: inventory.NotInspected{Reason: "NotReady"}}}, nil
 		}
 	}
@@ -181,7 +181,7 @@ func (c *cluster) Token() int64 { return c.token }
 // Confirm implements fleet.Lock.
 func (c *cluster) Confirm(context.Context) error {
 	if c.lost {
-		return errors.New("held by somebody else")
+		return errors.New("held by another rotation")
 	}
 	return nil
 }
@@ -269,7 +269,7 @@ func (n *node) Order(_ context.Context, o nodeapi.Order) error {
 		if n.csr != nil {
 			n.record(n.csr.Kind, o.Token, func(r *nodeapi.Record) { r.CSR = n.csr.CSR })
 			if n.csr.Kind == nodeapi.CSRNeeded {
-				return nil // goes on when the certificate comes
+				return nil // continues when the certificate is issued
 			}
 		}
 		ends := or(n.stageOnce, or(n.stage, nodeapi.Staged))
@@ -312,7 +312,7 @@ func (n *node) Follow(_ context.Context, after int64, fn func(nodeapi.Record) er
 		n.Unlock()
 		return errors.New("dial tcp: i/o timeout")
 	}
-	vanished := n.gone || n.over
+	vanished := n.vanished || n.over
 	breaking := n.breaks > 0
 	if breaking {
 		n.breaks--
@@ -339,11 +339,11 @@ func (n *node) Follow(_ context.Context, after int64, fn func(nodeapi.Record) er
 func (n *node) Health(_ context.Context, others []inventory.Peer) (inventory.Health, error) {
 	n.Lock()
 	defer n.Unlock()
-	n.looks++
+	n.healthChecks++
 	if n.showsHealth {
 		n.log = append(n.log, "health")
 	}
-	h := inventory.Health{Node: n.inventory.Name, APIServer: &inventory.Probe{Healthy: n.sick == "", Message: n.sick}}
+	h := inventory.Health{Node: n.inventory.Name, APIServer: &inventory.Probe{Healthy: n.unhealthy == "", Message: n.unhealthy}}
 	e := &inventory.Etcd{LeaderID: 1} // none of the nodes, unless the test names one
 	for name := range n.nodes {
 		if n.nodes[name].inventory.ComponentOf(certs.Etcd) == nil {
@@ -357,8 +357,8 @@ func (n *node) Health(_ context.Context, others []inventory.Peer) (inventory.Hea
 	}
 	for _, p := range others {
 		other := n.nodes[p.Node]
-		other.looks++
-		h.Others = append(h.Others, inventory.PeerHealth{Node: p.Node, Probe: inventory.Probe{Address: p.Address, Healthy: other.sick == "", Message: other.sick}})
+		other.healthChecks++
+		h.Others = append(h.Others, inventory.PeerHealth{Node: p.Node, Probe: inventory.Probe{Address: p.Address, Healthy: other.unhealthy == "", Message: other.unhealthy}})
 	}
 	if n.leader != "" {
 		e.LeaderID = uint64(n.leader[len(n.leader)-1])

@@ -133,18 +133,18 @@ func TestFailureWhileStagingChangesNothing(t *testing.T) {
 
 func TestUnhealthyClusterIsRefusedBeforeAnythingChanges(t *testing.T) {
 	c := newCluster(3, 0)
-	c.nodes["cp2"].sick = "[-]etcd failed"
+	c.nodes["cp2"].unhealthy = "[-]etcd failed"
 	_, err := rotate(t.Context(), t, c, nil)
 	require.ErrorIs(t, err, fleet.ErrStopped)
 	assert.Contains(t, err.Error(), "cp2: API server is not ready: [-]etcd failed")
 	assert.False(t, c.did("Stage cp1"))
 }
 
-// The look that ends a node's turn begins the next one's, as long as it is fresh.
+// The health check after one node is also the one before the next, while it is recent enough.
 func TestHealthIsAskedAfterEveryNodeAndIsFreshBeforeTheNext(t *testing.T) {
 	for name, tt := range map[string]struct {
-		pass  time.Duration // from one look at the clock to the next
-		looks int
+		pass   time.Duration // from one reading of the clock to the next
+		checks int
 	}{
 		"at once":               {0, 1 + 3},
 		"where everything took": {2 * time.Second, 1 + 3 + 3},
@@ -156,7 +156,7 @@ func TestHealthIsAskedAfterEveryNodeAndIsFreshBeforeTheNext(t *testing.T) {
 				o.Now = func() time.Time { now = now.Add(tt.pass); return now }
 			})
 			require.NoError(t, err)
-			assert.Equal(t, tt.looks, c.nodes["cp1"].looks)
+			assert.Equal(t, tt.checks, c.nodes["cp1"].healthChecks)
 		})
 	}
 }
@@ -166,7 +166,7 @@ func TestLostLockStopsBeforeTheNextNode(t *testing.T) {
 	c.lost = true
 	_, err := rotate(t.Context(), t, c, nil)
 	require.ErrorIs(t, err, fleet.ErrStopped)
-	assert.Contains(t, err.Error(), "held by somebody else")
+	assert.Contains(t, err.Error(), "held by another rotation")
 	assert.False(t, c.did("Commit cp1"))
 }
 
@@ -186,7 +186,7 @@ func TestTokenIsAboveTheHighestThatAnyNodeKnows(t *testing.T) {
 	assert.Equal(t, int64(42), c.token)
 }
 
-func TestInterruptStopsAfterTheNodeAtWork(t *testing.T) {
+func TestInterruptStopsAfterTheNodeInProgress(t *testing.T) {
 	c := newCluster(3, 0)
 	ctx, cancel := context.WithCancel(t.Context())
 	report, err := rotate(ctx, t, c, func(o *fleet.Options) {
@@ -197,18 +197,18 @@ func TestInterruptStopsAfterTheNodeAtWork(t *testing.T) {
 		}
 	})
 	require.ErrorIs(t, err, fleet.ErrInterrupted)
-	assert.Equal(t, v1alpha1.Succeeded, result(report, "cp1"), "what began is brought to its end")
+	assert.Equal(t, v1alpha1.Succeeded, result(report, "cp1"), "the node that was started is completed")
 	assert.Equal(t, v1alpha1.Skipped, result(report, "cp2"))
 	assert.False(t, c.did("Commit cp2"))
 }
 
-// TestInterruptWhileItWaits: whoever stops a rotation that waits for the cluster to be healthy,
-// or for its lock, finds it neither refused nor failed.
+// A rotation that is interrupted while it waits for a healthy cluster, or for its lock, is
+// reported neither as refused nor as failed.
 func TestInterruptWhileItWaits(t *testing.T) {
 	for name, prepare := range map[string]func(*cluster){
-		"before the start": func(c *cluster) { c.nodes["cp2"].sick = "[-]etcd failed" },
+		"before the start": func(c *cluster) { c.nodes["cp2"].unhealthy = "[-]etcd failed" },
 		"between two nodes": func(c *cluster) {
-			c.nodes["cp1"].onCommit = func() { c.nodes["cp3"].sick = "[-]poststarthook failed" }
+			c.nodes["cp1"].onCommit = func() { c.nodes["cp3"].unhealthy = "[-]poststarthook failed" }
 		},
 		"healthy": func(*cluster) {},
 	} {
@@ -230,7 +230,7 @@ func TestInterruptWhileItWaits(t *testing.T) {
 	}
 }
 
-func TestRequestsForSignatureAreLookedAfter(t *testing.T) {
+func TestCertificateSigningRequestsAreApprovedOrIssued(t *testing.T) {
 	c := newCluster(1, 2)
 	c.nodes["w1"].csr = &nodeapi.Record{Kind: nodeapi.CSRPosted, CSR: &nodeapi.CSR{Name: "csr-w1"}}
 	c.nodes["w2"].csr = &nodeapi.Record{Kind: nodeapi.CSRNeeded, CSR: &nodeapi.CSR{TargetID: "kubelet/kubelet-client"}}
@@ -241,7 +241,7 @@ func TestRequestsForSignatureAreLookedAfter(t *testing.T) {
 	assert.True(t, c.did("Issued w2"))
 }
 
-func TestOrphansOfAKilledRunAreRemovedAndTheNodesLookedAtAgain(t *testing.T) {
+func TestOrphanedPodsAreRemovedAndTheNodesScannedAgain(t *testing.T) {
 	c := newCluster(1, 0)
 	c.orphans = 3
 	_, err := rotate(t.Context(), t, c, nil)

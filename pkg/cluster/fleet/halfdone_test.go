@@ -24,7 +24,7 @@ func interrupt(c *cluster, nodes ...string) {
 func TestInterruptedControlPlaneNodeIsUndoneOnlyWhileTheOthersAreHealthy(t *testing.T) {
 	c := newCluster(3, 0)
 	interrupt(c, "cp1")
-	c.nodes["cp2"].sick = "[-]etcd failed"
+	c.nodes["cp2"].unhealthy = "[-]etcd failed"
 	_, err := rotate(t.Context(), t, c, nil)
 	require.ErrorIs(t, err, fleet.ErrStopped)
 	assert.Contains(t, err.Error(), "cp1: it was interrupted, and the cluster is not healthy enough to undo that")
@@ -41,8 +41,8 @@ func TestInterruptedControlPlaneNodeIsUndoneOnlyWhileTheOthersAreHealthy(t *test
 func TestWhatIsWrongOnAnInterruptedNodeDoesNotKeepItFromBeingUndone(t *testing.T) {
 	c := newCluster(3, 0)
 	interrupt(c, "cp1")
-	c.nodes["cp1"].sick, c.nodes["cp1"].down = "connection refused", true
-	c.nodes["cp1"].onStage = func() { c.nodes["cp1"].sick, c.nodes["cp1"].down = "", false }
+	c.nodes["cp1"].unhealthy, c.nodes["cp1"].down = "connection refused", true
+	c.nodes["cp1"].onStage = func() { c.nodes["cp1"].unhealthy, c.nodes["cp1"].down = "", false }
 	_, err := rotate(t.Context(), t, c, nil)
 	require.NoError(t, err)
 	assert.Less(t, c.index("open cp2"), c.index("open cp1"))
@@ -59,7 +59,7 @@ func TestInterruptedNodesAreUndoneOneByOne(t *testing.T) {
 
 	c = newCluster(3, 0)
 	interrupt(c, "cp1", "cp2", "cp3")
-	c.nodes["cp1"].onStage = func() { c.nodes["cp3"].sick = "[-]etcd failed" }
+	c.nodes["cp1"].onStage = func() { c.nodes["cp3"].unhealthy = "[-]etcd failed" }
 	_, err = rotate(t.Context(), t, c, nil)
 	require.ErrorIs(t, err, fleet.ErrStopped)
 	assert.True(t, c.did("open cp1"), "there was no other node to ask")
@@ -69,8 +69,8 @@ func TestInterruptedNodesAreUndoneOneByOne(t *testing.T) {
 func TestInterruptedOnlyControlPlaneNodeIsUndone(t *testing.T) {
 	c := newCluster(1, 0)
 	interrupt(c, "cp1")
-	c.nodes["cp1"].sick = "connection refused"
-	c.nodes["cp1"].onStage = func() { c.nodes["cp1"].sick = "" }
+	c.nodes["cp1"].unhealthy = "connection refused"
+	c.nodes["cp1"].onStage = func() { c.nodes["cp1"].unhealthy = "" }
 	_, err := rotate(t.Context(), t, c, nil)
 	require.NoError(t, err)
 	assert.True(t, c.did("Commit cp1"))

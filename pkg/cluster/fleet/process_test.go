@@ -40,22 +40,22 @@ const idle = 15 * time.Minute
 
 // process is the process on a simulated node. Its orders go through a real inbox.
 type process struct {
-	mu     sync.Mutex
-	root   string // of its file system; empty: it has had no order
-	taken  int64  // the highest order that was carried out
-	heard  time.Time
-	began  time.Time
-	lives  time.Duration // the pod's; 0: for ever
-	over   bool
-	staged bool
-	fence  int64
+	mu        sync.Mutex
+	root      string // of its file system; empty: it has had no order
+	taken     int64  // the highest order that was carried out
+	lastOrder time.Time
+	began     time.Time
+	lives     time.Duration // the pod's; 0: for ever
+	over      bool
+	staged    bool
+	fence     int64
 }
 
 // start begins a process, as a new pod does, which is ended after its deadline.
 func (p *process) start(lives time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.over, p.began, p.heard, p.staged, p.lives = false, time.Now(), time.Now(), false, max(lives, 30*time.Minute)
+	p.over, p.began, p.lastOrder, p.staged, p.lives = false, time.Now(), time.Now(), false, max(lives, 30*time.Minute)
 }
 
 func (p *process) end() {
@@ -95,7 +95,7 @@ func (p *process) take(o nodeapi.Order) (fresh bool, err error) {
 	}
 	p.taken = number
 	if o.Token >= p.fence {
-		p.heard = time.Now()
+		p.lastOrder = time.Now()
 	}
 	return true, nil
 }
@@ -104,7 +104,7 @@ func (p *process) take(o nodeapi.Order) (fresh bool, err error) {
 func (p *process) expired() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.over || p.heard.IsZero() || time.Since(p.heard) < idle && (p.lives == 0 || time.Since(p.began) < p.lives) {
+	if p.over || p.lastOrder.IsZero() || time.Since(p.lastOrder) < idle && (p.lives == 0 || time.Since(p.began) < p.lives) {
 		return false
 	}
 	p.over = true
@@ -136,7 +136,7 @@ func (n *node) commitNow(o nodeapi.Order) {
 	n.atOnce++
 	n.maxSeen = max(n.maxSeen, n.atOnce)
 	n.Unlock()
-	if !n.deaf {
+	if !n.unreachable {
 		n.record(nodeapi.Committing, o.Token, nil)
 	}
 	if n.onCommit != nil {
@@ -149,7 +149,7 @@ func (n *node) commitNow(o nodeapi.Order) {
 		return
 	}
 	if n.vanishes {
-		n.gone = true
+		n.vanished = true
 		return
 	}
 	end := or(n.commit, nodeapi.Committed)

@@ -65,7 +65,7 @@ func TestWithoutLabelsAllNodesAreScannedForTheControlPlane(t *testing.T) {
 	all[0].ControlPlane, all[1].ControlPlane = true, true
 	found, _, err = scanAll(t.Context(), s, all, []string{"cp1", "cp2"}, noon)
 	require.NoError(t, err)
-	assert.Len(t, s.asked, 1, "labels tell where it is")
+	assert.Len(t, s.asked, 1, "the labels identify the control plane")
 	assert.True(t, found[0].Known.ControlPlane)
 }
 
@@ -74,6 +74,6 @@ func TestControlPlaneNodesWithoutInventoryAreNamed(t *testing.T) {
 		{Name: "cp1", Ready: true, OS: "linux", Arch: "amd64", ControlPlane: true}, {Name: "cp2", OS: "linux", Arch: "amd64", ControlPlane: true},
 		{Name: "cp3", Ready: true, OS: "linux", Arch: "amd64", ControlPlane: true}, {Name: "w1", OS: "linux", Arch: "amd64"},
 	}
-	got := controlPlaneWithout([]inventory.Node{{Name: "cp1"}}, all, []plan.Exclusion{away("cp3", "cannot pull")}, noon)
+	got := controlPlaneWithout([]inventory.Node{{Name: "cp1"}}, all, []plan.Exclusion{excluded("cp3", "cannot pull")}, noon)
 	assert.Equal(t, []gate.Unscanned{{Node: "cp2", Reason: "NotReady"}, {Node: "cp3", Reason: "cannot pull"}}, got)
 }

@@ -12,8 +12,8 @@ import (
 )
 
 // A certificate that lives shorter than the one before it, or than what was asked for,
-// is told of in a sentence; one that lives as long is not.
-func TestAShorterLifeIsTold(t *testing.T) {
+// is reported in a sentence; one that lives as long is not.
+func TestShorterValidityIsReported(t *testing.T) {
 	const year = 365 * 24 * time.Hour
 	for name, test := range map[string]struct {
 		grants, asked time.Duration
@@ -48,8 +48,8 @@ func TestAShorterLifeIsTold(t *testing.T) {
 	}
 }
 
-// Who decides for a shorter life is named, and nobody else is blamed.
-func TestWhyALifeIsShorter(t *testing.T) {
+// The message names the issuer or setting that shortened the validity, and no other.
+func TestReasonForShorterValidityIsReported(t *testing.T) {
 	for name, test := range map[string]struct {
 		issuer       inventory.IssuerKind
 		reason, says string

@@ -113,7 +113,7 @@ func (c *cluster) set(words []string) error {
 	}
 	switch {
 	case words[1] == "unhealthy":
-		n.sick = "[-]etcd failed"
+		n.unhealthy = "[-]etcd failed"
 	case words[1] == "interrupted":
 		n.inventory.Rotations = []inventory.NodeRotation{{ID: "7f3c2a", State: inventory.Committing}}
 	case words[1] == "requests":

@@ -17,7 +17,7 @@ import (
 )
 
 // A node that cannot be reached any more in the middle of its commit is waited for as
-// long as it may take, which it has said itself, and a person is told.
+// long as it may take, which it has said itself, and this is reported.
 func TestANodeOutOfReachIsWaitedForAsLongAsItMayTake(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -43,20 +43,20 @@ func TestANodeOutOfReachIsWaitedForAsLongAsItMayTake(t *testing.T) {
 				assert.Contains(t, err.Error(), "cp1: it is not known how its part ended")
 				assert.Contains(t, err.Error(), "the node has reported nothing for")
 				assert.InDelta(t, tt.want.Seconds(), time.Since(began).Seconds(), 1)
-				told := strings.Join(said, "\n")
-				assert.Equal(t, 1, strings.Count(told, "not reachable (dial tcp: i/o timeout); its process continues, waiting up to"), told)
+				text := strings.Join(said, "\n")
+				assert.Equal(t, 1, strings.Count(text, "not reachable (dial tcp: i/o timeout); its process continues, waiting up to"), text)
 			})
 		})
 	}
 }
 
-// What a node's journal knows settles what was not heard of it.
+// The node's journal decides the result when the last record did not arrive.
 func TestAVanishedProcessIsJudgedByItsJournal(t *testing.T) {
 	for _, tt := range []struct {
 		name       string
 		state      inventory.RotationState
 		token      int64
-		away       bool
+		notReady   bool
 		unverified bool
 		kind       error
 		result     v1alpha1.Result
@@ -68,14 +68,14 @@ func TestAVanishedProcessIsJudgedByItsJournal(t *testing.T) {
 		{"it was left between old and new", inventory.Committing, 1, false, false, fleet.ErrManualInterventionRequired, v1alpha1.Failed, "its journal says: Committing"},
 		{"it is broken", inventory.Unknown, 1, false, false, fleet.ErrManualInterventionRequired, v1alpha1.Failed, "state unknown"},
 		{"it committed another time", inventory.Committed, 0, false, false, fleet.ErrManualInterventionRequired, v1alpha1.Failed, "state unknown"},
-		{"it cannot be looked at", inventory.Committed, 1, true, false, fleet.ErrManualInterventionRequired, v1alpha1.Failed, "could not be scanned again: NotReady"},
+		{"it cannot be scanned", inventory.Committed, 1, true, false, fleet.ErrManualInterventionRequired, v1alpha1.Failed, "could not be scanned again: NotReady"},
 		{"its old certificates are back, not verified", inventory.RolledBack, 1, false, true, fleet.ErrManualInterventionRequired, v1alpha1.Failed, "state unknown"},
 		{"its new certificates stay, not verified", inventory.Committed, 1, false, true, fleet.ErrManualInterventionRequired, v1alpha1.Failed, "state unknown"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := newCluster(1, 0)
 			n := c.nodes["cp1"]
-			n.vanishes, n.away, n.deaf = true, tt.away, tt.state == inventory.Staged
+			n.vanishes, n.notReady, n.unreachable = true, tt.notReady, tt.state == inventory.Staged
 			n.onCommit = func() {
 				n.inventory.Rotations = []inventory.NodeRotation{{ID: "7f3c2a", State: tt.state, Token: tt.token, Unverified: tt.unverified}}
 			}
@@ -91,7 +91,7 @@ func TestAVanishedProcessIsJudgedByItsJournal(t *testing.T) {
 	}
 }
 
-// A node that speaks for another is not believed, whoever passes on what it says.
+// A record that claims to be of another node is rejected, also when it arrives through a pod.
 func TestANodeCannotSpeakForAnother(t *testing.T) {
 	c := newCluster(3, 0)
 	c.nodes["cp2"].claims = "cp1"

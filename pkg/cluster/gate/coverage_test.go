@@ -27,7 +27,7 @@ func TestPeersAreTheAPIServersThatNoProcessOfOursStandsBeside(t *testing.T) {
 	got := gate.PeersToProbe(nodes, func(node string) bool { return node == "cp1" || node == "cp3" })
 	assert.Equal(t, []inventory.Peer{
 		{Node: "cp2", Address: "10.0.0.2:6443"}, {Node: "cp3", Address: "10.0.0.3:6443"},
-		{Node: "cp4", Address: "[fd00::4]:6443"}, // its own address would lead to whoever asks
+		{Node: "cp4", Address: "[fd00::4]:6443"}, // its own address would reach the probing node itself
 	}, got)
 }
 

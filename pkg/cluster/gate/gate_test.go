@@ -42,7 +42,7 @@ func TestGate(t *testing.T) {
 		{"learner", 3, "", func(h []inventory.Health) { h[0].Etcd.Members[2].Learner = true }, `etcd member "cp3" is a learner`},
 		{"never started", 3, "", func(h []inventory.Health) { h[0].Etcd.Members[2].Name = "" }, "etcd member 3 never started"},
 		{"alarm", 3, "", func(h []inventory.Health) { h[0].Etcd.Alarms = []string{"NOSPACE on cp1"} }, "etcd alarm: NOSPACE on cp1"},
-		{"sick member", 3, "", func(h []inventory.Health) {
+		{"unhealthy member", 3, "", func(h []inventory.Health) {
 			h[0].Etcd.Members[1].Healthy, h[0].Etcd.Members[1].Error = false, "deadline exceeded"
 		}, `etcd member "cp2" is not healthy: deadline exceeded`},
 		{"etcd does not answer", 3, "", func(h []inventory.Health) { h[1].Etcd = &inventory.Etcd{Error: "refused"} }, "cp2: etcd does not answer: refused"},
@@ -109,7 +109,7 @@ func TestGate(t *testing.T) {
 		}, "cp2: it is not known whether the API server is ready: a request without client certificate is not accepted: status 401"},
 		{"no quota", 3, "", func(h []inventory.Health) { full(h, 9000); h[0].Etcd.Members[1].DBQuota = -1 }, ""},
 		{"external etcd", 3, "cp1", external, ""},
-		{"a sick member of external etcd", 3, "cp1", func(h []inventory.Health) { external(h); h[0].Etcd.Members[1].Healthy = false },
+		{"an unhealthy member of external etcd", 3, "cp1", func(h []inventory.Health) { external(h); h[0].Etcd.Members[1].Healthy = false },
 			`etcd member "cp2" is not healthy: `},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -104,7 +104,7 @@ func TestForbiddenDeletionInTheOwnNamespaceIsAnError(t *testing.T) {
 	})
 }
 
-// Whoever scans removes what others have left: nothing in Kubernetes removes a pod that
+// A scan removes the ended pods of earlier scans: nothing in Kubernetes removes a pod that
 // has ended.
 func TestScanRemovesEndedScans(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

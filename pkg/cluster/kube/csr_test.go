@@ -134,7 +134,7 @@ func csrOf(t *testing.T, user string, change ...func(*certificatesv1.Certificate
 }
 
 func condition(kind certificatesv1.RequestConditionType) certificatesv1.CertificateSigningRequestCondition {
-	return certificatesv1.CertificateSigningRequestCondition{Type: kind, Status: corev1.ConditionTrue, Reason: "Somebody", Message: "says so"}
+	return certificatesv1.CertificateSigningRequestCondition{Type: kind, Status: corev1.ConditionTrue, Reason: "Policy", Message: "says so"}
 }
 
 // signing plays the controller manager: it signs what is approved, a moment later.
@@ -184,7 +184,7 @@ func TestApprove(t *testing.T) {
 			return csrOf(t, node1, func(c *certificatesv1.CertificateSigningRequest) {
 				c.Status.Conditions = append(c.Status.Conditions, condition(certificatesv1.CertificateDenied))
 			})
-		}, certify, 0, "Denied by its signer or an approver: Somebody: says so"},
+		}, certify, 0, "Denied by its signer or an approver: Policy: says so"},
 		"the signer cannot": {func(t *testing.T) *certificatesv1.CertificateSigningRequest { return csrOf(t, node1) },
 			func(c *certificatesv1.CertificateSigningRequest) {
 				c.Status.Conditions = append(c.Status.Conditions, condition(certificatesv1.CertificateFailed))

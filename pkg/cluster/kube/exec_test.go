@@ -70,7 +70,7 @@ func TestStream(t *testing.T) {
 		atLeast time.Duration
 		atMost  time.Duration
 	}{
-		"ends by itself": {
+		"ends normally": {
 			run: func(_ context.Context, c command) error {
 				_, err := io.WriteString(c.stdout, "one\n")
 				return err
@@ -81,7 +81,7 @@ func TestStream(t *testing.T) {
 		"falls silent": {
 			run: func(ctx context.Context, c command) error {
 				_, _ = io.WriteString(c.stdout, "one\n")
-				<-ctx.Done() // as a connection whose other end is gone
+				<-ctx.Done() // as a connection whose other end does not respond
 				return ctx.Err()
 			},
 			want:    []string{"one"},
@@ -129,7 +129,7 @@ func TestStream(t *testing.T) {
 				if err == nil {
 					return errors.New("the writer took it")
 				}
-				<-ctx.Done() // the executor itself would go on for ever
+				<-ctx.Done() // the executor itself would never return
 				return ctx.Err()
 			},
 			refuse: true,

@@ -54,12 +54,12 @@ func failing(err error) func() ([]*corev1.Pod, error) {
 	return func() ([]*corev1.Pod, error) { return nil, err }
 }
 
-// events are what observe passed on, as "name/uid", with a "-" in front of what is gone.
+// events are what observe passed on, as "name/uid", with a "-" in front of what was deleted.
 func events(ctx context.Context, s source[*corev1.Pod], until string) ([]string, error) {
 	var seen []string
-	err := observeAll(ctx, s, func(p *corev1.Pod, gone bool) bool {
+	err := observeAll(ctx, s, func(p *corev1.Pod, deleted bool) bool {
 		e := p.Name + "/" + string(p.UID)
-		if gone {
+		if deleted {
 			e = "-" + e
 		}
 		seen = append(seen, e)
@@ -82,7 +82,7 @@ func TestObserve(t *testing.T) {
 		"a watch that hangs hides nothing for long": {script{lists: []func() ([]*corev1.Pod, error){
 			listing(pod("a", "1")), listing(pod("a", "1"), pod("b", "2")),
 		}}, "b/2", []string{"a/1", "a/1", "b/2"}},
-		"gone between two lists": {script{lists: []func() ([]*corev1.Pod, error){
+		"deleted between two lists": {script{lists: []func() ([]*corev1.Pod, error){
 			listing(pod("a", "1")), listing(),
 		}}, "-a/1", []string{"a/1", "-a/1"}},
 		"replaced between two lists": {script{lists: []func() ([]*corev1.Pod, error){

@@ -135,8 +135,8 @@ func TestClose(t *testing.T) {
 			p.Name += "-" + namespace
 			return p
 		}
-		stranger := aged(ScanPod("w1", "s", options), "kube-system", time.Hour)
-		stranger.Name, stranger.Labels = "of-another-program", map[string]string{LabelName: "other"}
+		foreign := aged(ScanPod("w1", "s", options), "kube-system", time.Hour)
+		foreign.Name, foreign.Labels = "of-another-program", map[string]string{LabelName: "other"}
 		scanning := aged(ScanPod("w1", "running", options), "maintenance", time.Second)
 		// The watcher's own pod would not survive its own rotation.
 		watcher := aged(ScanPod("w1", "s", options), "maintenance", time.Hour)
@@ -148,7 +148,7 @@ func TestClose(t *testing.T) {
 			aged(RotatePod(step("w2"), "orphan", options), "elsewhere", time.Minute),
 			scanning,
 			aged(ScanPod("w1", "forgotten", options), "maintenance", time.Hour),
-			stranger,
+			foreign,
 		}
 	}
 	for name, tc := range map[string]struct {

@@ -40,7 +40,7 @@ func TestScanReturnsBeforeTheLogEnds(t *testing.T) {
 	})
 }
 
-// withLog is a cluster in which every pod has the same log, which may go on.
+// withLog is a cluster in which every pod has the same log, which may be followed.
 type withLog struct {
 	kubernetes.Interface
 	log io.ReadCloser

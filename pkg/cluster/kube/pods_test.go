@@ -66,7 +66,7 @@ func TestPodsOfBothKindsAreConfined(t *testing.T) {
 			assert.True(t, *c.SecurityContext.ReadOnlyRootFilesystem)
 			assert.Equal(t, []corev1.Capability{"ALL"}, c.SecurityContext.Capabilities.Drop)
 			assert.NotContains(t, c.SecurityContext.Capabilities.Add, corev1.Capability("SYS_ADMIN"))
-			assert.Nil(t, c.SecurityContext.AppArmorProfile, "only D-Bus needs it gone")
+			assert.Nil(t, c.SecurityContext.AppArmorProfile, "only D-Bus requires that there is none")
 			assert.NotNil(t, pod.Spec.ActiveDeadlineSeconds)
 			assert.Equal(t, "kube-system", pod.Namespace)
 			assert.Equal(t, version.NodeImage(), c.Image)
@@ -80,7 +80,7 @@ func TestPodsOfBothKindsAreConfined(t *testing.T) {
 			}
 		})
 	}
-	assert.Empty(t, ScanPod("w1", "1", PodOptions{}).Spec.PriorityClassName, "looking must not evict anybody")
+	assert.Empty(t, ScanPod("w1", "1", PodOptions{}).Spec.PriorityClassName, "a scan must not evict a workload")
 }
 
 func TestWritableMounts(t *testing.T) {

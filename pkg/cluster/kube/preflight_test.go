@@ -69,7 +69,7 @@ func TestCheckPermissions(t *testing.T) {
 	})
 }
 
-// Whoever has the roles passes the check: both come from one list, and this shows it.
+// A user who has the roles passes the check: both are made from one list.
 func TestRolesGrantWhatIsChecked(t *testing.T) {
 	for _, use := range []Use{UseCheck, UseStatus, UseRotate} {
 		roles := Roles(use, "maintenance")
@@ -79,7 +79,7 @@ func TestRolesGrantWhatIsChecked(t *testing.T) {
 	c := authorizing(t, func(a authorizationv1.ResourceAttributes) (bool, error) {
 		return granted(Roles(UseCheck, "maintenance"), a), nil
 	})
-	require.Error(t, CheckPermissions(t.Context(), c, UseRotate, "maintenance"), "looking is less than rotating")
+	require.Error(t, CheckPermissions(t.Context(), c, UseRotate, "maintenance"), "the permissions for a check do not suffice for a rotation")
 
 	out, err := yaml.Marshal(Roles(UseCheck, "maintenance")[0])
 	require.NoError(t, err)

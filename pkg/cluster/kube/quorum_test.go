@@ -16,12 +16,12 @@ func TestAPIServerWithoutEtcdIsAnError(t *testing.T) {
 	for name, tc := range map[string]struct {
 		status int
 		body   string
-		better int32 // from which question on all is well; 0: never
+		better int32 // from which request on the answer is 200; 0: never
 		read   int   // how the read of a Lease ends; 0: as /readyz
 		says   string
 	}{
-		"all is well":                                         {http.StatusOK, "ok", 0, 0, ""},
-		"it is sick, but has its etcd":                        {http.StatusInternalServerError, "[+]etcd ok\n[-]shutdown failed: reason withheld\n", 0, 0, ""},
+		"it is healthy":                                       {http.StatusOK, "ok", 0, 0, ""},
+		"it is not healthy, but has its etcd":                 {http.StatusInternalServerError, "[+]etcd ok\n[-]shutdown failed: reason withheld\n", 0, 0, ""},
 		"/readyz is forbidden":                                {http.StatusForbidden, "no", 0, 0, ""},
 		"the next API server has its etcd":                    {http.StatusInternalServerError, "[-]etcd failed: reason withheld\n", 2, 0, ""},
 		"none has, and it is said of etcd":                    {http.StatusInternalServerError, "[+]ping ok\n[-]etcd failed: reason withheld\n[+]log ok\n", 0, 0, "no working etcd: [-]etcd failed: reason withheld"},

@@ -47,7 +47,7 @@ func secretsOf(allowed bool, secrets ...*corev1.Secret) *fake.Clientset {
 
 func TestSecretsAreSearchedAndOverwritten(t *testing.T) {
 	ca := certstest.NewCA(t, "etcd-ca")
-	pair, other := ca.Leaf(t, certstest.Name("etcd-client")), ca.Leaf(t, certstest.Name("somebody"))
+	pair, other := ca.Leaf(t, certstest.Name("etcd-client")), ca.Leaf(t, certstest.Name("other-client"))
 	secret := func(namespace, name string, data map[string][]byte) *corev1.Secret {
 		return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Data: data}
 	}

@@ -99,7 +99,7 @@ func TestUndeliverableOrderIsAnError(t *testing.T) {
 	}{
 		"refused by the node":          {run: exits(1, "error: token 3 is older than 5\n"), want: `cp1: "order" failed with code 1: error: token 3 is older than 5`, after: time.Second},
 		"an answer that is none":       {run: says("hello\n"), want: `unexpected answer "hello"`, after: time.Second},
-		"cut off, until ctx ends":      {run: says(""), want: "the connection was closed", after: time.Minute},
+		"interrupted, until ctx ends":  {run: says(""), want: "the connection was closed", after: time.Minute},
 		"not accepted":                 {run: says(`{"accepted":false}` + "\n"), want: "unexpected answer", after: time.Second},
 		"never reached, until ctx end": {run: fails(errBroken), want: "abnormal closure", after: time.Minute},
 		"the pod was deleted": {run: fails(errBroken), want: "it was deleted", after: time.Second, pod: func(t *testing.T, c *fake.Clientset, p *corev1.Pod) {
@@ -219,7 +219,7 @@ func TestFollow(t *testing.T) {
 		"what an ended process has done":         {run: fails(errBroken), pod: finish(corev1.PodSucceeded, "starting\n"+records(t, "cp1", 1, 2, 3)), after: 1, want: []int64{2, 3}},
 		"what a failed process has done":         {run: fails(errBroken), pod: finish(corev1.PodFailed, records(t, "cp1", 1)), want: []int64{1}},
 		"a receiver that stops, of an ended one": {run: fails(errBroken), pod: finish(corev1.PodSucceeded, records(t, "cp1", 1, 2)), stop: 1, want: []int64{1}, fails: stop.Error()},
-		"a pod that is gone": {run: fails(errBroken), pod: func(t *testing.T, c *fake.Clientset, p *corev1.Pod) {
+		"a pod that was deleted": {run: fails(errBroken), pod: func(t *testing.T, c *fake.Clientset, p *corev1.Pod) {
 			require.NoError(t, c.CoreV1().Pods(p.Namespace).Delete(t.Context(), p.Name, metav1.DeleteOptions{}))
 		}},
 	} {
