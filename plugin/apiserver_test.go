@@ -352,7 +352,7 @@ func flat(v any) string {
 func answer(w http.ResponseWriter, code int, object any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(object) // the reader may be gone
+	_ = json.NewEncoder(w).Encode(object) // the client may have disconnected
 }
 
 func fail(w http.ResponseWriter, code int, reason, message, name string) {

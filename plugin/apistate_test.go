@@ -80,7 +80,7 @@ func (s *apiServerFake) add(t *testing.T, path, text string) {
 	s.put(path, object)
 }
 
-// strategy is that of a Deployment, with what the API server sets by itself.
+// strategy is that of a Deployment, with the API server's defaults.
 func strategy(object map[string]any) map[string]any {
 	spec, _ := object["spec"].(map[string]any)
 	strategy, _ := spec["strategy"].(map[string]any)

@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// told are events of every type, as the watcher sends them.
-func told() []string {
+// published are events of every type, as the watcher sends them.
+func published() []string {
 	event := func(n int, kind, data string) string {
 		return fmt.Sprintf(`{"specversion":"1.0","id":"id-%02d","type":"io.rotate-certs.%s.v1","source":"/clusters/test","time":"2026-11-24T11:%02d:00Z","datacontenttype":"application/json","data":%s}`, n, kind, n, data)
 	}
@@ -46,14 +46,14 @@ func send(lines ...string) func(w http.ResponseWriter, r *http.Request) {
 
 func TestEventsAreDescribed(t *testing.T) {
 	s := installed(t)
-	s.events = send(told()...)
+	s.events = send(published()...)
 	code, stdout, stderr := s.run(t, "events")
 	require.Equal(t, 0, code, stderr)
 	golden(t, "events.txt", stdout)
 	assert.NotContains(t, stdout, "\x1b", "an event's words do not reach the terminal as they are")
 
 	_, stdout, _ = s.run(t, "events", "-o", "json")
-	assert.Equal(t, strings.Join(told(), "\n")+"\n", stdout, "raw")
+	assert.Equal(t, strings.Join(published(), "\n")+"\n", stdout, "raw")
 	_, stdout, _ = s.run(t, "events", "-o", "name")
 	assert.Contains(t, stdout, "id-01\nid-02\n")
 	_, stdout, _ = s.run(t, "events", "-o", "wide")
@@ -86,9 +86,9 @@ func TestEventsWithoutAWatcher(t *testing.T) {
 				fail(w, 403, "Forbidden", "services/proxy is forbidden", "x")
 			}
 		}, "hint: an administrator can bind the Role rotate-certs:view in namespace rotate-certs to you"},
-		"cut off": {func(s *apiServerFake) {
+		"interrupted": {func(s *apiServerFake) {
 			s.events = func(w http.ResponseWriter, _ *http.Request) {
-				fmt.Fprintln(w, told()[0])
+				fmt.Fprintln(w, published()[0])
 				w.(http.Flusher).Flush()
 				panic(http.ErrAbortHandler)
 			}
@@ -109,7 +109,7 @@ func TestEventsWithoutAWatcher(t *testing.T) {
 // one, and sends events again that were sent before.
 func TestFollowingSurvivesRestarts(t *testing.T) {
 	s := installed(t)
-	events := told()
+	events := published()
 	var calls atomic.Int32
 	var since []string
 	s.events = func(w http.ResponseWriter, r *http.Request) {
@@ -139,11 +139,11 @@ func TestFollowingSurvivesRestarts(t *testing.T) {
 	assert.Equal(t, []string{"", again, again, again, "2026-11-24T11:04:00Z", "2026-11-24T11:06:00Z"}, since[:6])
 	assert.Len(t, since, 5+believedAfter)
 	assert.Contains(t, stderr, "Connection lost, reconnecting …\n")
-	assert.Contains(t, stderr, "rotate-certs:view", "what waiting does not mend ends it")
+	assert.Contains(t, stderr, "rotate-certs:view", "an error that a retry does not fix ends it")
 }
 
 func TestEventsOfAWatcherBesideTheCluster(t *testing.T) {
-	server := httptest.NewServer(http.HandlerFunc(send(told()[0])))
+	server := httptest.NewServer(http.HandlerFunc(send(published()[0])))
 	t.Cleanup(server.Close)
 	s := newAPIServer(t)
 	s.Close()

@@ -32,12 +32,12 @@ type fake struct {
 	nodes       []kubenode.Node
 	scanned     []inventory.Node
 	missing     []plan.Exclusion
-	sick        string // node whose API server is not ready
+	unhealthy   string // node whose API server is not ready
 	denied      error
 	down        error                   // of every question
 	refused     error                   // by admission
 	held        error                   // what taking the lock meets
-	heldNow     error                   // what a look at the lock shows
+	heldNow     error                   // what reading the lock returns
 	holder      *kube.HeldError         // of the lock, as status reads it
 	lockErr     error                   // of reading it
 	survey      *v1alpha1.WatcherStatus // of the watcher
@@ -48,7 +48,7 @@ type fake struct {
 	onCommit    func(node string)
 	notSearched string    // of what may hold copies
 	out         io.Writer // instead of the buffer, where set
-	onScan      func()    // and then the scan lasts until it is cut off
+	onScan      func()    // and then the scan lasts until it is interrupted
 	who         *identity
 	secrets     []kube.SecretCopy
 	rotation    context.Context // of the engine, once it runs
@@ -310,7 +310,7 @@ func (s *fakeSession) Health(_ context.Context, others []inventory.Peer) (invent
 }
 
 func (s *fakeSession) probe(node string) *inventory.Probe {
-	if node == s.sick {
+	if node == s.unhealthy {
 		return &inventory.Probe{Message: "connection refused"}
 	}
 	return &inventory.Probe{Healthy: true}

@@ -74,7 +74,7 @@ func TestExitCodesOfRotate(t *testing.T) {
 		"held":                     {func(f *fake) { f.held = &kube.HeldError{Holder: "jane@laptop"} }, "--service etcd", 3, "another rotation holds the lock: jane@laptop", false},
 		"admission refuses":        {func(f *fake) { f.refused = errors.New("pod security") }, "--service etcd", 1, "nothing was changed", false},
 		"no permission":            {func(f *fake) { f.denied = errors.New("missing permissions for rotate:\n  create pods") }, "--service etcd", 1, "create pods", false},
-		"API unavailable":          {func(f *fake) { f.down = errors.New("list nodes: gone") }, "--service etcd", 1, "error: list nodes: gone", false},
+		"API unavailable":          {func(f *fake) { f.down = errors.New("list nodes: connection refused") }, "--service etcd", 1, "error: list nodes: connection refused", false},
 		"unknown node":             {func(*fake) {}, "--service etcd --node cp11", 1, `unknown node "cp11", did you mean "cp1"?`, false},
 		"NotReady, named":          {func(f *fake) { f.nodes[1].Ready = false }, "--service etcd --node cp1,cp2", 1, "cannot work on a node that was named, so nothing was changed:\n  cp2: NotReady", false},
 		"node's pod failed, named": {failing("cp2"), "--service etcd --node cp2", 1, "cp2: ImagePullBackOff", false},

@@ -14,7 +14,7 @@ import (
 // TestForceNamesOverriddenFindings in the plan, on the way and in the report.
 func TestForceNamesOverriddenFindings(t *testing.T) {
 	f := healthy()
-	f.sick = "cp2"
+	f.unhealthy = "cp2"
 	code, _, stderr := f.run(t, "--service", "etcd")
 	assert.Equal(t, 1, code)
 	assert.Contains(t, stderr, "cp2: API server is not ready: connection refused")

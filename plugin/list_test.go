@@ -18,7 +18,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// troubled is a cluster in which everything that check can tell of is to be seen.
+// troubled is a cluster that has everything that check can report.
 func troubled() ([]inventory.Node, []plan.Exclusion) {
 	cp1, cp2, w1 := controlPlane("cp1"), controlPlane("cp2"), worker("w1")
 	soon := leaf(certs.Etcd, "etcd-peer", "etcd-ca", 7*day)

@@ -73,24 +73,24 @@ func TestMarkCompromised(t *testing.T) {
 }
 
 func TestMarkCompromisedSaysWhetherAWatcherActs(t *testing.T) {
-	mark := []string{"mark-compromised", "--service", "kube-apiserver", "--reason", "stolen"}
+	args := []string{"mark-compromised", "--service", "kube-apiserver", "--reason", "stolen"}
 	rotate := "kubectl rotate-certs --server URL --service kube-apiserver --compromised"
 	t.Run("nothing is installed", func(t *testing.T) {
 		s := newAPIServer(t)
-		code, _, stderr := s.run(t, mark...)
+		code, _, stderr := s.run(t, args...)
 		assert.Equal(t, 1, code)
 		assert.Contains(t, strings.ReplaceAll(stderr, s.URL, "URL"), "error: mark as compromised: the watcher is not installed\nhint: install it (kubectl rotate-certs --server URL install), or replace the keys without it: "+rotate)
 	})
 	t.Run("agents only", func(t *testing.T) {
 		s := installed(t)
 		s.remove("/apis/apps/v1/namespaces/rotate-certs/deployments/rotate-certs-watcher")
-		_, _, stderr := s.run(t, mark...)
+		_, _, stderr := s.run(t, args...)
 		assert.Contains(t, strings.ReplaceAll(stderr, s.URL, "URL"), "no watcher is installed in this cluster. Unless one runs outside, replace the keys without it: "+rotate)
 	})
 	t.Run("notify only", func(t *testing.T) {
 		s := installed(t)
 		_, _, _ = s.run(t, "install", "--notify-only")
-		code, stdout, stderr := s.run(t, append(mark, "-o", "name")...)
+		code, stdout, stderr := s.run(t, append(args, "-o", "name")...)
 		assert.Equal(t, 0, code)
 		assert.Equal(t, "compromisedcertificate.rotate-certs.io/kube-apiserver-x7k2p\n", stdout)
 		assert.Contains(t, strings.ReplaceAll(stderr, s.URL, "URL"), "The watcher is notify-only and starts no rotation; replace the keys without it: "+rotate)
@@ -98,7 +98,7 @@ func TestMarkCompromisedSaysWhetherAWatcherActs(t *testing.T) {
 	t.Run("dry run", func(t *testing.T) {
 		for _, how := range []string{"client", "server"} {
 			s := installed(t)
-			code, stdout, stderr := s.run(t, append(mark, "--dry-run="+how, "-o", "yaml")...)
+			code, stdout, stderr := s.run(t, append(args, "--dry-run="+how, "-o", "yaml")...)
 			assert.Equal(t, 0, code)
 			assert.Contains(t, stdout, "generateName: kube-apiserver-\n")
 			assert.Contains(t, stderr, "It matches 1 certificate of kube-apiserver on cp1. Nothing was changed.\n")
@@ -108,7 +108,7 @@ func TestMarkCompromisedSaysWhetherAWatcherActs(t *testing.T) {
 	t.Run("not permitted", func(t *testing.T) {
 		s := installed(t)
 		s.forbidden = []string{"create compromisedcertificates"}
-		code, _, stderr := s.run(t, mark...)
+		code, _, stderr := s.run(t, args...)
 		assert.Equal(t, 1, code)
 		assert.Contains(t, stderr, "mark as compromised")
 		assert.Contains(t, stderr, "rotate-certs:incident-responder")

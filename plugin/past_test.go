@@ -19,8 +19,8 @@ import (
 
 const etcdScope = "services=etcd"
 
-// remembering gives a node a rotation that began some time before noon and was at work
-// for 12 s.
+// remembering gives a node a rotation that began some time before noon and took
+// 12 s.
 func remembering(n *inventory.Node, id, scope string, ago time.Duration, state inventory.RotationState, renewed int) {
 	r := inventory.NodeRotation{ID: id, Scope: scope, State: state, StartTime: noon.Add(-ago), LastTime: noon.Add(12*time.Second - ago)}
 	r.Renewed = make([]inventory.Renewal, renewed)
@@ -73,7 +73,7 @@ func TestHistoryOfOneRotation(t *testing.T) {
 			case nodeapi.RollingBack:
 				rec.Service, rec.Message = certs.Etcd, "etcd did not become healthy within 60s on its new certificate"
 			case nodeapi.RolledBack:
-				rec.Message, rec.Hint = "\"tls: private key does not match\x1b[2J public key\"", "look at the disk"
+				rec.Message, rec.Hint = "\"tls: private key does not match\x1b[2J public key\"", "check the disk"
 			}
 			log.Records = append(log.Records, rec)
 		}
@@ -114,12 +114,12 @@ func TestStatus(t *testing.T) {
 		{"nothing ever ran", healthy},
 		{"the last one went well", done},
 		{"one stopped", eventful},
-		{"one was cut off", func() *fake {
+		{"one was interrupted", func() *fake {
 			f := done()
 			remembering(&f.scanned[0], "7f3c2a", etcdScope+";nodes=cp1", time.Hour, inventory.Committing, 0)
 			return f
 		}},
-		{"one was cut off days ago", func() *fake {
+		{"one was interrupted days ago", func() *fake {
 			f := done()
 			remembering(&f.scanned[0], "7f3c2a", etcdScope, 2*day, inventory.Staged, 0)
 			return f
@@ -129,8 +129,8 @@ func TestStatus(t *testing.T) {
 			remembering(&f.scanned[0], "7f3c2a", etcdScope, 2*day, inventory.Unknown, 0)
 			return f
 		}},
-		{"one is at work", func() *fake { f := eventful(); f.holder = held(30 * time.Second); return f }},
-		{"the holder is gone", func() *fake { f := eventful(); f.holder = held(-time.Minute); return f }},
+		{"one is in progress", func() *fake { f := eventful(); f.holder = held(30 * time.Second); return f }},
+		{"the lock has expired", func() *fake { f := eventful(); f.holder = held(-time.Minute); return f }},
 		{"a node's journals are damaged", func() *fake {
 			f := done()
 			f.scanned[0].NotInspected = []inventory.NotInspected{{Reason: inventory.UnreadJournals + "journal is damaged in line 3"}, {Reason: "something else"}}

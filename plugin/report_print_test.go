@@ -33,7 +33,7 @@ func stoppedReport() *v1alpha1.RotationReport {
 			{Node: "cp3", Service: certs.Etcd, Result: v1alpha1.Skipped, Reason: "not reached",
 				Certificates: []v1alpha1.RotatedCertificate{{Name: "etcd-server", Path: "/etc/kubernetes/pki/etcd/server.crt", Old: reference(facts("old", "etcd-ca", 9*day))}}},
 		},
-		Collateral:   []v1alpha1.Collateral{{Node: "cp1", Service: certs.KubeScheduler, Reason: "restarted by itself while we worked on the node."}},
+		Collateral:   []v1alpha1.Collateral{{Node: "cp1", Service: certs.KubeScheduler, Reason: "restarted while we worked on the node."}},
 		Notes:        []string{"a note\x1b[2J of the engine"},
 		NotInspected: []v1alpha1.NotInspected{{Node: "w7", Reason: "NotReady"}},
 	}

@@ -116,7 +116,7 @@ func TestUninstallListsOnlyKindsThatItFound(t *testing.T) {
 	lists := map[string]int{}
 	s.onList = func(kind string) {
 		if lists[kind]++; kind == "pods" && lists[kind] == 20 {
-			s.remove(pod) // a node pod lets the one at work end
+			s.remove(pod) // a node pod completes the order in progress
 		}
 	}
 	code, _, stderr := s.run(t, "uninstall")
@@ -140,7 +140,7 @@ func TestUninstallListsOnlyKindsThatItFound(t *testing.T) {
 }
 
 func TestUninstallAsksBeforeItDeletes(t *testing.T) {
-	const marked = "/apis/rotate-certs.io/v1alpha1/compromisedcertificates/etcd-1"
+	const compromised = "/apis/rotate-certs.io/v1alpha1/compromisedcertificates/etcd-1"
 	for name, tt := range map[string]struct {
 		answers, args       string
 		compromised, policy bool
@@ -161,7 +161,7 @@ func TestUninstallAsksBeforeItDeletes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := installed(t)
 			if tt.compromised {
-				s.add(t, marked, `{"spec":{"service":"etcd"}}`)
+				s.add(t, compromised, `{"spec":{"service":"etcd"}}`)
 			}
 			if tt.policy {
 				s.remove(policyPath)
@@ -173,7 +173,7 @@ func TestUninstallAsksBeforeItDeletes(t *testing.T) {
 			assert.Contains(t, stderr, tt.says)
 			if code != 0 {
 				assert.Empty(t, s.log)
-				assert.Equal(t, tt.compromised, len(s.paths(marked)) == 1)
+				assert.Equal(t, tt.compromised, len(s.paths(compromised)) == 1)
 			}
 		})
 	}

@@ -71,7 +71,7 @@ func TestVersionWithoutACluster(t *testing.T) {
 	assert.Contains(t, stdout, "installed: unknown (")
 }
 
-// TestVersionDoesNotWaitForALogin: the kubeconfig's program waits for somebody, here until
+// TestVersionDoesNotWaitForALogin: the kubeconfig's exec plugin waits for a login, here until
 // the test ends.
 func TestVersionDoesNotWaitForALogin(t *testing.T) {
 	dir := t.TempDir()

@@ -73,14 +73,14 @@ func TestTheMainProcessWaitsForTheReaderOfItsLastRecord(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.ExecuteContext(ctx) }()
 
-	heard := errors.New("heard")
+	abandoned := errors.New("abandoned")
 	err := statedir.FollowJournal(t.Context(), hostfs.Root(root), "7f3c2a", 0, func(rec nodeapi.Record) error {
 		if rec.Kind == nodeapi.Abandoned {
-			return heard
+			return abandoned
 		}
 		return nil
 	})
-	if !errors.Is(err, heard) {
+	if !errors.Is(err, abandoned) {
 		t.Fatal(err)
 	}
 	dir, err := statedir.OpenDir(hostfs.Root(root))
@@ -148,7 +148,7 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
-func TestAnUnknownServiceIsToldApart(t *testing.T) {
+func TestUnknownServiceHasAnErrorTypeOfItsOwn(t *testing.T) {
 	_, err := runProgram(t, t.TempDir(), "", "rotate", "--service=nginx")
 	var unknown *certs.UnknownServiceError
 	if !errors.As(err, &unknown) {

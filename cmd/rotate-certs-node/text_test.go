@@ -53,9 +53,9 @@ func TestRestartOfAUnitAsText(t *testing.T) {
 	for want, rec := range map[string]nodeapi.Record{
 		"checking etcd: a restart of k0scontroller.service renews their certificates": {Kind: nodeapi.Staging, Services: []certs.Service{certs.Etcd},
 			Message: "a restart of k0scontroller.service renews their certificates"},
-		"a restart of k0scontroller.service will renew 3 certificates":                                    {Kind: nodeapi.Staged, Message: "a restart of k0scontroller.service will renew 3 certificates"},
-		"files are replaced: k0scontroller.service made them":                                             {Kind: nodeapi.Replaced, Message: "k0scontroller.service made them"},
-		"finished rotation 7f3c2a; the earlier ones are gone\nNext: the other nodes, one after the other": {Kind: nodeapi.Finished, Rotation: "7f3c2a", Message: "the earlier ones are gone"},
+		"a restart of k0scontroller.service will renew 3 certificates":                                       {Kind: nodeapi.Staged, Message: "a restart of k0scontroller.service will renew 3 certificates"},
+		"files are replaced: k0scontroller.service made them":                                                {Kind: nodeapi.Replaced, Message: "k0scontroller.service made them"},
+		"finished rotation 7f3c2a; the earlier ones are deleted\nNext: the other nodes, one after the other": {Kind: nodeapi.Finished, Rotation: "7f3c2a", Message: "the earlier ones are deleted"},
 	} {
 		if got := describeRecord(rec); got != want {
 			t.Errorf("%q, want %q", got, want)

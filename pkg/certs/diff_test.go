@@ -31,12 +31,12 @@ func TestDiff(t *testing.T) {
 	}{
 		{"nothing but key, serial number and dates", []certstest.Option{certstest.Valid(now, now.AddDate(3, 0, 0))}, "", "", "", false},
 		{"names in another order", []certstest.Option{sanStrings("b", "a", "10.0.0.1")}, "", "", "", false},
-		{"a name is gone", []certstest.Option{sanStrings("a", "10.0.0.1")}, "names", "DNS:a, DNS:b, IP:10.0.0.1", "DNS:a, IP:10.0.0.1", true},
-		{"two names are gone", []certstest.Option{sanStrings("a")}, "names", "DNS:a, DNS:b, IP:10.0.0.1", "DNS:a", true},
+		{"a name is missing", []certstest.Option{sanStrings("a", "10.0.0.1")}, "names", "DNS:a, DNS:b, IP:10.0.0.1", "DNS:a, IP:10.0.0.1", true},
+		{"two names are missing", []certstest.Option{sanStrings("a")}, "names", "DNS:a, DNS:b, IP:10.0.0.1", "DNS:a", true},
 		{"a name is more", []certstest.Option{sanStrings("a", "b", "c", "10.0.0.1")}, "names", "DNS:a, DNS:b, IP:10.0.0.1", "DNS:a, DNS:b, DNS:c, IP:10.0.0.1", false},
 		{"another common name", []certstest.Option{certstest.Name("other", "o")}, "subject", "CN=etcd,O=o", "CN=other,O=o", true},
-		{"an organization is gone", []certstest.Option{certstest.Name("etcd")}, "subject", "CN=etcd,O=o", "CN=etcd", true},
-		{"a usage is gone", []certstest.Option{certstest.Usages(x509.ExtKeyUsageServerAuth)}, "usages",
+		{"an organization is missing", []certstest.Option{certstest.Name("etcd")}, "subject", "CN=etcd,O=o", "CN=etcd", true},
+		{"a usage is missing", []certstest.Option{certstest.Usages(x509.ExtKeyUsageServerAuth)}, "usages",
 			"client auth, digital signature, key encipherment, server auth", "digital signature, key encipherment, server auth", true},
 		{"a usage is more", []certstest.Option{certstest.Usages(x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageCodeSigning)}, "usages",
 			"client auth, digital signature, key encipherment, server auth", "client auth, code signing, digital signature, key encipherment, server auth", false},
@@ -65,7 +65,7 @@ func TestDiff(t *testing.T) {
 			assert.Equal(t, test.loss, len(certs.LossesOf(got)) == 1)
 		})
 	}
-	t.Run("what is gone is named", func(t *testing.T) {
+	t.Run("what is missing is named", func(t *testing.T) {
 		got := certs.Compare(old, ca.Leaf(t, append(usual[:len(usual):len(usual)], sanStrings("a"))...).Leaf())
 		assert.Equal(t, `names: "DNS:a, DNS:b, IP:10.0.0.1" → "DNS:a" (lost DNS:b, IP:10.0.0.1)`, got[0].String())
 	})
@@ -97,7 +97,7 @@ func TestDiff(t *testing.T) {
 		}
 		assert.Len(t, certs.LossesOf(certs.Compare(subject(organization, name), subject(name, organization))), 1)
 	})
-	t.Run("a name that Go does not parse is gone", func(t *testing.T) {
+	t.Run("a name that Go does not parse is missing", func(t *testing.T) {
 		with := ca.Leaf(t, certstest.Extension(oidSAN, false, userPrincipalName(t, "x@example.org"))).Leaf()
 		got := certs.LossesOf(certs.Compare(with, ca.Leaf(t).Leaf()))
 		require.Len(t, got, 1)

@@ -107,7 +107,7 @@ func TestParseKeyPEM(t *testing.T) {
 		{"nothing", nil, "", "no private key block"},
 		{"only a certificate", p.CertPEM(), "", "no private key block"},
 		{"damaged", encodeKey(certs.PKCS1, []byte("garbage")), "", "damaged or of an unknown kind"},
-		{"cut off", keyPEM[:len(keyPEM)/2], "", "no private key block"},
+		{"truncated", keyPEM[:len(keyPEM)/2], "", "no private key block"},
 		{"encrypted PKCS 8", encodeKey("ENCRYPTED PRIVATE KEY", block.Bytes), "", "encrypted with a passphrase"},
 		{"encrypted the old way", pem.EncodeToMemory(&pem.Block{
 			Type: certs.SEC1, Bytes: block.Bytes,

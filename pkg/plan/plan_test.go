@@ -214,7 +214,7 @@ func TestMissingKubeconfigIsAFinding(t *testing.T) {
 	require.Len(t, p.NotInspected, 1, "it is reported")
 	assert.Equal(t, "w1", p.NotInspected[0].Node)
 	assert.Equal(t, "what it uses could not be inspected: no such file", p.AllSteps()[0].Services[1].Note, "and not that it has no certificate")
-	assert.Len(t, p.AllSteps()[0].Targets, 1, "the others go on")
+	assert.Len(t, p.AllSteps()[0].Targets, 1, "the others are still renewed")
 }
 
 // A control-plane node whose components are not found is no worker.

@@ -25,13 +25,13 @@ func TestRotationsOf(t *testing.T) {
 		continued bool
 	}{
 		"done, as one node knows":    {[]inventory.RotationState{inventory.Committed, inventory.Finished}, time.Hour, Done, false},
-		"cut off":                    {[]inventory.RotationState{inventory.Committed, inventory.Committing}, time.Hour, Halfway, true},
-		"cut off too long ago":       {[]inventory.RotationState{inventory.Committed, inventory.Staged}, 25 * time.Hour, Halfway, false},
+		"interrupted":                {[]inventory.RotationState{inventory.Committed, inventory.Committing}, time.Hour, Halfway, true},
+		"interrupted too long ago":   {[]inventory.RotationState{inventory.Committed, inventory.Staged}, 25 * time.Hour, Halfway, false},
 		"no node of the last wave":   {[]inventory.RotationState{inventory.Committed, inventory.Committed}, 25 * time.Hour, Renewed, false},
 		"its last wave may be due":   {[]inventory.RotationState{inventory.Committed, inventory.Committed}, time.Hour, Halfway, true},
 		"rolled back":                {[]inventory.RotationState{inventory.Committed, inventory.RolledBack, inventory.Staged}, time.Hour, Undone, true},
 		"not even staged":            {[]inventory.RotationState{inventory.Failed, inventory.Staged}, time.Hour, Unstaged, true},
-		"in doubt outweighs the end": {[]inventory.RotationState{inventory.Unknown, inventory.Finished}, time.Hour, ManualInterventionRequired, false},
+		"unknown outweighs finished": {[]inventory.RotationState{inventory.Unknown, inventory.Finished}, time.Hour, ManualInterventionRequired, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var nodes []inventory.Node

@@ -36,8 +36,8 @@ func TestAnAgentWritesItsOwnReportOnly(t *testing.T) {
 		"a status":                        {operation: "UPDATE", subresource: "status", report: "a"},
 		"a rotation":                      {resource: "certificaterotations", report: "a"},
 		"a CompromisedCertificate":        {resource: "compromisedcertificates", report: "a"},
-		"somebody else's write":           {report: "b", otherUser: true, admitted: true},
-		"somebody else's write, no claim": {report: "b", otherUser: true, unbound: true, admitted: true},
+		"another user's write":            {report: "b", otherUser: true, admitted: true},
+		"another user's write, no claim":  {report: "b", otherUser: true, unbound: true, admitted: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			user := map[string]any{"username": "system:serviceaccount:rotate-certs:rotate-certs-agent", "extra": map[string]any{

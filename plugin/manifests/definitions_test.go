@@ -58,7 +58,7 @@ func takes(t *testing.T, schema apiextensionsv1.JSONSchemaProps, text string) bo
 }
 
 // TestAcceptedPolicyCanBeRead: a watcher that cannot decode one object sees
-// none of its kind, whoever made it.
+// none of its kind.
 func TestAcceptedPolicyCanBeRead(t *testing.T) {
 	for text, fits := range map[string]bool{
 		"90d": true, "1d12h": true, "9999d9999h9999m": true, "2160h": true, "90m": true, "1h30m": true, "1.5h": true, "0s": true,
@@ -226,7 +226,7 @@ func TestShortValidityNeedsPermission(t *testing.T) {
 	assert.Equal(t, 10*time.Minute, plan.LeastValidity)
 }
 
-// TestNothingOfARotationIsChangedButSuspend and how long its object stays: whoever could change
+// TestNothingOfARotationIsChangedButSuspend and how long its object stays: a change of
 // another field would change what was agreed to. A field that is added to the spec has to be
 // named in the rule.
 func TestNothingOfARotationIsChangedButSuspend(t *testing.T) {

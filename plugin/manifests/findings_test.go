@@ -11,8 +11,8 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 )
 
-// findings are what kube-linter's default checks find in a pod, of those that pods which look
-// at a node can fail: docs/generated/checks.md in github.com/stackrox/kube-linter.
+// findings are what kube-linter's default checks find in a pod, of those that pods which scan
+// a node can fail: docs/generated/checks.md in github.com/stackrox/kube-linter.
 func findings(pod corev1.PodSpec) []string {
 	var found []string
 	if pod.HostNetwork {

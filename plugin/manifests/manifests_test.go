@@ -201,7 +201,7 @@ func TestRights(t *testing.T) {
 		"changes the policy":              {Watcher, "", "rotate-certs.io", "rotationpolicies", "update", false, false},
 		"removes the policy":              {Watcher, "", "rotate-certs.io", "rotationpolicies", "delete", false, false},
 		"an agent reads the policy":       {Agent, "", "rotate-certs.io", "rotationpolicies", "get", false, false},
-		"tells":                           {Watcher, "", "", "events", "create", true, true},
+		"publishes Events":                {Watcher, "", "", "events", "create", true, true},
 		"an agent reads reports":          {Agent, "", "rotate-certs.io", "nodecertificatereports", "get", false, false},
 		"an agent reads nodes":            {Agent, "", "", "nodes", "get", false, false},
 		"an agent writes reports":         {Agent, "", "rotate-certs.io", "nodecertificatereports", "patch", true, true},

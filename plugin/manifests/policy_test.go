@@ -171,8 +171,8 @@ func TestAPolicyOfAFileTakesItsPlace(t *testing.T) {
 	assert.Equal(t, "a", object.Labels["team"])
 }
 
-// TestNobodyIsGivenTheRightToChangeThePolicy: administrators decide who has it.
-func TestNobodyIsGivenTheRightToChangeThePolicy(t *testing.T) {
+// TestNoRoleMayChangeThePolicy: administrators decide which users may.
+func TestNoRoleMayChangeThePolicy(t *testing.T) {
 	for name, options := range variants() {
 		for _, u := range render(t, options) {
 			role := rbacv1.ClusterRole{}

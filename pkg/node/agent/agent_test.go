@@ -86,7 +86,7 @@ func watchNode(t *testing.T) *watched {
 	w := &watched{Tree: certstest.Kubeadm(t, "cp1")}
 	w.node = layouttest.NodeIn(t, w.Root)
 	w.node.AddKubeadm(certstest.PKIDir)
-	nobody := func(context.Context, string, string) (*x509.Certificate, error) {
+	refuseConnections := func(context.Context, string, string) (*x509.Certificate, error) {
 		return nil, errors.New("connection refused")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -94,7 +94,7 @@ func watchNode(t *testing.T) *watched {
 	go func() {
 		ended <- RunAgent(ctx, Options{Root: w.Root, NodeName: "cp1", Reports: &w.reported, Interval: time.Hour,
 			ScanNode: func(ctx context.Context) inventory.Node {
-				return scan.TakeInventory(ctx, w.Root, scan.Options{NodeName: "cp1", Handshake: nobody})
+				return scan.TakeInventory(ctx, w.Root, scan.Options{NodeName: "cp1", Handshake: refuseConnections})
 			}})
 	}()
 	t.Cleanup(func() { cancel(); assert.NoError(t, <-ended) })
@@ -216,9 +216,9 @@ func TestRunWantsSomewhereToWrite(t *testing.T) {
 }
 
 // The rest runs on a clock of its own, with files that never change.
-func pretendFiles(t *testing.T, r *reported, look func() inventory.Node) {
+func pretendFiles(t *testing.T, r *reported, scanNode func() inventory.Node) {
 	t.Helper()
-	a := &agent{mail: newMailbox(), Options: Options{Root: "/nonexistent", Reports: r, ScanNode: func(context.Context) inventory.Node { return look() }}}
+	a := &agent{mail: newMailbox(), Options: Options{Root: "/nonexistent", Reports: r, ScanNode: func(context.Context) inventory.Node { return scanNode() }}}
 	a.fillDefaults()
 	go a.mail.deliver(t.Context(), r, nil, a.Log)
 	go a.runLoop(t.Context())
@@ -256,7 +256,7 @@ func TestAgentWritesAgainNowAndThenThoughNothingChanges(t *testing.T) {
 	})
 }
 
-func TestAgentTriesAgainWhileTheAPIIsAway(t *testing.T) {
+func TestAgentRetriesWhileTheAPIIsUnavailable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := reported{fails: 6}
 		name := "old"

@@ -59,7 +59,7 @@ func newAPIServer(t *testing.T) (*apiServer, *API) {
 
 const (
 	ofNodeA  = `{"kind":"SelfSubjectReview","apiVersion":"authentication.k8s.io/v1","status":{"userInfo":{"username":"u","extra":{"authentication.kubernetes.io/node-name":["a"],"authentication.kubernetes.io/node-uid":["1-2-3"]}}}}`
-	ofNobody = `{"kind":"SelfSubjectReview","apiVersion":"authentication.k8s.io/v1","status":{"userInfo":{"username":"u"}}}`
+	ofNoNode = `{"kind":"SelfSubjectReview","apiVersion":"authentication.k8s.io/v1","status":{"userInfo":{"username":"u"}}}`
 )
 
 func reportOf(node string) *v1alpha1.NodeCertificateReport {
@@ -87,7 +87,7 @@ func TestWriteRefusesAnotherNodesName(t *testing.T) {
 }
 
 func TestWriteWithoutANodeClaim(t *testing.T) {
-	for name, identity := range map[string]string{"no claim": ofNobody, "no such API": ""} {
+	for name, identity := range map[string]string{"no claim": ofNoNode, "no such API": ""} {
 		t.Run(name, func(t *testing.T) {
 			s, api := newAPIServer(t)
 			s.identity = identity
@@ -102,7 +102,7 @@ func TestWriteWithoutANodeClaim(t *testing.T) {
 	}
 }
 
-func TestWriteAsksAgainWhereTheAPIWasAway(t *testing.T) {
+func TestWriteIsRetriedAfterTheAPIWasUnavailable(t *testing.T) {
 	s, api := newAPIServer(t)
 	s.identity = ofNodeA
 	s.Close()

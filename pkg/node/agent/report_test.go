@@ -48,7 +48,7 @@ func TestReport(t *testing.T) {
 		Certificates: []inventory.Certificate{admin, old, misfit, broken},
 		Authorities: []inventory.Authority{{Facts: certs.Facts{Subject: "CN=ca", FingerprintSHA256: "cc", NotBefore: noon, NotAfter: noon.AddDate(9, 0, 0)},
 			Name: "ca", Paths: []string{"/pki/ca.crt", "/pki/copy.crt"}, KeyOn: "/pki/ca.key"}},
-		NotInspected: []inventory.NotInspected{{Service: certs.Kubelet, Path: "/x", Reason: "gone"}, {Service: certs.Kubelet, Path: "/x", Reason: "gone"}},
+		NotInspected: []inventory.NotInspected{{Service: certs.Kubelet, Path: "/x", Reason: "no such file"}, {Service: certs.Kubelet, Path: "/x", Reason: "no such file"}},
 	}, nil)
 
 	assert.Equal(t, "cp1", r.Name)
@@ -134,11 +134,11 @@ func TestReportNamesHiddenDirectories(t *testing.T) {
 	n.LinkFile("/etc/kubernetes/pki", "/data/pki")
 	hidden := func(file string) string { return hiddenDirectory(n.Root, file) }
 	c := inventory.Certificate{Service: certs.Etcd, Name: "etcd-peer", Status: certs.Invalid, Reason: `read "/etc/kubernetes/pki/peer.crt": no such file or directory`, Store: inventory.Store{Cert: "/etc/kubernetes/pki/peer.crt"}}
-	r := NewReport(inventory.Node{Name: "n", Certificates: []inventory.Certificate{c}, NotInspected: []inventory.NotInspected{{Path: "/etc/x", Reason: "gone"}, {Path: "/data/ca.crt", Reason: "gone"}}}, hidden)
+	r := NewReport(inventory.Node{Name: "n", Certificates: []inventory.Certificate{c}, NotInspected: []inventory.NotInspected{{Path: "/etc/x", Reason: "no such file"}, {Path: "/data/ca.crt", Reason: "no such file"}}}, hidden)
 	const hint = "; /data is not visible to the agent: kubectl rotate-certs install --agent-directory /data"
 	assert.Equal(t, c.Reason+hint, r.Certificates[0].Reason)
-	assert.Equal(t, "gone"+hint, r.NotInspected[0].Reason)
-	assert.Equal(t, "gone", r.NotInspected[1].Reason)
+	assert.Equal(t, "no such file"+hint, r.NotInspected[0].Reason)
+	assert.Equal(t, "no such file", r.NotInspected[1].Reason)
 	assert.Equal(t, "/var/snap", hidden("/var/snap/x"))
 }
 

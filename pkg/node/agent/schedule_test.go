@@ -44,13 +44,13 @@ func TestScansAgainUntilServedCertificatesHaveSettled(t *testing.T) {
 	now := noon
 	s.noteEvent(now)
 	s.noteScan(now, true)
-	var looks []time.Duration
+	var scans []time.Duration
 	for range 4 {
 		now = s.nextScan()
-		looks = append(looks, afterStart(now))
+		scans = append(scans, afterStart(now))
 		s.noteScan(now, false)
 	}
-	assert.Equal(t, []time.Duration{2 * time.Second, 10 * time.Second, time.Minute, 6 * time.Minute}, looks)
+	assert.Equal(t, []time.Duration{2 * time.Second, 10 * time.Second, time.Minute, 6 * time.Minute}, scans)
 }
 
 func TestSettlingBeginsAnewWithEachChange(t *testing.T) {
@@ -63,15 +63,15 @@ func TestSettlingBeginsAnewWithEachChange(t *testing.T) {
 func TestIrrelevantChangesAreScannedRarely(t *testing.T) {
 	s := newSchedule()
 	now := noon
-	looks := 0
+	scans := 0
 	for now.Before(noon.Add(10 * time.Minute)) { // something writes without a pause
 		s.noteEvent(now)
 		s.noteEvent(now.Add(quiet))
 		now = s.nextScan()
 		s.noteScan(now, false)
-		looks++
+		scans++
 	}
-	assert.Less(t, looks, 60)
+	assert.Less(t, scans, 60)
 
 	s.noteEvent(now)
 	s.noteScan(now, true) // at last something that counts

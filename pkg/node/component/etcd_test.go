@@ -115,13 +115,13 @@ func TestEtcdAsItIs(t *testing.T) {
 
 // TestEtcdIsAskedWithACertificateThatItAccepts, whichever of the node's that is.
 func TestEtcdIsAskedWithACertificateThatItAccepts(t *testing.T) {
-	for _, allowed := range []string{"kube-etcd-healthcheck-client", "kube-apiserver-etcd-client", "cp1", "nobody"} {
+	for _, allowed := range []string{"kube-etcd-healthcheck-client", "kube-apiserver-etcd-client", "cp1", "none of them"} {
 		t.Run(allowed, func(t *testing.T) {
 			c, node, members := etcdOf(t)
 			c.allowed = allowed
 			e := EtcdHealth(t.Context(), c.tree.Root, node)
 			p := HealthOf(t.Context(), c.tree.Root, node, inventory.Component{Service: certs.Etcd, Health: members[0].url + "/health"})
-			if allowed == "nobody" {
+			if allowed == "none of them" {
 				// The alert is not always read before the connection breaks.
 				if !strings.Contains(e.Error, "etcd-healthcheck-client: ") || !strings.Contains(e.Error, "; etcd-peer: ") {
 					t.Errorf("%q", e.Error)

@@ -187,7 +187,7 @@ func TestAServerThatHangsUp(t *testing.T) {
 	}
 	_ = listener.Close()
 	if p := HealthOf(t.Context(), tree.Root, node, c); p.Healthy || p.Unasked || !strings.Contains(p.Message, "connection refused") {
-		t.Errorf("nobody listens: %+v", p)
+		t.Errorf("nothing listens: %+v", p)
 	}
 }
 
@@ -206,7 +206,7 @@ func TestHealthOfTheOtherComponents(t *testing.T) {
 		{"API server, and no certificate for it", certs.KubeAPIServer, false, []string{"etcd-peer"}, ""},
 		{"scheduler", certs.KubeScheduler, true, []string{"scheduler.conf"}, "anonymous"},
 		{"scheduler that authorizes /healthz", certs.KubeScheduler, false, []string{"admin.conf"}, "kubernetes-admin"},
-		{"controller manager that knows nobody", certs.KubeControllerManager, false, nil, ""},
+		{"controller manager that accepts no client", certs.KubeControllerManager, false, nil, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			tree, node := kubeadmNode(t, "127.0.0.1:6443")

@@ -31,7 +31,7 @@ func otherAPI(t *testing.T, ca certstest.CA, clients tls.ClientAuthType, status 
 
 func TestAPIServersOfOtherNodesAreVerified(t *testing.T) {
 	s := newStand(t)
-	stranger := certstest.NewCA(t, "stranger")
+	other := certstest.NewCA(t, "other")
 	node := inventory.Node{Name: "cp2", Certificates: []inventory.Certificate{{
 		Service: certs.KubeScheduler, Name: "scheduler.conf", Status: certs.OK,
 		Store:  inventory.Store{Kind: inventory.Kubeconfig, Cert: "/kubeconfig", User: "u"},
@@ -45,7 +45,7 @@ func TestAPIServersOfOtherNodesAreVerified(t *testing.T) {
 		"certificate for the load balancer":         {otherAPI(t, s.ca, tls.RequireAndVerifyClientCert, 200, "lb.example.com"), ""},
 		"certificate for the name in every cluster": {otherAPI(t, s.ca, tls.RequestClientCert, 200, "kubernetes.default.svc"), ""},
 		"certificate for something else":            {otherAPI(t, s.ca, tls.RequestClientCert, 200, "w1"), "127.0.0.1"},
-		"certificate of another authority":          {otherAPI(t, stranger, tls.RequestClientCert, 200, "127.0.0.1"), "unknown authority"},
+		"certificate of another authority":          {otherAPI(t, other, tls.RequestClientCert, 200, "127.0.0.1"), "unknown authority"},
 		"not ready":                                 {otherAPI(t, s.ca, tls.RequireAndVerifyClientCert, 500, "127.0.0.1"), "[-]etcd failed"},
 		"it does not accept the client certificate": {otherAPI(t, s.ca, tls.RequestClientCert, 401, "127.0.0.1"), "is not accepted"},
 		"nothing listens there":                     {"127.0.0.1:1", "refused"},

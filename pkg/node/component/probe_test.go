@@ -116,7 +116,7 @@ func TestServedCertificateOfASilentServer(t *testing.T) {
 	addr := silent.Addr().String()
 	_ = silent.Close()
 	if _, err := ServedCertificate(t.Context(), addr, ""); err == nil || !strings.Contains(err.Error(), "connection refused") {
-		t.Errorf("nobody there: %v", err)
+		t.Errorf("nothing listens: %v", err)
 	}
 
 	plainText := httptest.NewServer(http.NotFoundHandler())

@@ -61,7 +61,7 @@ func (s stand) apiServer(t *testing.T, credentialIDs bool) string {
 		} else if credentialIDs {
 			user.Extra = map[string]authenticationv1.ExtraValue{credentialID: {"X509SHA256=" + certs.Fingerprint(leaf)}}
 		}
-		if leaf.Subject.CommonName == "stranger" {
+		if leaf.Subject.CommonName == "unauthorized" {
 			w.WriteHeader(http.StatusUnauthorized)
 			_, _ = w.Write([]byte(`{"kind":"Status","message":"Unauthorized"}`))
 			return
@@ -89,8 +89,8 @@ func TestVerifyToAPIServer(t *testing.T) {
 	if err != nil || e.Method != nodeapi.Authenticated {
 		t.Errorf("a server that names no certificate: %+v, %v", e, err)
 	}
-	stranger := s.ca.Leaf(t, certstest.Name("stranger"))
-	_, err = s.verifyClient(t, inventory.Client{Kind: inventory.ToAPIServer, Address: s.apiServer(t, true), CAFile: "/ca.crt"}, stranger)
+	unauthorized := s.ca.Leaf(t, certstest.Name("unauthorized"))
+	_, err = s.verifyClient(t, inventory.Client{Kind: inventory.ToAPIServer, Address: s.apiServer(t, true), CAFile: "/ca.crt"}, unauthorized)
 	if !errors.Is(err, ErrRejected) || !strings.Contains(err.Error(), "401: Unauthorized") {
 		t.Errorf("a server that answers 401: %v", err)
 	}
@@ -126,7 +126,7 @@ func TestVerifyToEtcdAndKubelet(t *testing.T) {
 	var status atomic.Int32
 	answer := func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/version" && r.URL.Path != "/healthz" {
-			t.Errorf("asked for %q, which needs more rights or tells nothing", r.URL.Path)
+			t.Errorf("asked for %q, which requires more permissions or verifies nothing", r.URL.Path)
 		}
 		w.WriteHeader(int(status.Load()))
 		_, _ = w.Write([]byte("its words"))
@@ -149,7 +149,7 @@ func TestVerifyToEtcdAndKubelet(t *testing.T) {
 			{"not well", strict, 500, s.client, ErrCannotVerify, "500: its words"},
 			{"of another CA", strict, 200, foreign, ErrRejected, "ended the handshake"},
 			{"not asked for", lax, 200, s.client, ErrCannotVerify, "does not ask for client certificates"},
-			{"nobody there", "127.0.0.1:1", 200, s.client, ErrCannotVerify, "connection refused"},
+			{"nothing listens", "127.0.0.1:1", 200, s.client, ErrCannotVerify, "connection refused"},
 		} {
 			status.Store(tt.status)
 			e, err := s.verifyClient(t, inventory.Client{Kind: kind, Address: tt.address, CAFile: "/ca.crt"}, tt.pair)

@@ -41,7 +41,7 @@ authorizers:
 			"/srv/plugins/image.json":       `{"imagePolicy": {"kubeConfigFile": "image.kubeconfig"}}`,
 			"/srv/plugins/image.kubeconfig": embeddedKubeconfig("image"),
 		}, []string{"kube-apiserver image.kubeconfig Kubeconfig /srv/plugins/image.kubeconfig #image"}},
-		"ImagePolicyWebhook by itself": {"--admission-control-config-file=/srv/image.yaml", map[string]string{
+		"ImagePolicyWebhook's own file": {"--admission-control-config-file=/srv/image.yaml", map[string]string{
 			"/srv/image.yaml": "imagePolicy: {kubeConfigFile: /srv/i.kubeconfig}\n", "/srv/i.kubeconfig": embeddedKubeconfig("image"),
 		}, []string{"kube-apiserver i.kubeconfig Kubeconfig /srv/i.kubeconfig #image"}},
 		"admission webhooks: every user": {"--admission-control-config-file=/srv/adm.yaml", map[string]string{
@@ -98,10 +98,10 @@ func TestConfigurationFileThatNoMountExplains(t *testing.T) {
 
 func TestUnreadableConfigurationFileIsListed(t *testing.T) {
 	n := layouttest.NewNode(t)
-	apiServerUnit(n, "--authorization-config=/srv/authz.yaml", "--egress-selector-config-file=/srv/gone.yaml")
+	apiServerUnit(n, "--authorization-config=/srv/authz.yaml", "--egress-selector-config-file=/srv/missing.yaml")
 	n.WriteFile("/srv/authz.yaml", "{")
 	l := DiscoverNode(n.Root, Options{})
-	for _, file := range []string{"/srv/authz.yaml", "/srv/gone.yaml"} {
+	for _, file := range []string{"/srv/authz.yaml", "/srv/missing.yaml"} {
 		if got := reasonOf(l, file); !strings.Contains(got, "read configuration") {
 			t.Errorf("%s: %q", file, got)
 		}

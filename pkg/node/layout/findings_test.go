@@ -35,7 +35,7 @@ func TestBrokenFilesAreFindings(t *testing.T) {
 		{"manifest that is a FIFO", "/etc/kubernetes/manifests/etcd.yaml", "not a regular file", makeFIFO, "etcd-server"},
 		{"huge manifest", "/etc/kubernetes/manifests/etcd.yaml", "larger than", textOf(strings.Repeat("#", 5<<20)), "etcd-server"},
 		{"kubeconfig that is none", "/etc/kubernetes/scheduler.conf", "parse kubeconfig", textOf("hello"), "scheduler.conf"},
-		{"kubeconfig that is gone", "/etc/kubernetes/scheduler.conf", "no such file", removePath, "scheduler.conf"},
+		{"missing kubeconfig", "/etc/kubernetes/scheduler.conf", "no such file", removePath, "scheduler.conf"},
 		{"kubeconfig of another user", "/etc/kubernetes/scheduler.conf", "current context", textOf("kind: Config\ncurrent-context: x\ncontexts: [{name: x, context: {user: y}}]\nusers: [{name: z, user: {token: t}}]\n"), "scheduler.conf"},
 		{"kubeconfig without a key", "/etc/kubernetes/scheduler.conf", "not its key", textOf("kind: Config\nusers: [{name: z, user: {client-certificate-data: Q0E=}}]\n"), "scheduler.conf"},
 		{"serving certificate not made yet", "/var/lib/kubelet/pki/kubelet.crt", "not made", removePath, "kubelet-server"},

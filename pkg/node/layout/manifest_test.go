@@ -34,7 +34,7 @@ func TestManifestWithoutCommand(t *testing.T) {
 	c := &p.Spec.Containers[0]
 	r, ok := c.recognizeComponent(c.literalVariables())
 	if !ok || r.service != certs.KubeAPIServer {
-		t.Fatalf("recognised %q, %v: the image's name tells", r.service, ok)
+		t.Fatalf("recognised %q, %v: the image's name identifies it", r.service, ok)
 	}
 	want := []string{"--secure-port=7443", "--tls-cert-file=/pki/live/a.crt", "--advertise-address=$(POD_IP)"}
 	if !slices.Equal(r.args, want) {

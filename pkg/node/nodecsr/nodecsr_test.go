@@ -184,11 +184,11 @@ func TestBadKubeconfigs(t *testing.T) {
 		conf string
 		want string
 	}{
-		"none":                {"", "no such file"},
-		"not YAML":            {"users: [client-key-data: " + secret, "not a valid kubeconfig"},
-		"a file that is gone": {"apiVersion: v1\nkind: Config\nusers:\n- name: u\n  user: {client-key: gone.key, token: " + secret + "}\n", "/etc/gone.key"},
-		"an exec plugin":      {"apiVersion: v1\nkind: Config\nusers:\n- name: u\n  user: {exec: {apiVersion: client.authentication.k8s.io/v1, command: login}}\n", `runs "login"`},
-		"no cluster":          {"apiVersion: v1\nkind: Config\n", "kubeconfig"},
+		"none":           {"", "no such file"},
+		"not YAML":       {"users: [client-key-data: " + secret, "not a valid kubeconfig"},
+		"a missing file": {"apiVersion: v1\nkind: Config\nusers:\n- name: u\n  user: {client-key: missing.key, token: " + secret + "}\n", "/etc/missing.key"},
+		"an exec plugin": {"apiVersion: v1\nkind: Config\nusers:\n- name: u\n  user: {exec: {apiVersion: client.authentication.k8s.io/v1, command: login}}\n", `runs "login"`},
+		"no cluster":     {"apiVersion: v1\nkind: Config\n", "kubeconfig"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tree := certstest.Tree{Root: certstest.Kubeadm(t, "w1").Root}

@@ -250,7 +250,7 @@ func (n *fakeNode) StopInstance(ctx context.Context, c inventory.Component, i co
 	f := n.all[c.Service]
 	if i.ID != fmt.Sprint(c.Service, f.id) {
 		n.mu.Unlock()
-		return errors.New("that instance is gone")
+		return errors.New("that instance no longer exists")
 	}
 	if !f.running && c.Service != certs.Kubelet {
 		n.mu.Unlock()

@@ -95,7 +95,7 @@ func (k *fakeK0s) StopInstance(ctx context.Context, c inventory.Component, i com
 	k.mu.Lock()
 	if i.ID != fmt.Sprint(k.id) {
 		k.mu.Unlock()
-		return errors.New("that instance is gone")
+		return errors.New("that instance no longer exists")
 	}
 	k.started = append(k.started, certs.Service(c.Unit))
 	hook := k.onStop

@@ -26,10 +26,10 @@ import (
 
 // endpoint describes a component's health endpoint.
 type endpoint struct {
-	service certs.Service
-	down    bool // nothing listens
-	refuses bool // accepts no client certificate of the node
-	sick    bool // answers 500
+	service   certs.Service
+	down      bool // nothing listens
+	refuses   bool // accepts no client certificate of the node
+	unhealthy bool // answers 500
 }
 
 // proberContract is the result that every Prober must return for an endpoint: the real one for
@@ -41,12 +41,12 @@ var proberContract = []struct {
 }{
 	{"healthy etcd that wants a client certificate", endpoint{service: certs.Etcd}, inventory.Probe{Healthy: true}},
 	{"etcd that accepts no certificate of the node", endpoint{service: certs.Etcd, refuses: true}, inventory.Probe{Unasked: true}},
-	{"etcd that is not healthy", endpoint{service: certs.Etcd, sick: true}, inventory.Probe{}},
+	{"etcd that is not healthy", endpoint{service: certs.Etcd, unhealthy: true}, inventory.Probe{}},
 	{"etcd that does not run", endpoint{service: certs.Etcd, down: true}, inventory.Probe{}},
 	{"etcd that does not run and would refuse", endpoint{service: certs.Etcd, down: true, refuses: true}, inventory.Probe{}},
 	{"API server without anonymous requests", endpoint{service: certs.KubeAPIServer}, inventory.Probe{Healthy: true}},
-	{"API server that knows nobody here", endpoint{service: certs.KubeAPIServer, refuses: true}, inventory.Probe{Unasked: true}},
-	{"API server that is not ready", endpoint{service: certs.KubeAPIServer, sick: true}, inventory.Probe{}},
+	{"API server that accepts no certificate of the node", endpoint{service: certs.KubeAPIServer, refuses: true}, inventory.Probe{Unasked: true}},
+	{"API server that is not ready", endpoint{service: certs.KubeAPIServer, unhealthy: true}, inventory.Probe{}},
 	{"API server that does not run", endpoint{service: certs.KubeAPIServer, down: true}, inventory.Probe{}},
 	{"scheduler", endpoint{service: certs.KubeScheduler}, inventory.Probe{Healthy: true}},
 	{"scheduler that authorizes even /healthz", endpoint{service: certs.KubeScheduler, refuses: true}, inventory.Probe{Unasked: true}},
@@ -131,7 +131,7 @@ func fakeEndpoint(t *testing.T, e endpoint) (Prober, inventory.Node, inventory.C
 	n := newFakeNode(t)
 	n.all[e.service].running = !e.down
 	n.refuses[e.service] = e.refuses
-	n.unhealthy[e.service] = e.sick
+	n.unhealthy[e.service] = e.unhealthy
 	if e.refuses {
 		n.rejects = func(inventory.Certificate, *x509.Certificate) error { return component.ErrRejected }
 	}
@@ -165,7 +165,7 @@ func realEndpoint(t *testing.T, e endpoint) (Prober, inventory.Node, inventory.C
 			http.Error(w, "Unauthorized", http.StatusUnauthorized)
 		case e.refuses:
 			http.Error(w, "Forbidden", http.StatusForbidden)
-		case e.sick:
+		case e.unhealthy:
 			http.Error(w, "[-]etcd failed: reason withheld", http.StatusInternalServerError)
 		case r.Method == http.MethodPost: // a SelfSubjectReview
 			fmt.Fprintf(w, `{"status": {"userInfo": {"username": %q}}}`, r.TLS.PeerCertificates[0].Subject.CommonName)

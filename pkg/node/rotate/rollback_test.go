@@ -13,7 +13,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// A kubelet that finds no API server when it starts leaves its static pods alone for a
+// A kubelet that finds no API server when it starts does not start its static pods for a
 // minute: it must not be restarted to save less than that.
 func TestKubeletIsRestartedOnlyToEndALongerWait(t *testing.T) {
 	for _, test := range []struct {

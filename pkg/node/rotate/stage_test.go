@@ -28,7 +28,7 @@ func TestFailedStagingChangesNothing(t *testing.T) {
 		{"the file was changed since the plan", func(n *fakeNode, _ *Engine) {
 			n.tree.WritePair(n.t, certstest.PKIDir+"/etcd/server", n.tree.EtcdCA.Leaf(n.t, certstest.Name("cp1")))
 		}, nodeapi.Refused, "was changed since the plan was made"},
-		{"the certificate is gone", func(n *fakeNode, e *Engine) {
+		{"the certificate is missing", func(n *fakeNode, e *Engine) {
 			e.Scan = func(context.Context) (inventory.Node, error) { return inventory.Node{Name: "cp1"}, nil }
 		}, nodeapi.Refused, "is not there any more"},
 		{"no issuer", func(_ *fakeNode, e *Engine) {

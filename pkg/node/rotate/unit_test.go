@@ -68,7 +68,7 @@ func TestNothingIsRestartedThatWouldDoHarm(t *testing.T) {
 		kind   nodeapi.Kind
 		words  string
 	}{
-		"the CA's key is gone": {func(k *fakeK0s) { _ = os.Remove(k.tree.Local(certstest.PKIDir + "/etcd/ca.key")) }, nodeapi.Failed, "read the key of its CA"},
+		"the CA's key is missing": {func(k *fakeK0s) { _ = os.Remove(k.tree.Local(certstest.PKIDir + "/etcd/ca.key")) }, nodeapi.Failed, "read the key of its CA"},
 		"another CA is there": {func(k *fakeK0s) {
 			k.tree.WritePair(k.t, certstest.PKIDir+"/ca", certstest.NewCA(k.t, "kubernetes").Pair())
 		}, nodeapi.Failed, "did not sign it"},

@@ -95,7 +95,7 @@ func TestRestoredAtBootIsVerifiedLater(t *testing.T) {
 func TestRestoredAtBootAndNotInUse(t *testing.T) {
 	for name, c := range map[string]struct {
 		spoil func(n *fakeNode)
-		mend  func(n *fakeNode)
+		fix   func(n *fakeNode)
 		said  string
 	}{
 		"a component is unhealthy": {
@@ -119,7 +119,7 @@ func TestRestoredAtBootAndNotInUse(t *testing.T) {
 				if !n.isUnverified() {
 					t.Error("it is called verified")
 				}
-				c.mend(n)
+				c.fix(n)
 				if _, err := e.RecoverNode(t.Context(), false); err != nil {
 					t.Fatal(err)
 				}

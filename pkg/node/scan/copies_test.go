@@ -61,6 +61,6 @@ func TestCopiesInHomesAreFound(t *testing.T) {
 		t.Errorf("found %q", found)
 	}
 	if node := TakeInventory(t.Context(), tree.Root, Options{NodeName: "cp1"}); len(node.Copies) > 0 {
-		t.Errorf("homes are looked into unasked: %+v", node.Copies)
+		t.Errorf("home directories are scanned without being requested: %+v", node.Copies)
 	}
 }

@@ -44,7 +44,7 @@ func TestDrift(t *testing.T) {
 
 func TestDriftOfOwners(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("only root gives files away")
+		t.Skip("only root can change a file's owner")
 	}
 	n := kubeadmNode(t)
 	for _, p := range []string{certstest.PKIDir + "/etcd/server.key", "/etc/kubernetes/admin.conf"} {

@@ -28,9 +28,9 @@ func TestKubeletServingIssuers(t *testing.T) {
 		want    inventory.Issuer
 		reason  string
 	}{
-		{"made by itself", func(t *testing.T, _ *node) certstest.Pair { return certstest.SelfMade(t, "cp1") }, false, true,
+		{"self-signed by the kubelet", func(t *testing.T, _ *node) certstest.Pair { return certstest.SelfMade(t, "cp1") }, false, true,
 			inventory.Issuer{Kind: inventory.Throwaway}, ""},
-		{"made by itself, without its CA in the file", func(t *testing.T, _ *node) certstest.Pair {
+		{"self-signed by the kubelet, without its CA in the file", func(t *testing.T, _ *node) certstest.Pair {
 			p := certstest.SelfMade(t, "cp1")
 			return certstest.Pair{Chain: p.Chain[:1], Key: p.Key}
 		}, false, true, inventory.Issuer{Kind: inventory.Throwaway}, ""},
@@ -45,7 +45,7 @@ func TestKubeletServingIssuers(t *testing.T) {
 			inventory.Issuer{Kind: inventory.NoIssuer}, "the key of its CA"},
 		{"named, without names", func(t *testing.T, n *node) certstest.Pair { return n.CA.Leaf(t, nodeName, server) }, true, false,
 			inventory.Issuer{Kind: inventory.NoIssuer}, "the key of its CA"},
-		{"named, signed by itself", func(t *testing.T, _ *node) certstest.Pair { return certstest.NewCA(t, "mine").Pair() }, true, true,
+		{"named, self-signed", func(t *testing.T, _ *node) certstest.Pair { return certstest.NewCA(t, "mine").Pair() }, true, true,
 			inventory.Issuer{Kind: inventory.NoIssuer}, "self-signed"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

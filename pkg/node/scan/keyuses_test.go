@@ -133,10 +133,10 @@ func TestCertificateOfTheServiceAccountKeyIsNoLeaf(t *testing.T) {
 
 func TestUnreadableServiceAccountKeyIsListed(t *testing.T) {
 	n := kubeadmNode(t)
-	n.apiServer(map[string][]string{"service-account-key-file": {certstest.PKIDir + "/gone.pub"}})
+	n.apiServer(map[string][]string{"service-account-key-file": {certstest.PKIDir + "/missing.pub"}})
 	got := n.scanAt(t, certstest.Now)
 	if !slices.ContainsFunc(got.NotInspected, func(x inventory.NotInspected) bool {
-		return x.Path == certstest.PKIDir+"/gone.pub" && x.Service == certs.KubeAPIServer && strings.Contains(x.Reason, "--service-account-key-file")
+		return x.Path == certstest.PKIDir+"/missing.pub" && x.Service == certs.KubeAPIServer && strings.Contains(x.Reason, "--service-account-key-file")
 	}) {
 		t.Errorf("not inspected: %+v", got.NotInspected)
 	}

@@ -83,9 +83,9 @@ func TestACAThatWasRenewedWithItsKey(t *testing.T) {
 	}
 }
 
-// TestAnOldCAThatIsStillNamedAlone: the kubelet continues to trust a file that holds only the
+// TestOldCAInAFileOfItsOwnIsStillReported: the kubelet continues to trust a file that holds only the
 // old certificate, so its expiry matters.
-func TestAnOldCAThatIsStillNamedAlone(t *testing.T) {
+func TestOldCAInAFileOfItsOwnIsStillReported(t *testing.T) {
 	n := kubeadmNode(t)
 	old := olderCA(t, n.CA, "kubernetes", certstest.Now.Add(-time.Hour))
 	n.putFile(t, "/etc/kubernetes/kubelet-ca.crt", certs.EncodePEM(old.Cert))
@@ -96,8 +96,8 @@ func TestAnOldCAThatIsStillNamedAlone(t *testing.T) {
 	}
 }
 
-// TestARenewedCAThatNobodyUsesYet: a file beside the expired CA helps no peer.
-func TestARenewedCAThatNobodyUsesYet(t *testing.T) {
+// TestRenewedCAThatIsNotInUseYet: a file beside the expired CA helps no peer.
+func TestRenewedCAThatIsNotInUseYet(t *testing.T) {
 	n := kubeadmNode(t)
 	old := olderCA(t, n.CA, "kubernetes", certstest.Now.Add(-time.Hour))
 	n.putFile(t, certstest.PKIDir+"/ca-new.crt", certs.EncodePEM(n.CA.Cert))
@@ -121,7 +121,7 @@ func TestTwoCAsOfOneName(t *testing.T) {
 		t.Errorf("%s %q %+v", c.Status, c.Reason, c.Issuer)
 	}
 
-	t.Run("one of them lies about, and neither signed it", func(t *testing.T) {
+	t.Run("one of them is not in use, and neither signed it", func(t *testing.T) {
 		n := kubeadmNode(t)
 		elsewhere := certstest.NewCA(t, "webhook-ca")
 		p := elsewhere.Leaf(t, certstest.Name("kubernetes-admin"), certstest.Usages(x509.ExtKeyUsageClientAuth))
@@ -146,10 +146,10 @@ func TestTwoCAsOfOneName(t *testing.T) {
 // TestAnOldCAThatSignedNothingHere is listed, and needs no action.
 func TestAnOldCAThatSignedNothingHere(t *testing.T) {
 	n := kubeadmNode(t)
-	gone := certstest.NewCA(t, "gone", certstest.Valid(certstest.Now.Add(-900*day), certstest.Now.Add(-day)))
-	n.WritePair(t, certstest.PKIDir+"/gone", gone.Pair())
+	old := certstest.NewCA(t, "old", certstest.Valid(certstest.Now.Add(-900*day), certstest.Now.Add(-day)))
+	n.WritePair(t, certstest.PKIDir+"/old", old.Pair())
 	got := n.scanAt(t, certstest.Now)
-	if len(authoritiesByEnd(got, "gone")) > 0 || len(got.Unused) != 1 || got.Unused[0].Path != certstest.PKIDir+"/gone.crt" {
+	if len(authoritiesByEnd(got, "old")) > 0 || len(got.Unused) != 1 || got.Unused[0].Path != certstest.PKIDir+"/old.crt" {
 		t.Errorf("unused: %+v", got.Unused)
 	}
 }

@@ -173,7 +173,7 @@ func TestFindings(t *testing.T) {
 			spoil: func(t *testing.T, n *node) { n.putFile(t, pki+"/apiserver.crt", []byte("hello")) }},
 		{name: "certificate cut short", cert: "apiserver", status: certs.Invalid, reason: "apiserver.crt",
 			spoil: func(t *testing.T, n *node) { n.putFile(t, pki+"/apiserver.crt", n.Pairs["apiserver"].CertPEM()[:200]) }},
-		{name: "certificate that is gone", cert: "etcd-peer", status: certs.Invalid, reason: "no such file",
+		{name: "missing certificate", cert: "etcd-peer", status: certs.Invalid, reason: "no such file",
 			spoil: func(t *testing.T, n *node) { removeFile(t, n, pki+"/etcd/peer.crt") }},
 		{name: "directory where a certificate should be", cert: "apiserver", status: certs.Invalid, reason: "not a regular file",
 			spoil: func(t *testing.T, n *node) {
@@ -182,7 +182,7 @@ func TestFindings(t *testing.T) {
 					t.Fatal(err)
 				}
 			}},
-		{name: "key that is gone", cert: "etcd-server", status: certs.Invalid, reason: "no such file",
+		{name: "missing key", cert: "etcd-server", status: certs.Invalid, reason: "no such file",
 			spoil: func(t *testing.T, n *node) { removeFile(t, n, pki+"/etcd/server.key") }},
 		{name: "key that does not fit", cert: "apiserver", status: certs.Invalid, reason: "does not fit",
 			spoil: func(t *testing.T, n *node) { n.putFile(t, pki+"/apiserver.key", n.Pairs["etcd-peer"].KeyPEM(t)) }},
@@ -209,7 +209,7 @@ func TestFindings(t *testing.T) {
 				p := n.CA.Leaf(t, certstest.Valid(certstest.Now.Add(-year), certstest.Now.Add(-time.Hour)))
 				n.WritePair(t, pki+"/apiserver", p)
 			}},
-		{name: "near their end", at: certstest.Now.Add(year - 10*24*time.Hour), cert: "apiserver", status: certs.Expiring, reason: "ends", others: certs.Expiring},
+		{name: "expiring soon", at: certstest.Now.Add(year - 10*24*time.Hour), cert: "apiserver", status: certs.Expiring, reason: "ends", others: certs.Expiring},
 		{name: "a clock that is behind", at: certstest.Now.Add(-36 * time.Hour), cert: "apiserver", status: certs.NotYetValid, reason: "clock", others: certs.NotYetValid},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -299,11 +299,11 @@ func TestRestoredAtBootIsReported(t *testing.T) {
 			return []inventory.NodeRotation{{ID: "7f3c2a", State: inventory.RolledBack, Unverified: unverified}}, 1, nil
 		}
 		node := TakeInventory(t.Context(), tree.Root, Options{NodeName: "cp1", History: history})
-		told := slices.ContainsFunc(node.NotInspected, func(x inventory.NotInspected) bool {
+		reported := slices.ContainsFunc(node.NotInspected, func(x inventory.NotInspected) bool {
 			return strings.Contains(x.Reason, "rotation 7f3c2a were restored at boot and are not verified yet")
 		})
-		if told != unverified {
-			t.Errorf("unverified %t, told of %t: %+v", unverified, told, node.NotInspected)
+		if reported != unverified {
+			t.Errorf("unverified %t, reported %t: %+v", unverified, reported, node.NotInspected)
 		}
 	}
 }

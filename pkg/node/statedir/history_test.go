@@ -21,7 +21,7 @@ func TestHistory(t *testing.T) {
 		t.Errorf("a node without any: %v, %d, %v", history, token, err)
 	}
 	if _, err := os.Stat(filepath.Join(string(root), HostPath)); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("looking has made the directory: %v", err)
+		t.Errorf("reading has created the directory: %v", err)
 	}
 	d, err := OpenDir(root)
 	if err != nil {

@@ -258,7 +258,7 @@ func TestReplaceRefusals(t *testing.T) {
 		{"no old certificate", inventory.Store{Kind: inventory.Pair, Cert: "/none.crt", Key: s.Key}, good, `read "/none.crt": open: no such file`},
 		{"no old key", inventory.Store{Kind: inventory.Pair, Cert: s.Cert, Key: "/none.key"}, good, `read "/none.key": open: no such file`},
 		{"a directory", inventory.Store{Kind: inventory.Pair, Cert: s.Cert, Key: "/etc"}, good, "not a regular file"},
-		{"a kubeconfig without that user", inventory.Store{Kind: inventory.Kubeconfig, Cert: "/etc/kubernetes/admin.conf", User: "nobody"}, good, `no user "nobody"`},
+		{"a kubeconfig without that user", inventory.Store{Kind: inventory.Kubeconfig, Cert: "/etc/kubernetes/admin.conf", User: "other"}, good, `no user "other"`},
 		{"unknown kind", inventory.Store{Kind: "Vault", Cert: s.Cert}, good, "unknown kind of store"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -86,8 +86,8 @@ func lookup(nodes []renewal.Node) func(string) (renewal.Node, bool) {
 	}
 }
 
-// told writes a decision in words: what starts, and what waits for what.
-func told(d renewal.Decision) []string {
+// describe returns a decision as text: what starts, and what waits for what.
+func describe(d renewal.Decision) []string {
 	out := []string{}
 	for _, r := range d.Start {
 		text := fmt.Sprintf("start %v on %v", r.Services, r.Nodes)

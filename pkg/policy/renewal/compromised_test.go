@@ -82,7 +82,7 @@ func TestCompromised(t *testing.T) {
 				tt.policy(&p)
 			}
 			got := decide(noon, p, nodes, func(in *renewal.Input) { in.CompromisedCertificates, in.History = tt.compromised, tt.history })
-			assert.Equal(t, tt.want, told(got))
+			assert.Equal(t, tt.want, describe(got))
 		})
 	}
 
@@ -93,11 +93,11 @@ func TestCompromised(t *testing.T) {
 		assert.Equal(t, plan.RestartAlways, got.Start[0].Restart)
 		assert.Equal(t, []string{"m1"}, got.Start[0].CompromisedCertificates)
 	})
-	t.Run("what was asked for is asked for again, and what is marked meanwhile beside it", func(t *testing.T) {
+	t.Run("an unanswered request is repeated, and a later CompromisedCertificate gets a request of its own", func(t *testing.T) {
 		asked := decide(noon, renewal.Default(), nodes, func(in *renewal.Input) { in.CompromisedCertificates = []renewal.CompromisedCertificate{all} }).Start
 		both := []renewal.CompromisedCertificate{all, resolved("m2", certs.Etcd)}
 		got := decide(noon, renewal.Default(), nodes, func(in *renewal.Input) { in.CompromisedCertificates, in.Requested = both, asked })
-		assert.Equal(t, []string{"replace [kube-apiserver] on [cp1 cp2]", "replace [etcd] on [cp1 cp2]"}, told(got))
+		assert.Equal(t, []string{"replace [kube-apiserver] on [cp1 cp2]", "replace [etcd] on [cp1 cp2]"}, describe(got))
 		assert.Equal(t, asked[0], got.Start[0])
 		got = decide(noon, renewal.Default(), nodes, func(in *renewal.Input) { in.Requested = asked })
 		assert.Empty(t, got.Start, "unless the CompromisedCertificate is deleted")
@@ -105,21 +105,21 @@ func TestCompromised(t *testing.T) {
 	t.Run("before what is due", func(t *testing.T) {
 		late := append([]renewal.Node{worker("w9", serving(due))}, nodes...)
 		got := decide(noon, renewal.Default(), late, func(in *renewal.Input) { in.CompromisedCertificates = []renewal.CompromisedCertificate{all} })
-		assert.Equal(t, []string{"replace [kube-apiserver] on [cp1 cp2]", "Running: w9/kubelet-server"}, told(got))
+		assert.Equal(t, []string{"replace [kube-apiserver] on [cp1 cp2]", "Running: w9/kubelet-server"}, describe(got))
 	})
 	t.Run("what is issued later is not compromised", func(t *testing.T) {
 		renewed := []renewal.Node{controlPlane("cp1", api(364*day)), controlPlane("cp2", api(over))}
 		assert.NotEmpty(t, renewal.RemainingCertificates(all, lookup(renewed)))
-		assert.Equal(t, []string{"replace [kube-apiserver] on [cp2]"}, told(decide(noon, renewal.Default(), renewed, func(in *renewal.Input) { in.CompromisedCertificates = []renewal.CompromisedCertificate{all} })))
+		assert.Equal(t, []string{"replace [kube-apiserver] on [cp2]"}, describe(decide(noon, renewal.Default(), renewed, func(in *renewal.Input) { in.CompromisedCertificates = []renewal.CompromisedCertificate{all} })))
 		renewed[1] = controlPlane("cp2", api(364*day))
 		assert.Empty(t, renewal.RemainingCertificates(all, lookup(renewed)))
 		assert.Empty(t, decide(noon, renewal.Default(), renewed, func(in *renewal.Input) { in.CompromisedCertificates = []renewal.CompromisedCertificate{all} }).Start)
 	})
-	t.Run("a node that is gone has nothing; of one that is not seen, nobody knows", func(t *testing.T) {
+	t.Run("a deleted node has no certificates; those of a node without a report are unknown", func(t *testing.T) {
 		assert.Empty(t, renewal.RemainingCertificates(all, lookup(nil)))
 		unseen := []renewal.Node{{Name: "cp1", ControlPlane: true, Unseen: true}}
 		assert.NotEmpty(t, renewal.RemainingCertificates(all, lookup(unseen)))
-		assert.Equal(t, []string{"NodeUnavailable: cp1/apiserver"}, told(decide(noon, renewal.Default(), unseen, func(in *renewal.Input) { in.CompromisedCertificates = []renewal.CompromisedCertificate{all} })))
+		assert.Equal(t, []string{"NodeUnavailable: cp1/apiserver"}, describe(decide(noon, renewal.Default(), unseen, func(in *renewal.Input) { in.CompromisedCertificates = []renewal.CompromisedCertificate{all} })))
 	})
 	t.Run("one certificate by its fingerprint", func(t *testing.T) {
 		m := renewal.CompromisedCertificate{Service: certs.Kubelet, Fingerprint: nodes[2].Certificates[0].Fingerprint}

@@ -52,7 +52,7 @@ func TestDecide(t *testing.T) {
 			[]string{"start [etcd kubelet kube-apiserver] on [cp1 cp2 w1]"}},
 		{"what is due within days comes along", nodes{controlPlane("cp1", etcd(due)), controlPlane("cp2", etcd(due+2*day)), controlPlane("cp3", etcd(due+4*day))}, nil,
 			[]string{"start [etcd] on [cp1 cp2]"}},
-		{"but nothing starts for it alone", nodes{controlPlane("cp2", etcd(due+2*day))}, nil, nil},
+		{"but it starts no rotation of its own", nodes{controlPlane("cp2", etcd(due+2*day))}, nil, nil},
 
 		{"a kubelet's client certificate is left to the kubelet", nodes{worker("w1", client(due))}, nil, nil},
 		{"until it has had its chance", nodes{worker("w1", client(7*day))}, nil, []string{"start [kubelet] on [w1]"}},
@@ -65,7 +65,7 @@ func TestDecide(t *testing.T) {
 		{"a worker that reports a certificate of etcd", nodes{worker("w1", etcd(due))}, nil, []string{"NotControlPlane: w1/etcd-server"}},
 		{"does not lend it to others either", nodes{worker("w1", etcd(over), serving(due)), controlPlane("cp1", etcd(due))}, nil,
 			[]string{"start [etcd] on [cp1]", "Queued: w1/kubelet-server"}},
-		{"a node that is away", nodes{func() renewal.Node { n := worker("w1", serving(due)); n.Unavailable = "NotReady"; return n }(), worker("w2", serving(due))}, nil,
+		{"a node that is NotReady", nodes{func() renewal.Node { n := worker("w1", serving(due)); n.Unavailable = "NotReady"; return n }(), worker("w2", serving(due))}, nil,
 			[]string{"start [kubelet] on [w2]", "NodeUnavailable: w1/kubelet-server"}},
 
 		{"notify only", nodes{controlPlane("cp1", etcd(due))}, func(p *renewal.Policy) { *p = p.NotifyOnly() }, []string{"NotifyOnly: cp1/etcd-server"}},
@@ -111,7 +111,7 @@ func TestDecide(t *testing.T) {
 		{"frozen before", nodes{controlPlane("cp1", etcd(due))}, func(p *renewal.Policy) { p.Freeze = renewal.Freeze{On: true, Until: noon} }, []string{"start [etcd] on [cp1]"}},
 		{"a freeze that yields to an end", nodes{controlPlane("cp1", etcd(7*day))}, func(p *renewal.Policy) { p.Freeze = renewal.Freeze{On: true, Override: true} },
 			[]string{"start [etcd] on [cp1], overriding"}},
-		{"and tells when it will", nodes{controlPlane("cp1", etcd(8*day))}, func(p *renewal.Policy) { p.Freeze = renewal.Freeze{On: true, Override: true} },
+		{"and its last day is shown", nodes{controlPlane("cp1", etcd(8*day))}, func(p *renewal.Policy) { p.Freeze = renewal.Freeze{On: true, Override: true} },
 			[]string{"Freeze: cp1/etcd-server until +24h0m0s"}},
 
 		{"more nodes than one rotation may have: what ends first", nodes{worker("w1", serving(due)), worker("w2", serving(20*day)), worker("w3", serving(10*day))},
@@ -125,7 +125,7 @@ func TestDecide(t *testing.T) {
 			if tt.want == nil {
 				tt.want = []string{}
 			}
-			assert.Equal(t, tt.want, told(decide(noon, p, tt.nodes)))
+			assert.Equal(t, tt.want, describe(decide(noon, p, tt.nodes)))
 		})
 	}
 }
@@ -148,13 +148,13 @@ func TestAuthorityThatExpiresSoon(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			n := controlPlane("cp1", etcd(tt.left))
 			n.Authorities = []renewal.Authority{authority("etcd-ca", tt.caLeft)}
-			assert.Equal(t, tt.want, told(decide(noon, renewal.Default(), []renewal.Node{n})))
+			assert.Equal(t, tt.want, describe(decide(noon, renewal.Default(), []renewal.Node{n})))
 		})
 	}
 	t.Run("a validity that is shorter than what is left", func(t *testing.T) {
 		p := renewal.Default()
 		p.Default.Validity = 10 * day
-		assert.Equal(t, []string{"NoGain: cp1/etcd-server until +528h0m0s"}, told(decide(noon, p, []renewal.Node{controlPlane("cp1", etcd(due))})))
+		assert.Equal(t, []string{"NoGain: cp1/etcd-server until +528h0m0s"}, describe(decide(noon, p, []renewal.Node{controlPlane("cp1", etcd(due))})))
 	})
 }
 
@@ -183,7 +183,7 @@ func TestHistory(t *testing.T) {
 		return p
 	}
 	other := func(ago time.Duration) renewal.Past {
-		return renewal.Past{State: renewal.Succeeded, Automatic: true, Created: noon.Add(-ago), Completed: noon.Add(-ago), Fingerprints: []string{"gone"}}
+		return renewal.Past{State: renewal.Succeeded, Automatic: true, Created: noon.Add(-ago), Completed: noon.Add(-ago), Fingerprints: []string{"other"}}
 	}
 	for _, tt := range []struct {
 		name    string
@@ -191,7 +191,7 @@ func TestHistory(t *testing.T) {
 		want    []string
 	}{
 		{"one is running", []renewal.Past{past(renewal.Active, time.Minute)}, []string{"Running: cp1/etcd-server w1/kubelet-server"}},
-		{"somebody else's is running", []renewal.Past{{Name: "mine", State: renewal.Active}}, []string{"Running: cp1/etcd-server w1/kubelet-server"}},
+		{"one that a user requested is running", []renewal.Past{{Name: "mine", State: renewal.Active}}, []string{"Running: cp1/etcd-server w1/kubelet-server"}},
 		{"it has just failed", []renewal.Past{past(renewal.Failed, time.Minute)}, []string{"BackOff: cp1/etcd-server w1/kubelet-server until +59m0s"}},
 		{"an hour ago: control plane and workers apart", []renewal.Past{past(renewal.Failed, time.Hour)},
 			[]string{"start [etcd] on [cp1], attempt 2", "Queued: w1/kubelet-server"}},
@@ -203,7 +203,7 @@ func TestHistory(t *testing.T) {
 		{"refused six times within a day: the limit is for what touches a node", many(6, renewal.Refused, 23*time.Hour), []string{"BackOff: cp1/etcd-server w1/kubelet-server until +1h0m0s"}},
 		{"canceled before its start: at once, nearly", []renewal.Past{past(renewal.Canceled, time.Second)}, []string{"BackOff: cp1/etcd-server w1/kubelet-server until +29s"}},
 		{"canceled again and again: not for ever every half minute", many(10, renewal.Canceled, time.Minute), []string{"BackOff: cp1/etcd-server w1/kubelet-server until +4h15m0s"}},
-		{"of an attempt that somebody made up", []renewal.Past{absurd(past(renewal.Refused, 2*time.Hour))}, []string{"start [etcd] on [cp1]", "Queued: w1/kubelet-server"}},
+		{"an attempt number that no watcher wrote", []renewal.Past{absurd(past(renewal.Refused, 2*time.Hour))}, []string{"start [etcd] on [cp1]", "Queued: w1/kubelet-server"}},
 		{"canceled a minute ago", []renewal.Past{past(renewal.Canceled, time.Minute)}, []string{"start [etcd kubelet] on [cp1 w1], attempt 2"}},
 		{"of the same fingerprint on another node", []renewal.Past{elsewhere(past(renewal.ManualInterventionRequired, time.Minute), certs.Etcd, "w9")}, []string{"start [etcd kubelet] on [cp1 w1]"}},
 		{"of the same fingerprint for another service", []renewal.Past{elsewhere(past(renewal.Succeeded, time.Minute), certs.KubeProxy, "cp1")}, []string{"start [etcd kubelet] on [cp1 w1]"}},
@@ -225,7 +225,7 @@ func TestHistory(t *testing.T) {
 			[]string{"start [etcd] on [cp1]", "Limit: w1/kubelet-server until +19h0m0s"}},
 		{"two within a day, of one node", []renewal.Past{elsewhere(other(5*time.Hour), certs.Kubelet, "w1"), elsewhere(other(4*time.Hour), certs.Kubelet, "w1")},
 			[]string{"start [etcd kubelet] on [cp1 w1]"}},
-		{"suspended by somebody: for as long as it is", []renewal.Past{past(renewal.Suspended, 100*day)}, []string{"Suspended: cp1/etcd-server w1/kubelet-server"}},
+		{"suspended: nothing starts until it is resumed", []renewal.Past{past(renewal.Suspended, 100*day)}, []string{"Suspended: cp1/etcd-server w1/kubelet-server"}},
 		{"not asked for by the watcher, and suspended", []renewal.Past{{State: renewal.Suspended, Services: certs.Services(), Created: noon}},
 			[]string{"start [etcd kubelet] on [cp1 w1]"}},
 		{"six within more than a day", []renewal.Past{other(5 * time.Hour), other(4 * time.Hour), other(day), other(time.Hour), other(2 * time.Hour), other(3 * time.Hour)},
@@ -233,7 +233,7 @@ func TestHistory(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := decide(noon, renewal.Default(), n, func(in *renewal.Input) { in.History = tt.history })
-			assert.Equal(t, tt.want, told(got))
+			assert.Equal(t, tt.want, describe(got))
 		})
 	}
 }
@@ -242,13 +242,13 @@ func TestHistory(t *testing.T) {
 func TestANodesShareHoldsNothingUrgentUp(t *testing.T) {
 	past := func(ago time.Duration) renewal.Past {
 		return renewal.Past{State: renewal.Succeeded, Automatic: true, Created: noon.Add(-ago), Completed: noon.Add(-ago),
-			Fingerprints: []string{"gone"}, Services: []certs.Service{certs.Kubelet}, Nodes: []string{"w1"}}
+			Fingerprints: []string{"other"}, Services: []certs.Service{certs.Kubelet}, Nodes: []string{"w1"}}
 	}
 	n := []renewal.Node{worker("w1", serving(time.Hour))}
 	got := decide(noon, renewal.Default(), n, func(in *renewal.Input) {
 		in.History = []renewal.Past{past(time.Hour), past(2 * time.Hour), past(3 * time.Hour)}
 	})
-	assert.Equal(t, []string{"start [kubelet] on [w1]"}, told(got))
+	assert.Equal(t, []string{"start [kubelet] on [w1]"}, describe(got))
 }
 
 // TestIncludedCertificatesMayStartToo: a request that names a certificate of one service on one
@@ -264,7 +264,7 @@ func TestIncludedCertificatesMayStartToo(t *testing.T) {
 	closed.Name, closed.Windows, closed.Match = "never", []renewal.Window{{Schedule: every{noon.Add(5 * day), 7 * day}, Duration: time.Hour}}, renewal.Match{Services: []certs.Service{certs.Etcd}, Nodes: func(labels map[string]string) bool { return labels["held"] != "" }}
 	p.Rules = []renewal.Rule{closed}
 	why, _ = renewal.MayStart(noon, &p, rotation, []renewal.Node{nodes[0], labelled(nodes[1], "held")}, nil)
-	assert.Equal(t, renewal.ReasonWindow, why, "etcd of cp2 is named by nobody")
+	assert.Equal(t, renewal.ReasonWindow, why, "no reference names etcd of cp2")
 }
 
 // TestPauseFitsTheLife: an hour's pause is too long for what lives for an hour.
@@ -273,11 +273,11 @@ func TestPauseFitsTheLife(t *testing.T) {
 	got := decide(noon, renewal.Default(), n, func(in *renewal.Input) {
 		in.History = []renewal.Past{{Name: "auto-1", State: renewal.Failed, Services: []certs.Service{certs.Etcd}, Completed: noon.Add(-time.Second), Fingerprints: []string{n[0].Certificates[0].Fingerprint}}}
 	})
-	assert.Equal(t, []string{"BackOff: cp1/etcd-server until +1m29s"}, told(got))
+	assert.Equal(t, []string{"BackOff: cp1/etcd-server until +1m29s"}, describe(got))
 	assert.Equal(t, noon.Add(89*time.Second), got.Next)
 }
 
-// TestCertificateThatExpiresSoonIsNotStopped: neither three failures nor what needs a person keeps a
+// TestCertificateThatExpiresSoonIsNotStopped: neither three failures nor a required manual intervention keeps a
 // certificate from being tried when its end is near or past.
 func TestCertificateThatExpiresSoonIsNotStopped(t *testing.T) {
 	for left, want := range map[time.Duration]time.Duration{10 * day: day, 4 * day: 4 * time.Hour, 16 * time.Hour: 2 * time.Hour, time.Hour: time.Hour, -time.Hour: time.Hour} {
@@ -314,7 +314,7 @@ func TestRequest(t *testing.T) {
 	assert.NotEqual(t, r.Name, decide(noon, renewal.Default(), more).Start[0].Name)
 	again := decide(noon, renewal.Default(), more, func(in *renewal.Input) { in.Requested = got.Start })
 	assert.Equal(t, r.Name, again.Start[0].Name, "what was asked for is asked for again, until there is an object")
-	assert.Equal(t, []string{"start [etcd] on [cp1 cp2]", "Queued: w1/kubelet-server"}, told(again))
+	assert.Equal(t, []string{"start [etcd] on [cp1 cp2]", "Queued: w1/kubelet-server"}, describe(again))
 
 	frozen := renewal.Default()
 	frozen.Freeze.On = true
@@ -341,11 +341,11 @@ func TestNotices(t *testing.T) {
 	for _, notice := range append(a.Notices, renewal.Assess(noon.Add(time.Hour), &p, &m).Notices...) {
 		ids[notice.ID()] = true
 	}
-	assert.Len(t, ids, 4, "a CA is told of once for all nodes")
+	assert.Len(t, ids, 4, "a CA is reported once for all nodes")
 }
 
-// TestTheClockAlone: each moment at which something is told or becomes due is named.
-func TestTheClockAlone(t *testing.T) {
+// TestNextAssessmentWithoutChanges: each time at which a notice or a renewal becomes due is returned.
+func TestNextAssessmentWithoutChanges(t *testing.T) {
 	p := renewal.Default()
 	n := controlPlane("cp1", etcd(over))
 	n.Authorities = []renewal.Authority{authority("etcd-ca", 370*day)}
@@ -359,9 +359,9 @@ func TestTheClockAlone(t *testing.T) {
 		moments = append(moments, now.Sub(noon))
 	}
 	assert.Equal(t, []time.Duration{
-		5 * day,                   // the CA is to be told of
+		5 * day,                   // the CA is to be reported
 		over - 33*day,             // may come along
-		over - due,                // due, and told of
+		over - due,                // due, and reported
 		over, 370*day - time.Hour, // expired; and a renewal is worth nothing any more
 	}, moments)
 }

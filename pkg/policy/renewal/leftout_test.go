@@ -43,7 +43,7 @@ func TestYearWithACertificateWithoutIssuer(t *testing.T) {
 	for _, n := range w.nodes {
 		for _, c := range n.Certificates {
 			if c.Name == "apiserver-etcd-client" {
-				assert.False(t, w.now.Before(c.NotAfter), "nobody has renewed it")
+				assert.False(t, w.now.Before(c.NotAfter), "it was not renewed")
 				continue
 			}
 			assert.True(t, w.now.Before(c.NotAfter), "%s of %s ended %s", c.Name, n.Name, c.NotAfter)
@@ -66,11 +66,11 @@ func TestUnrenewableCertificateIsANoticeAndWaits(t *testing.T) {
 	assert.Equal(t, "it cannot be renewed here: "+noKey, a.Notices[0].NotRenewable)
 	assert.Empty(t, a.Notices[1].NotRenewable)
 	d := decide(noon, p, []renewal.Node{n})
-	assert.Equal(t, []string{"start [etcd kube-apiserver] on [cp1]", "NotRenewable: cp1/apiserver-etcd-client"}, told(d))
+	assert.Equal(t, []string{"start [etcd kube-apiserver] on [cp1]", "NotRenewable: cp1/apiserver-etcd-client"}, describe(d))
 	assert.NotContains(t, d.Start[0].Fingerprints, n.Certificates[0].Fingerprint)
 
 	n.Certificates = n.Certificates[:1]
-	assert.Equal(t, []string{"NotRenewable: cp1/apiserver-etcd-client"}, told(decide(noon, p, []renewal.Node{n})), "it is said where nothing else is due")
+	assert.Equal(t, []string{"NotRenewable: cp1/apiserver-etcd-client"}, describe(decide(noon, p, []renewal.Node{n})), "it is said where nothing else is due")
 	a = renewal.Assess(noon, &p, &n)
 	assert.Empty(t, a.Items)
 	assert.True(t, a.HasDue())
@@ -87,9 +87,9 @@ func TestRuleWithoutRestartsRenewsUnrestartableComponents(t *testing.T) {
 	c.NotRenewable, c.MaxRestart = "nothing here can restart it", plan.RestartNever
 	n := worker("w1", c)
 	p := renewal.Default()
-	assert.Equal(t, []string{"NotRenewable: w1/" + c.Name}, told(decide(noon, p, []renewal.Node{n})))
+	assert.Equal(t, []string{"NotRenewable: w1/" + c.Name}, describe(decide(noon, p, []renewal.Node{n})))
 	p.Default.Renewal = plan.RestartNever
-	assert.Equal(t, []string{"start [kubelet] on [w1]"}, told(decide(noon, p, []renewal.Node{n})))
+	assert.Equal(t, []string{"start [kubelet] on [w1]"}, describe(decide(noon, p, []renewal.Node{n})))
 }
 
 // TestACompromisedKeyThatARenewalKeepsIsNotRotated: its rotation would change nothing.
@@ -121,5 +121,5 @@ func TestUnrenewableCertificateHoldsNothingBack(t *testing.T) {
 	corporate.Name, corporate.Mode, corporate.Match = "corporate", renewal.NotifyOnly, renewal.Match{Issuers: []string{"public"}}
 	p.Rules = []renewal.Rule{corporate}
 	nodes := []renewal.Node{controlPlane("cp1", c, etcd(10*day)), controlPlane("cp2", api(10*day), etcd(10*day))}
-	assert.Equal(t, []string{"start [etcd kube-apiserver] on [cp1 cp2]"}, told(decide(noon, p, nodes)))
+	assert.Equal(t, []string{"start [etcd kube-apiserver] on [cp1 cp2]"}, describe(decide(noon, p, nodes)))
 }

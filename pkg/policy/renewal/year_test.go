@@ -68,7 +68,7 @@ func (w *world) runs(d time.Duration) {
 	}
 }
 
-// step decides, as the watcher does, and returns when the clock alone changes that.
+// step decides, as the watcher does, and returns when the passing of time changes that.
 func (w *world) step() time.Time {
 	var next time.Time
 	in := renewal.Input{Now: w.now, Policy: &w.policy, Node: lookup(w.nodes), History: w.history}
@@ -102,7 +102,7 @@ func (w *world) step() time.Time {
 	return sooner(next, d.Next)
 }
 
-// finish ends the rotation at work, once it is time.
+// finish ends the rotation in progress, once it is time.
 func (w *world) finish() {
 	for i := range w.nodes {
 		if at := w.kubelet(i); !at.IsZero() && !at.After(w.now) {
@@ -211,7 +211,7 @@ func TestYearOfDefaults(t *testing.T) {
 	require.Len(t, planes, 2, "the control plane is rotated once a year")
 	assert.Subset(t, planes[0].Nodes, []string{"cp1", "cp2", "cp3"}, "in one go")
 	assert.Less(t, len(w.started), 2*25)
-	assert.Less(t, w.wakes, 1000, "it wakes for what happens, not to look")
+	assert.Less(t, w.wakes, 1000, "it wakes for changes, and does not poll")
 }
 
 func TestYearOfFailures(t *testing.T) {
@@ -249,7 +249,7 @@ func startedWithin(w *world, d time.Duration) (count int) {
 }
 
 // TestYearWithABrokenNode: one node on which everything fails is tried once a day in the
-// end, and keeps nobody else back.
+// end, and does not delay the other nodes.
 func TestYearWithABrokenNode(t *testing.T) {
 	for _, known := range []bool{true, false} {
 		t.Run(fmt.Sprintf("known=%t", known), func(t *testing.T) {
