@@ -11,8 +11,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 )
 
-// story is a rotation of etcd on two nodes, the second of which is undone.
-var story = []fleet.Progress{
+// rotationProgress is a rotation of etcd on two nodes, the second of which is undone.
+var rotationProgress = []fleet.Progress{
 	{Node: "cp1", Phase: fleet.PhaseStarting, Text: "starting the node's pod"},
 	{Node: "cp2", Phase: fleet.PhaseStarting, Text: "starting the node's pod"},
 	{Node: "cp1", Phase: fleet.PhaseStaging, Text: "signing 3 certificates"},
@@ -32,7 +32,7 @@ var story = []fleet.Progress{
 func TestProgressWithoutATerminalOnlyAppends(t *testing.T) {
 	var out bytes.Buffer
 	p := newProgress(&out, func() time.Time { return noon }, nil, []string{"cp1", "cp2"})
-	for _, ev := range story {
+	for _, ev := range rotationProgress {
 		p.showEvent(ev)
 	}
 	p.endDisplay()
@@ -76,7 +76,7 @@ func TestLiveLinesAreReplacedByResults(t *testing.T) {
 	var out bytes.Buffer
 	now := noon
 	p := newProgress(&out, func() time.Time { return now }, func() int { return 40 }, []string{"cp1", "cp2"})
-	for _, ev := range story[:3] {
+	for _, ev := range rotationProgress[:3] {
 		p.showEvent(ev)
 	}
 	now = now.Add(5 * time.Second)
@@ -84,7 +84,7 @@ func TestLiveLinesAreReplacedByResults(t *testing.T) {
 	assert.Equal(t, []string{"cp1       signing 3 certificates  5s", "cp2       starting the node's pod  5s", ""}, screen(t, out.String()))
 	assert.Empty(t, p.inProgress(), "nothing has changed on any node yet")
 
-	for _, ev := range story[3:8] {
+	for _, ev := range rotationProgress[3:8] {
 		p.showEvent(ev)
 	}
 	assert.Equal(t, []string{"cp1"}, p.inProgress())
@@ -92,7 +92,7 @@ func TestLiveLinesAreReplacedByResults(t *testing.T) {
 	assert.Equal(t, []string{
 		"staged    cp1 cp2: 6 certificates signed, nothing changed yet   0.9s", "finishing or undoing cp1", "cp1       restarting etcd", ""}, screen(t, out.String()))
 
-	for _, ev := range story[8:] {
+	for _, ev := range rotationProgress[8:] {
 		p.showEvent(ev)
 	}
 	p.endDisplay()

@@ -18,13 +18,13 @@ func TestHandlerReportsDeletedObjects(t *testing.T) {
 	object := func(uid types.UID) *v1alpha1.CertificateRotation {
 		return &v1alpha1.CertificateRotation{ObjectMeta: metav1.ObjectMeta{Name: "mine", UID: uid}}
 	}
-	var gone []types.UID
-	h := informerHandler(func(string, client.Object) {}, func(uid types.UID) { gone = append(gone, uid) })
+	var deleted []types.UID
+	h := informerHandler(func(string, client.Object) {}, func(uid types.UID) { deleted = append(deleted, uid) })
 	h.OnAdd(object("1"), false)
 	h.OnUpdate(object("1"), object("1"))
-	assert.Empty(t, gone)
+	assert.Empty(t, deleted)
 	h.OnUpdate(object("1"), object("2"))
 	h.OnDelete(object("2"))
 	h.OnDelete(toolscache.DeletedFinalStateUnknown{Key: "mine", Obj: object("3")})
-	assert.Equal(t, []types.UID{"1", "2", "3"}, gone)
+	assert.Equal(t, []types.UID{"1", "2", "3"}, deleted)
 }

@@ -23,7 +23,7 @@ func TestPublishedEventsAreReplayedInOrder(t *testing.T) {
 		require.NoError(t, b.Publish(data))
 		flushed(t, b) // the two roles have an outbox each
 	}
-	require.Equal(t, want, told(t, b))
+	require.Equal(t, want, replayed(t, b))
 
 	_, js := raw(t, b)
 	stream, err := js.Stream(t.Context(), EventStream("prod"))
@@ -67,7 +67,7 @@ func TestSameEventIsStoredOnceEvenAfterARestart(t *testing.T) {
 	flushed(t, again)
 	require.EqualValues(t, 0, again.Stats().Published, "acknowledged or not, it is known")
 	require.EqualValues(t, 2, again.Stats().Duplicates)
-	require.Len(t, told(t, again), 2)
+	require.Len(t, replayed(t, again), 2)
 }
 
 // TestKilledServerKeepsAcknowledgedEvents copies the store of a server that runs, as a
@@ -84,7 +84,7 @@ func TestKilledServerKeepsAcknowledgedEvents(t *testing.T) {
 	require.NoError(t, os.CopyFS(copied.StoreDir, os.DirFS(c.StoreDir)))
 
 	after := openReady(t, copied)
-	require.Equal(t, eventtest.All(), told(t, after))
+	require.Equal(t, eventtest.All(), replayed(t, after))
 	require.NoError(t, after.Publish(eventtest.All()[0]))
 	flushed(t, after)
 	require.EqualValues(t, 1, after.Stats().Duplicates)
@@ -183,18 +183,18 @@ func TestARequestIsAsOldAsNATSSays(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), soon)
 	defer cancel()
-	heard := 0
+	received := 0
 	_ = b.ReceiveRequests(ctx, func(_ context.Context, e event.Event) error {
 		require.WithinDuration(t, time.Now(), e.Time, soon)
-		if heard++; heard == 2 {
+		if received++; received == 2 {
 			cancel()
 		}
 		return nil
 	})
-	require.Equal(t, 2, heard)
+	require.Equal(t, 2, received)
 }
 
-// TestStreamNamesAreShort, as NATS advises, and tell clusters apart.
+// TestStreamNamesAreShort, as NATS advises, and differ between clusters.
 func TestStreamNamesAreShort(t *testing.T) {
 	seen := map[string]string{}
 	for _, cluster := range []string{"prod", "cluster-one", "production-eu-1", "production-eu-2", "3f2504e0-4f89-11d3-9a0c-0305e82c3301", strings.Repeat("é", 100)} {

@@ -63,7 +63,7 @@ func TestEventOfTheWatcherCreatesNoObject(t *testing.T) {
 	require.Equal(t, "another's", receive(t, handled))
 	settled(t, b, ConsumerCompromised)
 	require.Empty(t, handled)
-	require.Len(t, told(t, b), 1, "the event history has the watcher's own")
+	require.Len(t, replayed(t, b), 1, "the event history has the watcher's own")
 }
 
 // TestHandledReportIsNotDeliveredAgain, also to a consumer that is made anew.

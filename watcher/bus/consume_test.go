@@ -59,7 +59,7 @@ func TestLeavingHandlerGivesItsMessageBack(t *testing.T) {
 	require.Equal(t, "auto-1", receive(t, got).Subject, "long before AckWait")
 }
 
-// TestAnswerToAReaderIsNoEvent: whoever may read a stream names the subject that the server
+// TestAnswerToAReaderIsNoEvent: a client that may read a stream names the subject that the server
 // answers to, and could have an old request published again.
 func TestAnswerToAReaderIsNoEvent(t *testing.T) {
 	given := make(chan givenUp, 1)
@@ -222,7 +222,7 @@ func TestInvalidEventIsGivenUpAtOnce(t *testing.T) {
 	require.Contains(t, reasons[3], "unknown type or version")
 	require.Contains(t, reasons[4], "missing properties 'services', 'reason', 'attempt'")
 	require.Contains(t, reasons[5], `node "x" does not exist`)
-	require.Len(t, told(t, b), 3, "a replay leaves out what is no event of this cluster")
+	require.Len(t, replayed(t, b), 3, "a replay leaves out what is no event of this cluster")
 }
 
 func TestReportsOfCompromisedKeysAreLimited(t *testing.T) {

@@ -20,7 +20,7 @@ func (s said) WithGroup(string) slog.Handler            { return s }
 func (s said) Handle(_ context.Context, r slog.Record) error {
 	select {
 	case s <- r.Message:
-	default: // nobody reads that much
+	default: // the test does not read that many
 	}
 	return nil
 }
@@ -86,5 +86,5 @@ func TestSeedsThatAWatcherIsGivenLate(t *testing.T) {
 	waitReady(t, b)
 	require.NoError(t, b.Publish(request("auto-1")))
 	flushed(t, b)
-	require.Len(t, told(t, b), 1)
+	require.Len(t, replayed(t, b), 1)
 }

@@ -62,7 +62,7 @@ func TestStreamsAreInTheDomainThatIsNamed(t *testing.T) {
 	b := openReady(t, c)
 	require.NoError(t, b.Publish(request("auto-1")))
 	flushed(t, b)
-	require.Len(t, told(t, b), 1)
+	require.Len(t, replayed(t, b), 1)
 	got := make(chan event.Event, 1)
 	background(t, b.ReceiveRequests, func(_ context.Context, e event.Event) error { got <- e; return nil })
 	require.Equal(t, request("auto-1"), receive(t, got).Data)

@@ -36,7 +36,7 @@ func TestDamagedStoreIsReportedUntilItIsDeleted(t *testing.T) {
 			waitReady(t, again)
 			require.NoError(t, again.Publish(request("auto-1")))
 			flushed(t, again)
-			require.Len(t, told(t, again), 1)
+			require.Len(t, replayed(t, again), 1)
 		})
 	}
 }
@@ -57,7 +57,7 @@ func TestDamagedStreamIsCreatedAgain(t *testing.T) {
 			again := openReady(t, c)
 			require.NoError(t, again.Publish(request("auto-1")))
 			flushed(t, again)
-			require.Len(t, told(t, again), 1)
+			require.Len(t, replayed(t, again), 1)
 		})
 	}
 }
@@ -81,10 +81,10 @@ func TestTornMessagesDoNotStopTheServer(t *testing.T) {
 
 	again := openReady(t, c)
 	n := len(eventtest.All()) - 1
-	require.Equal(t, eventtest.All()[:n], told(t, again))
+	require.Equal(t, eventtest.All()[:n], replayed(t, again))
 	require.NoError(t, again.Publish(eventtest.All()[n]))
 	flushed(t, again)
-	require.Equal(t, eventtest.All(), told(t, again))
+	require.Equal(t, eventtest.All(), replayed(t, again))
 }
 
 // TestStoreThatCannotBeMadeIsTriedAgain: a full disk must not keep the watcher from starting.
@@ -103,7 +103,7 @@ func TestStoreThatCannotBeMadeIsTriedAgain(t *testing.T) {
 	require.NoError(t, os.Remove(inTheWay))
 	waitReady(t, b)
 	flushed(t, b)
-	require.Len(t, told(t, b), 1)
+	require.Len(t, replayed(t, b), 1)
 }
 
 func TestStoreThatAnotherUsesIsRefused(t *testing.T) {
@@ -114,7 +114,7 @@ func TestStoreThatAnotherUsesIsRefused(t *testing.T) {
 	_, err := Open(t.Context(), c)
 	require.ErrorIs(t, err, errInUse)
 	require.ErrorContains(t, err, "hint: stop the other watcher")
-	require.Len(t, told(t, first), 1, "the first is not disturbed")
+	require.Len(t, replayed(t, first), 1, "the first is not disturbed")
 
 	first.Close()
 	openReady(t, c)

@@ -151,7 +151,7 @@ func TestOutboxWaitsForNATSInOrder(t *testing.T) {
 	s.start()
 	waitReady(t, b)
 	flushed(t, b)
-	got := told(t, b)
+	got := replayed(t, b)
 	require.Len(t, got, 20)
 	for i, data := range got {
 		require.Equal(t, request(fmt.Sprintf("auto-%d", i)), data)
@@ -163,7 +163,7 @@ func TestOutboxWaitsForNATSInOrder(t *testing.T) {
 	s.start()
 	waitReady(t, b)
 	flushed(t, b)
-	require.Len(t, told(t, b), 21)
+	require.Len(t, replayed(t, b), 21)
 }
 
 func TestOutboxIsBounded(t *testing.T) {
@@ -197,7 +197,7 @@ func TestRequestsDoNotWaitBehindNotices(t *testing.T) {
 	s.start()
 	waitReady(t, b)
 	flushed(t, b)
-	got := told(t, b)
+	got := replayed(t, b)
 	require.Len(t, got, most+2)
 	require.Equal(t, []event.Data{request("a"), request("b")}, got[1:3])
 }

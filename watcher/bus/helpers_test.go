@@ -91,8 +91,8 @@ func publishCompromised(t *testing.T, js jetstream.JetStream, e event.Event) err
 	return err
 }
 
-// told is what a bus replays.
-func told(t *testing.T, b *Bus) []event.Data {
+// replayed returns what a bus replays.
+func replayed(t *testing.T, b *Bus) []event.Data {
 	t.Helper()
 	var out []event.Data
 	require.NoError(t, b.ReplayEvents(t.Context(), time.Time{}, false, func(e event.Event) error {

@@ -26,8 +26,8 @@ func TestUsersOfTheListenerAreReadAgain(t *testing.T) {
 		return nats.Connect("tls://"+b.embedded.server.Addr().String(),
 			append(options, nats.UserInfo(user, "secret-of-"+user), nats.RootCAs(s.dir+"/ca.crt"), nats.NoReconnect())...)
 	}
-	gone := make(chan struct{})
-	_, err := dial("ann", nats.ClosedHandler(func(*nats.Conn) { close(gone) }))
+	closed := make(chan struct{})
+	_, err := dial("ann", nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
 	require.NoError(t, err)
 
 	replaceFile(t, s.dir, "users", "incident-responder ann\n")
@@ -37,7 +37,7 @@ func TestUsersOfTheListenerAreReadAgain(t *testing.T) {
 	again.Close()
 
 	replaceFile(t, s.dir, "users", "viewer bob secret-of-bob\n")
-	receive(t, gone)
+	receive(t, closed)
 	_, err = dial("ann")
 	require.ErrorIs(t, err, nats.ErrAuthorization)
 	bob, err := dial("bob")
@@ -45,7 +45,7 @@ func TestUsersOfTheListenerAreReadAgain(t *testing.T) {
 	bob.Close()
 	require.NoError(t, b.Publish(request("auto-1")), "this process is a user as before")
 	flushed(t, b)
-	require.Len(t, told(t, b), 1)
+	require.Len(t, replayed(t, b), 1)
 }
 
 // TestAWrongFileOfUsersAtTheStart is waited for: rotations do not need the listener.
@@ -63,7 +63,7 @@ func TestAWrongFileOfUsersAtTheStart(t *testing.T) {
 	waitReady(t, b)
 }
 
-// TestTheCAOfTheListenerIsReadAgain, for whoever connects then.
+// TestTheCAOfTheListenerIsReadAgain, for connections from then on.
 func TestTheCAOfTheListenerIsReadAgain(t *testing.T) {
 	s := newSite(t)
 	first, second := certstest.NewCA(t, "first"), certstest.NewCA(t, "second")

@@ -35,7 +35,7 @@ func TestDocumentedUsersCanDoTheirWork(t *testing.T) {
 		flushed(t, b)
 	}
 	require.Zero(t, b.Stats().Refused)
-	require.Equal(t, eventtest.All(), told(t, b))
+	require.Equal(t, eventtest.All(), replayed(t, b))
 
 	requests, compromised := make(chan string, 10), make(chan string, 10)
 	background(t, b.ReceiveRequests, func(_ context.Context, e event.Event) error { requests <- e.Subject; return nil })
@@ -155,7 +155,7 @@ func TestRefusedEventDoesNotHoldUpOthers(t *testing.T) {
 	require.NoError(t, b.Publish(request("auto-1")))
 	flushed(t, b)
 	require.EqualValues(t, 1, b.Stats().Refused)
-	require.Empty(t, told(t, b), "who may not ask for a rotation starts none")
+	require.Empty(t, replayed(t, b), "who may not ask for a rotation starts none")
 }
 
 func TestListenerHasTheSameUsers(t *testing.T) {
@@ -216,7 +216,7 @@ func TestListenerRequiresClientCertificates(t *testing.T) {
 	}
 	ann := nats.UserInfo("ann", "secret-of-ann")
 	require.Error(t, dial(ann), "no certificate")
-	require.Error(t, dial(ann, shows(certstest.NewCA(t, "another"))), "one by somebody else")
+	require.Error(t, dial(ann, shows(certstest.NewCA(t, "another"))), "one of another CA")
 	require.ErrorIs(t, dial(shows(s.ca)), nats.ErrAuthorization, "a certificate is no user")
 	require.NoError(t, dial(ann, shows(s.ca)))
 }

@@ -23,7 +23,7 @@ func TestMissingStreamThatMayNotBeCreatedIsExplained(t *testing.T) {
 	b.Close()
 	limited.stop()
 
-	full.start() // somebody who may creates them
+	full.start() // a user that may creates them
 	openReady(t, full.busConfig()).Close()
 	full.stop()
 	limited.start()
@@ -43,7 +43,7 @@ func TestMissingConsumerThatMayNotBeCreatedIsExplained(t *testing.T) {
 	b.Close()
 	limited.stop()
 
-	full.start() // somebody who may creates them
+	full.start() // a user that may creates them
 	openReady(t, full.busConfig()).Close()
 	full.stop()
 	limited.start()
@@ -51,7 +51,7 @@ func TestMissingConsumerThatMayNotBeCreatedIsExplained(t *testing.T) {
 }
 
 // TestStreamOfAnEarlierReleaseIsExplained has a stream with the subjects of ours. The watcher is
-// not ready before it is gone, says what to do, and is ready once it is done.
+// not ready before it is deleted, says what to do, and is ready once it is done.
 func TestStreamOfAnEarlierReleaseIsExplained(t *testing.T) {
 	s := newSite(t)
 	s.config = strings.ReplaceAll(s.config, "-events-prod", "-events-other")
@@ -218,13 +218,13 @@ func TestStreamsOfAnEarlierReleaseAreRemoved(t *testing.T) {
 	b := openReady(t, c)
 	require.NoError(t, b.Publish(request("auto-1")))
 	flushed(t, b)
-	require.Len(t, told(t, b), 1)
+	require.Len(t, replayed(t, b), 1)
 	_, js = raw(t, b)
 	_, err = js.Stream(t.Context(), EventStream("prod")+"-of-before")
 	require.ErrorIs(t, err, jetstream.ErrStreamNotFound)
 }
 
-// TestBoundsOfTheCompromisedStream: what is acknowledged is removed by nobody, and delivered until it is handled
+// TestBoundsOfTheCompromisedStream: what is acknowledged is not removed, and delivered until it is handled
 // or reported.
 func TestBoundsOfTheCompromisedStream(t *testing.T) {
 	want := declaredStreams("prod", 1)[1]
@@ -242,7 +242,7 @@ func TestBoundsOfTheCompromisedStream(t *testing.T) {
 	_, broken = fitConsumer(compromised, paused)
 	require.Len(t, broken, 1)
 	few := compromised.ConsumerConfig
-	few.MaxDeliver = compromised.deliveries // the last one may end with its process, and nobody would say so
+	few.MaxDeliver = compromised.deliveries // the last one may end with its process, and this would not be reported
 	_, broken = fitConsumer(compromised, few)
 	require.Len(t, broken, 1)
 }

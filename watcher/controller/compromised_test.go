@@ -21,7 +21,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
-func marked(name string) *v1alpha1.CompromisedCertificate {
+func compromised(name string) *v1alpha1.CompromisedCertificate {
 	return &v1alpha1.CompromisedCertificate{ObjectMeta: metav1.ObjectMeta{Name: name, CreationTimestamp: metav1.NewTime(noon)},
 		Spec: v1alpha1.CompromisedCertificateSpec{Service: certs.Etcd, Reason: "laptop lost"}}
 }
@@ -35,7 +35,7 @@ func accepted(c *v1alpha1.CompromisedCertificate) metav1.Condition {
 
 // TestFailedStatusWriteHoldsNothingBack: neither the others nor what expires.
 func TestFailedStatusWriteHoldsNothingBack(t *testing.T) {
-	w := newWorld(t, marked("bad"))
+	w := newWorld(t, compromised("bad"))
 	w.client = interceptor.NewClient(w.client.(client.WithWatch), interceptor.Funcs{
 		SubResourceUpdate: func(context.Context, client.Client, string, client.Object, ...client.SubResourceUpdateOption) error {
 			return errors.New("refused")
@@ -45,7 +45,7 @@ func TestFailedStatusWriteHoldsNothingBack(t *testing.T) {
 	w.node("cp1", true)
 	w.report("cp1", oldPrint, day)
 	next := w.decideOnce(d)
-	requests := w.story.requests()
+	requests := w.events.requests()
 	require.Len(t, requests, 1)
 	assert.False(t, requests[0].Compromised, "the matching certificates are written down before anything is requested")
 	assert.False(t, next.After(noon.Add(retryAfter)))
@@ -53,7 +53,7 @@ func TestFailedStatusWriteHoldsNothingBack(t *testing.T) {
 
 // TestCompromisedCertificateOfManyNodes fits into what Kubernetes and etcd take, or says that it does not.
 func TestCompromisedCertificateOfManyNodes(t *testing.T) {
-	w := newWorld(t, marked("stolen"))
+	w := newWorld(t, compromised("stolen"))
 	d := w.decider()
 	w.node("cp1", true)
 	w.report("cp1", oldPrint, 300*day)
@@ -65,7 +65,7 @@ func TestCompromisedCertificateOfManyNodes(t *testing.T) {
 	assert.Equal(t, metav1.ConditionTrue, accepted(c).Status)
 	assert.Less(t, len(accepted(c).Message), 1000, "a condition's message is bounded by Kubernetes")
 
-	w = newWorld(t, marked("stolen"))
+	w = newWorld(t, compromised("stolen"))
 	d = w.decider()
 	for i := range maxMatched + 1 {
 		name := fmt.Sprint("cp-", i)
@@ -78,24 +78,24 @@ func TestCompromisedCertificateOfManyNodes(t *testing.T) {
 	assert.True(t, meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.ConditionStalled))
 	assert.Nil(t, meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionReconciling))
 	assert.Empty(t, c.Status.Certificates)
-	assert.Empty(t, w.story.requests())
+	assert.Empty(t, w.events.requests())
 }
 
 // TestNewLeaderPublishesCompromisedAgain, which cannot know whether its predecessor came to it.
 func TestNewLeaderPublishesCompromisedAgain(t *testing.T) {
-	w := newWorld(t, marked("stolen"))
+	w := newWorld(t, compromised("stolen"))
 	w.node("cp1", true)
 	w.report("cp1", oldPrint, 300*day)
 	d := w.decider()
 	w.decideOnce(d)
 	w.decideOnce(d)
-	assert.Equal(t, []string{"certificate.compromised", "rotation.requested"}, w.story.types())
+	assert.Equal(t, []string{"certificate.compromised", "rotation.requested"}, w.events.types())
 	w.decideOnce(w.decider())
-	assert.Contains(t, w.story.types(), "certificate.compromised")
+	assert.Contains(t, w.events.types(), "certificate.compromised")
 }
 
-// TestOldEventMatchesNoNewCertificate: NATS hands out everything again to a consumer that was
-// made anew, also what was marked, replaced and taken back weeks ago.
+// TestOldEventMatchesNoNewCertificate: NATS delivers everything again to a new consumer, also
+// a CompromisedCertificate whose certificates were replaced, and that was deleted, weeks ago.
 func TestOldEventMatchesNoNewCertificate(t *testing.T) {
 	w := newWorld(t)
 	d := w.decider()
@@ -107,9 +107,9 @@ func TestOldEventMatchesNoNewCertificate(t *testing.T) {
 	c.CreationTimestamp = metav1.NewTime(noon)
 	require.NoError(t, w.client.Update(t.Context(), c))
 	w.decideOnce(d)
-	assert.Empty(t, w.story.requests())
+	assert.Empty(t, w.events.requests())
 	assert.Equal(t, "NoMatch", accepted(w.compromisedCertificate(e.ObjectName())).Reason)
-	assert.True(t, meta.IsStatusConditionTrue(w.compromisedCertificate(e.ObjectName()).Status.Conditions, v1alpha1.ConditionReconciling), "it is looked for again")
+	assert.True(t, meta.IsStatusConditionTrue(w.compromisedCertificate(e.ObjectName()).Status.Conditions, v1alpha1.ConditionReconciling), "it is evaluated again")
 }
 
 // TestPublishedNoticesAreForgotten once it is not so any more.
@@ -122,14 +122,14 @@ func TestPublishedNoticesAreForgotten(t *testing.T) {
 		w.decideOnce(d)
 	}
 	assert.LessOrEqual(t, len(d.published), maxStalePublished+2)
-	w.story.types()
+	w.events.types()
 	w.decideOnce(d)
-	assert.NotContains(t, w.story.types(), "certificate.expiring", "what is still so was not forgotten")
+	assert.NotContains(t, w.events.types(), "certificate.expiring", "what is still so was not forgotten")
 }
 
-// TestRequestAloneMarksNothingAsCompromised: a user that may request rotations may not mark as compromised.
-func TestRequestAloneMarksNothingAsCompromised(t *testing.T) {
-	stolen, other := marked("stolen"), marked("other")
+// TestRequestWithoutCompromisedCertificateIsForbidden: a user that may request rotations may not mark as compromised.
+func TestRequestWithoutCompromisedCertificateIsForbidden(t *testing.T) {
+	stolen, other := compromised("stolen"), compromised("other")
 	stolen.Status.Certificates = []v1alpha1.CompromisedRef{{Node: "cp1", Service: certs.Etcd, Name: "etcd-server", FingerprintSHA256: oldPrint}}
 	other.Status.Certificates = []v1alpha1.CompromisedRef{{Node: "w1", Service: certs.Kubelet, Name: "kubelet-client", FingerprintSHA256: oldPrint}}
 	w := newWorld(t, stolen, other)
@@ -145,7 +145,7 @@ func TestRequestAloneMarksNothingAsCompromised(t *testing.T) {
 	r.CompromisedCertificates = []string{"stolen"}
 	more := r
 	more.Fingerprints = []string{oldPrint, newPrint}
-	require.True(t, apierrors.IsForbidden(d.ReceiveRequest(t.Context(), more, "more than it means", w.clock.now())))
+	require.True(t, apierrors.IsForbidden(d.ReceiveRequest(t.Context(), more, "more than it matches", w.clock.now())))
 	require.NoError(t, d.ReceiveRequest(t.Context(), r, "genuine", w.clock.now()))
 	assert.True(t, w.rotation("by-hand").Spec.Compromised)
 }
@@ -159,11 +159,11 @@ func TestRequestMustNameCertificates(t *testing.T) {
 
 // TestGivenUpRequestIsNotedOnItsCompromisedCertificates: nothing else of it is left in the cluster.
 func TestGivenUpRequestIsNotedOnItsCompromisedCertificates(t *testing.T) {
-	w := newWorld(t, marked("stolen"), marked("other"))
+	w := newWorld(t, compromised("stolen"), compromised("other"))
 	d := w.decider()
 	recorder := events.NewFakeRecorder(10)
 	d.Recorder = recorder
-	e := event.New("prod", noon, event.RotationRequested{Name: "auto-1", CompromisedCertificates: []string{"stolen", "gone"}})
+	e := event.New("prod", noon, event.RotationRequested{Name: "auto-1", CompromisedCertificates: []string{"stolen", "deleted"}})
 	d.GivenUp(t.Context(), e, errors.New("not permitted"))
 	d.GivenUp(t.Context(), event.Event{}, errors.New("not a CloudEvent"))
 	close(recorder.Events)

@@ -39,13 +39,13 @@ func TestDueCertificatesAreACondition(t *testing.T) {
 		return &v1alpha1.NodeCertificateReport{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	}
 	w := newWorld(t, report("cp1"), report("cp2"))
-	refs := []renewal.Ref{{Node: "cp1", Name: "etcd-server"}, {Node: "cp1", Name: "etcd-peer"}, {Node: "gone", Name: "etcd-server"}}
+	refs := []renewal.Ref{{Node: "cp1", Name: "etcd-server"}, {Node: "cp1", Name: "etcd-peer"}, {Node: "deleted", Name: "etcd-server"}}
 	c := w.conditions()
 	require.NoError(t, c.writeAll(t.Context()), "before the first decision")
 	assert.Nil(t, w.dueAssessments("cp1"))
 
 	c.SetDecision(renewal.Decision{Waiting: []renewal.Waiting{{Reason: renewal.ReasonCAExpiresSoon, Text: "a successor would end with its CA", Certificates: refs}}})
-	require.NoError(t, c.writeAll(t.Context()), "a node that is gone is no trouble")
+	require.NoError(t, c.writeAll(t.Context()), "a deleted node is no error")
 	due := w.dueAssessments("cp1")
 	require.NotNil(t, due)
 	assert.Equal(t, metav1.ConditionTrue, due.Status)
@@ -112,7 +112,7 @@ func TestConditionsChangeOnlyWithTheirStatus(t *testing.T) {
 	assert.EqualValues(t, 7, w.dueAssessments("cp1").ObservedGeneration)
 	w.clock.pass(time.Hour)
 	waits("until Sunday")
-	assert.True(t, noon.Equal(w.dueAssessments("cp1").LastTransitionTime.Time), "the message alone has changed")
+	assert.True(t, noon.Equal(w.dueAssessments("cp1").LastTransitionTime.Time), "only the message has changed")
 	c.SetDecision(renewal.Decision{})
 	require.NoError(t, c.writeAll(t.Context()))
 	assert.True(t, noon.Add(time.Hour).Equal(w.dueAssessments("cp1").LastTransitionTime.Time))

@@ -26,7 +26,7 @@ const (
 // decider of a world whose policy is the default one.
 func (w *world) decider() *Decider {
 	policy := renewal.Default()
-	d := NewDecider(&Decider{Client: w.client, Picture: w.picture, Events: w.story, Log: slog.New(slog.DiscardHandler), Now: w.clock.now}, &policy)
+	d := NewDecider(&Decider{Client: w.client, Picture: w.picture, Events: w.events, Log: slog.New(slog.DiscardHandler), Now: w.clock.now}, &policy)
 	d.assessedBy = nil
 	return d
 }
@@ -57,8 +57,8 @@ func (w *world) decideOnce(d *Decider) time.Time {
 	return next
 }
 
-// requests are the rotations that were asked for; the story begins anew.
-func (s *story) requests() []event.RotationRequested {
+// requests returns the rotations that were requested, and clears the published events.
+func (s *publishedEvents) requests() []event.RotationRequested {
 	s.Lock()
 	defer s.Unlock()
 	var out []event.RotationRequested
@@ -71,26 +71,26 @@ func (s *story) requests() []event.RotationRequested {
 	return out
 }
 
-// TestFromReportToRotation: what is near its end is told once, and its rotation is asked
-// for until its object exists, under the same name.
+// TestFromReportToRotation: a certificate that expires soon is reported once, and its rotation is
+// requested until its object exists, under the same name.
 func TestFromReportToRotation(t *testing.T) {
 	w := newWorld(t)
 	d := w.decider()
 	w.node("cp1", true)
 	w.report("cp1", oldPrint, 300*day)
 	w.decideOnce(d)
-	assert.Empty(t, w.story.types(), "a certificate with most of its life before it")
+	assert.Empty(t, w.events.types(), "a certificate with most of its life before it")
 
 	w.report("cp1", oldPrint, 10*day)
 	w.decideOnce(d)
-	assert.Equal(t, []string{"certificate.expiring", "rotation.requested"}, w.story.types())
+	assert.Equal(t, []string{"certificate.expiring", "rotation.requested"}, w.events.types())
 	next := w.decideOnce(d)
-	assert.Empty(t, w.story.types(), "not asked again at once")
+	assert.Empty(t, w.events.types(), "not asked again at once")
 	assert.False(t, next.After(noon.Add(requestInterval)))
 
 	w.clock.pass(requestInterval)
 	w.decideOnce(d)
-	requests := w.story.requests()
+	requests := w.events.requests()
 	require.Len(t, requests, 1, "the object is still not there")
 	assert.Equal(t, []string{oldPrint}, requests[0].Fingerprints)
 
@@ -102,23 +102,23 @@ func TestFromReportToRotation(t *testing.T) {
 	assert.Equal(t, "event-1", c.Spec.Trigger.EventID)
 	w.clock.pass(requestInterval)
 	w.decideOnce(d)
-	assert.Empty(t, w.story.types(), "it exists, so it is not asked for")
+	assert.Empty(t, w.events.types(), "it exists, so it is not asked for")
 
 	w.report("cp1", newPrint, 365*day)
 	w.decideOnce(d)
-	assert.Equal(t, []string{"certificate.renewed"}, w.story.types())
+	assert.Equal(t, []string{"certificate.renewed"}, w.events.types())
 }
 
-// TestTheClockAlone wakes it: nothing changes, and a certificate comes near its end.
-func TestTheClockAlone(t *testing.T) {
+// TestCertificateBecomesDueWithoutChanges: no object changes, and a certificate comes to expire soon.
+func TestCertificateBecomesDueWithoutChanges(t *testing.T) {
 	w := newWorld(t)
 	d := w.decider()
 	w.node("cp1", true)
 	w.report("cp1", oldPrint, 40*day)
 	for range 20 {
 		next := w.decideOnce(d)
-		if told := w.story.types(); len(told) > 0 {
-			assert.Equal(t, []string{"certificate.expiring", "rotation.requested"}, told)
+		if published := w.events.types(); len(published) > 0 {
+			assert.Equal(t, []string{"certificate.expiring", "rotation.requested"}, published)
 			assert.Equal(t, noon.Add(10*day), w.clock.now(), "30 days before the end")
 			return
 		}
@@ -134,7 +134,7 @@ func TestAWorkersReportStartsNothingOnTheControlPlane(t *testing.T) {
 	w.node("w1", false)
 	w.report("w1", oldPrint, day)
 	w.decideOnce(d)
-	assert.Equal(t, []string{"certificate.expiring"}, w.story.types())
+	assert.Equal(t, []string{"certificate.expiring"}, w.events.types())
 	decided, at := d.LastDecision()
 	require.Len(t, decided.Waiting, 1)
 	assert.Equal(t, renewal.ReasonNotControlPlane, decided.Waiting[0].Reason)
@@ -151,8 +151,8 @@ func TestCompromisedCertificateStartsARotation(t *testing.T) {
 	w.node("cp2", true) // its agent has not reported yet
 	w.report("cp1", oldPrint, 300*day)
 	w.decideOnce(d)
-	assert.Equal(t, []string{"certificate.compromised", "rotation.requested"}, typesOf(w.story.published))
-	request := w.story.requests()[0]
+	assert.Equal(t, []string{"certificate.compromised", "rotation.requested"}, typesOf(w.events.published))
+	request := w.events.requests()[0]
 	object := w.compromisedCertificate("stolen")
 	require.Len(t, object.Status.Certificates, 1)
 	assert.Equal(t, oldPrint, object.Status.Certificates[0].FingerprintSHA256)
@@ -163,7 +163,7 @@ func TestCompromisedCertificateStartsARotation(t *testing.T) {
 
 	w.clock.pass(requestInterval)
 	w.decideOnce(d)
-	assert.Empty(t, w.story.types(), "its object is there, with or without NATS")
+	assert.Empty(t, w.events.types(), "its object is there, with or without NATS")
 	assert.True(t, request.Compromised)
 	assert.Equal(t, "Always", request.Restart)
 	assert.Equal(t, []string{"stolen"}, request.CompromisedCertificates)
@@ -196,7 +196,7 @@ func replaced(c *v1alpha1.CompromisedCertificate) metav1.ConditionStatus {
 	return meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionReplaced).Status
 }
 
-// TestCompromisedEventCreatesTheObject becomes an object, once; what the watcher itself told does not.
+// TestCompromisedEventCreatesTheObject, once; an event that the watcher itself published does not.
 func TestCompromisedEventCreatesTheObject(t *testing.T) {
 	w := newWorld(t)
 	d := w.decider()
@@ -216,13 +216,13 @@ func TestNewLeaderPublishesNoDuplicates(t *testing.T) {
 	w.node("cp1", true)
 	w.report("cp1", oldPrint, 10*day)
 	w.decideOnce(w.decider())
-	first := append([]event.Data(nil), w.story.published...)
-	w.story.types()
+	first := append([]event.Data(nil), w.events.published...)
+	w.events.types()
 	w.node("cp1", true)
 	w.report("cp1", oldPrint, 10*day)
 	w.decideOnce(w.decider())
-	for i, data := range w.story.published {
+	for i, data := range w.events.published {
 		assert.Equal(t, event.New("prod", noon, first[i]).ID, event.New("prod", noon, data).ID, "NATS drops it as a duplicate")
 	}
-	assert.Len(t, w.story.published, len(first))
+	assert.Len(t, w.events.published, len(first))
 }

@@ -44,14 +44,14 @@ func (c *clock) pass(d time.Duration) {
 	c.at = c.at.Add(d)
 }
 
-// story collects what is told.
-type story struct {
+// publishedEvents collects what is published.
+type publishedEvents struct {
 	sync.Mutex
 	published []event.Data
-	err       error // of whatever is told
+	err       error // of every publish
 }
 
-func (s *story) Publish(data event.Data) (string, error) {
+func (s *publishedEvents) Publish(data event.Data) (string, error) {
 	s.Lock()
 	defer s.Unlock()
 	if s.err != nil {
@@ -61,8 +61,8 @@ func (s *story) Publish(data event.Data) (string, error) {
 	return "event-1", nil
 }
 
-// types are what was told, in order; the story begins anew.
-func (s *story) types() []string {
+// types returns the types of the published events, in order, and clears them.
+func (s *publishedEvents) types() []string {
 	s.Lock()
 	defer s.Unlock()
 	out := typesOf(s.published)
@@ -70,8 +70,8 @@ func (s *story) types() []string {
 	return out
 }
 
-func typesOf(told []event.Data) (out []string) {
-	for _, d := range told {
+func typesOf(published []event.Data) (out []string) {
+	for _, d := range published {
 		out = append(out, string(d.EventType()))
 	}
 	return out
@@ -82,7 +82,7 @@ type world struct {
 	t       *testing.T
 	client  client.Client
 	clock   *clock
-	story   *story
+	events  *publishedEvents
 	engine  *fakeEngine
 	picture *Picture
 }
@@ -94,11 +94,11 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 	require.NoError(t, corev1.AddToScheme(scheme))
 	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
 		WithStatusSubresource(&v1alpha1.NodeCertificateReport{}, &v1alpha1.CertificateRotation{}, &v1alpha1.CompromisedCertificate{}).Build()
-	return &world{t: t, client: c, clock: &clock{at: noon}, story: &story{}, engine: &fakeEngine{}, picture: NewPicture()}
+	return &world{t: t, client: c, clock: &clock{at: noon}, events: &publishedEvents{}, engine: &fakeEngine{}, picture: NewPicture()}
 }
 
 func (w *world) runner() *Runner {
-	return NewRunner(&Runner{Client: w.client, Reader: w.client, Engine: w.engine, Events: w.story, Log: slog.New(slog.DiscardHandler), Now: w.clock.now})
+	return NewRunner(&Runner{Client: w.client, Reader: w.client, Engine: w.engine, Events: w.events, Log: slog.New(slog.DiscardHandler), Now: w.clock.now})
 }
 
 func (w *world) rotation(name string) *v1alpha1.CertificateRotation {

@@ -30,9 +30,9 @@ func TestStandbyKeepsRecentRenewals(t *testing.T) {
 	assert.LessOrEqual(t, len(p.renewed), 2*maxRenewed)
 	renew(0xabcdef, noon.Add(-time.Minute))
 	p.dropOldRenewals(noon)
-	_, told := p.TakeChanges()
-	assert.Len(t, told, 1)
-	assert.Equal(t, fmt.Sprintf("%064x", 0xabcdef), told[0].FingerprintSHA256)
+	_, renewed := p.TakeChanges()
+	assert.Len(t, renewed, 1)
+	assert.Equal(t, fmt.Sprintf("%064x", 0xabcdef), renewed[0].FingerprintSHA256)
 }
 
 // TestReportedUnrenewableCertificateIsLeftOut, and a change of that is a change of the node.

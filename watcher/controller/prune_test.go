@@ -26,7 +26,7 @@ func TestOldRotationsAreDeleted(t *testing.T) {
 		return c
 	}
 	w := newWorld(t)
-	gone := past("gone", 40*day)
+	old := past("old", 40*day)
 	kept := []*v1alpha1.CertificateRotation{past("young", 29*day), past("failed-and-still-there", 50*day), past("on-a-silent-node", 50*day), past("by-hand", 60*day), past("running", 60*day)}
 	kept[1].Spec.Trigger.Fingerprints = []string{oldPrint}
 	kept[2].Spec.Nodes = []string{"w1"}
@@ -36,7 +36,7 @@ func TestOldRotationsAreDeleted(t *testing.T) {
 	for i := range keepLast {
 		kept = append(kept, past(fmt.Sprint("last-", i), time.Duration(i)*time.Hour))
 	}
-	for _, c := range append(kept, gone) {
+	for _, c := range append(kept, old) {
 		require.NoError(t, w.client.Create(t.Context(), c))
 	}
 	w.node("cp1", true)
@@ -71,7 +71,7 @@ func TestTheLastTwentyStayForEver(t *testing.T) {
 	assert.Equal(t, "auto-20", old[0].Name)
 }
 
-// TestTTLSecondsAfterFinished counts from the end, whoever made the object.
+// TestTTLSecondsAfterFinished counts from the end, for objects of users and of the watcher.
 func TestTTLSecondsAfterFinished(t *testing.T) {
 	ended := func(name string, ago time.Duration, ttl *int32) *v1alpha1.CertificateRotation {
 		c := asked(name)

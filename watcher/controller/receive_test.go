@@ -15,7 +15,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
-// ofEtcd is a request of somebody who may publish requests.
+// ofEtcd is a request of a user who may publish requests.
 func ofEtcd(name string, nodes []string, fingerprints ...string) event.RotationRequested {
 	return event.RotationRequested{Name: name, Services: []certs.Service{certs.Etcd, certs.Kubelet, certs.KubeAPIServer}, Nodes: nodes,
 		Reason: event.ReasonExpiring, Fingerprints: fingerprints, Attempt: 1}
@@ -62,7 +62,7 @@ func TestRequestCannotTakeTheWatchersName(t *testing.T) {
 	w.node("cp1", true)
 	w.report("cp1", oldPrint, 20*day)
 	w.decideOnce(d)
-	genuine := w.story.requests()[0]
+	genuine := w.events.requests()[0]
 	forged := genuine
 	forged.Services = []certs.Service{certs.KubeProxy}
 	assert.True(t, apierrors.IsBadRequest(d.ReceiveRequest(t.Context(), forged, "forged", noon)))
@@ -99,7 +99,7 @@ func TestAChangingScopeIsMadeWithoutNATS(t *testing.T) {
 	assert.NotEmpty(t, w.rotations())
 }
 
-// TestPulseIsMonotonic: a clock that is set makes no loop look stuck.
+// TestPulseIsMonotonic: setting the clock does not report a loop as stuck.
 func TestPulseIsMonotonic(t *testing.T) {
 	var p pulse
 	p.recordBeat(time.Now())
@@ -141,8 +141,8 @@ func TestRequestThatNoReportFitsHoldsUpNoOther(t *testing.T) {
 	assert.True(t, apierrors.IsForbidden(d.ReceiveRequest(t.Context(), ofEtcd("mine", nil, oldPrint), "event-1", noon)))
 }
 
-// TestRenewalNamesNoCompromisedCertificates: else whoever may request rotations could have a CompromisedCertificate taken for
-// handled.
+// TestRenewalNamesNoCompromisedCertificates: otherwise a user who may request rotations could have a CompromisedCertificate
+// taken for handled.
 func TestRenewalNamesNoCompromisedCertificates(t *testing.T) {
 	w := newWorld(t)
 	d := w.decider()

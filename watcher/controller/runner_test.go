@@ -47,7 +47,7 @@ func TestARotationThatGoesWell(t *testing.T) {
 	require.Len(t, c.Status.Nodes, 1)
 	assert.Equal(t, "Verified", c.Status.Nodes[0].Phase)
 	assert.Equal(t, []string{"a note"}, c.Status.Notes)
-	assert.Equal(t, []string{"rotation.started", "rotation.nodeverified", "rotation.succeeded"}, w.story.types())
+	assert.Equal(t, []string{"rotation.started", "rotation.nodeverified", "rotation.succeeded"}, w.events.types())
 	require.Len(t, w.engine.prepared, 1)
 	assert.Equal(t, plan.Request{Services: []certs.Service{certs.Etcd}, Nodes: []string{"cp1"}, Restart: plan.RestartIfNeeded, MaxUnavailable: "10%"}, w.engine.prepared[0])
 
@@ -60,11 +60,11 @@ func TestHowItEnds(t *testing.T) {
 		err    error
 		result v1alpha1.Result
 		want   v1alpha1.RotationState
-		told   string
+		event  string
 	}{
-		"rolled back":    {fleet.ErrStopped, v1alpha1.RolledBack, v1alpha1.StateRolledBack, "rotation.rolledback"},
-		"stopped":        {fleet.ErrStopped, v1alpha1.Failed, v1alpha1.StateFailed, "rotation.failed"},
-		"needs a person": {fleet.ErrManualInterventionRequired, v1alpha1.Failed, v1alpha1.StateManualInterventionRequired, "rotation.failed"},
+		"rolled back":                  {fleet.ErrStopped, v1alpha1.RolledBack, v1alpha1.StateRolledBack, "rotation.rolledback"},
+		"stopped":                      {fleet.ErrStopped, v1alpha1.Failed, v1alpha1.StateFailed, "rotation.failed"},
+		"manual intervention required": {fleet.ErrManualInterventionRequired, v1alpha1.Failed, v1alpha1.StateManualInterventionRequired, "rotation.failed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, asked("auto-1"))
@@ -77,15 +77,15 @@ func TestHowItEnds(t *testing.T) {
 			assert.Equal(t, tt.want, c.State())
 			assert.Equal(t, metav1.ConditionTrue, status(c, v1alpha1.ConditionStalled))
 			assert.Equal(t, metav1.ConditionFalse, status(c, v1alpha1.ConditionSucceeded))
-			assert.Contains(t, w.story.types(), tt.told)
+			assert.Contains(t, w.events.types(), tt.event)
 			assert.Equal(t, []string{"cp1"}, pastOf(c).FailedNodes)
 		})
 	}
 }
 
-// TestInterruptedItGoesOn: the watcher ended in an orderly way; its successor continues
+// TestInterruptedRotationIsContinued: the watcher ended in an orderly way; its successor continues
 // the same rotation.
-func TestInterruptedItGoesOn(t *testing.T) {
+func TestInterruptedRotationIsContinued(t *testing.T) {
 	w := newWorld(t, asked("auto-1"))
 	w.engine.rotate = func(ctx context.Context, _ fleet.Options) (*v1alpha1.RotationReport, error) {
 		return &v1alpha1.RotationReport{Result: v1alpha1.Failed}, fleet.ErrInterrupted
@@ -95,7 +95,7 @@ func TestInterruptedItGoesOn(t *testing.T) {
 	assert.Equal(t, v1alpha1.StateInterrupted, c.State())
 	assert.Equal(t, metav1.ConditionUnknown, status(c, v1alpha1.ConditionSucceeded), "it is not at its end")
 	assert.Equal(t, metav1.ConditionTrue, status(c, v1alpha1.ConditionReconciling))
-	assert.Equal(t, []string{"rotation.started"}, w.story.types())
+	assert.Equal(t, []string{"rotation.started"}, w.events.types())
 
 	w.engine.rotate = nil
 	w.engine.unfinished = &plan.Unfinished{ID: "1d1d1d"}
@@ -120,15 +120,15 @@ func TestKilledItIsNotDoneTwice(t *testing.T) {
 	})
 	t.Run("after the end, before it was written down", func(t *testing.T) {
 		c := running()
-		c.Spec.Trigger = nil // somebody asked by hand: no fingerprints tell
+		c.Spec.Trigger = nil // a user requested it: there are no fingerprints to compare
 		w := newWorld(t, c)
 		w.engine.nodes = []inventory.Node{{Name: "cp1", Rotations: []inventory.NodeRotation{{ID: "aaaaaa", Scope: "services=etcd", State: inventory.Finished}}}}
 		w.runner().runNext(t.Context())
 		assert.Empty(t, w.engine.rotated)
 		assert.Equal(t, v1alpha1.StateSucceeded, w.rotation("auto-1").State())
-		assert.Equal(t, []string{"rotation.succeeded"}, w.story.types())
+		assert.Equal(t, []string{"rotation.succeeded"}, w.events.types())
 	})
-	t.Run("somebody has renewed them meanwhile", func(t *testing.T) {
+	t.Run("they were renewed meanwhile", func(t *testing.T) {
 		w := newWorld(t, asked("auto-1"))
 		w.engine.nodes = []inventory.Node{{Name: "cp1", Certificates: []inventory.Certificate{{Facts: certs.Facts{FingerprintSHA256: "another"}}}}}
 		w.runner().runNext(t.Context())
@@ -148,14 +148,14 @@ func TestItWaitsForTheLockAndForTheCluster(t *testing.T) {
 	assert.Equal(t, v1alpha1.StatePending, c.State())
 	assert.Contains(t, c.Message(), "root@laptop")
 
-	assert.NotContains(t, w.story.types(), "rotation.started", "it has not begun")
+	assert.NotContains(t, w.events.types(), "rotation.started", "it has not begun")
 
 	assert.Equal(t, retryAfter, r.runNext(t.Context()))
-	assert.Len(t, w.engine.prepared, 1, "what it wrote itself is no reason to look again at once")
+	assert.Len(t, w.engine.prepared, 1, "its own write does not start another scan at once")
 
 	w.clock.pass(retryAfter)
 	w.engine.rotate, w.engine.prepareErr = nil, errors.New("connection reset")
-	assert.Equal(t, retryAfter, r.runNext(t.Context()), "a look that failed once, and counts no more after the next")
+	assert.Equal(t, retryAfter, r.runNext(t.Context()), "a scan that failed once, which the next success clears")
 	w.clock.pass(retryAfter)
 	w.engine.prepareErr = &kube.HeldError{Holder: "alice@desk"}
 	assert.Equal(t, retryAfter, r.runNext(t.Context()), "a lock that is seen before anything else")

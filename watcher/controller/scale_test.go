@@ -37,7 +37,7 @@ func BenchmarkJudge(b *testing.B) {
 		require.NoError(b, v1alpha1.AddToScheme(scheme))
 		policy := renewal.Default()
 		return NewDecider(&Decider{
-			Client: fake.NewClientBuilder().WithScheme(scheme).Build(), Picture: NewPicture(), Events: &story{},
+			Client: fake.NewClientBuilder().WithScheme(scheme).Build(), Picture: NewPicture(), Events: &publishedEvents{},
 			Log: slog.New(slog.DiscardHandler), Now: (&clock{at: noon}).now,
 		}, &policy)
 	}

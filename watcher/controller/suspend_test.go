@@ -43,7 +43,7 @@ func TestSuspendedRotationDoesNotBeginAndHoldsUpNoOther(t *testing.T) {
 	assert.Equal(t, v1alpha1.StateSucceeded, w.rotation("suspended").State())
 }
 
-// TestRotationThatRunsIsSuspended: it stops between two nodes, and goes on under its id.
+// TestRotationThatRunsIsSuspended: it stops between two nodes, and continues under its id.
 func TestRotationThatRunsIsSuspended(t *testing.T) {
 	mine := asked("mine")
 	mine.UID = "of-mine"
@@ -61,7 +61,7 @@ func TestRotationThatRunsIsSuspended(t *testing.T) {
 	c := w.rotation("mine")
 	assert.Equal(t, v1alpha1.StateSuspended, c.State())
 	assert.Nil(t, c.Status.CompletionTime)
-	assert.Equal(t, []string{"rotation.started"}, w.story.types())
+	assert.Equal(t, []string{"rotation.started"}, w.events.types())
 
 	w.engine.rotate = nil
 	r.runNext(t.Context())
@@ -125,7 +125,7 @@ func TestSelectedNodesStay(t *testing.T) {
 	assert.Empty(t, w.engine.prepared[1].NodeSelector)
 }
 
-// TestDeletedAfterItWasSuspended, while its node finishes: its end is told.
+// TestDeletedAfterItWasSuspended, while its node finishes: its end is published.
 func TestDeletedAfterItWasSuspended(t *testing.T) {
 	mine := asked("mine")
 	mine.UID = "of-mine"
@@ -138,10 +138,10 @@ func TestDeletedAfterItWasSuspended(t *testing.T) {
 		r.HandleDeleted("of-mine")
 		r.HandleChanged(c)
 	})
-	assert.Equal(t, []string{"rotation.started", "rotation.failed"}, w.story.types())
+	assert.Equal(t, []string{"rotation.started", "rotation.failed"}, w.events.types())
 }
 
-// TestSuspendedMeanwhile: spec.suspend was set between the look at the nodes and the start.
+// TestSuspendedMeanwhile: spec.suspend was set between the scan of the nodes and the start.
 func TestSuspendedMeanwhile(t *testing.T) {
 	w := newWorld(t, asked("mine"))
 	r := w.runner()

@@ -27,7 +27,7 @@ import (
 )
 
 // TestHavingWaitedForOthersIsNoFailure: the API server that the one before has restarted
-// may be away for a moment when it is another's turn, however long that one has waited.
+// may be unavailable for a moment when it is another's turn, however long that one has waited.
 func TestHavingWaitedForOthersIsNoFailure(t *testing.T) {
 	w := newWorld(t, asked("auto-1"))
 	r := w.runner()
@@ -53,7 +53,7 @@ func TestStartedRotationFailsIfScansKeepFailing(t *testing.T) {
 	assert.Equal(t, v1alpha1.StateFailed, w.rotation("auto-1").State())
 }
 
-// TestRefusedPlanFailsItsNodesOnly, at once: looking again would change nothing.
+// TestRefusedPlanFailsItsNodesOnly, at once: another scan would change nothing.
 func TestRefusedPlanFailsItsNodesOnly(t *testing.T) {
 	w := newWorld(t, asked("auto-1"))
 	w.engine.prepareErr = fmt.Errorf("plan: %w", &plan.RefusedError{Problems: []plan.Problem{{Node: "w3", Text: "its key is missing"}, {Node: "w7", Text: "no CA"}}})
@@ -100,8 +100,8 @@ func TestAStatusThatIsTooMuch(t *testing.T) {
 	assert.LessOrEqual(t, len(c.Message()), maxMessage)
 }
 
-// TestAnotherOfTheSameNameKeepsItsStatus: the rotation that runs was deleted, and somebody
-// has made one of its name, which has not run.
+// TestAnotherOfTheSameNameKeepsItsStatus: the rotation that runs was deleted, and
+// a user created one of the same name, which has not run.
 func TestAnotherOfTheSameNameKeepsItsStatus(t *testing.T) {
 	c := asked("by-hand")
 	c.UID = "first"
@@ -117,8 +117,8 @@ func TestAnotherOfTheSameNameKeepsItsStatus(t *testing.T) {
 	assert.Empty(t, w.rotation("by-hand").State())
 }
 
-// TestProgressIsWrittenOverALabel that somebody has put on meanwhile, and not only at the
-// end. (With -race it also shows that events do not look at what is being written.)
+// TestProgressIsWrittenOverALabel that was added meanwhile, and not only at the
+// end. (With -race it also shows that events do not read what is being written.)
 func TestProgressIsWrittenOverALabel(t *testing.T) {
 	w := newWorld(t, asked("auto-1"))
 	r := w.runner()
@@ -138,15 +138,15 @@ func TestProgressIsWrittenOverALabel(t *testing.T) {
 	assert.Equal(t, "by-me", w.rotation("auto-1").Labels["seen"])
 }
 
-// TestNodesThatAreLeftOutAreNamed: "done and verified" is not true of a node that was away.
+// TestNodesThatAreLeftOutAreNamed: "done and verified" is not true of a node that was NotReady.
 func TestNodesThatAreLeftOutAreNamed(t *testing.T) {
 	c := asked("auto-1")
 	c.Spec.Nodes = []string{"cp1", "w7"}
 	w := newWorld(t, c)
-	away := func(node string) plan.Exclusion {
+	notReady := func(node string) plan.Exclusion {
 		return plan.Exclusion{Node: node, NotInspected: inventory.NotInspected{Reason: "NotReady"}}
 	}
-	w.engine.plan.NotInspected = []plan.Exclusion{away("w7"), away("w8")}
+	w.engine.plan.NotInspected = []plan.Exclusion{notReady("w7"), notReady("w8")}
 	w.runner().runNext(t.Context())
 	c = w.rotation("auto-1")
 	assert.Equal(t, "done and verified, except for nodes that could not be rotated: w7", c.Message())
@@ -179,20 +179,20 @@ func TestCertificatesThatAreLeftOutAreInTheStatus(t *testing.T) {
 }
 
 // TestNewLeaderPublishesEndsAgain: its predecessor was killed after it had written the end
-// down and before it was told. The id is the same, so that NATS has it once.
+// down and before it was published. The id is the same, so that NATS has it once.
 func TestNewLeaderPublishesEndsAgain(t *testing.T) {
 	w := newWorld(t, asked("auto-1"))
 	w.runner().runNext(t.Context())
-	before := w.story.published[len(w.story.published)-1]
-	w.story.types()
+	before := w.events.published[len(w.events.published)-1]
+	w.events.types()
 	w.clock.pass(time.Minute)
 	w.runner().republishEnds(t.Context())
-	require.Len(t, w.story.published, 1)
-	assert.Equal(t, event.New("prod", noon, before).ID, event.New("prod", w.clock.now(), w.story.published[0]).ID)
-	w.story.types()
+	require.Len(t, w.events.published, 1)
+	assert.Equal(t, event.New("prod", noon, before).ID, event.New("prod", w.clock.now(), w.events.published[0]).ID)
+	w.events.types()
 	w.clock.pass(republishEndsFor)
 	w.runner().republishEnds(t.Context())
-	assert.Empty(t, w.story.types())
+	assert.Empty(t, w.events.types())
 }
 
 // TestDeletedObjectCancelsItsRotation: the node that is being worked on comes to its end, and
@@ -217,7 +217,7 @@ func TestDeletedObjectCancelsItsRotation(t *testing.T) {
 	r.runNext(t.Context())
 	assert.NoError(t, <-canceled, "another object was deleted")
 	assert.Equal(t, v1alpha1.StateCanceled, state)
-	assert.Equal(t, []string{"rotation.started", "rotation.failed"}, w.story.types())
+	assert.Equal(t, []string{"rotation.started", "rotation.failed"}, w.events.types())
 	w.engine.rotate = nil
 	r.runNext(t.Context())
 	assert.Equal(t, v1alpha1.StateSucceeded, w.rotation("other").State(), "the next one runs")

@@ -40,15 +40,15 @@ func TestNATSHoldsNoRotationUp(t *testing.T) {
 		err   error         // of publishing
 		after time.Duration
 	}{
-		"nobody hears":                 {left: 20 * day, after: createDirectlyAfter},
-		"it cannot be published":       {left: 20 * day, err: errors.New("the outbox is full")},
-		"nobody hears, near its end":   {left: 2 * day},
-		"nobody hears, after its end":  {left: -time.Hour},
-		"not published, after its end": {left: -time.Hour, err: errors.New("the outbox is full")},
+		"no consumer":               {left: 20 * day, after: createDirectlyAfter},
+		"it cannot be published":    {left: 20 * day, err: errors.New("the outbox is full")},
+		"no consumer, expires soon": {left: 2 * day},
+		"no consumer, expired":      {left: -time.Hour},
+		"not published, expired":    {left: -time.Hour, err: errors.New("the outbox is full")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			w.story.err = tt.err
+			w.events.err = tt.err
 			d := w.decider()
 			w.node("cp1", true)
 			w.report("cp1", oldPrint, tt.left)
@@ -62,7 +62,7 @@ func TestNATSHoldsNoRotationUp(t *testing.T) {
 			require.Len(t, made, 1)
 			assert.Equal(t, noon.Add(tt.after), w.clock.now())
 			assert.Equal(t, []string{oldPrint}, made[0].Spec.Trigger.Fingerprints)
-			if requests := w.story.requests(); tt.err == nil {
+			if requests := w.events.requests(); tt.err == nil {
 				require.NoError(t, d.ReceiveRequest(t.Context(), requests[0], "event-1", w.clock.now()), "the event comes in the end")
 				assert.Len(t, w.rotations(), 1)
 			}
@@ -78,20 +78,20 @@ func TestNoticesArePublishedAgainWhileTheyHold(t *testing.T) {
 	d.UsePolicy(&p)
 	w.node("cp1", true)
 	w.report("cp1", oldPrint, 10*day)
-	w.story.err = errors.New("the outbox is full")
+	w.events.err = errors.New("the outbox is full")
 	next := w.decideOnce(d)
 	assert.Equal(t, noon.Add(requestInterval), next)
 	for range 2 * noticesPerNode { // what was not taken is not counted against the node
 		d.publishNotices(noon, d.assessed["cp1"].Notices)
 	}
-	w.story.err = nil
-	told := 0
+	w.events.err = nil
+	published := 0
 	for next.Before(noon.Add(5 * day)) {
 		w.clock.pass(next.Sub(w.clock.now()))
 		next = w.decideOnce(d)
-		told += len(w.story.types())
+		published += len(w.events.types())
 	}
-	assert.Equal(t, 5, told)
+	assert.Equal(t, 5, published)
 }
 
 // TestANodeCannotDrownTheStream with certificates that it invents, however often it changes
@@ -109,11 +109,11 @@ func TestANodeCannotDrownTheStream(t *testing.T) {
 	}
 	w.report("w2", oldPrint, 10*day)
 	w.decideOnce(d)
-	assert.Equal(t, noticesPerNode+1, len(w.story.types()))
+	assert.Equal(t, noticesPerNode+1, len(w.events.types()))
 	w.clock.pass(republishAfter)
 	w.report("w1", newPrint, 10*day)
 	w.decideOnce(d)
-	assert.Equal(t, []string{"certificate.renewed", "certificate.expiring", "certificate.expiring"}, w.story.types(), "another day")
+	assert.Equal(t, []string{"certificate.renewed", "certificate.expiring", "certificate.expiring"}, w.events.types(), "another day")
 }
 
 // TestRotationNoLongerPermittedIsCanceled: the freeze was written after the rotation was asked
@@ -124,7 +124,7 @@ func TestRotationNoLongerPermittedIsCanceled(t *testing.T) {
 	w.node("cp1", true)
 	w.report("cp1", oldPrint, 20*day)
 	w.decideOnce(d)
-	require.NoError(t, d.ReceiveRequest(t.Context(), w.story.requests()[0], "event-1", noon))
+	require.NoError(t, d.ReceiveRequest(t.Context(), w.events.requests()[0], "event-1", noon))
 	first := w.rotations()[0]
 
 	p := renewal.Default()
@@ -139,11 +139,11 @@ func TestRotationNoLongerPermittedIsCanceled(t *testing.T) {
 	assert.Equal(t, v1alpha1.StateCanceled, canceled.State())
 	assert.Contains(t, canceled.Message(), "renewals are frozen: end of the year")
 	w.decideOnce(d)
-	assert.Empty(t, w.story.types())
+	assert.Empty(t, w.events.types())
 
 	w.clock.pass(3 * day)
 	w.decideOnce(d)
-	requests := w.story.requests()
+	requests := w.events.requests()
 	require.Len(t, requests, 1)
 	assert.Equal(t, int32(2), requests[0].Attempt)
 	require.NoError(t, d.ReceiveRequest(t.Context(), requests[0], "event-2", w.clock.now()))
@@ -182,7 +182,7 @@ func TestRotationThatFindsTheLockHeldHasNotStarted(t *testing.T) {
 	frozen := ""
 	r.MayStart = func(context.Context, *v1alpha1.CertificateRotation) (string, error) { return frozen, nil }
 	w.engine.rotate = func(context.Context, fleet.Options) (*v1alpha1.RotationReport, error) {
-		return nil, &kube.HeldError{Holder: "somebody"}
+		return nil, &kube.HeldError{Holder: "root@laptop"}
 	}
 	r.runNext(t.Context())
 	c := w.rotation("auto-1")
@@ -192,7 +192,7 @@ func TestRotationThatFindsTheLockHeldHasNotStarted(t *testing.T) {
 	w.clock.pass(time.Hour)
 	r.runNext(t.Context())
 	assert.Equal(t, v1alpha1.StateCanceled, w.rotation("auto-1").State())
-	assert.Equal(t, []string{}, append([]string{}, w.story.types()...), "it was never begun, so it did not fail")
+	assert.Equal(t, []string{}, append([]string{}, w.events.types()...), "it was never begun, so it did not fail")
 }
 
 // TestInterruptedRotationIsNotRefused: nodes that it did stay done.
@@ -266,13 +266,13 @@ func TestALoopThatIsStuckIsNotAlive(t *testing.T) {
 	require.ErrorContains(t, r.CheckAlive(), "running rotations has been stuck for 1h1m0s")
 }
 
-// TestPublishedCompromisedCertificateExists, or the event is given up, so that whoever published it
-// hears of it.
+// TestPublishedCompromisedCertificateExists, or the event is given up, which is
+// reported.
 func TestPublishedCompromisedCertificateExists(t *testing.T) {
 	w := newWorld(t)
-	told := event.Event{Time: noon, Data: event.CertificateCompromised{Service: certs.Etcd, Reason: "laptop lost", CompromisedCertificate: "stolen"}}
-	require.True(t, apierrors.IsBadRequest(w.decider().ReceiveCompromised(t.Context(), told)))
+	published := event.Event{Time: noon, Data: event.CertificateCompromised{Service: certs.Etcd, Reason: "laptop lost", CompromisedCertificate: "stolen"}}
+	require.True(t, apierrors.IsBadRequest(w.decider().ReceiveCompromised(t.Context(), published)))
 	require.NoError(t, w.client.Create(t.Context(), &v1alpha1.CompromisedCertificate{ObjectMeta: metav1.ObjectMeta{Name: "stolen"}}))
-	require.NoError(t, w.decider().ReceiveCompromised(t.Context(), told))
+	require.NoError(t, w.decider().ReceiveCompromised(t.Context(), published))
 	require.NoError(t, w.client.Get(t.Context(), client.ObjectKey{Name: "stolen"}, &v1alpha1.CompromisedCertificate{}))
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
-// TestValidityIsThePolicys: whoever may publish requests to NATS says what is to go, and not
-// for how long what comes is valid.
+// TestValidityIsThePolicys: a user who may publish requests to NATS decides what is replaced, and not
+// how long the new certificates are valid.
 func TestValidityIsThePolicys(t *testing.T) {
 	for name, tt := range map[string]struct {
 		rules   []renewal.Rule

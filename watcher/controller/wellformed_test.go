@@ -68,7 +68,7 @@ func TestOneMalformedCertificateBlocksNothing(t *testing.T) {
 			change(&bad)
 			w.picture.UpdateReport("w1", &v1alpha1.NodeCertificateReport{Certificates: []v1alpha1.ReportedCertificate{bad}})
 			w.decideOnce(d)
-			requests := w.story.requests()
+			requests := w.events.requests()
 			require.NotEmpty(t, requests)
 			for _, r := range requests {
 				require.NoError(t, publishable(r))
@@ -99,7 +99,7 @@ func TestOneMalformedCertificateBlocksNothing(t *testing.T) {
 
 // A CompromisedCertificate of all kubelets is the answer to a stolen worker; that worker must not stop it.
 func TestMalformedCertificateDoesNotBlockACompromisedCertificate(t *testing.T) {
-	m := marked("stolen")
+	m := compromised("stolen")
 	m.Spec.Service = certs.Kubelet
 	w := newWorld(t, m)
 	d := w.decider()
@@ -112,7 +112,7 @@ func TestMalformedCertificateDoesNotBlockACompromisedCertificate(t *testing.T) {
 		w.picture.UpdateReport(name, &v1alpha1.NodeCertificateReport{Certificates: []v1alpha1.ReportedCertificate{c}})
 	}
 	w.decideOnce(d)
-	requests := w.story.requests()
+	requests := w.events.requests()
 	require.NotEmpty(t, requests)
 	for _, r := range requests {
 		require.NoError(t, publishable(r))
@@ -143,14 +143,14 @@ func TestAReportWithoutANodeIsNotJudged(t *testing.T) {
 	w.report("ghost", newPrint, 10*day)
 	w.picture.UpdateNode("w1", nil, w.clock.now())
 	w.decideOnce(d)
-	assert.Empty(t, w.story.requests())
-	assert.Empty(t, w.story.types(), "nothing is told of them either")
+	assert.Empty(t, w.events.requests())
+	assert.Empty(t, w.events.types(), "no event is published about them either")
 	assert.Nil(t, w.picture.LookupNode("w1"))
 	assert.Empty(t, w.picture.NodeNames())
 	assert.Equal(t, "NoNode", w.picture.RefusedReports()["ghost"].Reason)
 
 	w.node("w1", true) // it comes back
 	w.decideOnce(d)
-	assert.Len(t, w.story.requests(), 1)
+	assert.Len(t, w.events.requests(), 1)
 	assert.Equal(t, []string{"w1"}, w.picture.NodeNames())
 }

@@ -152,7 +152,7 @@ func TestNothingKnownYet(t *testing.T) {
 	assert.Contains(t, text, "\nrotate_certs_last_decision_timestamp_seconds 0\n", "a watcher that leads and never decides is seen")
 }
 
-// TestTheClusterIsShownByTheLeader alone: two watchers know the same of it.
+// TestTheClusterIsShownByTheLeader only: two watchers would report the same.
 func TestTheClusterIsShownByTheLeader(t *testing.T) {
 	leading := metricsOf(report("cp1"))
 	standby := New(func() Snapshot {

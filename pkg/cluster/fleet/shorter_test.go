@@ -19,12 +19,12 @@ func TestShorterValidityIsReported(t *testing.T) {
 		grants, asked time.Duration
 		says          string
 	}{
-		"shorter than before":          {90 * time.Minute, 0, "it is valid for 90 minutes, the old one was valid for 365 days"},
-		"as long":                      {year, 0, ""},
-		"short as asked for":           {48 * time.Hour, 48 * time.Hour, ""},
-		"shorter than was asked for":   {time.Hour, 48 * time.Hour, "it is valid for 60 minutes, what was asked for is 2 days"},
-		"longer, less than asked for":  {2 * year, 4 * year, "it is valid for 730 days, what was asked for is 1460 days"},
-		"five minutes are not a story": {year - 5*time.Minute, 0, ""},
+		"shorter than before":           {90 * time.Minute, 0, "it is valid for 90 minutes, the old one was valid for 365 days"},
+		"as long":                       {year, 0, ""},
+		"short as asked for":            {48 * time.Hour, 48 * time.Hour, ""},
+		"shorter than was asked for":    {time.Hour, 48 * time.Hour, "it is valid for 60 minutes, what was asked for is 2 days"},
+		"longer, less than asked for":   {2 * year, 4 * year, "it is valid for 730 days, what was asked for is 1460 days"},
+		"five minutes are not reported": {year - 5*time.Minute, 0, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCluster(1, 0)

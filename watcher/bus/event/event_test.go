@@ -63,7 +63,7 @@ func TestIDFollowsTheContent(t *testing.T) {
 
 	request := event.RotationRequested{Name: "auto-1", Services: []certs.Service{certs.Etcd}, Reason: event.ReasonExpiring, Attempt: 1}
 	later := event.New("prod", at.Add(event.RequestSlot), request)
-	require.NotEqual(t, id(request), later.ID, "a request that is still due is heard again")
+	require.NotEqual(t, id(request), later.ID, "a request that is still due is delivered again")
 }
 
 func TestObjectNameFollowsFromTheEvent(t *testing.T) {
