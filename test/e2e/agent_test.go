@@ -134,9 +134,9 @@ func anAgentReachesNoSocketOfItsNode(t *testing.T) {
 		for _, socket := range []string{"containerd", "dbus", "systemd", "crio", "docker", "plugins", "pod-resources", "device-plugins"} {
 			assert.NotContains(t, out, socket, "on %s", n.Name)
 		}
-		assert.Contains(t, out, "capabilities 0000000000000004\n", "DAC_READ_SEARCH alone")
-		// Beside the container runtime's there is the agent's own, which takes Unix
-		// sockets away altogether, also those that are not on this list.
+		assert.Contains(t, out, "capabilities 0000000000000004\n", "only DAC_READ_SEARCH")
+		// Beside the container runtime's there is the agent's own, which denies all Unix
+		// sockets, also those that are not on this list.
 		var filters int
 		_, err := fmt.Sscanf(out, "filters %d", &filters)
 		require.NoError(t, err, out)
@@ -157,7 +157,7 @@ func (l *lab) mountDisk(t *testing.T, node string) {
 }
 
 // A read-only mount does not hold for what is mounted below it, unless it is recursive. This
-// is about the mount: whoever writes has no filter of its own, as an agent has.
+// is about the mount: the process that writes here has no filter of its own, as an agent has.
 func anAgentCannotWriteToADiskBelow(t *testing.T) {
 	out := string(the.on(t, the.controlPlanes()[0].Name, `
 		p=$(pgrep -f 'rotate-certs-node agent' | head -1)

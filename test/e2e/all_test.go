@@ -54,10 +54,10 @@ func TestRotateAllWhileClientsAsk(t *testing.T) {
 	}
 	require.Greater(t, fresh.asked, 5*rate, "the clients must have asked")
 	if len(the.controlPlanes()) == 1 {
-		return // its API is away while it restarts, whatever anyone does
+		return // the only API server is unavailable while it restarts
 	}
-	// A connection that a server accepted in the instant before it was told to end is
-	// answered with 503 or cut off. No load balancer can take that back, so a few such
+	// A connection that a server accepted in the instant before SIGTERM is
+	// answered with 503 or interrupted. No load balancer can take that back, so a few such
 	// failures are explained, two a restart at this rate; everything else is not.
 	for _, f := range fresh.failures {
 		assert.Regexp(t, `503 Service Unavailable|EOF|connection reset by peer`, f, "every failed request on a new connection is explained")

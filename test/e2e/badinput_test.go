@@ -24,7 +24,7 @@ func TestBadInputChangesNothing(t *testing.T) {
 		name    string
 		args    []string
 		breaks  string // what is done to cp first
-		mends   string // and undone afterwards
+		fixes   string // and undone afterwards
 		exit    int
 		says    []string
 		atMost  time.Duration
@@ -39,22 +39,22 @@ func TestBadInputChangesNothing(t *testing.T) {
 		{name: "missing permissions", args: []string{"--service", "etcd", "--kubeconfig", viewer}, exit: 1,
 			says: []string{"pods", "create"}, atMost: 30 * time.Second},
 		{name: "no CA key", args: []string{"--service", "etcd", "--require-all"}, exit: 1,
-			breaks: "mv " + pki + "/etcd/ca.key /root/ca.key", mends: "mv /root/ca.key " + pki + "/etcd/ca.key",
+			breaks: "mv " + pki + "/etcd/ca.key /root/ca.key", fixes: "mv /root/ca.key " + pki + "/etcd/ca.key",
 			says: []string{cp, "etcd-server", "key"}},
 		{name: "a key that does not fit", args: []string{"--service", "etcd", "--require-all"}, exit: 1,
 			breaks: "cp -p " + pki + "/etcd/peer.key /root/peer.key && cat " + pki + "/etcd/server.key > " + pki + "/etcd/peer.key",
-			mends:  "cat /root/peer.key > " + pki + "/etcd/peer.key && rm /root/peer.key",
+			fixes:  "cat /root/peer.key > " + pki + "/etcd/peer.key && rm /root/peer.key",
 			says:   []string{cp, "etcd-peer", "does not fit"}},
 		{name: "check finds a certificate that cannot be parsed", args: []string{"check"}, exit: 1,
 			breaks: "cp -p " + pki + "/front-proxy-client.crt /root/x && echo nonsense > " + pki + "/front-proxy-client.crt",
-			mends:  "cat /root/x > " + pki + "/front-proxy-client.crt && rm /root/x",
+			fixes:  "cat /root/x > " + pki + "/front-proxy-client.crt && rm /root/x",
 			says:   []string{"front-proxy-client"}, onCheck: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.breaks != "" {
 				the.on(t, cp, tt.breaks)
 				t.Cleanup(func() {
-					_, err := the.try(context.WithoutCancel(t.Context()), cp, tt.mends)
+					_, err := the.try(context.WithoutCancel(t.Context()), cp, tt.fixes)
 					assert.NoError(t, err)
 				})
 			}

@@ -17,7 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// TestNoPrivateKeyInAnyOutput looks for every key, old and new, in all that a rotation
+// TestNoPrivateKeyInAnyOutput searches for every key, old and new, in all that a rotation
 // leaves: what it prints, its pods' specs and logs, requests
 // and events, the nodes' journals, and files left behind on the nodes.
 func TestNoPrivateKeyInAnyOutput(t *testing.T) {
@@ -41,7 +41,7 @@ func TestNoPrivateKeyInAnyOutput(t *testing.T) {
 	newest := strings.Fields(the.kubectl(t, "rotate-certs", "history", "-o", "name").stdout)[0]
 	said["history of one"] = the.kubectl(t, "rotate-certs", "history", newest, "-o", "json").stdout
 	said["pods and their logs"] = pods()
-	assert.Contains(t, said["pods and their logs"], `"kind":"Committed"`, "there must be logs to look at")
+	assert.Contains(t, said["pods and their logs"], `"kind":"Committed"`, "there must be logs to search")
 	said["requests and events"] = the.kubectl(t, "get", "csr,events", "-A", "-o", "json").stdout
 	assert.Contains(t, said["requests and events"], "CertificateSigningRequest")
 
@@ -88,7 +88,7 @@ func (l *lab) listenToPods(t *testing.T) func() string {
 	pods := l.client.CoreV1().Pods("kube-system")
 	watching, err := pods.Watch(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=rotate-certs"})
 	require.NoError(t, err)
-	heard := &lockedBuffer{}
+	captured := &lockedBuffer{}
 	var all sync.WaitGroup
 	all.Go(func() {
 		listening := map[string]bool{}
@@ -98,7 +98,7 @@ func (l *lab) listenToPods(t *testing.T) func() string {
 				continue
 			}
 			spec, _ := json.Marshal(pod)
-			_, _ = heard.Write(append(spec, '\n'))
+			_, _ = captured.Write(append(spec, '\n'))
 			if pod.Status.Phase != corev1.PodRunning || listening[pod.Name] {
 				continue
 			}
@@ -106,7 +106,7 @@ func (l *lab) listenToPods(t *testing.T) func() string {
 			all.Go(func() {
 				// It breaks when the API server restarts; what was read until then counts.
 				if log, err := pods.GetLogs(pod.Name, &corev1.PodLogOptions{Follow: true}).Stream(ctx); err == nil {
-					_, _ = io.Copy(heard, log)
+					_, _ = io.Copy(captured, log)
 					_ = log.Close()
 				}
 			})
@@ -116,6 +116,6 @@ func (l *lab) listenToPods(t *testing.T) func() string {
 		watching.Stop()
 		cancel()
 		all.Wait()
-		return heard.String()
+		return captured.String()
 	}
 }

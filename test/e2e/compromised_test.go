@@ -21,7 +21,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 )
 
-// whatIsCompromisedIsReplaced, although somebody's check was killed and left its pods behind: the
+// whatIsCompromisedIsReplaced, although a user's check was killed and left its pods behind: the
 // watcher may not delete those in another namespace that may still be in use.
 func whatIsCompromisedIsReplaced(t *testing.T) {
 	removeLeftover := the.killedCheck(t)
@@ -98,7 +98,7 @@ func (l *lab) removeScans(t *testing.T) {
 	})
 }
 
-// aStolenIdentityIsNotUsed: whoever has a kubelet's key could have it renewed as well, so
+// aStolenIdentityIsNotUsed: an attacker with a kubelet's key could have it renewed as well, so
 // its successor is asked for by the watcher, and no file with an old key stays.
 func aStolenIdentityIsNotUsed(t *testing.T) {
 	node := the.nodes[len(the.nodes)-1].Name

@@ -1,5 +1,5 @@
 // Package e2e runs the real plugin, by the real kubectl, against a real cluster, and
-// looks at what happened with eyes of its own: files read on the nodes, handshakes
+// verifies the result independently: with files read on the nodes, handshakes
 // with ports, questions to etcd and to the kubelets. It shares no code with what it
 // tests.
 //

@@ -36,7 +36,7 @@ func shown(t *testing.T, address string) (*x509.Certificate, error) {
 	t.Helper()
 	var leaf *x509.Certificate
 	dialer := &tls.Dialer{NetDialer: &net.Dialer{Timeout: 5 * time.Second}, Config: &tls.Config{
-		InsecureSkipVerify: true, //nolint:gosec // what is served is what is looked at
+		InsecureSkipVerify: true, //nolint:gosec // the served certificate is what is inspected
 		VerifyConnection: func(s tls.ConnectionState) error {
 			leaf = s.PeerCertificates[0]
 			return nil
@@ -159,7 +159,7 @@ func (l *lab) assertKubeletsAnswer(t *testing.T) {
 	}
 }
 
-// run tells one run of a component from the next: a container's id, a unit's main process.
+// runs identifies the current run of each component: a container's id, a unit's main process.
 type runs map[string]string
 
 // running maps "node/component" to its current run.
@@ -220,7 +220,7 @@ func httpStatus(t *testing.T, url string, id identity) int {
 func httpGet(t *testing.T, url string, id identity) (status int, body string) {
 	t.Helper()
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{
-		InsecureSkipVerify: true, //nolint:gosec // the server's certificate is looked at elsewhere
+		InsecureSkipVerify: true, //nolint:gosec // the server's certificate is verified elsewhere
 		Certificates:       []tls.Certificate{{Certificate: [][]byte{id.leaf.Raw}, PrivateKey: id.key}},
 	}}}
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)

@@ -15,14 +15,14 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// TestAnAPIServerThatIsGoneInMidRotation has every API server refuse connections while a
-// node is between old and new: for a while, with that node alone to be worked on; or for two
-// minutes and with all of them, where SOAK is set. The node goes on to its end by itself,
-// and nothing is renewed twice.
-func TestAnAPIServerThatIsGoneInMidRotation(t *testing.T) {
-	away, nodes := 25*time.Second, the.controlPlanes()[:1]
+// TestAPIServersUnavailableDuringRotation has every API server refuse connections while a
+// node is between old and new: for a while, with a rotation of that node only; or for two
+// minutes and with all of them, where SOAK is set. The node continues to the end without
+// them, and nothing is renewed twice.
+func TestAPIServersUnavailableDuringRotation(t *testing.T) {
+	outage, nodes := 25*time.Second, the.controlPlanes()[:1]
 	if os.Getenv("SOAK") != "" {
-		away, nodes = 2*time.Minute, the.controlPlanes()
+		outage, nodes = 2*time.Minute, the.controlPlanes()
 	}
 	var names []string
 	for _, n := range nodes {
@@ -41,18 +41,18 @@ func TestAnAPIServerThatIsGoneInMidRotation(t *testing.T) {
 	for _, n := range the.controlPlanes() {
 		the.on(t, n.Name, "iptables -I "+refuse)
 	}
-	gone := time.Now()
-	require.NoError(t, wait.PollUntilContextTimeout(t.Context(), time.Second, away+3*time.Minute, true, func(context.Context) (bool, error) {
-		return time.Since(gone) >= away && the.commits(t, at, began) > 0, nil
-	}), "%s does not come to its end by itself", at)
+	refusedSince := time.Now()
+	require.NoError(t, wait.PollUntilContextTimeout(t.Context(), time.Second, outage+3*time.Minute, true, func(context.Context) (bool, error) {
+		return time.Since(refusedSince) >= outage && the.commits(t, at, began) > 0, nil
+	}), "%s does not finish without the API server", at)
 	for _, n := range the.controlPlanes() {
 		the.on(t, n.Name, "iptables -D "+refuse)
 	}
 	o := <-run.outcome
 	first := parseReport(t, o)
-	t.Logf("API servers away for %s, exit code %d, %s: %s", away, o.exit, first.Result, o.stderr)
+	t.Logf("API servers unavailable for %s, exit code %d, %s: %s", outage, o.exit, first.Result, o.stderr)
 	if o.exit != 0 {
-		assert.Contains(t, o.stderr, "the same command", "it says how to go on")
+		assert.Contains(t, o.stderr, "the same command", "it says how to continue")
 		the.waitUntilReady(t)
 		again := the.rotate(t, command...)
 		assert.Equal(t, first.ID, again.ID, "the same command continues it")
@@ -99,16 +99,16 @@ func TestASignerThatShortens(t *testing.T) {
 }
 
 // signerRuns changes the manifest of every controller manager, and waits until all run
-// with a flag or without it, and are well.
+// with a flag or without it, and are healthy.
 func (l *lab) signerRuns(t *testing.T, change, flag string, with bool) {
 	t.Helper()
 	for _, n := range l.controlPlanes() {
 		l.on(t, n.Name, change)
 	}
 	for _, n := range l.controlPlanes() {
-		look := "tr '\\0' '\\n' < /proc/$(pidof kube-controller-manager | cut -d' ' -f1)/cmdline && curl -sfk https://127.0.0.1:10257/healthz"
+		inspect := "tr '\\0' '\\n' < /proc/$(pidof kube-controller-manager | cut -d' ' -f1)/cmdline && curl -sfk https://127.0.0.1:10257/healthz"
 		require.NoError(t, wait.PollUntilContextTimeout(t.Context(), time.Second, 3*time.Minute, true, func(ctx context.Context) (bool, error) {
-			out, err := l.try(ctx, n.Name, look)
+			out, err := l.try(ctx, n.Name, inspect)
 			return err == nil && strings.Contains(string(out), flag) == with, nil
 		}), "the controller manager of %s", n.Name)
 	}

@@ -42,8 +42,8 @@ func TestADeletedLockStillFences(t *testing.T) {
 	assert.Empty(t, changed(before, the.snapshot(t, node)))
 }
 
-// TestHistoryTellsWhatRan, as a person and as a program ask for it.
-func TestHistoryTellsWhatRan(t *testing.T) {
+// TestHistoryShowsWhatRan, as text and as JSON.
+func TestHistoryShowsWhatRan(t *testing.T) {
 	node := the.controlPlanes()[0].Name
 	report := the.rotate(t, "--service", "kube-scheduler", "--node", node)
 	names := strings.Fields(the.kubectl(t, "rotate-certs", "history", "-o", "name").stdout)

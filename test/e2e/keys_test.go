@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// assertHoldsNoKey looks for every private key of the nodes, in any of the forms in
+// assertHoldsNoKey searches for every private key of the nodes, in any of the forms in
 // which it could leak.
 func assertHoldsNoKey(t *testing.T, text string, nodes map[string]tree) {
 	t.Helper()
@@ -31,10 +31,10 @@ func assertHoldsNoKey(t *testing.T, text string, nodes map[string]tree) {
 			}
 		}
 	}
-	require.NotZero(t, keys, "there must be keys to look for")
+	require.NotZero(t, keys, "there must be keys to search for")
 }
 
-// keysIn returns a telling line of every private key in a file, PEM or kubeconfig.
+// keysIn returns a line that identifies every private key in a file, PEM or kubeconfig.
 func keysIn(data []byte) []string {
 	var out []string
 	add := func(text []byte) {

@@ -20,7 +20,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 )
 
-// renewal is one that nobody asks for: a certificate near its end was put in place.
+// renewal is an automatic one: a certificate that expires soon was put in place.
 type renewal struct {
 	node   machine
 	serial *big.Int // of that certificate
@@ -31,7 +31,7 @@ type renewal struct {
 func (l *lab) beginRenewal(t *testing.T, n machine) renewal {
 	t.Helper()
 	r := renewal{node: n, known: len(l.rotations(t))}
-	r.serial = l.nearItsEnd(t, n, due)
+	r.serial = l.putExpiring(t, n, due)
 	r.began = time.Now()
 	return r
 }
@@ -68,8 +68,8 @@ func (r renewal) assertOnce(t *testing.T) v1alpha1.CertificateRotation {
 	return object
 }
 
-// commits are how often a node has verified new certificates since a moment, as its own
-// journals tell.
+// commits are how often a node has verified new certificates since a moment, by its own
+// journals.
 func (l *lab) commits(t *testing.T, node string, since time.Time) int {
 	t.Helper()
 	n := 0
@@ -98,7 +98,7 @@ var (
 		o := r.object(t)
 		return o != nil && o.State() == v1alpha1.StateRunning || r.done(t)
 	}}
-	atWork = moment{"while the node is at work", func(t *testing.T, r renewal) bool {
+	replacing = moment{"while the node's certificates are replaced", func(t *testing.T, r renewal) bool {
 		o := r.object(t)
 		return o != nil && slices.ContainsFunc(o.Status.Nodes, func(n v1alpha1.RotationNodeStatus) bool { return n.Phase == "Working" }) || r.done(t)
 	}}
@@ -171,7 +171,7 @@ func (l *lab) killWatcher(t *testing.T) {
 func aKilledWatcherLosesNothing(t *testing.T) {
 	nodes, before := the.controlPlanes(), len(the.rotations(t))
 	kills, random := soak(t)
-	all := moments(kills, random, notSeen, atWork)
+	all := moments(kills, random, notSeen, replacing)
 	for i, m := range all {
 		t.Run(m.name, func(t *testing.T) {
 			r := the.beginRenewal(t, nodes[i%len(nodes)])

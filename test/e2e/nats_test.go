@@ -17,7 +17,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 )
 
-func (s *natsServer) nobodyElseStartsARotation(t *testing.T) {
+func (s *natsServer) otherUsersCannotStartARotation(t *testing.T) {
 	known := len(the.rotations(t))
 	node := the.controlPlanes()[0].Name
 	const conf = "/etc/kubernetes/admin.conf"
@@ -30,14 +30,14 @@ func (s *natsServer) nobodyElseStartsARotation(t *testing.T) {
 		require.ErrorIs(t, s.publish(t, role, "certificate.compromised", "forged-by-"+role, `{"service": "admin", "reason": "forged"}`), nats.ErrPermissionViolation, role)
 	}
 
-	stranger, err := nkeys.CreateUser()
+	unknown, err := nkeys.CreateUser()
 	require.NoError(t, err)
-	own, err := stranger.PublicKey()
+	own, err := unknown.PublicKey()
 	require.NoError(t, err)
 	for who, option := range map[string]nats.Option{
-		"a user that the server does not know":  nats.Nkey(own, stranger.Sign),
-		"the reporter, signed by somebody else": nats.Nkey(s.public(t, "reporter"), stranger.Sign),
-		"no user at all":                        nats.Name("nobody"),
+		"a user that the server does not know":  nats.Nkey(own, unknown.Sign),
+		"the reporter, signed with another key": nats.Nkey(s.public(t, "reporter"), unknown.Sign),
+		"no user at all":                        nats.Name("anonymous"),
 	} {
 		_, err := s.dial(0, option)
 		require.ErrorIs(t, err, nats.ErrAuthorization, who)
@@ -45,14 +45,14 @@ func (s *natsServer) nobodyElseStartsARotation(t *testing.T) {
 	_, err = nats.Connect("tls://"+s.address(0), nats.RootCAs(s.path("ca.crt")), s.nkey(t, "reporter"), nats.MaxReconnects(0))
 	require.Error(t, err, "without a certificate")
 
-	// The same from the reporter is heard. So were what came before it, had it been taken.
+	// The same event of the reporter is processed. The earlier ones would have been too, had they been accepted.
 	require.NoError(t, s.publish(t, "reporter", "rotation.requested", "genuine", strings.ReplaceAll(request, "forged", "genuine")))
 	o := the.kubectl(t, "wait", "--for=create", "certificaterotation/genuine", "--timeout=30s")
 	require.Zero(t, o.exit, "%s", o)
 	o = the.kubectl(t, "wait", "--for=condition=Succeeded", "certificaterotation/genuine", "--timeout=2m")
 	require.Zero(t, o.exit, "%s", o)
 	assert.Len(t, the.rotations(t), known+1)
-	assert.False(t, slices.ContainsFunc(the.events(t), func(e told) bool { return e.rotation == "forged" }))
+	assert.False(t, slices.ContainsFunc(the.events(t), func(e publishedEvent) bool { return e.rotation == "forged" }))
 }
 
 func (s *natsServer) compromisedEventStartsARotation(t *testing.T) {
@@ -78,21 +78,21 @@ func (s *natsServer) compromisedEventStartsARotation(t *testing.T) {
 	require.Zero(t, the.kubectl(t, "delete", "compromisedcertificates", "--all").exit)
 }
 
-// anotherWatcherTakesOver when the leader's pod is deleted while a node is at work; in a
-// soak it is gone without a word, and the other waits until the leadership has run out.
+// anotherWatcherTakesOver when the leader's pod is deleted while a node's certificates are
+// replaced; in a soak it is killed, and the other waits until the leader's Lease has expired.
 func anotherWatcherTakesOver(t *testing.T) {
 	leader, how := the.leader(t), []string{"--wait=false"}
 	if kills, _ := soak(t); kills > 0 {
 		how = []string{"--grace-period=0", "--force"}
 	}
 	r := the.beginRenewal(t, the.anotherControlPlane())
-	within(t, 2*time.Minute, "the moment", func() bool { return atWork.come(t, r) })
+	within(t, 2*time.Minute, "the moment", func() bool { return replacing.come(t, r) })
 	o := the.kubectl(t, append([]string{"-n", "rotate-certs", "delete", "pod", leader}, how...)...)
 	require.Zero(t, o.exit, "%s", o)
 	killed := time.Now()
 	object := r.assertOnce(t)
-	t.Logf("all done %s after the leader was gone", time.Since(killed).Round(time.Millisecond))
-	assertStoryIsWhole(t, object.Name)
+	t.Logf("all done %s after the leader was deleted", time.Since(killed).Round(time.Millisecond))
+	assertEventsAreComplete(t, object.Name)
 	within(t, 2*time.Minute, "another leader", func() bool { return the.leader(t) != leader })
 }
 
@@ -115,38 +115,38 @@ func (s *natsServer) killedLosesNothing(t *testing.T) {
 			killed := time.Now()
 			back := func() bool { return r.object(t) == nil && r.reported(t) || r.done(t) }
 			if kills > 0 {
-				away := random(15 * time.Second)
-				t.Logf("away for %s", away)
-				back = func() bool { return time.Since(killed) >= away }
+				outage := random(15 * time.Second)
+				t.Logf("NATS unavailable for %s", outage)
+				back = func() bool { return time.Since(killed) >= outage }
 			}
 			within(t, 2*time.Minute, "the moment to come back", back)
 			s.start(t)
 			object := r.assertOnce(t)
 			t.Logf("all done %s after the kill", time.Since(killed).Round(time.Millisecond))
-			assertStoryIsWhole(t, object.Name)
+			assertEventsAreComplete(t, object.Name)
 		})
 	}
 	assert.Len(t, the.rotations(t), before+len(all), "nothing rotates again")
 }
 
-// needsNoNATSWhenUrgent: half an hour before a certificate's end nobody waits for NATS.
+// needsNoNATSWhenUrgent: a renewal half an hour before a certificate expires does not wait for NATS.
 func (s *natsServer) needsNoNATSWhenUrgent(t *testing.T) {
 	s.kill(t)
 	node := the.anotherControlPlane()
-	the.waitUntilRenewed(t, node, the.nearItsEnd(t, node, 30*time.Minute))
+	the.waitUntilRenewed(t, node, the.putExpiring(t, node, 30*time.Minute))
 	s.start(t)
 	all := the.rotations(t)
 	// Requests and outcomes go through two connections, which come back one after the other.
-	within(t, time.Minute, "the whole story", func() bool {
-		told := map[string]bool{}
+	within(t, time.Minute, "all events", func() bool {
+		published := map[string]bool{}
 		for _, e := range the.events(t) {
-			told[e.kind] = told[e.kind] || e.rotation == all[len(all)-1].Name
+			published[e.kind] = published[e.kind] || e.rotation == all[len(all)-1].Name
 		}
-		return told["rotation.requested"] && told["rotation.started"] && told["rotation.succeeded"]
+		return published["rotation.requested"] && published["rotation.started"] && published["rotation.succeeded"]
 	})
 }
 
-// reported tells whether the agent has told of the certificate.
+// reported returns whether the agent has reported the certificate.
 func (r renewal) reported(t *testing.T) bool {
 	t.Helper()
 	return slices.ContainsFunc(the.reports(t)[r.node.Name].Certificates, func(c v1alpha1.ReportedCertificate) bool {
@@ -154,21 +154,21 @@ func (r renewal) reported(t *testing.T) bool {
 	})
 }
 
-// assertStoryIsWhole waits until everything about a rotation has been told, in order. A
-// request may have been told again: it is until its object is there.
-func assertStoryIsWhole(t *testing.T, rotation string) {
+// assertEventsAreComplete waits until all events of a rotation are published, in order. A
+// request may have been published more than once: it is repeated until its object exists.
+func assertEventsAreComplete(t *testing.T, rotation string) {
 	t.Helper()
 	want := []string{"rotation.requested", "rotation.started", "rotation.nodeverified", "rotation.succeeded"}
-	var story []string
+	var kinds []string
 	assert.Eventually(t, func() bool {
-		story = nil
+		kinds = nil
 		for _, e := range the.events(t) {
 			if e.rotation == rotation {
-				story = append(story, e.kind)
+				kinds = append(kinds, e.kind)
 			}
 		}
-		story = slices.Compact(story)
-		return slices.Equal(want, story)
-	}, time.Minute, 100*time.Millisecond, "the whole story of %s", rotation)
-	assert.Equal(t, want, story)
+		kinds = slices.Compact(kinds)
+		return slices.Equal(want, kinds)
+	}, time.Minute, 100*time.Millisecond, "all events of %s", rotation)
+	assert.Equal(t, want, kinds)
 }

@@ -201,7 +201,7 @@ func (s *natsServer) dial(i int, options ...nats.Option) (*nats.Conn, error) {
 	}, options...)...)
 }
 
-// publish tells an event as a user; the error is what the server says to that.
+// publish publishes an event as a user; the error is the server's answer.
 func (s *natsServer) publish(t *testing.T, role, kind, id, data string) error {
 	t.Helper()
 	conn, err := s.dial(0, s.nkey(t, role), nats.CustomInboxPrefix("_INBOX_"+role))

@@ -11,14 +11,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestNotifyOnly tells, and has no right to do more. What install made goes with it, its
-// namespace too.
+// TestNotifyOnly: events are published, and no role permits more. Uninstalling removes what
+// install created, its namespace too.
 func TestNotifyOnly(t *testing.T) {
 	the.installWatcher(t, "--notify-only")
 	before := len(the.rotations(t))
 	node := the.controlPlanes()[0]
-	serial := the.nearItsEnd(t, node, due)
-	within(t, time.Minute, "the event", func() bool { return slices.Contains(the.story(t, node.Name), "certificate.expiring") })
+	serial := the.putExpiring(t, node, due)
+	within(t, time.Minute, "the event", func() bool { return slices.Contains(the.eventKinds(t, node.Name), "certificate.expiring") })
 	assert.Equal(t, serial, served(t, node.IP+":2379").SerialNumber, "it is not renewed")
 	assert.Len(t, the.rotations(t), before)
 	assert.Contains(t, the.metrics(t), `rotate_certs_certificates_waiting{reason="NotifyOnly"}`)

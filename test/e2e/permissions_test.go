@@ -85,7 +85,7 @@ func (l *lab) accountKubeconfig(t *testing.T, account string) string {
 	return l.tokenKubeconfig(t, token.Status.Token)
 }
 
-// tokenKubeconfig is that of whoever holds a token.
+// tokenKubeconfig is that of a user with a token.
 func (l *lab) tokenKubeconfig(t *testing.T, token string) string {
 	t.Helper()
 	config := l.kubectl(t, "config", "view", "--raw", "--minify", "-o", "jsonpath={.clusters[0].cluster.server} {.clusters[0].cluster.certificate-authority-data}")

@@ -78,8 +78,8 @@ func TestPolicy(t *testing.T) {
 	within(t, time.Minute, "the freeze in force", inForce("frozen"))
 	before := len(the.rotations(t))
 	node := the.controlPlanes()[0]
-	serial := the.nearItsEnd(t, node, due)
-	within(t, time.Minute, "the event", func() bool { return slices.Contains(the.story(t, node.Name), "certificate.expiring") })
+	serial := the.putExpiring(t, node, due)
+	within(t, time.Minute, "the event", func() bool { return slices.Contains(the.eventKinds(t, node.Name), "certificate.expiring") })
 	assert.Len(t, the.rotations(t), before)
 	assert.Contains(t, the.metrics(t), `rotate_certs_certificates_waiting{reason="Freeze"}`)
 	require.Zero(t, the.patchPolicy(t, `{"spec":{"freeze":null}}`).exit)

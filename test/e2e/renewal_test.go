@@ -17,9 +17,9 @@ import (
 // is what triggers its renewal.
 const due = 20 * 24 * time.Hour
 
-// nearItsEnd puts an etcd server certificate in place that has so long left of a year, and
+// putExpiring puts an etcd server certificate in place that has so long left of a year, and
 // is the old one otherwise. It returns its serial number.
-func (l *lab) nearItsEnd(t *testing.T, n machine, left time.Duration) *big.Int {
+func (l *lab) putExpiring(t *testing.T, n machine, left time.Duration) *big.Int {
 	t.Helper()
 	dir := l.pki(t) + "/etcd/"
 	files := l.snapshot(t, n.Name)
@@ -43,7 +43,7 @@ func (l *lab) waitUntilRenewed(t *testing.T, n machine, old *big.Int) {
 	})
 }
 
-// showsAnother tells whether etcd's port shows a certificate other than the old one.
+// showsAnother returns whether etcd's port shows a certificate other than the old one.
 func showsAnother(t *testing.T, n machine, old *big.Int) bool {
 	t.Helper()
 	leaf, _ := shown(t, n.IP+":2379") // what shows none is asked again

@@ -90,9 +90,9 @@ func TestKilledPluginAtEveryStage(t *testing.T) {
 		{name: "locked", come: lockIsHeld, soak: true},
 		{name: "pods run", come: podsRun(len(nodes)), soak: true},
 		{name: "staged", come: says("certificates signed", 1), recorded: true, soak: true},
-		{name: "the first node at work", come: says("replacing files", 1), recorded: true, soak: true},
+		{name: "the first node in progress", come: says("replacing files", 1), recorded: true, soak: true},
 		{name: "the first node verified", come: says("replaced · ", 1), recorded: true},
-		{name: "the last node at work", come: says("replacing files", len(nodes)), recorded: true, soak: true},
+		{name: "the last node in progress", come: says("replacing files", len(nodes)), recorded: true, soak: true},
 		{name: "the last node verified", come: says("replaced · ", len(nodes)), recorded: true, soak: true},
 	}
 	for _, s := range stages {

@@ -86,7 +86,7 @@ func TestRotateOneService(t *testing.T) {
 				the.rotateAndCompare(t, strings.Split(asked, ","), "--service", asked)
 				return
 			}
-			// A copy in somebody's home keeps the old certificate, and is told of.
+			// A copy in a user's home directory keeps the old certificate, and is reported.
 			node := the.controlPlanes()[0].Name
 			the.on(t, node, "mkdir -p /root/.kube && cp /etc/kubernetes/admin.conf /root/.kube/e2e-copy")
 			defer the.on(t, node, "rm -f /root/.kube/e2e-copy")

@@ -46,7 +46,7 @@ func TestShapeEtcdThatAnswersClientsOnly(t *testing.T) {
 			if restart == "always" {
 				assert.NotEqual(t, string(ran), string(now), "it was restarted")
 			} else {
-				assert.Equal(t, string(ran), string(now), "it reads its files anew by itself")
+				assert.Equal(t, string(ran), string(now), "it reloads its files without a restart")
 			}
 			the.assertEtcdServes(t, host)
 			the.waitUntilReady(t)

@@ -78,8 +78,8 @@ const (
 	olderPair  = "/var/lib/kubelet/pki/kubelet-client" // .crt, .key
 )
 
-// kubeconfigNamesOlderPair gives a kubelet's kubeconfig a pair of its own, which ends
-// earlier than the one that the kubelet looks after, and gives the old kubeconfig back.
+// kubeconfigNamesOlderPair gives a kubelet's kubeconfig a pair of its own, which expires
+// earlier than the one that the kubelet rotates, and gives the old kubeconfig back.
 func (l *lab) kubeconfigNamesOlderPair(t *testing.T, n machine, left time.Duration) {
 	t.Helper()
 	const conf = "/etc/kubernetes/kubelet.conf"
@@ -113,6 +113,6 @@ func (l *lab) clientLeft(t *testing.T, n machine) time.Duration {
 			return time.Duration(seconds) * time.Second
 		}
 	}
-	require.Fail(t, "the kubelet tells nothing of its client certificate", text)
+	require.Fail(t, "the kubelet has no metric of its client certificate", text)
 	return 0
 }

@@ -54,9 +54,9 @@ func TestShapeRequireAllRefusesAndChangesNothing(t *testing.T) {
 	assert.Empty(t, ran.restarted(the.running(t)))
 }
 
-// TestShapeAllRenewsWhatItCan is one rotation of everything, looked at from several sides:
+// TestShapeAllRenewsWhatItCan is one rotation of everything, verified from several sides:
 // what cannot be renewed is left out by name, the key of ServiceAccount tokens stays, and
-// what only lies about is not touched.
+// files that are not in use are not touched.
 func TestShapeAllRenewsWhatItCan(t *testing.T) {
 	cp := the.controlPlanes()[0]
 	backups := the.leaveBackups(t, cp.Name)
@@ -143,7 +143,7 @@ func (l *lab) accepts(t *testing.T, token string) error {
 
 // leaveBackups leaves on a control plane what people and their tools leave there, and
 // returns the paths: an old cluster-admin's file, one more with kubespray's name for a
-// backup, the scheduler's from before, expired, and the pair of somebody called Jane.
+// backup, the scheduler's from before, expired, and the pair of a user called Jane.
 func (l *lab) leaveBackups(t *testing.T, node string) []string {
 	t.Helper()
 	files := l.snapshot(t, node)
@@ -177,13 +177,13 @@ func (l *lab) leaveBackups(t *testing.T, node string) []string {
 	return paths
 }
 
-func TestShapeBackupsAreToldOfAndCountForNothing(t *testing.T) {
+func TestShapeBackupsAreReportedAndNotCounted(t *testing.T) {
 	cp := the.controlPlanes()[0].Name
 	paths := the.leaveBackups(t, cp)
 	o := the.kubectl(t, "rotate-certs", "check")
 	assert.Zero(t, o.exit, "nothing is to be done: %s", o)
-	_, unused, told := strings.Cut(strings.ToLower(o.stdout), "not in use")
-	assert.True(t, told, "%s", o)
+	_, unused, reported := strings.Cut(strings.ToLower(o.stdout), "not in use")
+	assert.True(t, reported, "%s", o)
 	for _, path := range paths {
 		if !strings.HasSuffix(path, ".key") {
 			assert.Contains(t, unused, strings.ToLower(path))

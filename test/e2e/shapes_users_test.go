@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// virtualIP is a static pod of kube-vip's form: it mounts one file and is told nothing of it.
+// virtualIP is a static pod of kube-vip's form: it mounts one file, which no argument of it names.
 const virtualIP = `apiVersion: v1
 kind: Pod
 metadata:

@@ -39,7 +39,7 @@ func (l *lab) snapshot(t *testing.T, node string) tree {
 	t.Helper()
 	out := tree{}
 	// etcd's own data changes all the time, wherever it lies. tar's exit code 1 says that
-	// a file changed or went away while it was read: a kubelet replaces its own certificates.
+	// a file changed or was deleted while it was read: a kubelet replaces its own certificates.
 	archive := tar.NewReader(bytes.NewReader(l.on(t, node, "cd / && { tar --exclude=member -cf - $(ls -d "+watched+" 2>/dev/null) || [ $? = 1 ]; }")))
 	for {
 		h, err := archive.Next()

@@ -20,8 +20,8 @@ import (
 )
 
 // TestComponentThatCannotStartIsRolledBack spoils etcd's new certificate on the second
-// node while etcd restarts, as a configuration manager gone wrong would: what the tool
-// put there, etcd cannot load.
+// node while etcd restarts, as a misconfigured configuration manager would: etcd
+// cannot load what the tool put there.
 func TestComponentThatCannotStartIsRolledBack(t *testing.T) {
 	victims := the.controlPlanes()
 	if len(victims) < 2 {
@@ -56,7 +56,7 @@ func TestComponentThatCannotStartIsRolledBack(t *testing.T) {
 	}
 	the.assertClusterIsWhole(t)
 
-	// The same command, once the cause is gone, continues and renews nothing twice.
+	// The same command, once the cause is removed, continues and renews nothing twice.
 	again := the.rotate(t, "--service", "etcd")
 	assert.Equal(t, report.ID, again.ID, "the same rotation continues")
 	for _, n := range the.controlPlanes() {
@@ -69,7 +69,7 @@ func TestComponentThatCannotStartIsRolledBack(t *testing.T) {
 
 // spoilOnce waits until the node restarts something on new certificates, spoils the file
 // that then lies at the path, if it is not the one from before, and ends. It writes
-// through the descriptor that it looked through: a file that is put back meanwhile is
+// through the descriptor that it read the file through: a file that is put back meanwhile is
 // another one, and cannot be hit. The returned function gives up waiting for that
 // moment, and says what came of it.
 func (l *lab) spoilOnce(t *testing.T, node, path string) func() error {
@@ -148,7 +148,7 @@ func (l *lab) waitForRecord(t *testing.T, kind string, nodes ...string) string {
 	return found
 }
 
-func TestSecondRotationIsTurnedAway(t *testing.T) {
+func TestSecondRotationIsRefused(t *testing.T) {
 	first := the.start(t, "rotate-certs", "--service", "kube-scheduler", "-o", "json")
 	within(t, time.Minute, "the lock", func() bool { return lockIsHeld(t, first) })
 	second := the.kubectl(t, "rotate-certs", "--service", "kube-controller-manager", "-o", "json")
@@ -160,7 +160,7 @@ func TestSecondRotationIsTurnedAway(t *testing.T) {
 }
 
 // TestADeletedPodFinishesItsCommit deletes the pod that works on a node while that is
-// between old and new: its process goes on to its end. Without it the cluster cannot be
+// between old and new: its process continues to the end. Without it the cluster cannot be
 // judged, so the rotation stops there, and the same command ends it.
 func TestADeletedPodFinishesItsCommit(t *testing.T) {
 	node := the.controlPlanes()[0]
@@ -183,7 +183,7 @@ func TestADeletedPodFinishesItsCommit(t *testing.T) {
 	the.assertClusterIsWhole(t)
 }
 
-func TestInterruptFinishesTheNodeAtWorkAndStops(t *testing.T) {
+func TestInterruptFinishesTheNodeInProgressAndStops(t *testing.T) {
 	const service = "kube-controller-manager"
 	var names []string
 	for _, n := range the.controlPlanes() {
@@ -195,7 +195,7 @@ func TestInterruptFinishesTheNodeAtWorkAndStops(t *testing.T) {
 	o := <-run.outcome
 	assert.Equal(t, 130, o.exit, "%s", o)
 	report := parseReport(t, o)
-	assert.Equal(t, "Succeeded", report.results()[at+"/"+service], "the node at work was finished")
+	assert.Equal(t, "Succeeded", report.results()[at+"/"+service], "the node in progress was finished")
 	if len(names) > 1 {
 		assert.Contains(t, report.results(), names[len(names)-1]+"/"+service)
 		skipped := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return report.results()[n+"/"+service] != "Skipped" })

@@ -28,7 +28,7 @@ func (s *natsServer) uninstalledItLeavesTheSecret(t *testing.T) {
 	assert.ElementsMatch(t, []string{"secret/rotate-certs-nats", "serviceaccount/default"}, strings.Fields(left.stdout), "%s", o)
 }
 
-// assertNothingLabelled looks through all kinds that there are.
+// assertNothingLabelled lists the objects of all kinds that there are.
 func (l *lab) assertNothingLabelled(t *testing.T) {
 	t.Helper()
 	groups, err := l.client.Discovery().ServerPreferredResources()

@@ -38,7 +38,7 @@ func TestUpgradeKeepsWhatWasInstalled(t *testing.T) {
 	url := plainNATS(t)
 	the.installOlder(t, "--notify-only", "--nats-url", url, "--image", registry+"rotate-certs-node:"+olderVersion)
 	node := the.controlPlanes()[0]
-	serial := the.nearItsEnd(t, node, due)
+	serial := the.putExpiring(t, node, due)
 
 	plan := the.kubectl(t, "rotate-certs", "install", "--dry-run=server")
 	require.Zero(t, plan.exit, "%s", plan)
@@ -53,8 +53,8 @@ func TestUpgradeKeepsWhatWasInstalled(t *testing.T) {
 	scaled := the.kubectl(t, "-n", "rotate-certs", "scale", "deployment", "rotate-certs-watcher", "--replicas=0")
 	require.Zero(t, scaled.exit, "%s", scaled)
 	require.Contains(t, plan.stderr, "kubectl -n rotate-certs scale deployment rotate-certs-watcher --replicas=0")
-	gone := the.kubectl(t, "-n", "rotate-certs", "wait", "--for=delete", "pods", "-l", "app.kubernetes.io/component=watcher", "--timeout=2m")
-	require.Zero(t, gone.exit, "%s", gone)
+	deleted := the.kubectl(t, "-n", "rotate-certs", "wait", "--for=delete", "pods", "-l", "app.kubernetes.io/component=watcher", "--timeout=2m")
+	require.Zero(t, deleted.exit, "%s", deleted)
 	for _, s := range streams {
 		removeStream(t, url, s[1])
 	}

@@ -18,7 +18,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 )
 
-// rotations are the objects, oldest first; none while the API server is away.
+// rotations are the objects, oldest first; none while the API server is unavailable.
 func (l *lab) rotations(t *testing.T) []v1alpha1.CertificateRotation {
 	t.Helper()
 	var list v1alpha1.CertificateRotationList
@@ -41,23 +41,23 @@ func (l *lab) list(t *testing.T, kind string, into any) error {
 	return err
 }
 
-// told is one event, as its readers see it.
-type told struct {
+// publishedEvent is one event, as consumers receive it.
+type publishedEvent struct {
 	kind, node string
 	rotation   string // the name of the object, where it is about one
 }
 
-// events are all that were told, oldest first; none while nobody can be asked.
-func (l *lab) events(t *testing.T) []told {
+// events are all published events, oldest first; none while the watcher is unavailable.
+func (l *lab) events(t *testing.T) []publishedEvent {
 	t.Helper()
-	var out []told
+	var out []publishedEvent
 	for line := range strings.Lines(l.kubectl(t, "rotate-certs", "events", "-o", "json").stdout) {
 		var e struct {
 			Type string
 			Data struct{ Node, Name string }
 		}
 		require.NoError(t, json.Unmarshal([]byte(line), &e), line)
-		one := told{kind: strings.TrimSuffix(strings.TrimPrefix(e.Type, "io.rotate-certs."), ".v1"), node: e.Data.Node}
+		one := publishedEvent{kind: strings.TrimSuffix(strings.TrimPrefix(e.Type, "io.rotate-certs."), ".v1"), node: e.Data.Node}
 		if strings.HasPrefix(one.kind, "rotation.") {
 			one.rotation = e.Data.Name
 		}
@@ -66,8 +66,8 @@ func (l *lab) events(t *testing.T) []told {
 	return out
 }
 
-// story are the types of the events about a node or the whole cluster, oldest first.
-func (l *lab) story(t *testing.T, node string) []string {
+// eventKinds are the types of the events about a node or the whole cluster, oldest first.
+func (l *lab) eventKinds(t *testing.T, node string) []string {
 	t.Helper()
 	var out []string
 	for _, e := range l.events(t) {

@@ -17,7 +17,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 )
 
-// TestWatcher is the cluster that is left alone: one installation, and what it is for. It
+// TestWatcher is automatic rotation: one installation, and everything that it does. It
 // begins with a NATS of the user's own, set up as docs/events.md says, and two watchers, and
 // ends with the NATS of the one watcher.
 func TestWatcher(t *testing.T) {
@@ -34,10 +34,10 @@ func TestWatcher(t *testing.T) {
 			"-o", "jsonpath={.items[*].status.readyReplicas} {.items[*].status.currentHealthy}")
 		return o.stdout == "2 2"
 	})
-	t.Run("renews what nears its end", whatNearsItsEndRenewsItself)
-	t.Run("is started by nobody without the right", server.nobodyElseStartsARotation)
+	t.Run("renews what expires soon", renewsWhatExpiresSoon)
+	t.Run("refuses requests of other users", server.otherUsersCannotStartARotation)
 	t.Run("replaces keys that an incident responder reports", server.compromisedEventStartsARotation)
-	t.Run("goes on with another leader", anotherWatcherTakesOver)
+	t.Run("continues with another leader", anotherWatcherTakesOver)
 	t.Run("survives NATS being killed", server.killedLosesNothing)
 	if kills > 0 {
 		t.Run("survives leaders being killed", aKilledWatcherLosesNothing)
@@ -47,10 +47,10 @@ func TestWatcher(t *testing.T) {
 
 	the.installed(t, append(noDailyLimit(t), "--nats-url=")...)
 	budgets := the.kubectl(t, "-n", "rotate-certs", "get", "poddisruptionbudgets", "-o", "name")
-	assert.Empty(t, budgets.stdout, "one watcher may be away: %s", budgets)
+	assert.Empty(t, budgets.stdout, "one watcher may be unavailable: %s", budgets)
 	t.Run("replaces a stolen identity of a node without using it", aStolenIdentityIsNotUsed)
 	t.Run("survives being killed", aKilledWatcherLosesNothing)
-	t.Run("rotates what somebody asks for with kubectl", anyonePermittedMayAsk)
+	t.Run("rotates what a user requests with kubectl", anyonePermittedMayAsk)
 	t.Run("leaves what is not its own", server.uninstalledItLeavesTheSecret)
 }
 
@@ -94,9 +94,9 @@ func noDailyLimit(t *testing.T) []string {
 	return []string{"--policy", policy}
 }
 
-func whatNearsItsEndRenewsItself(t *testing.T) {
+func renewsWhatExpiresSoon(t *testing.T) {
 	node := the.controlPlanes()[0]
-	serial := the.nearItsEnd(t, node, due)
+	serial := the.putExpiring(t, node, due)
 	began := time.Now()
 	the.waitUntilRenewed(t, node, serial)
 	t.Logf("renewed %s after it was put in place", time.Since(began).Round(time.Millisecond))
@@ -109,10 +109,10 @@ func whatNearsItsEndRenewsItself(t *testing.T) {
 	explained := the.kubectl(t, "explain", "certificaterotation.spec.compromised")
 	assert.Contains(t, explained.stdout, "the old keys are not trusted")
 
-	// The story is told in order. The reports of renewed certificates come by another way.
-	within(t, 30*time.Second, "the whole story", func() bool { return slices.Contains(the.story(t, node.Name), "certificate.renewed") })
-	story := slices.DeleteFunc(the.story(t, node.Name), func(s string) bool { return s == "certificate.renewed" })
-	assert.Equal(t, []string{"certificate.expiring", "rotation.requested", "rotation.started", "rotation.nodeverified", "rotation.succeeded"}, story)
+	// The events are in order. Those of renewed certificates are published by another client.
+	within(t, 30*time.Second, "all events", func() bool { return slices.Contains(the.eventKinds(t, node.Name), "certificate.renewed") })
+	kinds := slices.DeleteFunc(the.eventKinds(t, node.Name), func(s string) bool { return s == "certificate.renewed" })
+	assert.Equal(t, []string{"certificate.expiring", "rotation.requested", "rotation.started", "rotation.nodeverified", "rotation.succeeded"}, kinds)
 
 	_, o := the.check(t)
 	assert.Zero(t, o.exit, "check is clean: %s", o)
@@ -121,7 +121,7 @@ func whatNearsItsEndRenewsItself(t *testing.T) {
 	assert.NotContains(t, metrics, "rotate_certs_certificates_waiting{", "nothing is due any more")
 	assert.Contains(t, metrics, `x509_cert_not_after{node="`+node.Name+`",service="etcd",name="etcd-server"`)
 	events := the.kubectl(t, "get", "events", "-A", "--field-selector", "involvedObject.kind=CertificateRotation", "-o", "name")
-	assert.NotEmpty(t, events.stdout, "Kubernetes Events tell of it too")
+	assert.NotEmpty(t, events.stdout, "Kubernetes Events report it too")
 	the.assertClusterIsWhole(t)
 }
 
