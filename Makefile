@@ -173,9 +173,9 @@ soak: build image $(LAB) ## Long campaigns: every crash point, every state of th
 	@test/tools/need gcc
 	@CRASH_POINTS=all go test -count=1 -v -timeout 3h ./test/crash
 	@test/tools/powercut $(CUTS) $(SEED)
-	@SOAK=yes RUN="TestAnAPIServerThatIsGone|TestKilledPluginAtEveryStage" $(E2E)
+	@SOAK=yes RUN="TestAPIServersUnavailable|TestKilledPluginAtEveryStage" $(E2E)
 	@$(MAKE) e2e-upgrade MADE=yes
-	@SOAK_KILLS=$(KILLS) SEED=$(SEED) TIMEOUT=2h RUN='TestWatcher/(survives|goes_on)' $(E2E)
+	@SOAK_KILLS=$(KILLS) SEED=$(SEED) TIMEOUT=2h RUN='TestWatcher/(survives|continues)' $(E2E)
 
 ##@ Other
 .PHONY: clean

@@ -90,7 +90,7 @@ func listPackages(t *testing.T) []Package {
 	}
 }
 
-// noteSources looks at every source file, so that go test knows that the result
+// noteSources reads the state of every source file, so that go test knows that the result
 // depends on them and does not repeat an old one.
 func noteSources(t *testing.T) {
 	t.Helper()

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// The plugin runs on people's own machines, Windows among them, and looks into no node's
+// The plugin runs on people's own machines, Windows among them, and reads no node's
 // files itself: what reads and changes a node is not linked into it.
 func TestPluginHasNothingOfTheNode(t *testing.T) {
 	const module = "github.com/rotate-certs/rotate-certs/"

@@ -112,7 +112,7 @@ func local(importPath string) (string, bool) {
 	return strings.CutPrefix(importPath, Module+"/")
 }
 
-// forTests tells whether only tests may use a package: it lies in test/, or is
+// forTests reports whether only tests may use a package: it lies in test/, or is
 // named like net/http/httptest.
 func forTests(name string) bool {
 	return within(name, []string{"test"}) || strings.HasSuffix(name, "test")
@@ -138,7 +138,7 @@ func placeOf(name string) (place, bool) {
 	return place{}, false
 }
 
-// within tells whether a path is one of those given, or below one.
+// within reports whether a path is one of those given, or below one.
 func within(path string, of []string) bool {
 	return slices.ContainsFunc(of, func(parent string) bool {
 		return path == parent || strings.HasPrefix(path, parent+"/")

@@ -179,7 +179,7 @@ func (b *beside) cpu() time.Duration {
 // ticksPerSecond is Linux's USER_HZ, the same on every architecture that Go runs on.
 const ticksPerSecond = 100
 
-// share is the part of one core that it takes while something goes on, in percent.
+// share is the part of one core that it takes while something runs, in percent.
 func (b *beside) share(ctx context.Context, while func(context.Context) error) (float64, error) {
 	before, began := b.cpu(), time.Now()
 	if err := while(ctx); err != nil {

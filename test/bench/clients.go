@@ -20,7 +20,7 @@ const (
 )
 
 // question is what clients ask for: an object, which an API server reads from etcd.
-// /version would not do: a server whose etcd is gone still knows that much.
+// /version would not do: a server whose etcd is unavailable still answers it.
 const question = "/api/v1/namespaces/default"
 
 // asker asks one server at a fixed rate, without retries.

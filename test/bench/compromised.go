@@ -25,8 +25,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/watcher/bus"
 )
 
-// marked is how many certificates are marked as compromised, one after another.
-const marked = 50
+// reportedKeys is how many certificates are reported as compromised, one after another.
+const reportedKeys = 50
 
 // measureCompromised runs the watcher in this process, with an engine that finds what the crowd
 // reports and rotates at once, and returns how long after "kubectl rotate-certs
@@ -54,10 +54,10 @@ func measureCompromised(ctx context.Context, config *rest.Config, api client.Wit
 		return nil, err
 	}
 	var took []time.Duration
-	for i := range marked + 1 {
-		d, err := c.markCompromised(ctx, i, began, ended)
+	for i := range reportedKeys + 1 {
+		d, err := c.reportCompromised(ctx, i, began, ended)
 		if err != nil {
-			return nil, fmt.Errorf("mark certificate %d as compromised: %w", i, err)
+			return nil, fmt.Errorf("report certificate %d as compromised: %w", i, err)
 		}
 		if i > 0 { // the first waits for the watcher's start
 			took = append(took, d)
@@ -67,7 +67,7 @@ func measureCompromised(ctx context.Context, config *rest.Config, api client.Wit
 	return took, <-ended
 }
 
-// begun tells of a rotation that is Running.
+// begun is a rotation that is Running.
 type begun struct {
 	name        string
 	compromised string
@@ -81,7 +81,7 @@ func watchRotations(ctx context.Context, api client.WithWatch) (<-chan begun, er
 	if err != nil {
 		return nil, fmt.Errorf("watch rotations: %w", err)
 	}
-	out := make(chan begun, marked)
+	out := make(chan begun, reportedKeys)
 	go func() {
 		defer watching.Stop()
 		defer close(out)
@@ -99,8 +99,8 @@ func watchRotations(ctx context.Context, api client.WithWatch) (<-chan begun, er
 	return out, nil
 }
 
-// markCompromised marks one certificate as compromised, waits for its rotation and takes both away again.
-func (c *crowd) markCompromised(ctx context.Context, i int, rotations <-chan begun, ended <-chan error) (time.Duration, error) {
+// reportCompromised creates a CompromisedCertificate, waits for its rotation and deletes both again.
+func (c *crowd) reportCompromised(ctx context.Context, i int, rotations <-chan begun, ended <-chan error) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	node := i + 1
@@ -125,8 +125,8 @@ func (c *crowd) markCompromised(ctx context.Context, i int, rotations <-chan beg
 			if r.compromised != m.Name {
 				continue // a state that came twice
 			}
-			// Nobody replaces the certificate; without its CompromisedCertificate nobody asks again either.
-			err := orGone(c.api.Delete(ctx, m), c.api.Delete(ctx, &v1alpha1.CertificateRotation{ObjectMeta: metav1.ObjectMeta{Name: r.name}}))
+			// The engine is a fake, so the certificate is not replaced; without its CompromisedCertificate the watcher requests nothing again.
+			err := orNotFound(c.api.Delete(ctx, m), c.api.Delete(ctx, &v1alpha1.CertificateRotation{ObjectMeta: metav1.ObjectMeta{Name: r.name}}))
 			return r.at.Sub(asked), err
 		case <-ctx.Done():
 			return 0, ctx.Err()
@@ -139,7 +139,7 @@ type fakeEngine struct{ crowd *crowd }
 
 func (e *fakeEngine) Prepare(_ context.Context, req plan.Request, _ string) (fleet.Rotation, error) {
 	ready := fleet.Rotation{ID: fmt.Sprintf("%06x", rand.Uint32()&0xffffff), Request: req}
-	for i := range marked + 2 {
+	for i := range reportedKeys + 2 {
 		if name := e.crowd.name(i); slices.Contains(req.Nodes, name) {
 			n := inventory.Node{Name: name, Time: time.Now()}
 			for k := range certificatesEach {

@@ -50,13 +50,13 @@ func (c *crowd) create(ctx context.Context) (time.Duration, error) {
 func (c *crowd) remove(ctx context.Context) error {
 	return c.each(ctx, func(i int) error {
 		meta := metav1.ObjectMeta{Name: c.name(i)}
-		return orGone(
+		return orNotFound(
 			c.api.Delete(ctx, &v1alpha1.NodeCertificateReport{ObjectMeta: meta}),
 			c.api.Delete(ctx, &corev1.Node{ObjectMeta: meta}))
 	})
 }
 
-func orGone(errs ...error) error {
+func orNotFound(errs ...error) error {
 	for _, err := range errs {
 		if client.IgnoreNotFound(err) != nil {
 			return err
@@ -142,7 +142,7 @@ func (c *crowd) report(i int) *v1alpha1.NodeCertificateReport {
 }
 
 // certificate is one of a node's: as a kubelet's in a cluster that was set up within a
-// month. The first node's first is near its end, so that there is something to decide.
+// month. The first node's first expires soon, so that there is something to decide.
 func (c *crowd) certificate(i, k int) v1alpha1.ReportedCertificate {
 	ends := time.Now().AddDate(0, 10, 0).Truncate(time.Minute).Add(time.Duration(i*c.size+k) * 13 * time.Second % (30 * 24 * time.Hour))
 	if i == 0 && k == 0 {

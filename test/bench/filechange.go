@@ -27,7 +27,7 @@ const replaced = 10
 // events is where the watcher's are read, through the API server.
 const events = "/api/v1/namespaces/" + namespace + "/services/rotate-certs-watcher:http/proxy/events"
 
-// victim is a certificate that an API server shows to kubelets, and reads again by itself
+// victim is a certificate that an API server shows to kubelets, and reloads without a restart
 // when it changes.
 const victim = "/etc/kubernetes/pki/apiserver-kubelet-client.crt"
 
@@ -61,11 +61,11 @@ func (l *lab) measureFileChanges(ctx context.Context, api kubernetes.Interface) 
 		if err != nil {
 			return nil, err
 		}
-		heard, err := await(ctx, renewed, fingerprint)
+		receivedAt, err := await(ctx, renewed, fingerprint)
 		if err != nil {
 			return nil, fmt.Errorf("certificate %d, on node %q: %w", i+1, node, err)
 		}
-		took = append(took, heard.Sub(at))
+		took = append(took, receivedAt.Sub(at))
 		if err := pause(ctx, 700*time.Millisecond); err != nil {
 			return nil, err
 		}
@@ -73,13 +73,13 @@ func (l *lab) measureFileChanges(ctx context.Context, api kubernetes.Interface) 
 	return took, nil
 }
 
-// renewal is an event that was heard.
+// renewal is an event that was received.
 type renewal struct {
 	fingerprint string
 	at          time.Time
 }
 
-func await(ctx context.Context, heard <-chan renewal, fingerprint string) (time.Time, error) {
+func await(ctx context.Context, received <-chan renewal, fingerprint string) (time.Time, error) {
 	limit := time.NewTimer(time.Minute)
 	defer limit.Stop()
 	for {
@@ -88,7 +88,7 @@ func await(ctx context.Context, heard <-chan renewal, fingerprint string) (time.
 			return time.Time{}, ctx.Err()
 		case <-limit.C:
 			return time.Time{}, errors.New("its event does not come")
-		case r, ok := <-heard:
+		case r, ok := <-received:
 			switch {
 			case !ok:
 				return time.Time{}, errors.New("the events have ended")

@@ -20,7 +20,7 @@ func main() {
 }
 
 // errMissed means that everything was measured, and is not as it should be.
-var errMissed = errors.New("not every aim was met; a busy machine is told by the load above")
+var errMissed = errors.New("not every aim was met; the load above shows whether the machine was busy")
 
 func run(ctx context.Context) error {
 	name := flag.String("lab", "bench", "the lab to measure, in whose network namespace this runs")
@@ -37,7 +37,7 @@ func run(ctx context.Context) error {
 		if *only != "" && *only != p.name {
 			continue
 		}
-		// With a single control plane, its API server is away whenever it restarts: only
+		// With a single control plane, its API server is unavailable whenever it restarts: only
 		// the way that restarts nothing of it is held to anything.
 		if len(l.controlPlanes()) == 1 && p.name != ifNeeded && *only == "" {
 			continue

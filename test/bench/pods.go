@@ -12,8 +12,8 @@ import (
 )
 
 // podWatch reads what the containers of the node program take from their control
-// groups, which count also what was run inside them through the API. It looks every
-// lookEvery; what a container takes between the last look and its end is missed.
+// groups, which count also what was run inside them through the API. It reads them every
+// readEvery; what a container takes between the last read and its end is missed.
 type podWatch struct {
 	lab  string
 	mu   sync.Mutex
@@ -26,12 +26,12 @@ type container struct {
 	took    resources
 }
 
-const lookEvery = 100 * time.Millisecond
+const readEvery = 100 * time.Millisecond
 
 // watchPods takes everything that runs already for something else.
 func (l *lab) watchPods() *podWatch {
 	w := &podWatch{lab: l.name, seen: map[string]*container{}}
-	w.look()
+	w.readGroups()
 	for _, c := range w.seen {
 		c.foreign = true
 	}
@@ -39,10 +39,10 @@ func (l *lab) watchPods() *podWatch {
 }
 
 func (w *podWatch) run(ctx context.Context) {
-	tick := time.NewTicker(lookEvery)
+	tick := time.NewTicker(readEvery)
 	defer tick.Stop()
 	for {
-		w.look()
+		w.readGroups()
 		select {
 		case <-ctx.Done():
 			return
@@ -70,7 +70,7 @@ const (
 	bothRoot   = "/sys/fs/cgroup"
 )
 
-func (w *podWatch) look() {
+func (w *podWatch) readGroups() {
 	root := cpuRoot
 	if _, err := os.Stat(root); err != nil {
 		root = bothRoot
@@ -104,7 +104,7 @@ func (w *podWatch) note(root, below string) {
 		if name == "" {
 			return
 		}
-		// A container starts out as its runtime, so others are looked at again.
+		// A container starts out as its runtime, so others are read again.
 		c = &container{ours: strings.HasPrefix(name, "rotate-certs-no"), foreign: name == "pause"}
 		w.seen[below] = c
 	}

@@ -26,7 +26,7 @@ type procedure struct {
 
 // procedures are measured in this order.
 var procedures = []procedure{
-	{documented, "kubeadm certs renew all, manifests away for 20 s and back, wait for health; node after node, no kubelets", renewAsDocumented},
+	{documented, "kubeadm certs renew all, manifests moved out for 20 s and back, wait for health; node after node, no kubelets", renewAsDocumented},
 	{always, "kubectl rotate-certs --all", func(ctx context.Context, l *lab, m *measurement) error { return rotate(ctx, l, m, "--all") }},
 	{ifNeeded, "kubectl rotate-certs --all --restart=if-needed", func(ctx context.Context, l *lab, m *measurement) error {
 		return rotate(ctx, l, m, "--all", "--restart="+ifNeeded)
@@ -38,10 +38,10 @@ var procedures = []procedure{
 // end that an operator in a hurry would write.
 const asDocumented = `
 kubeadm certs renew all >/dev/null
-mkdir -p /root/away
-mv /etc/kubernetes/manifests/*.yaml /root/away/
+mkdir -p /root/moved
+mv /etc/kubernetes/manifests/*.yaml /root/moved/
 sleep 20
-mv /root/away/*.yaml /etc/kubernetes/manifests/
+mv /root/moved/*.yaml /etc/kubernetes/manifests/
 well() { curl -skf -m 2 -o /dev/null "$1"; }
 for _ in 1 2 3; do # in a row: a server that ends may answer once more
 	until well https://127.0.0.1:6443/readyz && well http://127.0.0.1:2381/health &&

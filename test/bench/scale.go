@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	// calm is for how long the watcher is left alone before its rest is measured.
+	// calm is how long the watcher has nothing to do before its idle load is measured.
 	calm = 10 * time.Second
-	// atRest is for how long it is.
+	// atRest is how long its idle load is measured.
 	atRest = 60 * time.Second
 	// beats is how many agents of the crowd write each second that they are alive: each
 	// does once an hour.
@@ -40,7 +40,7 @@ type scaled struct {
 	load          string
 }
 
-// measureScale starts the watcher and looks at what it takes.
+// measureScale starts the watcher and measures what it takes.
 func (l *lab) measureScale(ctx context.Context, c *crowd) (*scaled, error) {
 	s := &scaled{load: loadAverage()}
 	began := time.Now()
@@ -95,7 +95,7 @@ func (s *scaled) withCrowd(ctx context.Context, b *beside, c *crowd) error {
 	s.change = max(b.cpu()-before-idle, 0) / changes
 	known, size, took, err := b.scrape(ctx, "rotate_certs_reports")
 	if err == nil && known < c.size {
-		err = fmt.Errorf("the watcher knows %d reports, and there are %d of the crowd alone", known, c.size)
+		err = fmt.Errorf("the watcher knows %d reports, and there are %d of the crowd", known, c.size)
 	}
 	s.scrape, s.scrapeSize = took, size
 	return err

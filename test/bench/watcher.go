@@ -51,7 +51,7 @@ func (l *lab) measureWatcher(ctx context.Context, w io.Writer, size int) (aims [
 	defer func() {
 		err = errors.Join(err, l.kubectl(context.WithoutCancel(ctx), "rotate-certs", "uninstall", "--yes"))
 	}()
-	heard, load, err := l.installedWatcher(ctx, config)
+	published, load, err := l.installedWatcher(ctx, config)
 	if err != nil {
 		return nil, err
 	}
@@ -59,8 +59,8 @@ func (l *lab) measureWatcher(ctx context.Context, w io.Writer, size int) (aims [
 	if err != nil {
 		return nil, err
 	}
-	fmt.Fprintf(w, "\nThe watcher: %d replaced files; %d CompromisedCertificates\n\n", len(heard), len(compromised))
-	printReactions(w, heard, load, compromised, large.load)
+	fmt.Fprintf(w, "\nThe watcher: %d replaced files; %d CompromisedCertificates\n\n", len(published), len(compromised))
+	printReactions(w, published, load, compromised, large.load)
 	fmt.Fprintf(w, "\nThe watcher's program beside the cluster, with %d certificates on each node of the large one:\n\n", certificatesEach)
 	printScale(w, small, large)
 	return []aim{
@@ -68,7 +68,7 @@ func (l *lab) measureWatcher(ctx context.Context, w io.Writer, size int) (aims [
 		atMost("watcher: peak memory", large.peakMemory, 400, " MiB"),
 		atMost("watcher: share of a core at rest", large.rest, 1, " %"),
 		atMost("watcher: from a CompromisedCertificate to its rotation, 99 of 100", float64(rank(compromised, 0.99).Milliseconds()), 500, " ms"),
-		atMost("watcher: from a replaced file to its event, longest", rank(heard, 1).Seconds(), 2, " s"),
+		atMost("watcher: from a replaced file to its event, longest", rank(published, 1).Seconds(), 2, " s"),
 	}, nil
 }
 
@@ -84,11 +84,11 @@ func (l *lab) installedWatcher(ctx context.Context, config *rest.Config) ([]time
 		return nil, "", err
 	}
 	load := loadAverage()
-	heard, err := l.measureFileChanges(ctx, typed)
+	published, err := l.measureFileChanges(ctx, typed)
 	if err != nil {
 		return nil, "", fmt.Errorf("measure the way from a file to its event: %w", err)
 	}
-	return heard, load, l.kubectl(ctx, "delete", "deployments,daemonsets", "--all", "--namespace="+namespace, "--cascade=foreground")
+	return published, load, l.kubectl(ctx, "delete", "deployments,daemonsets", "--all", "--namespace="+namespace, "--cascade=foreground")
 }
 
 // grownWatcher measures the watcher's program, at first for the lab as it is.
@@ -115,28 +115,28 @@ func (l *lab) grownWatcher(ctx context.Context, config *rest.Config, api client.
 	if large, err = l.measureScale(ctx, c); err != nil {
 		return nil, nil, nil, err
 	}
-	fmt.Fprintln(os.Stderr, "watcher: marking certificates as compromised")
+	fmt.Fprintln(os.Stderr, "watcher: reporting certificates as compromised")
 	compromised, err = measureCompromised(ctx, config, api, c)
 	return small, large, compromised, err
 }
 
-// withoutControllers takes the controller managers away, which would write to each node of
+// withoutControllers stops the controller managers, which would write to each node of
 // the crowd, and pods for it, for half an hour: it has no kubelets. They are back when the
 // function that is returned has been called.
 func (l *lab) withoutControllers(ctx context.Context) (back func() error, err error) {
-	const manifest, away = "/etc/kubernetes/manifests/kube-controller-manager.yaml", "/root/kube-controller-manager.yaml"
+	const manifest, moved = "/etc/kubernetes/manifests/kube-controller-manager.yaml", "/root/kube-controller-manager.yaml"
 	back = func() error {
 		for _, n := range l.controlPlanes() {
-			if _, err := l.on(context.WithoutCancel(ctx), n.Name, fmt.Sprintf("if [ -e %[2]s ]; then mv %[2]s %[1]s; fi", manifest, away), nil); err != nil {
+			if _, err := l.on(context.WithoutCancel(ctx), n.Name, fmt.Sprintf("if [ -e %[2]s ]; then mv %[2]s %[1]s; fi", manifest, moved), nil); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
 	for _, n := range l.controlPlanes() {
-		script := fmt.Sprintf("mv %s %s; timeout 60 sh -c 'while pgrep -x kube-controller >/dev/null; do sleep 0.2; done'", manifest, away)
+		script := fmt.Sprintf("mv %s %s; timeout 60 sh -c 'while pgrep -x kube-controller >/dev/null; do sleep 0.2; done'", manifest, moved)
 		if _, err := l.on(ctx, n.Name, script, nil); err != nil {
-			return back, fmt.Errorf("take the controller manager away: %w", err)
+			return back, fmt.Errorf("stop the controller manager: %w", err)
 		}
 	}
 	return back, nil
@@ -149,14 +149,14 @@ func (l *lab) kubectl(ctx context.Context, args ...string) error {
 	return nil
 }
 
-func printReactions(w io.Writer, heard []time.Duration, whenHeard string, compromised []time.Duration, whenMarked string) {
+func printReactions(w io.Writer, published []time.Duration, whenPublished string, compromised []time.Duration, whenReported string) {
 	row := func(what string, d []time.Duration, load string) []string {
 		return []string{what, milliseconds(rank(d, 0.5)), milliseconds(rank(d, 0.99)), milliseconds(rank(d, 1)), load}
 	}
 	table{
 		{"", "median", "99 of 100", "longest", "load"},
-		row("from a certificate's file on a node to its event at /events?follow=true", heard, whenHeard),
-		row("from mark-compromised to its CertificateRotation Running, the engine faked", compromised, whenMarked),
+		row("from a certificate's file on a node to its event at /events?follow=true", published, whenPublished),
+		row("from mark-compromised to its CertificateRotation Running, the engine faked", compromised, whenReported),
 	}.print(w)
 }
 

@@ -211,7 +211,7 @@ func (f *fixture) compareFiles(after map[string]entry, replaced map[string]bool,
 		is, there := after[path]
 		switch {
 		case !there:
-			problem("%s is gone", path)
+			problem("%s is missing", path)
 		case is.mode != was.mode || is.uid != was.uid || is.gid != was.gid:
 			problem("%s was %v %d:%d and is %v %d:%d", path, was.mode, was.uid, was.gid, is.mode, is.uid, is.gid)
 		case is.content != was.content && (!isNew || !replaced[path]):

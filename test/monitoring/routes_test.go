@@ -21,9 +21,9 @@ func alertmanager(t *testing.T) *config.Config {
 	return loaded
 }
 
-// TestEveryAlertReachesSomebody: the team gets all of them, and the person on call those that
+// TestEveryAlertHasAReceiver: the team gets all of them, and the person on call those that
 // are critical.
-func TestEveryAlertReachesSomebody(t *testing.T) {
+func TestEveryAlertHasAReceiver(t *testing.T) {
 	tree := dispatch.NewRoute(alertmanager(t).Route, nil)
 	receivers := func(labels model.LabelSet) (names []string) {
 		for _, route := range tree.Match(labels) {

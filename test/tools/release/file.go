@@ -16,7 +16,7 @@ func writeText(path, text string) error {
 	})
 }
 
-// writeFile creates a file in one step: whoever looks sees the whole file or
+// writeFile creates a file in one step: a reader sees the whole file or
 // none. It makes the directory where that is missing.
 func writeFile(path string, write func(io.Writer) error) (err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

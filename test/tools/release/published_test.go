@@ -18,12 +18,12 @@ import (
 	"testing"
 )
 
-// These tests make what is published from the real sources, and look at it as
-// those do who download it.
+// These tests make what is published from the real sources, and verify it as
+// a user does who downloads it.
 
 const testVersion = "v9.8.7"
 
-// checkout is this source tree, built as a version that nobody released.
+// checkout is this source tree, built as a version that was never released.
 func checkout(t *testing.T) source {
 	t.Helper()
 	root, err := filepath.Abs("../../..")

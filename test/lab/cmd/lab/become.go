@@ -15,7 +15,7 @@ import (
 )
 
 // The commands in this file are for the lab itself: it starts this program
-// again with them, as the processes that go on when it ends.
+// again with them, as the processes that continue to run when it ends.
 
 func becomeNode(args []string) error {
 	flags, name := newFlags("become-node")

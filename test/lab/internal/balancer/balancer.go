@@ -1,5 +1,5 @@
 // Package balancer is a TCP load balancer as operators put before API servers:
-// it forwards connections without looking into them, asks every backend for
+// it forwards connections without inspecting them, asks every backend for
 // its health, and connects a client to another backend when one refuses. It
 // does what haproxy does with mode tcp, balance roundrobin, option redispatch,
 // option httpchk GET /readyz and check-ssl verify none: an open connection
@@ -20,8 +20,8 @@ import (
 const (
 	dialTimeout   = 2 * time.Second
 	checkInterval = 100 * time.Millisecond
-	// An API server on a busy machine may be slow without being away. One
-	// that is away refuses, which is noticed at once.
+	// An API server on a busy machine may be slow without being unavailable. One
+	// that does not run refuses connections, which is noticed at once.
 	checkTimeout = 3 * time.Second
 )
 

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// greeter is a backend that says its name to whoever connects, and then sends
+// greeter is a backend that sends its name to each client, and then sends
 // back what it gets until the client has no more.
 func greeter(t *testing.T, name string) (address string, stop func()) {
 	t.Helper()
@@ -197,7 +197,7 @@ func TestCheckFollowsReadyz(t *testing.T) {
 		time.Sleep(5 * time.Millisecond)
 	}
 	if backend.up.Load() {
-		t.Error("a server that is gone is taken for up")
+		t.Error("a stopped server is reported as up")
 	}
 	cancel()
 	<-done

@@ -38,9 +38,9 @@ func (b *Balancer) watch(ctx context.Context, backend *Backend) {
 	}
 }
 
-// ask tells whether a server says that it is ready. One that wants to know who
-// asks (401) is up as far as can be known; 403 is what an API server says to
-// everybody while it starts, before it has its roles.
+// ask reports whether a server answers that it is ready. One that requires
+// authentication (401) is taken for up; 403 is what an API server answers to
+// every client while it starts, before it has its roles.
 func ask(ctx context.Context, client *http.Client, url string) (up bool, reason string) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

@@ -55,8 +55,8 @@ func parseMount(line string) (Hierarchy, bool) {
 	return Hierarchy{}, false
 }
 
-// V1 tells whether any controller of the host is bound to version 1, in which
-// case kubelets have to be told to put up with it.
+// V1 reports whether any controller of the host is bound to version 1, in which
+// case kubelets have to be configured to accept it.
 func V1() bool {
 	hierarchies, _ := Hierarchies()
 	for _, h := range hierarchies {
@@ -170,7 +170,7 @@ func (g Group) Processes() []int {
 }
 
 // Remove removes the group and those below it everywhere. Its processes must
-// be gone; their groups may stay busy for a moment after that.
+// have ended; their groups may stay busy for a moment after that.
 func (g Group) Remove() error {
 	hierarchies, err := Hierarchies()
 	if err != nil {
@@ -201,8 +201,8 @@ func (g Group) RemoveIfEmpty() {
 	}
 }
 
-// removeTree removes directories bottom up and leaves the files in them, which
-// the kernel removes with them, alone.
+// removeTree removes directories bottom up. It does not remove the files in
+// them: the kernel removes those with the directory.
 func removeTree(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -45,7 +45,7 @@ func (c Cluster) Init(m Member) (string, error) {
 		c.kubelet(),
 		c.apply("KubeProxyConfiguration", document{
 			"mode": "iptables",
-			// Zero: leave the sysctls, which are read-only on a node, alone.
+			// Zero: do not change the sysctls, which are read-only on a node.
 			"conntrack": document{"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
 		}),
 	)
@@ -71,13 +71,13 @@ func (c Cluster) cluster() document {
 func (c Cluster) Join(m Member) (string, error) {
 	doc := document{
 		"nodeRegistration": c.registration(m),
-		// The kubelets are told to find it in the directory of all
+		// The kubelets are configured to find it in the directory of all
 		// certificates, but joining ignores that.
 		"caCertPath": path.Join(c.CertificatesDir(), "ca.crt"),
 		"discovery": document{"bootstrapToken": document{
 			"token":             c.Token,
 			"apiServerEndpoint": c.Endpoint,
-			// Whoever could stand between the nodes could do anything here.
+			// The nodes' network is inside the lab's network namespace.
 			"unsafeSkipCAVerification": true,
 		}},
 	}
@@ -90,7 +90,7 @@ func (c Cluster) Join(m Member) (string, error) {
 	return encode(c.apply("JoinConfiguration", doc))
 }
 
-// StaticPodPath is where the kubelets look for static pods. kubeadm writes
+// StaticPodPath is the kubelets' staticPodPath. kubeadm writes
 // them to its own fixed directory whatever is configured here.
 func (c Cluster) StaticPodPath() string {
 	if dir, ok := c.kubelet()["staticPodPath"].(string); ok {
@@ -102,8 +102,8 @@ func (c Cluster) StaticPodPath() string {
 // ManifestDir is where kubeadm writes the manifests of static pods.
 const ManifestDir = "/etc/kubernetes/manifests"
 
-// ServesOwnCertificates tells whether the kubelets ask the cluster for their
-// serving certificates, which somebody then has to approve.
+// ServesOwnCertificates reports whether the kubelets request their serving
+// certificates from the cluster, which then have to be approved.
 func (c Cluster) ServesOwnCertificates() bool {
 	bootstrap, _ := c.kubelet()["serverTLSBootstrap"].(bool)
 	return bootstrap
@@ -123,7 +123,7 @@ func (c Cluster) BindPort() int {
 	return 6443
 }
 
-// HasDNS tells whether kubeadm installs CoreDNS.
+// HasDNS reports whether kubeadm installs CoreDNS.
 func (c Cluster) HasDNS() bool {
 	dns, _ := c.Overrides["ClusterConfiguration"]["dns"].(document)
 	disabled, _ := dns["disabled"].(bool)
@@ -159,8 +159,8 @@ func (c Cluster) registration(m Member) document {
 	base := document{
 		"name":      m.Name,
 		"criSocket": "unix:///run/containerd/containerd.sock",
-		// The checks look for what a test machine has no use for, replace and
-		// kernel modules among them.
+		// The checks require what a test machine does not need, swap being off
+		// and kernel modules among them.
 		"ignorePreflightErrors": []any{"all"},
 		"kubeletExtraArgs":      []any{document{"name": "node-ip", "value": m.IP}},
 	}

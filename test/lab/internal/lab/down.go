@@ -45,7 +45,7 @@ func Down(name string) error {
 	return restoreLimits()
 }
 
-// Exists tells whether anything of a lab is there, whole or in parts.
+// Exists reports whether anything of a lab is there, whole or in parts.
 func Exists(name string) bool {
 	if _, err := os.Lstat(dirOf(name)); err == nil {
 		return true
@@ -58,7 +58,7 @@ func Exists(name string) bool {
 
 // ownProcesses lists the processes that are the lab's beyond doubt: those in
 // its control groups, those in its network namespace, and those it recorded.
-// The processes that lead to this one are spared: somebody may say `lab down`
+// The processes that lead to this one are spared: `lab down` may be run
 // from within `lab run`.
 func ownProcesses(name string) []int {
 	pids := groupOf(name).Processes()

@@ -22,7 +22,7 @@ func (l *Lab) Become(argv []string) error {
 	if err := l.namespace().Enter(); err != nil {
 		return err
 	}
-	// Names come from /etc/hosts, of which this process alone sees another.
+	// Names come from /etc/hosts, of which only this process sees another.
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 		return fmt.Errorf("enter lab %q: %w", l.Spec.Name, err)
 	}

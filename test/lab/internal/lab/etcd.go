@@ -34,7 +34,7 @@ LimitNOFILE=40000
 WantedBy=multi-user.target
 `
 
-// etcdVariables are the settings of a member: whoever asks it anything needs a client's
+// etcdVariables are the settings of a member: every request needs a client's
 // certificate, and there is no other URL for metrics and health.
 func (l *Lab) etcdVariables(pki string, n *Node) string {
 	var cluster []string

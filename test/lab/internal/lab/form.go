@@ -84,7 +84,7 @@ func (l *Lab) fetchKubeconfig() error {
 
 // awaitReady waits until all nodes are Ready and kube-proxy and CoreDNS run,
 // and approves the serving certificates that kubelets ask for: nothing in a
-// cluster does that by itself, and without them there is no log and no exec.
+// cluster approves those automatically, and without them there is no log and no exec.
 func (l *Lab) awaitReady(config kubeadm.Cluster) error {
 	err := waitFor("all nodes to be Ready", l.waitLimit(), func() error {
 		out, err := l.kubectl("get", "nodes", "-o", `jsonpath={range .items[*]}{.metadata.name}={.status.conditions[?(@.type=="Ready")].status} {end}`)

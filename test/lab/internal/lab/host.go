@@ -25,7 +25,7 @@ var tools = []struct{ program, pkg string }{
 	{"iptables", "iptables"},
 }
 
-// CheckHost tells in one message everything that the host lacks. With install
+// CheckHost reports in one message everything that the host lacks. With install
 // it first installs the missing packages where apt-get can.
 func CheckHost(install bool, log func(format string, args ...any)) error {
 	if runtime.GOOS != "linux" {
@@ -91,7 +91,7 @@ func aptInstall(packages []string) error {
 
 func hostHasCgroupV1() bool { return cgroup.V1() }
 
-// hostRaisesLimits tells whether processes here may raise resource limits and
+// hostRaisesLimits reports whether processes here may raise resource limits and
 // out-of-memory scores, which the kubelet takes for granted otherwise.
 func hostRaisesLimits() bool {
 	file, err := os.Open("/proc/self/status")

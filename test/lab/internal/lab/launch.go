@@ -84,7 +84,7 @@ func (l *Lab) BecomeBalancer() error {
 }
 
 // detach starts this program again, with other arguments, as a process that
-// goes on when this one and its terminal end.
+// continues to run when this one and its terminal end.
 func detach(logFile string, args ...string) (process.ID, error) {
 	log, err := os.OpenFile(logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {

@@ -38,7 +38,7 @@ var (
 	validPrefix = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{0,40}$`)
 )
 
-// Validate tells what is wrong with the spec.
+// Validate returns what is wrong with the spec.
 func (s Spec) Validate() error {
 	switch {
 	case !validName.MatchString(s.Name):

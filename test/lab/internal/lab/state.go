@@ -111,7 +111,7 @@ func (l *Lab) Node(name string) (*Node, error) {
 // clusterSize is how many of the machines are nodes of the cluster.
 func (l *Lab) clusterSize() int { return l.Spec.ControlPlanes + l.Spec.Workers }
 
-// running tells whether every process that should run does; if not, which
+// running reports whether every process that should run does; if not, which
 // does not.
 func (l *Lab) running() (missing string, ok bool) {
 	for _, n := range l.Nodes {

@@ -17,7 +17,7 @@ import (
 )
 
 // Up boots the lab that spec describes, or finds it running. Lines about what
-// it does go to log. What a failed boot leaves is kept, to be looked at; the
+// it does go to log. What a failed boot leaves is kept for inspection; the
 // next Up or Down removes it.
 func Up(spec Spec, log io.Writer) (*Lab, error) {
 	if err := spec.Validate(); err != nil {
@@ -61,7 +61,7 @@ func Up(spec Spec, log io.Writer) (*Lab, error) {
 	l := &Lab{Spec: spec, Nodes: spec.plan(), APIPort: config.BindPort(), KubectlPath: built.Kubectl(), Created: time.Now().UTC()}
 	l.progress, l.startOfClock = log, time.Now()
 	if err := l.boot(config, built); err != nil {
-		return nil, fmt.Errorf("boot lab %q: %w\nhint: what was started is kept to be looked at; `lab down --name %s` removes it", spec.Name, err, spec.Name)
+		return nil, fmt.Errorf("boot lab %q: %w\nhint: what was started is kept for inspection; `lab down --name %s` removes it", spec.Name, err, spec.Name)
 	}
 	return l, nil
 }
@@ -226,7 +226,7 @@ func (l *Lab) prepareNodes(config kubeadm.Cluster, built parts.Parts) error {
 }
 
 // redirectManifests makes kubeadm's fixed directory for manifests lead to
-// where the kubelet is told to look, when a test wants another one.
+// the kubelet's staticPodPath, when a test configures another one.
 func (l *Lab) redirectManifests(config kubeadm.Cluster, n *Node) error {
 	target := config.StaticPodPath()
 	if target == kubeadm.ManifestDir {
@@ -268,7 +268,7 @@ func (l *Lab) eachNode(do func(*Node) error) error {
 	return errors.Join(errs...)
 }
 
-// step tells what happens now, and how long after the beginning.
+// step logs what happens now, and how long after the beginning.
 func (l *Lab) step(format string, args ...any) {
 	fmt.Fprintf(l.progress, "%4.0fs  %s\n", time.Since(l.startOfClock).Seconds(), fmt.Sprintf(format, args...))
 }

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dir is where ip(8) looks for namespaces, so that `ip -n NAME` works. Unlike
+// dir is where ip(8) finds namespaces, so that `ip -n NAME` works. Unlike
 // ip(8) this package does not make it a mount of its own, which would stay
 // behind for ever.
 const dir = "/run/netns"

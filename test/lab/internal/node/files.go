@@ -12,7 +12,7 @@ import (
 
 // files are the configuration of a node, laid out as on the node. They are the
 // same on every node; units follow the packages of the Kubernetes project, so
-// that the nodes look like what an operator has.
+// that the nodes are like those of operators.
 //
 //go:embed all:files
 var files embed.FS

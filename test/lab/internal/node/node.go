@@ -109,7 +109,7 @@ func (n Node) mountRoot() error {
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 		return err
 	}
-	// Slave: what the host unmounts must go away here too.
+	// Slave: what the host unmounts must be unmounted here too.
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ import (
 const suite = "bookworm"
 
 // nodePackages is what a node has besides Debian's minimum: what the kubelet
-// and the container runtime call, and what tests look at a node with.
+// and the container runtime call, and what tests inspect a node with.
 var nodePackages = []string{
 	"systemd", "systemd-sysv", "dbus", "udev", "iproute2", "iptables", "nftables", "conntrack", "ethtool", "socat",
 	"kmod", "procps", "runc", "containernetworking-plugins", "ca-certificates", "openssh-server", "openssl",

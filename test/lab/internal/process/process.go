@@ -55,7 +55,7 @@ func parseStat(stat []byte) (start uint64, state byte, err error) {
 	return start, fields[stateField][0], err
 }
 
-// Alive tells whether this very process still runs; a zombie does not.
+// Alive reports whether this very process still runs; a zombie does not.
 func (id ID) Alive() bool {
 	if id.PID == 0 {
 		return false
@@ -72,7 +72,7 @@ func (id ID) Alive() bool {
 	return err == nil && state != 'Z'
 }
 
-// Signal sends sig to this very process, and nothing when it is gone.
+// Signal sends sig to this very process, and nothing when it has ended.
 func (id ID) Signal(sig syscall.Signal) error {
 	if !id.Alive() {
 		return nil
@@ -83,7 +83,7 @@ func (id ID) Signal(sig syscall.Signal) error {
 	return nil
 }
 
-// Wait waits until the process is gone and tells whether it is.
+// Wait waits until the process has ended and reports whether it has.
 func (id ID) Wait(timeout time.Duration) bool {
 	deadline := time.Now().Add(timeout)
 	for id.Alive() {

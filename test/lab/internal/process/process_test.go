@@ -20,7 +20,7 @@ func TestParseStatSkipsCommandName(t *testing.T) {
 	}
 }
 
-func TestIDTellsProcessesApart(t *testing.T) {
+func TestIDDistinguishesProcesses(t *testing.T) {
 	self, err := Of(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +55,7 @@ func TestKillAllEndsWhatIsFound(t *testing.T) {
 	if err := KillAll(func() []int { return []int{id.PID, os.Getpid()} }, 5*time.Second); err != nil {
 		t.Error(err)
 	}
-	if id.Alive() { // a zombie counts as gone: it is not reaped yet
+	if id.Alive() { // a zombie counts as ended: it is not reaped yet
 		t.Error("the process is alive after KillAll")
 	}
 	_ = cmd.Wait()

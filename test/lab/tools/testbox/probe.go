@@ -37,7 +37,7 @@ type failure struct {
 }
 
 // probe sends requests at a fixed rate, none of them repeated, each without
-// waiting for the one before, until its time is over or it is told to stop.
+// waiting for the one before, until its time is over or it is signalled to stop.
 func probe(ctx context.Context, args []string) (*result, error) {
 	flags := flag.NewFlagSet("probe", flag.ContinueOnError)
 	rate := flags.Int("rate", 20, "requests per second")
@@ -131,7 +131,7 @@ func (p *prober) ask() error {
 }
 
 // newClient returns a client that trusts any certificate: tests that care
-// about certificates look at them from outside.
+// about certificates inspect them from outside.
 func newClient(keepAlive bool) *http.Client {
 	return &http.Client{
 		Timeout: 10 * time.Second,
