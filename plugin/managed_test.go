@@ -12,7 +12,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 )
 
-// managed is an API server on which a tool of others has installed everything: it marks the
+// managed is an API server on which a tool of others has installed everything: it labels the
 // objects, and Helm replaces a label of theirs. It does neither to definitions.
 func managed(t *testing.T, labels, annotations map[string]any) *apiServerFake {
 	t.Helper()

@@ -176,19 +176,19 @@ func TestSerialNumbers(t *testing.T) {
 func TestSuccessorDates(t *testing.T) {
 	const day = 24 * time.Hour
 	longAgo := now.Add(-100 * day)
-	farAway := now.Add(4000 * day)
+	farFuture := now.Add(4000 * day)
 	for _, test := range []struct {
 		name             string
 		caFrom, caTo     time.Time
 		validity         time.Duration
 		wantFrom, wantTo time.Time
 	}{
-		{"by default as long as the old one", longAgo, farAway, 0, now.Add(-5 * time.Minute), now.Add(99*day - 5*time.Minute)},
-		{"as long as asked", longAgo, farAway, 90 * day, now.Add(-5 * time.Minute), now.Add(90 * day)},
+		{"by default as long as the old one", longAgo, farFuture, 0, now.Add(-5 * time.Minute), now.Add(99*day - 5*time.Minute)},
+		{"as long as asked", longAgo, farFuture, 90 * day, now.Add(-5 * time.Minute), now.Add(90 * day)},
 		{"not past its CA", longAgo, now.Add(20 * day), 0, now.Add(-5 * time.Minute), now.Add(20 * day)},
 		{"not past a CA in its last minute", longAgo, now.Add(time.Minute), 0, now.Add(-5 * time.Minute), now.Add(time.Minute)},
-		{"not before its CA", now.Add(-time.Minute), farAway, 365 * day, now.Add(-time.Minute), now.Add(365 * day)},
-		{"CA of this very second", now, farAway, 365 * day, now, now.Add(365 * day)},
+		{"not before its CA", now.Add(-time.Minute), farFuture, 365 * day, now.Add(-time.Minute), now.Add(365 * day)},
+		{"CA of this very second", now, farFuture, 365 * day, now, now.Add(365 * day)},
 		{"CA beyond 2050", longAgo, time.Date(2060, 1, 1, 0, 0, 0, 0, time.UTC), 30 * 365 * day, now.Add(-5 * time.Minute), now.Add(30 * 365 * day)},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -30,8 +30,8 @@ const reportedKeys = 50
 
 // measureCompromised runs the watcher in this process, with an engine that finds what the crowd
 // reports and rotates at once, and returns how long after "kubectl rotate-certs
-// mark-compromised" asks for the CompromisedCertificate its CertificateRotation is Running, as anyone sees
-// it. The watcher keeps its events on disk, synced, as it does by default.
+// mark-compromised" asks for the CompromisedCertificate its CertificateRotation is Running, as a watch
+// shows it. The watcher keeps its events on disk, synced, as it does by default.
 func measureCompromised(ctx context.Context, config *rest.Config, api client.WithWatch, c *crowd) ([]time.Duration, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

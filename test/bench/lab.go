@@ -101,8 +101,8 @@ func (l *lab) command(ctx context.Context, name string, args ...string) *exec.Cm
 const settled = 15 * time.Second
 
 // prepare makes measurements comparable: the kubelets forget for how long they would
-// hold back a component that restarted a short while ago, as they would by themselves
-// after ten minutes, and everything is healthy.
+// hold back a component that restarted a short while ago, as they do after ten minutes
+// without a restart, and everything is healthy.
 func (l *lab) prepare(ctx context.Context) error {
 	var all sync.WaitGroup
 	failed := make([]error, len(l.nodes))

@@ -24,7 +24,7 @@ import (
 // middle of a commit. The output's pipe holds so little that the program waits for its reader
 // before it has ended the commit.
 func TestSignalsDoNotCutACommit(t *testing.T) {
-	hearsHangUp(t)
+	receivesHangUp(t)
 	f := newFixture(t, scenes[0], buildPrograms(t).node)
 	for name, lose := range map[string]func(p *os.Process, out *os.File) error{
 		"the terminal goes": func(p *os.Process, _ *os.File) error { return p.Signal(syscall.SIGHUP) },
@@ -71,7 +71,7 @@ func TestSignalsDoNotCutACommit(t *testing.T) {
 // output's pipe is full from the start, so that the program waits for its reader with its
 // first record, before the commit.
 func TestHangUpBeforeTheCommit(t *testing.T) {
-	hearsHangUp(t)
+	receivesHangUp(t)
 	f := newFixture(t, scenes[0], buildPrograms(t).node)
 	root := filepath.Join(t.TempDir(), "node")
 	checkError(t, f.copyTo(root))
@@ -116,9 +116,9 @@ func TestHangUpBeforeTheCommit(t *testing.T) {
 	}
 }
 
-// hearsHangUp makes programs receive SIGHUP even if the tests run with the signal ignored, as
+// receivesHangUp makes programs receive SIGHUP even if the tests run with the signal ignored, as
 // with nohup: child processes inherit that.
-func hearsHangUp(t *testing.T) {
+func receivesHangUp(t *testing.T) {
 	t.Helper()
 	hangUps := make(chan os.Signal, 1)
 	signal.Notify(hangUps, syscall.SIGHUP)

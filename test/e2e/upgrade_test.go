@@ -161,7 +161,7 @@ func (l *lab) tagImages(t *testing.T, registry string) {
 	}
 }
 
-// plainNATS is a server of the user's own that lets everybody do everything, also what only
+// plainNATS is a server of the user's own that permits every user everything, also what only
 // the older version did.
 func plainNATS(t *testing.T) (url string) {
 	t.Helper()

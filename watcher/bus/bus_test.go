@@ -130,7 +130,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"no name", Config{StoreDir: "x"}, "the cluster has no name"},
 		{"no place", Config{Cluster: "c"}, "--nats-url or --store"},
 		{"a listener elsewhere", Config{Cluster: "c", URLs: []string{"nats://x"}, Listen: listen}, "only the embedded NATS server can listen"},
-		{"a listener for everybody", Config{Cluster: "c", StoreDir: "x", Listen: listen}, "needs a certificate, its key and a file of users"},
+		{"a listener without users", Config{Cluster: "c", StoreDir: "x", Listen: listen}, "needs a certificate, its key and a file of users"},
 		{"replicas of its own", Config{Cluster: "c", StoreDir: "x", Replicas: 3}, "give --nats-url too"},
 		{"a domain of its own", Config{Cluster: "c", StoreDir: "x", Domain: "hub"}, "give --nats-url too"},
 		{"no domain", Config{Cluster: "c", URLs: []string{"nats://x"}, Domain: "a.b"}, `JetStream domain "a.b" is no name`},

@@ -72,7 +72,7 @@ func TestDocumentedUsersCanDoTheirWork(t *testing.T) {
 	settled(t, b, ConsumerCompromised)
 }
 
-// TestDocumentedUsersCanDoNothingElse tries everything as everybody.
+// TestDocumentedUsersCanDoNothingElse tries everything as every user.
 func TestDocumentedUsersCanDoNothingElse(t *testing.T) {
 	s := newSite(t)
 	s.start()

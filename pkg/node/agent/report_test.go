@@ -74,7 +74,7 @@ func TestReport(t *testing.T) {
 	assert.NotContains(t, string(data), "/pki/ca.key", "the path of a CA's key is not reported")
 }
 
-func TestReportDoesNotChangeWithTheClockAlone(t *testing.T) {
+func TestReportDoesNotChangeWithTheTimeOnly(t *testing.T) {
 	at := func(now time.Time) content {
 		c := endingIn(certs.Etcd, "etcd-server", 300)
 		var why string

@@ -31,7 +31,7 @@ func TestScansSoonAfterTheLastChange(t *testing.T) {
 	assert.Equal(t, 100*time.Millisecond+quiet, afterStart(s.nextScan()), "several files are one change")
 }
 
-func TestDoesNotWaitForEverWhileChangesGoOn(t *testing.T) {
+func TestDoesNotWaitForEverWhileChangesContinue(t *testing.T) {
 	s := newSchedule()
 	for at := time.Duration(0); at < 3*time.Second; at += 100 * time.Millisecond {
 		s.noteEvent(noon.Add(at))

@@ -83,8 +83,8 @@ func TestACAThatWasRenewedWithItsKey(t *testing.T) {
 	}
 }
 
-// TestOldCAInAFileOfItsOwnIsStillReported: the kubelet continues to trust a file that holds only the
-// old certificate, so its expiry matters.
+// TestOldCAInAFileOfItsOwnIsStillReported: the kubelet continues to trust a file that holds
+// only the old certificate, so its expiry matters.
 func TestOldCAInAFileOfItsOwnIsStillReported(t *testing.T) {
 	n := kubeadmNode(t)
 	old := olderCA(t, n.CA, "kubernetes", certstest.Now.Add(-time.Hour))

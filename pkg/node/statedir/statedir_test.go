@@ -194,7 +194,7 @@ func FuzzJournal(f *testing.F) {
 }
 
 // A kubelet makes the directory for the mount of a pod, readable for all users.
-func TestTheStateIsForRootAlone(t *testing.T) {
+func TestOnlyRootCanReadTheState(t *testing.T) {
 	root := hostfs.Root(t.TempDir())
 	local := filepath.Join(string(root), HostPath)
 	if err := os.MkdirAll(local, 0o755); err != nil {

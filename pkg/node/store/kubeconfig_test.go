@@ -134,7 +134,7 @@ func TestKubeconfigThatCannotBeReplacedByBytes(t *testing.T) {
 			"\n- name: you\n  user:\n    client-certificate-data: *c\n", "without a change elsewhere"},
 		{"escaped letters", `{"users":[{"name":"me","user":{"client-certificate-data":"` + unicode(cert) + `","client-key-data":"` + key + `"}}]}`, "without a change elsewhere"},
 		{"key in a file of its own", "users:\n- name: me\n  user:\n    client-certificate-data: " + cert + "\n    client-key: /k\n", `user "me" has no client-key-data`},
-		{"more twins than anybody has", "users:\n" + strings.Repeat("# "+cert+"\n", 100) + "- name: me\n  user:\n    client-certificate-data: " + cert + "\n    client-key-data: " + key + "\n", "without a change elsewhere"},
+		{"too many twins", "users:\n" + strings.Repeat("# "+cert+"\n", 100) + "- name: me\n  user:\n    client-certificate-data: " + cert + "\n    client-key-data: " + key + "\n", "without a change elsewhere"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			tree, s := kubeconfigOnDisk(t, test.text)

@@ -49,7 +49,7 @@ func TestReplaceAndRestore(t *testing.T) {
 			tree := certstest.Kubeadm(t, "cp1", kind.is...)
 			root := string(tree.Root)
 			for _, paths := range tree.Stores {
-				markFiles(t, tree, paths)
+				setUnusualAttributes(t, tree, paths)
 			}
 			for name, s := range tree.Stores {
 				t.Run(name, func(t *testing.T) {
@@ -108,8 +108,8 @@ func filesOnly(paths []string) []string {
 	return slices.DeleteFunc(paths, func(p string) bool { return filepath.Ext(p) == "" })
 }
 
-// markFiles gives a store's files an unusual owner, mode and attributes.
-func markFiles(t *testing.T, tree *certstest.Tree, s inventory.Store) {
+// setUnusualAttributes gives a store's files an unusual owner, mode and attributes.
+func setUnusualAttributes(t *testing.T, tree *certstest.Tree, s inventory.Store) {
 	t.Helper()
 	paths := []string{s.Cert}
 	if s.Kind == inventory.Combined {

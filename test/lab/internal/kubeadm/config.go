@@ -159,7 +159,7 @@ func (c Cluster) registration(m Member) document {
 	base := document{
 		"name":      m.Name,
 		"criSocket": "unix:///run/containerd/containerd.sock",
-		// The checks require what a test machine does not need, swap being off
+		// The checks require what a test machine does not need, disabled swap
 		// and kernel modules among them.
 		"ignorePreflightErrors": []any{"all"},
 		"kubeletExtraArgs":      []any{document{"name": "node-ip", "value": m.IP}},
