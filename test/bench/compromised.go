@@ -30,8 +30,8 @@ const reportedKeys = 50
 
 // measureCompromised runs the watcher in this process, with an engine that finds what the crowd
 // reports and rotates at once, and returns how long after "kubectl rotate-certs
-// mark-compromised" asks for the CompromisedCertificate its CertificateRotation is Running, as a watch
-// shows it. The watcher keeps its events on disk, synced, as it does by default.
+// mark-compromised" asks for the CompromisedCertificate its CertificateRotation is Running, as
+// a watch shows it. The watcher keeps its events on disk, synced, as it does by default.
 func measureCompromised(ctx context.Context, config *rest.Config, api client.WithWatch, c *crowd) ([]time.Duration, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -125,7 +125,8 @@ func (c *crowd) reportCompromised(ctx context.Context, i int, rotations <-chan b
 			if r.compromised != m.Name {
 				continue // a state that came twice
 			}
-			// The engine is a fake, so the certificate is not replaced; without its CompromisedCertificate the watcher requests nothing again.
+			// The engine is a fake, so the certificate is not replaced. Without its
+			// CompromisedCertificate the watcher requests nothing again.
 			err := orNotFound(c.api.Delete(ctx, m), c.api.Delete(ctx, &v1alpha1.CertificateRotation{ObjectMeta: metav1.ObjectMeta{Name: r.name}}))
 			return r.at.Sub(asked), err
 		case <-ctx.Done():

@@ -45,7 +45,8 @@ func (s *natsServer) otherUsersCannotStartARotation(t *testing.T) {
 	_, err = nats.Connect("tls://"+s.address(0), nats.RootCAs(s.path("ca.crt")), s.nkey(t, "reporter"), nats.MaxReconnects(0))
 	require.Error(t, err, "without a certificate")
 
-	// The same event of the reporter is processed. The earlier ones would have been too, had they been accepted.
+	// The same event of the reporter is processed. The earlier ones would have been too, had
+	// they been accepted.
 	require.NoError(t, s.publish(t, "reporter", "rotation.requested", "genuine", strings.ReplaceAll(request, "forged", "genuine")))
 	o := the.kubectl(t, "wait", "--for=create", "certificaterotation/genuine", "--timeout=30s")
 	require.Zero(t, o.exit, "%s", o)

@@ -23,7 +23,7 @@ func TestMissingStreamThatMayNotBeCreatedIsExplained(t *testing.T) {
 	b.Close()
 	limited.stop()
 
-	full.start() // a user that may creates them
+	full.start() // a user with that permission creates them
 	openReady(t, full.busConfig()).Close()
 	full.stop()
 	limited.start()
@@ -43,7 +43,7 @@ func TestMissingConsumerThatMayNotBeCreatedIsExplained(t *testing.T) {
 	b.Close()
 	limited.stop()
 
-	full.start() // a user that may creates them
+	full.start() // a user with that permission creates them
 	openReady(t, full.busConfig()).Close()
 	full.stop()
 	limited.start()
@@ -224,8 +224,8 @@ func TestStreamsOfAnEarlierReleaseAreRemoved(t *testing.T) {
 	require.ErrorIs(t, err, jetstream.ErrStreamNotFound)
 }
 
-// TestBoundsOfTheCompromisedStream: what is acknowledged is not removed, and delivered until it is handled
-// or reported.
+// TestBoundsOfTheCompromisedStream: what is acknowledged is not removed, and delivered until it
+// is handled or reported.
 func TestBoundsOfTheCompromisedStream(t *testing.T) {
 	want := declaredStreams("prod", 1)[1]
 	_, broken := fitStream(want, want.StreamConfig)

@@ -127,7 +127,8 @@ func TestPublishedNoticesAreForgotten(t *testing.T) {
 	assert.NotContains(t, w.events.types(), "certificate.expiring", "what is still so was not forgotten")
 }
 
-// TestRequestWithoutCompromisedCertificateIsForbidden: a user that may request rotations may not report certificates as compromised.
+// TestRequestWithoutCompromisedCertificateIsForbidden: a user that may request
+// rotations may not report certificates as compromised.
 func TestRequestWithoutCompromisedCertificateIsForbidden(t *testing.T) {
 	stolen, other := compromised("stolen"), compromised("other")
 	stolen.Status.Certificates = []v1alpha1.CompromisedRef{{Node: "cp1", Service: certs.Etcd, Name: "etcd-server", FingerprintSHA256: oldPrint}}

@@ -109,7 +109,7 @@ func TestFromReportToRotation(t *testing.T) {
 	assert.Equal(t, []string{"certificate.renewed"}, w.events.types())
 }
 
-// TestCertificateBecomesDueWithoutChanges: no object changes, and a certificate comes to expire soon.
+// TestCertificateBecomesDueWithoutChanges: no object changes, and a certificate becomes due.
 func TestCertificateBecomesDueWithoutChanges(t *testing.T) {
 	w := newWorld(t)
 	d := w.decider()

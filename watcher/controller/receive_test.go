@@ -141,8 +141,8 @@ func TestRequestThatNoReportFitsHoldsUpNoOther(t *testing.T) {
 	assert.True(t, apierrors.IsForbidden(d.ReceiveRequest(t.Context(), ofEtcd("mine", nil, oldPrint), "event-1", noon)))
 }
 
-// TestRenewalNamesNoCompromisedCertificates: otherwise a user who may request rotations could have a CompromisedCertificate
-// taken for handled.
+// TestRenewalNamesNoCompromisedCertificates: otherwise a user who may request
+// rotations could have a CompromisedCertificate taken for handled.
 func TestRenewalNamesNoCompromisedCertificates(t *testing.T) {
 	w := newWorld(t)
 	d := w.decider()

@@ -266,8 +266,7 @@ func TestALoopThatIsStuckIsNotAlive(t *testing.T) {
 	require.ErrorContains(t, r.CheckAlive(), "running rotations has been stuck for 1h1m0s")
 }
 
-// TestPublishedCompromisedCertificateExists, or the event is given up, which is
-// reported.
+// TestPublishedCompromisedCertificateExists, or the event is given up and reported.
 func TestPublishedCompromisedCertificateExists(t *testing.T) {
 	w := newWorld(t)
 	published := event.Event{Time: noon, Data: event.CertificateCompromised{Service: certs.Etcd, Reason: "laptop lost", CompromisedCertificate: "stolen"}}

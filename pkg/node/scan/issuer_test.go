@@ -28,9 +28,9 @@ func TestKubeletServingIssuers(t *testing.T) {
 		want    inventory.Issuer
 		reason  string
 	}{
-		{"self-signed by the kubelet", func(t *testing.T, _ *node) certstest.Pair { return certstest.SelfMade(t, "cp1") }, false, true,
+		{"made by the kubelet", func(t *testing.T, _ *node) certstest.Pair { return certstest.SelfMade(t, "cp1") }, false, true,
 			inventory.Issuer{Kind: inventory.Throwaway}, ""},
-		{"self-signed by the kubelet, without its CA in the file", func(t *testing.T, _ *node) certstest.Pair {
+		{"made by the kubelet, without its CA in the file", func(t *testing.T, _ *node) certstest.Pair {
 			p := certstest.SelfMade(t, "cp1")
 			return certstest.Pair{Chain: p.Chain[:1], Key: p.Key}
 		}, false, true, inventory.Issuer{Kind: inventory.Throwaway}, ""},

@@ -277,8 +277,8 @@ func TestPauseFitsTheLife(t *testing.T) {
 	assert.Equal(t, noon.Add(89*time.Second), got.Next)
 }
 
-// TestCertificateThatExpiresSoonIsNotStopped: neither three failures nor a required manual intervention keeps a
-// certificate from being tried when its end is near or past.
+// TestCertificateThatExpiresSoonIsNotStopped: neither three failures nor a required manual
+// intervention keeps a certificate from being tried when its end is near or past.
 func TestCertificateThatExpiresSoonIsNotStopped(t *testing.T) {
 	for left, want := range map[time.Duration]time.Duration{10 * day: day, 4 * day: 4 * time.Hour, 16 * time.Hour: 2 * time.Hour, time.Hour: time.Hour, -time.Hour: time.Hour} {
 		for _, state := range []renewal.State{renewal.Failed, renewal.ManualInterventionRequired} {
