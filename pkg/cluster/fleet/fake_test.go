@@ -244,7 +244,7 @@ func (n *node) Order(_ context.Context, o nodeapi.Order) error {
 		return nil
 	}
 	n.note("%s %s", o.Kind, name)
-	if o.Kind != nodeapi.OrderIssued { // the staging that waits for it goes on
+	if o.Kind != nodeapi.OrderIssued { // the staging that waits for it continues
 		n.Lock()
 		n.answers = o.ID
 		n.Unlock()
