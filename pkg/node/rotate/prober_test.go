@@ -240,25 +240,8 @@ func TestEtcdThatRefusesOnlyAfterTheCommit(t *testing.T) {
 // TestEtcdWhoseHealthCannotBeAskedAfterABoot is verified by its endpoints.
 func TestEtcdWhoseHealthCannotBeAskedAfterABoot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, program := committedNode(t)
-		n.refuses[certs.Etcd] = true
-		e, r := n.newEngine()
-		e.Program = program
-		n.stageServices(plan.RestartAlways, certs.Etcd)
-		n.killAt(r, 4) // Replaced
-		r.orderAfter(n, nodeapi.Staged, commitOrder)
-		if err := runOrders(t, t.Context(), e); !errors.Is(err, errKilled) {
-			t.Fatal(err)
-		}
-		boot := &Engine{Root: n.tree.Root, Node: "cp1"}
-		if _, err := boot.RecoverNode(t.Context(), true); err != nil {
-			t.Fatal(err)
-		}
-		n.dead = false
-		for s := range n.all {
-			n.launchService(s)
-		}
-		e, _ = n.newEngine()
+		n := rebootedNode(t, func(n *fakeNode) { n.refuses[certs.Etcd] = true })
+		e, _ := n.newEngine()
 		if _, err := e.RecoverNode(t.Context(), false); err != nil {
 			t.Fatal(err)
 		}

@@ -16,9 +16,12 @@ import (
 
 // rebootedNode is a node whose power went in mid-commit: the old files are back, and its
 // components have started on them.
-func rebootedNode(t *testing.T) *fakeNode {
+func rebootedNode(t *testing.T, change ...func(*fakeNode)) *fakeNode {
 	t.Helper()
 	n, program := committedNode(t)
+	for _, f := range change {
+		f(n)
+	}
 	e, r := n.newEngine()
 	e.Program = program
 	n.stageServices(plan.RestartAlways, certs.Etcd)
