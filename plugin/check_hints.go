@@ -88,6 +88,7 @@ func countGaps(items []v1alpha1.NotInspected) int {
 func checkVerdict(list v1alpha1.CertificateList, command string, nodes []string, now time.Time) string {
 	bad := 0
 	services := []certs.Service{}
+	var affected []string
 	for _, c := range list.Items {
 		if c.Status == certs.OK {
 			continue
@@ -95,6 +96,7 @@ func checkVerdict(list v1alpha1.CertificateList, command string, nodes []string,
 		bad++
 		if c.NotRenewable == "" && (c.Status == certs.Expiring || c.Status == certs.Expired || c.Status == certs.NotServed) {
 			services = append(services, c.Service)
+			affected = append(affected, c.Node)
 		}
 	}
 	rest := verdictDetails(list)
@@ -107,10 +109,26 @@ func checkVerdict(list v1alpha1.CertificateList, command string, nodes []string,
 		return fmt.Sprintf("%d of %s.%s", bad, ofAll(bad, len(list.Items)), rest)
 	}
 	next := command + " --service " + joinServices(certs.SortServices(services), ",")
+	if len(nodes) == 0 {
+		nodes = nodesToName(affected, list.Items)
+	}
 	if len(nodes) > 0 {
 		next += " --node " + strings.Join(nodes, ",")
 	}
 	return fmt.Sprintf("%d of %s.%s Next: %s", bad, ofAll(bad, len(list.Items)), rest, next)
+}
+
+// nodesToName returns the affected nodes, so that the command restarts nothing on others; none
+// where all nodes are affected, or too many for a command line.
+func nodesToName(affected []string, all []v1alpha1.Certificate) []string {
+	const most = 6
+	slices.Sort(affected)
+	affected = slices.Compact(affected)
+	other := func(c v1alpha1.Certificate) bool { return !slices.Contains(affected, c.Node) }
+	if len(affected) > most || !slices.ContainsFunc(all, other) {
+		return nil
+	}
+	return affected
 }
 
 // verdictDetails summarizes everything but the certificates that need attention.

@@ -3,6 +3,7 @@ package plugin
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -211,6 +212,14 @@ func TestVerdictSaysWhatToDoNext(t *testing.T) {
 	assert.Equal(t, "4 of 12 certificates need attention. 1 cannot be renewed here: -o wide says why. 2 items were not inspected: see above. "+
 		"Next: kubectl rotate-certs --context lab --service etcd,kubelet,kube-apiserver --node cp1,w1",
 		checkVerdict(listOf(listOptions{}), displayName+" --context lab", []string{"cp1", "w1"}, noon), "admin cannot be rotated, so it is not proposed")
+
+	soon := v1alpha1.CertificateList{Items: slices.Clone(well.Items)}
+	soon.Items[1].Status = certs.Expiring
+	soon.Items[1].Service = certs.Kubelet
+	assert.Contains(t, checkVerdict(soon, displayName, nil, noon), "Next: kubectl rotate-certs --service kubelet --node w1", "nothing restarts on other nodes")
+	soon.Items[0].Status = certs.Expiring
+	soon.Items[0].Service = certs.KubeAPIServer
+	assert.NotContains(t, checkVerdict(soon, displayName, nil, noon), "--node", "all nodes are affected")
 
 	old := well
 	old.Authorities = []v1alpha1.Authority{{Name: "kubernetes", Status: certs.Expiring, Facts: facts("kubernetes", "kubernetes", 20*day)}}
