@@ -23,7 +23,7 @@ type tier struct {
 
 var tiers = []tier{
 	{name: "what all share", rooms: []string{
-		"deploy", "pkg/version", "pkg/logging", "pkg/exitcode", // objects of the API as text
+		"deploy", "pkg/version", "pkg/logging", "pkg/exitcode", "pkg/wait", // objects of the API as text
 		"pkg/certs", "pkg/settings", "pkg/inventory", "pkg/plan", "pkg/policy", // the domain, and pure decisions
 		"pkg/nodeapi", "pkg/api", // what is said between a node and the outside, and in the Kubernetes API
 	}},

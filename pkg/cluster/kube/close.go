@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 // Close deletes the pods of a rotation, or of every rotation where it is "", and waits until
@@ -69,12 +70,12 @@ func (n *Nodes) listPods(ctx context.Context, client kubernetes.Interface, rotat
 }
 
 func listOnce(ctx context.Context, client kubernetes.Interface, namespace string, options metav1.ListOptions) ([]corev1.Pod, error) {
-	for pause := (backoff{}); ; {
+	for pause := (wait.Backoff{}); ; {
 		list, err := client.CoreV1().Pods(namespace).List(ctx, options)
 		if err == nil {
 			return list.Items, nil
 		}
-		if !isTransient(err) || pause.waitLonger(ctx) != nil {
+		if !isTransient(err) || pause.WaitLonger(ctx) != nil {
 			return nil, err
 		}
 	}
@@ -145,7 +146,7 @@ func (n *Nodes) endPods(ctx context.Context, client kubernetes.Interface, pods [
 
 // removePod deletes a pod. It returns false where that is forbidden and not necessary.
 func (n *Nodes) removePod(ctx context.Context, client kubernetes.Interface, p corev1.Pod) (bool, error) {
-	for pause := (backoff{}); ; {
+	for pause := (wait.Backoff{}); ; {
 		err := client.CoreV1().Pods(p.Namespace).Delete(ctx, p.Name, metav1.DeleteOptions{
 			Preconditions: &metav1.Preconditions{UID: &p.UID}, GracePeriodSeconds: n.gracePeriod(p.UID)})
 		if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
@@ -154,7 +155,7 @@ func (n *Nodes) removePod(ctx context.Context, client kubernetes.Interface, p co
 		if apierrors.IsForbidden(err) {
 			return false, n.mayNotDelete(ctx, client, p, err)
 		}
-		if !isTransient(err) || pause.waitLonger(ctx) != nil {
+		if !isTransient(err) || pause.WaitLonger(ctx) != nil {
 			return false, fmt.Errorf("delete pod %q: %w", p.Namespace+"/"+p.Name, err)
 		}
 	}
@@ -202,7 +203,7 @@ func (n *Nodes) awaitDeleted(ctx context.Context, client kubernetes.Interface, p
 	defer cancel()
 	began := time.Now()
 	reported := n.Waiting == nil
-	for pause := (backoff{}); ; {
+	for pause := (wait.Backoff{}); ; {
 		there, err := client.CoreV1().Pods(p.Namespace).Get(ctx, p.Name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) || (err == nil && there.UID != p.UID) {
 			return nil
@@ -222,7 +223,7 @@ func (n *Nodes) awaitDeleted(ctx context.Context, client kubernetes.Interface, p
 			reported = true
 			n.Waiting(p.Spec.NodeName, fmt.Sprintf("the process of an earlier order finishes or rolls back; waiting for its end, %s at most", rotationGrace))
 		}
-		if waited := pause.waitLonger(ctx); waited != nil {
+		if waited := pause.WaitLonger(ctx); waited != nil {
 			return &PodError{Node: p.Spec.NodeName, Pod: p.Namespace + "/" + p.Name, Reason: "Terminating", Err: waited,
 				Message: "it was deleted, and its kubelet has not reported its end",
 				Hint:    fmt.Sprintf("it finishes or rolls back within %s; is the node's kubelet running, and its API server?", rotationGrace)}

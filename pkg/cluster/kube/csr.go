@@ -17,6 +17,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 var _ fleet.Signers = (*Signers)(nil)
@@ -124,11 +125,11 @@ func (s *Signers) checkRequest(ctx context.Context, request []byte, signer strin
 	var all []kubenode.Node
 	if signer == certificatesv1.KubeletServingSignerName {
 		var err error
-		for pause := (backoff{}); ; {
+		for pause := (wait.Backoff{}); ; {
 			if all, err = ListNodes(ctx, s.Client); err == nil {
 				break
 			}
-			if !isTransient(err) || pause.waitLonger(ctx) != nil {
+			if !isTransient(err) || pause.WaitLonger(ctx) != nil {
 				return err
 			}
 		}
@@ -137,12 +138,12 @@ func (s *Signers) checkRequest(ctx context.Context, request []byte, signer strin
 }
 
 func (s *Signers) getRequest(ctx context.Context, name string) (*certificatesv1.CertificateSigningRequest, error) {
-	for pause := (backoff{}); ; {
+	for pause := (wait.Backoff{}); ; {
 		csr, err := s.Client.CertificatesV1().CertificateSigningRequests().Get(ctx, name, metav1.GetOptions{})
 		if err == nil {
 			return csr, nil
 		}
-		if !isTransient(err) || pause.waitLonger(ctx) != nil {
+		if !isTransient(err) || pause.WaitLonger(ctx) != nil {
 			return nil, fmt.Errorf("read certificate signing request %q: %w", name, err)
 		}
 	}
@@ -152,20 +153,20 @@ func (s *Signers) getRequest(ctx context.Context, name string) (*certificatesv1.
 // is a hash of the request. An object of an earlier run is replaced, since another user may
 // have created it.
 func (s *Signers) createRequest(ctx context.Context, csr *certificatesv1.CertificateSigningRequest) (*certificatesv1.CertificateSigningRequest, error) {
-	for pause := (backoff{}); ; {
+	for pause := (wait.Backoff{}); ; {
 		made, err := s.Client.CertificatesV1().CertificateSigningRequests().Create(ctx, csr, metav1.CreateOptions{})
 		if err == nil {
 			return made, nil
 		}
 		if apierrors.IsAlreadyExists(err) {
-			if pause.tries > 0 {
+			if pause.Tries > 0 {
 				return s.getRequest(ctx, csr.Name)
 			}
 			s.removeRequest(ctx, csr)
 		} else if !isTransient(err) {
 			return nil, fmt.Errorf("create certificate signing request %q: %w", csr.Name, err)
 		}
-		if pause.waitLonger(ctx) != nil {
+		if pause.WaitLonger(ctx) != nil {
 			return nil, fmt.Errorf("create certificate signing request %q: %w", csr.Name, err)
 		}
 	}
@@ -181,7 +182,7 @@ func (s *Signers) removeRequest(ctx context.Context, csr *certificatesv1.Certifi
 
 // approveRequest adds the condition, unless the request was approved or denied in the meantime.
 func (s *Signers) approveRequest(ctx context.Context, csr *certificatesv1.CertificateSigningRequest, why string) error {
-	for pause := (backoff{}); ; {
+	for pause := (wait.Backoff{}); ; {
 		if isDecided(csr) {
 			return nil
 		}
@@ -195,7 +196,7 @@ func (s *Signers) approveRequest(ctx context.Context, csr *certificatesv1.Certif
 		if err == nil {
 			return nil
 		}
-		if (!isTransient(err) && !apierrors.IsConflict(err)) || pause.waitLonger(ctx) != nil {
+		if (!isTransient(err) && !apierrors.IsConflict(err)) || pause.WaitLonger(ctx) != nil {
 			return fmt.Errorf("approve certificate signing request %q: %w", csr.Name, err)
 		}
 		if csr, err = s.getRequest(ctx, csr.Name); err != nil {

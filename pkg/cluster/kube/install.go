@@ -3,6 +3,7 @@ package kube
 import (
 	"fmt"
 
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/session"
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -23,7 +24,7 @@ func PodTrouble(p *corev1.Pod) (trouble *PodError, final bool) {
 	for _, c := range p.Status.ContainerStatuses {
 		t := c.LastTerminationState.Terminated
 		if w := c.State.Waiting; w != nil && w.Reason == "CrashLoopBackOff" && t != nil && trouble != nil {
-			trouble.Message = fmt.Sprintf("the program ended with code %d: %s", t.ExitCode, lastLine(t.Message))
+			trouble.Message = fmt.Sprintf("the program ended with code %d: %s", t.ExitCode, session.LastLine(t.Message))
 		}
 	}
 	if trouble != nil {

@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 // The cluster's one lock. It does not follow any namespace option: two rotations with
@@ -104,14 +105,14 @@ type Lock struct {
 // that of any earlier lock. Held by another, it is a [*HeldError].
 func (l *Locker) Acquire(ctx context.Context, rotation string, minToken int64) (fleet.Lock, error) {
 	holder := fmt.Sprintf("%s (rotation %s)", l.Holder, rotation)
-	pause := backoff{}
+	pause := wait.Backoff{}
 	var tried *coordinationv1.Lease // an earlier attempt may have written it although no response arrived
 	for {
 		lease, err := l.leaseClient().Get(ctx, LeaseName, metav1.GetOptions{})
 		switch {
 		case apierrors.IsNotFound(err):
 			lease = nil
-		case err != nil && isTransient(err) && pause.waitLonger(ctx) == nil:
+		case err != nil && isTransient(err) && pause.WaitLonger(ctx) == nil:
 			continue
 		case err != nil:
 			return nil, fmt.Errorf("read lease %q: %w", LeaseNamespace+"/"+LeaseName, err)
@@ -133,7 +134,7 @@ func (l *Locker) Acquire(ctx context.Context, rotation string, minToken int64) (
 			return l.holdLease(holder, token), nil
 		case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), isTransient(err):
 			// Another process wrote it, or the response got lost: read it again.
-			if waited := pause.waitLonger(ctx); waited != nil {
+			if waited := pause.WaitLonger(ctx); waited != nil {
 				return nil, fmt.Errorf("take lease %q: %w (last answer: %w)", LeaseNamespace+"/"+LeaseName, waited, err)
 			}
 		default:
@@ -178,7 +179,7 @@ func (l *Locker) checkFree(ctx context.Context, lease *coordinationv1.Lease) err
 	}
 	began := time.Now() // monotonic, and not the injected clock: this really waits
 	for {
-		if err := sleepFor(ctx, time.Second); err != nil {
+		if err := wait.SleepFor(ctx, time.Second); err != nil {
 			return fmt.Errorf("observe lease %q, which expired at %s: %w", LeaseNamespace+"/"+LeaseName, utcText(held.Until), err)
 		}
 		now, err := l.leaseClient().Get(ctx, LeaseName, metav1.GetOptions{})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -25,7 +26,7 @@ func (l *Locker) holdLease(holder string, token int64) *Lock {
 	lock := &Lock{locker: l, holder: holder, token: token, stop: cancel, ended: make(chan struct{})}
 	go func() {
 		defer close(lock.ended)
-		for sleepFor(ctx, renewEvery) == nil {
+		for wait.SleepFor(ctx, renewEvery) == nil {
 			err := lock.renewLease(ctx)
 			if ctx.Err() != nil {
 				return
@@ -58,7 +59,7 @@ func (k *Lock) rememberLease(err error) {
 // the API is unavailable. [ErrLockLost] is final: a Lease that was taken over or deleted is
 // not created again, since another rotation may have run in the meantime.
 func (k *Lock) Confirm(ctx context.Context) error {
-	for pause := (backoff{}); ; {
+	for pause := (wait.Backoff{}); ; {
 		err := k.renewLease(ctx)
 		k.rememberLease(err)
 		if err == nil || isLost(err) {
@@ -66,7 +67,7 @@ func (k *Lock) Confirm(ctx context.Context) error {
 		}
 		// No error of the API is final here: an API server that is starting returns
 		// Forbidden and Unauthorized, too.
-		if waited := pause.waitLonger(ctx); waited != nil {
+		if waited := pause.WaitLonger(ctx); waited != nil {
 			return fmt.Errorf("confirm the lock: %w (last error of the API: %w)", waited, err)
 		}
 	}
@@ -77,7 +78,7 @@ func (k *Lock) Confirm(ctx context.Context) error {
 func (k *Lock) Release(ctx context.Context) error {
 	k.stop()
 	<-k.ended
-	for pause := (backoff{}); ; {
+	for pause := (wait.Backoff{}); ; {
 		err := k.updateLease(ctx, func(spec *coordinationv1.LeaseSpec) {
 			spec.HolderIdentity = new("")
 		})
@@ -85,7 +86,7 @@ func (k *Lock) Release(ctx context.Context) error {
 			return nil
 		}
 		k.rememberLease(err)
-		if waited := pause.waitLonger(ctx); waited != nil {
+		if waited := pause.WaitLonger(ctx); waited != nil {
 			return fmt.Errorf("release the lock: %w (last error of the API: %w)", waited, err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -34,19 +35,19 @@ const watchWindow = 10 * time.Second
 // are retried, except a missing permission to list.
 func observeAll[T object](ctx context.Context, s source[T], see func(o T, deleted bool) (done bool)) error {
 	known := map[string]T{}
-	pause := backoff{}
+	pause := wait.Backoff{}
 	for {
 		done, err := observeOnce(ctx, s, known, see)
 		if done {
 			return nil
 		}
-		if apierrors.IsForbidden(err) && len(known) == 0 && pause.tries > 6 {
+		if apierrors.IsForbidden(err) && len(known) == 0 && pause.Tries > 6 {
 			return err
 		}
 		if err == nil {
-			pause = backoff{}
+			pause = wait.Backoff{}
 		}
-		if waited := pause.waitLonger(ctx); waited != nil {
+		if waited := pause.WaitLonger(ctx); waited != nil {
 			if err != nil && ctx.Err() != nil {
 				return fmt.Errorf("%w (last error of the API: %w)", waited, err)
 			}
@@ -111,26 +112,4 @@ func observeOnce[T object](ctx context.Context, s source[T], known map[string]T,
 // objectKey identifies an object, also among later ones of the same name.
 func objectKey(o metav1.Object) string {
 	return o.GetNamespace() + "/" + o.GetName() + "/" + string(o.GetUID())
-}
-
-// backoff is the pause between tries: 100 ms, doubled up to 2 s.
-type backoff struct{ tries int }
-
-// waitLonger pauses; the error is ctx's.
-func (b *backoff) waitLonger(ctx context.Context) error {
-	d := min(2*time.Second, 100*time.Millisecond<<min(b.tries, 5))
-	b.tries++
-	return sleepFor(ctx, d)
-}
-
-// sleepFor waits for a duration or the end of ctx, and returns the error of ctx.
-func sleepFor(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
 }

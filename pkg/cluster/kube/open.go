@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/session"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
@@ -34,7 +35,7 @@ type Nodes struct {
 	// Waiting is called for a pod that takes long to end; may be nil.
 	Waiting func(node, what string)
 
-	run     runner // nil: exec
+	run     podRunner // nil: exec
 	mu      sync.Mutex
 	watches map[string]*podWatch // by rotation
 	over    map[types.UID]bool   // pods with a process that has written its last record
@@ -91,11 +92,11 @@ func (n *Nodes) Open(ctx context.Context, rotation string, step plan.Step) (flee
 	if err != nil {
 		return nil, err
 	}
-	session := &Session{client: n.Client, config: n.Config, run: n.commandRunner(), pod: state, rotation: rotation, isOver: func() { n.isOver(state.UID) }}
+	process := &podProcess{client: n.Client, config: n.Config, run: n.commandRunner(), pod: state}
 	if hasEnded(state) {
-		return nil, session.overError(state)
+		return nil, process.endedError(state)
 	}
-	return session, nil
+	return &session.Session{Node: step.Node, Rotation: rotation, Process: process, OnLast: func() { n.isOver(state.UID) }}, nil
 }
 
 func (n *Nodes) rotationPod(step plan.Step, rotation string) *corev1.Pod {
@@ -151,7 +152,7 @@ func (n *Nodes) watchOf(rotation string) *podWatch {
 	return w
 }
 
-func (n *Nodes) commandRunner() runner {
+func (n *Nodes) commandRunner() podRunner {
 	if n.run != nil {
 		return n.run
 	}

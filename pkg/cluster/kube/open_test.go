@@ -1,8 +1,10 @@
 package kube
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,9 +18,15 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	ktesting "k8s.io/client-go/testing"
 
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/session"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
+
+func hangs(ctx context.Context, _, _ string, _ session.Command) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
 
 var runningStatus = corev1.PodStatus{Phase: corev1.PodRunning, StartTime: &metav1.Time{}, ContainerStatuses: []corev1.ContainerStatus{{
 	State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}}
@@ -222,13 +230,23 @@ func TestOnlyARunningProcessHasAGracePeriod(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n, c := openNodes(t, runningStatus)
-				session, err := n.Open(t.Context(), "7f3c2a", step("cp1"))
-				require.NoError(t, err)
 				line, err := json.Marshal(nodeapi.Record{Seq: 1, Node: "cp1", Rotation: "7f3c2a", Kind: tc.said, Token: tc.token})
 				require.NoError(t, err)
-				session.(*Session).ending = tc.ending
-				after := int64(0)
-				require.NoError(t, session.(*Session).deliverRecord(line, &after, func(nodeapi.Record) error { return nil }))
+				n.run = func(_ context.Context, _, _ string, c session.Command) error {
+					answer := string(line)
+					if c.Stdin != nil {
+						answer = `{"accepted":true}`
+					}
+					_, err := io.WriteString(c.Stdout, answer+"\n")
+					return err
+				}
+				s, err := n.Open(t.Context(), "7f3c2a", step("cp1"))
+				require.NoError(t, err)
+				if tc.ending > 0 {
+					require.NoError(t, s.Order(t.Context(), nodeapi.Order{Kind: nodeapi.OrderAbandon, Rotation: "7f3c2a", Token: tc.ending}))
+				}
+				seen := errors.New("seen")
+				require.Equal(t, seen, s.Follow(t.Context(), 0, func(nodeapi.Record) error { return seen }))
 				var grace *int64
 				c.PrependReactor("delete", "pods", func(a ktesting.Action) (bool, runtime.Object, error) {
 					grace = a.(ktesting.DeleteAction).GetDeleteOptions().GracePeriodSeconds

@@ -14,8 +14,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/session"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 // podReader reads one document from each node by a read-only pod that prints it.
@@ -144,7 +146,7 @@ func (s podReader[T]) readPod(ctx context.Context, pod *corev1.Pod) (*T, error) 
 	name := pod.Namespace + "/" + pod.Name
 	var log []byte
 	client := s.Client
-	pause := backoff{}
+	pause := wait.Backoff{}
 	for {
 		var err error
 		log, err = s.readLog(ctx, client, pod, false, nil)
@@ -152,16 +154,16 @@ func (s podReader[T]) readPod(ctx context.Context, pod *corev1.Pod) (*T, error) 
 			break
 		}
 		// The log of a container that ended a moment ago may not be complete yet.
-		if pause.tries >= 4 && err == nil {
+		if pause.Tries >= 4 && err == nil {
 			break
 		}
-		if pause.tries >= 4 {
+		if pause.Tries >= 4 {
 			return nil, &PodError{Node: pod.Spec.NodeName, Pod: name, Reason: "NoLog", Message: err.Error(), Err: err, Hint: hintLog(err)}
 		}
 		if err != nil {
 			client = viaNewConnection(s.Client, s.Config)
 		}
-		if err := pause.waitLonger(ctx); err != nil {
+		if err := pause.WaitLonger(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -204,7 +206,7 @@ func (s *Scanner) readLog(ctx context.Context, client kubernetes.Interface, pod 
 func failureText(pod *corev1.Pod, log []byte) string {
 	for _, c := range containerStatuses(pod) {
 		if t := c.State.Terminated; t != nil {
-			return fmt.Sprintf("%s (exit code %d)", lastLine(string(log)), t.ExitCode)
+			return fmt.Sprintf("%s (exit code %d)", session.LastLine(string(log)), t.ExitCode)
 		}
 	}
 	return strings.TrimSuffix(pod.Status.Reason+": "+pod.Status.Message, ": ")

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/session"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -264,7 +265,7 @@ func waitingTrouble(p *corev1.Pod, c corev1.ContainerStatus, before *PodError) (
 		return e, false // may be a hiccup of the runtime; the kubelet tries again
 	case "CrashLoopBackOff":
 		if t := c.LastTerminationState.Terminated; t != nil {
-			e.Message = fmt.Sprintf("the node program ended with code %d: %s", t.ExitCode, lastLine(t.Message))
+			e.Message = fmt.Sprintf("the node program ended with code %d: %s", t.ExitCode, session.LastLine(t.Message))
 		}
 		return e, true
 	}
@@ -276,12 +277,6 @@ func waitingTrouble(p *corev1.Pod, c corev1.ContainerStatus, before *PodError) (
 // longer for that than the API server takes to answer [measured].
 func (e *PodError) kubeletStarts() bool {
 	return e != nil && e.Reason == "CreateContainerConfigError" && strings.Contains(e.Message, "services have not yet been read")
-}
-
-// lastLine is the last line of a program's output.
-func lastLine(s string) string {
-	lines := strings.Split(strings.TrimSpace(s), "\n")
-	return strings.TrimSpace(lines[len(lines)-1])
 }
 
 // isInterrupted reports whether an error means only that ctx ended.

@@ -13,6 +13,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 var _ fleet.Observer = (*Observer)(nil)
@@ -27,12 +28,12 @@ type Observer struct {
 // stopped or its new certificate is refused; only the Lease shows that it has reached the API
 // server again.
 func (o *Observer) Ready(ctx context.Context, node string, after time.Time) error {
-	for pause := (backoff{}); ; {
+	for pause := (wait.Backoff{}); ; {
 		missing := o.missingReadiness(ctx, node, after)
 		if missing == nil {
 			return nil
 		}
-		if waited := pause.waitLonger(ctx); waited != nil {
+		if waited := pause.WaitLonger(ctx); waited != nil {
 			return fmt.Errorf("node %q: %w: %w", node, waited, missing)
 		}
 	}

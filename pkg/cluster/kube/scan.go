@@ -21,6 +21,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 const (
@@ -128,15 +129,15 @@ func createPod(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod
 	pods := client.CoreV1().Pods(pod.Namespace)
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	for pause := (backoff{}); ; {
+	for pause := (wait.Backoff{}); ; {
 		created, err := pods.Create(ctx, pod, metav1.CreateOptions{})
 		if err == nil {
 			return created, nil
 		}
-		if apierrors.IsAlreadyExists(err) && pause.tries > 0 {
+		if apierrors.IsAlreadyExists(err) && pause.Tries > 0 {
 			return pods.Get(ctx, pod.Name, metav1.GetOptions{})
 		}
-		if !isTransient(err) || pause.waitLonger(ctx) != nil {
+		if !isTransient(err) || pause.WaitLonger(ctx) != nil {
 			return nil, refusedPod(pod.Spec.NodeName, pod.Namespace+"/"+pod.Name, pod.Namespace, err)
 		}
 	}
@@ -163,10 +164,10 @@ func (s *Scanner) removeScanPods(ctx context.Context, pod *corev1.Pod) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
 	now := int64(0)
-	for pause := (backoff{}); ; {
+	for pause := (wait.Backoff{}); ; {
 		err := s.Client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{GracePeriodSeconds: &now})
 		// A pod that cannot be deleted ends at its deadline, and the next run removes it.
-		if err == nil || !isTransient(err) || pause.waitLonger(ctx) != nil {
+		if err == nil || !isTransient(err) || pause.WaitLonger(ctx) != nil {
 			return
 		}
 	}

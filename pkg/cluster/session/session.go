@@ -1,4 +1,7 @@
-package kube
+// Package session communicates with the process of a rotation on a node: it delivers orders,
+// follows the node's journal and asks for the node's health. How a command reaches the node is
+// a [Process]'s matter: package kube runs it in a pod, package ssh on the host.
+package session
 
 import (
 	"bytes"
@@ -6,31 +9,54 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
-
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
+
+// Command is one command of the node program, and where its streams go.
+type Command struct {
+	Args           []string  // the first is one of the commands of package nodeapi
+	Stdin          io.Reader // may be nil
+	Stdout, Stderr io.Writer
+}
+
+// Runner runs a command on a node until it ends. The error of one that ran and failed is an
+// [*ExitError].
+type Runner func(ctx context.Context, c Command) error
+
+// Process is the process of a rotation on a node.
+type Process interface {
+	// Run runs another process of the node program beside it.
+	Run(ctx context.Context, c Command) error
+	// Ended returns how it ended; nil: it still runs, or cannot be asked.
+	Ended(ctx context.Context) *Ended
+}
+
+// Ended is a process that has ended.
+type Ended struct {
+	Err error // for an order that can no longer be delivered
+	// Replay passes the lines that it has written to deliver; nil: there are none.
+	Replay func(ctx context.Context, deliver func(line []byte) error) error
+}
 
 var _ fleet.Session = (*Session)(nil)
 
-// Session communicates with the rotation pod of one node. Connections into the pod break
-// whenever an API server or the node's kubelet restarts; the pod's process continues.
+// Session is a connection to the process of a rotation on a node. Connections break whenever an
+// API server, a kubelet or a network does; the process continues.
 type Session struct {
-	client   kubernetes.Interface
-	config   *rest.Config // may be nil
-	run      runner
-	pod      *corev1.Pod
-	rotation string
-	isOver   func() // called when the process has written its last record; may be nil
+	Node, Rotation string
+	Process        Process
+	// Closes means that a followed stream ends without an error only when the process has
+	// ended.
+	Closes bool
+	// OnLast is called when the process has written its last record; may be nil.
+	OnLast func()
 
 	ending int64 // the token of the order to end that was delivered; 0: none was
 }
@@ -42,7 +68,7 @@ func (s *Session) Order(ctx context.Context, o nodeapi.Order) error {
 	if err != nil {
 		return fmt.Errorf("encode order %q: %w", o.Kind, err)
 	}
-	out, err := s.callCommand(ctx, 0, append(body, '\n'), nodeapi.CommandOrder, "--rotation="+s.rotation)
+	out, err := s.callCommand(ctx, 0, append(body, '\n'), nodeapi.CommandOrder, "--rotation="+s.Rotation)
 	if err != nil {
 		return fmt.Errorf("deliver order %q: %w", o.Kind, err)
 	}
@@ -51,7 +77,7 @@ func (s *Session) Order(ctx context.Context, o nodeapi.Order) error {
 		Error    string `json:"error"`
 	}
 	if err := json.Unmarshal(out, &answer); err != nil || !answer.Accepted {
-		return fmt.Errorf("deliver order %q: %s: unexpected answer %q", o.Kind, s.pod.Spec.NodeName, clipOutput(out))
+		return fmt.Errorf("deliver order %q: %s: unexpected answer %q", o.Kind, s.Node, clipOutput(out))
 	}
 	if o.Kind == nodeapi.OrderFinish || o.Kind == nodeapi.OrderAbandon {
 		s.ending = o.Token
@@ -71,10 +97,10 @@ func (s *Session) Health(ctx context.Context, peers []inventory.Peer) (inventory
 	}
 	var h inventory.Health
 	if err := json.Unmarshal(out, &h); err != nil {
-		return inventory.Health{}, fmt.Errorf("read health: %s: unexpected answer %q: %w", s.pod.Spec.NodeName, clipOutput(out), err)
+		return inventory.Health{}, fmt.Errorf("read health: %s: unexpected answer %q: %w", s.Node, clipOutput(out), err)
 	}
-	if h.Node != s.pod.Spec.NodeName {
-		return inventory.Health{}, fmt.Errorf("read health: %s: its answer is of node %q", s.pod.Spec.NodeName, h.Node)
+	if h.Node != s.Node {
+		return inventory.Health{}, fmt.Errorf("read health: %s: its answer is of node %q", s.Node, h.Node)
 	}
 	h.Others = slices.DeleteFunc(h.Others, func(other inventory.PeerHealth) bool {
 		return !slices.ContainsFunc(peers, func(p inventory.Peer) bool { return p.Node == other.Node })
@@ -87,33 +113,43 @@ func (s *Session) Health(ctx context.Context, peers []inventory.Peer) (inventory
 // of fn ends it and is returned as it is.
 func (s *Session) Follow(ctx context.Context, after int64, fn func(nodeapi.Record) error) error {
 	deliver := func(line []byte) error { return s.deliverRecord(line, &after, fn) }
-	err := streamOutput(ctx, s.run, s.newCommand(nil, nodeapi.CommandFollow, "--rotation="+s.rotation, "--after="+strconv.FormatInt(after, 10)), deliver)
+	err := StreamOutput(ctx, s.Process.Run, s.newCommand(nil, nodeapi.CommandFollow, "--rotation="+s.Rotation, "--after="+strconv.FormatInt(after, 10)), deliver)
 	var mine *recordError
 	switch {
+	case err == nil && s.Closes:
+		return nil
 	case err == nil:
-		// The stream also ends without an error when the kubelet is stopped. Only the pod's
-		// status shows whether its process has ended.
+		// The stream also ends without an error when the kubelet is stopped. Only the process
+		// itself shows whether it has ended.
 		err = errClosed
 	case errors.As(err, &mine):
 		return mine.err
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}
-	pod, deleted := s.podState(ctx)
-	switch {
-	case deleted:
-		return nil
-	case pod != nil && hasEnded(pod):
-		// No command can run in it any more, but its log has its records, too.
-		if err := s.replayLog(ctx, deliver); err != nil {
-			if errors.As(err, &mine) {
-				return mine.err
-			}
-			return fmt.Errorf("read the records of %s: %w", s.pod.Spec.NodeName, err)
-		}
+	if ended := s.Process.Ended(ctx); ended != nil {
+		return s.replayRecords(ctx, ended, deliver)
+	}
+	return fmt.Errorf("follow %s: %w", s.Node, s.namedError(err, nodeapi.CommandFollow))
+}
+
+// replayRecords passes on the records of a process that has ended: no command can read them
+// any more.
+func (s *Session) replayRecords(ctx context.Context, ended *Ended, deliver func(line []byte) error) error {
+	if ended.Replay == nil {
 		return nil
 	}
-	return fmt.Errorf("follow %s: %w", s.pod.Spec.NodeName, s.namedError(err, nodeapi.CommandFollow))
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	err := ended.Replay(ctx, deliver)
+	var mine *recordError
+	switch {
+	case errors.As(err, &mine):
+		return mine.err
+	case err != nil:
+		return fmt.Errorf("read the records of %s: %w", s.Node, err)
+	}
+	return nil
 }
 
 // errClosed means that a stream ended without an error but without a complete output, as when
@@ -131,7 +167,7 @@ func (s *Session) deliverRecord(line []byte, after *int64, fn func(nodeapi.Recor
 	if err := json.Unmarshal(line, &r); err != nil {
 		return fmt.Errorf("unreadable record %q: %w", clipOutput(line), err)
 	}
-	if r.Node != s.pod.Spec.NodeName || r.Rotation != s.rotation {
+	if r.Node != s.Node || r.Rotation != s.Rotation {
 		return fmt.Errorf("a record is of node %q in rotation %q", r.Node, r.Rotation)
 	}
 	if r.Seq <= *after {
@@ -139,8 +175,8 @@ func (s *Session) deliverRecord(line []byte, after *int64, fn func(nodeapi.Recor
 	}
 	*after = r.Seq
 	// Records of an earlier process on this node may have the same kind.
-	if s.isOver != nil && s.ending != 0 && r.Token == s.ending && (r.Kind == nodeapi.Finished || r.Kind == nodeapi.Abandoned) {
-		s.isOver()
+	if s.OnLast != nil && s.ending != 0 && r.Token == s.ending && (r.Kind == nodeapi.Finished || r.Kind == nodeapi.Abandoned) {
+		s.OnLast()
 	}
 	if err := fn(r); err != nil {
 		return &recordError{err}
@@ -148,42 +184,10 @@ func (s *Session) deliverRecord(line []byte, after *int64, fn func(nodeapi.Recor
 	return nil
 }
 
-// replayLog reads the records of an ended pod from its log.
-func (s *Session) replayLog(ctx context.Context, deliver func(line []byte) error) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	log, err := viaNewConnection(s.client, s.config).CoreV1().Pods(s.pod.Namespace).GetLogs(s.pod.Name, &corev1.PodLogOptions{Container: containerName}).Stream(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = log.Close() }()
-	w := &lineWriter{fn: func(line []byte) error {
-		if line[0] != '{' {
-			return nil // standard error is in the same log
-		}
-		return deliver(line)
-	}}
-	return copyLines(w, log)
-}
-
-// podState reads the pod: nil where that fails, deleted where it is deleted.
-func (s *Session) podState(ctx context.Context) (pod *corev1.Pod, deleted bool) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	pod, err := s.client.CoreV1().Pods(s.pod.Namespace).Get(ctx, s.pod.Name, metav1.GetOptions{})
-	switch {
-	case apierrors.IsNotFound(err):
-		return nil, true
-	case err != nil:
-		return nil, false
-	}
-	return pod, pod.UID != s.pod.UID
-}
-
-// callCommand runs a short command in the pod and returns its standard output. A broken connection is
+// callCommand runs a short command and returns its standard output. A broken connection is
 // retried, tries times in all or, with 0, until ctx ends.
 func (s *Session) callCommand(ctx context.Context, tries int, stdin []byte, verb string, args ...string) ([]byte, error) {
-	pause := backoff{}
+	pause := wait.Backoff{}
 	for {
 		out, err := s.callOnce(ctx, stdin, verb, args...)
 		if err == nil {
@@ -193,14 +197,14 @@ func (s *Session) callCommand(ctx context.Context, tries int, stdin []byte, verb
 		if errors.As(err, &failed) {
 			return nil, s.namedError(err, verb)
 		}
-		if pod, deleted := s.podState(ctx); deleted || (pod != nil && hasEnded(pod)) {
-			return nil, s.overError(pod)
+		if ended := s.Process.Ended(ctx); ended != nil {
+			return nil, ended.Err
 		}
-		if tries > 0 && pause.tries+1 >= tries {
-			return nil, fmt.Errorf("%s: %w", s.pod.Spec.NodeName, err)
+		if tries > 0 && pause.Tries+1 >= tries {
+			return nil, fmt.Errorf("%s: %w", s.Node, err)
 		}
-		if waited := pause.waitLonger(ctx); waited != nil {
-			return nil, fmt.Errorf("%s: %w (last connection: %w)", s.pod.Spec.NodeName, waited, err)
+		if waited := pause.WaitLonger(ctx); waited != nil {
+			return nil, fmt.Errorf("%s: %w (last connection: %w)", s.Node, waited, err)
 		}
 	}
 }
@@ -210,7 +214,7 @@ func (s *Session) callOnce(ctx context.Context, stdin []byte, verb string, args 
 	defer cancel()
 	var out []byte
 	c := s.newCommand(stdin, verb, args...)
-	err := streamOutput(ctx, s.run, c, func(line []byte) error {
+	err := StreamOutput(ctx, s.Process.Run, c, func(line []byte) error {
 		out = bytes.Clone(line)
 		return nil
 	})
@@ -220,11 +224,10 @@ func (s *Session) callOnce(ctx context.Context, stdin []byte, verb string, args 
 	return out, err
 }
 
-func (s *Session) newCommand(stdin []byte, verb string, args ...string) command {
-	c := command{namespace: s.pod.Namespace, pod: s.pod.Name,
-		args: append([]string{nodeProgram, verb, "--root=" + hostRoot, "--node-name=" + s.pod.Spec.NodeName}, args...)}
+func (s *Session) newCommand(stdin []byte, verb string, args ...string) Command {
+	c := Command{Args: append([]string{verb, "--node-name=" + s.Node}, args...)}
 	if stdin != nil {
-		c.stdin = bytes.NewReader(stdin)
+		c.Stdin = bytes.NewReader(stdin)
 	}
 	return c
 }
@@ -233,21 +236,10 @@ func (s *Session) newCommand(stdin []byte, verb string, args ...string) command 
 func (s *Session) namedError(err error, verb string) error {
 	var failed *CommandError
 	if errors.As(err, &failed) {
-		failed.Node = s.pod.Spec.NodeName
+		failed.Node = s.Node
 		failed.Verb = verb
 	}
 	return err
-}
-
-// overError is the error of a request to a pod that has ended or is deleted.
-func (s *Session) overError(pod *corev1.Pod) error {
-	e := &PodError{Node: s.pod.Spec.NodeName, Pod: s.pod.Namespace + "/" + s.pod.Name, Reason: "Deleted", Message: "it was deleted",
-		Hint: "the same command continues this rotation"}
-	if pod != nil {
-		e.Reason = "Ended"
-		e.Message = failureText(pod, nil)
-	}
-	return e
 }
 
 // clipOutput shortens output of a node for an error.

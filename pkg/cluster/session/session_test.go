@@ -1,4 +1,4 @@
-package kube
+package session
 
 import (
 	"context"
@@ -12,56 +12,55 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes/fake"
-	utilexec "k8s.io/client-go/util/exec"
 
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
 
-// newSession is a session with a pod on cp1 whose commands go to run.
-func newSession(t *testing.T, run runner) (*Session, *fake.Clientset) {
-	t.Helper()
-	c := newCluster(t)
-	p := RotatePod(step("cp1"), "7f3c2a", options)
-	p.Status = corev1.PodStatus{Phase: corev1.PodRunning}
-	p, err := c.CoreV1().Pods(p.Namespace).Create(t.Context(), p, metav1.CreateOptions{})
-	require.NoError(t, err)
-	return &Session{client: c, run: run, pod: p, rotation: "7f3c2a"}, c
+// process is one whose commands go to run; ended is nil while it runs.
+type process struct {
+	run   Runner
+	ended *Ended
+}
+
+func (p process) Run(ctx context.Context, c Command) error { return p.run(ctx, c) }
+func (p process) Ended(context.Context) *Ended             { return p.ended }
+
+// newSession is a session with a process on cp1.
+func newSession(p process) *Session {
+	return &Session{Node: "cp1", Rotation: "7f3c2a", Process: p}
 }
 
 // answers runs one function after the other, the last one for ever.
-func answers(fns ...runner) (run runner, asked *int) {
+func answers(fns ...Runner) (run Runner, asked *int) {
 	n := 0
-	return func(ctx context.Context, c command) error {
+	return func(ctx context.Context, c Command) error {
 		f := fns[min(n, len(fns)-1)]
 		n++
 		return f(ctx, c)
 	}, &n
 }
 
-func says(text string) runner {
-	return func(_ context.Context, c command) error {
-		_, err := io.WriteString(c.stdout, text)
+func says(text string) Runner {
+	return func(_ context.Context, c Command) error {
+		_, err := io.WriteString(c.Stdout, text)
 		return err
 	}
 }
 
-func fails(err error) runner {
-	return func(context.Context, command) error { return err }
+func fails(err error) Runner {
+	return func(context.Context, Command) error { return err }
 }
 
-func hangs(ctx context.Context, _ command) error {
+func hangs(ctx context.Context, _ Command) error {
 	<-ctx.Done()
 	return ctx.Err()
 }
 
-func exits(code int, words string) runner {
-	return func(_ context.Context, c command) error {
-		_, _ = io.WriteString(c.stderr, words)
-		return utilexec.CodeExitError{Err: errors.New("command terminated"), Code: code}
+func exits(code int, words string) Runner {
+	return func(_ context.Context, c Command) error {
+		_, _ = io.WriteString(c.Stderr, words)
+		return &ExitError{Code: code}
 	}
 }
 
@@ -70,16 +69,16 @@ var errBroken = errors.New("websocket: close 1006 (abnormal closure): unexpected
 func TestOrderIsRetriedUntilItIsDelivered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var bodies []string
-		taken := func(_ context.Context, c command) error {
-			body, err := io.ReadAll(c.stdin)
+		taken := func(_ context.Context, c Command) error {
+			body, err := io.ReadAll(c.Stdin)
 			require.NoError(t, err)
 			bodies = append(bodies, string(body))
-			assert.Equal(t, "/usr/local/bin/rotate-certs-node order --root=/host --node-name=cp1 --rotation=7f3c2a", strings.Join(c.args, " "))
-			_, err = io.WriteString(c.stdout, `{"accepted":true}`+"\n")
+			assert.Equal(t, "order --node-name=cp1 --rotation=7f3c2a", strings.Join(c.Args, " "))
+			_, err = io.WriteString(c.Stdout, `{"accepted":true}`+"\n")
 			return err
 		}
 		run, asked := answers(fails(errBroken), hangs, exits(137, ""), taken)
-		s, _ := newSession(t, run)
+		s := newSession(process{run: run})
 		require.NoError(t, s.Order(t.Context(), nodeapi.Order{Kind: nodeapi.OrderCommit, Rotation: "7f3c2a", Token: 5}))
 		assert.Equal(t, 4, *asked)
 		require.Len(t, bodies, 1)
@@ -92,8 +91,8 @@ func TestOrderIsRetriedUntilItIsDelivered(t *testing.T) {
 
 func TestUndeliverableOrderIsAnError(t *testing.T) {
 	for name, tc := range map[string]struct {
-		run   runner
-		pod   func(t *testing.T, c *fake.Clientset, p *corev1.Pod) // what becomes of it
+		run   Runner
+		ended *Ended
 		want  string
 		after time.Duration // at most
 	}{
@@ -102,22 +101,11 @@ func TestUndeliverableOrderIsAnError(t *testing.T) {
 		"interrupted, until ctx ends":  {run: says(""), want: "the connection was closed", after: time.Minute},
 		"not accepted":                 {run: says(`{"accepted":false}` + "\n"), want: "unexpected answer", after: time.Second},
 		"never reached, until ctx end": {run: fails(errBroken), want: "abnormal closure", after: time.Minute},
-		"the pod was deleted": {run: fails(errBroken), want: "it was deleted", after: time.Second, pod: func(t *testing.T, c *fake.Clientset, p *corev1.Pod) {
-			require.NoError(t, c.CoreV1().Pods(p.Namespace).Delete(t.Context(), p.Name, metav1.DeleteOptions{}))
-		}},
-		"its process has ended": {run: fails(errBroken), want: "exit code 0", after: time.Second, pod: func(t *testing.T, c *fake.Clientset, p *corev1.Pod) {
-			p = p.DeepCopy()
-			p.Status = terminated(corev1.PodSucceeded, "Completed", 0)
-			_, err := c.CoreV1().Pods(p.Namespace).UpdateStatus(t.Context(), p, metav1.UpdateOptions{})
-			require.NoError(t, err)
-		}},
+		"its process has ended":        {run: fails(errBroken), ended: &Ended{Err: errors.New("exit code 0")}, want: "exit code 0", after: time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s, c := newSession(t, tc.run)
-				if tc.pod != nil {
-					tc.pod(t, c, s.pod)
-				}
+				s := newSession(process{tc.run, tc.ended})
 				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 				defer cancel()
 				began := time.Now()
@@ -131,11 +119,11 @@ func TestUndeliverableOrderIsAnError(t *testing.T) {
 
 func TestHealth(t *testing.T) {
 	for name, tc := range map[string]struct {
-		run  runner
+		run  Runner
 		want string // of the error
 	}{
 		"healthy": {says(`{"node":"cp1","etcd":{"members":[],"leaderID":3,"localID":0}}` + "\n"), ""},
-		"after a broken connection": {func() runner {
+		"after a broken connection": {func() Runner {
 			run, _ := answers(fails(errBroken), fails(errBroken), says(`{"node":"cp1"}`+"\n"))
 			return run
 		}(), ""},
@@ -145,7 +133,7 @@ func TestHealth(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s, _ := newSession(t, tc.run)
+				s := newSession(process{run: tc.run})
 				h, err := s.Health(t.Context(), nil)
 				if tc.want != "" {
 					require.ErrorContains(t, err, tc.want)
@@ -161,10 +149,10 @@ func TestHealth(t *testing.T) {
 func TestHealthOfOtherNodes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var args []string
-		s, _ := newSession(t, func(ctx context.Context, c command) error {
-			args = c.args
+		s := newSession(process{run: func(ctx context.Context, c Command) error {
+			args = c.Args
 			return says(`{"node":"cp1","others":[{"node":"cp2","address":"x","healthy":true},{"node":"cp3","address":"x","healthy":true}]}`+"\n")(ctx, c)
-		})
+		}})
 		h, err := s.Health(t.Context(), []inventory.Peer{{Node: "cp2", Address: "10.0.0.2:6443"}})
 		require.NoError(t, err)
 		assert.Contains(t, args, "--other=cp2=10.0.0.2:6443")
@@ -187,48 +175,42 @@ func records(t *testing.T, node string, seqs ...int64) string {
 
 func TestFollow(t *testing.T) {
 	stop := errors.New("I have seen enough")
-	finish := func(phase corev1.PodPhase, log string) func(*testing.T, *fake.Clientset, *corev1.Pod) {
-		return func(t *testing.T, c *fake.Clientset, p *corev1.Pod) {
-			(&kubelets{log: log}).run(t, c)
-			p = p.DeepCopy()
-			p.Status = terminated(phase, "Completed", 0)
-			_, err := c.CoreV1().Pods(p.Namespace).UpdateStatus(t.Context(), p, metav1.UpdateOptions{})
-			require.NoError(t, err)
-		}
+	over := func(log string) *Ended {
+		return &Ended{Err: errors.New("it has ended"), Replay: func(_ context.Context, deliver func([]byte) error) error {
+			return CopyLines(&LineWriter{Line: deliver}, strings.NewReader(log))
+		}}
 	}
 	for name, tc := range map[string]struct {
-		run   runner
-		pod   func(t *testing.T, c *fake.Clientset, p *corev1.Pod)
+		run   Runner
+		ended *Ended
+		shuts bool // its streams end without an error only with the process
 		after int64
 		stop  int64 // the receiver's error comes with this one
 		want  []int64
 		fails string
 	}{
-		"to the end":      {run: says(records(t, "cp1", 1, 2, 3)), pod: finish(corev1.PodSucceeded, ""), want: []int64{1, 2, 3}},
-		"from the middle": {run: says(records(t, "cp1", 1, 2, 3)), pod: finish(corev1.PodSucceeded, ""), after: 2, want: []int64{3}},
-		"once each":       {run: says(records(t, "cp1", 1, 1, 2, 1, 3)), pod: finish(corev1.PodSucceeded, ""), want: []int64{1, 2, 3}},
+		"to the end":      {run: says(records(t, "cp1", 1, 2, 3)), ended: over(""), want: []int64{1, 2, 3}},
+		"from the middle": {run: says(records(t, "cp1", 1, 2, 3)), ended: over(""), after: 2, want: []int64{3}},
+		"once each":       {run: says(records(t, "cp1", 1, 1, 2, 1, 3)), ended: over(""), want: []int64{1, 2, 3}},
 		"a stream that ends in good order while the process works on": {run: says(records(t, "cp1", 1, 2)), want: []int64{1, 2}, fails: "the connection was closed"},
-		"a connection that breaks":                                    {run: func(ctx context.Context, c command) error { _ = says(records(t, "cp1", 1))(ctx, c); return errBroken }, want: []int64{1}, fails: "abnormal closure"},
-		"a connection that falls silent": {run: func(ctx context.Context, c command) error {
+		"a connection that breaks":                                    {run: func(ctx context.Context, c Command) error { _ = says(records(t, "cp1", 1))(ctx, c); return errBroken }, want: []int64{1}, fails: "abnormal closure"},
+		"a connection that falls silent": {run: func(ctx context.Context, c Command) error {
 			_ = says(records(t, "cp1", 1))(ctx, c)
 			return hangs(ctx, c)
 		}, want: []int64{1}, fails: "received nothing for"},
 		"a record of another node":               {run: says(records(t, "cp1", 1) + records(t, "cp2", 2)), want: []int64{1}, fails: `is of node "cp2"`},
 		"nonsense":                               {run: says("panic: oh\n"), fails: "unreadable record"},
 		"a receiver that stops":                  {run: says(records(t, "cp1", 1, 2, 3)), stop: 2, want: []int64{1, 2}, fails: stop.Error()},
-		"what an ended process has done":         {run: fails(errBroken), pod: finish(corev1.PodSucceeded, "starting\n"+records(t, "cp1", 1, 2, 3)), after: 1, want: []int64{2, 3}},
-		"what a failed process has done":         {run: fails(errBroken), pod: finish(corev1.PodFailed, records(t, "cp1", 1)), want: []int64{1}},
-		"a receiver that stops, of an ended one": {run: fails(errBroken), pod: finish(corev1.PodSucceeded, records(t, "cp1", 1, 2)), stop: 1, want: []int64{1}, fails: stop.Error()},
-		"a pod that was deleted": {run: fails(errBroken), pod: func(t *testing.T, c *fake.Clientset, p *corev1.Pod) {
-			require.NoError(t, c.CoreV1().Pods(p.Namespace).Delete(t.Context(), p.Name, metav1.DeleteOptions{}))
-		}},
+		"what an ended process has done":         {run: fails(errBroken), ended: over(records(t, "cp1", 1, 2, 3)), after: 1, want: []int64{2, 3}},
+		"what a failed process has done":         {run: fails(errBroken), ended: over(records(t, "cp1", 1)), want: []int64{1}},
+		"a receiver that stops, of an ended one": {run: fails(errBroken), ended: over(records(t, "cp1", 1, 2)), stop: 1, want: []int64{1}, fails: stop.Error()},
+		"a process without records":              {run: fails(errBroken), ended: &Ended{Err: errBroken}},
+		"a stream that ends with its process":    {run: says(records(t, "cp1", 1)), shuts: true, want: []int64{1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s, c := newSession(t, tc.run)
-				if tc.pod != nil {
-					tc.pod(t, c, s.pod)
-				}
+				s := newSession(process{tc.run, tc.ended})
+				s.Closes = tc.shuts
 				var got []int64
 				err := s.Follow(t.Context(), tc.after, func(r nodeapi.Record) error {
 					got = append(got, r.Seq)

@@ -1,4 +1,4 @@
-package kube
+package session
 
 import (
 	"context"
@@ -13,7 +13,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	utilexec "k8s.io/client-go/util/exec"
+
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 func TestLineWriter(t *testing.T) {
@@ -38,7 +39,7 @@ func TestLineWriter(t *testing.T) {
 					continue
 				}
 				var got []string
-				err := copyLines(&lineWriter{fn: func(line []byte) error { got = append(got, string(line)); return nil }}, reader)
+				err := CopyLines(&LineWriter{Line: func(line []byte) error { got = append(got, string(line)); return nil }}, reader)
 				if tc.fails != "" {
 					require.ErrorContains(t, err, tc.fails)
 				} else {
@@ -57,13 +58,13 @@ func TestTailKeepsTheEnd(t *testing.T) {
 		require.NoError(t, err)
 	}
 	assert.LessOrEqual(t, len(kept.kept), maxStderr)
-	assert.Equal(t, "line 9999", lastLine(string(kept.kept)))
+	assert.Equal(t, "line 9999", LastLine(string(kept.kept)))
 }
 
 func TestStream(t *testing.T) {
 	refused := errors.New("not wanted")
 	for name, tc := range map[string]struct {
-		run     runner
+		run     Runner
 		refuse  bool // of the first line
 		want    []string
 		check   func(t *testing.T, err error)
@@ -71,16 +72,16 @@ func TestStream(t *testing.T) {
 		atMost  time.Duration
 	}{
 		"ends normally": {
-			run: func(_ context.Context, c command) error {
-				_, err := io.WriteString(c.stdout, "one\n")
+			run: func(_ context.Context, c Command) error {
+				_, err := io.WriteString(c.Stdout, "one\n")
 				return err
 			},
 			want:  []string{"one"},
 			check: func(t *testing.T, err error) { require.NoError(t, err) },
 		},
 		"falls silent": {
-			run: func(ctx context.Context, c command) error {
-				_, _ = io.WriteString(c.stdout, "one\n")
+			run: func(ctx context.Context, c Command) error {
+				_, _ = io.WriteString(c.Stdout, "one\n")
 				<-ctx.Done() // as a connection whose other end does not respond
 				return ctx.Err()
 			},
@@ -89,10 +90,10 @@ func TestStream(t *testing.T) {
 			atLeast: silence, atMost: silence + time.Second,
 		},
 		"heartbeats keep it alive": {
-			run: func(ctx context.Context, c command) error {
+			run: func(ctx context.Context, c Command) error {
 				for range 60 {
-					_, _ = io.WriteString(c.stdout, "\n")
-					if err := sleepFor(ctx, 2*time.Second); err != nil {
+					_, _ = io.WriteString(c.Stdout, "\n")
+					if err := wait.SleepFor(ctx, 2*time.Second); err != nil {
 						return err
 					}
 				}
@@ -102,9 +103,9 @@ func TestStream(t *testing.T) {
 			atLeast: 2 * time.Minute,
 		},
 		"the command fails": {
-			run: func(_ context.Context, c command) error {
-				_, _ = io.WriteString(c.stderr, "some words\nerror: token 3 is older than 5\n")
-				return utilexec.CodeExitError{Err: errors.New("command terminated with exit code 1"), Code: 1}
+			run: func(_ context.Context, c Command) error {
+				_, _ = io.WriteString(c.Stderr, "some words\nerror: token 3 is older than 5\n")
+				return &ExitError{Code: 1}
 			},
 			check: func(t *testing.T, err error) {
 				var failed *CommandError
@@ -114,8 +115,8 @@ func TestStream(t *testing.T) {
 			},
 		},
 		"the command is killed": {
-			run: func(context.Context, command) error {
-				return utilexec.CodeExitError{Err: errors.New("command terminated with exit code 137"), Code: 137}
+			run: func(context.Context, Command) error {
+				return &ExitError{Code: 137}
 			},
 			check: func(t *testing.T, err error) {
 				require.Error(t, err)
@@ -124,8 +125,8 @@ func TestStream(t *testing.T) {
 			},
 		},
 		"the receiver has had enough": {
-			run: func(ctx context.Context, c command) error {
-				_, err := io.WriteString(c.stdout, "one\n")
+			run: func(ctx context.Context, c Command) error {
+				_, err := io.WriteString(c.Stdout, "one\n")
 				if err == nil {
 					return errors.New("the writer took it")
 				}
@@ -142,7 +143,7 @@ func TestStream(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				began := time.Now()
 				var got []string
-				err := streamOutput(t.Context(), tc.run, command{}, func(line []byte) error {
+				err := StreamOutput(t.Context(), tc.run, Command{}, func(line []byte) error {
 					got = append(got, string(line))
 					if tc.refuse {
 						return refused

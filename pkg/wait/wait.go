@@ -1,0 +1,31 @@
+// Package wait has the pauses between tries that a context can end.
+package wait
+
+import (
+	"context"
+	"time"
+)
+
+// Backoff is the pause between tries: 100 ms, doubled up to 2 s. Its zero value is ready to use.
+type Backoff struct {
+	Tries int // how often was waited
+}
+
+// WaitLonger pauses. Its error is that of ctx.
+func (b *Backoff) WaitLonger(ctx context.Context) error {
+	d := min(2*time.Second, 100*time.Millisecond<<min(b.Tries, 5))
+	b.Tries++
+	return SleepFor(ctx, d)
+}
+
+// SleepFor waits for a duration or the end of ctx, and returns the error of ctx.
+func SleepFor(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
