@@ -71,7 +71,7 @@ image: ## Write the images for linux/amd64 and linux/arm64 to dist/ (no Docker)
 	@for image in $(IMAGES); do $(RELEASE) image -version $(VERSION) -o dist/$$image.tar $$image; done
 
 .PHONY: dist
-dist: ## Write the plugin's archives to dist/, and krew-manifest.yaml with their sums
+dist: ## Write the archives of plugin and node program to dist/, and krew-manifest.yaml with their sums
 	@$(RELEASE) dist -version $(VERSION) -o dist -manifest krew-manifest.yaml
 
 .PHONY: notices

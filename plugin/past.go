@@ -146,7 +146,7 @@ func standingWord(result string) string {
 var states = map[inventory.RotationState]string{
 	inventory.Staging: "staging was interrupted, nothing changed", inventory.Staged: "staged, nothing changed",
 	inventory.Failed:     "staging failed, nothing changed",
-	inventory.Committing: "BETWEEN OLD AND NEW: the next boot, the next rotation or \"rotate-certs-node recover\" rolls it back",
+	inventory.Committing: "BETWEEN OLD AND NEW: the next boot, the next rotation or \"/var/lib/rotate-certs/bin/rotate-certs-node recover\" on the node rolls it back",
 	inventory.Committed:  "new certificates, verified", inventory.RolledBack: "rolled back, verified",
 	inventory.Unknown: "STATE UNKNOWN: neither old nor new certificates could be verified", inventory.Finished: "new certificates, verified",
 }

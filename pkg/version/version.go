@@ -1,9 +1,11 @@
-// Package version says which release a program is, and which node image
-// belongs to it.
+// Package version says which release a program is, and which images and archives belong to it.
 package version
 
-// Where released images are published.
+import "fmt"
+
+// Where released images and archives are published.
 const (
+	releases          = "https://github.com/rotate-certs/rotate-certs/releases/download/"
 	nodeRepository    = "ghcr.io/rotate-certs/rotate-certs-node"
 	watcherRepository = "ghcr.io/rotate-certs/rotate-certs-watcher"
 )
@@ -33,6 +35,12 @@ func NodeImage() string {
 // WatcherImage is the image that the watcher runs unless --watcher-image says otherwise.
 func WatcherImage() string {
 	return watcherRepository + ":" + Version
+}
+
+// NodeCommand returns a command of rotate-certs-node, for a person on a node, and where to get
+// that program. Every hint that sends people to it is made here.
+func NodeCommand(args string) string {
+	return fmt.Sprintf("rotate-certs-node %s (get it: %s%[3]s/rotate-certs-node_%[3]s_linux_amd64.tar.gz, or …_arm64.tar.gz)", args, releases, Version)
 }
 
 // String is the version as people read it: the release, then the commit where

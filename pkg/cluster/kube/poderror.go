@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/rotate-certs/rotate-certs/pkg/version"
 )
 
 // PodError says why a node pod does not run.
@@ -40,10 +42,14 @@ const (
 	hintWebhook = "have the policy admit pods with the label app.kubernetes.io/name=rotate-certs, or name another namespace by --namespace"
 	hintRBAC    = "ask an administrator for the permissions of docs/permissions.md"
 	hintReach   = "can the API server reach this node's kubelet? kubectl logs needs the same"
-	hintRefuses = "the kubelet does not accept the client certificate of the API server, so that kubectl logs fails, too: " +
-		"has apiserver-kubelet-client expired? as root on a control-plane node: rotate-certs-node rotate --service kube-apiserver"
 	hintKubelet = "is the kubelet of this node running? systemctl status kubelet"
 )
+
+// hintRefuses returns the cause of a kubelet that refuses the API server, and its remedy.
+func hintRefuses() string {
+	return "the kubelet does not accept the client certificate of the API server, so that kubectl logs fails, too: " +
+		"has apiserver-kubelet-client expired? as root on a control-plane node: " + version.NodeCommand("rotate --service kube-apiserver")
+}
 
 // refusedPod explains why the API server refused a pod.
 func refusedPod(node, pod, namespace string, err error) *PodError {
@@ -80,7 +86,7 @@ func refusedPod(node, pod, namespace string, err error) *PodError {
 // since there is a pod: "unauthorized" comes from the kubelet, about the API server.
 func hintLog(err error) string {
 	if apierrors.IsUnauthorized(err) {
-		return hintRefuses
+		return hintRefuses()
 	}
 	return hintReach
 }

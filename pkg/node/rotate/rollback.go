@@ -12,6 +12,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/node/store"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+	"github.com/rotate-certs/rotate-certs/pkg/version"
 )
 
 const (
@@ -72,9 +73,9 @@ func (c *committing) rollBackAnswer(f *failure, problems []string, unverified er
 	case len(c.namesOf(left)) > 0:
 		rec.Hint = hintLeft
 	case unverified != nil && slices.Contains(c.usersOf(kept), certs.Etcd):
-		rec.Hint = hintQuorum
+		rec.Hint = hintQuorum()
 	case unverified != nil || rec.Kind == nodeapi.Committed && c.boot:
-		rec.Hint = hintVerify
+		rec.Hint = hintVerify()
 	}
 	if remarks != "" {
 		rec.Message = strings.TrimPrefix(rec.Message+"; "+remarks, "; ")
@@ -85,11 +86,17 @@ func (c *committing) rollBackAnswer(f *failure, problems []string, unverified er
 	return rec
 }
 
-const (
-	hintLeft   = "check the certificates that were changed: kubectl rotate-certs check"
-	hintVerify = "\"rotate-certs-node recover\" on this node verifies it, and so does the next rotation there"
-	hintQuorum = "one etcd member alone forms no quorum: run the same command on the other control-plane nodes, then " + hintVerify
-)
+const hintLeft = "check the certificates that were changed: kubectl rotate-certs check"
+
+// hintVerify returns the two ways to verify the certificates in place.
+func hintVerify() string {
+	return "the next rotation on this node verifies it, and so does, as root on this node, " + version.NodeCommand("recover")
+}
+
+// hintQuorum returns what completes the rotation of an etcd that has no quorum yet.
+func hintQuorum() string {
+	return "one etcd member alone forms no quorum: run the same command on the other control-plane nodes; then " + hintVerify()
+}
 
 // restartOld restarts components that may have read new files, and verifies that the old
 // certificates are in use.

@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -19,6 +20,7 @@ const (
 	projectURL        = "https://github.com/rotate-certs/rotate-certs"
 	pluginProgram     = "kubectl-rotate_certs"
 	completionProgram = "kubectl_complete-rotate_certs"
+	nodeProgram       = "rotate-certs-node"
 )
 
 // pluginPlatforms are those that the plugin is published for.
@@ -28,8 +30,21 @@ var pluginPlatforms = []platform{
 	{"windows", "amd64"}, {"windows", "arm64"},
 }
 
-// pluginArchive is one platform's published file.
-type pluginArchive struct {
+// bundle is a set of programs that is published as one archive for each platform.
+type bundle struct {
+	name      string // what the names of its archives begin with
+	programs  []string
+	platforms []platform
+}
+
+var (
+	pluginBundle = bundle{"rotate-certs", []string{pluginProgram, completionProgram}, pluginPlatforms}
+	// nodeBundle is for nodes on which no pod can be started.
+	nodeBundle = bundle{nodeProgram, []string{nodeProgram}, nodePlatforms}
+)
+
+// publishedArchive is a bundle's published file for one platform.
+type publishedArchive struct {
 	platform platform
 	file     string // its name in the distribution
 	sha256   string
@@ -42,50 +57,65 @@ type entry struct {
 	mode os.FileMode
 }
 
-// writeDistribution fills a directory with an archive for every platform and
-// their checksums, and writes the Krew manifest that names these.
+// writeDistribution fills a directory with the archives of every bundle and their checksums,
+// and writes the Krew manifest, which names those of the plugin.
 func writeDistribution(ctx context.Context, source source, directory, manifest string) error {
 	if directory == "" || manifest == "" {
 		return errors.New("dist needs -o and -manifest")
 	}
-	var archives []pluginArchive
-	var sums strings.Builder
-	for _, target := range pluginPlatforms {
-		archive, err := writePluginArchive(ctx, source, target, directory)
-		if err != nil {
-			return err
-		}
-		archives = append(archives, archive)
-		fmt.Fprintf(&sums, "%s  %s\n", archive.sha256, archive.file)
-		fmt.Printf("%s  %s\n", archive.sha256, archive.file)
+	plugin, err := writeArchives(ctx, source, pluginBundle, directory)
+	if err != nil {
+		return err
 	}
+	node, err := writeArchives(ctx, source, nodeBundle, directory)
+	if err != nil {
+		return err
+	}
+	var sums strings.Builder
+	for _, archive := range append(slices.Clone(plugin), node...) {
+		fmt.Fprintf(&sums, "%s  %s\n", archive.sha256, archive.file)
+	}
+	fmt.Print(sums.String())
 	if err := writeText(filepath.Join(directory, "SHA256SUMS"), sums.String()); err != nil {
 		return err
 	}
-	return writeManifest(manifest, source.version, source.commit(ctx), archives)
+	return writeManifest(manifest, source.version, source.commit(ctx), plugin)
 }
 
-// writePluginArchive builds the plugin for one platform and archives it: as
-// zip for Windows, else as a compressed tar.
-func writePluginArchive(ctx context.Context, source source, target platform, directory string) (pluginArchive, error) {
+// writeArchives writes a bundle's archives, one for each platform.
+func writeArchives(ctx context.Context, source source, b bundle, directory string) ([]publishedArchive, error) {
+	var archives []publishedArchive
+	for _, target := range b.platforms {
+		archive, err := writeArchive(ctx, source, b, target, directory)
+		if err != nil {
+			return nil, fmt.Errorf("archive %s for %s: %w", b.name, target, err)
+		}
+		archives = append(archives, archive)
+	}
+	return archives, nil
+}
+
+// writeArchive builds a bundle's programs for one platform and archives them: as zip for
+// Windows, else as a compressed tar.
+func writeArchive(ctx context.Context, source source, b bundle, target platform, directory string) (publishedArchive, error) {
 	work, err := os.MkdirTemp("", "rotate-certs-dist-")
 	if err != nil {
-		return pluginArchive{}, fmt.Errorf("archive plugin: %w", err)
+		return publishedArchive{}, err
 	}
 	defer func() { _ = os.RemoveAll(work) }()
-	if err := source.build(ctx, target, work, pluginProgram, completionProgram); err != nil {
-		return pluginArchive{}, err
+	if err := source.build(ctx, target, work, b.programs...); err != nil {
+		return publishedArchive{}, err
 	}
 	notices := filepath.Join(work, noticesFile)
-	text, err := source.noticesOf(ctx, target, pluginProgram, completionProgram)
+	text, err := source.noticesOf(ctx, target, b.programs...)
 	if err != nil {
-		return pluginArchive{}, err
+		return publishedArchive{}, err
 	}
 	if err := writeText(notices, text); err != nil {
-		return pluginArchive{}, err
+		return publishedArchive{}, err
 	}
 	entries := []entry{{"LICENSE", source.path("LICENSE"), 0o644}, {noticesFile, notices, 0o644}}
-	for _, program := range []string{pluginProgram, completionProgram} {
+	for _, program := range b.programs {
 		name := target.executable(program)
 		entries = append(entries, entry{name, filepath.Join(work, name), 0o755})
 	}
@@ -94,15 +124,15 @@ func writePluginArchive(ctx context.Context, source source, target platform, dir
 	if target.os == "windows" {
 		write, extension = writeZip, "zip"
 	}
-	name := fmt.Sprintf("rotate-certs_%s_%s_%s.%s", source.version, target.os, target.arch, extension)
+	name := fmt.Sprintf("%s_%s_%s_%s.%s", b.name, source.version, target.os, target.arch, extension)
 	sum := sha256.New()
 	err = writeFile(filepath.Join(directory, name), func(w io.Writer) error {
 		return write(io.MultiWriter(w, sum), entries)
 	})
 	if err != nil {
-		return pluginArchive{}, err
+		return publishedArchive{}, err
 	}
-	return pluginArchive{platform: target, file: name, sha256: hex.EncodeToString(sum.Sum(nil))}, nil
+	return publishedArchive{platform: target, file: name, sha256: hex.EncodeToString(sum.Sum(nil))}, nil
 }
 
 func writeTarGzip(w io.Writer, entries []entry) error {

@@ -64,8 +64,8 @@ func TestKrewRefusesWhatIsWrong(t *testing.T) {
 	krew, directory := krewTools(t), t.TempDir()
 	manifest, archive := filepath.Join(directory, "rotate-certs.yaml"), filepath.Join(directory, "plugin.tar.gz")
 	target := platform{"linux", "amd64"}
-	described := pluginArchive{platform: target, file: "plugin.tar.gz", sha256: sha256Of([]byte("something else"))}
-	if err := writeManifest(manifest, testVersion, "a test", []pluginArchive{described}); err != nil {
+	described := publishedArchive{platform: target, file: "plugin.tar.gz", sha256: sha256Of([]byte("something else"))}
+	if err := writeManifest(manifest, testVersion, "a test", []publishedArchive{described}); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(archive, []byte("no archive"), 0o600); err != nil {

@@ -18,7 +18,7 @@ type manifestPlatform struct{ OS, Arch, URI, SHA256, Bin string }
 // writeManifest writes the Krew manifest of a version. Its first lines say
 // what its sums belong to: archives never depend on the manifest, so the commit
 // that adds the manifest builds the archives that it names.
-func writeManifest(path, version, commit string, archives []pluginArchive) error {
+func writeManifest(path, version, commit string, archives []publishedArchive) error {
 	var platforms []manifestPlatform
 	for _, archive := range archives {
 		platforms = append(platforms, manifestPlatform{

@@ -81,7 +81,7 @@ func programInLayer(t *testing.T, blob []byte, name string) *elf.File {
 	return program
 }
 
-func TestPublishedPlugin(t *testing.T) {
+func TestPublishedArchives(t *testing.T) {
 	tree, directory := checkout(t), t.TempDir()
 	manifest := filepath.Join(directory, "rotate-certs.yaml") // krew wants the plugin's name
 	if err := writeDistribution(t.Context(), tree, directory, manifest); err != nil {
@@ -92,20 +92,34 @@ func TestPublishedPlugin(t *testing.T) {
 
 	for _, target := range pluginPlatforms {
 		t.Run(target.String(), func(t *testing.T) {
-			archive := filepath.Join(directory, archiveName(target))
-			checkContent(t, target, archive)
+			archive := filepath.Join(directory, archiveName(pluginBundle, target))
+			checkContent(t, pluginBundle, target, archive)
 			if sum := sha256Of(readFile(t, archive)); !strings.Contains(text, sum) {
 				t.Errorf("manifest lacks the sum %s of %s", sum, archive)
 			}
 			krewInstall(t, krew, manifest, archive, target)
 		})
 	}
+	sums := string(readFile(t, filepath.Join(directory, "SHA256SUMS")))
+	for _, target := range nodePlatforms {
+		t.Run("node program for "+target.String(), func(t *testing.T) {
+			name := archiveName(nodeBundle, target)
+			archive := filepath.Join(directory, name)
+			checkContent(t, nodeBundle, target, archive)
+			if line := sha256Of(readFile(t, archive)) + "  " + name + "\n"; !strings.Contains(sums, line) {
+				t.Errorf("SHA256SUMS lacks the line %q:\n%s", line, sums)
+			}
+		})
+	}
+	if strings.Contains(text, nodeProgram) {
+		t.Errorf("the manifest names the node program, which is no plugin:\n%s", text)
+	}
 	t.Run("installed plugin runs", func(t *testing.T) {
 		host := platform{runtime.GOOS, runtime.GOARCH}
 		if !slices.Contains(pluginPlatforms, host) {
 			t.Fatalf("the plugin is not published for %s", host)
 		}
-		root := krewInstall(t, krew, manifest, filepath.Join(directory, archiveName(host)), host)
+		root := krewInstall(t, krew, manifest, filepath.Join(directory, archiveName(pluginBundle, host)), host)
 		out, err := exec.Command(filepath.Join(root, "bin", host.executable(pluginProgram)), "version").CombinedOutput()
 		if err != nil || !strings.Contains(string(out), testVersion) {
 			t.Errorf("version printed %q (%v), want %s in it", out, err, testVersion)
@@ -126,15 +140,18 @@ func TestCommittedManifest(t *testing.T) {
 	validateManifest(t, krewTools(t), manifest)
 }
 
-func archiveName(target platform) string {
+func archiveName(b bundle, target platform) string {
 	extension := map[string]string{"linux": "tar.gz", "darwin": "tar.gz", "windows": "zip"}[target.os]
-	return "rotate-certs_" + testVersion + "_" + target.os + "_" + target.arch + "." + extension
+	return b.name + "_" + testVersion + "_" + target.os + "_" + target.arch + "." + extension
 }
 
-func checkContent(t *testing.T, target platform, archive string) {
+func checkContent(t *testing.T, b bundle, target platform, archive string) {
 	t.Helper()
 	suffix := map[string]string{"windows": ".exe"}[target.os]
-	want := []string{"LICENSE", noticesFile, "kubectl-rotate_certs" + suffix, "kubectl_complete-rotate_certs" + suffix}
+	want := []string{"LICENSE", noticesFile}
+	for _, program := range b.programs {
+		want = append(want, program+suffix)
+	}
 	var got []string
 	if target.os == "windows" {
 		reader, err := zip.OpenReader(archive)
@@ -182,11 +199,11 @@ func checkReproducible(t *testing.T, tree source, directory string) {
 		}
 	}
 	target := platform{"linux", "amd64"}
-	again, err := writePluginArchive(context.Background(), elsewhere, target, t.TempDir())
+	again, err := writeArchive(context.Background(), elsewhere, pluginBundle, target, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if first := sha256Of(readFile(t, filepath.Join(directory, archiveName(target)))); again.sha256 != first {
+	if first := sha256Of(readFile(t, filepath.Join(directory, archiveName(pluginBundle, target)))); again.sha256 != first {
 		t.Errorf("a copy of the sources gives %s, want %s", again.sha256, first)
 	}
 }
