@@ -20,6 +20,8 @@ type NodeRotation struct {
 	// the new ones stay since the old ones have expired (Committed), and that the node was not
 	// verified since.
 	Unverified bool `json:"unverified,omitempty"`
+	// Backup means that the node still keeps the files that the rotation has replaced.
+	Backup bool `json:"backup,omitempty"`
 }
 
 // Renewal is a certificate before and after.

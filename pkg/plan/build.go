@@ -49,6 +49,9 @@ func BuildPlan(nodes []inventory.Node, req Request, unfinished *Unfinished) (Pla
 	if err := req.CheckValidity(); err != nil {
 		return Plan{}, err
 	}
+	if err := refuseRollback(nodes, req); err != nil {
+		return Plan{}, err
+	}
 	size, err := waveSize(req.MaxUnavailable, countWorkers(nodes, req))
 	if err != nil {
 		return Plan{}, err
@@ -65,7 +68,9 @@ func BuildPlan(nodes []inventory.Node, req Request, unfinished *Unfinished) (Pla
 			continue
 		}
 		b := buildStep(n, req, unfinished)
-		b.predictExpiry(granted)
+		if req.RollbackOf == "" {
+			b.predictExpiry(granted)
+		}
 		p.LeftOut = append(p.LeftOut, b.left...)
 		p.NotInspected = append(p.NotInspected, b.findings...)
 		renews = renews || b.renews
@@ -86,6 +91,8 @@ func BuildPlan(nodes []inventory.Node, req Request, unfinished *Unfinished) (Pla
 	switch left := p.NotDone(req); {
 	case !renews && left > 0:
 		return Plan{}, p.refusalOf(req)
+	case len(p.Waves) == 0 && req.RollbackOf != "":
+		return Plan{}, &RollbackError{req.RollbackOf, "no certificate that it has renewed is in use on the nodes in scope"}
 	case len(p.Waves) == 0:
 		return Plan{}, ErrNothing
 	}
@@ -124,8 +131,12 @@ type builder struct {
 func buildStep(n *inventory.Node, req Request, unfinished *Unfinished) *builder {
 	b := &builder{node: n, req: req, unfinished: unfinished,
 		step: Step{Node: n.Name, ControlPlane: n.ControlPlane(), Etcd: n.ComponentOf(certs.Etcd) != nil}}
-	for _, s := range req.Services {
-		b.addService(s)
+	if req.RollbackOf != "" {
+		b.addRollback()
+	} else {
+		for _, s := range req.Services {
+			b.addService(s)
+		}
 	}
 	b.step.Restarts = certs.SortServices(b.restarts)
 	b.step.setSockets(n)

@@ -64,6 +64,11 @@ func ownObstacle(n *inventory.Node, c inventory.Certificate) Obstacle {
 	if c.Issuer.Kind == inventory.UnitStart {
 		return Obstacle{Reason: notByRestart(n, c)}
 	}
+	return restartObstacle(n, c)
+}
+
+// restartObstacle returns the obstacle to the restarts after a certificate was replaced.
+func restartObstacle(n *inventory.Node, c inventory.Certificate) Obstacle {
 	reason, unverified := unrestartable(n, c)
 	if reason == "" {
 		return Obstacle{}

@@ -15,26 +15,37 @@ const ResumeWithin = 24 * time.Hour
 // ScopeText is the canonical form of the request. Two requests with the same scope are the same
 // rotation: the second continues the first if it is unfinished.
 func (r Request) ScopeText() string {
+	if r.RollbackOf != "" {
+		return rollbackScope + r.RollbackOf + nodesScope(r.Nodes)
+	}
 	services := make([]string, 0, len(r.Services))
 	for _, s := range r.Services {
 		services = append(services, string(s))
 	}
 	slices.Sort(services)
-	nodes := slices.Clone(r.Nodes)
-	slices.Sort(nodes)
 	scope := "services=" + strings.Join(slices.Compact(services), ",")
 	if r.Compromised {
 		// Not to be continued by, or to continue, a rotation that trusts the old keys.
 		scope += distrusts
 	}
-	if len(nodes) > 0 {
-		scope += ";nodes=" + strings.Join(slices.Compact(nodes), ",")
-	}
-	return scope
+	return scope + nodesScope(r.Nodes)
 }
 
-// distrusts is the part of the scope that marks a rotation of compromised keys.
-const distrusts = ";compromised"
+func nodesScope(nodes []string) string {
+	if len(nodes) == 0 {
+		return ""
+	}
+	nodes = slices.Clone(nodes)
+	slices.Sort(nodes)
+	return ";nodes=" + strings.Join(slices.Compact(nodes), ",")
+}
+
+const (
+	// distrusts is the part of the scope that marks a rotation of compromised keys.
+	distrusts = ";compromised"
+	// rollbackScope is what the scope of a rollback begins with; the other rotation's id follows.
+	rollbackScope = "rollback="
+)
 
 // Unfinished is a rotation that is not finished.
 type Unfinished struct {

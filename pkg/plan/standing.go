@@ -33,10 +33,12 @@ type Past struct {
 	Only     []string // the nodes that it was restricted to; empty: all
 	// Compromised means that it distrusts the old keys.
 	Compromised bool
-	Start       time.Time
-	Last        time.Time // of the newest record
-	Standing    Standing
-	Nodes       []PastNode // by name
+	// RollbackOf is the rotation whose old certificates it puts back, if it is a rollback.
+	RollbackOf string
+	Start      time.Time
+	Last       time.Time // of the newest record
+	Standing   Standing
+	Nodes      []PastNode // by name
 	// Continued means that the same command continues it, see CommandArgs.
 	Continued bool
 }
@@ -76,6 +78,7 @@ func RotationsOf(nodes []inventory.Node, now time.Time) []Past {
 		p := &out[i]
 		slices.SortFunc(p.Nodes, func(a, b PastNode) int { return strings.Compare(a.Node, b.Node) })
 		p.Services, p.Only, p.Compromised = parseScope(scopes[p.ID])
+		p.addRollback(scopes[p.ID], nodes)
 		p.Standing = standingOf(p.Nodes)
 		unfinished := FindUnfinished(nodes, scopes[p.ID], now, "")
 		p.Continued = len(p.Services) > 0 && unfinished != nil && unfinished.ID == p.ID
@@ -110,6 +113,9 @@ func standingOf(nodes []PastNode) Standing {
 // of a command that an operator may paste.
 var nodeName = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`)
 
+// rotationID matches valid ids of rotations, which a scope may name as well.
+var rotationID = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+
 // parseScope is the inverse of Request.ScopeText; ok is false for another form.
 func parseScope(scope string) (services []certs.Service, nodes []string, compromised bool) {
 	list, only, restricted := strings.Cut(scope, ";nodes=")
@@ -134,7 +140,10 @@ func (p Past) CommandArgs() string {
 		return ""
 	}
 	words := "--all"
-	if len(p.Services) < len(certs.Services()) {
+	switch {
+	case p.RollbackOf != "":
+		words = "rollback " + p.RollbackOf
+	case len(p.Services) < len(certs.Services()):
 		names := make([]string, 0, len(p.Services))
 		for _, s := range p.Services {
 			names = append(names, string(s))

@@ -33,6 +33,9 @@ type Request struct {
 	Compromised bool
 	// RequireAll refuses a plan that leaves a certificate in scope out.
 	RequireAll bool
+	// RollbackOf is the id of an earlier rotation whose old certificates are put back, from the
+	// files that the nodes keep of it; empty: successors are issued. Services does not count then.
+	RollbackOf string
 }
 
 // Plan is an ordered list of waves. Steps of one wave may run at the same time;
@@ -80,6 +83,9 @@ type Step struct {
 	// RestartUnit is the systemd unit whose restart renews the targets: its program makes their
 	// successors when it starts. Restarts are then all components that it runs.
 	RestartUnit string `json:"restartUnit,omitempty"`
+	// RollbackOf is the rotation whose old certificates are put back; empty: the targets'
+	// successors are issued.
+	RollbackOf string `json:"rollbackOf,omitempty"`
 	// OtherRestarts are static pods and units to restart that read replaced files and are no
 	// components.
 	OtherRestarts []inventory.OtherUser `json:"otherRestarts,omitempty"`
@@ -109,9 +115,11 @@ type Target struct {
 	Service        certs.Service `json:"service"`
 	Name           string        `json:"name"`
 	Path           string        `json:"path"`
-	Issuer         string        `json:"issuer"`         // inventory.IssuerKind
+	Issuer         string        `json:"issuer"`         // inventory.IssuerKind, or FromBackup
 	OldFingerprint string        `json:"oldFingerprint"` // the node refuses when the file changed since
 	OldNotAfter    time.Time     `json:"oldNotAfter"`
+	// NewFingerprint is that of the certificate to put back; empty: a successor is issued.
+	NewFingerprint string `json:"newFingerprint,omitempty"`
 	// NewNotAfter is the expiry of the successor, as far as it is known before it is signed.
 	NewNotAfter time.Time `json:"newNotAfter,omitzero"`
 	// LifeSeconds is for how long the certificate was made to be valid, and LifeReason why

@@ -93,6 +93,10 @@ func (s *session) openLocked(ctx context.Context, id string) error {
 	if err := s.removeRecovery(); err != nil {
 		return err
 	}
+	// Before the new rotation is one of those that are kept: it may roll back the oldest one.
+	if err := s.dir.PruneRotations(id); err != nil {
+		return err
+	}
 	rotation, err := s.dir.OpenRotation(id)
 	if err != nil {
 		return err
@@ -106,9 +110,6 @@ func (s *session) openLocked(ctx context.Context, id string) error {
 		if rec.Kind.IsAnswer() {
 			s.done = max(s.done, rec.Order)
 		}
-	}
-	if err := s.dir.PruneRotations(id); err != nil {
-		return err
 	}
 	s.rotation = rotation
 	s.writer, err = rotation.OpenWriter(s.Node, s.Engine.Now)

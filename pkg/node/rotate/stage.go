@@ -37,6 +37,9 @@ func (s *session) stage(ctx context.Context, o statedir.Order, l *log) error {
 		if o.Step != nil && o.Step.RestartUnit != "" {
 			rec.Message = fmt.Sprintf("a restart of %s renews their certificates", o.Step.RestartUnit)
 		}
+		if o.Step != nil && o.Step.RollbackOf != "" {
+			rec.Message = fmt.Sprintf("the certificates from before rotation %s are put back", o.Step.RollbackOf)
+		}
 		err := l.write(rec)
 		if err != nil {
 			return err
@@ -49,7 +52,7 @@ func (s *session) stage(ctx context.Context, o statedir.Order, l *log) error {
 		return l.write(nodeapi.Record{Kind: nodeapi.Staged,
 			Message: fmt.Sprintf("a restart of %s will renew %d certificates; nothing is changed yet", t.Unit, len(t.Items))})
 	case err == nil:
-		return l.write(nodeapi.Record{Kind: nodeapi.Staged, Renewals: t.renewals()})
+		return l.write(nodeapi.Record{Kind: nodeapi.Staged, Message: stagedBackup(o.Step), Renewals: t.renewals()})
 	case errors.As(err, &broken), ctx.Err() != nil:
 		return err
 	}
@@ -84,9 +87,12 @@ func (s *session) prepareCommit(ctx context.Context, o statedir.Order, l *log) (
 	if err != nil {
 		return nil, fmt.Errorf("scan the node: %w", err)
 	}
-	found, err := matchTargets(node, o.Step.Targets)
+	found, err := matchTargets(node, o.Step)
 	if err != nil {
 		return nil, err
+	}
+	if o.Step.RollbackOf != "" {
+		return s.prepareRollback(ctx, node, found, o)
 	}
 	if unit, err := renewingUnit(o.Step, found); unit != "" || err != nil {
 		if err != nil {
@@ -132,14 +138,14 @@ func newTransaction(node inventory.Node, o statedir.Order, items int) *transacti
 }
 
 // matchTargets finds the targets among the certificates that are on the node now.
-func matchTargets(node inventory.Node, targets []plan.Target) ([]inventory.Certificate, error) {
+func matchTargets(node inventory.Node, step *plan.Step) ([]inventory.Certificate, error) {
 	byID := map[string]inventory.Certificate{}
 	for _, c := range node.Certificates {
 		byID[c.ID()] = c
 	}
 	const replan = "another program changes certificates on this node; run the same command again to make a new plan"
-	found := make([]inventory.Certificate, 0, len(targets))
-	for _, target := range targets {
+	found := make([]inventory.Certificate, 0, len(step.Targets))
+	for _, target := range step.Targets {
 		c, there := byID[target.ID]
 		switch {
 		case !there:
@@ -147,7 +153,7 @@ func matchTargets(node inventory.Node, targets []plan.Target) ([]inventory.Certi
 		case c.FingerprintSHA256 != target.OldFingerprint:
 			return nil, &refusal{fmt.Sprintf("%s %q was changed since the plan was made: it is now certificate %s, valid until %s",
 				target.Name, target.Path, c.SerialNumber, c.NotAfter.Format(time.RFC3339)), replan}
-		case c.Issuer.Kind == inventory.NoIssuer || c.Issuer.Kind == "":
+		case step.RollbackOf == "" && (c.Issuer.Kind == inventory.NoIssuer || c.Issuer.Kind == ""):
 			return nil, fmt.Errorf("%s %q cannot be renewed: %s", c.Name, c.Store.Cert, c.Reason)
 		case c.Status == certs.Invalid:
 			return nil, fmt.Errorf("%s %q cannot be renewed: %s", c.Name, c.Store.Cert, c.Reason)
@@ -174,7 +180,7 @@ func (s *session) stageItem(ctx context.Context, n int, c inventory.Certificate,
 		return item{}, &unsignedError{c, servicesOf(o.Step), err}
 	}
 	i := item{Certificate: c, New: certs.DescribeCertificate(m.Chain[0]), KeptKey: k.kept}
-	if err := s.tryClient(ctx, &i, old, m); err != nil {
+	if err := s.tryClient(ctx, &i, old, m, "new", "old"); err != nil {
 		return item{}, err
 	}
 	if err := saveMaterial(itemDir(s.rotation.StagedDir(), n), m); err != nil {
@@ -216,8 +222,8 @@ func (s *session) issueRequest(c inventory.Certificate, old store.Content, key c
 
 // tryClient presents a new client certificate to its server before anything changes. The
 // staging fails if the server rejects it and accepts the old one. If the server does not
-// answer, that is noted in the item.
-func (s *session) tryClient(ctx context.Context, i *item, old store.Content, m store.Material) error {
+// answer, that is noted in the item. next and now are what the two are called.
+func (s *session) tryClient(ctx context.Context, i *item, old store.Content, m store.Material, next, now string) error {
 	if i.Certificate.Client == nil {
 		return nil
 	}
@@ -234,7 +240,7 @@ func (s *session) tryClient(ctx context.Context, i *item, old store.Content, m s
 	if oldErr != nil {
 		return nil // the server rejects the old one as well
 	}
-	return fmt.Errorf("%s: %s rejects the new certificate and accepts the old one: %w", i.Certificate.Name, i.Certificate.Client.Address, err)
+	return fmt.Errorf("%s: %s rejects the %s certificate and accepts the %s one: %w", i.Certificate.Name, i.Certificate.Client.Address, next, now, err)
 }
 
 func servicesOf(step *plan.Step) []certs.Service {

@@ -36,6 +36,7 @@ func ReadHistory(root hostfs.Root) ([]inventory.NodeRotation, int64, error) {
 			continue
 		}
 		summary := nodeapi.SummarizeRecords(r.ID, records)
+		summary.Backup = r.hasBackup()
 		token = max(token, summary.Token)
 		if summary.State != "" { // otherwise nothing was ever begun
 			out = append(out, summary)
@@ -43,6 +44,12 @@ func ReadHistory(root hostfs.Root) ([]inventory.NodeRotation, int64, error) {
 	}
 	slices.SortStableFunc(out, func(a, b inventory.NodeRotation) int { return b.StartTime.Compare(a.StartTime) })
 	return out, token, errors.Join(problems...)
+}
+
+// hasBackup reports whether files that the rotation has replaced are still kept.
+func (r *Rotation) hasBackup() bool {
+	entries, err := os.ReadDir(r.BackupDir())
+	return err == nil && len(entries) > 0
 }
 
 // ListRotations returns every rotation whose journal the node keeps, by name.

@@ -90,6 +90,19 @@ func (d *Dir) OpenRotation(id string) (*Rotation, error) {
 	return r, nil
 }
 
+// KnownRotation returns the directory of a rotation that this node keeps, or an error that wraps
+// [os.ErrNotExist].
+func (d *Dir) KnownRotation(id string) (*Rotation, error) {
+	r, err := d.rotationOf(id)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(r.path); err != nil {
+		return nil, fmt.Errorf("find rotation %q: %w", id, err)
+	}
+	return r, nil
+}
+
 func (d *Dir) rotationOf(id string) (*Rotation, error) {
 	if !validID.MatchString(id) {
 		return nil, fmt.Errorf("rotation %q: %w", id, ErrBadID)
