@@ -17,6 +17,8 @@ var ErrNothing = errors.New("nothing to do: no node in scope runs any of these s
 // RefusedError means that certificates in scope cannot be renewed, so that nothing was begun.
 type RefusedError struct {
 	Problems []Problem
+	// Rollback means that they cannot be put back.
+	Rollback bool
 }
 
 // Problem is an obstacle on one node.
@@ -34,7 +36,11 @@ func (e *RefusedError) Error() string {
 	if len(lines) > 1 {
 		what = fmt.Sprintf("%d certificates", len(lines))
 	}
-	return fmt.Sprintf("%s in scope cannot be renewed, so nothing was changed:\n  %s", what, strings.Join(lines, "\n  "))
+	can := "renewed"
+	if e.Rollback {
+		can = "put back"
+	}
+	return fmt.Sprintf("%s in scope cannot be %s, so nothing was changed:\n  %s", what, can, strings.Join(lines, "\n  "))
 }
 
 // BuildPlan makes the plan. Control-plane nodes come first, one a wave, in the order of their names

@@ -223,7 +223,7 @@ func (p Plan) RefuseIncomplete(req Request) error {
 
 // refusalOf lists the obstacles to a plan.
 func (p Plan) refusalOf(req Request) *RefusedError {
-	refused := &RefusedError{}
+	refused := &RefusedError{Rollback: req.RollbackOf != ""}
 	for _, l := range p.LeftOut {
 		refused.Problems = append(refused.Problems, Problem{Node: l.Node, Text: l.reasonText()})
 	}

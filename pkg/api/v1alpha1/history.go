@@ -56,11 +56,14 @@ type RunningRotation struct {
 
 // PastRotation is a rotation according to the journals of the nodes.
 type PastRotation struct {
-	ID        string          `json:"id"`
-	Services  []certs.Service `json:"services"`
-	OnlyNodes []string        `json:"onlyNodes,omitempty"` // absent: it was for every node
-	StartTime time.Time       `json:"startTime"`
-	LastTime  time.Time       `json:"lastTime"` // of its newest record
+	ID string `json:"id"`
+	// RollbackOf is the id of the rotation whose old certificates it puts back; absent: it is no
+	// rollback.
+	RollbackOf string          `json:"rollbackOf,omitempty"`
+	Services   []certs.Service `json:"services"`
+	OnlyNodes  []string        `json:"onlyNodes,omitempty"` // absent: it was for every node
+	StartTime  time.Time       `json:"startTime"`
+	LastTime   time.Time       `json:"lastTime"` // of its newest record
 	// Result is Succeeded, RolledBack, Failed, ManualInterventionRequired, Unfinished where it neither
 	// ended nor failed, or Renewed where every node that remembers it was renewed and
 	// verified, and none remembers its end.

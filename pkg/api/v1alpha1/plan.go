@@ -13,7 +13,10 @@ type RotationPlan struct {
 	Kind       string `json:"kind"`
 	// Continues is the id of the unfinished rotation that would be continued; absent:
 	// a new one.
-	Continues       string          `json:"continues,omitempty"`
+	Continues string `json:"continues,omitempty"`
+	// RollbackOf is the id of the rotation whose old certificates are put back; absent: new ones
+	// are issued.
+	RollbackOf      string          `json:"rollbackOf,omitempty"`
 	Services        []certs.Service `json:"services"`
 	Restart         string          `json:"restart"`
 	ValiditySeconds int64           `json:"validitySeconds,omitempty"`
@@ -62,7 +65,7 @@ type PlannedCertificate struct {
 	Service           certs.Service `json:"service"`
 	Name              string        `json:"name"`
 	Path              string        `json:"path"`
-	Issuer            string        `json:"issuer,omitempty"` // LocalCA, KubernetesCSR, Throwaway or UnitStart
+	Issuer            string        `json:"issuer,omitempty"` // LocalCA, KubernetesCSR, Throwaway, UnitStart or Backup
 	FingerprintSHA256 string        `json:"fingerprintSHA256"`
 	NotAfter          time.Time     `json:"notAfter"`
 	// NewNotAfter is the expected expiry of the new certificate.

@@ -22,9 +22,12 @@ const (
 
 // RotationReport is the result of a rotation.
 type RotationReport struct {
-	APIVersion string         `json:"apiVersion"`
-	Kind       string         `json:"kind"`
-	ID         string         `json:"id"`
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	ID         string `json:"id"`
+	// RollbackOf is the id of the rotation whose old certificates it puts back; absent: it is no
+	// rollback.
+	RollbackOf string         `json:"rollbackOf,omitempty"`
 	StartTime  time.Time      `json:"startTime"`
 	EndTime    time.Time      `json:"endTime"`
 	Result     Result         `json:"result"`

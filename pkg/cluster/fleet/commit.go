@@ -45,11 +45,15 @@ func (r *run) stageNode(ctx context.Context, w *worker) error {
 
 // stagingError is the error of a staging with that answer; nil: it succeeded.
 func (r *run) stagingError(w *worker, answer nodeapi.Record, err error) error {
+	what := w.step.Node + ": its certificates could not be made; nothing was changed there"
+	if w.step.RollbackOf != "" {
+		what = w.step.Node + ": its earlier certificates cannot be put back; nothing was changed there"
+	}
 	switch {
 	case err != nil:
-		return r.nodeFailed(w.step.Node, v1alpha1.Failed, w.step.Node+": its certificates could not be made; nothing was changed there", err.Error(), "")
+		return r.nodeFailed(w.step.Node, v1alpha1.Failed, what, err.Error(), "")
 	case answer.Kind != nodeapi.Staged:
-		return r.nodeFailed(w.step.Node, v1alpha1.Failed, w.step.Node+": its certificates could not be made; nothing was changed there", answer.Message, answer.Hint)
+		return r.nodeFailed(w.step.Node, v1alpha1.Failed, what, answer.Message, answer.Hint)
 	}
 	return nil
 }

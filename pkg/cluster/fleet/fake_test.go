@@ -17,6 +17,7 @@ import (
 // cluster is a cluster of simulated nodes: it stands in for what cannot be had in a
 // unit test, the answers of node programs, and records what was asked of them.
 type cluster struct {
+	rollbackOf string // the rotation that is rolled back, see haveRotated
 	sync.Mutex
 	nodes   map[string]*node
 	leader  string

@@ -20,9 +20,11 @@ var everything = plan.Request{Services: []certs.Service{certs.Etcd, certs.Kubele
 
 func rotate(ctx context.Context, t *testing.T, c *cluster, change func(*fleet.Options)) (*v1alpha1.RotationReport, error) {
 	t.Helper()
-	p, err := plan.BuildPlan(c.inventories(), everything, nil)
+	request := everything
+	request.RollbackOf = c.rollbackOf
+	p, err := plan.BuildPlan(c.inventories(), request, nil)
 	require.NoError(t, err)
-	o := fleet.Options{Rotation: fleet.Rotation{ID: "7f3c2a", Request: everything, Plan: p, Scanned: c.inventories()}, Timeout: time.Millisecond}
+	o := fleet.Options{Rotation: fleet.Rotation{ID: "7f3c2a", Request: request, Plan: p, Scanned: c.inventories()}, Timeout: time.Millisecond}
 	if change != nil {
 		change(&o)
 	}

@@ -122,7 +122,7 @@ func Prepare(ctx context.Context, api API, scanner Scanner, req plan.Request, o 
 	if err := NoneScanned(nodes, missing); err != nil {
 		return Rotation{}, err
 	}
-	if req.Validity == 0 {
+	if req.Validity == 0 && req.RollbackOf == "" {
 		if req.Validity, err = api.DefaultValidity(ctx); err != nil {
 			return Rotation{}, err
 		}

@@ -33,11 +33,11 @@ func (r *run) showRecord(rec nodeapi.Record) {
 	case nodeapi.RollingBack:
 		p.Phase = PhaseUndoing
 		p.Done = true
-		p.Text = rec.Message + "; putting the old certificates back"
+		p.Text = rec.Message + "; putting the " + r.priorWord() + " certificates back"
 	case nodeapi.RolledBack:
 		p.Phase = PhaseUndone
 		p.Done = true
-		p.Text = "old certificates are in use and verified"
+		p.Text = r.priorWord() + " certificates are in use and verified"
 	case nodeapi.Unknown, nodeapi.Failed, nodeapi.Refused:
 		p.Phase = PhaseFailed
 		p.Done = true
@@ -54,6 +54,9 @@ func stagingText(s plan.Step) string {
 	if s.RestartUnit != "" {
 		return fmt.Sprintf("checking %d certificates that a restart of %s renews", len(s.Targets), s.RestartUnit)
 	}
+	if s.RollbackOf != "" {
+		return fmt.Sprintf("checking %d certificates in the backup of rotation %s", len(s.Targets), s.RollbackOf)
+	}
 	return fmt.Sprintf("signing %d certificates", len(s.Targets))
 }
 
@@ -61,6 +64,9 @@ func stagedText(steps []plan.Step) string {
 	signed := 0
 	byUnit := 0
 	for _, s := range steps {
+		if s.RollbackOf != "" {
+			return savedText(steps)
+		}
 		if s.RestartUnit != "" {
 			byUnit += len(s.Targets)
 		} else {
@@ -76,6 +82,15 @@ func stagedText(steps []plan.Step) string {
 	return fmt.Sprintf("%d certificates signed, %d checked, which a restart renews", signed, byUnit)
 }
 
+// savedText is stagedText for a rollback.
+func savedText(steps []plan.Step) string {
+	saved := 0
+	for _, s := range steps {
+		saved += len(s.Targets)
+	}
+	return fmt.Sprintf("%d certificates of the backup checked", saved)
+}
+
 func committingText(s plan.Step) string {
 	if s.RestartUnit != "" {
 		return fmt.Sprintf("restarting %s, which renews %d certificates", s.RestartUnit, len(s.Targets))
@@ -89,6 +104,9 @@ func (r *run) summaryOf(w *worker) string {
 	if w.step.RestartUnit != "" {
 		parts = []string{"renewed by " + w.step.RestartUnit}
 	}
+	if w.step.RollbackOf != "" {
+		parts = []string{"put back"}
+	}
 	if restarted := w.recordsOf(nodeapi.Restarted); len(restarted) > 0 {
 		var services []string
 		for _, rec := range restarted {
@@ -101,14 +119,31 @@ func (r *run) summaryOf(w *worker) string {
 			parts = append(parts, m)
 		}
 	}
-	if served := servedPorts(w.recordsOf(nodeapi.Verified), r.inventoryOf(w.step.Node)); served != "" {
+	if served := servedPorts(w.recordsOf(nodeapi.Verified), r.inventoryOf(w.step.Node), r.nextWord()); served != "" {
 		parts = append(parts, served)
 	}
 	return strings.Join(parts, " · ")
 }
 
-// servedPorts is "2379 and 2380 serve the new certificate".
-func servedPorts(verifications []nodeapi.Record, n *inventory.Node) string {
+// nextWord is what the certificates are called that the rotation puts in place.
+func (r *run) nextWord() string {
+	if r.Request.RollbackOf != "" {
+		return "earlier"
+	}
+	return "new"
+}
+
+// priorWord is what the certificates are called that the rotation replaces. Those that a rollback
+// replaces are younger than those that it puts in place.
+func (r *run) priorWord() string {
+	if r.Request.RollbackOf != "" {
+		return "present"
+	}
+	return "old"
+}
+
+// servedPorts is "2379 and 2380 serve the new certificates".
+func servedPorts(verifications []nodeapi.Record, n *inventory.Node, next string) string {
 	var ports []string
 	for _, rec := range verifications {
 		if rec.Evidence.Method != nodeapi.Handshake || n == nil {
@@ -129,9 +164,9 @@ func servedPorts(verifications []nodeapi.Record, n *inventory.Node) string {
 	case 0:
 		return ""
 	case 1:
-		return ports[0] + " serves the new certificate"
+		return ports[0] + " serves the " + next + " certificate"
 	default:
 		slices.Sort(ports)
-		return strings.Join(ports[:len(ports)-1], ", ") + " and " + ports[len(ports)-1] + " serve the new certificates"
+		return strings.Join(ports[:len(ports)-1], ", ") + " and " + ports[len(ports)-1] + " serve the " + next + " certificates"
 	}
 }

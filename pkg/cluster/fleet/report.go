@@ -18,7 +18,7 @@ import (
 func (r *run) reportOf(ctx context.Context, err error) *v1alpha1.RotationReport {
 	report := &v1alpha1.RotationReport{
 		APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.RotationReportKind,
-		ID: r.ID, StartTime: r.startTime.UTC(), Result: v1alpha1.Succeeded,
+		ID: r.ID, RollbackOf: r.Request.RollbackOf, StartTime: r.startTime.UTC(), Result: v1alpha1.Succeeded,
 		Items: []v1alpha1.RotationItem{}, Collateral: []v1alpha1.Collateral{},
 	}
 	if err != nil {
@@ -88,7 +88,7 @@ func (r *run) itemOf(s plan.Step, service plan.Service) v1alpha1.RotationItem {
 		if r.leftOut(s.Node, c) {
 			continue // listed apart from what was to be renewed
 		}
-		if _, again := fresh[c.ID()]; service.Because != "" && !again && targetOf(s, c.ID()).ID == "" {
+		if _, again := fresh[c.ID()]; (service.Because != "" || s.RollbackOf != "") && !again && targetOf(s, c.ID()).ID == "" {
 			continue // not in the scope, and no part of this
 		}
 		entry := v1alpha1.RotatedCertificate{Name: c.Name, Path: c.Store.Cert, Old: certificateRef(c.Facts)}

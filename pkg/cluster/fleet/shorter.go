@@ -42,6 +42,9 @@ func (r *run) shorterLife(s plan.Step, n inventory.Renewal) string {
 	if target.LifeSeconds > 0 {
 		want = time.Duration(target.LifeSeconds) * time.Second // what it was made for
 	}
+	if r.Request.RollbackOf != "" {
+		return ""
+	}
 	if r.Request.Validity > 0 {
 		want = r.Request.Validity
 		than = "what was asked for is"

@@ -27,7 +27,7 @@ func (r *run) nodeFailed(node string, result v1alpha1.Result, what, why, hint st
 	w := r.seen[node]
 	switch {
 	case result == v1alpha1.RolledBack:
-		own = node + " runs on its old certificates again, and serves them (verified)"
+		own = node + " runs on its " + r.priorWord() + " certificates again, and serves them (verified)"
 	case len(w.recordsOf(nodeapi.Committing)) > 0:
 		kind = ErrManualInterventionRequired
 		own = node + ": state unknown: neither old nor new certificates could be verified"
@@ -111,7 +111,7 @@ func (r *run) nodeStates(except string) []string {
 	}
 	var out []string
 	if len(done) > 0 {
-		out = append(out, withVerb(done, "keeps", "keep")+" the new, verified certificates")
+		out = append(out, withVerb(done, "keeps", "keep")+" the "+r.nextWord()+", verified certificates")
 	}
 	if len(untouched) > 0 {
 		out = append(out, withVerb(untouched, "was", "were")+" not touched")

@@ -29,6 +29,7 @@ import (
 //	NODE leader                 it is the leader of etcd
 //	NODE requests               its own identity requests a certificate when it stages
 //	pods N                      N pods of a killed run are there
+//	rolls back ID               every node has done its part of that rotation, which is rolled back
 //	lock lost                   another rotation has the lock after the start
 func TestTranscripts(t *testing.T) {
 	scripts, err := filepath.Glob("testdata/transcripts/*.txt")
@@ -93,6 +94,21 @@ func play(t *testing.T, script string) string {
 	return out.String()
 }
 
+// haveRotated makes every certificate that of a finished rotation, which is to be rolled back.
+func (c *cluster) haveRotated(id string) {
+	c.rollbackOf = id
+	for _, n := range c.nodes {
+		past := inventory.NodeRotation{ID: id, State: inventory.Finished, Backup: true}
+		for i := range n.inventory.Certificates {
+			now := &n.inventory.Certificates[i]
+			old := now.Facts
+			now.FingerprintSHA256 = strings.Replace(old.FingerprintSHA256, "old-", "new-", 1)
+			past.Renewed = append(past.Renewed, inventory.Renewal{ID: now.ID(), Old: old, New: now.Facts})
+		}
+		n.inventory.Rotations = append(n.inventory.Rotations, past)
+	}
+}
+
 // set carries out one line of a script.
 func (c *cluster) set(words []string) error {
 	switch strings.Join(words, " ") {
@@ -101,6 +117,10 @@ func (c *cluster) set(words []string) error {
 		return nil
 	case words[0] + " leader":
 		c.leader = words[0]
+		return nil
+	}
+	if strings.HasPrefix(strings.Join(words, " "), "rolls back ") && len(words) == 3 {
+		c.haveRotated(words[2])
 		return nil
 	}
 	if words[0] == "pods" && len(words) == 2 {

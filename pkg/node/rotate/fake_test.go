@@ -15,6 +15,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/node/component"
+	"github.com/rotate-certs/rotate-certs/pkg/node/statedir"
 	"github.com/rotate-certs/rotate-certs/pkg/node/store"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
@@ -142,7 +143,11 @@ func (n *fakeNode) launchService(s certs.Service) {
 func (n *fakeNode) scanNode(context.Context) (inventory.Node, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	node := inventory.Node{Name: "cp1", KubeletConf: "/etc/kubernetes/kubelet.conf", CRISocket: "/run/cri.sock", DBusSocket: "/run/dbus.sock"}
+	node := inventory.Node{Name: "cp1", KubeletConf: "/etc/kubernetes/kubelet.conf", CRISocket: "/run/cri.sock", DBusSocket: "/run/dbus.sock", Time: n.clock()}
+	var err error
+	if node.Rotations, node.Token, err = statedir.ReadHistory(n.tree.Root); err != nil {
+		return node, err
+	}
 	for s := range n.all {
 		if !slices.Contains(certs.Services(), s) {
 			continue

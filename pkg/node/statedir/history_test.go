@@ -32,12 +32,21 @@ func TestHistory(t *testing.T) {
 	if err := d.PassToken(9, "fenced"); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.MkdirAll(filepath.Join(openRotation(t, d, "old").BackupDir(), "2"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	history, token, err := ReadHistory(root)
 	if err != nil || token != 9 || len(history) != 2 || history[0].ID != "new" {
 		t.Fatalf("%+v, %d, %v", history, token, err)
 	}
 	if history[0].State != inventory.Committing || history[1].State != inventory.Finished {
 		t.Errorf("states %s and %s", history[0].State, history[1].State)
+	}
+	if history[0].Backup || !history[1].Backup {
+		t.Errorf("backups %t and %t, want only that of the old one", history[0].Backup, history[1].Backup)
+	}
+	if _, err := d.KnownRotation("other"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("an unknown rotation: %v", err)
 	}
 }
 
