@@ -161,8 +161,8 @@ func oldCopies(p plan.Plan, now time.Time) string {
 	if !last.OldNotAfter.After(now) {
 		return ""
 	}
-	return fmt.Sprintf("Copies of the old certificates remain valid until they expire, the last one (%s of %s) on %s: Kubernetes cannot revoke them.",
-		last.Name, node, utcDate(last.OldNotAfter))
+	return fmt.Sprintf("Copies of the %s certificates remain valid until they expire, the last one (%s of %s) on %s: Kubernetes cannot revoke them.",
+		replacedWord(rollbackOf(p)), last.Name, node, utcDate(last.OldNotAfter))
 }
 
 // compromisedMeans describes --compromised.

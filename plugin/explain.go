@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 )
 
@@ -31,6 +32,14 @@ func errorText(err error) string {
 	var held *kube.HeldError
 	if errors.As(err, &held) {
 		return text + "\nhint: " + held.Hint()
+	}
+	var unknown *plan.RollbackError
+	if errors.As(err, &unknown) {
+		return text + "\nhint: " + displayName + " " + historyName + " lists the rotations that the nodes keep"
+	}
+	var refused *plan.RefusedError
+	if errors.As(err, &refused) && refused.Rollback {
+		return text + "\nhint: issue new certificates instead: " + displayName + " --service NAME"
 	}
 	server := ""
 	var request *url.Error

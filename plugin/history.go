@@ -45,7 +45,7 @@ short-lived, read-only pods.`,
 				return o.runList(cmd.Context())
 			}
 			if !rotationID.MatchString(args[0]) {
-				return fmt.Errorf("rotation %q: an id is letters, digits and dashes\nhint: %s %s lists them", args[0], displayName, historyName)
+				return badRotationID(args[0])
 			}
 			return o.runOne(cmd.Context(), args[0])
 		},

@@ -76,7 +76,7 @@ func printHistory(w io.Writer, f format, h v1alpha1.RotationHistory, command str
 	if err := printTable(w, f, recordColumns, rows); err != nil {
 		return err
 	}
-	for _, line := range nodesInWords(h.Nodes) {
+	for _, line := range nodesInWords(h.PastRotation) {
 		fmt.Fprintln(w, cleanText(line))
 	}
 	for _, line := range nextSteps(h.PastRotation, command, now) {

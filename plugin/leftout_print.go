@@ -9,8 +9,9 @@ import (
 )
 
 // printLeftOut lists the certificates in scope that are not renewed, those of one name and
-// reason in one line for all nodes, with the expiry of the first of them.
-func printLeftOut(w io.Writer, items []v1alpha1.LeftOut) {
+// reason in one line for all nodes, with the expiry of the first of them. rollbackOf is set where
+// they are not put back.
+func printLeftOut(w io.Writer, items []v1alpha1.LeftOut, rollbackOf string) {
 	if len(items) == 0 {
 		return
 	}
@@ -28,7 +29,11 @@ func printLeftOut(w io.Writer, items []v1alpha1.LeftOut) {
 			expires[k] = end
 		}
 	}
-	fmt.Fprintln(w, "\nLeft out, since it cannot be renewed")
+	heading := "\nLeft out, since it cannot be renewed"
+	if rollbackOf != "" {
+		heading = "\nLeft out, since it cannot be put back"
+	}
+	fmt.Fprintln(w, heading)
 	for _, k := range order {
 		end := ""
 		if at := expires[k]; !at.IsZero() {

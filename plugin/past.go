@@ -94,7 +94,7 @@ func (o *reader) pastRotations(nodes []inventory.Node) []v1alpha1.PastRotation {
 
 func pastRotation(p plan.Past, command string) v1alpha1.PastRotation {
 	out := v1alpha1.PastRotation{
-		ID: p.ID, Services: append([]certs.Service{}, p.Services...), OnlyNodes: p.Only,
+		ID: p.ID, RollbackOf: p.RollbackOf, Services: append([]certs.Service{}, p.Services...), OnlyNodes: p.Only,
 		StartTime: p.Start.UTC(), LastTime: p.Last.UTC(), Result: string(p.Standing), Nodes: []v1alpha1.PastRotationNode{},
 	}
 	if p.Continued {
@@ -126,6 +126,9 @@ func scopeWords(p v1alpha1.PastRotation) string {
 	if len(p.OnlyNodes) > 0 {
 		words += " on " + someNames(p.OnlyNodes)
 	}
+	if p.RollbackOf != "" {
+		words += ", rollback of " + p.RollbackOf
+	}
 	return words
 }
 
@@ -152,16 +155,19 @@ var states = map[inventory.RotationState]string{
 }
 
 // nodesInWords groups the nodes of one state, in the order of the first of each.
-func nodesInWords(nodes []v1alpha1.PastRotationNode) []string {
+func nodesInWords(p v1alpha1.PastRotation) []string {
 	var order []string
 	of := map[string][]string{}
-	for _, n := range nodes {
+	for _, n := range p.Nodes {
 		words, known := states[inventory.RotationState(n.State)]
 		if !known {
 			words = n.State
 		}
 		if n.Unverified {
 			words = unverifiedWord(n.State) + "; the next rotation on this node verifies it first"
+		}
+		if p.RollbackOf != "" {
+			words = strings.Replace(words, "new certificates", "earlier certificates", 1)
 		}
 		if of[words] == nil {
 			order = append(order, words)

@@ -13,6 +13,9 @@ import (
 
 var planColumns = []column{{name: "Order"}, {name: "Node"}, {name: "Renews"}, {name: "Restarts"}}
 
+// rollbackColumns are planColumns for a rollback.
+var rollbackColumns = []column{{name: "Order"}, {name: "Node"}, {name: "Puts back"}, {name: "Restarts"}}
+
 var planWideColumns = []column{
 	{name: "Order"}, {name: "Node"}, {name: "Service"}, {name: "Certificate"}, {name: "Expires"}, {name: "Issuer"},
 	{name: "SHA256"}, {name: "Path"},
@@ -36,6 +39,9 @@ func printPlan(w io.Writer, f format, p v1alpha1.RotationPlan) error {
 		return nil
 	}
 	columns := planColumns
+	if p.RollbackOf != "" {
+		columns = rollbackColumns
+	}
 	rows := planRows(p)
 	if f == formatWide {
 		columns = planWideColumns
@@ -55,7 +61,7 @@ func printPlan(w io.Writer, f format, p v1alpha1.RotationPlan) error {
 	for _, e := range p.Effects {
 		fmt.Fprintln(w, cleanText(e))
 	}
-	printLeftOut(w, p.LeftOut)
+	printLeftOut(w, p.LeftOut, p.RollbackOf)
 	printNotInspected(w, p.NotInspected)
 	return nil
 }
@@ -176,7 +182,10 @@ func planTitle(id string, req plan.Request, unfinished *plan.Unfinished) string 
 // requestScope names the services and nodes of a request.
 func requestScope(req plan.Request) string {
 	text := joinServices(req.Services, ", ")
-	if len(req.Services) == len(certs.Services()) {
+	switch {
+	case req.RollbackOf != "":
+		text = "rollback of " + req.RollbackOf
+	case len(req.Services) == len(certs.Services()):
 		text = "all services"
 	}
 	if len(req.Nodes) > 0 {

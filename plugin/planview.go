@@ -20,6 +20,9 @@ func rotationPlan(p plan.Plan, nodes []inventory.Node, req plan.Request, unfinis
 		Steps: []v1alpha1.PlanStep{}, LeftOut: fleet.LeftOut(p), NotInspected: excludedItems(p.NotInspected),
 		Effects: planEffects(p, nodes, req.Restart, now),
 	}
+	if out.RollbackOf = req.RollbackOf; out.RollbackOf != "" {
+		out.Services = concernedServices(p)
+	}
 	if unfinished != nil {
 		out.Continues = unfinished.ID
 	}
@@ -29,6 +32,17 @@ func rotationPlan(p plan.Plan, nodes []inventory.Node, req plan.Request, unfinis
 		}
 	}
 	return out
+}
+
+// concernedServices are the services of a plan's steps.
+func concernedServices(p plan.Plan) []certs.Service {
+	out := []certs.Service{}
+	for _, s := range p.AllSteps() {
+		for _, service := range s.Services {
+			out = append(out, service.Service)
+		}
+	}
+	return append([]certs.Service{}, certs.SortServices(out)...)
 }
 
 func planStep(s plan.Step, wave int) v1alpha1.PlanStep {

@@ -54,7 +54,7 @@ func printReport(w io.Writer, f format, r *v1alpha1.RotationReport) error {
 	for _, n := range r.Notes {
 		fmt.Fprintln(w, cleanText(n))
 	}
-	printLeftOut(w, r.LeftOut)
+	printLeftOut(w, r.LeftOut, r.RollbackOf)
 	printNotInspected(w, r.NotInspected)
 	return nil
 }
@@ -65,7 +65,7 @@ func reportRows(r *v1alpha1.RotationReport, f format) [][]string {
 		for i, c := range item.Certificates {
 			row := []string{
 				item.Node, string(item.Service), c.Name, utcMinute(c.Old.NotAfter), nothing,
-				restartedText(item), resultWord(item), nothing, c.Old.SerialNumber, c.Old.FingerprintSHA256, c.Path,
+				restartedText(item), resultWord(item, r.RollbackOf), nothing, c.Old.SerialNumber, c.Old.FingerprintSHA256, c.Path,
 			}
 			if c.New != nil {
 				row[4] = utcMinute(c.New.NotAfter)
@@ -77,7 +77,7 @@ func reportRows(r *v1alpha1.RotationReport, f format) [][]string {
 		}
 		if len(item.Certificates) == 0 && item.Result != v1alpha1.NoCertificate {
 			rows = append(rows, []string{item.Node, string(item.Service), nothing, nothing, nothing,
-				restartedText(item), resultWord(item), verifiedBy(item, -1, f), "", "", ""})
+				restartedText(item), resultWord(item, r.RollbackOf), verifiedBy(item, -1, f), "", "", ""})
 		}
 	}
 	return rows
@@ -96,9 +96,12 @@ func restartedText(item v1alpha1.RotationItem) string {
 }
 
 // resultWord is a printed result, with the reason where it is not a success.
-func resultWord(item v1alpha1.RotationItem) string {
+func resultWord(item v1alpha1.RotationItem, rollbackOf string) string {
 	switch item.Result {
 	case v1alpha1.Succeeded:
+		if rollbackOf != "" {
+			return "put back"
+		}
 		return "renewed"
 	case v1alpha1.RolledBack:
 		return "ROLLED BACK"
@@ -162,5 +165,5 @@ func stillValid(r *v1alpha1.RotationReport, now time.Time) string {
 	if !last.After(now) {
 		return ""
 	}
-	return fmt.Sprintf("Copies of the old certificates remain valid, the last one until %s: Kubernetes cannot revoke them.", utcDate(last))
+	return fmt.Sprintf("Copies of the %s certificates remain valid, the last one until %s: Kubernetes cannot revoke them.", replacedWord(r.RollbackOf), utcDate(last))
 }

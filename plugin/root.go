@@ -67,7 +67,7 @@ Services: ` + joinServices(certs.Services(), ", ") + `.
 	cmd.PersistentFlags().AddFlagSet(flags.set)
 	o.addFlags(cmd)
 	o.addRunFlags(cmd)
-	cmd.AddCommand(a.checkCommand(flags), a.planCommand(flags), a.statusCommand(flags), a.historyCommand(flags), a.versionCommand(flags), a.completionCommand(), optionsCommand(flags),
+	cmd.AddCommand(a.checkCommand(flags), a.planCommand(flags), a.statusCommand(flags), a.historyCommand(flags), a.rollbackCommand(flags), a.versionCommand(flags), a.completionCommand(), optionsCommand(flags),
 		a.installCommand(flags), a.uninstallCommand(flags), a.eventsCommand(flags), a.markCompromisedCommand(flags), a.policyCommand(flags))
 	a.completeConnection(cmd, flags)
 	return cmd

@@ -49,6 +49,8 @@ type rotateOptions struct {
 
 	yes      bool
 	planOnly bool
+	// rollbackOf is the rotation to roll back; empty: certificates are renewed.
+	rollbackOf string
 
 	request plan.Request
 	format  format
@@ -62,21 +64,36 @@ func (o *rotateOptions) addFlags(cmd *cobra.Command) {
 	f.StringSliceVar(&o.services, "service", nil, "Services whose certificates to renew, separated by commas")
 	f.BoolVar(&o.all, "all", false, "All services")
 	o.addNodeFlags(cmd, "Only on these nodes (default: every node)", o.completeNodes(o.connectionFlags))
-	f.StringVar(&o.restart, "restart", string(plan.RestartAlways), `When to restart components: "always", "if-needed" (those that do not re-read their files) or "never"`)
-	f.StringVar(&o.unavailable, "max-unavailable", plan.DefaultMaxUnavailable, "Workers in progress at the same time, a number or a percentage")
+	o.addRestartFlags(cmd)
 	f.Var(&o.validity, "validity", "Validity of the new certificates, such as 90d (default: that of the cluster's kubeadm configuration, else that of the old certificate)")
 	f.BoolVar(&o.allowShort, "allow-short-validity", false, "Allow a --validity of less than a day")
+	o.addHealthFlags(cmd)
+	f.BoolVar(&o.compromised, "compromised", false, "The old keys are compromised: sign with the CA's key instead of a node's identity, and destroy the old keys after the verification")
+	f.BoolVar(&o.requireAll, "require-all", false, "Change nothing where a certificate in scope cannot be renewed, instead of leaving it out")
+	f.BoolVar(&o.findSecrets, "find-secrets", false, "Also list Secrets that hold a copy of a certificate in scope; needs the permission to list Secrets")
+	o.addOutputFlags(cmd)
+	completeFlag(cmd, "service", completeServices)
+}
+
+func (o *rotateOptions) addRestartFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&o.restart, "restart", string(plan.RestartAlways), `When to restart components: "always", "if-needed" (those that do not re-read their files) or "never"`)
+	f.StringVar(&o.unavailable, "max-unavailable", plan.DefaultMaxUnavailable, "Workers in progress at the same time, a number or a percentage")
+	completeFlag(cmd, "restart", cobra.FixedCompletions(plan.RestartPolicies(), cobra.ShellCompDirectiveNoFileComp))
+}
+
+func (o *rotateOptions) addHealthFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
 	o.timeout = durationFlag(time.Minute)
 	f.Var(&o.timeout, "component-timeout", "How long a component may take to become healthy")
 	f.Var(&o.pause, "pause", "How long to wait between two control-plane nodes, for load balancers that detect an API server late")
 	f.BoolVar(&o.force, "force", false, "Proceed even if cluster health checks fail at the start; the report names those that failed")
-	f.BoolVar(&o.compromised, "compromised", false, "The old keys are compromised: sign with the CA's key instead of a node's identity, and destroy the old keys after the verification")
-	f.BoolVar(&o.requireAll, "require-all", false, "Change nothing where a certificate in scope cannot be renewed, instead of leaving it out")
-	f.BoolVar(&o.findSecrets, "find-secrets", false, "Also list Secrets that hold a copy of a certificate in scope; needs the permission to list Secrets")
+}
+
+func (o *rotateOptions) addOutputFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
 	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(formats, ", "))
 	o.addPodFlags(f)
-	completeFlag(cmd, "service", completeServices)
-	completeFlag(cmd, "restart", cobra.FixedCompletions(plan.RestartPolicies(), cobra.ShellCompDirectiveNoFileComp))
 	completeFlag(cmd, "output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 }
 
@@ -115,7 +132,7 @@ func (o *rotateOptions) Complete(cmd *cobra.Command) error {
 		Nodes: o.nodes, NodeSelector: o.selector, Restart: restart,
 		Validity: time.Duration(o.validity), AllowShortValidity: o.allowShort, MaxUnavailable: o.unavailable, Compromised: o.compromised, RequireAll: o.requireAll,
 	}
-	if o.all {
+	if o.request.RollbackOf = o.rollbackOf; o.all || o.rollbackOf != "" {
 		o.request.Services = certs.Services()
 	} else if o.request.Services, err = certs.ParseServices(o.services); err != nil {
 		return err
@@ -131,6 +148,8 @@ func (o *rotateOptions) Complete(cmd *cobra.Command) error {
 // Validate refuses invalid values, without a request to the cluster.
 func (o *rotateOptions) Validate() error {
 	switch {
+	case dryRun(o.dryRun) == dryRunClient && o.rollbackOf != "":
+		return errors.New("--dry-run=client cannot judge a rollback: only the nodes know what they keep\nhint: --dry-run=server scans the nodes, and changes nothing")
 	case dryRun(o.dryRun) == dryRunClient && (o.compromised || o.requireAll || o.findSecrets || o.force):
 		return errors.New("--dry-run=client does not judge --compromised, --require-all, --find-secrets and --force\nhint: kubectl rotate-certs plan does, with a scan")
 	case o.all && len(o.services) > 0:

@@ -43,6 +43,9 @@ func (o *rotateOptions) Run(ctx context.Context) error {
 		document.Force = true
 		document.Effects = append([]string{forceMeans}, document.Effects...)
 	}
+	if o.rollbackOf != "" {
+		document.Effects = append([]string{rollbackMeans(o.rollbackOf)}, document.Effects...)
+	}
 	if o.compromised {
 		document.Effects = append([]string{compromisedMeans}, document.Effects...)
 	}
@@ -62,9 +65,9 @@ func (o *rotateOptions) Run(ctx context.Context) error {
 func (o *rotateOptions) changesNothing() bool { return o.planOnly || dryRun(o.dryRun) != dryRunNone }
 
 // asksFirst reports whether the operator has to agree to the plan: --all on a terminal is
-// often a slip.
+// often a slip, and a rollback is rare.
 func (o *rotateOptions) asksFirst() bool {
-	return o.interactive || o.all && o.terminal.in && !o.yes
+	return o.interactive || (o.all || o.rollbackOf != "") && o.terminal.in && !o.yes
 }
 
 // startObstacles are findings that refuse the start of the rotation, without --force.
@@ -227,14 +230,18 @@ func outcomeText(report *v1alpha1.RotationReport, elapsed time.Duration, policy 
 			running = append(running, item.Service)
 		}
 	}
+	done := "renewed"
+	if report.RollbackOf != "" {
+		done = "put back"
+	}
 	if renewed == 0 {
 		return "Nothing to renew, nothing was changed"
 	}
 	if policy == plan.RestartNever && len(running) > 0 {
-		return fmt.Sprintf("Done in %s: %s renewed on disk, no component restarted. These may use the old certificates until they are restarted: %s",
-			elapsedTime(elapsed), countOf(renewed, "certificate"), joinServices(certs.SortServices(running), ", "))
+		return fmt.Sprintf("Done in %s: %s %s on disk, no component restarted. These may use the old certificates until they are restarted: %s",
+			elapsedTime(elapsed), countOf(renewed, "certificate"), done, joinServices(certs.SortServices(running), ", "))
 	}
-	return fmt.Sprintf("Done in %s: %s renewed and verified", elapsedTime(elapsed), countOf(renewed, "certificate"))
+	return fmt.Sprintf("Done in %s: %s %s and verified", elapsedTime(elapsed), countOf(renewed, "certificate"), done)
 }
 
 // tickProgress refreshes the elapsed times on a terminal, until the returned function is called.

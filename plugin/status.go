@@ -167,7 +167,7 @@ func statusLines(s v1alpha1.RotationStatus, command string, now time.Time) []str
 	}
 	for _, p := range shown {
 		lines = append(lines, fmt.Sprintf("%s, %s, from %s: %s, after %s", p.ID, scopeWords(p), toTheSecond(p.StartTime), standingWord(p.Result), rotationTook(p)))
-		for _, words := range nodesInWords(p.Nodes) {
+		for _, words := range nodesInWords(p) {
 			lines = append(lines, "  "+words)
 		}
 		lines = append(lines, nextSteps(p, command, now)...)

@@ -244,6 +244,7 @@ func parseReport(t *testing.T, o outcome) report {
 // that a field renamed by mistake is noticed.
 type report struct {
 	APIVersion, Kind, ID, Result string
+	RollbackOf                   string
 	Notes                        []string
 	Items                        []struct {
 		Node, Service, Result string

@@ -27,7 +27,10 @@ func (r *run) nodeFailed(node string, result v1alpha1.Result, what, why, hint st
 	w := r.seen[node]
 	switch {
 	case result == v1alpha1.RolledBack:
-		own = node + " runs on its " + r.priorWord() + " certificates again, and serves them (verified)"
+		own = node + " runs on its old certificates again, and serves them (verified)"
+		if r.Request.RollbackOf != "" {
+			own = node + " runs on its present certificates again, and serves them (verified)"
+		}
 	case len(w.recordsOf(nodeapi.Committing)) > 0:
 		kind = ErrManualInterventionRequired
 		own = node + ": state unknown: neither old nor new certificates could be verified"

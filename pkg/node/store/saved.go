@@ -35,7 +35,8 @@ func (m manifest) savedMaterial(contents [][]byte) (Material, error) {
 	if len(contents) == 0 {
 		return Material{}, errors.New("no file in it")
 	}
-	keyPEM, certPEM := contents[0], contents[len(contents)-1]
+	keyPEM := contents[0]
+	certPEM := contents[len(contents)-1]
 	if m.Store.Kind == inventory.Kubeconfig {
 		u, err := kubeconfigUser(contents[0], m.Store.User)
 		if err != nil {
