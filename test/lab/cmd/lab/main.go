@@ -28,6 +28,7 @@ func commands() []command {
 		{"exec", "NODE -- COMMAND…", "run a command on a node", execute},
 		{"load", "IMAGE.tar", "import a docker or OCI archive into every node's container runtime", load},
 		{"kubeconfig", "", "print the path of the administrator's kubeconfig", kubeconfig},
+		{"ssh-config", "", "print an ssh_config for clients in the lab's network namespace", sshConfig},
 		{"start", "NODE", "switch a node on", start},
 		{"stop", "NODE", "switch a node off; --kill cuts its power", stop},
 		{"reboot", "NODE", "switch a node off and on; --kill cuts its power", reboot},

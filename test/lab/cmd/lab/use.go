@@ -57,7 +57,16 @@ func status(args []string) error {
 }
 
 func kubeconfig(args []string) error {
-	flags, name := newFlags("kubeconfig")
+	return printOf("kubeconfig", args, func(l *lab.Lab) string { return l.Kubeconfig() + "\n" })
+}
+
+func sshConfig(args []string) error {
+	return printOf("ssh-config", args, (*lab.Lab).SSHConfig)
+}
+
+// printOf prints something of a lab.
+func printOf(command string, args []string, text func(*lab.Lab) string) error {
+	flags, name := newFlags(command)
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -65,6 +74,6 @@ func kubeconfig(args []string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println(l.Kubeconfig())
+	fmt.Print(text(l))
 	return nil
 }

@@ -23,6 +23,7 @@ var tools = []struct{ program, pkg string }{
 	{"ip", "iproute2"},
 	{"nsenter", "util-linux"},
 	{"iptables", "iptables"},
+	{"ssh", "openssh-client"},
 }
 
 // CheckHost reports in one message everything that the host lacks. With install

@@ -154,6 +154,9 @@ func (l *Lab) boot(config kubeadm.Cluster, built parts.Parts) error {
 	if err := l.prepareNodes(config, built); err != nil {
 		return err
 	}
+	if err := l.prepareSSH(); err != nil {
+		return err
+	}
 	for i := range l.Nodes {
 		if err := l.launch(&l.Nodes[i]); err != nil {
 			return err
@@ -165,6 +168,9 @@ func (l *Lab) boot(config kubeadm.Cluster, built parts.Parts) error {
 		}
 	}
 	if err := l.eachNode(l.awaitBoot); err != nil {
+		return err
+	}
+	if err := l.eachNode(l.addUsers); err != nil {
 		return err
 	}
 	if err := l.save(); err != nil {

@@ -69,12 +69,17 @@ func (n Node) WriteFiles(extra map[string]string, units ...string) error {
 }
 
 // WriteFile writes one file of a node that has not booted yet.
-func (n Node) WriteFile(path, data string) error {
+func (n Node) WriteFile(path, data string) error { return n.write(path, data, 0o644) }
+
+// WriteSecret is WriteFile for what only the node's root may read.
+func (n Node) WriteSecret(path, data string) error { return n.write(path, data, 0o600) }
+
+func (n Node) write(path, data string, mode fs.FileMode) error {
 	target := filepath.Join(n.Upper(), path)
 	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
 		return fmt.Errorf("write %q of node %q: %w", path, n.Name, err)
 	}
-	if err := os.WriteFile(target, []byte(data), 0o644); err != nil {
+	if err := os.WriteFile(target, []byte(data), mode); err != nil {
 		return fmt.Errorf("write %q of node %q: %w", path, n.Name, err)
 	}
 	return nil

@@ -15,7 +15,7 @@ const suite = "bookworm"
 // and the container runtime call, and what tests inspect a node with.
 var nodePackages = []string{
 	"systemd", "systemd-sysv", "dbus", "udev", "iproute2", "iptables", "nftables", "conntrack", "ethtool", "socat",
-	"kmod", "procps", "runc", "containernetworking-plugins", "ca-certificates", "openssh-server", "openssl",
+	"kmod", "procps", "runc", "containernetworking-plugins", "ca-certificates", "openssh-server", "sudo", "openssl",
 	"util-linux", "iputils-ping", "curl", "jq", "strace", "lsof",
 }
 
