@@ -35,6 +35,22 @@ func power(command string, args []string, change func(l *lab.Lab, node string, k
 	return changing(*name, func(l *lab.Lab) error { return change(l, flags.Arg(0), kill) })
 }
 
+func expire(args []string) error {
+	flags, name := newFlags("expire")
+	var nodes []string
+	flags.Func("node", "a node whose certificates expire; can be given more than once (default all)", func(node string) error {
+		nodes = append(nodes, node)
+		return nil
+	})
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("expire: unexpected argument %q", flags.Arg(0))
+	}
+	return changing(*name, func(l *lab.Lab) error { return l.Expire(nodes, os.Stdout) })
+}
+
 func load(args []string) error {
 	flags, name := newFlags("load")
 	if err := flags.Parse(args); err != nil {

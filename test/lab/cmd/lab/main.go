@@ -32,6 +32,7 @@ func commands() []command {
 		{"start", "NODE", "switch a node on", start},
 		{"stop", "NODE", "switch a node off; --kill cuts its power", stop},
 		{"reboot", "NODE", "switch a node off and on; --kill cuts its power", reboot},
+		{"expire", "", "make all leaf certificates expire, on all nodes or on --node NAME, and restart these", expire},
 		{"build", "", "build the parts of a lab, and nothing else", build},
 		{"become-node", "NODE", "", becomeNode},
 		{"become-balancer", "", "", becomeBalancer},

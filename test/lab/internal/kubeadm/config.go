@@ -177,7 +177,7 @@ func (c Cluster) kubelet() document {
 	gates := document{}
 	doc := document{
 		"cgroupDriver":  "cgroupfs",
-		"failReplaceOn": false,
+		"failSwapOn": false,
 		// The nodes share the host's disk: how full that is says nothing
 		// about them.
 		"imageGCHighThresholdPercent": 100,

@@ -119,6 +119,16 @@ func TestCrashLoopBackOffIsLeftOut(t *testing.T) {
 	}
 }
 
+func TestKubeletRunsOnAHostWithSwap(t *testing.T) {
+	init, err := Cluster{}.Init(Member{Name: "cp1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(init, "failSwapOn: false") {
+		t.Errorf("the kubelet refuses to run beside swap:\n%s", init)
+	}
+}
+
 func parse(t *testing.T, text string) document {
 	t.Helper()
 	doc := document{}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/test/lab/internal/node"
+	"github.com/rotate-certs/rotate-certs/test/lab/internal/process"
 )
 
 // shutdownLimit is how long a node may take to shut down in an orderly way.
@@ -21,16 +22,46 @@ func (l *Lab) Stop(name string, kill bool) error {
 	if err := l.save(); err != nil {
 		return err
 	}
-	if kill {
-		err = node.PullPlug(n.Supervisor, n.Leader)
-	} else {
-		err = node.PowerOff(n.Supervisor, n.Leader, shutdownLimit)
+	return n.stop(kill)
+}
+
+func (n *Node) stop(kill bool) error {
+	off := node.PullPlug
+	if !kill {
+		off = func(supervisor, leader process.ID) error { return node.PowerOff(supervisor, leader, shutdownLimit) }
 	}
-	if err != nil {
-		return fmt.Errorf("stop node %q: %w", name, err)
+	if err := off(n.Supervisor, n.Leader); err != nil {
+		return fmt.Errorf("stop node %q: %w", n.Name, err)
 	}
 	n.RemoveTraces()
 	return nil
+}
+
+// powerOff shuts several nodes down at once.
+func (l *Lab) powerOff(nodes []*Node) error {
+	for _, n := range nodes {
+		n.Stopped = true
+	}
+	if err := l.save(); err != nil {
+		return err
+	}
+	return each(nodes, func(n *Node) error { return n.stop(false) })
+}
+
+// powerOn starts several nodes that are off, at once.
+func (l *Lab) powerOn(nodes []*Node) error {
+	for _, n := range nodes {
+		if err := n.Group.Create(); err != nil {
+			return err
+		}
+		if err := l.launch(n); err != nil {
+			return err
+		}
+	}
+	if err := each(nodes, l.awaitBoot); err != nil {
+		return err
+	}
+	return l.save()
 }
 
 // Start switches a node on and waits until it runs containers. It does not
@@ -43,16 +74,7 @@ func (l *Lab) Start(name string) error {
 	if n.Leader.Alive() {
 		return nil
 	}
-	if err := n.Group.Create(); err != nil {
-		return err
-	}
-	if err := l.launch(n); err != nil {
-		return err
-	}
-	if err := l.awaitBoot(n); err != nil {
-		return err
-	}
-	return l.save()
+	return l.powerOn([]*Node{n})
 }
 
 // Reboot switches a node off and on.

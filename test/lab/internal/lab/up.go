@@ -265,10 +265,19 @@ func (l *Lab) forgetRedirection(config kubeadm.Cluster) error {
 
 // eachNode calls do for all nodes at once.
 func (l *Lab) eachNode(do func(*Node) error) error {
-	errs := make([]error, len(l.Nodes))
-	var running sync.WaitGroup
+	var nodes []*Node
 	for i := range l.Nodes {
-		running.Go(func() { errs[i] = do(&l.Nodes[i]) })
+		nodes = append(nodes, &l.Nodes[i])
+	}
+	return each(nodes, do)
+}
+
+// each calls do for some nodes at once.
+func each(nodes []*Node, do func(*Node) error) error {
+	errs := make([]error, len(nodes))
+	var running sync.WaitGroup
+	for i, n := range nodes {
+		running.Go(func() { errs[i] = do(n) })
 	}
 	running.Wait()
 	return errors.Join(errs...)

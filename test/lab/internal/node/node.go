@@ -48,6 +48,9 @@ func (n Node) Upper() string { return filepath.Join(n.Dir, "upper") }
 // ContainerdRoot is the host's directory behind the node's /var/lib/containerd.
 func (n Node) ContainerdRoot() string { return filepath.Join(n.Dir, "containerd") }
 
+// KubeletRoot is the host's directory behind the node's /var/lib/kubelet.
+func (n Node) KubeletRoot() string { return filepath.Join(n.Dir, "kubelet") }
+
 // Prepare makes the node's directories and its control group.
 func (n Node) Prepare() error {
 	for _, dir := range append([]string{"upper", "work", "root"}, ownDirs...) {
