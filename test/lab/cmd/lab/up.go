@@ -17,6 +17,7 @@ func up(args []string) error {
 	flags.BoolVar(&spec.LoadBalancer, "load-balancer", true, "a load balancer before the API servers; without it the endpoint is the first node")
 	flags.StringVar(&spec.NodePrefix, "node-prefix", "", "what the nodes' names begin with, before cp1, w1, …")
 	flags.StringVar(&spec.CrashLoopMax, "crash-loop-backoff-max", "1s", `longest pause before the kubelet restarts a container; "" leaves the kubelet's default`)
+	flags.StringVar(&spec.Topology, "topology", "", `how the cluster is made: "systemd" for components that are all systemd units; "" is kubeadm's`)
 	config := flags.String("config", "", "file with kubeadm, kubelet and kube-proxy configuration to merge over the lab's own")
 	if err := flags.Parse(args); err != nil {
 		return err

@@ -42,13 +42,24 @@ func (c Cluster) Init(m Member) (string, error) {
 	return encode(
 		c.init(m),
 		c.apply("ClusterConfiguration", cluster),
-		c.kubelet(),
-		c.apply("KubeProxyConfiguration", document{
-			"mode": "iptables",
-			// Zero: do not change the sysctls, which are read-only on a node.
-			"conntrack": document{"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
-		}),
+		c.kubelet(document{}),
+		c.proxy(document{}),
 	)
+}
+
+// Kubelet returns a configuration file for a kubelet that kubeadm does not
+// configure: with what such a kubelet has to have.
+func (c Cluster) Kubelet(own map[string]any) (string, error) { return encode(c.kubelet(own)) }
+
+// Proxy is the same for kube-proxy.
+func (c Cluster) Proxy(own map[string]any) (string, error) { return encode(c.proxy(own)) }
+
+func (c Cluster) proxy(own document) document {
+	return c.apply("KubeProxyConfiguration", merge(document{
+		"mode": "iptables",
+		// Zero: do not change the sysctls, which are read-only on a node.
+		"conntrack": document{"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
+	}, own).(document))
 }
 
 // EtcdHost returns the configuration for the phases of "kubeadm init" that make
@@ -93,7 +104,7 @@ func (c Cluster) Join(m Member) (string, error) {
 // StaticPodPath is the kubelets' staticPodPath. kubeadm writes
 // them to its own fixed directory whatever is configured here.
 func (c Cluster) StaticPodPath() string {
-	if dir, ok := c.kubelet()["staticPodPath"].(string); ok {
+	if dir, ok := c.kubelet(document{})["staticPodPath"].(string); ok {
 		return path.Clean(dir)
 	}
 	return ManifestDir
@@ -105,7 +116,7 @@ const ManifestDir = "/etc/kubernetes/manifests"
 // ServesOwnCertificates reports whether the kubelets request their serving
 // certificates from the cluster, which then have to be approved.
 func (c Cluster) ServesOwnCertificates() bool {
-	bootstrap, _ := c.kubelet()["serverTLSBootstrap"].(bool)
+	bootstrap, _ := c.kubelet(document{})["serverTLSBootstrap"].(bool)
 	return bootstrap
 }
 
@@ -173,11 +184,11 @@ func (c Cluster) registration(m Member) document {
 	return merged
 }
 
-func (c Cluster) kubelet() document {
+func (c Cluster) kubelet(own document) document {
 	gates := document{}
 	doc := document{
-		"cgroupDriver":  "cgroupfs",
-		"failSwapOn": false,
+		"cgroupDriver": "cgroupfs",
+		"failSwapOn":   false,
 		// The nodes share the host's disk: how full that is says nothing
 		// about them.
 		"imageGCHighThresholdPercent": 100,
@@ -196,7 +207,7 @@ func (c Cluster) kubelet() document {
 		gates["KubeletCrashLoopBackOffMax"] = true
 		doc["crashLoopBackOff"] = document{"maxContainerRestartPeriod": c.CrashLoopMax}
 	}
-	return c.apply("KubeletConfiguration", doc)
+	return c.apply("KubeletConfiguration", merge(doc, own).(document))
 }
 
 // apply completes a document of the lab and merges the override of its kind.

@@ -58,6 +58,16 @@ func TestParseOverridesRefuses(t *testing.T) {
 	}
 }
 
+func TestWithoutKubeadmItsDocumentsAreRefused(t *testing.T) {
+	if err := (Overrides{"KubeletConfiguration": document{}}).WithoutKubeadm(); err != nil {
+		t.Error(err)
+	}
+	err := Overrides{"ClusterConfiguration": document{}}.WithoutKubeadm()
+	if err == nil || !strings.Contains(err.Error(), "ClusterConfiguration") {
+		t.Errorf("got %v, want an error that names it", err)
+	}
+}
+
 func TestOverridesReachEveryDocument(t *testing.T) {
 	overrides, err := ParseOverrides([]byte(`
 ---

@@ -54,6 +54,16 @@ func ParseOverrides(data []byte) (Overrides, error) {
 	return overrides, nil
 }
 
+// WithoutKubeadm refuses documents that only kubeadm reads.
+func (o Overrides) WithoutKubeadm() error {
+	for kind := range o {
+		if strings.HasPrefix(kinds[kind], "kubeadm.") {
+			return fmt.Errorf("configuration: nothing reads a %s in a cluster without kubeadm", kind)
+		}
+	}
+	return nil
+}
+
 func splitDocuments(text string) []string {
 	var documents []string
 	var current strings.Builder

@@ -35,7 +35,7 @@ func (l *Lab) formCluster() error {
 	if err := l.kubeadm(first, "init", "--upload-certs"); err != nil {
 		return err
 	}
-	if err := l.fetchKubeconfig(); err != nil {
+	if err := l.fetchKubeconfig("/etc/kubernetes/admin.conf"); err != nil {
 		return err
 	}
 	workers := make(chan error, 1)
@@ -71,8 +71,8 @@ func (l *Lab) kubeadm(n *Node, command string, args ...string) error {
 }
 
 // fetchKubeconfig copies the administrator's kubeconfig from the first node.
-func (l *Lab) fetchKubeconfig() error {
-	data, err := l.onNode(&l.Nodes[0], nil, "cat", "/etc/kubernetes/admin.conf")
+func (l *Lab) fetchKubeconfig(path string) error {
+	data, err := l.onNode(&l.Nodes[0], nil, "cat", path)
 	if err != nil {
 		return err
 	}
@@ -104,7 +104,10 @@ func (l *Lab) awaitReady(config kubeadm.Cluster) error {
 			return err
 		}
 	}
-	workloads := []string{"daemonset/kube-proxy"}
+	var workloads []string
+	if l.Spec.Topology != Systemd {
+		workloads = append(workloads, "daemonset/kube-proxy")
+	}
 	if config.HasDNS() {
 		workloads = append(workloads, "deployment/coredns")
 	}

@@ -3,9 +3,11 @@
 //
 // Up does, in this order: clean what an aborted run left; make the namespace
 // and its bridge; boot all nodes at once; start the load balancer; start etcd
-// on its hosts, where there are any; `kubeadm init` on the first node, `kubeadm join` on the others, control planes one
-// after the other; give every node its pod network; wait until everything is
-// ready. The state file is written before each step that starts something.
+// on its hosts, where there are any; `kubeadm init` on the first node, `kubeadm
+// join` on the others, control planes one after the other; give every node its
+// pod network; wait until everything is ready. The state file is written before
+// each step that starts something. In topology "systemd" the nodes have all
+// their files before they boot, and no kubeadm runs.
 package lab
 
 import (
@@ -22,10 +24,15 @@ type Spec struct {
 	Workers       int    `json:"workers"`
 	EtcdHosts     int    `json:"etcdHosts,omitempty"`
 	LoadBalancer  bool   `json:"loadBalancer"`
+	Topology      string `json:"topology,omitempty"`
 	NodePrefix    string `json:"nodePrefix,omitempty"`
 	CrashLoopMax  string `json:"crashLoopBackOffMax,omitempty"`
 	Config        string `json:"config,omitempty"` // kubeadm documents to merge
 }
+
+// Systemd is the topology whose components are all systemd units; the other one
+// is kubeadm's, "".
+const Systemd = "systemd"
 
 const (
 	maxControlPlanes = 9
@@ -49,6 +56,10 @@ func (s Spec) Validate() error {
 		return fmt.Errorf("%d workers: a lab has 0 to %d", s.Workers, maxWorkers)
 	case s.EtcdHosts < 0 || s.EtcdHosts > maxEtcdHosts:
 		return fmt.Errorf("%d etcd hosts: a lab has 0 to %d", s.EtcdHosts, maxEtcdHosts)
+	case s.Topology != "" && s.Topology != Systemd:
+		return fmt.Errorf("topology %q: use %q, or none for that of kubeadm", s.Topology, Systemd)
+	case s.Topology == Systemd && s.EtcdHosts > 0:
+		return fmt.Errorf("%d etcd hosts: in topology %q etcd runs on the control planes", s.EtcdHosts, Systemd)
 	case s.NodePrefix != "" && !validPrefix.MatchString(s.NodePrefix):
 		return fmt.Errorf("node prefix %q: use lower-case letters, digits, dots and dashes, at most 41", s.NodePrefix)
 	}

@@ -19,14 +19,8 @@ func (l *Lab) prepareSSH() error {
 		if hosts[i].Key, err = ssh.NewKey(); err != nil {
 			return err
 		}
-		for _, file := range ssh.NodeFiles(hosts[i].Key, client) {
-			write := l.Nodes[i].WriteFile
-			if file.Secret {
-				write = l.Nodes[i].WriteSecret
-			}
-			if err := write(file.Path, file.Text); err != nil {
-				return err
-			}
+		if err := l.Nodes[i].WriteAll(ssh.NodeFiles(hosts[i].Key, client)); err != nil {
+			return err
 		}
 	}
 	if err := os.MkdirAll(l.path("ssh"), 0o700); err != nil {

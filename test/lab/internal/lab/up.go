@@ -14,6 +14,7 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/test/lab/internal/kubeadm"
 	"github.com/rotate-certs/rotate-certs/test/lab/internal/parts"
+	"github.com/rotate-certs/rotate-certs/test/lab/internal/units"
 )
 
 // Up boots the lab that spec describes, or finds it running. Lines about what
@@ -47,6 +48,11 @@ func Up(spec Spec, log io.Writer) (*Lab, error) {
 	// Before anything is cleaned or built: a mistake should show at once.
 	if err := config.Validate(); err != nil {
 		return nil, err
+	}
+	if spec.Topology == Systemd {
+		if err := overrides.WithoutKubeadm(); err != nil {
+			return nil, err
+		}
 	}
 	built, err := cache.All()
 	if err != nil {
@@ -125,10 +131,7 @@ func (l *Lab) boot(config kubeadm.Cluster, built parts.Parts) error {
 		n := &l.Nodes[i]
 		n.Machine = machineName(l.Spec.Name, n.Name)
 		n.Dir = l.path("nodes", n.Name)
-		n.Layers = built.Layers()
-		if n.Role == EtcdHost {
-			n.Layers = append([]string{built.Etcd}, n.Layers...)
-		}
+		n.Layers = l.Spec.layersOf(n.Role, built)
 		n.Namespace = l.namespace()
 		n.Group = l.group(n.Name)
 	}
@@ -150,8 +153,12 @@ func (l *Lab) boot(config kubeadm.Cluster, built parts.Parts) error {
 	if err := l.writeHosts(); err != nil {
 		return err
 	}
+	cluster, err := l.newUnitCluster(config)
+	if err != nil {
+		return err
+	}
 	l.step("booting %d nodes", len(l.Nodes))
-	if err := l.prepareNodes(config, built); err != nil {
+	if err := l.prepareNodes(config, cluster, built); err != nil {
 		return err
 	}
 	if err := l.prepareSSH(); err != nil {
@@ -179,7 +186,12 @@ func (l *Lab) boot(config kubeadm.Cluster, built parts.Parts) error {
 	if err := l.formEtcd(config); err != nil {
 		return err
 	}
-	if err := l.formCluster(); err != nil {
+	if cluster != nil {
+		err = l.formUnitCluster(cluster)
+	} else {
+		err = l.formCluster()
+	}
+	if err != nil {
 		return err
 	}
 	l.step("connecting the pods of all nodes")
@@ -202,7 +214,7 @@ func (l *Lab) boot(config kubeadm.Cluster, built parts.Parts) error {
 }
 
 // prepareNodes makes the directories and files of all nodes.
-func (l *Lab) prepareNodes(config kubeadm.Cluster, built parts.Parts) error {
+func (l *Lab) prepareNodes(config kubeadm.Cluster, cluster *units.Cluster, built parts.Parts) error {
 	return l.eachNode(func(n *Node) error {
 		if err := n.Prepare(); err != nil {
 			return err
@@ -210,17 +222,20 @@ func (l *Lab) prepareNodes(config kubeadm.Cluster, built parts.Parts) error {
 		if err := parts.CopyStore(built.Store, n.ContainerdRoot()); err != nil {
 			return err
 		}
-		text, err := l.configOf(config, n)
-		if err != nil {
-			return err
-		}
 		files := map[string]string{
 			"/etc/hostname":    n.Name + "\n",
 			"/etc/hosts":       l.hosts(),
 			"/etc/resolv.conf": "# Nothing answers there: a lab has no names but its own.\nnameserver " + gateway + "\noptions timeout:1 attempts:1\n",
 			networkPath:        l.networkFile(n),
-			kubeadmPath:        text,
 		}
+		if cluster != nil {
+			return prepareUnits(cluster, n, files)
+		}
+		text, err := l.configOf(config, n)
+		if err != nil {
+			return err
+		}
+		files[kubeadmPath] = text
 		if n.Role == EtcdHost {
 			return l.prepareEtcdHost(config, n, files)
 		}

@@ -42,6 +42,7 @@ type Parts struct {
 	Kubernetes string // usr/bin with kubelet, kubeadm, kubectl
 	Containerd string // usr/bin with containerd, its shim, ctr
 	Etcd       string // usr/bin with etcd
+	Daemons    string // usr/bin with the control plane's programs and kube-proxy
 	Images     string // images.tar, all images as one archive
 	Store      string // containerd's directory with those images in it
 }
@@ -70,6 +71,9 @@ func (c Cache) All() (Parts, error) {
 		return Parts{}, err
 	}
 	if p.Etcd, err = c.etcd(); err != nil {
+		return Parts{}, err
+	}
+	if p.Daemons, err = c.daemons(p); err != nil {
 		return Parts{}, err
 	}
 	if p.Images, err = c.images(p); err != nil {

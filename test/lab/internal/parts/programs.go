@@ -60,6 +60,23 @@ func (c Cache) kubernetes() (string, error) {
 	})
 }
 
+// daemons gives that binary the names that it has in images, for nodes where
+// these run as units.
+func (c Cache) daemons(p Parts) (string, error) {
+	return c.part("daemons", keyOf("1", filepath.Base(p.Kubernetes)), func(dir string) error {
+		bin := filepath.Join(dir, "usr/bin")
+		if err := os.MkdirAll(bin, 0o755); err != nil {
+			return err
+		}
+		for _, name := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy"} {
+			if err := os.Link(filepath.Join(p.Kubernetes, "usr/bin/kubernetes"), filepath.Join(bin, name)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 func (c Cache) containerd() (string, error) {
 	const commands = "github.com/containerd/containerd/v2/cmd/"
 	return c.program("containerd", goBuild{

@@ -89,3 +89,12 @@ func samePublicKey(certificate *x509.Certificate, key crypto.Signer) bool {
 	der, err := x509.MarshalPKIXPublicKey(key.Public())
 	return err == nil && bytes.Equal(der, certificate.RawSubjectPublicKeyInfo)
 }
+
+// PublicKeyPEM is the public half of a key.
+func PublicKeyPEM(key crypto.Signer) (string, error) {
+	der, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		return "", fmt.Errorf("encode a public key: %w", err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})), nil
+}

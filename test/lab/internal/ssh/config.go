@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+
+	"github.com/rotate-certs/rotate-certs/test/lab/internal/node"
 )
 
 // The users that a client can log in as, besides root.
@@ -15,22 +17,16 @@ const (
 // hostKeyPath is the only host key of a node.
 const hostKeyPath = "/etc/ssh/ssh_host_ecdsa_key"
 
-// File is a file of a node.
-type File struct {
-	Path, Text string
-	Secret     bool // for root's eyes only
-}
-
 // NodeFiles are the files of a node's sshd: it accepts one client's key, for
 // every user, and no password.
-func NodeFiles(host, client Key) []File {
+func NodeFiles(host, client Key) []node.File {
 	const authorizedPath = "/etc/ssh/lab_authorized_keys"
 	settings := fmt.Sprintf(`HostKey %s
 AuthorizedKeysFile %s
 AuthenticationMethods publickey
 PermitRootLogin prohibit-password
 `, hostKeyPath, authorizedPath)
-	return []File{
+	return []node.File{
 		{Path: "/etc/ssh/sshd_config.d/lab.conf", Text: settings},
 		{Path: authorizedPath, Text: client.Public + " lab\n"},
 		{Path: hostKeyPath, Text: host.Private, Secret: true},
