@@ -14,6 +14,7 @@ func up(args []string) error {
 	flags.IntVar(&spec.ControlPlanes, "control-planes", 3, "number of control-plane nodes")
 	flags.IntVar(&spec.Workers, "workers", 1, "number of worker nodes")
 	flags.IntVar(&spec.EtcdHosts, "etcd-hosts", 0, "number of hosts with etcd that are no nodes; 0: etcd runs on the control planes")
+	flags.StringVar(&spec.EtcdLayout, "etcd-layout", "", `files of the etcd hosts: "kubespray" for its directory and names; "" is kubeadm's`)
 	flags.BoolVar(&spec.LoadBalancer, "load-balancer", true, "a load balancer before the API servers; without it the endpoint is the first node")
 	flags.StringVar(&spec.NodePrefix, "node-prefix", "", "what the nodes' names begin with, before cp1, w1, …")
 	flags.StringVar(&spec.CrashLoopMax, "crash-loop-backoff-max", "1s", `longest pause before the kubelet restarts a container; "" leaves the kubelet's default`)

@@ -18,8 +18,13 @@ type Cluster struct {
 	CgroupV1        bool
 	InUserNamespace bool     // the host withholds rights that the kubelet expects
 	EtcdEndpoints   []string // of an etcd outside; none: etcd runs on the control planes
+	EtcdClient      EtcdClient
 	Overrides       Overrides
 }
+
+// EtcdClient names the files by which API servers are clients of an etcd
+// outside; empty: those of kubeadm's guide.
+type EtcdClient struct{ CA, Cert, Key string }
 
 // Member is what differs between the nodes.
 type Member struct {
@@ -32,11 +37,13 @@ type Member struct {
 func (c Cluster) Init(m Member) (string, error) {
 	cluster := c.cluster()
 	if len(c.EtcdEndpoints) > 0 {
+		files := c.EtcdClient
+		if files == (EtcdClient{}) {
+			pki := c.CertificatesDir()
+			files = EtcdClient{CA: pki + "/etcd/ca.crt", Cert: pki + "/apiserver-etcd-client.crt", Key: pki + "/apiserver-etcd-client.key"}
+		}
 		cluster["etcd"] = document{"external": document{
-			"endpoints": c.EtcdEndpoints,
-			"caFile":    path.Join(c.CertificatesDir(), "etcd/ca.crt"),
-			"certFile":  path.Join(c.CertificatesDir(), "apiserver-etcd-client.crt"),
-			"keyFile":   path.Join(c.CertificatesDir(), "apiserver-etcd-client.key"),
+			"endpoints": c.EtcdEndpoints, "caFile": files.CA, "certFile": files.Cert, "keyFile": files.Key,
 		}}
 	}
 	return encode(

@@ -36,7 +36,7 @@ WantedBy=multi-user.target
 
 // etcdVariables are the settings of a member: every request needs a client's
 // certificate, and there is no other URL for metrics and health.
-func (l *Lab) etcdVariables(pki string, n *Node) string {
+func (l *Lab) etcdVariables(files etcdFiles, n *Node) string {
 	var cluster []string
 	for _, m := range l.etcdHosts() {
 		cluster = append(cluster, fmt.Sprintf("%s=https://%s:2380", m.Name, m.IP))
@@ -49,15 +49,24 @@ ETCD_LISTEN_PEER_URLS=https://%[2]s:2380
 ETCD_INITIAL_ADVERTISE_PEER_URLS=https://%[2]s:2380
 ETCD_INITIAL_CLUSTER=%[3]s
 ETCD_INITIAL_CLUSTER_STATE=new
-ETCD_CERT_FILE=%[4]s/server.crt
-ETCD_KEY_FILE=%[4]s/server.key
-ETCD_TRUSTED_CA_FILE=%[4]s/ca.crt
+ETCD_CERT_FILE=%[4]s
+ETCD_KEY_FILE=%[5]s
+ETCD_TRUSTED_CA_FILE=%[6]s
 ETCD_CLIENT_CERT_AUTH=true
-ETCD_PEER_CERT_FILE=%[4]s/peer.crt
-ETCD_PEER_KEY_FILE=%[4]s/peer.key
-ETCD_PEER_TRUSTED_CA_FILE=%[4]s/ca.crt
+ETCD_PEER_CERT_FILE=%[7]s
+ETCD_PEER_KEY_FILE=%[8]s
+ETCD_PEER_TRUSTED_CA_FILE=%[6]s
 ETCD_PEER_CLIENT_CERT_AUTH=true
-`, n.Name, n.IP, strings.Join(cluster, ","), path.Join(pki, "etcd"))
+`, n.Name, n.IP, strings.Join(cluster, ","), files.cert, files.key, files.ca, files.peerCert, files.peerKey)
+}
+
+// etcdFiles are the files that a member uses.
+type etcdFiles struct{ ca, cert, key, peerCert, peerKey string }
+
+// kubeadmMember names those in the layout of kubeadm's guide.
+func kubeadmMember(pki string) etcdFiles {
+	dir := path.Join(pki, "etcd")
+	return etcdFiles{ca: dir + "/ca.crt", cert: dir + "/server.crt", key: dir + "/server.key", peerCert: dir + "/peer.crt", peerKey: dir + "/peer.key"}
 }
 
 func (l *Lab) etcdHosts() []*Node {
@@ -72,13 +81,17 @@ func (l *Lab) etcdHosts() []*Node {
 
 // prepareEtcdHost writes the files of an etcd host: those given, and its own.
 func (l *Lab) prepareEtcdHost(config kubeadm.Cluster, n *Node, files map[string]string) error {
+	files[etcdUnit] = etcdService
+	if l.Spec.EtcdLayout == Kubespray {
+		files["/etc/etcd.env"] = l.etcdVariables(kubesprayMember(n), n)
+		return n.WriteFiles(files, etcdUnit)
+	}
 	text, err := config.EtcdHost(memberOf(n))
 	if err != nil {
 		return err
 	}
 	files[etcdPath] = text
-	files[etcdUnit] = etcdService
-	files["/etc/etcd.env"] = l.etcdVariables(config.CertificatesDir(), n)
+	files["/etc/etcd.env"] = l.etcdVariables(kubeadmMember(config.CertificatesDir()), n)
 	return n.WriteFiles(files)
 }
 
@@ -87,7 +100,7 @@ func (l *Lab) prepareEtcdHost(config kubeadm.Cluster, n *Node, files map[string]
 // client's certificate and no more.
 func (l *Lab) formEtcd(config kubeadm.Cluster) error {
 	hosts := l.etcdHosts()
-	if len(hosts) == 0 {
+	if len(hosts) == 0 || l.Spec.EtcdLayout == Kubespray { // those start with their hosts
 		return nil
 	}
 	l.step("starting etcd on %d hosts", len(hosts))

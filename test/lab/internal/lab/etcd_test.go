@@ -11,7 +11,7 @@ func TestEtcdMembersKnowEachOther(t *testing.T) {
 	if len(hosts) != 2 {
 		t.Fatalf("%d etcd hosts, want 2", len(hosts))
 	}
-	got := l.etcdVariables("/pki", hosts[1])
+	got := l.etcdVariables(kubeadmMember("/pki"), hosts[1])
 	for _, want := range []string{
 		"ETCD_NAME=etcd2\n", "ETCD_ADVERTISE_CLIENT_URLS=https://10.10.0.32:2379\n", "ETCD_CERT_FILE=/pki/etcd/server.crt\n",
 		"ETCD_INITIAL_CLUSTER=etcd1=https://10.10.0.31:2380,etcd2=https://10.10.0.32:2380\n",

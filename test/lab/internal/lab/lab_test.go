@@ -12,19 +12,21 @@ func TestSpecValidate(t *testing.T) {
 		change func(*Spec)
 		want   string // "" means valid
 	}{
-		"as usual":           {func(*Spec) {}, ""},
-		"no workers":         {func(s *Spec) { s.Workers = 0 }, ""},
-		"no control plane":   {func(s *Spec) { s.ControlPlanes = 0 }, "0 control planes"},
-		"too many":           {func(s *Spec) { s.Workers = 151 }, "151 workers"},
-		"etcd hosts":         {func(s *Spec) { s.EtcdHosts = 3 }, ""},
-		"less than none":     {func(s *Spec) { s.EtcdHosts = -1 }, "-1 etcd hosts"},
-		"units":              {func(s *Spec) { s.Topology = Systemd }, ""},
-		"another topology":   {func(s *Spec) { s.Topology = "x" }, `topology "x"`},
-		"units and etcd":     {func(s *Spec) { s.Topology, s.EtcdHosts = Systemd, 1 }, "1 etcd hosts"},
-		"a path as the name": {func(s *Spec) { s.Name = "../etc" }, `"../etc"`},
-		"an empty name":      {func(s *Spec) { s.Name = "" }, `""`},
-		"a dotted prefix":    {func(s *Spec) { s.NodePrefix = "a.b-" }, ""},
-		"an upper-case one":  {func(s *Spec) { s.NodePrefix = "A" }, `"A"`},
+		"as usual":            {func(*Spec) {}, ""},
+		"no workers":          {func(s *Spec) { s.Workers = 0 }, ""},
+		"no control plane":    {func(s *Spec) { s.ControlPlanes = 0 }, "0 control planes"},
+		"too many":            {func(s *Spec) { s.Workers = 151 }, "151 workers"},
+		"etcd hosts":          {func(s *Spec) { s.EtcdHosts = 3 }, ""},
+		"less than none":      {func(s *Spec) { s.EtcdHosts = -1 }, "-1 etcd hosts"},
+		"kubespray's etcd":    {func(s *Spec) { s.EtcdHosts, s.EtcdLayout = 3, Kubespray }, ""},
+		"a layout of no etcd": {func(s *Spec) { s.EtcdLayout = Kubespray }, `etcd layout "kubespray"`},
+		"units":               {func(s *Spec) { s.Topology = Systemd }, ""},
+		"another topology":    {func(s *Spec) { s.Topology = "x" }, `topology "x"`},
+		"units and etcd":      {func(s *Spec) { s.Topology, s.EtcdHosts = Systemd, 1 }, "1 etcd hosts"},
+		"a path as the name":  {func(s *Spec) { s.Name = "../etc" }, `"../etc"`},
+		"an empty name":       {func(s *Spec) { s.Name = "" }, `""`},
+		"a dotted prefix":     {func(s *Spec) { s.NodePrefix = "a.b-" }, ""},
+		"an upper-case one":   {func(s *Spec) { s.NodePrefix = "A" }, `"A"`},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

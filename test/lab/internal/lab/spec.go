@@ -23,6 +23,7 @@ type Spec struct {
 	ControlPlanes int    `json:"controlPlanes"`
 	Workers       int    `json:"workers"`
 	EtcdHosts     int    `json:"etcdHosts,omitempty"`
+	EtcdLayout    string `json:"etcdLayout,omitempty"`
 	LoadBalancer  bool   `json:"loadBalancer"`
 	Topology      string `json:"topology,omitempty"`
 	NodePrefix    string `json:"nodePrefix,omitempty"`
@@ -56,6 +57,8 @@ func (s Spec) Validate() error {
 		return fmt.Errorf("%d workers: a lab has 0 to %d", s.Workers, maxWorkers)
 	case s.EtcdHosts < 0 || s.EtcdHosts > maxEtcdHosts:
 		return fmt.Errorf("%d etcd hosts: a lab has 0 to %d", s.EtcdHosts, maxEtcdHosts)
+	case s.EtcdLayout != "" && (s.EtcdLayout != Kubespray || s.EtcdHosts == 0):
+		return fmt.Errorf("etcd layout %q: use %q together with --etcd-hosts, or none for that of kubeadm", s.EtcdLayout, Kubespray)
 	case s.Topology != "" && s.Topology != Systemd:
 		return fmt.Errorf("topology %q: use %q, or none for that of kubeadm", s.Topology, Systemd)
 	case s.Topology == Systemd && s.EtcdHosts > 0:
