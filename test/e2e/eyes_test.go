@@ -110,19 +110,37 @@ func (l *lab) assertClusterIsWhole(t *testing.T) {
 // assertQuorum asks every etcd member.
 func (l *lab) assertQuorum(t *testing.T) {
 	t.Helper()
-	members, client := l.controlPlanes(), "/etcd/healthcheck-client"
+	members := l.controlPlanes()
 	if len(l.etcds) > 0 {
-		members, client = l.etcds, "/apiserver-etcd-client"
+		members = l.etcds
 	}
 	for i, n := range members {
 		from := l.controlPlanes()[min(i, len(l.controlPlanes())-1)]
-		files, pki := l.snapshot(t, from.Name), l.pki(t)
-		id := files.identity(t, pki+client+".crt", pki+client+".key")
+		files := l.snapshot(t, from.Name)
+		client, ca := l.etcdClient(t)
+		id := files.identity(t, client.cert, client.key)
 		roots := x509.NewCertPool()
-		require.True(t, roots.AppendCertsFromPEM(files[pki+"/etcd/ca.crt"].data))
+		require.True(t, roots.AppendCertsFromPEM(files[ca].data))
 		config := &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{{Certificate: [][]byte{id.leaf.Raw}, PrivateKey: id.key}}}
 		assertMember(t, n, config, len(members))
 	}
+}
+
+// etcdClient is a client's certificate for etcd, and the CA of the members, on control planes.
+func (l *lab) etcdClient(t *testing.T) (client stored, ca string) {
+	t.Helper()
+	switch {
+	case l.shape.Topology == systemd:
+		return stored{cert: unitSSL + "/apiserver-etcd-client.pem", key: unitSSL + "/apiserver-etcd-client-key.pem"}, unitEtcd + "/ca.pem"
+	case l.shape.EtcdLayout == kubespray:
+		stem := kubesprayDir + "/node-" + l.controlPlanes()[0].Name
+		return stored{cert: stem + ".pem", key: stem + "-key.pem"}, kubesprayDir + "/ca.pem"
+	}
+	stem := l.pki(t) + "/etcd/healthcheck-client"
+	if len(l.etcds) > 0 {
+		stem = l.pki(t) + "/apiserver-etcd-client"
+	}
+	return stored{cert: stem + ".crt", key: stem + ".key"}, l.pki(t) + "/etcd/ca.crt"
 }
 
 // assertMember asks one member, and writes through it, which needs the quorum.
@@ -147,6 +165,10 @@ func assertMember(t *testing.T, n machine, config *tls.Config, members int) {
 // assertKubeletsAnswer uses what goes through a kubelet: logs and exec.
 func (l *lab) assertKubeletsAnswer(t *testing.T) {
 	t.Helper()
+	if l.shape.Topology == systemd {
+		l.assertPodsHaveLogs(t)
+		return
+	}
 	pods, err := l.client.CoreV1().Pods("kube-system").List(t.Context(), metav1.ListOptions{LabelSelector: "k8s-app=kube-proxy"})
 	require.NoError(t, err)
 	assert.Len(t, pods.Items, len(l.nodes))

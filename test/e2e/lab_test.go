@@ -32,6 +32,10 @@ type lab struct {
 	nodes  []machine
 	etcds  []machine // hosts of an etcd outside, which are no nodes
 	client kubernetes.Interface
+	shape  struct {
+		Topology   string `json:"topology"`
+		EtcdLayout string `json:"etcdLayout"`
+	}
 }
 
 // machine is one node.
@@ -68,9 +72,10 @@ func openLab() (*lab, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lab status: %w", err)
 	}
-	var status struct {
+	status := struct {
 		Nodes []machine `json:"nodes"`
-	}
+		Shape any       `json:"shape"`
+	}{Shape: &l.shape}
 	if err := json.Unmarshal(out, &status); err != nil {
 		return nil, fmt.Errorf("lab status: %w", err)
 	}

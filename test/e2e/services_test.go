@@ -24,6 +24,9 @@ type stored struct {
 // certificates lists what a service holds on a node.
 func (l *lab) certificates(t *testing.T, service string, n machine, files tree) []stored {
 	t.Helper()
+	if l.shape.Topology == systemd {
+		return unitCertificates(service, n)
+	}
 	pki := l.pki(t)
 	pair := func(name string, ports ...string) stored {
 		return stored{cert: pki + "/" + name + ".crt", key: pki + "/" + name + ".key", ports: ports}
@@ -77,7 +80,7 @@ func apiPort(t *testing.T, l *lab) string {
 }
 
 // services of a full rotation, in the order of their tests: those that others need last.
-var services = []string{"admin", "kube-scheduler", "kube-controller-manager", "kubelet", "etcd", "kube-apiserver"}
+var services = []string{"admin", "kube-proxy", "kube-scheduler", "kube-controller-manager", "kubelet", "etcd", "kube-apiserver"}
 
 func TestRotateOneService(t *testing.T) {
 	for _, asked := range []string{"admin", "kube-scheduler,kube-controller-manager", "kubelet", "etcd", "kube-apiserver"} {

@@ -12,7 +12,6 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
-	"strings"
 	"testing"
 	"time"
 
@@ -38,7 +37,7 @@ func resigned(t *testing.T, old, ca identity, from, to time.Time) *x509.Certific
 func withCertificate(t *testing.T, path string, data []byte, leaf *x509.Certificate) []byte {
 	t.Helper()
 	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf.Raw})
-	if strings.HasSuffix(path, ".conf") {
+	if isKubeconfig(path) {
 		m := clientCertificate.FindSubmatchIndex(data)
 		require.NotNil(t, m, "%s holds a certificate", path)
 		return bytes.Join([][]byte{data[:m[2]], []byte(base64.StdEncoding.EncodeToString(text)), data[m[3]:]}, nil)

@@ -21,7 +21,8 @@ import (
 )
 
 // watched are the directories of which every byte is compared.
-const watched = "etc/kubernetes etc/systemd/system usr/lib/systemd/system/kubelet.service.d var/lib/kubelet/pki var/lib/kubelet/config.yaml opt srv root"
+const watched = "etc/kubernetes etc/systemd/system usr/lib/systemd/system/kubelet.service.d var/lib/kubelet/pki var/lib/kubelet/config.yaml opt srv root " +
+	"etc/etcd etc/ssl/etcd var/lib/kubernetes var/lib/kube-proxy"
 
 // file is one file on a node.
 type file struct {
@@ -117,7 +118,7 @@ func (f tree) identity(t *testing.T, certPath, keyPath string) identity {
 	t.Helper()
 	certificate, key := f.resolve(certPath).data, f.resolve(keyPath).data
 	var id identity
-	if strings.HasSuffix(certPath, ".conf") {
+	if isKubeconfig(certPath) {
 		id.rest = kubeconfigData.ReplaceAllString(string(certificate), "$1")
 		for _, m := range kubeconfigData.FindAllStringSubmatch(string(certificate), -1) {
 			data, err := base64.StdEncoding.DecodeString(m[2])
@@ -144,6 +145,11 @@ func (f tree) identity(t *testing.T, certPath, keyPath string) identity {
 	}
 	require.NotNil(t, id.key, "no key in %s", keyPath)
 	return id
+}
+
+// isKubeconfig goes by the name of a file.
+func isKubeconfig(path string) bool {
+	return strings.HasSuffix(path, ".conf") || strings.HasSuffix(path, "kubeconfig")
 }
 
 func parseKey(t *testing.T, block *pem.Block) crypto.Signer {

@@ -19,6 +19,7 @@ func up(args []string) error {
 	flags.StringVar(&spec.NodePrefix, "node-prefix", "", "what the nodes' names begin with, before cp1, w1, …")
 	flags.StringVar(&spec.CrashLoopMax, "crash-loop-backoff-max", "1s", `longest pause before the kubelet restarts a container; "" leaves the kubelet's default`)
 	flags.StringVar(&spec.Topology, "topology", "", `how the cluster is made: "systemd" for components that are all systemd units; "" is kubeadm's`)
+	flags.StringVar(&spec.Kubernetes, "kubernetes", "", "minor version of Kubernetes, as 1.36; a version is built once, which takes ten minutes (default that of build/kubernetes)")
 	config := flags.String("config", "", "file with kubeadm, kubelet and kube-proxy configuration to merge over the lab's own")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -79,6 +80,7 @@ func down(args []string) error {
 
 func build(args []string) error {
 	flags, _ := newFlags("build")
+	kubernetes := flags.String("kubernetes", "", "minor version of Kubernetes, as 1.36 (default that of build/kubernetes)")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -89,7 +91,7 @@ func build(args []string) error {
 	if err != nil {
 		return err
 	}
-	cache := parts.Cache{Dir: parts.DefaultDir(), Source: source, Log: os.Stderr}
+	cache := parts.Cache{Dir: parts.DefaultDir(), Source: source, Kubernetes: *kubernetes, Log: os.Stderr}
 	_, err = cache.All()
 	return err
 }

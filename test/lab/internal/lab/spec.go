@@ -26,6 +26,7 @@ type Spec struct {
 	EtcdLayout    string `json:"etcdLayout,omitempty"`
 	LoadBalancer  bool   `json:"loadBalancer"`
 	Topology      string `json:"topology,omitempty"`
+	Kubernetes    string `json:"kubernetes,omitempty"` // minor version
 	NodePrefix    string `json:"nodePrefix,omitempty"`
 	CrashLoopMax  string `json:"crashLoopBackOffMax,omitempty"`
 	Config        string `json:"config,omitempty"` // kubeadm documents to merge

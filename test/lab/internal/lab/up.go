@@ -34,7 +34,7 @@ func Up(spec Spec, log io.Writer) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	cache := parts.Cache{Dir: parts.DefaultDir(), Source: source, Log: log}
+	cache := parts.Cache{Dir: parts.DefaultDir(), Source: source, Kubernetes: spec.Kubernetes, Log: log}
 	version, err := cache.KubernetesVersion()
 	if err != nil {
 		return nil, err

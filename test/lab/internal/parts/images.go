@@ -6,12 +6,17 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
 // Testbox is the name of an image for the pods of tests, present on every
 // node. Its program is tools/testbox.
 const Testbox = "rotate-certs.test/testbox:1"
+
+// sandbox is the image that the nodes' containerd is configured with. The list
+// of another version of kubeadm has another one.
+const sandbox = "registry.k8s.io/pause:3.10.2"
 
 // images makes one archive with the images of kubeadm's control plane, of
 // CoreDNS and kube-proxy, and of the testbox.
@@ -55,7 +60,11 @@ func (c Cache) images(p Parts) (string, error) {
 			return layers.err
 		}
 		var images []image
-		for _, name := range append(names, Testbox) {
+		names = append(names, Testbox)
+		if !slices.Contains(names, sandbox) {
+			names = append(names, sandbox)
+		}
+		for _, name := range names {
 			repository, _, _ := strings.Cut(path.Base(name), ":")
 			img, known := contents[repository]
 			if !known {

@@ -23,9 +23,10 @@ import (
 
 // Cache is where parts are kept.
 type Cache struct {
-	Dir    string
-	Source string    // this module's directory, for building programs
-	Log    io.Writer // says what is being made, and what that prints
+	Dir        string
+	Source     string    // this module's directory, for building programs
+	Kubernetes string    // minor version, "1.36"; "" is that of build/kubernetes
+	Log        io.Writer // says what is being made, and what that prints
 }
 
 // DefaultDir is where the cache is unless the environment says otherwise.

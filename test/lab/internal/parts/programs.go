@@ -12,13 +12,52 @@ import (
 
 const kubernetesModule = "k8s.io/kubernetes"
 
-// KubernetesVersion is the version of Kubernetes that the source pins.
+const kubernetesBuild = "build/kubernetes"
+
+// KubernetesVersion is the version of Kubernetes that the source pins: that of
+// build/kubernetes/go.mod, or the one of the minor version that is asked for.
 func (c Cache) KubernetesVersion() (string, error) {
-	data, err := os.ReadFile(filepath.Join(c.Source, "build/kubernetes/go.mod"))
+	file, err := c.kubernetesModFile()
+	if err != nil {
+		return "", err
+	}
+	if file == "" {
+		file = filepath.Join(c.Source, kubernetesBuild, "go.mod")
+	}
+	data, err := os.ReadFile(file)
 	if err != nil {
 		return "", fmt.Errorf("find the version of Kubernetes: %w", err)
 	}
 	return requiredVersion(string(data), kubernetesModule)
+}
+
+// kubernetesModFile is the file that stands for go.mod when another minor
+// version than that of go.mod is asked for, else "".
+func (c Cache) kubernetesModFile() (string, error) {
+	if c.Kubernetes == "" {
+		return "", nil
+	}
+	data, err := os.ReadFile(filepath.Join(c.Source, kubernetesBuild, "go.mod"))
+	if err != nil {
+		return "", fmt.Errorf("find the version of Kubernetes: %w", err)
+	}
+	usual, err := requiredVersion(string(data), kubernetesModule)
+	if err != nil || strings.HasPrefix(usual, "v"+c.Kubernetes+".") {
+		return "", err
+	}
+	others, err := filepath.Glob(filepath.Join(c.Source, "build/versions/*.mod"))
+	if err != nil {
+		return "", err
+	}
+	names := []string{usual}
+	for _, file := range others {
+		name := strings.TrimSuffix(filepath.Base(file), ".mod")
+		if name == c.Kubernetes {
+			return file, nil
+		}
+		names = append(names, name)
+	}
+	return "", fmt.Errorf("no module builds Kubernetes %q\nhint: there are %s", c.Kubernetes, strings.Join(names, ", "))
 }
 
 // requiredVersion returns the version that a go.mod requires of module.
@@ -49,7 +88,11 @@ func (c Cache) kubernetes() (string, error) {
 	} {
 		flags.WriteString(" -X k8s.io/component-base/version." + setting)
 	}
-	build := goBuild{module: "build/kubernetes", ldflags: flags.String(), packages: []string{"."}}
+	modFile, err := c.kubernetesModFile()
+	if err != nil {
+		return "", err
+	}
+	build := goBuild{module: kubernetesBuild, modFile: modFile, ldflags: flags.String(), packages: []string{"."}}
 	return c.program("kubernetes", build, func(bin string) error {
 		for _, name := range []string{"kubelet", "kubeadm", "kubectl"} {
 			if err := os.Link(filepath.Join(bin, "kubernetes"), filepath.Join(bin, name)); err != nil {
@@ -107,13 +150,30 @@ type goBuild struct {
 	packages []string
 	tags     string
 	ldflags  string
+	modFile  string // instead of the module's go.mod; "" for that
+}
+
+// inputs are the contents of all that is built from.
+func (b goBuild) inputs(source string) (string, error) {
+	text, err := sources(source)
+	if err != nil || b.modFile == "" {
+		return text, err
+	}
+	for _, file := range []string{b.modFile, strings.TrimSuffix(b.modFile, ".mod") + ".sum"} {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return "", err
+		}
+		text += string(data)
+	}
+	return text, nil
 }
 
 // program makes a part with the built programs in usr/bin; finish, which may
 // be nil, gets that directory.
 func (c Cache) program(name string, build goBuild, finish func(bin string) error) (string, error) {
 	source := filepath.Join(c.Source, build.module)
-	inputs, err := sources(source)
+	inputs, err := build.inputs(source)
 	if err != nil {
 		return "", fmt.Errorf("build %s: %w", name, err)
 	}
@@ -129,6 +189,9 @@ func (c Cache) program(name string, build goBuild, finish func(bin string) error
 			return err
 		}
 		args := []string{"build", "-trimpath", "-tags=" + build.tags, "-ldflags=-s -w" + build.ldflags, "-o", bin + "/"}
+		if build.modFile != "" {
+			args = append(args, "-modfile="+build.modFile)
+		}
 		cmd := exec.Command("go", append(args, build.packages...)...)
 		cmd.Dir = source
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOOS=linux", "GOARCH="+runtime.GOARCH)
