@@ -18,6 +18,17 @@ export RUN KEEP_LAB
 CONTROL_PLANES ?= 3
 WORKERS        ?= 1
 
+# For lab-up: what the cluster is like, and its minor version of Kubernetes, which is built once.
+TOPOLOGY   ?= kubeadm
+KUBERNETES ?=
+FORM.kubeadm :=
+FORM.systemd := --topology systemd
+FORM.external-etcd := --etcd-hosts 3 --etcd-layout kubespray
+ifeq ($(origin FORM.$(TOPOLOGY)),undefined)
+$(error TOPOLOGY=$(TOPOLOGY): use kubeadm, systemd or external-etcd)
+endif
+FORM = $(FORM.$(TOPOLOGY)) $(if $(KUBERNETES),--kubernetes $(KUBERNETES))
+
 # For soak: how many power cuts, and how many kills of the watcher and of NATS each, at
 # moments that the seed decides.
 CUTS  ?= 20
@@ -29,7 +40,7 @@ GO_BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X $(STAMP).Version
 RELEASE  := go -C test/tools/release run .
 LAB      := bin/lab
 IMAGES   := rotate-certs-node rotate-certs-watcher
-E2E       = SKIP='TestUpgrade|$(if $(RUN),TestShape|TestRescue,$(ON_SMALL))' test/tools/e2e e2e --control-planes $(CONTROL_PLANES) --workers $(WORKERS) --config test/e2e/cluster.yaml
+E2E       = SKIP='TestUpgrade|TestSystemd|TestKubespray|$(if $(RUN),TestShape|TestRescue,$(ON_SMALL))' test/tools/e2e e2e --control-planes $(CONTROL_PLANES) --workers $(WORKERS) --config test/e2e/cluster.yaml
 
 PROGRAMS       := kubectl-rotate_certs kubectl_complete-rotate_certs rotate-certs-node rotate-certs-watcher
 
@@ -52,8 +63,8 @@ demo-svg: build image $(LAB) ## Draw the rotation of "make demo" as docs/demo.sv
 	@go run ./test/tools/demosvg <bin/demo.txt >docs/demo.svg
 
 .PHONY: lab-up
-lab-up: $(LAB) ## Boot a real cluster: CONTROL_PLANES=3 WORKERS=1 (root, Debian)
-	@$(LAB) up --control-planes $(CONTROL_PLANES) --workers $(WORKERS)
+lab-up: $(LAB) ## Boot a real cluster: CONTROL_PLANES=3 WORKERS=1 TOPOLOGY=kubeadm|systemd|external-etcd KUBERNETES=1.37 (root, Debian)
+	@$(LAB) up --control-planes $(CONTROL_PLANES) --workers $(WORKERS) $(FORM)
 
 .PHONY: lab-down
 lab-down: $(LAB) ## Remove that cluster without a trace
@@ -150,6 +161,24 @@ SHAPES := RUN='$(or $(RUN),$(ON_SHAPES)|TestRotateOneService/kubelet)' test/tool
 e2e-shapes: $(READY) ## Those about clusters as people have them, etcd outside, keys and files with several users; and what any small one shows
 	@$(SHAPES)
 
+# The clusters of these two are not among those of "make test".
+SMALL := --control-planes 1 --workers 1 --load-balancer=false
+ON_SYSTEMD := TestCheckChanges|TestCheckSees|TestRotateAll|TestSystemd
+.PHONY: e2e-systemd
+e2e-systemd: $(READY) ## Rotations on a cluster without kubeadm, whose components are all systemd units; part of soak
+	@RUN='$(or $(RUN),$(ON_SYSTEMD))' test/tools/e2e systemd $(SMALL) $(FORM.systemd)
+
+.PHONY: e2e-etcd
+e2e-etcd: $(READY) ## Rotations where etcd is on three hosts of its own, in kubespray's layout; part of soak
+	@RUN='$(or $(RUN),TestKubespray)' test/tools/e2e etcd $(SMALL) $(FORM.external-etcd)
+
+VERSIONS  := 1.34 1.35 1.36 1.37
+ON_MATRIX := TestCheckSees|TestComponent|TestNewClient|TestRotateAll|TestRotateOneService
+.PHONY: matrix
+matrix: build image $(LAB) ## Rotations on each version of Kubernetes that is supported, before a release; ten minutes more for each when it is built first
+	@failed=; for version in $(VERSIONS); do RUN='$(or $(RUN),$(ON_MATRIX))' test/tools/e2e "matrix-$${version/./-}" $(SMALL) --config test/e2e/cluster.yaml --kubernetes $$version \
+		|| failed="$$failed $$version"; done; [ -z "$$failed" ] || { echo "failed on: $$failed"; exit 1; }
+
 # What upgrades start from: the last commit that kept no settings in the cluster.
 OLDER ?= c7201e010d9e
 .PHONY: e2e-upgrade
@@ -158,7 +187,7 @@ e2e-upgrade: $(READY) ## Upgrade an installation of an earlier commit, which is 
 
 # Two small clusters are no more work for a machine than the one of e2e.
 .PHONY: e2e-small
-e2e-small: $(READY) ## Both of these, side by side
+e2e-small: $(READY) ## e2e-odd and e2e-shapes, side by side
 	@setsid bash -c "$(SHAPES)" >bin/e2e-shapes.log 2>&1 & shapes=$$!; trap 'kill -- -$$shapes 2>/dev/null || true' EXIT; failed=; \
 		{ $(ODD); } || failed=odd; wait $$shapes || failed="$$failed shapes"; \
 		cat bin/e2e-shapes.log; [ -z "$$failed" ] || { echo "failed on: $$failed"; exit 1; }
@@ -174,6 +203,8 @@ soak: build image $(LAB) ## Long campaigns: every crash point, every state of th
 	@CRASH_POINTS=all go test -count=1 -v -timeout 3h ./test/crash
 	@test/tools/powercut $(CUTS) $(SEED)
 	@SOAK=yes RUN="TestAPIServersUnavailable|TestKilledPluginAtEveryStage" $(E2E)
+	@$(MAKE) e2e-systemd MADE=yes RUN=
+	@$(MAKE) e2e-etcd MADE=yes RUN=
 	@$(MAKE) e2e-upgrade MADE=yes
 	@SOAK_KILLS=$(KILLS) SEED=$(SEED) TIMEOUT=2h RUN='TestWatcher/(survives|continues)' $(E2E)
 
