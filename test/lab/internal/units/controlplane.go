@@ -108,7 +108,7 @@ func (n *nodeFiles) addAPIServer() {
 		"--proxy-client-cert-file=" + sslDir + "/front-proxy-client.pem", "--proxy-client-key-file=" + sslDir + "/front-proxy-client-key.pem",
 	}
 	n.file("/etc/kubernetes/apiserver", "KUBE_APISERVER_ARGS=\""+strings.Join(flags, " ")+"\"\n")
-	n.unit("kube-apiserver", "etcd.service", "Type=notify", "TimeoutStartSec=0",
+	n.unit("kube-apiserver", "etcd.service", "Type=notify",
 		"EnvironmentFile=/etc/kubernetes/apiserver", "ExecStart=/usr/bin/kube-apiserver $KUBE_APISERVER_ARGS")
 }
 
