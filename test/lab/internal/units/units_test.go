@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/rotate-certs/rotate-certs/test/lab/internal/kubeadm"
@@ -19,30 +20,37 @@ var (
 	worker       = kubeadm.Member{Name: "w1", IP: "10.10.0.51"}
 )
 
-func newTestCluster(t *testing.T) *Cluster {
-	t.Helper()
-	c, err := New(kubeadm.Cluster{Endpoint: "api.test:6443", PodSubnet: "10.244.0.0/16"}, []kubeadm.Member{controlPlane, worker}, "10.10.0.1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
+// testCluster makes one cluster, with a control plane, which all tests read: RSA keys
+// take their time.
+var testCluster = sync.OnceValues(func() (*Cluster, error) {
+	config := kubeadm.Cluster{Endpoint: "api.test:6443", PodSubnet: "10.244.0.0/16"}
+	return New(config, []kubeadm.Member{controlPlane, worker}, "10.10.0.1")
+})
 
-// filesOf returns a node's files by their paths, and its units.
-func filesOf(t *testing.T, c *Cluster, m kubeadm.Member) (map[string]node.File, []string) {
+var controlPlaneFiles = sync.OnceValues(func() ([]node.File, error) {
+	c, err := testCluster()
+	if err != nil {
+		return nil, err
+	}
+	files, _, err := c.Node(controlPlane)
+	return files, err
+})
+
+// filesOfControlPlane returns its files by their paths.
+func filesOfControlPlane(t *testing.T) map[string]node.File {
 	t.Helper()
-	list, units, err := c.Node(m)
+	files, err := controlPlaneFiles()
 	if err != nil {
 		t.Fatal(err)
 	}
 	byPath := map[string]node.File{}
-	for _, file := range list {
+	for _, file := range files {
 		if _, twice := byPath[file.Path]; twice {
 			t.Errorf("%s is there twice", file.Path)
 		}
 		byPath[file.Path] = file
 	}
-	return byPath, units
+	return byPath
 }
 
 // chainIn returns the certificates that a file holds, a kubeconfig too.
@@ -70,8 +78,11 @@ func chainIn(t *testing.T, text string) []*x509.Certificate {
 }
 
 func TestEveryLeafLeadsToTheRootThroughItsFile(t *testing.T) {
-	c := newTestCluster(t)
-	files, _ := filesOf(t, c, controlPlane)
+	files := filesOfControlPlane(t)
+	c, err := testCluster()
+	if err != nil {
+		t.Fatal(err)
+	}
 	roots := x509.NewCertPool()
 	trust := chainIn(t, c.trust)
 	roots.AddCert(trust[len(trust)-1])
@@ -107,10 +118,17 @@ func TestEveryLeafLeadsToTheRootThroughItsFile(t *testing.T) {
 }
 
 func TestWorkerHasNoKeyOfACA(t *testing.T) {
-	files, units := filesOf(t, newTestCluster(t), worker)
-	for path := range files {
-		if strings.Contains(path, "ca-key") || strings.Contains(path, "sa-key") {
-			t.Errorf("a worker has %s", path)
+	c, err := testCluster()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, units, err := c.Node(worker)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if strings.Contains(file.Path, "ca-key") || strings.Contains(file.Path, "sa-key") {
+			t.Errorf("a worker has %s", file.Path)
 		}
 	}
 	want := []string{"/etc/systemd/system/kubelet.service", "/etc/systemd/system/kube-proxy.service"}
@@ -120,7 +138,7 @@ func TestWorkerHasNoKeyOfACA(t *testing.T) {
 }
 
 func TestEverySettingNamesAFileThatIsThere(t *testing.T) {
-	files, _ := filesOf(t, newTestCluster(t), controlPlane)
+	files := filesOfControlPlane(t)
 	named := regexp.MustCompile(`/(?:etc|var/lib)/[a-z-]+/[a-z/.-]+\.(?:pem|pub|env|yaml|kubeconfig)`)
 	count := 0
 	for path, file := range files {
@@ -137,7 +155,7 @@ func TestEverySettingNamesAFileThatIsThere(t *testing.T) {
 }
 
 func TestEtcdIsConfiguredByVariables(t *testing.T) {
-	files, _ := filesOf(t, newTestCluster(t), controlPlane)
+	files := filesOfControlPlane(t)
 	env := files["/etc/etcd/etcd.env"].Text
 	for _, want := range []string{"ETCD_INITIAL_CLUSTER=cp1=https://10.10.0.11:2380\n", "ETCD_CERT_FILE=/etc/etcd/ssl/server.pem\n", "ETCD_CLIENT_CERT_AUTH=true\n"} {
 		if !strings.Contains(env, want) {
