@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-func TestRequiredVersion(t *testing.T) {
+func TestRequiredKubernetes(t *testing.T) {
 	tests := map[string]struct{ mod, want string }{
 		"single":    {"module m\n\nrequire k8s.io/kubernetes v1.37.2\n", "v1.37.2"},
 		"in a list": {"require (\n\tk8s.io/kubernetes v1.38.0 // comment\n\tk8s.io/api v0.1.0\n)", "v1.38.0"},
@@ -20,7 +20,7 @@ func TestRequiredVersion(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			got, err := requiredVersion(test.mod, "k8s.io/kubernetes")
+			got, err := requiredKubernetes(test.mod)
 			if got != test.want || (err == nil) != (test.want != "") {
 				t.Errorf("got %q, %v; want %q", got, err, test.want)
 			}

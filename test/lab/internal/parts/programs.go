@@ -28,7 +28,7 @@ func (c Cache) KubernetesVersion() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("find the version of Kubernetes: %w", err)
 	}
-	return requiredVersion(string(data), kubernetesModule)
+	return requiredKubernetes(string(data))
 }
 
 // kubernetesModFile is the file that stands for go.mod when another minor
@@ -41,7 +41,7 @@ func (c Cache) kubernetesModFile() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("find the version of Kubernetes: %w", err)
 	}
-	usual, err := requiredVersion(string(data), kubernetesModule)
+	usual, err := requiredKubernetes(string(data))
 	if err != nil || strings.HasPrefix(usual, "v"+c.Kubernetes+".") {
 		return "", err
 	}
@@ -60,12 +60,12 @@ func (c Cache) kubernetesModFile() (string, error) {
 	return "", fmt.Errorf("no module builds Kubernetes %q\nhint: there are %s", c.Kubernetes, strings.Join(names, ", "))
 }
 
-// requiredVersion returns the version that a go.mod requires of module.
-func requiredVersion(mod, module string) (string, error) {
-	pattern := regexp.MustCompile(`(?m)^(?:require)?\s+` + regexp.QuoteMeta(module) + ` (v\S+)`)
+// requiredKubernetes returns the version of Kubernetes that a go.mod requires.
+func requiredKubernetes(mod string) (string, error) {
+	pattern := regexp.MustCompile(`(?m)^(?:require)?\s+` + regexp.QuoteMeta(kubernetesModule) + ` (v\S+)`)
 	match := pattern.FindStringSubmatch(mod)
 	if match == nil {
-		return "", fmt.Errorf("no version of %q in go.mod", module)
+		return "", fmt.Errorf("no version of %q in go.mod", kubernetesModule)
 	}
 	return match[1], nil
 }

@@ -42,7 +42,7 @@ func TestVersionsAreWhatTheirFilesAreCalled(t *testing.T) {
 			t.Fatal(err)
 		}
 		minor := strings.TrimSuffix(filepath.Base(file), ".mod")
-		got, err := requiredVersion(string(data), kubernetesModule)
+		got, err := requiredKubernetes(string(data))
 		if err != nil || !strings.HasPrefix(got, "v"+minor+".") {
 			t.Errorf("%s has %q, %v", file, got, err)
 		}
