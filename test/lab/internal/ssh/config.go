@@ -10,8 +10,8 @@ import (
 
 // The users that a client can log in as, besides root.
 const (
-	Operator = "operator" // may become root with sudo, without a password
-	Guest    = "guest"    // may not
+	Operator = "ops"   // may become root with sudo, without a password
+	Guest    = "guest" // may not
 )
 
 // hostKeyPath is the only host key of a node.
