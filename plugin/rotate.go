@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -8,7 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
@@ -55,6 +58,8 @@ type rotateOptions struct {
 	request plan.Request
 	format  format
 	conn    connection
+	// rotate carries the rotation out; nil: fleet.Rotate.
+	rotate func(context.Context, fleet.Cluster, fleet.Options) (*v1alpha1.RotationReport, error)
 }
 
 // addFlags adds the flags that a rotation and its plan share.

@@ -171,7 +171,11 @@ func (o *rotateOptions) runRotation(ctx context.Context, c *cluster, p fleet.Rot
 	show := newProgress(o.ErrOut, o.now, o.terminal.width, names)
 	o.showProgress(show)
 	stopTicking := o.tickProgress(show)
-	report, err := fleet.Rotate(ctx, c.Cluster, fleet.Options{
+	rotate := o.rotate
+	if rotate == nil {
+		rotate = fleet.Rotate
+	}
+	report, err := rotate(ctx, c.Cluster, fleet.Options{
 		Rotation: p, Timeout: time.Duration(o.timeout), Pause: time.Duration(o.pause), Force: o.force,
 		Command: o.connectionFlags.commandLine(), Progress: show.showEvent, Now: o.now,
 	})

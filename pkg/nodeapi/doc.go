@@ -41,6 +41,9 @@ const (
 	CommandOrder   = "order"   // reads one order on standard input and puts it into the inbox
 	CommandFollow  = "follow"  // prints records as they are written
 	CommandHealth  = "health"  // prints the health of the node's components
+	CommandStart   = "start"   // starts "run" in the background, where there is no pod
+	CommandEnd     = "end"     // ends that process
+	CommandReady   = "ready"   // prints whether the kubelet reports the node as Ready
 )
 
 // StateDirectory is where a node keeps journals, orders, staged keys and backups.

@@ -144,6 +144,7 @@ func buildStep(n *inventory.Node, req Request, unfinished *Unfinished) *builder 
 			b.addService(s)
 		}
 	}
+	b.restartStuck()
 	b.step.Restarts = certs.SortServices(b.restarts)
 	b.step.setSockets(n)
 	b.step.addOthers(n, req.Restart)
@@ -180,6 +181,9 @@ func (b *builder) addService(s certs.Service) {
 func (b *builder) addCertificate(s certs.Service, c inventory.Certificate) bool {
 	if b.unfinished.isRenewed(b.node.Name, c) {
 		return true
+	}
+	if b.req.Recover && !needsRecovery(b.node, c) {
+		return false
 	}
 	if reason := reasonToLeave(b.node, c, b.req); reason != "" {
 		left := leaveOut(b.node, c.Service, c, reason)

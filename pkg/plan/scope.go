@@ -28,6 +28,9 @@ func (r Request) ScopeText() string {
 		// Not to be continued by, or to continue, a rotation that trusts the old keys.
 		scope += distrusts
 	}
+	if r.Recover {
+		scope += recovers
+	}
 	return scope + nodesScope(r.Nodes)
 }
 
@@ -43,6 +46,8 @@ func nodesScope(nodes []string) string {
 const (
 	// distrusts is the part of the scope that marks a rotation of compromised keys.
 	distrusts = ";compromised"
+	// recovers is the part of the scope that marks the recovery of expired certificates.
+	recovers = ";recover"
 	// rollbackScope is what the scope of a rollback begins with; the other rotation's id follows.
 	rollbackScope = "rollback="
 )

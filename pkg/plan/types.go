@@ -31,6 +31,10 @@ type Request struct {
 	// with the CA's key and not through a node's own identity, and the old keys are destroyed
 	// once the new ones are verified.
 	Compromised bool
+	// Recover renews only on nodes with an expired certificate, and there only those that have
+	// expired or expire soon. On a control-plane node that cannot work with what has expired,
+	// all components are restarted: also those that wait for each other.
+	Recover bool
 	// RequireAll refuses a plan that leaves a certificate in scope out.
 	RequireAll bool
 	// RollbackOf is the id of an earlier rotation whose old certificates are put back, from the

@@ -108,6 +108,15 @@ func (r *run) commitNode(ctx context.Context, node string) error {
 	if w.step.ControlPlane {
 		r.asked = time.Time{}
 	}
+	if err := r.commitOnNode(ctx, w); err != nil {
+		return err
+	}
+	return r.verifyFromOutside(ctx, w, began)
+}
+
+// commitOnNode replaces, restarts and verifies on one node, as the node itself sees it.
+func (r *run) commitOnNode(ctx context.Context, w *worker) error {
+	node := w.step.Node
 	r.showProgress(Progress{Node: node, Phase: PhaseWorking, Text: committingText(w.step)})
 	answer, err := w.carryOut(ctx, r.newOrder(nodeapi.OrderCommit, w), func(rec nodeapi.Record) error {
 		r.showRecord(rec)
@@ -129,7 +138,7 @@ func (r *run) commitNode(ctx context.Context, node string) error {
 		return r.nodeFailed(node, v1alpha1.Failed, node+": nothing was changed there", answer.Message, answer.Hint)
 	}
 	r.recordOutcome(node, v1alpha1.Succeeded, "")
-	return r.verifyFromOutside(ctx, w, began)
+	return nil
 }
 
 // verifyFromOutside checks that the API server and the gate find the node healthy, before

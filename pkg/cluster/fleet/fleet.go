@@ -161,9 +161,13 @@ type Options struct {
 // otherwise wraps one of [ErrStopped], [ErrManualInterventionRequired], [ErrInterrupted], or is what
 // the Locker returned (nothing was changed).
 func Rotate(ctx context.Context, c Cluster, o Options) (*v1alpha1.RotationReport, error) {
+	r := newRun(c, o.withDefaults())
+	return r.rotate(ctx, r.rotateControlPlane)
+}
+
+func (o Options) withDefaults() Options {
 	if o.Command == "" {
 		o.Command = "kubectl rotate-certs"
 	}
-	r := newRun(c, o)
-	return r.rotate(ctx)
+	return o
 }

@@ -76,8 +76,8 @@ func newRun(c Cluster, o Options) *run {
 }
 
 // rotate is the flow of a rotation. Nothing visible changes before every control-plane
-// node is staged.
-func (r *run) rotate(ctx context.Context) (*v1alpha1.RotationReport, error) {
+// node is staged. controlPlane is the part of the control plane's nodes.
+func (r *run) rotate(ctx context.Context, controlPlane func(context.Context) error) (*v1alpha1.RotationReport, error) {
 	err := r.whileLocked(ctx, func() error {
 		if err := r.removeOrphans(ctx); err != nil {
 			return err
@@ -94,7 +94,7 @@ func (r *run) rotate(ctx context.Context) (*v1alpha1.RotationReport, error) {
 			return r.stoppedError("the API server refuses the node pods; nothing was changed", err)
 		}
 		r.restarts = r.observeRestarts(ctx, busy)
-		if err := r.rotateControlPlane(ctx); err != nil {
+		if err := controlPlane(ctx); err != nil {
 			return err
 		}
 		if err := r.rotateWorkers(ctx); err != nil {

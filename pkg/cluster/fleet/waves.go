@@ -21,13 +21,7 @@ const settle = 5 * time.Second
 // rotateControlPlane stages every control-plane node, then commits one after the other,
 // the etcd leader last, each only when the cluster is healthy without it.
 func (r *run) rotateControlPlane(ctx context.Context) error {
-	var steps []plan.Step
-	for _, w := range r.Plan.Waves {
-		if w.ControlPlane {
-			steps = append(steps, w.Steps...)
-		}
-	}
-	steps = slices.DeleteFunc(steps, plan.Step.IsIdle)
+	steps := r.controlPlaneSteps()
 	if len(steps) == 0 {
 		return nil
 	}
@@ -74,6 +68,17 @@ func (r *run) rotateControlPlane(ctx context.Context) error {
 		r.pauseBetween(ctx, len(remaining))
 	}
 	return nil
+}
+
+// controlPlaneSteps returns the steps of control-plane nodes that have something to do.
+func (r *run) controlPlaneSteps() []plan.Step {
+	var steps []plan.Step
+	for _, w := range r.Plan.Waves {
+		if w.ControlPlane {
+			steps = append(steps, w.Steps...)
+		}
+	}
+	return slices.DeleteFunc(steps, plan.Step.IsIdle)
 }
 
 // awaitClearance waits until the next control-plane node may be touched, and says which that

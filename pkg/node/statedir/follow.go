@@ -36,9 +36,9 @@ func FollowJournal(ctx context.Context, root hostfs.Root, id string, after int64
 	var alone time.Duration
 	for {
 		// Checked before reading, so that the last records of the process are not missed.
-		holder, held, err := d.lockHolder()
+		holder, held, err := CurrentHolder(root)
 		if err != nil {
-			return fmt.Errorf("read the lock of %q: %w", HostPath, err)
+			return err
 		}
 		if err := tail.emitNew(emit); err != nil {
 			return err

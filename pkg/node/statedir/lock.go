@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
 )
 
 // Holder names the process that works on a node.
@@ -72,6 +74,20 @@ func (d *Dir) TakeLock(ctx context.Context, holder Holder) (release func(), err 
 }
 
 func (d *Dir) lockPath() string { return filepath.Join(d.path, "lock") }
+
+// CurrentHolder reports whether a process works on the node, and for which rotation. It makes no
+// state directory.
+func CurrentHolder(root hostfs.Root) (Holder, bool, error) {
+	d, err := dirAt(root)
+	if err != nil {
+		return Holder{}, false, err
+	}
+	holder, held, err := d.lockHolder()
+	if err != nil {
+		return Holder{}, false, fmt.Errorf("read the lock of %q: %w", HostPath, err)
+	}
+	return holder, held, nil
+}
 
 // lockHolder reports whether a process works on the node, and for which rotation.
 func (d *Dir) lockHolder() (Holder, bool, error) {

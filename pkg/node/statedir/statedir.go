@@ -6,6 +6,7 @@
 //	rotations/ID/orders/N-KIND.json  the inbox
 //	rotations/ID/staged/           new keys and certificates until they are installed
 //	rotations/ID/backup/           the replaced files
+//	rotations/ID/output            standard error of its process, where it runs in no pod
 //
 // Everything is readable by root only: backups hold private keys. The last [Kept] rotations are
 // kept with their backups, so that an operator can restore them.
@@ -115,6 +116,10 @@ func (r *Rotation) StagedDir() string { return filepath.Join(r.path, "staged") }
 
 // BackupDir is the directory for replaced files.
 func (r *Rotation) BackupDir() string { return filepath.Join(r.path, "backup") }
+
+// OutputPath is the file of what the rotation's process writes to standard error where no pod
+// keeps it.
+func (r *Rotation) OutputPath() string { return filepath.Join(r.path, "output") }
 
 func (r *Rotation) ordersDir() string   { return filepath.Join(r.path, "orders") }
 func (r *Rotation) journalPath() string { return filepath.Join(r.path, "journal.jsonl") }

@@ -1,0 +1,138 @@
+// Package background starts and ends the process of a rotation on a node that is reached without
+// a pod. The process continues when the connection that started it breaks.
+package background
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
+	"github.com/rotate-certs/rotate-certs/pkg/node/statedir"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
+)
+
+// poll is the interval at which the lock is read.
+const poll = 50 * time.Millisecond
+
+// systemdRuns is the directory that exists while systemd is the service manager (sd_booted(3)).
+const systemdRuns = "/run/systemd/system"
+
+// StartRun starts the program with the given arguments as the process of a rotation, and returns
+// when that holds the node's lock. started is false if it held the lock already. The process
+// first waits for another rotation's process, see [statedir.Dir.TakeLock].
+func StartRun(ctx context.Context, root hostfs.Root, rotation string, program ...string) (started bool, err error) {
+	holder, held, err := statedir.CurrentHolder(root)
+	if err != nil {
+		return false, err
+	}
+	if held && holder.Rotation == rotation {
+		return false, nil
+	}
+	dir, err := statedir.OpenDir(root)
+	if err != nil {
+		return false, err
+	}
+	r, err := dir.OpenRotation(rotation)
+	if err != nil {
+		return false, err
+	}
+	log, err := os.OpenFile(r.OutputPath(), os.O_CREATE|os.O_WRONLY|os.O_APPEND|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return false, fmt.Errorf("start the process of rotation %q: %w", rotation, err)
+	}
+	defer func() { _ = log.Close() }()
+	process := command(rotation, program)
+	process.Stderr = log
+	process.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := process.Start(); err != nil {
+		return false, fmt.Errorf("start the process of rotation %q: %w", rotation, err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- process.Wait() }()
+	for {
+		holder, held, err := statedir.CurrentHolder(root)
+		switch {
+		case err != nil:
+			return true, err
+		case held && holder.Rotation == rotation:
+			return true, nil
+		}
+		select {
+		case <-ctx.Done():
+			return true, ctx.Err()
+		case err := <-ended:
+			return true, fmt.Errorf("the process of rotation %q ended at once: %s", rotation, lastLine(r.OutputPath(), err))
+		case <-time.After(poll):
+		}
+	}
+}
+
+// command returns the command in a control group of its own where systemd runs. systemd ends
+// the processes of a login session with it where KillUserProcesses=yes (logind.conf(5)).
+func command(rotation string, program []string) *exec.Cmd {
+	if _, err := os.Stat(systemdRuns); err == nil && os.Geteuid() == 0 {
+		if scope, err := exec.LookPath("systemd-run"); err == nil {
+			program = append([]string{scope, "--scope", "--quiet", "--collect", "--unit=rotate-certs-" + rotation, "--"}, program...)
+		}
+	}
+	return exec.Command(program[0], program[1:]...) //nolint:gosec // this program itself, and systemd-run
+}
+
+// lastLine is the last line that the process has written, or its error.
+func lastLine(path string, err error) string {
+	data, readErr := os.ReadFile(path)
+	text := strings.TrimSpace(string(data))
+	if readErr != nil || text == "" {
+		return fmt.Sprint(err)
+	}
+	return text[strings.LastIndexByte(text, '\n')+1:]
+}
+
+// ErrOtherProcess means that a process holds the node's lock that was started in another way: in
+// a pod, or by hand.
+var ErrOtherProcess = errors.New("the process was not started here")
+
+// EndRun asks the process of a rotation to end, of any with rotation "", and waits until it has:
+// it completes or rolls back a commit in progress. It reports whether there was one. A process in
+// a pod, or one that a person started, wraps [ErrOtherProcess].
+func EndRun(ctx context.Context, root hostfs.Root, rotation string) (ended bool, err error) {
+	holder, held, err := statedir.CurrentHolder(root)
+	if err != nil || !held || rotation != "" && holder.Rotation != rotation {
+		return false, err
+	}
+	if !isRun(holder) {
+		return false, fmt.Errorf("end the process of rotation %q: %w\nhint: wait for its end, or end it where it was started", holder.Rotation, ErrOtherProcess)
+	}
+	if err := syscall.Kill(holder.PID, syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return false, fmt.Errorf("end the process of rotation %q: %w", holder.Rotation, err)
+	}
+	for {
+		now, held, err := statedir.CurrentHolder(root)
+		if err != nil || !held || now != holder {
+			return true, err
+		}
+		if err := wait.SleepFor(ctx, poll); err != nil {
+			return false, fmt.Errorf("the process of rotation %q has not ended yet: %w", holder.Rotation, err)
+		}
+	}
+}
+
+// isRun reports whether the holder is a process that [StartRun] started. The PID of a process in
+// a pod is one of another namespace.
+func isRun(holder statedir.Holder) bool {
+	data, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(holder.PID), "cmdline"))
+	if err != nil {
+		return false
+	}
+	args := strings.Split(strings.TrimRight(string(data), "\x00"), "\x00")
+	return slices.Contains(args, "run") && slices.Contains(args, "--rotation="+holder.Rotation)
+}

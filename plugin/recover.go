@@ -1,0 +1,143 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/ssh"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+const recoverName = "recover"
+
+// recoverTimeout is how long a component may take to become healthy: it waits for those of other
+// nodes, and a kubelet without an API server waits a minute before it starts static pods.
+const recoverTimeout = 4 * time.Minute
+
+// recoverOptions are the flags of recover: those of a rotation, and the hosts.
+type recoverOptions struct {
+	rotateOptions
+	hostFlags
+}
+
+func (a *app) recoverCommand(flags *connectionFlags) *cobra.Command {
+	o := &recoverOptions{rotateOptions: rotateOptions{app: a, connectionFlags: flags, dryRun: string(dryRunNone), restart: string(plan.RestartAlways), unavailable: "100%", all: true}}
+	cmd := &cobra.Command{
+		Use:   recoverName + " --host HOST[,…]",
+		Short: "Bring a cluster back whose certificates have expired, over ssh, without its API",
+		Long: `Bring a cluster back whose certificates have expired. It needs no API server: it reaches the
+machines over ssh, as you do, and runs rotate-certs-node there as root. Name all control-plane
+nodes, hosts of an external etcd included, and the workers.
+
+It renews what has expired (and, on the same nodes, what expires soon): on all control-plane
+nodes that do not answer at the same time, since etcd members with expired certificates refuse
+each other; then the workers. It ends when every node is Ready. A node without an expired
+certificate is not changed. An expired CA cannot be renewed: its certificates are left out.
+
+Run the same command again if it was interrupted: it completes what was begun.`,
+		Example: `  # What has expired, and what would be done?
+  kubectl rotate-certs recover --host root@cp1,root@cp2,root@cp3,root@w1 --plan
+
+  # Do it
+  kubectl rotate-certs recover --host root@cp1,root@cp2,root@cp3,root@w1`,
+		Args:              noArguments,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.completeRecovery(); err != nil {
+				return err
+			}
+			return o.recoverCluster(cmd.Context())
+		},
+	}
+	silenceCobra(cmd)
+	f := cmd.Flags()
+	f.SortFlags = false
+	o.addHostFlags(cmd)
+	f.BoolVar(&o.planOnly, "plan", false, "Scan the machines and print what would be done; nothing is renewed")
+	f.BoolVarP(&o.yes, "yes", "y", false, "Do not ask")
+	o.timeout = durationFlag(recoverTimeout)
+	f.Var(&o.timeout, "component-timeout", "How long a component may take to become healthy")
+	f.BoolVar(&o.requireAll, "require-all", false, "Change nothing where an expired certificate cannot be renewed, instead of leaving it out")
+	f.BoolVar(&o.force, "force", false, "Proceed even if the clocks of the machines differ")
+	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(formats, ", "))
+	completeFlag(cmd, "output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func (o *recoverOptions) completeRecovery() (err error) {
+	o.request = plan.Request{Services: certs.Services(), Restart: plan.RestartAlways, MaxUnavailable: o.unavailable, Recover: true, RequireAll: o.requireAll}
+	o.format, err = parseFormat(o.output)
+	return err
+}
+
+// recoverCluster connects to the hosts, completes or undoes what was interrupted there, plans,
+// asks and recovers.
+func (o *recoverOptions) recoverCluster(ctx context.Context) error {
+	options, err := o.hostOptions()
+	if err != nil {
+		return err
+	}
+	printNotes(o.ErrOut, fmt.Sprintf("Connecting to %s over ssh …", countOf(len(options.Addresses), "host")))
+	hosts, err := ssh.Connect(ctx, options)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := hosts.Disconnect(context.WithoutCancel(ctx)); err != nil {
+			o.printLine(fmt.Sprintf("warning: the node program is still on a host: %v", err))
+		}
+	}()
+	o.dial = func(connection) (*cluster, error) { return clusterOfHosts(hosts), nil }
+	o.rotate = fleet.Recover
+	if !o.planOnly {
+		// What cannot be verified yet is verified in the end: members of etcd need each other.
+		settled, err := hosts.SettleInterrupted(ctx)
+		var later *ssh.UnverifiedError
+		if err != nil && !errors.As(err, &later) {
+			return err
+		}
+		if settled {
+			printNotes(o.ErrOut, "Completed or undid what an interrupted rotation had left.")
+		}
+	}
+	err = o.Run(ctx)
+	if errors.Is(err, plan.ErrNothing) {
+		printNotes(o.ErrOut, "No certificate of these hosts has expired; nothing was changed.")
+		err = nil
+	}
+	if err != nil || o.planOnly {
+		return err
+	}
+	_, err = hosts.SettleInterrupted(ctx)
+	return err
+}
+
+// clusterOfHosts is the cluster that the commands work on where there is no API.
+func clusterOfHosts(hosts *ssh.Hosts) *cluster {
+	return &cluster{
+		Cluster: fleet.Cluster{Nodes: hosts, Locker: hosts, Signers: hosts, Observer: hosts, Scanner: hosts},
+		api:     apiOfHosts{hosts},
+	}
+}
+
+// apiOfHosts answers what the commands ask of the API server.
+type apiOfHosts struct{ *ssh.Hosts }
+
+// Permitted returns nil: who may log in as root has every permission.
+func (apiOfHosts) Permitted(context.Context, kube.Use) error { return nil }
+
+// Holder returns nil: without the API there is no lock but the nodes' own.
+func (apiOfHosts) Holder(context.Context) (*kube.HeldError, error) { return nil, nil }
+
+// SecretCopies fails: Secrets are in the API.
+func (apiOfHosts) SecretCopies(context.Context, []string) (kube.Copies, error) {
+	return kube.Copies{}, errors.New("Secrets cannot be read without the API")
+}
