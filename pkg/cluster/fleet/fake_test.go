@@ -28,9 +28,11 @@ type cluster struct {
 	log     []string
 	atOnce  int // nodes committing right now
 	maxSeen int
-	onScan  func()
-	onOpen  func(name string) error
-	signing time.Duration // how long Issue takes
+	// atCommit holds how many nodes had the order to commit whenever one had carried it out.
+	atCommit []int
+	onScan   func()
+	onOpen   func(name string) error
+	signing  time.Duration // how long Issue takes
 	// showsHealth has requests for health in the log.
 	showsHealth bool
 }

@@ -98,7 +98,7 @@ func (c *client) run(ctx context.Context, host, command string, stdin io.Reader,
 // close ends the shared connection to a host.
 func (c *client) close(ctx context.Context, host string) {
 	if c.sockets != "" {
-		_ = exec.CommandContext(ctx, c.program, append(c.options(), "-O", "exit", "--", host)...).Run() //nolint:gosec // ends by itself after persist
+		_ = exec.CommandContext(ctx, c.program, append(c.options(), "-O", "exit", "--", host)...).Run() //nolint:gosec // ssh itself; without this it ends after persist
 	}
 }
 

@@ -1,0 +1,134 @@
+package fleet_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+var recovery = plan.Request{Services: certs.Services(), Restart: plan.RestartAlways, MaxUnavailable: "100%", Recover: true}
+
+// countCommits counts the orders to commit. It is called with the lock held.
+func (c *cluster) countCommits() int {
+	return len(slices.DeleteFunc(slices.Clone(c.log), func(entry string) bool { return verb(entry) != "Commit" }))
+}
+
+// expireNodes makes the certificates of nodes expired.
+func (c *cluster) expireNodes(names ...string) {
+	for _, name := range names {
+		n := &c.nodes[name].inventory
+		n.Time = time.Date(2027, 2, 1, 0, 0, 0, 0, time.UTC)
+		for i := range n.Certificates {
+			n.Certificates[i].Status = certs.Expired
+		}
+	}
+}
+
+// dieUntilRenewed makes the API servers of nodes unhealthy until all of these nodes have committed,
+// as etcd members do that refuse each other.
+func (c *cluster) dieUntilRenewed(names ...string) {
+	left := len(names)
+	for _, name := range names {
+		c.nodes[name].unhealthy = "[-]etcd failed"
+		c.nodes[name].takes = 20 * time.Millisecond
+		c.nodes[name].onCommit = func() {
+			c.atCommit = append(c.atCommit, c.countCommits())
+			if left--; left > 0 {
+				return
+			}
+			for _, again := range names {
+				c.nodes[again].unhealthy = ""
+			}
+		}
+	}
+}
+
+func recoverCluster(t *testing.T, c *cluster) (*v1alpha1.RotationReport, error) {
+	t.Helper()
+	p, err := plan.BuildPlan(c.inventories(), recovery, nil)
+	require.NoError(t, err)
+	return fleet.Recover(t.Context(), c.asCluster(), fleet.Options{Rotation: fleet.Rotation{ID: "7f3c2a", Request: recovery, Plan: p, Scanned: c.inventories()}, Timeout: time.Second})
+}
+
+func TestDeadControlPlaneIsCommittedTogetherThenTheWorkers(t *testing.T) {
+	c := newCluster(3, 2)
+	c.expireNodes("cp1", "cp2", "cp3", "w1", "w2")
+	c.dieUntilRenewed("cp1", "cp2", "cp3")
+	report, err := recoverCluster(t, c)
+	require.NoError(t, err)
+	assert.Equal(t, v1alpha1.Succeeded, report.Result)
+	assert.Equal(t, []int{3, 3, 3}, c.atCommit, "members of etcd become healthy only together")
+	for _, node := range []string{"cp1", "cp2", "cp3"} {
+		assert.Less(t, c.index("Stage "+node), c.index("Commit cp1"), "nothing is changed before all is signed")
+		assert.Greater(t, c.index("open w1"), c.index("Commit "+node), "workers need the API server")
+	}
+	for _, node := range []string{"cp1", "w2"} {
+		assert.True(t, c.did("ready "+node))
+	}
+	assert.True(t, c.did("Finish w2"))
+}
+
+func TestNodesWithoutExpiredCertificatesAreNotChanged(t *testing.T) {
+	c := newCluster(3, 2)
+	c.expireNodes("cp3", "w2")
+	c.dieUntilRenewed("cp3")
+	report, err := recoverCluster(t, c)
+	require.NoError(t, err)
+	assert.Equal(t, v1alpha1.Succeeded, report.Result)
+	for _, node := range []string{"cp1", "cp2"} {
+		assert.True(t, c.did("open "+node), "their health counts")
+		assert.False(t, c.did("Stage "+node))
+		assert.False(t, c.did("Commit "+node))
+	}
+	assert.False(t, c.did("open w1"))
+	assert.True(t, c.did("Commit cp3"))
+	assert.True(t, c.did("Commit w2"))
+}
+
+func TestNodesThatAnswerAreCommittedOneByOne(t *testing.T) {
+	c := newCluster(3, 0)
+	c.expireNodes("cp1", "cp2", "cp3")
+	for _, n := range c.nodes {
+		n.takes = 20 * time.Millisecond
+		n.onCommit = func() {
+			c.atCommit = append(c.atCommit, c.countCommits())
+		}
+	}
+	_, err := recoverCluster(t, c)
+	require.NoError(t, err)
+	assert.Equal(t, []int{1, 2, 3}, c.atCommit)
+}
+
+func TestControlPlaneThatStaysDeadStopsTheRecoveryBeforeTheWorkers(t *testing.T) {
+	c := newCluster(3, 1)
+	c.expireNodes("cp1", "cp2", "cp3", "w1")
+	for _, name := range []string{"cp1", "cp2", "cp3"} {
+		c.nodes[name].unhealthy = "[-]etcd failed"
+	}
+	report, err := recoverCluster(t, c)
+	require.ErrorIs(t, err, fleet.ErrStopped)
+	assert.ErrorContains(t, err, "all control-plane nodes have new certificates, but the control plane does not answer")
+	assert.ErrorContains(t, err, "[-]etcd failed")
+	assert.Equal(t, v1alpha1.Failed, report.Result)
+	assert.False(t, c.did("open w1"))
+}
+
+func TestRecoveryStagesEverythingOrChangesNothing(t *testing.T) {
+	c := newCluster(3, 0)
+	c.expireNodes("cp1", "cp2", "cp3")
+	c.dieUntilRenewed("cp1", "cp2", "cp3")
+	c.nodes["cp2"].stage = "Failed"
+	_, err := recoverCluster(t, c)
+	require.ErrorIs(t, err, fleet.ErrStopped)
+	for _, node := range []string{"cp1", "cp2", "cp3"} {
+		assert.False(t, c.did("Commit "+node))
+	}
+}
