@@ -17,6 +17,7 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/exitcode"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
 // app is one call of the program: its streams, its clock and the way to a cluster.
@@ -93,7 +94,7 @@ func (a *app) runCommandLine(ctx context.Context, args []string) int {
 		err = interruption(ran.Name()) // shorter than the error of the interrupted request
 	}
 	if text := errorText(err); text != "" {
-		fmt.Fprintln(a.ErrOut, "error: "+cleanLines(text))
+		fmt.Fprintln(a.ErrOut, "error: "+printers.CleanLines(text))
 	}
 	return exitCode(ran.Name(), err, ctx.Err() != nil)
 }
@@ -138,7 +139,7 @@ func (a *app) nodesInProgress() []string {
 // firstInterruptText answers the first Ctrl-C.
 func (a *app) firstInterruptText() string {
 	if nodes := a.nodesInProgress(); len(nodes) > 0 {
-		return fmt.Sprintf("finishing or rolling back %s, then stopping; press Ctrl-C again to stop at once", someNames(nodes))
+		return fmt.Sprintf("finishing or rolling back %s, then stopping; press Ctrl-C again to stop at once", printers.SomeNames(nodes))
 	}
 	return "stopping; press Ctrl-C again to stop at once"
 }
@@ -146,7 +147,7 @@ func (a *app) firstInterruptText() string {
 // secondInterruptText answers the second one.
 func (a *app) secondInterruptText() string {
 	if nodes := a.nodesInProgress(); len(nodes) > 0 {
-		return fmt.Sprintf("stopped at once: the pod on %s finishes or rolls back on its own.\nnext: %s --take-over", someNames(nodes), a.command)
+		return fmt.Sprintf("stopped at once: the pod on %s finishes or rolls back on its own.\nnext: %s --take-over", printers.SomeNames(nodes), a.command)
 	}
 	return "stopped at once; the node pods end on their own"
 }

@@ -11,8 +11,11 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/gate"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
 // checkOptions are the flags of check, and the values that Complete derives from them.
@@ -28,7 +31,7 @@ type checkOptions struct {
 	findSecrets bool
 
 	wanted []certs.Service
-	format format
+	format printers.Format
 	conn   connection
 }
 
@@ -72,10 +75,10 @@ cannot be renewed but are far from their expiry do not change the exit code.`,
 	f.StringSliceVar(&o.services, "service", nil, "Only these services")
 	o.addNodeFlags(cmd, "Only these nodes", a.completeNodes(flags))
 	f.BoolVar(&o.findSecrets, "find-secrets", false, "Also list Secrets that hold a copy of a certificate; needs the permission to list Secrets")
-	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(formats, ", "))
+	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(printers.Formats, ", "))
 	o.addPodFlags(f)
 	completeFlag(cmd, "service", completeServices)
-	completeFlag(cmd, "output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	completeFlag(cmd, "output", cobra.FixedCompletions(printers.Formats, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -96,7 +99,7 @@ func (o *checkOptions) Complete(cmd *cobra.Command) error {
 	if o.wanted, err = certs.ParseServices(o.services); err != nil {
 		return err
 	}
-	if o.format, err = parseFormat(o.output); err != nil {
+	if o.format, err = printers.ParseFormat(o.output); err != nil {
 		return err
 	}
 	o.conn, err = o.newConnection()
@@ -126,26 +129,26 @@ func (o *checkOptions) Run(ctx context.Context) error {
 	}
 	missing = append(chosen.Excluded, missing...)
 	unknown := fleet.NoneScanned(nodes, missing)
-	if unknown != nil && (o.format == formatTable || o.format == formatWide) {
+	if unknown != nil && (o.format == printers.Table || o.format == printers.Wide) {
 		return unknown // the error has everything that a table would have
 	}
 	now := o.now()
-	list := certificateList(nodes, missing, listOptions{
-		services: o.wanted, within: time.Duration(o.within), now: now, whole: len(o.nodes) == 0, managed: chosen.Managed, members: all,
+	list := printers.ListCertificates(nodes, missing, printers.ListOptions{
+		Services: o.wanted, Within: time.Duration(o.within), Now: now, Whole: len(o.nodes) == 0, Managed: chosen.Managed, MoreFindings: nameFindings(all),
 	})
 	var text bytes.Buffer
-	if err := printList(&text, o.format, list, now); err != nil {
+	if err := printers.PrintCertificates(&text, o.format, list, now); err != nil {
 		return err
 	}
 	shown := text.String()
-	if o.terminal.colour && o.format == formatTable {
+	if o.terminal.colour && o.format == printers.Table {
 		shown = paintStatus(shown)
 	}
 	fmt.Fprint(o.Out, shown)
 	if unknown != nil {
 		return unknown
 	}
-	printNotes(o.ErrOut, checkHints(list, now)...)
+	printNotes(o.ErrOut, printers.CheckHints(list, now)...)
 	printNotes(o.ErrOut, clockWarnings(nodes, now)...)
 	if o.findSecrets {
 		copied, err := findSecrets(ctx, c.api, certificatesOf(nodes))
@@ -155,11 +158,23 @@ func (o *checkOptions) Run(ctx context.Context) error {
 		printNotes(o.ErrOut, copied...)
 	}
 	printNotes(o.ErrOut, c.who.expiresSoon(nodes, now, time.Duration(o.within)))
-	printNotes(o.ErrOut, checkVerdict(list, o.connectionFlags.commandLine(), o.nodes, now))
-	if needsAttention(list) {
+	printNotes(o.ErrOut, printers.CheckVerdict(list, o.connectionFlags.commandLine(), o.nodes, now))
+	if printers.NeedsAttention(list) {
 		return errAttention
 	}
 	return nil
+}
+
+// nameFindings returns the findings that need the addresses of the Node object.
+func nameFindings(members []kubenode.Node) func(inventory.Node) []inventory.Finding {
+	return func(n inventory.Node) []inventory.Finding {
+		for _, m := range members {
+			if m.Name == n.Name {
+				return gate.CheckNames(n, m.InternalIPs(), m.Hostnames())
+			}
+		}
+		return nil
+	}
 }
 
 // maxSkew is the clock difference from which a node is named: a scan takes time, and
@@ -176,7 +191,7 @@ func clockWarnings(nodes []inventory.Node, now time.Time) []string {
 			if skew < 0 {
 				direction = "behind"
 			}
-			out = append(out, fmt.Sprintf("%s: its clock is %s %s this machine's; it decides there whether a certificate has expired.", n.Name, remainingTime(skew.Abs()), direction))
+			out = append(out, fmt.Sprintf("%s: its clock is %s %s this machine's; it decides there whether a certificate has expired.", n.Name, printers.RemainingTime(skew.Abs()), direction))
 		}
 	}
 	return out

@@ -11,6 +11,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
 // cluster is everything that the commands need of a cluster. app.connect makes it; tests
@@ -48,7 +49,7 @@ func (a *app) connectCluster(c connection) (*cluster, error) {
 		pods.ImagePullSecrets = []string{c.pullSecret}
 	}
 	made, err := kube.Connect(c.config, pods, kube.Locker{Holder: whoAndWhere(), TakeOver: c.takeOver, Waiting: func(held *kube.HeldError, atMost time.Duration) {
-		a.printLine(fmt.Sprintf("the lock of %s has expired; waiting %s in case its holder renews it (--take-over does not wait)", held.Holder, elapsedTime(atMost)))
+		a.printLine(fmt.Sprintf("the lock of %s has expired; waiting %s in case its holder renews it (--take-over does not wait)", held.Holder, printers.ElapsedTime(atMost)))
 	}})
 	if err != nil {
 		return nil, err

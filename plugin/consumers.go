@@ -9,6 +9,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
 // namedConsumers names the clients of the services that the plan renews: those that the scan
@@ -91,7 +92,7 @@ func etcdClients(nodes []inventory.Node) string {
 	}
 	known := make([]string, 0, len(order))
 	for _, urls := range order {
-		known = append(known, fmt.Sprintf("kube-apiserver on %s (%s)", someNames(on[urls]), urls))
+		known = append(known, fmt.Sprintf("kube-apiserver on %s (%s)", printers.SomeNames(on[urls]), urls))
 	}
 	return strings.Join(known, "; ")
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
 // successorDifferences are sentences about successors that differ from their certificate by
@@ -49,7 +50,7 @@ func successorDifferences(p plan.Plan) []string {
 		}
 	}
 	for i, text := range out {
-		out[i] = someNames(on[text]) + ": " + text
+		out[i] = printers.SomeNames(on[text]) + ": " + text
 	}
 	return out
 }
@@ -60,7 +61,7 @@ func otherLife(t plan.Target) string {
 		return ""
 	}
 	return fmt.Sprintf("the new certificate of %s expires on %s; the old one was valid for %s. Reason: %s.",
-		t.Name, utcDate(t.NewNotAfter), inDays(time.Duration(t.LifeSeconds)*time.Second), t.LifeReason)
+		t.Name, printers.UTCDate(t.NewNotAfter), inDays(time.Duration(t.LifeSeconds)*time.Second), t.LifeReason)
 }
 
 // oneKey names the targets of a step that share a key file.
@@ -81,7 +82,7 @@ func oneKey(s plan.Step, file string) string {
 func inDays(d time.Duration) string {
 	const day = 24 * time.Hour
 	if d >= 2*day {
-		return countOf(int(d.Round(day)/day), "day")
+		return printers.CountOf(int(d.Round(day)/day), "day")
 	}
-	return countOf(int(d.Round(time.Hour)/time.Hour), "hour")
+	return printers.CountOf(int(d.Round(time.Hour)/time.Hour), "hour")
 }

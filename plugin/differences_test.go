@@ -8,6 +8,7 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
 // TestPlanNamesDifferencesOfSuccessors, once for all nodes.
@@ -23,7 +24,7 @@ func TestPlanNamesDifferencesOfSuccessors(t *testing.T) {
 	p := plan.Plan{Waves: []plan.Wave{{Steps: []plan.Step{step("cp1")}}, {Steps: []plan.Step{step("cp2")}}}}
 	text := strings.Join(planEffects(p, nil, plan.RestartAlways, noon), "\n")
 	for _, want := range []string{
-		"cp1, cp2: the new certificate of etcd-server expires on " + utcDate(noon.Add(365*day)) + `; the old one was valid for 3650 days. Reason: its CA "100%" ends then.`,
+		"cp1, cp2: the new certificate of etcd-server expires on " + printers.UTCDate(noon.Add(365*day)) + `; the old one was valid for 3650 days. Reason: its CA "100%" ends then.`,
 		"cp1, cp2: the key of front-proxy-client stays, since it also signs or verifies ServiceAccount tokens (--service-account-key-file of kube-apiserver); only the certificate is new.",
 		"cp1, cp2: etcd-server, apiserver share the key file /pki/k.key: they get one new key.",
 		"cp1, cp2: kube-apiserver is included although it was not requested: the key of apiserver lies in /pki/k.key, with that of etcd-server.",

@@ -9,6 +9,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
 // planEffects describes a plan's blast radius: which components restart on which node, the
@@ -26,7 +27,7 @@ func planEffects(p plan.Plan, nodes []inventory.Node, policy plan.RestartPolicy,
 	}
 	for _, service := range certs.Services() {
 		if on := restarts[service]; len(on) > 0 {
-			out = append(out, fmt.Sprintf("%s restarts on %s: %s", service, someNames(on), restartMeans(service, nodes)))
+			out = append(out, fmt.Sprintf("%s restarts on %s: %s", service, printers.SomeNames(on), restartMeans(service, nodes)))
 		}
 	}
 	if shaken := collateralRestarts(restarts); shaken != "" {
@@ -67,7 +68,7 @@ func restartMeans(s certs.Service, nodes []inventory.Node) string {
 	switch s {
 	case certs.Etcd:
 		if instances <= 2 {
-			return fmt.Sprintf("%s cannot keep a quorum while one restarts, so the API is unavailable for some seconds.", countOf(instances, "member"))
+			return fmt.Sprintf("%s cannot keep a quorum while one restarts, so the API is unavailable for some seconds.", printers.CountOf(instances, "member"))
 		}
 		return fmt.Sprintf("one at a time, the leader last; the other %d members keep the quorum.", instances-1)
 	case certs.KubeAPIServer:
@@ -162,7 +163,7 @@ func oldCopies(p plan.Plan, now time.Time) string {
 		return ""
 	}
 	return fmt.Sprintf("Copies of the %s certificates remain valid until they expire, the last one (%s of %s) on %s: Kubernetes cannot revoke them.",
-		replacedWord(rollbackOf(p)), last.Name, node, utcDate(last.OldNotAfter))
+		replacedWord(rollbackOf(p)), last.Name, node, printers.UTCDate(last.OldNotAfter))
 }
 
 // compromisedMeans describes --compromised.

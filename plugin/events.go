@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
 // eventsOptions are the flags of `events`, and the values from Complete.
@@ -22,13 +23,13 @@ type eventsOptions struct {
 	url    string
 	output string
 
-	format format
+	format printers.Format
 	from   time.Time // zero: all that are kept
 	direct *url.URL  // of a watcher outside the cluster
 	conn   connection
 }
 
-var eventFormats = []string{string(formatJSON), string(formatWide), string(formatName)}
+var eventFormats = []string{string(printers.JSON), string(printers.Wide), string(printers.Name)}
 
 func (a *app) eventsCommand(flags *connectionFlags) *cobra.Command {
 	o := &eventsOptions{app: a, installFlags: installFlags{connectionFlags: flags}}
@@ -64,7 +65,7 @@ CloudEvents, one on each line.`,
 
 // Complete turns flags into values.
 func (o *eventsOptions) Complete() error {
-	if o.format = format(o.output); o.output != "" && !oneOf(eventFormats, o.output) {
+	if o.format = printers.Format(o.output); o.output != "" && !oneOf(eventFormats, o.output) {
 		return fmt.Errorf("unknown output format %q\nhint: one of %s", o.output, strings.Join(eventFormats, ", "))
 	}
 	var err error

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
 const (
@@ -201,7 +203,7 @@ func wholeLines(data []byte, atEOF bool) (advance int, token []byte, err error) 
 // eventPrinter prints each event once.
 type eventPrinter struct {
 	out     io.Writer
-	format  format
+	format  printers.Format
 	seen    *seen
 	last    time.Time // of the newest event
 	began   bool      // a connection was made
@@ -227,7 +229,7 @@ func (p *eventPrinter) printLine(raw []byte) error {
 	}
 	var e cloudEvent
 	if err := json.Unmarshal(raw, &e); err != nil || e.ID == "" {
-		return &notAnEventError{said: cleanText(string(raw[:min(len(raw), 120)]))}
+		return &notAnEventError{said: printers.CleanText(string(raw[:min(len(raw), 120)]))}
 	}
 	if e.Time.After(p.last) {
 		p.last = e.Time
@@ -239,12 +241,12 @@ func (p *eventPrinter) printLine(raw []byte) error {
 	p.printed++
 	var err error
 	switch p.format {
-	case formatJSON:
+	case printers.JSON:
 		_, err = fmt.Fprintf(p.out, "%s\n", raw)
-	case formatName:
-		_, err = fmt.Fprintf(p.out, "%s\n", cleanText(e.ID))
+	case printers.Name:
+		_, err = fmt.Fprintf(p.out, "%s\n", printers.CleanText(e.ID))
 	default:
-		_, err = fmt.Fprintln(p.out, cleanText(e.inWords(p.format == formatWide)))
+		_, err = fmt.Fprintln(p.out, printers.CleanText(e.inWords(p.format == printers.Wide)))
 	}
 	if err != nil {
 		return &printError{err}

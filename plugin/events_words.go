@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
 // resourceEvents names the events in an error of a watcher outside the cluster.
@@ -63,12 +64,12 @@ func (e cloudEvent) shortType() string {
 func (e cloudEvent) inWords(wide bool) string {
 	where := e.Data.Node
 	if where == "" && len(e.Data.Nodes) > 0 {
-		where = someNames(e.Data.Nodes)
+		where = printers.SomeNames(e.Data.Nodes)
 	}
 	if where == "" {
-		where = nothing
+		where = printers.Nothing
 	}
-	text := fmt.Sprintf("%s  %-10s  %s", toTheSecond(e.Time), where, e.describeEvent())
+	text := fmt.Sprintf("%s  %-10s  %s", printers.ToTheSecond(e.Time), where, e.describeEvent())
 	if wide {
 		text += fmt.Sprintf("  [%s %s]", e.shortType(), e.ID)
 		if f := e.Data.FingerprintSHA256 + e.Data.Fingerprint; f != "" {
@@ -87,19 +88,19 @@ func (e cloudEvent) describeEvent() string {
 	}
 	switch e.shortType() {
 	case "certificate.expiring":
-		return joinSentences(fmt.Sprintf("%s expires soon: %s", certificate, utcMinute(d.NotAfter)), d.Message)
+		return joinSentences(fmt.Sprintf("%s expires soon: %s", certificate, printers.UTCMinute(d.NotAfter)), d.Message)
 	case "certificate.expired":
-		return joinSentences(fmt.Sprintf("%s HAS EXPIRED: %s", certificate, utcMinute(d.NotAfter)), d.Message)
+		return joinSentences(fmt.Sprintf("%s HAS EXPIRED: %s", certificate, printers.UTCMinute(d.NotAfter)), d.Message)
 	case "certificate.renewed":
-		return fmt.Sprintf("%s was renewed, and is valid until %s", certificate, utcMinute(d.NotAfter))
+		return fmt.Sprintf("%s was renewed, and is valid until %s", certificate, printers.UTCMinute(d.NotAfter))
 	case "certificate.compromised":
 		return fmt.Sprintf("%s is marked as COMPROMISED: %s", d.Service, d.Reason)
 	case "ca.expiring":
-		return joinSentences(fmt.Sprintf("CA %s expires soon: %s", d.Name, utcMinute(d.NotAfter)), d.Message)
+		return joinSentences(fmt.Sprintf("CA %s expires soon: %s", d.Name, printers.UTCMinute(d.NotAfter)), d.Message)
 	case "rotation.requested":
-		return joinSentences(fmt.Sprintf("%s requested: %s, %s%s", rotation, joinServices(d.Services, ", "), strings.ToLower(d.Reason), attemptSuffix(d.Attempt)), d.Message)
+		return joinSentences(fmt.Sprintf("%s requested: %s, %s%s", rotation, printers.JoinServices(d.Services, ", "), strings.ToLower(d.Reason), attemptSuffix(d.Attempt)), d.Message)
 	case "rotation.started":
-		return joinSentences(fmt.Sprintf("%s started: %s", rotation, joinServices(d.Services, ", ")), d.Message)
+		return joinSentences(fmt.Sprintf("%s started: %s", rotation, printers.JoinServices(d.Services, ", ")), d.Message)
 	case "rotation.nodeverified":
 		return joinSentences(rotation+": verified on this node", d.Message)
 	case "rotation.succeeded":

@@ -1,7 +1,6 @@
 package plugin
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"regexp"
@@ -11,10 +10,9 @@ import (
 	"github.com/spf13/cobra"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
-	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
-	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
 func (a *app) historyCommand(flags *connectionFlags) *cobra.Command {
@@ -54,9 +52,9 @@ short-lived, read-only pods.`,
 	f := cmd.Flags()
 	f.SortFlags = false
 	o.addNodeFlags(cmd, "Only these nodes", a.completeNodes(flags))
-	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(formats, ", "))
+	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(printers.Formats, ", "))
 	o.addPodFlags(f)
-	completeFlag(cmd, "output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	completeFlag(cmd, "output", cobra.FixedCompletions(printers.Formats, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -74,11 +72,11 @@ func (o *reader) runList(ctx context.Context) error {
 		return err
 	}
 	list := v1alpha1.RotationList{APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.RotationListKind, Items: past, NotInspected: missing}
-	if err := printRotations(o.Out, o.format, list); err != nil {
+	if err := printers.PrintRotations(o.Out, o.format, list); err != nil {
 		return err
 	}
 	if len(past) > 0 {
-		printNotes(o.ErrOut, fmt.Sprintf("Every record of one: %s %s %s", o.connectionFlags.commandLine(), historyName, cleanText(past[0].ID)))
+		printNotes(o.ErrOut, fmt.Sprintf("Every record of one: %s %s %s", o.connectionFlags.commandLine(), historyName, printers.CleanText(past[0].ID)))
 	}
 	return nil
 }
@@ -98,48 +96,14 @@ func (o *reader) runOne(ctx context.Context, id string) error {
 	if len(logs) == 0 {
 		unread := ""
 		if len(missing) > 0 {
-			unread = fmt.Sprintf("; %s could not be read, first %s: %s", countOf(len(missing), "node"), missing[0].Node, missing[0].Reason)
+			unread = fmt.Sprintf("; %s could not be read, first %s: %s", printers.CountOf(len(missing), "node"), missing[0].Node, missing[0].Reason)
 		}
 		return fmt.Errorf("no journal has rotation %q%s\nhint: %s %s lists them", id, unread, o.connectionFlags.commandLine(), historyName)
 	}
-	var nodes []inventory.Node
-	out := v1alpha1.RotationHistory{
-		APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.RotationHistoryKind, Records: []v1alpha1.RotationRecord{}, NotInspected: excludedItems(missing),
+	out := printers.NewHistory(id, logs, o.connectionFlags.commandLine(), len(o.nodes) > 0, o.now())
+	out.NotInspected = printers.ExcludedItems(missing)
+	if len(o.nodes) > 0 && (o.format == printers.Table || o.format == printers.Wide) {
+		fmt.Fprintf(o.Out, "By the journals of %s only. ", printers.SomeNames(o.nodes))
 	}
-	for _, l := range logs {
-		nodes = append(nodes, inventory.Node{Name: l.Node, Rotations: []inventory.NodeRotation{nodeapi.SummarizeRecords(id, l.Records)}})
-		for _, rec := range l.Records {
-			out.Records = append(out.Records, rotationRecord(rec))
-		}
-	}
-	slices.SortStableFunc(out.Records, func(a, b v1alpha1.RotationRecord) int {
-		return cmp.Or(a.Time.Compare(b.Time), strings.Compare(a.Node, b.Node))
-	})
-	out.PastRotation = o.pastRotations(nodes)[0]
-	if len(o.nodes) > 0 && (o.format == formatTable || o.format == formatWide) {
-		fmt.Fprintf(o.Out, "By the journals of %s only. ", someNames(o.nodes))
-	}
-	return printHistory(o.Out, o.format, out, o.connectionFlags.commandLine(), o.now())
-}
-
-func rotationRecord(rec nodeapi.Record) v1alpha1.RotationRecord {
-	out := v1alpha1.RotationRecord{
-		Node: rec.Node, Time: rec.Time.UTC(), Kind: string(rec.Kind), Service: rec.Service, Services: rec.Services,
-		Message: rec.Message, Hint: rec.Hint, Unverified: rec.Unverified, UnavailableSeconds: rec.UnavailableSeconds,
-	}
-	if e := rec.Evidence; e != nil {
-		out.Service = e.Service
-		out.Evidence = string(e.Method) + ": " + e.Detail
-	}
-	for _, r := range rec.Renewals {
-		renewed := certificateRef(r.New)
-		name, path, _ := strings.Cut(r.ID, "@")
-		_, name, _ = strings.Cut(name, "/")
-		out.Certificates = append(out.Certificates, v1alpha1.RotatedCertificate{Name: name, Path: path, Old: certificateRef(r.Old), New: &renewed})
-	}
-	return out
-}
-
-func certificateRef(f certs.Facts) v1alpha1.CertificateRef {
-	return v1alpha1.CertificateRef{SerialNumber: f.SerialNumber, FingerprintSHA256: f.FingerprintSHA256, NotAfter: f.NotAfter}
+	return printers.PrintHistory(o.Out, o.format, out, o.connectionFlags.commandLine(), o.now())
 }

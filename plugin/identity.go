@@ -11,6 +11,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
 // identity is the client certificate of the operator.
@@ -56,7 +57,7 @@ func (i *identity) expiresSoon(nodes []inventory.Node, now time.Time, within tim
 	} else if node, path := adminConf(nodes); node != "" {
 		how = fmt.Sprintf("%s on %s holds an administrator's certificate, which --service admin renews", path, node)
 	}
-	return fmt.Sprintf("%s: your own client certificate (%s) %s; %s.", i.kubeconfig, cleanText(commonName(i.Subject)), expiryInWords(i.NotAfter, now), how)
+	return fmt.Sprintf("%s: your own client certificate (%s) %s; %s.", i.kubeconfig, printers.CleanText(certs.CommonName(i.Subject)), printers.ExpiryInWords(i.NotAfter, now), how)
 }
 
 // beingRenewed says that the plan renews the certificate of which the operator has a copy:
@@ -69,7 +70,7 @@ func (i *identity) beingRenewed(p plan.Plan) string {
 		for _, t := range s.Targets {
 			if t.OldFingerprint == i.FingerprintSHA256 {
 				return fmt.Sprintf("%s holds the certificate of %s on %s, which is renewed: the copy remains valid until %s; copy the new file from there.",
-					i.kubeconfig, t.Path, s.Node, utcMinute(i.NotAfter))
+					i.kubeconfig, t.Path, s.Node, printers.UTCMinute(i.NotAfter))
 			}
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
@@ -42,12 +43,12 @@ type installOptions struct {
 	output         string
 	timeout        durationFlag
 
-	format format
+	format printers.Format
 	policy *v1alpha1.RotationPolicy // of the file; nil: none is given
 	conn   connection
 }
 
-var installFormats = []string{string(formatJSON), string(formatYAML), string(formatName)}
+var installFormats = []string{string(printers.JSON), string(printers.YAML), string(printers.Name)}
 
 func (a *app) installCommand(flags *connectionFlags) *cobra.Command {
 	o := &installOptions{app: a, installFlags: installFlags{connectionFlags: flags}, timeout: durationFlag(5 * time.Minute)}
@@ -123,7 +124,7 @@ func natsKeys() string { return strings.Join(manifests.NATSSecretKeys(), ", ") }
 func (o *installOptions) Complete(*cobra.Command) error {
 	o.natsURLs = trimmedList(o.natsURLs)
 	o.directories = cleanDirectories(o.directories)
-	o.format = format(o.output)
+	o.format = printers.Format(o.output)
 	if !oneOf(dryRuns, o.dryRun) {
 		return fmt.Errorf("unknown --dry-run %q\nhint: want one of %s", o.dryRun, strings.Join(dryRuns, ", "))
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/rotationpolicy"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
 
@@ -241,7 +242,7 @@ func (i *installer) pruneObjects(ctx context.Context, objects []*unstructured.Un
 		}
 	}
 	if len(removed) > 0 {
-		i.printStage("removed", "no longer needed: "+someNames(removed), i.now())
+		i.printStage("removed", "no longer needed: "+printers.SomeNames(removed), i.now())
 	}
 	return nil
 }

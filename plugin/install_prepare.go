@@ -14,6 +14,7 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/rotationpolicy"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
@@ -129,7 +130,7 @@ func installAccess(objects []*unstructured.Unstructured, namespace string) []acc
 			verbs = []string{"get", "create", "update"}
 		}
 		for _, verb := range verbs {
-			a := access{verb: verb, group: kind.Group, resource: kind.Resource, namespace: object.GetNamespace(), why: "install " + pluralOf(kind.Kind)}
+			a := access{verb: verb, group: kind.Group, resource: kind.Resource, namespace: object.GetNamespace(), why: "install " + printers.PluralOf(kind.Kind)}
 			if !slices.Contains(out, a) {
 				out = append(out, a)
 			}
@@ -228,7 +229,7 @@ func (i *installer) pickClass(classes []storagev1.StorageClass) (string, error) 
 	case i.storageClass != "":
 		chosen = i.storageClass
 	case chosen == "" && len(names) > 0:
-		i.storage = fmt.Sprintf("events are stored in the pod (emptyDir) and are lost with it: no StorageClass is the default; --storage-class chooses one of %s", someNames(names))
+		i.storage = fmt.Sprintf("events are stored in the pod (emptyDir) and are lost with it: no StorageClass is the default; --storage-class chooses one of %s", printers.SomeNames(names))
 		return "", nil
 	case chosen == "":
 		i.storage = "events are stored in the pod (emptyDir) and are lost with it: the cluster has no StorageClass. No rotation is lost with them: what is due follows from the objects"

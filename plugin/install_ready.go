@@ -15,6 +15,7 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
 
@@ -86,14 +87,14 @@ func (w *waiting) agentsReady(ctx context.Context) (bool, string, error) {
 	notReady, virtual := notWaitedFor(nodes)
 	words := agentWords(set)
 	if len(notReady) > 0 {
-		words += "; not waited for: " + someNames(notReady) + " (NotReady)"
+		words += "; not waited for: " + printers.SomeNames(notReady) + " (NotReady)"
 	}
 	if !agentsReady(set, len(notReady)+virtual) {
 		return false, words, nil
 	}
 	silent, err := w.silentNodes(ctx, notReady)
 	if len(silent) > 0 {
-		words += "; no fresh report of: " + someNames(silent)
+		words += "; no fresh report of: " + printers.SomeNames(silent)
 	}
 	return len(silent) == 0, words, err
 }
@@ -237,7 +238,7 @@ func groupProblems(stuck []kube.PodError) []string {
 	for _, key := range order {
 		e := said[key]
 		slices.Sort(nodes[key])
-		e.Node = someNames(nodes[key])
+		e.Node = printers.SomeNames(nodes[key])
 		lines = append(lines, e.Error())
 	}
 	return lines

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
@@ -51,20 +52,20 @@ func (o *installOptions) runClient() error {
 }
 
 // printObjects prints objects as kubectl apply takes them; without a format, their names.
-func printObjects(w io.Writer, f format, objects []*unstructured.Unstructured) error {
+func printObjects(w io.Writer, f printers.Format, objects []*unstructured.Unstructured) error {
 	switch f {
-	case formatJSON:
+	case printers.JSON:
 		items := make([]any, 0, len(objects))
 		for _, object := range objects {
 			items = append(items, object.Object)
 		}
-		return printDocument(w, f, map[string]any{"apiVersion": "v1", "kind": "List", "items": items})
-	case formatYAML:
+		return printers.PrintDocument(w, f, map[string]any{"apiVersion": "v1", "kind": "List", "items": items})
+	case printers.YAML:
 		for i, object := range objects {
 			if i > 0 {
 				fmt.Fprintln(w, "---")
 			}
-			if err := printDocument(w, f, object.Object); err != nil {
+			if err := printers.PrintDocument(w, f, object.Object); err != nil {
 				return err
 			}
 		}
@@ -113,7 +114,7 @@ func (o *installOptions) runInstall(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if o.format != formatTable {
+	if o.format != printers.Table {
 		if err := printObjects(o.Out, o.format, applied); err != nil {
 			return err
 		}
@@ -131,7 +132,7 @@ func (o *installOptions) runInstall(ctx context.Context) error {
 	if err := i.admitOnlyThis(ctx); err != nil {
 		return err
 	}
-	printNotes(o.ErrOut, fmt.Sprintf("Done in %s. %s", elapsedTime(o.now().Sub(began)), i.describeEffect()), "Next: "+o.sameCommand("status"))
+	printNotes(o.ErrOut, fmt.Sprintf("Done in %s. %s", printers.ElapsedTime(o.now().Sub(began)), i.describeEffect()), "Next: "+o.sameCommand("status"))
 	return nil
 }
 
@@ -168,7 +169,7 @@ type installer struct {
 func (a *app) printStage(stage, words string, began time.Time) {
 	line := fmt.Sprintf("%-12s %s", stage, words)
 	if !began.IsZero() {
-		line += "   " + elapsedTime(a.now().Sub(began))
+		line += "   " + printers.ElapsedTime(a.now().Sub(began))
 	}
-	printNotes(a.ErrOut, cleanText(line))
+	printNotes(a.ErrOut, printers.CleanText(line))
 }

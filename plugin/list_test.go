@@ -17,6 +17,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
 // troubled is a cluster that has everything that check can report.
@@ -44,23 +45,23 @@ func troubled() ([]inventory.Node, []plan.Exclusion) {
 	}
 }
 
-func listOf(o listOptions) v1alpha1.CertificateList {
+func listOf(o printers.ListOptions) v1alpha1.CertificateList {
 	nodes, missing := troubled()
-	o.now, o.whole = noon, true
-	return certificateList(nodes, missing, o)
+	o.Now, o.Whole = noon, true
+	return printers.ListCertificates(nodes, missing, o)
 }
 
 func TestCheckOutput(t *testing.T) {
-	list := listOf(listOptions{})
-	for f, file := range map[format]string{formatTable: "check.txt", formatWide: "check-wide.txt", formatYAML: "check.yaml", formatName: "check-name.txt"} {
+	list := listOf(printers.ListOptions{})
+	for f, file := range map[printers.Format]string{printers.Table: "check.txt", printers.Wide: "check-wide.txt", printers.YAML: "check.yaml", printers.Name: "check-name.txt"} {
 		var out bytes.Buffer
 		shown := list
-		if f == formatYAML {
-			shown = listOf(listOptions{services: []certs.Service{certs.Etcd}})
+		if f == printers.YAML {
+			shown = listOf(printers.ListOptions{Services: []certs.Service{certs.Etcd}})
 		}
-		require.NoError(t, printList(&out, f, shown, noon))
-		if f == formatTable {
-			for _, h := range append(checkHints(list, noon), checkVerdict(list, displayName, nil, noon)) {
+		require.NoError(t, printers.PrintCertificates(&out, f, shown, noon))
+		if f == printers.Table {
+			for _, h := range append(printers.CheckHints(list, noon), printers.CheckVerdict(list, displayName, nil, noon)) {
 				out.WriteString(h + "\n")
 			}
 		}
@@ -68,12 +69,17 @@ func TestCheckOutput(t *testing.T) {
 	}
 }
 
+// listedAs is the only certificate of a node as a list has it.
+func listedAs(c inventory.Certificate, o printers.ListOptions) v1alpha1.Certificate {
+	return printers.ListCertificates([]inventory.Node{{Name: "cp1", Certificates: []inventory.Certificate{c}}}, nil, o).Items[0]
+}
+
 func TestEmptyListsAreNeverNull(t *testing.T) {
-	text, err := json.Marshal(certificateList(nil, nil, listOptions{now: noon}))
+	text, err := json.Marshal(printers.ListCertificates(nil, nil, printers.ListOptions{Now: noon}))
 	require.NoError(t, err)
 	assert.JSONEq(t, `{"apiVersion":"rotate-certs.io/v1alpha1","kind":"CertificateList","items":[],"authorities":[],"notInspected":[],"findings":[],"unused":[]}`, string(text))
 
-	text, err = json.Marshal(certificateList([]inventory.Node{{Name: "w1", Certificates: []inventory.Certificate{{Service: certs.Kubelet}}, Authorities: []inventory.Authority{{}}}}, nil, listOptions{now: noon}))
+	text, err = json.Marshal(printers.ListCertificates([]inventory.Node{{Name: "w1", Certificates: []inventory.Certificate{{Service: certs.Kubelet}}, Authorities: []inventory.Authority{{}}}}, nil, printers.ListOptions{Now: noon}))
 	require.NoError(t, err)
 	assert.NotContains(t, string(text), "null")
 	assert.Contains(t, string(text), `"sans":[],"usages":[]`)
@@ -96,10 +102,10 @@ func TestStatusFollowsWithinUnlessTheNodeFoundAProblem(t *testing.T) {
 		"expired by the node's clock stays": {certs.Expired, time.Hour, time.Minute, certs.Expired},
 		"not yet valid stays":               {certs.NotYetValid, 100 * day, 0, certs.NotYetValid},
 	} {
-		status, reason := statusWithin(facts("a", "b", tt.left), tt.node, "", listOptions{now: noon, within: tt.within})
-		assert.Equal(t, tt.want, status, name)
-		if status == certs.OK {
-			assert.Empty(t, reason, name)
+		got := listedAs(inventory.Certificate{Facts: facts("a", "b", tt.left), Status: tt.node}, printers.ListOptions{Now: noon, Within: tt.within})
+		assert.Equal(t, tt.want, got.Status, name)
+		if got.Status == certs.OK {
+			assert.Empty(t, got.Reason, name)
 		}
 	}
 }
@@ -112,7 +118,7 @@ func TestOneBadEndpointOutweighsGoodOnes(t *testing.T) {
 		served []inventory.Served
 		word   string
 	}{
-		"nothing serves it":  {nil, nothing},
+		"nothing serves it":  {nil, printers.Nothing},
 		"all good":           {[]inventory.Served{good}, "yes"},
 		"one is silent":      {[]inventory.Served{silent, good}, "yes"},
 		"none answers":       {[]inventory.Served{silent}, "no answer"},
@@ -120,24 +126,24 @@ func TestOneBadEndpointOutweighsGoodOnes(t *testing.T) {
 		"order is no matter": {[]inventory.Served{bad, good}, "no"},
 	} {
 		c.Served = tt.served
-		assert.Equal(t, tt.word, servedWord(certificateOf("cp1", c, listOptions{now: noon})), name)
+		assert.Equal(t, tt.word, printers.ServedWord(listedAs(c, printers.ListOptions{Now: noon})), name)
 	}
 }
 
 func TestUnusedCertificatesDoNotNeedAttention(t *testing.T) {
 	cp1 := controlPlane("cp1")
-	before := certificateList([]inventory.Node{cp1}, nil, listOptions{now: noon})
+	before := printers.ListCertificates([]inventory.Node{cp1}, nil, printers.ListOptions{Now: noon})
 	cp1.Unused = []inventory.UnusedCertificate{
 		{Kind: inventory.UnusedFile, Path: "/etc/kubernetes/jane.conf", User: "jane", Facts: certs.Facts{NotAfter: noon.Add(300 * day)}, Reason: "no component names it"},
 		{Kind: inventory.UnusedBackup, Path: "/etc/kubernetes/admin.conf.old", Facts: certs.Facts{NotAfter: noon.Add(-day)}, Reason: "a backup"},
 		{Kind: inventory.UnusedFile, Path: "/etc/kubernetes/broken.conf", Reason: "not valid YAML"},
 	}
-	list := certificateList([]inventory.Node{cp1}, nil, listOptions{now: noon})
+	list := printers.ListCertificates([]inventory.Node{cp1}, nil, printers.ListOptions{Now: noon})
 	require.Len(t, list.Unused, 3)
-	assert.Equal(t, needsAttention(before), needsAttention(list))
-	assert.Empty(t, certificateList([]inventory.Node{cp1}, nil, listOptions{now: noon, services: []certs.Service{certs.Etcd}}).Unused)
+	assert.Equal(t, printers.NeedsAttention(before), printers.NeedsAttention(list))
+	assert.Empty(t, printers.ListCertificates([]inventory.Node{cp1}, nil, printers.ListOptions{Now: noon, Services: []certs.Service{certs.Etcd}}).Unused)
 	var text bytes.Buffer
-	require.NoError(t, printList(&text, formatTable, list, noon))
+	require.NoError(t, printers.PrintCertificates(&text, printers.Table, list, noon))
 	_, section, _ := strings.Cut(text.String(), "Not in use, never renewed\n")
 	lines := strings.Split(section, "\n")
 	assert.Contains(t, lines[0], "/etc/kubernetes/broken.conf: not valid YAML")
@@ -154,24 +160,24 @@ func TestFindingsDoNotNeedAttention(t *testing.T) {
 		cp1.Findings = append(cp1.Findings, inventory.Finding{Kind: inventory.FileOwner, Path: "/x", Text: "owned by 1:1"})
 	}
 	moved := kubenode.Node{Name: "cp1", Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "10.0.0.2"}}}
-	list := certificateList([]inventory.Node{cp1}, nil, listOptions{now: noon, members: []kubenode.Node{moved}})
+	list := printers.ListCertificates([]inventory.Node{cp1}, nil, printers.ListOptions{Now: noon, MoreFindings: nameFindings([]kubenode.Node{moved})})
 	require.Len(t, list.Findings, 15)
 	assert.Equal(t, "Names", list.Findings[14].Kind)
 	assert.Contains(t, list.Findings[14].Message, "apiserver does not have the node's address 10.0.0.2")
-	assert.False(t, needsAttention(list))
-	assert.Len(t, certificateList([]inventory.Node{cp1}, nil, listOptions{now: noon, members: []kubenode.Node{moved}, services: []certs.Service{certs.Etcd}}).Findings, 14,
+	assert.False(t, printers.NeedsAttention(list))
+	assert.Len(t, printers.ListCertificates([]inventory.Node{cp1}, nil, printers.ListOptions{Now: noon, MoreFindings: nameFindings([]kubenode.Node{moved}), Services: []certs.Service{certs.Etcd}}).Findings, 14,
 		"another service's drift is not shown, a CA's is")
 
 	var out bytes.Buffer
-	require.NoError(t, printList(&out, formatTable, list, noon))
+	require.NoError(t, printers.PrintCertificates(&out, printers.Table, list, noon))
 	assert.Contains(t, out.String(), "and 3 more: -o wide lists all")
 	out.Reset()
-	require.NoError(t, printList(&out, formatWide, list, noon))
+	require.NoError(t, printers.PrintCertificates(&out, printers.Wide, list, noon))
 	assert.Contains(t, out.String(), "the node's address 10.0.0.2")
 }
 
 func TestServicesNarrowTheListAndItsAuthorities(t *testing.T) {
-	list := listOf(listOptions{services: []certs.Service{certs.Etcd}})
+	list := listOf(printers.ListOptions{Services: []certs.Service{certs.Etcd}})
 	require.Len(t, list.Items, 2)
 	require.Len(t, list.Authorities, 1)
 	assert.Equal(t, "etcd-ca", list.Authorities[0].Name)
@@ -183,49 +189,49 @@ func TestServicesNarrowTheListAndItsAuthorities(t *testing.T) {
 
 func TestMissingControlPlaneIsExplained(t *testing.T) {
 	nodes := []inventory.Node{worker("w1")}
-	reasons := func(o listOptions, missing ...plan.Exclusion) (out []string) {
-		o.now = noon
-		for _, x := range certificateList(nodes, missing, o).NotInspected {
+	reasons := func(o printers.ListOptions, missing ...plan.Exclusion) (out []string) {
+		o.Now = noon
+		for _, x := range printers.ListCertificates(nodes, missing, o).NotInspected {
 			out = append(out, x.Reason)
 		}
 		return out
 	}
-	assert.Equal(t, []string{"EKS manages the control plane and its certificates"}, reasons(listOptions{whole: true, managed: "EKS"}))
-	assert.Contains(t, reasons(listOptions{whole: true})[0], "managed elsewhere")
-	assert.Empty(t, reasons(listOptions{}), "not when only some nodes were requested")
-	assert.Empty(t, reasons(listOptions{whole: true, services: []certs.Service{certs.Kubelet}}), "not when only kubelets were requested")
-	assert.Equal(t, []string{"NotReady"}, reasons(listOptions{whole: true}, plan.Exclusion{Node: "cp1", NotInspected: inventory.NotInspected{Reason: "NotReady"}}),
+	assert.Equal(t, []string{"EKS manages the control plane and its certificates"}, reasons(printers.ListOptions{Whole: true, Managed: "EKS"}))
+	assert.Contains(t, reasons(printers.ListOptions{Whole: true})[0], "managed elsewhere")
+	assert.Empty(t, reasons(printers.ListOptions{}), "not when only some nodes were requested")
+	assert.Empty(t, reasons(printers.ListOptions{Whole: true, Services: []certs.Service{certs.Kubelet}}), "not when only kubelets were requested")
+	assert.Equal(t, []string{"NotReady"}, reasons(printers.ListOptions{Whole: true}, plan.Exclusion{Node: "cp1", NotInspected: inventory.NotInspected{Reason: "NotReady"}}),
 		"it may be on the NotReady node")
 }
 
 func TestVerdictSaysWhatToDoNext(t *testing.T) {
 	well := v1alpha1.CertificateList{Items: []v1alpha1.Certificate{
 		{Node: "cp1", Name: "apiserver", Status: certs.OK, Facts: facts("a", "b", 300*day)}, {Node: "w1", Name: "kubelet-client", Status: certs.OK, Facts: facts("a", "b", 200*day)}}}
-	assert.Equal(t, "All 2 certificates are OK. The next one expires in 200d (kubelet-client on w1, 2027-06-12 12:00 UTC).", checkVerdict(well, displayName, nil, noon))
-	assert.False(t, needsAttention(well))
+	assert.Equal(t, "All 2 certificates are OK. The next one expires in 200d (kubelet-client on w1, 2027-06-12 12:00 UTC).", printers.CheckVerdict(well, displayName, nil, noon))
+	assert.False(t, printers.NeedsAttention(well))
 
 	notReady := well
 	notReady.NotInspected = []v1alpha1.NotInspected{{Node: "w7", Reason: "NotReady"}}
-	assert.Contains(t, checkVerdict(notReady, displayName, nil, noon), "1 item was not inspected: see above.")
-	assert.True(t, needsAttention(notReady), "a node that was not inspected needs attention")
+	assert.Contains(t, printers.CheckVerdict(notReady, displayName, nil, noon), "1 item was not inspected: see above.")
+	assert.True(t, printers.NeedsAttention(notReady), "a node that was not inspected needs attention")
 
 	assert.Equal(t, "4 of 12 certificates need attention. 1 cannot be renewed here: -o wide says why. 2 items were not inspected: see above. "+
 		"Next: kubectl rotate-certs --context lab --service etcd,kubelet,kube-apiserver --node cp1,w1",
-		checkVerdict(listOf(listOptions{}), displayName+" --context lab", []string{"cp1", "w1"}, noon), "admin cannot be rotated, so it is not proposed")
+		printers.CheckVerdict(listOf(printers.ListOptions{}), displayName+" --context lab", []string{"cp1", "w1"}, noon), "admin cannot be rotated, so it is not proposed")
 
 	soon := v1alpha1.CertificateList{Items: slices.Clone(well.Items)}
 	soon.Items[1].Status = certs.Expiring
 	soon.Items[1].Service = certs.Kubelet
-	assert.Contains(t, checkVerdict(soon, displayName, nil, noon), "Next: kubectl rotate-certs --service kubelet --node w1", "nothing restarts on other nodes")
+	assert.Contains(t, printers.CheckVerdict(soon, displayName, nil, noon), "Next: kubectl rotate-certs --service kubelet --node w1", "nothing restarts on other nodes")
 	soon.Items[0].Status = certs.Expiring
 	soon.Items[0].Service = certs.KubeAPIServer
-	assert.NotContains(t, checkVerdict(soon, displayName, nil, noon), "--node", "all nodes are affected")
+	assert.NotContains(t, printers.CheckVerdict(soon, displayName, nil, noon), "--node", "all nodes are affected")
 
 	old := well
 	old.Authorities = []v1alpha1.Authority{{Name: "kubernetes", Status: certs.Expiring, Facts: facts("kubernetes", "kubernetes", 20*day)}}
-	assert.Contains(t, checkVerdict(old, displayName, nil, noon), "1 CA needs attention")
-	assert.True(t, needsAttention(old))
-	assert.Contains(t, checkHints(old, noon)[0], "CA kubernetes expires in 20d")
+	assert.Contains(t, printers.CheckVerdict(old, displayName, nil, noon), "1 CA needs attention")
+	assert.True(t, printers.NeedsAttention(old))
+	assert.Contains(t, printers.CheckHints(old, noon)[0], "CA kubernetes expires in 20d")
 }
 
 // TestOnlyActionableItemsNeedAttention: a cron job fails for nothing else.
@@ -233,7 +239,7 @@ func TestOnlyActionableItemsNeedAttention(t *testing.T) {
 	attention := func(change func(n *inventory.Node)) bool {
 		n := controlPlane("cp1")
 		change(&n)
-		return needsAttention(certificateList([]inventory.Node{n}, nil, listOptions{now: noon, whole: true}))
+		return printers.NeedsAttention(printers.ListCertificates([]inventory.Node{n}, nil, printers.ListOptions{Now: noon, Whole: true}))
 	}
 	orphan := func(left time.Duration) func(*inventory.Node) {
 		return func(n *inventory.Node) {
@@ -262,25 +268,25 @@ func TestOnlyActionableItemsNeedAttention(t *testing.T) {
 	} {
 		assert.Equal(t, tt.want, attention(tt.change), name)
 	}
-	managed := certificateList([]inventory.Node{worker("w1")}, nil, listOptions{now: noon, whole: true, managed: "EKS"})
+	managed := printers.ListCertificates([]inventory.Node{worker("w1")}, nil, printers.ListOptions{Now: noon, Whole: true, Managed: "EKS"})
 	assert.Len(t, managed.NotInspected, 1)
-	assert.False(t, needsAttention(managed), "the control plane is another's")
+	assert.False(t, printers.NeedsAttention(managed), "the control plane is another's")
 }
 
 func TestNotRenewableCertificatesAreCounted(t *testing.T) {
 	n := controlPlane("cp1")
 	c := &n.Certificates[2]
 	c.Issuer.Kind, c.Reason = inventory.NoIssuer, "the key of its CA is not here"
-	list := certificateList([]inventory.Node{n}, nil, listOptions{now: noon})
+	list := printers.ListCertificates([]inventory.Node{n}, nil, printers.ListOptions{Now: noon})
 	assert.Equal(t, "the key of its CA is not here", list.Items[3].NotRenewable)
-	assert.Contains(t, checkVerdict(list, displayName, nil, noon), "All 5 certificates are OK.")
-	assert.Contains(t, checkVerdict(list, displayName, nil, noon), " 1 cannot be renewed here: -o wide says why.")
-	assert.Empty(t, checkHints(list, noon))
+	assert.Contains(t, printers.CheckVerdict(list, displayName, nil, noon), "All 5 certificates are OK.")
+	assert.Contains(t, printers.CheckVerdict(list, displayName, nil, noon), " 1 cannot be renewed here: -o wide says why.")
+	assert.Empty(t, printers.CheckHints(list, noon))
 
-	list = certificateList([]inventory.Node{n}, nil, listOptions{now: noon, within: 310 * day, services: []certs.Service{certs.KubeAPIServer}})
-	assert.Contains(t, checkHints(list, noon), "cp1: apiserver-etcd-client /etc/kubernetes/pki/apiserver-etcd-client.crt expires in 300d, and cannot be renewed here: the key of its CA is not here.")
+	list = printers.ListCertificates([]inventory.Node{n}, nil, printers.ListOptions{Now: noon, Within: 310 * day, Services: []certs.Service{certs.KubeAPIServer}})
+	assert.Contains(t, printers.CheckHints(list, noon), "cp1: apiserver-etcd-client /etc/kubernetes/pki/apiserver-etcd-client.crt expires in 300d, and cannot be renewed here: the key of its CA is not here.")
 	list.Items = list.Items[1:]
-	assert.NotContains(t, checkVerdict(list, displayName, nil, noon), "Next:", "a rotation would not help")
+	assert.NotContains(t, printers.CheckVerdict(list, displayName, nil, noon), "Next:", "a rotation would not help")
 }
 
 func TestHintsAreBounded(t *testing.T) {
@@ -288,9 +294,9 @@ func TestHintsAreBounded(t *testing.T) {
 	for range 40 {
 		list.Items = append(list.Items, v1alpha1.Certificate{Node: "w", Status: certs.Invalid, Reason: "no key"})
 	}
-	got := checkHints(list, noon)
-	require.Len(t, got, maxHints+1)
-	assert.Equal(t, "and 28 more: -o wide has every reason.", got[maxHints])
+	got := printers.CheckHints(list, noon)
+	require.Len(t, got, printers.MaxHints+1)
+	assert.Equal(t, "and 28 more: -o wide has every reason.", got[printers.MaxHints])
 }
 
 func TestStatusesAreColouredOnlyAtTheEndOfALine(t *testing.T) {
@@ -304,15 +310,15 @@ func TestRenewedCANeedsNoAttention(t *testing.T) {
 	renewed := old
 	renewed.Renewed, renewed.Status, renewed.Reason = true, certs.OK, "renewed with the same key"
 	nodes := []inventory.Node{{Name: "cp1", Authorities: []inventory.Authority{renewed}}, {Name: "cp2", Authorities: []inventory.Authority{renewed}}}
-	list := certificateList(nodes, nil, listOptions{now: noon})
+	list := printers.ListCertificates(nodes, nil, printers.ListOptions{Now: noon})
 	require.Len(t, list.Authorities, 1)
 	assert.Equal(t, certs.OK, list.Authorities[0].Status)
-	assert.False(t, needsAttention(list))
+	assert.False(t, printers.NeedsAttention(list))
 	var out bytes.Buffer
-	require.NoError(t, printList(&out, formatTable, list, noon))
+	require.NoError(t, printers.PrintCertificates(&out, printers.Table, list, noon))
 	assert.Contains(t, out.String(), "RENEWED")
 
 	nodes[1].Authorities[0] = old
-	list = certificateList(nodes, nil, listOptions{now: noon})
+	list = printers.ListCertificates(nodes, nil, printers.ListOptions{Now: noon})
 	assert.Equal(t, certs.Expired, list.Authorities[0].Status, "cp2 has nothing but the old one")
 }

@@ -15,6 +15,7 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
 // markCompromisedOptions are the flags of `mark-compromised`, and the values from Complete.
@@ -29,12 +30,12 @@ type markCompromisedOptions struct {
 	dryRun      string
 	output      string
 
-	format format
+	format printers.Format
 	spec   v1alpha1.CompromisedCertificateSpec
 	conn   connection
 }
 
-var markCompromisedFormats = []string{string(formatJSON), string(formatYAML), string(formatName)}
+var markCompromisedFormats = []string{string(printers.JSON), string(printers.YAML), string(printers.Name)}
 
 func (a *app) markCompromisedCommand(flags *connectionFlags) *cobra.Command {
 	o := &markCompromisedOptions{app: a, installFlags: installFlags{connectionFlags: flags}}
@@ -84,7 +85,7 @@ kubectl delete compromisedcertificate NAME`,
 // Complete turns flags into values, and refuses invalid ones.
 func (o *markCompromisedOptions) Complete(cmd *cobra.Command) error {
 	if o.service == "" {
-		return errors.New("no service given\nhint: --service NAME, one of " + joinServices(certs.Services(), ", "))
+		return errors.New("no service given\nhint: --service NAME, one of " + printers.JoinServices(certs.Services(), ", "))
 	}
 	services, err := certs.ParseServices([]string{o.service})
 	if err != nil {
@@ -111,7 +112,7 @@ func (o *markCompromisedOptions) Complete(cmd *cobra.Command) error {
 	if !oneOf(dryRuns, o.dryRun) {
 		return fmt.Errorf("unknown --dry-run %q\nhint: one of %s", o.dryRun, strings.Join(dryRuns, ", "))
 	}
-	if o.format = format(o.output); o.output != "" && !oneOf(markCompromisedFormats, o.output) {
+	if o.format = printers.Format(o.output); o.output != "" && !oneOf(markCompromisedFormats, o.output) {
 		return fmt.Errorf("unknown output format %q\nhint: one of %s", o.output, strings.Join(markCompromisedFormats, ", "))
 	}
 	o.spec = v1alpha1.CompromisedCertificateSpec{Service: services[0], Nodes: o.nodes, Fingerprint: fingerprint, Reason: o.reason}
@@ -199,9 +200,9 @@ func (o *markCompromisedOptions) printCreated(object *unstructured.Unstructured)
 		name = object.GetGenerateName() + "…"
 	}
 	switch o.format {
-	case formatJSON, formatYAML:
-		return printDocument(o.Out, o.format, object.Object)
-	case formatName:
+	case printers.JSON, printers.YAML:
+		return printers.PrintDocument(o.Out, o.format, object.Object)
+	case printers.Name:
 		fmt.Fprintf(o.Out, "compromisedcertificate.%s/%s\n", v1alpha1.GroupVersion.Group, name)
 	default:
 		dry := ""

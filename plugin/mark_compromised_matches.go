@@ -15,6 +15,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
 // reportedCertificate is a certificate with the node of its report.
@@ -107,14 +108,14 @@ func (o *markCompromisedOptions) explainNoMatch(all []reportedCertificate) error
 	}
 	where := "on any node"
 	if len(o.spec.Nodes) > 0 {
-		where = "on " + someNames(o.spec.Nodes)
+		where = "on " + printers.SomeNames(o.spec.Nodes)
 	}
 	text := fmt.Sprintf("%s has no certificate %s", o.spec.Service, where)
 	if o.spec.Service == certs.KubeProxy {
 		text += ": it authenticates with a ServiceAccount token, and a leaked one is replaced by deleting the pod that uses it"
 	}
 	if len(on) > 0 {
-		text += "; it has some on " + someNames(on)
+		text += "; it has some on " + printers.SomeNames(on)
 	}
 	return fmt.Errorf("%s\nhint: %s check lists all certificates", text, o.connectionFlags.commandLine())
 }
@@ -133,7 +134,7 @@ func (o *markCompromisedOptions) explainEffect(matched []reportedCertificate, fo
 			NotAfter: c.NotAfter.Time, SelfManaged: c.SelfManaged,
 		}})
 	}
-	what := fmt.Sprintf("%s of %s on %s", countOf(len(matched), "certificate"), o.spec.Service, someNames(nodes))
+	what := fmt.Sprintf("%s of %s on %s", printers.CountOf(len(matched), "certificate"), o.spec.Service, printers.SomeNames(nodes))
 	var lines []string
 	switch {
 	case dryRun(o.dryRun) != dryRunNone:
@@ -156,5 +157,5 @@ func (o *markCompromisedOptions) explainEffect(matched []reportedCertificate, fo
 	if dryRun(o.dryRun) == dryRunNone {
 		lines = append(lines, "To follow: kubectl get compromisedcertificates; "+o.sameCommand("events")+" --follow")
 	}
-	return cleanLines(strings.Join(lines, "\n"))
+	return printers.CleanLines(strings.Join(lines, "\n"))
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
 // otherUse is a static pod or unit that reads replaced files and is no component.
@@ -63,7 +64,7 @@ func noteUse(all []*otherUse, u inventory.OtherUser, again bool, node, file stri
 func restartedOthers(uses []*otherUse) (out []string) {
 	for _, o := range uses {
 		if o.again {
-			out = append(out, fmt.Sprintf("Also restarts %s on %s, which uses %s.", o.user.Name, someNames(o.nodes), strings.Join(o.files, ", ")))
+			out = append(out, fmt.Sprintf("Also restarts %s on %s, which uses %s.", o.user.Name, printers.SomeNames(o.nodes), strings.Join(o.files, ", ")))
 		}
 	}
 	return out
@@ -76,11 +77,11 @@ func keptOthers(uses []*otherUse) (out []string) {
 		switch {
 		case o.again:
 		case o.user.Kind == mayUse:
-			out = append(out, fmt.Sprintf("%s on %s mounts %s and may use the replaced files: restart it by hand if it does.", o.user.Name, someNames(o.nodes), files))
+			out = append(out, fmt.Sprintf("%s on %s mounts %s and may use the replaced files: restart it by hand if it does.", o.user.Name, printers.SomeNames(o.nodes), files))
 		case o.user.Kind == inventory.OtherHardLink:
-			out = append(out, fmt.Sprintf("%s on %s is a hard link to %s and keeps the old certificate: replace it by hand.", o.user.Name, someNames(o.nodes), files))
+			out = append(out, fmt.Sprintf("%s on %s is a hard link to %s and keeps the old certificate: replace it by hand.", o.user.Name, printers.SomeNames(o.nodes), files))
 		default:
-			out = append(out, fmt.Sprintf("%s on %s uses %s and is not restarted: restart it by hand, it keeps the old certificate until then.", o.user.Name, someNames(o.nodes), files))
+			out = append(out, fmt.Sprintf("%s on %s uses %s and is not restarted: restart it by hand, it keeps the old certificate until then.", o.user.Name, printers.SomeNames(o.nodes), files))
 		}
 	}
 	return out

@@ -9,16 +9,17 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
-var planColumns = []column{{name: "Order"}, {name: "Node"}, {name: "Renews"}, {name: "Restarts"}}
+var planColumns = []printers.Column{{Name: "Order"}, {Name: "Node"}, {Name: "Renews"}, {Name: "Restarts"}}
 
 // rollbackColumns are planColumns for a rollback.
-var rollbackColumns = []column{{name: "Order"}, {name: "Node"}, {name: "Puts back"}, {name: "Restarts"}}
+var rollbackColumns = []printers.Column{{Name: "Order"}, {Name: "Node"}, {Name: "Puts back"}, {Name: "Restarts"}}
 
-var planWideColumns = []column{
-	{name: "Order"}, {name: "Node"}, {name: "Service"}, {name: "Certificate"}, {name: "Expires"}, {name: "Issuer"},
-	{name: "SHA256"}, {name: "Path"},
+var planWideColumns = []printers.Column{
+	{Name: "Order"}, {Name: "Node"}, {Name: "Service"}, {Name: "Certificate"}, {Name: "Expires"}, {Name: "Issuer"},
+	{Name: "SHA256"}, {Name: "Path"},
 }
 
 // fewCertificates is how many are named in one row; more would break every terminal's
@@ -26,11 +27,11 @@ var planWideColumns = []column{
 const fewCertificates = 4
 
 // printPlan prints a plan in any format.
-func printPlan(w io.Writer, f format, p v1alpha1.RotationPlan) error {
+func printPlan(w io.Writer, f printers.Format, p v1alpha1.RotationPlan) error {
 	switch f {
-	case formatJSON, formatYAML:
-		return printDocument(w, f, p)
-	case formatName:
+	case printers.JSON, printers.YAML:
+		return printers.PrintDocument(w, f, p)
+	case printers.Name:
 		for _, s := range p.Steps {
 			for _, c := range s.Certificates {
 				fmt.Fprintf(w, "%s/%s/%s\n", s.Node, c.Service, c.Name)
@@ -43,7 +44,7 @@ func printPlan(w io.Writer, f format, p v1alpha1.RotationPlan) error {
 		columns = rollbackColumns
 	}
 	rows := planRows(p)
-	if f == formatWide {
+	if f == printers.Wide {
 		columns = planWideColumns
 		rows = planWideRows(p)
 	}
@@ -51,7 +52,7 @@ func printPlan(w io.Writer, f format, p v1alpha1.RotationPlan) error {
 		columns, rows = withoutColumns(columns, rows, "Order", "Restarts", "Issuer")
 	}
 	if len(rows) > 0 {
-		if err := printTable(w, f, columns, rows); err != nil {
+		if err := printers.PrintTable(w, f, columns, rows); err != nil {
 			return err
 		}
 	}
@@ -59,10 +60,10 @@ func printPlan(w io.Writer, f format, p v1alpha1.RotationPlan) error {
 		fmt.Fprintln(w, line)
 	}
 	for _, e := range p.Effects {
-		fmt.Fprintln(w, cleanText(e))
+		fmt.Fprintln(w, printers.CleanText(e))
 	}
-	printLeftOut(w, p.LeftOut, p.RollbackOf)
-	printNotInspected(w, p.NotInspected)
+	printers.PrintLeftOut(w, p.LeftOut, p.RollbackOf)
+	printers.PrintNotInspected(w, p.NotInspected)
 	return nil
 }
 
@@ -92,7 +93,7 @@ func planRows(p v1alpha1.RotationPlan) [][]string {
 // allRestarts are the components, static pods and units that restart in a step.
 func allRestarts(s v1alpha1.PlanStep) string {
 	names := append([]string{}, s.OtherRestarts...)
-	switch components := joinServices(s.Restarts, ", "); {
+	switch components := printers.JoinServices(s.Restarts, ", "); {
 	case s.RestartUnit != "":
 		names = append([]string{fmt.Sprintf("%s (%s)", s.RestartUnit, components)}, names...)
 	case components != "":
@@ -105,7 +106,7 @@ func planWideRows(p v1alpha1.RotationPlan) [][]string {
 	var rows [][]string
 	for _, s := range p.Steps {
 		for _, c := range s.Certificates {
-			rows = append(rows, []string{fmt.Sprint(s.Wave), s.Node, string(c.Service), c.Name, utcMinute(c.NotAfter), c.Issuer, c.FingerprintSHA256, c.Path})
+			rows = append(rows, []string{fmt.Sprint(s.Wave), s.Node, string(c.Service), c.Name, printers.UTCMinute(c.NotAfter), c.Issuer, c.FingerprintSHA256, c.Path})
 		}
 	}
 	return rows
@@ -145,7 +146,7 @@ func withoutCertificate(items []bare) []string {
 	var order []group
 	nodes := map[group][]string{}
 	for _, b := range items {
-		g := group{b.service, strings.TrimSuffix(cleanText(b.reason), ".")}
+		g := group{b.service, strings.TrimSuffix(printers.CleanText(b.reason), ".")}
 		if g.reason == "" {
 			g.reason = "it has no certificate there"
 		}
@@ -156,7 +157,7 @@ func withoutCertificate(items []bare) []string {
 	}
 	out := make([]string, 0, len(order))
 	for _, g := range order {
-		out = append(out, fmt.Sprintf("%s on %s: nothing to renew; %s.", g.service, someNames(nodes[g]), g.reason))
+		out = append(out, fmt.Sprintf("%s on %s: nothing to renew; %s.", g.service, printers.SomeNames(nodes[g]), g.reason))
 	}
 	return out
 }
@@ -173,15 +174,15 @@ func planTitle(id string, req plan.Request, unfinished *plan.Unfinished) string 
 	slices.Sort(done)
 	before := "no node is done yet"
 	if len(done) > 0 {
-		before = someNames(done) + " done before"
+		before = printers.SomeNames(done) + " done before"
 	}
 	return fmt.Sprintf("Rotation %s, continued from %s (%s): %s. The CA stays. Workloads are not touched.",
-		unfinished.ID, utcMinute(unfinished.StartTime), before, requestScope(req))
+		unfinished.ID, printers.UTCMinute(unfinished.StartTime), before, requestScope(req))
 }
 
 // requestScope names the services and nodes of a request.
 func requestScope(req plan.Request) string {
-	text := joinServices(req.Services, ", ")
+	text := printers.JoinServices(req.Services, ", ")
 	switch {
 	case req.RollbackOf != "":
 		text = "rollback of " + req.RollbackOf
@@ -189,7 +190,7 @@ func requestScope(req plan.Request) string {
 		text = "all services"
 	}
 	if len(req.Nodes) > 0 {
-		text += " on " + someNames(req.Nodes)
+		text += " on " + printers.SomeNames(req.Nodes)
 	}
 	return text
 }

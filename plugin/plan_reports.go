@@ -13,6 +13,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
 // storedReports reads the NodeCertificateReports of the cluster; none where their definition
@@ -56,9 +57,9 @@ func (o *rotateOptions) runFromReports(ctx context.Context) error {
 		return fmt.Errorf("plan without a scan: no node in scope has a fresh NodeCertificateReport\nhint: %s scans the nodes through read-only pods", scan)
 	}
 	document := o.reportedPlan(fresh, all)
-	document.NotInspected = append(document.NotInspected, excludedItems(append(chosen.Excluded, missing...))...)
+	document.NotInspected = append(document.NotInspected, printers.ExcludedItems(append(chosen.Excluded, missing...))...)
 	document.Effects = reportedEffects(fresh, o.request.Restart, scan)
-	if o.format == formatTable || o.format == formatWide {
+	if o.format == printers.Table || o.format == printers.Wide {
 		fmt.Fprintf(o.Out, "Planned without a scan: %s. The CA stays. Workloads are not touched.\n", requestScope(o.request))
 	}
 	if err := printPlan(o.Out, o.format, document); err != nil {
@@ -92,7 +93,7 @@ func staleReason(r v1alpha1.NodeCertificateReport, now time.Time) string {
 	}
 	observed := observedAt(r)
 	if now.Sub(observed) > v1alpha1.ReportFreshFor {
-		return "its last report is of " + utcMinute(observed)
+		return "its last report is of " + printers.UTCMinute(observed)
 	}
 	return ""
 }
@@ -158,11 +159,11 @@ func isControlPlane(nodes []kubenode.Node, name string) bool {
 }
 
 // withoutColumns drops columns of a table by their names.
-func withoutColumns(columns []column, rows [][]string, names ...string) ([]column, [][]string) {
-	var kept []column
+func withoutColumns(columns []printers.Column, rows [][]string, names ...string) ([]printers.Column, [][]string) {
+	var kept []printers.Column
 	out := make([][]string, len(rows))
 	for i, c := range columns {
-		if slices.Contains(names, c.name) {
+		if slices.Contains(names, c.Name) {
 			continue
 		}
 		kept = append(kept, c)
@@ -187,7 +188,7 @@ func reportedEffects(reports []v1alpha1.NodeCertificateReport, restart plan.Rest
 		plan.RestartNever:    "No service restarts (--restart=never).",
 	}
 	return []string{
-		fmt.Sprintf("Source: the NodeCertificateReports of %s, the oldest of %s.", countOf(len(reports), "node"), utcMinute(oldest)),
+		fmt.Sprintf("Source: the NodeCertificateReports of %s, the oldest of %s.", printers.CountOf(len(reports), "node"), printers.UTCMinute(oldest)),
 		restarts[restart],
 		"A scan decides the rest: the order, restarts on each node, what else uses these files, and whether an interrupted rotation is continued. See: " + scan,
 	}

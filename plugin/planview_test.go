@@ -12,6 +12,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
 func planOf(t *testing.T, nodes []inventory.Node, req plan.Request) plan.Plan {
@@ -27,24 +28,24 @@ func TestPlanOutput(t *testing.T) {
 	for file, tt := range map[string]struct {
 		nodes []inventory.Node
 		req   plan.Request
-		f     format
+		f     printers.Format
 	}{
-		"plan-unit.txt":       {k0s, plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways}, formatTable},
-		"plan-unit.yaml":      {k0s[:1], plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways}, formatYAML},
-		"plan-etcd.txt":       {three, plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways}, formatTable},
-		"plan-all.txt":        {three, plan.Request{Services: certs.Services(), Restart: plan.RestartAlways, MaxUnavailable: "1"}, formatTable},
-		"plan-all-wide.txt":   {three[:1], plan.Request{Services: certs.Services(), Restart: plan.RestartAlways}, formatWide},
-		"plan-single.txt":     {three[:1], plan.Request{Services: certs.Services(), Restart: plan.RestartAlways}, formatTable},
-		"plan-if-needed.txt":  {three, plan.Request{Services: certs.Services(), Restart: plan.RestartIfNeeded}, formatTable},
-		"plan-never.txt":      {three, plan.Request{Services: []certs.Service{certs.Kubelet}, Nodes: []string{"w1"}, Restart: plan.RestartNever}, formatTable},
-		"plan-kube-proxy.txt": {three, plan.Request{Services: []certs.Service{certs.KubeProxy}, Restart: plan.RestartAlways}, formatTable},
-		"plan.yaml":           {three[:1], plan.Request{Services: []certs.Service{certs.Etcd, certs.KubeProxy}, Restart: plan.RestartAlways}, formatYAML},
+		"plan-unit.txt":       {k0s, plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways}, printers.Table},
+		"plan-unit.yaml":      {k0s[:1], plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways}, printers.YAML},
+		"plan-etcd.txt":       {three, plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways}, printers.Table},
+		"plan-all.txt":        {three, plan.Request{Services: certs.Services(), Restart: plan.RestartAlways, MaxUnavailable: "1"}, printers.Table},
+		"plan-all-wide.txt":   {three[:1], plan.Request{Services: certs.Services(), Restart: plan.RestartAlways}, printers.Wide},
+		"plan-single.txt":     {three[:1], plan.Request{Services: certs.Services(), Restart: plan.RestartAlways}, printers.Table},
+		"plan-if-needed.txt":  {three, plan.Request{Services: certs.Services(), Restart: plan.RestartIfNeeded}, printers.Table},
+		"plan-never.txt":      {three, plan.Request{Services: []certs.Service{certs.Kubelet}, Nodes: []string{"w1"}, Restart: plan.RestartNever}, printers.Table},
+		"plan-kube-proxy.txt": {three, plan.Request{Services: []certs.Service{certs.KubeProxy}, Restart: plan.RestartAlways}, printers.Table},
+		"plan.yaml":           {three[:1], plan.Request{Services: []certs.Service{certs.Etcd, certs.KubeProxy}, Restart: plan.RestartAlways}, printers.YAML},
 	} {
 		t.Run(file, func(t *testing.T) {
 			p := planOf(t, tt.nodes, tt.req)
 			p.NotInspected = append(p.NotInspected, plan.Exclusion{Node: "w7", NotInspected: inventory.NotInspected{Reason: "NotReady for 14m"}})
 			var out bytes.Buffer
-			if tt.f != formatYAML {
+			if tt.f != printers.YAML {
 				out.WriteString(planTitle("7f3c2a", tt.req, nil) + "\n")
 			}
 			require.NoError(t, printPlan(&out, tt.f, rotationPlan(p, tt.nodes, tt.req, nil, noon)))

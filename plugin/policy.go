@@ -18,6 +18,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/rotationpolicy"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
 func (a *app) policyCommand(flags *connectionFlags) *cobra.Command {
@@ -45,7 +46,7 @@ type policyCheckOptions struct {
 	object *v1alpha1.RotationPolicy // nil: the cluster's, not read yet
 	policy renewal.Policy
 	when   time.Time
-	format format
+	format printers.Format
 	conn   connection
 }
 
@@ -93,14 +94,14 @@ Exit codes:
 	f.StringVar(&o.at, "now", "", "Evaluate at this time, such as 2027-03-01T00:00:00Z (default: now)")
 	f.StringVarP(&o.output, "output", "o", "", "Output format: json, yaml, wide")
 	o.addPodFlags(f)
-	completeFlag(cmd, "output", cobra.FixedCompletions([]string{string(formatJSON), string(formatYAML), string(formatWide)}, cobra.ShellCompDirectiveNoFileComp))
+	completeFlag(cmd, "output", cobra.FixedCompletions([]string{string(printers.JSON), string(printers.YAML), string(printers.Wide)}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
 // Complete reads the file and parses the flags.
 func (o *policyCheckOptions) Complete(args []string) error {
 	var err error
-	if o.format, err = parseFormat(o.output); err != nil || o.format == formatName {
+	if o.format, err = printers.ParseFormat(o.output); err != nil || o.format == printers.Name {
 		return fmt.Errorf("unknown output format %q\nhint: want one of json, yaml, wide", o.output)
 	}
 	o.when = o.now()
@@ -205,7 +206,7 @@ func (o *policyCheckOptions) foreseeRotations(ctx context.Context, report *v1alp
 		}
 	}
 	sortProspects(report.Items)
-	report.NotInspected = notInspected(nodes, missing, listOptions{whole: true, managed: chosen.Managed})
+	report.NotInspected = printers.ListNotInspected(nodes, missing, printers.ListOptions{Whole: true, Managed: chosen.Managed})
 	return nil
 }
 

@@ -7,23 +7,24 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
-var policyColumns = []column{
-	{name: "Node"}, {name: "Service"}, {name: "Certificate"}, {name: "Expires"}, {name: "Rule"}, {name: "Due"}, {name: "Rotates"},
-	{"SHA256", true}, {"Path", true},
+var policyColumns = []printers.Column{
+	{Name: "Node"}, {Name: "Service"}, {Name: "Certificate"}, {Name: "Expires"}, {Name: "Rule"}, {Name: "Due"}, {Name: "Rotates"},
+	{Name: "SHA256", Wide: true}, {Name: "Path", Wide: true},
 }
 
 // printPolicy prints a policy report in any format.
-func printPolicy(w io.Writer, f format, r v1alpha1.PolicyReport) error {
-	if f == formatJSON || f == formatYAML {
-		return printDocument(w, f, r)
+func printPolicy(w io.Writer, f printers.Format, r v1alpha1.PolicyReport) error {
+	if f == printers.JSON || f == printers.YAML {
+		return printers.PrintDocument(w, f, r)
 	}
 	if len(r.Rules) > 1 {
 		fmt.Fprintln(w, "The first rule that matches a certificate applies.")
 	}
 	for _, rule := range r.Rules {
-		fmt.Fprintln(w, cleanText(rule.Name))
+		fmt.Fprintln(w, printers.CleanText(rule.Name))
 		printStatements(w, rule.Statements)
 		for _, window := range rule.Windows {
 			printWindow(w, window)
@@ -34,20 +35,20 @@ func printPolicy(w io.Writer, f format, r v1alpha1.PolicyReport) error {
 	if len(r.Items) > 0 {
 		rows := make([][]string, 0, len(r.Items))
 		for _, p := range r.Items {
-			rows = append(rows, []string{p.Node, string(p.Service), p.Name, utcMinute(p.NotAfter), p.Rule, dueWord(p, r), rotatesWord(p, r), p.FingerprintSHA256, p.Path})
+			rows = append(rows, []string{p.Node, string(p.Service), p.Name, printers.UTCMinute(p.NotAfter), p.Rule, dueWord(p, r), rotatesWord(p, r), p.FingerprintSHA256, p.Path})
 		}
 		fmt.Fprintln(w)
-		if err := printTable(w, f, policyColumns, rows); err != nil {
+		if err := printers.PrintTable(w, f, policyColumns, rows); err != nil {
 			return err
 		}
 	}
-	printNotInspected(w, r.NotInspected)
+	printers.PrintNotInspected(w, r.NotInspected)
 	return nil
 }
 
 func printStatements(w io.Writer, statements []v1alpha1.PolicyStatement) {
 	for _, s := range statements {
-		fmt.Fprintf(w, "  %-11s  %s\n", s.About, cleanText(s.Text))
+		fmt.Fprintf(w, "  %-11s  %s\n", s.About, printers.CleanText(s.Text))
 	}
 }
 
@@ -59,7 +60,7 @@ func printWindow(w io.Writer, window v1alpha1.PolicyWindow) {
 	}
 	times := make([]string, 0, len(window.Next))
 	for i, t := range window.Next {
-		text := utcMinute(t)
+		text := printers.UTCMinute(t)
 		if local := t.Format("15:04 MST"); window.TimeZone != "UTC" {
 			text += " (" + local + ")"
 		}
@@ -68,14 +69,14 @@ func printWindow(w io.Writer, window v1alpha1.PolicyWindow) {
 		}
 		times = append(times, text)
 	}
-	fmt.Fprintf(w, "  %-11s  %q for %s, %s: %s %s\n", "window", cleanText(window.Schedule), window.Duration, window.TimeZone, state, strings.Join(times, ", "))
+	fmt.Fprintf(w, "  %-11s  %q for %s, %s: %s %s\n", "window", printers.CleanText(window.Schedule), window.Duration, window.TimeZone, state, strings.Join(times, ", "))
 }
 
 func dueWord(p v1alpha1.PolicyProspect, r v1alpha1.PolicyReport) string {
 	if !p.Due.After(r.Time) {
 		return "now"
 	}
-	return utcDate(p.Due)
+	return printers.UTCDate(p.Due)
 }
 
 func rotatesWord(p v1alpha1.PolicyProspect, r v1alpha1.PolicyReport) string {
@@ -85,7 +86,7 @@ func rotatesWord(p v1alpha1.PolicyProspect, r v1alpha1.PolicyReport) string {
 	case !p.Starts.After(r.Time):
 		text = "now"
 	default:
-		text = utcMinute(*p.Starts)
+		text = printers.UTCMinute(*p.Starts)
 	}
 	if p.TooLate {
 		text += ", TOO LATE"
@@ -134,7 +135,7 @@ func policyVerdict(r v1alpha1.PolicyReport) []string {
 		if why == "" {
 			why = "it has expired, or expires too soon"
 		}
-		if line := fmt.Sprintf("%s of %s: %s", p.Name, p.Node, why); len(out) < maxHints && !seen[line] {
+		if line := fmt.Sprintf("%s of %s: %s", p.Name, p.Node, why); len(out) < printers.MaxHints && !seen[line] {
 			seen[line] = true
 			out = append(out, line)
 		}
@@ -142,11 +143,11 @@ func policyVerdict(r v1alpha1.PolicyReport) []string {
 	switch {
 	case late > 0:
 		return append(out, fmt.Sprintf("%d of %s would not be rotated in time by this policy. To rotate one now: %s --service NAME --node NODE",
-			late, countOf(len(r.Items), "certificate"), displayName))
+			late, printers.CountOf(len(r.Items), "certificate"), displayName))
 	case first == nil:
 		return []string{"No certificate is rotated automatically under this policy, and none is due."}
 	case !first.Starts.After(r.Time):
-		return []string{fmt.Sprintf("All of %s would be rotated in time; the first now.", countOf(len(r.Items), "certificate"))}
+		return []string{fmt.Sprintf("All of %s would be rotated in time; the first now.", printers.CountOf(len(r.Items), "certificate"))}
 	}
-	return []string{fmt.Sprintf("All of %s would be rotated in time; the first in %s.", countOf(len(r.Items), "certificate"), remainingTime(first.Starts.Sub(r.Time)))}
+	return []string{fmt.Sprintf("All of %s would be rotated in time; the first in %s.", printers.CountOf(len(r.Items), "certificate"), printers.RemainingTime(first.Starts.Sub(r.Time)))}
 }

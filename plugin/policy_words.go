@@ -13,6 +13,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
 // comingWindows is how many openings of a window are shown.
@@ -35,7 +36,7 @@ func explainPolicy(spec *v1alpha1.RotationPolicySpec, p *renewal.Policy, now tim
 func matchWords(m *v1alpha1.RotationPolicyMatch) string {
 	text := "every certificate"
 	if len(m.Services) > 0 {
-		text = "certificates of " + joinServices(m.Services, ", ")
+		text = "certificates of " + printers.JoinServices(m.Services, ", ")
 	}
 	if m.NodeSelector != nil {
 		text += " on nodes with " + metav1.FormatLabelSelector(m.NodeSelector.LabelSelector())
@@ -114,16 +115,16 @@ func generalStatements(p *renewal.Policy, now time.Time) []v1alpha1.PolicyStatem
 	return []v1alpha1.PolicyStatement{
 		{About: "freeze", Text: freezeWords(p.Freeze, now)},
 		{About: "limits", Text: fmt.Sprintf("one rotation at a time, %s, of at most %s each; in it %s at a time. The number a day does not limit what is compromised",
-			perDay, countOf(p.Limits.NodesPerRotation, "node"), workerWords(p.Limits.MaxUnavailable))},
+			perDay, printers.CountOf(p.Limits.NodesPerRotation, "node"), workerWords(p.Limits.MaxUnavailable))},
 		{About: "failures", Text: fmt.Sprintf("retried after %s, then after twice as long each time, up to %s; after %s once a day",
-			certs.FormatDuration(p.Retry.Initial), certs.FormatDuration(p.Retry.Max), countOf(p.Retry.StopAfter, "failure"))},
+			certs.FormatDuration(p.Retry.Initial), certs.FormatDuration(p.Retry.Max), printers.CountOf(p.Retry.StopAfter, "failure"))},
 		{About: "authorities", Text: "reported with " + nearWords(p.Authorities) + "; never renewed automatically"},
 	}
 }
 
 func workerWords(maxUnavailable string) string {
 	if n, err := strconv.Atoi(maxUnavailable); err == nil {
-		return countOf(n, "worker")
+		return printers.CountOf(n, "worker")
 	}
 	return maxUnavailable + " of the workers"
 }
@@ -133,11 +134,11 @@ func freezeWords(f renewal.Freeze, now time.Time) string {
 	case !f.On:
 		return "none"
 	case !f.Until.IsZero() && !now.Before(f.Until):
-		return "ended " + utcMinute(f.Until)
+		return "ended " + printers.UTCMinute(f.Until)
 	}
 	text := "nothing starts automatically"
 	if !f.Until.IsZero() {
-		text += " until " + utcMinute(f.Until)
+		text += " until " + printers.UTCMinute(f.Until)
 	}
 	var through []string
 	if !f.HoldCompromised {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
 // progress prints a rotation in progress. Without a terminal it only appends lines: results,
@@ -47,7 +48,7 @@ func (p *progress) showEvent(ev fleet.Progress) {
 	p.Lock()
 	defer p.Unlock()
 	defer p.flushLines()
-	ev.Text = cleanText(ev.Text)
+	ev.Text = printers.CleanText(ev.Text)
 	if ev.Phase == fleet.PhaseWaiting && ev.Node != "" { // else it stands in the node's place
 		ev.Text = "waiting: " + ev.Text
 	}
@@ -96,7 +97,7 @@ func (p *progress) keepLine(ev fleet.Progress) {
 	}
 	line := fmt.Sprintf("%-*s  %s", p.pad, name, ev.Text)
 	if ev.Took > 0 {
-		line += "   " + elapsedTime(ev.Took)
+		line += "   " + printers.ElapsedTime(ev.Took)
 	}
 	fmt.Fprintln(&p.buf, line)
 }

@@ -8,20 +8,21 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
-var reportColumns = []column{
-	{name: "Node"}, {name: "Service"}, {name: "Certificate"}, {name: "Old expiry"}, {name: "New expiry"},
-	{name: "Restarted"}, {name: "Result"}, {name: "Verified by"},
-	{"Serial", true}, {"SHA256", true}, {"Path", true},
+var reportColumns = []printers.Column{
+	{Name: "Node"}, {Name: "Service"}, {Name: "Certificate"}, {Name: "Old expiry"}, {Name: "New expiry"},
+	{Name: "Restarted"}, {Name: "Result"}, {Name: "Verified by"},
+	{Name: "Serial", Wide: true}, {Name: "SHA256", Wide: true}, {Name: "Path", Wide: true},
 }
 
 // printReport prints the report of a rotation in any format.
-func printReport(w io.Writer, f format, r *v1alpha1.RotationReport) error {
+func printReport(w io.Writer, f printers.Format, r *v1alpha1.RotationReport) error {
 	switch f {
-	case formatJSON, formatYAML:
-		return printDocument(w, f, r)
-	case formatName:
+	case printers.JSON, printers.YAML:
+		return printers.PrintDocument(w, f, r)
+	case printers.Name:
 		for _, item := range r.Items {
 			for _, c := range item.Certificates {
 				if c.New != nil {
@@ -32,7 +33,7 @@ func printReport(w io.Writer, f format, r *v1alpha1.RotationReport) error {
 		return nil
 	}
 	if rows := reportRows(r, f); len(rows) > 0 {
-		if err := printTable(w, f, reportColumns, rows); err != nil {
+		if err := printers.PrintTable(w, f, reportColumns, rows); err != nil {
 			return err
 		}
 	}
@@ -46,29 +47,29 @@ func printReport(w io.Writer, f format, r *v1alpha1.RotationReport) error {
 		fmt.Fprintln(w, line)
 	}
 	for _, o := range r.Overridden {
-		fmt.Fprintln(w, "Overridden by --force: "+cleanText(o))
+		fmt.Fprintln(w, "Overridden by --force: "+printers.CleanText(o))
 	}
 	for _, c := range r.Collateral {
-		fmt.Fprintf(w, "%s: %s %s\n", c.Node, c.Service, cleanText(c.Reason))
+		fmt.Fprintf(w, "%s: %s %s\n", c.Node, c.Service, printers.CleanText(c.Reason))
 	}
 	for _, n := range r.Notes {
-		fmt.Fprintln(w, cleanText(n))
+		fmt.Fprintln(w, printers.CleanText(n))
 	}
-	printLeftOut(w, r.LeftOut, r.RollbackOf)
-	printNotInspected(w, r.NotInspected)
+	printers.PrintLeftOut(w, r.LeftOut, r.RollbackOf)
+	printers.PrintNotInspected(w, r.NotInspected)
 	return nil
 }
 
-func reportRows(r *v1alpha1.RotationReport, f format) [][]string {
+func reportRows(r *v1alpha1.RotationReport, f printers.Format) [][]string {
 	var rows [][]string
 	for _, item := range r.Items {
 		for i, c := range item.Certificates {
 			row := []string{
-				item.Node, string(item.Service), c.Name, utcMinute(c.Old.NotAfter), nothing,
-				restartedText(item), resultWord(item, r.RollbackOf), nothing, c.Old.SerialNumber, c.Old.FingerprintSHA256, c.Path,
+				item.Node, string(item.Service), c.Name, printers.UTCMinute(c.Old.NotAfter), printers.Nothing,
+				restartedText(item), resultWord(item, r.RollbackOf), printers.Nothing, c.Old.SerialNumber, c.Old.FingerprintSHA256, c.Path,
 			}
 			if c.New != nil {
-				row[4] = utcMinute(c.New.NotAfter)
+				row[4] = printers.UTCMinute(c.New.NotAfter)
 				row[8] = c.New.SerialNumber
 				row[9] = c.New.FingerprintSHA256
 				row[7] = verifiedBy(item, i, f)
@@ -76,7 +77,7 @@ func reportRows(r *v1alpha1.RotationReport, f format) [][]string {
 			rows = append(rows, row)
 		}
 		if len(item.Certificates) == 0 && item.Result != v1alpha1.NoCertificate {
-			rows = append(rows, []string{item.Node, string(item.Service), nothing, nothing, nothing,
+			rows = append(rows, []string{item.Node, string(item.Service), printers.Nothing, printers.Nothing, printers.Nothing,
 				restartedText(item), resultWord(item, r.RollbackOf), verifiedBy(item, -1, f), "", "", ""})
 		}
 	}
@@ -89,7 +90,7 @@ func restartedText(item v1alpha1.RotationItem) string {
 	case !item.Restarted:
 		return "no"
 	case item.UnavailableSeconds > 0:
-		return "yes, " + elapsedTime(time.Duration(item.UnavailableSeconds*float64(time.Second))) + " unavailable"
+		return "yes, " + printers.ElapsedTime(time.Duration(item.UnavailableSeconds*float64(time.Second))) + " unavailable"
 	default:
 		return "yes"
 	}
@@ -119,12 +120,12 @@ func resultWord(item v1alpha1.RotationItem, rollbackOf string) string {
 
 // verifiedBy is the verification of the item's i-th certificate; -1, or one that names none of
 // its own, means the item's. Only the wide form has every detail.
-func verifiedBy(item v1alpha1.RotationItem, i int, f format) string {
+func verifiedBy(item v1alpha1.RotationItem, i int, f printers.Format) string {
 	evidence := item.Evidence
 	if i >= 0 && len(item.Certificates[i].Evidence) > 0 {
 		evidence = item.Certificates[i].Evidence
 	}
-	if f == formatWide {
+	if f == printers.Wide {
 		return strings.Join(evidence, "; ")
 	}
 	var out []string
@@ -165,5 +166,5 @@ func stillValid(r *v1alpha1.RotationReport, now time.Time) string {
 	if !last.After(now) {
 		return ""
 	}
-	return fmt.Sprintf("Copies of the %s certificates remain valid, the last one until %s: Kubernetes cannot revoke them.", replacedWord(r.RollbackOf), utcDate(last))
+	return fmt.Sprintf("Copies of the %s certificates remain valid, the last one until %s: Kubernetes cannot revoke them.", replacedWord(r.RollbackOf), printers.UTCDate(last))
 }

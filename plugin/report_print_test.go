@@ -9,6 +9,7 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
 func reference(f certs.Facts) v1alpha1.CertificateRef {
@@ -40,7 +41,7 @@ func stoppedReport() *v1alpha1.RotationReport {
 }
 
 func TestReportShowsOldAndNewAndHowItWasVerified(t *testing.T) {
-	for f, file := range map[format]string{formatTable: "report.txt", formatWide: "report-wide.txt", formatName: "report-name.txt"} {
+	for f, file := range map[printers.Format]string{printers.Table: "report.txt", printers.Wide: "report-wide.txt", printers.Name: "report-name.txt"} {
 		var out bytes.Buffer
 		require.NoError(t, printReport(&out, f, stoppedReport()))
 		golden(t, file, out.String())

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/exitcode"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
 const (
@@ -32,7 +33,7 @@ these components so that they use them: one service, several, or all. The CA sta
 control-plane node at a time, each verified before the next; a node that cannot be verified
 is rolled back, and the rotation stops.
 
-Services: ` + joinServices(certs.Services(), ", ") + `.
+Services: ` + printers.JoinServices(certs.Services(), ", ") + `.
 "` + displayName + ` check" lists the certificates on the nodes.
 
 ` + exitcode.Help(),
@@ -80,7 +81,7 @@ func rootArguments(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	if services, err := certs.ParseServices(strings.Split(args[0], ",")); err == nil {
-		return fmt.Errorf("unknown command %q\nhint: %s --service %s", args[0], displayName, joinServices(services, ","))
+		return fmt.Errorf("unknown command %q\nhint: %s --service %s", args[0], displayName, printers.JoinServices(services, ","))
 	}
 	names := []string{}
 	for _, c := range cmd.Commands() {

@@ -13,6 +13,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
 // dryRun says how far a rotation goes.
@@ -56,7 +57,7 @@ type rotateOptions struct {
 	rollbackOf string
 
 	request plan.Request
-	format  format
+	format  printers.Format
 	conn    connection
 	// rotate carries the rotation out; nil: fleet.Rotate.
 	rotate func(context.Context, fleet.Cluster, fleet.Options) (*v1alpha1.RotationReport, error)
@@ -97,9 +98,9 @@ func (o *rotateOptions) addHealthFlags(cmd *cobra.Command) {
 
 func (o *rotateOptions) addOutputFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(formats, ", "))
+	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(printers.Formats, ", "))
 	o.addPodFlags(f)
-	completeFlag(cmd, "output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	completeFlag(cmd, "output", cobra.FixedCompletions(printers.Formats, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // addRunFlags adds the flags that only a rotation has.
@@ -142,7 +143,7 @@ func (o *rotateOptions) Complete(cmd *cobra.Command) error {
 	} else if o.request.Services, err = certs.ParseServices(o.services); err != nil {
 		return err
 	}
-	if o.format, err = parseFormat(o.output); err != nil {
+	if o.format, err = printers.ParseFormat(o.output); err != nil {
 		return err
 	}
 	o.conn, err = o.newConnection()
@@ -160,7 +161,7 @@ func (o *rotateOptions) Validate() error {
 	case o.all && len(o.services) > 0:
 		return errors.New("--all and --service exclude each other\nhint: give one of them")
 	case len(o.request.Services) == 0:
-		return fmt.Errorf("no service is named\nhint: --service NAME[,NAME…] or --all, of %s", joinServices(certs.Services(), ", "))
+		return fmt.Errorf("no service is named\nhint: --service NAME[,NAME…] or --all, of %s", printers.JoinServices(certs.Services(), ", "))
 	case !oneOf(dryRuns, o.dryRun):
 		return fmt.Errorf("unknown --dry-run %q\nhint: want one of %s", o.dryRun, strings.Join(dryRuns, ", "))
 	case o.request.CheckValidity() != nil:

@@ -15,6 +15,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/gate"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
 // Run scans, prints the plan and, unless that is all, carries it out.
@@ -91,7 +92,7 @@ func (o *rotateOptions) prepareRotation(ctx context.Context, c *cluster) (fleet.
 	}
 	r, err := fleet.Prepare(ctx, c.api, c.Scanner, o.request, fleet.PrepareOptions{
 		Now:      o.now(),
-		Scanning: func(nodes int) { printNotes(o.ErrOut, fmt.Sprintf("Scanning %s …", countOf(nodes, "node"))) },
+		Scanning: func(nodes int) { printNotes(o.ErrOut, fmt.Sprintf("Scanning %s …", printers.CountOf(nodes, "node"))) },
 		Look:     o.connectionFlags.commandLine() + " check",
 		Held:     held,
 	})
@@ -105,7 +106,7 @@ func (o *rotateOptions) prepareRotation(ctx context.Context, c *cluster) (fleet.
 // the error.
 func (o *rotateOptions) reportHeld(err error) error {
 	var held *kube.HeldError
-	if !errors.As(err, &held) || (o.format != formatJSON && o.format != formatYAML) {
+	if !errors.As(err, &held) || (o.format != printers.JSON && o.format != printers.YAML) {
 		return err
 	}
 	now := o.now().UTC()
@@ -127,9 +128,9 @@ func (o *rotateOptions) runDry(ctx context.Context, c *cluster, p fleet.Rotation
 		if err := c.Nodes.DryRun(ctx, p.ID, busy); err != nil {
 			return err
 		}
-		admitted = fmt.Sprintf(" The API server admits %s.", countOf(len(busy), "node pod"))
+		admitted = fmt.Sprintf(" The API server admits %s.", printers.CountOf(len(busy), "node pod"))
 	}
-	if o.format == formatTable || o.format == formatWide {
+	if o.format == printers.Table || o.format == printers.Wide {
 		fmt.Fprintln(o.Out, planTitle("(plan)", o.request, p.Unfinished))
 	}
 	if err := printPlan(o.Out, o.format, document); err != nil {
@@ -142,7 +143,7 @@ func (o *rotateOptions) runDry(ctx context.Context, c *cluster, p fleet.Rotation
 // announcePlan prints the plan on standard error.
 func (o *rotateOptions) announcePlan(p fleet.Rotation, document v1alpha1.RotationPlan, who *identity) error {
 	printNotes(o.ErrOut, planTitle(p.ID, o.request, p.Unfinished), o.unfinishedOther(p))
-	if err := printPlan(o.ErrOut, formatTable, document); err != nil {
+	if err := printPlan(o.ErrOut, printers.Table, document); err != nil {
 		return err
 	}
 	printNotes(o.ErrOut, who.beingRenewed(p.Plan))
@@ -182,7 +183,7 @@ func (o *rotateOptions) runRotation(ctx context.Context, c *cluster, p fleet.Rot
 	stopTicking()
 	show.endDisplay()
 	o.showProgress(nil)
-	if err == nil && o.format != formatTable && o.format != formatWide { // printed above otherwise
+	if err == nil && o.format != printers.Table && o.format != printers.Wide { // printed above otherwise
 		report.Notes = append(report.Notes, namedConsumers(p.Plan, p.Scanned)...)
 	}
 	report.Notes = append(report.Notes, p.Notes...)
@@ -196,7 +197,7 @@ func (o *rotateOptions) runRotation(ctx context.Context, c *cluster, p fleet.Rot
 		report.Notes = append(report.Notes, old)
 	}
 	var held *kube.HeldError
-	if errors.As(err, &held) && (o.format == formatTable || o.format == formatWide) {
+	if errors.As(err, &held) && (o.format == printers.Table || o.format == printers.Wide) {
 		return err // nothing has begun
 	}
 	if printErr := printReport(o.Out, o.format, report); printErr != nil && err == nil && !errors.Is(printErr, syscall.EPIPE) {
@@ -206,7 +207,7 @@ func (o *rotateOptions) runRotation(ctx context.Context, c *cluster, p fleet.Rot
 		return err
 	}
 	done := outcomeText(report, o.now().Sub(began), o.request.Restart)
-	left := notDone(report)
+	left := printers.NotDone(report)
 	if left != "" {
 		done += ", but " + left + ": see above"
 	}
@@ -243,9 +244,9 @@ func outcomeText(report *v1alpha1.RotationReport, elapsed time.Duration, policy 
 	}
 	if policy == plan.RestartNever && len(running) > 0 {
 		return fmt.Sprintf("Done in %s: %s %s on disk, no component restarted. These may use the old certificates until they are restarted: %s",
-			elapsedTime(elapsed), countOf(renewed, "certificate"), done, joinServices(certs.SortServices(running), ", "))
+			printers.ElapsedTime(elapsed), printers.CountOf(renewed, "certificate"), done, printers.JoinServices(certs.SortServices(running), ", "))
 	}
-	return fmt.Sprintf("Done in %s: %s %s and verified", elapsedTime(elapsed), countOf(renewed, "certificate"), done)
+	return fmt.Sprintf("Done in %s: %s %s and verified", printers.ElapsedTime(elapsed), printers.CountOf(renewed, "certificate"), done)
 }
 
 // tickProgress refreshes the elapsed times on a terminal, until the returned function is called.

@@ -15,6 +15,7 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
 func (a *app) statusCommand(flags *connectionFlags) *cobra.Command {
@@ -44,9 +45,9 @@ not be created.`,
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.BoolVar(&journals, "nodes", true, "Read the nodes' journals, through read-only pods")
-	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(formats, ", "))
+	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(printers.Formats, ", "))
 	o.addPodFlags(f)
-	completeFlag(cmd, "output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	completeFlag(cmd, "output", cobra.FixedCompletions(printers.Formats, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -121,35 +122,35 @@ func (o *reader) readJournals(ctx context.Context, c *cluster, status *v1alpha1.
 }
 
 // printStatus prints a status in any format; by name, the rotations that are unfinished.
-func printStatus(w io.Writer, f format, s v1alpha1.RotationStatus, command string, now time.Time) error {
+func printStatus(w io.Writer, f printers.Format, s v1alpha1.RotationStatus, command string, now time.Time) error {
 	switch f {
-	case formatJSON, formatYAML:
-		return printDocument(w, f, s)
-	case formatName:
+	case printers.JSON, printers.YAML:
+		return printers.PrintDocument(w, f, s)
+	case printers.Name:
 		for _, p := range s.Unfinished {
-			fmt.Fprintln(w, cleanText(p.ID))
+			fmt.Fprintln(w, printers.CleanText(p.ID))
 		}
 		return nil
 	}
 	for _, line := range statusLines(s, command, now) {
-		fmt.Fprintln(w, cleanText(line))
+		fmt.Fprintln(w, printers.CleanText(line))
 	}
 	printInstalled(w, s.Installed, command, now)
-	printNotInspected(w, s.NotInspected)
+	printers.PrintNotInspected(w, s.NotInspected)
 	return nil
 }
 
 func statusLines(s v1alpha1.RotationStatus, command string, now time.Time) []string {
 	if r := s.Running; r != nil && now.Before(r.RunsOut) {
 		return []string{
-			fmt.Sprintf("In progress: %s, since %s (%s).", r.Holder, toTheSecond(r.Since), remainingTime(now.Sub(r.Since))),
+			fmt.Sprintf("In progress: %s, since %s (%s).", r.Holder, printers.ToTheSecond(r.Since), printers.RemainingTime(now.Sub(r.Since))),
 			"Its records so far: " + command + " " + historyName,
 		}
 	}
 	var lines []string
 	if r := s.Running; r != nil {
 		lines = append(lines, fmt.Sprintf("No rotation is in progress: the lock of %s expired at %s without being released. That rotation was interrupted, or cannot reach the API.",
-			r.Holder, toTheSecond(r.RunsOut)))
+			r.Holder, printers.ToTheSecond(r.RunsOut)))
 	} else if s.LockNotRead != "" {
 		lines = append(lines, "Whether a rotation is in progress is unknown ("+s.LockNotRead+").")
 	} else {
@@ -166,14 +167,11 @@ func statusLines(s v1alpha1.RotationStatus, command string, now time.Time) []str
 		shown = []v1alpha1.PastRotation{*s.Last}
 	}
 	for _, p := range shown {
-		lines = append(lines, fmt.Sprintf("%s, %s, from %s: %s, after %s", p.ID, scopeWords(p), toTheSecond(p.StartTime), standingWord(p.Result), rotationTook(p)))
-		for _, words := range nodesInWords(p) {
+		lines = append(lines, fmt.Sprintf("%s, %s, from %s: %s, after %s", p.ID, printers.ScopeWords(p), printers.ToTheSecond(p.StartTime), printers.StandingWord(p.Result), printers.RotationTook(p)))
+		for _, words := range printers.NodesInWords(p) {
 			lines = append(lines, "  "+words)
 		}
-		lines = append(lines, nextSteps(p, command, now)...)
+		lines = append(lines, printers.NextSteps(p, command, now)...)
 	}
 	return lines
 }
-
-// toTheSecond is a time to the second, for recent events.
-func toTheSecond(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }

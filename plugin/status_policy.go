@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
 // policyInForce reads the RotationPolicy's status.
@@ -46,7 +47,7 @@ func (s *survey) policyInForce(ctx context.Context) error {
 func policyLines(p *v1alpha1.PolicyInForce) []string {
 	since := ""
 	if p.Since != nil {
-		since = " since " + utcMinute(*p.Since)
+		since = " since " + printers.UTCMinute(*p.Since)
 	}
 	switch {
 	case p.Generation == 0:

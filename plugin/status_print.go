@@ -8,6 +8,7 @@ import (
 	"time"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
 // printInstalled prints the state of the watcher and of pending rotations; nothing where none
@@ -17,7 +18,7 @@ func printInstalled(w io.Writer, s *v1alpha1.WatcherStatus, command string, _ ti
 		return
 	}
 	for _, line := range installedLines(s, command) {
-		fmt.Fprintln(w, cleanText(line))
+		fmt.Fprintln(w, printers.CleanText(line))
 	}
 }
 
@@ -62,7 +63,7 @@ func installedLines(s *v1alpha1.WatcherStatus, command string) []string {
 	}
 	failed := false
 	for _, r := range s.Rotations {
-		where := scopeInWords(joinServices(r.Services, ", "), r.Nodes)
+		where := scopeInWords(printers.JoinServices(r.Services, ", "), r.Nodes)
 		if r.NodeSelector != "" {
 			where += " on nodes with " + r.NodeSelector
 		}
@@ -111,7 +112,7 @@ func scopeInWords(services string, nodes []string) string {
 	if len(nodes) == 0 {
 		return services
 	}
-	return services + " on " + someNames(nodes)
+	return services + " on " + printers.SomeNames(nodes)
 }
 
 // stateWord is a printed state, in capitals where the operator has to act.

@@ -14,6 +14,7 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
@@ -168,7 +169,7 @@ func (s *survey) readReports(ctx context.Context) error {
 		case !has:
 			reason = "never reported"
 		case s.now.Sub(at) > v1alpha1.ReportFreshFor:
-			reason = fmt.Sprintf("last reported at %s (%s ago)", utcMinute(at), remainingTime(s.now.Sub(at)))
+			reason = fmt.Sprintf("last reported at %s (%s ago)", printers.UTCMinute(at), printers.RemainingTime(s.now.Sub(at)))
 		default:
 			continue
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
 
@@ -114,7 +115,7 @@ func (o *uninstallOptions) Run(ctx context.Context) error {
 		kept = "Kept: " + strings.Join(r.kept, "; ")
 	}
 	printNotes(o.ErrOut, kept, fmt.Sprintf("Done in %s: %s removed, none is left. No certificate was changed, and none is renewed automatically from now on.",
-		elapsedTime(o.now().Sub(began)), countOf(r.removed, "object")))
+		printers.ElapsedTime(o.now().Sub(began)), printers.CountOf(r.removed, "object")))
 	return nil
 }
 
@@ -185,7 +186,7 @@ func uninstallAccess(namespace string) []access {
 	}
 	for _, k := range manifests.Kinds() {
 		for _, verb := range []string{"list", "delete"} {
-			out = append(out, access{verb: verb, group: k.Group, resource: k.Resource, why: "remove " + pluralOf(k.Kind)})
+			out = append(out, access{verb: verb, group: k.Group, resource: k.Resource, why: "remove " + printers.PluralOf(k.Kind)})
 		}
 	}
 	return out

@@ -16,6 +16,7 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
 
@@ -187,7 +188,7 @@ func (r *removal) spareNamespaces(ctx context.Context) error {
 			return false
 		}
 		r.kept = append(r.kept, fmt.Sprintf("namespace %s, since it holds other objects: %s. If they are not needed: kubectl delete namespace %s",
-			t.object.GetName(), someNames(foreign), t.object.GetName()))
+			t.object.GetName(), printers.SomeNames(foreign), t.object.GetName()))
 		return true
 	})
 	return err

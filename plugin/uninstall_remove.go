@@ -16,6 +16,7 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
 
@@ -30,7 +31,7 @@ func (r *removal) showRemoval(ctx context.Context) error {
 				return fmt.Errorf("delete %s: %w", t, err)
 			}
 		}
-		fmt.Fprintln(r.Out, cleanText(t.String()))
+		fmt.Fprintln(r.Out, printers.CleanText(t.String()))
 	}
 	if r.lock {
 		fmt.Fprintf(r.Out, "lease.coordination.k8s.io/%s in namespace %s\n", kube.LeaseName, kube.LeaseNamespace)
@@ -94,7 +95,7 @@ func (r *removal) removeAll(ctx context.Context) error {
 	var names []string
 	printRemoved := func() {
 		if len(names) > 0 {
-			r.printStage("removed", someNames(names), began)
+			r.printStage("removed", printers.SomeNames(names), began)
 		}
 		names = nil
 		began = r.now()
@@ -240,14 +241,14 @@ func (r *removal) awaitDeleted(ctx context.Context, before int, kinds []resource
 				left = append(left, t.String())
 			}
 		}
-		if now := someNames(left); now != printed && len(left) > 0 {
+		if now := printers.SomeNames(left); now != printed && len(left) > 0 {
 			printed = now
 			r.printStage("waiting", "for "+now, time.Time{})
 		}
 		return len(left) == 0, nil
 	})
 	if err != nil && len(left) > 0 {
-		return fmt.Errorf("%w; not deleted yet: %s", err, someNames(left))
+		return fmt.Errorf("%w; not deleted yet: %s", err, printers.SomeNames(left))
 	}
 	return err
 }

@@ -13,6 +13,7 @@ import (
 	utilversion "k8s.io/apimachinery/pkg/util/version"
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 )
 
@@ -66,10 +67,10 @@ within 5 seconds is no error.`,
 				}
 				info.Skew = versionSkew(info.Version, info.Installed, flags.commandLine())
 			}
-			switch f := format(output); f {
-			case formatJSON, formatYAML:
-				return printDocument(a.Out, f, info)
-			case formatTable:
+			switch f := printers.Format(output); f {
+			case printers.JSON, printers.YAML:
+				return printers.PrintDocument(a.Out, f, info)
+			case printers.Table:
 				info.printVersions(a.Out, client)
 				return nil
 			}
@@ -79,7 +80,7 @@ within 5 seconds is no error.`,
 	silenceCobra(cmd)
 	cmd.Flags().StringVarP(&output, "output", "o", "", "Output format: json, yaml")
 	cmd.Flags().BoolVar(&client, "client", false, "Show this plugin's version only, without a request to the cluster")
-	completeFlag(cmd, "output", cobra.FixedCompletions([]string{string(formatJSON), string(formatYAML)}, cobra.ShellCompDirectiveNoFileComp))
+	completeFlag(cmd, "output", cobra.FixedCompletions([]string{string(printers.JSON), string(printers.YAML)}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -89,14 +90,14 @@ func (i versionInfo) printVersions(w io.Writer, client bool) {
 	case client:
 	case i.Unknown != "":
 		text, _, _ := strings.Cut(i.Unknown, "\n")
-		fmt.Fprintf(w, "installed: unknown (%s)\n", cleanText(text))
+		fmt.Fprintf(w, "installed: unknown (%s)\n", printers.CleanText(text))
 	case i.Installed == nil:
 		fmt.Fprintln(w, "installed: nothing")
 	default:
-		fmt.Fprintf(w, "installed in namespace %s: %s\n", cleanText(i.Installed.Namespace), cleanText(i.Installed.versionsInWords()))
+		fmt.Fprintf(w, "installed in namespace %s: %s\n", printers.CleanText(i.Installed.Namespace), printers.CleanText(i.Installed.versionsInWords()))
 	}
 	if i.Skew != "" {
-		fmt.Fprintln(w, cleanText(i.Skew))
+		fmt.Fprintln(w, printers.CleanText(i.Skew))
 	}
 }
 

@@ -8,6 +8,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
 func TestRemainderHasOneUnitThatFits(t *testing.T) {
@@ -15,7 +18,7 @@ func TestRemainderHasOneUnitThatFits(t *testing.T) {
 		"9y": 3600 * day, "364d": 365*day - time.Hour, "7d": 7*day + 23*time.Hour, "31h": 31 * time.Hour,
 		"90m": 90 * time.Minute, "59s": 59 * time.Second, "-3d": -3*day - time.Hour, "0s": 0,
 	} {
-		assert.Equal(t, want, remainingTime(in))
+		assert.Equal(t, want, printers.RemainingTime(in))
 	}
 }
 
@@ -24,13 +27,13 @@ func TestCommonNameOfADistinguishedName(t *testing.T) {
 		"CN=kubernetes": "kubernetes", "CN=system:node:w1,O=system:nodes": "system:node:w1",
 		"O=Acme+CN=root\\, the first": "root, the first", "OU=CN=x": "OU=CN=x", "SERIALNUMBER=1,CN=b,C=DE": "b", "": "",
 	} {
-		assert.Equal(t, want, commonName(in), in)
+		assert.Equal(t, want, certs.CommonName(in), in)
 	}
 }
 
 func TestControlCharactersOfNodesAreReplaced(t *testing.T) {
-	assert.Equal(t, " [2Jgone  fine ", cleanText("\x1b[2Jgone\r\nfine\a"))
-	assert.Equal(t, "one\ntwo ", cleanLines("one\ntwo\x1b"))
+	assert.Equal(t, " [2Jgone  fine ", printers.CleanText("\x1b[2Jgone\r\nfine\a"))
+	assert.Equal(t, "one\ntwo ", printers.CleanLines("one\ntwo\x1b"))
 }
 
 // TestInterruptAnswersAQuestion since the answer may never come.

@@ -26,6 +26,7 @@ var tiers = []tier{
 		"deploy", "pkg/version", "pkg/logging", "pkg/exitcode", "pkg/wait", // objects of the API as text
 		"pkg/certs", "pkg/settings", "pkg/inventory", "pkg/plan", "pkg/policy", // the domain, and pure decisions
 		"pkg/nodeapi", "pkg/api", // what is said between a node and the outside, and in the Kubernetes API
+		"pkg/printers", // what commands print, outside and on a node
 	}},
 	{name: "where it runs: on a node, or outside", rooms: []string{"pkg/node", "pkg/cluster"}, apart: true},
 	{name: "front ends", rooms: []string{"plugin", "watcher"}, apart: true},

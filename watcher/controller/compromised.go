@@ -12,8 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
@@ -170,7 +170,7 @@ func (d *Decider) updateStatus(ctx context.Context, c *v1alpha1.CompromisedCerti
 	}
 	found := fmt.Sprintf("matched %d certificates", len(m.Certificates))
 	if len(s.PendingNodes) > 0 {
-		found += fmt.Sprintf("; %s have not reported yet", fleet.Some(s.PendingNodes))
+		found += fmt.Sprintf("; %s have not reported yet", printers.SomeNames(s.PendingNodes))
 	}
 	set(v1alpha1.ConditionAccepted, metav1.ConditionTrue, "Matched", found)
 	if rotation := d.newestRotationFor(ctx, c.Name); rotation != nil {

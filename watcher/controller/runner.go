@@ -15,6 +15,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
@@ -219,7 +220,7 @@ func (r *Runner) executeRotation(ctx context.Context, c *v1alpha1.CertificateRot
 	progress.publishStart()
 	message := "done and verified"
 	if len(skipped) > 0 {
-		message = "done and verified, except for nodes that could not be rotated: " + fleet.Some(skipped)
+		message = "done and verified, except for nodes that could not be rotated: " + printers.SomeNames(skipped)
 	}
 	if len(ready.Plan.LeftOut) > 0 {
 		message += "; " + leftOutWords(fleet.LeftOut(ready.Plan))

@@ -12,6 +12,7 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
 // HasEnded is true for a rotation that has ended; it never runs again.
@@ -77,7 +78,7 @@ func leftOutWords(left []v1alpha1.LeftOut) string {
 	for _, l := range left {
 		names = append(names, l.Name+" of "+l.Node)
 	}
-	return "left out, cannot be renewed: " + fleet.Some(names)
+	return "left out, cannot be renewed: " + printers.SomeNames(names)
 }
 
 // stateOf is the state of a rotation after the engine has returned.

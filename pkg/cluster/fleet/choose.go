@@ -14,6 +14,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
 // Selection says which nodes are scanned, and which are not and for which reason.
@@ -161,16 +162,7 @@ func NoneScanned(nodes []inventory.Node, missing []plan.Exclusion) error {
 	}
 	lines := make([]string, 0, len(causes))
 	for _, c := range causes {
-		lines = append(lines, "  "+Some(c.nodes)+": "+c.reason)
+		lines = append(lines, "  "+printers.SomeNames(c.nodes)+": "+c.reason)
 	}
 	return fmt.Errorf("%w:\n%s", ErrNoNode, strings.Join(lines, "\n"))
-}
-
-// Some lists at most six names: a line must stay readable on a fleet.
-func Some(names []string) string {
-	const shown = 6
-	if more := len(names) - shown; more > 1 {
-		return strings.Join(names[:shown], ", ") + fmt.Sprintf(" and %d more", more)
-	}
-	return strings.Join(names, ", ")
 }

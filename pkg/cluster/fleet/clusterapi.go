@@ -7,6 +7,7 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
 // clusterAPINotes says what to do in the management cluster after control-plane machines of
@@ -26,7 +27,7 @@ func clusterAPINotes(all []kubenode.Node, p plan.Plan) []string {
 	for _, cluster := range slices.Sorted(maps.Keys(machines)) {
 		out = append(out, fmt.Sprintf("Cluster API (cluster %q) manages %s: its management cluster keeps the expiry of their certificates in the annotation "+
 			"machine.cluster.x-k8s.io/certificates-expiry and replaces the machines before that date all the same. Afterwards remove the annotation there, "+
-			"from their Machines and KubeadmConfigs.", cluster, Some(machines[cluster])))
+			"from their Machines and KubeadmConfigs.", cluster, printers.SomeNames(machines[cluster])))
 	}
 	return out
 }

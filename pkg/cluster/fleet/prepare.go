@@ -12,6 +12,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
 // API is what has to be asked of the API server.
@@ -159,7 +160,7 @@ func explainNothing(err error, req plan.Request, nodes []inventory.Node, missing
 	var hint []string
 	for _, s := range req.Services {
 		if on := runningOn(nodes, s); len(on) > 0 {
-			hint = append(hint, fmt.Sprintf("%s runs on %s", s, Some(on)))
+			hint = append(hint, fmt.Sprintf("%s runs on %s", s, printers.SomeNames(on)))
 		}
 	}
 	const reasons = 3 // more say the same

@@ -1,4 +1,4 @@
-package plugin
+package printers
 
 import (
 	"cmp"
@@ -9,31 +9,30 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/gate"
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// listOptions are the inputs of a list of certificates besides the inventories.
-type listOptions struct {
-	services []certs.Service // empty: all
-	within   time.Duration   // 0: the default, see certs.Facts.Validity
-	now      time.Time
-	// whole says that every node was to be scanned. Only then a missing control plane is on no
+// ListOptions are the inputs of a list of certificates besides the inventories.
+type ListOptions struct {
+	Services []certs.Service // empty: all
+	Within   time.Duration   // 0: the default, see certs.Facts.Validity
+	Now      time.Time
+	// Whole says that every node was to be scanned. Only then a missing control plane is on no
 	// node.
-	whole   bool
-	members []kubenode.Node // the nodes as the API knows them, for their addresses
-	managed string          // the provider of the control plane ("EKS"), where labels name it
+	Whole   bool
+	Managed string // the provider of the control plane ("EKS"), where labels name it
+	// MoreFindings returns the findings about a node that its scan cannot have; may be nil.
+	MoreFindings func(inventory.Node) []inventory.Finding
 }
 
-func (o listOptions) wantsService(s certs.Service) bool {
-	return len(o.services) == 0 || slices.Contains(o.services, s)
+func (o ListOptions) wantsService(s certs.Service) bool {
+	return len(o.Services) == 0 || slices.Contains(o.Services, s)
 }
 
-// certificateList makes the document of `check`, sorted by node and service. The status that a
+// ListCertificates makes the document of `check`, sorted by node and service. The status that a
 // node reports stays, except OK and Expiring, which depend on --within.
-func certificateList(nodes []inventory.Node, missing []plan.Exclusion, o listOptions) v1alpha1.CertificateList {
+func ListCertificates(nodes []inventory.Node, missing []plan.Exclusion, o ListOptions) v1alpha1.CertificateList {
 	list := v1alpha1.CertificateList{
 		APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.CertificateListKind,
 		Items: []v1alpha1.Certificate{}, Authorities: []v1alpha1.Authority{}, NotInspected: []v1alpha1.NotInspected{},
@@ -62,21 +61,19 @@ func certificateList(nodes []inventory.Node, missing []plan.Exclusion, o listOpt
 		return cmp.Or(strings.Compare(a.Node, b.Node), serviceRank(a.Service)-serviceRank(b.Service))
 	})
 	for _, a := range listAuthorities(nodes, o) {
-		if len(o.services) == 0 || issuers[a.Subject] {
+		if len(o.Services) == 0 || issuers[a.Subject] {
 			list.Authorities = append(list.Authorities, a)
 		}
 	}
-	list.NotInspected = notInspected(nodes, missing, o)
+	list.NotInspected = ListNotInspected(nodes, missing, o)
 	return list
 }
 
-// nodeFindings are those of the scan, and those that need the Node object, such as its addresses.
-func nodeFindings(n inventory.Node, o listOptions) []v1alpha1.Finding {
+// nodeFindings are those of the scan, and those that a scan cannot have.
+func nodeFindings(n inventory.Node, o ListOptions) []v1alpha1.Finding {
 	found := n.Findings
-	for _, m := range o.members {
-		if m.Name == n.Name {
-			found = append(slices.Clone(found), gate.CheckNames(n, m.InternalIPs(), m.Hostnames())...)
-		}
+	if o.MoreFindings != nil {
+		found = append(slices.Clone(found), o.MoreFindings(n)...)
 	}
 	var out []v1alpha1.Finding
 	for _, f := range found {
@@ -89,8 +86,8 @@ func nodeFindings(n inventory.Node, o listOptions) []v1alpha1.Finding {
 
 // unusedCertificates are the certificates of a node that no component uses. They belong to no
 // service, so they are listed where all services are.
-func unusedCertificates(n inventory.Node, o listOptions) []v1alpha1.UnusedCertificate {
-	if len(o.services) > 0 {
+func unusedCertificates(n inventory.Node, o ListOptions) []v1alpha1.UnusedCertificate {
+	if len(o.Services) > 0 {
 		return nil
 	}
 	var out []v1alpha1.UnusedCertificate
@@ -100,7 +97,7 @@ func unusedCertificates(n inventory.Node, o listOptions) []v1alpha1.UnusedCertif
 	return out
 }
 
-func certificateOf(node string, c inventory.Certificate, o listOptions) v1alpha1.Certificate {
+func certificateOf(node string, c inventory.Certificate, o ListOptions) v1alpha1.Certificate {
 	out := v1alpha1.Certificate{
 		Node: node, Service: c.Service, Name: c.Name, Path: c.Store.Cert, Facts: c.Facts,
 		SANs: append([]string{}, c.SANs...), Usages: append([]string{}, c.Usages...),
@@ -111,10 +108,10 @@ func certificateOf(node string, c inventory.Certificate, o listOptions) v1alpha1
 }
 
 // statusWithin evaluates the dates again, with the value of --within.
-func statusWithin(f certs.Facts, status certs.Status, reason string, o listOptions) (certs.Status, string) {
+func statusWithin(f certs.Facts, status certs.Status, reason string, o ListOptions) (certs.Status, string) {
 	switch status {
 	case certs.OK, certs.Expiring, "":
-		fresh, why := f.ValidityStatus(o.now, o.within)
+		fresh, why := f.ValidityStatus(o.Now, o.Within)
 		if why == "" {
 			why = reason
 			if status == certs.Expiring {
@@ -153,7 +150,7 @@ func worstServed(c inventory.Certificate) *v1alpha1.Served {
 
 // listAuthorities lists each CA once, by its fingerprint, with the nodes that have it and those
 // that have its key.
-func listAuthorities(nodes []inventory.Node, o listOptions) []v1alpha1.Authority {
+func listAuthorities(nodes []inventory.Node, o ListOptions) []v1alpha1.Authority {
 	var out []v1alpha1.Authority
 	index := map[string]int{}
 	for _, n := range nodes {
@@ -188,7 +185,8 @@ func listAuthorities(nodes []inventory.Node, o listOptions) []v1alpha1.Authority
 	return out
 }
 
-func notInspected(nodes []inventory.Node, missing []plan.Exclusion, o listOptions) []v1alpha1.NotInspected {
+// ListNotInspected lists what could not be inspected, by node, and says why there is no API server.
+func ListNotInspected(nodes []inventory.Node, missing []plan.Exclusion, o ListOptions) []v1alpha1.NotInspected {
 	out := []v1alpha1.NotInspected{}
 	for _, x := range missing {
 		if x.Service == "" || o.wantsService(x.Service) {
@@ -204,15 +202,15 @@ func notInspected(nodes []inventory.Node, missing []plan.Exclusion, o listOption
 
 // noAPIServer says why no API server was found; empty where one was, or where one may run on
 // a node that could not be scanned.
-func noAPIServer(nodes []inventory.Node, missing []plan.Exclusion, o listOptions) string {
-	if !o.whole || !o.wantsService(certs.KubeAPIServer) || len(nodes) == 0 {
+func noAPIServer(nodes []inventory.Node, missing []plan.Exclusion, o ListOptions) string {
+	if !o.Whole || !o.wantsService(certs.KubeAPIServer) || len(nodes) == 0 {
 		return ""
 	}
 	if slices.ContainsFunc(nodes, func(n inventory.Node) bool { return n.ComponentOf(certs.KubeAPIServer) != nil }) {
 		return ""
 	}
-	if o.managed != "" {
-		return fmt.Sprintf("%s manages the control plane and its certificates", o.managed)
+	if o.Managed != "" {
+		return fmt.Sprintf("%s manages the control plane and its certificates", o.Managed)
 	}
 	if len(missing) > 0 {
 		return ""

@@ -1,4 +1,4 @@
-package plugin
+package printers
 
 import (
 	"fmt"
@@ -12,40 +12,40 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
-var checkColumns = []column{
-	{name: "Node"}, {name: "Service"}, {name: "Certificate"}, {name: "Expires"}, {name: "Residual"},
-	{name: "CA"}, {name: "Served"}, {name: "Status"},
-	{"Reason", true}, {"Key", true}, {"SANs", true}, {"Serial", true}, {"SHA256", true}, {"Path", true},
+var checkColumns = []Column{
+	{Name: "Node"}, {Name: "Service"}, {Name: "Certificate"}, {Name: "Expires"}, {Name: "Residual"},
+	{Name: "CA"}, {Name: "Served"}, {Name: "Status"},
+	{Name: "Reason", Wide: true}, {Name: "Key", Wide: true}, {Name: "SANs", Wide: true}, {Name: "Serial", Wide: true}, {Name: "SHA256", Wide: true}, {Name: "Path", Wide: true},
 }
 
-var authorityColumns = []column{
-	{name: "Certificate authority"}, {name: "Expires"}, {name: "Residual"}, {name: "Key on"}, {name: "Status"},
-	{"Serial", true}, {"SHA256", true},
+var authorityColumns = []Column{
+	{Name: "Certificate authority"}, {Name: "Expires"}, {Name: "Residual"}, {Name: "Key on"}, {Name: "Status"},
+	{Name: "Serial", Wide: true}, {Name: "SHA256", Wide: true},
 }
 
-// printList prints a list of certificates in any format.
-func printList(w io.Writer, f format, list v1alpha1.CertificateList, now time.Time) error {
+// PrintCertificates prints a list of certificates in any format.
+func PrintCertificates(w io.Writer, f Format, list v1alpha1.CertificateList, now time.Time) error {
 	switch f {
-	case formatJSON, formatYAML:
-		return printDocument(w, f, list)
-	case formatName:
+	case JSON, YAML:
+		return PrintDocument(w, f, list)
+	case Name:
 		for _, c := range list.Items {
 			fmt.Fprintf(w, "%s/%s/%s\n", c.Node, c.Service, c.Name)
 		}
 		return nil
 	}
 	if len(list.Items) > 0 {
-		if err := printTable(w, f, checkColumns, checkRows(list.Items, now)); err != nil {
+		if err := PrintTable(w, f, checkColumns, checkRows(list.Items, now)); err != nil {
 			return err
 		}
 	}
 	if len(list.Authorities) > 0 {
 		fmt.Fprintln(w)
-		if err := printTable(w, f, authorityColumns, authorityRows(list.Authorities, now)); err != nil {
+		if err := PrintTable(w, f, authorityColumns, authorityRows(list.Authorities, now)); err != nil {
 			return err
 		}
 	}
-	printNotInspected(w, list.NotInspected)
+	PrintNotInspected(w, list.NotInspected)
 	printUnused(w, f, list.Unused, now)
 	inMemory := func(x v1alpha1.Finding) bool { return x.Kind == string(inventory.Memory) }
 	printFindings(w, f, "Certificates in memory, which a restart renews",
@@ -54,8 +54,8 @@ func printList(w io.Writer, f format, list v1alpha1.CertificateList, now time.Ti
 	return nil
 }
 
-// printFindings lists findings of one kind; only the wide format lists more than maxHints.
-func printFindings(w io.Writer, f format, title string, found []v1alpha1.Finding) {
+// printFindings lists findings of one kind; only the wide format lists more than MaxHints.
+func printFindings(w io.Writer, f Format, title string, found []v1alpha1.Finding) {
 	if len(found) == 0 {
 		return
 	}
@@ -65,11 +65,11 @@ func printFindings(w io.Writer, f format, title string, found []v1alpha1.Finding
 	}
 	fmt.Fprintln(w, "\n"+title)
 	for i, x := range found {
-		if i == maxHints && f != formatWide {
-			fmt.Fprintf(w, "  and %d more: -o wide lists all\n", len(found)-maxHints)
+		if i == MaxHints && f != Wide {
+			fmt.Fprintf(w, "  and %d more: -o wide lists all\n", len(found)-MaxHints)
 			return
 		}
-		fmt.Fprintf(w, "  %-*s  %s: %s\n", width, x.Node, cleanText(x.Path), cleanText(x.Message))
+		fmt.Fprintf(w, "  %-*s  %s: %s\n", width, x.Node, CleanText(x.Path), CleanText(x.Message))
 	}
 }
 
@@ -77,8 +77,8 @@ func checkRows(items []v1alpha1.Certificate, now time.Time) [][]string {
 	rows := make([][]string, 0, len(items))
 	for _, c := range items {
 		rows = append(rows, []string{
-			c.Node, string(c.Service), c.Name, utcMinute(c.NotAfter), residualTime(c.NotAfter, now),
-			commonName(c.Issuer), servedWord(c), statusWord(c.Status),
+			c.Node, string(c.Service), c.Name, UTCMinute(c.NotAfter), residualTime(c.NotAfter, now),
+			certs.CommonName(c.Issuer), ServedWord(c), statusWord(c.Status),
 			problemText(c), c.KeyAlgorithm, strings.Join(c.SANs, ","), c.SerialNumber, c.FingerprintSHA256, c.Path,
 		})
 	}
@@ -99,7 +99,7 @@ func problemText(c v1alpha1.Certificate) string {
 func authorityRows(authorities []v1alpha1.Authority, now time.Time) [][]string {
 	rows := make([][]string, 0, len(authorities))
 	for _, a := range authorities {
-		keyOn := someNames(a.KeyOn)
+		keyOn := SomeNames(a.KeyOn)
 		if keyOn == "" {
 			keyOn = "none of these nodes"
 		}
@@ -108,15 +108,15 @@ func authorityRows(authorities []v1alpha1.Authority, now time.Time) [][]string {
 			status = "RENEWED"
 		}
 		rows = append(rows, []string{
-			a.Name, utcMinute(a.NotAfter), residualTime(a.NotAfter, now), keyOn, status,
+			a.Name, UTCMinute(a.NotAfter), residualTime(a.NotAfter, now), keyOn, status,
 			a.SerialNumber, a.FingerprintSHA256,
 		})
 	}
 	return rows
 }
 
-// printNotInspected lists the items that could not be inspected.
-func printNotInspected(w io.Writer, items []v1alpha1.NotInspected) {
+// PrintNotInspected lists the items that could not be inspected.
+func PrintNotInspected(w io.Writer, items []v1alpha1.NotInspected) {
 	if len(items) == 0 {
 		return
 	}
@@ -126,9 +126,9 @@ func printNotInspected(w io.Writer, items []v1alpha1.NotInspected) {
 	}
 	fmt.Fprintln(w, "\nNot inspected")
 	for _, x := range items {
-		what := cleanText(x.Reason)
+		what := CleanText(x.Reason)
 		if x.Path != "" {
-			what = cleanText(x.Path) + ": " + what
+			what = CleanText(x.Path) + ": " + what
 		}
 		if x.Service != "" && x.Node != "" {
 			what = string(x.Service) + ": " + what
@@ -146,16 +146,16 @@ func nodeOrService(x v1alpha1.NotInspected) string {
 
 func residualTime(t, now time.Time) string {
 	if t.IsZero() {
-		return nothing
+		return Nothing
 	}
-	return remainingTime(t.Sub(now))
+	return RemainingTime(t.Sub(now))
 }
 
-// servedWord says whether the certificate on disk is the one that is served.
-func servedWord(c v1alpha1.Certificate) string {
+// ServedWord says whether the certificate on disk is the one that is served.
+func ServedWord(c v1alpha1.Certificate) string {
 	switch {
 	case c.Served == nil:
-		return nothing
+		return Nothing
 	case c.Served.FingerprintSHA256 == "":
 		return "no answer"
 	case c.Served.FingerprintSHA256 == c.FingerprintSHA256:

@@ -1,4 +1,4 @@
-package plugin
+package printers
 
 import (
 	"fmt"
@@ -11,15 +11,15 @@ import (
 )
 
 // printUnused lists the certificates that no component uses, in the order of their expiry;
-// only the wide format lists more than maxHints.
-func printUnused(w io.Writer, f format, all []v1alpha1.UnusedCertificate, now time.Time) {
+// only the wide format lists more than MaxHints.
+func printUnused(w io.Writer, f Format, all []v1alpha1.UnusedCertificate, now time.Time) {
 	own := slices.DeleteFunc(slices.Clone(all), func(u v1alpha1.UnusedCertificate) bool { return u.Kind == string(inventory.UnusedOther) })
 	others := slices.DeleteFunc(slices.Clone(all), func(u v1alpha1.UnusedCertificate) bool { return u.Kind != string(inventory.UnusedOther) })
 	printUnusedOf(w, f, "Not in use, never renewed", own, now)
 	printUnusedOf(w, f, "Of other programs, never renewed here", others, now)
 }
 
-func printUnusedOf(w io.Writer, f format, title string, all []v1alpha1.UnusedCertificate, now time.Time) {
+func printUnusedOf(w io.Writer, f Format, title string, all []v1alpha1.UnusedCertificate, now time.Time) {
 	if len(all) == 0 {
 		return
 	}
@@ -30,11 +30,11 @@ func printUnusedOf(w io.Writer, f format, title string, all []v1alpha1.UnusedCer
 	}
 	fmt.Fprintln(w, "\n"+title)
 	for i, u := range all {
-		if i == maxHints && f != formatWide {
-			fmt.Fprintf(w, "  and %d more: -o wide lists all\n", len(all)-maxHints)
+		if i == MaxHints && f != Wide {
+			fmt.Fprintf(w, "  and %d more: -o wide lists all\n", len(all)-MaxHints)
 			return
 		}
-		fmt.Fprintf(w, "  %-*s  %s: %s\n", width, u.Node, cleanText(u.Path), cleanText(unusedText(u, now)))
+		fmt.Fprintf(w, "  %-*s  %s: %s\n", width, u.Node, CleanText(u.Path), CleanText(unusedText(u, now)))
 	}
 }
 
@@ -48,7 +48,7 @@ func unusedText(u v1alpha1.UnusedCertificate, now time.Time) string {
 	case u.NotAfter.IsZero():
 		return text
 	case now.After(u.NotAfter):
-		return fmt.Sprintf("expired %s; %s", utcMinute(u.NotAfter), text)
+		return fmt.Sprintf("expired %s; %s", UTCMinute(u.NotAfter), text)
 	}
-	return fmt.Sprintf("valid until %s; %s", utcMinute(u.NotAfter), text)
+	return fmt.Sprintf("valid until %s; %s", UTCMinute(u.NotAfter), text)
 }

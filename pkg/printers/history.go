@@ -1,4 +1,4 @@
-package plugin
+package printers
 
 import (
 	"fmt"
@@ -10,19 +10,19 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
 
-var rotationColumns = []column{
-	{name: "Rotation"}, {name: "Started"}, {name: "Took"}, {name: "Services"}, {name: "Nodes"}, {name: "Renewed"}, {name: "Result"},
-	{"Continue", true},
+var rotationColumns = []Column{
+	{Name: "Rotation"}, {Name: "Started"}, {Name: "Took"}, {Name: "Services"}, {Name: "Nodes"}, {Name: "Renewed"}, {Name: "Result"},
+	{Name: "Continue", Wide: true},
 }
 
-// printRotations prints a list of rotations in any format.
-func printRotations(w io.Writer, f format, list v1alpha1.RotationList) error {
+// PrintRotations prints a list of rotations in any format.
+func PrintRotations(w io.Writer, f Format, list v1alpha1.RotationList) error {
 	switch f {
-	case formatJSON, formatYAML:
-		return printDocument(w, f, list)
-	case formatName:
+	case JSON, YAML:
+		return PrintDocument(w, f, list)
+	case Name:
 		for _, p := range list.Items {
-			fmt.Fprintln(w, cleanText(p.ID))
+			fmt.Fprintln(w, CleanText(p.ID))
 		}
 		return nil
 	}
@@ -34,37 +34,37 @@ func printRotations(w io.Writer, f format, list v1alpha1.RotationList) error {
 			names = append(names, n.Node)
 			renewed = renewed + n.Renewed
 		}
-		rows = append(rows, []string{p.ID, toTheSecond(p.StartTime), rotationTook(p), scopeWords(p), someNames(names), countOf(renewed, "certificate"), standingWord(p.Result), p.Continue})
+		rows = append(rows, []string{p.ID, ToTheSecond(p.StartTime), RotationTook(p), ScopeWords(p), SomeNames(names), CountOf(renewed, "certificate"), StandingWord(p.Result), p.Continue})
 	}
 	if len(rows) == 0 {
 		fmt.Fprintln(w, "No rotation is recorded in the journals of the scanned nodes.")
-	} else if err := printTable(w, f, rotationColumns, rows); err != nil {
+	} else if err := PrintTable(w, f, rotationColumns, rows); err != nil {
 		return err
 	}
-	printNotInspected(w, list.NotInspected)
+	PrintNotInspected(w, list.NotInspected)
 	return nil
 }
 
-var recordColumns = []column{
-	{name: "Node"}, {name: "Time"}, {name: "Record"}, {name: "Service"}, {name: "Details"},
+var recordColumns = []Column{
+	{Name: "Node"}, {Name: "Time"}, {Name: "Record"}, {Name: "Service"}, {Name: "Details"},
 }
 
-// printHistory prints one rotation in any format; by name, the renewed certificates.
-func printHistory(w io.Writer, f format, h v1alpha1.RotationHistory, command string, now time.Time) error {
+// PrintHistory prints one rotation in any format; by name, the renewed certificates.
+func PrintHistory(w io.Writer, f Format, h v1alpha1.RotationHistory, command string, now time.Time) error {
 	switch f {
-	case formatJSON, formatYAML:
-		return printDocument(w, f, h)
-	case formatName:
+	case JSON, YAML:
+		return PrintDocument(w, f, h)
+	case Name:
 		for _, r := range h.Records {
 			if r.Kind == string(nodeapi.Committed) {
 				for _, c := range r.Certificates {
-					fmt.Fprintln(w, cleanText(r.Node+"/"+c.Name))
+					fmt.Fprintln(w, CleanText(r.Node+"/"+c.Name))
 				}
 			}
 		}
 		return nil
 	}
-	fmt.Fprintln(w, cleanText(fmt.Sprintf("Rotation %s: %s, from %s: %s, after %s", h.ID, scopeWords(h.PastRotation), toTheSecond(h.StartTime), standingWord(h.Result), rotationTook(h.PastRotation))))
+	fmt.Fprintln(w, CleanText(fmt.Sprintf("Rotation %s: %s, from %s: %s, after %s", h.ID, ScopeWords(h.PastRotation), ToTheSecond(h.StartTime), StandingWord(h.Result), RotationTook(h.PastRotation))))
 	rows := make([][]string, 0, len(h.Records))
 	for _, r := range h.Records {
 		word := recordWord(nodeapi.Kind(r.Kind))
@@ -73,18 +73,18 @@ func printHistory(w io.Writer, f format, h v1alpha1.RotationHistory, command str
 		}
 		rows = append(rows, []string{r.Node, r.Time.Format("15:04:05.000"), word, string(r.Service), recordDetails(r, f)})
 	}
-	if err := printTable(w, f, recordColumns, rows); err != nil {
+	if err := PrintTable(w, f, recordColumns, rows); err != nil {
 		return err
 	}
-	for _, line := range nodesInWords(h.PastRotation) {
-		fmt.Fprintln(w, cleanText(line))
+	for _, line := range NodesInWords(h.PastRotation) {
+		fmt.Fprintln(w, CleanText(line))
 	}
-	for _, line := range nextSteps(h.PastRotation, command, now) {
-		if line != "why: "+command+" "+historyName+" "+h.ID { // this is that output
-			fmt.Fprintln(w, cleanText(line))
+	for _, line := range NextSteps(h.PastRotation, command, now) {
+		if line != "why: "+command+" history "+h.ID { // this is that output
+			fmt.Fprintln(w, CleanText(line))
 		}
 	}
-	printNotInspected(w, h.NotInspected)
+	PrintNotInspected(w, h.NotInspected)
 	return nil
 }
 
@@ -105,20 +105,20 @@ func recordWord(k nodeapi.Kind) string {
 }
 
 // recordDetails is the content of a record besides its kind; fingerprints only in the wide format.
-func recordDetails(r v1alpha1.RotationRecord, f format) string {
+func recordDetails(r v1alpha1.RotationRecord, f Format) string {
 	var parts []string
 	if len(r.Services) > 0 {
-		parts = append(parts, joinServices(r.Services, ", "))
+		parts = append(parts, JoinServices(r.Services, ", "))
 	}
 	for _, c := range r.Certificates {
-		words := fmt.Sprintf("%s: %s → %s", c.Name, utcDate(c.Old.NotAfter), utcDate(c.New.NotAfter))
-		if f == formatWide {
+		words := fmt.Sprintf("%s: %s → %s", c.Name, UTCDate(c.Old.NotAfter), UTCDate(c.New.NotAfter))
+		if f == Wide {
 			words = fmt.Sprintf("%s (%s → %s)", words, c.Old.FingerprintSHA256, c.New.FingerprintSHA256)
 		}
 		parts = append(parts, words)
 	}
 	if r.UnavailableSeconds > 0 {
-		parts = append(parts, elapsedTime(time.Duration(r.UnavailableSeconds*float64(time.Second)))+" unavailable")
+		parts = append(parts, ElapsedTime(time.Duration(r.UnavailableSeconds*float64(time.Second)))+" unavailable")
 	}
 	for _, words := range []string{r.Evidence, r.Message, r.Hint} {
 		if words != "" {

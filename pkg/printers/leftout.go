@@ -1,4 +1,4 @@
-package plugin
+package printers
 
 import (
 	"fmt"
@@ -8,10 +8,10 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 )
 
-// printLeftOut lists the certificates in scope that are not renewed, those of one name and
+// PrintLeftOut lists the certificates in scope that are not renewed, those of one name and
 // reason in one line for all nodes, with the expiry of the first of them. rollbackOf is set where
 // they are not put back.
-func printLeftOut(w io.Writer, items []v1alpha1.LeftOut, rollbackOf string) {
+func PrintLeftOut(w io.Writer, items []v1alpha1.LeftOut, rollbackOf string) {
 	if len(items) == 0 {
 		return
 	}
@@ -37,15 +37,15 @@ func printLeftOut(w io.Writer, items []v1alpha1.LeftOut, rollbackOf string) {
 	for _, k := range order {
 		end := ""
 		if at := expires[k]; !at.IsZero() {
-			end = ", expires " + utcMinute(at)
+			end = ", expires " + UTCMinute(at)
 		}
-		fmt.Fprintf(w, "  %s  %s %s%s: %s\n", someNames(nodes[k]), cleanText(k.name), cleanText(k.path), end, cleanText(k.reason))
+		fmt.Fprintf(w, "  %s  %s %s%s: %s\n", SomeNames(nodes[k]), CleanText(k.name), CleanText(k.path), end, CleanText(k.reason))
 	}
 }
 
-// notDone summarizes the items that a rotation left out or did not inspect; empty where that
+// NotDone summarizes the items that a rotation left out or did not inspect; empty where that
 // is nothing.
-func notDone(r *v1alpha1.RotationReport) string {
+func NotDone(r *v1alpha1.RotationReport) string {
 	text := ""
 	if n := len(r.LeftOut); n > 0 {
 		text = fmt.Sprintf("%s left out", wasWere(n, "certificate"))

@@ -1,4 +1,4 @@
-package plugin
+package printers
 
 import (
 	"fmt"
@@ -10,25 +10,25 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
-// maxHints bounds how many hints are printed; the table and -o json have everything.
-const maxHints = 12
+// MaxHints bounds how many hints are printed; the table and -o json have everything.
+const MaxHints = 12
 
-// checkHints adds to the table why a certificate needs attention, and where a rotation would not
+// CheckHints adds to the table why a certificate needs attention, and where a rotation would not
 // help.
-func checkHints(list v1alpha1.CertificateList, now time.Time) []string {
+func CheckHints(list v1alpha1.CertificateList, now time.Time) []string {
 	var out []string
 	for _, c := range list.Items {
 		if h := certificateHint(c, now); h != "" {
-			out = append(out, cleanText(h))
+			out = append(out, CleanText(h))
 		}
 	}
 	for _, a := range list.Authorities {
 		if a.Status != certs.OK {
-			out = append(out, cleanText(authorityHint(a, now)))
+			out = append(out, CleanText(authorityHint(a, now)))
 		}
 	}
-	if more := len(out) - maxHints; more > 0 {
-		out = append(out[:maxHints], fmt.Sprintf("and %d more: -o wide has every reason.", more))
+	if more := len(out) - MaxHints; more > 0 {
+		out = append(out[:MaxHints], fmt.Sprintf("and %d more: -o wide has every reason.", more))
 	}
 	return out
 }
@@ -37,13 +37,13 @@ func certificateHint(c v1alpha1.Certificate, now time.Time) string {
 	switch {
 	case c.Status == certs.NotServed && c.Served != nil && c.Served.NotAfter != nil:
 		return fmt.Sprintf("%s: %s still serves a certificate that %s, on %s; %s on disk %s. Restart %s.",
-			c.Node, c.Service, expiryInWords(*c.Served.NotAfter, now), c.Served.Address, c.Name, expiryInWords(c.NotAfter, now), c.Service)
+			c.Node, c.Service, ExpiryInWords(*c.Served.NotAfter, now), c.Served.Address, c.Name, ExpiryInWords(c.NotAfter, now), c.Service)
 	case c.Status == certs.NotServed:
 		return fmt.Sprintf("%s: %s does not serve %s, which is on disk: %s. Restart %s.", c.Node, c.Service, c.Name, c.Reason, c.Service)
 	case c.Status == certs.Invalid:
 		return fmt.Sprintf("%s: %s %s: %s. Rotations leave it out until this is fixed.", c.Node, c.Name, c.Path, strings.TrimSuffix(c.Reason, "."))
 	case c.NotRenewable != "" && (c.Status == certs.Expiring || c.Status == certs.Expired):
-		return fmt.Sprintf("%s: %s %s %s, and cannot be renewed here: %s.", c.Node, c.Name, c.Path, expiryInWords(c.NotAfter, now), strings.TrimSuffix(c.NotRenewable, "."))
+		return fmt.Sprintf("%s: %s %s %s, and cannot be renewed here: %s.", c.Node, c.Name, c.Path, ExpiryInWords(c.NotAfter, now), strings.TrimSuffix(c.NotRenewable, "."))
 	case c.Status == certs.OK && c.Reason != "" && c.Reason == c.NotRenewable:
 		return "" // the verdict counts it
 	case c.Status == certs.NotYetValid:
@@ -58,14 +58,14 @@ func certificateHint(c v1alpha1.Certificate, now time.Time) string {
 
 func authorityHint(a v1alpha1.Authority, now time.Time) string {
 	if a.Status == certs.Invalid {
-		return fmt.Sprintf("CA %s on %s: %s", a.Name, someNames(a.Nodes), a.Reason)
+		return fmt.Sprintf("CA %s on %s: %s", a.Name, SomeNames(a.Nodes), a.Reason)
 	}
 	return fmt.Sprintf("CA %s %s. Its certificates expire with it at the latest, and a rotation keeps the CA: replace it by hand, "+
-		"https://kubernetes.io/docs/tasks/tls/manual-rotation-of-ca-certificates/", a.Name, expiryInWords(a.NotAfter, now))
+		"https://kubernetes.io/docs/tasks/tls/manual-rotation-of-ca-certificates/", a.Name, ExpiryInWords(a.NotAfter, now))
 }
 
-// needsAttention reports whether the operator can and should act now.
-func needsAttention(list v1alpha1.CertificateList) bool {
+// NeedsAttention reports whether the operator can and should act now.
+func NeedsAttention(list v1alpha1.CertificateList) bool {
 	return countGaps(list.NotInspected) > 0 ||
 		slices.ContainsFunc(list.Items, func(c v1alpha1.Certificate) bool { return c.Status != certs.OK }) ||
 		slices.ContainsFunc(list.Authorities, func(a v1alpha1.Authority) bool { return a.Status != certs.OK })
@@ -82,10 +82,10 @@ func countGaps(items []v1alpha1.NotInspected) int {
 	return n
 }
 
-// checkVerdict is the last line of a check: a summary and the next step. command is how the
+// CheckVerdict is the last line of a check: a summary and the next step. command is how the
 // plugin is called, with the connection flags that were given; nodes are those that --node
 // names.
-func checkVerdict(list v1alpha1.CertificateList, command string, nodes []string, now time.Time) string {
+func CheckVerdict(list v1alpha1.CertificateList, command string, nodes []string, now time.Time) string {
 	bad := 0
 	services := []certs.Service{}
 	var affected []string
@@ -108,7 +108,7 @@ func checkVerdict(list v1alpha1.CertificateList, command string, nodes []string,
 	case len(services) == 0:
 		return fmt.Sprintf("%d of %s.%s", bad, ofAll(bad, len(list.Items)), rest)
 	}
-	next := command + " --service " + joinServices(certs.SortServices(services), ",")
+	next := command + " --service " + JoinServices(certs.SortServices(services), ",")
 	if len(nodes) == 0 {
 		nodes = nodesToName(affected, list.Items)
 	}
@@ -169,12 +169,12 @@ func allOK(n int) string {
 	return fmt.Sprintf("All %d certificates are OK", n)
 }
 
-// expiryInWords says when a certificate expires or expired, for a sentence.
-func expiryInWords(t, now time.Time) string {
+// ExpiryInWords says when a certificate expires or expired, for a sentence.
+func ExpiryInWords(t, now time.Time) string {
 	if d := t.Sub(now); d >= 0 {
-		return "expires in " + remainingTime(d)
+		return "expires in " + RemainingTime(d)
 	}
-	return "expired " + remainingTime(now.Sub(t)) + " ago"
+	return "expired " + RemainingTime(now.Sub(t)) + " ago"
 }
 
 func wasWere(n int, noun string) string {
@@ -197,7 +197,7 @@ func ofAll(bad, all int) string {
 	if bad == 1 {
 		verb = "needs"
 	}
-	return fmt.Sprintf("%s %s attention", countOf(all, "certificate"), verb)
+	return fmt.Sprintf("%s %s attention", CountOf(all, "certificate"), verb)
 }
 
 // firstExpiry names the certificate that expires first.
@@ -208,5 +208,5 @@ func firstExpiry(items []v1alpha1.Certificate, now time.Time) string {
 			first = c
 		}
 	}
-	return fmt.Sprintf("in %s (%s on %s, %s)", remainingTime(first.NotAfter.Sub(now)), first.Name, first.Node, utcMinute(first.NotAfter))
+	return fmt.Sprintf("in %s (%s on %s, %s)", RemainingTime(first.NotAfter.Sub(now)), first.Name, first.Node, UTCMinute(first.NotAfter))
 }

@@ -1,0 +1,110 @@
+package printers
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+)
+
+const day = 24 * time.Hour
+
+// Nothing fills a cell that has no value.
+const Nothing = "–"
+
+// UTCMinute is a time as every line shows it: absolute, UTC, to the minute.
+func UTCMinute(t time.Time) string {
+	if t.IsZero() {
+		return Nothing
+	}
+	return t.UTC().Format("2006-01-02 15:04 UTC")
+}
+
+// UTCDate is the day of a time, in UTC.
+func UTCDate(t time.Time) string { return t.UTC().Format("2006-01-02") }
+
+// RemainingTime is a remaining time in one unit: 9y, 364d, 31h, 12m; "-3d" is three days ago.
+func RemainingTime(d time.Duration) string {
+	if d < 0 {
+		return "-" + RemainingTime(-d)
+	}
+	switch {
+	case d >= 2*365*day:
+		return fmt.Sprintf("%dy", d/(365*day))
+	case d >= 2*day:
+		return fmt.Sprintf("%dd", d/day)
+	case d >= 2*time.Hour:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	case d >= 2*time.Minute:
+		return fmt.Sprintf("%dm", d/time.Minute)
+	default:
+		return fmt.Sprintf("%ds", d/time.Second)
+	}
+}
+
+// ElapsedTime is an elapsed time: 0.9s, 12s, 3m20s.
+func ElapsedTime(d time.Duration) string {
+	if d < 10*time.Second {
+		return fmt.Sprintf("%.1fs", d.Seconds())
+	}
+	return d.Round(time.Second).String()
+}
+
+// PluralOf names several objects of a kind.
+func PluralOf(kind string) string {
+	if stem, is := strings.CutSuffix(kind, "y"); is {
+		return stem + "ies"
+	}
+	return kind + "s"
+}
+
+// CountOf is "1 certificate" or "3 certificates".
+func CountOf(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// SomeNames lists at most six names.
+func SomeNames(names []string) string {
+	const shown = 6
+	if more := len(names) - shown; more > 1 {
+		return strings.Join(names[:shown], ", ") + fmt.Sprintf(" and %d more", more)
+	}
+	return strings.Join(names, ", ")
+}
+
+// JoinServices is a list of services as text.
+func JoinServices(services []certs.Service, separator string) string {
+	names := make([]string, 0, len(services))
+	for _, s := range services {
+		names = append(names, string(s))
+	}
+	return strings.Join(names, separator)
+}
+
+// CleanText replaces control characters, which could rewrite what the terminal shows, in a text
+// that came from a node or a server.
+func CleanText(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+// CleanLines is cleanText for a text that may have several lines.
+func CleanLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, l := range lines {
+		lines[i] = CleanText(l)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// ToTheSecond is a time to the second, for recent events.
+func ToTheSecond(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
