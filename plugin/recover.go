@@ -14,6 +14,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/ssh"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
 const recoverName = "recover"
@@ -67,14 +68,14 @@ Run the same command again if it was interrupted: it completes what was begun.`,
 	f.Var(&o.timeout, "component-timeout", "How long a component may take to become healthy")
 	f.BoolVar(&o.requireAll, "require-all", false, "Change nothing where an expired certificate cannot be renewed, instead of leaving it out")
 	f.BoolVar(&o.force, "force", false, "Proceed even if the clocks of the machines differ")
-	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(formats, ", "))
-	completeFlag(cmd, "output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(printers.Formats, ", "))
+	completeFlag(cmd, "output", cobra.FixedCompletions(printers.Formats, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
 func (o *recoverOptions) completeRecovery() (err error) {
 	o.request = plan.Request{Services: certs.Services(), Restart: plan.RestartAlways, MaxUnavailable: o.unavailable, Recover: true, RequireAll: o.requireAll}
-	o.format, err = parseFormat(o.output)
+	o.format, err = printers.ParseFormat(o.output)
 	return err
 }
 
@@ -85,7 +86,7 @@ func (o *recoverOptions) recoverCluster(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	printNotes(o.ErrOut, fmt.Sprintf("Connecting to %s over ssh …", countOf(len(options.Addresses), "host")))
+	printNotes(o.ErrOut, fmt.Sprintf("Connecting to %s over ssh …", printers.CountOf(len(options.Addresses), "host")))
 	hosts, err := ssh.Connect(ctx, options)
 	if err != nil {
 		return err
