@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -133,7 +134,7 @@ func (o *checkOptions) Run(ctx context.Context) error {
 		return unknown // the error has everything that a table would have
 	}
 	now := o.now()
-	list := printers.ListCertificates(nodes, missing, printers.ListOptions{
+	list := printers.ListCertificates(withRoles(nodes, all), missing, printers.ListOptions{
 		Services: o.wanted, Within: time.Duration(o.within), Now: now, Whole: len(o.nodes) == 0, Managed: chosen.Managed, MoreFindings: nameFindings(all),
 	})
 	var text bytes.Buffer
@@ -193,6 +194,16 @@ func clockWarnings(nodes []inventory.Node, now time.Time) []string {
 			}
 			out = append(out, fmt.Sprintf("%s: its clock is %s %s this machine's; it decides there whether a certificate has expired.", n.Name, printers.RemainingTime(skew.Abs()), direction))
 		}
+	}
+	return out
+}
+
+// withRoles marks the control-plane nodes among the scanned nodes, by the API. nodes are not
+// changed.
+func withRoles(nodes []inventory.Node, members []kubenode.Node) []inventory.Node {
+	out := slices.Clone(nodes)
+	for i := range out {
+		out[i].Known.ControlPlane = isControlPlane(members, out[i].Name)
 	}
 	return out
 }

@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -11,8 +12,8 @@ import (
 )
 
 // successorDifferences are sentences about successors that differ from their certificate by
-// more than the key: another validity period, a key that stays, or one key for several
-// certificates.
+// more than the key: another validity period, a key that stays, one key for several
+// certificates, or the signature of another node.
 func successorDifferences(p plan.Plan) []string {
 	var out []string
 	on := map[string][]string{}
@@ -42,6 +43,9 @@ func successorDifferences(p plan.Plan) []string {
 		}
 		for _, t := range s.Targets {
 			add(s.Node, oneKey(s, t.SharedKeyFile))
+		}
+		for _, text := range signedElsewhere(s) {
+			add(s.Node, text)
 		}
 		for _, service := range s.Services {
 			if service.Because != "" {
@@ -76,6 +80,25 @@ func oneKey(s plan.Step, file string) string {
 		}
 	}
 	return fmt.Sprintf("%s share the key file %s: they get one new key.", strings.Join(names, ", "), file)
+}
+
+// signedElsewhere says which targets of a step other nodes sign.
+func signedElsewhere(s plan.Step) []string {
+	names := map[string][]string{}
+	for _, t := range s.Targets {
+		if by := strings.Join(t.SignedBy, " or "); by != "" {
+			names[by] = append(names[by], t.Name)
+		}
+	}
+	var out []string
+	for _, by := range slices.Sorted(maps.Keys(names)) {
+		words := "%s is signed by %s, since the key of its CA is not on the node."
+		if len(names[by]) > 1 {
+			words = "%s are signed by %s, since the key of their CA is not on the node."
+		}
+		out = append(out, fmt.Sprintf(words, strings.Join(names[by], ", "), by))
+	}
+	return out
 }
 
 // inDays is a validity period in whole days, or in hours where it is short.

@@ -301,6 +301,10 @@ func (s *fakeSession) Follow(ctx context.Context, after int64, fn func(nodeapi.R
 	}
 }
 
+func (*fakeSession) Sign(context.Context, nodeapi.SignRequest) ([]byte, error) {
+	return nil, errors.New("it has no CA's key")
+}
+
 func (s *fakeSession) Health(_ context.Context, others []inventory.Peer) (inventory.Health, error) {
 	h := inventory.Health{Node: s.node, APIServer: s.probe(s.node)}
 	for _, p := range others {

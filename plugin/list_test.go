@@ -289,6 +289,21 @@ func TestNotRenewableCertificatesAreCounted(t *testing.T) {
 	assert.NotContains(t, printers.CheckVerdict(list, displayName, nil, noon), "Next:", "a rotation would not help")
 }
 
+// TestCertificatesThatAnotherNodeSignsAreRenewable: no other node signs for an administrator on a worker.
+func TestCertificatesThatAnotherNodeSignsAreRenewable(t *testing.T) {
+	nodes := []inventory.Node{withoutEtcdKey(controlPlane("cp1")), withEtcdKey(controlPlane("cp2"))}
+	for i := range nodes[0].Certificates[:3] {
+		nodes[0].Certificates[i].Subject = "CN=root,O=system:masters"
+	}
+	members := []kubenode.Node{{Name: "cp1", ControlPlane: true}, {Name: "cp2", ControlPlane: true}}
+	list := printers.ListCertificates(withRoles(nodes, members), nil, printers.ListOptions{Now: noon})
+	assert.NotContains(t, printers.CheckVerdict(list, displayName, nil, noon), "cannot be renewed")
+
+	members[0].ControlPlane = false
+	list = printers.ListCertificates(withRoles(nodes, members), nil, printers.ListOptions{Now: noon})
+	assert.Contains(t, printers.CheckVerdict(list, displayName, nil, noon), "2 cannot be renewed here")
+}
+
 func TestHintsAreBounded(t *testing.T) {
 	list := v1alpha1.CertificateList{}
 	for range 40 {

@@ -106,10 +106,18 @@ func planWideRows(p v1alpha1.RotationPlan) [][]string {
 	var rows [][]string
 	for _, s := range p.Steps {
 		for _, c := range s.Certificates {
-			rows = append(rows, []string{fmt.Sprint(s.Wave), s.Node, string(c.Service), c.Name, printers.UTCMinute(c.NotAfter), c.Issuer, c.FingerprintSHA256, c.Path})
+			rows = append(rows, []string{fmt.Sprint(s.Wave), s.Node, string(c.Service), c.Name, printers.UTCMinute(c.NotAfter), issuerWord(c), c.FingerprintSHA256, c.Path})
 		}
 	}
 	return rows
+}
+
+// issuerWord is the issuer of a certificate in the wide form: its kind, or the nodes that sign.
+func issuerWord(c v1alpha1.PlannedCertificate) string {
+	if len(c.SignedBy) == 0 {
+		return c.Issuer
+	}
+	return "signed by " + strings.Join(c.SignedBy, ", ")
 }
 
 // hasCertificate says that a step has a service with a certificate.

@@ -63,7 +63,7 @@ func planStep(s plan.Step, wave int) v1alpha1.PlanStep {
 	}
 	for _, t := range s.Targets {
 		out.Certificates = append(out.Certificates, v1alpha1.PlannedCertificate{
-			Service: t.Service, Name: t.Name, Path: t.Path, Issuer: t.Issuer,
+			Service: t.Service, Name: t.Name, Path: t.Path, Issuer: t.Issuer, SignedBy: t.SignedBy,
 			FingerprintSHA256: t.OldFingerprint, NotAfter: t.OldNotAfter,
 			NewNotAfter: t.NewNotAfter, LifeReason: t.LifeReason, KeptKey: t.KeptKey, SharedKeyFile: t.SharedKeyFile})
 	}

@@ -25,21 +25,24 @@ func planOf(t *testing.T, nodes []inventory.Node, req plan.Request) plan.Plan {
 func TestPlanOutput(t *testing.T) {
 	three := []inventory.Node{controlPlane("cp1"), controlPlane("cp2"), controlPlane("cp3"), worker("w1"), worker("w2")}
 	k0s := []inventory.Node{byRestartOf("k0scontroller.service", controlPlane("cp1")), byRestartOf("k0scontroller.service", controlPlane("cp2"))}
+	elsewhere := []inventory.Node{withoutEtcdKey(controlPlane("cp1")), withEtcdKey(controlPlane("cp2")), withEtcdKey(controlPlane("cp3"))}
 	for file, tt := range map[string]struct {
 		nodes []inventory.Node
 		req   plan.Request
 		f     printers.Format
 	}{
-		"plan-unit.txt":       {k0s, plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways}, printers.Table},
-		"plan-unit.yaml":      {k0s[:1], plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways}, printers.YAML},
-		"plan-etcd.txt":       {three, plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways}, printers.Table},
-		"plan-all.txt":        {three, plan.Request{Services: certs.Services(), Restart: plan.RestartAlways, MaxUnavailable: "1"}, printers.Table},
-		"plan-all-wide.txt":   {three[:1], plan.Request{Services: certs.Services(), Restart: plan.RestartAlways}, printers.Wide},
-		"plan-single.txt":     {three[:1], plan.Request{Services: certs.Services(), Restart: plan.RestartAlways}, printers.Table},
-		"plan-if-needed.txt":  {three, plan.Request{Services: certs.Services(), Restart: plan.RestartIfNeeded}, printers.Table},
-		"plan-never.txt":      {three, plan.Request{Services: []certs.Service{certs.Kubelet}, Nodes: []string{"w1"}, Restart: plan.RestartNever}, printers.Table},
-		"plan-kube-proxy.txt": {three, plan.Request{Services: []certs.Service{certs.KubeProxy}, Restart: plan.RestartAlways}, printers.Table},
-		"plan.yaml":           {three[:1], plan.Request{Services: []certs.Service{certs.Etcd, certs.KubeProxy}, Restart: plan.RestartAlways}, printers.YAML},
+		"plan-unit.txt":           {k0s, plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways}, printers.Table},
+		"plan-unit.yaml":          {k0s[:1], plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways}, printers.YAML},
+		"plan-etcd.txt":           {three, plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways}, printers.Table},
+		"plan-all.txt":            {three, plan.Request{Services: certs.Services(), Restart: plan.RestartAlways, MaxUnavailable: "1"}, printers.Table},
+		"plan-all-wide.txt":       {three[:1], plan.Request{Services: certs.Services(), Restart: plan.RestartAlways}, printers.Wide},
+		"plan-single.txt":         {three[:1], plan.Request{Services: certs.Services(), Restart: plan.RestartAlways}, printers.Table},
+		"plan-if-needed.txt":      {three, plan.Request{Services: certs.Services(), Restart: plan.RestartIfNeeded}, printers.Table},
+		"plan-never.txt":          {three, plan.Request{Services: []certs.Service{certs.Kubelet}, Nodes: []string{"w1"}, Restart: plan.RestartNever}, printers.Table},
+		"plan-kube-proxy.txt":     {three, plan.Request{Services: []certs.Service{certs.KubeProxy}, Restart: plan.RestartAlways}, printers.Table},
+		"plan.yaml":               {three[:1], plan.Request{Services: []certs.Service{certs.Etcd, certs.KubeProxy}, Restart: plan.RestartAlways}, printers.YAML},
+		"plan-elsewhere.txt":      {elsewhere, plan.Request{Services: []certs.Service{certs.Etcd, certs.KubeAPIServer}, Restart: plan.RestartAlways}, printers.Table},
+		"plan-elsewhere-wide.txt": {elsewhere, plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways}, printers.Wide},
 	} {
 		t.Run(file, func(t *testing.T) {
 			p := planOf(t, tt.nodes, tt.req)
@@ -52,6 +55,24 @@ func TestPlanOutput(t *testing.T) {
 			golden(t, file, out.String())
 		})
 	}
+}
+
+// withEtcdKey makes a node's key of etcd's CA known to the others.
+func withEtcdKey(n inventory.Node) inventory.Node {
+	n.Authorities[1].ID = "id of etcd-ca"
+	return n
+}
+
+// withoutEtcdKey leaves the key of etcd's CA to other nodes.
+func withoutEtcdKey(n inventory.Node) inventory.Node {
+	n.Authorities[1].KeyOn = ""
+	for i := range n.Certificates {
+		if c := &n.Certificates[i]; c.Facts.Issuer == n.Authorities[1].Subject {
+			c.Reason = "the key of its CA is not here"
+			c.Issuer = inventory.Issuer{Kind: inventory.NoIssuer, Authority: "id of etcd-ca", Reason: c.Reason}
+		}
+	}
+	return n
 }
 
 // byRestartOf makes one unit run a node's components, and renew all but the kubelet's

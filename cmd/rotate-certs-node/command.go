@@ -42,7 +42,7 @@ node, even if the cluster is down:
 	flags := root.PersistentFlags()
 	flags.StringVar(&p.root, "root", "/", "mount point of the node's root directory")
 	flags.StringVar(&p.nodeName, "node-name", "", "the node's name in the API (default: the kubelet's --hostname-override, or the host name)")
-	root.AddCommand(p.scanCommand(), p.runCommand(), p.orderCommand(), p.followCommand(), p.journalCommand(), p.healthCommand(), p.startCommand(), p.endCommand(), p.readyCommand(), p.rotateCommand(), p.recoverCommand(), p.forgetCommand(), p.agentCommand(), probeCommand(), p.versionCommand())
+	root.AddCommand(p.scanCommand(), p.runCommand(), p.orderCommand(), p.followCommand(), p.journalCommand(), p.healthCommand(), p.signCommand(), p.startCommand(), p.endCommand(), p.readyCommand(), p.rotateCommand(), p.recoverCommand(), p.forgetCommand(), p.agentCommand(), probeCommand(), p.versionCommand())
 	return root
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -56,16 +55,9 @@ func (p *program) orderCommand() *cobra.Command {
 		Short: "Read one order as JSON on standard input and put it into the inbox of a rotation",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			data, err := io.ReadAll(io.LimitReader(cmd.InOrStdin(), hostfs.MaxFile+1))
-			if err != nil {
-				return fmt.Errorf("read order: %w", err)
-			}
-			if len(data) > hostfs.MaxFile {
-				return fmt.Errorf("read order: %w", hostfs.ErrTooLarge)
-			}
 			var o nodeapi.Order
-			if err := json.Unmarshal(data, &o); err != nil {
-				return fmt.Errorf("read order: %w", err)
+			if err := readJSON(cmd.InOrStdin(), "order", &o); err != nil {
+				return err
 			}
 			r, err := openRotation(p.hostRoot(), rotation)
 			if err != nil {

@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"encoding/hex"
 	"fmt"
 	"math/big"
 	"slices"
@@ -31,6 +32,13 @@ func CanSign(ca *x509.Certificate, now time.Time) error {
 		return fmt.Errorf("certificate authority %q may not sign certificates: its key usage lacks \"cert sign\", so no peer accepts its signatures", ca.Subject)
 	}
 	return nil
+}
+
+// AuthorityID identifies a CA by its name and key, whatever its certificate's dates: the
+// lower-case hex SHA-256 of the DER of subject and SubjectPublicKeyInfo, one after the other.
+func AuthorityID(ca *x509.Certificate) string {
+	sum := sha256.Sum256(slices.Concat(ca.RawSubject, ca.RawSubjectPublicKeyInfo))
+	return hex.EncodeToString(sum[:])
 }
 
 // IsIssuedBy reports whether ca's key signed the certificate in ca's name. It checks neither

@@ -35,6 +35,7 @@ const (
 	LocalCA       IssuerKind = "LocalCA"       // the CA's key lies on this node
 	KubernetesCSR IssuerKind = "KubernetesCSR" // certificates.k8s.io, through the node's own identity
 	Throwaway     IssuerKind = "Throwaway"     // a CA made for this one leaf, its key dropped: kubelet.crt
+	OtherNode     IssuerKind = "OtherNode"     // the CA's key lies on another node, which signs; see plan.FindSigners
 	UnitStart     IssuerKind = "UnitStart"     // the program of a systemd unit makes a new one whenever it starts: k0s
 	NoIssuer      IssuerKind = "None"          // none; Certificate.Reason is the cause
 )
@@ -48,6 +49,13 @@ type Issuer struct {
 	CACert string `json:"caCert,omitempty"`
 	CAKey  string `json:"caKey,omitempty"`
 	Signer string `json:"signer,omitempty"` // KubernetesCSR: signerName
+	// Authority identifies the CA that signed the certificate, see certs.AuthorityID. It is set
+	// if another node that has its key could sign the successor: with NoIssuer, when CACert is
+	// the CA's certificate on this node, and with KubernetesCSR.
+	Authority string `json:"authority,omitempty"`
+	// Reason is, with NoIssuer and Authority, the remark in Certificate.Reason that this node
+	// cannot sign.
+	Reason string `json:"reason,omitempty"`
 	// Unit is the systemd unit of UnitStart. With NoIssuer it is a unit whose start would do
 	// harm, so that it must not be restarted for other certificates either.
 	Unit string `json:"unit,omitempty"`
@@ -56,6 +64,7 @@ type Issuer struct {
 // Authority names a CA: its certificate's facts and where it lies on this node.
 type Authority struct {
 	certs.Facts
+	ID    string   `json:"id"`   // by which nodes know the same CA, see certs.AuthorityID
 	Name  string   `json:"name"` // the subject's common name, e.g. "etcd-ca"
 	Paths []string `json:"paths"`
 	KeyOn string   `json:"keyPath,omitempty"` // path of its key; empty: not on this node
@@ -136,6 +145,9 @@ type Certificate struct {
 	MayUse []string `json:"mayUse,omitempty"`
 	// SelfManaged means that the component also renews this certificate itself.
 	SelfManaged bool `json:"selfManaged,omitempty"`
+	// Signers are the nodes that have the key of its CA, by name, with OtherNode.
+	// plan.FindSigners fills them in, never the node.
+	Signers []string `json:"-"`
 	// Pinned means that the kubelet's kubeconfig holds or names it while the kubelet uses
 	// another one. Only a kubelet that has lost the other one needs it.
 	Pinned bool `json:"pinned,omitempty"`

@@ -32,6 +32,8 @@ type Renewal struct {
 	// KeptKey is the other use of the key, if the new certificate is for the old key; empty:
 	// its key is new.
 	KeptKey string `json:"keptKey,omitempty"`
+	// SignedBy is the node that signed the new certificate, if that was another one.
+	SignedBy string `json:"signedBy,omitempty"`
 }
 
 // RotationState is the state of a node's part of a rotation.

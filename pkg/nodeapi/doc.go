@@ -21,6 +21,16 @@
 // is carried out once, however often it is delivered (Order.ID), and records are read
 // again from the last that was received (Record.Seq).
 //
+// Where only another node has the key of the CA, that node signs. The new key stays where it
+// was made, and the CA's key where it is:
+//
+//	asking node                     outside                     node with the CA's key
+//
+//	record CSRNeeded           -->  fleet: is the certificate
+//	                                a target of this node?
+//	                                Session.Sign           -->  process "sign": issue.SignForNode
+//	order Issued               <--                         <--    checks and signs
+//
 // A node's part of a rotation is in one of these phases (inventory.RotationState):
 //
 //	           Stage                   Commit                          Finish
@@ -44,6 +54,7 @@ const (
 	CommandStart   = "start"   // starts "run" in the background, where there is no pod
 	CommandEnd     = "end"     // ends that process
 	CommandReady   = "ready"   // prints whether the kubelet reports the node as Ready
+	CommandSign    = "sign"    // reads a SignRequest on standard input, signs it with the key of a CA on this node, prints a SignAnswer
 )
 
 // StateDirectory is where a node keeps journals, orders, staged keys and backups.

@@ -48,6 +48,7 @@ type Order struct {
 // Issued is the certificate for the CSR of a [CSRNeeded] record.
 type Issued struct {
 	TargetID string `json:"targetID"`
-	PEM      string `json:"pem"`             // certificates only, leaf first
-	Error    string `json:"error,omitempty"` // why there is none
+	PEM      string `json:"pem"`                // certificates only, leaf first
+	SignedBy string `json:"signedBy,omitempty"` // the node that signed it; empty: the certificates API
+	Error    string `json:"error,omitempty"`    // why there is none
 }

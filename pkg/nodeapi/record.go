@@ -14,7 +14,7 @@ type Kind string
 const (
 	Staging    Kind = "Staging"    // a Stage order was accepted; Scope, Services
 	CSRPosted  Kind = "CSRPosted"  // a CertificateSigningRequest of the node's own identity is pending: CSR.Name
-	CSRNeeded  Kind = "CSRNeeded"  // the node's identity cannot post the request; the plugin or the watcher must: CSR.PEM
+	CSRNeeded  Kind = "CSRNeeded"  // the node can neither sign nor post the request; the plugin or the watcher has it signed: CSR.PEM
 	Staged     Kind = "Staged"     // keys and certificates lie ready; Renewals
 	Committing Kind = "Committing" // from here on files may be new
 	Replaced   Kind = "Replaced"   // every file is new
@@ -81,12 +81,19 @@ type Record struct {
 // CSR is a certificate signing request that is pending outside of the node.
 type CSR struct {
 	TargetID string `json:"targetID"`
-	Name     string `json:"name,omitempty"` // CSRPosted: the object's name
-	Signer   string `json:"signer"`
-	PEM      string `json:"pem,omitempty"` // CSRNeeded: the PKCS #10 request
+	Name     string `json:"name,omitempty"`   // CSRPosted: the object's name
+	Signer   string `json:"signer,omitempty"` // of the certificates API; empty: only another node can sign it
+	PEM      string `json:"pem,omitempty"`    // CSRNeeded: the PKCS #10 request
 	// Usages in the names of the certificates.k8s.io API.
 	Usages            []string `json:"usages,omitempty"`
 	ExpirationSeconds int32    `json:"expirationSeconds,omitempty"`
+	// Authority (CSRNeeded) identifies the CA that signed the old certificate, see
+	// certs.AuthorityID. A node that has its key can sign the request.
+	Authority string `json:"authority,omitempty"`
+	// Chain is the certificate that is to be renewed, as PEM, with those that follow it in its
+	// file, and Possession the signature of its key, see certs.SignPossession.
+	Chain      string `json:"chain,omitempty"`
+	Possession []byte `json:"possession,omitempty"`
 }
 
 // Method is the method of a verification.

@@ -48,7 +48,8 @@ func (e *RefusedError) Error() string {
 // req.MaxUnavailable. Certificates that the unfinished rotation has renewed are not renewed
 // again.
 //
-// A certificate that cannot be renewed is left out and named in Plan.LeftOut, see
+// Where only another node has the key of the CA, that node signs, see [FindSigners].
+// One that cannot be renewed is left out and named in Plan.LeftOut, see
 // [ObstacleTo]. Where nothing else remains to renew, or with req.RequireAll, that is a
 // [*RefusedError] that lists all of them.
 func BuildPlan(nodes []inventory.Node, req Request, unfinished *Unfinished) (Plan, error) {
@@ -66,7 +67,7 @@ func BuildPlan(nodes []inventory.Node, req Request, unfinished *Unfinished) (Pla
 	var workers []Step
 	renews := false
 	granted := signingDuration(nodes)
-	nodes = slices.Clone(nodes)
+	nodes = FindSigners(nodes)
 	slices.SortFunc(nodes, func(a, b inventory.Node) int { return strings.Compare(a.Name, b.Name) })
 	for i := range nodes {
 		n := &nodes[i]
@@ -253,7 +254,7 @@ func (s *Step) addTarget(c inventory.Certificate) bool {
 	}
 	s.Targets = append(s.Targets, Target{
 		ID: id, Service: c.Service, Name: c.Name, Path: c.Store.Cert, Issuer: string(c.Issuer.Kind),
-		OldFingerprint: c.FingerprintSHA256, OldNotAfter: c.NotAfter,
+		SignedBy: c.Signers, OldFingerprint: c.FingerprintSHA256, OldNotAfter: c.NotAfter,
 	})
 	if c.Issuer.Kind == inventory.UnitStart {
 		return true // the step writes none of its files
@@ -298,12 +299,4 @@ func (s *Step) setUnitDirectory(n *inventory.Node) {
 		s.Directories = append(s.Directories, UnitDirectory)
 		slices.Sort(s.Directories)
 	}
-}
-
-func (u *Unfinished) isRenewed(node string, c inventory.Certificate) bool {
-	if u == nil {
-		return false
-	}
-	r, ok := u.Renewed[node][c.ID()]
-	return ok && r.New.FingerprintSHA256 == c.FingerprintSHA256
 }

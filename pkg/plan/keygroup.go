@@ -57,7 +57,7 @@ func newFileOfItsOwn(c inventory.Certificate) string {
 	switch {
 	case c.Store.Kind == inventory.Combined && c.Store.Cert != c.KeyFile:
 		return c.Name + " gets a new file with every renewal"
-	case c.Issuer.Kind == inventory.KubernetesCSR:
+	case c.Issuer.Kind == inventory.KubernetesCSR, c.Issuer.Kind == inventory.OtherNode:
 		return c.Name + " is signed on request for a key of its own"
 	}
 	return ""

@@ -94,6 +94,7 @@ func (b *builder) addRollback() {
 		b.step.addTarget(r.current)
 		t := b.step.targetOf(r.current.ID())
 		t.Issuer = FromBackup
+		t.SignedBy = nil
 		t.NewFingerprint = r.old.FingerprintSHA256
 		t.NewNotAfter = r.old.NotAfter
 		b.restarts = append(b.restarts, needRestart(b.node, r.current, r.current.Service, b.req.Restart)...)

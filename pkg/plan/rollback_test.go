@@ -173,3 +173,13 @@ func TestARollbackIsRecognisedByItsScope(t *testing.T) {
 		assert.Empty(t, got[0].CommandArgs(), odd)
 	}
 }
+
+// TestARollbackNeedsNoSignature: also where another node has signed.
+func TestARollbackNeedsNoSignature(t *testing.T) {
+	p := buildPlan(t, rollbackRequest("cp1"), rotated(withKeyElsewhere(controlPlane("cp1"))), withKey(newWorker("w1"), nil))
+	require.NotEmpty(t, p.AllSteps()[0].Targets)
+	for _, target := range p.AllSteps()[0].Targets {
+		assert.Equal(t, plan.FromBackup, target.Issuer, target.Name)
+		assert.Empty(t, target.SignedBy, target.Name)
+	}
+}

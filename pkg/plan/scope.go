@@ -132,3 +132,11 @@ func (u *Unfinished) RenewedOn(node string) map[string]inventory.Renewal {
 	}
 	return u.Renewed[node]
 }
+
+func (u *Unfinished) isRenewed(node string, c inventory.Certificate) bool {
+	if u == nil {
+		return false
+	}
+	r, ok := u.Renewed[node][c.ID()]
+	return ok && r.New.FingerprintSHA256 == c.FingerprintSHA256
+}

@@ -115,13 +115,15 @@ type Service struct {
 
 // Target is one certificate to renew.
 type Target struct {
-	ID             string        `json:"id"` // inventory.Certificate.ID
-	Service        certs.Service `json:"service"`
-	Name           string        `json:"name"`
-	Path           string        `json:"path"`
-	Issuer         string        `json:"issuer"`         // inventory.IssuerKind, or FromBackup
-	OldFingerprint string        `json:"oldFingerprint"` // the node refuses when the file changed since
-	OldNotAfter    time.Time     `json:"oldNotAfter"`
+	ID      string        `json:"id"` // inventory.Certificate.ID
+	Service certs.Service `json:"service"`
+	Name    string        `json:"name"`
+	Path    string        `json:"path"`
+	Issuer  string        `json:"issuer"` // inventory.IssuerKind, or FromBackup
+	// SignedBy are the nodes that can sign it, if its own node cannot: the first that answers does.
+	SignedBy       []string  `json:"signedBy,omitempty"`
+	OldFingerprint string    `json:"oldFingerprint"` // the node refuses when the file changed since
+	OldNotAfter    time.Time `json:"oldNotAfter"`
 	// NewFingerprint is that of the certificate to put back; empty: a successor is issued.
 	NewFingerprint string `json:"newFingerprint,omitempty"`
 	// NewNotAfter is the expiry of the successor, as far as it is known before it is signed.

@@ -38,7 +38,7 @@ func ListCertificates(nodes []inventory.Node, missing []plan.Exclusion, o ListOp
 		Items: []v1alpha1.Certificate{}, Authorities: []v1alpha1.Authority{}, NotInspected: []v1alpha1.NotInspected{},
 		Findings: []v1alpha1.Finding{}, Unused: []v1alpha1.UnusedCertificate{},
 	}
-	nodes = slices.Clone(nodes)
+	nodes = plan.FindSigners(nodes)
 	slices.SortFunc(nodes, func(a, b inventory.Node) int { return strings.Compare(a.Name, b.Name) })
 	issuers := map[string]bool{}
 	for _, n := range nodes {

@@ -253,6 +253,7 @@ func TestTheWatcherRunsOnlyOrdersOfTheNodeProgram(t *testing.T) {
 		"an order":        {"rotate-certs-rotation-cp1-c0ad428f", "exec", []any{"/usr/local/bin/rotate-certs-node", "order", "--rotation=x"}, true},
 		"follow":          {"rotate-certs-rotation-cp1-c0ad428f", "exec", []any{"/usr/local/bin/rotate-certs-node", "follow"}, true},
 		"health":          {"rotate-certs-rotation-cp1-c0ad428f", "exec", []any{"/usr/local/bin/rotate-certs-node", "health"}, true},
+		"sign":            {"rotate-certs-rotation-cp1-c0ad428f", "exec", []any{"/usr/local/bin/rotate-certs-node", "sign", "--rotation=x"}, true},
 		"a shell":         {"rotate-certs-rotation-cp1-c0ad428f", "exec", []any{"/bin/sh", "-c", "id"}, false},
 		"by hand":         {"rotate-certs-rotation-cp1-c0ad428f", "exec", []any{"/usr/local/bin/rotate-certs-node", "rotate"}, false},
 		"no order":        {"rotate-certs-rotation-cp1-c0ad428f", "exec", []any{"/usr/local/bin/rotate-certs-node"}, false},

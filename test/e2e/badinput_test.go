@@ -25,6 +25,7 @@ func TestBadInputChangesNothing(t *testing.T) {
 		args    []string
 		breaks  string // what is done to cp first
 		fixes   string // and undone afterwards
+		onAll   bool   // on every control-plane node: another one could sign
 		exit    int
 		says    []string
 		atMost  time.Duration
@@ -39,7 +40,7 @@ func TestBadInputChangesNothing(t *testing.T) {
 		{name: "missing permissions", args: []string{"--service", "etcd", "--kubeconfig", viewer}, exit: 1,
 			says: []string{"pods", "create"}, atMost: 30 * time.Second},
 		{name: "no CA key", args: []string{"--service", "etcd", "--require-all"}, exit: 1,
-			breaks: "mv " + pki + "/etcd/ca.key /root/ca.key", fixes: "mv /root/ca.key " + pki + "/etcd/ca.key",
+			breaks: "mv " + pki + "/etcd/ca.key /root/ca.key", fixes: "mv /root/ca.key " + pki + "/etcd/ca.key", onAll: true,
 			says: []string{cp, "etcd-server", "key"}},
 		{name: "a key that does not fit", args: []string{"--service", "etcd", "--require-all"}, exit: 1,
 			breaks: "cp -p " + pki + "/etcd/peer.key /root/peer.key && cat " + pki + "/etcd/server.key > " + pki + "/etcd/peer.key",
@@ -51,10 +52,17 @@ func TestBadInputChangesNothing(t *testing.T) {
 			says:   []string{"front-proxy-client"}, onCheck: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if tt.breaks != "" {
-				the.on(t, cp, tt.breaks)
+			broken := the.controlPlanes()[:1]
+			if tt.onAll {
+				broken = the.controlPlanes()
+			}
+			for _, n := range broken {
+				if tt.breaks == "" {
+					break
+				}
+				the.on(t, n.Name, tt.breaks)
 				t.Cleanup(func() {
-					_, err := the.try(context.WithoutCancel(t.Context()), cp, tt.fixes)
+					_, err := the.try(context.WithoutCancel(t.Context()), n.Name, tt.fixes)
 					assert.NoError(t, err)
 				})
 			}

@@ -260,6 +260,7 @@ type report struct {
 			Name, Path string
 			Old        struct{ SerialNumber, FingerprintSHA256 string }
 			New        *struct{ SerialNumber, FingerprintSHA256 string }
+			SignedBy   string
 		}
 	}
 	Collateral []struct{ Node, Service, Reason string }

@@ -62,12 +62,15 @@ type PlanService struct {
 
 // PlannedCertificate is a certificate that would be renewed.
 type PlannedCertificate struct {
-	Service           certs.Service `json:"service"`
-	Name              string        `json:"name"`
-	Path              string        `json:"path"`
-	Issuer            string        `json:"issuer,omitempty"` // LocalCA, KubernetesCSR, Throwaway, UnitStart or Backup
-	FingerprintSHA256 string        `json:"fingerprintSHA256"`
-	NotAfter          time.Time     `json:"notAfter"`
+	Service certs.Service `json:"service"`
+	Name    string        `json:"name"`
+	Path    string        `json:"path"`
+	Issuer  string        `json:"issuer,omitempty"` // LocalCA, OtherNode, KubernetesCSR, Throwaway, UnitStart or Backup
+	// SignedBy are the nodes that have the key of its CA, if its own node does not have it: the
+	// first that can be reached signs.
+	SignedBy          []string  `json:"signedBy,omitempty"`
+	FingerprintSHA256 string    `json:"fingerprintSHA256"`
+	NotAfter          time.Time `json:"notAfter"`
 	// NewNotAfter is the expected expiry of the new certificate.
 	NewNotAfter time.Time `json:"newNotAfter,omitzero"`
 	// LifeReason is why it will be valid clearly longer or shorter than the old one; absent: it

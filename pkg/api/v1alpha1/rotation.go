@@ -89,6 +89,8 @@ type RotatedCertificate struct {
 	// KeptKey is the other use of the key, if the new certificate has the old key; absent: the
 	// key is new.
 	KeptKey string `json:"keptKey,omitempty"`
+	// SignedBy is the node that signed the new certificate, if that was another one.
+	SignedBy string `json:"signedBy,omitempty"`
 	// Evidence is how the new certificate was verified, "Method: detail".
 	Evidence []string `json:"evidence,omitempty"`
 }

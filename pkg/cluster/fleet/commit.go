@@ -85,19 +85,6 @@ func (r *run) stageAndSign(ctx context.Context, w *worker) (nodeapi.Record, erro
 	return answer, err
 }
 
-// issueCertificate has a request signed in the administrator's name and hands the certificate, or
-// why there is none, to the node.
-func (r *run) issueCertificate(ctx context.Context, w *worker, csr nodeapi.CSR) error {
-	order := r.newOrder(nodeapi.OrderIssued, w)
-	order.Issued = &nodeapi.Issued{TargetID: csr.TargetID}
-	pem, err := r.cluster.Signers.Issue(ctx, w.step.Node, csr)
-	if err != nil {
-		order.Issued.Error = err.Error()
-	}
-	order.Issued.PEM = string(pem)
-	return w.session.Order(ctx, order)
-}
-
 // commitNode replaces, restarts and verifies on one node. It does not end with ctx: a node that
 // began is followed until it is all new or all old.
 func (r *run) commitNode(ctx context.Context, node string) error {

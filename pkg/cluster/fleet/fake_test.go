@@ -61,6 +61,9 @@ type node struct {
 	lost                  *nodeapi.Record // its commit's last record; nothing connects from then on
 	takes                 time.Duration   // of a commit, once it was ordered
 	says                  bool            // how long its commit takes, before that
+	signed                []nodeapi.SignRequest
+	signedBy              string // who signed its certificate
+	refuses               string // why it signs nothing for other nodes
 	process
 }
 
@@ -253,6 +256,9 @@ func (n *node) Order(_ context.Context, o nodeapi.Order) error {
 		n.Unlock()
 	}
 	if o.Token < n.fence {
+		if o.Kind == nodeapi.OrderIssued {
+			return nil // no staging of this lock waits for it
+		}
 		n.record(nodeapi.Refused, o.Token, nil)
 		return nil
 	}
@@ -279,7 +285,12 @@ func (n *node) Order(_ context.Context, o nodeapi.Order) error {
 		n.stageOnce, n.staged = "", ends == nodeapi.Staged
 		n.record(ends, o.Token, nil)
 	case nodeapi.OrderIssued:
-		n.staged = true
+		n.signedBy = o.Issued.SignedBy
+		n.staged = o.Issued.Error == ""
+		if !n.staged {
+			n.record(nodeapi.Failed, o.Token, func(r *nodeapi.Record) { r.Message = o.Issued.Error })
+			return nil
+		}
 		n.record(nodeapi.Staged, o.Token, nil)
 	case nodeapi.OrderCommit:
 		switch {
@@ -336,6 +347,18 @@ func (n *node) Follow(_ context.Context, after int64, fn func(nodeapi.Record) er
 		return nil
 	}
 	return errors.New("nothing more yet")
+}
+
+// Sign implements fleet.Session.
+func (n *node) Sign(_ context.Context, r nodeapi.SignRequest) ([]byte, error) {
+	n.note("sign on %s for %s", n.inventory.Name, r.Node)
+	n.Lock()
+	defer n.Unlock()
+	n.signed = append(n.signed, r)
+	if n.refuses != "" {
+		return nil, errors.New(n.refuses)
+	}
+	return []byte("PEM"), nil
 }
 
 // Health implements fleet.Session.

@@ -29,6 +29,9 @@ type Session interface {
 	Follow(ctx context.Context, after int64, fn func(nodeapi.Record) error) error
 	// Health asks the node about etcd, its API server, and the API servers of other nodes.
 	Health(ctx context.Context, others []inventory.Peer) (inventory.Health, error)
+	// Sign has the node sign another node's certificate with the key of a CA that it has. It
+	// returns the chain as PEM; the node checks the request first.
+	Sign(ctx context.Context, r nodeapi.SignRequest) (pem []byte, err error)
 }
 
 // Nodes opens sessions, each with a short-lived pod pinned to its node.
@@ -146,7 +149,8 @@ type Options struct {
 //   - remove the pods of an earlier run that was killed; if there were any, scan and plan again
 //   - compare the nodes' clocks
 //   - have the API server admit every node pod (a dry run)
-//   - stage all control-plane nodes: keys are made and certificates signed, nothing visible changes
+//   - stage all control-plane nodes: keys are made and certificates signed, nothing visible changes.
+//     A node without the key of a CA has its certificates signed by one that has it
 //   - commit them one after the other, the etcd leader last. Before and after each, the gate
 //     checks quorum, etcd and every API server; the node itself replaces the files, restarts
 //     and verifies, or puts everything back

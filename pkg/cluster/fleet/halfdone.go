@@ -100,7 +100,7 @@ func (r *run) planAgain(ctx context.Context, w *worker) error {
 	}
 	again := found[at : at+1]
 	r.keepKnown(again)
-	p, err := plan.BuildPlan(again, r.Request, r.Unfinished)
+	p, err := r.planOf(again[0])
 	if err != nil {
 		return err
 	}
@@ -121,6 +121,22 @@ func (r *run) planAgain(ctx context.Context, w *worker) error {
 		}
 	}
 	return nil
+}
+
+// planOf plans the step of one node. The others count as they were scanned: one of them may have
+// to sign.
+func (r *run) planOf(again inventory.Node) (plan.Plan, error) {
+	r.Lock()
+	nodes := slices.Clone(r.Scanned)
+	r.Unlock()
+	for i := range nodes {
+		if nodes[i].Name == again.Name {
+			nodes[i] = again
+		}
+	}
+	request := r.Request
+	request.Nodes = []string{again.Name}
+	return plan.BuildPlan(nodes, request, r.Unfinished)
 }
 
 // anyControlPlane says whether a process of ours runs on a control-plane node.

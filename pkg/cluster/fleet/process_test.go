@@ -188,6 +188,14 @@ func (n contractNode) FailStaging(fail bool) {
 	}
 }
 
+func (n contractNode) SignElsewhere() {
+	n.csr = &nodeapi.Record{Kind: nodeapi.CSRNeeded, CSR: &nodeapi.CSR{TargetID: "etcd/etcd@/pki/etcd.crt"}}
+}
+
+func (n contractNode) Issue(csr nodeapi.CSR) *nodeapi.Issued {
+	return &nodeapi.Issued{TargetID: csr.TargetID, PEM: "PEM", SignedBy: "cp2"}
+}
+
 func (n contractNode) Step() *plan.Step { return &plan.Step{Node: n.inventory.Name} }
 
 func (n contractNode) Records(end bool) []nodeapi.Record {

@@ -98,6 +98,7 @@ func (r *run) itemOf(s plan.Step, service plan.Service) v1alpha1.RotationItem {
 			entry.New = &renewed
 			entry.Evidence = w.evidenceFor(c.ID())
 			entry.KeptKey = renewal.KeptKey
+			entry.SignedBy = renewal.SignedBy
 		}
 		item.Certificates = append(item.Certificates, entry)
 	}

@@ -45,6 +45,7 @@ type run struct {
 	open      map[string]*worker // by node, the same and those that were opened before their turn
 	seen      map[string]*worker // by node, all that were ever opened
 	early     earlyStaging
+	signers   signers
 	outcomes  map[string]outcome // by node, those begun
 	restarts  map[string]map[string]Restart
 	notes     []string
@@ -72,7 +73,7 @@ func newRun(c Cluster, o Options) *run {
 		o.Timeout = defaultTimeout
 	}
 	return &run{Options: o, cluster: c, startTime: o.startTime(o.Now()), scope: o.Request.ScopeText(),
-		workers: map[string]*worker{}, open: map[string]*worker{}, seen: map[string]*worker{}, early: earlyStaging{workers: map[string]*worker{}}, outcomes: map[string]outcome{}}
+		workers: map[string]*worker{}, open: map[string]*worker{}, seen: map[string]*worker{}, early: earlyStaging{workers: map[string]*worker{}}, signers: signers{byNode: map[string]*worker{}}, outcomes: map[string]outcome{}}
 }
 
 // rotate is the flow of a rotation. Nothing visible changes before every control-plane
@@ -90,7 +91,7 @@ func (r *run) rotate(ctx context.Context, controlPlane func(context.Context) err
 		if err := r.compareClocks(); err != nil {
 			return err
 		}
-		if err := r.cluster.Nodes.DryRun(ctx, r.ID, busy); err != nil {
+		if err := r.cluster.Nodes.DryRun(ctx, r.ID, slices.Concat(busy, signingSteps(busy))); err != nil {
 			return r.stoppedError("the API server refuses the node pods; nothing was changed", err)
 		}
 		r.restarts = r.observeRestarts(ctx, busy)
@@ -146,6 +147,7 @@ func (r *run) whileLocked(ctx context.Context, f func() error) error {
 		// Also after an interrupt: a lock or a privileged pod must not outlive us.
 		background := context.WithoutCancel(ctx)
 		r.dropEarly()
+		r.holdSigners()
 		r.releaseWorkers(background)()
 		r.showProgress(Progress{Phase: PhaseEnding, Text: "removing the node pods"})
 		closing, closed := context.WithTimeout(background, r.closePatience())

@@ -27,6 +27,8 @@ import (
 //	NODE unhealthy              its API server is not ready
 //	NODE interrupted            it was interrupted between old and new, in this rotation
 //	NODE leader                 it is the leader of etcd
+//	NODE without-key            the key of the CA of its first certificate is on all other control planes
+//	NODE refuses                it signs nothing for other nodes
 //	NODE requests               its own identity requests a certificate when it stages
 //	pods N                      N pods of a killed run are there
 //	rolls back ID               every node has done its part of that rotation, which is rolled back
@@ -67,6 +69,10 @@ func play(t *testing.T, script string) string {
 			continue
 		}
 		require.NotNil(t, c, "the first line says how many nodes there are")
+		if len(words) == 2 && words[1] == "without-key" {
+			c.withoutKey(t, words[0])
+			continue
+		}
 		require.NoError(t, c.set(words), "line %q", line)
 	}
 	c.showsHealth = true
@@ -136,6 +142,8 @@ func (c *cluster) set(words []string) error {
 		n.unhealthy = "[-]etcd failed"
 	case words[1] == "interrupted":
 		n.inventory.Rotations = []inventory.NodeRotation{{ID: "7f3c2a", State: inventory.Committing}}
+	case words[1] == "refuses":
+		n.refuses = "refuse to sign"
 	case words[1] == "requests":
 		n.csr = &nodeapi.Record{Kind: nodeapi.CSRPosted, CSR: &nodeapi.CSR{Name: "csr-" + words[0]}}
 	case words[1] == "stage" && len(words) == 3:
@@ -153,7 +161,7 @@ func (c *cluster) set(words []string) error {
 func atTheSameTime(before, entry string) bool {
 	checking := func(e string) bool { return verb(e) == "health" || verb(e) == "ready" }
 	staging := func(e string) bool {
-		return slices.Contains([]string{"Stage", "approve"}, verb(e)) || isWorkerOpened(e)
+		return slices.Contains([]string{"Stage", "approve", "sign", "Issued"}, verb(e)) || isWorkerOpened(e)
 	}
 	return verb(before) == verb(entry) && verb(entry) != "Commit" || staging(before) && staging(entry) || checking(before) && checking(entry)
 }
@@ -184,7 +192,7 @@ func inOrder(log []string) []string {
 		for end < len(out) && atTheSameTime(out[end-1], out[end]) {
 			end++
 		}
-		order := []string{"open", "Stage", "approve", "ready", "health"}
+		order := []string{"open", "Stage", "approve", "sign", "Issued", "ready", "health"}
 		slices.SortFunc(out[start:end], func(a, b string) int {
 			if verb(a) != verb(b) {
 				return slices.Index(order, verb(a)) - slices.Index(order, verb(b))

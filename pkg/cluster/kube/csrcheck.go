@@ -1,9 +1,7 @@
 package kube
 
 import (
-	"bytes"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
@@ -13,6 +11,7 @@ import (
 	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
@@ -33,7 +32,7 @@ func checkRequester(csr *certificatesv1.CertificateSigningRequest, node string) 
 // checkRequest refuses a request for anything but the node's own kubelet certificate
 // of that signer. all are the cluster's nodes, the one in question included.
 func checkRequest(request []byte, signer string, usages []certificatesv1.KeyUsage, node string, all []kubenode.Node) error {
-	r, err := parseRequest(request)
+	r, err := certs.ParseCSR(request)
 	if err != nil {
 		return err
 	}
@@ -56,21 +55,6 @@ func checkRequest(request []byte, signer string, usages []certificatesv1.KeyUsag
 		return checkNames(r, node, all)
 	}
 	return fmt.Errorf("signer %q issues no kubelet certificates", signer)
-}
-
-func parseRequest(request []byte) (*x509.CertificateRequest, error) {
-	block, rest := pem.Decode(request)
-	if block == nil || block.Type != "CERTIFICATE REQUEST" || len(bytes.TrimSpace(rest)) > 0 {
-		return nil, errors.New("it holds no PKCS #10 request")
-	}
-	r, err := x509.ParseCertificateRequest(block.Bytes)
-	if err != nil {
-		return nil, fmt.Errorf("its request cannot be parsed: %w", err)
-	}
-	if err := r.CheckSignature(); err != nil {
-		return nil, fmt.Errorf("its request is not signed with its own key: %w", err)
-	}
-	return r, nil
 }
 
 // checkUsages refuses usages beyond those of the one purpose, and their lack.

@@ -80,7 +80,7 @@ func FuzzRequest(f *testing.F) {
 	f.Add([]byte("-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n"))
 	f.Add([]byte("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"))
 	f.Fuzz(func(t *testing.T, request []byte) {
-		csr, err := parseRequest(request)
+		csr, err := certs.ParseCSR(request)
 		if (csr == nil) == (err == nil) {
 			t.Errorf("%v, %v", csr, err)
 		}

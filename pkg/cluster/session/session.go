@@ -108,6 +108,23 @@ func (s *Session) Health(ctx context.Context, peers []inventory.Peer) (inventory
 	return h, nil
 }
 
+// Sign has the node sign another node's certificate with the key of a CA that it has.
+func (s *Session) Sign(ctx context.Context, r nodeapi.SignRequest) ([]byte, error) {
+	body, err := json.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("encode request: %w", err)
+	}
+	out, err := s.callCommand(ctx, 0, append(body, '\n'), nodeapi.CommandSign, "--rotation="+s.Rotation)
+	if err != nil {
+		return nil, fmt.Errorf("have a certificate signed: %w", err)
+	}
+	var answer nodeapi.SignAnswer
+	if err := json.Unmarshal(out, &answer); err != nil || answer.PEM == "" {
+		return nil, fmt.Errorf("have a certificate signed: %s: unexpected answer %q", s.Node, clipOutput(out))
+	}
+	return []byte(answer.PEM), nil
+}
+
 // Follow passes records with Seq > after to fn, in order and once each, until the
 // process has ended (nil) or the connection breaks (an error: call again). An error
 // of fn ends it and is returned as it is.

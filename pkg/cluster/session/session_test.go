@@ -146,6 +146,34 @@ func TestHealth(t *testing.T) {
 	}
 }
 
+func TestSign(t *testing.T) {
+	for name, tc := range map[string]struct {
+		run  Runner
+		want string // of the error
+	}{
+		"signed": {says(`{"pem":"a chain"}` + "\n"), ""},
+		"after a broken connection": {func() Runner {
+			run, _ := answers(fails(errBroken), says(`{"pem":"a chain"}`+"\n"))
+			return run
+		}(), ""},
+		"no certificate": {says("{}\n"), "unexpected answer"},
+		"nonsense":       {says("[]\n"), "unexpected answer"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSession(process{run: tc.run})
+				pem, err := s.Sign(t.Context(), nodeapi.SignRequest{Node: "w1"})
+				if tc.want != "" {
+					require.ErrorContains(t, err, tc.want)
+					return
+				}
+				require.NoError(t, err)
+				assert.Equal(t, "a chain", string(pem))
+			})
+		})
+	}
+}
+
 func TestHealthOfOtherNodes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var args []string

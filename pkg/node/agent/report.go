@@ -94,7 +94,7 @@ func reportCertificate(c inventory.Certificate, at time.Time, hidden func(string
 	if c.FingerprintSHA256 == "" {
 		out.Reason = explainHidden(c.Reason, c.Store.Cert, hidden)
 	} else if _, why := c.ValidityStatus(at, 0); why != "" {
-		out.Reason = withoutRemark(c.Reason, why)
+		out.Reason = inventory.ReplaceRemark(c.Reason, why, "")
 	}
 	out.Reason = limitText(out.Reason)
 	return out
@@ -104,7 +104,7 @@ func reportCertificate(c inventory.Certificate, at time.Time, hidden func(string
 // that change with the clock; nil: it can be.
 func obstacleOf(node *inventory.Node, c inventory.Certificate) *v1alpha1.NotRenewable {
 	if _, why := c.ValidityStatus(node.Time, 0); why != "" && c.FingerprintSHA256 != "" {
-		c.Reason = withoutRemark(c.Reason, why)
+		c.Reason = inventory.ReplaceRemark(c.Reason, why, "")
 	}
 	o := plan.ObstacleTo(node, c)
 	if o.Reason == "" {
@@ -122,18 +122,6 @@ func reportAuthority(a inventory.Authority) v1alpha1.ReportedAuthority {
 		out.Path = limitPath(a.Paths[0])
 	}
 	return out
-}
-
-// withoutRemark removes one of the remarks that a scan joins by "; " from a reason.
-func withoutRemark(reason, remark string) string {
-	remarks := strings.Split(reason, "; ")
-	gone := strings.Split(remark, "; ")
-	for i := range remarks {
-		if i+len(gone) <= len(remarks) && slices.Equal(remarks[i:i+len(gone)], gone) {
-			return strings.Join(slices.Delete(remarks, i, i+len(gone)), "; ")
-		}
-	}
-	return reason
 }
 
 // explainHidden adds the next step if a file is missing only for the agent.

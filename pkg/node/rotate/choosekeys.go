@@ -79,7 +79,7 @@ func refuseToShare(c inventory.Certificate, others []inventory.Certificate, targ
 		}
 	}
 	dated := c.Store.Kind == inventory.Combined && c.Store.Cert != c.KeyFile
-	if dated || c.Issuer.Kind == inventory.KubernetesCSR {
+	if dated || c.Issuer.Kind == inventory.KubernetesCSR || c.Issuer.Kind == inventory.OtherNode {
 		return &refusal{fmt.Sprintf("%s %q has its key in %q together with %s %q, and gets a new file of its own", c.Name, c.Store.Cert, c.KeyFile, others[0].Name, others[0].Store.Cert),
 			"give each a key file of its own"}
 	}

@@ -169,7 +169,7 @@ func TestTheKubeletAsksForALifeAsBefore(t *testing.T) {
 		{365 * day, 0, 365 * day}, {30 * day, 0, 30 * day}, {8 * hour, 0, 8 * hour},
 		{hour, 0, hour - 300}, {600, 0, 600}, {0, 0, 0}, {365 * day, 90 * day, 90 * day},
 	} {
-		c := inventory.Certificate{LifeSeconds: test.life}
+		c := inventory.Certificate{LifeSeconds: test.life, Issuer: inventory.Issuer{Signer: servingSigner}}
 		csr, err := newCSR(c, store.Content{Chain: p.Chain, Key: p.Key}, p.Key, statedir.Order{Order: nodeapi.Order{ValiditySeconds: test.asked}})
 		if err != nil {
 			t.Fatal(err)

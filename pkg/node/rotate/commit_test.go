@@ -33,6 +33,7 @@ func rotateAll(n *fakeNode, policy plan.RestartPolicy, services ...certs.Service
 	n.stageServices(policy, services...)
 	r.orderAfter(n, nodeapi.Staged, commitOrder)
 	r.orderAfter(n, nodeapi.Committed, finish)
+	r.signElsewhere(n)
 	for _, bad := range []nodeapi.Kind{nodeapi.RolledBack, nodeapi.Unknown, nodeapi.Failed, nodeapi.Refused} {
 		r.orderAfter(n, bad, abandon)
 	}

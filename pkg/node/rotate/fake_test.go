@@ -48,6 +48,7 @@ type fakeNode struct {
 	exits     time.Duration          // how long everything takes to exit
 	noKubelet bool                   // it does not run, and no static pod is started while it does not
 	startedBy map[certs.Service]inventory.RuntimeKind
+	elsewhere map[certs.Service]bool           // the key of its CA is on another node
 	keyUses   map[string][]inventory.KeyUse    // by the certificate's name
 	others    map[string][]inventory.OtherUser // by the name of the certificate whose file they read
 }
@@ -86,7 +87,7 @@ var owners = map[string]certs.Service{
 func newFakeNode(t *testing.T) *fakeNode {
 	n := &fakeNode{t: t, tree: certstest.Kubeadm(t, "cp1"), start: time.Now(), all: map[certs.Service]*fakeComponent{},
 		breaks: map[certs.Service]bool{}, stuck: map[certs.Service]bool{}, keepsOld: map[certs.Service]bool{},
-		unhealthy: map[certs.Service]bool{}, refuses: map[certs.Service]bool{}, original: map[string]string{}, rejects: func(inventory.Certificate, *x509.Certificate) error { return nil }}
+		unhealthy: map[certs.Service]bool{}, refuses: map[certs.Service]bool{}, original: map[string]string{}, elsewhere: map[certs.Service]bool{}, rejects: func(inventory.Certificate, *x509.Certificate) error { return nil }}
 	for name := range owners {
 		n.original[name] = certs.Fingerprint(n.onDisk(name))
 	}
@@ -167,6 +168,9 @@ func (n *fakeNode) scanNode(context.Context) (inventory.Node, error) {
 			c.Served = append(c.Served, inventory.Served{Address: a, FingerprintSHA256: certs.Fingerprint(n.all[s].loaded[name])})
 		}
 		c.OtherUsers = n.others[name]
+		if n.elsewhere[s] {
+			c.Issuer = n.onlyElsewhere(c.Issuer)
+		}
 		if kind, ok := clients[name]; ok {
 			c.Client = &inventory.Client{Kind: kind, Address: "server-of-" + name}
 		}

@@ -104,11 +104,11 @@ func (n *fakeNode) planStep(policy plan.RestartPolicy, services ...certs.Service
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	step, _, err := planStep(node, plan.Request{Services: services, Restart: policy})
+	p, err := plan.BuildPlan([]inventory.Node{node, n.otherNode()}, plan.Request{Services: services, Restart: policy, Nodes: []string{"cp1"}}, nil)
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	return step
+	return &p.AllSteps()[0]
 }
 
 // putOrder puts an order into the node's inbox.

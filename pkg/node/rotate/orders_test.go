@@ -67,6 +67,15 @@ func (n *runningNode) FailStaging(fail bool) {
 	}
 }
 
+func (n *runningNode) SignElsewhere() {
+	n.mu.Lock()
+	n.elsewhere[certs.Etcd] = true
+	n.mu.Unlock()
+	n.planned = n.planStep(plan.RestartAlways, certs.Etcd)
+}
+
+func (n *runningNode) Issue(csr nodeapi.CSR) *nodeapi.Issued { return n.signedElsewhere(csr) }
+
 func (n *runningNode) Step() *plan.Step { return n.planned }
 
 func TestOrdersOfARotation(t *testing.T) { ordertest.RunCases(t, startNode) }

@@ -42,44 +42,49 @@ var errSignHere = errors.New("the authority's key is on this node")
 // requestCertificate gets a certificate through the certificates API with the node's own
 // identity. Where that is not possible, it signs with the CA key if that is on this node, as on
 // a control-plane node whose API server is down; otherwise the plugin or the watcher, which
-// follows the journal, posts the request. The new key is kept until then, so that a restart of
-// this process does not void the request.
-func (s *session) requestCertificate(ctx context.Context, c inventory.Certificate, old store.Content, k chosenKey, o statedir.Order, l *log) (store.Material, error) {
+// follows the journal, has the request signed by a node that has the CA's key, or posts it. The
+// new key is kept until then, so that a restart of this process does not void the request.
+func (s *session) requestCertificate(ctx context.Context, c inventory.Certificate, old store.Content, k chosenKey, o statedir.Order, l *log) (successor, error) {
 	pending := filepath.Join(s.rotation.StagedDir(), "pending-"+fileNameFor(c.ID()))
 	key, before, err := pendingKey(pending, old, k)
 	if err != nil {
-		return store.Material{}, err
+		return successor{}, err
 	}
 	csr, err := newCSR(c, old, key, o)
 	if err != nil {
-		return store.Material{}, err
+		return successor{}, err
 	}
 	name, needed, err := s.findRequest(c.ID(), o.Number, before)
 	if err != nil {
-		return store.Material{}, err
+		return successor{}, err
 	}
 	if name == "" && !needed {
-		name, err = s.askForSignature(ctx, csr, localAuthority(c) != nil, o.Compromised, l)
+		name, err = s.askForSignature(ctx, csr, c, o.Compromised, l)
 	}
 	r := s.issueRequest(c, old, key, k, o)
 	var chain []*x509.Certificate
+	signedBy := ""
 	switch {
 	case errors.Is(err, errSignHere):
 		chain, err = s.localIssuer(*localAuthority(c)).IssueSuccessor(ctx, r)
 	case err == nil:
-		chain, err = s.awaitIssued(ctx, c.ID(), name, o)
+		chain, signedBy, err = s.awaitIssued(ctx, c, name, o)
 		r.Now = s.now() // the wait may have been long
 	}
 	if err != nil {
-		return store.Material{}, err
+		return successor{}, err
 	}
-	if err := issue.CheckSuccessor(r, chain, nil); err != nil {
-		return store.Material{}, err
+	ca, err := s.expectedAuthority(c, r.Now)
+	if err != nil {
+		return successor{}, err
+	}
+	if err := issue.CheckSuccessor(r, chain, ca); err != nil {
+		return successor{}, err
 	}
 	if err := os.Remove(pending); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return store.Material{}, err
+		return successor{}, err
 	}
-	return store.Material{Chain: chain, Key: key}, nil
+	return successor{store.Material{Chain: chain, Key: key}, signedBy}, nil
 }
 
 // localAuthority returns the authority that signed a certificate if the scan found its key on
@@ -92,8 +97,12 @@ func localAuthority(c inventory.Certificate) *inventory.Issuer {
 }
 
 // askForSignature requests a signature with the node's own identity, unless that identity is
-// compromised.
-func (s *session) askForSignature(ctx context.Context, csr nodeapi.CSR, here, distrusted bool, l *log) (name string, err error) {
+// compromised, or only another node can sign.
+func (s *session) askForSignature(ctx context.Context, csr nodeapi.CSR, c inventory.Certificate, distrusted bool, l *log) (name string, err error) {
+	here := localAuthority(c) != nil
+	if c.Issuer.Kind == inventory.OtherNode {
+		return s.askElsewhere(csr, false, errors.New("the key of its CA is on another node"), l)
+	}
 	if distrusted {
 		return s.askElsewhere(csr, here, errors.New("the node's own identity is not trusted any more"), l)
 	}
@@ -114,7 +123,7 @@ func (s *session) postRequest(ctx context.Context, csr nodeapi.CSR, here bool, l
 		defer cancel()
 		posted := csr
 		if posted.Name, cause = s.Requests.PostCSR(asking, csr); cause == nil {
-			posted.PEM = ""
+			posted = nodeapi.CSR{TargetID: csr.TargetID, Name: posted.Name, Signer: csr.Signer, Usages: csr.Usages, ExpirationSeconds: csr.ExpirationSeconds}
 			return posted.Name, l.write(nodeapi.Record{Kind: nodeapi.CSRPosted, CSR: &posted})
 		}
 	}
@@ -125,7 +134,7 @@ func (s *session) postRequest(ctx context.Context, csr nodeapi.CSR, here bool, l
 }
 
 // askElsewhere has the request signed without the node's own identity: with the CA key if that
-// is on this node, otherwise by the plugin or the watcher.
+// is on this node, otherwise through the plugin or the watcher.
 func (s *session) askElsewhere(csr nodeapi.CSR, here bool, cause error, l *log) (name string, err error) {
 	if here {
 		return "", errSignHere
@@ -136,29 +145,30 @@ func (s *session) askElsewhere(csr nodeapi.CSR, here bool, cause error, l *log) 
 	return "", l.write(nodeapi.Record{Kind: nodeapi.CSRNeeded, CSR: &csr, Message: cause.Error()})
 }
 
-// awaitIssued returns the issued chain: from the API, or from an order of kind Issued.
-func (s *session) awaitIssued(ctx context.Context, id, name string, o statedir.Order) ([]*x509.Certificate, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, signatureTimeout,
-		fmt.Errorf("no certificate was issued within %s; approve the request (kubectl get csr), or check why the signer does not sign it", signatureTimeout))
+// awaitIssued returns the issued chain: from the API, or from an order of kind Issued, which
+// names the node that signed it.
+func (s *session) awaitIssued(ctx context.Context, c inventory.Certificate, name string, o statedir.Order) (chain []*x509.Certificate, signedBy string, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, signatureTimeout, issuedTooLate(c))
 	defer cancel()
 	tick := time.NewTicker(askEvery)
 	defer tick.Stop()
 	for {
 		orders, err := s.rotation.OrdersAfter(o.Number)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		for _, next := range orders {
 			switch {
 			case next.Token < o.Token: // fenced
 			case next.Kind == nodeapi.OrderKeepAlive: // the sender still waits
 			case next.Kind != nodeapi.OrderIssued:
-				return nil, fmt.Errorf("order %q came before a certificate was issued", next.Kind)
-			case next.Issued == nil || next.Issued.TargetID != id:
+				return nil, "", fmt.Errorf("order %q came before a certificate was issued", next.Kind)
+			case next.Issued == nil || next.Issued.TargetID != c.ID():
 			case next.Issued.Error != "":
-				return nil, fmt.Errorf("have a certificate issued: %s", next.Issued.Error)
+				return nil, "", fmt.Errorf("have a certificate issued: %s", next.Issued.Error)
 			default:
-				return certs.ParsePEM([]byte(next.Issued.PEM))
+				chain, err := certs.ParsePEM([]byte(next.Issued.PEM))
+				return chain, next.Issued.SignedBy, err
 			}
 		}
 		if name != "" {
@@ -166,14 +176,15 @@ func (s *session) awaitIssued(ctx context.Context, id, name string, o statedir.O
 			switch {
 			case err != nil: // the API server may be restarting
 			case denied != "":
-				return nil, fmt.Errorf("certificate signing request %q was refused: %s", name, denied)
+				return nil, "", fmt.Errorf("certificate signing request %q was refused: %s", name, denied)
 			case len(pem) > 0:
-				return certs.ParsePEM(pem)
+				chain, err := certs.ParsePEM(pem)
+				return chain, "", err
 			}
 		}
 		select {
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return nil, "", context.Cause(ctx)
 		case <-tick.C:
 		}
 	}
@@ -225,7 +236,16 @@ func newCSR(c inventory.Certificate, old store.Content, key certs.Key, o statedi
 	if err != nil {
 		return nodeapi.CSR{}, err
 	}
-	csr := nodeapi.CSR{TargetID: c.ID(), Signer: c.Issuer.Signer, PEM: string(pem), Usages: usagesFor(c.Issuer.Signer, old.LeafCert())}
+	csr := nodeapi.CSR{TargetID: c.ID(), Signer: c.Issuer.Signer, PEM: string(pem)}
+	if c.Issuer.Authority != "" {
+		if err := addPossession(&csr, c.Issuer.Authority, old); err != nil {
+			return nodeapi.CSR{}, err
+		}
+	}
+	if csr.Signer == "" {
+		return csr, nil
+	}
+	csr.Usages = usagesFor(csr.Signer, old.LeafCert())
 	if seconds := expiration(c, time.Duration(o.ValiditySeconds)*time.Second) / time.Second; seconds > 0 {
 		csr.ExpirationSeconds = int32(min(max(int64(seconds), minExpiration), math.MaxInt32))
 	}

@@ -147,6 +147,7 @@ func matchTargets(node inventory.Node, step *plan.Step) ([]inventory.Certificate
 	found := make([]inventory.Certificate, 0, len(step.Targets))
 	for _, target := range step.Targets {
 		c, there := byID[target.ID]
+		c.Issuer = issuerAsPlanned(c, target)
 		switch {
 		case !there:
 			return nil, &refusal{fmt.Sprintf("%s %q is not there any more", target.Name, target.Path), replan}
@@ -179,11 +180,11 @@ func (s *session) stageItem(ctx context.Context, n int, c inventory.Certificate,
 	if err != nil {
 		return item{}, &unsignedError{c, servicesOf(o.Step), err}
 	}
-	i := item{Certificate: c, New: certs.DescribeCertificate(m.Chain[0]), KeptKey: k.kept}
-	if err := s.tryClient(ctx, &i, old, m, "new", "old"); err != nil {
+	i := item{Certificate: c, New: certs.DescribeCertificate(m.Chain[0]), KeptKey: k.kept, SignedBy: m.SignedBy}
+	if err := s.tryClient(ctx, &i, old, m.Material, "new", "old"); err != nil {
 		return item{}, err
 	}
-	if err := saveMaterial(itemDir(s.rotation.StagedDir(), n), m); err != nil {
+	if err := saveMaterial(itemDir(s.rotation.StagedDir(), n), m.Material); err != nil {
 		return item{}, fmt.Errorf("save what was staged: %w", err)
 	}
 	return i, nil
@@ -191,7 +192,7 @@ func (s *session) stageItem(ctx context.Context, n int, c inventory.Certificate,
 
 // issueSuccessor gets a successor issued, for a new key unless another is chosen, and checks
 // it.
-func (s *session) issueSuccessor(ctx context.Context, c inventory.Certificate, old store.Content, k chosenKey, o statedir.Order, l *log, working chan struct{}) (store.Material, error) {
+func (s *session) issueSuccessor(ctx context.Context, c inventory.Certificate, old store.Content, k chosenKey, o statedir.Order, l *log, working chan struct{}) (successor, error) {
 	issuer := s.localIssuer(c.Issuer)
 	if issuer == nil {
 		return s.requestCertificate(ctx, c, old, k, o, l)
@@ -200,19 +201,19 @@ func (s *session) issueSuccessor(ctx context.Context, c inventory.Certificate, o
 	defer func() { <-working }()
 	key, err := k.keyFor(old)
 	if err != nil {
-		return store.Material{}, err
+		return successor{}, err
 	}
 	r := s.issueRequest(c, old, key, k, o)
 	chain, err := issuer.IssueSuccessor(ctx, r)
 	if err != nil {
-		return store.Material{}, err
+		return successor{}, err
 	}
 	// Issuers check their own result. This check covers every kind of issuer, also later ones:
 	// none may silently drop a name.
 	if err := issue.CheckSuccessor(r, chain, nil); err != nil {
-		return store.Material{}, err
+		return successor{}, err
 	}
-	return store.Material{Chain: chain, Key: key}, nil
+	return successor{Material: store.Material{Chain: chain, Key: key}}, nil
 }
 
 func (s *session) issueRequest(c inventory.Certificate, old store.Content, key certs.Key, k chosenKey, o statedir.Order) issue.Request {

@@ -62,12 +62,14 @@ type item struct {
 	CA string `json:"ca,omitempty"`
 	// KeptKey is the other use of the key, where the old key is kept.
 	KeptKey string `json:"keptKey,omitempty"`
+	// SignedBy is the node that signed the new certificate, if that was another one.
+	SignedBy string `json:"signedBy,omitempty"`
 	// Note is the reason why it could not be tried.
 	Note string `json:"note,omitempty"`
 }
 
 func (i item) asRenewal() inventory.Renewal {
-	return inventory.Renewal{ID: i.Certificate.ID(), Old: i.Certificate.Facts, New: i.New, KeptKey: i.KeptKey}
+	return inventory.Renewal{ID: i.Certificate.ID(), Old: i.Certificate.Facts, New: i.New, KeptKey: i.KeptKey, SignedBy: i.SignedBy}
 }
 
 func (t *transaction) renewals() []inventory.Renewal {

@@ -23,6 +23,7 @@ import (
 //	SERVICE cannot-start   it starts with nothing but its old certificates
 //	SERVICE stuck          once stopped, it never starts again
 //	SERVICE keeps-old      it does not read its serving certificate when it starts
+//	SERVICE key-elsewhere  the key of its CA is on another node, which signs
 //	rotate POLICY SERVICE… or: rotate POLICY
 func TestTranscripts(t *testing.T) {
 	scripts, err := filepath.Glob("testdata/transcripts/*.txt")
@@ -64,7 +65,7 @@ func playScript(t *testing.T, script string) string {
 			}
 			r = rotateAll(n, plan.RestartPolicy(words[1]), services...)
 		default:
-			behaviour := map[string]map[certs.Service]bool{"cannot-start": n.breaks, "stuck": n.stuck, "keeps-old": n.keepsOld}[words[1]]
+			behaviour := map[string]map[certs.Service]bool{"cannot-start": n.breaks, "stuck": n.stuck, "keeps-old": n.keepsOld, "key-elsewhere": n.elsewhere}[words[1]]
 			if behaviour == nil || !slices.Contains(certs.Services(), certs.Service(words[0])) {
 				t.Fatalf("unknown line %q", line)
 			}

