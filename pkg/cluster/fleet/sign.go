@@ -67,7 +67,7 @@ func (r *run) signOnNodes(ctx context.Context, w *worker, csr nodeapi.CSR) (pem 
 	if asking := r.inventoryOf(w.step.Node); asking != nil {
 		request.ControlPlane = asking.Known.ControlPlane
 	}
-	mayOpen := target.Issuer == string(inventory.OtherNode)
+	mayOpen := target.Issuer == string(inventory.OtherNode) || r.Request.Recover
 	var failures []string
 	for _, node := range r.nodesToSign(csr.Authority) {
 		if pem, err = r.signOn(ctx, node, request, mayOpen); err == nil {

@@ -41,7 +41,7 @@ func (c *cluster) withoutKey(t *testing.T, name string) *node {
 }
 
 // rotateWorkers rotates the kubelets of the workers only, two at a time.
-func rotateWorkers(t *testing.T, c *cluster, names ...string) (*v1alpha1.RotationReport, error) {
+func rotateWorkers(t *testing.T, c *cluster, change func(*fleet.Options), names ...string) (*v1alpha1.RotationReport, error) {
 	t.Helper()
 	request := plan.Request{Services: []certs.Service{certs.Kubelet}, Restart: plan.RestartAlways, Nodes: names}
 	p, err := plan.BuildPlan(c.inventories(), request, nil)
@@ -49,6 +49,9 @@ func rotateWorkers(t *testing.T, c *cluster, names ...string) (*v1alpha1.Rotatio
 	return rotate(t.Context(), t, c, func(o *fleet.Options) {
 		o.Request = request
 		o.Plan = p
+		if change != nil {
+			change(o)
+		}
 	})
 }
 
@@ -72,7 +75,7 @@ func TestANodeThatIsNotRotatedSigns(t *testing.T) {
 	for _, w := range []string{"w1", "w2"} {
 		c.withoutKey(t, w)
 	}
-	_, err := rotateWorkers(t, c, "w1", "w2")
+	_, err := rotateWorkers(t, c, nil, "w1", "w2")
 	require.NoError(t, err)
 	assert.Equal(t, 1, c.times("open cp1"), "one session for both")
 	assert.Equal(t, 1, c.times("sign on cp1 for w1"))
@@ -108,7 +111,7 @@ func TestAnInterruptedNodeIsNotOpenedToSign(t *testing.T) {
 	c := newCluster(2, 1)
 	c.withoutKey(t, "w1")
 	c.nodes["cp1"].inventory.Rotations = []inventory.NodeRotation{{ID: "another", State: inventory.Committing}}
-	_, err := rotateWorkers(t, c, "w1")
+	_, err := rotateWorkers(t, c, nil, "w1")
 	require.NoError(t, err)
 	assert.False(t, c.did("open cp1"))
 	assert.Equal(t, "cp2", c.nodes["w1"].signedBy)
@@ -155,13 +158,25 @@ func TestKubeletsAreSignedByANodeOrTheAPI(t *testing.T) {
 	}
 }
 
+// TestARecoveryOpensANodeToSign: there is no API that could.
+func TestARecoveryOpensANodeToSign(t *testing.T) {
+	c := newCluster(1, 1)
+	n := c.withoutKey(t, "w1")
+	n.inventory.Certificates[0].Issuer = inventory.Issuer{Kind: inventory.KubernetesCSR, Signer: "x", Authority: theCA}
+	n.csr.CSR.Signer = "x"
+	_, err := rotateWorkers(t, c, func(o *fleet.Options) { o.Request.Recover = true }, "w1")
+	require.NoError(t, err)
+	assert.Equal(t, "cp1", n.signedBy)
+	assert.Zero(t, c.times("issue for w1"))
+}
+
 // TestTheAPIIssuesWhereNoNodeIsOpen: no pod is started on a node that is not rotated.
 func TestTheAPIIssuesWhereNoNodeIsOpen(t *testing.T) {
 	c := newCluster(1, 1)
 	n := c.withoutKey(t, "w1")
 	n.inventory.Certificates[0].Issuer = inventory.Issuer{Kind: inventory.KubernetesCSR, Signer: "x", Authority: theCA}
 	n.csr.CSR.Signer = "x"
-	_, err := rotateWorkers(t, c, "w1")
+	_, err := rotateWorkers(t, c, nil, "w1")
 	require.NoError(t, err)
 	assert.False(t, c.did("open cp1"))
 	assert.Equal(t, 1, c.times("issue for w1"))
