@@ -165,6 +165,9 @@ type committing struct {
 	cold    time.Duration // additional time for the start of static pods
 	early   *restarting   // the kubelet, where it was restarted before all other components
 	outages []*outage
+	// atReplaced holds the instances that ran when every file was new, by service; nil: unless a
+	// kubelet is started that was down, nothing else starts components.
+	atReplaced map[certs.Service][]string
 	// restarted are the services that were, or were begun to be, restarted.
 	restarted []certs.Service
 }

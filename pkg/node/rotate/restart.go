@@ -109,10 +109,23 @@ func (c *committing) stopComponent(ctx context.Context, target inventory.Compone
 		return nil, &failure{service: target.Service, what: fmt.Sprintf("%s could not be restarted", target.Service), cause: err}
 	}
 	r := &restarting{component: target, old: old, outage: c.watchOutage(ctx, target)}
+	if c.startedOnNew(target.Service, old) {
+		r.old = component.Instance{}
+		return r, nil
+	}
 	if err := c.Restarter.StopInstance(ctx, target, old); err != nil {
 		return r, &failure{service: target.Service, what: fmt.Sprintf("%s could not be stopped", target.Service), cause: err}
 	}
 	return r, nil
+}
+
+// startedOnNew reports whether an instance has started since the files were replaced, as static
+// pods do that a kubelet starts which was down. It has read the new files: it is not stopped again,
+// and its supervisor's pause after another stop is not waited for. No clock is compared, since the
+// node's may jump.
+func (c *committing) startedOnNew(service certs.Service, i component.Instance) bool {
+	before, known := c.atReplaced[service]
+	return known && !c.undoing && i.Running && !slices.Contains(before, i.ID)
 }
 
 // awaitAll waits for several components at the same time, each with its own deadline.

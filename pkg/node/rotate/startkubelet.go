@@ -34,9 +34,30 @@ func (c *committing) prepareKubelet(ctx context.Context) {
 		if !down {
 			continue
 		}
+		c.noteInstances(ctx)
 		// An error here shows later: the pods do not start.
 		if r, err := c.stopComponent(ctx, kubelet, "so that it starts static pods"); err == nil && !c.undoing {
 			c.early = r
+		}
+	}
+}
+
+// noteInstances notes which instances run while every file is new, before the kubelet starts others.
+// A service of which one cannot be asked is not noted.
+func (c *committing) noteInstances(ctx context.Context) {
+	c.atReplaced = map[certs.Service][]string{}
+	for _, service := range c.t.Restarts {
+		ids := []string{}
+		for _, target := range c.t.components(service) {
+			i, err := c.Restarter.CurrentInstance(ctx, target)
+			if err != nil {
+				ids = nil
+				break
+			}
+			ids = append(ids, i.ID)
+		}
+		if ids != nil {
+			c.atReplaced[service] = ids
 		}
 	}
 }
