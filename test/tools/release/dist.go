@@ -63,7 +63,16 @@ func writeDistribution(ctx context.Context, source source, directory, manifest s
 	if directory == "" || manifest == "" {
 		return errors.New("dist needs -o and -manifest")
 	}
-	plugin, err := writeArchives(ctx, source, pluginBundle, directory)
+	work, err := os.MkdirTemp("", "rotate-certs-nodes-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(work) }()
+	carried, err := buildForNodes(ctx, source, work)
+	if err != nil {
+		return err
+	}
+	plugin, err := writeArchives(ctx, source, pluginBundle, directory, carried...)
 	if err != nil {
 		return err
 	}
@@ -82,11 +91,30 @@ func writeDistribution(ctx context.Context, source source, directory, manifest s
 	return writeManifest(manifest, source.version, source.commit(ctx), plugin)
 }
 
-// writeArchives writes a bundle's archives, one for each platform.
-func writeArchives(ctx context.Context, source source, b bundle, directory string) ([]publishedArchive, error) {
+// nodeEntry is the name of the node program in the plugin's archives. The plugin copies it to hosts
+// that it reaches over ssh.
+func nodeEntry(target platform) string {
+	return fmt.Sprintf("%s-%s-%s", nodeProgram, target.os, target.arch)
+}
+
+// buildForNodes builds the node program for all nodes' platforms, as files of the plugin's archives.
+func buildForNodes(ctx context.Context, source source, work string) ([]entry, error) {
+	var entries []entry
+	for _, target := range nodePlatforms {
+		directory := filepath.Join(work, target.arch)
+		if err := source.build(ctx, target, directory, nodeProgram); err != nil {
+			return nil, fmt.Errorf("build %s for %s: %w", nodeProgram, target, err)
+		}
+		entries = append(entries, entry{nodeEntry(target), filepath.Join(directory, nodeProgram), 0o755})
+	}
+	return entries, nil
+}
+
+// writeArchives writes a bundle's archives, one for each platform, with more files in each.
+func writeArchives(ctx context.Context, source source, b bundle, directory string, more ...entry) ([]publishedArchive, error) {
 	var archives []publishedArchive
 	for _, target := range b.platforms {
-		archive, err := writeArchive(ctx, source, b, target, directory)
+		archive, err := writeArchive(ctx, source, b, target, directory, more)
 		if err != nil {
 			return nil, fmt.Errorf("archive %s for %s: %w", b.name, target, err)
 		}
@@ -97,7 +125,7 @@ func writeArchives(ctx context.Context, source source, b bundle, directory strin
 
 // writeArchive builds a bundle's programs for one platform and archives them: as zip for
 // Windows, else as a compressed tar.
-func writeArchive(ctx context.Context, source source, b bundle, target platform, directory string) (publishedArchive, error) {
+func writeArchive(ctx context.Context, source source, b bundle, target platform, directory string, more []entry) (publishedArchive, error) {
 	work, err := os.MkdirTemp("", "rotate-certs-dist-")
 	if err != nil {
 		return publishedArchive{}, err
@@ -111,6 +139,13 @@ func writeArchive(ctx context.Context, source source, b bundle, target platform,
 	if err != nil {
 		return publishedArchive{}, err
 	}
+	if len(more) > 0 {
+		carried, err := source.noticesOf(ctx, nodePlatforms[0], nodeProgram)
+		if err != nil {
+			return publishedArchive{}, err
+		}
+		text += "\n" + carried
+	}
 	if err := writeText(notices, text); err != nil {
 		return publishedArchive{}, err
 	}
@@ -119,6 +154,8 @@ func writeArchive(ctx context.Context, source source, b bundle, target platform,
 		name := target.executable(program)
 		entries = append(entries, entry{name, filepath.Join(work, name), 0o755})
 	}
+
+	entries = append(entries, more...)
 
 	write, extension := writeTarGzip, "tar.gz"
 	if target.os == "windows" {

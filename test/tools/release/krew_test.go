@@ -43,7 +43,7 @@ func krewInstall(t *testing.T, krew, manifest, archive string, target platform) 
 		t.Fatalf("krew install for %s: %v\n%s", target, err, out)
 	}
 	store := filepath.Join(root, "store", "rotate-certs", testVersion)
-	for _, name := range []string{"LICENSE", noticesFile, target.executable(pluginProgram), target.executable(completionProgram)} {
+	for _, name := range []string{"LICENSE", noticesFile, target.executable(pluginProgram), target.executable(completionProgram), nodeEntry(nodePlatforms[0]), nodeEntry(nodePlatforms[1])} {
 		if _, err := os.Stat(filepath.Join(store, name)); err != nil {
 			t.Errorf("krew installed no %s: %v", name, err)
 		}

@@ -199,7 +199,7 @@ func checkReproducible(t *testing.T, tree source, directory string) {
 		}
 	}
 	target := platform{"linux", "amd64"}
-	again, err := writeArchive(context.Background(), elsewhere, pluginBundle, target, t.TempDir())
+	again, err := writeArchive(context.Background(), elsewhere, pluginBundle, target, t.TempDir(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
