@@ -163,7 +163,7 @@ func oldCopies(p plan.Plan, now time.Time) string {
 		return ""
 	}
 	return fmt.Sprintf("Copies of the %s certificates remain valid until they expire, the last one (%s of %s) on %s: Kubernetes cannot revoke them.",
-		replacedWord(rollbackOf(p)), last.Name, node, printers.UTCDate(last.OldNotAfter))
+		printers.ReplacedWord(rollbackOf(p)), last.Name, node, printers.UTCDate(last.OldNotAfter))
 }
 
 // compromisedMeans describes --compromised.

@@ -56,7 +56,7 @@ func printPlan(w io.Writer, f printers.Format, p v1alpha1.RotationPlan) error {
 			return err
 		}
 	}
-	for _, line := range withoutCertificate(planItems(p)) {
+	for _, line := range printers.WithoutCertificate(planItems(p)) {
 		fmt.Fprintln(w, line)
 	}
 	for _, e := range p.Effects {
@@ -125,47 +125,14 @@ func hasCertificate(s v1alpha1.PlanStep) bool {
 	return slices.ContainsFunc(s.Services, func(s v1alpha1.PlanService) bool { return !s.NoCertificate })
 }
 
-// bare is a service without a certificate on a node.
-type bare struct {
-	node    string
-	service certs.Service
-	reason  string
-}
-
-func planItems(p v1alpha1.RotationPlan) []bare {
-	var out []bare
+func planItems(p v1alpha1.RotationPlan) []printers.NoCertificate {
+	var out []printers.NoCertificate
 	for _, s := range p.Steps {
 		for _, service := range s.Services {
 			if service.NoCertificate {
-				out = append(out, bare{s.Node, service.Service, service.Reason})
+				out = append(out, printers.NoCertificate{Node: s.Node, Service: service.Service, Reason: service.Reason})
 			}
 		}
-	}
-	return out
-}
-
-// withoutCertificate says, in one line for all nodes of the same case, which services
-// have nothing to renew, and why.
-func withoutCertificate(items []bare) []string {
-	type group struct {
-		service certs.Service
-		reason  string
-	}
-	var order []group
-	nodes := map[group][]string{}
-	for _, b := range items {
-		g := group{b.service, strings.TrimSuffix(printers.CleanText(b.reason), ".")}
-		if g.reason == "" {
-			g.reason = "it has no certificate there"
-		}
-		if nodes[g] == nil {
-			order = append(order, g)
-		}
-		nodes[g] = append(nodes[g], b.node)
-	}
-	out := make([]string, 0, len(order))
-	for _, g := range order {
-		out = append(out, fmt.Sprintf("%s on %s: nothing to renew; %s.", g.service, printers.SomeNames(nodes[g]), g.reason))
 	}
 	return out
 }

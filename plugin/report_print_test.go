@@ -43,7 +43,7 @@ func stoppedReport() *v1alpha1.RotationReport {
 func TestReportShowsOldAndNewAndHowItWasVerified(t *testing.T) {
 	for f, file := range map[printers.Format]string{printers.Table: "report.txt", printers.Wide: "report-wide.txt", printers.Name: "report-name.txt"} {
 		var out bytes.Buffer
-		require.NoError(t, printReport(&out, f, stoppedReport()))
+		require.NoError(t, printers.PrintReport(&out, f, stoppedReport()))
 		golden(t, file, out.String())
 		assert.NotContains(t, out.String(), "\x1b")
 	}
@@ -51,8 +51,8 @@ func TestReportShowsOldAndNewAndHowItWasVerified(t *testing.T) {
 
 func TestExpiredOldCertificatesAreNotReportedAsValid(t *testing.T) {
 	r := stoppedReport()
-	assert.Equal(t, "Copies of the old certificates remain valid, the last one until 2026-12-02: Kubernetes cannot revoke them.", stillValid(r, noon),
+	assert.Equal(t, "Copies of the old certificates remain valid, the last one until 2026-12-02: Kubernetes cannot revoke them.", printers.StillValid(r, noon),
 		"those that were not renewed do not count")
-	assert.Empty(t, stillValid(r, noon.Add(8*day)))
-	assert.Empty(t, stillValid(&v1alpha1.RotationReport{}, noon))
+	assert.Empty(t, printers.StillValid(r, noon.Add(8*day)))
+	assert.Empty(t, printers.StillValid(&v1alpha1.RotationReport{}, noon))
 }

@@ -86,12 +86,3 @@ func rollbackOf(p plan.Plan) string {
 	}
 	return ""
 }
-
-// replacedWord is what the certificates are called that a rotation replaces. Those that a
-// rollback replaces are younger than those that it puts in place.
-func replacedWord(rollbackOf string) string {
-	if rollbackOf != "" {
-		return "replaced"
-	}
-	return "old"
-}

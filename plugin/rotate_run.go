@@ -10,7 +10,6 @@ import (
 	"time"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
-	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/gate"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
@@ -110,7 +109,7 @@ func (o *rotateOptions) reportHeld(err error) error {
 		return err
 	}
 	now := o.now().UTC()
-	return errors.Join(err, printReport(o.Out, o.format, &v1alpha1.RotationReport{
+	return errors.Join(err, printers.PrintReport(o.Out, o.format, &v1alpha1.RotationReport{
 		APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.RotationReportKind, StartTime: now, EndTime: now,
 		Result: v1alpha1.Failed, Message: held.Error(), Items: []v1alpha1.RotationItem{}, Collateral: []v1alpha1.Collateral{},
 	}))
@@ -193,20 +192,20 @@ func (o *rotateOptions) runRotation(ctx context.Context, c *cluster, p fleet.Rot
 	if copied := namedCopies(p.Plan, p.Scanned); err == nil && copied != "" {
 		report.Notes = append(report.Notes, copied)
 	}
-	if old := stillValid(report, o.now()); old != "" {
+	if old := printers.StillValid(report, o.now()); old != "" {
 		report.Notes = append(report.Notes, old)
 	}
 	var held *kube.HeldError
 	if errors.As(err, &held) && (o.format == printers.Table || o.format == printers.Wide) {
 		return err // nothing has begun
 	}
-	if printErr := printReport(o.Out, o.format, report); printErr != nil && err == nil && !errors.Is(printErr, syscall.EPIPE) {
+	if printErr := printers.PrintReport(o.Out, o.format, report); printErr != nil && err == nil && !errors.Is(printErr, syscall.EPIPE) {
 		return printErr
 	}
 	if err != nil {
 		return err
 	}
-	done := outcomeText(report, o.now().Sub(began), o.request.Restart)
+	done := printers.OutcomeText(report, o.now().Sub(began), o.request.Restart)
 	left := printers.NotDone(report)
 	if left != "" {
 		done += ", but " + left + ": see above"
@@ -216,37 +215,6 @@ func (o *rotateOptions) runRotation(ctx context.Context, c *cluster, p fleet.Rot
 		return errLeftOut
 	}
 	return nil
-}
-
-// outcomeText summarizes a rotation that succeeded.
-func outcomeText(report *v1alpha1.RotationReport, elapsed time.Duration, policy plan.RestartPolicy) string {
-	renewed := 0
-	var running []certs.Service // not restarted, so they may use an old certificate
-	for _, item := range report.Items {
-		if item.Result != v1alpha1.Succeeded {
-			continue
-		}
-		for _, c := range item.Certificates {
-			if c.New != nil {
-				renewed++
-			}
-		}
-		if !item.Restarted && item.Service != certs.Admin && len(item.Certificates) > 0 {
-			running = append(running, item.Service)
-		}
-	}
-	done := "renewed"
-	if report.RollbackOf != "" {
-		done = "put back"
-	}
-	if renewed == 0 {
-		return "Nothing to renew, nothing was changed"
-	}
-	if policy == plan.RestartNever && len(running) > 0 {
-		return fmt.Sprintf("Done in %s: %s %s on disk, no component restarted. These may use the old certificates until they are restarted: %s",
-			printers.ElapsedTime(elapsed), printers.CountOf(renewed, "certificate"), done, printers.JoinServices(certs.SortServices(running), ", "))
-	}
-	return fmt.Sprintf("Done in %s: %s %s and verified", printers.ElapsedTime(elapsed), printers.CountOf(renewed, "certificate"), done)
 }
 
 // tickProgress refreshes the elapsed times on a terminal, until the returned function is called.

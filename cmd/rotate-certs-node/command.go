@@ -29,8 +29,9 @@ func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 agents of an installation run it permanently. It can also be used by hand, as root on a
 node, even if the cluster is down:
 
-  rotate-certs-node scan
+  rotate-certs-node check
   rotate-certs-node rotate --service etcd,kube-apiserver
+  rotate-certs-node history
   rotate-certs-node recover
 
 ` + exitcode.Help(),
@@ -42,7 +43,7 @@ node, even if the cluster is down:
 	flags := root.PersistentFlags()
 	flags.StringVar(&p.root, "root", "/", "mount point of the node's root directory")
 	flags.StringVar(&p.nodeName, "node-name", "", "the node's name in the API (default: the kubelet's --hostname-override, or the host name)")
-	root.AddCommand(p.scanCommand(), p.runCommand(), p.orderCommand(), p.followCommand(), p.journalCommand(), p.healthCommand(), p.signCommand(), p.startCommand(), p.endCommand(), p.readyCommand(), p.rotateCommand(), p.recoverCommand(), p.forgetCommand(), p.agentCommand(), probeCommand(), p.versionCommand())
+	root.AddCommand(p.scanCommand(), p.runCommand(), p.orderCommand(), p.followCommand(), p.journalCommand(), p.healthCommand(), p.signCommand(), p.startCommand(), p.endCommand(), p.readyCommand(), p.checkCommand(), p.rotateCommand(), p.rollbackCommand(), p.historyCommand(), p.recoverCommand(), p.forgetCommand(), p.agentCommand(), probeCommand(), p.versionCommand())
 	return root
 }
 

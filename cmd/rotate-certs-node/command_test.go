@@ -136,7 +136,13 @@ func TestBadInput(t *testing.T) {
 		{"", []string{"rotate", "--all", "--restart=perhaps"}, "always, if-needed, never"},
 		{"", []string{"rotate", "--all", "--validity=soon"}, "validity"},
 		{"", []string{"rotate", "--all", "--component-timeout=1ms"}, "at least one second"},
-		{"", []string{"rotate", "--all", "--output=xml"}, "json or text"},
+		{"", []string{"rotate", "--all", "--output=xml"}, `unknown output format "xml"`},
+		{"", []string{"check", "--output=xml"}, `unknown output format "xml"`},
+		{"", []string{"check", "--service=ectd"}, `did you mean "etcd"?`},
+		{"", []string{"history", "../x"}, "want lower-case letters"},
+		{"", []string{"history", "n0ne"}, "no journal has rotation \"n0ne\"\nhint: rotate-certs-node history lists them"},
+		{"", []string{"rollback"}, "accepts 1 arg"},
+		{"", []string{"rollback", "n0ne"}, `roll back rotation "n0ne": no node in scope has it in its journal`},
 		{"", []string{"recover", "--output=xml"}, "json or text"},
 		{"", []string{"forget", "n0ne"}, "not known on this node"},
 		{"", []string{"forget", "../x"}, "want lower-case letters"},
@@ -172,7 +178,7 @@ func TestRecoverFailsWhileARotationIsInProgress(t *testing.T) {
 	defer release()
 	_, err = runProgram(t, root, "", "recover")
 	var locked *statedir.LockedError
-	if !errors.As(err, &locked) || exitCode(err, false) != exitcode.Held {
+	if !errors.As(err, &locked) || exitCode("recover", err, false) != exitcode.Held {
 		t.Errorf("error %v, want that the node is locked, and exit code 3", err)
 	}
 }

@@ -19,11 +19,7 @@ func (p *program) journalCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			name := p.nodeName
-			if name == "" {
-				name = p.discoverNode().Name
-			}
-			return p.printJSON(nodeapi.Journal{Node: name, Rotation: rotation, Records: records})
+			return p.printJSON(nodeapi.Journal{Node: p.ownName(), Rotation: rotation, Records: records})
 		},
 	}
 	addRotation(cmd, &rotation)

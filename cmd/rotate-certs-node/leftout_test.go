@@ -14,8 +14,6 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// TestByHandLeftOutCertificatesAreNamed: named on standard error before anything is
-// changed, with an exit code of its own.
 func TestByHandLeftOutCertificatesAreNamed(t *testing.T) {
 	tree := certstest.Kubeadm(t, "cp1")
 	node := layouttest.NodeIn(t, tree.Root)
@@ -35,12 +33,12 @@ func TestByHandLeftOutCertificatesAreNamed(t *testing.T) {
 		cmd := newCommand(strings.NewReader(""), &stdout, &stderr)
 		cmd.SetArgs(append([]string{"rotate", "--service=kube-apiserver", "--restart=never", "--root=" + string(tree.Root), "--node-name=cp1"}, args...))
 		err := cmd.ExecuteContext(t.Context())
-		return stderr.String(), err
+		return stdout.String() + stderr.String(), err
 	}
 
 	_, err = rotated("--require-all")
 	var refused *plan.RefusedError
-	if !errors.As(err, &refused) || exitCode(err, false) != exitcode.Failed {
+	if !errors.As(err, &refused) || exitCode("rotate", err, false) != exitcode.Failed {
 		t.Errorf("--require-all: %v, want a refusal and 1", err)
 	}
 	if after, err := os.ReadFile(serving); err != nil || !bytes.Equal(before, after) {
@@ -48,11 +46,16 @@ func TestByHandLeftOutCertificatesAreNamed(t *testing.T) {
 	}
 
 	words, err := rotated()
-	if !errors.Is(err, rotate.ErrLeftOut) || exitCode(err, false) != exitcode.LeftOut {
+	if !errors.Is(err, rotate.ErrLeftOut) || exitCode("rotate", err, false) != exitcode.LeftOut {
 		t.Errorf("error %v, want ErrLeftOut and 4", err)
 	}
-	if want := `left out: apiserver-etcd-client "/etc/kubernetes/pki/apiserver-etcd-client.crt", expires `; !strings.Contains(words, want) {
-		t.Errorf("%q was said, want %q", words, want)
+	for _, want := range []string{
+		"\nLeft out, since it cannot be renewed\n  cp1  apiserver-etcd-client /etc/kubernetes/pki/apiserver-etcd-client.crt, expires ",
+		", but 1 certificate was left out: see above. Next: rotate-certs-node check, then the other nodes, one after the other\n",
+	} {
+		if !strings.Contains(words, want) {
+			t.Errorf("%q was printed, want %q", words, want)
+		}
 	}
 	if after, err := os.ReadFile(serving); err != nil || bytes.Equal(before, after) {
 		t.Errorf("%s was not renewed, %v", serving, err)

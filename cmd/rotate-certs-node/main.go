@@ -2,8 +2,8 @@
 // restarts components, verifies and rolls back. It runs in a short-lived pod that
 // "kubectl rotate-certs" starts, or as root on the node itself.
 //
-// Results go to standard output as JSON, messages to standard error; "rotate" and "recover"
-// print text on a terminal.
+// Results go to standard output, messages to standard error. The commands that pods run print
+// JSON; "check", "rotate", "rollback" and "history" print what "kubectl rotate-certs" prints.
 package main
 
 import (
@@ -17,6 +17,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/exitcode"
 	"github.com/rotate-certs/rotate-certs/pkg/node/rotate"
 	"github.com/rotate-certs/rotate-certs/pkg/node/statedir"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
 func main() {
@@ -24,22 +25,32 @@ func main() {
 	// A write to a closed pipe fails. Without this it would end the process, even in the middle
 	// of a commit, see package os/signal.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	err := newCommand(os.Stdin, os.Stdout, os.Stderr).ExecuteContext(ctx)
+	cmd, err := newCommand(os.Stdin, os.Stdout, os.Stderr).ExecuteContextC(ctx)
 	interrupted := ctx.Err() != nil
 	stop()
 	if err == nil {
 		return
 	}
-	words := "error: " + err.Error()
-	if errors.Is(err, rotate.ErrLeftOut) {
-		words = err.Error()
+	if text := errorText(err); text != "" {
+		fmt.Fprintln(os.Stderr, text)
 	}
-	fmt.Fprintln(os.Stderr, words)
-	os.Exit(exitCode(err, interrupted))
+	os.Exit(exitCode(cmd.Name(), err, interrupted))
 }
 
-// exitCode returns the exit code of an error, see docs/exit-codes.md.
-func exitCode(err error, interrupted bool) int {
+// errorText is an error as it is printed; empty: the output has said it already.
+func errorText(err error) string {
+	var unknown *plan.RollbackError
+	switch {
+	case errors.Is(err, errAttention), errors.Is(err, rotate.ErrLeftOut):
+		return ""
+	case errors.As(err, &unknown):
+		return "error: " + err.Error() + "\nhint: " + programName + " history lists the rotations that this node keeps"
+	}
+	return "error: " + err.Error()
+}
+
+// exitCode returns the exit code of a command's error, see docs/exit-codes.md.
+func exitCode(command string, err error, interrupted bool) int {
 	var locked *statedir.LockedError
 	var damaged *statedir.DamagedError
 	switch {
@@ -51,8 +62,12 @@ func exitCode(err error, interrupted bool) int {
 		return exitcode.Stopped
 	case errors.As(err, &locked):
 		return exitcode.Held
+	case errors.Is(err, errAttention):
+		return exitcode.Attention
 	case interrupted:
 		return exitcode.Interrupted
+	case command == checkName:
+		return exitcode.NotJudged
 	}
 	return exitcode.Failed
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -8,11 +9,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/exitcode"
 	"github.com/rotate-certs/rotate-certs/pkg/node/rotate"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
-// byHand holds the flags of "rotate".
+// byHand holds the flags of "rotate" and "rollback".
 type byHand struct {
 	services   []string
 	all        bool
@@ -20,7 +23,7 @@ type byHand struct {
 	allowShort bool
 	timeout    time.Duration
 	restart    string
-	output     output
+	output     string
 	strict     bool
 }
 
@@ -37,7 +40,11 @@ the other nodes: make sure that etcd keeps its quorum without this one.
 A commit that has begun is completed or rolled back, even if the terminal's connection
 breaks. If the old certificates have expired, the new ones stay in place even if a component
 does not become healthy, as one of several expired etcd members cannot (exit code 5): run
-the same command on the other control-plane nodes, then "rotate-certs-node recover" here.`,
+the same command on the other control-plane nodes, then "rotate-certs-node recover" here.
+
+Progress goes to standard error, the report to standard output.
+
+` + exitcode.Help(),
 		Example: `  rotate-certs-node rotate --all
   rotate-certs-node rotate --service etcd,kube-apiserver --validity 90d`,
 		Args: cobra.NoArgs,
@@ -46,15 +53,7 @@ the same command on the other control-plane nodes, then "rotate-certs-node recov
 			if err != nil {
 				return err
 			}
-			engine, closeEngine := p.newEngine()
-			defer closeEngine()
-			if engine.Records, err = f.output.recordWriter(p.stdout); err != nil {
-				return err
-			}
-			engine.Alone = true
-			engine.Timeout = f.timeout
-			engine.LeftOut = p.printLeftOut
-			err = engine.RotateByHand(cmd.Context(), req)
+			err = p.rotateByHand(cmd.Context(), &f, req)
 			if errors.Is(err, plan.ErrNothing) {
 				fmt.Fprintln(p.stderr, "nothing to do: these services have no certificate on this node")
 				return nil
@@ -67,16 +66,27 @@ the same command on the other control-plane nodes, then "rotate-certs-node recov
 	flags.BoolVar(&f.all, "all", false, "all services")
 	flags.Var(&f.validity, "validity", "lifetime of the new certificates, e.g. 90d (default: that of the old ones; never beyond their CA)")
 	flags.BoolVar(&f.allowShort, "allow-short-validity", false, "accept a --validity of less than a day")
-	flags.DurationVar(&f.timeout, "component-timeout", rotate.DefaultTimeout, "how long a component may take to become healthy, in addition to its supervisor's pauses")
-	flags.StringVar(&f.restart, "restart", string(plan.RestartAlways), "always, if-needed, or never")
-	flags.BoolVar(&f.strict, "require-all", false, "change nothing if a certificate cannot be renewed, instead of leaving it out")
-	f.output.add(cmd)
+	f.addFlags(cmd, "renewed")
 	cmd.MarkFlagsMutuallyExclusive("service", "all")
 	return cmd
 }
 
-// planRequest returns the request of the flags.
-func (f *byHand) planRequest() (req plan.Request, err error) {
+// addFlags adds the flags that a rotation and a rollback share; done is the verb for a
+// certificate.
+func (f *byHand) addFlags(cmd *cobra.Command, done string) {
+	flags := cmd.Flags()
+	flags.DurationVar(&f.timeout, "component-timeout", rotate.DefaultTimeout, "how long a component may take to become healthy, in addition to its supervisor's pauses")
+	flags.StringVar(&f.restart, "restart", string(plan.RestartAlways), "always, if-needed, or never")
+	flags.BoolVar(&f.strict, "require-all", false, fmt.Sprintf("change nothing if a certificate cannot be %s, instead of leaving it out", done))
+	addFormat(cmd, &f.output)
+}
+
+// planRequest returns the request of the flags of "rotate".
+func (f *byHand) planRequest() (plan.Request, error) {
+	req, err := f.commonRequest()
+	if err != nil {
+		return req, err
+	}
 	if f.all {
 		req.Services = certs.Services()
 	} else if req.Services, err = certs.ParseServices(f.services); err != nil {
@@ -85,28 +95,56 @@ func (f *byHand) planRequest() (req plan.Request, err error) {
 	if len(req.Services) == 0 {
 		return req, errors.New("name the services: --service NAME, or --all")
 	}
-	if req.Restart, err = plan.ParseRestartPolicy(f.restart); err != nil {
-		return req, fmt.Errorf("--restart: %w", err)
-	}
-	if f.timeout < time.Second {
-		return req, fmt.Errorf("--component-timeout %s: want at least one second", f.timeout)
-	}
 	req.Validity = time.Duration(f.validity)
 	req.AllowShortValidity = f.allowShort
-	req.RequireAll = f.strict
 	if err := req.CheckValidity(); err != nil {
 		return req, fmt.Errorf("--%w\nhint: days are written as 90d; --allow-short-validity allows less than a day", err)
 	}
 	return req, nil
 }
 
-// printLeftOut lists the certificates that a rotation by hand does not renew, with the reason.
-func (p *program) printLeftOut(left []plan.LeftOut) {
-	for _, l := range left {
-		expires := ""
-		if !l.NotAfter.IsZero() {
-			expires = ", expires " + l.NotAfter.UTC().Format(time.RFC3339)
-		}
-		fmt.Fprintf(p.stderr, "left out: %s %q%s: %s\n", l.Name, l.Path, expires, l.Reason)
+// commonRequest returns the request of the flags that a rotation and a rollback share.
+func (f *byHand) commonRequest() (req plan.Request, err error) {
+	if req.Restart, err = plan.ParseRestartPolicy(f.restart); err != nil {
+		return req, fmt.Errorf("--restart: %w", err)
 	}
+	if f.timeout < time.Second {
+		return req, fmt.Errorf("--component-timeout %s: want at least one second", f.timeout)
+	}
+	req.RequireAll = f.strict
+	return req, nil
+}
+
+// rotateByHand runs the engine, prints progress on standard error and the report on standard
+// output.
+func (p *program) rotateByHand(ctx context.Context, f *byHand, req plan.Request) error {
+	format, err := printers.ParseFormat(f.output)
+	if err != nil {
+		return err
+	}
+	engine, closeEngine := p.newEngine()
+	defer closeEngine()
+	show := &recordText{w: p.stderr}
+	var left []plan.LeftOut
+	engine.Records = show
+	engine.Alone = true
+	engine.Timeout = f.timeout
+	engine.LeftOut = func(found []plan.LeftOut) { left = found }
+	began := time.Now()
+	err = engine.RotateByHand(ctx, req)
+	if len(show.records) == 0 {
+		return err // nothing was begun
+	}
+	report := reportOf(show.records, req, left, err)
+	if printErr := printers.PrintReport(p.stdout, format, report); printErr != nil && err == nil {
+		err = fmt.Errorf("print: %w", printErr)
+	}
+	if err == nil || errors.Is(err, rotate.ErrLeftOut) {
+		done := printers.OutcomeText(report, time.Since(began), req.Restart)
+		if gap := printers.NotDone(report); gap != "" {
+			done += ", but " + gap + ": see above"
+		}
+		fmt.Fprintf(p.stderr, "%s. Next: %s %s, then the other nodes, one after the other\n", done, programName, checkName)
+	}
+	return err
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
 // output is the flag -o: "json", "text", or empty for text on a terminal and JSON elsewhere.
@@ -34,8 +37,13 @@ func (o output) recordWriter(w io.Writer) (io.Writer, error) {
 	}
 }
 
-// recordText writes records, which it gets as lines of JSON, as text.
-type recordText struct{ w io.Writer }
+// recordText writes records, which it gets as lines of JSON, as text, and keeps them.
+type recordText struct {
+	w       io.Writer
+	records []nodeapi.Record
+	// rollback means that the rotation puts earlier certificates back.
+	rollback bool
+}
 
 // Write implements [io.Writer]. Records come one by one.
 func (w *recordText) Write(line []byte) (int, error) {
@@ -43,7 +51,9 @@ func (w *recordText) Write(line []byte) (int, error) {
 	if err := json.Unmarshal(line, &rec); err != nil {
 		return 0, fmt.Errorf("print record: %w", err)
 	}
-	if text := describeRecord(rec); text != "" {
+	w.records = append(w.records, rec)
+	w.rollback = w.rollback || plan.IsRollbackScope(rec.Scope)
+	if text := w.describeRecord(rec); text != "" {
 		if _, err := fmt.Fprintf(w.w, "%s  %s\n", rec.Time.Local().Format(time.TimeOnly), text); err != nil {
 			return 0, err
 		}
@@ -51,82 +61,76 @@ func (w *recordText) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// describeRecord describes a record in one line, or in several if it ends a rotation.
-func describeRecord(rec nodeapi.Record) string {
+// describeRecord describes a record in one line.
+func (w *recordText) describeRecord(rec nodeapi.Record) string {
 	switch rec.Kind {
 	case nodeapi.Staging:
 		if rec.Message != "" {
-			return fmt.Sprintf("checking %s: %s", joinServices(rec.Services), rec.Message)
+			return fmt.Sprintf("checking %s: %s", printers.JoinServices(rec.Services, ", "), rec.Message)
 		}
-		return "signing new certificates for " + joinServices(rec.Services)
+		return "signing certificates of " + printers.JoinServices(rec.Services, ", ")
 	case nodeapi.CSRPosted:
 		return "waiting for a signature of CertificateSigningRequest " + rec.CSR.Name
 	case nodeapi.Staged:
 		if rec.Message != "" {
 			return rec.Message
 		}
-		return fmt.Sprintf("signed %d certificates; nothing is changed yet", len(rec.Renewals))
+		return fmt.Sprintf("%s signed, nothing changed yet", printers.CountOf(len(rec.Renewals), "certificate"))
 	case nodeapi.Committing:
-		return withService("replacing files", rec.Message)
+		return withMessage("replacing files", rec.Message)
 	case nodeapi.Replaced:
-		return withService("files are replaced", rec.Message)
+		return withMessage("files replaced", rec.Message)
 	case nodeapi.Restarting:
-		return withService("restarting "+string(rec.Service), rec.Message)
+		return withMessage("restarting "+string(rec.Service), rec.Message)
 	case nodeapi.Restarted:
-		return fmt.Sprintf("%s runs again; it was unavailable for %.1f s", rec.Service, rec.UnavailableSeconds)
+		return fmt.Sprintf("%s is healthy again, %s unavailable", rec.Service, printers.ElapsedTime(time.Duration(rec.UnavailableSeconds*float64(time.Second))))
 	case nodeapi.Waiting:
 		return rec.Message
 	case nodeapi.Verified:
 		return "verified: " + rec.Evidence.Detail
-	case nodeapi.RollingBack:
-		return withService("ROLLING BACK", rec.Message)
-	case nodeapi.Abandoned:
-		return withService("ended", rec.Message)
 	default:
-		return describeAnswer(rec)
+		return w.describeEnd(rec)
 	}
 }
 
-// describeAnswer describes the answer to an order. The program's error adds the reason and the
-// next step.
-func describeAnswer(rec nodeapi.Record) string {
+// describeEnd describes a rollback, or the answer to an order. The program's error adds the
+// reason and the next step.
+func (w *recordText) describeEnd(rec nodeapi.Record) string {
+	was := "old"
+	is := "new"
+	if w.rollback {
+		was = "present"
+		is = "earlier"
+	}
 	switch {
+	case rec.Kind == nodeapi.RollingBack:
+		return withMessage("ROLLING BACK", rec.Message+"; putting the "+was+" certificates back")
 	case rec.Kind == nodeapi.Committed && rec.Unverified:
-		return "NOT VERIFIED: the new certificates are in place"
+		return strings.ToUpper(is) + " CERTIFICATES, NOT VERIFIED YET"
 	case rec.Kind == nodeapi.Committed:
-		return fmt.Sprintf("RENEWED: %d certificates are in use and verified", len(rec.Renewals))
+		return fmt.Sprintf("COMMITTED AND VERIFIED: %s in use", printers.CountOf(len(rec.Renewals), is+" certificate"))
 	case rec.Kind == nodeapi.Finished:
-		kept := "; the replaced files are kept on this node"
-		if rec.Message != "" {
-			kept = "; " + rec.Message
-		}
-		return fmt.Sprintf("finished rotation %s%s\nNext: the other nodes, one after the other", rec.Rotation, kept)
+		return fmt.Sprintf("rotation %s finished; %s", rec.Rotation, cmp.Or(rec.Message, "the replaced files are kept on this node"))
 	case rec.Kind == nodeapi.RolledBack && rec.Unverified:
-		return withService("ROLLED BACK, not verified yet", rec.Message)
+		return withMessage("ROLLED BACK, NOT VERIFIED YET", rec.Message)
 	case rec.Kind == nodeapi.RolledBack:
-		return withService("ROLLED BACK", rec.Message)
+		return withMessage("ROLLED BACK AND VERIFIED", rec.Message)
 	case rec.Kind == nodeapi.Unknown:
-		return "UNKNOWN: neither old nor new certificates could be verified"
+		return "STATE UNKNOWN: neither old nor new certificates could be verified"
 	case rec.Kind == nodeapi.Failed, rec.Kind == nodeapi.Refused:
-		return "FAILED: nothing was changed"
+		return "FAILED, nothing changed"
+	case rec.Kind == nodeapi.Abandoned:
+		return withMessage("process ended", rec.Message)
 	default:
 		return string(rec.Kind)
 	}
 }
 
-func withService(text, message string) string {
+func withMessage(text, message string) string {
 	if message == "" {
 		return text
 	}
 	return text + ": " + message
-}
-
-func joinServices(services []certs.Service) string {
-	out := make([]string, 0, len(services))
-	for _, s := range services {
-		out = append(out, string(s))
-	}
-	return strings.Join(out, ", ")
 }
 
 // validity is a flag that accepts days as well: "90d".

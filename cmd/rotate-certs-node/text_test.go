@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -37,10 +38,10 @@ func TestRecordsAsText(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		"signing new certificates for etcd, kubelet", "signed 3 certificates; nothing is changed yet",
-		"replacing files: without a recovery unit", "restarting etcd\n", "etcd runs again; it was unavailable for 2.1 s",
-		"verified: 127.0.0.1:2379 serves 3f9a", "RENEWED: 3 certificates are in use and verified", "Next: the other nodes",
-		"NOT VERIFIED: the new certificates are in place", "ROLLED BACK: etcd exited", "UNKNOWN:",
+		"signing certificates of etcd, kubelet", "3 certificates signed, nothing changed yet",
+		"replacing files: without a recovery unit", "restarting etcd\n", "etcd is healthy again, 2.1s unavailable",
+		"verified: 127.0.0.1:2379 serves 3f9a", "COMMITTED AND VERIFIED: 3 new certificates in use", "rotation 7f3c2a finished; the replaced files are kept on this node",
+		"NEW CERTIFICATES, NOT VERIFIED YET", "ROLLED BACK AND VERIFIED: etcd exited", "STATE UNKNOWN:",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is missing:\n%s", want, out.String())
@@ -53,11 +54,11 @@ func TestRestartOfAUnitAsText(t *testing.T) {
 	for want, rec := range map[string]nodeapi.Record{
 		"checking etcd: a restart of k0scontroller.service renews their certificates": {Kind: nodeapi.Staging, Services: []certs.Service{certs.Etcd},
 			Message: "a restart of k0scontroller.service renews their certificates"},
-		"a restart of k0scontroller.service will renew 3 certificates":                                       {Kind: nodeapi.Staged, Message: "a restart of k0scontroller.service will renew 3 certificates"},
-		"files are replaced: k0scontroller.service made them":                                                {Kind: nodeapi.Replaced, Message: "k0scontroller.service made them"},
-		"finished rotation 7f3c2a; the earlier ones are deleted\nNext: the other nodes, one after the other": {Kind: nodeapi.Finished, Rotation: "7f3c2a", Message: "the earlier ones are deleted"},
+		"a restart of k0scontroller.service will renew 3 certificates": {Kind: nodeapi.Staged, Message: "a restart of k0scontroller.service will renew 3 certificates"},
+		"files replaced: k0scontroller.service made them":              {Kind: nodeapi.Replaced, Message: "k0scontroller.service made them"},
+		"rotation 7f3c2a finished; the earlier ones are deleted":       {Kind: nodeapi.Finished, Rotation: "7f3c2a", Message: "the earlier ones are deleted"},
 	} {
-		if got := describeRecord(rec); got != want {
+		if got := (&recordText{}).describeRecord(rec); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
@@ -67,5 +68,22 @@ func TestValidityInDays(t *testing.T) {
 	var v validity
 	if err := v.Set("90d"); err != nil || time.Duration(v) != 90*24*time.Hour || v.String() != "90d" {
 		t.Errorf("%v, %s", err, v.String())
+	}
+}
+
+func TestRollbackAsText(t *testing.T) {
+	w := &recordText{w: io.Discard, rollback: true}
+	for want, rec := range map[string]nodeapi.Record{
+		"ROLLING BACK: etcd exited; putting the present certificates back": {Kind: nodeapi.RollingBack, Message: "etcd exited"},
+		"COMMITTED AND VERIFIED: 1 earlier certificate in use":             {Kind: nodeapi.Committed, Renewals: make([]inventory.Renewal, 1)},
+	} {
+		if got := w.describeRecord(rec); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	line := []byte(`{"kind":"Staging","scope":"rollback=7f3c2a"}`)
+	w = &recordText{w: io.Discard}
+	if _, err := w.Write(line); err != nil || !w.rollback {
+		t.Errorf("a rollback is not recognised by its scope, %v", err)
 	}
 }

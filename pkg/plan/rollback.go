@@ -224,7 +224,10 @@ func leaveOutRenewal(node string, r inventory.Renewal, reason string) LeftOut {
 	return LeftOut{Node: node, Service: certs.Service(service), Name: name, Path: path, User: user, NotAfter: r.New.NotAfter, Reason: reason}
 }
 
-// addRollback fills in what the scope of a rollback says, and the services of the nodes' parts.
+// IsRollbackScope reports whether a scope is that of a rollback.
+func IsRollbackScope(scope string) bool { return strings.HasPrefix(scope, rollbackScope) }
+
+// addRollback fills in the parts of the scope of a rollback, and the services of the nodes' parts.
 func (p *Past) addRollback(scope string, nodes []inventory.Node) {
 	rest, is := strings.CutPrefix(scope, rollbackScope)
 	if !is {

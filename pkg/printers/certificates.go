@@ -185,7 +185,7 @@ func listAuthorities(nodes []inventory.Node, o ListOptions) []v1alpha1.Authority
 	return out
 }
 
-// ListNotInspected lists what could not be inspected, by node, and says why there is no API server.
+// ListNotInspected lists nodes and files that could not be inspected, by node, and says why there is no API server.
 func ListNotInspected(nodes []inventory.Node, missing []plan.Exclusion, o ListOptions) []v1alpha1.NotInspected {
 	out := []v1alpha1.NotInspected{}
 	for _, x := range missing {

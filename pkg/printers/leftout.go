@@ -5,7 +5,10 @@ import (
 	"io"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
 // PrintLeftOut lists the certificates in scope that are not renewed, those of one name and
@@ -57,4 +60,14 @@ func NotDone(r *v1alpha1.RotationReport) string {
 		text += fmt.Sprintf("%s not inspected", wasWere(n, "item"))
 	}
 	return text
+}
+
+// LeftOutItems lists what a plan leaves out as documents show it; never nil.
+func LeftOutItems(items []plan.LeftOut) []v1alpha1.LeftOut {
+	out := make([]v1alpha1.LeftOut, 0, len(items))
+	for _, l := range items {
+		out = append(out, v1alpha1.LeftOut{
+			Node: l.Node, Service: l.Service, Name: l.Name, Path: l.Path, User: l.User, NotAfter: metav1.NewTime(l.NotAfter), Reason: l.Reason})
+	}
+	return out
 }

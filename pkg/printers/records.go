@@ -42,12 +42,17 @@ func rotationRecord(rec nodeapi.Record) v1alpha1.RotationRecord {
 		out.Evidence = string(e.Method) + ": " + e.Detail
 	}
 	for _, r := range rec.Renewals {
-		renewed := certificateRef(r.New)
-		name, path, _ := strings.Cut(r.ID, "@")
-		_, name, _ = strings.Cut(name, "/")
-		out.Certificates = append(out.Certificates, v1alpha1.RotatedCertificate{Name: name, Path: path, Old: certificateRef(r.Old), New: &renewed})
+		out.Certificates = append(out.Certificates, RotatedCertificate(r))
 	}
 	return out
+}
+
+// RotatedCertificate is a renewal as documents show it, without evidence.
+func RotatedCertificate(r inventory.Renewal) v1alpha1.RotatedCertificate {
+	renewed := certificateRef(r.New)
+	name, path, _ := strings.Cut(r.ID, "@")
+	_, name, _ = strings.Cut(name, "/")
+	return v1alpha1.RotatedCertificate{Name: name, Path: path, Old: certificateRef(r.Old), New: &renewed, KeptKey: r.KeptKey}
 }
 
 func certificateRef(f certs.Facts) v1alpha1.CertificateRef {

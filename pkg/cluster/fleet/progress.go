@@ -125,7 +125,7 @@ func (r *run) summaryOf(w *worker) string {
 	return strings.Join(parts, " · ")
 }
 
-// nextWord is what the certificates are called that the rotation puts in place.
+// nextWord is the word for the certificates that the rotation puts in place.
 func (r *run) nextWord() string {
 	if r.Request.RollbackOf != "" {
 		return "earlier"
@@ -133,7 +133,7 @@ func (r *run) nextWord() string {
 	return "new"
 }
 
-// priorWord is what the certificates are called that the rotation replaces. Those that a rollback
+// priorWord is the word for the certificates that the rotation replaces. Those that a rollback
 // replaces are younger than those that it puts in place.
 func (r *run) priorWord() string {
 	if r.Request.RollbackOf != "" {

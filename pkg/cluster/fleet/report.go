@@ -5,13 +5,12 @@ import (
 	"errors"
 	"slices"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
 // reportOf puts together what happened, from the nodes' own records.
@@ -152,14 +151,7 @@ func (r *run) certificatesOf(node string, s certs.Service) []inventory.Certifica
 }
 
 // LeftOut returns what a plan leaves out, as reports and plans show it; never nil.
-func LeftOut(p plan.Plan) []v1alpha1.LeftOut {
-	out := make([]v1alpha1.LeftOut, 0, len(p.LeftOut))
-	for _, l := range p.LeftOut {
-		out = append(out, v1alpha1.LeftOut{
-			Node: l.Node, Service: l.Service, Name: l.Name, Path: l.Path, User: l.User, NotAfter: metav1.NewTime(l.NotAfter), Reason: l.Reason})
-	}
-	return out
-}
+func LeftOut(p plan.Plan) []v1alpha1.LeftOut { return printers.LeftOutItems(p.LeftOut) }
 
 // leftOut says whether the plan leaves a certificate as it is.
 func (r *run) leftOut(node string, c inventory.Certificate) bool {

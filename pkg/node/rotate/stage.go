@@ -223,7 +223,7 @@ func (s *session) issueRequest(c inventory.Certificate, old store.Content, key c
 
 // tryClient presents a new client certificate to its server before anything changes. The
 // staging fails if the server rejects it and accepts the old one. If the server does not
-// answer, that is noted in the item. next and now are what the two are called.
+// answer, that is noted in the item. next and now are the words for the two.
 func (s *session) tryClient(ctx context.Context, i *item, old store.Content, m store.Material, next, now string) error {
 	if i.Certificate.Client == nil {
 		return nil

@@ -18,7 +18,7 @@ import (
 
 // prepareRollback is prepareCommit for certificates that an earlier rotation has replaced:
 // nothing is issued, and the keys and certificates are those of the earlier rotation's backup.
-// From here on it is a rotation like any other: what is in place now is backed up, and put back
+// From here on it is a rotation like any other: the present certificates are backed up, and put back
 // if the earlier certificates cannot be verified.
 func (s *session) prepareRollback(ctx context.Context, node inventory.Node, found []inventory.Certificate, o statedir.Order) (*transaction, error) {
 	saved, err := s.readSaved(o.Step.RollbackOf)

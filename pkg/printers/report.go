@@ -1,28 +1,30 @@
-package plugin
+package printers
 
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
-	"github.com/rotate-certs/rotate-certs/pkg/printers"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-var reportColumns = []printers.Column{
+var reportColumns = []Column{
 	{Name: "Node"}, {Name: "Service"}, {Name: "Certificate"}, {Name: "Old expiry"}, {Name: "New expiry"},
 	{Name: "Restarted"}, {Name: "Result"}, {Name: "Verified by"},
 	{Name: "Serial", Wide: true}, {Name: "SHA256", Wide: true}, {Name: "Path", Wide: true},
 }
 
-// printReport prints the report of a rotation in any format.
-func printReport(w io.Writer, f printers.Format, r *v1alpha1.RotationReport) error {
+// PrintReport prints the report of a rotation in any format.
+func PrintReport(w io.Writer, f Format, r *v1alpha1.RotationReport) error {
 	switch f {
-	case printers.JSON, printers.YAML:
-		return printers.PrintDocument(w, f, r)
-	case printers.Name:
+	case JSON, YAML:
+		return PrintDocument(w, f, r)
+	case Name:
 		for _, item := range r.Items {
 			for _, c := range item.Certificates {
 				if c.New != nil {
@@ -33,43 +35,43 @@ func printReport(w io.Writer, f printers.Format, r *v1alpha1.RotationReport) err
 		return nil
 	}
 	if rows := reportRows(r, f); len(rows) > 0 {
-		if err := printers.PrintTable(w, f, reportColumns, rows); err != nil {
+		if err := PrintTable(w, f, reportColumns, rows); err != nil {
 			return err
 		}
 	}
-	var without []bare
+	var without []NoCertificate
 	for _, item := range r.Items {
 		if item.Result == v1alpha1.NoCertificate {
-			without = append(without, bare{item.Node, item.Service, item.Reason})
+			without = append(without, NoCertificate{Node: item.Node, Service: item.Service, Reason: item.Reason})
 		}
 	}
-	for _, line := range withoutCertificate(without) {
+	for _, line := range WithoutCertificate(without) {
 		fmt.Fprintln(w, line)
 	}
 	for _, o := range r.Overridden {
-		fmt.Fprintln(w, "Overridden by --force: "+printers.CleanText(o))
+		fmt.Fprintln(w, "Overridden by --force: "+CleanText(o))
 	}
 	for _, c := range r.Collateral {
-		fmt.Fprintf(w, "%s: %s %s\n", c.Node, c.Service, printers.CleanText(c.Reason))
+		fmt.Fprintf(w, "%s: %s %s\n", c.Node, c.Service, CleanText(c.Reason))
 	}
 	for _, n := range r.Notes {
-		fmt.Fprintln(w, printers.CleanText(n))
+		fmt.Fprintln(w, CleanText(n))
 	}
-	printers.PrintLeftOut(w, r.LeftOut, r.RollbackOf)
-	printers.PrintNotInspected(w, r.NotInspected)
+	PrintLeftOut(w, r.LeftOut, r.RollbackOf)
+	PrintNotInspected(w, r.NotInspected)
 	return nil
 }
 
-func reportRows(r *v1alpha1.RotationReport, f printers.Format) [][]string {
+func reportRows(r *v1alpha1.RotationReport, f Format) [][]string {
 	var rows [][]string
 	for _, item := range r.Items {
 		for i, c := range item.Certificates {
 			row := []string{
-				item.Node, string(item.Service), c.Name, printers.UTCMinute(c.Old.NotAfter), printers.Nothing,
-				restartedText(item), resultWord(item, r.RollbackOf), printers.Nothing, c.Old.SerialNumber, c.Old.FingerprintSHA256, c.Path,
+				item.Node, string(item.Service), c.Name, UTCMinute(c.Old.NotAfter), Nothing,
+				restartedText(item), resultWord(item, r.RollbackOf), Nothing, c.Old.SerialNumber, c.Old.FingerprintSHA256, c.Path,
 			}
 			if c.New != nil {
-				row[4] = printers.UTCMinute(c.New.NotAfter)
+				row[4] = UTCMinute(c.New.NotAfter)
 				row[8] = c.New.SerialNumber
 				row[9] = c.New.FingerprintSHA256
 				row[7] = verifiedBy(item, i, f)
@@ -77,7 +79,7 @@ func reportRows(r *v1alpha1.RotationReport, f printers.Format) [][]string {
 			rows = append(rows, row)
 		}
 		if len(item.Certificates) == 0 && item.Result != v1alpha1.NoCertificate {
-			rows = append(rows, []string{item.Node, string(item.Service), printers.Nothing, printers.Nothing, printers.Nothing,
+			rows = append(rows, []string{item.Node, string(item.Service), Nothing, Nothing, Nothing,
 				restartedText(item), resultWord(item, r.RollbackOf), verifiedBy(item, -1, f), "", "", ""})
 		}
 	}
@@ -90,7 +92,7 @@ func restartedText(item v1alpha1.RotationItem) string {
 	case !item.Restarted:
 		return "no"
 	case item.UnavailableSeconds > 0:
-		return "yes, " + printers.ElapsedTime(time.Duration(item.UnavailableSeconds*float64(time.Second))) + " unavailable"
+		return "yes, " + ElapsedTime(time.Duration(item.UnavailableSeconds*float64(time.Second))) + " unavailable"
 	default:
 		return "yes"
 	}
@@ -120,12 +122,12 @@ func resultWord(item v1alpha1.RotationItem, rollbackOf string) string {
 
 // verifiedBy is the verification of the item's i-th certificate; -1, or one that names none of
 // its own, means the item's. Only the wide form has every detail.
-func verifiedBy(item v1alpha1.RotationItem, i int, f printers.Format) string {
+func verifiedBy(item v1alpha1.RotationItem, i int, f Format) string {
 	evidence := item.Evidence
 	if i >= 0 && len(item.Certificates[i].Evidence) > 0 {
 		evidence = item.Certificates[i].Evidence
 	}
-	if f == printers.Wide {
+	if f == Wide {
 		return strings.Join(evidence, "; ")
 	}
 	var out []string
@@ -135,7 +137,7 @@ func verifiedBy(item v1alpha1.RotationItem, i int, f printers.Format) string {
 		if !known {
 			words = method
 		}
-		if !oneOf(out, words) {
+		if !slices.Contains(out, words) {
 			out = append(out, words)
 		}
 	}
@@ -152,9 +154,9 @@ var verifications = map[nodeapi.Method]string{
 	nodeapi.FileOnly:          "on disk only",
 }
 
-// stillValid says until when the old certificates of a report remain valid; empty where
+// StillValid says until when the old certificates of a report remain valid; empty where
 // none was renewed or all had expired.
-func stillValid(r *v1alpha1.RotationReport, now time.Time) string {
+func StillValid(r *v1alpha1.RotationReport, now time.Time) string {
 	var last time.Time
 	for _, item := range r.Items {
 		for _, c := range item.Certificates {
@@ -166,5 +168,45 @@ func stillValid(r *v1alpha1.RotationReport, now time.Time) string {
 	if !last.After(now) {
 		return ""
 	}
-	return fmt.Sprintf("Copies of the %s certificates remain valid, the last one until %s: Kubernetes cannot revoke them.", replacedWord(r.RollbackOf), printers.UTCDate(last))
+	return fmt.Sprintf("Copies of the %s certificates remain valid, the last one until %s: Kubernetes cannot revoke them.", ReplacedWord(r.RollbackOf), UTCDate(last))
+}
+
+// ReplacedWord is the word for the certificates that a rotation replaces. Those that a
+// rollback replaces are younger than those that it puts in place.
+func ReplacedWord(rollbackOf string) string {
+	if rollbackOf != "" {
+		return "replaced"
+	}
+	return "old"
+}
+
+// OutcomeText summarizes a rotation that succeeded.
+func OutcomeText(report *v1alpha1.RotationReport, elapsed time.Duration, policy plan.RestartPolicy) string {
+	renewed := 0
+	var running []certs.Service // not restarted, so they may use an old certificate
+	for _, item := range report.Items {
+		if item.Result != v1alpha1.Succeeded {
+			continue
+		}
+		for _, c := range item.Certificates {
+			if c.New != nil {
+				renewed++
+			}
+		}
+		if !item.Restarted && item.Service != certs.Admin && len(item.Certificates) > 0 {
+			running = append(running, item.Service)
+		}
+	}
+	done := "renewed"
+	if report.RollbackOf != "" {
+		done = "put back"
+	}
+	if renewed == 0 {
+		return "Nothing to renew, nothing was changed"
+	}
+	if policy == plan.RestartNever && len(running) > 0 {
+		return fmt.Sprintf("Done in %s: %s %s on disk, no component restarted. These may use the old certificates until they are restarted: %s",
+			ElapsedTime(elapsed), CountOf(renewed, "certificate"), done, JoinServices(certs.SortServices(running), ", "))
+	}
+	return fmt.Sprintf("Done in %s: %s %s and verified", ElapsedTime(elapsed), CountOf(renewed, "certificate"), done)
 }

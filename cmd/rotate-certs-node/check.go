@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
+)
+
+const (
+	// programName is what an operator types, for next steps.
+	programName = "rotate-certs-node"
+	checkName   = "check"
+)
+
+// errAttention makes a check exit with [exitcode.Attention]; the output has said why.
+var errAttention = errors.New("certificates need attention")
+
+// checkFlags are the flags of "check".
+type checkFlags struct {
+	services []string
+	within   validity
+	output   string
+}
+
+func (p *program) checkCommand() *cobra.Command {
+	var f checkFlags
+	cmd := &cobra.Command{
+		Use:   checkName,
+		Short: "Show every certificate of this node, and what needs attention; changes nothing",
+		Long: `Show every certificate of this node, as "kubectl rotate-certs check" shows those of all nodes:
+its expiry, its CA, and whether the certificate on disk is the one that is served.
+
+Exit codes:
+  0    nothing needs attention
+  1    a certificate or CA has expired, expires soon, is invalid or is not the one that is
+       served, or something could not be inspected
+  2    wrong usage
+  130  interrupted`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			wanted, err := certs.ParseServices(f.services)
+			if err != nil {
+				return err
+			}
+			format, err := printers.ParseFormat(f.output)
+			if err != nil {
+				return err
+			}
+			return p.checkNode(cmd.Context(), format, printers.ListOptions{Services: wanted, Within: time.Duration(f.within)})
+		},
+	}
+	flags := cmd.Flags()
+	flags.Var(&f.within, "within", "time before its expiry from which a certificate needs attention, e.g. 90d (default: 30d, or a fifth of a shorter validity)")
+	flags.StringSliceVar(&f.services, "service", nil, "only these services")
+	addFormat(cmd, &f.output)
+	return cmd
+}
+
+func addFormat(cmd *cobra.Command, format *string) {
+	cmd.Flags().StringVarP(format, "output", "o", "", strings.Join(printers.Formats, ", ")+" (default: a table)")
+}
+
+// checkNode prints the node's certificates and returns errAttention if one needs it.
+func (p *program) checkNode(ctx context.Context, format printers.Format, o printers.ListOptions) error {
+	node := p.scanNode(ctx, true)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	o.Now = time.Now()
+	list := printers.ListCertificates([]inventory.Node{node}, nil, o)
+	if err := printers.PrintCertificates(p.stdout, format, list, o.Now); err != nil {
+		return fmt.Errorf("print: %w", err)
+	}
+	printNotes(p.stderr, printers.CheckHints(list, o.Now)...)
+	printNotes(p.stderr, printers.CheckVerdict(list, programName+" rotate", nil, o.Now))
+	if printers.NeedsAttention(list) {
+		return errAttention
+	}
+	return nil
+}
+
+// printNotes prints the lines that are not empty.
+func printNotes(w io.Writer, lines ...string) {
+	for _, l := range lines {
+		if l != "" {
+			fmt.Fprintln(w, l)
+		}
+	}
+}
