@@ -56,7 +56,7 @@ func (o *rotateOptions) runFromReports(ctx context.Context) error {
 	if len(fresh) == 0 {
 		return fmt.Errorf("plan without a scan: no node in scope has a fresh NodeCertificateReport\nhint: %s scans the nodes through read-only pods", scan)
 	}
-	document := o.reportedPlan(fresh, all)
+	document := o.reportedPlan(fresh, keysInReports(reports, all), all)
 	document.NotInspected = append(document.NotInspected, printers.ExcludedItems(append(chosen.Excluded, missing...))...)
 	document.Effects = reportedEffects(fresh, o.request.Restart, scan)
 	if o.format == printers.Table || o.format == printers.Wide {
@@ -105,8 +105,8 @@ func observedAt(r v1alpha1.NodeCertificateReport) time.Time {
 }
 
 // reportedPlan makes a plan of reports. They hold no components, issuers and other users of
-// files, so it has neither waves nor restarts.
-func (o *rotateOptions) reportedPlan(reports []v1alpha1.NodeCertificateReport, nodes []kubenode.Node) v1alpha1.RotationPlan {
+// files, so it has neither waves nor restarts. hasKey are the CAs whose key a node has.
+func (o *rotateOptions) reportedPlan(reports []v1alpha1.NodeCertificateReport, hasKey map[string]bool, nodes []kubenode.Node) v1alpha1.RotationPlan {
 	out := v1alpha1.RotationPlan{
 		APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.RotationPlanKind, FromReports: true,
 		Services: o.request.Services, Restart: o.request.Restart.APIName(), ValiditySeconds: int64(o.request.Validity / time.Second),
@@ -116,7 +116,11 @@ func (o *rotateOptions) reportedPlan(reports []v1alpha1.NodeCertificateReport, n
 		step := v1alpha1.PlanStep{Node: r.Name, ControlPlane: isControlPlane(nodes, r.Name), Services: []v1alpha1.PlanService{},
 			Certificates: []v1alpha1.PlannedCertificate{}, Restarts: []certs.Service{}}
 		for _, c := range r.Certificates {
-			switch reason := blockedReason(c, o.request.Restart); {
+			reason := blockedReason(c, o.request.Restart)
+			if c.NotRenewable != nil && hasKey[c.NotRenewable.Authority] && certs.CheckIdentity(c.Subject, r.Name, step.ControlPlane) == nil {
+				reason = "" // another node signs
+			}
+			switch {
 			case !slices.Contains(o.request.Services, c.Service):
 			case reason != "":
 				out.LeftOut = append(out.LeftOut, v1alpha1.LeftOut{Node: r.Name, Service: c.Service, Name: c.Name, Path: c.Path, User: c.User, NotAfter: c.NotAfter, Reason: reason})
@@ -134,6 +138,19 @@ func (o *rotateOptions) reportedPlan(reports []v1alpha1.NodeCertificateReport, n
 		for _, gap := range r.NotInspected {
 			out.NotInspected = append(out.NotInspected, v1alpha1.NotInspected{
 				Node: r.Name, Service: gap.Service, Path: gap.Path, Reason: gap.Reason, Informational: gap.Informational})
+		}
+	}
+	return out
+}
+
+// keysInReports are the ids of the CAs whose key a control-plane node has.
+func keysInReports(reports []v1alpha1.NodeCertificateReport, nodes []kubenode.Node) map[string]bool {
+	out := map[string]bool{}
+	for _, r := range reports {
+		for _, a := range r.Authorities {
+			if a.HasKey && a.ID != "" && isControlPlane(nodes, r.Name) {
+				out[a.ID] = true
+			}
 		}
 	}
 	return out

@@ -3,6 +3,7 @@ package plugin
 import (
 	"encoding/json"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -51,6 +52,28 @@ func TestClientDryRunPlansFromReportsAndCreatesNothing(t *testing.T) {
 	_, wide, _ := f.run(t, "--service", "etcd", "--dry-run=client", "-o", "wide")
 	assert.Contains(t, wide, "NODE   SERVICE   CERTIFICATE   EXPIRES                SHA256         PATH\n")
 	assert.Empty(t, f.log, "neither a scan, nor a review of permissions, nor the lock")
+}
+
+// TestClientDryRunKnowsOtherNodesThatSign: only those of the control plane count.
+func TestClientDryRunKnowsOtherNodesThatSign(t *testing.T) {
+	for name, tt := range map[string]struct {
+		on   string
+		want int
+	}{"a control-plane node": {"cp2", 0}, "a worker": {"w1", 1}} {
+		t.Run(name, func(t *testing.T) {
+			f := reporting()
+			id := strings.Repeat("a", 64)
+			f.reports[0].Certificates[1].NotRenewable.Authority = id
+			signer := reportOf(tt.on, time.Minute)
+			signer.Authorities = []v1alpha1.ReportedAuthority{{ID: id, HasKey: true}}
+			f.reports = append([]v1alpha1.NodeCertificateReport{f.reports[0]}, signer)
+			code, stdout, stderr := f.run(t, "--service", "etcd", "--node", "cp1", "--dry-run=client", "-o", "json")
+			require.Zero(t, code, stderr)
+			var document v1alpha1.RotationPlan
+			require.NoError(t, json.Unmarshal([]byte(stdout), &document))
+			assert.Len(t, document.LeftOut, tt.want)
+		})
+	}
 }
 
 func TestClientDryRunAsJSONSaysItIsFromReports(t *testing.T) {

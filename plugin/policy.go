@@ -196,8 +196,15 @@ func (o *policyCheckOptions) foreseeRotations(ctx context.Context, report *v1alp
 	}
 	// Where the validity in the cluster's configuration cannot be read, the default is used.
 	o.policy.Lifetime, _ = c.api.DefaultValidity(ctx)
+	known := make([]renewal.Node, 0, len(nodes))
 	for i := range nodes {
-		n := renewalNode(&nodes[i], all)
+		known = append(known, renewalNode(&nodes[i], all))
+	}
+	hasKey := func(authority string) bool {
+		return slices.ContainsFunc(known, func(n renewal.Node) bool { return n.HasKeyOf(authority) })
+	}
+	for i := range nodes {
+		n := known[i].WithSigners(hasKey)
 		for _, p := range renewal.Outlook(o.when, &o.policy, &n) {
 			report.Items = append(report.Items, policyProspect(p, o.when))
 		}
@@ -208,6 +215,15 @@ func (o *policyCheckOptions) foreseeRotations(ctx context.Context, report *v1alp
 	sortProspects(report.Items)
 	report.NotInspected = printers.ListNotInspected(nodes, missing, printers.ListOptions{Whole: true, Managed: chosen.Managed})
 	return nil
+}
+
+// neededAuthority is the id of the CA whose key is all that a certificate's node lacks to renew
+// it, or "".
+func neededAuthority(n *inventory.Node, c inventory.Certificate) string {
+	if plan.NeedsSignerOnly(n, c) {
+		return c.Issuer.Authority
+	}
+	return ""
 }
 
 // renewalNode converts a node's inventory for the decisions of the policy.
@@ -222,7 +238,7 @@ func renewalNode(n *inventory.Node, all []kubenode.Node) renewal.Node {
 	for _, c := range n.Certificates {
 		obstacle := plan.ObstacleTo(n, c)
 		out.Certificates = append(out.Certificates, renewal.Certificate{
-			NotRenewable: obstacle.Reason, MaxRestart: obstacle.MaxRestart, KeptKey: plan.KeptKey(n, c),
+			NotRenewable: obstacle.Reason, MaxRestart: obstacle.MaxRestart, KeptKey: plan.KeptKey(n, c), Authority: neededAuthority(n, c),
 			Service: c.Service, Name: c.Name, Path: c.Store.Cert, User: c.Store.User, Subject: c.Subject, Issuer: c.Facts.Issuer,
 			Serial: c.SerialNumber, Fingerprint: c.FingerprintSHA256, NotBefore: c.NotBefore, NotAfter: c.NotAfter, SelfManaged: c.SelfManaged,
 		})
@@ -232,7 +248,7 @@ func renewalNode(n *inventory.Node, all []kubenode.Node) renewal.Node {
 			continue // no certificate depends on it
 		}
 		out.Authorities = append(out.Authorities, renewal.Authority{
-			Name: a.Name, Subject: a.Subject, Path: strings.Join(a.Paths, ", "), Serial: a.SerialNumber, Fingerprint: a.FingerprintSHA256,
+			ID: a.ID, Name: a.Name, Subject: a.Subject, Path: strings.Join(a.Paths, ", "), Serial: a.SerialNumber, Fingerprint: a.FingerprintSHA256,
 			NotBefore: a.NotBefore, NotAfter: a.NotAfter, HasKey: a.KeyOn != "",
 		})
 	}

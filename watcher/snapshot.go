@@ -50,7 +50,7 @@ func (o *observer) takeSnapshot() metrics.Snapshot {
 func (o *observer) clusterSnapshot() metrics.Cluster {
 	ctx, cancel := context.WithTimeout(context.Background(), listTimeout)
 	defer cancel()
-	c := metrics.Cluster{Agents: o.picture.AgentsSince(o.now().Add(-v1alpha1.ReportFreshFor))}
+	c := metrics.Cluster{Agents: o.picture.AgentsSince(o.now().Add(-v1alpha1.ReportFreshFor)), SignedElsewhere: o.picture.IsSignedElsewhere}
 	decision, at := o.decided()
 	c.Decided = at
 	c.Due, c.Waiting = countDue(decision)

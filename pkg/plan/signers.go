@@ -42,6 +42,16 @@ func findSigner(n *inventory.Node, c *inventory.Certificate, nodes []inventory.N
 	c.Issuer.Reason = remark
 }
 
+// NeedsSignerOnly reports whether a certificate can be renewed as soon as another node has the key
+// of its CA.
+func NeedsSignerOnly(n *inventory.Node, c inventory.Certificate) bool {
+	if c.Issuer.Kind != inventory.NoIssuer || c.Issuer.Authority == "" {
+		return false
+	}
+	c.Issuer.Kind = inventory.OtherNode
+	return ObstacleTo(n, c).Reason == ""
+}
+
 // NodesWithKey returns the nodes that have the key of a CA and a valid certificate of it, by
 // name.
 func NodesWithKey(nodes []inventory.Node, authority string) []string {

@@ -112,7 +112,8 @@ func podPolicy(t *testing.T) *admissionv1.ValidatingAdmissionPolicy {
 
 func TestTheWatchersOwnPodsAreAdmitted(t *testing.T) {
 	scan, journal, rotate := pods()
-	for _, pod := range []*corev1.Pod{scan, journal, rotate} {
+	signs := kube.RotatePod(plan.Step{Node: "cp1", LifetimeSeconds: 24 * 3600}, "7f3c2a", kube.PodOptions{Namespace: "rotate-certs", Image: "registry.test/node:1"})
+	for _, pod := range []*corev1.Pod{scan, journal, rotate, signs} {
 		assert.Empty(t, judge(t, podPolicy(t), request(watcherUser), asMap(t, pod)), pod.Name)
 	}
 }

@@ -30,11 +30,12 @@ func CompactObject(object any) (any, error) {
 			}
 			if c.NotRenewable != nil {
 				c.NotRenewable.Reason = internText(c.NotRenewable.Reason)
+				c.NotRenewable.Authority = internText(c.NotRenewable.Authority)
 			}
 		}
 		for i := range o.Authorities {
 			a := &o.Authorities[i]
-			for _, text := range []*string{&a.Name, &a.Path, &a.Subject, &a.SerialNumber, &a.FingerprintSHA256} {
+			for _, text := range []*string{&a.ID, &a.Name, &a.Path, &a.Subject, &a.SerialNumber, &a.FingerprintSHA256} {
 				*text = internText(*text)
 			}
 		}

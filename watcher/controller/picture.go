@@ -20,6 +20,7 @@ type Picture struct {
 	mu    sync.Mutex
 	nodes map[string]*knownNode
 	dirty map[string]bool
+	keys  map[string]bool // the ids of the CAs whose key a control-plane node has
 	// renewed are certificates that were replaced since the last TakeChanges.
 	renewed []renewed
 }
@@ -94,6 +95,9 @@ func (p *Picture) UpdateNode(name string, n *corev1.Node, now time.Time) bool {
 	if changed {
 		p.dirty[name] = true
 	}
+	if before.ControlPlane || s.node.ControlPlane {
+		p.refreshKeys()
+	}
 	p.forgetUnused(name)
 	return changed
 }
@@ -121,6 +125,7 @@ func (p *Picture) UpdateReport(name string, r *v1alpha1.NodeCertificateReport) b
 		s.node.Certificates = nil
 		s.node.Authorities = nil
 		s.leftOut = ""
+		p.refreshKeys()
 		p.forgetUnused(name)
 		return true
 	}
@@ -139,6 +144,9 @@ func (p *Picture) UpdateReport(name string, r *v1alpha1.NodeCertificateReport) b
 		return false // a heartbeat
 	}
 	p.dirty[name] = true
+	if s.node.ControlPlane {
+		p.refreshKeys()
+	}
 	if known && s.exists {
 		for _, event := range renewalEvents(name, before.Certificates, certificates) {
 			p.renewed = append(p.renewed, renewed{s.observed, event})
@@ -216,7 +224,7 @@ func (p *Picture) copyNode(name string) *renewal.Node {
 	if s == nil || !s.exists {
 		return nil
 	}
-	n := s.node
+	n := s.node.WithSigners(func(authority string) bool { return p.keys[authority] })
 	return &n
 }
 

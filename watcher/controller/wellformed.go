@@ -45,6 +45,8 @@ func malformedCertificate(c *v1alpha1.ReportedCertificate) string {
 		return "a text is too long"
 	case c.NotRenewable != nil && !slices.Contains([]string{"", plan.RestartIfNeeded.APIName(), plan.RestartNever.APIName()}, c.NotRenewable.MaxRestart):
 		return "maxRestart is not a restart policy"
+	case c.NotRenewable != nil && !isAuthorityID(c.NotRenewable.Authority):
+		return "authority is not 64 lower-case hexadecimal digits"
 	case c.FingerprintSHA256 == "":
 		return "" // it cannot be parsed: nothing is known of it, and nothing is started for it
 	}
@@ -55,8 +57,14 @@ func malformedAuthority(a *v1alpha1.ReportedAuthority) string {
 	if len(a.Name) > maxEntryText || len(a.Path) > maxPath || len(a.Subject) > maxEntryText {
 		return "a text is too long"
 	}
+	if !isAuthorityID(a.ID) {
+		return "id is not 64 lower-case hexadecimal digits"
+	}
 	return malformedFacts(a.FingerprintSHA256, a.SerialNumber, a.NotBefore.Time, a.NotAfter.Time)
 }
+
+// isAuthorityID reports whether a text is the id of a CA, or empty.
+func isAuthorityID(id string) bool { return id == "" || fingerprintForm.MatchString(id) }
 
 func malformedFacts(fingerprint, serial string, notBefore, notAfter time.Time) string {
 	switch {
@@ -104,7 +112,7 @@ func wellFormed(r *v1alpha1.NodeCertificateReport) ([]renewal.Certificate, []ren
 
 func authorityOf(a *v1alpha1.ReportedAuthority) renewal.Authority {
 	return renewal.Authority{
-		Name: a.Name, Subject: a.Subject, Path: a.Path, Serial: a.SerialNumber, Fingerprint: a.FingerprintSHA256,
+		ID: a.ID, Name: a.Name, Subject: a.Subject, Path: a.Path, Serial: a.SerialNumber, Fingerprint: a.FingerprintSHA256,
 		NotBefore: a.NotBefore.Time, NotAfter: a.NotAfter.Time, HasKey: a.HasKey,
 	}
 }
@@ -117,6 +125,7 @@ func certificateOf(c *v1alpha1.ReportedCertificate) renewal.Certificate {
 	}
 	if o := c.NotRenewable; o != nil {
 		out.NotRenewable = o.Reason
+		out.Authority = o.Authority
 		out.MaxRestart, _ = plan.ParseRestartPolicy(o.MaxRestart) // well-formed, or none
 	}
 	return out

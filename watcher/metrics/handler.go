@@ -125,14 +125,16 @@ func writeCertificates(w *bufio.Writer, cluster *Cluster, now time.Time) error {
 	return w.Flush()
 }
 
-// writeNotRenewable writes one sample for each certificate that cannot be renewed on its node.
+// writeNotRenewable writes one sample for each certificate that no rotation renews.
 func writeNotRenewable(w *bufio.Writer, cluster *Cluster) {
 	const name = "rotate_certs_certificate_not_renewable"
-	_ = writeHead(w, name, "1 if a certificate cannot be renewed on its node, so that no rotation renews it.", "gauge")
+	_ = writeHead(w, name, "1 if a certificate cannot be renewed on its node, nor signed by another one, so that no rotation renews it.", "gauge")
 	var labels []label
 	for r := range cluster.eachReport() {
 		for i := range r.Certificates {
-			if c := &r.Certificates[i]; c.NotRenewable != nil {
+			c := &r.Certificates[i]
+			elsewhere := cluster.SignedElsewhere != nil && cluster.SignedElsewhere(r.Name, c)
+			if c.NotRenewable != nil && !elsewhere {
 				labels = certificateLabels(labels[:0], r.Name, c)
 				writeSample(w, name, labels, 1)
 			}

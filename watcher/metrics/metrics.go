@@ -31,6 +31,9 @@ type Snapshot struct {
 type Cluster struct {
 	// Reports may be the objects of a cache: they are only read, several times. Nil: none.
 	Reports iter.Seq[*v1alpha1.NodeCertificateReport]
+	// SignedElsewhere reports whether another node can sign a certificate that its own node cannot;
+	// nil: none can.
+	SignedElsewhere func(node string, c *v1alpha1.ReportedCertificate) bool
 	// Agents is true for each node whose agent has reported recently, and false for each other
 	// node that should have one.
 	Agents map[string]bool

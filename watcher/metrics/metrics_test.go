@@ -105,6 +105,18 @@ func TestUnrenewableCertificateIsAMetric(t *testing.T) {
 	assert.Equal(t, 1, strings.Count(text, "\nrotate_certs_certificate_not_renewable{"))
 }
 
+func TestCertificateThatAnotherNodeSignsIsRenewable(t *testing.T) {
+	r := report("cp1")
+	r.Certificates[0].NotRenewable = &v1alpha1.NotRenewable{Reason: "no key"}
+	var out strings.Builder
+	w := bufio.NewWriter(&out)
+	cluster := &Cluster{Reports: slices.Values([]*v1alpha1.NodeCertificateReport{r}),
+		SignedElsewhere: func(node string, _ *v1alpha1.ReportedCertificate) bool { return node == "cp1" }}
+	writeNotRenewable(w, cluster)
+	require.NoError(t, w.Flush())
+	assert.NotContains(t, out.String(), "rotate_certs_certificate_not_renewable{")
+}
+
 func TestOwnMetrics(t *testing.T) {
 	m := metricsOf(report("cp1"), report("cp2"))
 	m.RotationEnded(v1alpha1.StateSucceeded, 40*time.Second)

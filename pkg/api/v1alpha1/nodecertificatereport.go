@@ -168,12 +168,23 @@ type NotRenewable struct {
 	// +kubebuilder:validation:Enum=IfNeeded;Never
 	// +optional
 	MaxRestart string `json:"maxRestart,omitempty"`
+	// Authority is the id of the CA that signed it, if only the key of that CA is missing on this
+	// node: a control-plane node that has the key can sign.
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^([0-9a-f]{64})?$`
+	// +optional
+	Authority string `json:"authority,omitempty"`
 }
 
 // ReportedAuthority is the certificate of a certificate authority on the node.
 //
 // +kubebuilder:object:generate=true
 type ReportedAuthority struct {
+	// ID identifies it on all nodes, whatever its certificate: the SHA-256 of name and key.
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^([0-9a-f]{64})?$`
+	// +optional
+	ID string `json:"id,omitempty"`
 	// +kubebuilder:validation:MaxLength=512
 	Name string `json:"name"` // its common name
 	// +kubebuilder:validation:MaxLength=4096

@@ -110,12 +110,16 @@ func obstacleOf(node *inventory.Node, c inventory.Certificate) *v1alpha1.NotRene
 	if o.Reason == "" {
 		return nil
 	}
-	return &v1alpha1.NotRenewable{Reason: limitText(o.Reason), MaxRestart: o.MaxRestart.APIName()}
+	out := &v1alpha1.NotRenewable{Reason: limitText(o.Reason), MaxRestart: o.MaxRestart.APIName()}
+	if plan.NeedsSignerOnly(node, c) {
+		out.Authority = c.Issuer.Authority
+	}
+	return out
 }
 
 func reportAuthority(a inventory.Authority) v1alpha1.ReportedAuthority {
 	out := v1alpha1.ReportedAuthority{
-		Name: limitText(a.Name), Subject: limitText(a.Subject), SerialNumber: limitSerial(a.SerialNumber), FingerprintSHA256: a.FingerprintSHA256,
+		ID: a.ID, Name: limitText(a.Name), Subject: limitText(a.Subject), SerialNumber: limitSerial(a.SerialNumber), FingerprintSHA256: a.FingerprintSHA256,
 		NotBefore: metav1.NewTime(a.NotBefore), NotAfter: metav1.NewTime(a.NotAfter), HasKey: a.KeyOn != "",
 	}
 	if len(a.Paths) > 0 {

@@ -166,6 +166,21 @@ func TestAReportListsObstacles(t *testing.T) {
 	assert.Equal(t, int32(1), r.Summary.Problems, "findings that cannot be changed are no problems")
 }
 
+// TestAReportNamesTheCAWhoseKeyIsMissing, if nothing else is in the way.
+func TestAReportNamesTheCAWhoseKeyIsMissing(t *testing.T) {
+	id := strings.Repeat("a", 64)
+	c := endingIn(certs.KubeAPIServer, "apiserver-etcd-client", 5)
+	c.Issuer = inventory.Issuer{Kind: inventory.NoIssuer, Authority: id}
+	c.Reason = "the CA's key is not here"
+	node := inventory.Node{Name: "cp1", Time: noon, Certificates: []inventory.Certificate{c}, Authorities: []inventory.Authority{{ID: id, Paths: []string{"/ca.crt"}}}}
+	r := NewReport(node, nil)
+	assert.Equal(t, &v1alpha1.NotRenewable{Reason: "the CA's key is not here", Authority: id}, r.Certificates[0].NotRenewable)
+	assert.Equal(t, id, r.Authorities[0].ID)
+
+	node.Components = []inventory.Component{{Service: certs.KubeAPIServer, Runtime: inventory.None, PID: 1}}
+	assert.Empty(t, NewReport(node, nil).Certificates[0].NotRenewable.Authority, "nothing can restart it either")
+}
+
 // TestHiddenFilesAreNoObstacle: the DaemonSet mounts no sockets, so the agent does not know
 // whether systemd could restart a kubelet; a node pod does.
 func TestHiddenFilesAreNoObstacle(t *testing.T) {

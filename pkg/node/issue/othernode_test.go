@@ -2,7 +2,6 @@ package issue_test
 
 import (
 	"context"
-	"crypto"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -168,8 +167,7 @@ func TestSignForNodeRefusals(t *testing.T) {
 // weaken asks for a smaller key than the old one.
 func weaken(t *testing.T, r *nodeapi.SignRequest, local issue.LocalCA, ca certstest.CA) {
 	t.Helper()
-	var small crypto.PublicKey = certstest.ECDSAP256
-	key, err := certs.NewKeyLike(small, "")
+	key, err := certs.NewKeyLike(certstest.ECDSAP256, "")
 	require.NoError(t, err)
 	*r = signRequestOf(t, local, ca, ca.Leaf(t, certstest.WithKey(certstest.ECDSAP384, "")), key)
 }

@@ -27,6 +27,24 @@ func externalEtcd() []renewal.Node {
 	return nodes
 }
 
+// TestCertificatesThatAnotherNodeSigns are renewable, and the node itself is not changed.
+func TestCertificatesThatAnotherNodeSigns(t *testing.T) {
+	n := externalEtcd()[0]
+	last := len(n.Certificates) - 1
+	n.Certificates[last].Authority = "etcd"
+	got := n.WithSigners(func(authority string) bool { return authority == "etcd" })
+	assert.Empty(t, got.Certificates[last].NotRenewable)
+	assert.Equal(t, noKey, n.Certificates[last].NotRenewable)
+	assert.Equal(t, noKey, n.WithSigners(func(string) bool { return false }).Certificates[last].NotRenewable)
+
+	n.Authorities = []renewal.Authority{{ID: "etcd", HasKey: true}, {ID: "other"}}
+	n.ControlPlane = true
+	assert.True(t, n.HasKeyOf("etcd"))
+	assert.False(t, n.HasKeyOf("other"))
+	n.ControlPlane = false
+	assert.False(t, n.HasKeyOf("etcd"), "a worker does not count")
+}
+
 func TestYearWithACertificateWithoutIssuer(t *testing.T) {
 	w := newWorld(t, renewal.Default(), externalEtcd()...)
 	w.kubelets = true

@@ -43,6 +43,9 @@ type Certificate struct {
 	// restart policy with which it still can, see [plan.Obstacle].
 	NotRenewable string
 	MaxRestart   plan.RestartPolicy
+	// Authority is the id of its CA if only the key of that CA is missing on its node, see
+	// [Node.WithSigners].
+	Authority string
 	// KeptKey is why a renewal keeps its key; empty: it gets a new one.
 	KeptKey string
 }
@@ -60,6 +63,7 @@ func (c *Certificate) unrenewableReason(restart plan.RestartPolicy) string {
 
 // Authority is the certificate of a CA on a node.
 type Authority struct {
+	ID          string // by which nodes know the same CA
 	Name        string // its common name
 	Subject     string
 	Path        string
@@ -68,6 +72,32 @@ type Authority struct {
 	NotBefore   time.Time
 	NotAfter    time.Time
 	HasKey      bool
+}
+
+// WithSigners returns the node with those certificates as renewable that another node can sign:
+// hasKey reports whether a control-plane node has the key of a CA. A rotation scans the nodes
+// before it believes that.
+func (n Node) WithSigners(hasKey func(authority string) bool) Node {
+	out := n
+	cloned := false
+	for i := range n.Certificates {
+		c := &n.Certificates[i]
+		if c.Authority == "" || !hasKey(c.Authority) || certs.CheckIdentity(c.Subject, n.Name, n.ControlPlane) != nil {
+			continue
+		}
+		if !cloned {
+			out.Certificates = slices.Clone(n.Certificates)
+			cloned = true
+		}
+		out.Certificates[i].NotRenewable = ""
+		out.Certificates[i].MaxRestart = ""
+	}
+	return out
+}
+
+// HasKeyOf reports whether a control-plane node has the key of a CA.
+func (n *Node) HasKeyOf(authority string) bool {
+	return n.ControlPlane && slices.ContainsFunc(n.Authorities, func(a Authority) bool { return a.ID == authority && a.HasKey })
 }
 
 // Ref identifies one certificate, also among its successors.
