@@ -40,11 +40,14 @@ func main() {
 // errorText is an error as it is printed; empty: the output has said it already.
 func errorText(err error) string {
 	var unknown *plan.RollbackError
+	var refused *plan.RefusedError
 	switch {
 	case errors.Is(err, errAttention), errors.Is(err, rotate.ErrLeftOut):
 		return ""
 	case errors.As(err, &unknown):
 		return "error: " + err.Error() + "\nhint: " + programName + " history lists the rotations that this node keeps"
+	case errors.As(err, &refused) && refused.Rollback:
+		return "error: " + err.Error() + "\nhint: issue new certificates instead: " + programName + " rotate --service NAME"
 	}
 	return "error: " + err.Error()
 }

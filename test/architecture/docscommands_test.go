@@ -11,7 +11,7 @@ import (
 // Documents name the test that shows a promise. Each part of such a pattern has to match a
 // test in one of the packages that the command names.
 func TestDocumentedTestsExist(t *testing.T) {
-	testCommand := regexp.MustCompile(`go test [^` + "`" + `]*?-run '?([^' ` + "`" + `]+)'?((?: \./[a-z0-9/_]+)+)`)
+	testCommand := regexp.MustCompile(`go test [^` + "`" + `]*?-run '?([^' ` + "`" + `]+)'?((?: \./[a-z0-9/_-]+)+)`)
 	labCommand := regexp.MustCompile(`make (?:e2e|e2e-etcd|e2e-odd|e2e-shapes|e2e-systemd|e2e-upgrade) RUN='?([A-Za-z0-9_|/\\]+)`)
 	checked := 0
 	for _, document := range documents(t) {

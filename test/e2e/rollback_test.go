@@ -11,7 +11,8 @@ import (
 )
 
 // TestRollbackOfARotation: the certificates and keys from before a finished rotation are put
-// back and served again, and the history shows both rotations.
+// back and served again, and the history shows both rotations. On the node, by hand, the
+// rollback is rolled back.
 func TestRollbackOfARotation(t *testing.T) {
 	node := the.controlPlanes()[0]
 	before := the.snapshot(t, node.Name)
@@ -45,8 +46,19 @@ func TestRollbackOfARotation(t *testing.T) {
 	assert.Contains(t, history.stdout, "rollback of "+report.ID)
 	assert.Contains(t, strings.Fields(the.kubectl(t, "rotate-certs", "history", "-o", "name", "--node", node.Name).stdout), report.ID)
 
+	the.install(t, node.Name, "rotate-certs-node", "/run/rotate-certs-node")
+	byHand := string(the.on(t, node.Name, "/run/rotate-certs-node history -o name"))
+	assert.Subset(t, strings.Fields(byHand), []string{report.ID, rollback.ID}, "the node's own journals have both")
+
 	again := the.kubectl(t, "rotate-certs", "rollback", report.ID, "--yes")
 	assert.Equal(t, 1, again.exit, "%s", again)
 	assert.Contains(t, again.stderr, "no certificate that it has renewed is in use")
+
+	the.on(t, node.Name, "/run/rotate-certs-node rollback "+rollback.ID+" 2>&1")
+	newest := the.snapshot(t, node.Name)
+	for _, s := range the.certificates(t, "etcd", node, before) {
+		assert.Equal(t, fingerprint(rotated.identity(t, s.cert, s.key).leaf), fingerprint(newest.identity(t, s.cert, s.key).leaf), s.cert)
+	}
+	the.waitUntilReady(t)
 	the.assertClusterIsWhole(t)
 }
