@@ -40,7 +40,7 @@ GO_BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X $(STAMP).Version
 RELEASE  := go -C test/tools/release run .
 LAB      := bin/lab
 IMAGES   := rotate-certs-node rotate-certs-watcher
-E2E       = SKIP='TestUpgrade|TestSystemd|TestKubespray|$(if $(RUN),TestShape|TestRescue,$(ON_SMALL))' test/tools/e2e e2e --control-planes $(CONTROL_PLANES) --workers $(WORKERS) --config test/e2e/cluster.yaml
+E2E       = SKIP='TestUpgrade|TestSystemd|TestKubespray|TestRecover|$(if $(RUN),TestShape|TestRescue,$(ON_SMALL))' test/tools/e2e e2e --control-planes $(CONTROL_PLANES) --workers $(WORKERS) --config test/e2e/cluster.yaml
 
 PROGRAMS       := kubectl-rotate_certs kubectl_complete-rotate_certs rotate-certs-node rotate-certs-watcher
 
@@ -172,6 +172,10 @@ e2e-systemd: $(READY) ## Rotations on a cluster without kubeadm, whose component
 e2e-etcd: $(READY) ## Rotations where etcd is on three hosts of its own, in kubespray's layout; part of soak
 	@RUN='$(or $(RUN),TestKubespray)' test/tools/e2e etcd $(SMALL) $(FORM.external-etcd)
 
+.PHONY: e2e-recover
+e2e-recover: $(READY) ## A cluster of which every certificate has expired is brought back over ssh; part of soak
+	@RUN='$(or $(RUN),TestRecover)' test/tools/e2e recover --control-planes 3 --workers 1 --config test/e2e/cluster.yaml
+
 VERSIONS  := 1.34 1.35 1.36 1.37
 ON_MATRIX := TestCheckSees|TestComponent|TestNewClient|TestRotateAll|TestRotateOneService
 .PHONY: matrix
@@ -205,6 +209,7 @@ soak: build image $(LAB) ## Long campaigns: every crash point, every state of th
 	@SOAK=yes RUN="TestAPIServersUnavailable|TestKilledPluginAtEveryStage" $(E2E)
 	@$(MAKE) e2e-systemd MADE=yes RUN=
 	@$(MAKE) e2e-etcd MADE=yes RUN=
+	@$(MAKE) e2e-recover MADE=yes RUN=
 	@$(MAKE) e2e-upgrade MADE=yes
 	@SOAK_KILLS=$(KILLS) SEED=$(SEED) TIMEOUT=2h RUN='TestWatcher/(survives|continues)' $(E2E)
 

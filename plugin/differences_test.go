@@ -22,7 +22,7 @@ func TestPlanNamesDifferencesOfSuccessors(t *testing.T) {
 			}}
 	}
 	p := plan.Plan{Waves: []plan.Wave{{Steps: []plan.Step{step("cp1")}}, {Steps: []plan.Step{step("cp2")}}}}
-	text := strings.Join(planEffects(p, nil, plan.RestartAlways, noon), "\n")
+	text := strings.Join(planEffects(p, nil, plan.Request{Restart: plan.RestartAlways}, noon), "\n")
 	for _, want := range []string{
 		"cp1, cp2: the new certificate of etcd-server expires on " + printers.UTCDate(noon.Add(365*day)) + `; the old one was valid for 3650 days. Reason: its CA "100%" ends then.`,
 		"cp1, cp2: the key of front-proxy-client stays, since it also signs or verifies ServiceAccount tokens (--service-account-key-file of kube-apiserver); only the certificate is new.",

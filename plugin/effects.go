@@ -14,7 +14,8 @@ import (
 
 // planEffects describes a plan's blast radius: which components restart on which node, the
 // consequences for their clients, and the copies that keep an old certificate.
-func planEffects(p plan.Plan, nodes []inventory.Node, policy plan.RestartPolicy, now time.Time) []string {
+func planEffects(p plan.Plan, nodes []inventory.Node, req plan.Request, now time.Time) []string {
+	policy := req.Restart
 	restarts := map[certs.Service][]string{}
 	for _, s := range p.AllSteps() {
 		for _, service := range s.Restarts {
@@ -27,7 +28,11 @@ func planEffects(p plan.Plan, nodes []inventory.Node, policy plan.RestartPolicy,
 	}
 	for _, service := range certs.Services() {
 		if on := restarts[service]; len(on) > 0 {
-			out = append(out, fmt.Sprintf("%s restarts on %s: %s", service, printers.SomeNames(on), restartMeans(service, nodes)))
+			means := restartMeans(service, nodes)
+			if req.Recover {
+				means = recoveryMeans(service)
+			}
+			out = append(out, fmt.Sprintf("%s restarts on %s: %s", service, printers.SomeNames(on), means))
 		}
 	}
 	if shaken := collateralRestarts(restarts); shaken != "" {
@@ -50,6 +55,16 @@ func planEffects(p plan.Plan, nodes []inventory.Node, policy plan.RestartPolicy,
 		out = append(out, old)
 	}
 	return out
+}
+
+// recoveryMeans is restartMeans for a recovery, in which nodes that do not answer come together.
+func recoveryMeans(s certs.Service) string {
+	switch s {
+	case certs.Etcd, certs.KubeAPIServer:
+		return "at the same time on all nodes where the API server or etcd does not answer, one after the other elsewhere."
+	default:
+		return "running pods keep running."
+	}
 }
 
 // forceMeans describes --force, before any check has failed.

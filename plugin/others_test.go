@@ -21,7 +21,7 @@ func TestPlanNamesOtherUsersOfReplacedFiles(t *testing.T) {
 			Targets: []plan.Target{{ID: c.ID(), Service: c.Service, Name: c.Name, Path: c.Store.Cert}}}
 	}
 	p := plan.Plan{Waves: []plan.Wave{{Steps: []plan.Step{step("cp1")}}, {Steps: []plan.Step{step("cp2")}}}}
-	text := strings.Join(planEffects(p, nodes, plan.RestartAlways, noon), "\n")
+	text := strings.Join(planEffects(p, nodes, plan.Request{Restart: plan.RestartAlways}, noon), "\n")
 	assert.Contains(t, text, "Also restarts kube-vip on cp1, cp2, which uses /etc/kubernetes/admin.conf.")
 	assert.Contains(t, text, "exporter.service on cp1, cp2 uses /etc/kubernetes/admin.conf and is not restarted")
 	assert.Contains(t, text, "logs on cp1, cp2 mounts /etc/kubernetes and may use the replaced files")

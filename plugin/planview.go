@@ -19,7 +19,7 @@ func rotationPlan(p plan.Plan, nodes []inventory.Node, req plan.Request, unfinis
 		APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.RotationPlanKind,
 		Services: req.Services, Restart: req.Restart.APIName(), ValiditySeconds: int64(req.Validity / time.Second),
 		Steps: []v1alpha1.PlanStep{}, LeftOut: fleet.LeftOut(p), NotInspected: printers.ExcludedItems(p.NotInspected),
-		Effects: planEffects(p, nodes, req.Restart, now),
+		Effects: planEffects(p, nodes, req, now),
 	}
 	if out.RollbackOf = req.RollbackOf; out.RollbackOf != "" {
 		out.Services = concernedServices(p)

@@ -106,7 +106,7 @@ func TestExpiredCopiesAreNotReportedAsValid(t *testing.T) {
 	n := worker("w1")
 	n.Certificates[0] = kubelet("w1", -2*day)
 	p := planOf(t, []inventory.Node{n}, plan.Request{Services: []certs.Service{certs.Kubelet}, Restart: plan.RestartAlways})
-	assert.NotContains(t, strings.Join(planEffects(p, []inventory.Node{n}, plan.RestartAlways, noon), "\n"), "remain valid")
+	assert.NotContains(t, strings.Join(planEffects(p, []inventory.Node{n}, plan.Request{Restart: plan.RestartAlways}, noon), "\n"), "remain valid")
 }
 
 func TestOwnKubeconfigIsMentioned(t *testing.T) {
