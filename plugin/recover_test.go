@@ -1,0 +1,41 @@
+package plugin
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestRecoverNeedsHosts(t *testing.T) {
+	f := &hostFlags{}
+	_, err := f.hostOptions()
+	require.ErrorContains(t, err, "no host is named\nhint: --host [USER@]HOST[,…] or --host-file FILE")
+
+	f.hostFile = filepath.Join(t.TempDir(), "hosts")
+	_, err = f.hostOptions()
+	require.ErrorContains(t, err, "read --host-file")
+
+	require.NoError(t, os.WriteFile(f.hostFile, []byte("# control plane\nroot@cp1\n\n  cp2  \n"), 0o600))
+	f.hosts = []string{"w1"}
+	o, err := f.hostOptions()
+	require.NoError(t, err)
+	assert.Equal(t, []string{"w1", "root@cp1", "cp2"}, o.Addresses)
+}
+
+func TestNodeProgramIsThatOfTheHostsArchitecture(t *testing.T) {
+	f := &hostFlags{programs: t.TempDir()}
+	_, err := f.nodeProgram("arm64")
+	require.ErrorContains(t, err, `there is no "rotate-certs-node-linux-arm64"`)
+	require.ErrorContains(t, err, "hint: the archive of the release has it; --node-programs names its directory")
+
+	arm := filepath.Join(f.programs, "rotate-certs-node-linux-arm64")
+	require.NoError(t, os.WriteFile(arm, nil, 0o600))
+	got, err := f.nodeProgram("arm64")
+	require.NoError(t, err)
+	assert.Equal(t, arm, got)
+	_, err = f.nodeProgram("amd64")
+	require.Error(t, err, "that of another architecture is not taken")
+}
