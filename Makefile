@@ -50,7 +50,7 @@ MODULES := . test/corpus test/lab test/monitoring test/tools/release
 # For fuzz: how many inputs each target gets, and those of which packages. pkg/cluster/kube's take minutes
 # to build for fuzzing, so only soak runs them; its seeds are among the unit tests.
 FUZZTIME      ?= 2000x
-FUZZ_PACKAGES ?= ./pkg/certs ./pkg/node/statedir ./pkg/node/layout ./pkg/policy/rotationpolicy ./pkg/node/store
+FUZZ_PACKAGES ?= ./pkg/certs ./pkg/node/issue ./pkg/node/statedir ./pkg/node/layout ./pkg/policy/rotationpolicy ./pkg/node/store
 
 ##@ Try it
 .PHONY: demo

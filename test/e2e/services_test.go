@@ -109,7 +109,7 @@ func TestRotateOneService(t *testing.T) {
 func (l *lab) rotateAndCompare(t *testing.T, rotated []string, args ...string) report {
 	t.Helper()
 	before, ran := l.snapshots(t), l.running(t)
-	report := l.rotateWhatCanBe(t, rotated, args...)
+	report := l.rotate(t, args...)
 	require.Equal(t, "Succeeded", report.Result)
 	after, runs := l.snapshots(t), l.running(t)
 
@@ -118,7 +118,7 @@ func (l *lab) rotateAndCompare(t *testing.T, rotated []string, args ...string) r
 		var wantChanged []string
 		for _, service := range rotated {
 			held := l.certificates(t, service, n, before[n.Name])
-			if len(held) == 0 || l.cannotRenew(service, n) {
+			if len(held) == 0 {
 				continue
 			}
 			assert.Equal(t, "Succeeded", report.results()[n.Name+"/"+service], "%s on %s", service, n.Name)
@@ -139,36 +139,6 @@ func (l *lab) rotateAndCompare(t *testing.T, rotated []string, args ...string) r
 	assert.ElementsMatch(t, wantRestarted, ran.restarted(runs), "exactly these components were restarted, or are listed as collateral")
 	l.assertClusterIsWhole(t)
 	return report
-}
-
-// rotateWhatCanBe rotates and expects that nothing is left out but what cannot be renewed.
-func (l *lab) rotateWhatCanBe(t *testing.T, rotated []string, args ...string) report {
-	t.Helper()
-	var want []string
-	for _, n := range l.nodes {
-		for _, service := range rotated {
-			if l.cannotRenew(service, n) {
-				want = append(want, n.Name+"/"+service)
-			}
-		}
-	}
-	if len(want) == 0 {
-		return l.rotate(t, args...)
-	}
-	o := l.kubectl(t, append([]string{"rotate-certs", "-o", "json"}, args...)...)
-	require.Equal(t, 4, o.exit, "done, but something was left out: %s", o)
-	report := parseReport(t, o)
-	var left []string
-	for _, x := range report.LeftOut {
-		left = append(left, x.Node+"/"+x.Service)
-	}
-	assert.ElementsMatch(t, want, left, "this is left out")
-	return report
-}
-
-// cannotRenew is true of certificates of units whose CA's key is on other nodes.
-func (l *lab) cannotRenew(service string, n machine) bool {
-	return l.shape.Topology == systemd && service == "kube-proxy" && n.Role == "worker"
 }
 
 func (l *lab) assertStoredAnew(t *testing.T, n machine, s stored, before, after tree) {
