@@ -25,6 +25,7 @@ import (
 //	SERVICE keeps-old      it does not read its serving certificate when it starts
 //	SERVICE key-elsewhere  the key of its CA is on another node, which signs
 //	rotate POLICY SERVICE… or: rotate POLICY
+//	roll back              the rotation before, by hand
 func TestTranscripts(t *testing.T) {
 	scripts, err := filepath.Glob("testdata/transcripts/*.txt")
 	if err != nil || len(scripts) == 0 {
@@ -64,6 +65,12 @@ func playScript(t *testing.T, script string) string {
 				services = append(services, certs.Service(s))
 			}
 			r = rotateAll(n, plan.RestartPolicy(words[1]), services...)
+		case line == "roll back\n":
+			time.Sleep(time.Minute)
+			var err error
+			if r, err = n.rollBackByHand(rotationID); err != nil {
+				t.Log(err)
+			}
 		default:
 			behaviour := map[string]map[certs.Service]bool{"cannot-start": n.breaks, "stuck": n.stuck, "keeps-old": n.keepsOld, "key-elsewhere": n.elsewhere}[words[1]]
 			if behaviour == nil || !slices.Contains(certs.Services(), certs.Service(words[0])) {

@@ -10,7 +10,8 @@
 //	rotations/ID/signed.jsonl      the certificates that were signed for other nodes
 //
 // Everything is readable by root only: backups hold private keys. The last [Kept] rotations are
-// kept with their backups, so that an operator can restore them.
+// kept with their backups, so that they can be rolled back; while another one is in progress,
+// these are kept besides it.
 //
 // Readers of records need only package nodeapi, which has no files.
 package statedir
