@@ -107,6 +107,17 @@ func TestCheckByHandPrintsWhatThePluginPrints(t *testing.T) {
 	}
 }
 
+func TestCheckByHandIsRefusedToOtherUsersThanRoot(t *testing.T) {
+	if err := refuseUser("/", 1000); err == nil || !strings.Contains(err.Error(), "hint: sudo rotate-certs-node check") || exitCode(checkName, err, false) != exitcode.NotJudged {
+		t.Errorf("another user: %v, want a refusal and 2", err)
+	}
+	for root, uid := range map[string]int{"/": 0, "/host": 1000} {
+		if err := refuseUser(root, uid); err != nil {
+			t.Errorf("%s as user %d: %v", root, uid, err)
+		}
+	}
+}
+
 func TestHistoryByHandNamesADamagedJournal(t *testing.T) {
 	node := kubeadmNode(t)
 	stdout, _, code := call(t, node, "history")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -43,12 +44,15 @@ Exit codes:
   0    nothing needs attention
   1    a certificate or CA has expired, expires soon, is invalid or is not the one that is
        served, or something could not be inspected
-  2    wrong usage
+  2    wrong usage, or not run as root
   130  interrupted`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			wanted, err := certs.ParseServices(f.services)
 			if err != nil {
+				return err
+			}
+			if err := refuseUser(p.root, os.Geteuid()); err != nil {
 				return err
 			}
 			format, err := printers.ParseFormat(f.output)
@@ -67,6 +71,15 @@ Exit codes:
 
 func addFormat(cmd *cobra.Command, format *string) {
 	cmd.Flags().StringVarP(format, "output", "o", "", strings.Join(printers.Formats, ", ")+" (default: a table)")
+}
+
+// refuseUser refuses to judge a host as another user than root: certificates would be missing
+// that only root can read.
+func refuseUser(root string, uid int) error {
+	if root != "/" || uid == 0 {
+		return nil
+	}
+	return errors.New("check this node: only root can read all certificates\nhint: sudo " + programName + " " + checkName)
 }
 
 // checkNode prints the node's certificates and returns errAttention if one needs it.
