@@ -43,6 +43,30 @@ func TestExternalEtcdBlocksNoAPIServer(t *testing.T) {
 	assert.Contains(t, left[0].Reason, `the key of its CA "etcd-ca"`)
 }
 
+// TestAnotherNodeIsFoundByItsCA: the second node has the same CAs, without the key of etcd's.
+func TestAnotherNodeIsFoundByItsCA(t *testing.T) {
+	n := kubeadmNode(t)
+	signer := n.scanAt(t, certstest.Now)
+	require.NoError(t, os.RemoveAll(n.Node.LocalPath(certstest.PKIDir+"/etcd/ca.key")))
+	asking := n.scanAt(t, certstest.Now)
+	signer.Name = "cp1"
+	asking.Name = "cp2"
+	stranded := kubeadmNode(t)
+	require.NoError(t, os.RemoveAll(stranded.Node.LocalPath(certstest.PKIDir+"/etcd/ca.key")))
+	foreign := stranded.scanAt(t, certstest.Now) // of another cluster's CAs, with the same names
+	foreign.Name = "cp3"
+
+	p, err := plan.BuildPlan([]inventory.Node{signer, asking, foreign}, plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways}, nil)
+
+	require.NoError(t, err)
+	require.Len(t, p.LeftOut, 3)
+	assert.Equal(t, "cp3", p.LeftOut[0].Node)
+	require.Len(t, p.AllSteps(), 2)
+	for _, target := range p.AllSteps()[1].Targets {
+		assert.Equal(t, []string{"cp1"}, target.SignedBy, target.Name)
+	}
+}
+
 func TestAPairOfAPublicCAIsLeftOut(t *testing.T) {
 	n := kubeadmNode(t)
 	n.Tree.WritePair(t, certstest.PKIDir+"/public", certstest.NewCA(t, "Public CA").Leaf(t, certstest.Name("api.example.com"), certstest.SANs("api.example.com")))
