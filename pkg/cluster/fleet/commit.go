@@ -192,7 +192,7 @@ func (r *run) finishRotation(ctx context.Context) error {
 	if err := g.Wait(); err != nil {
 		r.addNote("the end of the rotation could not be recorded everywhere: %v", err)
 	}
-	r.forgetWorkers()
+	r.forgetWorkers(noNode)
 	return nil
 }
 
@@ -210,16 +210,19 @@ func (r *run) openOneDone(ctx context.Context) error {
 // returns a function that waits until they have: a pod whose process has come to its end
 // need not be given time to. That it may fail is no harm:
 // removing the pods ends them too.
-func (r *run) releaseWorkers(ctx context.Context) (wait func()) {
+func (r *run) releaseWorkers(ctx context.Context, except func(node string) bool) (wait func()) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	var telling errgroup.Group
-	for _, w := range r.workers {
+	for node, w := range r.workers {
+		if except(node) {
+			continue
+		}
 		telling.Go(func() error {
 			_, err := w.carryOut(ctx, r.newOrder(nodeapi.OrderAbandon, w), func(nodeapi.Record) error { return nil }, nil)
 			return err
 		})
 	}
-	r.forgetWorkers()
+	r.forgetWorkers(except)
 	return func() {
 		_ = telling.Wait() // see above
 		cancel()
@@ -227,14 +230,19 @@ func (r *run) releaseWorkers(ctx context.Context) (wait func()) {
 }
 
 // forgetWorkers lets go of the processes at hand.
-func (r *run) forgetWorkers() {
+func (r *run) forgetWorkers(except func(node string) bool) {
 	r.Lock()
 	defer r.Unlock()
 	for node := range r.workers {
-		delete(r.open, node)
+		if !except(node) {
+			delete(r.open, node)
+			delete(r.workers, node)
+		}
 	}
-	r.workers = map[string]*worker{}
 }
+
+// noNode is an exception for no node.
+func noNode(string) bool { return false }
 
 func (r *run) newOrder(kind nodeapi.OrderKind, w *worker) nodeapi.Order {
 	return nodeapi.Order{

@@ -148,7 +148,7 @@ func (r *run) whileLocked(ctx context.Context, f func() error) error {
 		background := context.WithoutCancel(ctx)
 		r.dropEarly()
 		r.holdSigners()
-		r.releaseWorkers(background)()
+		r.releaseWorkers(background, noNode)()
 		r.showProgress(Progress{Phase: PhaseEnding, Text: "removing the node pods"})
 		closing, closed := context.WithTimeout(background, r.closePatience())
 		defer closed()

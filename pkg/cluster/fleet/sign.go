@@ -46,13 +46,17 @@ func (r *run) issueCertificate(ctx context.Context, w *worker, csr nodeapi.CSR) 
 // haveSigned has a request signed by a node that has the CA's key or, where it names a signer of
 // the certificates API and no such node does it, in the name of the administrator.
 func (r *run) haveSigned(ctx context.Context, w *worker, csr nodeapi.CSR) (pem []byte, by string, err error) {
+	var elsewhere error
 	if csr.Authority != "" {
-		pem, by, err = r.signOnNodes(ctx, w, csr)
-		if err == nil || csr.Signer == "" {
-			return pem, by, err
+		pem, by, elsewhere = r.signOnNodes(ctx, w, csr)
+		if elsewhere == nil || csr.Signer == "" {
+			return pem, by, elsewhere
 		}
 	}
 	pem, err = r.cluster.Signers.Issue(ctx, w.step.Node, csr)
+	if err != nil && elsewhere != nil {
+		err = fmt.Errorf("%w; nor did a node with the CA's key: %w", err, elsewhere)
+	}
 	return pem, "", err
 }
 
@@ -192,6 +196,21 @@ func signingSteps(busy []plan.Step) []plan.Step {
 		}
 	}
 	return out
+}
+
+// signsLater returns which nodes may still have to sign for others: a process that ends while it is
+// asked to sign answers nothing.
+func (r *run) signsLater() func(node string) bool {
+	nodes := map[string]bool{}
+	for _, s := range r.planSteps() {
+		for _, t := range s.Targets {
+			for _, node := range t.SignedBy {
+				nodes[node] = true
+			}
+		}
+		nodes[s.Node] = nodes[s.Node] || r.Request.Recover && s.ControlPlane
+	}
+	return func(node string) bool { return nodes[node] }
 }
 
 // holdSigners makes the nodes that only sign those at hand, so that their processes are released

@@ -116,7 +116,7 @@ func (r *run) rotateWave(ctx context.Context, steps []plan.Step) error {
 		return r.interruptedError(err)
 	}
 	// The wave before is done: its processes need not wait for the end of a fleet.
-	defer r.releaseWorkers(ctx)()
+	defer r.releaseWorkers(ctx, r.signsLater())()
 	if err := r.lock.Confirm(ctx); err != nil {
 		return r.stoppedError("the lock is no longer held; "+strings.Join(nodeNames(steps), ", ")+" not touched", err)
 	}
