@@ -123,7 +123,8 @@ func (r *run) nodesToSign(authority string) []string {
 	return nodes
 }
 
-// signOn has one node sign.
+// signOn has one node sign. A session for signing only is opened again once: its process may have
+// ended.
 func (r *run) signOn(ctx context.Context, node string, request nodeapi.SignRequest, mayOpen bool) ([]byte, error) {
 	r.Lock()
 	authority := plan.AuthorityOn(r.inventoryOf(node), request.CSR.Authority)
@@ -131,28 +132,58 @@ func (r *run) signOn(ctx context.Context, node string, request nodeapi.SignReque
 	if authority == nil {
 		return nil, errors.New("it has no longer the key of the CA")
 	}
-	session, err := r.signingSession(ctx, node, mayOpen)
-	if err != nil {
-		return nil, err
-	}
 	request.CACert = authority.Paths[0]
 	request.CAKey = authority.KeyOn
-	ctx, cancel := context.WithTimeout(ctx, signTimeout)
+	pem, again, err := r.signOnce(ctx, node, request, mayOpen)
+	if err != nil && again && ctx.Err() == nil {
+		pem, _, err = r.signOnce(ctx, node, request, mayOpen)
+	}
+	return pem, err
+}
+
+// signOnce has one node sign through its session. again means that the session was for signing
+// only, and is closed.
+func (r *run) signOnce(ctx context.Context, node string, request nodeapi.SignRequest, mayOpen bool) (pem []byte, again bool, err error) {
+	session, err := r.signingSession(ctx, node, mayOpen)
+	if err != nil {
+		return nil, false, err
+	}
+	limited, cancel := context.WithTimeout(ctx, signTimeout)
 	defer cancel()
-	return session.Sign(ctx, request)
+	if pem, err = session.Sign(limited, request); err == nil {
+		return pem, false, nil
+	}
+	r.Lock()
+	defer r.Unlock()
+	if w := r.signers.byNode[node]; w == nil || w.session != session {
+		return nil, false, err
+	}
+	delete(r.signers.byNode, node)
+	delete(r.open, node)
+	return nil, true, err
+}
+
+// openSessionOf returns the session with a node, or nil.
+func (r *run) openSessionOf(node string) Session {
+	r.Lock()
+	defer r.Unlock()
+	if w := r.open[node]; w != nil {
+		return w.session
+	}
+	return nil
 }
 
 // signingSession returns the session with a node, and opens one where there is none and mayOpen
 // allows it: control-plane nodes that are not rotated have none.
 func (r *run) signingSession(ctx context.Context, node string, mayOpen bool) (Session, error) {
+	if open := r.openSessionOf(node); open != nil {
+		return open, nil
+	}
 	r.signers.opening.Lock()
 	defer r.signers.opening.Unlock()
-	r.Lock()
-	open := r.open[node]
-	r.Unlock()
-	switch {
+	switch open := r.openSessionOf(node); {
 	case open != nil:
-		return open.session, nil
+		return open, nil
 	case !mayOpen:
 		return nil, errors.New("it takes no part in the rotation now")
 	case r.wasInterrupted(node):

@@ -85,6 +85,25 @@ func TestANodeThatIsNotRotatedSigns(t *testing.T) {
 	assert.False(t, c.did("open w3"))
 }
 
+// TestASignerWhoseProcessHasEndedIsOpenedAgain: its pod has a deadline.
+func TestASignerWhoseProcessHasEndedIsOpenedAgain(t *testing.T) {
+	c := newCluster(1, 1)
+	c.withoutKey(t, "w1")
+	signer := c.nodes["cp1"]
+	signer.refuses = "its process has ended"
+	c.onOpen = func(name string) error {
+		if name == "cp1" && len(signer.signed) == 1 {
+			signer.refuses = ""
+		}
+		return nil
+	}
+	_, err := rotateWorkers(t, c, nil, "w1")
+	require.NoError(t, err)
+	assert.Equal(t, 2, c.times("open cp1"))
+	assert.Equal(t, 2, c.times("sign on cp1 for w1"))
+	assert.Equal(t, 1, c.times("Abandon cp1"), "it is released once")
+}
+
 func TestAnotherNodeSignsWhereOneRefuses(t *testing.T) {
 	c := newCluster(3, 0)
 	n := c.withoutKey(t, "cp3")
