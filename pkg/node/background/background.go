@@ -4,6 +4,7 @@ package background
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -45,6 +46,11 @@ func StartRun(ctx context.Context, root hostfs.Root, rotation string, program ..
 	if err != nil {
 		return false, err
 	}
+	if !held {
+		if err := r.DropUnanswered(); err != nil {
+			return false, err
+		}
+	}
 	log, err := os.OpenFile(r.OutputPath(), os.O_CREATE|os.O_WRONLY|os.O_APPEND|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return false, fmt.Errorf("start the process of rotation %q: %w", rotation, err)
@@ -76,12 +82,13 @@ func StartRun(ctx context.Context, root hostfs.Root, rotation string, program ..
 	}
 }
 
-// command returns the command in a control group of its own where systemd runs. systemd ends
-// the processes of a login session with it where KillUserProcesses=yes (logind.conf(5)).
+// command returns the command in a control group of its own where systemd runs, which otherwise ends
+// it with the login session where KillUserProcesses=yes (logind.conf(5)). The group's name is new
+// each time, since that of an earlier process may still be loaded.
 func command(rotation string, program []string) *exec.Cmd {
 	if _, err := os.Stat(systemdRuns); err == nil && os.Geteuid() == 0 {
 		if scope, err := exec.LookPath("systemd-run"); err == nil {
-			program = append([]string{scope, "--scope", "--quiet", "--collect", "--unit=rotate-certs-" + rotation, "--"}, program...)
+			program = append([]string{scope, "--scope", "--quiet", "--collect", "--unit=rotate-certs-" + rotation + "-" + strings.ToLower(rand.Text()[:8]), "--"}, program...)
 		}
 	}
 	return exec.Command(program[0], program[1:]...) //nolint:gosec // this program itself, and systemd-run

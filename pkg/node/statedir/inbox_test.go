@@ -2,11 +2,15 @@ package statedir
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
@@ -156,4 +160,32 @@ func shortenGrace(t *testing.T) {
 	usual := graceOfStart
 	t.Cleanup(func() { graceOfStart = usual })
 	graceOfStart = time.Millisecond
+}
+
+func TestOrdersWithoutAnAnswerAreDropped(t *testing.T) {
+	_, d := openDir(t)
+	r := openRotation(t, d, "7f3c2a")
+	for _, o := range []nodeapi.Order{
+		{Kind: nodeapi.OrderStage, Step: &plan.Step{}}, {Kind: nodeapi.OrderCommit},
+		{Kind: nodeapi.OrderStage, Step: &plan.Step{}}, {Kind: nodeapi.OrderCommit}, {Kind: nodeapi.OrderAbandon},
+	} {
+		o.Rotation = "7f3c2a"
+		o.ID = rand.Text()
+		_, err := r.PutOrder(o)
+		require.NoError(t, err)
+	}
+	w, err := r.OpenWriter("cp1", nil)
+	require.NoError(t, err)
+	_, err = w.AppendRecord(nodeapi.Record{Kind: nodeapi.Staged, Order: 1})
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+
+	require.NoError(t, r.DropUnanswered())
+	left, err := r.OrdersAfter(0)
+	require.NoError(t, err)
+	var numbers []int64
+	for _, o := range left {
+		numbers = append(numbers, o.Number)
+	}
+	assert.Equal(t, []int64{1, 2, 4}, numbers, "what was answered, and orders to commit, which are to be refused")
 }

@@ -85,6 +85,40 @@ func (r *Rotation) OrdersAfter(after int64) ([]Order, error) {
 	return out, nil
 }
 
+// DropUnanswered removes the orders that no process has answered, where none works on the rotation:
+// their sender waits no longer, and the next process would carry them out before its own. An order
+// to commit stays, and the next process answers it with Refused.
+func (r *Rotation) DropUnanswered() error {
+	records, err := r.ReadRecords()
+	if err != nil {
+		return err
+	}
+	var done int64
+	for _, rec := range records {
+		if rec.Kind.IsAnswer() {
+			done = max(done, rec.Order)
+		}
+	}
+	orders, err := r.OrdersAfter(done)
+	if err != nil {
+		return err
+	}
+	files, err := r.listInbox()
+	if err != nil {
+		return err
+	}
+	for _, o := range orders {
+		at := slices.IndexFunc(files, func(f orderFile) bool { return f.number == o.Number })
+		if o.Kind == nodeapi.OrderCommit || at < 0 {
+			continue
+		}
+		if err := os.Remove(files[at].path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("remove order %d of rotation %q: %w", o.Number, r.ID, err)
+		}
+	}
+	return nil
+}
+
 // checkOrder refuses orders that no version of the plugin would send.
 func checkOrder(rotation string, o nodeapi.Order) error {
 	switch o.Kind {
