@@ -140,5 +140,5 @@ func (apiOfHosts) Holder(context.Context) (*kube.HeldError, error) { return nil,
 
 // SecretCopies fails: Secrets are in the API.
 func (apiOfHosts) SecretCopies(context.Context, []string) (kube.Copies, error) {
-	return kube.Copies{}, errors.New("Secrets cannot be read without the API")
+	return kube.Copies{}, errors.New("read secrets: this rotation does not use the API")
 }

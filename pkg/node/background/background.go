@@ -91,7 +91,7 @@ func command(rotation string, program []string) *exec.Cmd {
 			program = append([]string{scope, "--scope", "--quiet", "--collect", "--unit=rotate-certs-" + rotation + "-" + strings.ToLower(rand.Text()[:8]), "--"}, program...)
 		}
 	}
-	return exec.Command(program[0], program[1:]...) //nolint:gosec // this program itself, and systemd-run
+	return exec.Command(program[0], program[1:]...) //nolint:gosec,noctx // this program itself, and systemd-run; it must not end with a context
 }
 
 // lastLine is the last line that the process has written, or its error.

@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 		os.Exit(holdLock(hostfs.Root(os.Args[3])))
 	}
 	if len(os.Args) > 1 && os.Args[1] == "fail" {
-		os.Stderr.WriteString("some words\nerror: the journal is damaged\n")
+		_, _ = os.Stderr.WriteString("some words\nerror: the journal is damaged\n")
 		os.Exit(5)
 	}
 	os.Exit(m.Run())
