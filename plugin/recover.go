@@ -67,7 +67,7 @@ Run the same command again if it was interrupted: it completes what was begun.`,
 	o.timeout = durationFlag(recoverTimeout)
 	f.Var(&o.timeout, "component-timeout", "How long a component may take to become healthy")
 	f.BoolVar(&o.requireAll, "require-all", false, "Change nothing where an expired certificate cannot be renewed, instead of leaving it out")
-	f.BoolVar(&o.force, "force", false, "Proceed even if the clocks of the machines differ")
+	f.BoolVar(&o.force, "force", false, "Proceed even if the clocks of the machines differ, or the control plane cannot come back")
 	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(printers.Formats, ", "))
 	completeFlag(cmd, "output", cobra.FixedCompletions(printers.Formats, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -114,10 +114,12 @@ func (o *recoverOptions) recoverCluster(ctx context.Context) error {
 		printNotes(o.ErrOut, "No certificate of these hosts has expired; nothing was changed.")
 		err = nil
 	}
-	if err != nil || o.planOnly {
+	if err != nil && !errors.Is(err, errLeftOut) || o.planOnly {
 		return err
 	}
-	_, err = hosts.SettleInterrupted(ctx)
+	if _, unsettled := hosts.SettleInterrupted(ctx); unsettled != nil {
+		return unsettled
+	}
 	return err
 }
 

@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -33,6 +34,9 @@ func (r *run) recoverControlPlane(ctx context.Context) error {
 	if len(busy) == 0 {
 		return nil
 	}
+	if err := r.refuseInVain(); err != nil {
+		return err
+	}
 	if err := r.openSteps(ctx, slices.Concat(busy, r.idleControlPlane(busy))); err != nil {
 		return err
 	}
@@ -61,6 +65,25 @@ func (r *run) recoverControlPlane(ctx context.Context) error {
 		remaining = slices.DeleteFunc(remaining, func(n string) bool { return n == node })
 	}
 	return nil
+}
+
+// refuseInVain refuses a recovery that cannot succeed: without these certificates etcd gets no
+// quorum, or an API server does not reach it.
+func (r *run) refuseInVain() error {
+	var vital []string
+	for _, l := range r.Plan.LeftOut {
+		n := r.inventoryOf(l.Node)
+		if (l.Service == certs.Etcd || l.Service == certs.KubeAPIServer) && n != nil && !n.Time.Before(l.NotAfter) {
+			vital = append(vital, l.String())
+		}
+	}
+	if len(vital) == 0 || r.Force {
+		return nil
+	}
+	return &StopError{
+		What: "the control plane cannot come back, since certificates that it needs have expired and cannot be renewed; nothing was changed",
+		Why:  strings.Join(vital, "; "), Next: "name the hosts that have the key of their CA, too; --force renews the others all the same", kind: ErrStopped,
+	}
 }
 
 // idleControlPlane returns steps that change nothing, for the control-plane nodes that have no

@@ -132,3 +132,24 @@ func TestRecoveryStagesEverythingOrChangesNothing(t *testing.T) {
 		assert.False(t, c.did("Commit "+node))
 	}
 }
+
+func TestRecoveryInVainIsRefused(t *testing.T) {
+	for _, force := range []bool{false, true} {
+		c := newCluster(3, 0)
+		c.expireNodes("cp1", "cp2", "cp3")
+		c.dieUntilRenewed("cp1", "cp2", "cp3")
+		p, err := plan.BuildPlan(c.inventories(), recovery, nil)
+		require.NoError(t, err)
+		old := time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)
+		p.LeftOut = []plan.LeftOut{{Node: "cp2", Service: certs.Etcd, Name: "etcd-peer", Path: "/pki/peer.crt", NotAfter: old, Reason: "its CA's key is nowhere"}}
+		_, err = fleet.Recover(t.Context(), c.asCluster(), fleet.Options{
+			Rotation: fleet.Rotation{ID: "7f3c2a", Request: recovery, Plan: p, Scanned: c.inventories()}, Timeout: time.Second, Force: force})
+		if force {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorIs(t, err, fleet.ErrStopped)
+		require.ErrorContains(t, err, `cp2: etcd-peer "/pki/peer.crt": its CA's key is nowhere`)
+		assert.False(t, c.did("open cp1"))
+	}
+}

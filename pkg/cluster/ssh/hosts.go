@@ -329,6 +329,9 @@ type UnverifiedError struct{ Texts []string }
 
 func (e *UnverifiedError) Error() string { return strings.Join(e.Texts, "\n") }
 
+// Unwrap returns [fleet.ErrManualInterventionRequired].
+func (e *UnverifiedError) Unwrap() error { return fleet.ErrManualInterventionRequired }
+
 func (h *Hosts) names() []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
