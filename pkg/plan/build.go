@@ -83,6 +83,7 @@ func BuildPlan(nodes []inventory.Node, req Request, unfinished *Unfinished) (Pla
 		renews = renews || b.renews
 		switch {
 		case len(b.step.Services) == 0:
+		case req.Recover && !b.renews: // nothing of it has expired
 		case b.step.ControlPlane:
 			p.Waves = append(p.Waves, Wave{ControlPlane: true, Steps: []Step{b.step}})
 		default:
