@@ -219,6 +219,7 @@ func TestInterruptWhileItWaits(t *testing.T) {
 			prepare(c)
 			ctx, cancel := context.WithCancel(t.Context())
 			report, err := rotate(ctx, t, c, func(o *fleet.Options) {
+				o.Timeout = time.Second // enough to ask once, however slow the machine is
 				o.Progress = func(p fleet.Progress) {
 					if p.Phase == fleet.PhaseWaiting || name == "healthy" && p.Phase == fleet.PhaseStaged {
 						cancel()
