@@ -43,9 +43,10 @@ const (
 // Issuer is how a certificate's successor is issued.
 type Issuer struct {
 	Kind IssuerKind `json:"kind"`
-	// CACert and CAKey are paths of the CA's certificate and key. With KubernetesCSR they are
-	// set if that CA is on this node as well, for use when the API server is not reachable or
-	// the node's identity is compromised.
+	// CACert and CAKey are paths of the CA's certificate and key. With KubernetesCSR they are set
+	// for use when the API server is not reachable or the node's identity is compromised: the
+	// key, if it is on this node as well; else the certificate, by which the node checks what
+	// another one signs.
 	CACert string `json:"caCert,omitempty"`
 	CAKey  string `json:"caKey,omitempty"`
 	Signer string `json:"signer,omitempty"` // KubernetesCSR: signerName

@@ -12,6 +12,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 // Recover brings a cluster back whose certificates have expired. Its plan is that of a request
@@ -19,7 +20,8 @@ import (
 //
 //   - open every control-plane node, stage those with expired certificates
 //   - commit all of them whose API server or etcd member does not answer, at the same time: etcd
-//     members with expired certificates refuse each other, so none becomes healthy alone
+//     members with expired certificates refuse each other, so none becomes healthy alone. Where
+//     etcd's certificates are valid and it has its quorum, one after the other
 //   - wait until etcd has its quorum, and every API server is ready
 //   - commit the other ones, one after the other, as Rotate does
 //   - wait until the kubelets report to the API server
@@ -40,14 +42,14 @@ func (r *run) recoverControlPlane(ctx context.Context) error {
 	if err := r.openSteps(ctx, slices.Concat(busy, r.idleControlPlane(busy))); err != nil {
 		return err
 	}
-	dead, alive := r.splitDead(busy, r.askHealth(ctx))
+	dead, alive, quorum := r.findDead(ctx, busy)
 	if err := r.stageSteps(ctx, busy); err != nil {
 		return err
 	}
 	if err := interruption(ctx); err != nil {
 		return r.interruptedError(err)
 	}
-	if err := r.commitTogether(ctx, dead); err != nil {
+	if err := r.commitDead(ctx, dead, quorum); err != nil {
 		return err
 	}
 	remaining := nodeNames(alive)
@@ -99,6 +101,21 @@ func (r *run) idleControlPlane(busy []plan.Step) []plan.Step {
 	return out
 }
 
+// findDead separates the nodes that do not answer from those that do, once that is sure: one answer
+// at a bad moment makes no node dead. quorum means that etcd has a leader all the same.
+func (r *run) findDead(ctx context.Context, busy []plan.Step) (dead, alive []plan.Step, quorum bool) {
+	for until := time.Now().Add(min(settle, r.Timeout)); ; {
+		healths := r.askHealth(ctx)
+		dead, alive = r.splitDead(busy, healths)
+		quorum = slices.ContainsFunc(healths, func(h inventory.Health) bool {
+			return h.Etcd != nil && h.Etcd.Error == "" && h.Etcd.LeaderID != 0
+		})
+		if len(dead) == 0 || time.Now().After(until) || wait.SleepFor(ctx, reconnectEvery) != nil {
+			return dead, alive, quorum
+		}
+	}
+}
+
 // splitDead separates the nodes on which the API server, or etcd, does not answer.
 func (r *run) splitDead(steps []plan.Step, healths []inventory.Health) (dead, alive []plan.Step) {
 	for _, s := range steps {
@@ -120,8 +137,10 @@ func answers(h inventory.Health) bool {
 	return h.Etcd == nil || h.Etcd.Error == "" && h.Etcd.LeaderID != 0
 }
 
-// commitTogether commits nodes at the same time and waits until the control plane answers.
-func (r *run) commitTogether(ctx context.Context, steps []plan.Step) error {
+// commitDead commits the nodes that do not answer and waits until the control plane does: at the same
+// time or, where etcd has its quorum with valid certificates, one after the other. Members with
+// expired certificates keep a quorum only until one of them restarts.
+func (r *run) commitDead(ctx context.Context, steps []plan.Step, quorum bool) error {
 	if len(steps) == 0 {
 		return nil
 	}
@@ -129,26 +148,53 @@ func (r *run) commitTogether(ctx context.Context, steps []plan.Step) error {
 	ctx = context.WithoutCancel(ctx)
 	began := r.Now()
 	r.asked = time.Time{}
-	failures := make([]error, len(steps)) // one failure must not end the others
-	var g errgroup.Group
-	for i, s := range steps {
-		g.Go(func() error {
-			w := r.workers[s.Node]
-			limited, cancel := context.WithTimeout(ctx, w.limit+2*r.Timeout)
-			defer cancel()
-			failures[i] = r.commitOnNode(limited, w)
-			return nil
-		})
-	}
-	_ = g.Wait() // see failures
-	if err := worstFailure(failures); err != nil {
+	if err := r.commitAll(ctx, steps, quorum && !renewsEtcd(steps)); err != nil {
 		return err
 	}
 	r.showProgress(Progress{Phase: PhaseWaiting, Text: "waiting for etcd's quorum and every API server"})
 	if _, err := r.awaitGate(ctx, nil, r.Timeout, r.overriddenSinceStart); err != nil {
-		return r.stoppedError("all control-plane nodes have new certificates, but the control plane does not answer", err)
+		if !r.Force {
+			return r.stoppedError(withVerb(nodeNames(steps), "has", "have")+" new certificates, but not all of the control plane is healthy", err)
+		}
+		r.addNote("not all of the control plane is healthy, which --force overrides: %v", err)
 	}
 	return r.awaitKubelets(ctx, steps, began)
+}
+
+// renewsEtcd reports whether certificates of etcd are among the targets of some steps.
+func renewsEtcd(steps []plan.Step) bool {
+	return slices.ContainsFunc(steps, func(s plan.Step) bool {
+		return slices.ContainsFunc(s.Targets, func(t plan.Target) bool { return t.Service == certs.Etcd })
+	})
+}
+
+// commitAll commits nodes at the same time, where one failure does not end the others; or one after
+// the other, until one fails.
+func (r *run) commitAll(ctx context.Context, steps []plan.Step, oneByOne bool) error {
+	failures := make([]error, len(steps))
+	commit := func(i int) {
+		w := r.workers[steps[i].Node]
+		limited, cancel := context.WithTimeout(ctx, w.limit+2*r.Timeout)
+		defer cancel()
+		failures[i] = r.commitOnNode(limited, w)
+	}
+	if oneByOne {
+		for i := range steps {
+			if commit(i); failures[i] != nil {
+				return failures[i]
+			}
+		}
+		return nil
+	}
+	var g errgroup.Group
+	for i := range steps {
+		g.Go(func() error {
+			commit(i)
+			return nil
+		})
+	}
+	_ = g.Wait() // see failures
+	return worstFailure(failures)
 }
 
 // awaitKubelets waits until the kubelets that were restarted report to the API server.

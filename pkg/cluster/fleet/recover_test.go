@@ -107,6 +107,25 @@ func TestNodesThatAnswerAreCommittedOneByOne(t *testing.T) {
 	assert.Equal(t, []int{1, 2, 3}, c.atCommit)
 }
 
+// TestEtcdThatWorksKeepsItsQuorum: only the API servers' certificates have expired.
+func TestEtcdThatWorksKeepsItsQuorum(t *testing.T) {
+	c := newCluster(3, 0)
+	c.expireNodes("cp1", "cp2", "cp3")
+	for _, name := range []string{"cp1", "cp2", "cp3"} {
+		n := c.nodes[name]
+		n.inventory.Certificates[0].Status = certs.OK // etcd's
+		n.unhealthy = "x509: certificate has expired"
+		n.takes = 20 * time.Millisecond
+		n.onCommit = func() {
+			c.atCommit = append(c.atCommit, c.countCommits())
+			n.unhealthy = ""
+		}
+	}
+	_, err := recoverCluster(t, c)
+	require.NoError(t, err)
+	assert.Equal(t, []int{1, 2, 3}, c.atCommit)
+}
+
 func TestControlPlaneThatStaysDeadStopsTheRecoveryBeforeTheWorkers(t *testing.T) {
 	c := newCluster(3, 1)
 	c.expireNodes("cp1", "cp2", "cp3", "w1")
@@ -115,7 +134,7 @@ func TestControlPlaneThatStaysDeadStopsTheRecoveryBeforeTheWorkers(t *testing.T)
 	}
 	report, err := recoverCluster(t, c)
 	require.ErrorIs(t, err, fleet.ErrStopped)
-	assert.ErrorContains(t, err, "all control-plane nodes have new certificates, but the control plane does not answer")
+	assert.ErrorContains(t, err, "cp1 cp2 cp3 have new certificates, but not all of the control plane is healthy")
 	assert.ErrorContains(t, err, "[-]etcd failed")
 	assert.Equal(t, v1alpha1.Failed, report.Result)
 	assert.False(t, c.did("open w1"))

@@ -105,21 +105,22 @@ func requestedTarget(s plan.Step, csr nodeapi.CSR) (plan.Target, error) {
 	return target, nil
 }
 
-// nodesToSign returns the nodes that can sign for a CA, those with an open session first.
+// nodesToSign returns the nodes that say that they have the key of a CA: those with the label of a
+// control-plane node first, and of these the ones with an open session.
 func (r *run) nodesToSign(authority string) []string {
 	r.Lock()
 	defer r.Unlock()
 	nodes := plan.NodesWithKey(r.Scanned, authority)
-	slices.SortStableFunc(nodes, func(a, b string) int {
-		switch isOpen := r.open[a] != nil; {
-		case isOpen == (r.open[b] != nil):
-			return 0
-		case isOpen:
-			return -1
-		default:
-			return 1
+	rank := func(node string) (n int) {
+		if found := r.inventoryOf(node); found == nil || !found.Known.ControlPlane {
+			n += 2
 		}
-	})
+		if r.open[node] == nil {
+			n++
+		}
+		return n
+	}
+	slices.SortStableFunc(nodes, func(a, b string) int { return rank(a) - rank(b) })
 	return nodes
 }
 

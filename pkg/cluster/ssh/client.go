@@ -46,10 +46,20 @@ func newClient(config string) (c *client, closeClient func(), err error) {
 	if runtime.GOOS == "windows" { // its OpenSSH shares no connections
 		return c, func() {}, nil
 	}
-	if c.sockets, err = os.MkdirTemp("", "rc-ssh-"); err != nil {
+	if c.sockets, err = os.MkdirTemp(socketParent(), "rc-"); err != nil {
 		return nil, nil, fmt.Errorf("make a directory for ssh connections: %w", err)
 	}
 	return c, func() { _ = os.RemoveAll(c.sockets) }, nil
+}
+
+// socketParent is where the directory of the sockets is made, for this user only. The path of a
+// socket has at most 104 bytes on macOS and 108 on Linux, and ssh needs some 60 of them.
+func socketParent() string {
+	const most = 20
+	if len(os.TempDir()) > most {
+		return "/tmp"
+	}
+	return os.TempDir()
 }
 
 // options are those of every call. They precede the operator's configuration.
@@ -57,7 +67,7 @@ func (c *client) options() []string {
 	options := []string{
 		"-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=" + connectTimeout,
 		"-o", "ServerAliveInterval=" + aliveInterval, "-o", "ServerAliveCountMax=" + aliveCount,
-		"-o", "ForwardAgent=no", "-o", "ForwardX11=no", "-o", "ClearAllForwardings=yes", "-o", "RequestTTY=no", "-o", "LogLevel=ERROR",
+		"-o", "ForwardAgent=no", "-o", "ForwardX11=no", "-o", "ClearAllForwardings=yes", "-o", "RequestTTY=no", "-o", "RemoteCommand=none", "-o", "LogLevel=ERROR",
 	}
 	if c.sockets != "" {
 		options = append(options, "-o", "ControlMaster=auto", "-o", "ControlPath="+filepath.Join(c.sockets, "%C"), "-o", "ControlPersist="+persist)

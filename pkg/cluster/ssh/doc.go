@@ -3,7 +3,8 @@
 //
 // It starts the system's own ssh client and no library: the operator's configuration, agent,
 // ProxyJump, known_hosts, hardware keys and Kerberos tickets are then used as they are. It never
-// asks for a password, and never accepts an unknown host key.
+// asks for a password of a named host, and never accepts an unknown key of one. For jump hosts the
+// operator's own configuration holds.
 //
 // On a host it needs a POSIX shell, sha256sum, and root or sudo without a password. It copies the
 // program for the host's architecture to /var/lib/rotate-certs/program, and removes it in the end.

@@ -3,6 +3,7 @@ package ssh
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -70,11 +71,11 @@ func withoutUser(address string) string { return address[strings.LastIndexByte(a
 // defaultDirectory is that of the program on a host. Like the state directory it is for root only.
 const defaultDirectory = nodeapi.StateDirectory + "/program"
 
-// present reports whether the file on a host is complete; install reads the program from standard
-// input, and puts it in place once its checksum is right.
+// install reads the program from standard input, and puts it in place once its checksum is right. It
+// also removes what runs that were killed have left a day ago or earlier.
 const (
-	present = `[ "$(sha256sum 2>/dev/null <%[1]s | cut -c1-64)" = %[2]s ] && echo present; true`
-	install = `umask 077 && mkdir -p %[3]s && t=%[1]s.$$ && trap 'rm -f "$t"' EXIT && cat >"$t" || exit 4
+	install = `umask 077 && mkdir -p %[3]s && t=%[1]s.new && trap 'rm -f "$t"' EXIT && cat >"$t" || exit 4
+find %[3]s -name 'rotate-certs-node-*' -mmin +1440 -exec rm -f {} + 2>/dev/null
 [ "$(sha256sum <"$t" | cut -c1-64)" = %[2]s ] || { echo "the copy has another checksum" >&2; exit 4; }
 chmod 700 "$t" && mv -f "$t" %[1]s || exit 4
 %[1]s version >/dev/null || { echo "it cannot be run there" >&2; exit 5; }`
@@ -88,7 +89,8 @@ func (h *host) script(text, sum string) string {
 	return h.become + "sh -c " + quote(fmt.Sprintf(text, h.program, sum, h.directory))
 }
 
-// installProgram copies the node program from a file of this machine, unless it is there.
+// installProgram copies the node program from a file of this machine. Its name on the host is new
+// each time: another run that ends removes its own.
 func (h *host) installProgram(ctx context.Context, file string) error {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -96,14 +98,7 @@ func (h *host) installProgram(ctx context.Context, file string) error {
 	}
 	digest := sha256.Sum256(data)
 	sum := hex.EncodeToString(digest[:])
-	h.program = h.directory + "/rotate-certs-node-" + sum[:16]
-	said, err := h.shell(ctx, h.script(present, sum), nil)
-	if err != nil {
-		return err
-	}
-	if strings.TrimSpace(said) == "present" {
-		return nil
-	}
+	h.program = h.directory + "/rotate-certs-node-" + strings.ToLower(rand.Text())
 	_, err = h.shell(ctx, h.script(install, sum), bytes.NewReader(data))
 	var exit *session.ExitError
 	if errors.As(err, &exit) && exit.Code == exitNotRun {

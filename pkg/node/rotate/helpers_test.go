@@ -104,6 +104,7 @@ func (n *fakeNode) planStep(policy plan.RestartPolicy, services ...certs.Service
 	if err != nil {
 		n.t.Fatal(err)
 	}
+	node.Known.ControlPlane = true
 	p, err := plan.BuildPlan([]inventory.Node{node, n.otherNode()}, plan.Request{Services: services, Restart: policy, Nodes: []string{"cp1"}}, nil)
 	if err != nil {
 		n.t.Fatal(err)

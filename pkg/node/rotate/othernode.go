@@ -47,10 +47,10 @@ func addPossession(csr *nodeapi.CSR, authority string, old store.Content) error 
 	return nil
 }
 
-// expectedAuthority returns the CA that must sign a certificate's successor on another node, as
-// it is on this node. Nil: any signer may, as through the certificates API.
-func (s *session) expectedAuthority(c inventory.Certificate, now time.Time) (*x509.Certificate, error) {
-	if c.Issuer.Kind != inventory.OtherNode {
+// expectedAuthority returns the CA that must have signed what another node has signed, as it is on
+// this node: the other one is not trusted. Nil: the certificates API has had it signed.
+func (s *session) expectedAuthority(c inventory.Certificate, signedBy string, now time.Time) (*x509.Certificate, error) {
+	if c.Issuer.Kind != inventory.OtherNode && signedBy == "" {
 		return nil, nil
 	}
 	data, err := s.Root.ReadFile(c.Issuer.CACert)

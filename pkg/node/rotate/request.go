@@ -74,7 +74,7 @@ func (s *session) requestCertificate(ctx context.Context, c inventory.Certificat
 	if err != nil {
 		return successor{}, err
 	}
-	ca, err := s.expectedAuthority(c, r.Now)
+	ca, err := s.expectedAuthority(c, signedBy, r.Now)
 	if err != nil {
 		return successor{}, err
 	}

@@ -63,6 +63,7 @@ func TestKubeletServingIssuers(t *testing.T) {
 			c := certificateNamed(t, n.scanAt(t, certstest.Now), "kubelet-server")
 			if tt.named && !tt.withKey { // another node may have the key
 				tt.want.Authority = certs.AuthorityID(n.CA.Cert)
+				tt.want.CACert = pki + "/ca.crt"
 			}
 			if tt.want.Kind == inventory.NoIssuer && !tt.withKey {
 				tt.want.CACert = pki + "/ca.crt"
@@ -82,7 +83,7 @@ func TestWorkerAsksTheCSRAPI(t *testing.T) {
 		removeFile(t, n, certstest.PKIDir+f)
 	}
 	c := certificateNamed(t, n.scanAt(t, certstest.Now), "kubelet-client")
-	if want := (inventory.Issuer{Kind: inventory.KubernetesCSR, Signer: layout.KubeletClientSigner, Authority: certs.AuthorityID(n.CA.Cert)}); c.Issuer != want {
+	if want := (inventory.Issuer{Kind: inventory.KubernetesCSR, Signer: layout.KubeletClientSigner, Authority: certs.AuthorityID(n.CA.Cert), CACert: certstest.PKIDir + "/ca.crt"}); c.Issuer != want {
 		t.Errorf("issuer %+v, want %+v", c.Issuer, want)
 	}
 }

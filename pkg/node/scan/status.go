@@ -108,6 +108,7 @@ func (e *entry) findIssuer(known *authorities) {
 		e.Issuer = inventory.Issuer{Kind: inventory.KubernetesCSR, Signer: signer, CACert: local.CACert, CAKey: local.CAKey}
 		if ca != nil && local.Kind == "" {
 			e.Issuer.Authority = certs.AuthorityID(ca.cert)
+			e.Issuer.CACert = ca.paths[0]
 		}
 	case local.Kind != "":
 		e.Issuer = local

@@ -183,9 +183,13 @@ func TestOrdersWithoutAnAnswerAreDropped(t *testing.T) {
 	require.NoError(t, r.DropUnanswered())
 	left, err := r.OrdersAfter(0)
 	require.NoError(t, err)
-	var numbers []int64
+	var kinds []nodeapi.OrderKind
 	for _, o := range left {
-		numbers = append(numbers, o.Number)
+		kinds = append(kinds, o.Kind)
 	}
-	assert.Equal(t, []int64{1, 2, 4}, numbers, "what was answered, and orders to commit, which are to be refused")
+	assert.Equal(t, []nodeapi.OrderKind{nodeapi.OrderStage, nodeapi.OrderCommit, nodeapi.OrderKeepAlive, nodeapi.OrderCommit, nodeapi.OrderKeepAlive}, kinds,
+		"what was answered stays, and orders to commit, which are to be refused")
+	number, err := r.PutOrder(nodeapi.Order{Kind: nodeapi.OrderAbandon, Rotation: "7f3c2a", ID: rand.Text()})
+	require.NoError(t, err)
+	assert.Equal(t, int64(6), number, "no number is used twice")
 }

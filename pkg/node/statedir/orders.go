@@ -85,9 +85,10 @@ func (r *Rotation) OrdersAfter(after int64) ([]Order, error) {
 	return out, nil
 }
 
-// DropUnanswered removes the orders that no process has answered, where none works on the rotation:
-// their sender waits no longer, and the next process would carry them out before its own. An order
-// to commit stays, and the next process answers it with Refused.
+// DropUnanswered voids the orders that no process has answered, where none works on the rotation:
+// their sender waits no longer, and the next process would carry them out before its own. Their
+// numbers stay taken, since records may name them. An order to commit stays, and the next process
+// answers it with Refused.
 func (r *Rotation) DropUnanswered() error {
 	records, err := r.ReadRecords()
 	if err != nil {
@@ -112,8 +113,12 @@ func (r *Rotation) DropUnanswered() error {
 		if o.Kind == nodeapi.OrderCommit || at < 0 {
 			continue
 		}
-		if err := os.Remove(files[at].path); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("remove order %d of rotation %q: %w", o.Number, r.ID, err)
+		void, err := json.Marshal(nodeapi.Order{Kind: nodeapi.OrderKeepAlive, Rotation: r.ID}) // nothing is done for it
+		if err == nil {
+			err = store.WriteFile(files[at].path, append(void, '\n'), 0o600)
+		}
+		if err != nil {
+			return fmt.Errorf("void order %d of rotation %q: %w", o.Number, r.ID, err)
 		}
 	}
 	return nil

@@ -5,7 +5,6 @@ import (
 	"archive/zip"
 	"bytes"
 	"compress/gzip"
-	"context"
 	"debug/elf"
 	"errors"
 	"io"
@@ -152,6 +151,11 @@ func checkContent(t *testing.T, b bundle, target platform, archive string) {
 	for _, program := range b.programs {
 		want = append(want, program+suffix)
 	}
+	if b.name == pluginBundle.name {
+		for _, node := range nodePlatforms {
+			want = append(want, nodeEntry(node))
+		}
+	}
 	var got []string
 	if target.os == "windows" {
 		reader, err := zip.OpenReader(archive)
@@ -199,7 +203,11 @@ func checkReproducible(t *testing.T, tree source, directory string) {
 		}
 	}
 	target := platform{"linux", "amd64"}
-	again, err := writeArchive(context.Background(), elsewhere, pluginBundle, target, t.TempDir(), nil)
+	carried, err := buildForNodes(t.Context(), elsewhere, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := writeArchive(t.Context(), elsewhere, pluginBundle, target, t.TempDir(), carried)
 	if err != nil {
 		t.Fatal(err)
 	}
