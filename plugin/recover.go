@@ -98,6 +98,10 @@ func (o *recoverOptions) recoverCluster(ctx context.Context) error {
 	}()
 	o.dial = func(connection) (*cluster, error) { return clusterOfHosts(hosts), nil }
 	o.rotate = fleet.Recover
+	if open := hosts.Unsettled(); len(open) > 0 && !o.planOnly && o.terminal.in && !o.yes &&
+		!o.askConfirmation(ctx, fmt.Sprintf("A rotation was interrupted, or is in progress, on %s. Complete or undo it first?", strings.Join(open, ", "))) {
+		return errDeclined
+	}
 	if !o.planOnly {
 		// What cannot be verified yet is verified in the end: members of etcd need each other.
 		settled, err := hosts.SettleInterrupted(ctx)
@@ -117,8 +121,12 @@ func (o *recoverOptions) recoverCluster(ctx context.Context) error {
 	if err != nil && !errors.Is(err, errLeftOut) || o.planOnly {
 		return err
 	}
-	if _, unsettled := hosts.SettleInterrupted(ctx); unsettled != nil {
+	var unverified *ssh.UnverifiedError
+	switch _, unsettled := hosts.SettleInterrupted(ctx); {
+	case errors.As(unsettled, &unverified):
 		return unsettled
+	case unsettled != nil: // what was to be done is done and verified
+		o.printLine(fmt.Sprintf("warning: the hosts could not be asked again whether all is verified: %v", unsettled))
 	}
 	return err
 }

@@ -64,3 +64,20 @@ func TestRecoveryRenewsWhatHasExpired(t *testing.T) {
 		})
 	}
 }
+
+func TestRecoveryIsKnownByItsScope(t *testing.T) {
+	for _, request := range []Request{
+		{Services: certs.Services(), Recover: true},
+		{Services: certs.Services(), Recover: true, Nodes: []string{"cp1", "w1"}},
+	} {
+		now := time.Date(2027, 2, 1, 0, 0, 0, 0, time.UTC)
+		n := inventory.Node{Name: "cp1", Rotations: []inventory.NodeRotation{{ID: "7f3c2a", Scope: request.ScopeText(), StartTime: now, State: inventory.Committed}}}
+		found := RotationsOf([]inventory.Node{n}, now)
+		require.Len(t, found, 1)
+		assert.True(t, found[0].Recover)
+		assert.True(t, found[0].Continued, "the same command continues it")
+		assert.Equal(t, "recover", found[0].CommandArgs())
+		assert.Equal(t, request.Nodes, found[0].Only)
+		assert.NotEqual(t, request.ScopeText(), Request{Services: certs.Services(), Nodes: request.Nodes}.ScopeText(), "a rotation of all is another one")
+	}
+}

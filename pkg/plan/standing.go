@@ -33,6 +33,8 @@ type Past struct {
 	Only     []string // the nodes that it was restricted to; empty: all
 	// Compromised means that it distrusts the old keys.
 	Compromised bool
+	// Recover means that it renews what has expired, see Request.Recover.
+	Recover bool
 	// RollbackOf is the rotation whose old certificates it puts back, if it is a rollback.
 	RollbackOf string
 	Start      time.Time
@@ -77,7 +79,9 @@ func RotationsOf(nodes []inventory.Node, now time.Time) []Past {
 	for i := range out {
 		p := &out[i]
 		slices.SortFunc(p.Nodes, func(a, b PastNode) int { return strings.Compare(a.Node, b.Node) })
-		p.Services, p.Only, p.Compromised = parseScope(scopes[p.ID])
+		scope := scopes[p.ID]
+		scope, p.Recover = withoutRecovery(scope)
+		p.Services, p.Only, p.Compromised = parseScope(scope)
 		p.addRollback(scopes[p.ID], nodes)
 		p.Standing = standingOf(p.Nodes)
 		unfinished := FindUnfinished(nodes, scopes[p.ID], now, "")
@@ -116,6 +120,15 @@ var nodeName = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`)
 // rotationID matches valid ids of rotations, which a scope may name as well.
 var rotationID = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
+// withoutRecovery returns a scope without the mark of a recovery, and whether it had it.
+func withoutRecovery(scope string) (rest string, recovery bool) {
+	list, nodes, restricted := strings.Cut(scope, ";nodes=")
+	if list, recovery = strings.CutSuffix(list, recovers); restricted {
+		list += ";nodes=" + nodes
+	}
+	return list, recovery
+}
+
 // parseScope is the inverse of Request.ScopeText; ok is false for another form.
 func parseScope(scope string) (services []certs.Service, nodes []string, compromised bool) {
 	list, only, restricted := strings.Cut(scope, ";nodes=")
@@ -141,6 +154,8 @@ func (p Past) CommandArgs() string {
 	}
 	words := "--all"
 	switch {
+	case p.Recover:
+		return "recover"
 	case p.RollbackOf != "":
 		words = "rollback " + p.RollbackOf
 	case len(p.Services) < len(certs.Services()):

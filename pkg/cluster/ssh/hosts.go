@@ -270,6 +270,26 @@ func (h *Hosts) Close(ctx context.Context, rotation string) (int, error) {
 	return count, err
 }
 
+// Unsettled returns the nodes on which, by the scan of Connect, a rotation was interrupted or is in
+// progress.
+func (h *Hosts) Unsettled() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var out []string
+	for name, n := range h.found {
+		if isUnsettled(n) {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// isUnsettled reports whether a commit has no answer on a node, or was not verified.
+func isUnsettled(n inventory.Node) bool {
+	return slices.ContainsFunc(n.Rotations, func(r inventory.NodeRotation) bool { return r.State == inventory.Committing || r.Unverified })
+}
+
 // SettleInterrupted has every host complete or undo what an interrupted rotation left there, all at
 // the same time: etcd members become healthy only together. It reports whether there was any. Where
 // the outcome cannot be verified, the error is an [*UnverifiedError].
@@ -290,7 +310,7 @@ func (h *Hosts) SettleInterrupted(ctx context.Context) (bool, error) {
 	}
 	var open []*host
 	for _, n := range nodes {
-		if slices.ContainsFunc(n.Rotations, func(r inventory.NodeRotation) bool { return r.State == inventory.Committing || r.Unverified }) {
+		if isUnsettled(n) {
 			open = append(open, h.hostOf(n.Name))
 			continue
 		}

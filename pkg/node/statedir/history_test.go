@@ -149,3 +149,24 @@ func TestContinuableRotationsAreKept(t *testing.T) {
 		t.Errorf("with backups: %v, want %v", backedUp, want)
 	}
 }
+
+// TestSignaturesForOthersTakeNoPlaceOfBackups: a node that only signs has nothing to put back.
+func TestSignaturesForOthersTakeNoPlaceOfBackups(t *testing.T) {
+	_, d := openDir(t)
+	begin := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	own := openRotation(t, d, "own")
+	writeRecords(t, own, 1, begin, nodeapi.Staging, nodeapi.Staged, nodeapi.Committing, nodeapi.Committed, nodeapi.Finished)
+	if err := MkdirAll(filepath.Join(own.BackupDir(), "2")); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 * Kept {
+		r := openRotation(t, d, fmt.Sprintf("signed-%d", i))
+		writeRecords(t, r, int64(i+2), begin.Add(time.Duration(i+1)*time.Hour), nodeapi.Abandoned)
+	}
+	if err := d.PruneRotations(""); err != nil {
+		t.Fatal(err)
+	}
+	if !own.hasBackup() {
+		t.Error("the replaced files of the node's own rotation are missing")
+	}
+}

@@ -46,8 +46,14 @@ func (d *Dir) PruneRotations(keep string) error {
 		candidates = append(candidates, candidate{r, lastOf(records)})
 	}
 	slices.SortFunc(candidates, func(a, b candidate) int { return b.last.Compare(a.last) })
-	for i := max(0, Kept-kept); i < len(candidates); i++ {
-		c := candidates[i]
+	// Rotations in which this node changed nothing, such as those for which it only signed, take
+	// no place of those with files to put back.
+	places := map[bool]int{true: kept, false: kept}
+	for _, c := range candidates {
+		withFiles := c.hasBackup()
+		if places[withFiles]++; places[withFiles] <= Kept {
+			continue
+		}
 		err := c.removeFiles()
 		if err == nil && newest.Sub(c.last) > plan.ResumeWithin {
 			err = removeDir(c.path)
