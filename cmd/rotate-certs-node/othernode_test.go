@@ -115,6 +115,9 @@ func scanned(t *testing.T, root, name string) inventory.Node {
 // stepOf is the part of the last node in a rotation of the scheduler.
 func stepOf(t *testing.T, nodes ...inventory.Node) plan.Step {
 	t.Helper()
+	for i := range nodes {
+		nodes[i].Known.ControlPlane = true
+	}
 	p, err := plan.BuildPlan(nodes, plan.Request{Services: []certs.Service{certs.KubeScheduler}, Restart: plan.RestartNever}, nil)
 	if err != nil {
 		t.Fatal(err)
