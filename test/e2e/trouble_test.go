@@ -56,7 +56,9 @@ func TestComponentThatCannotStartIsRolledBack(t *testing.T) {
 	}
 	the.assertClusterIsWhole(t)
 
-	// The same command, once the cause is removed, continues and renews nothing twice.
+	// The same command, once the cause is removed, continues and renews nothing twice. An API
+	// server whose etcd did not answer for long connects to it again only after a pause of its own.
+	the.awaitAPIServers(t)
 	again := the.rotate(t, "--service", "etcd")
 	assert.Equal(t, report.ID, again.ID, "the same rotation continues")
 	for _, n := range the.controlPlanes() {
@@ -65,6 +67,15 @@ func TestComponentThatCannotStartIsRolledBack(t *testing.T) {
 		}
 	}
 	the.assertClusterIsWhole(t)
+}
+
+// awaitAPIServers waits until every API server says that it is ready.
+func (l *lab) awaitAPIServers(t *testing.T) {
+	t.Helper()
+	port := apiPort(t, l)
+	for _, n := range l.controlPlanes() {
+		l.on(t, n.Name, "for i in $(seq 120); do curl -sfk --max-time 5 https://127.0.0.1:"+port+"/readyz && exit 0; sleep 0.5; done; exit 1")
+	}
 }
 
 // spoilOnce waits until the node restarts something on new certificates, spoils the file
