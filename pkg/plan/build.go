@@ -3,7 +3,6 @@ package plan
 import (
 	"errors"
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 
@@ -245,59 +244,4 @@ func needRestart(n *inventory.Node, c inventory.Certificate, s certs.Service, po
 // only in memory.
 func restartDue(n *inventory.Node, s certs.Service) bool {
 	return slices.ContainsFunc(n.InMemory, func(m inventory.InMemory) bool { return m.Service == s && m.RestartDue(n.Time) })
-}
-
-// addTarget adds the certificate to the targets, once, and reports whether it was new.
-func (s *Step) addTarget(c inventory.Certificate) bool {
-	id := c.ID()
-	if slices.ContainsFunc(s.Targets, func(t Target) bool { return t.ID == id }) {
-		return false
-	}
-	s.Targets = append(s.Targets, Target{
-		ID: id, Service: c.Service, Name: c.Name, Path: c.Store.Cert, Issuer: string(c.Issuer.Kind),
-		SignedBy: c.Signers, OldFingerprint: c.FingerprintSHA256, OldNotAfter: c.NotAfter,
-	})
-	if c.Issuer.Kind == inventory.UnitStart {
-		return true // the step writes none of its files
-	}
-	dirs := c.Store.Directories
-	if len(dirs) == 0 {
-		dirs = []string{path.Dir(c.Store.Cert)}
-		if c.Store.Key != "" {
-			dirs = append(dirs, path.Dir(c.Store.Key))
-		}
-	}
-	for _, d := range dirs {
-		if !slices.Contains(s.Directories, d) {
-			s.Directories = append(s.Directories, d)
-		}
-	}
-	slices.Sort(s.Directories)
-	return true
-}
-
-// setSockets asks for exactly the sockets that the restarts need.
-func (s *Step) setSockets(n *inventory.Node) {
-	if s.RestartUnit != "" {
-		s.DBusSocket = n.DBusSocket
-	}
-	for _, r := range s.Restarts {
-		switch n.ComponentOf(r).Runtime {
-		case inventory.StaticPod, inventory.DaemonSet:
-			s.CRISocket = n.CRISocket
-		case inventory.Systemd:
-			s.DBusSocket = n.DBusSocket
-		case inventory.None, inventory.Supervised:
-		}
-	}
-}
-
-// setUnitDirectory adds the directory of the recovery unit to the writable ones if files are
-// replaced on a node with systemd.
-func (s *Step) setUnitDirectory(n *inventory.Node) {
-	bySystemd := func(c inventory.Component) bool { return c.Runtime == inventory.Systemd }
-	if len(s.Targets) > 0 && slices.ContainsFunc(n.Components, bySystemd) {
-		s.Directories = append(s.Directories, UnitDirectory)
-		slices.Sort(s.Directories)
-	}
 }

@@ -52,21 +52,7 @@ func (r *run) recoverControlPlane(ctx context.Context) error {
 	if err := r.commitDead(ctx, dead, quorum); err != nil {
 		return err
 	}
-	remaining := nodeNames(alive)
-	for len(remaining) > 0 {
-		if err := interruption(ctx); err != nil {
-			return r.interruptedError(err)
-		}
-		node, err := r.awaitClearance(ctx, remaining)
-		if err != nil {
-			return err
-		}
-		if err := r.commitNode(ctx, node); err != nil {
-			return err
-		}
-		remaining = slices.DeleteFunc(remaining, func(n string) bool { return n == node })
-	}
-	return nil
+	return r.commitInTurn(ctx, alive)
 }
 
 // refuseInVain refuses a recovery that cannot succeed: without these certificates etcd gets no

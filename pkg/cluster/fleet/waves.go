@@ -52,6 +52,12 @@ func (r *run) rotateControlPlane(ctx context.Context) error {
 		return err
 	}
 	r.awaitEarly(ctx)
+	return r.commitInTurn(ctx, steps)
+}
+
+// commitInTurn commits control-plane nodes one after the other, each only when the cluster is healthy
+// without it.
+func (r *run) commitInTurn(ctx context.Context, steps []plan.Step) error {
 	remaining := nodeNames(steps)
 	for len(remaining) > 0 {
 		if err := interruption(ctx); err != nil {

@@ -196,6 +196,7 @@ func TestHostKeysAreChecked(t *testing.T) {
 	for call := range strings.Lines(w.calls("")) {
 		assert.Contains(t, call, "-o BatchMode=yes -o StrictHostKeyChecking=yes")
 		assert.Contains(t, call, "-o ForwardAgent=no")
+		assert.Contains(t, call, "-o RemoteCommand=none", "ssh refuses two commands")
 	}
 }
 
@@ -221,4 +222,18 @@ func TestWhatIsInterruptedIsSettledFirst(t *testing.T) {
 	_, err = hosts.SettleInterrupted(t.Context())
 	require.ErrorContains(t, err, `cp1: "recover" failed with code 1`)
 	assert.False(t, errors.As(err, &later))
+}
+
+// TestSocketsHaveShortPaths: ssh ends where a socket's path has more than 104 bytes on macOS, whose
+// TMPDIR alone has 48. It needs 40 for the hash of the connection and 17 while it makes the socket.
+func TestSocketsHaveShortPaths(t *testing.T) {
+	newWorld(t)
+	t.Setenv("TMPDIR", "/var/folders/xx/"+strings.Repeat("y", 30)+"/T")
+	c, closeClient, err := newClient("")
+	require.NoError(t, err)
+	defer closeClient()
+	assert.Less(t, len(filepath.Join(c.sockets, strings.Repeat("x", 40)))+17, 104)
+	info, err := os.Stat(c.sockets)
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o700), info.Mode().Perm())
 }

@@ -165,6 +165,29 @@ func TestWhatAnotherNodeSignsIsChecked(t *testing.T) {
 	}
 }
 
+// TestKubeletBelievesOnlyItsOwnCA: what another node signed for a kubelet must be of the CA that this
+// node has, while the certificates API may sign with any.
+func TestKubeletBelievesOnlyItsOwnCA(t *testing.T) {
+	n := newFakeNode(t)
+	e, _ := n.newEngine()
+	s := &session{Engine: e}
+	kubelet := inventory.Certificate{Name: "kubelet-client", Issuer: inventory.Issuer{
+		Kind: inventory.KubernetesCSR, Signer: "kubernetes.io/kube-apiserver-client-kubelet",
+		CACert: certstest.PKIDir + "/ca.crt", Authority: certs.AuthorityID(n.tree.CA.Cert)}}
+	ca, err := s.expectedAuthority(kubelet, "", certstest.Now)
+	if err != nil || ca != nil {
+		t.Errorf("by the certificates API: %v, %v", ca, err)
+	}
+	ca, err = s.expectedAuthority(kubelet, "cp2", certstest.Now)
+	if err != nil || ca == nil || !ca.Equal(n.tree.CA.Cert) {
+		t.Errorf("by another node: %v, %v", ca, err)
+	}
+	kubelet.Issuer.Authority = certs.AuthorityID(certstest.NewCA(t, "another").Cert)
+	if _, err := s.expectedAuthority(kubelet, "cp2", certstest.Now); err == nil {
+		t.Error("a CA that this node does not have is accepted")
+	}
+}
+
 // signedBy is the answer of a node that signs with a CA of its own.
 func (n *fakeNode) signedBy(ca certstest.CA, csr nodeapi.CSR) *nodeapi.Issued {
 	n.t.Helper()

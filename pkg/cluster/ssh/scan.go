@@ -1,0 +1,119 @@
+package ssh
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+// scanHost scans a host and keeps the inventory for the next Scan. name is that of an earlier
+// scan; empty: the node says it.
+func (h *Hosts) scanHost(ctx context.Context, host *host, name string) error {
+	args := []string{nodeapi.CommandScan}
+	if name != "" {
+		args = append(args, "--node-name="+name)
+	}
+	var n inventory.Node
+	from := time.Now()
+	if err := host.call(ctx, &n, args...); err != nil {
+		return err
+	}
+	n.Scanned = inventory.Scanned{From: from, To: time.Now()}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch other := h.byNode[n.Name]; {
+	case n.Name == "" || name != "" && n.Name != name:
+		return fmt.Errorf("host %q: its inventory is of node %q", host.address, n.Name)
+	case other != nil && other != host:
+		return fmt.Errorf("hosts %q and %q are both node %q", other.address, host.address, n.Name)
+	}
+	h.byNode[n.Name] = host
+	h.found[n.Name] = n
+	h.controlPlane[n.Name] = n.ControlPlane()
+	return nil
+}
+
+func (h *Hosts) hostOf(node string) *host {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.byNode[node]
+}
+
+// Scan returns the inventories of the named nodes; the first is that of Connect.
+func (h *Hosts) Scan(ctx context.Context, nodes []string) ([]inventory.Node, []plan.Exclusion, error) {
+	failures := make([]error, len(nodes))
+	_ = eachOf(nodes, func(i int, name string) error { // see failures
+		h.mu.Lock()
+		host := h.byNode[name]
+		_, fresh := h.found[name]
+		h.mu.Unlock()
+		if host != nil && !fresh {
+			failures[i] = h.scanHost(ctx, host, name)
+		}
+		return nil
+	})
+	if ctx.Err() != nil {
+		return nil, nil, ctx.Err()
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var found []inventory.Node
+	var missing []plan.Exclusion
+	for i, name := range nodes {
+		n, ok := h.found[name]
+		switch {
+		case ok:
+			found = append(found, n)
+			delete(h.found, name)
+		case failures[i] != nil:
+			missing = append(missing, plan.Exclusion{Node: name, NotInspected: inventory.NotInspected{Reason: failures[i].Error()}})
+		default:
+			missing = append(missing, plan.Exclusion{Node: name, NotInspected: inventory.NotInspected{Reason: "it is not among the hosts"}})
+		}
+	}
+	return found, missing, nil
+}
+
+// Nodes returns the hosts as nodes.
+func (h *Hosts) Nodes(context.Context) ([]kubenode.Node, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var out []kubenode.Node
+	for name, host := range h.byNode {
+		out = append(out, kubenode.Node{
+			Name: name, Ready: true, OS: "linux", ControlPlane: h.controlPlane[name],
+			Addresses: []corev1.NodeAddress{{Type: corev1.NodeHostName, Address: withoutUser(host.address)}},
+		})
+	}
+	slices.SortFunc(out, func(a, b kubenode.Node) int { return strings.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+func (h *Hosts) names() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Sorted(maps.Keys(h.byNode))
+}
+
+func (h *Hosts) keepScan(n inventory.Node) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.found[n.Name] = n
+}
+
+// forgetScans makes the next Scan read the nodes again.
+func (h *Hosts) forgetScans() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	clear(h.found)
+}
