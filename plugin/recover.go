@@ -128,6 +128,7 @@ func (o *recoverOptions) recoverCluster(ctx context.Context) error {
 	case unsettled != nil: // what was to be done is done and verified
 		o.printLine(fmt.Sprintf("warning: the hosts could not be asked again whether all is verified: %v", unsettled))
 	}
+	printNotes(o.ErrOut, "Your own kubeconfig may have expired, too: copy the one of the administrator (kubeadm: /etc/kubernetes/admin.conf) from a control-plane node.")
 	return err
 }
 

@@ -118,7 +118,10 @@ func (o *rotateOptions) reportHeld(err error) error {
 // runDry prints the plan; with --dry-run=server after the API server has admitted its pods.
 func (o *rotateOptions) runDry(ctx context.Context, c *cluster, p fleet.Rotation, document v1alpha1.RotationPlan) error {
 	next := "To do it, run the same without --dry-run."
-	if o.planOnly {
+	switch {
+	case o.request.Recover:
+		next = "To do it, run the same without --plan."
+	case o.planOnly:
 		next = "To do it, run the same without \"plan\"."
 	}
 	admitted := ""

@@ -51,16 +51,31 @@ func StartRun(ctx context.Context, root hostfs.Root, rotation string, program ..
 			return false, err
 		}
 	}
+	return true, startFirst(ctx, root, r, commands(rotation, program))
+}
+
+// startFirst starts the first of some command lines that comes to hold the node's lock.
+func startFirst(ctx context.Context, root hostfs.Root, r *statedir.Rotation, lines [][]string) (err error) {
+	for _, line := range lines {
+		if err = startProcess(ctx, root, r, line); err == nil || ctx.Err() != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("start the process of rotation %q: %w", r.ID, err)
+}
+
+// startProcess starts a command line and waits until its process holds the node's lock.
+func startProcess(ctx context.Context, root hostfs.Root, r *statedir.Rotation, line []string) error {
 	log, err := os.OpenFile(r.OutputPath(), os.O_CREATE|os.O_WRONLY|os.O_APPEND|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
-		return false, fmt.Errorf("start the process of rotation %q: %w", rotation, err)
+		return err
 	}
 	defer func() { _ = log.Close() }()
-	process := command(rotation, program)
+	process := exec.Command(line[0], line[1:]...) //nolint:gosec,noctx // this program itself, and systemd-run; it must not end with a context
 	process.Stderr = log
 	process.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := process.Start(); err != nil {
-		return false, fmt.Errorf("start the process of rotation %q: %w", rotation, err)
+		return err
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- process.Wait() }()
@@ -68,30 +83,34 @@ func StartRun(ctx context.Context, root hostfs.Root, rotation string, program ..
 		holder, held, err := statedir.CurrentHolder(root)
 		switch {
 		case err != nil:
-			return true, err
-		case held && holder.Rotation == rotation:
-			return true, nil
+			return err
+		case held && holder.Rotation == r.ID:
+			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return true, ctx.Err()
+			return ctx.Err()
 		case err := <-ended:
-			return true, fmt.Errorf("the process of rotation %q ended at once: %s", rotation, lastLine(r.OutputPath(), err))
+			return fmt.Errorf("it ended at once: %s", lastLine(r.OutputPath(), err))
 		case <-time.After(poll):
 		}
 	}
 }
 
-// command returns the command in a control group of its own where systemd runs, which otherwise ends
-// it with the login session where KillUserProcesses=yes (logind.conf(5)). The group's name is new
-// each time, since that of an earlier process may still be loaded.
-func command(rotation string, program []string) *exec.Cmd {
-	if _, err := os.Stat(systemdRuns); err == nil && os.Geteuid() == 0 {
-		if scope, err := exec.LookPath("systemd-run"); err == nil {
-			program = append([]string{scope, "--scope", "--quiet", "--collect", "--unit=rotate-certs-" + rotation + "-" + strings.ToLower(rand.Text()[:8]), "--"}, program...)
-		}
+// commands returns the command lines to try. The first one has a control group of its own where
+// systemd runs, which otherwise ends the process with the login session where KillUserProcesses=yes
+// (logind.conf(5)). The group's name is new each time, since that of an earlier process may still be
+// loaded. The last one is the program alone: on a broken host systemd may not answer.
+func commands(rotation string, program []string) [][]string {
+	lines := [][]string{program}
+	if _, err := os.Stat(systemdRuns); err != nil || os.Geteuid() != 0 {
+		return lines
 	}
-	return exec.Command(program[0], program[1:]...) //nolint:gosec,noctx // this program itself, and systemd-run; it must not end with a context
+	if scope, err := exec.LookPath("systemd-run"); err == nil {
+		unit := "--unit=rotate-certs-" + rotation + "-" + strings.ToLower(rand.Text()[:8])
+		lines = append([][]string{append([]string{scope, "--scope", "--quiet", "--collect", unit, "--"}, program...)}, lines...)
+	}
+	return lines
 }
 
 // lastLine is the last line that the process has written, or its error.

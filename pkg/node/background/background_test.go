@@ -81,7 +81,21 @@ func TestProcessRunsUntilItIsEnded(t *testing.T) {
 
 func TestProcessThatEndsAtOnceSaysWhy(t *testing.T) {
 	_, err := StartRun(t.Context(), hostfs.Root(t.TempDir()), "7f3c2a", os.Args[0], "fail")
-	assert.ErrorContains(t, err, `the process of rotation "7f3c2a" ended at once: error: the journal is damaged`)
+	assert.ErrorContains(t, err, `start the process of rotation "7f3c2a": it ended at once: error: the journal is damaged`)
+}
+
+// TestProcessStartsWithoutSystemd: where systemd does not answer, the program is started alone.
+func TestProcessStartsWithoutSystemd(t *testing.T) {
+	root := hostfs.Root(t.TempDir())
+	dir, err := statedir.OpenDir(root)
+	require.NoError(t, err)
+	r, err := dir.OpenRotation("7f3c2a")
+	require.NoError(t, err)
+	err = startFirst(t.Context(), root, r, [][]string{{os.Args[0], "fail"}, {os.Args[0], "run", "--rotation=7f3c2a", string(root)}})
+	require.NoError(t, err)
+	ended, err := EndRun(t.Context(), root, "7f3c2a")
+	require.NoError(t, err)
+	assert.True(t, ended)
 }
 
 // TestOnlyOwnProcessesAreEnded: the PID in the lock of a process in a pod is one of the pod's, and
