@@ -35,11 +35,12 @@ type apiServerFake struct {
 	onList    func(kind string)
 	answers   string            // on a terminal; empty: there is none
 	onPatch   func(path string) // before it is done
+	cache     string            // directory of what the program remembers
 }
 
 func newAPIServer(t *testing.T) *apiServerFake {
 	t.Helper()
-	s := &apiServerFake{version: "v1.37.2", objects: map[string]map[string]any{}}
+	s := &apiServerFake{version: "v1.37.2", objects: map[string]map[string]any{}, cache: t.TempDir()}
 	s.Server = httptest.NewServer(s)
 	t.Cleanup(s.Close)
 	for _, ns := range []string{"default", "kube-system"} {
@@ -56,6 +57,7 @@ func newAPIServer(t *testing.T) *apiServerFake {
 func (s *apiServerFake) run(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	t.Setenv("KUBECONFIG", "testdata/kubeconfig")
+	t.Setenv("KUBECACHEDIR", s.cache)
 	var out, errOut lockedBuffer
 	a := &app{terminal: terminal{in: s.answers != ""}, IOStreams: genericiooptions.IOStreams{In: strings.NewReader(s.answers), Out: &out, ErrOut: &errOut}, now: func() time.Time { return noon }, hurry: true}
 	a.dial, a.survey, a.readPolicy, a.readReports = a.connectCluster, a.surveyWatcher, a.installedPolicy, a.storedReports

@@ -82,7 +82,8 @@ func (a *app) runUntilSignal(args []string, signals <-chan os.Signal) int {
 
 // runCommandLine executes the command line and prints its error.
 func (a *app) runCommandLine(ctx context.Context, args []string) int {
-	root := a.rootCommand()
+	flags := newConnectionFlags()
+	root := a.rootCommand(flags)
 	root.SetArgs(args)
 	a.command = strings.Join(append([]string{displayName}, args...), " ")
 	ran, err := root.ExecuteContextC(ctx)
@@ -93,7 +94,7 @@ func (a *app) runCommandLine(ctx context.Context, args []string) int {
 	if ctx.Err() != nil && !errors.As(err, &stopped) && !errors.Is(err, errLeftOut) && !errors.Is(err, errDeclined) {
 		err = interruption(ran.Name()) // shorter than the error of the interrupted request
 	}
-	if text := errorText(err); text != "" {
+	if text := errorText(err, flags.recoverHint); text != "" {
 		fmt.Fprintln(a.ErrOut, "error: "+printers.CleanLines(text))
 	}
 	return exitCode(ran.Name(), err, ctx.Err() != nil)

@@ -55,7 +55,8 @@ func (a *app) connectCluster(c connection) (*cluster, error) {
 		return nil, err
 	}
 	made.ReportWaits(func(node, what string) { a.printLine(node + ": " + what) })
-	return &cluster{Cluster: made.Cluster, api: made.API, journals: made.Scanner, who: c.identity, held: made.Held}, nil
+	remembering := rememberingAPI{api: made.API, server: c.config.Host, file: c.remembered, now: a.now}
+	return &cluster{Cluster: made.Cluster, api: remembering, journals: made.Scanner, who: c.identity, held: made.Held}, nil
 }
 
 // whoAndWhere is the name of this process's user and machine, as holder of the lock.

@@ -27,7 +27,8 @@ type connection struct {
 	namespace  string
 	image      string
 	pullSecret string
-	takeOver   bool // take the lock although another rotation holds it
+	takeOver   bool   // take the lock although another rotation holds it
+	remembered string // file for the names of the cluster's nodes
 }
 
 // connectionFlags are all of kubectl's flags for reaching a cluster, and ours for the
@@ -76,6 +77,7 @@ func (f *connectionFlags) newConnection() (connection, error) {
 	return connection{
 		config: config, identity: clientIdentity(config, where),
 		namespace: *f.Namespace, image: f.image, pullSecret: f.pullSecret,
+		remembered: rememberedFile(*f.CacheDir, config),
 	}, nil
 }
 

@@ -32,7 +32,7 @@ func document(t *testing.T, name, want string) {
 func TestCommandReference(t *testing.T) {
 	streams, _, _, _ := genericiooptions.NewTestIOStreams()
 	a := &app{IOStreams: streams, now: func() time.Time { return noon }}
-	root := a.rootCommand()
+	root := a.rootCommand(newConnectionFlags())
 	var page bytes.Buffer
 	page.WriteString("# Commands and flags\n\nWritten by `UPDATE=1 go test -run TestCommandReference ./plugin` from the commands themselves. " +
 		"`kubectl rotate-certs COMMAND --help` prints the same.\n\n")

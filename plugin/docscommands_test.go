@@ -40,7 +40,7 @@ func TestDocumentedCommandsExist(t *testing.T) {
 					continue
 				}
 				checked++
-				checkCall(t, a.rootCommand(), document, words)
+				checkCall(t, a.rootCommand(newConnectionFlags()), document, words)
 			}
 		}
 	}

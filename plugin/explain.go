@@ -10,18 +10,17 @@ import (
 	"syscall"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// recoverHint is the hint where the API server cannot be reached: its certificates may have expired.
-const recoverHint = "if its certificates have expired, this brings the cluster back over ssh: " + displayName + " " + recoverName + " --host [USER@]NODE[,…]"
-
 // errorText is an error as it is printed: with a hint where the cause is a connection, a
-// credential, a kubeconfig or the lock. Empty: the output has said it already.
-func errorText(err error) string {
+// credential, a kubeconfig or the lock. recoverHint is that for an API server that cannot be
+// reached. Empty: the output has said it already.
+func errorText(err error, recoverHint func() string) string {
 	if errors.Is(err, errAttention) || errors.Is(err, errLeftOut) {
 		return ""
 	}
@@ -54,19 +53,29 @@ func errorText(err error) string {
 	case clientcmd.IsEmptyConfig(err), strings.HasSuffix(server, "://localhost:8080"):
 		return "no kubeconfig has a cluster\nhint: set KUBECONFIG, or give --kubeconfig or --context"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return fmt.Sprintf("the API server at %s serves a certificate that has expired or is not valid yet: %v\nhint: %s", server, invalid, recoverHint)
+		return fmt.Sprintf("the API server at %s serves a certificate that has expired or is not valid yet: %v\nhint: %s", server, invalid, recoverHint())
 	case errors.As(err, &authority):
 		return fmt.Sprintf("the API server at %s serves a certificate that was not signed by the kubeconfig's CA\nhint: is it the kubeconfig of this cluster? --kubeconfig and --context choose another", server)
 	case errors.As(err, &lookup):
 		return fmt.Sprintf("resolve the API server %q: %v\nhint: check the server in the kubeconfig, or give --server", lookup.Name, lookup)
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Sprintf("the API server at %s refuses the connection\nhint: is it running? %s", server, recoverHint)
+		return fmt.Sprintf("the API server at %s refuses the connection\nhint: is it running? %s", server, recoverHint())
 	case request != nil && request.Timeout():
-		return fmt.Sprintf("the API server at %s does not answer in time: %v\nhint: is it running, and can this machine reach it?", server, request.Err)
+		return fmt.Sprintf("the API server at %s does not answer in time: %v\nhint: is it running, and can this machine reach it? %s", server, request.Err, recoverHint())
+	case request != nil && noAnswer(err):
+		return fmt.Sprintf("the API server at %s does not answer: %v\nhint: is it running, and can this machine reach it? %s", server, request.Err, recoverHint())
+	case errors.Is(err, kube.ErrNoEtcd):
+		return text + "; " + recoverHint()
 	case apierrors.IsUnauthorized(err):
 		return text + "\nhint: the API server does not accept these credentials; has your client certificate or token expired?"
 	case strings.Contains(text, "tls: expired certificate"), strings.Contains(text, "tls: certificate has expired"):
-		return text + "\nhint: the client certificate in your kubeconfig has expired: copy a new admin.conf from a control-plane node; " + recoverHint
+		return text + "\nhint: the client certificate in your kubeconfig has expired: copy a new admin.conf from a control-plane node; " + recoverHint()
 	}
 	return text
+}
+
+// noAnswer reports whether a connection ended, or could not be made, without an answer: a load
+// balancer without a server behind it, or a network without a route.
+func noAnswer(err error) bool {
+	return utilnet.IsConnectionReset(err) || utilnet.IsProbableEOF(err) || errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETUNREACH)
 }

@@ -458,7 +458,7 @@ func TestHelpFitsItsWidth(t *testing.T) {
 			collect(sub, append(slices.Clone(path), sub.Name()))
 		}
 	}
-	collect((&app{}).rootCommand(), nil)
+	collect((&app{}).rootCommand(newConnectionFlags()), nil)
 	for _, path := range commands {
 		args := append(slices.Clone(path), "--help")
 		code, stdout, stderr := healthy().run(t, args...)

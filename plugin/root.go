@@ -22,8 +22,7 @@ const (
 )
 
 // rootCommand builds the tree of commands. The root itself is the rotation.
-func (a *app) rootCommand() *cobra.Command {
-	flags := newConnectionFlags()
+func (a *app) rootCommand(flags *connectionFlags) *cobra.Command {
 	o := &rotateOptions{app: a, connectionFlags: flags}
 	cmd := &cobra.Command{
 		Use:   fileName,

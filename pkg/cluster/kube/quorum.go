@@ -24,6 +24,9 @@ const (
 	quorumReadTimeout = 2 * time.Second
 )
 
+// ErrNoEtcd means that the API server has no working etcd, or does not answer.
+var ErrNoEtcd = errors.New("the API server")
+
 // noEtcd is the line in /readyz of an API server that cannot read from etcd.
 var noEtcd = regexp.MustCompile(`(?m)^\[-\]etcd\S* .*$`)
 
@@ -64,10 +67,10 @@ func etcdReadiness(ctx context.Context, client kubernetes.Interface) (answered b
 		if readsEtcd(ctx, client) {
 			return true, nil
 		}
-		return true, fmt.Errorf("the API server has no working etcd: %s", found)
+		return true, fmt.Errorf("%w has no working etcd: %s", ErrNoEtcd, found)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return false, errors.New("the API server does not answer")
+		return false, fmt.Errorf("%w does not answer", ErrNoEtcd)
 	}
 	var status apierrors.APIStatus
 	return errors.As(err, &status), nil
