@@ -3,6 +3,7 @@ package plugin
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,6 +25,7 @@ type checkOptions struct {
 	*app
 	*connectionFlags
 	nodeFlags
+	transportFlags
 
 	within   durationFlag
 	services []string
@@ -44,7 +46,8 @@ func (a *app) checkCommand(flags *connectionFlags) *cobra.Command {
 		Long: `Show every certificate of every node: its expiry, its CA, and whether the certificate on
 disk is the one that is served. Also show drift: file modes and owners that the CIS benchmark
 does not allow, and names that no longer match the node. The nodes are scanned through
-short-lived, read-only pods; nothing is changed.
+short-lived, read-only pods, or with --transport ssh over ssh, without the API server; nothing is
+changed.
 
 Exit codes:
   0    nothing needs attention
@@ -59,7 +62,10 @@ cannot be renewed but are far from their expiry do not change the exit code.`,
   kubectl rotate-certs check --within 90d
 
   # One service on one node, with SANs, serials and paths
-  kubectl rotate-certs check --service kube-apiserver --node cp1 -o wide`,
+  kubectl rotate-certs check --service kube-apiserver --node cp1 -o wide
+
+  # Over ssh, while the API server does not answer
+  kubectl rotate-certs check --transport ssh --host root@cp1,root@w1`,
 		Args:              noArguments,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -78,6 +84,7 @@ cannot be renewed but are far from their expiry do not change the exit code.`,
 	f.BoolVar(&o.findSecrets, "find-secrets", false, "Also list Secrets that hold a copy of a certificate; needs the permission to list Secrets")
 	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(printers.Formats, ", "))
 	o.addPodFlags(f)
+	o.addTransportFlags(cmd)
 	completeFlag(cmd, "service", completeServices)
 	completeFlag(cmd, "output", cobra.FixedCompletions(printers.Formats, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -97,22 +104,44 @@ func (o *checkOptions) Complete(cmd *cobra.Command) error {
 	if err = o.validateNodes(cmd); err != nil {
 		return err
 	}
+	if err = o.validateTransport(cmd); err != nil {
+		return err
+	}
+	if o.overSSH() && (o.findSecrets || o.selector != "") {
+		return errors.New("check over ssh asks no API server, so --find-secrets and --selector exclude --transport ssh\nhint: name the machines with --host, or leave --transport out")
+	}
 	if o.wanted, err = certs.ParseServices(o.services); err != nil {
 		return err
 	}
 	if o.format, err = printers.ParseFormat(o.output); err != nil {
 		return err
 	}
-	o.conn, err = o.newConnection()
+	if !o.overSSH() {
+		o.conn, err = o.newConnection()
+	}
 	return err
+}
+
+// connectNodes connects to the cluster, or to the machines alone. The caller calls disconnect.
+func (o *checkOptions) connectNodes(ctx context.Context) (c *cluster, disconnect func(), err error) {
+	if !o.overSSH() {
+		c, err = o.dial(o.conn)
+		return c, func() {}, err
+	}
+	hosts, disconnect, err := o.connectHosts(ctx, &o.hostFlags)
+	if err != nil {
+		return nil, nil, err
+	}
+	return clusterOfHosts(hosts), disconnect, nil
 }
 
 // Run scans the nodes and prints their certificates.
 func (o *checkOptions) Run(ctx context.Context) error {
-	c, err := o.dial(o.conn)
+	c, disconnect, err := o.connectNodes(ctx)
 	if err != nil {
 		return err
 	}
+	defer disconnect()
 	if err := c.api.Permitted(ctx, kube.UseCheck); err != nil {
 		return err
 	}
@@ -135,7 +164,7 @@ func (o *checkOptions) Run(ctx context.Context) error {
 	}
 	now := o.now()
 	list := printers.ListCertificates(withRoles(nodes, all), missing, printers.ListOptions{
-		Services: o.wanted, Within: time.Duration(o.within), Now: now, Whole: len(o.nodes) == 0, Managed: chosen.Managed, MoreFindings: nameFindings(all),
+		Services: o.wanted, Within: time.Duration(o.within), Now: now, Whole: len(o.nodes) == 0 && !o.overSSH(), Managed: chosen.Managed, MoreFindings: nameFindings(all),
 	})
 	var text bytes.Buffer
 	if err := printers.PrintCertificates(&text, o.format, list, now); err != nil {
@@ -159,7 +188,7 @@ func (o *checkOptions) Run(ctx context.Context) error {
 		printNotes(o.ErrOut, copied...)
 	}
 	printNotes(o.ErrOut, c.who.expiresSoon(nodes, now, time.Duration(o.within)))
-	printNotes(o.ErrOut, printers.CheckVerdict(list, o.connectionFlags.commandLine(), o.nodes, now))
+	printNotes(o.ErrOut, printers.CheckVerdict(list, o.connectionFlags.commandLine()+o.transportArguments(), o.nodes, now))
 	if printers.NeedsAttention(list) {
 		return errAttention
 	}

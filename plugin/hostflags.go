@@ -22,6 +22,9 @@ type hostFlags struct {
 	programs  string
 }
 
+// hostFlagNames are the names of the flags that addHostFlags adds.
+var hostFlagNames = []string{"host", "host-file", "ssh-config", "node-programs"}
+
 func (f *hostFlags) addHostFlags(cmd *cobra.Command) {
 	set := cmd.Flags()
 	set.StringSliceVar(&f.hosts, "host", nil, "Machines to reach over ssh, as [USER@]HOST or a name of your ssh configuration, separated by commas")

@@ -11,7 +11,6 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/ssh"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
@@ -24,10 +23,7 @@ const recoverName = "recover"
 const recoverTimeout = 4 * time.Minute
 
 // recoverOptions are the flags of recover: those of a rotation, and the hosts.
-type recoverOptions struct {
-	rotateOptions
-	hostFlags
-}
+type recoverOptions struct{ rotateOptions }
 
 func (a *app) recoverCommand(flags *connectionFlags) *cobra.Command {
 	o := &recoverOptions{rotateOptions: rotateOptions{app: a, connectionFlags: flags, dryRun: string(dryRunNone), restart: string(plan.RestartAlways), unavailable: "100%", all: true}}
@@ -82,20 +78,11 @@ func (o *recoverOptions) completeRecovery() (err error) {
 // recoverCluster connects to the hosts, completes or undoes what was interrupted there, plans,
 // asks and recovers.
 func (o *recoverOptions) recoverCluster(ctx context.Context) error {
-	options, err := o.hostOptions()
+	hosts, disconnect, err := o.connectHosts(ctx, &o.hostFlags)
 	if err != nil {
 		return err
 	}
-	printNotes(o.ErrOut, fmt.Sprintf("Connecting to %s over ssh …", printers.CountOf(len(options.Addresses), "host")))
-	hosts, err := ssh.Connect(ctx, options)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err := hosts.Disconnect(context.WithoutCancel(ctx)); err != nil {
-			o.printLine(fmt.Sprintf("warning: the node program is still on a host: %v", err))
-		}
-	}()
+	defer disconnect()
 	o.dial = func(connection) (*cluster, error) { return clusterOfHosts(hosts), nil }
 	o.rotate = fleet.Recover
 	if open := hosts.Unsettled(); len(open) > 0 && !o.planOnly && o.terminal.in && !o.yes &&
@@ -130,26 +117,4 @@ func (o *recoverOptions) recoverCluster(ctx context.Context) error {
 	}
 	printNotes(o.ErrOut, "Your own kubeconfig may have expired, too: copy the one of the administrator (kubeadm: /etc/kubernetes/admin.conf) from a control-plane node.")
 	return err
-}
-
-// clusterOfHosts is the cluster that the commands work on where there is no API.
-func clusterOfHosts(hosts *ssh.Hosts) *cluster {
-	return &cluster{
-		Cluster: fleet.Cluster{Nodes: hosts, Locker: hosts, Signers: hosts, Observer: hosts, Scanner: hosts},
-		api:     apiOfHosts{hosts},
-	}
-}
-
-// apiOfHosts answers what the commands ask of the API server.
-type apiOfHosts struct{ *ssh.Hosts }
-
-// Permitted returns nil: who may log in as root has every permission.
-func (apiOfHosts) Permitted(context.Context, kube.Use) error { return nil }
-
-// Holder returns nil: without the API there is no lock but the nodes' own.
-func (apiOfHosts) Holder(context.Context) (*kube.HeldError, error) { return nil, nil }
-
-// SecretCopies fails: Secrets are in the API.
-func (apiOfHosts) SecretCopies(context.Context, []string) (kube.Copies, error) {
-	return kube.Copies{}, errors.New("read secrets: this rotation does not use the API")
 }

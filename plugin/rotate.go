@@ -33,6 +33,7 @@ type rotateOptions struct {
 	*app
 	*connectionFlags
 	nodeFlags
+	transportFlags
 
 	services    []string
 	all         bool

@@ -1,0 +1,97 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/ssh"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
+)
+
+const (
+	// transportAuto reaches nodes by pods. Where the API server does not answer, the error has the
+	// command that works over ssh.
+	transportAuto = "auto"
+	transportSSH  = "ssh"
+)
+
+var transports = []string{transportAuto, transportSSH}
+
+// transportFlags say how nodes are reached.
+type transportFlags struct {
+	hostFlags
+
+	transport string
+}
+
+func (f *transportFlags) addTransportFlags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.transport, "transport", transportAuto, `How to reach nodes: "auto", through the API server, by pods on them; "ssh", the machines of --host, without a pod`)
+	completeFlag(cmd, "transport", cobra.FixedCompletions(transports, cobra.ShellCompDirectiveNoFileComp))
+	f.addHostFlags(cmd)
+}
+
+// overSSH reports whether nodes are reached over ssh.
+func (f *transportFlags) overSSH() bool { return f.transport == transportSSH }
+
+// validateTransport refuses flags of one transport together with the other one.
+func (f *transportFlags) validateTransport(cmd *cobra.Command) error {
+	changed := func(names ...string) string {
+		for _, name := range names {
+			if cmd.Flags().Changed(name) {
+				return name
+			}
+		}
+		return ""
+	}
+	switch {
+	case !oneOf(transports, f.transport):
+		return fmt.Errorf("unknown --transport %q\nhint: want one of %s", f.transport, strings.Join(transports, ", "))
+	case f.overSSH():
+		if flag := changed("image", "image-pull-secret"); flag != "" {
+			return fmt.Errorf("--%s and --transport ssh exclude each other: over ssh there is no node pod\nhint: give one of them", flag)
+		}
+	default:
+		if flag := changed(hostFlagNames...); flag != "" {
+			return fmt.Errorf("--%s needs --transport ssh\nhint: add --transport ssh, or leave --%s out", flag, flag)
+		}
+	}
+	return nil
+}
+
+// transportArguments are the flags to repeat in a command that is proposed, with a space before
+// them.
+func (f *transportFlags) transportArguments() string {
+	if !f.overSSH() {
+		return ""
+	}
+	out := " --transport ssh"
+	if len(f.hosts) > 0 {
+		out += " --host " + strings.Join(f.hosts, ",")
+	}
+	for _, flag := range []struct{ name, value string }{{"host-file", f.hostFile}, {"ssh-config", f.sshConfig}, {"node-programs", f.programs}} {
+		if flag.value != "" {
+			out += " --" + flag.name + " " + flag.value
+		}
+	}
+	return out
+}
+
+// connectHosts connects to the hosts that the flags name. The caller calls disconnect.
+func (a *app) connectHosts(ctx context.Context, f *hostFlags) (hosts *ssh.Hosts, disconnect func(), err error) {
+	options, err := f.hostOptions()
+	if err != nil {
+		return nil, nil, err
+	}
+	printNotes(a.ErrOut, fmt.Sprintf("Connecting to %s over ssh …", printers.CountOf(len(options.Addresses), "host")))
+	if hosts, err = ssh.Connect(ctx, options); err != nil {
+		return nil, nil, err
+	}
+	return hosts, func() {
+		if err := hosts.Disconnect(context.WithoutCancel(ctx)); err != nil {
+			a.printLine(fmt.Sprintf("warning: the node program is still on a host: %v", err))
+		}
+	}, nil
+}
