@@ -148,9 +148,9 @@ func (a *app) firstInterruptText() string {
 // secondInterruptText answers the second one.
 func (a *app) secondInterruptText() string {
 	if nodes := a.nodesInProgress(); len(nodes) > 0 {
-		return fmt.Sprintf("stopped at once: the pod on %s finishes or rolls back on its own.\nnext: %s --take-over", printers.SomeNames(nodes), a.command)
+		return fmt.Sprintf("stopped at once: the process on %s finishes or rolls back on its own.\nnext: %s --take-over", printers.SomeNames(nodes), a.command)
 	}
-	return "stopped at once; the node pods end on their own"
+	return "stopped at once; the processes on the nodes end on their own"
 }
 
 // printNotes prints lines; empty ones are left out.

@@ -367,7 +367,7 @@ func TestCtrlCTwiceStopsAtOnce(t *testing.T) {
 	}
 	code, _, stderr := f.interrupted(t, signals, strings.NewReader(""), "--service", "etcd")
 	assert.Equal(t, 130, code)
-	assert.Contains(t, stderr, "stopped at once: the pod on cp1 finishes or rolls back on its own.\nnext: kubectl rotate-certs --service etcd --take-over\n")
+	assert.Contains(t, stderr, "stopped at once: the process on cp1 finishes or rolls back on its own.\nnext: kubectl rotate-certs --service etcd --take-over\n")
 }
 
 func TestClosedTerminalFinishesTheNodeInProgress(t *testing.T) {

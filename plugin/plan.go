@@ -14,7 +14,8 @@ func (a *app) planCommand(flags *connectionFlags) *cobra.Command {
 		Short: "Scan the nodes and print what a rotation would do",
 		Long: `Scan the nodes and print what a rotation with the same flags would do: which certificates
 it renews, which components restart in which order, what that means for clients, and what
-is left out. It creates the read-only pods of the scan, and changes nothing on a node.`,
+is left out. It creates the read-only pods of the scan, or scans over ssh, and changes nothing
+on a node.`,
 		Example: `  # What would a rotation of etcd's certificates do?
   kubectl rotate-certs plan --service etcd
 

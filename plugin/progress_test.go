@@ -13,8 +13,8 @@ import (
 
 // rotationProgress is a rotation of etcd on two nodes, the second of which is undone.
 var rotationProgress = []fleet.Progress{
-	{Node: "cp1", Phase: fleet.PhaseStarting, Text: "starting the node's pod"},
-	{Node: "cp2", Phase: fleet.PhaseStarting, Text: "starting the node's pod"},
+	{Node: "cp1", Phase: fleet.PhaseStarting, Text: "starting its process"},
+	{Node: "cp2", Phase: fleet.PhaseStarting, Text: "starting its process"},
 	{Node: "cp1", Phase: fleet.PhaseStaging, Text: "signing 3 certificates"},
 	{Node: "cp1", Phase: fleet.PhaseStaged, Text: "staged"},
 	{Node: "cp2", Phase: fleet.PhaseStaged, Text: "staged"},
@@ -81,7 +81,7 @@ func TestLiveLinesAreReplacedByResults(t *testing.T) {
 	}
 	now = now.Add(5 * time.Second)
 	p.redrawLines()
-	assert.Equal(t, []string{"cp1       signing 3 certificates  5s", "cp2       starting the node's pod  5s", ""}, screen(t, out.String()))
+	assert.Equal(t, []string{"cp1       signing 3 certificates  5s", "cp2       starting its process  5s", ""}, screen(t, out.String()))
 	assert.Empty(t, p.inProgress(), "nothing has changed on any node yet")
 
 	for _, ev := range rotationProgress[3:8] {

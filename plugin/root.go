@@ -44,7 +44,10 @@ Services: ` + printers.JoinServices(certs.Services(), ", ") + `.
 
   # Renew etcd's certificates, then everything on two nodes
   kubectl rotate-certs --service etcd
-  kubectl rotate-certs --all --node cp1,cp2`,
+  kubectl rotate-certs --all --node cp1,cp2
+
+  # Without pods, over ssh
+  kubectl rotate-certs --service etcd --transport ssh --host root@cp1,root@cp2,root@cp3`,
 		Args:              rootArguments,
 		Annotations:       map[string]string{cobra.CommandDisplayNameAnnotation: displayName},
 		ValidArgsFunction: cobra.NoFileCompletions,

@@ -54,6 +54,8 @@ type rotateOptions struct {
 
 	yes      bool
 	planOnly bool
+	// withoutLock is set where the API server cannot be asked, so that there is no lock.
+	withoutLock bool
 	// rollbackOf is the rotation to roll back; empty: certificates are renewed.
 	rollbackOf string
 
@@ -101,6 +103,7 @@ func (o *rotateOptions) addOutputFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(printers.Formats, ", "))
 	o.addPodFlags(f)
+	o.addTransportFlags(cmd)
 	completeFlag(cmd, "output", cobra.FixedCompletions(printers.Formats, cobra.ShellCompDirectiveNoFileComp))
 }
 
@@ -131,6 +134,9 @@ func (o *rotateOptions) Complete(cmd *cobra.Command) error {
 	if err := o.validateNodes(cmd); err != nil {
 		return err
 	}
+	if err := o.validateTransport(cmd); err != nil {
+		return err
+	}
 	restart, err := plan.ParseRestartPolicy(o.restart)
 	if err != nil {
 		return fmt.Errorf("--restart: %w", err)
@@ -159,6 +165,8 @@ func (o *rotateOptions) Validate() error {
 		return errors.New("--dry-run=client cannot judge a rollback: only the nodes know what they keep\nhint: --dry-run=server scans the nodes, and changes nothing")
 	case dryRun(o.dryRun) == dryRunClient && (o.compromised || o.requireAll || o.findSecrets || o.force):
 		return errors.New("--dry-run=client does not judge --compromised, --require-all, --find-secrets and --force\nhint: kubectl rotate-certs plan does, with a scan")
+	case dryRun(o.dryRun) == dryRunClient && o.overSSH():
+		return errors.New("--dry-run=client and --transport ssh exclude each other: it scans no node\nhint: " + displayName + " plan scans the nodes over ssh, and changes nothing")
 	case o.all && len(o.services) > 0:
 		return errors.New("--all and --service exclude each other\nhint: give one of them")
 	case len(o.request.Services) == 0:

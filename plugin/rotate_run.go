@@ -22,10 +22,11 @@ func (o *rotateOptions) Run(ctx context.Context) error {
 	if dryRun(o.dryRun) == dryRunClient {
 		return o.runFromReports(ctx)
 	}
-	c, err := o.dial(o.conn)
+	c, disconnect, err := o.connectNodes(ctx)
 	if err != nil {
 		return err
 	}
+	defer disconnect()
 	p, err := o.prepareRotation(ctx, c)
 	if err != nil {
 		return o.reportHeld(err)
@@ -61,13 +62,35 @@ func (o *rotateOptions) Run(ctx context.Context) error {
 	return o.runRotation(ctx, c, p)
 }
 
+// connectNodes connects to the cluster. The caller calls disconnect.
+func (o *rotateOptions) connectNodes(ctx context.Context) (c *cluster, disconnect func(), err error) {
+	if !o.overSSH() {
+		c, err = o.dial(o.conn)
+		return c, func() {}, err
+	}
+	hosts, disconnect, err := o.connectHosts(ctx, &o.hostFlags)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, without, err := o.clusterOverSSH(ctx, o.conn, hosts)
+	if err != nil {
+		disconnect()
+		return nil, nil, err
+	}
+	if without != nil {
+		o.withoutLock = true
+		printNotes(o.ErrOut, withoutAPI(without), "If certificates have expired, use "+displayName+" "+recoverName+" with the same hosts.")
+	}
+	return c, disconnect, nil
+}
+
 // changesNothing reports whether the plan is only printed.
 func (o *rotateOptions) changesNothing() bool { return o.planOnly || dryRun(o.dryRun) != dryRunNone }
 
 // asksFirst reports whether the operator has to agree to the plan: --all on a terminal is
-// often a slip, and a rollback is rare.
+// often a slip, a rollback is rare, and without the lock another rotation may be in progress.
 func (o *rotateOptions) asksFirst() bool {
-	return o.interactive || (o.all || o.rollbackOf != "") && o.terminal.in && !o.yes
+	return o.interactive || (o.all || o.rollbackOf != "" || o.withoutLock) && o.terminal.in && !o.yes
 }
 
 // startObstacles are findings that refuse the start of the rotation, without --force.
@@ -92,7 +115,7 @@ func (o *rotateOptions) prepareRotation(ctx context.Context, c *cluster) (fleet.
 	r, err := fleet.Prepare(ctx, c.api, c.Scanner, o.request, fleet.PrepareOptions{
 		Now:      o.now(),
 		Scanning: func(nodes int) { printNotes(o.ErrOut, fmt.Sprintf("Scanning %s …", printers.CountOf(nodes, "node"))) },
-		Look:     o.connectionFlags.commandLine() + " check",
+		Look:     o.connectionFlags.commandLine() + " check" + o.transportArguments(),
 		Held:     held,
 	})
 	if err == nil {
@@ -130,7 +153,9 @@ func (o *rotateOptions) runDry(ctx context.Context, c *cluster, p fleet.Rotation
 		if err := c.Nodes.DryRun(ctx, p.ID, busy); err != nil {
 			return err
 		}
-		admitted = fmt.Sprintf(" The API server admits %s.", printers.CountOf(len(busy), "node pod"))
+		if !o.overSSH() {
+			admitted = fmt.Sprintf(" The API server admits %s.", printers.CountOf(len(busy), "node pod"))
+		}
 	}
 	if o.format == printers.Table || o.format == printers.Wide {
 		fmt.Fprintln(o.Out, planTitle("(plan)", o.request, p.Unfinished))
@@ -156,7 +181,7 @@ func (o *rotateOptions) announcePlan(p fleet.Rotation, document v1alpha1.Rotatio
 func (o *rotateOptions) unfinishedOther(p fleet.Rotation) string {
 	for _, past := range plan.RotationsOf(p.Scanned, o.now()) {
 		if past.Continued && past.ID != p.ID {
-			return fmt.Sprintf("Rotation %s is unfinished, and this one does not continue it. To continue it: %s %s", past.ID, o.connectionFlags.commandLine(), past.CommandArgs())
+			return fmt.Sprintf("Rotation %s is unfinished, and this one does not continue it. To continue it: %s %s%s", past.ID, o.connectionFlags.commandLine(), past.CommandArgs(), o.transportArguments())
 		}
 	}
 	return ""
@@ -213,7 +238,7 @@ func (o *rotateOptions) runRotation(ctx context.Context, c *cluster, p fleet.Rot
 	if left != "" {
 		done += ", but " + left + ": see above"
 	}
-	printNotes(o.ErrOut, fmt.Sprintf("%s. Next: %s check", done, o.connectionFlags.commandLine()))
+	printNotes(o.ErrOut, fmt.Sprintf("%s. Next: %s check%s", done, o.connectionFlags.commandLine(), o.transportArguments()))
 	if left != "" {
 		return errLeftOut
 	}

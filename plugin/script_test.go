@@ -13,13 +13,15 @@ import (
 	"github.com/rotate-certs/rotate-certs/plugin"
 )
 
-// TestMain makes the test binary the plugin too, so that scripts run the real main.
+// TestMain makes the test binary the plugin too, so that scripts run the real main, and the node
+// program of machines that are reached over ssh.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"kubectl-rotate_certs": func() {
 			streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
 			os.Exit(plugin.Main(os.Args[1:], streams, nil))
 		},
+		"stand-in-node": standInNode,
 	})
 }
 

@@ -2,15 +2,22 @@ package plugin
 
 import (
 	"encoding/json"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
 
 // sshHosts are machines that a stand-in for the ssh program reaches: each is a directory with the
@@ -20,8 +27,8 @@ type sshHosts struct {
 	dir string
 }
 
-const (
-	standInSSH = `#!/bin/sh
+// standInSSH runs commands on this machine, with the stand-in for the node program.
+const standInSSH = `#!/bin/sh
 while [ "$1" != -- ]; do [ "$1" = -O ] && exit 0; shift; done
 host="$FAKE_HOSTS/${2#*@}"
 [ -d "$host" ] || { echo "ssh: Could not resolve hostname $2" >&2; exit 255; }
@@ -30,26 +37,23 @@ case "$3" in
 *sha256sum*) cat >/dev/null; exit 0 ;;
 *"rm -f"*) exit 0 ;;
 esac
-FAKE_HOST="$host" exec sh -c "$(printf %s "$3" | sed 's#/var/lib/rotate-certs/program/rotate-certs-node-[a-z0-9]*#'"$FAKE_HOSTS/program"'#')"
+FAKE_HOST="$host" exec sh -c "$(printf %s "$3" | sed 's#/var/lib/rotate-certs/program/rotate-certs-node-[a-z0-9]*#stand-in-node#')"
 `
-	standInNode = `#!/bin/sh
-echo "$*" >>"$FAKE_HOST/calls"
-cat "$FAKE_HOST/$1.json"
-`
-)
 
 func newSSHHosts(t *testing.T, nodes ...inventory.Node) *sshHosts {
 	t.Helper()
 	s := &sshHosts{t: t, dir: t.TempDir()}
 	s.write("bin/ssh", standInSSH)
-	s.write("program", standInNode)
 	s.write("programs/rotate-certs-node-linux-amd64", "")
 	t.Setenv("PATH", filepath.Join(s.dir, "bin")+":"+os.Getenv("PATH"))
 	t.Setenv("FAKE_HOSTS", s.dir)
 	for _, n := range nodes {
+		n.Time = time.Time{} // its clock is not judged: the scan takes place now, and not at noon
 		s.answer(n.Name, "scan", n)
 		s.answer(n.Name, "end", map[string]bool{"ended": false})
 		s.answer(n.Name, "start", map[string]bool{"started": true})
+		s.answer(n.Name, "health", inventory.Health{Node: n.Name, APIServer: &inventory.Probe{Healthy: true}})
+		s.answer(n.Name, "ready", nodeapi.Readiness{Node: n.Name, Ready: true, RenewTime: time.Now()})
 	}
 	return s
 }
@@ -109,6 +113,84 @@ func TestHostsThatCannotBeReachedFailACheck(t *testing.T) {
 	assert.Contains(t, stderr, `connect to "w2" over ssh: ssh: Could not resolve hostname w2`)
 }
 
+func TestRotationOverSSHHoldsTheLockOfTheCluster(t *testing.T) {
+	s := newSSHHosts(t, controlPlane("cp1"), worker("w1"))
+	f := newFake(controlPlane("cp1"), worker("w1"), worker("w2"))
+	code, _, stderr := f.run(t, append([]string{"--service", "kubelet"}, s.flags("cp1", "w1")...)...)
+	require.Zero(t, code, stderr)
+	assert.Contains(t, strings.Join(f.log, "; "), "permissions for "+string(kube.UseRotateOverSSH))
+	assert.True(t, f.did("lock"), "%v", f.log)
+	assert.False(t, f.did("open"), "no pod: %v", f.log)
+	assert.Contains(t, s.calls("w1"), "  Commit\n")
+	assert.NotContains(t, stderr, "w2", "it is not among the hosts")
+	assert.Contains(t, stderr, "check --transport ssh --host cp1,w1")
+}
+
+func TestRotationOverSSHIsRefusedWhileAnotherHoldsTheLock(t *testing.T) {
+	s := newSSHHosts(t, controlPlane("cp1"))
+	f := newFake(controlPlane("cp1"))
+	f.heldNow = &kube.HeldError{Holder: "the watcher"}
+	code, _, stderr := f.run(t, append([]string{"--service", "etcd"}, s.flags("cp1")...)...)
+	assert.Equal(t, 3, code, stderr)
+	assert.Equal(t, "scan\n", s.calls("cp1"))
+}
+
+func TestRotationOverSSHWithoutTheAPISaysThatThereIsNoLock(t *testing.T) {
+	s := newSSHHosts(t, controlPlane("cp1"))
+	f := newFake(controlPlane("cp1"))
+	f.down = &url.Error{Op: "Get", URL: "https://10.0.0.10:6443/api/v1/nodes", Err: syscall.ECONNREFUSED}
+	code, _, stderr := f.run(t, append([]string{"--service", "etcd", "--yes"}, s.flags("cp1")...)...)
+	require.Zero(t, code, stderr)
+	assert.Contains(t, stderr, "Without the cluster's lock: the API server at https://10.0.0.10:6443 refuses the connection. Make sure that no other rotation is in progress.\n"+
+		"If certificates have expired, use kubectl rotate-certs recover with the same hosts.\n")
+	assert.False(t, f.did("lock"))
+	assert.Contains(t, s.calls("cp1"), "  Commit\n")
+
+	code, _, stderr = f.run(t, append([]string{"--service", "etcd"}, s.flags("cp1")...)...)
+	assert.Equal(t, 130, code, "the operator has to agree")
+	assert.Contains(t, stderr, "Continue?")
+}
+
+func TestAPIServerThatRefusesTheUserStopsARotationOverSSH(t *testing.T) {
+	s := newSSHHosts(t, controlPlane("cp1"))
+	f := newFake(controlPlane("cp1"))
+	f.down = apierrors.NewForbidden(schema.GroupResource{Resource: "nodes"}, "", nil)
+	code, _, stderr := f.run(t, append([]string{"--service", "etcd", "--yes"}, s.flags("cp1")...)...)
+	assert.Equal(t, 1, code)
+	assert.Contains(t, stderr, "forbidden")
+	assert.Equal(t, "scan\n", s.calls("cp1"))
+}
+
+func TestHostsOfAnotherClusterThanTheKubeconfigsAreRefused(t *testing.T) {
+	s := newSSHHosts(t, controlPlane("cp9"))
+	code, _, stderr := newFake(controlPlane("cp1")).run(t, append([]string{"plan", "--service", "etcd"}, s.flags("cp9")...)...)
+	assert.Equal(t, 1, code)
+	assert.Contains(t, stderr, `node "cp9", a host with a kubelet, is not among its nodes: the kubeconfig is of another cluster`)
+	assert.Contains(t, stderr, "hint: --kubeconfig and --context choose another one")
+}
+
+func TestControlPlaneNodeThatIsNoHostRefusesTheStartOverSSH(t *testing.T) {
+	s := newSSHHosts(t, controlPlane("cp1"))
+	f := newFake(controlPlane("cp1"), controlPlane("cp2"))
+	code, stdout, stderr := f.run(t, append([]string{"plan", "--service", "etcd"}, s.flags("cp1")...)...)
+	require.Zero(t, code, stderr)
+	const finding = "cp2 is a control-plane node, and its API server could not be probed: it is not among the hosts"
+	assert.Contains(t, stdout, finding)
+	code, _, stderr = f.run(t, append([]string{"--service", "etcd", "--component-timeout", "1ms"}, s.flags("cp1")...)...)
+	assert.Equal(t, 1, code)
+	assert.Contains(t, stderr, finding)
+	assert.NotContains(t, s.calls("cp1"), "Commit")
+}
+
+func TestHostThatIsReachedNeedNotBeReady(t *testing.T) {
+	s := newSSHHosts(t, controlPlane("cp1"), worker("w1"))
+	f := newFake(controlPlane("cp1"), worker("w1"))
+	f.nodes[1].Ready = false
+	code, stdout, stderr := f.run(t, append([]string{"plan", "--service", "kubelet", "--node", "w1"}, s.flags("cp1", "w1")...)...)
+	require.Zero(t, code, stderr)
+	assert.Contains(t, stdout, "w1")
+}
+
 func TestFlagsOfOneTransportAreRefusedWithAnother(t *testing.T) {
 	for args, want := range map[string]string{
 		"check --host cp1":                                       "--host needs --transport ssh",
@@ -117,6 +199,9 @@ func TestFlagsOfOneTransportAreRefusedWithAnother(t *testing.T) {
 		"check --transport nats":                                 "unknown --transport \"nats\"\nhint: want one of auto, ssh",
 		"check --transport ssh --host cp1 --image x":             "--image and --transport ssh exclude each other",
 		"check --transport ssh --host cp1 --image-pull-secret x": "--image-pull-secret and --transport ssh exclude each other",
+		"--all --host cp1":                                       "--host needs --transport ssh",
+		"plan --all --transport ssh --host cp1 --image x":        "--image and --transport ssh exclude each other",
+		"--all --transport ssh --host cp1 --dry-run=client":      "--dry-run=client and --transport ssh exclude each other",
 		"check --transport ssh --host cp1 --find-secrets":        "check over ssh asks no API server",
 		"check --transport ssh --host cp1 -l a=b":                "check over ssh asks no API server",
 	} {

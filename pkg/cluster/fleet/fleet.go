@@ -112,7 +112,7 @@ type Phase string
 // The phases that are shown.
 const (
 	PhaseWaiting  Phase = "waiting"  // for the cluster to be healthy enough
-	PhaseStarting Phase = "starting" // the node's pod
+	PhaseStarting Phase = "starting" // the node's process
 	PhaseStaging  Phase = "staging"
 	PhaseStaged   Phase = "staged"
 	PhaseWorking  Phase = "working" // files replaced, components restarting

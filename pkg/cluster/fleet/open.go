@@ -6,12 +6,12 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// openSession starts a node's pod and connects to the process in it.
+// openSession starts the process on a node, in a pod or over ssh, and connects to it.
 func (r *run) openSession(ctx context.Context, s plan.Step) (*worker, error) {
-	r.showProgress(Progress{Node: s.Node, Phase: PhaseStarting, Text: "starting the node's pod"})
+	r.showProgress(Progress{Node: s.Node, Phase: PhaseStarting, Text: "starting its process"})
 	session, err := r.cluster.Nodes.Open(ctx, r.ID, s)
 	if err != nil {
-		return nil, r.stoppedError(s.Node+": its pod did not start; nothing was changed there", err)
+		return nil, r.stoppedError(s.Node+": its process did not start; nothing was changed there", err)
 	}
 	r.Lock()
 	limit := r.stepTimeout(s)

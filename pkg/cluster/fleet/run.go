@@ -149,11 +149,11 @@ func (r *run) whileLocked(ctx context.Context, f func() error) error {
 		r.dropEarly()
 		r.holdSigners()
 		r.releaseWorkers(background, noNode)()
-		r.showProgress(Progress{Phase: PhaseEnding, Text: "removing the node pods"})
+		r.showProgress(Progress{Phase: PhaseEnding, Text: "ending the nodes' processes"})
 		closing, closed := context.WithTimeout(background, r.closePatience())
 		defer closed()
 		if _, closeErr := r.cluster.Nodes.Close(closing, r.ID); closeErr != nil {
-			r.addNote("the node pods of this rotation were deleted, but may still be there (%v); the next rotation removes them", closeErr)
+			r.addNote("the nodes' processes of this rotation may not have ended (%v); the next rotation ends them", closeErr)
 		}
 		releasing, released := context.WithTimeout(background, releaseTimeout)
 		defer released()
@@ -191,12 +191,12 @@ func (r *run) anyFailed() bool {
 func (r *run) removeOrphans(ctx context.Context) error {
 	n, err := r.cluster.Nodes.Close(ctx, "")
 	if err != nil {
-		return r.stoppedError("pods of an earlier run could not be removed; nothing was changed", err)
+		return r.stoppedError("processes of an earlier run could not be ended; nothing was changed", err)
 	}
 	if n == 0 {
 		return nil
 	}
-	r.showProgress(Progress{Phase: PhaseStarting, Done: true, Text: fmt.Sprintf("removed %d pods of an earlier run, scanning the nodes again", n)})
+	r.showProgress(Progress{Phase: PhaseStarting, Done: true, Text: fmt.Sprintf("ended %d processes of an earlier run, scanning the nodes again", n)})
 	names := make([]string, 0, len(r.Scanned))
 	for _, s := range r.Scanned {
 		names = append(names, s.Name)

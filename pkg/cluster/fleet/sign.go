@@ -192,10 +192,10 @@ func (r *run) signingSession(ctx context.Context, node string, mayOpen bool) (Se
 		return nil, errors.New("an earlier rotation of it was interrupted")
 	}
 	step := signingStep(node)
-	r.showProgress(Progress{Node: node, Phase: PhaseStarting, Text: "starting the node's pod, which signs for other nodes"})
+	r.showProgress(Progress{Node: node, Phase: PhaseStarting, Text: "starting its process, which signs for other nodes"})
 	session, err := r.cluster.Nodes.Open(ctx, r.ID, step)
 	if err != nil {
-		return nil, fmt.Errorf("its pod did not start: %w", err)
+		return nil, fmt.Errorf("its process did not start: %w", err)
 	}
 	r.Lock()
 	defer r.Unlock()

@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -20,6 +21,8 @@ const (
 	UseCheck  Use = "check"
 	UseRotate Use = "rotate"
 	UseStatus Use = "status" // check, and reading the lock
+	// UseRotateOverSSH is a rotation without pods.
+	UseRotateOverSSH Use = "rotate --transport ssh"
 )
 
 // permission is one kind of access, and the reason for it.
@@ -35,6 +38,10 @@ type permission struct {
 // permissionsOf lists the permissions of a use, for the check before the start and for the
 // roles in the documentation.
 func permissionsOf(use Use, namespace string) []permission {
+	if use == UseRotateOverSSH {
+		ofPods := func(p permission) bool { return p.resource == "pods" || p.resource == "events" }
+		return slices.DeleteFunc(permissionsOf(UseRotate, namespace), ofPods)
+	}
 	const certificates = "certificates.k8s.io"
 	common := []permission{
 		{resource: "nodes", verbs: []string{"get", "list"}, why: "find the nodes"},

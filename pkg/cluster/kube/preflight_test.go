@@ -54,6 +54,12 @@ func TestCheckPermissions(t *testing.T) {
 		})
 		require.NoError(t, CheckPermissions(t.Context(), c, UseCheck, "maintenance"))
 	})
+	t.Run("over ssh a rotation needs no permission for pods", func(t *testing.T) {
+		c := authorizing(t, func(a authorizationv1.ResourceAttributes) (bool, error) { return a.Resource != "pods", nil })
+		require.NoError(t, CheckPermissions(t.Context(), c, UseRotateOverSSH, "maintenance"))
+		c = authorizing(t, func(a authorizationv1.ResourceAttributes) (bool, error) { return a.Resource != "leases", nil })
+		require.ErrorContains(t, CheckPermissions(t.Context(), c, UseRotateOverSSH, "maintenance"), "(hold the lock)")
+	})
 	t.Run("what is merely useful may be missing", func(t *testing.T) {
 		c := authorizing(t, func(a authorizationv1.ResourceAttributes) (bool, error) {
 			return a.Resource != "events" && a.Resource != "configmaps", nil

@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
@@ -42,6 +43,9 @@ func (h *Hosts) scanHost(ctx context.Context, host *host, name string) error {
 	h.controlPlane[n.Name] = n.ControlPlane()
 	return nil
 }
+
+// Has reports whether a node is among the hosts.
+func (h *Hosts) Has(node string) bool { return h.hostOf(node) != nil }
 
 func (h *Hosts) hostOf(node string) *host {
 	h.mu.Lock()
@@ -97,6 +101,20 @@ func (h *Hosts) Nodes(context.Context) ([]kubenode.Node, error) {
 	}
 	slices.SortFunc(out, func(a, b kubenode.Node) int { return strings.Compare(a.Name, b.Name) })
 	return out, nil
+}
+
+// WithKubelet returns the hosts on which the scan of Connect found a kubelet, as nodes.
+func (h *Hosts) WithKubelet() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var out []string
+	for name, n := range h.found {
+		if n.ComponentOf(certs.Kubelet) != nil {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 func (h *Hosts) names() []string {

@@ -1,0 +1,144 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/ssh"
+)
+
+// answerTimeout is how long the API server may take to answer before a rotation over ssh works
+// without it.
+const answerTimeout = 5 * time.Second
+
+// errNoAnswer means that the API server cannot be asked: it does not answer, has no etcd, or does
+// not accept the operator's credentials.
+var errNoAnswer = errors.New("the API server cannot be asked")
+
+// errOtherCluster means that a host is not of the cluster of the kubeconfig.
+var errOtherCluster = errors.New("the kubeconfig is of another cluster")
+
+// answeringCluster returns the cluster of the kubeconfig, if its API server answers and the hosts
+// are nodes of it.
+func (a *app) answeringCluster(ctx context.Context, conn connection, hosts *ssh.Hosts) (*cluster, error) {
+	c, err := a.dial(conn)
+	if err != nil {
+		return nil, err
+	}
+	asking, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	all, err := c.api.Nodes(asking)
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil && !isRefusal(err):
+		return nil, fmt.Errorf("%w: %w", errNoAnswer, err)
+	case err != nil:
+		return nil, err
+	}
+	for _, name := range hosts.WithKubelet() {
+		if !slices.ContainsFunc(all, func(n kubenode.Node) bool { return n.Name == name }) {
+			return nil, fmt.Errorf("node %q, a host with a kubelet, is not among its nodes: %w\nhint: --kubeconfig and --context choose another one", name, errOtherCluster)
+		}
+	}
+	return c, nil
+}
+
+// isRefusal reports whether an error is the answer of a working API server to a user whom it knows.
+func isRefusal(err error) bool {
+	var status apierrors.APIStatus
+	return errors.As(err, &status) && !apierrors.IsUnauthorized(err) && !isTransient(err)
+}
+
+// clusterOverSSH is a cluster whose nodes are reached over ssh. Where the API server answers, the
+// lock, signatures and the state of nodes come from there, as in a rotation with pods. Where it does
+// not, the reason is returned as well.
+func (a *app) clusterOverSSH(ctx context.Context, conn connection, hosts *ssh.Hosts) (c *cluster, without, err error) {
+	c, err = a.answeringCluster(ctx, conn, hosts)
+	if errors.Is(err, errNoAnswer) {
+		return clusterOfHosts(hosts), err, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return &cluster{
+		Cluster: fleet.Cluster{Nodes: nodesOverSSH{Hosts: hosts, pods: c.Nodes}, Locker: c.Locker, Signers: c.Signers, Observer: c.Observer, Scanner: hosts},
+		api:     apiOverSSH{api: c.api, hosts: hosts},
+		who:     c.who, held: c.held,
+	}, nil, nil
+}
+
+// withoutAPI says that a rotation takes no lock, and why.
+func withoutAPI(why error) string {
+	text, _, _ := strings.Cut(errorText(why, func() string { return "" }), "\n")
+	return fmt.Sprintf("Without the cluster's lock: %s. Make sure that no other rotation is in progress.", strings.TrimPrefix(text, errNoAnswer.Error()+": "))
+}
+
+// nodesOverSSH are hosts of a cluster whose API server answers.
+type nodesOverSSH struct {
+	*ssh.Hosts
+
+	pods fleet.Nodes
+}
+
+// Close ends the processes of a rotation; with rotation "" those of every rotation, in pods, too,
+// where the user may delete these. A node refuses a second process in any case.
+func (n nodesOverSSH) Close(ctx context.Context, rotation string) (int, error) {
+	removed := 0
+	if rotation == "" {
+		var err error
+		if removed, err = n.pods.Close(ctx, ""); err != nil && !apierrors.IsForbidden(err) {
+			return removed, err
+		}
+	}
+	ended, err := n.Hosts.Close(ctx, rotation)
+	return removed + ended, err
+}
+
+// apiOverSSH is the API server for a rotation of hosts.
+type apiOverSSH struct {
+	api
+
+	hosts *ssh.Hosts
+}
+
+// MayRotate asks for the permissions of a rotation without pods.
+func (a apiOverSSH) MayRotate(ctx context.Context) error {
+	return a.Permitted(ctx, kube.UseRotateOverSSH)
+}
+
+// Nodes lists the hosts, and the nodes of the control plane, which count for its health. A host that
+// is reached need not be Ready.
+func (a apiOverSSH) Nodes(ctx context.Context) ([]kubenode.Node, error) {
+	all, err := a.api.Nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	own, err := a.hosts.Nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := slices.DeleteFunc(own, func(h kubenode.Node) bool {
+		return slices.ContainsFunc(all, func(n kubenode.Node) bool { return n.Name == h.Name })
+	})
+	for _, n := range all {
+		reached := a.hosts.Has(n.Name)
+		if reached {
+			n.Ready = true
+		}
+		if reached || n.ControlPlane || n.Etcd {
+			out = append(out, n)
+		}
+	}
+	slices.SortFunc(out, func(a, b kubenode.Node) int { return strings.Compare(a.Name, b.Name) })
+	return out, nil
+}
