@@ -39,7 +39,8 @@ nodes that do not answer at the same time, since etcd members with expired certi
 each other; then the workers. It ends when every node is Ready. A node without an expired
 certificate is not changed. An expired CA cannot be renewed: its certificates are left out.
 
-Run the same command again if it was interrupted: it completes what was begun.`,
+Run the same command again if it was interrupted: it completes what was begun. Where the API
+server answers, it takes the lock as a rotation does.`,
 		Example: `  # What has expired, and what would be done?
   kubectl rotate-certs recover --host root@cp1,root@cp2,root@cp3,root@w1 --plan
 
@@ -64,6 +65,7 @@ Run the same command again if it was interrupted: it completes what was begun.`,
 	f.Var(&o.timeout, "component-timeout", "How long a component may take to become healthy")
 	f.BoolVar(&o.requireAll, "require-all", false, "Change nothing where an expired certificate cannot be renewed, instead of leaving it out")
 	f.BoolVar(&o.force, "force", false, "Proceed even if the clocks of the machines differ, or the control plane cannot come back")
+	f.BoolVar(&o.takeOver, "take-over", false, "Take the lock at once from a rotation whose process was killed or that you have ended")
 	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(printers.Formats, ", "))
 	completeFlag(cmd, "output", cobra.FixedCompletions(printers.Formats, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -75,6 +77,33 @@ func (o *recoverOptions) completeRecovery() (err error) {
 	return err
 }
 
+// clusterToRecover is the cluster of some hosts, with the lock of the kubeconfig's cluster where its
+// API server answers.
+func (o *recoverOptions) clusterToRecover(ctx context.Context, hosts *ssh.Hosts) (*cluster, error) {
+	c := clusterOfHosts(hosts)
+	if o.planOnly {
+		return c, nil
+	}
+	report := func(why error) { o.printLine(withoutAPI(why)) }
+	conn, err := o.newConnection()
+	if err != nil {
+		report(err)
+		return c, nil
+	}
+	conn.takeOver = o.takeOver
+	answering, err := o.answeringCluster(ctx, conn, hosts)
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil:
+		report(err)
+	default:
+		c.Locker = recoveryLocker{api: answering.Locker, nodes: hosts, report: report, timeout: lockTimeout}
+		c.held = answering.held
+	}
+	return c, nil
+}
+
 // recoverCluster connects to the hosts, completes or undoes what was interrupted there, plans,
 // asks and recovers.
 func (o *recoverOptions) recoverCluster(ctx context.Context) error {
@@ -83,7 +112,16 @@ func (o *recoverOptions) recoverCluster(ctx context.Context) error {
 		return err
 	}
 	defer disconnect()
-	o.dial = func(connection) (*cluster, error) { return clusterOfHosts(hosts), nil }
+	c, err := o.clusterToRecover(ctx, hosts)
+	if err != nil {
+		return err
+	}
+	if c.held != nil {
+		if err := c.held(ctx); err != nil {
+			return o.reportHeld(err)
+		}
+	}
+	o.dial = func(connection) (*cluster, error) { return c, nil }
 	o.rotate = fleet.Recover
 	if open := hosts.Unsettled(); len(open) > 0 && !o.planOnly && o.terminal.in && !o.yes &&
 		!o.askConfirmation(ctx, fmt.Sprintf("A rotation was interrupted, or is in progress, on %s. Complete or undo it first?", strings.Join(open, ", "))) {
