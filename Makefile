@@ -163,14 +163,14 @@ e2e-shapes: $(READY) ## Those about clusters as people have them, etcd outside, 
 
 # The clusters of these two are not among those of "make test".
 SMALL := --control-planes 1 --workers 1 --load-balancer=false
-ON_SYSTEMD := TestCheckChanges|TestCheckSees|TestRotateAll|TestSystemd
+ON_SYSTEMD := TestCheckChanges|TestCheckSees|TestRotateAll|TestSystemd|TestRecover
 .PHONY: e2e-systemd
 e2e-systemd: $(READY) ## Rotations on a cluster without kubeadm, whose components are all systemd units; part of soak
 	@RUN='$(or $(RUN),$(ON_SYSTEMD))' test/tools/e2e systemd $(SMALL) $(FORM.systemd)
 
 .PHONY: e2e-etcd
 e2e-etcd: $(READY) ## Rotations where etcd is on three hosts of its own, in kubespray's layout; part of soak
-	@RUN='$(or $(RUN),TestKubespray)' test/tools/e2e etcd $(SMALL) $(FORM.external-etcd)
+	@RUN='$(or $(RUN),TestKubespray|TestRecover)' test/tools/e2e etcd $(SMALL) $(FORM.external-etcd)
 
 .PHONY: e2e-recover
 e2e-recover: $(READY) ## A cluster of which every certificate has expired is brought back over ssh; part of soak

@@ -19,7 +19,7 @@ import (
 const recoverName = "recover"
 
 // recoverTimeout is how long a component may take to become healthy: it waits for those of other
-// nodes, and a kubelet without an API server waits a minute before it starts static pods.
+// nodes, and for a kubelet that has just come up.
 const recoverTimeout = 4 * time.Minute
 
 // recoverOptions are the flags of recover: those of a rotation, and the hosts.

@@ -25,7 +25,7 @@ var errMissed = errors.New("not every aim was met; the load above shows whether 
 func run(ctx context.Context) error {
 	name := flag.String("lab", "bench", "the lab to measure, in whose network namespace this runs")
 	bin := flag.String("bin", "bin", "the directory of the built programs")
-	only := flag.String("only", "", "measure only one of: documented, always, if-needed, programs, watcher")
+	only := flag.String("only", "", "measure only one of: documented, always, if-needed, programs, watcher, recovery")
 	nodes := flag.Int("nodes", crowdSize, "how many nodes the watcher is measured with")
 	flag.Parse()
 	l, err := openLab(ctx, *name, *bin)
@@ -63,6 +63,13 @@ func run(ctx context.Context) error {
 		aims, err := l.measureWatcher(ctx, os.Stdout, *nodes)
 		if err != nil {
 			return fmt.Errorf("measure the watcher: %w", err)
+		}
+		met = printAims(os.Stdout, aims) && met
+	}
+	if *only == "" && len(l.controlPlanes()) > 1 || *only == "recovery" {
+		aims, err := l.measureRecovery(ctx, os.Stdout)
+		if err != nil {
+			return fmt.Errorf("measure a recovery: %w", err)
 		}
 		met = printAims(os.Stdout, aims) && met
 	}

@@ -86,16 +86,20 @@ func openLab() (*lab, error) {
 			l.nodes = append(l.nodes, m)
 		}
 	}
+	if l.client, err = newClient(); err != nil {
+		return nil, err
+	}
+	return l, l.approveServingRequests()
+}
+
+// newClient connects as the administrator of the lab.
+func newClient() (kubernetes.Interface, error) {
 	config, err := clientcmd.BuildConfigFromFlags("", os.Getenv("KUBECONFIG"))
 	if err != nil {
 		return nil, err
 	}
 	config.QPS, config.Burst, config.Timeout = 100, 200, limit
-	l.client, err = kubernetes.NewForConfig(config)
-	if err != nil {
-		return nil, err
-	}
-	return l, l.approveServingRequests()
+	return kubernetes.NewForConfig(config)
 }
 
 // approveServingRequests does what the administrator of a cluster with

@@ -3,11 +3,11 @@
 package e2e
 
 import (
-	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -15,56 +15,104 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd"
 )
 
-// The tests of this file kill their cluster, so it is one of their own, see "make e2e-recover".
+// The tests of this file kill their cluster, so it is none that others share, see "make
+// e2e-recover"; "make e2e-systemd" and "make e2e-etcd" run them, too.
 
-// TestRecover brings a dead cluster back: at once, after a recovery that was killed, and again
-// when nothing is left to do. What ran before runs, and its data is there.
+// TestRecover brings a dead cluster back. What ran before runs, and its data is there.
 func TestRecover(t *testing.T) {
-	pod := the.startWorkload(t)
-	for name, killedAt := range map[string]string{
-		"at once":                           "",
-		"after one was killed while files":  "replacing files",
-		"after one was killed while signed": "certificates signed",
-	} {
-		t.Run(name, func(t *testing.T) {
-			the.expireAll(t)
-			if killedAt != "" {
-				the.killRecovery(t, killedAt)
-			}
-			began := time.Now()
-			o := the.recoverHosts(t, the.sshConfig(t), "--yes")
-			require.Zero(t, o.exit, "%s", o)
-			t.Logf("all Ready and verified after %s", time.Since(began).Round(time.Second))
-			assert.NotContains(t, o.stdout, "FAILED")
-			assert.Equal(t, pod, the.workload(t), "the same pod runs")
-			for _, n := range the.nodes {
-				assert.Contains(t, the.adminKubectl(t, "get node "+n.Name), " Ready ", n.Name)
-				assert.Empty(t, strings.TrimSpace(string(the.on(t, n.Name, "ls -A /var/lib/rotate-certs/program 2>/dev/null || true"))), "no program stays on %s", n.Name)
-			}
-		})
-	}
-	t.Run("again", func(t *testing.T) {
-		before := the.adminKubectl(t, "get pods -A -o jsonpath={.items[*].status.containerStatuses[*].containerID}")
+	the.startWorkload(t)
+	t.Run("at once", func(t *testing.T) {
+		the.expireAll(t)
+		the.assertRecovers(t)
+		the.assertNoProgram(t)
+	})
+	t.Run("again, when nothing has expired", func(t *testing.T) {
+		before := the.containers(t)
 		o := the.recoverHosts(t, the.sshConfig(t), "--yes")
 		require.Zero(t, o.exit, "%s", o)
 		assert.Contains(t, o.stderr, "No certificate of these hosts has expired; nothing was changed.")
-		assert.Equal(t, before, the.adminKubectl(t, "get pods -A -o jsonpath={.items[*].status.containerStatuses[*].containerID}"))
+		assert.Equal(t, before, the.containers(t))
+	})
+	t.Run("while its connections break", func(t *testing.T) {
+		the.expireAll(t)
+		run := the.startRecovery(t, stage{name: "files are replaced", come: says("replacing files", 1)})
+		for _, n := range the.hosts() {
+			the.on(t, n.Name, "pkill -KILL -f '^sshd(-session)?: root'")
+		}
+		o := <-run.outcome
+		assert.Zero(t, o.exit, "%s", o)
+		the.takeKubeconfig(t)
+		the.assertRecovered(t)
+		the.assertNoProgram(t)
 	})
 }
 
-// TestRecoverTrustsNoUnknownHost: a host whose key is not known gets no program.
-func TestRecoverTrustsNoUnknownHost(t *testing.T) {
-	config, err := os.ReadFile(the.sshConfig(t))
-	require.NoError(t, err)
-	unknown := filepath.Join(t.TempDir(), "config")
-	require.NoError(t, os.WriteFile(unknown, append([]byte("UserKnownHostsFile /dev/null\n"), config...), 0o600))
-	o := the.recoverHosts(t, unknown, "--plan")
-	assert.Equal(t, 1, o.exit, "%s", o)
-	assert.Contains(t, o.stderr, "Host key verification failed")
-	assert.Contains(t, o.stderr, "hint: its host key is not in known_hosts, or has changed")
+// TestRecoverAfterOneWasKilled kills a recovery at each of its stages; the same command
+// completes it.
+func TestRecoverAfterOneWasKilled(t *testing.T) {
+	the.startWorkload(t)
+	last := len(the.hosts()) // each prints that its files are replaced; a worker is the last one
+	stages := []stage{
+		{name: "connecting", come: says("Connecting", 1)},
+		{name: "scanning", come: says("Scanning", 1)},
+		{name: "planned", come: says("RESTARTS", 1)},
+		{name: "the control plane staged", come: says("certificates signed", 1)},
+		{name: "the first node in progress", come: says("replacing files", 1)},
+		{name: "waiting for the control plane", come: says("waiting for etcd's quorum", 1)},
+		{name: "the worker staged", come: says("certificates signed", 2)},
+		{name: "the worker in progress", come: says("replacing files", last)},
+		{name: "the worker verified", come: says("replaced · ", last)},
+	}
+	if len(the.controlPlanes()) > 1 { // whose recovery takes minutes
+		stages = stages[3:5]
+	}
+	for _, s := range stages {
+		t.Run(s.name, func(t *testing.T) {
+			the.expireAll(t)
+			run := the.startRecovery(t, s)
+			run.kill(syscall.SIGKILL)
+			<-run.outcome
+			the.assertRecovers(t)
+		})
+	}
 }
+
+// assertRecovers runs a recovery to its end, and checks what it promises.
+func (l *lab) assertRecovers(t *testing.T) {
+	t.Helper()
+	began := time.Now()
+	o := l.recoverHosts(t, l.sshConfig(t), "--yes")
+	require.Zero(t, o.exit, "%s", o)
+	t.Logf("all Ready and verified after %s", time.Since(began).Round(time.Second))
+	assert.NotContains(t, o.stdout, "FAILED")
+	l.takeKubeconfig(t)
+	l.assertRecovered(t)
+}
+
+// assertRecovered is true of a cluster that a recovery has brought back.
+func (l *lab) assertRecovered(t *testing.T) {
+	t.Helper()
+	l.assertClusterIsWhole(t)
+	pod, err := l.client.CoreV1().Pods(metav1.NamespaceDefault).Get(t.Context(), "before", metav1.GetOptions{})
+	require.NoError(t, err)
+	assert.Equal(t, corev1.PodRunning, pod.Status.Phase, "what ran before runs")
+	assert.Equal(t, "from before", pod.Annotations["data"])
+}
+
+// assertNoProgram is true where the recovery that has ended was the only one: the program of one
+// that was killed stays for a day.
+func (l *lab) assertNoProgram(t *testing.T) {
+	t.Helper()
+	for _, n := range l.hosts() {
+		assert.Empty(t, strings.TrimSpace(string(l.on(t, n.Name, "ls -A /var/lib/rotate-certs/program 2>/dev/null || true"))), "no program stays on %s", n.Name)
+	}
+}
+
+// hosts are all machines: nodes, and hosts of an etcd outside.
+func (l *lab) hosts() []machine { return append(append([]machine{}, l.nodes...), l.etcds...) }
 
 // sshConfig writes the lab's configuration for ssh to a file.
 func (l *lab) sshConfig(t *testing.T) string {
@@ -84,9 +132,29 @@ func (l *lab) expireAll(t *testing.T) {
 	require.Contains(t, string(out), "the API does not answer")
 }
 
+// takeKubeconfig replaces what the tests authenticate with by the administrator's renewed
+// certificate on the first node, as people do after a recovery.
+func (l *lab) takeKubeconfig(t *testing.T) {
+	t.Helper()
+	admin := "/etc/kubernetes/admin.conf"
+	if l.shape.Topology == systemd {
+		admin = "/var/lib/kubernetes/admin.kubeconfig"
+	}
+	renewed, err := clientcmd.Load(l.on(t, l.nodes[0].Name, "cat "+admin))
+	require.NoError(t, err)
+	path := os.Getenv("KUBECONFIG")
+	own, err := clientcmd.LoadFromFile(path)
+	require.NoError(t, err)
+	user := renewed.AuthInfos[renewed.Contexts[renewed.CurrentContext].AuthInfo]
+	own.AuthInfos[own.Contexts[own.CurrentContext].AuthInfo] = user
+	require.NoError(t, clientcmd.WriteToFile(*own, path))
+	l.client, err = newClient()
+	require.NoError(t, err)
+}
+
 func (l *lab) recoveryArgs(config string, args ...string) []string {
 	var hosts []string
-	for _, n := range l.nodes {
+	for _, n := range l.hosts() {
 		hosts = append(hosts, n.Name)
 	}
 	return append([]string{"rotate-certs", "recover", "--ssh-config", config, "--host", strings.Join(hosts, ",")}, args...)
@@ -97,67 +165,46 @@ func (l *lab) recoverHosts(t *testing.T, config string, args ...string) outcome 
 	return l.kubectl(t, l.recoveryArgs(config, args...)...)
 }
 
-// killRecovery starts a recovery and kills it once its output has a text.
-func (l *lab) killRecovery(t *testing.T, at string) {
+// startRecovery starts a recovery and waits until it is at a stage.
+func (l *lab) startRecovery(t *testing.T, s stage) started {
 	t.Helper()
-	cmd := l.command(t.Context(), l.recoveryArgs(l.sshConfig(t), "--yes")...)
-	said := &waitedFor{text: []byte(at), seen: make(chan struct{})}
-	cmd.Stdout, cmd.Stderr = said, said
-	require.NoError(t, cmd.Start())
-	select {
-	case <-said.seen:
-	case <-time.After(limit):
-		assert.Fail(t, "it never came there", "%q in %s", at, said.all.String())
-	}
-	require.NoError(t, cmd.Process.Kill())
-	_ = cmd.Wait() // killed
+	run := l.start(t, l.recoveryArgs(l.sshConfig(t), "--yes")...)
+	within(t, limit, s.name, func() bool { return s.come(t, run) || len(run.outcome) > 0 })
+	return run
 }
 
-// waitedFor closes seen once a text was written to it.
-type waitedFor struct {
-	text []byte
-	all  bytes.Buffer
-	seen chan struct{}
-	done bool
-}
-
-func (w *waitedFor) Write(p []byte) (int, error) {
-	w.all.Write(p)
-	if !w.done && bytes.Contains(w.all.Bytes(), w.text) {
-		w.done = true
-		close(w.seen)
-	}
-	return len(p), nil
-}
-
-// startWorkload starts a pod and returns its UID.
-func (l *lab) startWorkload(t *testing.T) string {
+// startWorkload starts a pod, if it does not run yet. It ends when its node shuts down.
+func (l *lab) startWorkload(t *testing.T) {
 	t.Helper()
+	pods := l.client.CoreV1().Pods(metav1.NamespaceDefault)
+	if _, err := pods.Get(t.Context(), "before", metav1.GetOptions{}); err == nil {
+		return
+	}
 	pod := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: "before", Namespace: metav1.NamespaceDefault, Annotations: map[string]string{"data": "from before"}},
+		ObjectMeta: metav1.ObjectMeta{Name: "before", Annotations: map[string]string{"data": "from before"}},
 		Spec: corev1.PodSpec{
 			NodeName:   l.nodes[len(l.nodes)-1].Name,
 			Containers: []corev1.Container{{Name: "pause", Image: "registry.k8s.io/pause:3.10.2"}},
 		},
 	}
-	_, err := l.client.CoreV1().Pods(pod.Namespace).Create(t.Context(), pod, metav1.CreateOptions{})
+	_, err := pods.Create(t.Context(), pod, metav1.CreateOptions{})
 	require.NoError(t, err)
-	require.Eventually(t, func() bool {
-		found, err := l.client.CoreV1().Pods(pod.Namespace).Get(t.Context(), pod.Name, metav1.GetOptions{})
+	within(t, time.Minute, "a workload", func() bool {
+		found, err := pods.Get(t.Context(), pod.Name, metav1.GetOptions{})
 		return err == nil && found.Status.Phase == corev1.PodRunning
-	}, time.Minute, 200*time.Millisecond)
-	return l.workload(t)
+	})
 }
 
-// workload returns the UID, the data and the phase of that pod.
-func (l *lab) workload(t *testing.T) string {
+// containers are the ids of all containers that the API lists.
+func (l *lab) containers(t *testing.T) []string {
 	t.Helper()
-	return l.adminKubectl(t, "get pod before -o jsonpath={.metadata.uid}/{.metadata.annotations.data}/{.status.phase}")
-}
-
-// adminKubectl runs kubectl on the first node with its admin.conf: that of the tests expires with
-// everything else.
-func (l *lab) adminKubectl(t *testing.T, args string) string {
-	t.Helper()
-	return string(l.on(t, l.nodes[0].Name, "kubectl --kubeconfig /etc/kubernetes/admin.conf "+args))
+	pods, err := l.client.CoreV1().Pods("").List(t.Context(), metav1.ListOptions{})
+	require.NoError(t, err)
+	var ids []string
+	for _, p := range pods.Items {
+		for _, c := range p.Status.ContainerStatuses {
+			ids = append(ids, c.ContainerID)
+		}
+	}
+	return ids
 }

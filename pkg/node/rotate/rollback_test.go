@@ -13,8 +13,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// A kubelet that finds no API server when it starts does not start its static pods for a
-// minute: it must not be restarted to save less than that.
+// A kubelet may need up to a minute after its own start before it starts static pods: it must not
+// be restarted to save less than that.
 func TestKubeletIsRestartedOnlyToEndALongerWait(t *testing.T) {
 	for _, test := range []struct {
 		name    string

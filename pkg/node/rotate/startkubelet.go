@@ -13,8 +13,8 @@ import (
 
 // prepareKubelet makes sure that the kubelet can start static pods. A kubelet that is down, or
 // whose client certificate has expired, starts none: it is restarted first, on the certificates
-// that are on disk now. A running kubelet is not restarted, since a kubelet that finds no API
-// server when it starts waits for it, see [coldStart].
+// that are on disk now. A running kubelet is not restarted, since it starts pods sooner than one that has
+// just come up, see [coldStart].
 //
 // It also sets how much longer static pods may take to be started. A rotation by hand always
 // adds it, since the state of the kubelet is not known then.

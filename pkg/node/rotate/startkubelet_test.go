@@ -15,8 +15,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// By hand, static pods may be started as late as by a kubelet that has just come up and
-// finds no API server.
+// By hand, static pods may be started as late as by a kubelet that has just come up.
 func TestStaticPodsOfAColdKubeletAreAwaited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)

@@ -34,7 +34,9 @@ func (n *Node) stop(kill bool) error {
 		return fmt.Errorf("stop node %q: %w", n.Name, err)
 	}
 	n.RemoveTraces()
-	return nil
+	// A machine that boots has no control groups of before. A kubelet spends seconds on each
+	// one without a container before it starts its pods.
+	return n.Group.Remove()
 }
 
 // powerOff shuts several nodes down at once.
