@@ -47,7 +47,7 @@ func (p *program) newEngine() (*rotate.Engine, func()) {
 	e := &rotate.Engine{
 		Root: root, Node: found.Name,
 		Scan:      func(ctx context.Context) (inventory.Node, error) { return p.scanNode(ctx, false), ctx.Err() },
-		Restarter: runtime, Prober: rotate.Live{Root: root}, LastLog: runtime.LastLog,
+		Restarter: runtime, Commander: runtime, Prober: rotate.Live{Root: root}, LastLog: runtime.LastLog,
 		Records: &lockedWriter{w: p.stdout}, Program: ownProgram,
 		Warn: func(err error) { fmt.Fprintln(p.stderr, "warning:", err) },
 	}

@@ -1,6 +1,10 @@
 package inventory
 
 import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
@@ -37,6 +41,7 @@ const (
 	Throwaway     IssuerKind = "Throwaway"     // a CA made for this one leaf, its key dropped: kubelet.crt
 	OtherNode     IssuerKind = "OtherNode"     // the CA's key lies on another node, which signs; see plan.FindSigners
 	UnitStart     IssuerKind = "UnitStart"     // the program of a systemd unit makes a new one whenever it starts: k0s
+	UnitCommand   IssuerKind = "UnitCommand"   // a command of the distribution has it made again while its systemd unit is stopped: RKE2, K3s
 	NoIssuer      IssuerKind = "None"          // none; Certificate.Reason is the cause
 )
 
@@ -57,9 +62,61 @@ type Issuer struct {
 	// Reason is, with NoIssuer and Authority, the remark in Certificate.Reason that this node
 	// cannot sign.
 	Reason string `json:"reason,omitempty"`
-	// Unit is the systemd unit of UnitStart. With NoIssuer it is a unit whose start would do
-	// harm, so that it must not be restarted for other certificates either.
+	// Unit is the systemd unit of UnitStart and UnitCommand. With NoIssuer it is a unit whose
+	// start would do harm, so that it must not be restarted for other certificates either.
 	Unit string `json:"unit,omitempty"`
+	// Command is, with UnitCommand, a program on the node with its arguments, separated by
+	// blanks. Part is its name for the certificates that it renews together with this one.
+	Command string `json:"command,omitempty"`
+	Part    string `json:"part,omitempty"`
+}
+
+// IsByUnit reports whether a systemd unit renews the certificate, whose program makes the
+// successor when it starts.
+func (i Issuer) IsByUnit() bool { return i.Kind == UnitStart || i.Kind == UnitCommand }
+
+// Renewer describes what renews a certificate that [Issuer.IsByUnit]: "a restart of
+// k0scontroller.service", or a command with its unit stopped.
+func (i Issuer) Renewer() string {
+	if i.Kind == UnitCommand {
+		return fmt.Sprintf("%q with %s stopped", CommandName(i.Command), i.Unit)
+	}
+	return "a restart of " + i.Unit
+}
+
+// RenewsWith reports whether the renewal of a certificate by its unit also renews another one.
+func (i Issuer) RenewsWith(other Issuer) bool {
+	return i.IsByUnit() && i.Kind == other.Kind && i.Unit == other.Unit && i.Part == other.Part
+}
+
+// UnitCommandOf returns the command that renews certificates whose issuer is UnitCommand, with
+// an argument for each of their parts; empty: it renews none of them. The flag is repeated,
+// since not every version of the programs splits its value at commas.
+func UnitCommandOf(certificates []Certificate) string {
+	command := ""
+	var parts []string
+	for _, c := range certificates {
+		if c.Issuer.Kind == UnitCommand {
+			command = c.Issuer.Command
+			parts = append(parts, c.Issuer.Part)
+		}
+	}
+	slices.Sort(parts)
+	for _, part := range slices.Compact(parts) {
+		command += " --service=" + part
+	}
+	return command
+}
+
+// CommandName is a command without its program's directory and without its flags, as people
+// know it: "rke2 certificate rotate".
+func CommandName(command string) string {
+	words := strings.Fields(command)
+	if len(words) == 0 {
+		return ""
+	}
+	words[0] = path.Base(words[0])
+	return strings.Join(slices.DeleteFunc(words, func(w string) bool { return strings.HasPrefix(w, "-") }), " ")
 }
 
 // Authority names a CA: its certificate's facts and where it lies on this node.

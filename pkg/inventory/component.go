@@ -18,7 +18,7 @@ const (
 	// Supervised: a child process of a unit that runs several components (k0s, RKE2). Its Unit
 	// is that one. It is never stopped alone, since that unit's control group holds the other
 	// components as well. The whole unit is restarted if that renews the certificates, see
-	// UnitStart.
+	// UnitStart and UnitCommand.
 	Supervised RuntimeKind = "Supervised"
 	None       RuntimeKind = "None" // found, with an unknown supervisor
 )
@@ -31,9 +31,12 @@ type Component struct {
 	ContainerName string        `json:"containerName,omitempty"` // StaticPod, DaemonSet
 	PodName       string        `json:"podName,omitempty"`       // StaticPod: name in the manifest, without the node's suffix
 	PodNamespace  string        `json:"podNamespace,omitempty"`
-	Unit          string        `json:"unit,omitempty"` // Systemd: "kubelet.service"
-	PID           int           `json:"pid,omitempty"`  // 0: not running
-	StartedAt     *time.Time    `json:"startedAt,omitempty"`
+	// Unit is the systemd unit: with Systemd its own ("kubelet.service"), with Supervised the one
+	// that runs it, and with StaticPod the one of the distribution that writes its manifest and
+	// starts its kubelet (RKE2); empty otherwise.
+	Unit      string     `json:"unit,omitempty"`
+	PID       int        `json:"pid,omitempty"` // 0: not running
+	StartedAt *time.Time `json:"startedAt,omitempty"`
 	// Args is the component's command line without its first word, environment
 	// expanded; values of flags that could be secrets are not kept.
 	Args []string `json:"args,omitempty"`
@@ -54,6 +57,11 @@ type Component struct {
 	// GraceSeconds is how long it may take to exit before it is killed; 0: as its service
 	// has it.
 	GraceSeconds int64 `json:"graceSeconds,omitempty"`
+}
+
+// IsRunByUnit reports whether a start of a unit starts the component together with others.
+func (c *Component) IsRunByUnit(unit string) bool {
+	return unit != "" && c.Unit == unit && (c.Runtime == Supervised || c.Runtime == StaticPod)
 }
 
 // IsRestartable reports whether a rotation can restart the component: its supervisor is known,

@@ -145,6 +145,7 @@ func buildStep(n *inventory.Node, req Request, unfinished *Unfinished) *builder 
 			b.addService(s)
 		}
 	}
+	b.setUnitCommand()
 	b.restartStuck()
 	b.step.Restarts = certs.SortServices(b.restarts)
 	b.step.setSockets(n)

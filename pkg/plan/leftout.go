@@ -61,8 +61,8 @@ func ownObstacle(n *inventory.Node, c inventory.Certificate) Obstacle {
 	if reason := unrenewable(n, c); reason != "" {
 		return Obstacle{Reason: reason}
 	}
-	if c.Issuer.Kind == inventory.UnitStart {
-		return Obstacle{Reason: notByRestart(n, c)}
+	if c.Issuer.IsByUnit() {
+		return Obstacle{Reason: obstacleToUnit(n, c)}
 	}
 	return restartObstacle(n, c)
 }

@@ -53,7 +53,7 @@ func (b *builder) predictExpiry(granted time.Duration) {
 // differs from that of the old one.
 func successorEnd(n *inventory.Node, c inventory.Certificate, req Request, granted time.Duration) (end time.Time, reason string) {
 	asked := req.Validity
-	if c.Issuer.Kind == inventory.UnitStart {
+	if c.Issuer.IsByUnit() {
 		asked = 0 // the unit's program decides it
 	}
 	validity := SuccessorValidity(c, asked)

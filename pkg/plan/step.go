@@ -17,7 +17,7 @@ func (s *Step) addTarget(c inventory.Certificate) bool {
 		ID: id, Service: c.Service, Name: c.Name, Path: c.Store.Cert, Issuer: string(c.Issuer.Kind),
 		SignedBy: c.Signers, OldFingerprint: c.FingerprintSHA256, OldNotAfter: c.NotAfter,
 	})
-	if c.Issuer.Kind == inventory.UnitStart {
+	if c.Issuer.IsByUnit() {
 		return true // the step writes none of its files
 	}
 	dirs := c.Store.Directories
@@ -42,7 +42,11 @@ func (s *Step) setSockets(n *inventory.Node) {
 		s.DBusSocket = n.DBusSocket
 	}
 	for _, r := range s.Restarts {
-		switch n.ComponentOf(r).Runtime {
+		component := n.ComponentOf(r)
+		if component.IsRunByUnit(s.RestartUnit) {
+			continue // the unit starts it
+		}
+		switch component.Runtime {
 		case inventory.StaticPod, inventory.DaemonSet:
 			s.CRISocket = n.CRISocket
 		case inventory.Systemd:

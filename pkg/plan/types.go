@@ -87,6 +87,9 @@ type Step struct {
 	// RestartUnit is the systemd unit whose restart renews the targets: its program makes their
 	// successors when it starts. Restarts are then all components that it runs.
 	RestartUnit string `json:"restartUnit,omitempty"`
+	// UnitCommand is run while RestartUnit is stopped, so that its next start makes successors;
+	// empty: every start does.
+	UnitCommand string `json:"unitCommand,omitempty"`
 	// RollbackOf is the rotation whose old certificates are put back; empty: the targets'
 	// successors are issued.
 	RollbackOf string `json:"rollbackOf,omitempty"`

@@ -92,7 +92,7 @@ func readUnit(ctx context.Context, conn *systemd.Conn, unit string) (Instance, e
 	}
 	i.pid, _ = service["MainPID"].(uint32)
 	i.Running = general["ActiveState"] == "active" && i.pid != 0
-	i.Exited = general["ActiveState"] == "failed" || general["ActiveState"] == "inactive" || general["SubState"] == "auto-restart"
+	i.Exited = general["ActiveState"] == "failed" || general["ActiveState"] == "inactive" && !hasJob(general) || general["SubState"] == "auto-restart"
 	if started, ok := service["ExecMainStartTimestamp"].(uint64); ok {
 		i.StartedAt = time.UnixMicro(int64(started)) //nolint:gosec // microseconds since 1970 fit for ages
 	}

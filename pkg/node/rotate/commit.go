@@ -38,7 +38,7 @@ func (s *session) commit(ctx context.Context, o statedir.Order, l *log) error {
 		return err
 	}
 	c := &committing{session: s, t: t, log: l}
-	if s.unit = t.Unit; s.unit != "" {
+	if s.kept = t.whereEarlier(); t.Unit != "" {
 		err = c.restartUnit(ctx)
 	} else {
 		err = c.applyNew(ctx, materials)

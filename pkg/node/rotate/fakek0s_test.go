@@ -24,9 +24,13 @@ const k0sUnit = "k0scontroller.service"
 // those of etcd last, and starts the components. The kubelet's certificates it does not touch.
 type fakeK0s struct {
 	*fakeNode
-	id      int
-	running bool
-	began   time.Time
+	unit     string
+	id       int
+	running  bool
+	starting bool // systemd is about to start the unit
+	began    time.Time
+	first    map[string]*x509.Certificate // those from before any rotation, and their keys
+	keys     map[string]certs.Key
 
 	// Fields that a test may change:
 	keeps    map[string]bool // certificates that it does not make again
@@ -36,12 +40,17 @@ type fakeK0s struct {
 	orphans  map[certs.Service]bool
 	writes   time.Duration // how long one file takes
 	stops    time.Duration // how long it takes to exit
+	sameKey  bool          // it keeps the old keys
 }
 
 func newFakeK0s(t *testing.T) *fakeK0s {
 	n := newFakeNode(t)
-	k := &fakeK0s{fakeNode: n, id: 1, running: true, began: n.clock(), keeps: map[string]bool{}, orphans: map[certs.Service]bool{},
+	k := &fakeK0s{fakeNode: n, unit: k0sUnit, first: map[string]*x509.Certificate{}, keys: map[string]certs.Key{}, id: 1, running: true, began: n.clock(), keeps: map[string]bool{}, orphans: map[certs.Service]bool{},
 		ca: n.tree.CA, writes: 100 * time.Millisecond, stops: 10 * time.Millisecond, validity: []certstest.Option{certstest.Valid(certstest.Now.Add(-5*time.Minute), certstest.Now.AddDate(2, 0, 0))}}
+	for name := range owners {
+		k.first[name] = n.onDisk(name)
+		k.keys[name] = n.readStore(name).Key
+	}
 	return k
 }
 
@@ -55,7 +64,7 @@ func (k *fakeK0s) scanNode(ctx context.Context) (inventory.Node, error) {
 	for i := range node.Components {
 		c := &node.Components[i]
 		f := k.all[c.Service]
-		*c = inventory.Component{Service: c.Service, Runtime: inventory.Supervised, Unit: k0sUnit, Health: c.Health}
+		*c = inventory.Component{Service: c.Service, Runtime: inventory.Supervised, Unit: k.unit, Health: c.Health}
 		if f.running {
 			began := f.began
 			c.PID = 100*(slices.Index(certs.Services(), c.Service)+1) + f.id
@@ -70,7 +79,7 @@ func (k *fakeK0s) scanNode(ctx context.Context) (inventory.Node, error) {
 			continue
 		}
 		c.Issuer.Kind = inventory.UnitStart
-		c.Issuer.Unit = k0sUnit
+		c.Issuer.Unit = k.unit
 	}
 	return node, nil
 }
@@ -79,12 +88,12 @@ func (k *fakeK0s) scanNode(ctx context.Context) (inventory.Node, error) {
 // real one does.
 func (k *fakeK0s) CurrentInstance(_ context.Context, c inventory.Component) (component.Instance, error) {
 	k.checkAlive()
-	if c.Runtime != inventory.Systemd || c.Unit != k0sUnit {
+	if c.Runtime != inventory.Systemd || c.Unit != k.unit {
 		return component.Instance{}, fmt.Errorf("restart %s: it is a child process", c.Service)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return component.Instance{ID: fmt.Sprint(k.id), Running: k.running, Exited: !k.running, StartedAt: k.began}, nil
+	return component.Instance{ID: fmt.Sprint(k.id), Running: k.running, Exited: !k.running && !k.starting, StartedAt: k.began}, nil
 }
 
 // StopInstance implements Restarter.
@@ -154,6 +163,7 @@ func (k *fakeK0s) startUnit() {
 	}
 	k.mu.Lock()
 	k.id++
+	k.starting = false
 	k.running = !k.dies
 	k.began = k.clock()
 	dies := k.dies
@@ -216,13 +226,16 @@ func (k *fakeK0s) renewPair(name string) {
 	case certstest.PKIDir + "/front-proxy-ca.crt":
 		ca = k.tree.FrontProxyCA
 	}
-	old := k.onDisk(name)
+	old := k.first[name]
 	is := append([]certstest.Option{certstest.Template(func(c *x509.Certificate) {
 		c.Subject = old.Subject
 		c.DNSNames = old.DNSNames
 		c.IPAddresses = old.IPAddresses
 		c.ExtKeyUsage = old.ExtKeyUsage
 	})}, k.validity...)
+	if k.sameKey {
+		is = append(is, certstest.OfKey(k.keys[name]))
+	}
 	p := ca.Leaf(k.t, is...)
 	store := k.tree.Stores[name]
 	if store.Kind == inventory.Kubeconfig {

@@ -112,10 +112,19 @@ func (c *committing) stopComponent(ctx context.Context, target inventory.Compone
 		r.old = component.Instance{}
 		return r, nil
 	}
-	if err := c.Restarter.StopInstance(ctx, target, old); err != nil {
+	if err := c.stopInstance(ctx, target, old); err != nil {
 		return r, &failure{service: target.Service, what: fmt.Sprintf("%s could not be stopped", target.Service), cause: err}
 	}
 	return r, nil
+}
+
+// stopInstance stops an instance, which its supervisor replaces. The unit that renews the
+// certificates after a command is started again only when the command has ended.
+func (c *committing) stopInstance(ctx context.Context, target inventory.Component, old component.Instance) error {
+	if c.t.UnitCommand != "" && target.Service == certs.Service(c.t.Unit) {
+		return c.Commander.RunWhileStopped(ctx, target, strings.Fields(c.t.UnitCommand), old)
+	}
+	return c.Restarter.StopInstance(ctx, target, old)
 }
 
 // startedOnNew reports whether an instance has started since the files were replaced, as static

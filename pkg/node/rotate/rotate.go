@@ -5,8 +5,9 @@
 //	Commit  back up, replace every file, restart, verify; a failure is rolled back and verified
 //	Finish, Abandon  end
 //
-// Where the restart of a unit makes the new certificates (k0s), nothing is signed or replaced,
-// and the restart cannot be rolled back: it is verified, or manual intervention is required.
+// Where the program of a unit makes the new certificates, nothing is signed or replaced: it does
+// so at every start (k0s), or after a command that is run while it is stopped (RKE2, K3s). That
+// cannot be rolled back: it is verified, or manual intervention is required.
 //
 // After any interruption, the next start rolls back an incomplete commit. A node has all old
 // certificates or all new ones.
@@ -40,6 +41,16 @@ type Restarter interface {
 	AwaitInstance(ctx context.Context, c inventory.Component, old component.Instance) (component.Instance, error)
 }
 
+// UnitCommander runs a command of a distribution while its unit is stopped.
+type UnitCommander interface {
+	// RunWhileStopped stops a unit, runs a command and starts the unit again, also if the command
+	// fails or this process ends. It returns when the unit's old instance has exited.
+	RunWhileStopped(ctx context.Context, c inventory.Component, command []string, old component.Instance) error
+	// CommandResult waits until the command of the last RunWhileStopped has ended, and returns
+	// the error that it ended with. Nil if none was run.
+	CommandResult(ctx context.Context) error
+}
+
 // Prober requests the endpoints of running components.
 type Prober interface {
 	// ServedCertificate returns the certificate that an endpoint serves.
@@ -70,6 +81,7 @@ type Engine struct {
 	// Scan reads the node as it is now.
 	Scan      func(ctx context.Context) (inventory.Node, error)
 	Restarter Restarter
+	Commander UnitCommander
 	Prober    Prober
 	Requests  Requests // nil: the node has no identity to request certificates with
 	// LastLog returns the last lines of a component's log, without secrets; may be nil.

@@ -24,7 +24,7 @@ type session struct {
 	done     int64  // the highest order that is answered
 	token    int64  // of the last order
 	boot     bool   // no component runs on this node yet
-	unit     string // the unit whose restart renewed the certificates of the last commit, if any
+	kept     string // what became of the earlier certificates of the last commit, if a unit renewed them
 	// undone holds the answers to incomplete commits of earlier processes.
 	undone []nodeapi.Record
 	// damaged holds an error for each other rotation whose journal cannot be read.
@@ -215,11 +215,7 @@ func (s *session) refuseStale() error {
 
 // finishRotation ends a rotation that has succeeded on all nodes.
 func (s *session) finishRotation(l *log) error {
-	rec := nodeapi.Record{Kind: nodeapi.Finished}
-	if s.unit != "" {
-		rec.Message = s.unit + " has overwritten the earlier certificates"
-	}
-	if err := l.write(rec); err != nil {
+	if err := l.write(nodeapi.Record{Kind: nodeapi.Finished, Message: s.kept}); err != nil {
 		return err
 	}
 	if err := s.discardStaged(); err != nil {

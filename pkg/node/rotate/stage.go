@@ -36,6 +36,9 @@ func (s *session) stage(ctx context.Context, o statedir.Order, l *log) error {
 		rec := nodeapi.Record{Kind: nodeapi.Staging, Scope: o.Scope, Start: &o.StartTime, Services: servicesOf(o.Step)}
 		if o.Step != nil && o.Step.RestartUnit != "" {
 			rec.Message = fmt.Sprintf("a restart of %s renews their certificates", o.Step.RestartUnit)
+			if o.Step.UnitCommand != "" {
+				rec.Message = fmt.Sprintf("%q with %s stopped renews their certificates", inventory.CommandName(o.Step.UnitCommand), o.Step.RestartUnit)
+			}
 		}
 		if o.Step != nil && o.Step.RollbackOf != "" {
 			rec.Message = fmt.Sprintf("the certificates from before rotation %s are put back", o.Step.RollbackOf)
@@ -50,7 +53,7 @@ func (s *session) stage(ctx context.Context, o statedir.Order, l *log) error {
 	switch {
 	case err == nil && t.Unit != "":
 		return l.write(nodeapi.Record{Kind: nodeapi.Staged,
-			Message: fmt.Sprintf("a restart of %s will renew %d certificates; nothing is changed yet", t.Unit, len(t.Items))})
+			Message: fmt.Sprintf("%s will renew %d certificates; nothing is changed yet", t.renewer(), len(t.Items))})
 	case err == nil:
 		return l.write(nodeapi.Record{Kind: nodeapi.Staged, Message: stagedBackup(o.Step), Renewals: t.renewals()})
 	case errors.As(err, &broken), ctx.Err() != nil:

@@ -2,6 +2,7 @@ package rotate
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"time"
 
@@ -16,14 +17,22 @@ import (
 // then the API server, then the components that need it.
 const unitStart = 2 * time.Minute
 
-// renewingUnit returns the unit whose restart renews the certificates of a step; empty: this
-// program renews them. Both in one commit is refused, since only the latter can be rolled back.
+// commandStart is unitStart for a unit that is stopped while a command runs: RKE2 then removes
+// all static pods before it starts them one after the other.
+const commandStart = 5 * time.Minute
+
+// renewingUnit returns the unit that renews the certificates of a step; empty: this program
+// renews them. Both in one commit is refused, since only the latter can be rolled back. The
+// command that it is to be renewed by must be the one that the node itself found.
 func renewingUnit(step *plan.Step, found []inventory.Certificate) (string, error) {
 	const replan = "run the same command again to make a new plan"
 	for _, c := range found {
 		if unit := c.Issuer.Unit; unit != step.RestartUnit {
 			return "", &refusal{fmt.Sprintf("%s %q is renewed by a restart of %q, and %q was planned", c.Name, c.Store.Cert, unit, step.RestartUnit), replan}
 		}
+	}
+	if command := inventory.UnitCommandOf(found); command != step.UnitCommand {
+		return "", &refusal{fmt.Sprintf("the certificates are renewed by the command %q, and %q was planned", command, step.UnitCommand), replan}
 	}
 	if step.RestartUnit != "" && len(found) == 0 {
 		return "", &refusal{fmt.Sprintf("restart of %s without a certificate to renew", step.RestartUnit), replan}
@@ -49,7 +58,22 @@ func (t *transaction) unitTarget() inventory.Component {
 
 // runsInUnit reports whether the commit's unit runs a component.
 func (t *transaction) runsInUnit(c inventory.Component) bool {
-	return t.Unit != "" && c.Runtime == inventory.Supervised && c.Unit == t.Unit
+	return c.IsRunByUnit(t.Unit)
+}
+
+// renewer describes what renews the commit's certificates: "a restart of k0scontroller.service".
+func (t *transaction) renewer() string { return t.Items[0].Certificate.Issuer.Renewer() }
+
+// whereEarlier is what becomes of the earlier certificates; empty: a backup of this program has
+// them.
+func (t *transaction) whereEarlier() string {
+	switch {
+	case t.UnitCommand != "":
+		return fmt.Sprintf("%q keeps the earlier certificates in a backup of its own", inventory.CommandName(t.UnitCommand))
+	case t.Unit != "":
+		return t.Unit + " has overwritten the earlier certificates"
+	}
+	return ""
 }
 
 // supervisorOf returns the commit's unit for a component that it runs, otherwise the component
@@ -66,6 +90,7 @@ func (t *transaction) supervisorOf(c inventory.Component) inventory.Component {
 func (s *session) prepareUnit(ctx context.Context, unit string, node inventory.Node, found []inventory.Certificate, o statedir.Order) (*transaction, error) {
 	t := newTransaction(node, o, len(found))
 	t.Unit = unit
+	t.UnitCommand = o.Step.UnitCommand
 	for n, c := range found {
 		old, err := store.ReadStore(s.Root, c.Store)
 		if err == nil {
@@ -91,8 +116,9 @@ func (s *session) prepareUnit(ctx context.Context, unit string, node inventory.N
 	return t, t.saveTo(s.rotation.StagedDir())
 }
 
-// authorityOf reads the CA that signed a certificate, and makes sure that its key exists:
-// without the key the unit's program makes a new CA, which no component trusts.
+// authorityOf reads the CA that signed a certificate. If the unit's program signs with a key on
+// this node, authorityOf makes sure that the key exists: without it the program makes a new CA,
+// which no component trusts.
 func (s *session) authorityOf(c inventory.Certificate, old store.Content) (string, error) {
 	data, err := s.Root.ReadFile(c.Issuer.CACert)
 	if err != nil {
@@ -102,16 +128,20 @@ func (s *session) authorityOf(c inventory.Certificate, old store.Content) (strin
 	if err != nil {
 		return "", fmt.Errorf("read its CA %q: %w", c.Issuer.CACert, err)
 	}
-	keyPEM, err := s.Root.ReadFile(c.Issuer.CAKey)
-	if err != nil {
-		return "", fmt.Errorf("read the key of its CA: %w", err)
-	}
-	key, err := certs.ParseKeyPEM(keyPEM)
-	if err != nil {
-		return "", fmt.Errorf("read the key of its CA %q: %w", c.Issuer.CAKey, err)
+	fits := func(*x509.Certificate) bool { return true } // another node has the key
+	if c.Issuer.CAKey != "" {
+		keyPEM, err := s.Root.ReadFile(c.Issuer.CAKey)
+		if err != nil {
+			return "", fmt.Errorf("read the key of its CA: %w", err)
+		}
+		key, err := certs.ParseKeyPEM(keyPEM)
+		if err != nil {
+			return "", fmt.Errorf("read the key of its CA %q: %w", c.Issuer.CAKey, err)
+		}
+		fits = key.FitsCert
 	}
 	for _, ca := range chain {
-		if certs.IsIssuedBy(old.LeafCert(), ca) && key.FitsCert(ca) {
+		if certs.IsIssuedBy(old.LeafCert(), ca) && fits(ca) {
 			return string(certs.EncodePEM(ca)), nil
 		}
 	}

@@ -78,7 +78,10 @@ func (c *committing) startTimeout(target inventory.Component, backOff time.Durat
 	if target.Runtime == inventory.StaticPod || target.Runtime == inventory.DaemonSet {
 		allowed += c.cold
 	}
-	if c.t.Unit != "" {
+	switch {
+	case c.t.UnitCommand != "":
+		allowed += commandStart
+	case c.t.Unit != "":
 		allowed += unitStart
 	}
 	return allowed

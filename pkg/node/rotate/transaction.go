@@ -41,6 +41,8 @@ type transaction struct {
 	// commit began.
 	Unit         string `json:"unit,omitempty"`
 	UnitInstance string `json:"unitInstance,omitempty"`
+	// UnitCommand is run while the unit is stopped; empty: every start renews the items.
+	UnitCommand string `json:"unitCommand,omitempty"`
 	// Began is when the commit began; an instance that is younger may have read
 	// new files.
 	Began time.Time `json:"began,omitzero"`

@@ -28,11 +28,39 @@ func (c *committing) restartUnit(ctx context.Context) (err error) {
 		}
 		begun = append(begun, &restarting{component: target, outage: c.watchOutage(ctx, target)})
 	}
-	r, err := c.stopComponent(ctx, c.t.unitTarget(), "it makes new certificates when it starts")
+	why := "it makes new certificates when it starts"
+	if c.t.UnitCommand != "" {
+		why = fmt.Sprintf("%q is run while it is stopped, and it makes new certificates when it starts", inventory.CommandName(c.t.UnitCommand))
+	}
+	r, err := c.stopComponent(ctx, c.t.unitTarget(), why)
 	if err != nil {
 		return err
 	}
 	return c.verifyUnit(ctx, r, begun)
+}
+
+// errNotStopped means that the unit was never asked to stop.
+var errNotStopped = errors.New("it was not stopped, since the process ended before it asked for that")
+
+// awaitCommand waits until the command that is run while the unit is stopped has ended, and
+// returns its error. It makes sure that the unit starts again. Without such a command it returns
+// at once.
+func (c *committing) awaitCommand(ctx context.Context, r *restarting) error {
+	if c.t.UnitCommand == "" {
+		return nil
+	}
+	failed := c.Commander.CommandResult(ctx)
+	now, err := c.Restarter.CurrentInstance(ctx, r.component)
+	switch {
+	case err != nil || now.ID != r.old.ID:
+	case now.Running && r.old.Running:
+		return errNotStopped
+	case now.Exited:
+		if err := c.Restarter.StopInstance(ctx, r.component, now); err != nil { // starts it
+			return errors.Join(failed, err)
+		}
+	}
+	return failed
 }
 
 // supervisedComponents returns the components that the unit runs, in the order of their turns.
@@ -60,9 +88,16 @@ func (c *committing) verifyUnit(ctx context.Context, r *restarting, begun []*res
 	defer cancel()
 	waiting, stop := c.untilCrash(waiting, r)
 	defer stop()
+	failed := c.awaitCommand(waiting, r)
+	if errors.Is(failed, errNotStopped) {
+		return &failure{what: c.t.Unit + " was not restarted", cause: failed}
+	}
 	fresh, err := c.Restarter.AwaitInstance(waiting, r.component, r.old)
 	if err != nil {
-		return c.waitFailure(ctx, waiting, r.component, c.t.Unit+" did not start again", timeout, err)
+		return c.waitFailure(ctx, waiting, r.component, c.t.Unit+" did not start again", timeout, errors.Join(failed, err))
+	}
+	if failed != nil {
+		return &failure{what: fmt.Sprintf("%q failed, and %s was started again", inventory.CommandName(c.t.UnitCommand), c.t.Unit), cause: failed}
 	}
 	if err := c.awaitSuccessors(ctx, waiting, r.component, timeout); err != nil {
 		return err
@@ -168,6 +203,8 @@ func (c *committing) checkSuccessor(i item, content store.Content) error {
 		return fmt.Errorf("it was signed by another CA, %q", leaf.Issuer.CommonName)
 	case now.Before(leaf.NotBefore) || !now.Before(leaf.NotAfter):
 		return fmt.Errorf("it is valid from %s to %s only", leaf.NotBefore.UTC().Format(time.RFC3339), leaf.NotAfter.UTC().Format(time.RFC3339))
+	case c.t.DestroyOldKeys && certs.PublicKeySHA256(leaf.PublicKey) == i.Certificate.PublicKeySHA256:
+		return errors.New("it has the old key, which is compromised")
 	case leaf.NotAfter.Before(i.Certificate.NotAfter):
 		return fmt.Errorf("it expires %s, before the old one", leaf.NotAfter.UTC().Format(time.RFC3339))
 	}

@@ -1,0 +1,120 @@
+package component
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	systemd "github.com/coreos/go-systemd/v22/dbus"
+	"github.com/godbus/dbus/v5"
+
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+)
+
+// RenewalUnit is the transient unit that runs a distribution's command while the
+// distribution's own unit is stopped. Its log stays in the journal.
+const RenewalUnit = "rotate-certs-renew.service"
+
+// commandLimit is how long such a command may take before systemd ends it.
+const commandLimit = 2 * time.Minute
+
+// RunWhileStopped stops a unit, runs a command and starts the unit again. It returns when the
+// unit's old process has exited.
+//
+// systemd does all three as one transaction, so that the unit is started again if the command
+// fails or does not end, and if this process is killed: the transient unit conflicts with the
+// other one, which is therefore stopped before the command runs, and it starts the other one
+// when it ends, whatever its result. The command runs as systemd's own child: on the host, and
+// not in this process's namespaces.
+func (r *Runtime) RunWhileStopped(ctx context.Context, c inventory.Component, command []string, old Instance) error {
+	conn, err := r.dialSystemd(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	// The result of an earlier command stays until it is reset. None is no error.
+	if err := conn.ResetFailedUnitContext(ctx, RenewalUnit); err != nil && ctx.Err() != nil {
+		return fmt.Errorf("stop unit %q: %w", c.Unit, err)
+	}
+	if _, err := conn.StartTransientUnitContext(ctx, RenewalUnit, "replace", renewalProperties(c.Unit, command), nil); err != nil {
+		return fmt.Errorf("stop unit %q and run %q: %w", c.Unit, command[0], err)
+	}
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		if now, err := readUnit(ctx, conn, c.Unit); err == nil && (now.pid != old.pid || old.pid == 0) {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("stop unit %q: the old process %d did not end: %w", c.Unit, old.pid, ctx.Err())
+		}
+	}
+}
+
+// renewalProperties are those of the transient unit. A start of a unit stops the units that it
+// conflicts with, and waits for that stop if it is ordered after them.
+func renewalProperties(unit string, command []string) []systemd.Property {
+	start := systemd.PropExecStart([]string{"/bin/sh", "-c", "exec systemctl --no-block start " + unit}, false)
+	start.Name = "ExecStopPost"
+	return []systemd.Property{
+		systemd.PropDescription("Renewal of the certificates of " + unit),
+		systemd.PropType("oneshot"),
+		systemd.PropConflicts(unit),
+		systemd.PropAfter(unit),
+		systemd.PropExecStart(command, false),
+		start,
+		{Name: "TimeoutStartUSec", Value: dbus.MakeVariant(uint64(commandLimit / time.Microsecond))},
+	}
+}
+
+// CommandResult waits until the command of the last RunWhileStopped has ended, and returns the
+// error that it ended with. It cannot fail where none was run.
+func (r *Runtime) CommandResult(ctx context.Context) error {
+	conn, err := r.dialSystemd(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		general, err := conn.GetUnitPropertiesContext(ctx, RenewalUnit)
+		switch {
+		case err != nil || hasJob(general):
+		case general["ActiveState"] == "inactive": // it has succeeded, and systemd has forgotten it
+			return nil
+		case general["ActiveState"] == "failed":
+			return commandFailure(ctx, conn)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for %s: %w", RenewalUnit, errors.Join(ctx.Err(), err))
+		}
+	}
+}
+
+// hasJob reports whether systemd is about to start or stop a unit. The transient unit waits so
+// for the end of the other unit.
+func hasJob(general map[string]any) bool {
+	job, ok := general["Job"].([]any)
+	if !ok || len(job) == 0 {
+		return false
+	}
+	id, _ := job[0].(uint32)
+	return id != 0
+}
+
+func commandFailure(ctx context.Context, conn *systemd.Conn) error {
+	service, err := conn.GetUnitTypePropertiesContext(ctx, RenewalUnit, "Service")
+	if err != nil {
+		return fmt.Errorf("read state of unit %q: %w", RenewalUnit, err)
+	}
+	if service["Result"] == "timeout" {
+		return fmt.Errorf("it did not end within %s", commandLimit)
+	}
+	return fmt.Errorf("result %v, exit status %v", service["Result"], service["ExecMainStatus"])
+}

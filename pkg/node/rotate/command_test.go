@@ -1,0 +1,225 @@
+package rotate
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+)
+
+// The services whose certificates "rke2 certificate rotate --service=etcd" renews: the API
+// server's client certificate for etcd is one of them.
+var ofEtcdPart = map[string]bool{"etcd-server": true, "etcd-peer": true, "etcd-healthcheck-client": true, "apiserver-etcd-client": true}
+
+// isOnlyNew fails the test unless exactly these certificates are new on disk.
+func (r *fakeRKE2) isOnlyNew(names map[string]bool) {
+	r.t.Helper()
+	for name := range owners {
+		if isNew := certs.Fingerprint(r.onDisk(name)) != r.original[name]; isNew != names[name] {
+			r.t.Errorf("%s: new = %v, want %v", name, isNew, names[name])
+		}
+	}
+}
+
+// TestCommandOfTheDistributionIsTheRotation is RKE2: the command runs while the unit is
+// stopped, only for what was asked, and everything that it renews is verified.
+func TestCommandOfTheDistributionIsTheRotation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newFakeRKE2(t)
+		r := k.rotateServices(nodeapi.Order{}, certs.Etcd)
+		if r.lastRecord().Kind != nodeapi.Finished {
+			t.Fatalf("%s\n%+v", r.kindsText(), r.all[len(r.all)-2])
+		}
+		k.isOnlyNew(ofEtcdPart)
+		k.noSecrets()
+		k.stagedIsEmpty()
+		want := []string{"rke2 certificate rotate --data-dir=" + k.dir + " --service=etcd"}
+		if !slices.Equal(k.commands, want) || !slices.Equal(k.started, []certs.Service{rke2Unit}) {
+			t.Errorf("commands %q, restarted %v", k.commands, k.started)
+		}
+		for name, method := range map[string]nodeapi.Method{"etcd-server@": nodeapi.Handshake, "etcd-peer@": nodeapi.Handshake, "apiserver-etcd-client@": nodeapi.Authenticated} {
+			if !r.isVerified(name, method) {
+				t.Errorf("%s is not verified by %s", name, method)
+			}
+		}
+		if n := len(r.recordsOf(nodeapi.Restarted)); n != 5 {
+			t.Errorf("%d components are recorded as restarted, want all of the node", n)
+		}
+		if _, err := os.Stat(filepath.Join(k.dir, "server/tls-1764000000/pki/etcd/server.key")); err != nil {
+			t.Errorf("the command's own backup: %v", err)
+		}
+		if said := r.lastRecord().Message; !strings.Contains(said, "in a backup of its own") {
+			t.Errorf("what became of the earlier certificates: %q", said)
+		}
+	})
+}
+
+func TestCommandIsGivenEveryPartThatIsRotated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newFakeRKE2(t)
+		r := k.rotateServices(nodeapi.Order{Compromised: true}, ofK0s...)
+		if r.lastRecord().Kind != nodeapi.Finished {
+			t.Fatalf("%s\n%+v", r.kindsText(), r.all[len(r.all)-2])
+		}
+		k.isAll(true, ofK0s...)
+		k.isAll(false, certs.Kubelet)
+		const parts = " --service=admin --service=api-server --service=auth-proxy --service=controller-manager --service=etcd --service=scheduler"
+		if len(k.commands) != 1 || !strings.HasSuffix(k.commands[0], parts) {
+			t.Errorf("commands %q", k.commands)
+		}
+	})
+}
+
+// TestCommandThatFailsIsReported: the unit is started again all the same, and what is in place
+// is verified and reported.
+func TestCommandThatFailsIsReported(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(k *fakeRKE2)
+		order  nodeapi.Order
+		kind   nodeapi.Kind
+		words  string
+	}{
+		"the command fails": {func(k *fakeRKE2) { k.mark("broken") }, nodeapi.Order{}, nodeapi.RolledBack, "no certificate was renewed, and the old ones are verified"},
+		"and its unit is not started again": {func(k *fakeRKE2) { k.mark("broken"); k.forgets = true }, nodeapi.Order{}, nodeapi.RolledBack,
+			`"rke2 certificate rotate" failed, and rke2-server.service was started again: exit status 4`},
+		"a file stays":            {func(k *fakeRKE2) { k.spares = "etcd-peer"; k.program = k.standInFor() }, nodeapi.Order{}, nodeapi.Unknown, "3 of 4 certificates are new, not etcd-peer"},
+		"the unit does not start": {func(k *fakeRKE2) { k.dies = true }, nodeapi.Order{}, nodeapi.Unknown, "rke2-server.service did not start again"},
+		"etcd is not healthy": {func(k *fakeRKE2) { k.onStop = func(certs.Service) { k.unhealthy[certs.Etcd] = true } }, nodeapi.Order{}, nodeapi.Unknown,
+			"etcd did not become healthy"},
+		"a compromised key stays": {func(k *fakeRKE2) { k.sameKey = true }, nodeapi.Order{Compromised: true}, nodeapi.Unknown, "has the old key, which is compromised"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				k := newFakeRKE2(t)
+				tt.change(k)
+				r := k.rotateServices(tt.order, certs.Etcd)
+				ended := r.recordsOf(tt.kind)
+				if len(ended) != 1 || !strings.Contains(ended[0].Message, tt.words) {
+					t.Fatalf("%s\n%+v", r.kindsText(), r.all[len(r.all)-2])
+				}
+				if tt.kind == nodeapi.Unknown && !strings.Contains(ended[0].Hint, k.dir+"/{server,agent}/tls-*") {
+					t.Errorf("hint %q", ended[0].Hint)
+				}
+				if i, err := k.CurrentInstance(t.Context(), unitComponent(rke2Unit)); err != nil || i.Running == k.dies || len(k.commands) != 1 {
+					t.Errorf("the unit at the end: %+v, %v; commands %q", i, err, k.commands)
+				}
+				k.stagedIsEmpty()
+			})
+		})
+	}
+}
+
+// TestCommandIsNotRunWithAnotherPlan: the node runs the command that it finds itself.
+func TestCommandIsNotRunWithAnotherPlan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newFakeRKE2(t)
+		e, r := k.newEngine()
+		program := k.program
+		k.program = "/bin/other"
+		k.stageServices(nodeapi.Order{}, certs.Etcd)
+		k.program = program
+		r.orderAfter(k.fakeNode, nodeapi.Refused, abandon)
+		r.orderAfter(k.fakeNode, nodeapi.Staged, commitOrder)
+		if err := runOrders(t, t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+		if refused := r.recordsOf(nodeapi.Refused); len(refused) != 1 || !strings.Contains(refused[0].Message, "/bin/other") || len(k.commands) > 0 {
+			t.Errorf("%s, commands %q", r.kindsText(), k.commands)
+		}
+	})
+}
+
+// TestCommandKilledAtEveryRecord: the unit runs again whatever becomes of the process, and the
+// next one finds out what is in place.
+func TestCommandKilledAtEveryRecord(t *testing.T) {
+	committed := 0
+	rolledBack := 0
+	for count := 1; ; count++ {
+		ended := false
+		synctest.Test(t, func(t *testing.T) {
+			k := newFakeRKE2(t)
+			e, r := k.newEngine()
+			k.stageServices(nodeapi.Order{}, certs.Etcd)
+			k.killAt(r, count)
+			r.orderAfter(k.fakeNode, nodeapi.Staged, commitOrder)
+			r.orderAfter(k.fakeNode, nodeapi.Committed, finish)
+			if err := runOrders(t, t.Context(), e); !errors.Is(err, errKilled) {
+				ended = true
+				if err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			began := len(r.recordsOf(nodeapi.Committing)) > 0 && len(r.recordsOf(nodeapi.Committed)) == 0
+			ran := len(k.commands)
+			k.dead = false
+			e, r = k.newEngine()
+			k.putOrder(abandon)
+			if err := runOrders(t, t.Context(), e); err != nil {
+				t.Fatal(err)
+			}
+			if len(k.commands) != ran {
+				t.Errorf("run again: %q", k.commands)
+			}
+			if ran > 0 {
+				k.isOnlyNew(ofEtcdPart)
+			} else {
+				k.isOnlyNew(nil)
+			}
+			switch {
+			case !began:
+			case ran > 0 && len(r.recordsOf(nodeapi.Committed)) == 1:
+				committed++
+			case ran == 0 && len(r.recordsOf(nodeapi.RolledBack)) == 1:
+				rolledBack++
+			default:
+				t.Errorf("killed at record %d: %s %+v", count, r.kindsText(), r.lastRecord())
+			}
+			k.stagedIsEmpty()
+		})
+		if ended || t.Failed() {
+			break
+		}
+	}
+	if committed < 10 || rolledBack < 3 {
+		t.Errorf("%d recovered as committed, %d as rolled back", committed, rolledBack)
+	}
+}
+
+// TestCommandInProgressIsAwaited: the process ends while the unit is stopped. The next one
+// waits for the command and, where systemd does not start the unit again, does so itself.
+func TestCommandInProgressIsAwaited(t *testing.T) {
+	for name, forgets := range map[string]bool{"systemd starts the unit": false, "systemd does not": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				k := newFakeRKE2(t)
+				k.stops = 80 * time.Second
+				k.forgets = forgets
+				k.onStop = func(certs.Service) { k.killProcess() }
+				e, r := k.newEngine()
+				k.stageServices(nodeapi.Order{}, certs.Etcd)
+				r.orderAfter(k.fakeNode, nodeapi.Staged, commitOrder)
+				if err := runOrders(t, t.Context(), e); !errors.Is(err, errKilled) {
+					t.Fatal(err)
+				}
+				k.dead = false
+				e, r = k.newEngine()
+				k.putOrder(abandon)
+				if err := runOrders(t, t.Context(), e); err != nil {
+					t.Fatal(err)
+				}
+				k.isOnlyNew(ofEtcdPart)
+				if len(r.recordsOf(nodeapi.Committed)) != 1 || len(k.commands) != 1 {
+					t.Errorf("%s, commands %q", r.kindsText(), k.commands)
+				}
+			})
+		})
+	}
+}
