@@ -30,8 +30,7 @@ func successorDifferences(p plan.Plan) []string {
 	}
 	for _, s := range p.AllSteps() {
 		if s.RestartUnit != "" {
-			add(s.Node, fmt.Sprintf("a restart of %s is the renewal: its program makes these certificates, with new keys, when it starts. "+
-				"It restarts every component there, and cannot be undone.", s.RestartUnit))
+			add(s.Node, unitRenewal(s))
 		}
 		for _, t := range s.Targets {
 			add(s.Node, otherLife(t))
@@ -108,4 +107,15 @@ func inDays(d time.Duration) string {
 		return printers.CountOf(int(d.Round(day)/day), "day")
 	}
 	return printers.CountOf(int(d.Round(time.Hour)/time.Hour), "hour")
+}
+
+// unitRenewal describes the effects of a renewal by a unit, whose program makes the certificates.
+func unitRenewal(s plan.Step) string {
+	if s.UnitCommand == "" {
+		return fmt.Sprintf("a restart of %s is the renewal: its program makes these certificates, with new keys, when it starts. "+
+			"It restarts every component there, and cannot be undone.", s.RestartUnit)
+	}
+	return fmt.Sprintf("%q is the renewal: it is run while %s is stopped, and the next start makes these certificates, with new keys. "+
+		"That restarts every component there, and this program cannot undo it. The command keeps the old certificates and keys in a backup of its own: "+
+		"delete that where they are compromised.", s.UnitCommand, s.RestartUnit)
 }

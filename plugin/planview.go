@@ -50,7 +50,7 @@ func planStep(s plan.Step, wave int) v1alpha1.PlanStep {
 	out := v1alpha1.PlanStep{
 		Node: s.Node, Wave: wave, ControlPlane: s.ControlPlane,
 		Services: []v1alpha1.PlanService{}, Certificates: []v1alpha1.PlannedCertificate{},
-		Restarts: append([]certs.Service{}, s.Restarts...), RestartUnit: s.RestartUnit,
+		Restarts: append([]certs.Service{}, s.Restarts...), RestartUnit: s.RestartUnit, UnitCommand: s.UnitCommand,
 	}
 	for _, u := range s.OtherRestarts {
 		if !slices.Contains(out.OtherRestarts, u.Name) {

@@ -25,6 +25,7 @@ func planOf(t *testing.T, nodes []inventory.Node, req plan.Request) plan.Plan {
 func TestPlanOutput(t *testing.T) {
 	three := []inventory.Node{controlPlane("cp1"), controlPlane("cp2"), controlPlane("cp3"), worker("w1"), worker("w2")}
 	k0s := []inventory.Node{byRestartOf("k0scontroller.service", controlPlane("cp1")), byRestartOf("k0scontroller.service", controlPlane("cp2"))}
+	rke2 := []inventory.Node{byCommandOf("rke2-server.service", controlPlane("cp1")), byCommandOf("rke2-server.service", controlPlane("cp2")), byCommandOf("rke2-server.service", controlPlane("cp3"))}
 	elsewhere := []inventory.Node{withoutEtcdKey(controlPlane("cp1")), withEtcdKey(controlPlane("cp2")), withEtcdKey(controlPlane("cp3"))}
 	for file, tt := range map[string]struct {
 		nodes []inventory.Node
@@ -33,6 +34,8 @@ func TestPlanOutput(t *testing.T) {
 	}{
 		"plan-unit.txt":           {k0s, plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways}, printers.Table},
 		"plan-unit.yaml":          {k0s[:1], plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways}, printers.YAML},
+		"plan-command.txt":        {rke2, plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways}, printers.Table},
+		"plan-command.yaml":       {rke2[:1], plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways}, printers.YAML},
 		"plan-etcd.txt":           {three, plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways}, printers.Table},
 		"plan-all.txt":            {three, plan.Request{Services: certs.Services(), Restart: plan.RestartAlways, MaxUnavailable: "1"}, printers.Table},
 		"plan-all-wide.txt":       {three[:1], plan.Request{Services: certs.Services(), Restart: plan.RestartAlways}, printers.Wide},
@@ -89,6 +92,26 @@ func byRestartOf(unit string, n inventory.Node) inventory.Node {
 		}
 	}
 	n.DBusSocket = "/run/dbus/system_bus_socket"
+	return n
+}
+
+// byCommandOf makes one unit start a node's kubelet and static pods, and a command renew its
+// certificates while that is stopped, service by service.
+func byCommandOf(unit string, n inventory.Node) inventory.Node {
+	n = byRestartOf(unit, n)
+	for i := range n.Components {
+		if c := &n.Components[i]; c.Service != certs.Kubelet {
+			c.Runtime = inventory.StaticPod
+		}
+	}
+	for i := range n.Certificates {
+		c := &n.Certificates[i]
+		c.Issuer = inventory.Issuer{Kind: inventory.UnitCommand, Unit: unit, Part: strings.TrimPrefix(string(c.Service), "kube-"),
+			Command: "/usr/local/bin/rke2 certificate rotate --data-dir=/var/lib/rancher/rke2"}
+		if c.Name == "apiserver-etcd-client" {
+			c.Issuer.Part = "etcd"
+		}
+	}
 	return n
 }
 

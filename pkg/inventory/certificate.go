@@ -75,7 +75,7 @@ type Issuer struct {
 // successor when it starts.
 func (i Issuer) IsByUnit() bool { return i.Kind == UnitStart || i.Kind == UnitCommand }
 
-// Renewer describes what renews a certificate that [Issuer.IsByUnit]: "a restart of
+// Renewer names the action that renews a certificate by its unit: "a restart of
 // k0scontroller.service", or a command with its unit stopped.
 func (i Issuer) Renewer() string {
 	if i.Kind == UnitCommand {

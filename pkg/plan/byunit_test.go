@@ -1,6 +1,7 @@
 package plan_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -114,4 +115,90 @@ func TestAUnitRestartIsARotationOfItsOwn(t *testing.T) {
 	p = buildPlan(t, newRequest(certs.KubeProxy), n)
 	assert.Equal(t, []string{"cp1/kube-proxy.conf"}, targetNames(p))
 	assert.Empty(t, p.AllSteps()[0].RestartUnit)
+}
+
+const rke2Unit, rke2Command = "rke2-server.service", "/usr/local/bin/rke2 certificate rotate --data-dir=/var/lib/rancher/rke2"
+
+// rke2Node is a node whose static pods and kubelet one unit starts, and whose certificates a
+// command renews while that unit is stopped: in the parts that the command knows.
+func rke2Node(name string) inventory.Node {
+	n := k0sNode(name)
+	for i := range n.Components {
+		c := &n.Components[i]
+		c.Unit = rke2Unit
+		if c.Service != certs.Kubelet {
+			c.Runtime = inventory.StaticPod
+		}
+	}
+	for i := range n.Certificates {
+		c := &n.Certificates[i]
+		part := strings.TrimPrefix(string(c.Service), "kube-")
+		if c.Name == "apiserver" {
+			part = "api-server"
+		}
+		c.Reason = ""
+		c.Issuer = inventory.Issuer{Kind: inventory.UnitCommand, Unit: rke2Unit, Command: rke2Command, Part: part, CACert: "/pki/ca.crt", CAKey: "/pki/ca.key"}
+	}
+	return n
+}
+
+func TestCommandRenewsThePartsInScope(t *testing.T) {
+	p := buildPlan(t, newRequest(certs.Etcd), rke2Node("cp2"), rke2Node("cp1"))
+	require.Len(t, p.Waves, 2, "one control-plane node after the other")
+	step := p.Waves[0].Steps[0]
+	assert.Equal(t, rke2Unit, step.RestartUnit)
+	assert.Equal(t, rke2Command+" --service=etcd", step.UnitCommand)
+	assert.ElementsMatch(t, []certs.Service{certs.Etcd, certs.KubeAPIServer, certs.Kubelet}, step.Restarts, "the unit restarts all of them")
+	assert.ElementsMatch(t, []string{"cp1/etcd-server", "cp1/etcd-peer", "cp2/etcd-server", "cp2/etcd-peer"}, targetNames(p))
+	assert.Equal(t, string(inventory.UnitCommand), step.Targets[0].Issuer)
+	assert.Empty(t, step.Directories, "the step writes no file of theirs")
+	assert.Equal(t, "/run/dbus.sock", step.DBusSocket)
+	assert.Empty(t, step.CRISocket, "the unit stops the static pods")
+	assert.Empty(t, p.LeftOut)
+
+	p = buildPlan(t, newRequest(certs.Services()...), rke2Node("cp1"))
+	assert.Equal(t, rke2Command+" --service=api-server --service=etcd --service=kubelet", p.AllSteps()[0].UnitCommand)
+}
+
+// TestPartOfTwoServicesIsRenewedWhole: the command knows the API server's client certificate
+// for etcd as one of etcd's.
+func TestPartOfTwoServicesIsRenewedWhole(t *testing.T) {
+	n := rke2Node("cp1")
+	client := newPair(certs.KubeAPIServer, "apiserver-etcd-client", "/pki")
+	client.Issuer = n.Certificates[0].Issuer
+	client.Issuer.Part = "etcd"
+	n.Certificates = append(n.Certificates, client)
+	p := buildPlan(t, newRequest(certs.KubeAPIServer), n)
+	assert.ElementsMatch(t, []string{"cp1/apiserver", "cp1/apiserver-etcd-client", "cp1/etcd-server", "cp1/etcd-peer"}, targetNames(p))
+	assert.Contains(t, p.AllSteps()[0].Services, plan.Service{Service: certs.Etcd, Because: `"rke2 certificate rotate --service=etcd" renews certificates of both`})
+}
+
+func TestObstaclesToACommand(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(n *inventory.Node, req *plan.Request)
+		reason string
+	}{
+		"no restart is wanted": {func(_ *inventory.Node, r *plan.Request) { r.Restart = plan.RestartNever },
+			`only "rke2 certificate rotate" with rke2-server.service stopped renews it, and --restart=never forbids that`},
+		"a validity is asked": {func(_ *inventory.Node, r *plan.Request) { r.Validity = 90 * 24 * time.Hour }, "CATTLE_NEW_SIGNED_CERT_EXPIRATION_DAYS"},
+		"a CA would be replaced": {func(n *inventory.Node, _ *plan.Request) {
+			n.Certificates[2].Issuer = inventory.Issuer{Kind: inventory.NoIssuer, Unit: rke2Unit}
+			n.Certificates[2].Reason = "RKE2 would make a new CA"
+		}, `must not be done because of apiserver "/pki/apiserver.crt": RKE2 would make a new CA`},
+		"a component of another part could not start": {func(n *inventory.Node, _ *plan.Request) {
+			n.Certificates[3].Status = certs.Invalid
+			n.Certificates[3].Reason = "its key does not fit"
+		}, "kubelet could not start again"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := rke2Node("cp1")
+			req := newRequest(certs.Etcd)
+			tt.change(&n, &req)
+			_, err := plan.BuildPlan([]inventory.Node{n}, req, nil)
+			var refused *plan.RefusedError
+			require.ErrorAs(t, err, &refused)
+			require.Len(t, refused.Problems, 2)
+			assert.Contains(t, refused.Problems[0].Text, tt.reason)
+		})
+	}
 }

@@ -36,6 +36,16 @@ func (s *Step) addTarget(c inventory.Certificate) bool {
 	return true
 }
 
+// Renewer names the action that renews the targets of a step with a RestartUnit, see
+// [inventory.Issuer.Renewer].
+func (s *Step) Renewer() string {
+	i := inventory.Issuer{Kind: inventory.UnitStart, Unit: s.RestartUnit, Command: s.UnitCommand}
+	if s.UnitCommand != "" {
+		i.Kind = inventory.UnitCommand
+	}
+	return i.Renewer()
+}
+
 // setSockets asks for exactly the sockets that the restarts need.
 func (s *Step) setSockets(n *inventory.Node) {
 	if s.RestartUnit != "" {

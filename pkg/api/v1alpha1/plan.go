@@ -45,6 +45,9 @@ type PlanStep struct {
 	// RestartUnit is the systemd unit whose restart renews the certificates: its program creates
 	// new ones at its start. It runs all components in Restarts.
 	RestartUnit string `json:"restartUnit,omitempty"`
+	// UnitCommand is run while RestartUnit is stopped: a command of the distribution, after which
+	// the next start creates new certificates. Absent: every start does.
+	UnitCommand string `json:"unitCommand,omitempty"`
 	// OtherRestarts are static pods and units that restart as well, since they use replaced
 	// files.
 	OtherRestarts []string `json:"otherRestarts,omitempty"`
@@ -65,7 +68,7 @@ type PlannedCertificate struct {
 	Service certs.Service `json:"service"`
 	Name    string        `json:"name"`
 	Path    string        `json:"path"`
-	Issuer  string        `json:"issuer,omitempty"` // LocalCA, OtherNode, KubernetesCSR, Throwaway, UnitStart or Backup
+	Issuer  string        `json:"issuer,omitempty"` // LocalCA, OtherNode, KubernetesCSR, Throwaway, UnitStart, UnitCommand or Backup
 	// SignedBy are the nodes that have the key of its CA, if its own node does not have it: the
 	// first that can be reached signs.
 	SignedBy          []string  `json:"signedBy,omitempty"`

@@ -52,7 +52,7 @@ func (r *run) showRecord(rec nodeapi.Record) {
 // certificates and replaces their files, or a unit makes them when it starts.
 func stagingText(s plan.Step) string {
 	if s.RestartUnit != "" {
-		return fmt.Sprintf("checking %d certificates that a restart of %s renews", len(s.Targets), s.RestartUnit)
+		return fmt.Sprintf("checking %d certificates that %s renews", len(s.Targets), s.Renewer())
 	}
 	if s.RollbackOf != "" {
 		return fmt.Sprintf("checking %d certificates in the backup of rotation %s", len(s.Targets), s.RollbackOf)
@@ -93,6 +93,9 @@ func savedText(steps []plan.Step) string {
 
 func committingText(s plan.Step) string {
 	if s.RestartUnit != "" {
+		if s.UnitCommand != "" {
+			return fmt.Sprintf("running %s, which renews %d certificates", s.Renewer(), len(s.Targets))
+		}
 		return fmt.Sprintf("restarting %s, which renews %d certificates", s.RestartUnit, len(s.Targets))
 	}
 	return "replacing files"

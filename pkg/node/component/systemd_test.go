@@ -33,6 +33,7 @@ type manager struct {
 	restarts int
 	kills    []string // "kube-apiserver.service main 9"
 	hellos   int
+	renewal  renewal
 }
 
 // seenCalls returns the calls to the manager so far.
@@ -131,7 +132,16 @@ func (m *manager) answerCall(call *dbus.Message) ([]any, error) {
 			return nil, fmt.Errorf("unknown method Hello")
 		}
 		return []any{":1.7"}, nil
+	case "StartTransientUnit":
+		m.renewal.begin(call.Body)
+		m.pid = 0
+		return []any{dbus.ObjectPath("/org/freedesktop/systemd1/job/2")}, nil
+	case "ResetFailedUnit":
+		m.renewal.resets++
 	case "GetAll":
+		if path, _ := call.Headers[dbus.FieldPath].Value().(dbus.ObjectPath); strings.Contains(string(path), "renew") {
+			return []any{m.renewal.nextState()}, nil
+		}
 		return []any{m.unitProperties(call.Body[0] == "org.freedesktop.systemd1.Service")}, nil
 	case "RestartUnit":
 		m.restarts++

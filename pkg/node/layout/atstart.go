@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"slices"
@@ -28,26 +29,38 @@ var authoritiesAtStart = []string{"kubernetes-ca", "kubernetes-front-proxy-ca", 
 // common name of the certificate's issuer.
 func RenewedAtStart(issuer string) bool { return slices.Contains(authoritiesAtStart, issuer) }
 
-// starter is a unit whose start renews certificates. The zero value is none.
-type starter struct {
-	unit string
-	dir  string // the data directory
-	harm string // why the unit must not be restarted; empty: it may
+// renewer is a unit whose program renews certificates when it starts. The zero value is none.
+type renewer struct {
+	unit    string
+	dir     string // the data directory
+	harm    string // why the unit must not be restarted; empty: it may
+	kind    inventory.IssuerKind
+	command string // see inventory.Issuer
 }
 
-// makesAgain reports whether a start of the unit makes this certificate again.
-func (s starter) makesAgain(c *inventory.Certificate) bool {
-	file, ok := strings.CutPrefix(c.Store.Cert, s.dir+"/")
-	if !ok || s.unit == "" || !slices.Contains(madeAtStart, file) {
-		return false
+// issuerOf returns the issuer of a certificate that the unit renews; false if it does not.
+func (r renewer) issuerOf(c *inventory.Certificate) (inventory.Issuer, bool) {
+	file, ok := strings.CutPrefix(c.Store.Cert, r.dir+"/")
+	if !ok || r.unit == "" {
+		return inventory.Issuer{}, false
 	}
-	// Another key beside the certificate was not made by k0s.
-	return c.Store.Kind == inventory.Kubeconfig || c.Store.Key == strings.TrimSuffix(c.Store.Cert, ".crt")+".key"
+	issuer := inventory.Issuer{Kind: r.kind, Unit: r.unit}
+	if r.kind == inventory.UnitCommand {
+		issuer.Command = r.command
+		issuer.Part = commandParts[file]
+		ok = issuer.Part != ""
+	} else {
+		ok = slices.Contains(madeAtStart, file)
+	}
+	// Another key beside the certificate was not made by the distribution.
+	ownKey := c.Store.Kind == inventory.Kubeconfig || c.Store.Key == strings.TrimSuffix(c.Store.Cert, ".crt")+".key"
+	return issuer, ok && ownKey
 }
 
-// findStarter finds the unit that runs "k0s controller". A worker's unit renews nothing at
-// its start: its kubelet has its certificates signed through the API.
-func (d *discovery) findStarter(supervised map[certs.Service]*program) starter {
+// findRenewer finds the unit that renews certificates on this node: of "k0s controller", or of
+// RKE2 or K3s. The unit of a worker of k0s renews nothing: its kubelet has its certificates
+// signed through the API.
+func (d *discovery) findRenewer(supervised map[certs.Service]*program) renewer {
 	for _, service := range []certs.Service{certs.KubeAPIServer, certs.Etcd} {
 		p := supervised[service]
 		if p == nil || !p.distribution.atStart {
@@ -58,28 +71,28 @@ func (d *discovery) findStarter(supervised map[certs.Service]*program) starter {
 			if distributionOf(argv) != p.distribution || !slices.Contains(argv[1:], "controller") {
 				continue
 			}
-			s := starter{unit: p.component.Unit, dir: p.distribution.dir}
+			s := renewer{unit: p.component.Unit, dir: p.distribution.dir, kind: inventory.UnitStart}
 			if dir := arguments(argv[1:]).lastValue("data-dir"); dir != "" {
 				s.dir = path.Clean(dir)
 			}
 			if kubelet := supervised[certs.Kubelet]; kubelet != nil && kubelet.component.Unit == s.unit {
-				s.harm = killsPods(loaded, s.unit)
+				s.harm = killsPods(loaded, p.distribution, s.unit)
 			}
 			return s
 		}
 	}
-	return starter{}
+	return d.findCommander(supervised)
 }
 
 // killsPods returns the reason why a restart of a unit that runs a kubelet and its container
-// runtime would end the node's pods; empty: it would not. "k0s install" writes
-// KillMode=process.
-func killsPods(u *unit, name string) string {
+// runtime would end the node's pods; empty: it would not. The distributions install their units
+// with KillMode=process.
+func killsPods(u *unit, dist *distribution, name string) string {
 	switch {
 	case u == nil:
-		return fmt.Sprintf("k0s renews this certificate when %s is restarted, and whether that ends the node's pods is unknown, since its unit file was not found", name)
+		return fmt.Sprintf("%s renews this certificate when %s is restarted, and whether that ends the node's pods is unknown, since its unit file was not found", dist.name, name)
 	case u.killMode != "process" && u.killMode != "none":
-		return fmt.Sprintf("k0s renews this certificate when %s is restarted, and that would end the node's pods: set KillMode=process in the unit, as \"k0s install\" does", name)
+		return fmt.Sprintf("%s renews this certificate when %s is restarted, and that would end the node's pods: set KillMode=process in the unit, as %s installs it", dist.name, name, dist.name)
 	}
 	return ""
 }
@@ -87,8 +100,12 @@ func killsPods(u *unit, name string) string {
 // reasonFor returns the reason why a certificate is left to the distribution.
 func (d *distribution) reasonFor(c *inventory.Certificate, unit string) string {
 	switch {
-	case !d.atStart:
-		return d.leftReason(unit)
+	case !d.atStart && !d.byCommand:
+		return d.leftReason()
+	case d.byCommand && c.Issuer.Kind == inventory.Throwaway:
+		return fmt.Sprintf("its component made it, and %q does not renew it: delete it and its key while %s is stopped, and the component makes a new one", d.programs[0]+" certificate rotate", cmp.Or(unit, d.unit))
+	case d.byCommand:
+		return fmt.Sprintf("%q does not renew this certificate: replace it by hand, then restart %s", d.programs[0]+" certificate rotate", cmp.Or(unit, d.unit))
 	case c.Service == certs.Kubelet:
 		return fmt.Sprintf("%s leaves this certificate to the kubelet, which renews it before it expires", d.name)
 	case unit == "":

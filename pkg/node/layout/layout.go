@@ -100,6 +100,7 @@ func DiscoverNode(root hostfs.Root, opts Options) Layout {
 	programs = append(programs, d.otherComponents(running, programs)...)
 	slices.SortStableFunc(programs, func(a, b *program) int { return serviceRank(a.service) - serviceRank(b.service) })
 
+	d.tieStaticPods(programs)
 	// Addresses first: client certificates are verified against other components.
 	for _, p := range programs {
 		if p.service == certs.KubeAPIServer {

@@ -114,6 +114,7 @@ func TestDiscoverStoppedStaticPods(t *testing.T) {
 func TestDiscoverRKE2(t *testing.T) {
 	const data = "/var/lib/rancher/rke2"
 	n := layouttest.NewNode(t)
+	n.WriteFile("/usr/local/lib/systemd/system/rke2-server.service", rke2UnitFile("server"))
 	n.AddProcess(20, layouttest.UnitCgroup("rke2-server.service"), "kubelet", "--config-dir="+data+"/agent/etc/kubelet.conf.d", "--kubeconfig="+data+"/agent/kubelet.kubeconfig")
 	n.WriteFile(data+"/agent/etc/kubelet.conf.d/00-base.conf", "staticPodPath: "+data+"/agent/pod-manifests\ntlsCertFile: "+data+"/agent/serving-kubelet.crt\ntlsPrivateKeyFile: "+data+"/agent/other.key\nport: 10250\n")
 	n.WriteFile(data+"/agent/etc/kubelet.conf.d/90-own.conf", "tlsPrivateKeyFile: "+data+"/agent/serving-kubelet.key\naddress: 192.168.1.5\nhealthzPort: 0\n")
@@ -146,10 +147,20 @@ peer-transport-security: {cert-file: `+data+`/server/tls/etcd/peer-server-client
 	if kubelet.Runtime != inventory.Supervised || kubelet.Unit != "rke2-server.service" || !strings.Contains(kubelet.Note, "rke2-server.service") || kubelet.Health != "" {
 		t.Errorf("kubelet: %+v", kubelet)
 	}
+	parts := map[string]string{"etcd-server": "etcd", "etcd-peer": "etcd", "kubelet-client": "kubelet", "kubelet-server": "kubelet",
+		"controller-manager.conf": "controller-manager", "admin.kubeconfig": "admin"}
 	for _, c := range l.Node.Certificates {
-		if c.Issuer.Kind != inventory.NoIssuer || !strings.Contains(c.Reason, "rke2 certificate rotate") {
-			t.Errorf("%s is not left to RKE2: %+v %q", c.Name, c.Issuer, c.Reason)
+		want := inventory.Issuer{Kind: inventory.UnitCommand, Unit: "rke2-server.service", Part: parts[c.Name],
+			Command: "/usr/local/bin/rke2 certificate rotate --data-dir=" + data}
+		if c.Name == "controller-manager-server" {
+			want = inventory.Issuer{Kind: inventory.NoIssuer}
 		}
+		if c.Issuer != want || (c.Reason != "") != (want.Kind == inventory.NoIssuer) {
+			t.Errorf("%s: %+v %q, want %+v", c.Name, c.Issuer, c.Reason, want)
+		}
+	}
+	if etcd := l.Node.ComponentOf(certs.Etcd); etcd.Runtime != inventory.StaticPod || etcd.Unit != "rke2-server.service" {
+		t.Errorf("etcd: %+v, want a static pod that the unit starts", etcd)
 	}
 	if got := findCertificate(t, l, "kubelet-server").Served; len(got) != 1 || got[0].Address != "192.168.1.5:10250" {
 		t.Errorf("the kubelet is asked at %+v", got)

@@ -51,35 +51,30 @@ type distribution struct {
 	name     string
 	programs []string // its process, and the first word of its unit's command
 	dir      string   // where it keeps its data by default
-	// renew is the advice for its users to renew certificates; %s is its unit, or the usual
-	// one.
+	// renew is the advice for its users to renew certificates, where this program does not.
 	renew string
-	unit  string
+	unit  string // the usual one
 	// prefixes are how the names of its units begin.
 	prefixes []string
 	// atStart means that its program makes certificates again at every start, see madeAtStart.
 	atStart bool
+	// byCommand means that a command of its program renews certificates while its unit is
+	// stopped, see commandParts.
+	byCommand bool
 }
 
 var distributions = []distribution{
-	{"k0s", []string{"k0s"}, "/var/lib/k0s", "restart %s, on one node after the other", "k0scontroller.service",
-		[]string{"k0scontroller", "k0sworker", "k0sserver"}, true},
-	{"RKE2", []string{"rke2"}, "/var/lib/rancher/rke2",
-		`stop %s, run "rke2 certificate rotate" and start it again, on one node after the other`, "rke2-server.service", []string{"rke2-server", "rke2-agent"}, false},
-	{"K3s", []string{"k3s"}, "/var/lib/rancher/k3s", `stop %s, run "k3s certificate rotate" and start it again, on one node after the other`, "k3s.service", []string{"k3s"}, false},
-	{"MicroK8s", []string{"kubelite"}, "/var/snap/microk8s", `run "microk8s refresh-certs" on each node`, "", nil, false},
+	{name: "k0s", programs: []string{"k0s"}, dir: "/var/lib/k0s", unit: "k0scontroller.service",
+		prefixes: []string{"k0scontroller", "k0sworker", "k0sserver"}, atStart: true},
+	{name: "RKE2", programs: []string{"rke2"}, dir: "/var/lib/rancher/rke2", unit: "rke2-server.service",
+		prefixes: []string{"rke2-server", "rke2-agent"}, byCommand: true},
+	{name: "K3s", programs: []string{"k3s"}, dir: "/var/lib/rancher/k3s", unit: "k3s.service", prefixes: []string{"k3s"}, byCommand: true},
+	{name: "MicroK8s", programs: []string{"kubelite"}, dir: "/var/snap/microk8s", renew: `run "microk8s refresh-certs" on each node`},
 }
 
 // leftReason is the reason why a certificate is left to the distribution.
-func (d *distribution) leftReason(unit string) string {
-	if unit == "" {
-		unit = d.unit
-	}
-	how := d.renew
-	if strings.Contains(how, "%s") {
-		how = fmt.Sprintf(how, unit)
-	}
-	return fmt.Sprintf("%s manages this certificate: %s", d.name, how)
+func (d *distribution) leftReason() string {
+	return fmt.Sprintf("%s manages this certificate: %s", d.name, d.renew)
 }
 
 // distributionOf finds the distribution whose program a command line starts.
@@ -106,11 +101,14 @@ func (d *discovery) judgeUnit(p process, out *program) {
 	out.component.Runtime = inventory.Supervised
 	out.distribution = head
 	out.component.Note = joinNotes(out.component.Note, why)
-	if u, ok := loadUnit(d.root, p.place.unit); ok && head != nil && head.atStart {
+	if head == nil {
+		return
+	}
+	if u, ok := loadUnit(d.root, p.place.unit); ok {
 		out.component.GraceSeconds = u.grace
 	}
-	if head != nil && !head.atStart {
-		out.component.Note = joinNotes(out.component.Note, strings.Replace(head.leftReason(p.place.unit), "this certificate", "its certificates", 1))
+	if head.renew != "" {
+		out.component.Note = joinNotes(out.component.Note, strings.Replace(head.leftReason(), "this certificate", "its certificates", 1))
 	}
 }
 
@@ -210,16 +208,16 @@ func (d *discovery) leaveToDistributions(programs []*program) {
 			byService[p.service] = p
 		}
 	}
-	starter := d.findStarter(byService)
+	renewer := d.findRenewer(byService)
 	certificates := d.out.Node.Certificates
 	for i := range certificates {
 		c := &certificates[i]
 		reason := leftTo(c, byService)
 		unit := ""
-		if starter.makesAgain(c) {
-			reason = starter.harm
-			unit = starter.unit
-			c.Issuer = inventory.Issuer{Kind: inventory.UnitStart, Unit: unit}
+		if issuer, ok := renewer.issuerOf(c); ok {
+			reason = renewer.harm
+			unit = renewer.unit
+			c.Issuer = issuer
 		}
 		if reason != "" {
 			c.Issuer = inventory.Issuer{Kind: inventory.NoIssuer, Unit: unit}

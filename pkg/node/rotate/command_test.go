@@ -77,8 +77,8 @@ func TestCommandIsGivenEveryPartThatIsRotated(t *testing.T) {
 	})
 }
 
-// TestCommandThatFailsIsReported: the unit is started again all the same, and what is in place
-// is verified and reported.
+// TestCommandThatFailsIsReported: the unit is started again all the same, and the certificates in
+// place are verified and reported.
 func TestCommandThatFailsIsReported(t *testing.T) {
 	for name, tt := range map[string]struct {
 		change func(k *fakeRKE2)
@@ -86,8 +86,8 @@ func TestCommandThatFailsIsReported(t *testing.T) {
 		kind   nodeapi.Kind
 		words  string
 	}{
-		"the command fails": {func(k *fakeRKE2) { k.mark("broken") }, nodeapi.Order{}, nodeapi.RolledBack, "no certificate was renewed, and the old ones are verified"},
-		"and its unit is not started again": {func(k *fakeRKE2) { k.mark("broken"); k.forgets = true }, nodeapi.Order{}, nodeapi.RolledBack,
+		"the command fails": {func(k *fakeRKE2) { k.addFlag("broken") }, nodeapi.Order{}, nodeapi.RolledBack, "no certificate was renewed, and the old ones are verified"},
+		"and its unit is not started again": {func(k *fakeRKE2) { k.addFlag("broken"); k.forgets = true }, nodeapi.Order{}, nodeapi.RolledBack,
 			`"rke2 certificate rotate" failed, and rke2-server.service was started again: exit status 4`},
 		"a file stays":            {func(k *fakeRKE2) { k.spares = "etcd-peer"; k.program = k.standInFor() }, nodeapi.Order{}, nodeapi.Unknown, "3 of 4 certificates are new, not etcd-peer"},
 		"the unit does not start": {func(k *fakeRKE2) { k.dies = true }, nodeapi.Order{}, nodeapi.Unknown, "rke2-server.service did not start again"},
@@ -137,7 +137,7 @@ func TestCommandIsNotRunWithAnotherPlan(t *testing.T) {
 }
 
 // TestCommandKilledAtEveryRecord: the unit runs again whatever becomes of the process, and the
-// next one finds out what is in place.
+// next one finds the certificates that are in place.
 func TestCommandKilledAtEveryRecord(t *testing.T) {
 	committed := 0
 	rolledBack := 0

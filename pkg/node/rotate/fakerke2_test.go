@@ -48,12 +48,12 @@ func newFakeRKE2(t *testing.T) *fakeRKE2 {
 	r := &fakeRKE2{fakeK0s: newFakeK0s(t), dir: t.TempDir()}
 	r.unit = rke2Unit
 	r.program = r.standInFor()
-	r.mark("running")
+	r.addFlag("running")
 	return r
 }
 
-// standInFor writes a program that does what "rke2 certificate rotate" is documented to do:
-// it copies all certificates to a directory of their own, removes the files of the services
+// standInFor writes a program that behaves as "rke2 certificate rotate" is documented to: it
+// copies all certificates to a directory of their own, removes the files of the services
 // that it is given, and asks for new static pods. Unlike the real one it refuses to do so while
 // its unit runs, so that a test fails which does not stop it.
 func (r *fakeRKE2) standInFor() string {
@@ -98,14 +98,14 @@ for s in $services; do
 	return program
 }
 
-func (r *fakeRKE2) mark(name string) {
+func (r *fakeRKE2) addFlag(name string) {
 	if err := os.WriteFile(filepath.Join(r.dir, name), nil, 0o600); err != nil {
 		r.t.Error(err)
 	}
 }
 
-// unmark removes a mark, and reports whether it was there.
-func (r *fakeRKE2) unmark(name string) bool { return os.Remove(filepath.Join(r.dir, name)) == nil }
+// removeFlag removes a flag file, and reports whether it was there.
+func (r *fakeRKE2) removeFlag(name string) bool { return os.Remove(filepath.Join(r.dir, name)) == nil }
 
 func (r *fakeRKE2) scanNode(ctx context.Context) (inventory.Node, error) {
 	node, err := r.fakeK0s.scanNode(ctx)
@@ -153,8 +153,8 @@ func (r *fakeRKE2) RunWhileStopped(ctx context.Context, c inventory.Component, c
 	}
 }
 
-// runCommand does what systemd does, even if the process that asked has ended: stop, command,
-// start.
+// runCommand is systemd: it stops the unit, runs the command and starts the unit, even if the
+// process that asked has ended.
 func (r *fakeRKE2) runCommand(command []string) {
 	if !r.sleepFor(r.stops) {
 		return
@@ -163,7 +163,7 @@ func (r *fakeRKE2) runCommand(command []string) {
 	r.running = false
 	r.all[certs.Kubelet].running = false
 	r.mu.Unlock()
-	r.unmark("running")
+	r.removeFlag("running")
 	if !r.sleepFor(time.Second) {
 		return
 	}
@@ -211,14 +211,14 @@ func (r *fakeRKE2) StopInstance(ctx context.Context, c inventory.Component, i co
 
 // startUnit is a start of RKE2.
 func (r *fakeRKE2) startUnit() {
-	r.mark("running")
+	r.addFlag("running")
 	r.mu.Lock()
 	for name := range partOf {
 		if _, err := os.Stat(r.tree.Local(r.tree.Stores[name].Cert)); err == nil {
 			r.keeps[name] = true
 		}
 	}
-	if r.unmark("force-restart") {
+	if r.removeFlag("force-restart") {
 		for _, f := range r.all {
 			f.running = false
 		}

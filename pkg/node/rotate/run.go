@@ -24,7 +24,7 @@ type session struct {
 	done     int64  // the highest order that is answered
 	token    int64  // of the last order
 	boot     bool   // no component runs on this node yet
-	kept     string // what became of the earlier certificates of the last commit, if a unit renewed them
+	kept     string // the fate of the earlier certificates of the last commit, if a unit renewed them
 	// undone holds the answers to incomplete commits of earlier processes.
 	undone []nodeapi.Record
 	// damaged holds an error for each other rotation whose journal cannot be read.

@@ -35,10 +35,7 @@ func (s *session) stage(ctx context.Context, o statedir.Order, l *log) error {
 		}
 		rec := nodeapi.Record{Kind: nodeapi.Staging, Scope: o.Scope, Start: &o.StartTime, Services: servicesOf(o.Step)}
 		if o.Step != nil && o.Step.RestartUnit != "" {
-			rec.Message = fmt.Sprintf("a restart of %s renews their certificates", o.Step.RestartUnit)
-			if o.Step.UnitCommand != "" {
-				rec.Message = fmt.Sprintf("%q with %s stopped renews their certificates", inventory.CommandName(o.Step.UnitCommand), o.Step.RestartUnit)
-			}
+			rec.Message = o.Step.Renewer() + " renews their certificates"
 		}
 		if o.Step != nil && o.Step.RollbackOf != "" {
 			rec.Message = fmt.Sprintf("the certificates from before rotation %s are put back", o.Step.RollbackOf)

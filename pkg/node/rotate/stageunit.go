@@ -61,11 +61,10 @@ func (t *transaction) runsInUnit(c inventory.Component) bool {
 	return c.IsRunByUnit(t.Unit)
 }
 
-// renewer describes what renews the commit's certificates: "a restart of k0scontroller.service".
+// renewer names the cause of the commit's new certificates: "a restart of k0scontroller.service".
 func (t *transaction) renewer() string { return t.Items[0].Certificate.Issuer.Renewer() }
 
-// whereEarlier is what becomes of the earlier certificates; empty: a backup of this program has
-// them.
+// whereEarlier is the fate of the earlier certificates; empty: a backup of this program has them.
 func (t *transaction) whereEarlier() string {
 	switch {
 	case t.UnitCommand != "":

@@ -60,8 +60,8 @@ func (c *committing) unitOutcome(ctx context.Context, f *failure) nodeapi.Record
 	return rec
 }
 
-// backupsOfCommand is the pattern of the directories in which RKE2 and K3s keep what their
-// command has removed: below the server's directory, or the agent's where there is no server.
+// backupsOfCommand is the pattern of the directories in which RKE2 and K3s keep the files
+// that their command has removed: below the server's directory, or the agent's where there is no server.
 func backupsOfCommand(command string) string {
 	for word := range strings.FieldsSeq(command) {
 		if dir, ok := strings.CutPrefix(word, "--data-dir="); ok {

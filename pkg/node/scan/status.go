@@ -89,8 +89,8 @@ func (e *entry) findIssuer(known *authorities) {
 		return // discovery gave the reason
 	}
 	ca := known.issuerOf(e)
-	if e.Issuer.Kind == inventory.UnitStart {
-		e.checkUnitStart(ca, known)
+	if e.Issuer.IsByUnit() {
+		e.checkUnit(ca, known)
 		return
 	}
 	local := inventory.Issuer{}

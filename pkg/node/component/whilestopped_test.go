@@ -1,0 +1,118 @@
+package component
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+)
+
+// renewal is the transient unit of the manager. Its states are those that it is in when it is
+// asked, one after the other; the last one stays.
+type renewal struct {
+	states     []map[string]dbus.Variant
+	name, mode string
+	properties map[string]string
+	resets     int
+}
+
+func (r *renewal) begin(body []any) {
+	r.name, _ = body[0].(string)
+	r.mode, _ = body[1].(string)
+	r.properties = map[string]string{}
+	list, _ := body[2].([][]any)
+	for _, p := range list {
+		value, _ := p[1].(dbus.Variant)
+		name, _ := p[0].(string)
+		r.properties[name] = fmt.Sprint(value.Value())
+	}
+}
+
+func (r *renewal) nextState() map[string]dbus.Variant {
+	if len(r.states) == 0 {
+		return map[string]dbus.Variant{"ActiveState": dbus.MakeVariant("inactive")}
+	}
+	now := r.states[0]
+	if len(r.states) > 1 {
+		r.states = r.states[1:]
+	}
+	return now
+}
+
+// stateOf is a state of the transient unit; a job means that it is about to start.
+func stateOf(active string, job uint32) map[string]dbus.Variant {
+	return map[string]dbus.Variant{
+		"ActiveState": dbus.MakeVariant(active), "Result": dbus.MakeVariant("exit-code"), "ExecMainStatus": dbus.MakeVariant(int32(4)),
+		"Job": dbus.MakeVariant(struct {
+			ID   uint32
+			Path dbus.ObjectPath
+		}{job, "/"}),
+	}
+}
+
+var rke2 = inventory.Component{Service: "rke2-server.service", Runtime: inventory.Systemd, Unit: "rke2-server.service"}
+
+// TestCommandRunsWhileItsUnitIsStopped: one request makes systemd stop the unit, run the
+// command and start the unit, so that nothing depends on the process that asked.
+func TestCommandRunsWhileItsUnitIsStopped(t *testing.T) {
+	m := &manager{}
+	r := newManager(t, m, "/run/dbus/system_bus_socket")
+	old, err := r.CurrentInstance(t.Context(), rke2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.RunWhileStopped(t.Context(), rke2, []string{"/usr/local/bin/rke2", "certificate", "rotate"}, old); err != nil {
+		t.Fatal(err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.renewal.name != RenewalUnit || m.renewal.mode != "replace" || m.renewal.resets != 1 || m.restarts > 0 || len(m.kills) > 0 {
+		t.Errorf("%+v, %d restarts, kills %q", m.renewal, m.restarts, m.kills)
+	}
+	for name, want := range map[string]string{
+		"Type": "oneshot", "Conflicts": "[rke2-server.service]", "After": "[rke2-server.service]",
+		"ExecStart":        "[[/usr/local/bin/rke2 [/usr/local/bin/rke2 certificate rotate] false]]",
+		"ExecStopPost":     "[[/bin/sh [/bin/sh -c exec systemctl --no-block start rke2-server.service] false]]",
+		"TimeoutStartUSec": "120000000",
+	} {
+		if got := m.renewal.properties[name]; got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestResultOfACommand(t *testing.T) {
+	for name, tt := range map[string]struct {
+		states []map[string]dbus.Variant
+		want   string // empty: no error
+	}{
+		"none was run":                      {nil, ""},
+		"it succeeds":                       {[]map[string]dbus.Variant{stateOf("activating", 0), stateOf("inactive", 0)}, ""},
+		"it fails":                          {[]map[string]dbus.Variant{stateOf("activating", 0), stateOf("deactivating", 0), stateOf("failed", 0)}, "result exit-code, exit status 4"},
+		"it waits for the unit's end first": {[]map[string]dbus.Variant{stateOf("inactive", 7), stateOf("failed", 0)}, "exit status 4"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := &manager{renewal: renewal{states: tt.states}}
+			r := newManager(t, m, "/run/dbus/system_bus_socket")
+			err := r.CommandResult(t.Context())
+			if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestCommandThatDoesNotEndIsNotAwaitedForever(t *testing.T) {
+	m := &manager{renewal: renewal{states: []map[string]dbus.Variant{stateOf("activating", 0)}}}
+	r := newManager(t, m, "/run/dbus/system_bus_socket")
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if err := r.CommandResult(ctx); err == nil || !strings.Contains(err.Error(), RenewalUnit) {
+		t.Errorf("%v", err)
+	}
+}
