@@ -17,8 +17,8 @@ import (
 )
 
 // answerTimeout is how long the API server may take to answer before a rotation over ssh works
-// without it.
-const answerTimeout = 5 * time.Second
+// without it. A login of the operator may be part of it.
+const answerTimeout = 15 * time.Second
 
 // errNoAnswer means that the API server cannot be asked: it does not answer, has no etcd, or does
 // not accept the operator's credentials.
@@ -47,7 +47,7 @@ func (a *app) answeringCluster(ctx context.Context, conn connection, hosts *ssh.
 	}
 	for _, name := range hosts.WithKubelet() {
 		if !slices.ContainsFunc(all, func(n kubenode.Node) bool { return n.Name == name }) {
-			return nil, fmt.Errorf("node %q, a host with a kubelet, is not among its nodes: %w\nhint: --kubeconfig and --context choose another one", name, errOtherCluster)
+			return nil, fmt.Errorf("%w: it has no node %q, as a host names itself\nhint: --kubeconfig and --context choose another one", errOtherCluster, name)
 		}
 	}
 	return c, nil

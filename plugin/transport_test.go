@@ -165,7 +165,7 @@ func TestHostsOfAnotherClusterThanTheKubeconfigsAreRefused(t *testing.T) {
 	s := newSSHHosts(t, controlPlane("cp9"))
 	code, _, stderr := newFake(controlPlane("cp1")).run(t, append([]string{"plan", "--service", "etcd"}, s.flags("cp9")...)...)
 	assert.Equal(t, 1, code)
-	assert.Contains(t, stderr, `node "cp9", a host with a kubelet, is not among its nodes: the kubeconfig is of another cluster`)
+	assert.Contains(t, stderr, `the kubeconfig is of another cluster: it has no node "cp9", as a host names itself`)
 	assert.Contains(t, stderr, "hint: --kubeconfig and --context choose another one")
 }
 
