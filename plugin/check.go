@@ -128,7 +128,7 @@ func (o *checkOptions) connectNodes(ctx context.Context) (c *cluster, disconnect
 		c, err = o.dial(o.conn)
 		return c, func() {}, err
 	}
-	hosts, disconnect, err := o.connectHosts(ctx, &o.hostFlags)
+	hosts, disconnect, err := o.connectHosts(ctx, &o.hostFlags, o.connectionFlags)
 	if err != nil {
 		return nil, nil, err
 	}

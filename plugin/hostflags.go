@@ -36,6 +36,9 @@ func (f *hostFlags) addHostFlags(cmd *cobra.Command) {
 	_ = cmd.MarkFlagDirname("node-programs")
 }
 
+// errNoHost means that no flag names a host.
+var errNoHost = errors.New("no host is named\nhint: --host [USER@]HOST[,…] or --host-file FILE: all control-plane nodes, and the workers")
+
 // hostOptions returns the options for the hosts that the flags name; none is an error.
 func (f *hostFlags) hostOptions() (ssh.Options, error) {
 	o := ssh.Options{Addresses: f.hosts, Config: f.sshConfig, Program: f.nodeProgram}
@@ -47,7 +50,7 @@ func (f *hostFlags) hostOptions() (ssh.Options, error) {
 		o.Addresses = append(o.Addresses, more...)
 	}
 	if len(o.Addresses) == 0 {
-		return o, errors.New("no host is named\nhint: --host [USER@]HOST[,…] or --host-file FILE: all control-plane nodes, and the workers")
+		return o, errNoHost
 	}
 	return o, nil
 }

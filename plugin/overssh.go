@@ -77,10 +77,14 @@ func (a *app) clusterOverSSH(ctx context.Context, conn connection, hosts *ssh.Ho
 	}, nil, nil
 }
 
-// withoutAPI says that a rotation takes no lock, and why.
-func withoutAPI(why error) string {
-	text, _, _ := strings.Cut(errorText(why, func() string { return "" }), "\n")
-	return fmt.Sprintf("Without the cluster's lock: %s. Make sure that no other rotation is in progress.", strings.TrimPrefix(text, errNoAnswer.Error()+": "))
+// withoutLock says that a rotation takes no lock, and why.
+func withoutLock(why error) string {
+	return "Without the cluster's lock: " + firstLine(why) + ". Make sure that no other rotation is in progress."
+}
+
+func firstLine(err error) string {
+	text, _, _ := strings.Cut(errorText(err, func() string { return "" }), "\n")
+	return strings.TrimPrefix(text, errNoAnswer.Error()+": ")
 }
 
 // nodesOverSSH are hosts of a cluster whose API server answers.

@@ -84,7 +84,7 @@ func (o *recoverOptions) clusterToRecover(ctx context.Context, hosts *ssh.Hosts)
 	if o.planOnly {
 		return c, nil
 	}
-	report := func(why error) { o.printLine(withoutAPI(why)) }
+	report := func(why error) { o.printLine(withoutLock(why)) }
 	conn, err := o.newConnection()
 	if err != nil {
 		report(err)
@@ -107,7 +107,7 @@ func (o *recoverOptions) clusterToRecover(ctx context.Context, hosts *ssh.Hosts)
 // recoverCluster connects to the hosts, completes or undoes what was interrupted there, plans,
 // asks and recovers.
 func (o *recoverOptions) recoverCluster(ctx context.Context) error {
-	hosts, disconnect, err := o.connectHosts(ctx, &o.hostFlags)
+	hosts, disconnect, err := o.connectHosts(ctx, &o.hostFlags, o.connectionFlags)
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ type rememberingAPI struct {
 // Nodes lists all nodes.
 func (r rememberingAPI) Nodes(ctx context.Context) ([]kubenode.Node, error) {
 	nodes, err := r.api.Nodes(ctx)
-	if err == nil && len(nodes) > 0 {
+	if err == nil && len(nodes) > 0 && filepath.IsAbs(r.file) { // without a home directory it is not
 		_ = writeRemembered(r.file, r.server, nodes, r.now()) // a cache: without it a hint is less exact
 	}
 	return nodes, err
@@ -95,26 +95,44 @@ func writeRemembered(path, server string, nodes []kubenode.Node, now time.Time) 
 const mostNamed = 12
 
 // recoverHint is the hint where the API server cannot be reached: its certificates may have
-// expired. It names the nodes that are remembered.
+// expired.
 func (f *connectionFlags) recoverHint() string {
-	const unknown = "if its certificates have expired, this brings the cluster back over ssh: " + displayName + " " + recoverName + " --host [USER@]NODE[,…]"
+	hosts, date := f.rememberedHosts()
+	if hosts == "" {
+		return "if its certificates have expired, this brings the cluster back over ssh: " + displayName + " " + recoverName + " --host [USER@]NODE[,…]"
+	}
+	return fmt.Sprintf("if its certificates have expired, this plans how to bring the cluster back over ssh, with its nodes of %s: %s %s %s --plan", date, f.commandLine(), recoverName, hosts)
+}
+
+// rememberedHosts returns the flag that names the remembered nodes of the cluster, and the day on
+// which they were listed; empty: none is remembered.
+func (f *connectionFlags) rememberedHosts() (hosts, date string) {
 	config, err := f.ToRESTConfig()
 	if err != nil {
-		return unknown
+		return "", ""
 	}
 	path := rememberedFile(*f.CacheDir, config)
 	info, err := os.Stat(path)
 	if err != nil {
-		return unknown
+		return "", ""
 	}
-	hosts, err := readHosts(path)
-	if err != nil || len(hosts) == 0 {
-		return unknown
+	names, err := readHosts(path)
+	switch {
+	case err != nil, len(names) == 0:
+		return "", ""
+	case len(names) > mostNamed:
+		hosts = "--host-file " + path
+	default:
+		hosts = "--host " + strings.Join(names, ",")
 	}
-	named := "--host " + strings.Join(hosts, ",")
-	if len(hosts) > mostNamed {
-		named = "--host-file " + path
+	return hosts, info.ModTime().UTC().Format(time.DateOnly)
+}
+
+// withRememberedHosts adds the remembered nodes to the error that no host is named.
+func (f *connectionFlags) withRememberedHosts(err error) error {
+	hosts, date := f.rememberedHosts()
+	if !errors.Is(err, errNoHost) || hosts == "" {
+		return err
 	}
-	return fmt.Sprintf("if its certificates have expired, this plans how to bring the cluster back over ssh, with its nodes of %s: %s %s %s --plan",
-		info.ModTime().UTC().Format(time.DateOnly), f.commandLine(), recoverName, named)
+	return fmt.Errorf("%w; the nodes of %s: %s", err, date, hosts)
 }

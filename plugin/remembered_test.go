@@ -35,6 +35,9 @@ func TestErrorNamesTheNodesThatTheAPIServerListedBefore(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, files, 1)
 
+	_, _, stderr := s.run(t, "recover")
+	assert.Contains(t, stderr, "and the workers; the nodes of "+modified(t, files[0])+": --host cp1,w1\n")
+
 	s.Close()
 	for _, command := range []string{"check", "plan --all", "--service etcd", "history", "status"} {
 		_, _, stderr := s.run(t, strings.Fields(command)...)

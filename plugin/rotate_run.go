@@ -68,7 +68,7 @@ func (o *rotateOptions) connectNodes(ctx context.Context) (c *cluster, disconnec
 		c, err = o.dial(o.conn)
 		return c, func() {}, err
 	}
-	hosts, disconnect, err := o.connectHosts(ctx, &o.hostFlags)
+	hosts, disconnect, err := o.connectHosts(ctx, &o.hostFlags, o.connectionFlags)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -78,8 +78,11 @@ func (o *rotateOptions) connectNodes(ctx context.Context) (c *cluster, disconnec
 		return nil, nil, err
 	}
 	if without != nil {
-		o.withoutLock = true
-		printNotes(o.ErrOut, withoutAPI(without), "If certificates have expired, use "+displayName+" "+recoverName+" with the same hosts.")
+		note := withoutLock(without)
+		if o.withoutLock = !o.changesNothing(); !o.withoutLock {
+			note = "Without the API server: " + firstLine(without) + "."
+		}
+		printNotes(o.ErrOut, note, "If certificates have expired, use "+displayName+" "+recoverName+" with the same hosts.")
 	}
 	return c, disconnect, nil
 }

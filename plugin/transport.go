@@ -80,10 +80,10 @@ func (f *transportFlags) transportArguments() string {
 }
 
 // connectHosts connects to the hosts that the flags name. The caller calls disconnect.
-func (a *app) connectHosts(ctx context.Context, f *hostFlags) (hosts *ssh.Hosts, disconnect func(), err error) {
+func (a *app) connectHosts(ctx context.Context, f *hostFlags, known *connectionFlags) (hosts *ssh.Hosts, disconnect func(), err error) {
 	options, err := f.hostOptions()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, known.withRememberedHosts(err)
 	}
 	printNotes(a.ErrOut, fmt.Sprintf("Connecting to %s over ssh …", printers.CountOf(len(options.Addresses), "host")))
 	if hosts, err = ssh.Connect(ctx, options); err != nil {

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"context"
 	"encoding/json"
 	"net/url"
 	"os"
@@ -15,7 +16,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/ssh"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
@@ -149,6 +152,66 @@ func TestRotationOverSSHWithoutTheAPISaysThatThereIsNoLock(t *testing.T) {
 	code, _, stderr = f.run(t, append([]string{"--service", "etcd"}, s.flags("cp1")...)...)
 	assert.Equal(t, 130, code, "the operator has to agree")
 	assert.Contains(t, stderr, "Continue?")
+}
+
+func TestPlanOverSSHWithoutTheAPINeedsNoLock(t *testing.T) {
+	s := newSSHHosts(t, controlPlane("cp1"))
+	f := newFake(controlPlane("cp1"))
+	f.down = &url.Error{Op: "Get", URL: "https://10.0.0.10:6443/api/v1/nodes", Err: syscall.ECONNREFUSED}
+	code, stdout, stderr := f.run(t, append([]string{"plan", "--service", "etcd"}, s.flags("cp1")...)...)
+	require.Zero(t, code, stderr)
+	assert.Contains(t, stdout, "etcd-peer")
+	assert.Contains(t, stderr, "Without the API server: the API server at https://10.0.0.10:6443 refuses the connection.\n")
+	assert.NotContains(t, stderr, "lock")
+}
+
+func TestHostOfAnExternalEtcdIsNoNode(t *testing.T) {
+	etcd := controlPlane("etcd1")
+	etcd.Components = etcd.Components[:1]
+	etcd.Certificates = etcd.Certificates[:1]
+	s := newSSHHosts(t, controlPlane("cp1"), etcd)
+	code, stdout, stderr := newFake(controlPlane("cp1")).run(t, append([]string{"plan", "--service", "etcd", "-o", "json"}, s.flags("cp1", "etcd1")...)...)
+	require.Zero(t, code, stderr)
+	assert.Contains(t, stdout, `"node": "etcd1"`)
+}
+
+func TestRollbackOverSSHIsPlannedWithoutPods(t *testing.T) {
+	f := etcdRotated()
+	s := newSSHHosts(t, f.scanned...)
+	var hosts []string
+	for _, n := range f.scanned {
+		hosts = append(hosts, n.Name)
+	}
+	code, _, stderr := f.run(t, append([]string{"rollback", "abcdef", "--dry-run=server"}, s.flags(hosts...)...)...)
+	require.Zero(t, code, stderr)
+	assert.Contains(t, stderr, "Nothing was changed. To do it")
+	assert.NotContains(t, stderr, "admits")
+}
+
+// podsThat answer Close in one way.
+type podsThat struct {
+	fleet.Nodes
+
+	close error
+}
+
+func (p podsThat) Close(context.Context, string) (int, error) { return 1, p.close }
+
+func TestPodsOfEarlierRotationsAreEndedBeforeOneOverSSH(t *testing.T) {
+	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", nil)
+	for _, tc := range []struct {
+		rotation string
+		close    error
+		want     int
+		fails    bool
+	}{
+		{"", nil, 1, false}, {"", forbidden, 1, false}, {"", assert.AnError, 1, true},
+		{"7f3c2a", assert.AnError, 0, false}, // its own processes are on the hosts alone
+	} {
+		ended, err := nodesOverSSH{Hosts: &ssh.Hosts{}, pods: podsThat{close: tc.close}}.Close(t.Context(), tc.rotation)
+		assert.Equal(t, tc.fails, err != nil, "%+v: %v", tc, err)
+		assert.Equal(t, tc.want, ended, "%+v", tc)
+	}
 }
 
 func TestAPIServerThatRefusesTheUserStopsARotationOverSSH(t *testing.T) {
