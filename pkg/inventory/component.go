@@ -15,7 +15,8 @@ const (
 	StaticPod RuntimeKind = "StaticPod" // the kubelet, from a manifest
 	Systemd   RuntimeKind = "Systemd"   // a unit
 	DaemonSet RuntimeKind = "DaemonSet" // an ordinary pod: kubeadm's kube-proxy
-	// Supervised: a child process of a unit that runs several components (k0s, RKE2). Its Unit
+	// Supervised: a child process of a unit that runs several components (k0s, RKE2), or a part of
+	// its one process (K3s). Its Unit
 	// is that one. It is never stopped alone, since that unit's control group holds the other
 	// components as well. The whole unit is restarted if that renews the certificates, see
 	// UnitStart and UnitCommand.

@@ -37,6 +37,7 @@ func (p *program) advertisedAddress() string {
 func (d *discovery) addAPIServer(p *program) {
 	address := p.apiServerAddress()
 	p.component.APIServer = p.advertisedAddress()
+	p.advertiseSupervisor()
 	p.component.ClientURLs = p.args.listValue("etcd-servers")
 	if !p.isolated {
 		p.component.Health = "https://" + address + "/readyz"

@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"cmp"
 	"path"
 	"strings"
 
@@ -48,22 +49,15 @@ func (d *discovery) findCommander(supervised map[certs.Service]*program) renewer
 		return r
 	}
 	r.harm = killsPods(loaded, dist, r.unit)
-	for _, argv := range loaded.expandedCommands() {
-		if distributionOf(argv) != dist || len(argv) < 2 {
-			continue
-		}
-		for _, flag := range []string{"data-dir", "d"} {
-			if dir := arguments(argv[1:]).lastValue(flag); dir != "" {
-				r.dir = path.Clean(dir)
-			}
-		}
-		r.command = argv[0] + " certificate rotate --data-dir=" + r.dir
-		if !path.IsAbs(argv[0]) || strings.ContainsAny(argv[0]+r.dir, " \t\n") {
-			r.harm = "the path of its program or of its data in " + r.unit + " is relative or has blanks, so its command cannot be run"
-		}
+	found, ok := d.rancherProgram(loaded, dist)
+	if !ok {
+		r.harm = cmp.Or(r.harm, r.unit+" does not start "+dist.programs[0]+" itself, so the path of its command is unknown")
+		return r
 	}
-	if r.command == "" && r.harm == "" {
-		r.harm = r.unit + " does not start " + dist.programs[0] + " itself, so the path of its command is unknown"
+	r.dir = found.dir
+	r.command = found.path + " certificate rotate --data-dir=" + r.dir
+	if !path.IsAbs(found.path) || strings.ContainsAny(found.path+r.dir, " \t\n") {
+		r.harm = "the path of its program or of its data in " + r.unit + " is relative or has blanks, so its command cannot be run"
 	}
 	return r
 }
@@ -73,7 +67,7 @@ func (d *discovery) findCommander(supervised map[certs.Service]*program) renewer
 func (d *discovery) tieStaticPods(programs []*program) {
 	unit := ""
 	for _, p := range programs {
-		if p.service == certs.Kubelet && p.distribution != nil && p.distribution.byCommand {
+		if p.service == certs.Kubelet && p.distribution != nil && p.distribution.staticPods {
 			unit = p.component.Unit
 		}
 	}

@@ -88,13 +88,12 @@ func DiscoverNode(root hostfs.Root, opts Options) Layout {
 	ran := listProcesses(root)
 	running := ran.components
 	d.members = ran.members
-	for _, b := range ran.bundles {
-		d.notInspectedByDesign("", "", bundled[b])
+	programs := d.addBundles(ran.bundles)
+	if len(programs) == 0 {
+		programs = d.findKubelet(running)
 	}
-
-	programs := d.findKubelet(running)
-	if len(programs) > 0 {
-		d.kubelet = d.readKubelet(programs[0])
+	if i := slices.IndexFunc(programs, func(p *program) bool { return p.service == certs.Kubelet }); i >= 0 {
+		d.kubelet = d.readKubelet(programs[i])
 		programs = append(programs, d.staticPods(d.kubelet.manifests, running)...)
 	}
 	programs = append(programs, d.otherComponents(running, programs)...)

@@ -42,7 +42,7 @@ type process struct {
 // processTable holds the processes of a node.
 type processTable struct {
 	components []process // in the order of their ids
-	bundles    []string  // programs that hold many components at once, see bundled
+	bundles    []bundle
 	// members are all processes of the units in which components run.
 	members map[string][]member
 }
@@ -70,7 +70,7 @@ func listProcesses(root hostfs.Root) processTable {
 			continue
 		}
 		if name := programName(argv[0]); bundled[name] != "" {
-			out.bundles = append(out.bundles, name)
+			out.bundles = append(out.bundles, bundle{name, pid})
 			continue
 		}
 		if _, ok := recognizeArgs(argv); !ok {
@@ -93,8 +93,6 @@ func listProcesses(root hostfs.Root) processTable {
 		p.hostNetwork = sameNetwork(proc, pid)
 		out.components = append(out.components, p)
 	}
-	slices.Sort(out.bundles)
-	out.bundles = slices.Compact(out.bundles)
 	out.members = membersOf(proc, init, ids, out.components)
 	return out
 }

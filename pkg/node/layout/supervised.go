@@ -61,15 +61,24 @@ type distribution struct {
 	// byCommand means that a command of its program renews certificates while its unit is
 	// stopped, see commandParts.
 	byCommand bool
+	// staticPods means that it writes manifests of static pods, and replaces these pods after
+	// that command.
+	staticPods bool
 }
 
 var distributions = []distribution{
 	{name: "k0s", programs: []string{"k0s"}, dir: "/var/lib/k0s", unit: "k0scontroller.service",
 		prefixes: []string{"k0scontroller", "k0sworker", "k0sserver"}, atStart: true},
 	{name: "RKE2", programs: []string{"rke2"}, dir: "/var/lib/rancher/rke2", unit: "rke2-server.service",
-		prefixes: []string{"rke2-server", "rke2-agent"}, byCommand: true},
+		prefixes: []string{"rke2-server", "rke2-agent"}, byCommand: true, staticPods: true},
 	{name: "K3s", programs: []string{"k3s"}, dir: "/var/lib/rancher/k3s", unit: "k3s.service", prefixes: []string{"k3s"}, byCommand: true},
 	{name: "MicroK8s", programs: []string{"kubelite"}, dir: "/var/snap/microk8s", renew: `run "microk8s refresh-certs" on each node`},
+}
+
+// distributionNamed returns a distribution by its name.
+func distributionNamed(name string) *distribution {
+	i := slices.IndexFunc(distributions, func(d distribution) bool { return d.name == name })
+	return &distributions[i]
 }
 
 // leftReason is the reason why a certificate is left to the distribution.
