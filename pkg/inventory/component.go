@@ -16,9 +16,8 @@ const (
 	Systemd   RuntimeKind = "Systemd"   // a unit
 	DaemonSet RuntimeKind = "DaemonSet" // an ordinary pod: kubeadm's kube-proxy
 	// Supervised: a child process of a unit that runs several components (k0s, RKE2), or a part of
-	// its one process (K3s). Its Unit
-	// is that one. It is never stopped alone, since that unit's control group holds the other
-	// components as well. The whole unit is restarted if that renews the certificates, see
+	// the unit's one process (K3s). Its Unit is that one. It is never stopped alone, since the
+	// others would stop with it. The whole unit is restarted if that renews the certificates, see
 	// UnitStart and UnitCommand.
 	Supervised RuntimeKind = "Supervised"
 	None       RuntimeKind = "None" // found, with an unknown supervisor

@@ -120,7 +120,7 @@ func (k *k3s) apiServerArgs() []string {
 		"--kubelet-client-certificate=" + tls + "client-kube-apiserver.crt", "--kubelet-client-key=" + tls + "client-kube-apiserver.key",
 		"--kubelet-certificate-authority=" + tls + "server-ca.crt",
 		"--proxy-client-cert-file=" + tls + "client-auth-proxy.crt", "--proxy-client-key-file=" + tls + "client-auth-proxy.key",
-		"--service-account-key-file=" + tls + "service.key", "--service-account-signing-key-file=" + tls + "service.current.key",
+		"--service-account-key-file=" + tls + "service.key", "--service-account-signing-key-file=" + k.tokenKey(),
 		"--bind-address=127.0.0.1", "--secure-port=" + strconv.Itoa(k.port()+1),
 	}
 	if k.d.fileExists(k.dir + "/server/db/etcd/config") {
@@ -130,10 +130,19 @@ func (k *k3s) apiServerArgs() []string {
 	return k.withExtra("kube-apiserver-arg", args...)
 }
 
+// tokenKey is the file with the key that signs tokens. Newer versions have it apart from those
+// that only verify them.
+func (k *k3s) tokenKey() string {
+	if current := k.dir + "/" + serverTLS + "service.current.key"; k.d.fileExists(current) {
+		return current
+	}
+	return k.dir + "/" + serverTLS + "service.key"
+}
+
 func (k *k3s) controllerArgs() []string {
 	tls := k.dir + "/" + serverTLS
 	return k.withExtra("kube-controller-manager-arg", "--kubeconfig="+k.dir+"/server/cred/controller.kubeconfig",
-		"--root-ca-file="+tls+"server-ca.crt", "--service-account-private-key-file="+tls+"service.current.key")
+		"--root-ca-file="+tls+"server-ca.crt", "--service-account-private-key-file="+k.tokenKey())
 }
 
 func (k *k3s) kubeletArgs() []string {

@@ -116,6 +116,59 @@ func TestCertificatesThatACommandRenews(t *testing.T) {
 	}
 }
 
+// TestServerOfK3sIsScanned: the CA of every certificate is found, with its key in the place where
+// K3s signs with it.
+func TestServerOfK3sIsScanned(t *testing.T) {
+	const dir, unit = "/var/lib/rancher/k3s", "k3s.service"
+	const tls = dir + "/server/tls/"
+	n := layouttest.NewNode(t)
+	n.WriteFile("/etc/systemd/system/"+unit, "[Service]\nKillMode=process\nExecStart=/usr/local/bin/k3s server\n")
+	n.AddProcess(90, layouttest.UnitCgroup(unit), "/usr/local/bin/k3s server")
+	signers := map[string]certstest.CA{}
+	for _, name := range []string{"client-ca", "server-ca", "request-header-ca", "etcd/server-ca", "etcd/peer-ca"} {
+		signers[name] = certstest.NewCA(t, name+"@1764000000")
+		n.WriteFile(tls+name+".crt", string(signers[name].Pair().CertPEM()))
+		n.WriteFile(tls+name+".key", string(signers[name].Pair().KeyPEM(t)))
+	}
+	n.WriteFile(tls+"service.key", string(certstest.NewCA(t, "tokens").Pair().KeyPEM(t)))
+	n.WriteFile(dir+"/agent/client-ca.crt", string(signers["client-ca"].Pair().CertPEM()))
+	signedBy := map[string]string{
+		"server/tls/client-kube-apiserver": "client-ca", "server/tls/client-controller": "client-ca", "server/tls/client-scheduler": "client-ca",
+		"server/tls/client-admin": "client-ca", "agent/client-kubelet": "client-ca", "agent/client-kube-proxy": "client-ca",
+		"server/tls/serving-kube-apiserver": "server-ca", "agent/serving-kubelet": "server-ca", "server/tls/client-auth-proxy": "request-header-ca",
+		"server/tls/etcd/client": "etcd/server-ca", "server/tls/etcd/server-client": "etcd/server-ca", "server/tls/etcd/peer-server-client": "etcd/peer-ca",
+	}
+	for file, signer := range signedBy {
+		leaf := signers[signer].Leaf(t, certstest.Name(file))
+		n.WriteFile(dir+"/"+file+".crt", string(leaf.CertPEM())+string(signers[signer].Pair().CertPEM()))
+		n.WriteFile(dir+"/"+file+".key", string(leaf.KeyPEM(t)))
+	}
+	for file, pair := range map[string]string{
+		"server/cred/api-server": "server/tls/client-kube-apiserver", "server/cred/controller": "server/tls/client-controller", "server/cred/scheduler": "server/tls/client-scheduler",
+		"server/cred/admin": "server/tls/client-admin", "agent/kubelet": "agent/client-kubelet", "agent/kubeproxy": "agent/client-kube-proxy",
+	} {
+		n.WriteFile(dir+"/"+file+".kubeconfig", "clusters: [{name: local, cluster: {server: 'https://127.0.0.1:6444', certificate-authority: "+tls+"server-ca.crt}}]\n"+
+			"users: [{name: user, user: {client-certificate: "+dir+"/"+pair+".crt, client-key: "+dir+"/"+pair+".key}}]\n"+
+			"contexts: [{name: Default, context: {user: user, cluster: local}}]\ncurrent-context: Default\n")
+	}
+	n.WriteFile(dir+"/server/db/etcd/config", "listen-client-urls: https://127.0.0.1:2379\nlisten-peer-urls: https://10.0.0.11:2380\n"+
+		"client-transport-security: {cert-file: "+tls+"etcd/server-client.crt, key-file: "+tls+"etcd/server-client.key, client-cert-auth: true, trusted-ca-file: "+tls+"etcd/server-ca.crt}\n"+
+		"peer-transport-security: {cert-file: "+tls+"etcd/peer-server-client.crt, key-file: "+tls+"etcd/peer-server-client.key, trusted-ca-file: "+tls+"etcd/peer-ca.crt}\n")
+	nothing := func(context.Context, string, string) (*x509.Certificate, error) {
+		return nil, errors.New("connection refused")
+	}
+	node := TakeInventory(t.Context(), n.Root, Options{Now: func() time.Time { return certstest.Now }, Handshake: nothing})
+	if len(node.Certificates) != len(signedBy) || len(node.NotInspected) > 0 || !node.ControlPlane() {
+		t.Errorf("%d certificates, not inspected: %+v", len(node.Certificates), node.NotInspected)
+	}
+	for _, c := range node.Certificates {
+		signer := tls + signedBy[strings.TrimSuffix(strings.TrimPrefix(c.Store.Cert, dir+"/"), ".crt")]
+		if c.Issuer.Kind != inventory.UnitCommand || c.Issuer.CAKey != signer+".key" || c.Issuer.CACert != signer+".crt" || c.Reason != "" {
+			t.Errorf("%s: %+v %q", c.Store.Cert, c.Issuer, c.Reason)
+		}
+	}
+}
+
 func moveFile(t *testing.T, n *layouttest.Node, from, to string) {
 	t.Helper()
 	if err := os.Rename(n.LocalPath(from), n.LocalPath(to)); err != nil {
