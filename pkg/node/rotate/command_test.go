@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
 
@@ -220,6 +221,30 @@ func TestCommandInProgressIsAwaited(t *testing.T) {
 					t.Errorf("%s, commands %q", r.kindsText(), k.commands)
 				}
 			})
+		})
+	}
+}
+
+// TestKubeProxyOfRKE2MayContinue unless its own certificate was renewed: RKE2 does not replace
+// its static pod in every case.
+func TestKubeProxyOfRKE2MayContinue(t *testing.T) {
+	proxy := inventory.Component{Service: certs.KubeProxy, Runtime: inventory.StaticPod, Unit: rke2Unit, PID: 100}
+	etcd := inventory.Component{Service: certs.Etcd, Runtime: inventory.StaticPod, Unit: rke2Unit, PID: 101}
+	for name, tt := range map[string]struct {
+		running inventory.Component
+		renewed certs.Service
+		fails   bool
+	}{
+		"kube-proxy, with etcd renewed": {proxy, certs.Etcd, false},
+		"kube-proxy, renewed":           {proxy, certs.KubeProxy, true},
+		"etcd, with kube-proxy renewed": {etcd, certs.KubeProxy, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			node := inventory.Node{Components: []inventory.Component{tt.running}}
+			c := &committing{t: &transaction{Unit: rke2Unit, Node: node, Items: []item{{Certificate: inventory.Certificate{Service: tt.renewed}}}}}
+			if _, err := c.notRestarted(node); (err != nil) != tt.fails {
+				t.Errorf("still the same process: %v", err)
+			}
 		})
 	}
 }

@@ -232,9 +232,20 @@ func (c *committing) awaitProcesses(ctx, waiting context.Context, timeout time.D
 	}
 }
 
+// mustBeNew reports whether a component must run as a new process after the restart of the unit.
+// RKE2 replaces all its static pods except kube-proxy's, which continues in some cases: that
+// matters only if its certificate was renewed.
+func (t *transaction) mustBeNew(c inventory.Component) bool {
+	if !t.runsInUnit(c) || c.PID == 0 {
+		return false
+	}
+	return c.Runtime != inventory.StaticPod || c.Service != certs.KubeProxy ||
+		slices.ContainsFunc(t.Items, func(i item) bool { return i.Certificate.Service == c.Service })
+}
+
 func (c *committing) notRestarted(node inventory.Node) (inventory.Component, error) {
 	for _, old := range c.t.Node.Components {
-		if !c.t.runsInUnit(old) || old.PID == 0 {
+		if !c.t.mustBeNew(old) {
 			continue
 		}
 		i := slices.IndexFunc(node.Components, func(now inventory.Component) bool {
