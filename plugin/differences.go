@@ -116,6 +116,5 @@ func unitRenewal(s plan.Step) string {
 			"It restarts every component there, and cannot be undone.", s.RestartUnit)
 	}
 	return fmt.Sprintf("%q is the renewal: it is run while %s is stopped, and the next start makes these certificates, with new keys. "+
-		"That restarts every component there, and this program cannot undo it. The command keeps the old certificates and keys in a backup of its own: "+
-		"delete that where they are compromised.", s.UnitCommand, s.RestartUnit)
+		"That restarts every component there, and this program cannot undo it. The command keeps the old certificates and keys in a backup of its own.", s.UnitCommand, s.RestartUnit)
 }

@@ -69,6 +69,9 @@ type Issuer struct {
 	// blanks. Part is its name for the certificates that it renews together with this one.
 	Command string `json:"command,omitempty"`
 	Part    string `json:"part,omitempty"`
+	// Backups is the directory in which the command keeps the files that it removes, each time
+	// in a subdirectory of its own: see [Issuer.BackupPattern].
+	Backups string `json:"backups,omitempty"`
 }
 
 // IsByUnit reports whether a systemd unit renews the certificate, whose program makes the
@@ -88,6 +91,10 @@ func (i Issuer) Renewer() string {
 func (i Issuer) RenewsWith(other Issuer) bool {
 	return i.IsByUnit() && i.Kind == other.Kind && i.Unit == other.Unit && i.Part == other.Part
 }
+
+// BackupPattern matches the directories in which the command of UnitCommand keeps the files
+// that it has removed.
+func (i Issuer) BackupPattern() string { return i.Backups + "/tls-*" }
 
 // UnitCommandOf returns the command that renews certificates whose issuer is UnitCommand, with
 // an argument for each of their parts; empty: it renews none of them. The flag is repeated,

@@ -119,12 +119,16 @@ func renewedAlong(i inventory.Issuer) string {
 	return i.Renewer() + " renews its certificates too"
 }
 
-// setUnitCommand fills in the command that renews the targets while their unit is stopped.
+// setUnitCommand fills in the command that renews the targets while their unit is stopped. Its
+// backups must be writable if the keys in them are to be destroyed.
 func (b *builder) setUnitCommand() {
 	var targets []inventory.Certificate
 	for _, c := range b.node.Certificates {
 		if b.step.targetOf(c.ID()) != nil {
 			targets = append(targets, c)
+			if b.req.Compromised && c.Issuer.Backups != "" && !slices.Contains(b.step.Directories, c.Issuer.Backups) {
+				b.step.Directories = append(b.step.Directories, c.Issuer.Backups)
+			}
 		}
 	}
 	b.step.UnitCommand = inventory.UnitCommandOf(targets)

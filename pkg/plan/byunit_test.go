@@ -137,7 +137,7 @@ func rke2Node(name string) inventory.Node {
 			part = "api-server"
 		}
 		c.Reason = ""
-		c.Issuer = inventory.Issuer{Kind: inventory.UnitCommand, Unit: rke2Unit, Command: rke2Command, Part: part, CACert: "/pki/ca.crt", CAKey: "/pki/ca.key"}
+		c.Issuer = inventory.Issuer{Kind: inventory.UnitCommand, Unit: rke2Unit, Command: rke2Command, Part: part, CACert: "/pki/ca.crt", CAKey: "/pki/ca.key", Backups: "/var/lib/rancher/rke2/server"}
 	}
 	return n
 }
@@ -158,6 +158,14 @@ func TestCommandRenewsThePartsInScope(t *testing.T) {
 
 	p = buildPlan(t, newRequest(certs.Services()...), rke2Node("cp1"))
 	assert.Equal(t, rke2Command+" --service=api-server --service=etcd --service=kubelet", p.AllSteps()[0].UnitCommand)
+}
+
+// TestBackupsOfACommandAreWritable only for the destruction of compromised keys in them.
+func TestBackupsOfACommandAreWritable(t *testing.T) {
+	req := newRequest(certs.Etcd)
+	req.Compromised = true
+	p := buildPlan(t, req, rke2Node("cp1"))
+	assert.Equal(t, []string{"/var/lib/rancher/rke2/server"}, p.AllSteps()[0].Directories)
 }
 
 // TestPartOfTwoServicesIsRenewedWhole: the command knows the API server's client certificate

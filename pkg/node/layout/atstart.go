@@ -36,6 +36,7 @@ type renewer struct {
 	harm    string // why the unit must not be restarted; empty: it may
 	kind    inventory.IssuerKind
 	command string // see inventory.Issuer
+	backups string
 }
 
 // issuerOf returns the issuer of a certificate that the unit renews; false if it does not.
@@ -47,6 +48,7 @@ func (r renewer) issuerOf(c *inventory.Certificate) (inventory.Issuer, bool) {
 	issuer := inventory.Issuer{Kind: r.kind, Unit: r.unit}
 	if r.kind == inventory.UnitCommand {
 		issuer.Command = r.command
+		issuer.Backups = r.backups
 		issuer.Part = commandParts[file]
 		ok = issuer.Part != ""
 	} else {

@@ -51,7 +51,7 @@ func TestCertificatesThatACommandOfRKE2Renews(t *testing.T) {
 			l := DiscoverNode(n.Root, Options{})
 			for name, part := range map[string]string{"kubelet-client": "kubelet", "kubelet-server": "kubelet", "kube-proxy.conf": "kube-proxy"} {
 				c := findCertificate(t, l, name)
-				want := inventory.Issuer{Kind: inventory.UnitCommand, Unit: "rke2-agent.service", Command: tt.command, Part: part}
+				want := inventory.Issuer{Kind: inventory.UnitCommand, Unit: "rke2-agent.service", Command: tt.command, Part: part, Backups: tt.dir + "/agent"}
 				if tt.command == "" {
 					want = inventory.Issuer{Kind: inventory.NoIssuer, Unit: c.Issuer.Unit}
 				}

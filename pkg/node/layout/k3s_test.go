@@ -58,7 +58,7 @@ func TestComponentsOfK3sShareItsProcess(t *testing.T) {
 		"front-proxy-client": "auth-proxy", "controller-manager.conf": "controller-manager", "scheduler.conf": "scheduler", "admin.kubeconfig": "admin",
 		"kubelet-client": "kubelet", "kubelet-server": "kubelet", "kube-proxy.conf": "kube-proxy"}
 	for _, c := range l.Node.Certificates {
-		want := inventory.Issuer{Kind: inventory.UnitCommand, Unit: "k3s.service", Part: parts[c.Name], Command: "/usr/local/bin/k3s certificate rotate --data-dir=" + dir}
+		want := inventory.Issuer{Kind: inventory.UnitCommand, Unit: "k3s.service", Part: parts[c.Name], Command: "/usr/local/bin/k3s certificate rotate --data-dir=" + dir, Backups: dir + "/server"}
 		if c.Issuer != want || c.Reason != "" {
 			t.Errorf("%s: %+v %q, want %+v", c.Name, c.Issuer, c.Reason, want)
 		}

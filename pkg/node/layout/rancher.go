@@ -11,6 +11,7 @@ import (
 // rancher is a program of RKE2 or K3s as its unit starts it.
 type rancher struct {
 	path     string
+	role     string    // server or agent: as its data directory is divided
 	dir      string    // the data directory
 	settings arguments // of its configuration files, then of its command line
 }
@@ -25,7 +26,7 @@ func (d *discovery) rancherProgram(u *unit, dist *distribution) (rancher, bool) 
 		flags := arguments(argv[2:])
 		program := dist.programs[0]
 		settings := append(d.rancherConfig(u, program, flags), flags...)
-		r := rancher{path: argv[0], dir: dist.dir, settings: settings}
+		r := rancher{path: argv[0], role: argv[1], dir: dist.dir, settings: settings}
 		for _, dir := range []string{u.env[strings.ToUpper(program)+"_DATA_DIR"], settings.lastValue("d"), settings.lastValue("data-dir")} {
 			if dir != "" {
 				r.dir = path.Clean(dir)

@@ -151,7 +151,7 @@ peer-transport-security: {cert-file: `+data+`/server/tls/etcd/peer-server-client
 		"controller-manager.conf": "controller-manager", "admin.kubeconfig": "admin"}
 	for _, c := range l.Node.Certificates {
 		want := inventory.Issuer{Kind: inventory.UnitCommand, Unit: "rke2-server.service", Part: parts[c.Name],
-			Command: "/usr/local/bin/rke2 certificate rotate --data-dir=" + data}
+			Command: "/usr/local/bin/rke2 certificate rotate --data-dir=" + data, Backups: data + "/server"}
 		if c.Name == "controller-manager-server" {
 			want = inventory.Issuer{Kind: inventory.NoIssuer}
 		}

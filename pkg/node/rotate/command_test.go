@@ -75,6 +75,17 @@ func TestCommandIsGivenEveryPartThatIsRotated(t *testing.T) {
 		if len(k.commands) != 1 || !strings.HasSuffix(k.commands[0], parts) {
 			t.Errorf("commands %q", k.commands)
 		}
+		backup := filepath.Join(k.dir, "server/tls-1764000000/pki")
+		for _, name := range []string{"apiserver.key", "etcd/server.key", "front-proxy-client.key"} {
+			if _, err := os.Stat(filepath.Join(backup, name)); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the compromised key %s is in the command's backup: %v", name, err)
+			}
+		}
+		for _, name := range []string{"apiserver.crt", "ca.key"} {
+			if _, err := os.Stat(filepath.Join(backup, name)); err != nil {
+				t.Errorf("%s is not compromised: %v", name, err)
+			}
+		}
 	})
 }
 
@@ -105,7 +116,7 @@ func TestCommandThatFailsIsReported(t *testing.T) {
 				if len(ended) != 1 || !strings.Contains(ended[0].Message, tt.words) {
 					t.Fatalf("%s\n%+v", r.kindsText(), r.all[len(r.all)-2])
 				}
-				if tt.kind == nodeapi.Unknown && !strings.Contains(ended[0].Hint, k.dir+"/{server,agent}/tls-*") {
+				if tt.kind == nodeapi.Unknown && !strings.Contains(ended[0].Hint, "/var/lib/rancher/rke2/server/tls-*") {
 					t.Errorf("hint %q", ended[0].Hint)
 				}
 				if i, err := k.CurrentInstance(t.Context(), unitComponent(rke2Unit)); err != nil || i.Running == k.dies || len(k.commands) != 1 {

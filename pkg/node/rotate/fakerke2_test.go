@@ -27,7 +27,7 @@ const rke2Unit = "rke2-server.service"
 type fakeRKE2 struct {
 	*fakeK0s
 	program   string
-	dir       string // the data directory
+	dir       string // the data directory, as the test sees it
 	commands  []string
 	inCommand bool
 	result    error // of the command
@@ -37,6 +37,9 @@ type fakeRKE2 struct {
 	spares  string // a certificate that the command does not remove
 }
 
+// rke2Dir is the data directory on the node, whose files are below a directory of the test.
+const rke2Dir = "/var/lib/rancher/rke2"
+
 // partOf maps the certificates to the names by which the command knows them.
 var partOf = map[string]string{
 	"apiserver": "api-server", "apiserver-kubelet-client": "api-server", "apiserver-etcd-client": "etcd", "front-proxy-client": "auth-proxy",
@@ -45,7 +48,11 @@ var partOf = map[string]string{
 }
 
 func newFakeRKE2(t *testing.T) *fakeRKE2 {
-	r := &fakeRKE2{fakeK0s: newFakeK0s(t), dir: t.TempDir()}
+	r := &fakeRKE2{fakeK0s: newFakeK0s(t)}
+	r.dir = r.tree.Local(rke2Dir)
+	if err := os.MkdirAll(r.dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	r.unit = rke2Unit
 	r.program = r.standInFor()
 	r.addFlag("running")
@@ -120,6 +127,7 @@ func (r *fakeRKE2) scanNode(ctx context.Context) (inventory.Node, error) {
 			c.Issuer.Kind = inventory.UnitCommand
 			c.Issuer.Command = r.program + " certificate rotate --data-dir=" + r.dir
 			c.Issuer.Part = part
+			c.Issuer.Backups = rke2Dir + "/server"
 			c.PublicKeySHA256 = certs.PublicKeySHA256(r.onDisk(c.Name).PublicKey)
 		}
 	}

@@ -55,20 +55,9 @@ func (c *committing) unitOutcome(ctx context.Context, f *failure) nodeapi.Record
 	rec.Hint = fmt.Sprintf("a restart of %[1]s cannot be rolled back, and it keeps no earlier certificates: see \"journalctl -u %[1]s\" on this node, then restart it and run \"kubectl rotate-certs check\"", c.t.Unit)
 	if c.t.UnitCommand != "" {
 		rec.Hint = fmt.Sprintf("see \"journalctl -u %s -u %s\" on this node; the earlier certificates and keys are in the newest %s, the backup of %q",
-			component.RenewalUnit, c.t.Unit, backupsOfCommand(c.t.UnitCommand), inventory.CommandName(c.t.UnitCommand))
+			component.RenewalUnit, c.t.Unit, c.t.Items[0].Certificate.Issuer.BackupPattern(), inventory.CommandName(c.t.UnitCommand))
 	}
 	return rec
-}
-
-// backupsOfCommand is the pattern of the directories in which RKE2 and K3s keep the files
-// that their command has removed: below the server's directory, or the agent's where there is no server.
-func backupsOfCommand(command string) string {
-	for word := range strings.FieldsSeq(command) {
-		if dir, ok := strings.CutPrefix(word, "--data-dir="); ok {
-			return dir + "/{server,agent}/tls-*"
-		}
-	}
-	return "tls-*"
 }
 
 func withLastLog(f *failure) string {

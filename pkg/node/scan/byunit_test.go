@@ -71,7 +71,7 @@ func TestCertificatesThatACommandRenews(t *testing.T) {
 		reason string
 	}{
 		"as RKE2 makes it": {func(*layouttest.Node) {},
-			inventory.Issuer{Kind: inventory.UnitCommand, Unit: unit, Command: command, Part: "controller-manager", CACert: tls + "client-ca.crt", CAKey: tls + "client-ca.key"}, ""},
+			inventory.Issuer{Kind: inventory.UnitCommand, Unit: unit, Command: command, Part: "controller-manager", Backups: dir + "/server", CACert: tls + "client-ca.crt", CAKey: tls + "client-ca.key"}, ""},
 		"without the CA's key": {func(n *layouttest.Node) { moveFile(t, n, tls+"client-ca.key", "/root.key") },
 			inventory.Issuer{Kind: inventory.NoIssuer, Unit: unit}, "would make a new CA"},
 		"with the CA's key by another name": {func(n *layouttest.Node) { moveFile(t, n, tls+"client-ca.key", tls+"other.key") },

@@ -2,6 +2,9 @@ package store
 
 import (
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
@@ -33,4 +36,33 @@ func BackupKey(dir string) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("read backup %q: no key in it", dir)
+}
+
+// DestroyKeys overwrites and removes the files below a directory that hold one of some keys, by
+// their certs.PublicKeySHA256. See [DestroyBackup] for the limits of overwriting.
+func DestroyKeys(dir string, keys map[string]bool) error {
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		key, err := certs.ParseKeyPEM(data)
+		if err != nil || !keys[certs.PublicKeySHA256(key.Signer.Public())] {
+			return nil //nolint:nilerr // no key, or another one
+		}
+		if err := overwriteFile(path); err != nil {
+			return err
+		}
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+		return syncDir(filepath.Dir(path))
+	})
+	if err != nil {
+		return fmt.Errorf("destroy keys in %q: %w", dir, err)
+	}
+	return nil
 }
