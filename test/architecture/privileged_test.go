@@ -19,7 +19,7 @@ import (
 // ".Name" is a method of whatever value.
 var privilegedCalls = []string{
 	"os.Chmod", "os.Chown", "os.Chtimes", "os.Create", "os.CreateTemp", "os.Lchown", "os.Link", "os.Mkdir", "os.MkdirAll", "os.MkdirTemp",
-	"os.OpenFile", "os.Remove", "os.RemoveAll", "os.Rename", "os.StartProcess", "os.FindProcess", "os.Symlink", "os.Truncate", "os.WriteFile",
+	"os.OpenFile", "os.OpenRoot", "os.Remove", "os.RemoveAll", "os.Rename", "os.StartProcess", "os.FindProcess", "os.Symlink", "os.Truncate", "os.WriteFile",
 	"exec.Command", "exec.CommandContext", "syscall.Exec", "syscall.Kill",
 	"unix.Chroot", "unix.Fchmod", "unix.Fchown", "unix.Fremovexattr", "unix.Fsetxattr", "unix.Kill", "unix.Lsetxattr", "unix.Mount", "unix.Prctl",
 	"unix.Reboot", "unix.Setns", "unix.Setxattr", "unix.Syscall", "unix.Unmount", "unix.Unshare",

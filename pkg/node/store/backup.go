@@ -186,6 +186,11 @@ func overwriteFile(path string) error {
 	if err != nil {
 		return bareError(err)
 	}
+	return overwriteContent(f)
+}
+
+// overwriteContent is overwriteFile for an open file, which it closes.
+func overwriteContent(f *os.File) error {
 	defer func() { _ = f.Close() }()
 	info, err := f.Stat()
 	if err != nil {

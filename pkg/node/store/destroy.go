@@ -41,11 +41,16 @@ func BackupKey(dir string) (string, error) {
 // DestroyKeys overwrites and removes the files below a directory that hold one of some keys, by
 // their certs.PublicKeySHA256. See [DestroyBackup] for the limits of overwriting.
 func DestroyKeys(dir string, keys map[string]bool) error {
-	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return fmt.Errorf("destroy keys in %q: %w", dir, bareError(err))
+	}
+	defer func() { _ = root.Close() }()
+	err = fs.WalkDir(root.FS(), ".", func(path string, e fs.DirEntry, err error) error {
 		if err != nil || !e.Type().IsRegular() {
 			return err
 		}
-		data, err := os.ReadFile(path)
+		data, err := root.ReadFile(path)
 		if err != nil {
 			return err
 		}
@@ -53,16 +58,24 @@ func DestroyKeys(dir string, keys map[string]bool) error {
 		if err != nil || !keys[certs.PublicKeySHA256(key.Signer.Public())] {
 			return nil //nolint:nilerr // no key, or another one
 		}
-		if err := overwriteFile(path); err != nil {
-			return err
-		}
-		if err := os.Remove(path); err != nil {
-			return err
-		}
-		return syncDir(filepath.Dir(path))
+		return destroyIn(root, dir, path)
 	})
 	if err != nil {
 		return fmt.Errorf("destroy keys in %q: %w", dir, err)
 	}
 	return nil
+}
+
+func destroyIn(root *os.Root, dir, path string) error {
+	f, err := root.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	if err := overwriteContent(f); err != nil {
+		return err
+	}
+	if err := root.Remove(path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Join(dir, filepath.Dir(path)))
 }
