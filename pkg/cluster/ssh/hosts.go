@@ -47,8 +47,7 @@ type Hosts struct {
 	mu     sync.Mutex
 	byNode map[string]*host
 	found  map[string]inventory.Node // by node, a scan that was not asked for yet
-	// controlPlane holds the nodes that run a part of the control plane.
-	controlPlane map[string]bool
+	roles  map[string]role           // by node
 }
 
 // Connect connects to all hosts, copies the program there and scans them. Where one cannot be
@@ -66,7 +65,7 @@ func Connect(ctx context.Context, o Options) (*Hosts, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Hosts{close: closeClient, hosts: make([]*host, len(o.Addresses)), byNode: map[string]*host{}, controlPlane: map[string]bool{}, found: map[string]inventory.Node{}}
+	h := &Hosts{close: closeClient, hosts: make([]*host, len(o.Addresses)), byNode: map[string]*host{}, roles: map[string]role{}, found: map[string]inventory.Node{}}
 	err = eachOf(o.Addresses, func(i int, address string) error {
 		host, arch, err := connectHost(ctx, c, address, cmp.Or(o.directory, defaultDirectory))
 		if err != nil {

@@ -40,8 +40,27 @@ func (h *Hosts) scanHost(ctx context.Context, host *host, name string) error {
 	}
 	h.byNode[n.Name] = host
 	h.found[n.Name] = n
-	h.controlPlane[n.Name] = n.ControlPlane()
+	h.roles[n.Name] = roleOf(&n)
 	return nil
+}
+
+// role is what a label says of a node where the API answers.
+type role int
+
+const (
+	worker role = iota
+	controlPlane
+	etcdHost // runs etcd, and no other part of the control plane
+)
+
+func roleOf(n *inventory.Node) role {
+	switch {
+	case !n.ControlPlane():
+		return worker
+	case n.ComponentOf(certs.KubeAPIServer) == nil && n.ComponentOf(certs.KubeControllerManager) == nil && n.ComponentOf(certs.KubeScheduler) == nil:
+		return etcdHost
+	}
+	return controlPlane
 }
 
 // Has reports whether a node is among the hosts.
@@ -95,7 +114,7 @@ func (h *Hosts) Nodes(context.Context) ([]kubenode.Node, error) {
 	var out []kubenode.Node
 	for name, host := range h.byNode {
 		out = append(out, kubenode.Node{
-			Name: name, Ready: true, OS: "linux", ControlPlane: h.controlPlane[name],
+			Name: name, Ready: true, OS: "linux", ControlPlane: h.roles[name] == controlPlane, Etcd: h.roles[name] == etcdHost,
 			Addresses: []corev1.NodeAddress{{Type: corev1.NodeHostName, Address: withoutUser(host.address)}},
 		})
 	}
