@@ -163,7 +163,7 @@ e2e-shapes: $(READY) ## Those about clusters as people have them, etcd outside, 
 
 # The clusters of these two are not among those of "make test".
 SMALL := --control-planes 1 --workers 1 --load-balancer=false
-ON_SYSTEMD := TestCheckChanges|TestCheckSees|TestRotateAll|TestSystemd|TestRecover
+ON_SYSTEMD := TestCheckChanges|TestCheckSees|TestCheckOverSSH|TestRotateAll|TestRotateOverSSH|TestSystemd|TestRecover
 .PHONY: e2e-systemd
 e2e-systemd: $(READY) ## Rotations on a cluster without kubeadm, whose components are all systemd units; part of soak
 	@RUN='$(or $(RUN),$(ON_SYSTEMD))' test/tools/e2e systemd $(SMALL) $(FORM.systemd)

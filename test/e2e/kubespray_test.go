@@ -80,3 +80,28 @@ func TestKubesprayMemberWithoutTheCAsKeyIsRefused(t *testing.T) {
 	assert.Empty(t, changed(before, the.snapshot(t, host.Name)))
 	the.assertClusterIsWhole(t)
 }
+
+// TestKubesprayMembersRotateOverSSH rotates all three members from one place: the first host signs
+// for the others, whose keys stay on them.
+func TestKubesprayMembersRotateOverSSH(t *testing.T) {
+	before := map[string]tree{}
+	for _, host := range the.etcds {
+		before[host.Name] = the.snapshot(t, host.Name)
+	}
+
+	o := the.kubectl(t, append([]string{"rotate-certs", "--service", "etcd", "--yes"}, the.overSSH(t)...)...)
+
+	require.Zero(t, o.exit, "%s", o)
+	for _, host := range the.etcds {
+		after := the.snapshot(t, host.Name)
+		for _, name := range []string{"member-", "admin-"} {
+			stem := kubesprayDir + "/" + name + host.Name
+			s := stored{cert: stem + ".pem", key: stem + "-key.pem"}
+			if name == "member-" {
+				s.ports = []string{host.IP + ":2379", host.IP + ":2380"}
+			}
+			the.assertStoredAnew(t, host, s, before[host.Name], after)
+		}
+	}
+	the.assertClusterIsWhole(t)
+}
