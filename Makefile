@@ -200,11 +200,16 @@ e2e-small: $(READY) ## e2e-odd and e2e-shapes, side by side
 bench: build image $(LAB) ## Measure beside kubeadm's documented procedure, print tables, fail on a missed aim (root, Debian)
 	@test/tools/bench $(CONTROL_PLANES) $(WORKERS)
 
+.PHONY: standin
+standin: ## Rotate by a distribution's command, with a stand-in for RKE2 below the real systemd (root, Debian); part of soak
+	@STANDIN=yes go test -vet=off -count=1 -v ./test/standin
+
 .PHONY: soak
 soak: build image $(LAB) ## Long campaigns: every crash point, every state of the disk, power cuts of a node, API servers gone, kills of plugin, watcher and NATS (root, Debian); SEED=n
 	@test/tools/fuzz 100000x
 	@test/tools/need gcc
 	@CRASH_POINTS=all go test -count=1 -v -timeout 3h ./test/crash
+	@$(MAKE) standin
 	@test/tools/powercut $(CUTS) $(SEED)
 	@SOAK=yes RUN="TestAPIServersUnavailable|TestKilledPluginAtEveryStage" $(E2E)
 	@$(MAKE) e2e-systemd MADE=yes RUN=

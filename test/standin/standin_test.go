@@ -1,0 +1,143 @@
+//go:build linux
+
+package standin
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
+)
+
+// boot makes an overlay of this machine's files, and boots it without a network.
+const boot = `set -e
+mount --make-rslave /
+mount -t tmpfs tmpfs "$1/work"
+mkdir "$1/work/upper" "$1/work/work"
+mount -t overlay overlay -o "lowerdir=/,upperdir=$1/work/upper,workdir=$1/work/work" "$1/root"
+rm -rf "$1/root/etc/systemd/system"
+mkdir "$1/root/etc/systemd/system"
+cp "$1"/units/* "$1/root/etc/systemd/system/"
+mkdir -p "$1/root/var/lib/rancher/rke2/bin" "$1/root/var/lib/servers" "$1/root/usr/local/bin"
+cp -r "$1/agent" "$1/root/var/lib/rancher/rke2/agent"
+cp "$1"/servers/* "$1/root/var/lib/servers/"
+cp "$1/out/rke2" "$1/root/usr/local/bin/rke2"
+cp "$1/out/rke2" "$1/root/var/lib/rancher/rke2/bin/kubelet"
+SYSTEMD_NSPAWN_LOCK=0 exec systemd-nspawn --quiet --boot --directory="$1/root" --machine=standin --settings=no --register=no --keep-unit \
+	--console=pipe --private-network --resolv-conf=off --timezone=off --link-journal=no --bind="$1/out:/out" systemd.unit=script.target
+`
+
+// script runs on the machine. Each step prints its name, the exit code of the program, the state
+// of the unit, the hashes of the certificates, and the number of backups.
+const script = `node=/out/rotate-certs-node
+step() { # NAME CODE
+	until [ "$(systemctl is-active rke2-agent)" = active ] && curl -so /dev/null http://127.0.0.1:10248/healthz; do sleep 0.1; done
+	echo "$1 code=$2 serving=$(sha256sum </var/lib/rancher/rke2/agent/serving-kubelet.crt | cut -c1-12) client=$(sha256sum </var/lib/rancher/rke2/agent/client-kubelet.crt | cut -c1-12) backups=$(ls -d /var/lib/rancher/rke2/agent/tls-* 2>/dev/null | wc -l)" >>/out/steps
+}
+systemctl start rke2-agent
+step before 0
+$node rotate --service kubelet
+step rotated $?
+touch /out/fail
+$node rotate --service kubelet
+step failed $?
+rm /out/fail
+touch /out/hold
+$node rotate --service kubelet &
+until [ "$(systemctl show -p MainPID --value rotate-certs-renew)" != 0 ]; do sleep 0.1; done
+kill -9 $!
+wait $!
+touch /out/continue
+$node recover
+step recovered $?
+`
+
+// TestRotationWithSystemdAndAStandIn rotates an agent, once as usual, once where the command
+// fails, and once where the node program is killed while the unit is stopped.
+func TestRotationWithSystemdAndAStandIn(t *testing.T) {
+	if os.Getenv("STANDIN") == "" {
+		t.Skip("it boots a machine, as root: make standin")
+	}
+	dir := t.TempDir()
+	write := func(name, content string) {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for program, source := range map[string]string{"rotate-certs-node": "../../cmd/rotate-certs-node", "rke2": "./rke2"} {
+		build := exec.Command("go", "build", "-o", filepath.Join(dir, "out", program), source)
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	for _, name := range []string{"root", "work"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"client-ca", "server-ca"} {
+		ca := certstest.NewCA(t, "rke2-"+name, certstest.Valid(certstest.Now.AddDate(-1, 0, 0), certstest.Now.AddDate(9, 0, 0)))
+		write("servers/"+name+".crt", string(ca.Pair().CertPEM()))
+		write("servers/"+name+".key", string(ca.Pair().KeyPEM(t)))
+		write("agent/"+name+".crt", string(ca.Pair().CertPEM()))
+	}
+	const agent = "/var/lib/rancher/rke2/agent/"
+	write("agent/kubelet.kubeconfig", "apiVersion: v1\nkind: Config\ncurrent-context: Default\ncontexts: [{name: Default, context: {user: user, cluster: local}}]\n"+
+		"clusters: [{name: local, cluster: {server: 'https://127.0.0.1:6443', certificate-authority: "+agent+"server-ca.crt}}]\n"+
+		"users: [{name: user, user: {client-certificate: "+agent+"client-kubelet.crt, client-key: "+agent+"client-kubelet.key}}]\n")
+	write("units/rke2-agent.service", "[Service]\nKillMode=process\nDelegate=yes\nRestart=always\nRestartSec=5s\nExecStart=/usr/local/bin/rke2 agent\n")
+	write("units/script.service", "[Service]\nType=oneshot\nExecStart=/bin/sh /out/script\nExecStopPost=/bin/systemctl --no-block poweroff\nStandardOutput=file:/out/output\nStandardError=file:/out/output\n")
+	write("units/script.target", "[Unit]\nRequires=basic.target script.service\nAfter=basic.target\n")
+	write("out/script", script)
+	write("boot", boot)
+	if out, err := exec.CommandContext(t.Context(), "unshare", "--mount", "sh", filepath.Join(dir, "boot"), dir).CombinedOutput(); err != nil {
+		t.Logf("%v\n%s", err, out) // nspawn reports how the machine ended
+	}
+	output, _ := os.ReadFile(filepath.Join(dir, "out/output"))
+	steps, err := os.ReadFile(filepath.Join(dir, "out/steps"))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	defer func() {
+		if t.Failed() {
+			t.Logf("steps:\n%s\noutput:\n%s", steps, output)
+		}
+	}()
+	compareSteps(t, strings.Fields(string(steps)))
+}
+
+// compareSteps compares the steps of the script with those that are expected. same is whether
+// the certificates are those of the step before.
+func compareSteps(t *testing.T, words []string) {
+	t.Helper()
+	want := []struct {
+		name, code, backups string
+		same                bool
+	}{{"before", "0", "0", false}, {"rotated", "0", "1", false}, {"failed", "2", "1", true}, {"recovered", "0", "2", false}}
+	if len(words) != 5*len(want) {
+		t.Fatalf("%d words, want %d", len(words), 5*len(want))
+	}
+	before := []string{"", ""}
+	for i, w := range want {
+		step := words[5*i : 5*i+5]
+		certificates := step[2:4]
+		if step[0] != w.name || step[1] != "code="+w.code || step[4] != "backups="+w.backups {
+			t.Errorf("%q, want %+v", step, w)
+		}
+		for n, c := range certificates {
+			if (c == before[n]) != w.same {
+				t.Errorf("%s: %s, after %s before", w.name, c, before[n])
+			}
+		}
+		before = certificates
+	}
+}
