@@ -45,7 +45,7 @@ E2E       = SKIP='TestUpgrade|TestSystemd|TestKubespray|TestRecover|$(if $(RUN),
 PROGRAMS       := kubectl-rotate_certs kubectl_complete-rotate_certs rotate-certs-node rotate-certs-watcher
 
 # The Go modules that are checked; those below test/lab/build are programs of others.
-MODULES := . test/corpus test/lab test/monitoring test/tools/release
+MODULES := . test/corpus test/lab test/monitoring test/tools/demosvg test/tools/release
 
 # For fuzz: how many inputs each target gets, and those of which packages. pkg/cluster/kube's take minutes
 # to build for fuzzing, so only soak runs them; its seeds are among the unit tests.
@@ -58,9 +58,11 @@ demo: build image $(LAB) ## Install, build, boot a cluster, rotate etcd's certif
 	@test/demo $(CONTROL_PLANES) $(WORKERS)
 
 .PHONY: demo-svg
-demo-svg: build image $(LAB) ## Draw the rotation of "make demo" as docs/demo.svg (root, Debian)
-	@test/demo $(CONTROL_PLANES) $(WORKERS) 2>&1 | tee bin/demo.txt
-	@go run ./test/tools/demosvg <bin/demo.txt >docs/demo.svg
+demo-svg: build image $(LAB) ## Record the rotation of "make demo" and draw it as docs/demo.svg (root, Debian)
+	@go -C test/tools/demosvg build -o $(CURDIR)/bin/demosvg .
+	@RECORDING=bin/demo.cast test/demo $(CONTROL_PLANES) $(WORKERS)
+	@bin/demosvg draw <bin/demo.cast >bin/demo.svg
+	@cp bin/demo.svg docs/demo.svg
 
 .PHONY: lab-up
 lab-up: $(LAB) ## Boot a real cluster: CONTROL_PLANES=3 WORKERS=1 TOPOLOGY=kubeadm|systemd|external-etcd KUBERNETES=1.37 (root, Debian)
@@ -123,6 +125,7 @@ unit: ## Unit and plugin tests with the race detector, on every module but packa
 	@go test -vet=off -race ./...
 	@go -C test/lab test -vet=off -race ./...
 	@go -C test/corpus test -vet=off ./...
+	@go -C test/tools/demosvg test -vet=off ./...
 	@go -C test/monitoring test -vet=off -count=1 ./... # it reads files that are not of its module
 
 .PHONY: fuzz

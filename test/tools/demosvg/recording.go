@@ -1,77 +1,102 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
-	"regexp"
+	"io"
+	"os"
 	"strings"
+	"time"
 )
 
-// prompt begins the line of a command in a recording.
-const prompt = "$ "
+// recording is what a command wrote to a terminal, and when.
+type recording struct {
+	command string // as it is shown
+	columns int
+	rows    int
+	outputs []output
+}
 
-// insideLab is how the demonstration runs a command in the namespace of its cluster, which
-// is nothing that a reader would type.
-const insideLab = "lab run -- "
+// output is what was written at once.
+type output struct {
+	at   time.Duration // since the start of the command
+	text string
+}
 
-// maxColumns is how long a line may be before it is continued on the next one.
-const maxColumns = 160
+// asciicastHeader is the first line of an asciicast. Each further line is [seconds, "o", text].
+type asciicastHeader struct {
+	Version int    `json:"version"`
+	Width   int    `json:"width"`
+	Height  int    `json:"height"`
+	Command string `json:"command"`
+}
 
-var (
-	// escapes are the sequences by which a terminal is given colours and moved.
-	escapes = regexp.MustCompile("\x1b\\[[0-9;?]*[A-Za-z]")
-	// controls are characters that XML does not allow.
-	controls = regexp.MustCompile("[\x00-\x08\x0b-\x1f\x7f]")
-)
-
-// outputOf is the command's line in a recording and what it printed, up to the next command.
-func outputOf(command, recorded string) ([]string, error) {
-	var out []string
-	for line := range strings.SplitSeq(recorded, "\n") {
-		line = strings.TrimRight(controls.ReplaceAllString(escapes.ReplaceAllString(line, ""), ""), " \t")
-		typed, begins := strings.CutPrefix(line, prompt)
-		switch {
-		case begins && len(out) > 0:
-			return withoutBlankEnd(out), nil
-		case begins && strings.TrimPrefix(typed, insideLab) == command:
-			out = append(out, prompt+command)
-		case len(out) > 0:
-			out = append(out, wrapLine(line)...)
+func (r recording) encodeAsciicast() ([]byte, error) {
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out) // a value, a line
+	if err := encoder.Encode(asciicastHeader{Version: 2, Width: r.columns, Height: r.rows, Command: r.command}); err != nil {
+		return nil, fmt.Errorf("write recording: %w", err)
+	}
+	for _, o := range r.outputs {
+		if err := encoder.Encode([]any{o.at.Seconds(), "o", o.text}); err != nil {
+			return nil, fmt.Errorf("write recording: %w", err)
 		}
 	}
-	if len(out) == 0 {
-		return nil, fmt.Errorf("find command %q: the recording has no line %q", command, prompt+insideLab+command)
-	}
-	return withoutBlankEnd(out), nil
+	return out.Bytes(), nil
 }
 
-func withoutBlankEnd(lines []string) []string {
-	for len(lines) > 0 && lines[len(lines)-1] == "" {
-		lines = lines[:len(lines)-1]
+func decodeAsciicast(in io.Reader) (recording, error) {
+	decoder := json.NewDecoder(in)
+	var header asciicastHeader
+	if err := decoder.Decode(&header); err != nil {
+		return recording{}, fmt.Errorf("read recording: header: %w", err)
 	}
-	return lines
-}
-
-// wrapLine continues a line that is too long on further lines, between words.
-func wrapLine(line string) []string {
-	const indent = "    "
-	var out []string
+	if header.Version != 2 || header.Width <= 0 || header.Height <= 0 {
+		return recording{}, fmt.Errorf("read recording: header %+v is not of an asciicast of version 2", header)
+	}
+	r := recording{command: header.Command, columns: header.Width, rows: header.Height}
 	for {
-		runes := []rune(line)
-		if len(runes) <= maxColumns {
-			return append(out, line)
+		o, isOutput, err := decodeOutput(decoder)
+		switch {
+		case errors.Is(err, io.EOF):
+			return r, nil
+		case err != nil:
+			return recording{}, fmt.Errorf("read recording: output %d: %w", len(r.outputs)+1, err)
+		case isOutput:
+			r.outputs = append(r.outputs, o)
 		}
-		end := lastBlank(runes)
-		out = append(out, strings.TrimRight(string(runes[:end]), " "))
-		line = indent + strings.TrimLeft(string(runes[end:]), " ")
 	}
 }
 
-// lastBlank is where a line that is too long can be broken.
-func lastBlank(runes []rune) int {
-	for i := maxColumns; i > 0; i-- {
-		if runes[i] == ' ' && strings.TrimSpace(string(runes[:i])) != "" {
-			return i
+// decodeOutput reads a line. Lines that are not of output, such as of input, are left out.
+func decodeOutput(decoder *json.Decoder) (o output, isOutput bool, err error) {
+	var seconds float64
+	var kind string
+	fields := []any{&seconds, &kind, &o.text}
+	if err := decoder.Decode(&fields); err != nil {
+		return output{}, false, err
+	}
+	o.at = time.Duration(seconds * float64(time.Second))
+	return o, kind == "o", nil
+}
+
+// refuseOwnPaths is an error where the recording holds a path of this machine, which no reader
+// of the picture has.
+func (r recording) refuseOwnPaths() error {
+	var all strings.Builder
+	for _, o := range r.outputs {
+		all.WriteString(o.text)
+	}
+	directory, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	for _, path := range []string{directory, os.Getenv("HOME")} {
+		if len(path) > 1 && strings.Contains(all.String(), path) {
+			return fmt.Errorf("keep recording of %q: it shows %q, a path of this machine", r.command, path)
 		}
 	}
-	return maxColumns
+	return nil
 }
