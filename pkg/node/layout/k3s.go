@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
@@ -23,6 +24,7 @@ type k3s struct {
 	d       *discovery
 	process inventory.Component // the part that its components have in common
 	dir     string
+	role    string    // server or agent
 	own     arguments // the settings of K3s itself
 }
 
@@ -68,7 +70,7 @@ func (d *discovery) k3sOf(b bundle) *k3s {
 	if rootless, _ := found.settings.booleanFlag("rootless"); !ok || rootless {
 		return nil
 	}
-	k := &k3s{d: d, dir: found.dir, own: found.settings}
+	k := &k3s{d: d, dir: found.dir, role: found.role, own: found.settings}
 	stat := readInto(filepath.Join(proc, strconv.Itoa(b.pid), "stat"), make([]byte, cmdlineHead))
 	k.process = inventory.Component{
 		Runtime: inventory.Supervised, Unit: place.unit, PID: b.pid, StartedAt: startTime(stat, bootTime(proc)), GraceSeconds: loaded.grace,
@@ -83,15 +85,17 @@ func (k *k3s) programs() []*program {
 	var out []*program
 	add := func(s certs.Service, without, needs string, args []string, more ...string) {
 		off, _ := k.own.booleanFlag(without)
-		if off || !k.d.fileExists(k.dir+"/"+needs) {
-			return
+		if off || k.role == "agent" && strings.HasPrefix(needs, "server/") || !k.d.fileExists(k.dir+"/"+needs) {
+			return // an agent that was a server before still has its files
 		}
 		p := &program{service: s, args: append(args, more...), component: k.process, distribution: distributionNamed("K3s")}
 		p.component.Service = s
 		p.component.Args = redactArgs(p.args)
 		out = append(out, p)
 	}
-	add(certs.Etcd, "disable-etcd", "server/db/etcd/config", []string{"--config-file=" + k.dir + "/server/db/etcd/config"})
+	if k.own.lastValue("datastore-endpoint") == "" {
+		add(certs.Etcd, "disable-etcd", "server/db/etcd/config", []string{"--config-file=" + k.dir + "/server/db/etcd/config"})
+	}
 	add(certs.KubeAPIServer, "disable-apiserver", "server/cred/api-server.kubeconfig", k.apiServerArgs())
 	// No health is asked of these: they start and end with the process, and the ports of their
 	// health differ from version to version.
@@ -123,7 +127,15 @@ func (k *k3s) apiServerArgs() []string {
 		"--service-account-key-file=" + tls + "service.key", "--service-account-signing-key-file=" + k.tokenKey(),
 		"--bind-address=127.0.0.1", "--secure-port=" + strconv.Itoa(k.port()+1),
 	}
-	if k.d.fileExists(k.dir + "/server/db/etcd/config") {
+	switch other := k.own.lastValue("datastore-endpoint"); {
+	case strings.HasPrefix(other, "https://"): // an etcd of its own; others are no etcd
+		args = append(args, "--etcd-servers="+other)
+		for _, file := range []string{"cafile", "certfile", "keyfile"} {
+			if path := k.own.lastValue("datastore-" + file); path != "" {
+				args = append(args, "--etcd-"+file+"="+path)
+			}
+		}
+	case other == "" && k.d.fileExists(k.dir+"/server/db/etcd/config"):
 		args = append(args, "--etcd-servers=https://127.0.0.1:2379", "--etcd-cafile="+tls+"etcd/server-ca.crt",
 			"--etcd-certfile="+tls+"etcd/client.crt", "--etcd-keyfile="+tls+"etcd/client.key")
 	}

@@ -103,6 +103,11 @@ func TestSettingsOfK3sAreFollowed(t *testing.T) {
 				t.Errorf("components: %+v", l.Node.Components)
 			}
 		}},
+		"etcd outside": {k3sUnitFile, "/var/lib/rancher/k3s", "", "datastore-endpoint: 'https://10.0.0.9:2379,https://10.0.0.8:2379'\ndatastore-certfile: /etc/ds.crt\ndatastore-keyfile: /etc/ds.key\n", "", func(t *testing.T, l Layout) {
+			if c := findCertificate(t, l, "apiserver-etcd-client"); c.Store.Cert != "/etc/ds.crt" || c.Issuer.Kind != inventory.NoIssuer || l.Node.ComponentOf(certs.Etcd) != nil {
+				t.Errorf("apiserver-etcd-client: %+v", c)
+			}
+		}},
 		"flags of a component": {k3sUnitFile, "/var/lib/rancher/k3s", "", "kube-apiserver-arg: [v=2, tls-cert-file=/own.crt, tls-private-key-file=/own.key]\n", "", func(t *testing.T, l Layout) {
 			if c := findCertificate(t, l, "apiserver"); c.Store.Cert != "/own.crt" || c.Issuer.Kind != inventory.NoIssuer || !strings.Contains(c.Reason, "does not renew this certificate") {
 				t.Errorf("apiserver: %+v", c)
@@ -120,8 +125,8 @@ func TestSettingsOfK3sAreFollowed(t *testing.T) {
 			}
 			l := DiscoverNode(n.Root, Options{})
 			expectInspected(t, l)
-			if c := findCertificate(t, l, "etcd-server"); c.Issuer.Command != "/usr/local/bin/k3s certificate rotate --data-dir="+tt.dir || c.Reason != "" {
-				t.Errorf("etcd-server: %+v %q", c.Issuer, c.Reason)
+			if c := findCertificate(t, l, "kubelet-client"); c.Issuer.Command != "/usr/local/bin/k3s certificate rotate --data-dir="+tt.dir || c.Reason != "" {
+				t.Errorf("kubelet-client: %+v %q", c.Issuer, c.Reason)
 			}
 			if tt.check != nil {
 				tt.check(t, l)
@@ -135,6 +140,7 @@ func TestAgentOfK3sHasNoControlPlane(t *testing.T) {
 	n := layouttest.NewNode(t)
 	n.WriteFile("/etc/systemd/system/k3s-agent.service", "[Service]\nKillMode=process\nExecStart=/usr/local/bin/k3s agent\n")
 	n.AddProcess(90, layouttest.UnitCgroup("k3s-agent.service"), "/usr/local/bin/k3s agent")
+	n.WriteFile(dir+"/server/cred/scheduler.kubeconfig", "of a server that this node was before")
 	for file, pair := range map[string]string{"kubelet": "client-kubelet", "kubeproxy": "client-kube-proxy"} {
 		n.WriteFile(dir+"/agent/"+file+".kubeconfig", pointingKubeconfig(dir+"/agent/"+pair+".crt", dir+"/agent/"+pair+".key"))
 	}
