@@ -140,8 +140,9 @@ func (o *recoverOptions) recoverCluster(ctx context.Context) error {
 	}
 	err = o.Run(ctx)
 	if errors.Is(err, plan.ErrNothing) {
-		printNotes(o.ErrOut, "No certificate of these hosts has expired; nothing was changed.")
-		err = nil
+		if err = refuseWithoutCertificates(ctx, hosts); err == nil {
+			printNotes(o.ErrOut, "No certificate of these hosts has expired; nothing was changed.")
+		}
 	}
 	if err != nil && !errors.Is(err, errLeftOut) || o.planOnly {
 		return err

@@ -144,6 +144,7 @@ func buildStep(n *inventory.Node, req Request, unfinished *Unfinished) *builder 
 		for _, s := range req.Services {
 			b.addService(s)
 		}
+		b.addUnreadNode()
 	}
 	b.setUnitCommand()
 	b.restartStuck()
@@ -200,6 +201,19 @@ func (b *builder) addCertificate(s certs.Service, c inventory.Certificate) bool 
 	b.addSharing(c)
 	b.addUnit(c)
 	return true
+}
+
+// addUnreadNode adds the reasons why no component of a node could be inspected.
+func (b *builder) addUnreadNode() {
+	if len(b.node.Components) > 0 {
+		return
+	}
+	for _, x := range b.node.NotInspected {
+		known := slices.ContainsFunc(b.findings, func(e Exclusion) bool { return e.NotInspected == x })
+		if !x.Informational && !known {
+			b.findings = append(b.findings, Exclusion{Node: b.node.Name, NotInspected: x})
+		}
+	}
 }
 
 // uninspectedFiles returns the files of a service on a node that discovery could not inspect,

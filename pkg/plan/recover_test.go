@@ -81,3 +81,18 @@ func TestRecoveryIsKnownByItsScope(t *testing.T) {
 		assert.NotEqual(t, request.ScopeText(), Request{Services: certs.Services(), Nodes: request.Nodes}.ScopeText(), "a rotation of all is another one")
 	}
 }
+
+// TestNodeWithoutComponentsIsNotDone: the reasons why nothing was found on it are part of every
+// plan.
+func TestNodeWithoutComponentsIsNotDone(t *testing.T) {
+	stopped := inventory.Node{Name: "w1", NotInspected: []inventory.NotInspected{{Reason: "k3s.service of K3s runs no component"}, {Reason: "by design", Informational: true}}}
+	for _, recovers := range []bool{true, false} {
+		req := Request{Services: certs.Services(), Restart: RestartAlways, MaxUnavailable: "100%", Recover: recovers}
+		p, err := BuildPlan([]inventory.Node{recoveryNode("cp1", certs.Expired), stopped}, req, nil)
+		require.NoError(t, err)
+		assert.Equal(t, []Exclusion{{Node: "w1", NotInspected: stopped.NotInspected[0]}}, p.NotInspected)
+		assert.Equal(t, 1, p.NotDone(req))
+		_, err = BuildPlan([]inventory.Node{stopped}, req, nil)
+		require.ErrorContains(t, err, "w1: k3s.service of K3s runs no component")
+	}
+}

@@ -107,6 +107,11 @@ func (h *Hosts) Scan(ctx context.Context, nodes []string) ([]inventory.Node, []p
 	return found, missing, nil
 }
 
+// ScanAll returns the inventories of all hosts.
+func (h *Hosts) ScanAll(ctx context.Context) ([]inventory.Node, []plan.Exclusion, error) {
+	return h.Scan(ctx, h.names())
+}
+
 // Nodes returns the hosts as nodes.
 func (h *Hosts) Nodes(context.Context) ([]kubenode.Node, error) {
 	h.mu.Lock()

@@ -1,0 +1,45 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/ssh"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
+)
+
+// refuseWithoutCertificates returns an error if no certificate was found on some of the hosts: it
+// is unknown then whether theirs have expired.
+func refuseWithoutCertificates(ctx context.Context, hosts *ssh.Hosts) error {
+	nodes, missing, err := hosts.ScanAll(ctx)
+	if err != nil {
+		return err
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("scan the hosts again: %s", missing[0])
+	}
+	return withoutCertificates(nodes)
+}
+
+func withoutCertificates(nodes []inventory.Node) error {
+	var names []string
+	why := ""
+	for _, n := range nodes {
+		if len(n.Certificates) > 0 {
+			continue
+		}
+		names = append(names, n.Name)
+		for _, x := range n.NotInspected {
+			why += fmt.Sprintf("\n  %s: %s", n.Name, x.Reason)
+		}
+	}
+	switch {
+	case len(names) == 0:
+		return nil
+	case why == "":
+		why = "\nhint: name control-plane nodes, workers and hosts of etcd only"
+	}
+	return errors.New("no certificate was found on " + printers.SomeNames(names) + ", so nothing is known of its expiry there; nothing was changed" + why)
+}

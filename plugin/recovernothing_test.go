@@ -1,0 +1,36 @@
+package plugin
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+)
+
+func TestRecoverDoesNotCallUnknownCertificatesValid(t *testing.T) {
+	without := func(reasons ...inventory.NotInspected) inventory.Node {
+		return inventory.Node{Name: "w1", NotInspected: reasons}
+	}
+	for name, tt := range map[string]struct {
+		worker inventory.Node
+		code   int
+		words  string
+	}{
+		"certificates that are valid": {worker("w1"), 0, "No certificate of these hosts has expired; nothing was changed."},
+		"none, and no reason": {without(), 1, "no certificate was found on w1, so nothing is known of its expiry there; nothing was changed\n" +
+			"hint: name control-plane nodes, workers and hosts of etcd only"},
+		"by design": {without(inventory.NotInspected{Reason: "MicroK8s runs every component in one process", Informational: true}), 1,
+			"nothing was changed\n  w1: MicroK8s runs every component in one process"},
+		"a stopped distribution": {without(inventory.NotInspected{Reason: "k3s.service of K3s runs no component"}), 1, "w1: k3s.service of K3s runs no component"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSSHHosts(t, controlPlane("cp1"), tt.worker)
+			code, stderr := s.recover(t, newFake(controlPlane("cp1"), tt.worker), "cp1", "w1")
+			assert.Equal(t, tt.code, code, stderr)
+			assert.Contains(t, stderr, tt.words)
+			assert.Equal(t, tt.code == 0, strings.Contains(stderr, "has expired; nothing"), stderr)
+		})
+	}
+}
