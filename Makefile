@@ -204,7 +204,7 @@ bench: build image $(LAB) ## Measure beside kubeadm's documented procedure, prin
 	@test/tools/bench $(CONTROL_PLANES) $(WORKERS)
 
 .PHONY: standin
-standin: ## Rotate by a distribution's command, with a stand-in for RKE2 below the real systemd (root, Debian); part of soak
+standin: ## Rotate by a distribution's command, with a stand-in for RKE2 and K3s below the real systemd (root, Debian); part of soak
 	@STANDIN=yes go test -vet=off -count=1 -v ./test/standin
 
 .PHONY: soak

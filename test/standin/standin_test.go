@@ -22,41 +22,47 @@ rm -rf "$1/root/etc/systemd/system"
 mkdir "$1/root/etc/systemd/system"
 cp "$1"/units/* "$1/root/etc/systemd/system/"
 mkdir -p "$1/root/var/lib/rancher/rke2/bin" "$1/root/var/lib/servers" "$1/root/usr/local/bin"
-cp -r "$1/agent" "$1/root/var/lib/rancher/rke2/agent"
+cp -r "$1/rke2" "$1/k3s" "$1/root/var/lib/rancher/"
 cp "$1"/servers/* "$1/root/var/lib/servers/"
-cp "$1/out/rke2" "$1/root/usr/local/bin/rke2"
-cp "$1/out/rke2" "$1/root/var/lib/rancher/rke2/bin/kubelet"
+cp "$1/out/agent" "$1/root/usr/local/bin/rke2"
+cp "$1/out/agent" "$1/root/usr/local/bin/k3s"
+cp "$1/out/agent" "$1/root/var/lib/rancher/rke2/bin/kubelet"
 SYSTEMD_NSPAWN_LOCK=0 exec systemd-nspawn --quiet --boot --directory="$1/root" --machine=standin --settings=no --register=no --keep-unit \
 	--console=pipe --private-network --resolv-conf=off --timezone=off --link-journal=no --bind="$1/out:/out" systemd.unit=script.target
 `
 
-// script runs on the machine. Each step prints its name, the exit code of the program, the state
-// of the unit, the hashes of the certificates, and the number of backups.
+// script runs on the machine. Each step prints the product, its name, the exit code of the
+// program, the hashes of the certificates, and the number of backups.
 const script = `node=/out/rotate-certs-node
 step() { # NAME CODE
-	until [ "$(systemctl is-active rke2-agent)" = active ] && curl -so /dev/null http://127.0.0.1:10248/healthz; do sleep 0.1; done
-	echo "$1 code=$2 serving=$(sha256sum </var/lib/rancher/rke2/agent/serving-kubelet.crt | cut -c1-12) client=$(sha256sum </var/lib/rancher/rke2/agent/client-kubelet.crt | cut -c1-12) backups=$(ls -d /var/lib/rancher/rke2/agent/tls-* 2>/dev/null | wc -l)" >>/out/steps
+	until [ "$(systemctl is-active $product-agent)" = active ] && curl -so /dev/null http://127.0.0.1:10248/healthz; do sleep 0.1; done
+	agent=/var/lib/rancher/$product/agent
+	echo "$product-$1 code=$2 serving=$(sha256sum <$agent/serving-kubelet.crt | cut -c1-12) client=$(sha256sum <$agent/client-kubelet.crt | cut -c1-12) backups=$(ls -d $agent/tls-* 2>/dev/null | wc -l)" >>/out/steps
 }
-systemctl start rke2-agent
-step before 0
-$node rotate --service kubelet
-step rotated $?
-touch /out/fail
-$node rotate --service kubelet
-step failed $?
-rm /out/fail
-touch /out/hold
-$node rotate --service kubelet &
-until [ "$(systemctl show -p MainPID --value rotate-certs-renew)" != 0 ]; do sleep 0.1; done
-kill -9 $!
-wait $!
-touch /out/continue
-$node recover
-step recovered $?
+for product in rke2 k3s; do
+	systemctl start $product-agent
+	step before 0
+	$node rotate --service kubelet
+	step rotated $?
+	touch /out/fail
+	$node rotate --service kubelet
+	step failed $?
+	rm /out/fail
+	touch /out/hold
+	$node rotate --service kubelet &
+	until [ "$(systemctl show -p MainPID --value rotate-certs-renew)" != 0 ]; do sleep 0.1; done
+	kill -9 $!
+	wait $!
+	touch /out/continue
+	$node recover
+	step recovered $?
+	rm /out/hold /out/continue
+	systemctl stop $product-agent
+done
 `
 
-// TestRotationWithSystemdAndAStandIn rotates an agent, once as usual, once where the command
-// fails, and once where the node program is killed while the unit is stopped.
+// TestRotationWithSystemdAndAStandIn rotates an agent of RKE2 and one of K3s, once as usual, once
+// where the command fails, and once where the node program is killed while the unit is stopped.
 func TestRotationWithSystemdAndAStandIn(t *testing.T) {
 	if os.Getenv("STANDIN") == "" {
 		t.Skip("it boots a machine, as root: make standin")
@@ -72,7 +78,7 @@ func TestRotationWithSystemdAndAStandIn(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for program, source := range map[string]string{"rotate-certs-node": "../../cmd/rotate-certs-node", "rke2": "./rke2"} {
+	for program, source := range map[string]string{"rotate-certs-node": "../../cmd/rotate-certs-node", "agent": "./agent"} {
 		build := exec.Command("go", "build", "-o", filepath.Join(dir, "out", program), source)
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
@@ -88,13 +94,16 @@ func TestRotationWithSystemdAndAStandIn(t *testing.T) {
 		ca := certstest.NewCA(t, "rke2-"+name, certstest.Valid(certstest.Now.AddDate(-1, 0, 0), certstest.Now.AddDate(9, 0, 0)))
 		write("servers/"+name+".crt", string(ca.Pair().CertPEM()))
 		write("servers/"+name+".key", string(ca.Pair().KeyPEM(t)))
-		write("agent/"+name+".crt", string(ca.Pair().CertPEM()))
+		write("rke2/agent/"+name+".crt", string(ca.Pair().CertPEM()))
+		write("k3s/agent/"+name+".crt", string(ca.Pair().CertPEM()))
 	}
-	const agent = "/var/lib/rancher/rke2/agent/"
-	write("agent/kubelet.kubeconfig", "apiVersion: v1\nkind: Config\ncurrent-context: Default\ncontexts: [{name: Default, context: {user: user, cluster: local}}]\n"+
-		"clusters: [{name: local, cluster: {server: 'https://127.0.0.1:6443', certificate-authority: "+agent+"server-ca.crt}}]\n"+
-		"users: [{name: user, user: {client-certificate: "+agent+"client-kubelet.crt, client-key: "+agent+"client-kubelet.key}}]\n")
-	write("units/rke2-agent.service", "[Service]\nKillMode=process\nDelegate=yes\nRestart=always\nRestartSec=5s\nExecStart=/usr/local/bin/rke2 agent\n")
+	for _, product := range []string{"rke2", "k3s"} {
+		agent := "/var/lib/rancher/" + product + "/agent/"
+		write(product+"/agent/kubelet.kubeconfig", "apiVersion: v1\nkind: Config\ncurrent-context: Default\ncontexts: [{name: Default, context: {user: user, cluster: local}}]\n"+
+			"clusters: [{name: local, cluster: {server: 'https://127.0.0.1:6443', certificate-authority: "+agent+"server-ca.crt}}]\n"+
+			"users: [{name: user, user: {client-certificate: "+agent+"client-kubelet.crt, client-key: "+agent+"client-kubelet.key}}]\n")
+		write("units/"+product+"-agent.service", "[Service]\nKillMode=process\nDelegate=yes\nRestart=always\nRestartSec=5s\nExecStart=/usr/local/bin/"+product+" agent\n")
+	}
 	write("units/script.service", "[Service]\nType=oneshot\nExecStart=/bin/sh /out/script\nExecStopPost=/bin/systemctl --no-block poweroff\nStandardOutput=file:/out/output\nStandardError=file:/out/output\n")
 	write("units/script.target", "[Unit]\nRequires=basic.target script.service\nAfter=basic.target\n")
 	write("out/script", script)
@@ -112,30 +121,32 @@ func TestRotationWithSystemdAndAStandIn(t *testing.T) {
 			t.Logf("steps:\n%s\noutput:\n%s", steps, output)
 		}
 	}()
-	compareSteps(t, strings.Fields(string(steps)))
+	words := strings.Fields(string(steps))
+	if len(words) != 2*4*5 {
+		t.Fatalf("%d words, want those of four steps each", len(words))
+	}
+	compareSteps(t, "rke2", words[:20])
+	compareSteps(t, "k3s", words[20:])
 }
 
 // compareSteps compares the steps of the script with those that are expected. same is whether
 // the certificates are those of the step before.
-func compareSteps(t *testing.T, words []string) {
+func compareSteps(t *testing.T, product string, words []string) {
 	t.Helper()
 	want := []struct {
 		name, code, backups string
 		same                bool
 	}{{"before", "0", "0", false}, {"rotated", "0", "1", false}, {"failed", "2", "1", true}, {"recovered", "0", "2", false}}
-	if len(words) != 5*len(want) {
-		t.Fatalf("%d words, want %d", len(words), 5*len(want))
-	}
 	before := []string{"", ""}
 	for i, w := range want {
 		step := words[5*i : 5*i+5]
 		certificates := step[2:4]
-		if step[0] != w.name || step[1] != "code="+w.code || step[4] != "backups="+w.backups {
+		if step[0] != product+"-"+w.name || step[1] != "code="+w.code || step[4] != "backups="+w.backups {
 			t.Errorf("%q, want %+v", step, w)
 		}
 		for n, c := range certificates {
 			if (c == before[n]) != w.same {
-				t.Errorf("%s: %s, after %s before", w.name, c, before[n])
+				t.Errorf("%s of %s: %s, after %s before", w.name, product, c, before[n])
 			}
 		}
 		before = certificates

@@ -1,5 +1,6 @@
-// Command rke2 stands in for an agent of RKE2, and for its kubelet. It behaves as RKE2 is
-// documented to, and is stricter in one point: it renews nothing while its unit runs.
+// Command agent stands in for an agent of RKE2, with its kubelet, and for one of K3s, by the name
+// that it is started with. It behaves as they are documented to, and is stricter in one point: it
+// renews nothing while its unit runs.
 package main
 
 import (
@@ -21,8 +22,12 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
+// product is rke2 or k3s. The kubelet of RKE2 is a program of its own.
+var product = strings.Replace(filepath.Base(os.Args[0]), "kubelet", "rke2", 1)
+
+var agentDir = "/var/lib/rancher/" + product + "/agent"
+
 const (
-	agentDir = "/var/lib/rancher/rke2/agent"
 	// authorityDir holds the CAs of the servers, which sign for the agent.
 	authorityDir = "/var/lib/servers"
 	// Files by which the test controls the command: it fails, or it waits for the second.
@@ -52,7 +57,7 @@ func main() {
 	}
 }
 
-// runAgent makes the pairs that do not exist, starts the kubelet, and ends with SIGTERM.
+// runAgent makes the pairs that do not exist, runs the kubelet, and ends with SIGTERM.
 func runAgent() error {
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM)
@@ -60,6 +65,11 @@ func runAgent() error {
 		if err := makePair(filepath.Join(agentDir, name), of[0], of[1]); err != nil {
 			return err
 		}
+	}
+	if product == "k3s" {
+		go func() { _ = serveKubelet() }()
+		<-stop
+		return nil
 	}
 	c := exec.Command("/var/lib/rancher/rke2/bin/kubelet", "--kubeconfig="+agentDir+"/kubelet.kubeconfig", "--client-ca-file="+agentDir+"/client-ca.crt",
 		"--tls-cert-file="+agentDir+"/serving-kubelet.crt", "--tls-private-key-file="+agentDir+"/serving-kubelet.key")
@@ -103,14 +113,14 @@ func makePair(path, ca, user string) error {
 	return os.WriteFile(path+".crt", certs.EncodePEM(leaf, signer.Leaf), 0o600)
 }
 
-// removePairs is "rke2 certificate rotate": it copies the pairs to a directory of their own and
+// removePairs is "certificate rotate": it copies the pairs to a directory of their own and
 // removes them.
 func removePairs(args []string) error {
-	state, _ := exec.Command("systemctl", "is-active", "rke2-agent").Output()
+	state, _ := exec.Command("systemctl", "is-active", product+"-agent").Output()
 	if strings.TrimSpace(string(state)) == "active" {
-		return fmt.Errorf("rke2-agent runs")
+		return fmt.Errorf("%s-agent runs", product)
 	}
-	if want := "--data-dir=/var/lib/rancher/rke2 --service=kubelet"; strings.Join(args, " ") != want {
+	if want := "--data-dir=/var/lib/rancher/" + product + " --service=kubelet"; strings.Join(args, " ") != want {
 		return fmt.Errorf("arguments are %q, want %s", args, want)
 	}
 	if _, err := os.Stat(failFile); err == nil {
