@@ -59,10 +59,11 @@ func (a *app) awaitCondition(ctx context.Context, timeout time.Duration, what st
 	}
 }
 
-// isTransient reports whether an error is one of a connection, or of a server that restarts.
+// isTransient reports whether an error is one of a connection, of a server that restarts, or of a
+// load balancer whose server does not answer in time.
 func isTransient(err error) bool {
 	return utilnet.IsConnectionRefused(err) || utilnet.IsConnectionReset(err) || utilnet.IsProbableEOF(err) || utilnet.IsTimeout(err) ||
-		apierrors.IsServerTimeout(err) || apierrors.IsServiceUnavailable(err) || apierrors.IsTooManyRequests(err) || apierrors.IsInternalError(err)
+		apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) || apierrors.IsServiceUnavailable(err) || apierrors.IsTooManyRequests(err) || apierrors.IsInternalError(err)
 }
 
 // validName reports whether an object may have that name.

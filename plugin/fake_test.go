@@ -47,6 +47,7 @@ type fake struct {
 	unsigned    string                     // node on which staging fails
 	onCommit    func(node string)
 	notSearched string    // of what may hold copies
+	noTerminal  bool      // no question can be asked
 	out         io.Writer // instead of the buffer, where set
 	onScan      func()    // and then the scan lasts until it is interrupted
 	who         *identity
@@ -91,7 +92,7 @@ func (f *fake) interrupted(t *testing.T, signals <-chan os.Signal, in io.Reader,
 	if f.out != nil {
 		a.Out = f.out
 	}
-	a.terminal.in = true
+	a.terminal.in = !f.noTerminal
 	a.survey = func(context.Context, connection) *v1alpha1.WatcherStatus { return f.survey }
 	a.readPolicy = func(context.Context, connection) (*v1alpha1.RotationPolicy, error) { return f.policy, nil }
 	a.readReports = func(context.Context, connection) ([]v1alpha1.NodeCertificateReport, error) { return f.reports, f.down }

@@ -20,9 +20,11 @@ import (
 // without it. A login of the operator may be part of it.
 const answerTimeout = 15 * time.Second
 
-// errNoAnswer means that the API server cannot be asked: it does not answer, has no etcd, or does
-// not accept the operator's credentials.
+// errNoAnswer means that the API server cannot be asked: it does not answer, or has no etcd.
 var errNoAnswer = errors.New("the API server cannot be asked")
+
+// errNotAgreed means that a rotation without the lock was not agreed to, and there is no terminal for the question.
+var errNotAgreed = errors.New("a rotation without the cluster's lock has to be agreed to, and there is no terminal\nhint: make sure that no other rotation is in progress, then add --yes")
 
 // errOtherCluster means that a host is not of the cluster of the kubeconfig.
 var errOtherCluster = errors.New("the kubeconfig is of another cluster")
@@ -53,10 +55,11 @@ func (a *app) answeringCluster(ctx context.Context, conn connection, hosts *ssh.
 	return c, nil
 }
 
-// isRefusal reports whether an error is the answer of a working API server to a user whom it knows.
+// isRefusal reports whether an error is the answer of a working API server, where another rotation
+// may hold the lock. An answer to credentials that have expired is one, too.
 func isRefusal(err error) bool {
 	var status apierrors.APIStatus
-	return errors.As(err, &status) && !apierrors.IsUnauthorized(err) && !isTransient(err)
+	return errors.As(err, &status) && !isTransient(err)
 }
 
 // clusterOverSSH is a cluster whose nodes are reached over ssh. Where the API server answers, the

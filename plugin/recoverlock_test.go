@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"syscall"
 	"testing"
@@ -61,6 +62,7 @@ func TestRecoverWorksWithoutTheLockWhereItCannotBeTaken(t *testing.T) {
 		"no answer":                        func(f *fake) { f.down = refused },
 		"the API server ends before":       func(f *fake) { f.held = refused },
 		"the user may not list nodes":      func(f *fake) { f.down = apierrors.NewForbidden(schema.GroupResource{Resource: "nodes"}, "", nil) },
+		"the credentials have expired":     func(f *fake) { f.down = answerWith(http.StatusUnauthorized) },
 		"the kubeconfig is of another one": func(f *fake) { f.nodes[0].Name = "other" },
 	} {
 		s := newSSHHosts(t, expiredAdmin("cp1"))

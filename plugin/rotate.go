@@ -113,7 +113,7 @@ func (o *rotateOptions) addRunFlags(cmd *cobra.Command) {
 	f.StringVar(&o.dryRun, "dry-run", string(dryRunNone), `"client" creates nothing, and plans from NodeCertificateReports; "server" scans, and has the API server admit every node pod`)
 	f.Lookup("dry-run").NoOptDefVal = string(dryRunClient)
 	f.BoolVar(&o.interactive, "interactive", false, "Ask before anything is changed")
-	f.BoolVarP(&o.yes, "yes", "y", false, "Do not ask, also with --all on a terminal")
+	f.BoolVarP(&o.yes, "yes", "y", false, "Do not ask, also with --all on a terminal; needed without one where a rotation over ssh takes no lock")
 	f.BoolVar(&o.takeOver, "take-over", false, "Take the lock at once from a rotation whose process was killed or that you have ended")
 	completeFlag(cmd, "dry-run", cobra.FixedCompletions(dryRuns, cobra.ShellCompDirectiveNoFileComp))
 }

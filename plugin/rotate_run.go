@@ -83,6 +83,10 @@ func (o *rotateOptions) connectNodes(ctx context.Context) (c *cluster, disconnec
 			note = "Without the API server: " + firstLine(without) + "."
 		}
 		printNotes(o.ErrOut, note, "If certificates have expired, use "+displayName+" "+recoverName+" with the same hosts.")
+		if o.withoutLock && !o.terminal.in && !o.yes {
+			disconnect()
+			return nil, nil, errNotAgreed
+		}
 	}
 	return c, disconnect, nil
 }
