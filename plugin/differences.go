@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
@@ -115,6 +116,10 @@ func unitRenewal(s plan.Step) string {
 		return fmt.Sprintf("a restart of %s is the renewal: its program makes these certificates, with new keys, when it starts. "+
 			"It restarts every component there, and cannot be undone.", s.RestartUnit)
 	}
-	return fmt.Sprintf("%q is the renewal: it is run while %s is stopped, and the next start makes these certificates, with new keys. "+
-		"That restarts every component there, and this program cannot undo it. The command keeps the old certificates and keys in a backup of its own.", s.UnitCommand, s.RestartUnit)
+	keys := "with new keys"
+	if !s.ControlPlane && slices.ContainsFunc(s.Targets, func(t plan.Target) bool { return t.Service == certs.Kubelet }) {
+		keys = "with new keys, except where the servers, as in older versions, make the key of all kubelets: that one stays until it is renewed on the servers"
+	}
+	return fmt.Sprintf("%q is the renewal: it is run while %s is stopped, and the next start makes these certificates, %s. "+
+		"That restarts every component there, and this program cannot undo it. The command keeps the old certificates and keys in a backup of its own.", s.UnitCommand, s.RestartUnit, keys)
 }

@@ -33,3 +33,12 @@ func TestPlanNamesDifferencesOfSuccessors(t *testing.T) {
 	}
 	assert.NotContains(t, text, "new certificate of apiserver")
 }
+
+// TestPlanOfAnAgentDoesNotPromiseNewKeys: its servers may hand the key of all kubelets to it.
+func TestPlanOfAnAgentDoesNotPromiseNewKeys(t *testing.T) {
+	const stays = "that one stays until it is renewed on the servers"
+	step := plan.Step{Node: "w1", RestartUnit: "k3s-agent.service", UnitCommand: "k3s certificate rotate", Targets: []plan.Target{{Service: certs.Kubelet}}}
+	assert.Contains(t, unitRenewal(step), stays)
+	step.ControlPlane = true
+	assert.NotContains(t, unitRenewal(step), stays)
+}

@@ -66,7 +66,7 @@ func BuildPlan(nodes []inventory.Node, req Request, unfinished *Unfinished) (Pla
 	var workers []Step
 	renews := false
 	granted := signingDuration(nodes)
-	nodes = FindSigners(nodes)
+	nodes = FindSigners(leaveToServers(nodes, req))
 	slices.SortFunc(nodes, func(a, b inventory.Node) int { return strings.Compare(a.Name, b.Name) })
 	for i := range nodes {
 		n := &nodes[i]
@@ -120,7 +120,7 @@ func (p Plan) AllSteps() []Step {
 func (s Step) IsIdle() bool { return len(s.Targets) == 0 && len(s.Restarts) == 0 }
 
 func inScope(node string, req Request) bool {
-	return len(req.Nodes) == 0 || slices.Contains(req.Nodes, node)
+	return (len(req.Nodes) == 0 || slices.Contains(req.Nodes, node)) && (req.StepOf == "" || req.StepOf == node)
 }
 
 // builder makes one node's step.

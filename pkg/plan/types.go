@@ -37,6 +37,8 @@ type Request struct {
 	Recover bool
 	// RequireAll refuses a plan that leaves a certificate in scope out.
 	RequireAll bool
+	// StepOf plans the step of one node only, as the whole rotation has it; empty: of all.
+	StepOf string
 	// RollbackOf is the id of an earlier rotation whose old certificates are put back, from the
 	// files that the nodes keep of it; empty: successors are issued. Services does not count then.
 	RollbackOf string

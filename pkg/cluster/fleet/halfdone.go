@@ -135,7 +135,7 @@ func (r *run) planOf(again inventory.Node) (plan.Plan, error) {
 		}
 	}
 	request := r.Request
-	request.Nodes = []string{again.Name}
+	request.StepOf = again.Name
 	return plan.BuildPlan(nodes, request, r.Unfinished)
 }
 
