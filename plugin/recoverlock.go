@@ -48,7 +48,7 @@ type recoveryLock struct{ fleet.Lock }
 func (l recoveryLock) Confirm(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, confirmTimeout)
 	defer cancel()
-	if err := l.Lock.Confirm(limited); errors.Is(err, kube.ErrLockLost) {
+	if err := l.Lock.Confirm(limited); errors.Is(err, fleet.ErrLockLost) {
 		return err
 	}
 	return ctx.Err()

@@ -85,8 +85,8 @@ type lockThat struct {
 func (l lockThat) Confirm(ctx context.Context) error { return l.confirms(ctx) }
 
 func TestRecoveryStopsWhereTheLockIsLostButNotWhereItCannotBeRead(t *testing.T) {
-	lost := recoveryLock{lockThat{confirms: func(context.Context) error { return fmt.Errorf("%w: the watcher holds it", kube.ErrLockLost) }}}
-	require.ErrorIs(t, lost.Confirm(t.Context()), kube.ErrLockLost)
+	lost := recoveryLock{lockThat{confirms: func(context.Context) error { return fmt.Errorf("%w: the watcher holds it", fleet.ErrLockLost) }}}
+	require.ErrorIs(t, lost.Confirm(t.Context()), fleet.ErrLockLost)
 	unread := recoveryLock{lockThat{confirms: func(context.Context) error { return errors.New("connection refused") }}}
 	require.NoError(t, unread.Confirm(t.Context()))
 	ended, cancel := context.WithCancel(t.Context())

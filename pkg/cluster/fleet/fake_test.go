@@ -25,6 +25,7 @@ type cluster struct {
 	token   int64
 	orphans int
 	lost    bool // the lock
+	confirm func(context.Context) error
 	log     []string
 	atOnce  int // nodes committing right now
 	maxSeen int
@@ -185,9 +186,12 @@ func (c *cluster) Acquire(_ context.Context, _ string, minToken int64) (fleet.Lo
 func (c *cluster) Token() int64 { return c.token }
 
 // Confirm implements fleet.Lock.
-func (c *cluster) Confirm(context.Context) error {
+func (c *cluster) Confirm(ctx context.Context) error {
 	if c.lost {
-		return errors.New("held by another rotation")
+		return fmt.Errorf("%w: held by another rotation", fleet.ErrLockLost)
+	}
+	if c.confirm != nil {
+		return c.confirm(ctx)
 	}
 	return nil
 }

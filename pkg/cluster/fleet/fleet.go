@@ -50,7 +50,7 @@ type Nodes interface {
 type Lock interface {
 	Token() int64
 	// Confirm returns nil once it is sure that the lock is still held; it waits while
-	// the API server is unavailable, until ctx ends.
+	// the API server is unavailable, until ctx ends. [ErrLockLost] is final.
 	Confirm(ctx context.Context) error
 	Release(ctx context.Context) error
 }

@@ -94,12 +94,8 @@ func (r *run) awaitClearance(ctx context.Context, remaining []string) (node stri
 	if err != nil {
 		return "", r.refusedByGate("the cluster is not healthy enough to touch "+node, err)
 	}
-	confirm, cancel := context.WithTimeout(ctx, minStepTimeout)
-	defer cancel()
-	if err := r.lock.Confirm(confirm); err != nil { // last, since the gate may have waited
-		return "", r.stoppedError("the lock is no longer held; "+strings.Join(remaining, ", ")+" not touched", err)
-	}
-	return node, nil
+	// Last, since the gate may have waited.
+	return node, r.confirmLock(ctx, remaining, "touched")
 }
 
 // rotateWorkers stages and commits the workers, wave by wave; the first failure stops.
@@ -123,8 +119,8 @@ func (r *run) rotateWave(ctx context.Context, steps []plan.Step) error {
 	}
 	// The wave before is done: its processes need not wait for the end of a fleet.
 	defer r.releaseWorkers(ctx, r.signsLater())()
-	if err := r.lock.Confirm(ctx); err != nil {
-		return r.stoppedError("the lock is no longer held; "+strings.Join(nodeNames(steps), ", ")+" not touched", err)
+	if err := r.confirmLock(ctx, nodeNames(steps), "touched"); err != nil {
+		return err
 	}
 	if others := r.takeEarly(steps); len(others) > 0 {
 		if err := r.openSteps(ctx, others); err != nil {
@@ -134,8 +130,9 @@ func (r *run) rotateWave(ctx context.Context, steps []plan.Step) error {
 			return err
 		}
 	}
-	if err := r.lock.Confirm(ctx); err != nil { // staging may have taken minutes
-		return r.stoppedError("the lock is no longer held; "+strings.Join(nodeNames(steps), ", ")+" not committed", err)
+	// Staging may have taken minutes.
+	if err := r.confirmLock(ctx, nodeNames(steps), "committed"); err != nil {
+		return err
 	}
 	failures := make([]error, len(steps)) // one failure must not end the others
 	var g errgroup.Group

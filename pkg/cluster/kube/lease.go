@@ -2,7 +2,6 @@ package kube
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"sync"
@@ -39,10 +38,6 @@ var (
 	_ fleet.Locker = (*Locker)(nil)
 	_ fleet.Lock   = (*Lock)(nil)
 )
-
-// ErrLockLost means that this process no longer holds the lock: another process took it
-// over, or the Lease was deleted.
-var ErrLockLost = errors.New("the lock on the cluster is lost")
 
 // HeldError means that another rotation holds the lock.
 type HeldError struct {

@@ -17,6 +17,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
 	ktesting "k8s.io/client-go/testing"
+
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 )
 
 func readLease(t *testing.T, c *fake.Clientset) *coordinationv1.Lease {
@@ -153,7 +155,7 @@ func TestTakeOverTakesALockThatIsHeld(t *testing.T) {
 		lock := acquire(t, bob, "1", 0)
 		assert.Equal(t, int64(2), lock.Token(), "nodes refuse later orders of the first")
 		assert.Less(t, time.Since(began), time.Second)
-		require.ErrorIs(t, alice.Confirm(t.Context()), ErrLockLost, "the first starts no further node")
+		require.ErrorIs(t, alice.Confirm(t.Context()), fleet.ErrLockLost, "the first starts no further node")
 		require.NoError(t, lock.Confirm(t.Context()))
 	})
 }
@@ -233,7 +235,7 @@ func TestConfirmAfterTheAPIWasUnavailable(t *testing.T) {
 		err := lock.Confirm(short)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.ErrorContains(t, err, "connection refused")
-		require.NotErrorIs(t, err, ErrLockLost)
+		require.NotErrorIs(t, err, fleet.ErrLockLost)
 
 		time.AfterFunc(10*time.Second, func() { unavailable.Store(false) })
 		require.NoError(t, lock.Confirm(t.Context()), "expired, but no other process took it: still held")
@@ -264,7 +266,7 @@ func TestLostLock(t *testing.T) {
 				lock := acquire(t, &Locker{Client: c, Holder: "alice@a"}, "1", 0)
 				tc.lose(t, c)
 				err := lock.Confirm(t.Context())
-				require.ErrorIs(t, err, ErrLockLost)
+				require.ErrorIs(t, err, fleet.ErrLockLost)
 				require.ErrorContains(t, err, tc.want)
 				require.NoError(t, lock.Release(t.Context()), "a lost lock is no error")
 				if name != "deleted" {

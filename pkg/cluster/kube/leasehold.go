@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/wait"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -56,7 +57,7 @@ func (k *Lock) rememberLease(err error) {
 
 // Confirm returns nil once a renewal has shown that the lock is still held, also where the
 // Lease had expired meanwhile and no other process took it. It retries until ctx ends while
-// the API is unavailable. [ErrLockLost] is final: a Lease that was taken over or deleted is
+// the API is unavailable. [fleet.ErrLockLost] is final: a Lease that was taken over or deleted is
 // not created again, since another rotation may have run in the meantime.
 func (k *Lock) Confirm(ctx context.Context) error {
 	for pause := (wait.Backoff{}); ; {
@@ -101,7 +102,7 @@ func (k *Lock) renewLease(ctx context.Context) error {
 	})
 }
 
-// updateLease changes the Lease if this lock still holds it, and fails with [ErrLockLost] where
+// updateLease changes the Lease if this lock still holds it, and fails with [fleet.ErrLockLost] where
 // it does not. A conflict means that another process wrote the Lease, or that the response
 // to our own last attempt got lost: the next read shows which.
 func (k *Lock) updateLease(ctx context.Context, change func(*coordinationv1.LeaseSpec)) error {
@@ -111,7 +112,7 @@ func (k *Lock) updateLease(ctx context.Context, change func(*coordinationv1.Leas
 	for {
 		lease, err := leases.Get(ctx, LeaseName, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
-			return fmt.Errorf("%w: lease %q was deleted", ErrLockLost, LeaseNamespace+"/"+LeaseName)
+			return fmt.Errorf("%w: lease %q was deleted", fleet.ErrLockLost, LeaseNamespace+"/"+LeaseName)
 		}
 		if err != nil {
 			return fmt.Errorf("read lease %q: %w", LeaseNamespace+"/"+LeaseName, err)
@@ -145,12 +146,12 @@ func (k *Lock) leaseClient() leaseClient {
 func (k *Lock) isOurs(lease *coordinationv1.Lease) error {
 	held := holderOf(lease)
 	if held == nil {
-		return fmt.Errorf("%w: another process released it", ErrLockLost)
+		return fmt.Errorf("%w: another process released it", fleet.ErrLockLost)
 	}
 	if held.Holder != k.holder || lease.Spec.LeaseTransitions == nil || int64(*lease.Spec.LeaseTransitions) != k.token {
-		return fmt.Errorf("%w: %s holds it since %s", ErrLockLost, held.Holder, utcText(held.Since))
+		return fmt.Errorf("%w: %s holds it since %s", fleet.ErrLockLost, held.Holder, utcText(held.Since))
 	}
 	return nil
 }
 
-func isLost(err error) bool { return errors.Is(err, ErrLockLost) }
+func isLost(err error) bool { return errors.Is(err, fleet.ErrLockLost) }
