@@ -19,7 +19,7 @@ import (
 // The size of the terminal. The result of a rotation fits into it with the steps before it; the
 // plan scrolls out at the end, as it does for a user.
 const (
-	columns = 100
+	columns = 160
 	rows    = 34
 )
 

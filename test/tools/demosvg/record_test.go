@@ -29,7 +29,7 @@ func TestTheCommandWritesToATerminal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.command != "a program" || r.columns != 100 || textOf(r.outputs) != shown.String() {
+	if r.command != "a program" || r.columns != columns || textOf(r.outputs) != shown.String() {
 		t.Errorf("command %q, %d columns, outputs %q; shown was %q", r.command, r.columns, textOf(r.outputs), shown.String())
 	}
 	screens, _ := r.replayScreens()
