@@ -33,7 +33,7 @@ func TestTheCommandWritesToATerminal(t *testing.T) {
 		t.Errorf("command %q, %d columns, outputs %q; shown was %q", r.command, r.columns, textOf(r.outputs), shown.String())
 	}
 	screens, _ := r.replayScreens()
-	want := []string{"$ a program", "terminal: 34 100, xterm-256color", "cp1  replaced"}
+	want := []string{"$ a program", "terminal: 34 160, xterm-256color", "cp1  replaced"}
 	if got := textsOf(screens[len(screens)-1]); !slices.Equal(got, want) {
 		t.Errorf("the last screen is %q, want %q", got, want)
 	}
