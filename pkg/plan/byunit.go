@@ -54,13 +54,13 @@ func reasonByUnit(n *inventory.Node, c inventory.Certificate, req Request) strin
 	case req.Restart == RestartNever:
 		return fmt.Sprintf("only %s renews it, and --restart=never forbids that", c.Issuer.Renewer())
 	case req.Validity > 0 && req.ValidityFrom == "":
-		return fmt.Sprintf("%s renews it, and its validity cannot be chosen here: rotate without a validity; %s", c.Issuer.Renewer(), whereValidityIs(c.Issuer.Kind))
+		return fmt.Sprintf("%s renews it, and its validity cannot be chosen here: rotate without a validity; %s", c.Issuer.Renewer(), WhereValidityIs(c.Issuer.Kind))
 	}
 	return ""
 }
 
-// whereValidityIs is where an operator sets the validity of what a distribution signs.
-func whereValidityIs(kind inventory.IssuerKind) string {
+// WhereValidityIs is where an operator sets the validity of what a distribution signs.
+func WhereValidityIs(kind inventory.IssuerKind) string {
 	if kind == inventory.UnitCommand {
 		return "RKE2 and K3s have CATTLE_NEW_SIGNED_CERT_EXPIRATION_DAYS in the environment of their units"
 	}

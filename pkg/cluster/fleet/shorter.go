@@ -65,6 +65,8 @@ func whyShorter(t plan.Target) string {
 		return " The reason: " + t.LifeReason + "."
 	case t.Issuer == string(inventory.KubernetesCSR):
 		return " Its signer grants no more."
+	case inventory.Issuer{Kind: inventory.IssuerKind(t.Issuer)}.IsByUnit():
+		return " Its distribution decides that: " + plan.WhereValidityIs(inventory.IssuerKind(t.Issuer)) + "."
 	}
 	return ""
 }

@@ -56,6 +56,7 @@ func TestReasonForShorterValidityIsReported(t *testing.T) {
 	}{
 		"its CA ends":            {inventory.LocalCA, `its CA "kubernetes" ends then`, ` The reason: its CA "kubernetes" ends then.`},
 		"a signer of the API":    {inventory.KubernetesCSR, "", " Its signer grants no more."},
+		"a distribution":         {inventory.UnitCommand, "", " Its distribution decides that: RKE2 and K3s have CATTLE_NEW_SIGNED_CERT_EXPIRATION_DAYS in the environment of their units."},
 		"nothing that was known": {inventory.LocalCA, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -94,6 +94,38 @@ func TestNothingIsRestartedThatWouldDoHarm(t *testing.T) {
 	}
 }
 
+// TestSuccessorMayExpireBeforeItsPredecessor: the distribution's settings decide its validity,
+// and may have changed.
+func TestSuccessorMayExpireBeforeItsPredecessor(t *testing.T) {
+	shorter := []certstest.Option{certstest.Valid(certstest.Now.Add(-time.Hour), certstest.Now.AddDate(0, 1, 0))}
+	for name, rotate := range map[string]func(t *testing.T) *records{
+		"a restart": func(t *testing.T) *records {
+			k := newFakeK0s(t)
+			k.validity = shorter
+			return k.rotateServices(ofK0s...)
+		},
+		"a command": func(t *testing.T) *records {
+			k := newFakeRKE2(t)
+			k.validity = shorter
+			return k.rotateServices(nodeapi.Order{}, ofK0s...)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := rotate(t)
+				if len(r.recordsOf(nodeapi.Committed)) != 1 || !r.isVerified("etcd-server@", nodeapi.Handshake) {
+					t.Fatalf("%s\n%+v", r.kindsText(), r.all[len(r.all)-2])
+				}
+				for _, renewal := range r.recordsOf(nodeapi.Committed)[0].Renewals {
+					if !renewal.New.NotAfter.Before(renewal.Old.NotAfter) {
+						t.Errorf("%s: the test has made a longer one", renewal.ID)
+					}
+				}
+			})
+		})
+	}
+}
+
 // TestRestartThatDoesNotRenewIsReported: the restart cannot be undone. It is RolledBack only
 // if everything is old and verified, otherwise Unknown with the findings.
 func TestRestartThatDoesNotRenewIsReported(t *testing.T) {
@@ -109,10 +141,9 @@ func TestRestartThatDoesNotRenewIsReported(t *testing.T) {
 		}, nodeapi.RolledBack, "no certificate was renewed, and the old ones are verified"},
 		"one is not new":       {func(k *fakeK0s) { k.keeps["etcd-peer"] = true }, nodeapi.Unknown, "9 of 10 certificates are new, not etcd-peer"},
 		"a new CA signed them": {func(k *fakeK0s) { k.ca = certstest.NewCA(k.t, "kubernetes") }, nodeapi.Unknown, "was signed by another CA"},
-		"they end before the old": {func(k *fakeK0s) {
-			k.validity = nil
-			k.validity = []certstest.Option{certstest.Valid(certstest.Now.Add(-time.Hour), certstest.Now.Add(time.Hour))}
-		}, nodeapi.Unknown, "before the old one"},
+		"they have expired": {func(k *fakeK0s) {
+			k.validity = []certstest.Option{certstest.Valid(certstest.Now.Add(-time.Hour), certstest.Now.Add(-time.Minute))}
+		}, nodeapi.Unknown, "it is valid from"},
 		"one component cannot start":  {func(k *fakeK0s) { k.breaks[certs.KubeScheduler] = true }, nodeapi.Unknown, "kube-scheduler does not run"},
 		"one is not healthy":          {func(k *fakeK0s) { k.onStop = func(certs.Service) { k.unhealthy[certs.Etcd] = true } }, nodeapi.Unknown, "etcd did not become healthy"},
 		"one still serves the old":    {func(k *fakeK0s) { k.keepsOld[certs.KubeAPIServer] = true }, nodeapi.Unknown, "does not serve the new certificate of apiserver"},
