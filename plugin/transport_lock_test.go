@@ -12,7 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-var connectionRefused = &url.Error{Op: "Get", URL: "https://10.0.0.10:6443/api/v1/nodes", Err: syscall.ECONNREFUSED}
+var errConnectionRefused = &url.Error{Op: "Get", URL: "https://10.0.0.10:6443/api/v1/nodes", Err: syscall.ECONNREFUSED}
 
 // answerWith is the error that client-go makes of an HTTP status without a Status object.
 func answerWith(code int) error {
@@ -49,7 +49,7 @@ func TestLoadBalancerWithoutAnAPIServerIsNoRefusal(t *testing.T) {
 func TestRotationWithoutTheLockAndWithoutATerminalNeedsYes(t *testing.T) {
 	s := newSSHHosts(t, controlPlane("cp1"))
 	f := newFake(controlPlane("cp1"))
-	f.down = connectionRefused
+	f.down = errConnectionRefused
 	f.noTerminal = true
 	code, _, stderr := f.run(t, append([]string{"--service", "etcd"}, s.flags("cp1")...)...)
 	assert.Equal(t, 1, code, stderr)

@@ -139,7 +139,7 @@ func TestRotationOverSSHIsRefusedWhileAnotherHoldsTheLock(t *testing.T) {
 func TestRotationOverSSHWithoutTheAPISaysThatThereIsNoLock(t *testing.T) {
 	s := newSSHHosts(t, controlPlane("cp1"))
 	f := newFake(controlPlane("cp1"))
-	f.down = connectionRefused
+	f.down = errConnectionRefused
 	code, _, stderr := f.run(t, append([]string{"--service", "etcd", "--yes"}, s.flags("cp1")...)...)
 	require.Zero(t, code, stderr)
 	assert.Contains(t, stderr, "Without the cluster's lock: the API server at https://10.0.0.10:6443 refuses the connection. Make sure that no other rotation is in progress.\n"+
@@ -155,7 +155,7 @@ func TestRotationOverSSHWithoutTheAPISaysThatThereIsNoLock(t *testing.T) {
 func TestPlanOverSSHWithoutTheAPINeedsNoLock(t *testing.T) {
 	s := newSSHHosts(t, controlPlane("cp1"))
 	f := newFake(controlPlane("cp1"))
-	f.down = connectionRefused
+	f.down = errConnectionRefused
 	code, stdout, stderr := f.run(t, append([]string{"plan", "--service", "etcd"}, s.flags("cp1")...)...)
 	require.Zero(t, code, stderr)
 	assert.Contains(t, stdout, "etcd-peer")
