@@ -24,7 +24,7 @@ var privilegedCalls = []string{
 	"unix.Chroot", "unix.Fchmod", "unix.Fchown", "unix.Fremovexattr", "unix.Fsetxattr", "unix.Kill", "unix.Lsetxattr", "unix.Mount", "unix.Prctl",
 	"unix.Reboot", "unix.Setns", "unix.Setxattr", "unix.Syscall", "unix.Unmount", "unix.Unshare",
 	"dbus.Dial", "grpc.NewClient", "landlock.V5",
-	".Chown", ".KillUnitWithTarget", ".ResetFailedUnitContext", ".RestartUnitContext", ".StartTransientUnitContext", ".StopContainer",
+	".Chown", ".KillUnitWithTarget", ".ResetFailedUnitContext", ".RestartUnitContext", ".StartTransientUnitContext", ".StartUnitContext", ".StopContainer", ".StopUnitContext",
 }
 
 // onNodes are the directories of what runs on nodes as root.

@@ -33,6 +33,7 @@ type manager struct {
 	restarts int
 	kills    []string // "kube-apiserver.service main 9"
 	hellos   int
+	jobs     []string // "stop kubelet.service", as requested
 	renewal  renewal
 }
 
@@ -136,6 +137,9 @@ func (m *manager) answerCall(call *dbus.Message) ([]any, error) {
 		m.renewal.begin(call.Body)
 		m.pid = 0
 		return []any{dbus.ObjectPath("/org/freedesktop/systemd1/job/2")}, nil
+	case "StartUnit", "StopUnit":
+		m.jobs = append(m.jobs, strings.ToLower(strings.TrimSuffix(member, "Unit"))+fmt.Sprintf(" %v", call.Body[0]))
+		return []any{dbus.ObjectPath("/org/freedesktop/systemd1/job/3")}, nil
 	case "ResetFailedUnit":
 		m.renewal.resets++
 	case "GetAll":

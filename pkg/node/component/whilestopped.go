@@ -57,7 +57,8 @@ func (r *Runtime) RunWhileStopped(ctx context.Context, c inventory.Component, co
 // renewalProperties are those of the transient unit. A start of a unit stops the units that it
 // conflicts with, and waits for that stop if it is ordered after them.
 func renewalProperties(unit string, command []string) []systemd.Property {
-	start := systemd.PropExecStart([]string{"/bin/sh", "-c", "exec systemctl --no-block start " + unit}, false)
+	// The unit's name is an argument of the script, since it may have backslashes.
+	start := systemd.PropExecStart([]string{"/bin/sh", "-c", `exec systemctl --no-block start -- "$1"`, "sh", unit}, false)
 	start.Name = "ExecStopPost"
 	return []systemd.Property{
 		systemd.PropDescription("Renewal of the certificates of " + unit),
@@ -93,6 +94,45 @@ func (r *Runtime) CommandResult(ctx context.Context) error {
 		case <-tick.C:
 		case <-ctx.Done():
 			return fmt.Errorf("wait for %s: %w", RenewalUnit, errors.Join(ctx.Err(), err))
+		}
+	}
+}
+
+// WithdrawCommand makes sure that the command of the last RunWhileStopped does not run any more:
+// systemd would still run it after its requester has ceased to wait for the end of the unit. The
+// unit is started then. An error means that the command may run later. It cannot fail where none
+// was run, or it has ended.
+func (r *Runtime) WithdrawCommand(ctx context.Context, c inventory.Component) error {
+	conn, err := r.dialSystemd(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	stopped := false
+	for {
+		general, err := conn.GetUnitPropertiesContext(ctx, RenewalUnit)
+		active := general["ActiveState"]
+		switch {
+		case err != nil:
+		case !hasJob(general) && (active == "inactive" || active == "failed"):
+			if !stopped {
+				return nil
+			}
+			if _, err := conn.StartUnitContext(ctx, c.Unit, "replace", nil); err != nil {
+				return fmt.Errorf("start unit %q: %w", c.Unit, err)
+			}
+			return nil
+		case !stopped:
+			if _, err = conn.StopUnitContext(ctx, RenewalUnit, "replace", nil); err == nil {
+				stopped = true
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("stop %s: %w", RenewalUnit, errors.Join(ctx.Err(), err))
 		}
 	}
 }

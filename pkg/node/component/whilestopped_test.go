@@ -77,7 +77,7 @@ func TestCommandRunsWhileItsUnitIsStopped(t *testing.T) {
 	for name, want := range map[string]string{
 		"Type": "oneshot", "Conflicts": "[rke2-server.service]", "After": "[rke2-server.service]",
 		"ExecStart":        "[[/usr/local/bin/rke2 [/usr/local/bin/rke2 certificate rotate] false]]",
-		"ExecStopPost":     "[[/bin/sh [/bin/sh -c exec systemctl --no-block start rke2-server.service] false]]",
+		"ExecStopPost":     "[[/bin/sh [/bin/sh -c exec systemctl --no-block start -- \"$1\" sh rke2-server.service] false]]",
 		"TimeoutStartUSec": "120000000",
 	} {
 		if got := m.renewal.properties[name]; got != want {
@@ -113,6 +113,44 @@ func TestCommandThatDoesNotEndIsNotAwaitedForever(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	if err := r.CommandResult(ctx); err == nil || !strings.Contains(err.Error(), RenewalUnit) {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestCommandIsWithdrawn: one that waits for the end of its unit, or runs, is stopped, and the
+// unit starts again.
+func TestCommandIsWithdrawn(t *testing.T) {
+	waits, ended := stateOf("inactive", 7), stateOf("inactive", 0)
+	for name, tt := range map[string]struct {
+		states []map[string]dbus.Variant
+		calls  string
+	}{
+		"none was run":          {nil, ""},
+		"it has failed":         {[]map[string]dbus.Variant{stateOf("failed", 0)}, ""},
+		"it waits for the unit": {[]map[string]dbus.Variant{waits, ended}, "stop rotate-certs-renew.service, start rke2-server.service"},
+		"it runs":               {[]map[string]dbus.Variant{stateOf("activating", 0), stateOf("deactivating", 0), stateOf("failed", 0)}, "stop rotate-certs-renew.service, start rke2-server.service"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := &manager{renewal: renewal{states: tt.states}}
+			r := newManager(t, m, "/run/dbus/system_bus_socket")
+			if err := r.WithdrawCommand(t.Context(), rke2); err != nil {
+				t.Fatal(err)
+			}
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			if got := strings.Join(m.jobs, ", "); got != tt.calls {
+				t.Errorf("%q, want %q", got, tt.calls)
+			}
+		})
+	}
+}
+
+func TestCommandThatCannotBeWithdrawnMayRun(t *testing.T) {
+	m := &manager{renewal: renewal{states: []map[string]dbus.Variant{stateOf("inactive", 7)}}}
+	r := newManager(t, m, "/run/dbus/system_bus_socket")
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if err := r.WithdrawCommand(ctx, rke2); err == nil || !strings.Contains(err.Error(), "stop "+RenewalUnit) {
 		t.Errorf("%v", err)
 	}
 }

@@ -57,8 +57,8 @@ func (d *discovery) findCommander(supervised map[certs.Service]*program) renewer
 	r.dir = found.dir
 	r.backups = found.dir + "/" + found.role
 	r.command = found.path + " certificate rotate --data-dir=" + r.dir
-	if !path.IsAbs(found.path) || strings.ContainsAny(found.path+r.dir, " \t\n") {
-		r.harm = "the path of its program or of its data in " + r.unit + " is relative or has blanks, so its command cannot be run"
+	if !path.IsAbs(found.path) || strings.ContainsAny(found.path+r.dir, " \t\n$") {
+		r.harm = "the path of its program or of its data in " + r.unit + " is relative or has blanks or \"$\", so its command cannot be run"
 	}
 	return r
 }

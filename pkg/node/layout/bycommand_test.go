@@ -44,6 +44,7 @@ func TestCertificatesThatACommandOfRKE2Renews(t *testing.T) {
 		"whose unit file is not there":   {"", usual, "", "unit file was not found"},
 		"behind a script":                {strings.Replace(rke2UnitFile("agent"), "/usr/local/bin/rke2 ", "/opt/start-it ", 1), usual, "", "the path of its command is unknown"},
 		"with a blank in a path":         {rke2UnitFile("agent", `"--data-dir=/my data"`), "/my data", "", "has blanks"},
+		"with a variable in a path":      {rke2UnitFile("agent", `"--data-dir=/my$$data"`), "/my$data", "", "has blanks or"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := layouttest.NewNode(t)

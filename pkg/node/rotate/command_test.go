@@ -128,6 +128,36 @@ func TestCommandThatFailsIsReported(t *testing.T) {
 	}
 }
 
+// TestCommandIsWithdrawnFromAUnitThatDoesNotStop: a unit may take any time to stop. The command
+// that waits for it must not run after the outcome is reported.
+func TestCommandIsWithdrawnFromAUnitThatDoesNotStop(t *testing.T) {
+	for name, tt := range map[string]struct {
+		pending bool
+		kind    nodeapi.Kind
+		words   string
+	}{
+		"withdrawn":              {false, nodeapi.RolledBack, "no certificate was renewed, and the old ones are verified"},
+		"it cannot be withdrawn": {true, nodeapi.Unknown, `0 of 4 certificates are new, and "rke2 certificate rotate" may still be run: systemd does not answer`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				k := newFakeRKE2(t)
+				k.stops = time.Hour
+				k.pending = tt.pending
+				r := k.rotateServices(nodeapi.Order{}, certs.Etcd)
+				ended := r.recordsOf(tt.kind)
+				if len(ended) != 1 || !strings.Contains(ended[0].Message, tt.words) {
+					t.Fatalf("%s\n%+v", r.kindsText(), r.all[len(r.all)-2])
+				}
+				time.Sleep(2 * time.Hour) // the clock of the test: the unit has stopped and started
+				if !tt.pending {
+					k.isOnlyNew(nil)
+				}
+			})
+		})
+	}
+}
+
 // TestCommandIsNotRunWithAnotherPlan: the node runs the command that it finds itself.
 func TestCommandIsNotRunWithAnotherPlan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -30,10 +30,12 @@ type fakeRKE2 struct {
 	dir       string // the data directory, as the test sees it
 	commands  []string
 	inCommand bool
+	withdrawn bool
 	result    error // of the command
 
 	// Fields that a test may change:
 	forgets bool   // systemd does not start the unit again
+	pending bool   // systemd cannot be made to forget the command
 	spares  string // a certificate that the command does not remove
 }
 
@@ -168,10 +170,15 @@ func (r *fakeRKE2) runCommand(command []string) {
 		return
 	}
 	r.mu.Lock()
+	withdrawn := r.withdrawn
 	r.running = false
 	r.all[certs.Kubelet].running = false
 	r.mu.Unlock()
 	r.removeFlag("running")
+	if withdrawn {
+		r.startUnit()
+		return
+	}
 	if !r.sleepFor(time.Second) {
 		return
 	}
@@ -203,6 +210,18 @@ func (r *fakeRKE2) CommandResult(ctx context.Context) error {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+// WithdrawCommand implements UnitCommander.
+func (r *fakeRKE2) WithdrawCommand(context.Context, inventory.Component) error {
+	if r.pending {
+		return errors.New("systemd does not answer")
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.withdrawn = r.inCommand
+	r.inCommand = false
+	return nil
 }
 
 // StopInstance implements Restarter: the engine may only start the unit so that does not run.

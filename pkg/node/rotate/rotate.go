@@ -49,6 +49,9 @@ type UnitCommander interface {
 	// CommandResult waits until the command of the last RunWhileStopped has ended, and returns
 	// the error that it ended with. Nil if none was run.
 	CommandResult(ctx context.Context) error
+	// WithdrawCommand makes sure that this command does not run later, and starts the unit if it
+	// had to stop the command. An error means that the command may still run.
+	WithdrawCommand(ctx context.Context, c inventory.Component) error
 }
 
 // Prober requests the endpoints of running components.

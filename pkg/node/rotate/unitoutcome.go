@@ -36,8 +36,12 @@ func (c *committing) unitOutcome(ctx context.Context, f *failure) nodeapi.Record
 		f = asFailure(err)
 	}
 	rec := nodeapi.Record{Kind: nodeapi.Unknown, Service: f.service, Message: withLastLog(f)}
+	pending := c.withdrawCommand(ctx)
 	stillOld := c.stillOld()
-	if len(stillOld) == len(c.t.Items) {
+	switch {
+	case pending != nil:
+		rec.Message += fmt.Sprintf("; %d of %d certificates are new, and %q may still be run: %v", len(c.t.Items)-len(stillOld), len(c.t.Items), inventory.CommandName(c.t.UnitCommand), pending)
+	case len(stillOld) == len(c.t.Items):
 		c.undoing = true // components that were unhealthy before need not be healthy now
 		_, err := c.verifyInUse(ctx, unitStart)
 		if err == nil {
@@ -46,7 +50,7 @@ func (c *committing) unitOutcome(ctx context.Context, f *failure) nodeapi.Record
 			return rec
 		}
 		rec.Message += "; no certificate was renewed, and the old ones are not verified: " + err.Error()
-	} else {
+	default:
 		rec.Message += fmt.Sprintf("; %d of %d certificates are new", len(c.t.Items)-len(stillOld), len(c.t.Items))
 		if len(stillOld) > 0 {
 			rec.Message += ", not " + strings.Join(stillOld, ", ")
@@ -58,6 +62,17 @@ func (c *committing) unitOutcome(ctx context.Context, f *failure) nodeapi.Record
 			component.RenewalUnit, c.t.Unit, c.t.Items[0].Certificate.Issuer.BackupPattern(), inventory.CommandName(c.t.UnitCommand))
 	}
 	return rec
+}
+
+// withdrawCommand makes sure that systemd does not run the command after the outcome is known. A
+// unit may take longer to stop than its commit waits.
+func (c *committing) withdrawCommand(ctx context.Context) error {
+	if c.t.UnitCommand == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, unitStart)
+	defer cancel()
+	return c.Commander.WithdrawCommand(ctx, c.t.unitTarget())
 }
 
 func withLastLog(f *failure) string {
