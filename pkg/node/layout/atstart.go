@@ -104,6 +104,8 @@ func (d *distribution) reasonFor(c *inventory.Certificate, unit string) string {
 	switch {
 	case !d.atStart && !d.byCommand:
 		return d.leftReason()
+	case d.byCommand && unit == "" && commandParts[strings.TrimPrefix(c.Store.Cert, d.dir+"/")] != "":
+		return fmt.Sprintf("%q renews this certificate while the unit of %s is stopped, but no running one was found: start %s", d.programs[0]+" certificate rotate", d.name, d.unit)
 	case d.byCommand && c.Issuer.Kind == inventory.Throwaway:
 		return fmt.Sprintf("its component made it, and %q does not renew it: delete it and its key while %s is stopped, and the component makes a new one", d.programs[0]+" certificate rotate", cmp.Or(unit, d.unit))
 	case d.byCommand:

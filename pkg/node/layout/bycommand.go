@@ -3,6 +3,7 @@ package layout
 import (
 	"cmp"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
@@ -35,20 +36,27 @@ const serverTLS = "server/tls/"
 func SignedByServer(cert string) bool { return strings.Contains(cert, "/"+serverTLS) }
 
 // findCommander finds the unit of RKE2 or K3s whose certificates a command renews while it is
-// stopped. Its program is the one that the unit's file starts.
+// stopped. Its program is the one that the unit's file starts. A server may run no kubelet; there
+// are no pods then that its stop could end.
 func (d *discovery) findCommander(supervised map[certs.Service]*program) renewer {
-	kubelet := supervised[certs.Kubelet]
-	if kubelet == nil || !kubelet.distribution.byCommand {
+	at := slices.IndexFunc(certs.Services(), func(s certs.Service) bool {
+		p := supervised[s]
+		return p != nil && p.distribution.byCommand
+	})
+	if at < 0 {
 		return renewer{}
 	}
-	dist := kubelet.distribution
-	r := renewer{unit: kubelet.component.Unit, dir: dist.dir, kind: inventory.UnitCommand}
+	first := supervised[certs.Services()[at]]
+	dist := first.distribution
+	r := renewer{unit: first.component.Unit, dir: dist.dir, kind: inventory.UnitCommand}
 	loaded, _ := loadUnit(d.root, r.unit)
 	if loaded == nil {
 		r.harm = killsPods(nil, dist, r.unit)
 		return r
 	}
-	r.harm = killsPods(loaded, dist, r.unit)
+	if supervised[certs.Kubelet] != nil {
+		r.harm = killsPods(loaded, dist, r.unit)
+	}
 	found, ok := d.rancherProgram(loaded, dist)
 	if !ok {
 		r.harm = cmp.Or(r.harm, r.unit+" does not start "+dist.programs[0]+" itself, so the path of its command is unknown")

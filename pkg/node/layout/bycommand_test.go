@@ -63,3 +63,32 @@ func TestCertificatesThatACommandOfRKE2Renews(t *testing.T) {
 		})
 	}
 }
+
+// TestServerOfK3sWithoutAKubeletIsRenewed: its unit is that of its other components, and its stop
+// ends no pods.
+func TestServerOfK3sWithoutAKubeletIsRenewed(t *testing.T) {
+	const dir = "/var/lib/rancher/k3s"
+	n := layouttest.NewNode(t)
+	k3sServer(n, strings.Replace(k3sUnitFile, "KillMode=process\n", "", 1), dir)
+	n.WriteFile("/etc/rancher/k3s/config.yaml", "disable-agent: true\ndisable-kube-proxy: true\n")
+	for _, c := range DiscoverNode(n.Root, Options{}).Node.Certificates {
+		want := inventory.Issuer{Kind: inventory.UnitCommand, Unit: "k3s.service", Part: c.Issuer.Part, Command: "/usr/local/bin/k3s certificate rotate --data-dir=" + dir, Backups: dir + "/server"}
+		if c.Issuer != want || c.Issuer.Part == "" || c.Reason != "" {
+			t.Errorf("%s: %+v %q, want %+v", c.Name, c.Issuer, c.Reason, want)
+		}
+	}
+}
+
+// TestCommandIsNamedWithoutItsUnit only for certificates that it renews.
+func TestCommandIsNamedWithoutItsUnit(t *testing.T) {
+	dist := distributionNamed("RKE2")
+	for file, want := range map[string]string{
+		"server/tls/client-admin.crt": `"rke2 certificate rotate" renews this certificate while the unit of RKE2 is stopped, but no running one was found: start rke2-server.service`,
+		"server/tls/other.crt":        `"rke2 certificate rotate" does not renew this certificate: replace it by hand, then restart rke2-server.service`,
+	} {
+		c := &inventory.Certificate{Store: inventory.Store{Kind: inventory.Pair, Cert: dist.dir + "/" + file}}
+		if got := leftTo(c, nil); got != want {
+			t.Errorf("%s: %q, want %q", file, got, want)
+		}
+	}
+}
