@@ -135,6 +135,10 @@ type Options struct {
 	// overrides nothing else: no lock, no lost attribute, no invalid certificate or CA,
 	// and nothing that broke after the start.
 	Force bool
+	// WithoutAPI means that no API server can be asked, so that there is no lock that all nodes
+	// share. Every etcd member must be on a scanned node then, and the rotation has a process on
+	// each control-plane node: a node refuses the process of another rotation.
+	WithoutAPI bool
 	// Command is the command line of this program for this cluster, for hints; empty:
 	// "kubectl rotate-certs".
 	Command string

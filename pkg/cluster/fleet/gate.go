@@ -25,7 +25,16 @@ func (r *run) awaitGate(ctx context.Context, among []string, within time.Duratio
 // judgeCluster is what speaks against touching the next node, or any: every control-plane node
 // of the cluster counts, also those that the rotation does not change.
 func (r *run) judgeCluster(healths []inventory.Health, next string) []gate.Finding {
-	return append(gate.CheckHealth(healths, next), gate.CheckCoverage(r.Scanned, r.Unscanned, healths)...)
+	found := append(gate.CheckHealth(healths, next), gate.CheckCoverage(r.Scanned, r.Unscanned, healths)...)
+	return append(found, r.missingMembers(healths)...)
+}
+
+// missingMembers are the etcd members without a scanned node, without the API server.
+func (r *run) missingMembers(healths []inventory.Health) []gate.Finding {
+	if !r.WithoutAPI {
+		return nil
+	}
+	return gate.CheckMembers(r.Scanned, healths)
 }
 
 // awaitGateBy is awaitGate with a judgement of its own.

@@ -156,7 +156,8 @@ func (r *run) anyControlPlane() bool {
 func (r *run) judgeWithout(node string, healths []inventory.Health) []gate.Finding {
 	found := gate.CheckHealth(gate.WithoutNode(healths, r.inventoryOf(node)), "")
 	others := slices.DeleteFunc(slices.Clone(r.Scanned), func(n inventory.Node) bool { return n.Name == node })
-	return append(found, gate.CheckCoverage(others, r.Unscanned, healths)...)
+	found = append(found, gate.CheckCoverage(others, r.Unscanned, healths)...)
+	return append(found, r.missingMembers(healths)...)
 }
 
 // onlyOf keeps what one node says of itself.

@@ -27,7 +27,7 @@ func (r *run) rotateControlPlane(ctx context.Context) error {
 	}
 	whole, half := r.splitInterrupted(steps)
 	r.openEarly(ctx)
-	if err := r.openSteps(ctx, whole); err != nil {
+	if err := r.openSteps(ctx, slices.Concat(whole, r.idleWithoutAPI(steps))); err != nil {
 		return err
 	}
 	if err := r.undoInterrupted(ctx, half); err != nil {
@@ -53,6 +53,17 @@ func (r *run) rotateControlPlane(ctx context.Context) error {
 	}
 	r.awaitEarly(ctx)
 	return r.commitInTurn(ctx, steps)
+}
+
+// idleWithoutAPI returns steps that change nothing, for the other control-plane nodes, where no API
+// server can be asked: each node is asked about its own health. Processes on nodes that were
+// interrupted would put files back.
+func (r *run) idleWithoutAPI(busy []plan.Step) []plan.Step {
+	if !r.WithoutAPI {
+		return nil
+	}
+	whole, _ := r.splitInterrupted(r.idleControlPlane(busy))
+	return whole
 }
 
 // commitInTurn commits control-plane nodes one after the other, each only when the cluster is healthy

@@ -1,9 +1,11 @@
 package gate
 
 import (
+	"fmt"
 	"net"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
@@ -83,6 +85,31 @@ func CheckCoverage(nodes []inventory.Node, unscanned []Unscanned, healths []inve
 	}
 	for _, u := range unscanned {
 		out.addOnce("no answer of "+u.Node, "%s is a control-plane node, and its API server could not be probed: %s", u.Node, u.Reason)
+	}
+	return out
+}
+
+// CheckMembers returns the members of etcd that run on none of the scanned nodes. Without a lock that
+// all nodes of the cluster share, another rotation may restart such a member at any time.
+func CheckMembers(nodes []inventory.Node, healths []inventory.Health) []Finding {
+	var out findings
+	for _, h := range healths {
+		if h.Etcd == nil {
+			continue
+		}
+		for _, m := range h.Etcd.Members {
+			own := func(other inventory.Health) bool { return other.Etcd != nil && other.Etcd.LocalID == m.ID }
+			scanned := func(n inventory.Node) bool { return runsOn(&n, m) }
+			if slices.ContainsFunc(healths, own) || slices.ContainsFunc(nodes, scanned) {
+				continue
+			}
+			where := strings.Join(m.ClientURLs, ", ")
+			if where == "" {
+				where = "unknown address"
+			}
+			out.addOnce(fmt.Sprintf("etcd member %x is not scanned", m.ID), "etcd member %q (%s) is on none of the hosts: "+
+				"without the cluster's lock, another rotation could restart it at the same time", m.Name, where)
+		}
 	}
 	return out
 }

@@ -1,6 +1,7 @@
 package gate_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -93,5 +94,25 @@ func TestClocks(t *testing.T) {
 			require.Len(t, found, 1)
 			assert.Contains(t, found[0].Text, tt.want)
 		})
+	}
+}
+
+func TestMembersOnNoScannedNodeAreFindings(t *testing.T) {
+	member := func(id uint64, name, host string) inventory.Member {
+		return inventory.Member{ID: id, Name: name, ClientURLs: []string{"https://" + host + ":2379"}}
+	}
+	members := []inventory.Member{member(1, "one", "10.0.0.11"), member(2, "cp2", "10.0.0.12"), member(3, "three", "10.0.0.13"), member(4, "four", "10.0.0.14")}
+	etcd := func(urls ...string) []inventory.Component {
+		return []inventory.Component{{Service: certs.Etcd, ClientURLs: urls}}
+	}
+	nodes := []inventory.Node{
+		{Name: "cp1", Components: etcd()}, // its process says which member it is
+		{Name: "cp2", Components: etcd()},
+		{Name: "cp3", Components: etcd("https://127.0.0.1:2379", "https://10.0.0.13:2379")},
+		{Name: "four"}, // a namesake without etcd
+	}
+	found := gate.CheckMembers(nodes, []inventory.Health{{Node: "cp1", Etcd: &inventory.Etcd{LocalID: 1, Members: members}}, {Node: "cp4"}})
+	if len(found) != 1 || !strings.HasPrefix(found[0].Text, `etcd member "four" (https://10.0.0.14:2379) is on none of the hosts`) {
+		t.Errorf("%+v", found)
 	}
 }
