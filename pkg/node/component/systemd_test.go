@@ -146,6 +146,9 @@ func (m *manager) answerCall(call *dbus.Message) ([]any, error) {
 		if path, _ := call.Headers[dbus.FieldPath].Value().(dbus.ObjectPath); strings.Contains(string(path), "renew") {
 			return []any{m.renewal.nextState()}, nil
 		}
+		if state := m.renewal.dependentState(call); state != "" {
+			return []any{map[string]dbus.Variant{"ActiveState": dbus.MakeVariant(state)}}, nil
+		}
 		return []any{m.unitProperties(call.Body[0] == "org.freedesktop.systemd1.Service")}, nil
 	case "RestartUnit":
 		m.restarts++
@@ -169,6 +172,7 @@ func (m *manager) unitProperties(service bool) map[string]dbus.Variant {
 	}
 	return map[string]dbus.Variant{
 		"ActiveState": dbus.MakeVariant("active"), "SubState": dbus.MakeVariant("running"),
+		"RequiredBy": dbus.MakeVariant([]string{"backup.service", "monitor.service"}), "BoundBy": dbus.MakeVariant([]string{"backup.service", "idle.service"}), "ConsistsOf": dbus.MakeVariant([]string{"part.service"}),
 		"InvocationID": dbus.MakeVariant(binary.BigEndian.AppendUint32(nil, m.pid)),
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	systemd "github.com/coreos/go-systemd/v22/dbus"
@@ -18,6 +19,36 @@ const RenewalUnit = "rotate-certs-renew.service"
 
 // commandLimit is how long such a command may take before systemd ends it.
 const commandLimit = 2 * time.Minute
+
+// ActiveDependents returns the active units that systemd stops together with a unit: those with
+// Requires=, BindsTo= or PartOf=. It does not start them again with it.
+func (r *Runtime) ActiveDependents(ctx context.Context, unit string) ([]string, error) {
+	conn, err := r.dialSystemd(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	general, err := conn.GetUnitPropertiesContext(ctx, unit)
+	if err != nil {
+		return nil, fmt.Errorf("read dependencies of unit %q: %w", unit, err)
+	}
+	var all, active []string
+	for _, property := range []string{"RequiredBy", "BoundBy", "ConsistsOf"} {
+		names, _ := general[property].([]string)
+		all = append(all, names...)
+	}
+	slices.Sort(all)
+	for _, name := range slices.Compact(all) {
+		general, err := conn.GetUnitPropertiesContext(ctx, name)
+		if err != nil {
+			return nil, fmt.Errorf("read state of unit %q: %w", name, err)
+		}
+		if state := general["ActiveState"]; state != "inactive" && state != "failed" {
+			active = append(active, name)
+		}
+	}
+	return active, nil
+}
 
 // RunWhileStopped stops a unit, runs a command and starts the unit again. It returns when the
 // unit's old process has exited.

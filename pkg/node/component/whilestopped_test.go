@@ -3,6 +3,7 @@ package component
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +20,18 @@ type renewal struct {
 	name, mode string
 	properties map[string]string
 	resets     int
+	dependents map[string]string // states of the units that depend on the unit
+}
+
+// dependentState is the state of the unit that a call names; empty: it is no dependent.
+func (r *renewal) dependentState(call *dbus.Message) string {
+	path, _ := call.Headers[dbus.FieldPath].Value().(dbus.ObjectPath)
+	for name, state := range r.dependents {
+		if strings.Contains(string(path), strings.TrimSuffix(name, ".service")) {
+			return state
+		}
+	}
+	return ""
 }
 
 func (r *renewal) begin(body []any) {
@@ -152,5 +165,15 @@ func TestCommandThatCannotBeWithdrawnMayRun(t *testing.T) {
 	defer cancel()
 	if err := r.WithdrawCommand(ctx, rke2); err == nil || !strings.Contains(err.Error(), "stop "+RenewalUnit) {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestActiveDependentsAreFound: those that do not run are not affected by a stop.
+func TestActiveDependentsAreFound(t *testing.T) {
+	m := &manager{renewal: renewal{dependents: map[string]string{"backup.service": "active", "monitor.service": "failed", "idle.service": "inactive", "part.service": "activating"}}}
+	r := newManager(t, m, "/run/dbus/system_bus_socket")
+	got, err := r.ActiveDependents(t.Context(), rke2.Unit)
+	if err != nil || !slices.Equal(got, []string{"backup.service", "part.service"}) {
+		t.Errorf("%q, %v", got, err)
 	}
 }

@@ -34,9 +34,10 @@ type fakeRKE2 struct {
 	result    error // of the command
 
 	// Fields that a test may change:
-	forgets bool   // systemd does not start the unit again
-	pending bool   // systemd cannot be made to forget the command
-	spares  string // a certificate that the command does not remove
+	forgets bool     // systemd does not start the unit again
+	depends []string // units that stop with it
+	pending bool     // systemd cannot be made to forget the command
+	spares  string   // a certificate that the command does not remove
 }
 
 // rke2Dir is the data directory on the node, whose files are below a directory of the test.

@@ -46,6 +46,9 @@ type UnitCommander interface {
 	// RunWhileStopped stops a unit, runs a command and starts the unit again, also if the command
 	// fails or this process ends. It returns when the unit's old instance has exited.
 	RunWhileStopped(ctx context.Context, c inventory.Component, command []string, old component.Instance) error
+	// ActiveDependents returns the active units that stop together with a unit and are not started
+	// again with it.
+	ActiveDependents(ctx context.Context, unit string) ([]string, error)
 	// CommandResult waits until the command of the last RunWhileStopped has ended, and returns
 	// the error that it ended with. Nil if none was run.
 	CommandResult(ctx context.Context) error

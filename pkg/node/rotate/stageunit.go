@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
@@ -90,6 +91,9 @@ func (s *session) prepareUnit(ctx context.Context, unit string, node inventory.N
 	t := newTransaction(node, o, len(found))
 	t.Unit = unit
 	t.UnitCommand = o.Step.UnitCommand
+	if err := s.refuseDependents(ctx, t); err != nil {
+		return nil, err
+	}
 	for n, c := range found {
 		old, err := store.ReadStore(s.Root, c.Store)
 		if err == nil {
@@ -147,10 +151,28 @@ func (s *session) authorityOf(c inventory.Certificate, old store.Content) (strin
 	return "", fmt.Errorf("the CA in %q with the key in %q did not sign it", c.Issuer.CACert, c.Issuer.CAKey)
 }
 
+// refuseDependents refuses to stop a unit, for a command, that other active units need.
+func (s *session) refuseDependents(ctx context.Context, t *transaction) error {
+	if t.UnitCommand == "" {
+		return nil
+	}
+	active, err := s.Commander.ActiveDependents(ctx, t.Unit)
+	if err != nil || len(active) == 0 {
+		return err
+	}
+	return &refusal{
+		fmt.Sprintf("%q needs a stop of %s, which also stops %s: systemd does not start these again", inventory.CommandName(t.UnitCommand), t.Unit, strings.Join(active, ", ")),
+		"stop them before the rotation and start them afterwards, or replace Requires=, BindsTo= and PartOf= in their unit files by Wants=",
+	}
+}
+
 // noteUnit stores the ID of the unit's current instance in the transaction.
 func (s *session) noteUnit(ctx context.Context, t *transaction) error {
 	if t.Unit == "" {
 		return nil
+	}
+	if err := s.refuseDependents(ctx, t); err != nil {
+		return err
 	}
 	now, err := s.Restarter.CurrentInstance(ctx, unitComponent(t.Unit))
 	t.UnitInstance = now.ID
