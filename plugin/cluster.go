@@ -23,6 +23,8 @@ type cluster struct {
 	who      *identity // the operator's own client certificate; nil: none
 	// held returns an error where another rotation holds the lock; nil: it is not checked.
 	held func(context.Context) error
+	// rootCA returns the CAs of the API server, as PEM; nil: there is no API server.
+	rootCA func(context.Context) ([]byte, error)
 }
 
 // api is the access of the commands to the API server.
@@ -56,7 +58,7 @@ func (a *app) connectCluster(c connection) (*cluster, error) {
 	}
 	made.ReportWaits(func(node, what string) { a.printLine(node + ": " + what) })
 	remembering := rememberingAPI{api: made.API, server: c.config.Host, file: c.remembered, now: a.now}
-	return &cluster{Cluster: made.Cluster, api: remembering, journals: made.Scanner, who: c.identity, held: made.Held}, nil
+	return &cluster{Cluster: made.Cluster, api: remembering, journals: made.Scanner, who: c.identity, held: made.Held, rootCA: made.API.RootCA}, nil
 }
 
 // whoAndWhere is the name of this process's user and machine, as holder of the lock.

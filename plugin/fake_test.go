@@ -46,7 +46,9 @@ type fake struct {
 	ends        map[string]nodeapi.Kind    // how a node's commit ends
 	unsigned    string                     // node on which staging fails
 	onCommit    func(node string)
-	notSearched string    // of what may hold copies
+	notSearched string // of what may hold copies
+	rootCA      []byte // nil: that of the hosts
+	rootCAErr   error
 	noTerminal  bool      // no question can be asked
 	out         io.Writer // instead of the buffer, where set
 	onScan      func()    // and then the scan lasts until it is interrupted
@@ -99,7 +101,8 @@ func (f *fake) interrupted(t *testing.T, signals <-chan os.Signal, in io.Reader,
 	a.dial = func(c connection) (*cluster, error) {
 		f.connection = c
 		return &cluster{Cluster: fleet.Cluster{Nodes: f, Locker: f, Signers: f, Observer: f, Scanner: f}, api: f, journals: f, who: f.who,
-			held: func(context.Context) error { return f.heldNow }}, nil
+			held:   func(context.Context) error { return f.heldNow },
+			rootCA: func(context.Context) ([]byte, error) { return f.authorities(), f.rootCAErr }}, nil
 	}
 	code = a.runUntilSignal(args, signals)
 	return code, out.String(), errOut.String()

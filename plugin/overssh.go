@@ -39,6 +39,10 @@ func (a *app) answeringCluster(ctx context.Context, conn connection, hosts *ssh.
 	asking, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	all, err := c.api.Nodes(asking)
+	var rootCA []byte
+	if err == nil {
+		rootCA, err = c.rootCA(asking)
+	}
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
@@ -52,7 +56,7 @@ func (a *app) answeringCluster(ctx context.Context, conn connection, hosts *ssh.
 			return nil, fmt.Errorf("%w: it has no node %q, as a host names itself\nhint: --kubeconfig and --context choose another one", errOtherCluster, name)
 		}
 	}
-	return c, nil
+	return c, compareCluster(rootCA, hosts.Scanned())
 }
 
 // isRefusal reports whether an error is the answer of a working API server, where another rotation

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/ssh"
@@ -49,6 +51,13 @@ func newSSHHosts(t *testing.T, nodes ...inventory.Node) *sshHosts {
 	t.Setenv("PATH", filepath.Join(s.dir, "bin")+":"+os.Getenv("PATH"))
 	t.Setenv("FAKE_HOSTS", s.dir)
 	for _, n := range nodes {
+		n.Authorities = slices.Clone(n.Authorities)
+		for i := range n.Authorities {
+			n.Authorities[i].ID = n.Authorities[i].Name
+			if n.Authorities[i].Name == "kubernetes" {
+				n.Authorities[i].ID = certs.AuthorityID(clusterCA())
+			}
+		}
 		n.Time = time.Time{} // its clock is not judged: the scan takes place now, and not at noon
 		s.answer(n.Name, "scan", n)
 		s.answer(n.Name, "end", map[string]bool{"ended": false})

@@ -40,7 +40,8 @@ type permission struct {
 func permissionsOf(use Use, namespace string) []permission {
 	if use == UseRotateOverSSH {
 		ofPods := func(p permission) bool { return p.resource == "pods" || p.resource == "events" }
-		return slices.DeleteFunc(permissionsOf(UseRotate, namespace), ofPods)
+		return append(slices.DeleteFunc(permissionsOf(UseRotate, namespace), ofPods), permission{resource: "configmaps", name: rootCAName,
+			namespace: metav1.NamespaceSystem, verbs: []string{"get"}, why: "compare the cluster's CA with that of the hosts"})
 	}
 	const certificates = "certificates.k8s.io"
 	common := []permission{

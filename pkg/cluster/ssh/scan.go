@@ -127,6 +127,17 @@ func (h *Hosts) Nodes(context.Context) ([]kubenode.Node, error) {
 	return out, nil
 }
 
+// Scanned returns the inventories that Connect found and that no Scan has returned yet.
+func (h *Hosts) Scanned() []inventory.Node {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var out []inventory.Node
+	for _, name := range slices.Sorted(maps.Keys(h.found)) {
+		out = append(out, h.found[name])
+	}
+	return out
+}
+
 // WithKubelet returns the hosts on which the scan of Connect found a kubelet, as nodes.
 func (h *Hosts) WithKubelet() []string {
 	h.mu.Lock()
