@@ -50,8 +50,8 @@ func (f *fake) authorities() []byte {
 	return pemOf(clusterCA())
 }
 
-// TestHostsOfAnotherClusterWithTheSameNamesAreRefused: the lock of the kubeconfig's cluster would
-// keep no rotation of the hosts' cluster away.
+// TestHostsOfAnotherClusterWithTheSameNamesAreRefused: rotations of the hosts' cluster take
+// another lock than that of the kubeconfig's cluster.
 func TestHostsOfAnotherClusterWithTheSameNamesAreRefused(t *testing.T) {
 	s := newSSHHosts(t, controlPlane("cp1"), worker("w1"))
 	f := newFake(controlPlane("cp1"), worker("w1"))
@@ -89,12 +89,12 @@ func TestClusterIsComparedByTheCAsOfTheHosts(t *testing.T) {
 		hosts []inventory.Node
 		says  string
 	}{
-		"the same CA":                           {[]inventory.Node{server, node(certs.Kubelet, certs.AuthorityID(ca))}, ""},
-		"another CA for clients":                {[]inventory.Node{node(certs.Kubelet, "client-ca"), server}, ""},
-		"a host of an external etcd":            {[]inventory.Node{server, node(certs.Etcd, "etcd-ca")}, ""},
-		"a worker of another cluster":           {[]inventory.Node{server, node(certs.Kubelet, "other")}, `host "n-kubelet" does not have its CA`},
-		"a control-plane node of another":       {[]inventory.Node{node(certs.KubeAPIServer, "client-ca")}, `host "n-kube-apiserver" does not have its CA`},
-		"a host of an external etcd and no one": {[]inventory.Node{node(certs.Etcd, "etcd-ca")}, "it is not known whether the hosts are of the kubeconfig's cluster"},
+		"the same CA":                            {[]inventory.Node{server, node(certs.Kubelet, certs.AuthorityID(ca))}, ""},
+		"another CA for clients":                 {[]inventory.Node{node(certs.Kubelet, "client-ca"), server}, ""},
+		"a host of an external etcd":             {[]inventory.Node{server, node(certs.Etcd, "etcd-ca")}, ""},
+		"a worker of another cluster":            {[]inventory.Node{server, node(certs.Kubelet, "other")}, `host "n-kubelet" does not have its CA`},
+		"a control-plane node of another":        {[]inventory.Node{node(certs.KubeAPIServer, "client-ca")}, `host "n-kube-apiserver" does not have its CA`},
+		"a host of an external etcd and no node": {[]inventory.Node{node(certs.Etcd, "etcd-ca")}, "it is not known whether the hosts are of the kubeconfig's cluster"},
 	} {
 		err := compareCluster(pemOf(ca), tt.hosts)
 		if tt.says == "" {

@@ -36,7 +36,7 @@ func TestWithoutTheAPIEveryEtcdMemberMustBeOnAHost(t *testing.T) {
 
 	c = newCluster(3, 0)
 	_, err = rotateSome(t, c, []string{"cp1"}, func(o *fleet.Options) { scannedOnly(o, "cp1") })
-	require.NoError(t, err, "the lock keeps other rotations away")
+	require.NoError(t, err, "no other rotation runs while the lock is held")
 	c = newCluster(3, 0)
 	_, err = rotateSome(t, c, []string{"cp1"}, withoutAPI)
 	require.NoError(t, err)
