@@ -1,0 +1,126 @@
+package dashboard
+
+import (
+	"context"
+	"time"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
+)
+
+// Clusters are the clusters that the pages show, one per context of the kubeconfig.
+type Clusters interface {
+	// Contexts returns the contexts, sorted by name. It reads no more than the kubeconfig.
+	Contexts() []Context
+	// Open returns the cluster of a context; it sends no request. The error says why the
+	// context cannot be used.
+	Open(context string) (Cluster, error)
+}
+
+// Context is a context of the kubeconfig.
+type Context struct {
+	Name    string
+	Cluster string
+	User    string
+	Server  string // URL of the API server
+	Current bool
+}
+
+// Cluster is one cluster, in the operator's own name and with no other right. Every method ends
+// with its ctx. Errors may end with a "hint:" line.
+type Cluster interface {
+	// State reads objects of the API server. It creates no pod.
+	State(ctx context.Context) (State, error)
+	// Scan scans every node through read-only pods, as the command check does.
+	Scan(ctx context.Context) (v1alpha1.CertificateList, error)
+	// Rotations reads the journals of every node through read-only pods, newest first, as the
+	// command history does.
+	Rotations(ctx context.Context) (v1alpha1.RotationList, error)
+	// Records reads the records of one rotation, as history ID does.
+	Records(ctx context.Context, id string) (v1alpha1.RotationHistory, error)
+	// Plan scans the nodes where the operator may create pods, and reads the agents' reports
+	// otherwise; it changes nothing.
+	Plan(ctx context.Context, c Choice) (Plan, error)
+	// MarkCompromised creates a CompromisedCertificate; only where the watcher is installed.
+	MarkCompromised(ctx context.Context, m Mark) error
+	// Unmark deletes a CompromisedCertificate by its name.
+	Unmark(ctx context.Context, name string) error
+}
+
+// State is what the API server knows of a cluster. What could not be read is named in NotRead,
+// and does not make an error.
+type State struct {
+	Version string // of the API server, such as v1.37.2
+	Nodes   int
+	// Watcher is nil where the watcher is not installed.
+	Watcher *v1alpha1.WatcherStatus
+	// Certificates are those of the agents' reports; nil where there are none.
+	Certificates *v1alpha1.CertificateList
+	// Observed is when the oldest of the reports was written.
+	Observed time.Time
+	// Holder is the rotation in progress, by the cluster's lock; nil: none.
+	Holder *v1alpha1.RunningRotation
+	// Rotations are the watcher's, newest first.
+	Rotations []v1alpha1.CertificateRotation
+	Marks     []v1alpha1.CompromisedCertificate
+	// Denied says why the operator may not do something: the missing permission. Without an
+	// entry it is permitted.
+	Denied  map[Right]string
+	NotRead []string
+}
+
+// Right is something that the pages offer.
+type Right string
+
+// The rights that the pages ask for.
+const (
+	RightScan   Right = "scan"   // scan nodes, read their journals
+	RightRotate Right = "rotate" // start a rotation
+	RightMark   Right = "mark"   // mark as compromised
+	RightUnmark Right = "unmark"
+)
+
+// Choice is what the operator chose in the dialog.
+type Choice struct {
+	Services    []certs.Service // empty: all
+	Nodes       []string        // empty: every node
+	Restart     plan.RestartPolicy
+	Compromised bool // the old keys are compromised
+}
+
+// Mark is a request to mark certificates as compromised.
+type Mark struct {
+	Service     certs.Service
+	Nodes       []string // empty: every node
+	Fingerprint string   // SHA-256 in hex; empty: every certificate of the service
+	Reason      string
+}
+
+// Plan is a rotation that has been planned and not begun. What Run does is what Document says:
+// a choice that changes makes another Plan.
+type Plan struct {
+	Document v1alpha1.RotationPlan
+	// Notes are what the command says besides the document.
+	Notes []string
+	// Command is the command line that does the same.
+	Command string
+	// ByWatcher says that Run creates a CertificateRotation, which the watcher carries out. Else
+	// this process carries it out, and ctx ending stops it as Ctrl-C stops the command.
+	ByWatcher bool
+	// Run carries the plan out once. The report is nil where nothing has begun.
+	Run func(ctx context.Context, progress func(fleet.Progress)) (*v1alpha1.RotationReport, error)
+}
+
+// Options are what a server needs besides its listener.
+type Options struct {
+	Clusters Clusters
+	// ReadOnly serves no page that changes anything, and refuses every such request.
+	ReadOnly bool
+	// Version is the plugin's, for the foot of the pages.
+	Version string
+	Now     func() time.Time
+	// Report is called with a line for the terminal when a rotation begins and ends.
+	Report func(line string)
+}
