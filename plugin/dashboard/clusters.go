@@ -45,12 +45,12 @@ type Cluster interface {
 	Plan(ctx context.Context, c Choice) (Plan, error)
 	// MarkCompromised creates a CompromisedCertificate; only where the watcher is installed.
 	MarkCompromised(ctx context.Context, m Mark) error
-	// Unmark deletes a CompromisedCertificate by its name.
-	Unmark(ctx context.Context, name string) error
+	// DeleteMark deletes a CompromisedCertificate by its name.
+	DeleteMark(ctx context.Context, name string) error
 }
 
-// State is what the API server knows of a cluster. What could not be read is named in NotRead,
-// and does not make an error.
+// State is read from the API server. Parts that could not be read are named in NotRead, and do
+// not make an error.
 type State struct {
 	Version string // of the API server, such as v1.37.2
 	Nodes   int
@@ -76,13 +76,13 @@ type Right string
 
 // The rights that the pages ask for.
 const (
-	RightScan   Right = "scan"   // scan nodes, read their journals
-	RightRotate Right = "rotate" // start a rotation
-	RightMark   Right = "mark"   // mark as compromised
-	RightUnmark Right = "unmark"
+	RightScan       Right = "scan"        // scan nodes, read their journals
+	RightRotate     Right = "rotate"      // start a rotation
+	RightMark       Right = "mark"        // mark as compromised
+	RightDeleteMark Right = "delete-mark" // delete a CompromisedCertificate
 )
 
-// Choice is what the operator chose in the dialog.
+// Choice is the operator's choice in the dialog.
 type Choice struct {
 	Services    []certs.Service // empty: all
 	Nodes       []string        // empty: every node
@@ -98,11 +98,11 @@ type Mark struct {
 	Reason      string
 }
 
-// Plan is a rotation that has been planned and not begun. What Run does is what Document says:
+// Plan is a rotation that has been planned and not begun. Run carries out exactly its Document:
 // a choice that changes makes another Plan.
 type Plan struct {
 	Document v1alpha1.RotationPlan
-	// Notes are what the command says besides the document.
+	// Notes are the other lines that the command prints.
 	Notes []string
 	// Command is the command line that does the same.
 	Command string
@@ -113,7 +113,7 @@ type Plan struct {
 	Run func(ctx context.Context, progress func(fleet.Progress)) (*v1alpha1.RotationReport, error)
 }
 
-// Options are what a server needs besides its listener.
+// Options are the parameters of a server.
 type Options struct {
 	Clusters Clusters
 	// ReadOnly serves no page that changes anything, and refuses every such request.

@@ -1,0 +1,94 @@
+package dashboard
+
+import (
+	"crypto/rand"
+	"crypto/subtle"
+	"net/http"
+	"sync"
+)
+
+// session ties the pages to the browser that opened the address with the token. The token is
+// exchanged once for a cookie, so that an address in the browser's history or in a list of
+// processes opens nothing.
+type session struct {
+	token  string
+	cookie string // its value
+
+	mu   sync.Mutex
+	used bool
+}
+
+func newSession() *session {
+	return &session{token: rand.Text(), cookie: rand.Text()}
+}
+
+// exchange is the answer to a token.
+type exchange int
+
+const (
+	exchangeOpened exchange = iota
+	exchangeUsed
+	exchangeWrong
+)
+
+// useToken compares a token, and uses it up if it is the right one.
+func (s *session) useToken(given string) exchange {
+	if !sameSecret(given, s.token) {
+		return exchangeWrong
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.used {
+		return exchangeUsed
+	}
+	s.used = true
+	return exchangeOpened
+}
+
+func sameSecret(given, want string) bool {
+	return subtle.ConstantTimeCompare([]byte(given), []byte(want)) == 1
+}
+
+// cookieName contains the port: browsers send a cookie to every port of a host, and two
+// dashboards must not replace each other's.
+func cookieName(port string) string { return "rotate-certs-dashboard-" + port }
+
+// hasCookie reports whether a request comes from the browser that opened the dashboard. A
+// browser may send several cookies of one name, those of other paths among them.
+func (s *session) hasCookie(r *http.Request, port string) bool {
+	for _, c := range r.CookiesNamed(cookieName(port)) {
+		if sameSecret(c.Value, s.cookie) {
+			return true
+		}
+	}
+	return false
+}
+
+// openSession answers the address with the token.
+func (s *Server) openSession(w http.ResponseWriter, r *http.Request, port string) {
+	switch {
+	case r.Method == http.MethodHead || r.Header.Get("Sec-Purpose") != "" || r.Header.Get("Purpose") != "":
+		// The browser fetches it before the operator opens it: the token is not used up.
+		s.writeMessage(w, r, http.StatusForbidden, message{Title: "Not opened", Text: "Open this address in a tab."})
+		return
+	case r.Method != http.MethodGet:
+		w.Header().Set("Allow", "GET, HEAD")
+		s.writeMessage(w, r, http.StatusMethodNotAllowed, message{Title: "Not possible", Text: "This address can only be opened."})
+		return
+	case s.session.hasCookie(r, port):
+		http.Redirect(w, r, "/", http.StatusSeeOther)
+		return
+	}
+	switch s.session.useToken(r.URL.Query().Get("token")) {
+	case exchangeOpened:
+		//nolint:gosec // Secure would keep the cookie from http://127.0.0.1, which is not encrypted and does not leave the machine
+		http.SetCookie(w, &http.Cookie{Name: cookieName(port), Value: s.session.cookie, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode})
+		http.Redirect(w, r, "/", http.StatusSeeOther)
+	case exchangeUsed:
+		s.writeMessage(w, r, http.StatusForbidden, message{Title: "This link has been used already",
+			Text: "It can be used once. Start the dashboard again, or use the page that is open.", Home: true})
+	default:
+		s.writeMessage(w, r, http.StatusForbidden, message{Title: "This link is not valid",
+			Text: "It belongs to a dashboard that has ended, or it is incomplete. Start the dashboard again: kubectl rotate-certs dashboard"})
+	}
+}
