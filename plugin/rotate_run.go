@@ -211,7 +211,7 @@ func (o *rotateOptions) runRotation(ctx context.Context, c *cluster, p fleet.Rot
 		rotate = fleet.Rotate
 	}
 	report, err := rotate(ctx, c.Cluster, fleet.Options{
-		Rotation: p, Timeout: time.Duration(o.timeout), Pause: time.Duration(o.pause), Force: o.force, WithoutAPI: o.withoutLock,
+		Rotation: p, Timeout: time.Duration(o.timeout), Pause: time.Duration(o.pause), Force: o.force, WithoutAPI: o.withoutLock, OpenIdle: o.overSSH(),
 		Command: o.connectionFlags.commandLine(), Progress: show.showEvent, Now: o.now,
 	})
 	stopTicking()

@@ -136,9 +136,14 @@ type Options struct {
 	// and nothing that broke after the start.
 	Force bool
 	// WithoutAPI means that no API server can be asked, so that there is no lock that all nodes
-	// share. Every etcd member must be on a scanned node then, and the rotation has a process on
-	// each control-plane node: a node refuses the process of another rotation.
+	// share. Every etcd member must be on a scanned node then, and OpenIdle is set as well: a node
+	// refuses the process of another rotation.
 	WithoutAPI bool
+	// OpenIdle has a process on every control-plane node that was scanned, also on those that are
+	// not changed, so that each is asked on the node about its own health. Without it, the API
+	// servers of nodes that are not changed are asked over the network by those that are: hosts
+	// of an external etcd may not reach them.
+	OpenIdle bool
 	// Command is the command line of this program for this cluster, for hints; empty:
 	// "kubectl rotate-certs".
 	Command string

@@ -27,7 +27,7 @@ func (r *run) rotateControlPlane(ctx context.Context) error {
 	}
 	whole, half := r.splitInterrupted(steps)
 	r.openEarly(ctx)
-	if err := r.openSteps(ctx, slices.Concat(whole, r.idleWithoutAPI(steps))); err != nil {
+	if err := r.openSteps(ctx, slices.Concat(whole, r.askedIdle(steps))); err != nil {
 		return err
 	}
 	if err := r.undoInterrupted(ctx, half); err != nil {
@@ -55,11 +55,11 @@ func (r *run) rotateControlPlane(ctx context.Context) error {
 	return r.commitInTurn(ctx, steps)
 }
 
-// idleWithoutAPI returns steps that change nothing, for the other control-plane nodes, where no API
-// server can be asked: each node is asked about its own health. Processes on nodes that were
-// interrupted would put files back.
-func (r *run) idleWithoutAPI(busy []plan.Step) []plan.Step {
-	if !r.WithoutAPI {
+// askedIdle returns steps that change nothing, for the other control-plane nodes, where each node is
+// asked about its own health ([Options.OpenIdle]). Processes on nodes that were interrupted would
+// put files back.
+func (r *run) askedIdle(busy []plan.Step) []plan.Step {
+	if !r.OpenIdle {
 		return nil
 	}
 	whole, _ := r.splitInterrupted(r.idleControlPlane(busy))

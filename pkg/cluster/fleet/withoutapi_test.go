@@ -12,7 +12,10 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
-func withoutAPI(o *fleet.Options) { o.WithoutAPI = true }
+func withoutAPI(o *fleet.Options) {
+	o.WithoutAPI = true
+	o.OpenIdle = true
+}
 
 // scannedOnly removes the inventories of all other nodes.
 func scannedOnly(o *fleet.Options, nodes ...string) {
@@ -54,15 +57,15 @@ func TestInterruptedNodeIsNotUndoneWhileAMemberIsOnNoHost(t *testing.T) {
 	assert.False(t, c.did("open cp2"))
 }
 
-// TestWithoutTheAPINodesThatAreNotChangedAreAskedOnTheNode: their address for other nodes is not known
-// where the API server listens on 127.0.0.1, and a node with a process refuses that of another
-// rotation.
-func TestWithoutTheAPINodesThatAreNotChangedAreAskedOnTheNode(t *testing.T) {
+// TestOpenIdleAsksNodesThatAreNotChangedOnTheNode: their address for other nodes is not known where
+// the API server listens on 127.0.0.1.
+func TestOpenIdleAsksNodesThatAreNotChangedOnTheNode(t *testing.T) {
+	openIdle := func(o *fleet.Options) { o.OpenIdle = true }
 	c := newCluster(3, 0)
 	for _, n := range c.nodes {
 		n.inventory.ComponentOf(certs.KubeAPIServer).APIServer = "127.0.0.1:6443"
 	}
-	_, err := rotateSome(t, c, []string{"cp2"}, withoutAPI)
+	_, err := rotateSome(t, c, []string{"cp2"}, openIdle)
 	require.NoError(t, err)
 	for _, name := range []string{"cp1", "cp3"} {
 		assert.True(t, c.did("open "+name))
@@ -72,11 +75,11 @@ func TestWithoutTheAPINodesThatAreNotChangedAreAskedOnTheNode(t *testing.T) {
 
 	c = newCluster(3, 0)
 	c.nodes["cp1"].unhealthy = "connection refused"
-	_, err = rotateSome(t, c, []string{"cp2"}, withoutAPI)
+	_, err = rotateSome(t, c, []string{"cp2"}, openIdle)
 	require.ErrorContains(t, err, "cp1: API server is not ready: connection refused")
 }
 
-func TestIdleNodeThatWasInterruptedIsNotOpenedWithoutTheAPI(t *testing.T) {
+func TestIdleNodeThatWasInterruptedIsNotOpened(t *testing.T) {
 	c := newCluster(3, 0)
 	c.nodes["cp1"].inventory.Rotations = []inventory.NodeRotation{{ID: "abcdef", State: inventory.Committing}}
 	_, err := rotateSome(t, c, []string{"cp2"}, withoutAPI)
