@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"regexp"
 
 	"github.com/rotate-certs/rotate-certs/test/lab/internal/lab"
 )
@@ -42,13 +43,18 @@ func expire(args []string) error {
 		nodes = append(nodes, node)
 		return nil
 	})
+	only := flags.String("only", "", "a regular expression: only files whose path on the node matches (default all)")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {
 		return fmt.Errorf("expire: unexpected argument %q", flags.Arg(0))
 	}
-	return changing(*name, func(l *lab.Lab) error { return l.Expire(nodes, os.Stdout) })
+	paths, err := regexp.Compile(*only)
+	if err != nil {
+		return fmt.Errorf("expire: --only: %w", err)
+	}
+	return changing(*name, func(l *lab.Lab) error { return l.Expire(nodes, paths, os.Stdout) })
 }
 
 func load(args []string) error {

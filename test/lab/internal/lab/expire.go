@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -20,11 +21,11 @@ import (
 const expiredSince = time.Hour
 
 // Expire makes all leaf certificates expire that are on nodes, or on those of
-// these names: as if the lab had been off for a year. The nodes shut down, the
+// these names, in files whose path on the node matches: as if the lab had been off for a year. The nodes shut down, the
 // leaves in their files and kubeconfigs are signed again with dates in the past,
 // and the nodes start. The administrator's kubeconfig outside is a copy and is
 // treated as the first node's files.
-func (l *Lab) Expire(names []string, log io.Writer) error {
+func (l *Lab) Expire(names []string, paths *regexp.Regexp, log io.Writer) error {
 	l.progress, l.startOfClock = log, time.Now()
 	nodes, err := l.nodesNamed(names)
 	if err != nil {
@@ -53,7 +54,7 @@ func (l *Lab) Expire(names []string, log io.Writer) error {
 		if n == &l.Nodes[0] {
 			files[n.Name] = append(files[n.Name], l.Kubeconfig())
 		}
-		if err := l.expireFiles(expirer, n, files[n.Name]); err != nil {
+		if err := l.expireFiles(expirer, n, l.matching(n, paths, files[n.Name])); err != nil {
 			return err
 		}
 	}
@@ -63,6 +64,11 @@ func (l *Lab) Expire(names []string, log io.Writer) error {
 	}
 	l.reportAPI()
 	return nil
+}
+
+// matching returns the files whose path on their node matches.
+func (l *Lab) matching(n *Node, paths *regexp.Regexp, files []string) []string {
+	return slices.DeleteFunc(slices.Clone(files), func(file string) bool { return !paths.MatchString(l.pathOnNode(n, file)) })
 }
 
 // nodesNamed returns the nodes of these names, all for none, in the lab's order.
