@@ -6,10 +6,11 @@ package hostfs
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	securejoin "github.com/cyphar/filepath-securejoin"
 	"golang.org/x/sys/unix"
@@ -31,11 +32,28 @@ type Root string
 // LocalPath returns the path by which this process reaches a host path, with all symlinks
 // resolved. The last component need not exist.
 func (r Root) LocalPath(hostPath string) (string, error) {
+	if p, ok := r.plainPath(hostPath); ok && hasNoSymlink(p) {
+		return p, nil
+	}
+	return r.resolveByComponent(hostPath)
+}
+
+// resolveByComponent resolves symlinks one component after the other.
+func (r Root) resolveByComponent(hostPath string) (string, error) {
 	p, err := securejoin.SecureJoin(r.rootDir(), hostPath)
 	if err != nil {
 		return "", fmt.Errorf("resolve %q: %w", hostPath, err)
 	}
 	return p, nil
+}
+
+// plainPath returns the path at which a host path is if no component of it is a symlink; false
+// for a path with "..", whose meaning depends on symlinks.
+func (r Root) plainPath(hostPath string) (string, bool) {
+	if strings.Contains(hostPath, "..") || strings.Contains(r.rootDir(), "..") {
+		return "", false
+	}
+	return filepath.Join(r.rootDir(), hostPath), true
 }
 
 // LocalNoFollow is LocalPath, but leaves a symlink in the last component unresolved.
@@ -60,43 +78,66 @@ func (r Root) HostPath(local string) string {
 // FIFO. Errors wrap fs.ErrNotExist, [ErrNotRegular], [ErrTooLarge] or the system's.
 func (r Root) ReadFile(hostPath string) ([]byte, error) {
 	// Non-blocking, so that opening a FIFO returns; without a controlling terminal.
-	f, err := r.open(hostPath, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
+	fd, err := r.open(hostPath, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
 	if err != nil {
 		return nil, fmt.Errorf("read %q: %w", hostPath, bareError(err))
 	}
-	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
+	defer func() { _ = unix.Close(fd) }()
+	data, err := readRegular(fd)
 	if err != nil {
 		return nil, fmt.Errorf("read %q: %w", hostPath, bareError(err))
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("read %q: %w", hostPath, ErrNotRegular)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("read %q: %w", hostPath, bareError(err))
-	}
-	if len(data) > MaxFile {
-		return nil, fmt.Errorf("read %q: %w", hostPath, ErrTooLarge)
 	}
 	return data, nil
 }
 
-// open opens a host path for reading.
-func (r Root) open(hostPath string, flags int) (*os.File, error) {
-	if f, ok, err := r.openInRoot(hostPath, flags); ok {
-		return f, err
+// readRegular reads a regular file of at most [MaxFile] bytes. The descriptor is used without
+// an [os.File], which would take twice as many system calls.
+func readRegular(fd int) ([]byte, error) {
+	var stat unix.Stat_t
+	if err := unix.Fstat(fd, &stat); err != nil {
+		return nil, err
+	}
+	if stat.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil, ErrNotRegular
+	}
+	// The size is a hint: the file may grow, and some file systems do not know it.
+	data := make([]byte, 0, min(max(stat.Size, 0), MaxFile)+512)
+	for len(data) <= MaxFile {
+		data = slices.Grow(data, 1)
+		n, err := unix.Read(fd, data[len(data):cap(data)])
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return nil, err
+		case n == 0:
+			return data, nil
+		default:
+			data = data[:len(data)+n]
+		}
+	}
+	return nil, ErrTooLarge
+}
+
+// open opens a host path and returns its descriptor.
+func (r Root) open(hostPath string, flags int) (int, error) {
+	if fd, ok, err := r.openInRoot(hostPath, flags); ok {
+		return fd, err
 	}
 	return r.openByComponent(hostPath, flags)
 }
 
 // openByComponent resolves symlinks one component after the other.
-func (r Root) openByComponent(hostPath string, flags int) (*os.File, error) {
-	p, err := r.LocalPath(hostPath)
+func (r Root) openByComponent(hostPath string, flags int) (int, error) {
+	p, err := r.resolveByComponent(hostPath)
 	if err != nil {
-		return nil, err
+		return -1, err
 	}
-	return os.OpenFile(p, flags, 0)
+	for {
+		fd, err := unix.Open(p, flags|unix.O_CLOEXEC, 0)
+		if err != unix.EINTR {
+			return fd, err
+		}
+	}
 }
 
 // ReadDir lists a directory's entries, sorted by name.
@@ -122,14 +163,15 @@ func (r Root) Stat(hostPath string) (fs.FileInfo, error) {
 }
 
 func (r Root) statPath(hostPath string) (fs.FileInfo, error) {
-	if f, ok, err := r.openInRoot(hostPath, pathOnly); ok {
+	if fd, ok, err := r.openInRoot(hostPath, pathOnly); ok {
 		if err != nil {
 			return nil, err
 		}
+		f := os.NewFile(uintptr(fd), hostPath)
 		defer func() { _ = f.Close() }()
 		return f.Stat()
 	}
-	p, err := r.LocalPath(hostPath)
+	p, err := r.resolveByComponent(hostPath)
 	if err != nil {
 		return nil, err
 	}

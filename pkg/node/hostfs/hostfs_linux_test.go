@@ -33,27 +33,34 @@ func TestBothWaysOfOpeningAgree(t *testing.T) {
 	link("/nowhere", "etc/dangling")
 	require.NoError(t, unix.Mkfifo(filepath.Join(string(root), "fifo"), 0o600))
 
-	_, offered, _ := root.openInRoot("/etc", pathOnly)
+	fd, offered, err := root.openInRoot("/etc", pathOnly)
 	if !offered {
 		t.Log("this kernel, or a seccomp filter, does not offer openat2: there is one way only")
 		return
 	}
+	require.NoError(t, err)
+	require.NoError(t, unix.Close(fd))
 	for _, path := range []string{
 		"/etc/pki/ca.crt", "etc/pki/ca.crt", "/pki/ca.crt", "/etc/relative", "/etc/above", "/etc/again", "/../etc/pki/ca.crt",
-		"/etc/loop", "/etc/dangling", "/etc/missing", "/etc/pki/ca.crt/below", "/etc/pki", "/fifo", "/",
+		"/etc/loop", "/etc/dangling", "/etc/missing", "/etc/missing/below", "/pki/missing", "/pki/../etc/pki/ca.crt", "", "/etc/pki/ca.crt/below", "/etc/pki", "/fifo", "/",
 	} {
 		t.Run(path, func(t *testing.T) {
 			flags := os.O_RDONLY | unix.O_NONBLOCK
 			byKernel, _, kernelErr := root.openInRoot(path, flags)
 			bySteps, stepsErr := root.openByComponent(path, flags)
 			assert.Equal(t, stepsErr == nil, kernelErr == nil, "%v, and by component: %v", kernelErr, stepsErr)
+			local, localErr := root.LocalPath(path)
+			localBySteps, localStepsErr := root.resolveByComponent(path)
+			assert.Equal(t, localBySteps, local)
+			assert.Equal(t, localStepsErr == nil, localErr == nil, "%v, and by component: %v", localErr, localStepsErr)
 			for _, target := range []error{os.ErrNotExist, unix.ELOOP, unix.ENOTDIR} {
 				assert.Equal(t, errors.Is(stepsErr, target), errors.Is(kernelErr, target), "%v, and by component: %v", kernelErr, stepsErr)
 			}
 			if kernelErr != nil || stepsErr != nil {
 				return
 			}
-			same := func(f *os.File) string {
+			same := func(fd int) string {
+				f := os.NewFile(uintptr(fd), path)
 				defer func() { assert.NoError(t, f.Close()) }()
 				info, err := f.Stat()
 				require.NoError(t, err)

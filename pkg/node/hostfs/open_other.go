@@ -2,10 +2,11 @@
 
 package hostfs
 
-import "os"
-
 // pathOnly is for Linux.
 const pathOnly = 0
 
 // openInRoot is for Linux.
-func (Root) openInRoot(string, int) (f *os.File, ok bool, err error) { return nil, false, nil }
+func (Root) openInRoot(string, int) (fd int, ok bool, err error) { return -1, false, nil }
+
+// hasNoSymlink is for Linux.
+func hasNoSymlink(string) bool { return false }

@@ -15,7 +15,9 @@ import (
 // CA. It returns the key files that could not be read.
 func findKeyUses(root hostfs.Root, found *layout.Layout, entries []entry, known *authorities) []inventory.NotInspected {
 	var unread []inventory.NotInspected
+	keyPlaces := make([]string, len(entries))
 	for i := range entries {
+		keyPlaces[i] = realPath(root, entries[i].keyFile())
 		if len(entries[i].chain) > 0 {
 			entries[i].PublicKeySHA256 = certs.PublicKeySHA256(entries[i].leafCert().PublicKey)
 		}
@@ -26,8 +28,9 @@ func findKeyUses(root hostfs.Root, found *layout.Layout, entries []entry, known 
 			unread = append(unread, inventory.NotInspected{Service: use.Service, Path: use.Path,
 				Reason: fmt.Sprintf("%s: %v", use.Setting, err)})
 		}
+		place := realPath(root, use.Path)
 		for i := range entries {
-			if entries[i].hasKey(keys) || sameFile(root, entries[i].keyFile(), use.Path) {
+			if entries[i].hasKey(keys) || place != "" && keyPlaces[i] == place {
 				entries[i].addUse(use)
 			}
 		}
@@ -89,14 +92,17 @@ func (e *entry) realKeyFile(root hostfs.Root) string {
 // addUse records a use of the key, each once.
 func (e *entry) addUse(u inventory.KeyUse) { e.KeyUses = appendNew(e.KeyUses, u) }
 
-// sameFile compares two host paths by where they lead.
-func sameFile(root hostfs.Root, a, b string) bool {
-	if a == "" || b == "" {
-		return false
+// realPath returns the path at which this process reaches a host path, all symlinks resolved;
+// empty: there is none.
+func realPath(root hostfs.Root, file string) string {
+	if file == "" {
+		return ""
 	}
-	x, errX := root.LocalPath(a)
-	y, errY := root.LocalPath(b)
-	return errX == nil && errY == nil && x == y
+	local, err := root.LocalPath(file)
+	if err != nil {
+		return ""
+	}
+	return local
 }
 
 // caUser returns a service that trusts a CA or signs with it; "": there is none.
