@@ -236,11 +236,11 @@ func (p *Past) addRollback(scope string, nodes []inventory.Node) {
 		return
 	}
 	id, only, restricted := strings.Cut(rest, ";nodes=")
-	if !rotationID.MatchString(id) {
+	if !rotationID().MatchString(id) {
 		return
 	}
 	if restricted {
-		if p.Only = strings.Split(only, ","); slices.ContainsFunc(p.Only, func(n string) bool { return !nodeName.MatchString(n) }) {
+		if p.Only = strings.Split(only, ","); slices.ContainsFunc(p.Only, func(n string) bool { return !nodeName().MatchString(n) }) {
 			p.Only = nil
 			return
 		}

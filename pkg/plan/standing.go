@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
@@ -115,10 +116,14 @@ func standingOf(nodes []PastNode) Standing {
 
 // nodeName matches valid names of nodes. A scope comes from a node's journal and becomes part
 // of a command that an operator may paste.
-var nodeName = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`)
+var nodeName = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`)
+})
 
 // rotationID matches valid ids of rotations, which a scope may name as well.
-var rotationID = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+var rotationID = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+})
 
 // withoutRecovery returns a scope without the mark of a recovery, and whether it had it.
 func withoutRecovery(scope string) (rest string, recovery bool) {
@@ -141,7 +146,7 @@ func parseScope(scope string) (services []certs.Service, nodes []string, comprom
 	if restricted {
 		nodes = strings.Split(only, ",")
 	}
-	if slices.ContainsFunc(nodes, func(n string) bool { return !nodeName.MatchString(n) }) {
+	if slices.ContainsFunc(nodes, func(n string) bool { return !nodeName().MatchString(n) }) {
 		return nil, nil, false
 	}
 	return services, nodes, compromised

@@ -21,7 +21,7 @@ var privilegedCalls = []string{
 	"os.Chmod", "os.Chown", "os.Chtimes", "os.Create", "os.CreateTemp", "os.Lchown", "os.Link", "os.Mkdir", "os.MkdirAll", "os.MkdirTemp",
 	"os.OpenFile", "os.OpenRoot", "os.Remove", "os.RemoveAll", "os.Rename", "os.StartProcess", "os.FindProcess", "os.Symlink", "os.Truncate", "os.WriteFile",
 	"exec.Command", "exec.CommandContext", "syscall.Exec", "syscall.Kill",
-	"unix.Chroot", "unix.Fchmod", "unix.Fchown", "unix.Fremovexattr", "unix.Fsetxattr", "unix.Kill", "unix.Lsetxattr", "unix.Mount", "unix.Prctl",
+	"unix.Chroot", "unix.Fchmod", "unix.Fchown", "unix.Fremovexattr", "unix.Fsetxattr", "unix.Kill", "unix.Lsetxattr", "unix.Mount", "unix.Open", "unix.Openat2", "unix.Prctl",
 	"unix.Reboot", "unix.Setns", "unix.Setxattr", "unix.Syscall", "unix.Unmount", "unix.Unshare",
 	"dbus.Dial", "grpc.NewClient", "landlock.V5",
 	".Chown", ".KillUnitWithTarget", ".ResetFailedUnitContext", ".RestartUnitContext", ".StartTransientUnitContext", ".StartUnitContext", ".StopContainer", ".StopUnitContext",

@@ -7,6 +7,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
@@ -78,7 +79,9 @@ func logTail(root hostfs.Root, path string) []string {
 }
 
 // complaint matches error lines: errors and fatal errors of klog, of zap (etcd), and panics.
-var complaint = regexp.MustCompile(`^[EF]\d{4} |"level":"(?:error|fatal|panic|dpanic)"|^panic:|^Error:|^error:`)
+var complaint = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[EF]\d{4} |"level":"(?:error|fatal|panic|dpanic)"|^panic:|^Error:|^error:`)
+})
 
 // plainMessage reduces zap's JSON (etcd) to its message and error. Time and code location do
 // not help here.
@@ -96,7 +99,7 @@ func plainMessage(line string) string {
 func errorLines(lines []string) []string {
 	var out []string
 	for _, line := range lines {
-		if complaint.MatchString(line) {
+		if complaint().MatchString(line) {
 			out = append(out, line)
 		}
 	}
@@ -113,10 +116,12 @@ func criMessage(line string) string {
 }
 
 // secrets matches PEM blocks (also incomplete ones), tokens, and long runs of base64.
-var secrets = regexp.MustCompile(`(?s)-----BEGIN [^-]*-----.*?(?:-----END [^-]*-----|$)` +
-	`|[A-Za-z0-9+/=\s]*-----END [^-]*-----` +
-	`|eyJ[A-Za-z0-9_.-]{10,}` +
-	`|[A-Za-z0-9+/_-]{64,}={0,2}`)
+var secrets = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?s)-----BEGIN [^-]*-----.*?(?:-----END [^-]*-----|$)` +
+		`|[A-Za-z0-9+/=\s]*-----END [^-]*-----` +
+		`|eyJ[A-Za-z0-9_.-]{10,}` +
+		`|[A-Za-z0-9+/_-]{64,}={0,2}`)
+})
 
 // MaskSecrets replaces everything that could be a key, a token or a certificate.
-func MaskSecrets(text string) string { return secrets.ReplaceAllString(text, "[masked]") }
+func MaskSecrets(text string) string { return secrets().ReplaceAllString(text, "[masked]") }

@@ -4,16 +4,21 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // backupEnding matches the suffixes that users, editors, package managers and Ansible append to
 // the name of a copy: "~", ".old", ".bak", ".1", ".rpmsave", ".dpkg-old", "-backup",
 // ".20260102", ".3141.2026-01-02@03:04:05~".
-var backupEnding = regexp.MustCompile(`(?i)(?:~+|[-._ ](?:old|bak|bkp|bck|back|backup|orig|original|save|saved|copy|prev|previous|expired|disabled|swp|rpm(?:save|new|orig)|dpkg-[a-z]+|ucf-[a-z]+)[0-9]*|` +
-	`[-._ ]?\((?:copy|[0-9]+)\)|[-._ ][0-9]{1,5}|[-._ ]?[0-9]{4}[-_.]?[0-9]{2}[-_.]?[0-9]{2}(?:[-_.@tT ]?[0-9]{2}[-_.:h]?[0-9]{2}(?:[-_.:m]?[0-9]{2})?(?:[zZs]|[+-][0-9]{2}:?[0-9]{2})?)?|[-._ ][0-9]{10,14})$`)
+var backupEnding = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)(?:~+|[-._ ](?:old|bak|bkp|bck|back|backup|orig|original|save|saved|copy|prev|previous|expired|disabled|swp|rpm(?:save|new|orig)|dpkg-[a-z]+|ucf-[a-z]+)[0-9]*|` +
+		`[-._ ]?\((?:copy|[0-9]+)\)|[-._ ][0-9]{1,5}|[-._ ]?[0-9]{4}[-_.]?[0-9]{2}[-_.]?[0-9]{2}(?:[-_.@tT ]?[0-9]{2}[-_.:h]?[0-9]{2}(?:[-_.:m]?[0-9]{2})?(?:[zZs]|[+-][0-9]{2}:?[0-9]{2})?)?|[-._ ][0-9]{10,14})$`)
+})
 
 // backupBeginning matches the prefixes of copies.
-var backupBeginning = regexp.MustCompile(`(?i)^(?:old|bak|backup|orig|copy|prev|previous|expired)[-._ ](?:of[-._ ])?`)
+var backupBeginning = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)^(?:old|bak|backup|orig|copy|prev|previous|expired)[-._ ](?:of[-._ ])?`)
+})
 
 // BackupOf reports whether a file's name is that of a backup, and of which file: "admin.conf"
 // for "admin.conf.old", for "admin-2026-01-02.conf" and for "old-admin.conf".
@@ -22,7 +27,7 @@ func BackupOf(name string) (original string, ok bool) {
 	if ext := path.Ext(original); original == name && ext != "" {
 		original = stripEndings(strings.TrimSuffix(name, ext)) + ext
 	}
-	rest := original[len(backupBeginning.FindString(original)):]
+	rest := original[len(backupBeginning().FindString(original)):]
 	if strings.TrimSuffix(rest, path.Ext(rest)) != "" && path.Ext(rest) == path.Ext(original) {
 		original = rest
 	}
@@ -31,7 +36,7 @@ func BackupOf(name string) (original string, ok bool) {
 
 func stripEndings(name string) string {
 	for {
-		m := backupEnding.FindStringIndex(name)
+		m := backupEnding().FindStringIndex(name)
 		if m == nil || m[0] == 0 {
 			return name
 		}
@@ -40,4 +45,6 @@ func stripEndings(name string) string {
 }
 
 // backupDirectory matches the name of a directory for backups.
-var backupDirectory = regexp.MustCompile(`(?i)(?:^|[-._ ])(?:old|bak|bkp|backups?|orig|saved?|archive|copy|prev|previous|expired)(?:[-._ 0-9]|$)|[0-9]{4}[-_.]?[0-9]{2}[-_.]?[0-9]{2}|~$`)
+var backupDirectory = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)(?:^|[-._ ])(?:old|bak|bkp|backups?|orig|saved?|archive|copy|prev|previous|expired)(?:[-._ 0-9]|$)|[0-9]{4}[-_.]?[0-9]{2}[-_.]?[0-9]{2}|~$`)
+})

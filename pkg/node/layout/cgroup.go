@@ -3,6 +3,7 @@ package layout
 import (
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // placement is the unit or pod of a process, according to its control groups.
@@ -20,21 +21,44 @@ func (p placement) isStatic() bool {
 
 // podPattern matches the control group of a pod, as the cgroupfs driver
 // ("pod0123…") and the systemd driver ("kubepods-burstable-pod0123_….slice") name it.
-var podPattern = regexp.MustCompile(
-	`(?:^|-)pod([0-9a-f]{32}|[0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12})(?:\.slice)?(?::.*)?$`)
+var podPattern = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?:^|-)pod([0-9a-f]{32}|[0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12})(?:\.slice)?(?::.*)?$`)
+})
 
 // containerPattern matches the control group of a container: a bare id, or a
 // scope or slice part named by its runtime.
-var containerPattern = regexp.MustCompile(
-	`^(?:[0-9a-f]{64}|(?:cri-containerd|crio|docker|libpod|containerd)-[0-9a-f]{64}(?:\.scope)?)$|:(?:cri-containerd|crio|docker):`)
+var containerPattern = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(?:[0-9a-f]{64}|(?:cri-containerd|crio|docker|libpod|containerd)-[0-9a-f]{64}(?:\.scope)?)$|:(?:cri-containerd|crio|docker):`)
+})
 
 // containerIDPattern matches the runtime's id of a container in a control group's path.
-var containerIDPattern = regexp.MustCompile(`[0-9a-f]{64}`)
+var containerIDPattern = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`[0-9a-f]{64}`)
+})
+
+// podUIDIn returns the UID of a pod, with dashes, that an element of a control group's path
+// names; "": none. The pattern is for the few elements that can match.
+func podUIDIn(element string) string {
+	if !strings.Contains(element, "pod") {
+		return ""
+	}
+	m := podPattern().FindStringSubmatch(element)
+	if m == nil {
+		return ""
+	}
+	return strings.ReplaceAll(m[1], "_", "-")
+}
+
+// namesContainer reports whether an element of a control group's path names a container. An id
+// has 64 digits, so shorter elements without a colon cannot match.
+func namesContainer(element string) bool {
+	return (len(element) >= 64 || strings.Contains(element, ":")) && containerPattern().MatchString(element)
+}
 
 // containerID is the id in a process's control groups; "" outside of containers.
 func containerID(groups map[string]string) string {
 	for _, path := range groups {
-		if id := containerIDPattern.FindString(path); id != "" {
+		if id := containerIDPattern().FindString(path); id != "" {
 			return id
 		}
 	}
@@ -66,11 +90,11 @@ func placeProcess(paths, init map[string]string) placement {
 			path = rest
 		}
 		for element := range strings.SplitSeq(path, "/") {
-			if m := podPattern.FindStringSubmatch(element); m != nil {
+			if uid := podUIDIn(element); uid != "" {
 				p.container = true
-				p.podUID = strings.ReplaceAll(m[1], "_", "-")
+				p.podUID = uid
 			}
-			if containerPattern.MatchString(element) {
+			if namesContainer(element) {
 				p.container = true
 			}
 			// The last of nested units is the process's own.

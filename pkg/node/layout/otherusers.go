@@ -1,10 +1,9 @@
 package layout
 
 import (
+	"bytes"
 	"maps"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -233,8 +232,13 @@ func runningUnits(root hostfs.Root) map[string]bool {
 		return out
 	}
 	init := cgroupsOf(proc, 1)
+	buf := make([]byte, cmdlineHead)
 	for _, pid := range processIDs(proc) {
-		if unit := placeProcess(cgroupPaths(readInto(filepath.Join(proc, strconv.Itoa(pid), "cgroup"), make([]byte, cmdlineHead))), init).unit; unit != "" {
+		groups := readInto(processFile(proc, pid, "cgroup"), buf)
+		if !bytes.Contains(groups, []byte(".service")) {
+			continue // in no unit
+		}
+		if unit := placeProcess(cgroupPaths(groups), init).unit; unit != "" {
 			out[unit] = true
 		}
 	}

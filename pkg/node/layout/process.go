@@ -51,7 +51,7 @@ type processTable struct {
 //
 // The cost is one read per process of the node, and one more if a component runs in a unit, so
 // it uses the kernel's paths directly: files of /proc/PID are no symlinks and cannot lead out
-// of the root.
+// of the root. Threads of the kernel have no command line and are left out.
 func listProcesses(root hostfs.Root) processTable {
 	var out processTable
 	proc, err := root.LocalPath("/proc")
@@ -61,14 +61,14 @@ func listProcesses(root hostfs.Root) processTable {
 	var init map[string]string
 	var boot time.Time
 	buf := make([]byte, cmdlineHead)
-	ids := processIDs(proc)
-	for _, pid := range ids {
-		dir := filepath.Join(proc, strconv.Itoa(pid))
-		head := readInto(filepath.Join(dir, "cmdline"), buf)
+	var ids []int
+	for _, pid := range processIDs(proc) {
+		head := readInto(processFile(proc, pid, "cmdline"), buf)
 		argv := parseCmdline(head)
 		if len(argv) == 0 {
 			continue
 		}
+		ids = append(ids, pid)
 		if name := programName(argv[0]); bundled[name] != "" {
 			out.bundles = append(out.bundles, bundle{name, pid})
 			continue
@@ -77,7 +77,7 @@ func listProcesses(root hostfs.Root) processTable {
 			continue
 		}
 		if len(head) == len(buf) {
-			argv = parseCmdline(readInto(filepath.Join(dir, "cmdline"), make([]byte, cmdlineMax)))
+			argv = parseCmdline(readInto(processFile(proc, pid, "cmdline"), make([]byte, cmdlineMax)))
 		}
 		r, ok := recognizeArgs(argv)
 		if !ok {
@@ -89,7 +89,7 @@ func listProcesses(root hostfs.Root) processTable {
 		}
 		groups := cgroupsOf(proc, pid)
 		p := process{recognized: r, pid: pid, argv: argv, place: placeProcess(groups, init), containerID: containerID(groups)}
-		p.started = startTime(readInto(filepath.Join(dir, "stat"), make([]byte, cmdlineHead)), boot)
+		p.started = startTime(readInto(processFile(proc, pid, "stat"), buf), boot)
 		p.hostNetwork = sameNetwork(proc, pid)
 		out.components = append(out.components, p)
 	}
@@ -97,17 +97,22 @@ func listProcesses(root hostfs.Root) processTable {
 	return out
 }
 
+// processFile returns the path of a file of a process. Everything in it is clean.
+func processFile(proc string, pid int, name string) string {
+	return proc + "/" + strconv.Itoa(pid) + "/" + name
+}
+
 func cgroupsOf(proc string, pid int) map[string]string {
-	return cgroupPaths(readInto(filepath.Join(proc, strconv.Itoa(pid), "cgroup"), make([]byte, cmdlineHead)))
+	return cgroupPaths(readInto(processFile(proc, pid, "cgroup"), make([]byte, cmdlineHead)))
 }
 
 // sameNetwork reports whether a process has the network namespace of process 1.
 func sameNetwork(proc string, pid int) bool {
-	first, err := os.Readlink(filepath.Join(proc, "1", "ns", "net"))
+	first, err := os.Readlink(processFile(proc, 1, "ns/net"))
 	if err != nil {
 		return false
 	}
-	own, err := os.Readlink(filepath.Join(proc, strconv.Itoa(pid), "ns", "net"))
+	own, err := os.Readlink(processFile(proc, pid, "ns/net"))
 	return err == nil && own == first
 }
 

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
@@ -60,7 +61,7 @@ const maxWrappers = 8
 
 // hyperkubeComponent is the component that a multi-call binary was started as.
 func hyperkubeComponent(program string, args []string) (certs.Service, bool) {
-	if len(args) == 0 || versioned.ReplaceAllString(program, "") != "hyperkube" {
+	if len(args) == 0 || !hasName(program, "hyperkube") {
 		return "", false
 	}
 	if s, ok := hyperkubeNames[args[0]]; ok {
@@ -113,18 +114,25 @@ const build = `(?:[-_.](?:linux|amd64|x86_64|arm64|aarch64|arm|armv7|ppc64le|s39
 
 // versioned matches the possible suffixes of a program's name: a version ("-v1.29.3", "_3.5",
 // "-1.30.0-rc.1") and a platform, in either order.
-var versioned = regexp.MustCompile(build + `(?:[-_.@]?v?[0-9]+(?:\.[0-9]+)*(?:[-+._](?:(?:alpha|beta|rc|eks|gke|aks|k3s|rke2r|k0s|vmware|fips|hotfix|build)[-.]?[0-9A-Za-z.]*|[0-9]+|[0-9a-f]{7,40}))*)?` + build + `$`)
+var versioned = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(build + `(?:[-_.@]?v?[0-9]+(?:\.[0-9]+)*(?:[-+._](?:(?:alpha|beta|rc|eks|gke|aks|k3s|rke2r|k0s|vmware|fips|hotfix|build)[-.]?[0-9A-Za-z.]*|[0-9]+|[0-9a-f]{7,40}))*)?` + build + `$`)
+})
 
 // serviceNamed maps a program's name, which may have a version, to its service; "admin"
 // is no program.
 func serviceNamed(name string) (certs.Service, bool) {
 	for _, s := range certs.Services() {
-		rest, ok := strings.CutPrefix(name, string(s))
-		if ok && s != certs.Admin && versioned.FindString(rest) == rest {
+		if s != certs.Admin && hasName(name, string(s)) {
 			return s, true
 		}
 	}
 	return "", false
+}
+
+// hasName reports whether a program has a name, with or without a version.
+func hasName(program, name string) bool {
+	version, ok := strings.CutPrefix(program, name)
+	return ok && (version == "" || versioned().FindString(version) == version)
 }
 
 // programName is a program's name: without directories, and without the rest of a

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
@@ -62,7 +63,9 @@ func (d *discovery) addSNI(p *program, name string, values []string, served []in
 
 // domain matches the DNS names of Kubernetes (IsDNS1123Subdomain in
 // k8s.io/apimachinery/pkg/util/validation): the API server uses no other common name.
-var domain = regexp.MustCompile(`^[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*$`)
+var domain = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*$`)
+})
 
 // parseSNI reads a value of the flag, and the certificate's names where it gives none.
 func (d *discovery) parseSNI(p *program, value string) (sniPair, bool) {
@@ -83,7 +86,7 @@ func (d *discovery) parseSNI(p *program, value string) (sniPair, bool) {
 	if chain, err := certs.ParsePEM(data); err == nil {
 		// IP addresses in it are no server names, and neither is a common name that is one.
 		pair.implicit = slices.Clone(chain[0].DNSNames)
-		if cn := chain[0].Subject.CommonName; net.ParseIP(cn) == nil && (cn == "*" || domain.MatchString(strings.TrimPrefix(cn, "*."))) {
+		if cn := chain[0].Subject.CommonName; net.ParseIP(cn) == nil && (cn == "*" || domain().MatchString(strings.TrimPrefix(cn, "*."))) {
 			pair.implicit = append(pair.implicit, cn)
 		}
 	}

@@ -1,10 +1,10 @@
 package layout
 
 import (
+	"bytes"
 	"fmt"
-	"path/filepath"
+	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
@@ -30,14 +30,20 @@ func membersOf(proc string, init map[string]string, ids []int, components []proc
 	if len(out) == 0 {
 		return out
 	}
+	units := slices.Collect(maps.Keys(out))
+	buf := make([]byte, cmdlineHead)
 	for _, pid := range ids {
-		unit := placeProcess(cgroupsOf(proc, pid), init).unit
-		if _, wanted := out[unit]; !wanted || unit == "" {
+		groups := readInto(processFile(proc, pid, "cgroup"), buf)
+		// Most processes are in none of these units, and are not placed.
+		if !slices.ContainsFunc(units, func(name string) bool { return bytes.Contains(groups, []byte(name)) }) {
 			continue
 		}
-		dir := filepath.Join(proc, strconv.Itoa(pid))
-		m := member{pid: pid, argv: parseCmdline(readInto(filepath.Join(dir, "cmdline"), make([]byte, cmdlineHead)))}
-		m.parent = parentOf(readInto(filepath.Join(dir, "stat"), make([]byte, cmdlineHead)))
+		unit := placeProcess(cgroupPaths(groups), init).unit
+		if _, wanted := out[unit]; !wanted {
+			continue
+		}
+		m := member{pid: pid, argv: parseCmdline(readInto(processFile(proc, pid, "cmdline"), buf))}
+		m.parent = parentOf(readInto(processFile(proc, pid, "stat"), buf))
 		if len(m.argv) > 0 {
 			out[unit] = append(out[unit], m)
 		}

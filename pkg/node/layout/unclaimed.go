@@ -134,7 +134,7 @@ func unusedKind(file string, below bool) (inventory.UnusedKind, string) {
 	switch {
 	case backup:
 		return inventory.UnusedBackup, fmt.Sprintf("its name is that of a backup of %s", original)
-	case below && (backupDirectory.MatchString(path.Base(path.Dir(file))) || adminName(name) || kubeadmName(name)):
+	case below && (backupDirectory().MatchString(path.Base(path.Dir(file))) || adminName(name) || kubeadmName(name)):
 		return inventory.UnusedBackup, "a copy in a subdirectory"
 	case adminName(name):
 		return inventory.UnusedCopy, "a copy of an administrator's kubeconfig: this node has no control plane, on whose nodes the original is renewed"

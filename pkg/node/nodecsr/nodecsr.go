@@ -128,13 +128,15 @@ func isRefused(err error) bool {
 		apierrors.IsBadRequest(err) || strings.Contains(err.Error(), "remote error: tls:")
 }
 
-var notInNames = regexp.MustCompile(`[^a-z0-9.-]+`)
+var notInNames = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`[^a-z0-9.-]+`)
+})
 
 // objectName names the CSR object of a request: always the same for the same request, so that
 // an attempt after a lost answer finds the existing object.
 func objectName(node, request string) string {
 	sum := sha256.Sum256([]byte(request))
-	readable := notInNames.ReplaceAllString(strings.ToLower(node), "-")
+	readable := notInNames().ReplaceAllString(strings.ToLower(node), "-")
 	return "rotate-certs-" + strings.Trim(readable[:min(len(readable), 200)], "-.") + "-" + hex.EncodeToString(sum[:5])
 }
 

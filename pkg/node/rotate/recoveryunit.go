@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -147,7 +148,9 @@ func (s *session) removeRecovery() error {
 }
 
 // plainPath matches paths that need no quoting in a unit file.
-var plainPath = regexp.MustCompile(`^/[A-Za-z0-9/._+-]*$`)
+var plainPath = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^/[A-Za-z0-9/._+-]*$`)
+})
 
 // recoveryUnit is the unit's text. It runs before the kubelet and before every unit that uses
 // the certificates which a commit replaces. The kubelet starts everything else.
@@ -163,7 +166,7 @@ func recoveryUnit(t *transaction) []byte {
 		dirs = append(dirs, path.Dir(i.Certificate.Store.Cert))
 		dirs = append(dirs, i.Certificate.Store.Directories...)
 	}
-	dirs = slices.DeleteFunc(dirs, func(dir string) bool { return !plainPath.MatchString(dir) })
+	dirs = slices.DeleteFunc(dirs, func(dir string) bool { return !plainPath().MatchString(dir) })
 	slices.Sort(before)
 	slices.Sort(dirs)
 	return fmt.Appendf(nil, `# Certificates of this node are being replaced since %[4]s. If that is

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"path"
 	"regexp"
+	"sync"
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
@@ -23,7 +24,9 @@ const (
 
 // embeddedCert matches client certificates in kubeconfigs, YAML or JSON. The rest of these
 // personal files is not parsed.
-var embeddedCert = regexp.MustCompile(`client-certificate-data"?\s*:\s*["']?([A-Za-z0-9+/=]+)`)
+var embeddedCert = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`client-certificate-data"?\s*:\s*["']?([A-Za-z0-9+/=]+)`)
+})
 
 // findCopies finds the client certificates of the kubeconfigs in home directories. Unreadable
 // files there are skipped. Home directories that do not answer are reported.
@@ -68,7 +71,7 @@ func copiesIn(root hostfs.Root, file string) (out []inventory.Copy) {
 	if err != nil {
 		return nil
 	}
-	for _, m := range embeddedCert.FindAllSubmatch(data, maxCopies) {
+	for _, m := range embeddedCert().FindAllSubmatch(data, maxCopies) {
 		pem, err := base64.StdEncoding.DecodeString(string(m[1]))
 		if err != nil {
 			continue

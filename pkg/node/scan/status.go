@@ -7,6 +7,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
@@ -75,7 +76,9 @@ func (e *entry) isSelfMade() bool {
 
 // selfMadeName matches the name that components give to the CA of a self-made certificate:
 // "node1-ca@1700000000".
-var selfMadeName = regexp.MustCompile(`-ca@[0-9]+$`)
+var selfMadeName = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`-ca@[0-9]+$`)
+})
 
 // findIssuer determines the issuer of the successor, or the reason why there is none.
 func (e *entry) findIssuer(known *authorities) {
@@ -98,7 +101,7 @@ func (e *entry) findIssuer(known *authorities) {
 		local = inventory.Issuer{Kind: inventory.LocalCA, CACert: ca.keyCert, CAKey: ca.key}
 	}
 	signer := e.csrSigner()
-	selfMade := selfMadeName.MatchString(e.leafCert().Issuer.CommonName)
+	selfMade := selfMadeName().MatchString(e.leafCert().Issuer.CommonName)
 	switch {
 	case e.Issuer.Kind == inventory.NoIssuer: // discovery found the unit that renews it
 	case e.Issuer.Kind == inventory.Throwaway && e.isSelfMade(), selfMade && (e.isSelfMade() || ca == nil):

@@ -22,6 +22,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"sync"
 
 	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
@@ -74,7 +75,9 @@ type Rotation struct {
 }
 
 // validID matches IDs that are no path, flag or hidden file.
-var validID = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+var validID = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+})
 
 // ErrBadID means that a rotation's ID has not the form that this program uses.
 var ErrBadID = errors.New("want lower-case letters, digits and dashes, at most 63")
@@ -107,7 +110,7 @@ func (d *Dir) KnownRotation(id string) (*Rotation, error) {
 }
 
 func (d *Dir) rotationOf(id string) (*Rotation, error) {
-	if !validID.MatchString(id) {
+	if !validID().MatchString(id) {
 		return nil, fmt.Errorf("rotation %q: %w", id, ErrBadID)
 	}
 	return &Rotation{ID: id, path: filepath.Join(d.path, "rotations", id)}, nil

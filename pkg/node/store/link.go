@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -27,7 +28,9 @@ const (
 	maxLinks = 40
 )
 
-var dated = regexp.MustCompile(`^\d{4}-\d\d-\d\d-\d\d-\d\d-\d\d$`)
+var dated = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^\d{4}-\d\d-\d\d-\d\d-\d\d-\d\d$`)
+})
 
 // currentLink is a symlink to a file that holds certificate and key:
 // kubelet-client-current.pem → kubelet-client-2026-05-04-03-02-01.pem.
@@ -87,7 +90,7 @@ func (l *currentLink) namePrefix() string {
 // isDated reports whether a file name is that of a dated file of the link.
 func (l *currentLink) isDated(name string) bool {
 	middle, ok := strings.CutPrefix(strings.TrimSuffix(name, pemSuffix), l.namePrefix())
-	return ok && strings.HasSuffix(name, pemSuffix) && dated.MatchString(middle)
+	return ok && strings.HasSuffix(name, pemSuffix) && dated().MatchString(middle)
 }
 
 // turnTo writes a new dated file and points the link to it. The old file stays, as with the
