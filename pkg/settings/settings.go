@@ -8,6 +8,7 @@ package settings
 import (
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
@@ -95,9 +96,18 @@ func AllSettings() []Setting {
 	return slices.Concat(etcd, kubelet, apiServer, controllerManager, scheduler, proxy)
 }
 
-// RowsOf returns a component's rows.
+// rowsByService is the table by component.
+var rowsByService = sync.OnceValue(func() map[certs.Service][]Setting {
+	out := map[certs.Service][]Setting{}
+	for _, row := range AllSettings() {
+		out[row.Service] = append(out[row.Service], row)
+	}
+	return out
+})
+
+// RowsOf returns a component's rows, which the caller does not change.
 func RowsOf(s certs.Service) []Setting {
-	return slices.DeleteFunc(AllSettings(), func(row Setting) bool { return row.Service != s })
+	return rowsByService()[s]
 }
 
 // ReloadReason returns the reason why a service need not be restarted to use the successor of

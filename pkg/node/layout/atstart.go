@@ -68,7 +68,7 @@ func (d *discovery) findRenewer(supervised map[certs.Service]*program) renewer {
 		if p == nil || !p.distribution.atStart {
 			continue
 		}
-		loaded, _ := loadUnit(d.root, p.component.Unit)
+		loaded, _ := d.loadedUnit(p.component.Unit)
 		for _, argv := range d.commandsOf(loaded, d.members[p.component.Unit]) {
 			if distributionOf(argv) != p.distribution || !slices.Contains(argv[1:], "controller") {
 				continue

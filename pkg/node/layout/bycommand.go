@@ -49,7 +49,7 @@ func (d *discovery) findCommander(supervised map[certs.Service]*program) renewer
 	first := supervised[certs.Services()[at]]
 	dist := first.distribution
 	r := renewer{unit: first.component.Unit, dir: dist.dir, kind: inventory.UnitCommand}
-	loaded, _ := loadUnit(d.root, r.unit)
+	loaded, _ := d.loadedUnit(r.unit)
 	if loaded == nil {
 		r.harm = killsPods(nil, dist, r.unit)
 		return r

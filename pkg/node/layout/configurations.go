@@ -184,12 +184,7 @@ func (d *discovery) readKubeconfig(p *program, conf string) (*KubeconfigFile, st
 		return nil, "", false
 	}
 	d.configs[d.storeKey(inventory.Store{Cert: host})] = host
-	data, err := d.root.ReadFile(host)
-	if err != nil {
-		d.notInspected(p.service, host, err.Error())
-		return nil, host, false
-	}
-	k, err := ParseKubeconfig(data)
+	k, err := d.kubeconfigAt(host)
 	if err != nil {
 		d.notInspected(p.service, host, err.Error())
 		return nil, host, false

@@ -5,9 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"path"
-	"path/filepath"
-	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
@@ -16,7 +15,7 @@ import (
 
 // etcdVariables matches the variables of a process that are read. Others may hold secrets, and
 // are never kept.
-var etcdVariables = func() map[string]bool {
+var etcdVariables = sync.OnceValue(func() map[string]bool {
 	out := map[string]bool{}
 	for _, flag := range []string{
 		"name", "data-dir", "listen-client-urls", "listen-client-http-urls", "listen-peer-urls", "listen-metrics-urls",
@@ -30,7 +29,7 @@ var etcdVariables = func() map[string]bool {
 		}
 	}
 	return out
-}()
+})
 
 // addEnvironment takes etcd's settings from the environment that it runs with: of the process,
 // or, where that may not be read, of its Docker container. A static pod's manifest takes
@@ -63,7 +62,7 @@ func (d *discovery) processEnvironment(pid int) (map[string]string, bool) {
 	if err != nil {
 		return nil, false
 	}
-	data := readInto(filepath.Join(proc, strconv.Itoa(pid), "environ"), make([]byte, cmdlineMax))
+	data := readWhole(processFile(proc, pid, "environ"))
 	if len(data) == 0 {
 		return nil, false
 	}
@@ -99,7 +98,7 @@ func (d *discovery) dockerEnvironment(id string) (map[string]string, bool) {
 }
 
 func keepEtcdVariable(env map[string]string, assignment string) {
-	if name, value, ok := strings.Cut(assignment, "="); ok && etcdVariables[name] {
+	if name, value, ok := strings.Cut(assignment, "="); ok && etcdVariables()[name] {
 		env[name] = value
 	}
 }

@@ -62,7 +62,7 @@ func (d *discovery) k3sOf(b bundle) *k3s {
 	if place.unit == "" || place.container {
 		return nil
 	}
-	loaded, ok := loadUnit(d.root, place.unit)
+	loaded, ok := d.loadedUnit(place.unit)
 	if !ok {
 		return nil
 	}

@@ -6,6 +6,23 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
+// kubeconfigAt reads and parses a kubeconfig, each once.
+func (d *discovery) kubeconfigAt(host string) (*KubeconfigFile, error) {
+	if k, known := d.kubeconfigs[host]; known {
+		return k, nil
+	}
+	data, err := d.root.ReadFile(host)
+	if err != nil {
+		return nil, err
+	}
+	k, err := ParseKubeconfig(data)
+	if err != nil {
+		return nil, err
+	}
+	d.kubeconfigs[host] = k
+	return k, nil
+}
+
 // kubeconfigUser reads a kubeconfig that a component names and returns the user it
 // authenticates as, with the API server that can verify it. An unreadable file is recorded, and
 // nil returned.

@@ -42,11 +42,7 @@ func (d *discovery) addBootstrap(k *kubeletSettings) {
 	if conf == "" || err != nil || host == d.out.Node.KubeletConf {
 		return
 	}
-	data, err := d.root.ReadFile(host)
-	if err != nil {
-		return
-	}
-	if file, err := ParseKubeconfig(data); err == nil {
+	if file, err := d.kubeconfigAt(host); err == nil {
 		for i := range file.Users {
 			d.addUnclaimed(host, &file.Users[i], inventory.UnusedBootstrap,
 				"the kubelet's --bootstrap-kubeconfig, which it uses only while it has no valid client certificate of its own")

@@ -72,6 +72,9 @@ type discovery struct {
 	apiServer string // where this node's API server can be asked
 	// configs are the kubeconfigs that components use: where each really is → host path.
 	configs map[string]string
+	// kubeconfigs are those that were read, by host path, and units by name.
+	kubeconfigs map[string]*KubeconfigFile
+	units       map[string]*unit
 	// members are the processes of the units in which components run.
 	members map[string][]member
 	// pods are the static pods of this node.
@@ -84,7 +87,10 @@ type discovery struct {
 // DiscoverNode finds the components of a node and the paths of their certificates. It always
 // returns a result, with the files that could not be inspected.
 func DiscoverNode(root hostfs.Root, opts Options) Layout {
-	d := &discovery{root: root, opts: opts, seen: map[string]int{}, configs: map[string]string{}}
+	d := &discovery{
+		root: root, opts: opts, seen: map[string]int{}, configs: map[string]string{},
+		kubeconfigs: map[string]*KubeconfigFile{}, units: map[string]*unit{},
+	}
 	ran := listProcesses(root)
 	running := ran.components
 	d.members = ran.members

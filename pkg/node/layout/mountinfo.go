@@ -3,9 +3,7 @@ package layout
 import (
 	"cmp"
 	"path"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -26,7 +24,7 @@ func (d *discovery) containerResolver(pid int) resolver {
 		return r
 	}
 	read := func(id int) []mountPoint {
-		return parseMountinfo(string(readInto(filepath.Join(proc, strconv.Itoa(id), "mountinfo"), make([]byte, cmdlineMax))))
+		return parseMountinfo(string(readWhole(processFile(proc, id, "mountinfo"))))
 	}
 	host := read(1)
 	// The longest root first: it is the nearest to the searched path.

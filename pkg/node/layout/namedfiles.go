@@ -2,6 +2,7 @@ package layout
 
 import (
 	"iter"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -10,30 +11,41 @@ import (
 // maxConfig limits the size of a configuration file that is searched for paths.
 const maxConfig = 256 << 10
 
-// noteFiles records the files that a text names, and the files that named configuration files
-// name.
-func (d *discovery) noteFiles(into map[string]bool, files resolver, text string) {
-	names := pathsIn(text)
-	if files.workDir != "" || !files.inContainer { // an image's own directory is not known
-		names = append(names, relativePathsIn(text)...)
-	}
-	for _, name := range names {
-		host, err := files.hostPath(name)
-		if err != nil || !d.noteFile(into, host) || certificateFile(name) {
-			continue
+// noteFiles records the files that the texts of one program name, and the files that named
+// configuration files name. A file is inspected once, however often it is named.
+func (d *discovery) noteFiles(into map[string]bool, files resolver, texts []string) {
+	seen := map[string]bool{}
+	for _, text := range texts {
+		names := pathsIn(text)
+		if files.workDir != "" || !files.inContainer { // an image's own directory is not known
+			names = append(names, relativePathsIn(text)...)
 		}
-		data, err := d.root.ReadFile(host)
-		if err != nil {
-			continue
-		}
-		inside := pathsIn(string(data))
-		for _, inner := range relativePathsIn(string(data)) {
-			inside = append(inside, pathWithin(name, inner))
-		}
-		for _, inner := range inside {
-			if host, err := files.hostPath(inner); err == nil {
-				d.noteFile(into, host)
+		for _, name := range names {
+			if !seen[name] {
+				seen[name] = true
+				d.noteNamed(into, files, name)
 			}
+		}
+	}
+}
+
+// noteNamed records a file, and the files that it names if it is a configuration file.
+func (d *discovery) noteNamed(into map[string]bool, files resolver, name string) {
+	host, err := files.hostPath(name)
+	if err != nil || !d.noteFile(into, host) || certificateFile(name) {
+		return
+	}
+	data, err := d.root.ReadFile(host)
+	if err != nil {
+		return
+	}
+	inside := pathsIn(string(data))
+	for _, inner := range relativePathsIn(string(data)) {
+		inside = append(inside, pathWithin(name, inner))
+	}
+	for _, inner := range inside {
+		if host, err := files.hostPath(inner); err == nil {
+			d.noteFile(into, host)
 		}
 	}
 }
@@ -44,7 +56,7 @@ func (d *discovery) noteFile(into map[string]bool, host string) bool {
 	if err != nil {
 		return false
 	}
-	info, err := d.root.Stat(host)
+	info, err := os.Lstat(local)
 	if err != nil || !info.Mode().IsRegular() {
 		return false
 	}
@@ -84,5 +96,11 @@ func relativePathsIn(text string) []string {
 var configurationNames = []string{".conf", ".kubeconfig", ".config", ".yaml", ".yml", ".json", ".toml", ".cfg"}
 
 func wordsOf(text string) iter.Seq[string] {
-	return strings.FieldsFuncSeq(text, func(r rune) bool { return strings.ContainsRune(" \t\r\n=,:;\"'()<>|&[]{}", r) })
+	return strings.FieldsFuncSeq(text, func(r rune) bool {
+		switch r {
+		case ' ', '\t', '\r', '\n', '=', ',', ':', ';', '"', '\'', '(', ')', '<', '>', '|', '&', '[', ']', '{', '}':
+			return true
+		}
+		return false
+	})
 }

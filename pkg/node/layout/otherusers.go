@@ -121,12 +121,7 @@ func (l *Layout) NamesFile(root hostfs.Root, file string) bool {
 func (d *discovery) nameFiles(programs []*program) {
 	d.out.named = map[string]bool{}
 	for _, p := range programs {
-		for _, word := range p.args {
-			d.noteFiles(d.out.named, p.files, word)
-		}
-		for _, value := range p.env {
-			d.noteFiles(d.out.named, p.files, value)
-		}
+		d.noteFiles(d.out.named, p.files, append(slices.Clone(p.args), slices.Collect(maps.Values(p.env))...))
 	}
 }
 
@@ -179,9 +174,10 @@ func (d *discovery) readContainer(f manifestFile, c *container, init bool) {
 	for _, value := range env {
 		words = append(words, value)
 	}
-	for _, w := range words {
-		d.noteFiles(r.files, files, expandPod(w, env))
+	for i := range words {
+		words[i] = expandPod(words[i], env)
 	}
+	d.noteFiles(r.files, files, words)
 	for _, m := range files.mounts {
 		info, err := d.root.Stat(m.host)
 		switch local, notLocal := d.root.LocalPath(m.host); {
@@ -196,7 +192,7 @@ func (d *discovery) readContainer(f manifestFile, c *container, init bool) {
 }
 
 func (d *discovery) readUnit(name string, runs, enabled func() bool) {
-	u, ok := loadUnit(d.root, name)
+	u, ok := d.loadedUnit(name)
 	if !ok {
 		return
 	}
@@ -210,17 +206,14 @@ func (d *discovery) readUnit(name string, runs, enabled func() bool) {
 	for _, m := range u.mounts {
 		d.noteFile(r.files, m.host)
 	}
+	words := slices.Collect(maps.Values(u.env))
 	for _, argv := range u.expandedCommands() {
 		if _, ok := recognizeArgs(argv); ok {
 			return
 		}
-		for _, w := range argv {
-			d.noteFiles(r.files, files, w)
-		}
+		words = append(words, argv...)
 	}
-	for _, value := range u.env {
-		d.noteFiles(r.files, files, value)
-	}
+	d.noteFiles(r.files, files, words)
 	d.out.readers = append(d.out.readers, r)
 }
 

@@ -77,7 +77,7 @@ func listProcesses(root hostfs.Root) processTable {
 			continue
 		}
 		if len(head) == len(buf) {
-			argv = parseCmdline(readInto(processFile(proc, pid, "cmdline"), make([]byte, cmdlineMax)))
+			argv = parseCmdline(readWhole(processFile(proc, pid, "cmdline")))
 		}
 		r, ok := recognizeArgs(argv)
 		if !ok {
@@ -179,7 +179,7 @@ func startTime(stat []byte, boot time.Time) *time.Time {
 
 // bootTime is the btime line of /proc/stat.
 func bootTime(proc string) time.Time {
-	data := readInto(filepath.Join(proc, "stat"), make([]byte, cmdlineMax))
+	data := readWhole(filepath.Join(proc, "stat"))
 	_, rest, ok := bytes.Cut(data, []byte("\nbtime "))
 	if !ok {
 		return time.Time{}
@@ -190,6 +190,16 @@ func bootTime(proc string) time.Time {
 		return time.Time{}
 	}
 	return time.Unix(seconds, 0)
+}
+
+// readWhole reads a file of at most [cmdlineMax] bytes, whose size is not known before.
+func readWhole(path string) []byte {
+	for size := cmdlineHead; ; size *= 4 {
+		data := readInto(path, make([]byte, size))
+		if len(data) < size || size >= cmdlineMax {
+			return data
+		}
+	}
 }
 
 // readInto fills buf from a file as far as possible, and returns nothing after an error, since

@@ -111,7 +111,7 @@ func (d *discovery) fromProcess(p process) *program {
 	case p.place.unit != "":
 		out.component.Runtime = inventory.Systemd
 		out.component.Unit = p.place.unit
-		if u, ok := loadUnit(d.root, p.place.unit); ok {
+		if u, ok := d.loadedUnit(p.place.unit); ok {
 			out.env = u.env
 			out.files.workDir = u.workDir
 			out.files.mounts = u.mounts

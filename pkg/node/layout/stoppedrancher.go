@@ -59,7 +59,7 @@ func (d *discovery) unitsOf(dist *distribution) []string {
 			if !named || !strings.HasSuffix(name, ".service") || slices.Contains(active, name) || slices.Contains(others, name) {
 				continue
 			}
-			u, ok := loadUnit(d.root, name)
+			u, ok := d.loadedUnit(name)
 			if !ok {
 				continue
 			}

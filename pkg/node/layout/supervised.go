@@ -119,7 +119,7 @@ func (d *discovery) judgeUnit(p process, out *program) {
 	if head == nil {
 		return
 	}
-	if u, ok := loadUnit(d.root, p.place.unit); ok {
+	if u, ok := d.loadedUnit(p.place.unit); ok {
 		out.component.GraceSeconds = u.grace
 	}
 	if head.renew != "" {
@@ -132,7 +132,7 @@ func (d *discovery) judgeUnit(p process, out *program) {
 func (d *discovery) headOf(p process) (head *distribution, why string) {
 	unit := p.place.unit
 	members := d.members[unit]
-	loaded, _ := loadUnit(d.root, unit)
+	loaded, _ := d.loadedUnit(unit)
 	for i := range distributions {
 		dist := &distributions[i]
 		if slices.ContainsFunc(dist.prefixes, func(prefix string) bool { return strings.HasPrefix(unit, prefix) }) {

@@ -57,11 +57,15 @@ func (d *discovery) addAdmins(programs []*program) {
 // addAdmin records one file. home means that administrators' kubeconfigs are expected in its
 // directory, below that it is in a subdirectory of such a one.
 func (d *discovery) addAdmin(file string, home, below bool) {
-	data, err := d.root.ReadFile(file)
-	if err != nil || !looksLikeKubeconfig(data) {
-		return
+	k, known := d.kubeconfigs[file]
+	var err error
+	if !known {
+		data, unread := d.root.ReadFile(file)
+		if unread != nil || !looksLikeKubeconfig(data) {
+			return
+		}
+		k, err = ParseKubeconfig(data)
 	}
-	k, err := ParseKubeconfig(data)
 	_, component := d.configs[d.storeKey(inventory.Store{Cert: file})]
 	store := inventory.Store{Kind: inventory.Kubeconfig, Cert: file}
 	switch {
