@@ -40,7 +40,7 @@ GO_BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X $(STAMP).Version
 RELEASE  := go -C test/tools/release run .
 LAB      := bin/lab
 IMAGES   := rotate-certs-node rotate-certs-watcher
-E2E       = SKIP='TestUpgrade|TestSystemd|TestKubespray|TestRecover|$(if $(RUN),TestShape|TestRescue,$(ON_SMALL))' test/tools/e2e e2e --control-planes $(CONTROL_PLANES) --workers $(WORKERS) --config test/e2e/cluster.yaml
+E2E       = SKIP='TestUpgrade|TestSystemd|TestKubespray|TestRecover|AfterARecovery|$(if $(RUN),TestShape|TestRescue,$(ON_SMALL))' test/tools/e2e e2e --control-planes $(CONTROL_PLANES) --workers $(WORKERS) --config test/e2e/cluster.yaml
 
 PROGRAMS       := kubectl-rotate_certs kubectl_complete-rotate_certs rotate-certs-node rotate-certs-watcher
 
@@ -177,7 +177,7 @@ e2e-etcd: $(READY) ## Rotations where etcd is on three hosts of its own, in kube
 
 .PHONY: e2e-recover
 e2e-recover: $(READY) ## A cluster of which every certificate has expired is brought back over ssh; part of soak
-	@RUN='$(or $(RUN),TestRecover)' test/tools/e2e recover --control-planes 3 --workers 1 --config test/e2e/cluster.yaml
+	@RUN='$(or $(RUN),TestRecover|AfterARecovery)' test/tools/e2e recover --control-planes 3 --workers 1 --config test/e2e/cluster.yaml
 
 VERSIONS  := 1.34 1.35 1.36 1.37
 ON_MATRIX := TestCheckSees|TestComponent|TestNewClient|TestRotateAll|TestRotateOneService
