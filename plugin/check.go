@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -82,7 +81,7 @@ cannot be renewed but are far from their expiry do not change the exit code.`,
 	f.StringSliceVar(&o.services, "service", nil, "Only these services")
 	o.addNodeFlags(cmd, "Only these nodes", a.completeNodes(flags))
 	f.BoolVar(&o.findSecrets, "find-secrets", false, "Also list Secrets that hold a copy of a certificate; needs the permission to list Secrets")
-	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(printers.Formats, ", "))
+	f.StringVarP(&o.output, "output", "o", "", printers.FormatUsage)
 	o.addPodFlags(f)
 	o.addTransportFlags(cmd)
 	completeFlag(cmd, "service", completeServices)

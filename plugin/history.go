@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -52,7 +51,7 @@ short-lived, read-only pods.`,
 	f := cmd.Flags()
 	f.SortFlags = false
 	o.addNodeFlags(cmd, "Only these nodes", a.completeNodes(flags))
-	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(printers.Formats, ", "))
+	f.StringVarP(&o.output, "output", "o", "", printers.FormatUsage)
 	o.addPodFlags(f)
 	completeFlag(cmd, "output", cobra.FixedCompletions(printers.Formats, cobra.ShellCompDirectiveNoFileComp))
 	return cmd

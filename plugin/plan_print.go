@@ -28,10 +28,10 @@ const fewCertificates = 4
 
 // printPlan prints a plan in any format.
 func printPlan(w io.Writer, f printers.Format, p v1alpha1.RotationPlan) error {
-	switch f {
-	case printers.JSON, printers.YAML:
+	switch {
+	case f.IsDocument():
 		return printers.PrintDocument(w, f, p)
-	case printers.Name:
+	case f == printers.Name:
 		for _, s := range p.Steps {
 			for _, c := range s.Certificates {
 				fmt.Fprintf(w, "%s/%s/%s\n", s.Node, c.Service, c.Name)

@@ -92,7 +92,7 @@ Exit codes:
 	f.SortFlags = false
 	f.BoolVar(&o.offline, "offline", false, "Only explain FILE, without a cluster")
 	f.StringVar(&o.at, "now", "", "Evaluate at this time, such as 2027-03-01T00:00:00Z (default: now)")
-	f.StringVarP(&o.output, "output", "o", "", "Output format: json, yaml, wide")
+	f.StringVarP(&o.output, "output", "o", "", "Output format: json, yaml, wide, or a template such as jsonpath=TEMPLATE")
 	o.addPodFlags(f)
 	completeFlag(cmd, "output", cobra.FixedCompletions([]string{string(printers.JSON), string(printers.YAML), string(printers.Wide)}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -101,7 +101,10 @@ Exit codes:
 // Complete reads the file and parses the flags.
 func (o *policyCheckOptions) Complete(args []string) error {
 	var err error
-	if o.format, err = printers.ParseFormat(o.output); err != nil || o.format == printers.Name {
+	if o.format, err = printers.ParseFormat(o.output); err != nil {
+		return err
+	}
+	if o.format == printers.Name {
 		return fmt.Errorf("unknown output format %q\nhint: want one of json, yaml, wide", o.output)
 	}
 	o.when = o.now()

@@ -17,7 +17,7 @@ var policyColumns = []printers.Column{
 
 // printPolicy prints a policy report in any format.
 func printPolicy(w io.Writer, f printers.Format, r v1alpha1.PolicyReport) error {
-	if f == printers.JSON || f == printers.YAML {
+	if f.IsDocument() {
 		return printers.PrintDocument(w, f, r)
 	}
 	if len(r.Rules) > 1 {

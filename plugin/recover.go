@@ -66,7 +66,7 @@ server answers, it takes the lock as a rotation does.`,
 	f.BoolVar(&o.requireAll, "require-all", false, "Change nothing where an expired certificate cannot be renewed, instead of leaving it out")
 	f.BoolVar(&o.force, "force", false, "Proceed even if the clocks of the machines differ, or the control plane cannot come back")
 	f.BoolVar(&o.takeOver, "take-over", false, "Take the lock at once from a rotation whose process was killed or that you have ended")
-	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(printers.Formats, ", "))
+	f.StringVarP(&o.output, "output", "o", "", printers.FormatUsage)
 	completeFlag(cmd, "output", cobra.FixedCompletions(printers.Formats, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }

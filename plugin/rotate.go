@@ -101,7 +101,7 @@ func (o *rotateOptions) addHealthFlags(cmd *cobra.Command) {
 
 func (o *rotateOptions) addOutputFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(printers.Formats, ", "))
+	f.StringVarP(&o.output, "output", "o", "", printers.FormatUsage)
 	o.addPodFlags(f)
 	o.addTransportFlags(cmd)
 	completeFlag(cmd, "output", cobra.FixedCompletions(printers.Formats, cobra.ShellCompDirectiveNoFileComp))

@@ -135,7 +135,7 @@ func (o *rotateOptions) prepareRotation(ctx context.Context, c *cluster) (fleet.
 // the error.
 func (o *rotateOptions) reportHeld(err error) error {
 	var held *kube.HeldError
-	if !errors.As(err, &held) || (o.format != printers.JSON && o.format != printers.YAML) {
+	if !errors.As(err, &held) || !o.format.IsDocument() {
 		return err
 	}
 	now := o.now().UTC()

@@ -45,7 +45,7 @@ not be created.`,
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.BoolVar(&journals, "nodes", true, "Read the nodes' journals, through read-only pods")
-	f.StringVarP(&o.output, "output", "o", "", "Output format: "+strings.Join(printers.Formats, ", "))
+	f.StringVarP(&o.output, "output", "o", "", printers.FormatUsage)
 	o.addPodFlags(f)
 	completeFlag(cmd, "output", cobra.FixedCompletions(printers.Formats, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -123,10 +123,10 @@ func (o *reader) readJournals(ctx context.Context, c *cluster, status *v1alpha1.
 
 // printStatus prints a status in any format; by name, the rotations that are unfinished.
 func printStatus(w io.Writer, f printers.Format, s v1alpha1.RotationStatus, command string, now time.Time) error {
-	switch f {
-	case printers.JSON, printers.YAML:
+	switch {
+	case f.IsDocument():
 		return printers.PrintDocument(w, f, s)
-	case printers.Name:
+	case f == printers.Name:
 		for _, p := range s.Unfinished {
 			fmt.Fprintln(w, printers.CleanText(p.ID))
 		}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -70,7 +69,7 @@ Exit codes:
 }
 
 func addFormat(cmd *cobra.Command, format *string) {
-	cmd.Flags().StringVarP(format, "output", "o", "", strings.Join(printers.Formats, ", ")+" (default: a table)")
+	cmd.Flags().StringVarP(format, "output", "o", "", printers.FormatUsage)
 }
 
 // refuseUser refuses to judge a host as another user than root: certificates would be missing

@@ -25,10 +25,10 @@ var authorityColumns = []Column{
 
 // PrintCertificates prints a list of certificates in any format.
 func PrintCertificates(w io.Writer, f Format, list v1alpha1.CertificateList, now time.Time) error {
-	switch f {
-	case JSON, YAML:
+	switch {
+	case f.IsDocument():
 		return PrintDocument(w, f, list)
-	case Name:
+	case f == Name:
 		for _, c := range list.Items {
 			fmt.Fprintf(w, "%s/%s/%s\n", c.Node, c.Service, c.Name)
 		}

@@ -17,10 +17,10 @@ var rotationColumns = []Column{
 
 // PrintRotations prints a list of rotations in any format.
 func PrintRotations(w io.Writer, f Format, list v1alpha1.RotationList) error {
-	switch f {
-	case JSON, YAML:
+	switch {
+	case f.IsDocument():
 		return PrintDocument(w, f, list)
-	case Name:
+	case f == Name:
 		for _, p := range list.Items {
 			fmt.Fprintln(w, CleanText(p.ID))
 		}
@@ -51,10 +51,10 @@ var recordColumns = []Column{
 
 // PrintHistory prints one rotation in any format; by name, the renewed certificates.
 func PrintHistory(w io.Writer, f Format, h v1alpha1.RotationHistory, command string, now time.Time) error {
-	switch f {
-	case JSON, YAML:
+	switch {
+	case f.IsDocument():
 		return PrintDocument(w, f, h)
-	case Name:
+	case f == Name:
 		for _, r := range h.Records {
 			if r.Kind == string(nodeapi.Committed) {
 				for _, c := range r.Certificates {

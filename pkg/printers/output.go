@@ -24,21 +24,36 @@ const (
 	Name  Format = "name"
 )
 
-// Formats are the values of -o, besides none.
-var Formats = []string{string(JSON), string(YAML), string(Wide), string(Name)}
+// Formats are the values of -o, besides none. Those that end with "=" take a template.
+var Formats = append([]string{string(JSON), string(YAML), string(Wide), string(Name)}, TemplateFormats...)
 
-// ParseFormat reads the value of -o.
+// FormatUsage is the help text of -o.
+const FormatUsage = "Output format: json, yaml, wide, name, or kubectl's jsonpath=TEMPLATE, jsonpath-as-json=TEMPLATE, jsonpath-file=FILE, go-template=TEMPLATE, go-template-file=FILE"
+
+// IsDocument reports whether a whole document is printed, and no table or names.
+func (f Format) IsDocument() bool { return f == JSON || f == YAML || f.isTemplate() }
+
+// ParseFormat reads the value of -o. A template is parsed, so that a wrong one is an error before
+// anything is done.
 func ParseFormat(s string) (Format, error) {
-	for _, f := range append(Formats, "") {
-		if s == f {
-			return Format(f), nil
+	f := Format(s)
+	if f.isTemplate() {
+		_, err := newTemplatePrinter(f)
+		return f, err
+	}
+	for _, known := range append(Formats, "") {
+		if s == known {
+			return f, nil
 		}
 	}
 	return "", fmt.Errorf("unknown output format %q\nhint: want one of %s", s, strings.Join(Formats, ", "))
 }
 
-// PrintDocument prints a whole document as JSON or YAML.
+// PrintDocument prints a whole document as JSON, as YAML or by a template.
 func PrintDocument(w io.Writer, f Format, document any) error {
+	if f.isTemplate() {
+		return printByTemplate(w, f, document)
+	}
 	var text []byte
 	var err error
 	if f == YAML {

@@ -21,10 +21,10 @@ var reportColumns = []Column{
 
 // PrintReport prints the report of a rotation in any format.
 func PrintReport(w io.Writer, f Format, r *v1alpha1.RotationReport) error {
-	switch f {
-	case JSON, YAML:
+	switch {
+	case f.IsDocument():
 		return PrintDocument(w, f, r)
-	case Name:
+	case f == Name:
 		for _, item := range r.Items {
 			for _, c := range item.Certificates {
 				if c.New != nil {
