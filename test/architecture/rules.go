@@ -51,7 +51,7 @@ var confined = []struct {
 	{"github.com/cloudevents", []string{"watcher/bus"}},
 	{"github.com/prometheus/client_golang", []string{"watcher"}},
 	{"k8s.io/client-go", []string{"pkg/cluster/kube", "pkg/node/agent", "pkg/node/nodecsr", "plugin", "watcher"}},
-	{"k8s.io/cli-runtime", []string{"pkg/cluster/kube", "plugin", "cmd"}},
+	{"k8s.io/cli-runtime", []string{"pkg/cluster/kube", "pkg/printers", "plugin", "cmd"}},
 	{"sigs.k8s.io/controller-runtime", []string{"pkg/cluster/kube", "watcher"}},
 }
 
