@@ -5,9 +5,17 @@ import (
 	"embed"
 	"html/template"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
 //go:embed templates/*.html
@@ -16,14 +24,52 @@ var templateFiles embed.FS
 //go:embed static/style.css
 var style []byte
 
-var templates = template.Must(template.New("").ParseFS(templateFiles, "templates/*.html"))
+//go:embed static/script.js
+var script []byte
+
+var templates = template.Must(template.New("").Funcs(template.FuncMap{
+	"minute":    printers.UTCMinute,
+	"second":    printers.ToTheSecond,
+	"remaining": remainingWords,
+	"certCount": func(n int) string { return printers.CountOf(n, "certificate") },
+	"services":  func(services []certs.Service) string { return printers.JoinServices(services, ", ") },
+	"names":     func(names []string) string { return strings.Join(names, ", ") },
+	"someNames": printers.SomeNames,
+
+	"deletes":  func(path, name string) string { return path + "/marks/" + url.PathEscape(name) + "/delete" },
+	"replaced": markState,
+}).ParseFS(templateFiles, "templates/*.html"))
+
+// remainingWords is the time until a moment, or since.
+func remainingWords(t, now time.Time) string {
+	if d := t.Sub(now); d >= 0 {
+		return "in " + printers.RemainingTime(d)
+	}
+	return printers.RemainingTime(now.Sub(t)) + " ago"
+}
+
+// markState says how far the watcher is with a CompromisedCertificate.
+func markState(mark v1alpha1.CompromisedCertificate) string {
+	for _, c := range mark.Status.Conditions {
+		if c.Type == v1alpha1.ConditionReplaced && c.Status == metav1.ConditionTrue {
+			return "replaced"
+		}
+	}
+	for _, c := range mark.Status.Conditions {
+		if c.Type == v1alpha1.ConditionReplaced || c.Type == v1alpha1.ConditionAccepted && c.Status == metav1.ConditionFalse {
+			return strings.TrimSpace("not replaced yet. " + c.Message)
+		}
+	}
+	return "not replaced yet"
+}
 
 // message is a page that says one thing.
 type message struct {
 	Title string
 	Text  string
 	Hint  string
-	Home  bool // with a link to the first page
+	Back  string // address of the page to return to
+	Home  bool   // with a link to the first page
 }
 
 // page is the data of every page.
@@ -31,8 +77,16 @@ type page struct {
 	Title    string
 	Version  string
 	ReadOnly bool
+	Again    int // milliseconds until the page asks again; 0: it does not
 	Content  any
 }
+
+// againView is the content of a page that changes soon.
+type againView interface{ askAgain() int }
+
+func (v planView) askAgain() int    { return v.Again }
+func (v clusterView) askAgain() int { return v.Again }
+func (v historyView) askAgain() int { return v.Again }
 
 func (s *Server) writeMessage(w http.ResponseWriter, r *http.Request, status int, m message) {
 	s.writePage(w, r, status, "message.html", m.Title, m)
@@ -41,8 +95,12 @@ func (s *Server) writeMessage(w http.ResponseWriter, r *http.Request, status int
 // writePage renders a page completely before it sends the first byte, so that an error does not
 // leave half of one.
 func (s *Server) writePage(w http.ResponseWriter, _ *http.Request, status int, name, title string, content any) {
+	view := page{Title: title, Version: s.options.Version, ReadOnly: s.options.ReadOnly, Content: content}
+	if soon, is := content.(againView); is {
+		view.Again = soon.askAgain()
+	}
 	var out bytes.Buffer
-	if err := templates.ExecuteTemplate(&out, name, page{Title: title, Version: s.options.Version, ReadOnly: s.options.ReadOnly, Content: content}); err != nil {
+	if err := templates.ExecuteTemplate(&out, name, view); err != nil {
 		http.Error(w, "render "+name+": "+err.Error(), http.StatusInternalServerError)
 		return
 	}
@@ -67,6 +125,11 @@ func printableRune(r rune) rune {
 		return ' '
 	}
 	return r
+}
+
+func serveScript(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/javascript; charset=utf-8")
+	_, _ = w.Write(script) // the browser closed the connection
 }
 
 func serveStyle(w http.ResponseWriter, _ *http.Request) {

@@ -7,7 +7,10 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 )
 
 // Limits of a connection. A response has its own deadline, see deadlineOf, since a stream of
@@ -18,14 +21,35 @@ const (
 	idleTimeout     = 2 * time.Minute
 	responseTimeout = 30 * time.Second
 	shutdownTimeout = 3 * time.Second
+	lastPages       = time.Second // in which open pages read the end of an interrupted rotation
 	maxHeader       = 32 << 10
 	maxBody         = 64 << 10
+)
+
+// Deadlines of calls to a cluster.
+const (
+	summaryTimeout = 12 * time.Second
+	scanTimeout    = 5 * time.Minute
 )
 
 // Server serves the pages of the dashboard to one browser, on the loopback interface.
 type Server struct {
 	options Options
 	session *session
+	work    *work
+
+	// Results of slow calls. The numbers bound how many are kept: summaries are small, and a
+	// state, scan or list of records may be that of 10,000 certificates.
+	summaries *calls[clusterSummary]
+	states    *calls[State]
+	scans     *calls[v1alpha1.CertificateList]
+	journals  *calls[v1alpha1.RotationList]
+	records   *calls[v1alpha1.RotationHistory]
+
+	background    context.Context // of calls that continue when their request has ended
+	endBackground context.CancelFunc
+	streams       chan struct{} // holds one element for each open stream
+	streamTimeout time.Duration
 }
 
 // NewServer returns a server that has not started to listen.
@@ -39,7 +63,20 @@ func NewServer(options Options) (*Server, error) {
 	if options.Report == nil {
 		options.Report = func(string) {}
 	}
-	return &Server{options: options, session: newSession()}, nil
+	s := &Server{
+		options:       options,
+		session:       newSession(),
+		work:          newWork(options.Now),
+		summaries:     newCalls[clusterSummary](summaryTimeout, 32, 2000, options.Now),
+		states:        newCalls[State](summaryTimeout, 16, 8, options.Now),
+		scans:         newCalls[v1alpha1.CertificateList](scanTimeout, 4, 8, options.Now),
+		journals:      newCalls[v1alpha1.RotationList](scanTimeout, 4, 20, options.Now),
+		records:       newCalls[v1alpha1.RotationHistory](scanTimeout, 4, 8, options.Now),
+		streams:       make(chan struct{}, maxStreams),
+		streamTimeout: streamTimeout,
+	}
+	s.background, s.endBackground = context.WithCancel(context.Background())
+	return s, nil
 }
 
 // OpenAddress is the address that opens the dashboard in a browser. It holds a token that can be
@@ -49,9 +86,7 @@ func (s *Server) OpenAddress(listener net.Addr) string {
 }
 
 // Running are the contexts whose rotation is in progress in this process.
-func (s *Server) Running() []string {
-	return nil
-}
+func (s *Server) Running() []string { return s.work.runningContexts() }
 
 // Serve answers requests until ctx ends. A rotation in progress is then interrupted as by Ctrl-C:
 // Serve returns when it has ended, and its pages can be read until then.
@@ -75,7 +110,13 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		err = fmt.Errorf("serve the dashboard at %q: %w", listener.Addr(), err)
 	case <-ctx.Done():
 	}
+	s.endBackground()
+	if s.work.interruptAll() > 0 {
+		s.work.active.Wait()
+		waitUntil(context.Background(), nil, lastPages)
+	}
 	closeServer(server)
+	s.work.active.Wait()
 	return err
 }
 
@@ -100,18 +141,48 @@ func loopbackPort(address net.Addr) (string, error) {
 // newHandler answers every request; port is that of the listener.
 func (s *Server) newHandler(port string) http.Handler {
 	pages := http.NewServeMux()
-	pages.HandleFunc("GET /static/style.css", serveStyle)
-	pages.HandleFunc("GET /{$}", s.showOverview)
-	pages.HandleFunc("/", s.showMissing)
+	for pattern, answer := range map[string]http.HandlerFunc{
+		"GET /static/style.css":                         serveStyle,
+		"GET /static/script.js":                         serveScript,
+		"GET /{$}":                                      s.showOverview,
+		"GET /row":                                      s.showRow,
+		"GET /clusters/{context}":                       s.showCluster,
+		"GET /clusters/{context}/rotate":                s.showChoice,
+		"GET /clusters/{context}/plans/{id}":            s.showPlan,
+		"GET /clusters/{context}/rotations/{id}":        s.showRotation,
+		"GET /clusters/{context}/rotations/{id}/events": s.streamEvents,
+		"GET /clusters/{context}/history/{id}":          s.showHistory,
+		"GET /clusters/{context}/mark":                  s.showMark,
+		"POST /clusters/{context}/scan":                 s.startScan,
+		"POST /clusters/{context}/journals":             s.startJournals,
+		"POST /clusters/{context}/history/{id}":         s.startRecords,
+		"POST /clusters/{context}/plans":                s.createPlan,
+		"POST /clusters/{context}/plans/{id}":           s.startRotation,
+		"POST /clusters/{context}/rotations/{id}/stop":  s.stopRotation,
+		"POST /clusters/{context}/marks":                s.createMark,
+		"POST /clusters/{context}/marks/{name}/delete":  s.deleteMark,
+	} {
+		pages.HandleFunc(pattern, answer)
+	}
+	pages.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { s.showMissing(w, r, pages) })
 	return s.guard(port, pages)
-}
-
-func (s *Server) showOverview(w http.ResponseWriter, r *http.Request) {
-	s.writeMessage(w, r, http.StatusOK, message{Title: "Clusters", Text: "The pages are not complete."})
 }
 
 // showMissing answers a request that no page is for: the path does not exist, or not with
 // this method.
-func (s *Server) showMissing(w http.ResponseWriter, r *http.Request) {
-	s.writeMessage(w, r, http.StatusNotFound, message{Title: "Page not found", Text: "There is no such page."})
+func (s *Server) showMissing(w http.ResponseWriter, r *http.Request, pages *http.ServeMux) {
+	var allowed []string
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		other := r.Clone(r.Context())
+		other.Method = method
+		if _, pattern := pages.Handler(other); pattern != "/" {
+			allowed = append(allowed, method)
+		}
+	}
+	if len(allowed) > 0 {
+		w.Header().Set("Allow", strings.Join(allowed, ", "))
+		s.writeMessage(w, r, http.StatusMethodNotAllowed, message{Title: "Not possible", Text: "This address does not answer " + r.Method + " requests.", Home: true})
+		return
+	}
+	s.writeMessage(w, r, http.StatusNotFound, message{Title: "Page not found", Text: "There is no such page.", Home: true})
 }

@@ -1,0 +1,82 @@
+package dashboard
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+// rightsWait is how long a request waits for the operator's rights, where they are not known yet.
+const rightsWait = 5 * time.Second
+
+const readOnlyText = "The dashboard was started with --read-only. It offers nothing that changes the cluster or creates a pod, scans among them."
+
+// refuseReadOnly answers a request that would change something, where nothing may be.
+func (s *Server) refuseReadOnly(w http.ResponseWriter, r *http.Request) bool {
+	if s.options.ReadOnly {
+		s.writeMessage(w, r, http.StatusForbidden, message{Title: "Read only", Text: readOnlyText, Home: true})
+	}
+	return s.options.ReadOnly
+}
+
+// refuseWithout answers a request for which the operator has no permission. The API server checks
+// every request again: this only says so earlier and more clearly.
+func (s *Server) refuseWithout(w http.ResponseWriter, r *http.Request, c Context, right Right) bool {
+	if s.refuseReadOnly(w, r) {
+		return true
+	}
+	why := s.deniedReason(r.Context(), c, right)
+	if why == "" {
+		return false
+	}
+	s.writeMessage(w, r, http.StatusForbidden, message{Title: "Not permitted", Text: why, Back: clusterPath(c.Name)})
+	return true
+}
+
+func (s *Server) deniedReason(ctx context.Context, c Context, right Right) string {
+	if last := s.states.latestResult(c.Name); last.Value != nil {
+		return last.Value.Denied[right]
+	}
+	last := s.summaries.latestResult(c.Name)
+	if last.Value == nil {
+		waitUntil(ctx, s.startSummary(c), rightsWait)
+		last = s.summaries.latestResult(c.Name)
+	}
+	if last.Value == nil {
+		return "" // the cluster does not answer, and the request will say so
+	}
+	return last.Value.Denied[right]
+}
+
+// offer says whether a page offers something, and why not.
+type offer struct {
+	Possible bool
+	Why      string
+}
+
+// offerOf is the offer of a right, with the state of the cluster; nil: it is not known.
+func (s *Server) offerOf(state *State, right Right) offer {
+	switch {
+	case s.options.ReadOnly:
+		return offer{Why: "The dashboard was started with --read-only."}
+	case state == nil:
+		return offer{Why: "The cluster has not answered yet, so that your permissions are not known."}
+	case state.Denied[right] != "":
+		return offer{Why: state.Denied[right]}
+	}
+	return offer{Possible: true}
+}
+
+// readForm parses the body of a request, and answers one that is too large.
+func (s *Server) readForm(w http.ResponseWriter, r *http.Request) bool {
+	err := r.ParseForm()
+	if err == nil {
+		return true
+	}
+	status := http.StatusBadRequest
+	if _, large := asTooLarge(err); large {
+		status = http.StatusRequestEntityTooLarge
+	}
+	s.writeMessage(w, r, status, message{Title: "The form cannot be read", Text: err.Error(), Home: true})
+	return false
+}
