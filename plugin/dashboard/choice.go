@@ -25,7 +25,7 @@ type choiceForm struct {
 	Nodes    []nodeChoice // by name
 	NodeText string       // where there are too many to list
 	Restart  []restartChoice
-	Broken   bool // the keys may be in wrong hands
+	Broken   bool // the old keys are compromised
 	Offer    offer
 	Mark     bool // the watcher is installed: marks are an alternative
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -31,14 +32,25 @@ type overviewFilter struct {
 	Text      string
 	Condition string
 	Sort      string // name, state or end
+	Since     int64  // results must not be older, in seconds; a page asks for its rows with one time
 }
 
-func readOverviewFilter(query url.Values) overviewFilter {
+func readOverviewFilter(query url.Values, now time.Time) overviewFilter {
 	f := overviewFilter{Text: query.Get("q"), Condition: query.Get("state"), Sort: query.Get("sort")}
 	if f.Sort != "name" && f.Sort != "end" {
 		f.Sort = "state"
 	}
+	since, err := strconv.ParseInt(query.Get("since"), 10, 64)
+	if err != nil {
+		since = now.Add(-freshFor).Unix()
+	}
+	f.Since = since
 	return f
+}
+
+// needsCall reports whether a result is older than the page.
+func (f overviewFilter) needsCall(last outcome[clusterSummary]) bool {
+	return last.Running || last.Ended.Unix() < f.Since
 }
 
 func (f overviewFilter) queryValues() url.Values {
@@ -67,7 +79,7 @@ type overviewRow struct {
 
 func (s *Server) showOverview(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
-	filter := readOverviewFilter(query)
+	filter := readOverviewFilter(query, s.options.Now())
 	contexts := s.options.Clusters.Contexts()
 	if load := query.Get("load"); load != "" {
 		s.loadRows(r.Context(), contexts, load)
@@ -93,10 +105,11 @@ func (s *Server) showRow(w http.ResponseWriter, r *http.Request) {
 		s.writeMessage(w, r, http.StatusNotFound, message{Title: "Unknown context", Text: "The kubeconfig has no context " + name + ".", Home: true})
 		return
 	}
-	if !s.isFresh(s.summaries.latestResult(name).Ended) {
+	filter := readOverviewFilter(r.URL.Query(), s.options.Now())
+	if filter.needsCall(s.summaries.latestResult(name)) {
 		waitUntil(r.Context(), s.startSummary(contexts[i]), rowWait)
 	}
-	s.writePage(w, r, http.StatusOK, "row.html", "", s.rowOf(contexts[i], i, readOverviewFilter(r.URL.Query())))
+	s.writePage(w, r, http.StatusOK, "row.html", "", s.rowOf(contexts[i], i, filter))
 }
 
 // loadRows loads one row or all of them, and waits within a limit.
@@ -142,10 +155,12 @@ func (s *Server) rowOf(c Context, index int, filter overviewFilter) overviewRow 
 	last := s.summaries.latestResult(c.Name)
 	query := filter.queryValues()
 	row := overviewRow{Context: c, Path: clusterPath(c.Name), Now: now, AsOf: last.At, Loaded: last.Value != nil || last.Err != nil, Running: s.work.runningOn(clusterKey(c))}
-	if last.Running || !s.isFresh(last.Ended) {
+	if filter.needsCall(last) {
 		query.Set("context", c.Name)
+		query.Set("since", strconv.FormatInt(filter.Since, 10))
 		row.Fetch = "/row?" + query.Encode()
 		query.Del("context")
+		query.Del("since")
 		query.Set("load", "context:"+c.Name)
 		row.Load = "/?" + query.Encode()
 	}

@@ -1,5 +1,5 @@
 // The pages work without this script: it loads the rows of the first page, shows progress as it
-// happens, and opens the dialog in place. It never starts or changes anything by itself.
+// happens, and opens the dialog in place. It sends no form.
 "use strict";
 
 const live = document.getElementById("live");
@@ -20,7 +20,7 @@ function stopAsking(status) {
   notice.hidden = false;
 }
 
-// whenVisible waits until the page is shown: a hidden page asks for nothing.
+// A hidden page asks for nothing.
 function whenVisible() {
   return new Promise((resolve) => {
     if (!document.hidden) return resolve();
@@ -76,9 +76,8 @@ async function loadRows(table) {
       }
     }
   }
-  const any = queue.length > 0;
   await Promise.all(Array.from({ length: atOnce }, work));
-  if (any && !stopped) announceText("All clusters are loaded.");
+  if (!stopped) announceText("All clusters are loaded.");
 }
 
 // placeRow moves a row to where its order puts it.
