@@ -1,11 +1,13 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -35,9 +37,9 @@ type app struct {
 	// readReports reads the agents' NodeCertificateReports, for a plan without a scan.
 	readReports func(context.Context, connection) ([]v1alpha1.NodeCertificateReport, error)
 
-	mu       sync.Mutex
-	progress *progress // of the rotation in progress; nil: none
-	command  string    // the command line, for hints
+	mu      sync.Mutex
+	shown   []*progress // of the rotations in progress
+	command string      // the command line, for hints
 }
 
 // Main runs the command line and returns the exit code, see docs/exit-codes.md. The first
@@ -111,12 +113,11 @@ func interruption(command string) error {
 
 // printLine writes a line to standard error, above the live lines where there are any.
 func (a *app) printLine(line string) {
-	a.mu.Lock()
-	p := a.progress
-	a.mu.Unlock()
-	if p != nil {
-		p.printAbove(line)
-		return
+	for _, p := range a.rotationsShown() {
+		if p.out == a.ErrOut {
+			p.printAbove(line)
+			return
+		}
 	}
 	fmt.Fprintln(a.ErrOut, line)
 }
@@ -124,22 +125,42 @@ func (a *app) printLine(line string) {
 func (a *app) showProgress(p *progress) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.progress = p
+	a.shown = append(a.shown, p)
 }
 
-func (a *app) nodesInProgress() []string {
+func (a *app) hideProgress(p *progress) {
 	a.mu.Lock()
-	p := a.progress
-	a.mu.Unlock()
-	if p == nil {
-		return nil
+	defer a.mu.Unlock()
+	a.shown = slices.DeleteFunc(a.shown, func(other *progress) bool { return other == p })
+}
+
+func (a *app) rotationsShown() []*progress {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.shown)
+}
+
+// nodesInProgress names the nodes with files or components between old and new, and the commands
+// that continue their rotations.
+func (a *app) nodesInProgress() (nodes, commands []string) {
+	for _, p := range a.rotationsShown() {
+		busy := p.inProgress()
+		if len(busy) > 0 {
+			commands = append(commands, cmp.Or(p.command, a.command)+" --take-over")
+		}
+		for _, node := range busy {
+			if p.cluster != "" {
+				node += " of " + p.cluster
+			}
+			nodes = append(nodes, node)
+		}
 	}
-	return p.inProgress()
+	return nodes, commands
 }
 
 // firstInterruptText answers the first Ctrl-C.
 func (a *app) firstInterruptText() string {
-	if nodes := a.nodesInProgress(); len(nodes) > 0 {
+	if nodes, _ := a.nodesInProgress(); len(nodes) > 0 {
 		return fmt.Sprintf("finishing or rolling back %s, then stopping; press Ctrl-C again to stop at once", printers.SomeNames(nodes))
 	}
 	return "stopping; press Ctrl-C again to stop at once"
@@ -147,8 +168,8 @@ func (a *app) firstInterruptText() string {
 
 // secondInterruptText answers the second one.
 func (a *app) secondInterruptText() string {
-	if nodes := a.nodesInProgress(); len(nodes) > 0 {
-		return fmt.Sprintf("stopped at once: the process on %s finishes or rolls back on its own.\nnext: %s --take-over", printers.SomeNames(nodes), a.command)
+	if nodes, commands := a.nodesInProgress(); len(nodes) > 0 {
+		return fmt.Sprintf("stopped at once: the process on %s finishes or rolls back on its own.\nnext: %s", printers.SomeNames(nodes), strings.Join(commands, "\nnext: "))
 	}
 	return "stopped at once; the processes on the nodes end on their own"
 }

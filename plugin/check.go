@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/gate"
@@ -141,30 +142,15 @@ func (o *checkOptions) Run(ctx context.Context) error {
 		return err
 	}
 	defer disconnect()
-	if err := c.api.Permitted(ctx, kube.UseCheck); err != nil {
-		return err
-	}
-	all, err := c.api.Nodes(ctx)
+	found, err := o.listCertificates(ctx, c)
 	if err != nil {
 		return err
 	}
-	chosen, err := o.selectNodes(all, o.now())
-	if err != nil {
-		return err
+	if found.unknown != nil && (o.format == printers.Table || o.format == printers.Wide) {
+		return found.unknown // the error has everything that a table would have
 	}
-	nodes, missing, err := c.Scanner.Scan(ctx, chosen.Names)
-	if err != nil {
-		return err
-	}
-	missing = append(chosen.Excluded, missing...)
-	unknown := fleet.NoneScanned(nodes, missing)
-	if unknown != nil && (o.format == printers.Table || o.format == printers.Wide) {
-		return unknown // the error has everything that a table would have
-	}
-	now := o.now()
-	list := printers.ListCertificates(withRoles(nodes, all), missing, printers.ListOptions{
-		Services: o.wanted, Within: time.Duration(o.within), Now: now, Whole: len(o.nodes) == 0 && !o.overSSH(), Managed: chosen.Managed, MoreFindings: nameFindings(all),
-	})
+	now := found.at
+	list := found.list
 	var text bytes.Buffer
 	if err := printers.PrintCertificates(&text, o.format, list, now); err != nil {
 		return err
@@ -174,24 +160,58 @@ func (o *checkOptions) Run(ctx context.Context) error {
 		shown = paintStatus(shown)
 	}
 	fmt.Fprint(o.Out, shown)
-	if unknown != nil {
-		return unknown
+	if found.unknown != nil {
+		return found.unknown
 	}
 	printNotes(o.ErrOut, printers.CheckHints(list, now)...)
-	printNotes(o.ErrOut, clockWarnings(nodes, now)...)
+	printNotes(o.ErrOut, clockWarnings(found.nodes, now)...)
 	if o.findSecrets {
-		copied, err := findSecrets(ctx, c.api, certificatesOf(nodes))
+		copied, err := findSecrets(ctx, c.api, certificatesOf(found.nodes))
 		if err != nil {
 			return err
 		}
 		printNotes(o.ErrOut, copied...)
 	}
-	printNotes(o.ErrOut, c.who.expiresSoon(nodes, now, time.Duration(o.within)))
+	printNotes(o.ErrOut, c.who.expiresSoon(found.nodes, now, time.Duration(o.within)))
 	printNotes(o.ErrOut, printers.CheckVerdict(list, o.connectionFlags.commandLine()+o.transportArguments(), o.nodes, now))
 	if printers.NeedsAttention(list) {
 		return errAttention
 	}
 	return nil
+}
+
+// scanned is the result of a scan.
+type scanned struct {
+	list  v1alpha1.CertificateList
+	nodes []inventory.Node
+	at    time.Time
+	// unknown is the error that no node could be scanned; nil: at least one was.
+	unknown error
+}
+
+// listCertificates scans the nodes.
+func (o *checkOptions) listCertificates(ctx context.Context, c *cluster) (scanned, error) {
+	if err := c.api.Permitted(ctx, kube.UseCheck); err != nil {
+		return scanned{}, err
+	}
+	all, err := c.api.Nodes(ctx)
+	if err != nil {
+		return scanned{}, err
+	}
+	chosen, err := o.selectNodes(all, o.now())
+	if err != nil {
+		return scanned{}, err
+	}
+	nodes, missing, err := c.Scanner.Scan(ctx, chosen.Names)
+	if err != nil {
+		return scanned{}, err
+	}
+	missing = append(chosen.Excluded, missing...)
+	now := o.now()
+	list := printers.ListCertificates(withRoles(nodes, all), missing, printers.ListOptions{
+		Services: o.wanted, Within: time.Duration(o.within), Now: now, Whole: len(o.nodes) == 0 && !o.overSSH(), Managed: chosen.Managed, MoreFindings: nameFindings(all),
+	})
+	return scanned{list: list, nodes: nodes, at: now, unknown: fleet.NoneScanned(nodes, missing)}, nil
 }
 
 // nameFindings returns the findings that need the addresses of the Node object.

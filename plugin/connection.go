@@ -90,7 +90,7 @@ func (f *connectionFlags) commandLine() string {
 	parts := []string{displayName}
 	for _, name := range repeatable {
 		if flag := f.set.Lookup(name); flag != nil && flag.Changed {
-			parts = append(parts, "--"+name+" "+flag.Value.String())
+			parts = append(parts, "--"+name+" "+shellWord(flag.Value.String()))
 		}
 	}
 	return strings.Join(parts, " ")

@@ -17,6 +17,9 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
+// noKubeconfig is the error of a command that finds no cluster.
+const noKubeconfig = "no kubeconfig has a cluster\nhint: set KUBECONFIG, or give --kubeconfig or --context"
+
 // errorText is an error as it is printed: with a hint where the cause is a connection, a
 // credential, a kubeconfig or the lock. recoverHint is that for an API server that cannot be
 // reached. Empty: the output has said it already.
@@ -51,7 +54,7 @@ func errorText(err error, recoverHint func() string) string {
 	var lookup *net.DNSError
 	switch {
 	case clientcmd.IsEmptyConfig(err), strings.HasSuffix(server, "://localhost:8080"):
-		return "no kubeconfig has a cluster\nhint: set KUBECONFIG, or give --kubeconfig or --context"
+		return noKubeconfig
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return fmt.Sprintf("the API server at %s serves a certificate that has expired or is not valid yet: %v\nhint: %s", server, invalid, recoverHint())
 	case errors.As(err, &authority):

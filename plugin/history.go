@@ -41,9 +41,6 @@ short-lived, read-only pods.`,
 			if len(args) == 0 {
 				return o.runList(cmd.Context())
 			}
-			if !rotationID.MatchString(args[0]) {
-				return badRotationID(args[0])
-			}
 			return o.runOne(cmd.Context(), args[0])
 		},
 	}
@@ -62,33 +59,54 @@ var rotationID = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
 // runList shows all rotations.
 func (o *reader) runList(ctx context.Context) error {
-	c, chosen, err := o.openCluster(ctx, kube.UseCheck)
+	list, err := o.listRotations(ctx)
 	if err != nil {
 		return err
 	}
-	past, missing, err := o.recordedRotations(ctx, c, chosen)
-	if err != nil {
-		return err
-	}
-	list := v1alpha1.RotationList{APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.RotationListKind, Items: past, NotInspected: missing}
 	if err := printers.PrintRotations(o.Out, o.format, list); err != nil {
 		return err
 	}
-	if len(past) > 0 {
-		printNotes(o.ErrOut, fmt.Sprintf("Every record of one: %s %s %s", o.connectionFlags.commandLine(), historyName, printers.CleanText(past[0].ID)))
+	if len(list.Items) > 0 {
+		printNotes(o.ErrOut, fmt.Sprintf("Every record of one: %s %s %s", o.connectionFlags.commandLine(), historyName, printers.CleanText(list.Items[0].ID)))
 	}
 	return nil
 }
 
+// listRotations reads the rotations in the journals of the nodes.
+func (o *reader) listRotations(ctx context.Context) (v1alpha1.RotationList, error) {
+	list := v1alpha1.RotationList{APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.RotationListKind}
+	c, chosen, err := o.openCluster(ctx, kube.UseCheck)
+	if err != nil {
+		return list, err
+	}
+	list.Items, list.NotInspected, err = o.recordedRotations(ctx, c, chosen)
+	return list, err
+}
+
 // runOne shows one rotation.
 func (o *reader) runOne(ctx context.Context, id string) error {
-	c, chosen, err := o.openCluster(ctx, kube.UseCheck)
+	out, err := o.readRecords(ctx, id)
 	if err != nil {
 		return err
 	}
+	if len(o.nodes) > 0 && (o.format == printers.Table || o.format == printers.Wide) {
+		fmt.Fprintf(o.Out, "By the journals of %s only. ", printers.SomeNames(o.nodes))
+	}
+	return printers.PrintHistory(o.Out, o.format, out, o.connectionFlags.commandLine(), o.now())
+}
+
+// readRecords reads every record of one rotation.
+func (o *reader) readRecords(ctx context.Context, id string) (v1alpha1.RotationHistory, error) {
+	if !rotationID.MatchString(id) {
+		return v1alpha1.RotationHistory{}, badRotationID(id)
+	}
+	c, chosen, err := o.openCluster(ctx, kube.UseCheck)
+	if err != nil {
+		return v1alpha1.RotationHistory{}, err
+	}
 	logs, missing, err := c.journals.Journals(ctx, chosen.Names, id)
 	if err != nil {
-		return err
+		return v1alpha1.RotationHistory{}, err
 	}
 	missing = append(chosen.Excluded, missing...)
 	logs = slices.DeleteFunc(logs, func(l nodeapi.Journal) bool { return len(l.Records) == 0 })
@@ -97,12 +115,9 @@ func (o *reader) runOne(ctx context.Context, id string) error {
 		if len(missing) > 0 {
 			unread = fmt.Sprintf("; %s could not be read, first %s: %s", printers.CountOf(len(missing), "node"), missing[0].Node, missing[0].Reason)
 		}
-		return fmt.Errorf("no journal has rotation %q%s\nhint: %s %s lists them", id, unread, o.connectionFlags.commandLine(), historyName)
+		return v1alpha1.RotationHistory{}, fmt.Errorf("no journal has rotation %q%s\nhint: %s %s lists them", id, unread, o.connectionFlags.commandLine(), historyName)
 	}
 	out := printers.NewHistory(id, logs, o.connectionFlags.commandLine(), len(o.nodes) > 0, o.now())
 	out.NotInspected = printers.ExcludedItems(missing)
-	if len(o.nodes) > 0 && (o.format == printers.Table || o.format == printers.Wide) {
-		fmt.Fprintf(o.Out, "By the journals of %s only. ", printers.SomeNames(o.nodes))
-	}
-	return printers.PrintHistory(o.Out, o.format, out, o.connectionFlags.commandLine(), o.now())
+	return out, nil
 }

@@ -84,6 +84,30 @@ kubectl delete compromisedcertificate NAME`,
 
 // Complete turns flags into values, and refuses invalid ones.
 func (o *markCompromisedOptions) Complete(cmd *cobra.Command) error {
+	if err := o.completeSpec(); err != nil {
+		return err
+	}
+	var err error
+	if o.spec.Nodes, err = namedNodes(cmd, o.nodes); err != nil {
+		return err
+	}
+	if cmd.Flags().Changed("fingerprint") {
+		if o.spec.Fingerprint, err = parseFingerprint(o.fingerprint); err != nil {
+			return err
+		}
+	}
+	if !oneOf(dryRuns, o.dryRun) {
+		return fmt.Errorf("unknown --dry-run %q\nhint: one of %s", o.dryRun, strings.Join(dryRuns, ", "))
+	}
+	if o.format = printers.Format(o.output); o.output != "" && !oneOf(markCompromisedFormats, o.output) {
+		return fmt.Errorf("unknown output format %q\nhint: one of %s", o.output, strings.Join(markCompromisedFormats, ", "))
+	}
+	o.conn, err = o.newConnection()
+	return err
+}
+
+// completeSpec makes the specification of the flags for the service and the reason.
+func (o *markCompromisedOptions) completeSpec() error {
 	if o.service == "" {
 		return errors.New("no service given\nhint: --service NAME, one of " + printers.JoinServices(certs.Services(), ", "))
 	}
@@ -94,30 +118,15 @@ func (o *markCompromisedOptions) Complete(cmd *cobra.Command) error {
 	if len(services) != 1 {
 		return errors.New("mark as compromised: only one service at a time")
 	}
-	if o.reason = strings.TrimSpace(o.reason); o.reason == "" {
+	reason := strings.TrimSpace(o.reason)
+	if reason == "" {
 		return errors.New("no reason given\nhint: --reason TEXT; it appears in events and in the status")
 	}
-	if len(o.reason) > 1024 {
+	if len(reason) > 1024 {
 		return errors.New("--reason is too long: at most 1024 bytes")
 	}
-	if o.nodes, err = namedNodes(cmd, o.nodes); err != nil {
-		return err
-	}
-	fingerprint := ""
-	if cmd.Flags().Changed("fingerprint") {
-		if fingerprint, err = parseFingerprint(o.fingerprint); err != nil {
-			return err
-		}
-	}
-	if !oneOf(dryRuns, o.dryRun) {
-		return fmt.Errorf("unknown --dry-run %q\nhint: one of %s", o.dryRun, strings.Join(dryRuns, ", "))
-	}
-	if o.format = printers.Format(o.output); o.output != "" && !oneOf(markCompromisedFormats, o.output) {
-		return fmt.Errorf("unknown output format %q\nhint: one of %s", o.output, strings.Join(markCompromisedFormats, ", "))
-	}
-	o.spec = v1alpha1.CompromisedCertificateSpec{Service: services[0], Nodes: o.nodes, Fingerprint: fingerprint, Reason: o.reason}
-	o.conn, err = o.newConnection()
-	return err
+	o.spec = v1alpha1.CompromisedCertificateSpec{Service: services[0], Reason: reason}
+	return nil
 }
 
 var hexFingerprint = regexp.MustCompile(`^[0-9a-f]{64}$`)
@@ -137,7 +146,7 @@ func parseFingerprint(s string) (string, error) {
 	return text, nil
 }
 
-// Run checks that the agents have reported a matching certificate, and creates the object.
+// Run creates the object, and prints what the watcher does now.
 func (o *markCompromisedOptions) Run(ctx context.Context) error {
 	api, err := openObjects(o.conn)
 	if err != nil {
@@ -147,20 +156,7 @@ func (o *markCompromisedOptions) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	matched, err := o.matchReported(ctx, api)
-	if noSuchKind(err) {
-		return fmt.Errorf("mark as compromised: the watcher is not installed\nhint: install it (%s install), or replace the keys without it: %s",
-			o.connectionFlags.commandLine(), o.rotateCommand())
-	}
-	if err != nil {
-		return err
-	}
-	object := &v1alpha1.CompromisedCertificate{
-		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.APIVersion, Kind: "CompromisedCertificate"},
-		ObjectMeta: metav1.ObjectMeta{GenerateName: string(o.spec.Service) + "-"},
-		Spec:       o.spec,
-	}
-	created, err := o.createObject(ctx, api, object)
+	created, matched, err := o.markCertificates(ctx, api)
 	if err != nil {
 		return err
 	}
@@ -169,6 +165,26 @@ func (o *markCompromisedOptions) Run(ctx context.Context) error {
 	}
 	o.printLine(o.explainEffect(matched, found))
 	return nil
+}
+
+// markCertificates checks that the agents have reported a matching certificate, and creates the
+// object.
+func (o *markCompromisedOptions) markCertificates(ctx context.Context, api *objects) (*unstructured.Unstructured, []reportedCertificate, error) {
+	matched, err := o.matchReported(ctx, api)
+	if noSuchKind(err) {
+		return nil, nil, fmt.Errorf("mark as compromised: the watcher is not installed\nhint: install it (%s install), or replace the keys without it: %s",
+			o.connectionFlags.commandLine(), o.rotateCommand())
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	object := &v1alpha1.CompromisedCertificate{
+		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.APIVersion, Kind: "CompromisedCertificate"},
+		ObjectMeta: metav1.ObjectMeta{GenerateName: string(o.spec.Service) + "-"},
+		Spec:       o.spec,
+	}
+	created, err := o.createObject(ctx, api, object)
+	return created, matched, err
 }
 
 func (o *markCompromisedOptions) createObject(ctx context.Context, api *objects, compromised *v1alpha1.CompromisedCertificate) (*unstructured.Unstructured, error) {

@@ -31,34 +31,16 @@ func (a *app) storedReports(ctx context.Context, c connection) ([]v1alpha1.NodeC
 	return out, err
 }
 
-// runFromReports prints which certificates would be renewed, by the agents' reports. It only
-// reads objects of the API and creates none, not even the reviews by which permissions are
-// checked.
+// runFromReports prints which certificates would be renewed, by the agents' reports.
 func (o *rotateOptions) runFromReports(ctx context.Context) error {
 	c, err := o.dial(o.conn)
 	if err != nil {
 		return err
 	}
-	all, err := c.api.Nodes(ctx)
+	document, err := o.planFromReports(ctx, c)
 	if err != nil {
 		return err
 	}
-	chosen, err := o.selectNodes(all, o.now())
-	if err != nil {
-		return err
-	}
-	reports, err := o.readReports(ctx, o.conn)
-	if err != nil {
-		return err
-	}
-	fresh, missing := freshReports(reports, chosen.Names, o.now())
-	scan := o.connectionFlags.commandLine() + " " + planName
-	if len(fresh) == 0 {
-		return fmt.Errorf("plan without a scan: no node in scope has a fresh NodeCertificateReport\nhint: %s scans the nodes through read-only pods", scan)
-	}
-	document := o.reportedPlan(fresh, keysInReports(reports, all), all)
-	document.NotInspected = append(document.NotInspected, printers.ExcludedItems(append(chosen.Excluded, missing...))...)
-	document.Effects = reportedEffects(fresh, o.request.Restart, scan)
 	if o.format == printers.Table || o.format == printers.Wide {
 		fmt.Fprintf(o.Out, "Planned without a scan: %s. The CA stays. Workloads are not touched.\n", requestScope(o.request))
 	}
@@ -67,6 +49,33 @@ func (o *rotateOptions) runFromReports(ctx context.Context) error {
 	}
 	printNotes(o.ErrOut, "Nothing was created or changed.")
 	return nil
+}
+
+// planFromReports plans which certificates would be renewed, by the agents' reports. It only
+// reads objects of the API and creates none, not even the reviews by which permissions are
+// checked.
+func (o *rotateOptions) planFromReports(ctx context.Context, c *cluster) (v1alpha1.RotationPlan, error) {
+	all, err := c.api.Nodes(ctx)
+	if err != nil {
+		return v1alpha1.RotationPlan{}, err
+	}
+	chosen, err := o.selectNodes(all, o.now())
+	if err != nil {
+		return v1alpha1.RotationPlan{}, err
+	}
+	reports, err := o.readReports(ctx, o.conn)
+	if err != nil {
+		return v1alpha1.RotationPlan{}, err
+	}
+	fresh, missing := freshReports(reports, chosen.Names, o.now())
+	scan := o.connectionFlags.commandLine() + " " + planName
+	if len(fresh) == 0 {
+		return v1alpha1.RotationPlan{}, fmt.Errorf("plan without a scan: no node in scope has a fresh NodeCertificateReport\nhint: %s scans the nodes through read-only pods", scan)
+	}
+	document := o.reportedPlan(fresh, keysInReports(reports, all), all)
+	document.NotInspected = append(document.NotInspected, printers.ExcludedItems(append(chosen.Excluded, missing...))...)
+	document.Effects = reportedEffects(fresh, o.request.Restart, scan)
+	return document, nil
 }
 
 // freshReports returns the usable reports of the named nodes, and which nodes have none.
@@ -117,8 +126,8 @@ func (o *rotateOptions) reportedPlan(reports []v1alpha1.NodeCertificateReport, h
 			Certificates: []v1alpha1.PlannedCertificate{}, Restarts: []certs.Service{}}
 		for _, c := range r.Certificates {
 			reason := blockedReason(c, o.request.Restart)
-			if c.NotRenewable != nil && hasKey[c.NotRenewable.Authority] && certs.CheckIdentity(c.Subject, r.Name, step.ControlPlane) == nil {
-				reason = "" // another node signs
+			if signedElsewhere(c, r.Name, step.ControlPlane, hasKey) {
+				reason = ""
 			}
 			switch {
 			case !slices.Contains(o.request.Services, c.Service):
@@ -154,6 +163,12 @@ func keysInReports(reports []v1alpha1.NodeCertificateReport, nodes []kubenode.No
 		}
 	}
 	return out
+}
+
+// signedElsewhere reports whether another node signs a certificate, by the CAs of which one has
+// the key.
+func signedElsewhere(c v1alpha1.ReportedCertificate, node string, controlPlane bool, hasKey map[string]bool) bool {
+	return c.NotRenewable != nil && hasKey[c.NotRenewable.Authority] && certs.CheckIdentity(c.Subject, node, controlPlane) == nil
 }
 
 // blockedReason says why a reported certificate cannot be renewed under a restart policy.
@@ -193,19 +208,13 @@ func withoutColumns(columns []printers.Column, rows [][]string, names ...string)
 
 // reportedEffects describes the limits of a plan from reports.
 func reportedEffects(reports []v1alpha1.NodeCertificateReport, restart plan.RestartPolicy, scan string) []string {
-	oldest := observedAt(reports[0])
-	for _, r := range reports {
-		if at := observedAt(r); at.Before(oldest) {
-			oldest = at
-		}
-	}
 	restarts := map[plan.RestartPolicy]string{
 		plan.RestartAlways:   "The services that use these certificates restart (--restart=always).",
 		plan.RestartIfNeeded: "The services that do not re-read these certificates restart (--restart=if-needed).",
 		plan.RestartNever:    "No service restarts (--restart=never).",
 	}
 	return []string{
-		fmt.Sprintf("Source: the NodeCertificateReports of %s, the oldest of %s.", printers.CountOf(len(reports), "node"), printers.UTCMinute(oldest)),
+		fmt.Sprintf("Source: the NodeCertificateReports of %s, the oldest of %s.", printers.CountOf(len(reports), "node"), printers.UTCMinute(oldestReport(reports))),
 		restarts[restart],
 		"A scan decides the rest: the order, restarts on each node, what else uses these files, and whether an interrupted rotation is continued. See: " + scan,
 	}

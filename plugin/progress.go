@@ -21,6 +21,10 @@ type progress struct {
 	out   io.Writer
 	now   func() time.Time
 	width func() int // columns of the terminal; nil: not a terminal
+	// cluster is the context of the rotation, and command the command line that continues it;
+	// empty: those of this command.
+	cluster string
+	command string
 	pad   int        // the longest name in the first column
 	busy  map[string]*activity
 	begun map[string]fleet.Phase // without a terminal: the last announced phase of each node

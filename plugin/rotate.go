@@ -56,6 +56,8 @@ type rotateOptions struct {
 	planOnly bool
 	// withoutLock is set where the API server cannot be asked, so that there is no lock.
 	withoutLock bool
+	// onlyPlanned refuses a plan that has to be made anew and then differs.
+	onlyPlanned bool
 	// rollbackOf is the rotation to roll back; empty: certificates are renewed.
 	rollbackOf string
 
@@ -137,6 +139,20 @@ func (o *rotateOptions) Complete(cmd *cobra.Command) error {
 	if err := o.validateTransport(cmd); err != nil {
 		return err
 	}
+	if err := o.completeRequest(); err != nil {
+		return err
+	}
+	var err error
+	if o.format, err = printers.ParseFormat(o.output); err != nil {
+		return err
+	}
+	o.conn, err = o.newConnection()
+	o.conn.takeOver = o.takeOver
+	return err
+}
+
+// completeRequest makes the request of the flags.
+func (o *rotateOptions) completeRequest() error {
 	restart, err := plan.ParseRestartPolicy(o.restart)
 	if err != nil {
 		return fmt.Errorf("--restart: %w", err)
@@ -147,14 +163,9 @@ func (o *rotateOptions) Complete(cmd *cobra.Command) error {
 	}
 	if o.request.RollbackOf = o.rollbackOf; o.all || o.rollbackOf != "" {
 		o.request.Services = certs.Services()
-	} else if o.request.Services, err = certs.ParseServices(o.services); err != nil {
-		return err
+		return nil
 	}
-	if o.format, err = printers.ParseFormat(o.output); err != nil {
-		return err
-	}
-	o.conn, err = o.newConnection()
-	o.conn.takeOver = o.takeOver
+	o.request.Services, err = certs.ParseServices(o.services)
 	return err
 }
 

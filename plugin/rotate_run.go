@@ -27,14 +27,32 @@ func (o *rotateOptions) Run(ctx context.Context) error {
 		return err
 	}
 	defer disconnect()
-	p, err := o.prepareRotation(ctx, c)
+	p, document, err := o.planRotation(ctx, c)
 	if err != nil {
 		return o.reportHeld(err)
+	}
+	if o.changesNothing() {
+		return o.runDry(ctx, c, p, document)
+	}
+	if err := o.announcePlan(p, document, c.who); err != nil {
+		return err
+	}
+	if o.asksFirst() && !o.askConfirmation(ctx, "Continue?") {
+		return errDeclined
+	}
+	return o.runRotation(ctx, c, p)
+}
+
+// planRotation scans and plans, and returns the plan also as a document. Nothing is changed.
+func (o *rotateOptions) planRotation(ctx context.Context, c *cluster) (fleet.Rotation, v1alpha1.RotationPlan, error) {
+	p, err := o.prepareRotation(ctx, c)
+	if err != nil {
+		return p, v1alpha1.RotationPlan{}, err
 	}
 	if o.findSecrets {
 		copied, err := o.secretCopies(ctx, c, p)
 		if err != nil {
-			return err
+			return p, v1alpha1.RotationPlan{}, err
 		}
 		p.Notes = append(p.Notes, copied...)
 	}
@@ -50,16 +68,7 @@ func (o *rotateOptions) Run(ctx context.Context) error {
 	if o.compromised {
 		document.Effects = append([]string{compromisedMeans}, document.Effects...)
 	}
-	if o.changesNothing() {
-		return o.runDry(ctx, c, p, document)
-	}
-	if err := o.announcePlan(p, document, c.who); err != nil {
-		return err
-	}
-	if o.asksFirst() && !o.askConfirmation(ctx, "Continue?") {
-		return errDeclined
-	}
-	return o.runRotation(ctx, c, p)
+	return p, document, nil
 }
 
 // connectNodes connects to the cluster. The caller calls disconnect.
@@ -206,30 +215,10 @@ func (o *rotateOptions) runRotation(ctx context.Context, c *cluster, p fleet.Rot
 	show := newProgress(o.ErrOut, o.now, o.terminal.width, names)
 	o.showProgress(show)
 	stopTicking := o.tickProgress(show)
-	rotate := o.rotate
-	if rotate == nil {
-		rotate = fleet.Rotate
-	}
-	report, err := rotate(ctx, c.Cluster, fleet.Options{
-		Rotation: p, Timeout: time.Duration(o.timeout), Pause: time.Duration(o.pause), Force: o.force, WithoutAPI: o.withoutLock, OpenIdle: o.overSSH(),
-		Command: o.connectionFlags.commandLine(), Progress: show.showEvent, Now: o.now,
-	})
+	report, err := o.executeRotation(ctx, c, p, show.showEvent)
 	stopTicking()
 	show.endDisplay()
-	o.showProgress(nil)
-	if err == nil && o.format != printers.Table && o.format != printers.Wide { // printed above otherwise
-		report.Notes = append(report.Notes, namedConsumers(p.Plan, p.Scanned)...)
-	}
-	report.Notes = append(report.Notes, p.Notes...)
-	if err == nil {
-		report.Notes = append(report.Notes, keptOthers(otherUses(p.Plan, p.Scanned))...)
-	}
-	if copied := namedCopies(p.Plan, p.Scanned); err == nil && copied != "" {
-		report.Notes = append(report.Notes, copied)
-	}
-	if old := printers.StillValid(report, o.now()); old != "" {
-		report.Notes = append(report.Notes, old)
-	}
+	o.hideProgress(show)
 	var held *kube.HeldError
 	if errors.As(err, &held) && (o.format == printers.Table || o.format == printers.Wide) {
 		return err // nothing has begun
@@ -250,6 +239,33 @@ func (o *rotateOptions) runRotation(ctx context.Context, c *cluster, p fleet.Rot
 		return errLeftOut
 	}
 	return nil
+}
+
+// executeRotation runs the engine, and completes its report.
+func (o *rotateOptions) executeRotation(ctx context.Context, c *cluster, p fleet.Rotation, progress func(fleet.Progress)) (*v1alpha1.RotationReport, error) {
+	rotate := o.rotate
+	if rotate == nil {
+		rotate = fleet.Rotate
+	}
+	report, err := rotate(ctx, c.Cluster, fleet.Options{
+		Rotation: p, Timeout: time.Duration(o.timeout), Pause: time.Duration(o.pause), Force: o.force, WithoutAPI: o.withoutLock, OpenIdle: o.overSSH(),
+		OnlyPlanned: o.onlyPlanned,
+		Command: o.connectionFlags.commandLine(), Progress: progress, Now: o.now,
+	})
+	if err == nil && o.format != printers.Table && o.format != printers.Wide { // printed above otherwise
+		report.Notes = append(report.Notes, namedConsumers(p.Plan, p.Scanned)...)
+	}
+	report.Notes = append(report.Notes, p.Notes...)
+	if err == nil {
+		report.Notes = append(report.Notes, keptOthers(otherUses(p.Plan, p.Scanned))...)
+	}
+	if copied := namedCopies(p.Plan, p.Scanned); err == nil && copied != "" {
+		report.Notes = append(report.Notes, copied)
+	}
+	if old := printers.StillValid(report, o.now()); old != "" {
+		report.Notes = append(report.Notes, old)
+	}
+	return report, err
 }
 
 // tickProgress refreshes the elapsed times on a terminal, until the returned function is called.

@@ -22,6 +22,8 @@ type ListOptions struct {
 	// node.
 	Whole   bool
 	Managed string // the provider of the control plane ("EKS"), where labels name it
+	// Obstacle returns why a certificate cannot be renewed on its node; nil: [plan.ObstacleTo].
+	Obstacle func(inventory.Node, inventory.Certificate) string
 	// MoreFindings returns the findings about a node that its scan cannot have; may be nil.
 	MoreFindings func(inventory.Node) []inventory.Finding
 }
@@ -47,7 +49,7 @@ func ListCertificates(nodes []inventory.Node, missing []plan.Exclusion, o ListOp
 				continue
 			}
 			item := certificateOf(n.Name, c, o)
-			item.NotRenewable = plan.ObstacleTo(&n, c).Reason
+			item.NotRenewable = o.obstacleTo(n, c)
 			list.Items = append(list.Items, item)
 			issuers[c.Facts.Issuer] = true
 		}
@@ -67,6 +69,13 @@ func ListCertificates(nodes []inventory.Node, missing []plan.Exclusion, o ListOp
 	}
 	list.NotInspected = ListNotInspected(nodes, missing, o)
 	return list
+}
+
+func (o ListOptions) obstacleTo(n inventory.Node, c inventory.Certificate) string {
+	if o.Obstacle != nil {
+		return o.Obstacle(n, c)
+	}
+	return plan.ObstacleTo(&n, c).Reason
 }
 
 // nodeFindings are those of the scan, and those that a scan cannot have.

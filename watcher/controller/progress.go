@@ -235,7 +235,7 @@ func (r *Runner) republishEnds(ctx context.Context) {
 	}
 	for i := range list.Items {
 		c := &list.Items[i]
-		if end := c.Status.CompletionTime; HasEnded(c) && c.State() != v1alpha1.StateCanceled && end != nil && r.Now().Sub(end.Time) < republishEndsFor {
+		if end := c.Status.CompletionTime; c.HasEnded() && c.State() != v1alpha1.StateCanceled && end != nil && r.Now().Sub(end.Time) < republishEndsFor {
 			data, _ := outcomeEvent(c)
 			_, _ = r.Events.Publish(data)
 		}

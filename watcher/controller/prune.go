@@ -69,7 +69,7 @@ func (p *Pruner) deleteExpired(ctx context.Context) {
 		c := &list.Items[i]
 		ttl := c.Spec.TTLSecondsAfterFinished
 		end := c.Status.CompletionTime
-		if ttl == nil || end == nil || !HasEnded(c) || c.DeletionTimestamp != nil || p.Now().Before(end.Add(time.Duration(*ttl)*time.Second)) {
+		if ttl == nil || end == nil || !c.HasEnded() || c.DeletionTimestamp != nil || p.Now().Before(end.Add(time.Duration(*ttl)*time.Second)) {
 			continue
 		}
 		p.deleteRotation(ctx, c, "its ttlSecondsAfterFinished has passed")
@@ -108,7 +108,7 @@ func (p *Pruner) deleteOld(ctx context.Context) {
 func oldRotations(all []v1alpha1.CertificateRotation, now time.Time) []*v1alpha1.CertificateRotation {
 	var past []*v1alpha1.CertificateRotation
 	for i := range all {
-		if c := &all[i]; c.Spec.Trigger != nil && HasEnded(c) && c.Status.CompletionTime != nil && c.DeletionTimestamp == nil {
+		if c := &all[i]; c.Spec.Trigger != nil && c.HasEnded() && c.Status.CompletionTime != nil && c.DeletionTimestamp == nil {
 			past = append(past, c)
 		}
 	}

@@ -20,7 +20,7 @@ func (r *Runner) runNext(ctx context.Context) time.Duration {
 		return retryAfter
 	}
 	open := slices.DeleteFunc(list.Items, func(c v1alpha1.CertificateRotation) bool {
-		if HasEnded(&c) {
+		if c.HasEnded() {
 			r.observeEnded(ctx, &c)
 			return true
 		}
@@ -46,7 +46,7 @@ func (r *Runner) runNext(ctx context.Context) time.Duration {
 	// The cache may not have the last status yet that this runner wrote. A rotation that has
 	// ended must not run again.
 	var latest v1alpha1.CertificateRotation
-	if err := r.Reader.Get(ctx, keyOf(&open[0]), &latest); err != nil || HasEnded(&latest) || latest.Spec.Suspend {
+	if err := r.Reader.Get(ctx, keyOf(&open[0]), &latest); err != nil || latest.HasEnded() || latest.Spec.Suspend {
 		if ignoreNotFound(err) != nil {
 			r.Log.Error("read rotation", "rotation", open[0].Name, "error", err)
 			return retryAfter

@@ -15,17 +15,6 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
-// HasEnded is true for a rotation that has ended; it never runs again.
-func HasEnded(r *v1alpha1.CertificateRotation) bool { return isEndState(r.State()) }
-
-func isEndState(state v1alpha1.RotationState) bool {
-	switch state {
-	case v1alpha1.StateSucceeded, v1alpha1.StateRolledBack, v1alpha1.StateFailed, v1alpha1.StateManualInterventionRequired, v1alpha1.StateRefused, v1alpha1.StateCanceled:
-		return true
-	}
-	return false
-}
-
 // setState sets the state of a rotation and the message that explains it.
 func setState(r *v1alpha1.CertificateRotation, state v1alpha1.RotationState, message string, now time.Time) {
 	s := &r.Status
@@ -41,14 +30,14 @@ func setState(r *v1alpha1.CertificateRotation, state v1alpha1.RotationState, mes
 	switch {
 	case state == v1alpha1.StateSucceeded:
 		set(v1alpha1.ConditionSucceeded, metav1.ConditionTrue)
-	case isEndState(state):
+	case state.IsEnd():
 		set(v1alpha1.ConditionSucceeded, metav1.ConditionFalse)
 		set(v1alpha1.ConditionStalled, metav1.ConditionTrue)
 	default:
 		set(v1alpha1.ConditionSucceeded, metav1.ConditionUnknown)
 		set(v1alpha1.ConditionReconciling, metav1.ConditionTrue)
 	}
-	if isEndState(state) {
+	if state.IsEnd() {
 		meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionReconciling)
 		s.CompletionTime = &at
 	}

@@ -231,7 +231,7 @@ func TestAStatusThatIsRefusedForGood(t *testing.T) {
 	w := newWorld(t, first, second)
 	w.client = interceptor.NewClient(w.client.(client.WithWatch), interceptor.Funcs{
 		SubResourceUpdate: func(ctx context.Context, c client.Client, sub string, o client.Object, options ...client.SubResourceUpdateOption) error {
-			if s := o.(*v1alpha1.CertificateRotation); s.Name == "auto-1" && HasEnded(s) {
+			if s := o.(*v1alpha1.CertificateRotation); s.Name == "auto-1" && s.HasEnded() {
 				return apierrors.NewInvalid(schema.GroupKind{Kind: "CertificateRotation"}, s.Name, nil)
 			}
 			return c.SubResource(sub).Update(ctx, o, options...)

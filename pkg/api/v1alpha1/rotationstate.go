@@ -37,6 +37,18 @@ const (
 	ConditionLeftOut = "LeftOut"
 )
 
+// IsEnd is true for the state of a rotation that never runs again.
+func (s RotationState) IsEnd() bool {
+	switch s {
+	case StateSucceeded, StateRolledBack, StateFailed, StateManualInterventionRequired, StateRefused, StateCanceled:
+		return true
+	}
+	return false
+}
+
+// HasEnded is true for a rotation that has ended; it never runs again.
+func (c *CertificateRotation) HasEnded() bool { return c.State().IsEnd() }
+
 // State is the state of the rotation; empty: the watcher has not seen it yet.
 func (c *CertificateRotation) State() RotationState {
 	if succeeded := c.succeededCondition(); succeeded != nil {

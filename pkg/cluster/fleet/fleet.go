@@ -144,6 +144,9 @@ type Options struct {
 	// servers of nodes that are not changed are asked over the network by those that are: hosts
 	// of an external etcd may not reach them.
 	OpenIdle bool
+	// OnlyPlanned stops the rotation before any change where the plan has to be made anew and
+	// then renews or restarts something else: the operator agreed to the plan as it was.
+	OnlyPlanned bool
 	// Command is the command line of this program for this cluster, for hints; empty:
 	// "kubectl rotate-certs".
 	Command string

@@ -253,6 +253,37 @@ func TestOrphanedPodsAreRemovedAndTheNodesScannedAgain(t *testing.T) {
 	assert.Less(t, c.index("scan"), c.index("Stage cp1"))
 }
 
+// TestAgreedPlanIsNotReplacedByAnother: the processes of an earlier run have changed the nodes
+// since the plan was made.
+func TestAgreedPlanIsNotReplacedByAnother(t *testing.T) {
+	for name, change := range map[string]func(*inventory.Node){
+		"the same":             func(*inventory.Node) {},
+		"another certificate":  func(n *inventory.Node) { n.Certificates[0].FingerprintSHA256 = "of-the-earlier-run" },
+		"another restart":      func(n *inventory.Node) { n.Components = n.Components[:1] },
+		"one certificate less": func(n *inventory.Node) { n.Certificates = n.Certificates[1:] },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(1, 1)
+			c.orphans = 1
+			_, err := rotate(t.Context(), t, c, func(o *fleet.Options) {
+				o.OnlyPlanned = true
+				change(&c.nodes["cp1"].inventory)
+			})
+			if name == "the same" {
+				require.NoError(t, err)
+				return
+			}
+			var stop *fleet.StopError
+			require.ErrorAs(t, err, &stop)
+			assert.ErrorIs(t, err, fleet.ErrStopped)
+			assert.Contains(t, err.Error(), "the nodes have changed since the plan; nothing was changed")
+			assert.Contains(t, err.Error(), "next: plan again")
+			assert.False(t, stop.Changed)
+			assert.False(t, c.did("open"), "no node is touched")
+		})
+	}
+}
+
 func TestContinuesAnUnfinishedRotation(t *testing.T) {
 	c := newCluster(3, 0)
 	// cp1 was done by a run that was killed.
