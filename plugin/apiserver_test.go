@@ -59,10 +59,16 @@ func (s *apiServerFake) run(t *testing.T, args ...string) (code int, stdout, std
 	t.Setenv("KUBECONFIG", "testdata/kubeconfig")
 	t.Setenv("KUBECACHEDIR", s.cache)
 	var out, errOut lockedBuffer
-	a := &app{terminal: terminal{in: s.answers != ""}, IOStreams: genericiooptions.IOStreams{In: strings.NewReader(s.answers), Out: &out, ErrOut: &errOut}, now: func() time.Time { return noon }, hurry: true}
-	a.dial, a.survey, a.readPolicy, a.readReports = a.connectCluster, a.surveyWatcher, a.installedPolicy, a.storedReports
+	a := s.app(genericiooptions.IOStreams{In: strings.NewReader(s.answers), Out: &out, ErrOut: &errOut})
 	code = a.runUntilSignal(append(args, "--server", s.URL), nil)
 	return code, out.String(), errOut.String()
+}
+
+// app is the program, which does not wait.
+func (s *apiServerFake) app(streams genericiooptions.IOStreams) *app {
+	a := &app{terminal: terminal{in: s.answers != ""}, IOStreams: streams, now: func() time.Time { return noon }, hurry: true}
+	a.dial, a.survey, a.readPolicy, a.readReports = a.connectCluster, a.surveyWatcher, a.installedPolicy, a.storedReports
+	return a
 }
 
 type resourceFake struct {

@@ -117,7 +117,7 @@ func (d *contextCluster) rotationOptions(choice dashboard.Choice) (*rotateOption
 func (o *rotateOptions) sameCommand() string {
 	out := o.connectionFlags.commandLine()
 	add := func(flag, value string) { out += " --" + flag + " " + shellWord(value) }
-	if o.image != version.NodeImage() {
+	if o.image != "" && o.image != version.NodeImage() {
 		add("image", o.image)
 	}
 	if o.pullSecret != "" {

@@ -20,7 +20,7 @@ func reportedList(reports []v1alpha1.NodeCertificateReport, nodes []kubenode.Nod
 	for _, r := range reports {
 		node := inventoryOf(r)
 		for i, c := range r.Certificates {
-			if c.NotRenewable != nil && !signedElsewhere(c, r.Name, isControlPlane(nodes, r.Name), hasKey) {
+			if c.NotRenewable != nil && !signsElsewhere(c, r.Name, isControlPlane(nodes, r.Name), hasKey) {
 				obstacles[r.Name+"/"+node.Certificates[i].ID()] = c.NotRenewable.Reason
 			}
 		}

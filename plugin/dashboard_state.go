@@ -35,9 +35,9 @@ type stateReader struct {
 
 // The questions for permissions, besides [kube.UseCheck] and [kube.UseRotate].
 var (
-	accessRotation = access{verb: "create", group: v1alpha1.GroupVersion.Group, resource: rotationsResource.Resource, why: "have the watcher rotate"}
-	accessMark     = access{verb: "create", group: v1alpha1.GroupVersion.Group, resource: compromisedResource.Resource, why: "mark certificates as compromised"}
-	accessDeleteMark   = access{verb: "delete", group: v1alpha1.GroupVersion.Group, resource: compromisedResource.Resource, why: "withdraw that mark"}
+	accessRotation   = access{verb: "create", group: v1alpha1.GroupVersion.Group, resource: rotationsResource.Resource, why: "have the watcher rotate"}
+	accessMark       = access{verb: "create", group: v1alpha1.GroupVersion.Group, resource: compromisedResource.Resource, why: "mark certificates as compromised"}
+	accessDeleteMark = access{verb: "delete", group: v1alpha1.GroupVersion.Group, resource: compromisedResource.Resource, why: "withdraw that mark"}
 )
 
 // State reads the objects of the API server.

@@ -90,10 +90,17 @@ func (f *fake) interrupted(t *testing.T, signals <-chan os.Signal, in io.Reader,
 	t.Helper()
 	t.Setenv("KUBECONFIG", "testdata/kubeconfig")
 	var out, errOut lockedBuffer
-	a := &app{IOStreams: genericiooptions.IOStreams{In: in, Out: &out, ErrOut: &errOut}, now: func() time.Time { return noon }}
+	a := f.app(genericiooptions.IOStreams{In: in, Out: &out, ErrOut: &errOut})
 	if f.out != nil {
 		a.Out = f.out
 	}
+	code = a.runUntilSignal(args, signals)
+	return code, out.String(), errOut.String()
+}
+
+// app is the program with the fake as its cluster.
+func (f *fake) app(streams genericiooptions.IOStreams) *app {
+	a := &app{IOStreams: streams, now: func() time.Time { return noon }}
 	a.terminal.in = !f.noTerminal
 	a.survey = func(context.Context, connection) *v1alpha1.WatcherStatus { return f.survey }
 	a.readPolicy = func(context.Context, connection) (*v1alpha1.RotationPolicy, error) { return f.policy, nil }
@@ -104,8 +111,7 @@ func (f *fake) interrupted(t *testing.T, signals <-chan os.Signal, in io.Reader,
 			held:   func(context.Context) error { return f.heldNow },
 			rootCA: func(context.Context) ([]byte, error) { return f.authorities(), f.rootCAErr }}, nil
 	}
-	code = a.runUntilSignal(args, signals)
-	return code, out.String(), errOut.String()
+	return a
 }
 
 // lockedBuffer may be written by a rotation that was left to itself.

@@ -126,7 +126,7 @@ func (o *rotateOptions) reportedPlan(reports []v1alpha1.NodeCertificateReport, h
 			Certificates: []v1alpha1.PlannedCertificate{}, Restarts: []certs.Service{}}
 		for _, c := range r.Certificates {
 			reason := blockedReason(c, o.request.Restart)
-			if signedElsewhere(c, r.Name, step.ControlPlane, hasKey) {
+			if signsElsewhere(c, r.Name, step.ControlPlane, hasKey) {
 				reason = ""
 			}
 			switch {
@@ -165,9 +165,9 @@ func keysInReports(reports []v1alpha1.NodeCertificateReport, nodes []kubenode.No
 	return out
 }
 
-// signedElsewhere reports whether another node signs a certificate, by the CAs of which one has
+// signsElsewhere reports whether another node signs the successor of a certificate, by the CAs of which one has
 // the key.
-func signedElsewhere(c v1alpha1.ReportedCertificate, node string, controlPlane bool, hasKey map[string]bool) bool {
+func signsElsewhere(c v1alpha1.ReportedCertificate, node string, controlPlane bool, hasKey map[string]bool) bool {
 	return c.NotRenewable != nil && hasKey[c.NotRenewable.Authority] && certs.CheckIdentity(c.Subject, node, controlPlane) == nil
 }
 

@@ -25,11 +25,11 @@ type progress struct {
 	// empty: those of this command.
 	cluster string
 	command string
-	pad   int        // the longest name in the first column
-	busy  map[string]*activity
-	begun map[string]fleet.Phase // without a terminal: the last announced phase of each node
-	drawn []string               // the live lines on the screen
-	buf   bytes.Buffer           // the next output, in one write: no flicker on a slow line
+	pad     int // the longest name in the first column
+	busy    map[string]*activity
+	begun   map[string]fleet.Phase // without a terminal: the last announced phase of each node
+	drawn   []string               // the live lines on the screen
+	buf     bytes.Buffer           // the next output, in one write: no flicker on a slow line
 }
 
 // activity is the current action of a node.

@@ -71,7 +71,7 @@ Services: ` + printers.JoinServices(certs.Services(), ", ") + `.
 	o.addFlags(cmd)
 	o.addRunFlags(cmd)
 	cmd.AddCommand(a.checkCommand(flags), a.planCommand(flags), a.statusCommand(flags), a.historyCommand(flags), a.rollbackCommand(flags), a.versionCommand(flags), a.completionCommand(), optionsCommand(flags),
-		a.installCommand(flags), a.uninstallCommand(flags), a.eventsCommand(flags), a.markCompromisedCommand(flags), a.policyCommand(flags), a.recoverCommand(flags))
+		a.installCommand(flags), a.uninstallCommand(flags), a.eventsCommand(flags), a.markCompromisedCommand(flags), a.policyCommand(flags), a.recoverCommand(flags), a.dashboardCommand(flags))
 	a.completeConnection(cmd, flags)
 	return cmd
 }

@@ -1,0 +1,118 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os/signal"
+	"strconv"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rotate-certs/rotate-certs/pkg/version"
+	"github.com/rotate-certs/rotate-certs/plugin/dashboard"
+)
+
+// dashboardOptions are the flags of dashboard.
+type dashboardOptions struct {
+	*app
+	*connectionFlags
+
+	port     int
+	readOnly bool
+	noOpen   bool
+}
+
+func (a *app) dashboardCommand(flags *connectionFlags) *cobra.Command {
+	o := &dashboardOptions{app: a, connectionFlags: flags}
+	cmd := &cobra.Command{
+		Use:   "dashboard",
+		Short: "Show and rotate the certificates of all clusters of the kubeconfig in a browser",
+		Long: `Show every cluster of the kubeconfig in a browser: its certificates and what needs attention,
+rotations in progress and past. A dialog plans a rotation, shows the plan, and carries exactly
+that plan out.
+
+The pages are served on this machine only, at 127.0.0.1, to the browser that opens the printed
+address: its token can be used once. Everything is done in your own name, with the rights of each
+context of the kubeconfig. Where the watcher is installed, it carries rotations out; elsewhere
+this program does, and must run until they have ended. Ctrl-C ends it as it ends a rotation: the
+node in progress is finished or rolled back first.
+
+Exit codes:
+  0    ended by Ctrl-C
+  1    the dashboard could not be served
+  130  ended by Ctrl-C, which interrupted a rotation; the other codes of a rotation where it
+       ended otherwise`,
+		Example: `  # All clusters of the kubeconfig
+  kubectl rotate-certs dashboard
+
+  # One cluster; nothing can be changed
+  kubectl rotate-certs dashboard --context production --read-only
+
+  # On a server without a browser: open the printed address on your own machine
+  ssh -t -L 8443:127.0.0.1:8443 server kubectl rotate-certs dashboard --port 8443 --no-open`,
+		Args:              noArguments,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return o.Run(cmd.Context())
+		},
+	}
+	silenceCobra(cmd)
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.IntVar(&o.port, "port", 0, "Port at 127.0.0.1 to serve the pages on; 0 means any free port")
+	f.BoolVar(&o.readOnly, "read-only", false, "Serve no page that changes anything, and refuse every such request")
+	f.BoolVar(&o.noOpen, "no-open", false, "Do not open a browser")
+	o.addPodFlags(f)
+	return cmd
+}
+
+// Run serves the pages until ctx ends.
+func (o *dashboardOptions) Run(ctx context.Context) error {
+	if o.port < 0 || o.port > 65535 {
+		return fmt.Errorf("invalid --port %d\nhint: want 1 to 65535, or 0 for any free port", o.port)
+	}
+	clusters, err := o.openContexts(o.connectionFlags, ctx.Done())
+	if err != nil {
+		return err
+	}
+	server, err := dashboard.NewServer(dashboard.Options{
+		Clusters: clusters, ReadOnly: o.readOnly, Version: version.String(), Now: o.now, Report: o.printLine,
+	})
+	if err != nil {
+		return err
+	}
+	listener, err := o.listenLocally(ctx)
+	if err != nil {
+		return err
+	}
+	// A closed terminal or pipe must not end a rotation: a write fails instead.
+	signal.Ignore(syscall.SIGPIPE)
+	address := server.OpenAddress(listener.Addr())
+	fmt.Fprintf(o.Out, "Dashboard: %s (its token signs one browser in; Ctrl-C ends the dashboard)\n", address)
+	if !o.noOpen && o.terminal.in && hasDisplay() {
+		openBrowser(address)
+	}
+	err = server.Serve(ctx, listener)
+	if stopped := clusters.ending.stoppedError(); stopped != nil {
+		return stopped
+	}
+	return err
+}
+
+// listenLocally listens at an address that no other machine reaches.
+func (o *dashboardOptions) listenLocally(ctx context.Context) (net.Listener, error) {
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(o.port)))
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("listen at port %d: another program uses it\nhint: --port with another number, or without --port any free one is used", o.port)
+	case errors.Is(err, syscall.EACCES):
+		return nil, fmt.Errorf("listen at port %d: %w\nhint: use a port above 1023", o.port, syscall.EACCES)
+	case err != nil:
+		return nil, fmt.Errorf("listen at port %d: %w", o.port, err)
+	}
+	return listener, nil
+}

@@ -1,0 +1,164 @@
+package plugin
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+
+	"github.com/rotate-certs/rotate-certs/plugin/dashboard"
+)
+
+// writeKubeconfigs sets KUBECONFIG to two files, of which each has two contexts.
+func writeKubeconfigs(t *testing.T, server, hanging string) {
+	t.Helper()
+	dir := t.TempDir()
+	first := `{"apiVersion":"v1","kind":"Config","current-context":"b-test",
+"clusters":[{"name":"test","cluster":{"server":"` + server + `"}},{"name":"slow","cluster":{"server":"` + hanging + `"}}],
+"users":[{"name":"jane","user":{"token":"canary-token"}}],
+"contexts":[{"name":"b-test","context":{"cluster":"test","user":"jane"}},{"name":"c-slow","context":{"cluster":"slow","user":"jane"}}]}`
+	second := `{"apiVersion":"v1","kind":"Config",
+"clusters":[{"name":"lost","cluster":{"server":"https://127.0.0.1:1","certificate-authority":"/no/such/file"}}],
+"users":[{"name":"joe","user":{"client-certificate":"/no/such/file","client-key":"/no/such/file"}}],
+"contexts":[{"name":"d lost","context":{"cluster":"lost","user":"joe"}},{"name":"a-none","context":{"cluster":"nowhere","user":"joe"}}]}`
+	for name, text := range map[string]string{"first": first, "second": second} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+	}
+	t.Setenv("KUBECONFIG", filepath.Join(dir, "first")+string(os.PathListSeparator)+filepath.Join(dir, "second"))
+	t.Setenv("KUBECACHEDIR", t.TempDir())
+}
+
+// dashboardOf are the clusters that the dashboard shows with these flags.
+func dashboardOf(t *testing.T, a *app, flags map[string]string) *kubeContexts {
+	t.Helper()
+	connection := newConnectionFlags()
+	for name, value := range flags {
+		require.NoError(t, connection.set.Set(name, value))
+	}
+	clusters, err := a.openContexts(connection, nil)
+	require.NoError(t, err)
+	return clusters
+}
+
+func TestDashboardShowsEveryContext(t *testing.T) {
+	s := newAPIServer(t)
+	writeKubeconfigs(t, s.URL, "https://127.0.0.1:2")
+	a := s.app(genericiooptions.NewTestIOStreamsDiscard())
+	clusters := dashboardOf(t, a, nil)
+	assert.Equal(t, []dashboard.Context{
+		{Name: "a-none", Cluster: "nowhere", User: "joe"},
+		{Name: "b-test", Cluster: "test", User: "jane", Server: s.URL, Current: true},
+		{Name: "c-slow", Cluster: "slow", User: "jane", Server: "https://127.0.0.1:2"},
+		{Name: "d lost", Cluster: "lost", User: "joe", Server: "https://127.0.0.1:1"},
+	}, clusters.Contexts())
+
+	for name, says := range map[string]string{
+		"a-none": "read the kubeconfig: invalid configuration",
+		"d lost": "/no/such/file",
+		"e":      "the kubeconfig has no context \"e\"\nhint: its contexts are a-none, b-test, c-slow, d lost",
+	} {
+		c, err := clusters.Open(name)
+		if err == nil {
+			_, err = c.State(t.Context())
+		}
+		require.Error(t, err, name)
+		assert.Contains(t, err.Error(), says)
+	}
+	good, err := clusters.Open("b-test")
+	require.NoError(t, err)
+	state, err := good.State(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, "v1.37.2", state.Version)
+	assert.Equal(t, "kubectl rotate-certs --context b-test", good.(*contextCluster).flags.commandLine())
+	lost := clusters.flags
+	own, err := lost.forContext("d lost")
+	require.NoError(t, err)
+	assert.Equal(t, "kubectl rotate-certs --context 'd lost'", own.commandLine(), "a shell must not split it")
+}
+
+func TestDashboardShowsTheContextsOfAChangedKubeconfig(t *testing.T) {
+	s := newAPIServer(t)
+	writeKubeconfigs(t, s.URL, s.URL)
+	clusters := dashboardOf(t, s.app(genericiooptions.NewTestIOStreamsDiscard()), nil)
+	second := filepath.SplitList(os.Getenv("KUBECONFIG"))[1]
+	require.NoError(t, os.WriteFile(second, []byte("{"), 0o600))
+	assert.Len(t, clusters.Contexts(), 4, "one that cannot be read is not taken")
+	require.NoError(t, os.Remove(second))
+	assert.Len(t, clusters.Contexts(), 2)
+}
+
+func TestDashboardOfOneContext(t *testing.T) {
+	s := newAPIServer(t)
+	writeKubeconfigs(t, "https://127.0.0.1:1", "https://127.0.0.1:2")
+	a := s.app(genericiooptions.NewTestIOStreamsDiscard())
+	for name, tt := range map[string]struct {
+		flags  map[string]string
+		want   string
+		server string
+	}{
+		"--context": {map[string]string{"context": "c-slow"}, "c-slow", "https://127.0.0.1:2"},
+		"--server":  {map[string]string{"server": s.URL}, "b-test", s.URL},
+		"--user":    {map[string]string{"user": "joe"}, "b-test", "https://127.0.0.1:1"},
+		"both":      {map[string]string{"context": "d lost", "server": s.URL}, "d lost", s.URL},
+	} {
+		t.Run(name, func(t *testing.T) {
+			shown := dashboardOf(t, a, tt.flags).Contexts()
+			require.Len(t, shown, 1)
+			assert.Equal(t, tt.want, shown[0].Name)
+			assert.Equal(t, tt.server, shown[0].Server)
+			assert.True(t, shown[0].Current)
+		})
+	}
+	flags := newConnectionFlags()
+	*flags.Context = "e"
+	require.NoError(t, flags.set.Set("context", "e"))
+	_, err := a.openContexts(flags, nil)
+	assert.EqualError(t, err, "the kubeconfig has no context \"e\"\nhint: its contexts are a-none, b-test, c-slow, d lost")
+}
+
+func TestDashboardWithoutAKubeconfig(t *testing.T) {
+	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
+	s := newAPIServer(t)
+	a := s.app(genericiooptions.NewTestIOStreamsDiscard())
+	_, err := a.openContexts(newConnectionFlags(), nil)
+	assert.EqualError(t, err, noKubeconfig)
+
+	only := dashboardOf(t, a, map[string]string{"server": s.URL})
+	require.Equal(t, []dashboard.Context{{Name: s.URL, Server: s.URL, Current: true}}, only.Contexts())
+	c, err := only.Open(s.URL)
+	require.NoError(t, err)
+	state, err := c.State(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, 2, state.Nodes)
+}
+
+// TestHangingClusterDoesNotHoldUpTheOthers: its API server takes requests and never answers.
+func TestHangingClusterDoesNotHoldUpTheOthers(t *testing.T) {
+	s := newAPIServer(t)
+	release := make(chan struct{})
+	hanging := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
+	t.Cleanup(func() { close(release); hanging.Close() })
+	writeKubeconfigs(t, s.URL, hanging.URL)
+	clusters := dashboardOf(t, s.app(genericiooptions.NewTestIOStreamsDiscard()), nil)
+	slow, err := clusters.Open("c-slow")
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err = slow.State(ctx)
+	require.Error(t, err)
+	assert.Contains(t, err.Error(), "the API server at "+hanging.URL+" does not answer in time")
+	assert.True(t, strings.Contains(err.Error(), "\nhint: is it running, and can this machine reach it?"), err.Error())
+
+	other, err := clusters.Open("b-test")
+	require.NoError(t, err)
+	_, err = other.State(t.Context())
+	assert.NoError(t, err)
+}
