@@ -70,7 +70,7 @@ func (k *kubeContexts) Open(name string) (dashboard.Cluster, error) {
 	return &contextCluster{app: k.app.quietCopy(), shown: k.app, flags: flags, conn: conn, name: name, ending: k.ending}, nil
 }
 
-// quietCopy is the same program without its streams. Pages say instead what it would print.
+// quietCopy is the same program without its streams. Pages say instead the same as it would print.
 func (a *app) quietCopy() *app {
 	return &app{
 		IOStreams: genericiooptions.NewTestIOStreamsDiscard(), command: a.command, now: a.now, hurry: a.hurry,

@@ -82,7 +82,7 @@ func watchedItem(c *v1alpha1.CertificateRotation, step v1alpha1.PlanStep, servic
 	return item
 }
 
-// addSuccessors adds the new certificates from the agents' reports. What no agent has reported
+// addSuccessors adds the new certificates from the agents' reports. One that no agent has reported
 // in time stays unknown.
 func (d *contextCluster) addSuccessors(ctx context.Context, report *v1alpha1.RotationReport) {
 	for waited := time.Duration(0); ; waited += checkEvery { // counted, since tests do not wait

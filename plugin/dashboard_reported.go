@@ -60,7 +60,7 @@ func inventoryOf(r v1alpha1.NodeCertificateReport) inventory.Node {
 	return out
 }
 
-// servesOther is in the reason of a certificate whose endpoint serves another one.
+// servesOther is in the reason where an endpoint serves another certificate than that on disk.
 const servesOther = " serves another certificate"
 
 // reportedStatus is the status of a certificate apart from its dates. A reason alone may also be

@@ -67,7 +67,7 @@ func (d *contextCluster) State(ctx context.Context) (dashboard.State, error) {
 	return s.state, nil
 }
 
-// concludeState derives what several answers are needed for.
+// concludeState derives the parts that need several answers.
 func (s *stateReader) concludeState() {
 	s.state.Nodes = len(s.nodes)
 	if len(s.reports) > 0 {

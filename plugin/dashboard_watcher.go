@@ -73,7 +73,7 @@ func (d *contextCluster) createRotation(ctx context.Context, api *objects, o *ro
 	return created.GetName(), nil
 }
 
-// followRotation reads the status of a rotation until it has ended, and shows what has changed.
+// followRotation reads the status of a rotation until it has ended, and shows its changes.
 func (d *contextCluster) followRotation(ctx context.Context, api *objects, name string, progress func(fleet.Progress)) (*v1alpha1.CertificateRotation, error) {
 	shown := shownStatus{nodes: map[string]v1alpha1.RotationNodeStatus{}}
 	failing := time.Duration(0) // counted, since tests do not wait
@@ -118,7 +118,7 @@ type shownStatus struct {
 	nodes   map[string]v1alpha1.RotationNodeStatus
 }
 
-// showChanges shows each node whose phase or message has changed, and why the rotation waits.
+// showChanges shows each node of which the phase or message has changed, and why the rotation waits.
 func (s *shownStatus) showChanges(c *v1alpha1.CertificateRotation, progress func(fleet.Progress)) {
 	for _, n := range c.Status.Nodes {
 		if before := s.nodes[n.Node]; before.Phase == n.Phase && before.Message == n.Message {

@@ -146,7 +146,7 @@ func parseFingerprint(s string) (string, error) {
 	return text, nil
 }
 
-// Run creates the object, and prints what the watcher does now.
+// Run creates the object, and prints its effect.
 func (o *markCompromisedOptions) Run(ctx context.Context) error {
 	api, err := openObjects(o.conn)
 	if err != nil {

@@ -250,7 +250,7 @@ func (o *rotateOptions) executeRotation(ctx context.Context, c *cluster, p fleet
 	report, err := rotate(ctx, c.Cluster, fleet.Options{
 		Rotation: p, Timeout: time.Duration(o.timeout), Pause: time.Duration(o.pause), Force: o.force, WithoutAPI: o.withoutLock, OpenIdle: o.overSSH(),
 		OnlyPlanned: o.onlyPlanned,
-		Command: o.connectionFlags.commandLine(), Progress: progress, Now: o.now,
+		Command:     o.connectionFlags.commandLine(), Progress: progress, Now: o.now,
 	})
 	if err == nil && o.format != printers.Table && o.format != printers.Wide { // printed above otherwise
 		report.Notes = append(report.Notes, namedConsumers(p.Plan, p.Scanned)...)
