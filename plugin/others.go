@@ -11,7 +11,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
-// otherUse is a static pod or unit that reads replaced files and is no component.
+// otherUse is a static pod, unit or Docker container that reads replaced files and is no component.
 type otherUse struct {
 	user  inventory.OtherUser
 	again bool // the rotation restarts it
@@ -19,7 +19,7 @@ type otherUse struct {
 	files []string
 }
 
-// mayUse is the kind of a static pod that mounts a directory and names none of its files.
+// mayUse is the kind of a static pod or container that mounts a directory and names none of its files.
 const mayUse inventory.OtherUserKind = "MayUse"
 
 // otherUses collects the other users of the files that a plan replaces.
@@ -60,7 +60,7 @@ func noteUse(all []*otherUse, u inventory.OtherUser, again bool, node, file stri
 	return all
 }
 
-// restartedOthers lists static pods and units that restart besides the components.
+// restartedOthers lists static pods, units and Docker containers that restart besides the components.
 func restartedOthers(uses []*otherUse) (out []string) {
 	for _, o := range uses {
 		if o.again {

@@ -90,7 +90,7 @@ func planRows(p v1alpha1.RotationPlan) [][]string {
 	return rows
 }
 
-// allRestarts are the components, static pods and units that restart in a step.
+// allRestarts are the components, static pods, units and Docker containers that restart in a step.
 func allRestarts(s v1alpha1.PlanStep) string {
 	names := append([]string{}, s.OtherRestarts...)
 	switch components := printers.JoinServices(s.Restarts, ", "); {

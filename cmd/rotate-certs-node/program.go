@@ -43,7 +43,10 @@ func (p *program) discoverNode() inventory.Node {
 func (p *program) newEngine() (*rotate.Engine, func()) {
 	root := p.hostRoot()
 	found := p.discoverNode()
-	runtime := &component.Runtime{Root: root, Node: found.Name, CRISocket: found.CRISocket, DBusSocket: found.DBusSocket}
+	runtime := &component.Runtime{
+		Root: root, Node: found.Name,
+		CRISocket: found.CRISocket, DBusSocket: found.DBusSocket, DockerSocket: found.DockerSocket,
+	}
 	e := &rotate.Engine{
 		Root: root, Node: found.Name,
 		Scan:      func(ctx context.Context) (inventory.Node, error) { return p.scanNode(ctx, false), ctx.Err() },

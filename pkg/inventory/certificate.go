@@ -205,7 +205,7 @@ type Certificate struct {
 	// OtherUsers read a file of this certificate and are none of the components: other
 	// static pods, units, containers, hard links.
 	OtherUsers []OtherUser `json:"otherUsers,omitempty"`
-	// MayUse are static pods that are no components and mount a directory in which a file of
+	// MayUse are static pods and Docker containers that are no components and mount a directory in which a file of
 	// this certificate lies, while they name no file below it.
 	MayUse []string `json:"mayUse,omitempty"`
 	// SelfManaged means that the component also renews this certificate itself.

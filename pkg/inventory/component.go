@@ -15,6 +15,7 @@ const (
 	StaticPod RuntimeKind = "StaticPod" // the kubelet, from a manifest
 	Systemd   RuntimeKind = "Systemd"   // a unit
 	DaemonSet RuntimeKind = "DaemonSet" // an ordinary pod: kubeadm's kube-proxy
+	Docker    RuntimeKind = "Docker"    // dockerd, a container of no pod: RKE1
 	// Supervised: a child process of a unit that runs several components (k0s, RKE2), or a part of
 	// the unit's one process (K3s). Its Unit is that one. It is never stopped alone, since the
 	// others would stop with it. The whole unit is restarted if that renews the certificates, see
@@ -28,12 +29,13 @@ type Component struct {
 	Service       certs.Service `json:"service"`
 	Runtime       RuntimeKind   `json:"runtime"`
 	Manifest      string        `json:"manifest,omitempty"`      // StaticPod: path of the manifest
-	ContainerName string        `json:"containerName,omitempty"` // StaticPod, DaemonSet
+	ContainerName string        `json:"containerName,omitempty"` // StaticPod, DaemonSet, Docker
+	ContainerID   string        `json:"containerID,omitempty"`   // Docker; it stays the same when the container is restarted
 	PodName       string        `json:"podName,omitempty"`       // StaticPod: name in the manifest, without the node's suffix
 	PodNamespace  string        `json:"podNamespace,omitempty"`
 	// Unit is the systemd unit: with Systemd its own ("kubelet.service"), with Supervised the one
-	// that runs it, and with StaticPod the one of the distribution that writes its manifest and
-	// starts its kubelet (RKE2); empty otherwise.
+	// that runs it, with StaticPod the one of the distribution that writes its manifest and
+	// starts its kubelet (RKE2), and with Docker that of dockerd, if there is one; empty otherwise.
 	Unit      string     `json:"unit,omitempty"`
 	PID       int        `json:"pid,omitempty"` // 0: not running
 	StartedAt *time.Time `json:"startedAt,omitempty"`
@@ -67,7 +69,7 @@ func (c *Component) IsRunByUnit(unit string) bool {
 // IsRestartable reports whether a rotation can restart the component: its supervisor is known,
 // and restarts no other component with it.
 func (c *Component) IsRestartable() bool {
-	return c.Runtime == StaticPod || c.Runtime == Systemd || c.Runtime == DaemonSet
+	return c.Runtime == StaticPod || c.Runtime == Systemd || c.Runtime == DaemonSet || c.Runtime == Docker
 }
 
 // ShutdownDelay is how long an API server continues to serve when it is stopped: its

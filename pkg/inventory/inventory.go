@@ -32,6 +32,9 @@ type Node struct {
 	Token      int64          `json:"token"`               // highest fencing token this node ever accepted
 	CRISocket  string         `json:"criSocket,omitempty"` // path of the container runtime's socket
 	DBusSocket string         `json:"dbusSocket,omitempty"`
+	// DockerSocket is that of dockerd, if a component or another user of files runs in a container
+	// of Docker's own.
+	DockerSocket string `json:"dockerSocket,omitempty"`
 	// SocketsHidden means that the directories of sockets were not visible to the scan, so that
 	// a missing socket is no finding.
 	SocketsHidden bool   `json:"socketsHidden,omitempty"`
@@ -64,7 +67,7 @@ const (
 	UnusedFile   UnusedKind = "File"   // no component names it
 	// UnusedBootstrap: the kubelet obtained its first certificate with it.
 	UnusedBootstrap UnusedKind = "Bootstrap"
-	UnusedOther     UnusedKind = "Other" // a static pod or unit names it that is no component
+	UnusedOther     UnusedKind = "Other" // a static pod, unit or Docker container names it that is no component
 )
 
 // UnusedCertificate is a certificate that no component of this node uses.

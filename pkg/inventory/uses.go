@@ -79,22 +79,24 @@ type OtherUserKind string
 const (
 	OtherStaticPod OtherUserKind = "StaticPod" // a static pod that mounts or names it
 	OtherUnit      OtherUserKind = "Systemd"   // a systemd unit that names it
+	OtherContainer OtherUserKind = "Docker"    // a Docker container of no pod that mounts or names it
 	OtherHardLink  OtherUserKind = "HardLink"  // another name of the same file, which keeps the old content
 )
 
-// OtherUser is a static pod, unit or hard link that uses a certificate's file and is no
-// component.
+// OtherUser is a static pod, unit, Docker container or hard link that uses a certificate's file
+// and is no component.
 type OtherUser struct {
 	Kind          OtherUserKind `json:"kind"`
-	Name          string        `json:"name"`               // of the pod or unit; path of the hard link
+	Name          string        `json:"name"`               // of the pod or unit; "container NAME"; path of the hard link
 	Manifest      string        `json:"manifest,omitempty"` // StaticPod
 	ContainerName string        `json:"containerName,omitempty"`
+	ContainerID   string        `json:"containerID,omitempty"` // Docker
 	PodName       string        `json:"podName,omitempty"`
 	PodNamespace  string        `json:"podNamespace,omitempty"`
 	Unit          string        `json:"unit,omitempty"` // Systemd
 	// Restartable means that a rotation can restart it: its supervisor is known.
 	Restartable bool `json:"restartable,omitempty"`
-	// GraceSeconds is a static pod's terminationGracePeriodSeconds or a unit's TimeoutStopSec;
-	// 0: its unit has the default or no limit.
+	// GraceSeconds is a static pod's terminationGracePeriodSeconds, a unit's TimeoutStopSec or a
+	// Docker container's stop timeout; 0: its unit has the default or no limit.
 	GraceSeconds int64 `json:"graceSeconds,omitempty"`
 }

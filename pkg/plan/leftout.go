@@ -132,6 +132,8 @@ func withoutSocket(n *inventory.Node, u *inventory.Component) string {
 		return "no socket of a container runtime was found on this node"
 	case u.Runtime == inventory.Systemd && n.DBusSocket == "":
 		return "systemd cannot be reached on this node: there is no D-Bus socket"
+	case u.Runtime == inventory.Docker && n.DockerSocket == "":
+		return fmt.Sprintf("Docker, whose container %q it is, cannot be reached on this node: there is no /run/docker.sock", u.ContainerName)
 	}
 	return ""
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
-// addOthers adds the static pods and units to restart that read a replaced file and are no
+// addOthers adds the static pods, units and Docker containers to restart that read a replaced file and are no
 // components. It is not known whether they re-read their files, so if-needed restarts them as
 // well.
 func (s *Step) addOthers(n *inventory.Node, policy RestartPolicy) {
@@ -38,6 +38,9 @@ func (s *Step) canRestart(n *inventory.Node, u inventory.OtherUser) bool {
 		return true
 	case u.Kind == inventory.OtherUnit && n.DBusSocket != "":
 		s.DBusSocket = n.DBusSocket
+		return true
+	case u.Kind == inventory.OtherContainer && n.DockerSocket != "":
+		s.DockerSocket = n.DockerSocket
 		return true
 	}
 	return false

@@ -61,6 +61,8 @@ func (s *Step) setSockets(n *inventory.Node) {
 			s.CRISocket = n.CRISocket
 		case inventory.Systemd:
 			s.DBusSocket = n.DBusSocket
+		case inventory.Docker:
+			s.DockerSocket = n.DockerSocket
 		case inventory.None, inventory.Supervised:
 		}
 	}
@@ -69,7 +71,9 @@ func (s *Step) setSockets(n *inventory.Node) {
 // setUnitDirectory adds the directory of the recovery unit to the writable ones if files are
 // replaced on a node with systemd.
 func (s *Step) setUnitDirectory(n *inventory.Node) {
-	bySystemd := func(c inventory.Component) bool { return c.Runtime == inventory.Systemd }
+	bySystemd := func(c inventory.Component) bool {
+		return c.Runtime == inventory.Systemd || c.Runtime == inventory.Docker && c.Unit != ""
+	}
 	if len(s.Targets) > 0 && slices.ContainsFunc(n.Components, bySystemd) {
 		s.Directories = append(s.Directories, UnitDirectory)
 		slices.Sort(s.Directories)

@@ -95,14 +95,15 @@ type Step struct {
 	// RollbackOf is the rotation whose old certificates are put back; empty: the targets'
 	// successors are issued.
 	RollbackOf string `json:"rollbackOf,omitempty"`
-	// OtherRestarts are static pods and units to restart that read replaced files and are no
-	// components.
+	// OtherRestarts are static pods, units and Docker containers to restart that read replaced
+	// files and are no components.
 	OtherRestarts []inventory.OtherUser `json:"otherRestarts,omitempty"`
 	// Directories are the host directories that must be writable for this step.
 	Directories []string `json:"directories,omitempty"`
-	// CRISocket and DBusSocket are host paths, set only where a restart needs them.
-	CRISocket  string `json:"criSocket,omitempty"`
-	DBusSocket string `json:"dbusSocket,omitempty"`
+	// CRISocket, DBusSocket and DockerSocket are host paths, set only where a restart needs them.
+	CRISocket    string `json:"criSocket,omitempty"`
+	DBusSocket   string `json:"dbusSocket,omitempty"`
+	DockerSocket string `json:"dockerSocket,omitempty"`
 	// LifetimeSeconds is how long the step's process may be needed; 0: unknown.
 	LifetimeSeconds int64 `json:"lifetimeSeconds,omitempty"`
 }

@@ -23,8 +23,9 @@ var privilegedCalls = []string{
 	"exec.Command", "exec.CommandContext", "syscall.Exec", "syscall.Kill",
 	"unix.Chroot", "unix.Fchmod", "unix.Fchown", "unix.Fremovexattr", "unix.Fsetxattr", "unix.Kill", "unix.Lsetxattr", "unix.Mount", "unix.Open", "unix.Openat2", "unix.Prctl",
 	"unix.Reboot", "unix.Setns", "unix.Setxattr", "unix.Syscall", "unix.Unmount", "unix.Unshare",
-	"dbus.Dial", "grpc.NewClient", "landlock.V5",
+	"dbus.Dial", "grpc.NewClient", "landlock.V5", ".dialDocker",
 	".Chown", ".KillUnitWithTarget", ".ResetFailedUnitContext", ".RestartUnitContext", ".StartTransientUnitContext", ".StartUnitContext", ".StopContainer", ".StopUnitContext",
+	".restartContainer",
 }
 
 // onNodes are the directories of what runs on nodes as root.

@@ -48,8 +48,8 @@ type PlanStep struct {
 	// UnitCommand is run while RestartUnit is stopped: a command of the distribution, after which
 	// the next start creates new certificates. Absent: every start does.
 	UnitCommand string `json:"unitCommand,omitempty"`
-	// OtherRestarts are static pods and units that restart as well, since they use replaced
-	// files.
+	// OtherRestarts are static pods, units and Docker containers that restart as well, since they
+	// use replaced files.
 	OtherRestarts []string `json:"otherRestarts,omitempty"`
 }
 

@@ -92,10 +92,10 @@ func JournalPod(node, scan, rotation string, o PodOptions) *corev1.Pod {
 // RotatePod is the pod that carries out a step on its node. It can write the step's directories
 // and the state directory of the host, and nothing else.
 //
-// The sockets of the container runtime and of D-Bus need no mount of their own:
+// The sockets of the container runtime, of D-Bus and of Docker need no mount of their own:
 // connecting needs write permission on the socket, not a writable mount, so the read-only mount
 // of the host is enough. A hostPath of type Socket would pin an inode, and break as soon as
-// containerd or dbus-daemon restarts and creates its socket again.
+// containerd, dbus-daemon or dockerd restarts and creates its socket again.
 //
 // CHOWN, DAC_OVERRIDE and FOWNER suffice to give a new file the owner, mode, ACL and
 // SELinux label of the old one: setting a label requires ownership of the file (or FOWNER) and

@@ -50,7 +50,7 @@ func watchedPlaces(root hostfs.Root, node inventory.Node) []string {
 				note(filepath.Join(dir, c.Unit+".d", "any"))
 			}
 		}
-		if c.Runtime == inventory.StaticPod || c.Runtime == inventory.DaemonSet {
+		if c.Runtime == inventory.StaticPod || c.Runtime == inventory.DaemonSet || c.Runtime == inventory.Docker {
 			continue // its paths are the container's; the host paths are named above
 		}
 		for _, arg := range c.Args {

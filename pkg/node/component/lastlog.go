@@ -26,16 +26,18 @@ func (r *Runtime) LastLog(ctx context.Context, c inventory.Component) []string {
 	if err != nil {
 		return nil
 	}
-	if i.logPath == "" {
-		if i.detail == "" {
-			return nil
+	if i.logPath != "" {
+		if lines := logTail(r.Root, i.logPath); len(lines) > 0 || i.detail == "" {
+			return lines
 		}
-		return []string{i.detail}
 	}
-	return logTail(r.Root, i.logPath)
+	if i.detail == "" {
+		return nil
+	}
+	return []string{i.detail}
 }
 
-// logTail reads the end of a container's log in CRI format.
+// logTail reads the end of a container's log, in the format of the CRI or of Docker's json-file.
 func logTail(root hostfs.Root, path string) []string {
 	local, err := root.LocalPath(path)
 	if err != nil {
@@ -60,7 +62,7 @@ func logTail(root hostfs.Root, path string) []string {
 		lines = lines[1:] // the first line is incomplete
 	}
 	for n, line := range lines {
-		lines[n] = criMessage(line)
+		lines[n] = runtimeMessage(line)
 	}
 	// A secret may span lines, so it is masked before lines are dropped.
 	lines = strings.Split(MaskSecrets(strings.Join(lines, "\n")), "\n")
@@ -106,8 +108,15 @@ func errorLines(lines []string) []string {
 	return out
 }
 
-// criMessage drops the prefix that the runtime adds to a line: time, stream, tag.
-func criMessage(line string) string {
+// runtimeMessage drops the additions of the container runtime to a line: time, stream, tag.
+func runtimeMessage(line string) string {
+	var entry struct {
+		Log    string
+		Stream string
+	}
+	if json.Unmarshal([]byte(line), &entry) == nil && entry.Stream != "" {
+		return strings.TrimRight(entry.Log, "\n")
+	}
 	parts := strings.SplitN(line, " ", 4)
 	if len(parts) == 4 && (parts[1] == "stderr" || parts[1] == "stdout") {
 		return parts[3]

@@ -21,20 +21,23 @@ const shortGrace = 3 * time.Second
 const pollEvery = 50 * time.Millisecond
 
 // Runtime stops components and waits until their supervisors have started them again: the
-// kubelet for pods, systemd for units. Connections are made when they are first needed. It may
+// kubelet for pods, systemd for units, dockerd for containers of its own. Connections are made when they are first needed. It may
 // be used by several goroutines.
 type Runtime struct {
 	Root       hostfs.Root
 	Node       string // the node's name, which ends a static pod's name
 	CRISocket  string // host path
 	DBusSocket string // host path
-	Now        func() time.Time
+	// DockerSocket is dockerd's, a host path.
+	DockerSocket string
+	Now          func() time.Time
 	// Grace is how long an API server may take to exit once its
 	// --shutdown-delay-duration is over, before it is killed; 0: three seconds.
 	Grace time.Duration
 
-	mu  sync.Mutex
-	cri *criClient
+	mu     sync.Mutex
+	cri    *criClient
+	docker *dockerClient
 	// mains holds the units whose main process is the component itself.
 	mains map[string]bool
 	// previousEnded holds, for each container, the time at which the previous one ended, if
@@ -44,10 +47,13 @@ type Runtime struct {
 
 // Instance is one run of a component, with an ID of its own.
 type Instance struct {
-	// ID is the container's id, or systemd's invocation id; empty: never started.
-	ID        string
-	Running   bool
-	Exited    bool // it has ended, with or without a signal; neither: it is starting
+	// ID is the container's id, for Docker with the time of its start, or systemd's invocation
+	// id; empty: never started.
+	ID      string
+	Running bool
+	Exited  bool // it has ended, with or without a signal; neither: it is starting
+	// Final means that it has exited and its supervisor does not start another one (Docker).
+	Final     bool
 	StartedAt time.Time
 	// BackOff is how long the supervisor is expected to wait before it starts the next
 	// instance, if this one ended now.
@@ -58,8 +64,8 @@ type Instance struct {
 
 	pid      uint32 // systemd
 	restarts uint32 // systemd: how often it was restarted automatically
-	detail   string // systemd: why it ended
-	logPath  string // CRI
+	detail   string // systemd, Docker: why it ended
+	logPath  string // CRI, Docker
 }
 
 // CurrentInstance returns the newest instance of a component.
@@ -73,14 +79,16 @@ func (r *Runtime) CurrentInstance(ctx context.Context, c inventory.Component) (I
 			r.noteMain(c, i)
 		}
 		return i, err
+	case inventory.Docker:
+		return r.currentDocker(ctx, c)
 	default:
 		return Instance{}, unknownRuntime(c)
 	}
 }
 
 // StopInstance stops an instance; its supervisor then starts the next one. It returns when the
-// instance has exited. If none runs, the kubelet is about to start one; systemd is asked to,
-// since it may have stopped trying.
+// instance has exited, and with Docker when the next one was started. If none runs, the kubelet
+// is about to start one; systemd and Docker are asked to, since they may have stopped trying.
 //
 // etcd gets SIGTERM and all the time that ctx leaves, and is never killed. A unit has its own
 // TimeoutStopSec. An API server is killed after [Runtime.GraceOf], and every other container
@@ -92,6 +100,8 @@ func (r *Runtime) StopInstance(ctx context.Context, c inventory.Component, i Ins
 		return r.stopContainer(ctx, c, i, r.GraceOf(c))
 	case inventory.Systemd:
 		return r.restartUnit(ctx, c, i, r.unitGrace(c))
+	case inventory.Docker:
+		return r.restartDocker(ctx, c, r.dockerGrace(c))
 	default:
 		return unknownRuntime(c)
 	}

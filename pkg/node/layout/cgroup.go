@@ -58,8 +58,8 @@ func namesContainer(element string) bool {
 // containerID is the id in a process's control groups; "" outside of containers.
 func containerID(groups map[string]string) string {
 	for _, path := range groups {
-		if id := containerIDPattern().FindString(path); id != "" {
-			return id
+		if ids := containerIDPattern().FindAllString(path, -1); len(ids) > 0 {
+			return ids[len(ids)-1] // those before are of containers around this one
 		}
 	}
 	return ""

@@ -1,10 +1,8 @@
 package layout
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
-	"path"
 	"strings"
 	"sync"
 
@@ -40,7 +38,7 @@ func (d *discovery) addEnvironment(p *program) {
 	}
 	env, ok := d.processEnvironment(p.component.PID)
 	if !ok {
-		env, ok = d.dockerEnvironment(p.containerID)
+		env, ok = d.dockerEnvironment(p)
 	}
 	switch {
 	case p.component.Runtime == inventory.StaticPod:
@@ -74,20 +72,9 @@ func (d *discovery) processEnvironment(pid int) (map[string]string, bool) {
 }
 
 // dockerEnvironment reads them from Docker's configuration of a container.
-func (d *discovery) dockerEnvironment(id string) (map[string]string, bool) {
-	if id == "" {
-		return nil, false
-	}
-	data, err := d.root.ReadFile(path.Join("/var/lib/docker/containers", id, "config.v2.json"))
-	if err != nil {
-		return nil, false
-	}
-	var c struct {
-		Config struct {
-			Env []string `json:"Env"`
-		} `json:"Config"`
-	}
-	if json.Unmarshal(data, &c) != nil {
+func (d *discovery) dockerEnvironment(p *program) (map[string]string, bool) {
+	c, ok := d.readDocker(dockerDirectory(p.containerID, p.files), p.containerID)
+	if !ok {
 		return nil, false
 	}
 	env := map[string]string{}

@@ -31,7 +31,7 @@ func TestDiscoverEtcdByItsEnvironment(t *testing.T) {
 		},
 		"of the container, where that of the process may not be read": func(n *layouttest.Node) {
 			n.WriteFile("/var/lib/docker/containers/"+strings.Repeat("e", 64)+"/config.v2.json",
-				`{"Config": {"Env": ["`+strings.Join(variables, `","`)+`"]}}`)
+				`{"ID": "`+strings.Repeat("e", 64)+`", "Config": {"Env": ["`+strings.Join(variables, `","`)+`"]}}`)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

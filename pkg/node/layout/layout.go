@@ -79,6 +79,8 @@ type discovery struct {
 	members map[string][]member
 	// pods are the static pods of this node.
 	pods []manifestFile
+	// dockerDirectories are those in which Docker keeps the containers of components.
+	dockerDirectories []string
 	// localIPs are the node's own addresses, read when first asked for.
 	localIPs  []net.IP
 	localRead bool

@@ -12,7 +12,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
 )
 
-// reader is a static pod's container or a unit that is no component, with the files of the host
+// reader is a static pod's container, a unit or a Docker container that is no component, with the files of the host
 // that it names or mounts one by one. Mounted directories are separate: the files that it reads
 // of them are not known.
 type reader struct {
@@ -26,7 +26,7 @@ type reader struct {
 	runs, enabled func() bool
 }
 
-// OtherUsers returns the static pods, then the units, that read a file of a certificate and are
+// OtherUsers returns the static pods, Docker containers and units that read a file of a certificate and are
 // no components, each once.
 func (l *Layout) OtherUsers(root hostfs.Root, s inventory.Store) []inventory.OtherUser {
 	var out []inventory.OtherUser
@@ -48,7 +48,7 @@ func (l *Layout) OtherUsers(root hostfs.Root, s inventory.Store) []inventory.Oth
 	return out
 }
 
-// MayUse returns the static pods that mount a directory of a certificate's file and name no
+// MayUse returns the static pods and containers that mount a directory of a certificate's file and name no
 // file below it.
 func (l *Layout) MayUse(root hostfs.Root, s inventory.Store) []string {
 	var out []string
@@ -72,16 +72,16 @@ func (r *reader) mountsOnly(local string) bool {
 	})
 }
 
-// OtherProgram is a static pod's container or a unit that is no component.
+// OtherProgram is a static pod's container, a unit or a Docker container that is no component.
 type OtherProgram struct {
-	Name  string   // "static pod kube-vip", "unit haproxy.service"
+	Name  string   // "static pod kube-vip", "unit haproxy.service", "container nginx"
 	Files []string // host paths of the files that it names, at most [maxNamed]
 }
 
 // maxNamed limits the files of another program that are inspected.
 const maxNamed = 64
 
-// OtherPrograms returns the static pods and units that are no components, and that run or
+// OtherPrograms returns the static pods, units and containers that are no components, and that run or
 // are started at boot, with the files that they name.
 func (l *Layout) OtherPrograms(root hostfs.Root) []OtherProgram {
 	var out []OtherProgram
@@ -89,9 +89,13 @@ func (l *Layout) OtherPrograms(root hostfs.Root) []OtherProgram {
 		if len(r.files) == 0 || r.runs != nil && !r.runs() && !r.enabled() {
 			continue
 		}
-		p := OtherProgram{Name: "unit " + r.user.Name}
-		if r.user.Kind == inventory.OtherStaticPod {
-			p.Name = "static pod " + r.user.Name
+		p := OtherProgram{Name: r.user.Name}
+		switch r.user.Kind {
+		case inventory.OtherStaticPod:
+			p.Name = "static pod " + p.Name
+		case inventory.OtherUnit:
+			p.Name = "unit " + p.Name
+		case inventory.OtherContainer, inventory.OtherHardLink: // its name has the kind
 		}
 		for _, local := range slices.Sorted(maps.Keys(r.files)) {
 			if len(p.Files) < maxNamed {
@@ -125,7 +129,7 @@ func (d *discovery) nameFiles(programs []*program) {
 	}
 }
 
-// findReaders goes through the static pods and units that are no components.
+// findReaders goes through the static pods, units and Docker containers that are no components.
 func (d *discovery) findReaders(programs []*program) {
 	for _, f := range d.pods {
 		for i := range f.pod.Spec.InitContainers {
@@ -135,6 +139,7 @@ func (d *discovery) findReaders(programs []*program) {
 			d.readContainer(f, &f.pod.Spec.Containers[i], false)
 		}
 	}
+	d.readDockerContainers(programs)
 	own := map[string]bool{}
 	for _, p := range programs {
 		own[p.component.Unit] = true
@@ -179,16 +184,21 @@ func (d *discovery) readContainer(f manifestFile, c *container, init bool) {
 	}
 	d.noteFiles(r.files, files, words)
 	for _, m := range files.mounts {
-		info, err := d.root.Stat(m.host)
-		switch local, notLocal := d.root.LocalPath(m.host); {
-		case m.host == "" || err != nil || notLocal != nil:
-		case info.IsDir():
-			r.dirs = append(r.dirs, local)
-		default:
-			d.noteFile(r.files, m.host)
-		}
+		d.noteMount(&r, m.host)
 	}
 	d.out.readers = append(d.out.readers, r)
+}
+
+// noteMount records a directory or a file that another program mounts.
+func (d *discovery) noteMount(r *reader, host string) {
+	info, err := d.root.Stat(host)
+	switch local, notLocal := d.root.LocalPath(host); {
+	case host == "" || err != nil || notLocal != nil:
+	case info.IsDir():
+		r.dirs = append(r.dirs, local)
+	default:
+		d.noteFile(r.files, host)
+	}
 }
 
 func (d *discovery) readUnit(name string, runs, enabled func() bool) {

@@ -107,7 +107,7 @@ func (d *discovery) fromProcess(p process) *program {
 		out.component.PodNamespace, out.component.PodName = d.podOf(p.place.podUID)
 	case p.place.container:
 		out.files = d.containerResolver(p.pid)
-		out.component.Note = "runs in a container that neither the kubelet nor systemd started; restart it by its own means"
+		d.describeContainer(out)
 	case p.place.unit != "":
 		out.component.Runtime = inventory.Systemd
 		out.component.Unit = p.place.unit

@@ -3,6 +3,9 @@ package layout
 import (
 	"errors"
 	"io/fs"
+	"slices"
+
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
 // criSockets are tried if the kubelet's runtime is not configured.
@@ -23,6 +26,10 @@ func (d *discovery) addSockets() {
 		d.out.Node.CRISocket = d.firstSocket(criSockets)
 	}
 	d.out.Node.DBusSocket = d.firstSocket(dbusSockets)
+	byDocker := func(r reader) bool { return r.user.Kind == inventory.OtherContainer }
+	if len(d.dockerDirectories) > 0 || slices.ContainsFunc(d.out.readers, byDocker) {
+		d.out.Node.DockerSocket = d.firstSocket(dockerSockets)
+	}
 	if _, err := d.root.Stat("/run"); d.opts.PodsHidden && errors.Is(err, fs.ErrNotExist) {
 		d.out.Node.SocketsHidden = true
 	}

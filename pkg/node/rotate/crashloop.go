@@ -46,7 +46,7 @@ func (c *committing) untilCrash(ctx context.Context, r *restarting) (context.Con
 			if crashed {
 				exited[i.ID] = true
 			}
-			if len(exited) >= maxCrashes || (crashed && i.BackOff > maxBackOff) {
+			if len(exited) >= maxCrashes || (crashed && (i.Final || i.BackOff > maxBackOff)) {
 				cancel(&crashError{len(exited)})
 				return
 			}

@@ -25,6 +25,10 @@ func otherComponent(u inventory.OtherUser) inventory.Component {
 	case inventory.OtherUnit:
 		c.Runtime = inventory.Systemd
 		c.Unit = u.Unit
+	case inventory.OtherContainer:
+		c.Runtime = inventory.Docker
+		c.ContainerID = u.ContainerID
+		c.ContainerName = u.ContainerName
 	case inventory.OtherHardLink:
 		c.Runtime = inventory.None
 	}
@@ -55,9 +59,9 @@ func (s *session) sortOthers(ctx context.Context, t *transaction) error {
 	return nil
 }
 
-// restartOthers restarts the static pods and units that read replaced files and are no
-// components, after all components. One that failed or did not run before the commit is only
-// stopped: it need not be better than it was, so nothing is undone because of it.
+// restartOthers restarts the static pods, units and Docker containers that read replaced files
+// and are no components, after all components. One that failed or did not run before the commit
+// is only stopped: it need not be better than it was, so nothing is undone because of it.
 func (c *committing) restartOthers(ctx context.Context, others []inventory.OtherUser) error {
 	why := ""
 	if c.undoing {

@@ -157,7 +157,7 @@ var plainPath = sync.OnceValue(func() *regexp.Regexp {
 func recoveryUnit(t *transaction) []byte {
 	before := []string{kubeletUnit}
 	for _, c := range t.Node.Components {
-		if c.Runtime == inventory.Systemd && c.Unit != "" {
+		if (c.Runtime == inventory.Systemd || c.Runtime == inventory.Docker) && c.Unit != "" {
 			before = append(before, c.Unit)
 		}
 	}

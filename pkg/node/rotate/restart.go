@@ -38,7 +38,7 @@ const (
 	killMargin = 30 * time.Second
 )
 
-// stopLimit is how long a component may take to exit. A static pod or unit that is no component
+// stopLimit is how long a component may take to exit. Another user of a file
 // may have a longer grace period of its own.
 func stopLimit(target inventory.Component) time.Duration {
 	grace := time.Duration(target.GraceSeconds) * time.Second
@@ -113,7 +113,11 @@ func (c *committing) stopComponent(ctx context.Context, target inventory.Compone
 		return r, nil
 	}
 	if err := c.stopInstance(ctx, target, old); err != nil {
-		return r, &failure{service: target.Service, what: fmt.Sprintf("%s could not be stopped", target.Service), cause: err}
+		what := "stopped"
+		if target.Runtime == inventory.Docker {
+			what = "restarted" // one request to dockerd is both
+		}
+		return r, &failure{service: target.Service, what: fmt.Sprintf("%s could not be %s", target.Service, what), cause: err}
 	}
 	return r, nil
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/store"
 )
 
-// otherPrograms lists the certificates of static pods and units that are no components, such as
+// otherPrograms lists the certificates of static pods, units and containers that are no components, such as
 // a cloud controller manager's client certificate. Those that are already listed with a
 // component's are left out.
 func otherPrograms(root hostfs.Root, found *layout.Layout, entries []entry) {

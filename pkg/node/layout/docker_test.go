@@ -1,0 +1,122 @@
+package layout
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/node/layout/layouttest"
+)
+
+// dockerNode is a node of RKE1's kind: an API server in a container of Docker's own, whose
+// data-root is directory, and other containers.
+func dockerNode(t *testing.T, directory, labels string) *layouttest.Node {
+	t.Helper()
+	n := layouttest.NewNode(t)
+	id := strings.Repeat("e", 64)
+	n.AddProcess(30, "/system.slice/docker-"+id+".scope", "kube-apiserver", "--tls-cert-file=/etc/kubernetes/ssl/kube-apiserver.pem", "--tls-private-key-file=/etc/kubernetes/ssl/kube-apiserver-key.pem")
+	n.WriteFile("/proc/1/mountinfo", "22 1 254:1 / / rw - ext4 /dev/vda1 rw\n")
+	n.WriteFile("/proc/30/mountinfo", fmt.Sprintf("50 1 0:44 / / rw - overlay overlay rw\n51 50 254:1 /etc/kubernetes /etc/kubernetes rw - ext4 /dev/vda1 rw\n"+
+		"52 50 254:1 %s/%s/hostname /etc/hostname rw - ext4 /dev/vda1 rw\n", directory, id))
+	n.WriteFile(directory+"/"+id+"/config.v2.json", `{"ID":"`+id+`","Name":"/kube-apiserver","State":{"Running":true},"Config":{"Labels":{`+labels+`}}}`)
+	n.WriteFile("/usr/lib/systemd/system/docker.service", "[Service]\nExecStart=/usr/bin/dockerd\n")
+	n.WriteFile("/etc/kubernetes/ssl/kube-apiserver.pem", "")
+	n.WriteFile("/etc/kubernetes/ssl/kube-apiserver-key.pem", "")
+	return n
+}
+
+// dockerOther is a container that is no component.
+type dockerOther struct{ digit, name, running, source, args, labels string }
+
+func (d dockerOther) addTo(n *layouttest.Node) {
+	id := strings.Repeat(d.digit, 64)
+	n.WriteFile("/var/lib/docker/containers/"+id+"/config.v2.json", `{"ID":"`+id+`","Name":"/`+d.name+`","State":{"Running":`+d.running+`},`+
+		`"Path":"nginx","Args":[`+d.args+`],"Config":{"Labels":{`+d.labels+`}},"MountPoints":{"/x":{"Source":"`+d.source+`","Destination":"/x"}}}`)
+}
+
+func TestDockersContainersAreRestartedByDocker(t *testing.T) {
+	for _, directory := range []string{"/var/lib/docker/containers", "/data/docker/containers"} {
+		n := dockerNode(t, directory, `"io.rancher.rke.container.name":"kube-apiserver"`)
+		n.WriteFile("/run/x", "")
+		socket, err := net.Listen("unix", n.LocalPath("/run/docker.sock"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = socket.Close() })
+		l := DiscoverNode(n.Root, Options{})
+		c := l.Node.ComponentOf(certs.KubeAPIServer)
+		if c.Runtime != inventory.Docker || c.ContainerID != strings.Repeat("e", 64) || c.ContainerName != "kube-apiserver" || c.Unit != "docker.service" || c.Note != "" {
+			t.Errorf("%s: %+v", directory, c)
+		}
+		if l.Node.DockerSocket != "/run/docker.sock" {
+			t.Errorf("%s: socket %q", directory, l.Node.DockerSocket)
+		}
+	}
+}
+
+// TestContainersOfPodsAreNotDockersOwn: the kubelet would make another container in place of a
+// stopped one.
+func TestContainersOfPodsAreNotDockersOwn(t *testing.T) {
+	n := dockerNode(t, "/var/lib/docker/containers", `"io.kubernetes.pod.name":"x"`)
+	l := DiscoverNode(n.Root, Options{})
+	if c := l.Node.ComponentOf(certs.KubeAPIServer); c.Runtime != inventory.None || c.ContainerID != "" || c.Note == "" {
+		t.Errorf("%+v", c)
+	}
+	if l.Node.DockerSocket != "" {
+		t.Errorf("socket %q", l.Node.DockerSocket)
+	}
+}
+
+// TestContainersThatAreRemovedWhenTheyStop: something else starts another one, as kubespray's
+// unit of an etcd in Docker does.
+func TestContainersThatAreRemovedWhenTheyStop(t *testing.T) {
+	n := dockerNode(t, "/var/lib/docker/containers", "")
+	n.WriteFile("/var/lib/docker/containers/"+strings.Repeat("e", 64)+"/hostconfig.json", `{"AutoRemove":true,"RestartPolicy":{"Name":""}}`)
+	l := DiscoverNode(n.Root, Options{})
+	c := l.Node.ComponentOf(certs.KubeAPIServer)
+	if c.Runtime != inventory.None || !strings.Contains(c.Note, `"kube-apiserver", which is removed when it stops`) {
+		t.Errorf("%+v", c)
+	}
+}
+
+// TestOtherDockerContainersThatUseAFile: those that name or mount a certificate's file, and
+// those that mount its directory, if they run and belong to no pod.
+func TestOtherDockerContainersThatUseAFile(t *testing.T) {
+	n := dockerNode(t, "/var/lib/docker/containers", "")
+	const file = "/etc/kubernetes/ssl/kube-apiserver.pem"
+	for _, other := range []dockerOther{
+		{digit: "1", name: "mounts-file", running: "true", source: file},
+		{digit: "2", name: "names-file", running: "true", source: "/etc/kubernetes", args: `"--cert=/x/ssl/kube-apiserver.pem"`},
+		{digit: "3", name: "mounts-directory", running: "true", source: "/etc/kubernetes"},
+		{digit: "4", name: "service-sidekick", running: "false", source: "/etc/kubernetes"},
+		{digit: "5", name: "rke-cert-deployer", running: "false", source: file},
+		{digit: "6", name: "nginx-proxy", running: "true", source: "/var/log"},
+		{digit: "7", name: "k8s_pod", running: "true", source: file, labels: `"io.kubernetes.pod.name":"x"`},
+	} {
+		other.addTo(n)
+	}
+	l := DiscoverNode(n.Root, Options{})
+	store := inventory.Store{Cert: file}
+	var names []string
+	for _, u := range l.OtherUsers(n.Root, store) {
+		names = append(names, u.Name)
+		if u.Kind != inventory.OtherContainer || !u.Restartable || u.ContainerID == "" || u.GraceSeconds != 10 {
+			t.Errorf("%+v", u)
+		}
+	}
+	if want := []string{"container mounts-file", "container names-file"}; !slices.Equal(names, want) {
+		t.Errorf("users %q, want %q", names, want)
+	}
+	if may := l.MayUse(n.Root, store); !slices.Equal(may, []string{"container mounts-directory"}) {
+		t.Errorf("may use it: %q", may)
+	}
+	for _, c := range l.Node.Components {
+		if c.Service != certs.KubeAPIServer {
+			t.Errorf("%s is no component", c.Service)
+		}
+	}
+}
