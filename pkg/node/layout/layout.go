@@ -3,6 +3,7 @@ package layout
 import (
 	"net"
 	"slices"
+	"sync"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
@@ -75,6 +76,9 @@ type discovery struct {
 	// kubeconfigs are those that were read, by host path, and units by name.
 	kubeconfigs map[string]*KubeconfigFile
 	units       map[string]*unit
+	// unitList and enabled, the units that are started at boot, are read at the first call.
+	unitList func() unitList
+	enabled  func() map[string]bool
 	// members are the processes of the units in which components run.
 	members map[string][]member
 	// pods are the static pods of this node.
@@ -93,6 +97,8 @@ func DiscoverNode(root hostfs.Root, opts Options) Layout {
 		root: root, opts: opts, seen: map[string]int{}, configs: map[string]string{},
 		kubeconfigs: map[string]*KubeconfigFile{}, units: map[string]*unit{},
 	}
+	d.unitList = sync.OnceValue(func() unitList { return listUnits(root) })
+	d.enabled = sync.OnceValue(func() map[string]bool { return d.unitList().enabledUnits(root) })
 	ran := listProcesses(root)
 	running := ran.components
 	d.members = ran.members

@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"io/fs"
 	"iter"
 	"os"
 	"path"
@@ -57,12 +58,21 @@ func (d *discovery) noteFile(into map[string]bool, host string) bool {
 		return false
 	}
 	info, err := os.Lstat(local)
-	if err != nil || !info.Mode().IsRegular() {
+	if err != nil || !info.Mode().IsRegular() || isProgram(local, info) {
 		return false
 	}
 	into[local] = true
 	return info.Size() <= maxConfig
 }
+
+// isProgram reports whether a file is an executable in the format of Linux (ELF), in which
+// neither certificates nor paths are searched.
+func isProgram(local string, info fs.FileInfo) bool {
+	return info.Mode()&0o111 != 0 && string(readInto(local, make([]byte, len(elfMagic)))) == elfMagic
+}
+
+// elfMagic is the beginning of an executable.
+const elfMagic = "\x7fELF"
 
 // certificateFile reports whether a file's name is that of a certificate or a key.
 func certificateFile(name string) bool {

@@ -1,10 +1,8 @@
 package layout
 
 import (
-	"bytes"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
@@ -145,21 +143,12 @@ func (d *discovery) findReaders(programs []*program) {
 		own[p.component.Unit] = true
 	}
 	running := sync.OnceValue(func() map[string]bool { return runningUnits(d.root) })
-	enabled := sync.OnceValue(func() map[string]bool { return enabledUnits(d.root) })
-	seen := map[string]bool{}
-	for i, dir := range unitDirs {
-		entries, err := d.root.ReadDir(dir)
-		if err != nil {
+	for _, listed := range d.unitList().units {
+		name := listed.name
+		if own[name] || listed.preset && !isSuggestive(name) {
 			continue
 		}
-		for _, e := range entries {
-			name := e.Name()
-			if !strings.HasSuffix(name, ".service") || seen[name] || own[name] || i >= 2 && !isSuggestive(name) {
-				continue
-			}
-			seen[name] = true
-			d.readUnit(name, func() bool { return running()[name] }, func() bool { return enabled()[name] })
-		}
+		d.readUnit(name, func() bool { return running()[name] }, func() bool { return d.enabled()[name] })
 	}
 }
 
@@ -225,27 +214,6 @@ func (d *discovery) readUnit(name string, runs, enabled func() bool) {
 	}
 	d.noteFiles(r.files, files, words)
 	d.out.readers = append(d.out.readers, r)
-}
-
-// runningUnits are the units that have a process.
-func runningUnits(root hostfs.Root) map[string]bool {
-	out := map[string]bool{}
-	proc, err := root.LocalPath("/proc")
-	if err != nil {
-		return out
-	}
-	init := cgroupsOf(proc, 1)
-	buf := make([]byte, cmdlineHead)
-	for _, pid := range processIDs(proc) {
-		groups := readInto(processFile(proc, pid, "cgroup"), buf)
-		if !bytes.Contains(groups, []byte(".service")) {
-			continue // in no unit
-		}
-		if unit := placeProcess(cgroupPaths(groups), init).unit; unit != "" {
-			out[unit] = true
-		}
-	}
-	return out
 }
 
 // controlPlane reports whether the node has a control plane, whose kubeconfigs are expected

@@ -69,7 +69,7 @@ func (d *discovery) otherComponents(running []process, known []*program) []*prog
 			missing = append(missing, s)
 		}
 	}
-	for _, u := range stoppedUnits(d.root, missing) {
+	for _, u := range d.stoppedUnits(missing) {
 		if !has(u.service) {
 			found = append(found, fromUnit(u))
 		}
@@ -88,7 +88,7 @@ func (d *discovery) findKubelet(running []process) []*program {
 	if best >= 0 {
 		return []*program{d.fromProcess(running[best])}
 	}
-	if units := stoppedUnits(d.root, []certs.Service{certs.Kubelet}); len(units) > 0 {
+	if units := d.stoppedUnits([]certs.Service{certs.Kubelet}); len(units) > 0 {
 		return []*program{fromUnit(units[0])}
 	}
 	return nil

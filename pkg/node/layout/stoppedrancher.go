@@ -47,30 +47,22 @@ func (d *discovery) holdsBundle(unit string, bundles []bundle) bool {
 // the units of servers and agents together.
 func (d *discovery) unitsOf(dist *distribution) []string {
 	var active, others []string
-	enabled := enabledUnits(d.root)
-	for _, dir := range unitDirs {
-		entries, err := d.root.ReadDir(dir)
-		if err != nil {
+	for _, listed := range d.unitList().units {
+		name := listed.name
+		if !slices.ContainsFunc(dist.prefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) }) {
 			continue
 		}
-		for _, e := range entries {
-			name := e.Name()
-			named := slices.ContainsFunc(dist.prefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
-			if !named || !strings.HasSuffix(name, ".service") || slices.Contains(active, name) || slices.Contains(others, name) {
-				continue
-			}
-			u, ok := d.loadedUnit(name)
-			if !ok {
-				continue
-			}
-			found, ok := d.rancherProgram(u, dist)
-			switch {
-			case !ok:
-			case !u.preset || enabled[name]:
-				active = append(active, name)
-			case d.hasData(found.dir, found.role):
-				others = append(others, name)
-			}
+		u, ok := d.loadedUnit(name)
+		if !ok {
+			continue
+		}
+		found, ok := d.rancherProgram(u, dist)
+		switch {
+		case !ok:
+		case !u.preset || d.enabled()[name]:
+			active = append(active, name)
+		case d.hasData(found.dir, found.role):
+			others = append(others, name)
 		}
 	}
 	if len(active) > 0 {

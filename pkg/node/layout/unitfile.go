@@ -101,16 +101,6 @@ func loadUnit(root hostfs.Root, name string) (*unit, bool) {
 	return u, true
 }
 
-// loadedUnit is loadUnit, once for each unit.
-func (d *discovery) loadedUnit(name string) (*unit, bool) {
-	u, known := d.units[name]
-	if !known {
-		u, _ = loadUnit(d.root, name)
-		d.units[name] = u
-	}
-	return u, u != nil
-}
-
 // isMasked reports whether a unit file is a link to /dev/null. Only the link is read: a node
 // pod need not see the host's devices.
 func isMasked(root hostfs.Root, file string) bool {
