@@ -150,7 +150,7 @@ e2e: $(READY) ## End-to-end tests on a real cluster; RUN=TestName for some, KEEP
 # may depend on a cluster's form is on the odd one. Some are on two of them: those that roll
 # back or renew everything, and those that take a second.
 ON_ODD := TestAgents|TestBadInput|TestCheckChanges|TestCheckWithin|TestDocumentedPermissions|TestKubeProxy|TestNoPrivateKey|TestNotifyOnly|TestPolicy|TestRescue|TestRotateOneService|TestValidity
-ON_SHAPES := TestADeleted|TestASigner|TestDryRuns|TestHistory|TestSecondRotation|TestShape
+ON_SHAPES := TestADeleted|TestASigner|TestDashboard|TestDryRuns|TestHistory|TestSecondRotation|TestShape
 ON_SMALL := $(ON_ODD)|$(ON_SHAPES)
 ODD_LAB := test/tools/e2e odd --control-planes 1 --workers 1 --load-balancer=false --node-prefix odd. --config test/e2e/odd.yaml
 ODD := RUN='$(or $(RUN),$(ON_ODD)|TestCheckSees|TestComponent|TestNewClient|TestRotateAll)' $(ODD_LAB)

@@ -40,9 +40,12 @@ var (
 	accessDeleteMark = access{verb: "delete", group: v1alpha1.GroupVersion.Group, resource: compromisedResource.Resource, why: "withdraw that mark"}
 )
 
+// stateTimeout bounds how long an API server may take.
+const stateTimeout = 10 * time.Second
+
 // State reads the objects of the API server.
 func (d *contextCluster) State(ctx context.Context) (dashboard.State, error) {
-	ctx, cancel := context.WithTimeout(ctx, surveyTimeout)
+	ctx, cancel := context.WithTimeout(ctx, stateTimeout)
 	defer cancel()
 	api, err := openObjects(d.conn)
 	if err != nil {
@@ -61,7 +64,8 @@ func (d *contextCluster) State(ctx context.Context) (dashboard.State, error) {
 	}
 	requests.Wait()
 	if s.failure != nil {
-		return dashboard.State{}, explainError(s.failure, d.flags)
+		// The text alone: it says more than that a deadline has passed.
+		return dashboard.State{}, errors.New(errorText(s.failure, d.flags.recoverHint))
 	}
 	s.concludeState()
 	return s.state, nil

@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -111,6 +110,7 @@ func (l *lab) spoilOnce(t *testing.T, node, path string) func() error {
 type started struct {
 	outcome chan outcome
 	kill    func(os.Signal)
+	stdout  *lockedBuffer
 	stderr  *lockedBuffer
 }
 
@@ -121,12 +121,11 @@ func (l *lab) start(t *testing.T, args ...string) started {
 	// A group of its own: the signal must reach the plugin, which kubectl replaced
 	// itself by, and nothing else.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	var stdout bytes.Buffer
-	stderr := &lockedBuffer{}
-	cmd.Stdout, cmd.Stderr = &stdout, stderr
+	stdout, stderr := &lockedBuffer{}, &lockedBuffer{}
+	cmd.Stdout, cmd.Stderr = stdout, stderr
 	began := time.Now()
 	require.NoError(t, cmd.Start())
-	s := started{outcome: make(chan outcome, 1), stderr: stderr, kill: func(sig os.Signal) { _ = cmd.Process.Signal(sig) }}
+	s := started{outcome: make(chan outcome, 1), stdout: stdout, stderr: stderr, kill: func(sig os.Signal) { _ = cmd.Process.Signal(sig) }}
 	go func() {
 		defer cancel()
 		err := cmd.Wait()
