@@ -119,9 +119,9 @@ func sendHTML(w http.ResponseWriter, status int, html []byte) {
 // printableRune replaces control characters, and those that reverse the direction of text.
 func printableRune(r rune) rune {
 	switch {
-	case r == '\n' || r == '\t':
+	case ' ' <= r && r <= '~' || r == '\n' || r == '\t':
 		return r
-	case unicode.IsControl(r), strings.ContainsRune("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069", r):
+	case unicode.IsControl(r), '\u202a' <= r && r <= '\u202e', '\u2066' <= r && r <= '\u2069':
 		return ' '
 	}
 	return r

@@ -2,16 +2,21 @@ package dashboard
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 )
 
 // testServer is a server that listens, and its address.
@@ -112,4 +117,164 @@ func TestServeEndsWithItsContext(t *testing.T) {
 func TestNewServerNeedsAContext(t *testing.T) {
 	_, err := NewServer(Options{})
 	require.ErrorContains(t, err, "the kubeconfig has no context")
+}
+
+// post sends a form as a page of the server does.
+func (b *browser) post(path, form string) answer {
+	b.t.Helper()
+	return b.send(http.MethodPost, path, strings.NewReader(form), nil)
+}
+
+// awaitPage reads a page until it contains a text.
+func (b *browser) awaitPage(path, text string) answer {
+	b.t.Helper()
+	var a answer
+	require.Eventually(b.t, func() bool {
+		a = b.get(path)
+		return strings.Contains(a.body, text)
+	}, 20*time.Second, 5*time.Millisecond, "%s never says %q", path, text)
+	return a
+}
+
+// plan makes a plan for all services and returns its address.
+func (b *browser) plan(cluster string) string {
+	b.t.Helper()
+	a := b.post(cluster+"/plans", "scope=all&restart=always")
+	require.Equal(b.t, http.StatusSeeOther, a.status, a.body)
+	path := a.header.Get("Location")
+	b.awaitPage(path, "Save: start this rotation")
+	return path
+}
+
+// save starts a plan and returns the address of its rotation.
+func (b *browser) save(plan string) string {
+	b.t.Helper()
+	a := b.post(plan, "")
+	require.Equal(b.t, http.StatusSeeOther, a.status, a.body)
+	return a.header.Get("Location")
+}
+
+// clock is a clock that a test moves.
+type clock struct{ seconds atomic.Int64 }
+
+func (c *clock) now() time.Time { return testNow.Add(time.Duration(c.seconds.Load()) * time.Second) }
+
+func fixedOptions(clusters Clusters) Options {
+	return Options{Clusters: clusters, Now: func() time.Time { return testNow }, Version: "v0.9.0"}
+}
+
+func TestServeInterruptsAndWaitsForTheRotation(t *testing.T) {
+	interrupted := make(chan error, 1)
+	finish := make(chan struct{})
+	cluster := &fakeCluster{plan: func(_ context.Context, c Choice) (Plan, error) {
+		return samplePlan(c, func(ctx context.Context, _ func(fleet.Progress)) (*v1alpha1.RotationReport, error) {
+			<-ctx.Done()
+			interrupted <- context.Cause(ctx)
+			<-finish
+			return &v1alpha1.RotationReport{Result: v1alpha1.Failed}, context.Cause(ctx)
+		}), nil
+	}}
+	ts := startServer(t, fixedOptions(oneCluster(cluster)))
+	b := ts.signIn()
+	plan := b.plan("/clusters/prod")
+	second := b.plan("/clusters/prod")
+	page := b.save(plan)
+	assert.Equal(t, []string{"prod"}, ts.Running())
+	ts.stop()
+	require.ErrorIs(t, <-interrupted, fleet.ErrInterrupted)
+	assert.Contains(t, b.get(page).body, "stopping", "its page can be read until the end")
+	b.post(second, "")
+	assert.Equal(t, []string{"prod"}, ts.Running(), "none begins anymore")
+	select {
+	case <-ts.ended:
+		t.Fatal("Serve returned before the rotation had ended")
+	default:
+	}
+	close(finish)
+	require.NoError(t, <-ts.ended)
+	assert.Empty(t, ts.Running())
+}
+
+func TestMethodsAndPaths(t *testing.T) {
+	calls := atomic.Int64{}
+	count := func() { calls.Add(1) }
+	cluster := &fakeCluster{
+		scan:       func(context.Context) (v1alpha1.CertificateList, error) { count(); return sampleList(1), nil },
+		plan:       func(_ context.Context, c Choice) (Plan, error) { count(); return samplePlan(c, runOf(nil)), nil },
+		mark:       func(context.Context, Mark) error { count(); return nil },
+		deleteMark: func(context.Context, string) error { count(); return nil },
+	}
+	ts := startServer(t, fixedOptions(oneCluster(cluster)))
+	b := ts.signIn()
+	for _, test := range []struct {
+		method, path string
+		want         int
+	}{
+		{http.MethodHead, "/", 200}, {http.MethodHead, "/clusters/prod", 200}, {http.MethodGet, "/clusters/prod/rotate", 200},
+		{http.MethodGet, "/clusters/prod/scan", 405}, {http.MethodGet, "/clusters/prod/journals", 405}, {http.MethodGet, "/clusters/prod/plans", 405},
+		{http.MethodGet, "/clusters/prod/marks", 405}, {http.MethodGet, "/clusters/prod/marks/x/delete", 405}, {http.MethodGet, "/clusters/prod/rotations/x/stop", 405},
+		{http.MethodHead, "/clusters/prod/scan", 405}, {http.MethodPut, "/clusters/prod", 405}, {http.MethodDelete, "/clusters/prod/plans/x", 405}, {"PROPFIND", "/", 405},
+		{http.MethodPost, "/", 405}, {http.MethodGet, "/clusters/other", 404}, {http.MethodGet, "/clusters/", 404}, {http.MethodGet, "/clusters/prod/plans/x", 404},
+		{http.MethodPost, "/clusters/prod/plans/x", 404}, {http.MethodPost, "/clusters/other/scan", 404}, {http.MethodGet, "/clusters/prod/rotations/x", 404},
+		{http.MethodGet, "/clusters/prod/rotations/x/events", 404}, {http.MethodGet, "/row?context=other", 404}, {http.MethodGet, "/static/", 404},
+		{http.MethodGet, "/static/..%2f..%2fserver.go", 404}, {http.MethodGet, "/static/layout.html", 404}, {http.MethodGet, "/clusters/..%2f..%2fetc", 404},
+	} {
+		a := b.send(test.method, test.path, nil, nil)
+		assert.Equal(t, test.want, a.status, "%s %s", test.method, test.path)
+		if test.method != http.MethodHead {
+			assert.Contains(t, a.body, "</html>", "%s %s is answered by a page", test.method, test.path)
+		}
+	}
+	assert.Zero(t, calls.Load(), "nothing was changed")
+}
+
+func TestLargeBodiesAreRefused(t *testing.T) {
+	ts := startServer(t, fixedOptions(oneCluster(&fakeCluster{})))
+	b := ts.signIn()
+	for _, path := range []string{"/clusters/prod/plans", "/clusters/prod/marks"} {
+		assert.Equal(t, http.StatusRequestEntityTooLarge, b.post(path, "scope=all&node="+strings.Repeat("a", maxBody)).status, path)
+	}
+}
+
+func TestTextFromClustersIsEscaped(t *testing.T) {
+	const evil = "<script>alert(1)</script>\x1b[31m\u202etxt"
+	state := sampleState(1)
+	state.Certificates.Items[0].Node = evil
+	state.Certificates.Items[0].Reason = evil
+	state.Certificates.Authorities[0].Name = evil
+	state.Certificates.Findings[0].Message = evil
+	state.Certificates.NotInspected[0].Reason = "javascript:alert(1)" + evil
+	state.Watcher.Due[0].Message = evil
+	state.Marks[0].Spec.Reason = evil
+	cluster := &fakeCluster{
+		state: func(context.Context) (State, error) { return state, nil },
+		records: func(context.Context, string) (v1alpha1.RotationHistory, error) {
+			return v1alpha1.RotationHistory{PastRotation: samplePast(), Records: []v1alpha1.RotationRecord{{Node: evil, Kind: evil, Message: evil}}}, nil
+		},
+		plan: func(_ context.Context, c Choice) (Plan, error) {
+			p := samplePlan(c, func(_ context.Context, progress func(fleet.Progress)) (*v1alpha1.RotationReport, error) {
+				progress(fleet.Progress{Node: evil, Text: evil, Done: true})
+				return nil, errors.New(evil)
+			})
+			p.Notes = []string{evil}
+			p.Command = evil
+			return p, nil
+		},
+	}
+	clusters := oneCluster(cluster)
+	clusters.contexts[0].Server = "javascript:" + evil
+	ts := startServer(t, fixedOptions(clusters))
+	b := ts.signIn()
+	b.post("/clusters/prod/history/7f3c2a", "")
+	plan := b.plan("/clusters/prod")
+	pages := []answer{b.get("/?load=all"), b.get("/clusters/prod"), b.get("/clusters/prod/rotate"), b.awaitPage("/clusters/prod/history/7f3c2a", "Records"), b.get(plan)}
+	rotation := b.save(plan)
+	pages = append(pages, b.awaitPage(rotation, "ended without a report"), b.get(rotation+"/events"))
+	for i, page := range pages {
+		assert.Contains(t, page.body, "alert(1)", "page %d shows it", i)
+		assert.NotContains(t, page.body, "<script>alert", "page %d", i)
+		assert.NotContains(t, page.body, "\x1b", "page %d", i)
+		assert.NotContains(t, page.body, "\u202e", "page %d", i)
+		assert.NotContains(t, page.body, `="javascript:`, "page %d", i)
+	}
 }

@@ -15,6 +15,7 @@ const (
 	streamBatch   = 100 // events in one write
 	streamTimeout = 10 * time.Second
 	heartbeat     = 15 * time.Second
+	streamPause   = 50 * time.Millisecond // collects events, so that many are one write
 )
 
 // streamEvents sends the events of a rotation as they happen: those after the id in the header
@@ -74,6 +75,7 @@ func (s *Server) sendEvents(w http.ResponseWriter, r *http.Request, log *progres
 		}
 		select {
 		case <-part.Changed:
+			waitUntil(r.Context(), nil, streamPause)
 		case <-beat.C:
 			if !s.sendChunk(w, []byte(": in progress\n\n")) {
 				return
@@ -100,7 +102,7 @@ func streamText(part logPart) []byte {
 	case part.Ended:
 		out.WriteString("event: end\ndata: {}\n\n")
 	}
-	return out.Bytes()
+	return bytes.Map(printableRune, out.Bytes())
 }
 
 // sendChunk reports whether the reader took it in time.

@@ -2,8 +2,7 @@
 // happens, and opens the dialog in place. It sends no form.
 "use strict";
 
-const live = document.getElementById("live");
-const notice = document.getElementById("notice");
+const [live, notice] = ["live", "notice"].map((id) => document.getElementById(id));
 const atOnce = 4; // a browser opens six connections to a server: links must still work
 const triesWithoutAnswer = 5;
 
@@ -196,7 +195,7 @@ function showLine(table, line) {
   announceText((line.node ? line.node + ": " : "") + line.text);
 }
 
-// --- Dialog and small helpers.
+// --- Helpers.
 
 function prepareDialog(link) {
   const dialog = document.getElementById(link.dataset.dialog);

@@ -1,0 +1,188 @@
+package dashboard
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+)
+
+// runningRotation is a server with a rotation that waits for the channel.
+func runningRotation(t *testing.T, proceed <-chan struct{}) (*browser, string) {
+	t.Helper()
+	cluster := newRecordingCluster(proceed)
+	ts := startServer(t, fixedOptions(oneCluster(&cluster.fakeCluster)))
+	b := ts.signIn()
+	page := b.save(b.plan("/clusters/prod"))
+	b.awaitPage(page, "restarting etcd")
+	return b, page
+}
+
+func TestRotationPageShowsProgressAndReport(t *testing.T) {
+	proceed := make(chan struct{})
+	b, page := runningRotation(t, proceed)
+	a := b.get(page)
+	assert.Contains(t, a.body, "9 certificates signed", "a late reader sees it from the beginning")
+	assert.Contains(t, a.body, "data-stream")
+	assert.Contains(t, a.body, ">Stop<")
+	close(proceed)
+	a = b.awaitPage(page, "succeeded")
+	for _, want := range []string{"2026-12-09 03:00 UTC", "2027-11-30 03:00 UTC", "Handshake: 127.0.0.1:2379 serves it", "One old kubeconfig", "yes, 1.2s unavailable"} {
+		assert.Contains(t, a.body, want)
+	}
+	assert.NotContains(t, a.body, "data-stream", "the page asks for nothing anymore")
+	assert.NotContains(t, a.body, ">Stop<")
+}
+
+func TestStopInterrupts(t *testing.T) {
+	b, page := runningRotation(t, make(chan struct{}))
+	assert.Equal(t, http.StatusSeeOther, b.post(page+"/stop", "").status)
+	assert.Contains(t, b.awaitPage(page, "interrupted").body, fleet.ErrInterrupted.Error())
+	assert.Empty(t, b.server.Running())
+}
+
+func TestStopIsNotOfferedForTheWatcher(t *testing.T) {
+	proceed := make(chan struct{})
+	cluster := &fakeCluster{plan: func(_ context.Context, c Choice) (Plan, error) {
+		p := samplePlan(c, runOf(proceed))
+		p.ByWatcher = true
+		return p, nil
+	}}
+	b := startServer(t, fixedOptions(oneCluster(cluster))).signIn()
+	page := b.save(b.plan("/clusters/prod"))
+	assert.NotContains(t, b.awaitPage(page, "restarting etcd").body, ">Stop<")
+	assert.Equal(t, http.StatusConflict, b.post(page+"/stop", "").status)
+	close(proceed)
+	b.awaitPage(page, "succeeded")
+}
+
+func TestEveryEndReleasesTheCluster(t *testing.T) {
+	for name, test := range map[string]struct {
+		run  runFunction
+		want string
+	}{
+		"panic": {func(context.Context, func(fleet.Progress)) (*v1alpha1.RotationReport, error) {
+			panic("index out of range")
+		}, "internal error: index out of range"},
+		"no report, no error": {func(context.Context, func(fleet.Progress)) (*v1alpha1.RotationReport, error) { return nil, nil }, "ended without a report"},
+		"no report": {func(context.Context, func(fleet.Progress)) (*v1alpha1.RotationReport, error) {
+			return nil, errors.New("acquire the lock: held by alice\nhint: wait for it")
+		}, "held by alice"},
+		"rolled back": {func(context.Context, func(fleet.Progress)) (*v1alpha1.RotationReport, error) {
+			return &v1alpha1.RotationReport{Result: v1alpha1.RolledBack}, fmt.Errorf("cp3: etcd did not become healthy: %w", fleet.ErrStopped)
+		}, "failed and rolled back"},
+		"unknown": {func(context.Context, func(fleet.Progress)) (*v1alpha1.RotationReport, error) {
+			return &v1alpha1.RotationReport{Result: v1alpha1.Failed}, fmt.Errorf("cp3: %w", fleet.ErrManualInterventionRequired)
+		}, "manual intervention required"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cluster := &fakeCluster{plan: func(_ context.Context, c Choice) (Plan, error) { return samplePlan(c, test.run), nil }}
+			ts := startServer(t, fixedOptions(oneCluster(cluster)))
+			b := ts.signIn()
+			page := b.save(b.plan("/clusters/prod"))
+			b.awaitPage(page, test.want)
+			assert.Empty(t, ts.Running())
+			assert.Contains(t, b.get(page+"/events").body, "event: end")
+			b.plan("/clusters/prod")
+		})
+	}
+}
+
+// readStream reads events until the stream ends or a number of lines has come.
+func readStream(t *testing.T, b *browser, path, lastID string, most int) []string {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+b.server.address+path, nil)
+	require.NoError(t, err)
+	if lastID != "" {
+		r.Header.Set("Last-Event-ID", lastID)
+	}
+	response, err := b.client.Do(r)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	require.Equal(t, http.StatusOK, response.StatusCode)
+	assert.Equal(t, "text/event-stream", response.Header.Get("Content-Type"))
+	var ids []string
+	for lines := bufio.NewScanner(response.Body); len(ids) < most && lines.Scan(); {
+		if id, is := strings.CutPrefix(lines.Text(), "id: "); is {
+			ids = append(ids, id)
+		}
+		if lines.Text() == "event: end" {
+			ids = append(ids, "end")
+		}
+	}
+	return ids
+}
+
+func TestStreamResumesWithoutRepeating(t *testing.T) {
+	proceed := make(chan struct{})
+	b, page := runningRotation(t, proceed)
+	assert.Equal(t, []string{"1", "2"}, readStream(t, b, page+"/events", "", 2))
+	read := make(chan []string, 1)
+	go func() { read <- readStream(t, b, page+"/events?after=0", "2", 99) }()
+	close(proceed)
+	assert.Equal(t, []string{"3", "4", "5", "end"}, <-read)
+	assert.Equal(t, []string{"end"}, readStream(t, b, page+"/events?after=5", "", 99))
+	assert.Equal(t, http.StatusBadRequest, b.get(page+"/events?after=x").status)
+	assert.Equal(t, http.StatusOK, b.send(http.MethodHead, page+"/events", nil, nil).status)
+}
+
+func TestLogsAreBounded(t *testing.T) {
+	log := newProgressLog()
+	for i := range keptEvents + 10 {
+		log.addEvent(fleet.Progress{Node: "cp1", Text: fmt.Sprint(i), Done: true}, testNow)
+	}
+	assert.LessOrEqual(t, len(log.events), keptEvents)
+	part := log.eventsAfter(1, 10)
+	assert.True(t, part.Missing, "the page has to be read again")
+	assert.Equal(t, "event: again\ndata: {}\n\n", string(streamText(part)))
+	view := log.viewLog()
+	assert.Equal(t, keptEvents+10, view.Last)
+	assert.Equal(t, view.Last, view.Dropped+len(log.events))
+	assert.Len(t, log.eventsAfter(view.Last-3, 10).Events, 3)
+}
+
+// TestSlowReadersHoldUpNothing opens as many streams as there may be, reads none of them, and has
+// the rotation write far more than a connection buffers.
+func TestSlowReadersHoldUpNothing(t *testing.T) {
+	opened := make(chan struct{})
+	cluster := &fakeCluster{plan: func(_ context.Context, c Choice) (Plan, error) {
+		return samplePlan(c, func(_ context.Context, progress func(fleet.Progress)) (*v1alpha1.RotationReport, error) {
+			<-opened
+			for i := range keptEvents {
+				progress(fleet.Progress{Node: "cp1", Phase: fleet.PhaseVerified, Text: fmt.Sprint(i, strings.Repeat("x", 400)), Done: true})
+			}
+			return &v1alpha1.RotationReport{Result: v1alpha1.Succeeded}, nil
+		}), nil
+	}}
+	ts := startServer(t, fixedOptions(oneCluster(cluster)))
+	b := ts.signIn()
+	page := b.save(b.plan("/clusters/prod"))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	for range maxStreams {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+ts.address+page+"/events", nil)
+		require.NoError(t, err)
+		response, err := b.client.Do(r)
+		require.NoError(t, err)
+		defer response.Body.Close()
+	}
+	refused := b.get(page + "/events")
+	assert.Equal(t, http.StatusServiceUnavailable, refused.status)
+	assert.Equal(t, "5", refused.header.Get("Retry-After"))
+	close(opened)
+	began := time.Now()
+	require.Eventually(t, func() bool { return len(ts.Running()) == 0 }, 10*time.Second, time.Millisecond)
+	assert.Less(t, time.Since(began), streamTimeout, "no reader was waited for")
+	cancel()
+	require.Eventually(t, func() bool { return len(ts.streams) == 0 }, 2*streamTimeout, time.Millisecond, "their places are free again")
+}
