@@ -158,8 +158,8 @@ func TestSlowReadersHoldUpNothing(t *testing.T) {
 	cluster := &fakeCluster{plan: func(_ context.Context, c Choice) (Plan, error) {
 		return samplePlan(c, func(_ context.Context, progress func(fleet.Progress)) (*v1alpha1.RotationReport, error) {
 			<-opened
-			for i := range keptEvents {
-				progress(fleet.Progress{Node: "cp1", Phase: fleet.PhaseVerified, Text: fmt.Sprint(i, strings.Repeat("x", 400)), Done: true})
+			for i := range 4000 {
+				progress(fleet.Progress{Node: "cp1", Phase: fleet.PhaseVerified, Text: fmt.Sprint(i, strings.Repeat("x", 2500)), Done: true})
 			}
 			return &v1alpha1.RotationReport{Result: v1alpha1.Succeeded}, nil
 		}), nil
