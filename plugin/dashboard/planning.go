@@ -86,7 +86,7 @@ func (s *Server) showPlan(w http.ResponseWriter, r *http.Request) {
 	}
 	view := planView{plannedRotation: planned, Path: clusterPath(named.Name), Words: choiceWords(planned.Choice), State: state,
 		Running: s.work.runningOn(clusterKey(named)), Offer: offer{Possible: !s.options.ReadOnly, Why: readOnlyText}}
-	if why := s.deniedReason(r.Context(), named, RightRotate); why != "" {
+	if why, _ := s.knownDenial(named, RightRotate); why != "" {
 		view.Offer = offer{Why: why}
 	}
 	view.Error, view.Hint = errorParts(planned.Err)

@@ -33,19 +33,25 @@ func (s *Server) refuseWithout(w http.ResponseWriter, r *http.Request, c Context
 	return true
 }
 
+// deniedReason is the missing permission, of a cluster that is read first where it is not known.
 func (s *Server) deniedReason(ctx context.Context, c Context, right Right) string {
-	if last := s.states.latestResult(c.Name); last.Value != nil {
-		return last.Value.Denied[right]
-	}
-	last := s.summaries.latestResult(c.Name)
-	if last.Value == nil {
+	why, known := s.knownDenial(c, right)
+	if !known {
 		waitUntil(ctx, s.startSummary(c), rightsWait)
-		last = s.summaries.latestResult(c.Name)
+		why, _ = s.knownDenial(c, right) // a cluster that does not answer will say so itself
 	}
-	if last.Value == nil {
-		return "" // the cluster does not answer, and the request will say so
+	return why
+}
+
+// knownDenial is the missing permission, as far as it is known.
+func (s *Server) knownDenial(c Context, right Right) (why string, known bool) {
+	if last := s.states.latestResult(c.Name); last.Value != nil {
+		return last.Value.Denied[right], true
 	}
-	return last.Value.Denied[right]
+	if last := s.summaries.latestResult(c.Name); last.Value != nil {
+		return last.Value.Denied[right], true
+	}
+	return "", false
 }
 
 // offer says whether a page offers something, and why not.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"net"
 	"net/http"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
 // Limits of a connection. A response has its own deadline, see deadlineOf, since a stream of
@@ -102,6 +104,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		ReadTimeout:       readTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          log.New(lineWriter(s.options.Report), "", 0),
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
@@ -118,6 +121,14 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	closeServer(server)
 	s.work.active.Wait()
 	return err
+}
+
+// lineWriter passes what the HTTP server logs to the terminal.
+type lineWriter func(line string)
+
+func (w lineWriter) Write(text []byte) (int, error) {
+	w(printers.CleanLines(strings.TrimSpace(string(text))))
+	return len(text), nil
 }
 
 // closeServer lets answers in progress end, within a limit.

@@ -221,6 +221,10 @@ func TestMethodsAndPaths(t *testing.T) {
 	} {
 		a := b.send(test.method, test.path, nil, nil)
 		assert.Equal(t, test.want, a.status, "%s %s", test.method, test.path)
+		if test.want != http.StatusOK {
+			assert.NotContains(t, a.body, "data-again", "an error does not ask again")
+			assert.NotContains(t, a.body, "http-equiv", "nor does it reload")
+		}
 		if test.method != http.MethodHead {
 			assert.Contains(t, a.body, "</html>", "%s %s is answered by a page", test.method, test.path)
 		}
