@@ -21,6 +21,8 @@ type progressEvent struct {
 	Text  string `json:"text"`
 	Took  string `json:"took,omitempty"`
 	Done  bool   `json:"done,omitempty"`
+
+	frame []byte // as streams send it
 }
 
 // progressLog keeps the events of a rotation for everyone who reads them. Readers take events from
@@ -52,6 +54,7 @@ func (l *progressLog) addEvent(p fleet.Progress, now time.Time) {
 	}
 	l.last++
 	e.ID = l.last
+	e.frame = frameOf(e)
 	l.nodes[e.Node] = e
 	if len(l.events) >= keptEvents {
 		l.events = append([]progressEvent(nil), l.events[keptEvents/10:]...)

@@ -141,6 +141,9 @@ func (r *rotation) viewOutcome() outcomeView {
 	out := outcomeView{Ended: true}
 	out.Text, out.Hint = errorParts(r.err)
 	switch {
+	case r.Plan.ByWatcher && r.isInterrupted():
+		out.Word = "not followed anymore"
+		out.Condition = unknown
 	case errors.Is(r.err, fleet.ErrManualInterventionRequired):
 		out.Word = "stopped: manual intervention required"
 		out.Condition = expired
@@ -187,7 +190,7 @@ func (s *Server) startRotation(w http.ResponseWriter, r *http.Request) {
 	case begun != nil:
 		http.Redirect(w, r, clusterPath(begun.Context.Name, "rotations", begun.ID)+"?note="+string(state), http.StatusSeeOther)
 	default:
-		http.Redirect(w, r, clusterPath(named.Name, "plans", id), http.StatusSeeOther)
+		http.Redirect(w, r, clusterPath(named.Name, "plans", id), http.StatusSeeOther) //nolint:gosec // a page of this server, escaped
 	}
 }
 

