@@ -112,13 +112,15 @@ func (c *calls[T]) dropOldest() {
 	if len(c.entries) < c.most {
 		return
 	}
-	oldest := ""
+	var oldest *string
 	for key, e := range c.entries {
-		if !e.Running && (oldest == "" || e.used < c.entries[oldest].used) {
-			oldest = key
+		if !e.Running && (oldest == nil || e.used < c.entries[*oldest].used) {
+			oldest = &key
 		}
 	}
-	delete(c.entries, oldest)
+	if oldest != nil {
+		delete(c.entries, *oldest)
+	}
 }
 
 // expireResult makes the next page call again: something has changed the cluster.
