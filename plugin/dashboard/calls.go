@@ -132,7 +132,7 @@ func (c *calls[T]) expireResult(key string) {
 	}
 }
 
-// callWithin returns at the deadline even where the call does not: it is then left to itself. A
+// callWithin returns at the deadline even where the call does not: a later result is dropped. A
 // panic becomes an error.
 func callWithin[T any](ctx context.Context, deadline time.Duration, call func(context.Context) (T, error)) (T, error) {
 	type result struct {
