@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -166,8 +167,8 @@ func TestSlowReadersHoldUpNothing(t *testing.T) {
 	cluster := &fakeCluster{plan: func(_ context.Context, c Choice) (Plan, error) {
 		return samplePlan(c, func(_ context.Context, progress func(fleet.Progress)) (*v1alpha1.RotationReport, error) {
 			<-opened
-			for i := range 4000 {
-				progress(fleet.Progress{Node: "cp1", Phase: fleet.PhaseVerified, Text: fmt.Sprint(i, strings.Repeat("x", 2500)), Done: true})
+			for i := range 1000 {
+				progress(fleet.Progress{Node: "cp1", Phase: fleet.PhaseVerified, Text: fmt.Sprint(i, strings.Repeat("x", 2000)), Done: true})
 			}
 			return &v1alpha1.RotationReport{Result: v1alpha1.Succeeded}, nil
 		}), nil
@@ -177,6 +178,13 @@ func TestSlowReadersHoldUpNothing(t *testing.T) {
 	page := b.save(b.plan("/clusters/prod"))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	b.client.Transport = &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err == nil {
+			err = conn.(*net.TCPConn).SetReadBuffer(4096) // so that a connection is soon full
+		}
+		return conn, err
+	}}
 	for range maxStreams {
 		r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+ts.address+page+"/events", nil)
 		require.NoError(t, err)
@@ -189,6 +197,7 @@ func TestSlowReadersHoldUpNothing(t *testing.T) {
 	assert.Equal(t, "5", refused.header.Get("Retry-After"))
 	close(opened)
 	require.Eventually(t, func() bool { return len(ts.Running()) == 0 }, 4*streamTimeout, time.Millisecond, "readers were waited for")
+	assert.Len(t, ts.streams, maxStreams, "a stream was read to its end: this test shows nothing")
 	cancel()
 	require.Eventually(t, func() bool { return len(ts.streams) == 0 }, 4*streamTimeout, time.Millisecond, "their places are not free")
 }
