@@ -13,7 +13,6 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/gate"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
@@ -219,7 +218,7 @@ func nameFindings(members []kubenode.Node) func(inventory.Node) []inventory.Find
 	return func(n inventory.Node) []inventory.Finding {
 		for _, m := range members {
 			if m.Name == n.Name {
-				return gate.CheckNames(n, m.InternalIPs(), m.Hostnames())
+				return kubenode.CheckNames(n, m.InternalIPs(), m.Hostnames())
 			}
 		}
 		return nil

@@ -78,7 +78,7 @@ func BuildPlan(nodes []inventory.Node, req Request, unfinished *Unfinished) (Pla
 			b.predictExpiry(granted)
 		}
 		p.LeftOut = append(p.LeftOut, b.left...)
-		p.NotInspected = append(p.NotInspected, b.findings...)
+		p.NotInspected = append(p.NotInspected, b.notInspected...)
 		renews = renews || b.renews
 		switch {
 		case len(b.step.Services) == 0:
@@ -125,14 +125,14 @@ func inScope(node string, req Request) bool {
 
 // builder makes one node's step.
 type builder struct {
-	node       *inventory.Node
-	req        Request
-	unfinished *Unfinished
-	step       Step
-	left       []LeftOut
-	findings   []Exclusion
-	restarts   []certs.Service
-	renews     bool // a certificate is to be renewed, or was already renewed by the same rotation
+	node         *inventory.Node
+	req          Request
+	unfinished   *Unfinished
+	step         Step
+	left         []LeftOut
+	notInspected []Exclusion
+	restarts     []certs.Service
+	renews       bool // a certificate is to be renewed, or was already renewed by the same rotation
 }
 
 func buildStep(n *inventory.Node, req Request, unfinished *Unfinished) *builder {
@@ -161,7 +161,7 @@ func (b *builder) addService(s certs.Service) {
 	owned := certificatesOf(b.node, s)
 	component := b.node.ComponentOf(s)
 	unread := uninspectedFiles(b.node, s)
-	b.findings = append(b.findings, unread...)
+	b.notInspected = append(b.notInspected, unread...)
 	if len(owned) == 0 && component != nil {
 		note := component.Note
 		if len(unread) > 0 {
@@ -209,9 +209,9 @@ func (b *builder) addUnreadNode() {
 		return
 	}
 	for _, x := range b.node.NotInspected {
-		known := slices.ContainsFunc(b.findings, func(e Exclusion) bool { return e.NotInspected == x })
+		known := slices.ContainsFunc(b.notInspected, func(e Exclusion) bool { return e.NotInspected == x })
 		if !x.Informational && !known {
-			b.findings = append(b.findings, Exclusion{Node: b.node.Name, NotInspected: x})
+			b.notInspected = append(b.notInspected, Exclusion{Node: b.node.Name, NotInspected: x})
 		}
 	}
 }

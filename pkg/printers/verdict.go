@@ -64,7 +64,8 @@ func authorityHint(a v1alpha1.Authority, now time.Time) string {
 		"https://kubernetes.io/docs/tasks/tls/manual-rotation-of-ca-certificates/", a.Name, ExpiryInWords(a.NotAfter, now))
 }
 
-// NeedsAttention reports whether the operator can and should act now.
+// NeedsAttention reports whether the operator can and should act now, which makes the exit code
+// of check 1: a certificate or CA has another status than OK, or something could not be inspected.
 func NeedsAttention(list v1alpha1.CertificateList) bool {
 	return countGaps(list.NotInspected) > 0 ||
 		slices.ContainsFunc(list.Items, func(c v1alpha1.Certificate) bool { return c.Status != certs.OK }) ||

@@ -11,11 +11,11 @@ var controllerManager = slices.Concat(
 	[]Setting{
 		{Service: certs.KubeControllerManager, Flag: "service-account-private-key-file", Names: TokenKey},
 		{Service: certs.KubeControllerManager, Flag: "root-ca-file", Names: CABundle},
-		signerRows(""), signerKey(""),
-		signerRows("kubelet-serving-"), signerKey("kubelet-serving-"),
-		signerRows("kubelet-client-"), signerKey("kubelet-client-"),
-		signerRows("kube-apiserver-client-"), signerKey("kube-apiserver-client-"),
-		signerRows("legacy-unknown-"), signerKey("legacy-unknown-"),
+		signerCertificate(""), signerKey(""),
+		signerCertificate("kubelet-serving-"), signerKey("kubelet-serving-"),
+		signerCertificate("kubelet-client-"), signerKey("kubelet-client-"),
+		signerCertificate("kube-apiserver-client-"), signerKey("kube-apiserver-client-"),
+		signerCertificate("legacy-unknown-"), signerKey("legacy-unknown-"),
 		{Service: certs.KubeControllerManager, Flag: "cloud-config", Names: Nothing, Note: "the cloud provider's own file"},
 		{Service: certs.KubeControllerManager, Flag: "flex-volume-plugin-dir", Names: Nothing, Note: "programs of volumes"},
 		{Service: certs.KubeControllerManager, Flag: "leader-migration-config", Names: Nothing, Note: "names of controllers"},
@@ -55,7 +55,7 @@ func controllerRows(s certs.Service, name string) []Setting {
 	}
 }
 
-func signerRows(name string) Setting {
+func signerCertificate(name string) Setting {
 	flag := "cluster-signing-" + name
 	return Setting{Service: certs.KubeControllerManager, Flag: flag + "cert-file", Names: SigningCertificate, Key: flag + "key-file"}
 }

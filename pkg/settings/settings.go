@@ -55,7 +55,8 @@ type Setting struct {
 	Service certs.Service
 	// Flag is the flag without dashes. etcd reads it from the variable ETCD_… as well.
 	Flag string
-	// Field is the path of the same setting in the component's configuration file.
+	// Field is the path of the same setting in the component's configuration file. Without a
+	// Flag it is what messages and docs/settings.md call the row.
 	Field string
 	Names Names
 	Key   string // Certificate, SigningCertificate: the flag that names the key

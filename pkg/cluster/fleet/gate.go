@@ -15,21 +15,23 @@ import (
 // was touched since: the check after one node is also the check before the next.
 const fresh = time.Second
 
-// awaitGate waits up to the given time for a cluster that may be touched, also without the
-// node that it picks among some to be taken next; with none it judges the cluster as
-// it is. What forced returns true for does not count.
+// awaitGate picks the next node from among, and waits up to the given time until it may be
+// touched. With among empty, it judges the cluster as it is. Findings for which forced returns
+// true do not count.
 func (r *run) awaitGate(ctx context.Context, among []string, within time.Duration, forced func(gate.Finding) bool) (next string, err error) {
 	return r.awaitGateBy(ctx, among, within, forced, r.judgeCluster)
 }
 
-// judgeCluster is what speaks against touching the next node, or any: every control-plane node
-// of the cluster counts, also those that the rotation does not change.
+// judgeCluster returns the reasons not to touch the next node, or any: all checks of package gate
+// but that of the clocks. Every control-plane node of the cluster counts, also those that the
+// rotation does not change.
 func (r *run) judgeCluster(healths []inventory.Health, next string) []gate.Finding {
 	found := append(gate.CheckHealth(healths, next), gate.CheckCoverage(r.Scanned, r.Unscanned, healths)...)
 	return append(found, r.missingMembers(healths)...)
 }
 
-// missingMembers are the etcd members without a scanned node, without the API server.
+// missingMembers returns the etcd members that run on no scanned node. Where the API server can
+// be asked, the lock protects these, and there are none.
 func (r *run) missingMembers(healths []inventory.Health) []gate.Finding {
 	if !r.WithoutAPI {
 		return nil
@@ -105,7 +107,7 @@ func (r *run) overrideFinding(f gate.Finding) {
 	r.showProgress(Progress{Phase: PhaseForced, Done: true, Text: "overridden by --force: " + f.Text})
 }
 
-// warnOnce says what will stop a rotation before long, once each.
+// warnOnce reports each warning once.
 func (r *run) warnOnce(texts []string) {
 	for _, text := range texts {
 		r.Lock()
@@ -129,7 +131,7 @@ func (r *run) compareClocks() error {
 	return nil
 }
 
-// refusedByGate is the gate's no.
+// refusedByGate is the error of a rotation that the gate has refused.
 func (r *run) refusedByGate(what string, why error) error {
 	err := r.stoppedError(what, why)
 	var stop *StopError

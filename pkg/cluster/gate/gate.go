@@ -1,5 +1,7 @@
-// Package gate has the checks before a control-plane node is touched, as pure functions over
-// the health of the cluster, and the choice of the next node.
+// Package gate has the checks before a control-plane node is touched, as pure functions, and the
+// choice of the next node. What refuses a node: [CheckHealth] (etcd and API servers),
+// [CheckCoverage] (a control-plane node did not answer) and, without the cluster's lock,
+// [CheckMembers]; what refuses the start: [CheckClocks]. [HealthWarnings] refuses nothing.
 package gate
 
 import (

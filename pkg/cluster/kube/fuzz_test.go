@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/gate"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
@@ -48,7 +48,7 @@ func FuzzInventory(f *testing.F) {
 		for _, past := range plan.RotationsOf(nodes, now) {
 			require.Regexp(t, `^(--all|--service [a-z,-]+)?( --node [a-z0-9.,-]+)?$`, past.CommandArgs())
 		}
-		gate.CheckNames(*n, []string{"10.0.0.2"}, []string{"w1.example"})
+		kubenode.CheckNames(*n, []string{"10.0.0.2"}, []string{"w1.example"})
 	})
 }
 

@@ -38,13 +38,13 @@ type verificationPlace struct {
 }
 
 // addSettings records the files that a component's settings name, in the order of the table.
-// Files that need more than the table, such as the kubelet's, are recorded by the component's
-// own function.
+// Files that need more than the table are recorded by the component's own function: pairs that a
+// component makes itself, and files that a configuration file names.
 func (d *discovery) addSettings(p *program, get values, places map[settings.Verification]verificationPlace) {
 	var kubeconfigs []string
 	for _, row := range settings.RowsOf(p.service) {
 		if row.Flag == "" {
-			continue // a field of a configuration file, see addConfigurations
+			continue // no flag names it: the component's own function records it
 		}
 		switch row.Names {
 		case settings.CABundle:

@@ -1,4 +1,4 @@
-package gate_test
+package kubenode_test
 
 import (
 	"testing"
@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/gate"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
@@ -39,7 +39,7 @@ func TestMisnamed(t *testing.T) {
 			}
 			n := inventory.Node{Name: "cp1", Certificates: []inventory.Certificate{c}, Components: []inventory.Component{
 				{Service: certs.KubeAPIServer, Args: []string{"--service-cluster-ip-range=10.96.0.0/12,fd01::/112"}}}}
-			got := gate.CheckNames(n, tt.ips, []string{"host1.example"})
+			got := kubenode.CheckNames(n, tt.ips, []string{"host1.example"})
 			if tt.want == "" {
 				assert.Empty(t, got)
 				return
