@@ -28,8 +28,9 @@ type reader struct {
 // no components, each once.
 func (l *Layout) OtherUsers(root hostfs.Root, s inventory.Store) []inventory.OtherUser {
 	var out []inventory.OtherUser
+	places := placesOf(root, s)
 	for _, r := range l.readers {
-		if !r.readsFile(root, s.Cert) && !r.readsFile(root, s.Key) {
+		if !slices.ContainsFunc(places, func(place string) bool { return r.files[place] }) {
 			continue
 		}
 		user := r.user
@@ -50,12 +51,24 @@ func (l *Layout) OtherUsers(root hostfs.Root, s inventory.Store) []inventory.Oth
 // file below it.
 func (l *Layout) MayUse(root hostfs.Root, s inventory.Store) []string {
 	var out []string
+	places := placesOf(root, s)
 	for _, r := range l.readers {
-		for _, file := range []string{s.Cert, s.Key} {
-			local, err := root.LocalPath(file)
-			if file != "" && err == nil && r.mountsOnly(local) && !slices.Contains(out, r.user.Name) {
-				out = append(out, r.user.Name)
-			}
+		if slices.ContainsFunc(places, r.mountsOnly) && !slices.Contains(out, r.user.Name) {
+			out = append(out, r.user.Name)
+		}
+	}
+	return out
+}
+
+// placesOf returns the real paths of a store's files.
+func placesOf(root hostfs.Root, s inventory.Store) []string {
+	var out []string
+	for _, file := range []string{s.Cert, s.Key} {
+		if file == "" {
+			continue
+		}
+		if local, err := root.LocalPath(file); err == nil {
+			out = append(out, local)
 		}
 	}
 	return out
@@ -103,14 +116,6 @@ func (l *Layout) OtherPrograms(root hostfs.Root) []OtherProgram {
 		out = append(out, p)
 	}
 	return out
-}
-
-func (r *reader) readsFile(root hostfs.Root, file string) bool {
-	if file == "" {
-		return false
-	}
-	local, err := root.LocalPath(file)
-	return err == nil && r.files[local]
 }
 
 // NamesFile reports whether the command line or the environment of a component names a file.
