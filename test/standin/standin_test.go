@@ -12,7 +12,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
 )
 
-// boot makes an overlay of this machine's files, and boots it without a network.
+// boot makes an overlay of this machine's files, and boots it without a network. The file
+// "prepare" adds what a test needs to the machine.
 const boot = `set -e
 mount --make-rslave /
 mount -t tmpfs tmpfs "$1/work"
@@ -21,14 +22,18 @@ mount -t overlay overlay -o "lowerdir=/,upperdir=$1/work/upper,workdir=$1/work/w
 rm -rf "$1/root/etc/systemd/system"
 mkdir "$1/root/etc/systemd/system"
 cp "$1"/units/* "$1/root/etc/systemd/system/"
-mkdir -p "$1/root/var/lib/rancher/rke2/bin" "$1/root/var/lib/servers" "$1/root/usr/local/bin"
+. "$1/prepare"
+SYSTEMD_NSPAWN_LOCK=0 exec systemd-nspawn --quiet --boot --directory="$1/root" --machine=standin --settings=no --register=no --keep-unit \
+	--console=pipe --private-network --resolv-conf=off --timezone=off --link-journal=no --bind="$1/out:/out" $options systemd.unit=script.target
+`
+
+// agents puts the programs and files of the agents on the machine.
+const agents = `mkdir -p "$1/root/var/lib/rancher/rke2/bin" "$1/root/var/lib/servers" "$1/root/usr/local/bin"
 cp -r "$1/rke2" "$1/k3s" "$1/root/var/lib/rancher/"
 cp "$1"/servers/* "$1/root/var/lib/servers/"
 cp "$1/out/agent" "$1/root/usr/local/bin/rke2"
 cp "$1/out/agent" "$1/root/usr/local/bin/k3s"
 cp "$1/out/agent" "$1/root/var/lib/rancher/rke2/bin/kubelet"
-SYSTEMD_NSPAWN_LOCK=0 exec systemd-nspawn --quiet --boot --directory="$1/root" --machine=standin --settings=no --register=no --keep-unit \
-	--console=pipe --private-network --resolv-conf=off --timezone=off --link-journal=no --bind="$1/out:/out" systemd.unit=script.target
 `
 
 // script runs on the machine. Each step prints the product, its name, the exit code of the
@@ -68,28 +73,8 @@ func TestRotationWithSystemdAndAStandIn(t *testing.T) {
 		t.Skip("it boots a machine, as root: make standin")
 	}
 	dir := t.TempDir()
-	write := func(name, content string) {
-		t.Helper()
-		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for program, source := range map[string]string{"rotate-certs-node": "../../cmd/rotate-certs-node", "agent": "./agent"} {
-		build := exec.Command("go", "build", "-o", filepath.Join(dir, "out", program), source)
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
-	}
-	for _, name := range []string{"root", "work"} {
-		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
+	write := func(name, content string) { writeFile(t, filepath.Join(dir, name), content) }
+	buildPrograms(t, dir, map[string]string{"rotate-certs-node": "../../cmd/rotate-certs-node", "agent": "./agent"})
 	for _, name := range []string{"client-ca", "server-ca"} {
 		ca := certstest.NewCA(t, "rke2-"+name, certstest.Valid(certstest.Now.AddDate(-1, 0, 0), certstest.Now.AddDate(9, 0, 0)))
 		write("servers/"+name+".crt", string(ca.Pair().CertPEM()))
@@ -104,10 +89,51 @@ func TestRotationWithSystemdAndAStandIn(t *testing.T) {
 			"users: [{name: user, user: {client-certificate: "+agent+"client-kubelet.crt, client-key: "+agent+"client-kubelet.key}}]\n")
 		write("units/"+product+"-agent.service", "[Service]\nKillMode=process\nDelegate=yes\nRestart=always\nRestartSec=5s\nExecStart=/usr/local/bin/"+product+" agent\n")
 	}
-	write("units/script.service", "[Service]\nType=oneshot\nExecStart=/bin/sh /out/script\nExecStopPost=/bin/systemctl --no-block poweroff\nStandardOutput=file:/out/output\nStandardError=file:/out/output\n")
-	write("units/script.target", "[Unit]\nRequires=basic.target script.service\nAfter=basic.target\n")
-	write("out/script", script)
-	write("boot", boot)
+	steps := runMachine(t, dir, agents, script)
+	words := strings.Fields(steps)
+	if len(words) != 2*4*5 {
+		t.Fatalf("%d words, want those of four steps each", len(words))
+	}
+	compareSteps(t, "rke2", words[:20])
+	compareSteps(t, "k3s", words[20:])
+}
+
+func writeFile(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// buildPrograms builds programs for the machine, in its directory /out.
+func buildPrograms(t *testing.T, dir string, sources map[string]string) {
+	t.Helper()
+	for program, source := range sources {
+		build := exec.Command("go", "build", "-o", filepath.Join(dir, "out", program), source)
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+}
+
+// runMachine boots the machine, which runs the script and powers off, and returns the file of
+// steps that the script writes.
+func runMachine(t *testing.T, dir, prepare, script string) string {
+	t.Helper()
+	for _, name := range []string{"root", "work"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	writeFile(t, filepath.Join(dir, "units/script.service"), "[Service]\nType=oneshot\nExecStart=/bin/sh /out/script\nExecStopPost=/bin/systemctl --no-block poweroff\nStandardOutput=file:/out/output\nStandardError=file:/out/output\n")
+	writeFile(t, filepath.Join(dir, "units/script.target"), "[Unit]\nRequires=basic.target script.service\nAfter=basic.target\n")
+	writeFile(t, filepath.Join(dir, "out/script"), script)
+	writeFile(t, filepath.Join(dir, "prepare"), prepare)
+	writeFile(t, filepath.Join(dir, "boot"), boot)
 	if out, err := exec.CommandContext(t.Context(), "unshare", "--mount", "sh", filepath.Join(dir, "boot"), dir).CombinedOutput(); err != nil {
 		t.Logf("%v\n%s", err, out) // nspawn reports how the machine ended
 	}
@@ -116,17 +142,12 @@ func TestRotationWithSystemdAndAStandIn(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}
-	defer func() {
+	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("steps:\n%s\noutput:\n%s", steps, output)
 		}
-	}()
-	words := strings.Fields(string(steps))
-	if len(words) != 2*4*5 {
-		t.Fatalf("%d words, want those of four steps each", len(words))
-	}
-	compareSteps(t, "rke2", words[:20])
-	compareSteps(t, "k3s", words[20:])
+	})
+	return string(steps)
 }
 
 // compareSteps compares the steps of the script with those that are expected. same is whether
