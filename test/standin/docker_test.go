@@ -72,6 +72,9 @@ rm /etc/kubernetes/hold
 grep Before= /etc/systemd/system/rotate-certs-recover.service
 $node recover
 step recovered $?
+docker stop --time=1 kube-apiserver
+$node rotate --service kube-apiserver
+step stopped $?
 docker version --format '{{.Server.Version}}' >/out/version
 `
 
@@ -107,7 +110,7 @@ func TestRotationOfDockerContainers(t *testing.T) {
 		name, code   string
 		certificate  bool // another one than in the step before
 		startedAgain bool
-	}{{"before", "0", true, true}, {"rotated", "0", true, true}, {"failed", "2", false, true}, {"recovered", "0", false, true}}
+	}{{"before", "0", true, true}, {"rotated", "0", true, true}, {"failed", "2", false, true}, {"recovered", "0", false, true}, {"stopped", "0", true, true}}
 	if len(lines) != len(want) {
 		t.Fatalf("%d steps, want %d", len(lines), len(want))
 	}

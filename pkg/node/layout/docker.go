@@ -62,6 +62,15 @@ func (c *dockerContainer) isPods() bool {
 
 func (c *dockerContainer) plainName() string { return strings.TrimPrefix(c.Name, "/") }
 
+// fileResolver translates the paths of the container by the mounts that Docker gives to it.
+func (c *dockerContainer) fileResolver() resolver {
+	files := resolver{inContainer: true, workDir: c.Config.WorkingDir}
+	for _, m := range c.MountPoints {
+		files.mounts = append(files.mounts, mount{container: path.Clean(m.Destination), host: m.Source, readOnly: !m.RW})
+	}
+	return files
+}
+
 // readDocker reads the description of a container that Docker keeps in its data directory.
 func (d *discovery) readDocker(directory, id string) (dockerContainer, bool) {
 	var c dockerContainer
@@ -87,13 +96,23 @@ func dockerDirectory(id string, files resolver) string {
 	return dockerContainers
 }
 
-// isRemovedAfterwards reports whether Docker removes a container when it has stopped. Something
-// else starts such a container, usually a systemd unit with "docker run --rm", and would start
-// another one.
-func (d *discovery) isRemovedAfterwards(directory, id string) bool {
-	var host struct{ AutoRemove bool }
-	data, err := d.root.ReadFile(path.Join(directory, id, "hostconfig.json"))
-	return err == nil && json.Unmarshal(data, &host) == nil && host.AutoRemove
+// hostConfig is a part of Docker's file hostconfig.json.
+type hostConfig struct {
+	// AutoRemove: Docker removes the container when it has stopped. Something else starts it,
+	// usually a systemd unit with "docker run --rm", and would start another one.
+	AutoRemove    bool
+	NetworkMode   string
+	RestartPolicy struct{ Name string }
+}
+
+// readHostConfig reads the settings with which Docker runs a container; the zero value if they
+// cannot be read.
+func (d *discovery) readHostConfig(directory, id string) hostConfig {
+	var host hostConfig
+	if data, err := d.root.ReadFile(path.Join(directory, id, "hostconfig.json")); err == nil {
+		_ = json.Unmarshal(data, &host)
+	}
+	return host
 }
 
 // describeContainer describes the supervisor of a component in a container that belongs to no
@@ -108,13 +127,18 @@ func (d *discovery) describeContainer(p *program) {
 	case !ok:
 		p.component.Note = "runs in a container that neither the kubelet nor systemd started, and that Docker does not know; restart it by its own means"
 		return
-	case d.isRemovedAfterwards(directory, c.ID):
+	case d.readHostConfig(directory, c.ID).AutoRemove:
 		p.component.Note = fmt.Sprintf("runs in the Docker container %q, which is removed when it stops (--rm); restart it by what starts it", c.plainName())
 		return
 	}
 	if !slices.Contains(d.dockerDirectories, directory) {
 		d.dockerDirectories = append(d.dockerDirectories, directory)
 	}
+	d.restartByDocker(p, &c)
+}
+
+// restartByDocker notes the container of a component, which Docker restarts.
+func (d *discovery) restartByDocker(p *program, c *dockerContainer) {
 	p.component.Runtime = inventory.Docker
 	p.component.ContainerID = c.ID
 	p.component.ContainerName = c.plainName()
@@ -130,11 +154,7 @@ func (d *discovery) readDockerContainers(programs []*program) {
 	for _, p := range programs {
 		components[p.containerID] = true
 	}
-	directories := d.dockerDirectories
-	if !slices.Contains(directories, dockerContainers) {
-		directories = append(directories, dockerContainers)
-	}
-	for _, directory := range directories {
+	for _, directory := range d.dataDirectories() {
 		entries, err := d.root.ReadDir(directory)
 		if err != nil {
 			continue
@@ -144,7 +164,7 @@ func (d *discovery) readDockerContainers(programs []*program) {
 			// One that does not run, such as those that only hold volumes or have done their work,
 			// reads the files at its next start.
 			if ok && c.State.Running && !components[c.ID] && !c.isPods() {
-				d.noteContainer(&c, !d.isRemovedAfterwards(directory, c.ID))
+				d.noteContainer(&c, !d.readHostConfig(directory, c.ID).AutoRemove)
 			}
 		}
 	}
@@ -156,9 +176,7 @@ func (d *discovery) noteContainer(c *dockerContainer, restartable bool) {
 		Kind: inventory.OtherContainer, Name: "container " + c.plainName(), ContainerID: c.ID, ContainerName: c.plainName(),
 		Restartable: restartable, GraceSeconds: cmp.Or(c.Config.StopTimeout, dockerStopTimeout),
 	}}
-	files := resolver{inContainer: true, workDir: c.Config.WorkingDir}
 	for _, m := range c.MountPoints {
-		files.mounts = append(files.mounts, mount{container: path.Clean(m.Destination), host: m.Source, readOnly: !m.RW})
 		d.noteMount(&r, m.Source)
 	}
 	words := slices.Concat([]string{c.Path}, c.Args)
@@ -166,6 +184,6 @@ func (d *discovery) noteContainer(c *dockerContainer, restartable bool) {
 		_, value, _ := strings.Cut(assignment, "=")
 		words = append(words, value)
 	}
-	d.noteFiles(r.files, files, words)
+	d.noteFiles(r.files, c.fileResolver(), words)
 	d.out.readers = append(d.out.readers, r)
 }

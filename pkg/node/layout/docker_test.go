@@ -58,6 +58,40 @@ func TestDockersContainersAreRestartedByDocker(t *testing.T) {
 	}
 }
 
+// TestStoppedDockerContainersAreComponents: a control plane whose certificates have expired does
+// not run, or only for moments.
+func TestStoppedDockerContainersAreComponents(t *testing.T) {
+	for name, test := range map[string]struct {
+		containerName, labels, host string
+		found                       bool
+	}{
+		"by its policy":            {"kube-scheduler", "", `{"NetworkMode":"host","RestartPolicy":{"Name":"always"}}`, true},
+		"without a policy":         {"kube-scheduler", "", `{"NetworkMode":"host","RestartPolicy":{"Name":"no"}}`, false},
+		"on a network of its own":  {"kube-scheduler", "", `{"NetworkMode":"bridge","RestartPolicy":{"Name":"always"}}`, false},
+		"replaced by RKE1":         {"old-kube-scheduler", "", `{"NetworkMode":"host","RestartPolicy":{"Name":"always"}}`, false},
+		"of a pod":                 {"k8s_x", `"io.kubernetes.pod.name":"x"`, `{"NetworkMode":"host","RestartPolicy":{"Name":"always"}}`, false},
+		"its settings are missing": {"kube-scheduler", "", `{}`, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := layouttest.NewNode(t)
+			id := strings.Repeat("a", 64)
+			n.WriteFile("/etc/docker/daemon.json", `{"data-root":"/data/docker"}`)
+			n.WriteFile("/data/docker/containers/"+id+"/hostconfig.json", test.host)
+			n.WriteFile("/data/docker/containers/"+id+"/config.v2.json", `{"ID":"`+id+`","Name":"/`+test.containerName+`","Path":"/opt/rke-tools/entrypoint.sh",`+
+				`"Args":["kube-scheduler","--kubeconfig=/etc/kubernetes/ssl/kubecfg.yaml"],"Config":{"Labels":{`+test.labels+`}},`+
+				`"MountPoints":{"/etc/kubernetes":{"Source":"/etc/kubernetes","Destination":"/etc/kubernetes"}}}`)
+			l := DiscoverNode(n.Root, Options{})
+			c := l.Node.ComponentOf(certs.KubeScheduler)
+			if (c != nil) != test.found {
+				t.Fatalf("found %+v", c)
+			}
+			if c != nil && (c.Runtime != inventory.Docker || c.ContainerID != id || c.PID != 0 || c.Note != "does not run") {
+				t.Errorf("%+v", c)
+			}
+		})
+	}
+}
+
 // TestContainersOfPodsAreNotDockersOwn: the kubelet would make another container in place of a
 // stopped one.
 func TestContainersOfPodsAreNotDockersOwn(t *testing.T) {

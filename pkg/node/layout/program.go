@@ -31,7 +31,7 @@ type program struct {
 }
 
 // otherComponents finds the components that are no static pods: those that run under systemd or
-// otherwise, then those that a unit would start.
+// otherwise, then those that a unit or Docker would start.
 func (d *discovery) otherComponents(running []process, known []*program) []*program {
 	var found []*program
 	has := func(s certs.Service) bool {
@@ -74,7 +74,8 @@ func (d *discovery) otherComponents(running []process, known []*program) []*prog
 			found = append(found, fromUnit(u))
 		}
 	}
-	return found
+	missing = slices.DeleteFunc(missing, has)
+	return append(found, d.stoppedContainers(missing)...)
 }
 
 // findKubelet returns the kubelet, running or not, if the node has one.
@@ -91,7 +92,7 @@ func (d *discovery) findKubelet(running []process) []*program {
 	if units := d.stoppedUnits([]certs.Service{certs.Kubelet}); len(units) > 0 {
 		return []*program{fromUnit(units[0])}
 	}
-	return nil
+	return d.stoppedContainers([]certs.Service{certs.Kubelet})
 }
 
 // fromProcess describes a component by its running process.

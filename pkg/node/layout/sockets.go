@@ -27,7 +27,8 @@ func (d *discovery) addSockets() {
 	}
 	d.out.Node.DBusSocket = d.firstSocket(dbusSockets)
 	byDocker := func(r reader) bool { return r.user.Kind == inventory.OtherContainer }
-	if len(d.dockerDirectories) > 0 || slices.ContainsFunc(d.out.readers, byDocker) {
+	byComponent := func(c inventory.Component) bool { return c.Runtime == inventory.Docker }
+	if slices.ContainsFunc(d.out.Node.Components, byComponent) || slices.ContainsFunc(d.out.readers, byDocker) {
 		d.out.Node.DockerSocket = d.firstSocket(dockerSockets)
 	}
 	if _, err := d.root.Stat("/run"); d.opts.PodsHidden && errors.Is(err, fs.ErrNotExist) {
