@@ -13,12 +13,13 @@ import (
 // checkEvery is the pause between two checks of a condition that is waited for.
 const checkEvery = time.Second
 
-// pauseFor waits, shorter in tests; false when ctx ended.
-func (a *app) pauseFor(ctx context.Context, d time.Duration) bool {
+// pauseOnce waits for the time between two checks, shorter in tests; false when ctx ended.
+func (a *app) pauseOnce(ctx context.Context) bool {
+	pause := checkEvery
 	if a.hurry {
-		d = time.Millisecond
+		pause = time.Millisecond
 	}
-	timer := time.NewTimer(d)
+	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
@@ -50,7 +51,7 @@ func (a *app) awaitCondition(ctx context.Context, timeout time.Duration, what st
 		if waited >= timeout {
 			cancel(errTooLong)
 		}
-		if ctx.Err() != nil || !a.pauseFor(ctx, checkEvery) {
+		if ctx.Err() != nil || !a.pauseOnce(ctx) {
 			if last != nil {
 				return fmt.Errorf("wait until %s: %w (%w)", what, context.Cause(ctx), last)
 			}

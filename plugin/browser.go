@@ -28,7 +28,7 @@ func openBrowser(address string) {
 	case "windows":
 		command = []string{"rundll32", "url.dll,FileProtocolHandler", address}
 	}
-	browser := exec.Command(command[0], command[1:]...) //nolint:gosec // the address is our own
+	browser := exec.Command(command[0], command[1:]...) //nolint:gosec,noctx // the address is our own, and the browser stays open after the dashboard
 	browser.SysProcAttr = apartFromTerminal()
 	if browser.Start() == nil {
 		go func() { _ = browser.Wait() }() // it may run for as long as the browser does

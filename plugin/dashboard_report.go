@@ -90,7 +90,7 @@ func (d *contextCluster) addSuccessors(ctx context.Context, report *v1alpha1.Rot
 		if err == nil && fillSuccessors(report, reports) {
 			return
 		}
-		if waited >= reportedWithin || !d.app.pauseFor(ctx, checkEvery) {
+		if waited >= reportedWithin || !d.app.pauseOnce(ctx) {
 			return
 		}
 	}

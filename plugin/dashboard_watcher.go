@@ -9,7 +9,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
@@ -50,7 +49,7 @@ func (d *contextCluster) runByWatcher(o *rotateOptions, c *cluster, document v1a
 
 // createRotation creates the object of a request, and returns its name.
 func (d *contextCluster) createRotation(ctx context.Context, api *objects, o *rotateOptions) (string, error) {
-	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&v1alpha1.CertificateRotation{
+	object, err := newObject(&v1alpha1.CertificateRotation{
 		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.APIVersion, Kind: "CertificateRotation"},
 		ObjectMeta: metav1.ObjectMeta{GenerateName: rotationPrefix},
 		Spec: v1alpha1.CertificateRotationSpec{
@@ -58,11 +57,8 @@ func (d *contextCluster) createRotation(ctx context.Context, api *objects, o *ro
 		},
 	})
 	if err != nil {
-		return "", fmt.Errorf("encode CertificateRotation: %w", err)
+		return "", err
 	}
-	object := &unstructured.Unstructured{Object: content}
-	unstructured.RemoveNestedField(object.Object, "metadata", "creationTimestamp")
-	unstructured.RemoveNestedField(object.Object, "status")
 	created, err := api.resourceOf(rotationsResource, "").Create(ctx, object, metav1.CreateOptions{FieldManager: fieldManager})
 	switch {
 	case apierrors.IsForbidden(err):
@@ -95,7 +91,7 @@ func (d *contextCluster) followRotation(ctx context.Context, api *objects, name 
 				return now, nil
 			}
 		}
-		d.app.pauseFor(ctx, checkEvery)
+		d.app.pauseOnce(ctx)
 	}
 }
 

@@ -72,7 +72,7 @@ func (o *eventsOptions) Run(ctx context.Context) error {
 		if !p.last.IsZero() {
 			since = p.last.Add(-overlap)
 		}
-		if !o.pauseFor(ctx, checkEvery) {
+		if !o.pauseOnce(ctx) {
 			return nil
 		}
 	}

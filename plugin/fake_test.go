@@ -106,7 +106,9 @@ func (f *fake) app(streams genericiooptions.IOStreams) *app {
 	a.readPolicy = func(context.Context, connection) (*v1alpha1.RotationPolicy, error) { return f.policy, nil }
 	a.readReports = func(context.Context, connection) ([]v1alpha1.NodeCertificateReport, error) { return f.reports, f.down }
 	a.dial = func(c connection) (*cluster, error) {
+		f.Lock()
 		f.connection = c
+		f.Unlock()
 		return &cluster{Cluster: fleet.Cluster{Nodes: f, Locker: f, Signers: f, Observer: f, Scanner: f}, api: f, journals: f, who: f.who,
 			held:   func(context.Context) error { return f.heldNow },
 			rootCA: func(context.Context) ([]byte, error) { return f.authorities(), f.rootCAErr }}, nil

@@ -11,7 +11,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
@@ -188,13 +187,10 @@ func (o *markCompromisedOptions) markCertificates(ctx context.Context, api *obje
 }
 
 func (o *markCompromisedOptions) createObject(ctx context.Context, api *objects, compromised *v1alpha1.CompromisedCertificate) (*unstructured.Unstructured, error) {
-	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(compromised)
+	object, err := newObject(compromised)
 	if err != nil {
-		return nil, fmt.Errorf("encode CompromisedCertificate: %w", err)
+		return nil, err
 	}
-	object := &unstructured.Unstructured{Object: content}
-	unstructured.RemoveNestedField(object.Object, "metadata", "creationTimestamp")
-	unstructured.RemoveNestedField(object.Object, "status")
 	options := metav1.CreateOptions{FieldManager: fieldManager}
 	switch dryRun(o.dryRun) {
 	case dryRunClient:

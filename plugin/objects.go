@@ -95,6 +95,17 @@ func eachOf[T any](ctx context.Context, o *objects, r schema.GroupVersionResourc
 	})
 }
 
+// newObject is an object as it is created: without the fields that the API server sets.
+func newObject(typed any) (*unstructured.Unstructured, error) {
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(typed)
+	if err != nil {
+		return nil, fmt.Errorf("encode %T: %w", typed, err)
+	}
+	unstructured.RemoveNestedField(content, "metadata", "creationTimestamp")
+	unstructured.RemoveNestedField(content, "status")
+	return &unstructured.Unstructured{Object: content}, nil
+}
+
 // noSuchKind reports whether the API server does not know the requested kind: nothing is
 // installed.
 func noSuchKind(err error) bool {

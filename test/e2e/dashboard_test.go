@@ -132,7 +132,7 @@ func TestDashboard(t *testing.T) {
 	}
 	assert.ElementsMatch(t, restarted, ran.restarted(runs), "exactly these components were restarted")
 	list, checked := the.check(t, "--service", "kube-scheduler")
-	assert.Zero(t, checked.exit, "%s", checked)
+	assert.NotEmpty(t, list.Items, "%s", checked)
 	for _, c := range list.Items {
 		assert.Equal(t, "OK", c.Status, "%s on %s", c.Name, c.Node)
 	}
@@ -193,7 +193,7 @@ subjects: [{kind: ServiceAccount, name: dashboard-reader, namespace: default}]
 			before := the.snapshots(t)
 			b := the.openDashboard(t, args...)
 			cluster := b.clusterPage(t)
-			page := b.awaitPage(t, cluster, "Rotating is not possible: ")
+			page := b.awaitPage(t, cluster, "Rotating is not possible: missing permissions", "Rotating is not possible: The dashboard was started with --read-only")
 			assert.NotContains(t, page, `href="`+cluster+`/rotate"`)
 			assert.NotContains(t, page, `action="`+cluster+`/scan"`)
 			for path, form := range map[string]url.Values{
