@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
@@ -54,8 +55,10 @@ type Cluster interface {
 type State struct {
 	Version string // of the API server, such as v1.37.2
 	Nodes   int
-	// Watcher is nil where the watcher is not installed.
+	// Watcher is nil where the watcher is not installed, and where WatcherUnknown is not empty.
 	Watcher *v1alpha1.WatcherStatus
+	// WatcherUnknown says why it is not known whether the watcher is installed. NotRead has it, too.
+	WatcherUnknown string
 	// Certificates are those of the agents' reports; nil where there are none.
 	Certificates *v1alpha1.CertificateList
 	// Observed is when the oldest of the reports was written.
@@ -98,8 +101,19 @@ type Mark struct {
 	Reason      string
 }
 
-// Plan is a rotation that has been planned and not begun. Run carries out exactly its Document:
-// a choice that changes makes another Plan.
+// The kinds of errors of Plan.Run that say what becomes of the rotation. They are wrapped.
+var (
+	// ErrNotBegun means that nothing has begun: another rotation holds the lock, the plan was used
+	// already, or the CertificateRotation could not be created.
+	ErrNotBegun = errors.New("the rotation has not begun")
+	// ErrNotFollowed means that the watcher has the rotation and continues it, but that its status
+	// is not read any more.
+	ErrNotFollowed = errors.New("the rotation is not followed any more")
+)
+
+// Plan is a rotation that has been planned and not begun. A choice that changes makes another Plan.
+// Run carries out exactly its Document in this process; the watcher scans and plans again before
+// it begins.
 type Plan struct {
 	Document v1alpha1.RotationPlan
 	// Notes are the other lines that the command prints.
@@ -109,7 +123,9 @@ type Plan struct {
 	// ByWatcher says that Run creates a CertificateRotation, which the watcher carries out. Else
 	// this process carries it out, and ctx ending stops it as Ctrl-C stops the command.
 	ByWatcher bool
-	// Run carries the plan out once. The report is nil where nothing has begun.
+	// Run carries the plan out once. The report is nil where nothing has begun, and where the
+	// rotation is not followed to its end. ctx ending ends the following only, where the watcher
+	// carries the plan out.
 	Run func(ctx context.Context, progress func(fleet.Progress)) (*v1alpha1.RotationReport, error)
 }
 
