@@ -1,6 +1,10 @@
 package hostfs
 
-import "golang.org/x/sys/unix"
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
 
 // pathOnly opens a file for its attributes alone, which needs no permission on it.
 const pathOnly = unix.O_PATH
@@ -12,7 +16,7 @@ const pathOnly = unix.O_PATH
 func (r Root) openInRoot(hostPath string, flags int) (fd int, ok bool, err error) {
 	if p, plain := r.plainPath(hostPath); plain {
 		fd, ok, err = openResolved(unix.AT_FDCWD, p, flags, unix.RESOLVE_NO_SYMLINKS)
-		if err != unix.ELOOP {
+		if !errors.Is(err, unix.ELOOP) {
 			return fd, ok, err
 		}
 	}
@@ -44,5 +48,5 @@ func hasNoSymlink(path string) bool {
 	if ok && err == nil {
 		_ = unix.Close(fd)
 	}
-	return ok && (err == nil || err == unix.ENOENT)
+	return ok && (err == nil || errors.Is(err, unix.ENOENT))
 }
