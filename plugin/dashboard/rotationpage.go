@@ -68,7 +68,7 @@ func (s *Server) showRotation(w http.ResponseWriter, r *http.Request) {
 	view.Nodes = nodesInProgress(rotation.Plan.Document.Steps, view.Log, view.Outcome.Ended)
 	if !view.Outcome.Ended {
 		view.Stream = view.Self + "/events?after=" + strconv.Itoa(view.Log.Last)
-		view.Stop = offer{Possible: !s.options.ReadOnly && !view.ByWatcher && !rotation.isInterrupted()}
+		view.Stop = offer{Possible: !s.options.ReadOnly && !rotation.isInterrupted()}
 		if s.options.ReadOnly {
 			view.Stop.Why = readOnlyText
 		}

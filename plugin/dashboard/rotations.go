@@ -120,59 +120,6 @@ func (r *rotation) linkTo() ownRotation {
 	return link
 }
 
-// outcomeView is the end of a rotation in words.
-type outcomeView struct {
-	Ended     bool
-	Word      string // in progress, stopping, succeeded, failed …
-	Condition condition
-	Text      string
-	Hint      string
-}
-
-func (r *rotation) viewOutcome() outcomeView {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.ended.IsZero() {
-		if r.isInterrupted() {
-			return outcomeView{Word: "stopping", Condition: attention, Text: "Finishing or rolling back the node in progress, then stopping."}
-		}
-		return outcomeView{Word: "in progress", Condition: "running"}
-	}
-	out := outcomeView{Ended: true}
-	out.Text, out.Hint = errorParts(r.err)
-	switch {
-	case r.Plan.ByWatcher && r.isInterrupted():
-		out.Word = "not followed anymore"
-		out.Condition = unknown
-	case errors.Is(r.err, fleet.ErrManualInterventionRequired):
-		out.Word = "stopped: manual intervention required"
-		out.Condition = expired
-	case errors.Is(r.err, fleet.ErrInterrupted) || r.err != nil && r.isInterrupted():
-		out.Word = "interrupted"
-		out.Condition = attention
-	case r.report == nil:
-		out.Word = "ended without a report"
-		out.Condition = expired
-	case r.err == nil && r.report.Result == v1alpha1.Succeeded:
-		out.Word = "succeeded"
-		out.Condition = healthy
-		out.Text = printers.OutcomeText(r.report, r.ended.Sub(r.Began), r.Choice.Restart)
-	case r.report.Result == v1alpha1.RolledBack:
-		out.Word = "failed and rolled back"
-		out.Condition = attention
-	case r.report.Result == v1alpha1.Succeeded:
-		out.Word = "succeeded in part"
-		out.Condition = attention
-	default:
-		out.Word = "failed"
-		out.Condition = expired
-	}
-	if out.Text == "" && r.report != nil {
-		out.Text = printers.CleanText(r.report.Message)
-	}
-	return out
-}
-
 // startRotation answers the button Save of a plan's page.
 func (s *Server) startRotation(w http.ResponseWriter, r *http.Request) {
 	named, found := s.findContext(w, r)
@@ -208,15 +155,12 @@ func (s *Server) findRotation(w http.ResponseWriter, r *http.Request) (*rotation
 	return nil, false
 }
 
-// stopRotation answers the button Stop.
+// stopRotation answers the button Stop. A rotation of the watcher is only not followed any more.
 func (s *Server) stopRotation(w http.ResponseWriter, r *http.Request) {
 	rotation, found := s.findRotation(w, r)
 	switch {
 	case !found:
 	case s.refuseReadOnly(w, r):
-	case rotation.Plan.ByWatcher:
-		s.writeMessage(w, r, http.StatusConflict, message{Title: "The watcher carries out this rotation", Back: clusterPath(rotation.Context.Name, "rotations", rotation.ID),
-			Text: "This process cannot stop it. To stop it, suspend its CertificateRotation with kubectl."})
 	default:
 		rotation.interrupt(fleet.ErrInterrupted)
 		http.Redirect(w, r, clusterPath(rotation.Context.Name, "rotations", rotation.ID), http.StatusSeeOther)

@@ -52,27 +52,12 @@ func TestStopInterrupts(t *testing.T) {
 	assert.Empty(t, b.server.Running())
 }
 
-func TestStopIsNotOfferedForTheWatcher(t *testing.T) {
-	proceed := make(chan struct{})
-	cluster := &fakeCluster{plan: func(_ context.Context, c Choice) (Plan, error) {
-		p := samplePlan(c, runOf(proceed))
-		p.ByWatcher = true
-		return p, nil
-	}}
-	b := startServer(t, fixedOptions(oneCluster(cluster))).signIn()
-	page := b.save(b.plan("/clusters/prod"))
-	assert.NotContains(t, b.awaitPage(page, "restarting etcd").body, ">Stop<")
-	assert.Equal(t, http.StatusConflict, b.post(page+"/stop", "").status)
-	close(proceed)
-	b.awaitPage(page, "succeeded")
-}
-
 func TestRotationOfTheWatcherIsNotInterrupted(t *testing.T) {
 	r := newRotation(&plannedRotation{Plan: &Plan{ByWatcher: true, Run: runOf(make(chan struct{}))}}, testNow)
 	r.interrupt(fleet.ErrInterrupted)
 	r.report, r.err = r.runPlan(time.Now)
 	r.ended = testNow
-	assert.Equal(t, "not followed anymore", r.viewOutcome().Word, "the watcher continues it")
+	assert.Equal(t, "not followed any more", r.viewOutcome().Word, "the watcher continues it")
 }
 
 func TestEveryEndReleasesTheCluster(t *testing.T) {
@@ -200,4 +185,73 @@ func TestSlowReadersHoldUpNothing(t *testing.T) {
 	assert.NotEmpty(t, ts.streams, "every stream was sent to its end: this test shows nothing")
 	cancel()
 	require.Eventually(t, func() bool { return len(ts.streams) == 0 }, 4*streamTimeout, time.Millisecond, "their places are not free")
+}
+
+// TestOutcomesAreSaidAsTheCommandSaysThem: with its word, its condition, and a part of its text.
+func TestOutcomesAreSaidAsTheCommandSaysThem(t *testing.T) {
+	succeeded := func(change func(*v1alpha1.RotationReport)) *v1alpha1.RotationReport {
+		report, err := runOf(nil)(t.Context(), func(fleet.Progress) {})
+		require.NoError(t, err)
+		if change != nil {
+			change(report)
+		}
+		return report
+	}
+	for name, tt := range map[string]struct {
+		report    *v1alpha1.RotationReport
+		err       error
+		byWatcher bool
+		word      string
+		condition condition
+		text      string
+	}{
+		"success": {report: succeeded(nil), word: "succeeded", condition: healthy, text: "Done in 12s: 3 certificates renewed and verified"},
+		"a certificate was left out": {report: succeeded(func(r *v1alpha1.RotationReport) { r.LeftOut = []v1alpha1.LeftOut{{Node: "cp3", Name: "admin"}} }),
+			word: "done, but something was left out", condition: attention, text: "3 certificates renewed and verified, but 1 certificate was left out"},
+		"a node was not inspected": {report: succeeded(func(r *v1alpha1.RotationReport) {
+			r.NotInspected = []v1alpha1.NotInspected{{Node: "w7", Reason: "NotReady"}}
+		}),
+			word: "done, but something was left out", condition: attention, text: "but 1 item was not inspected"},
+		"success of the watcher": {report: &v1alpha1.RotationReport{Result: v1alpha1.Succeeded, Message: "9 certificates renewed"}, byWatcher: true,
+			word: "succeeded", condition: healthy, text: "9 certificates renewed"},
+		"nothing has begun": {err: fmt.Errorf("%w: held by alice\nhint: wait", ErrNotBegun), word: "not begun", condition: unknown, text: "held by alice"},
+		"not followed": {err: fmt.Errorf("%w: the API server does not answer", ErrNotFollowed), byWatcher: true,
+			word: "not followed any more", condition: attention, text: "does not answer"},
+		"no report": {err: errors.New("no answer"), word: "ended without a report", condition: expired, text: "no answer"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRotation(&plannedRotation{Plan: &Plan{ByWatcher: tt.byWatcher}}, testNow)
+			r.report = tt.report
+			r.err = tt.err
+			r.ended = testNow.Add(12 * time.Second)
+			out := r.viewOutcome()
+			assert.Equal(t, tt.word, out.Word)
+			assert.Equal(t, tt.condition, out.Condition)
+			assert.Contains(t, out.Text, tt.text)
+		})
+	}
+}
+
+// TestFollowingTheWatcherCanBeStopped: the cluster is then free for another plan.
+func TestFollowingTheWatcherCanBeStopped(t *testing.T) {
+	lines := make(chan string, 10)
+	cluster := &fakeCluster{plan: func(_ context.Context, c Choice) (Plan, error) {
+		p := samplePlan(c, runOf(make(chan struct{})))
+		p.ByWatcher = true
+		return p, nil
+	}}
+	options := fixedOptions(oneCluster(cluster))
+	options.Report = func(line string) { lines <- line }
+	b := startServer(t, options).signIn()
+	page := b.save(b.plan("/clusters/prod"))
+	a := b.awaitPage(page, "restarting etcd")
+	assert.NotContains(t, a.body, ">Stop<")
+	assert.Contains(t, a.body, ">Stop following<")
+	assert.Contains(t, a.body, "kubectl delete certificaterotation")
+	assert.Equal(t, http.StatusSeeOther, b.post(page+"/stop", "").status)
+	b.awaitPage(page, "not followed any more")
+	assert.Empty(t, b.server.Running())
+	b.plan("/clusters/prod")
+	<-lines
+	assert.Contains(t, <-lines, "rotation not followed any more")
 }
