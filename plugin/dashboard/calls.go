@@ -15,6 +15,7 @@ type calls[T any] struct {
 	deadline time.Duration
 	most     int // results kept; the one that was used the longest time ago is dropped
 	slots    chan struct{}
+	open     *openCalls
 	now      func() time.Time
 
 	mu      sync.Mutex
@@ -35,12 +36,13 @@ type outcome[T any] struct {
 
 type callEntry[T any] struct {
 	outcome[T]
-	used int
-	done chan struct{} // closed when the running call has ended
+	used     int
+	expiries int           // counts calls of expireResult
+	done     chan struct{} // closed when the running call has ended
 }
 
-func newCalls[T any](deadline time.Duration, atOnce, most int, now func() time.Time) *calls[T] {
-	return &calls[T]{deadline: deadline, most: most, slots: make(chan struct{}, atOnce), now: now, entries: map[string]*callEntry[T]{}}
+func newCalls[T any](deadline time.Duration, atOnce, most int, open *openCalls, now func() time.Time) *calls[T] {
+	return &calls[T]{deadline: deadline, most: most, slots: make(chan struct{}, atOnce), open: open, now: now, entries: map[string]*callEntry[T]{}}
 }
 
 // latestResult returns the last known result of a key.
@@ -74,11 +76,12 @@ func (c *calls[T]) startCall(ctx context.Context, key string, call func(context.
 	e.Running = true
 	e.Began = c.now()
 	e.done = make(chan struct{})
-	go c.runCall(ctx, e, call)
+	go c.runCall(ctx, e, e.expiries, call)
 	return e.done
 }
 
-func (c *calls[T]) runCall(ctx context.Context, e *callEntry[T], call func(context.Context) (T, error)) {
+// runCall keeps the result of a call. One that began before an expiry is outdated at once.
+func (c *calls[T]) runCall(ctx context.Context, e *callEntry[T], expiries int, call func(context.Context) (T, error)) {
 	value, err := c.callInSlot(ctx, call)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -93,18 +96,24 @@ func (c *calls[T]) runCall(ctx context.Context, e *callEntry[T], call func(conte
 	case e.FailedSince.IsZero():
 		e.FailedSince = e.Ended
 	}
+	if e.expiries != expiries {
+		e.Ended = time.Time{}
+	}
 	close(e.done)
 }
 
+// callInSlot occupies a slot until the call has really ended, which may be after the deadline.
 func (c *calls[T]) callInSlot(ctx context.Context, call func(context.Context) (T, error)) (T, error) {
 	select {
 	case c.slots <- struct{}{}:
 	case <-ctx.Done():
 		var none T
-		return none, errors.New("the dashboard is stopping")
+		return none, errStopping
 	}
-	defer func() { <-c.slots }()
-	return callWithin(ctx, c.deadline, call)
+	return callWithin(ctx, c.deadline, func(ctx context.Context) (T, error) {
+		defer func() { <-c.slots }()
+		return trackCall(c.open, call)(ctx)
+	})
 }
 
 // dropOldest makes room for one more result.
@@ -129,6 +138,7 @@ func (c *calls[T]) expireResult(key string) {
 	defer c.mu.Unlock()
 	if e := c.entries[key]; e != nil {
 		e.Ended = time.Time{}
+		e.expiries++
 	}
 }
 

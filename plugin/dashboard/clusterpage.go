@@ -93,7 +93,11 @@ func (s *Server) showCluster(w http.ResponseWriter, r *http.Request) {
 
 // viewCluster reads the state of a cluster, within a limit, and what is known besides.
 func (s *Server) viewCluster(ctx context.Context, c Context) clusterView {
-	if last := s.states.latestResult(c.Name); last.Running || !s.isFresh(last.Ended) {
+	for range 2 { // a call that began before the cluster was changed is followed by another
+		last := s.states.latestResult(c.Name)
+		if !last.Running && s.isFresh(last.Ended) {
+			break
+		}
 		waitUntil(ctx, s.states.startCall(s.background, c.Name, func(ctx context.Context) (State, error) { return s.readState(ctx, c.Name) }), stateWait)
 	}
 	last := s.states.latestResult(c.Name)

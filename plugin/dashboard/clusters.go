@@ -26,6 +26,9 @@ type Context struct {
 	Cluster string
 	User    string
 	Server  string // URL of the API server
+	// Key is the same for all contexts of one cluster: by the server's URL and whatever else decides
+	// which server answers there. Empty: by the URL alone.
+	Key     string
 	Current bool
 }
 

@@ -156,8 +156,6 @@ func samplePast() v1alpha1.PastRotation {
 		Result: string(plan.Done), Nodes: []v1alpha1.PastRotationNode{{Node: "cp1", State: "Finished", Renewed: 3}}}
 }
 
-type runFunction = func(context.Context, func(fleet.Progress)) (*v1alpha1.RotationReport, error)
-
 func samplePlan(c Choice, run runFunction) Plan {
 	services := c.Services
 	if len(services) == 0 {

@@ -17,6 +17,8 @@ const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; 
 //     127.0.0.1 (DNS rebinding) sends its own
 //   - only the stylesheet and the address with the token are served without the cookie
 //   - a request that changes something must come from a page of this server
+//   - another page of a browser may open a page, but not load one as a part of itself: a cookie is
+//     sent to every port of a host, so that a page of another user's server at 127.0.0.1 has it
 //   - a body has a limit, and so has the time for an answer
 func (s *Server) guard(port string, pages http.Handler) http.Handler {
 	hosts := []string{net.JoinHostPort("127.0.0.1", port), net.JoinHostPort("localhost", port), net.JoinHostPort("::1", port)}
@@ -37,10 +39,22 @@ func (s *Server) guard(port string, pages http.Handler) http.Handler {
 				Text: "Open the address that the command printed. If it has been used in another browser, or the dashboard has ended, start it again: kubectl rotate-certs dashboard"})
 		case crossOrigin.Check(r) != nil:
 			s.writeMessage(w, r, http.StatusForbidden, message{Title: "Refused", Text: "The request came from a page of another site.", Home: true})
+		case loadedByOthers(r):
+			s.writeMessage(w, r, http.StatusForbidden, message{Title: "Refused", Text: "A page of another site requested this page as a part of itself.", Home: true})
 		default:
 			pages.ServeHTTP(w, r)
 		}
 	})
+}
+
+// loadedByOthers reports whether a page of another origin requests something without opening it in
+// a tab. Browsers without these headers are held off by the cookie and Cross-Origin-Resource-Policy.
+func loadedByOthers(r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "same-site", "cross-site":
+		return r.Header.Get("Sec-Fetch-Mode") != "navigate" || r.Header.Get("Sec-Fetch-Dest") != "document"
+	}
+	return false
 }
 
 // setHeaders sets the headers of every answer.

@@ -40,10 +40,40 @@ func TestPagesOfOtherSitesCannotPost(t *testing.T) {
 		"another port":          func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "same-site") },
 		"an old browser":        func(r *http.Request) { r.Header.Del("Sec-Fetch-Site"); r.Header.Set("Origin", "http://127.0.0.1:1") },
 		"a page without origin": func(r *http.Request) { r.Header.Del("Sec-Fetch-Site"); r.Header.Set("Origin", "null") },
+		"another port, by both": func(r *http.Request) {
+			r.Header.Set("Sec-Fetch-Site", "same-site")
+			r.Header.Set("Origin", "http://127.0.0.1:1")
+		},
 	} {
 		a := b.send(http.MethodPost, "/clusters/prod/plans", strings.NewReader("scope=all"), change)
 		assert.Equal(t, http.StatusForbidden, a.status, name)
 		assert.Contains(t, a.body, "another site", name)
+	}
+}
+
+// TestPagesOfOtherSitesLoadNothing: they may only open a page in a tab.
+func TestPagesOfOtherSitesLoadNothing(t *testing.T) {
+	ts := startServer(t, Options{Clusters: oneContext{}})
+	b := ts.signIn()
+	for _, tt := range []struct {
+		site, mode, dest string
+		want             int
+	}{
+		{"same-site", "navigate", "document", http.StatusOK},
+		{"cross-site", "navigate", "document", http.StatusOK},
+		{"same-site", "cors", "empty", http.StatusForbidden},
+		{"same-site", "no-cors", "script", http.StatusForbidden},
+		{"same-site", "navigate", "iframe", http.StatusForbidden},
+		{"cross-site", "no-cors", "image", http.StatusForbidden},
+		{"same-origin", "cors", "empty", http.StatusOK},
+		{"none", "navigate", "document", http.StatusOK},
+	} {
+		a := b.send(http.MethodGet, "/static/script.js", nil, func(r *http.Request) {
+			r.Header.Set("Sec-Fetch-Site", tt.site)
+			r.Header.Set("Sec-Fetch-Mode", tt.mode)
+			r.Header.Set("Sec-Fetch-Dest", tt.dest)
+		})
+		assert.Equal(t, tt.want, a.status, "%s %s %s", tt.site, tt.mode, tt.dest)
 	}
 }
 

@@ -112,9 +112,9 @@ func (s *Server) changeMark(ctx context.Context, c Context, change func(context.
 	if err != nil {
 		return err
 	}
-	_, err = callWithin(context.WithoutCancel(ctx), markTimeout, func(ctx context.Context) (struct{}, error) {
+	_, err = callWithin(context.WithoutCancel(ctx), markTimeout, trackCall(s.open, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, change(ctx, cluster)
-	})
+	}))
 	s.states.expireResult(c.Name)
 	s.summaries.expireResult(c.Name)
 	return err

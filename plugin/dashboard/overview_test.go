@@ -119,9 +119,12 @@ func TestFilterAndOrderAreInTheAddress(t *testing.T) {
 }
 
 func TestCallsEndAtTheirDeadline(t *testing.T) {
-	c := newCalls[int](50*time.Millisecond, 1, 2, time.Now)
-	<-c.startCall(t.Context(), "hangs", func(context.Context) (int, error) { select {} })
+	c := newCalls[int](50*time.Millisecond, 1, 2, newOpenCalls(), time.Now)
+	proceed := make(chan struct{})
+	<-c.startCall(t.Context(), "hangs", func(context.Context) (int, error) { <-proceed; return 1, nil })
 	require.ErrorContains(t, c.latestResult("hangs").Err, "no answer within 50ms")
+	assert.Len(t, c.slots, 1, "it still counts, since it has not ended")
+	close(proceed)
 	<-c.startCall(t.Context(), "panics", func(context.Context) (int, error) { panic("x") })
 	require.ErrorContains(t, c.latestResult("panics").Err, "internal error: x")
 	<-c.startCall(t.Context(), "works", func(context.Context) (int, error) { return 7, nil })
@@ -131,7 +134,7 @@ func TestCallsEndAtTheirDeadline(t *testing.T) {
 }
 
 func TestCallsOfOneKeyAreOne(t *testing.T) {
-	c := newCalls[int](time.Minute, 4, 4, time.Now)
+	c := newCalls[int](time.Minute, 4, 4, newOpenCalls(), time.Now)
 	proceed := make(chan struct{})
 	first := c.startCall(t.Context(), "x", func(context.Context) (int, error) { <-proceed; return 1, nil })
 	second := c.startCall(t.Context(), "x", func(context.Context) (int, error) { return 2, nil })
@@ -139,6 +142,19 @@ func TestCallsOfOneKeyAreOne(t *testing.T) {
 	close(proceed)
 	<-second
 	assert.Equal(t, 1, *c.latestResult("x").Value)
+}
+
+func TestCallThatBeganBeforeAChangeIsOutdated(t *testing.T) {
+	c := newCalls[int](time.Minute, 4, 4, newOpenCalls(), time.Now)
+	proceed := make(chan struct{})
+	done := c.startCall(t.Context(), "x", func(context.Context) (int, error) { <-proceed; return 1, nil })
+	c.expireResult("x")
+	close(proceed)
+	<-done
+	assert.Equal(t, 1, *c.latestResult("x").Value)
+	assert.True(t, c.latestResult("x").Ended.IsZero(), "the next page calls again")
+	<-c.startCall(t.Context(), "x", func(context.Context) (int, error) { return 2, nil })
+	assert.False(t, c.latestResult("x").Ended.IsZero())
 }
 
 func TestLargeClustersAreShownInWindows(t *testing.T) {

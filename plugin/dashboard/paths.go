@@ -46,6 +46,9 @@ func (s *Server) contextNamed(name string) (Context, bool) {
 // clusterKey is the same for all contexts of one API server: they are one cluster, on which one
 // rotation may be in progress.
 func clusterKey(c Context) string {
+	if c.Key != "" {
+		return "key " + c.Key
+	}
 	server, err := url.Parse(strings.TrimSpace(c.Server))
 	if err != nil || server.Host == "" {
 		return "context " + c.Name

@@ -10,7 +10,7 @@ import (
 )
 
 // planTimeout is how long the scan of a plan may take.
-const planTimeout = 5 * time.Minute
+const planTimeout = 30 * time.Minute
 
 // createPlan answers the button of the dialog: planning continues in the background, and its page
 // shows it.
@@ -38,10 +38,30 @@ func (s *Server) createPlan(w http.ResponseWriter, r *http.Request) {
 	}
 	go func() {
 		defer cancel()
-		plan, err := callWithin(ctx, planTimeout, func(ctx context.Context) (Plan, error) { return s.planRotation(ctx, named, choice) })
+		plan, err := callWithin(ctx, planTimeout, func(ctx context.Context) (Plan, error) {
+			defer s.work.freePlanner()
+			return trackCall(s.open, func(ctx context.Context) (Plan, error) { return s.planRotation(ctx, named, choice) })(ctx)
+		})
+		if errors.Is(err, context.Canceled) {
+			err = errors.New("planning was canceled")
+		}
 		s.work.finishPlan(planned.ID, plan, err)
 	}()
 	http.Redirect(w, r, clusterPath(named.Name, "plans", planned.ID), http.StatusSeeOther)
+}
+
+// cancelPlan answers the button Cancel of a plan that is being made.
+func (s *Server) cancelPlan(w http.ResponseWriter, r *http.Request) {
+	named, found := s.findContext(w, r)
+	if !found || s.refuseReadOnly(w, r) {
+		return
+	}
+	id := r.PathValue("id")
+	if !s.work.cancelPlan(named.Name, id) {
+		s.writeMissingPlan(w, r, named)
+		return
+	}
+	http.Redirect(w, r, clusterPath(named.Name, "plans", id), http.StatusSeeOther) //nolint:gosec // a page of this server, escaped
 }
 
 func (s *Server) planRotation(ctx context.Context, c Context, choice Choice) (Plan, error) {

@@ -33,23 +33,26 @@ func (s *Server) refuseWithout(w http.ResponseWriter, r *http.Request, c Context
 	return true
 }
 
-// deniedReason is the missing permission, of a cluster that is read first where it is not known.
+// deniedReason is the missing permission. The cluster is read first where it is not known, and
+// once more before a refusal: the permission may have been granted since.
 func (s *Server) deniedReason(ctx context.Context, c Context, right Right) string {
 	why, known := s.knownDenial(c, right)
-	if !known {
+	if !known || why != "" {
 		waitUntil(ctx, s.startSummary(c), rightsWait)
 		why, _ = s.knownDenial(c, right) // a cluster that does not answer will say so itself
 	}
 	return why
 }
 
-// knownDenial is the missing permission, as far as it is known.
+// knownDenial is the missing permission as it was read last.
 func (s *Server) knownDenial(c Context, right Right) (why string, known bool) {
-	if last := s.states.latestResult(c.Name); last.Value != nil {
-		return last.Value.Denied[right], true
-	}
-	if last := s.summaries.latestResult(c.Name); last.Value != nil {
-		return last.Value.Denied[right], true
+	state := s.states.latestResult(c.Name)
+	summary := s.summaries.latestResult(c.Name)
+	switch {
+	case summary.Value != nil && (state.Value == nil || !summary.At.Before(state.At)):
+		return summary.Value.Denied[right], true
+	case state.Value != nil:
+		return state.Value.Denied[right], true
 	}
 	return "", false
 }

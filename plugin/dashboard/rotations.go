@@ -15,6 +15,9 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
+// runFunction carries a plan out.
+type runFunction = func(context.Context, func(fleet.Progress)) (*v1alpha1.RotationReport, error)
+
 // rotation is a plan that is carried out, or has been.
 type rotation struct {
 	ID      string
@@ -23,6 +26,7 @@ type rotation struct {
 	Plan    *Plan
 	Began   time.Time
 	log     *progressLog
+	run     runFunction // nil after the end
 
 	interruptions chan struct{} // closed by the first interruption
 	once          sync.Once
@@ -35,7 +39,7 @@ type rotation struct {
 }
 
 func newRotation(p *plannedRotation, now time.Time) *rotation {
-	return &rotation{ID: rand.Text(), Context: p.Context, Choice: p.Choice, Plan: p.Plan, Began: now,
+	return &rotation{ID: rand.Text(), Context: p.Context, Choice: p.Choice, Plan: p.Plan, run: p.run, Began: now,
 		log: newProgressLog(), interruptions: make(chan struct{})}
 }
 
@@ -93,7 +97,7 @@ func (r *rotation) runPlan(now func() time.Time) (report *v1alpha1.RotationRepor
 			err = fmt.Errorf("internal error: %v\nhint: kubectl rotate-certs status shows the state of the nodes", cause)
 		}
 	}()
-	report, err = r.Plan.Run(ctx, func(p fleet.Progress) { r.log.addEvent(p, now()) })
+	report, err = r.run(ctx, func(p fleet.Progress) { r.log.addEvent(p, now()) })
 	if report == nil && err == nil {
 		err = errors.New("the rotation ended without a report\nhint: kubectl rotate-certs status shows the state of the nodes")
 	}

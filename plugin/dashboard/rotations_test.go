@@ -53,7 +53,7 @@ func TestStopInterrupts(t *testing.T) {
 }
 
 func TestRotationOfTheWatcherIsNotInterrupted(t *testing.T) {
-	r := newRotation(&plannedRotation{Plan: &Plan{ByWatcher: true, Run: runOf(make(chan struct{}))}}, testNow)
+	r := newRotation(&plannedRotation{Plan: &Plan{ByWatcher: true}, run: runOf(make(chan struct{}))}, testNow)
 	r.interrupt(fleet.ErrInterrupted)
 	r.report, r.err = r.runPlan(time.Now)
 	r.ended = testNow

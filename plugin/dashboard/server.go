@@ -23,7 +23,8 @@ const (
 	idleTimeout     = 2 * time.Minute
 	responseTimeout = 30 * time.Second
 	shutdownTimeout = 3 * time.Second
-	lastPages       = time.Second // in which open pages read the end of an interrupted rotation
+	callsTimeout    = 20 * time.Second // in which interrupted calls remove their pods
+	lastPages       = time.Second      // in which open pages read the end of an interrupted rotation
 	maxHeader       = 32 << 10
 	maxBody         = 64 << 10
 )
@@ -31,7 +32,8 @@ const (
 // Deadlines of calls to a cluster.
 const (
 	summaryTimeout = 12 * time.Second
-	scanTimeout    = 5 * time.Minute
+	stateTimeout   = 30 * time.Second // of the cluster's own page
+	scanTimeout    = 30 * time.Minute // thousands of nodes
 )
 
 // Server serves the pages of the dashboard to one browser, on the loopback interface.
@@ -47,6 +49,7 @@ type Server struct {
 	scans     *calls[v1alpha1.CertificateList]
 	journals  *calls[v1alpha1.RotationList]
 	records   *calls[v1alpha1.RotationHistory]
+	open      *openCalls
 
 	background    context.Context // of calls that continue when their request has ended
 	endBackground context.CancelFunc
@@ -65,15 +68,17 @@ func NewServer(options Options) (*Server, error) {
 	if options.Report == nil {
 		options.Report = func(string) {}
 	}
+	open := newOpenCalls()
 	s := &Server{
 		options:       options,
 		session:       newSession(),
 		work:          newWork(options.Now),
-		summaries:     newCalls[clusterSummary](summaryTimeout, 32, 2000, options.Now),
-		states:        newCalls[State](summaryTimeout, 16, 8, options.Now),
-		scans:         newCalls[v1alpha1.CertificateList](scanTimeout, 4, 8, options.Now),
-		journals:      newCalls[v1alpha1.RotationList](scanTimeout, 4, 20, options.Now),
-		records:       newCalls[v1alpha1.RotationHistory](scanTimeout, 4, 8, options.Now),
+		summaries:     newCalls[clusterSummary](summaryTimeout, 32, 2000, open, options.Now),
+		states:        newCalls[State](stateTimeout, 16, 8, open, options.Now),
+		scans:         newCalls[v1alpha1.CertificateList](scanTimeout, 4, 8, open, options.Now),
+		journals:      newCalls[v1alpha1.RotationList](scanTimeout, 4, 20, open, options.Now),
+		records:       newCalls[v1alpha1.RotationHistory](scanTimeout, 4, 8, open, options.Now),
+		open:          open,
 		streams:       make(chan struct{}, maxStreams),
 		streamTimeout: streamTimeout,
 	}
@@ -120,7 +125,16 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	}
 	closeServer(server)
 	s.work.active.Wait()
+	s.awaitCalls()
 	return err
+}
+
+// awaitCalls waits, within a limit, until interrupted calls have removed their pods.
+func (s *Server) awaitCalls() {
+	if s.open.stopCalls() > 0 {
+		s.options.Report("waiting for requests to clusters to end, and for scans to remove their pods; press Ctrl-C again to stop at once")
+	}
+	waitUntil(context.Background(), s.open.ended, callsTimeout)
 }
 
 // lineWriter passes what the HTTP server logs to the terminal.
@@ -169,6 +183,7 @@ func (s *Server) newHandler(port string) http.Handler {
 		"POST /clusters/{context}/history/{id}":         s.startRecords,
 		"POST /clusters/{context}/plans":                s.createPlan,
 		"POST /clusters/{context}/plans/{id}":           s.startRotation,
+		"POST /clusters/{context}/plans/{id}/cancel":    s.cancelPlan,
 		"POST /clusters/{context}/rotations/{id}/stop":  s.stopRotation,
 		"POST /clusters/{context}/marks":                s.createMark,
 		"POST /clusters/{context}/marks/{name}/delete":  s.deleteMark,

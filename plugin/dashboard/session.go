@@ -85,6 +85,8 @@ func (s *Server) openSession(w http.ResponseWriter, r *http.Request, port string
 		http.SetCookie(w, &http.Cookie{Name: cookieName(port), Value: s.session.cookie, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode})
 		http.Redirect(w, r, "/", http.StatusSeeOther)
 	case exchangeUsed:
+		s.options.Report("The address with the token was opened again. If it was not you, another user has tried it. " +
+			"If you are told that it was used already and have not opened it before, another user has: end the dashboard with Ctrl-C.")
 		s.writeMessage(w, r, http.StatusForbidden, message{Title: "This link has been used already",
 			Text: "It can be used once. Start the dashboard again, or use the page that is open.", Home: true})
 	default:

@@ -14,7 +14,8 @@ type oneContext struct{ Clusters }
 func (oneContext) Contexts() []Context { return []Context{{Name: "prod"}} }
 
 func TestTokenIsUsedOnce(t *testing.T) {
-	ts := startServer(t, Options{Clusters: oneContext{}})
+	lines := make(chan string, 10)
+	ts := startServer(t, Options{Clusters: oneContext{}, Report: func(line string) { lines <- line }})
 	path := strings.TrimPrefix(ts.open, "http://"+ts.address)
 
 	thief := ts.newBrowser()
@@ -35,7 +36,10 @@ func TestTokenIsUsedOnce(t *testing.T) {
 	assert.NotContains(t, cookie, ts.session.token)
 	assert.Equal(t, http.StatusOK, b.get("/").status)
 
+	assert.Empty(t, lines)
 	again := thief.get(path)
+	require.Len(t, lines, 1, "the operator sees it on the terminal")
+	assert.Contains(t, <-lines, "opened again")
 	assert.Equal(t, http.StatusForbidden, again.status)
 	assert.Contains(t, again.body, "used already")
 	assert.Empty(t, again.header.Get("Set-Cookie"))

@@ -1,8 +1,6 @@
 package dashboard
 
 import (
-	"context"
-	"crypto/rand"
 	"slices"
 	"sync"
 	"time"
@@ -25,6 +23,7 @@ type work struct {
 
 	mu        sync.Mutex
 	stopping  bool
+	planning  int                // calls that make a plan and have not ended
 	plans     []*plannedRotation // oldest first
 	rotations []*rotation        // oldest first
 	running   map[string]*rotation
@@ -32,125 +31,8 @@ type work struct {
 	active    sync.WaitGroup
 }
 
-// plannedRotation is a plan under its own id. Its fields are guarded by work.mu.
-type plannedRotation struct {
-	ID       string
-	Context  Context
-	Choice   Choice
-	Began    time.Time
-	Ended    time.Time // zero: it is being made
-	Plan     *Plan
-	Err      error
-	Rotation string // the rotation that carried it out
-
-	endedBefore int // rotations of its cluster that had ended when planning began
-	cancel      context.CancelFunc
-}
-
 func newWork(now func() time.Time) *work {
 	return &work{now: now, running: map[string]*rotation{}, ended: map[string]int{}}
-}
-
-// addPlan adds a plan that is being made; false: too many are.
-func (k *work) addPlan(c Context, choice Choice, cancel context.CancelFunc) (plannedRotation, bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	making := 0
-	for _, p := range k.plans {
-		if p.Ended.IsZero() {
-			making++
-		}
-	}
-	if k.stopping || making >= plansAtOnce {
-		return plannedRotation{}, false
-	}
-	p := &plannedRotation{ID: rand.Text(), Context: c, Choice: choice, Began: k.now(), endedBefore: k.ended[clusterKey(c)], cancel: cancel}
-	if len(k.plans) >= keptPlans {
-		k.plans[0].cancel()
-		k.plans = slices.Delete(k.plans, 0, 1)
-	}
-	k.plans = append(k.plans, p)
-	return *p, true
-}
-
-// finishPlan keeps the result of planning.
-func (k *work) finishPlan(id string, plan Plan, err error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	p := k.planByID(id)
-	if p == nil {
-		return // dropped meanwhile
-	}
-	p.Ended = k.now()
-	p.Err = err
-	if err == nil {
-		p.Plan = &plan
-	}
-}
-
-func (k *work) planByID(id string) *plannedRotation {
-	for _, p := range k.plans {
-		if p.ID == id {
-			return p
-		}
-	}
-	return nil
-}
-
-// findPlan returns a copy of a plan of a context, and why it cannot be started.
-func (k *work) findPlan(context, id string) (p plannedRotation, state planState, found bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	kept := k.planByID(id)
-	if kept == nil || kept.Context.Name != context {
-		return plannedRotation{}, "", false
-	}
-	return *kept, k.stateOf(kept), true
-}
-
-// planState says whether a plan can be started.
-type planState string
-
-const (
-	planScanning planState = "scanning"
-	planFailed   planState = "failed"
-	planReady    planState = "ready"
-	planEmpty    planState = "empty"   // there is nothing to renew
-	planStarted  planState = "started" // it can be started once
-	planOld      planState = "old"
-	planVoid     planState = "void" // another rotation has changed the cluster since
-	planBusy     planState = "busy" // another rotation of this cluster is in progress
-)
-
-func (k *work) stateOf(p *plannedRotation) planState {
-	key := clusterKey(p.Context)
-	switch {
-	case p.Rotation != "":
-		return planStarted
-	case p.Ended.IsZero():
-		return planScanning
-	case p.Err != nil:
-		return planFailed
-	case k.running[key] != nil:
-		return planBusy
-	case k.ended[key] != p.endedBefore:
-		return planVoid
-	case k.now().Sub(p.Ended) > planValid:
-		return planOld
-	case !p.Plan.changesAnything():
-		return planEmpty
-	}
-	return planReady
-}
-
-// changesAnything reports whether a plan renews a certificate.
-func (p *Plan) changesAnything() bool {
-	for _, step := range p.Document.Steps {
-		if len(step.Certificates) > 0 {
-			return p.Run != nil
-		}
-	}
-	return false
 }
 
 // beginRotation starts a plan unless something is against it. The rotation is the new one, or the
@@ -175,6 +57,7 @@ func (k *work) beginRotation(context, planID string) (r *rotation, state planSta
 	}
 	r = newRotation(p, k.now())
 	p.Rotation = r.ID
+	p.run = nil
 	k.dropOldestRotation()
 	k.rotations = append(k.rotations, r)
 	k.running[clusterKey(p.Context)] = r
@@ -202,6 +85,8 @@ func (k *work) releaseCluster(r *rotation) {
 		delete(k.running, key)
 	}
 	k.ended[key]++
+	r.run = nil
+	k.dropRuns()
 }
 
 func (k *work) rotationByID(id string) *rotation {

@@ -223,6 +223,7 @@ func TestWorkIsBounded(t *testing.T) {
 	for i := range 3 * keptRotations {
 		p, added := k.addPlan(named, Choice{}, func() {})
 		require.True(t, added)
+		k.freePlanner()
 		k.finishPlan(p.ID, samplePlan(Choice{}, runOf(nil)), nil)
 		r, state, _ := k.beginRotation("prod", p.ID)
 		require.Equal(t, planReady, state, i)
