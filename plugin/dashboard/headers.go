@@ -15,13 +15,14 @@ const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; 
 //
 //   - the Host header must name this listener: a page of another site whose name resolves to
 //     127.0.0.1 (DNS rebinding) sends its own
-//   - only the stylesheet and the address with the token are served without the cookie
+//   - only the stylesheet and the address with the token are served without the cookie and outside
+//     the prefix, which both are random
 //   - a request that changes something must come from a page of this server
-//   - another page of a browser may open a page, but not load one as a part of itself: a cookie is
-//     sent to every port of a host, so that a page of another user's server at 127.0.0.1 has it
+//   - another page of a browser may open a page, but not load one as a part of itself
 //   - a body has a limit, and so has the time for an answer
 func (s *Server) guard(port string, pages http.Handler) http.Handler {
 	hosts := []string{net.JoinHostPort("127.0.0.1", port), net.JoinHostPort("localhost", port), net.JoinHostPort("::1", port)}
+	below := http.StripPrefix(s.session.prefix, pages)
 	crossOrigin := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		setHeaders(w.Header())
@@ -34,15 +35,17 @@ func (s *Server) guard(port string, pages http.Handler) http.Handler {
 				Text: "The dashboard answers at 127.0.0.1, localhost and [::1] with its own port only."})
 		case r.URL.Path == "/open":
 			s.openSession(w, r, port)
-		case r.URL.Path != "/static/style.css" && !s.session.hasCookie(r, port):
-			s.writeMessage(w, r, http.StatusForbidden, message{Title: "Not signed in", Home: true,
+		case r.URL.Path == "/static/style.css":
+			serveStyle(w, r)
+		case !s.session.namesPrefix(r.URL.Path) || !s.session.hasCookie(r, port):
+			s.writeMessage(w, r, http.StatusForbidden, message{Title: "Not signed in",
 				Text: "Open the address that the command printed. If it has been used in another browser, or the dashboard has ended, start it again: kubectl rotate-certs dashboard"})
 		case crossOrigin.Check(r) != nil:
 			s.writeMessage(w, r, http.StatusForbidden, message{Title: "Refused", Text: "The request came from a page of another site.", Home: true})
 		case loadedByOthers(r):
 			s.writeMessage(w, r, http.StatusForbidden, message{Title: "Refused", Text: "A page of another site requested this page as a part of itself.", Home: true})
 		default:
-			pages.ServeHTTP(w, r)
+			below.ServeHTTP(w, r)
 		}
 	})
 }

@@ -22,7 +22,7 @@ func (s *Server) startScan(w http.ResponseWriter, r *http.Request) {
 		}
 		return cluster.Scan(ctx)
 	})
-	http.Redirect(w, r, clusterPath(named.Name), http.StatusSeeOther)
+	s.redirectTo(w, r, clusterPath(named.Name))
 }
 
 // startJournals answers the button "Read the journals".
@@ -38,7 +38,7 @@ func (s *Server) startJournals(w http.ResponseWriter, r *http.Request) {
 		}
 		return cluster.Rotations(ctx)
 	})
-	http.Redirect(w, r, clusterPath(named.Name)+"#history", http.StatusSeeOther)
+	s.redirectTo(w, r, clusterPath(named.Name)+"#history")
 }
 
 // historyView is the page of one rotation in the journals.
@@ -76,7 +76,7 @@ func (s *Server) startRecords(w http.ResponseWriter, r *http.Request) {
 		}
 		return cluster.Records(ctx, id)
 	})
-	http.Redirect(w, r, clusterPath(named.Name, "history", id), http.StatusSeeOther) //nolint:gosec // a page of this server, escaped
+	s.redirectTo(w, r, clusterPath(named.Name, "history", id))
 }
 
 func (s *Server) showHistory(w http.ResponseWriter, r *http.Request) {

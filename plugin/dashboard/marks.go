@@ -88,7 +88,7 @@ func (s *Server) createMark(w http.ResponseWriter, r *http.Request) {
 		s.writeMark(w, r, http.StatusBadRequest, named, r.PostForm, err)
 		return
 	}
-	http.Redirect(w, r, clusterPath(named.Name)+"#marks", http.StatusSeeOther)
+	s.redirectTo(w, r, clusterPath(named.Name)+"#marks")
 }
 
 func (s *Server) deleteMark(w http.ResponseWriter, r *http.Request) {
@@ -102,7 +102,7 @@ func (s *Server) deleteMark(w http.ResponseWriter, r *http.Request) {
 		s.writeMessage(w, r, http.StatusBadGateway, message{Title: "The mark was not deleted", Text: text, Hint: hint, Back: clusterPath(named.Name)})
 		return
 	}
-	http.Redirect(w, r, clusterPath(named.Name)+"#marks", http.StatusSeeOther)
+	s.redirectTo(w, r, clusterPath(named.Name)+"#marks")
 }
 
 // changeMark creates or deletes a mark, and has the next page read the state again. A browser that

@@ -27,7 +27,13 @@ var style []byte
 //go:embed static/script.js
 var script []byte
 
-var templates = template.Must(template.New("").Funcs(template.FuncMap{
+// parseTemplates returns the templates of pages whose links have a prefix.
+func parseTemplates(prefix string) *template.Template {
+	linkTo := func(path string) string { return prefix + path }
+	return template.Must(template.New("").Funcs(template.FuncMap{"at": linkTo}).Funcs(templateFunctions).ParseFS(templateFiles, "templates/*.html"))
+}
+
+var templateFunctions = template.FuncMap{
 	"minute":    printers.UTCMinute,
 	"second":    printers.ToTheSecond,
 	"remaining": remainingWords,
@@ -38,7 +44,7 @@ var templates = template.Must(template.New("").Funcs(template.FuncMap{
 
 	"deletes":  func(path, name string) string { return path + "/marks/" + url.PathEscape(name) + "/delete" },
 	"replaced": markState,
-}).ParseFS(templateFiles, "templates/*.html"))
+}
 
 // remainingWords is the time until a moment, or since.
 func remainingWords(t, now time.Time) string {
@@ -92,9 +98,18 @@ func (s *Server) writeMessage(w http.ResponseWriter, r *http.Request, status int
 	s.writePage(w, r, status, "message.html", m.Title, m)
 }
 
+// redirectTo leads to a page of this server.
+func (s *Server) redirectTo(w http.ResponseWriter, r *http.Request, path string) {
+	http.Redirect(w, r, s.session.prefix+path, http.StatusSeeOther) //nolint:gosec // a page of this server, escaped
+}
+
 // writePage renders a page completely before it sends the first byte, so that an error does not
 // leave half of one.
-func (s *Server) writePage(w http.ResponseWriter, _ *http.Request, status int, name, title string, content any) {
+func (s *Server) writePage(w http.ResponseWriter, r *http.Request, status int, name, title string, content any) {
+	templates := s.outside
+	if s.session.namesPrefix(r.RequestURI) {
+		templates = s.inside
+	}
 	view := page{Title: title, Version: s.options.Version, ReadOnly: s.options.ReadOnly, Content: content}
 	if soon, is := content.(againView); is {
 		view.Again = soon.askAgain()

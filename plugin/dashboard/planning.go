@@ -25,7 +25,7 @@ func (s *Server) createPlan(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if running := s.work.runningOn(clusterKey(named)); len(running) > 0 {
-		http.Redirect(w, r, running[0].Path+"?note="+string(planBusy), http.StatusSeeOther)
+		s.redirectTo(w, r, running[0].Path+"?note="+string(planBusy))
 		return
 	}
 	ctx, cancel := context.WithCancel(s.background)
@@ -47,7 +47,7 @@ func (s *Server) createPlan(w http.ResponseWriter, r *http.Request) {
 		}
 		s.work.finishPlan(planned.ID, plan, err)
 	}()
-	http.Redirect(w, r, clusterPath(named.Name, "plans", planned.ID), http.StatusSeeOther)
+	s.redirectTo(w, r, clusterPath(named.Name, "plans", planned.ID))
 }
 
 // cancelPlan answers the button Cancel of a plan that is being made.
@@ -61,7 +61,7 @@ func (s *Server) cancelPlan(w http.ResponseWriter, r *http.Request) {
 		s.writeMissingPlan(w, r, named)
 		return
 	}
-	http.Redirect(w, r, clusterPath(named.Name, "plans", id), http.StatusSeeOther) //nolint:gosec // a page of this server, escaped
+	s.redirectTo(w, r, clusterPath(named.Name, "plans", id))
 }
 
 func (s *Server) planRotation(ctx context.Context, c Context, choice Choice) (Plan, error) {

@@ -137,11 +137,11 @@ func (s *Server) startRotation(w http.ResponseWriter, r *http.Request) {
 		s.writeMissingPlan(w, r, named)
 	case state == planReady:
 		go s.carryOut(begun)
-		http.Redirect(w, r, clusterPath(named.Name, "rotations", begun.ID), http.StatusSeeOther)
+		s.redirectTo(w, r, clusterPath(named.Name, "rotations", begun.ID))
 	case begun != nil:
-		http.Redirect(w, r, clusterPath(begun.Context.Name, "rotations", begun.ID)+"?note="+string(state), http.StatusSeeOther)
+		s.redirectTo(w, r, clusterPath(begun.Context.Name, "rotations", begun.ID)+"?note="+string(state))
 	default:
-		http.Redirect(w, r, clusterPath(named.Name, "plans", id), http.StatusSeeOther) //nolint:gosec // a page of this server, escaped
+		s.redirectTo(w, r, clusterPath(named.Name, "plans", id))
 	}
 }
 
@@ -167,6 +167,6 @@ func (s *Server) stopRotation(w http.ResponseWriter, r *http.Request) {
 	case s.refuseReadOnly(w, r):
 	default:
 		rotation.interrupt(fleet.ErrInterrupted)
-		http.Redirect(w, r, clusterPath(rotation.Context.Name, "rotations", rotation.ID), http.StatusSeeOther)
+		s.redirectTo(w, r, clusterPath(rotation.Context.Name, "rotations", rotation.ID))
 	}
 }

@@ -95,7 +95,7 @@ func TestEveryEndReleasesTheCluster(t *testing.T) {
 // readStream reads events until the stream ends or a number of lines has come.
 func readStream(t *testing.T, b *browser, path, lastID string, most int) []string {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+b.server.address+path, nil)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+b.server.address+b.server.full(path), nil)
 	require.NoError(t, err)
 	if lastID != "" {
 		r.Header.Set("Last-Event-ID", lastID)
@@ -171,7 +171,7 @@ func TestSlowReadersHoldUpNothing(t *testing.T) {
 		return conn, err
 	}}
 	for range maxStreams {
-		r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+ts.address+page+"/events", nil)
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+ts.address+ts.full(page+"/events"), nil)
 		require.NoError(t, err)
 		response, err := b.client.Do(r)
 		require.NoError(t, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"html/template"
 	"log"
 	"net"
 	"net/http"
@@ -51,6 +52,9 @@ type Server struct {
 	records   *calls[v1alpha1.RotationHistory]
 	open      *openCalls
 
+	inside  *template.Template // for requests that name the prefix of the session
+	outside *template.Template // for others, which must not learn it
+
 	background    context.Context // of calls that continue when their request has ended
 	endBackground context.CancelFunc
 	streams       chan struct{} // holds one element for each open stream
@@ -82,6 +86,8 @@ func NewServer(options Options) (*Server, error) {
 		streams:       make(chan struct{}, maxStreams),
 		streamTimeout: streamTimeout,
 	}
+	s.inside = parseTemplates(s.session.prefix)
+	s.outside = parseTemplates("")
 	s.background, s.endBackground = context.WithCancel(context.Background())
 	return s, nil
 }

@@ -68,7 +68,15 @@ func (ts *testServer) signIn() *browser {
 	return b
 }
 
-// answer is a response, read to its end.
+// full is a path with the prefix of the pages. Tests are written without it.
+func (ts *testServer) full(path string) string {
+	if strings.HasPrefix(path, "/open?") {
+		return path
+	}
+	return ts.session.prefix + path
+}
+
+// answer is a response, read to its end, without the prefix of the pages.
 type answer struct {
 	status int
 	header http.Header
@@ -77,7 +85,7 @@ type answer struct {
 
 func (b *browser) send(method, path string, body io.Reader, change func(*http.Request)) answer {
 	b.t.Helper()
-	r, err := http.NewRequestWithContext(b.t.Context(), method, "http://"+b.server.address+path, body)
+	r, err := http.NewRequestWithContext(b.t.Context(), method, "http://"+b.server.address+b.server.full(path), body)
 	require.NoError(b.t, err)
 	if body != nil {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
@@ -91,7 +99,11 @@ func (b *browser) send(method, path string, body io.Reader, change func(*http.Re
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
 	require.NoError(b.t, err)
-	return answer{status: response.StatusCode, header: response.Header, body: string(text)}
+	prefix := b.server.session.prefix
+	if location := response.Header.Get("Location"); location != "" {
+		response.Header.Set("Location", strings.TrimPrefix(location, prefix))
+	}
+	return answer{status: response.StatusCode, header: response.Header, body: strings.ReplaceAll(string(text), prefix, "")}
 }
 
 func (b *browser) get(path string) answer {

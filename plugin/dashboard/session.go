@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"net/http"
+	"strings"
 	"sync"
 )
 
@@ -13,13 +14,22 @@ import (
 type session struct {
 	token  string
 	cookie string // its value
+	prefix string // of the paths of all pages, such as /ABCDE
 
 	mu   sync.Mutex
 	used bool
 }
 
 func newSession() *session {
-	return &session{token: rand.Text(), cookie: rand.Text()}
+	return &session{token: rand.Text(), cookie: rand.Text(), prefix: "/" + rand.Text()}
+}
+
+// namesPrefix reports whether an address is one of the pages. Browsers send cookies to every port of
+// a host, but not to other paths: another user's server at 127.0.0.1 does not get this cookie, and
+// its pages cannot name an address to which it is sent.
+func (s *session) namesPrefix(address string) bool {
+	start, _, _ := strings.Cut(strings.TrimPrefix(address, "/"), "/")
+	return sameSecret("/"+start, s.prefix)
 }
 
 // exchange is the answer to a token.
@@ -75,20 +85,17 @@ func (s *Server) openSession(w http.ResponseWriter, r *http.Request, port string
 		w.Header().Set("Allow", "GET, HEAD")
 		s.writeMessage(w, r, http.StatusMethodNotAllowed, message{Title: "Not possible", Text: "This address can only be opened."})
 		return
-	case s.session.hasCookie(r, port):
-		http.Redirect(w, r, "/", http.StatusSeeOther)
-		return
 	}
 	switch s.session.useToken(r.URL.Query().Get("token")) {
 	case exchangeOpened:
 		//nolint:gosec // Secure would keep the cookie from http://127.0.0.1, which is not encrypted and does not leave the machine
-		http.SetCookie(w, &http.Cookie{Name: cookieName(port), Value: s.session.cookie, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode})
-		http.Redirect(w, r, "/", http.StatusSeeOther)
+		http.SetCookie(w, &http.Cookie{Name: cookieName(port), Value: s.session.cookie, Path: s.session.prefix + "/", HttpOnly: true, SameSite: http.SameSiteStrictMode})
+		s.redirectTo(w, r, "/")
 	case exchangeUsed:
 		s.options.Report("The address with the token was opened again. If it was not you, another user has tried it. " +
-			"If you are told that it was used already and have not opened it before, another user has: end the dashboard with Ctrl-C.")
+			"If the page says that it was used already and you have not opened it before, another user has: end the dashboard with Ctrl-C.")
 		s.writeMessage(w, r, http.StatusForbidden, message{Title: "This link has been used already",
-			Text: "It can be used once. Start the dashboard again, or use the page that is open.", Home: true})
+			Text: "It can be used once. Start the dashboard again, or use the page that is open."})
 	default:
 		s.writeMessage(w, r, http.StatusForbidden, message{Title: "This link is not valid",
 			Text: "It belongs to a dashboard that has ended, or it is incomplete. Start the dashboard again: kubectl rotate-certs dashboard"})

@@ -1,7 +1,9 @@
 package dashboard
 
 import (
+	"io"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -32,6 +34,7 @@ func TestTokenIsUsedOnce(t *testing.T) {
 	assert.Contains(t, cookie, "HttpOnly")
 	assert.Contains(t, cookie, "SameSite=Strict")
 	_, port, _ := strings.Cut(ts.address, ":")
+	assert.Contains(t, cookie, "Path="+ts.session.prefix+"/;", "other ports do not get it")
 	assert.Contains(t, cookie, port, "two dashboards do not replace each other's cookie")
 	assert.NotContains(t, cookie, ts.session.token)
 	assert.Equal(t, http.StatusOK, b.get("/").status)
@@ -43,7 +46,6 @@ func TestTokenIsUsedOnce(t *testing.T) {
 	assert.Equal(t, http.StatusForbidden, again.status)
 	assert.Contains(t, again.body, "used already")
 	assert.Empty(t, again.header.Get("Set-Cookie"))
-	assert.Equal(t, http.StatusSeeOther, b.get(path).status, "the browser that is signed in returns to the first page")
 	wrong := thief.get("/open?token=x")
 	assert.Equal(t, http.StatusForbidden, wrong.status)
 	assert.Contains(t, wrong.body, "not valid")
@@ -57,5 +59,39 @@ func TestNothingIsServedWithoutTheCookie(t *testing.T) {
 		assert.Equal(t, http.StatusForbidden, a.status, path)
 		assert.NotContains(t, a.body, ts.session.token)
 	}
-	assert.Equal(t, http.StatusOK, b.get("/static/style.css").status)
+	response, err := b.client.Get("http://" + ts.address + "/static/style.css") //nolint:noctx // its client has a limit
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	assert.Equal(t, http.StatusOK, response.StatusCode)
+}
+
+// TestPrefixIsKnownToTheBrowserOnly: no page outside it names it, and every link of a page inside
+// leads inside.
+func TestPrefixIsKnownToTheBrowserOnly(t *testing.T) {
+	cluster := &fakeCluster{}
+	ts := startServer(t, fixedOptions(oneCluster(cluster)))
+	b := ts.signIn()
+	plan := b.plan("/clusters/prod")
+	rotation := b.save(plan)
+	b.awaitPage(rotation, "succeeded")
+	read := func(path string) string {
+		response, err := b.client.Get("http://" + ts.address + path) //nolint:noctx // its client has a limit
+		require.NoError(t, err)
+		defer response.Body.Close()
+		text, err := io.ReadAll(response.Body)
+		require.NoError(t, err)
+		return string(text) + response.Header.Get("Location")
+	}
+	prefix := ts.session.prefix
+	for _, path := range []string{"/", "/open", "/open?token=" + ts.session.token, "/static/script.js", "/static/style.css", "/clusters/prod", "//", prefix[:5] + "/", "/x" + prefix + "/"} {
+		assert.NotContains(t, read(path), prefix[1:], path)
+	}
+	link := regexp.MustCompile(`(?:href|action|src|data-row|data-stream)="(/[^"]*)"`)
+	for _, path := range []string{"/", "/clusters/prod", "/clusters/prod/rotate", "/clusters/prod/mark", plan, rotation, "/clusters/prod/history/7f3c2a", "/nothing", "/row?context=prod"} {
+		found := link.FindAllStringSubmatch(read(prefix+path), -1)
+		assert.NotEmpty(t, found, path)
+		for _, address := range found {
+			assert.True(t, strings.HasPrefix(address[1], prefix+"/"), "%s: %s", path, address[1])
+		}
+	}
 }

@@ -26,6 +26,7 @@ type browser struct {
 	http.Client
 	process started
 	address string // that was printed
+	home    string // path of the first page
 }
 
 // openDashboard starts the program and signs in with the address that it prints.
@@ -41,8 +42,9 @@ func (l *lab) openDashboard(t *testing.T, args ...string) *browser {
 		b.address = printed.FindString(b.process.stdout.String())
 		return b.address != "", nil
 	}), "%s", b.process.stderr)
-	status, _, page := b.request(t, http.MethodGet, b.address, nil)
+	status, home, page := b.request(t, http.MethodGet, b.address, nil)
 	require.Equal(t, http.StatusOK, status, page)
+	b.home = home
 	return b
 }
 
@@ -84,8 +86,8 @@ func (b *browser) awaitPage(t *testing.T, address string, texts ...string) strin
 // clusterPage is the address of the only cluster.
 func (b *browser) clusterPage(t *testing.T) string {
 	t.Helper()
-	_, _, page := b.request(t, http.MethodGet, "/?load=all", nil)
-	found := regexp.MustCompile(`href="(/clusters/[^"/?#]+)"`).FindStringSubmatch(page)
+	_, _, page := b.request(t, http.MethodGet, b.home+"?load=all", nil)
+	found := regexp.MustCompile(`href="(`+b.home+`clusters/[^"/?#]+)"`).FindStringSubmatch(page)
 	require.NotNil(t, found, page)
 	return found[1]
 }
