@@ -19,6 +19,7 @@ import (
 type servedDashboard struct {
 	http.Client
 	base    string
+	home    string // path of the first page
 	signals chan os.Signal
 	code    chan int
 	errOut  *lockedBuffer
@@ -36,7 +37,7 @@ func serveDashboard(t *testing.T, f *fake, args ...string) *servedDashboard {
 	var err error
 	d.Jar, err = cookiejar.New(nil)
 	require.NoError(t, err)
-	d.request(t, address, nil)
+	d.home, _ = d.request(t, address, nil)
 	return d
 }
 
@@ -65,7 +66,7 @@ func (d *servedDashboard) request(t *testing.T, address string, form url.Values)
 // planned plans a rotation of etcd, and returns the address of the plan.
 func (d *servedDashboard) planned(t *testing.T) string {
 	t.Helper()
-	plan, _ := d.request(t, "/clusters/night-shift/plans", url.Values{"scope": {"some"}, "service": {"etcd"}, "restart": {"always"}})
+	plan, _ := d.request(t, d.home+"clusters/night-shift/plans", url.Values{"scope": {"some"}, "service": {"etcd"}, "restart": {"always"}})
 	require.Contains(t, plan, "/plans/")
 	require.Eventually(t, func() bool {
 		_, page := d.request(t, plan, nil)
