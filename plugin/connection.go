@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
@@ -39,6 +40,27 @@ type connectionFlags struct {
 	verbosity  int
 	image      string
 	pullSecret string
+	loader     clientcmd.ClientConfig // of a kubeconfig that was read already; nil: of the files
+}
+
+// ToRawKubeConfigLoader is the kubeconfig with what the flags replace in it.
+func (f *connectionFlags) ToRawKubeConfigLoader() clientcmd.ClientConfig {
+	if f.loader != nil {
+		return f.loader
+	}
+	return f.ConfigFlags.ToRawKubeConfigLoader()
+}
+
+// ToRESTConfig is the connection that kubeconfig and flags describe.
+func (f *connectionFlags) ToRESTConfig() (*rest.Config, error) {
+	if f.loader == nil {
+		return f.ConfigFlags.ToRESTConfig()
+	}
+	config, err := f.loader.ClientConfig()
+	if err != nil {
+		return nil, err
+	}
+	return f.WrapConfigFn(config), nil
 }
 
 func newConnectionFlags() *connectionFlags {

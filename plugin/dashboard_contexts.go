@@ -3,13 +3,13 @@ package plugin
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/spf13/pflag"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/client-go/rest"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
@@ -31,35 +31,42 @@ type kubeContexts struct {
 	ending *endings
 
 	mu   sync.Mutex
-	last []dashboard.Context
+	last *parsedKubeconfig
 }
 
 // openContexts reads the kubeconfig. stopped is closed when the command is interrupted.
 func (a *app) openContexts(flags *connectionFlags, stopped <-chan struct{}) (*kubeContexts, error) {
-	found, err := flags.listContexts()
+	found, err := flags.parseKubeconfig(nil)
 	if err != nil {
 		return nil, err
 	}
 	return &kubeContexts{app: a, flags: flags, ending: &endings{stopped: stopped}, last: found}, nil
 }
 
-// Contexts lists the contexts, sorted by name.
-func (k *kubeContexts) Contexts() []dashboard.Context {
+// parsedNow is the kubeconfig as it is now.
+func (k *kubeContexts) parsedNow() *parsedKubeconfig {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if found, err := k.flags.listContexts(); err == nil {
+	if found, err := k.flags.parseKubeconfig(k.last); err == nil {
 		k.last = found
 	}
-	return slices.Clone(k.last)
+	return k.last
 }
 
-// Open makes the connection of a context.
+// Contexts lists the contexts, sorted by name.
+func (k *kubeContexts) Contexts() []dashboard.Context {
+	return slices.Clone(k.parsedNow().contexts)
+}
+
+// Open makes the connection of a context. Everything about it is of the same reading of the
+// kubeconfig: one that is read twice may have lost the context in between.
 func (k *kubeContexts) Open(name string) (dashboard.Cluster, error) {
-	known := k.Contexts()
-	if !slices.ContainsFunc(known, func(c dashboard.Context) bool { return c.Name == name }) {
-		return nil, unknownContext(name, known)
+	parsed := k.parsedNow()
+	at := slices.IndexFunc(parsed.contexts, func(c dashboard.Context) bool { return c.Name == name })
+	if at < 0 {
+		return nil, unknownContext(name, parsed.contexts)
 	}
-	flags, err := k.flags.forContext(name)
+	flags, err := k.flags.forContext(parsed, name)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +74,23 @@ func (k *kubeContexts) Open(name string) (dashboard.Cluster, error) {
 	if err != nil {
 		return nil, explainError(err, flags)
 	}
+	if server := parsed.contexts[at].Server; len(parsed.raw.Contexts) == 0 && conn.config.Host != server {
+		return nil, fmt.Errorf("the API server of %q was %s, and is %s now\nhint: start the dashboard again", name, server, conn.config.Host)
+	}
+	neverPrompt(conn.config)
 	return &contextCluster{app: k.app.quietCopy(), shown: k.app, flags: flags, conn: conn, name: name, ending: k.ending}, nil
+}
+
+// neverPrompt keeps programs that sign in from asking on the terminal: several clusters are
+// read at once, and a prompt would hold up a page.
+func neverPrompt(config *rest.Config) {
+	if config.ExecProvider == nil {
+		return
+	}
+	program := config.ExecProvider.DeepCopy() // the kubeconfig that is kept has it, too
+	program.StdinUnavailable = true
+	program.StdinUnavailableMessage = "the dashboard cannot ask for it; sign in with kubectl first"
+	config.ExecProvider = program
 }
 
 // quietCopy is the same program without its streams. Pages say instead the same as it would print.
@@ -76,40 +99,6 @@ func (a *app) quietCopy() *app {
 		IOStreams: genericiooptions.NewTestIOStreamsDiscard(), command: a.command, now: a.now, hurry: a.hurry,
 		dial: a.dial, survey: a.survey, readPolicy: a.readPolicy, readReports: a.readReports,
 	}
-}
-
-// listContexts lists the contexts that the flags leave.
-func (f *connectionFlags) listContexts() ([]dashboard.Context, error) {
-	same, err := f.copyFlags()
-	if err != nil {
-		return nil, err
-	}
-	raw, err := same.ToRawKubeConfigLoader().RawConfig()
-	if err != nil {
-		return nil, fmt.Errorf("read the kubeconfig: %w", err)
-	}
-	current := raw.CurrentContext
-	if *f.Context != "" {
-		current = *f.Context
-	}
-	if len(raw.Contexts) == 0 {
-		return same.onlyContext()
-	}
-	var out []dashboard.Context
-	for _, name := range slices.Sorted(maps.Keys(raw.Contexts)) {
-		out = append(out, describeContext(name, raw, name == current))
-	}
-	if !f.oneCluster() {
-		return out, nil
-	}
-	at := slices.IndexFunc(out, func(c dashboard.Context) bool { return c.Name == current })
-	if at < 0 {
-		return nil, unknownContext(current, out)
-	}
-	if *f.APIServer != "" {
-		out[at].Server = *f.APIServer
-	}
-	return out[at : at+1], nil
 }
 
 // oneCluster reports whether a flag is given that is for one cluster.
@@ -153,30 +142,19 @@ func unknownContext(name string, known []dashboard.Context) error {
 	return fmt.Errorf("the kubeconfig has no context %q\nhint: its contexts are %s", name, printers.SomeNames(names))
 }
 
-// forContext are the same flags for one context of the kubeconfig.
-func (f *connectionFlags) forContext(name string) (*connectionFlags, error) {
-	own, err := f.copyFlags()
-	if err != nil {
-		return nil, err
-	}
-	raw, err := own.ToRawKubeConfigLoader().RawConfig()
-	if err != nil || raw.Contexts[name] == nil {
-		return own, err // the only one, which is not of a kubeconfig
-	}
-	if own, err = f.copyFlags(); err != nil {
-		return nil, err
-	}
-	return own, own.set.Set("context", name)
-}
-
 // copyFlags are flags with the same values. They read the kubeconfig anew.
 func (f *connectionFlags) copyFlags() (*connectionFlags, error) {
 	own := newConnectionFlags()
 	own.image = f.image
 	own.pullSecret = f.pullSecret
+	return own, copyValues(own.set, f.set)
+}
+
+// copyValues gives flags the values of others, as far as they have them.
+func copyValues(to, from *pflag.FlagSet) error {
 	var err error
-	f.set.VisitAll(func(flag *pflag.Flag) {
-		if !flag.Changed || err != nil {
+	from.VisitAll(func(flag *pflag.Flag) {
+		if !flag.Changed || err != nil || to.Lookup(flag.Name) == nil {
 			return
 		}
 		values := []string{flag.Value.String()}
@@ -184,11 +162,11 @@ func (f *connectionFlags) copyFlags() (*connectionFlags, error) {
 			values = several.GetSlice()
 		}
 		for _, value := range values {
-			if err = own.set.Set(flag.Name, value); err != nil {
+			if err = to.Set(flag.Name, value); err != nil {
 				err = fmt.Errorf("--%s: %w", flag.Name, err)
 				return
 			}
 		}
 	})
-	return own, err
+	return err
 }

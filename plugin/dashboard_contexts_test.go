@@ -78,8 +78,7 @@ func TestDashboardShowsEveryContext(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "v1.37.2", state.Version)
 	assert.Equal(t, "kubectl rotate-certs --context b-test", good.(*contextCluster).flags.commandLine())
-	lost := clusters.flags
-	own, err := lost.forContext("d lost")
+	own, err := clusters.flags.forContext(clusters.last, "d lost")
 	require.NoError(t, err)
 	assert.Equal(t, "kubectl rotate-certs --context 'd lost'", own.commandLine(), "a shell must not split it")
 }
@@ -93,6 +92,67 @@ func TestDashboardShowsTheContextsOfAChangedKubeconfig(t *testing.T) {
 	assert.Len(t, clusters.Contexts(), 4, "one that cannot be read is not taken")
 	require.NoError(t, os.Remove(second))
 	assert.Len(t, clusters.Contexts(), 2)
+}
+
+// TestContextIsOfOneReading: a context that has vanished from the file since it was read must not
+// become the current one, which is another cluster.
+func TestContextIsOfOneReading(t *testing.T) {
+	s := newAPIServer(t)
+	writeKubeconfigs(t, s.URL, "https://127.0.0.1:2")
+	clusters := dashboardOf(t, s.app(genericiooptions.NewTestIOStreamsDiscard()), nil)
+	first := filepath.SplitList(os.Getenv("KUBECONFIG"))[0]
+	text, err := os.ReadFile(first)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(first, []byte(strings.ReplaceAll(string(text), "c-slow", "renamed")), 0o600))
+	own, err := clusters.flags.forContext(clusters.last, "c-slow")
+	require.NoError(t, err)
+	conn, err := own.newConnection()
+	require.NoError(t, err)
+	assert.Equal(t, "https://127.0.0.1:2", conn.config.Host)
+	_, err = clusters.Open("c-slow")
+	assert.ErrorContains(t, err, `the kubeconfig has no context "c-slow"`)
+}
+
+func TestUnchangedKubeconfigIsNotParsedAgain(t *testing.T) {
+	s := newAPIServer(t)
+	writeKubeconfigs(t, s.URL, s.URL)
+	clusters := dashboardOf(t, s.app(genericiooptions.NewTestIOStreamsDiscard()), nil)
+	before := clusters.last
+	clusters.Contexts()
+	_, err := clusters.Open("b-test")
+	require.NoError(t, err)
+	assert.Same(t, before, clusters.last)
+}
+
+func TestFlagsReplacePartsOfAParsedContext(t *testing.T) {
+	s := newAPIServer(t)
+	writeKubeconfigs(t, s.URL, "https://127.0.0.1:2")
+	flags := map[string]string{"context": "c-slow", "cluster": "test", "as": "joe", "as-group": "admins", "as-user-extra": "reason=drill", "request-timeout": "7s"}
+	opened, err := dashboardOf(t, s.app(genericiooptions.NewTestIOStreamsDiscard()), flags).Open("c-slow")
+	require.NoError(t, err)
+	config := opened.(*contextCluster).conn.config
+	assert.Equal(t, s.URL, config.Host)
+	assert.Equal(t, "joe", config.Impersonate.UserName)
+	assert.Equal(t, []string{"admins"}, config.Impersonate.Groups)
+	assert.Equal(t, map[string][]string{"reason": {"drill"}}, config.Impersonate.Extra)
+	assert.Equal(t, 7*time.Second, config.Timeout)
+	assert.Equal(t, "canary-token", config.BearerToken)
+}
+
+// TestDashboardPromptsOnNoTerminal: a program of the kubeconfig that signs in must not wait there.
+func TestDashboardPromptsOnNoTerminal(t *testing.T) {
+	s := newAPIServer(t)
+	file := filepath.Join(t.TempDir(), "config")
+	require.NoError(t, os.WriteFile(file, []byte(`{"apiVersion":"v1","kind":"Config","current-context":"sso",
+"clusters":[{"name":"test","cluster":{"server":"`+s.URL+`"}}],"contexts":[{"name":"sso","context":{"cluster":"test","user":"jane"}}],
+"users":[{"name":"jane","user":{"exec":{"apiVersion":"client.authentication.k8s.io/v1","command":"/bin/false","interactiveMode":"Always"}}}]}`), 0o600))
+	t.Setenv("KUBECONFIG", file)
+	t.Setenv("KUBECACHEDIR", t.TempDir())
+	opened, err := dashboardOf(t, s.app(genericiooptions.NewTestIOStreamsDiscard()), nil).Open("sso")
+	require.NoError(t, err)
+	assert.True(t, opened.(*contextCluster).conn.config.ExecProvider.StdinUnavailable)
+	_, err = opened.State(t.Context())
+	assert.ErrorContains(t, err, "sign in with kubectl first")
 }
 
 func TestDashboardOfOneContext(t *testing.T) {
