@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -78,6 +79,10 @@ func (r *run) stageUndone(ctx context.Context, w *worker) error {
 			answer, err = r.stageAndSign(ctx, w)
 		}
 	}
+	var stopped *StopError
+	if errors.As(err, &stopped) {
+		return stopped
+	}
 	if err := r.stagingError(w, answer, err); err != nil {
 		return err
 	}
@@ -103,6 +108,9 @@ func (r *run) planAgain(ctx context.Context, w *worker) error {
 	p, err := r.planOf(again[0])
 	if err != nil {
 		return err
+	}
+	if r.OnlyPlanned && !p.RenewsSame(plan.Plan{Waves: []plan.Wave{{Steps: []plan.Step{w.step}}}}) {
+		return r.stoppedByChange(node+": it has changed since the plan; nothing was renewed there", "its process has put back what was interrupted")
 	}
 	r.Lock() // workers that are opened early say how the nodes stand if they fail
 	defer r.Unlock()

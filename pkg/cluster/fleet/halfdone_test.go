@@ -100,6 +100,31 @@ func TestInterruptedNodeIsPlannedAnewOnceItIsUndone(t *testing.T) {
 	}
 }
 
+// TestAgreedPlanIsNotReplacedOnAnInterruptedNode once its process has put old files back.
+func TestAgreedPlanIsNotReplacedOnAnInterruptedNode(t *testing.T) {
+	for name, workers := range map[string]int{"cp1": 0, "w1": 1} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(3, workers)
+			interrupt(c, name)
+			cert := &c.nodes[name].inventory.Certificates[0]
+			old := cert.FingerprintSHA256
+			cert.FingerprintSHA256 = "new-" + old
+			c.nodes[name].onStage = func() { cert.FingerprintSHA256 = old }
+			_, err := rotate(t.Context(), t, c, func(o *fleet.Options) {
+				o.OnlyPlanned = true
+				for i := range o.Scanned {
+					o.Scanned[i].Certificates = slices.Clone(o.Scanned[i].Certificates)
+				}
+			})
+			require.ErrorIs(t, err, fleet.ErrStopped)
+			assert.Contains(t, err.Error(), name+": it has changed since the plan; nothing was renewed there")
+			assert.Contains(t, err.Error(), "next: plan again")
+			assert.Equal(t, 1, c.times("Stage "+name))
+			assert.False(t, c.did("Commit "+name))
+		})
+	}
+}
+
 // TestUndoneNodeCountsAsChanged though the rotation itself has replaced nothing.
 func TestUndoneNodeCountsAsChanged(t *testing.T) {
 	c := newCluster(3, 0)

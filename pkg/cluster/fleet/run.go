@@ -218,8 +218,7 @@ func (r *run) removeOrphans(ctx context.Context) error {
 		return r.stoppedError("the plan could not be made anew; nothing was changed", err)
 	}
 	if r.OnlyPlanned && !p.RenewsSame(r.Plan) {
-		return &StopError{What: "the nodes have changed since the plan; nothing was changed", State: r.nodeStates(""),
-			Why: "an earlier run had left processes on nodes, which have ended now", Next: "plan again", kind: ErrStopped}
+		return r.stoppedByChange("the nodes have changed since the plan; nothing was changed", "an earlier run had left processes on nodes, which have ended now")
 	}
 	for _, x := range r.Plan.NotInspected { // nodes that could not be scanned before either
 		if x.Service == "" && x.Path == "" && !slices.Contains(names, x.Node) {

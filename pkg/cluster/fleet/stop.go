@@ -20,6 +20,11 @@ func (r *run) stoppedError(what string, why error) error {
 	return &StopError{What: what, State: r.nodeStates(""), Why: why.Error(), Next: r.continueHint(), kind: ErrStopped}
 }
 
+// stoppedByChange is the error of a plan that must not be replaced by another one.
+func (r *run) stoppedByChange(what, why string) error {
+	return &StopError{What: what, State: r.nodeStates(""), Why: why, Next: "plan again", kind: ErrStopped}
+}
+
 // nodeFailed is an error of one node.
 func (r *run) nodeFailed(node string, result v1alpha1.Result, what, why, hint string) error {
 	kind := ErrStopped
