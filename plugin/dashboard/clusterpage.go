@@ -93,14 +93,7 @@ func (s *Server) showCluster(w http.ResponseWriter, r *http.Request) {
 
 // viewCluster reads the state of a cluster, within a limit, and what is known besides.
 func (s *Server) viewCluster(ctx context.Context, c Context) clusterView {
-	for range 2 { // a call that began before the cluster was changed is followed by another
-		last := s.states.latestResult(c.Name)
-		if !last.Running && s.isFresh(last.Ended) {
-			break
-		}
-		waitUntil(ctx, s.states.startCall(s.background, c.Name, func(ctx context.Context) (State, error) { return s.readState(ctx, c.Name) }), stateWait)
-	}
-	last := s.states.latestResult(c.Name)
+	last := s.awaitState(ctx, c)
 	view := clusterView{Context: c, Path: clusterPath(c.Name), Now: s.options.Now(), State: last.Value, StateAt: last.At, Loading: last.Running,
 		Since: last.FailedSince, Own: s.work.rotationsOf(clusterKey(c)), Condition: unknown}
 	view.Error, view.Hint = errorParts(last.Err)
@@ -124,6 +117,19 @@ func (s *Server) viewCluster(ctx context.Context, c Context) clusterView {
 		view.Again = 1000
 	}
 	return view
+}
+
+// awaitState reads the state of a cluster unless it is fresh, and waits within a limit. A call that
+// began before the cluster was changed is followed by another.
+func (s *Server) awaitState(ctx context.Context, c Context) outcome[State] {
+	last := s.states.latestResult(c.Name)
+	for tries := 0; tries < 2 && (last.Running || !s.isFresh(last.Ended)); tries++ {
+		waitUntil(ctx, s.states.startCall(s.background, c.Name, func(ctx context.Context) (State, error) { return s.readState(ctx, c.Name) }), stateWait)
+		if last = s.states.latestResult(c.Name); last.Running {
+			break // it is slow
+		}
+	}
+	return last
 }
 
 // addScan shows the last scan where it is newer than the reports.
