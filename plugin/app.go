@@ -30,8 +30,9 @@ type app struct {
 	dial     func(connection) (*cluster, error)
 	now      func() time.Time
 	hurry    bool // tests do not wait between two checks
-	// survey reads the state of the watcher, for status; nil where nothing is installed.
-	survey func(context.Context, connection) *v1alpha1.WatcherStatus
+	// survey reads the state of the watcher; nil where nothing is installed. An error means that
+	// it is unknown whether something is.
+	survey func(context.Context, connection) (*v1alpha1.WatcherStatus, error)
 	// readPolicy reads the RotationPolicy of the cluster; nil where there is none.
 	readPolicy func(context.Context, connection) (*v1alpha1.RotationPolicy, error)
 	// readReports reads the agents' NodeCertificateReports, for a plan without a scan.
@@ -93,7 +94,8 @@ func (a *app) runCommandLine(ctx context.Context, args []string) int {
 		return 0
 	}
 	var stopped *fleet.StopError
-	if ctx.Err() != nil && !errors.As(err, &stopped) && !errors.Is(err, errLeftOut) && !errors.Is(err, errDeclined) {
+	var explained *explainedError // of a rotation that the dashboard began
+	if ctx.Err() != nil && !errors.As(err, &stopped) && !errors.As(err, &explained) && !errors.Is(err, errLeftOut) && !errors.Is(err, errDeclined) {
 		err = interruption(ran.Name()) // shorter than the error of the interrupted request
 	}
 	if text := errorText(err, flags.recoverHint); text != "" {

@@ -31,14 +31,15 @@ func (a *app) dashboardCommand(flags *connectionFlags) *cobra.Command {
 		Use:   "dashboard",
 		Short: "Show and rotate the certificates of all clusters of the kubeconfig in a browser",
 		Long: `Show every cluster of the kubeconfig in a browser: its certificates and what needs attention,
-rotations in progress and past. A dialog plans a rotation, shows the plan, and carries exactly
-that plan out.
+rotations in progress and past. A dialog plans a rotation and shows the plan before anything
+begins.
 
 The pages are served on this machine only, at 127.0.0.1, to the browser that opens the printed
 address: its token can be used once. Everything is done in your own name, with the rights of each
-context of the kubeconfig. Where the watcher is installed, it carries rotations out; elsewhere
-this program does, and must run until they have ended. Ctrl-C ends it as it ends a rotation: the
-node in progress is finished or rolled back first.
+context of the kubeconfig. Where the watcher is installed, it carries rotations out: it scans and
+plans again before it begins. Elsewhere this program carries out exactly the plan that was shown,
+and must run until the rotation has ended. Ctrl-C ends it as it ends a rotation: the node in
+progress is finished or rolled back first.
 
 Exit codes:
   0    ended by Ctrl-C
@@ -93,13 +94,10 @@ func (o *dashboardOptions) Run(ctx context.Context) error {
 	address := server.OpenAddress(listener.Addr())
 	fmt.Fprintf(o.Out, "Dashboard: %s (its token signs one browser in; Ctrl-C ends the dashboard)\n", address)
 	if !o.noOpen && o.terminal.in && hasDisplay() {
-		openBrowser(address)
+		defer openBrowser(address)()
 	}
 	err = server.Serve(ctx, listener)
-	if stopped := clusters.ending.stoppedError(); stopped != nil {
-		return stopped
-	}
-	return err
+	return clusters.ending.endError(err)
 }
 
 // listenLocally listens at an address that no other machine reaches.

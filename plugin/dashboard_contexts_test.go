@@ -127,11 +127,11 @@ func TestUnchangedKubeconfigIsNotParsedAgain(t *testing.T) {
 func TestFlagsReplacePartsOfAParsedContext(t *testing.T) {
 	s := newAPIServer(t)
 	writeKubeconfigs(t, s.URL, "https://127.0.0.1:2")
-	flags := map[string]string{"context": "c-slow", "cluster": "test", "as": "joe", "as-group": "admins", "as-user-extra": "reason=drill", "request-timeout": "7s"}
-	opened, err := dashboardOf(t, s.app(genericiooptions.NewTestIOStreamsDiscard()), flags).Open("c-slow")
+	flags := map[string]string{"context": "b-test", "cluster": "slow", "as": "joe", "as-group": "admins", "as-user-extra": "reason=drill", "request-timeout": "7s"}
+	opened, err := dashboardOf(t, s.app(genericiooptions.NewTestIOStreamsDiscard()), flags).Open("b-test")
 	require.NoError(t, err)
 	config := opened.(*contextCluster).conn.config
-	assert.Equal(t, s.URL, config.Host)
+	assert.Equal(t, "https://127.0.0.1:2", config.Host)
 	assert.Equal(t, "joe", config.Impersonate.UserName)
 	assert.Equal(t, []string{"admins"}, config.Impersonate.Groups)
 	assert.Equal(t, map[string][]string{"reason": {"drill"}}, config.Impersonate.Extra)
@@ -144,15 +144,17 @@ func TestDashboardPromptsOnNoTerminal(t *testing.T) {
 	s := newAPIServer(t)
 	file := filepath.Join(t.TempDir(), "config")
 	require.NoError(t, os.WriteFile(file, []byte(`{"apiVersion":"v1","kind":"Config","current-context":"sso",
-"clusters":[{"name":"test","cluster":{"server":"`+s.URL+`"}}],"contexts":[{"name":"sso","context":{"cluster":"test","user":"jane"}}],
+"clusters":[{"name":"test","cluster":{"server":"https://127.0.0.1:1"}}],"contexts":[{"name":"sso","context":{"cluster":"test","user":"jane"}}],
 "users":[{"name":"jane","user":{"exec":{"apiVersion":"client.authentication.k8s.io/v1","command":"/bin/false","interactiveMode":"Always"}}}]}`), 0o600))
 	t.Setenv("KUBECONFIG", file)
 	t.Setenv("KUBECACHEDIR", t.TempDir())
 	opened, err := dashboardOf(t, s.app(genericiooptions.NewTestIOStreamsDiscard()), nil).Open("sso")
 	require.NoError(t, err)
-	assert.True(t, opened.(*contextCluster).conn.config.ExecProvider.StdinUnavailable)
+	program := opened.(*contextCluster).conn.config.ExecProvider
+	assert.True(t, program.StdinUnavailable)
+	assert.Contains(t, program.StdinUnavailableMessage, "sign in with kubectl first")
 	_, err = opened.State(t.Context())
-	assert.ErrorContains(t, err, "sign in with kubectl first")
+	assert.ErrorContains(t, err, "exec plugin cannot support interactive mode")
 }
 
 func TestDashboardOfOneContext(t *testing.T) {

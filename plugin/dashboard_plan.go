@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -31,7 +32,7 @@ func (d *contextCluster) makePlan(ctx context.Context, choice dashboard.Choice) 
 		return dashboard.Plan{}, err
 	}
 	out := dashboard.Plan{Command: o.sameCommand()}
-	installed := d.app.survey(ctx, d.conn)
+	installed, unknown := d.app.survey(ctx, d.conn)
 	if watcherRotates(installed) {
 		return d.planForWatcher(ctx, o, c, out)
 	}
@@ -40,7 +41,7 @@ func (d *contextCluster) makePlan(ctx context.Context, choice dashboard.Choice) 
 		return dashboard.Plan{}, err
 	}
 	out.Document = document
-	out.Notes = nonEmpty(withoutWatcher(installed), o.unfinishedOther(prepared), c.who.beingRenewed(prepared.Plan))
+	out.Notes = nonEmpty(d.withoutWatcher(installed, unknown), o.unfinishedOther(prepared), c.who.beingRenewed(prepared.Plan))
 	out.Run = d.runHere(o, c, prepared, out.Command)
 	return out, nil
 }
@@ -54,12 +55,12 @@ func (d *contextCluster) planForWatcher(ctx context.Context, o *rotateOptions, c
 	var missing *kube.MissingPermissionsError
 	switch {
 	case err == nil:
-		out.Notes = nonEmpty(o.unfinishedOther(prepared), c.who.beingRenewed(prepared.Plan))
+		out.Notes = nonEmpty(o.unfinishedOther(prepared), c.who.beingRenewed(prepared.Plan), watcherPlansAgain)
 	case errors.As(err, &missing):
 		if document, err = o.planFromReports(ctx, c); err != nil {
 			return dashboard.Plan{}, err
 		}
-		out.Notes = []string{"You may not create pods, so the plan is made of the agents' reports. The watcher scans the nodes before it begins."}
+		out.Notes = []string{"You may not create pods, so the plan is made of the agents' reports.", watcherPlansAgain}
 		if o.compromised {
 			out.Notes = append(out.Notes, compromisedMeans)
 		}
@@ -72,14 +73,19 @@ func (d *contextCluster) planForWatcher(ctx context.Context, o *rotateOptions, c
 	return out, nil
 }
 
+// watcherPlansAgain says in what a rotation by the watcher may differ from its plan.
+const watcherPlansAgain = "The watcher scans and plans again before it begins."
+
 // scanningAPI asks only for the permissions of a scan: the watcher has those of a rotation.
 type scanningAPI struct{ api }
 
 func (s scanningAPI) MayRotate(ctx context.Context) error { return s.Permitted(ctx, kube.UseCheck) }
 
 // withoutWatcher says why an installed watcher does not carry the rotation out.
-func withoutWatcher(installed *v1alpha1.WatcherStatus) string {
+func (d *contextCluster) withoutWatcher(installed *v1alpha1.WatcherStatus, unknown error) string {
 	switch {
+	case unknown != nil:
+		return fmt.Sprintf("Whether the watcher is installed is unknown (%s), so this process carries the rotation out; the lock keeps both from working at once.", d.whyUnknown(unknown))
 	case installed == nil || installed.Watcher == nil:
 		return ""
 	case installed.Watcher.NotifyOnly:

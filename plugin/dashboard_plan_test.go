@@ -66,6 +66,7 @@ func TestDashboardPlansAndRotatesAsTheCommandDoes(t *testing.T) {
 
 			_, err = planned.Run(t.Context(), ignoreProgress)
 			assert.ErrorIs(t, err, errPlanUsed)
+			assert.ErrorIs(t, err, dashboard.ErrNotBegun)
 		})
 	}
 }
@@ -118,6 +119,8 @@ func TestDashboardNamesTheHolderOfTheLock(t *testing.T) {
 			report, err := planned.Run(t.Context(), ignoreProgress)
 			require.Error(t, err)
 			assert.Nil(t, report, "nothing has begun")
+			assert.ErrorIs(t, err, dashboard.ErrNotBegun)
+			assert.Equal(t, 1, strings.Count(err.Error(), "hint: "))
 			assert.Contains(t, err.Error(), "another rotation holds the lock: jane@laptop")
 			assert.Contains(t, err.Error(), "\nhint: wait until it has finished")
 			assert.False(t, f.did("open"), "%v", f.log)
@@ -136,7 +139,10 @@ func TestDashboardReportsARotationThatStopped(t *testing.T) {
 	assert.ErrorIs(t, err, fleet.ErrStopped)
 	assert.Contains(t, err.Error(), "cp2 runs on its old certificates again")
 	assert.Equal(t, v1alpha1.RolledBack, report.Result)
-	assert.NoError(t, clusters.ending.stoppedError(), "it ended before the command did")
+	assert.NoError(t, clusters.ending.endError(nil), "it ended before the command did")
+	serving := errors.New("serve the dashboard: closed")
+	assert.ErrorIs(t, clusters.ending.endError(serving), serving)
+	assert.ErrorIs(t, clusters.ending.endError(serving), fleet.ErrStopped, "no page can report it any more")
 }
 
 func TestDashboardInterruptsARotation(t *testing.T) {
@@ -163,9 +169,12 @@ func TestDashboardInterruptsARotation(t *testing.T) {
 	assert.NotNil(t, report)
 	assert.True(t, f.did("Commit cp1"))
 	assert.False(t, f.did("Commit cp2"))
-	stopped := clusters.ending.stoppedError()
+	stopped := clusters.ending.endError(nil)
 	require.Error(t, stopped)
 	assert.Equal(t, 130, exitCode("dashboard", stopped, true))
+	assert.Contains(t, errorText(stopped, nil), "rotation of night-shift: interrupted")
+	assert.Contains(t, errorText(stopped, nil), "run kubectl rotate-certs --context night-shift --service etcd: it continues this rotation (")
+	assert.NotContains(t, err.Error(), "run the same command again")
 	assert.Equal(t, "stopping; press Ctrl-C again to stop at once", a.firstInterruptText(), "no rotation is in progress")
 }
 
@@ -207,4 +216,21 @@ func TestDashboardReadsNodesAsTheCommandsDo(t *testing.T) {
 	f.down = nil
 	_, err = c.Scan(t.Context())
 	assert.ErrorContains(t, err, "no node could be scanned")
+}
+
+// TestInterruptedDashboardReportsItsRotations: "interrupted before anything was changed" would be
+// wrong where one of them has changed something.
+func TestInterruptedDashboardReportsItsRotations(t *testing.T) {
+	c := &contextCluster{name: "b-test"}
+	stopped := make(chan struct{})
+	close(stopped)
+	e := &endings{stopped: stopped}
+	e.noteEnd(nil)
+	assert.NoError(t, e.endError(nil))
+	e.noteEnd(c.ofRotation(errLeftOut))
+	e.noteEnd((&contextCluster{name: "c-slow"}).ofRotation(errors.New("cp1: etcd did not become healthy")))
+	err := e.endError(nil)
+	var explained *explainedError
+	require.ErrorAs(t, err, &explained, "by which the program knows it")
+	assert.Equal(t, "rotation of b-test: done, but something in scope was left out\nrotation of c-slow: cp1: etcd did not become healthy", errorText(err, nil))
 }

@@ -9,6 +9,7 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
 // reportedWithin is how long the agents may take to report the new certificates.
@@ -20,7 +21,7 @@ func (d *contextCluster) reportOf(ctx context.Context, c *v1alpha1.CertificateRo
 	out := &v1alpha1.RotationReport{
 		APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.RotationReportKind, ID: c.Status.RotationID, Result: resultOf(c.State()),
 		StartTime: c.CreationTimestamp.UTC(), EndTime: d.app.now().UTC(), Items: []v1alpha1.RotationItem{}, Collateral: []v1alpha1.Collateral{},
-		Notes: c.Status.Notes, LeftOut: c.Status.LeftOut, NotInspected: document.NotInspected,
+		Message: c.Message(), Notes: c.Status.Notes, LeftOut: c.Status.LeftOut, NotInspected: document.NotInspected,
 	}
 	if c.Status.StartTime != nil {
 		out.StartTime = c.Status.StartTime.UTC()
@@ -28,16 +29,31 @@ func (d *contextCluster) reportOf(ctx context.Context, c *v1alpha1.CertificateRo
 	if c.Status.CompletionTime != nil {
 		out.EndTime = c.Status.CompletionTime.UTC()
 	}
-	if out.Result != v1alpha1.Succeeded {
-		out.Message = c.Message()
-	}
 	for _, step := range document.Steps {
 		for _, service := range step.Services {
 			out.Items = append(out.Items, watchedItem(c, step, service))
 		}
 	}
 	d.addSuccessors(ctx, out)
+	for i := range out.Items {
+		out.Items[i].Reason = withUnreported(out.Items[i])
+	}
 	return out
+}
+
+// withUnreported adds to the reason of a renewed service which new certificates no agent has
+// reported.
+func withUnreported(item v1alpha1.RotationItem) string {
+	var missing []string
+	for _, certificate := range item.Certificates {
+		if item.Result == v1alpha1.Succeeded && certificate.New == nil {
+			missing = append(missing, certificate.Name)
+		}
+	}
+	if len(missing) == 0 {
+		return item.Reason
+	}
+	return strings.Join(nonEmpty(item.Reason, "the agent has not reported the new certificate yet: "+printers.SomeNames(missing)), "; ")
 }
 
 func resultOf(state v1alpha1.RotationState) v1alpha1.Result {
@@ -59,7 +75,12 @@ func watchedItem(c *v1alpha1.CertificateRotation, step v1alpha1.PlanStep, servic
 		return item
 	}
 	at := slices.IndexFunc(c.Status.Nodes, func(n v1alpha1.RotationNodeStatus) bool { return n.Node == step.Node })
-	if at >= 0 {
+	switch {
+	case at < 0 && c.State() == v1alpha1.StateSucceeded: // a status of many nodes is shortened
+		item.Result = v1alpha1.Succeeded
+		item.Reason = ""
+		item.Restarted = slices.Contains(step.Restarts, service.Service)
+	case at >= 0:
 		node := c.Status.Nodes[at]
 		item.Reason = node.Message
 		switch fleet.Phase(strings.ToLower(node.Phase)) {
@@ -73,13 +94,34 @@ func watchedItem(c *v1alpha1.CertificateRotation, step v1alpha1.PlanStep, servic
 			item.Result = v1alpha1.Failed
 		}
 	}
+	leftOut := ""
 	for _, planned := range step.Certificates {
-		if planned.Service == service.Service {
+		if planned.Service != service.Service {
+			continue
+		}
+		if why := whyLeftOut(c, step.Node, planned); why != "" {
+			leftOut = why
+		} else {
 			item.Certificates = append(item.Certificates, v1alpha1.RotatedCertificate{Name: planned.Name, Path: planned.Path, KeptKey: planned.KeptKey,
 				Old: v1alpha1.CertificateRef{FingerprintSHA256: planned.FingerprintSHA256, NotAfter: planned.NotAfter}})
 		}
 	}
+	if leftOut != "" && len(item.Certificates) == 0 {
+		item.Result = v1alpha1.Skipped
+		item.Reason = "left out: " + leftOut
+		item.Restarted = false
+	}
 	return item
+}
+
+// whyLeftOut is why the watcher left a planned certificate out; empty: it did not.
+func whyLeftOut(c *v1alpha1.CertificateRotation, node string, planned v1alpha1.PlannedCertificate) string {
+	for _, l := range c.Status.LeftOut {
+		if l.Node == node && l.Service == planned.Service && l.Name == planned.Name && l.Path == planned.Path {
+			return l.Reason
+		}
+	}
+	return ""
 }
 
 // addSuccessors adds the new certificates from the agents' reports. One that no agent has reported

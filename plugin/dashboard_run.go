@@ -4,53 +4,95 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"sync"
 	"sync/atomic"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/plugin/dashboard"
 )
 
 // errPlanUsed means that a plan was carried out before: the nodes are not as it describes them.
 var errPlanUsed = errors.New("this plan was begun already\nhint: plan again")
 
-// endings are the errors of the rotations that the command's end has stopped.
+// endings are the errors of the rotations that this process has carried out.
 type endings struct {
 	stopped <-chan struct{} // closed when the command is interrupted
 
-	mu  sync.Mutex
-	all []error
+	mu   sync.Mutex
+	all  []error
+	late []error // those that ended after the command was interrupted
 }
 
-// noteEnd keeps the error of a rotation that ended after the command was interrupted.
+// noteEnd keeps the error of a rotation, which names its cluster.
 func (e *endings) noteEnd(err error) {
-	select {
-	case <-e.stopped:
-	default:
-		return // its page has reported it
+	if err == nil {
+		return
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.all = append(e.all, err)
+	select {
+	case <-e.stopped:
+		e.late = append(e.late, err)
+	default: // its page has reported it
+	}
 }
 
-// stoppedError is nil where every rotation had ended well.
-func (e *endings) stoppedError() error {
+// endError is the error of the command: that of serving the pages, and those of rotations that no
+// page can report any more. nil: all ended well.
+func (e *endings) endError(serving error) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return errors.Join(e.all...)
+	errs := e.late
+	if serving != nil {
+		errs = append([]error{serving}, e.all...)
+	}
+	joined := errors.Join(errs...)
+	if joined == nil {
+		return nil
+	}
+	return &explainedError{cause: joined, text: joined.Error()}
+}
+
+// ofRotation is the error of a rotation for the terminal, where several clusters are reported.
+func (d *contextCluster) ofRotation(err error) error {
+	if err == nil {
+		return nil
+	}
+	text := err.Error()
+	if errors.Is(err, errLeftOut) {
+		text = errLeftOut.Error()
+	}
+	return &explainedError{cause: err, text: "rotation of " + d.name + ": " + text}
+}
+
+// explainRun is the error of a rotation with the command that continues it: to run the dashboard
+// again continues nothing.
+func (d *contextCluster) explainRun(err error, command string) error {
+	if err == nil {
+		return nil
+	}
+	text := strings.ReplaceAll(errorText(err, d.flags.recoverHint), "run the same command again:", "run "+command+":")
+	return &explainedError{cause: err, text: text}
+}
+
+// notBegun says with an error that nothing has begun.
+func (d *contextCluster) notBegun(err error) error {
+	return &explainedError{cause: errors.Join(dashboard.ErrNotBegun, err), text: errorText(err, d.flags.recoverHint)}
 }
 
 // runFunc carries a plan out.
 type runFunc func(context.Context, func(fleet.Progress)) (*v1alpha1.RotationReport, error)
 
 // onceOnly refuses a second run of a plan.
-func onceOnly(run runFunc) runFunc {
+func (d *contextCluster) onceOnly(run runFunc) runFunc {
 	var begun atomic.Bool
 	return func(ctx context.Context, progress func(fleet.Progress)) (*v1alpha1.RotationReport, error) {
 		if begun.Swap(true) {
-			return nil, errPlanUsed
+			return nil, d.notBegun(errPlanUsed)
 		}
 		return run(ctx, progress)
 	}
@@ -58,7 +100,7 @@ func onceOnly(run runFunc) runFunc {
 
 // runHere carries a plan out in this process, as a rotation's command does.
 func (d *contextCluster) runHere(o *rotateOptions, c *cluster, p fleet.Rotation, command string) runFunc {
-	return onceOnly(func(ctx context.Context, progress func(fleet.Progress)) (*v1alpha1.RotationReport, error) {
+	return d.onceOnly(func(ctx context.Context, progress func(fleet.Progress)) (*v1alpha1.RotationReport, error) {
 		if err := d.checkLock(ctx, c); err != nil {
 			return nil, err
 		}
@@ -73,10 +115,11 @@ func (d *contextCluster) runHere(o *rotateOptions, c *cluster, p fleet.Rotation,
 		})
 		var held *kube.HeldError
 		if errors.As(err, &held) {
-			report = nil // nothing has begun
+			return nil, d.notBegun(err)
 		}
-		d.ending.noteEnd(err)
-		return report, explainError(err, d.flags)
+		err = d.explainRun(err, command)
+		d.ending.noteEnd(d.ofRotation(err))
+		return report, err
 	})
 }
 
@@ -85,5 +128,8 @@ func (d *contextCluster) checkLock(ctx context.Context, c *cluster) error {
 	if c.held == nil {
 		return nil
 	}
-	return explainError(c.held(ctx), d.flags)
+	if err := c.held(ctx); err != nil {
+		return d.notBegun(err)
+	}
+	return nil
 }

@@ -29,13 +29,14 @@ type stateReader struct {
 	state   dashboard.State
 	nodes   []kubenode.Node
 	reports []v1alpha1.NodeCertificateReport
-	denied  map[string]string // by the name of the question
-	failure error             // of the API server itself
+	denied  map[string][]string // missing permissions, by the name of the question
+	failure error               // of the API server itself
 }
 
 // The questions for permissions, besides [kube.UseCheck] and [kube.UseRotate].
 var (
 	accessRotation   = access{verb: "create", group: v1alpha1.GroupVersion.Group, resource: rotationsResource.Resource, why: "have the watcher rotate"}
+	accessFollow     = access{verb: "get", group: v1alpha1.GroupVersion.Group, resource: rotationsResource.Resource, why: "follow the rotation"}
 	accessMark       = access{verb: "create", group: v1alpha1.GroupVersion.Group, resource: compromisedResource.Resource, why: "mark certificates as compromised"}
 	accessDeleteMark = access{verb: "delete", group: v1alpha1.GroupVersion.Group, resource: compromisedResource.Resource, why: "withdraw that mark"}
 )
@@ -55,7 +56,7 @@ func (d *contextCluster) State(ctx context.Context) (dashboard.State, error) {
 	if err != nil {
 		return dashboard.State{}, explainError(err, d.flags)
 	}
-	s := &stateReader{contextCluster: d, objects: api, cluster: c, denied: map[string]string{}}
+	s := &stateReader{contextCluster: d, objects: api, cluster: c, denied: map[string][]string{}}
 	var requests sync.WaitGroup
 	for _, read := range []func(context.Context){
 		s.readVersion, s.readWatcher, s.readNodes, s.readCertificates, s.readHolder, s.readRotations, s.readMarks, s.readPermissions,
@@ -79,22 +80,31 @@ func (s *stateReader) concludeState() {
 		s.state.Certificates = &list
 		s.state.Observed = oldestReport(s.reports)
 	}
-	rotate := string(kube.UseRotate)
+	rotate := []string{string(kube.UseRotate)}
 	if watcherRotates(s.state.Watcher) {
-		rotate = accessRotation.String()
+		rotate = []string{accessRotation.String(), accessFollow.String()}
 	}
 	s.state.Denied = map[dashboard.Right]string{}
-	for right, question := range map[dashboard.Right]string{
-		dashboard.RightScan: string(kube.UseCheck), dashboard.RightRotate: rotate,
-		dashboard.RightMark: accessMark.String(), dashboard.RightDeleteMark: accessDeleteMark.String(),
+	for right, questions := range map[dashboard.Right][]string{
+		dashboard.RightScan: {string(kube.UseCheck)}, dashboard.RightRotate: rotate,
+		dashboard.RightMark: {accessMark.String()}, dashboard.RightDeleteMark: {accessDeleteMark.String()},
 	} {
-		if why := s.denied[question]; why != "" {
-			s.state.Denied[right] = why
+		var missing []string
+		for _, question := range questions {
+			missing = append(missing, s.denied[question]...)
+		}
+		if len(missing) > 0 {
+			s.state.Denied[right] = "missing permissions: " + strings.Join(missing, "; ")
 		}
 	}
 	if s.state.Watcher == nil {
-		s.state.Denied[dashboard.RightMark] = "the watcher is not installed"
-		s.state.Denied[dashboard.RightDeleteMark] = "the watcher is not installed"
+		why := "the watcher is not installed"
+		if s.state.WatcherUnknown != "" {
+			why = "whether the watcher is installed is unknown: " + s.state.WatcherUnknown
+			s.state.NotRead = append(s.state.NotRead, "whether the watcher is installed: "+s.state.WatcherUnknown)
+		}
+		s.state.Denied[dashboard.RightMark] = why
+		s.state.Denied[dashboard.RightDeleteMark] = why
 	}
 	slices.Sort(s.state.NotRead)
 }
@@ -130,7 +140,22 @@ func (s *stateReader) readVersion(ctx context.Context) {
 }
 
 func (s *stateReader) readWatcher(ctx context.Context) {
-	s.state.Watcher = s.app.survey(ctx, s.conn)
+	found, err := s.app.survey(ctx, s.conn)
+	s.state.Watcher = found
+	s.state.WatcherUnknown = s.whyUnknown(err)
+}
+
+// whyUnknown is why it is unknown whether the watcher is installed, in one line; empty: it is
+// known.
+func (d *contextCluster) whyUnknown(err error) string {
+	switch {
+	case err == nil:
+		return ""
+	case apierrors.IsForbidden(err):
+		return "missing permission: list deployments.apps and daemonsets.apps"
+	}
+	line, _, _ := strings.Cut(errorText(err, d.flags.recoverHint), "\n")
+	return line
 }
 
 func (s *stateReader) readNodes(ctx context.Context) {
@@ -182,7 +207,7 @@ func (s *stateReader) readPermissions(ctx context.Context) {
 	for _, use := range []kube.Use{kube.UseCheck, kube.UseRotate} {
 		questions.Go(func() { s.noteAnswer(string(use), s.cluster.api.Permitted(ctx, use)) })
 	}
-	for _, a := range []access{accessRotation, accessMark, accessDeleteMark} {
+	for _, a := range []access{accessRotation, accessFollow, accessMark, accessDeleteMark} {
 		questions.Go(func() { s.noteAnswer(a.String(), s.objects.requireAccess(ctx, a)) })
 	}
 	questions.Wait()
@@ -205,7 +230,7 @@ func (s *stateReader) noteAnswer(question string, err error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.denied[question] = "missing permissions: " + strings.Join(missing.Missing, "; ")
+	s.denied[question] = missing.Missing
 }
 
 // watcherRotates reports whether a watcher carries CertificateRotations out: it is ready, or its

@@ -75,6 +75,13 @@ func TestStateNamesWhatIsDenied(t *testing.T) {
 		"of the approval": {newAPIServer, []string{"approve signers"}, map[dashboard.Right]string{
 			dashboard.RightRotate: "approve signers", dashboard.RightMark: "not installed", dashboard.RightDeleteMark: "not installed"}, nil},
 		"of the pods, with the watcher": {installed, []string{"create pods"}, map[dashboard.Right]string{dashboard.RightScan: "create pods"}, nil},
+		"of the status of a rotation": {installed, []string{"get certificaterotations"}, map[dashboard.Right]string{
+			dashboard.RightRotate: "get certificaterotations.rotate-certs.io (follow the rotation)"}, nil},
+		"of the installation": {installed, []string{"list deployments", "list nodecertificatereports", "list compromisedcertificates", "list certificaterotations", "get rotationpolicies"}, map[dashboard.Right]string{
+			dashboard.RightMark: "whether the watcher is installed is unknown: missing permission: list deployments.apps", dashboard.RightDeleteMark: "whether the watcher is installed is unknown"},
+			[]string{"CertificateRotations: missing permission: list certificaterotations.rotate-certs.io", "CompromisedCertificates: missing permission: list compromisedcertificates.rotate-certs.io",
+				"certificates: missing permission: list nodecertificatereports.rotate-certs.io",
+				"whether the watcher is installed: missing permission: list deployments.apps and daemonsets.apps"}},
 		"of the objects": {installed, []string{"create certificaterotations", "create compromisedcertificates", "list compromisedcertificates", "list nodes", "get leases"}, map[dashboard.Right]string{
 			dashboard.RightRotate: "create certificaterotations.rotate-certs.io (have the watcher rotate)", dashboard.RightMark: "create compromisedcertificates",
 			dashboard.RightScan: "list nodes"},

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -91,11 +92,30 @@ func TestBrowserGetsTheAddress(t *testing.T) {
 	called := dir + "/called"
 	require.NoError(t, os.WriteFile(dir+"/xdg-open", []byte("#!/bin/sh\nprintf '%s\\n' \"$*\" >"+called+".new && mv "+called+".new "+called+"\n"), 0o755))
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
-	openBrowser("http://127.0.0.1:1/open?token=x&y")
-	assert.Eventually(t, func() bool {
+	temporary := t.TempDir()
+	t.Setenv("TMPDIR", temporary)
+	remove := openBrowser("http://127.0.0.1:1/open?token=x&y")
+	var arguments string
+	require.Eventually(t, func() bool {
 		text, err := os.ReadFile(called)
-		return err == nil && string(text) == "http://127.0.0.1:1/open?token=x&y\n"
+		arguments = string(text)
+		return err == nil
 	}, 10*time.Second, time.Millisecond)
+	page := strings.TrimSpace(arguments)
+	assert.NotContains(t, arguments, "token", "every user can read arguments")
+	text, err := os.ReadFile(page)
+	require.NoError(t, err)
+	assert.Contains(t, string(text), `content="0; url=http://127.0.0.1:1/open?token=x&amp;y"`)
+	for path, mode := range map[string]os.FileMode{page: 0o600, filepath.Dir(page): 0o700} {
+		info, err := os.Stat(path)
+		require.NoError(t, err)
+		assert.Equal(t, mode, info.Mode().Perm(), path)
+	}
+	remove()
+	assert.NoDirExists(t, filepath.Dir(page))
 	t.Setenv("PATH", dir+"/empty")
 	openBrowser("http://127.0.0.1:1/") // there is no such program: the address was printed
+	left, err := os.ReadDir(temporary)
+	require.NoError(t, err)
+	assert.Empty(t, left)
 }

@@ -13,6 +13,7 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+	"github.com/rotate-certs/rotate-certs/plugin/dashboard"
 )
 
 // rotationPrefix begins the names of CertificateRotations that the dashboard creates. Names of
@@ -25,17 +26,20 @@ const unreachableFor = 10 * time.Minute
 
 // runByWatcher has the watcher carry a plan out, and follows it to its end.
 func (d *contextCluster) runByWatcher(o *rotateOptions, c *cluster, document v1alpha1.RotationPlan) runFunc {
-	return onceOnly(func(ctx context.Context, progress func(fleet.Progress)) (*v1alpha1.RotationReport, error) {
+	return d.onceOnly(func(ctx context.Context, progress func(fleet.Progress)) (*v1alpha1.RotationReport, error) {
 		if err := d.checkLock(ctx, c); err != nil {
 			return nil, err
 		}
 		api, err := openObjects(d.conn)
 		if err != nil {
-			return nil, explainError(err, d.flags)
+			return nil, d.notBegun(err)
 		}
 		name, err := d.createRotation(ctx, api, o)
-		if err != nil {
-			return nil, explainError(err, d.flags)
+		switch {
+		case err != nil && isTransient(err):
+			return nil, explainError(fmt.Errorf("%w\nhint: it may have been created: kubectl get certificaterotations", err), d.flags)
+		case err != nil:
+			return nil, d.notBegun(err)
 		}
 		progress(fleet.Progress{Phase: fleet.PhaseStarting, Done: true, Text: fmt.Sprintf("created CertificateRotation %q, which the watcher carries out", name)})
 		ended, err := d.followRotation(ctx, api, name, progress)
@@ -69,7 +73,8 @@ func (d *contextCluster) createRotation(ctx context.Context, api *objects, o *ro
 	return created.GetName(), nil
 }
 
-// followRotation reads the status of a rotation until it has ended, and shows its changes.
+// followRotation reads the status of a rotation until it has ended, and shows its changes. The
+// watcher continues it also where its status cannot be read any more.
 func (d *contextCluster) followRotation(ctx context.Context, api *objects, name string, progress func(fleet.Progress)) (*v1alpha1.CertificateRotation, error) {
 	shown := shownStatus{nodes: map[string]v1alpha1.RotationNodeStatus{}}
 	failing := time.Duration(0) // counted, since tests do not wait
@@ -77,11 +82,12 @@ func (d *contextCluster) followRotation(ctx context.Context, api *objects, name 
 		now, err := readRotation(ctx, api, name)
 		switch {
 		case ctx.Err() != nil:
-			return nil, fmt.Errorf("follow CertificateRotation %q: %w; the watcher continues it\nhint: to cancel it: kubectl delete certificaterotation %s", name, context.Cause(ctx), name)
+			return nil, fmt.Errorf("CertificateRotation %q: %w: %w; the watcher continues it\nhint: kubectl get certificaterotation %s shows it; to cancel it: kubectl delete certificaterotation %s",
+				name, dashboard.ErrNotFollowed, context.Cause(ctx), name, name)
 		case apierrors.IsNotFound(err):
 			return nil, fmt.Errorf("CertificateRotation %q was deleted, which cancels it\nhint: the node in progress is finished or rolled back first", name)
 		case err != nil && (!isTransient(err) || failing > unreachableFor):
-			return nil, fmt.Errorf("follow CertificateRotation %q: %w", name, err)
+			return nil, notFollowed(name, errorText(err, func() string { return "" }), "the watcher continues it")
 		case err != nil:
 			failing += checkEvery
 		default:
@@ -90,9 +96,18 @@ func (d *contextCluster) followRotation(ctx context.Context, api *objects, name 
 			if now.HasEnded() {
 				return now, nil
 			}
+			if now.Spec.Suspend && now.State() != v1alpha1.StateRunning { // else the node in progress is finished first
+				return nil, notFollowed(name, "it is suspended", "the watcher continues it once spec.suspend is false")
+			}
 		}
 		d.app.pauseOnce(ctx)
 	}
+}
+
+// notFollowed is the error of a rotation that the watcher has, and that has not ended.
+func notFollowed(name, why, then string) error {
+	why, _, _ = strings.Cut(why, "\n")
+	return fmt.Errorf("CertificateRotation %q: %w: %s; %s\nhint: kubectl get certificaterotation %s", name, dashboard.ErrNotFollowed, why, then, name)
 }
 
 func readRotation(ctx context.Context, api *objects, name string) (*v1alpha1.CertificateRotation, error) {

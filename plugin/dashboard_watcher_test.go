@@ -67,6 +67,7 @@ func TestWatcherCarriesThePlanOut(t *testing.T) {
 	require.NoError(t, err)
 	assert.True(t, planned.ByWatcher)
 	assert.False(t, planned.Document.FromReports)
+	assert.Contains(t, planned.Notes, watcherPlansAgain)
 	assert.True(t, f.did("permissions for check"))
 	assert.False(t, f.did("permissions for rotate"), "the watcher needs them: %v", f.log)
 	s.add(t, reportsPath+"cp1", strings.ReplaceAll(cp1Report, apiserverPrint, strings.Repeat("ab", 32)))
@@ -103,6 +104,8 @@ func TestWatcherCarriesThePlanOut(t *testing.T) {
 	assert.Equal(t, strings.Repeat("ab", 32), renewed["apiserver"].FingerprintSHA256)
 	assert.Contains(t, renewed, "apiserver-etcd-client")
 	assert.Nil(t, renewed["apiserver-etcd-client"], "no agent has reported it")
+	assert.Equal(t, "the agent has not reported the new certificate yet: apiserver-etcd-client", strings.ReplaceAll(report.Items[0].Reason, "apiserver-kubelet-client, ", ""))
+	assert.Equal(t, "done and verified", report.Message)
 
 	_, err = planned.Run(t.Context(), ignoreProgress)
 	assert.ErrorIs(t, err, errPlanUsed)
@@ -118,6 +121,7 @@ func TestWatcherPlansFromReportsWithoutPods(t *testing.T) {
 	assert.True(t, planned.ByWatcher)
 	assert.True(t, planned.Document.FromReports)
 	assert.Contains(t, planned.Notes[0], "You may not create pods")
+	assert.Contains(t, planned.Notes, watcherPlansAgain)
 	assert.False(t, f.did("scan"), "%v", f.log)
 	require.Len(t, planned.Document.Steps, 1)
 	assert.Equal(t, "apiserver", planned.Document.Steps[0].Certificates[0].Name)
@@ -177,7 +181,9 @@ func TestWatcherContinuesWhereTheDashboardEnds(t *testing.T) {
 	ctx, stop := context.WithCancelCause(t.Context())
 	_, err = planned.Run(ctx, func(fleet.Progress) { stop(fleet.ErrInterrupted) })
 	require.Error(t, err)
-	assert.Contains(t, err.Error(), "the watcher continues it\nhint: to cancel it: kubectl delete certificaterotation dashboard-x7k2p")
+	assert.ErrorIs(t, err, dashboard.ErrNotFollowed)
+	assert.ErrorIs(t, err, fleet.ErrInterrupted)
+	assert.Contains(t, err.Error(), "the watcher continues it\nhint: kubectl get certificaterotation dashboard-x7k2p shows it; to cancel it: kubectl delete certificaterotation dashboard-x7k2p")
 	assert.NotEmpty(t, s.paths(createdPath))
 }
 
@@ -189,6 +195,9 @@ func TestWatcherThatDoesNotRotate(t *testing.T) {
 		"not ready": {func(_ *testing.T, s *apiServerFake) {
 			s.objects["/apis/apps/v1/namespaces/rotate-certs/deployments/rotate-certs-watcher"]["status"] = map[string]any{}
 		}, "The watcher is not ready, so this process carries the rotation out."},
+		"unknown": {func(_ *testing.T, s *apiServerFake) {
+			s.forbidden = []string{"list deployments", "list nodecertificatereports", "list compromisedcertificates", "list certificaterotations", "get rotationpolicies"}
+		}, "Whether the watcher is installed is unknown (missing permission: list deployments.apps and daemonsets.apps), so this process carries the rotation out; the lock keeps both from working at once."},
 		"notify-only": {func(t *testing.T, s *apiServerFake) {
 			code, _, stderr := s.run(t, "install", "--notify-only")
 			require.Zero(t, code, stderr)
@@ -219,6 +228,7 @@ func TestRotationThatMayNotBeCreated(t *testing.T) {
 	report, err := planned.Run(t.Context(), ignoreProgress)
 	require.Error(t, err)
 	assert.Nil(t, report)
+	assert.ErrorIs(t, err, dashboard.ErrNotBegun)
 	assert.Contains(t, err.Error(), "hint: an administrator can bind the ClusterRole rotate-certs:start to you, or run: kubectl rotate-certs --context b-test --service etcd")
 }
 
@@ -233,4 +243,38 @@ func TestLockIsReadBeforeTheWatcherIsAsked(t *testing.T) {
 	require.True(t, errors.As(err, &held))
 	assert.Contains(t, err.Error(), "jane@laptop")
 	assert.Empty(t, s.paths(createdPath))
+}
+
+// TestRotationOfTheWatcherIsNotFollowedForever: the watcher has it, whatever this process reads.
+func TestRotationOfTheWatcherIsNotFollowedForever(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(*testing.T, *apiServerFake)
+		says   string
+	}{
+		"suspended": {func(t *testing.T, s *apiServerFake) {
+			s.becomeState(t, v1alpha1.StateSuspended, "suspended")
+			s.Lock()
+			defer s.Unlock()
+			s.objects[createdPath]["spec"].(map[string]any)["suspend"] = true
+		}, "it is suspended; the watcher continues it once spec.suspend is false\nhint: kubectl get certificaterotation dashboard-x7k2p"},
+		"a right was withdrawn": {func(_ *testing.T, s *apiServerFake) {
+			s.Lock()
+			defer s.Unlock()
+			s.forbidden = []string{"get certificaterotations"}
+		}, "; the watcher continues it\nhint: kubectl get certificaterotation dashboard-x7k2p"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := installed(t)
+			planned, err := watched(t, healthy(), s).Plan(t.Context(), dashboard.Choice{Services: []certs.Service{certs.Etcd}})
+			require.NoError(t, err)
+			report, err := planned.Run(t.Context(), func(p fleet.Progress) {
+				if p.Phase == fleet.PhaseStarting {
+					tt.change(t, s)
+				}
+			})
+			require.ErrorIs(t, err, dashboard.ErrNotFollowed)
+			assert.Nil(t, report)
+			assert.Contains(t, err.Error(), tt.says)
+		})
+	}
 }

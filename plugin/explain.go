@@ -24,6 +24,10 @@ const noKubeconfig = "no kubeconfig has a cluster\nhint: set KUBECONFIG, or give
 // credential, a kubeconfig or the lock. recoverHint is that for an API server that cannot be
 // reached. Empty: the output has said it already.
 func errorText(err error, recoverHint func() string) string {
+	var explained *explainedError
+	if errors.As(err, &explained) {
+		return explained.text
+	}
 	if errors.Is(err, errAttention) || errors.Is(err, errLeftOut) {
 		return ""
 	}

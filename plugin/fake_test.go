@@ -102,7 +102,7 @@ func (f *fake) interrupted(t *testing.T, signals <-chan os.Signal, in io.Reader,
 func (f *fake) app(streams genericiooptions.IOStreams) *app {
 	a := &app{IOStreams: streams, now: func() time.Time { return noon }}
 	a.terminal.in = !f.noTerminal
-	a.survey = func(context.Context, connection) *v1alpha1.WatcherStatus { return f.survey }
+	a.survey = func(context.Context, connection) (*v1alpha1.WatcherStatus, error) { return f.survey, nil }
 	a.readPolicy = func(context.Context, connection) (*v1alpha1.RotationPolicy, error) { return f.policy, nil }
 	a.readReports = func(context.Context, connection) ([]v1alpha1.NodeCertificateReport, error) { return f.reports, f.down }
 	a.dial = func(c connection) (*cluster, error) {

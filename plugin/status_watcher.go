@@ -29,22 +29,26 @@ func (o *reader) surveyWatcher(ctx context.Context) <-chan *v1alpha1.WatcherStat
 		out <- nil
 		return out
 	}
-	go func() { out <- o.survey(ctx, o.conn) }()
+	go func() {
+		found, _ := o.survey(ctx, o.conn) // unknown: the rest of status says why, or the operator may read none of it
+		out <- found
+	}()
 	return out
 }
 
 // surveyWatcher returns the state of the watcher, its agents and pending rotations; nil where
-// nothing is installed. Kinds that cannot be read are listed, and do not stop the rest.
-func (a *app) surveyWatcher(ctx context.Context, c connection) *v1alpha1.WatcherStatus {
+// nothing is installed. An error means that it is unknown whether something is. Kinds that cannot
+// be read are listed, and do not stop the rest.
+func (a *app) surveyWatcher(ctx context.Context, c connection) (*v1alpha1.WatcherStatus, error) {
 	ctx, cancel := context.WithTimeout(ctx, surveyTimeout)
 	defer cancel()
 	api, err := openObjects(c)
 	if err != nil {
-		return nil // the rest of status cannot work either, and says why
+		return nil, err
 	}
 	found, err := api.findInstallation(ctx, "")
 	if found == nil && (err == nil || !apierrors.IsForbidden(err)) {
-		return nil
+		return nil, err
 	}
 	s := &survey{objects: api, now: a.now(), status: &v1alpha1.WatcherStatus{
 		WithoutReport: []v1alpha1.NodeWithoutReport{}, Due: []v1alpha1.DueOnNode{}, CompromisedCertificates: []v1alpha1.OpenCompromisedCertificate{}, Rotations: []v1alpha1.OpenRotation{},
@@ -59,13 +63,13 @@ func (a *app) surveyWatcher(ctx context.Context, c connection) *v1alpha1.Watcher
 	compromised := s.compromisedCertificates(ctx)
 	rotations := s.readRotations(ctx)
 	if found == nil && policy != nil && reports != nil && compromised != nil && rotations != nil {
-		return nil // the operator may read none of it
+		return nil, err // the operator may read none of it
 	}
 	s.notSeen("the policy", policy)
 	s.notSeen("reports", reports)
 	s.notSeen("CompromisedCertificates", compromised)
 	s.notSeen("rotations", rotations)
-	return s.status
+	return s.status, nil
 }
 
 // survey reads the state of an installation once.

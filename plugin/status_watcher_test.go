@@ -27,7 +27,7 @@ func surveyed(t *testing.T, s *apiServerFake) (*v1alpha1.WatcherStatus, string) 
 	conn, err := flags.newConnection()
 	require.NoError(t, err)
 	a := &app{now: func() time.Time { return noon }}
-	status := a.surveyWatcher(t.Context(), conn)
+	status, _ := a.surveyWatcher(t.Context(), conn)
 	var out strings.Builder
 	printInstalled(&out, status, displayName, noon)
 	return status, out.String()
