@@ -90,6 +90,13 @@ func (s *Server) openSession(w http.ResponseWriter, r *http.Request, port string
 	case exchangeOpened:
 		//nolint:gosec // Secure would keep the cookie from http://127.0.0.1, which is not encrypted and does not leave the machine
 		http.SetCookie(w, &http.Cookie{Name: cookieName(port), Value: s.session.cookie, Path: s.session.prefix + "/", HttpOnly: true, SameSite: http.SameSiteStrictMode})
+		if r.Header.Get("Sec-Fetch-Site") == "cross-site" {
+			// The command's own file has led here. A redirect of that request would not carry the
+			// cookie, a request of this page does.
+			w.Header().Set("Refresh", "0; url="+s.session.prefix+"/")
+			s.writeMessage(w, r, http.StatusOK, message{Title: "Signed in", Text: "The dashboard opens."})
+			return
+		}
 		s.redirectTo(w, r, "/")
 	case exchangeUsed:
 		s.options.Report("The address with the token was opened again. If it was not you, another user has tried it. " +

@@ -51,6 +51,22 @@ func TestTokenIsUsedOnce(t *testing.T) {
 	assert.Contains(t, wrong.body, "not valid")
 }
 
+// TestTokenFromAFile: a browser sends a strict cookie with no redirect that another site has begun,
+// and a file counts as one.
+func TestTokenFromAFile(t *testing.T) {
+	ts := startServer(t, Options{Clusters: oneContext{}})
+	b := ts.newBrowser()
+	opened := b.send(http.MethodGet, strings.TrimPrefix(ts.open, "http://"+ts.address), nil, func(r *http.Request) {
+		r.Header.Set("Sec-Fetch-Site", "cross-site")
+		r.Header.Set("Sec-Fetch-Mode", "navigate")
+		r.Header.Set("Sec-Fetch-Dest", "document")
+	})
+	require.Equal(t, http.StatusOK, opened.status)
+	assert.Equal(t, "0; url="+ts.session.prefix+"/", opened.header.Get("Refresh"))
+	assert.NotEmpty(t, opened.header.Get("Set-Cookie"))
+	assert.Equal(t, http.StatusOK, b.get("/").status)
+}
+
 func TestNothingIsServedWithoutTheCookie(t *testing.T) {
 	ts := startServer(t, Options{Clusters: oneContext{}})
 	b := ts.newBrowser()
