@@ -18,7 +18,7 @@ func reportedList(reports []v1alpha1.NodeCertificateReport, nodes []kubenode.Nod
 	obstacles := map[string]string{}
 	var found []inventory.Node
 	for _, r := range reports {
-		node := inventoryOf(r)
+		node := inventoryOf(r, now)
 		for i, c := range r.Certificates {
 			if c.NotRenewable != nil && !signsElsewhere(c, r.Name, isControlPlane(nodes, r.Name), hasKey) {
 				obstacles[r.Name+"/"+node.Certificates[i].ID()] = c.NotRenewable.Reason
@@ -32,21 +32,18 @@ func reportedList(reports []v1alpha1.NodeCertificateReport, nodes []kubenode.Nod
 }
 
 // inventoryOf is a node as far as its report describes it.
-func inventoryOf(r v1alpha1.NodeCertificateReport) inventory.Node {
+func inventoryOf(r v1alpha1.NodeCertificateReport, now time.Time) inventory.Node {
 	out := inventory.Node{Name: r.Name, Time: observedAt(r)}
-	problems := int(r.Summary.Problems)
+	statuses := reportedStatuses(r, now)
 	for _, gap := range r.NotInspected {
-		if !gap.Informational {
-			problems--
-		}
 		out.NotInspected = append(out.NotInspected, inventory.NotInspected{Service: gap.Service, Path: gap.Path, Reason: gap.Reason, Informational: gap.Informational})
 	}
-	for _, c := range r.Certificates {
+	for i, c := range r.Certificates {
 		out.Certificates = append(out.Certificates, inventory.Certificate{
 			Service: c.Service, Name: c.Name, Store: inventory.Store{Cert: c.Path, User: c.User}, SelfManaged: c.SelfManaged, Reason: c.Reason,
 			Facts: certs.Facts{Subject: c.Subject, Issuer: c.Issuer, SerialNumber: c.SerialNumber, FingerprintSHA256: c.FingerprintSHA256,
 				NotBefore: c.NotBefore.Time, NotAfter: c.NotAfter.Time, SANs: c.SANs},
-			Status: reportedStatus(c, problems > 0),
+			Status: statuses[i],
 		})
 	}
 	for _, a := range r.Authorities {
@@ -63,18 +60,52 @@ func inventoryOf(r v1alpha1.NodeCertificateReport) inventory.Node {
 // servesOther is in the reason where an endpoint serves another certificate than that on disk.
 const servesOther = " serves another certificate"
 
-// reportedStatus is the status of a certificate apart from its dates. A reason alone may also be
-// a remark on one that is valid: problems says that the report counts a certificate that is not.
-func reportedStatus(c v1alpha1.ReportedCertificate, problems bool) certs.Status {
-	switch {
-	case c.FingerprintSHA256 == "":
-		return certs.Invalid
-	case !problems || c.Reason == "":
-		return certs.OK
-	case strings.Contains(c.Reason, servesOther):
-		return certs.NotServed
-	case c.NotRenewable != nil && c.NotRenewable.Authority != "":
-		return certs.OK // the reason is that only the key of its CA is elsewhere
+// statusUnknown is the status of a certificate with a reason of which the report does not say
+// whether it makes the certificate invalid.
+const statusUnknown certs.Status = "Unknown"
+
+// reportedStatuses are the statuses of a report's certificates apart from their dates. A reason
+// alone may also be a remark on one that is valid: the report counts those that are not, together
+// with what was not inspected.
+func reportedStatuses(r v1alpha1.NodeCertificateReport, now time.Time) []certs.Status {
+	problems := int(r.Summary.Problems)
+	for _, gap := range r.NotInspected {
+		if !gap.Informational {
+			problems--
+		}
 	}
-	return certs.Invalid
+	out := make([]certs.Status, len(r.Certificates))
+	var open []int // whose reason may be either
+	for i, c := range r.Certificates {
+		out[i] = certs.OK
+		switch {
+		case c.FingerprintSHA256 == "":
+			out[i] = certs.Invalid
+			problems--
+		case strings.Contains(c.Reason, servesOther):
+			out[i] = certs.NotServed
+			problems--
+		case c.Reason == "", c.NotRenewable != nil && c.NotRenewable.Authority != "":
+			// Without a reason, or the reason is that only the key of its CA is elsewhere.
+		default:
+			open = append(open, i)
+		}
+	}
+	whole := int(r.Summary.Certificates) <= len(r.Certificates) // else problems of others count, too
+	for _, i := range open {
+		switch {
+		case problems <= 0:
+		case whole && problems >= len(open):
+			out[i] = certs.Invalid
+		case isCurrent(r.Certificates[i], now):
+			out[i] = statusUnknown // else its dates say enough
+		}
+	}
+	return out
+}
+
+// isCurrent reports whether the dates of a certificate need no attention.
+func isCurrent(c v1alpha1.ReportedCertificate, now time.Time) bool {
+	status, _ := certs.Facts{NotBefore: c.NotBefore.Time, NotAfter: c.NotAfter.Time}.ValidityStatus(now, 0)
+	return status == certs.OK
 }

@@ -165,7 +165,7 @@ func TestReportedCertificatesAreJudgedNow(t *testing.T) {
 		status[c.Name] = c.Status
 	}
 	assert.Equal(t, map[string]certs.Status{"ok": certs.OK, "expiring": certs.Expiring, "expired": certs.Expired, "unread": certs.Invalid,
-		"other": certs.NotServed, "broken": certs.Invalid, "without": certs.Invalid, "only": certs.OK}, status)
+		"other": certs.NotServed, "broken": statusUnknown, "without": statusUnknown, "only": certs.OK}, status)
 	assert.Equal(t, "cp1", list.Items[0].Node, "sorted as check sorts")
 	require.Len(t, list.Authorities, 1)
 	assert.Equal(t, []string{"cp1"}, list.Authorities[0].KeyOn)
@@ -173,7 +173,13 @@ func TestReportedCertificatesAreJudgedNow(t *testing.T) {
 	require.Len(t, list.NotInspected, 1)
 	assert.Equal(t, "/x", list.NotInspected[0].Path)
 
-	cp1.Summary.Problems = 1 // the gap
+	cp1.Summary.Problems = 5 // both
+	for _, c := range reportedList([]v1alpha1.NodeCertificateReport{cp1}, nodes, noon).Items {
+		if c.Name == "broken" || c.Name == "without" {
+			assert.Equal(t, certs.Invalid, c.Status)
+		}
+	}
+	cp1.Summary.Problems = 3 // none but the gap, the unreadable one and the one that is not served
 	list = reportedList([]v1alpha1.NodeCertificateReport{cp1}, nodes, noon)
 	for _, c := range list.Items {
 		if c.Name == "without" {
