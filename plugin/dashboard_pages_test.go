@@ -93,7 +93,7 @@ func TestCtrlCEndsTheDashboardAfterTheNodeInProgress(t *testing.T) {
 	assert.Contains(t, printed, "night-shift: rotation of etcd begins\n")
 	assert.Contains(t, printed, "finishing or rolling back cp1 of night-shift, then stopping; press Ctrl-C again to stop at once\n")
 	assert.Contains(t, printed, "night-shift: rotation interrupted.")
-	assert.Contains(t, printed, "error: interrupted\n  cp1 keeps the new, verified certificates\n  cp2 cp3 were not touched")
+	assert.Contains(t, printed, "error: rotation of night-shift: interrupted\n  cp1 keeps the new, verified certificates\n  cp2 cp3 were not touched")
 	assert.False(t, f.did("Commit cp2"))
 }
 
