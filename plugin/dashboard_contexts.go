@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -130,8 +131,16 @@ func describeContext(name string, raw clientcmdapi.Config, current bool) dashboa
 	out := dashboard.Context{Name: name, Cluster: of.Cluster, User: of.AuthInfo, Current: current}
 	if cluster := raw.Clusters[of.Cluster]; cluster != nil {
 		out.Server = cluster.Server
+		out.Key = clusterKey(cluster)
 	}
 	return out
+}
+
+// clusterKey is the same for two contexts only if their requests reach the same API server: behind a
+// tunnel or a proxy, one address may lead to several clusters.
+func clusterKey(c *clientcmdapi.Cluster) string {
+	parts := []string{c.Server, c.TLSServerName, c.ProxyURL, c.CertificateAuthority, string(c.CertificateAuthorityData)}
+	return fmt.Sprintf("%x", sha256.Sum256([]byte(strings.Join(parts, "\x00"))))
 }
 
 func unknownContext(name string, known []dashboard.Context) error {

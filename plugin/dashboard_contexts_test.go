@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/rotate-certs/rotate-certs/plugin/dashboard"
 )
@@ -53,12 +54,16 @@ func TestDashboardShowsEveryContext(t *testing.T) {
 	writeKubeconfigs(t, s.URL, "https://127.0.0.1:2")
 	a := s.app(genericiooptions.NewTestIOStreamsDiscard())
 	clusters := dashboardOf(t, a, nil)
+	listed := clusters.Contexts()
+	for i := range listed {
+		listed[i].Key = "" // see TestContextsOfOneClusterHaveOneKey
+	}
 	assert.Equal(t, []dashboard.Context{
 		{Name: "a-none", Cluster: "nowhere", User: "joe"},
 		{Name: "b-test", Cluster: "test", User: "jane", Server: s.URL, Current: true},
 		{Name: "c-slow", Cluster: "slow", User: "jane", Server: "https://127.0.0.1:2"},
 		{Name: "d lost", Cluster: "lost", User: "joe", Server: "https://127.0.0.1:1"},
-	}, clusters.Contexts())
+	}, listed)
 
 	for name, says := range map[string]string{
 		"a-none": "read the kubeconfig: invalid configuration",
@@ -81,6 +86,23 @@ func TestDashboardShowsEveryContext(t *testing.T) {
 	own, err := clusters.flags.forContext(clusters.last, "d lost")
 	require.NoError(t, err)
 	assert.Equal(t, "kubectl rotate-certs --context 'd lost'", own.commandLine(), "a shell must not split it")
+}
+
+// TestContextsOfOneClusterHaveOneKey: a tunnel at one address may lead to several clusters.
+func TestContextsOfOneClusterHaveOneKey(t *testing.T) {
+	tunnel := clientcmdapi.Cluster{Server: "https://127.0.0.1:6443", CertificateAuthorityData: []byte("CA")}
+	again := tunnel
+	assert.Equal(t, clusterKey(&tunnel), clusterKey(&again))
+	for _, change := range []func(*clientcmdapi.Cluster){
+		func(c *clientcmdapi.Cluster) { c.Server = "https://127.0.0.1:6444" },
+		func(c *clientcmdapi.Cluster) { c.TLSServerName = "b.example" },
+		func(c *clientcmdapi.Cluster) { c.ProxyURL = "socks5://127.0.0.1:1080" },
+		func(c *clientcmdapi.Cluster) { c.CertificateAuthorityData = []byte("other CA") },
+	} {
+		other := tunnel
+		change(&other)
+		assert.NotEqual(t, clusterKey(&tunnel), clusterKey(&other))
+	}
 }
 
 func TestDashboardShowsTheContextsOfAChangedKubeconfig(t *testing.T) {
