@@ -9,6 +9,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
+	"github.com/rotate-certs/rotate-certs/plugin/dashboard"
 )
 
 // reportedList makes the list of check of the agents' reports, judged at a time. Reports have no
@@ -60,10 +61,6 @@ func inventoryOf(r v1alpha1.NodeCertificateReport, now time.Time) inventory.Node
 // servesOther is in the reason where an endpoint serves another certificate than that on disk.
 const servesOther = " serves another certificate"
 
-// statusUnknown is the status of a certificate with a reason of which the report does not say
-// whether it makes the certificate invalid.
-const statusUnknown certs.Status = "Unknown"
-
 // reportedStatuses are the statuses of a report's certificates apart from their dates. A reason
 // alone may also be a remark on one that is valid: the report counts those that are not, together
 // with what was not inspected.
@@ -98,7 +95,7 @@ func reportedStatuses(r v1alpha1.NodeCertificateReport, now time.Time) []certs.S
 		case whole && problems >= len(open):
 			out[i] = certs.Invalid
 		case isCurrent(r.Certificates[i], now):
-			out[i] = statusUnknown // else its dates say enough
+			out[i] = dashboard.StatusUnknown // else its dates say enough
 		}
 	}
 	return out

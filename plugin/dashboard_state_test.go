@@ -165,7 +165,7 @@ func TestReportedCertificatesAreJudgedNow(t *testing.T) {
 		status[c.Name] = c.Status
 	}
 	assert.Equal(t, map[string]certs.Status{"ok": certs.OK, "expiring": certs.Expiring, "expired": certs.Expired, "unread": certs.Invalid,
-		"other": certs.NotServed, "broken": statusUnknown, "without": statusUnknown, "only": certs.OK}, status)
+		"other": certs.NotServed, "broken": dashboard.StatusUnknown, "without": dashboard.StatusUnknown, "only": certs.OK}, status)
 	assert.Equal(t, "cp1", list.Items[0].Node, "sorted as check sorts")
 	require.Len(t, list.Authorities, 1)
 	assert.Equal(t, []string{"cp1"}, list.Authorities[0].KeyOn)

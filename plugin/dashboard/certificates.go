@@ -86,7 +86,7 @@ func newCertificateTable(items []v1alpha1.Certificate, f certificateFilter, path
 	if names := nodesOf(items); len(names) <= manyNodes {
 		out.Nodes = names
 	}
-	for _, status := range []certs.Status{certs.OK, certs.Expiring, certs.Expired, certs.NotYetValid, certs.Invalid, certs.NotServed} {
+	for _, status := range []certs.Status{certs.OK, certs.Expiring, certs.Expired, certs.NotYetValid, certs.Invalid, certs.NotServed, StatusUnknown} {
 		out.Statuses = append(out.Statuses, string(status))
 	}
 	matching := make([]*v1alpha1.Certificate, 0, len(items))

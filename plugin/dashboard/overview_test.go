@@ -73,6 +73,17 @@ func TestUnreachableClustersShowTheLastState(t *testing.T) {
 	}
 }
 
+func TestUnknownWatcherIsNotCalledMissing(t *testing.T) {
+	cluster := &fakeCluster{state: func(context.Context) (State, error) {
+		return State{Nodes: 3, WatcherUnknown: "list deployments: forbidden"}, nil
+	}}
+	b := startServer(t, fixedOptions(oneCluster(cluster))).signIn()
+	assert.NotContains(t, b.get("/?load=all").body, "not installed")
+	page := b.get("/clusters/prod").body
+	assert.Contains(t, page, "Whether the watcher is installed is unknown: list deployments: forbidden")
+	assert.NotContains(t, page, "The watcher is not installed")
+}
+
 func TestOddContextNames(t *testing.T) {
 	names := []string{"a/b", "user@host:6443", "arn:aws:eks:eu-west-1:1:cluster/x y", "..", ".", "~", "~..", "a%2Fb", "ü?#&=\"<x>", "plans"}
 	clusters := &fakeClusters{clusters: map[string]*fakeCluster{}}

@@ -127,7 +127,7 @@ type clusterSummary struct {
 
 func summarizeState(state State, now time.Time) clusterSummary {
 	out := clusterSummary{Version: state.Version, Nodes: state.Nodes, Observed: state.Observed,
-		Watcher: watcherWords(state.Watcher), NotRead: state.NotRead, Denied: state.Denied}
+		Watcher: watcherWords(state), NotRead: state.NotRead, Denied: state.Denied}
 	if state.Certificates != nil {
 		list := summarizeList(*state.Certificates, now)
 		out.List = &list
@@ -148,8 +148,11 @@ func summarizeState(state State, now time.Time) clusterSummary {
 	return out
 }
 
-func watcherWords(w *v1alpha1.WatcherStatus) string {
+func watcherWords(state State) string {
+	w := state.Watcher
 	switch {
+	case state.WatcherUnknown != "":
+		return "unknown"
 	case w == nil:
 		return "not installed"
 	case w.Watcher == nil:
