@@ -87,7 +87,7 @@ func (b *browser) awaitPage(t *testing.T, address string, texts ...string) strin
 func (b *browser) clusterPage(t *testing.T) string {
 	t.Helper()
 	_, _, page := b.request(t, http.MethodGet, b.home+"?load=all", nil)
-	found := regexp.MustCompile(`href="(`+b.home+`clusters/[^"/?#]+)"`).FindStringSubmatch(page)
+	found := regexp.MustCompile(`href="(` + b.home + `clusters/[^"/?#]+)"`).FindStringSubmatch(page)
 	require.NotNil(t, found, page)
 	return found[1]
 }
