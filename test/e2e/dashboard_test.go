@@ -114,7 +114,8 @@ func TestDashboard(t *testing.T) {
 	require.NotContains(t, page, "could not be made")
 	assert.Contains(t, page, "kube-scheduler restarts on "+the.controlPlanes()[0].Name)
 
-	before, ran := the.snapshots(t), the.running(t)
+	before := the.snapshots(t)
+	ran := the.runningAll(t, []string{"kube-scheduler"}, before)
 	_, rotation, _ := b.request(t, http.MethodPost, plan, url.Values{})
 	require.Contains(t, rotation, cluster+"/rotations/")
 	assert.Contains(t, b.followEvents(t, rotation+"/events"), `"phase":"verified"`)
